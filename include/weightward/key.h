@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Keys: signing keys (ECDSA), lock keys (32 secret bytes, sealed), recipient keys (X25519).
+ *
+ * Files. Signing: NAME.key is PKCS#8 PEM (PBES2, scrypt, AES-256-CBC; plain only when asked),
+ * NAME.pub is SPKI PEM. Recipient: NAME.key is a sealed record, NAME.pub one line of
+ * text. Lock: one sealed record. The record's layout is in docs/formats/sealed-key.md.
+ * Secret files are created 0600 with O_EXCL and O_NOFOLLOW and refused when readable by others.
+ */
+#ifndef WEIGHTWARD_KEY_H
+#define WEIGHTWARD_KEY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weightward/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Secret bytes in guarded memory. Opaque; free wipes. */
+struct ww_secret;
+WW_API void ww_secret_free(struct ww_secret *secret);
+
+/** Read a passphrase from a file or descriptor up to the first newline or end (both
+ *  removed), at most 1024 bytes, into guarded memory. A file readable by others is
+ *  WW_E_KEY_ACCESS. Empty is WW_E_PASSPHRASE. */
+WW_API enum ww_err ww_passphrase_from_file(const char *path, struct ww_secret **out,
+                                           struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_passphrase_from_fd(int fd, struct ww_secret **out,
+                                         struct ww_error *err) WW_MUST_USE;
+/** From the controlling terminal with echo off, asked twice when confirm is set. */
+WW_API enum ww_err ww_passphrase_from_terminal(const char *prompt, bool confirm,
+                                               struct ww_secret **out,
+                                               struct ww_error *err) WW_MUST_USE;
+
+/** ECDSA signing key. */
+struct ww_signkey;
+enum ww_curve { WW_CURVE_P256, WW_CURVE_P384, WW_CURVE_P521 };
+
+/** Make a key pair; writes BASE.key and BASE.pub, never over existing files.
+ *  passphrase NULL stores the key unencrypted. */
+WW_API enum ww_err ww_signkey_create(const char *base, enum ww_curve curve,
+                                     struct ww_secret *passphrase,
+                                     struct ww_error *err) WW_MUST_USE;
+/** True when the key file is encrypted, so that a passphrase is needed. */
+WW_API enum ww_err ww_signkey_is_encrypted(const char *path, bool *encrypted,
+                                           struct ww_error *err) WW_MUST_USE;
+/** passphrase may be NULL for an unencrypted key. WW_E_PASSPHRASE, WW_E_KEY_ACCESS. */
+WW_API enum ww_err ww_signkey_load(const char *path, struct ww_secret *passphrase,
+                                   struct ww_signkey **out, struct ww_error *err) WW_MUST_USE;
+WW_API void ww_signkey_free(struct ww_signkey *key);
+
+/** X25519 recipient key pair: BASE.key (sealed record) and BASE.pub. */
+WW_API enum ww_err ww_recipient_create(const char *base, struct ww_secret *passphrase,
+                                       struct ww_error *err) WW_MUST_USE;
+
+/** How a sealed record opens. */
+struct ww_unsealer {
+    struct ww_secret *passphrase;   /* may be NULL */
+    const char *recipient_key;      /* path of a recipient NAME.key, may be NULL */
+    struct ww_secret *recipient_passphrase; /* for that file, may be NULL */
+};
+
+/** A new lock key: 32 random bytes, sealed for the recipients (paths of NAME.pub) or by
+ *  the passphrase; with neither it is stored unsealed and the file says so. */
+WW_API enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
+                                     const char *const *recipients, size_t n_recipients,
+                                     struct ww_error *err) WW_MUST_USE;
+/** The 32 bytes. WW_E_PASSPHRASE when none or the wrong one was given, WW_E_KEYFILE when
+ *  damaged, WW_E_KEY when it is another kind of key. */
+WW_API enum ww_err ww_lockkey_load(const char *path, const struct ww_unsealer *unsealer,
+                                   struct ww_secret **out, struct ww_error *err) WW_MUST_USE;
+
+enum ww_key_kind { WW_KEY_SIGNING, WW_KEY_SIGNING_PUBLIC, WW_KEY_LOCK, WW_KEY_RECIPIENT,
+                   WW_KEY_RECIPIENT_PUBLIC };
+enum ww_key_sealing { WW_SEALED_NONE, WW_SEALED_PASSPHRASE, WW_SEALED_RECIPIENTS };
+
+/** What can be told about a key file without opening its secret. */
+struct ww_key_info {
+    enum ww_key_kind kind;
+    enum ww_key_sealing sealing;
+    char curve[16];                 /* signing keys */
+    char id[65];                    /* public kinds: key hint; sealed records: record id */
+    unsigned n_stanzas;
+    uint64_t created_unix;          /* sealed records */
+};
+WW_API enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/** No core dumps, not dumpable, umask 077 for what follows is the caller's. Call first in
+ *  a program that will hold secrets. */
+WW_API enum ww_err ww_process_harden(struct ww_error *err) WW_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

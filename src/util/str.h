@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Text helpers: hex, UTF-8, decimal numbers, sorted name lists, nearest name. */
+#ifndef WW_UTIL_STR_H
+#define WW_UTIL_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weightward/error.h"
+
+#define WW_HEX_BYTES(n) (2 * (n) + 1)
+
+/** Lower-case hex, NUL-terminated. */
+void ww_hex(char *out, const uint8_t *bytes, size_t len);
+
+/** Parse exactly len bytes of lower-case hex; false on anything else. */
+bool ww_unhex(uint8_t *out, size_t len, const char *hex, size_t hex_len);
+
+/** True when the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
+bool ww_utf8_ok(const uint8_t *bytes, size_t len);
+
+/** Decimal digits only, no sign, no leading zero but "0"; false on overflow. */
+bool ww_parse_u64(const char *s, size_t len, uint64_t *out);
+
+bool ww_str_eq(const char *a, const char *b);         /* NULL equals NULL only */
+bool ww_str_starts(const char *s, const char *prefix);
+bool ww_str_ends(const char *s, const char *suffix);
+
+/** Glob with '*' (any run, also of dots) and '{l}', '{e}' (a run of digits). */
+bool ww_str_glob(const char *pattern, const char *s);
+
+/** The candidate closest to word by edit distance, NULL when none is near. */
+const char *ww_str_nearest(const char *word, const char *const *candidates, size_t n);
+
+/** Growing list of owned strings. All-zero is an empty list. */
+struct ww_strlist {
+    char **items;
+    size_t n;
+    size_t capacity;
+};
+
+enum ww_err ww_strlist_add(struct ww_strlist *list, const char *s, struct ww_error *err)
+    WW_MUST_USE;
+bool ww_strlist_has(const struct ww_strlist *list, const char *s);
+/** Sort by code point (byte order of UTF-8). */
+void ww_strlist_sort(struct ww_strlist *list);
+void ww_strlist_release(struct ww_strlist *list);
+
+#endif
