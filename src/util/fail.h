@@ -8,7 +8,8 @@
 /**
  * Fill err (may be NULL) and return code. First error wins: a record that already holds
  * a code keeps it, and the code already held is returned. Control characters and invalid
- * UTF-8 in the formatted text are escaped as \xNN.
+ * UTF-8 in the formatted text are escaped as \xNN. When sys_errno is not 0, its
+ * description is added: write "cannot open 'x'", not "cannot open 'x': %s".
  */
 enum ww_err ww_fail_at(struct ww_error *err, enum ww_err code, int sys_errno,
                        const char *file, int line, const char *fmt, ...) WW_PRINTF(6, 7);

@@ -17,7 +17,8 @@ enum ww_fault {
 /** True when this call must pretend to fail. Costs one relaxed load when unarmed. */
 bool ww_fault_hit(enum ww_fault kind);
 
-/** Arm: the n-th call (from 1) of the kind from now on fails, once. 0 disarms. */
+/** Arm: the n-th call (from 1) of the kind from now on fails, once. 0 disarms.
+ *  Arming sets the count of calls to 0, disarming leaves it to be read. */
 void ww_fault_arm(enum ww_fault kind, unsigned long n);
 
 /** How many calls of the kind were seen since arming. */

@@ -20,6 +20,13 @@ bool ww_unhex(uint8_t *out, size_t len, const char *hex, size_t hex_len);
 /** True when the bytes are well-formed UTF-8 (no surrogates, no overlong forms). */
 bool ww_utf8_ok(const uint8_t *bytes, size_t len);
 
+/** Length of the well-formed UTF-8 sequence at the start, 0 when there is none; *code
+ *  (may be NULL) is the code point. */
+size_t ww_utf8_next(const uint8_t *bytes, size_t len, uint32_t *code);
+
+/** True when the bytes are UTF-8 without any control character (C0, DEL, C1). */
+bool ww_text_ok(const uint8_t *bytes, size_t len);
+
 /** Decimal digits only, no sign, no leading zero but "0"; false on overflow. */
 bool ww_parse_u64(const char *s, size_t len, uint64_t *out);
 
@@ -27,7 +34,8 @@ bool ww_str_eq(const char *a, const char *b);         /* NULL equals NULL only *
 bool ww_str_starts(const char *s, const char *prefix);
 bool ww_str_ends(const char *s, const char *suffix);
 
-/** Glob with '*' (any run, also of dots) and '{l}', '{e}' (a run of digits). */
+/** Glob with '*' (any run, also of dots and none) and '{l}', '{e}' (all digits at that
+ *  place, at least one). Linear in practice: no pattern makes it exponential. */
 bool ww_str_glob(const char *pattern, const char *s);
 
 /** The candidate closest to word by edit distance, NULL when none is near. */
@@ -42,6 +50,7 @@ struct ww_strlist {
 
 enum ww_err ww_strlist_add(struct ww_strlist *list, const char *s, struct ww_error *err)
     WW_MUST_USE;
+/** Linear search. */
 bool ww_strlist_has(const struct ww_strlist *list, const char *s);
 /** Sort by code point (byte order of UTF-8). */
 void ww_strlist_sort(struct ww_strlist *list);

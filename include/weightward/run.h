@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** How long jobs are run: threads, memory, progress, cancelling, resuming. */
+#ifndef WEIGHTWARD_RUN_H
+#define WEIGHTWARD_RUN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weightward/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Called at most every 100 ms, from one thread at a time, bytes as the unit. Non-zero
+ *  cancels the job, which then returns WW_E_CANCELLED. */
+typedef int (*ww_progress_fn)(void *payload, const char *phase, uint64_t done,
+                              uint64_t total);
+
+enum ww_direct_io { WW_DIRECT_AUTO, WW_DIRECT_NEVER };
+
+/** All-zero is the default. No field changes a byte of the output. */
+struct ww_run_options {
+    unsigned threads;           /* 0: one per CPU available to the process, at most 16 */
+    uint64_t memory_bytes;      /* 0: 256 MiB of buffers in all */
+    enum ww_direct_io direct;
+    bool resume;                /* continue in OUT.partial that an interrupted run left */
+    ww_progress_fn progress;    /* may be NULL */
+    void *progress_payload;
+};
+
+/** What a job did. */
+struct ww_run_report {
+    uint64_t bytes_read;
+    uint64_t bytes_written;
+    uint64_t bytes_kept;        /* found already written when resuming */
+    double seconds;
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * The executor: a plan of output files, each a list of pieces in file order, is read,
+ * transformed, hashed and written in bounded memory.
+ *
+ * - Everything is known before the first byte: sizes, sources, kernels. Free space is
+ *   checked. The plan has a digest, which a resumed run must meet.
+ * - Tiles depend on the tensor only, never on threads or memory, and kernels are pure
+ *   functions of their source rows: the bytes are the same for any number of threads.
+ * - Output goes to OUT.partial/; each file is preallocated, written, fsynced; when all is
+ *   there (small files last) the folder is fsynced and renamed to OUT. A killed run leaves
+ *   only OUT.partial. A resumed run derives every byte again, compares it with what lies
+ *   there and writes only what is missing: nothing recorded has to be trusted.
+ */
+#ifndef WW_STREAM_STREAM_H
+#define WW_STREAM_STREAM_H
+
+#include "crypto/hash.h"
+#include "util/buf.h"
+#include "weightward/model.h"
+#include "weightward/run.h"
+
+/** An open file that pieces read from. */
+struct ww_input {
+    const char *name;               /* for error texts */
+    int fd;                         /* borrowed */
+    uint64_t size_bytes;
+    bool want_sha256;               /* digest of the whole file in the result */
+};
+
+/** What one call of a kernel sees: rows [first_row, first_row + n_rows) of the output. */
+struct ww_tile {
+    uint64_t first_row;
+    uint64_t n_rows;
+    uint64_t row_bytes;
+    const uint8_t *const *const *rows;  /* rows[s][i]: source s's row for output row
+                                           first_row + i, already through row_map;
+                                           unaligned; row_bytes long */
+    uint32_t n_sources;
+    uint64_t tile_index;                /* 0 .. n_tiles-1, depends on the tensor only */
+    uint64_t n_tiles;
+    uint8_t *out;                       /* n_rows * row_bytes, 64-byte aligned start */
+};
+
+/**
+ * A kernel: how a tensor's output rows are made of source rows.
+ * open is called once per piece, in plan order, from one thread; run from many threads
+ * for different tiles at once; close once, after the last tile (also after failures).
+ */
+struct ww_kernel {
+    const char *name;               /* goes into the plan digest */
+    enum ww_err (*open)(const void *params, uint64_t n_rows, uint64_t row_bytes,
+                        uint64_t n_tiles, void **state, const uint32_t **row_map,
+                        struct ww_error *err);
+                                    /* *row_map: source row of each output row, NULL for
+                                       the identity; a borrow until close */
+    enum ww_err (*run)(void *state, const struct ww_tile *tile, struct ww_error *err);
+    enum ww_err (*close)(void *state, bool complete, struct ww_error *err);
+};
+
+enum ww_piece_kind {
+    WW_PIECE_BYTES,                 /* bytes given in memory (a header) */
+    WW_PIECE_COPY,                  /* a range of an input, unchanged */
+    WW_PIECE_KERNEL                 /* a tensor through a kernel */
+};
+
+#define WW_MAX_SOURCES 64
+
+/** n_bytes of input, starting at offset; for kernels the whole source tensor. */
+struct ww_piece_source {
+    uint32_t input;
+    uint64_t offset;
+};
+
+struct ww_piece {
+    enum ww_piece_kind kind;
+    uint64_t n_bytes;               /* of output */
+    const uint8_t *bytes;           /* BYTES: borrowed */
+    uint32_t n_sources;             /* COPY: 1; BYTES: 0 or 1 (1: these very bytes are also
+                                       at the source's offset, so they count as read for
+                                       its digest) */
+    const struct ww_piece_source *sources;      /* n_sources of them, borrowed */
+    uint64_t n_rows;                /* KERNEL: n_rows * row_bytes == n_bytes */
+    uint64_t row_bytes;
+    const struct ww_kernel *kernel;
+    const void *params;             /* borrowed; described for the digest by: */
+    uint8_t params_digest[WW_SHA256_BYTES];
+    uint32_t tree_index;            /* index into plan->tree_tensors, or WW_NONE */
+};
+
+struct ww_output {
+    const char *path;               /* relative to OUT; folders are made */
+    uint64_t size_bytes;            /* sum of the pieces */
+    struct ww_piece *pieces;
+    uint32_t n_pieces;
+};
+
+/** A tensor of the output whose root is wanted; rank is by name over all of them. */
+struct ww_tree_slot {
+    const struct ww_tensor *tensor; /* name, dtype, shape, n_bytes as written */
+    uint64_t rank;
+};
+
+struct ww_plan {
+    const char *title;              /* "lock": phase name for progress */
+    struct ww_input *inputs;
+    uint32_t n_inputs;
+    struct ww_output *outputs;
+    uint32_t n_outputs;
+    struct ww_tree_slot *tree;
+    uint32_t n_tree;
+};
+
+/** SHA-256 over the plan's content: outputs, pieces, kernel names and parameters, input
+ *  sizes. Threads and memory do not enter. */
+enum ww_err ww_plan_digest(const struct ww_plan *plan, uint8_t out[WW_SHA256_BYTES],
+                           struct ww_error *err) WW_MUST_USE;
+
+/** An output folder in the making. */
+struct ww_out;
+
+/** Make (or, with resume, reopen) OUT.partial. WW_E_EXISTS when OUT is there, or
+ *  OUT.partial without resume, or OUT.partial of another plan; WW_E_NOSPACE when the file
+ *  system cannot hold extra_bytes more. */
+enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan, uint64_t extra_bytes,
+                         const struct ww_run_options *options, struct ww_out **out,
+                         struct ww_error *err) WW_MUST_USE;
+
+struct ww_stream_result {
+    uint8_t (*output_sha256)[WW_SHA256_BYTES];  /* n_outputs */
+    uint8_t (*input_sha256)[WW_SHA256_BYTES];   /* n_inputs; zero where not wanted */
+    uint8_t (*tensor_root)[WW_SHA256_BYTES];    /* n_tree */
+    struct ww_run_report report;
+};
+void ww_stream_result_release(struct ww_stream_result *result);
+
+/** Run the plan into OUT.partial. dry: run kernels and hash, write nothing (out NULL). */
+enum ww_err ww_stream_run(const struct ww_plan *plan, struct ww_out *out,
+                          const struct ww_run_options *options,
+                          struct ww_stream_result *result, struct ww_error *err) WW_MUST_USE;
+
+/** Add or replace a small file below OUT.partial (manifest, signature). */
+enum ww_err ww_out_add(struct ww_out *out, const char *path, const void *bytes, size_t len,
+                       struct ww_error *err) WW_MUST_USE;
+/** Descriptor of OUT.partial, borrowed. */
+int ww_out_dirfd(const struct ww_out *out);
+/** fsync everything, drop the journal, rename to OUT. */
+enum ww_err ww_out_commit(struct ww_out *out, struct ww_error *err) WW_MUST_USE;
+/** Close. Not committed: remove OUT.partial, or leave it for --resume when keep. */
+void ww_out_close(struct ww_out *out, bool keep);
+
+/** Digest of files, one worker per file, each read once with read-ahead. fds borrowed. */
+struct ww_hash_job {
+    int fd;
+    const char *name;
+    uint64_t size_bytes;
+    uint8_t digest[WW_DIGEST_MAX_BYTES];
+};
+enum ww_err ww_hash_files(struct ww_hash_job *jobs, size_t n, const char *algorithm,
+                          const char *phase, const struct ww_run_options *options,
+                          struct ww_error *err) WW_MUST_USE;
+
+#endif
