@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,16 +21,17 @@
 #include "util/fail.h"
 
 #define MAX_FOLDERS 64
-#define MAX_LINKS 40        /* as the kernel's own limit */
+#define MAX_LINKS 40 /* as the kernel's own limit */
 #define LINK_BYTES 4096
 #define RACE_RETRIES 16
+#define GO_ON INT_MIN /* no errno, negated, is this low */
 
 struct walk {
-    int dirs[MAX_FOLDERS];  /* dirs[0] is the caller's, the rest are ours */
+    int dirs[MAX_FOLDERS]; /* dirs[0] is the caller's, the rest are ours */
     unsigned depth;
     unsigned links;
-    char *left;             /* what is still to be resolved, owned */
-    char *next;             /* a place in it */
+    char *left; /* what is still to be resolved, owned */
+    char *next; /* a place in it */
     bool follow;
 };
 
@@ -44,8 +46,8 @@ static int push_folder(struct walk *w, const char *name)
     if (w->depth + 1 == MAX_FOLDERS) {
         return -ENAMETOOLONG;
     }
-    int fd = openat(w->dirs[w->depth], name,
-                    O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd =
+        openat(w->dirs[w->depth], name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) {
         return -errno;
     }
@@ -93,13 +95,13 @@ static char *next_name(struct walk *w)
     return name;
 }
 
-/* The descriptor when the path is used up, -errno on failure, -EAGAIN to go on. */
+/* The descriptor when the path is used up, -errno on failure, GO_ON when not yet. */
 static int step(struct walk *w, int flags)
 {
     char *name = next_name(w);
     if (name[0] == '\0' || strcmp(name, ".") == 0) {
         if (*w->next) {
-            return -EAGAIN;
+            return GO_ON;
         }
         int fd = openat(w->dirs[w->depth], ".", flags | O_NOFOLLOW | O_CLOEXEC);
         return fd < 0 ? -errno : fd;
@@ -109,15 +111,15 @@ static int step(struct walk *w, int flags)
             return -EXDEV;
         }
         pop_folder(w);
-        return -EAGAIN;
+        return GO_ON;
     }
     int linked = expand_link(w, name);
     if (linked) {
-        return linked < 0 ? linked : -EAGAIN;
+        return linked < 0 ? linked : GO_ON;
     }
     if (*w->next) {
         int failed = push_folder(w, name);
-        return failed ? failed : -EAGAIN;
+        return failed ? failed : GO_ON;
     }
     int fd = openat(w->dirs[w->depth], name, flags | O_NOFOLLOW | O_CLOEXEC);
     return fd < 0 ? -errno : fd;
@@ -125,7 +127,7 @@ static int step(struct walk *w, int flags)
 
 int ww_open_beneath_walk(int dirfd, const char *path, int flags, bool follow)
 {
-    struct walk w = { .dirs = { dirfd }, .follow = follow };
+    struct walk w = {.dirs = {dirfd}, .follow = follow};
     if (path[0] == '/') {
         return -EXDEV;
     }
@@ -134,8 +136,8 @@ int ww_open_beneath_walk(int dirfd, const char *path, int flags, bool follow)
         return -ENOMEM;
     }
     w.next = w.left;
-    int result = -EAGAIN;
-    while (result == -EAGAIN) {
+    int result = GO_ON;
+    while (result == GO_ON) {
         result = step(&w, flags);
     }
     while (w.depth > 0) {
@@ -149,8 +151,8 @@ int ww_open_beneath(int dirfd, const char *path, int flags, bool follow)
 {
     struct open_how how = {
         .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)),
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
-                   (follow ? 0 : RESOLVE_NO_SYMLINKS),
+        .resolve =
+            RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (follow ? 0 : RESOLVE_NO_SYMLINKS),
     };
     /* EAGAIN: a rename elsewhere raced with the resolution of "..". */
     for (int i = 0; i < RACE_RETRIES; i++) {

@@ -16,10 +16,9 @@ struct code_row {
     const char *text;
 };
 
-static const struct code_row codes[] = {
-    { WW_OK, "WW_OK", "success" },
-#define WW_ERR_ROW(name, number, text) { name, #name, text },
-    WW_ERR_LIST(WW_ERR_ROW)
+static const struct code_row codes[] = {{WW_OK, "WW_OK", "success"},
+#define WW_ERR_ROW(name, number, text) {name, #name, text},
+                                        WW_ERR_LIST(WW_ERR_ROW)
 #undef WW_ERR_ROW
 };
 
@@ -30,17 +29,17 @@ struct class_row {
 };
 
 static const struct class_row classes[] = {
-    { WW_CLASS_OK, 0, "ok" },
-    { WW_CLASS_USAGE, 2, "usage" },
-    { WW_CLASS_MALFORMED, 3, "malformed" },
-    { WW_CLASS_SYSTEM, 4, "system" },
-    { WW_CLASS_KEY, 5, "key" },
-    { WW_CLASS_REFUSED, 1, "refused" },
-    { WW_CLASS_UNSUPPORTED, 6, "unsupported" },
-    { WW_CLASS_INTERNAL, 70, "internal" },
+    {WW_CLASS_OK, 0, "ok"},
+    {WW_CLASS_USAGE, 2, "usage"},
+    {WW_CLASS_MALFORMED, 3, "malformed"},
+    {WW_CLASS_SYSTEM, 4, "system"},
+    {WW_CLASS_KEY, 5, "key"},
+    {WW_CLASS_REFUSED, 1, "refused"},
+    {WW_CLASS_UNSUPPORTED, 6, "unsupported"},
+    {WW_CLASS_INTERNAL, 70, "internal"},
 };
 
-#define EXIT_INTERRUPTED 130    /* 128 + SIGINT, as shells report it */
+#define EXIT_INTERRUPTED 130 /* 128 + SIGINT, as shells report it */
 
 static const struct code_row *find_code(enum ww_err code)
 {

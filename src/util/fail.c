@@ -15,7 +15,7 @@
 
 #include "util/str.h"
 
-#define RAW_BYTES 2048  /* longer than a record's text, so that cutting happens once */
+#define RAW_BYTES 2048 /* longer than a record's text, so that cutting happens once */
 
 static bool is_printable(uint32_t code)
 {
@@ -51,7 +51,7 @@ static void escape_into(char *out, size_t out_bytes, const char *raw)
         /* Byte by byte: what follows a bad or hidden character is judged anew. */
         for (size_t end = i + (step ? step : 1); i < end && used + 4 < out_bytes; i++) {
             unsigned byte = (unsigned char)raw[i];
-            char piece[4] = { '\\', 'x', digits[byte >> 4], digits[byte & 15] };
+            char piece[4] = {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
             memcpy(out + used, piece, sizeof(piece));
             used += sizeof(piece);
         }
@@ -73,7 +73,7 @@ static const char *text_of_posix(int failed, const char *buf)
 }
 
 #define ERRNO_TEXT(call, buf)                                                            \
-    _Generic((call), int: text_of_posix, char *: text_of_gnu)((call), (buf))
+    _Generic((call), int : text_of_posix, char * : text_of_gnu)((call), (buf))
 
 enum ww_err ww_fail_at(struct ww_error *err, enum ww_err code, int sys_errno,
                        const char *file, int line, const char *fmt, ...)
@@ -122,7 +122,7 @@ void ww_error_context(struct ww_error *err, const char *fmt, ...)
     if (n < 0) {
         return;
     }
-    char prefix[WW_ERROR_TEXT_BYTES / 2];   /* the cause keeps at least half the room */
+    char prefix[WW_ERROR_TEXT_BYTES / 2]; /* the cause keeps at least half the room */
     char old[WW_ERROR_TEXT_BYTES];
     escape_into(prefix, sizeof(prefix), raw);
     memcpy(old, err->text, sizeof(old));

@@ -40,13 +40,18 @@ enum ww_links {
 enum ww_err ww_file_open_at(int dirfd, const char *path, enum ww_links links, int *fd,
                             struct stat *st, struct ww_error *err) WW_MUST_USE;
 
+/** Open a regular file by a path that the user gave: links are followed. */
+enum ww_err ww_file_open(const char *path, int *fd, struct stat *st, struct ww_error *err)
+    WW_MUST_USE;
+
 /** Read exactly len bytes at offset; a short file is WW_E_IO. */
 enum ww_err ww_pread_full(int fd, void *out, size_t len, uint64_t offset,
                           const char *name, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_pwrite_full(int fd, const void *bytes, size_t len, uint64_t offset,
                            const char *name, struct ww_error *err) WW_MUST_USE;
 
-/** Read a whole small file; larger than buf->max is WW_E_LIMIT. */
+/** Read a whole small file in place of what buf held; larger than buf->max is
+ *  WW_E_LIMIT. */
 enum ww_err ww_file_read_at(int dirfd, const char *path, enum ww_links links,
                             struct ww_buf *buf, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_file_read(const char *path, struct ww_buf *buf, struct ww_error *err)
@@ -70,10 +75,11 @@ enum ww_err ww_file_write_at(int dirfd, const char *path, const void *bytes, siz
 enum ww_err ww_file_write(const char *path, const void *bytes, size_t len, mode_t mode,
                           bool replace, struct ww_error *err) WW_MUST_USE;
 
-/** mkdir -p below dirfd. */
+/** mkdir -p below dirfd (0755); a link in the place of a folder is WW_E_PATH. */
 enum ww_err ww_mkdirs_at(int dirfd, const char *path, struct ww_error *err) WW_MUST_USE;
 
-/** Remove a tree below dirfd without following links; missing is fine. */
+/** Remove the entry with this bare name and all below it; links are removed, not
+ *  followed; missing is fine. Depth limit 128. */
 enum ww_err ww_remove_tree_at(int dirfd, const char *name, struct ww_error *err) WW_MUST_USE;
 
 /** One entry of a walk; path is relative to the walked folder, '/'-separated. */

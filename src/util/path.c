@@ -8,8 +8,8 @@
 #include "util/alloc.h"
 #include "util/fs.h"
 
-#define NAME_BYTES 255      /* NAME_MAX on Linux */
-#define PATH_BYTES 4095     /* PATH_MAX less the terminating NUL */
+#define NAME_BYTES 255  /* NAME_MAX on Linux */
+#define PATH_BYTES 4095 /* PATH_MAX less the terminating NUL */
 
 static bool component_ok(const char *name, size_t len)
 {

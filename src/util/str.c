@@ -54,14 +54,9 @@ struct utf8_row {
 };
 
 static const struct utf8_row utf8_rows[] = {
-    { 0xc2, 0xdf, 0x80, 0xbf, 2 },
-    { 0xe0, 0xe0, 0xa0, 0xbf, 3 },
-    { 0xe1, 0xec, 0x80, 0xbf, 3 },
-    { 0xed, 0xed, 0x80, 0x9f, 3 },
-    { 0xee, 0xef, 0x80, 0xbf, 3 },
-    { 0xf0, 0xf0, 0x90, 0xbf, 4 },
-    { 0xf1, 0xf3, 0x80, 0xbf, 4 },
-    { 0xf4, 0xf4, 0x80, 0x8f, 4 },
+    {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+    {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
+    {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
 };
 
 static size_t utf8_multi(const uint8_t *p, size_t len, uint32_t *code)
@@ -191,7 +186,8 @@ static bool glob_token(const char **pattern, const char **s)
 }
 
 /* Only the latest star is ever widened. That is complete, because a piece between two
- * stars that starts later never ends earlier, and it keeps the cost at |pattern| x |s|. */
+ * stars that starts later never ends earlier, and it keeps the cost at |pattern| x |s|.
+ */
 bool ww_str_glob(const char *pattern, const char *s)
 {
     const char *after_star = NULL;
@@ -244,7 +240,7 @@ static size_t edit_distance(const char *a, const char *b)
 const char *ww_str_nearest(const char *word, const char *const *candidates, size_t n)
 {
     const char *nearest = NULL;
-    size_t limit = strlen(word) / 3 + 1;    /* about one mistake in three letters */
+    size_t limit = strlen(word) / 3 + 1; /* about one mistake in three letters */
     for (size_t i = 0; i < n; i++) {
         size_t distance = edit_distance(word, candidates[i]);
         if (distance <= limit && distance < strlen(candidates[i])) {
