@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Locks: exact symmetry transforms of a model's weights, derived from 32 secret bytes.
+ *
+ * The locked model answers as before; its coordinates no longer match those of its
+ * siblings, so default merging tools fail on it, evidently. A lock is no encryption: an
+ * informed party who holds the base or a sibling can undo it (docs/threat-model.md).
+ */
+#ifndef WEIGHTWARD_LOCK_H
+#define WEIGHTWARD_LOCK_H
+
+#include "weightward/layout.h"
+#include "weightward/run.h"
+#include "weightward/sign.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ww_lock_options {
+    struct ww_secret *secret;           /* 32 bytes: ww_lockkey_load */
+    const struct ww_signer *signer;     /* NULL: the manifest stays unsigned */
+    bool scale;                         /* powers of two too (not mergeable while locked) */
+    struct ww_layout_options layout;
+    struct ww_run_options run;
+};
+
+/** What moved in one block; words from a fixed list: "residual", "kv-groups",
+ *  "query-heads", "qk-signed-permutation", "qk-quarter-turns", "qk-signs",
+ *  "vo-signed-permutation", "neurons", "neuron-signs", "experts", "scales". */
+struct ww_block_moves {
+    char *name;
+    char **moved;
+    size_t n_moved;
+    char *reason;                       /* why something that others move stays, or NULL */
+};
+
+struct ww_check_report {
+    double max_relative_error;          /* legal transform: largest over blocks and parts */
+    double min_illegal_error;           /* inspect --check: smallest effect of an illegal one */
+    uint32_t blocks;                    /* blocks checked */
+    uint64_t linears;                   /* linear maps probed on the real weights */
+};
+
+struct ww_lock_report {
+    struct ww_block_moves *blocks;
+    size_t n_blocks;
+    struct ww_check_report check;
+    uint64_t tensors_changed;
+    uint64_t tensors_total;
+    char lock_id[65];
+    char tensor_root[65];               /* of what was written */
+    char root_sha256[65];               /* OMS root, empty when unsigned */
+    struct ww_run_report run;
+    char **warnings;
+    size_t n_warnings;
+};
+WW_API void ww_lock_report_release(struct ww_lock_report *report);
+
+/**
+ * Lock a model folder into a new folder. Everything is planned and refused before the first
+ * byte; every block is checked on the real weights before anything is signed; the folder
+ * appears whole or not at all.
+ */
+WW_API enum ww_err ww_lock_folder(const char *path, const char *out_path,
+                                  const struct ww_lock_options *options,
+                                  struct ww_lock_report *report,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/**
+ * Restore the source folder byte for byte, as the manifest's digests say.
+ * WW_E_WRONG_KEY, WW_E_WRONG_MODEL, WW_E_DAMAGED are the three ways in which key,
+ * manifest and weights can fail to belong together. signer may stay NULL.
+ */
+WW_API enum ww_err ww_unlock_folder(const char *path, const char *out_path,
+                                    const struct ww_lock_options *options,
+                                    struct ww_lock_report *report,
+                                    struct ww_error *err) WW_MUST_USE;
+
+/** True when the folder carries a lock manifest (signed or not). */
+WW_API bool ww_model_is_locked(const struct ww_model *model);
+
+/**
+ * Check a resolved model: each block's reference forward on the real weights, before and
+ * after a random legal transform (must agree within 1e-5) and an illegal one (must differ
+ * by more than 1e-3). WW_E_CHECK_FAILED names the block.
+ */
+WW_API enum ww_err ww_check_layout(const struct ww_layout *layout,
+                                   const struct ww_run_options *run,
+                                   struct ww_check_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
+
+/** What a lock would move, without a key: fills blocks (as in the report above). */
+WW_API enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
+                                 struct ww_block_moves **blocks, size_t *n_blocks,
+                                 struct ww_error *err) WW_MUST_USE;
+WW_API void ww_block_moves_free(struct ww_block_moves *blocks, size_t n_blocks);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
