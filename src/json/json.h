@@ -2,7 +2,8 @@
 /**
  * Strict JSON: a scan of our own decides what is accepted (RFC 8259, UTF-8, no BOM, no
  * NUL even escaped, no control character, no lone surrogate, no duplicate key at any
- * level, integers within +-(2^53-1), caps on bytes, depth and nodes, no trailing byte);
+ * level, integers within +-(2^53-1), numbers of at most 63 characters that fit a double,
+ * caps on bytes, depth and nodes, no trailing byte);
  * cJSON then builds the tree. Why: cJSON alone accepts duplicate keys, cut strings and
  * trailing junk, which in signed data means two readers see two documents.
  */
@@ -27,12 +28,13 @@ extern const struct ww_json_limits ww_json_limits_config;   /* 16 MiB, 32, 1 mil
 extern const struct ww_json_limits ww_json_limits_bundle;   /* 64 MiB, 32, 4 million */
 extern const struct ww_json_limits ww_json_limits_small;    /* 1 MiB, 16, 65,536 */
 
-/** A parsed document; owns its text and every node. */
+/** A parsed document; owns every node, not the text it was read from. */
 struct ww_json;
 /** A value inside a document: a borrow that ends with ww_json_free. */
 struct ww_jnode;
 
-/** Only the strict scan. On failure the text says line, column and what was found. */
+/** Only the strict scan. On failure the text says line, column and what was found.
+ *  WW_E_JSON; WW_E_LIMIT for the caps; WW_E_USAGE for a max_depth above 64. */
 enum ww_err ww_json_check(const uint8_t *text, size_t len,
                           const struct ww_json_limits *limits, struct ww_error *err)
     WW_MUST_USE;
@@ -56,7 +58,8 @@ const char *ww_jkey(const struct ww_jnode *node);
 size_t ww_jsize(const struct ww_jnode *node);
 const struct ww_jnode *ww_jat(const struct ww_jnode *node, size_t index);
 
-/* Typed reads: false when node is NULL or of another type (or not integral/in range). */
+/* Typed reads: false when node is NULL or of another type (or not integral/in range; 2.0
+ * counts as integral). On false *out is not touched. */
 bool ww_jstr(const struct ww_jnode *node, const char **out);
 bool ww_jbool(const struct ww_jnode *node, bool *out);
 bool ww_ju64(const struct ww_jnode *node, uint64_t *out);
@@ -72,7 +75,9 @@ enum ww_err ww_jonly(const struct ww_jnode *object, const char *const *allowed, 
 
 /**
  * Deterministic writer into a buffer: compact (indent 0) or indented. Errors stick and
- * come out of ww_jw_end; a misuse (value without key, unbalanced) is an invariant.
+ * come out of ww_jw_end; a misuse (value without key, unbalanced) is an invariant. What
+ * it accepts is what the strict scan accepts: text that is not UTF-8 or holds a NUL is
+ * WW_E_MALFORMED, an integer beyond 2^53-1 is WW_E_LIMIT (write such a number as hex).
  */
 struct ww_jw {
     struct ww_buf *buf;
@@ -92,7 +97,8 @@ void ww_jw_str(struct ww_jw *w, const char *s); /* NULL writes null */
 void ww_jw_strn(struct ww_jw *w, const char *s, size_t len);
 void ww_jw_u64(struct ww_jw *w, uint64_t v);
 void ww_jw_i64(struct ww_jw *w, int64_t v);
-void ww_jw_double(struct ww_jw *w, double v);   /* shortest of %.{1..17}g that reads back */
+void ww_jw_double(struct ww_jw *w, double v);   /* shortest of %.{1..17}g that reads back;
+                                                 * NaN and infinity become null */
 void ww_jw_bool(struct ww_jw *w, bool v);
 void ww_jw_null(struct ww_jw *w);
 void ww_jw_raw(struct ww_jw *w, const char *json); /* a value already serialised */
