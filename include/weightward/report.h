@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Answers as text for people and as one JSON object for programs.
+ *
+ * Every function returns a string that the caller frees with ww_string_free. JSON objects
+ * start with "schema": "weightward.VERB/1"; members may be added later, never renamed.
+ */
+#ifndef WEIGHTWARD_REPORT_H
+#define WEIGHTWARD_REPORT_H
+
+#include "weightward/lock.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+WW_API void ww_string_free(char *s);
+
+/** Version of the library, "0.1.0". */
+WW_API const char *ww_version(void);
+
+/** What inspect found out about a folder. layout and moves are absent when the model
+ *  cannot be resolved; then why says so. */
+struct ww_inspection {
+    const struct ww_model *model;
+    const struct ww_layout *layout;
+    const struct ww_block_moves *moves;
+    size_t n_moves;
+    const struct ww_check_report *check;    /* NULL unless asked for */
+    const struct ww_error *why;             /* what a lock would be refused with */
+    uint64_t nonfinite;                     /* NaN and infinite elements, when counted */
+    bool nonfinite_counted;
+};
+WW_API enum ww_err ww_report_inspect_json(const struct ww_inspection *in, char **out,
+                                          struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_inspect_text(const struct ww_inspection *in, char **out,
+                                          struct ww_error *err) WW_MUST_USE;
+
+/** verb is "lock" or "unlock". */
+WW_API enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *report,
+                                       char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char **out,
+                                       struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
+                                      const struct ww_key_info *info, char **out,
+                                      struct ww_error *err) WW_MUST_USE;
+/** The object for a refusal or an error: schema and "error": {code, class, text}. */
+WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
+                                        char **out, struct ww_error *err) WW_MUST_USE;
+
+/** Count NaN and infinite elements of all float tensors, reading every weight file once. */
+WW_API enum ww_err ww_inspect_nonfinite(const struct ww_model *model, uint64_t *count,
+                                        struct ww_error *err) WW_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

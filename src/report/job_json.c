@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers of the jobs that write or check: lock, unlock, sign, verify, key. */
+#include "report/object.h"
+#include "weightward/report.h"
+
+static void write_moves(struct ww_jw *w, const struct ww_block_moves *blocks, size_t n)
+{
+    ww_jw_key(w, "blocks");
+    ww_jw_array(w);
+    for (size_t i = 0; i < n; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", blocks[i].name);
+        ww_object_strings(w, "moved", blocks[i].moved, blocks[i].n_moved);
+        if (blocks[i].reason) {
+            ww_jw_kstr(w, "reason", blocks[i].reason);
+        }
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *report,
+                                char **out, struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, verb);
+    ww_jw_kstr(&w, "level", "exact");
+    ww_jw_kstr(&w, "lock_id", report->lock_id);
+    write_moves(&w, report->blocks, report->n_blocks);
+    ww_jw_key(&w, "check");
+    ww_jw_object(&w);
+    ww_jw_kdouble(&w, "max_relative_error", report->check.max_relative_error);
+    ww_jw_ku64(&w, "blocks", report->check.blocks);
+    ww_jw_ku64(&w, "linears", report->check.linears);
+    ww_jw_close(&w);
+    ww_jw_ku64(&w, "tensors_changed", report->tensors_changed);
+    ww_jw_ku64(&w, "tensors", report->tensors_total);
+    ww_jw_kstr(&w, "tensor_root", report->tensor_root);
+    if (report->root_sha256[0]) {
+        ww_jw_kstr(&w, "root_sha256", report->root_sha256);
+    }
+    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
+    ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
+    ww_jw_ku64(&w, "bytes_kept", report->run.bytes_kept);
+    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char **out,
+                                struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "sign");
+    ww_jw_ku64(&w, "files", report->files);
+    ww_jw_ku64(&w, "bytes", report->bytes);
+    ww_jw_kstr(&w, "root_sha256", report->root_sha256);
+    ww_jw_kstr(&w, "key_hint", report->hint);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,
+                                  struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "verify");
+    ww_jw_kstr(&w, "signer", report->signer);
+    ww_jw_ku64(&w, "files_checked", report->files_checked);
+    ww_jw_ku64(&w, "tensors_checked", report->tensors_checked);
+    ww_jw_ku64(&w, "bytes_checked", report->bytes_checked);
+    ww_object_strings(&w, "not_checked", report->not_checked, report->n_not_checked);
+    if (report->root_sha256[0]) {
+        ww_jw_kstr(&w, "root_sha256", report->root_sha256);
+    }
+    if (report->tensor_root[0]) {
+        ww_jw_kstr(&w, "tensor_root", report->tensor_root);
+    }
+    ww_jw_kbool(&w, "locked", report->locked);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+static const char *const kind_names[] = {
+    [WW_KEY_SIGNING] = "signing",
+    [WW_KEY_SIGNING_PUBLIC] = "signing public",
+    [WW_KEY_LOCK] = "lock",
+    [WW_KEY_RECIPIENT] = "recipient",
+    [WW_KEY_RECIPIENT_PUBLIC] = "recipient public",
+};
+
+static const char *const sealing_names[] = {
+    [WW_SEALED_NONE] = "none",
+    [WW_SEALED_PASSPHRASE] = "passphrase",
+    [WW_SEALED_RECIPIENTS] = "recipients",
+};
+
+enum ww_err ww_report_key_json(const char *verb, const char *path,
+                               const struct ww_key_info *info, char **out,
+                               struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, verb);
+    ww_jw_kstr(&w, "path", path);
+    ww_jw_kstr(&w, "kind", kind_names[info->kind]);
+    ww_jw_kstr(&w, "sealed_by", sealing_names[info->sealing]);
+    if (info->curve[0]) {
+        ww_jw_kstr(&w, "curve", info->curve);
+    }
+    if (info->id[0]) {
+        ww_jw_kstr(&w, "id", info->id);
+    }
+    if (info->n_stanzas) {
+        ww_jw_ku64(&w, "stanzas", info->n_stanzas);
+    }
+    if (info->created_unix) {
+        ww_jw_ku64(&w, "created", info->created_unix);
+    }
+    return ww_object_end(&w, &buf, out, err);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The frame around every JSON answer. */
+#ifndef WW_REPORT_OBJECT_H
+#define WW_REPORT_OBJECT_H
+
+#include "json/json.h"
+
+/** Start the answer object of a verb: "{"schema": "weightward.VERB/1"". */
+void ww_object_begin(struct ww_jw *w, struct ww_buf *buf, const char *verb);
+
+/** Close it and hand the text out. buf is released in every case. */
+enum ww_err ww_object_end(struct ww_jw *w, struct ww_buf *buf, char **out,
+                          struct ww_error *err) WW_MUST_USE;
+
+/** "key": ["...", ...] */
+void ww_object_strings(struct ww_jw *w, const char *key, char *const *items, size_t n);
+
+/** "error": {code, class, text} */
+void ww_object_error(struct ww_jw *w, const struct ww_error *failure);
+
+#endif
