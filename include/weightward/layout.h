@@ -170,6 +170,8 @@ struct ww_attention {
     uint64_t relative_buckets, relative_max_distance;
     bool causal;
     bool alibi;
+    bool alibi_scaled;          /* Falcon: bias rounded to bf16, added before the scale */
+    struct ww_linear gate;      /* output gate, read only under WW_VO_GATE */
     double scale;               /* factor on q.k */
     double softcap;             /* 0: none */
     uint64_t window;            /* sliding window, 0: none */
@@ -208,6 +210,8 @@ struct ww_moe {
     struct ww_linear router;
     uint32_t first_mlp;
     uint32_t shared_mlp;        /* or WW_NONE */
+    bool shared_gated;          /* Qwen2-MoE: shared output times sigmoid(shared_gate x) */
+    struct ww_linear shared_gate;
 };
 
 enum ww_block_form {
@@ -280,6 +284,9 @@ struct ww_layout {
     uint32_t embed, embed_position, embed_type;     /* tensors or WW_NONE */
     int64_t position_offset;                        /* row of position 0 (OPT: 2) */
     struct ww_linear head;                          /* lm_head or the tied embedding */
+    struct ww_linear head_transform;    /* BERT: in front of head, norm(act(W x + b)); all */
+    enum ww_act_kind head_act;          /* three are read only when head_norm.kind is not */
+    struct ww_norm head_norm;           /* WW_NORM_NONE */
     double head_multiplier;                         /* T5 tied: D^-0.5; else 1 */
     double logit_softcap;                           /* 0: none */
     void *impl;
