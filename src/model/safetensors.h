@@ -16,6 +16,11 @@
 
 #include "weightward/model.h"
 
+#define WW_ST_MAX_HEADER_BYTES 100000000    /* the limit of the reference */
+#define WW_ST_HUB_HEADER_BYTES 25000000     /* above it the hub's remote reader stops */
+#define WW_ST_MAX_TENSORS 1000000
+#define WW_ST_MAX_NAME_BYTES 1024
+
 struct ww_st_tensor {
     const char *name;
     uint32_t name_len;

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every loop is branch-free integer and float work on unaligned loads, so that compilers
+ * turn it into vector code; this is the hot path of a self-check. Narrowing from double
+ * must round once. A cast to float first and a second rounding later would err on ties,
+ * so the float is first rounded to odd (Boldo and Melquiond, "When double rounding is
+ * odd", 2005): an inexact float keeps its last bit set, and with at least two spare bits
+ * the second rounding then gives what a single one would. Assumes the default rounding
+ * mode and no flush to zero.
+ */
+#include "model/convert.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "util/fail.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+               "weights are little-endian; a big-endian host needs byte swaps here");
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) ||               \
+    __has_feature(thread_sanitizer)
+#define WW_NO_CLONES
+#endif
+#endif
+/* Resolvers of clones run before the sanitizers are set up; musl has no resolvers. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                     \
+    !defined(__x86_64__) || !defined(__GLIBC__)
+#define WW_NO_CLONES
+#endif
+#ifdef WW_NO_CLONES
+#define WW_CLONES
+#else
+#define WW_CLONES __attribute__((target_clones("avx2", "default")))
+#endif
+
+static inline float float_of_bits(uint32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof(f));
+    return f;
+}
+
+static inline uint32_t bits_of_float(float f)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return bits;
+}
+
+static inline uint16_t load_u16(const uint8_t *p, size_t i)
+{
+    uint16_t v;
+    memcpy(&v, p + 2 * i, sizeof(v));
+    return v;
+}
+
+static inline float float_of_bf16(uint16_t h)
+{
+    return float_of_bits((uint32_t)h << 16);
+}
+
+static inline float float_of_f16(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16;
+    uint32_t body = h & 0x7fff;
+    uint32_t normal = (body << 13) + (112U << 23);
+    uint32_t special = body << 13 | 0x7f800000U;
+    /* A subnormal is its 10 bits times 2^-24, and that product is exact. */
+    uint32_t small = bits_of_float((float)(int32_t)body * 0x1p-24F);
+    uint32_t bits = body >= 0x7c00 ? special : normal;
+    return float_of_bits(sign | (body < 0x0400 ? small : bits));
+}
+
+/* Round a double to float with the last bit as sticky bit; not for NaN. */
+static inline uint32_t odd_float_bits(double d)
+{
+    float f = (float)d;
+    double back = (double)f;
+    uint32_t bits = bits_of_float(f);
+    uint32_t too_far = fabs(back) > fabs(d) ? 1 : 0;
+    uint32_t inexact = back != d ? 1 : 0;
+    return (bits - too_far) | inexact;
+}
+
+static inline uint16_t bf16_of_double(double d)
+{
+    uint32_t bits = odd_float_bits(d);
+    uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    uint32_t nan = (bits_of_float((float)d) >> 16 & 0x8000) | 0x7fc0;
+    return (uint16_t)(d == d ? rounded : nan);
+}
+
+static inline uint16_t f16_of_double(double d)
+{
+    uint32_t bits = odd_float_bits(d);
+    uint32_t sign = bits_of_float((float)d) >> 16 & 0x8000;
+    uint32_t body = bits & 0x7fffffff;
+    uint32_t shifted = body - (112U << 23);
+    uint32_t normal = (shifted + 0xfff + (shifted >> 13 & 1)) >> 13;
+    /* Adding 0.5 puts the last place at 2^-24, the grid of the subnormals. */
+    uint32_t small = bits_of_float(float_of_bits(body) + 0.5F) - bits_of_float(0.5F);
+    uint32_t half = body < 113U << 23 ? small : normal;
+    half = half > 0x7c00 ? 0x7c00 : half;
+    half = d == d ? half : 0x7e00;
+    return (uint16_t)(sign | half);
+}
+
+WW_CLONES static void widen_bf16(const uint8_t *src, float *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = float_of_bf16(load_u16(src, i));
+    }
+}
+
+WW_CLONES static void widen_f16(const uint8_t *src, float *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = float_of_f16(load_u16(src, i));
+    }
+}
+
+WW_CLONES static void widen_bf16_double(const uint8_t *src, double *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = (double)float_of_bf16(load_u16(src, i));
+    }
+}
+
+WW_CLONES static void widen_f16_double(const uint8_t *src, double *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        dst[i] = (double)float_of_f16(load_u16(src, i));
+    }
+}
+
+static void float_of_f64(const uint8_t *src, float *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double d;
+        memcpy(&d, src + sizeof(d) * i, sizeof(d));
+        dst[i] = (float)d;
+    }
+}
+
+static void double_of_f32(const uint8_t *src, double *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float f;
+        memcpy(&f, src + sizeof(f) * i, sizeof(f));
+        dst[i] = (double)f;
+    }
+}
+
+WW_CLONES static void narrow_bf16(const double *src, uint8_t *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h = bf16_of_double(src[i]);
+        memcpy(dst + sizeof(h) * i, &h, sizeof(h));
+    }
+}
+
+WW_CLONES static void narrow_f16(const double *src, uint8_t *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint16_t h = f16_of_double(src[i]);
+        memcpy(dst + sizeof(h) * i, &h, sizeof(h));
+    }
+}
+
+static void narrow_f32(const double *src, uint8_t *dst, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float f = (float)src[i];
+        memcpy(dst + sizeof(f) * i, &f, sizeof(f));
+    }
+}
+
+void ww_to_float(enum ww_dtype dtype, const void *src, float *dst, size_t n)
+{
+    WW_INVARIANT(ww_dtype_is_plain_float(dtype));
+    if (n == 0) {
+        return;
+    }
+    if (dtype == WW_DTYPE_BF16) {
+        widen_bf16(src, dst, n);
+    } else if (dtype == WW_DTYPE_F16) {
+        widen_f16(src, dst, n);
+    } else if (dtype == WW_DTYPE_F32) {
+        memcpy(dst, src, n * sizeof(*dst));
+    } else {
+        float_of_f64(src, dst, n);
+    }
+}
+
+void ww_to_double(enum ww_dtype dtype, const void *src, double *dst, size_t n)
+{
+    WW_INVARIANT(ww_dtype_is_plain_float(dtype));
+    if (n == 0) {
+        return;
+    }
+    if (dtype == WW_DTYPE_BF16) {
+        widen_bf16_double(src, dst, n);
+    } else if (dtype == WW_DTYPE_F16) {
+        widen_f16_double(src, dst, n);
+    } else if (dtype == WW_DTYPE_F32) {
+        double_of_f32(src, dst, n);
+    } else {
+        memcpy(dst, src, n * sizeof(*dst));
+    }
+}
+
+void ww_from_double(enum ww_dtype dtype, const double *src, void *dst, size_t n)
+{
+    WW_INVARIANT(ww_dtype_is_plain_float(dtype));
+    if (n == 0) {
+        return;
+    }
+    if (dtype == WW_DTYPE_BF16) {
+        narrow_bf16(src, dst, n);
+    } else if (dtype == WW_DTYPE_F16) {
+        narrow_f16(src, dst, n);
+    } else if (dtype == WW_DTYPE_F32) {
+        narrow_f32(src, dst, n);
+    } else {
+        memcpy(dst, src, n * sizeof(*src));
+    }
+}
+
+/* One loop per width; an exponent of all ones is NaN or infinity in each format. */
+WW_CLONES static uint64_t nonfinite_16(const uint8_t *src, size_t n, uint16_t exponent)
+{
+    uint64_t total = 0;
+    while (n > 0) {
+        /* A short count per block keeps the inner sum in narrow vector lanes. */
+        size_t block = n < 32768 ? n : 32768;
+        uint16_t count = 0;
+        for (size_t i = 0; i < block; i++) {
+            count = (uint16_t)(count + ((load_u16(src, i) & exponent) == exponent));
+        }
+        total += count;
+        src += 2 * block;
+        n -= block;
+    }
+    return total;
+}
+
+WW_CLONES static uint64_t nonfinite_32(const uint8_t *src, size_t n)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t v;
+        memcpy(&v, src + sizeof(v) * i, sizeof(v));
+        total += (v & 0x7f800000U) == 0x7f800000U;
+    }
+    return total;
+}
+
+WW_CLONES static uint64_t nonfinite_64(const uint8_t *src, size_t n)
+{
+    const uint64_t exponent = 0x7ff0000000000000U;
+    uint64_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t v;
+        memcpy(&v, src + sizeof(v) * i, sizeof(v));
+        total += (v & exponent) == exponent;
+    }
+    return total;
+}
+
+uint64_t ww_count_nonfinite(enum ww_dtype dtype, const void *src, size_t n)
+{
+    WW_INVARIANT(ww_dtype_is_plain_float(dtype));
+    if (dtype == WW_DTYPE_BF16) {
+        return nonfinite_16(src, n, 0x7f80);
+    }
+    if (dtype == WW_DTYPE_F16) {
+        return nonfinite_16(src, n, 0x7c00);
+    }
+    return dtype == WW_DTYPE_F32 ? nonfinite_32(src, n) : nonfinite_64(src, n);
+}
