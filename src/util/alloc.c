@@ -15,13 +15,11 @@
 
 void *ww_calloc(size_t n, size_t size)
 {
-    if (ww_fault_hit(WW_FAULT_ALLOC)) {
+    size_t total = 0;
+    if (__builtin_mul_overflow(n, size, &total) || ww_fault_hit(WW_FAULT_ALLOC)) {
         return NULL;
     }
-    if (n == 0 || size == 0) {
-        return calloc(1, 1);
-    }
-    return calloc(n, size);
+    return calloc(total ? total : 1, 1);
 }
 
 void *ww_realloc_array(void *p, size_t n, size_t size)

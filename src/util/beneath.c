@@ -147,10 +147,11 @@ int ww_open_beneath_walk(int dirfd, const char *path, int flags, bool follow)
     return result;
 }
 
+/* Without O_NOFOLLOW: with it, a last link asked for as a folder would be ENOTDIR. */
 int ww_open_beneath(int dirfd, const char *path, int flags, bool follow)
 {
     struct open_how how = {
-        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)),
+        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
         .resolve =
             RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (follow ? 0 : RESOLVE_NO_SYMLINKS),
     };
