@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward-verify MODEL --key PUB: the verifier alone, small enough to be read. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int main(int argc, char **argv)
+{
+    const char **args = (const char **)argv;
+    if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
+        printf("weightward-verify %s\n", ww_version());
+        return 0;
+    }
+    /* The word may be there, so that scripts can swap the two programs. */
+    if (argc >= 2 && strcmp(argv[1], "verify") == 0) {
+        args++;
+        argc--;
+    }
+    args[0] = "verify";
+    return cmd_verify(argc, args);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* stdout carries the answer, stderr the talk; an error gives both and the exit status. */
+#include "cli.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+int cli_fail(const char *verb, const struct cli_common *common,
+             const struct ww_error *err)
+{
+    cli_progress_done();
+    fprintf(stderr, "weightward %s: %s\n", verb, err->text);
+    if (common->json) {
+        char *json = NULL;
+        struct ww_error second = {0};
+        if (ww_report_error_json(verb, err, &json, &second) == WW_OK) {
+            fputs(json, stdout);
+        }
+        ww_string_free(json);
+    }
+    return ww_err_exit_status(err->code);
+}
+
+int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_err rc,
+                    char *json, const struct ww_error *err)
+{
+    if (rc) {
+        return cli_fail(verb, common, err);
+    }
+    fputs(json, stdout);
+    ww_string_free(json);
+    return fflush(stdout) == 0 ? 0 : ww_err_exit_status(WW_E_IO);
+}
+
+void cli_say(const struct cli_common *common, const char *fmt, ...)
+{
+    if (common->quiet) {
+        return;
+    }
+    cli_progress_done();
+    va_list ap;
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fputc('\n', stderr);
+}
+
+const char *cli_bytes(uint64_t n, char out[32])
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double v = (double)n;
+    size_t u = 0;
+    while (v >= 1024 && u + 1 < sizeof units / sizeof units[0]) {
+        v /= 1024;
+        u++;
+    }
+    snprintf(out, 32, u ? "%.1f %s" : "%.0f %s", v, units[u]);
+    return out;
+}

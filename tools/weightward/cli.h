@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands share: the option tables' manners, answers, progress. */
+#ifndef WW_CLI_H
+#define WW_CLI_H
+
+#include <popt.h>
+#include <stdbool.h>
+
+#include "weightward/report.h"
+
+/* Usage errors end with this status, before any file is touched. */
+#define CLI_USAGE 2
+
+/** Options every command takes. */
+struct cli_common {
+    int json;           /* one object on stdout */
+    int quiet;
+    char *progress;     /* auto, always, never */
+    int threads;
+    int memory_mib;
+    int no_direct;
+};
+/** The table for them, to be included at the end of a command's own table. */
+const struct poptOption *cli_common_table(struct cli_common *common);
+
+/**
+ * Parse argv against a table. Exact names only. On success *args holds the positional
+ * arguments (min..max of them, NULL-terminated, borrowed from *ctx). Returns 0, or the
+ * status to exit with; --help prints and gives 0 with *args NULL.
+ */
+int cli_parse(int argc, const char **argv, const struct poptOption *table,
+              const char *synopsis, int min, int max, poptContext *ctx,
+              const char ***args);
+
+/** Check the common options and turn them into run options with a progress display.
+ *  Returns 0 or CLI_USAGE. */
+int cli_run_options(const struct cli_common *common, struct ww_run_options *run);
+
+/** Erase the progress line, if one stands there. */
+void cli_progress_done(void);
+
+/** Print an error for people on stderr and, with --json, the error object on stdout.
+ *  Returns the exit status. */
+int cli_fail(const char *verb, const struct cli_common *common,
+             const struct ww_error *err);
+
+/** Print a finished JSON answer and free it; status of the printing call goes through. */
+int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_err rc,
+                    char *json, const struct ww_error *err);
+
+/** One line to stderr unless --quiet. */
+void cli_say(const struct cli_common *common, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/** The number of items in a popt ARGV list. */
+size_t cli_count(char *const *list);
+
+/** Install SIGINT/SIGTERM handlers that make the next progress call cancel. */
+void cli_catch_signals(void);
+bool cli_interrupted(void);
+
+/** "1.5 GiB" into a caller's buffer. */
+const char *cli_bytes(uint64_t n, char out[32]);
+
+/** Where the passphrase for one key comes from. */
+struct cli_passphrase {
+    char *file;
+    int fd;             /* -1: not given */
+};
+/** Read it: file, descriptor, or the terminal when there is one. *out stays NULL when
+ *  neither option was given and no terminal is there. */
+enum ww_err cli_passphrase(const struct cli_passphrase *from, const char *prompt,
+                           bool confirm, struct ww_secret **out, struct ww_error *err);
+/** Load a signing key, asking for its passphrase only when it is encrypted. */
+enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
+                        struct ww_signkey **out, struct ww_error *err);
+
+/* The commands: argv[0] is the verb. */
+int cmd_inspect(int argc, const char **argv);
+int cmd_key(int argc, const char **argv);
+int cmd_lock(int argc, const char **argv);
+int cmd_unlock(int argc, const char **argv);
+int cmd_sign(int argc, const char **argv);
+int cmd_verify(int argc, const char **argv);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward sign: an OpenSSF Model Signing signature over a folder. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct sign {
+    struct cli_common common;
+    char *key;
+    struct cli_passphrase passphrase;
+    char *signature;
+    char *certificate;
+    char **chain;
+    char **ignore;
+    int tensors;
+    int replace;
+};
+
+static int run_sign(const struct sign *opt, const char *model)
+{
+    struct ww_error err = {0};
+    struct ww_sign_report report = {0};
+    struct ww_signkey *key = NULL;
+    struct ww_sign_options options = {
+        .signature = opt->signature,
+        .ignore_paths = (const char *const *)opt->ignore,
+        .n_ignore_paths = cli_count(opt->ignore),
+        .tensors = opt->tensors != 0,
+        .replace = opt->replace != 0,
+    };
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    cli_catch_signals();
+    enum ww_err rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
+    if (rc) {
+        goto out;
+    }
+    const struct ww_signer signer = {key, opt->certificate, (const char *const *)opt->chain,
+                                     cli_count(opt->chain)};
+    rc = ww_sign_folder(model, &signer, &options, &report, &err);
+    if (rc) {
+        goto out;
+    }
+    cli_say(&opt->common, "signed %" PRIu64 " files of '%s' with key %s", report.files, model,
+            report.hint);
+    if (opt->common.json) {
+        char *json = NULL;
+        rc = ww_report_sign_json(&report, &json, &err);
+        status = cli_answer_json("sign", &opt->common, rc, json, &err);
+        rc = WW_OK;
+    }
+out:
+    if (rc) {
+        status = cli_fail("sign", &opt->common, &err);
+    }
+    ww_signkey_free(key);
+    return status;
+}
+
+int cmd_sign(int argc, const char **argv)
+{
+    struct sign opt = {.passphrase.fd = -1};
+    const struct poptOption table[] = {
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "signing key", "KEY"},
+        {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
+         "passphrase of the key", "FILE"},
+        {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"signature", 0, POPT_ARG_STRING, &opt.signature, 0,
+         "where to write (default: MODEL/model.sig)", "FILE"},
+        {"ignore-paths", 0, POPT_ARG_ARGV, &opt.ignore, 0,
+         "leave out this path of the folder (repeatable)", "PATH"},
+        {"certificate", 0, POPT_ARG_STRING, &opt.certificate, 0,
+         "sign with this certificate (PEM)", "FILE"},
+        {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
+         "certificates above it (repeatable)", "FILE"},
+        {"tensors", 0, POPT_ARG_NONE, &opt.tensors, 0, "sign the tensor tree as well", NULL},
+        {"replace", 0, POPT_ARG_NONE, &opt.replace, 0, "overwrite an existing signature",
+         NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    poptContext ctx = NULL;
+    const char **args = NULL;
+    int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
+    if (status || !args) {
+        return status;
+    }
+    if (!opt.key) {
+        fprintf(stderr, "weightward sign: --key KEY is needed (make one: weightward key new "
+                        "signing --out NAME)\n");
+        status = CLI_USAGE;
+    } else {
+        status = run_sign(&opt, args[0]);
+    }
+    poptFreeContext(ctx);
+    return status;
+}

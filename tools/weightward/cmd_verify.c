@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward verify, which is also all that weightward-verify does. */
+#include "cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct verify {
+    struct cli_common common;
+    char *key;
+    char **chain;
+    char *signature;
+    char **ignore;
+    int ignore_unsigned;
+    char *tensor;
+    long long at;
+};
+
+/* --ignore-paths may name a path inside the folder from outside: the part behind MODEL/
+ * counts, as in the reference client. */
+static void strip_model(char **ignore, const char *model)
+{
+    char *root = realpath(model, NULL);
+    for (size_t i = 0; ignore && ignore[i]; i++) {
+        const char *bases[] = {model, root};
+        for (size_t b = 0; b < 2; b++) {
+            size_t len = bases[b] ? strlen(bases[b]) : 0;
+            while (len > 0 && bases[b][len - 1] == '/') {
+                len--;
+            }
+            if (len > 0 && strncmp(ignore[i], bases[b], len) == 0 && ignore[i][len] == '/') {
+                memmove(ignore[i], ignore[i] + len + 1, strlen(ignore[i] + len + 1) + 1);
+                break;
+            }
+        }
+    }
+    free(root);
+}
+
+static void tell(const struct verify *opt, const struct ww_verify_report *report,
+                 const char *model)
+{
+    if (opt->common.json) {
+        return;
+    }
+    printf("OK: '%s' is signed by %s\n", model, report->signer);
+    if (opt->tensor) {
+        printf("checked: tensor '%s' alone\n", opt->tensor);
+    } else {
+        printf("checked: %" PRIu64 " files%s\n", report->files_checked,
+               report->locked ? "; the model is locked" : "");
+    }
+    printf("not checked: ");
+    for (size_t i = 0; i < report->n_not_checked; i++) {
+        printf("%s%s", i ? "; " : "", report->not_checked[i]);
+    }
+    printf("%s\n", report->n_not_checked ? "" : "nothing was left out");
+}
+
+static int run_verify(const struct verify *opt, const char *model)
+{
+    struct ww_error err = {0};
+    struct ww_verify_report report = {0};
+    strip_model(opt->ignore, model);
+    struct ww_verify_options options = {
+        .method = opt->key ? WW_VERIFY_KEY : WW_VERIFY_CERTIFICATE,
+        .public_key = opt->key,
+        .chain = (const char *const *)opt->chain,
+        .n_chain = cli_count(opt->chain),
+        .at_unix = opt->at,
+        .signature = opt->signature,
+        .ignore_paths = (const char *const *)opt->ignore,
+        .n_ignore_paths = cli_count(opt->ignore),
+        .ignore_unsigned_files = opt->ignore_unsigned != 0,
+        .tensor = opt->tensor,
+    };
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    enum ww_err rc = ww_verify_folder(model, &options, &report, &err);
+    cli_progress_done();
+    if (rc) {
+        status = cli_fail("verify", &opt->common, &err);
+        if (!opt->common.json && ww_err_class_of(rc) == WW_CLASS_REFUSED) {
+            printf("REFUSED: '%s'\n", model);
+        }
+        goto out;
+    }
+    tell(opt, &report, model);
+    if (opt->common.json) {
+        char *json = NULL;
+        rc = ww_report_verify_json(&report, &json, &err);
+        status = cli_answer_json("verify", &opt->common, rc, json, &err);
+    }
+out:
+    ww_verify_report_release(&report);
+    return status;
+}
+
+int cmd_verify(int argc, const char **argv)
+{
+    struct verify opt = {0};
+    const struct poptOption table[] = {
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "public key (PEM)", "PUB"},
+        {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
+         "trusted certificates (PEM, repeatable)", "FILE"},
+        {"at", 0, POPT_ARG_LONGLONG, &opt.at, 0,
+         "check certificates at this time, seconds since 1970 (default: now)", "TIME"},
+        {"signature", 0, POPT_ARG_STRING, &opt.signature, 0,
+         "signature file (default: MODEL/model.sig)", "FILE"},
+        {"ignore-paths", 0, POPT_ARG_ARGV, &opt.ignore, 0,
+         "leave out this path of the folder (repeatable)", "PATH"},
+        {"ignore-unsigned-files", 0, POPT_ARG_NONE, &opt.ignore_unsigned, 0,
+         "accept files that the signature does not name", NULL},
+        {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
+         "verify this tensor alone, by the signed tensor tree", "NAME"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    poptContext ctx = NULL;
+    const char **args = NULL;
+    int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
+    if (status || !args) {
+        return status;
+    }
+    if ((opt.key != NULL) == (opt.chain != NULL)) {
+        fprintf(stderr, "weightward verify: give either --key PUB or --certificate-chain "
+                        "FILE: whom do you trust?\n");
+        status = CLI_USAGE;
+    } else {
+        status = run_verify(&opt, args[0]);
+    }
+    poptFreeContext(ctx);
+    return status;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Option parsing by popt tables: exact names only, positional arguments counted. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct poptOption *cli_common_table(struct cli_common *common)
+{
+    static struct poptOption table[7];
+    const struct poptOption filled[] = {
+        {"json", 0, POPT_ARG_NONE, &common->json, 0, "print one JSON object on stdout", NULL},
+        {"quiet", 'q', POPT_ARG_NONE, &common->quiet, 0, "no talk on stderr", NULL},
+        {"progress", 0, POPT_ARG_STRING, &common->progress, 0,
+         "show progress: auto, always or never", "WHEN"},
+        {"threads", 0, POPT_ARG_INT, &common->threads, 0, "worker threads", "N"},
+        {"memory", 0, POPT_ARG_INT, &common->memory_mib, 0, "buffers in all, in MiB", "MIB"},
+        {"no-direct-io", 0, POPT_ARG_NONE, &common->no_direct, 0,
+         "go through the page cache", NULL},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+static int usage_error(poptContext ctx, const char *verb, const char *what,
+                       const char *subject)
+{
+    fprintf(stderr, "weightward %s: %s%s%s%s\n", verb, what, subject ? " '" : "",
+            subject ? subject : "", subject ? "'" : "");
+    fprintf(stderr, "try: weightward %s --help\n", verb);
+    poptFreeContext(ctx);
+    return CLI_USAGE;
+}
+
+int cli_parse(int argc, const char **argv, const struct poptOption *table,
+              const char *synopsis, int min, int max, poptContext *ctx,
+              const char ***args)
+{
+    int help = 0;
+    const struct poptOption outer[] = {
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)table, 0, NULL, NULL},
+        {"help", 'h', POPT_ARG_NONE, &help, 0, "show this help", NULL},
+        POPT_TABLEEND,
+    };
+    *args = NULL;
+    char name[80];
+    snprintf(name, sizeof name, "weightward %s", argv[0]);
+    poptContext c = poptGetContext(name, argc, argv, outer, 0);
+    poptSetOtherOptionHelp(c, synopsis);
+    int rc = poptGetNextOpt(c);
+    if (rc < -1) {
+        return usage_error(c, argv[0], poptStrerror(rc), poptBadOption(c, 0));
+    }
+    if (help) {
+        poptPrintHelp(c, stdout, 0);
+        poptFreeContext(c);
+        *ctx = NULL;
+        return 0;
+    }
+    const char **rest = poptGetArgs(c);
+    int n = 0;
+    while (rest && rest[n]) {
+        n++;
+    }
+    if (n < min) {
+        return usage_error(c, argv[0], "an argument is missing", NULL);
+    }
+    if (n > max) {
+        return usage_error(c, argv[0], "one argument too many:", rest[max]);
+    }
+    static const char *none[] = {NULL};
+    *args = rest ? rest : none;
+    *ctx = c;
+    return 0;
+}
+
+size_t cli_count(char *const *list)
+{
+    size_t n = 0;
+    while (list && list[n]) {
+        n++;
+    }
+    return n;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The progress line: stderr only, starts after one second, at most four times a second,
+ * rate over the last five seconds, nothing when stderr is no terminal or the program is in
+ * the background. The library only calls back with bytes; drawing is here.
+ */
+#include "cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define START_AFTER_S 1.0
+#define REDRAW_S 0.25
+#define WINDOW_S 5.0
+#define SAMPLES 32
+
+static struct {
+    bool always;
+    bool shown;
+    double start;
+    double last_draw;
+    struct { double at; uint64_t done; } sample[SAMPLES];
+    unsigned n_samples;
+    char phase[32];
+} line;
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    interrupted = 1;
+}
+
+void cli_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Bytes a second over the window; 0 when nothing is known yet. */
+static double rate(double now, uint64_t done)
+{
+    unsigned slot = line.n_samples++ % SAMPLES;
+    line.sample[slot].at = now;
+    line.sample[slot].done = done;
+    unsigned n = line.n_samples < SAMPLES ? line.n_samples : SAMPLES;
+    double oldest = now;
+    uint64_t base = done;
+    for (unsigned i = 0; i < n; i++) {
+        if (now - line.sample[i].at <= WINDOW_S && line.sample[i].at < oldest) {
+            oldest = line.sample[i].at;
+            base = line.sample[i].done;
+        }
+    }
+    return oldest < now && done > base ? (double)(done - base) / (now - oldest) : 0;
+}
+
+static void draw(const char *phase, uint64_t done, uint64_t total, double now)
+{
+    double speed = rate(now, done);
+    char a[32], b[32];
+    fprintf(stderr, "\r\033[K%s: %s, %.0f %%", phase, cli_bytes(done, a),
+            total ? 100.0 * (double)done / (double)total : 100.0);
+    if (speed > 0 && total >= done) {
+        fprintf(stderr, ", %s/s, %.0f s left", cli_bytes((uint64_t)speed, b),
+                (double)(total - done) / speed);
+    }
+    fflush(stderr);
+    line.shown = true;
+}
+
+static int on_progress(void *payload, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)payload;
+    if (interrupted) {
+        return 1;
+    }
+    double now = now_s();
+    if (strncmp(line.phase, phase, sizeof line.phase - 1) != 0) {
+        snprintf(line.phase, sizeof line.phase, "%s", phase);
+        line.n_samples = 0;
+    }
+    bool foreground = line.always || tcgetpgrp(STDERR_FILENO) == getpgrp();
+    if (foreground && now - line.start >= START_AFTER_S && now - line.last_draw >= REDRAW_S) {
+        line.last_draw = now;
+        draw(phase, done, total, now);
+    }
+    return 0;
+}
+
+static int cancel_only(void *payload, const char *phase, uint64_t done, uint64_t total)
+{
+    (void)payload;
+    (void)phase;
+    (void)done;
+    (void)total;
+    return interrupted != 0;
+}
+
+void cli_progress_done(void)
+{
+    if (line.shown) {
+        fputs("\r\033[K", stderr);
+        line.shown = false;
+    }
+}
+
+int cli_run_options(const struct cli_common *common, struct ww_run_options *run)
+{
+    const char *when = common->progress ? common->progress : "auto";
+    bool always = strcmp(when, "always") == 0;
+    bool never = strcmp(when, "never") == 0;
+    if (!always && !never && strcmp(when, "auto") != 0) {
+        fprintf(stderr, "weightward: --progress takes auto, always or never, not '%s'\n",
+                when);
+        return CLI_USAGE;
+    }
+    if (common->threads < 0 || common->threads > 256 || common->memory_mib < 0) {
+        fprintf(stderr, "weightward: --threads takes 1 to 256, --memory a number of MiB\n");
+        return CLI_USAGE;
+    }
+    bool show = always || (!never && !common->quiet && isatty(STDERR_FILENO));
+    line.always = always;
+    line.start = now_s();
+    run->threads = (unsigned)common->threads;
+    run->memory_bytes = (uint64_t)common->memory_mib << 20;
+    run->direct = common->no_direct ? WW_DIRECT_NEVER : WW_DIRECT_AUTO;
+    run->progress = show ? on_progress : cancel_only;
+    return 0;
+}
