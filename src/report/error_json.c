@@ -2,6 +2,8 @@
 /* The frame of every JSON answer, and the answer that says what went wrong. */
 #include "report/object.h"
 
+#include <stdio.h>
+
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "weightward/report.h"

@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv)
 {
-    const char **args = (const char **)argv;
+    const char **args = (const char **)(void *)argv;
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
         printf("weightward-verify %s\n", ww_version());
         return 0;

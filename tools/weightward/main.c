@@ -79,7 +79,7 @@ static int help(int argc, const char **argv)
 int main(int argc, char **argv)
 {
     struct ww_error err = {0};
-    const char **args = (const char **)argv;
+    const char **args = (const char **)(void *)argv;
     if (ww_process_harden(&err)) {
         fprintf(stderr, "weightward: %s\n", err.text);
         return ww_err_exit_status(err.code);
