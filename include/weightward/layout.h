@@ -165,7 +165,6 @@ struct ww_attention {
     uint32_t query_head, kv_head, qk_gain;
     uint32_t q_nope, k_nope, q_rope, k_rope, kv_latent, query_latent;   /* MLA */
     struct ww_linear q, k, v, o;
-    struct ww_linear gate;      /* sigmoid gate on the context (VO_GATE); may be absent */
     uint32_t sinks;             /* tensors, or WW_NONE */
     uint32_t relative_bias;     /* T5: [buckets, H], may lie in another block */
     bool relative_bias_causal;
@@ -212,7 +211,6 @@ struct ww_moe {
     struct ww_linear router;
     uint32_t first_mlp;
     uint32_t shared_mlp;        /* or WW_NONE */
-    struct ww_linear shared_gate;   /* [1, D]: sigmoid factor on the shared expert */
     bool shared_gated;          /* Qwen2-MoE: shared output times sigmoid(shared_gate x) */
     struct ww_linear shared_gate;
 };
@@ -286,9 +284,6 @@ struct ww_layout {
     uint32_t n_moes;
     uint32_t embed, embed_position, embed_type;     /* tensors or WW_NONE */
     int64_t position_offset;                        /* row of position 0 (OPT: 2) */
-    struct ww_linear head_dense;                    /* masked-lm: head(head_norm(act(dense x))) */
-    enum ww_act_kind head_act;
-    struct ww_norm head_norm;
     struct ww_linear head;                          /* lm_head or the tied embedding */
     struct ww_linear head_transform;    /* BERT: in front of head, norm(act(W x + b)); all */
     enum ww_act_kind head_act;          /* three are read only when head_norm.kind is not */
