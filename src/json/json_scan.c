@@ -218,7 +218,7 @@ static enum ww_err take_string(struct scan *s, struct ww_json_raw *raw)
 
 static enum ww_err take_key(struct scan *s)
 {
-    struct ww_json_raw key;
+    struct ww_json_raw key = {0};
     if (s->text[s->pos] != '"') {
         return refuse_found(s);
     }
@@ -267,7 +267,7 @@ static enum ww_err take_value(struct scan *s)
         return open_container(s, c == '{');
     }
     if (c == '"') {
-        struct ww_json_raw unused;
+        struct ww_json_raw unused = {0};
         enum ww_err rc = take_string(s, &unused);
         value_done(s);
         return rc;

@@ -94,8 +94,8 @@ static void doubles_are_shortest_and_exact(void **state)
         {DBL_MAX, "1.7976931348623157e+308"},
         {9007199254740991.0, "9007199254740991"},
         {12345678901234568.0, "12345678901234568.0"},
-        {NAN, "null"},
-        {INFINITY, "null"},
+        {(double)NAN, "null"},
+        {(double)INFINITY, "null"},
     };
     for (size_t i = 0; i < WW_LEN(rows); i++) {
         struct ww_error err;
