@@ -68,6 +68,10 @@ enum ww_err ww_fsync(int fd, const char *name, struct ww_error *err) WW_MUST_USE
 enum ww_err ww_rename_at(int from_dir, const char *from, int to_dir, const char *to,
                          bool replace, struct ww_error *err) WW_MUST_USE;
 
+/** rename that refuses an existing target, for file systems that cannot do it in one call:
+ *  a second hard link is as atomic. 0, or -1 with errno. Used by ww_rename_at. */
+int ww_rename_new_portable(int from_dir, const char *from, int to_dir, const char *to);
+
 /** Write a small file whole: NAME.partial (0644 or the given mode), fsync, rename, fsync
  *  of the folder. Never replaces unless asked. */
 enum ww_err ww_file_write_at(int dirfd, const char *path, const void *bytes, size_t len,

@@ -210,16 +210,8 @@ static enum ww_err open_parent(int dirfd, const char *path, int *fd, struct ww_e
     return WW_OK;
 }
 
-/* rename that refuses an existing target, also where the file system cannot do that in
- * one call: then a second hard link is as atomic. */
-static int rename_new(int from_dir, const char *from, int to_dir, const char *to)
+int ww_rename_new_portable(int from_dir, const char *from, int to_dir, const char *to)
 {
-    if (renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0) {
-        return 0;
-    }
-    if (errno != EINVAL && errno != ENOSYS) {
-        return -1;
-    }
     struct stat st;
     if (fstatat(from_dir, from, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return -1;
@@ -235,6 +227,15 @@ static int rename_new(int from_dir, const char *from, int to_dir, const char *to
         return -1;
     }
     return unlinkat(from_dir, from, 0);
+}
+
+static int rename_new(int from_dir, const char *from, int to_dir, const char *to)
+{
+    int failed = renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+    if (failed && (errno == EINVAL || errno == ENOSYS)) {
+        failed = ww_rename_new_portable(from_dir, from, to_dir, to);
+    }
+    return failed;
 }
 
 enum ww_err ww_rename_at(int from_dir, const char *from, int to_dir, const char *to,

@@ -230,6 +230,44 @@ static void rename_replaces_only_when_asked(void **state)
     FAILS(ww_rename_at(top, "a/../fresh", top, "x", true, &err), WW_E_PATH);
 }
 
+static void portable_rename_refuses_what_exists(void **state)
+{
+    (void)state;
+    struct ww_error err;
+    OK(ww_file_write_at(top, "p1", "1", 1, 0, false, &err));
+    OK(ww_file_write_at(top, "p2", "2", 1, 0, false, &err));
+    assert_int_equal(ww_rename_new_portable(top, "p1", top, "p2"), -1);
+    assert_int_equal(errno, EEXIST);
+    assert_holds("p2", "2");
+    assert_int_equal(ww_rename_new_portable(top, "p1", top, "p3"), 0);
+    assert_holds("p3", "1");
+    assert_false(exists("p1"));
+    assert_int_equal(ww_rename_new_portable(top, "p1", top, "p4"), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(mkdirat(top, "pd1", 0755), 0);
+    assert_int_equal(mkdirat(top, "pd2", 0755), 0);
+    assert_int_equal(ww_rename_new_portable(top, "pd1", top, "pd2"), -1);
+    assert_int_equal(errno, EEXIST);
+    assert_int_equal(ww_rename_new_portable(top, "pd1", top, "pd3"), 0);
+    assert_true(exists("pd3") && !exists("pd1"));
+}
+
+static void failed_read_gives_no_bytes(void **state)
+{
+    (void)state;
+    struct ww_error err;
+    struct ww_buf buf;
+    ww_buf_init(&buf, 100);
+    OK(ww_file_write_at(top, "readme", "text", 4, 0, false, &err));
+    ww_fault_arm(WW_FAULT_READ, 1);
+    FAILS(ww_file_read_at(top, "readme", WW_LINKS_REFUSE, &buf, &err), WW_E_IO);
+    ww_fault_arm(WW_FAULT_READ, 0);
+    assert_int_equal(buf.len, 0);
+    assert_string_equal(ww_buf_cstr(&buf), "");
+    FAILS(ww_file_read_at(top, "gone", WW_LINKS_REFUSE, &buf, &err), WW_E_NOTFOUND);
+    ww_buf_release(&buf);
+}
+
 static void rename_moves_between_folders(void **state)
 {
     (void)state;
@@ -260,6 +298,8 @@ int main(void)
         cmocka_unit_test(full_device_is_no_space),
         cmocka_unit_test(changed_file_is_noticed),
         cmocka_unit_test(rename_replaces_only_when_asked),
+        cmocka_unit_test(portable_rename_refuses_what_exists),
+        cmocka_unit_test(failed_read_gives_no_bytes),
         cmocka_unit_test(rename_moves_between_folders),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

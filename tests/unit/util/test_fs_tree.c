@@ -179,6 +179,23 @@ static void walk_stops_at_its_depth(void **state)
     ww_buf_release(&buf);
 }
 
+static void remove_stops_at_its_depth(void **state)
+{
+    (void)state;
+    struct ww_error err;
+    char path[300] = "pit";
+    OK(ww_mkdirs_at(top, path, &err));
+    for (size_t i = 0; i < 128; i++) {
+        size_t n = strlen(path);
+        snprintf(path + n, sizeof(path) - n, "/d");
+        assert_int_equal(mkdirat(top, path, 0755), 0);
+    }
+    FAILS(ww_remove_tree_at(top, "pit", &err), WW_E_LIMIT);
+    assert_int_equal(unlinkat(top, path, AT_REMOVEDIR), 0);
+    OK(ww_remove_tree_at(top, "pit", &err));
+    assert_false(exists("pit"));
+}
+
 static enum ww_err count(void *payload, const struct ww_walk_entry *entry, bool *skip,
                          struct ww_error *err)
 {
@@ -245,6 +262,7 @@ int main(void)
         cmocka_unit_test(walk_visits_in_byte_order),
         cmocka_unit_test(walk_refuses_odd_names),
         cmocka_unit_test(walk_stops_at_its_depth),
+        cmocka_unit_test(remove_stops_at_its_depth),
         cmocka_unit_test(walk_copes_with_many_entries),
         cmocka_unit_test(every_failed_allocation_ends_the_walk),
     };
