@@ -9,11 +9,13 @@
 
 struct dtype_row {
     const char *text;
+    size_t len;
     unsigned bits;
 };
 
 static const struct dtype_row dtypes[WW_DTYPE_COUNT] = {
-#define DTYPE_ROW(name, text, bits, rank) [WW_DTYPE_##name] = {text, bits},
+#define DTYPE_ROW(name, text, bits, rank)                                                \
+    [WW_DTYPE_##name] = {text, sizeof(text) - 1, bits},
     WW_DTYPE_LIST(DTYPE_ROW)
 #undef DTYPE_ROW
 };
@@ -37,7 +39,7 @@ bool ww_dtype_is_plain_float(enum ww_dtype dtype)
 bool ww_dtype_parse(const char *text, size_t len, enum ww_dtype *out)
 {
     for (unsigned i = 0; i < WW_DTYPE_COUNT; i++) {
-        if (strlen(dtypes[i].text) == len && memcmp(dtypes[i].text, text, len) == 0) {
+        if (dtypes[i].len == len && memcmp(dtypes[i].text, text, len) == 0) {
             *out = (enum ww_dtype)i;
             return true;
         }

@@ -16,7 +16,7 @@ static enum ww_err add_file(struct ww_index *index, struct ww_names *seen,
                             const char *file, const char *name, struct ww_error *err)
 {
     uint32_t existing;
-    enum ww_err rc = ww_names_add(seen, file, 0, &existing, err);
+    enum ww_err rc = ww_names_add(seen, file, &existing, err);
     if (rc || existing != WW_NONE) {
         return rc;
     }

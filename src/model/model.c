@@ -138,21 +138,9 @@ static enum ww_err open_files(struct ww_model *model, struct impl *impl,
     return WW_OK;
 }
 
-static enum ww_err add_tensor(struct ww_model *model, struct impl *impl,
-                              const struct ww_st_tensor *from, uint32_t file,
-                              struct ww_error *err)
+static void add_tensor(struct ww_model *model, const struct ww_st_tensor *from,
+                       uint32_t file)
 {
-    uint32_t existing;
-    enum ww_err rc =
-        ww_names_add(&impl->by_name, from->name, model->n_tensors, &existing, err);
-    if (rc) {
-        return rc;
-    }
-    if (existing != WW_NONE) {
-        return WW_FAIL(err, WW_E_INDEX, "tensor '%.160s' is in '%s' and in '%s'",
-                       from->name, model->files[model->tensors[existing].file].name,
-                       model->files[file].name);
-    }
     struct ww_tensor *to = &model->tensors[model->n_tensors++];
     to->name = from->name;
     to->dtype = from->dtype;
@@ -162,7 +150,23 @@ static enum ww_err add_tensor(struct ww_model *model, struct impl *impl,
     to->n_bytes = from->end - from->begin;
     to->offset = model->files[file].header_bytes + from->begin;
     to->file = file;
-    return WW_OK;
+}
+
+static enum ww_err build_names(struct ww_model *model, struct impl *impl,
+                               struct ww_error *err)
+{
+    uint32_t twice;
+    enum ww_err rc =
+        ww_names_build(&impl->by_name, model->tensors, sizeof(*model->tensors),
+                       model->n_tensors, &twice, err);
+    if (rc || twice == WW_NONE) {
+        return rc;
+    }
+    const struct ww_tensor *second = &model->tensors[twice];
+    uint32_t first = ww_names_find(&impl->by_name, second->name);
+    return WW_FAIL(err, WW_E_INDEX, "tensor '%.160s' is in '%s' and in '%s'",
+                   second->name, model->files[model->tensors[first].file].name,
+                   model->files[second->file].name);
 }
 
 /* All tensors under one table. The parsed records are let go, only the names are kept. */
@@ -181,17 +185,16 @@ static enum ww_err join_tensors(struct ww_model *model, struct impl *impl,
     if (!model->tensors) {
         return no_memory(err);
     }
-    enum ww_err rc = ww_names_init(&impl->by_name, (size_t)total, err);
-    for (uint32_t f = 0; f < model->n_files && !rc; f++) {
+    for (uint32_t f = 0; f < model->n_files; f++) {
         struct ww_st_header *parsed = &impl->parsed[f].parsed;
         model->files[f].first_tensor = model->n_tensors;
-        for (uint32_t i = 0; i < parsed->n_tensors && !rc; i++) {
-            rc = add_tensor(model, impl, &parsed->tensors[i], f, err);
+        for (uint32_t i = 0; i < parsed->n_tensors; i++) {
+            add_tensor(model, &parsed->tensors[i], f);
         }
         ww_free(parsed->tensors);
         parsed->tensors = NULL;
     }
-    return rc;
+    return build_names(model, impl, err);
 }
 
 static enum ww_err hold_index(struct ww_model *model, struct impl *impl,

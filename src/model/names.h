@@ -9,27 +9,30 @@
 #include "weightward/error.h"
 
 struct ww_name_slot {
-    const char *name;       /* NULL: free */
     uint32_t hash;
-    uint32_t index;
+    uint32_t place;         /* index + 1; 0 is free */
 };
 
 struct ww_names {
+    const char **items;     /* by index */
+    uint32_t n;
     struct ww_name_slot *slots;
-    size_t n_slots;         /* a power of two, or 0 */
-    size_t n;
+    size_t n_slots;         /* a power of two, or 0; half of them stay free */
     uint64_t key[2];
 };
 
-/** Make room for expected names at once; more may be added later. */
-enum ww_err ww_names_init(struct ww_names *names, size_t expected, struct ww_error *err)
-    WW_MUST_USE;
 void ww_names_release(struct ww_names *names);
 
-/** Add a name (it must outlive the table). When it is there already nothing changes and
- *  *existing is its index, else WW_NONE. */
-enum ww_err ww_names_add(struct ww_names *names, const char *name, uint32_t index,
-                         uint32_t *existing, struct ww_error *err) WW_MUST_USE;
+/** Add a name (it must outlive the table) under the next free index. When it is there
+ *  already nothing changes and *existing is its index, else WW_NONE. */
+enum ww_err ww_names_add(struct ww_names *names, const char *name, uint32_t *existing,
+                         struct ww_error *err) WW_MUST_USE;
+
+/** An empty table, and the names of n records at once: each record is stride bytes and
+ *  begins with its `const char *name`. *twice is the first record whose name was there
+ *  before it (the table then holds only what came earlier), or WW_NONE. */
+enum ww_err ww_names_build(struct ww_names *names, const void *records, size_t stride,
+                           size_t n, uint32_t *twice, struct ww_error *err) WW_MUST_USE;
 
 /** The index of a name, or WW_NONE. */
 uint32_t ww_names_find(const struct ww_names *names, const char *name);

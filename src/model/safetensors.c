@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "model/dtype.h"
-#include "model/names.h"
 #include "model/st_layout.h"
 #include "model/st_text.h"
 #include "util/alloc.h"
@@ -19,19 +18,33 @@
 #include "util/str.h"
 
 #define FIRST_CAPACITY 64
-#define TYPICAL_ENTRY_BYTES 100 /* of one tensor in a header; sizes the name table */
 
 enum member { MEMBER_DTYPE, MEMBER_SHAPE, MEMBER_OFFSETS, MEMBER_COUNT };
-
-static const char *const member_names[MEMBER_COUNT] = {"dtype", "shape", "data_offsets"};
 
 struct st_parse {
     struct ww_st_text text;
     struct ww_st_header *header;
     size_t capacity; /* of header->tensors */
-    struct ww_names names;
     struct ww_names metadata_keys;
 };
+
+/* One flag over all bytes first, which the compiler widens; only a suspect is looked at
+ * closely. C2 80..9F are the C1 controls, which terminals obey like the C0 ones. */
+static bool has_control(const char *name, size_t len)
+{
+    uint8_t suspect = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = (uint8_t)name[i];
+        suspect |= (uint8_t)((c < ' ') | (c == 0x7f) | (c == 0xc2));
+    }
+    for (size_t i = 0; i < len && suspect; i++) {
+        uint8_t c = (uint8_t)name[i];
+        if (c < ' ' || c == 0x7f || (c == 0xc2 && (uint8_t)name[i + 1] < 0xa0)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static enum ww_err tensor_name(const struct st_parse *p, const char *name, size_t len,
                                struct ww_error *err)
@@ -41,15 +54,10 @@ static enum ww_err tensor_name(const struct st_parse *p, const char *name, size_
                        "'%s': tensor name '%.60s...' has %zu bytes, at most %d are read",
                        p->text.file, name, len, WW_ST_MAX_NAME_BYTES);
     }
-    for (size_t i = 0; i < len; i++) {
-        uint8_t c = (uint8_t)name[i];
-        /* C2 80..9F are the C1 controls, which terminals obey like the C0 ones. */
-        bool c1 = c == 0xc2 && (uint8_t)name[i + 1] < 0xa0;
-        if (c < ' ' || c == 0x7f || c1) {
-            return WW_FAIL(err, WW_E_SAFETENSORS,
-                           "'%s': tensor name '%.160s' holds a control character",
-                           p->text.file, name);
-        }
+    if (has_control(name, len)) {
+        return WW_FAIL(err, WW_E_SAFETENSORS,
+                       "'%s': tensor name '%.160s' holds a control character",
+                       p->text.file, name);
     }
     return WW_OK;
 }
@@ -74,7 +82,7 @@ static enum ww_err read_dtype(struct st_parse *p, struct ww_st_tensor *tensor,
 static enum ww_err read_shape(struct st_parse *p, struct ww_st_tensor *tensor,
                               struct ww_error *err)
 {
-    int more = 1;
+    bool more = true;
     enum ww_err rc = ww_st_expect(&p->text, '[', err);
     if (rc) {
         return rc;
@@ -128,48 +136,77 @@ out:
     return rc;
 }
 
-typedef enum ww_err (*member_fn)(struct st_parse *, struct ww_st_tensor *,
-                                 struct ww_error *);
-static const member_fn member_readers[MEMBER_COUNT] = {read_dtype, read_shape,
-                                                       read_offsets};
+struct member_row {
+    const char *name;
+    const char *quoted;
+    size_t quoted_len;
+    enum ww_err (*read)(struct st_parse *, struct ww_st_tensor *, struct ww_error *);
+};
+#define MEMBER(text, fn)                                                                 \
+    {                                                                                    \
+        text, "\"" text "\"", sizeof(text) + 1, fn                                       \
+    }
+
+static const struct member_row members[MEMBER_COUNT] = {
+    [MEMBER_DTYPE] = MEMBER("dtype", read_dtype),
+    [MEMBER_SHAPE] = MEMBER("shape", read_shape),
+    [MEMBER_OFFSETS] = MEMBER("data_offsets", read_offsets),
+};
+
+/* Names as every writer spells them are compared in place; only others are decoded. */
+static enum ww_err member_of(struct st_parse *p, const struct ww_st_tensor *tensor,
+                             enum member *out, struct ww_error *err)
+{
+    const char *name;
+    size_t len;
+    for (enum member m = 0; m < MEMBER_COUNT; m++) {
+        if (ww_st_literal(&p->text, members[m].quoted, members[m].quoted_len)) {
+            *out = m;
+            return WW_OK;
+        }
+    }
+    enum ww_err rc = ww_st_string(&p->text, &name, &len, err);
+    if (rc) {
+        return rc;
+    }
+    for (enum member m = 0; m < MEMBER_COUNT; m++) {
+        if (strcmp(members[m].name, name) == 0) {
+            *out = m;
+            return WW_OK;
+        }
+    }
+    return WW_FAIL(err, WW_E_SAFETENSORS,
+                   "tensor '%.160s' of '%s': unknown member '%.60s', expected dtype, "
+                   "shape and data_offsets only",
+                   tensor->name, p->text.file, name);
+}
 
 /* Name, colon, value. seen has a bit per member that was there before. */
 static enum ww_err read_member(struct st_parse *p, struct ww_st_tensor *tensor,
                                unsigned *seen, struct ww_error *err)
 {
-    const char *name;
-    size_t len;
-    unsigned m = 0;
-    enum ww_err rc = ww_st_string(&p->text, &name, &len, err);
+    enum member m = MEMBER_COUNT;
+    enum ww_err rc = member_of(p, tensor, &m, err);
     if (rc) {
         return rc;
-    }
-    while (m < MEMBER_COUNT && strcmp(member_names[m], name) != 0) {
-        m++;
-    }
-    if (m == MEMBER_COUNT) {
-        return WW_FAIL(err, WW_E_SAFETENSORS,
-                       "tensor '%.160s' of '%s': unknown member '%.60s', expected "
-                       "dtype, shape and data_offsets only",
-                       tensor->name, p->text.file, name);
     }
     if (*seen & 1U << m) {
         return WW_FAIL(err, WW_E_SAFETENSORS,
                        "tensor '%.160s' of '%s': member '%s' is there twice",
-                       tensor->name, p->text.file, name);
+                       tensor->name, p->text.file, members[m].name);
     }
     *seen |= 1U << m;
     rc = ww_st_expect(&p->text, ':', err);
     if (rc) {
         return rc;
     }
-    return member_readers[m](p, tensor, err);
+    return members[m].read(p, tensor, err);
 }
 
 static enum ww_err read_tensor(struct st_parse *p, struct ww_st_tensor *tensor,
                                struct ww_error *err)
 {
-    int more = 1;
+    bool more = true;
     unsigned seen = 0;
     enum ww_err rc = ww_st_expect(&p->text, '{', err);
     if (rc) {
@@ -177,7 +214,7 @@ static enum ww_err read_tensor(struct st_parse *p, struct ww_st_tensor *tensor,
     }
     if (ww_st_peek(&p->text) == '}') {
         p->text.at++;
-        more = 0;
+        more = false;
     }
     while (more) {
         rc = read_member(p, tensor, &seen, err);
@@ -193,7 +230,7 @@ static enum ww_err read_tensor(struct st_parse *p, struct ww_st_tensor *tensor,
         if (!(seen & 1U << m)) {
             return WW_FAIL(err, WW_E_SAFETENSORS,
                            "tensor '%.160s' of '%s': member '%s' is missing",
-                           tensor->name, p->text.file, member_names[m]);
+                           tensor->name, p->text.file, members[m].name);
         }
     }
     return ww_st_tensor_size(tensor, p->text.file, err);
@@ -227,8 +264,7 @@ static enum ww_err next_tensor(struct st_parse *p, struct ww_st_tensor **out,
 static enum ww_err add_tensor(struct st_parse *p, const char *name, size_t len,
                               struct ww_error *err)
 {
-    struct ww_st_tensor *tensor;
-    uint32_t existing;
+    struct ww_st_tensor *tensor = NULL;
     enum ww_err rc;
     rc = tensor_name(p, name, len, err);
     if (rc) {
@@ -241,17 +277,6 @@ static enum ww_err add_tensor(struct st_parse *p, const char *name, size_t len,
     }
     tensor->name = name;
     tensor->name_len = (uint32_t)len;
-    rc = ww_names_add(&p->names, name, tensor->header_position, &existing, err);
-    if (rc) {
-        goto out;
-    }
-    if (existing != WW_NONE) {
-        rc = WW_FAIL(err, WW_E_SAFETENSORS,
-                     "tensor '%.160s' of '%s': the name is there twice; readers would "
-                     "disagree on which one counts",
-                     name, p->text.file);
-        goto out;
-    }
     p->text.tensor = name;
     rc = read_tensor(p, tensor, err);
     p->text.tensor = NULL;
@@ -275,7 +300,7 @@ static enum ww_err metadata_entry(struct st_parse *p, struct ww_error *err)
         goto out;
     }
     ww_st_keep(&p->text, len);
-    rc = ww_names_add(&p->metadata_keys, text, 0, &existing, err);
+    rc = ww_names_add(&p->metadata_keys, text, &existing, err);
     if (rc) {
         goto out;
     }
@@ -299,10 +324,10 @@ out:
 
 static enum ww_err read_metadata(struct st_parse *p, struct ww_error *err)
 {
-    int more = 1;
+    bool more = true;
     enum ww_err rc;
-    if (ww_st_peek(&p->text) == 'n') {
-        return ww_st_null(&p->text, err);
+    if (ww_st_literal(&p->text, "null", strlen("null"))) {
+        return WW_OK;
     }
     rc = ww_st_expect(&p->text, '{', err);
     if (rc) {
@@ -354,14 +379,14 @@ static enum ww_err read_entry(struct st_parse *p, bool *metadata_seen,
 static enum ww_err read_header(struct st_parse *p, struct ww_error *err)
 {
     bool metadata_seen = false;
-    int more = 1;
+    bool more = true;
     enum ww_err rc = ww_st_expect(&p->text, '{', err);
     if (rc) {
         return rc;
     }
     if (ww_st_peek(&p->text) == '}') {
         p->text.at++;
-        more = 0;
+        more = false;
     }
     while (more) {
         rc = read_entry(p, &metadata_seen, err);
@@ -379,6 +404,33 @@ static enum ww_err read_header(struct st_parse *p, struct ww_error *err)
     return WW_OK;
 }
 
+/* The records are still in header order here. */
+static enum ww_err refuse_duplicates(struct ww_st_header *header, const char *file,
+                                     struct ww_error *err)
+{
+    uint32_t twice;
+    enum ww_err rc =
+        ww_names_build(&header->by_name, header->tensors, sizeof(*header->tensors),
+                       header->n_tensors, &twice, err);
+    if (!rc && twice != WW_NONE) {
+        rc = WW_FAIL(err, WW_E_SAFETENSORS,
+                     "tensor '%.160s' of '%s': the name is there twice; readers would "
+                     "disagree on which one counts",
+                     header->tensors[twice].name, file);
+    }
+    return rc;
+}
+
+/* Nearly every header is; the compiler makes this a wide OR. */
+static bool is_ascii(const uint8_t *bytes, size_t len)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < len; i++) {
+        any |= bytes[i];
+    }
+    return any < 0x80;
+}
+
 enum ww_err ww_st_parse(const uint8_t *json, uint64_t n, uint64_t data_bytes,
                         const char *name, struct ww_st_header *out, struct ww_error *err)
 {
@@ -390,17 +442,13 @@ enum ww_err ww_st_parse(const uint8_t *json, uint64_t n, uint64_t data_bytes,
                      name, (unsigned long long)n, WW_ST_MAX_HEADER_BYTES);
         goto out;
     }
-    if (!ww_utf8_ok(json, (size_t)n)) {
+    if (!is_ascii(json, (size_t)n) && !ww_utf8_ok(json, (size_t)n)) {
         rc = WW_FAIL(err, WW_E_SAFETENSORS, "'%s': header is not UTF-8", name);
         goto out;
     }
-    out->names = ww_calloc((size_t)n + 1, 1);
+    out->names = ww_alloc_aligned(sizeof(void *), (size_t)n + WW_ST_SLACK);
     if (!out->names) {
         rc = WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for the header", name);
-        goto out;
-    }
-    rc = ww_names_init(&p.names, (size_t)n / TYPICAL_ENTRY_BYTES, err);
-    if (rc) {
         goto out;
     }
     p.text = (struct ww_st_text){
@@ -409,9 +457,12 @@ enum ww_err ww_st_parse(const uint8_t *json, uint64_t n, uint64_t data_bytes,
     if (rc) {
         goto out;
     }
+    rc = refuse_duplicates(out, name, err);
+    if (rc) {
+        goto out;
+    }
     rc = ww_st_layout(out, data_bytes, name, err);
 out:
-    ww_names_release(&p.names);
     ww_names_release(&p.metadata_keys);
     if (rc) {
         ww_st_release(out);
@@ -421,6 +472,7 @@ out:
 
 void ww_st_release(struct ww_st_header *header)
 {
+    ww_names_release(&header->by_name);
     ww_free(header->tensors);
     ww_free(header->names);
     memset(header, 0, sizeof(*header));

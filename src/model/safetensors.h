@@ -14,6 +14,7 @@
 #ifndef WW_MODEL_SAFETENSORS_H
 #define WW_MODEL_SAFETENSORS_H
 
+#include "model/names.h"
 #include "weightward/model.h"
 
 #define WW_ST_MAX_HEADER_BYTES 100000000    /* the limit of the reference */
@@ -22,7 +23,7 @@
 #define WW_ST_MAX_NAME_BYTES 1024
 
 struct ww_st_tensor {
-    const char *name;
+    const char *name;           /* first, so that a name table can be built */
     uint32_t name_len;
     enum ww_dtype dtype;
     unsigned rank;
@@ -37,6 +38,7 @@ struct ww_st_header {
     struct ww_st_tensor *tensors;   /* sorted by (begin, end, header position) */
     uint32_t n_tensors;
     char *names;                    /* storage of the NUL-terminated names */
+    struct ww_names by_name;        /* of tensors; empty when they had to be sorted */
     uint64_t data_bytes;            /* end of the last tensor */
     bool has_metadata;
 };

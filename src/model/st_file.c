@@ -67,7 +67,7 @@ enum ww_err ww_st_file_open(int dirfd, const char *name, struct ww_st_file *out,
     if (rc) {
         goto out;
     }
-    out->header = ww_calloc((size_t)out->header_bytes, 1);
+    out->header = ww_alloc_aligned(sizeof(void *), (size_t)out->header_bytes);
     if (!out->header) {
         rc = WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for the header", name);
         goto out;

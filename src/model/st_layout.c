@@ -72,18 +72,6 @@ static int key_order(const void *a, const void *b)
     return x->position < y->position ? -1 : 1;
 }
 
-static bool in_order(const struct ww_st_header *header)
-{
-    for (uint32_t i = 1; i < header->n_tensors; i++) {
-        const struct ww_st_tensor *a = &header->tensors[i - 1];
-        const struct ww_st_tensor *b = &header->tensors[i];
-        if (b->begin < a->begin || (b->begin == a->begin && b->end < a->end)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static enum ww_err sort_tensors(struct ww_st_header *header, const char *file,
                                 struct ww_error *err)
 {
@@ -103,6 +91,7 @@ static enum ww_err sort_tensors(struct ww_st_header *header, const char *file,
     for (uint32_t i = 0; i < n; i++) {
         sorted[i] = header->tensors[keys[i].position];
     }
+    ww_names_release(&header->by_name);
     ww_free(header->tensors);
     header->tensors = sorted;
     sorted = NULL;
@@ -112,25 +101,37 @@ out:
     return rc;
 }
 
+/* The first tensor that does not begin where the one before it ended, or n_tensors. */
+static uint32_t first_gap(const struct ww_st_header *header, uint64_t *at)
+{
+    uint32_t i = 0;
+    *at = 0;
+    while (i < header->n_tensors && header->tensors[i].begin == *at) {
+        *at = header->tensors[i].end;
+        i++;
+    }
+    return i;
+}
+
 enum ww_err ww_st_layout(struct ww_st_header *header, uint64_t data_bytes,
                          const char *file, struct ww_error *err)
 {
-    uint64_t at = 0;
-    enum ww_err rc = in_order(header) ? WW_OK : sort_tensors(header, file, err);
-    if (rc) {
-        return rc;
-    }
-    for (uint32_t i = 0; i < header->n_tensors; i++) {
-        const struct ww_st_tensor *t = &header->tensors[i];
-        if (t->begin != at) {
-            return WW_FAIL(err, WW_E_SAFETENSORS,
-                           "tensor '%.160s' of '%s': begins at byte %llu, expected %llu: "
-                           "%s",
-                           t->name, file, (ull)t->begin, (ull)at,
-                           t->begin < at ? "tensors overlap"
-                                         : "bytes before it belong to no tensor");
+    uint64_t at;
+    uint32_t gap = first_gap(header, &at);
+    if (gap < header->n_tensors) {
+        enum ww_err rc = sort_tensors(header, file, err);
+        if (rc) {
+            return rc;
         }
-        at = t->end;
+        gap = first_gap(header, &at);
+    }
+    if (gap < header->n_tensors) {
+        const struct ww_st_tensor *t = &header->tensors[gap];
+        return WW_FAIL(err, WW_E_SAFETENSORS,
+                       "tensor '%.160s' of '%s': begins at byte %llu, expected %llu: %s",
+                       t->name, file, (ull)t->begin, (ull)at,
+                       t->begin < at ? "tensors overlap"
+                                     : "bytes before it belong to no tensor");
     }
     if (at != data_bytes) {
         return WW_FAIL(err, WW_E_SAFETENSORS,

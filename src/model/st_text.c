@@ -11,20 +11,7 @@
 #include <string.h>
 
 #include "util/fail.h"
-
-void ww_st_space(struct ww_st_text *t)
-{
-    while (t->at < t->end &&
-           (*t->at == ' ' || *t->at == '\n' || *t->at == '\r' || *t->at == '\t')) {
-        t->at++;
-    }
-}
-
-int ww_st_peek(struct ww_st_text *t)
-{
-    ww_st_space(t);
-    return t->at < t->end ? *t->at : -1;
-}
+#include "util/num.h"
 
 enum ww_err ww_st_unexpected(struct ww_st_text *t, const char *what, struct ww_error *err)
 {
@@ -42,29 +29,6 @@ enum ww_err ww_st_unexpected(struct ww_st_text *t, const char *what, struct ww_e
     }
     return WW_FAIL(err, WW_E_SAFETENSORS, "'%s': header byte %zu: found %s, expected %s",
                    t->file, at, found, what);
-}
-
-enum ww_err ww_st_expect(struct ww_st_text *t, char c, struct ww_error *err)
-{
-    char what[4] = {'\'', c, '\'', '\0'};
-    if (ww_st_peek(t) != c) {
-        return ww_st_unexpected(t, what, err);
-    }
-    t->at++;
-    return WW_OK;
-}
-
-enum ww_err ww_st_more(struct ww_st_text *t, char close, int *more, struct ww_error *err)
-{
-    char what[] = "',' or '?'";
-    int c = ww_st_peek(t);
-    if (c != ',' && c != close) {
-        what[sizeof(what) - 3] = close;
-        return ww_st_unexpected(t, what, err);
-    }
-    t->at++;
-    *more = c == ',';
-    return WW_OK;
 }
 
 static int hex_digit(uint8_t c)
@@ -162,6 +126,41 @@ static bool escape(struct ww_st_text *t, char **out)
     return true;
 }
 
+/* A bit in each of eight bytes that is a quote, a backslash or below space: for each, the
+ * usual test for a zero byte in a word. The lowest bit set is exact, those above it may
+ * come from a borrow. */
+static uint64_t special_bytes(uint64_t x)
+{
+    const uint64_t ones = 0x0101010101010101U;
+    uint64_t quote = x ^ ones * '"';
+    uint64_t slash = x ^ ones * '\\';
+    uint64_t hit =
+        ((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((x - ones * ' ') & ~x);
+    return hit & ones * 0x80;
+}
+
+/* Copy a run of plain string bytes, up to the first special one. Whole words are stored,
+ * so up to seven bytes behind the run are written too: WW_ST_SLACK is room for them. */
+static char *copy_plain(struct ww_st_text *t, char *to)
+{
+    while (t->end - t->at >= 8) {
+        uint64_t word = ww_get_u64le(t->at);
+        uint64_t hit = special_bytes(word);
+        memcpy(to, t->at, sizeof(word));
+        if (hit) {
+            unsigned plain = (unsigned)__builtin_ctzll(hit) / 8;
+            t->at += plain;
+            return to + plain;
+        }
+        t->at += sizeof(word);
+        to += sizeof(word);
+    }
+    while (t->at < t->end && *t->at >= ' ' && *t->at != '"' && *t->at != '\\') {
+        *to++ = (char)*t->at++;
+    }
+    return to;
+}
+
 enum ww_err ww_st_string(struct ww_st_text *t, const char **out, size_t *len,
                          struct ww_error *err)
 {
@@ -172,12 +171,7 @@ enum ww_err ww_st_string(struct ww_st_text *t, const char **out, size_t *len,
     }
     t->at++;
     for (;;) {
-        const uint8_t *run = t->at;
-        while (t->at < t->end && *t->at >= ' ' && *t->at != '"' && *t->at != '\\') {
-            t->at++;
-        }
-        memcpy(to, run, (size_t)(t->at - run));
-        to += t->at - run;
+        to = copy_plain(t, to);
         if (t->at == t->end || *t->at < ' ') {
             return ww_st_unexpected(t, "the rest of a string", err);
         }
@@ -221,15 +215,5 @@ enum ww_err ww_st_u64(struct ww_st_text *t, uint64_t *out, struct ww_error *err)
         return ww_st_unexpected(t, "an integer without fraction or exponent", err);
     }
     *out = v;
-    return WW_OK;
-}
-
-enum ww_err ww_st_null(struct ww_st_text *t, struct ww_error *err)
-{
-    ww_st_space(t);
-    if (t->end - t->at < 4 || memcmp(t->at, "null", 4) != 0) {
-        return ww_st_unexpected(t, "null", err);
-    }
-    t->at += 4;
     return WW_OK;
 }
