@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the bats files: programs, a small model, keys, and run helpers.
+# WW_BIN is the build folder; ctest sets it.
+WW=$WW_BIN/weightward
+VERIFY=$WW_BIN/weightward-verify
+AMBER=$BATS_TEST_DIRNAME/../vectors/amber/expert-rev
+
+setup() {
+    cd "$BATS_TEST_TMPDIR" || return 1
+    umask 077
+}
+
+# A copy that may be damaged, and an unsealed pair of keys.
+make_model() {
+    cp -r "$AMBER" model
+    chmod -R u+w model
+}
+make_keys() {
+    "$WW" key new signing --out me --no-passphrase -q
+    "$WW" key new lock --out lock --no-passphrase -q
+}
+make_locked() {
+    make_model
+    make_keys
+    "$WW" lock model locked --key lock --sign me.key -q
+}
+
+# refused STATUS PATTERN COMMAND...: exit status, and the text on stderr.
+refused() {
+    local want=$1 pattern=$2
+    shift 2
+    local status=0
+    "$@" >stdout 2>stderr || status=$?
+    if [ "$status" != "$want" ]; then
+        echo "status $status, want $want: $*"
+        cat stderr
+        return 1
+    fi
+    if ! grep -qE -- "$pattern" stderr; then
+        echo "no '$pattern' in:"
+        cat stderr
+        return 1
+    fi
+    # one sentence for people: a single line, no control characters
+    [ "$(wc -l <stderr)" -le 2 ]
+    ! grep -qP '[\x00-\x08\x0b-\x1f]' stderr
+}
+nothing_written() {
+    [ ! -e "$1" ] && [ ! -e "$1.partial" ]
+}
+
+# Change one byte of a file by adding 1.
+flip() {
+    local byte
+    byte=$(od -An -tu1 -j"$2" -N1 "$1" | tr -d ' ')
+    printf "\\$(printf '%03o' $(((byte + 1) % 256)))" |
+        dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+# safetensors FILE JSON BYTES: a file of that header and so many zero bytes.
+safetensors() {
+    python3 - "$1" "$2" "$3" <<'PY'
+import struct, sys
+path, header, zeros = sys.argv[1], sys.argv[2].encode(), int(sys.argv[3])
+with open(path, "wb") as f:
+    f.write(struct.pack("<Q", len(header)) + header + bytes(zeros))
+PY
+}

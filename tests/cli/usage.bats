@@ -1,0 +1,55 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+load helper
+
+@test "help goes to stdout, usage errors to stderr with status 2" {
+    run -0 "$WW" --help
+    [[ $output == usage:* ]]
+    run -2 "$WW"
+    refused 2 "verify" "$WW" verifi model
+    refused 2 "verifyx|--help" "$WW" zzz
+    for verb in inspect key lock unlock sign verify; do
+        run -0 "$WW" "$verb" --help
+        [[ $output == *"--json"* ]]
+    done
+}
+
+@test "options are never abbreviated" {
+    refused 2 "--ke" "$WW" verify model --ke me.pub
+    refused 2 "--nosuch" "$WW" lock model out --nosuch
+}
+
+@test "missing and surplus arguments" {
+    refused 2 "missing" "$WW" lock model
+    refused 2 "too many" "$WW" lock a b c --key k
+    refused 2 "--key" "$WW" lock a b
+    refused 2 "--key" "$WW" verify a
+    refused 2 "--key" "$WW" sign a
+    refused 2 "progress" "$WW" sign a --key k --progress sometimes
+    refused 2 "level" "$WW" lock a b --key k --level dense
+}
+
+@test "an error with --json is one object on stdout" {
+    status=0
+    "$WW" inspect nowhere --json >answer 2>stderr || status=$?
+    [ "$status" = 4 ]
+    jq -e '.schema == "weightward.inspect/1" and .error.class == "system" and
+           (.error.text | length) > 0' answer
+}
+
+@test "versions agree" {
+    a=$("$WW" --version)
+    b=$("$VERIFY" --version)
+    [ "${a##* }" = "${b##* }" ]
+}
+
+@test "manual pages are clean" {
+    mandoc -T lint -W warning "$BATS_TEST_DIRNAME"/../../docs/man/*.1
+}
+
+@test "the program is not dumpable and starts fast" {
+    a=$(date +%s%N)
+    for _ in 1 2 3 4 5 6 7 8 9 10; do "$WW" --version >/dev/null; done
+    b=$(date +%s%N)
+    [ $(((b - a) / 10000000)) -lt 50 ]
+}
