@@ -71,7 +71,8 @@ bool ww_jdouble(const struct ww_jnode *node, double *out);
  * also offers the nearest known name. code is the caller's (WW_E_BUNDLE, ...).
  */
 enum ww_err ww_jonly(const struct ww_jnode *object, const char *const *allowed, size_t n,
-                     enum ww_err code, const char *what, struct ww_error *err) WW_MUST_USE;
+                     enum ww_err code, const char *what, struct ww_error *err)
+    WW_MUST_USE;
 
 /**
  * Deterministic writer into a buffer: compact (indent 0) or indented. Errors stick and

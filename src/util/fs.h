@@ -13,7 +13,8 @@
 #include "util/str.h"
 #include "weightward/error.h"
 
-/** True for a bare file name: not empty, no '/', not "." or "..", no control character. */
+/** True for a bare file name: UTF-8, 1 to 255 bytes, no '/', not "." or "..", no control
+ *  character. */
 bool ww_path_is_bare(const char *name);
 
 /** True for a clean relative path: components as above joined by single '/'. */
@@ -68,8 +69,8 @@ enum ww_err ww_fsync(int fd, const char *name, struct ww_error *err) WW_MUST_USE
 enum ww_err ww_rename_at(int from_dir, const char *from, int to_dir, const char *to,
                          bool replace, struct ww_error *err) WW_MUST_USE;
 
-/** rename that refuses an existing target, for file systems that cannot do it in one call:
- *  a second hard link is as atomic. 0, or -1 with errno. Used by ww_rename_at. */
+/** rename that refuses an existing target, for file systems that cannot do it in one
+ *  call: a second hard link is as atomic. 0, or -1 with errno. Used by ww_rename_at. */
 int ww_rename_new_portable(int from_dir, const char *from, int to_dir, const char *to);
 
 /** Write a small file whole: NAME.partial (0644 or the given mode), fsync, rename, fsync
@@ -84,7 +85,8 @@ enum ww_err ww_mkdirs_at(int dirfd, const char *path, struct ww_error *err) WW_M
 
 /** Remove the entry with this bare name and all below it; links are removed, not
  *  followed; missing is fine. Depth limit 128. */
-enum ww_err ww_remove_tree_at(int dirfd, const char *name, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_remove_tree_at(int dirfd, const char *name, struct ww_error *err)
+    WW_MUST_USE;
 
 /** One entry of a walk; path is relative to the walked folder, '/'-separated. */
 struct ww_walk_entry {
