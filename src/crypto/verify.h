@@ -42,17 +42,20 @@ enum ww_err ww_pubkey_verify_sha256(const struct ww_pubkey *key, const void *mes
 struct ww_certs;
 enum ww_err ww_certs_new(struct ww_certs **out, struct ww_error *err) WW_MUST_USE;
 void ww_certs_free(struct ww_certs *certs);
+/** WW_E_BUNDLE when malformed, WW_E_LIMIT beyond 32 certificates. */
 enum ww_err ww_certs_add_der(struct ww_certs *certs, const uint8_t *der, size_t len,
                              struct ww_error *err) WW_MUST_USE;
-/** Every certificate of a PEM file. */
+/** Every certificate of a PEM text, at least one; WW_E_KEYFILE. Those before a malformed
+ *  one stay added. */
 enum ww_err ww_certs_add_pem(struct ww_certs *certs, const uint8_t *pem, size_t len,
                              struct ww_error *err) WW_MUST_USE;
 size_t ww_certs_count(const struct ww_certs *certs);
 /**
  * Check chain[0] against the anchors at one stated time (seconds since 1970), the whole
- * chain valid at that time; leaf must allow code signing (EKU codeSigning when an EKU is
- * present, keyUsage digitalSignature when a keyUsage is present). Gives the leaf's key
- * and its subject in RFC 2253 form. WW_E_EXPIRED, WW_E_UNTRUSTED.
+ * chain valid at that time and ending in a self-signed anchor; other anchors only help to
+ * build it. The leaf must have the extended key usage codeSigning, and digitalSignature
+ * when it states a key usage. Gives the leaf's key and adds its subject in RFC 2253 form.
+ * WW_E_EXPIRED, WW_E_UNTRUSTED (also for an empty chain), WW_E_KEY.
  */
 enum ww_err ww_certs_verify(const struct ww_certs *chain, const struct ww_certs *anchors,
                             int64_t at_unix, struct ww_pubkey **leaf_key,
