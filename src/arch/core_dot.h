@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sums of products with one fixed order of operations on every machine. */
+#ifndef WW_ARCH_CORE_DOT_H
+#define WW_ARCH_CORE_DOT_H
+
+#include <stddef.h>
+
+/** Sum of a[i] * b[i] over eight lanes (i mod 8), lanes added pairwise. */
+double ww_dot(const double *a, const double *b, size_t len);
+
+/** y[t * ldy] = ww_dot(w, x + t * ldx, len) for t < n, the very same bits. */
+void ww_dot_many(const double *w, const double *x, size_t ldx, size_t n, size_t len,
+                 double *y, size_t ldy);
+
+/** y[i] += a * x[i]. */
+void ww_add_scaled(double *y, double a, const double *x, size_t len);
+
+#endif

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An attention with its projections. Keys and values of earlier positions are kept as they
+ * left the projection and turned anew each time: frequencies may depend on the length of
+ * the sequence, and the answer must not depend on how it was cut into calls.
+ */
+#include "arch/forward_impl.h"
+
+#include <string.h>
+
+#include "arch/core.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+/* Owned arrays behind struct ww_attention_values. */
+struct extras {
+    double *q_gain, *q_bias, *k_gain, *k_bias, *sinks, *relative, *gate;
+};
+
+static void extras_release(struct extras *e)
+{
+    ww_free(e->q_gain);
+    ww_free(e->q_bias);
+    ww_free(e->k_gain);
+    ww_free(e->k_bias);
+    ww_free(e->sinks);
+    ww_free(e->relative);
+    ww_free(e->gate);
+}
+
+static uint64_t gain_size(const struct ww_attention *att, uint64_t n_heads)
+{
+    bool per_head = att->qk_class == WW_QK_RMS_FULL || att->qk_gain_per_head;
+    return per_head ? n_heads * att->head_dim : att->head_dim;
+}
+
+static enum ww_err load_norm(struct ww_forward *f, const struct ww_norm *norm, uint64_t size,
+                             double **gain, double **bias, struct ww_error *err)
+{
+    if (norm->kind == WW_NORM_NONE) {
+        return WW_OK;
+    }
+    enum ww_err rc = ww_fw_vector(f, norm->gain, size, gain, err);
+    if (rc) {
+        return rc;
+    }
+    return ww_fw_vector(f, norm->bias, size, bias, err);
+}
+
+static enum ww_err extras_load(struct ww_forward *f, const struct ww_attention *att,
+                               const double *x, size_t n, uint64_t width, struct extras *e,
+                               struct ww_error *err)
+{
+    enum ww_err rc = load_norm(f, &att->q_norm, gain_size(att, att->n_heads), &e->q_gain,
+                               &e->q_bias, err);
+    if (rc) {
+        return rc;
+    }
+    rc = load_norm(f, &att->k_norm, gain_size(att, att->n_kv_heads), &e->k_gain, &e->k_bias,
+                   err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_fw_vector(f, att->sinks, att->n_heads, &e->sinks, err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_fw_vector(f, att->relative_bias, att->relative_buckets * att->n_heads,
+                      &e->relative, err);
+    if (rc || att->vo_class != WW_VO_GATE) {
+        return rc;
+    }
+    uint64_t n_context = att->n_heads * att->v_dim;
+    rc = ww_fw_alloc(&e->gate, n, n_context, err);
+    if (rc) {
+        return rc;
+    }
+    return ww_fw_linear(f, &att->gate, x, n, width, e->gate, n_context, err);
+}
+
+static enum ww_err supported(const struct ww_attention *att, struct ww_error *err)
+{
+    bool latent = att->qk_class == WW_QK_MLA || att->mla_nope > 0;
+    bool norms = att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM;
+    if (latent || norms) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "attention '%s' has %s, which the reference forward pass does not "
+                       "cover", att->name,
+                       latent ? "latent keys and values" : "a norm on values or context");
+    }
+    if (att->n_kv_heads == 0 || att->n_heads % att->n_kv_heads != 0) {
+        return WW_FAIL(err, WW_E_SHAPE,
+                       "attention '%s' has %llu query heads, no multiple of its %llu "
+                       "key heads", att->name, (unsigned long long)att->n_heads,
+                       (unsigned long long)att->n_kv_heads);
+    }
+    return WW_OK;
+}
+
+/* Keys and values of the source rows, behind those of the past. */
+struct keys {
+    double *k, *v;
+    const uint64_t *positions;
+    size_t m;
+};
+
+static enum ww_err project_keys(struct ww_forward *f, const struct ww_attention *att,
+                                const double *source, size_t m, uint64_t width,
+                                struct keys *keys, struct ww_error *err)
+{
+    uint64_t k_size = att->n_kv_heads * att->head_dim;
+    uint64_t v_size = att->n_kv_heads * att->v_dim;
+    enum ww_err rc = ww_fw_alloc(&keys->k, m, k_size, err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_fw_alloc(&keys->v, m, v_size, err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_fw_linear(f, &att->k, source, m, width, keys->k, k_size, err);
+    if (rc) {
+        return rc;
+    }
+    keys->m = m;
+    return ww_fw_linear(f, &att->v, source, m, width, keys->v, v_size, err);
+}
+
+/* Append to the past, then work on a copy of all of it. */
+static enum ww_err join_past(const struct ww_attention *att, struct ww_fw_past *past,
+                             const uint64_t *positions, struct keys *keys,
+                             struct ww_error *err)
+{
+    size_t k_size = (size_t)(att->n_kv_heads * att->head_dim);
+    size_t v_size = (size_t)(att->n_kv_heads * att->v_dim);
+    size_t n = keys->m;
+    WW_INVARIANT(n <= past->capacity - past->n);
+    memcpy(past->k + past->n * k_size, keys->k, n * k_size * sizeof(double));
+    memcpy(past->v + past->n * v_size, keys->v, n * v_size * sizeof(double));
+    memcpy(past->positions + past->n, positions, n * sizeof(*positions));
+    past->n += n;
+    ww_free(keys->k);
+    ww_free(keys->v);
+    keys->v = NULL;
+    keys->m = past->n;
+    keys->positions = past->positions;
+    enum ww_err rc = ww_fw_alloc(&keys->k, past->n, k_size, err);
+    if (rc) {
+        return rc;
+    }
+    memcpy(keys->k, past->k, past->n * k_size * sizeof(double));
+    rc = ww_fw_alloc(&keys->v, past->n, v_size, err);
+    if (rc) {
+        return rc;
+    }
+    memcpy(keys->v, past->v, past->n * v_size * sizeof(double));
+    return WW_OK;
+}
+
+static enum ww_err rope_tables(const struct ww_forward *f, const struct ww_attention *att,
+                               const uint64_t *positions, size_t n, const struct keys *keys,
+                               struct ww_rope_table *tables[2], struct ww_error *err)
+{
+    uint64_t length = 0;
+    if (att->rope.style == WW_ROPE_NONE || att->cross || att->rope.dims == 0) {
+        return WW_OK;
+    }
+    for (size_t j = 0; j < keys->m; j++) {
+        length = ww_max_u64(length, keys->positions[j] + 1);
+    }
+    enum ww_err rc = ww_rope_table_new(f->layout, att, positions, n, (size_t)length,
+                                       &tables[0], err);
+    if (rc) {
+        return rc;
+    }
+    return ww_rope_table_new(f->layout, att, keys->positions, keys->m, (size_t)length,
+                             &tables[1], err);
+}
+
+enum ww_err ww_fw_attention(struct ww_forward *f, const struct ww_attention *att,
+                            const double *x, size_t n, const uint64_t *positions,
+                            const double *source, size_t m, struct ww_fw_past *past,
+                            double *y, struct ww_error *err)
+{
+    uint64_t width = f->layout->residual.width;
+    uint64_t n_query = att->n_heads * att->head_dim;
+    uint64_t n_context = att->n_heads * att->v_dim;
+    struct keys keys = {.positions = positions};
+    struct extras e = {0};
+    struct ww_rope_table *tables[2] = {NULL, NULL};
+    double *q = NULL;
+    double *context = NULL;
+    enum ww_err rc = supported(att, err);
+    if (rc) {
+        goto out;
+    }
+    rc = ww_fw_alloc(&q, n, n_query, err);
+    if (rc) {
+        goto out;
+    }
+    rc = ww_fw_alloc(&context, n, n_context, err);
+    if (rc) {
+        goto out;
+    }
+    rc = ww_fw_linear(f, &att->q, x, n, width, q, n_query, err);
+    if (rc) {
+        goto out;
+    }
+    rc = project_keys(f, att, source, m, width, &keys, err);
+    if (rc) {
+        goto out;
+    }
+    if (past && !att->cross) {
+        rc = join_past(att, past, positions, &keys, err);
+        if (rc) {
+            goto out;
+        }
+    }
+    rc = extras_load(f, att, x, n, width, &e, err);
+    if (rc) {
+        goto out;
+    }
+    rc = rope_tables(f, att, positions, n, &keys, tables, err);
+    if (rc) {
+        goto out;
+    }
+    struct ww_attention_values values = {.q_norm = {e.q_gain, e.q_bias},
+                                         .k_norm = {e.k_gain, e.k_bias},
+                                         .sinks = e.sinks,
+                                         .relative_bias = e.relative,
+                                         .gate = e.gate};
+    rc = ww_core_attention(att, &values, tables[0], tables[1], positions, keys.positions, q,
+                           keys.k, keys.v, context, n, keys.m, err);
+    if (rc) {
+        goto out;
+    }
+    rc = ww_fw_linear(f, &att->o, context, n, n_context, y, width, err);
+out:
+    ww_rope_table_free(tables[0]);
+    ww_rope_table_free(tables[1]);
+    extras_release(&e);
+    ww_free(keys.k);
+    ww_free(keys.v);
+    ww_free(q);
+    ww_free(context);
+    return rc;
+}
