@@ -62,7 +62,7 @@ static enum ww_err refuse_existing(const struct job *job, int dirfd, const char 
     if (job->options->replace || fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return WW_OK;
     }
-    return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; remove it, or replace it with --force",
+    return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; remove it, or give --replace",
                    path);
 }
 
