@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The model is written once and may be larger than memory, so the check happens in the
+ * stream. One random vector per tensor and one number per row find a wrong map with
+ * probability one and a single wrong element unless it is below about 1/500 of the
+ * row's typical size (then the deviation is lost in the rounding of float sums).
+ * Tensors of one row (gains, biases) are compared element by element, exactly.
+ *
+ * Deviations are measured against the largest product of the tile, or, where all are
+ * small by chance, against the length of its first row.
+ */
+#include "lock/probe.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "lock/probe_dot.h"
+#include "lock/tensor_map.h"
+#include "model/convert.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define NO_AXIS UINT8_MAX
+
+/* Which axes of a tensor are input and output of its linear maps. */
+struct roles {
+    uint8_t in_axis;
+    uint8_t out_axis;
+    uint32_t n_linears;
+};
+
+struct ww_probes {
+    const struct ww_gauge *gauge;
+    struct roles *roles;            /* per tensor */
+    pthread_mutex_t mutex;
+    double max_error;
+    uint64_t n_linears;
+};
+
+/* What the layout says of one axis (or a product of axes): where each index comes from,
+ * and the factor that it takes along. */
+struct truth {
+    uint32_t n;
+    uint32_t *from;                 /* NULL: the identity, factors 1 */
+    double *factor;
+};
+
+struct ww_probe {
+    struct ww_probes *probes;
+    const struct ww_tensor *tensor;
+    uint32_t index;
+    struct ww_tensor_view view;
+    uint64_t rows_per_slice;
+    uint32_t n_slices;
+    struct truth rows;
+    struct truth line;              /* one-row tensors: compared element by element */
+    float *u;
+    float *moved;                   /* [n_slices][n_cols] */
+};
+
+static void note(struct ww_probes *probes, const struct ww_linear *linear)
+{
+    if (linear->weight != WW_NONE) {
+        struct roles *roles = &probes->roles[linear->weight];
+        roles->in_axis = linear->in_axis;
+        roles->out_axis = linear->out_axis;
+        roles->n_linears++;
+    }
+}
+
+static void note_all(struct ww_probes *probes)
+{
+    const struct ww_layout *layout = probes->gauge->layout;
+    const uint32_t tables[] = {layout->embed, layout->embed_position, layout->embed_type};
+
+    for (size_t i = 0; i < WW_LEN(tables); i++) {
+        if (tables[i] != WW_NONE) {
+            const struct ww_tensor *t = &layout->model->tensors[tables[i]];
+            probes->roles[tables[i]].in_axis = (uint8_t)(t->rank - 1);
+            probes->roles[tables[i]].n_linears++;
+        }
+    }
+    note(probes, &layout->head);
+    for (uint32_t i = 0; i < layout->n_attentions; i++) {
+        const struct ww_attention *att = &layout->attentions[i];
+        note(probes, &att->q);
+        note(probes, &att->k);
+        note(probes, &att->v);
+        note(probes, &att->o);
+    }
+    for (uint32_t i = 0; i < layout->n_mlps; i++) {
+        note(probes, &layout->mlps[i].gate);
+        note(probes, &layout->mlps[i].up);
+        note(probes, &layout->mlps[i].down);
+    }
+    for (uint32_t i = 0; i < layout->n_moes; i++) {
+        note(probes, &layout->moes[i].router);
+    }
+}
+
+enum ww_err ww_probes_new(const struct ww_gauge *gauge, struct ww_probes **out,
+                          struct ww_error *err)
+{
+    const uint32_t n_tensors = gauge->layout->model->n_tensors;
+    struct ww_probes *probes = ww_calloc(1, sizeof(*probes));
+
+    *out = NULL;
+    if (probes) {
+        probes->roles = ww_calloc(n_tensors, sizeof(*probes->roles));
+    }
+    if (!probes || !probes->roles) {
+        ww_free(probes);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes of %u tensors", n_tensors);
+    }
+    probes->gauge = gauge;
+    for (uint32_t t = 0; t < n_tensors; t++) {
+        probes->roles[t].in_axis = NO_AXIS;
+        probes->roles[t].out_axis = NO_AXIS;
+    }
+    note_all(probes);
+    WW_INVARIANT(pthread_mutex_init(&probes->mutex, NULL) == 0);
+    *out = probes;
+    return WW_OK;
+}
+
+void ww_probes_free(struct ww_probes *probes)
+{
+    if (probes) {
+        pthread_mutex_destroy(&probes->mutex);
+        ww_free(probes->roles);
+        ww_free(probes);
+    }
+}
+
+double ww_probes_max_error(const struct ww_probes *probes)
+{
+    return probes->max_error;
+}
+
+uint64_t ww_probes_linears(const struct ww_probes *probes)
+{
+    return probes->n_linears;
+}
+
+static void free_truth(struct truth *truth)
+{
+    ww_free(truth->from);
+    ww_free(truth->factor);
+    memset(truth, 0, sizeof(*truth));
+}
+
+static enum ww_err new_truth(struct truth *truth, uint64_t n, struct ww_error *err)
+{
+    memset(truth, 0, sizeof(*truth));
+    truth->from = ww_calloc((size_t)n, sizeof(*truth->from));
+    truth->factor = ww_calloc((size_t)n, sizeof(*truth->factor));
+    if (!truth->from || !truth->factor || n >= UINT32_MAX) {
+        free_truth(truth);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe of %llu indices",
+                       (unsigned long long)n);
+    }
+    truth->n = (uint32_t)n;
+    for (uint32_t i = 0; i < truth->n; i++) {
+        truth->from[i] = i;
+        truth->factor[i] = 1;
+    }
+    return WW_OK;
+}
+
+static bool is_input(const struct ww_probe *probe, unsigned axis)
+{
+    const struct ww_layout *layout = probe->probes->gauge->layout;
+    const struct roles *roles = &probe->probes->roles[probe->index];
+    const struct ww_axis *a = &layout->bindings[probe->index].axis[axis];
+
+    if (roles->in_axis != NO_AXIS || roles->out_axis != NO_AXIS) {
+        return axis == roles->in_axis;
+    }
+    return axis + 1 == probe->tensor->rank && a->n_segments > 0 &&
+           layout->segments[a->first_segment].action == WW_ACT_INVERSE;
+}
+
+/* An input x arrives as S x, an output leaves as A y; a weight takes S^-T on its input
+ * axis and A on its output axis. */
+static double factor_of(bool input, enum ww_action action, bool neg, int exp)
+{
+    const double sign = neg ? -1 : 1;
+
+    if (input) {
+        return sign * ldexp(1, -exp);
+    }
+    return action == WW_ACT_PERMUTE ? 1 : sign * ldexp(1, ww_action_exp(action, exp));
+}
+
+static enum ww_err truth_of_segment(const struct ww_probe *probe, bool input,
+                                    const struct ww_segment *segment,
+                                    const struct ww_element *element, struct truth *truth,
+                                    struct ww_error *err)
+{
+    const uint64_t n = segment->count * segment->width;
+
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t s = segment->space_start + i;
+        const uint64_t from = element->perm ? element->perm[s] : s;
+        const uint64_t at = ww_segment_at(segment, s);
+        if (!ww_segment_covers(segment, from) || at >= truth->n) {
+            return WW_FAIL(err, WW_E_CHECK_FAILED, "tensor '%s': space index %llu leaves its "
+                           "segment", probe->tensor->name, (unsigned long long)from);
+        }
+        truth->from[at] = (uint32_t)ww_segment_at(segment, from);
+        if (element->perm) {
+            truth->factor[at] = factor_of(input, segment->action, element->neg[s],
+                                          element->exp[s]);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err truth_of_axis(const struct ww_probe *probe, unsigned axis, uint64_t slice,
+                                 struct truth *truth, struct ww_error *err)
+{
+    const struct ww_gauge *gauge = probe->probes->gauge;
+    const struct ww_axis *a = &gauge->layout->bindings[probe->index].axis[axis];
+    const uint32_t moe = axis > 0 ? ww_axis_stack(gauge->layout, probe->index) : WW_NONE;
+    struct ww_element element = {0};
+    enum ww_err rc = new_truth(truth, probe->tensor->shape[axis], err);
+
+    for (uint32_t i = 0; i < a->n_segments && !rc; i++) {
+        const struct ww_segment *segment = &gauge->layout->segments[a->first_segment + i];
+        rc = ww_segment_element(gauge, segment, moe, slice, &element, err);
+        if (!rc) {
+            rc = truth_of_segment(probe, is_input(probe, axis), segment, &element, truth, err);
+        }
+        ww_element_release(&element);
+    }
+    return rc;
+}
+
+/* Append an axis: index (i, j) of the product is i * n + j. */
+static enum ww_err append(struct truth *product, const struct truth *axis, struct ww_error *err)
+{
+    struct truth next;
+    enum ww_err rc = new_truth(&next, (uint64_t)product->n * axis->n, err);
+
+    if (rc) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < next.n; i++) {
+        const uint32_t hi = i / axis->n;
+        const uint32_t lo = i % axis->n;
+        next.from[i] = product->from[hi] * axis->n + axis->from[lo];
+        next.factor[i] = product->factor[hi] * axis->factor[lo];
+    }
+    free_truth(product);
+    *product = next;
+    return WW_OK;
+}
+
+static enum ww_err truth_of_axes(const struct ww_probe *probe, unsigned from, unsigned to,
+                                 uint64_t slice, struct truth *product, struct ww_error *err)
+{
+    struct truth axis = {0};
+    enum ww_err rc = new_truth(product, 1, err);
+
+    for (unsigned a = from; a < to && !rc; a++) {
+        rc = truth_of_axis(probe, a, slice, &axis, err);
+        if (!rc) {
+            rc = append(product, &axis, err);
+        }
+        free_truth(&axis);
+    }
+    return rc;
+}
+
+/* Axes 0 .. to of stacked experts: what lies inside a slice moves by its own element. */
+static enum ww_err truth_of_stack(const struct ww_probe *probe, unsigned to,
+                                  struct truth *truth, struct ww_error *err)
+{
+    const uint64_t n_slices = probe->tensor->shape[0];
+    struct truth outer = {0};
+    struct truth inner = {0};
+    uint64_t n = n_slices;
+    enum ww_err rc = truth_of_axes(probe, 0, 1, 0, &outer, err);
+
+    for (unsigned a = 1; a < to; a++) {
+        n *= probe->tensor->shape[a];
+    }
+    if (!rc) {
+        rc = new_truth(truth, n, err);
+    }
+    for (uint64_t s = 0; s < n_slices && !rc; s++) {
+        rc = truth_of_axes(probe, 1, to, s, &inner, err);
+        for (uint32_t i = 0; i < inner.n && !rc; i++) {
+            const uint64_t r = s * inner.n + i;
+            truth->from[r] = outer.from[s] * inner.n + inner.from[i];
+            truth->factor[r] = outer.factor[s] * inner.factor[i];
+        }
+        free_truth(&inner);
+    }
+    free_truth(&outer);
+    return rc;
+}
+
+/* splitmix64: any fixed, well-spread numbers serve. Magnitudes in [1, 2). */
+static float random_entry(uint64_t seed)
+{
+    uint64_t z = seed + UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    z ^= z >> 31;
+    const float magnitude = 1.0f + (float)(z >> 41) * 0x1p-23f;
+    return z & 1 ? -magnitude : magnitude;
+}
+
+static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
+{
+    const size_t n = (size_t)probe->view.n_cols;
+    struct truth cols = {0};
+    enum ww_err rc = WW_OK;
+
+    probe->u = ww_calloc(n, sizeof(*probe->u));
+    probe->moved = ww_calloc(n * probe->n_slices, sizeof(*probe->moved));
+    if (!probe->u || !probe->moved) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+    }
+    for (size_t j = 0; j < n; j++) {
+        probe->u[j] = random_entry(((uint64_t)probe->index << 32) + j);
+    }
+    for (uint32_t s = 0; s < probe->n_slices && !rc; s++) {
+        rc = truth_of_axes(probe, probe->view.first_col_axis, probe->tensor->rank, s, &cols,
+                           err);
+        for (size_t j = 0; j < n && !rc; j++) {
+            /* The covector goes the other way: what the weight is multiplied by, it is
+             * divided by. */
+            probe->moved[s * n + j] = (float)((double)probe->u[cols.from[j]] / cols.factor[j]);
+        }
+        free_truth(&cols);
+    }
+    return rc;
+}
+
+static enum ww_err build(struct ww_probe *probe, struct ww_error *err)
+{
+    const struct ww_layout *layout = probe->probes->gauge->layout;
+    const bool stacked = ww_axis_stack(layout, probe->index) != WW_NONE;
+    const bool one_row = probe->view.n_rows == 1;
+    const unsigned to = one_row ? probe->tensor->rank : probe->view.first_col_axis;
+    struct truth *truth = one_row ? &probe->line : &probe->rows;
+    enum ww_err rc = WW_OK;
+
+    probe->n_slices = stacked && !one_row ? (uint32_t)probe->tensor->shape[0] : 1;
+    probe->rows_per_slice = probe->view.n_rows / probe->n_slices;
+    rc = stacked ? truth_of_stack(probe, to, truth, err)
+                 : truth_of_axes(probe, 0, to, 0, truth, err);
+    if (!rc && !one_row) {
+        rc = fill_vectors(probe, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_probe_new(struct ww_probes *probes, uint32_t tensor, struct ww_probe **out,
+                         struct ww_error *err)
+{
+    struct ww_probe *probe = ww_calloc(1, sizeof(*probe));
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!probe) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+    }
+    probe->probes = probes;
+    probe->index = tensor;
+    probe->tensor = &probes->gauge->layout->model->tensors[tensor];
+    ww_tensor_view(probes->gauge->layout, tensor, &probe->view);
+    rc = build(probe, err);
+    if (rc) {
+        ww_probe_free(probe, false);
+        return rc;
+    }
+    *out = probe;
+    return WW_OK;
+}
+
+void ww_probe_free(struct ww_probe *probe, bool complete)
+{
+    if (!probe) {
+        return;
+    }
+    if (complete) {
+        pthread_mutex_lock(&probe->probes->mutex);
+        probe->probes->n_linears += probe->probes->roles[probe->index].n_linears;
+        pthread_mutex_unlock(&probe->probes->mutex);
+    }
+    free_truth(&probe->rows);
+    free_truth(&probe->line);
+    ww_free(probe->u);
+    ww_free(probe->moved);
+    ww_free(probe);
+}
+
+static enum ww_err mismatch(const struct ww_probe *probe, uint64_t row, double error,
+                            struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_CHECK_FAILED,
+                   "tensor '%s': row %llu deviates by %.3g from what the transform must give "
+                   "(limit %g)",
+                   probe->tensor->name, (unsigned long long)row, error, WW_PROBE_LIMIT);
+}
+
+static double length(const struct ww_probe *probe, const uint8_t *row)
+{
+    const enum ww_dtype dtype = probe->tensor->dtype;
+    const unsigned width = ww_dtype_bits(dtype) / 8;
+    double sum = 0;
+
+    for (uint64_t j = 0; j < probe->view.n_cols; j++) {
+        double x = 0;
+        ww_to_double(dtype, row + j * width, &x, 1);
+        sum += x * x;
+    }
+    return sqrt(sum);
+}
+
+static enum ww_err compare_line(const struct ww_probe *probe, const uint8_t *in,
+                                const uint8_t *out, struct ww_error *err)
+{
+    const enum ww_dtype dtype = probe->tensor->dtype;
+    const unsigned width = ww_dtype_bits(dtype) / 8;
+
+    for (uint32_t j = 0; j < probe->line.n; j++) {
+        double x = 0;
+        double y = 0;
+        ww_to_double(dtype, in + (size_t)probe->line.from[j] * width, &x, 1);
+        ww_to_double(dtype, out + (size_t)j * width, &y, 1);
+        if (y != x * probe->line.factor[j]) {
+            return WW_FAIL(err, WW_E_CHECK_FAILED,
+                           "tensor '%s': element %u is %.9g, expected %.9g",
+                           probe->tensor->name, j, y, x * probe->line.factor[j]);
+        }
+    }
+    return WW_OK;
+}
+
+/* Deviation of one row from what the layout says it must be; *size is that. */
+static double deviation(const struct ww_probe *probe, const struct ww_tile *tile,
+                        uint64_t i, double *size)
+{
+    const size_t n = (size_t)probe->view.n_cols;
+    const uint64_t r = tile->first_row + i;
+    const float *moved = probe->moved + r / probe->rows_per_slice * n;
+    const enum ww_dtype dtype = probe->tensor->dtype;
+    const double before = ww_probe_dot(dtype, tile->rows[0][i], probe->u, n);
+    const double after = ww_probe_dot(dtype, tile->out + i * tile->row_bytes, moved, n);
+    const double wanted = before * probe->rows.factor[r];
+
+    *size = fabs(wanted);
+    return fabs(after - wanted);
+}
+
+static enum ww_err check_row_source(const struct ww_probe *probe, uint64_t row,
+                                    const uint32_t *row_src, struct ww_error *err)
+{
+    const uint64_t from = row_src ? row_src[row] : row;
+
+    if (from != probe->rows.from[row]) {
+        return WW_FAIL(err, WW_E_CHECK_FAILED,
+                       "tensor '%s': row %llu was taken from row %llu, expected %u",
+                       probe->tensor->name, (unsigned long long)row,
+                       (unsigned long long)from, probe->rows.from[row]);
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_probe_tile(struct ww_probe *probe, const struct ww_tile *tile,
+                          const uint32_t *row_src, struct ww_error *err)
+{
+    double scale = 0;
+    double worst = 0;
+    uint64_t worst_row = tile->first_row;
+
+    if (probe->line.from) {
+        return compare_line(probe, tile->rows[0][0], tile->out, err);
+    }
+    scale = length(probe, tile->rows[0][0]);
+    for (uint64_t i = 0; i < tile->n_rows; i++) {
+        double size = 0;
+        const double off = deviation(probe, tile, i, &size);
+        enum ww_err rc = check_row_source(probe, tile->first_row + i, row_src, err);
+        if (rc) {
+            return rc;
+        }
+        scale = fmax(scale, size);
+        if (off > worst || !isfinite(off)) {
+            worst = isfinite(off) ? off : HUGE_VAL;
+            worst_row = tile->first_row + i;
+        }
+    }
+    worst = worst > 0 ? worst / scale : 0;
+    if (!(worst <= WW_PROBE_LIMIT)) {
+        return mismatch(probe, worst_row, worst, err);
+    }
+    pthread_mutex_lock(&probe->probes->mutex);
+    probe->probes->max_error = fmax(probe->probes->max_error, worst);
+    pthread_mutex_unlock(&probe->probes->mutex);
+    return WW_OK;
+}
