@@ -17,7 +17,7 @@
 
 #define STANZA_HEAD_BYTES 8             /* type, length of the body */
 #define STANZA_PASSPHRASE 0x73736170u   /* "pass" */
-#define STANZA_RECIPIENT 0x35323578u    /* "x255" */
+#define STANZA_RECIPIENT 0x35353278u    /* "x255" */
 #define STANZA_NONE 0x656e6f6eu         /* "none" */
 
 #define FILE_KEY_BYTES 32

@@ -122,6 +122,29 @@ static void every_sealing_makes_a_round_trip(void **state)
     }
 }
 
+/* Records that an independent reader has opened (tests/vectors/crypto/read_sealed.py). */
+static void frozen_records_open(void **state)
+{
+    static const char *const names[] = {"none", "passphrase", "recipients"};
+    const struct fixture *f = *state;
+    for (unsigned i = 0; i < 3; i++) {
+        struct ww_error err = {0};
+        struct ww_secret *out = NULL;
+        struct ww_buf content;
+        char path[512];
+        const struct ww_record_key key = key_for(f, sealings[i], i % 2);
+        snprintf(path, sizeof(path), "%s/crypto/sealed/%s.lock", WW_VECTORS, names[i]);
+        read_file(path, &content);
+        OK(parse_and_open(content.data, content.len, &key, &out, &err));
+        const uint8_t *bytes = ww_secret_open(out);
+        for (unsigned j = 0; j < 32; j++) {
+            assert_int_equal(bytes[j], j);
+        }
+        ww_secret_free(out);
+        ww_buf_release(&content);
+    }
+}
+
 static void the_secret_is_not_in_the_record(void **state)
 {
     const struct fixture *f = *state;
@@ -391,6 +414,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(every_sealing_makes_a_round_trip),
+        TEST(frozen_records_open),
         TEST(the_secret_is_not_in_the_record),
         TEST(a_flipped_bit_is_damage),
         TEST(alteration_at_every_byte_is_caught),
