@@ -25,14 +25,14 @@
 
 struct ww_bundle {
     struct ww_json *json;
-    const char *hint;               /* key method: borrowed from json or own_hint */
+    const char *hint; /* key method: borrowed from json or own_hint */
     char own_hint[WW_HINT_BYTES];
-    struct ww_certs *certs;         /* certificate method, leaf first, else NULL */
+    struct ww_certs *certs; /* certificate method, leaf first, else NULL */
     struct ww_buf payload;
-    struct ww_buf sig;              /* the first signature; others are not looked at */
+    struct ww_buf sig; /* the first signature; others are not looked at */
     size_t n_signatures;
-    bool has_log;                   /* transparency log entries, not looked at */
-    bool is_v02;                    /* set by ww_bundle_check */
+    bool has_log; /* transparency log entries, not looked at */
+    bool is_v02;  /* set by ww_bundle_check */
 };
 
 enum ww_err ww_bundle_parse(const uint8_t *text, size_t len, struct ww_bundle *out,
@@ -42,10 +42,10 @@ void ww_bundle_release(struct ww_bundle *bundle);
 /** Whom a verifier trusts. */
 struct ww_verifier {
     bool by_certificate;
-    const struct ww_pubkey *key;    /* key method */
-    struct ww_pubkey *own_key;      /* the same when it was loaded here */
+    const struct ww_pubkey *key; /* key method */
+    struct ww_pubkey *own_key;   /* the same when it was loaded here */
     char hint[WW_HINT_BYTES];
-    struct ww_certs *anchors;       /* certificate method */
+    struct ww_certs *anchors; /* certificate method */
     int64_t at_unix;
 };
 
@@ -60,6 +60,7 @@ void ww_verifier_release(struct ww_verifier *verifier);
 
 /** Check the signature. signer (may be NULL) gets "key HINT (P-256)" or the subject. */
 enum ww_err ww_bundle_check(struct ww_bundle *bundle, const struct ww_verifier *verifier,
-                            char signer[WW_SIGNER_BYTES], struct ww_error *err) WW_MUST_USE;
+                            char signer[WW_SIGNER_BYTES],
+                            struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -55,8 +55,8 @@ static enum ww_err check_media_type(const struct ww_jnode *root, struct ww_error
         return WW_OK;
     }
     if (ww_str_starts(type, "application/vnd.dev.sigstore.bundle")) {
-        return WW_FAIL(err, WW_E_VERSION, "bundle is of type '%s', only '%s' is read", type,
-                       WW_BUNDLE_MEDIA_TYPE);
+        return WW_FAIL(err, WW_E_VERSION, "bundle is of type '%s', only '%s' is read",
+                       type, WW_BUNDLE_MEDIA_TYPE);
     }
     return WW_FAIL(err, WW_E_BUNDLE, "bundle is of type '%s', expected '%s'", type,
                    WW_BUNDLE_MEDIA_TYPE);
@@ -106,8 +106,9 @@ static enum ww_err read_public_key(const struct ww_jnode *node, struct ww_bundle
         return hint_of_raw_key(raw, out, err);
     }
     if (!hint) {
-        return WW_FAIL(err, WW_E_BUNDLE, "bundle does not say which key signed: no "
-                                         "'publicKey.hint'");
+        return WW_FAIL(err, WW_E_BUNDLE,
+                       "bundle does not say which key signed: no "
+                       "'publicKey.hint'");
     }
     return WW_OK;
 }
@@ -123,16 +124,17 @@ static enum ww_err read_certificates(const struct ww_jnode *node, struct ww_bund
         return WW_FAIL(err, WW_E_BUNDLE, "bundle has an empty certificate chain");
     }
     if (ww_jsize(list) > WW_BUNDLE_MAX_CERTS) {
-        return WW_FAIL(err, WW_E_LIMIT, "bundle has %zu certificates, at most %d are read",
-                       ww_jsize(list), WW_BUNDLE_MAX_CERTS);
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "bundle has %zu certificates, at most %d are read", ww_jsize(list),
+                       WW_BUNDLE_MAX_CERTS);
     }
     rc = ww_certs_new(&out->certs, err);
     if (rc) {
         goto out;
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {
-        rc = decode(ww_jget(at, "rawBytes"), "certificates[].rawBytes", CERT_MAX_BYTES, &der,
-                    err);
+        rc = decode(ww_jget(at, "rawBytes"), "certificates[].rawBytes", CERT_MAX_BYTES,
+                    &der, err);
         if (rc) {
             goto out;
         }
@@ -164,9 +166,10 @@ static enum ww_err read_material(const struct ww_jnode *node, struct ww_bundle *
                        "'x509CertificateChain' and 'certificate'");
     }
     if (keyless) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "signed by the keyless method of Sigstore, which is not supported; "
-                       "use model_signing to verify it");
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "signed by the keyless method of Sigstore, which is not supported; "
+            "use model_signing to verify it");
     }
     if (log && ww_jtype(log) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_BUNDLE, "'tlogEntries' of the bundle is no array");
@@ -221,8 +224,8 @@ static enum ww_err read_envelope(const struct ww_jnode *node, struct ww_bundle *
     if (rc) {
         return rc;
     }
-    return decode(ww_jget(node, "payload"), "payload", WW_PAYLOAD_MAX_BYTES, &out->payload,
-                  err);
+    return decode(ww_jget(node, "payload"), "payload", WW_PAYLOAD_MAX_BYTES,
+                  &out->payload, err);
 }
 
 static enum ww_err read_bundle(const struct ww_jnode *root, struct ww_bundle *out,

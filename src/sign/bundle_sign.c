@@ -76,8 +76,9 @@ out:
 }
 
 /* Valid now, ending in a root, and made for this very key. */
-static enum ww_err check_chain(const struct ww_signer *signer, const struct ww_certs *chain,
-                               const char *hint, struct ww_error *err)
+static enum ww_err check_chain(const struct ww_signer *signer,
+                               const struct ww_certs *chain, const char *hint,
+                               struct ww_error *err)
 {
     struct ww_pubkey *leaf = NULL;
     struct ww_buf subject;
@@ -87,7 +88,8 @@ static enum ww_err check_chain(const struct ww_signer *signer, const struct ww_c
     ww_buf_init(&subject, PEM_MAX_BYTES);
     rc = ww_certs_verify(chain, chain, (int64_t)time(NULL), &leaf, &subject, err);
     if (rc) {
-        ww_error_context(err, "not signing with '%s' (the chain up to the root must be given)",
+        ww_error_context(err,
+                         "not signing with '%s' (the chain up to the root must be given)",
                          signer->certificate);
         goto out;
     }
@@ -96,7 +98,8 @@ static enum ww_err check_chain(const struct ww_signer *signer, const struct ww_c
         goto out;
     }
     if (!ww_str_eq(leaf_hint, hint)) {
-        rc = WW_FAIL(err, WW_E_KEY, "certificate '%s' is for key %s, the signing key is %s",
+        rc = WW_FAIL(err, WW_E_KEY,
+                     "certificate '%s' is for key %s, the signing key is %s",
                      signer->certificate, leaf_hint, hint);
     }
 out:
@@ -224,8 +227,9 @@ enum ww_err ww_bundle_sign(const struct ww_signer *signer, const uint8_t *payloa
         return WW_FAIL(err, WW_E_USAGE, "signing needs a key and something to sign");
     }
     if (len > WW_PAYLOAD_MAX_BYTES) {
-        return WW_FAIL(err, WW_E_LIMIT, "statement has %zu bytes, at most %zu can be signed",
-                       len, WW_PAYLOAD_MAX_BYTES);
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "statement has %zu bytes, at most %zu can be signed", len,
+                       WW_PAYLOAD_MAX_BYTES);
     }
     ww_buf_clear(bundle);
     ww_jw_init(&w, bundle, 0);

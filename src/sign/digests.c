@@ -48,8 +48,9 @@ static enum ww_err open_batch(int dirfd, struct ww_file_digest *files, size_t n,
 }
 
 static enum ww_err run_batch(int dirfd, struct ww_file_digest *files, size_t n,
-                             struct batch *batch, const char *algorithm, const char *phase,
-                             const struct ww_run_options *run, struct ww_error *err)
+                             struct batch *batch, const char *algorithm,
+                             const char *phase, const struct ww_run_options *run,
+                             struct ww_error *err)
 {
     enum ww_err rc = open_batch(dirfd, files, n, batch, err);
     if (rc) {

@@ -9,17 +9,17 @@
 #include "weightward/run.h"
 
 struct ww_file_digest {
-    const char *path;           /* in: relative to the folder */
-    uint64_t size_bytes;        /* out, from the descriptor that was hashed */
-    mode_t mode;                /* out: permission bits */
+    const char *path;    /* in: relative to the folder */
+    uint64_t size_bytes; /* out, from the descriptor that was hashed */
+    mode_t mode;         /* out: permission bits */
     uint8_t digest[WW_DIGEST_MAX_BYTES];
 };
 
 /** Hash all files whole. WW_E_NOTFOUND, WW_E_PATH for a link, WW_E_CHANGED. */
 enum ww_err ww_digest_files(int dirfd, struct ww_file_digest *files, size_t n,
                             const char *algorithm, const char *phase,
-                            const struct ww_run_options *run, struct ww_error *err)
-    WW_MUST_USE;
+                            const struct ww_run_options *run,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** Hash the range [start, end) of an open file. */
 enum ww_err ww_digest_range(int fd, const char *name, struct ww_digest *d, uint64_t start,

@@ -15,7 +15,8 @@
 
 static const char *const defaults[] = {".git", ".gitattributes", ".github", ".gitignore"};
 
-enum ww_err ww_ignore_add(struct ww_ignore *ignore, const char *path, struct ww_error *err)
+enum ww_err ww_ignore_add(struct ww_ignore *ignore, const char *path,
+                          struct ww_error *err)
 {
     return ww_strlist_add(&ignore->paths, path, err);
 }
@@ -129,6 +130,6 @@ bool ww_ignore_has(const struct ww_ignore *ignore, const char *path)
 {
     const struct ww_strlist *list = &ignore->paths;
 
-    return list->n && bsearch(path, list->items, list->n, sizeof(*list->items),
-                              compare_path);
+    return list->n &&
+           bsearch(path, list->items, list->n, sizeof(*list->items), compare_path);
 }

@@ -11,11 +11,11 @@ struct ww_ignore {
 };
 
 /** Git's own files at the top level, which OMS leaves out of every signature. */
-enum ww_err ww_ignore_add_defaults(struct ww_ignore *ignore, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_ignore_add_defaults(struct ww_ignore *ignore,
+                                   struct ww_error *err) WW_MUST_USE;
 /** A path taken as it is. */
-enum ww_err ww_ignore_add(struct ww_ignore *ignore, const char *path, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_ignore_add(struct ww_ignore *ignore, const char *path,
+                          struct ww_error *err) WW_MUST_USE;
 /** A path as a person gives it: relative to the folder, or absolute and inside of it.
  *  given and real are the folder's path as given and resolved. */
 enum ww_err ww_ignore_add_option(struct ww_ignore *ignore, const char *given,

@@ -41,8 +41,8 @@ static enum ww_err add(struct ww_listing *listing, const struct ww_walk_entry *e
     return WW_OK;
 }
 
-static enum ww_err visit_entry(void *payload, const struct ww_walk_entry *entry, bool *skip,
-                               struct ww_error *err)
+static enum ww_err visit_entry(void *payload, const struct ww_walk_entry *entry,
+                               bool *skip, struct ww_error *err)
 {
     struct visit *visit = payload;
     bool is_ignored = ww_ignore_has(visit->ignore, entry->path);
@@ -78,8 +78,9 @@ static int compare_path(const void *a, const void *b)
     return strcmp(x->path, y->path);
 }
 
-enum ww_err ww_listing_read(const struct ww_target *target, const struct ww_ignore *ignore,
-                            struct ww_listing *out, struct ww_error *err)
+enum ww_err ww_listing_read(const struct ww_target *target,
+                            const struct ww_ignore *ignore, struct ww_listing *out,
+                            struct ww_error *err)
 {
     struct visit visit = {out, ignore};
     enum ww_err rc = WW_OK;
@@ -119,7 +120,8 @@ static int compare_key(const void *key, const void *item)
     return strcmp(key, listed->path);
 }
 
-const struct ww_listed *ww_listing_find(const struct ww_listing *listing, const char *path)
+const struct ww_listed *ww_listing_find(const struct ww_listing *listing,
+                                        const char *path)
 {
     return listing->n ? bsearch(path, listing->items, listing->n, sizeof(*listing->items),
                                 compare_key)
@@ -132,8 +134,9 @@ struct type_row {
 };
 
 static const struct type_row type_rows[] = {
-    {S_IFLNK, "symbolic link"}, {S_IFIFO, "FIFO"},          {S_IFSOCK, "socket"},
-    {S_IFBLK, "block device"},  {S_IFCHR, "character device"}, {S_IFDIR, "folder"},
+    {S_IFLNK, "symbolic link"},    {S_IFIFO, "FIFO"},
+    {S_IFSOCK, "socket"},          {S_IFBLK, "block device"},
+    {S_IFCHR, "character device"}, {S_IFDIR, "folder"},
 };
 
 const char *ww_type_name(mode_t type)

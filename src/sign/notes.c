@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bounded, because a hostile folder could hold a million ignored files, and sentences that
- * nobody reads to the end warn of nothing.
+ * Bounded, because a hostile folder could hold a million ignored files, and sentences
+ * that nobody reads to the end warn of nothing.
  */
 #include "sign/notes.h"
 
@@ -14,7 +14,8 @@
 #define NOTES_MAX 200
 #define NOTE_BYTES 1024
 
-enum ww_err ww_notes_add(struct ww_notes *notes, struct ww_error *err, const char *fmt, ...)
+enum ww_err ww_notes_add(struct ww_notes *notes, struct ww_error *err, const char *fmt,
+                         ...)
 {
     char text[NOTE_BYTES];
     va_list args;

@@ -11,8 +11,8 @@ struct ww_notes {
     size_t n_dropped;
 };
 
-enum ww_err ww_notes_add(struct ww_notes *notes, struct ww_error *err, const char *fmt, ...)
-    WW_MUST_USE WW_PRINTF(3, 4);
+enum ww_err ww_notes_add(struct ww_notes *notes, struct ww_error *err, const char *fmt,
+                         ...) WW_MUST_USE WW_PRINTF(3, 4);
 /** Give the sentences away; the last says how many were dropped. */
 enum ww_err ww_notes_take(struct ww_notes *notes, char ***items, size_t *n,
                           struct ww_error *err) WW_MUST_USE;

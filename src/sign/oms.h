@@ -27,20 +27,20 @@
 
 /** A file, or with shards a range of it. */
 struct ww_oms_resource {
-    char *path;                 /* owned; relative and clean, or "." for a lone file */
+    char *path; /* owned; relative and clean, or "." for a lone file */
     uint64_t start;
-    uint64_t end;               /* 0 for whole files */
+    uint64_t end; /* 0 for whole files */
     uint8_t digest[WW_DIGEST_MAX_BYTES];
 };
 
 struct ww_oms {
     struct ww_json *json;
-    struct ww_oms_resource *resources;      /* by path, then start; no duplicates */
+    struct ww_oms_resource *resources; /* by path, then start; no duplicates */
     size_t n_resources;
-    const char *algorithm;                  /* known to ww_digest_new */
+    const char *algorithm; /* known to ww_digest_new */
     size_t digest_bytes;
-    uint64_t shard_size;                    /* 0: whole files */
-    const struct ww_jnode *ignore_paths;    /* array of strings, or NULL */
+    uint64_t shard_size;                 /* 0: whole files */
+    const struct ww_jnode *ignore_paths; /* array of strings, or NULL */
     uint8_t root[WW_SHA256_BYTES];
 };
 
@@ -64,8 +64,8 @@ struct ww_statement_view {
     const struct ww_jnode *predicate;
 };
 enum ww_err ww_statement_read(const struct ww_jnode *root, const char *predicate_type,
-                              struct ww_statement_view *out, struct ww_error *err)
-    WW_MUST_USE;
+                              struct ww_statement_view *out,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** {"subject":[...],"_type":...,"predicateType":...,"predicate": and no further. */
 void ww_statement_begin(struct ww_jw *w, const char *name,

@@ -22,7 +22,7 @@ static const char *const serialization_keys[] = {"method", "hash_type", "allow_s
 
 struct algorithm_row {
     const char *name;
-    size_t digest_bytes;        /* 0: OMS names it, this program does not compute it */
+    size_t digest_bytes; /* 0: OMS names it, this program does not compute it */
 };
 
 static const struct algorithm_row algorithm_rows[] = {
@@ -31,7 +31,8 @@ static const struct algorithm_row algorithm_rows[] = {
     {"blake3", 0},
 };
 
-static enum ww_err set_algorithm(const char *name, struct ww_oms *out, struct ww_error *err)
+static enum ww_err set_algorithm(const char *name, struct ww_oms *out,
+                                 struct ww_error *err)
 {
     for (size_t i = 0; i < WW_LEN(algorithm_rows); i++) {
         if (ww_str_eq(name, algorithm_rows[i].name) && algorithm_rows[i].digest_bytes) {
@@ -40,9 +41,9 @@ static enum ww_err set_algorithm(const char *name, struct ww_oms *out, struct ww
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "files were hashed with '%s', only 'sha256' and 'blake2b' are supported",
-                   name);
+    return WW_FAIL(
+        err, WW_E_UNSUPPORTED,
+        "files were hashed with '%s', only 'sha256' and 'blake2b' are supported", name);
 }
 
 static enum ww_err read_ignore_paths(const struct ww_jnode *node, struct ww_oms *out,
@@ -58,8 +59,9 @@ static enum ww_err read_ignore_paths(const struct ww_jnode *node, struct ww_oms 
     }
     for (const struct ww_jnode *at = ww_jfirst(node); at; at = ww_jnext(at)) {
         if (!ww_jstr(at, &path) || *path == '\0') {
-            return WW_FAIL(err, WW_E_BUNDLE,
-                           "'ignore_paths' of the statement holds something that is no path");
+            return WW_FAIL(
+                err, WW_E_BUNDLE,
+                "'ignore_paths' of the statement holds something that is no path");
         }
     }
     out->ignore_paths = node;
@@ -82,7 +84,8 @@ static enum ww_err read_method(const struct ww_jnode *node, struct ww_oms *out,
     if (!ww_str_eq(method, "shards")) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "serialization method '%s' is not supported, only 'files' and "
-                       "'shards' are", method);
+                       "'shards' are",
+                       method);
     }
     if (!ww_ju64(size, &out->shard_size) || out->shard_size == 0) {
         return WW_FAIL(err, WW_E_BUNDLE, "'shard_size' must be a positive integer");
@@ -123,7 +126,7 @@ static enum ww_err read_serialization(const struct ww_jnode *node, struct ww_oms
     return set_algorithm(hash, out, err);
 }
 
-/* PATH:START:END. The path may hold colons itself, so the numbers are read from behind. */
+/* PATH:START:END. The path may hold colons, so the numbers are read from behind. */
 static bool split_shard(char *name, uint64_t *start, uint64_t *end)
 {
     char *last = strrchr(name, ':');
@@ -157,7 +160,8 @@ static enum ww_err read_name(const char *name, const struct ww_oms *oms,
         !(oms->n_resources == 1 && ww_str_eq(out->path, "."))) {
         return WW_FAIL(err, WW_E_PATH,
                        "signed file '%s' has no plain name: relative, without '.', '..', "
-                       "'//' and control characters", name);
+                       "'//' and control characters",
+                       name);
     }
     return WW_OK;
 }
@@ -175,8 +179,9 @@ static bool algorithm_fits(const struct ww_oms *oms, const char *algorithm)
     return oms->shard_size && ww_str_eq(algorithm, sharded);
 }
 
-static enum ww_err read_digest(const char *hex, const char *name, const struct ww_oms *oms,
-                               struct ww_oms_resource *out, struct ww_error *err)
+static enum ww_err read_digest(const char *hex, const char *name,
+                               const struct ww_oms *oms, struct ww_oms_resource *out,
+                               struct ww_error *err)
 {
     if (!hex || !ww_unhex(out->digest, oms->digest_bytes, hex, strlen(hex))) {
         return WW_FAIL(err, WW_E_BUNDLE,
@@ -228,7 +233,8 @@ static enum ww_err read_subject_v02(const struct ww_jnode *node, const struct ww
     if (how && (!ww_jstr(how, &algorithm) || !ww_str_eq(algorithm, "file-sha256"))) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "'%s' was hashed by '%s', of release 0.2 only 'file-sha256' is "
-                       "supported", name, algorithm ? algorithm : "");
+                       "supported",
+                       name, algorithm ? algorithm : "");
     }
     (void)ww_jstr(ww_jget(ww_jget(node, "digest"), "sha256"), &digest);
     rc = read_digest(digest, name, oms, out, err);
@@ -281,21 +287,25 @@ static int compare_resource(const void *a, const void *b)
 
 /* Shards of a file must lie side by side from its first byte, all but the last whole.
  * Whether the last ends where the file does is seen when the file is there. */
-static enum ww_err check_neighbours(const struct ww_oms *oms, size_t i, struct ww_error *err)
+static enum ww_err check_neighbours(const struct ww_oms *oms, size_t i,
+                                    struct ww_error *err)
 {
     const struct ww_oms_resource *at = &oms->resources[i];
     const struct ww_oms_resource *before = i ? &oms->resources[i - 1] : NULL;
     bool same_file = before && strcmp(before->path, at->path) == 0;
 
     if (!oms->shard_size) {
-        return same_file ? WW_FAIL(err, WW_E_BUNDLE, "file '%s' is listed twice", at->path)
-                         : WW_OK;
+        return same_file
+                   ? WW_FAIL(err, WW_E_BUNDLE, "file '%s' is listed twice", at->path)
+                   : WW_OK;
     }
     if (at->end - at->start > oms->shard_size || at->start % oms->shard_size ||
         at->start != (same_file ? before->end : 0)) {
-        return WW_FAIL(err, WW_E_BUNDLE,
-                       "shards of file '%s' leave a hole, overlap or do not have the stated "
-                       "size", at->path);
+        return WW_FAIL(
+            err, WW_E_BUNDLE,
+            "shards of file '%s' leave a hole, overlap or do not have the stated "
+            "size",
+            at->path);
     }
     return WW_OK;
 }
@@ -320,10 +330,11 @@ static enum ww_err parse_v02(const struct ww_jnode *root, struct ww_oms *out,
     if (!ww_jstr(ww_jget(root, "_type"), &type) || !ww_str_eq(type, WW_STATEMENT_TYPE) ||
         !ww_jstr(ww_jget(root, "predicateType"), &type) ||
         !ww_str_eq(type, WW_OMS_PREDICATE_V02)) {
-        return WW_FAIL(err, WW_E_BUNDLE,
-                       "signed in the encoding of release 0.2, but not a statement of that "
-                       "release: found '%s', expected '%s'", type ? type : "",
-                       WW_OMS_PREDICATE_V02);
+        return WW_FAIL(
+            err, WW_E_BUNDLE,
+            "signed in the encoding of release 0.2, but not a statement of that "
+            "release: found '%s', expected '%s'",
+            type ? type : "", WW_OMS_PREDICATE_V02);
     }
     rc = set_algorithm("sha256", out, err);
     if (rc) {

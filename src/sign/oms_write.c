@@ -58,8 +58,8 @@ static enum ww_err collect_ignored(const char *signature, const char *const *ign
     return rc;
 }
 
-static void write_predicate(struct ww_jw *w, const struct ww_resource *resources, size_t n,
-                            const struct ww_ignore *ignore)
+static void write_predicate(struct ww_jw *w, const struct ww_resource *resources,
+                            size_t n, const struct ww_ignore *ignore)
 {
     ww_jw_object(w);
     ww_jw_key(w, "resources");
@@ -126,10 +126,10 @@ out:
     return rc;
 }
 
-enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources, size_t n,
-                             const char *const *ignore_paths, size_t n_ignore_paths,
-                             struct ww_buf *payload, uint8_t root[WW_SHA256_BYTES],
-                             struct ww_error *err)
+enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources,
+                             size_t n, const char *const *ignore_paths,
+                             size_t n_ignore_paths, struct ww_buf *payload,
+                             uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
 {
     return ww_oms_write(model_name, resources, n, WW_SIGNATURE_FILE, ignore_paths,
                         n_ignore_paths, payload, root, err);

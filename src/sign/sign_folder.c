@@ -27,10 +27,10 @@ struct job {
     struct ww_target target;
     struct ww_ignore ignore;
     struct ww_listing listing;
-    struct ww_resource *resources;          /* one per file to sign, names borrowed */
+    struct ww_resource *resources; /* one per file to sign, names borrowed */
     size_t n;
-    struct ww_model *model;                 /* with options->tensors */
-    struct ww_buf tensors;                  /* the bundle of the tensor statement */
+    struct ww_model *model; /* with options->tensors */
+    struct ww_buf tensors;  /* the bundle of the tensor statement */
     uint64_t bytes;
 };
 
@@ -62,8 +62,7 @@ static enum ww_err refuse_existing(const struct job *job, int dirfd, const char 
     if (job->options->replace || fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return WW_OK;
     }
-    return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; remove it, or give --replace",
-                   path);
+    return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; remove it, or give --replace", path);
 }
 
 static enum ww_err open_target(struct job *job, const char *path, struct ww_error *err)
@@ -73,9 +72,11 @@ static enum ww_err open_target(struct job *job, const char *path, struct ww_erro
         return rc;
     }
     if (job->target.file) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "'%s' is a file; readers disagree about the name of a lone file, so "
-                       "sign its folder", path);
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "'%s' is a file; readers disagree about the name of a lone file, so "
+            "sign its folder",
+            path);
     }
     rc = place_signature(job, err);
     if (rc) {
@@ -101,7 +102,8 @@ static enum ww_err collect_ignored(struct job *job, struct ww_error *err)
         if (strpbrk(options->ignore_paths[i], "*?[")) {
             return WW_FAIL(err, WW_E_USAGE,
                            "path to ignore '%s' looks like a pattern; the format knows "
-                           "exact paths only", options->ignore_paths[i]);
+                           "exact paths only",
+                           options->ignore_paths[i]);
         }
         rc = ww_ignore_add_option(&job->ignore, job->target.given, job->target.real,
                                   options->ignore_paths[i], err);
@@ -154,10 +156,11 @@ static enum ww_err choose_files(struct job *job, struct ww_error *err)
             continue;
         }
         if (!S_ISREG(item->type)) {
-            return WW_FAIL(err, WW_E_PATH,
-                           "'%s' is a %s, and only regular files can be signed; sign a real "
-                           "copy of the model, not a cache of links", item->path,
-                           ww_type_name(item->type));
+            return WW_FAIL(
+                err, WW_E_PATH,
+                "'%s' is a %s, and only regular files can be signed; sign a real "
+                "copy of the model, not a cache of links",
+                item->path, ww_type_name(item->type));
         }
         job->resources[job->n++].name = item->path;
     }
@@ -173,7 +176,7 @@ static int compare_name(const void *key, const void *item)
     return strcmp(key, ((const struct ww_resource *)item)->name);
 }
 
-/* Weight files get their digest from the pass that hashes the tensors; true marks them. */
+/* Weight files get their digest from the pass over the tensors; true marks them. */
 static enum ww_err hash_tensors(struct job *job, bool *is_done, struct ww_error *err)
 {
     uint8_t(*files)[WW_SHA256_BYTES] = NULL;
@@ -193,8 +196,8 @@ static enum ww_err hash_tensors(struct job *job, bool *is_done, struct ww_error 
         goto out;
     }
     for (uint32_t i = 0; i < job->model->n_files; i++) {
-        struct ww_resource *hit = bsearch(job->model->files[i].name, job->resources, job->n,
-                                          sizeof(*job->resources), compare_name);
+        struct ww_resource *hit = bsearch(job->model->files[i].name, job->resources,
+                                          job->n, sizeof(*job->resources), compare_name);
         if (hit) {
             memcpy(hit->sha256, files[i], sizeof(hit->sha256));
             is_done[hit - job->resources] = true;
@@ -222,8 +225,8 @@ static enum ww_err hash_rest(struct job *job, const bool *is_done, struct ww_err
         files[n].path = job->resources[i].name;
         n += !is_done[i];
     }
-    rc = ww_digest_files(job->target.dirfd, files, n, "sha256", "sign", &job->options->run,
-                         err);
+    rc = ww_digest_files(job->target.dirfd, files, n, "sha256", "sign",
+                         &job->options->run, err);
     for (size_t i = 0, k = 0; i < job->n && !rc; i++) {
         if (!is_done[i]) {
             memcpy(job->resources[i].sha256, files[k].digest, WW_SHA256_BYTES);
@@ -259,8 +262,8 @@ static enum ww_err write_tensors(const struct job *job, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    rc = ww_file_write_at(dirfd, WW_TENSORS_FILE, job->tensors.data, job->tensors.len, 0644,
-                          job->options->replace, err);
+    rc = ww_file_write_at(dirfd, WW_TENSORS_FILE, job->tensors.data, job->tensors.len,
+                          0644, job->options->replace, err);
     if (rc) {
         return rc;
     }
@@ -282,8 +285,8 @@ static enum ww_err write_signature(const struct job *job, const struct ww_buf *b
         return ww_file_write(options->signature, bundle->data, bundle->len, 0644,
                              options->replace, err);
     }
-    return ww_file_write_at(job->target.dirfd, WW_SIGNATURE_FILE, bundle->data, bundle->len,
-                            0644, options->replace, err);
+    return ww_file_write_at(job->target.dirfd, WW_SIGNATURE_FILE, bundle->data,
+                            bundle->len, 0644, options->replace, err);
 }
 
 static enum ww_err fill_report(const struct job *job, const uint8_t root[WW_SHA256_BYTES],

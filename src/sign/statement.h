@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * What the planners (lock, later merge and pack) need to leave signed evidence: build and
- * open bundles, write the OMS statement from digests they already have, and write and read
- * the tensor statement. This header is the module's door for its siblings.
+ * open bundles, write the OMS statement from digests they already have, and write and
+ * read the tensor statement. This header is the module's door for its siblings.
  */
 #ifndef WW_SIGN_STATEMENT_H
 #define WW_SIGN_STATEMENT_H
@@ -14,24 +14,27 @@
 
 /** A file of the folder with its digest. */
 struct ww_resource {
-    const char *name;                       /* relative, '/'-separated */
+    const char *name; /* relative, '/'-separated */
     uint8_t sha256[WW_SHA256_BYTES];
 };
 
 /** Sign a payload (an in-toto statement) into a Sigstore bundle v0.3. */
 enum ww_err ww_bundle_sign(const struct ww_signer *signer, const uint8_t *payload,
-                           size_t len, struct ww_buf *bundle, struct ww_error *err) WW_MUST_USE;
+                           size_t len, struct ww_buf *bundle,
+                           struct ww_error *err) WW_MUST_USE;
 
 /** OMS statement over resources (sorted here by code point); attestations and the
  *  signature are in its ignore_paths. root: the OMS root digest. */
-enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources, size_t n,
-                             const char *const *ignore_paths, size_t n_ignore_paths,
-                             struct ww_buf *payload, uint8_t root[WW_SHA256_BYTES],
+enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources,
+                             size_t n, const char *const *ignore_paths,
+                             size_t n_ignore_paths, struct ww_buf *payload,
+                             uint8_t root[WW_SHA256_BYTES],
                              struct ww_error *err) WW_MUST_USE;
 
-/** The tensor statement: predicate {tensors: {algorithm, chunk, count, root, items: [{name,
- *  dtype, shape, bytes, root}]}, lock: object or absent}. Items in name order. subject is
- *  the model name with the model root as digest "sha256". lock_json may be NULL. */
+/** The tensor statement: predicate {tensors: {algorithm, chunk, count, root, items:
+ * [{name, dtype, shape, bytes, root}]}, lock: object or absent}. Items in name order.
+ * subject is the model name with the model root as digest "sha256". lock_json may be
+ * NULL. */
 enum ww_err ww_tensors_statement(const char *model_name,
                                  const struct ww_tensor *const *tensors_by_name,
                                  const uint8_t (*roots)[WW_SHA256_BYTES], size_t n,
@@ -41,7 +44,7 @@ enum ww_err ww_tensors_statement(const char *model_name,
 
 /** A tensor statement read back. */
 struct ww_tensor_item {
-    const char *name;                       /* borrowed from the document */
+    const char *name; /* borrowed from the document */
     const char *dtype;
     uint64_t shape[WW_MAX_RANK];
     unsigned rank;
@@ -49,12 +52,12 @@ struct ww_tensor_item {
     uint8_t root[WW_SHA256_BYTES];
 };
 struct ww_tensor_statement {
-    struct ww_json *json;                   /* owns the strings */
-    struct ww_tensor_item *items;           /* in name order */
+    struct ww_json *json;         /* owns the strings */
+    struct ww_tensor_item *items; /* in name order */
     size_t n_items;
     uint8_t model_root[WW_SHA256_BYTES];
-    const struct ww_jnode *lock;            /* NULL when not locked */
-    bool was_signed;                        /* came out of an envelope */
+    const struct ww_jnode *lock; /* NULL when not locked */
+    bool was_signed;             /* came out of an envelope */
 };
 /**
  * Read the statement of an opened model folder: attestations/tensors.sigstore.json, else
@@ -64,7 +67,8 @@ struct ww_tensor_statement {
  */
 struct ww_pubkey;
 enum ww_err ww_tensors_read(int dirfd, const struct ww_pubkey *key,
-                            struct ww_tensor_statement *out, struct ww_error *err) WW_MUST_USE;
+                            struct ww_tensor_statement *out,
+                            struct ww_error *err) WW_MUST_USE;
 void ww_tensors_release(struct ww_tensor_statement *statement);
 
 #endif

@@ -102,7 +102,8 @@ enum ww_err ww_target_place_signature(struct ww_target *target, const char *path
                                       struct ww_error *err)
 {
     const char *base = ww_path_base(path);
-    char *folder = base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    char *folder =
+        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
     char *real = NULL;
     size_t len = strlen(target->real);
     enum ww_err rc = WW_OK;
@@ -115,7 +116,8 @@ enum ww_err ww_target_place_signature(struct ww_target *target, const char *path
     if (rc) {
         goto out;
     }
-    if (strncmp(real, target->real, len) != 0 || (real[len] != '/' && real[len] != '\0')) {
+    if (strncmp(real, target->real, len) != 0 ||
+        (real[len] != '/' && real[len] != '\0')) {
         goto out;
     }
     target->signature = real[len] ? ww_path_join(real + len + 1, base) : ww_strdup(base);

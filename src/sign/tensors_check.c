@@ -57,9 +57,11 @@ enum ww_err ww_tensors_match_headers(const struct ww_tensor_statement *statement
         const struct ww_tensor_item *item = &statement->items[i];
         uint32_t at = ww_model_find(model, item->name);
         if (at == WW_NONE || !same_header(item, &model->tensors[at])) {
-            return WW_FAIL(err, WW_E_WRONG_MODEL,
-                           "tensor '%s' of the statement is not in the model or has another "
-                           "shape there", item->name);
+            return WW_FAIL(
+                err, WW_E_WRONG_MODEL,
+                "tensor '%s' of the statement is not in the model or has another "
+                "shape there",
+                item->name);
         }
     }
     return WW_OK;
@@ -146,9 +148,11 @@ enum ww_err ww_tensors_check_one(const struct ww_tensor_statement *statement,
 
     *bytes = 0;
     if (index == statement->n_items) {
-        return WW_FAIL(err, WW_E_TENSOR,
-                       "tensor '%s' is not among the %zu signed ones; 'weightward inspect' "
-                       "lists the names", name, statement->n_items);
+        return WW_FAIL(
+            err, WW_E_TENSOR,
+            "tensor '%s' is not among the %zu signed ones; 'weightward inspect' "
+            "lists the names",
+            name, statement->n_items);
     }
     if (at == WW_NONE) {
         return WW_FAIL(err, WW_E_MISSING_FILE, "signed tensor '%s' is not in the model",
@@ -157,7 +161,8 @@ enum ww_err ww_tensors_check_one(const struct ww_tensor_statement *statement,
     const struct ww_tensor *tensor = &model->tensors[at];
     if (!same_header(&statement->items[index], tensor)) {
         return WW_FAIL(err, WW_E_TAMPERED,
-                       "tensor '%s' has another dtype or shape than the signed one", name);
+                       "tensor '%s' has another dtype or shape than the signed one",
+                       name);
     }
     rc = hash_tensor(tensor, model->files[tensor->file].fd, index, run, root, err);
     if (rc) {
@@ -168,7 +173,8 @@ enum ww_err ww_tensors_check_one(const struct ww_tensor_statement *statement,
         return rc;
     }
     if (memcmp(root, statement->items[index].root, sizeof(root)) != 0) {
-        return WW_FAIL(err, WW_E_TAMPERED, "tensor '%s' differs from what was signed", name);
+        return WW_FAIL(err, WW_E_TAMPERED, "tensor '%s' differs from what was signed",
+                       name);
     }
     *bytes = tensor->n_bytes;
     return WW_OK;

@@ -16,7 +16,8 @@
 #include "util/str.h"
 
 static const char *const predicate_keys[] = {"tensors", "lock"};
-static const char *const tensors_keys[] = {"algorithm", "chunk", "count", "root", "items"};
+static const char *const tensors_keys[] = {"algorithm", "chunk", "count", "root",
+                                           "items"};
 static const char *const item_keys[] = {"name", "dtype", "shape", "bytes", "root"};
 
 static enum ww_err read_root(const struct ww_jnode *node, const char *what,
@@ -51,8 +52,8 @@ static enum ww_err read_shape(const struct ww_jnode *shape, struct ww_tensor_ite
 static enum ww_err read_item(const struct ww_jnode *node, struct ww_tensor_item *out,
                              struct ww_error *err)
 {
-    enum ww_err rc = ww_jonly(node, item_keys, WW_LEN(item_keys), WW_E_BUNDLE,
-                              "stated tensor", err);
+    enum ww_err rc =
+        ww_jonly(node, item_keys, WW_LEN(item_keys), WW_E_BUNDLE, "stated tensor", err);
     if (rc) {
         return rc;
     }
@@ -73,8 +74,8 @@ static enum ww_err read_item(const struct ww_jnode *node, struct ww_tensor_item 
     return read_root(ww_jget(node, "root"), out->name, out->root, err);
 }
 
-static enum ww_err read_items(const struct ww_jnode *list, struct ww_tensor_statement *out,
-                              struct ww_error *err)
+static enum ww_err read_items(const struct ww_jnode *list,
+                              struct ww_tensor_statement *out, struct ww_error *err)
 {
     size_t n = ww_jsize(list);
     size_t i = 0;
@@ -89,7 +90,8 @@ static enum ww_err read_items(const struct ww_jnode *list, struct ww_tensor_stat
             return rc;
         }
         if (i > 0 && strcmp(out->items[i - 1].name, out->items[i].name) >= 0) {
-            return WW_FAIL(err, WW_E_BUNDLE, "tensor '%s' is stated out of order or twice",
+            return WW_FAIL(err, WW_E_BUNDLE,
+                           "tensor '%s' is stated out of order or twice",
                            out->items[i].name);
         }
     }
@@ -106,7 +108,8 @@ static enum ww_err check_root(const struct ww_tensor_statement *statement,
     enum ww_err rc = WW_OK;
 
     if (!roots) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu digests", statement->n_items);
+        rc =
+            WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu digests", statement->n_items);
         goto out;
     }
     rc = ww_sha256_new(&h, err);
@@ -127,8 +130,8 @@ out:
     return rc;
 }
 
-static enum ww_err read_tensors(const struct ww_jnode *node, struct ww_tensor_statement *out,
-                                struct ww_error *err)
+static enum ww_err read_tensors(const struct ww_jnode *node,
+                                struct ww_tensor_statement *out, struct ww_error *err)
 {
     const struct ww_jnode *items = ww_jget(node, "items");
     const char *algorithm = NULL;
@@ -141,12 +144,14 @@ static enum ww_err read_tensors(const struct ww_jnode *node, struct ww_tensor_st
     }
     if (!ww_jstr(ww_jget(node, "algorithm"), &algorithm) ||
         !ww_str_eq(algorithm, WW_TENSORS_ALGORITHM)) {
-        return WW_FAIL(err, WW_E_VERSION, "tensors were hashed by '%s', only '%s' is known",
+        return WW_FAIL(err, WW_E_VERSION,
+                       "tensors were hashed by '%s', only '%s' is known",
                        algorithm ? algorithm : "", WW_TENSORS_ALGORITHM);
     }
     if (!ww_ju64(ww_jget(node, "chunk"), &chunk) || chunk != WW_TREE_CHUNK) {
         return WW_FAIL(err, WW_E_VERSION,
-                       "tensors were hashed in chunks of %" PRIu64 " bytes, expected %" PRIu64,
+                       "tensors were hashed in chunks of %" PRIu64
+                       " bytes, expected %" PRIu64,
                        chunk, (uint64_t)WW_TREE_CHUNK);
     }
     if (!items || ww_jtype(items) != WW_J_ARRAY || ww_jsize(items) == 0 ||
@@ -241,7 +246,8 @@ out:
 static enum ww_err read_plain(int dirfd, bool want_signature, struct ww_buf *text,
                               struct ww_tensor_statement *out, struct ww_error *err)
 {
-    enum ww_err rc = ww_file_read_at(dirfd, WW_TENSORS_PLAIN_FILE, WW_LINKS_REFUSE, text, err);
+    enum ww_err rc =
+        ww_file_read_at(dirfd, WW_TENSORS_PLAIN_FILE, WW_LINKS_REFUSE, text, err);
     if (rc) {
         return rc;
     }

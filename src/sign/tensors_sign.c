@@ -85,8 +85,8 @@ static enum ww_err read_present(const struct ww_model *model,
 }
 
 static enum ww_err take_over_lock(const struct ww_tensor_statement *present,
-                                  const uint8_t root[WW_SHA256_BYTES], struct ww_buf *lock,
-                                  struct ww_error *err)
+                                  const uint8_t root[WW_SHA256_BYTES],
+                                  struct ww_buf *lock, struct ww_error *err)
 {
     struct ww_jw w;
 
@@ -94,10 +94,11 @@ static enum ww_err take_over_lock(const struct ww_tensor_statement *present,
         return WW_OK;
     }
     if (memcmp(present->model_root, root, WW_SHA256_BYTES) != 0) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL,
-                       "weights are not those that the lock manifest in '%s' was made for; "
-                       "unlock needs the manifest, so it is not signed over",
-                       WW_ATTESTATIONS_DIR);
+        return WW_FAIL(
+            err, WW_E_WRONG_MODEL,
+            "weights are not those that the lock manifest in '%s' was made for; "
+            "unlock needs the manifest, so it is not signed over",
+            WW_ATTESTATIONS_DIR);
     }
     ww_jw_init(&w, lock, 0);
     write_node(&w, present->lock);
@@ -172,7 +173,8 @@ enum ww_err ww_tensors_sign(const struct ww_model *model, const char *model_name
     }
     if (present.lock) {
         rc = ww_tensors_statement(model_name, sorted.tensors, sorted.roots,
-                                  model->n_tensors, ww_buf_cstr(&lock), &payload, root, err);
+                                  model->n_tensors, ww_buf_cstr(&lock), &payload, root,
+                                  err);
         if (rc) {
             goto out;
         }

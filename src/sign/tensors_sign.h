@@ -10,8 +10,8 @@
 enum ww_err ww_model_digests(const struct ww_model *model,
                              uint8_t (*file_sha256)[WW_SHA256_BYTES],
                              uint8_t (*tensor_root)[WW_SHA256_BYTES],
-                             const struct ww_run_options *run, struct ww_error *err)
-    WW_MUST_USE;
+                             const struct ww_run_options *run,
+                             struct ww_error *err) WW_MUST_USE;
 
 /** The statement over those roots, signed. A lock that the folder's present statement
  *  holds is taken over; WW_E_WRONG_MODEL when it belongs to other weights. */

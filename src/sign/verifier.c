@@ -115,7 +115,8 @@ static enum ww_err check_method(const struct ww_bundle *bundle,
     if (!verifier->by_certificate && bundle->certs) {
         return WW_FAIL(err, WW_E_UNTRUSTED,
                        "signed with a certificate, not by key %s; verify with the "
-                       "certificate chain", verifier->hint);
+                       "certificate chain",
+                       verifier->hint);
     }
     if (!verifier->by_certificate && !ww_str_eq(bundle->hint, verifier->hint)) {
         return WW_FAIL(err, WW_E_UNTRUSTED, "signed by key %s, not by %s", bundle->hint,
@@ -143,8 +144,8 @@ static enum ww_err check_v02(struct ww_bundle *bundle, const struct ww_pubkey *k
     if (rc) {
         goto out;
     }
-    rc = ww_pubkey_verify_sha256(key, pae.data, pae.len, bundle->sig.data, bundle->sig.len,
-                                 err);
+    rc = ww_pubkey_verify_sha256(key, pae.data, pae.len, bundle->sig.data,
+                                 bundle->sig.len, err);
     if (rc) {
         goto out;
     }
@@ -166,7 +167,8 @@ static enum ww_err check_signature(struct ww_bundle *bundle, const struct ww_pub
     if (rc) {
         goto out;
     }
-    rc = ww_pubkey_verify(key, pae.data, pae.len, bundle->sig.data, bundle->sig.len, &first);
+    rc = ww_pubkey_verify(key, pae.data, pae.len, bundle->sig.data, bundle->sig.len,
+                          &first);
     if (rc == WW_E_SIGNATURE && may_be_v02(bundle)) {
         rc = check_v02(bundle, key, err);
     } else if (rc) {
@@ -196,7 +198,8 @@ static void copy_cut(char out[WW_SIGNER_BYTES], const char *text)
 
 static enum ww_err check_by_certificate(struct ww_bundle *bundle,
                                         const struct ww_verifier *verifier,
-                                        char signer[WW_SIGNER_BYTES], struct ww_error *err)
+                                        char signer[WW_SIGNER_BYTES],
+                                        struct ww_error *err)
 {
     struct ww_pubkey *leaf = NULL;
     struct ww_buf subject;

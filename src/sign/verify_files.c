@@ -28,8 +28,8 @@ struct check {
     const struct ww_verify_options *options;
     struct ww_ignore ignore;
     struct ww_listing listing;
-    struct ww_file_digest *files;       /* one per distinct path */
-    size_t *first;                      /* its first resource */
+    struct ww_file_digest *files; /* one per distinct path */
+    size_t *first;                /* its first resource */
     size_t n_files;
     struct ww_notes *notes;
 };
@@ -52,8 +52,8 @@ static enum ww_err collect_ignored(struct check *check, struct ww_error *err)
         rc = ww_jstr(at, &path) ? ww_ignore_add(&check->ignore, path, err) : WW_OK;
     }
     for (size_t i = 0; i < options->n_ignore_paths && !rc; i++) {
-        rc = ww_ignore_add_option(&check->ignore, check->target->given, check->target->real,
-                                  options->ignore_paths[i], err);
+        rc = ww_ignore_add_option(&check->ignore, check->target->given,
+                                  check->target->real, options->ignore_paths[i], err);
     }
     if (!rc && check->target->signature) {
         rc = ww_ignore_add(&check->ignore, check->target->signature, err);
@@ -130,9 +130,11 @@ static enum ww_err refuse_special(const struct check *check, const struct ww_lis
     if (rc) {
         return rc;
     }
-    return WW_FAIL(err, was_signed ? WW_E_TAMPERED : WW_E_EXTRA_FILE,
-                   "'%s' is a %s, and only regular files are signed; verify a real copy of "
-                   "the model, not a cache of links", item->path, ww_type_name(item->type));
+    return WW_FAIL(
+        err, was_signed ? WW_E_TAMPERED : WW_E_EXTRA_FILE,
+        "'%s' is a %s, and only regular files are signed; verify a real copy of "
+        "the model, not a cache of links",
+        item->path, ww_type_name(item->type));
 }
 
 static enum ww_err check_extra(const struct check *check, const struct ww_listed *item,
@@ -140,7 +142,8 @@ static enum ww_err check_extra(const struct check *check, const struct ww_listed
 {
     if (item->is_ignored) {
         if (is_signed(check, item->path) ||
-            (check->target->signature && ww_str_eq(item->path, check->target->signature))) {
+            (check->target->signature &&
+             ww_str_eq(item->path, check->target->signature))) {
             return WW_OK;
         }
         return ww_notes_add(check->notes, err,
@@ -155,14 +158,16 @@ static enum ww_err check_extra(const struct check *check, const struct ww_listed
     }
     /* Shards have no place for a file without bytes. */
     if (check->oms->shard_size && item->size_bytes == 0) {
-        return ww_notes_add(check->notes, err, "'%s' is empty and not signed", item->path);
+        return ww_notes_add(check->notes, err, "'%s' is empty and not signed",
+                            item->path);
     }
     if (check->options->ignore_unsigned_files) {
         return ww_notes_add(check->notes, err, "'%s' is not signed", item->path);
     }
-    return WW_FAIL(err, WW_E_EXTRA_FILE,
-                   "'%s' was not signed; remove it or verify with --ignore-unsigned-files",
-                   item->path);
+    return WW_FAIL(
+        err, WW_E_EXTRA_FILE,
+        "'%s' was not signed; remove it or verify with --ignore-unsigned-files",
+        item->path);
 }
 
 /* What is not listed as a file may still lie below an ignored folder. */
@@ -207,9 +212,8 @@ static enum ww_err differs(const char *path, struct ww_error *err)
 static enum ww_err check_whole_files(struct check *check, struct ww_error *err)
 {
     const struct ww_oms *oms = check->oms;
-    enum ww_err rc =
-        ww_digest_files(check->target->dirfd, check->files, check->n_files, oms->algorithm,
-                        "verify", &check->options->run, err);
+    enum ww_err rc = ww_digest_files(check->target->dirfd, check->files, check->n_files,
+                                     oms->algorithm, "verify", &check->options->run, err);
 
     for (size_t i = 0; i < check->n_files && !rc; i++) {
         const struct ww_oms_resource *resource = &oms->resources[check->first[i]];
@@ -228,8 +232,8 @@ static enum ww_err check_sharded_file(struct check *check, size_t i, struct ww_d
     size_t end = i + 1 < check->n_files ? check->first[i + 1] : oms->n_resources;
     struct stat st;
     int fd = -1;
-    enum ww_err rc = ww_file_open_at(check->target->dirfd, file->path, WW_LINKS_REFUSE, &fd,
-                                     &st, err);
+    enum ww_err rc =
+        ww_file_open_at(check->target->dirfd, file->path, WW_LINKS_REFUSE, &fd, &st, err);
     if (rc) {
         return rc;
     }
@@ -241,7 +245,8 @@ static enum ww_err check_sharded_file(struct check *check, size_t i, struct ww_d
     }
     for (size_t k = check->first[i]; k < end; k++) {
         const struct ww_oms_resource *shard = &oms->resources[k];
-        rc = ww_digest_range(fd, file->path, d, shard->start, shard->end, file->digest, err);
+        rc = ww_digest_range(fd, file->path, d, shard->start, shard->end, file->digest,
+                             err);
         if (rc) {
             goto out;
         }

@@ -34,8 +34,8 @@ static enum ww_err read_default_signature(struct job *job, struct ww_buf *text,
     struct ww_error local = {0};
     enum ww_err rc = WW_OK;
 
-    target->signature = target->file ? ww_asprintf("%s.sig", target->file)
-                                     : ww_strdup(WW_SIGNATURE_FILE);
+    target->signature =
+        target->file ? ww_asprintf("%s.sig", target->file) : ww_strdup(WW_SIGNATURE_FILE);
     if (!target->signature) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
     }
@@ -47,7 +47,8 @@ static enum ww_err read_default_signature(struct job *job, struct ww_buf *text,
     return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
 }
 
-static enum ww_err read_signature(struct job *job, struct ww_buf *text, struct ww_error *err)
+static enum ww_err read_signature(struct job *job, struct ww_buf *text,
+                                  struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -67,8 +68,9 @@ static enum ww_err note_bundle(struct job *job, const struct ww_bundle *bundle,
     enum ww_err rc = WW_OK;
 
     if (bundle->n_signatures > 1) {
-        rc = ww_notes_add(&job->notes, err, "only the first of %zu signatures was checked",
-                          bundle->n_signatures);
+        rc =
+            ww_notes_add(&job->notes, err, "only the first of %zu signatures was checked",
+                         bundle->n_signatures);
     }
     if (!rc && bundle->has_log) {
         rc = ww_notes_add(&job->notes, err,
@@ -77,7 +79,8 @@ static enum ww_err note_bundle(struct job *job, const struct ww_bundle *bundle,
     return rc;
 }
 
-static enum ww_err open_statement(struct job *job, struct ww_oms *oms, struct ww_error *err)
+static enum ww_err open_statement(struct job *job, struct ww_oms *oms,
+                                  struct ww_error *err)
 {
     struct ww_bundle bundle = {0};
     struct ww_buf text;
@@ -154,8 +157,8 @@ static enum ww_err look_at_tensors(struct job *job, struct ww_error *err)
         goto out;
     }
     if (rc) {
-        rc = ww_notes_add(&job->notes, err, "tensor statement and lock are not trusted: %s",
-                          local.text);
+        rc = ww_notes_add(&job->notes, err,
+                          "tensor statement and lock are not trusted: %s", local.text);
         goto out;
     }
     report_tensors(job->report, &statement);
@@ -204,8 +207,9 @@ static enum ww_err verify_tensor(struct job *job, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     if (job->target.file) {
-        rc = WW_FAIL(err, WW_E_USAGE, "'%s' is a file; a tensor is verified in its folder",
-                     job->target.given);
+        rc =
+            WW_FAIL(err, WW_E_USAGE, "'%s' is a file; a tensor is verified in its folder",
+                    job->target.given);
         goto out;
     }
     rc = read_tensor_statement(job, &statement, err);
@@ -223,9 +227,10 @@ static enum ww_err verify_tensor(struct job *job, struct ww_error *err)
     }
     job->report->tensors_checked = 1;
     report_tensors(job->report, &statement);
-    rc = ww_notes_add(&job->notes, err,
-                      "the other %zu tensors and the files of the folder were not checked",
-                      statement.n_items - 1);
+    rc =
+        ww_notes_add(&job->notes, err,
+                     "the other %zu tensors and the files of the folder were not checked",
+                     statement.n_items - 1);
 out:
     ww_model_close(model);
     ww_tensors_release(&statement);

@@ -15,21 +15,23 @@
 
 #define DEMO_ROOT "c21623981395433ec219ba1f0b8fda9bbc5d7ae2cc0ecef162667566c8d9e5cb"
 #define DEMO_CONFIG_SHA "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
-#define DEMO_WEIGHTS_SHA "d7e1133cd341e7d3cc71b7b59792f107c0584c2c03448dd4eb743acb5fd85371"
+#define DEMO_WEIGHTS_SHA                                                                 \
+    "d7e1133cd341e7d3cc71b7b59792f107c0584c2c03448dd4eb743acb5fd85371"
 #define DEMO_HINT "83901cb6f94823d1d796b4de60c6337431bc51b0e7313f07d50487a10a4e8289"
 #define DEMO_RESOURCES                                                                   \
-    "[{\"name\":\"config.json\",\"digest\":\"" DEMO_CONFIG_SHA                             \
-    "\",\"algorithm\":\"sha256\"},{\"name\":\"model.safetensors\",\"digest\":\""           \
-    DEMO_WEIGHTS_SHA "\",\"algorithm\":\"sha256\"}]"
+    "[{\"name\":\"config.json\",\"digest\":\"" DEMO_CONFIG_SHA                           \
+    "\",\"algorithm\":\"sha256\"},{\"name\":\"model.safetensors\",\"digest\":"           \
+    "\"" DEMO_WEIGHTS_SHA "\",\"algorithm\":\"sha256\"}]"
 #define DEMO_IGNORE                                                                      \
-    "[\".git\",\".gitattributes\",\".github\",\".gitignore\",\"attestations\",\"model.sig\"]"
+    "[\".git\",\".gitattributes\",\".github\",\".gitignore\",\"attestations\",\"model."  \
+    "sig\"]"
 #define DEMO_SERIALIZATION                                                               \
-    "{\"method\":\"files\",\"hash_type\":\"sha256\",\"allow_symlinks\":false,"             \
+    "{\"method\":\"files\",\"hash_type\":\"sha256\",\"allow_symlinks\":false,"           \
     "\"ignore_paths\":" DEMO_IGNORE "}"
 #define DEMO_SUBJECT "[{\"name\":\"demo\",\"digest\":{\"sha256\":\"" DEMO_ROOT "\"}}]"
 #define STATEMENT(subject, type, predicate_type, predicate)                              \
-    "{\"subject\":" subject ",\"_type\":\"" type "\",\"predicateType\":\"" predicate_type   \
-    "\",\"predicate\":" predicate "}"
+    "{\"subject\":" subject ",\"_type\":\"" type                                         \
+    "\",\"predicateType\":\"" predicate_type "\",\"predicate\":" predicate "}"
 #define PREDICATE(resources, serialization)                                              \
     "{\"resources\":" resources ",\"serialization\":" serialization "}"
 #define IN_TOTO "https://in-toto.io/Statement/v1"

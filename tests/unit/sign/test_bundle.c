@@ -14,13 +14,13 @@
     "MEQCIBwB52BXWH7ObEFwl3BfoPtwgU4foY0JXMGa5zwcrupYAiBq2UDNAOs+rznI57UgefoJC/QP"       \
     "RhGiFTKL1lIIoSG9BQ=="
 #define BUNDLE(media, material, envelope)                                                \
-    "{\"mediaType\":\"" media "\",\"verificationMaterial\":" material                      \
+    "{\"mediaType\":\"" media "\",\"verificationMaterial\":" material                    \
     ",\"dsseEnvelope\":" envelope "}"
 #define KEY_MATERIAL "{\"publicKey\":{\"hint\":\"" DEMO_HINT "\"},\"tlogEntries\":[]}"
 #define SIGNATURES "[{\"sig\":\"" DEMO_SIG "\",\"keyid\":\"\"}]"
 #define ENVELOPE(signatures)                                                             \
-    "{\"payload\":\"@\",\"payloadType\":\"application/vnd.in-toto+json\",\"signatures\":"     \
-    signatures "}"
+    "{\"payload\":\"@\",\"payloadType\":\"application/"                                  \
+    "vnd.in-toto+json\",\"signatures\":" signatures "}"
 
 /* '@' in the text becomes the worked payload in base64. */
 static char *with_payload(const char *text)
@@ -32,8 +32,9 @@ static char *with_payload(const char *text)
 
     ww_buf_init(&base64, 4096);
     OK(ww_base64_encode(&base64, (const uint8_t *)DEMO_STATEMENT, 657, &err));
-    out = at ? ww_asprintf("%.*s%s%s", (int)(at - text), text, ww_buf_cstr(&base64), at + 1)
-             : ww_strdup(text);
+    out =
+        at ? ww_asprintf("%.*s%s%s", (int)(at - text), text, ww_buf_cstr(&base64), at + 1)
+           : ww_strdup(text);
     ww_buf_release(&base64);
     return out;
 }
@@ -70,7 +71,8 @@ static void worked_bundle_verifies(void **state)
 
     OK(ww_verifier_of_key(key, &verifier, &err));
     assert_string_equal(verifier.hint, DEMO_HINT);
-    OK(parse(BUNDLE(WW_BUNDLE_MEDIA_TYPE, KEY_MATERIAL, ENVELOPE(SIGNATURES)), &bundle, &err));
+    OK(parse(BUNDLE(WW_BUNDLE_MEDIA_TYPE, KEY_MATERIAL, ENVELOPE(SIGNATURES)), &bundle,
+             &err));
     OK(ww_bundle_check(&bundle, &verifier, signer, &err));
     assert_string_equal(signer, "key " DEMO_HINT " (P-256)");
     assert_false(bundle.is_v02);
@@ -98,7 +100,8 @@ static void another_key_is_named_with_both_hints(void **state)
     OK(ww_verifier_of_key(key, &verifier, &err));
     OK(parse(BUNDLE(WW_BUNDLE_MEDIA_TYPE,
                     "{\"publicKey\":{\"hint\":\"00000000000000000000000000000000"
-                    "00000000000000000000000000000000\"}}", ENVELOPE(SIGNATURES)),
+                    "00000000000000000000000000000000\"}}",
+                    ENVELOPE(SIGNATURES)),
              &bundle, &err));
     FAILS(ww_bundle_check(&bundle, &verifier, NULL, &err), WW_E_UNTRUSTED);
     assert_non_null(strstr(err.text, other));
@@ -111,17 +114,25 @@ static void another_key_is_named_with_both_hints(void **state)
 #define GOOD_TYPE WW_BUNDLE_MEDIA_TYPE
 
 static const char *const good_rows[] = {
-    BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"" DEMO_HINT "\"}}", ENVELOPE(SIGNATURES)),
-    BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"" DEMO_HINT "\",\"keyDetails\":\"x\"},"
-           "\"timestampVerificationData\":{}}", ENVELOPE(SIGNATURES)),
-    BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"rawBytes\":\"" DEMO_KEY "\"}}", ENVELOPE(SIGNATURES)),
+    BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"" DEMO_HINT "\"}}",
+           ENVELOPE(SIGNATURES)),
+    BUNDLE(GOOD_TYPE,
+           "{\"publicKey\":{\"hint\":\"" DEMO_HINT "\",\"keyDetails\":\"x\"},"
+           "\"timestampVerificationData\":{}}",
+           ENVELOPE(SIGNATURES)),
+    BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"rawBytes\":\"" DEMO_KEY "\"}}",
+           ENVELOPE(SIGNATURES)),
     BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"" DEMO_SIG "\"}]")),
-    BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"" DEMO_SIG "\",\"keyid\":null}]")),
+    BUNDLE(GOOD_TYPE, KEY_MATERIAL,
+           ENVELOPE("[{\"sig\":\"" DEMO_SIG "\",\"keyid\":null}]")),
     BUNDLE(GOOD_TYPE, KEY_MATERIAL,
            ENVELOPE("[{\"sig\":\"" DEMO_SIG "\",\"keyid\":\"" DEMO_HINT "\"}]")),
-    BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"" DEMO_SIG "\"},{\"sig\":\"AA==\"}]")),
-    " {\n" "\"dsseEnvelope\" : " ENVELOPE(SIGNATURES) ", \"mediaType\" : \"" GOOD_TYPE
-    "\", \"verificationMaterial\":" KEY_MATERIAL " }\n",
+    BUNDLE(GOOD_TYPE, KEY_MATERIAL,
+           ENVELOPE("[{\"sig\":\"" DEMO_SIG "\"},{\"sig\":\"AA==\"}]")),
+    " {\n"
+    "\"dsseEnvelope\" : " ENVELOPE(
+        SIGNATURES) ", \"mediaType\" : \"" GOOD_TYPE
+                    "\", \"verificationMaterial\":" KEY_MATERIAL " }\n",
 };
 
 static void spellings_that_other_clients_write_verify(void **state)
@@ -153,28 +164,38 @@ static const struct bad_row bad_rows[] = {
     {"{}", WW_E_BUNDLE},
     {BUNDLE("application/json", KEY_MATERIAL, ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
     {BUNDLE("application/vnd.dev.sigstore.bundle+json;version=0.3", KEY_MATERIAL,
-            ENVELOPE(SIGNATURES)), WW_E_VERSION},
+            ENVELOPE(SIGNATURES)),
+     WW_E_VERSION},
     {BUNDLE("application/vnd.dev.sigstore.bundle.v0.4+json", KEY_MATERIAL,
-            ENVELOPE(SIGNATURES)), WW_E_VERSION},
+            ENVELOPE(SIGNATURES)),
+     WW_E_VERSION},
     {BUNDLE(GOOD_TYPE, "[]", ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{}", ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"publicKey\":{}}", ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":1}}", ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":1}}", ENVELOPE(SIGNATURES)),
+     WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"publicKey\":\"x\"}", ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"rawBytes\":\"AAAA\"}}", ENVELOPE(SIGNATURES)),
      WW_E_KEYFILE},
-    {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"x\"},\"more\":1}", ENVELOPE(SIGNATURES)),
+    {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"x\"},\"more\":1}",
+            ENVELOPE(SIGNATURES)),
      WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"x\"},\"certificate\":{\"rawBytes\":\"AA==\"}}",
-            ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE,
+            "{\"publicKey\":{\"hint\":\"x\"},\"certificate\":{\"rawBytes\":\"AA==\"}}",
+            ENVELOPE(SIGNATURES)),
+     WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"publicKey\":{\"hint\":\"x\"},\"tlogEntries\":{}}",
-            ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
+            ENVELOPE(SIGNATURES)),
+     WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"certificate\":{\"rawBytes\":\"AA==\"}}", ENVELOPE(SIGNATURES)),
      WW_E_UNSUPPORTED},
-    {BUNDLE(GOOD_TYPE, "{\"x509CertificateChain\":{\"certificates\":[]}}", ENVELOPE(SIGNATURES)),
+    {BUNDLE(GOOD_TYPE, "{\"x509CertificateChain\":{\"certificates\":[]}}",
+            ENVELOPE(SIGNATURES)),
      WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, "{\"x509CertificateChain\":{\"certificates\":[{\"rawBytes\":\"AA==\"}]}}",
-            ENVELOPE(SIGNATURES)), WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE,
+            "{\"x509CertificateChain\":{\"certificates\":[{\"rawBytes\":\"AA==\"}]}}",
+            ENVELOPE(SIGNATURES)),
+     WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, "{}"), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, "[]"), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[]")), WW_E_BUNDLE},
@@ -182,16 +203,25 @@ static const struct bad_row bad_rows[] = {
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{}]")), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"\"}]")), WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"****\"}]")), WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"AA==\",\"keyid\":1}]")), WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"AA==\",\"cert\":\"\"}]")), WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, "{\"payload\":\"\",\"payloadType\":\"application/"
-            "vnd.in-toto+json\",\"signatures\":" SIGNATURES "}"), WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, "{\"payload\":\"A-_A\",\"payloadType\":\"application/"
-            "vnd.in-toto+json\",\"signatures\":" SIGNATURES "}"), WW_E_BUNDLE},
-    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, "{\"payload\":\"AA==\",\"payloadType\":\"application/"
-            "octet-stream\",\"signatures\":" SIGNATURES "}"), WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"AA==\",\"keyid\":1}]")),
+     WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE("[{\"sig\":\"AA==\",\"cert\":\"\"}]")),
+     WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE, KEY_MATERIAL,
+            "{\"payload\":\"\",\"payloadType\":\"application/"
+            "vnd.in-toto+json\",\"signatures\":" SIGNATURES "}"),
+     WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE, KEY_MATERIAL,
+            "{\"payload\":\"A-_A\",\"payloadType\":\"application/"
+            "vnd.in-toto+json\",\"signatures\":" SIGNATURES "}"),
+     WW_E_BUNDLE},
+    {BUNDLE(GOOD_TYPE, KEY_MATERIAL,
+            "{\"payload\":\"AA==\",\"payloadType\":\"application/"
+            "octet-stream\",\"signatures\":" SIGNATURES "}"),
+     WW_E_BUNDLE},
     {"{\"mediaType\":\"" GOOD_TYPE "\",\"verificationMaterial\":" KEY_MATERIAL
-     ",\"dsseEnvelope\":" ENVELOPE(SIGNATURES) ",\"messageSignature\":{}}", WW_E_BUNDLE},
+     ",\"dsseEnvelope\":" ENVELOPE(SIGNATURES) ",\"messageSignature\":{}}",
+     WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, KEY_MATERIAL, ENVELOPE(SIGNATURES)) "x", WW_E_JSON},
 };
 
@@ -217,8 +247,10 @@ static void more_than_32_certificates_are_refused(void **state)
     struct ww_buf text;
 
     ww_buf_init(&text, 65536);
-    OK(ww_buf_add_str(&text, "{\"mediaType\":\"" GOOD_TYPE "\",\"verificationMaterial\":"
-                             "{\"x509CertificateChain\":{\"certificates\":[", &err));
+    OK(ww_buf_add_str(&text,
+                      "{\"mediaType\":\"" GOOD_TYPE "\",\"verificationMaterial\":"
+                      "{\"x509CertificateChain\":{\"certificates\":[",
+                      &err));
     for (unsigned i = 0; i < 33; i++) {
         OK(ww_buf_addf(&text, &err, "%s{\"rawBytes\":\"AA==\"}", i ? "," : ""));
     }
@@ -249,8 +281,8 @@ static void every_curve_signs_what_it_verifies(void **state)
         OK(ww_signkey_load(private_path, NULL, &signer.key, &err));
         OK(ww_bundle_sign(&signer, (const uint8_t *)DEMO_STATEMENT, 657, &text, &err));
         OK(ww_bundle_parse(text.data, text.len, &bundle, &err));
-        OK(ww_verifier_open(&(struct ww_verify_options){.public_key = public_path}, &verifier,
-                            &err));
+        OK(ww_verifier_open(&(struct ww_verify_options){.public_key = public_path},
+                            &verifier, &err));
         OK(ww_bundle_check(&bundle, &verifier, who, &err));
         assert_non_null(strstr(who, names[curve]));
         assert_int_equal(bundle.payload.len, 657);

@@ -17,11 +17,12 @@ static void pae_matches_the_worked_vector(void **state)
     assert_int_equal(strlen(DEMO_STATEMENT), 657);
     OK(ww_dsse_pae((const uint8_t *)DEMO_STATEMENT, 657, &pae, &err));
     assert_int_equal(pae.len, 700);
-    assert_memory_equal(pae.data, "DSSEv1 28 application/vnd.in-toto+json 657 {\"sub", 47);
+    assert_memory_equal(pae.data, "DSSEv1 28 application/vnd.in-toto+json 657 {\"sub",
+                        47);
     ww_sha256_of(pae.data, pae.len, digest);
     ww_hex(hex, digest, sizeof(digest));
-    assert_string_equal(hex,
-                        "dce10b6a1f184809bffbf56b6f1e2d22bc960609c96630b954a82aa5cab9aef2");
+    assert_string_equal(
+        hex, "dce10b6a1f184809bffbf56b6f1e2d22bc960609c96630b954a82aa5cab9aef2");
     ww_buf_release(&pae);
 }
 
@@ -35,7 +36,8 @@ static void pae_of_nothing_still_has_its_frame(void **state)
     OK(ww_dsse_pae((const uint8_t *)"", 0, &pae, &err));
     assert_string_equal(ww_buf_cstr(&pae), "DSSEv1 28 application/vnd.in-toto+json 0 ");
     OK(ww_dsse_pae_v02((const uint8_t *)"", 0, &pae, &err));
-    assert_string_equal(ww_buf_cstr(&pae), "DSSEV1 28 application/vnd.in-toto+json 0 b''");
+    assert_string_equal(ww_buf_cstr(&pae),
+                        "DSSEV1 28 application/vnd.in-toto+json 0 b''");
     ww_buf_release(&pae);
 }
 

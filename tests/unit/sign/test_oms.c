@@ -38,9 +38,9 @@ static void resources_are_sorted_by_code_point_of_the_whole_name(void **state)
     struct ww_buf payload;
     uint8_t root[WW_SHA256_BYTES];
     struct ww_resource list[] = {
-        resource("a/b.txt", DEMO_CONFIG_SHA), resource("\xf0\x9f\x98\x80", DEMO_CONFIG_SHA),
-        resource("a.txt", DEMO_CONFIG_SHA), resource("\xef\xbf\xbd", DEMO_CONFIG_SHA),
-        resource("B", DEMO_CONFIG_SHA)};
+        resource("a/b.txt", DEMO_CONFIG_SHA),
+        resource("\xf0\x9f\x98\x80", DEMO_CONFIG_SHA), resource("a.txt", DEMO_CONFIG_SHA),
+        resource("\xef\xbf\xbd", DEMO_CONFIG_SHA), resource("B", DEMO_CONFIG_SHA)};
     static const char *const want[] = {"B", "a.txt", "a/b.txt", "\xef\xbf\xbd",
                                        "\xf0\x9f\x98\x80"};
 
@@ -52,7 +52,8 @@ static void resources_are_sorted_by_code_point_of_the_whole_name(void **state)
     ww_buf_release(&payload);
 }
 
-static void ignore_paths_are_sorted_and_a_foreign_signature_is_not_among_them(void **state)
+static void
+ignore_paths_are_sorted_and_a_foreign_signature_is_not_among_them(void **state)
 {
     (void)state;
     static const char *const ignored[] = {"cache", "attestations", "a/b"};
@@ -108,8 +109,10 @@ static void what_is_written_reads_back(void **state)
 }
 
 #define ONE(name, digest, algorithm)                                                     \
-    "[{\"name\":\"" name "\",\"digest\":\"" digest "\",\"algorithm\":\"" algorithm "\"}]"
-#define SERIAL(more) "{\"method\":\"files\",\"hash_type\":\"sha256\",\"allow_symlinks\":false" more "}"
+    "[{\"name\":\"" name "\",\"digest\":\"" digest "\",\"algorithm\":\"" algorithm "\"}" \
+                                                                                   "]"
+#define SERIAL(more)                                                                     \
+    "{\"method\":\"files\",\"hash_type\":\"sha256\",\"allow_symlinks\":false" more "}"
 
 struct bad_row {
     const char *text;
@@ -121,21 +124,27 @@ static const struct bad_row bad_rows[] = {
     {"[]", WW_E_BUNDLE},
     {"{}", WW_E_BUNDLE},
     {STATEMENT(DEMO_SUBJECT, "https://in-toto.io/Statement/v0.1", OMS_V1,
-               PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)), WW_E_BUNDLE},
+               PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)),
+     WW_E_BUNDLE},
     {STATEMENT(DEMO_SUBJECT, IN_TOTO, "https://model_signing/signature/v2",
-               PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)), WW_E_BUNDLE},
+               PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)),
+     WW_E_BUNDLE},
     {STATEMENT("[]", IN_TOTO, OMS_V1, PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)),
      WW_E_BUNDLE},
-    {STATEMENT("[{\"name\":\"\",\"digest\":{\"sha256\":\"" DEMO_ROOT "\"}}]", IN_TOTO, OMS_V1,
-               PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)), WW_E_BUNDLE},
-    {STATEMENT("[{\"name\":\"x\",\"digest\":{\"sha256\":\"" DEMO_CONFIG_SHA "\"}}]", IN_TOTO,
-               OMS_V1, PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)), WW_E_BUNDLE},
-    {STATEMENT("[{\"name\":\"x\",\"digest\":{\"sha512\":\"" DEMO_ROOT "\"}}]", IN_TOTO, OMS_V1,
-               PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)), WW_E_BUNDLE},
+    {STATEMENT("[{\"name\":\"\",\"digest\":{\"sha256\":\"" DEMO_ROOT "\"}}]", IN_TOTO,
+               OMS_V1, PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)),
+     WW_E_BUNDLE},
+    {STATEMENT("[{\"name\":\"x\",\"digest\":{\"sha256\":\"" DEMO_CONFIG_SHA "\"}}]",
+               IN_TOTO, OMS_V1, PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)),
+     WW_E_BUNDLE},
+    {STATEMENT("[{\"name\":\"x\",\"digest\":{\"sha512\":\"" DEMO_ROOT "\"}}]", IN_TOTO,
+               OMS_V1, PREDICATE(DEMO_RESOURCES, DEMO_SERIALIZATION)),
+     WW_E_BUNDLE},
     {STATEMENT(DEMO_SUBJECT, IN_TOTO, OMS_V1, "[]"), WW_E_BUNDLE},
     {STATEMENT(DEMO_SUBJECT, IN_TOTO, OMS_V1,
                "{\"resources\":" DEMO_RESOURCES ",\"serialization\":" DEMO_SERIALIZATION
-               ",\"more\":1}"), WW_E_BUNDLE},
+               ",\"more\":1}"),
+     WW_E_BUNDLE},
     {OMS("[]", DEMO_SERIALIZATION), WW_E_BUNDLE},
     {OMS("{}", DEMO_SERIALIZATION), WW_E_BUNDLE},
     {OMS("[1]", DEMO_SERIALIZATION), WW_E_BUNDLE},
@@ -147,21 +156,28 @@ static const struct bad_row bad_rows[] = {
     {OMS(DEMO_RESOURCES, SERIAL(",\"ignore_paths\":[1]")), WW_E_BUNDLE},
     {OMS(DEMO_RESOURCES, "{\"method\":\"files\",\"hash_type\":\"sha256\"}"), WW_E_BUNDLE},
     {OMS(DEMO_RESOURCES, "{\"method\":\"merkle\",\"hash_type\":\"sha256\","
-                         "\"allow_symlinks\":false}"), WW_E_UNSUPPORTED},
+                         "\"allow_symlinks\":false}"),
+     WW_E_UNSUPPORTED},
     {OMS(DEMO_RESOURCES, "{\"method\":\"files\",\"hash_type\":\"md5\","
-                         "\"allow_symlinks\":false}"), WW_E_UNSUPPORTED},
+                         "\"allow_symlinks\":false}"),
+     WW_E_UNSUPPORTED},
     {OMS(DEMO_RESOURCES, "{\"method\":\"files\",\"hash_type\":\"blake3\","
-                         "\"allow_symlinks\":false}"), WW_E_UNSUPPORTED},
+                         "\"allow_symlinks\":false}"),
+     WW_E_UNSUPPORTED},
     {OMS(DEMO_RESOURCES, "{\"method\":\"files\",\"hash_type\":\"blake2b\","
-                         "\"allow_symlinks\":false}"), WW_E_BUNDLE},
+                         "\"allow_symlinks\":false}"),
+     WW_E_BUNDLE},
     {OMS(DEMO_RESOURCES, "{\"method\":\"shards\",\"hash_type\":\"sha256\","
-                         "\"shard_size\":0,\"allow_symlinks\":false}"), WW_E_BUNDLE},
+                         "\"shard_size\":0,\"allow_symlinks\":false}"),
+     WW_E_BUNDLE},
     {OMS(ONE("x", DEMO_CONFIG_SHA, "blake2b"), SERIAL("")), WW_E_BUNDLE},
     {OMS(ONE("x", "", "sha256"), SERIAL("")), WW_E_BUNDLE},
     {OMS(ONE("x", "44", "sha256"), SERIAL("")), WW_E_BUNDLE},
     {OMS(ONE("x", DEMO_CONFIG_SHA "00", "sha256"), SERIAL("")), WW_E_BUNDLE},
     {OMS(ONE("x", "44136FA355B3678A1146AD16F7E8649E94FB4FC21FE77E8310C060F61CAAFF8A",
-             "sha256"), SERIAL("")), WW_E_BUNDLE},
+             "sha256"),
+         SERIAL("")),
+     WW_E_BUNDLE},
     {OMS(ONE("../x", DEMO_CONFIG_SHA, "sha256"), SERIAL("")), WW_E_PATH},
     {OMS(ONE("/etc/x", DEMO_CONFIG_SHA, "sha256"), SERIAL("")), WW_E_PATH},
     {OMS(ONE("./x", DEMO_CONFIG_SHA, "sha256"), SERIAL("")), WW_E_PATH},
@@ -179,7 +195,8 @@ static void statements_that_break_a_rule_are_refused(void **state)
         struct ww_error err = {0};
         struct ww_oms oms;
         const char *text = bad_rows[i].text;
-        enum ww_err rc = ww_oms_parse((const uint8_t *)text, strlen(text), false, &oms, &err);
+        enum ww_err rc =
+            ww_oms_parse((const uint8_t *)text, strlen(text), false, &oms, &err);
         if (rc != bad_rows[i].code) {
             fail_msg("row %zu: %s (%s)", i, ww_err_name(rc), err.text);
         }
@@ -191,9 +208,10 @@ static void statements_that_break_a_rule_are_refused(void **state)
 static enum ww_err parse_with_root(const char *resources, const char *serialization,
                                    struct ww_oms *oms, struct ww_error *err)
 {
-    char *text = ww_asprintf(STATEMENT("[{\"name\":\"m\",\"digest\":{\"sha256\":\"%s\"}}]",
-                                       IN_TOTO, OMS_V1, PREDICATE("%s", "%s")),
-                             DEMO_ROOT, resources, serialization);
+    char *text =
+        ww_asprintf(STATEMENT("[{\"name\":\"m\",\"digest\":{\"sha256\":\"%s\"}}]",
+                              IN_TOTO, OMS_V1, PREDICATE("%s", "%s")),
+                    DEMO_ROOT, resources, serialization);
     uint8_t root[WW_SHA256_BYTES];
     char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
     struct ww_sha256 *h = NULL;
@@ -215,10 +233,10 @@ static enum ww_err parse_with_root(const char *resources, const char *serializat
 }
 
 #define R(name, algorithm)                                                               \
-    "{\"name\":\"" name "\",\"digest\":\"" DEMO_CONFIG_SHA "\",\"algorithm\":\"" algorithm \
-    "\",\"annotations\":{\"free\":true}}"
+    "{\"name\":\"" name "\",\"digest\":\"" DEMO_CONFIG_SHA                               \
+    "\",\"algorithm\":\"" algorithm "\",\"annotations\":{\"free\":true}}"
 #define SHARDS                                                                           \
-    "{\"method\":\"shards\",\"hash_type\":\"sha256\",\"shard_size\":100,"                  \
+    "{\"method\":\"shards\",\"hash_type\":\"sha256\",\"shard_size\":100,"                \
     "\"allow_symlinks\":true}"
 
 static void shards_must_tile_their_file(void **state)
@@ -260,29 +278,35 @@ static void files_may_come_in_any_order_but_once(void **state)
     struct ww_error err = {0};
     struct ww_oms oms;
 
-    OK(parse_with_root("[" R("b", "sha256") "," R("a", "sha256") "]", SERIAL(""), &oms, &err));
+    OK(parse_with_root("[" R("b", "sha256") "," R("a", "sha256") "]", SERIAL(""), &oms,
+                       &err));
     assert_string_equal(oms.resources[0].path, "a");
     ww_oms_release(&oms);
-    FAILS(parse_with_root("[" R("b", "sha256") "," R("a", "sha256") "," R("b", "sha256") "]",
-                          SERIAL(""), &oms, &err), WW_E_BUNDLE);
+    FAILS(parse_with_root(
+              "[" R("b", "sha256") "," R("a", "sha256") "," R("b", "sha256") "]",
+              SERIAL(""), &oms, &err),
+          WW_E_BUNDLE);
     OK(parse_with_root("[" R(".", "sha256") "]", SERIAL(""), &oms, &err));
     ww_oms_release(&oms);
     FAILS(parse_with_root("[" R(".", "sha256") "," R("a", "sha256") "]", SERIAL(""), &oms,
-                          &err), WW_E_PATH);
+                          &err),
+          WW_E_PATH);
     FAILS(parse_with_root("[" R("a", "sha256-sharded-0") "]", SERIAL(""), &oms, &err),
           WW_E_BUNDLE);
 }
 
 #define V02(type, how)                                                                   \
-    "{\"_type\":\"" IN_TOTO "\",\"subject\":[{\"name\":\"a\",\"digest\":{\"sha256\":\""        \
-    DEMO_CONFIG_SHA "\"},\"annotations\":{\"actual_hash_algorithm\":\"" how "\"}}],"         \
+    "{\"_type\":\"" IN_TOTO                                                              \
+    "\",\"subject\":[{\"name\":\"a\",\"digest\":{\"sha256\":\"" DEMO_CONFIG_SHA          \
+    "\"},\"annotations\":{\"actual_hash_algorithm\":\"" how "\"}}],"                     \
     "\"predicateType\":\"" type "\",\"predicate\":{\"unused\":\"x\"}}"
 
 static void release_0_2_is_read_in_its_own_encoding_only(void **state)
 {
     (void)state;
     static const char text[] = V02("https://model_signing/Digests/v0.1", "file-sha256");
-    static const char shards[] = V02("https://model_signing/Digests/v0.1", "file-sha256-10");
+    static const char shards[] =
+        V02("https://model_signing/Digests/v0.1", "file-sha256-10");
     struct ww_error err = {0};
     struct ww_oms oms;
 
@@ -290,8 +314,10 @@ static void release_0_2_is_read_in_its_own_encoding_only(void **state)
     assert_int_equal(oms.n_resources, 1);
     assert_string_equal(oms.resources[0].path, "a");
     ww_oms_release(&oms);
-    FAILS(ww_oms_parse((const uint8_t *)text, strlen(text), false, &oms, &err), WW_E_BUNDLE);
-    FAILS(ww_oms_parse((const uint8_t *)DEMO_STATEMENT, 657, true, &oms, &err), WW_E_BUNDLE);
+    FAILS(ww_oms_parse((const uint8_t *)text, strlen(text), false, &oms, &err),
+          WW_E_BUNDLE);
+    FAILS(ww_oms_parse((const uint8_t *)DEMO_STATEMENT, 657, true, &oms, &err),
+          WW_E_BUNDLE);
     FAILS(ww_oms_parse((const uint8_t *)shards, strlen(shards), true, &oms, &err),
           WW_E_UNSUPPORTED);
 }
@@ -302,7 +328,8 @@ static void truncated_statements_are_refused(void **state)
     for (size_t len = 0; len < 657; len++) {
         struct ww_error err = {0};
         struct ww_oms oms;
-        FAILS(ww_oms_parse((const uint8_t *)DEMO_STATEMENT, len, false, &oms, &err), WW_E_JSON);
+        FAILS(ww_oms_parse((const uint8_t *)DEMO_STATEMENT, len, false, &oms, &err),
+              WW_E_JSON);
     }
 }
 
@@ -311,7 +338,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(statement_has_the_bytes_of_the_worked_vector),
         cmocka_unit_test(resources_are_sorted_by_code_point_of_the_whole_name),
-        cmocka_unit_test(ignore_paths_are_sorted_and_a_foreign_signature_is_not_among_them),
+        cmocka_unit_test(
+            ignore_paths_are_sorted_and_a_foreign_signature_is_not_among_them),
         cmocka_unit_test(statement_over_no_file_or_a_file_twice_is_refused),
         cmocka_unit_test(what_is_written_reads_back),
         cmocka_unit_test(statements_that_break_a_rule_are_refused),
