@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names inside expressions. A key is looked up in the config section by its dotted path;
+ * an explicit null hides the descriptor's default, because libraries read null as "none"
+ * where they read a missing key as their default (sliding_window of Mistral).
+ */
+#include "arch/expr_names.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/fail.h"
+#include "util/num.h"
+#include "util/str.h"
+
+#define MAX_PATH_BYTES 256
+
+enum found { FOUND_NOT, FOUND_NULL, FOUND_VALUE };
+
+static enum found to_value(const struct ww_jnode *node, struct ww_value *out)
+{
+    bool flag = false;
+
+    if (!node) {
+        return FOUND_NOT;
+    }
+    if (ww_jtype(node) == WW_J_NULL) {
+        return FOUND_NULL;
+    }
+    if (ww_jstr(node, &out->text)) {
+        out->kind = WW_V_TEXT;
+        out->len = strlen(out->text);
+    } else if (ww_jbool(node, &flag)) {
+        out->kind = WW_V_NUMBER;
+        out->number = flag;
+    } else if (ww_jdouble(node, &out->number)) {
+        out->kind = WW_V_NUMBER;
+    } else {
+        out->kind = WW_V_NODE;
+    }
+    return FOUND_VALUE;
+}
+
+/* The member at a dotted path; path is cut up in place. */
+static const struct ww_jnode *walk(const struct ww_jnode *node, char *path)
+{
+    char *part = path;
+
+    while (node && part) {
+        char *dot = strchr(part, '.');
+        if (dot) {
+            *dot++ = '\0';
+        }
+        node = ww_jget(node, part);
+        part = dot;
+    }
+    return node;
+}
+
+/* Splits "key[3]" or "key[l]" in place; false when there is no index. */
+static bool cut_index(char *path, uint64_t layer, uint64_t *index)
+{
+    char *bracket = strchr(path, '[');
+
+    if (!bracket) {
+        return false;
+    }
+    *index = layer;
+    if (bracket[1] != 'l') {
+        (void)ww_parse_u64(bracket + 1, strcspn(bracket + 1, "]"), index);
+    }
+    *bracket = '\0';
+    return true;
+}
+
+enum ww_err ww_expr_key(const struct ww_scope *scope, const char *path, struct ww_value *out,
+                        struct ww_value *fallback, struct ww_error *err)
+{
+    char copy[MAX_PATH_BYTES];
+    uint64_t index = 0;
+    const struct ww_jnode *node = NULL;
+    bool indexed = false;
+
+    if (strlen(path) >= sizeof(copy)) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "config key '%s' is too long", path);
+    }
+    memcpy(copy, path, strlen(path) + 1);
+    indexed = cut_index(copy, scope->layer, &index);
+    node = walk(scope->config, copy);
+    if (indexed && node) {
+        node = ww_jtype(node) == WW_J_ARRAY ? ww_jat(node, (size_t)index) : NULL;
+    }
+    (void)snprintf(out->origin, sizeof(out->origin), "%s", path);
+    if (to_value(node, out) == FOUND_NOT) {
+        (void)to_value(ww_jget(scope->defaults, path), fallback);
+        (void)snprintf(fallback->origin, sizeof(fallback->origin), "default of %s", path);
+    }
+    return WW_OK;
+}
+
+static enum ww_err call_at(const struct ww_scope *scope, const struct ww_value args[2],
+                           struct ww_value *out, struct ww_error *err)
+{
+    char path[MAX_PATH_BYTES];
+    int n = 0;
+
+    if (args[0].kind != WW_V_TEXT || args[1].kind != WW_V_TEXT || args[0].len == 0) {
+        return WW_OK;
+    }
+    n = snprintf(path, sizeof(path), "%.*s.%.*s", (int)ww_min_u64(args[0].len, 128),
+                 args[0].text, (int)ww_min_u64(args[1].len, 64), args[1].text);
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "config path of at() is too long");
+    }
+    struct ww_value ignored = {0};
+    return ww_expr_key(scope, path, out, &ignored, err);
+}
+
+static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call call,
+                               const struct ww_value args[2], struct ww_value *out,
+                               struct ww_error *err)
+{
+    char name[1024];
+    const char *front = scope->prefix;
+    const char *tail = args[0].text;
+    size_t len = args[0].len;
+    uint32_t tensor = WW_NONE;
+    int n = 0;
+
+    if (args[0].kind != WW_V_TEXT || len == 0) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "stored() and dim() need a tensor name");
+    }
+    if (*tail == '/' || *tail == '.') {
+        front = *tail == '/' ? "" : scope->layer_prefix;
+        tail++;
+        len--;
+    }
+    n = snprintf(name, sizeof(name), "%s%.*s", front ? front : "",
+                 (int)ww_min_u64(len, sizeof(name)), tail);
+    if (n >= 0 && (size_t)n < sizeof(name)) {
+        tensor = ww_model_find(scope->model, name);
+    }
+    if (call == WW_CALL_STORED) {
+        out->kind = WW_V_NUMBER;
+        out->number = tensor != WW_NONE;
+    } else if (tensor != WW_NONE && args[1].kind == WW_V_NUMBER && args[1].number >= 0 &&
+               args[1].number < scope->model->tensors[tensor].rank) {
+        out->kind = WW_V_NUMBER;
+        out->number = (double)scope->model->tensors[tensor].shape[(int)args[1].number];
+        (void)snprintf(out->origin, sizeof(out->origin), "shape of %.50s", name);
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_expr_call(const struct ww_scope *scope, enum ww_expr_call call,
+                         const struct ww_value args[2], struct ww_value *out,
+                         struct ww_error *err)
+{
+    if (call == WW_CALL_AT) {
+        return call_at(scope, args, out, err);
+    }
+    return call_tensor(scope, call, args, out, err);
+}
