@@ -10,7 +10,7 @@
 static const char alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-#define CHUNK_GROUPS 512        /* groups converted between two additions to the buffer */
+#define CHUNK_GROUPS 512 /* groups converted between two additions to the buffer */
 
 static void encode_group(char out[4], const uint8_t *in, size_t n_in)
 {
@@ -100,8 +100,8 @@ enum ww_err ww_base64_decode(struct ww_buf *out, const char *text, size_t len,
     size_t done = 0;
 
     if (len % 4 != 0) {
-        return WW_FAIL(err, WW_E_BUNDLE, "base64 text has %zu characters, not a multiple of 4",
-                       len);
+        return WW_FAIL(err, WW_E_BUNDLE,
+                       "base64 text has %zu characters, not a multiple of 4", len);
     }
     const unsigned n_pad = padding_of(text, len);
     while (done < len) {
@@ -110,7 +110,8 @@ enum ww_err ww_base64_decode(struct ww_buf *out, const char *text, size_t len,
             const unsigned pad = done + 4 == len ? n_pad : 0;
             if (!decode_group(chunk + n_out, text + done, pad)) {
                 return WW_FAIL(err, WW_E_BUNDLE,
-                               "base64 text is malformed in the group at character %zu", done);
+                               "base64 text is malformed in the group at character %zu",
+                               done);
             }
             n_out += 3 - pad;
             done += 4;

@@ -2,9 +2,9 @@
 /*
  * Certificate chains after RFC 5280, by OpenSSL's verifier with three settings of ours.
  * The time is the caller's and holds for every certificate: verifiers that checked at the
- * leaf's own time accepted expired chains (CVE-2026-24122 was such a case). Level 2 refuses SHA-1
- * and short RSA keys. A chain ends in a self-signed anchor; other certificates among the
- * anchors only help to build it.
+ * leaf's own time accepted expired chains (CVE-2026-24122 was such a case). Level 2
+ * refuses SHA-1 and short RSA keys. A chain ends in a self-signed anchor; other
+ * certificates among the anchors only help to build it.
  *
  * The leaf must name code signing as its purpose: a certificate for a web server, or one
  * that states no purpose, was not issued for signing models.
@@ -28,7 +28,7 @@
 
 #define MAX_CERTS 32
 #define MAX_DEPTH 8
-#define SECURITY_LEVEL 2                /* 112 bits */
+#define SECURITY_LEVEL 2 /* 112 bits */
 #define PEM_MAX_BYTES (1024 * 1024)
 #define NAME_MAX_BYTES 1024
 
@@ -86,8 +86,9 @@ static enum ww_err add_der(struct ww_certs *certs, const uint8_t *der, size_t le
         return ww_ossl_fail(err, malformed, "certificate is malformed");
     }
     if (cursor != der + len) {
-        rc = WW_FAIL(err, malformed, "certificate %zu ends %zu bytes before its data does",
-                     number, (size_t)(der + len - cursor));
+        rc =
+            WW_FAIL(err, malformed, "certificate %zu ends %zu bytes before its data does",
+                    number, (size_t)(der + len - cursor));
         goto out;
     }
     if (sk_X509_push(certs->stack, cert) <= 0) {
@@ -126,7 +127,8 @@ static enum ww_err add_pem_block(struct ww_certs *certs, BIO *bio, bool *found,
         goto out;
     }
     if (!ww_str_eq(name, "CERTIFICATE")) {
-        rc = WW_FAIL(err, WW_E_KEYFILE, "found a PEM block '%s', expected 'CERTIFICATE'", name);
+        rc = WW_FAIL(err, WW_E_KEYFILE, "found a PEM block '%s', expected 'CERTIFICATE'",
+                     name);
         goto out;
     }
     rc = add_der(certs, der, (size_t)der_len, WW_E_KEYFILE, err);
@@ -146,8 +148,9 @@ enum ww_err ww_certs_add_pem(struct ww_certs *certs, const uint8_t *pem, size_t 
     enum ww_err rc = WW_OK;
 
     if (len > PEM_MAX_BYTES) {
-        return WW_FAIL(err, WW_E_LIMIT, "certificate text has %zu bytes, at most %d are read",
-                       len, PEM_MAX_BYTES);
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "certificate text has %zu bytes, at most %d are read", len,
+                       PEM_MAX_BYTES);
     }
     bio = BIO_new_mem_buf(len ? (const void *)pem : "", (int)len);
     if (!bio) {
@@ -175,7 +178,8 @@ static enum ww_err add_subject(const X509 *cert, struct ww_buf *out, struct ww_e
     char *text = NULL;
     enum ww_err rc = WW_OK;
 
-    if (!bio || X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) < 0) {
+    if (!bio ||
+        X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) < 0) {
         rc = ww_ossl_fail(err, WW_E_CRYPTO, "certificate subject cannot be printed");
         goto out;
     }
@@ -190,8 +194,8 @@ static enum ww_err refuse_chain(X509_STORE_CTX *ctx, struct ww_error *err)
 {
     const int reason = X509_STORE_CTX_get_error(ctx);
     const X509 *cert = X509_STORE_CTX_get_current_cert(ctx);
-    const bool is_time = reason == X509_V_ERR_CERT_HAS_EXPIRED ||
-                         reason == X509_V_ERR_CERT_NOT_YET_VALID;
+    const bool is_time =
+        reason == X509_V_ERR_CERT_HAS_EXPIRED || reason == X509_V_ERR_CERT_NOT_YET_VALID;
     struct ww_buf subject;
     enum ww_err rc = WW_OK;
 
@@ -218,8 +222,9 @@ static void set_rules(X509_STORE_CTX *ctx, int64_t at_unix)
     X509_VERIFY_PARAM_set_auth_level(param, SECURITY_LEVEL);
 }
 
-static enum ww_err check_chain(const struct ww_certs *chain, const struct ww_certs *anchors,
-                               int64_t at_unix, struct ww_error *err)
+static enum ww_err check_chain(const struct ww_certs *chain,
+                               const struct ww_certs *anchors, int64_t at_unix,
+                               struct ww_error *err)
 {
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -235,7 +240,8 @@ static enum ww_err check_chain(const struct ww_certs *chain, const struct ww_cer
             goto out;
         }
     }
-    if (X509_STORE_CTX_init(ctx, store, sk_X509_value(chain->stack, 0), chain->stack) != 1) {
+    if (X509_STORE_CTX_init(ctx, store, sk_X509_value(chain->stack, 0), chain->stack) !=
+        1) {
         rc = ww_ossl_fail(err, WW_E_CRYPTO, "certificate check could not be started");
         goto out;
     }
@@ -264,7 +270,8 @@ static enum ww_err check_leaf_usage(X509 *leaf, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err leaf_pubkey(const X509 *leaf, struct ww_pubkey **out, struct ww_error *err)
+static enum ww_err leaf_pubkey(const X509 *leaf, struct ww_pubkey **out,
+                               struct ww_error *err)
 {
     EVP_PKEY *pkey = X509_get0_pubkey(leaf);
     *out = NULL;

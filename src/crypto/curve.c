@@ -34,16 +34,18 @@ enum ww_err ww_curve_of(const EVP_PKEY *pkey, const char *subject,
     *out = NULL;
     if (!EVP_PKEY_is_a(pkey, "EC")) {
         return WW_FAIL(err, WW_E_KEY,
-                       "%s is of type %s, expected ECDSA on P-256, P-384 or P-521", subject,
-                       type ? type : "unknown");
+                       "%s is of type %s, expected ECDSA on P-256, P-384 or P-521",
+                       subject, type ? type : "unknown");
     }
     if (EVP_PKEY_get_int_param(pkey, OSSL_PKEY_PARAM_EC_DECODED_FROM_EXPLICIT_PARAMS,
                                &is_explicit) != 1 ||
-        is_explicit || EVP_PKEY_get_group_name(pkey, group, sizeof(group), &group_len) != 1) {
+        is_explicit ||
+        EVP_PKEY_get_group_name(pkey, group, sizeof(group), &group_len) != 1) {
         ERR_clear_error();
         return WW_FAIL(err, WW_E_KEY,
                        "%s spells out its curve parameters, expected the name of P-256, "
-                       "P-384 or P-521", subject);
+                       "P-384 or P-521",
+                       subject);
     }
     for (size_t i = 0; i < WW_LEN(curves); i++) {
         if (ww_str_eq(group, curves[i].group)) {

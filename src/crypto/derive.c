@@ -43,15 +43,17 @@ enum ww_err ww_hkdf_expand(struct ww_secret *prk, const void *info, size_t info_
     size_t done = 0;
 
     if (out_len > 255 * HASH_BYTES) {
-        return WW_FAIL(err, WW_E_USAGE, "%zu bytes asked of a key derivation, at most %d exist",
-                       out_len, 255 * HASH_BYTES);
+        return WW_FAIL(err, WW_E_USAGE,
+                       "%zu bytes asked of a key derivation, at most %d exist", out_len,
+                       255 * HASH_BYTES);
     }
     const uint8_t *key = ww_secret_open(prk);
     for (uint8_t counter = 1; done < out_len; counter++) {
         const size_t n = out_len - done < HASH_BYTES ? out_len - done : HASH_BYTES;
         crypto_auth_hmacsha256_init(&state, key, ww_secret_len(prk));
         crypto_auth_hmacsha256_update(&state, block, counter == 1 ? 0 : HASH_BYTES);
-        crypto_auth_hmacsha256_update(&state, info_len ? info : (const void *)"", info_len);
+        crypto_auth_hmacsha256_update(&state, info_len ? info : (const void *)"",
+                                      info_len);
         crypto_auth_hmacsha256_update(&state, &counter, 1);
         crypto_auth_hmacsha256_final(&state, block);
         memcpy(out + done, block, n);

@@ -15,7 +15,8 @@ enum ww_err ww_hkdf_extract(struct ww_secret *secret, const void *salt, size_t s
                             struct ww_secret **prk, struct ww_error *err) WW_MUST_USE;
 /** out = HKDF-Expand(prk, info), out_len <= 255 * 32. */
 enum ww_err ww_hkdf_expand(struct ww_secret *prk, const void *info, size_t info_len,
-                           uint8_t *out, size_t out_len, struct ww_error *err) WW_MUST_USE;
+                           uint8_t *out, size_t out_len,
+                           struct ww_error *err) WW_MUST_USE;
 
 /**
  * A keystream: ChaCha20 with nonce and counter zero under HKDF-Expand(prk, info). The

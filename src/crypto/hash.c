@@ -26,7 +26,7 @@ struct ww_sha256 {
 };
 
 struct algorithm {
-    const char *name;       /* as OMS writes it */
+    const char *name; /* as OMS writes it */
     const char *ossl_name;
     size_t n_bytes;
 };
@@ -70,9 +70,10 @@ enum ww_err ww_digest_new(const char *algorithm, struct ww_digest **out,
         }
     }
     if (!found) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "hash algorithm '%s' is not supported, known are sha256 and blake2b",
-                       algorithm);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "hash algorithm '%s' is not supported, known are sha256 and blake2b",
+            algorithm);
     }
     d = ww_calloc(1, sizeof(*d));
     if (!d) {

@@ -10,7 +10,7 @@
 
 #define WW_SHA256_BYTES 32
 
-struct ww_sha256;           /* opaque, heap */
+struct ww_sha256; /* opaque, heap */
 
 enum ww_err ww_sha256_new(struct ww_sha256 **out, struct ww_error *err) WW_MUST_USE;
 void ww_sha256_free(struct ww_sha256 *h);

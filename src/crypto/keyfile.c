@@ -28,13 +28,14 @@ enum ww_err ww_keyfile_check_private(int fd, const char *path, struct ww_error *
     if (st.st_mode & (S_IRWXG | S_IRWXO)) {
         return WW_FAIL(err, WW_E_KEY_ACCESS,
                        "secret file '%s' is open to others (mode %03o, expected 600); "
-                       "chmod 600 %s", path, (unsigned)st.st_mode & 0777u, path);
+                       "chmod 600 %s",
+                       path, (unsigned)st.st_mode & 0777u, path);
     }
     return WW_OK;
 }
 
-enum ww_err ww_keyfile_read(const char *path, bool must_be_private, struct ww_secret **out,
-                            struct ww_error *err)
+enum ww_err ww_keyfile_read(const char *path, bool must_be_private,
+                            struct ww_secret **out, struct ww_error *err)
 {
     struct ww_secret *content = NULL;
     struct stat st;
@@ -53,8 +54,9 @@ enum ww_err ww_keyfile_read(const char *path, bool must_be_private, struct ww_se
         }
     }
     if (st.st_size > WW_KEYFILE_MAX_BYTES) {
-        rc = WW_FAIL(err, WW_E_KEYFILE, "key file '%s' has %lld bytes, at most %d are read",
-                     path, (long long)st.st_size, WW_KEYFILE_MAX_BYTES);
+        rc = WW_FAIL(err, WW_E_KEYFILE,
+                     "key file '%s' has %lld bytes, at most %d are read", path,
+                     (long long)st.st_size, WW_KEYFILE_MAX_BYTES);
         goto out;
     }
     rc = ww_secret_new((size_t)st.st_size, &content, err);
@@ -76,8 +78,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_keyfile_write_pair(const char *base, struct ww_secret *key, const void *pub,
-                                  size_t pub_len, struct ww_error *err)
+enum ww_err ww_keyfile_write_pair(const char *base, struct ww_secret *key,
+                                  const void *pub, size_t pub_len, struct ww_error *err)
 {
     char *key_path = ww_asprintf("%s.key", base);
     char *pub_path = ww_asprintf("%s.pub", base);
@@ -87,7 +89,8 @@ enum ww_err ww_keyfile_write_pair(const char *base, struct ww_secret *key, const
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
         goto out;
     }
-    rc = ww_file_write(key_path, ww_secret_open(key), ww_secret_len(key), 0600, false, err);
+    rc = ww_file_write(key_path, ww_secret_open(key), ww_secret_len(key), 0600, false,
+                       err);
     ww_secret_close(key);
     if (rc) {
         goto out;

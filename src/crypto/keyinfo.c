@@ -13,8 +13,8 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-static enum ww_err inspect_record(const uint8_t *bytes, size_t len, struct ww_key_info *info,
-                                  struct ww_error *err)
+static enum ww_err inspect_record(const uint8_t *bytes, size_t len,
+                                  struct ww_key_info *info, struct ww_error *err)
 {
     struct ww_record record;
     enum ww_err rc = ww_record_parse(bytes, len, &record, err);
@@ -52,8 +52,8 @@ static enum ww_err tell_public(const struct ww_pubkey *key, struct ww_key_info *
     return ww_pubkey_hint(key, info->id, err);
 }
 
-static enum ww_err inspect_public(const uint8_t *text, size_t len, struct ww_key_info *info,
-                                  struct ww_error *err)
+static enum ww_err inspect_public(const uint8_t *text, size_t len,
+                                  struct ww_key_info *info, struct ww_error *err)
 {
     struct ww_pubkey *key = NULL;
     enum ww_err rc = ww_pubkey_from_pem(text, len, &key, err);
@@ -125,7 +125,8 @@ static enum ww_err inspect_any(struct ww_secret *file, struct ww_key_info *info,
     return rc;
 }
 
-enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out, struct ww_error *err)
+enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
+                           struct ww_error *err)
 {
     struct ww_key_info info;
     struct ww_secret *file = NULL;

@@ -28,8 +28,8 @@ struct state {
 
 struct ww_keystream {
     struct ww_secret *memory;
-    struct state *state;        /* inside memory, open */
-    size_t used;                /* bytes of the buffer that were given out */
+    struct state *state; /* inside memory, open */
+    size_t used;         /* bytes of the buffer that were given out */
     uint32_t next_block;
 };
 
@@ -98,7 +98,7 @@ uint32_t ww_keystream_below(struct ww_keystream *ks, uint32_t n)
     uint32_t draw = 0;
 
     WW_INVARIANT(n >= 1);
-    const uint32_t rest = (0u - n) % n;     /* 2^32 mod n */
+    const uint32_t rest = (0u - n) % n; /* 2^32 mod n */
     do {
         draw = ww_keystream_u32(ks);
     } while (draw > UINT32_MAX - rest);

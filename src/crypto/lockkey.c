@@ -43,7 +43,7 @@ static enum ww_err seal(struct ww_secret *key, struct ww_secret *passphrase,
                                   .passphrase = passphrase,
                                   .cost = *cost,
                                   .n_recipients = n_recipients};
-    uint8_t (*keys)[WW_X25519_BYTES] = NULL;
+    uint8_t(*keys)[WW_X25519_BYTES] = NULL;
     enum ww_err rc = WW_OK;
 
     keys = ww_calloc(n_recipients, sizeof(*keys));
@@ -92,7 +92,8 @@ enum ww_err ww_lockkey_create_at(const char *path, struct ww_secret *passphrase,
     if (rc) {
         goto out;
     }
-    rc = ww_file_write(path, ww_secret_open(record), ww_secret_len(record), 0600, false, err);
+    rc = ww_file_write(path, ww_secret_open(record), ww_secret_len(record), 0600, false,
+                       err);
     ww_secret_close(record);
 out:
     ww_secret_free(key);
@@ -104,8 +105,8 @@ enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
                               const char *const *recipients, size_t n_recipients,
                               struct ww_error *err)
 {
-    return ww_lockkey_create_at(path, passphrase, recipients, n_recipients, &ww_argon2_strong,
-                                err);
+    return ww_lockkey_create_at(path, passphrase, recipients, n_recipients,
+                                &ww_argon2_strong, err);
 }
 
 static enum ww_err check_kind(const uint8_t *bytes, size_t len, struct ww_error *err)
@@ -114,7 +115,8 @@ static enum ww_err check_kind(const uint8_t *bytes, size_t len, struct ww_error 
         return WW_FAIL(err, WW_E_KEY, "found a PEM file, expected a lock key");
     }
     if (ww_recipient_text_is(bytes, len)) {
-        return WW_FAIL(err, WW_E_KEY, "found a recipient's public key, expected a lock key");
+        return WW_FAIL(err, WW_E_KEY,
+                       "found a recipient's public key, expected a lock key");
     }
     return WW_OK;
 }

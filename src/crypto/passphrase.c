@@ -23,7 +23,8 @@ static enum ww_err read_bytes(int fd, int cancel_byte, uint8_t *line, size_t *le
     for (;;) {
         const ssize_t n = read(fd, line + *len, 1);
         if (n < 0 && errno == EINTR) {
-            return WW_FAIL(err, WW_E_CANCELLED, "interrupted while a passphrase was read");
+            return WW_FAIL(err, WW_E_CANCELLED,
+                           "interrupted while a passphrase was read");
         }
         if (n < 0) {
             const int e = errno;
@@ -33,7 +34,8 @@ static enum ww_err read_bytes(int fd, int cancel_byte, uint8_t *line, size_t *le
             return WW_OK;
         }
         if (line[*len] == cancel_byte) {
-            return WW_FAIL(err, WW_E_CANCELLED, "interrupted while a passphrase was read");
+            return WW_FAIL(err, WW_E_CANCELLED,
+                           "interrupted while a passphrase was read");
         }
         if (*len == WW_PASSPHRASE_MAX_BYTES) {
             return WW_FAIL(err, WW_E_LIMIT, "passphrase is longer than %d bytes",

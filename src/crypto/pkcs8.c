@@ -29,7 +29,7 @@ enum form { FORM_PLAIN, FORM_ENCRYPTED, FORM_SEC1 };
 
 struct block {
     enum form form;
-    uint8_t *der;       /* in the secure heap where there is one */
+    uint8_t *der; /* in the secure heap where there is one */
     long len;
 };
 
@@ -63,8 +63,8 @@ static enum ww_err recognise(const char *name, const char *header, struct block 
         }
     }
     if (ww_str_ends(name, "PRIVATE KEY")) {
-        return WW_FAIL(err, WW_E_KEY, "found '%s', expected ECDSA on P-256, P-384 or P-521",
-                       name);
+        return WW_FAIL(err, WW_E_KEY,
+                       "found '%s', expected ECDSA on P-256, P-384 or P-521", name);
     }
     return WW_FAIL(err, WW_E_KEY, "found a PEM block '%s', expected 'PRIVATE KEY'", name);
 }
@@ -137,7 +137,8 @@ static enum ww_err decrypt(const struct block *block, struct ww_secret *passphra
     enum ww_err rc = WW_OK;
 
     if (!passphrase) {
-        return WW_FAIL(err, WW_E_PASSPHRASE, "key is encrypted, its passphrase is needed");
+        return WW_FAIL(err, WW_E_PASSPHRASE,
+                       "key is encrypted, its passphrase is needed");
     }
     sealed = d2i_X509_SIG(NULL, &cursor, block->len);
     if (!sealed || cursor != block->der + block->len) {

@@ -45,15 +45,16 @@ const char *ww_pubkey_curve(const struct ww_pubkey *key)
 }
 
 /* Keep the DER form of the key; other lengths mean another form of the point. */
-static enum ww_err keep_der(struct ww_pubkey *key, const char *subject, struct ww_error *err)
+static enum ww_err keep_der(struct ww_pubkey *key, const char *subject,
+                            struct ww_error *err)
 {
     uint8_t *cursor = key->der;
     const int len = i2d_PUBKEY(key->pkey, NULL);
     if (len < 0 || (size_t)len != key->curve->spki_bytes) {
         return WW_FAIL(err, WW_E_KEY,
                        "%s has a compressed or unusual point encoding (%d bytes), "
-                       "expected the uncompressed one (%zu bytes)", subject, len,
-                       key->curve->spki_bytes);
+                       "expected the uncompressed one (%zu bytes)",
+                       subject, len, key->curve->spki_bytes);
     }
     if (i2d_PUBKEY(key->pkey, &cursor) != len) {
         return ww_ossl_fail(err, WW_E_CRYPTO, "public key cannot be encoded");
@@ -62,8 +63,8 @@ static enum ww_err keep_der(struct ww_pubkey *key, const char *subject, struct w
     return WW_OK;
 }
 
-enum ww_err ww_pubkey_from_evp(EVP_PKEY *pkey, const char *subject, struct ww_pubkey **out,
-                               struct ww_error *err)
+enum ww_err ww_pubkey_from_evp(EVP_PKEY *pkey, const char *subject,
+                               struct ww_pubkey **out, struct ww_error *err)
 {
     struct ww_pubkey *key = NULL;
     enum ww_err rc = WW_OK;
@@ -104,8 +105,8 @@ enum ww_err ww_pubkey_from_der(const uint8_t *der, size_t len, struct ww_pubkey 
     *out = NULL;
     ww_ossl_init();
     if (len == 0 || len > PEM_FILE_MAX_BYTES) {
-        return WW_FAIL(err, WW_E_KEYFILE, "public key has %zu bytes, expected 91 to %d", len,
-                       WW_SPKI_MAX_BYTES);
+        return WW_FAIL(err, WW_E_KEYFILE, "public key has %zu bytes, expected 91 to %d",
+                       len, WW_SPKI_MAX_BYTES);
     }
     pkey = d2i_PUBKEY(NULL, &cursor, (long)len);
     if (!pkey) {
@@ -116,9 +117,10 @@ enum ww_err ww_pubkey_from_der(const uint8_t *der, size_t len, struct ww_pubkey 
         goto out;
     }
     if (len != key->der_len || memcmp(der, key->der, len) != 0) {
-        rc = WW_FAIL(err, WW_E_KEYFILE,
-                     "public key has %zu bytes, expected exactly the %zu of its DER encoding",
-                     len, key->der_len);
+        rc = WW_FAIL(
+            err, WW_E_KEYFILE,
+            "public key has %zu bytes, expected exactly the %zu of its DER encoding", len,
+            key->der_len);
         goto out;
     }
     *out = key;
@@ -136,7 +138,8 @@ static enum ww_err wrong_block(const char *name, struct ww_error *err)
         return WW_FAIL(err, WW_E_KEY,
                        "found a private key, expected a public one; give the .pub file");
     }
-    return WW_FAIL(err, WW_E_KEYFILE, "found a PEM block '%s', expected 'PUBLIC KEY'", name);
+    return WW_FAIL(err, WW_E_KEYFILE, "found a PEM block '%s', expected 'PUBLIC KEY'",
+                   name);
 }
 
 enum ww_err ww_pubkey_from_pem(const uint8_t *pem, size_t len, struct ww_pubkey **out,
@@ -152,8 +155,9 @@ enum ww_err ww_pubkey_from_pem(const uint8_t *pem, size_t len, struct ww_pubkey 
     *out = NULL;
     ww_ossl_init();
     if (len > PEM_FILE_MAX_BYTES) {
-        return WW_FAIL(err, WW_E_LIMIT, "public key text has %zu bytes, at most %d are read",
-                       len, PEM_FILE_MAX_BYTES);
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "public key text has %zu bytes, at most %d are read", len,
+                       PEM_FILE_MAX_BYTES);
     }
     bio = BIO_new_mem_buf(pem, (int)len);
     if (!bio) {
@@ -215,8 +219,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_pubkey_hint(const struct ww_pubkey *key,
-                           char out[2 * WW_SHA256_BYTES + 1], struct ww_error *err)
+enum ww_err ww_pubkey_hint(const struct ww_pubkey *key, char out[2 * WW_SHA256_BYTES + 1],
+                           struct ww_error *err)
 {
     struct ww_buf pem;
     uint8_t digest[WW_SHA256_BYTES];
@@ -262,7 +266,8 @@ static enum ww_err verify_with(const struct ww_pubkey *key, const char *digest,
     enum ww_err rc = WW_OK;
 
     if (!signature_is_der(sig, sig_len)) {
-        return ww_ossl_fail(err, WW_E_SIGNATURE, "signature is not one DER encoded ECDSA value");
+        return ww_ossl_fail(err, WW_E_SIGNATURE,
+                            "signature is not one DER encoded ECDSA value");
     }
     ctx = EVP_MD_CTX_new();
     if (!ctx ||
@@ -271,7 +276,8 @@ static enum ww_err verify_with(const struct ww_pubkey *key, const char *digest,
         goto out;
     }
     if (EVP_DigestVerify(ctx, sig, sig_len, message, len) != 1) {
-        rc = ww_ossl_fail(err, WW_E_SIGNATURE, "signature does not fit the key and the message");
+        rc = ww_ossl_fail(err, WW_E_SIGNATURE,
+                          "signature does not fit the key and the message");
         goto out;
     }
 out:

@@ -8,7 +8,7 @@
 #include "crypto/verify.h"
 
 /** Takes a reference of pkey. subject names the key in the error text. */
-enum ww_err ww_pubkey_from_evp(EVP_PKEY *pkey, const char *subject, struct ww_pubkey **out,
-                               struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_pubkey_from_evp(EVP_PKEY *pkey, const char *subject,
+                               struct ww_pubkey **out, struct ww_error *err) WW_MUST_USE;
 
 #endif

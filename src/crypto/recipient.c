@@ -87,8 +87,9 @@ enum ww_err ww_recipient_parse(const uint8_t *text, size_t len,
         return WW_FAIL(err, WW_E_VERSION, "recipient's public key is not of version 1");
     }
     if (len != LINE_BYTES || text[LEAD_BYTES + KEY_TEXT_BYTES] != ' ') {
-        return WW_FAIL(err, WW_E_KEYFILE, "recipient's line has %zu characters, expected %zu",
-                       len, LINE_BYTES);
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "recipient's line has %zu characters, expected %zu", len,
+                       LINE_BYTES);
     }
     rc = decode_key((const char *)text + LEAD_BYTES, public_key, err);
     if (rc) {
@@ -98,12 +99,14 @@ enum ww_err ww_recipient_parse(const uint8_t *text, size_t len,
     ww_recipient_id(public_key, id);
     if (!ww_unhex(stated, sizeof(stated), id_text, sizeof(stated) * 2) ||
         memcmp(id, stated, sizeof(id)) != 0) {
-        return WW_FAIL(err, WW_E_KEYFILE, "recipient's id does not fit the key, is the line whole?");
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "recipient's id does not fit the key, is the line whole?");
     }
     return WW_OK;
 }
 
-enum ww_err ww_recipient_load_public(const char *path, uint8_t public_key[WW_X25519_BYTES],
+enum ww_err ww_recipient_load_public(const char *path,
+                                     uint8_t public_key[WW_X25519_BYTES],
                                      struct ww_error *err)
 {
     struct ww_buf text;
@@ -194,7 +197,8 @@ static enum ww_err public_line(const uint8_t *public_key, const uint8_t *id,
 }
 
 enum ww_err ww_recipient_create_at(const char *base, struct ww_secret *passphrase,
-                                   const struct ww_argon2_cost *cost, struct ww_error *err)
+                                   const struct ww_argon2_cost *cost,
+                                   struct ww_error *err)
 {
     struct ww_record_plan plan = {.kind = WW_RECORD_RECIPIENT,
                                   .created_unix = (uint64_t)time(NULL),

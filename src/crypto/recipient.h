@@ -19,7 +19,8 @@ bool ww_recipient_text_is(const uint8_t *text, size_t len);
 enum ww_err ww_recipient_parse(const uint8_t *text, size_t len,
                                uint8_t public_key[WW_X25519_BYTES],
                                struct ww_error *err) WW_MUST_USE;
-enum ww_err ww_recipient_load_public(const char *path, uint8_t public_key[WW_X25519_BYTES],
+enum ww_err ww_recipient_load_public(const char *path,
+                                     uint8_t public_key[WW_X25519_BYTES],
                                      struct ww_error *err) WW_MUST_USE;
 /** The secret half from a NAME.key, checked against the id that the file states. */
 enum ww_err ww_recipient_load(const char *path, struct ww_secret *passphrase,

@@ -8,7 +8,7 @@
 #define WW_RECORD_MAGIC "weightward-sealed\n"
 #define WW_RECORD_MAGIC_BYTES 18
 #define WW_RECORD_VERSION 1
-#define WW_RECORD_FIXED_BYTES 50        /* magic to record id */
+#define WW_RECORD_FIXED_BYTES 50 /* magic to record id */
 #define WW_RECORD_SECRET_BYTES 32
 #define WW_RECORD_ID_BYTES 16
 #define WW_RECORD_CHECK_BYTES 32
@@ -34,12 +34,12 @@ struct ww_record {
     uint8_t id[WW_RECORD_ID_BYTES];
     enum ww_key_sealing sealing;
     unsigned n_stanzas;
-    const uint8_t *bytes;           /* the whole record */
-    const uint8_t *stanzas;         /* body of the first stanza */
-    size_t stride_bytes;            /* from one body to the next */
-    size_t header_bytes;            /* magic to the last stanza */
+    const uint8_t *bytes;   /* the whole record */
+    const uint8_t *stanzas; /* body of the first stanza */
+    size_t stride_bytes;    /* from one body to the next */
+    size_t header_bytes;    /* magic to the last stanza */
     const uint8_t *nonce;
-    const uint8_t *box;             /* the encrypted payload */
+    const uint8_t *box; /* the encrypted payload */
 };
 
 /** True when the bytes begin like a sealed record. */
@@ -54,12 +54,13 @@ void ww_record_checksum(const uint8_t *bytes, size_t len,
 /** What may open a record; both may be NULL. */
 struct ww_record_key {
     struct ww_secret *passphrase;
-    struct ww_secret *recipient;    /* 32 bytes, X25519 */
+    struct ww_secret *recipient; /* 32 bytes, X25519 */
 };
-/** The secret. WW_E_PASSPHRASE when it is missing or wrong, WW_E_KEY when the record is for
- *  other recipients, WW_E_KEYFILE when altered, WW_E_NOMEM. */
-enum ww_err ww_record_open(const struct ww_record *record, const struct ww_record_key *key,
-                           struct ww_secret **out, struct ww_error *err) WW_MUST_USE;
+/** The secret. WW_E_PASSPHRASE when it is missing or wrong, WW_E_KEY when the record is
+ * for other recipients, WW_E_KEYFILE when altered, WW_E_NOMEM. */
+enum ww_err ww_record_open(const struct ww_record *record,
+                           const struct ww_record_key *key, struct ww_secret **out,
+                           struct ww_error *err) WW_MUST_USE;
 
 /** How to make a record. A passphrase, recipients, or neither, which stores in clear. */
 struct ww_record_plan {
@@ -68,7 +69,7 @@ struct ww_record_plan {
     uint8_t id[WW_RECORD_ID_BYTES];
     struct ww_secret *passphrase;
     struct ww_argon2_cost cost;
-    const uint8_t (*recipients)[WW_RECORD_SECRET_BYTES];    /* X25519 public keys */
+    const uint8_t (*recipients)[WW_RECORD_SECRET_BYTES]; /* X25519 public keys */
     size_t n_recipients;
 };
 enum ww_err ww_record_make(const struct ww_record_plan *plan, struct ww_secret *secret,

@@ -15,10 +15,10 @@
 #define AT_N_STANZAS 50
 #define AT_STANZAS 54
 
-#define STANZA_HEAD_BYTES 8             /* type, length of the body */
-#define STANZA_PASSPHRASE 0x73736170u   /* "pass" */
-#define STANZA_RECIPIENT 0x35353278u    /* "x255" */
-#define STANZA_NONE 0x656e6f6eu         /* "none" */
+#define STANZA_HEAD_BYTES 8           /* type, length of the body */
+#define STANZA_PASSPHRASE 0x73736170u /* "pass" */
+#define STANZA_RECIPIENT 0x35353278u  /* "x255" */
+#define STANZA_NONE 0x656e6f6eu       /* "none" */
 
 #define FILE_KEY_BYTES 32
 #define SALT_BYTES crypto_pwhash_argon2id_SALTBYTES
@@ -47,7 +47,8 @@
 #define BOX_BYTES (PLAIN_BYTES + 16)
 #define TAIL_BYTES (NONCE_BYTES + 4 + BOX_BYTES + WW_RECORD_CHECK_BYTES)
 
-_Static_assert(SALT_BYTES == 16 && NONCE_BYTES == 24 && TAG_BYTES == 16, "libsodium sizes");
+_Static_assert(SALT_BYTES == 16 && NONCE_BYTES == 24 && TAG_BYTES == 16,
+               "libsodium sizes");
 _Static_assert(crypto_box_SEALBYTES == 48, "libsodium sizes");
 
 /** Associated data of a wrapped file key: label and fixed part of the record. */

@@ -41,9 +41,9 @@ static void write_fixed(const struct ww_record_plan *plan, uint8_t *record)
     ww_put_u32le(record + AT_N_STANZAS, (uint32_t)count_stanzas(plan));
 }
 
-static enum ww_err write_passphrase(const struct ww_record_plan *plan, const uint8_t *record,
-                                    const uint8_t *file_key, uint8_t *body,
-                                    struct ww_error *err)
+static enum ww_err write_passphrase(const struct ww_record_plan *plan,
+                                    const uint8_t *record, const uint8_t *file_key,
+                                    uint8_t *body, struct ww_error *err)
 {
     struct ww_secret *wrapping = NULL;
     uint8_t ad[WRAP_AD_BYTES];
@@ -58,9 +58,9 @@ static enum ww_err write_passphrase(const struct ww_record_plan *plan, const uin
         return rc;
     }
     ww_record_wrap_ad(record, ad);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(body + PASS_AT_WRAPPED, NULL, file_key,
-                                               FILE_KEY_BYTES, ad, sizeof(ad), NULL,
-                                               body + PASS_AT_NONCE, ww_secret_open(wrapping));
+    crypto_aead_xchacha20poly1305_ietf_encrypt(
+        body + PASS_AT_WRAPPED, NULL, file_key, FILE_KEY_BYTES, ad, sizeof(ad), NULL,
+        body + PASS_AT_NONCE, ww_secret_open(wrapping));
     ww_secret_close(wrapping);
     ww_secret_free(wrapping);
     return WW_OK;
@@ -81,7 +81,8 @@ static enum ww_err write_recipient(const uint8_t *public_key, const uint8_t *rec
     memcpy(bytes + BINDING_BYTES, file_key, FILE_KEY_BYTES);
     if (crypto_box_seal(body + RCPT_AT_BOX, bytes, BINDING_BYTES + FILE_KEY_BYTES,
                         public_key) != 0) {
-        rc = WW_FAIL(err, WW_E_KEY, "recipient's public key is not a usable X25519 point");
+        rc =
+            WW_FAIL(err, WW_E_KEY, "recipient's public key is not a usable X25519 point");
     }
     ww_secret_free(plain);
     return rc;
@@ -114,9 +115,10 @@ static enum ww_err write_stanzas(const struct ww_record_plan *plan, uint8_t *rec
     return WW_OK;
 }
 
-static enum ww_err write_payload(const struct ww_record_plan *plan, struct ww_secret *secret,
-                                 uint8_t *record, size_t header_bytes,
-                                 const uint8_t *file_key, struct ww_error *err)
+static enum ww_err write_payload(const struct ww_record_plan *plan,
+                                 struct ww_secret *secret, uint8_t *record,
+                                 size_t header_bytes, const uint8_t *file_key,
+                                 struct ww_error *err)
 {
     uint8_t *nonce = record + header_bytes;
     uint8_t *box = nonce + NONCE_BYTES + 4;

@@ -28,7 +28,8 @@ void ww_record_binding(const uint8_t *fixed, const uint8_t id[WW_RECORD_ID_BYTES
     crypto_hash_sha256_state state;
 
     crypto_hash_sha256_init(&state);
-    crypto_hash_sha256_update(&state, (const uint8_t *)BINDING_LABEL, sizeof(BINDING_LABEL));
+    crypto_hash_sha256_update(&state, (const uint8_t *)BINDING_LABEL,
+                              sizeof(BINDING_LABEL));
     crypto_hash_sha256_update(&state, fixed, WW_RECORD_FIXED_BYTES);
     crypto_hash_sha256_update(&state, id, WW_RECORD_ID_BYTES);
     crypto_hash_sha256_final(&state, out);
@@ -101,7 +102,8 @@ static const uint8_t *stanza_for(const struct ww_record *record, const uint8_t *
     return NULL;
 }
 
-/* Open the box into plain (of BINDING_BYTES + FILE_KEY_BYTES) and check what it is tied to. */
+/* Open the box into plain (of BINDING_BYTES + FILE_KEY_BYTES) and check what it is tied
+ * to. */
 static bool open_box(const struct ww_record *record, const uint8_t *body,
                      const uint8_t *public_key, const uint8_t *secret_key, uint8_t *plain)
 {
@@ -116,8 +118,8 @@ static bool open_box(const struct ww_record *record, const uint8_t *body,
 }
 
 static enum ww_err key_by_recipient(const struct ww_record *record,
-                                    struct ww_secret *recipient, struct ww_secret *file_key,
-                                    struct ww_error *err)
+                                    struct ww_secret *recipient,
+                                    struct ww_secret *file_key, struct ww_error *err)
 {
     uint8_t public_key[WW_RECORD_SECRET_BYTES];
     uint8_t id[WW_RECORD_ID_BYTES];
@@ -142,7 +144,8 @@ static enum ww_err key_by_recipient(const struct ww_record *record,
         goto out;
     }
     if (!open_box(record, body, public_key, secret_key, bytes)) {
-        rc = WW_FAIL(err, WW_E_KEYFILE, "sealed record was altered: the recipient's part");
+        rc =
+            WW_FAIL(err, WW_E_KEYFILE, "sealed record was altered: the recipient's part");
         goto out;
     }
     memcpy(ww_secret_open(file_key), bytes + BINDING_BYTES, FILE_KEY_BYTES);
@@ -167,7 +170,8 @@ static enum ww_err find_file_key(const struct ww_record *record,
         ww_secret_close(file_key);
         return WW_OK;
     }
-    return WW_FAIL(err, WW_E_INTERNAL, "sealing %d is none of ours", (int)record->sealing);
+    return WW_FAIL(err, WW_E_INTERNAL, "sealing %d is none of ours",
+                   (int)record->sealing);
 }
 
 /* The payload repeats the header's facts, so that its plaintext stands for itself. */
@@ -179,8 +183,9 @@ static bool plain_fits(const struct ww_record *record, const uint8_t *plain)
            memcmp(plain + PLAIN_AT_ID, record->id, WW_RECORD_ID_BYTES) == 0;
 }
 
-static enum ww_err open_payload(const struct ww_record *record, struct ww_secret *file_key,
-                                struct ww_secret *secret, struct ww_error *err)
+static enum ww_err open_payload(const struct ww_record *record,
+                                struct ww_secret *file_key, struct ww_secret *secret,
+                                struct ww_error *err)
 {
     struct ww_secret *plain = NULL;
     enum ww_err rc = ww_secret_new(PLAIN_BYTES, &plain, err);
@@ -193,7 +198,8 @@ static enum ww_err open_payload(const struct ww_record *record, struct ww_secret
         record->nonce, ww_secret_open(file_key));
     ww_secret_close(file_key);
     if (failed || !plain_fits(record, bytes)) {
-        rc = WW_FAIL(err, WW_E_KEYFILE, "sealed record was altered: its payload does not open");
+        rc = WW_FAIL(err, WW_E_KEYFILE,
+                     "sealed record was altered: its payload does not open");
         goto out;
     }
     memcpy(ww_secret_open(secret), bytes + PLAIN_AT_SECRET, WW_RECORD_SECRET_BYTES);
@@ -203,8 +209,9 @@ out:
     return rc;
 }
 
-enum ww_err ww_record_open(const struct ww_record *record, const struct ww_record_key *key,
-                           struct ww_secret **out, struct ww_error *err)
+enum ww_err ww_record_open(const struct ww_record *record,
+                           const struct ww_record_key *key, struct ww_secret **out,
+                           struct ww_error *err)
 {
     struct ww_secret *file_key = NULL;
     struct ww_secret *secret = NULL;

@@ -69,12 +69,13 @@ static enum ww_err check_frame(const uint8_t *bytes, size_t len, struct ww_error
     }
     const uint32_t version = ww_get_u32le(bytes + AT_VERSION);
     if (version != WW_RECORD_VERSION) {
-        return WW_FAIL(err, WW_E_VERSION, "sealed record has version %u, known is %d", version,
-                       WW_RECORD_VERSION);
+        return WW_FAIL(err, WW_E_VERSION, "sealed record has version %u, known is %d",
+                       version, WW_RECORD_VERSION);
     }
     ww_record_checksum(bytes, len - WW_RECORD_CHECK_BYTES, sum);
     if (memcmp(sum, bytes + len - WW_RECORD_CHECK_BYTES, sizeof(sum)) != 0) {
-        return WW_FAIL(err, WW_E_KEYFILE, "sealed record is damaged: its check sum differs");
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "sealed record is damaged: its check sum differs");
     }
     return WW_OK;
 }
@@ -84,12 +85,14 @@ static enum ww_err parse_fixed(const uint8_t *bytes, struct ww_record *out,
 {
     const uint32_t kind = ww_get_u32le(bytes + AT_KIND);
     if (kind != WW_RECORD_LOCK && kind != WW_RECORD_RECIPIENT) {
-        return WW_FAIL(err, WW_E_KEYFILE, "sealed record is of the unknown kind 0x%08x", kind);
+        return WW_FAIL(err, WW_E_KEYFILE, "sealed record is of the unknown kind 0x%08x",
+                       kind);
     }
     const uint32_t n_stanzas = ww_get_u32le(bytes + AT_N_STANZAS);
     if (n_stanzas < 1 || n_stanzas > WW_RECORD_MAX_STANZAS) {
-        return WW_FAIL(err, WW_E_KEYFILE, "sealed record has %u stanzas, expected 1 to %d",
-                       n_stanzas, WW_RECORD_MAX_STANZAS);
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "sealed record has %u stanzas, expected 1 to %d", n_stanzas,
+                       WW_RECORD_MAX_STANZAS);
     }
     out->kind = (enum ww_record_kind)kind;
     out->created_unix = ww_get_u64le(bytes + AT_CREATED);
@@ -117,22 +120,24 @@ static enum ww_err parse_stanzas(const uint8_t *bytes, size_t len, struct ww_rec
     const struct stanza_type *found = find_type(type);
 
     if (!found || out->n_stanzas > found->max_count) {
-        return WW_FAIL(err, WW_E_KEYFILE, "sealed record has %u stanzas of type 0x%08x, "
-                       "which is not one we know", out->n_stanzas, type);
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "sealed record has %u stanzas of type 0x%08x, "
+                       "which is not one we know",
+                       out->n_stanzas, type);
     }
     out->sealing = found->sealing;
     out->stride_bytes = STANZA_HEAD_BYTES + found->body_bytes;
     out->stanzas = bytes + AT_STANZAS + STANZA_HEAD_BYTES;
     out->header_bytes = AT_STANZAS + out->n_stanzas * out->stride_bytes;
     if (len != out->header_bytes + TAIL_BYTES) {
-        return WW_FAIL(err, WW_E_KEYFILE, "sealed record has %zu bytes, expected %zu", len,
-                       out->header_bytes + TAIL_BYTES);
+        return WW_FAIL(err, WW_E_KEYFILE, "sealed record has %zu bytes, expected %zu",
+                       len, out->header_bytes + TAIL_BYTES);
     }
     for (size_t i = 0; i < out->n_stanzas; i++) {
         const uint8_t *head = bytes + AT_STANZAS + i * out->stride_bytes;
         if (ww_get_u32le(head) != type || ww_get_u32le(head + 4) != found->body_bytes) {
-            return WW_FAIL(err, WW_E_KEYFILE, "stanza %zu of the sealed record is malformed",
-                           i + 1);
+            return WW_FAIL(err, WW_E_KEYFILE,
+                           "stanza %zu of the sealed record is malformed", i + 1);
         }
     }
     return WW_OK;
@@ -148,10 +153,11 @@ static enum ww_err check_cost(const struct ww_record *record, struct ww_error *e
     const uint32_t memory_kib = ww_get_u32le(record->stanzas + PASS_AT_MEMORY);
     if (n_passes < 1 || n_passes > WW_ARGON2_MAX_PASSES || memory_kib < 8 ||
         memory_kib > WW_ARGON2_MAX_KIB) {
-        return WW_FAIL(err, WW_E_KEYFILE,
-                       "sealed record asks for %u Argon2 passes over %u KiB, at most %d over "
-                       "%d are done", n_passes, memory_kib, WW_ARGON2_MAX_PASSES,
-                       WW_ARGON2_MAX_KIB);
+        return WW_FAIL(
+            err, WW_E_KEYFILE,
+            "sealed record asks for %u Argon2 passes over %u KiB, at most %d over "
+            "%d are done",
+            n_passes, memory_kib, WW_ARGON2_MAX_PASSES, WW_ARGON2_MAX_KIB);
     }
     return WW_OK;
 }
@@ -183,7 +189,8 @@ enum ww_err ww_record_parse(const uint8_t *bytes, size_t len, struct ww_record *
     record.nonce = bytes + record.header_bytes;
     record.box = record.nonce + NONCE_BYTES + 4;
     if (ww_get_u32le(record.nonce + NONCE_BYTES) != BOX_BYTES) {
-        return WW_FAIL(err, WW_E_KEYFILE, "sealed record has a payload of %u bytes, expected %d",
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "sealed record has a payload of %u bytes, expected %d",
                        ww_get_u32le(record.nonce + NONCE_BYTES), BOX_BYTES);
     }
     *out = record;

@@ -48,7 +48,7 @@ enum ww_err ww_secret_new(size_t len, struct ww_secret **out, struct ww_error *e
 void ww_secret_free(struct ww_secret *secret)
 {
     if (secret) {
-        sodium_free(secret->bytes);     /* wipes, also memory without access */
+        sodium_free(secret->bytes); /* wipes, also memory without access */
         pthread_mutex_destroy(&secret->lock);
         ww_free(secret);
     }

@@ -8,10 +8,10 @@
 #include <stdint.h>
 
 #include "weightward/error.h"
-#include "weightward/key.h"         /* struct ww_secret is public but opaque */
+#include "weightward/key.h" /* struct ww_secret is public but opaque */
 
-enum ww_err ww_secret_new(size_t len, struct ww_secret **out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_secret_new(size_t len, struct ww_secret **out,
+                          struct ww_error *err) WW_MUST_USE;
 size_t ww_secret_len(const struct ww_secret *secret);
 /** Make readable/writable until ww_secret_close; nests. */
 uint8_t *ww_secret_open(struct ww_secret *secret);

@@ -74,7 +74,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_signkey_is_encrypted(const char *path, bool *encrypted, struct ww_error *err)
+enum ww_err ww_signkey_is_encrypted(const char *path, bool *encrypted,
+                                    struct ww_error *err)
 {
     struct ww_secret *pem = NULL;
     enum ww_err rc = WW_OK;
@@ -158,11 +159,11 @@ enum ww_err ww_signkey_sign(struct ww_signkey *key, const void *message, size_t 
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     size_t sig_len = 0;
-    uint8_t bytes[160];     /* P-521 needs 139 */
+    uint8_t bytes[160]; /* P-521 needs 139 */
     enum ww_err rc = WW_OK;
 
-    if (!ctx || EVP_DigestSignInit_ex(ctx, NULL, key->curve->digest, NULL, NULL, key->pkey,
-                                      NULL) != 1) {
+    if (!ctx || EVP_DigestSignInit_ex(ctx, NULL, key->curve->digest, NULL, NULL,
+                                      key->pkey, NULL) != 1) {
         rc = ww_ossl_fail(err, WW_E_CRYPTO, "signing could not be started");
         goto out;
     }

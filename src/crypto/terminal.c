@@ -40,7 +40,7 @@ static enum ww_err ask(int tty, const char *prompt, const char *suffix,
     }
     rc = ww_passphrase_read_line(tty, CTRL_C, out, err);
     if (say(tty, "\n", NULL) != WW_OK) {
-        return rc;      /* only the line break is missing */
+        return rc; /* only the line break is missing */
     }
     return rc;
 }
@@ -95,8 +95,9 @@ enum ww_err ww_passphrase_from_terminal(const char *prompt, bool confirm,
     const int tty = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (tty < 0 || tcgetattr(tty, &normal) != 0) {
         const int e = errno;
-        rc = WW_FAIL_SYS(err, WW_E_PASSPHRASE, e,
-                         "no terminal to ask for the passphrase, give it by file or descriptor");
+        rc = WW_FAIL_SYS(
+            err, WW_E_PASSPHRASE, e,
+            "no terminal to ask for the passphrase, give it by file or descriptor");
         goto out;
     }
     rc = set_silent(tty, &normal, err);

@@ -10,15 +10,15 @@
 #include "crypto/hash.h"
 #include "util/buf.h"
 
-struct ww_pubkey;           /* ECDSA P-256, P-384 or P-521 */
+struct ww_pubkey; /* ECDSA P-256, P-384 or P-521 */
 
 /** From SPKI PEM text. WW_E_KEYFILE when malformed, WW_E_KEY on another algorithm. */
 enum ww_err ww_pubkey_from_pem(const uint8_t *pem, size_t len, struct ww_pubkey **out,
                                struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_pubkey_from_der(const uint8_t *der, size_t len, struct ww_pubkey **out,
                                struct ww_error *err) WW_MUST_USE;
-enum ww_err ww_pubkey_load(const char *path, struct ww_pubkey **out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_pubkey_load(const char *path, struct ww_pubkey **out,
+                           struct ww_error *err) WW_MUST_USE;
 void ww_pubkey_free(struct ww_pubkey *key);
 /** "P-256", "P-384" or "P-521". */
 const char *ww_pubkey_curve(const struct ww_pubkey *key);
@@ -26,19 +26,20 @@ const char *ww_pubkey_curve(const struct ww_pubkey *key);
 enum ww_err ww_pubkey_pem(const struct ww_pubkey *key, struct ww_buf *out,
                           struct ww_error *err) WW_MUST_USE;
 /** OMS key hint: lower-case hex SHA-256 of that PEM text. */
-enum ww_err ww_pubkey_hint(const struct ww_pubkey *key,
-                           char out[2 * WW_SHA256_BYTES + 1], struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_pubkey_hint(const struct ww_pubkey *key, char out[2 * WW_SHA256_BYTES + 1],
+                           struct ww_error *err) WW_MUST_USE;
 /** DER ECDSA signature over message, hashed with SHA-256/384/512 by curve. WW_E_SIGNATURE
  *  when it does not verify (also for trailing bytes). */
 enum ww_err ww_pubkey_verify(const struct ww_pubkey *key, const void *message, size_t len,
-                             const uint8_t *sig, size_t sig_len, struct ww_error *err)
-    WW_MUST_USE;
+                             const uint8_t *sig, size_t sig_len,
+                             struct ww_error *err) WW_MUST_USE;
 /** As above, always SHA-256: what OMS releases before 1.0 signed. */
 enum ww_err ww_pubkey_verify_sha256(const struct ww_pubkey *key, const void *message,
                                     size_t len, const uint8_t *sig, size_t sig_len,
                                     struct ww_error *err) WW_MUST_USE;
 
-/** A set of certificates, leaf first (from a bundle) or trust anchors (from PEM files). */
+/** A set of certificates, leaf first (from a bundle) or trust anchors (from PEM files).
+ */
 struct ww_certs;
 enum ww_err ww_certs_new(struct ww_certs **out, struct ww_error *err) WW_MUST_USE;
 void ww_certs_free(struct ww_certs *certs);

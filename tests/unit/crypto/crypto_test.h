@@ -39,7 +39,8 @@ static inline const char *at(const char *dir, const char *name)
     return path;
 }
 
-static inline void write_file(const char *path, const void *bytes, size_t len, mode_t mode)
+static inline void write_file(const char *path, const void *bytes, size_t len,
+                              mode_t mode)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);

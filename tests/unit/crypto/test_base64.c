@@ -7,8 +7,13 @@ static const struct {
     const char *plain;
     const char *text;
 } rfc4648[] = {
-    {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
-    {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"},
+    {"", ""},
+    {"f", "Zg=="},
+    {"fo", "Zm8="},
+    {"foo", "Zm9v"},
+    {"foob", "Zm9vYg=="},
+    {"fooba", "Zm9vYmE="},
+    {"foobar", "Zm9vYmFy"},
 };
 
 static void both_ways_match_rfc4648(void **state)
@@ -57,9 +62,10 @@ static void every_length_comes_back(void **state)
 static void decode_refuses_what_is_not_canonical(void **state)
 {
     static const char *const bad[] = {
-        "Z", "Zg", "Zg=", "Zg===", "====", "=g==", "Z===", "Zg==Zg==", "Zg= =", "Zm9v\n",
-        "Zm9\n", " Zm9", "Zm9-", "Zm9_", "Zh==", "Zm9=", "Zg==\n\n\n\n", "Zm9v====", "Zm\t8",
-        "Zm8=Zm8=", "Zm9\x80", "Z=9v", "Zm=v", "=m9v",
+        "Z",     "Zg",       "Zg=",     "Zg===",  "====",         "=g==",
+        "Z===",  "Zg==Zg==", "Zg= =",   "Zm9v\n", "Zm9\n",        " Zm9",
+        "Zm9-",  "Zm9_",     "Zh==",    "Zm9=",   "Zg==\n\n\n\n", "Zm9v====",
+        "Zm\t8", "Zm8=Zm8=", "Zm9\x80", "Z=9v",   "Zm=v",         "=m9v",
     };
     struct ww_error err = {0};
     (void)state;

@@ -8,7 +8,8 @@
 #define YEAR_2026 1767225600
 #define YEAR_2100 4102444800
 
-static struct ww_certs *load_pem(const char *name, const char *ending, struct ww_certs *into)
+static struct ww_certs *load_pem(const char *name, const char *ending,
+                                 struct ww_certs *into)
 {
     struct ww_error err = {0};
     char path[512];
@@ -98,7 +99,8 @@ static void chains_give_the_expected_answer(void **state)
         struct ww_pubkey *key = NULL;
         struct ww_buf subject;
         ww_buf_init(&subject, 1000);
-        enum ww_err rc = ww_certs_verify(chain, anchors, cases[i].at_unix, &key, &subject, &err);
+        enum ww_err rc =
+            ww_certs_verify(chain, anchors, cases[i].at_unix, &key, &subject, &err);
         if (rc != cases[i].want) {
             fail_msg("%s (case %zu): %s %s", cases[i].name, i, ww_err_name(rc), err.text);
         }
@@ -171,7 +173,8 @@ static void empty_chain_or_anchors_trust_nothing(void **state)
     OK(ww_certs_new(&middle, &err));
     der_of("own-control.chain.pem", 1, &der);
     OK(ww_certs_add_der(middle, der.data, der.len, &err));
-    FAILS(ww_certs_verify(chain, middle, YEAR_2026, &key, &subject, &err), WW_E_UNTRUSTED);
+    FAILS(ww_certs_verify(chain, middle, YEAR_2026, &key, &subject, &err),
+          WW_E_UNTRUSTED);
     assert_null(key);
     ww_buf_release(&der);
     ww_buf_release(&subject);
@@ -218,7 +221,9 @@ static void der_chain_is_read_strictly(void **state)
 static void pem_files_without_certificates_are_refused(void **state)
 {
     static const char *const bad[] = {
-        "", "hello\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        "",
+        "hello\n",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         "-----BEGIN CERTIFICATE-----\nMIIB\n",
         "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
     };

@@ -12,9 +12,9 @@ static void is_hex(const uint8_t *bytes, size_t len, const char *want)
     assert_string_equal(hex, want);
 }
 
-static void check(const uint8_t *ikm, size_t ikm_len, const uint8_t *salt, size_t salt_len,
-                  const uint8_t *info, size_t info_len, const char *prk_hex,
-                  const char *okm_hex)
+static void check(const uint8_t *ikm, size_t ikm_len, const uint8_t *salt,
+                  size_t salt_len, const uint8_t *info, size_t info_len,
+                  const char *prk_hex, const char *okm_hex)
 {
     struct ww_error err = {0};
     struct ww_secret *secret = secret_of(ikm, ikm_len);
@@ -49,7 +49,8 @@ static void hkdf_matches_rfc5869_case_1(void **state)
     count_up(info, sizeof(info), 0xf0);
     check(ikm, 22, salt, 13, info, 10,
           "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
-          "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865");
+          "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887"
+          "185865");
 }
 
 static void hkdf_matches_rfc5869_case_2(void **state)
@@ -75,7 +76,8 @@ static void hkdf_matches_rfc5869_case_3(void **state)
     memset(ikm, 0x0b, sizeof(ikm));
     check(ikm, 22, NULL, 0, NULL, 0,
           "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04",
-          "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8");
+          "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b6"
+          "1a96c8");
 }
 
 static void expand_ends_at_255_blocks(void **state)

@@ -91,7 +91,8 @@ static void digest_knows_both_algorithms(void **state)
 
 static void digest_refuses_other_names(void **state)
 {
-    static const char *const names[] = {"blake3", "SHA256", "sha2-256", "", "sha512", "md5"};
+    static const char *const names[] = {"blake3", "SHA256", "sha2-256",
+                                        "",       "sha512", "md5"};
     struct ww_error err = {0};
     (void)state;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {

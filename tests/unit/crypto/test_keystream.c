@@ -27,7 +27,7 @@ static struct ww_keystream *stream_of(const char *info)
     struct ww_secret *prk = test_prk();
     struct ww_keystream *ks = NULL;
     OK(ww_keystream_new(prk, info, strlen(info), &ks, &err));
-    ww_secret_free(prk);    /* the stream keeps nothing of it */
+    ww_secret_free(prk); /* the stream keeps nothing of it */
     return ks;
 }
 

@@ -17,8 +17,11 @@ static void file_gives_its_first_line(void **state)
         const char *content;
         const char *want;
     } cases[] = {
-        {"hunter2", "hunter2"}, {"hunter2\n", "hunter2"}, {"two\nlines\n", "two"},
-        {" blanks stay \n", " blanks stay "}, {"p\xc3\xa4ss\r\n", "p\xc3\xa4ss\r"},
+        {"hunter2", "hunter2"},
+        {"hunter2\n", "hunter2"},
+        {"two\nlines\n", "two"},
+        {" blanks stay \n", " blanks stay "},
+        {"p\xc3\xa4ss\r\n", "p\xc3\xa4ss\r"},
     };
     struct ww_error err = {0};
     char *dir = ww_test_mkdir();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The worked vector is a test key's; it was checked with openssl and model-signing 1.1.1. */
+/* The worked vector is a test key's; it was checked with openssl and model-signing 1.1.1.
+ */
 #include "crypto_test.h"
 
 #include "crypto/base64.h"
@@ -77,12 +78,14 @@ static void a_flipped_bit_anywhere_is_refused(void **state)
     signature_bytes(&sig);
     for (size_t i = 0; i < 8 * sig.len; i++) {
         sig.data[i / 8] ^= (uint8_t)(1 << i % 8);
-        FAILS(ww_pubkey_verify(key, message, 700, sig.data, sig.len, &err), WW_E_SIGNATURE);
+        FAILS(ww_pubkey_verify(key, message, 700, sig.data, sig.len, &err),
+              WW_E_SIGNATURE);
         sig.data[i / 8] ^= (uint8_t)(1 << i % 8);
     }
     for (size_t i = 0; i < 700; i += 23) {
         message[i] ^= 1;
-        FAILS(ww_pubkey_verify(key, message, 700, sig.data, sig.len, &err), WW_E_SIGNATURE);
+        FAILS(ww_pubkey_verify(key, message, 700, sig.data, sig.len, &err),
+              WW_E_SIGNATURE);
         message[i] ^= 1;
     }
     FAILS(ww_pubkey_verify(key, message, 699, sig.data, sig.len, &err), WW_E_SIGNATURE);
@@ -100,26 +103,32 @@ static void only_the_one_der_form_is_a_signature(void **state)
     (void)state;
     signature_bytes(&sig);
     for (size_t len = 0; len < sig.len; len++) {
-        FAILS(ww_pubkey_verify(key, demo_message, 700, sig.data, len, &err), WW_E_SIGNATURE);
+        FAILS(ww_pubkey_verify(key, demo_message, 700, sig.data, len, &err),
+              WW_E_SIGNATURE);
     }
     memset(other, 0, sizeof(other));
     memcpy(other, sig.data, sig.len);
-    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sig.len + 1, &err), WW_E_SIGNATURE);
-    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sizeof(other), &err), WW_E_SIGNATURE);
+    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sig.len + 1, &err),
+          WW_E_SIGNATURE);
+    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sizeof(other), &err),
+          WW_E_SIGNATURE);
     /* The same sequence with its length in the long form: valid BER, not DER. */
     other[0] = 0x30;
     other[1] = 0x81;
     memcpy(other + 2, sig.data + 1, sig.len - 1);
-    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sig.len + 1, &err), WW_E_SIGNATURE);
+    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sig.len + 1, &err),
+          WW_E_SIGNATURE);
     /* r with a leading zero too many. */
     memcpy(other, sig.data, 3);
     other[1]++;
     other[3] = (uint8_t)(sig.data[3] + 1);
     other[4] = 0;
     memcpy(other + 5, sig.data + 4, sig.len - 4);
-    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sig.len + 1, &err), WW_E_SIGNATURE);
+    FAILS(ww_pubkey_verify(key, demo_message, 700, other, sig.len + 1, &err),
+          WW_E_SIGNATURE);
     /* Raw r and s. */
-    FAILS(ww_pubkey_verify(key, demo_message, 700, sig.data + 4, 64, &err), WW_E_SIGNATURE);
+    FAILS(ww_pubkey_verify(key, demo_message, 700, sig.data + 4, 64, &err),
+          WW_E_SIGNATURE);
     ww_buf_release(&sig);
     ww_pubkey_free(key);
 }
@@ -143,7 +152,7 @@ static void der_keys_are_read_strictly(void **state)
     }
     OK(ww_buf_add(&der, "\0", 1, &err));
     FAILS(ww_pubkey_from_der(der.data, der.len, &key, &err), WW_E_KEYFILE);
-    der.data[60] ^= 1;      /* not on the curve */
+    der.data[60] ^= 1; /* not on the curve */
     FAILS(ww_pubkey_from_der(der.data, der.len - 1, &key, &err), WW_E_KEYFILE);
     assert_null(key);
     ww_buf_release(&der);
@@ -153,22 +162,26 @@ static void der_keys_are_read_strictly(void **state)
 static const struct {
     const char *command;
     enum ww_err want;
-    const char *word;       /* in the error text */
+    const char *word; /* in the error text */
 } foreign[] = {
     {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 | "
-     "openssl pkey -pubout -out k.pub", WW_E_KEY, "secp256k1"},
+     "openssl pkey -pubout -out k.pub",
+     WW_E_KEY, "secp256k1"},
     {"openssl genpkey -algorithm ED25519 | openssl pkey -pubout -out k.pub", WW_E_KEY,
      "ED25519"},
     {"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 | "
-     "openssl pkey -pubout -out k.pub", WW_E_KEY, "RSA"},
+     "openssl pkey -pubout -out k.pub",
+     WW_E_KEY, "RSA"},
     {"openssl genpkey -algorithm X25519 | openssl pkey -pubout -out k.pub", WW_E_KEY,
      "X25519"},
     {"openssl ecparam -genkey -name prime256v1 -param_enc explicit | "
-     "openssl ec -pubout -param_enc explicit -out k.pub", WW_E_KEY, "parameters"},
+     "openssl ec -pubout -param_enc explicit -out k.pub",
+     WW_E_KEY, "parameters"},
     {"openssl ecparam -genkey -name prime256v1 | "
-     "openssl ec -pubout -conv_form compressed -out k.pub", WW_E_KEY, "compressed"},
-    {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pub", WW_E_KEY,
-     "private"},
+     "openssl ec -pubout -conv_form compressed -out k.pub",
+     WW_E_KEY, "compressed"},
+    {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.pub",
+     WW_E_KEY, "private"},
     {"echo nothing > k.pub", WW_E_KEYFILE, "no public key"},
     {": > k.pub", WW_E_KEYFILE, "no public key"},
     {"head -c 70000 /dev/zero > k.pub", WW_E_LIMIT, "k.pub"},

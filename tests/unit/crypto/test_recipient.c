@@ -6,17 +6,17 @@
 static const struct ww_argon2_cost cheap = {1, 8};
 
 /* Secret and public key of Alice in RFC 7748 section 6.1. */
-static const uint8_t alice_secret[32] = {
-    0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2, 0x66,
-    0x45, 0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5, 0x1d, 0xb9,
-    0x2c, 0x2a};
-static const uint8_t alice_public[32] = {
-    0x85, 0x20, 0xf0, 0x09, 0x89, 0x30, 0xa7, 0x54, 0x74, 0x8b, 0x7d, 0xdc, 0xb4, 0x3e, 0xf7,
-    0x5a, 0x0d, 0xbf, 0x3a, 0x0d, 0x26, 0x38, 0x1a, 0xf4, 0xeb, 0xa4, 0xa9, 0x8e, 0xaa, 0x9b,
-    0x4e, 0x6a};
+static const uint8_t alice_secret[32] = {0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d,
+                                         0x3c, 0x16, 0xc1, 0x72, 0x51, 0xb2, 0x66, 0x45,
+                                         0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0, 0x99, 0x2a,
+                                         0xb1, 0x77, 0xfb, 0xa5, 0x1d, 0xb9, 0x2c, 0x2a};
+static const uint8_t alice_public[32] = {0x85, 0x20, 0xf0, 0x09, 0x89, 0x30, 0xa7, 0x54,
+                                         0x74, 0x8b, 0x7d, 0xdc, 0xb4, 0x3e, 0xf7, 0x5a,
+                                         0x0d, 0xbf, 0x3a, 0x0d, 0x26, 0x38, 0x1a, 0xf4,
+                                         0xeb, 0xa4, 0xa9, 0x8e, 0xaa, 0x9b, 0x4e, 0x6a};
 /* hashlib.sha256(b"weightward/recipient-id/v1\0" + alice_public)[:16] */
 #define ALICE_ID "4f60b476db4c8cde570f7aa99f2e8187"
-#define ALICE_LINE \
+#define ALICE_LINE                                                                       \
     "weightward-recipient 1 hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo= " ALICE_ID
 
 static void public_half_and_line_match_rfc7748(void **state)
@@ -30,7 +30,8 @@ static void public_half_and_line_match_rfc7748(void **state)
     OK(ww_recipient_parse((const uint8_t *)ALICE_LINE, strlen(ALICE_LINE), key, &err));
     assert_memory_equal(key, alice_public, 32);
     memset(key, 0, sizeof(key));
-    OK(ww_recipient_parse((const uint8_t *)ALICE_LINE "\n", strlen(ALICE_LINE) + 1, key, &err));
+    OK(ww_recipient_parse((const uint8_t *)ALICE_LINE "\n", strlen(ALICE_LINE) + 1, key,
+                          &err));
     assert_memory_equal(key, alice_public, 32);
 }
 
@@ -40,10 +41,15 @@ static void other_lines_are_refused(void **state)
         const char *text;
         enum ww_err want;
     } cases[] = {
-        {"", WW_E_KEY}, {"weightward-recipient", WW_E_KEY}, {"age1qqq", WW_E_KEY},
-        {"weightward-recipient 2 x", WW_E_VERSION}, {"weightward-recipient 1", WW_E_VERSION},
-        {"weightward-recipient 1 ", WW_E_KEYFILE}, {ALICE_LINE "\n\n", WW_E_KEYFILE},
-        {ALICE_LINE " ", WW_E_KEYFILE}, {" " ALICE_LINE, WW_E_KEY},
+        {"", WW_E_KEY},
+        {"weightward-recipient", WW_E_KEY},
+        {"age1qqq", WW_E_KEY},
+        {"weightward-recipient 2 x", WW_E_VERSION},
+        {"weightward-recipient 1", WW_E_VERSION},
+        {"weightward-recipient 1 ", WW_E_KEYFILE},
+        {ALICE_LINE "\n\n", WW_E_KEYFILE},
+        {ALICE_LINE " ", WW_E_KEYFILE},
+        {" " ALICE_LINE, WW_E_KEY},
         {"weightward-recipient 1 hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmp= " ALICE_ID,
          WW_E_KEYFILE},
         {"weightward-recipient 1 hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTm== " ALICE_ID,
@@ -53,8 +59,9 @@ static void other_lines_are_refused(void **state)
     uint8_t key[32];
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        FAILS(ww_recipient_parse((const uint8_t *)cases[i].text, strlen(cases[i].text), key,
-                                 &err), cases[i].want);
+        FAILS(ww_recipient_parse((const uint8_t *)cases[i].text, strlen(cases[i].text),
+                                 key, &err),
+              cases[i].want);
     }
 }
 
@@ -66,8 +73,8 @@ static void a_changed_letter_anywhere_is_refused(void **state)
     for (size_t i = 0; i < strlen(line); i++) {
         struct ww_error err = {0};
         line[i] ^= 1;
-        assert_int_not_equal(ww_recipient_parse((const uint8_t *)line, strlen(line), key, &err),
-                             WW_OK);
+        assert_int_not_equal(
+            ww_recipient_parse((const uint8_t *)line, strlen(line), key, &err), WW_OK);
         line[i] ^= 1;
     }
 }
@@ -93,7 +100,8 @@ static void created_pair_loads_with_its_passphrase(void **state)
     FAILS(ww_recipient_load(at(dir, "r.key"), NULL, &secret, &err), WW_E_PASSPHRASE);
     FAILS(ww_recipient_create_at(at(dir, "r"), passphrase, &cheap, &err), WW_E_EXISTS);
     assert_int_equal(chmod(at(dir, "r.key"), 0604), 0);
-    FAILS(ww_recipient_load(at(dir, "r.key"), passphrase, &secret, &err), WW_E_KEY_ACCESS);
+    FAILS(ww_recipient_load(at(dir, "r.key"), passphrase, &secret, &err),
+          WW_E_KEY_ACCESS);
     assert_null(secret);
     ww_secret_free(passphrase);
     ww_secret_free(wrong);

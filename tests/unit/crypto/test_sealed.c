@@ -43,10 +43,11 @@ static int drop_fixture(void **state)
     return 0;
 }
 
-static struct ww_record_plan plan_for(const struct fixture *f, enum ww_key_sealing sealing)
+static struct ww_record_plan plan_for(const struct fixture *f,
+                                      enum ww_key_sealing sealing)
 {
-    struct ww_record_plan plan = {.kind = WW_RECORD_LOCK, .created_unix = 1700000000,
-                                  .cost = cheap};
+    struct ww_record_plan plan = {
+        .kind = WW_RECORD_LOCK, .created_unix = 1700000000, .cost = cheap};
     memset(plan.id, 0x5a, sizeof(plan.id));
     plan.passphrase = sealing == WW_SEALED_PASSPHRASE ? f->passphrase : NULL;
     plan.recipients = (const uint8_t(*)[32])f->public_keys;
@@ -98,7 +99,8 @@ static const enum ww_key_sealing sealings[] = {WW_SEALED_NONE, WW_SEALED_PASSPHR
 static void every_sealing_makes_a_round_trip(void **state)
 {
     const struct fixture *f = *state;
-    static const size_t sizes[] = {54 + 8 + 32 + 140, 54 + 8 + 96 + 140, 54 + 2 * 136 + 140};
+    static const size_t sizes[] = {54 + 8 + 32 + 140, 54 + 8 + 96 + 140,
+                                   54 + 2 * 136 + 140};
     for (unsigned i = 0; i < 3; i++) {
         struct ww_error err = {0};
         struct ww_record record;
@@ -191,8 +193,9 @@ static enum ww_err altered_class(enum ww_key_sealing sealing, size_t byte)
         const bool fixed = byte >= AT_CREATED && byte < AT_N_STANZAS;
         const bool in_body = byte >= body && byte < body + PASS_BYTES;
         /* One more pass is another key; 256 times the passes or 16 GiB are refused. */
-        const bool too_much = (byte > body + PASS_AT_PASSES && byte < body + PASS_AT_MEMORY) ||
-                              byte == body + PASS_AT_MEMORY + 3;
+        const bool too_much =
+            (byte > body + PASS_AT_PASSES && byte < body + PASS_AT_MEMORY) ||
+            byte == body + PASS_AT_MEMORY + 3;
         return (fixed || in_body) && !too_much ? WW_E_PASSPHRASE : WW_E_KEYFILE;
     }
     if (sealing == WW_SEALED_RECIPIENTS && byte >= body && byte < body + RCPT_AT_BOX) {
@@ -216,7 +219,8 @@ static void alteration_at_every_byte_is_caught(void **state)
             fix_checksum(bytes, len);
             enum ww_err rc = parse_and_open(bytes, len, &key, &out, &err);
             if (rc != altered_class(sealings[i], byte)) {
-                fail_msg("sealing %u byte %zu: %s %s", i, byte, ww_err_name(rc), err.text);
+                fail_msg("sealing %u byte %zu: %s %s", i, byte, ww_err_name(rc),
+                         err.text);
             }
             assert_null(out);
             bytes[byte] ^= 2;
@@ -235,7 +239,7 @@ static void other_lengths_are_damage(void **state)
         uint8_t *bytes = made(f, sealings[i], &full);
         uint8_t longer[700] = {0};
         for (size_t len = 0; len < full; len++) {
-            uint8_t *cut = malloc(len ? len : 1);   /* its own block, so that ASan sees */
+            uint8_t *cut = malloc(len ? len : 1); /* its own block, so that ASan sees */
             memcpy(cut, bytes, len);
             FAILS(ww_record_parse(cut, len, &record, &err), WW_E_KEYFILE);
             if (len >= 54 + 32) {
@@ -305,8 +309,8 @@ static void a_stanza_does_not_fit_another_record(void **state)
 
 static void cost_beyond_the_caps_is_refused_unread(void **state)
 {
-    static const uint32_t bad[][2] = {{0, 8}, {11, 8}, {1, 7}, {1, 0}, {1, 1048577},
-                                      {UINT32_MAX, UINT32_MAX}};
+    static const uint32_t bad[][2] = {{0, 8}, {11, 8},      {1, 7},
+                                      {1, 0}, {1, 1048577}, {UINT32_MAX, UINT32_MAX}};
     const struct fixture *f = *state;
     size_t len = 0;
     uint8_t *bytes = made(f, WW_SEALED_PASSPHRASE, &len);

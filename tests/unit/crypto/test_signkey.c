@@ -122,23 +122,26 @@ static const struct {
     const char *command;
     const char *passphrase;
     enum ww_err want;
-    const char *word;       /* curve, or in the error text */
+    const char *word; /* curve, or in the error text */
 } foreign[] = {
-    {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.key", NULL, WW_OK,
-     "P-256"},
+    {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out k.key", NULL,
+     WW_OK, "P-256"},
     {"openssl ecparam -genkey -name secp384r1 -out k.key", NULL, WW_OK, "P-384"},
     {"openssl ecparam -genkey -noout -name secp521r1 -out k.key", NULL, WW_OK, "P-521"},
     {"openssl ecparam -genkey -name prime256v1 | openssl pkcs8 -topk8 -scrypt "
-     "-passout pass:abc -out k.key", "abc", WW_OK, "P-256"},
+     "-passout pass:abc -out k.key",
+     "abc", WW_OK, "P-256"},
     {"openssl ecparam -genkey -name prime256v1 | openssl pkcs8 -topk8 -v2 aes-128-cbc "
-     "-passout pass:abc -out k.key", "abc", WW_OK, "P-256"},
+     "-passout pass:abc -out k.key",
+     "abc", WW_OK, "P-256"},
     {"openssl ecparam -genkey -name prime256v1 | openssl ec -aes128 -passout pass:abc "
-     "-out k.key", "abc", WW_E_KEY, "topk8"},
-    {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out k.key", NULL,
-     WW_E_KEY, "secp256k1"},
+     "-out k.key",
+     "abc", WW_E_KEY, "topk8"},
+    {"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out k.key",
+     NULL, WW_E_KEY, "secp256k1"},
     {"openssl genpkey -algorithm ED25519 -out k.key", NULL, WW_E_KEY, "ED25519"},
-    {"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out k.key", NULL, WW_E_KEY,
-     "RSA"},
+    {"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out k.key", NULL,
+     WW_E_KEY, "RSA"},
     {"openssl genrsa -traditional -out k.key 2048", NULL, WW_E_KEY, "RSA"},
     {"openssl ecparam -genkey -name prime256v1 -param_enc explicit -out k.key", NULL,
      WW_E_KEY, "parameters"},
@@ -184,18 +187,25 @@ static void the_openssl_program_reads_our_keys(void **state)
     ww_buf_init(&sig, 200);
     OK(ww_signkey_create(at(dir, "k"), WW_CURVE_P384, passphrase, &err));
     OK(ww_signkey_create(at(dir, "plain"), WW_CURVE_P521, NULL, &err));
-    assert_int_equal(shell_in(dir, "openssl pkey -in k.key -passin pass:abc -pubout -out o.pub "
-                                   "&& cmp o.pub k.pub"), 0);
-    assert_int_not_equal(shell_in(dir, "openssl pkey -in k.key -passin pass:abd -noout"), 0);
+    assert_int_equal(
+        shell_in(dir, "openssl pkey -in k.key -passin pass:abc -pubout -out o.pub "
+                      "&& cmp o.pub k.pub"),
+        0);
+    assert_int_not_equal(shell_in(dir, "openssl pkey -in k.key -passin pass:abd -noout"),
+                         0);
     assert_int_equal(shell_in(dir, "openssl pkey -in plain.key -pubout -out o.pub && "
-                                   "cmp o.pub plain.pub"), 0);
+                                   "cmp o.pub plain.pub"),
+                     0);
     assert_int_equal(shell_in(dir, "openssl asn1parse -in k.key | grep -q scrypt && "
-                                   "openssl asn1parse -in k.key | grep -q aes-256-cbc"), 0);
+                                   "openssl asn1parse -in k.key | grep -q aes-256-cbc"),
+                     0);
     OK(ww_signkey_load(at(dir, "k.key"), passphrase, &key, &err));
     OK(ww_signkey_sign(key, "message", 7, &sig, &err));
     write_file(at(dir, "sig"), sig.data, sig.len, 0600);
-    assert_int_equal(shell_in(dir, "printf message > m && openssl dgst -sha384 -verify k.pub "
-                                   "-signature sig m"), 0);
+    assert_int_equal(shell_in(dir,
+                              "printf message > m && openssl dgst -sha384 -verify k.pub "
+                              "-signature sig m"),
+                     0);
     ww_buf_release(&sig);
     ww_signkey_free(key);
     ww_secret_free(passphrase);
