@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Bad model folders: one clear sentence, the right status, nothing written.
+bats_require_minimum_version 1.5.0
 load helper
 
 lock_refused() {

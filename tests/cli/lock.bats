@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
 load helper
 
 @test "lock and unlock give every byte back" {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
 load helper
 
 signed_model() {
@@ -110,13 +111,13 @@ PY
     "$WW" key new lock --out sealed --passphrase-file pass 2>stderr
     strace -f -e trace=execve,write -s 4096 "$WW" lock model out --key sealed \
         --passphrase-file pass 2>trace >/dev/null || skip "strace is not installed"
-    ! grep -q special trace
-    ! grep -rq special out stderr
+    run ! grep -q special trace
+    run ! grep -rq special out stderr
 }
 
 @test "weightward-verify holds no secret-key code, no network, no BLAS" {
     nm -u "$VERIFY" >undefined 2>/dev/null || nm -D "$VERIFY" >undefined
-    ! grep -E 'PrivateKey|EVP_DigestSign|EVP_PKEY_sign|EVP_PKEY_keygen|crypto_pwhash|crypto_secretbox|crypto_aead|crypto_box|sodium_malloc|socket|connect|getaddrinfo|cblas|LAPACK|dgemm' undefined
+    run ! grep -E 'PrivateKey|EVP_DigestSign|EVP_PKEY_sign|EVP_PKEY_keygen|crypto_pwhash|crypto_secretbox|crypto_aead|crypto_box|sodium_malloc|socket|connect|getaddrinfo|cblas|LAPACK|dgemm' undefined
     nm "$VERIFY" >defined
-    ! grep -E 'ww_(signkey|lockkey|recipient|lock_folder|unlock_folder|secret_open|sealed)' defined
+    run ! grep -E 'ww_(signkey|lockkey|recipient|lock_folder|unlock_folder|secret_open|sealed)' defined
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
 load helper
 
 @test "help goes to stdout, usage errors to stderr with status 2" {
