@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The threads. Workers compute, one per processor; readers and writers only wait for the
+ * disk, several at once so that it always has something to do. Workers take what frees
+ * buffers first: digests of finished bytes before new tiles.
+ */
+#include <errno.h>
+#include <stddef.h>
+
+#include "stream/engine.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+void ww_engine_fail(struct ww_engine *e, enum ww_err code, const struct ww_error *err)
+{
+    pthread_mutex_lock(&e->lock);
+    if (!e->failed) {
+        e->failed = code;
+        e->error = *err;
+    }
+    e->stop = true;
+    pthread_cond_broadcast(&e->work);
+    pthread_cond_broadcast(&e->read);
+    pthread_cond_broadcast(&e->write);
+    pthread_cond_broadcast(&e->main);
+    pthread_mutex_unlock(&e->lock);
+}
+
+/* Each do_x takes one unit of its kind; false when there is none. The lock is held on
+ * entry and exit, and released in between. */
+static bool do_hash(struct ww_engine *e)
+{
+    struct ww_file *file = ww_list_pop(&e->hashes);
+    if (!file) {
+        return false;
+    }
+    struct ww_job *job = ww_list_first(&file->to_hash);
+    pthread_mutex_unlock(&e->lock);
+    ww_work_hash(e, file, job);
+    pthread_mutex_lock(&e->lock);
+    ww_flow_hashed(e, file, job);
+    return true;
+}
+
+static bool do_leaf(struct ww_engine *e, struct ww_worker *w)
+{
+    struct ww_job *job = ww_list_first(&e->leaves);
+    if (!job) {
+        return false;
+    }
+    while (job->parts[job->leaf_part].next_leaf == job->parts[job->leaf_part].end_leaf) {
+        job->leaf_part++;
+    }
+    struct ww_part *part = &job->parts[job->leaf_part];
+    uint64_t leaf = part->next_leaf++;
+    size_t rest = job->leaf_part;
+    while (rest < job->n_parts && job->parts[rest].next_leaf == job->parts[rest].end_leaf) {
+        rest++;
+    }
+    if (rest == job->n_parts) {
+        ww_list_remove(&job->leaf_node);
+    }
+    job->leaf_part = rest;
+    pthread_mutex_unlock(&e->lock);
+    ww_work_leaf(w, e, job, part, leaf);
+    pthread_mutex_lock(&e->lock);
+    ww_flow_leaf_done(e, job, part->live);
+    return true;
+}
+
+static bool do_feed(struct ww_engine *e)
+{
+    struct ww_feed *feed = ww_list_pop(&e->feeding);
+    if (!feed) {
+        return false;
+    }
+    struct ww_load *load = ww_list_first(&feed->line);
+    pthread_mutex_unlock(&e->lock);
+    ww_work_feed(feed, load);
+    pthread_mutex_lock(&e->lock);
+    ww_flow_fed(e, feed, load);
+    return true;
+}
+
+static bool do_tile(struct ww_engine *e, struct ww_worker *w, enum ww_err *rc,
+                    struct ww_error *err)
+{
+    struct ww_job *job = ww_list_first(&e->tiles);
+    if (!job) {
+        return false;
+    }
+    while (job->parts[job->tile_part].next_tile == job->parts[job->tile_part].end_tile) {
+        job->tile_part++;
+    }
+    struct ww_part *part = &job->parts[job->tile_part];
+    uint64_t tile = part->next_tile++;
+    size_t rest = job->tile_part;
+    while (rest < job->n_parts && job->parts[rest].next_tile == job->parts[rest].end_tile) {
+        rest++;
+    }
+    if (rest == job->n_parts) {
+        ww_list_remove(&job->stage_node);
+    }
+    job->tile_part = rest;
+    pthread_mutex_unlock(&e->lock);
+    *rc = ww_work_tile(w, job, part, tile, err);
+    pthread_mutex_lock(&e->lock);
+    if (!*rc) {
+        ww_flow_tile_done(e, job, part->live);
+    }
+    return true;
+}
+
+static void *work_loop(void *argument)
+{
+    struct ww_engine *e = argument;
+    struct ww_worker w = {0};
+    struct ww_error err = {0};
+    enum ww_err rc = ww_worker_init(&w, &err);
+
+    pthread_mutex_lock(&e->lock);
+    while (!rc && !e->stop) {
+        if (!do_hash(e) && !do_leaf(e, &w) && !do_feed(e) && !do_tile(e, &w, &rc, &err)) {
+            pthread_cond_wait(&e->work, &e->lock);
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (rc) {
+        ww_engine_fail(e, rc, &err);
+    }
+    ww_worker_release(&w);
+    return NULL;
+}
+
+/* The next range of the first load; the load leaves the queue with its last one. */
+static struct ww_load *next_read(struct ww_engine *e, uint64_t *at, uint64_t *n)
+{
+    struct ww_load *load = ww_list_first(&e->reads);
+    if (!load) {
+        return NULL;
+    }
+    uint64_t room = ww_load_room(load);
+    *at = load->read_at;
+    *n = load->rows ? room : ww_min_u64(WW_READ_STEP, room - *at);
+    load->read_at += *n;
+    load->reading++;
+    if (load->read_at >= room) {
+        ww_list_remove(&load->read_node);
+    }
+    return load;
+}
+
+static void *read_loop(void *argument)
+{
+    struct ww_engine *e = argument;
+    struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
+
+    pthread_mutex_lock(&e->lock);
+    while (!rc && !e->stop) {
+        uint64_t at = 0;
+        uint64_t n = 0;
+        struct ww_load *load = next_read(e, &at, &n);
+        if (!load) {
+            pthread_cond_wait(&e->read, &e->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&e->lock);
+        rc = ww_work_read(e, load, at, n, &err);
+        pthread_mutex_lock(&e->lock);
+        load->reading--;
+        if (!rc && load->reading == 0 && load->read_at >= ww_load_room(load)) {
+            ww_flow_load_read(e, load);
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (rc) {
+        ww_engine_fail(e, rc, &err);
+    }
+    return NULL;
+}
+
+static bool do_finish(struct ww_engine *e, enum ww_err *rc, struct ww_error *err)
+{
+    struct ww_file *file = ww_list_pop(&e->finishes);
+    if (!file) {
+        return false;
+    }
+    pthread_mutex_unlock(&e->lock);
+    *rc = e->out ? ww_sink_finish(&file->sink, e->plan->outputs[file->output].size_bytes,
+                                  err)
+                 : WW_OK;
+    pthread_mutex_lock(&e->lock);
+    ww_flow_finished(e, file);
+    return true;
+}
+
+static bool do_write(struct ww_engine *e, uint8_t *scratch, enum ww_err *rc,
+                     struct ww_error *err)
+{
+    struct ww_job *job = ww_list_pop(&e->writes);
+    if (!job) {
+        return false;
+    }
+    struct ww_file *file = &e->files[job->output];
+    uint64_t begin = job->file_offset - job->file_offset % WW_IO_PAGE;
+    uint64_t end = job->file_offset + job->n_bytes;
+    uint64_t n = job->last ? ww_job_room(job) : end - end % WW_IO_PAGE - begin;
+    bool kept = false;
+    pthread_mutex_unlock(&e->lock);
+    if (n > 0) {
+        *rc = ww_sink_write(&file->sink, job->buf, n, begin, scratch, &kept, err);
+    }
+    pthread_mutex_lock(&e->lock);
+    if (!*rc) {
+        uint64_t size = e->plan->outputs[job->output].size_bytes;
+        uint64_t *count = kept ? &e->report.bytes_kept : &e->report.bytes_written;
+        *count += ww_min_u64(n, size - begin);
+        ww_flow_written(e, job);
+    }
+    return true;
+}
+
+static void *write_loop(void *argument)
+{
+    struct ww_engine *e = argument;
+    struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
+    uint8_t *scratch = ww_alloc_aligned(WW_IO_PAGE, WW_SINK_SCRATCH);
+
+    if (!scratch) {
+        rc = WW_FAIL(&err, WW_E_NOMEM, "out of memory for a writer");
+    }
+    pthread_mutex_lock(&e->lock);
+    while (!rc && !e->stop) {
+        if (!do_finish(e, &rc, &err) && !do_write(e, scratch, &rc, &err)) {
+            pthread_cond_wait(&e->write, &e->lock);
+        }
+    }
+    pthread_mutex_unlock(&e->lock);
+    if (rc) {
+        ww_engine_fail(e, rc, &err);
+    }
+    ww_free(scratch);
+    return NULL;
+}
+
+enum ww_err ww_crew_start(struct ww_engine *e, struct ww_error *err)
+{
+    struct {
+        void *(*loop)(void *);
+        unsigned n;
+    } kinds[] = {
+        {read_loop, WW_READERS},
+        {write_loop, e->out ? WW_WRITERS : 1},
+        {work_loop, e->n_workers},
+    };
+
+    for (size_t k = 0; k < WW_LEN(kinds); k++) {
+        for (unsigned i = 0; i < kinds[k].n; i++) {
+            int failed = pthread_create(&e->threads[e->n_threads], NULL, kinds[k].loop, e);
+            if (failed) {
+                return WW_FAIL_SYS(err, WW_E_NOMEM, failed, "cannot start a thread");
+            }
+            e->n_threads++;
+        }
+    }
+    return WW_OK;
+}
+
+void ww_crew_join(struct ww_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->stop = true;
+    pthread_cond_broadcast(&e->work);
+    pthread_cond_broadcast(&e->read);
+    pthread_cond_broadcast(&e->write);
+    pthread_mutex_unlock(&e->lock);
+    for (unsigned i = 0; i < e->n_threads; i++) {
+        pthread_join(e->threads[i], NULL);
+    }
+    e->n_threads = 0;
+}
