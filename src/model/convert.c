@@ -10,7 +10,6 @@
  */
 #include "model/convert.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "util/fail.h"
@@ -61,6 +60,15 @@ static inline float float_of_bf16(uint16_t h)
     return float_of_bits((uint32_t)h << 16);
 }
 
+/* Both sides are always computed: a conditional with float work in one branch would stay
+ * a branch, because that work may raise a flag, and the loop around it would stay scalar.
+ */
+static inline uint32_t pick(bool first, uint32_t a, uint32_t b)
+{
+    uint32_t mask = (uint32_t)0 - (uint32_t)first;
+    return (a & mask) | (b & ~mask);
+}
+
 static inline float float_of_f16(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16;
@@ -69,19 +77,30 @@ static inline float float_of_f16(uint16_t h)
     uint32_t special = body << 13 | 0x7f800000U;
     /* A subnormal is its 10 bits times 2^-24, and that product is exact. */
     uint32_t small = bits_of_float((float)(int32_t)body * 0x1p-24F);
-    uint32_t bits = body >= 0x7c00 ? special : normal;
-    return float_of_bits(sign | (body < 0x0400 ? small : bits));
+    uint32_t bits = pick(body >= 0x7c00, special, normal);
+    return float_of_bits(sign | pick(body < 0x0400, small, bits));
 }
 
-/* Round a double to float with the last bit as sticky bit; not for NaN. */
+static inline uint64_t magnitude(double d)
+{
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof(bits));
+    return bits & 0x7fffffffffffffffU;
+}
+
+static inline bool is_nan(double d)
+{
+    return magnitude(d) > 0x7ff0000000000000U;
+}
+
+/* Round a double to float with the last bit as sticky bit; not for NaN. Magnitudes of
+ * doubles compare like their bits. */
 static inline uint32_t odd_float_bits(double d)
 {
     float f = (float)d;
-    double back = (double)f;
-    uint32_t bits = bits_of_float(f);
-    uint32_t too_far = fabs(back) > fabs(d) ? 1 : 0;
-    uint32_t inexact = back != d ? 1 : 0;
-    return (bits - too_far) | inexact;
+    uint64_t back = magnitude((double)f);
+    uint64_t from = magnitude(d);
+    return (bits_of_float(f) - (uint32_t)(back > from)) | (uint32_t)(back != from);
 }
 
 static inline uint16_t bf16_of_double(double d)
@@ -89,7 +108,7 @@ static inline uint16_t bf16_of_double(double d)
     uint32_t bits = odd_float_bits(d);
     uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
     uint32_t nan = (bits_of_float((float)d) >> 16 & 0x8000) | 0x7fc0;
-    return (uint16_t)(d == d ? rounded : nan);
+    return (uint16_t)pick(is_nan(d), nan, rounded);
 }
 
 static inline uint16_t f16_of_double(double d)
@@ -101,10 +120,9 @@ static inline uint16_t f16_of_double(double d)
     uint32_t normal = (shifted + 0xfff + (shifted >> 13 & 1)) >> 13;
     /* Adding 0.5 puts the last place at 2^-24, the grid of the subnormals. */
     uint32_t small = bits_of_float(float_of_bits(body) + 0.5F) - bits_of_float(0.5F);
-    uint32_t half = body < 113U << 23 ? small : normal;
-    half = half > 0x7c00 ? 0x7c00 : half;
-    half = d == d ? half : 0x7e00;
-    return (uint16_t)(sign | half);
+    uint32_t half = pick(body < 113U << 23, small, normal);
+    half = pick(half > 0x7c00, 0x7c00, half);
+    return (uint16_t)(sign | pick(is_nan(d), 0x7e00, half));
 }
 
 WW_CLONES static void widen_bf16(const uint8_t *src, float *dst, size_t n)

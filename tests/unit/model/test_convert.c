@@ -162,10 +162,10 @@ static void bf16_rounds_once_to_nearest_even(void **state)
 static void extremes_round_as_the_slow_routine(void **state)
 {
     (void)state;
-    static const double values[] = {DBL_MAX,      DBL_MIN,    0x1p-1074, 0x1p-149,
-                                    0x1p-150,     0x1.8p-150, FLT_MAX,   0x1.ffffffp127,
-                                    0x1p128,      0.0,        1.0,       65504,
-                                    65519.999999, 65520,      65536,     1e-300};
+    static const double values[] = {
+        DBL_MAX,         DBL_MIN,        0x1p-1074, 0x1p-149, 0x1p-150, 0x1.8p-150,
+        (double)FLT_MAX, 0x1.ffffffp127, 0x1p128,   0.0,      1.0,      65504,
+        65519.999999,    65520,          65536,     1e-300};
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
         check_round(&f16, values[i]);
         check_round(&f16, -values[i]);
@@ -200,7 +200,7 @@ static void f32_and_f64_pass_through_or_round_once(void **state)
     float wide[6];
     ww_from_double(WW_DTYPE_F32, in, narrow, 6);
     assert_true(narrow[0] == 1.0F && narrow[1] == 1.0F && narrow[2] == 1.0F + 0x1p-22F);
-    assert_true(signbit(narrow[3]) && narrow[4] == 0x1p-149F && isinf(narrow[5]));
+    assert_true(signbit(narrow[3]) && narrow[4] == 0x1p-149F && isinf((double)narrow[5]));
     ww_to_double(WW_DTYPE_F32, narrow, back, 6);
     assert_true(back[4] == 0x1p-149 && back[2] == 1.0 + 0x1p-22);
     ww_to_float(WW_DTYPE_F32, narrow, wide, 6);
