@@ -117,7 +117,7 @@ static enum ww_err add_rows(struct ww_forward *f, uint32_t tensor, const uint32_
                             uint64_t base, uint64_t step, double *x, size_t n,
                             struct ww_error *err)
 {
-    struct ww_fw_view view;
+    struct ww_fw_view view = {0};
     double *row = NULL;
     uint64_t width = f->layout->residual.width;
     enum ww_err rc = ww_fw_get(f, tensor, &view, err);

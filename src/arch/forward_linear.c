@@ -96,7 +96,7 @@ static enum ww_err rectangle_of(const struct ww_forward *f, const struct ww_line
     }
     out->base = 0;
     if (linear->expert_axis < tensor->rank) {
-        struct side slice;
+        struct side slice = {0};
         rc = side_of(f->layout, tensor, WW_NONE, linear->expert_axis, &slice, err);
         if (rc) {
             return rc;
@@ -115,7 +115,7 @@ static enum ww_err rectangle_of(const struct ww_forward *f, const struct ww_line
 enum ww_err ww_fw_linear_size(const struct ww_forward *f, const struct ww_linear *linear,
                               uint64_t *n_out, uint64_t *n_in, struct ww_error *err)
 {
-    struct rectangle r;
+    struct rectangle r = {0};
     enum ww_err rc = rectangle_of(f, linear, &r, err);
     if (rc) {
         return rc;
@@ -193,8 +193,8 @@ static void apply(const struct ww_fw_view *view, const struct rectangle *r, doub
 static enum ww_err add_bias(struct ww_forward *f, const struct ww_linear *linear, size_t n,
                             double *y, uint64_t n_out, struct ww_error *err)
 {
-    struct ww_fw_view view;
-    struct side side;
+    struct ww_fw_view view = {0};
+    struct side side = {0};
     if (linear->bias == WW_NONE) {
         return WW_OK;
     }
@@ -230,8 +230,8 @@ enum ww_err ww_fw_linear(struct ww_forward *f, const struct ww_linear *linear,
                          const double *x, size_t n, uint64_t n_in, double *y,
                          uint64_t n_out, struct ww_error *err)
 {
-    struct rectangle r;
-    struct ww_fw_view view;
+    struct rectangle r = {0};
+    struct ww_fw_view view = {0};
     double *band = NULL;
     enum ww_err rc = rectangle_of(f, linear, &r, err);
     if (rc) {

@@ -145,7 +145,7 @@ enum ww_err ww_fw_alloc(double **out, uint64_t rows, uint64_t cols, struct ww_er
 enum ww_err ww_fw_vector(struct ww_forward *f, uint32_t tensor, uint64_t n, double **out,
                          struct ww_error *err)
 {
-    struct ww_fw_view view;
+    struct ww_fw_view view = {0};
     *out = NULL;
     if (tensor == WW_NONE) {
         return WW_OK;
