@@ -109,11 +109,14 @@ static void the_same_name_with_another_shape_is_no_copy(void **state)
     char *dir = ww_test_mkdir();
     put_one(dir, "model.safetensors", "x");
     put_folder(dir, "sub");
-    put_st(dir, "sub/m.safetensors",
+    put_st(dir, "sub/rank.safetensors",
            "{\"x\":{\"dtype\":\"F32\",\"shape\":[1,2],\"data_offsets\":[0,8]}}", 8);
+    put_st(dir, "sub/size.safetensors",
+           "{\"x\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,12]}}", 12);
     OK(ww_model_open(dir, &model, &err));
-    assert_int_equal(model->n_findings, 1);
+    assert_int_equal(model->n_findings, 2);
     assert_int_equal(model->findings[0].code, WW_OK);
+    assert_int_equal(model->findings[1].code, WW_OK);
     ww_model_close(model);
     ww_test_rmdir(dir);
 }
