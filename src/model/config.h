@@ -26,7 +26,7 @@ struct ww_config {
     struct ww_json *json;
     const struct ww_jnode *root;
     const struct ww_jnode *text;    /* text_config etc. when present, else root */
-    const char *model_type;         /* of text when it has one, else of root; may be NULL */
+    const char *model_type;         /* of text if it has one, else of root; or NULL */
     const char *root_model_type;
     bool tie_present;
     bool tie;                       /* tie_word_embeddings */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Floating formats to float and double and back, round to nearest even, exact widening. */
+/* Floating formats to float, double and back: round to nearest even, exact widening. */
 #ifndef WW_MODEL_CONVERT_H
 #define WW_MODEL_CONVERT_H
 
