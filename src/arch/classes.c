@@ -158,7 +158,10 @@ enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention, struct 
                   : a->gate.weight != WW_NONE ? WW_VO_GATE
                                             : WW_VO_GL;
     a->qk_norm_bias = a->q_norm.bias != WW_NONE;
-    a->qk_gain_per_head = a->q_norm.gain != WW_NONE && gain_length(b, a) != a->head_dim;
+    a->qk_gain_per_head =
+        a->q_norm.gain != WW_NONE &&
+        (gain_length(b, a) != a->head_dim ||
+         b->layout->bindings[a->q_norm.gain].name_space != WW_NONE);
     a->vo_reason = vo_reason(a->vo_class);
     rc = qk_reason(b, a, err);
     rc = rc ? rc : own_reason(b, "qk_reason", &a->qk_reason, err);

@@ -182,6 +182,12 @@ static enum ww_err finish_head(struct ww_builder *b, struct ww_error *err)
     return rc ? rc : ww_build_act(b, &l->head_act, err);
 }
 
+/* True for a task whose answer is scores over the vocabulary. */
+static bool speaks(const char *task)
+{
+    return strcmp(task, "headless") != 0 && strcmp(task, "classifier") != 0;
+}
+
 enum ww_err ww_finish_model(struct ww_builder *b, struct ww_error *err)
 {
     struct ww_layout *l = b->layout;
@@ -189,7 +195,7 @@ enum ww_err ww_finish_model(struct ww_builder *b, struct ww_error *err)
     bool tied = false;
     enum ww_err rc = ww_tied(b, &tied, err);
 
-    if (rc == WW_OK && l->head.weight == WW_NONE && tied && strcmp(l->task, "headless") != 0) {
+    if (rc == WW_OK && l->head.weight == WW_NONE && tied && speaks(l->task)) {
         l->head.weight = l->embed;
     }
     rc = rc ? rc : finish_head(b, err);
