@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inspect as JSON: what was resolved, and why. */
 #include "model/config.h"
-#include "report/facts.h"
+#include "report/inspect_facts.h"
 #include "report/object.h"
 #include "util/str.h"
 

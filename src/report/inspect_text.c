@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 #include "model/config.h"
-#include "report/facts.h"
+#include "report/inspect_facts.h"
 #include "util/fail.h"
 #include "util/str.h"
 #include "util/buf.h"
