@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "crypto/secret.h"
+#include "lock/activation.h"
 #include "lock/lens.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -20,15 +21,6 @@
 #define N_TOKENS 4
 #define SECRET_BYTES 32
 #define ALL_FAULTS_BLOCKS 2
-
-static double random_value(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    z ^= z >> 31;
-    return ((double)(z >> 11) * 0x1p-53 - 0.5) * sqrt(12);     /* mean 0, variance 1 */
-}
 
 static bool turns(const struct ww_attention *att)
 {
@@ -111,16 +103,6 @@ static void move_rows(const struct ww_gauge *gauge, const double *x, double *mov
     }
 }
 
-static double largest_difference(const double *a, const double *b, size_t n)
-{
-    double largest = 0;
-    for (size_t i = 0; i < n; i++) {
-        const double off = fabs(a[i] - b[i]);
-        largest = off <= largest ? largest : isfinite(off) ? off : HUGE_VAL;
-    }
-    return largest;
-}
-
 static enum ww_err run_block(const struct ww_gauge *gauge, const struct ww_weights *weights,
                              uint32_t block, const double *x, double *y,
                              const double *encoder, struct ww_error *err)
@@ -152,14 +134,14 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
         goto out;
     }
     for (size_t i = 0; i < n; i++) {
-        a.x[i] = random_value(&seed);
-        a.encoder[i] = random_value(&seed);
+        a.x[i] = ww_random_activation(&seed);
+        a.encoder[i] = ww_random_activation(&seed);
     }
     rc = run_block(gauge, base, block, a.x, a.y, a.encoder, err);
     if (rc) {
         goto out;
     }
-    *adds = largest_difference(a.y, a.x, n);
+    *adds = ww_largest_difference(a.y, a.x, n);
     ww_lens_init(&lens, gauge, base);
     move_rows(gauge, a.x, a.moved_x);
     move_rows(gauge, a.encoder, a.moved_encoder);
@@ -168,7 +150,7 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
         goto out;
     }
     move_rows(gauge, a.y, a.x);         /* what the output should have become */
-    *error = largest_difference(a.moved_y, a.x, n);
+    *error = ww_largest_difference(a.moved_y, a.x, n);
     *error = *error > 0 ? *error / *adds : 0;
 out:
     free_acts(&a);

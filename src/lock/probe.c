@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "lock/activation.h"
 #include "lock/probe_dot.h"
 #include "lock/tensor_map.h"
 #include "model/convert.h"
@@ -302,13 +303,10 @@ static enum ww_err truth_of_stack(const struct ww_probe *probe, unsigned to,
     return rc;
 }
 
-/* splitmix64: any fixed, well-spread numbers serve. Magnitudes in [1, 2). */
-static float random_entry(uint64_t seed)
+/* Magnitudes in [1, 2), so that no column goes unseen. */
+static float random_entry(uint64_t *state)
 {
-    uint64_t z = seed + UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    z ^= z >> 31;
+    const uint64_t z = ww_random_bits(state);
     const float magnitude = 1.0f + (float)(z >> 41) * 0x1p-23f;
     return z & 1 ? -magnitude : magnitude;
 }
@@ -317,6 +315,7 @@ static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
 {
     const size_t n = (size_t)probe->view.n_cols;
     struct truth cols = {0};
+    uint64_t seed = probe->index;
     enum ww_err rc = WW_OK;
 
     probe->u = ww_calloc(n, sizeof(*probe->u));
@@ -325,7 +324,7 @@ static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
     }
     for (size_t j = 0; j < n; j++) {
-        probe->u[j] = random_entry(((uint64_t)probe->index << 32) + j);
+        probe->u[j] = random_entry(&seed);
     }
     for (uint32_t s = 0; s < probe->n_slices && !rc; s++) {
         rc = truth_of_axes(probe, probe->view.first_col_axis, probe->tensor->rank, s, &cols,

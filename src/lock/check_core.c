@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Activations are random instead of what the real projections would give: an identity
+ * that holds for generic input holds for all, and a fault cannot hide in a subspace that
+ * some weights never reach. They have unit size, so that softmax is far from saturation
+ * and a wrong pairing is far from invisible.
+ */
+#include "lock/check_core.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "arch/core.h"
+#include "lock/activation.h"
+#include "lock/axis_map.h"
+#include "lock/lens.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define N 4
+
+static const uint64_t positions[N] = {0, 1, 5, 19};
+
+struct checker {
+    const struct ww_gauge *gauge;
+    const struct ww_layout *layout;
+    const struct ww_weights *base;
+    struct ww_lens lens;
+    uint64_t seed;
+    double max_error;
+};
+
+/* Does got equal want? Both of n values. */
+static enum ww_err compare(struct checker *c, const char *owner, const char *part,
+                           const double *got, const double *want, size_t n,
+                           struct ww_error *err)
+{
+    const double size = ww_largest(want, n);
+    const double off = ww_largest_difference(got, want, n);
+    const double error = off > 0 ? off / size : 0;
+
+    c->max_error = fmax(c->max_error, error);
+    if (!(error <= WW_CORE_LIMIT)) {
+        return WW_FAIL(err, WW_E_CHECK_FAILED,
+                       "%s of '%s': the transform changes its output by %.3g (limit %g)", part,
+                       owner, error, WW_CORE_LIMIT);
+    }
+    return WW_OK;
+}
+
+/* A tensor before and after the transform; both NULL when there is none. */
+struct pair {
+    double *before, *after;
+};
+
+static void free_pair(struct pair *pair)
+{
+    ww_free(pair->before);
+    ww_free(pair->after);
+    *pair = (struct pair){NULL, NULL};
+}
+
+static enum ww_err read_pair(struct checker *c, uint32_t tensor, struct pair *pair,
+                             struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    *pair = (struct pair){NULL, NULL};
+    if (tensor == WW_NONE) {
+        return WW_OK;
+    }
+    rc = ww_lens_read(c->layout, c->base, tensor, &pair->before, err);
+    if (!rc) {
+        rc = ww_lens_read(c->layout, &c->lens.weights, tensor, &pair->after, err);
+    }
+    return rc;
+}
+
+/* rows x element.n random values, and what the action makes of each row. */
+static enum ww_err random_pair(struct checker *c, const struct ww_element *element,
+                               enum ww_action action, size_t rows, struct pair *pair,
+                               struct ww_error *err)
+{
+    const size_t n = rows * element->n;
+
+    pair->before = ww_calloc(n, sizeof(double));
+    pair->after = ww_calloc(n, sizeof(double));
+    if (!pair->before || !pair->after) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+    }
+    for (size_t i = 0; i < n; i++) {
+        pair->before[i] = ww_random_activation(&c->seed);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        ww_element_apply(element, action, pair->before + r * element->n,
+                         pair->after + r * element->n);
+    }
+    return WW_OK;
+}
+
+/* What the layout states for the output of a linear map. */
+static const struct ww_segment *output_segment(const struct checker *c,
+                                               const struct ww_linear *linear)
+{
+    const struct ww_axis *axis = NULL;
+
+    if (linear->weight == WW_NONE) {
+        return NULL;
+    }
+    if (linear->out_segment != WW_NONE) {
+        return &c->layout->segments[linear->out_segment];
+    }
+    axis = &c->layout->bindings[linear->weight].axis[linear->out_axis];
+    return axis->n_segments ? &c->layout->segments[axis->first_segment] : NULL;
+}
+
+/* Random output of a projection, before and after. width is used when nothing moves. */
+static enum ww_err projection(struct checker *c, const struct ww_linear *linear,
+                              uint32_t width, struct pair *pair, struct ww_error *err)
+{
+    const struct ww_segment *segment = output_segment(c, linear);
+    struct ww_element element = {0};
+    enum ww_err rc = WW_OK;
+
+    ww_element_none(&element, width);
+    if (segment) {
+        rc = ww_gauge_space(c->gauge, segment->space, &element, err);
+    }
+    if (!rc) {
+        rc = random_pair(c, &element, segment ? segment->action : WW_ACT_DIRECT, N, pair, err);
+    }
+    ww_element_release(&element);
+    return rc;
+}
+
+/* got [N, n] against S want row by row. */
+static enum ww_err compare_moved(struct checker *c, const char *owner, const char *part,
+                                 const struct ww_element *element, const double *got,
+                                 const double *want, size_t rows, struct ww_error *err)
+{
+    const size_t n = rows * element->n;
+    double *moved = ww_calloc(n, sizeof(*moved));
+    enum ww_err rc = WW_OK;
+
+    if (!moved) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+    }
+    for (size_t r = 0; r < rows; r++) {
+        ww_element_apply(element, WW_ACT_DIRECT, want + r * element->n, moved + r * element->n);
+    }
+    rc = compare(c, owner, part, got, moved, n, err);
+    ww_free(moved);
+    return rc;
+}
+
+static enum ww_err check_norm(struct checker *c, const char *owner, const char *part,
+                              const struct ww_norm *norm, struct ww_error *err)
+{
+    const struct ww_element *residual = &c->gauge->residual;
+    struct pair gain = {0};
+    struct pair bias = {0};
+    struct pair x = {0};
+    enum ww_err rc = WW_OK;
+
+    if (norm->kind == WW_NORM_NONE) {
+        return WW_OK;
+    }
+    rc = read_pair(c, norm->gain, &gain, err);
+    if (!rc) {
+        rc = read_pair(c, norm->bias, &bias, err);
+    }
+    if (!rc) {
+        rc = random_pair(c, residual, WW_ACT_DIRECT, 1, &x, err);
+    }
+    if (!rc) {
+        ww_core_norm(norm, (struct ww_norm_values){gain.before, bias.before}, x.before,
+                     x.before, residual->n);
+        ww_core_norm(norm, (struct ww_norm_values){gain.after, bias.after}, x.after, x.after,
+                     residual->n);
+        rc = compare_moved(c, owner, part, residual, x.after, x.before, 1, err);
+    }
+    free_pair(&gain);
+    free_pair(&bias);
+    free_pair(&x);
+    return rc;
+}
+
+static enum ww_err check_layer_scale(struct checker *c, const char *owner, uint32_t tensor,
+                                     struct ww_error *err)
+{
+    const struct ww_element *residual = &c->gauge->residual;
+    struct pair scale = {0};
+    struct pair x = {0};
+    enum ww_err rc = WW_OK;
+
+    if (tensor == WW_NONE) {
+        return WW_OK;
+    }
+    rc = read_pair(c, tensor, &scale, err);
+    if (!rc) {
+        rc = random_pair(c, residual, WW_ACT_DIRECT, 1, &x, err);
+    }
+    for (uint32_t i = 0; i < residual->n && !rc; i++) {
+        x.before[i] *= scale.before[i];
+        x.after[i] *= scale.after[i];
+    }
+    if (!rc) {
+        rc = compare_moved(c, owner, "layer scale", residual, x.after, x.before, 1, err);
+    }
+    free_pair(&scale);
+    free_pair(&x);
+    return rc;
+}
+
+/* What attention reads beside the weights. */
+struct extras {
+    struct pair q_gain, q_bias, k_gain, k_bias, sinks, relative, gate;
+};
+
+static void free_extras(struct extras *e)
+{
+    struct pair *const all[] = {&e->q_gain, &e->q_bias, &e->k_gain, &e->k_bias,
+                                &e->sinks, &e->relative, &e->gate};
+    for (size_t i = 0; i < WW_LEN(all); i++) {
+        free_pair(all[i]);
+    }
+}
+
+static enum ww_err read_extras(struct checker *c, const struct ww_attention *att,
+                               struct extras *e, struct ww_error *err)
+{
+    const bool q_norm = att->q_norm.kind != WW_NORM_NONE;
+    const bool k_norm = att->k_norm.kind != WW_NORM_NONE;
+    const struct {
+        uint32_t tensor;
+        struct pair *pair;
+    } rows[] = {
+        {q_norm ? att->q_norm.gain : WW_NONE, &e->q_gain},
+        {q_norm ? att->q_norm.bias : WW_NONE, &e->q_bias},
+        {k_norm ? att->k_norm.gain : WW_NONE, &e->k_gain},
+        {k_norm ? att->k_norm.bias : WW_NONE, &e->k_bias},
+        {att->sinks, &e->sinks},
+        {att->relative_bias, &e->relative},
+    };
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(rows) && !rc; i++) {
+        rc = read_pair(c, rows[i].tensor, rows[i].pair, err);
+    }
+    if (!rc && att->vo_class == WW_VO_GATE) {
+        rc = projection(c, &att->gate, (uint32_t)(att->n_heads * att->v_dim), &e->gate, err);
+    }
+    return rc;
+}
+
+static struct ww_attention_values values_of(const struct extras *e, bool after)
+{
+#define SIDE(p) (after ? (p).after : (p).before)
+    return (struct ww_attention_values){
+        .q_norm = {SIDE(e->q_gain), SIDE(e->q_bias)},
+        .k_norm = {SIDE(e->k_gain), SIDE(e->k_bias)},
+        .sinks = SIDE(e->sinks),
+        .relative_bias = SIDE(e->relative),
+        .gate = SIDE(e->gate),
+    };
+#undef SIDE
+}
+
+static enum ww_err coverable(const struct ww_attention *att, struct ww_error *err)
+{
+    const bool latent = att->qk_class == WW_QK_MLA || att->mla_nope > 0;
+
+    if (latent || att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "attention '%s' has %s, which the self-check does not cover, so it "
+                       "is not locked", att->name,
+                       latent ? "latent keys and values" : "a norm on values or context");
+    }
+    return WW_OK;
+}
+
+/* Random q, k, v through the attention, before and after. */
+static enum ww_err run_attention(struct checker *c, const struct ww_attention *att,
+                                 const struct extras *e, struct pair *context,
+                                 struct ww_error *err)
+{
+    struct ww_rope_table *rope = NULL;
+    struct pair q = {0};
+    struct pair k = {0};
+    struct pair v = {0};
+    enum ww_err rc = WW_OK;
+
+    if (att->rope.style != WW_ROPE_NONE && att->rope.dims > 0 && !att->cross) {
+        rc = ww_rope_table_new(c->layout, att, positions, N, positions[N - 1] + 1, &rope, err);
+    }
+    if (!rc) {
+        rc = projection(c, &att->q, (uint32_t)(att->n_heads * att->head_dim), &q, err);
+    }
+    if (!rc) {
+        rc = projection(c, &att->k, (uint32_t)(att->n_kv_heads * att->head_dim), &k, err);
+    }
+    if (!rc) {
+        rc = projection(c, &att->v, (uint32_t)(att->n_kv_heads * att->v_dim), &v, err);
+    }
+    for (int after = 0; after < 2 && !rc; after++) {
+        const struct ww_attention_values values = values_of(e, after);
+        rc = ww_core_attention(att, &values, rope, rope, positions, positions,
+                               after ? q.after : q.before, after ? k.after : k.before,
+                               after ? v.after : v.before,
+                               after ? context->after : context->before, N, N, err);
+    }
+    ww_rope_table_free(rope);
+    free_pair(&q);
+    free_pair(&k);
+    free_pair(&v);
+    return rc;
+}
+
+static enum ww_err check_attention(struct checker *c, uint32_t index, struct ww_error *err)
+{
+    const struct ww_attention *att = &c->layout->attentions[index];
+    const size_t n = (size_t)(N * att->n_heads * att->v_dim);
+    struct extras e = {0};
+    struct pair context = {0};
+    struct ww_element element = {0};
+    enum ww_err rc = coverable(att, err);
+
+    if (rc) {
+        return rc;
+    }
+    ww_element_none(&element, (uint32_t)(att->n_heads * att->v_dim));
+    if (att->context != WW_NONE) {
+        rc = ww_gauge_space(c->gauge, att->context, &element, err);
+        if (rc) {
+            goto out;
+        }
+    }
+    rc = read_extras(c, att, &e, err);
+    if (rc) {
+        goto out;
+    }
+    context.before = ww_calloc(n, sizeof(double));
+    context.after = ww_calloc(n, sizeof(double));
+    if (!context.before || !context.after) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+        goto out;
+    }
+    rc = run_attention(c, att, &e, &context, err);
+    if (rc) {
+        goto out;
+    }
+    rc = compare_moved(c, att->name, "attention", &element, context.after, context.before, N,
+                       err);
+out:
+    free_extras(&e);
+    free_pair(&context);
+    ww_element_release(&element);
+    return rc;
+}
+
+static enum ww_err check_mlp(struct checker *c, uint32_t index, struct ww_error *err)
+{
+    const struct ww_mlp *mlp = &c->layout->mlps[index];
+    const struct ww_segment *gate_out = output_segment(c, &mlp->gate);
+    const struct ww_segment *up_out = output_segment(c, &mlp->up);
+    struct ww_element neurons = {0};
+    struct pair gate = {0};
+    struct pair up = {0};
+    enum ww_err rc = ww_gauge_neurons(c->gauge, index, &neurons, err);
+
+    if (!rc && mlp->gated) {
+        rc = random_pair(c, &neurons, gate_out ? gate_out->action : WW_ACT_PERMUTE, 1, &gate,
+                         err);
+    }
+    if (!rc) {
+        rc = random_pair(c, &neurons, up_out ? up_out->action : WW_ACT_DIRECT, 1, &up, err);
+    }
+    if (!rc) {
+        ww_core_mlp(mlp, gate.before, up.before, up.before);
+        ww_core_mlp(mlp, gate.after, up.after, up.after);
+        rc = compare_moved(c, mlp->name, "MLP", &neurons, up.after, up.before, 1, err);
+    }
+    free_pair(&gate);
+    free_pair(&up);
+    ww_element_release(&neurons);
+    return rc;
+}
+
+static enum ww_err check_router(struct checker *c, uint32_t index, struct ww_error *err)
+{
+    const struct ww_moe *moe = &c->layout->moes[index];
+    struct ww_element experts = {0};
+    struct pair scores = {0};
+    struct pair weights = {0};
+    enum ww_err rc = ww_gauge_experts(c->gauge, index, &experts, err);
+
+    if (!rc) {
+        rc = random_pair(c, &experts, WW_ACT_DIRECT, 1, &scores, err);
+    }
+    if (!rc) {
+        rc = random_pair(c, &experts, WW_ACT_DIRECT, 1, &weights, err);
+    }
+    if (!rc) {
+        ww_core_route(moe, scores.before, weights.before);
+        ww_core_route(moe, scores.after, weights.after);
+        rc = compare_moved(c, moe->name, "choice of experts", &experts, weights.after,
+                           weights.before, 1, err);
+    }
+    free_pair(&scores);
+    free_pair(&weights);
+    ww_element_release(&experts);
+    return rc;
+}
+
+static enum ww_err check_moe(struct checker *c, uint32_t index, struct ww_error *err)
+{
+    const struct ww_moe *moe = &c->layout->moes[index];
+    enum ww_err rc = check_router(c, index, err);
+
+    for (uint32_t e = 0; e < moe->n_experts && !rc; e++) {
+        rc = check_mlp(c, moe->first_mlp + e, err);
+    }
+    if (!rc && moe->shared_mlp != WW_NONE) {
+        rc = check_mlp(c, moe->shared_mlp, err);
+    }
+    return rc;
+}
+
+static enum ww_err check_block(struct checker *c, const struct ww_block *block,
+                               struct ww_error *err)
+{
+    const struct {
+        const char *part;
+        const struct ww_norm *norm;
+    } norms[] = {
+        {"norm before attention", &block->norm_self},
+        {"norm before cross-attention", &block->norm_cross},
+        {"norm before the MLP", &block->norm_mlp},
+        {"norm behind attention", &block->post_self},
+        {"norm behind the MLP", &block->post_mlp},
+    };
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(norms) && !rc; i++) {
+        rc = check_norm(c, block->name, norms[i].part, norms[i].norm, err);
+    }
+    if (!rc) {
+        rc = check_layer_scale(c, block->name, block->scale_self, err);
+    }
+    if (!rc) {
+        rc = check_layer_scale(c, block->name, block->scale_mlp, err);
+    }
+    if (!rc && block->self != WW_NONE) {
+        rc = check_attention(c, block->self, err);
+    }
+    if (!rc && block->cross != WW_NONE) {
+        rc = check_attention(c, block->cross, err);
+    }
+    if (!rc && block->mlp != WW_NONE) {
+        rc = check_mlp(c, block->mlp, err);
+    }
+    if (!rc && block->moe != WW_NONE) {
+        rc = check_moe(c, block->moe, err);
+    }
+    return rc;
+}
+
+/* BERT's masked-LM head has an activation between two maps of the residual stream. */
+static enum ww_err check_head(struct checker *c, struct ww_error *err)
+{
+    const struct ww_element *residual = &c->gauge->residual;
+    const struct ww_mlp act = {.name = "head", .n_neurons = residual->n,
+                               .act = c->layout->head_act};
+    struct pair x = {0};
+    enum ww_err rc = WW_OK;
+
+    if (c->layout->head_norm.kind == WW_NORM_NONE) {
+        return WW_OK;
+    }
+    rc = random_pair(c, residual, WW_ACT_DIRECT, 1, &x, err);
+    if (!rc) {
+        ww_core_mlp(&act, NULL, x.before, x.before);
+        ww_core_mlp(&act, NULL, x.after, x.after);
+        rc = compare_moved(c, "head", "activation", residual, x.after, x.before, 1, err);
+    }
+    if (!rc) {
+        rc = check_norm(c, "head", "norm", &c->layout->head_norm, err);
+    }
+    free_pair(&x);
+    return rc;
+}
+
+enum ww_err ww_check_cores(const struct ww_gauge *gauge, const struct ww_weights *base,
+                           double *max_error, struct ww_error *err)
+{
+    struct checker c = {.gauge = gauge, .layout = gauge->layout, .base = base};
+    enum ww_err rc = WW_OK;
+
+    ww_lens_init(&c.lens, gauge, base);
+    for (uint32_t b = 0; b < c.layout->n_blocks && !rc; b++) {
+        rc = check_block(&c, &c.layout->blocks[b], err);
+    }
+    for (uint32_t s = 0; s < c.layout->n_stacks && !rc; s++) {
+        const struct ww_stack *stack = &c.layout->stacks[s];
+        rc = check_norm(&c, stack->name, "norm of the embeddings", &stack->embed_norm, err);
+        if (!rc) {
+            rc = check_norm(&c, stack->name, "last norm", &stack->final_norm, err);
+        }
+    }
+    if (!rc) {
+        rc = check_head(&c, err);
+    }
+    *max_error = c.max_error;
+    return rc;
+}
