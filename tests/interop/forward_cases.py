@@ -91,7 +91,8 @@ CASES = {
     "mistral": (lambda: ("MistralForCausalLM", tf.MistralConfig(
         **BASE, head_dim=12, sliding_window=8)), 24),
     "mixtral": (lambda: ("MixtralForCausalLM", tf.MixtralConfig(
-        **BASE, head_dim=12, num_local_experts=5, num_experts_per_tok=2)), 24),
+        **{**BASE, "intermediate_size": 48}, head_dim=12, num_local_experts=5,
+        num_experts_per_tok=2)), 24),
     "qwen2": (lambda: ("Qwen2ForCausalLM", tf.Qwen2Config(
         **{**BASE, "hidden_size": 64})), 24),
     "qwen3": (lambda: ("Qwen3ForCausalLM", tf.Qwen3Config(
@@ -164,8 +165,11 @@ def tokens(n, seed):
 
 def load(name, folder):
     """The saved model in float64, eager attention."""
-    cls, _ = CASES[name][0]()
-    kw = dict(dtype=torch.float64, attn_implementation="eager")
+    cls, config = CASES[name][0]()
+    # Falcon's eager attention counts its ALiBi bias twice (once in the mask); sdpa, which
+    # transformers takes by default, counts it once, as the models were trained.
+    twice = getattr(config, "alibi", False)
+    kw = dict(dtype=torch.float64, attn_implementation="sdpa" if twice else "eager")
     if "mixtral" in name:
         kw["experts_implementation"] = "eager"
     return finish(getattr(tf, cls).from_pretrained(folder, **kw))
