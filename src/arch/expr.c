@@ -341,6 +341,9 @@ static enum ww_err primary(struct parser *p, struct ww_value *out, struct ww_val
     if (accept(p, "dim(")) {
         return call_names(p, WW_CALL_DIM, out);
     }
+    if (accept(p, "rounded(")) {
+        return call_names(p, WW_CALL_ROUNDED, out);
+    }
     if (accept(p, "null")) {
         return WW_OK;
     }

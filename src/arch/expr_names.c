@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model/convert.h"
 #include "util/fail.h"
 #include "util/num.h"
 #include "util/str.h"
@@ -116,6 +117,21 @@ static enum ww_err call_at(const struct ww_scope *scope, const struct ww_value a
     return ww_expr_key(scope, path, out, &ignored, err);
 }
 
+/* A constant as a library keeps it: in single precision, then in that of the weights. */
+static double round_to(enum ww_dtype dtype, double x)
+{
+    unsigned char bytes[sizeof(double)];
+
+    if (dtype != WW_DTYPE_F64) {
+        x = (double)(float)x;
+    }
+    if (ww_dtype_is_plain_float(dtype)) {
+        ww_from_double(dtype, &x, bytes, 1);
+        ww_to_double(dtype, bytes, &x, 1);
+    }
+    return x;
+}
+
 static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call call,
                                const struct ww_value args[2], struct ww_value *out,
                                struct ww_error *err)
@@ -128,7 +144,8 @@ static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call c
     int n = 0;
 
     if (args[0].kind != WW_V_TEXT || len == 0) {
-        return WW_FAIL(err, WW_E_DESCRIPTOR, "stored() and dim() need a tensor name");
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "stored(), dim() and rounded() need a tensor "
+                       "name");
     }
     if (*tail == '/' || *tail == '.') {
         front = *tail == '/' ? "" : scope->layer_prefix;
@@ -143,6 +160,11 @@ static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call c
     if (call == WW_CALL_STORED) {
         out->kind = WW_V_NUMBER;
         out->number = tensor != WW_NONE;
+    } else if (call == WW_CALL_ROUNDED) {
+        *out = args[1];
+        if (tensor != WW_NONE && args[1].kind == WW_V_NUMBER) {
+            out->number = round_to(scope->model->tensors[tensor].dtype, args[1].number);
+        }
     } else if (tensor != WW_NONE && args[1].kind == WW_V_NUMBER && args[1].number >= 0 &&
                args[1].number < scope->model->tensors[tensor].rank) {
         out->kind = WW_V_NUMBER;
