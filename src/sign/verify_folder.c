@@ -93,6 +93,9 @@ static enum ww_err open_statement(struct job *job, struct ww_oms *oms,
     }
     rc = ww_bundle_parse(text.data, text.len, &bundle, err);
     if (rc) {
+        ww_error_context(err, "signature '%s'",
+                         job->options->signature ? job->options->signature
+                                                 : job->target.signature);
         goto out;
     }
     rc = ww_bundle_check(&bundle, &job->verifier, job->report->signer, err);
