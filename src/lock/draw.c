@@ -59,6 +59,25 @@ static enum ww_err make_info(struct ww_buf *info, const char *kind, const char *
     return rc;
 }
 
+enum ww_err ww_draw_key(struct ww_secret *prk, const char *label, const void *extra,
+                        size_t extra_len, uint8_t *out, size_t out_len,
+                        struct ww_error *err)
+{
+    struct ww_buf info;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&info, 4096);
+    rc = add_str(&info, label, err);
+    if (!rc && extra_len > 0) {
+        rc = ww_buf_add(&info, extra, extra_len, err);
+    }
+    if (!rc) {
+        rc = ww_hkdf_expand(prk, info.data, info.len, out, out_len, err);
+    }
+    ww_buf_release(&info);
+    return rc;
+}
+
 enum ww_err ww_draw_open(struct ww_draw *draw, struct ww_secret *prk, const char *kind,
                          const char *owner, uint64_t a, uint64_t b, struct ww_error *err)
 {

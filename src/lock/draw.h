@@ -17,6 +17,11 @@
 enum ww_err ww_draw_root(struct ww_secret *secret, struct ww_secret **prk,
                          struct ww_error *err) WW_MUST_USE;
 
+/** out = HKDF-Expand(PRK, str(label) | extra): keys and checks beside the draws. */
+enum ww_err ww_draw_key(struct ww_secret *prk, const char *label, const void *extra,
+                        size_t extra_len, uint8_t *out, size_t out_len,
+                        struct ww_error *err) WW_MUST_USE;
+
 struct ww_draw {
     struct ww_keystream *ks;
 };

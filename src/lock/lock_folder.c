@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Locking a folder. The order is what makes it safe: everything that can be refused is
+ * refused before the first byte; the cores are checked before, the linear maps while the
+ * weights stream past; the manifest and the signature are written last, from digests of
+ * what was written; then the folder appears under its name.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lock/check_core.h"
+#include "lock/lock_paths.h"
+#include "lock/manifest.h"
+#include "lock/probe.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "weightward/lock.h"
+
+#define EVIDENCE_BYTES (UINT64_C(1) << 20)
+#define EVIDENCE_BYTES_PER_TENSOR 1024
+
+struct lock_run {
+    const struct ww_lock_options *options;
+    struct ww_lock_report *report;
+    struct ww_model *model;
+    struct ww_layout *layout;
+    struct ww_gauge gauge;
+    struct ww_probes *probes;
+    struct ww_lock_job job;
+    struct ww_lock_plan plan;
+    struct ww_out *out;
+    struct ww_stream_result result;
+    char *out_name;
+};
+
+static void release(struct lock_run *run, bool keep)
+{
+    ww_free(run->out_name);
+    ww_stream_result_release(&run->result);
+    ww_out_close(run->out, keep);
+    ww_lock_plan_release(&run->plan);
+    ww_probes_free(run->probes);
+    ww_gauge_release(&run->gauge);
+    ww_layout_free(run->layout);
+    ww_model_close(run->model);
+}
+
+static enum ww_err refuse_locked(const struct lock_run *run, struct ww_error *err)
+{
+    struct ww_tensor_statement statement = {0};
+    bool found = false;
+    enum ww_err rc = ww_lock_statement(run->model, &statement, &found, err);
+
+    if (!rc && statement.lock) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED, "model '%s' is locked already; unlock it first",
+                     run->model->path);
+    }
+    ww_tensors_release(&statement);
+    return rc;
+}
+
+static enum ww_err open_source(struct lock_run *run, const char *path, struct ww_error *err)
+{
+    enum ww_err rc = ww_model_open(path, &run->model, err);
+
+    if (!rc) {
+        rc = ww_model_check_lockable(run->model, err);
+    }
+    if (!rc) {
+        rc = refuse_locked(run, err);
+    }
+    if (!rc) {
+        rc = ww_layout_resolve(run->model, &run->options->layout, &run->layout, err);
+    }
+    for (uint32_t i = 0; !rc && i < run->model->n_findings; i++) {
+        rc = ww_lock_warn(run->report, err, "%s", run->model->findings[i].text);
+    }
+    return rc;
+}
+
+static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
+{
+    struct ww_side_copy *sides = NULL;
+    uint32_t n_sides = 0;
+    enum ww_err rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret,
+                                   run->options->scale, WW_WRONG_NONE, err);
+
+    if (!rc) {
+        rc = ww_lock_moves(run->layout, run->options->scale, &run->report->blocks,
+                           &run->report->n_blocks, err);
+    }
+    if (!rc) {
+        rc = ww_check_cores(&run->gauge, NULL, &run->report->check.max_relative_error, err);
+    }
+    if (!rc) {
+        rc = ww_probes_new(&run->gauge, &run->probes, err);
+    }
+    if (!rc) {
+        rc = ww_lock_sides(run->model, &sides, &n_sides, err);
+    }
+    if (!rc) {
+        run->job = (struct ww_lock_job){.gauge = &run->gauge, .probes = run->probes};
+        rc = ww_lock_plan_init(&run->plan, &run->job, "lock", true, sides, n_sides, err);
+    }
+    return rc;
+}
+
+static enum ww_err stream(struct lock_run *run, const char *out_path, struct ww_error *err)
+{
+    const uint64_t extra =
+        EVIDENCE_BYTES + run->model->n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
+    struct ww_check_report *check = &run->report->check;
+    enum ww_err rc = ww_out_begin(out_path, &run->plan.plan, extra, &run->options->run,
+                                  &run->out, err);
+
+    if (!rc) {
+        rc = ww_stream_run(&run->plan.plan, run->out, &run->options->run, &run->result, err);
+    }
+    if (!rc) {
+        rc = ww_model_unchanged(run->model, err);
+    }
+    if (!rc) {
+        const double probed = ww_probes_max_error(run->probes);
+        check->max_relative_error =
+            probed > check->max_relative_error ? probed : check->max_relative_error;
+        check->blocks = run->layout->n_blocks;
+        check->linears = ww_probes_linears(run->probes);
+    }
+    return rc;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct ww_lock_file *)a)->path,
+                  ((const struct ww_lock_file *)b)->path);
+}
+
+/* Digests of the source: weight files were hashed as they were read, side files as they
+ * were copied. */
+static enum ww_err list_files(const struct lock_run *run, struct ww_manifest *m,
+                              struct ww_error *err)
+{
+    const uint32_t n_files = run->model->n_files;
+
+    m->source = ww_calloc((size_t)n_files + run->plan.n_sides, sizeof(*m->source));
+    m->locked = ww_calloc(n_files, sizeof(*m->locked));
+    if (!m->source || !m->locked) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
+    }
+    for (uint32_t f = 0; f < n_files; f++) {
+        const struct ww_weight_file *file = &run->model->files[f];
+        m->source[f] = m->locked[f] = (struct ww_lock_file){file->name, file->size_bytes, {0}};
+        memcpy(m->source[f].sha256, run->result.input_sha256[f], WW_SHA256_BYTES);
+        memcpy(m->locked[f].sha256, run->result.output_sha256[f], WW_SHA256_BYTES);
+    }
+    for (uint32_t i = 0; i < run->plan.n_sides; i++) {
+        const struct ww_side_copy *side = &run->plan.sides[i];
+        m->source[n_files + i] = (struct ww_lock_file){side->from, side->size_bytes, {0}};
+        memcpy(m->source[n_files + i].sha256, run->result.output_sha256[n_files + i],
+               WW_SHA256_BYTES);
+    }
+    m->n_locked = n_files;
+    m->n_source = (size_t)n_files + run->plan.n_sides;
+    qsort(m->source, m->n_source, sizeof(*m->source), by_path);
+    return WW_OK;
+}
+
+static enum ww_err source_oms_root(const struct lock_run *run, char root[65],
+                                   struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    root[0] = '\0';
+    ww_buf_init(&text, ww_json_limits_bundle.max_bytes);
+    for (uint32_t i = 0; i < run->plan.n_sides && !rc; i++) {
+        if (strcmp(run->plan.sides[i].from, WW_SIGNATURE_FILE) == 0) {
+            rc = ww_file_read_at(run->model->dirfd, WW_SIGNATURE_FILE, WW_LINKS_HUB, &text,
+                                 err);
+            if (!rc) {
+                ww_manifest_oms_root(&text, root);
+            }
+        }
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err make_manifest(const struct lock_run *run, struct ww_buf *out,
+                                 struct ww_error *err)
+{
+    struct ww_manifest m = {.scale = run->options->scale,
+                            .descriptor = run->layout->descriptor,
+                            .source_name = run->model->name,
+                            .blocks = run->report->blocks,
+                            .n_blocks = run->report->n_blocks,
+                            .check = run->report->check};
+    char root[65];
+    enum ww_err rc = list_files(run, &m, err);
+
+    memcpy(m.descriptor_sha256, run->layout->descriptor_sha256, WW_SHA256_BYTES);
+    if (!rc) {
+        rc = source_oms_root(run, root, err);
+    }
+    if (!rc) {
+        m.oms_root = root[0] ? root : NULL;
+        rc = ww_manifest_id(&m, run->gauge.prk, err);
+    }
+    if (!rc) {
+        ww_hex(run->report->lock_id, m.lock_id, WW_SHA256_BYTES);
+        rc = ww_manifest_write(&m, run->options->secret, run->gauge.prk, out, err);
+    }
+    ww_manifest_release(&m);
+    return rc;
+}
+
+/* Signed when there is a signer, else the bare statement under a name of its own. */
+static enum ww_err add_statement(const struct lock_run *run, const struct ww_buf *payload,
+                                 struct ww_error *err)
+{
+    struct ww_buf bundle;
+    enum ww_err rc = WW_OK;
+
+    if (!run->options->signer) {
+        return ww_out_add(run->out, WW_TENSORS_PLAIN_FILE, payload->data, payload->len, err);
+    }
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    rc = ww_bundle_sign(run->options->signer, payload->data, payload->len, &bundle, err);
+    if (!rc) {
+        rc = ww_out_add(run->out, WW_TENSORS_FILE, bundle.data, bundle.len, err);
+    }
+    ww_buf_release(&bundle);
+    return rc;
+}
+
+static enum ww_err write_tensors(const struct lock_run *run, const char *lock_json,
+                                 struct ww_error *err)
+{
+    const uint32_t n = run->model->n_tensors;
+    const struct ww_tensor **by_name = ww_calloc(n, sizeof(*by_name));
+    uint8_t root[WW_SHA256_BYTES];
+    struct ww_buf payload;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
+    if (!by_name) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a statement");
+        goto out;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        by_name[k] = &run->model->tensors[run->plan.order[k]];
+    }
+    rc = ww_tensors_statement(run->out_name, by_name,
+                              (const uint8_t (*)[WW_SHA256_BYTES])run->result.tensor_root, n,
+                              lock_json, &payload, root, err);
+    if (rc) {
+        goto out;
+    }
+    ww_hex(run->report->tensor_root, root, WW_SHA256_BYTES);
+    rc = add_statement(run, &payload, err);
+out:
+    ww_free(by_name);
+    ww_buf_release(&payload);
+    return rc;
+}
+
+/* The model signature over everything but attestations, from digests of the stream. */
+static enum ww_err write_signature(const struct lock_run *run, struct ww_error *err)
+{
+    const struct ww_plan *plan = &run->plan.plan;
+    struct ww_resource *resources = ww_calloc(plan->n_outputs, sizeof(*resources));
+    uint8_t root[WW_SHA256_BYTES];
+    struct ww_buf payload;
+    struct ww_buf bundle;
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    if (!resources) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+        goto out;
+    }
+    for (uint32_t i = 0; i < plan->n_outputs; i++) {
+        const char *path = plan->outputs[i].path;
+        if (!ww_lock_is_evidence(path) && !ww_lock_is_unsigned(path)) {
+            resources[n].name = path;
+            memcpy(resources[n++].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
+        }
+    }
+    rc = ww_oms_statement(run->out_name, resources, n, NULL, 0, &payload, root, err);
+    if (!rc) {
+        rc = ww_bundle_sign(run->options->signer, payload.data, payload.len, &bundle, err);
+    }
+    if (!rc) {
+        ww_hex(run->report->root_sha256, root, WW_SHA256_BYTES);
+        rc = ww_out_add(run->out, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
+    }
+out:
+    ww_free(resources);
+    ww_buf_release(&payload);
+    ww_buf_release(&bundle);
+    return rc;
+}
+
+static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_error *err)
+{
+    struct ww_buf manifest;
+    enum ww_err rc = ww_lock_base_name(out_path, &run->out_name, err);
+
+    ww_buf_init(&manifest, ww_json_limits_bundle.max_bytes);
+    if (!rc) {
+        rc = make_manifest(run, &manifest, err);
+    }
+    if (!rc) {
+        rc = write_tensors(run, ww_buf_cstr(&manifest), err);
+    }
+    if (!rc && run->options->signer) {
+        rc = write_signature(run, err);
+    }
+    if (!rc) {
+        rc = ww_out_commit(run->out, err);
+    }
+    ww_buf_release(&manifest);
+    return rc;
+}
+
+enum ww_err ww_lock_folder(const char *path, const char *out_path,
+                           const struct ww_lock_options *options,
+                           struct ww_lock_report *report, struct ww_error *err)
+{
+    struct lock_run run = {.options = options, .report = report};
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = ww_lock_check_paths(path, out_path, err);
+    if (!rc) {
+        rc = open_source(&run, path, err);
+    }
+    if (!rc) {
+        rc = prepare(&run, err);
+    }
+    if (!rc) {
+        rc = stream(&run, out_path, err);
+    }
+    if (!rc) {
+        rc = seal(&run, out_path, err);
+    }
+    if (!rc) {
+        report->tensors_changed = run.plan.n_changed;
+        report->tensors_total = run.model->n_tensors;
+        report->run = run.result.report;
+    } else {
+        ww_lock_report_release(report);
+    }
+    release(&run, rc == WW_E_CANCELLED);
+    return rc;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lock writes a new folder beside the old one and never into it: the source must stay
+ * as it was whatever happens. Evidence about the source says nothing about the locked
+ * files, so it is set aside whole and comes back when the lock is undone.
+ */
+#include "lock/lock_paths.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
+{
+    *out = ww_calloc(1, PATH_MAX);
+    if (!*out) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    if (!realpath(path, *out)) {
+        const int sys = errno;
+        ww_free(*out);
+        *out = NULL;
+        return WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot resolve '%s'", path);
+    }
+    return WW_OK;
+}
+
+static size_t trimmed_length(const char *path)
+{
+    size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/') {
+        len--;
+    }
+    return len;
+}
+
+enum ww_err ww_lock_base_name(const char *path, char **out, struct ww_error *err)
+{
+    char *clean = ww_strndup(path, trimmed_length(path));
+
+    *out = clean ? ww_strdup(ww_path_base(clean)) : NULL;
+    ww_free(clean);
+    return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+}
+
+static enum ww_err resolve_parent(const char *path, char **out, struct ww_error *err)
+{
+    char *clean = ww_strndup(path, trimmed_length(path));
+    char *slash = NULL;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!clean) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    slash = strrchr(clean, '/');
+    if (!slash) {
+        rc = resolve(".", out, err);
+    } else {
+        *(slash == clean ? slash + 1 : slash) = '\0';
+        rc = resolve(clean, out, err);
+    }
+    ww_free(clean);
+    return rc;
+}
+
+enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
+                                struct ww_error *err)
+{
+    char *model = NULL;
+    char *parent = NULL;
+    struct stat st;
+    size_t len = 0;
+    enum ww_err rc = WW_OK;
+
+    if (lstat(out_path, &st) == 0) {
+        return WW_FAIL(err, WW_E_EXISTS, "output '%s' exists; name a folder that does not",
+                       out_path);
+    }
+    rc = resolve(model_path, &model, err);
+    if (!rc) {
+        rc = resolve_parent(out_path, &parent, err);
+    }
+    if (rc) {
+        goto out;
+    }
+    len = strlen(model);
+    if (strncmp(parent, model, len) == 0 && (parent[len] == '/' || parent[len] == '\0')) {
+        rc = WW_FAIL(err, WW_E_USAGE, "output '%s' lies inside the model '%s'; name a folder "
+                     "outside of it", out_path, model_path);
+    }
+out:
+    ww_free(model);
+    ww_free(parent);
+    return rc;
+}
+
+static bool is_below(const char *path, const char *folder)
+{
+    const size_t len = strlen(folder);
+    return strncmp(path, folder, len) == 0 && path[len] == '/';
+}
+
+bool ww_lock_is_evidence(const char *path)
+{
+    return strcmp(path, WW_SIGNATURE_FILE) == 0 || is_below(path, WW_ATTESTATIONS_DIR);
+}
+
+bool ww_lock_is_unsigned(const char *path)
+{
+    static const char *const names[] = {".git", ".gitattributes", ".github", ".gitignore"};
+
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        if (strcmp(path, names[i]) == 0 || is_below(path, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **sides,
+                          uint32_t *n_sides, struct ww_error *err)
+{
+    struct ww_side_copy *all = ww_calloc(model->n_side, sizeof(*all));
+
+    *sides = NULL;
+    *n_sides = 0;
+    if (!all) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+    }
+    for (uint32_t i = 0; i < model->n_side; i++) {
+        const char *path = model->side[i].path;
+        const char *folder = ww_lock_is_evidence(path) ? WW_SOURCE_DIR : "";
+        all[i] = (struct ww_side_copy){ww_strdup(path), ww_asprintf("%s%s", folder, path),
+                                       model->side[i].size_bytes};
+        if (!all[i].from || !all[i].to) {
+            ww_side_copies_free(all, model->n_side);
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        }
+    }
+    *sides = all;
+    *n_sides = model->n_side;
+    return WW_OK;
+}
+
+static bool has_side(const struct ww_model *model, const char *path)
+{
+    for (uint32_t i = 0; i < model->n_side; i++) {
+        if (strcmp(model->side[i].path, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum ww_err ww_lock_statement(const struct ww_model *model, struct ww_tensor_statement *out,
+                              bool *found, struct ww_error *err)
+{
+    memset(out, 0, sizeof(*out));
+    *found = has_side(model, WW_TENSORS_FILE) || has_side(model, WW_TENSORS_PLAIN_FILE);
+    return *found ? ww_tensors_read(model->dirfd, NULL, out, err) : WW_OK;
+}
+
+bool ww_model_is_locked(const struct ww_model *model)
+{
+    struct ww_tensor_statement statement = {0};
+    bool found = false;
+    bool is_locked = false;
+
+    if (!ww_lock_statement(model, &statement, &found, NULL)) {
+        is_locked = statement.lock != NULL;
+    }
+    ww_tensors_release(&statement);
+    return is_locked;
+}
+
+enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,
+                         const char *fmt, ...)
+{
+    struct ww_strlist list = {report->warnings, report->n_warnings, report->n_warnings};
+    char text[512];
+    va_list args;
+    enum ww_err rc = WW_OK;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    rc = ww_strlist_add(&list, text, err);
+    report->warnings = list.items;
+    report->n_warnings = list.n;
+    return rc;
+}

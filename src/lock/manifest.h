@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * The lock manifest: a JSON object inside the tensor statement of a locked folder. Its
+ * members are listed in docs/formats/lock-manifest.md. It holds digests and names, never
+ * the key and never a transform.
+ */
+#ifndef WW_LOCK_MANIFEST_H
+#define WW_LOCK_MANIFEST_H
+
+#include "crypto/hash.h"
+#include "json/json.h"
+#include "lock/gauge.h"
+#include "weightward/lock.h"
+
+#define WW_LOCK_SCHEMA "weightward.lock/1"
+#define WW_KEY_CHECK_BYTES 8
+
+/** A file with its digest; strings are borrowed. */
+struct ww_lock_file {
+    const char *path;
+    uint64_t size_bytes;
+    uint8_t sha256[WW_SHA256_BYTES];
+};
+
+/** What the manifest says. All pointers are borrowed. */
+struct ww_manifest {
+    uint8_t lock_id[WW_SHA256_BYTES];
+    bool scale;
+    const char *descriptor;
+    uint8_t descriptor_sha256[WW_SHA256_BYTES];
+    const char *source_name;
+    const char *oms_root;                   /* of the source's own signature, or NULL */
+    struct ww_lock_file *source;            /* every file that unlocking restores, by path */
+    size_t n_source;
+    struct ww_lock_file *locked;            /* the weight files as locked */
+    size_t n_locked;
+    const struct ww_block_moves *blocks;    /* written, not read back */
+    size_t n_blocks;
+    struct ww_check_report check;           /* written, not read back */
+};
+
+/** lock_id over the key's id and the source files, which must be sorted by path. */
+enum ww_err ww_manifest_id(struct ww_manifest *manifest, struct ww_secret *prk,
+                           struct ww_error *err) WW_MUST_USE;
+
+/** Serialise with key check, commitment and MAC. secret is the lock key. */
+enum ww_err ww_manifest_write(const struct ww_manifest *manifest, struct ww_secret *secret,
+                              struct ww_secret *prk, struct ww_buf *out,
+                              struct ww_error *err) WW_MUST_USE;
+
+/**
+ * Read and check the manifest of a statement with the key: WW_E_VERSION for another
+ * schema, WW_E_MANIFEST for a malformed or changed one, WW_E_WRONG_KEY. The arrays are
+ * the caller's (ww_manifest_release), their strings borrow from node.
+ */
+enum ww_err ww_manifest_read(const struct ww_jnode *node, struct ww_secret *secret,
+                             struct ww_secret *prk, struct ww_manifest *out,
+                             struct ww_error *err) WW_MUST_USE;
+void ww_manifest_release(struct ww_manifest *manifest);
+
+/** Parts shared by writer and reader. */
+enum ww_err ww_manifest_key_check(const uint8_t lock_id[WW_SHA256_BYTES],
+                                  struct ww_secret *prk, uint8_t out[WW_KEY_CHECK_BYTES],
+                                  struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_manifest_commitment(const uint8_t lock_id[WW_SHA256_BYTES],
+                                   struct ww_secret *secret, uint8_t out[WW_SHA256_BYTES],
+                                   struct ww_error *err) WW_MUST_USE;
+/** MAC over the object's text without its "mac" member. */
+enum ww_err ww_manifest_mac(const void *text, size_t len, struct ww_secret *prk,
+                            uint8_t out[WW_SHA256_BYTES], struct ww_error *err) WW_MUST_USE;
+
+/** The root that a source's own OMS signature states, unverified; empty when the file has
+ *  none that can be read. */
+void ww_manifest_oms_root(const struct ww_buf *bundle, char out[65]);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What moves, in words: from the same facts that the draws go by, so that what a person
+ * reads before a lock is what the lock then does.
+ */
+#include <string.h>
+
+#include "lock/gauge.h"
+#include "util/alloc.h"
+#include "util/buf.h"
+#include "util/fail.h"
+#include "util/str.h"
+#include "weightward/lock.h"
+
+/* What an attention, MLP or mixture contributes; order is the order of the words. */
+struct words {
+    bool residual, kv_groups, query_heads, qk_perm, qk_turns, qk_signs, vo_perm, neurons,
+        neuron_signs, experts, scales;
+};
+
+static void attention_words(const struct ww_attention *att, bool scale, struct words *w)
+{
+    struct ww_qk_moves moves;
+
+    ww_qk_moves_of(att, &moves);
+    w->kv_groups |= att->heads_move && att->n_kv_heads > 1;
+    w->query_heads |= att->heads_move && att->n_heads > att->n_kv_heads;
+    w->qk_turns |= moves.turns || (att->qk_class == WW_QK_MLA && att->rope.dims > 0);
+    w->qk_perm |= moves.perm || att->qk_class == WW_QK_MLA;
+    w->qk_signs |= moves.head_sign;
+    w->vo_perm |= att->vo_class != WW_VO_NONE;
+    w->scales |= scale && (moves.scale || ww_vo_scales(att));
+}
+
+static void mlp_words(const struct ww_mlp *mlp, bool scale, struct words *w)
+{
+    w->neurons = true;
+    w->neuron_signs |= mlp->sign_moves;
+    w->scales |= scale && mlp->scale_moves;
+}
+
+static void block_words(const struct ww_layout *layout, const struct ww_block *block,
+                        bool scale, struct words *w)
+{
+    const uint32_t attentions[] = {block->self, block->cross};
+
+    memset(w, 0, sizeof(*w));
+    w->residual = layout->residual.space != WW_NONE &&
+                  layout->residual.group != WW_RESIDUAL_FIXED;
+    for (size_t i = 0; i < WW_LEN(attentions); i++) {
+        if (attentions[i] != WW_NONE) {
+            attention_words(&layout->attentions[attentions[i]], scale, w);
+        }
+    }
+    if (block->mlp != WW_NONE) {
+        mlp_words(&layout->mlps[block->mlp], scale, w);
+    }
+    if (block->moe != WW_NONE) {
+        w->experts = layout->moes[block->moe].experts_move;
+        mlp_words(&layout->mlps[layout->moes[block->moe].first_mlp], scale, w);
+    }
+}
+
+static enum ww_err add_words(const struct words *w, struct ww_strlist *list,
+                             struct ww_error *err)
+{
+    const struct {
+        bool is_set;
+        const char *word;
+    } rows[] = {
+        {w->residual, "residual"},
+        {w->kv_groups, "kv-groups"},
+        {w->query_heads, "query-heads"},
+        {w->qk_perm, "qk-signed-permutation"},
+        {w->qk_turns, "qk-quarter-turns"},
+        {w->qk_signs, "qk-signs"},
+        {w->vo_perm, "vo-signed-permutation"},
+        {w->neurons, "neurons"},
+        {w->neuron_signs, "neuron-signs"},
+        {w->experts, "experts"},
+        {w->scales, "scales"},
+    };
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(rows) && !rc; i++) {
+        if (rows[i].is_set) {
+            rc = ww_strlist_add(list, rows[i].word, err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err add_reason(struct ww_buf *text, const char *what, const char *reason,
+                              struct ww_error *err)
+{
+    return ww_buf_addf(text, err, "%s%s stay: %s", text->len ? "; " : "", what,
+                       reason ? reason : "not known");
+}
+
+static enum ww_err attention_reasons(const struct ww_attention *att, struct ww_buf *text,
+                                     struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!att->heads_move) {
+        rc = add_reason(text, "heads", att->heads_reason, err);
+    }
+    if (!rc && att->qk_class == WW_QK_NONE) {
+        rc = add_reason(text, "queries and keys", att->qk_reason, err);
+    }
+    if (!rc && att->vo_class == WW_VO_NONE) {
+        rc = add_reason(text, "values", att->vo_reason, err);
+    }
+    return rc;
+}
+
+/* Why something that moves elsewhere stays here; NULL when nothing does. */
+static enum ww_err make_reason(const struct ww_layout *layout, const struct ww_block *block,
+                               const struct words *w, char **out, struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, 4096);
+    if (!w->residual) {
+        rc = ww_buf_addf(&text, err, "residual stays: %s",
+                         layout->residual.reason ? layout->residual.reason : "not known");
+    }
+    if (!rc && block->self != WW_NONE) {
+        rc = attention_reasons(&layout->attentions[block->self], &text, err);
+    }
+    if (!rc && block->moe != WW_NONE && !w->experts) {
+        rc = add_reason(&text, "experts", "their order is fixed", err);
+    }
+    if (!rc && text.len) {
+        *out = (char *)ww_buf_take(&text, NULL);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err fill_block(const struct ww_layout *layout, const struct ww_block *block,
+                              bool scale, struct ww_block_moves *out, struct ww_error *err)
+{
+    struct ww_strlist list = {0};
+    struct words words;
+    enum ww_err rc = WW_OK;
+
+    block_words(layout, block, scale, &words);
+    out->name = ww_strdup(block->name);
+    if (!out->name) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
+    }
+    rc = add_words(&words, &list, err);
+    out->moved = list.items;
+    out->n_moved = list.n;
+    if (!rc) {
+        rc = make_reason(layout, block, &words, &out->reason, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
+                          struct ww_block_moves **blocks, size_t *n_blocks,
+                          struct ww_error *err)
+{
+    struct ww_block_moves *all = ww_calloc(layout->n_blocks, sizeof(*all));
+    enum ww_err rc = WW_OK;
+
+    *blocks = NULL;
+    *n_blocks = 0;
+    if (!all) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
+    }
+    for (uint32_t b = 0; b < layout->n_blocks && !rc; b++) {
+        rc = fill_block(layout, &layout->blocks[b], scale, &all[b], err);
+    }
+    if (rc) {
+        ww_block_moves_free(all, layout->n_blocks);
+        return rc;
+    }
+    *blocks = all;
+    *n_blocks = layout->n_blocks;
+    return WW_OK;
+}
+
+void ww_block_moves_free(struct ww_block_moves *blocks, size_t n_blocks)
+{
+    for (size_t b = 0; blocks && b < n_blocks; b++) {
+        struct ww_strlist moved = {blocks[b].moved, blocks[b].n_moved, blocks[b].n_moved};
+        ww_strlist_release(&moved);
+        ww_free(blocks[b].name);
+        ww_free(blocks[b].reason);
+    }
+    ww_free(blocks);
+}
+
+void ww_lock_report_release(struct ww_lock_report *report)
+{
+    struct ww_strlist warnings = {report->warnings, report->n_warnings, report->n_warnings};
+
+    ww_strlist_release(&warnings);
+    ww_block_moves_free(report->blocks, report->n_blocks);
+    memset(report, 0, sizeof(*report));
+}

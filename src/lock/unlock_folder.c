@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Undoing a lock. Key, manifest and weights must belong together, and each way in which
+ * they can fail to has its own name: the key check and the MAC come first, then names,
+ * shapes and sizes, then the digests of what was read and of what was made of it. The
+ * folder appears only when every byte of it is the source's.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "lock/draw.h"
+#include "lock/lock_paths.h"
+#include "lock/manifest.h"
+#include "stream/tree.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "weightward/lock.h"
+
+#define READ_BYTES ((size_t)1 << 20)
+
+struct unlock_run {
+    const struct ww_lock_options *options;
+    struct ww_lock_report *report;
+    struct ww_model *model;
+    struct ww_tensor_statement statement;
+    struct ww_secret *prk;
+    struct ww_manifest manifest;
+    struct ww_layout *layout;
+    struct ww_gauge gauge;
+    struct ww_lock_job job;
+    struct ww_lock_plan plan;
+    struct ww_out *out;
+    struct ww_stream_result result;
+};
+
+static void release(struct unlock_run *run, bool keep)
+{
+    ww_stream_result_release(&run->result);
+    ww_out_close(run->out, keep);
+    ww_lock_plan_release(&run->plan);
+    ww_gauge_release(&run->gauge);
+    ww_layout_free(run->layout);
+    ww_manifest_release(&run->manifest);
+    ww_secret_free(run->prk);
+    ww_tensors_release(&run->statement);
+    ww_model_close(run->model);
+}
+
+static enum ww_err open_locked(struct unlock_run *run, const char *path, struct ww_error *err)
+{
+    bool found = false;
+    enum ww_err rc = ww_model_open(path, &run->model, err);
+
+    if (!rc) {
+        rc = ww_lock_statement(run->model, &run->statement, &found, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    if (!run->statement.lock) {
+        return WW_FAIL(err, WW_E_MANIFEST, "model '%s' is not locked: it carries no lock "
+                       "manifest", run->model->path);
+    }
+    rc = ww_draw_root(run->options->secret, &run->prk, err);
+    if (!rc) {
+        rc = ww_manifest_read(run->statement.lock, run->options->secret, run->prk,
+                              &run->manifest, err);
+    }
+    return rc;
+}
+
+static bool same_tensor(const struct ww_tensor *t, const struct ww_tensor_item *item)
+{
+    return strcmp(ww_dtype_name(t->dtype), item->dtype) == 0 && t->rank == item->rank &&
+           memcmp(t->shape, item->shape, t->rank * sizeof(t->shape[0])) == 0;
+}
+
+static enum ww_err match_tensors(const struct unlock_run *run, struct ww_error *err)
+{
+    const struct ww_tensor_statement *statement = &run->statement;
+
+    if (statement->n_items != run->model->n_tensors) {
+        return WW_FAIL(err, WW_E_WRONG_MODEL, "the lock manifest lists %zu tensors, the model "
+                       "has %u", statement->n_items, run->model->n_tensors);
+    }
+    for (size_t i = 0; i < statement->n_items; i++) {
+        const struct ww_tensor_item *item = &statement->items[i];
+        const uint32_t t = ww_model_find(run->model, item->name);
+        if (t == WW_NONE || !same_tensor(&run->model->tensors[t], item)) {
+            return WW_FAIL(err, WW_E_WRONG_MODEL,
+                           "tensor '%s' of the lock manifest %s in the model", item->name,
+                           t == WW_NONE ? "is not" : "has another shape or dtype");
+        }
+    }
+    return WW_OK;
+}
+
+static const struct ww_lock_file *find_file(const struct ww_lock_file *files, size_t n,
+                                            const char *path)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(files[i].path, path) == 0) {
+            return &files[i];
+        }
+    }
+    return NULL;
+}
+
+/* Weight files by name and size, here and in the source. */
+static enum ww_err match_files(const struct unlock_run *run, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->manifest;
+
+    if (m->n_locked != run->model->n_files) {
+        return WW_FAIL(err, WW_E_WRONG_MODEL, "the lock manifest lists %zu weight files, the "
+                       "model has %u", m->n_locked, run->model->n_files);
+    }
+    for (uint32_t f = 0; f < run->model->n_files; f++) {
+        const struct ww_weight_file *file = &run->model->files[f];
+        const struct ww_lock_file *locked = find_file(m->locked, m->n_locked, file->name);
+        const struct ww_lock_file *source = find_file(m->source, m->n_source, file->name);
+        if (!locked || !source || locked->size_bytes != file->size_bytes ||
+            source->size_bytes != file->size_bytes) {
+            return WW_FAIL(err, WW_E_WRONG_MODEL,
+                           "weight file '%s' of %llu bytes is not in the lock manifest",
+                           file->name, (unsigned long long)file->size_bytes);
+        }
+    }
+    return WW_OK;
+}
+
+static bool is_weight_file(const struct ww_model *model, const char *path)
+{
+    for (uint32_t f = 0; f < model->n_files; f++) {
+        if (strcmp(model->files[f].name, path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct ww_side_file *find_side(const struct ww_model *model, const char *path)
+{
+    for (uint32_t i = 0; i < model->n_side; i++) {
+        if (strcmp(model->side[i].path, path) == 0) {
+            return &model->side[i];
+        }
+    }
+    return NULL;
+}
+
+static enum ww_err plan_side(const struct unlock_run *run, const struct ww_lock_file *file,
+                             struct ww_side_copy *out, struct ww_error *err)
+{
+    const char *folder = ww_lock_is_evidence(file->path) ? WW_SOURCE_DIR : "";
+    const struct ww_side_file *side = NULL;
+
+    *out = (struct ww_side_copy){ww_asprintf("%s%s", folder, file->path),
+                                 ww_strdup(file->path), file->size_bytes};
+    if (!out->from || !out->to) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+    }
+    side = find_side(run->model, out->from);
+    if (!side) {
+        return WW_FAIL(err, WW_E_DAMAGED, "file '%s' of the locked model is missing", out->from);
+    }
+    if (side->size_bytes != file->size_bytes) {
+        return WW_FAIL(err, WW_E_DAMAGED, "file '%s' has %llu bytes, %llu when it was locked",
+                       out->from, (unsigned long long)side->size_bytes,
+                       (unsigned long long)file->size_bytes);
+    }
+    return WW_OK;
+}
+
+static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy **out,
+                              uint32_t *n, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->manifest;
+    struct ww_side_copy *sides = ww_calloc(m->n_source, sizeof(*sides));
+    enum ww_err rc = WW_OK;
+
+    *n = 0;
+    *out = NULL;
+    if (!sides) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+    }
+    for (size_t i = 0; i < m->n_source && !rc; i++) {
+        if (!is_weight_file(run->model, m->source[i].path)) {
+            rc = plan_side(run, &m->source[i], &sides[(*n)++], err);
+        }
+    }
+    if (rc) {
+        ww_side_copies_free(sides, *n);
+        return rc;
+    }
+    *out = sides;
+    return WW_OK;
+}
+
+/* Files that came into the locked folder later stay behind; say so. */
+static enum ww_err warn_extra(const struct unlock_run *run, const struct ww_side_copy *sides,
+                              uint32_t n_sides, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < run->model->n_side && !rc; i++) {
+        const char *path = run->model->side[i].path;
+        bool known = strcmp(path, WW_TENSORS_FILE) == 0 ||
+                     strcmp(path, WW_TENSORS_PLAIN_FILE) == 0 ||
+                     strcmp(path, WW_SIGNATURE_FILE) == 0;
+        for (uint32_t s = 0; s < n_sides && !known; s++) {
+            known = strcmp(sides[s].from, path) == 0;
+        }
+        if (!known) {
+            rc = ww_lock_warn(run->report, err,
+                              "file '%s' was added after the lock and is not restored", path);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err resolve(struct unlock_run *run, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->manifest;
+    struct ww_layout_options layout = run->options->layout;
+    enum ww_err rc = WW_OK;
+
+    if (!layout.descriptor) {
+        layout.descriptor = m->descriptor;
+    }
+    rc = ww_layout_resolve(run->model, &layout, &run->layout, err);
+    if (!rc && memcmp(run->layout->descriptor_sha256, m->descriptor_sha256,
+                      WW_SHA256_BYTES) != 0) {
+        rc = ww_lock_warn(run->report, err,
+                          "descriptor '%s' is not the one that the model was locked with; the "
+                          "digests will tell whether it still fits", run->layout->descriptor);
+    }
+    return rc;
+}
+
+static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
+{
+    struct ww_side_copy *sides = NULL;
+    uint32_t n_sides = 0;
+    enum ww_err rc = match_tensors(run, err);
+
+    if (!rc) {
+        rc = match_files(run, err);
+    }
+    if (!rc) {
+        rc = resolve(run, err);
+    }
+    if (!rc) {
+        rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret,
+                           run->manifest.scale, WW_WRONG_NONE, err);
+    }
+    if (!rc) {
+        rc = ww_lock_moves(run->layout, run->manifest.scale, &run->report->blocks,
+                           &run->report->n_blocks, err);
+    }
+    if (!rc) {
+        rc = list_sides(run, &sides, &n_sides, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    run->job = (struct ww_lock_job){.gauge = &run->gauge, .inverse = true};
+    rc = ww_lock_plan_init(&run->plan, &run->job, "unlock", false, sides, n_sides, err);
+    if (!rc) {
+        rc = warn_extra(run, sides, n_sides, err);
+    }
+    return rc;
+}
+
+/* Tree root of a tensor as it lies in the locked file. */
+static enum ww_err tensor_root(const struct unlock_run *run, uint32_t t, uint32_t rank,
+                               uint8_t *buffer, uint8_t root[WW_SHA256_BYTES],
+                               struct ww_error *err)
+{
+    const struct ww_tensor *tensor = &run->model->tensors[t];
+    const struct ww_weight_file *file = &run->model->files[tensor->file];
+    struct ww_tree_tensor *tree = NULL;
+    enum ww_err rc = ww_tree_tensor_new(&tree, err);
+
+    if (!rc) {
+        ww_tree_tensor_begin(tree, rank);
+    }
+    for (uint64_t at = 0; at < tensor->n_bytes && !rc; at += READ_BYTES) {
+        const uint64_t left = tensor->n_bytes - at;
+        const size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
+        rc = ww_pread_full(file->fd, buffer, n, tensor->offset + at, file->name, err);
+        if (!rc) {
+            rc = ww_tree_tensor_update(tree, buffer, n, err);
+        }
+    }
+    if (!rc) {
+        rc = ww_tree_tensor_end(tree, tensor, root, err);
+    }
+    ww_tree_tensor_free(tree);
+    return rc;
+}
+
+/* A weight file that is not as locked: which tensors differ? All of them: it is another
+ * model's. Reads the file once more, on this way out only. */
+static enum ww_err blame_tensor(const struct unlock_run *run, uint32_t f, struct ww_error *err)
+{
+    const struct ww_weight_file *file = &run->model->files[f];
+    uint8_t *buffer = ww_calloc(1, READ_BYTES);
+    const char *first = NULL;
+    uint32_t n_differ = 0;
+    uint32_t n_here = 0;
+    enum ww_err rc = WW_OK;
+
+    if (!buffer) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
+    }
+    for (uint32_t k = 0; k < run->statement.n_items && !rc; k++) {
+        const struct ww_tensor_item *item = &run->statement.items[k];
+        const uint32_t t = ww_model_find(run->model, item->name);
+        uint8_t root[WW_SHA256_BYTES];
+        if (run->model->tensors[t].file != f) {
+            continue;
+        }
+        rc = tensor_root(run, t, k, buffer, root, err);
+        n_here++;
+        if (!rc && memcmp(root, item->root, sizeof(root)) != 0) {
+            first = first ? first : item->name;
+            n_differ++;
+        }
+    }
+    ww_free(buffer);
+    if (rc) {
+        return rc;
+    }
+    if (n_differ == n_here && n_here > 1) {
+        return WW_FAIL(err, WW_E_WRONG_MODEL, "no tensor of '%s' is the one in the lock "
+                       "manifest: it belongs to other weights", file->name);
+    }
+    return WW_FAIL(err, WW_E_DAMAGED, "file '%s' is not as it was locked: %s%s%s", file->name,
+                   first ? "tensor '" : "its header", first ? first : "",
+                   first ? "' was changed" : " was changed");
+}
+
+static enum ww_err compare_digests(const struct unlock_run *run, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->manifest;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t f = 0; f < run->model->n_files && !rc; f++) {
+        const struct ww_lock_file *locked =
+            find_file(m->locked, m->n_locked, run->model->files[f].name);
+        if (memcmp(locked->sha256, run->result.input_sha256[f], WW_SHA256_BYTES) != 0) {
+            rc = blame_tensor(run, f, err);
+        }
+    }
+    for (uint32_t i = 0; i < run->plan.plan.n_outputs && !rc; i++) {
+        const char *path = run->plan.plan.outputs[i].path;
+        const struct ww_lock_file *source = find_file(m->source, m->n_source, path);
+        if (memcmp(source->sha256, run->result.output_sha256[i], WW_SHA256_BYTES) != 0) {
+            rc = WW_FAIL(err, WW_E_DAMAGED, "file '%s' does not come back as it was: %s", path,
+                         i < run->model->n_files ? "the layout differs from the one that it "
+                                                   "was locked with"
+                                                 : "it was changed in the locked model");
+        }
+    }
+    return rc;
+}
+
+static enum ww_err stream(struct unlock_run *run, const char *out_path, struct ww_error *err)
+{
+    const struct ww_run_options *options = &run->options->run;
+    enum ww_err rc = ww_out_begin(out_path, &run->plan.plan, 0, options, &run->out, err);
+
+    if (!rc) {
+        rc = ww_stream_run(&run->plan.plan, run->out, options, &run->result, err);
+    }
+    if (!rc) {
+        rc = ww_model_unchanged(run->model, err);
+    }
+    if (!rc) {
+        rc = compare_digests(run, err);
+    }
+    if (!rc) {
+        rc = ww_out_commit(run->out, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_unlock_folder(const char *path, const char *out_path,
+                             const struct ww_lock_options *options,
+                             struct ww_lock_report *report, struct ww_error *err)
+{
+    struct unlock_run run = {.options = options, .report = report};
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = ww_lock_check_paths(path, out_path, err);
+    if (!rc) {
+        rc = open_locked(&run, path, err);
+    }
+    if (!rc) {
+        ww_hex(report->lock_id, run.manifest.lock_id, WW_SHA256_BYTES);
+        rc = prepare(&run, err);
+    }
+    if (!rc) {
+        rc = stream(&run, out_path, err);
+    }
+    if (!rc) {
+        report->tensors_changed = run.plan.n_changed;
+        report->tensors_total = run.model->n_tensors;
+        report->run = run.result.report;
+    } else {
+        ww_lock_report_release(report);
+    }
+    release(&run, rc == WW_E_CANCELLED);
+    return rc;
+}
