@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny random models of every described family, made with the real transformers.
+
+    make_models.py OUT [CASE...]     write OUT/CASE/ with save_pretrained, print a JSON
+                                     line per case: name, folder, class, inputs
+
+As a module:
+
+    cases()                 names of all cases
+    write(name, out)        OUT/NAME/, returned
+    load(folder)            (model in eval, float64, eager attention, list of inputs); an
+                            input is a dict for the model's forward
+    logits(model, inputs)   the answer as one float64 tensor [.., answer width]: logits, or
+                            the hidden states of a headless model
+    generates(model)        True when a cached generation step can be compared
+
+Every parameter and buffer is random, norms and biases too: at their usual 1 and 0 they
+would hide the faults that a check is to find. Sizes differ wherever two could be mixed up.
+Inputs: one long sequence with positions up to 63, and a padded batch.
+"""
+import json
+import math
+import os
+import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+import torch
+import transformers as tf
+
+VOCAB = 97
+STD = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=8,
+           num_key_value_heads=2, intermediate_size=80, max_position_embeddings=64,
+           pad_token_id=0, bos_token_id=1, eos_token_id=2)
+BERT = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
+            intermediate_size=80, max_position_embeddings=66, pad_token_id=0)
+VIT = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80,
+           image_size=32, patch_size=8, num_labels=5)
+GPT = dict(vocab_size=VOCAB, n_embd=96, n_layer=3, n_head=4, n_positions=64, bos_token_id=1,
+           eos_token_id=2)
+
+
+def std(prefix, suffix="ForCausalLM", **more):
+    """A decoder whose class and config begin with prefix."""
+    config = "Gemma3TextConfig" if prefix == "Gemma3" else prefix + "Config"
+    return lambda: (getattr(tf, prefix + suffix), getattr(tf, config)(**{**STD, **more}))
+
+
+def of(cls, config, **sizes):
+    return lambda: (getattr(tf, cls), getattr(tf, config)(**sizes))
+
+
+def rope(kind, theta=1000.0, **more):
+    return dict(rope_type=kind, rope_theta=theta, **more)
+
+
+def falcon(alibi, **more):
+    return of("FalconForCausalLM", "FalconConfig",
+              **{**dict(vocab_size=VOCAB, hidden_size=96, num_hidden_layers=3,
+                        num_attention_heads=12, alibi=alibi, bias=True, bos_token_id=1,
+                        eos_token_id=2), **more})
+
+
+def t5(prefix="T5", cls="ForConditionalGeneration", **more):
+    return of(prefix + cls, prefix + "Config",
+              **{**dict(vocab_size=VOCAB, d_model=64, d_kv=12, d_ff=80, num_layers=3,
+                        num_decoder_layers=2, num_heads=4, relative_attention_num_buckets=16,
+                        relative_attention_max_distance=20, decoder_start_token_id=0),
+                 **more})
+
+
+def phi3():
+    return std("Phi3", rope_parameters=rope(
+        "longrope", partial_rotary_factor=0.75,
+        short_factor=[1 + 0.1 * i for i in range(3)],
+        long_factor=[2 + 0.3 * i for i in range(3)]),
+        original_max_position_embeddings=32)
+
+
+CASES = {
+    "llama": std("Llama", head_dim=16, attention_bias=True, mlp_bias=True,
+                 rope_parameters=rope("llama3", factor=8.0, low_freq_factor=1.0,
+                                      high_freq_factor=4.0,
+                                      original_max_position_embeddings=32)),
+    "llama-tied": std("Llama", head_dim=16, tie_word_embeddings=True),
+    "llama-classifier": std("Llama", "ForSequenceClassification", head_dim=16, num_labels=3),
+    "llama-headless": std("Llama", "Model", head_dim=16),
+    "mistral": std("Mistral", head_dim=16, sliding_window=8),
+    "ministral": std("Ministral", head_dim=16, sliding_window=8,
+                     layer_types=["sliding_attention", "full_attention",
+                                  "sliding_attention"]),
+    "mixtral": std("Mixtral", head_dim=16, num_local_experts=5, num_experts_per_tok=2,
+                   intermediate_size=48),
+    "qwen2": std("Qwen2"),
+    "qwen2-tied-window": std("Qwen2", tie_word_embeddings=True, use_sliding_window=True,
+                             sliding_window=8, max_window_layers=1),
+    "qwen2_moe": std("Qwen2Moe", num_experts=6, num_experts_per_tok=2,
+                     moe_intermediate_size=24, shared_expert_intermediate_size=40,
+                     mlp_only_layers=[1]),
+    "qwen3": std("Qwen3", head_dim=16, attention_bias=True),
+    "qwen3_moe": std("Qwen3Moe", head_dim=16, num_experts=6, num_experts_per_tok=2,
+                     moe_intermediate_size=24, norm_topk_prob=True, mlp_only_layers=[0]),
+    "gemma": std("Gemma", head_dim=16),
+    "gemma2": std("Gemma2", head_dim=16, query_pre_attn_scalar=20,
+                  attn_logit_softcapping=5.0, final_logit_softcapping=5.0,
+                  sliding_window=8),
+    "gemma3_text": std("Gemma3", head_dim=16, num_hidden_layers=4, sliding_window=8),
+    "phi3": phi3(),
+    "phi3-plain": std("Phi3", num_hidden_layers=2),
+    "phi": std("Phi", num_key_value_heads=4,
+               rope_parameters=rope("default", partial_rotary_factor=0.5)),
+    "phi-qk_layernorm": std("Phi", num_key_value_heads=8, qk_layernorm=True,
+                            rope_parameters=rope("default", partial_rotary_factor=0.5)),
+    "gpt_neox": of("GPTNeoXForCausalLM", "GPTNeoXConfig", vocab_size=VOCAB, hidden_size=64,
+                   num_hidden_layers=3, num_attention_heads=4, intermediate_size=80,
+                   rotary_pct=0.25, max_position_embeddings=64),
+    "gpt_neox-sequential": of("GPTNeoXForCausalLM", "GPTNeoXConfig", vocab_size=VOCAB,
+                              hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
+                              intermediate_size=80, rotary_pct=0.5, attention_bias=False,
+                              use_parallel_residual=False, max_position_embeddings=64),
+    "gptj": of("GPTJForCausalLM", "GPTJConfig", **GPT, rotary_dim=8),
+    "codegen": of("CodeGenForCausalLM", "CodeGenConfig", **{**GPT, "n_head": 8},
+                  rotary_dim=8),
+    "gpt2": of("GPT2LMHeadModel", "GPT2Config", **GPT),
+    "gpt2-inner": of("GPT2LMHeadModel", "GPT2Config", **GPT, n_inner=80,
+                     scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False),
+    "falcon-groups": falcon(False, new_decoder_architecture=True, num_kv_heads=4),
+    "falcon-groups-alibi": falcon(True, new_decoder_architecture=True, num_kv_heads=4),
+    "falcon-groups-one-norm": falcon(False, new_decoder_architecture=True, num_kv_heads=4,
+                                     num_ln_in_parallel_attn=1),
+    "falcon-multi-query": falcon(False, multi_query=True),
+    "falcon-multi-query-alibi": falcon(True, multi_query=True),
+    "falcon-per-head": falcon(False, multi_query=False),
+    "falcon-per-head-alibi": falcon(True, multi_query=False, bias=False),
+    "falcon-sequential": falcon(True, multi_query=False, parallel_attn=False),
+    "bert-masked": of("BertForMaskedLM", "BertConfig", **BERT),
+    "bert-pretraining": of("BertForPreTraining", "BertConfig", **BERT),
+    "bert-headless": of("BertModel", "BertConfig", **BERT),
+    "bert-classifier": of("BertForSequenceClassification", "BertConfig", **BERT,
+                          num_labels=3),
+    "bert-tokens": of("BertForTokenClassification", "BertConfig", **BERT, num_labels=3),
+    "bert-answers": of("BertForQuestionAnswering", "BertConfig", **BERT),
+    "roberta-masked": of("RobertaForMaskedLM", "RobertaConfig",
+                         **{**BERT, "pad_token_id": 1}),
+    "roberta-classifier": of("RobertaForSequenceClassification", "RobertaConfig",
+                             **{**BERT, "pad_token_id": 1}, num_labels=3),
+    "distilbert-masked": of("DistilBertForMaskedLM", "DistilBertConfig", vocab_size=VOCAB,
+                            dim=64, n_layers=3, n_heads=4, hidden_dim=80,
+                            max_position_embeddings=64),
+    "distilbert-classifier": of("DistilBertForSequenceClassification", "DistilBertConfig",
+                                vocab_size=VOCAB, dim=64, n_layers=3, n_heads=4,
+                                hidden_dim=80, max_position_embeddings=64, num_labels=3),
+    "t5": t5(feed_forward_proj="relu"),
+    "t5-gated": t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False),
+    "t5-encoder": t5(cls="EncoderModel"),
+    "mt5": t5("MT5"),
+    "umt5": t5("UMT5"),
+    "vit": of("ViTForImageClassification", "ViTConfig", **VIT),
+    "vit-headless": of("ViTModel", "ViTConfig", **VIT),
+    "vit-no-bias": of("ViTForImageClassification", "ViTConfig", **VIT, qkv_bias=False),
+    "deit": of("DeiTForImageClassificationWithTeacher", "DeiTConfig", **VIT),
+    "olmo2": std("Olmo2"),
+    "granite": std("Granite", embedding_multiplier=3.0, logits_scaling=2.0,
+                   residual_multiplier=0.7, attention_multiplier=0.3),
+    "starcoder2": std("Starcoder2", sliding_window=8),
+    "opt": of("OPTForCausalLM", "OPTConfig", vocab_size=VOCAB, hidden_size=64,
+              num_hidden_layers=3, num_attention_heads=4, ffn_dim=80, word_embed_proj_dim=64,
+              max_position_embeddings=66, pad_token_id=0, bos_token_id=1, eos_token_id=2),
+    "bloom": of("BloomForCausalLM", "BloomConfig", vocab_size=VOCAB, hidden_size=96,
+                n_layer=3, n_head=12, bos_token_id=1, eos_token_id=2),
+    "cohere": std("Cohere"),
+    "cohere-qk_norm": std("Cohere", use_qk_norm=True),
+    "stablelm": std("StableLm", num_key_value_heads=2, use_qkv_bias=True,
+                    rope_parameters=rope("default", partial_rotary_factor=0.5)),
+    "stablelm-qk_layernorm": std("StableLm", qk_layernorm=True, use_parallel_residual=True,
+                                 rope_parameters=rope("default",
+                                                      partial_rotary_factor=0.5)),
+}
+
+
+def cases():
+    return list(CASES)
+
+
+def randomise(model, seed):
+    """Random everything, of a size that keeps softmax and activations lively."""
+    g = torch.Generator().manual_seed(seed)
+    tensors = sorted(model.named_parameters()) + sorted(model.named_buffers())
+    for name, p in tensors:
+        if not p.is_floating_point() or "inv_freq" in name or "embed_scale" in name:
+            continue
+        if any(word in name for word in ("masked_bias", "attn.bias", "embed_positions")) \
+                and p.dim() != 2:
+            continue
+        noise = torch.randn(p.shape, generator=g, dtype=torch.float64)
+        if p.dim() == 1 and name.endswith("weight"):
+            noise = 1 + 0.3 * noise
+        elif p.dim() == 1:
+            noise = 0.3 * noise
+        elif any(word in name for word in ("embed", "wte", "wpe", "shared.weight")):
+            noise = 0.8 * noise
+        else:
+            noise = 1.3 * noise / math.sqrt(p.shape[-1])
+        with torch.no_grad():
+            p.copy_(noise.to(p.dtype))
+
+
+def write(name, out, dtype=torch.float32):
+    cls, config = CASES[name]()
+    torch.manual_seed(1)
+    model = cls(config)
+    randomise(model, seed=sum(name.encode()))
+    folder = os.path.join(out, name)
+    model.to(dtype).save_pretrained(folder)
+    return folder
+
+
+def tokens(seed, batch, n):
+    g = torch.Generator().manual_seed(seed)
+    return torch.randint(3, VOCAB, (batch, n), generator=g)
+
+
+def inputs_of(model):
+    """One long sequence, and a batch of two of which one is padded."""
+    if hasattr(model.config, "image_size"):
+        g = torch.Generator().manual_seed(3)
+        return [dict(pixel_values=torch.randn(2, 3, 32, 32, generator=g).double())]
+    long, pair = tokens(1, 1, 64), tokens(2, 2, 17)
+    mask = torch.ones_like(pair)
+    pad = getattr(model.config, "pad_token_id", None) or 0
+    # On the right: a float64 mask cast to float32 makes rows of padding in front all -inf.
+    pair[1, 12:] = pad
+    mask[1, 12:] = 0
+    inputs = [dict(input_ids=long), dict(input_ids=pair, attention_mask=mask)]
+    if model.config.is_encoder_decoder and hasattr(model, "decoder"):
+        inputs[0]["decoder_input_ids"] = tokens(3, 1, 40)
+        inputs[1]["decoder_input_ids"] = tokens(4, 2, 9)
+    return inputs
+
+
+def load(folder):
+    with open(os.path.join(folder, "config.json")) as f:
+        config = json.load(f)
+    cls = getattr(tf, config["architectures"][0])
+    extra = {}
+    if any(config.get(key) for key in ("num_local_experts", "num_experts")):
+        extra["experts_implementation"] = "eager"   # the grouped kernel takes no doubles
+    model = cls.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
+                                **extra).double().eval()
+    return model, inputs_of(model)
+
+
+@torch.no_grad()
+def logits(model, inputs):
+    extra = {} if "pixel_values" in inputs else dict(use_cache=False)
+    if model.config.model_type in ("bert", "roberta", "distilbert", "vit", "deit"):
+        extra = {}
+    out = model(**inputs, **extra)
+    for key in ("logits", "prediction_logits", "start_logits", "last_hidden_state"):
+        if getattr(out, key, None) is not None:
+            answer = getattr(out, key)
+            break
+    if key == "start_logits":
+        answer = torch.stack([out.start_logits, out.end_logits], -1)
+    elif key == "prediction_logits":
+        answer = torch.cat([answer.flatten(), out.seq_relationship_logits.flatten()])
+    if "attention_mask" in inputs and answer.dim() == 3 and \
+            answer.shape[:2] == inputs["attention_mask"].shape:
+        answer = answer[inputs["attention_mask"].bool()]    # padded places mean nothing
+    return answer.double()
+
+
+def generates(model):
+    return type(model).__name__.endswith(("ForCausalLM", "LMHeadModel",
+                                          "ForConditionalGeneration"))
+
+
+if __name__ == "__main__":
+    for case in sys.argv[2:] or CASES:
+        folder = write(case, sys.argv[1])
+        model, inputs = load(folder)
+        shapes = [{k: list(v.shape) for k, v in i.items()} for i in inputs]
+        finite = all(torch.isfinite(logits(model, i)).all().item() for i in inputs)
+        print(json.dumps(dict(name=case, folder=folder, cls=type(model).__name__,
+                              inputs=shapes, finite=finite,
+                              generates=generates(model))), flush=True)
