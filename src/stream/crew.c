@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The threads. Workers compute, one per processor; readers and writers only wait for the
- * disk, several at once so that it always has something to do. Workers take what frees
- * buffers first: digests of finished bytes before new tiles.
+ * disk, several at once so that it always has something to do. Workers take digests first,
+ * as that frees buffers, but a single one only when there is no tile: see lanes.c.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -29,60 +29,6 @@ void ww_engine_fail(struct ww_engine *e, enum ww_err code, const struct ww_error
 
 /* Each do_x takes one unit of its kind; false when there is none. The lock is held on
  * entry and exit, and released in between. */
-static bool do_hash(struct ww_engine *e)
-{
-    struct ww_file *file = ww_list_pop(&e->hashes);
-    if (!file) {
-        return false;
-    }
-    struct ww_job *job = ww_list_first(&file->to_hash);
-    pthread_mutex_unlock(&e->lock);
-    ww_work_hash(e, file, job);
-    pthread_mutex_lock(&e->lock);
-    ww_flow_hashed(e, file, job);
-    return true;
-}
-
-static bool do_leaf(struct ww_engine *e, struct ww_worker *w)
-{
-    struct ww_job *job = ww_list_first(&e->leaves);
-    if (!job) {
-        return false;
-    }
-    while (job->parts[job->leaf_part].next_leaf == job->parts[job->leaf_part].end_leaf) {
-        job->leaf_part++;
-    }
-    struct ww_part *part = &job->parts[job->leaf_part];
-    uint64_t leaf = part->next_leaf++;
-    size_t rest = job->leaf_part;
-    while (rest < job->n_parts && job->parts[rest].next_leaf == job->parts[rest].end_leaf) {
-        rest++;
-    }
-    if (rest == job->n_parts) {
-        ww_list_remove(&job->leaf_node);
-    }
-    job->leaf_part = rest;
-    pthread_mutex_unlock(&e->lock);
-    ww_work_leaf(w, e, job, part, leaf);
-    pthread_mutex_lock(&e->lock);
-    ww_flow_leaf_done(e, job, part->live);
-    return true;
-}
-
-static bool do_feed(struct ww_engine *e)
-{
-    struct ww_feed *feed = ww_list_pop(&e->feeding);
-    if (!feed) {
-        return false;
-    }
-    struct ww_load *load = ww_list_first(&feed->line);
-    pthread_mutex_unlock(&e->lock);
-    ww_work_feed(feed, load);
-    pthread_mutex_lock(&e->lock);
-    ww_flow_fed(e, feed, load);
-    return true;
-}
-
 static bool do_tile(struct ww_engine *e, struct ww_worker *w, enum ww_err *rc,
                     struct ww_error *err)
 {
@@ -117,11 +63,12 @@ static void *work_loop(void *argument)
     struct ww_engine *e = argument;
     struct ww_worker w = {0};
     struct ww_error err = {0};
-    enum ww_err rc = ww_worker_init(&w, &err);
+    enum ww_err rc = ww_worker_init(&w, e->fast_sha, &err);
 
     pthread_mutex_lock(&e->lock);
     while (!rc && !e->stop) {
-        if (!do_hash(e) && !do_leaf(e, &w) && !do_feed(e) && !do_tile(e, &w, &rc, &err)) {
+        if (!ww_lanes_run(e, &w, true) && !do_tile(e, &w, &rc, &err) &&
+            !ww_lanes_run(e, &w, false)) {
             pthread_cond_wait(&e->work, &e->lock);
         }
     }

@@ -183,7 +183,7 @@ static enum ww_err line_up(struct ww_cut *cut, struct ww_job **job, struct ww_er
     for (; cut->pending_load < cut->pending->n_loads; cut->pending_load++) {
         struct ww_load *load = cut->pending->loads[cut->pending_load];
         struct ww_feed *feed = &cut->e->feeds[load->input];
-        if (!feed->sha || load->feeds || load->admitted || load->rows ||
+        if (!feed->wanted || load->feeds || load->admitted || load->rows ||
             load->offset < feed->cut_at) {
             continue;
         }
@@ -204,7 +204,7 @@ static enum ww_err tail_gap(struct ww_cut *cut, struct ww_job **job, struct ww_e
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         uint32_t input = (uint32_t)((cut->gap_input + (uint64_t)i) % plan->n_inputs);
         const struct ww_feed *feed = &cut->e->feeds[input];
-        if (feed->sha && feed->cut_at < plan->inputs[input].size_bytes) {
+        if (feed->wanted && feed->cut_at < plan->inputs[input].size_bytes) {
             cut->gap_input = input + 1;
             return gap_job(cut, input, plan->inputs[input].size_bytes, job, err);
         }

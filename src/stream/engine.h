@@ -139,8 +139,8 @@ struct ww_job {
 struct ww_file {
     uint32_t output;
     struct ww_sink sink;
-    struct ww_sha256 *sha;
-    struct ww_sha256 *leaf;     /* the leaf that goes on in the next job */
+    struct ww_sha sha;
+    struct ww_sha leaf;         /* the leaf that goes on in the next job */
     struct ww_node to_seal;     /* jobs in file order */
     struct ww_node to_hash;
     bool hashing;               /* queued or being hashed */
@@ -154,7 +154,8 @@ struct ww_file {
 
 /** The digest of one input, fed in offset order. */
 struct ww_feed {
-    struct ww_sha256 *sha;      /* NULL: not wanted */
+    bool wanted;
+    struct ww_sha sha;
     uint64_t cut_at;            /* everything before is in line (calling thread only) */
     struct ww_node line;        /* loads */
     bool busy;                  /* queued or being hashed */
@@ -168,6 +169,7 @@ struct ww_engine {
     struct ww_stream_result *result;
     uint64_t memory;
     unsigned n_workers;
+    bool fast_sha;
     pthread_t threads[WW_MAX_WORKERS + WW_READERS + WW_WRITERS];
     unsigned n_threads;
 
@@ -252,20 +254,20 @@ enum ww_err ww_live_close(struct ww_engine *e, struct ww_live *live, bool comple
                           struct ww_error *err) WW_MUST_USE;
 uint64_t ww_live_tile_bytes(const struct ww_live *live);
 
-/* work.c: one unit of each kind of work; the lock is not held. */
+/* work.c: one unit of work; the lock is not held. */
 enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
                          const struct ww_part *part, uint64_t tile, struct ww_error *err)
     WW_MUST_USE;
-void ww_work_leaf(struct ww_worker *w, const struct ww_engine *e, const struct ww_job *job,
-                  const struct ww_part *part, uint64_t leaf);
-/** Output digest of a job, and of the leaves that cross its ends. */
-void ww_work_hash(struct ww_engine *e, struct ww_file *file, const struct ww_job *job);
-void ww_work_feed(struct ww_feed *feed, const struct ww_load *load);
 /** Read one range of a load: bytes [at, at + n) of its buffer. */
 enum ww_err ww_work_read(struct ww_engine *e, const struct ww_load *load, uint64_t at,
                          uint64_t n, struct ww_error *err) WW_MUST_USE;
 uint64_t ww_load_room(const struct ww_load *load);
 uint64_t ww_job_room(const struct ww_job *job);
+
+/* lanes.c: digests. */
+/** Hash two messages at once until one of them ends, or some of one; the lock is held on
+ *  entry and exit. False when there is nothing, or with pair_only less than two. */
+bool ww_lanes_run(struct ww_engine *e, struct ww_worker *w, bool pair_only);
 
 /* crew.c: the threads. */
 enum ww_err ww_crew_start(struct ww_engine *e, struct ww_error *err) WW_MUST_USE;

@@ -11,6 +11,7 @@
 
 #include "stream/cpus.h"
 #include "stream/engine.h"
+#include "stream/sha_blocks.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -68,7 +69,8 @@ static enum ww_err engine_inputs(struct ww_engine *e, struct ww_error *err)
         enum ww_err rc = ww_source_open(&e->sources[i], input->name, input->fd,
                                         input->size_bytes, direct, err);
         if (!rc && input->want_sha256) {
-            rc = ww_sha256_new(&e->feeds[i].sha, err);
+            e->feeds[i].wanted = true;
+            rc = ww_sha_init(&e->feeds[i].sha, e->fast_sha, err);
         }
         if (rc) {
             return rc;
@@ -114,6 +116,7 @@ static enum ww_err engine_init(struct ww_engine *e, struct ww_error *err)
 
     engine_lists(e);
     engine_sync(e);
+    e->fast_sha = ww_sha_fast();
     e->memory = memory ? memory : WW_DEFAULT_MEMORY;
     if (e->memory < WW_MIN_MEMORY) {
         return WW_FAIL(err, WW_E_USAGE,
@@ -152,12 +155,12 @@ static void engine_release(struct ww_engine *e)
         ww_source_close(&e->sources[i]);
     }
     for (uint32_t i = 0; e->feeds && i < e->plan->n_inputs; i++) {
-        ww_sha256_free(e->feeds[i].sha);
+        ww_sha_release(&e->feeds[i].sha);
     }
     for (uint32_t i = 0; e->files && i < e->plan->n_outputs; i++) {
         ww_sink_close(&e->files[i].sink);
-        ww_sha256_free(e->files[i].sha);
-        ww_sha256_free(e->files[i].leaf);
+        ww_sha_release(&e->files[i].sha);
+        ww_sha_release(&e->files[i].leaf);
     }
     ww_free(e->sources);
     ww_free(e->feeds);
@@ -237,9 +240,9 @@ static enum ww_err start_file(struct run *r, uint32_t output, struct ww_error *e
         return WW_OK;
     }
     r->next_file = output + 1;
-    enum ww_err rc = ww_sha256_new(&file->sha, err);
+    enum ww_err rc = ww_sha_init(&file->sha, e->fast_sha, err);
     if (!rc) {
-        rc = ww_sha256_new(&file->leaf, err);
+        rc = ww_sha_init(&file->leaf, e->fast_sha, err);
     }
     if (!rc && e->out) {
         rc = ww_out_open_file(e->out, &e->plan->outputs[output], &file->sink, err);
@@ -295,8 +298,8 @@ static enum ww_err wait_for_all(struct run *r)
 static enum ww_err take_digests(struct ww_engine *e, struct ww_error *err)
 {
     for (uint32_t i = 0; i < e->plan->n_inputs; i++) {
-        if (e->feeds[i].sha) {
-            ww_sha256_final(e->feeds[i].sha, e->result->input_sha256[i]);
+        if (e->feeds[i].wanted) {
+            ww_sha_final(&e->feeds[i].sha, e->result->input_sha256[i]);
         }
         enum ww_err rc = ww_source_unchanged(&e->sources[i], err);
         if (rc) {

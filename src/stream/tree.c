@@ -26,11 +26,17 @@ struct ww_tree_tensor {
     size_t capacity;
 };
 
-void ww_tree_leaf_begin(struct ww_sha256 *h, uint64_t index, uint64_t offset)
+void ww_tree_leaf_prefix(uint64_t index, uint64_t offset, uint8_t out[WW_TREE_PREFIX])
 {
-    uint8_t prefix[17] = {0x00};
-    ww_put_u64le(prefix + 1, index);
-    ww_put_u64le(prefix + 9, offset);
+    out[0] = 0x00;
+    ww_put_u64le(out + 1, index);
+    ww_put_u64le(out + 9, offset);
+}
+
+static void leaf_begin(struct ww_sha256 *h, uint64_t index, uint64_t offset)
+{
+    uint8_t prefix[WW_TREE_PREFIX];
+    ww_tree_leaf_prefix(index, offset, prefix);
     ww_sha256_reset(h);
     ww_sha256_update(h, prefix, sizeof(prefix));
 }
@@ -38,7 +44,7 @@ void ww_tree_leaf_begin(struct ww_sha256 *h, uint64_t index, uint64_t offset)
 void ww_tree_leaf(struct ww_sha256 *h, uint64_t index, uint64_t offset, const void *chunk,
                   size_t len, uint8_t out[WW_SHA256_BYTES])
 {
-    ww_tree_leaf_begin(h, index, offset);
+    leaf_begin(h, index, offset);
     ww_sha256_update(h, chunk, len);
     ww_sha256_final(h, out);
 }
@@ -161,7 +167,7 @@ static enum ww_err leaf_start(struct ww_tree_tensor *tree, struct ww_error *err)
         tree->leaves = grown;
         tree->capacity = capacity;
     }
-    ww_tree_leaf_begin(tree->h, tree->index, tree->n_bytes);
+    leaf_begin(tree->h, tree->index, tree->n_bytes);
     tree->leaf_open = true;
     return WW_OK;
 }

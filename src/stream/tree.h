@@ -35,8 +35,9 @@ enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree, const struct ww_tens
 /** One leaf on its own: what workers compute in any order. */
 void ww_tree_leaf(struct ww_sha256 *h, uint64_t index, uint64_t offset, const void *chunk,
                   size_t len, uint8_t out[WW_SHA256_BYTES]);
-/** Start a leaf whose chunk comes in parts; end it with ww_sha256_final. */
-void ww_tree_leaf_begin(struct ww_sha256 *h, uint64_t index, uint64_t offset);
+/** What is hashed before a leaf's chunk. */
+#define WW_TREE_PREFIX 17
+void ww_tree_leaf_prefix(uint64_t index, uint64_t offset, uint8_t out[WW_TREE_PREFIX]);
 /** Root over n >= 1 digests (leaves, or tensor roots), which are overwritten. */
 void ww_tree_fold(struct ww_sha256 *h, uint8_t (*digests)[WW_SHA256_BYTES], size_t n,
                   uint8_t out[WW_SHA256_BYTES]);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One unit of each kind of work, done without the lock. Kernels read the loads and write
- * the output buffer in place, the digests read those same buffers: no byte is copied but
- * by the kernel. A tile that does not begin on 8 bytes (an odd header, a run of odd-sized
+ * Tiles and reads, done without the lock. Kernels read the loads and write the output
+ * buffer in place, and the digests read those same buffers: no byte is copied but by the
+ * kernel. A tile that does not begin on 8 bytes (an odd header, a run of odd-sized
  * tensors before it) is made beside and copied, so that kernels may store whole words.
  */
 #include <string.h>
 
 #include "stream/engine.h"
-#include "stream/tree.h"
 #include "stream/worker.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -17,20 +16,27 @@
 #define OUT_ALIGN 8u
 #define SCRATCH_ALIGN 64u
 
-enum ww_err ww_worker_init(struct ww_worker *w, struct ww_error *err)
+enum ww_err ww_worker_init(struct ww_worker *w, bool fast_sha, struct ww_error *err)
 {
+    enum ww_err rc = WW_OK;
+
     w->pointers = ww_calloc(WW_TILE_POINTERS, sizeof(*w->pointers));
     if (!w->pointers) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a worker");
     }
-    return ww_sha256_new(&w->sha, err);
+    for (size_t i = 0; i < WW_LEN(w->lanes) && !rc; i++) {
+        rc = ww_sha_init(&w->lanes[i].own, fast_sha, err);
+    }
+    return rc;
 }
 
 void ww_worker_release(struct ww_worker *w)
 {
     ww_free(w->pointers);
     ww_free(w->scratch);
-    ww_sha256_free(w->sha);
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        ww_sha_release(&w->lanes[i].own);
+    }
 }
 
 static enum ww_err scratch_of(struct ww_worker *w, uint64_t n, struct ww_error *err)
@@ -124,59 +130,6 @@ enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
         memcpy(out, w->scratch, n_bytes);
     }
     return rc;
-}
-
-static uint64_t rank_of(const struct ww_engine *e, const struct ww_live *live)
-{
-    return e->plan->tree[live->piece->tree_index].rank;
-}
-
-void ww_work_leaf(struct ww_worker *w, const struct ww_engine *e, const struct ww_job *job,
-                  const struct ww_part *part, uint64_t leaf)
-{
-    uint64_t offset = leaf * WW_TREE_CHUNK;
-    uint64_t n = ww_min_u64(WW_TREE_CHUNK, part->live->piece->n_bytes - offset);
-    const uint8_t *chunk = job->out + part->out_at + (offset - part->piece_offset);
-
-    ww_tree_leaf(w->sha, rank_of(e, part->live), offset, chunk, n,
-                 part->live->leaves[leaf]);
-}
-
-/* Only parts with bytes of a crossing leaf may look at their piece: others may have been
- * closed by now. */
-static void hash_crossing(struct ww_engine *e, struct ww_file *file,
-                          const struct ww_job *job, const struct ww_part *part)
-{
-    const uint8_t *bytes = job->out + part->out_at;
-
-    if (part->head > 0) {
-        ww_sha256_update(file->leaf, bytes, part->head);
-    }
-    if (part->head_ends) {
-        ww_sha256_final(file->leaf,
-                        part->live->leaves[part->piece_offset / WW_TREE_CHUNK]);
-    }
-    if (part->tail > 0) {
-        uint64_t offset = part->piece_offset + part->n_bytes - part->tail;
-        ww_tree_leaf_begin(file->leaf, rank_of(e, part->live), offset);
-        ww_sha256_update(file->leaf, bytes + (part->n_bytes - part->tail), part->tail);
-    }
-}
-
-void ww_work_hash(struct ww_engine *e, struct ww_file *file, const struct ww_job *job)
-{
-    for (size_t i = 0; i < job->n_parts; i++) {
-        hash_crossing(e, file, job, &job->parts[i]);
-    }
-    ww_sha256_update(file->sha, job->out, job->n_bytes);
-    if (job->last) {
-        ww_sha256_final(file->sha, e->result->output_sha256[job->output]);
-    }
-}
-
-void ww_work_feed(struct ww_feed *feed, const struct ww_load *load)
-{
-    ww_sha256_update(feed->sha, load->data, load->n_bytes);
 }
 
 static enum ww_err read_rows(const struct ww_source *source, const struct ww_load *load,

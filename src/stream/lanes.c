@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Digests, two messages at a time: a processor with SHA instructions hashes two nearly as
+ * fast as one (see sha_x86.c), and there is always more than one to hash: the source's
+ * file, the output's file, the leaves of the tree. A worker fills two lanes from whatever
+ * waits; when a lane runs dry it is filled again before the other goes on, and when there
+ * is nothing to fill it with, the other rests while the worker makes tiles.
+ *
+ * Files and inputs are chains (the next job only after this one), leaves are free. The
+ * leaves that cross from one job into the next follow their file's chain.
+ */
+#include "stream/engine.h"
+#include "stream/tree.h"
+#include "util/num.h"
+
+#define ALONE_STEP (WW_MIB / 2)     /* then look for company */
+
+static uint64_t rank_of(const struct ww_engine *e, const struct ww_part *part)
+{
+    return e->plan->tree[part->live->piece->tree_index].rank;
+}
+
+static bool idle(const struct ww_lane *lane)
+{
+    return !lane->file && !lane->part && !lane->feed;
+}
+
+static bool skip_done(struct ww_job *job)
+{
+    while (job->leaf_part < job->n_parts &&
+           job->parts[job->leaf_part].next_leaf == job->parts[job->leaf_part].end_leaf) {
+        job->leaf_part++;
+    }
+    return job->leaf_part < job->n_parts;
+}
+
+static bool take_leaf(struct ww_engine *e, struct ww_lane *lane)
+{
+    struct ww_job *job = ww_list_first(&e->leaves);
+    if (!job || !skip_done(job)) {
+        return false;
+    }
+    struct ww_part *part = &job->parts[job->leaf_part];
+    lane->job = job;
+    lane->part = part;
+    lane->leaf = part->next_leaf++;
+    if (!skip_done(job)) {
+        ww_list_remove(&job->leaf_node);
+    }
+    return true;
+}
+
+static bool take_file(struct ww_engine *e, struct ww_lane *lane)
+{
+    lane->file = ww_list_pop(&e->hashes);
+    if (!lane->file) {
+        return false;
+    }
+    lane->job = ww_list_first(&lane->file->to_hash);
+    lane->sha = &lane->file->sha;
+    lane->p = lane->job->out;
+    lane->n = lane->job->n_bytes;
+    lane->next_part = 0;
+    lane->tail = false;
+    return true;
+}
+
+static bool take_feed(struct ww_engine *e, struct ww_lane *lane)
+{
+    lane->feed = ww_list_pop(&e->feeding);
+    if (!lane->feed) {
+        return false;
+    }
+    lane->load = ww_list_first(&lane->feed->line);
+    lane->sha = &lane->feed->sha;
+    lane->p = lane->load->data;
+    lane->n = lane->load->n_bytes;
+    return true;
+}
+
+static bool take(struct ww_engine *e, struct ww_lane *lane)
+{
+    return take_file(e, lane) || take_feed(e, lane) || take_leaf(e, lane);
+}
+
+static void begin_leaf(const struct ww_engine *e, struct ww_sha *sha,
+                       const struct ww_part *part, uint64_t offset)
+{
+    uint8_t prefix[WW_TREE_PREFIX];
+    ww_tree_leaf_prefix(rank_of(e, part), offset, prefix);
+    ww_sha_reset(sha);
+    ww_sha_update(sha, prefix, sizeof(prefix));
+}
+
+/* What follows the taking but needs no lock. */
+static void begin(const struct ww_engine *e, struct ww_lane *lane)
+{
+    if (!lane->part) {
+        return;
+    }
+    const struct ww_part *part = lane->part;
+    uint64_t offset = lane->leaf * WW_TREE_CHUNK;
+    begin_leaf(e, &lane->own, part, offset);
+    lane->sha = &lane->own;
+    lane->p = lane->job->out + part->out_at + (offset - part->piece_offset);
+    lane->n = ww_min_u64(WW_TREE_CHUNK, part->live->piece->n_bytes - offset);
+}
+
+/* The head of the part at hand was hashed: it may end a leaf. */
+static void end_head(struct ww_lane *lane)
+{
+    const struct ww_part *part = &lane->job->parts[lane->next_part];
+    if (part->head_ends) {
+        ww_sha_final(lane->sha, part->live->leaves[part->piece_offset / WW_TREE_CHUNK]);
+    }
+}
+
+/* The next run of bytes of a crossing leaf: per part its head, then its tail. Parts
+ * without any must not be followed to their piece, which may have been closed by now. */
+static bool next_crossing(const struct ww_engine *e, struct ww_lane *lane)
+{
+    const struct ww_job *job = lane->job;
+    struct ww_sha *sha = &lane->file->leaf;
+
+    if (lane->sha == sha && !lane->tail) {
+        end_head(lane);
+        lane->tail = true;
+    } else if (lane->sha == sha) {
+        lane->tail = false;
+        lane->next_part++;
+    }
+    for (; lane->next_part < job->n_parts; lane->next_part++, lane->tail = false) {
+        const struct ww_part *part = &job->parts[lane->next_part];
+        const uint8_t *bytes = job->out + part->out_at;
+        lane->sha = sha;
+        if (!lane->tail && part->head > 0) {
+            lane->p = bytes;
+            lane->n = part->head;
+            return true;
+        }
+        lane->tail = true;
+        if (part->tail > 0) {
+            begin_leaf(e, sha, part, part->piece_offset + part->n_bytes - part->tail);
+            lane->p = bytes + (part->n_bytes - part->tail);
+            lane->n = part->tail;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The bytes at hand are hashed: more of the same message, or its end. */
+static bool go_on(struct ww_engine *e, struct ww_lane *lane)
+{
+    if (lane->file && next_crossing(e, lane)) {
+        return true;
+    }
+    if (lane->file && lane->job->last) {
+        ww_sha_final(&lane->file->sha, e->result->output_sha256[lane->job->output]);
+    }
+    if (lane->part) {
+        ww_sha_final(lane->sha, lane->part->live->leaves[lane->leaf]);
+    }
+    return false;
+}
+
+/* With the lock held. */
+static void end(struct ww_engine *e, struct ww_lane *lane)
+{
+    if (lane->file) {
+        ww_flow_hashed(e, lane->file, lane->job);
+    } else if (lane->part) {
+        ww_flow_leaf_done(e, lane->job, lane->part->live);
+    } else {
+        ww_flow_fed(e, lane->feed, lane->load);
+    }
+    lane->file = NULL;
+    lane->part = NULL;
+    lane->feed = NULL;
+}
+
+/* Hash in both lanes until one runs dry, or a little in the one that has something. */
+static void hash_step(struct ww_lane *a, struct ww_lane *b)
+{
+    uint64_t n = ww_min_u64(idle(a) ? ALONE_STEP : a->n, idle(b) ? ALONE_STEP : b->n);
+
+    if (!idle(a) && !idle(b)) {
+        ww_sha_update_2(a->sha, a->p, b->sha, b->p, n);
+    } else {
+        struct ww_lane *one = idle(a) ? b : a;
+        ww_sha_update(one->sha, one->p, n);
+    }
+    a->p += idle(a) ? 0 : n;
+    a->n -= idle(a) ? 0 : n;
+    b->p += idle(b) ? 0 : n;
+    b->n -= idle(b) ? 0 : n;
+}
+
+static bool at_end(struct ww_engine *e, struct ww_lane *lane)
+{
+    while (lane->n == 0) {
+        if (!go_on(e, lane)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Is there enough to go on with? Leaves seldom come alone, so they count as two. */
+static bool worth_it(const struct ww_engine *e, const struct ww_worker *w, bool pair_only)
+{
+    unsigned n = ww_list_first(&e->leaves) ? 2 : 0;
+    n += ww_list_first(&e->hashes) ? 1 : 0;
+    n += ww_list_first(&e->feeding) ? 1 : 0;
+    n += idle(&w->lanes[0]) ? 0 : 1;
+    n += idle(&w->lanes[1]) ? 0 : 1;
+    return n >= (pair_only ? 2 : 1);
+}
+
+bool ww_lanes_run(struct ww_engine *e, struct ww_worker *w, bool pair_only)
+{
+    struct ww_lane *a = &w->lanes[0];
+    struct ww_lane *b = &w->lanes[1];
+
+    if (!worth_it(e, w, pair_only)) {
+        return false;
+    }
+    bool new_a = idle(a) && take(e, a);
+    bool new_b = idle(b) && take(e, b);
+    pthread_mutex_unlock(&e->lock);
+    if (new_a) {
+        begin(e, a);
+    }
+    if (new_b) {
+        begin(e, b);
+    }
+    hash_step(a, b);
+    bool ended_a = !idle(a) && at_end(e, a);
+    bool ended_b = !idle(b) && at_end(e, b);
+    pthread_mutex_lock(&e->lock);
+    if (ended_a) {
+        end(e, a);
+    }
+    if (ended_b) {
+        end(e, b);
+    }
+    return true;
+}
