@@ -54,6 +54,18 @@ for program in weightward weightward-verify; do
     same "$("$prefix/bin/$program" --version)" "$program $version"
 done
 
+# Joined by &&, since set -e does not reach into the left side of ||.
+(
+    umask 077 && cd "$work" && PATH=$prefix/bin:$PATH &&
+        cp -r "$source/tests/vectors/amber/expert-rev" model &&
+        weightward key new signing --out me --no-passphrase -q &&
+        weightward key new lock --out team.lock --no-passphrase -q &&
+        weightward lock model locked --key team.lock --sign me.key -q &&
+        weightward-verify locked --key me.pub -q &&
+        weightward unlock locked back --key team.lock -q &&
+        diff -r model back
+) >"$work/log" 2>&1 || die "$(cat "$work/log")"
+
 # One F32 tensor of one element: 8 bytes of length, 64 of header, 4 of data.
 mkdir "$work/tiny" "$work/empty"
 printf '\100\0\0\0\0\0\0\0%-64s\0\0\200\077' \
