@@ -3,7 +3,7 @@
  * ALiBi (Press, Smith and Lewis, arXiv 2108.12409) with the slopes that BLOOM and Falcon
  * compute, and the relative buckets of T5 (Raffel et al., arXiv 1910.10683). Where the
  * models round to a shorter format the rounding is part of the model and is kept: Falcon's
- * biases are bfloat16, T5's logarithms are single precision.
+ * biases are bfloat16, BLOOM's biases and T5's logarithms are single precision.
  */
 #include "arch/core_bias.h"
 
@@ -14,7 +14,7 @@
 
 static double slope_base(uint64_t n)
 {
-    return (float)exp2(-exp2(3 - log2((double)n)));
+    return (double)(float)exp2(-exp2(3 - log2((double)n)));
 }
 
 void ww_core_alibi_slopes(uint64_t n_heads, double *slopes)
@@ -26,7 +26,7 @@ void ww_core_alibi_slopes(uint64_t n_heads, double *slopes)
     for (uint64_t h = 0; h < n_heads; h++) {
         double base = slope_base(h < whole ? whole : 2 * whole);
         uint64_t power = h < whole ? h + 1 : 2 * (h - whole) + 1;
-        slopes[h] = (float)pow(base, (double)power);
+        slopes[h] = (double)(float)pow(base, (double)power);
     }
 }
 
@@ -44,7 +44,7 @@ double ww_core_alibi(const struct ww_attention *att, double slope, uint64_t key_
     if (att->alibi_scaled) {
         return round_bf16(round_bf16(slope) * round_bf16((double)key_position));
     }
-    return slope * (double)key_position;
+    return (double)((float)slope * (float)key_position);
 }
 
 uint64_t ww_core_relative_bucket(const struct ww_attention *att, uint64_t query_position,

@@ -35,13 +35,55 @@ static uint64_t gain_size(const struct ww_attention *att, uint64_t n_heads)
     return per_head ? n_heads * att->head_dim : att->head_dim;
 }
 
-static enum ww_err load_norm(struct ww_forward *f, const struct ww_norm *norm, uint64_t size,
-                             double **gain, double **bias, struct ww_error *err)
+/* The tensor of head h when each head has a file name of its own, as gain has for head 0. */
+static uint32_t sibling(const struct ww_layout *layout, uint32_t gain, uint64_t h)
 {
+    const struct ww_binding *first = &layout->bindings[gain];
+    for (uint32_t i = 0; i < layout->model->n_tensors; i++) {
+        const struct ww_binding *at = &layout->bindings[i];
+        if (at->name_space == first->name_space && at->name_family == first->name_family &&
+            at->name_index == h) {
+            return i;
+        }
+    }
+    return WW_NONE;
+}
+
+/* Gains [n_heads * d] out of one tensor per head (StableLM). */
+static enum ww_err gather_gains(struct ww_forward *f, uint32_t gain, uint64_t n_heads,
+                                uint64_t d, double **out, struct ww_error *err)
+{
+    enum ww_err rc = ww_fw_alloc(out, n_heads, d, err);
+    for (uint64_t h = 0; !rc && h < n_heads; h++) {
+        double *head = NULL;
+        uint32_t tensor = sibling(f->layout, gain, h);
+        if (tensor == WW_NONE) {
+            return WW_FAIL(err, WW_E_TENSOR, "tensor '%s' has no counterpart for head %llu",
+                           f->layout->model->tensors[gain].name, (unsigned long long)h);
+        }
+        rc = ww_fw_vector(f, tensor, d, &head, err);
+        if (!rc) {
+            memcpy(*out + h * d, head, (size_t)d * sizeof(double));
+        }
+        ww_free(head);
+    }
+    return rc;
+}
+
+static enum ww_err load_norm(struct ww_forward *f, const struct ww_attention *att,
+                             const struct ww_norm *norm, uint64_t n_heads, double **gain,
+                             double **bias, struct ww_error *err)
+{
+    const struct ww_binding *bindings = f->layout->bindings;
+    uint64_t size = gain_size(att, n_heads);
+    bool own_names = bindings && norm->gain < f->layout->model->n_tensors &&
+                     bindings[norm->gain].name_space != WW_NONE;
     if (norm->kind == WW_NORM_NONE) {
         return WW_OK;
     }
-    enum ww_err rc = ww_fw_vector(f, norm->gain, size, gain, err);
+    enum ww_err rc = own_names
+        ? gather_gains(f, norm->gain, n_heads, att->head_dim, gain, err)
+        : ww_fw_vector(f, norm->gain, size, gain, err);
     if (rc) {
         return rc;
     }
@@ -52,13 +94,12 @@ static enum ww_err extras_load(struct ww_forward *f, const struct ww_attention *
                                const double *x, size_t n, uint64_t width, struct extras *e,
                                struct ww_error *err)
 {
-    enum ww_err rc = load_norm(f, &att->q_norm, gain_size(att, att->n_heads), &e->q_gain,
-                               &e->q_bias, err);
+    enum ww_err rc = load_norm(f, att, &att->q_norm, att->n_heads, &e->q_gain, &e->q_bias,
+                               err);
     if (rc) {
         return rc;
     }
-    rc = load_norm(f, &att->k_norm, gain_size(att, att->n_kv_heads), &e->k_gain, &e->k_bias,
-                   err);
+    rc = load_norm(f, att, &att->k_norm, att->n_kv_heads, &e->k_gain, &e->k_bias, err);
     if (rc) {
         return rc;
     }
