@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Locks of every family, judged by transformers.
+
+    test_lock_exact.py BUILD [CASE...]
+
+BUILD holds the programs weightward and lock_probe. For every case of make_models.py, with
+random parameters and buffers: the locked folder answers as the original does (one long
+sequence, a padded batch, a cached generation step), with and without factors of two; every
+weight tensor changed; unlocking gives every file back byte for byte; the program's own
+check of the layout passes; and a lock with any one structural fault, written by
+lock_probe, is far off. Arithmetic in float64 with the library's casts to float32 turned
+off; errors are relative to the largest value.
+"""
+import filecmp
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import make_models as families
+import torch
+from safetensors.torch import load_file
+from test_forward import casts
+
+LEGAL = 1e-9
+ILLEGAL = 1e-2
+
+
+def run(*args):
+    done = subprocess.run(args, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(args)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def step(model, inputs):
+    """Logits of a generation step with a cache, of the first row without padding."""
+    if "decoder_input_ids" in inputs:
+        first = dict(input_ids=inputs["input_ids"][:1], max_new_tokens=3)
+    else:
+        first = dict(input_ids=inputs["input_ids"][:1, :20], max_new_tokens=3)
+    out = model.generate(**first, do_sample=False, min_new_tokens=3, use_cache=True,
+                         return_dict_in_generate=True, output_logits=True)
+    return torch.stack(out.logits).double()
+
+
+def answers(folder):
+    model, inputs = families.load(folder)
+    with casts("float64"):
+        out = [families.logits(model, i) for i in inputs]
+    if families.generates(model):
+        with torch.no_grad():
+            out.append(step(model, inputs[0]))
+    return out
+
+
+def error(got, want):
+    return max(((g - w).abs().max() / w.abs().max()).item() for g, w in zip(got, want))
+
+
+def errors(got, want):
+    """(largest of the plain passes, of the generation step or 0)"""
+    n = len(want)
+    steps = n > 2
+    plain = error(got[:2], want[:2])
+    return plain, error(got[2:], want[2:]) if steps else 0.0
+
+
+def files_of(folder):
+    return sorted(os.path.relpath(os.path.join(at, f), folder)
+                  for at, _, files in os.walk(folder) for f in files)
+
+
+def same_folder(a, b):
+    names = files_of(a)
+    return names == files_of(b) and all(
+        filecmp.cmp(os.path.join(a, n), os.path.join(b, n), shallow=False) for n in names)
+
+
+def unchanged(a, b):
+    """Float tensors of more than one element that a lock left as they were."""
+    x, y = (load_file(os.path.join(f, "model.safetensors")) for f in (a, b))
+    return [n for n in x if x[n].is_floating_point() and x[n].numel() > 1 and
+            torch.equal(x[n], y[n])]
+
+
+def check(build, name, out, key):
+    folder = families.write(name, out)
+    tool = os.path.join(build, "weightward")
+    probe = os.path.join(build, "lock_probe")
+    want = answers(folder)
+    bad = []
+    worst = 0.0
+    for mode in ([], ["--scale"]):
+        locked, back = (os.path.join(out, f"{name}.{w}{len(mode)}") for w in ("lock", "back"))
+        said = json.loads(run(tool, "lock", folder, locked, "--key", key, "--json", *mode))
+        plain, cached = errors(answers(locked), want)
+        worst = max(worst, plain)
+        if not plain <= LEGAL:
+            bad.append(f"locked{mode}: {plain:.1e}")
+        if not cached <= 1e-5:
+            bad.append(f"generation step{mode}: {cached:.1e}")
+        left = unchanged(folder, locked)
+        residual = all("residual" in b["moved"] for b in said["blocks"])
+        if left and residual:
+            bad.append(f"unchanged: {left[:4]}")
+        if said["tensors"] - said["tensors_changed"] < len(left):
+            bad.append(f"{said['tensors_changed']} said to change, not {left[:4]}")
+        run(tool, "unlock", locked, back, "--key", key)
+        if not same_folder(folder, back):
+            bad.append("unlock is not the original")
+    run(tool, "inspect", folder, "--check")
+    least = float("inf")
+    for fault in run(probe, "faults", folder).split():
+        wrong = os.path.join(out, f"{name}.{fault}")
+        run(probe, "wrong", fault, folder, wrong)
+        off, _ = errors(answers(wrong), want)
+        least = min(least, off)
+        if not off >= ILLEGAL:
+            bad.append(f"fault {fault} is off by {off:.1e} only")
+    print(f"{'FAIL' if bad else 'ok':4} {name:28} legal {worst:.1e}  fault {least:.1e}  "
+          f"{'; '.join(bad)}", flush=True)
+    return not bad
+
+
+def main(build, names):
+    failed = 0
+    for name in names or families.cases():
+        with tempfile.TemporaryDirectory() as out:
+            key = os.path.join(out, "team.lock")
+            run(os.path.join(build, "weightward"), "key", "new", "lock", "--out", key,
+                "--no-passphrase")
+            try:
+                failed += not check(build, name, out, key)
+            except RuntimeError as e:
+                print(f"FAIL {name}: {e}", flush=True)
+                failed += 1
+    print(f"{failed} failed" if failed else "all passed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
