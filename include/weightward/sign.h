@@ -27,16 +27,19 @@ extern "C" {
 struct ww_signer {
     struct ww_signkey *key;
     const char *certificate;            /* PEM path of the leaf, NULL: key method */
-    const char *const *chain;           /* PEM paths of the intermediates and root */
+    const char *const *chain;           /* PEM paths of the intermediates and root: the
+                                           chain must be valid now and end in a root */
     size_t n_chain;
 };
 
 struct ww_sign_options {
     const char *signature;              /* NULL: model.sig in the folder */
-    const char *const *ignore_paths;    /* relative to the folder */
+    const char *const *ignore_paths;    /* relative to the folder, or absolute and in it;
+                                           exact paths with what lies below, no patterns */
     size_t n_ignore_paths;
-    bool tensors;                       /* also write the signed tensor tree */
-    bool replace;                       /* overwrite an existing signature */
+    bool tensors;                       /* also write the signed tensor tree; keeps a lock
+                                           that the folder's present statement holds */
+    bool replace;                       /* overwrite existing signatures */
     struct ww_run_options run;
 };
 
@@ -47,7 +50,8 @@ struct ww_sign_report {
     char hint[65];                      /* of the signing key */
 };
 
-/** Sign a folder: regular files only, symbolic links refused, git files left out. */
+/** Sign a folder: regular files only, symbolic links refused (WW_E_PATH), git files left
+ *  out. WW_E_EXISTS is found before anything is hashed; the signature is written last. */
 WW_API enum ww_err ww_sign_folder(const char *path, const struct ww_signer *signer,
                                   const struct ww_sign_options *options,
                                   struct ww_sign_report *report,
@@ -61,8 +65,9 @@ struct ww_verify_options {
     const char *const *chain;           /* CERTIFICATE: PEM paths of trust anchors */
     size_t n_chain;
     int64_t at_unix;                    /* time for certificates; 0: now */
-    const char *signature;              /* NULL: model.sig in the folder */
-    const char *const *ignore_paths;    /* relative to the folder, added to the signed ones */
+    const char *signature;              /* NULL: model.sig in the folder; FILE.sig beside a
+                                           model that is one file */
+    const char *const *ignore_paths;    /* as when signing, added to the signed ones */
     size_t n_ignore_paths;
     bool ignore_unsigned_files;
     const char *tensor;                 /* verify this tensor alone, by the tensor tree */
@@ -74,16 +79,18 @@ struct ww_verify_report {
     uint64_t files_checked;
     uint64_t tensors_checked;
     uint64_t bytes_checked;
-    char **not_checked;                 /* files present and left out, and why */
+    char **not_checked;                 /* sentences: files left out, modes, and so on */
     size_t n_not_checked;
     char root_sha256[65];
     char tensor_root[65];               /* model root of the tensor tree, when it was read */
-    bool locked;                        /* the signed tensor statement holds a lock */
+    bool locked;                        /* the tensor statement, signed by the same, holds
+                                           a lock */
 };
 WW_API void ww_verify_report_release(struct ww_verify_report *report);
 
 /** WW_OK only when everything the signature covers was read and matches. Verdicts are the
- *  5xx codes; the text names the file. */
+ *  5xx codes; the text names the file. path may also be a model that is one file. On
+ *  failure the report says at most who signed. */
 WW_API enum ww_err ww_verify_folder(const char *path, const struct ww_verify_options *options,
                                     struct ww_verify_report *report,
                                     struct ww_error *err) WW_MUST_USE;

@@ -3,6 +3,7 @@
 
 #include "crypto/base64.h"
 #include "json/json.h"
+#include "util/fault.h"
 
 static void report_and_statement_are_those_of_the_worked_example(void **state)
 {
@@ -215,6 +216,45 @@ static void a_leftover_of_a_killed_run_is_not_signed(void **state)
     assert_int_equal(f->report.files_checked, 2);
 }
 
+/* Fail the n-th call of a kind for every n. What is left either verifies or is no
+ * signature, and the next run is not in the way of itself. */
+static void torture(struct signed_folder *f, enum ww_fault kind, unsigned long least)
+{
+    f->sign.tensors = true;
+    f->sign.replace = true;
+    for (unsigned long n = 1;; n++) {
+        ww_fault_arm(kind, n);
+        enum ww_err rc = sign_demo(f, NULL);
+        unsigned long seen = ww_fault_seen(kind);
+        ww_fault_arm(kind, 0);
+        if (seen < n) {
+            CODE(f, rc, WW_OK);
+            assert_true(n > least);
+            CODE(f, verify_demo(f), WW_OK);
+            return;
+        }
+        assert_int_equal(ww_err_class_of(rc), WW_CLASS_SYSTEM);
+        assert_false(exists_in(f->demo, "model.sig.partial"));
+        if (exists_in(f->demo, "model.sig")) {
+            CODE(f, verify_demo(f), WW_OK);
+            remove_file(f->demo, "model.sig");
+        }
+    }
+}
+
+static void a_failed_write_leaves_nothing_that_lies(void **state)
+{
+    torture(*state, WW_FAULT_WRITE, 2);
+    torture(*state, WW_FAULT_FSYNC, 4);
+    torture(*state, WW_FAULT_RENAME, 2);
+}
+
+static void a_failed_read_or_allocation_signs_nothing(void **state)
+{
+    torture(*state, WW_FAULT_READ, 2);
+    torture(*state, WW_FAULT_ALLOC, 50);
+}
+
 static void a_missing_folder_is_not_found(void **state)
 {
     struct signed_folder *f = *state;
@@ -317,6 +357,8 @@ int main(void)
         EACH(patterns_and_foreign_paths_are_no_ignore_paths),
         EACH(the_signature_may_lie_elsewhere),
         EACH(a_leftover_of_a_killed_run_is_not_signed),
+        EACH(a_failed_write_leaves_nothing_that_lies),
+        EACH(a_failed_read_or_allocation_signs_nothing),
         EACH(a_missing_folder_is_not_found),
         EACH(certificates_sign_and_verify),
         EACH(certificates_that_nobody_would_accept_do_not_sign),
