@@ -258,6 +258,7 @@ static enum ww_err call_names(struct parser *p, enum ww_expr_call call, struct w
 /* key.path, key[l], key.path[3]. */
 static enum ww_err key_path(struct parser *p, struct ww_value *out, struct ww_value *fallback)
 {
+    static const char *const reserved[] = {"and", "or", "not"};
     char path[128];
     size_t n = 0;
     const char *start = p->p;
@@ -282,6 +283,11 @@ static enum ww_err key_path(struct parser *p, struct ww_value *out, struct ww_va
     }
     memcpy(path, start, n);
     path[n] = '\0';
+    for (size_t i = 0; i < WW_LEN(reserved); i++) {
+        if (strcmp(path, reserved[i]) == 0) {
+            return syntax(p);
+        }
+    }
     if (p->scope && !p->skip) {
         return ww_expr_key(p->scope, path, out, fallback, p->err);
     }

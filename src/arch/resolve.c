@@ -77,7 +77,8 @@ static enum ww_err run_checks(struct ww_builder *b, struct ww_error *err)
         rc = ww_expr_node(ww_jat(n, 0), &b->scope, &value, err);
         if (rc == WW_OK && !ww_value_true(&value)) {
             (void)ww_jstr(ww_jat(n, 1), &text);
-            rc = WW_FAIL(err, WW_E_CONFIG, "config.json and weights contradict: %s", text);
+            rc = WW_FAIL(err, WW_E_ARCH, "descriptor '%s' does not cover %s", b->desc->id,
+                         text);
         }
     }
     return rc;
@@ -125,6 +126,7 @@ static enum ww_err resolve(struct ww_builder *b, struct ww_error *err)
     enum ww_err rc = set_section(b, err);
 
     rc = rc ? rc : ww_find_prefix(b, err);
+    rc = rc ? rc : run_checks(b, err);
     rc = rc ? rc : ww_count_layers(b, err);
     ww_scope_stack(b, NULL);
     rc = rc ? rc : ww_decide_residual(b, err);
@@ -138,7 +140,6 @@ static enum ww_err resolve(struct ww_builder *b, struct ww_error *err)
     }
     rc = rc ? rc : ww_match_rows(b, &d->model, WW_NONE, WW_NONE, "", err);
     rc = rc ? rc : ww_match_rest(b, err);
-    rc = rc ? rc : run_checks(b, err);
     return rc ? rc : ww_finish_model(b, err);
 }
 

@@ -173,9 +173,6 @@ CASES = {
     "cohere-qk_norm": std("Cohere", use_qk_norm=True),
     "stablelm": std("StableLm", num_key_value_heads=2, use_qkv_bias=True,
                     rope_parameters=rope("default", partial_rotary_factor=0.5)),
-    "stablelm-qk_layernorm": std("StableLm", qk_layernorm=True, use_parallel_residual=True,
-                                 rope_parameters=rope("default",
-                                                      partial_rotary_factor=0.5)),
 }
 
 
