@@ -17,7 +17,8 @@ static const struct ww_token tokens[] = {
     {"q", WW_SPACE_QUERY, WW_OWN_ATTENTION, "query", "query rows (heads x head_dim)"},
     {"k", WW_SPACE_KEY, WW_OWN_ATTENTION, "key", "key rows (kv_heads x head_dim)"},
     {"v", WW_SPACE_VALUE, WW_OWN_ATTENTION, "value", "value rows (kv_heads x v_dim)"},
-    {"ctx", WW_SPACE_CONTEXT, WW_OWN_ATTENTION, "context", "head outputs (heads x v_dim)"},
+    {"ctx", WW_SPACE_CONTEXT, WW_OWN_ATTENTION, "context",
+     "head outputs (heads x v_dim)"},
     {"qh", WW_SPACE_QUERY_HEAD, WW_OWN_ATTENTION, "query-head", "query heads (heads)"},
     {"kvh", WW_SPACE_KV_HEAD, WW_OWN_ATTENTION, "kv-head", "KV heads (kv_heads)"},
     {"qk", WW_SPACE_QK_GAIN, WW_OWN_ATTENTION, "qk-gain", "one head (head_dim)"},
@@ -40,9 +41,9 @@ static const struct {
     const char *word;
     enum ww_units units;
 } functions[] = {
-    {"cat", WW_UNITS_NONE},     {"halves", WW_UNITS_NONE},  {"heads", WW_UNITS_HEADS},
+    {"cat", WW_UNITS_NONE},      {"halves", WW_UNITS_NONE}, {"heads", WW_UNITS_HEADS},
     {"perhead", WW_UNITS_HEADS}, {"gated", WW_UNITS_HEADS}, {"groups", WW_UNITS_GROUPS},
-    {"blocks4", WW_UNITS_FOUR}, {"pairs", WW_UNITS_ONES},
+    {"blocks4", WW_UNITS_FOUR},  {"pairs", WW_UNITS_ONES},
 };
 
 const struct ww_token *ww_token_of(enum ww_space_kind kind)
@@ -73,8 +74,8 @@ static const char *skip_spaces(const char *p)
 
 static enum ww_err malformed(const char *text, const char *at, struct ww_error *err)
 {
-    return WW_FAIL(err, WW_E_DESCRIPTOR, "axis expression '%s' is malformed at '%.20s'", text,
-                   at);
+    return WW_FAIL(err, WW_E_DESCRIPTOR, "axis expression '%s' is malformed at '%.20s'",
+                   text, at);
 }
 
 static enum ww_err parse_gap(const char *text, const char **at, struct ww_part *part,
@@ -117,7 +118,7 @@ static enum ww_err parse_part(const char *text, const char **at, struct ww_part 
     if (!part->token) {
         return malformed(text, p, err);
     }
-    part->action = p[n] == '\'' ? WW_ACT_INVERSE
+    part->action = p[n] == '\''  ? WW_ACT_INVERSE
                    : p[n] == '*' ? WW_ACT_PERMUTE
                                  : WW_ACT_DIRECT;
     *at = p + n + (part->action != WW_ACT_DIRECT);
@@ -163,7 +164,8 @@ static enum ww_err parse_function(const char *text, struct ww_axis_expr *out,
     return WW_OK;
 }
 
-enum ww_err ww_axis_parse(const char *text, struct ww_axis_expr *out, struct ww_error *err)
+enum ww_err ww_axis_parse(const char *text, struct ww_axis_expr *out,
+                          struct ww_error *err)
 {
     const char *at = text;
     enum ww_err rc = WW_OK;

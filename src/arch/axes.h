@@ -22,24 +22,30 @@
 enum ww_owner { WW_OWN_MODEL, WW_OWN_ATTENTION, WW_OWN_MLP, WW_OWN_MOE };
 
 struct ww_token {
-    const char *word;               /* in descriptors: "q" */
+    const char *word; /* in descriptors: "q" */
     enum ww_space_kind kind;
     enum ww_owner owner;
-    const char *name;               /* last part of the space's name: "query" */
-    const char *what;               /* for error texts: "query rows (heads x head_dim)" */
+    const char *name; /* last part of the space's name: "query" */
+    const char *what; /* for error texts: "query rows (heads x head_dim)" */
 };
 
 /** The token of a space kind. */
 const struct ww_token *ww_token_of(enum ww_space_kind kind);
 
 struct ww_part {
-    const struct ww_token *token;   /* NULL: fixed */
-    const char *gap;                /* fact that gives a fixed part's size; NULL: any */
+    const struct ww_token *token; /* NULL: fixed */
+    const char *gap;              /* fact that gives a fixed part's size; NULL: any */
     size_t gap_len;
     enum ww_action action;
 };
 
-enum ww_units { WW_UNITS_NONE, WW_UNITS_HEADS, WW_UNITS_GROUPS, WW_UNITS_FOUR, WW_UNITS_ONES };
+enum ww_units {
+    WW_UNITS_NONE,
+    WW_UNITS_HEADS,
+    WW_UNITS_GROUPS,
+    WW_UNITS_FOUR,
+    WW_UNITS_ONES
+};
 
 struct ww_axis_expr {
     const char *text;
@@ -49,7 +55,7 @@ struct ww_axis_expr {
 };
 
 /** Parse; borrows text. WW_E_DESCRIPTOR. */
-enum ww_err ww_axis_parse(const char *text, struct ww_axis_expr *out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_axis_parse(const char *text, struct ww_axis_expr *out,
+                          struct ww_error *err) WW_MUST_USE;
 
 #endif

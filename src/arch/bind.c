@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Axes to segments. A part of an axis has the size of its space; the sum of the parts must
- * be what the file says, so every projection's rows and columns are checked against the
- * config's heads and sizes here, in one place, fused or not.
+ * Axes to segments. A part of an axis has the size of its space; the sum of the parts
+ * must be what the file says, so every projection's rows and columns are checked against
+ * the config's heads and sizes here, in one place, fused or not.
  */
 #include "arch/builder.h"
 
@@ -140,14 +140,17 @@ enum ww_err ww_space_get(struct ww_builder *b, const struct ww_place *place,
     if (*slot == WW_NONE) {
         rc = ww_builder_grow((void **)&l->spaces, &l->n_spaces, &b->impl->cap_spaces,
                              sizeof(*l->spaces), err);
-        rc = rc ? rc : ww_builder_name(b, &name, err, "%s%s%s", object ? object : "",
-                                       object ? "." : "", ww_token_of(kind)->name);
+        rc = rc ? rc
+                : ww_builder_name(b, &name, err, "%s%s%s", object ? object : "",
+                                  object ? "." : "", ww_token_of(kind)->name);
         if (rc) {
             return rc;
         }
         *slot = l->n_spaces - 1;
-        l->spaces[*slot] = (struct ww_space){
-            .kind = kind, .size = ww_space_size(b, place, kind), .owner = owner, .name = name};
+        l->spaces[*slot] = (struct ww_space){.kind = kind,
+                                             .size = ww_space_size(b, place, kind),
+                                             .owner = owner,
+                                             .name = name};
     }
     *space = *slot;
     return WW_OK;
@@ -219,27 +222,37 @@ static void shape_text(const struct ww_tensor *t, char *out, size_t size)
 }
 
 /* What a part's size was computed from: "heads 4 (num_attention_heads)". */
-static void explain(struct ww_builder *b, const struct ww_part *part, char *out, size_t size)
+static void explain(struct ww_builder *b, const struct ww_part *part, char *out,
+                    size_t size)
 {
     static const struct {
         enum ww_space_kind kind;
         const char *facts[2];
     } of[] = {
-        {WW_SPACE_RESIDUAL, {"hidden", NULL}},   {WW_SPACE_QUERY, {"heads", "head_dim"}},
-        {WW_SPACE_KEY, {"kv_heads", "head_dim"}}, {WW_SPACE_VALUE, {"kv_heads", "v_dim"}},
-        {WW_SPACE_CONTEXT, {"heads", "v_dim"}},  {WW_SPACE_QUERY_HEAD, {"heads", NULL}},
-        {WW_SPACE_KV_HEAD, {"kv_heads", NULL}},  {WW_SPACE_QK_GAIN, {"head_dim", NULL}},
-        {WW_SPACE_NEURON, {"ff", NULL}},         {WW_SPACE_EXPERT, {"experts", NULL}},
-        {WW_SPACE_MLA_Q_NOPE, {"heads", "nope"}}, {WW_SPACE_MLA_K_NOPE, {"heads", "nope"}},
-        {WW_SPACE_MLA_Q_ROPE, {"heads", "rope_dims"}}, {WW_SPACE_MLA_K_ROPE, {"rope_dims", NULL}},
-        {WW_SPACE_LATENT, {"latent", NULL}},     {WW_SPACE_Q_LATENT, {"q_latent", NULL}},
+        {WW_SPACE_RESIDUAL, {"hidden", NULL}},
+        {WW_SPACE_QUERY, {"heads", "head_dim"}},
+        {WW_SPACE_KEY, {"kv_heads", "head_dim"}},
+        {WW_SPACE_VALUE, {"kv_heads", "v_dim"}},
+        {WW_SPACE_CONTEXT, {"heads", "v_dim"}},
+        {WW_SPACE_QUERY_HEAD, {"heads", NULL}},
+        {WW_SPACE_KV_HEAD, {"kv_heads", NULL}},
+        {WW_SPACE_QK_GAIN, {"head_dim", NULL}},
+        {WW_SPACE_NEURON, {"ff", NULL}},
+        {WW_SPACE_EXPERT, {"experts", NULL}},
+        {WW_SPACE_MLA_Q_NOPE, {"heads", "nope"}},
+        {WW_SPACE_MLA_K_NOPE, {"heads", "nope"}},
+        {WW_SPACE_MLA_Q_ROPE, {"heads", "rope_dims"}},
+        {WW_SPACE_MLA_K_ROPE, {"rope_dims", NULL}},
+        {WW_SPACE_LATENT, {"latent", NULL}},
+        {WW_SPACE_Q_LATENT, {"q_latent", NULL}},
     };
     char origin[WW_ORIGIN_BYTES];
     size_t n = 0;
 
     out[0] = '\0';
     for (size_t i = 0; part->token && i < WW_LEN(of); i++) {
-        for (unsigned f = 0; of[i].kind == part->token->kind && f < 2 && of[i].facts[f]; f++) {
+        for (unsigned f = 0; of[i].kind == part->token->kind && f < 2 && of[i].facts[f];
+             f++) {
             double value = 0;
             struct ww_error ignored = {0};
             if (ww_fact_double(&b->scope, of[i].facts[f], &value, &ignored) == WW_OK) {
@@ -261,12 +274,13 @@ static enum ww_err wrong_size(struct ww_builder *b, const struct ww_row *row,
 
     shape_text(t, shape, sizeof(shape));
     explain(b, &expr->parts[0], why, sizeof(why));
-    return WW_FAIL(err, WW_E_SHAPE,
-                   "tensor '%s': shape [%s], axis %u must be %llu (%s: %s%s%s%s); the weights "
-                   "and config.json do not belong together",
-                   t->name, shape, axis, (unsigned long long)expected, expr->text,
-                   expr->parts[0].token ? expr->parts[0].token->what : "a fixed part",
-                   why[0] ? "; " : "", why, expr->n_parts > 1 ? "; first part named" : "");
+    return WW_FAIL(
+        err, WW_E_SHAPE,
+        "tensor '%s': shape [%s], axis %u must be %llu (%s: %s%s%s%s); the weights "
+        "and config.json do not belong together",
+        t->name, shape, axis, (unsigned long long)expected, expr->text,
+        expr->parts[0].token ? expr->parts[0].token->what : "a fixed part",
+        why[0] ? "; " : "", why, expr->n_parts > 1 ? "; first part named" : "");
 }
 
 static enum ww_err add_segment(struct ww_builder *b, const struct ww_place *place,
@@ -276,13 +290,13 @@ static enum ww_err add_segment(struct ww_builder *b, const struct ww_place *plac
     struct ww_layout *l = b->layout;
     enum ww_err rc = WW_OK;
 
-    if (!part->token ||
-        (part->token->kind == WW_SPACE_RESIDUAL && !b->residual_moves)) {
+    if (!part->token || (part->token->kind == WW_SPACE_RESIDUAL && !b->residual_moves)) {
         return WW_OK;
     }
     rc = ww_space_get(b, place, part->token->kind, &seg.space, err);
-    rc = rc ? rc : ww_builder_grow((void **)&l->segments, &l->n_segments,
-                                   &b->impl->cap_segments, sizeof(*l->segments), err);
+    rc = rc ? rc
+            : ww_builder_grow((void **)&l->segments, &l->n_segments,
+                              &b->impl->cap_segments, sizeof(*l->segments), err);
     if (rc) {
         return rc;
     }
@@ -323,10 +337,12 @@ static enum ww_err bind_axis(struct ww_builder *b, const struct ww_place *place,
     units = units_of(b, place, expr->units, sizes[0]);
     for (unsigned i = 0; i < expr->n_parts && rc == WW_OK; i++) {
         if (units == 0 || sizes[i] % units != 0) {
-            return WW_FAIL(err, WW_E_CONFIG,
-                           "tensor '%s': part %u of '%s' has %llu rows, which do not divide "
-                           "by %llu", t->name, i + 1, expr->text,
-                           (unsigned long long)sizes[i], (unsigned long long)units);
+            return WW_FAIL(
+                err, WW_E_CONFIG,
+                "tensor '%s': part %u of '%s' has %llu rows, which do not divide "
+                "by %llu",
+                t->name, i + 1, expr->text, (unsigned long long)sizes[i],
+                (unsigned long long)units);
         }
         rc = add_segment(b, place, &expr->parts[i], axis,
                          (struct ww_segment){.offset = offset,
@@ -350,16 +366,19 @@ enum ww_err ww_bind_axes(struct ww_builder *b, const struct ww_place *place,
 
     if (t->rank != row->n_axes) {
         shape_text(t, shape, sizeof(shape));
-        return WW_FAIL(err, WW_E_SHAPE, "tensor '%s': shape [%s], expected %u axes (role %s)",
-                       t->name, shape, row->n_axes, row->role);
+        return WW_FAIL(err, WW_E_SHAPE,
+                       "tensor '%s': shape [%s], expected %u axes (role %s)", t->name,
+                       shape, row->n_axes, row->role);
     }
     for (unsigned i = 0; i < row->n_axes && rc == WW_OK; i++) {
         rc = bind_axis(b, place, row, t, i, &bind->axis[i], err);
     }
-    if (rc == WW_OK && moving < b->layout->n_segments && !ww_dtype_is_plain_float(t->dtype)) {
+    if (rc == WW_OK && moving < b->layout->n_segments &&
+        !ww_dtype_is_plain_float(t->dtype)) {
         rc = WW_FAIL(err, WW_E_QUANTISED,
                      "'%s' is stored as %s; use the original 16-bit checkpoint, then "
-                     "quantise", t->name, ww_dtype_name(t->dtype));
+                     "quantise",
+                     t->name, ww_dtype_name(t->dtype));
     }
     return rc;
 }

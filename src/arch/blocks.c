@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The objects of a layout, made from facts: stacks and blocks up front, attentions, MLPs
- * and experts when the first row that speaks of them comes by. So a descriptor's rows alone
- * decide what a block consists of.
+ * and experts when the first row that speaks of them comes by. So a descriptor's rows
+ * alone decide what a block consists of.
  */
 #include "arch/builder.h"
 
@@ -24,16 +24,24 @@ static const struct {
     const char *word;
     enum ww_act_kind act;
 } acts[] = {
-    {"gelu", WW_FN_GELU},           {"gelu_python", WW_FN_GELU},
-    {"gelu_new", WW_FN_GELU_TANH},  {"gelu_pytorch_tanh", WW_FN_GELU_TANH},
-    {"gelu_fast", WW_FN_GELU_TANH}, {"gelu_python_tanh", WW_FN_GELU_TANH},
-    {"gelu_accurate", WW_FN_GELU_TANH}, {"quick_gelu", WW_FN_QUICK_GELU},
-    {"silu", WW_FN_SILU},           {"swish", WW_FN_SILU},
-    {"relu", WW_FN_RELU},           {"relu2", WW_FN_RELU2},
-    {"relu_squared", WW_FN_RELU2},  {"tanh", WW_FN_TANH},
+    {"gelu", WW_FN_GELU},
+    {"gelu_python", WW_FN_GELU},
+    {"gelu_new", WW_FN_GELU_TANH},
+    {"gelu_pytorch_tanh", WW_FN_GELU_TANH},
+    {"gelu_fast", WW_FN_GELU_TANH},
+    {"gelu_python_tanh", WW_FN_GELU_TANH},
+    {"gelu_accurate", WW_FN_GELU_TANH},
+    {"quick_gelu", WW_FN_QUICK_GELU},
+    {"silu", WW_FN_SILU},
+    {"swish", WW_FN_SILU},
+    {"relu", WW_FN_RELU},
+    {"relu2", WW_FN_RELU2},
+    {"relu_squared", WW_FN_RELU2},
+    {"tanh", WW_FN_TANH},
 };
 
-enum ww_err ww_build_act(struct ww_builder *b, enum ww_act_kind *act, struct ww_error *err)
+enum ww_err ww_build_act(struct ww_builder *b, enum ww_act_kind *act,
+                         struct ww_error *err)
 {
     const char *words[WW_LEN(acts)];
     unsigned i = 0;
@@ -92,9 +100,11 @@ enum ww_err ww_build_block(struct ww_builder *b, uint32_t stack, uint64_t layer,
     ww_norm_none(&k->post_mlp);
     l->stacks[stack].n_blocks++;
     rc = ww_builder_name(b, &k->name, err, "%s.%u", l->stacks[stack].name, k->layer);
-    rc = rc ? rc : ww_fact_word(&b->scope, "form", form_words, WW_LEN(form_words), &form, err);
-    rc = rc ? rc : ww_fact_double(&b->scope, "residual_multiplier", &k->residual_multiplier,
-                                  err);
+    rc = rc ? rc
+            : ww_fact_word(&b->scope, "form", form_words, WW_LEN(form_words), &form, err);
+    rc = rc ? rc
+            : ww_fact_double(&b->scope, "residual_multiplier", &k->residual_multiplier,
+                             err);
     k->form = (enum ww_block_form)form;
     return rc;
 }
@@ -107,16 +117,17 @@ static enum ww_err attention_sizes(struct ww_builder *b, struct ww_attention *a,
         uint64_t *out;
         bool may_be_zero;
     } sizes[] = {
-        {"heads", &a->n_heads, false},   {"kv_heads", &a->n_kv_heads, false},
+        {"heads", &a->n_heads, false},     {"kv_heads", &a->n_kv_heads, false},
         {"head_dim", &a->head_dim, false}, {"v_dim", &a->v_dim, false},
-        {"nope", &a->mla_nope, true},    {"latent", &a->latent, true},
+        {"nope", &a->mla_nope, true},      {"latent", &a->latent, true},
         {"q_latent", &a->q_latent, true},
     };
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < WW_LEN(sizes) && rc == WW_OK; i++) {
-        rc = sizes[i].may_be_zero ? ww_fact_u64(&b->scope, sizes[i].fact, sizes[i].out, err)
-                                  : ww_fact_size(&b->scope, sizes[i].fact, sizes[i].out, err);
+        rc = sizes[i].may_be_zero
+                 ? ww_fact_u64(&b->scope, sizes[i].fact, sizes[i].out, err)
+                 : ww_fact_size(&b->scope, sizes[i].fact, sizes[i].out, err);
     }
     if (rc == WW_OK && a->n_heads % a->n_kv_heads != 0) {
         char heads[WW_ORIGIN_BYTES], groups[WW_ORIGIN_BYTES];
@@ -183,7 +194,8 @@ static enum ww_err attention_facts(struct ww_builder *b, struct ww_attention *a,
     rc = rc ? rc : ww_fact_bool(&b->scope, "alibi", &a->alibi, err);
     rc = rc ? rc : ww_fact_bool(&b->scope, "alibi_scaled", &a->alibi_scaled, err);
     rc = rc ? rc : ww_fact_u64(&b->scope, "relative_buckets", &a->relative_buckets, err);
-    rc = rc ? rc : ww_fact_u64(&b->scope, "relative_distance", &a->relative_max_distance, err);
+    rc = rc ? rc
+            : ww_fact_u64(&b->scope, "relative_distance", &a->relative_max_distance, err);
     if (rc == WW_OK) {
         double window = 0;
         rc = ww_fact_double(&b->scope, "window", &window, err);
@@ -194,10 +206,10 @@ static enum ww_err attention_facts(struct ww_builder *b, struct ww_attention *a,
 
 static void attention_none(struct ww_attention *a)
 {
-    uint32_t *spaces[] = {&a->query,    &a->key,        &a->value,   &a->context,
-                          &a->query_head, &a->kv_head,  &a->qk_gain, &a->q_nope,
-                          &a->k_nope,   &a->q_rope,     &a->k_rope,  &a->kv_latent,
-                          &a->query_latent, &a->sinks,  &a->relative_bias};
+    uint32_t *spaces[] = {&a->query,        &a->key,     &a->value,        &a->context,
+                          &a->query_head,   &a->kv_head, &a->qk_gain,      &a->q_nope,
+                          &a->k_nope,       &a->q_rope,  &a->k_rope,       &a->kv_latent,
+                          &a->query_latent, &a->sinks,   &a->relative_bias};
     struct ww_linear *linears[] = {&a->q, &a->k, &a->v, &a->o, &a->gate};
 
     for (size_t i = 0; i < WW_LEN(spaces); i++) {
@@ -215,8 +227,9 @@ static enum ww_err build_attention(struct ww_builder *b, uint32_t block, bool cr
 {
     struct ww_layout *l = b->layout;
     struct ww_attention *a = NULL;
-    enum ww_err rc = ww_builder_grow((void **)&l->attentions, &l->n_attentions,
-                                     &b->impl->cap_attentions, sizeof(*l->attentions), err);
+    enum ww_err rc =
+        ww_builder_grow((void **)&l->attentions, &l->n_attentions,
+                        &b->impl->cap_attentions, sizeof(*l->attentions), err);
 
     if (rc) {
         return rc;
@@ -257,9 +270,10 @@ static enum ww_err build_mlp(struct ww_builder *b, uint32_t block, const char *f
     rc = rc ? rc : ww_fact_size(&b->scope, ff, &m->n_neurons, err);
     rc = rc ? rc : ww_build_act(b, &m->act, err);
     rc = rc ? rc : ww_fact_double(&b->scope, "down_multiplier", &m->down_multiplier, err);
-    rc = rc ? rc : ww_fact_word(&b->scope, "mlp_moves", move_words, WW_LEN(move_words),
-                                &moves, err);
-    m->sign_moves = moves >= 1;     /* only the gated keep them: finish.c */
+    rc = rc ? rc
+            : ww_fact_word(&b->scope, "mlp_moves", move_words, WW_LEN(move_words), &moves,
+                           err);
+    m->sign_moves = moves >= 1; /* only the gated keep them: finish.c */
     m->scale_moves = moves >= 2;
     return rc;
 }
@@ -310,8 +324,8 @@ static enum ww_err build_moe(struct ww_builder *b, uint32_t block, uint32_t *out
     return rc;
 }
 
-static enum ww_err place_attention(struct ww_builder *b, bool cross, struct ww_place *place,
-                                   struct ww_error *err)
+static enum ww_err place_attention(struct ww_builder *b, bool cross,
+                                   struct ww_place *place, struct ww_error *err)
 {
     struct ww_block *block = &b->layout->blocks[place->block];
     uint32_t *slot = cross ? &block->cross : &block->self;
@@ -326,8 +340,9 @@ static enum ww_err place_attention(struct ww_builder *b, bool cross, struct ww_p
     return WW_OK;
 }
 
-static enum ww_err place_moe(struct ww_builder *b, enum ww_role_group group, uint32_t expert,
-                             struct ww_place *place, struct ww_error *err)
+static enum ww_err place_moe(struct ww_builder *b, enum ww_role_group group,
+                             uint32_t expert, struct ww_place *place,
+                             struct ww_error *err)
 {
     struct ww_block *block = &b->layout->blocks[place->block];
     enum ww_err rc = WW_OK;
@@ -344,7 +359,8 @@ static enum ww_err place_moe(struct ww_builder *b, enum ww_role_group group, uin
         place->mlp = moe->first_mlp + (expert == WW_NONE ? 0 : expert);
     } else if (group == WW_ROLE_SHARED) {
         if (moe->shared_mlp == WW_NONE) {
-            rc = build_mlp(b, place->block, "shared_ff", ".shared", &moe->shared_mlp, err);
+            rc =
+                build_mlp(b, place->block, "shared_ff", ".shared", &moe->shared_mlp, err);
         }
         place->mlp = moe->shared_mlp;
     }

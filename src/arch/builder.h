@@ -32,13 +32,13 @@ struct ww_builder {
     const struct ww_descriptor *desc;
     struct ww_layout *layout;
     struct ww_layout_impl *impl;
-    struct ww_scope scope;          /* of the stack and layer at work */
-    bool *bound;                    /* per tensor */
+    struct ww_scope scope; /* of the stack and layer at work */
+    bool *bound;           /* per tensor */
     uint32_t n_families;
     struct ww_tally *tallies;
     uint32_t n_tallies;
     uint32_t cap_tallies;
-    uint64_t hidden;                /* size of the residual stream */
+    uint64_t hidden; /* size of the residual stream */
     bool residual_moves;
 };
 
@@ -80,9 +80,9 @@ enum ww_err ww_space_get(struct ww_builder *b, const struct ww_place *place,
                          struct ww_error *err) WW_MUST_USE;
 
 /* match.c: rows to tensors. */
-enum ww_err ww_match_rows(struct ww_builder *b, const struct ww_rows *rows, uint32_t stack,
-                          uint32_t block, const char *layer, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_match_rows(struct ww_builder *b, const struct ww_rows *rows,
+                          uint32_t stack, uint32_t block, const char *layer,
+                          struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_match_rest(struct ww_builder *b, struct ww_error *err) WW_MUST_USE;
 
 /* layers.c: prefix and number of layers. */
@@ -90,8 +90,8 @@ enum ww_err ww_find_prefix(struct ww_builder *b, struct ww_error *err) WW_MUST_U
 enum ww_err ww_count_layers(struct ww_builder *b, struct ww_error *err) WW_MUST_USE;
 /** Numbers of the stack's layers, none when it is not present; enters its scope. */
 enum ww_err ww_stack_range(struct ww_builder *b, const struct ww_stack_desc *stack,
-                           uint64_t *first, uint64_t *count, struct ww_error *err)
-    WW_MUST_USE;
+                           uint64_t *first, uint64_t *count,
+                           struct ww_error *err) WW_MUST_USE;
 /** "layers.{l}." with the number put in. */
 enum ww_err ww_layer_name(struct ww_builder *b, const char *template_text, uint64_t layer,
                           const char **out, struct ww_error *err) WW_MUST_USE;
@@ -103,15 +103,15 @@ enum ww_err ww_stack_present(struct ww_builder *b, const struct ww_stack_desc *s
                              bool *present, struct ww_error *err) WW_MUST_USE;
 
 /* finish.c: classes, shared heads, what needs the whole block. */
-enum ww_err ww_finish_block(struct ww_builder *b, uint32_t block, struct ww_error *err)
-    WW_MUST_USE;
-enum ww_err ww_finish_stack(struct ww_builder *b, uint32_t stack, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_finish_block(struct ww_builder *b, uint32_t block,
+                            struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_finish_stack(struct ww_builder *b, uint32_t stack,
+                            struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_finish_model(struct ww_builder *b, struct ww_error *err) WW_MUST_USE;
 
 /* blocks.c */
-enum ww_err ww_build_act(struct ww_builder *b, enum ww_act_kind *act, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_build_act(struct ww_builder *b, enum ww_act_kind *act,
+                         struct ww_error *err) WW_MUST_USE;
 
 /* headed.c: may the residual stream move at all? */
 enum ww_err ww_decide_residual(struct ww_builder *b, struct ww_error *err) WW_MUST_USE;
@@ -120,13 +120,13 @@ enum ww_err ww_decide_residual(struct ww_builder *b, struct ww_error *err) WW_MU
 enum ww_err ww_tied(struct ww_builder *b, bool *tied, struct ww_error *err) WW_MUST_USE;
 
 /* quant.c */
-enum ww_err ww_refuse_quantised(const struct ww_model *model, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_refuse_quantised(const struct ww_model *model,
+                                struct ww_error *err) WW_MUST_USE;
 
 /* catalogue.c: which descriptor serves the model. */
 enum ww_err ww_descriptor_choose(const struct ww_model *model,
                                  const struct ww_layout_options *options,
-                                 struct ww_descriptor **out, struct ww_error *err)
-    WW_MUST_USE;
+                                 struct ww_descriptor **out,
+                                 struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Choosing a descriptor: the user's folder first, then the compiled-in ones, by id when one
- * is asked for and else by model_type. Each is parsed until one fits; a malformed file in the
- * user's folder is an error even when another would fit, for it may be the one that was meant.
+ * Choosing a descriptor: the user's folder first, then the compiled-in ones, by id when
+ * one is asked for and else by model_type. Each is parsed until one fits; a malformed
+ * file in the user's folder is an error even when another would fit, for it may be the
+ * one that was meant.
  */
 #include "arch/catalogue.h"
 
@@ -17,10 +18,10 @@
 #define MAX_DESCRIPTOR_BYTES ((size_t)1 << 20)
 
 struct search {
-    const char *id;             /* by id, or NULL */
-    const char *model_type;     /* by type */
+    const char *id;         /* by id, or NULL */
+    const char *model_type; /* by type */
     struct ww_descriptor *found;
-    struct ww_strlist known;    /* model types met on the way, for the error */
+    struct ww_strlist known; /* model types met on the way, for the error */
     int dirfd;
 };
 
@@ -38,7 +39,8 @@ static enum ww_err note_types(struct search *s, const struct ww_descriptor *d,
     if (s->id) {
         return ww_strlist_add(&s->known, d->id, err);
     }
-    for (const struct ww_jnode *n = ww_jfirst(d->model_types); n && !rc; n = ww_jnext(n)) {
+    for (const struct ww_jnode *n = ww_jfirst(d->model_types); n && !rc;
+         n = ww_jnext(n)) {
         (void)ww_jstr(n, &type);
         rc = ww_strlist_add(&s->known, type, err);
     }
@@ -100,7 +102,8 @@ static enum ww_err search_embedded(struct search *s, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < ww_n_embedded && !s->found && rc == WW_OK; i++) {
-        rc = consider(s, ww_embedded[i].bytes, ww_embedded[i].len, ww_embedded[i].id, err);
+        rc =
+            consider(s, ww_embedded[i].bytes, ww_embedded[i].len, ww_embedded[i].id, err);
     }
     return rc;
 }
@@ -112,28 +115,34 @@ static enum ww_err not_found(const struct search *s, struct ww_error *err)
     const char *near = word ? ww_str_nearest(word, known, s->known.n) : NULL;
 
     if (!word) {
-        return WW_FAIL(err, WW_E_ARCH, "config.json has no model_type: name a descriptor");
+        return WW_FAIL(err, WW_E_ARCH,
+                       "config.json has no model_type: name a descriptor");
     }
-    return WW_FAIL(err, WW_E_ARCH, "%s '%s' is not supported%s%s%s: write a descriptor for it",
+    return WW_FAIL(err, WW_E_ARCH,
+                   "%s '%s' is not supported%s%s%s: write a descriptor for it",
                    s->id ? "descriptor" : "model_type", word,
                    near ? " (nearest known: '" : "", near ? near : "", near ? "')" : "");
 }
 
 /* What rules a model out whatever its family. */
-static enum ww_err refuse(const struct ww_config *config, const char *id, struct ww_error *err)
+static enum ww_err refuse(const struct ww_config *config, const char *id,
+                          struct ww_error *err)
 {
     if (!config) {
-        return WW_FAIL(err, WW_E_ARCH, "the folder has no config.json: the architecture is "
-                                       "unknown");
+        return WW_FAIL(err, WW_E_ARCH,
+                       "the folder has no config.json: the architecture is "
+                       "unknown");
     }
     if (config->has_auto_map && !id) {
-        return WW_FAIL(err, WW_E_ARCH,
-                       "config.json has 'auto_map': the repository brings its own code, which "
-                       "may differ from its model_type; name a descriptor to go on");
+        return WW_FAIL(
+            err, WW_E_ARCH,
+            "config.json has 'auto_map': the repository brings its own code, which "
+            "may differ from its model_type; name a descriptor to go on");
     }
     if (config->has_pruned_heads) {
-        return WW_FAIL(err, WW_E_ARCH, "config.json has 'pruned_heads': layers with different "
-                                       "numbers of heads are not supported");
+        return WW_FAIL(err, WW_E_ARCH,
+                       "config.json has 'pruned_heads': layers with different "
+                       "numbers of heads are not supported");
     }
     return WW_OK;
 }

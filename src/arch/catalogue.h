@@ -12,6 +12,6 @@ struct ww_embedded {
 };
 extern const struct ww_embedded ww_embedded[];
 extern const size_t ww_n_embedded;
-extern const char *const ww_embedded_ids[];     /* NULL-terminated */
+extern const char *const ww_embedded_ids[]; /* NULL-terminated */
 
 #endif

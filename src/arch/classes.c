@@ -13,10 +13,14 @@
 #include "util/fail.h"
 
 static const char *const qk_names[] = {
-    [WW_QK_GL] = "gl",             [WW_QK_ROPE] = "rope",
-    [WW_QK_RMS_HEAD] = "rms_head", [WW_QK_RMS_FULL] = "rms_full",
-    [WW_QK_LN_HEAD] = "ln_head",   [WW_QK_L2_POST] = "l2_post",
-    [WW_QK_CLAMP] = "clamp",       [WW_QK_MLA] = "mla",
+    [WW_QK_GL] = "gl",
+    [WW_QK_ROPE] = "rope",
+    [WW_QK_RMS_HEAD] = "rms_head",
+    [WW_QK_RMS_FULL] = "rms_full",
+    [WW_QK_LN_HEAD] = "ln_head",
+    [WW_QK_L2_POST] = "l2_post",
+    [WW_QK_CLAMP] = "clamp",
+    [WW_QK_MLA] = "mla",
     [WW_QK_NONE] = "none",
 };
 
@@ -54,7 +58,8 @@ static uint64_t gain_length(const struct ww_builder *b, const struct ww_attentio
     return b->model->tensors[a->q_norm.gain].n_elements;
 }
 
-static enum ww_qk_class qk_by_parts(const struct ww_builder *b, const struct ww_attention *a)
+static enum ww_qk_class qk_by_parts(const struct ww_builder *b,
+                                    const struct ww_attention *a)
 {
     if (a->clip > 0) {
         return WW_QK_CLAMP;
@@ -63,9 +68,9 @@ static enum ww_qk_class qk_by_parts(const struct ww_builder *b, const struct ww_
         return WW_QK_MLA;
     }
     if (a->q_norm.gain != WW_NONE) {
-        return a->q_norm.kind == WW_NORM_LAYER      ? WW_QK_LN_HEAD
-               : gain_length(b, a) == a->head_dim   ? WW_QK_RMS_HEAD
-                                                    : WW_QK_RMS_FULL;
+        return a->q_norm.kind == WW_NORM_LAYER    ? WW_QK_LN_HEAD
+               : gain_length(b, a) == a->head_dim ? WW_QK_RMS_HEAD
+                                                  : WW_QK_RMS_FULL;
     }
     return a->rope.dims > 0 ? WW_QK_ROPE : WW_QK_GL;
 }
@@ -94,13 +99,14 @@ static enum ww_err qk_reason(struct ww_builder *b, struct ww_attention *a,
                                "q_norm has length %llu = heads x head_dim", length);
     case WW_QK_LN_HEAD:
         return ww_builder_name(b, &a->qk_reason, err,
-                               "q_norm is a LayerNorm over each head (length %llu)", length);
+                               "q_norm is a LayerNorm over each head (length %llu)",
+                               length);
     case WW_QK_L2_POST:
         return ww_builder_name(b, &a->qk_reason, err,
                                "queries and keys are normalised behind the rotation");
     case WW_QK_CLAMP:
-        return ww_builder_name(b, &a->qk_reason, err, "queries and keys are clipped at %g",
-                               a->clip);
+        return ww_builder_name(b, &a->qk_reason, err,
+                               "queries and keys are clipped at %g", a->clip);
     case WW_QK_MLA:
         return ww_builder_name(b, &a->qk_reason, err,
                                "latent attention, %llu of %llu dimensions rotary", r, d);
@@ -142,7 +148,8 @@ static enum ww_err own_reason(struct ww_builder *b, const char *fact, const char
     return rc;
 }
 
-enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention, struct ww_error *err)
+enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention,
+                               struct ww_error *err)
 {
     struct ww_attention *a = &b->layout->attentions[attention];
     unsigned qk = 0, vo = 0;
@@ -153,15 +160,14 @@ enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention, struct 
         return rc;
     }
     a->qk_class = qk < WW_LEN(qk_names) ? (enum ww_qk_class)qk : qk_by_parts(b, a);
-    a->vo_class = vo < WW_LEN(vo_names)     ? (enum ww_vo_class)vo
-                  : a->clip > 0             ? WW_VO_CLAMP
+    a->vo_class = vo < WW_LEN(vo_names)       ? (enum ww_vo_class)vo
+                  : a->clip > 0               ? WW_VO_CLAMP
                   : a->gate.weight != WW_NONE ? WW_VO_GATE
-                                            : WW_VO_GL;
+                                              : WW_VO_GL;
     a->qk_norm_bias = a->q_norm.bias != WW_NONE;
-    a->qk_gain_per_head =
-        a->q_norm.gain != WW_NONE &&
-        (gain_length(b, a) != a->head_dim ||
-         b->layout->bindings[a->q_norm.gain].name_space != WW_NONE);
+    a->qk_gain_per_head = a->q_norm.gain != WW_NONE &&
+                          (gain_length(b, a) != a->head_dim ||
+                           b->layout->bindings[a->q_norm.gain].name_space != WW_NONE);
     a->vo_reason = vo_reason(a->vo_class);
     rc = qk_reason(b, a, err);
     rc = rc ? rc : own_reason(b, "qk_reason", &a->qk_reason, err);

@@ -6,7 +6,7 @@
 #include "arch/builder.h"
 
 /** Fill classes and reasons of an attention whose tensors are all bound. */
-enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention,
+                               struct ww_error *err) WW_MUST_USE;
 
 #endif

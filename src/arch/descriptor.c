@@ -74,7 +74,8 @@ static enum ww_err check_strings(const struct ww_jnode *node, enum ww_jtype type
     return WW_OK;
 }
 
-static enum ww_err row_grow(struct ww_rows *rows, struct ww_row **out, struct ww_error *err)
+static enum ww_err row_grow(struct ww_rows *rows, struct ww_row **out,
+                            struct ww_error *err)
 {
     if (rows->n == rows->capacity) {
         uint32_t capacity = rows->capacity ? 2 * rows->capacity : 16;
@@ -143,7 +144,8 @@ static enum ww_err read_group(const struct ww_jnode *node, const char *const *wh
 {
     static const char *const allowed[] = {"when", "rows"};
     const char *all[WW_MAX_CONDITIONS];
-    enum ww_err rc = ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a group", err);
+    enum ww_err rc =
+        ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a group", err);
 
     if (rc) {
         return rc;
@@ -196,7 +198,8 @@ static enum ww_err read_stack(const struct ww_jnode *node, struct ww_stack_desc 
 {
     static const char *const allowed[] = {"name", "layers", "first", "layer",
                                           "when", "facts",  "rows",  "outer"};
-    enum ww_err rc = ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a stack", err);
+    enum ww_err rc =
+        ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a stack", err);
 
     if (rc) {
         return rc;
@@ -270,7 +273,8 @@ static enum ww_err read_residual(const struct ww_jnode *node, struct ww_descript
     d->heads = ww_jget(node, "heads");
     d->head_classes = ww_jget(node, "head_classes");
     rc = check_strings(d->heads, WW_J_OBJECT, "residual.heads", err);
-    return rc ? rc : check_strings(d->head_classes, WW_J_OBJECT, "residual.head_classes", err);
+    return rc ? rc
+              : check_strings(d->head_classes, WW_J_OBJECT, "residual.head_classes", err);
 }
 
 static enum ww_err read_checks(const struct ww_jnode *list, struct ww_error *err)
@@ -324,13 +328,12 @@ static enum ww_err read_head(const struct ww_jnode *root, struct ww_descriptor *
 
 static enum ww_err read_descriptor(struct ww_descriptor *d, struct ww_error *err)
 {
-    static const char *const allowed[] = {"schema", "about",  "id",       "model_types",
-                                          "prefixes", "section", "defaults", "facts",
-                                          "ignore", "checks", "residual", "stacks",
-                                          "model"};
+    static const char *const allowed[] = {
+        "schema", "about",  "id",     "model_types", "prefixes", "section", "defaults",
+        "facts",  "ignore", "checks", "residual",    "stacks",   "model"};
     const struct ww_jnode *root = ww_json_root(d->json);
-    enum ww_err rc = ww_jonly(root, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR,
-                              "a descriptor", err);
+    enum ww_err rc =
+        ww_jonly(root, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a descriptor", err);
 
     rc = rc ? rc : read_head(root, d, err);
     rc = rc ? rc : read_residual(ww_jget(root, "residual"), d, err);
@@ -387,7 +390,8 @@ bool ww_descriptor_serves(const struct ww_descriptor *descriptor, const char *mo
 {
     const char *type = NULL;
 
-    for (const struct ww_jnode *n = ww_jfirst(descriptor->model_types); n; n = ww_jnext(n)) {
+    for (const struct ww_jnode *n = ww_jfirst(descriptor->model_types); n;
+         n = ww_jnext(n)) {
         if (ww_jstr(n, &type) && strcmp(type, model_type) == 0) {
             return true;
         }

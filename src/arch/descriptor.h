@@ -21,8 +21,8 @@
 #define WW_MAX_CONDITIONS 3
 
 struct ww_row {
-    const char *name;           /* alternatives joined by '|'; {l}, {e}, {h} */
-    char role[40];              /* without the '?' */
+    const char *name; /* alternatives joined by '|'; {l}, {e}, {h} */
+    char role[40];    /* without the '?' */
     bool optional;
     unsigned n_axes;
     struct ww_axis_expr axes[WW_MAX_RANK];
@@ -38,10 +38,10 @@ struct ww_rows {
 
 struct ww_stack_desc {
     const char *name;
-    const struct ww_jnode *layers;      /* number of layers */
-    const struct ww_jnode *first;       /* number of the first, NULL: 0 */
-    const char *layer;                  /* "layers.{l}." */
-    const char *when;                   /* NULL: always */
+    const struct ww_jnode *layers; /* number of layers */
+    const struct ww_jnode *first;  /* number of the first, NULL: 0 */
+    const char *layer;             /* "layers.{l}." */
+    const char *when;              /* NULL: always */
     const struct ww_jnode *facts;
     struct ww_rows rows;
     struct ww_rows outer;
@@ -53,13 +53,13 @@ struct ww_descriptor {
     const char *id;
     const struct ww_jnode *model_types;
     const struct ww_jnode *prefixes;
-    const char *section;                /* "text", "root" or a path */
+    const char *section; /* "text", "root" or a path */
     const struct ww_jnode *defaults;
     const struct ww_jnode *facts;
     const struct ww_jnode *ignore;
     const struct ww_jnode *checks;
     enum ww_residual_group group;
-    const char *reason;                 /* of a fixed group */
+    const char *reason; /* of a fixed group */
     const struct ww_jnode *heads;
     const struct ww_jnode *head_classes;
     struct ww_stack_desc *stacks;
@@ -70,7 +70,8 @@ struct ww_descriptor {
 /** Parse and check everything that can be checked without a model. source names the text
  *  in errors (WW_E_DESCRIPTOR, WW_E_JSON). */
 enum ww_err ww_descriptor_parse(const uint8_t *text, size_t len, const char *source,
-                                struct ww_descriptor **out, struct ww_error *err) WW_MUST_USE;
+                                struct ww_descriptor **out,
+                                struct ww_error *err) WW_MUST_USE;
 void ww_descriptor_free(struct ww_descriptor *descriptor);
 
 /** True when model_type is one of the descriptor's. */

@@ -29,7 +29,18 @@ struct parser {
 };
 
 enum op {
-    OP_OR, OP_AND, OP_EQ, OP_NE, OP_LE, OP_GE, OP_LT, OP_GT, OP_ADD, OP_SUB, OP_MUL, OP_DIV,
+    OP_OR,
+    OP_AND,
+    OP_EQ,
+    OP_NE,
+    OP_LE,
+    OP_GE,
+    OP_LT,
+    OP_GT,
+    OP_ADD,
+    OP_SUB,
+    OP_MUL,
+    OP_DIV,
     OP_MOD
 };
 
@@ -40,10 +51,12 @@ static const struct {
     unsigned level;
     enum op op;
 } operators[] = {
-    {"or", LEVEL_OR, OP_OR},    {"and", LEVEL_AND, OP_AND}, {"==", LEVEL_CMP, OP_EQ},
-    {"!=", LEVEL_CMP, OP_NE},   {"<=", LEVEL_CMP, OP_LE},   {">=", LEVEL_CMP, OP_GE},
-    {"<", LEVEL_CMP, OP_LT},    {">", LEVEL_CMP, OP_GT},    {"+", LEVEL_SUM, OP_ADD},
-    {"-", LEVEL_SUM, OP_SUB},   {"*", LEVEL_PRODUCT, OP_MUL}, {"/", LEVEL_PRODUCT, OP_DIV},
+    {"or", LEVEL_OR, OP_OR},      {"and", LEVEL_AND, OP_AND},
+    {"==", LEVEL_CMP, OP_EQ},     {"!=", LEVEL_CMP, OP_NE},
+    {"<=", LEVEL_CMP, OP_LE},     {">=", LEVEL_CMP, OP_GE},
+    {"<", LEVEL_CMP, OP_LT},      {">", LEVEL_CMP, OP_GT},
+    {"+", LEVEL_SUM, OP_ADD},     {"-", LEVEL_SUM, OP_SUB},
+    {"*", LEVEL_PRODUCT, OP_MUL}, {"/", LEVEL_PRODUCT, OP_DIV},
     {"%", LEVEL_PRODUCT, OP_MOD},
 };
 
@@ -52,8 +65,8 @@ static enum ww_err ternary(struct parser *p, struct ww_value *out);
 static enum ww_err syntax(const struct parser *p)
 {
     return WW_FAIL(p->err, WW_E_DESCRIPTOR,
-                   "expression '%s' is malformed at '%.20s' (character %d)", p->text, p->p,
-                   (int)(p->p - p->text) + 1);
+                   "expression '%s' is malformed at '%.20s' (character %d)", p->text,
+                   p->p, (int)(p->p - p->text) + 1);
 }
 
 static bool is_word(char c)
@@ -128,10 +141,7 @@ static enum ww_err need_number(struct parser *p, const struct ww_value *v)
 
 static bool compare(enum op op, double a, double b)
 {
-    return op == OP_LE   ? a <= b
-           : op == OP_GE ? a >= b
-           : op == OP_LT ? a < b
-                         : a > b;
+    return op == OP_LE ? a <= b : op == OP_GE ? a >= b : op == OP_LT ? a < b : a > b;
 }
 
 static double compute(enum op op, double a, double b)
@@ -143,41 +153,47 @@ static double compute(enum op op, double a, double b)
                           : fmod(a, b);
 }
 
+/* Operators that take values of any kind; false when op is none of them. */
+static bool apply_logic(enum op op, struct ww_value *a, const struct ww_value *b)
+{
+    bool x = ww_value_true(a), y = ww_value_true(b);
+
+    if (op == OP_OR) {
+        *a = number_of(x || y);
+    } else if (op == OP_AND) {
+        *a = number_of(x && y);
+    } else if (op == OP_EQ || op == OP_NE) {
+        *a = number_of(equal(a, b) == (op == OP_EQ));
+    } else {
+        return false;
+    }
+    return true;
+}
+
 static enum ww_err apply(struct parser *p, enum op op, struct ww_value *a,
                          const struct ww_value *b)
 {
+    bool absent = a->kind == WW_V_ABSENT || b->kind == WW_V_ABSENT;
     enum ww_err rc = WW_OK;
 
-    if (op == OP_OR || op == OP_AND) {
-        bool x = ww_value_true(a), y = ww_value_true(b);
-        *a = number_of(op == OP_OR ? x || y : x && y);
-        return WW_OK;
-    }
-    if (op == OP_EQ || op == OP_NE) {
-        *a = number_of(equal(a, b) == (op == OP_EQ));
+    if (apply_logic(op, a, b)) {
         return WW_OK;
     }
     rc = need_number(p, a);
-    if (rc == WW_OK) {
-        rc = need_number(p, b);
-    }
+    rc = rc ? rc : need_number(p, b);
     if (rc) {
         return rc;
     }
-    bool absent = a->kind == WW_V_ABSENT || b->kind == WW_V_ABSENT;
     if (op >= OP_LE && op <= OP_GT) {
         *a = number_of(!absent && compare(op, a->number, b->number));
-        return WW_OK;
-    }
-    if (absent) {
+    } else if (absent) {
         memset(a, 0, sizeof(*a));
-        return WW_OK;
+    } else if ((op == OP_DIV || op == OP_MOD) && b->number == 0) {
+        rc = WW_FAIL(p->err, WW_E_CONFIG, "config.json: '%s' divides by zero", p->text);
+    } else {
+        *a = number_of(compute(op, a->number, b->number));
     }
-    if ((op == OP_DIV || op == OP_MOD) && b->number == 0) {
-        return WW_FAIL(p->err, WW_E_CONFIG, "config.json: '%s' divides by zero", p->text);
-    }
-    *a = number_of(compute(op, a->number, b->number));
-    return WW_OK;
+    return rc;
 }
 
 static enum ww_err literal_text(struct parser *p, struct ww_value *out)
@@ -200,7 +216,8 @@ static enum ww_err literal_number(struct parser *p, struct ww_value *out)
     size_t n = 0;
     char *end = NULL;
 
-    while (n < sizeof(digits) - 1 && (isdigit((unsigned char)p->p[n]) || p->p[n] == '.')) {
+    while (n < sizeof(digits) - 1 &&
+           (isdigit((unsigned char)p->p[n]) || p->p[n] == '.')) {
         digits[n] = p->p[n];
         n++;
     }
@@ -244,7 +261,8 @@ static enum ww_err call_number(struct parser *p, bool root, struct ww_value *out
     return rc;
 }
 
-static enum ww_err call_names(struct parser *p, enum ww_expr_call call, struct ww_value *out)
+static enum ww_err call_names(struct parser *p, enum ww_expr_call call,
+                              struct ww_value *out)
 {
     struct ww_value args[2] = {{0}};
     enum ww_err rc = arguments(p, args, call == WW_CALL_STORED ? 1 : 2);
@@ -256,7 +274,8 @@ static enum ww_err call_names(struct parser *p, enum ww_expr_call call, struct w
 }
 
 /* key.path, key[l], key.path[3]. */
-static enum ww_err key_path(struct parser *p, struct ww_value *out, struct ww_value *fallback)
+static enum ww_err key_path(struct parser *p, struct ww_value *out,
+                            struct ww_value *fallback)
 {
     static const char *const reserved[] = {"and", "or", "not"};
     char path[128];
@@ -311,11 +330,46 @@ static enum ww_err fact(struct parser *p, struct ww_value *out)
     return ww_expr_fact(p->skip ? NULL : p->scope, name, out, p->err);
 }
 
-static enum ww_err primary(struct parser *p, struct ww_value *out, struct ww_value *fallback,
-                           bool *is_key)
+/* A word that is no key: a call, a constant or l; *known is false for anything else. */
+static enum ww_err reserved_word(struct parser *p, struct ww_value *out, bool *known)
+{
+    static const struct {
+        const char *token;
+        enum ww_expr_call call;
+    } calls[] = {{"at(", WW_CALL_AT},
+                 {"stored(", WW_CALL_STORED},
+                 {"dim(", WW_CALL_DIM},
+                 {"rounded(", WW_CALL_ROUNDED}};
+
+    *known = true;
+    for (size_t i = 0; i < WW_LEN(calls); i++) {
+        if (accept(p, calls[i].token)) {
+            return call_names(p, calls[i].call, out);
+        }
+    }
+    if (accept(p, "sqrt(")) {
+        return call_number(p, true, out);
+    }
+    if (accept(p, "int(")) {
+        return call_number(p, false, out);
+    }
+    if (accept(p, "true")) {
+        *out = number_of(1);
+    } else if (accept(p, "false")) {
+        *out = number_of(0);
+    } else if (accept(p, "l")) {
+        *out = number_of(p->scope ? (double)p->scope->layer : 0);
+    } else {
+        *known = accept(p, "null");
+    }
+    return WW_OK;
+}
+
+static enum ww_err primary(struct parser *p, struct ww_value *out,
+                           struct ww_value *fallback, bool *is_key)
 {
     enum ww_err rc = WW_OK;
-    bool flag = false;
+    bool known = false;
 
     *is_key = false;
     memset(out, 0, sizeof(*out));
@@ -334,33 +388,9 @@ static enum ww_err primary(struct parser *p, struct ww_value *out, struct ww_val
     if (isdigit((unsigned char)*p->p)) {
         return literal_number(p, out);
     }
-    flag = accept(p, "sqrt(");
-    if (flag || accept(p, "int(")) {
-        return call_number(p, flag, out);
-    }
-    if (accept(p, "at(")) {
-        return call_names(p, WW_CALL_AT, out);
-    }
-    if (accept(p, "stored(")) {
-        return call_names(p, WW_CALL_STORED, out);
-    }
-    if (accept(p, "dim(")) {
-        return call_names(p, WW_CALL_DIM, out);
-    }
-    if (accept(p, "rounded(")) {
-        return call_names(p, WW_CALL_ROUNDED, out);
-    }
-    if (accept(p, "null")) {
-        return WW_OK;
-    }
-    flag = accept(p, "true");
-    if (flag || accept(p, "false")) {
-        *out = number_of(flag);
-        return WW_OK;
-    }
-    if (accept(p, "l")) {
-        *out = number_of(p->scope ? (double)p->scope->layer : 0);
-        return WW_OK;
+    rc = reserved_word(p, out, &known);
+    if (rc || known) {
+        return rc;
     }
     *is_key = true;
     return key_path(p, out, fallback);
@@ -484,8 +514,8 @@ static enum ww_err ternary(struct parser *p, struct ww_value *out)
     return rc;
 }
 
-enum ww_err ww_expr_eval(const char *expr, const struct ww_scope *scope, struct ww_value *out,
-                         struct ww_error *err)
+enum ww_err ww_expr_eval(const char *expr, const struct ww_scope *scope,
+                         struct ww_value *out, struct ww_error *err)
 {
     struct parser p = {.text = expr, .p = expr, .scope = scope, .err = err};
     enum ww_err rc = ternary(&p, out);
@@ -510,8 +540,9 @@ enum ww_err ww_expr_node(const struct ww_jnode *node, const struct ww_scope *sco
     if (ww_jbool(node, &flag)) {
         number = flag;
     } else if (!ww_jdouble(node, &number)) {
-        return WW_FAIL(err, WW_E_DESCRIPTOR, "a fact must be a number, a bool or an "
-                                             "expression in a string");
+        return WW_FAIL(err, WW_E_DESCRIPTOR,
+                       "a fact must be a number, a bool or an "
+                       "expression in a string");
     }
     *out = number_of(number);
     return WW_OK;

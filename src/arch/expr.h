@@ -33,24 +33,24 @@ enum ww_value_kind { WW_V_ABSENT, WW_V_NUMBER, WW_V_TEXT, WW_V_NODE };
 
 struct ww_value {
     enum ww_value_kind kind;
-    double number;                  /* true is 1, false is 0 */
-    const char *text;               /* not NUL-terminated; borrowed from the expression
-                                       or the config */
+    double number;    /* true is 1, false is 0 */
+    const char *text; /* not NUL-terminated; borrowed from the expression
+                         or the config */
     size_t len;
-    char origin[WW_ORIGIN_BYTES];   /* for error texts: the config key, "a default", "" */
+    char origin[WW_ORIGIN_BYTES]; /* for error texts: the config key, "a default", "" */
 };
 
 /** What an expression can see. All pointers are borrows. */
 struct ww_scope {
-    const struct ww_jnode *config;      /* the section that keys are looked up in */
+    const struct ww_jnode *config; /* the section that keys are looked up in */
     const struct ww_jnode *defaults;
     const struct ww_jnode *stack_facts; /* searched first, may be NULL */
     const struct ww_jnode *facts;
     const struct ww_model *model;
-    const char *prefix;                 /* in front of stored('x') */
-    const char *layer_prefix;           /* in front of stored('.x'); NULL outside layers */
-    uint64_t layer;                     /* l */
-    unsigned depth;                     /* of facts that ask for facts */
+    const char *prefix;       /* in front of stored('x') */
+    const char *layer_prefix; /* in front of stored('.x'); NULL outside layers */
+    uint64_t layer;           /* l */
+    unsigned depth;           /* of facts that ask for facts */
 };
 
 /** Evaluate; scope NULL only checks the syntax. WW_E_DESCRIPTOR for a malformed

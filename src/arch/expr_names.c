@@ -74,8 +74,9 @@ static bool cut_index(char *path, uint64_t layer, uint64_t *index)
     return true;
 }
 
-enum ww_err ww_expr_key(const struct ww_scope *scope, const char *path, struct ww_value *out,
-                        struct ww_value *fallback, struct ww_error *err)
+enum ww_err ww_expr_key(const struct ww_scope *scope, const char *path,
+                        struct ww_value *out, struct ww_value *fallback,
+                        struct ww_error *err)
 {
     char copy[MAX_PATH_BYTES];
     uint64_t index = 0;
@@ -132,21 +133,15 @@ static double round_to(enum ww_dtype dtype, double x)
     return x;
 }
 
-static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call call,
-                               const struct ww_value args[2], struct ww_value *out,
-                               struct ww_error *err)
+/* The tensor that a name in an expression means: "/x" as it is, ".x" of this layer. */
+static uint32_t find_tensor(const struct ww_scope *scope, const struct ww_value *named)
 {
     char name[1024];
     const char *front = scope->prefix;
-    const char *tail = args[0].text;
-    size_t len = args[0].len;
-    uint32_t tensor = WW_NONE;
+    const char *tail = named->text;
+    size_t len = named->len;
     int n = 0;
 
-    if (args[0].kind != WW_V_TEXT || len == 0) {
-        return WW_FAIL(err, WW_E_DESCRIPTOR, "stored(), dim() and rounded() need a tensor "
-                       "name");
-    }
     if (*tail == '/' || *tail == '.') {
         front = *tail == '/' ? "" : scope->layer_prefix;
         tail++;
@@ -154,22 +149,43 @@ static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call c
     }
     n = snprintf(name, sizeof(name), "%s%.*s", front ? front : "",
                  (int)ww_min_u64(len, sizeof(name)), tail);
-    if (n >= 0 && (size_t)n < sizeof(name)) {
-        tensor = ww_model_find(scope->model, name);
+    return n >= 0 && (size_t)n < sizeof(name) ? ww_model_find(scope->model, name)
+                                              : WW_NONE;
+}
+
+static void set_dim(const struct ww_tensor *t, const struct ww_value *axis,
+                    struct ww_value *out)
+{
+    if (axis->kind == WW_V_NUMBER && axis->number >= 0 && axis->number < t->rank) {
+        out->kind = WW_V_NUMBER;
+        out->number = (double)t->shape[(int)axis->number];
+        (void)snprintf(out->origin, sizeof(out->origin), "shape of %.50s", t->name);
     }
+}
+
+static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call call,
+                               const struct ww_value args[2], struct ww_value *out,
+                               struct ww_error *err)
+{
+    const struct ww_tensor *t = NULL;
+    uint32_t tensor = WW_NONE;
+
+    if (args[0].kind != WW_V_TEXT || args[0].len == 0) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR,
+                       "stored(), dim() and rounded() need a tensor name");
+    }
+    tensor = find_tensor(scope, &args[0]);
+    t = tensor == WW_NONE ? NULL : &scope->model->tensors[tensor];
     if (call == WW_CALL_STORED) {
         out->kind = WW_V_NUMBER;
-        out->number = tensor != WW_NONE;
+        out->number = t != NULL;
     } else if (call == WW_CALL_ROUNDED) {
         *out = args[1];
-        if (tensor != WW_NONE && args[1].kind == WW_V_NUMBER) {
-            out->number = round_to(scope->model->tensors[tensor].dtype, args[1].number);
+        if (t && args[1].kind == WW_V_NUMBER) {
+            out->number = round_to(t->dtype, args[1].number);
         }
-    } else if (tensor != WW_NONE && args[1].kind == WW_V_NUMBER && args[1].number >= 0 &&
-               args[1].number < scope->model->tensors[tensor].rank) {
-        out->kind = WW_V_NUMBER;
-        out->number = (double)scope->model->tensors[tensor].shape[(int)args[1].number];
-        (void)snprintf(out->origin, sizeof(out->origin), "shape of %.50s", name);
+    } else if (t) {
+        set_dim(t, &args[1], out);
     }
     return WW_OK;
 }

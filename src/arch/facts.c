@@ -21,7 +21,7 @@
 static const struct {
     const char *name;
     enum ww_fact keys;
-    const char *expr;           /* when no key is there; NULL: absent */
+    const char *expr; /* when no key is there; NULL: absent */
 } builtin[] = {
     /* sizes */
     {"layers", WW_FACT_LAYERS, NULL},
@@ -58,7 +58,8 @@ static const struct {
     {"rope_type", NO_KEYS,
      "at($rope_params, 'rope_type')|at($rope_params, 'type')|'default'"},
     {"rope_dims", NO_KEYS,
-     "int((at($rope_params, 'partial_rotary_factor')|partial_rotary_factor|1) * $head_dim)"},
+     "int((at($rope_params, 'partial_rotary_factor')|partial_rotary_factor|1) * "
+     "$head_dim)"},
     {"qk", NO_KEYS, "''"},
     {"qk_reason", NO_KEYS, "''"},
     {"vo", NO_KEYS, "''"},
@@ -200,8 +201,9 @@ static enum ww_err number(const struct ww_scope *scope, const char *name,
     enum ww_err rc = ww_expr_fact(scope, name, value, err);
 
     if (rc == WW_OK && value->kind != WW_V_NUMBER && value->kind != WW_V_ABSENT) {
-        rc = WW_FAIL(err, WW_E_CONFIG, "config.json: '%s' must be a number (it is '%s' of "
-                     "the model)", value->origin, name);
+        rc = WW_FAIL(err, WW_E_CONFIG,
+                     "config.json: '%s' must be a number (it is '%s' of the model)",
+                     value->origin, name);
     }
     if (rc == WW_OK && value->kind == WW_V_NUMBER && !isfinite(value->number)) {
         rc = WW_FAIL(err, WW_E_CONFIG, "config.json: '%s' is not finite", value->origin);
@@ -241,7 +243,8 @@ enum ww_err ww_fact_u64(const struct ww_scope *scope, const char *name, uint64_t
         return rc;
     }
     if (value.kind == WW_V_ABSENT) {
-        return WW_FAIL(err, WW_E_CONFIG, "config.json does not say '%s'", first_key(name));
+        return WW_FAIL(err, WW_E_CONFIG, "config.json does not say '%s'",
+                       first_key(name));
     }
     if (value.number < 0 || value.number > (double)WW_FACT_MAX ||
         value.number != trunc(value.number)) {
@@ -285,8 +288,10 @@ enum ww_err ww_fact_text(const struct ww_scope *scope, const char *name, char *o
         return rc;
     }
     if (value.kind != WW_V_TEXT) {
-        return WW_FAIL(err, WW_E_CONFIG, "config.json: '%s' must be text (it is '%s' of the "
-                       "model)", value.origin, name);
+        return WW_FAIL(err, WW_E_CONFIG,
+                       "config.json: '%s' must be text (it is '%s' of the "
+                       "model)",
+                       value.origin, name);
     }
     if (value.len >= size) {
         return WW_FAIL(err, WW_E_CONFIG, "config.json: '%s' is longer than %zu bytes",
@@ -318,7 +323,8 @@ enum ww_err ww_fact_word(const struct ww_scope *scope, const char *name,
     return rc;
 }
 
-void ww_fact_origin(const struct ww_scope *scope, const char *name, char out[WW_ORIGIN_BYTES])
+void ww_fact_origin(const struct ww_scope *scope, const char *name,
+                    char out[WW_ORIGIN_BYTES])
 {
     struct ww_value value = {0};
     struct ww_error ignored = {0};

@@ -8,7 +8,8 @@
 
 #include "arch/expr.h"
 
-/** No count or size of a model is larger: products of two and sums of eight cannot wrap. */
+/** No count or size of a model is larger: products of two and sums of eight cannot wrap.
+ */
 #define WW_FACT_MAX ((uint64_t)1 << 28)
 
 /** A whole number from 0 to WW_FACT_MAX; WW_E_CONFIG when absent or anything else. */

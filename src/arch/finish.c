@@ -26,8 +26,8 @@ static enum ww_err read_norm_facts(struct ww_builder *b, const char *eps,
                                    struct norm_facts *f, struct ww_error *err)
 {
     unsigned kind = 0;
-    enum ww_err rc = ww_fact_word(&b->scope, "norm", norm_words, WW_LEN(norm_words), &kind,
-                                  err);
+    enum ww_err rc =
+        ww_fact_word(&b->scope, "norm", norm_words, WW_LEN(norm_words), &kind, err);
 
     f->kind = (enum ww_norm_kind)kind;
     rc = rc ? rc : ww_fact_double(&b->scope, eps, &f->eps, err);
@@ -35,7 +35,8 @@ static enum ww_err read_norm_facts(struct ww_builder *b, const char *eps,
     return rc ? rc : ww_fact_bool(&b->scope, "weightless", &f->weightless, err);
 }
 
-static void fill_norm(struct ww_norm *norm, const struct norm_facts *f, bool may_lack_gain)
+static void fill_norm(struct ww_norm *norm, const struct norm_facts *f,
+                      bool may_lack_gain)
 {
     if (norm->gain != WW_NONE || (may_lack_gain && f->weightless)) {
         norm->kind = f->kind;
@@ -62,8 +63,9 @@ static enum ww_err own_elements(struct ww_builder *b, uint32_t attention,
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_DESCRIPTOR, "kv_owner of layer %u is %llu, which comes later",
-                   a->layer, (unsigned long long)owner);
+    return WW_FAIL(err, WW_E_DESCRIPTOR,
+                   "kv_owner of layer %u is %llu, which comes later", a->layer,
+                   (unsigned long long)owner);
 }
 
 static enum ww_err finish_attention(struct ww_builder *b, uint32_t attention,

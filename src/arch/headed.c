@@ -88,8 +88,8 @@ static enum ww_err find_task(struct ww_builder *b, struct ww_error *err)
     if (!by_tensor && by_class && !tied) {
         return WW_FAIL(err, WW_E_TENSOR,
                        "config.json says '%s' and untied embeddings, but no head such as "
-                       "'%s' is stored; is a shard missing?", class_name,
-                       head ? head + (*head == '/') : "");
+                       "'%s' is stored; is a shard missing?",
+                       class_name, head ? head + (*head == '/') : "");
     }
     return WW_OK;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which prefix the names carry, and whether the weights hold as many layers as config.json
- * says. Counted before anything is built: a config that asks for a million layers costs
- * nothing, and a surplus layer is named as such instead of as an unknown tensor.
+ * Which prefix the names carry, and whether the weights hold as many layers as
+ * config.json says. Counted before anything is built: a config that asks for a million
+ * layers costs nothing, and a surplus layer is named as such instead of as an unknown
+ * tensor.
  */
 #include "arch/builder.h"
 
@@ -88,11 +89,12 @@ enum ww_err ww_find_prefix(struct ww_builder *b, struct ww_error *err)
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_TENSOR,
-                   "no layer found: descriptor '%s' expects names such as '%s%s'; the first "
-                   "tensor is '%s'", b->desc->id, prefix ? prefix : "",
-                   b->desc->stacks[0].layer,
-                   b->model->n_tensors ? b->model->tensors[0].name : "");
+    return WW_FAIL(
+        err, WW_E_TENSOR,
+        "no layer found: descriptor '%s' expects names such as '%s%s'; the first "
+        "tensor is '%s'",
+        b->desc->id, prefix ? prefix : "", b->desc->stacks[0].layer,
+        b->model->n_tensors ? b->model->tensors[0].name : "");
 }
 
 enum ww_err ww_stack_range(struct ww_builder *b, const struct ww_stack_desc *stack,
@@ -110,16 +112,20 @@ enum ww_err ww_stack_range(struct ww_builder *b, const struct ww_stack_desc *sta
     rc = ww_expr_node(stack->layers, &b->scope, &value, err);
     if (rc == WW_OK && !(value.kind == WW_V_NUMBER && value.number >= 0 &&
                          value.number <= (double)WW_FACT_MAX)) {
-        rc = WW_FAIL(err, WW_E_CONFIG, "config.json does not say how many layers stack '%s' "
-                     "has", stack->name);
+        rc = WW_FAIL(err, WW_E_CONFIG,
+                     "config.json does not say how many layers stack '%s' "
+                     "has",
+                     stack->name);
     }
     *count = rc ? 0 : (uint64_t)value.number;
     if (rc == WW_OK && stack->first) {
         rc = ww_expr_node(stack->first, &b->scope, &value, err);
         if (rc == WW_OK && (value.kind != WW_V_NUMBER || value.number < 0 ||
                             value.number > (double)WW_FACT_MAX)) {
-            rc = WW_FAIL(err, WW_E_CONFIG, "config.json does not say where stack '%s' "
-                         "begins", stack->name);
+            rc = WW_FAIL(err, WW_E_CONFIG,
+                         "config.json does not say where stack '%s' "
+                         "begins",
+                         stack->name);
         }
         *first = rc ? 0 : (uint64_t)value.number;
     }

@@ -27,7 +27,7 @@ static void add(struct name *n, const char *s, size_t len)
         memcpy(n->text + n->len, s, len);
         n->len += len;
     } else {
-        n->len = sizeof(n->text) - 1;   /* longer than any stored name: never found */
+        n->len = sizeof(n->text) - 1; /* longer than any stored name: never found */
     }
     n->text[n->len] = '\0';
 }
@@ -77,8 +77,9 @@ static enum ww_err tally_find(struct ww_builder *b, const struct ww_row *row,
             return WW_OK;
         }
     }
-    rc = rc ? rc : ww_builder_grow((void **)&b->tallies, &b->n_tallies, &b->cap_tallies,
-                                   sizeof(*b->tallies), err);
+    rc = rc ? rc
+            : ww_builder_grow((void **)&b->tallies, &b->n_tallies, &b->cap_tallies,
+                              sizeof(*b->tallies), err);
     if (rc == WW_OK) {
         *out = &b->tallies[b->n_tallies - 1];
         (*out)->row = row;
@@ -103,9 +104,11 @@ static enum ww_err tally(struct ww_builder *b, const struct ww_row *row, uint32_
         rc = ww_builder_name(b, first, err, "%s", name);
     }
     if (rc == WW_OK && t->present && t->absent) {
-        rc = WW_FAIL(err, WW_E_TENSOR,
-                     "tensor '%s' is stored but '%s' is not: all layers of a kind must be "
-                     "alike; is a shard missing?", t->present_name, t->absent_name);
+        rc =
+            WW_FAIL(err, WW_E_TENSOR,
+                    "tensor '%s' is stored but '%s' is not: all layers of a kind must be "
+                    "alike; is a shard missing?",
+                    t->present_name, t->absent_name);
     }
     return rc;
 }
@@ -119,7 +122,8 @@ static enum ww_err bind_one(struct ww_builder *b, const struct ww_row *row,
     if (b->bound[tensor]) {
         return WW_FAIL(err, WW_E_DESCRIPTOR,
                        "tensor '%s' matches two rows of descriptor '%s': '%s' and '%s'",
-                       b->model->tensors[tensor].name, b->desc->id, bind->role, row->role);
+                       b->model->tensors[tensor].name, b->desc->id, bind->role,
+                       row->role);
     }
     b->bound[tensor] = true;
     bind->block = place->block;
@@ -171,8 +175,8 @@ static enum ww_err set_name_space(struct ww_builder *b, const struct ww_place *p
 /* All alternatives of one row with one number. */
 static enum ww_err match_number(struct ww_builder *b, const struct ww_row *row,
                                 struct ww_place *place, const char *layer,
-                                const struct numbered *by, uint64_t number, uint32_t family,
-                                struct ww_error *err)
+                                const struct numbered *by, uint64_t number,
+                                uint32_t family, struct ww_error *err)
 {
     struct name name;
     const char *from = row->name;
@@ -186,8 +190,9 @@ static enum ww_err match_number(struct ww_builder *b, const struct ww_row *row,
         if (tensor != WW_NONE) {
             found++;
             rc = bind_one(b, row, place, tensor, err);
-            rc = rc ? rc : set_name_space(b, place, by, number, family + alternative, tensor,
-                                          err);
+            rc = rc ? rc
+                    : set_name_space(b, place, by, number, family + alternative, tensor,
+                                     err);
         }
         if (*end == '\0') {
             break;
@@ -234,8 +239,9 @@ static bool nothing_stored(const struct ww_builder *b, const struct ww_row *row,
     }
 }
 
-static enum ww_err match_row(struct ww_builder *b, const struct ww_row *row, uint32_t stack,
-                             uint32_t block, const char *layer, struct ww_error *err)
+static enum ww_err match_row(struct ww_builder *b, const struct ww_row *row,
+                             uint32_t stack, uint32_t block, const char *layer,
+                             struct ww_error *err)
 {
     struct ww_place place = {stack, block, WW_NONE, WW_NONE, WW_NONE};
     struct numbered by = numbered_by(row);
@@ -264,8 +270,9 @@ static enum ww_err match_row(struct ww_builder *b, const struct ww_row *row, uin
     return rc;
 }
 
-enum ww_err ww_match_rows(struct ww_builder *b, const struct ww_rows *rows, uint32_t stack,
-                          uint32_t block, const char *layer, struct ww_error *err)
+enum ww_err ww_match_rows(struct ww_builder *b, const struct ww_rows *rows,
+                          uint32_t stack, uint32_t block, const char *layer,
+                          struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -305,10 +312,11 @@ enum ww_err ww_match_rest(struct ww_builder *b, struct ww_error *err)
             continue;
         }
         if (!on_list(b->desc->ignore, name)) {
-            return WW_FAIL(err, WW_E_TENSOR,
-                           "tensor '%s' is unknown to descriptor '%s' (prefix '%s'): remove "
-                           "it, or describe it in a descriptor of your own", name,
-                           b->desc->id, b->scope.prefix);
+            return WW_FAIL(
+                err, WW_E_TENSOR,
+                "tensor '%s' is unknown to descriptor '%s' (prefix '%s'): remove "
+                "it, or describe it in a descriptor of your own",
+                name, b->desc->id, b->scope.prefix);
         }
         bind->role = "ignore";
         bind->ignored = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Resolving a model: choose the descriptor, decide what the residual stream may do, then
- * walk stacks and layers, binding rows to tensors. The builder's arrays become the layout's
- * and are not touched again.
+ * walk stacks and layers, binding rows to tensors. The builder's arrays become the
+ * layout's and are not touched again.
  */
 #include <string.h>
 
@@ -71,7 +71,8 @@ static enum ww_err run_checks(struct ww_builder *b, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
-    for (const struct ww_jnode *n = ww_jfirst(b->desc->checks); n && !rc; n = ww_jnext(n)) {
+    for (const struct ww_jnode *n = ww_jfirst(b->desc->checks); n && !rc;
+         n = ww_jnext(n)) {
         struct ww_value value = {0};
         const char *text = NULL;
         rc = ww_expr_node(ww_jat(n, 0), &b->scope, &value, err);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From role to field. Linear maps are recognised by their segments (an axis that runs over
- * the query space makes a query projection, whether fused, transposed or stacked), so one
- * rule serves every storage layout; what has no space of its own goes by its role's name.
+ * From role to field. Linear maps are recognised by their segments (an axis that runs
+ * over the query space makes a query projection, whether fused, transposed or stacked),
+ * so one rule serves every storage layout; what has no space of its own goes by its
+ * role's name.
  */
 #include "arch/roles.h"
 
@@ -17,13 +18,21 @@ enum field { F_NONE, F_NORM, F_TENSOR, F_LINEAR, F_BIAS };
 enum holder { H_LAYOUT, H_STACK, H_BLOCK, H_ATTENTION, H_MLP, H_MOE };
 
 #define NORM(role, holder, type, member)                                                 \
-    {role, F_NORM, holder, offsetof(struct type, member)}
+    {                                                                                    \
+        role, F_NORM, holder, offsetof(struct type, member)                              \
+    }
 #define TENSOR(role, holder, type, member)                                               \
-    {role, F_TENSOR, holder, offsetof(struct type, member)}
+    {                                                                                    \
+        role, F_TENSOR, holder, offsetof(struct type, member)                            \
+    }
 #define LINEAR(role, holder, type, member)                                               \
-    {role, F_LINEAR, holder, offsetof(struct type, member)}
+    {                                                                                    \
+        role, F_LINEAR, holder, offsetof(struct type, member)                            \
+    }
 #define BIAS(role, holder, type, member)                                                 \
-    {role, F_BIAS, holder, offsetof(struct type, member)}
+    {                                                                                    \
+        role, F_BIAS, holder, offsetof(struct type, member)                              \
+    }
 
 /* Field rows first; F_NONE rows are known roles that fill no field by name. */
 static const struct role {
@@ -67,16 +76,18 @@ static const struct role {
 
 /* Roles that fill fields by their segments, or none at all. */
 static const char *const others[] = {
-    "self.q",        "self.q.bias",   "self.k",        "self.k.bias",    "self.v",
-    "self.v.bias",   "self.o",        "self.qkv",      "self.qkv.bias",  "self.gate",
-    "self.gate.bias", "self.q_a",     "self.q_a.bias", "self.q_a_norm",  "self.q_b",
-    "self.kv_a",     "self.kv_a.bias", "self.kv_a_norm", "self.kv_b",    "self.sub_norm",
-    "self.other",    "cross.q",       "cross.q.bias",  "cross.k",        "cross.k.bias",
-    "cross.v",       "cross.v.bias",  "cross.o",       "mlp.gate",       "mlp.gate.bias",
-    "mlp.up",        "mlp.up.bias",   "mlp.gate_up",   "mlp.gate_up.bias", "mlp.down",
-    "expert.gate",   "expert.up",     "expert.gate_up", "expert.down",   "expert.gate_up.bias",
-    "expert.gate.bias", "expert.up.bias", "shared.gate", "shared.up",    "shared.gate_up",
-    "shared.down",   "moe.correction", "other",
+    "self.q",           "self.q.bias",      "self.k",         "self.k.bias",
+    "self.v",           "self.v.bias",      "self.o",         "self.qkv",
+    "self.qkv.bias",    "self.gate",        "self.gate.bias", "self.q_a",
+    "self.q_a.bias",    "self.q_a_norm",    "self.q_b",       "self.kv_a",
+    "self.kv_a.bias",   "self.kv_a_norm",   "self.kv_b",      "self.sub_norm",
+    "self.other",       "cross.q",          "cross.q.bias",   "cross.k",
+    "cross.k.bias",     "cross.v",          "cross.v.bias",   "cross.o",
+    "mlp.gate",         "mlp.gate.bias",    "mlp.up",         "mlp.up.bias",
+    "mlp.gate_up",      "mlp.gate_up.bias", "mlp.down",       "expert.gate",
+    "expert.up",        "expert.gate_up",   "expert.down",    "expert.gate_up.bias",
+    "expert.gate.bias", "expert.up.bias",   "shared.gate",    "shared.up",
+    "shared.gate_up",   "shared.down",      "moe.correction", "other",
 };
 
 static const struct {
@@ -161,7 +172,8 @@ void ww_norm_none(struct ww_norm *norm)
     norm->bias = WW_NONE;
 }
 
-static void *holder_of(struct ww_builder *b, const struct ww_place *place, enum holder holder)
+static void *holder_of(struct ww_builder *b, const struct ww_place *place,
+                       enum holder holder)
 {
     struct ww_layout *layout = b->layout;
 
@@ -217,7 +229,7 @@ static void assign_field(const struct role *role, bool norm_bias, void *holder,
 
 struct target {
     struct ww_linear *linear;
-    bool reads;                 /* the segment's axis is the input */
+    bool reads; /* the segment's axis is the input */
 };
 
 static struct target target_in_attention(struct ww_attention *att,

@@ -17,8 +17,14 @@ enum ww_err ww_role_check(const char *role, struct ww_error *err) WW_MUST_USE;
 
 /** What the first word of a role speaks of. */
 enum ww_role_group {
-    WW_ROLE_MODEL, WW_ROLE_BLOCK, WW_ROLE_SELF, WW_ROLE_CROSS, WW_ROLE_MLP, WW_ROLE_EXPERT,
-    WW_ROLE_SHARED, WW_ROLE_MOE
+    WW_ROLE_MODEL,
+    WW_ROLE_BLOCK,
+    WW_ROLE_SELF,
+    WW_ROLE_CROSS,
+    WW_ROLE_MLP,
+    WW_ROLE_EXPERT,
+    WW_ROLE_SHARED,
+    WW_ROLE_MOE
 };
 enum ww_role_group ww_role_group(const char *role);
 

@@ -40,8 +40,9 @@ static inline const char *ww_check_segment(const struct ww_layout *l, const char
             uint64_t at = s->offset + c * s->stride + w;
             uint64_t to = s->space_start + c * s->width + w;
             if (at >= length || to >= space->size) {
-                return ww_fault("%s axis %u: index %llu or %s[%llu] out of range", name, axis,
-                                (unsigned long long)at, space->name, (unsigned long long)to);
+                return ww_fault("%s axis %u: index %llu or %s[%llu] out of range", name,
+                                axis, (unsigned long long)at, space->name,
+                                (unsigned long long)to);
             }
             if (taken[at]++) {
                 return ww_fault("%s axis %u: index %llu twice", name, axis,
@@ -52,8 +53,8 @@ static inline const char *ww_check_segment(const struct ww_layout *l, const char
     }
     for (uint64_t i = 0; i < space->size; i++) {
         if (hits[i] != 1) {
-            return ww_fault("%s axis %u: %s[%llu] hit %u times by one segment", name, axis,
-                            space->name, (unsigned long long)i, hits[i]);
+            return ww_fault("%s axis %u: %s[%llu] hit %u times by one segment", name,
+                            axis, space->name, (unsigned long long)i, hits[i]);
         }
     }
     return NULL;
@@ -120,9 +121,11 @@ static inline const char *ww_layout_check(const struct ww_layout *l)
         }
         for (unsigned a = 0; a < WW_MAX_RANK && !fault; a++) {
             if (a >= l->model->tensors[t].rank && b->axis[a].n_segments) {
-                fault = ww_fault("%s has segments on axis %u", l->model->tensors[t].name, a);
+                fault =
+                    ww_fault("%s has segments on axis %u", l->model->tensors[t].name, a);
             }
-            fault = fault || a >= l->model->tensors[t].rank ? fault : ww_check_axis(l, t, a);
+            fault =
+                fault || a >= l->model->tensors[t].rank ? fault : ww_check_axis(l, t, a);
         }
     }
     for (uint32_t i = 0; i < l->n_spaces && !fault; i++) {
@@ -133,13 +136,15 @@ static inline const char *ww_layout_check(const struct ww_layout *l)
         for (uint32_t t = 0; t < l->model->n_tensors; t++) {
             used = used || l->bindings[t].name_space == i;
         }
-        fault = used ? NULL : ww_fault("space %s is used by no tensor", l->spaces[i].name);
+        fault =
+            used ? NULL : ww_fault("space %s is used by no tensor", l->spaces[i].name);
     }
     for (uint32_t i = 0; i < l->n_mlps && !fault; i++) {
         const struct ww_mlp *m = &l->mlps[i];
-        if (m->neuron == WW_NONE || m->down.weight == WW_NONE || m->up.weight == WW_NONE ||
-            m->gated != (m->gate.weight != WW_NONE) || !ww_linear_fits(l, &m->up) ||
-            !ww_linear_fits(l, &m->down) || !ww_linear_fits(l, &m->gate)) {
+        if (m->neuron == WW_NONE || m->down.weight == WW_NONE ||
+            m->up.weight == WW_NONE || m->gated != (m->gate.weight != WW_NONE) ||
+            !ww_linear_fits(l, &m->up) || !ww_linear_fits(l, &m->down) ||
+            !ww_linear_fits(l, &m->gate)) {
             fault = ww_fault("%s is incomplete", m->name);
         }
     }

@@ -25,11 +25,13 @@ static bool probe(const char *path)
     } else {
         fault = ww_layout_check(l);
         const struct ww_attention *a = l->n_attentions ? &l->attentions[0] : NULL;
-        printf("%s %s: %s %s, %u tensors, %u blocks, residual %s (%s)%s%s; qk %s (%s), vo %s\n",
+        printf("%s %s: %s %s, %u tensors, %u blocks, residual %s (%s)%s%s; qk %s (%s), "
+               "vo %s\n",
                fault ? "FAIL" : "OK", path, l->descriptor, l->task, model->n_tensors,
                l->n_blocks, groups[l->residual.group], l->residual.reason,
-               fault ? ": " : "", fault ? fault : "", a ? ww_qk_class_name(a->qk_class) : "",
-               a ? a->qk_reason : "", a ? ww_vo_class_name(a->vo_class) : "");
+               fault ? ": " : "", fault ? fault : "",
+               a ? ww_qk_class_name(a->qk_class) : "", a ? a->qk_reason : "",
+               a ? ww_vo_class_name(a->vo_class) : "");
     }
     ww_layout_free(l);
     ww_model_close(model);

@@ -15,7 +15,7 @@
 struct ww_fx_tensor {
     char name[160];
     const char *dtype;
-    unsigned bytes;                 /* per element */
+    unsigned bytes; /* per element */
     unsigned rank;
     uint64_t shape[WW_MAX_RANK];
 };

@@ -47,10 +47,14 @@ static void functions_cut_into_units(void **state)
         enum ww_units units;
         unsigned parts;
     } good[] = {
-        {"cat(q, k', v)", WW_UNITS_NONE, 3},   {"halves(ff*, ff)", WW_UNITS_NONE, 2},
-        {"heads(q,k',v)", WW_UNITS_HEADS, 3},  {"perhead(q_nope, q_rope)", WW_UNITS_HEADS, 2},
-        {"gated(q, ctx*)", WW_UNITS_HEADS, 2}, {"groups(q, k', v)", WW_UNITS_GROUPS, 3},
-        {"blocks4(q, v, k')", WW_UNITS_FOUR, 3}, {"pairs(ff*, ff)", WW_UNITS_ONES, 2},
+        {"cat(q, k', v)", WW_UNITS_NONE, 3},
+        {"halves(ff*, ff)", WW_UNITS_NONE, 2},
+        {"heads(q,k',v)", WW_UNITS_HEADS, 3},
+        {"perhead(q_nope, q_rope)", WW_UNITS_HEADS, 2},
+        {"gated(q, ctx*)", WW_UNITS_HEADS, 2},
+        {"groups(q, k', v)", WW_UNITS_GROUPS, 3},
+        {"blocks4(q, v, k')", WW_UNITS_FOUR, 3},
+        {"pairs(ff*, ff)", WW_UNITS_ONES, 2},
         {"cat(res', -ff, res')", WW_UNITS_NONE, 3},
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -64,10 +68,26 @@ static void functions_cut_into_units(void **state)
 static void malformed_axes_are_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = {
-        "", "x", "q''", "q*'", "q ", "cat", "cat(", "cat()", "cat(q", "cat(q,)", "cat(q,-)",
-        "what(q)", "cat(q))", "-nofact", "cat(q k)", "(q)", "Q", "cat(cat(q), k)",
-        "cat(q,q,q,q,q,q,q)", "- vocab"};
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "q''",
+                                      "q*'",
+                                      "q ",
+                                      "cat",
+                                      "cat(",
+                                      "cat()",
+                                      "cat(q",
+                                      "cat(q,)",
+                                      "cat(q,-)",
+                                      "what(q)",
+                                      "cat(q))",
+                                      "-nofact",
+                                      "cat(q k)",
+                                      "(q)",
+                                      "Q",
+                                      "cat(cat(q), k)",
+                                      "cat(q,q,q,q,q,q,q)",
+                                      "- vocab"};
     struct ww_error err = {0};
     struct ww_axis_expr e;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -6,12 +6,14 @@
 #include "arch/descriptor.h"
 
 static const char good[] =
-    "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\", \"model_types\": [\"toy\"],"
+    "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\", \"model_types\": "
+    "[\"toy\"],"
     " \"prefixes\": [\"\"], \"facts\": {\"scale\": 1, \"kind\": \"'x'\"},"
     " \"residual\": {\"group\": \"signed\", \"heads\": {\"head\": \"causal-lm\"}},"
     " \"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\", \"layer\": \"l.{l}.\","
     " \"rows\": [[\"q\", \"self.q\", \"q\", \"res'\"], {\"when\": \"l == 0\", \"rows\":"
-    " [[\"b\", \"self.q.bias?\", \"q\"]]}]}], \"model\": [[\"e\", \"embed\", \"-\", \"res'\"]]}";
+    " [[\"b\", \"self.q.bias?\", \"q\"]]}]}], \"model\": [[\"e\", \"embed\", \"-\", "
+    "\"res'\"]]}";
 
 static enum ww_err parse(const char *text, struct ww_descriptor **d, struct ww_error *err)
 {
@@ -43,8 +45,8 @@ static char *with(const char *from, const char *to)
 {
     const char *at = strstr(good, from);
     char *text = NULL;
-    if (!at || asprintf(&text, "%.*s%s%s", (int)(at - good), good, to,
-                        at + strlen(from)) < 0) {
+    if (!at ||
+        asprintf(&text, "%.*s%s%s", (int)(at - good), good, to, at + strlen(from)) < 0) {
         fail_msg("no '%s'", from);
     }
     return text;
@@ -108,8 +110,8 @@ static void every_embedded_descriptor_parses(void **state)
     for (size_t i = 0; i < ww_n_embedded; i++) {
         struct ww_error err = {0};
         struct ww_descriptor *d = NULL;
-        OK(ww_descriptor_parse(ww_embedded[i].bytes, ww_embedded[i].len, ww_embedded[i].id, &d,
-                               &err));
+        OK(ww_descriptor_parse(ww_embedded[i].bytes, ww_embedded[i].len,
+                               ww_embedded[i].id, &d, &err));
         assert_string_equal(d->id, ww_embedded[i].id);
         assert_string_equal(ids[i], d->id);
         ww_descriptor_free(d);
@@ -123,8 +125,10 @@ static void no_model_type_has_two_embedded_descriptors(void **state)
     struct ww_descriptor *all[128] = {0};
     struct ww_error err = {0};
     for (size_t i = 0; i < ww_n_embedded; i++) {
-        OK(ww_descriptor_parse(ww_embedded[i].bytes, ww_embedded[i].len, "x", &all[i], &err));
-        for (const struct ww_jnode *n = ww_jfirst(all[i]->model_types); n; n = ww_jnext(n)) {
+        OK(ww_descriptor_parse(ww_embedded[i].bytes, ww_embedded[i].len, "x", &all[i],
+                               &err));
+        for (const struct ww_jnode *n = ww_jfirst(all[i]->model_types); n;
+             n = ww_jnext(n)) {
             const char *type = NULL;
             assert_true(ww_jstr(n, &type));
             for (size_t k = 0; k < i; k++) {

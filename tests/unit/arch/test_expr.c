@@ -6,7 +6,8 @@
 #include "arch/facts.h"
 
 static const char config_text[] =
-    "{\"n\": 12, \"zero\": 0, \"none\": null, \"half\": 0.5, \"yes\": true, \"no\": false,"
+    "{\"n\": 12, \"zero\": 0, \"none\": null, \"half\": 0.5, \"yes\": true, \"no\": "
+    "false,"
     " \"word\": \"gelu\", \"list\": [\"a\", \"b\"], \"num_attention_heads\": 6,"
     " \"hidden_size\": 48, \"rope\": {\"theta\": 100.0, \"type\": \"yarn\"}}";
 static const char defaults_text[] =
@@ -25,7 +26,8 @@ static struct ww_json *parse(const char *text)
 {
     struct ww_error err = {0};
     struct ww_json *json = NULL;
-    OK(ww_json_parse((const uint8_t *)text, strlen(text), &ww_json_limits_small, &json, &err));
+    OK(ww_json_parse((const uint8_t *)text, strlen(text), &ww_json_limits_small, &json,
+                     &err));
     return json;
 }
 
@@ -124,9 +126,9 @@ static void choices_try_keys_then_defaults_then_the_rest(void **state)
     is_number(e, "missing", 7);
     is_number(e, "absent|3", 3);
     is_number(e, "absent|n|3", 12);
-    is_number(e, "missing|n", 12);          /* a present key goes before a default */
-    is_number(e, "missing|3", 7);           /* a default goes before a constant */
-    is_number(e, "none|3", 3);              /* null hides the default */
+    is_number(e, "missing|n", 12); /* a present key goes before a default */
+    is_number(e, "missing|3", 7);  /* a default goes before a constant */
+    is_number(e, "none|3", 3);     /* null hides the default */
     is_absent(e, "none");
     is_absent(e, "absent");
     is_number(e, "rope.theta|1", 100);
@@ -194,17 +196,27 @@ static void facts_hide_built_in_ones(void **state)
     is_number(e, "$x_twice", 24);
     is_text(e, "$kind", "odd");
     is_number(e, "$eps", 0.25);
-    is_number(e, "$head_dim", 8);           /* built in: hidden / heads */
-    is_number(e, "$kv_heads", 6);           /* built in: heads */
+    is_number(e, "$head_dim", 8); /* built in: hidden / heads */
+    is_number(e, "$kv_heads", 6); /* built in: heads */
     is_number(e, "$rope_theta|5", 10000);
 }
 
 static void malformed_expressions_are_descriptor_errors(void **state)
 {
-    static const char *const bad[] = {
-        "", "1 +", "(1", "1)", "a b", "'open", "$", "$ x", "$nothing", "1 ? 2", "int 3",
-        "at('a')", "stored()", "list[", "list[]", "list[x]", "a||b", "1.2.3", "3x", "== 3",
-        "and", "dim('a.weight')", "sqrt(2", "$x_undefined", "$x_loop", "a = b", "a & b"};
+    static const char *const bad[] = {"",         "1 +",
+                                      "(1",       "1)",
+                                      "a b",      "'open",
+                                      "$",        "$ x",
+                                      "$nothing", "1 ? 2",
+                                      "int 3",    "at('a')",
+                                      "stored()", "list[",
+                                      "list[]",   "list[x]",
+                                      "a||b",     "1.2.3",
+                                      "3x",       "== 3",
+                                      "and",      "dim('a.weight')",
+                                      "sqrt(2",   "$x_undefined",
+                                      "$x_loop",  "a = b",
+                                      "a & b"};
     struct env *e = *state;
     struct ww_error err = {0};
     struct ww_value v = {0};
@@ -246,7 +258,8 @@ static void checking_needs_no_config(void **state)
     (void)state;
     struct ww_error err = {0};
     struct ww_value v = {0};
-    OK(ww_expr_eval("$heads * dim('x', 0) + at('a', 'b') ? l : stored('y')", NULL, &v, &err));
+    OK(ww_expr_eval("$heads * dim('x', 0) + at('a', 'b') ? l : stored('y')", NULL, &v,
+                    &err));
     FAILS(ww_expr_eval("$haeds", NULL, &v, &err), WW_E_DESCRIPTOR);
     assert_non_null(strstr(err.text, "heads"));
 }
@@ -256,9 +269,9 @@ static void sizes_must_be_whole_and_in_range(void **state)
     struct env *e = *state;
     struct ww_error err = {0};
     uint64_t n = 0;
-    struct ww_json *facts =
-        parse("{\"heads\": 2.5, \"hidden\": -1, \"ff\": \"word\", \"experts\": \"absent\","
-              " \"vocab\": 1e12, \"head_dim\": 0}");
+    struct ww_json *facts = parse(
+        "{\"heads\": 2.5, \"hidden\": -1, \"ff\": \"word\", \"experts\": \"absent\","
+        " \"vocab\": 1e12, \"head_dim\": 0}");
     e->scope.facts = ww_json_root(facts);
     FAILS(ww_fact_u64(&e->scope, "heads", &n, &err), WW_E_CONFIG);
     FAILS(ww_fact_u64(&e->scope, "hidden", &n, &err), WW_E_CONFIG);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors of the test's own, for storage layouts that no built-in family has: they show
- * that a new architecture needs a JSON file and no code.
+ * Descriptors of the test's own, for storage layouts that no built-in family has: they
+ * show that a new architecture needs a JSON file and no code.
  */
 #include "ww_model_fixture.h"
 
@@ -14,15 +14,17 @@ struct toy {
 };
 
 #define HEAD                                                                             \
-    "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\", \"model_types\": [\"toy\"]," \
-    " \"prefixes\": [\"\"], \"residual\": {\"group\": \"signed\","                        \
+    "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\", \"model_types\": "       \
+    "[\"toy\"],"                                                                         \
+    " \"prefixes\": [\"\"], \"residual\": {\"group\": \"signed\","                       \
     " \"heads\": {\"head\": \"causal-lm\"}}, "
 #define TAIL ", \"model\": [[\"head\", \"head\", \"-vocab\", \"res'\"]]}"
 #define STACK(facts, rows)                                                               \
-    HEAD "\"facts\": {" facts "}, \"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\"," \
-    " \"layer\": \"{l}.\", \"rows\": [" rows "]}]" TAIL
+    HEAD "\"facts\": {" facts                                                            \
+         "}, \"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\","                    \
+         " \"layer\": \"{l}.\", \"rows\": [" rows "]}]" TAIL
 #define CONFIG(more)                                                                     \
-    "{\"model_type\": \"toy\", \"hidden_size\": 10, \"vocab_size\": 7,"                    \
+    "{\"model_type\": \"toy\", \"hidden_size\": 10, \"vocab_size\": 7,"                  \
     " \"num_hidden_layers\": 1, \"num_attention_heads\": 4" more "}"
 
 static void start(struct toy *t, const char *config)
@@ -32,7 +34,8 @@ static void start(struct toy *t, const char *config)
     ww_fx_add(t->fx, "7,10", "head");
 }
 
-static enum ww_err try_resolve(struct toy *t, const char *descriptor, struct ww_error *err)
+static enum ww_err try_resolve(struct toy *t, const char *descriptor,
+                               struct ww_error *err)
 {
     char path[400];
     struct ww_layout_options options = {.descriptor_dir = t->folder};
@@ -85,8 +88,9 @@ static void mla_cuts_every_projection_into_its_parts(void **state)
     (void)state;
     struct toy t = {0};
     /* n 6, r 2, v 5, c 8, p 9 */
-    start(&t, CONFIG(", \"qk_nope_head_dim\": 6, \"qk_rope_head_dim\": 2, \"v_head_dim\": 5,"
-                     " \"kv_lora_rank\": 8, \"q_lora_rank\": 9"));
+    start(&t,
+          CONFIG(", \"qk_nope_head_dim\": 6, \"qk_rope_head_dim\": 2, \"v_head_dim\": 5,"
+                 " \"kv_lora_rank\": 8, \"q_lora_rank\": 9"));
     ww_fx_add(t.fx, "9,10", "0.q_a");
     ww_fx_add(t.fx, "9", "0.q_a_norm");
     ww_fx_add(t.fx, "32,9", "0.q_b");
@@ -94,16 +98,17 @@ static void mla_cuts_every_projection_into_its_parts(void **state)
     ww_fx_add(t.fx, "8", "0.kv_a_norm");
     ww_fx_add(t.fx, "44,8", "0.kv_b");
     ww_fx_add(t.fx, "10,20", "0.o");
-    resolve(&t, STACK("\"nope\": \"qk_nope_head_dim\", \"rope_dims\": \"qk_rope_head_dim\","
-                      "\"latent\": \"kv_lora_rank\", \"q_latent\": \"q_lora_rank|0\","
-                      "\"head_dim\": \"$nope + $rope_dims\", \"rope\": \"'adjacent'\"",
-                      "[\"q_a\", \"self.q_a\", \"q_latent\", \"res'\"],"
-                      "[\"q_a_norm\", \"self.q_a_norm\", \"q_latent*\"],"
-                      "[\"q_b\", \"self.q_b\", \"perhead(q_nope, q_rope)\", \"q_latent'\"],"
-                      "[\"kv_a\", \"self.kv_a\", \"cat(latent, k_rope')\", \"res'\"],"
-                      "[\"kv_a_norm\", \"self.kv_a_norm\", \"latent*\"],"
-                      "[\"kv_b\", \"self.kv_b\", \"perhead(k_nope', v)\", \"latent'\"],"
-                      "[\"o\", \"self.o\", \"res\", \"ctx'\"]"));
+    resolve(&t,
+            STACK("\"nope\": \"qk_nope_head_dim\", \"rope_dims\": \"qk_rope_head_dim\","
+                  "\"latent\": \"kv_lora_rank\", \"q_latent\": \"q_lora_rank|0\","
+                  "\"head_dim\": \"$nope + $rope_dims\", \"rope\": \"'adjacent'\"",
+                  "[\"q_a\", \"self.q_a\", \"q_latent\", \"res'\"],"
+                  "[\"q_a_norm\", \"self.q_a_norm\", \"q_latent*\"],"
+                  "[\"q_b\", \"self.q_b\", \"perhead(q_nope, q_rope)\", \"q_latent'\"],"
+                  "[\"kv_a\", \"self.kv_a\", \"cat(latent, k_rope')\", \"res'\"],"
+                  "[\"kv_a_norm\", \"self.kv_a_norm\", \"latent*\"],"
+                  "[\"kv_b\", \"self.kv_b\", \"perhead(k_nope', v)\", \"latent'\"],"
+                  "[\"o\", \"self.o\", \"res\", \"ctx'\"]"));
     const struct ww_attention *a = &t.layout->attentions[0];
     assert_int_equal(a->qk_class, WW_QK_MLA);
     assert_int_equal(a->head_dim, 8);
@@ -122,7 +127,7 @@ static void mla_cuts_every_projection_into_its_parts(void **state)
 }
 
 #define PLAIN_KVO                                                                        \
-    "[\"k\", \"self.k\", \"k'\", \"res'\"], [\"v\", \"self.v\", \"v\", \"res'\"],"         \
+    "[\"k\", \"self.k\", \"k'\", \"res'\"], [\"v\", \"self.v\", \"v\", \"res'\"],"       \
     "[\"o\", \"self.o\", \"res\", \"ctx'\"]"
 
 static void add_kvo(struct toy *t, const char *kv, const char *o)
@@ -148,8 +153,7 @@ static void gated_queries_carry_the_gate_behind_each_head(void **state)
     uint32_t q = ww_model_find(t.layout->model, "0.q");
     assert_int_equal(a->q.weight, q);
     assert_int_equal(a->gate.weight, q);
-    assert_int_equal(a->q.out_segment,
-                     t.layout->bindings[q].axis[0].first_segment);
+    assert_int_equal(a->q.out_segment, t.layout->bindings[q].axis[0].first_segment);
     assert_int_equal(a->gate.out_segment,
                      t.layout->bindings[q].axis[0].first_segment + 1);
     assert_int_equal(a->o.in_segment, WW_NONE);
@@ -168,13 +172,15 @@ static void stacked_experts_may_interleave_gate_and_up(void **state)
     ww_fx_add(t.fx, "3,10", "0.gate_up.bias");
     ww_fx_add(t.fx, "3,5,10", "0.down");
     ww_fx_add(t.fx, "3,10", "0.down.bias");
-    resolve(&t, STACK("\"mlp_moves\": \"'perm'\"",
-                      "[\"router\", \"moe.router\", \"ex\", \"res'\"],"
-                      "[\"router.bias\", \"moe.router.bias\", \"ex\"],"
-                      "[\"gate_up\", \"expert.gate_up\", \"ex\", \"res'\", \"pairs(ff*, ff)\"],"
-                      "[\"gate_up.bias\", \"expert.gate_up.bias\", \"ex\", \"pairs(ff*, ff)\"],"
-                      "[\"down\", \"expert.down\", \"ex\", \"ff'\", \"res\"],"
-                      "[\"down.bias\", \"expert.down.bias\", \"ex\", \"res\"]"));
+    resolve(
+        &t,
+        STACK("\"mlp_moves\": \"'perm'\"",
+              "[\"router\", \"moe.router\", \"ex\", \"res'\"],"
+              "[\"router.bias\", \"moe.router.bias\", \"ex\"],"
+              "[\"gate_up\", \"expert.gate_up\", \"ex\", \"res'\", \"pairs(ff*, ff)\"],"
+              "[\"gate_up.bias\", \"expert.gate_up.bias\", \"ex\", \"pairs(ff*, ff)\"],"
+              "[\"down\", \"expert.down\", \"ex\", \"ff'\", \"res\"],"
+              "[\"down.bias\", \"expert.down.bias\", \"ex\", \"res\"]"));
     const struct ww_layout *l = t.layout;
     assert_int_equal(l->n_moes, 1);
     assert_int_equal(l->n_mlps, 3);
@@ -293,8 +299,8 @@ static void gain_lengths_tell_norms_over_heads_from_norms_over_all(void **state)
     add_kvo(&t, "12,10", "10,24");
     resolve(&t, STACK("\"rope\": \"'half'\", \"eps\": 0.5",
                       "[\"q\", \"self.q\", \"q\", \"res'\"],"
-                      "[\"qn\", \"self.q_norm\", \"q*\"], [\"kn\", \"self.k_norm\", \"k*\"],"
-                      PLAIN_KVO));
+                      "[\"qn\", \"self.q_norm\", \"q*\"], [\"kn\", \"self.k_norm\", "
+                      "\"k*\"]," PLAIN_KVO));
     const struct ww_attention *a = &t.layout->attentions[0];
     assert_int_equal(a->qk_class, WW_QK_RMS_FULL);
     assert_true(a->qk_gain_per_head);
@@ -323,7 +329,8 @@ static void layer_norm_per_head_may_have_a_gain_per_head_or_per_name(void **stat
     assert_int_equal(a->qk_class, WW_QK_LN_HEAD);
     assert_true(a->qk_gain_per_head);
     segment_is(&t, "0.qn", 0, 0, a->query_head, WW_ACT_DIRECT, 0, 4, 1, 4);
-    assert_int_equal(l->bindings[ww_model_find(l->model, "0.kn.1")].name_space, a->kv_head);
+    assert_int_equal(l->bindings[ww_model_find(l->model, "0.kn.1")].name_space,
+                     a->kv_head);
     assert_int_equal(l->bindings[ww_model_find(l->model, "0.kn.1")].name_index, 1);
     stop(&t);
 }
@@ -345,15 +352,17 @@ static void layers_differ_by_kind(void **state)
         ww_fx_add(t.fx, "8,10", "%d.v", l);
         ww_fx_add(t.fx, "10,8", "%d.o", l);
     }
-    resolve(&t, STACK("\"kind\": \"no_rope_layers[l] ? 'rope' : 'nope'\","
-                      "\"rope\": \"$kind == 'rope' ? 'half' : 'none'\","
-                      "\"window\": \"$kind == 'rope' ? window : 0\","
-                      "\"clip\": \"l == 2 ? clip_qkv : 0\","
-                      "\"qk\": \"l == 0 ? 'l2_post' : ''\","
-                      "\"vo\": \"l == 3 ? 'none' : ''\", \"vo_reason\": \"l == 3 ? 'why' : ''\","
-                      "\"kv_owner\": \"l == $layers - num_kv_shared_layers ? l - 2 : l\"",
-                      "[\"q\", \"self.q\", \"q\", \"res'\"],"
-                      "[\"q.bias\", \"self.q.bias?\", \"q\"]," PLAIN_KVO));
+    resolve(
+        &t,
+        STACK("\"kind\": \"no_rope_layers[l] ? 'rope' : 'nope'\","
+              "\"rope\": \"$kind == 'rope' ? 'half' : 'none'\","
+              "\"window\": \"$kind == 'rope' ? window : 0\","
+              "\"clip\": \"l == 2 ? clip_qkv : 0\","
+              "\"qk\": \"l == 0 ? 'l2_post' : ''\","
+              "\"vo\": \"l == 3 ? 'none' : ''\", \"vo_reason\": \"l == 3 ? 'why' : ''\","
+              "\"kv_owner\": \"l == $layers - num_kv_shared_layers ? l - 2 : l\"",
+              "[\"q\", \"self.q\", \"q\", \"res'\"],"
+              "[\"q.bias\", \"self.q.bias?\", \"q\"]," PLAIN_KVO));
     const struct ww_attention *a = t.layout->attentions;
     assert_int_equal(a[0].qk_class, WW_QK_L2_POST);
     assert_int_equal(a[0].window, 9);
@@ -398,8 +407,10 @@ static void two_rows_for_one_tensor_are_a_descriptor_error(void **state)
     struct toy t = {0};
     start(&t, CONFIG(", \"head_dim\": 6"));
     ww_fx_add(t.fx, "10,24", "0.o");
-    FAILS(try_resolve(&t, STACK("", "[\"o\", \"self.o\", \"res\", \"ctx'\"],"
-                                    "[\"o\", \"self.other\", \"res\", \"ctx'\"]"), &err),
+    FAILS(try_resolve(&t,
+                      STACK("", "[\"o\", \"self.o\", \"res\", \"ctx'\"],"
+                                "[\"o\", \"self.other\", \"res\", \"ctx'\"]"),
+                      &err),
           WW_E_DESCRIPTOR);
     assert_non_null(strstr(err.text, "0.o"));
     stop(&t);
@@ -433,9 +444,10 @@ static void checks_refuse_variants_by_name(void **state)
     struct toy t = {0};
     start(&t, CONFIG(", \"head_dim\": 6, \"odd\": true"));
     ww_fx_add(t.fx, "10,24", "0.o");
-    FAILS(try_resolve(&t, HEAD "\"checks\": [[\"not odd\", \"odd ones\"]], \"stacks\":"
-                               "[{\"name\": \"d\", \"layers\": 1, \"layer\": \"{l}.\","
-                               "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]}]" TAIL,
+    FAILS(try_resolve(&t,
+                      HEAD "\"checks\": [[\"not odd\", \"odd ones\"]], \"stacks\":"
+                           "[{\"name\": \"d\", \"layers\": 1, \"layer\": \"{l}.\","
+                           "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]}]" TAIL,
                       &err),
           WW_E_ARCH);
     assert_non_null(strstr(err.text, "odd ones"));

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Resolving a small Llama: what is found, and every way in which a folder can be wrong. */
+/* Resolving a small Llama: what is found, and every way in which a folder can be wrong.
+ */
 #include "ww_model_fixture.h"
 
 #include "layout_check.h"
 
 /* hidden 24, heads 4 of 8, groups 2, ff 20, vocab 11, 2 layers */
 #define CONFIG(more)                                                                     \
-    "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"],"              \
-    " \"hidden_size\": 24, \"num_hidden_layers\": 2, \"intermediate_size\": 20,"          \
+    "{\"model_type\": \"llama\", \"architectures\": [\"LlamaForCausalLM\"],"             \
+    " \"hidden_size\": 24, \"num_hidden_layers\": 2, \"intermediate_size\": 20,"         \
     " \"num_attention_heads\": 4, \"vocab_size\": 11, \"rms_norm_eps\": 1e-5" more "}"
 #define USUAL ", \"num_key_value_heads\": 2, \"head_dim\": 8, \"rope_theta\": 5000.0"
 
@@ -45,7 +46,8 @@ static struct ww_layout *resolve(struct ww_fx *fx)
 }
 
 /* Resolving must fail with that code, and the text must hold both words. */
-static void refuse(struct ww_fx *fx, enum ww_err code, const char *first, const char *second)
+static void refuse(struct ww_fx *fx, enum ww_err code, const char *first,
+                   const char *second)
 {
     struct ww_error err = {0};
     struct ww_layout *l = NULL;
@@ -89,8 +91,8 @@ static void facts_and_spaces_are_found(void **state)
     assert_string_equal(l->spaces[a->context].name, "decoder.1.self.context");
     assert_int_equal(l->spaces[a->context].size, 32);
     assert_int_equal(l->spaces[a->context].owner, 1);
-    assert_int_equal(a->q.weight, ww_model_find(fx->model,
-                                                "model.layers.1.self_attn.q_proj.weight"));
+    assert_int_equal(a->q.weight,
+                     ww_model_find(fx->model, "model.layers.1.self_attn.q_proj.weight"));
     assert_int_equal(a->q.out_axis, 0);
     assert_int_equal(a->o.in_axis, 1);
     assert_int_equal(a->o.out_axis, 0);
@@ -128,7 +130,8 @@ static void actions_follow_the_formulas(void **state)
         const struct ww_binding *b = &l->bindings[ww_model_find(fx->model, name)];
         for (unsigned x = 0; x < want[i].rank; x++) {
             assert_int_equal(b->axis[x].n_segments, 1);
-            assert_int_equal(l->segments[b->axis[x].first_segment].action, want[i].axis[x]);
+            assert_int_equal(l->segments[b->axis[x].first_segment].action,
+                             want[i].axis[x]);
         }
         assert_int_equal(b->block, 0);
     }
@@ -139,7 +142,8 @@ static void actions_follow_the_formulas(void **state)
 static void null_head_dim_and_kv_heads_mean_derived(void **state)
 {
     (void)state;
-    struct ww_fx *fx = llama(CONFIG(", \"num_key_value_heads\": null, \"head_dim\": null"));
+    struct ww_fx *fx =
+        llama(CONFIG(", \"num_key_value_heads\": null, \"head_dim\": null"));
     for (int l = 0; l < 2; l++) {
         char name[80];
         snprintf(name, sizeof(name), "model.layers.%d.self_attn.q_proj.weight", l);
@@ -170,7 +174,8 @@ static void rope_parameters_of_both_versions_are_read(void **state)
     assert_string_equal(l->attentions[0].rope.params_path, "rope_parameters");
     ww_layout_free(l);
     ww_fx_free(fx);
-    fx = llama(CONFIG(USUAL ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}"));
+    fx = llama(
+        CONFIG(USUAL ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}"));
     l = resolve(fx);
     NEAR(l->attentions[0].rope.theta, 5000.0, 0);
     assert_string_equal(l->attentions[0].rope.type, "linear");
@@ -209,10 +214,11 @@ static void headless_model_keeps_its_residual(void **state)
 {
     (void)state;
     struct ww_fx *fx = NULL;
-    fx = llama("{\"model_type\": \"llama\", \"architectures\": [\"LlamaModel\"],"
-               " \"hidden_size\": 24, \"num_hidden_layers\": 2, \"intermediate_size\": 20,"
-               " \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 8,"
-               " \"vocab_size\": 11}");
+    fx =
+        llama("{\"model_type\": \"llama\", \"architectures\": [\"LlamaModel\"],"
+              " \"hidden_size\": 24, \"num_hidden_layers\": 2, \"intermediate_size\": 20,"
+              " \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 8,"
+              " \"vocab_size\": 11}");
     ww_fx_drop(fx, "lm_head.weight");
     struct ww_layout *l = resolve(fx);
     assert_string_equal(l->task, "headless");
@@ -287,8 +293,9 @@ static void layers_must_be_as_many_as_config_says(void **state)
     struct ww_fx *fx = llama(CONFIG(USUAL));
     ww_fx_add(fx, "24", "model.layers.2.input_layernorm.weight");
     refuse(fx, WW_E_ARCH, "hold 3 layers", "says 2");
-    fx = llama("{\"model_type\": \"llama\", \"hidden_size\": 24, \"num_hidden_layers\": 3,"
-               " \"num_attention_heads\": 4}");
+    fx =
+        llama("{\"model_type\": \"llama\", \"hidden_size\": 24, \"num_hidden_layers\": 3,"
+              " \"num_attention_heads\": 4}");
     refuse(fx, WW_E_ARCH, "hold 2 layers", "num_hidden_layers");
     fx = llama("{\"model_type\": \"llama\", \"num_hidden_layers\": 123456789}");
     refuse(fx, WW_E_ARCH, "hold 2 layers", "123456789");
@@ -336,9 +343,10 @@ static void optional_tensors_are_in_all_layers_or_none(void **state)
 static void quantised_weights_are_refused(void **state)
 {
     (void)state;
-    static const char *const companions[] = {"qweight", "qzeros", "g_idx", "SCB",
-                                             "weight_scale", "weight_packed", "k_scale",
-                                             "weight.absmax", "weight_scale_inv"};
+    static const char *const companions[] = {
+        "qweight", "qzeros",        "g_idx",
+        "SCB",     "weight_scale",  "weight_packed",
+        "k_scale", "weight.absmax", "weight_scale_inv"};
     for (size_t i = 0; i < sizeof(companions) / sizeof(companions[0]); i++) {
         struct ww_fx *fx = llama(CONFIG(USUAL));
         ww_fx_add(fx, "4", "model.layers.0.self_attn.q_proj.%s", companions[i]);
@@ -370,8 +378,8 @@ static void models_with_code_of_their_own_need_a_descriptor_by_name(void **state
 static void unusable_configs_are_refused(void **state)
 {
     (void)state;
-    refuse(llama(CONFIG(USUAL ", \"pruned_heads\": {\"0\": [1]}")), WW_E_ARCH, "pruned_heads",
-           "not supported");
+    refuse(llama(CONFIG(USUAL ", \"pruned_heads\": {\"0\": [1]}")), WW_E_ARCH,
+           "pruned_heads", "not supported");
     refuse(llama("{\"model_type\": \"lama\"}"), WW_E_ARCH, "'lama'", "'llama'");
     refuse(llama("{\"hidden_size\": 24}"), WW_E_ARCH, "model_type", "descriptor");
     refuse(llama(CONFIG(", \"num_key_value_heads\": 3, \"head_dim\": 8")), WW_E_CONFIG,
@@ -379,7 +387,8 @@ static void unusable_configs_are_refused(void **state)
     refuse(llama(CONFIG(", \"num_key_value_heads\": \"two\"")), WW_E_CONFIG,
            "num_key_value_heads", "number");
     refuse(llama(CONFIG(", \"num_key_value_heads\": 0")), WW_E_CONFIG, "kv_heads", "0");
-    refuse(llama(CONFIG(USUAL ", \"hidden_act\": \"gulu\"")), WW_E_ARCH, "'gulu'", "gelu");
+    refuse(llama(CONFIG(USUAL ", \"hidden_act\": \"gulu\"")), WW_E_ARCH, "'gulu'",
+           "gelu");
     refuse(llama(CONFIG(", \"num_key_value_heads\": 2, \"head_dim\": 8,"
                         " \"partial_rotary_factor\": 0.4")),
            WW_E_CONFIG, "3 rotary dimensions", "8");
