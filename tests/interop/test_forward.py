@@ -27,23 +27,23 @@ LIMIT = {"float32": 3e-5, "float64": 1e-9}    # T5 has no score scale: sharp, so
 def casts(kind):
     """Make torch.float32 mean float64 while a model is built and run."""
     saved = torch.float32, torch.float, torch.Tensor.float
-    bloom = modeling_bloom.build_alibi_tensor
+    bloom = modeling_bloom._get_alibi_slopes
     if kind == "float32":
         yield
         return
     torch.float32 = torch.float = torch.float64
     torch.Tensor.float = torch.Tensor.double
     # Slopes in single precision are part of BLOOM, not a cast on the way.
-    modeling_bloom.build_alibi_tensor = lambda mask, heads, dtype: bloom_alibi(
-        saved, bloom, mask, heads, dtype)
+    modeling_bloom._get_alibi_slopes = lambda *args: bloom_slopes(
+        saved, bloom, *args)
     try:
         yield
     finally:
         torch.float32, torch.float, torch.Tensor.float = saved
-        modeling_bloom.build_alibi_tensor = bloom
+        modeling_bloom._get_alibi_slopes = bloom
 
 
-def bloom_alibi(saved, build, *args):
+def bloom_slopes(saved, build, *args):
     now = torch.float32, torch.float, torch.Tensor.float
     torch.float32, torch.float, torch.Tensor.float = saved
     try:
