@@ -234,10 +234,9 @@ static enum ww_err verify_tensor(struct job *job, struct ww_error *err)
     }
     job->report->tensors_checked = 1;
     report_tensors(job->report, &statement);
-    rc =
-        ww_notes_add(&job->notes, err,
-                     "the other %zu tensors and the files of the folder were not checked",
-                     statement.n_items - 1);
+    rc = ww_notes_add(&job->notes, err,
+                      "the other %zu tensors and the files of the folder",
+                      statement.n_items - 1);
 out:
     ww_model_close(model);
     ww_tensors_release(&statement);
