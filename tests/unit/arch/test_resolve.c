@@ -4,6 +4,7 @@
 #include "ww_model_fixture.h"
 
 #include "layout_check.h"
+#include "util/fault.h"
 
 /* hidden 24, heads 4 of 8, groups 2, ff 20, vocab 11, 2 layers */
 #define CONFIG(more)                                                                     \
@@ -419,6 +420,31 @@ static void folder_without_config_is_refused(void **state)
     ww_fx_free(fx);
 }
 
+/* Every allocation fails once: each time it is out of memory, and nothing leaks. */
+static void resolving_survives_each_failed_allocation(void **state)
+{
+    (void)state;
+    struct ww_fx *fx = llama(CONFIG(USUAL));
+    const struct ww_model *model = ww_fx_open(fx);
+    struct ww_error err = {0};
+    struct ww_layout *l = NULL;
+    ww_fault_arm(WW_FAULT_ALLOC, 1ul << 40);
+    OK(ww_layout_resolve(model, NULL, &l, &err));
+    unsigned long n = ww_fault_seen(WW_FAULT_ALLOC);
+    ww_layout_free(l);
+    assert_true(n > 100);
+    for (unsigned long i = 1; i <= n; i += i < 60 ? 1 : 7) {
+        ww_error_clear(&err);
+        ww_fault_arm(WW_FAULT_ALLOC, i);
+        enum ww_err rc = ww_layout_resolve(model, NULL, &l, &err);
+        ww_fault_arm(WW_FAULT_ALLOC, 0);
+        if (rc != WW_E_NOMEM || l) {
+            fail_msg("allocation %lu of %lu: %s (%s)", i, n, ww_err_name(rc), err.text);
+        }
+    }
+    ww_fx_free(fx);
+}
+
 static void class_names_cover_all_classes(void **state)
 {
     (void)state;
@@ -450,6 +476,7 @@ int main(void)
         cmocka_unit_test(unusable_configs_are_refused),
         cmocka_unit_test(other_names_find_no_layer),
         cmocka_unit_test(folder_without_config_is_refused),
+        cmocka_unit_test(resolving_survives_each_failed_allocation),
         cmocka_unit_test(class_names_cover_all_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
