@@ -53,5 +53,10 @@ enum ww_err ww_refuse_quantised(const struct ww_model *model, struct ww_error *e
             }
         }
     }
+    if (method) {
+        return WW_FAIL(err, WW_E_QUANTISED,
+                       "config.json says that the weights are quantised by '%s', but no tensor "
+                       "is stored so; remove quantization_config if they are plain", method);
+    }
     return WW_OK;
 }
