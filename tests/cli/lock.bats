@@ -62,7 +62,7 @@ load helper
 
     cp -r locked damaged
     flip damaged/model.safetensors 600000
-    refused 1 "damaged|differs" "$WW" unlock damaged back --key lock --json
+    refused 1 "not as it was locked" "$WW" unlock damaged back --key lock --json
     [ "$(jq -r .error.code stdout)" = WW_E_DAMAGED ]
     nothing_written back
 

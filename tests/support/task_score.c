@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * task_score MODEL TASK.jsonl [--rows N]
+ * task_score MODEL TASK.jsonl [--rows N] [--show]
  *
  * Exact-match score of a character-level model by greedy decoding with the reference
  * forward pass. A row has a prompt and an answer; the model is right when it continues
@@ -27,6 +27,7 @@ struct scorer {
     struct ww_json *tokenizer;
     const struct ww_jnode *vocab;
     uint32_t bos, eos;
+    bool show;                  /* print what was answered */
 };
 
 static enum ww_err read_json(const char *folder, const char *name, struct ww_json **out,
@@ -54,7 +55,8 @@ static enum ww_err read_ids(struct scorer *s, const char *folder, struct ww_erro
         const struct ww_jnode *root = ww_json_root(config);
         if (!ww_ju64(ww_jget(root, "bos_token_id"), &bos) ||
             !ww_ju64(ww_jget(root, "eos_token_id"), &eos)) {
-            rc = WW_FAIL(err, WW_E_CONFIG, "config.json: bos_token_id and eos_token_id "
+            rc = WW_FAIL(err, WW_E_CONFIG,
+                         "config.json: bos_token_id and eos_token_id "
                          "must be numbers");
         }
     }
@@ -113,6 +115,19 @@ static enum ww_err encode(const struct scorer *s, const char *text, uint32_t *to
     return WW_OK;
 }
 
+/* Print the characters of an answer without its end token. */
+static void show(const struct scorer *s, const uint32_t *tokens, size_t n)
+{
+    for (size_t i = 0; i < n && tokens[i] != s->eos; i++) {
+        for (const struct ww_jnode *v = ww_jfirst(s->vocab); v; v = ww_jnext(v)) {
+            uint64_t id = 0;
+            if (ww_ju64(v, &id) && id == tokens[i]) {
+                fputs(ww_jkey(v), stdout);
+            }
+        }
+    }
+}
+
 static enum ww_err score_row(struct scorer *s, const char *line, size_t len, bool *right,
                              struct ww_error *err)
 {
@@ -124,7 +139,8 @@ static enum ww_err score_row(struct scorer *s, const char *line, size_t len, boo
     size_t n_want = 0;
     size_t n = 1;
     size_t n_out = 0;
-    enum ww_err rc = ww_json_parse((const uint8_t *)line, len, &ww_json_limits_small, &row, err);
+    enum ww_err rc =
+        ww_json_parse((const uint8_t *)line, len, &ww_json_limits_small, &row, err);
     if (rc) {
         goto out;
     }
@@ -143,7 +159,12 @@ static enum ww_err score_row(struct scorer *s, const char *line, size_t len, boo
     }
     want[n_want++] = s->eos;
     rc = ww_forward_greedy(s->forward, got, n, n_want, s->eos, &n_out, err);
-    *right = !rc && n_out == n + n_want && memcmp(got + n, want, n_want * sizeof(*want)) == 0;
+    if (!rc && s->show) {
+        printf(" %s", prompt);
+        show(s, got + n, n_out - n);
+    }
+    *right =
+        !rc && n_out == n + n_want && memcmp(got + n, want, n_want * sizeof(*want)) == 0;
 out:
     ww_json_free(row);
     return rc;
@@ -173,18 +194,32 @@ static enum ww_err score_file(struct scorer *s, const char *path, size_t max_row
     return rc;
 }
 
+static bool read_options(int argc, char **argv, struct scorer *s, size_t *max_rows)
+{
+    *max_rows = SIZE_MAX;
+    for (int i = 3; i < argc; i++) {
+        if (strcmp(argv[i], "--show") == 0) {
+            s->show = true;
+        } else if (strcmp(argv[i], "--rows") == 0 && i + 1 < argc) {
+            *max_rows = (size_t)strtoull(argv[++i], NULL, 10);
+        } else {
+            return false;
+        }
+    }
+    return argc >= 3;
+}
+
 int main(int argc, char **argv)
 {
     struct ww_error err = {0};
     struct scorer s = {0};
     size_t n_right = 0;
     size_t n_rows = 0;
-    bool has_rows = argc == 5 && strcmp(argv[3], "--rows") == 0;
-    if (argc != 3 && !has_rows) {
-        fprintf(stderr, "usage: task_score MODEL TASK.jsonl [--rows N]\n");
+    size_t max_rows = 0;
+    if (!read_options(argc, argv, &s, &max_rows)) {
+        fprintf(stderr, "usage: task_score MODEL TASK.jsonl [--rows N] [--show]\n");
         return 2;
     }
-    size_t max_rows = has_rows ? (size_t)strtoull(argv[4], NULL, 10) : SIZE_MAX;
     enum ww_err rc = scorer_open(&s, argv[1], &err);
     if (!rc) {
         rc = score_file(&s, argv[2], max_rows, &n_right, &n_rows, &err);
@@ -194,6 +229,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "task_score: %s\n", err.text);
         return 1;
     }
-    printf("%.3f (%zu of %zu)\n", (double)n_right / (double)n_rows, n_right, n_rows);
+    if (s.show) {
+        putchar('\n');
+    } else {
+        printf("%.3f (%zu of %zu)\n", (double)n_right / (double)n_rows, n_right, n_rows);
+    }
     return 0;
 }
