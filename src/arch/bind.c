@@ -376,8 +376,8 @@ enum ww_err ww_bind_axes(struct ww_builder *b, const struct ww_place *place,
     if (rc == WW_OK && moving < b->layout->n_segments &&
         !ww_dtype_is_plain_float(t->dtype)) {
         rc = WW_FAIL(err, WW_E_QUANTISED,
-                     "'%s' is stored as %s; use the original 16-bit checkpoint, then "
-                     "quantise",
+                     "'%s' is stored as %s; lock the original 16-bit checkpoint, then "
+                     "quantise it",
                      t->name, ww_dtype_name(t->dtype));
     }
     return rc;

@@ -108,7 +108,8 @@ static enum ww_err search_embedded(struct search *s, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err not_found(const struct search *s, struct ww_error *err)
+static enum ww_err not_found(const struct search *s, const char *inner,
+                             struct ww_error *err)
 {
     const char *const *known = (const char *const *)s->known.items;
     const char *word = s->id ? s->id : s->model_type;
@@ -117,6 +118,13 @@ static enum ww_err not_found(const struct search *s, struct ww_error *err)
     if (!word) {
         return WW_FAIL(err, WW_E_ARCH,
                        "config.json has no model_type: name a descriptor");
+    }
+    if (!s->id && !ww_str_eq(inner, word)) {
+        return WW_FAIL(
+            err, WW_E_ARCH,
+            "model_type '%s', a wrapper around '%s', is not supported: write a "
+            "descriptor for it",
+            word, inner ? inner : "");
     }
     return WW_FAIL(err, WW_E_ARCH,
                    "%s '%s' is not supported%s%s%s: write a descriptor for it",
@@ -130,8 +138,7 @@ static enum ww_err refuse(const struct ww_config *config, const char *id,
 {
     if (!config) {
         return WW_FAIL(err, WW_E_ARCH,
-                       "the folder has no config.json: the architecture is "
-                       "unknown");
+                       "the folder has no config.json: the architecture is unknown");
     }
     if (config->has_auto_map && !id) {
         return WW_FAIL(
@@ -159,7 +166,9 @@ enum ww_err ww_descriptor_choose(const struct ww_model *model,
     if (rc) {
         goto out;
     }
-    s.model_type = model->config->model_type;
+    /* A wrapper's own type counts: what lies beside its language model is unknown. */
+    s.model_type = model->config->root_model_type ? model->config->root_model_type
+                                                  : model->config->model_type;
     if (options && options->descriptor_dir) {
         rc = search_folder(&s, options->descriptor_dir, err);
         if (rc) {
@@ -171,7 +180,7 @@ enum ww_err ww_descriptor_choose(const struct ww_model *model,
         goto out;
     }
     if (!s.found) {
-        rc = not_found(&s, err);
+        rc = not_found(&s, model->config->model_type, err);
         goto out;
     }
     *out = s.found;

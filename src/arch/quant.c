@@ -46,7 +46,7 @@ enum ww_err ww_refuse_quantised(const struct ww_model *model, struct ww_error *e
             if (ww_str_ends(name, suffix)) {
                 return WW_FAIL(
                     err, WW_E_QUANTISED,
-                    "'%.*s' is stored as %s; use the original 16-bit checkpoint, "
+                    "'%.*s' is stored as %s; lock the original 16-bit checkpoint, "
                     "then quantise it",
                     (int)(strlen(name) - strlen(suffix)), name,
                     method ? method : companions[c].scheme);
@@ -54,9 +54,11 @@ enum ww_err ww_refuse_quantised(const struct ww_model *model, struct ww_error *e
         }
     }
     if (method) {
-        return WW_FAIL(err, WW_E_QUANTISED,
-                       "config.json says that the weights are quantised by '%s', but no tensor "
-                       "is stored so; remove quantization_config if they are plain", method);
+        return WW_FAIL(
+            err, WW_E_QUANTISED,
+            "config.json says that the weights are quantised by '%s', but no tensor "
+            "is stored so; remove quantization_config if they are plain",
+            method);
     }
     return WW_OK;
 }

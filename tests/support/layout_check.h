@@ -16,7 +16,8 @@
 
 static char ww_layout_fault[600];
 
-static inline const char *ww_fault(const char *fmt, ...)
+__attribute__((format(printf, 1, 2))) static inline const char *ww_fault(const char *fmt,
+                                                                         ...)
 {
     va_list args;
     va_start(args, fmt);

@@ -1,0 +1,60 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every family resolves on what transformers itself writes.
+
+    test_layout.py BUILD [CASE...]
+
+BUILD holds the program layout_probe, which also checks that no index is moved twice. Then
+each model's config is made to contradict its weights, which must be refused.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import make_models
+
+
+def probe(build, folder):
+    run = subprocess.run([os.path.join(build, "layout_probe"), folder], text=True,
+                         stdout=subprocess.PIPE)
+    return run.returncode == 0, run.stdout.strip()
+
+
+def contradict(folder):
+    """Twice the heads and twice the width: consistent in itself, but not with the weights."""
+    path = os.path.join(folder, "config.json")
+    with open(path) as f:
+        config = json.load(f)
+    heads = next(k for k in ("num_attention_heads", "n_head", "n_heads", "num_heads")
+                 if k in config)
+    config[heads] *= 2
+    if config.get("num_key_value_heads"):
+        config["num_key_value_heads"] *= 2
+    for key in ("hidden_size", "n_embd", "d_model", "dim"):
+        if key in config:
+            config[key] *= 2
+    with open(path, "w") as f:
+        json.dump(config, f)
+
+
+def main():
+    build, names = sys.argv[1], sys.argv[2:] or make_models.cases()
+    failed = 0
+    with tempfile.TemporaryDirectory() as out:
+        for name in names:
+            folder = make_models.write(name, out)
+            ok, line = probe(build, folder)
+            contradict(folder)
+            wrong, why = probe(build, folder)
+            failed += not ok or wrong
+            print(f"{'ok' if ok and not wrong else 'FAILED':7}{name}", flush=True)
+            if not ok or wrong:
+                print(line if not ok else f"accepted: {why}")
+    print(f"{failed} of {len(names)} cases failed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
