@@ -17,8 +17,8 @@ bool ww_axis_moves(const struct ww_layout *layout, uint32_t tensor, unsigned axi
            layout->bindings[tensor].axis[axis].n_segments > 0;
 }
 
-static const struct ww_segment *segments_of(const struct ww_layout *layout, uint32_t tensor,
-                                            unsigned axis, uint32_t *n)
+static const struct ww_segment *segments_of(const struct ww_layout *layout,
+                                            uint32_t tensor, unsigned axis, uint32_t *n)
 {
     const struct ww_axis *a = &layout->bindings[tensor].axis[axis];
     *n = a->n_segments;
@@ -41,7 +41,8 @@ uint32_t ww_axis_stack(const struct ww_layout *layout, uint32_t tensor)
 
 enum ww_err ww_segment_element(const struct ww_gauge *gauge,
                                const struct ww_segment *segment, uint32_t moe,
-                               uint64_t slice, struct ww_element *out, struct ww_error *err)
+                               uint64_t slice, struct ww_element *out,
+                               struct ww_error *err)
 {
     const struct ww_layout *layout = gauge->layout;
 
@@ -68,9 +69,11 @@ static const struct ww_segment *holder(const struct ww_segment *segments, uint32
     return NULL;
 }
 
-static enum ww_action action_of(const struct ww_gauge *gauge, const struct ww_segment *segment)
+static enum ww_action action_of(const struct ww_gauge *gauge,
+                                const struct ww_segment *segment)
 {
-    const bool gate = gauge->wrong == WW_WRONG_GATE && segment->action == WW_ACT_PERMUTE &&
+    const bool gate = gauge->wrong == WW_WRONG_GATE &&
+                      segment->action == WW_ACT_PERMUTE &&
                       gauge->layout->spaces[segment->space].kind == WW_SPACE_NEURON;
     return gate ? WW_ACT_DIRECT : segment->action;
 }
@@ -85,8 +88,9 @@ static enum ww_err map_segment(const struct ww_gauge *gauge, const char *name,
     const enum ww_action action = action_of(gauge, segment);
 
     if (end > element->n) {
-        return WW_FAIL(err, WW_E_INTERNAL, "tensor '%s': a segment ends at %llu of a space of %u",
-                       name, (unsigned long long)end, element->n);
+        return WW_FAIL(err, WW_E_INTERNAL,
+                       "tensor '%s': a segment ends at %llu of a space of %u", name,
+                       (unsigned long long)end, element->n);
     }
     for (uint64_t s = segment->space_start; s < end; s++) {
         const uint64_t from = element->perm ? element->perm[s] : s;
@@ -95,8 +99,8 @@ static enum ww_err map_segment(const struct ww_gauge *gauge, const char *name,
         const uint64_t source = where ? ww_segment_at(where, from) : out->n;
         if (at >= out->n || source >= out->n) {
             return WW_FAIL(err, WW_E_INTERNAL,
-                           "tensor '%s': space index %llu has no place on an axis of %u", name,
-                           (unsigned long long)from, out->n);
+                           "tensor '%s': space index %llu has no place on an axis of %u",
+                           name, (unsigned long long)from, out->n);
         }
         out->perm[at] = (uint32_t)source;
         if (element->perm) {
@@ -140,7 +144,8 @@ enum ww_err ww_axis_map(const struct ww_gauge *gauge, uint32_t tensor, unsigned 
         }
         rc = ww_segment_element(gauge, &segments[i], moe, slice, &element, err);
         if (!rc) {
-            rc = map_segment(gauge, t->name, segments, n, &segments[i], &element, out, err);
+            rc = map_segment(gauge, t->name, segments, n, &segments[i], &element, out,
+                             err);
         }
         ww_element_release(&element);
     }
@@ -150,7 +155,8 @@ enum ww_err ww_axis_map(const struct ww_gauge *gauge, uint32_t tensor, unsigned 
     return rc;
 }
 
-static bool is_sibling(const struct ww_layout *layout, uint32_t a, uint32_t b, uint64_t index)
+static bool is_sibling(const struct ww_layout *layout, uint32_t a, uint32_t b,
+                       uint64_t index)
 {
     const struct ww_binding *binding = &layout->bindings[b];
 
@@ -180,8 +186,8 @@ static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
            memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
 }
 
-enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor, uint32_t *source,
-                           struct ww_error *err)
+enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor,
+                           uint32_t *source, struct ww_error *err)
 {
     const struct ww_layout *layout = gauge->layout;
     const struct ww_binding *binding = &layout->bindings[tensor];
@@ -201,8 +207,10 @@ enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor, uint32
         *source = sibling(layout, tensor, element.perm[binding->name_index]);
     }
     if (*source == WW_NONE || !same_shape(t, &layout->model->tensors[*source])) {
-        rc = WW_FAIL(err, WW_E_SHAPE, "tensor '%s': experts that trade places differ in shape "
-                     "or dtype", t->name);
+        rc = WW_FAIL(err, WW_E_SHAPE,
+                     "tensor '%s': experts that trade places differ in shape "
+                     "or dtype",
+                     t->name);
     }
 out:
     ww_element_release(&element);

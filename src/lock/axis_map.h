@@ -32,15 +32,15 @@ static inline bool ww_segment_covers(const struct ww_segment *segment, uint64_t 
            s - segment->space_start < segment->count * segment->width;
 }
 
-/** Map of an axis: out[i] = sign * 2^exp * in[perm[i]]; perm NULL when it has no segments.
- *  slice counts for stacked tensors only. */
+/** Map of an axis: out[i] = sign * 2^exp * in[perm[i]]; perm NULL when it has no
+ * segments. slice counts for stacked tensors only. */
 enum ww_err ww_axis_map(const struct ww_gauge *gauge, uint32_t tensor, unsigned axis,
-                        uint64_t slice, struct ww_element *out, struct ww_error *err)
-    WW_MUST_USE;
+                        uint64_t slice, struct ww_element *out,
+                        struct ww_error *err) WW_MUST_USE;
 
 /** The tensor whose content this one gets: another expert's where experts have tensors of
  *  their own, else itself. */
-enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor, uint32_t *source,
-                           struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor,
+                           uint32_t *source, struct ww_error *err) WW_MUST_USE;
 
 #endif

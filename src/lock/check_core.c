@@ -42,8 +42,8 @@ static enum ww_err compare(struct checker *c, const char *owner, const char *par
     c->max_error = fmax(c->max_error, error);
     if (!(error <= WW_CORE_LIMIT)) {
         return WW_FAIL(err, WW_E_CHECK_FAILED,
-                       "%s of '%s': the transform changes its output by %.3g (limit %g)", part,
-                       owner, error, WW_CORE_LIMIT);
+                       "%s of '%s': the transform changes its output by %.3g (limit %g)",
+                       part, owner, error, WW_CORE_LIMIT);
     }
     return WW_OK;
 }
@@ -127,7 +127,8 @@ static enum ww_err projection(struct checker *c, const struct ww_linear *linear,
         rc = ww_gauge_space(c->gauge, segment->space, &element, err);
     }
     if (!rc) {
-        rc = random_pair(c, &element, segment ? segment->action : WW_ACT_DIRECT, N, pair, err);
+        rc = random_pair(c, &element, segment ? segment->action : WW_ACT_DIRECT, N, pair,
+                         err);
     }
     ww_element_release(&element);
     return rc;
@@ -146,7 +147,8 @@ static enum ww_err compare_moved(struct checker *c, const char *owner, const cha
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
     }
     for (size_t r = 0; r < rows; r++) {
-        ww_element_apply(element, WW_ACT_DIRECT, want + r * element->n, moved + r * element->n);
+        ww_element_apply(element, WW_ACT_DIRECT, want + r * element->n,
+                         moved + r * element->n);
     }
     rc = compare(c, owner, part, got, moved, n, err);
     ww_free(moved);
@@ -175,8 +177,8 @@ static enum ww_err check_norm(struct checker *c, const char *owner, const char *
     if (!rc) {
         ww_core_norm(norm, (struct ww_norm_values){gain.before, bias.before}, x.before,
                      x.before, residual->n);
-        ww_core_norm(norm, (struct ww_norm_values){gain.after, bias.after}, x.after, x.after,
-                     residual->n);
+        ww_core_norm(norm, (struct ww_norm_values){gain.after, bias.after}, x.after,
+                     x.after, residual->n);
         rc = compare_moved(c, owner, part, residual, x.after, x.before, 1, err);
     }
     free_pair(&gain);
@@ -185,8 +187,8 @@ static enum ww_err check_norm(struct checker *c, const char *owner, const char *
     return rc;
 }
 
-static enum ww_err check_layer_scale(struct checker *c, const char *owner, uint32_t tensor,
-                                     struct ww_error *err)
+static enum ww_err check_layer_scale(struct checker *c, const char *owner,
+                                     uint32_t tensor, struct ww_error *err)
 {
     const struct ww_element *residual = &c->gauge->residual;
     struct pair scale = {0};
@@ -219,8 +221,8 @@ struct extras {
 
 static void free_extras(struct extras *e)
 {
-    struct pair *const all[] = {&e->q_gain, &e->q_bias, &e->k_gain, &e->k_bias,
-                                &e->sinks, &e->relative, &e->gate};
+    struct pair *const all[] = {&e->q_gain, &e->q_bias,   &e->k_gain, &e->k_bias,
+                                &e->sinks,  &e->relative, &e->gate};
     for (size_t i = 0; i < WW_LEN(all); i++) {
         free_pair(all[i]);
     }
@@ -248,7 +250,8 @@ static enum ww_err read_extras(struct checker *c, const struct ww_attention *att
         rc = read_pair(c, rows[i].tensor, rows[i].pair, err);
     }
     if (!rc && att->vo_class == WW_VO_GATE) {
-        rc = projection(c, &att->gate, (uint32_t)(att->n_heads * att->v_dim), &e->gate, err);
+        rc = projection(c, &att->gate, (uint32_t)(att->n_heads * att->v_dim), &e->gate,
+                        err);
     }
     return rc;
 }
@@ -271,10 +274,11 @@ static enum ww_err coverable(const struct ww_attention *att, struct ww_error *er
     const bool latent = att->qk_class == WW_QK_MLA || att->mla_nope > 0;
 
     if (latent || att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "attention '%s' has %s, which the self-check does not cover, so it "
-                       "is not locked", att->name,
-                       latent ? "latent keys and values" : "a norm on values or context");
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "attention '%s' has %s, which the self-check does not cover, so it "
+            "is not locked",
+            att->name, latent ? "latent keys and values" : "a norm on values or context");
     }
     return WW_OK;
 }
@@ -291,7 +295,8 @@ static enum ww_err run_attention(struct checker *c, const struct ww_attention *a
     enum ww_err rc = WW_OK;
 
     if (att->rope.style != WW_ROPE_NONE && att->rope.dims > 0 && !att->cross) {
-        rc = ww_rope_table_new(c->layout, att, positions, N, positions[N - 1] + 1, &rope, err);
+        rc = ww_rope_table_new(c->layout, att, positions, N, positions[N - 1] + 1, &rope,
+                               err);
     }
     if (!rc) {
         rc = projection(c, &att->q, (uint32_t)(att->n_heads * att->head_dim), &q, err);
@@ -316,7 +321,8 @@ static enum ww_err run_attention(struct checker *c, const struct ww_attention *a
     return rc;
 }
 
-static enum ww_err check_attention(struct checker *c, uint32_t index, struct ww_error *err)
+static enum ww_err check_attention(struct checker *c, uint32_t index,
+                                   struct ww_error *err)
 {
     const struct ww_attention *att = &c->layout->attentions[index];
     const size_t n = (size_t)(N * att->n_heads * att->v_dim);
@@ -349,8 +355,8 @@ static enum ww_err check_attention(struct checker *c, uint32_t index, struct ww_
     if (rc) {
         goto out;
     }
-    rc = compare_moved(c, att->name, "attention", &element, context.after, context.before, N,
-                       err);
+    rc = compare_moved(c, att->name, "attention", &element, context.after, context.before,
+                       N, err);
 out:
     free_extras(&e);
     free_pair(&context);
@@ -369,11 +375,12 @@ static enum ww_err check_mlp(struct checker *c, uint32_t index, struct ww_error 
     enum ww_err rc = ww_gauge_neurons(c->gauge, index, &neurons, err);
 
     if (!rc && mlp->gated) {
-        rc = random_pair(c, &neurons, gate_out ? gate_out->action : WW_ACT_PERMUTE, 1, &gate,
-                         err);
+        rc = random_pair(c, &neurons, gate_out ? gate_out->action : WW_ACT_PERMUTE, 1,
+                         &gate, err);
     }
     if (!rc) {
-        rc = random_pair(c, &neurons, up_out ? up_out->action : WW_ACT_DIRECT, 1, &up, err);
+        rc = random_pair(c, &neurons, up_out ? up_out->action : WW_ACT_DIRECT, 1, &up,
+                         err);
     }
     if (!rc) {
         ww_core_mlp(mlp, gate.before, up.before, up.before);
@@ -469,8 +476,8 @@ static enum ww_err check_block(struct checker *c, const struct ww_block *block,
 static enum ww_err check_head(struct checker *c, struct ww_error *err)
 {
     const struct ww_element *residual = &c->gauge->residual;
-    const struct ww_mlp act = {.name = "head", .n_neurons = residual->n,
-                               .act = c->layout->head_act};
+    const struct ww_mlp act = {
+        .name = "head", .n_neurons = residual->n, .act = c->layout->head_act};
     struct pair x = {0};
     enum ww_err rc = WW_OK;
 
@@ -502,7 +509,8 @@ enum ww_err ww_check_cores(const struct ww_gauge *gauge, const struct ww_weights
     }
     for (uint32_t s = 0; s < c.layout->n_stacks && !rc; s++) {
         const struct ww_stack *stack = &c.layout->stacks[s];
-        rc = check_norm(&c, stack->name, "norm of the embeddings", &stack->embed_norm, err);
+        rc = check_norm(&c, stack->name, "norm of the embeddings", &stack->embed_norm,
+                        err);
         if (!rc) {
             rc = check_norm(&c, stack->name, "last norm", &stack->final_norm, err);
         }

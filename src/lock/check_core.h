@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * The other half of a lock's self-check: every non-linear core of every block commutes with
- * the transform, on random activations and the model's own gains, biases and tables.
+ * The other half of a lock's self-check: every non-linear core of every block commutes
+ * with the transform, on random activations and the model's own gains, biases and tables.
  *
  * Together with the probes (probe.h) this is a proof by parts. For each linear map W the
  * stream shows W' S_I = A_O W on the real weights, S_I being the element of what W reads

@@ -76,7 +76,8 @@ struct acts {
 
 static void free_acts(struct acts *a)
 {
-    double *const all[] = {a->x, a->y, a->moved_x, a->moved_y, a->encoder, a->moved_encoder};
+    double *const all[] = {a->x,       a->y,       a->moved_x,
+                           a->moved_y, a->encoder, a->moved_encoder};
     for (size_t i = 0; i < WW_LEN(all); i++) {
         ww_free(all[i]);
     }
@@ -84,8 +85,8 @@ static void free_acts(struct acts *a)
 
 static enum ww_err new_acts(struct acts *a, size_t width, struct ww_error *err)
 {
-    double **const all[] = {&a->x, &a->y, &a->moved_x, &a->moved_y, &a->encoder,
-                            &a->moved_encoder};
+    double **const all[] = {&a->x,       &a->y,       &a->moved_x,
+                            &a->moved_y, &a->encoder, &a->moved_encoder};
     for (size_t i = 0; i < WW_LEN(all); i++) {
         *all[i] = ww_calloc(N_TOKENS * width, sizeof(double));
         if (!*all[i]) {
@@ -99,13 +100,15 @@ static void move_rows(const struct ww_gauge *gauge, const double *x, double *mov
 {
     const size_t width = gauge->residual.n;
     for (size_t t = 0; t < N_TOKENS; t++) {
-        ww_element_apply(&gauge->residual, WW_ACT_DIRECT, x + t * width, moved + t * width);
+        ww_element_apply(&gauge->residual, WW_ACT_DIRECT, x + t * width,
+                         moved + t * width);
     }
 }
 
-static enum ww_err run_block(const struct ww_gauge *gauge, const struct ww_weights *weights,
-                             uint32_t block, const double *x, double *y,
-                             const double *encoder, struct ww_error *err)
+static enum ww_err run_block(const struct ww_gauge *gauge,
+                             const struct ww_weights *weights, uint32_t block,
+                             const double *x, double *y, const double *encoder,
+                             struct ww_error *err)
 {
     static const uint64_t positions[N_TOKENS] = {0, 1, 5, 19};
     const bool cross = gauge->layout->blocks[block].cross != WW_NONE;
@@ -121,7 +124,8 @@ static enum ww_err run_block(const struct ww_gauge *gauge, const struct ww_weigh
 }
 
 enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights *base,
-                           uint32_t block, double *error, double *adds, struct ww_error *err)
+                           uint32_t block, double *error, double *adds,
+                           struct ww_error *err)
 {
     const size_t width = gauge->residual.n;
     const size_t n = N_TOKENS * width;
@@ -145,11 +149,12 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
     ww_lens_init(&lens, gauge, base);
     move_rows(gauge, a.x, a.moved_x);
     move_rows(gauge, a.encoder, a.moved_encoder);
-    rc = run_block(gauge, &lens.weights, block, a.moved_x, a.moved_y, a.moved_encoder, err);
+    rc = run_block(gauge, &lens.weights, block, a.moved_x, a.moved_y, a.moved_encoder,
+                   err);
     if (rc) {
         goto out;
     }
-    move_rows(gauge, a.y, a.x);         /* what the output should have become */
+    move_rows(gauge, a.y, a.x); /* what the output should have become */
     *error = ww_largest_difference(a.moved_y, a.x, n);
     *error = *error > 0 ? *error / *adds : 0;
 out:
@@ -157,8 +162,9 @@ out:
     return rc;
 }
 
-static enum ww_err check_one(const struct ww_layout *layout, const struct ww_weights *base,
-                             struct ww_secret *secret, uint32_t block, enum ww_wrong wrong,
+static enum ww_err check_one(const struct ww_layout *layout,
+                             const struct ww_weights *base, struct ww_secret *secret,
+                             uint32_t block, enum ww_wrong wrong,
                              struct ww_check_report *report, struct ww_error *err)
 {
     struct ww_gauge gauge = {0};
@@ -176,19 +182,21 @@ static enum ww_err check_one(const struct ww_layout *layout, const struct ww_wei
     if (wrong == WW_WRONG_NONE) {
         report->max_relative_error = fmax(report->max_relative_error, error);
         if (!(error <= WW_CHECK_LEGAL_LIMIT)) {
-            rc = WW_FAIL(err, WW_E_CHECK_FAILED,
-                         "block '%s': a legal transform changes its output by %.3g (limit "
-                         "%g); the layout does not describe this model",
-                         layout->blocks[block].name, error, WW_CHECK_LEGAL_LIMIT);
+            rc =
+                WW_FAIL(err, WW_E_CHECK_FAILED,
+                        "block '%s': a legal transform changes its output by %.3g (limit "
+                        "%g); the layout does not describe this model",
+                        layout->blocks[block].name, error, WW_CHECK_LEGAL_LIMIT);
         }
     } else if (adds > 0) {
         report->min_illegal_error = fmin(report->min_illegal_error, error);
         if (!(error >= WW_CHECK_ILLEGAL_LIMIT)) {
-            rc = WW_FAIL(err, WW_E_CHECK_FAILED,
-                         "block '%s': the illegal transform '%s' changes its output by %.3g "
-                         "only (expected at least %g), so the check cannot tell",
-                         layout->blocks[block].name, ww_wrong_name(wrong), error,
-                         WW_CHECK_ILLEGAL_LIMIT);
+            rc = WW_FAIL(
+                err, WW_E_CHECK_FAILED,
+                "block '%s': the illegal transform '%s' changes its output by %.3g "
+                "only (expected at least %g), so the check cannot tell",
+                layout->blocks[block].name, ww_wrong_name(wrong), error,
+                WW_CHECK_ILLEGAL_LIMIT);
         }
     }
 out:
@@ -216,7 +224,8 @@ static bool scheduled(const struct ww_layout *layout, uint32_t block, enum ww_wr
 static enum ww_err report_progress(const struct ww_run_options *run, uint64_t done,
                                    uint64_t total, struct ww_error *err)
 {
-    if (run && run->progress && run->progress(run->progress_payload, "check", done, total)) {
+    if (run && run->progress &&
+        run->progress(run->progress_payload, "check", done, total)) {
         return WW_FAIL(err, WW_E_CANCELLED, "the check was interrupted");
     }
     return WW_OK;
@@ -250,7 +259,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_check_layout(const struct ww_layout *layout, const struct ww_run_options *run,
+enum ww_err ww_check_layout(const struct ww_layout *layout,
+                            const struct ww_run_options *run,
                             struct ww_check_report *report, struct ww_error *err)
 {
     return ww_check_blocks(layout, NULL, run, report, err);

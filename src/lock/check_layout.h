@@ -11,7 +11,8 @@
 #define WW_CHECK_ILLEGAL_LIMIT 1e-3
 
 /** Does the fault break something in this block? */
-bool ww_wrong_applies(const struct ww_layout *layout, uint32_t block, enum ww_wrong wrong);
+bool ww_wrong_applies(const struct ww_layout *layout, uint32_t block,
+                      enum ww_wrong wrong);
 
 /** Relative difference of a block's output: transformed input through the transformed
  *  block, against the transformed output. base may be NULL (the model's files). Relative
@@ -23,7 +24,7 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
 /** ww_check_layout on weights from elsewhere. */
 enum ww_err ww_check_blocks(const struct ww_layout *layout, const struct ww_weights *base,
                             const struct ww_run_options *run,
-                            struct ww_check_report *report, struct ww_error *err)
-    WW_MUST_USE;
+                            struct ww_check_report *report,
+                            struct ww_error *err) WW_MUST_USE;
 
 #endif

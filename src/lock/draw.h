@@ -27,8 +27,8 @@ struct ww_draw {
 };
 
 enum ww_err ww_draw_open(struct ww_draw *draw, struct ww_secret *prk, const char *kind,
-                         const char *owner, uint64_t a, uint64_t b, struct ww_error *err)
-    WW_MUST_USE;
+                         const char *owner, uint64_t a, uint64_t b,
+                         struct ww_error *err) WW_MUST_USE;
 void ww_draw_close(struct ww_draw *draw);
 
 /** A permutation of n. */

@@ -15,7 +15,8 @@ enum ww_err ww_element_init(struct ww_element *element, uint64_t n, struct ww_er
 {
     memset(element, 0, sizeof(*element));
     if (n >= UINT32_MAX) {
-        return WW_FAIL(err, WW_E_LIMIT, "an axis of %llu indices is longer than a lock can move",
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "an axis of %llu indices is longer than a lock can move",
                        (unsigned long long)n);
     }
     element->perm = ww_calloc((size_t)n, sizeof(*element->perm));
@@ -67,7 +68,8 @@ void ww_element_apply(const struct ww_element *element, enum ww_action action,
         return;
     }
     for (uint32_t i = 0; i < element->n; i++) {
-        const double value = ldexp(x[element->perm[i]], ww_action_exp(action, element->exp[i]));
+        const double value =
+            ldexp(x[element->perm[i]], ww_action_exp(action, element->exp[i]));
         y[i] = ww_action_neg(action, element->neg[i]) ? -value : value;
     }
 }

@@ -16,13 +16,13 @@
 struct ww_element {
     uint32_t n;
     uint32_t *perm;
-    uint8_t *neg;               /* 1: the sign is minus */
+    uint8_t *neg; /* 1: the sign is minus */
     int8_t *exp;
 };
 
 /** The identity with arrays, to be written to. */
-enum ww_err ww_element_init(struct ww_element *element, uint64_t n, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_element_init(struct ww_element *element, uint64_t n,
+                            struct ww_error *err) WW_MUST_USE;
 /** The identity without arrays. */
 void ww_element_none(struct ww_element *element, uint32_t n);
 void ww_element_release(struct ww_element *element);

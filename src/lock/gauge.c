@@ -110,9 +110,11 @@ static enum ww_err check_scalable(const struct ww_layout *layout, struct ww_erro
 {
     for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
         if (layout->model->tensors[t].dtype == WW_DTYPE_F16 && binding_moves(layout, t)) {
-            return WW_FAIL(err, WW_E_UNSUPPORTED,
-                           "tensor '%s' is F16, where factors of two would leave the range: "
-                           "lock without the scale option", layout->model->tensors[t].name);
+            return WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "tensor '%s' is F16, where factors of two would leave the range: "
+                "lock without the scale option",
+                layout->model->tensors[t].name);
         }
     }
     return WW_OK;
@@ -238,7 +240,8 @@ enum ww_err ww_gauge_experts(const struct ww_gauge *gauge, uint32_t moe_index,
     if (rc) {
         goto out;
     }
-    rc = ww_draw_open(&draw, gauge->prk, "perm", moe->name, moe->n_experts, n_groups, err);
+    rc =
+        ww_draw_open(&draw, gauge->prk, "perm", moe->name, moe->n_experts, n_groups, err);
     if (rc) {
         goto out;
     }
@@ -290,8 +293,9 @@ enum ww_err ww_gauge_space(const struct ww_gauge *gauge, uint32_t space_index,
         break;
     }
     if (!rc && out->n != space->size) {
-        rc = WW_FAIL(err, WW_E_INTERNAL, "space '%s': %llu indices, but its element has %u",
-                     space->name, (unsigned long long)space->size, out->n);
+        rc = WW_FAIL(err, WW_E_INTERNAL,
+                     "space '%s': %llu indices, but its element has %u", space->name,
+                     (unsigned long long)space->size, out->n);
         ww_element_release(out);
     }
     return rc;

@@ -11,22 +11,22 @@
 #include "crypto/secret.h"
 #include "lock/element.h"
 
-/* X(name, text): structural faults. Checks apply them on purpose and demand that the model
- * then answers differently; a lock never has one. */
+/* X(name, text): structural faults. Checks apply them on purpose and demand that the
+ * model then answers differently; a lock never has one. */
 #define WW_WRONG_LIST(X)                                                                 \
     X(NONE, "none")                                                                      \
-    X(PAIRING, "pairing")       /* quarter turns on the other rotary pairing */          \
-    X(FLIP, "flip")             /* one element of each rotary pair changes sign */       \
-    X(HEADS, "heads")           /* query heads change their KV group; ALiBi heads move */ \
-    X(GATE, "gate")             /* signs on the gate; on neurons without one */          \
-    X(RESIDUAL, "residual")     /* signs under LayerNorm, factors under RMSNorm */       \
-    X(EXPERTS, "experts")       /* experts move, router rows stay */
+    X(PAIRING, "pairing")   /* quarter turns on the other rotary pairing */              \
+    X(FLIP, "flip")         /* one element of each rotary pair changes sign */           \
+    X(HEADS, "heads")       /* query heads change their KV group; ALiBi heads move */    \
+    X(GATE, "gate")         /* signs on the gate; on neurons without one */              \
+    X(RESIDUAL, "residual") /* signs under LayerNorm, factors under RMSNorm */           \
+    X(EXPERTS, "experts")   /* experts move, router rows stay */
 
 enum ww_wrong {
 #define WW_WRONG_ENUM(name, text) WW_WRONG_##name,
     WW_WRONG_LIST(WW_WRONG_ENUM)
 #undef WW_WRONG_ENUM
-    WW_WRONG_COUNT
+        WW_WRONG_COUNT
 };
 const char *ww_wrong_name(enum ww_wrong wrong);
 
@@ -38,8 +38,9 @@ struct ww_gauge {
     struct ww_element residual;
 };
 
-/** Draw the residual element and keep the PRK. secret is borrowed for the call. With scale,
- *  WW_E_UNSUPPORTED when a tensor that moves is F16, which has no room for factors. */
+/** Draw the residual element and keep the PRK. secret is borrowed for the call. With
+ * scale, WW_E_UNSUPPORTED when a tensor that moves is F16, which has no room for factors.
+ */
 enum ww_err ww_gauge_init(struct ww_gauge *gauge, const struct ww_layout *layout,
                           struct ww_secret *secret, bool scale, enum ww_wrong wrong,
                           struct ww_error *err) WW_MUST_USE;
@@ -57,15 +58,15 @@ enum ww_err ww_gauge_experts(const struct ww_gauge *gauge, uint32_t moe,
 
 /** Which classes of in-head moves an attention allows. */
 struct ww_qk_moves {
-    bool turns;                 /* quarter turns of rotary pairs */
-    bool shared_odd;            /* whether a pair turns is one choice for all heads */
-    bool perm;                  /* permutation of the dimensions that do not rotate */
-    bool shared_perm;           /* the same one for all heads */
-    bool signs;                 /* signs of those dimensions, per KV head */
-    bool head_sign;             /* one sign for the whole head */
-    bool scale;                 /* powers of two */
-    uint64_t rotary;            /* r, 0 without rotary embedding */
-    uint64_t rest;              /* d - r */
+    bool turns;       /* quarter turns of rotary pairs */
+    bool shared_odd;  /* whether a pair turns is one choice for all heads */
+    bool perm;        /* permutation of the dimensions that do not rotate */
+    bool shared_perm; /* the same one for all heads */
+    bool signs;       /* signs of those dimensions, per KV head */
+    bool head_sign;   /* one sign for the whole head */
+    bool scale;       /* powers of two */
+    uint64_t rotary;  /* r, 0 without rotary embedding */
+    uint64_t rest;    /* d - r */
 };
 void ww_qk_moves_of(const struct ww_attention *att, struct ww_qk_moves *moves);
 /** Powers of two on values. */

@@ -43,7 +43,8 @@ static void base_release(const struct ww_lens *lens, uint32_t tensor, void *byte
     }
 }
 
-static enum ww_err lens_get(void *payload, uint32_t tensor, void **bytes, struct ww_error *err)
+static enum ww_err lens_get(void *payload, uint32_t tensor, void **bytes,
+                            struct ww_error *err)
 {
     const struct ww_lens *lens = payload;
     const struct ww_layout *layout = lens->job.gauge->layout;

@@ -8,8 +8,8 @@
 
 struct ww_lens {
     struct ww_lock_job job;
-    const struct ww_weights *base;      /* NULL: the model's own files */
-    struct ww_weights weights;          /* give this to the forward pass */
+    const struct ww_weights *base; /* NULL: the model's own files */
+    struct ww_weights weights;     /* give this to the forward pass */
 };
 
 /** All borrowed; the lens must stay where it is while it is in use. */

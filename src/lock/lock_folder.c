@@ -53,14 +53,15 @@ static enum ww_err refuse_locked(const struct lock_run *run, struct ww_error *er
     enum ww_err rc = ww_lock_statement(run->model, &statement, &found, err);
 
     if (!rc && statement.lock) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED, "model '%s' is locked already; unlock it first",
-                     run->model->path);
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "model '%s' is locked already; unlock it first", run->model->path);
     }
     ww_tensors_release(&statement);
     return rc;
 }
 
-static enum ww_err open_source(struct lock_run *run, const char *path, struct ww_error *err)
+static enum ww_err open_source(struct lock_run *run, const char *path,
+                               struct ww_error *err)
 {
     enum ww_err rc = ww_model_open(path, &run->model, err);
 
@@ -91,7 +92,8 @@ static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
                            &run->report->n_blocks, err);
     }
     if (!rc) {
-        rc = ww_check_cores(&run->gauge, NULL, &run->report->check.max_relative_error, err);
+        rc = ww_check_cores(&run->gauge, NULL, &run->report->check.max_relative_error,
+                            err);
     }
     if (!rc) {
         rc = ww_probes_new(&run->gauge, &run->probes, err);
@@ -106,7 +108,8 @@ static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err stream(struct lock_run *run, const char *out_path, struct ww_error *err)
+static enum ww_err stream(struct lock_run *run, const char *out_path,
+                          struct ww_error *err)
 {
     const uint64_t extra =
         EVIDENCE_BYTES + run->model->n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
@@ -115,7 +118,8 @@ static enum ww_err stream(struct lock_run *run, const char *out_path, struct ww_
                                   &run->out, err);
 
     if (!rc) {
-        rc = ww_stream_run(&run->plan.plan, run->out, &run->options->run, &run->result, err);
+        rc = ww_stream_run(&run->plan.plan, run->out, &run->options->run, &run->result,
+                           err);
     }
     if (!rc) {
         rc = ww_model_unchanged(run->model, err);
@@ -150,7 +154,8 @@ static enum ww_err list_files(const struct lock_run *run, struct ww_manifest *m,
     }
     for (uint32_t f = 0; f < n_files; f++) {
         const struct ww_weight_file *file = &run->model->files[f];
-        m->source[f] = m->locked[f] = (struct ww_lock_file){file->name, file->size_bytes, {0}};
+        m->source[f] = m->locked[f] =
+            (struct ww_lock_file){file->name, file->size_bytes, {0}};
         memcpy(m->source[f].sha256, run->result.input_sha256[f], WW_SHA256_BYTES);
         memcpy(m->locked[f].sha256, run->result.output_sha256[f], WW_SHA256_BYTES);
     }
@@ -176,8 +181,8 @@ static enum ww_err source_oms_root(const struct lock_run *run, char root[65],
     ww_buf_init(&text, ww_json_limits_bundle.max_bytes);
     for (uint32_t i = 0; i < run->plan.n_sides && !rc; i++) {
         if (strcmp(run->plan.sides[i].from, WW_SIGNATURE_FILE) == 0) {
-            rc = ww_file_read_at(run->model->dirfd, WW_SIGNATURE_FILE, WW_LINKS_HUB, &text,
-                                 err);
+            rc = ww_file_read_at(run->model->dirfd, WW_SIGNATURE_FILE, WW_LINKS_HUB,
+                                 &text, err);
             if (!rc) {
                 ww_manifest_oms_root(&text, root);
             }
@@ -223,7 +228,8 @@ static enum ww_err add_statement(const struct lock_run *run, const struct ww_buf
     enum ww_err rc = WW_OK;
 
     if (!run->options->signer) {
-        return ww_out_add(run->out, WW_TENSORS_PLAIN_FILE, payload->data, payload->len, err);
+        return ww_out_add(run->out, WW_TENSORS_PLAIN_FILE, payload->data, payload->len,
+                          err);
     }
     ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
     rc = ww_bundle_sign(run->options->signer, payload->data, payload->len, &bundle, err);
@@ -252,8 +258,8 @@ static enum ww_err write_tensors(const struct lock_run *run, const char *lock_js
         by_name[k] = &run->model->tensors[run->plan.order[k]];
     }
     rc = ww_tensors_statement(run->out_name, by_name,
-                              (const uint8_t (*)[WW_SHA256_BYTES])run->result.tensor_root, n,
-                              lock_json, &payload, root, err);
+                              (const uint8_t(*)[WW_SHA256_BYTES])run->result.tensor_root,
+                              n, lock_json, &payload, root, err);
     if (rc) {
         goto out;
     }
@@ -291,7 +297,8 @@ static enum ww_err write_signature(const struct lock_run *run, struct ww_error *
     }
     rc = ww_oms_statement(run->out_name, resources, n, NULL, 0, &payload, root, err);
     if (!rc) {
-        rc = ww_bundle_sign(run->options->signer, payload.data, payload.len, &bundle, err);
+        rc =
+            ww_bundle_sign(run->options->signer, payload.data, payload.len, &bundle, err);
     }
     if (!rc) {
         ww_hex(run->report->root_sha256, root, WW_SHA256_BYTES);

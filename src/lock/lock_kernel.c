@@ -17,7 +17,7 @@ struct lock_state {
     const struct ww_lock_piece *piece;
     const struct ww_tensor *tensor;
     struct ww_tensor_map map;
-    struct ww_row_gather *gathers;      /* one per slice */
+    struct ww_row_gather *gathers; /* one per slice */
     struct ww_probe *probe;
     bool row_scales;
 };
@@ -117,19 +117,23 @@ static unsigned long long source_element(const struct lock_state *state, uint64_
     return source_row * state->map.view.n_cols + source_col;
 }
 
-static enum ww_err nonfinite(const struct lock_state *state, uint64_t row, const void *out,
-                             struct ww_error *err)
+static enum ww_err nonfinite(const struct lock_state *state, uint64_t row,
+                             const void *out, struct ww_error *err)
 {
-    const size_t col = ww_row_first_nonfinite(state->map.dtype, out, state->map.view.n_cols);
+    const size_t col =
+        ww_row_first_nonfinite(state->map.dtype, out, state->map.view.n_cols);
     const unsigned long long at = source_element(state, row, col);
 
     if (state->piece->job->inverse) {
-        return WW_FAIL(err, WW_E_DAMAGED, "tensor '%s': element %llu is NaN or infinite, "
-                       "which no lock writes", state->tensor->name, at);
+        return WW_FAIL(err, WW_E_DAMAGED,
+                       "tensor '%s': element %llu is NaN or infinite, "
+                       "which no lock writes",
+                       state->tensor->name, at);
     }
-    return WW_FAIL(err, WW_E_NONFINITE,
-                   "tensor '%s': element %llu is NaN or infinite; repair the weights first",
-                   state->tensor->name, at);
+    return WW_FAIL(
+        err, WW_E_NONFINITE,
+        "tensor '%s': element %llu is NaN or infinite; repair the weights first",
+        state->tensor->name, at);
 }
 
 static enum ww_err out_of_range(const struct lock_state *state, uint64_t row, size_t col,
@@ -137,12 +141,13 @@ static enum ww_err out_of_range(const struct lock_state *state, uint64_t row, si
 {
     const bool inverse = state->piece->job->inverse;
 
-    return WW_FAIL(err, inverse ? WW_E_DAMAGED : WW_E_UNSUPPORTED,
-                   "tensor '%s': element %llu times a factor of two leaves the normal range "
-                   "of %s; %s",
-                   state->tensor->name, source_element(state, row, col),
-                   ww_dtype_name(state->map.dtype),
-                   inverse ? "no lock writes that" : "lock without the scale option");
+    return WW_FAIL(
+        err, inverse ? WW_E_DAMAGED : WW_E_UNSUPPORTED,
+        "tensor '%s': element %llu times a factor of two leaves the normal range "
+        "of %s; %s",
+        state->tensor->name, source_element(state, row, col),
+        ww_dtype_name(state->map.dtype),
+        inverse ? "no lock writes that" : "lock without the scale option");
 }
 
 static enum ww_err run_row(const struct lock_state *state, uint64_t row, const void *in,
@@ -162,7 +167,8 @@ static enum ww_err run_row(const struct lock_state *state, uint64_t row, const v
     return WW_OK;
 }
 
-static enum ww_err kernel_run(void *opaque, const struct ww_tile *tile, struct ww_error *err)
+static enum ww_err kernel_run(void *opaque, const struct ww_tile *tile,
+                              struct ww_error *err)
 {
     const struct lock_state *state = opaque;
     enum ww_err rc = WW_OK;

@@ -15,13 +15,13 @@ struct ww_probes;
 struct ww_lock_job {
     const struct ww_gauge *gauge;
     bool inverse;
-    struct ww_probes *probes;       /* NULL: no check */
+    struct ww_probes *probes; /* NULL: no check */
 };
 
 /** params of the kernel. */
 struct ww_lock_piece {
     const struct ww_lock_job *job;
-    uint32_t tensor;                /* of the layout: the locked side of the map */
+    uint32_t tensor; /* of the layout: the locked side of the map */
 };
 
 extern const struct ww_kernel ww_lock_kernel;

@@ -82,8 +82,8 @@ enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
     enum ww_err rc = WW_OK;
 
     if (lstat(out_path, &st) == 0) {
-        return WW_FAIL(err, WW_E_EXISTS, "output '%s' exists; name a folder that does not",
-                       out_path);
+        return WW_FAIL(err, WW_E_EXISTS,
+                       "output '%s' exists; name a folder that does not", out_path);
     }
     rc = resolve(model_path, &model, err);
     if (!rc) {
@@ -94,8 +94,10 @@ enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
     }
     len = strlen(model);
     if (strncmp(parent, model, len) == 0 && (parent[len] == '/' || parent[len] == '\0')) {
-        rc = WW_FAIL(err, WW_E_USAGE, "output '%s' lies inside the model '%s'; name a folder "
-                     "outside of it", out_path, model_path);
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "output '%s' lies inside the model '%s'; name a folder "
+                     "outside of it",
+                     out_path, model_path);
     }
 out:
     ww_free(model);
@@ -116,7 +118,8 @@ bool ww_lock_is_evidence(const char *path)
 
 bool ww_lock_is_unsigned(const char *path)
 {
-    static const char *const names[] = {".git", ".gitattributes", ".github", ".gitignore"};
+    static const char *const names[] = {".git", ".gitattributes", ".github",
+                                        ".gitignore"};
 
     for (size_t i = 0; i < WW_LEN(names); i++) {
         if (strcmp(path, names[i]) == 0 || is_below(path, names[i])) {
@@ -161,8 +164,9 @@ static bool has_side(const struct ww_model *model, const char *path)
     return false;
 }
 
-enum ww_err ww_lock_statement(const struct ww_model *model, struct ww_tensor_statement *out,
-                              bool *found, struct ww_error *err)
+enum ww_err ww_lock_statement(const struct ww_model *model,
+                              struct ww_tensor_statement *out, bool *found,
+                              struct ww_error *err)
 {
     memset(out, 0, sizeof(*out));
     *found = has_side(model, WW_TENSORS_FILE) || has_side(model, WW_TENSORS_PLAIN_FILE);

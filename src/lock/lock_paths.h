@@ -7,7 +7,8 @@
 #include "sign/statement.h"
 #include "weightward/lock.h"
 
-/* What the source carried as its own evidence lies below this folder of a locked model. */
+/* What the source carried as its own evidence lies below this folder of a locked model.
+ */
 #define WW_SOURCE_DIR WW_ATTESTATIONS_DIR "/source/"
 
 /** OUT must not exist and must not lie in MODEL. WW_E_EXISTS, WW_E_USAGE. */
@@ -15,9 +16,11 @@ enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
                                 struct ww_error *err) WW_MUST_USE;
 
 /** Last component of a path that may end in slashes; free with ww_free. */
-enum ww_err ww_lock_base_name(const char *path, char **out, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_lock_base_name(const char *path, char **out,
+                              struct ww_error *err) WW_MUST_USE;
 
-/** Is the path a signature or an attestation, which is set aside when a model is locked? */
+/** Is the path a signature or an attestation, which is set aside when a model is locked?
+ */
 bool ww_lock_is_evidence(const char *path);
 
 /** Is the path left out of OMS signatures by the format's own rules (git's files)? */
@@ -28,8 +31,9 @@ enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **si
                           uint32_t *n_sides, struct ww_error *err) WW_MUST_USE;
 
 /** The tensor statement of a folder; *found is false (and out empty) when it has none. */
-enum ww_err ww_lock_statement(const struct ww_model *model, struct ww_tensor_statement *out,
-                              bool *found, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_lock_statement(const struct ww_model *model,
+                              struct ww_tensor_statement *out, bool *found,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** Append a line to the report's warnings. */
 enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,

@@ -111,8 +111,8 @@ struct digester {
     uint8_t key[PLAN_KEY_BYTES];
 };
 
-/* What decides the bytes beside the plan itself: the key, through a value derived from it,
- * the direction, the options and the tensor's name. */
+/* What decides the bytes beside the plan itself: the key, through a value derived from
+ * it, the direction, the options and the tensor's name. */
 static void digest_params(const struct digester *d, const struct ww_lock_piece *kernel,
                           const char *name, uint8_t out[WW_SHA256_BYTES])
 {
@@ -128,9 +128,11 @@ static void digest_params(const struct digester *d, const struct ww_lock_piece *
 static enum ww_err check_dtype(const struct ww_tensor *t, struct ww_error *err)
 {
     if (!ww_dtype_is_plain_float(t->dtype)) {
-        return WW_FAIL(err, WW_E_QUANTISED,
-                       "tensor '%s' is stored as %s; lock the original checkpoint (BF16, F16, "
-                       "F32 or F64), then quantise it", t->name, ww_dtype_name(t->dtype));
+        return WW_FAIL(
+            err, WW_E_QUANTISED,
+            "tensor '%s' is stored as %s; lock the original checkpoint (BF16, F16, "
+            "F32 or F64), then quantise it",
+            t->name, ww_dtype_name(t->dtype));
     }
     return WW_OK;
 }
@@ -145,11 +147,13 @@ static enum ww_err plan_tensor(struct ww_lock_plan *plan, uint32_t output, uint3
     const bool moves = ww_tensor_moves(plan->layout, kernel->tensor);
     struct ww_tensor_view view;
 
-    *source = (struct ww_piece_source){model->tensors[reads].file, model->tensors[reads].offset};
-    *piece = (struct ww_piece){
-        .kind = moves ? WW_PIECE_KERNEL : WW_PIECE_COPY, .n_bytes = t->n_bytes,
-        .n_sources = 1, .sources = source,
-        .tree_index = plan->rank ? plan->rank[output] : WW_NONE};
+    *source = (struct ww_piece_source){model->tensors[reads].file,
+                                       model->tensors[reads].offset};
+    *piece = (struct ww_piece){.kind = moves ? WW_PIECE_KERNEL : WW_PIECE_COPY,
+                               .n_bytes = t->n_bytes,
+                               .n_sources = 1,
+                               .sources = source,
+                               .tree_index = plan->rank ? plan->rank[output] : WW_NONE};
     plan->n_changed += moves || reads != output;
     if (!moves) {
         return WW_OK;
@@ -173,13 +177,17 @@ static enum ww_err plan_weights(struct ww_lock_plan *plan, const uint32_t *reads
 
     for (uint32_t f = 0; f < model->n_files && !rc; f++) {
         const struct ww_weight_file *file = &model->files[f];
-        plan->plan.inputs[f] = (struct ww_input){file->name, file->fd, file->size_bytes, true};
+        plan->plan.inputs[f] =
+            (struct ww_input){file->name, file->fd, file->size_bytes, true};
         plan->plan.outputs[f] =
             (struct ww_output){file->name, file->size_bytes, piece, 1 + file->n_tensors};
         *source = (struct ww_piece_source){f, 0};
-        *piece++ = (struct ww_piece){.kind = WW_PIECE_BYTES, .n_bytes = file->header_bytes,
-                                     .bytes = file->header, .n_sources = 1,
-                                     .sources = source++, .tree_index = WW_NONE};
+        *piece++ = (struct ww_piece){.kind = WW_PIECE_BYTES,
+                                     .n_bytes = file->header_bytes,
+                                     .bytes = file->header,
+                                     .n_sources = 1,
+                                     .sources = source++,
+                                     .tree_index = WW_NONE};
         for (uint32_t i = 0; i < file->n_tensors && !rc; i++) {
             const uint32_t t = file->first_tensor + i;
             rc = plan_tensor(plan, t, reads[t], d, piece++, source++, err);
@@ -209,8 +217,10 @@ static enum ww_err plan_side(struct ww_lock_plan *plan, uint32_t i, struct ww_er
     plan->plan.inputs[at] =
         (struct ww_input){side->from, plan->side_fds[i], side->size_bytes, false};
     plan->sources[place] = (struct ww_piece_source){at, 0};
-    plan->pieces[place] = (struct ww_piece){.kind = WW_PIECE_COPY, .n_bytes = side->size_bytes,
-                                            .n_sources = 1, .sources = &plan->sources[place],
+    plan->pieces[place] = (struct ww_piece){.kind = WW_PIECE_COPY,
+                                            .n_bytes = side->size_bytes,
+                                            .n_sources = 1,
+                                            .sources = &plan->sources[place],
                                             .tree_index = WW_NONE};
     plan->plan.outputs[at] =
         (struct ww_output){side->to, side->size_bytes, &plan->pieces[place], 1};

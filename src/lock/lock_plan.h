@@ -19,20 +19,20 @@ struct ww_side_copy {
 struct ww_lock_plan {
     struct ww_plan plan;
     const struct ww_layout *layout;
-    struct ww_lock_piece *kernels;          /* one per tensor, by output tensor */
-    struct ww_piece_source *sources;        /* headers, tensors, side files, in that order */
+    struct ww_lock_piece *kernels;   /* one per tensor, by output tensor */
+    struct ww_piece_source *sources; /* headers, tensors, side files, in that order */
     struct ww_piece *pieces;
     struct ww_side_copy *sides;
     uint32_t n_sides;
-    int *side_fds;                          /* n_sides */
-    uint32_t *order;                        /* tensors by name, and ranks: with a tree */
+    int *side_fds;   /* n_sides */
+    uint32_t *order; /* tensors by name, and ranks: with a tree */
     uint32_t *rank;
-    uint64_t n_changed;                     /* tensors that differ from the source */
+    uint64_t n_changed; /* tensors that differ from the source */
 };
 
-/** Inputs and outputs 0 .. model->n_files-1 are the weight files, then come the side files
- *  in the given order (owned by the plan from now on, also on failure). with_tree: roots
- *  of the output's tensors, slot k the k-th by name. job is borrowed. */
+/** Inputs and outputs 0 .. model->n_files-1 are the weight files, then come the side
+ * files in the given order (owned by the plan from now on, also on failure). with_tree:
+ * roots of the output's tensors, slot k the k-th by name. job is borrowed. */
 enum ww_err ww_lock_plan_init(struct ww_lock_plan *plan, const struct ww_lock_job *job,
                               const char *title, bool with_tree,
                               struct ww_side_copy *sides, uint32_t n_sides,

@@ -94,8 +94,8 @@ enum ww_err ww_manifest_mac(const void *text, size_t len, struct ww_secret *prk,
     return ww_draw_key(prk, MAC_LABEL, digest, sizeof(digest), out, WW_SHA256_BYTES, err);
 }
 
-static void write_files(struct ww_jw *w, const char *key, const struct ww_lock_file *files,
-                        size_t n)
+static void write_files(struct ww_jw *w, const char *key,
+                        const struct ww_lock_file *files, size_t n)
 {
     ww_jw_key(w, key);
     ww_jw_array(w);
@@ -171,9 +171,9 @@ static void write_body(struct ww_jw *w, const struct ww_manifest *m,
     write_check(w, &m->check);
 }
 
-enum ww_err ww_manifest_write(const struct ww_manifest *manifest, struct ww_secret *secret,
-                              struct ww_secret *prk, struct ww_buf *out,
-                              struct ww_error *err)
+enum ww_err ww_manifest_write(const struct ww_manifest *manifest,
+                              struct ww_secret *secret, struct ww_secret *prk,
+                              struct ww_buf *out, struct ww_error *err)
 {
     uint8_t key_check[WW_KEY_CHECK_BYTES];
     uint8_t commitment[WW_SHA256_BYTES];
@@ -237,7 +237,8 @@ void ww_manifest_oms_root(const struct ww_buf *bundle, char out[65])
     if (ww_json_parse(bundle->data, bundle->len, &ww_json_limits_bundle, &json, NULL) ||
         !(text = statement_payload(json)) ||
         ww_base64_decode(&payload, text, strlen(text), NULL) ||
-        ww_json_parse(payload.data, payload.len, &ww_json_limits_bundle, &statement, NULL)) {
+        ww_json_parse(payload.data, payload.len, &ww_json_limits_bundle, &statement,
+                      NULL)) {
         goto out;
     }
     root_of_statement(statement, out);

@@ -29,14 +29,14 @@ struct ww_manifest {
     const char *descriptor;
     uint8_t descriptor_sha256[WW_SHA256_BYTES];
     const char *source_name;
-    const char *oms_root;                   /* of the source's own signature, or NULL */
-    struct ww_lock_file *source;            /* every file that unlocking restores, by path */
+    const char *oms_root;        /* of the source's own signature, or NULL */
+    struct ww_lock_file *source; /* every file that unlocking restores, by path */
     size_t n_source;
-    struct ww_lock_file *locked;            /* the weight files as locked */
+    struct ww_lock_file *locked; /* the weight files as locked */
     size_t n_locked;
-    const struct ww_block_moves *blocks;    /* written, not read back */
+    const struct ww_block_moves *blocks; /* written, not read back */
     size_t n_blocks;
-    struct ww_check_report check;           /* written, not read back */
+    struct ww_check_report check; /* written, not read back */
 };
 
 /** lock_id over the key's id and the source files, which must be sorted by path. */
@@ -44,9 +44,9 @@ enum ww_err ww_manifest_id(struct ww_manifest *manifest, struct ww_secret *prk,
                            struct ww_error *err) WW_MUST_USE;
 
 /** Serialise with key check, commitment and MAC. secret is the lock key. */
-enum ww_err ww_manifest_write(const struct ww_manifest *manifest, struct ww_secret *secret,
-                              struct ww_secret *prk, struct ww_buf *out,
-                              struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_manifest_write(const struct ww_manifest *manifest,
+                              struct ww_secret *secret, struct ww_secret *prk,
+                              struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 
 /**
  * Read and check the manifest of a statement with the key: WW_E_VERSION for another
@@ -67,7 +67,8 @@ enum ww_err ww_manifest_commitment(const uint8_t lock_id[WW_SHA256_BYTES],
                                    struct ww_error *err) WW_MUST_USE;
 /** MAC over the object's text without its "mac" member. */
 enum ww_err ww_manifest_mac(const void *text, size_t len, struct ww_secret *prk,
-                            uint8_t out[WW_SHA256_BYTES], struct ww_error *err) WW_MUST_USE;
+                            uint8_t out[WW_SHA256_BYTES],
+                            struct ww_error *err) WW_MUST_USE;
 
 /** The root that a source's own OMS signature states, unverified; empty when the file has
  *  none that can be read. */

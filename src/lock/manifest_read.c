@@ -16,8 +16,8 @@
 #include "util/str.h"
 
 static const char *const manifest_keys[] = {
-    "schema", "lock_id", "level", "scale", "descriptor", "tool", "key_check", "commitment",
-    "blocks", "source", "locked", "check", "mac"};
+    "schema",     "lock_id", "level",  "scale",  "descriptor", "tool", "key_check",
+    "commitment", "blocks",  "source", "locked", "check",      "mac"};
 static const char *const source_keys[] = {"name", "files", "oms_root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
 static const char *const descriptor_keys[] = {"id", "sha256"};
@@ -92,14 +92,17 @@ static enum ww_err check_schema(const struct ww_jnode *node, struct ww_error *er
         return malformed("schema", err);
     }
     if (strcmp(schema, WW_LOCK_SCHEMA) != 0) {
-        return WW_FAIL(err, WW_E_VERSION, "lock manifest of schema '%s', expected '%s'; use "
-                       "the version of weightward that wrote it", schema, WW_LOCK_SCHEMA);
+        return WW_FAIL(err, WW_E_VERSION,
+                       "lock manifest of schema '%s', expected '%s'; use "
+                       "the version of weightward that wrote it",
+                       schema, WW_LOCK_SCHEMA);
     }
     if (!ww_jstr(ww_jget(node, "level"), &level)) {
         return malformed("level", err);
     }
     if (strcmp(level, "exact") != 0) {
-        return WW_FAIL(err, WW_E_VERSION, "lock of level '%s', only 'exact' is known", level);
+        return WW_FAIL(err, WW_E_VERSION, "lock of level '%s', only 'exact' is known",
+                       level);
     }
     return WW_OK;
 }
@@ -128,11 +131,13 @@ static enum ww_err check_key(const struct ww_jnode *node, const uint8_t *lock_id
         return rc;
     }
     if (memcmp(stated, found, sizeof(found)) != 0) {
-        return WW_FAIL(err, WW_E_WRONG_KEY, "the lock key is not the one this model was "
+        return WW_FAIL(err, WW_E_WRONG_KEY,
+                       "the lock key is not the one this model was "
                        "locked with");
     }
     if (memcmp(commitment, opened, sizeof(opened)) != 0) {
-        return WW_FAIL(err, WW_E_MANIFEST, "lock manifest: its commitment does not open to the "
+        return WW_FAIL(err, WW_E_MANIFEST,
+                       "lock manifest: its commitment does not open to the "
                        "lock key, so it was changed after it was written");
     }
     return WW_OK;
@@ -158,9 +163,10 @@ static enum ww_err check_mac(const struct ww_jnode *node, struct ww_secret *prk,
         rc = ww_manifest_mac(text.data, text.len, prk, found, err);
     }
     if (!rc && memcmp(stated, found, sizeof(found)) != 0) {
-        rc = WW_FAIL(err, WW_E_MANIFEST,
-                     "lock manifest: it was changed after it was written (its MAC under the "
-                     "lock key does not match)");
+        rc = WW_FAIL(
+            err, WW_E_MANIFEST,
+            "lock manifest: it was changed after it was written (its MAC under the "
+            "lock key does not match)");
     }
 out:
     ww_buf_release(&text);
@@ -241,10 +247,12 @@ static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *ou
     }
     rc = read_hex(descriptor, "sha256", out->descriptor_sha256, WW_SHA256_BYTES, err);
     if (!rc) {
-        rc = read_files(ww_jget(source, "files"), "source", &out->source, &out->n_source, err);
+        rc = read_files(ww_jget(source, "files"), "source", &out->source, &out->n_source,
+                        err);
     }
     if (!rc) {
-        rc = read_files(ww_jget(node, "locked"), "locked", &out->locked, &out->n_locked, err);
+        rc = read_files(ww_jget(node, "locked"), "locked", &out->locked, &out->n_locked,
+                        err);
     }
     return rc;
 }

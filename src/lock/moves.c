@@ -45,8 +45,8 @@ static void block_words(const struct ww_layout *layout, const struct ww_block *b
     const uint32_t attentions[] = {block->self, block->cross};
 
     memset(w, 0, sizeof(*w));
-    w->residual = layout->residual.space != WW_NONE &&
-                  layout->residual.group != WW_RESIDUAL_FIXED;
+    w->residual =
+        layout->residual.space != WW_NONE && layout->residual.group != WW_RESIDUAL_FIXED;
     for (size_t i = 0; i < WW_LEN(attentions); i++) {
         if (attentions[i] != WW_NONE) {
             attention_words(&layout->attentions[attentions[i]], scale, w);
@@ -115,8 +115,9 @@ static enum ww_err attention_reasons(const struct ww_attention *att, struct ww_b
 }
 
 /* Why something that moves elsewhere stays here; NULL when nothing does. */
-static enum ww_err make_reason(const struct ww_layout *layout, const struct ww_block *block,
-                               const struct words *w, char **out, struct ww_error *err)
+static enum ww_err make_reason(const struct ww_layout *layout,
+                               const struct ww_block *block, const struct words *w,
+                               char **out, struct ww_error *err)
 {
     struct ww_buf text;
     enum ww_err rc = WW_OK;
@@ -139,8 +140,9 @@ static enum ww_err make_reason(const struct ww_layout *layout, const struct ww_b
     return rc;
 }
 
-static enum ww_err fill_block(const struct ww_layout *layout, const struct ww_block *block,
-                              bool scale, struct ww_block_moves *out, struct ww_error *err)
+static enum ww_err fill_block(const struct ww_layout *layout,
+                              const struct ww_block *block, bool scale,
+                              struct ww_block_moves *out, struct ww_error *err)
 {
     struct ww_strlist list = {0};
     struct words words;
@@ -197,7 +199,8 @@ void ww_block_moves_free(struct ww_block_moves *blocks, size_t n_blocks)
 
 void ww_lock_report_release(struct ww_lock_report *report)
 {
-    struct ww_strlist warnings = {report->warnings, report->n_warnings, report->n_warnings};
+    struct ww_strlist warnings = {report->warnings, report->n_warnings,
+                                  report->n_warnings};
 
     ww_strlist_release(&warnings);
     ww_block_moves_free(report->blocks, report->n_blocks);

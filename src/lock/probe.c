@@ -33,7 +33,7 @@ struct roles {
 
 struct ww_probes {
     const struct ww_gauge *gauge;
-    struct roles *roles;            /* per tensor */
+    struct roles *roles; /* per tensor */
     pthread_mutex_t mutex;
     double max_error;
     uint64_t n_linears;
@@ -43,7 +43,7 @@ struct ww_probes {
  * and the factor that it takes along. */
 struct truth {
     uint32_t n;
-    uint32_t *from;                 /* NULL: the identity, factors 1 */
+    uint32_t *from; /* NULL: the identity, factors 1 */
     double *factor;
 };
 
@@ -55,9 +55,9 @@ struct ww_probe {
     uint64_t rows_per_slice;
     uint32_t n_slices;
     struct truth rows;
-    struct truth line;              /* one-row tensors: compared element by element */
+    struct truth line; /* one-row tensors: compared element by element */
     float *u;
-    float *moved;                   /* [n_slices][n_cols] */
+    float *moved; /* [n_slices][n_cols] */
 };
 
 static void note(struct ww_probes *probes, const struct ww_linear *linear)
@@ -112,7 +112,8 @@ enum ww_err ww_probes_new(const struct ww_gauge *gauge, struct ww_probes **out,
     }
     if (!probes || !probes->roles) {
         ww_free(probes);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes of %u tensors", n_tensors);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes of %u tensors",
+                       n_tensors);
     }
     probes->gauge = gauge;
     for (uint32_t t = 0; t < n_tensors; t++) {
@@ -206,20 +207,23 @@ static enum ww_err truth_of_segment(const struct ww_probe *probe, bool input,
         const uint64_t from = element->perm ? element->perm[s] : s;
         const uint64_t at = ww_segment_at(segment, s);
         if (!ww_segment_covers(segment, from) || at >= truth->n) {
-            return WW_FAIL(err, WW_E_CHECK_FAILED, "tensor '%s': space index %llu leaves its "
-                           "segment", probe->tensor->name, (unsigned long long)from);
+            return WW_FAIL(err, WW_E_CHECK_FAILED,
+                           "tensor '%s': space index %llu leaves its "
+                           "segment",
+                           probe->tensor->name, (unsigned long long)from);
         }
         truth->from[at] = (uint32_t)ww_segment_at(segment, from);
         if (element->perm) {
-            truth->factor[at] = factor_of(input, segment->action, element->neg[s],
-                                          element->exp[s]);
+            truth->factor[at] =
+                factor_of(input, segment->action, element->neg[s], element->exp[s]);
         }
     }
     return WW_OK;
 }
 
-static enum ww_err truth_of_axis(const struct ww_probe *probe, unsigned axis, uint64_t slice,
-                                 struct truth *truth, struct ww_error *err)
+static enum ww_err truth_of_axis(const struct ww_probe *probe, unsigned axis,
+                                 uint64_t slice, struct truth *truth,
+                                 struct ww_error *err)
 {
     const struct ww_gauge *gauge = probe->probes->gauge;
     const struct ww_axis *a = &gauge->layout->bindings[probe->index].axis[axis];
@@ -231,7 +235,8 @@ static enum ww_err truth_of_axis(const struct ww_probe *probe, unsigned axis, ui
         const struct ww_segment *segment = &gauge->layout->segments[a->first_segment + i];
         rc = ww_segment_element(gauge, segment, moe, slice, &element, err);
         if (!rc) {
-            rc = truth_of_segment(probe, is_input(probe, axis), segment, &element, truth, err);
+            rc = truth_of_segment(probe, is_input(probe, axis), segment, &element, truth,
+                                  err);
         }
         ww_element_release(&element);
     }
@@ -239,7 +244,8 @@ static enum ww_err truth_of_axis(const struct ww_probe *probe, unsigned axis, ui
 }
 
 /* Append an axis: index (i, j) of the product is i * n + j. */
-static enum ww_err append(struct truth *product, const struct truth *axis, struct ww_error *err)
+static enum ww_err append(struct truth *product, const struct truth *axis,
+                          struct ww_error *err)
 {
     struct truth next;
     enum ww_err rc = new_truth(&next, (uint64_t)product->n * axis->n, err);
@@ -259,7 +265,8 @@ static enum ww_err append(struct truth *product, const struct truth *axis, struc
 }
 
 static enum ww_err truth_of_axes(const struct ww_probe *probe, unsigned from, unsigned to,
-                                 uint64_t slice, struct truth *product, struct ww_error *err)
+                                 uint64_t slice, struct truth *product,
+                                 struct ww_error *err)
 {
     struct truth axis = {0};
     enum ww_err rc = new_truth(product, 1, err);
@@ -327,12 +334,13 @@ static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
         probe->u[j] = random_entry(&seed);
     }
     for (uint32_t s = 0; s < probe->n_slices && !rc; s++) {
-        rc = truth_of_axes(probe, probe->view.first_col_axis, probe->tensor->rank, s, &cols,
-                           err);
+        rc = truth_of_axes(probe, probe->view.first_col_axis, probe->tensor->rank, s,
+                           &cols, err);
         for (size_t j = 0; j < n && !rc; j++) {
             /* The covector goes the other way: what the weight is multiplied by, it is
              * divided by. */
-            probe->moved[s * n + j] = (float)((double)probe->u[cols.from[j]] / cols.factor[j]);
+            probe->moved[s * n + j] =
+                (float)((double)probe->u[cols.from[j]] / cols.factor[j]);
         }
         free_truth(&cols);
     }
@@ -401,10 +409,11 @@ void ww_probe_free(struct ww_probe *probe, bool complete)
 static enum ww_err mismatch(const struct ww_probe *probe, uint64_t row, double error,
                             struct ww_error *err)
 {
-    return WW_FAIL(err, WW_E_CHECK_FAILED,
-                   "tensor '%s': row %llu deviates by %.3g from what the transform must give "
-                   "(limit %g)",
-                   probe->tensor->name, (unsigned long long)row, error, WW_PROBE_LIMIT);
+    return WW_FAIL(
+        err, WW_E_CHECK_FAILED,
+        "tensor '%s': row %llu deviates by %.3g from what the transform must give "
+        "(limit %g)",
+        probe->tensor->name, (unsigned long long)row, error, WW_PROBE_LIMIT);
 }
 
 static double length(const struct ww_probe *probe, const uint8_t *row)

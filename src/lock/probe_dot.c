@@ -56,7 +56,8 @@ static inline float4 from_half(word4 x)
     const word4 normal = (magnitude << 13) + (UINT32_C(112) << 23);
     const float4 small = __builtin_convertvector((int4)magnitude, float4) * 0x1p-24f;
     const word4 is_small = (word4)(magnitude < 0x400);
-    return (float4)((normal & ~is_small) | ((word4)small & is_small) | ((x & 0x8000) << 16));
+    return (float4)((normal & ~is_small) | ((word4)small & is_small) |
+                    ((x & 0x8000) << 16));
 }
 
 static inline void widen_f16(const uint8_t *row, float4 out[4])
@@ -65,7 +66,8 @@ static inline void widen_f16(const uint8_t *row, float4 out[4])
     for (int i = 0; i < 2; i++) {
         const half8 x = load8(row + 16 * i);
         out[2 * i] = from_half((word4)INTERLEAVE(x, zero, 0, 8, 1, 9, 2, 10, 3, 11));
-        out[2 * i + 1] = from_half((word4)INTERLEAVE(x, zero, 4, 12, 5, 13, 6, 14, 7, 15));
+        out[2 * i + 1] =
+            from_half((word4)INTERLEAVE(x, zero, 4, 12, 5, 13, 6, 14, 7, 15));
     }
 }
 
@@ -95,14 +97,14 @@ static inline double fold(const float4 lanes[4])
             const size_t end = n - j > FOLD ? j + FOLD : n;                              \
             float4 lanes[4] = {{0}};                                                     \
             for (; j + LANES <= end; j += LANES) {                                       \
-                widen(row + (width) * j, x);                                             \
+                widen(row + (width)*j, x);                                               \
                 for (int i = 0; i < 4; i++) {                                            \
                     lanes[i] += x[i] * load4(u + j + 4 * i);                             \
                 }                                                                        \
             }                                                                            \
             total += fold(lanes);                                                        \
         }                                                                                \
-        memcpy(row_end, row + (width) * j, (width) * (n - j));                           \
+        memcpy(row_end, row + (width)*j, (width) * (n - j));                             \
         memcpy(u_end, u + j, sizeof(float) * (n - j));                                   \
         widen(row_end, x);                                                               \
         for (int i = 0; i < 4; i++) {                                                    \

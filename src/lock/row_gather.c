@@ -84,8 +84,10 @@ static unsigned width_of(enum ww_dtype dtype)
 /* Bits of the mantissa field. */
 static unsigned mantissa_of(enum ww_dtype dtype)
 {
-    return dtype == WW_DTYPE_BF16 ? 7 : dtype == WW_DTYPE_F16 ? 10
-           : dtype == WW_DTYPE_F32 ? 23 : 52;
+    return dtype == WW_DTYPE_BF16  ? 7
+           : dtype == WW_DTYPE_F16 ? 10
+           : dtype == WW_DTYPE_F32 ? 23
+                                   : 52;
 }
 
 static enum ww_err fill_mask(struct ww_row_gather *gather, const struct ww_element *cols,
@@ -207,7 +209,8 @@ static bool run_64(const struct ww_row_gather *g, bool neg, const void *in, uint
     return !(carry >> 63);
 }
 
-bool ww_row_gather(const struct ww_row_gather *gather, bool neg, const void *in, void *out)
+bool ww_row_gather(const struct ww_row_gather *gather, bool neg, const void *in,
+                   void *out)
 {
     switch (width_of(gather->dtype)) {
     case 2:
@@ -222,7 +225,7 @@ bool ww_row_gather(const struct ww_row_gather *gather, bool neg, const void *in,
 static uint64_t load(const void *row, unsigned width, size_t j)
 {
     uint64_t bits = 0;
-    memcpy(&bits, (const uint8_t *)row + j * width, width);     /* little-endian */
+    memcpy(&bits, (const uint8_t *)row + j * width, width); /* little-endian */
     return bits;
 }
 
@@ -231,7 +234,7 @@ bool ww_row_scale(const struct ww_row_gather *gather, int exp, void *out, size_t
     const unsigned width = width_of(gather->dtype);
     const unsigned mantissa = mantissa_of(gather->dtype);
     const uint64_t sign = UINT64_C(1) << (8 * width - 1);
-    const int64_t top = (int64_t)((sign - 1) >> mantissa);      /* infinity's field */
+    const int64_t top = (int64_t)((sign - 1) >> mantissa); /* infinity's field */
 
     for (size_t j = 0; j < gather->n; j++) {
         const int64_t by = exp + (gather->exp ? gather->exp[j] : 0);

@@ -11,23 +11,24 @@
 
 /** The columns of a map in the form that the loops read. */
 struct ww_row_gather {
-    enum ww_dtype dtype;        /* a plain float */
+    enum ww_dtype dtype; /* a plain float */
     size_t n;
-    uint16_t *narrow;           /* source columns; NULL with wide NULL: the identity */
+    uint16_t *narrow; /* source columns; NULL with wide NULL: the identity */
     uint32_t *wide;
-    void *mask;                 /* per column the sign bit or 0, in the dtype's width; NULL:
-                                   no signs */
-    int8_t *exp;                /* NULL: no factors */
+    void *mask;  /* per column the sign bit or 0, in the dtype's width; NULL:
+                    no signs */
+    int8_t *exp; /* NULL: no factors */
 };
 
 enum ww_err ww_row_gather_init(struct ww_row_gather *gather, enum ww_dtype dtype,
-                               const struct ww_element *cols, struct ww_error *err)
-    WW_MUST_USE;
+                               const struct ww_element *cols,
+                               struct ww_error *err) WW_MUST_USE;
 void ww_row_gather_release(struct ww_row_gather *gather);
 
 /** out = the row of in; out is aligned to the element, in need not be. neg flips all
  *  signs. False when an element is NaN or infinite (out is complete all the same). */
-bool ww_row_gather(const struct ww_row_gather *gather, bool neg, const void *in, void *out);
+bool ww_row_gather(const struct ww_row_gather *gather, bool neg, const void *in,
+                   void *out);
 
 /** Multiply out by 2^(exp of the column + exp). False when a value that is not zero is or
  *  becomes anything but a normal number; *at is its column. */

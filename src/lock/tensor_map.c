@@ -63,10 +63,10 @@ void ww_tensor_view(const struct ww_layout *layout, uint32_t tensor,
 /* One factor of a product of axis maps: entry i of axis takes part in entry
  * i / inner % extent of the product. */
 struct factor {
-    struct ww_element *maps;    /* one per slice, or one */
+    struct ww_element *maps; /* one per slice, or one */
     uint32_t n_maps;
     uint64_t extent;
-    uint64_t inner;             /* product of the extents behind it */
+    uint64_t inner; /* product of the extents behind it */
 };
 
 static void free_factors(struct factor *factors, unsigned rank)
@@ -94,7 +94,8 @@ static enum ww_err load_factors(const struct ww_gauge *gauge, uint32_t tensor,
         factors[a].inner = product(t, a + 1, t->rank);
         factors[a].maps = ww_calloc(n_maps, sizeof(*factors[a].maps));
         if (!factors[a].maps) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the maps of '%s'", t->name);
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the maps of '%s'",
+                           t->name);
         }
         factors[a].n_maps = n_maps;
         for (uint32_t m = 0; m < n_maps && !rc; m++) {
@@ -113,8 +114,8 @@ static bool any_moves(const struct factor *factors, unsigned from, unsigned to)
     return moves;
 }
 
-/* Product of the maps of axes [from, to) with a fixed slice, or with the slice that axis 0
- * says when it is among them. */
+/* Product of the maps of axes [from, to) with a fixed slice, or with the slice that axis
+ * 0 says when it is among them. */
 static enum ww_err multiply(const struct factor *factors, unsigned from, unsigned to,
                             uint64_t slice, struct ww_element *out, struct ww_error *err)
 {
@@ -195,7 +196,8 @@ static enum ww_err invert(struct ww_tensor_map *map, struct ww_error *err)
     }
     for (uint32_t s = 0; s < map->n_slices; s++) {
         const uint64_t r = s * map->rows_per_slice;
-        const uint64_t source = map->rows.perm && map->n_slices > 1 ? map->rows.perm[r] : r;
+        const uint64_t source =
+            map->rows.perm && map->n_slices > 1 ? map->rows.perm[r] : r;
         cols[source / map->rows_per_slice] = map->cols[s];
     }
     ww_free(map->cols);

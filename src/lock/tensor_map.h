@@ -14,7 +14,7 @@
 
 /** How a tensor is cut; depends on layout and shape only. */
 struct ww_tensor_view {
-    unsigned first_col_axis;    /* axes before it are rows */
+    unsigned first_col_axis; /* axes before it are rows */
     uint64_t n_rows;
     uint64_t n_cols;
     uint64_t row_bytes;
@@ -23,8 +23,8 @@ struct ww_tensor_view {
 struct ww_tensor_map {
     struct ww_tensor_view view;
     enum ww_dtype dtype;
-    struct ww_element rows;     /* perm NULL: they stay */
-    struct ww_element *cols;    /* [n_slices], perm NULL: they stay */
+    struct ww_element rows;  /* perm NULL: they stay */
+    struct ww_element *cols; /* [n_slices], perm NULL: they stay */
     uint32_t n_slices;
     uint64_t rows_per_slice;
 };
@@ -36,8 +36,8 @@ void ww_tensor_view(const struct ww_layout *layout, uint32_t tensor,
 
 /** The map that locks the tensor; inverse: the one that undoes it. */
 enum ww_err ww_tensor_map_init(struct ww_tensor_map *map, const struct ww_gauge *gauge,
-                               uint32_t tensor, bool inverse, struct ww_error *err)
-    WW_MUST_USE;
+                               uint32_t tensor, bool inverse,
+                               struct ww_error *err) WW_MUST_USE;
 void ww_tensor_map_release(struct ww_tensor_map *map);
 
 #endif

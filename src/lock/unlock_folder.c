@@ -47,7 +47,8 @@ static void release(struct unlock_run *run, bool keep)
     ww_model_close(run->model);
 }
 
-static enum ww_err open_locked(struct unlock_run *run, const char *path, struct ww_error *err)
+static enum ww_err open_locked(struct unlock_run *run, const char *path,
+                               struct ww_error *err)
 {
     bool found = false;
     enum ww_err rc = ww_model_open(path, &run->model, err);
@@ -59,8 +60,10 @@ static enum ww_err open_locked(struct unlock_run *run, const char *path, struct 
         return rc;
     }
     if (!run->statement.lock) {
-        return WW_FAIL(err, WW_E_MANIFEST, "model '%s' is not locked: it carries no lock "
-                       "manifest", run->model->path);
+        return WW_FAIL(err, WW_E_MANIFEST,
+                       "model '%s' is not locked: it carries no lock "
+                       "manifest",
+                       run->model->path);
     }
     rc = ww_draw_root(run->options->secret, &run->prk, err);
     if (!rc) {
@@ -81,8 +84,10 @@ static enum ww_err match_tensors(const struct unlock_run *run, struct ww_error *
     const struct ww_tensor_statement *statement = &run->statement;
 
     if (statement->n_items != run->model->n_tensors) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL, "the lock manifest lists %zu tensors, the model "
-                       "has %u", statement->n_items, run->model->n_tensors);
+        return WW_FAIL(err, WW_E_WRONG_MODEL,
+                       "the lock manifest lists %zu tensors, the model "
+                       "has %u",
+                       statement->n_items, run->model->n_tensors);
     }
     for (size_t i = 0; i < statement->n_items; i++) {
         const struct ww_tensor_item *item = &statement->items[i];
@@ -113,8 +118,10 @@ static enum ww_err match_files(const struct unlock_run *run, struct ww_error *er
     const struct ww_manifest *m = &run->manifest;
 
     if (m->n_locked != run->model->n_files) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL, "the lock manifest lists %zu weight files, the "
-                       "model has %u", m->n_locked, run->model->n_files);
+        return WW_FAIL(err, WW_E_WRONG_MODEL,
+                       "the lock manifest lists %zu weight files, the "
+                       "model has %u",
+                       m->n_locked, run->model->n_files);
     }
     for (uint32_t f = 0; f < run->model->n_files; f++) {
         const struct ww_weight_file *file = &run->model->files[f];
@@ -140,7 +147,8 @@ static bool is_weight_file(const struct ww_model *model, const char *path)
     return false;
 }
 
-static const struct ww_side_file *find_side(const struct ww_model *model, const char *path)
+static const struct ww_side_file *find_side(const struct ww_model *model,
+                                            const char *path)
 {
     for (uint32_t i = 0; i < model->n_side; i++) {
         if (strcmp(model->side[i].path, path) == 0) {
@@ -150,8 +158,9 @@ static const struct ww_side_file *find_side(const struct ww_model *model, const 
     return NULL;
 }
 
-static enum ww_err plan_side(const struct unlock_run *run, const struct ww_lock_file *file,
-                             struct ww_side_copy *out, struct ww_error *err)
+static enum ww_err plan_side(const struct unlock_run *run,
+                             const struct ww_lock_file *file, struct ww_side_copy *out,
+                             struct ww_error *err)
 {
     const char *folder = ww_lock_is_evidence(file->path) ? WW_SOURCE_DIR : "";
     const struct ww_side_file *side = NULL;
@@ -163,11 +172,13 @@ static enum ww_err plan_side(const struct unlock_run *run, const struct ww_lock_
     }
     side = find_side(run->model, out->from);
     if (!side) {
-        return WW_FAIL(err, WW_E_DAMAGED, "file '%s' of the locked model is missing", out->from);
+        return WW_FAIL(err, WW_E_DAMAGED, "file '%s' of the locked model is missing",
+                       out->from);
     }
     if (side->size_bytes != file->size_bytes) {
-        return WW_FAIL(err, WW_E_DAMAGED, "file '%s' has %llu bytes, %llu when it was locked",
-                       out->from, (unsigned long long)side->size_bytes,
+        return WW_FAIL(err, WW_E_DAMAGED,
+                       "file '%s' has %llu bytes, %llu when it was locked", out->from,
+                       (unsigned long long)side->size_bytes,
                        (unsigned long long)file->size_bytes);
     }
     return WW_OK;
@@ -199,8 +210,9 @@ static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy 
 }
 
 /* Files that came into the locked folder later stay behind; say so. */
-static enum ww_err warn_extra(const struct unlock_run *run, const struct ww_side_copy *sides,
-                              uint32_t n_sides, struct ww_error *err)
+static enum ww_err warn_extra(const struct unlock_run *run,
+                              const struct ww_side_copy *sides, uint32_t n_sides,
+                              struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -214,7 +226,8 @@ static enum ww_err warn_extra(const struct unlock_run *run, const struct ww_side
         }
         if (!known) {
             rc = ww_lock_warn(run->report, err,
-                              "file '%s' was added after the lock and is not restored", path);
+                              "file '%s' was added after the lock and is not restored",
+                              path);
         }
     }
     return rc;
@@ -232,9 +245,11 @@ static enum ww_err resolve(struct unlock_run *run, struct ww_error *err)
     rc = ww_layout_resolve(run->model, &layout, &run->layout, err);
     if (!rc && memcmp(run->layout->descriptor_sha256, m->descriptor_sha256,
                       WW_SHA256_BYTES) != 0) {
-        rc = ww_lock_warn(run->report, err,
-                          "descriptor '%s' is not the one that the model was locked with; the "
-                          "digests will tell whether it still fits", run->layout->descriptor);
+        rc = ww_lock_warn(
+            run->report, err,
+            "descriptor '%s' is not the one that the model was locked with; the "
+            "digests will tell whether it still fits",
+            run->layout->descriptor);
     }
     return rc;
 }
@@ -303,7 +318,8 @@ static enum ww_err tensor_root(const struct unlock_run *run, uint32_t t, uint32_
 
 /* A weight file that is not as locked: which tensors differ? All of them: it is another
  * model's. Reads the file once more, on this way out only. */
-static enum ww_err blame_tensor(const struct unlock_run *run, uint32_t f, struct ww_error *err)
+static enum ww_err blame_tensor(const struct unlock_run *run, uint32_t f,
+                                struct ww_error *err)
 {
     const struct ww_weight_file *file = &run->model->files[f];
     uint8_t *buffer = ww_calloc(1, READ_BYTES);
@@ -334,11 +350,13 @@ static enum ww_err blame_tensor(const struct unlock_run *run, uint32_t f, struct
         return rc;
     }
     if (n_differ == n_here && n_here > 1) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL, "no tensor of '%s' is the one in the lock "
-                       "manifest: it belongs to other weights", file->name);
+        return WW_FAIL(err, WW_E_WRONG_MODEL,
+                       "no tensor of '%s' is the one in the lock "
+                       "manifest: it belongs to other weights",
+                       file->name);
     }
-    return WW_FAIL(err, WW_E_DAMAGED, "file '%s' is not as it was locked: %s%s%s", file->name,
-                   first ? "tensor '" : "its header", first ? first : "",
+    return WW_FAIL(err, WW_E_DAMAGED, "file '%s' is not as it was locked: %s%s%s",
+                   file->name, first ? "tensor '" : "its header", first ? first : "",
                    first ? "' was changed" : " was changed");
 }
 
@@ -358,16 +376,18 @@ static enum ww_err compare_digests(const struct unlock_run *run, struct ww_error
         const char *path = run->plan.plan.outputs[i].path;
         const struct ww_lock_file *source = find_file(m->source, m->n_source, path);
         if (memcmp(source->sha256, run->result.output_sha256[i], WW_SHA256_BYTES) != 0) {
-            rc = WW_FAIL(err, WW_E_DAMAGED, "file '%s' does not come back as it was: %s", path,
-                         i < run->model->n_files ? "the layout differs from the one that it "
-                                                   "was locked with"
-                                                 : "it was changed in the locked model");
+            rc = WW_FAIL(
+                err, WW_E_DAMAGED, "file '%s' does not come back as it was: %s", path,
+                i < run->model->n_files ? "the layout differs from the one that it "
+                                          "was locked with"
+                                        : "it was changed in the locked model");
         }
     }
     return rc;
 }
 
-static enum ww_err stream(struct unlock_run *run, const char *out_path, struct ww_error *err)
+static enum ww_err stream(struct unlock_run *run, const char *out_path,
+                          struct ww_error *err)
 {
     const struct ww_run_options *options = &run->options->run;
     enum ww_err rc = ww_out_begin(out_path, &run->plan.plan, 0, options, &run->out, err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Folders for the lock's own verbs: copies of a small real model, and what to do to them. */
+/* Folders for the lock's own verbs: copies of a small real model, and what to do to them.
+ */
 #ifndef WW_FOLDER_FIXTURE_H
 #define WW_FOLDER_FIXTURE_H
 
@@ -141,8 +142,8 @@ static inline void file_digest(const char *dir, const char *name, uint8_t out[32
 }
 
 /* Overwrite bytes of a file; a negative offset counts from the end. */
-static inline void poke(const char *dir, const char *name, off_t offset, const void *bytes,
-                        size_t len)
+static inline void poke(const char *dir, const char *name, off_t offset,
+                        const void *bytes, size_t len)
 {
     char *path = path_in(dir, name);
     int fd = open(path, O_WRONLY);

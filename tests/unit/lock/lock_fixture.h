@@ -22,15 +22,15 @@ struct lk_options {
     enum ww_vo_class vo_class;
     enum ww_rope_style rope;
     uint64_t rope_dims;
-    bool qk_bias;               /* the QK norm has one */
+    bool qk_bias; /* the QK norm has one */
     enum ww_norm_kind norm;
     enum ww_residual_group residual;
-    bool plain_mlp;             /* no gate, GELU */
-    bool fused;                 /* q, k, v in one tensor, per KV group */
-    bool conv1d;                /* o and down stored transposed */
+    bool plain_mlp; /* no gate, GELU */
+    bool fused;     /* q, k, v in one tensor, per KV group */
+    bool conv1d;    /* o and down stored transposed */
     bool alibi;
     bool sinks;
-    unsigned moe;               /* 1: tensors of their own, 2: stacked */
+    unsigned moe; /* 1: tensors of their own, 2: stacked */
     uint64_t n_groups;
     double clip;
 };
@@ -58,11 +58,20 @@ struct lk {
 
 static inline struct lk_options lk_llama(void)
 {
-    return (struct lk_options){.dtype = WW_DTYPE_F64, .width = 24, .n_heads = 4,
-                               .n_kv_heads = 2, .d = 8, .d_v = 8, .n_neurons = 20,
-                               .qk_class = WW_QK_ROPE, .vo_class = WW_VO_GL,
-                               .rope = WW_ROPE_HALF, .rope_dims = 8, .norm = WW_NORM_RMS,
-                               .residual = WW_RESIDUAL_SIGNED, .n_groups = 1};
+    return (struct lk_options){.dtype = WW_DTYPE_F64,
+                               .width = 24,
+                               .n_heads = 4,
+                               .n_kv_heads = 2,
+                               .d = 8,
+                               .d_v = 8,
+                               .n_neurons = 20,
+                               .qk_class = WW_QK_ROPE,
+                               .vo_class = WW_VO_GL,
+                               .rope = WW_ROPE_HALF,
+                               .rope_dims = 8,
+                               .norm = WW_NORM_RMS,
+                               .residual = WW_RESIDUAL_SIGNED,
+                               .n_groups = 1};
 }
 
 static inline enum ww_err lk_get(void *payload, uint32_t tensor, void **bytes,
@@ -102,8 +111,8 @@ static inline uint32_t lk_space(struct lk *lk, enum ww_space_kind kind, uint64_t
 }
 
 /* A tensor with random values of the given size around mean; zeros end the shape. */
-static inline uint32_t lk_tensor(struct lk *lk, const char *name, uint64_t d0, uint64_t d1,
-                                 uint64_t d2, double mean, double size)
+static inline uint32_t lk_tensor(struct lk *lk, const char *name, uint64_t d0,
+                                 uint64_t d1, uint64_t d2, double mean, double size)
 {
     uint32_t index = lk->model.n_tensors++;
     struct ww_tensor *t = &lk->tensors[index];
@@ -120,9 +129,11 @@ static inline uint32_t lk_tensor(struct lk *lk, const char *name, uint64_t d0, u
     lk->data[index] = calloc(1, (size_t)t->n_bytes);
     for (uint64_t i = 0; i < t->n_elements; i++) {
         double value = mean + size * lk_random(lk);
-        ww_from_double(t->dtype, &value, lk->data[index] + i * (t->n_bytes / t->n_elements), 1);
+        ww_from_double(t->dtype, &value,
+                       lk->data[index] + i * (t->n_bytes / t->n_elements), 1);
     }
-    lk->bindings[index] = (struct ww_binding){.role = "x", .block = 0, .name_space = WW_NONE};
+    lk->bindings[index] =
+        (struct ww_binding){.role = "x", .block = 0, .name_space = WW_NONE};
     return index;
 }
 
@@ -151,32 +162,40 @@ static inline void lk_bind(struct lk *lk, uint32_t tensor, unsigned axis, uint32
 }
 
 static inline struct ww_linear lk_linear(struct lk *lk, const char *name, uint32_t out,
-                                         enum ww_action action, uint32_t in, bool transposed)
+                                         enum ww_action action, uint32_t in,
+                                         bool transposed)
 {
     uint64_t n_out = lk->spaces[out].size;
     uint64_t n_in = lk->spaces[in].size;
     double size = 1.5 / sqrt((double)n_in);
-    uint32_t w = lk_tensor(lk, name, transposed ? n_in : n_out, transposed ? n_out : n_in, 0,
-                           0, size);
+    uint32_t w = lk_tensor(lk, name, transposed ? n_in : n_out, transposed ? n_out : n_in,
+                           0, 0, size);
     uint32_t b = lk_tensor(lk, "bias", n_out, 0, 0, 0, 0.5);
     lk_bind(lk, w, transposed ? 1 : 0, out, action);
     lk_bind(lk, w, transposed ? 0 : 1, in, WW_ACT_INVERSE);
     lk_bind(lk, b, 0, out, action);
-    return (struct ww_linear){.weight = w, .out_axis = transposed, .in_axis = !transposed,
-                              .out_segment = WW_NONE, .in_segment = WW_NONE, .bias = b,
-                              .bias_segment = WW_NONE, .expert_axis = UINT8_MAX};
+    return (struct ww_linear){.weight = w,
+                              .out_axis = transposed,
+                              .in_axis = !transposed,
+                              .out_segment = WW_NONE,
+                              .in_segment = WW_NONE,
+                              .bias = b,
+                              .bias_segment = WW_NONE,
+                              .expert_axis = UINT8_MAX};
 }
 
-static inline struct ww_norm lk_norm(struct lk *lk, enum ww_norm_kind kind, uint32_t space,
-                                     bool bias)
+static inline struct ww_norm lk_norm(struct lk *lk, enum ww_norm_kind kind,
+                                     uint32_t space, bool bias)
 {
     struct ww_norm norm = {.kind = kind, .gain = WW_NONE, .bias = WW_NONE, .eps = 1e-6};
     norm.gain = lk_tensor(lk, "norm", lk->spaces[space].size, 0, 0, 1, 0.4);
     lk_bind(lk, norm.gain, 0, space, WW_ACT_PERMUTE);
     if (bias) {
         norm.bias = lk_tensor(lk, "norm bias", lk->spaces[space].size, 0, 0, 0, 0.4);
-        lk_bind(lk, norm.bias, 0, space, kind == WW_NORM_LAYER &&
-                lk->spaces[space].kind == WW_SPACE_RESIDUAL ? WW_ACT_DIRECT : WW_ACT_PERMUTE);
+        lk_bind(lk, norm.bias, 0, space,
+                kind == WW_NORM_LAYER && lk->spaces[space].kind == WW_SPACE_RESIDUAL
+                    ? WW_ACT_DIRECT
+                    : WW_ACT_PERMUTE);
     }
     return norm;
 }
@@ -196,8 +215,11 @@ static inline void lk_fused_qkv(struct lk *lk, uint32_t residual)
         {att->value, WW_ACT_DIRECT, (m + 1) * d, stride, G, d, 0}};
     struct ww_linear *linears[3] = {&att->q, &att->k, &att->v};
     for (int i = 0; i < 3; i++) {
-        *linears[i] = (struct ww_linear){.weight = w, .out_axis = 0, .in_axis = 1,
-                                         .in_segment = WW_NONE, .bias = b,
+        *linears[i] = (struct ww_linear){.weight = w,
+                                         .out_axis = 0,
+                                         .in_axis = 1,
+                                         .in_segment = WW_NONE,
+                                         .bias = b,
                                          .expert_axis = UINT8_MAX};
         linears[i]->out_segment = lk_segment(lk, w, 0, parts[i]);
     }
@@ -213,7 +235,8 @@ static inline void lk_qk_norms(struct lk *lk)
     enum ww_qk_class class = lk->o.qk_class;
     if (class == WW_QK_RMS_HEAD || class == WW_QK_LN_HEAD) {
         enum ww_norm_kind kind = class == WW_QK_LN_HEAD ? WW_NORM_LAYER : WW_NORM_RMS;
-        att->qk_gain = lk_space(lk, WW_SPACE_QK_GAIN, lk->o.d, 0, "decoder.0.self.qk_gain");
+        att->qk_gain =
+            lk_space(lk, WW_SPACE_QK_GAIN, lk->o.d, 0, "decoder.0.self.qk_gain");
         att->q_norm = lk_norm(lk, kind, att->qk_gain, lk->o.qk_bias);
         att->k_norm = lk_norm(lk, kind, att->qk_gain, lk->o.qk_bias);
         att->qk_norm_bias = lk->o.qk_bias;
@@ -233,22 +256,40 @@ static inline void lk_attention(struct lk *lk, uint32_t residual)
 {
     struct ww_attention *att = &lk->att;
     uint64_t H = lk->o.n_heads, G = lk->o.n_kv_heads, d = lk->o.d, dv = lk->o.d_v;
-    *att = (struct ww_attention){
-        .name = "decoder.0.self", .n_heads = H, .n_kv_heads = G, .head_dim = d, .v_dim = dv,
-        .rope = {.style = lk->o.rope, .dims = lk->o.rope_dims, .theta = 50,
-                 .type = "default"},
-        .qk_class = lk->o.qk_class, .vo_class = lk->o.vo_class, .heads_move = !lk->o.alibi,
-        .causal = true, .alibi = lk->o.alibi, .scale = 0.7, .sinks = WW_NONE,
-        .relative_bias = WW_NONE, .qk_gain = WW_NONE, .q_nope = WW_NONE, .k_nope = WW_NONE,
-        .q_rope = WW_NONE, .k_rope = WW_NONE, .kv_latent = WW_NONE, .query_latent = WW_NONE,
-        .q_norm = {.gain = WW_NONE, .bias = WW_NONE},
-        .k_norm = {.gain = WW_NONE, .bias = WW_NONE}, .clip = lk->o.clip,
-        .gate = {.weight = WW_NONE, .bias = WW_NONE}};
+    *att = (struct ww_attention){.name = "decoder.0.self",
+                                 .n_heads = H,
+                                 .n_kv_heads = G,
+                                 .head_dim = d,
+                                 .v_dim = dv,
+                                 .rope = {.style = lk->o.rope,
+                                          .dims = lk->o.rope_dims,
+                                          .theta = 50,
+                                          .type = "default"},
+                                 .qk_class = lk->o.qk_class,
+                                 .vo_class = lk->o.vo_class,
+                                 .heads_move = !lk->o.alibi,
+                                 .causal = true,
+                                 .alibi = lk->o.alibi,
+                                 .scale = 0.7,
+                                 .sinks = WW_NONE,
+                                 .relative_bias = WW_NONE,
+                                 .qk_gain = WW_NONE,
+                                 .q_nope = WW_NONE,
+                                 .k_nope = WW_NONE,
+                                 .q_rope = WW_NONE,
+                                 .k_rope = WW_NONE,
+                                 .kv_latent = WW_NONE,
+                                 .query_latent = WW_NONE,
+                                 .q_norm = {.gain = WW_NONE, .bias = WW_NONE},
+                                 .k_norm = {.gain = WW_NONE, .bias = WW_NONE},
+                                 .clip = lk->o.clip,
+                                 .gate = {.weight = WW_NONE, .bias = WW_NONE}};
     att->query = lk_space(lk, WW_SPACE_QUERY, H * d, 0, "decoder.0.self.query");
     att->key = lk_space(lk, WW_SPACE_KEY, G * d, 0, "decoder.0.self.key");
     att->value = lk_space(lk, WW_SPACE_VALUE, G * dv, 0, "decoder.0.self.value");
     att->context = lk_space(lk, WW_SPACE_CONTEXT, H * dv, 0, "decoder.0.self.context");
-    att->query_head = lk_space(lk, WW_SPACE_QUERY_HEAD, H, 0, "decoder.0.self.query_head");
+    att->query_head =
+        lk_space(lk, WW_SPACE_QUERY_HEAD, H, 0, "decoder.0.self.query_head");
     att->kv_head = lk_space(lk, WW_SPACE_KV_HEAD, G, 0, "decoder.0.self.kv_head");
     if (lk->o.fused) {
         lk_fused_qkv(lk, residual);
@@ -269,13 +310,17 @@ static inline void lk_mlp(struct lk *lk, uint32_t index, uint32_t residual)
 {
     struct ww_mlp *mlp = &lk->mlps[index];
     uint32_t neuron;
-    snprintf(lk->mlp_names[index], sizeof(lk->mlp_names[index]), "decoder.0.mlp.%u", index);
+    snprintf(lk->mlp_names[index], sizeof(lk->mlp_names[index]), "decoder.0.mlp.%u",
+             index);
     neuron = lk_space(lk, WW_SPACE_NEURON, lk->o.n_neurons, index, lk->mlp_names[index]);
-    *mlp = (struct ww_mlp){.name = lk->mlp_names[index], .n_neurons = lk->o.n_neurons,
-                           .gated = !lk->o.plain_mlp, .sign_moves = !lk->o.plain_mlp,
+    *mlp = (struct ww_mlp){.name = lk->mlp_names[index],
+                           .n_neurons = lk->o.n_neurons,
+                           .gated = !lk->o.plain_mlp,
+                           .sign_moves = !lk->o.plain_mlp,
                            .scale_moves = !lk->o.plain_mlp,
                            .act = lk->o.plain_mlp ? WW_FN_GELU : WW_FN_SILU,
-                           .neuron = neuron, .down_multiplier = 1,
+                           .neuron = neuron,
+                           .down_multiplier = 1,
                            .gate = {.weight = WW_NONE, .bias = WW_NONE}};
     if (lk->o.moe == 2) {
         return;
@@ -297,9 +342,13 @@ static inline void lk_stacked(struct lk *lk, uint32_t residual)
     uint32_t down = lk_tensor(lk, "down", E, F, D, 0, 0.3);
     struct ww_segment gate = {neuron, WW_ACT_PERMUTE, 0, 2, F, 1, 0};
     struct ww_segment up = {neuron, WW_ACT_DIRECT, 1, 2, F, 1, 0};
-    struct ww_linear linear = {.out_axis = 2, .in_axis = 1, .out_segment = WW_NONE,
-                               .in_segment = WW_NONE, .bias = WW_NONE,
-                               .bias_segment = WW_NONE, .expert_axis = 0};
+    struct ww_linear linear = {.out_axis = 2,
+                               .in_axis = 1,
+                               .out_segment = WW_NONE,
+                               .in_segment = WW_NONE,
+                               .bias = WW_NONE,
+                               .bias_segment = WW_NONE,
+                               .expert_axis = 0};
     lk_bind(lk, gu, 0, lk->moe.expert, WW_ACT_DIRECT);
     lk_bind(lk, gu, 1, residual, WW_ACT_INVERSE);
     uint32_t gate_segment = lk_segment(lk, gu, 2, gate);
@@ -324,7 +373,8 @@ static inline void lk_stacked(struct lk *lk, uint32_t residual)
     }
 }
 
-static inline void lk_name_experts(struct lk *lk, uint32_t first_tensor, uint32_t per_expert)
+static inline void lk_name_experts(struct lk *lk, uint32_t first_tensor,
+                                   uint32_t per_expert)
 {
     for (uint32_t t = first_tensor; t < lk->model.n_tensors; t++) {
         lk->bindings[t].name_space = lk->moe.expert;
@@ -342,13 +392,19 @@ static inline void lk_feed(struct lk *lk, uint32_t residual)
     }
     lk->layout.n_mlps = LK_EXPERTS;
     lk->layout.n_moes = 1;
-    lk->moe = (struct ww_moe){.name = "decoder.0.experts", .n_experts = LK_EXPERTS,
-                              .top_k = 2, .n_groups = lk->o.n_groups, .normalise = true,
-                              .softmax_first = true, .experts_move = true, .first_mlp = 0,
+    lk->moe = (struct ww_moe){.name = "decoder.0.experts",
+                              .n_experts = LK_EXPERTS,
+                              .top_k = 2,
+                              .n_groups = lk->o.n_groups,
+                              .normalise = true,
+                              .softmax_first = true,
+                              .experts_move = true,
+                              .first_mlp = 0,
                               .shared_mlp = WW_NONE,
                               .shared_gate = {.weight = WW_NONE, .bias = WW_NONE}};
     lk->moe.expert = lk_space(lk, WW_SPACE_EXPERT, LK_EXPERTS, 0, "decoder.0.experts");
-    lk->moe.router = lk_linear(lk, "router", lk->moe.expert, WW_ACT_DIRECT, residual, false);
+    lk->moe.router =
+        lk_linear(lk, "router", lk->moe.expert, WW_ACT_DIRECT, residual, false);
     uint32_t first = lk->model.n_tensors;
     for (uint32_t e = 0; e < LK_EXPERTS; e++) {
         lk_mlp(lk, e, residual);
@@ -367,29 +423,49 @@ static inline void lk_init(struct lk *lk, struct lk_options o)
     lk->seed = 7;
     lk->model.tensors = lk->tensors;
     lk->layout = (struct ww_layout){
-        .model = &lk->model, .descriptor = "made-by-hand", .model_type = "made-by-hand",
+        .model = &lk->model,
+        .descriptor = "made-by-hand",
+        .model_type = "made-by-hand",
         .task = "causal-lm",
         .residual = {.space = 0, .width = o.width, .group = o.residual, .reason = "test"},
-        .spaces = lk->spaces, .segments = lk->segments, .bindings = lk->bindings,
-        .stacks = &lk->stack, .n_stacks = 1, .blocks = &lk->block, .n_blocks = 1,
-        .attentions = &lk->att, .n_attentions = 1, .mlps = lk->mlps, .moes = &lk->moe,
-        .embed = WW_NONE, .embed_position = WW_NONE, .embed_type = WW_NONE,
-        .head = {.weight = WW_NONE}, .head_transform = {.weight = WW_NONE},
-        .head_norm = {.gain = WW_NONE, .bias = WW_NONE}, .head_multiplier = 1};
+        .spaces = lk->spaces,
+        .segments = lk->segments,
+        .bindings = lk->bindings,
+        .stacks = &lk->stack,
+        .n_stacks = 1,
+        .blocks = &lk->block,
+        .n_blocks = 1,
+        .attentions = &lk->att,
+        .n_attentions = 1,
+        .mlps = lk->mlps,
+        .moes = &lk->moe,
+        .embed = WW_NONE,
+        .embed_position = WW_NONE,
+        .embed_type = WW_NONE,
+        .head = {.weight = WW_NONE},
+        .head_transform = {.weight = WW_NONE},
+        .head_norm = {.gain = WW_NONE, .bias = WW_NONE},
+        .head_multiplier = 1};
     lk->weights = (struct ww_weights){lk_get, lk_release, lk};
     uint32_t residual = lk_space(lk, WW_SPACE_RESIDUAL, o.width, WW_NONE, "residual");
     bool layer_norm = o.norm == WW_NORM_LAYER;
-    lk->stack = (struct ww_stack){.name = "decoder", .n_blocks = 1,
+    lk->stack = (struct ww_stack){.name = "decoder",
+                                  .n_blocks = 1,
                                   .embed_norm = {.gain = WW_NONE, .bias = WW_NONE},
                                   .final_norm = {.gain = WW_NONE, .bias = WW_NONE},
                                   .embed_multiplier = 1};
-    lk->block = (struct ww_block){
-        .name = "decoder.0", .form = WW_BLOCK_PRE, .self = 0, .cross = WW_NONE,
-        .mlp = o.moe ? WW_NONE : 0, .moe = o.moe ? 0 : WW_NONE, .scale_self = WW_NONE,
-        .scale_mlp = WW_NONE, .residual_multiplier = 1,
-        .norm_cross = {.gain = WW_NONE, .bias = WW_NONE},
-        .post_self = {.gain = WW_NONE, .bias = WW_NONE},
-        .post_mlp = {.gain = WW_NONE, .bias = WW_NONE}};
+    lk->block = (struct ww_block){.name = "decoder.0",
+                                  .form = WW_BLOCK_PRE,
+                                  .self = 0,
+                                  .cross = WW_NONE,
+                                  .mlp = o.moe ? WW_NONE : 0,
+                                  .moe = o.moe ? 0 : WW_NONE,
+                                  .scale_self = WW_NONE,
+                                  .scale_mlp = WW_NONE,
+                                  .residual_multiplier = 1,
+                                  .norm_cross = {.gain = WW_NONE, .bias = WW_NONE},
+                                  .post_self = {.gain = WW_NONE, .bias = WW_NONE},
+                                  .post_mlp = {.gain = WW_NONE, .bias = WW_NONE}};
     lk_attention(lk, residual);
     lk_feed(lk, residual);
     lk->block.norm_self = lk_norm(lk, o.norm, residual, layer_norm);

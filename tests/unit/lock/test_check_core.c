@@ -4,8 +4,8 @@
 
 #include "lock/check_core.h"
 
-static enum ww_err run(struct lk_options o, enum ww_wrong wrong, bool scale, double *worst,
-                       struct ww_error *err)
+static enum ww_err run(struct lk_options o, enum ww_wrong wrong, bool scale,
+                       double *worst, struct ww_error *err)
 {
     struct lk lk;
     struct ww_gauge gauge;
@@ -23,8 +23,9 @@ static void cores_accept_every_class(void **state)
 {
     (void)state;
     struct ww_error err = {0};
-    static const enum ww_qk_class classes[] = {WW_QK_ROPE, WW_QK_RMS_HEAD, WW_QK_RMS_FULL,
-                                               WW_QK_LN_HEAD, WW_QK_L2_POST, WW_QK_CLAMP};
+    static const enum ww_qk_class classes[] = {WW_QK_ROPE,     WW_QK_RMS_HEAD,
+                                               WW_QK_RMS_FULL, WW_QK_LN_HEAD,
+                                               WW_QK_L2_POST,  WW_QK_CLAMP};
     for (size_t i = 0; i < sizeof(classes) / sizeof(*classes); i++) {
         struct lk_options o = lk_llama();
         double worst = -1;

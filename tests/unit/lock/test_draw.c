@@ -56,8 +56,8 @@ static void check_draw(struct ww_secret *prk, const struct ww_jnode *row)
     uint32_t *perm = calloc(n, sizeof(*perm));
     uint8_t *bits = calloc(n, 1);
     int8_t *exps = calloc(n, 1);
-    OK(ww_draw_open(&draw, prk, string(row, "kind"), string(row, "owner"), number(row, "a"),
-                    number(row, "b"), &err));
+    OK(ww_draw_open(&draw, prk, string(row, "kind"), string(row, "owner"),
+                    number(row, "a"), number(row, "b"), &err));
     if (strcmp(what, "perm") == 0) {
         ww_draw_perm(&draw, perm, n);
     } else if (strcmp(what, "exponents") == 0) {

@@ -33,8 +33,8 @@ static void check_class(struct lk_options o)
         OK(ww_gauge_init(&gauge, &lk.layout, secret, false, (enum ww_wrong)w, &err));
         OK(ww_check_block(&gauge, &lk.weights, 0, &error, &adds, &err));
         if (!(error > 1e-3)) {
-            fail_msg("fault '%s' changes the block by %g only", ww_wrong_name((enum ww_wrong)w),
-                     error);
+            fail_msg("fault '%s' changes the block by %g only",
+                     ww_wrong_name((enum ww_wrong)w), error);
         }
         ww_gauge_release(&gauge);
         ww_secret_free(secret);
@@ -280,7 +280,8 @@ static void short_secret_is_refused(void **state)
     struct ww_secret *secret = NULL;
     struct ww_gauge gauge;
     OK(ww_secret_new(31, &secret, &err));
-    FAILS(ww_gauge_init(&gauge, &lk.layout, secret, false, WW_WRONG_NONE, &err), WW_E_KEY);
+    FAILS(ww_gauge_init(&gauge, &lk.layout, secret, false, WW_WRONG_NONE, &err),
+          WW_E_KEY);
     ww_secret_free(secret);
     lk_free(&lk);
 }

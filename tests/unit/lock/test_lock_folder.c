@@ -12,8 +12,8 @@ static void unlock_gives_every_file_back(void **state)
         struct folders f;
         folders_init(&f);
         f.options.scale = scale;
-        shell("mkdir '%s/extra' && echo hello > '%s/extra/note.txt' && : > '%s/empty'", f.model,
-              f.model, f.model);
+        shell("mkdir '%s/extra' && echo hello > '%s/extra/note.txt' && : > '%s/empty'",
+              f.model, f.model, f.model);
         must(&f, do_lock(&f), WW_OK);
         assert_int_equal(f.report.tensors_total, 39);
         assert_int_equal(f.report.tensors_changed, 39);
@@ -74,8 +74,8 @@ static void one_key_moves_siblings_alike(void **state)
     struct folders f, g;
     folders_init(&f);
     folders_init(&g);
-    shell("rm -r '%s' && cp -r '" FX_OTHER "' '%s' && chmod -R u+w '%s'", g.model, g.model,
-          g.model);
+    shell("rm -r '%s' && cp -r '" FX_OTHER "' '%s' && chmod -R u+w '%s'", g.model,
+          g.model, g.model);
     must(&f, do_lock(&f), WW_OK);
     must(&g, do_lock(&g), WW_OK);
     assert_string_not_equal(f.report.lock_id, g.report.lock_id);
@@ -91,7 +91,7 @@ static void one_key_moves_siblings_alike(void **state)
     f.secret = f.options.secret = fx_secret(9);
     must(&f, do_lock(&f), WW_OK);
     file_digest(f.locked, "model.safetensors", b);
-    assert_memory_not_equal(a, b, 32);      /* another key, another file */
+    assert_memory_not_equal(a, b, 32); /* another key, another file */
     folders_free(&f);
     folders_free(&g);
 }
@@ -121,7 +121,7 @@ static void changed_weights_are_named(void **state)
     says(&f, "'model.safetensors'");
     says(&f, "tensor '");
     nothing_at(f.back);
-    poke(f.locked, "model.safetensors", -2, "\x80\x7f", 2);     /* infinity */
+    poke(f.locked, "model.safetensors", -2, "\x80\x7f", 2); /* infinity */
     must(&f, do_unlock(&f), WW_E_DAMAGED);
     nothing_at(f.back);
     folders_free(&f);
@@ -196,8 +196,8 @@ static void a_changed_manifest_is_refused(void **state)
     char *file = path_in(f.locked, WW_TENSORS_PLAIN_FILE);
     shell("cp '%s' '%s/kept'", file, f.dir);
     for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-        shell("cp '%s/kept' '%s' && sed -i '%s' '%s' && ! cmp -s '%s' '%s/kept'", f.dir, file,
-              rows[i].edit, file, file, f.dir);
+        shell("cp '%s/kept' '%s' && sed -i '%s' '%s' && ! cmp -s '%s' '%s/kept'", f.dir,
+              file, rows[i].edit, file, file, f.dir);
         must(&f, do_unlock(&f), rows[i].want);
         nothing_at(f.back);
     }
@@ -302,7 +302,8 @@ static void signed_locks_verify_and_give_evidence_back(void **state)
     OK(ww_signkey_load(private_key, NULL, &key, &err));
     const struct ww_signer signer = {.key = key};
     const struct ww_sign_options with_tensors = {.tensors = true};
-    const struct ww_verify_options verify = {.method = WW_VERIFY_KEY, .public_key = public_key};
+    const struct ww_verify_options verify = {.method = WW_VERIFY_KEY,
+                                             .public_key = public_key};
     shell("echo '*.bin' > '%s/.gitattributes'", f.model);
     OK(ww_sign_folder(f.model, &signer, &with_tensors, &signed_report, &err));
     f.options.signer = &signer;
@@ -333,9 +334,14 @@ static void moves_are_told_without_a_key(void **state)
     struct ww_layout *layout = NULL;
     struct ww_block_moves *blocks = NULL;
     size_t n = 0;
-    static const char *const want[] = {"residual", "kv-groups", "query-heads",
-                                       "qk-quarter-turns", "vo-signed-permutation", "neurons",
-                                       "neuron-signs", "scales"};
+    static const char *const want[] = {"residual",
+                                       "kv-groups",
+                                       "query-heads",
+                                       "qk-quarter-turns",
+                                       "vo-signed-permutation",
+                                       "neurons",
+                                       "neuron-signs",
+                                       "scales"};
     OK(ww_model_open(FX_MODEL, &model, &err));
     OK(ww_layout_resolve(model, NULL, &layout, &err));
     OK(ww_lock_moves(layout, true, &blocks, &n, &err));
@@ -365,7 +371,7 @@ static void check_layout_passes_on_a_real_model(void **state)
     assert_true(report.min_illegal_error > 1e-3);
     layout->mlps[0].sign_moves = true;
     layout->mlps[0].act = WW_FN_GELU;
-    layout->mlps[0].gated = false;      /* a lie: signs on GELU neurons without a gate */
+    layout->mlps[0].gated = false; /* a lie: signs on GELU neurons without a gate */
     FAILS(ww_check_layout(layout, NULL, &report, &err), WW_E_CHECK_FAILED);
     assert_non_null(strstr(err.text, "'decoder.0'"));
     ww_layout_free(layout);

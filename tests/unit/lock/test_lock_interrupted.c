@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Locks that are cancelled, killed, starved of memory, or whose source moves under them:
- * OUT is whole or not there, and a resumed run ends with the bytes of an undisturbed one. */
+ * OUT is whole or not there, and a resumed run ends with the bytes of an undisturbed one.
+ */
 #include "folder_fixture.h"
 
 #include <signal.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The kernel against a naive reference over multi-indices, its inverse, and its probes. */
+/* The kernel against a naive reference over multi-indices, its inverse, and its probes.
+ */
 #include "lock_fixture.h"
 
 #include <float.h>
@@ -93,7 +94,7 @@ static void experts_come_back(void **state)
         o.dtype = WW_DTYPE_BF16;
         o.moe = moe;
         check_tensors(o, true);
-        o.width = 288;                  /* rows long enough to stay rows */
+        o.width = 288; /* rows long enough to stay rows */
         o.n_neurons = 300;
         check_tensors(o, true);
     }
@@ -113,7 +114,7 @@ static void views_fold_short_rows(void **state)
     assert_int_equal(view.n_rows, 32);
     assert_int_equal(view.n_cols, 256);
     assert_int_equal(view.row_bytes, 512);
-    ww_tensor_view(&lk.layout, lk.att.o.weight, &view);     /* [256, 32] */
+    ww_tensor_view(&lk.layout, lk.att.o.weight, &view); /* [256, 32] */
     assert_int_equal(view.n_rows, 1);
     assert_int_equal(view.n_cols, 256 * 32);
     ww_tensor_view(&lk.layout, lk.block.norm_self.gain, &view);
@@ -196,8 +197,10 @@ static void factors_stay_in_the_normal_range(void **state)
     struct {
         enum ww_dtype dtype;
         double largest, smallest;
-    } rows[] = {{WW_DTYPE_BF16, 0x1.fep127, 0x1p-126}, {WW_DTYPE_F16, 65504, 0x1p-14},
-                {WW_DTYPE_F32, 0x1.fffffep127, 0x1p-126}, {WW_DTYPE_F64, DBL_MAX, DBL_MIN}};
+    } rows[] = {{WW_DTYPE_BF16, 0x1.fep127, 0x1p-126},
+                {WW_DTYPE_F16, 65504, 0x1p-14},
+                {WW_DTYPE_F32, 0x1.fffffep127, 0x1p-126},
+                {WW_DTYPE_F64, DBL_MAX, DBL_MIN}};
     for (size_t i = 0; i < WW_LEN(rows); i++) {
         struct ww_element cols;
         struct ww_row_gather gather;
@@ -217,7 +220,7 @@ static void factors_stay_in_the_normal_range(void **state)
         NEAR(got[1], 0, 0);
         NEAR(got[2], -0.09375, 0);
         NEAR(got[3], rows[i].largest, 0);
-        assert_false(ww_row_scale(&gather, 1, row, &at));       /* the largest overflows */
+        assert_false(ww_row_scale(&gather, 1, row, &at)); /* the largest overflows */
         assert_int_equal(at, 3);
         values[3] = rows[i].smallest;
         ww_from_double(rows[i].dtype, values, row, 4);
@@ -225,7 +228,7 @@ static void factors_stay_in_the_normal_range(void **state)
         assert_int_equal(at, 3);
         values[3] = rows[i].smallest / 2;
         ww_from_double(rows[i].dtype, values, row, 4);
-        assert_false(ww_row_scale(&gather, 2, row, &at));       /* subnormal to begin with */
+        assert_false(ww_row_scale(&gather, 2, row, &at)); /* subnormal to begin with */
         values[3] = rows[i].smallest * 2;
         ww_from_double(rows[i].dtype, values, row, 4);
         assert_true(ww_row_scale(&gather, -1, row, &at));
@@ -275,7 +278,8 @@ struct tile_run {
 };
 
 static void run_tiles(struct lk *lk, const struct ww_gauge *gauge, uint32_t tensor,
-                      uint64_t rows_per_tile, void (*spoil)(uint8_t *out, uint64_t row_bytes),
+                      uint64_t rows_per_tile,
+                      void (*spoil)(uint8_t *out, uint64_t row_bytes),
                       struct tile_run *run)
 {
     struct ww_error *err = &run->err;
@@ -289,7 +293,8 @@ static void run_tiles(struct lk *lk, const struct ww_gauge *gauge, uint32_t tens
     uint8_t *out = malloc((size_t)(view.n_rows * view.row_bytes));
     const uint8_t **rows = malloc(view.n_rows * sizeof(*rows));
     assert_int_equal(ww_lock_kernel.open(&piece, view.n_rows, view.row_bytes, 1, &kernel,
-                                         &row_map, err), WW_OK);
+                                         &row_map, err),
+                     WW_OK);
     assert_int_equal(ww_probe_new(run->probes, tensor, &probe, err), WW_OK);
     for (uint64_t r = 0; r < view.n_rows; r++) {
         rows[r] = lk->data[tensor] + (row_map ? row_map[r] : r) * view.row_bytes;
@@ -297,8 +302,11 @@ static void run_tiles(struct lk *lk, const struct ww_gauge *gauge, uint32_t tens
     run->rc = WW_OK;
     for (uint64_t r = 0; r < view.n_rows && !run->rc; r += rows_per_tile) {
         const uint8_t *const *source = rows + r;
-        struct ww_tile tile = {.first_row = r, .row_bytes = view.row_bytes, .rows = &source,
-                               .n_sources = 1, .out = out + r * view.row_bytes,
+        struct ww_tile tile = {.first_row = r,
+                               .row_bytes = view.row_bytes,
+                               .rows = &source,
+                               .n_sources = 1,
+                               .out = out + r * view.row_bytes,
                                .n_rows = view.n_rows - r < rows_per_tile ? view.n_rows - r
                                                                          : rows_per_tile};
         run->rc = ww_lock_kernel.run(kernel, &tile, err);
@@ -329,8 +337,8 @@ static void probes_accept_every_tensor(void **state)
         struct ww_gauge gauge;
         struct ww_secret *secret = lk_secret((uint8_t)i);
         lk_init(&lk, o);
-        OK(ww_gauge_init(&gauge, &lk.layout, secret, o.dtype != WW_DTYPE_F16, WW_WRONG_NONE,
-                         &err));
+        OK(ww_gauge_init(&gauge, &lk.layout, secret, o.dtype != WW_DTYPE_F16,
+                         WW_WRONG_NONE, &err));
         struct tile_run run = {0};
         OK(ww_probes_new(&gauge, &run.probes, &err));
         for (uint32_t t = 0; t < lk.model.n_tensors; t++) {
