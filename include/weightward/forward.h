@@ -50,7 +50,8 @@ WW_API enum ww_err ww_forward_logits(struct ww_forward *forward, const uint32_t 
                                      struct ww_error *err) WW_MUST_USE;
 WW_API uint64_t ww_forward_vocab(const struct ww_forward *forward);
 
-/** Hidden state [n, D] behind the last block and final norm (headless encoders too). */
+/** Hidden state [n, D] behind the last block and final norm (headless encoders too); of the
+ *  encoder when the model has an encoder and a decoder. */
 WW_API enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t *tokens,
                                      size_t n, double *hidden,
                                      struct ww_error *err) WW_MUST_USE;

@@ -21,17 +21,19 @@ void ww_core_norm(const struct ww_norm *norm, struct ww_norm_values values,
 /** Rotary frequencies of an attention: cos and sin [n, r/2] for the positions, with the
  *  type's scaling (attention factor included). Reads the config once. */
 struct ww_rope_table;
-enum ww_err ww_rope_table_new(const struct ww_layout *layout, const struct ww_attention *att,
-                              const uint64_t *positions, size_t n, size_t sequence_length,
-                              struct ww_rope_table **out, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_rope_table_new(const struct ww_layout *layout,
+                              const struct ww_attention *att, const uint64_t *positions,
+                              size_t n, size_t sequence_length,
+                              struct ww_rope_table **out,
+                              struct ww_error *err) WW_MUST_USE;
 void ww_rope_table_free(struct ww_rope_table *table);
 
 /** What attention needs beside q, k, v. Arrays may be NULL when the model has none. */
 struct ww_attention_values {
     struct ww_norm_values q_norm, k_norm;
-    const double *sinks;            /* [H] */
-    const double *relative_bias;    /* [buckets, H] */
-    const double *gate;             /* [n, H*d_v] gate activations before the sigmoid */
+    const double *sinks;         /* [H] */
+    const double *relative_bias; /* [buckets, H] */
+    const double *gate;          /* [n, H*d_v] gate activations before the sigmoid */
 };
 
 /**
@@ -42,13 +44,14 @@ struct ww_attention_values {
 enum ww_err ww_core_attention(const struct ww_attention *att,
                               const struct ww_attention_values *values,
                               const struct ww_rope_table *q_rope,
-                              const struct ww_rope_table *k_rope, const uint64_t *q_positions,
-                              const uint64_t *k_positions, double *q, double *k,
-                              const double *v, double *context, size_t n, size_t m,
-                              struct ww_error *err) WW_MUST_USE;
+                              const struct ww_rope_table *k_rope,
+                              const uint64_t *q_positions, const uint64_t *k_positions,
+                              double *q, double *k, const double *v, double *context,
+                              size_t n, size_t m, struct ww_error *err) WW_MUST_USE;
 
 /** h [n_neurons] = act(gate) * up, or act(up) when not gated (gate NULL). */
-void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up, double *h);
+void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up,
+                 double *h);
 
 /** Expert weights [n_experts] from router scores: zero for those not chosen. Ties at the
  *  border go to the lower score index. */

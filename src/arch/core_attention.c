@@ -22,8 +22,8 @@ struct attend {
     const uint64_t *q_positions;
     const uint64_t *k_positions;
     const double *q, *k, *v;
-    double *score;          /* [m] */
-    const double *slopes;   /* [H], NULL without ALiBi */
+    double *score;        /* [m] */
+    const double *slopes; /* [H], NULL without ALiBi */
     size_t m;
     size_t n_heads, n_groups, d, d_v;
 };
@@ -143,7 +143,8 @@ static void attend_row(const struct attend *a, size_t i, size_t h, double *conte
     memset(context, 0, a->d_v * sizeof(*context));
     for (size_t j = 0; j < a->m; j++) {
         if (a->score[j] != 0) {
-            ww_add_scaled(context, a->score[j], a->v + (j * a->n_groups + g) * a->d_v, a->d_v);
+            ww_add_scaled(context, a->score[j], a->v + (j * a->n_groups + g) * a->d_v,
+                          a->d_v);
         }
     }
 }
@@ -158,15 +159,23 @@ static void apply_gate(const double *gate, double *context, size_t n)
 enum ww_err ww_core_attention(const struct ww_attention *att,
                               const struct ww_attention_values *values,
                               const struct ww_rope_table *q_rope,
-                              const struct ww_rope_table *k_rope, const uint64_t *q_positions,
-                              const uint64_t *k_positions, double *q, double *k,
-                              const double *v, double *context, size_t n, size_t m,
-                              struct ww_error *err)
+                              const struct ww_rope_table *k_rope,
+                              const uint64_t *q_positions, const uint64_t *k_positions,
+                              double *q, double *k, const double *v, double *context,
+                              size_t n, size_t m, struct ww_error *err)
 {
-    struct attend a = {.att = att, .values = values, .q_positions = q_positions,
-                       .k_positions = k_positions, .q = q, .k = k, .v = v, .m = m,
-                       .n_heads = (size_t)att->n_heads, .n_groups = (size_t)att->n_kv_heads,
-                       .d = (size_t)att->head_dim, .d_v = (size_t)att->v_dim};
+    struct attend a = {.att = att,
+                       .values = values,
+                       .q_positions = q_positions,
+                       .k_positions = k_positions,
+                       .q = q,
+                       .k = k,
+                       .v = v,
+                       .m = m,
+                       .n_heads = (size_t)att->n_heads,
+                       .n_groups = (size_t)att->n_kv_heads,
+                       .d = (size_t)att->head_dim,
+                       .d_v = (size_t)att->v_dim};
     size_t n_values = m * a.n_groups * a.d_v;
     double *clipped = ww_calloc(att->clip > 0 ? n_values : 0, sizeof(double));
     double *slopes = ww_calloc(att->alibi ? a.n_heads : 0, sizeof(double));

@@ -2,8 +2,8 @@
 /*
  * ALiBi (Press, Smith and Lewis, arXiv 2108.12409) with the slopes that BLOOM and Falcon
  * compute, and the relative buckets of T5 (Raffel et al., arXiv 1910.10683). Where the
- * models round to a shorter format the rounding is part of the model and is kept: Falcon's
- * biases are bfloat16, BLOOM's biases and T5's logarithms are single precision.
+ * models round to a shorter format the rounding is part of the model and is kept:
+ * Falcon's biases are bfloat16, BLOOM's biases and T5's logarithms are single precision.
  */
 #include "arch/core_bias.h"
 
@@ -53,7 +53,8 @@ uint64_t ww_core_relative_bucket(const struct ww_attention *att, uint64_t query_
     uint64_t buckets = att->relative_buckets;
     uint64_t first = 0;
     bool ahead = key_position > query_position;
-    uint64_t distance = ahead ? key_position - query_position : query_position - key_position;
+    uint64_t distance =
+        ahead ? key_position - query_position : query_position - key_position;
     if (!att->relative_bias_causal) {
         buckets /= 2;
         first = ahead ? buckets : 0;
@@ -67,7 +68,8 @@ uint64_t ww_core_relative_bucket(const struct ww_attention *att, uint64_t query_
     float part = (float)log((double)((float)distance / (float)exact));
     float whole = (float)log((double)att->relative_max_distance / (double)exact);
     float step = part / whole * (float)(buckets - exact);
-    /* The comparison, written so that an infinite or undefined step is the last bucket. */
+    /* The comparison, written so that an infinite or undefined step is the last bucket.
+     */
     if (!(step < (float)(buckets - exact))) {
         return first + buckets - 1;
     }

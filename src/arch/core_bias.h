@@ -5,8 +5,8 @@
 
 #include "weightward/layout.h"
 
-/** Slopes [n_heads]: powers of 2^(-8/c), c the largest power of two <= n_heads, then every
- *  second power of the next finer row. */
+/** Slopes [n_heads]: powers of 2^(-8/c), c the largest power of two <= n_heads, then
+ * every second power of the next finer row. */
 void ww_core_alibi_slopes(uint64_t n_heads, double *slopes);
 
 /** What ALiBi adds for a key at this position (scores are shifted alike for all keys, so

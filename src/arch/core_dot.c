@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* clang names the clones of another file differently: only gcc gets them. */
-#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) &&                 \
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__clang__) &&                  \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CLONES __attribute__((target_clones("avx2", "default")))
 #else
@@ -29,9 +29,10 @@ static inline double add_lanes(const double lane[LANES])
 }
 
 /* n is a constant at each call, so that the loops over it unroll. */
-static inline __attribute__((always_inline)) void
-dot_rows(const double *w, const double *x, size_t ldx, const size_t n, size_t len,
-         double *y, size_t ldy)
+static inline __attribute__((always_inline)) void dot_rows(const double *w,
+                                                           const double *x, size_t ldx,
+                                                           const size_t n, size_t len,
+                                                           double *y, size_t ldy)
 {
     quad low[ROWS];
     quad high[ROWS];
@@ -64,8 +65,8 @@ CLONES double ww_dot(const double *a, const double *b, size_t len)
     return sum;
 }
 
-CLONES void ww_dot_many(const double *w, const double *x, size_t ldx, size_t n, size_t len,
-                        double *y, size_t ldy)
+CLONES void ww_dot_many(const double *w, const double *x, size_t ldx, size_t n,
+                        size_t len, double *y, size_t ldy)
 {
     size_t t = 0;
     for (; t + ROWS <= n; t += ROWS) {

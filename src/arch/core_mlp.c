@@ -37,10 +37,12 @@ static double activate(enum ww_act_kind act, double x)
     return x;
 }
 
-void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up, double *h)
+void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up,
+                 double *h)
 {
     for (uint64_t j = 0; j < mlp->n_neurons; j++) {
-        h[j] = mlp->gated ? activate(mlp->act, gate[j]) * up[j] : activate(mlp->act, up[j]);
+        h[j] =
+            mlp->gated ? activate(mlp->act, gate[j]) * up[j] : activate(mlp->act, up[j]);
     }
 }
 
@@ -87,7 +89,8 @@ static void scale_to_one(double *weights, uint64_t n)
 void ww_core_route(const struct ww_moe *moe, const double *scores, double *weights)
 {
     for (uint64_t e = 0; e < moe->n_experts; e++) {
-        weights[e] = moe->softmax_first || rank_of(scores, moe->n_experts, e) < moe->top_k;
+        weights[e] =
+            moe->softmax_first || rank_of(scores, moe->n_experts, e) < moe->top_k;
     }
     softmax_marked(scores, weights, moe->n_experts);
     /* The choice looks at the scores, not at the softmax: it keeps their order and makes

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From tokens to hidden states and logits: embeddings, the blocks of a stack in order, the
- * final norm, the head. An encoder-decoder runs its encoder first and hands the result to
- * every cross-attention.
+ * From tokens to hidden states and logits: embeddings, the blocks of a stack in order,
+ * the final norm, the head. An encoder-decoder runs its encoder first and hands the
+ * result to every cross-attention.
  */
 #include "weightward/forward.h"
 
@@ -42,8 +42,9 @@ static void model_release(void *payload, uint32_t tensor, void *bytes)
     ww_free(bytes);
 }
 
-enum ww_err ww_forward_new(const struct ww_layout *layout, const struct ww_weights *weights,
-                           struct ww_forward **out, struct ww_error *err)
+enum ww_err ww_forward_new(const struct ww_layout *layout,
+                           const struct ww_weights *weights, struct ww_forward **out,
+                           struct ww_error *err)
 {
     *out = NULL;
     if (!layout || !layout->model || (weights && !weights->get)) {
@@ -54,7 +55,8 @@ enum ww_err ww_forward_new(const struct ww_layout *layout, const struct ww_weigh
         return WW_FAIL(err, WW_E_NOMEM, "no memory for a forward pass");
     }
     f->layout = layout;
-    f->source = (struct ww_weights){.get = model_get, .release = model_release, .payload = f};
+    f->source =
+        (struct ww_weights){.get = model_get, .release = model_release, .payload = f};
     if (weights) {
         f->source = *weights;
     }
@@ -95,14 +97,15 @@ enum ww_err ww_fw_roles(const struct ww_forward *f, uint32_t *main, uint32_t *en
     *main = 0;
     *encoder = WW_NONE;
     if (layout->n_stacks == 0 || layout->embed == WW_NONE) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "'%s' models do not start from tokens: run their blocks one by one",
-                       layout->model_type ? layout->model_type : layout->descriptor);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "'%s' models do not start from tokens: run their blocks one by one",
+            layout->model_type ? layout->model_type : layout->descriptor);
     }
     for (uint32_t s = 0; s < layout->n_stacks; s++) {
         const struct ww_stack *stack = &layout->stacks[s];
-        bool reads = stack->n_blocks > 0 &&
-                     layout->blocks[stack->first_block].cross != WW_NONE;
+        bool reads =
+            stack->n_blocks > 0 && layout->blocks[stack->first_block].cross != WW_NONE;
         if (reads && layout->n_stacks == 2) {
             *main = s;
             *encoder = 1 - s;
@@ -127,7 +130,8 @@ static enum ww_err add_rows(struct ww_forward *f, uint32_t tensor, const uint32_
     if (view.tensor->rank != 2 || view.tensor->shape[1] != width) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
                      "table '%s' is not [rows, %llu], which the reference forward pass "
-                     "expects", view.tensor->name, (unsigned long long)width);
+                     "expects",
+                     view.tensor->name, (unsigned long long)width);
         goto out;
     }
     rc = ww_fw_alloc(&row, 1, width, err);
@@ -281,13 +285,15 @@ static enum ww_err check_task(const struct ww_forward *f, struct ww_error *err)
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "model of task '%s' has no token logits, expected causal-lm, masked-lm "
-                   "or seq2seq", layout->task ? layout->task : "unknown");
+    return WW_FAIL(
+        err, WW_E_UNSUPPORTED,
+        "model of task '%s' has no token logits, expected causal-lm, masked-lm "
+        "or seq2seq",
+        layout->task ? layout->task : "unknown");
 }
 
-enum ww_err ww_forward_logits(struct ww_forward *forward, const uint32_t *tokens, size_t n,
-                              const uint32_t *encoder_tokens, size_t n_encoder,
+enum ww_err ww_forward_logits(struct ww_forward *forward, const uint32_t *tokens,
+                              size_t n, const uint32_t *encoder_tokens, size_t n_encoder,
                               double *logits, struct ww_error *err)
 {
     uint64_t width = forward->layout->residual.width;
@@ -304,9 +310,10 @@ enum ww_err ww_forward_logits(struct ww_forward *forward, const uint32_t *tokens
         goto out;
     }
     if ((encoder != WW_NONE) != (encoder_tokens != NULL && n_encoder > 0)) {
-        rc = WW_FAIL(err, WW_E_USAGE, encoder != WW_NONE
-                     ? "an encoder-decoder needs encoder tokens"
-                     : "encoder tokens were given to a model without an encoder");
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     encoder != WW_NONE
+                         ? "an encoder-decoder needs encoder tokens"
+                         : "encoder tokens were given to a model without an encoder");
         goto out;
     }
     rc = ww_fw_alloc(&hidden, n, width, err);
@@ -335,8 +342,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t *tokens, size_t n,
-                              double *hidden, struct ww_error *err)
+enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t *tokens,
+                              size_t n, double *hidden, struct ww_error *err)
 {
     uint32_t stack = 0;
     uint32_t encoder = WW_NONE;
@@ -344,6 +351,6 @@ enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t *tokens
     if (rc) {
         return rc;
     }
-    return ww_fw_stack(forward, encoder != WW_NONE ? encoder : stack, tokens, n, 0, NULL, 0,
-                       NULL, hidden, err);
+    return ww_fw_stack(forward, encoder != WW_NONE ? encoder : stack, tokens, n, 0, NULL,
+                       0, NULL, hidden, err);
 }

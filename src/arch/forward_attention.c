@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An attention with its projections. Keys and values of earlier positions are kept as they
- * left the projection and turned anew each time: frequencies may depend on the length of
- * the sequence, and the answer must not depend on how it was cut into calls.
+ * An attention with its projections. Keys and values of earlier positions are kept as
+ * they left the projection and turned anew each time: frequencies may depend on the
+ * length of the sequence, and the answer must not depend on how it was cut into calls.
  */
 #include "arch/forward_impl.h"
 
@@ -35,14 +35,15 @@ static uint64_t gain_size(const struct ww_attention *att, uint64_t n_heads)
     return per_head ? n_heads * att->head_dim : att->head_dim;
 }
 
-/* The tensor of head h when each head has a file name of its own, as gain has for head 0. */
+/* The tensor of head h when each head has a file name of its own, as gain has for head 0.
+ */
 static uint32_t sibling(const struct ww_layout *layout, uint32_t gain, uint64_t h)
 {
     const struct ww_binding *first = &layout->bindings[gain];
     for (uint32_t i = 0; i < layout->model->n_tensors; i++) {
         const struct ww_binding *at = &layout->bindings[i];
-        if (at->name_space == first->name_space && at->name_family == first->name_family &&
-            at->name_index == h) {
+        if (at->name_space == first->name_space &&
+            at->name_family == first->name_family && at->name_index == h) {
             return i;
         }
     }
@@ -58,7 +59,8 @@ static enum ww_err gather_gains(struct ww_forward *f, uint32_t gain, uint64_t n_
         double *head = NULL;
         uint32_t tensor = sibling(f->layout, gain, h);
         if (tensor == WW_NONE) {
-            return WW_FAIL(err, WW_E_TENSOR, "tensor '%s' has no counterpart for head %llu",
+            return WW_FAIL(err, WW_E_TENSOR,
+                           "tensor '%s' has no counterpart for head %llu",
                            f->layout->model->tensors[gain].name, (unsigned long long)h);
         }
         rc = ww_fw_vector(f, tensor, d, &head, err);
@@ -82,8 +84,8 @@ static enum ww_err load_norm(struct ww_forward *f, const struct ww_attention *at
         return WW_OK;
     }
     enum ww_err rc = own_names
-        ? gather_gains(f, norm->gain, n_heads, att->head_dim, gain, err)
-        : ww_fw_vector(f, norm->gain, size, gain, err);
+                         ? gather_gains(f, norm->gain, n_heads, att->head_dim, gain, err)
+                         : ww_fw_vector(f, norm->gain, size, gain, err);
     if (rc) {
         return rc;
     }
@@ -91,11 +93,11 @@ static enum ww_err load_norm(struct ww_forward *f, const struct ww_attention *at
 }
 
 static enum ww_err extras_load(struct ww_forward *f, const struct ww_attention *att,
-                               const double *x, size_t n, uint64_t width, struct extras *e,
-                               struct ww_error *err)
+                               const double *x, size_t n, uint64_t width,
+                               struct extras *e, struct ww_error *err)
 {
-    enum ww_err rc = load_norm(f, att, &att->q_norm, att->n_heads, &e->q_gain, &e->q_bias,
-                               err);
+    enum ww_err rc =
+        load_norm(f, att, &att->q_norm, att->n_heads, &e->q_gain, &e->q_bias, err);
     if (rc) {
         return rc;
     }
@@ -127,13 +129,15 @@ static enum ww_err supported(const struct ww_attention *att, struct ww_error *er
     if (latent || norms) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "attention '%s' has %s, which the reference forward pass does not "
-                       "cover", att->name,
+                       "cover",
+                       att->name,
                        latent ? "latent keys and values" : "a norm on values or context");
     }
     if (att->n_kv_heads == 0 || att->n_heads % att->n_kv_heads != 0) {
         return WW_FAIL(err, WW_E_SHAPE,
                        "attention '%s' has %llu query heads, no multiple of its %llu "
-                       "key heads", att->name, (unsigned long long)att->n_heads,
+                       "key heads",
+                       att->name, (unsigned long long)att->n_heads,
                        (unsigned long long)att->n_kv_heads);
     }
     return WW_OK;
@@ -200,8 +204,9 @@ static enum ww_err join_past(const struct ww_attention *att, struct ww_fw_past *
 }
 
 static enum ww_err rope_tables(const struct ww_forward *f, const struct ww_attention *att,
-                               const uint64_t *positions, size_t n, const struct keys *keys,
-                               struct ww_rope_table *tables[2], struct ww_error *err)
+                               const uint64_t *positions, size_t n,
+                               const struct keys *keys, struct ww_rope_table *tables[2],
+                               struct ww_error *err)
 {
     uint64_t length = 0;
     if (att->rope.style == WW_ROPE_NONE || att->cross || att->rope.dims == 0) {
@@ -210,8 +215,8 @@ static enum ww_err rope_tables(const struct ww_forward *f, const struct ww_atten
     for (size_t j = 0; j < keys->m; j++) {
         length = ww_max_u64(length, keys->positions[j] + 1);
     }
-    enum ww_err rc = ww_rope_table_new(f->layout, att, positions, n, (size_t)length,
-                                       &tables[0], err);
+    enum ww_err rc =
+        ww_rope_table_new(f->layout, att, positions, n, (size_t)length, &tables[0], err);
     if (rc) {
         return rc;
     }
@@ -219,24 +224,71 @@ static enum ww_err rope_tables(const struct ww_forward *f, const struct ww_atten
                              &tables[1], err);
 }
 
+/* All that the core reads. */
+struct inputs {
+    double *q;
+    struct keys keys;
+    struct extras extras;
+    struct ww_rope_table *tables[2];
+};
+
+static void inputs_release(struct inputs *in)
+{
+    ww_rope_table_free(in->tables[0]);
+    ww_rope_table_free(in->tables[1]);
+    extras_release(&in->extras);
+    ww_free(in->keys.k);
+    ww_free(in->keys.v);
+    ww_free(in->q);
+}
+
+static enum ww_err inputs_load(struct ww_forward *f, const struct ww_attention *att,
+                               const double *x, size_t n, const uint64_t *positions,
+                               const double *source, size_t m, struct ww_fw_past *past,
+                               struct inputs *in, struct ww_error *err)
+{
+    uint64_t width = f->layout->residual.width;
+    uint64_t n_query = att->n_heads * att->head_dim;
+    in->keys.positions = positions;
+    enum ww_err rc = ww_fw_alloc(&in->q, n, n_query, err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_fw_linear(f, &att->q, x, n, width, in->q, n_query, err);
+    if (rc) {
+        return rc;
+    }
+    rc = project_keys(f, att, source, m, width, &in->keys, err);
+    if (rc) {
+        return rc;
+    }
+    if (past && !att->cross) {
+        rc = join_past(att, past, positions, &in->keys, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    rc = extras_load(f, att, x, n, width, &in->extras, err);
+    if (rc) {
+        return rc;
+    }
+    return rope_tables(f, att, positions, n, &in->keys, in->tables, err);
+}
+
 enum ww_err ww_fw_attention(struct ww_forward *f, const struct ww_attention *att,
                             const double *x, size_t n, const uint64_t *positions,
                             const double *source, size_t m, struct ww_fw_past *past,
                             double *y, struct ww_error *err)
 {
-    uint64_t width = f->layout->residual.width;
-    uint64_t n_query = att->n_heads * att->head_dim;
     uint64_t n_context = att->n_heads * att->v_dim;
-    struct keys keys = {.positions = positions};
-    struct extras e = {0};
-    struct ww_rope_table *tables[2] = {NULL, NULL};
-    double *q = NULL;
+    struct inputs in = {0};
+    const struct extras *e = &in.extras;
     double *context = NULL;
     enum ww_err rc = supported(att, err);
     if (rc) {
         goto out;
     }
-    rc = ww_fw_alloc(&q, n, n_query, err);
+    rc = inputs_load(f, att, x, n, positions, source, m, past, &in, err);
     if (rc) {
         goto out;
     }
@@ -244,46 +296,21 @@ enum ww_err ww_fw_attention(struct ww_forward *f, const struct ww_attention *att
     if (rc) {
         goto out;
     }
-    rc = ww_fw_linear(f, &att->q, x, n, width, q, n_query, err);
+    struct ww_attention_values values = {.q_norm = {e->q_gain, e->q_bias},
+                                         .k_norm = {e->k_gain, e->k_bias},
+                                         .sinks = e->sinks,
+                                         .relative_bias = e->relative,
+                                         .gate = e->gate};
+    rc = ww_core_attention(att, &values, in.tables[0], in.tables[1], positions,
+                           in.keys.positions, in.q, in.keys.k, in.keys.v, context, n,
+                           in.keys.m, err);
     if (rc) {
         goto out;
     }
-    rc = project_keys(f, att, source, m, width, &keys, err);
-    if (rc) {
-        goto out;
-    }
-    if (past && !att->cross) {
-        rc = join_past(att, past, positions, &keys, err);
-        if (rc) {
-            goto out;
-        }
-    }
-    rc = extras_load(f, att, x, n, width, &e, err);
-    if (rc) {
-        goto out;
-    }
-    rc = rope_tables(f, att, positions, n, &keys, tables, err);
-    if (rc) {
-        goto out;
-    }
-    struct ww_attention_values values = {.q_norm = {e.q_gain, e.q_bias},
-                                         .k_norm = {e.k_gain, e.k_bias},
-                                         .sinks = e.sinks,
-                                         .relative_bias = e.relative,
-                                         .gate = e.gate};
-    rc = ww_core_attention(att, &values, tables[0], tables[1], positions, keys.positions, q,
-                           keys.k, keys.v, context, n, keys.m, err);
-    if (rc) {
-        goto out;
-    }
-    rc = ww_fw_linear(f, &att->o, context, n, n_context, y, width, err);
+    rc = ww_fw_linear(f, &att->o, context, n, n_context, y, f->layout->residual.width,
+                      err);
 out:
-    ww_rope_table_free(tables[0]);
-    ww_rope_table_free(tables[1]);
-    extras_release(&e);
-    ww_free(keys.k);
-    ww_free(keys.v);
-    ww_free(q);
+    inputs_release(&in);
     ww_free(context);
     return rc;
 }

@@ -20,9 +20,9 @@ struct work {
     const double *encoder;
     size_t m;
     struct ww_fw_past *past;
-    double *stream;         /* [n, D] */
-    double *normed;         /* [n, D] */
-    double *branch;         /* [n, D] */
+    double *stream; /* [n, D] */
+    double *normed; /* [n, D] */
+    double *branch; /* [n, D] */
 };
 
 static enum ww_err layer_scale(struct work *w, uint32_t tensor, double *rows,
@@ -83,7 +83,8 @@ static enum ww_err feed_branch(struct work *w, const double *rows, struct ww_err
     return layer_scale(w, w->block->scale_mlp, w->branch, err);
 }
 
-typedef enum ww_err (*branch_fn)(struct work *w, const double *rows, struct ww_error *err);
+typedef enum ww_err (*branch_fn)(struct work *w, const double *rows,
+                                 struct ww_error *err);
 
 /* x += post(branch(pre(x))) */
 static enum ww_err pre_step(struct work *w, const struct ww_norm *pre, branch_fn branch,
@@ -108,8 +109,8 @@ static enum ww_err pre_step(struct work *w, const struct ww_norm *pre, branch_fn
 }
 
 /* x = norm(x + branch(x)) */
-static enum ww_err post_step(struct work *w, const struct ww_norm *behind, branch_fn branch,
-                             struct ww_error *err)
+static enum ww_err post_step(struct work *w, const struct ww_norm *behind,
+                             branch_fn branch, struct ww_error *err)
 {
     enum ww_err rc = branch(w, w->stream, err);
     if (rc) {
@@ -182,8 +183,14 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
                         const uint64_t *positions, size_t n, const double *encoder,
                         size_t m, struct ww_fw_past *past, struct ww_error *err)
 {
-    struct work w = {.f = f, .positions = positions, .n = n, .encoder = encoder, .m = m,
-                     .width = (size_t)f->layout->residual.width, .past = past, .stream = y};
+    struct work w = {.f = f,
+                     .positions = positions,
+                     .n = n,
+                     .encoder = encoder,
+                     .m = m,
+                     .width = (size_t)f->layout->residual.width,
+                     .past = past,
+                     .stream = y};
     enum ww_err rc = WW_OK;
     if (block >= f->layout->n_blocks) {
         rc = WW_FAIL(err, WW_E_USAGE, "block %u asked for, the model has %u", block,
@@ -200,7 +207,8 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
         goto out;
     }
     memmove(y, x, n * w.width * sizeof(*y));
-    rc = w.block->form == WW_BLOCK_PARALLEL ? run_parallel(&w, err) : run_sequence(&w, err);
+    rc = w.block->form == WW_BLOCK_PARALLEL ? run_parallel(&w, err)
+                                            : run_sequence(&w, err);
 out:
     ww_fw_release(f);
     ww_free(w.normed);

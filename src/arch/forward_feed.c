@@ -14,8 +14,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err run_mlp(struct ww_forward *f, const struct ww_mlp *mlp, const double *x,
-                           size_t n, double *y, struct ww_error *err)
+static enum ww_err run_mlp(struct ww_forward *f, const struct ww_mlp *mlp,
+                           const double *x, size_t n, double *y, struct ww_error *err)
 {
     uint64_t width = f->layout->residual.width;
     double *gate = NULL;
@@ -69,8 +69,8 @@ static enum ww_err route(struct ww_forward *f, const struct ww_moe *moe, const d
     return rc;
 }
 
-/* Add the output of one MLP for the tokens with a weight that is not zero; weight of token
- * t is weights[t * stride]. in and out have room for n rows. */
+/* Add the output of one MLP for the tokens with a weight that is not zero; weight of
+ * token t is weights[t * stride]. in and out have room for n rows. */
 static enum ww_err add_weighted(struct ww_forward *f, const struct ww_mlp *mlp,
                                 const double *weights, size_t stride, const double *x,
                                 size_t n, double *in, double *out, double *y,
@@ -90,7 +90,8 @@ static enum ww_err add_weighted(struct ww_forward *f, const struct ww_mlp *mlp,
     chosen = 0;
     for (size_t t = 0; !rc && t < n; t++) {
         if (weights[t * stride] != 0) {
-            ww_add_scaled(y + t * width, weights[t * stride], out + chosen++ * width, width);
+            ww_add_scaled(y + t * width, weights[t * stride], out + chosen++ * width,
+                          width);
         }
     }
     return rc;
@@ -103,8 +104,8 @@ static enum ww_err shared_weights(struct ww_forward *f, const struct ww_moe *moe
 {
     enum ww_err rc = WW_OK;
     if (moe->shared_gated) {
-        rc = ww_fw_linear(f, &moe->shared_gate, x, n, f->layout->residual.width, weights, 1,
-                          err);
+        rc = ww_fw_linear(f, &moe->shared_gate, x, n, f->layout->residual.width, weights,
+                          1, err);
     }
     for (size_t t = 0; !rc && t < n; t++) {
         weights[t] = moe->shared_gated ? 1 / (1 + exp(-weights[t])) : 1;
@@ -112,8 +113,8 @@ static enum ww_err shared_weights(struct ww_forward *f, const struct ww_moe *moe
     return rc;
 }
 
-static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe, const double *x,
-                           size_t n, double *y, struct ww_error *err)
+static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe,
+                           const double *x, size_t n, double *y, struct ww_error *err)
 {
     const struct ww_layout *layout = f->layout;
     uint64_t width = layout->residual.width;
@@ -122,9 +123,11 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe, const
     double *out = NULL;
     enum ww_err rc = WW_OK;
     if (moe->n_groups > 1) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "experts '%s' are routed in groups, which the reference forward pass "
-                     "does not cover", moe->name);
+        rc =
+            WW_FAIL(err, WW_E_UNSUPPORTED,
+                    "experts '%s' are routed in groups, which the reference forward pass "
+                    "does not cover",
+                    moe->name);
         goto out;
     }
     rc = ww_fw_alloc(&weights, n, moe->n_experts, err);
@@ -152,7 +155,8 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe, const
     if (rc) {
         goto out;
     }
-    rc = add_weighted(f, &layout->mlps[moe->shared_mlp], weights, 1, x, n, in, out, y, err);
+    rc = add_weighted(f, &layout->mlps[moe->shared_mlp], weights, 1, x, n, in, out, y,
+                      err);
 out:
     ww_free(weights);
     ww_free(in);
@@ -160,8 +164,8 @@ out:
     return rc;
 }
 
-enum ww_err ww_fw_feed(struct ww_forward *f, const struct ww_block *block, const double *x,
-                       size_t n, double *y, struct ww_error *err)
+enum ww_err ww_fw_feed(struct ww_forward *f, const struct ww_block *block,
+                       const double *x, size_t n, double *y, struct ww_error *err)
 {
     if (block->moe != WW_NONE) {
         return run_moe(f, &f->layout->moes[block->moe], x, n, y, err);

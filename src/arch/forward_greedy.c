@@ -23,7 +23,8 @@ static void pasts_free(struct ww_fw_past *pasts, uint32_t n)
 }
 
 static enum ww_err past_init(const struct ww_layout *layout, uint32_t block,
-                             size_t capacity, struct ww_fw_past *past, struct ww_error *err)
+                             size_t capacity, struct ww_fw_past *past,
+                             struct ww_error *err)
 {
     uint32_t self = layout->blocks[block].self;
     if (self == WW_NONE) {
@@ -35,7 +36,8 @@ static enum ww_err past_init(const struct ww_layout *layout, uint32_t block,
     if (!past->positions) {
         return WW_FAIL(err, WW_E_NOMEM, "no memory for %zu positions", capacity);
     }
-    enum ww_err rc = ww_fw_alloc(&past->k, capacity, att->n_kv_heads * att->head_dim, err);
+    enum ww_err rc =
+        ww_fw_alloc(&past->k, capacity, att->n_kv_heads * att->head_dim, err);
     if (rc) {
         return rc;
     }
@@ -43,14 +45,16 @@ static enum ww_err past_init(const struct ww_layout *layout, uint32_t block,
 }
 
 static enum ww_err pasts_new(const struct ww_layout *layout, const struct ww_stack *stack,
-                             size_t capacity, struct ww_fw_past **out, struct ww_error *err)
+                             size_t capacity, struct ww_fw_past **out,
+                             struct ww_error *err)
 {
     *out = ww_calloc(stack->n_blocks, sizeof(**out));
     if (!*out) {
         return WW_FAIL(err, WW_E_NOMEM, "no memory for kept keys and values");
     }
     for (uint32_t b = 0; b < stack->n_blocks; b++) {
-        enum ww_err rc = past_init(layout, stack->first_block + b, capacity, &(*out)[b], err);
+        enum ww_err rc =
+            past_init(layout, stack->first_block + b, capacity, &(*out)[b], err);
         if (rc) {
             return rc;
         }
@@ -123,7 +127,8 @@ enum ww_err ww_forward_greedy(struct ww_forward *forward, uint32_t *tokens, size
     }
     while (end < n + max_new && !(end > n && tokens[end - 1] == eos)) {
         size_t step = end - fed;
-        rc = ww_fw_stack(forward, stack, tokens + fed, step, fed, NULL, 0, pasts, hidden, err);
+        rc = ww_fw_stack(forward, stack, tokens + fed, step, fed, NULL, 0, pasts, hidden,
+                         err);
         if (rc) {
             goto out;
         }

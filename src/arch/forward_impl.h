@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside the forward pass: tensors that are held, linear maps on them, stacks of blocks. */
+/* Inside the forward pass: tensors that are held, linear maps on them, stacks of blocks.
+ */
 #ifndef WW_ARCH_FORWARD_IMPL_H
 #define WW_ARCH_FORWARD_IMPL_H
 
@@ -13,17 +14,17 @@ struct ww_fw_held {
 struct ww_forward {
     const struct ww_layout *layout;
     struct ww_weights source;
-    struct ww_fw_held *held;    /* got from source, released together */
+    struct ww_fw_held *held; /* got from source, released together */
     size_t n_held;
     size_t held_capacity;
-    double **wide;              /* per tensor, widened for good; NULL: nothing is kept */
+    double **wide; /* per tensor, widened for good; NULL: nothing is kept */
 };
 
 /** A tensor's elements; a borrow that ends with ww_fw_release. */
 struct ww_fw_view {
     const struct ww_tensor *tensor;
     const void *bytes;
-    enum ww_dtype dtype;        /* F64 when the tensor is kept */
+    enum ww_dtype dtype; /* F64 when the tensor is kept */
 };
 
 /** Get a tensor, or find it among those held. WW_E_QUANTISED for other than floats. */
@@ -36,20 +37,20 @@ enum ww_err ww_fw_keep(struct ww_forward *f, uint64_t max_bytes, bool *kept,
                        struct ww_error *err) WW_MUST_USE;
 
 /** rows * cols zeroed doubles. */
-enum ww_err ww_fw_alloc(double **out, uint64_t rows, uint64_t cols, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_fw_alloc(double **out, uint64_t rows, uint64_t cols,
+                        struct ww_error *err) WW_MUST_USE;
 /** All n elements of a tensor as fresh doubles; *out stays NULL for WW_NONE. */
 enum ww_err ww_fw_vector(struct ww_forward *f, uint32_t tensor, uint64_t n, double **out,
                          struct ww_error *err) WW_MUST_USE;
 /** y [n, width] = norm(x [n, width]); may be the same array. */
 enum ww_err ww_fw_norm(struct ww_forward *f, const struct ww_norm *norm, const double *x,
-                       double *y, size_t n, uint64_t width, struct ww_error *err)
-    WW_MUST_USE;
+                       double *y, size_t n, uint64_t width,
+                       struct ww_error *err) WW_MUST_USE;
 
 /** How many outputs a map has. */
 enum ww_err ww_fw_linear_size(const struct ww_forward *f, const struct ww_linear *linear,
-                              uint64_t *n_out, uint64_t *n_in, struct ww_error *err)
-    WW_MUST_USE;
+                              uint64_t *n_out, uint64_t *n_in,
+                              struct ww_error *err) WW_MUST_USE;
 /** y [n, n_out] = W x + b for the rows of x [n, n_in]. WW_E_SHAPE when the map has other
  *  sizes. */
 enum ww_err ww_fw_linear(struct ww_forward *f, const struct ww_linear *linear,
@@ -59,8 +60,8 @@ enum ww_err ww_fw_linear(struct ww_forward *f, const struct ww_linear *linear,
 /** Projected keys and values of earlier positions (before norm and rotation, so that the
  *  result does not depend on how a sequence was cut into calls). */
 struct ww_fw_past {
-    double *k;              /* [capacity, G*d] */
-    double *v;              /* [capacity, G*d_v] */
+    double *k; /* [capacity, G*d] */
+    double *v; /* [capacity, G*d_v] */
     uint64_t *positions;
     size_t n;
     size_t capacity;
@@ -73,20 +74,21 @@ enum ww_err ww_fw_attention(struct ww_forward *f, const struct ww_attention *att
                             const double *source, size_t m, struct ww_fw_past *past,
                             double *y, struct ww_error *err) WW_MUST_USE;
 /** The MLP or the experts of a block on normed rows. */
-enum ww_err ww_fw_feed(struct ww_forward *f, const struct ww_block *block, const double *x,
-                       size_t n, double *y, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_fw_feed(struct ww_forward *f, const struct ww_block *block,
+                       const double *x, size_t n, double *y,
+                       struct ww_error *err) WW_MUST_USE;
 
 /** As ww_forward_block, with the past of its self-attention. */
 enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, double *y,
                         const uint64_t *positions, size_t n, const double *encoder,
-                        size_t m, struct ww_fw_past *past, struct ww_error *err)
-    WW_MUST_USE;
+                        size_t m, struct ww_fw_past *past,
+                        struct ww_error *err) WW_MUST_USE;
 /** Embeddings to final norm: hidden [n, D] of tokens at positions start, start + 1, ...;
  *  pasts: one per block of the stack, or NULL. */
 enum ww_err ww_fw_stack(struct ww_forward *f, uint32_t stack, const uint32_t *tokens,
                         size_t n, uint64_t start, const double *encoder, size_t m,
-                        struct ww_fw_past *pasts, double *hidden, struct ww_error *err)
-    WW_MUST_USE;
+                        struct ww_fw_past *pasts, double *hidden,
+                        struct ww_error *err) WW_MUST_USE;
 /** Logits [n, V] of hidden rows, which are overwritten. */
 enum ww_err ww_fw_head(struct ww_forward *f, double *hidden, size_t n, double *logits,
                        struct ww_error *err) WW_MUST_USE;

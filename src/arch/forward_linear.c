@@ -13,7 +13,7 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-#define BAND 16     /* rows widened together: a transposed tensor is read in runs of it */
+#define BAND 16 /* rows widened together: a transposed tensor is read in runs of it */
 
 /* Index i of an axis of the rectangle to its place in the tensor, in elements. */
 struct side {
@@ -27,7 +27,7 @@ struct side {
 struct rectangle {
     struct side out;
     struct side in;
-    uint64_t base;          /* first element of the expert's slice */
+    uint64_t base; /* first element of the expert's slice */
 };
 
 static uint64_t place(const struct side *side, uint64_t i)
@@ -43,19 +43,23 @@ static enum ww_err side_of(const struct ww_layout *layout, const struct ww_tenso
     *out = (struct side){.n = extent, .width = extent, .stride = extent, .step = 1};
     if (segment != WW_NONE) {
         const struct ww_segment *s = &layout->segments[segment];
-        *out = (struct side){.n = s->count * s->width, .offset = s->offset,
+        *out = (struct side){.n = s->count * s->width,
+                             .offset = s->offset,
                              .stride = s->count > 1 ? s->stride : s->width,
-                             .width = s->width, .step = 1};
+                             .width = s->width,
+                             .step = 1};
         if (out->stride == s->width) {
             out->width = out->n;
         }
     }
     uint64_t last = out->n ? place(out, out->n - 1) : 0;
     if (out->n == 0 || out->width == 0 || last >= extent) {
-        return WW_FAIL(err, WW_E_SHAPE,
-                       "tensor '%s': a linear map reaches index %llu of axis %u, which has "
-                       "%llu", tensor->name, (unsigned long long)last, (unsigned)axis,
-                       (unsigned long long)extent);
+        return WW_FAIL(
+            err, WW_E_SHAPE,
+            "tensor '%s': a linear map reaches index %llu of axis %u, which has "
+            "%llu",
+            tensor->name, (unsigned long long)last, (unsigned)axis,
+            (unsigned long long)extent);
     }
     for (unsigned i = axis + 1u; i < tensor->rank; i++) {
         out->step *= tensor->shape[i];
@@ -75,8 +79,9 @@ static bool flat_elsewhere(const struct ww_linear *linear, const struct ww_tenso
     return linear->out_axis != linear->in_axis;
 }
 
-static enum ww_err rectangle_of(const struct ww_forward *f, const struct ww_linear *linear,
-                                struct rectangle *out, struct ww_error *err)
+static enum ww_err rectangle_of(const struct ww_forward *f,
+                                const struct ww_linear *linear, struct rectangle *out,
+                                struct ww_error *err)
 {
     const struct ww_model *model = f->layout->model;
     if (linear->weight >= model->n_tensors) {
@@ -161,8 +166,8 @@ static void widen_columns(const struct ww_fw_view *view, const struct rectangle 
 }
 
 /* A kept tensor's rows need no copy. */
-static const double *rows_in_place(const struct ww_fw_view *view, const struct rectangle *r,
-                                   uint64_t first)
+static const double *rows_in_place(const struct ww_fw_view *view,
+                                   const struct rectangle *r, uint64_t first)
 {
     const double *values = view->bytes;
     bool whole = view->dtype == WW_DTYPE_F64 && r->in.step == 1 &&
@@ -190,8 +195,8 @@ static void apply(const struct ww_fw_view *view, const struct rectangle *r, doub
 }
 
 /* Biases lie on the last axis; stacked experts put theirs in front of it. */
-static enum ww_err add_bias(struct ww_forward *f, const struct ww_linear *linear, size_t n,
-                            double *y, uint64_t n_out, struct ww_error *err)
+static enum ww_err add_bias(struct ww_forward *f, const struct ww_linear *linear,
+                            size_t n, double *y, uint64_t n_out, struct ww_error *err)
 {
     struct ww_fw_view view = {0};
     struct side side = {0};
@@ -208,7 +213,8 @@ static enum ww_err add_bias(struct ww_forward *f, const struct ww_linear *linear
         return rc;
     }
     uint64_t base = linear->expert_axis != UINT8_MAX && axis > 0
-                        ? linear->expert * view.tensor->shape[axis] : 0;
+                        ? linear->expert * view.tensor->shape[axis]
+                        : 0;
     if (side.n != n_out || base + place(&side, side.n - 1) >= view.tensor->n_elements) {
         return WW_FAIL(err, WW_E_SHAPE, "bias '%s' has %llu elements, expected %llu",
                        view.tensor->name, (unsigned long long)side.n,
@@ -218,7 +224,8 @@ static enum ww_err add_bias(struct ww_forward *f, const struct ww_linear *linear
     for (size_t o = 0; o < n_out; o++) {
         double b;
         ww_to_double(view.dtype,
-                     (const uint8_t *)view.bytes + (base + place(&side, o)) * elem, &b, 1);
+                     (const uint8_t *)view.bytes + (base + place(&side, o)) * elem, &b,
+                     1);
         for (size_t t = 0; t < n; t++) {
             y[t * n_out + o] += b;
         }
@@ -244,7 +251,8 @@ enum ww_err ww_fw_linear(struct ww_forward *f, const struct ww_linear *linear,
     if (r.out.n != n_out || r.in.n != n_in) {
         return WW_FAIL(err, WW_E_SHAPE,
                        "tensor '%s': the map has %llu outputs and %llu inputs, expected "
-                       "%llu and %llu", view.tensor->name, (unsigned long long)r.out.n,
+                       "%llu and %llu",
+                       view.tensor->name, (unsigned long long)r.out.n,
                        (unsigned long long)r.in.n, (unsigned long long)n_out,
                        (unsigned long long)n_in);
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the forward pass gets its tensors: whole, from the caller's source, and held until
- * the block is done, because q, k and v often lie in one tensor. A model small enough can
- * be kept widened instead, which is what makes decoding token by token bearable.
+ * Where the forward pass gets its tensors: whole, from the caller's source, and held
+ * until the block is done, because q, k and v often lie in one tensor. A model small
+ * enough can be kept widened instead, which is what makes decoding token by token
+ * bearable.
  */
 #include "arch/forward_impl.h"
 
@@ -54,9 +55,11 @@ enum ww_err ww_fw_get(struct ww_forward *f, uint32_t tensor, struct ww_fw_view *
     out->tensor = &model->tensors[tensor];
     out->dtype = out->tensor->dtype;
     if (!ww_dtype_is_plain_float(out->dtype)) {
-        return WW_FAIL(err, WW_E_QUANTISED,
-                       "tensor '%s' is stored as %s, the forward pass reads F64, F32, F16 "
-                       "and BF16", out->tensor->name, ww_dtype_name(out->dtype));
+        return WW_FAIL(
+            err, WW_E_QUANTISED,
+            "tensor '%s' is stored as %s, the forward pass reads F64, F32, F16 "
+            "and BF16",
+            out->tensor->name, ww_dtype_name(out->dtype));
     }
     if (f->wide && f->wide[tensor]) {
         out->bytes = f->wide[tensor];
@@ -136,7 +139,8 @@ enum ww_err ww_fw_alloc(double **out, uint64_t rows, uint64_t cols, struct ww_er
         *out = ww_calloc((size_t)n, sizeof(double));
     }
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "no memory for activations of %llu x %llu doubles",
+        return WW_FAIL(err, WW_E_NOMEM,
+                       "no memory for activations of %llu x %llu doubles",
                        (unsigned long long)rows, (unsigned long long)cols);
     }
     return WW_OK;

@@ -42,8 +42,9 @@ static struct ww_rope_table *table_alloc(const struct ww_attention *att, size_t 
     return table;
 }
 
-enum ww_err ww_rope_table_new(const struct ww_layout *layout, const struct ww_attention *att,
-                              const uint64_t *positions, size_t n, size_t sequence_length,
+enum ww_err ww_rope_table_new(const struct ww_layout *layout,
+                              const struct ww_attention *att, const uint64_t *positions,
+                              size_t n, size_t sequence_length,
                               struct ww_rope_table **out, struct ww_error *err)
 {
     struct ww_rope_table *table = NULL;
@@ -52,16 +53,19 @@ enum ww_err ww_rope_table_new(const struct ww_layout *layout, const struct ww_at
     enum ww_err rc = WW_OK;
     *out = NULL;
     if (att->rope.dims % 2 != 0 || att->rope.dims > att->head_dim) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "rotary embedding of '%s': %llu of %llu dimensions rotate, expected an "
-                     "even number that fits the head", att->name,
-                     (unsigned long long)att->rope.dims, (unsigned long long)att->head_dim);
+        rc = WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "rotary embedding of '%s': %llu of %llu dimensions rotate, expected an "
+            "even number that fits the head",
+            att->name, (unsigned long long)att->rope.dims,
+            (unsigned long long)att->head_dim);
         goto out;
     }
     table = table_alloc(att, n);
     frequency = ww_calloc((size_t)att->rope.dims / 2, sizeof(*frequency));
     if (!table || !frequency) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "no memory for the rotary table of '%s'", att->name);
+        rc =
+            WW_FAIL(err, WW_E_NOMEM, "no memory for the rotary table of '%s'", att->name);
         goto out;
     }
     rc = ww_rope_frequencies(layout, att, sequence_length, frequency, &factor, err);

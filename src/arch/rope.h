@@ -8,8 +8,8 @@
 struct ww_rope_table {
     enum ww_rope_style style;
     size_t n;
-    size_t n_pairs;     /* r / 2 */
-    double *cos;        /* [n, n_pairs] */
+    size_t n_pairs; /* r / 2 */
+    double *cos;    /* [n, n_pairs] */
     double *sin;
 };
 
@@ -17,8 +17,8 @@ struct ww_rope_table {
  *  cos and sin. WW_E_CONFIG, WW_E_UNSUPPORTED. */
 enum ww_err ww_rope_frequencies(const struct ww_layout *layout,
                                 const struct ww_attention *att, size_t sequence_length,
-                                double *frequency, double *factor, struct ww_error *err)
-    WW_MUST_USE;
+                                double *frequency, double *factor,
+                                struct ww_error *err) WW_MUST_USE;
 
 /** Turn the pairs of n_heads heads of head_dim at x, row t of the table; the pairs start
  *  at dimension first. */

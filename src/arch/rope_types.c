@@ -2,10 +2,10 @@
 /*
  * Frequencies per rope type: theta^(-2f/r), bent for longer sequences than the model was
  * trained on. linear: positions divided by a factor (Chen et al., arXiv 2306.15595);
- * dynamic: theta grows with the sequence (NTK-aware); yarn: Peng et al., arXiv 2309.00071;
- * longrope: Ding et al., arXiv 2402.13753; llama3: the scheme of Llama 3.1. Parameters
- * have a name and a default each, and come from the rope section of config.json, some of
- * them from the section above it.
+ * dynamic: theta grows with the sequence (NTK-aware); yarn: Peng et al., arXiv
+ * 2309.00071; longrope: Ding et al., arXiv 2402.13753; llama3: the scheme of Llama 3.1.
+ * Parameters have a name and a default each, and come from the rope section of
+ * config.json, some of them from the section above it.
  */
 #include "arch/rope.h"
 
@@ -50,8 +50,8 @@ static enum ww_err need(const struct rope_input *in, const char *key, double *ou
 static bool may(const struct rope_input *in, const char *key, double *out)
 {
     double value;
-    bool found = ww_jdouble(ww_config_at(in->params, key), &value) && isfinite(value) &&
-                 value > 0;
+    bool found =
+        ww_jdouble(ww_config_at(in->params, key), &value) && isfinite(value) && value > 0;
     if (found) {
         *out = value;
     }
@@ -223,8 +223,8 @@ static enum ww_err stretch(const struct rope_input *in, double trained, double *
     return rc;
 }
 
-static enum ww_err rope_yarn(const struct rope_input *in, double *frequency, double *factor,
-                             struct ww_error *err)
+static enum ww_err rope_yarn(const struct rope_input *in, double *frequency,
+                             double *factor, struct ww_error *err)
 {
     double trained = 1;
     double scale = 1;
@@ -245,16 +245,19 @@ static enum ww_err divide_by_list(const struct rope_input *in, const char *key,
 {
     const struct ww_jnode *list = find(in, key);
     if (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) != in->n_pairs) {
-        return WW_FAIL(err, WW_E_CONFIG,
-                       "config.json: rope type 'longrope' of '%s' needs a list '%s' of %zu "
-                       "numbers", in->att->name, key, in->n_pairs);
+        return WW_FAIL(
+            err, WW_E_CONFIG,
+            "config.json: rope type 'longrope' of '%s' needs a list '%s' of %zu "
+            "numbers",
+            in->att->name, key, in->n_pairs);
     }
     size_t f = 0;
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {
         double value = 0;
         if (!ww_jdouble(at, &value) || !(value > 0)) {
             return WW_FAIL(err, WW_E_CONFIG,
-                           "config.json: entry %zu of '%s' is no positive number", f, key);
+                           "config.json: entry %zu of '%s' is no positive number", f,
+                           key);
         }
         frequency[f++] /= value;
     }
@@ -313,6 +316,6 @@ enum ww_err ww_rope_frequencies(const struct ww_layout *layout,
         }
     }
     return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "rope type '%s' of '%s' is not known to the reference forward pass", type,
-                   att->name);
+                   "rope type '%s' of '%s' is not known to the reference forward pass",
+                   type, att->name);
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tiny random models for the forward pass, made with transformers.
+"""Tiny random models for the forward pass, made with transformers: rotary types and other
+variants of a family. One case per family is in make_models.py.
 
 Every parameter is random (norms and biases too: at their usual 1 and 0 they hide faults),
 sizes differ wherever two could be mixed up, and sequences are longer than windows, bucket
@@ -34,36 +35,11 @@ def llama(**more):
     return "LlamaForCausalLM", tf.LlamaConfig(**{**BASE, "head_dim": 12, **more})
 
 
-def falcon(layout, alibi, **more):
-    kinds = dict(grp=dict(new_decoder_architecture=True, num_kv_heads=2),
-                 grp1=dict(new_decoder_architecture=True, num_kv_heads=2,
-                           num_ln_in_parallel_attn=1),
-                 mqa=dict(new_decoder_architecture=False, multi_query=True),
-                 per_head=dict(new_decoder_architecture=False, multi_query=False))
-    sizes = dict(vocab_size=VOCAB, hidden_size=96, num_hidden_layers=2, num_attention_heads=12,
-                 bias=True, alibi=alibi, bos_token_id=1, eos_token_id=2)
-    if layout == "grp" or layout == "grp1":
-        kinds[layout]["num_kv_heads"] = 4
-    return "FalconForCausalLM", tf.FalconConfig(**{**sizes, **kinds[layout], **more})
-
-
-def gpt_neox(**more):
-    return "GPTNeoXForCausalLM", tf.GPTNeoXConfig(
-        vocab_size=VOCAB, hidden_size=96, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=120, rotary_pct=0.25, max_position_embeddings=64, **more)
-
-
 def t5(**more):
     return "T5ForConditionalGeneration", tf.T5Config(
-        vocab_size=VOCAB, d_model=56, d_kv=12, d_ff=80, num_layers=2, num_decoder_layers=3,
-        num_heads=4, relative_attention_num_buckets=16, relative_attention_max_distance=20,
-        decoder_start_token_id=0, **more)
-
-
-def bert(cls):
-    return cls, tf.BertConfig(
-        vocab_size=VOCAB, hidden_size=56, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=80, max_position_embeddings=64)
+        vocab_size=VOCAB, d_model=56, d_kv=12, d_ff=80, num_layers=2,
+        num_decoder_layers=3, num_heads=4, relative_attention_num_buckets=16,
+        relative_attention_max_distance=20, decoder_start_token_id=0, **more)
 
 
 def phi3(length):
@@ -78,8 +54,6 @@ def phi3(length):
 
 # name -> (function giving class name and config, length of the input)
 CASES = {
-    "llama": (lambda: llama(attention_bias=True, mlp_bias=True), 24),
-    "llama-tied": (lambda: llama(tie_word_embeddings=True), 9),
     "llama-linear": (lambda: llama(rope_parameters=rope("linear", factor=4.0)), 24),
     "llama-dynamic": (lambda: llama(max_position_embeddings=16,
                                     rope_parameters=rope("dynamic", factor=2.0)), 40),
@@ -88,15 +62,12 @@ CASES = {
         original_max_position_embeddings=32)), 24),
     "llama-yarn": (lambda: llama(rope_parameters=rope(
         "yarn", factor=4.0, original_max_position_embeddings=16)), 24),
-    "mistral": (lambda: ("MistralForCausalLM", tf.MistralConfig(
-        **BASE, head_dim=12, sliding_window=8)), 24),
+    "llama-yarn-mscale": (lambda: llama(rope_parameters=rope(
+        "yarn", factor=4.0, original_max_position_embeddings=512, mscale=0.7,
+        mscale_all_dim=1.3, beta_fast=16, beta_slow=2)), 24),
     "mixtral": (lambda: ("MixtralForCausalLM", tf.MixtralConfig(
         **{**BASE, "intermediate_size": 48}, head_dim=12, num_local_experts=5,
         num_experts_per_tok=2)), 24),
-    "qwen2": (lambda: ("Qwen2ForCausalLM", tf.Qwen2Config(
-        **{**BASE, "hidden_size": 64})), 24),
-    "qwen3": (lambda: ("Qwen3ForCausalLM", tf.Qwen3Config(
-        **BASE, head_dim=12, attention_bias=True)), 24),
     "gemma2": (lambda: ("Gemma2ForCausalLM", tf.Gemma2Config(
         **{**BASE, "num_hidden_layers": 3}, head_dim=12, query_pre_attn_scalar=20,
         attn_logit_softcapping=5.0, final_logit_softcapping=4.0, sliding_window=8)), 24),
@@ -107,29 +78,7 @@ CASES = {
                              full_attention=rope("linear", 5000.0, factor=3.0)))), 24),
     "phi3-short": (lambda: phi3(32), 24),
     "phi3-long": (lambda: phi3(16), 24),
-    "gpt_neox": (lambda: gpt_neox(use_parallel_residual=True), 24),
-    "gpt_neox-sequential": (lambda: gpt_neox(use_parallel_residual=False), 24),
-    "gptj": (lambda: ("GPTJForCausalLM", tf.GPTJConfig(
-        vocab_size=VOCAB, n_embd=96, n_layer=2, n_head=4, rotary_dim=8, n_positions=64,
-        bos_token_id=1, eos_token_id=2)), 24),
-    "gpt2": (lambda: ("GPT2LMHeadModel", tf.GPT2Config(
-        vocab_size=VOCAB, n_embd=56, n_layer=2, n_head=4, n_positions=64, bos_token_id=1,
-        eos_token_id=2)), 24),
-    "falcon-grp": (lambda: falcon("grp", False), 24),
-    "falcon-grp-one-norm": (lambda: falcon("grp1", False), 24),
-    "falcon-grp-alibi": (lambda: falcon("grp", True), 24),
-    "falcon-mqa": (lambda: falcon("mqa", False), 24),
-    "falcon-mqa-alibi": (lambda: falcon("mqa", True), 24),
-    "falcon-per-head": (lambda: falcon("per_head", False), 24),
-    "falcon-per-head-alibi": (lambda: falcon("per_head", True), 24),
-    "falcon-sequential": (lambda: falcon("per_head", True, parallel_attn=False), 24),
-    "bert-mlm": (lambda: bert("BertForMaskedLM"), 24),
-    "bert-headless": (lambda: bert("BertModel"), 24),
     "t5": (lambda: t5(feed_forward_proj="relu"), 40),
-    "t5-v1.1": (lambda: t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), 40),
-    "vit": (lambda: ("ViTModel", tf.ViTConfig(
-        hidden_size=56, num_hidden_layers=2, num_attention_heads=4, intermediate_size=80,
-        image_size=32, patch_size=8)), 0),
 }
 
 
@@ -165,11 +114,8 @@ def tokens(n, seed):
 
 def load(name, folder):
     """The saved model in float64, eager attention."""
-    cls, config = CASES[name][0]()
-    # Falcon's eager attention counts its ALiBi bias twice (once in the mask); sdpa, which
-    # transformers takes by default, counts it once, as the models were trained.
-    twice = getattr(config, "alibi", False)
-    kw = dict(dtype=torch.float64, attn_implementation="sdpa" if twice else "eager")
+    cls, _ = CASES[name][0]()
+    kw = dict(dtype=torch.float64, attn_implementation="eager")
     if "mixtral" in name:
         kw["experts_implementation"] = "eager"
     return finish(getattr(tf, cls).from_pretrained(folder, **kw))
@@ -188,7 +134,8 @@ def finish(model):
     for m in model.modules():
         # Stored in short precision, the multiplier is rounded to it; keep that here.
         if hasattr(m, "scalar_embed_scale"):
-            m.embed_scale = torch.tensor(m.scalar_embed_scale).to(STORED).to(torch.float64)
+            scale = torch.tensor(m.scalar_embed_scale).to(STORED)
+            m.embed_scale = scale.to(torch.float64)
     return model.double().eval()
 
 

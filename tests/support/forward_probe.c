@@ -137,8 +137,8 @@ static enum ww_err run_block(struct probe *p, const char *block, const char *pat
         positions[t] = t;
     }
     if (x && positions && n % width == 0 && m % width == 0) {
-        rc = ww_forward_block(p->forward, (uint32_t)strtoul(block, NULL, 10), x, x, positions,
-                              n / width, encoder, m / width, err);
+        rc = ww_forward_block(p->forward, (uint32_t)strtoul(block, NULL, 10), x, x,
+                              positions, n / width, encoder, m / width, err);
     }
     if (!rc) {
         print_rows(x, n / width, width);

@@ -19,8 +19,13 @@ struct rig {
 static void rig_init(struct rig *r)
 {
     memset(r, 0, sizeof(*r));
-    r->att = (struct ww_attention){.name = "a", .n_heads = H, .n_kv_heads = G, .head_dim = D,
-                                   .v_dim = DV, .causal = true, .scale = 0.7,
+    r->att = (struct ww_attention){.name = "a",
+                                   .n_heads = H,
+                                   .n_kv_heads = G,
+                                   .head_dim = D,
+                                   .v_dim = DV,
+                                   .causal = true,
+                                   .scale = 0.7,
                                    .qk_class = WW_QK_GL};
     for (int i = 0; i < N; i++) {
         r->positions[i] = (uint64_t)i;
@@ -39,8 +44,8 @@ static void rig_init(struct rig *r)
 static void run(struct rig *r)
 {
     struct ww_error err;
-    OK(ww_core_attention(&r->att, &r->values, NULL, NULL, r->positions, r->positions, r->q,
-                         r->k, r->v, r->context, N, N, &err));
+    OK(ww_core_attention(&r->att, &r->values, NULL, NULL, r->positions, r->positions,
+                         r->q, r->k, r->v, r->context, N, N, &err));
 }
 
 /* The same from the definition; extra is added to the capped score. */
@@ -67,7 +72,8 @@ static double expected(const struct rig *r, int i, int h, int e,
     return value / sum;
 }
 
-static void check(const struct rig *r, double (*extra)(int, int, int), int (*sees)(int, int))
+static void check(const struct rig *r, double (*extra)(int, int, int),
+                  int (*sees)(int, int))
 {
     for (int i = 0; i < N; i++) {
         for (int h = 0; h < H; h++) {
@@ -263,8 +269,8 @@ static void norm_by_hand(double *x, int rows, int width, int groups, const doubl
     }
 }
 
-static void check_norms(enum ww_qk_class qk_class, bool per_head, int q_width, int k_width,
-                        int gain_step)
+static void check_norms(enum ww_qk_class qk_class, bool per_head, int q_width,
+                        int k_width, int gain_step)
 {
     struct rig r;
     struct rig hand;

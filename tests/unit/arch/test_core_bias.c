@@ -48,8 +48,8 @@ static void buckets_agree(const struct ww_attention *att, const int (*pairs)[2],
         uint64_t k = distance > 0 ? (uint64_t)distance : 0;
         uint64_t got = ww_core_relative_bucket(att, q, k);
         if (got != (uint64_t)pairs[i][1]) {
-            fail_msg("distance %d: bucket %llu, want %d", distance, (unsigned long long)got,
-                     pairs[i][1]);
+            fail_msg("distance %d: bucket %llu, want %d", distance,
+                     (unsigned long long)got, pairs[i][1]);
         }
     }
 }
@@ -57,14 +57,16 @@ static void buckets_agree(const struct ww_attention *att, const int (*pairs)[2],
 static void two_sided_buckets_are_those_of_t5(void **state)
 {
     (void)state;
-    const struct ww_attention att = {.relative_buckets = 32, .relative_max_distance = 128};
+    const struct ww_attention att = {.relative_buckets = 32,
+                                     .relative_max_distance = 128};
     static const int pairs[][2] = {
         {-200, 15}, {-127, 15}, {-64, 14}, {-16, 10}, {-15, 9},  {-8, 8},
         {-7, 7},    {-1, 1},    {0, 0},    {1, 17},   {7, 23},   {8, 24},
         {15, 25},   {16, 26},   {64, 30},  {127, 31}, {200, 31},
     };
     buckets_agree(&att, pairs, sizeof(pairs) / sizeof(pairs[0]));
-    const struct ww_attention small = {.relative_buckets = 8, .relative_max_distance = 20};
+    const struct ww_attention small = {.relative_buckets = 8,
+                                       .relative_max_distance = 20};
     static const int few[][2] = {{-30, 3}, {-19, 3}, {-10, 3}, {-4, 2}, {-3, 2},
                                  {-2, 2},  {-1, 1},  {0, 0},   {1, 5},  {2, 6},
                                  {3, 6},   {10, 7},  {30, 7}};
@@ -74,8 +76,9 @@ static void two_sided_buckets_are_those_of_t5(void **state)
 static void causal_buckets_look_back_only(void **state)
 {
     (void)state;
-    const struct ww_attention att = {
-        .relative_buckets = 32, .relative_max_distance = 128, .relative_bias_causal = true};
+    const struct ww_attention att = {.relative_buckets = 32,
+                                     .relative_max_distance = 128,
+                                     .relative_bias_causal = true};
     static const int pairs[][2] = {
         {-200, 31}, {-127, 31}, {-64, 26}, {-32, 21}, {-31, 21}, {-17, 16},
         {-16, 16},  {-15, 15},  {-1, 1},   {0, 0},    {1, 0},    {100, 0},

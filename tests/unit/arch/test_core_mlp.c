@@ -30,8 +30,8 @@ static void activations_have_their_values(void **state)
 static void activations_stay_finite_far_out(void **state)
 {
     (void)state;
-    static const enum ww_act_kind kinds[] = {WW_FN_GELU, WW_FN_GELU_TANH, WW_FN_QUICK_GELU,
-                                             WW_FN_SILU, WW_FN_TANH};
+    static const enum ww_act_kind kinds[] = {WW_FN_GELU, WW_FN_GELU_TANH,
+                                             WW_FN_QUICK_GELU, WW_FN_SILU, WW_FN_TANH};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         assert_true(isfinite(act(kinds[i], -1e4)));
         assert_true(isfinite(act(kinds[i], 1e4)));
@@ -52,7 +52,8 @@ static void gate_multiplies_up(void **state)
 static void route_normalised_softmax_first_equals_softmax_over_the_chosen(void **state)
 {
     (void)state;
-    struct ww_moe moe = {.n_experts = 4, .top_k = 2, .normalise = true, .softmax_first = true};
+    struct ww_moe moe = {
+        .n_experts = 4, .top_k = 2, .normalise = true, .softmax_first = true};
     double scores[4] = {0.5, 2.0, -1.0, 1.0};
     double first[4];
     double late[4];

@@ -142,10 +142,16 @@ static void experts_add_up_by_their_weights(void **state)
     for (int e = 0; e < 4; e++) {
         fx_mlp(&fx, 5);
     }
-    fx.moes[0] = (struct ww_moe){.name = "experts", .n_experts = 3, .top_k = 2, .n_groups = 1,
-                                 .normalise = true, .softmax_first = true,
-                                 .router = fx_linear(&fx, 3, D, false), .first_mlp = 0,
-                                 .shared_mlp = 3, .shared_gated = true,
+    fx.moes[0] = (struct ww_moe){.name = "experts",
+                                 .n_experts = 3,
+                                 .top_k = 2,
+                                 .n_groups = 1,
+                                 .normalise = true,
+                                 .softmax_first = true,
+                                 .router = fx_linear(&fx, 3, D, false),
+                                 .first_mlp = 0,
+                                 .shared_mlp = 3,
+                                 .shared_gated = true,
                                  .shared_gate = fx_linear(&fx, 1, D, false)};
     struct ww_block block = {.name = "block", .moe = 0, .mlp = WW_NONE};
     OK(ww_forward_new(&fx.layout, &fx.weights, &f, &err));
@@ -258,7 +264,7 @@ static void greedy_follows_the_logits_and_stops_behind_eos(void **state)
     int got = fx.n_got;
     OK(ww_forward_greedy(f, tokens, 3, 6, want[3], &n_out, &err));
     assert_int_equal(n_out, 4);
-    assert_int_equal(fx.n_got, got);    /* weights were kept */
+    assert_int_equal(fx.n_got, got); /* weights were kept */
     OK(ww_forward_greedy(f, tokens, 3, 0, UINT32_MAX, &n_out, &err));
     assert_int_equal(n_out, 3);
     FAILS(ww_forward_greedy(f, tokens, 0, 3, UINT32_MAX, &n_out, &err), WW_E_USAGE);

@@ -87,7 +87,8 @@ static void per_group_storage_with_its_bias(void **state)
     double bias[6];
     fx_init(&fx, IN);
     struct ww_linear linear = fx_linear(&fx, 24, IN, true);
-    fx.segments[0] = (struct ww_segment){.offset = 4, .stride = 8, .count = 3, .width = 2};
+    fx.segments[0] =
+        (struct ww_segment){.offset = 4, .stride = 8, .count = 3, .width = 2};
     linear.out_segment = 0;
     linear.bias_segment = 0;
     for (uint64_t o = 0; o < 6; o++) {
@@ -109,7 +110,8 @@ static void split_inputs(void **state)
     struct fx fx;
     fx_init(&fx, IN);
     struct ww_linear linear = fx_linear(&fx, 5, 20, false);
-    fx.segments[0] = (struct ww_segment){.offset = 1, .stride = 4, .count = 5, .width = 2};
+    fx.segments[0] =
+        (struct ww_segment){.offset = 1, .stride = 4, .count = 5, .width = 2};
     linear.in_segment = 0;
     check(&fx, &linear, 5, IN, split_columns, NULL);
     fx_free(&fx);
@@ -134,7 +136,8 @@ static void stacked_interleaved_experts_with_their_bias(void **state)
     linear.out_axis = 2;
     linear.expert_axis = 0;
     linear.expert = 2;
-    fx.segments[0] = (struct ww_segment){.offset = 1, .stride = 2, .count = 7, .width = 1};
+    fx.segments[0] =
+        (struct ww_segment){.offset = 1, .stride = 2, .count = 7, .width = 1};
     linear.out_segment = 0;
     linear.bias_segment = 0;
     for (uint64_t o = 0; o < 7; o++) {
@@ -204,9 +207,11 @@ static void maps_that_do_not_fit_are_refused(void **state)
     FAILS(ww_fw_linear(f, &bad, x, 1, IN, y, 10, &err), WW_E_SHAPE);
     bad = good;
     bad.out_segment = 0;
-    fx.segments[0] = (struct ww_segment){.offset = 1, .stride = 4, .count = 2, .width = 4};
+    fx.segments[0] =
+        (struct ww_segment){.offset = 1, .stride = 4, .count = 2, .width = 4};
     FAILS(ww_fw_linear(f, &bad, x, 1, IN, y, 8, &err), WW_E_SHAPE);
-    fx.segments[0] = (struct ww_segment){.offset = 0, .stride = 1, .count = 0, .width = 4};
+    fx.segments[0] =
+        (struct ww_segment){.offset = 0, .stride = 1, .count = 0, .width = 4};
     FAILS(ww_fw_linear(f, &bad, x, 1, IN, y, 0, &err), WW_E_SHAPE);
     bad = good;
     bad.bias = fx_tensor(&fx, 7, 0, 0);

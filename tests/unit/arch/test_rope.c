@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frequencies of the scaled types were printed by transformers 5.24 (single precision). */
+/* Frequencies of the scaled types were printed by transformers 5.24 (single precision).
+ */
 #include "ww_test.h"
 
 #include "arch/rope.h"
@@ -17,12 +18,15 @@ static void rig_open(struct rig *rig, const char *config, const char *type, doub
 {
     struct ww_error err;
     memset(rig, 0, sizeof(*rig));
-    OK(ww_config_parse((const uint8_t *)config, strlen(config), &rig->model.config, &err));
+    OK(ww_config_parse((const uint8_t *)config, strlen(config), &rig->model.config,
+                       &err));
     rig->layout.model = &rig->model;
     rig->att.name = "decoder.0.self";
     rig->att.head_dim = 2 * PAIRS;
-    rig->att.rope = (struct ww_rope){.style = WW_ROPE_HALF, .dims = 2 * PAIRS,
-                                     .theta = theta, .type = type,
+    rig->att.rope = (struct ww_rope){.style = WW_ROPE_HALF,
+                                     .dims = 2 * PAIRS,
+                                     .theta = theta,
+                                     .type = type,
                                      .params_path = "rope_parameters"};
 }
 
@@ -45,8 +49,8 @@ static void check_type(const char *config, const char *type, double theta, size_
 static void linear_divides(void **state)
 {
     (void)state;
-    static const double want[PAIRS] = {0.25,         0.079056941,   0.025,
-                                       0.0079056947, 0.0024999999,  0.00079056947,
+    static const double want[PAIRS] = {0.25,          0.079056941,  0.025,
+                                       0.0079056947,  0.0024999999, 0.00079056947,
                                        0.00025000001, 7.9056947e-05};
     check_type("{\"rope_parameters\":{\"factor\":4.0}}", "linear", 10000, 200, 1, want);
 }
@@ -56,11 +60,17 @@ static void dynamic_grows_only_beyond_the_trained_length(void **state)
     (void)state;
     static const char config[] =
         "{\"max_position_embeddings\":64,\"rope_parameters\":{\"factor\":2.0}}";
-    static const double near[PAIRS] = {1,           0.31622776,   0.1,   0.031622779,
-                                       0.0099999998, 0.0031622779, 0.001, 0.00031622779};
-    static const double far[PAIRS] = {1,             0.24952847,    0.062264454,
-                                      0.015536753,   0.0038768628,  0.00096738752,
-                                      0.00024139074, 6.0233862e-05};
+    static const double near[PAIRS] = {1,           0.31622776,   0.1,
+                                       0.031622779, 0.0099999998, 0.0031622779,
+                                       0.001,       0.00031622779};
+    static const double far[PAIRS] = {1,
+                                      0.24952847,
+                                      0.062264454,
+                                      0.015536753,
+                                      0.0038768628,
+                                      0.00096738752,
+                                      0.00024139074,
+                                      6.0233862e-05};
     check_type(config, "dynamic", 10000, 64, 1, near);
     check_type(config, "dynamic", 10000, 200, 1, far);
 }
@@ -68,9 +78,14 @@ static void dynamic_grows_only_beyond_the_trained_length(void **state)
 static void llama3_bends_the_middle(void **state)
 {
     (void)state;
-    static const double want[PAIRS] = {1,             0.024240345,   0.0047007538,
-                                       0.00091158313, 0.00017677668, 3.4281024e-05,
-                                       6.6478697e-06, 1.2891732e-06};
+    static const double want[PAIRS] = {1,
+                                       0.024240345,
+                                       0.0047007538,
+                                       0.00091158313,
+                                       0.00017677668,
+                                       3.4281024e-05,
+                                       6.6478697e-06,
+                                       1.2891732e-06};
     check_type("{\"rope_parameters\":{\"factor\":8.0,\"low_freq_factor\":1.0,"
                "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":32}}",
                "llama3", 500000, 10, 1, want);
@@ -79,19 +94,30 @@ static void llama3_bends_the_middle(void **state)
 static void yarn_blends_and_scales(void **state)
 {
     (void)state;
-    static const double want[PAIRS] = {1,             0.19764236,    0.025,
-                                       0.0079056947,  0.0024999999,  0.00079056947,
-                                       0.00025000001, 7.9056947e-05};
+    static const double want[PAIRS] = {1,
+                                       0.19764236,
+                                       0.025,
+                                       0.0079056947,
+                                       0.0024999999,
+                                       0.00079056947,
+                                       0.00025000001,
+                                       7.9056947e-05};
     check_type("{\"rope_parameters\":{\"factor\":4.0,"
                "\"original_max_position_embeddings\":32}}",
                "yarn", 10000, 10, 1.138629436111989, want);
-    static const double mscale[PAIRS] = {1,             0.31622776,    0.074999996,
-                                         0.015811389,   0.0024999999,  0.00079056947,
-                                         0.00025000001, 7.9056947e-05};
-    check_type("{\"rope_parameters\":{\"factor\":4.0,\"mscale\":0.7,\"mscale_all_dim\":1.3,"
-               "\"beta_fast\":16,\"beta_slow\":2,"
-               "\"original_max_position_embeddings\":512}}",
-               "yarn", 10000, 10, 0.9295234923939468, mscale);
+    static const double mscale[PAIRS] = {1,
+                                         0.31622776,
+                                         0.074999996,
+                                         0.015811389,
+                                         0.0024999999,
+                                         0.00079056947,
+                                         0.00025000001,
+                                         7.9056947e-05};
+    check_type(
+        "{\"rope_parameters\":{\"factor\":4.0,\"mscale\":0.7,\"mscale_all_dim\":1.3,"
+        "\"beta_fast\":16,\"beta_slow\":2,"
+        "\"original_max_position_embeddings\":512}}",
+        "yarn", 10000, 10, 0.9295234923939468, mscale);
 }
 
 static const char longrope[] =
@@ -103,11 +129,16 @@ static const char longrope[] =
 static void longrope_changes_lists_with_the_length(void **state)
 {
     (void)state;
-    static const double small[PAIRS] = {1,             0.28747976,    0.083333336,
-                                        0.024325214,   0.0071428572,  0.0021081853,
-                                        0.00062499999, 0.00018601633};
-    static const double large[PAIRS] = {0.5,           0.15058465,    0.045454547,
-                                        0.013749034,   0.0041666664,  0.0012649111,
+    static const double small[PAIRS] = {1,
+                                        0.28747976,
+                                        0.083333336,
+                                        0.024325214,
+                                        0.0071428572,
+                                        0.0021081853,
+                                        0.00062499999,
+                                        0.00018601633};
+    static const double large[PAIRS] = {0.5,           0.15058465,   0.045454547,
+                                        0.013749034,   0.0041666664, 0.0012649111,
                                         0.00038461538, 0.0001171214};
     check_type(longrope, "longrope", 10000, 32, 1.1832159566199232, small);
     check_type(longrope, "longrope", 10000, 33, 1.1832159566199232, large);
@@ -133,10 +164,11 @@ static void bad_parameters_are_refused_by_name(void **state)
     fails("{\"rope_parameters\":{\"factor\":2}}", "dynamic", WW_E_CONFIG);
     fails("{\"rope_parameters\":{\"factor\":2}}", "yarn", WW_E_CONFIG);
     fails("{\"max_position_embeddings\":128,\"original_max_position_embeddings\":32,"
-          "\"rope_parameters\":{\"short_factor\":[1,2]}}", "longrope", WW_E_CONFIG);
+          "\"rope_parameters\":{\"short_factor\":[1,2]}}",
+          "longrope", WW_E_CONFIG);
     fails("{\"max_position_embeddings\":128,\"original_max_position_embeddings\":32,"
-          "\"rope_parameters\":{\"short_factor\":[1,2,3,4,5,6,7,null]}}", "longrope",
-          WW_E_CONFIG);
+          "\"rope_parameters\":{\"short_factor\":[1,2,3,4,5,6,7,null]}}",
+          "longrope", WW_E_CONFIG);
     fails("{}", "spiral", WW_E_UNSUPPORTED);
 }
 

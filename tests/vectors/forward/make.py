@@ -40,8 +40,9 @@ def make(out, case, n, n_encoder):
         else:
             logits = model(input_ids=x, use_cache=False).logits[0]
     with open(os.path.join(out, "expected.txt"), "w") as f:
-        f.write(test_forward.ids(x).replace(",", " ") + "\n")
-        f.write((test_forward.ids(encoder).replace(",", " ") if n_encoder else "-") + "\n")
+        for tokens in (x, encoder):
+            text = "-" if tokens is None else test_forward.ids(tokens)
+            f.write(text.replace(",", " ") + "\n")
         for row in logits.tolist():
             f.write(" ".join("%.17g" % v for v in row) + "\n")
 
