@@ -27,7 +27,7 @@ struct folders {
     struct ww_error err;
 };
 
-static inline void shell(const char *fmt, ...)
+WW_PRINTF(1, 2) static inline void shell(const char *fmt, ...)
 {
     char *command = NULL;
     va_list args;

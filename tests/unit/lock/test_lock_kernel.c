@@ -161,7 +161,7 @@ static void set_value(struct lk *lk, uint32_t tensor, uint64_t i, double value)
 static void nan_and_infinity_are_refused_with_their_place(void **state)
 {
     (void)state;
-    static const double bad[] = {NAN, INFINITY, -INFINITY};
+    static const double bad[] = {(double)NAN, HUGE_VAL, -HUGE_VAL};
     struct ww_error err = {0};
     for (size_t d = 0; d < WW_LEN(dtypes); d++) {
         for (size_t b = 0; b < WW_LEN(bad); b++) {
