@@ -42,6 +42,25 @@ static void unlock_gives_every_file_back(void **state)
     }
 }
 
+/* Experts with tensors of their own trade names, so that sources are read out of order. */
+static void experts_that_trade_places_come_back(void **state)
+{
+    (void)state;
+    for (unsigned threads = 1; threads <= 3; threads += 2) {
+        struct folders f;
+        folders_init(&f);
+        f.options.run.threads = threads;
+        shell("rm -r '%s' && cp -r '" WW_VECTORS "/forward/mixtral' '%s'", f.model, f.model);
+        shell("chmod -R u+w '%s'", f.model);
+        must(&f, do_lock(&f), WW_OK);
+        assert_string_equal(f.report.blocks[0].moved[f.report.blocks[0].n_moved - 1],
+                            "experts");
+        must(&f, do_unlock(&f), WW_OK);
+        same_folders(f.model, f.back);
+        folders_free(&f);
+    }
+}
+
 static void bytes_do_not_depend_on_threads_or_run(void **state)
 {
     (void)state;
@@ -382,6 +401,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unlock_gives_every_file_back),
+        cmocka_unit_test(experts_that_trade_places_come_back),
         cmocka_unit_test(bytes_do_not_depend_on_threads_or_run),
         cmocka_unit_test(one_key_moves_siblings_alike),
         cmocka_unit_test(wrong_key_is_called_so),
