@@ -29,7 +29,8 @@ ILLEGAL = 1e-2
 # Run over the vocabulary, the labels or a pooled vector, none of which a lock moves.
 FIXED = ("lm_head.bias", "predictions.bias", "vocab_projector.bias", "pooler.dense.bias",
          "classifier.bias", "classifier.weight", "seq_relationship.bias",
-         "seq_relationship.weight", "qa_outputs.bias", "classifier.out_proj.bias")
+         "seq_relationship.weight", "qa_outputs.bias", "classifier.out_proj.bias",
+         "classifier.out_proj.weight", "classifier.dense.bias")
 
 
 def run(*args):
