@@ -139,7 +139,9 @@ static bool do_finish(struct ww_engine *e, enum ww_err *rc, struct ww_error *err
                                   err)
                  : WW_OK;
     pthread_mutex_lock(&e->lock);
-    ww_flow_finished(e, file);
+    if (!*rc) {
+        ww_flow_finished(e);
+    }
     return true;
 }
 

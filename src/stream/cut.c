@@ -7,8 +7,9 @@
  * A source digest needs the whole file in order, whatever the pieces take from it. A load
  * that begins at or behind the place reached so far joins the line, and the gap before it
  * is read by jobs that have no output. A load that begins earlier (tensors taken in
- * another order) stays out; its bytes are, or will be, read by such a gap job. So every
- * input is read once when the plan follows its order, and never more than twice.
+ * another order) stays out; its bytes are, or will be, read by such a gap job. So does one
+ * with a gap to another load of the same job, as the jobs for that gap would come before
+ * both. Every input is read once when the plan follows it, and never more than twice.
  */
 #include "stream/engine.h"
 #include "util/alloc.h"
@@ -187,11 +188,15 @@ static enum ww_err line_up(struct ww_cut *cut, struct ww_job **job, struct ww_er
             load->offset < feed->cut_at) {
             continue;
         }
+        if (load->offset > feed->cut_at && feed->cut_job == cut->pending) {
+            continue;
+        }
         if (load->offset > feed->cut_at) {
             return gap_job(cut, load->input, load->offset, job, err);
         }
         load->feeds = true;
         feed->cut_at += load->n_bytes;
+        feed->cut_job = cut->pending;
     }
     return WW_OK;
 }

@@ -157,6 +157,7 @@ struct ww_feed {
     bool wanted;
     struct ww_sha sha;
     uint64_t cut_at;            /* everything before is in line (calling thread only) */
+    const struct ww_job *cut_job;       /* whose load came last, to be compared only */
     struct ww_node line;        /* loads */
     bool busy;                  /* queued or being hashed */
     struct ww_node node;
@@ -220,7 +221,7 @@ void ww_flow_leaf_done(struct ww_engine *e, struct ww_job *job, struct ww_live *
 void ww_flow_hashed(struct ww_engine *e, struct ww_file *file, struct ww_job *job);
 void ww_flow_fed(struct ww_engine *e, struct ww_feed *feed, struct ww_load *load);
 void ww_flow_written(struct ww_engine *e, struct ww_job *job);
-void ww_flow_finished(struct ww_engine *e, struct ww_file *file);
+void ww_flow_finished(struct ww_engine *e);
 void ww_flow_live_cut(struct ww_engine *e, struct ww_live *live);
 void ww_flow_load_unref(struct ww_engine *e, struct ww_load *load);
 

@@ -301,9 +301,8 @@ static void check_done(struct ww_engine *e, struct ww_job *job)
     pthread_cond_signal(&e->main);
 }
 
-void ww_flow_finished(struct ww_engine *e, struct ww_file *file)
+void ww_flow_finished(struct ww_engine *e)
 {
-    (void)file;
     e->files_open--;
     pthread_cond_signal(&e->main);
 }

@@ -64,8 +64,6 @@ static enum ww_err engine_inputs(struct ww_engine *e, struct ww_error *err)
 
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         const struct ww_input *input = &plan->inputs[i];
-        atomic_store(&e->sources[i].direct_fd, -1);
-        ww_list_init(&e->feeds[i].line);
         enum ww_err rc = ww_source_open(&e->sources[i], input->name, input->fd,
                                         input->size_bytes, direct, err);
         if (!rc && input->want_sha256) {
@@ -90,20 +88,23 @@ static enum ww_err engine_memory(struct ww_engine *e, struct ww_error *err)
     e->sources = ww_calloc(plan->n_inputs, sizeof(*e->sources));
     e->feeds = ww_calloc(plan->n_inputs, sizeof(*e->feeds));
     e->files = ww_calloc(plan->n_outputs, sizeof(*e->files));
-    if (!result->output_sha256 || !result->input_sha256 || !result->tensor_root ||
-        !e->sources || !e->feeds || !e->files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
-    }
-    for (uint32_t i = 0; i < plan->n_outputs; i++) {
+    /* Made safe to release before anything can fail. */
+    for (uint32_t i = 0; e->files && i < plan->n_outputs; i++) {
         struct ww_file *file = &e->files[i];
         file->output = i;
         file->sink.fd = -1;
         ww_list_init(&file->to_seal);
         ww_list_init(&file->to_hash);
     }
-    for (uint32_t i = 0; i < plan->n_inputs; i++) {
+    for (uint32_t i = 0; e->sources && i < plan->n_inputs; i++) {
         atomic_store(&e->sources[i].direct_fd, -1);
+    }
+    for (uint32_t i = 0; e->feeds && i < plan->n_inputs; i++) {
         ww_list_init(&e->feeds[i].line);
+    }
+    if (!result->output_sha256 || !result->input_sha256 || !result->tensor_root ||
+        !e->sources || !e->feeds || !e->files) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
     /* An eighth is for what is not in the arena: row pointers, tiles made beside. */
     e->arena_bytes = e->memory - e->memory / 8;

@@ -68,16 +68,19 @@ static inline void fx_fill(uint64_t *seed, uint8_t *p, uint64_t n)
     }
 }
 
-/* Row i of the output: sum of the sources' rows, source s counted s + 1 times, plus i. */
+/* Row i of the output: a sum over the sources' rows, different for each source and i. */
 static inline void fx_row(uint8_t *out, const uint8_t *const *rows, uint32_t n_sources,
                           uint64_t row, uint64_t row_bytes)
 {
-    for (uint64_t b = 0; b < row_bytes; b++) {
-        unsigned v = (unsigned)row;
+    for (uint64_t b = 0; b < row_bytes; b += 8) {
+        size_t n = row_bytes - b < 8 ? row_bytes - b : 8;
+        uint64_t v = row;
         for (uint32_t s = 0; s < n_sources; s++) {
-            v += (s + 1) * rows[s][b];
+            uint64_t word = 0;
+            memcpy(&word, rows[s] + b, n);
+            v += (s + 1) * word;
         }
-        out[b] = (uint8_t)v;
+        memcpy(out + b, &v, n);
     }
 }
 
@@ -447,6 +450,9 @@ static inline enum ww_err fx_go(struct fx *f, const struct ww_run_options *optio
     }
     if (!rc) {
         rc = ww_out_commit(out, err);
+        if (rc) {
+            ww_stream_result_release(result);
+        }
     }
     ww_out_close(out, keep);
     return rc;

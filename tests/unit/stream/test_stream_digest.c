@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The digest of a source is right whatever order and share of it the pieces take, and an
+ * input in file order is read once. */
+#include "stream_fixture.h"
+
+#define MIB ((uint64_t)1 << 20)
+
+static void run_dry(struct fx *f, uint64_t memory, uint64_t *bytes_read)
+{
+    struct ww_error err = {0};
+    struct ww_stream_result result;
+    struct ww_run_options options = {.threads = 2, .memory_bytes = memory};
+
+    fx_reset(f);
+    OK(ww_stream_run(&f->plan, NULL, &options, &result, &err));
+    fx_check_digests(f, &result);
+    fx_check_kernels(f, true);
+    *bytes_read = result.report.bytes_read;
+    ww_stream_result_release(&result);
+}
+
+static void digest_in_order_reads_once(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 21);
+    uint32_t a = fx_input(f, 20 * MIB + 11, true);
+    struct ww_piece_source at = {a, 1000};
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    fx_bytes(f, a, 0, 1000, true);
+    fx_tensor(f, &at, 1, 4 * 1024, 1024, FX_IDENTITY);
+    at.offset += 4 * MIB;
+    fx_tensor(f, &at, 1, 4 * 1024, 1024, FX_RANDOM);
+    at.offset += 4 * MIB;
+    fx_copy(f, a, at.offset, 20 * MIB + 11 - at.offset, false);
+    run_dry(f, 0, &n);
+    assert_int_equal(n, 20 * MIB + 11 - 1000);
+    fx_free(f);
+}
+
+/* What the pieces leave out is read for the digest alone. */
+static void digest_fills_gaps(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 22);
+    uint32_t a = fx_input(f, 20 * MIB + 11, true);
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    fx_copy(f, a, 7, 100, false);
+    fx_output(f, "b");
+    fx_copy(f, a, MIB, 100, false);
+    fx_output(f, "c");
+    fx_copy(f, a, 18 * MIB, MIB, false);
+    run_dry(f, 0, &n);
+    assert_int_equal(n, 20 * MIB + 11);
+    fx_free(f);
+}
+
+/* Gaps inside of one job: what lies behind the first is read again. (The last piece is
+ * a job of its own.) */
+static void digest_fills_gaps_inside_a_job(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 22);
+    uint32_t a = fx_input(f, 20 * MIB + 11, true);
+    uint32_t b = fx_input(f, 2 * MIB, true);
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    fx_copy(f, a, 7, 100, false);
+    fx_copy(f, b, 8192, 50, false);
+    fx_copy(f, a, MIB, 100, false);
+    fx_copy(f, b, MIB, 50, false);
+    fx_copy(f, a, 18 * MIB, MIB, false);
+    run_dry(f, 16 * MIB, &n);
+    assert_int_equal(n, 20 * MIB + 11 + 2 * MIB + 100 + 50);
+    fx_free(f);
+}
+
+static void digest_of_backward_order_reads_twice_at_most(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 23);
+    uint32_t a = fx_input(f, 12 * MIB, true);
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    for (uint64_t k = 12; k-- > 0;) {
+        struct ww_piece_source at = {a, k * MIB};
+        fx_tensor(f, &at, 1, 1024, 1024, k % 2 ? FX_IDENTITY : FX_REVERSE);
+    }
+    run_dry(f, 0, &n);
+    assert_true(n > 12 * MIB && n <= 24 * MIB);
+    fx_free(f);
+}
+
+static void digest_of_overlapping_and_repeated_ranges(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 24);
+    uint32_t a = fx_input(f, 3 * MIB, true);
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    fx_copy(f, a, 0, MIB, true);
+    fx_copy(f, a, 0, MIB, true);
+    fx_copy(f, a, MIB / 2, MIB, true);
+    fx_bytes(f, a, 0, MIB, true);           /* behind: does not count any more */
+    fx_copy(f, a, 2 * MIB, MIB, true);
+    fx_bytes(f, a, 5, 5, true);
+    run_dry(f, 0, &n);
+    fx_free(f);
+}
+
+static void digest_of_untouched_inputs(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 25);
+    uint64_t n = 0;
+
+    fx_input(f, 9 * MIB + 1, true);
+    fx_input(f, 0, true);
+    fx_input(f, MIB, false);
+    fx_input(f, 17 * MIB, true);
+    run_dry(f, 0, &n);
+    assert_int_equal(n, 26 * MIB + 1);
+    fx_free(f);
+}
+
+/* Gathered rows of a tensor that does not fit in memory. */
+static void digest_beside_gathered_rows(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 26);
+    uint32_t a = fx_input(f, 24 * MIB + 3, true);
+    struct ww_piece_source at = {a, 3};
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    fx_tensor(f, &at, 1, 24 * 1024, 1024, FX_RANDOM);
+    run_dry(f, 16 * MIB, &n);
+    at.offset = 0;
+    fx_tensor(f, &at, 1, 24 * 1024, 1024, FX_NEAR);
+    run_dry(f, 16 * MIB, &n);
+    fx_free(f);
+}
+
+/* Two inputs taken in turn, as a merge does. */
+static void digest_of_interleaved_inputs_reads_once(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 27);
+    uint32_t a = fx_input(f, 8 * MIB, true);
+    uint32_t b = fx_input(f, 8 * MIB, true);
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    for (uint64_t k = 0; k < 16; k++) {
+        struct ww_piece_source from[2] = {{a, k * MIB / 2}, {b, k * MIB / 2}};
+        fx_tensor(f, from, 2, 128, 4096, FX_IDENTITY);
+    }
+    run_dry(f, 0, &n);
+    assert_int_equal(n, 16 * MIB);
+    fx_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(digest_in_order_reads_once),
+        cmocka_unit_test(digest_fills_gaps),
+        cmocka_unit_test(digest_fills_gaps_inside_a_job),
+        cmocka_unit_test(digest_of_backward_order_reads_twice_at_most),
+        cmocka_unit_test(digest_of_overlapping_and_repeated_ranges),
+        cmocka_unit_test(digest_of_untouched_inputs),
+        cmocka_unit_test(digest_beside_gathered_rows),
+        cmocka_unit_test(digest_of_interleaved_inputs_reads_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
