@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Locks of every family, judged by transformers.
 
-    test_lock_exact.py BUILD [CASE...]
+    test_lock_exact.py BUILD [--part I/N] [CASE...]
 
 BUILD holds the programs weightward and lock_probe. For every case of make_models.py, with
 random parameters and buffers: the locked folder answers as the original does (one long
@@ -147,5 +147,13 @@ def main(build, names):
     return failed > 0
 
 
+def part(words):
+    """Every N-th case from the I-th, for tests side by side."""
+    if words[:1] != ["--part"]:
+        return words
+    i, n = map(int, words[1].split("/"))
+    return (words[2:] or list(families.cases()))[i - 1::n]
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], part(sys.argv[2:])))
