@@ -290,7 +290,7 @@ static enum ww_err write_signature(const struct lock_run *run, struct ww_error *
     }
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         const char *path = plan->outputs[i].path;
-        if (!ww_lock_is_evidence(path) && !ww_lock_is_unsigned(path)) {
+        if (!ww_lock_is_evidence(path) && !ww_oms_leaves_out(path)) {
             resources[n].name = path;
             memcpy(resources[n++].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
         }

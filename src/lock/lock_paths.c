@@ -116,19 +116,6 @@ bool ww_lock_is_evidence(const char *path)
     return strcmp(path, WW_SIGNATURE_FILE) == 0 || is_below(path, WW_ATTESTATIONS_DIR);
 }
 
-bool ww_lock_is_unsigned(const char *path)
-{
-    static const char *const names[] = {".git", ".gitattributes", ".github",
-                                        ".gitignore"};
-
-    for (size_t i = 0; i < WW_LEN(names); i++) {
-        if (strcmp(path, names[i]) == 0 || is_below(path, names[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **sides,
                           uint32_t *n_sides, struct ww_error *err)
 {

@@ -23,9 +23,6 @@ enum ww_err ww_lock_base_name(const char *path, char **out,
  */
 bool ww_lock_is_evidence(const char *path);
 
-/** Is the path left out of OMS signatures by the format's own rules (git's files)? */
-bool ww_lock_is_unsigned(const char *path);
-
 /** All side files of the model with the places they take in a locked folder. */
 enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **sides,
                           uint32_t *n_sides, struct ww_error *err) WW_MUST_USE;

@@ -5,6 +5,7 @@
  * out at the top level only; each looser rule would be a place to hide a file.
  */
 #include "sign/ignore.h"
+#include "sign/statement.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,16 @@ static const char *below(const char *path, const char *folder)
         len--;
     }
     return strncmp(path, folder, len) == 0 && path[len] == '/' ? path + len + 1 : NULL;
+}
+
+bool ww_oms_leaves_out(const char *path)
+{
+    for (size_t i = 0; i < WW_LEN(defaults); i++) {
+        if (strcmp(path, defaults[i]) == 0 || below(path, defaults[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* "./a//b/" becomes "a/b". In place. */

@@ -31,6 +31,10 @@ enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resourc
                              uint8_t root[WW_SHA256_BYTES],
                              struct ww_error *err) WW_MUST_USE;
 
+/** True for git's own files at the top level and what lies below them: the format leaves
+ *  them out of every signature. */
+bool ww_oms_leaves_out(const char *path);
+
 /** The tensor statement: predicate {tensors: {algorithm, chunk, count, root, items:
  * [{name, dtype, shape, bytes, root}]}, lock: object or absent}. Items in name order.
  * subject is the model name with the model root as digest "sha256". lock_json may be
