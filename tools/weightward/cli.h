@@ -32,6 +32,10 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
               const char *synopsis, int min, int max, poptContext *ctx,
               const char ***args);
 
+/** Free what parsing made: the context (may be NULL) and the strings in the table's
+ *  variables. */
+void cli_finish(poptContext ctx, const struct poptOption *table);
+
 /** Check the common options and turn them into run options with a progress display.
  *  Returns 0 or CLI_USAGE. */
 int cli_run_options(const struct cli_common *common, struct ww_run_options *run);

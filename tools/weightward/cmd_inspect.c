@@ -111,9 +111,10 @@ int cmd_inspect(int argc, const char **argv)
     const char **args = NULL;
     int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
     if (status || !args) {
-        return status;
+        goto out;
     }
     status = run_inspect(&opt, args[0]);
-    poptFreeContext(ctx);
+out:
+    cli_finish(ctx, table);
     return status;
 }

@@ -153,7 +153,7 @@ int cmd_key(int argc, const char **argv)
     int status = cli_parse(argc, argv, table, "new signing|lock|recipient | show FILE", 2, 2,
                            &ctx, &args);
     if (status || !args) {
-        return status;
+        goto out;
     }
     if (strcmp(args[0], "new") == 0) {
         status = key_new(&opt, args[1]);
@@ -162,6 +162,7 @@ int cmd_key(int argc, const char **argv)
     } else {
         status = usage("the commands are 'key new' and 'key show'");
     }
-    poptFreeContext(ctx);
+out:
+    cli_finish(ctx, table);
     return status;
 }

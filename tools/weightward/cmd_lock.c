@@ -192,13 +192,14 @@ static int lock_main(int argc, const char **argv, bool unlocking)
     const char **args = NULL;
     int status = cli_parse(argc, argv, table, "MODEL OUT", 2, 2, &ctx, &args);
     if (status || !args) {
-        return status;
+        goto out;
     }
     status = check_usage(&opt, argv[0]);
     if (status == 0) {
         status = run_lock(&opt, argv[0], args);
     }
-    poptFreeContext(ctx);
+out:
+    cli_finish(ctx, table);
     return status;
 }
 

@@ -88,7 +88,7 @@ int cmd_sign(int argc, const char **argv)
     const char **args = NULL;
     int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
     if (status || !args) {
-        return status;
+        goto out;
     }
     if (!opt.key) {
         fprintf(stderr, "weightward sign: --key KEY is needed (make one: weightward key new "
@@ -97,6 +97,7 @@ int cmd_sign(int argc, const char **argv)
     } else {
         status = run_sign(&opt, args[0]);
     }
-    poptFreeContext(ctx);
+out:
+    cli_finish(ctx, table);
     return status;
 }

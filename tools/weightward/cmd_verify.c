@@ -125,7 +125,7 @@ int cmd_verify(int argc, const char **argv)
     const char **args = NULL;
     int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
     if (status || !args) {
-        return status;
+        goto out;
     }
     if ((opt.key != NULL) == (opt.chain != NULL)) {
         fprintf(stderr, "weightward verify: give either --key PUB or --certificate-chain "
@@ -134,6 +134,7 @@ int cmd_verify(int argc, const char **argv)
     } else {
         status = run_verify(&opt, args[0]);
     }
-    poptFreeContext(ctx);
+out:
+    cli_finish(ctx, table);
     return status;
 }

@@ -76,6 +76,31 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
     return 0;
 }
 
+/* popt hands out copies of strings and lists of them. */
+static void free_values(const struct poptOption *table)
+{
+    for (; table->longName || table->shortName || table->arg; table++) {
+        unsigned type = table->argInfo & POPT_ARG_MASK;
+        if (type == POPT_ARG_INCLUDE_TABLE) {
+            free_values(table->arg);
+        } else if (type == POPT_ARG_STRING) {
+            free(*(char **)table->arg);
+        } else if (type == POPT_ARG_ARGV) {
+            char **list = *(char ***)table->arg;
+            for (size_t i = 0; list && list[i]; i++) {
+                free(list[i]);
+            }
+            free(list);
+        }
+    }
+}
+
+void cli_finish(poptContext ctx, const struct poptOption *table)
+{
+    free_values(table);
+    poptFreeContext(ctx);
+}
+
 size_t cli_count(char *const *list)
 {
     size_t n = 0;
