@@ -45,16 +45,22 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
         POPT_TABLEEND,
     };
     *args = NULL;
+    /* popt's help shows argv[0], which is the verb alone here. */
+    const char *verb = argv[0];
     char name[80];
-    snprintf(name, sizeof name, "weightward %s", argv[0]);
+    snprintf(name, sizeof name, "weightward %s", verb);
+    argv[0] = name;
     poptContext c = poptGetContext(name, argc, argv, outer, 0);
     poptSetOtherOptionHelp(c, synopsis);
     int rc = poptGetNextOpt(c);
+    if (rc >= -1 && help) {
+        poptPrintHelp(c, stdout, 0);
+    }
+    argv[0] = verb;
     if (rc < -1) {
-        return usage_error(c, argv[0], poptStrerror(rc), poptBadOption(c, 0));
+        return usage_error(c, verb, poptStrerror(rc), poptBadOption(c, 0));
     }
     if (help) {
-        poptPrintHelp(c, stdout, 0);
         poptFreeContext(c);
         *ctx = NULL;
         return 0;
@@ -65,10 +71,10 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
         n++;
     }
     if (n < min) {
-        return usage_error(c, argv[0], "an argument is missing", NULL);
+        return usage_error(c, verb, "an argument is missing", NULL);
     }
     if (n > max) {
-        return usage_error(c, argv[0], "one argument too many:", rest[max]);
+        return usage_error(c, verb, "one argument too many:", rest[max]);
     }
     static const char *none[] = {NULL};
     *args = rest ? rest : none;
