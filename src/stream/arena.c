@@ -27,7 +27,7 @@ struct ww_arena {
     size_t n_bytes;
     size_t in_use;
     size_t n_ranges;
-    struct range ranges[MAX_RANGES];        /* sorted, disjoint */
+    struct range ranges[MAX_RANGES]; /* sorted, disjoint */
 };
 
 enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out, struct ww_error *err)
@@ -39,9 +39,10 @@ enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out, struct ww_error 
     if (!arena || !block) {
         ww_free(arena);
         ww_free(block);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu bytes of buffers", n_bytes);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu bytes of buffers",
+                       n_bytes);
     }
-    madvise(block, n_bytes, MADV_HUGEPAGE);     /* a wish: failure does no harm */
+    madvise(block, n_bytes, MADV_HUGEPAGE); /* a wish: failure does no harm */
     arena->block = block;
     arena->n_bytes = n_bytes;
     *out = arena;

@@ -13,8 +13,8 @@
 struct ww_arena;
 
 /** n_bytes is rounded down to pages; pages are touched only when first used. */
-enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out,
+                         struct ww_error *err) WW_MUST_USE;
 void ww_arena_free(struct ww_arena *arena);
 
 /** A page-aligned range (n rounded up to pages, at least one), NULL when none is free.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The threads. Workers compute, one per processor; readers and writers only wait for the
- * disk, several at once so that it always has something to do. Workers take digests first,
- * as that frees buffers, but a single one only when there is no tile: see lanes.c.
+ * disk, several at once so that it always has something to do. Workers take digests
+ * first, as that frees buffers, but a single one only when there is no tile: see lanes.c.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -42,7 +42,8 @@ static bool do_tile(struct ww_engine *e, struct ww_worker *w, enum ww_err *rc,
     struct ww_part *part = &job->parts[job->tile_part];
     uint64_t tile = part->next_tile++;
     size_t rest = job->tile_part;
-    while (rest < job->n_parts && job->parts[rest].next_tile == job->parts[rest].end_tile) {
+    while (rest < job->n_parts &&
+           job->parts[rest].next_tile == job->parts[rest].end_tile) {
         rest++;
     }
     if (rest == job->n_parts) {
@@ -208,7 +209,8 @@ enum ww_err ww_crew_start(struct ww_engine *e, struct ww_error *err)
 
     for (size_t k = 0; k < WW_LEN(kinds); k++) {
         for (unsigned i = 0; i < kinds[k].n; i++) {
-            int failed = pthread_create(&e->threads[e->n_threads], NULL, kinds[k].loop, e);
+            int failed =
+                pthread_create(&e->threads[e->n_threads], NULL, kinds[k].loop, e);
             if (failed) {
                 return WW_FAIL_SYS(err, WW_E_NOMEM, failed, "cannot start a thread");
             }

@@ -7,9 +7,10 @@
  * A source digest needs the whole file in order, whatever the pieces take from it. A load
  * that begins at or behind the place reached so far joins the line, and the gap before it
  * is read by jobs that have no output. A load that begins earlier (tensors taken in
- * another order) stays out; its bytes are, or will be, read by such a gap job. So does one
- * with a gap to another load of the same job, as the jobs for that gap would come before
- * both. Every input is read once when the plan follows it, and never more than twice.
+ * another order) stays out; its bytes are, or will be, read by such a gap job. So does
+ * one with a gap to another load of the same job, as the jobs for that gap would come
+ * before both. Every input is read once when the plan follows it, and never more than
+ * twice.
  */
 #include "stream/engine.h"
 #include "util/alloc.h"
@@ -21,17 +22,17 @@
 
 struct ww_cut {
     struct ww_engine *e;
-    uint64_t job_bytes;         /* of output, about */
-    uint64_t job_memory;        /* of output and sources, at most, unless one tile is more */
+    uint64_t job_bytes;  /* of output, about */
+    uint64_t job_memory; /* of output and sources, at most, unless one tile is more */
     uint32_t output;
     uint32_t piece;
     uint64_t file_offset;
-    struct ww_live *live;       /* piece being cut */
+    struct ww_live *live; /* piece being cut */
     uint64_t next_tile;
-    struct ww_job *pending;     /* waits for the gaps before its loads */
+    struct ww_job *pending; /* waits for the gaps before its loads */
     size_t pending_load;
     uint32_t gap_input;
-    uint64_t used;              /* buffers of the job being made */
+    uint64_t used; /* buffers of the job being made */
 };
 
 enum ww_err ww_cut_new(struct ww_engine *e, struct ww_cut **out, struct ww_error *err)

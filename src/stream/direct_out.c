@@ -29,7 +29,7 @@ static enum ww_err take_room(const struct ww_sink *sink, uint64_t n, struct ww_e
         failed = fallocate(sink->fd, 0, 0, (off_t)n);
     }
     if (failed && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL)) {
-        return WW_OK;               /* blocks come as they are written */
+        return WW_OK; /* blocks come as they are written */
     }
     if (failed) {
         int e = errno;
@@ -146,7 +146,8 @@ enum ww_err ww_sink_write(struct ww_sink *sink, const uint8_t *buf, uint64_t n,
     return rc;
 }
 
-enum ww_err ww_sink_finish(struct ww_sink *sink, uint64_t size_bytes, struct ww_error *err)
+enum ww_err ww_sink_finish(struct ww_sink *sink, uint64_t size_bytes,
+                           struct ww_error *err)
 {
     if (ftruncate(sink->fd, (off_t)size_bytes) != 0) {
         int e = errno;

@@ -43,21 +43,21 @@
 /** Bytes of one input, wanted by jobs, by the input's digest, or both. */
 struct ww_load {
     uint32_t input;
-    uint64_t offset;            /* first wanted byte */
+    uint64_t offset; /* first wanted byte */
     uint64_t n_bytes;
-    uint32_t *rows;             /* own; a gather: these rows of a tensor at offset */
+    uint32_t *rows; /* own; a gather: these rows of a tensor at offset */
     size_t n_rows;
     uint64_t row_bytes;
-    uint8_t *buf;               /* arena; NULL for bytes the plan holds in memory */
-    const uint8_t *data;        /* the wanted bytes */
-    uint64_t read_at;           /* bytes of buf already asked for */
-    unsigned reading;           /* requests under way */
+    uint8_t *buf;        /* arena; NULL for bytes the plan holds in memory */
+    const uint8_t *data; /* the wanted bytes */
+    uint64_t read_at;    /* bytes of buf already asked for */
+    unsigned reading;    /* requests under way */
     bool in_memory;
-    bool whole;                 /* of a piece, shared by its jobs: not to be extended */
+    bool whole; /* of a piece, shared by its jobs: not to be extended */
     bool admitted;
     bool ready;
-    bool feeds;                 /* next in line for its input's digest */
-    unsigned refs;              /* jobs, the piece it is whole for, the digest */
+    bool feeds;    /* next in line for its input's digest */
+    unsigned refs; /* jobs, the piece it is whole for, the digest */
     struct ww_node read_node;
     struct ww_node feed_node;
     struct ww_node all_node;
@@ -66,26 +66,26 @@ struct ww_load {
 /** A piece between the opening of its kernel and its last tile and leaf. */
 struct ww_live {
     const struct ww_piece *piece;
-    uint64_t row_bytes;         /* 1 for pieces without a kernel */
+    uint64_t row_bytes; /* 1 for pieces without a kernel */
     uint64_t n_rows;
     uint64_t tile_rows;
     uint64_t n_tiles;
     void *state;
     const uint32_t *row_map;
     bool opened;
-    struct ww_load *whole;      /* the source, when row_map needs it in memory */
+    struct ww_load *whole; /* the source, when row_map needs it in memory */
     uint64_t tiles_left;
     uint64_t leaves_left;
     uint64_t n_leaves;
     uint8_t (*leaves)[WW_SHA256_BYTES];
-    bool cut;                   /* all its jobs are made up */
+    bool cut; /* all its jobs are made up */
     struct ww_node closing_node;
     struct ww_node all_node;
 };
 
 struct ww_part_source {
     struct ww_load *load;
-    uint64_t at;                /* where row `base_row` lies in the load */
+    uint64_t at; /* where row `base_row` lies in the load */
 };
 
 /** Consecutive tiles of one piece in a job. */
@@ -95,40 +95,40 @@ struct ww_part {
     uint64_t n_rows;
     uint64_t piece_offset;
     uint64_t n_bytes;
-    uint64_t out_at;            /* in the job */
+    uint64_t out_at; /* in the job */
     uint64_t next_tile;
     uint64_t end_tile;
-    uint64_t next_leaf;         /* leaves that lie in this part whole */
+    uint64_t next_leaf; /* leaves that lie in this part whole */
     uint64_t end_leaf;
-    uint64_t head;              /* first bytes: of a leaf that an earlier job began */
-    bool head_ends;             /* and which ends here */
-    uint64_t tail;              /* last bytes: of a leaf that goes on in the next job */
+    uint64_t head;  /* first bytes: of a leaf that an earlier job began */
+    bool head_ends; /* and which ends here */
+    uint64_t tail;  /* last bytes: of a leaf that goes on in the next job */
     uint64_t base_row;
-    uint32_t *slots;            /* own; of a gather: slot of each output row */
-    struct ww_part_source *sources;     /* own */
+    uint32_t *slots;                /* own; of a gather: slot of each output row */
+    struct ww_part_source *sources; /* own */
 };
 
 struct ww_job {
-    uint32_t output;            /* WW_NONE: read for a digest only */
-    bool last;                  /* of its output */
+    uint32_t output; /* WW_NONE: read for a digest only */
+    bool last;       /* of its output */
     uint64_t file_offset;
     uint64_t n_bytes;
-    uint8_t *buf;               /* arena; file_offset rounded down to a page */
-    uint8_t *out;               /* file_offset */
+    uint8_t *buf; /* arena; file_offset rounded down to a page */
+    uint8_t *out; /* file_offset */
     struct ww_part *parts;
     size_t n_parts;
     size_t part_capacity;
     struct ww_load **loads;
     size_t n_loads;
     size_t load_capacity;
-    size_t tile_part;           /* cursors over parts */
+    size_t tile_part; /* cursors over parts */
     size_t leaf_part;
     uint64_t tiles_left;
     uint64_t leaves_left;
     bool made;
     bool hashed;
     bool written;
-    struct ww_node stage_node;  /* waiting for loads, then for tiles, then for writing */
+    struct ww_node stage_node; /* waiting for loads, then for tiles, then for writing */
     struct ww_node leaf_node;
     struct ww_node seal_node;
     struct ww_node hash_node;
@@ -140,13 +140,13 @@ struct ww_file {
     uint32_t output;
     struct ww_sink sink;
     struct ww_sha sha;
-    struct ww_sha leaf;         /* the leaf that goes on in the next job */
-    struct ww_node to_seal;     /* jobs in file order */
+    struct ww_sha leaf;     /* the leaf that goes on in the next job */
+    struct ww_node to_seal; /* jobs in file order */
     struct ww_node to_hash;
-    bool hashing;               /* queued or being hashed */
+    bool hashing; /* queued or being hashed */
     bool cut;
     uint64_t jobs_open;
-    uint8_t carry[WW_IO_PAGE];  /* the file's last page so far, up to a job's end */
+    uint8_t carry[WW_IO_PAGE]; /* the file's last page so far, up to a job's end */
     struct ww_node hash_node;
     struct ww_node finish_node;
     uint64_t unflushed;
@@ -156,16 +156,16 @@ struct ww_file {
 struct ww_feed {
     bool wanted;
     struct ww_sha sha;
-    uint64_t cut_at;            /* everything before is in line (calling thread only) */
-    const struct ww_job *cut_job;       /* whose load came last, to be compared only */
-    struct ww_node line;        /* loads */
-    bool busy;                  /* queued or being hashed */
+    uint64_t cut_at;              /* everything before is in line (calling thread only) */
+    const struct ww_job *cut_job; /* whose load came last, to be compared only */
+    struct ww_node line;          /* loads */
+    bool busy;                    /* queued or being hashed */
     struct ww_node node;
 };
 
 struct ww_engine {
     const struct ww_plan *plan;
-    struct ww_out *out;         /* NULL: dry */
+    struct ww_out *out; /* NULL: dry */
     const struct ww_run_options *options;
     struct ww_stream_result *result;
     uint64_t memory;
@@ -175,29 +175,29 @@ struct ww_engine {
     unsigned n_threads;
 
     pthread_mutex_t lock;
-    pthread_cond_t work;        /* for workers */
+    pthread_cond_t work; /* for workers */
     pthread_cond_t read;
     pthread_cond_t write;
-    pthread_cond_t main;        /* memory came free, something ended */
-    bool stop;                  /* no work will come any more, or failed */
+    pthread_cond_t main; /* memory came free, something ended */
+    bool stop;           /* no work will come any more, or failed */
     enum ww_err failed;
     struct ww_error error;
 
     struct ww_arena *arena;
     size_t arena_bytes;
-    struct ww_source *sources;  /* n_inputs */
-    struct ww_feed *feeds;      /* n_inputs */
-    struct ww_file *files;      /* n_outputs */
+    struct ww_source *sources; /* n_inputs */
+    struct ww_feed *feeds;     /* n_inputs */
+    struct ww_file *files;     /* n_outputs */
 
-    struct ww_node waiting;     /* jobs with loads not ready */
-    struct ww_node tiles;       /* jobs with tiles to start */
-    struct ww_node leaves;      /* jobs with leaves to start */
-    struct ww_node hashes;      /* files with a job to hash */
-    struct ww_node feeding;     /* feeds with a load to hash */
-    struct ww_node reads;       /* loads with ranges to ask for */
-    struct ww_node writes;      /* jobs */
-    struct ww_node finishes;    /* files */
-    struct ww_node closing;     /* pieces for the calling thread to close */
+    struct ww_node waiting;  /* jobs with loads not ready */
+    struct ww_node tiles;    /* jobs with tiles to start */
+    struct ww_node leaves;   /* jobs with leaves to start */
+    struct ww_node hashes;   /* files with a job to hash */
+    struct ww_node feeding;  /* feeds with a load to hash */
+    struct ww_node reads;    /* loads with ranges to ask for */
+    struct ww_node writes;   /* jobs */
+    struct ww_node finishes; /* files */
+    struct ww_node closing;  /* pieces for the calling thread to close */
     struct ww_node all_jobs;
     struct ww_node all_loads;
     struct ww_node all_lives;
@@ -205,7 +205,7 @@ struct ww_engine {
     uint64_t feeds_open;
     uint64_t files_open;
     uint64_t lives_open;
-    uint64_t done_bytes;        /* of outputs, for progress */
+    uint64_t done_bytes; /* of outputs, for progress */
     struct ww_run_report report;
 };
 
@@ -227,12 +227,12 @@ void ww_flow_load_unref(struct ww_engine *e, struct ww_load *load);
 
 /* cut.c: plan to jobs. */
 struct ww_cut;
-enum ww_err ww_cut_new(struct ww_engine *e, struct ww_cut **out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_cut_new(struct ww_engine *e, struct ww_cut **out,
+                       struct ww_error *err) WW_MUST_USE;
 void ww_cut_free(struct ww_cut *cut);
 /** The next job in plan order, NULL at the end. */
-enum ww_err ww_cut_next(struct ww_cut *cut, struct ww_job **job, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_cut_next(struct ww_cut *cut, struct ww_job **job,
+                        struct ww_error *err) WW_MUST_USE;
 
 /* part.c: which bytes of which inputs a part of a job needs. */
 struct ww_job *ww_job_new(struct ww_engine *e);
@@ -241,8 +241,8 @@ struct ww_load *ww_load_new(struct ww_engine *e, uint32_t input, uint64_t offset
 enum ww_err ww_job_add_load(struct ww_engine *e, struct ww_job *job, struct ww_load *load,
                             struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_job_add_part(struct ww_engine *e, struct ww_job *job, struct ww_live *live,
-                            uint64_t first_tile, uint64_t n_tiles, struct ww_error *err)
-    WW_MUST_USE;
+                            uint64_t first_tile, uint64_t n_tiles,
+                            struct ww_error *err) WW_MUST_USE;
 /** Free what failed or ended; buffers go back to the arena. */
 void ww_job_free(struct ww_engine *e, struct ww_job *job);
 void ww_load_free(struct ww_engine *e, struct ww_load *load);
@@ -257,8 +257,8 @@ uint64_t ww_live_tile_bytes(const struct ww_live *live);
 
 /* work.c: one unit of work; the lock is not held. */
 enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
-                         const struct ww_part *part, uint64_t tile, struct ww_error *err)
-    WW_MUST_USE;
+                         const struct ww_part *part, uint64_t tile,
+                         struct ww_error *err) WW_MUST_USE;
 /** Read one range of a load: bytes [at, at + n) of its buffer. */
 enum ww_err ww_work_read(struct ww_engine *e, const struct ww_load *load, uint64_t at,
                          uint64_t n, struct ww_error *err) WW_MUST_USE;

@@ -27,7 +27,7 @@ struct slot {
     uint8_t *buf;
     uint64_t n;
     struct ww_hash_job *job;
-    bool last;                  /* of its job */
+    bool last; /* of its job */
 };
 
 struct hashing;
@@ -38,23 +38,23 @@ struct lane {
     pthread_t reader;
     pthread_t worker;
     struct slot slots[SLOTS];
-    uint64_t filled;            /* slots so far; the ring holds filled - used */
+    uint64_t filled; /* slots so far; the ring holds filled - used */
     uint64_t used;
-    bool end;                   /* the reader has no more */
+    bool end; /* the reader has no more */
     pthread_cond_t moved;
 };
 
 struct hashing {
     pthread_mutex_t lock;
     pthread_cond_t main;
-    struct ww_hash_job **order;     /* largest first */
+    struct ww_hash_job **order; /* largest first */
     size_t n;
     size_t next;
     const char *algorithm;
     bool direct;
     uint64_t done_bytes;
     uint64_t total_bytes;
-    unsigned open;              /* lanes that still work */
+    unsigned open; /* lanes that still work */
     enum ww_err failed;
     struct ww_error error;
     struct lane lanes[MAX_LANES];
@@ -256,7 +256,6 @@ static void start_lane(struct hashing *all, struct lane *lane, bool *worker, boo
 {
     struct ww_error err = {0};
 
-    all->open++;
     *worker = pthread_create(&lane->worker, NULL, worker_loop, lane) == 0;
     *reader = *worker && pthread_create(&lane->reader, NULL, reader_loop, lane) == 0;
     if (*worker && *reader) {
@@ -277,6 +276,7 @@ static void run_lanes(struct hashing *all, unsigned n_lanes, const char *phase,
     bool workers[MAX_LANES] = {false};
     bool readers[MAX_LANES] = {false};
 
+    all->open = n_lanes;
     for (unsigned i = 0; i < n_lanes; i++) {
         start_lane(all, &all->lanes[i], &workers[i], &readers[i]);
     }

@@ -13,7 +13,7 @@
 #include "stream/tree.h"
 #include "util/num.h"
 
-#define ALONE_STEP (WW_MIB / 2)     /* then look for company */
+#define ALONE_STEP (WW_MIB / 2) /* then look for company */
 
 static uint64_t rank_of(const struct ww_engine *e, const struct ww_part *part)
 {

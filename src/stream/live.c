@@ -76,7 +76,8 @@ static enum ww_err check_memory(const struct ww_engine *e, const struct ww_live 
 
     if (each > e->arena_bytes / 2 / pieces) {
         return WW_FAIL(err, WW_E_LIMIT,
-                       "rows of %" PRIu64 " bytes from %u sources need more than the memory "
+                       "rows of %" PRIu64
+                       " bytes from %u sources need more than the memory "
                        "limit of %" PRIu64 " bytes; raise the limit",
                        live->row_bytes, live->piece->n_sources, e->memory);
     }
@@ -85,7 +86,8 @@ static enum ww_err check_memory(const struct ww_engine *e, const struct ww_live 
 
 /* Rows from all over the tensor: with the source in memory each is read once, in order.
  * Beyond 3/8 of the buffers, and with several sources, rows are gathered from the disk,
- * tile by tile. One block at most is held across jobs, so a free range of 5/16 is left. */
+ * tile by tile. One block at most is held across jobs, so a free range of 5/16 is left.
+ */
 static enum ww_err set_whole(struct ww_engine *e, struct ww_live *live,
                              struct ww_error *err)
 {
@@ -96,8 +98,8 @@ static enum ww_err set_whole(struct ww_engine *e, struct ww_live *live,
         piece->n_bytes > limit) {
         return WW_OK;
     }
-    live->whole = ww_load_new(e, piece->sources[0].input, piece->sources[0].offset,
-                              piece->n_bytes);
+    live->whole =
+        ww_load_new(e, piece->sources[0].input, piece->sources[0].offset, piece->n_bytes);
     if (!live->whole) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a piece");
     }

@@ -126,7 +126,8 @@ static uint64_t bytes_there(const struct ww_out *out)
     uint64_t sum = 0;
     for (uint32_t i = 0; out->resumed && i < out->plan->n_outputs; i++) {
         struct stat st;
-        if (fstatat(out->dirfd, out->plan->outputs[i].path, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+        if (fstatat(out->dirfd, out->plan->outputs[i].path, &st, AT_SYMLINK_NOFOLLOW) ==
+                0 &&
             S_ISREG(st.st_mode)) {
             sum += (uint64_t)st.st_blocks * 512;
         }
@@ -148,7 +149,7 @@ static enum ww_err check_space(const struct ww_out *out, uint64_t extra,
     uint64_t there = bytes_there(out);
     need -= ww_min_u64(need, there);
     if (fstatvfs(out->dirfd, &fs) != 0) {
-        return WW_OK;               /* the preallocation will tell */
+        return WW_OK; /* the preallocation will tell */
     }
     uint64_t free_bytes = 0;
     if (!ww_mul_u64(fs.f_bavail, fs.f_frsize, &free_bytes) || need <= free_bytes) {
@@ -160,9 +161,9 @@ static enum ww_err check_space(const struct ww_out *out, uint64_t extra,
                    out->base, need, free_bytes);
 }
 
-enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan, uint64_t extra_bytes,
-                         const struct ww_run_options *options, struct ww_out **out,
-                         struct ww_error *err)
+enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan,
+                         uint64_t extra_bytes, const struct ww_run_options *options,
+                         struct ww_out **out, struct ww_error *err)
 {
     uint8_t digest[WW_SHA256_BYTES];
 
@@ -229,8 +230,8 @@ enum ww_err ww_out_open_file(struct ww_out *out, const struct ww_output *output,
                         out->resumed, err);
 }
 
-enum ww_err ww_out_add(struct ww_out *out, const char *path, const void *bytes, size_t len,
-                       struct ww_error *err)
+enum ww_err ww_out_add(struct ww_out *out, const char *path, const void *bytes,
+                       size_t len, struct ww_error *err)
 {
     if (!ww_path_is_relative(path) || strcmp(path, WW_OUT_JOURNAL) == 0) {
         return WW_FAIL(err, WW_E_PATH, "'%s' is no path for an output", path);

@@ -9,16 +9,16 @@
 #define WW_OUT_JOURNAL ".weightward-journal"
 
 struct ww_out {
-    const struct ww_plan *plan;     /* borrowed until the run is over */
-    char *base;                     /* OUT, in its parent */
-    char *partial;                  /* OUT.partial */
-    char *spare;                    /* OUT.partial.journal: where it goes for the rename */
+    const struct ww_plan *plan; /* borrowed until the run is over */
+    char *base;                 /* OUT, in its parent */
+    char *partial;              /* OUT.partial */
+    char *spare;                /* OUT.partial.journal: where it goes for the rename */
     int parent;
-    int dirfd;                      /* of OUT.partial */
+    int dirfd; /* of OUT.partial */
     bool direct;
     bool resumed;
-    bool made;                      /* OUT.partial is ours to remove */
-    bool complete;                  /* the plan was run to its end */
+    bool made;     /* OUT.partial is ours to remove */
+    bool complete; /* the plan was run to its end */
     bool committed;
 };
 
@@ -31,8 +31,8 @@ enum ww_err ww_out_journal_match(const struct ww_out *out,
                                  const uint8_t digest[WW_SHA256_BYTES], bool *ours,
                                  struct ww_error *err) WW_MUST_USE;
 /** Remove what is in the folder and in no plan: an earlier run's late files. */
-enum ww_err ww_out_remove_strays(const struct ww_out *out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_out_remove_strays(const struct ww_out *out,
+                                 struct ww_error *err) WW_MUST_USE;
 
 /** Create the file of an output with its folders. */
 enum ww_err ww_out_open_file(struct ww_out *out, const struct ww_output *output,

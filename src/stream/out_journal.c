@@ -29,7 +29,8 @@ enum ww_err ww_out_journal_write(const struct ww_out *out,
 {
     char text[TEXT_BYTES + 1];
     journal_text(digest, text);
-    return ww_file_write_at(out->dirfd, WW_OUT_JOURNAL, text, TEXT_BYTES, 0644, true, err);
+    return ww_file_write_at(out->dirfd, WW_OUT_JOURNAL, text, TEXT_BYTES, 0644, true,
+                            err);
 }
 
 static enum ww_err see_any(void *payload, const struct ww_walk_entry *entry, bool *skip,
@@ -54,8 +55,8 @@ enum ww_err ww_out_journal_match(const struct ww_out *out,
 
     *ours = false;
     ww_buf_init(&found, TEXT_BYTES);
-    enum ww_err rc = ww_file_read_at(out->dirfd, WW_OUT_JOURNAL, WW_LINKS_REFUSE, &found,
-                                     &lost);
+    enum ww_err rc =
+        ww_file_read_at(out->dirfd, WW_OUT_JOURNAL, WW_LINKS_REFUSE, &found, &lost);
     if (rc == WW_E_NOTFOUND) {
         /* A run killed while it was committing has put it beside the folder. */
         ww_error_clear(&lost);
@@ -96,8 +97,8 @@ static enum ww_err remove_stray(void *payload, const struct ww_walk_entry *entry
     if (unlinkat(out->dirfd, entry->path, 0) != 0 && errno != ENOENT) {
         int e = errno;
         return WW_FAIL_SYS(err, ww_err_from_errno(e), e,
-                           "cannot remove '%s/%s', which an earlier run left", out->partial,
-                           entry->path);
+                           "cannot remove '%s/%s', which an earlier run left",
+                           out->partial, entry->path);
     }
     return WW_OK;
 }

@@ -83,8 +83,7 @@ enum ww_err ww_job_add_load(struct ww_engine *e, struct ww_job *job, struct ww_l
 {
     if (job->n_loads == job->load_capacity) {
         size_t capacity = job->load_capacity ? 2 * job->load_capacity : 8;
-        void *grown =
-            ww_realloc_array(job->loads, capacity, sizeof(struct ww_load *));
+        void *grown = ww_realloc_array(job->loads, capacity, sizeof(struct ww_load *));
         if (!grown) {
             return no_memory(err);
         }
@@ -103,8 +102,7 @@ static struct ww_part *add_part(struct ww_job *job)
 {
     if (job->n_parts == job->part_capacity) {
         size_t capacity = job->part_capacity ? 2 * job->part_capacity : 8;
-        void *grown =
-            ww_realloc_array(job->parts, capacity, sizeof(struct ww_part));
+        void *grown = ww_realloc_array(job->parts, capacity, sizeof(struct ww_part));
         if (!grown) {
             return NULL;
         }
@@ -159,9 +157,9 @@ static enum ww_err need_memory(struct ww_engine *e, struct ww_job *job,
     if (piece->n_sources == 0) {
         return WW_OK;
     }
-    struct ww_load *load = ww_load_new(e, piece->sources[0].input,
-                                       piece->sources[0].offset + part->piece_offset,
-                                       part->n_bytes);
+    struct ww_load *load =
+        ww_load_new(e, piece->sources[0].input,
+                    piece->sources[0].offset + part->piece_offset, part->n_bytes);
     if (!load) {
         return no_memory(err);
     }
@@ -216,10 +214,10 @@ static enum ww_err need_gather(struct ww_engine *e, struct ww_job *job,
     }
     for (uint32_t s = 0; s < piece->n_sources; s++) {
         uint32_t *rows = wanted_rows(part, &n);
-        struct ww_load *load = rows ? ww_load_new(e, piece->sources[s].input,
-                                                  piece->sources[s].offset,
-                                                  n * piece->row_bytes)
-                                    : NULL;
+        struct ww_load *load =
+            rows ? ww_load_new(e, piece->sources[s].input, piece->sources[s].offset,
+                               n * piece->row_bytes)
+                 : NULL;
         if (!load) {
             ww_free(rows);
             return no_memory(err);
@@ -308,7 +306,7 @@ static void set_leaves(struct ww_part *part)
     part->next_leaf = ww_div_up(begin, WW_TREE_CHUNK);
     part->end_leaf = last ? part->live->n_leaves : end / WW_TREE_CHUNK;
     part->end_leaf = ww_max_u64(part->end_leaf, part->next_leaf);
-    uint64_t begun = part->next_leaf * WW_TREE_CHUNK;   /* where the first whole one is */
+    uint64_t begun = part->next_leaf * WW_TREE_CHUNK; /* where the first whole one is */
     part->head = ww_min_u64(begun, end) - begin;
     part->head_ends = part->head > 0 && (begun <= end || last);
     if (!last && end >= begun) {

@@ -17,14 +17,15 @@
 
 #define DIGEST_LABEL "weightward plan v1"
 
-static enum ww_err piece_fail(const struct ww_output *output, uint32_t i, const char *what,
-                              struct ww_error *err)
+static enum ww_err piece_fail(const struct ww_output *output, uint32_t i,
+                              const char *what, struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_USAGE, "plan of '%s', piece %u: %s", output->path, i, what);
 }
 
-static enum ww_err check_sources(const struct ww_plan *plan, const struct ww_output *output,
-                                 uint32_t i, struct ww_error *err)
+static enum ww_err check_sources(const struct ww_plan *plan,
+                                 const struct ww_output *output, uint32_t i,
+                                 struct ww_error *err)
 {
     const struct ww_piece *piece = &output->pieces[i];
 
@@ -79,13 +80,15 @@ static enum ww_err check_piece(const struct ww_plan *plan, const struct ww_outpu
     return check_sources(plan, output, i, err);
 }
 
-static enum ww_err check_output(const struct ww_plan *plan, const struct ww_output *output,
-                                uint8_t *in_tree, struct ww_error *err)
+static enum ww_err check_output(const struct ww_plan *plan,
+                                const struct ww_output *output, uint8_t *in_tree,
+                                struct ww_error *err)
 {
     uint64_t sum = 0;
 
     if (!ww_path_is_relative(output->path) || strcmp(output->path, WW_OUT_JOURNAL) == 0) {
-        return WW_FAIL(err, WW_E_PATH, "plan: '%s' is no path for an output", output->path);
+        return WW_FAIL(err, WW_E_PATH, "plan: '%s' is no path for an output",
+                       output->path);
     }
     for (uint32_t i = 0; i < output->n_pieces; i++) {
         const struct ww_piece *piece = &output->pieces[i];
@@ -121,7 +124,8 @@ enum ww_err ww_plan_check(const struct ww_plan *plan, struct ww_error *err)
     }
     for (uint32_t i = 0; i < plan->n_tree && !rc; i++) {
         if (!in_tree[i]) {
-            rc = WW_FAIL(err, WW_E_USAGE, "plan: tensor '%.200s' of the tree is in no output",
+            rc = WW_FAIL(err, WW_E_USAGE,
+                         "plan: tensor '%.200s' of the tree is in no output",
                          plan->tree[i].tensor->name);
         }
     }

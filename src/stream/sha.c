@@ -104,8 +104,8 @@ void ww_sha_final(struct ww_sha *s, uint8_t out[WW_SHA256_BYTES])
     }
     uint8_t pad[2 * BLOCK] = {0x80};
     uint64_t bits = 8 * s->n_bytes;
-    uint64_t n = BLOCK - (s->n_bytes + 8) % BLOCK;      /* 1 to 64: what comes before the
-                                                           length ends at 56 in a block */
+    uint64_t n = BLOCK - (s->n_bytes + 8) % BLOCK; /* 1 to 64: what comes before the
+                                                      length ends at 56 in a block */
     for (unsigned i = 0; i < 8; i++) {
         pad[n + i] = (uint8_t)(bits >> (56 - 8 * i));
     }

@@ -9,10 +9,10 @@
 
 /** All-zero may be released. */
 struct ww_sha {
-    struct ww_sha256 *plain;    /* used when the processor has no SHA instructions */
+    struct ww_sha256 *plain; /* used when the processor has no SHA instructions */
     uint32_t state[8];
     uint64_t n_bytes;
-    uint8_t tail[64];           /* the n_bytes % 64 bytes of a block not full yet */
+    uint8_t tail[64]; /* the n_bytes % 64 bytes of a block not full yet */
 };
 
 /** Start with the empty message; fast: ww_sha_fast(), or false to go through OpenSSL. */

@@ -51,23 +51,22 @@ ALWAYS struct halves load_state(const uint32_t state[8])
 {
     __m128i lo = _mm_loadu_si128((const __m128i *)(const void *)state);
     __m128i hi = _mm_loadu_si128((const __m128i *)(const void *)(state + 4));
-    lo = _mm_shuffle_epi32(lo, 0xB1);           /* CDAB */
-    hi = _mm_shuffle_epi32(hi, 0x1B);           /* EFGH */
+    lo = _mm_shuffle_epi32(lo, 0xB1); /* CDAB */
+    hi = _mm_shuffle_epi32(hi, 0x1B); /* EFGH */
     return (struct halves){_mm_alignr_epi8(lo, hi, 8), _mm_blend_epi16(hi, lo, 0xF0)};
 }
 
 ALWAYS void store_state(uint32_t state[8], struct halves h)
 {
-    __m128i lo = _mm_shuffle_epi32(h.abef, 0x1B);       /* FEBA */
-    __m128i hi = _mm_shuffle_epi32(h.cdgh, 0xB1);       /* DCHG */
+    __m128i lo = _mm_shuffle_epi32(h.abef, 0x1B); /* FEBA */
+    __m128i hi = _mm_shuffle_epi32(h.cdgh, 0xB1); /* DCHG */
     _mm_storeu_si128((__m128i *)(void *)state, _mm_blend_epi16(lo, hi, 0xF0));
     _mm_storeu_si128((__m128i *)(void *)(state + 4), _mm_alignr_epi8(hi, lo, 8));
 }
 
 ALWAYS __m128i load_words(const uint8_t *p)
 {
-    const __m128i swap =
-        _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     return _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), swap);
 }
 

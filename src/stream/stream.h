@@ -8,9 +8,11 @@
  * - Tiles depend on the tensor only, never on threads or memory, and kernels are pure
  *   functions of their source rows: the bytes are the same for any number of threads.
  * - Output goes to OUT.partial/; each file is preallocated, written, fsynced; when all is
- *   there (small files last) the folder is fsynced and renamed to OUT. A killed run leaves
- *   only OUT.partial. A resumed run derives every byte again, compares it with what lies
- *   there and writes only what is missing: nothing recorded has to be trusted.
+ *   there (small files last) the folder is fsynced and renamed to OUT. A killed run
+ *   leaves only OUT.partial. A resumed run derives every byte again, compares it with
+ *   what lies there and writes only what is missing: nothing recorded has to be trusted.
+ * - An input whose digest is wanted is read once when the pieces take it in order of
+ *   offset (gaps included), at most twice when they do not; the digest is always right.
  */
 #ifndef WW_STREAM_STREAM_H
 #define WW_STREAM_STREAM_H
@@ -39,13 +41,16 @@ struct ww_tile {
     uint32_t n_sources;
     uint64_t tile_index;                /* 0 .. n_tiles-1, depends on the tensor only */
     uint64_t n_tiles;
-    uint8_t *out;                       /* n_rows * row_bytes, 64-byte aligned start */
+    uint8_t *out;                       /* n_rows * row_bytes, starts 8-byte aligned: it
+                                           is the buffer that goes to the disk, and lies
+                                           in it as in the file */
 };
 
 /**
  * A kernel: how a tensor's output rows are made of source rows.
- * open is called once per piece, in plan order, from one thread; run from many threads
- * for different tiles at once; close once, after the last tile (also after failures).
+ * open is called once per piece, in plan order, from the calling thread, shortly before
+ * the piece's first tile; run from many threads for different tiles at once; close once,
+ * from the calling thread, after the last tile (also after failures).
  */
 struct ww_kernel {
     const char *name;               /* goes into the plan digest */
@@ -76,9 +81,9 @@ struct ww_piece {
     enum ww_piece_kind kind;
     uint64_t n_bytes;               /* of output */
     const uint8_t *bytes;           /* BYTES: borrowed */
-    uint32_t n_sources;             /* COPY: 1; BYTES: 0 or 1 (1: these very bytes are also
-                                       at the source's offset, so they count as read for
-                                       its digest) */
+    uint32_t n_sources;             /* COPY: 1; BYTES: 0 or 1 (1: these very bytes are
+                                       also at the source's offset, so they count as read
+                                       for its digest) */
     const struct ww_piece_source *sources;      /* n_sources of them, borrowed */
     uint64_t n_rows;                /* KERNEL: n_rows * row_bytes == n_bytes */
     uint64_t row_bytes;
@@ -122,9 +127,9 @@ struct ww_out;
 /** Make (or, with resume, reopen) OUT.partial. WW_E_EXISTS when OUT is there, or
  *  OUT.partial without resume, or OUT.partial of another plan; WW_E_NOSPACE when the file
  *  system cannot hold extra_bytes more. */
-enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan, uint64_t extra_bytes,
-                         const struct ww_run_options *options, struct ww_out **out,
-                         struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan,
+                         uint64_t extra_bytes, const struct ww_run_options *options,
+                         struct ww_out **out, struct ww_error *err) WW_MUST_USE;
 
 struct ww_stream_result {
     uint8_t (*output_sha256)[WW_SHA256_BYTES];  /* n_outputs */
@@ -134,17 +139,22 @@ struct ww_stream_result {
 };
 void ww_stream_result_release(struct ww_stream_result *result);
 
-/** Run the plan into OUT.partial. dry: run kernels and hash, write nothing (out NULL). */
+/** Run the plan into OUT.partial. dry: run kernels and hash, write nothing (out NULL).
+ *  options may be NULL. Least memory: 16 MiB (WW_E_USAGE below). WW_E_LIMIT when one row
+ *  of all sources and the output is more than about half of the memory; WW_E_CHANGED when
+ *  an input is not what it was; WW_E_CANCELLED. */
 enum ww_err ww_stream_run(const struct ww_plan *plan, struct ww_out *out,
                           const struct ww_run_options *options,
-                          struct ww_stream_result *result, struct ww_error *err) WW_MUST_USE;
+                          struct ww_stream_result *result,
+                          struct ww_error *err) WW_MUST_USE;
 
 /** Add or replace a small file below OUT.partial (manifest, signature). */
-enum ww_err ww_out_add(struct ww_out *out, const char *path, const void *bytes, size_t len,
-                       struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_out_add(struct ww_out *out, const char *path, const void *bytes,
+                       size_t len, struct ww_error *err) WW_MUST_USE;
 /** Descriptor of OUT.partial, borrowed. */
 int ww_out_dirfd(const struct ww_out *out);
-/** fsync everything, drop the journal, rename to OUT. */
+/** fsync the folders (files were when they were written), drop the journal, rename to
+ *  OUT, never over something. WW_E_USAGE before ww_stream_run has succeeded. */
 enum ww_err ww_out_commit(struct ww_out *out, struct ww_error *err) WW_MUST_USE;
 /** Close. Not committed: remove OUT.partial, or leave it for --resume when keep. */
 void ww_out_close(struct ww_out *out, bool keep);

@@ -23,7 +23,7 @@ struct run {
     struct ww_cut *cut;
     uint64_t total_bytes;
     int64_t reported_ms;
-    uint32_t next_file;         /* first output whose file is not made yet */
+    uint32_t next_file; /* first output whose file is not made yet */
 };
 
 static int64_t now_ms(void)
@@ -36,8 +36,9 @@ static int64_t now_ms(void)
 static void engine_lists(struct ww_engine *e)
 {
     struct ww_node *heads[] = {
-        &e->waiting, &e->tiles,    &e->leaves,  &e->hashes,   &e->feeding,   &e->reads,
-        &e->writes,  &e->finishes, &e->closing, &e->all_jobs, &e->all_loads, &e->all_lives,
+        &e->waiting, &e->tiles,    &e->leaves,    &e->hashes,
+        &e->feeding, &e->reads,    &e->writes,    &e->finishes,
+        &e->closing, &e->all_jobs, &e->all_loads, &e->all_lives,
     };
     for (size_t i = 0; i < WW_LEN(heads); i++) {
         ww_list_init(heads[i]);
@@ -144,7 +145,7 @@ static void engine_release(struct ww_engine *e)
     /* Only a failed run has anything left in these lists. */
     while ((live = ww_list_first(&e->all_lives)) != NULL) {
         enum ww_err ignored = ww_live_close(e, live, false, NULL);
-        (void)ignored;              /* the first failure is the one that is told */
+        (void)ignored; /* the first failure is the one that is told */
     }
     while ((job = ww_list_first(&e->all_jobs)) != NULL) {
         ww_job_free(e, job);
@@ -285,8 +286,8 @@ static enum ww_err wait_for_all(struct run *r)
     pthread_mutex_lock(&e->lock);
     for (;;) {
         close_pieces(r);
-        if (e->failed || !(e->jobs_open || e->feeds_open || e->files_open ||
-                           e->lives_open)) {
+        if (e->failed ||
+            !(e->jobs_open || e->feeds_open || e->files_open || e->lives_open)) {
             break;
         }
         attend(r);
@@ -330,7 +331,7 @@ static enum ww_err run_all(struct run *r, struct ww_error *err)
         rc = wait_for_all(r);
     }
     if (rc) {
-        ww_engine_fail(e, rc, &own);    /* kept only when no thread failed before */
+        ww_engine_fail(e, rc, &own); /* kept only when no thread failed before */
     }
     ww_crew_join(e);
     if (!rc) {

@@ -19,7 +19,7 @@
 struct ww_tree_tensor {
     struct ww_sha256 *h;
     uint64_t index;
-    uint64_t n_bytes;                       /* fed so far */
+    uint64_t n_bytes; /* fed so far */
     bool leaf_open;
     uint8_t (*leaves)[WW_SHA256_BYTES];
     size_t n_leaves;
@@ -203,15 +203,16 @@ enum ww_err ww_tree_tensor_update(struct ww_tree_tensor *tree, const void *bytes
     return WW_OK;
 }
 
-enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree, const struct ww_tensor *tensor,
+enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree,
+                               const struct ww_tensor *tensor,
                                uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
 {
     uint8_t folded[WW_SHA256_BYTES];
 
     if (tree->n_bytes != tensor->n_bytes) {
         return WW_FAIL(err, WW_E_USAGE,
-                       "tensor '%.60s': %llu bytes were hashed, it has %llu", tensor->name,
-                       (unsigned long long)tree->n_bytes,
+                       "tensor '%.60s': %llu bytes were hashed, it has %llu",
+                       tensor->name, (unsigned long long)tree->n_bytes,
                        (unsigned long long)tensor->n_bytes);
     }
     if (tree->n_bytes == 0) {

@@ -22,15 +22,17 @@
 
 /** Leaves of one tensor, fed with its bytes in order. */
 struct ww_tree_tensor;
-enum ww_err ww_tree_tensor_new(struct ww_tree_tensor **out, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_tree_tensor_new(struct ww_tree_tensor **out, struct ww_error *err)
+    WW_MUST_USE;
 void ww_tree_tensor_free(struct ww_tree_tensor *tree);
 /** Start a tensor; index is its rank by name. */
 void ww_tree_tensor_begin(struct ww_tree_tensor *tree, uint64_t index);
-enum ww_err ww_tree_tensor_update(struct ww_tree_tensor *tree, const void *bytes, size_t len,
-                                  struct ww_error *err) WW_MUST_USE;
-enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree, const struct ww_tensor *tensor,
-                               uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_tree_tensor_update(struct ww_tree_tensor *tree, const void *bytes,
+                                  size_t len, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree,
+                               const struct ww_tensor *tensor,
+                               uint8_t root[WW_SHA256_BYTES],
+                               struct ww_error *err) WW_MUST_USE;
 
 /** One leaf on its own: what workers compute in any order. */
 void ww_tree_leaf(struct ww_sha256 *h, uint64_t index, uint64_t offset, const void *chunk,

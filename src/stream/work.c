@@ -141,9 +141,9 @@ static enum ww_err read_rows(const struct ww_source *source, const struct ww_loa
         while (i + n < load->n_rows && load->rows[i + n] == load->rows[i] + n) {
             n++;
         }
-        enum ww_err rc = ww_source_read_any(source, load->buf + i * load->row_bytes,
-                                            load->offset + load->rows[i] * load->row_bytes,
-                                            n * load->row_bytes, err);
+        enum ww_err rc = ww_source_read_any(
+            source, load->buf + i * load->row_bytes,
+            load->offset + load->rows[i] * load->row_bytes, n * load->row_bytes, err);
         if (rc) {
             return rc;
         }

@@ -9,29 +9,29 @@
 
 /* A message being hashed: a job of an output file, a tree leaf, a load of an input. */
 struct ww_lane {
-    struct ww_file *file;       /* exactly one of file, part, feed; none: idle */
+    struct ww_file *file; /* exactly one of file, part, feed; none: idle */
     struct ww_part *part;
     struct ww_feed *feed;
-    struct ww_job *job;         /* of file and part */
-    struct ww_load *load;       /* of feed */
+    struct ww_job *job;   /* of file and part */
+    struct ww_load *load; /* of feed */
     uint64_t leaf;
-    size_t next_part;           /* of a file's job: crossing leaves still to do */
+    size_t next_part; /* of a file's job: crossing leaves still to do */
     bool tail;
-    struct ww_sha *sha;         /* the run at hand */
+    struct ww_sha *sha; /* the run at hand */
     const uint8_t *p;
     uint64_t n;
-    struct ww_sha own;          /* for leaves */
+    struct ww_sha own; /* for leaves */
 };
 
 struct ww_worker {
-    const uint8_t **pointers;   /* WW_TILE_POINTERS rows of a tile */
-    uint8_t *scratch;           /* a tile that cannot be made in place */
+    const uint8_t **pointers; /* WW_TILE_POINTERS rows of a tile */
+    uint8_t *scratch;         /* a tile that cannot be made in place */
     uint64_t scratch_bytes;
     struct ww_lane lanes[2];
 };
 
-enum ww_err ww_worker_init(struct ww_worker *w, bool fast_sha, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_worker_init(struct ww_worker *w, bool fast_sha,
+                           struct ww_error *err) WW_MUST_USE;
 void ww_worker_release(struct ww_worker *w);
 
 #endif

@@ -24,16 +24,16 @@ struct fx_params {
     atomic_int opened;
     atomic_int closed;
     atomic_int completed;
-    atomic_ullong tiles;        /* run so far */
-    uint64_t n_tiles;           /* as told to open */
-    enum ww_err fail_run;       /* what the last tile answers */
+    atomic_ullong tiles;  /* run so far */
+    uint64_t n_tiles;     /* as told to open */
+    enum ww_err fail_run; /* what the last tile answers */
     enum ww_err fail_open;
     enum ww_err fail_close;
 };
 
 struct fx {
     char *dir;
-    char *out;                  /* DIR/out */
+    char *out; /* DIR/out */
     uint64_t seed;
     struct ww_input inputs[FX_INPUTS];
     uint8_t *data[FX_INPUTS];
@@ -45,7 +45,7 @@ struct fx {
     char names[FX_TREE][32];
     struct ww_tensor tensors[FX_TREE];
     struct ww_tree_slot tree[FX_TREE];
-    uint32_t n_used;            /* sources[], params[] */
+    uint32_t n_used; /* sources[], params[] */
     void *owned[FX_PIECES];
     uint32_t n_owned;
     struct ww_plan plan;
@@ -85,8 +85,8 @@ static inline void fx_row(uint8_t *out, const uint8_t *const *rows, uint32_t n_s
 }
 
 static inline enum ww_err fx_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
-                                  uint64_t n_tiles, void **state, const uint32_t **row_map,
-                                  struct ww_error *err)
+                                  uint64_t n_tiles, void **state,
+                                  const uint32_t **row_map, struct ww_error *err)
 {
     (void)n_rows;
     (void)row_bytes;
@@ -104,7 +104,8 @@ static inline enum ww_err fx_open(const void *params, uint64_t n_rows, uint64_t 
     return WW_OK;
 }
 
-static inline enum ww_err fx_run(void *state, const struct ww_tile *t, struct ww_error *err)
+static inline enum ww_err fx_run(void *state, const struct ww_tile *t,
+                                 struct ww_error *err)
 {
     struct fx_params *p = state;
     const uint8_t *rows[WW_MAX_SOURCES];
@@ -233,9 +234,12 @@ static inline void fx_in_tree(struct fx *f, struct ww_piece *piece)
     assert_true(t < FX_TREE);
     /* Ranks run against the order of writing. */
     snprintf(f->names[t], sizeof(f->names[t]), "t%06u", 999999 - t);
-    f->tensors[t] = (struct ww_tensor){
-        .name = f->names[t], .dtype = WW_DTYPE_U8, .rank = 1, .shape = {piece->n_bytes},
-        .n_elements = piece->n_bytes, .n_bytes = piece->n_bytes};
+    f->tensors[t] = (struct ww_tensor){.name = f->names[t],
+                                       .dtype = WW_DTYPE_U8,
+                                       .rank = 1,
+                                       .shape = {piece->n_bytes},
+                                       .n_elements = piece->n_bytes,
+                                       .n_bytes = piece->n_bytes};
     f->tree[t].tensor = &f->tensors[t];
     f->tree[t].rank = 1000 - t;
     piece->tree_index = t;
@@ -299,7 +303,8 @@ static inline uint32_t *fx_make_map(struct fx *f, enum fx_map kind, uint64_t n)
     return map;
 }
 
-static inline struct fx_params *fx_tensor(struct fx *f, const struct ww_piece_source *from,
+static inline struct fx_params *fx_tensor(struct fx *f,
+                                          const struct ww_piece_source *from,
                                           uint32_t n_sources, uint64_t n_rows,
                                           uint64_t row_bytes, enum fx_map kind)
 {
@@ -430,8 +435,8 @@ static inline void fx_check_out(const struct fx *f)
 static inline void fx_remove_out(const struct fx *f)
 {
     char *command = NULL;
-    assert_true(asprintf(&command, "rm -rf '%s' '%s.partial' '%s.partial.journal'", f->out,
-                         f->out, f->out) > 0);
+    assert_true(asprintf(&command, "rm -rf '%s' '%s.partial' '%s.partial.journal'",
+                         f->out, f->out, f->out) > 0);
     assert_int_equal(system(command), 0);
     free(command);
 }
@@ -471,13 +476,13 @@ static inline struct fx *fx_mixed(const char *where, uint64_t scale)
 
     fx_output(f, "model-00001.safetensors");
     fx_bytes(f, a, 0, o, true);
-    at.offset = o;                          /* unaligned from here on */
+    at.offset = o; /* unaligned from here on */
     fx_tensor(f, &at, 1, big / 4096, 4096, FX_IDENTITY);
     o += big;
     at.offset = o;
     fx_tensor(f, &at, 1, big / 1024, 1024, FX_REVERSE);
     o += big;
-    for (uint64_t i = 0; i < 60; i++) {     /* small ones, some empty */
+    for (uint64_t i = 0; i < 60; i++) { /* small ones, some empty */
         at.offset = o;
         fx_tensor(f, &at, 1, i % 7, 64, i % 2 ? FX_REVERSE : FX_IDENTITY);
         o += i % 7 * 64;

@@ -25,7 +25,7 @@ static void arena_hands_out_pages(void **state)
     assert_null(ww_arena_take(arena, 1));
     ww_arena_give(arena, b);
     assert_null(ww_arena_take(arena, 3 * WW_IO_PAGE));
-    assert_ptr_equal(ww_arena_take(arena, 2 * WW_IO_PAGE), b);  /* lowest first */
+    assert_ptr_equal(ww_arena_take(arena, 2 * WW_IO_PAGE), b); /* lowest first */
     ww_arena_give(arena, NULL);
     ww_arena_free(arena);
     ww_arena_free(NULL);

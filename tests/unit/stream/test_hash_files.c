@@ -12,8 +12,8 @@ struct files {
     uint8_t *data[FILES];
 };
 
-static const uint64_t sizes[FILES] = {0,           1,           4095,    4096, 2 * MIB - 1,
-                                      2 * MIB,     2 * MIB + 1, 9 * MIB, 37};
+static const uint64_t sizes[FILES] = {0,       1,           4095,    4096, 2 * MIB - 1,
+                                      2 * MIB, 2 * MIB + 1, 9 * MIB, 37};
 
 static void files_make(struct files *s)
 {
@@ -76,7 +76,7 @@ static void hash_files_gives_digests(void **state)
     }
     struct ww_run_options tight = {.memory_bytes = 1, .direct = WW_DIRECT_NEVER};
     files_check(&s, &tight, "sha256");
-    for (size_t i = 0; i < FILES; i++) {        /* cold, so direct */
+    for (size_t i = 0; i < FILES; i++) { /* cold, so direct */
         assert_int_equal(fsync(s.jobs[i].fd), 0);
         posix_fadvise(s.jobs[i].fd, 0, 0, POSIX_FADV_DONTNEED);
     }

@@ -46,7 +46,7 @@ static void out_appears_on_commit_only(void **state)
 
     OK(ww_out_begin(f->out, &f->plan, 100, NULL, &out, &err));
     assert_true(fx_exists(f, "out.partial/.weightward-journal"));
-    FAILS(ww_out_commit(out, &err), WW_E_USAGE);        /* nothing was run */
+    FAILS(ww_out_commit(out, &err), WW_E_USAGE); /* nothing was run */
     OK(ww_stream_run(&f->plan, out, NULL, &result, &err));
     assert_false(fx_exists(f, "out"));
     OK(ww_out_add(out, "attestations/x.json", "{}", 2, &err));
@@ -84,7 +84,7 @@ static void out_close_removes_or_keeps(void **state)
     OK(ww_out_begin(f->out, &f->plan, 0, &resume, &out, &err));
     ww_out_close(out, false);
     assert_false(fx_exists(f, "out.partial"));
-    OK(ww_out_begin(f->out, &f->plan, 0, &resume, &out, &err));     /* nothing to resume */
+    OK(ww_out_begin(f->out, &f->plan, 0, &resume, &out, &err)); /* nothing to resume */
     ww_out_close(out, false);
     fx_free(f);
 }
@@ -109,7 +109,8 @@ static void out_refuses_what_is_there(void **state)
     put(f, "out.partial/.weightward-journal", "weightward journal 1\nnonsense\n");
     FAILS(ww_out_begin(f->out, &f->plan, 0, &resume, &out, &err), WW_E_EXISTS);
     put(f, "out.partial/.weightward-journal",
-        "a text that is a good deal longer than any journal that was ever written by this "
+        "a text that is a good deal longer than any journal that was ever written by "
+        "this "
         "program, on purpose, to see that it is not even read");
     FAILS(ww_out_begin(f->out, &f->plan, 0, &resume, &out, &err), WW_E_EXISTS);
     assert_true(fx_exists(f, "out.partial/thesis.txt"));
@@ -191,13 +192,13 @@ static void out_resumes_from_any_state(void **state)
     char *inside = in_dir(f, "out.partial/.weightward-journal");
     char *beside = in_dir(f, "out.partial.journal");
 
-    assert_int_equal(mkdir(partial, 0755), 0);          /* before the journal */
+    assert_int_equal(mkdir(partial, 0755), 0); /* before the journal */
     OK(fx_go(f, &resume, &result, false, &err));
     fx_check_out(f);
     ww_stream_result_release(&result);
     fx_remove_out(f);
 
-    assert_int_equal(mkdir(partial, 0755), 0);          /* in the middle of the journal */
+    assert_int_equal(mkdir(partial, 0755), 0); /* in the middle of the journal */
     put(f, "out.partial/.weightward-journal.partial", "weight");
     OK(fx_go(f, &resume, &result, false, &err));
     fx_check_out(f);
@@ -206,7 +207,7 @@ static void out_resumes_from_any_state(void **state)
     fx_remove_out(f);
 
     fx_reset(f);
-    OK(ww_out_begin(f->out, &f->plan, 0, NULL, &out, &err));    /* while committing */
+    OK(ww_out_begin(f->out, &f->plan, 0, NULL, &out, &err)); /* while committing */
     OK(ww_stream_run(&f->plan, out, NULL, &result, &err));
     OK(ww_out_add(out, "model.sig", "old", 3, &err));
     ww_out_close(out, true);
@@ -216,7 +217,7 @@ static void out_resumes_from_any_state(void **state)
     assert_int_equal(result.report.bytes_kept, 10500);
     assert_int_equal(result.report.bytes_written, 0);
     fx_check_out(f);
-    assert_false(fx_exists(f, "out/model.sig"));        /* of the earlier run */
+    assert_false(fx_exists(f, "out/model.sig")); /* of the earlier run */
     ww_stream_result_release(&result);
     free(partial);
     free(inside);

@@ -116,7 +116,7 @@ static void plan_digest_covers_what_decides(void **state)
     OK(ww_plan_digest(&f->plan, digests[n++], &err));
     f->pieces[0][1].n_rows = 8;
     f->pieces[0][1].row_bytes = 4;
-    f->data[0][1] ^= 1;                     /* of the bytes piece */
+    f->data[0][1] ^= 1; /* of the bytes piece */
     OK(ww_plan_digest(&f->plan, digests[n++], &err));
     f->data[0][1] ^= 1;
     f->outputs[1].path = "d/c.bin";

@@ -42,7 +42,7 @@ static void one_message(bool fast)
         check(&s, bytes, N);
     }
     ww_sha_release(&s);
-    ww_sha_release(&s);         /* all-zero may be released */
+    ww_sha_release(&s); /* all-zero may be released */
 }
 
 static void sha_equals_openssl(void **state)
@@ -60,7 +60,7 @@ static void two_messages(bool fast_a, bool fast_b)
     struct ww_sha a;
     struct ww_sha b;
     uint64_t seed = 2;
-    const uint8_t *q = bytes + N + 3;       /* another alignment */
+    const uint8_t *q = bytes + N + 3; /* another alignment */
 
     OK(ww_sha_init(&a, fast_a, &err));
     OK(ww_sha_init(&b, fast_b, &err));

@@ -107,7 +107,7 @@ static void digest_of_overlapping_and_repeated_ranges(void **state)
     fx_copy(f, a, 0, MIB, true);
     fx_copy(f, a, 0, MIB, true);
     fx_copy(f, a, MIB / 2, MIB, true);
-    fx_bytes(f, a, 0, MIB, true);           /* behind: does not count any more */
+    fx_bytes(f, a, 0, MIB, true); /* behind: does not count any more */
     fx_copy(f, a, 2 * MIB, MIB, true);
     fx_bytes(f, a, 5, 5, true);
     run_dry(f, 0, &n);

@@ -223,7 +223,7 @@ static void changed_input_is_told(void **state)
         fx_check_kernels(f, false);
         fx_free(f);
     }
-    struct fx *f = fx_new(NULL, 2);         /* before it began */
+    struct fx *f = fx_new(NULL, 2); /* before it began */
     uint32_t a = fx_input(f, 1000, true);
     fx_output(f, "a");
     fx_copy(f, a, 0, 1000, false);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A run that is killed, at any moment, leaves no OUT, and the run that continues it gives
- * the same files. Killed for real: SIGKILL to a child after delays from a seeded list, and
- * at chosen writes, flushes and renames.
+ * the same files. Killed for real: SIGKILL to a child after delays from a seeded list,
+ * and at chosen writes, flushes and renames.
  */
 #include <signal.h>
 #include <sys/wait.h>
@@ -109,7 +109,7 @@ static void resume_after_kill_at(enum ww_fault kind, unsigned long step)
         }
         fx_remove_out(f);
     }
-    assert_false(hit);                      /* beyond the last call the child finishes */
+    assert_false(hit); /* beyond the last call the child finishes */
     fx_free(f);
 }
 

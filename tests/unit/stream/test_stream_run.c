@@ -41,7 +41,7 @@ static void run_gives_same_bytes_for_any_threads(void **state)
 static void run_gives_same_bytes_for_any_memory(void **state)
 {
     (void)state;
-    struct fx *f = fx_mixed(NULL, 6);       /* sources of 6 MiB are gathered at 16 MiB */
+    struct fx *f = fx_mixed(NULL, 6); /* sources of 6 MiB are gathered at 16 MiB */
     static const uint64_t memory[] = {16 * MIB, 17 * MIB + 1, 40 * MIB, 1024 * MIB};
 
     for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++) {
@@ -65,7 +65,7 @@ static void run_gives_same_bytes_for_any_io(void **state)
         run_and_check(f, &options);
         options.direct = WW_DIRECT_AUTO;
         run_and_check(f, &options);
-        for (uint32_t k = 0; k < f->plan.n_inputs; k++) {       /* cold, so direct */
+        for (uint32_t k = 0; k < f->plan.n_inputs; k++) { /* cold, so direct */
             assert_int_equal(fsync(f->inputs[k].fd), 0);
             posix_fadvise(f->inputs[k].fd, 0, 0, POSIX_FADV_DONTNEED);
         }
@@ -112,7 +112,7 @@ static void run_dry_hashes_and_writes_nothing(void **state)
     fx_free(f);
 }
 
-/* Rows from one byte to larger than a job, counts around the tile size. */
+/* Rows from one byte to larger than a job (2 MiB here), counts around the tile size. */
 static void run_cuts_rows_of_any_size(void **state)
 {
     (void)state;
@@ -121,8 +121,9 @@ static void run_cuts_rows_of_any_size(void **state)
         uint64_t n_rows;
         uint64_t row_bytes;
     } shapes[] = {
-        {1, 1}, {16384, 2}, {16385, 2}, {50000, 2}, {255, 4096}, {256, 4096}, {257, 4096},
-        {1, 9 * MIB}, {3, 3 * MIB + 4}, {0, 8}, {5, 0}, {2047, 513}, {7, MIB + 1},
+        {1, 1},      {16384, 2},  {16385, 2},   {50000, 2},           {255, 4096},
+        {256, 4096}, {257, 4096}, {1, 5 * MIB}, {3, MIB * 3 / 2 + 4}, {0, 8},
+        {5, 0},      {2047, 513}, {7, MIB + 1},
     };
     uint32_t a = fx_input(f, 10 * MIB, true);
     struct ww_piece_source at = {a, 3};
@@ -140,7 +141,7 @@ static void run_cuts_rows_of_any_size(void **state)
         }
     }
     for (unsigned threads = 1; threads <= 3; threads += 2) {
-        struct ww_run_options options = {.threads = threads};
+        struct ww_run_options options = {.threads = threads, .memory_bytes = 64 * MIB};
         run_and_check(f, &options);
     }
     fx_free(f);

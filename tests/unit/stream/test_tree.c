@@ -16,12 +16,18 @@ static void assert_hex(const uint8_t digest[WW_SHA256_BYTES], const char *want)
 }
 
 static const uint8_t one[4] = {0x00, 0x00, 0x80, 0x3f};
-static const struct ww_tensor small = {
-    .name = "w", .dtype = WW_DTYPE_F32, .rank = 1, .shape = {1}, .n_elements = 1,
-    .n_bytes = 4};
-static const struct ww_tensor large = {
-    .name = "z.weight", .dtype = WW_DTYPE_U8, .rank = 1, .shape = {BIG},
-    .n_elements = BIG, .n_bytes = BIG};
+static const struct ww_tensor small = {.name = "w",
+                                       .dtype = WW_DTYPE_F32,
+                                       .rank = 1,
+                                       .shape = {1},
+                                       .n_elements = 1,
+                                       .n_bytes = 4};
+static const struct ww_tensor large = {.name = "z.weight",
+                                       .dtype = WW_DTYPE_U8,
+                                       .rank = 1,
+                                       .shape = {BIG},
+                                       .n_elements = BIG,
+                                       .n_bytes = BIG};
 
 static uint8_t *large_bytes(void)
 {
@@ -42,8 +48,9 @@ static void tree_leaf_meets_vector(void **state)
 
     OK(ww_sha256_new(&h, &err));
     ww_tree_leaf(h, 0, 0, one, sizeof(one), digest);
-    assert_hex(digest, "7fd9d749524b07d0cb7816898d1755d2398c28a77befcaf68c0d571c486da1e6");
-    ww_tree_leaf(h, 1, 0, one, sizeof(one), digest);    /* the index enters */
+    assert_hex(digest,
+               "7fd9d749524b07d0cb7816898d1755d2398c28a77befcaf68c0d571c486da1e6");
+    ww_tree_leaf(h, 1, 0, one, sizeof(one), digest); /* the index enters */
     char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
     ww_hex(hex, digest, WW_SHA256_BYTES);
     assert_string_not_equal(
@@ -61,7 +68,8 @@ static void large_root(size_t step, uint8_t root[WW_SHA256_BYTES])
     OK(ww_tree_tensor_new(&tree, &err));
     ww_tree_tensor_begin(tree, 1);
     for (size_t at = 0; at < BIG; at += step) {
-        OK(ww_tree_tensor_update(tree, bytes + at, BIG - at < step ? BIG - at : step, &err));
+        OK(ww_tree_tensor_update(tree, bytes + at, BIG - at < step ? BIG - at : step,
+                                 &err));
     }
     OK(ww_tree_tensor_end(tree, &large, root, &err));
     ww_tree_tensor_free(tree);
@@ -83,7 +91,8 @@ static void tree_tensor_roots_meet_vectors(void **state)
     OK(ww_tree_tensor_update(tree, one, sizeof(one), &err));
     OK(ww_tree_tensor_end(tree, &small, roots[0], &err));
     ww_tree_tensor_free(tree);
-    assert_hex(roots[0], "07d4fd7f8c2d1279be8f358f8f8cf184462075214864dcb25e2440fccea03f44");
+    assert_hex(roots[0],
+               "07d4fd7f8c2d1279be8f358f8f8cf184462075214864dcb25e2440fccea03f44");
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         large_root(steps[i], roots[1]);
         assert_hex(roots[1],
@@ -105,7 +114,7 @@ static void tree_of_leaves_meets_vector(void **state)
     uint8_t *bytes = large_bytes();
 
     OK(ww_sha256_new(&h, &err));
-    for (uint64_t i = 3; i-- > 0;) {        /* any order */
+    for (uint64_t i = 3; i-- > 0;) { /* any order */
         uint64_t offset = i * WW_TREE_CHUNK;
         ww_tree_leaf(h, 1, offset, bytes + offset, i == 2 ? 1 : WW_TREE_CHUNK, leaves[i]);
     }
@@ -165,8 +174,8 @@ static void tree_empty_tensor_has_one_leaf(void **state)
     struct ww_error err = {0};
     struct ww_tree_tensor *tree = NULL;
     struct ww_sha256 *h = NULL;
-    struct ww_tensor empty = {.name = "e", .dtype = WW_DTYPE_BF16, .rank = 2,
-                              .shape = {0, 8}};
+    struct ww_tensor empty = {
+        .name = "e", .dtype = WW_DTYPE_BF16, .rank = 2, .shape = {0, 8}};
     uint8_t leaf[WW_SHA256_BYTES];
     uint8_t want[WW_SHA256_BYTES];
     uint8_t got[WW_SHA256_BYTES];
