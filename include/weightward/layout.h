@@ -165,6 +165,11 @@ struct ww_attention {
     uint32_t query_head, kv_head, qk_gain;
     uint32_t q_nope, k_nope, q_rope, k_rope, kv_latent, query_latent;   /* MLA */
     struct ww_linear q, k, v, o;
+    /* Latent attention: q_a writes the query latent (absent: q reads the stream), kv_a
+       [latent c][rope key r], and kv_b reads the normed latent and writes for each head
+       [key n][value d_v]. k and v are absent then. */
+    struct ww_linear q_a, kv_a, kv_b;
+    struct ww_norm q_a_norm, kv_a_norm;
     uint32_t sinks;             /* tensors, or WW_NONE */
     uint32_t relative_bias;     /* T5: [buckets, H], may lie in another block */
     bool relative_bias_causal;
@@ -181,7 +186,8 @@ struct ww_attention {
 
 enum ww_act_kind {
     WW_FN_GELU, WW_FN_GELU_TANH, WW_FN_QUICK_GELU, WW_FN_SILU, WW_FN_RELU, WW_FN_RELU2,
-    WW_FN_TANH
+    WW_FN_TANH,
+    WW_FN_SWIGLU_CLAMPED    /* GPT-OSS: gate and up clamped, SiLU of 1.702 gate, up + 1 */
 };
 
 struct ww_mlp {
@@ -196,6 +202,7 @@ struct ww_mlp {
     uint32_t neuron;            /* space */
     struct ww_linear gate, up, down;
     double down_multiplier;     /* 1 normally */
+    double limit;               /* SWIGLU_CLAMPED: largest gate, and size of up */
 };
 
 /** A mixture of experts over mlps [first_mlp, first_mlp + n_experts). */
@@ -204,6 +211,12 @@ struct ww_moe {
     uint64_t n_experts;
     uint64_t top_k;
     uint64_t n_groups;          /* group-limited routing, 1: none */
+    uint64_t top_groups;        /* experts are chosen from so many groups */
+    uint64_t group_best;        /* a group counts as the sum of its so many best scores */
+    bool sigmoid;               /* scores are sigmoids, else a softmax */
+    uint32_t correction;        /* tensor added to scores for the choice only, WW_NONE */
+    double multiplier;          /* factor on the weights, 1 normally */
+    bool weighs_input;          /* the weight scales what the expert reads (Llama 4) */
     bool normalise;             /* weights of the chosen are scaled to sum to one */
     bool softmax_first;         /* softmax over all before the choice */
     bool experts_move;

@@ -38,6 +38,7 @@ static const struct {
     {"relu2", WW_FN_RELU2},
     {"relu_squared", WW_FN_RELU2},
     {"tanh", WW_FN_TANH},
+    {"swiglu_clamped", WW_FN_SWIGLU_CLAMPED},
 };
 
 enum ww_err ww_build_act(struct ww_builder *b, enum ww_act_kind *act,
@@ -210,7 +211,8 @@ static void attention_none(struct ww_attention *a)
                           &a->query_head,   &a->kv_head, &a->qk_gain,      &a->q_nope,
                           &a->k_nope,       &a->q_rope,  &a->k_rope,       &a->kv_latent,
                           &a->query_latent, &a->sinks,   &a->relative_bias};
-    struct ww_linear *linears[] = {&a->q, &a->k, &a->v, &a->o, &a->gate};
+    struct ww_linear *linears[] = {&a->q,    &a->k,   &a->v,    &a->o,
+                                   &a->gate, &a->q_a, &a->kv_a, &a->kv_b};
 
     for (size_t i = 0; i < WW_LEN(spaces); i++) {
         *spaces[i] = WW_NONE;
@@ -220,6 +222,8 @@ static void attention_none(struct ww_attention *a)
     }
     ww_norm_none(&a->q_norm);
     ww_norm_none(&a->k_norm);
+    ww_norm_none(&a->q_a_norm);
+    ww_norm_none(&a->kv_a_norm);
 }
 
 static enum ww_err build_attention(struct ww_builder *b, uint32_t block, bool cross,
@@ -270,6 +274,7 @@ static enum ww_err build_mlp(struct ww_builder *b, uint32_t block, const char *f
     rc = rc ? rc : ww_fact_size(&b->scope, ff, &m->n_neurons, err);
     rc = rc ? rc : ww_build_act(b, &m->act, err);
     rc = rc ? rc : ww_fact_double(&b->scope, "down_multiplier", &m->down_multiplier, err);
+    rc = rc ? rc : ww_fact_double(&b->scope, "limit", &m->limit, err);
     rc = rc ? rc
             : ww_fact_word(&b->scope, "mlp_moves", move_words, WW_LEN(move_words), &moves,
                            err);
@@ -280,13 +285,36 @@ static enum ww_err build_mlp(struct ww_builder *b, uint32_t block, const char *f
 
 static enum ww_err moe_facts(struct ww_builder *b, struct ww_moe *m, struct ww_error *err)
 {
-    enum ww_err rc = ww_fact_size(&b->scope, "experts", &m->n_experts, err);
+    const struct {
+        const char *fact;
+        uint64_t *out;
+    } sizes[] = {
+        {"experts", &m->n_experts},      {"top_k", &m->top_k},
+        {"expert_groups", &m->n_groups}, {"top_groups", &m->top_groups},
+        {"group_best", &m->group_best},
+    };
+    const struct {
+        const char *fact;
+        bool *out;
+    } flags[] = {
+        {"normalise", &m->normalise},       {"softmax_first", &m->softmax_first},
+        {"experts_move", &m->experts_move}, {"sigmoid", &m->sigmoid},
+        {"weighs_input", &m->weighs_input},
+    };
+    enum ww_err rc = ww_fact_double(&b->scope, "routed_multiplier", &m->multiplier, err);
 
-    rc = rc ? rc : ww_fact_size(&b->scope, "top_k", &m->top_k, err);
-    rc = rc ? rc : ww_fact_size(&b->scope, "expert_groups", &m->n_groups, err);
-    rc = rc ? rc : ww_fact_bool(&b->scope, "normalise", &m->normalise, err);
-    rc = rc ? rc : ww_fact_bool(&b->scope, "softmax_first", &m->softmax_first, err);
-    rc = rc ? rc : ww_fact_bool(&b->scope, "experts_move", &m->experts_move, err);
+    for (size_t i = 0; i < WW_LEN(sizes) && rc == WW_OK; i++) {
+        rc = ww_fact_size(&b->scope, sizes[i].fact, sizes[i].out, err);
+    }
+    for (size_t i = 0; i < WW_LEN(flags) && rc == WW_OK; i++) {
+        rc = ww_fact_bool(&b->scope, flags[i].fact, flags[i].out, err);
+    }
+    if (rc == WW_OK && (m->n_experts % m->n_groups != 0 || m->top_groups > m->n_groups)) {
+        rc =
+            WW_FAIL(err, WW_E_CONFIG, "config.json: %llu of %llu groups for %llu experts",
+                    (unsigned long long)m->top_groups, (unsigned long long)m->n_groups,
+                    (unsigned long long)m->n_experts);
+    }
     if (rc == WW_OK && (m->n_experts > MAX_EXPERTS || m->top_k > m->n_experts)) {
         rc = WW_FAIL(err, WW_E_CONFIG, "config.json: %llu of %llu experts per token",
                      (unsigned long long)m->top_k, (unsigned long long)m->n_experts);
@@ -308,7 +336,7 @@ static enum ww_err build_moe(struct ww_builder *b, uint32_t block, uint32_t *out
     }
     *out = l->n_moes - 1;
     m = &l->moes[*out];
-    m->expert = m->shared_mlp = WW_NONE;
+    m->expert = m->shared_mlp = m->correction = WW_NONE;
     m->first_mlp = l->n_mlps;
     ww_linear_none(&m->router);
     ww_linear_none(&m->shared_gate);

@@ -61,7 +61,7 @@ static uint64_t gain_length(const struct ww_builder *b, const struct ww_attentio
 static enum ww_qk_class qk_by_parts(const struct ww_builder *b,
                                     const struct ww_attention *a)
 {
-    if (a->clip > 0) {
+    if (a->clip > 0 && a->q_norm.gain == WW_NONE) {
         return WW_QK_CLAMP;
     }
     if (a->latent > 0) {

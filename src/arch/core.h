@@ -38,7 +38,7 @@ struct ww_attention_values {
 
 /**
  * Context [n, H*d_v] from projected q [n, H*d], k [m, G*d], v [m, G*d_v] (biases already
- * added): clip, QK norm, rotary, scores, cap, bias, mask, softmax, values. Everything
+ * added): QK norm, clip, rotary, scores, cap, bias, mask, softmax, values. Everything
  * between the input projections and the output projection. q and k are overwritten.
  */
 enum ww_err ww_core_attention(const struct ww_attention *att,
@@ -53,8 +53,9 @@ enum ww_err ww_core_attention(const struct ww_attention *att,
 void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up,
                  double *h);
 
-/** Expert weights [n_experts] from router scores: zero for those not chosen. Ties at the
- *  border go to the lower score index. */
-void ww_core_route(const struct ww_moe *moe, const double *scores, double *weights);
+/** Expert weights [n_experts] from the router's outputs: zero for those not chosen. Ties at
+ *  the border go to the lower index. correction [n_experts] may be NULL. */
+void ww_core_route(const struct ww_moe *moe, const double *scores,
+                   const double *correction, double *weights);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Attention between the projections (Vaswani et al., arXiv 1706.03762), with the variants
- * that checkpoints use, in the order that their libraries apply them: clip, norm, rotate,
+ * that checkpoints use, in the order that their libraries apply them: norm, clip, rotate,
  * score, scale, cap, bias, mask, softmax, values, gate. One query row and head at a time:
  * memory is one row of scores.
  */
@@ -63,11 +63,11 @@ static void prepare(const struct ww_attention *att, const struct ww_norm *norm,
 {
     bool norm_last = att->qk_class == WW_QK_L2_POST;
     size_t d = (size_t)att->head_dim;
-    if (att->clip > 0) {
-        clamp(x, n_rows * n_heads * d, att->clip);
-    }
     if (!norm_last) {
         normalise(att, norm, values, x, n_rows, n_heads);
+    }
+    if (att->clip > 0) {
+        clamp(x, n_rows * n_heads * d, att->clip);
     }
     for (size_t t = 0; rope && t < n_rows; t++) {
         ww_rope_turn(rope, t, x + t * n_heads * d, n_heads, d, (size_t)att->mla_nope);

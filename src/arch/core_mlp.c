@@ -33,14 +33,27 @@ static double activate(enum ww_act_kind act, double x)
         return x > 0 ? x * x : 0;
     case WW_FN_TANH:
         return tanh(x);
+    case WW_FN_SWIGLU_CLAMPED:
+        return x * sigmoid(1.702 * x);
     }
     return x;
+}
+
+/* One neuron of GPT-OSS: the gate is cut above, up on both sides. */
+static double clamped(double gate, double up, double limit)
+{
+    return activate(WW_FN_SWIGLU_CLAMPED, fmin(gate, limit)) *
+           (fmin(fmax(up, -limit), limit) + 1);
 }
 
 void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up,
                  double *h)
 {
-    for (uint64_t j = 0; j < mlp->n_neurons; j++) {
+    bool clamps = mlp->gated && mlp->act == WW_FN_SWIGLU_CLAMPED;
+    for (uint64_t j = 0; j < mlp->n_neurons && clamps; j++) {
+        h[j] = clamped(gate[j], up[j], mlp->limit);
+    }
+    for (uint64_t j = 0; j < mlp->n_neurons && !clamps; j++) {
         h[j] =
             mlp->gated ? activate(mlp->act, gate[j]) * up[j] : activate(mlp->act, up[j]);
     }
@@ -65,16 +78,6 @@ static void softmax_marked(const double *scores, double *marks, uint64_t n)
     }
 }
 
-/* How many experts stand before e: a better score, or the same one and a lower index. */
-static uint64_t rank_of(const double *scores, uint64_t n, uint64_t e)
-{
-    uint64_t rank = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        rank += scores[i] > scores[e] || (scores[i] == scores[e] && i < e);
-    }
-    return rank;
-}
-
 static void scale_to_one(double *weights, uint64_t n)
 {
     double sum = 0;
@@ -86,21 +89,110 @@ static void scale_to_one(double *weights, uint64_t n)
     }
 }
 
-void ww_core_route(const struct ww_moe *moe, const double *scores, double *weights)
+/* What the choice goes by. Without a correction that is the router's output itself: it
+ * has the order of its softmax or sigmoid and makes no new ties by underflow. top and sum
+ * are those of the softmax. */
+struct choice {
+    const struct ww_moe *moe;
+    const double *scores;
+    const double *correction;
+    double top;
+    double sum;
+};
+
+static double value_of(const struct choice *c, uint64_t e)
 {
-    for (uint64_t e = 0; e < moe->n_experts; e++) {
-        weights[e] =
-            moe->softmax_first || rank_of(scores, moe->n_experts, e) < moe->top_k;
-    }
-    softmax_marked(scores, weights, moe->n_experts);
-    /* The choice looks at the scores, not at the softmax: it keeps their order and makes
-     * no new ties by underflow. */
-    for (uint64_t e = 0; e < moe->n_experts && moe->softmax_first; e++) {
-        if (rank_of(scores, moe->n_experts, e) >= moe->top_k) {
-            weights[e] = 0;
+    return c->moe->sigmoid ? sigmoid(c->scores[e]) : exp(c->scores[e] - c->top) / c->sum;
+}
+
+static double key_of(const struct choice *c, uint64_t e)
+{
+    return c->correction ? value_of(c, e) + c->correction[e] : c->scores[e];
+}
+
+static bool before(const struct choice *c, uint64_t a, uint64_t b)
+{
+    double x = key_of(c, a);
+    double y = key_of(c, b);
+    return x > y || (x == y && a < b);
+}
+
+/* Sum of a group's best scores. */
+static double group_score(const struct choice *c, uint64_t group)
+{
+    uint64_t size = c->moe->n_experts / c->moe->n_groups;
+    uint64_t first = group * size;
+    double sum = 0;
+    for (uint64_t e = first; e < first + size; e++) {
+        uint64_t rank = 0;
+        for (uint64_t i = first; i < first + size; i++) {
+            rank += before(c, i, e);
         }
+        double value = c->correction ? key_of(c, e) : value_of(c, e);
+        sum += rank < c->moe->group_best ? value : 0;
+    }
+    return sum;
+}
+
+static bool group_is_open(const struct choice *c, uint64_t group)
+{
+    double own = group_score(c, group);
+    uint64_t rank = 0;
+    for (uint64_t g = 0; g < c->moe->n_groups; g++) {
+        double other = group_score(c, g);
+        rank += other > own || (other == own && g < group);
+    }
+    return rank < c->moe->top_groups;
+}
+
+/* Mark the chosen with 1; the others become zero. */
+static void choose(const struct choice *c, double *marks)
+{
+    const struct ww_moe *moe = c->moe;
+    uint64_t size = moe->n_groups > 1 ? moe->n_experts / moe->n_groups : moe->n_experts;
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        if (e % size == 0 && moe->n_groups > 1) {
+            marks[e] = group_is_open(c, e / size);
+        } else {
+            marks[e] = e % size == 0 ? 1 : marks[e - 1];
+        }
+    }
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        uint64_t rank = 0;
+        for (uint64_t i = 0; i < moe->n_experts; i++) {
+            rank += marks[i] != 0 && before(c, i, e);
+        }
+        /* 2: in an open group, but not chosen */
+        marks[e] = marks[e] == 0 ? 0 : rank < moe->top_k ? 1 : 2;
+    }
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        marks[e] = marks[e] == 1;
+    }
+}
+
+void ww_core_route(const struct ww_moe *moe, const double *scores,
+                   const double *correction, double *weights)
+{
+    struct choice c = {moe, scores, correction, -HUGE_VAL, 0};
+
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        c.top = fmax(c.top, scores[e]);
+    }
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        c.sum += exp(scores[e] - c.top);
+    }
+    choose(&c, weights);
+    if (!moe->sigmoid && !moe->softmax_first) {
+        softmax_marked(scores, weights, moe->n_experts);
+    }
+    for (uint64_t e = 0; (moe->sigmoid || moe->softmax_first) && e < moe->n_experts;
+         e++) {
+        weights[e] *= value_of(&c, e);
     }
     if (moe->normalise) {
         scale_to_one(weights, moe->n_experts);
+    }
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        weights[e] *= moe->multiplier;
     }
 }

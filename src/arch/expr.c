@@ -231,7 +231,7 @@ static enum ww_err literal_number(struct parser *p, struct ww_value *out)
 }
 
 /* Arguments of a call: up to two expressions. */
-static enum ww_err arguments(struct parser *p, struct ww_value args[2], unsigned n)
+static enum ww_err arguments(struct parser *p, struct ww_value *args, unsigned n)
 {
     enum ww_err rc = WW_OK;
 
@@ -247,7 +247,13 @@ static enum ww_err arguments(struct parser *p, struct ww_value args[2], unsigned
     return WW_OK;
 }
 
-static enum ww_err call_number(struct parser *p, bool root, struct ww_value *out)
+static double logarithm(double x)
+{
+    return x > 0 ? log(x) : 0;
+}
+
+static enum ww_err call_number(struct parser *p, double (*fn)(double),
+                               struct ww_value *out)
 {
     struct ww_value args[2] = {{0}};
     enum ww_err rc = arguments(p, args, 1);
@@ -256,7 +262,7 @@ static enum ww_err call_number(struct parser *p, bool root, struct ww_value *out
         rc = need_number(p, &args[0]);
     }
     if (rc == WW_OK && args[0].kind == WW_V_NUMBER) {
-        *out = number_of(root ? sqrt(args[0].number) : trunc(args[0].number));
+        *out = number_of(fn(args[0].number));
     }
     return rc;
 }
@@ -265,8 +271,18 @@ static enum ww_err call_names(struct parser *p, enum ww_expr_call call,
                               struct ww_value *out)
 {
     struct ww_value args[2] = {{0}};
-    enum ww_err rc = arguments(p, args, call == WW_CALL_STORED ? 1 : 2);
+    enum ww_err rc = WW_OK;
 
+    if (call == WW_CALL_STORED) {
+        rc = ternary(p, &args[0]);
+        if (rc == WW_OK && accept(p, ",")) {
+            rc = arguments(p, args + 1, 1);
+        } else if (rc == WW_OK && !accept(p, ")")) {
+            rc = syntax(p);
+        }
+    } else {
+        rc = arguments(p, args, 2);
+    }
     if (rc || !p->scope || p->skip) {
         return rc;
     }
@@ -340,6 +356,10 @@ static enum ww_err reserved_word(struct parser *p, struct ww_value *out, bool *k
                  {"stored(", WW_CALL_STORED},
                  {"dim(", WW_CALL_DIM},
                  {"rounded(", WW_CALL_ROUNDED}};
+    static const struct {
+        const char *token;
+        double (*fn)(double);
+    } functions[] = {{"sqrt(", sqrt}, {"int(", trunc}, {"ln(", logarithm}};
 
     *known = true;
     for (size_t i = 0; i < WW_LEN(calls); i++) {
@@ -347,11 +367,10 @@ static enum ww_err reserved_word(struct parser *p, struct ww_value *out, bool *k
             return call_names(p, calls[i].call, out);
         }
     }
-    if (accept(p, "sqrt(")) {
-        return call_number(p, true, out);
-    }
-    if (accept(p, "int(")) {
-        return call_number(p, false, out);
+    for (size_t i = 0; i < WW_LEN(functions); i++) {
+        if (accept(p, functions[i].token)) {
+            return call_number(p, functions[i].fn, out);
+        }
     }
     if (accept(p, "true")) {
         *out = number_of(1);

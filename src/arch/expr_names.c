@@ -133,8 +133,10 @@ static double round_to(enum ww_dtype dtype, double x)
     return x;
 }
 
-/* The tensor that a name in an expression means: "/x" as it is, ".x" of this layer. */
-static uint32_t find_tensor(const struct ww_scope *scope, const struct ww_value *named)
+/* The tensor that a name in an expression means: "/x" as it is, ".x" of this layer. A
+ * number takes the place of "{l}". */
+static uint32_t find_tensor(const struct ww_scope *scope, const struct ww_value *named,
+                            const struct ww_value *number)
 {
     char name[1024];
     const char *front = scope->prefix;
@@ -147,8 +149,18 @@ static uint32_t find_tensor(const struct ww_scope *scope, const struct ww_value 
         tail++;
         len--;
     }
-    n = snprintf(name, sizeof(name), "%s%.*s", front ? front : "",
-                 (int)ww_min_u64(len, sizeof(name)), tail);
+    size_t before = 0;
+    while (before + 3 <= len && strncmp(tail + before, "{l}", 3) != 0) {
+        before++;
+    }
+    if (number->kind == WW_V_NUMBER && before + 3 <= len) {
+        n = snprintf(name, sizeof(name), "%s%.*s%.0f%.*s", front ? front : "",
+                     (int)ww_min_u64(before, sizeof(name)), tail, number->number,
+                     (int)ww_min_u64(len - before - 3, sizeof(name)), tail + before + 3);
+    } else {
+        n = snprintf(name, sizeof(name), "%s%.*s", front ? front : "",
+                     (int)ww_min_u64(len, sizeof(name)), tail);
+    }
     return n >= 0 && (size_t)n < sizeof(name) ? ww_model_find(scope->model, name)
                                               : WW_NONE;
 }
@@ -174,7 +186,8 @@ static enum ww_err call_tensor(const struct ww_scope *scope, enum ww_expr_call c
         return WW_FAIL(err, WW_E_DESCRIPTOR,
                        "stored(), dim() and rounded() need a tensor name");
     }
-    tensor = find_tensor(scope, &args[0]);
+    tensor = find_tensor(scope, &args[0],
+                         call == WW_CALL_STORED ? &args[1] : &(struct ww_value){0});
     t = tensor == WW_NONE ? NULL : &scope->model->tensors[tensor];
     if (call == WW_CALL_STORED) {
         out->kind = WW_V_NUMBER;

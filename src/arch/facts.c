@@ -42,6 +42,8 @@ static const struct {
     {"experts", WW_FACT_EXPERTS, "0"},
     {"top_k", WW_FACT_EXPERTS_PER_TOKEN, "1"},
     {"expert_groups", NO_KEYS, "n_group|1"},
+    {"top_groups", NO_KEYS, "topk_group|$expert_groups"},
+    {"group_best", NO_KEYS, "1"},
     /* the block */
     {"kind", NO_KEYS, "''"},
     {"form", NO_KEYS, "'pre'"},
@@ -75,12 +77,17 @@ static const struct {
     {"relative_buckets", NO_KEYS, "0"},
     {"relative_distance", NO_KEYS, "0"},
     {"qk_eps", NO_KEYS, "$eps"},
+    {"latent_eps", NO_KEYS, "$eps"},
     /* MLP and experts */
     {"act", NO_KEYS, "hidden_act|hidden_activation|activation_function"},
     {"mlp_moves", NO_KEYS, "'all'"},
     {"down_multiplier", NO_KEYS, "1"},
     {"normalise", NO_KEYS, "norm_topk_prob|1"},
     {"softmax_first", NO_KEYS, "1"},
+    {"sigmoid", NO_KEYS, "0"},
+    {"weighs_input", NO_KEYS, "0"},
+    {"routed_multiplier", NO_KEYS, "1"},
+    {"limit", NO_KEYS, "0"},
     {"experts_move", NO_KEYS, "1"},
     /* the whole model */
     {"embed_multiplier", NO_KEYS, "1"},

@@ -85,7 +85,10 @@ static enum ww_err finish_attention(struct ww_builder *b, uint32_t attention,
     }
     fill_norm(&a->q_norm, &f, false);
     fill_norm(&a->k_norm, &f, false);
-    rc = ww_class_attention(b, attention, err);
+    rc = read_norm_facts(b, "latent_eps", &f, err);
+    fill_norm(&a->q_a_norm, &f, false);
+    fill_norm(&a->kv_a_norm, &f, false);
+    rc = rc ? rc : ww_class_attention(b, attention, err);
     return rc ? rc : own_elements(b, attention, err);
 }
 

@@ -124,14 +124,11 @@ static enum ww_err extras_load(struct ww_forward *f, const struct ww_attention *
 
 static enum ww_err supported(const struct ww_attention *att, struct ww_error *err)
 {
-    bool latent = att->qk_class == WW_QK_MLA || att->mla_nope > 0;
-    bool norms = att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM;
-    if (latent || norms) {
+    if (att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "attention '%s' has %s, which the reference forward pass does not "
-                       "cover",
-                       att->name,
-                       latent ? "latent keys and values" : "a norm on values or context");
+                       "attention '%s' has a norm on values or context, which the "
+                       "reference forward pass does not cover",
+                       att->name);
     }
     if (att->n_kv_heads == 0 || att->n_heads % att->n_kv_heads != 0) {
         return WW_FAIL(err, WW_E_SHAPE,
@@ -150,6 +147,49 @@ struct keys {
     size_t m;
 };
 
+/* Rows of a map through a norm of its first n_latent outputs. *out is [n, n_out]. */
+static enum ww_err latent_rows(struct ww_forward *f, const struct ww_linear *map,
+                               const struct ww_norm *norm, uint64_t n_latent,
+                               const double *x, size_t n, uint64_t n_out, double **latent,
+                               double **out, struct ww_error *err)
+{
+    enum ww_err rc = ww_fw_alloc(out, n, n_out, err);
+    rc = rc ? rc : ww_fw_alloc(latent, n, n_latent, err);
+    rc =
+        rc ? rc : ww_fw_linear(f, map, x, n, f->layout->residual.width, *out, n_out, err);
+    for (size_t t = 0; !rc && t < n; t++) {
+        memcpy(*latent + t * n_latent, *out + t * n_out,
+               (size_t)n_latent * sizeof(double));
+    }
+    return rc ? rc : ww_fw_norm(f, norm, *latent, *latent, n, n_latent, err);
+}
+
+/* Keys and values that come out of a latent; all heads get the one rotary key. */
+static enum ww_err expand_latent(struct ww_forward *f, const struct ww_attention *att,
+                                 const double *source, size_t m, struct keys *keys,
+                                 struct ww_error *err)
+{
+    size_t heads = (size_t)att->n_kv_heads, d = (size_t)att->head_dim;
+    size_t nope = (size_t)att->mla_nope, d_v = (size_t)att->v_dim;
+    size_t c = (size_t)att->latent, r = d - nope;
+    double *latent = NULL, *low = NULL, *high = NULL;
+    enum ww_err rc = latent_rows(f, &att->kv_a, &att->kv_a_norm, c, source, m, c + r,
+                                 &latent, &low, err);
+    rc = rc ? rc : ww_fw_alloc(&high, m, heads * (nope + d_v), err);
+    rc = rc ? rc
+            : ww_fw_linear(f, &att->kv_b, latent, m, c, high, heads * (nope + d_v), err);
+    for (size_t i = 0; !rc && i < m * heads; i++) {
+        const double *head = high + i * (nope + d_v);
+        memcpy(keys->k + i * d, head, nope * sizeof(*head));
+        memcpy(keys->k + i * d + nope, low + i / heads * (c + r) + c, r * sizeof(*low));
+        memcpy(keys->v + i * d_v, head + nope, d_v * sizeof(*head));
+    }
+    ww_free(latent);
+    ww_free(low);
+    ww_free(high);
+    return rc;
+}
+
 static enum ww_err project_keys(struct ww_forward *f, const struct ww_attention *att,
                                 const double *source, size_t m, uint64_t width,
                                 struct keys *keys, struct ww_error *err)
@@ -164,12 +204,35 @@ static enum ww_err project_keys(struct ww_forward *f, const struct ww_attention 
     if (rc) {
         return rc;
     }
+    keys->m = m;
+    if (att->latent > 0) {
+        return expand_latent(f, att, source, m, keys, err);
+    }
     rc = ww_fw_linear(f, &att->k, source, m, width, keys->k, k_size, err);
     if (rc) {
         return rc;
     }
-    keys->m = m;
     return ww_fw_linear(f, &att->v, source, m, width, keys->v, v_size, err);
+}
+
+static enum ww_err project_queries(struct ww_forward *f, const struct ww_attention *att,
+                                   const double *x, size_t n, double *q,
+                                   struct ww_error *err)
+{
+    uint64_t width = f->layout->residual.width;
+    double *latent = NULL, *low = NULL;
+    enum ww_err rc = WW_OK;
+    if (att->q_latent > 0) {
+        rc = latent_rows(f, &att->q_a, &att->q_a_norm, att->q_latent, x, n, att->q_latent,
+                         &latent, &low, err);
+        x = latent;
+        width = att->q_latent;
+    }
+    rc = rc ? rc
+            : ww_fw_linear(f, &att->q, x, n, width, q, att->n_heads * att->head_dim, err);
+    ww_free(latent);
+    ww_free(low);
+    return rc;
 }
 
 /* Append to the past, then work on a copy of all of it. */
@@ -254,7 +317,7 @@ static enum ww_err inputs_load(struct ww_forward *f, const struct ww_attention *
     if (rc) {
         return rc;
     }
-    rc = ww_fw_linear(f, &att->q, x, n, width, in->q, n_query, err);
+    rc = project_queries(f, att, x, n, in->q, err);
     if (rc) {
         return rc;
     }

@@ -56,31 +56,44 @@ static enum ww_err route(struct ww_forward *f, const struct ww_moe *moe, const d
                          size_t n, double *weights, struct ww_error *err)
 {
     double *scores = NULL;
+    double *correction = NULL;
     enum ww_err rc = ww_fw_alloc(&scores, n, moe->n_experts, err);
     if (rc) {
-        return rc;
+        goto out;
+    }
+    rc = ww_fw_vector(f, moe->correction, moe->n_experts, &correction, err);
+    if (rc) {
+        goto out;
     }
     rc = ww_fw_linear(f, &moe->router, x, n, f->layout->residual.width, scores,
                       moe->n_experts, err);
     for (size_t t = 0; !rc && t < n; t++) {
-        ww_core_route(moe, scores + t * moe->n_experts, weights + t * moe->n_experts);
+        ww_core_route(moe, scores + t * moe->n_experts, correction,
+                      weights + t * moe->n_experts);
     }
+out:
     ww_free(scores);
+    ww_free(correction);
     return rc;
 }
 
 /* Add the output of one MLP for the tokens with a weight that is not zero; weight of
- * token t is weights[t * stride]. in and out have room for n rows. */
+ * token t is weights[t * stride], on the input when weighs_input. in and out have room
+ * for n rows. */
 static enum ww_err add_weighted(struct ww_forward *f, const struct ww_mlp *mlp,
-                                const double *weights, size_t stride, const double *x,
-                                size_t n, double *in, double *out, double *y,
-                                struct ww_error *err)
+                                const double *weights, size_t stride, bool weighs_input,
+                                const double *x, size_t n, double *in, double *out,
+                                double *y, struct ww_error *err)
 {
     size_t width = (size_t)f->layout->residual.width;
     size_t chosen = 0;
     for (size_t t = 0; t < n; t++) {
         if (weights[t * stride] != 0) {
-            memcpy(in + chosen++ * width, x + t * width, width * sizeof(*in));
+            double factor = weighs_input ? weights[t * stride] : 1;
+            for (size_t i = 0; i < width; i++) {
+                in[chosen * width + i] = factor * x[t * width + i];
+            }
+            chosen++;
         }
     }
     if (chosen == 0) {
@@ -90,8 +103,8 @@ static enum ww_err add_weighted(struct ww_forward *f, const struct ww_mlp *mlp,
     chosen = 0;
     for (size_t t = 0; !rc && t < n; t++) {
         if (weights[t * stride] != 0) {
-            ww_add_scaled(y + t * width, weights[t * stride], out + chosen++ * width,
-                          width);
+            double factor = weighs_input ? 1 : weights[t * stride];
+            ww_add_scaled(y + t * width, factor, out + chosen++ * width, width);
         }
     }
     return rc;
@@ -122,14 +135,6 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe,
     double *in = NULL;
     double *out = NULL;
     enum ww_err rc = WW_OK;
-    if (moe->n_groups > 1) {
-        rc =
-            WW_FAIL(err, WW_E_UNSUPPORTED,
-                    "experts '%s' are routed in groups, which the reference forward pass "
-                    "does not cover",
-                    moe->name);
-        goto out;
-    }
     rc = ww_fw_alloc(&weights, n, moe->n_experts, err);
     if (rc) {
         goto out;
@@ -146,7 +151,8 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe,
     memset(y, 0, n * width * sizeof(*y));
     for (uint64_t e = 0; !rc && e < moe->n_experts; e++) {
         rc = add_weighted(f, &layout->mlps[moe->first_mlp + e], weights + e,
-                          (size_t)moe->n_experts, x, n, in, out, y, err);
+                          (size_t)moe->n_experts, moe->weighs_input, x, n, in, out, y,
+                          err);
     }
     if (rc || moe->shared_mlp == WW_NONE) {
         goto out;
@@ -155,8 +161,8 @@ static enum ww_err run_moe(struct ww_forward *f, const struct ww_moe *moe,
     if (rc) {
         goto out;
     }
-    rc = add_weighted(f, &layout->mlps[moe->shared_mlp], weights, 1, x, n, in, out, y,
-                      err);
+    rc = add_weighted(f, &layout->mlps[moe->shared_mlp], weights, 1, false, x, n, in, out,
+                      y, err);
 out:
     ww_free(weights);
     ww_free(in);

@@ -165,7 +165,7 @@ static bool is_sibling(const struct ww_layout *layout, uint32_t a, uint32_t b,
 }
 
 /* Searched outwards: siblings lie close to each other in every file. */
-static uint32_t sibling(const struct ww_layout *layout, uint32_t tensor, uint64_t index)
+uint32_t ww_axis_sibling(const struct ww_layout *layout, uint32_t tensor, uint64_t index)
 {
     const uint32_t n = layout->model->n_tensors;
 
@@ -204,7 +204,7 @@ enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor,
         goto out;
     }
     if (element.perm && binding->name_index < element.n) {
-        *source = sibling(layout, tensor, element.perm[binding->name_index]);
+        *source = ww_axis_sibling(layout, tensor, element.perm[binding->name_index]);
     }
     if (*source == WW_NONE || !same_shape(t, &layout->model->tensors[*source])) {
         rc = WW_FAIL(err, WW_E_SHAPE,

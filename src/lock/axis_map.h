@@ -38,6 +38,9 @@ enum ww_err ww_axis_map(const struct ww_gauge *gauge, uint32_t tensor, unsigned 
                         uint64_t slice, struct ww_element *out,
                         struct ww_error *err) WW_MUST_USE;
 
+/** The tensor of the same family whose name has that number, or WW_NONE. */
+uint32_t ww_axis_sibling(const struct ww_layout *layout, uint32_t tensor, uint64_t index);
+
 /** The tensor whose content this one gets: another expert's where experts have tensors of
  *  their own, else itself. */
 enum ww_err ww_axis_source(const struct ww_gauge *gauge, uint32_t tensor,

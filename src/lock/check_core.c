@@ -76,6 +76,34 @@ static enum ww_err read_pair(struct checker *c, uint32_t tensor, struct pair *pa
     return rc;
 }
 
+/* Gains of all heads; each head can have a tensor of its own. */
+static enum ww_err read_gains(struct checker *c, uint32_t tensor, uint64_t n_heads,
+                              uint64_t d, struct pair *pair, struct ww_error *err)
+{
+    const bool own =
+        tensor != WW_NONE && c->layout->bindings[tensor].name_space != WW_NONE;
+    enum ww_err rc = WW_OK;
+
+    if (!own) {
+        return read_pair(c, tensor, pair, err);
+    }
+    pair->before = ww_calloc((size_t)(n_heads * d), sizeof(double));
+    pair->after = ww_calloc((size_t)(n_heads * d), sizeof(double));
+    if (!pair->before || !pair->after) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the gains of heads");
+    }
+    for (uint64_t h = 0; h < n_heads && !rc; h++) {
+        struct pair one = {0};
+        rc = read_pair(c, ww_axis_sibling(c->layout, tensor, h), &one, err);
+        if (!rc && one.before) {
+            memcpy(pair->before + h * d, one.before, (size_t)d * sizeof(double));
+            memcpy(pair->after + h * d, one.after, (size_t)d * sizeof(double));
+        }
+        free_pair(&one);
+    }
+    return rc;
+}
+
 /* rows x element.n random values, and what the action makes of each row. */
 static enum ww_err random_pair(struct checker *c, const struct ww_element *element,
                                enum ww_action action, size_t rows, struct pair *pair,
@@ -134,6 +162,44 @@ static enum ww_err projection(struct checker *c, const struct ww_linear *linear,
     return rc;
 }
 
+/* The action that a tensor's axis states for a space. */
+static enum ww_action action_on(const struct checker *c, uint32_t tensor, unsigned axis,
+                                uint32_t space)
+{
+    const struct ww_axis *a = NULL;
+
+    if (tensor != WW_NONE) {
+        a = &c->layout->bindings[tensor].axis[axis];
+        for (uint32_t i = 0; i < a->n_segments; i++) {
+            const struct ww_segment *segment = &c->layout->segments[a->first_segment + i];
+            if (segment->space == space) {
+                return segment->action;
+            }
+        }
+    }
+    return WW_ACT_DIRECT;
+}
+
+/* Random rows over a space that the output of a linear map holds; n when none. */
+static enum ww_err part(struct checker *c, const struct ww_linear *linear, uint32_t space,
+                        uint64_t n, struct pair *pair, struct ww_error *err)
+{
+    struct ww_element element = {0};
+    enum ww_action action = WW_ACT_DIRECT;
+    enum ww_err rc = WW_OK;
+
+    ww_element_none(&element, (uint32_t)n);
+    if (space != WW_NONE) {
+        rc = ww_gauge_space(c->gauge, space, &element, err);
+        action = action_on(c, linear->weight, linear->out_axis, space);
+    }
+    if (!rc) {
+        rc = random_pair(c, &element, action, N, pair, err);
+    }
+    ww_element_release(&element);
+    return rc;
+}
+
 /* got [N, n] against S want row by row. */
 static enum ww_err compare_moved(struct checker *c, const char *owner, const char *part,
                                  const struct ww_element *element, const double *got,
@@ -155,10 +221,11 @@ static enum ww_err compare_moved(struct checker *c, const char *owner, const cha
     return rc;
 }
 
-static enum ww_err check_norm(struct checker *c, const char *owner, const char *part,
-                              const struct ww_norm *norm, struct ww_error *err)
+/* A norm between two runs of the same space. */
+static enum ww_err check_norm_on(struct checker *c, const char *owner, const char *part,
+                                 const struct ww_norm *norm,
+                                 const struct ww_element *element, struct ww_error *err)
 {
-    const struct ww_element *residual = &c->gauge->residual;
     struct pair gain = {0};
     struct pair bias = {0};
     struct pair x = {0};
@@ -172,19 +239,25 @@ static enum ww_err check_norm(struct checker *c, const char *owner, const char *
         rc = read_pair(c, norm->bias, &bias, err);
     }
     if (!rc) {
-        rc = random_pair(c, residual, WW_ACT_DIRECT, 1, &x, err);
+        rc = random_pair(c, element, WW_ACT_DIRECT, 1, &x, err);
     }
     if (!rc) {
         ww_core_norm(norm, (struct ww_norm_values){gain.before, bias.before}, x.before,
-                     x.before, residual->n);
+                     x.before, element->n);
         ww_core_norm(norm, (struct ww_norm_values){gain.after, bias.after}, x.after,
-                     x.after, residual->n);
-        rc = compare_moved(c, owner, part, residual, x.after, x.before, 1, err);
+                     x.after, element->n);
+        rc = compare_moved(c, owner, part, element, x.after, x.before, 1, err);
     }
     free_pair(&gain);
     free_pair(&bias);
     free_pair(&x);
     return rc;
+}
+
+static enum ww_err check_norm(struct checker *c, const char *owner, const char *part,
+                              const struct ww_norm *norm, struct ww_error *err)
+{
+    return check_norm_on(c, owner, part, norm, &c->gauge->residual, err);
 }
 
 static enum ww_err check_layer_scale(struct checker *c, const char *owner,
@@ -237,15 +310,18 @@ static enum ww_err read_extras(struct checker *c, const struct ww_attention *att
         uint32_t tensor;
         struct pair *pair;
     } rows[] = {
-        {q_norm ? att->q_norm.gain : WW_NONE, &e->q_gain},
         {q_norm ? att->q_norm.bias : WW_NONE, &e->q_bias},
-        {k_norm ? att->k_norm.gain : WW_NONE, &e->k_gain},
         {k_norm ? att->k_norm.bias : WW_NONE, &e->k_bias},
         {att->sinks, &e->sinks},
         {att->relative_bias, &e->relative},
     };
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = read_gains(c, q_norm ? att->q_norm.gain : WW_NONE, att->n_heads,
+                                att->head_dim, &e->q_gain, err);
 
+    if (!rc) {
+        rc = read_gains(c, k_norm ? att->k_norm.gain : WW_NONE, att->n_kv_heads,
+                        att->head_dim, &e->k_gain, err);
+    }
     for (size_t i = 0; i < WW_LEN(rows) && !rc; i++) {
         rc = read_pair(c, rows[i].tensor, rows[i].pair, err);
     }
@@ -271,16 +347,89 @@ static struct ww_attention_values values_of(const struct extras *e, bool after)
 
 static enum ww_err coverable(const struct ww_attention *att, struct ww_error *err)
 {
-    const bool latent = att->qk_class == WW_QK_MLA || att->mla_nope > 0;
-
-    if (latent || att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "attention '%s' has %s, which the self-check does not cover, so it "
-            "is not locked",
-            att->name, latent ? "latent keys and values" : "a norm on values or context");
+    if (att->vo_class == WW_VO_VNORM || att->vo_class == WW_VO_SUBNORM) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "attention '%s' has a norm on values or context, which the "
+                       "self-check does not cover, so it is not locked",
+                       att->name);
     }
     return WW_OK;
+}
+
+/* Projected queries, keys and values of an attention. */
+struct qkv {
+    struct pair q, k, v;
+};
+
+/* Heads of a latent attention from their parts: out [N, heads, d], nope [N, heads, n] and
+ * rope [N, heads or 1, r]. */
+static void join_heads(const struct ww_attention *att, uint64_t n_heads, uint64_t n_rope,
+                       const double *nope, const double *rope, double *out)
+{
+    const size_t n = (size_t)att->mla_nope;
+    const size_t r = (size_t)(att->head_dim - att->mla_nope);
+
+    for (size_t t = 0; t < N; t++) {
+        for (size_t h = 0; h < n_heads; h++) {
+            const size_t row = t * (size_t)n_heads + h;
+            const size_t from = t * (size_t)n_rope + (n_rope > 1 ? h : 0);
+            memcpy(out + row * (n + r), nope + row * n, n * sizeof(*out));
+            memcpy(out + row * (n + r) + n, rope + from * r, r * sizeof(*out));
+        }
+    }
+}
+
+static enum ww_err latent_heads(struct checker *c, const struct ww_attention *att,
+                                bool keys, struct pair *out, struct ww_error *err)
+{
+    const struct ww_linear *nope_map = keys ? &att->kv_b : &att->q;
+    const struct ww_linear *rope_map = keys ? &att->kv_a : &att->q;
+    const uint64_t n_heads = keys ? att->n_kv_heads : att->n_heads;
+    const uint64_t n_rope = keys ? 1 : n_heads;
+    const uint64_t r = att->head_dim - att->mla_nope;
+    struct pair nope = {0};
+    struct pair rope = {0};
+    enum ww_err rc = part(c, nope_map, keys ? att->k_nope : att->q_nope,
+                          n_heads * att->mla_nope, &nope, err);
+
+    if (!rc) {
+        rc = part(c, rope_map, keys ? att->k_rope : att->q_rope, n_rope * r, &rope, err);
+    }
+    if (!rc) {
+        out->before = ww_calloc((size_t)(N * n_heads * att->head_dim), sizeof(double));
+        out->after = ww_calloc((size_t)(N * n_heads * att->head_dim), sizeof(double));
+        if (!out->before || !out->after) {
+            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+        }
+    }
+    if (!rc) {
+        join_heads(att, n_heads, n_rope, nope.before, rope.before, out->before);
+        join_heads(att, n_heads, n_rope, nope.after, rope.after, out->after);
+    }
+    free_pair(&nope);
+    free_pair(&rope);
+    return rc;
+}
+
+static enum ww_err draw_qkv(struct checker *c, const struct ww_attention *att,
+                            struct qkv *x, struct ww_error *err)
+{
+    const uint64_t n_values = att->n_kv_heads * att->v_dim;
+    enum ww_err rc = WW_OK;
+
+    if (att->latent > 0) {
+        rc = latent_heads(c, att, false, &x->q, err);
+        if (!rc) {
+            rc = latent_heads(c, att, true, &x->k, err);
+        }
+        return rc ? rc : part(c, &att->kv_b, att->value, n_values, &x->v, err);
+    }
+    rc = projection(c, &att->q, (uint32_t)(att->n_heads * att->head_dim), &x->q, err);
+    if (!rc) {
+        rc = projection(c, &att->k, (uint32_t)(att->n_kv_heads * att->head_dim), &x->k,
+                        err);
+    }
+    return rc ? rc : projection(c, &att->v, (uint32_t)n_values, &x->v, err);
 }
 
 /* Random q, k, v through the attention, before and after. */
@@ -289,35 +438,51 @@ static enum ww_err run_attention(struct checker *c, const struct ww_attention *a
                                  struct ww_error *err)
 {
     struct ww_rope_table *rope = NULL;
-    struct pair q = {0};
-    struct pair k = {0};
-    struct pair v = {0};
-    enum ww_err rc = WW_OK;
+    struct qkv x = {0};
+    enum ww_err rc = draw_qkv(c, att, &x, err);
 
-    if (att->rope.style != WW_ROPE_NONE && att->rope.dims > 0 && !att->cross) {
+    if (!rc && att->rope.style != WW_ROPE_NONE && att->rope.dims > 0 && !att->cross) {
         rc = ww_rope_table_new(c->layout, att, positions, N, positions[N - 1] + 1, &rope,
                                err);
-    }
-    if (!rc) {
-        rc = projection(c, &att->q, (uint32_t)(att->n_heads * att->head_dim), &q, err);
-    }
-    if (!rc) {
-        rc = projection(c, &att->k, (uint32_t)(att->n_kv_heads * att->head_dim), &k, err);
-    }
-    if (!rc) {
-        rc = projection(c, &att->v, (uint32_t)(att->n_kv_heads * att->v_dim), &v, err);
     }
     for (int after = 0; after < 2 && !rc; after++) {
         const struct ww_attention_values values = values_of(e, after);
         rc = ww_core_attention(att, &values, rope, rope, positions, positions,
-                               after ? q.after : q.before, after ? k.after : k.before,
-                               after ? v.after : v.before,
+                               after ? x.q.after : x.q.before,
+                               after ? x.k.after : x.k.before,
+                               after ? x.v.after : x.v.before,
                                after ? context->after : context->before, N, N, err);
     }
     ww_rope_table_free(rope);
-    free_pair(&q);
-    free_pair(&k);
-    free_pair(&v);
+    free_pair(&x.q);
+    free_pair(&x.k);
+    free_pair(&x.v);
+    return rc;
+}
+
+/* The norms of latents, which have spaces of their own. */
+static enum ww_err check_latents(struct checker *c, const struct ww_attention *att,
+                                 struct ww_error *err)
+{
+    const struct {
+        bool is_there;
+        uint32_t space;
+        const struct ww_norm *norm;
+    } rows[] = {{att->latent > 0, att->kv_latent, &att->kv_a_norm},
+                {att->q_latent > 0, att->query_latent, &att->q_a_norm}};
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(rows) && !rc; i++) {
+        struct ww_element element = {0};
+        if (rows[i].is_there && rows[i].space != WW_NONE) {
+            rc = ww_gauge_space(c->gauge, rows[i].space, &element, err);
+            if (!rc) {
+                rc = check_norm_on(c, att->name, "latent norm", rows[i].norm, &element,
+                                   err);
+            }
+            ww_element_release(&element);
+        }
+    }
     return rc;
 }
 
@@ -340,6 +505,10 @@ static enum ww_err check_attention(struct checker *c, uint32_t index,
         if (rc) {
             goto out;
         }
+    }
+    rc = check_latents(c, att, err);
+    if (rc) {
+        goto out;
     }
     rc = read_extras(c, att, &e, err);
     if (rc) {
@@ -399,6 +568,7 @@ static enum ww_err check_router(struct checker *c, uint32_t index, struct ww_err
     struct ww_element experts = {0};
     struct pair scores = {0};
     struct pair weights = {0};
+    struct pair correction = {0};
     enum ww_err rc = ww_gauge_experts(c->gauge, index, &experts, err);
 
     if (!rc) {
@@ -408,13 +578,17 @@ static enum ww_err check_router(struct checker *c, uint32_t index, struct ww_err
         rc = random_pair(c, &experts, WW_ACT_DIRECT, 1, &weights, err);
     }
     if (!rc) {
-        ww_core_route(moe, scores.before, weights.before);
-        ww_core_route(moe, scores.after, weights.after);
+        rc = read_pair(c, moe->correction, &correction, err);
+    }
+    if (!rc) {
+        ww_core_route(moe, scores.before, correction.before, weights.before);
+        ww_core_route(moe, scores.after, correction.after, weights.after);
         rc = compare_moved(c, moe->name, "choice of experts", &experts, weights.after,
                            weights.before, 1, err);
     }
     free_pair(&scores);
     free_pair(&weights);
+    free_pair(&correction);
     ww_element_release(&experts);
     return rc;
 }

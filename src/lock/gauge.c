@@ -223,6 +223,25 @@ out:
     return rc;
 }
 
+/* Groups as a whole take the places of others. perm counts inside the groups. */
+static enum ww_err order_groups(struct ww_draw *draw, uint32_t n_groups,
+                                uint32_t per_group, uint32_t *perm, struct ww_error *err)
+{
+    uint32_t *order = ww_calloc(n_groups, sizeof(*order));
+
+    if (!order) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for groups of experts");
+    }
+    if (n_groups > 1) {
+        ww_draw_perm(draw, order, n_groups);
+    }
+    for (uint32_t e = 0; e < n_groups * per_group; e++) {
+        perm[e] += order[e / per_group] * per_group;
+    }
+    ww_free(order);
+    return WW_OK;
+}
+
 enum ww_err ww_gauge_experts(const struct ww_gauge *gauge, uint32_t moe_index,
                              struct ww_element *out, struct ww_error *err)
 {
@@ -247,10 +266,15 @@ enum ww_err ww_gauge_experts(const struct ww_gauge *gauge, uint32_t moe_index,
     }
     for (uint32_t g = 0; g < n_groups; g++) {
         ww_draw_perm(&draw, out->perm + g * per_group, per_group);
-        for (uint32_t i = 0; i < per_group; i++) {
-            out->perm[g * per_group + i] += g * per_group;
+    }
+    ww_draw_close(&draw);
+    if (n_groups > 1) {
+        rc = ww_draw_open(&draw, gauge->prk, "group-order", moe->name, n_groups, 0, err);
+        if (rc) {
+            goto out;
         }
     }
+    rc = order_groups(&draw, (uint32_t)n_groups, per_group, out->perm, err);
 out:
     ww_draw_close(&draw);
     if (rc) {

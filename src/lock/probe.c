@@ -83,12 +83,18 @@ static void note_all(struct ww_probes *probes)
         }
     }
     note(probes, &layout->head);
+    if (layout->head_norm.kind != WW_NORM_NONE) {
+        note(probes, &layout->head_transform);
+    }
     for (uint32_t i = 0; i < layout->n_attentions; i++) {
         const struct ww_attention *att = &layout->attentions[i];
         note(probes, &att->q);
         note(probes, &att->k);
         note(probes, &att->v);
         note(probes, &att->o);
+        note(probes, &att->q_a);
+        note(probes, &att->kv_a);
+        note(probes, &att->kv_b);
     }
     for (uint32_t i = 0; i < layout->n_mlps; i++) {
         note(probes, &layout->mlps[i].gate);
@@ -97,6 +103,9 @@ static void note_all(struct ww_probes *probes)
     }
     for (uint32_t i = 0; i < layout->n_moes; i++) {
         note(probes, &layout->moes[i].router);
+        if (layout->moes[i].shared_gated) {
+            note(probes, &layout->moes[i].shared_gate);
+        }
     }
 }
 

@@ -52,14 +52,17 @@ static void gate_multiplies_up(void **state)
 static void route_normalised_softmax_first_equals_softmax_over_the_chosen(void **state)
 {
     (void)state;
-    struct ww_moe moe = {
-        .n_experts = 4, .top_k = 2, .normalise = true, .softmax_first = true};
+    struct ww_moe moe = {.n_experts = 4,
+                         .top_k = 2,
+                         .multiplier = 1,
+                         .normalise = true,
+                         .softmax_first = true};
     double scores[4] = {0.5, 2.0, -1.0, 1.0};
     double first[4];
     double late[4];
-    ww_core_route(&moe, scores, first);
+    ww_core_route(&moe, scores, NULL, first);
     moe.softmax_first = false;
-    ww_core_route(&moe, scores, late);
+    ww_core_route(&moe, scores, NULL, late);
     double share = 1 / (1 + exp(-1.0));
     NEAR(first[1], share, 1e-15);
     NEAR(first[3], 1 - share, 1e-15);
@@ -72,10 +75,11 @@ static void route_normalised_softmax_first_equals_softmax_over_the_chosen(void *
 static void route_without_normalising_keeps_the_softmax_over_all(void **state)
 {
     (void)state;
-    const struct ww_moe moe = {.n_experts = 3, .top_k = 1, .softmax_first = true};
+    const struct ww_moe moe = {
+        .n_experts = 3, .top_k = 1, .multiplier = 1, .softmax_first = true};
     double scores[3] = {0, log(2), 0};
     double w[3];
-    ww_core_route(&moe, scores, w);
+    ww_core_route(&moe, scores, NULL, w);
     NEAR(w[1], 0.5, 1e-15);
     assert_true(w[0] == 0 && w[2] == 0);
 }
@@ -83,12 +87,12 @@ static void route_without_normalising_keeps_the_softmax_over_all(void **state)
 static void route_ties_go_to_the_lower_index(void **state)
 {
     (void)state;
-    struct ww_moe moe = {.n_experts = 4, .top_k = 2, .normalise = true};
+    struct ww_moe moe = {.n_experts = 4, .top_k = 2, .multiplier = 1, .normalise = true};
     double scores[4] = {1, 3, 1, 1};
     double w[4];
     for (int i = 0; i < 2; i++) {
         moe.softmax_first = i == 1;
-        ww_core_route(&moe, scores, w);
+        ww_core_route(&moe, scores, NULL, w);
         assert_true(w[0] > 0 && w[1] > w[0] && w[2] == 0 && w[3] == 0);
     }
 }
@@ -96,12 +100,81 @@ static void route_ties_go_to_the_lower_index(void **state)
 static void route_takes_all_when_k_is_all(void **state)
 {
     (void)state;
-    const struct ww_moe moe = {.n_experts = 2, .top_k = 2};
+    const struct ww_moe moe = {.n_experts = 2, .top_k = 2, .multiplier = 1};
     double scores[2] = {1000, 1000};
     double w[2];
-    ww_core_route(&moe, scores, w);
+    ww_core_route(&moe, scores, NULL, w);
     NEAR(w[0], 0.5, 1e-15);
     NEAR(w[1], 0.5, 1e-15);
+}
+
+static void
+route_sigmoid_scores_are_chosen_with_the_correction_and_weigh_without(void **state)
+{
+    (void)state;
+    const struct ww_moe moe = {
+        .n_experts = 3, .top_k = 1, .multiplier = 2, .sigmoid = true};
+    double scores[3] = {0, 1, -1};
+    double correction[3] = {0, 0, 5};
+    double w[3];
+    ww_core_route(&moe, scores, correction, w);
+    assert_true(w[0] == 0 && w[1] == 0);
+    NEAR(w[2], 2 / (1 + exp(1.0)), 1e-15);
+    ww_core_route(&moe, scores, NULL, w);
+    assert_true(w[0] == 0 && w[2] == 0);
+    NEAR(w[1], 2 / (1 + exp(-1.0)), 1e-15);
+}
+
+static void route_softmax_with_a_correction_weighs_without(void **state)
+{
+    (void)state;
+    const struct ww_moe moe = {
+        .n_experts = 2, .top_k = 1, .multiplier = 1, .softmax_first = true};
+    double scores[2] = {0, log(3)};
+    double correction[2] = {1, 0};
+    double w[2];
+    ww_core_route(&moe, scores, correction, w);
+    NEAR(w[0], 0.25, 1e-15);
+    assert_true(w[1] == 0);
+}
+
+/* The best expert lies in the group with the smaller sum of two. */
+static void route_chooses_inside_the_best_groups(void **state)
+{
+    (void)state;
+    struct ww_moe moe = {.n_experts = 6,
+                         .top_k = 2,
+                         .n_groups = 2,
+                         .top_groups = 1,
+                         .group_best = 2,
+                         .multiplier = 1,
+                         .sigmoid = true};
+    double scores[6] = {3, -9, -9, 1, 2, 0};
+    double w[6];
+    ww_core_route(&moe, scores, NULL, w);
+    assert_true(w[0] == 0 && w[1] == 0 && w[2] == 0 && w[5] == 0);
+    NEAR(w[3], 1 / (1 + exp(-1.0)), 1e-15);
+    NEAR(w[4], 1 / (1 + exp(-2.0)), 1e-15);
+    moe.group_best = 1;
+    ww_core_route(&moe, scores, NULL, w);
+    assert_true(w[0] > 0 && w[1] > 0 && w[3] == 0 && w[4] == 0);
+    moe.top_groups = 2;
+    ww_core_route(&moe, scores, NULL, w);
+    assert_true(w[0] > 0 && w[4] > 0 && w[3] == 0);
+}
+
+static void clamped_gate_and_up_meet_their_limit(void **state)
+{
+    (void)state;
+    const struct ww_mlp mlp = {
+        .n_neurons = 3, .gated = true, .act = WW_FN_SWIGLU_CLAMPED, .limit = 2};
+    double gate[3] = {9, -9, 1};
+    double up[3] = {9, -9, 0.5};
+    double low = 2 / (1 + exp(-1.702 * 2));
+    ww_core_mlp(&mlp, gate, up, up);
+    NEAR(up[0], low * 3, 1e-15);
+    NEAR(up[1], -9 / (1 + exp(1.702 * 9)) * -1, 1e-15);
+    NEAR(up[2], 1.5 / (1 + exp(-1.702)), 1e-15);
 }
 
 int main(void)
@@ -113,6 +186,11 @@ int main(void)
         cmocka_unit_test(route_normalised_softmax_first_equals_softmax_over_the_chosen),
         cmocka_unit_test(route_without_normalising_keeps_the_softmax_over_all),
         cmocka_unit_test(route_ties_go_to_the_lower_index),
+        cmocka_unit_test(
+            route_sigmoid_scores_are_chosen_with_the_correction_and_weigh_without),
+        cmocka_unit_test(route_softmax_with_a_correction_weighs_without),
+        cmocka_unit_test(route_chooses_inside_the_best_groups),
+        cmocka_unit_test(clamped_gate_and_up_meet_their_limit),
         cmocka_unit_test(route_takes_all_when_k_is_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

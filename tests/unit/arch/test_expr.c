@@ -103,6 +103,8 @@ static void arithmetic_follows_precedence(void **state)
     is_number(e, "-2 ^ 2", -4);
     is_number(e, "7 % 4 + 1", 4);
     is_number(e, "int(2.9) + int(-2.9)", 0);
+    is_number(e, "ln(1)", 0);
+    is_number(e, "int(1000 * ln(n / 6))", 693);
     is_number(e, "sqrt(n * 3)", 6);
     is_number(e, "int(half * 25)", 12);
 }
@@ -167,6 +169,7 @@ static void layers_index_lists_and_name_tensors(void **state)
     is_absent(e, "word[l]");
     is_number(e, "l + 1", 2);
     is_number(e, "stored('a.weight') + stored('/top') + stored('.b')", 3);
+    is_number(e, "stored('{l}.weight') + stored('{l}.weight', l)", 0);
     is_number(e, "stored('top') + stored('/a.weight') + stored('.c')", 0);
     is_number(e, "dim('a.weight', 1)", 7);
     is_absent(e, "dim('a.weight', 2)");

@@ -113,6 +113,12 @@ static void mla_cuts_every_projection_into_its_parts(void **state)
     assert_int_equal(a->qk_class, WW_QK_MLA);
     assert_int_equal(a->head_dim, 8);
     assert_int_equal(a->query, WW_NONE);
+    assert_int_not_equal(a->q_a.weight, WW_NONE);
+    assert_int_not_equal(a->q.weight, WW_NONE);
+    assert_int_not_equal(a->kv_a.weight, WW_NONE);
+    assert_int_not_equal(a->kv_b.weight, WW_NONE);
+    assert_int_equal(a->q_a_norm.kind, WW_NORM_RMS);
+    assert_int_equal(a->kv_a_norm.kind, WW_NORM_RMS);
     assert_int_equal(t.layout->spaces[a->q_nope].size, 24);
     assert_int_equal(t.layout->spaces[a->k_rope].size, 2);
     segment_is(&t, "0.q_b", 0, 0, a->q_nope, WW_ACT_DIRECT, 0, 8, 4, 6);

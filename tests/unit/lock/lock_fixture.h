@@ -283,6 +283,9 @@ static inline void lk_attention(struct lk *lk, uint32_t residual)
                                  .q_norm = {.gain = WW_NONE, .bias = WW_NONE},
                                  .k_norm = {.gain = WW_NONE, .bias = WW_NONE},
                                  .clip = lk->o.clip,
+                                 .q_a = {.weight = WW_NONE, .bias = WW_NONE},
+                                 .kv_a = {.weight = WW_NONE, .bias = WW_NONE},
+                                 .kv_b = {.weight = WW_NONE, .bias = WW_NONE},
                                  .gate = {.weight = WW_NONE, .bias = WW_NONE}};
     att->query = lk_space(lk, WW_SPACE_QUERY, H * d, 0, "decoder.0.self.query");
     att->key = lk_space(lk, WW_SPACE_KEY, G * d, 0, "decoder.0.self.key");
@@ -401,6 +404,8 @@ static inline void lk_feed(struct lk *lk, uint32_t residual)
                               .experts_move = true,
                               .first_mlp = 0,
                               .shared_mlp = WW_NONE,
+                              .correction = WW_NONE,
+                              .multiplier = 1,
                               .shared_gate = {.weight = WW_NONE, .bias = WW_NONE}};
     lk->moe.expert = lk_space(lk, WW_SPACE_EXPERT, LK_EXPERTS, 0, "decoder.0.experts");
     lk->moe.router =
