@@ -28,6 +28,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 
 VOCAB = 97
 STD = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=8,
@@ -175,6 +176,91 @@ CASES = {
                     rope_parameters=rope("default", partial_rotary_factor=0.5)),
 }
 
+# Decoders and mixtures.
+MLA = dict(num_key_value_heads=8, kv_lora_rank=24, qk_nope_head_dim=10, qk_rope_head_dim=8,
+           v_head_dim=12, moe_intermediate_size=20, n_shared_experts=2, n_routed_experts=8,
+           num_experts_per_tok=3, first_k_dense_replace=1, routed_scaling_factor=1.7)
+YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.0,
+            mscale_all_dim=0.8)
+CASES.update({
+    "deepseek_v3": std("DeepseekV3", **MLA, q_lora_rank=28, n_group=4, topk_group=2,
+                       attention_bias=True),
+    "deepseek_v3-yarn": std("DeepseekV3", **MLA, q_lora_rank=28, n_group=1, topk_group=1,
+                            rope_interleave=False, rope_parameters=YARN),
+    "deepseek_v3-mtp": std("DeepseekV3", **MLA, q_lora_rank=28, n_group=2, topk_group=1),
+    "deepseek_v2": std("DeepseekV2", **MLA, q_lora_rank=28, n_group=4, topk_group=2,
+                       topk_method="group_limited_greedy"),
+    "deepseek_v2-plain": std("DeepseekV2", **MLA, q_lora_rank=None),
+    "glm4_moe_lite": std("Glm4MoeLite", **MLA, q_lora_rank=28),
+    "olmo": std("Olmo"),
+    "olmo-clip": std("Olmo", clip_qkv=0.7),
+    "olmoe": std("Olmoe", num_experts=6, num_experts_per_tok=2, intermediate_size=24),
+    "olmoe-clip": std("Olmoe", num_experts=6, num_experts_per_tok=2, intermediate_size=24,
+                      clip_qkv=0.7, norm_topk_prob=True),
+    "olmo3": std("Olmo3", sliding_window=8, num_hidden_layers=4, rope_parameters=dict(
+        full_attention=rope("yarn", factor=4.0, original_max_position_embeddings=16),
+        sliding_attention=rope("default"))),
+    "flex_olmo": std("FlexOlmo", num_experts=6, num_experts_per_tok=2,
+                     intermediate_size=24),
+    "cohere2": std("Cohere2", sliding_window=8, num_hidden_layers=4),
+    "smollm3": std("SmolLM3", num_hidden_layers=4, no_rope_layers=[1, 1, 0, 1]),
+    "glm": std("Glm", head_dim=16, attention_bias=True),
+    "glm4": std("Glm4", head_dim=16, attention_bias=True),
+    "glm4_moe": std("Glm4Moe", head_dim=16, attention_bias=True, use_qk_norm=True,
+                    moe_intermediate_size=20, n_shared_experts=1, n_routed_experts=8,
+                    num_experts_per_tok=3, first_k_dense_replace=1, n_group=2,
+                    topk_group=1, routed_scaling_factor=1.7),
+    "ernie4_5": std("Ernie4_5", head_dim=16, use_bias=True),
+    "ernie4_5_moe": of("Ernie4_5_MoeForCausalLM", "Ernie4_5_MoeConfig", **STD,
+                       moe_num_experts=6, moe_k=2, moe_intermediate_size=24,
+                       moe_num_shared_experts=2, moe_layer_start_index=1,
+                       moe_layer_end_index=2, use_bias=True),
+    "nemotron": std("Nemotron", head_dim=16, attention_bias=True, mlp_bias=True,
+                    rope_parameters=rope("default", partial_rotary_factor=0.5)),
+    "helium": std("Helium", head_dim=8),
+    "persimmon": std("Persimmon", num_key_value_heads=8,
+                     rope_parameters=rope("default", partial_rotary_factor=0.5)),
+    "mpt": of("MptForCausalLM", "MptConfig", vocab_size=VOCAB, d_model=96, n_heads=8,
+              n_layers=3, max_seq_len=64, bos_token_id=1, eos_token_id=2),
+    "gpt_neo": of("GPTNeoForCausalLM", "GPTNeoConfig", vocab_size=VOCAB, hidden_size=64,
+                  num_layers=3, num_heads=4, intermediate_size=80, window_size=8,
+                  max_position_embeddings=64, bos_token_id=1, eos_token_id=2,
+                  attention_types=[[["global", "local", "global"], 1]]),
+    "gpt_bigcode": of("GPTBigCodeForCausalLM", "GPTBigCodeConfig", **GPT, n_inner=80),
+    "gpt_bigcode-heads": of("GPTBigCodeForCausalLM", "GPTBigCodeConfig", **GPT,
+                            multi_query=False),
+    "minimax_m2": std("MiniMaxM2", head_dim=16, rotary_dim=8, num_local_experts=5,
+                      num_experts_per_tok=2),
+    "granitemoe": std("GraniteMoe", num_local_experts=5, num_experts_per_tok=2,
+                      intermediate_size=24, embedding_multiplier=3.0, logits_scaling=2.0,
+                      residual_multiplier=0.7, attention_multiplier=0.3),
+    "gpt_oss": std("GptOss", head_dim=16, num_local_experts=6, num_experts_per_tok=2,
+                   intermediate_size=24, sliding_window=8, swiglu_limit=1.5,
+                   layer_types=["sliding_attention", "full_attention",
+                                "sliding_attention"]),
+    "stablelm-qk_layernorm": std("StableLm", qk_layernorm=True, rope_parameters=rope(
+        "default", partial_rotary_factor=0.5)),
+})
+
+
+def add_mtp(folder):
+    """A layer that predicts a further token, which save_pretrained leaves out."""
+    path = os.path.join(folder, "model.safetensors")
+    tensors = load_file(path)
+    g = torch.Generator().manual_seed(7)
+    last = {n: t for n, t in tensors.items() if n.startswith("model.layers.2.")}
+    sizes = {n.replace("layers.2", "layers.3"): t.shape for n, t in last.items()}
+    for name, shape in {"enorm": (64,), "hnorm": (64,), "eh_proj": (64, 128),
+                        "shared_head.norm": (64,), "shared_head.head": (VOCAB, 64),
+                        "embed_tokens": (VOCAB, 64)}.items():
+        sizes[f"model.layers.3.{name}.weight"] = shape
+    for name, shape in sizes.items():
+        tensors[name] = torch.randn(shape, generator=g)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
+
 
 def cases():
     return list(CASES)
@@ -210,6 +296,7 @@ def write(name, out, dtype=torch.float32):
     randomise(model, seed=sum(name.encode()))
     folder = os.path.join(out, name)
     model.to(dtype).save_pretrained(folder)
+    AFTERWARDS.get(name, lambda folder: None)(folder)
     return folder
 
 
@@ -241,7 +328,8 @@ def load(folder):
         config = json.load(f)
     cls = getattr(tf, config["architectures"][0])
     extra = {}
-    if any(config.get(key) for key in ("num_local_experts", "num_experts")):
+    if any(config.get(key) for key in ("num_local_experts", "num_experts",
+                                       "n_routed_experts", "moe_num_experts")):
         extra["experts_implementation"] = "eager"   # the grouped kernel takes no doubles
     model = cls.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
                                 **extra).double().eval()
