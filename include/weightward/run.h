@@ -23,7 +23,7 @@ enum ww_direct_io { WW_DIRECT_AUTO, WW_DIRECT_NEVER };
 /** All-zero is the default. No field changes a byte of the output. */
 struct ww_run_options {
     unsigned threads;           /* 0: one per CPU available to the process, at most 16 */
-    uint64_t memory_bytes;      /* 0: 256 MiB of buffers in all */
+    uint64_t memory_bytes;      /* 0: 256 MiB of buffers in all; at least 16 MiB */
     enum ww_direct_io direct;
     bool resume;                /* continue in OUT.partial that an interrupted run left */
     ww_progress_fn progress;    /* may be NULL */

@@ -6,6 +6,7 @@
 #include "stream/cpus.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #define MAX_THREADS 16u
 
@@ -15,13 +16,10 @@ unsigned ww_threads_wanted(const struct ww_run_options *options)
     cpu_set_t set;
 
     if (n == 0) {
-        n = 1;
-        if (sched_getaffinity(0, sizeof(set), &set) == 0) {
-            n = (unsigned)CPU_COUNT(&set);
-        }
-    }
-    if (n < 1) {
-        return 1;
+        /* More processors than the set holds: the count of all is the best answer. */
+        bool known = sched_getaffinity(0, sizeof(set), &set) == 0;
+        long all = known ? CPU_COUNT(&set) : sysconf(_SC_NPROCESSORS_ONLN);
+        n = all > 0 ? (unsigned)all : 1;
     }
     return n < MAX_THREADS ? n : MAX_THREADS;
 }

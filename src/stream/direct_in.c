@@ -120,7 +120,7 @@ enum ww_err ww_source_read_any(const struct ww_source *source, uint8_t *buf,
  * than the owner, it says yes, and reading through the cache is right as well. */
 static bool is_cached(const struct ww_source *source, uint64_t offset, uint64_t n)
 {
-    unsigned char resident[MAX_PROBE / WW_IO_PAGE];
+    unsigned char resident[MAX_PROBE / WW_IO_PAGE] = {0};
     size_t pages = 0;
 
     n = ww_min_u64(ww_min_u64(n, source->size_bytes - offset), MAX_PROBE);
