@@ -43,8 +43,8 @@ enum ww_space_kind {
 struct ww_space {
     enum ww_space_kind kind;
     uint64_t size;
-    uint32_t owner;         /* index of the attention, MLP or MoE it belongs to; WW_NONE for
-                               the residual stream */
+    uint32_t owner;         /* index of the attention, MLP or MoE it belongs to, of the stack
+                               for a tower's stream; WW_NONE for the model's stream */
     const char *name;       /* "residual", "decoder.3.self.query", "decoder.3.mlp.neuron";
                                independent of file names: keys are derived from it */
 };
@@ -232,7 +232,8 @@ enum ww_block_form {
     WW_BLOCK_PRE,               /* x += attn(n1(x)); x += mlp(n2(x)) */
     WW_BLOCK_PARALLEL,          /* x += attn(n1(x)) + mlp(n2(x)) (n2 may be n1) */
     WW_BLOCK_POST,              /* x = n1(x + attn(x)); x = n2(x + mlp(x)) */
-    WW_BLOCK_SANDWICH           /* x += p1(attn(n1(x))); x += p2(mlp(n2(x))) */
+    WW_BLOCK_SANDWICH,          /* x += p1(attn(n1(x))); x += p2(mlp(n2(x))) */
+    WW_BLOCK_POOL               /* y = attn(x); y += mlp(n2(y)); y is no stream: it stays */
 };
 
 struct ww_block {
@@ -250,15 +251,6 @@ struct ww_block {
     double residual_multiplier;                 /* 1 normally */
 };
 
-struct ww_stack {
-    const char *name;           /* "decoder", "encoder", "vision" */
-    uint32_t first_block;
-    uint32_t n_blocks;
-    struct ww_norm embed_norm;  /* behind the embeddings (BERT) */
-    struct ww_norm final_norm;
-    double embed_multiplier;    /* Gemma: sqrt(D) rounded as the library does; else 1 */
-};
-
 enum ww_residual_group {
     WW_RESIDUAL_FIXED,          /* see reason */
     WW_RESIDUAL_PERM,           /* permutation */
@@ -273,12 +265,29 @@ struct ww_residual {
     const char *reason;         /* "headless: the output is the residual stream", ... */
 };
 
+struct ww_stack {
+    const char *name;           /* "decoder", "encoder", "vision" */
+    uint32_t first_block;
+    uint32_t n_blocks;
+    struct ww_norm embed_norm;  /* behind the embeddings (BERT) */
+    struct ww_norm final_norm;
+    double embed_multiplier;    /* Gemma: sqrt(D) rounded as the library does; else 1 */
+    bool has_position;          /* a position table of its own (BART's two stacks) */
+    uint32_t position;          /* that tensor */
+    bool own_stream;            /* a tower beside the model: its blocks read and write the
+                                   stream below, not the layout's */
+    struct ww_residual stream;
+};
+
 struct ww_layout {
     const struct ww_model *model;
     const char *descriptor;     /* id, "llama" */
     uint8_t descriptor_sha256[32];
     const char *model_type;
-    const char *task;           /* "causal-lm", "masked-lm", "seq2seq", "headless", "classifier" */
+    const char *task;           /* "causal-lm", "masked-lm", "seq2seq", "headless",
+                                   "classifier", "embedding" */
+    const char *no_forward;     /* why the reference forward pass does not answer for it;
+                                   NULL or "": it does */
     struct ww_residual residual;
     struct ww_space *spaces;
     uint32_t n_spaces;
@@ -321,6 +330,10 @@ WW_API enum ww_err ww_layout_resolve(const struct ww_model *model,
                                      const struct ww_layout_options *options,
                                      struct ww_layout **out, struct ww_error *err) WW_MUST_USE;
 WW_API void ww_layout_free(struct ww_layout *layout);
+
+/** The residual stream that a stack's blocks read and write. */
+WW_API const struct ww_residual *ww_layout_stream(const struct ww_layout *layout,
+                                                  uint32_t stack);
 
 /** Ids of the compiled-in descriptors, NULL-terminated, borrowed for ever. */
 WW_API const char *const *ww_descriptor_ids(void);

@@ -13,7 +13,9 @@
 #include "util/fail.h"
 
 static const struct ww_token tokens[] = {
-    {"res", WW_SPACE_RESIDUAL, WW_OWN_MODEL, "residual", "the residual stream (hidden)"},
+    {"res", WW_SPACE_RESIDUAL, WW_OWN_STREAM, "residual", "the residual stream (hidden)"},
+    {"main", WW_SPACE_RESIDUAL, WW_OWN_MODEL, "residual",
+     "the residual stream of the model"},
     {"q", WW_SPACE_QUERY, WW_OWN_ATTENTION, "query", "query rows (heads x head_dim)"},
     {"k", WW_SPACE_KEY, WW_OWN_ATTENTION, "key", "key rows (kv_heads x head_dim)"},
     {"v", WW_SPACE_VALUE, WW_OWN_ATTENTION, "value", "value rows (kv_heads x v_dim)"},

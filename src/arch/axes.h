@@ -18,8 +18,8 @@
 
 #define WW_MAX_PARTS 6
 
-/** Who owns a space. */
-enum ww_owner { WW_OWN_MODEL, WW_OWN_ATTENTION, WW_OWN_MLP, WW_OWN_MOE };
+/** Who owns a space; STREAM: the stack when it has a stream of its own, else the model. */
+enum ww_owner { WW_OWN_STREAM, WW_OWN_MODEL, WW_OWN_ATTENTION, WW_OWN_MLP, WW_OWN_MOE };
 
 struct ww_token {
     const char *word; /* in descriptors: "q" */

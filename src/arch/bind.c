@@ -52,8 +52,9 @@ uint64_t ww_space_size(const struct ww_builder *b, const struct ww_place *place,
                        enum ww_space_kind kind)
 {
     switch (ww_token_of(kind)->owner) {
+    case WW_OWN_STREAM:
     case WW_OWN_MODEL:
-        return b->hidden;
+        return ww_layout_stream(b->layout, place->stack)->width;
     case WW_OWN_ATTENTION:
         return attention_size(&b->layout->attentions[place->attention], kind);
     case WW_OWN_MLP:
@@ -101,6 +102,16 @@ static uint32_t *attention_slot(struct ww_attention *a, enum ww_space_kind kind)
     return NULL;
 }
 
+static uint32_t *stream_slot(struct ww_layout *l, uint32_t stack, uint32_t *owner,
+                             const char **name)
+{
+    const bool own = stack < l->n_stacks && l->stacks[stack].own_stream;
+
+    *owner = own ? stack : WW_NONE;
+    *name = own ? l->stacks[stack].name : NULL;
+    return own ? &l->stacks[stack].stream.space : &l->residual.space;
+}
+
 /* The field that holds the space's index, the object's number and name. */
 static uint32_t *slot_of(struct ww_builder *b, const struct ww_place *place,
                          enum ww_space_kind kind, uint32_t *owner, const char **name)
@@ -108,10 +119,9 @@ static uint32_t *slot_of(struct ww_builder *b, const struct ww_place *place,
     struct ww_layout *l = b->layout;
 
     switch (ww_token_of(kind)->owner) {
+    case WW_OWN_STREAM:
     case WW_OWN_MODEL:
-        *owner = WW_NONE;
-        *name = NULL;
-        return &l->residual.space;
+        return stream_slot(l, place->stack, owner, name);
     case WW_OWN_ATTENTION:
         *owner = place->attention;
         *name = l->attentions[*owner].name;
@@ -156,6 +166,17 @@ enum ww_err ww_space_get(struct ww_builder *b, const struct ww_place *place,
     return WW_OK;
 }
 
+/* Inside a tower "main" means the model's stream. */
+static struct ww_place place_of(const struct ww_place *place, const struct ww_part *part)
+{
+    struct ww_place at = *place;
+
+    if (part->token && part->token->owner == WW_OWN_MODEL) {
+        at.stack = WW_NONE;
+    }
+    return at;
+}
+
 /* A row that speaks of a space its role has no owner for: an error of the descriptor. */
 static enum ww_err check_owner(const struct ww_place *place, const struct ww_row *row,
                                const struct ww_token *token, struct ww_error *err)
@@ -181,7 +202,8 @@ static enum ww_err part_size(struct ww_builder *b, const struct ww_place *place,
     if (part->token) {
         rc = check_owner(place, row, part->token, err);
         if (rc == WW_OK) {
-            *size = ww_space_size(b, place, part->token->kind);
+            const struct ww_place at = place_of(place, part);
+            *size = ww_space_size(b, &at, part->token->kind);
         }
         return rc;
     }
@@ -288,12 +310,15 @@ static enum ww_err add_segment(struct ww_builder *b, const struct ww_place *plac
                                struct ww_segment seg, struct ww_error *err)
 {
     struct ww_layout *l = b->layout;
+    const struct ww_place at = place_of(place, part);
     enum ww_err rc = WW_OK;
 
-    if (!part->token || (part->token->kind == WW_SPACE_RESIDUAL && !b->residual_moves)) {
+    if (!part->token ||
+        (part->token->kind == WW_SPACE_RESIDUAL &&
+         ww_layout_stream(l, at.stack)->group == WW_RESIDUAL_FIXED)) {
         return WW_OK;
     }
-    rc = ww_space_get(b, place, part->token->kind, &seg.space, err);
+    rc = ww_space_get(b, &at, part->token->kind, &seg.space, err);
     rc = rc ? rc
             : ww_builder_grow((void **)&l->segments, &l->n_segments,
                               &b->impl->cap_segments, sizeof(*l->segments), err);

@@ -16,7 +16,7 @@
 
 #define MAX_EXPERTS 8192
 
-static const char *const form_words[] = {"pre", "parallel", "post", "sandwich"};
+static const char *const form_words[] = {"pre", "parallel", "post", "sandwich", "pool"};
 static const char *const rope_words[] = {"none", "half", "adjacent"};
 static const char *const move_words[] = {"perm", "sign", "all"};
 

@@ -33,13 +33,12 @@ struct ww_builder {
     struct ww_layout *layout;
     struct ww_layout_impl *impl;
     struct ww_scope scope; /* of the stack and layer at work */
-    bool *bound;           /* per tensor */
+    const struct ww_jnode *config; /* the model's section; a stack may have its own */
+    bool *bound;                   /* per tensor */
     uint32_t n_families;
     struct ww_tally *tallies;
     uint32_t n_tallies;
     uint32_t cap_tallies;
-    uint64_t hidden; /* size of the residual stream */
-    bool residual_moves;
 };
 
 /** Where a row stands: indices into the layout's arrays, WW_NONE outside. */
@@ -115,6 +114,9 @@ enum ww_err ww_build_act(struct ww_builder *b, enum ww_act_kind *act,
 
 /* headed.c: may the residual stream move at all? */
 enum ww_err ww_decide_residual(struct ww_builder *b, struct ww_error *err) WW_MUST_USE;
+/** The same of a stack's own stream; the scope is the stack's. */
+enum ww_err ww_decide_stream(struct ww_builder *b, const struct ww_stack_desc *desc,
+                             uint32_t stack, struct ww_error *err) WW_MUST_USE;
 
 /** Is the head the embedding? config.json, else the descriptor's default. */
 enum ww_err ww_tied(struct ww_builder *b, bool *tied, struct ww_error *err) WW_MUST_USE;

@@ -193,11 +193,61 @@ static enum ww_err read_count(const struct ww_jnode *node, const char *what,
     return rc;
 }
 
+static enum ww_err read_residual_group(const struct ww_jnode *node,
+                                       enum ww_residual_group *group,
+                                       const char **reason, struct ww_error *err)
+{
+    const char *word = NULL;
+    size_t i = 0;
+
+    if (!ww_jstr(ww_jget(node, "group"), &word)) {
+        return wrong("residual.group", "one of fixed, perm, perm_sign, signed", err);
+    }
+    while (i < WW_LEN(group_words) && strcmp(group_words[i], word) != 0) {
+        i++;
+    }
+    if (i == WW_LEN(group_words)) {
+        return wrong("residual.group", "one of fixed, perm, perm_sign, signed", err);
+    }
+    *group = (enum ww_residual_group)i;
+    if (!ww_jstr(ww_jget(node, "reason"), reason) && *group == WW_RESIDUAL_FIXED) {
+        return wrong("residual.reason", "given for a fixed stream", err);
+    }
+    return WW_OK;
+}
+
+/* What makes a stack a tower: a stream, a section and defaults of its own. */
+static enum ww_err read_stream(const struct ww_jnode *node, struct ww_stack_desc *stack,
+                               struct ww_error *err)
+{
+    static const char *const allowed[] = {"group", "reason", "when"};
+    const struct ww_jnode *stream = ww_jget(node, "residual");
+    enum ww_err rc = WW_OK;
+
+    (void)ww_jstr(ww_jget(node, "section"), &stack->section);
+    stack->defaults = ww_jget(node, "defaults");
+    if (!stream) {
+        return WW_OK;
+    }
+    stack->own_stream = true;
+    if (ww_jstr(ww_jget(stream, "of"), &stack->stream_of)) {
+        return ww_jsize(stream) == 1 ? WW_OK
+                                     : wrong("residual", "'of' alone, or a group", err);
+    }
+    rc = ww_jonly(stream, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "residual", err);
+    rc = rc ? rc : read_residual_group(stream, &stack->group, &stack->reason, err);
+    if (rc == WW_OK && ww_jstr(ww_jget(stream, "when"), &stack->moves)) {
+        rc = check_expr(stack->moves, err);
+    }
+    return rc;
+}
+
 static enum ww_err read_stack(const struct ww_jnode *node, struct ww_stack_desc *stack,
                               struct ww_error *err)
 {
-    static const char *const allowed[] = {"name", "layers", "first", "layer",
-                                          "when", "facts",  "rows",  "outer"};
+    static const char *const allowed[] = {"name",     "layers",  "first",    "layer",
+                                          "when",     "facts",   "rows",     "outer",
+                                          "residual", "section", "defaults"};
     enum ww_err rc =
         ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a stack", err);
 
@@ -208,8 +258,8 @@ static enum ww_err read_stack(const struct ww_jnode *node, struct ww_stack_desc 
     stack->first = ww_jget(node, "first");
     stack->facts = ww_jget(node, "facts");
     if (!stack->layers || !ww_jstr(ww_jget(node, "name"), &stack->name) ||
-        !ww_jstr(ww_jget(node, "layer"), &stack->layer) || !strstr(stack->layer, "{l}")) {
-        return wrong("stacks", "objects with name, layers and layer (with {l})", err);
+        !ww_jstr(ww_jget(node, "layer"), &stack->layer)) {
+        return wrong("stacks", "objects with name, layers and layer", err);
     }
     rc = read_count(stack->layers, "layers", err);
     rc = rc ? rc : read_count(stack->first, "first", err);
@@ -217,6 +267,7 @@ static enum ww_err read_stack(const struct ww_jnode *node, struct ww_stack_desc 
         rc = check_expr(stack->when, err);
     }
     rc = rc ? rc : check_facts(stack->facts, err);
+    rc = rc ? rc : read_stream(node, stack, err);
     rc = rc ? rc : read_rows(ww_jget(node, "rows"), NULL, 0, &stack->rows, err);
     if (rc == WW_OK && ww_jget(node, "outer")) {
         rc = read_rows(ww_jget(node, "outer"), NULL, 0, &stack->outer, err);
@@ -246,29 +297,15 @@ static enum ww_err read_residual(const struct ww_jnode *node, struct ww_descript
                                  struct ww_error *err)
 {
     static const char *const allowed[] = {"group", "reason", "heads", "head_classes"};
-    const char *word = NULL;
-    size_t i = 0;
     enum ww_err rc = WW_OK;
 
     if (!node) {
         return wrong("residual", "an object", err);
     }
     rc = ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "residual", err);
+    rc = rc ? rc : read_residual_group(node, &d->group, &d->reason, err);
     if (rc) {
         return rc;
-    }
-    if (!ww_jstr(ww_jget(node, "group"), &word)) {
-        return wrong("residual.group", "one of fixed, perm, perm_sign, signed", err);
-    }
-    while (i < WW_LEN(group_words) && strcmp(group_words[i], word) != 0) {
-        i++;
-    }
-    if (i == WW_LEN(group_words)) {
-        return wrong("residual.group", "one of fixed, perm, perm_sign, signed", err);
-    }
-    d->group = (enum ww_residual_group)i;
-    if (!ww_jstr(ww_jget(node, "reason"), &d->reason) && d->group == WW_RESIDUAL_FIXED) {
-        return wrong("residual.reason", "given for a fixed stream", err);
     }
     d->heads = ww_jget(node, "heads");
     d->head_classes = ww_jget(node, "head_classes");

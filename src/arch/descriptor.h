@@ -5,7 +5,8 @@
  *   schema       "weightward.descriptor/1"
  *   id, model_types[], prefixes[], section, defaults{}, facts{}, ignore[]
  *   residual     {group, reason, heads{name: task}, head_classes{glob: task}}
- *   stacks[]     {name, layers, first, layer, when, facts{}, rows[], outer[]}
+ *   stacks[]     {name, layers, first, layer, when, section, defaults{}, facts{},
+ *                 residual{group, reason, when} or {of}, rows[], outer[]}
  *   model[]      rows outside of stacks
  *   checks[]     [expression, text]
  *
@@ -43,6 +44,13 @@ struct ww_stack_desc {
     const char *layer;             /* "layers.{l}." */
     const char *when;              /* NULL: always */
     const struct ww_jnode *facts;
+    const char *section;               /* NULL: the descriptor's */
+    const struct ww_jnode *defaults;   /* NULL: the descriptor's */
+    bool own_stream;                   /* a residual stream of its own, of group */
+    const char *stream_of;             /* or that of an earlier stack */
+    enum ww_residual_group group;
+    const char *reason;                /* NULL: the group's own words */
+    const char *moves;                 /* it is fixed where this is false; NULL: never */
     struct ww_rows rows;
     struct ww_rows outer;
 };

@@ -96,6 +96,7 @@ static const struct {
     {"logit_softcap", NO_KEYS, "0"},
     {"position_offset", NO_KEYS, "0"},
     {"tie", NO_KEYS, "tie_word_embeddings"},
+    {"no_forward", NO_KEYS, "''"},
 };
 
 static size_t find(const char *name)

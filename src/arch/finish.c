@@ -196,6 +196,7 @@ static bool speaks(const char *task)
 enum ww_err ww_finish_model(struct ww_builder *b, struct ww_error *err)
 {
     struct ww_layout *l = b->layout;
+    char text[160];
     double offset = 0;
     bool tied = false;
     enum ww_err rc = ww_tied(b, &tied, err);
@@ -208,5 +209,7 @@ enum ww_err ww_finish_model(struct ww_builder *b, struct ww_error *err)
     rc = rc ? rc : ww_fact_double(&b->scope, "logit_softcap", &l->logit_softcap, err);
     rc = rc ? rc : ww_fact_double(&b->scope, "position_offset", &offset, err);
     l->position_offset = (int64_t)offset;
+    rc = rc ? rc : ww_fact_text(&b->scope, "no_forward", text, sizeof(text), err);
+    rc = rc ? rc : ww_builder_name(b, &l->no_forward, err, "%s", text);
     return rc;
 }

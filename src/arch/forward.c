@@ -96,6 +96,12 @@ enum ww_err ww_fw_roles(const struct ww_forward *f, uint32_t *main, uint32_t *en
     const struct ww_layout *layout = f->layout;
     *main = 0;
     *encoder = WW_NONE;
+    if (layout->no_forward && layout->no_forward[0]) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the reference forward pass does not answer for '%s' models: %s",
+                       layout->model_type ? layout->model_type : layout->descriptor,
+                       layout->no_forward);
+    }
     if (layout->n_stacks == 0 || layout->embed == WW_NONE) {
         return WW_FAIL(
             err, WW_E_UNSUPPORTED,
@@ -174,9 +180,10 @@ static enum ww_err embed(struct ww_forward *f, const struct ww_stack *stack,
     for (size_t i = 0; i < n * width; i++) {
         x[i] *= stack->embed_multiplier;
     }
-    if (layout->embed_position != WW_NONE) {
+    uint32_t table = stack->has_position ? stack->position : layout->embed_position;
+    if (table != WW_NONE) {
         uint64_t first = start + (uint64_t)layout->position_offset;
-        rc = add_rows(f, layout->embed_position, NULL, first, 1, x, n, err);
+        rc = add_rows(f, table, NULL, first, 1, x, n, err);
         if (rc) {
             goto out;
         }

@@ -179,6 +179,17 @@ out:
     return rc;
 }
 
+/* Pooling: what attention gives replaces the stream. */
+static enum ww_err run_pool(struct work *w, struct ww_error *err)
+{
+    enum ww_err rc = self_branch(w, w->stream, err);
+    if (rc) {
+        return rc;
+    }
+    memcpy(w->stream, w->branch, w->n * w->width * sizeof(*w->stream));
+    return pre_step(w, &w->block->norm_mlp, feed_branch, NULL, err);
+}
+
 enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, double *y,
                         const uint64_t *positions, size_t n, const double *encoder,
                         size_t m, struct ww_fw_past *past, struct ww_error *err)
@@ -188,9 +199,10 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
                      .n = n,
                      .encoder = encoder,
                      .m = m,
-                     .width = (size_t)f->layout->residual.width,
                      .past = past,
                      .stream = y};
+    const struct ww_layout *whole = f->layout;
+    struct ww_layout seen = *whole; /* as the block's stack sees it: with its own stream */
     enum ww_err rc = WW_OK;
     if (block >= f->layout->n_blocks) {
         rc = WW_FAIL(err, WW_E_USAGE, "block %u asked for, the model has %u", block,
@@ -198,6 +210,9 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
         goto out;
     }
     w.block = &f->layout->blocks[block];
+    seen.residual = *ww_layout_stream(whole, w.block->stack);
+    w.width = (size_t)seen.residual.width;
+    f->layout = &seen;
     rc = ww_fw_alloc(&w.normed, n, w.width, err);
     if (rc) {
         goto out;
@@ -208,9 +223,11 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
     }
     memmove(y, x, n * w.width * sizeof(*y));
     rc = w.block->form == WW_BLOCK_PARALLEL ? run_parallel(&w, err)
+         : w.block->form == WW_BLOCK_POOL   ? run_pool(&w, err)
                                             : run_sequence(&w, err);
 out:
     ww_fw_release(f);
+    f->layout = whole;
     ww_free(w.normed);
     ww_free(w.branch);
     return rc;

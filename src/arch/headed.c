@@ -115,14 +115,12 @@ static const char *reason_of(enum ww_residual_group group, const char *own)
 enum ww_err ww_decide_residual(struct ww_builder *b, struct ww_error *err)
 {
     struct ww_residual *r = &b->layout->residual;
-    struct ww_place place = {WW_NONE, WW_NONE, WW_NONE, WW_NONE, WW_NONE};
-    enum ww_err rc = ww_fact_size(&b->scope, "hidden", &b->hidden, err);
+    enum ww_err rc = ww_fact_size(&b->scope, "hidden", &r->width, err);
 
     rc = rc ? rc : find_task(b, err);
     if (rc) {
         return rc;
     }
-    r->width = b->hidden;
     r->group = b->desc->group;
     r->reason = reason_of(r->group, b->desc->reason);
     if (strcmp(b->layout->task, "headless") == 0) {
@@ -133,9 +131,40 @@ enum ww_err ww_decide_residual(struct ww_builder *b, struct ww_error *err)
         r->group = WW_RESIDUAL_FIXED;
         r->reason = "sentence-transformers: the output is the residual stream";
     }
-    b->residual_moves = r->group != WW_RESIDUAL_FIXED;
-    if (b->residual_moves) {
-        rc = ww_space_get(b, &place, WW_SPACE_RESIDUAL, &r->space, err);
+    return rc;
+}
+
+enum ww_err ww_decide_stream(struct ww_builder *b, const struct ww_stack_desc *desc,
+                             uint32_t stack, struct ww_error *err)
+{
+    struct ww_stack *s = &b->layout->stacks[stack];
+    struct ww_value value = {0};
+    enum ww_err rc = WW_OK;
+
+    if (!desc->own_stream) {
+        return WW_OK;
+    }
+    s->own_stream = true;
+    for (uint32_t i = 0; desc->stream_of && i < stack; i++) {
+        if (strcmp(b->layout->stacks[i].name, desc->stream_of) == 0) {
+            s->stream = *ww_layout_stream(b->layout, i);
+            return WW_OK;
+        }
+    }
+    if (desc->stream_of) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "stack '%s' reads stack '%s', which is none",
+                       s->name, desc->stream_of);
+    }
+    s->stream = (struct ww_residual){.space = WW_NONE,
+                                     .group = desc->group,
+                                     .reason = reason_of(desc->group, desc->reason)};
+    rc = ww_fact_size(&b->scope, "hidden", &s->stream.width, err);
+    if (rc == WW_OK && desc->moves) {
+        rc = ww_expr_eval(desc->moves, &b->scope, &value, err);
+        if (!ww_value_true(&value)) {
+            s->stream.group = WW_RESIDUAL_FIXED;
+            s->stream.reason = "headless: the output is the residual stream";
+        }
     }
     return rc;
 }

@@ -10,11 +10,17 @@
 #include <string.h>
 
 #include "arch/facts.h"
+#include "model/config.h"
 #include "util/fail.h"
 
 void ww_scope_stack(struct ww_builder *b, const struct ww_stack_desc *stack)
 {
+    const struct ww_jnode *root = b->model->config->root;
+
     b->scope.stack_facts = stack ? stack->facts : NULL;
+    b->scope.config =
+        stack && stack->section ? ww_config_at(root, stack->section) : b->config;
+    b->scope.defaults = stack && stack->defaults ? stack->defaults : b->desc->defaults;
     b->scope.layer = 0;
     b->scope.layer_prefix = NULL;
 }
@@ -44,7 +50,9 @@ enum ww_err ww_layer_name(struct ww_builder *b, const char *template_text, uint6
 {
     const char *at = strstr(template_text, "{l}");
 
-    WW_INVARIANT(at != NULL);
+    if (!at) {
+        return ww_builder_name(b, out, err, "%s", template_text);
+    }
     return ww_builder_name(b, out, err, "%.*s%llu%s", (int)(at - template_text),
                            template_text, (unsigned long long)layer, at + 3);
 }
@@ -54,10 +62,15 @@ static bool layer_of(const char *name, const char *prefix, const char *template_
                      uint64_t *layer)
 {
     const char *at = strstr(template_text, "{l}");
-    size_t head = (size_t)(at - template_text), n = strlen(prefix);
+    size_t head = at ? (size_t)(at - template_text) : strlen(template_text);
+    size_t n = strlen(prefix);
 
     if (strncmp(name, prefix, n) != 0 || strncmp(name + n, template_text, head) != 0) {
         return false;
+    }
+    if (!at) { /* a stack of one layer */
+        *layer = 0;
+        return true;
     }
     name += n + head;
     n = strspn(name, "0123456789");
@@ -102,8 +115,10 @@ enum ww_err ww_stack_range(struct ww_builder *b, const struct ww_stack_desc *sta
 {
     struct ww_value value = {0};
     bool present = false;
-    enum ww_err rc = ww_stack_present(b, stack, &present, err);
+    enum ww_err rc = WW_OK;
 
+    ww_scope_stack(b, NULL);
+    rc = ww_stack_present(b, stack, &present, err);
     *first = *count = 0;
     if (rc || !present) {
         return rc;

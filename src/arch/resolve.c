@@ -61,6 +61,7 @@ static enum ww_err set_section(struct ww_builder *b, struct ww_error *err)
     if (!b->scope.config) {
         return WW_FAIL(err, WW_E_CONFIG, "config.json has no section '%s'", section);
     }
+    b->config = b->scope.config;
     b->scope.defaults = b->desc->defaults;
     b->scope.facts = b->desc->facts;
     b->scope.model = b->model;
@@ -113,6 +114,7 @@ static enum ww_err resolve_stack(struct ww_builder *b, const struct ww_stack_des
         return rc;
     }
     rc = ww_build_stack(b, desc, &stack, err);
+    rc = rc ? rc : ww_decide_stream(b, desc, stack, err);
     for (uint64_t l = first; l < first + count && rc == WW_OK; l++) {
         rc = resolve_layer(b, desc, stack, l, err);
     }
@@ -155,7 +157,11 @@ static enum ww_err keep_strings(struct ww_builder *b, struct ww_error *err)
     rc = rc ? rc : ww_builder_name(b, &l->task, err, "%s", l->task);
     rc = rc ? rc : ww_builder_name(b, &l->residual.reason, err, "%s", l->residual.reason);
     for (uint32_t i = 0; i < l->n_stacks && rc == WW_OK; i++) {
-        rc = ww_builder_name(b, &l->stacks[i].name, err, "%s", l->stacks[i].name);
+        struct ww_stack *s = &l->stacks[i];
+        rc = ww_builder_name(b, &s->name, err, "%s", s->name);
+        if (rc == WW_OK && s->own_stream) {
+            rc = ww_builder_name(b, &s->stream.reason, err, "%s", s->stream.reason);
+        }
     }
     return rc;
 }
@@ -198,6 +204,13 @@ out:
     ww_free(b.bound);
     ww_descriptor_free(desc);
     return rc;
+}
+
+const struct ww_residual *ww_layout_stream(const struct ww_layout *layout, uint32_t stack)
+{
+    const bool own = stack < layout->n_stacks && layout->stacks[stack].own_stream;
+
+    return own ? &layout->stacks[stack].stream : &layout->residual;
 }
 
 void ww_layout_free(struct ww_layout *layout)

@@ -14,7 +14,7 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-enum field { F_NONE, F_NORM, F_TENSOR, F_LINEAR, F_BIAS };
+enum field { F_NONE, F_NORM, F_TENSOR, F_LINEAR, F_BIAS, F_POSITION };
 enum holder { H_LAYOUT, H_STACK, H_BLOCK, H_ATTENTION, H_MLP, H_MOE };
 
 #define NORM(role, holder, type, member)                                                 \
@@ -32,6 +32,11 @@ enum holder { H_LAYOUT, H_STACK, H_BLOCK, H_ATTENTION, H_MLP, H_MOE };
 #define BIAS(role, holder, type, member)                                                 \
     {                                                                                    \
         role, F_BIAS, holder, offsetof(struct type, member)                              \
+    }
+
+#define POSITION(role, holder, type, member)                                             \
+    {                                                                                    \
+        role, F_POSITION, holder, offsetof(struct type, member)                          \
     }
 
 /* Field rows first; F_NONE rows are known roles that fill no field by name. */
@@ -63,6 +68,7 @@ static const struct role {
     TENSOR("embed", H_LAYOUT, ww_layout, embed),
     TENSOR("embed.position", H_LAYOUT, ww_layout, embed_position),
     TENSOR("embed.type", H_LAYOUT, ww_layout, embed_type),
+    POSITION("embed.own_position", H_STACK, ww_stack, position),
     LINEAR("head", H_LAYOUT, ww_layout, head),
     BIAS("head.bias", H_LAYOUT, ww_layout, head),
     LINEAR("head.dense", H_LAYOUT, ww_layout, head_transform),
@@ -234,6 +240,10 @@ static void assign_field(const struct role *role, bool norm_bias, void *holder,
     case F_TENSOR:
         set_once((uint32_t *)(void *)at, tensor);
         break;
+    case F_POSITION:
+        ((struct ww_stack *)holder)->has_position = true;
+        *(uint32_t *)(void *)at = tensor;
+        break;
     case F_LINEAR:
         set_once(&linear->weight, tensor);
         break;
@@ -378,7 +388,7 @@ void ww_role_assign(struct ww_builder *b, const struct ww_place *place, const ch
         assign_experts(b, place, known, tensor);
     } else if (holder) {
         assign_field(known, norm_bias, holder, tensor);
-    } else if (!known) {
+    } else if (!known && strcmp(role, "self.other") != 0) {
         assign_by_segments(b, place, place->mlp, 0, tensor);
     }
 }

@@ -25,6 +25,7 @@ struct checker {
     const struct ww_gauge *gauge;
     const struct ww_layout *layout;
     const struct ww_weights *base;
+    const struct ww_element *stream; /* that what is checked reads and writes */
     struct ww_lens lens;
     uint64_t seed;
     double max_error;
@@ -257,13 +258,13 @@ static enum ww_err check_norm_on(struct checker *c, const char *owner, const cha
 static enum ww_err check_norm(struct checker *c, const char *owner, const char *part,
                               const struct ww_norm *norm, struct ww_error *err)
 {
-    return check_norm_on(c, owner, part, norm, &c->gauge->residual, err);
+    return check_norm_on(c, owner, part, norm, c->stream, err);
 }
 
 static enum ww_err check_layer_scale(struct checker *c, const char *owner,
                                      uint32_t tensor, struct ww_error *err)
 {
-    const struct ww_element *residual = &c->gauge->residual;
+    const struct ww_element *residual = c->stream;
     struct pair scale = {0};
     struct pair x = {0};
     enum ww_err rc = WW_OK;
@@ -620,17 +621,19 @@ static enum ww_err check_block(struct checker *c, const struct ww_block *block,
         {"norm behind attention", &block->post_self},
         {"norm behind the MLP", &block->post_mlp},
     };
+    struct ww_element still = {0};
     enum ww_err rc = WW_OK;
 
+    c->stream = ww_gauge_stream(c->gauge, block->stack);
+    if (block->form == WW_BLOCK_POOL) { /* its norms see what is no stream any more */
+        ww_element_none(&still, c->stream->n);
+        c->stream = &still;
+    }
     for (size_t i = 0; i < WW_LEN(norms) && !rc; i++) {
         rc = check_norm(c, block->name, norms[i].part, norms[i].norm, err);
     }
-    if (!rc) {
-        rc = check_layer_scale(c, block->name, block->scale_self, err);
-    }
-    if (!rc) {
-        rc = check_layer_scale(c, block->name, block->scale_mlp, err);
-    }
+    rc = rc ? rc : check_layer_scale(c, block->name, block->scale_self, err);
+    rc = rc ? rc : check_layer_scale(c, block->name, block->scale_mlp, err);
     if (!rc && block->self != WW_NONE) {
         rc = check_attention(c, block->self, err);
     }
@@ -649,7 +652,7 @@ static enum ww_err check_block(struct checker *c, const struct ww_block *block,
 /* BERT's masked-LM head has an activation between two maps of the residual stream. */
 static enum ww_err check_head(struct checker *c, struct ww_error *err)
 {
-    const struct ww_element *residual = &c->gauge->residual;
+    const struct ww_element *residual = c->stream;
     const struct ww_mlp act = {
         .name = "head", .n_neurons = residual->n, .act = c->layout->head_act};
     struct pair x = {0};
@@ -683,15 +686,15 @@ enum ww_err ww_check_cores(const struct ww_gauge *gauge, const struct ww_weights
     }
     for (uint32_t s = 0; s < c.layout->n_stacks && !rc; s++) {
         const struct ww_stack *stack = &c.layout->stacks[s];
+        c.stream = ww_gauge_stream(gauge, s);
         rc = check_norm(&c, stack->name, "norm of the embeddings", &stack->embed_norm,
                         err);
         if (!rc) {
             rc = check_norm(&c, stack->name, "last norm", &stack->final_norm, err);
         }
     }
-    if (!rc) {
-        rc = check_head(&c, err);
-    }
+    c.stream = &gauge->residual;
+    rc = rc ? rc : check_head(&c, err);
     *max_error = c.max_error;
     return rc;
 }

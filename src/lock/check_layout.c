@@ -45,6 +45,7 @@ bool ww_wrong_applies(const struct ww_layout *layout, uint32_t index, enum ww_wr
     const struct ww_block *block = &layout->blocks[index];
     const struct ww_attention *att =
         block->self == WW_NONE ? NULL : &layout->attentions[block->self];
+    const struct ww_residual *stream = ww_layout_stream(layout, block->stack);
     const struct ww_moe *moe = block->moe == WW_NONE ? NULL : &layout->moes[block->moe];
     const uint32_t mlp = moe ? moe->first_mlp : block->mlp;
 
@@ -58,8 +59,8 @@ bool ww_wrong_applies(const struct ww_layout *layout, uint32_t index, enum ww_wr
     case WW_WRONG_GATE:
         return mlp != WW_NONE && gate_breaks(&layout->mlps[mlp]);
     case WW_WRONG_RESIDUAL:
-        return layout->residual.space != WW_NONE &&
-               layout->residual.group != WW_RESIDUAL_FIXED;
+        return block->form != WW_BLOCK_POOL && stream->space != WW_NONE &&
+               stream->group != WW_RESIDUAL_FIXED;
     case WW_WRONG_EXPERTS:
         return moe && moe->experts_move && moe->n_experts > 1;
     case WW_WRONG_NONE:
@@ -96,12 +97,11 @@ static enum ww_err new_acts(struct acts *a, size_t width, struct ww_error *err)
     return WW_OK;
 }
 
-static void move_rows(const struct ww_gauge *gauge, const double *x, double *moved)
+static void move_rows(const struct ww_element *stream, const double *x, double *moved)
 {
-    const size_t width = gauge->residual.n;
+    const size_t width = stream->n;
     for (size_t t = 0; t < N_TOKENS; t++) {
-        ww_element_apply(&gauge->residual, WW_ACT_DIRECT, x + t * width,
-                         moved + t * width);
+        ww_element_apply(stream, WW_ACT_DIRECT, x + t * width, moved + t * width);
     }
 }
 
@@ -127,7 +127,9 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
                            uint32_t block, double *error, double *adds,
                            struct ww_error *err)
 {
-    const size_t width = gauge->residual.n;
+    const struct ww_element *stream =
+        ww_gauge_stream(gauge, gauge->layout->blocks[block].stack);
+    const size_t width = stream->n;
     const size_t n = N_TOKENS * width;
     struct acts a = {0};
     struct ww_lens lens;
@@ -147,14 +149,19 @@ enum ww_err ww_check_block(const struct ww_gauge *gauge, const struct ww_weights
     }
     *adds = ww_largest_difference(a.y, a.x, n);
     ww_lens_init(&lens, gauge, base);
-    move_rows(gauge, a.x, a.moved_x);
-    move_rows(gauge, a.encoder, a.moved_encoder);
+    move_rows(stream, a.x, a.moved_x);
+    move_rows(stream, a.encoder, a.moved_encoder);
     rc = run_block(gauge, &lens.weights, block, a.moved_x, a.moved_y, a.moved_encoder,
                    err);
     if (rc) {
         goto out;
     }
-    move_rows(gauge, a.y, a.x); /* what the output should have become */
+    /* What the output should have become. */
+    if (gauge->layout->blocks[block].form == WW_BLOCK_POOL) {
+        memcpy(a.x, a.y, n * sizeof(*a.x));
+    } else {
+        move_rows(stream, a.y, a.x);
+    }
     *error = ww_largest_difference(a.moved_y, a.x, n);
     *error = *error > 0 ? *error / *adds : 0;
 out:

@@ -28,10 +28,9 @@ const char *ww_wrong_name(enum ww_wrong wrong)
     return names[wrong];
 }
 
-static bool residual_moves(const struct ww_layout *layout)
+static bool stream_moves(const struct ww_residual *stream)
 {
-    return layout->residual.space != WW_NONE &&
-           layout->residual.group != WW_RESIDUAL_FIXED;
+    return stream->space != WW_NONE && stream->group != WW_RESIDUAL_FIXED;
 }
 
 /* A stream under LayerNorm has one sign in all; the fault gives each index its own. */
@@ -42,10 +41,10 @@ static void spread_sign(struct ww_element *element)
     }
 }
 
-static void spoil_residual(const struct ww_gauge *gauge, struct ww_element *element)
+static void spoil_stream(enum ww_residual_group group, struct ww_element *element)
 {
     for (uint32_t i = 0; i < element->n; i++) {
-        if (gauge->layout->residual.group == WW_RESIDUAL_SIGNED) {
+        if (group == WW_RESIDUAL_SIGNED) {
             element->exp[i] = i % 2 == 0;
         } else {
             element->neg[i] = i % 2 == 0;
@@ -53,23 +52,26 @@ static void spoil_residual(const struct ww_gauge *gauge, struct ww_element *elem
     }
 }
 
-static enum ww_err draw_residual(struct ww_gauge *gauge, struct ww_error *err)
+static enum ww_err draw_stream(const struct ww_gauge *gauge,
+                               const struct ww_residual *stream,
+                               struct ww_element *element, struct ww_error *err)
 {
-    const enum ww_residual_group group = gauge->layout->residual.group;
-    const uint64_t width = gauge->layout->residual.width;
-    struct ww_element *element = &gauge->residual;
+    const enum ww_residual_group group = stream->group;
+    const uint64_t width = stream->width;
+    const char *name = NULL;
     struct ww_draw draw = {0};
     enum ww_err rc = WW_OK;
 
-    if (!residual_moves(gauge->layout)) {
+    if (!stream_moves(stream)) {
         ww_element_none(element, (uint32_t)width);
         return WW_OK;
     }
+    name = gauge->layout->spaces[stream->space].name;
     rc = ww_element_init(element, width, err);
     if (rc) {
         goto out;
     }
-    rc = ww_draw_open(&draw, gauge->prk, "perm", "residual", width, 0, err);
+    rc = ww_draw_open(&draw, gauge->prk, "perm", name, width, 0, err);
     if (rc) {
         goto out;
     }
@@ -77,7 +79,7 @@ static enum ww_err draw_residual(struct ww_gauge *gauge, struct ww_error *err)
     ww_draw_close(&draw);
     if (group != WW_RESIDUAL_PERM) {
         const uint32_t n_signs = group == WW_RESIDUAL_SIGNED ? element->n : 1;
-        rc = ww_draw_open(&draw, gauge->prk, "sign", "residual", n_signs, 0, err);
+        rc = ww_draw_open(&draw, gauge->prk, "sign", name, n_signs, 0, err);
         if (rc) {
             goto out;
         }
@@ -87,11 +89,39 @@ static enum ww_err draw_residual(struct ww_gauge *gauge, struct ww_error *err)
         }
     }
     if (gauge->wrong == WW_WRONG_RESIDUAL) {
-        spoil_residual(gauge, element);
+        spoil_stream(group, element);
     }
 out:
     ww_draw_close(&draw);
     return rc;
+}
+
+static enum ww_err draw_streams(struct ww_gauge *gauge, struct ww_error *err)
+{
+    const struct ww_layout *layout = gauge->layout;
+    enum ww_err rc = draw_stream(gauge, &layout->residual, &gauge->residual, err);
+
+    if (rc || layout->n_stacks == 0) {
+        return rc;
+    }
+    gauge->towers = ww_calloc(layout->n_stacks, sizeof(*gauge->towers));
+    if (!gauge->towers) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual streams");
+    }
+    for (uint32_t s = 0; s < layout->n_stacks && !rc; s++) {
+        if (layout->stacks[s].own_stream) {
+            rc = draw_stream(gauge, &layout->stacks[s].stream, &gauge->towers[s], err);
+        }
+    }
+    return rc;
+}
+
+const struct ww_element *ww_gauge_stream(const struct ww_gauge *gauge, uint32_t stack)
+{
+    const struct ww_layout *layout = gauge->layout;
+    const bool own = stack < layout->n_stacks && layout->stacks[stack].own_stream;
+
+    return own ? &gauge->towers[stack] : &gauge->residual;
 }
 
 static bool binding_moves(const struct ww_layout *layout, uint32_t tensor)
@@ -140,7 +170,7 @@ enum ww_err ww_gauge_init(struct ww_gauge *gauge, const struct ww_layout *layout
     if (rc) {
         goto out;
     }
-    rc = draw_residual(gauge, err);
+    rc = draw_streams(gauge, err);
 out:
     if (rc) {
         ww_gauge_release(gauge);
@@ -150,6 +180,10 @@ out:
 
 void ww_gauge_release(struct ww_gauge *gauge)
 {
+    for (uint32_t s = 0; gauge->towers && s < gauge->layout->n_stacks; s++) {
+        ww_element_release(&gauge->towers[s]);
+    }
+    ww_free(gauge->towers);
     ww_element_release(&gauge->residual);
     ww_secret_free(gauge->prk);
     memset(gauge, 0, sizeof(*gauge));
@@ -292,7 +326,7 @@ enum ww_err ww_gauge_space(const struct ww_gauge *gauge, uint32_t space_index,
     memset(out, 0, sizeof(*out));
     switch (space->kind) {
     case WW_SPACE_RESIDUAL:
-        rc = copy_element(&gauge->residual, out, err);
+        rc = copy_element(ww_gauge_stream(gauge, space->owner), out, err);
         break;
     case WW_SPACE_NEURON:
         rc = ww_gauge_neurons(gauge, space->owner, out, err);

@@ -35,7 +35,8 @@ struct ww_gauge {
     struct ww_secret *prk;
     bool scale;
     enum ww_wrong wrong;
-    struct ww_element residual;
+    struct ww_element residual; /* of the model's stream */
+    struct ww_element *towers;  /* per stack; those without a stream of their own are empty */
 };
 
 /** Draw the residual element and keep the PRK. secret is borrowed for the call. With
@@ -45,6 +46,9 @@ enum ww_err ww_gauge_init(struct ww_gauge *gauge, const struct ww_layout *layout
                           struct ww_secret *secret, bool scale, enum ww_wrong wrong,
                           struct ww_error *err) WW_MUST_USE;
 void ww_gauge_release(struct ww_gauge *gauge);
+
+/** The element of the stream that a stack's blocks read and write. */
+const struct ww_element *ww_gauge_stream(const struct ww_gauge *gauge, uint32_t stack);
 
 /** The element of a space; release it. A space that stays gives the identity. */
 enum ww_err ww_gauge_space(const struct ww_gauge *gauge, uint32_t space,

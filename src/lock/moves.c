@@ -45,8 +45,8 @@ static void block_words(const struct ww_layout *layout, const struct ww_block *b
     const uint32_t attentions[] = {block->self, block->cross};
 
     memset(w, 0, sizeof(*w));
-    w->residual =
-        layout->residual.space != WW_NONE && layout->residual.group != WW_RESIDUAL_FIXED;
+    const struct ww_residual *stream = ww_layout_stream(layout, block->stack);
+    w->residual = stream->space != WW_NONE && stream->group != WW_RESIDUAL_FIXED;
     for (size_t i = 0; i < WW_LEN(attentions); i++) {
         if (attentions[i] != WW_NONE) {
             attention_words(&layout->attentions[attentions[i]], scale, w);
@@ -124,8 +124,8 @@ static enum ww_err make_reason(const struct ww_layout *layout,
 
     ww_buf_init(&text, 4096);
     if (!w->residual) {
-        rc = ww_buf_addf(&text, err, "residual stays: %s",
-                         layout->residual.reason ? layout->residual.reason : "not known");
+        const char *reason = ww_layout_stream(layout, block->stack)->reason;
+        rc = ww_buf_addf(&text, err, "residual stays: %s", reason ? reason : "not known");
     }
     if (!rc && block->self != WW_NONE) {
         rc = attention_reasons(&layout->attentions[block->self], &text, err);

@@ -19,6 +19,7 @@ Every parameter and buffer is random, norms and biases too: at their usual 1 and
 would hide the faults that a check is to find. Sizes differ wherever two could be mixed up.
 Inputs: one long sequence with positions up to 63, and a padded batch.
 """
+import inspect
 import json
 import math
 import os
@@ -262,6 +263,55 @@ def add_mtp(folder):
 AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
 
 
+# Encoders, encoder-decoders, vision, audio.
+BART = dict(vocab_size=VOCAB, d_model=64, encoder_layers=3, decoder_layers=2,
+            encoder_attention_heads=4, decoder_attention_heads=8, encoder_ffn_dim=80,
+            decoder_ffn_dim=72, max_position_embeddings=66, pad_token_id=1, bos_token_id=0,
+            eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None)
+CLIP_TEXT = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=2,
+                 num_attention_heads=4, intermediate_size=80, max_position_embeddings=64,
+                 bos_token_id=1, eos_token_id=2, pad_token_id=0, projection_dim=24)
+CLIP_VISION = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=8,
+                   intermediate_size=72, image_size=32, patch_size=8, projection_dim=24)
+CLIP = dict(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=24)
+SIGLIP = dict(text_config={**CLIP_TEXT, "projection_size": 48}, vision_config=CLIP_VISION)
+DINO = {**VIT, "mlp_ratio": 2}
+CASES.update({
+    "clip": of("CLIPModel", "CLIPConfig", **CLIP),
+    "clip-classifier": of("CLIPForImageClassification", "CLIPConfig", **CLIP),
+    "clip-text": of("CLIPTextModelWithProjection", "CLIPTextConfig", **CLIP_TEXT),
+    "clip-text-headless": of("CLIPTextModel", "CLIPTextConfig", **CLIP_TEXT),
+    "clip-vision": of("CLIPVisionModelWithProjection", "CLIPVisionConfig", **CLIP_VISION),
+    "clip-vision-headless": of("CLIPVisionModel", "CLIPVisionConfig", **CLIP_VISION),
+    "siglip": of("SiglipModel", "SiglipConfig", **SIGLIP),
+    "siglip-classifier": of("SiglipForImageClassification", "SiglipConfig", **SIGLIP),
+    "siglip-text": of("SiglipTextModel", "SiglipTextConfig", **SIGLIP["text_config"]),
+    "siglip-vision": of("SiglipVisionModel", "SiglipVisionConfig", **CLIP_VISION),
+    "dinov2": of("Dinov2ForImageClassification", "Dinov2Config", **DINO),
+    "dinov2-swiglu": of("Dinov2ForImageClassification", "Dinov2Config", **DINO,
+                        use_swiglu_ffn=True, qkv_bias=False),
+    "dinov2-headless": of("Dinov2Model", "Dinov2Config", **DINO),
+    "dinov2_with_registers": of("Dinov2WithRegistersForImageClassification",
+                                "Dinov2WithRegistersConfig", **DINO),
+    "bart": of("BartForConditionalGeneration", "BartConfig", **BART),
+    "bart-scaled": of("BartForConditionalGeneration", "BartConfig", **BART,
+                      scale_embedding=True),
+    "bart-classifier": of("BartForSequenceClassification", "BartConfig", **BART),
+    "bart-headless": of("BartModel", "BartConfig", **BART),
+    "mbart": of("MBartForConditionalGeneration", "MBartConfig", **BART),
+    "pegasus": of("PegasusForConditionalGeneration", "PegasusConfig", **BART,
+                  scale_embedding=True),
+    "marian": of("MarianMTModel", "MarianConfig", **BART, activation_function="swish"),
+    "whisper": of("WhisperForConditionalGeneration", "WhisperConfig",
+                  **{**BART, "num_mel_bins": 8, "max_source_positions": 32,
+                     "max_target_positions": 64}),
+    "xlm-roberta": of("XLMRobertaForMaskedLM", "XLMRobertaConfig",
+                      **{**BERT, "pad_token_id": 1}),
+    "camembert": of("CamembertForMaskedLM", "CamembertConfig",
+                    **{**BERT, "pad_token_id": 1}),
+})
+
+
 def cases():
     return list(CASES)
 
@@ -271,7 +321,7 @@ def randomise(model, seed):
     g = torch.Generator().manual_seed(seed)
     tensors = sorted(model.named_parameters()) + sorted(model.named_buffers())
     for name, p in tensors:
-        if not p.is_floating_point() or "inv_freq" in name or "embed_scale" in name:
+        if not p.is_floating_point() or p.dim() == 0 or "inv_freq" in name or "embed_scale" in name:
             continue
         if any(word in name for word in ("masked_bias", "attn.bias", "embed_positions")) \
                 and p.dim() != 2:
@@ -307,9 +357,17 @@ def tokens(seed, batch, n):
 
 def inputs_of(model):
     """One long sequence, and a batch of two of which one is padded."""
-    if hasattr(model.config, "image_size"):
+    if model.config.model_type == "whisper":
         g = torch.Generator().manual_seed(3)
-        return [dict(pixel_values=torch.randn(2, 3, 32, 32, generator=g).double())]
+        return [dict(input_features=torch.randn(2, 8, 64, generator=g).double(),
+                     decoder_input_ids=tokens(4, 2, 9))]
+    if "pixel_values" in inspect.signature(model.forward).parameters:
+        g = torch.Generator().manual_seed(3)
+        inputs = dict(pixel_values=torch.randn(2, 3, 32, 32, generator=g).double())
+        if "input_ids" in inspect.signature(model.forward).parameters:
+            inputs["input_ids"] = tokens(5, 3, 20)
+            inputs["input_ids"][:, 13] = 2      # CLIP reads at the end of the text
+        return [inputs]
     long, pair = tokens(1, 1, 64), tokens(2, 2, 17)
     mask = torch.ones_like(pair)
     pad = getattr(model.config, "pad_token_id", None) or 0
@@ -317,7 +375,11 @@ def inputs_of(model):
     pair[1, 12:] = pad
     mask[1, 12:] = 0
     inputs = [dict(input_ids=long), dict(input_ids=pair, attention_mask=mask)]
-    if model.config.is_encoder_decoder and hasattr(model, "decoder"):
+    if type(model).__name__ == "BartForSequenceClassification":     # reads at the last eos
+        for i in inputs:
+            i["input_ids"][:, 11] = 2
+    elif model.config.is_encoder_decoder and (
+            hasattr(model, "decoder") or hasattr(getattr(model, "model", None), "decoder")):
         inputs[0]["decoder_input_ids"] = tokens(3, 1, 40)
         inputs[1]["decoder_input_ids"] = tokens(4, 2, 9)
     return inputs
@@ -339,10 +401,15 @@ def load(folder):
 @torch.no_grad()
 def logits(model, inputs):
     extra = {} if "pixel_values" in inputs else dict(use_cache=False)
-    if model.config.model_type in ("bert", "roberta", "distilbert", "vit", "deit"):
+    if model.config.model_type in ("bert", "roberta", "distilbert", "vit", "deit",
+                                   "xlm-roberta", "camembert") or \
+            "use_cache" not in inspect.signature(model.forward).parameters:
         extra = {}
     out = model(**inputs, **extra)
-    for key in ("logits", "prediction_logits", "start_logits", "last_hidden_state"):
+    # The towers of SigLIP end in a pooled vector; other poolers sit on a stream that stays.
+    siglip = ["pooler_output"] * model.config.model_type.startswith("siglip_")
+    for key in siglip + ["logits", "prediction_logits", "start_logits", "logits_per_image",
+                         "text_embeds", "image_embeds", "last_hidden_state"]:
         if getattr(out, key, None) is not None:
             answer = getattr(out, key)
             break
@@ -357,8 +424,8 @@ def logits(model, inputs):
 
 
 def generates(model):
-    return type(model).__name__.endswith(("ForCausalLM", "LMHeadModel",
-                                          "ForConditionalGeneration"))
+    return model.main_input_name == "input_ids" and type(model).__name__.endswith(
+        ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "MTModel"))
 
 
 if __name__ == "__main__":

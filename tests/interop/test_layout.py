@@ -22,19 +22,25 @@ def probe(build, folder):
     return run.returncode == 0, run.stdout.strip()
 
 
+DOUBLED = ("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads",
+           "encoder_attention_heads", "decoder_attention_heads", "attention_heads",
+           "hidden_size", "n_embd", "d_model", "dim", "embed_dim")
+
+
+def double(section):
+    for key, value in section.items():
+        if isinstance(value, dict):
+            double(value)
+        elif key in DOUBLED and value:
+            section[key] *= 2
+
+
 def contradict(folder):
     """Twice the heads and twice the width: consistent in itself, but not with the weights."""
     path = os.path.join(folder, "config.json")
     with open(path) as f:
         config = json.load(f)
-    heads = next(k for k in ("num_attention_heads", "n_head", "n_heads", "num_heads")
-                 if k in config)
-    config[heads] *= 2
-    if config.get("num_key_value_heads"):
-        config["num_key_value_heads"] *= 2
-    for key in ("hidden_size", "n_embd", "d_model", "dim"):
-        if key in config:
-            config[key] *= 2
+    double(config)
     with open(path, "w") as f:
         json.dump(config, f)
 

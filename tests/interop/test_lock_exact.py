@@ -30,7 +30,12 @@ ILLEGAL = 1e-2
 FIXED = ("lm_head.bias", "predictions.bias", "vocab_projector.bias", "pooler.dense.bias",
          "classifier.bias", "classifier.weight", "seq_relationship.bias",
          "seq_relationship.weight", "qa_outputs.bias", "classifier.out_proj.bias",
-         "classifier.out_proj.weight", "classifier.dense.bias")
+         "classifier.out_proj.weight", "classifier.dense.bias",
+         "final_logits_bias", "classification_head.dense.bias",
+         "classification_head.out_proj.weight", "classification_head.out_proj.bias",
+         "encoder.conv1.weight", "encoder.conv1.bias",
+         "head.bias", "head.attention.out_proj.bias", "head.layernorm.weight",
+         "head.layernorm.bias", "head.mlp.fc2.bias")
 
 
 def run(*args):

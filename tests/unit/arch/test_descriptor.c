@@ -68,7 +68,6 @@ static void faults_are_named(void **state)
         {"\"signed\"", "\"any\"", "residual.group"},
         {"\"signed\"", "\"fixed\"", "residual.reason"},
         {"\"causal-lm\"", "3", "residual.heads"},
-        {"l.{l}.", "l.", "{l}"},
         {"\"$layers\"", "\"$layer\"", "layers"},
         {"self.q\"", "self.qq\"", "self.q"},
         {"self.q.bias?", "?", "role"},

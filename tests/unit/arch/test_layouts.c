@@ -406,6 +406,67 @@ static void surplus_layers_can_be_a_stack_of_their_own(void **state)
     stop(&t);
 }
 
+#define TOWER_CONFIG                                                                     \
+    CONFIG(", \"head_dim\": 6, \"vision\": {\"hidden_size\": 6,"                        \
+           " \"num_attention_heads\": 3, \"num_hidden_layers\": 1}")
+#define TOWER(residual)                                                                  \
+    HEAD "\"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\", \"layer\": "           \
+         "\"{l}.\", \"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]},"                \
+         "{\"name\": \"eye\", \"layers\": 1, \"layer\": \"v.\", \"section\": \"vision\","    \
+         "\"residual\": " residual ","                                                   \
+         "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]],"                             \
+         "\"outer\": [[\"join\", \"other\", \"main\", \"res'\"]]}]" TAIL
+
+static void start_tower(struct toy *t)
+{
+    start(t, TOWER_CONFIG);
+    ww_fx_add(t->fx, "10,24", "0.o");
+    ww_fx_add(t->fx, "6,6", "v.o");
+    ww_fx_add(t->fx, "10,6", "join");
+}
+
+static void a_tower_has_a_stream_of_its_own(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    start_tower(&t);
+    resolve(&t, TOWER("{\"group\": \"perm_sign\", \"when\": \"stored('join')\"}"));
+    const struct ww_residual *own = ww_layout_stream(t.layout, 1);
+    assert_ptr_equal(ww_layout_stream(t.layout, 0), &t.layout->residual);
+    assert_int_equal(own->width, 6);
+    assert_int_equal(own->group, WW_RESIDUAL_PERM_SIGN);
+    assert_int_not_equal(own->space, t.layout->residual.space);
+    assert_string_equal(t.layout->spaces[own->space].name, "eye.residual");
+    assert_int_equal(t.layout->attentions[1].n_heads, 3);
+    segment_is(&t, "v.o", 0, 0, own->space, WW_ACT_DIRECT, 0, 6, 1, 6);
+    segment_is(&t, "join", 1, 0, own->space, WW_ACT_INVERSE, 0, 6, 1, 6);
+    segment_is(&t, "join", 0, 0, t.layout->residual.space, WW_ACT_DIRECT, 0, 10, 1, 10);
+    stop(&t);
+}
+
+static void a_tower_whose_stream_is_the_answer_stays(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    start_tower(&t);
+    resolve(&t, TOWER("{\"group\": \"perm_sign\", \"when\": \"stored('nothing')\"}"));
+    assert_int_equal(ww_layout_stream(t.layout, 1)->group, WW_RESIDUAL_FIXED);
+    assert_int_equal(ww_layout_stream(t.layout, 1)->space, WW_NONE);
+    assert_int_equal(t.layout->residual.group, WW_RESIDUAL_SIGNED);
+    stop(&t);
+}
+
+static void a_stream_of_no_stack_is_a_descriptor_error(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct toy t = {0};
+    start_tower(&t);
+    FAILS(try_resolve(&t, TOWER("{\"of\": \"ear\"}"), &err), WW_E_DESCRIPTOR);
+    assert_non_null(strstr(err.text, "'ear'"));
+    stop(&t);
+}
+
 static void two_rows_for_one_tensor_are_a_descriptor_error(void **state)
 {
     (void)state;
@@ -485,6 +546,9 @@ int main(void)
         cmocka_unit_test(layer_norm_per_head_may_have_a_gain_per_head_or_per_name),
         cmocka_unit_test(layers_differ_by_kind),
         cmocka_unit_test(surplus_layers_can_be_a_stack_of_their_own),
+        cmocka_unit_test(a_tower_has_a_stream_of_its_own),
+        cmocka_unit_test(a_tower_whose_stream_is_the_answer_stays),
+        cmocka_unit_test(a_stream_of_no_stack_is_a_descriptor_error),
         cmocka_unit_test(two_rows_for_one_tensor_are_a_descriptor_error),
         cmocka_unit_test(axes_without_an_owner_are_a_descriptor_error),
         cmocka_unit_test(checks_refuse_variants_by_name),
