@@ -182,6 +182,9 @@ struct ww_attention {
     double softcap;             /* 0: none */
     uint64_t window;            /* sliding window, 0: none */
     double clip;                /* clip_qkv, 0: none */
+    uint64_t chunk;             /* only keys of the same chunk are seen, 0: all */
+    double temper;              /* queries times log(1 + floor((p + 1) / temper_floor)) * */
+    double temper_floor;        /* temper + 1 at position p; 0: none */
 };
 
 enum ww_act_kind {
@@ -216,6 +219,8 @@ struct ww_moe {
     bool sigmoid;               /* scores are sigmoids, else a softmax */
     uint32_t correction;        /* tensor added to scores for the choice only, WW_NONE */
     double multiplier;          /* factor on the weights, 1 normally */
+    double mixer;               /* PhiMoE: a softmax over those that are this close to the
+                                   best, once per choice; 0: none */
     bool weighs_input;          /* the weight scales what the expert reads (Llama 4) */
     bool normalise;             /* weights of the chosen are scaled to sum to one */
     bool softmax_first;         /* softmax over all before the choice */
@@ -249,6 +254,8 @@ struct ww_block {
     struct ww_norm post_self, post_mlp;         /* SANDWICH */
     uint32_t scale_self, scale_mlp;             /* LayerScale tensors, WW_NONE */
     double residual_multiplier;                 /* 1 normally */
+    const char *uncovered;      /* what in it the forward pass does not know: "linear
+                                   attention"; NULL normally */
 };
 
 enum ww_residual_group {

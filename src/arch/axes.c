@@ -45,7 +45,7 @@ static const struct {
 } functions[] = {
     {"cat", WW_UNITS_NONE},      {"halves", WW_UNITS_NONE}, {"heads", WW_UNITS_HEADS},
     {"perhead", WW_UNITS_HEADS}, {"gated", WW_UNITS_HEADS}, {"groups", WW_UNITS_GROUPS},
-    {"blocks4", WW_UNITS_FOUR},  {"pairs", WW_UNITS_ONES},
+    {"blocks4", WW_UNITS_FOUR},  {"pairs", WW_UNITS_ONES},  {"experts", WW_UNITS_EXPERTS},
 };
 
 const struct ww_token *ww_token_of(enum ww_space_kind kind)

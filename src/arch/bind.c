@@ -226,6 +226,8 @@ static uint64_t units_of(const struct ww_builder *b, const struct ww_place *plac
         return 4;
     case WW_UNITS_ONES:
         return first_size;
+    case WW_UNITS_EXPERTS:
+        return b->layout->moes[place->moe].n_experts;
     }
     return 1;
 }
@@ -331,6 +333,37 @@ static enum ww_err add_segment(struct ww_builder *b, const struct ww_place *plac
     return WW_OK;
 }
 
+/* The neurons of all experts one behind the other: a space for each expert. */
+static enum ww_err bind_experts(struct ww_builder *b, const struct ww_place *place,
+                                const struct ww_row *row, const struct ww_tensor *t,
+                                unsigned index, struct ww_axis *axis,
+                                struct ww_error *err)
+{
+    const struct ww_part *part = &row->axes[index].parts[0];
+    struct ww_place one = *place;
+    uint64_t width = 0, n = 0;
+    enum ww_err rc = WW_OK;
+
+    if (place->moe == WW_NONE || !part->token || part->token->owner != WW_OWN_MLP) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "row '%s': '%s' needs an expert's role",
+                       row->name, row->axes[index].text);
+    }
+    n = b->layout->moes[place->moe].n_experts;
+    width = ww_space_size(b, place, part->token->kind);
+    if (n * width != t->shape[index]) {
+        return wrong_size(b, row, t, index, n * width, err);
+    }
+    for (uint64_t e = 0; e < n && rc == WW_OK; e++) {
+        one.mlp = b->layout->moes[place->moe].first_mlp + (uint32_t)e;
+        rc = add_segment(
+            b, &one, part, axis,
+            (struct ww_segment){
+                .offset = e * width, .stride = width, .count = 1, .width = width},
+            err);
+    }
+    return rc;
+}
+
 static enum ww_err bind_axis(struct ww_builder *b, const struct ww_place *place,
                              const struct ww_row *row, const struct ww_tensor *t,
                              unsigned index, struct ww_axis *axis, struct ww_error *err)
@@ -343,6 +376,9 @@ static enum ww_err bind_axis(struct ww_builder *b, const struct ww_place *place,
     axis->first_segment = b->layout->n_segments;
     if (!expr->parts[0].token && !expr->parts[0].gap) {
         return WW_OK;
+    }
+    if (expr->units == WW_UNITS_EXPERTS) {
+        return bind_experts(b, place, row, t, index, axis, err);
     }
     if (expr->units != WW_UNITS_NONE && expr->units != WW_UNITS_FOUR &&
         expr->units != WW_UNITS_ONES && place->attention == WW_NONE) {

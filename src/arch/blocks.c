@@ -81,6 +81,7 @@ enum ww_err ww_build_block(struct ww_builder *b, uint32_t stack, uint64_t layer,
 {
     struct ww_layout *l = b->layout;
     struct ww_block *k = NULL;
+    char text[100] = "";
     unsigned form = 0;
     enum ww_err rc = ww_builder_grow((void **)&l->blocks, &l->n_blocks,
                                      &b->impl->cap_blocks, sizeof(*l->blocks), err);
@@ -106,6 +107,10 @@ enum ww_err ww_build_block(struct ww_builder *b, uint32_t stack, uint64_t layer,
     rc = rc ? rc
             : ww_fact_double(&b->scope, "residual_multiplier", &k->residual_multiplier,
                              err);
+    rc = rc ? rc : ww_fact_text(&b->scope, "uncovered", text, sizeof(text), err);
+    if (rc == WW_OK && text[0]) {
+        rc = ww_builder_name(b, &k->uncovered, err, "%s", text);
+    }
     k->form = (enum ww_block_form)form;
     return rc;
 }
@@ -181,7 +186,11 @@ static enum ww_err attention_facts(struct ww_builder *b, struct ww_attention *a,
     struct {
         const char *fact;
         double *out;
-    } numbers[] = {{"scale", &a->scale}, {"softcap", &a->softcap}, {"clip", &a->clip}};
+    } numbers[] = {{"scale", &a->scale},
+                   {"softcap", &a->softcap},
+                   {"clip", &a->clip},
+                   {"temper", &a->temper},
+                   {"temper_floor", &a->temper_floor}};
     enum ww_err rc = attention_sizes(b, a, err);
 
     rc = rc ? rc : attention_rope(b, a, err);
@@ -192,6 +201,7 @@ static enum ww_err attention_facts(struct ww_builder *b, struct ww_attention *a,
         return rc;
     }
     rc = ww_fact_bool(&b->scope, "causal", &a->causal, err);
+    rc = rc ? rc : ww_fact_u64(&b->scope, "chunk", &a->chunk, err);
     rc = rc ? rc : ww_fact_bool(&b->scope, "alibi", &a->alibi, err);
     rc = rc ? rc : ww_fact_bool(&b->scope, "alibi_scaled", &a->alibi_scaled, err);
     rc = rc ? rc : ww_fact_u64(&b->scope, "relative_buckets", &a->relative_buckets, err);
@@ -302,6 +312,8 @@ static enum ww_err moe_facts(struct ww_builder *b, struct ww_moe *m, struct ww_e
         {"weighs_input", &m->weighs_input},
     };
     enum ww_err rc = ww_fact_double(&b->scope, "routed_multiplier", &m->multiplier, err);
+
+    rc = rc ? rc : ww_fact_double(&b->scope, "mixer", &m->mixer, err);
 
     for (size_t i = 0; i < WW_LEN(sizes) && rc == WW_OK; i++) {
         rc = ww_fact_size(&b->scope, sizes[i].fact, sizes[i].out, err);

@@ -77,14 +77,30 @@ static void prepare(const struct ww_attention *att, const struct ww_norm *norm,
     }
 }
 
+/* Queries grow with the position (arXiv 2501.19399). */
+static void temper(const struct ww_attention *att, const uint64_t *positions, double *q,
+                   size_t n_rows, size_t width)
+{
+    for (size_t t = 0; att->temper > 0 && t < n_rows; t++) {
+        double step = floor((double)(positions[t] + 1) / att->temper_floor);
+        double factor = log1p(step) * att->temper + 1;
+        for (size_t i = 0; i < width; i++) {
+            q[t * width + i] *= factor;
+        }
+    }
+}
+
 static bool visible(const struct attend *a, size_t i, size_t j)
 {
     const struct ww_attention *att = a->att;
-    if (att->cross || (!att->causal && att->window == 0)) {
+    if (att->cross || (!att->causal && att->window == 0 && att->chunk == 0)) {
         return true;
     }
     uint64_t q = a->q_positions[i];
     uint64_t k = a->k_positions[j];
+    if (att->chunk > 0 && q / att->chunk != k / att->chunk) {
+        return false;
+    }
     if (att->causal) {
         return k <= q && (att->window == 0 || q - k < att->window);
     }
@@ -196,6 +212,7 @@ enum ww_err ww_core_attention(const struct ww_attention *att,
     }
     prepare(att, &att->q_norm, values->q_norm, q_rope, q, n, a.n_heads);
     prepare(att, &att->k_norm, values->k_norm, k_rope, k, m, a.n_groups);
+    temper(att, q_positions, q, n, a.n_heads * a.d);
     for (size_t i = 0; i < n; i++) {
         for (size_t h = 0; h < a.n_heads; h++) {
             attend_row(&a, i, h, context + (i * a.n_heads + h) * a.d_v);

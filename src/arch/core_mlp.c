@@ -170,11 +170,43 @@ static void choose(const struct choice *c, double *marks)
     }
 }
 
+/* SparseMixer (Liu et al., arXiv 2409.12136) as it is used after training: the best
+ * expert takes its share of a softmax over those close to it and leaves; repeated. */
+static void route_by_mixer(const struct ww_moe *moe, const double *scores,
+                           double *weights)
+{
+    for (uint64_t e = 0; e < moe->n_experts; e++) {
+        weights[e] = 0;
+    }
+    for (uint64_t k = 0; k < moe->top_k; k++) {
+        uint64_t best = moe->n_experts;
+        double sum = 0;
+        for (uint64_t e = 0; e < moe->n_experts; e++) {
+            if (weights[e] == 0 && (best == moe->n_experts || scores[e] > scores[best])) {
+                best = e;
+            }
+        }
+        for (uint64_t e = 0; best < moe->n_experts && e < moe->n_experts; e++) {
+            double size = fmax(fabs(scores[e]), scores[best]);
+            if (weights[e] == 0 && (scores[best] - scores[e]) / size <= moe->mixer) {
+                sum += exp(scores[e] - scores[best]);
+            }
+        }
+        if (best < moe->n_experts) {
+            weights[best] = sum > 0 ? 1 / sum : 1;
+        }
+    }
+}
+
 void ww_core_route(const struct ww_moe *moe, const double *scores,
                    const double *correction, double *weights)
 {
     struct choice c = {moe, scores, correction, -HUGE_VAL, 0};
 
+    if (moe->mixer > 0) {
+        route_by_mixer(moe, scores, weights);
+        return;
+    }
     for (uint64_t e = 0; e < moe->n_experts; e++) {
         c.top = fmax(c.top, scores[e]);
     }

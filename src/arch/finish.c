@@ -89,6 +89,12 @@ static enum ww_err finish_attention(struct ww_builder *b, uint32_t attention,
     fill_norm(&a->q_a_norm, &f, false);
     fill_norm(&a->kv_a_norm, &f, false);
     rc = rc ? rc : ww_class_attention(b, attention, err);
+    if (rc == WW_OK && a->qk_class == WW_QK_L2_POST && a->q_norm.gain == WW_NONE) {
+        rc = read_norm_facts(b, "qk_eps", &f, err);
+        f.weightless = true;
+        fill_norm(&a->q_norm, &f, true);
+        fill_norm(&a->k_norm, &f, true);
+    }
     return rc ? rc : own_elements(b, attention, err);
 }
 

@@ -210,6 +210,12 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
         goto out;
     }
     w.block = &f->layout->blocks[block];
+    if (w.block->uncovered) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "block '%s' has %s, which the reference forward pass does not cover",
+                     w.block->name, w.block->uncovered);
+        goto out;
+    }
     seen.residual = *ww_layout_stream(whole, w.block->stack);
     w.width = (size_t)seen.residual.width;
     f->layout = &seen;

@@ -376,6 +376,21 @@ static void assign_experts(struct ww_builder *b, const struct ww_place *place,
     }
 }
 
+/* True when an axis runs over the neurons of several experts, each with its own space. */
+static bool joins_experts(const struct ww_builder *b, uint32_t tensor)
+{
+    const struct ww_layout *layout = b->layout;
+    bool joins = false;
+
+    for (unsigned a = 0; a < b->model->tensors[tensor].rank; a++) {
+        const struct ww_axis *axis = &layout->bindings[tensor].axis[a];
+        const struct ww_segment *seg = &layout->segments[axis->first_segment];
+        joins = joins || (axis->n_segments > 1 && seg[0].space != seg[1].space &&
+                          layout->spaces[seg[0].space].kind == WW_SPACE_NEURON);
+    }
+    return joins;
+}
+
 void ww_role_assign(struct ww_builder *b, const struct ww_place *place, const char *role,
                     uint32_t tensor)
 {
@@ -386,6 +401,13 @@ void ww_role_assign(struct ww_builder *b, const struct ww_place *place, const ch
     if (place->moe != WW_NONE && ww_role_group(role) == WW_ROLE_EXPERT &&
         expert_axis(b, tensor) != UINT8_MAX) {
         assign_experts(b, place, known, tensor);
+    } else if (place->moe != WW_NONE && ww_role_group(role) == WW_ROLE_EXPERT &&
+               joins_experts(b, tensor)) {
+        const struct ww_moe *moe = &b->layout->moes[place->moe];
+        for (uint64_t e = 0; e < moe->n_experts; e++) {
+            uint32_t mlp = moe->first_mlp + (uint32_t)e;
+            assign_by_segments(b, place, mlp, 0, tensor);
+        }
     } else if (holder) {
         assign_field(known, norm_bias, holder, tensor);
     } else if (!known && strcmp(role, "self.other") != 0) {

@@ -254,12 +254,22 @@ enum ww_err ww_check_blocks(const struct ww_layout *layout, const struct ww_weig
     ww_secret_close(secret);
     for (uint32_t b = 0; b < layout->n_blocks && !rc; b++) {
         rc = report_progress(run, b, layout->n_blocks, err);
+        if (layout->blocks[b].uncovered) {
+            continue;
+        }
         for (unsigned w = WW_WRONG_NONE; w < WW_WRONG_COUNT && !rc; w++) {
             if (w == WW_WRONG_NONE || scheduled(layout, b, (enum ww_wrong)w)) {
                 rc = check_one(layout, base, secret, b, (enum ww_wrong)w, report, err);
             }
         }
         report->blocks += !rc;
+    }
+    if (!rc && report->blocks == 0 && layout->n_blocks > 0) {
+        rc =
+            WW_FAIL(err, WW_E_UNSUPPORTED,
+                    "block '%s' has %s, which the reference forward pass does not cover; "
+                    "nor does it cover any other block",
+                    layout->blocks[0].name, layout->blocks[0].uncovered);
     }
 out:
     ww_secret_free(secret);

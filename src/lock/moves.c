@@ -127,6 +127,9 @@ static enum ww_err make_reason(const struct ww_layout *layout,
         const char *reason = ww_layout_stream(layout, block->stack)->reason;
         rc = ww_buf_addf(&text, err, "residual stays: %s", reason ? reason : "not known");
     }
+    if (!rc && block->self == WW_NONE && block->uncovered) {
+        rc = add_reason(&text, "the parts of the mixer", block->uncovered, err);
+    }
     if (!rc && block->self != WW_NONE) {
         rc = attention_reasons(&layout->attentions[block->self], &text, err);
     }

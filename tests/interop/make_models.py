@@ -181,6 +181,9 @@ CASES = {
 MLA = dict(num_key_value_heads=8, kv_lora_rank=24, qk_nope_head_dim=10, qk_rope_head_dim=8,
            v_head_dim=12, moe_intermediate_size=20, n_shared_experts=2, n_routed_experts=8,
            num_experts_per_tok=3, first_k_dense_replace=1, routed_scaling_factor=1.7)
+GATED = dict(num_hidden_layers=4, head_dim=16, linear_num_value_heads=4,
+             linear_num_key_heads=2, linear_key_head_dim=8, linear_value_head_dim=12,
+             layer_types=["linear_attention", "full_attention"] * 2)
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.0,
             mscale_all_dim=0.8)
 CASES.update({
@@ -239,6 +242,24 @@ CASES.update({
                    intermediate_size=24, sliding_window=8, swiglu_limit=1.5,
                    layer_types=["sliding_attention", "full_attention",
                                 "sliding_attention"]),
+    "qwen3_next": std("Qwen3Next", **GATED, num_experts=6, num_experts_per_tok=2,
+                      moe_intermediate_size=24, shared_expert_intermediate_size=40),
+    "qwen3_5_text": lambda: (tf.Qwen3_5ForCausalLM,
+                             tf.Qwen3_5TextConfig(**{**STD, **GATED})),
+    "minimax": std("MiniMax", num_hidden_layers=4, head_dim=16, num_local_experts=5,
+                   num_experts_per_tok=2, intermediate_size=24, block_size=16),
+    "llama4_text": lambda: (tf.Llama4ForCausalLM, tf.Llama4TextConfig(
+        **{**STD, "num_hidden_layers": 4}, head_dim=16, intermediate_size_mlp=56,
+        num_local_experts=5, num_experts_per_tok=2, interleave_moe_layer_step=2,
+        no_rope_layers=[1, 1, 0, 1], attention_chunk_size=24, floor_scale=4)),
+    "phimoe": std("Phimoe", num_local_experts=5, num_experts_per_tok=2,
+                  intermediate_size=24, attention_bias=True, lm_head_bias=True,
+                  router_jitter_noise=0.3),
+    "dbrx": lambda: (tf.DbrxForCausalLM, tf.DbrxConfig(
+        vocab_size=VOCAB, d_model=64, n_heads=8, n_layers=3, max_seq_len=64,
+        attn_config=dict(clip_qkv=0.7, kv_n_heads=2, rope_theta=1000.0),
+        ffn_config=dict(ffn_hidden_size=24, moe_num_experts=5, moe_top_k=2,
+                        hidden_size=64))),
     "stablelm-qk_layernorm": std("StableLm", qk_layernorm=True, rope_parameters=rope(
         "default", partial_rotary_factor=0.5)),
 })
@@ -260,6 +281,8 @@ def add_mtp(folder):
     save_file(tensors, path, metadata={"format": "pt"})
 
 
+# Models with layers that the reference forward pass does not know.
+UNCOVERED = ("qwen3_next", "qwen3_5_text", "minimax")
 AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
 
 

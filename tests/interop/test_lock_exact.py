@@ -31,6 +31,9 @@ FIXED = ("lm_head.bias", "predictions.bias", "vocab_projector.bias", "pooler.den
          "classifier.bias", "classifier.weight", "seq_relationship.bias",
          "seq_relationship.weight", "qa_outputs.bias", "classifier.out_proj.bias",
          "classifier.out_proj.weight", "classifier.dense.bias",
+         # Inside linear attention, which stays as it is.
+         "linear_attn.conv1d.weight", "linear_attn.norm.weight", "self_attn.norm.weight",
+         "_decay", "slope_rate",
          "final_logits_bias", "classification_head.dense.bias",
          "classification_head.out_proj.weight", "classification_head.out_proj.bias",
          "encoder.conv1.weight", "encoder.conv1.bias",
@@ -97,6 +100,14 @@ def unchanged(a, b):
             not n.endswith(FIXED) and torch.equal(x[n], y[n])]
 
 
+def check_layout(tool, name, folder):
+    try:
+        run(tool, "inspect", folder, "--check")
+    except RuntimeError as e:
+        if name not in families.UNCOVERED or "nor does it cover any other" not in str(e):
+            raise
+
+
 def check(build, name, out, key):
     folder = families.write(name, out)
     tool = os.path.join(build, "weightward")
@@ -122,7 +133,7 @@ def check(build, name, out, key):
         run(tool, "unlock", locked, back, "--key", key)
         if not same_folder(folder, back):
             bad.append("unlock is not the original")
-    run(tool, "inspect", folder, "--check")
+    check_layout(tool, name, folder)
     least = float("inf")
     for fault in run(probe, "faults", folder).split():
         wrong = os.path.join(out, f"{name}.{fault}")

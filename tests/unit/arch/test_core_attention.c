@@ -321,6 +321,42 @@ static void gate_multiplies_by_its_sigmoid(void **state)
     }
 }
 
+static int sees_own_chunk(int i, int j)
+{
+    return j <= i && j / 2 == i / 2;
+}
+
+static void chunks_hide_what_lies_before_them(void **state)
+{
+    (void)state;
+    struct rig r;
+    rig_init(&r);
+    r.att.chunk = 2;
+    run(&r);
+    check(&r, NULL, sees_own_chunk);
+}
+
+/* The same as longer queries. */
+static void queries_grow_with_their_position(void **state)
+{
+    (void)state;
+    struct rig grown, plain;
+    rig_init(&grown);
+    rig_init(&plain);
+    grown.att.temper = 0.3;
+    grown.att.temper_floor = 2;
+    for (int i = 0; i < N; i++) {
+        for (int j = 0; j < H * D; j++) {
+            plain.q[i * H * D + j] *= 1 + 0.3 * log(1 + floor((i + 1) / 2.0));
+        }
+    }
+    run(&grown);
+    run(&plain);
+    for (int i = 0; i < N * H * DV; i++) {
+        NEAR(grown.context[i], plain.context[i], 1e-14);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +371,8 @@ int main(void)
         cmocka_unit_test(relative_bias_reads_its_table),
         cmocka_unit_test(clip_bounds_queries_keys_and_values),
         cmocka_unit_test(qk_norms_have_the_width_of_their_class),
+        cmocka_unit_test(chunks_hide_what_lies_before_them),
+        cmocka_unit_test(queries_grow_with_their_position),
         cmocka_unit_test(gate_multiplies_by_its_sigmoid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -177,6 +177,19 @@ static void clamped_gate_and_up_meet_their_limit(void **state)
     NEAR(up[2], 1.5 / (1 + exp(-1.702)), 1e-15);
 }
 
+/* Two are close to the best, then one to the second. */
+static void route_by_mixer_takes_shares_among_the_close(void **state)
+{
+    (void)state;
+    const struct ww_moe moe = {.n_experts = 4, .top_k = 2, .mixer = 0.5};
+    double scores[4] = {1, 4, 3, -1};
+    double w[4];
+    ww_core_route(&moe, scores, NULL, w);
+    NEAR(w[1], 1 / (1 + exp(-1.0)), 1e-15);
+    assert_true(w[2] == 1);
+    assert_true(w[0] == 0 && w[3] == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -190,6 +203,7 @@ int main(void)
             route_sigmoid_scores_are_chosen_with_the_correction_and_weigh_without),
         cmocka_unit_test(route_softmax_with_a_correction_weighs_without),
         cmocka_unit_test(route_chooses_inside_the_best_groups),
+        cmocka_unit_test(route_by_mixer_takes_shares_among_the_close),
         cmocka_unit_test(clamped_gate_and_up_meet_their_limit),
         cmocka_unit_test(route_takes_all_when_k_is_all),
     };

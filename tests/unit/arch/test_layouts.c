@@ -213,6 +213,37 @@ static void stacked_experts_may_interleave_gate_and_up(void **state)
     stop(&t);
 }
 
+static void joined_experts_have_a_space_each(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    start(&t, CONFIG(", \"num_local_experts\": 3, \"num_experts_per_tok\": 2,"
+                     " \"intermediate_size\": 5, \"hidden_act\": \"silu\""));
+    ww_fx_add(t.fx, "3,10", "0.router");
+    ww_fx_add(t.fx, "15,10", "0.gate");
+    ww_fx_add(t.fx, "15,10", "0.up");
+    ww_fx_add(t.fx, "15,10", "0.down");
+    resolve(&t, STACK("\"experts_move\": false",
+                      "[\"router\", \"moe.router\", \"ex\", \"res'\"],"
+                      "[\"gate\", \"expert.gate\", \"experts(ff*)\", \"res'\"],"
+                      "[\"up\", \"expert.up\", \"experts(ff)\", \"res'\"],"
+                      "[\"down\", \"expert.down\", \"experts(ff')\", \"res\"]"));
+    const struct ww_layout *l = t.layout;
+    assert_false(l->moes[0].experts_move);
+    for (uint32_t e = 0; e < 3; e++) {
+        const struct ww_mlp *m = &l->mlps[e];
+        assert_int_equal(m->gate.weight, ww_model_find(l->model, "0.gate"));
+        assert_int_equal(m->up.weight, ww_model_find(l->model, "0.up"));
+        assert_int_equal(m->down.weight, ww_model_find(l->model, "0.down"));
+        assert_int_equal(m->down.in_axis, 0);
+        assert_int_equal(l->spaces[m->neuron].size, 5);
+        assert_int_equal(l->spaces[m->neuron].owner, e);
+        segment_is(&t, "0.up", 0, e, m->neuron, WW_ACT_DIRECT, 5 * e, 5, 1, 5);
+        segment_is(&t, "0.down", 0, e, m->neuron, WW_ACT_INVERSE, 5 * e, 5, 1, 5);
+    }
+    stop(&t);
+}
+
 static void named_experts_move_between_names(void **state)
 {
     (void)state;
@@ -407,15 +438,16 @@ static void surplus_layers_can_be_a_stack_of_their_own(void **state)
 }
 
 #define TOWER_CONFIG                                                                     \
-    CONFIG(", \"head_dim\": 6, \"vision\": {\"hidden_size\": 6,"                        \
+    CONFIG(", \"head_dim\": 6, \"vision\": {\"hidden_size\": 6,"                         \
            " \"num_attention_heads\": 3, \"num_hidden_layers\": 1}")
 #define TOWER(residual)                                                                  \
-    HEAD "\"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\", \"layer\": "           \
-         "\"{l}.\", \"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]},"                \
-         "{\"name\": \"eye\", \"layers\": 1, \"layer\": \"v.\", \"section\": \"vision\","    \
-         "\"residual\": " residual ","                                                   \
-         "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]],"                             \
-         "\"outer\": [[\"join\", \"other\", \"main\", \"res'\"]]}]" TAIL
+    HEAD                                                                                 \
+        "\"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\", \"layer\": "            \
+        "\"{l}.\", \"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]},"                 \
+        "{\"name\": \"eye\", \"layers\": 1, \"layer\": \"v.\", \"section\": \"vision\"," \
+        "\"residual\": " residual ","                                                    \
+        "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]],"                            \
+        "\"outer\": [[\"join\", \"other\", \"main\", \"res'\"]]}]" TAIL
 
 static void start_tower(struct toy *t)
 {
@@ -539,6 +571,7 @@ int main(void)
         cmocka_unit_test(mla_cuts_every_projection_into_its_parts),
         cmocka_unit_test(gated_queries_carry_the_gate_behind_each_head),
         cmocka_unit_test(stacked_experts_may_interleave_gate_and_up),
+        cmocka_unit_test(joined_experts_have_a_space_each),
         cmocka_unit_test(named_experts_move_between_names),
         cmocka_unit_test(codegen_blocks_hold_query_value_key),
         cmocka_unit_test(groups_hold_their_queries_then_key_and_value),
