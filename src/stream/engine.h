@@ -149,7 +149,6 @@ struct ww_file {
     uint8_t carry[WW_IO_PAGE]; /* the file's last page so far, up to a job's end */
     struct ww_node hash_node;
     struct ww_node finish_node;
-    uint64_t unflushed;
 };
 
 /** The digest of one input, fed in offset order. */
