@@ -29,7 +29,7 @@ timed() {
 for size in 0.5B 1.5B; do
     "$build/make_model" "$size" "$work/model"
     echo "$size: $(du -sm "$work/model" | cut -f1) MB"
-    printf '%6s %8s %8s %8s %8s %8s %10s %10s\n' round cp+sync cp lock unlock lock/cp lockMiB unlockMiB
+    printf '%5s %7s %6s %6s %7s %8s %13s %8s %10s\n' round cp+sync cp lock unlock lock/cp lock/cp+sync lockMiB unlockMiB
     for round in $(seq "$rounds"); do
         timed sh -c "cp -r '$work/model' '$work/copy' && sync '$work/copy/model.safetensors'"
         cp_sync=$seconds
@@ -42,8 +42,9 @@ for size in 0.5B 1.5B; do
         lock=$seconds
         lock_peak=$peak
         timed "$build/weightward" unlock "$work/locked" "$work/back" --key "$work/lock"
-        printf '%6s %8s %8s %8s %8s %8s %10s %10s\n' "$round" "$cp_sync" "$cp" "$lock" "$seconds" \
-            "$(awk "BEGIN{printf \"%.2f\", $lock/$cp}")" $((lock_peak / 1024)) $((peak / 1024))
+        printf '%5s %7s %6s %6s %7s %8s %13s %8s %10s\n' "$round" "$cp_sync" "$cp" "$lock" \
+            "$seconds" "$(awk "BEGIN{printf \"%.2f\", $lock/$cp}")" \
+            "$(awk "BEGIN{printf \"%.2f\", $lock/$cp_sync}")" $((lock_peak / 1024)) $((peak / 1024))
         cmp "$work/model/model.safetensors" "$work/back/model.safetensors"
         rm -rf "$work/locked" "$work/back"
     done
