@@ -287,6 +287,17 @@ AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
 
 
 # Encoders, encoder-decoders, vision, audio.
+IMAGE = 96      # the token that stands for a piece of an image
+
+
+def qwen_vl(prefix, **vision):
+    return lambda: (
+        getattr(tf, prefix + "ForConditionalGeneration"), getattr(tf, prefix + "Config")(
+            text_config=dict(**STD, rope_parameters=rope("default", mrope_section=[1, 1, 2])),
+            vision_config=dict(depth=3, num_heads=4, patch_size=4, **vision),
+            image_token_id=IMAGE, vision_start_token_id=1, tie_word_embeddings=False))
+
+
 BART = dict(vocab_size=VOCAB, d_model=64, encoder_layers=3, decoder_layers=2,
             encoder_attention_heads=4, decoder_attention_heads=8, encoder_ffn_dim=80,
             decoder_ffn_dim=72, max_position_embeddings=66, pad_token_id=1, bos_token_id=0,
@@ -299,7 +310,50 @@ CLIP_VISION = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=8,
 CLIP = dict(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=24)
 SIGLIP = dict(text_config={**CLIP_TEXT, "projection_size": 48}, vision_config=CLIP_VISION)
 DINO = {**VIT, "mlp_ratio": 2}
+DEBERTA = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
+               intermediate_size=80, max_position_embeddings=64, pad_token_id=0,
+               relative_attention=True, pos_att_type="c2p|p2c")
+DEBERTA_V3 = dict(**DEBERTA, share_att_key=True, position_buckets=8,
+                  norm_rel_ebd="layer_norm", position_biased_input=False)
+MODERN = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=4, num_attention_heads=4,
+              intermediate_size=80, max_position_embeddings=64, local_attention=8,
+              pad_token_id=0, bos_token_id=1, cls_token_id=1, eos_token_id=2, sep_token_id=2)
+WAV = dict(vocab_size=33, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
+           intermediate_size=80, conv_dim=(16, 16), conv_stride=(5, 2), conv_kernel=(10, 3),
+           num_feat_extract_layers=2, num_conv_pos_embeddings=16,
+           num_conv_pos_embedding_groups=4)
 CASES.update({
+    "deberta": of("DebertaForMaskedLM", "DebertaConfig", **DEBERTA,
+                  position_biased_input=False),
+    "deberta-talking": of("DebertaForSequenceClassification", "DebertaConfig", **DEBERTA,
+                          talking_head=True),
+    "deberta-v2": of("DebertaV2ForMaskedLM", "DebertaV2Config", **DEBERTA,
+                     share_att_key=False),
+    "deberta-v3": of("DebertaV2ForMaskedLM", "DebertaV2Config", **DEBERTA_V3,
+                     conv_kernel_size=3, conv_act="gelu"),
+    "deberta-v3-classifier": of("DebertaV2ForSequenceClassification", "DebertaV2Config",
+                                **DEBERTA_V3, num_labels=3),
+    "modernbert": of("ModernBertForMaskedLM", "ModernBertConfig", **MODERN),
+    "modernbert-classifier": of("ModernBertForSequenceClassification", "ModernBertConfig",
+                                **MODERN, num_labels=3, classifier_pooling="mean",
+                                attention_bias=True, mlp_bias=True, norm_bias=True),
+    "wav2vec2": of("Wav2Vec2ForCTC", "Wav2Vec2Config", **WAV),
+    "wav2vec2-stable": of("Wav2Vec2ForCTC", "Wav2Vec2Config", **WAV,
+                          do_stable_layer_norm=True, feat_extract_norm="layer",
+                          conv_bias=True),
+    "wav2vec2-pretraining": of("Wav2Vec2ForPreTraining", "Wav2Vec2Config", **WAV,
+                               codevector_dim=16, proj_codevector_dim=16),
+    "hubert": of("HubertForCTC", "HubertConfig", **WAV),
+    "llava": lambda: (tf.LlavaForConditionalGeneration, tf.LlavaConfig(
+        text_config=tf.LlamaConfig(**STD, head_dim=16),
+        vision_config=tf.CLIPVisionConfig(**CLIP_VISION), image_token_index=IMAGE)),
+    "gemma3": lambda: (tf.Gemma3ForConditionalGeneration, tf.Gemma3Config(
+        text_config=dict(**STD, head_dim=16, sliding_window=8),
+        vision_config=dict(**CLIP_VISION, vision_use_head=False), mm_tokens_per_image=4,
+        image_token_index=IMAGE)),
+    "qwen2_vl": qwen_vl("Qwen2VL", embed_dim=32, hidden_size=64, mlp_ratio=2),
+    "qwen2_5_vl": qwen_vl("Qwen2_5_VL", hidden_size=32, out_hidden_size=64,
+                          intermediate_size=48, window_size=16, fullatt_block_indexes=[1]),
     "clip": of("CLIPModel", "CLIPConfig", **CLIP),
     "clip-classifier": of("CLIPForImageClassification", "CLIPConfig", **CLIP),
     "clip-text": of("CLIPTextModelWithProjection", "CLIPTextConfig", **CLIP_TEXT),
@@ -378,18 +432,43 @@ def tokens(seed, batch, n):
     return torch.randint(3, VOCAB, (batch, n), generator=g)
 
 
+def see(model, inputs, g):
+    """Places for the pieces of an image, in models that read it as tokens."""
+    kind = model.config.model_type
+    count = {"llava": 16, "gemma3": 4, "qwen2_vl": 4, "qwen2_5_vl": 4}.get(kind, 0)
+    ids = inputs["input_ids"]
+    ids[ids == IMAGE] = 3
+    if count:
+        ids[:, 2:2 + count] = IMAGE
+        if kind != "llava":
+            ids[:, 1] = 1
+    if kind.startswith("qwen"):     # 4 x 4 patches, four of which make a token
+        inputs["pixel_values"] = torch.randn(48, 96, generator=g).double()[:32]
+        inputs["image_grid_thw"] = torch.tensor([[1, 4, 4]] * 2)
+        inputs["mm_token_type_ids"] = (ids[:2] == IMAGE).int()
+        inputs["input_ids"] = ids[:2]
+    elif count:
+        inputs["input_ids"] = ids[:2]
+        if kind == "gemma3":
+            inputs["token_type_ids"] = (ids[:2] == IMAGE).long()
+
+
 def inputs_of(model):
     """One long sequence, and a batch of two of which one is padded."""
     if model.config.model_type == "whisper":
         g = torch.Generator().manual_seed(3)
         return [dict(input_features=torch.randn(2, 8, 64, generator=g).double(),
                      decoder_input_ids=tokens(4, 2, 9))]
+    if model.main_input_name == "input_values":
+        g = torch.Generator().manual_seed(3)
+        return [dict(input_values=torch.randn(2, 400, generator=g).double())]
     if "pixel_values" in inspect.signature(model.forward).parameters:
         g = torch.Generator().manual_seed(3)
         inputs = dict(pixel_values=torch.randn(2, 3, 32, 32, generator=g).double())
         if "input_ids" in inspect.signature(model.forward).parameters:
             inputs["input_ids"] = tokens(5, 3, 20)
             inputs["input_ids"][:, 13] = 2      # CLIP reads at the end of the text
+            see(model, inputs, g)
         return [inputs]
     long, pair = tokens(1, 1, 64), tokens(2, 2, 17)
     mask = torch.ones_like(pair)
@@ -432,7 +511,8 @@ def logits(model, inputs):
     # The towers of SigLIP end in a pooled vector; other poolers sit on a stream that stays.
     siglip = ["pooler_output"] * model.config.model_type.startswith("siglip_")
     for key in siglip + ["logits", "prediction_logits", "start_logits", "logits_per_image",
-                         "text_embeds", "image_embeds", "last_hidden_state"]:
+                         "text_embeds", "image_embeds", "projected_states",
+                         "last_hidden_state"]:
         if getattr(out, key, None) is not None:
             answer = getattr(out, key)
             break

@@ -136,6 +136,11 @@ def family_case(build, name, folder):
     if name in families.UNCOVERED:
         refused(build, folder, ids(inputs[0]["input_ids"]))
         return model, None
+    tokens_only = {"pixel_values", "input_ids"} <= set(inputs[0]) and kind.endswith(LOGITS)
+    if tokens_only:     # a language model that can also read images
+        x = families.tokens(1, 1, 40) % 90
+        ours = probe(build, folder, ids(x))
+        return model, lambda m: difference(ours, m(input_ids=x, use_cache=False).logits[0])
     if model.config.model_type in NO_FORWARD or len({"pixel_values", "input_ids"} &
                                                     set(inputs[0])) != 1:
         refused(build, folder, "3,4,5", *["3,4"] * bool(model.config.is_encoder_decoder))
