@@ -11,7 +11,7 @@
 
 #include "stream/cpus.h"
 #include "stream/engine.h"
-#include "stream/sha_blocks.h"
+#include "crypto/sha_blocks.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#include "stream/sha.h"
+#include "crypto/sha.h"
 
 /* A message being hashed: a job of an output file, a tree leaf, a load of an input. */
 struct ww_lane {

@@ -11,6 +11,7 @@
 #include "crypto/hash.h"
 #include "stream/stream.h"
 #include "stream/tree.h"
+#include "ww_random.h"
 #include "ww_test.h"
 
 #define FX_INPUTS 4
@@ -50,23 +51,6 @@ struct fx {
     uint32_t n_owned;
     struct ww_plan plan;
 };
-
-static inline uint64_t fx_random(uint64_t *seed)
-{
-    *seed += UINT64_C(0x9e3779b97f4a7c15);
-    uint64_t z = *seed;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-static inline void fx_fill(uint64_t *seed, uint8_t *p, uint64_t n)
-{
-    for (uint64_t i = 0; i < n; i += 8) {
-        uint64_t v = fx_random(seed);
-        memcpy(p + i, &v, n - i < 8 ? n - i : 8);
-    }
-}
 
 /* Row i of the output: a sum over the sources' rows, different for each source and i. */
 static inline void fx_row(uint8_t *out, const uint8_t *const *rows, uint32_t n_sources,

@@ -3,11 +3,11 @@
  * Around the compression of whole blocks: partial blocks and padding (FIPS 180-4, section
  * 5). Without SHA instructions OpenSSL does it all and two messages take twice the time.
  */
-#include "stream/sha.h"
+#include "crypto/sha.h"
 
 #include <string.h>
 
-#include "stream/sha_blocks.h"
+#include "crypto/sha_blocks.h"
 #include "util/num.h"
 
 #define BLOCK 64u

@@ -7,7 +7,7 @@
  * of the instructions follows Intel's "New Instructions Supporting the Secure Hash
  * Algorithm" (2013); state words are kept as ABEF and CDGH.
  */
-#include "stream/sha_blocks.h"
+#include "crypto/sha_blocks.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Our SHA-256 against OpenSSL's: every length near a block, any splitting, in pairs. */
-#include "stream/sha.h"
+#include "crypto/sha.h"
 
-#include "stream/sha_blocks.h"
-#include "stream_fixture.h"
+#include "crypto/sha_blocks.h"
+#include "ww_random.h"
+#include "ww_test.h"
 
 #define N 5000u
 
