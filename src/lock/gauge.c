@@ -293,6 +293,13 @@ enum ww_err ww_gauge_experts(const struct ww_gauge *gauge, uint32_t moe_index,
     if (rc) {
         goto out;
     }
+    if (gauge->wrong == WW_WRONG_EXPERTS) {
+        /* The fault must reach the few experts that a check's tokens choose: all move. */
+        for (uint32_t e = 0; e < out->n; e++) {
+            out->perm[e] = (e + 1) % out->n;
+        }
+        goto out;
+    }
     rc =
         ww_draw_open(&draw, gauge->prk, "perm", moe->name, moe->n_experts, n_groups, err);
     if (rc) {

@@ -106,10 +106,18 @@ def unchanged(a, b):
 
 def check_layout(tool, name, folder):
     try:
-        run(tool, "inspect", folder, "--check")
+        always = set.intersection(*stayed) - few_heads(stayed[0])
+    if always:
+        bad.append(f"unchanged: {sorted(always)[:4]}")
+    run(tool, "inspect", folder, "--check")
     except RuntimeError as e:
         if name not in families.UNCOVERED or "nor does it cover any other" not in str(e):
             raise
+
+
+def few_heads(names):
+    """Tables with one entry per head: four heads keep their order once in 24 keys."""
+    return {n for n in names if n.endswith(("relative_attention_bias.weight", ".sinks"))}
 
 
 def check(build, name, out, key):
@@ -119,6 +127,7 @@ def check(build, name, out, key):
     want = answers(folder)
     bad = []
     worst = 0.0
+    stayed = []
     for mode in ([], ["--scale"]):
         locked, back = (os.path.join(out, f"{name}.{w}{len(mode)}") for w in ("lock", "back"))
         said = json.loads(run(tool, "lock", folder, locked, "--key", key, "--json", *mode))
@@ -130,9 +139,9 @@ def check(build, name, out, key):
             bad.append(f"generation step{mode}: {cached:.1e}")
         left = unchanged(folder, locked)
         residual = all("residual" in b["moved"] for b in said["blocks"])
-        if left and residual:
-            bad.append(f"unchanged: {left[:4]}")
-        if said["tensors"] - said["tensors_changed"] < len(left):
+        # A table of a few heads may keep their order by chance; in both modes rarely.
+        stayed.append({n for n in left if residual})
+        if said["tensors"] - said["tensors_changed"] < len(left) - len(few_heads(left)):
             bad.append(f"{said['tensors_changed']} said to change, not {left[:4]}")
         run(tool, "unlock", locked, back, "--key", key)
         if not same_folder(folder, back):
