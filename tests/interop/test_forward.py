@@ -145,6 +145,9 @@ def family_case(build, name, folder):
                                                     set(inputs[0])) != 1:
         refused(build, folder, "3,4,5", *["3,4"] * bool(model.config.is_encoder_decoder))
         return model, None
+    if hasattr(model.config, "vision_config") and kind.endswith("ForImageClassification"):
+        refused(build, folder, "3,4,5")     # its tower is the case of that name
+        return model, None
     if "pixel_values" in inputs[0]:
         return model, lambda m: block_errors(build, folder, m)
     x = inputs[0]["input_ids"]
