@@ -58,3 +58,12 @@ load helper
     [[ $limits =~ "Max core file size"\ +0\ +0 ]]
     [ ! -e k ]
 }
+
+@test "the program starts fast" {
+    limit=50
+    if nm "$WW" | grep -q __asan_init; then limit=1000; fi
+    a=$(date +%s%N)
+    for _ in 1 2 3 4 5 6 7 8 9 10; do "$WW" --version >/dev/null; done
+    b=$(date +%s%N)
+    [ $(((b - a) / 10000000)) -lt $limit ]
+}
