@@ -61,15 +61,15 @@ static bool do_tile(struct ww_engine *e, struct ww_worker *w, enum ww_err *rc,
 
 static void *work_loop(void *argument)
 {
-    struct ww_engine *e = argument;
-    struct ww_worker w = {0};
+    struct ww_worker *w = argument;
+    struct ww_engine *e = w->engine;
     struct ww_error err = {0};
-    enum ww_err rc = ww_worker_init(&w, e->fast_sha, &err);
+    enum ww_err rc = WW_OK;
 
     pthread_mutex_lock(&e->lock);
     while (!rc && !e->stop) {
-        if (!ww_lanes_run(e, &w, true) && !do_tile(e, &w, &rc, &err) &&
-            !ww_lanes_run(e, &w, false)) {
+        if (!ww_lanes_run(e, w, true) && !do_tile(e, w, &rc, &err) &&
+            !ww_lanes_run(e, w, false)) {
             pthread_cond_wait(&e->work, &e->lock);
         }
     }
@@ -77,7 +77,6 @@ static void *work_loop(void *argument)
     if (rc) {
         ww_engine_fail(e, rc, &err);
     }
-    ww_worker_release(&w);
     return NULL;
 }
 
@@ -174,17 +173,14 @@ static bool do_write(struct ww_engine *e, uint8_t *scratch, enum ww_err *rc,
 
 static void *write_loop(void *argument)
 {
-    struct ww_engine *e = argument;
+    struct ww_writer *w = argument;
+    struct ww_engine *e = w->engine;
     struct ww_error err = {0};
     enum ww_err rc = WW_OK;
-    uint8_t *scratch = ww_alloc_aligned(WW_IO_PAGE, WW_SINK_SCRATCH);
 
-    if (!scratch) {
-        rc = WW_FAIL(&err, WW_E_NOMEM, "out of memory for a writer");
-    }
     pthread_mutex_lock(&e->lock);
     while (!rc && !e->stop) {
-        if (!do_finish(e, &rc, &err) && !do_write(e, scratch, &rc, &err)) {
+        if (!do_finish(e, &rc, &err) && !do_write(e, w->scratch, &rc, &err)) {
             pthread_cond_wait(&e->write, &e->lock);
         }
     }
@@ -192,32 +188,56 @@ static void *write_loop(void *argument)
     if (rc) {
         ww_engine_fail(e, rc, &err);
     }
-    ww_free(scratch);
     return NULL;
+}
+
+/* Memory of all threads is taken before the first of them runs: whether a run fails for
+ * want of it must not depend on which thread starts when. */
+static enum ww_err crew_memory(struct ww_engine *e, struct ww_error *err)
+{
+    for (unsigned i = 0; i < e->n_writers; i++) {
+        e->writers[i].engine = e;
+        e->writers[i].scratch = ww_alloc_aligned(WW_IO_PAGE, WW_SINK_SCRATCH);
+        if (!e->writers[i].scratch) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a writer");
+        }
+    }
+    for (unsigned i = 0; i < e->n_workers; i++) {
+        e->workers[i].engine = e;
+        enum ww_err rc = ww_worker_init(&e->workers[i], e->fast_sha, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err start(struct ww_engine *e, void *(*loop)(void *), void *argument,
+                         struct ww_error *err)
+{
+    int failed = pthread_create(&e->threads[e->n_threads], NULL, loop, argument);
+    if (failed) {
+        return WW_FAIL_SYS(err, WW_E_NOMEM, failed, "cannot start a thread");
+    }
+    e->n_threads++;
+    return WW_OK;
 }
 
 enum ww_err ww_crew_start(struct ww_engine *e, struct ww_error *err)
 {
-    struct {
-        void *(*loop)(void *);
-        unsigned n;
-    } kinds[] = {
-        {read_loop, WW_READERS},
-        {write_loop, e->out ? WW_WRITERS : 1},
-        {work_loop, e->n_workers},
-    };
+    e->n_writers = e->out ? WW_WRITERS : 1;
+    enum ww_err rc = crew_memory(e, err);
 
-    for (size_t k = 0; k < WW_LEN(kinds); k++) {
-        for (unsigned i = 0; i < kinds[k].n; i++) {
-            int failed =
-                pthread_create(&e->threads[e->n_threads], NULL, kinds[k].loop, e);
-            if (failed) {
-                return WW_FAIL_SYS(err, WW_E_NOMEM, failed, "cannot start a thread");
-            }
-            e->n_threads++;
-        }
+    for (unsigned i = 0; i < WW_READERS && !rc; i++) {
+        rc = start(e, read_loop, e, err);
     }
-    return WW_OK;
+    for (unsigned i = 0; i < e->n_writers && !rc; i++) {
+        rc = start(e, write_loop, &e->writers[i], err);
+    }
+    for (unsigned i = 0; i < e->n_workers && !rc; i++) {
+        rc = start(e, work_loop, &e->workers[i], err);
+    }
+    return rc;
 }
 
 void ww_crew_join(struct ww_engine *e)
@@ -232,4 +252,10 @@ void ww_crew_join(struct ww_engine *e)
         pthread_join(e->threads[i], NULL);
     }
     e->n_threads = 0;
+    for (unsigned i = 0; i < e->n_writers; i++) {
+        ww_free(e->writers[i].scratch);
+    }
+    for (unsigned i = 0; i < e->n_workers; i++) {
+        ww_worker_release(&e->workers[i]);
+    }
 }

@@ -172,6 +172,9 @@ struct ww_engine {
     bool fast_sha;
     pthread_t threads[WW_MAX_WORKERS + WW_READERS + WW_WRITERS];
     unsigned n_threads;
+    struct ww_worker workers[WW_MAX_WORKERS];
+    struct ww_writer writers[WW_WRITERS];
+    unsigned n_writers;
 
     pthread_mutex_t lock;
     pthread_cond_t work; /* for workers */

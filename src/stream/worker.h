@@ -7,6 +7,8 @@
 
 #include "crypto/sha.h"
 
+struct ww_engine;
+
 /* A message being hashed: a job of an output file, a tree leaf, a load of an input. */
 struct ww_lane {
     struct ww_file *file; /* exactly one of file, part, feed; none: idle */
@@ -24,10 +26,16 @@ struct ww_lane {
 };
 
 struct ww_worker {
+    struct ww_engine *engine;
     const uint8_t **pointers; /* WW_TILE_POINTERS rows of a tile */
     uint8_t *scratch;         /* a tile that cannot be made in place */
     uint64_t scratch_bytes;
     struct ww_lane lanes[2];
+};
+
+struct ww_writer {
+    struct ww_engine *engine;
+    uint8_t *scratch; /* WW_SINK_SCRATCH bytes, to compare with what lies there */
 };
 
 enum ww_err ww_worker_init(struct ww_worker *w, bool fast_sha,
