@@ -41,6 +41,11 @@ extern "C" {
     X(WW_E_DUPLICATE, 212, "two copies of the weights")                                  \
     X(WW_E_PATH, 213, "path leaves the folder")                                          \
     X(WW_E_DESCRIPTOR, 214, "malformed architecture descriptor")                         \
+    X(WW_E_YAML, 215, "malformed YAML")                                                  \
+    X(WW_E_RECIPE, 216, "malformed merge recipe")                                        \
+    X(WW_E_LEDGER, 217, "malformed ledger")                                              \
+    X(WW_E_POLICY, 218, "malformed policy")                                              \
+    X(WW_E_ADAPTER_FILE, 219, "malformed adapter")                                       \
     X(WW_E_IO, 300, "input or output failed")                                            \
     X(WW_E_NOMEM, 301, "out of memory")                                                  \
     X(WW_E_NOSPACE, 302, "no space left on the device")                                  \
@@ -52,6 +57,8 @@ extern "C" {
     X(WW_E_KEY_ACCESS, 402, "key file readable by others")                               \
     X(WW_E_WRONG_KEY, 403, "wrong lock key")                                             \
     X(WW_E_CRYPTO, 404, "cryptographic operation failed")                                \
+    X(WW_E_SHARES, 405, "key shares do not fit together")                                \
+    X(WW_E_NOT_FOR_YOU, 406, "sealed for other recipients")                              \
     X(WW_E_SIGNATURE, 500, "signature does not verify")                                  \
     X(WW_E_UNTRUSTED, 501, "signed by another key")                                      \
     X(WW_E_TAMPERED, 502, "file differs from what was signed")                           \
@@ -62,6 +69,11 @@ extern "C" {
     X(WW_E_DAMAGED, 507, "locked model is damaged")                                      \
     X(WW_E_CHECK_FAILED, 508, "self-check failed")                                       \
     X(WW_E_NOT_SIGNED, 509, "no signature found")                                        \
+    X(WW_E_UNRELATED, 510, "models that are not related")                                \
+    X(WW_E_NO_MATCH, 511, "no match")                                                    \
+    X(WW_E_DIFFERS, 512, "re-derived bytes differ")                                      \
+    X(WW_E_DENIED, 513, "policy denies it")                                              \
+    X(WW_E_SEALED, 514, "sealed data altered, moved or cut")                             \
     X(WW_E_UNSUPPORTED, 600, "not supported")                                            \
     X(WW_E_ARCH, 601, "architecture not supported")                                      \
     X(WW_E_QUANTISED, 602, "quantised weights")                                          \
@@ -69,6 +81,8 @@ extern "C" {
     X(WW_E_GGUF, 604, "GGUF file")                                                       \
     X(WW_E_VERSION, 605, "format version not supported")                                 \
     X(WW_E_ADAPTER, 606, "adapter without its base")                                     \
+    X(WW_E_NOT_ORDER_FREE, 607, "rule that depends on element order")                    \
+    X(WW_E_RULE, 608, "merge rule not supported")                                        \
     X(WW_E_INTERNAL, 900, "internal error")                                              \
     X(WW_E_CANCELLED, 901, "interrupted")
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A merge, resolved: every output tensor with its sources and its parameters as numbers.
+ * The recipe reader makes it, the engine runs it, the record of a merge is derived from it.
+ */
+#ifndef WW_MERGE_PLAN_H
+#define WW_MERGE_PLAN_H
+
+#include "merge/method.h"
+#include "util/buf.h"
+#include "weightward/run.h"
+
+/** Where one input of an output tensor lies. Exactly one of the two: a tensor of a model,
+ *  or bytes made beforehand (an embedding in the order of a new vocabulary, a weight with an
+ *  adapter added), in a file of their own. */
+struct ww_merge_source {
+    uint32_t model;      /* into ww_merge_plan.models, for messages and records; WW_NONE */
+    uint32_t input;      /* into ww_merge_plan.inputs */
+    uint64_t offset;     /* of the tensor's first byte in that file */
+    enum ww_dtype dtype; /* as stored */
+    const uint32_t *rows;  /* NULL, or for each output row the source's row; WW_NONE: a row of
+                              zeros. Borrowed from the plan */
+    const double *params;  /* by index of ww_method.params; those of scope SOURCE are set */
+};
+
+struct ww_merge_tensor {
+    const char *name;
+    enum ww_dtype dtype;        /* of the output */
+    enum ww_dtype compute;      /* F32 by default, F64, or BF16/F16 for the peer's semantics */
+    unsigned rank;
+    uint64_t shape[WW_MAX_RANK];
+    const struct ww_method *method;
+    struct ww_merge_source *sources; /* in the recipe's order, the base not among them */
+    uint32_t n_sources;
+    struct ww_merge_source *base;    /* NULL: none */
+    const double *params;       /* by index of ww_method.params; those of scope TENSOR are set */
+    uint64_t seed;              /* of random masks, the same for every tensor of a merge */
+};
+
+struct ww_merge_input {
+    const char *name;           /* for messages */
+    int fd;                     /* borrowed */
+    uint64_t size_bytes;
+    bool want_sha256;
+};
+
+/** One output file: header bytes, then its tensors one after the other, in file order. */
+struct ww_merge_file {
+    const char *name;           /* relative to the output folder */
+    const uint8_t *header;      /* the safetensors header, or the whole of a small file */
+    uint64_t header_bytes;
+    uint32_t first_tensor;      /* into ww_merge_plan.tensors */
+    uint32_t n_tensors;
+};
+
+struct ww_merge_plan {
+    struct ww_model **models;   /* owned, opened */
+    uint32_t n_models;
+    struct ww_merge_input *inputs;
+    uint32_t n_inputs;
+    struct ww_merge_tensor *tensors; /* by (file, offset) */
+    uint32_t n_tensors;
+    struct ww_merge_file *files;
+    uint32_t n_files;
+    bool paper;                 /* semantics of the papers where they differ from mergekit's */
+    bool order_free;            /* sources are locked with one key: ties all kept, masks by
+                                   content, sums exact */
+    void *impl;                 /* what the recipe reader owns: strings, parameters, row maps */
+};
+
+/** Evidence of a merge per tensor, for reports; all summed in a fixed order. */
+struct ww_merge_result {
+    uint8_t (*output_sha256)[32]; /* [n_files] */
+    uint8_t (*input_sha256)[32];  /* [n_inputs], of those wanted */
+    uint8_t (*tensor_root)[32];   /* [n_tensors], tensor tree of the output */
+    struct ww_run_report run;
+};
+
+struct ww_out; /* stream/stream.h: the output folder */
+
+/**
+ * Run the plan into an opened output folder (NULL: compute and digest, write nothing; what a
+ * re-derivation does). Same bytes for any number of threads, any memory limit, any order.
+ * WW_E_NONFINITE names the tensor when a NaN or infinity goes in or comes out.
+ */
+enum ww_err ww_merge_run(const struct ww_merge_plan *plan, struct ww_out *out,
+                         const struct ww_run_options *options,
+                         struct ww_merge_result *result, struct ww_error *err) WW_MUST_USE;
+void ww_merge_result_release(struct ww_merge_result *result);
+
+#endif
