@@ -17,8 +17,31 @@
 extern "C" {
 #endif
 
+#define WW_HANDOUT_NONCE_BYTES 32
+
+/** A copy for one recipient: it gets an element of its own, derived from the lock key, the
+ *  name and the nonce, which must be random and used once. */
+struct ww_handout {
+    const char *name;                   /* 1 to 200 bytes of UTF-8, no control characters */
+    uint8_t nonce[WW_HANDOUT_NONCE_BYTES];
+};
+
+/** What a lock wrote, told just before the folder gets its name. Borrowed for the call. */
+struct ww_lock_facts {
+    const struct ww_layout *layout;     /* of the source */
+    const uint8_t (*source_sha256)[32]; /* of each weight file of the source */
+    const uint8_t *lock_id;             /* 32 bytes */
+    const uint8_t *tensor_root;         /* 32 bytes, of the locked model */
+};
+/** An error keeps the folder from appearing. */
+typedef enum ww_err (*ww_lock_facts_fn)(void *payload, const struct ww_lock_facts *facts,
+                                        struct ww_error *err);
+
 struct ww_lock_options {
     struct ww_secret *secret;           /* 32 bytes: ww_lockkey_load */
+    const struct ww_handout *handout;   /* NULL: every model under this key moves alike */
+    ww_lock_facts_fn before_commit;     /* may be NULL; lock only */
+    void *before_commit_payload;
     const struct ww_signer *signer;     /* NULL: the manifest stays unsigned */
     bool scale;                         /* powers of two too (not mergeable while locked) */
     struct ww_layout_options layout;
@@ -49,6 +72,7 @@ struct ww_lock_report {
     uint64_t tensors_changed;
     uint64_t tensors_total;
     char lock_id[65];
+    char recipient[201];                /* whom the copy is for; empty: nobody's own */
     char tensor_root[65];               /* of what was written */
     char root_sha256[65];               /* OMS root, empty when unsigned */
     struct ww_run_report run;

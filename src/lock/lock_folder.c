@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "lock/check_core.h"
+#include "lock/draw.h"
+#include "lock/handout.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "lock/probe.h"
@@ -25,6 +27,8 @@ struct lock_run {
     struct ww_lock_report *report;
     struct ww_model *model;
     struct ww_layout *layout;
+    struct ww_secret *prk;  /* of the lock key */
+    struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
     struct ww_gauge gauge;
     struct ww_probes *probes;
     struct ww_lock_job job;
@@ -32,6 +36,8 @@ struct lock_run {
     struct ww_out *out;
     struct ww_stream_result result;
     char *out_name;
+    uint8_t lock_id[WW_SHA256_BYTES];
+    uint8_t root[WW_SHA256_BYTES]; /* of the locked tensors */
 };
 
 static void release(struct lock_run *run, bool keep)
@@ -42,6 +48,8 @@ static void release(struct lock_run *run, bool keep)
     ww_lock_plan_release(&run->plan);
     ww_probes_free(run->probes);
     ww_gauge_release(&run->gauge);
+    ww_secret_free(run->copy);
+    ww_secret_free(run->prk);
     ww_layout_free(run->layout);
     ww_model_close(run->model);
 }
@@ -80,12 +88,26 @@ static enum ww_err open_source(struct lock_run *run, const char *path,
     return rc;
 }
 
+static enum ww_err derive(struct lock_run *run, struct ww_error *err)
+{
+    struct ww_secret *secret = run->options->secret;
+    enum ww_err rc = ww_draw_root(secret, &run->prk, err);
+
+    if (!rc) {
+        rc = ww_handout_secret(secret, run->options->handout, &run->copy, err);
+    }
+    if (!rc) {
+        rc = ww_gauge_init(&run->gauge, run->layout, run->copy ? run->copy : secret,
+                           run->options->scale, WW_WRONG_NONE, err);
+    }
+    return rc;
+}
+
 static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
     uint32_t n_sides = 0;
-    enum ww_err rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret,
-                                   run->options->scale, WW_WRONG_NONE, err);
+    enum ww_err rc = derive(run, err);
 
     if (!rc) {
         rc = ww_lock_moves(run->layout, run->options->scale, &run->report->blocks,
@@ -192,9 +214,10 @@ static enum ww_err source_oms_root(const struct lock_run *run, char root[65],
     return rc;
 }
 
-static enum ww_err make_manifest(const struct lock_run *run, struct ww_buf *out,
+static enum ww_err make_manifest(struct lock_run *run, struct ww_buf *out,
                                  struct ww_error *err)
 {
+    const struct ww_handout *handout = run->options->handout;
     struct ww_manifest m = {.scale = run->options->scale,
                             .descriptor = run->layout->descriptor,
                             .source_name = run->model->name,
@@ -205,6 +228,11 @@ static enum ww_err make_manifest(const struct lock_run *run, struct ww_buf *out,
     enum ww_err rc = list_files(run, &m, err);
 
     memcpy(m.descriptor_sha256, run->layout->descriptor_sha256, WW_SHA256_BYTES);
+    if (handout) {
+        m.recipient = handout->name;
+        memcpy(m.nonce, handout->nonce, sizeof(m.nonce));
+        memcpy(run->report->recipient, handout->name, strlen(handout->name) + 1);
+    }
     if (!rc) {
         rc = source_oms_root(run, root, err);
     }
@@ -213,8 +241,9 @@ static enum ww_err make_manifest(const struct lock_run *run, struct ww_buf *out,
         rc = ww_manifest_id(&m, run->gauge.prk, err);
     }
     if (!rc) {
+        memcpy(run->lock_id, m.lock_id, WW_SHA256_BYTES);
         ww_hex(run->report->lock_id, m.lock_id, WW_SHA256_BYTES);
-        rc = ww_manifest_write(&m, run->options->secret, run->gauge.prk, out, err);
+        rc = ww_manifest_write(&m, run->options->secret, run->prk, out, err);
     }
     ww_manifest_release(&m);
     return rc;
@@ -240,12 +269,11 @@ static enum ww_err add_statement(const struct lock_run *run, const struct ww_buf
     return rc;
 }
 
-static enum ww_err write_tensors(const struct lock_run *run, const char *lock_json,
+static enum ww_err write_tensors(struct lock_run *run, const char *lock_json,
                                  struct ww_error *err)
 {
     const uint32_t n = run->model->n_tensors;
     const struct ww_tensor **by_name = ww_calloc(n, sizeof(*by_name));
-    uint8_t root[WW_SHA256_BYTES];
     struct ww_buf payload;
     enum ww_err rc = WW_OK;
 
@@ -259,11 +287,11 @@ static enum ww_err write_tensors(const struct lock_run *run, const char *lock_js
     }
     rc = ww_tensors_statement(run->out_name, by_name,
                               (const uint8_t(*)[WW_SHA256_BYTES])run->result.tensor_root,
-                              n, lock_json, &payload, root, err);
+                              n, lock_json, &payload, run->root, err);
     if (rc) {
         goto out;
     }
-    ww_hex(run->report->tensor_root, root, WW_SHA256_BYTES);
+    ww_hex(run->report->tensor_root, run->root, WW_SHA256_BYTES);
     rc = add_statement(run, &payload, err);
 out:
     ww_free(by_name);
@@ -311,6 +339,23 @@ out:
     return rc;
 }
 
+/* Whoever keeps a record of copies writes it now: a record without a folder harms nobody,
+ * a folder without a record could not be traced. */
+static enum ww_err tell(const struct lock_run *run, struct ww_error *err)
+{
+    const struct ww_lock_facts facts = {
+        .layout = run->layout,
+        .source_sha256 = (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256,
+        .lock_id = run->lock_id,
+        .tensor_root = run->root,
+    };
+    const struct ww_lock_options *options = run->options;
+
+    return options->before_commit
+               ? options->before_commit(options->before_commit_payload, &facts, err)
+               : WW_OK;
+}
+
 static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_error *err)
 {
     struct ww_buf manifest;
@@ -325,6 +370,9 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
     }
     if (!rc && run->options->signer) {
         rc = write_signature(run, err);
+    }
+    if (!rc) {
+        rc = tell(run, err);
     }
     if (!rc) {
         rc = ww_out_commit(run->out, err);

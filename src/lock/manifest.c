@@ -157,6 +157,13 @@ static void write_body(struct ww_jw *w, const struct ww_manifest *m,
     ww_jw_khex(w, "lock_id", m->lock_id, WW_SHA256_BYTES);
     ww_jw_kstr(w, "level", "exact");
     ww_jw_kbool(w, "scale", m->scale);
+    if (m->recipient) {
+        ww_jw_key(w, "recipient");
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", m->recipient);
+        ww_jw_khex(w, "nonce", m->nonce, sizeof(m->nonce));
+        ww_jw_close(w);
+    }
     ww_jw_key(w, "descriptor");
     ww_jw_object(w);
     ww_jw_kstr(w, "id", m->descriptor);

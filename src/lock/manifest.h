@@ -26,6 +26,8 @@ struct ww_lock_file {
 struct ww_manifest {
     uint8_t lock_id[WW_SHA256_BYTES];
     bool scale;
+    const char *recipient; /* whom the copy is for, or NULL */
+    uint8_t nonce[WW_HANDOUT_NONCE_BYTES]; /* with a recipient */
     const char *descriptor;
     uint8_t descriptor_sha256[WW_SHA256_BYTES];
     const char *source_name;
@@ -39,7 +41,8 @@ struct ww_manifest {
     struct ww_check_report check; /* written, not read back */
 };
 
-/** lock_id over the key's id and the source files, which must be sorted by path. */
+/** lock_id over the key's id and the source files, which must be sorted by path. prk is
+ *  that of the copy's secret (lock/handout.h), so that each copy has an identity. */
 enum ww_err ww_manifest_id(struct ww_manifest *manifest, struct ww_secret *prk,
                            struct ww_error *err) WW_MUST_USE;
 

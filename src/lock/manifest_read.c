@@ -10,14 +10,16 @@
 #include <string.h>
 
 #include "lock/draw.h"
+#include "lock/handout.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
 
 static const char *const manifest_keys[] = {
-    "schema",     "lock_id", "level",  "scale",  "descriptor", "tool", "key_check",
-    "commitment", "blocks",  "source", "locked", "check",      "mac"};
+    "schema",    "lock_id",    "level",  "scale",  "recipient", "descriptor", "tool",
+    "key_check", "commitment", "blocks", "source", "locked",    "check",      "mac"};
+static const char *const recipient_keys[] = {"name", "nonce"};
 static const char *const source_keys[] = {"name", "files", "oms_root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
 static const char *const descriptor_keys[] = {"id", "sha256"};
@@ -217,6 +219,26 @@ static enum ww_err read_files(const struct ww_jnode *list, const char *what,
     return WW_OK;
 }
 
+static enum ww_err read_recipient(const struct ww_jnode *node, struct ww_manifest *out,
+                                  struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!node) {
+        return WW_OK;
+    }
+    rc = ww_jonly(node, recipient_keys, WW_LEN(recipient_keys), WW_E_MANIFEST,
+                  "recipient of the lock manifest", err);
+    if (rc) {
+        return rc;
+    }
+    if (!ww_jstr(ww_jget(node, "name"), &out->recipient) ||
+        ww_handout_check_name(out->recipient, NULL)) {
+        return malformed("recipient", err);
+    }
+    return read_hex(node, "nonce", out->nonce, sizeof(out->nonce), err);
+}
+
 static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *out,
                              struct ww_error *err)
 {
@@ -238,6 +260,10 @@ static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *ou
     }
     if (!ww_jbool(ww_jget(node, "scale"), &out->scale)) {
         return malformed("scale", err);
+    }
+    rc = read_recipient(ww_jget(node, "recipient"), out, err);
+    if (rc) {
+        return rc;
     }
     if (!ww_jstr(ww_jget(descriptor, "id"), &out->descriptor)) {
         return malformed("descriptor", err);

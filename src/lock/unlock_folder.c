@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lock/draw.h"
+#include "lock/handout.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "stream/tree.h"
@@ -25,6 +26,7 @@ struct unlock_run {
     struct ww_model *model;
     struct ww_tensor_statement statement;
     struct ww_secret *prk;
+    struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
     struct ww_manifest manifest;
     struct ww_layout *layout;
     struct ww_gauge gauge;
@@ -42,6 +44,7 @@ static void release(struct unlock_run *run, bool keep)
     ww_gauge_release(&run->gauge);
     ww_layout_free(run->layout);
     ww_manifest_release(&run->manifest);
+    ww_secret_free(run->copy);
     ww_secret_free(run->prk);
     ww_tensors_release(&run->statement);
     ww_model_close(run->model);
@@ -254,6 +257,26 @@ static enum ww_err resolve(struct unlock_run *run, struct ww_error *err)
     return rc;
 }
 
+/* A recipient's copy names what its secret is derived from, beside the lock key. */
+static enum ww_err derive(struct unlock_run *run, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->manifest;
+    struct ww_secret *secret = run->options->secret;
+    struct ww_handout handout = {.name = m->recipient};
+    enum ww_err rc = WW_OK;
+
+    memcpy(handout.nonce, m->nonce, sizeof(handout.nonce));
+    if (m->recipient) {
+        memcpy(run->report->recipient, m->recipient, strlen(m->recipient) + 1);
+    }
+    rc = ww_handout_secret(secret, m->recipient ? &handout : NULL, &run->copy, err);
+    if (!rc) {
+        rc = ww_gauge_init(&run->gauge, run->layout, run->copy ? run->copy : secret,
+                           m->scale, WW_WRONG_NONE, err);
+    }
+    return rc;
+}
+
 static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
@@ -267,8 +290,7 @@ static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
         rc = resolve(run, err);
     }
     if (!rc) {
-        rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret,
-                           run->manifest.scale, WW_WRONG_NONE, err);
+        rc = derive(run, err);
     }
     if (!rc) {
         rc = ww_lock_moves(run->layout, run->manifest.scale, &run->report->blocks,

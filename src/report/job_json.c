@@ -27,6 +27,9 @@ enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *r
     ww_object_begin(&w, &buf, verb);
     ww_jw_kstr(&w, "level", "exact");
     ww_jw_kstr(&w, "lock_id", report->lock_id);
+    if (report->recipient[0]) {
+        ww_jw_kstr(&w, "recipient", report->recipient);
+    }
     write_moves(&w, report->blocks, report->n_blocks);
     ww_jw_key(&w, "check");
     ww_jw_object(&w);

@@ -169,6 +169,16 @@ class Lock:
         return perm, neg, exp
 
 
+def handout(lock, name, nonce, lock_id):
+    """A recipient's copy: its secret and the commitment to its element."""
+    secret = hkdf_expand(lock.prk, text("weightward/lock/handout/v1") + text(name) + nonce, 32)
+    element = hkdf_expand(Lock(secret).prk, text("weightward/lock/handout-element/v1") + lock_id,
+                          32)
+    return {"name": name, "nonce": nonce.hex(), "lock_id": lock_id.hex(),
+            "secret": secret.hex(), "element": element.hex(),
+            "residual": Lock(secret).residual(24)[0]}
+
+
 def main():
     secret = bytes(range(1, 33))
     lock = Lock(secret)
@@ -198,7 +208,9 @@ def main():
         "value": lock.compose(att, vo, groups, 1),
         "context": lock.compose(att, vo, groups, per_group),
     }
+    copy = handout(lock, "Institut f\u00fcr Proben", bytes(range(64, 96)), bytes(range(128, 160)))
     print(json.dumps({"secret": secret.hex(), "prk": lock.prk.hex(), "draws": draws,
+                      "handout": copy,
                       "elements": {k: {"perm": v[0], "neg": v[1], "exp": v[2]}
                                    for k, v in elements.items()}}, indent=None,
                      separators=(",", ":")))
