@@ -101,6 +101,23 @@ WW_API enum ww_err ww_unlock_folder(const char *path, const char *out_path,
                                     struct ww_lock_report *report,
                                     struct ww_error *err) WW_MUST_USE;
 
+/**
+ * Carry a LoRA adapter (a PEFT folder) made for the unlocked base over to the locked one,
+ * or back with inverse, exactly: B' A' on the locked weight is what B A was on the original.
+ * base: the locked model, whose manifest says how it was locked. Carried back, the adapter's
+ * file is the original byte for byte, as the record in it says. In the report tensors and
+ * run are filled. DoRA is refused where powers of two are in the lock.
+ * WW_E_ADAPTER_FILE, WW_E_UNSUPPORTED, WW_E_TENSOR, WW_E_SHAPE, WW_E_WRONG_KEY,
+ * WW_E_WRONG_MODEL, WW_E_DAMAGED.
+ */
+WW_API enum ww_err ww_lock_adapter(const char *adapter, const char *base,
+                                   const char *out_path, bool inverse,
+                                   const struct ww_lock_options *options,
+                                   struct ww_lock_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
+/** True when the folder holds an adapter and no model. */
+WW_API bool ww_is_adapter_folder(const char *path);
+
 /** True when the folder carries a lock manifest (signed or not). */
 WW_API bool ww_model_is_locked(const struct ww_model *model);
 

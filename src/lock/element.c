@@ -47,6 +47,29 @@ void ww_element_release(struct ww_element *element)
     memset(element, 0, sizeof(*element));
 }
 
+enum ww_err ww_element_invert(struct ww_element *element, struct ww_error *err)
+{
+    struct ww_element inverse = {0};
+    enum ww_err rc = WW_OK;
+
+    if (!element->perm) {
+        return WW_OK;
+    }
+    rc = ww_element_init(&inverse, element->n, err);
+    if (rc) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < element->n; i++) {
+        const uint32_t at = element->perm[i];
+        inverse.perm[at] = i;
+        inverse.neg[at] = element->neg[i];
+        inverse.exp[at] = (int8_t)-element->exp[i];
+    }
+    ww_element_release(element);
+    *element = inverse;
+    return WW_OK;
+}
+
 bool ww_element_is_identity(const struct ww_element *element)
 {
     if (!element->perm) {

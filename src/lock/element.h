@@ -27,6 +27,10 @@ enum ww_err ww_element_init(struct ww_element *element, uint64_t n,
 void ww_element_none(struct ww_element *element, uint32_t n);
 void ww_element_release(struct ww_element *element);
 
+/** Replace a map by the one that undoes it. */
+enum ww_err ww_element_invert(struct ww_element *element,
+                              struct ww_error *err) WW_MUST_USE;
+
 bool ww_element_is_identity(const struct ww_element *element);
 
 /** y = A x where the action of the element S is A: S, S^-T (exponents negated) or |S|.

@@ -299,46 +299,6 @@ out:
     return rc;
 }
 
-/* The model signature over everything but attestations, from digests of the stream. */
-static enum ww_err write_signature(const struct lock_run *run, struct ww_error *err)
-{
-    const struct ww_plan *plan = &run->plan.plan;
-    struct ww_resource *resources = ww_calloc(plan->n_outputs, sizeof(*resources));
-    uint8_t root[WW_SHA256_BYTES];
-    struct ww_buf payload;
-    struct ww_buf bundle;
-    size_t n = 0;
-    enum ww_err rc = WW_OK;
-
-    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
-    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
-    if (!resources) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
-        goto out;
-    }
-    for (uint32_t i = 0; i < plan->n_outputs; i++) {
-        const char *path = plan->outputs[i].path;
-        if (!ww_lock_is_evidence(path) && !ww_oms_leaves_out(path)) {
-            resources[n].name = path;
-            memcpy(resources[n++].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
-        }
-    }
-    rc = ww_oms_statement(run->out_name, resources, n, NULL, 0, &payload, root, err);
-    if (!rc) {
-        rc =
-            ww_bundle_sign(run->options->signer, payload.data, payload.len, &bundle, err);
-    }
-    if (!rc) {
-        ww_hex(run->report->root_sha256, root, WW_SHA256_BYTES);
-        rc = ww_out_add(run->out, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
-    }
-out:
-    ww_free(resources);
-    ww_buf_release(&payload);
-    ww_buf_release(&bundle);
-    return rc;
-}
-
 /* Whoever keeps a record of copies writes it now: a record without a folder harms nobody,
  * a folder without a record could not be traced. */
 static enum ww_err tell(const struct lock_run *run, struct ww_error *err)
@@ -369,7 +329,8 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
         rc = write_tensors(run, ww_buf_cstr(&manifest), err);
     }
     if (!rc && run->options->signer) {
-        rc = write_signature(run, err);
+        rc = ww_lock_sign_outputs(run->options->signer, run->out_name, &run->plan.plan,
+                                  &run->result, run->out, run->report->root_sha256, err);
     }
     if (!rc) {
         rc = tell(run, err);

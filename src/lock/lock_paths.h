@@ -32,6 +32,14 @@ enum ww_err ww_lock_statement(const struct ww_model *model,
                               struct ww_tensor_statement *out, bool *found,
                               struct ww_error *err) WW_MUST_USE;
 
+/** The OMS signature over all outputs of a plan but attestations, from the digests of the
+ *  stream, added to the folder. root: hex of the OMS root. */
+enum ww_err ww_lock_sign_outputs(const struct ww_signer *signer, const char *name,
+                                 const struct ww_plan *plan,
+                                 const struct ww_stream_result *result,
+                                 struct ww_out *out, char root[65],
+                                 struct ww_error *err) WW_MUST_USE;
+
 /** Append a line to the report's warnings. */
 enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,
                          const char *fmt, ...) WW_MUST_USE WW_PRINTF(3, 4);

@@ -157,29 +157,6 @@ static enum ww_err multiply(const struct factor *factors, unsigned from, unsigne
     return WW_OK;
 }
 
-static enum ww_err invert_element(struct ww_element *element, struct ww_error *err)
-{
-    struct ww_element inverse = {0};
-    enum ww_err rc = WW_OK;
-
-    if (!element->perm) {
-        return WW_OK;
-    }
-    rc = ww_element_init(&inverse, element->n, err);
-    if (rc) {
-        return rc;
-    }
-    for (uint32_t i = 0; i < element->n; i++) {
-        const uint32_t at = element->perm[i];
-        inverse.perm[at] = i;
-        inverse.neg[at] = element->neg[i];
-        inverse.exp[at] = (int8_t)-element->exp[i];
-    }
-    ww_element_release(element);
-    *element = inverse;
-    return WW_OK;
-}
-
 /* Row r of the locked tensor came from row_src[r], so the slice that r lies in is undone
  * where row_src[r] lies: the column maps trade places too. */
 static enum ww_err invert(struct ww_tensor_map *map, struct ww_error *err)
@@ -192,7 +169,7 @@ static enum ww_err invert(struct ww_tensor_map *map, struct ww_error *err)
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for an inverse map");
     }
     for (uint32_t s = 0; s < map->n_slices && !rc; s++) {
-        rc = invert_element(&map->cols[s], err);
+        rc = ww_element_invert(&map->cols[s], err);
     }
     for (uint32_t s = 0; s < map->n_slices; s++) {
         const uint64_t r = s * map->rows_per_slice;
@@ -203,7 +180,7 @@ static enum ww_err invert(struct ww_tensor_map *map, struct ww_error *err)
     ww_free(map->cols);
     map->cols = cols;
     if (!rc) {
-        rc = invert_element(&map->rows, err);
+        rc = ww_element_invert(&map->rows, err);
     }
     return rc;
 }

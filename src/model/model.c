@@ -138,20 +138,6 @@ static enum ww_err open_files(struct ww_model *model, struct impl *impl,
     return WW_OK;
 }
 
-static void add_tensor(struct ww_model *model, const struct ww_st_tensor *from,
-                       uint32_t file)
-{
-    struct ww_tensor *to = &model->tensors[model->n_tensors++];
-    to->name = from->name;
-    to->dtype = from->dtype;
-    to->rank = from->rank;
-    memcpy(to->shape, from->shape, sizeof(to->shape));
-    to->n_elements = from->n_elements;
-    to->n_bytes = from->end - from->begin;
-    to->offset = model->files[file].header_bytes + from->begin;
-    to->file = file;
-}
-
 static enum ww_err build_names(struct ww_model *model, struct impl *impl,
                                struct ww_error *err)
 {
@@ -189,7 +175,8 @@ static enum ww_err join_tensors(struct ww_model *model, struct impl *impl,
         struct ww_st_header *parsed = &impl->parsed[f].parsed;
         model->files[f].first_tensor = model->n_tensors;
         for (uint32_t i = 0; i < parsed->n_tensors; i++) {
-            add_tensor(model, &parsed->tensors[i], f);
+            ww_st_tensor_fill(&model->tensors[model->n_tensors++], &parsed->tensors[i],
+                              model->files[f].header_bytes, f);
         }
         ww_free(parsed->tensors);
         parsed->tensors = NULL;

@@ -96,3 +96,16 @@ void ww_st_file_close(struct ww_st_file *file)
     memset(file, 0, sizeof(*file));
     file->fd = -1;
 }
+
+void ww_st_tensor_fill(struct ww_tensor *to, const struct ww_st_tensor *from,
+                       uint64_t header_bytes, uint32_t file)
+{
+    to->name = from->name;
+    to->dtype = from->dtype;
+    to->rank = from->rank;
+    memcpy(to->shape, from->shape, sizeof(to->shape));
+    to->n_elements = from->n_elements;
+    to->n_bytes = from->end - from->begin;
+    to->offset = header_bytes + from->begin;
+    to->file = file;
+}

@@ -21,6 +21,7 @@ struct lock {
     int resume;
     char *descriptor;
     char *descriptor_dir;
+    char *base;
 };
 
 static enum ww_err load_lock_key(const struct lock *opt, struct ww_secret **secret,
@@ -59,6 +60,14 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
     char a[32];
     for (size_t i = 0; i < report->n_warnings; i++) {
         cli_say(&opt->common, "warning: %s", report->warnings[i]);
+    }
+    if (opt->base) {
+        cli_say(&opt->common, "carried %s '%s': %llu of %llu tensors moved%s",
+                opt->unlocking ? "back into" : "over into", out,
+                (unsigned long long)report->tensors_changed,
+                (unsigned long long)report->tensors_total,
+                opt->unlocking ? "; the file has its original digest" : "");
+        return;
     }
     if (opt->unlocking) {
         cli_say(&opt->common, "unlocked into '%s': every file has its source's digest; %s in "
@@ -105,8 +114,14 @@ static int run_lock(const struct lock *opt, const char *verb, const char *const 
         signer.key = signkey;
         options.signer = &signer;
     }
-    rc = opt->unlocking ? ww_unlock_folder(args[0], args[1], &options, &report, &err)
-                        : ww_lock_folder(args[0], args[1], &options, &report, &err);
+    if (opt->base) {
+        rc = ww_lock_adapter(args[0], opt->base, args[1], opt->unlocking, &options, &report,
+                             &err);
+    } else if (opt->unlocking) {
+        rc = ww_unlock_folder(args[0], args[1], &options, &report, &err);
+    } else {
+        rc = ww_lock_folder(args[0], args[1], &options, &report, &err);
+    }
     if (rc) {
         goto out;
     }
@@ -175,6 +190,9 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "passphrase of the recipient key", "FILE"},
         {"open-passphrase-fd", 0, POPT_ARG_INT, &opt.open_passphrase.fd, 0,
          "the same from a descriptor", "N"},
+        {"base", 0, POPT_ARG_STRING, &opt.base, 0,
+         "MODEL is an adapter: carry it over to (unlock: back from) this locked model",
+         "LOCKED"},
         {"resume", 0, POPT_ARG_NONE, &opt.resume, 0,
          "continue what an interrupted run left in OUT.partial", NULL},
         {"descriptor", 0, POPT_ARG_STRING, &opt.descriptor, 0,

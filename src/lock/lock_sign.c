@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The model signature of what was written, with no second read. */
+#include <string.h>
+
+#include "lock/lock_paths.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+enum ww_err ww_lock_sign_outputs(const struct ww_signer *signer, const char *name,
+                                 const struct ww_plan *plan,
+                                 const struct ww_stream_result *result,
+                                 struct ww_out *out, char root[65], struct ww_error *err)
+{
+    struct ww_resource *resources = ww_calloc(plan->n_outputs, sizeof(*resources));
+    uint8_t root_bytes[WW_SHA256_BYTES];
+    struct ww_buf payload;
+    struct ww_buf bundle;
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    if (!resources) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+        goto out;
+    }
+    for (uint32_t i = 0; i < plan->n_outputs; i++) {
+        const char *path = plan->outputs[i].path;
+        if (!ww_lock_is_evidence(path) && !ww_oms_leaves_out(path)) {
+            resources[n].name = path;
+            memcpy(resources[n++].sha256, result->output_sha256[i], WW_SHA256_BYTES);
+        }
+    }
+    rc = ww_oms_statement(name, resources, n, NULL, 0, &payload, root_bytes, err);
+    if (!rc) {
+        rc = ww_bundle_sign(signer, payload.data, payload.len, &bundle, err);
+    }
+    if (!rc) {
+        ww_hex(root, root_bytes, WW_SHA256_BYTES);
+        rc = ww_out_add(out, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
+    }
+out:
+    ww_free(resources);
+    ww_buf_release(&payload);
+    ww_buf_release(&bundle);
+    return rc;
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names in an adapter file are module paths below "base_model.model." with the part at
+ * the end. What is left over when known endings are taken off must be nothing: a tensor
+ * that is not understood may not be dropped, since the adapter would then answer
+ * differently without a word.
+ */
+#include "model/adapter.h"
+
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "util/str.h"
+
+#define PREFIX "base_model.model."
+#define WRAPPED ".base_layer."
+
+struct ending {
+    const char *text;
+    enum ww_adapter_part part;
+};
+
+/* The name of the adapter may stand between part and "weight" in files of old. */
+static const struct ending endings[] = {
+    {".lora_A.weight", WW_PART_A},
+    {".lora_A.default.weight", WW_PART_A},
+    {".lora_B.weight", WW_PART_B},
+    {".lora_B.default.weight", WW_PART_B},
+    {".lora_B.bias", WW_PART_B_BIAS},
+    {".lora_B.default.bias", WW_PART_B_BIAS},
+    {".lora_embedding_A", WW_PART_EMBEDDING_A},
+    {".lora_embedding_A.default", WW_PART_EMBEDDING_A},
+    {".lora_embedding_B", WW_PART_EMBEDDING_B},
+    {".lora_embedding_B.default", WW_PART_EMBEDDING_B},
+    {".lora_magnitude_vector", WW_PART_MAGNITUDE},
+    {".lora_magnitude_vector.weight", WW_PART_MAGNITUDE},
+    {".lora_magnitude_vector.default.weight", WW_PART_MAGNITUDE},
+};
+
+/* Settings under which the tensors mean something else. */
+static const char *const not_understood[] = {
+    "target_parameters",       "layer_replication", "trainable_token_indices",
+    "alora_invocation_tokens", "megatron_config",
+};
+
+static bool is_set(const struct ww_jnode *node)
+{
+    bool yes = true;
+
+    if (!node || ww_jtype(node) == WW_J_NULL) {
+        return false;
+    }
+    if (ww_jtype(node) == WW_J_ARRAY || ww_jtype(node) == WW_J_OBJECT) {
+        return ww_jsize(node) > 0;
+    }
+    return !ww_jbool(node, &yes) || yes;
+}
+
+static bool flag(const struct ww_jnode *root, const char *key)
+{
+    bool yes = false;
+    return ww_jbool(ww_jget(root, key), &yes) && yes;
+}
+
+static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
+{
+    const struct ww_jnode *root = ww_json_root(adapter->config);
+    const char *type = NULL;
+
+    if (!ww_jstr(ww_jget(root, "peft_type"), &type)) {
+        return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                       "'" WW_ADAPTER_CONFIG "' of '%s' has no peft_type", adapter->path);
+    }
+    if (strcmp(type, "LORA") != 0) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "adapter '%s' is of type '%.40s', expected LORA", adapter->path,
+                       type);
+    }
+    for (size_t i = 0; i < WW_LEN(not_understood); i++) {
+        if (is_set(ww_jget(root, not_understood[i]))) {
+            return WW_FAIL(err, WW_E_UNSUPPORTED,
+                           "adapter '%s' uses '%s', which is not supported",
+                           adapter->path, not_understood[i]);
+        }
+    }
+    if (!ww_ju64(ww_jget(root, "r"), &adapter->rank) || adapter->rank == 0 ||
+        !ww_jdouble(ww_jget(root, "lora_alpha"), &adapter->alpha)) {
+        return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                       "'" WW_ADAPTER_CONFIG "' of '%s' has no usable r and lora_alpha",
+                       adapter->path);
+    }
+    adapter->dora = flag(root, "use_dora");
+    adapter->rslora = flag(root, "use_rslora");
+    adapter->fan_in_fan_out = flag(root, "fan_in_fan_out");
+    if (!ww_jstr(ww_jget(root, "base_model_name_or_path"), &adapter->base)) {
+        adapter->base = NULL;
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_config(struct ww_adapter *adapter, struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, ww_json_limits_config.max_bytes);
+    rc = ww_file_read_at(adapter->dirfd, WW_ADAPTER_CONFIG, WW_LINKS_HUB, &text, err);
+    if (!rc) {
+        rc = ww_json_parse(text.data, text.len, &ww_json_limits_config, &adapter->config,
+                           err);
+    }
+    if (!rc) {
+        rc = read_facts(adapter, err);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err read_entry(struct ww_adapter *adapter, uint32_t i,
+                              struct ww_error *err)
+{
+    const struct ww_tensor *tensor = &adapter->tensors[i];
+    struct ww_adapter_entry *entry = &adapter->entries[i];
+    const char *name = tensor->name;
+    size_t len = 0;
+
+    if (!ww_str_starts(name, PREFIX)) {
+        return WW_FAIL(
+            err, WW_E_ADAPTER_FILE,
+            "tensor '%.160s' of '%s': expected a name that begins with " PREFIX, name,
+            adapter->path);
+    }
+    name += strlen(PREFIX);
+    len = strlen(name);
+    *entry = (struct ww_adapter_entry){.tensor = tensor, .part = WW_PART_FULL};
+    for (size_t e = 0; e < WW_LEN(endings); e++) {
+        if (ww_str_ends(name, endings[e].text)) {
+            entry->part = endings[e].part;
+            len -= strlen(endings[e].text);
+            break;
+        }
+    }
+    if (entry->part == WW_PART_FULL && strstr(name, "lora_")) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "tensor '%.160s' of '%s' is a part of LoRA that is not supported",
+                       tensor->name, adapter->path);
+    }
+    /* A weight that is saved beside its own LoRA is called after the wrapped layer. */
+    const char *wrapped = entry->part == WW_PART_FULL ? strstr(name, WRAPPED) : NULL;
+    adapter->modules[i] = wrapped ? ww_asprintf("%.*s%s", (int)(wrapped - name), name,
+                                                wrapped + strlen(WRAPPED) - 1)
+                                  : ww_strndup(name, len);
+    entry->module = adapter->modules[i];
+    if (!entry->module) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_tensors(struct ww_adapter *adapter, struct ww_error *err)
+{
+    const struct ww_st_header *parsed = &adapter->file.parsed;
+    const uint32_t n = parsed->n_tensors;
+    enum ww_err rc = WW_OK;
+
+    adapter->tensors = ww_calloc(n, sizeof(*adapter->tensors));
+    adapter->entries = ww_calloc(n, sizeof(*adapter->entries));
+    adapter->modules = ww_calloc(n, sizeof(*adapter->modules));
+    if (!adapter->tensors || !adapter->entries || !adapter->modules) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+    }
+    adapter->n_tensors = n;
+    if (n == 0) {
+        return WW_FAIL(err, WW_E_ADAPTER_FILE, "adapter '%s' has no tensors",
+                       adapter->path);
+    }
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        ww_st_tensor_fill(&adapter->tensors[i], &parsed->tensors[i],
+                          adapter->file.header_bytes, 0);
+        rc = read_entry(adapter, i, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
+                            struct ww_error *err)
+{
+    struct ww_adapter *adapter = ww_calloc(1, sizeof(*adapter));
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!adapter) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+    }
+    adapter->dirfd = -1;
+    adapter->file.fd = -1;
+    adapter->path = ww_strdup(path);
+    if (!adapter->path) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        goto out;
+    }
+    rc = ww_dir_open(path, &adapter->dirfd, err);
+    if (!rc) {
+        rc = ww_folder_scan(adapter->dirfd, &adapter->folder, err);
+    }
+    if (!rc) {
+        rc = read_config(adapter, err);
+    }
+    if (!rc) {
+        rc = ww_st_file_open(adapter->dirfd, WW_ADAPTER_WEIGHTS, &adapter->file, err);
+    }
+    if (!rc) {
+        rc = read_tensors(adapter, err);
+    }
+out:
+    if (rc) {
+        ww_adapter_close(adapter);
+    } else {
+        *out = adapter;
+    }
+    return rc;
+}
+
+void ww_adapter_close(struct ww_adapter *adapter)
+{
+    if (!adapter) {
+        return;
+    }
+    for (uint32_t i = 0; adapter->modules && i < adapter->n_tensors; i++) {
+        ww_free(adapter->modules[i]);
+    }
+    ww_free(adapter->modules);
+    ww_free(adapter->entries);
+    ww_free(adapter->tensors);
+    ww_st_file_close(&adapter->file);
+    ww_json_free(adapter->config);
+    ww_folder_release(&adapter->folder);
+    if (adapter->dirfd >= 0) {
+        close(adapter->dirfd);
+    }
+    ww_free(adapter->path);
+    ww_free(adapter);
+}
+
+bool ww_adapter_is_folder(const char *path)
+{
+    char *config = ww_path_join(path, WW_ADAPTER_CONFIG);
+    char *model = ww_path_join(path, "config.json");
+    const bool is =
+        config && model && access(config, F_OK) == 0 && access(model, F_OK) != 0;
+
+    ww_free(config);
+    ww_free(model);
+    return is;
+}
+
+static bool ends_at_dot(const char *s, const char *end)
+{
+    const size_t n = strlen(s);
+    const size_t m = strlen(end);
+
+    return n > m && s[n - m - 1] == '.' && strcmp(s + n - m, end) == 0;
+}
+
+/* A pattern is a module's name or the end of one at a dot; '^' asks for the whole. */
+static bool pattern_fits(const char *pattern, const char *module)
+{
+    const bool whole = pattern[0] == '^';
+
+    pattern += whole;
+    return strcmp(pattern, module) == 0 || (!whole && ends_at_dot(module, pattern));
+}
+
+enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
+                               uint64_t rank, double *scaling, struct ww_error *err)
+{
+    const struct ww_jnode *all = ww_jget(ww_json_root(adapter->config), "alpha_pattern");
+    const struct ww_jnode *own = NULL;
+    double alpha = adapter->alpha;
+
+    for (const struct ww_jnode *p = ww_jfirst(all); p; p = ww_jnext(p)) {
+        const char *name = ww_jkey(p) ? ww_jkey(p) : "";
+        if (strpbrk(name + (name[0] == '^'), "^$*+?()[]{}|\\")) {
+            return WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "alpha_pattern '%.100s' of adapter '%s' is a regular expression; "
+                "only names of modules are supported",
+                name, adapter->path);
+        }
+        if (!own && pattern_fits(name, module)) {
+            own = p;
+        }
+    }
+    if (own && !ww_jdouble(own, &alpha)) {
+        return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                       "alpha_pattern of adapter '%s': expected a number for '%.100s'",
+                       adapter->path, ww_jkey(own));
+    }
+    *scaling = alpha / (adapter->rslora ? sqrt((double)rank) : (double)rank);
+    return WW_OK;
+}
+
+static uint32_t find_tensor(const struct ww_model *base, const char *name, bool *twice)
+{
+    uint32_t found = ww_model_find(base, name);
+
+    *twice = false;
+    for (uint32_t t = 0; found == WW_NONE && t < base->n_tensors; t++) {
+        if (ends_at_dot(name, base->tensors[t].name) ||
+            ends_at_dot(base->tensors[t].name, name)) {
+            found = t;
+            for (uint32_t u = t + 1; u < base->n_tensors && !*twice; u++) {
+                *twice = ends_at_dot(name, base->tensors[u].name) ||
+                         ends_at_dot(base->tensors[u].name, name);
+            }
+        }
+    }
+    return found;
+}
+
+enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
+                              const struct ww_model *base, uint32_t *tensor,
+                              struct ww_error *err)
+{
+    const bool full = entry->part == WW_PART_FULL;
+    char *name = ww_asprintf("%s%s", entry->module, full ? "" : ".weight");
+    bool twice = false;
+    enum ww_err rc = WW_OK;
+
+    if (!name) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+    }
+    *tensor = find_tensor(base, name, &twice);
+    if (*tensor == WW_NONE || twice) {
+        rc =
+            WW_FAIL(err, WW_E_TENSOR,
+                    "tensor '%.160s' of the adapter belongs to '%.160s', which the model "
+                    "'%s' %s; is it the adapter's base?",
+                    entry->tensor->name, name, base->path,
+                    twice ? "has more than once" : "does not have");
+    }
+    ww_free(name);
+    return rc;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A PEFT adapter folder: adapter_config.json and adapter_model.safetensors.
+ *
+ * Every tensor of the file is understood or the folder is refused: each becomes an entry
+ * with the part it plays and the weight of the base model that it belongs to.
+ * Reference: PEFT's checkpoint format, as its 0.18 to 0.21 releases write it.
+ */
+#ifndef WW_MODEL_ADAPTER_H
+#define WW_MODEL_ADAPTER_H
+
+#include "json/json.h"
+#include "model/folder.h"
+#include "model/st_file.h"
+#include "weightward/model.h"
+
+#define WW_ADAPTER_CONFIG "adapter_config.json"
+#define WW_ADAPTER_WEIGHTS "adapter_model.safetensors"
+
+enum ww_adapter_part {
+    WW_PART_A,            /* [r, in...] */
+    WW_PART_B,            /* [out, r...] */
+    WW_PART_B_BIAS,       /* [out], added to the output */
+    WW_PART_EMBEDDING_A,  /* [r, vocabulary] */
+    WW_PART_EMBEDDING_B,  /* [width, r] */
+    WW_PART_MAGNITUDE,    /* [out]: DoRA, arXiv 2402.09353 */
+    WW_PART_FULL          /* takes the place of a weight of the base */
+};
+
+struct ww_adapter_entry {
+    const struct ww_tensor *tensor;
+    enum ww_adapter_part part;
+    const char *module; /* "model.layers.0.self_attn.q_proj"; of FULL the tensor's name */
+};
+
+/** Borrows nothing; freed whole. */
+struct ww_adapter {
+    char *path;
+    int dirfd;
+    struct ww_folder folder;
+    struct ww_st_file file;
+    struct ww_tensor *tensors; /* in offset order */
+    struct ww_adapter_entry *entries; /* one per tensor */
+    uint32_t n_tensors;
+    char **modules;            /* owns the entries' names */
+    struct ww_json *config;
+    const char *base;          /* base_model_name_or_path, or NULL */
+    bool dora;
+    bool rslora;
+    bool fan_in_fan_out;       /* the base stores [in, out] */
+    double alpha;
+    uint64_t rank;
+};
+
+/** WW_E_ADAPTER_FILE for what is malformed, WW_E_UNSUPPORTED for what is no LoRA or has
+ *  parts that are not understood, naming them; WW_E_NOTFOUND. */
+enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
+                            struct ww_error *err) WW_MUST_USE;
+void ww_adapter_close(struct ww_adapter *adapter);
+
+/** True when the folder holds an adapter and no model. */
+bool ww_adapter_is_folder(const char *path);
+
+/** The factor on B A of a module: alpha / r or alpha / sqrt(r), with the patterns. rank
+ *  is the one that its tensors have. Division and square root only. Patterns are regular
+ *  expressions in PEFT; those that are more than a name are WW_E_UNSUPPORTED. */
+enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
+                               uint64_t rank, double *scaling,
+                               struct ww_error *err) WW_MUST_USE;
+
+/** The base's tensor that an entry belongs to: the module's weight (of B_BIAS its bias
+ *  need not exist), of FULL the tensor itself. Names match whole, or one ends in the other
+ *  at a dot and only once. WW_E_TENSOR when the base has none. */
+enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
+                              const struct ww_model *base, uint32_t *tensor,
+                              struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/adapter.h"
+
+#include "st_build.h"
+#include "util/fail.h"
+
+#define F32(name, a, b, begin, end)                                                      \
+    "\"" name "\":{\"dtype\":\"F32\",\"shape\":[" a "," b "],\"data_offsets\":[" begin   \
+    "," end "]}"
+#define TWO                                                                              \
+    "{" F32("base_model.model.h.0.q.lora_A.weight", "1", "2", "0", "8") "," F32(         \
+        "base_model.model.h.0.q.lora_B.weight", "2", "1", "8", "16") "}"
+#define LORA "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8"
+
+static char *folder_of(const char *config, const char *header, size_t bytes)
+{
+    char *folder = ww_test_mkdir();
+    put_text(folder, WW_ADAPTER_CONFIG, config);
+    put_st(folder, WW_ADAPTER_WEIGHTS, header, bytes);
+    return folder;
+}
+
+static enum ww_err open_config(const char *config, struct ww_error *err)
+{
+    struct ww_adapter *adapter = NULL;
+    char *folder = folder_of(config, TWO, 16);
+    enum ww_err rc = ww_adapter_open(folder, &adapter, err);
+
+    ww_adapter_close(adapter);
+    ww_test_rmdir(folder);
+    return rc;
+}
+
+static enum ww_err open_name(const char *name, enum ww_adapter_part *part,
+                             char module[64])
+{
+    struct ww_adapter *adapter = NULL;
+    struct ww_error err = {0};
+    char header[400];
+    snprintf(header, sizeof(header),
+             "{\"%s\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", name);
+    char *folder = folder_of(LORA "}", header, 8);
+    enum ww_err rc = ww_adapter_open(folder, &adapter, &err);
+
+    if (rc == WW_OK) {
+        *part = adapter->entries[0].part;
+        snprintf(module, 64, "%s", adapter->entries[0].module);
+    }
+    ww_adapter_close(adapter);
+    ww_test_rmdir(folder);
+    return rc;
+}
+
+static void every_part_is_known_by_its_name(void **state)
+{
+    static const struct {
+        const char *name;
+        enum ww_adapter_part part;
+        const char *module;
+    } cases[] = {
+        {"a.q.lora_A.weight", WW_PART_A, "a.q"},
+        {"a.q.lora_A.default.weight", WW_PART_A, "a.q"},
+        {"a.q.lora_B.weight", WW_PART_B, "a.q"},
+        {"a.q.lora_B.bias", WW_PART_B_BIAS, "a.q"},
+        {"wte.lora_embedding_A", WW_PART_EMBEDDING_A, "wte"},
+        {"wte.lora_embedding_B", WW_PART_EMBEDDING_B, "wte"},
+        {"a.q.lora_magnitude_vector", WW_PART_MAGNITUDE, "a.q"},
+        {"score.weight", WW_PART_FULL, "score.weight"},
+        {"head.base_layer.weight", WW_PART_FULL, "head.weight"},
+        {"a.q.bias", WW_PART_FULL, "a.q.bias"},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        enum ww_adapter_part part = WW_PART_A;
+        char name[200];
+        char module[64];
+        snprintf(name, sizeof(name), "base_model.model.%s", cases[i].name);
+        assert_int_equal(open_name(name, &part, module), WW_OK);
+        assert_int_equal(part, cases[i].part);
+        assert_string_equal(module, cases[i].module);
+    }
+}
+
+static void what_is_not_understood_is_refused(void **state)
+{
+    enum ww_adapter_part part;
+    char module[64];
+    (void)state;
+
+    assert_int_equal(open_name("h.0.q.lora_A.weight", &part, module), WW_E_ADAPTER_FILE);
+    assert_int_equal(open_name("base_model.model.q.lora_A.other.weight", &part, module),
+                     WW_E_UNSUPPORTED);
+    assert_int_equal(open_name("base_model.model.q.lora_E", &part, module),
+                     WW_E_UNSUPPORTED);
+}
+
+static void settings_that_change_the_meaning_are_refused(void **state)
+{
+    static const struct {
+        const char *config;
+        enum ww_err code;
+    } cases[] = {
+        {LORA "}", WW_OK},
+        {LORA ",\"target_parameters\":null,\"layer_replication\":[]}", WW_OK},
+        {LORA ",\"target_parameters\":[\"experts\"]}", WW_E_UNSUPPORTED},
+        {LORA ",\"layer_replication\":[[0,2]]}", WW_E_UNSUPPORTED},
+        {LORA ",\"trainable_token_indices\":[1]}", WW_E_UNSUPPORTED},
+        {"{\"peft_type\":\"LOHA\",\"r\":4,\"lora_alpha\":8}", WW_E_UNSUPPORTED},
+        {"{\"r\":4,\"lora_alpha\":8}", WW_E_ADAPTER_FILE},
+        {"{\"peft_type\":\"LORA\",\"r\":0,\"lora_alpha\":8}", WW_E_ADAPTER_FILE},
+        {"{\"peft_type\":\"LORA\",\"r\":4}", WW_E_ADAPTER_FILE},
+        {"{\"peft_type\":\"LORA\",\"peft_type\":\"LORA\"}", WW_E_JSON},
+        {"[]", WW_E_ADAPTER_FILE},
+    };
+    (void)state;
+
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        struct ww_error err = {0};
+        assert_int_equal(open_config(cases[i].config, &err), cases[i].code);
+    }
+}
+
+static double scaling(const char *config, const char *module, uint64_t rank,
+                      enum ww_err *rc)
+{
+    struct ww_adapter *adapter = NULL;
+    struct ww_error err = {0};
+    double out = -1;
+    char *folder = folder_of(config, TWO, 16);
+
+    OK(ww_adapter_open(folder, &adapter, &err));
+    *rc = ww_adapter_scaling(adapter, module, rank, &out, &err);
+    ww_adapter_close(adapter);
+    ww_test_rmdir(folder);
+    return out;
+}
+
+static void the_factor_follows_rank_and_patterns(void **state)
+{
+    static const char patterns[] = LORA ",\"alpha_pattern\":{\"q\":2,\"^h.1.k\":3}}";
+    enum ww_err rc = WW_OK;
+    (void)state;
+
+    assert_true(scaling(LORA "}", "h.0.q", 4, &rc) == 2.0);
+    assert_true(scaling(LORA ",\"use_rslora\":true}", "h.0.q", 4, &rc) == 4.0);
+    assert_true(scaling(patterns, "h.0.q", 4, &rc) == 0.5);
+    assert_true(scaling(patterns, "q", 4, &rc) == 0.5);
+    assert_true(scaling(patterns, "h.0.eq", 4, &rc) == 2.0);
+    assert_true(scaling(patterns, "h.1.k", 3, &rc) == 1.0);
+    assert_true(scaling(patterns, "x.h.1.k", 4, &rc) == 2.0);
+    assert_int_equal(rc, WW_OK);
+    scaling(LORA ",\"alpha_pattern\":{\"h.*.q\":2}}", "h.0.q", 4, &rc);
+    assert_int_equal(rc, WW_E_UNSUPPORTED);
+    scaling(LORA ",\"alpha_pattern\":{\"q\":\"2\"}}", "h.0.q", 4, &rc);
+    assert_int_equal(rc, WW_E_ADAPTER_FILE);
+}
+
+static uint32_t target(const char *header, size_t bytes, enum ww_err *rc)
+{
+    struct ww_adapter *adapter = NULL;
+    struct ww_model *model = NULL;
+    struct ww_error err = {0};
+    uint32_t found = WW_NONE;
+    char *folder = folder_of(LORA "}", TWO, 16);
+    char *base = ww_test_mkdir();
+
+    put_st(base, "model.safetensors", header, bytes);
+    OK(ww_adapter_open(folder, &adapter, &err));
+    OK(ww_model_open(base, &model, &err));
+    *rc = ww_adapter_target(&adapter->entries[0], model, &found, &err);
+    ww_adapter_close(adapter);
+    ww_model_close(model);
+    ww_test_rmdir(folder);
+    ww_test_rmdir(base);
+    return found;
+}
+
+static void a_weight_of_the_base_is_found_by_name_once(void **state)
+{
+    enum ww_err rc = WW_OK;
+    (void)state;
+
+    assert_int_equal(target("{" F32("h.0.k.weight", "1", "1", "0",
+                                    "4") "," F32("h.0.q.weight", "1", "1", "4", "8") "}",
+                            8, &rc),
+                     1);
+    assert_int_equal(rc, WW_OK);
+    assert_int_equal(
+        target("{" F32("model.h.0.q.weight", "1", "1", "0", "4") "}", 4, &rc), 0);
+    assert_int_equal(rc, WW_OK);
+    target("{" F32("xh.0.q.weight", "1", "1", "0", "4") "}", 4, &rc);
+    assert_int_equal(rc, WW_E_TENSOR);
+    target("{" F32("a.h.0.q.weight", "1", "1", "0", "4") "," F32("b.h.0.q.weight", "1",
+                                                                 "1", "4", "8") "}",
+           8, &rc);
+    assert_int_equal(rc, WW_E_TENSOR);
+}
+
+static void a_folder_is_an_adapter_when_it_has_no_model(void **state)
+{
+    char *folder = folder_of(LORA "}", TWO, 16);
+    (void)state;
+
+    assert_true(ww_adapter_is_folder(folder));
+    put_text(folder, "config.json", "{}");
+    assert_false(ww_adapter_is_folder(folder));
+    ww_test_rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_part_is_known_by_its_name),
+        cmocka_unit_test(what_is_not_understood_is_refused),
+        cmocka_unit_test(settings_that_change_the_meaning_are_refused),
+        cmocka_unit_test(the_factor_follows_rank_and_patterns),
+        cmocka_unit_test(a_weight_of_the_base_is_found_by_name_once),
+        cmocka_unit_test(a_folder_is_an_adapter_when_it_has_no_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
