@@ -30,6 +30,7 @@ struct carry_run {
     struct ww_model *base;
     struct ww_tensor_statement statement;
     struct ww_secret *prk;
+    struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
     struct ww_manifest manifest;
     struct ww_layout *layout;
     struct ww_gauge gauge;
@@ -66,6 +67,7 @@ static void release(struct carry_run *run, bool keep)
     ww_gauge_release(&run->gauge);
     ww_layout_free(run->layout);
     ww_manifest_release(&run->manifest);
+    ww_secret_free(run->copy);
     ww_secret_free(run->prk);
     ww_tensors_release(&run->statement);
     ww_model_close(run->base);
@@ -103,8 +105,8 @@ static enum ww_err open_base(struct carry_run *run, const char *path,
     }
     rc = ww_layout_resolve(run->base, &layout, &run->layout, err);
     if (!rc) {
-        rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret,
-                           run->manifest.scale, WW_WRONG_NONE, err);
+        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret, &run->copy,
+                               &run->gauge, err);
     }
     return rc;
 }

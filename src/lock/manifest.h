@@ -61,6 +61,14 @@ enum ww_err ww_manifest_read(const struct ww_jnode *node, struct ww_secret *secr
                              struct ww_error *err) WW_MUST_USE;
 void ww_manifest_release(struct ww_manifest *manifest);
 
+/** The gauge of the lock that a manifest speaks of. A recipient's copy names what its
+ *  secret is derived from, beside the lock key: *copy is that secret, to be freed after the
+ *  gauge, or NULL. */
+enum ww_err ww_manifest_gauge(const struct ww_manifest *manifest,
+                              const struct ww_layout *layout, struct ww_secret *secret,
+                              struct ww_secret **copy, struct ww_gauge *gauge,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** Parts shared by writer and reader. */
 enum ww_err ww_manifest_key_check(const uint8_t lock_id[WW_SHA256_BYTES],
                                   struct ww_secret *prk, uint8_t out[WW_KEY_CHECK_BYTES],

@@ -315,3 +315,20 @@ void ww_manifest_release(struct ww_manifest *manifest)
     ww_free(manifest->locked);
     memset(manifest, 0, sizeof(*manifest));
 }
+
+enum ww_err ww_manifest_gauge(const struct ww_manifest *manifest,
+                              const struct ww_layout *layout, struct ww_secret *secret,
+                              struct ww_secret **copy, struct ww_gauge *gauge,
+                              struct ww_error *err)
+{
+    struct ww_handout handout = {.name = manifest->recipient};
+    enum ww_err rc = WW_OK;
+
+    memcpy(handout.nonce, manifest->nonce, sizeof(handout.nonce));
+    rc = ww_handout_secret(secret, manifest->recipient ? &handout : NULL, copy, err);
+    if (!rc) {
+        rc = ww_gauge_init(gauge, layout, *copy ? *copy : secret, manifest->scale,
+                           WW_WRONG_NONE, err);
+    }
+    return rc;
+}

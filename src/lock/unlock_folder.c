@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "lock/draw.h"
-#include "lock/handout.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "stream/tree.h"
@@ -257,26 +256,6 @@ static enum ww_err resolve(struct unlock_run *run, struct ww_error *err)
     return rc;
 }
 
-/* A recipient's copy names what its secret is derived from, beside the lock key. */
-static enum ww_err derive(struct unlock_run *run, struct ww_error *err)
-{
-    const struct ww_manifest *m = &run->manifest;
-    struct ww_secret *secret = run->options->secret;
-    struct ww_handout handout = {.name = m->recipient};
-    enum ww_err rc = WW_OK;
-
-    memcpy(handout.nonce, m->nonce, sizeof(handout.nonce));
-    if (m->recipient) {
-        memcpy(run->report->recipient, m->recipient, strlen(m->recipient) + 1);
-    }
-    rc = ww_handout_secret(secret, m->recipient ? &handout : NULL, &run->copy, err);
-    if (!rc) {
-        rc = ww_gauge_init(&run->gauge, run->layout, run->copy ? run->copy : secret,
-                           m->scale, WW_WRONG_NONE, err);
-    }
-    return rc;
-}
-
 static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
@@ -290,7 +269,12 @@ static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
         rc = resolve(run, err);
     }
     if (!rc) {
-        rc = derive(run, err);
+        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret,
+                               &run->copy, &run->gauge, err);
+    }
+    if (!rc && run->manifest.recipient) {
+        memcpy(run->report->recipient, run->manifest.recipient,
+               strlen(run->manifest.recipient) + 1);
     }
     if (!rc) {
         rc = ww_lock_moves(run->layout, run->manifest.scale, &run->report->blocks,
