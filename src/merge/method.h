@@ -52,6 +52,7 @@ struct ww_method {
     bool order_free;          /* the result of permuted sources is the permuted result, bit
                                  for bit: may merge models locked with one key */
     const char *order_reason; /* why not, or under which parameters, for people; "" */
+    bool wants_stats;         /* an imported tensor beside each source: ww_merge_tensor.stats */
     bool within_tolerance;    /* through LAPACK: equal within a tolerance, not to the bit */
     const struct ww_method_param *params;
     size_t n_params;

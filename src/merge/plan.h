@@ -26,13 +26,16 @@ struct ww_merge_source {
 struct ww_merge_tensor {
     const char *name;
     enum ww_dtype dtype;        /* of the output */
-    enum ww_dtype compute;      /* F32 by default, F64, or BF16/F16 for the peer's semantics */
+    enum ww_dtype compute;      /* what inputs are rounded to first: F32 by default; the
+                                   arithmetic after it is double: docs/numerics.md */
     unsigned rank;
     uint64_t shape[WW_MAX_RANK];
     const struct ww_method *method;
     struct ww_merge_source *sources; /* in the recipe's order, the base not among them */
     uint32_t n_sources;
     struct ww_merge_source *base;    /* NULL: none */
+    struct ww_merge_source *stats;   /* imported, of the output's shape, one per source in
+                                        its order; NULL unless method->wants_stats */
     const double *params;       /* by index of ww_method.params; those of scope TENSOR are set */
     uint64_t seed;              /* of random masks, the same for every tensor of a merge */
 };
@@ -79,13 +82,22 @@ struct ww_merge_result {
 struct ww_out; /* stream/stream.h: the output folder */
 
 /**
- * Run the plan into an opened output folder (NULL: compute and digest, write nothing; what a
- * re-derivation does). Same bytes for any number of threads, any memory limit, any order.
- * WW_E_NONFINITE names the tensor when a NaN or infinity goes in or comes out.
+ * Run the plan into path.partial and leave the folder open in *out, for the caller to add
+ * small files (extra_bytes of them are kept free) and to commit; path NULL: compute and
+ * digest, write nothing (what a re-derivation does; out may be NULL). Same bytes for any
+ * number of threads and any memory limit. WW_E_NONFINITE names the tensor when a NaN or
+ * infinity goes in or comes out; WW_E_RECIPE a parameter that makes no sense for it.
+ * Failed: *out is NULL, and OUT.partial is gone unless `keep`.
  */
-enum ww_err ww_merge_run(const struct ww_merge_plan *plan, struct ww_out *out,
-                         const struct ww_run_options *options,
-                         struct ww_merge_result *result, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
+                         uint64_t extra_bytes, bool keep,
+                         const struct ww_run_options *options, struct ww_out **out,
+                         struct ww_merge_result *result,
+                         struct ww_error *err) WW_MUST_USE;
+/** Does the plan hold together: shapes, methods, parameters, sources inside their files?
+ *  ww_merge_run begins with it. */
+enum ww_err ww_merge_check(const struct ww_merge_plan *plan,
+                           struct ww_error *err) WW_MUST_USE;
 void ww_merge_result_release(struct ww_merge_result *result);
 
 #endif

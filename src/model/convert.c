@@ -12,27 +12,11 @@
 
 #include <string.h>
 
+#include "util/clones.h"
 #include "util/fail.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "weights are little-endian; a big-endian host needs byte swaps here");
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) ||               \
-    __has_feature(thread_sanitizer)
-#define WW_NO_CLONES
-#endif
-#endif
-/* Resolvers of clones run before the sanitizers are set up; musl has no resolvers. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                     \
-    !defined(__x86_64__) || !defined(__GLIBC__)
-#define WW_NO_CLONES
-#endif
-#ifdef WW_NO_CLONES
-#define WW_CLONES
-#else
-#define WW_CLONES __attribute__((target_clones("avx2", "default")))
-#endif
 
 static inline float float_of_bits(uint32_t bits)
 {

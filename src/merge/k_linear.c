@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Weighted sums whose coefficients are known before a byte is read: linear (model soups,
+ * arXiv 2203.05482), passthrough, task arithmetic (arXiv 2212.04089). One multiply and
+ * one add per source, in the order of the recipe; the division by the sum of the weights
+ * comes last, so that equal models with equal weights give that model.
+ */
+#include "merge/kernel.h"
+#include "merge/weighted.h"
+#include "util/alloc.h"
+
+static void close_state(struct ww_merge_job *job)
+{
+    struct ww_weighted *state = job->state;
+    if (state) {
+        ww_free(state->w);
+        ww_free(state);
+        job->state = NULL;
+    }
+}
+
+static enum ww_err open_weights(struct ww_merge_job *job, const char *name, bool normalize,
+                                struct ww_error *err)
+{
+    struct ww_weighted *state = ww_calloc(1, sizeof(*state));
+    job->state = state;
+    if (!state) {
+        return ww_merge_no_memory(job, err);
+    }
+    state->w = ww_merge_source_params(job, name);
+    if (!state->w) {
+        return ww_merge_no_memory(job, err);
+    }
+    state->divisor = 1;
+    if (normalize) {
+        state->divisor = 0;
+        for (uint32_t i = 0; i < job->n_sources; i++) {
+            state->divisor += state->w[i];
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err linear_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
+{
+    *scan = false;
+    enum ww_err rc =
+        open_weights(job, "weight", ww_merge_param(job, "normalize") != 0, err);
+    const struct ww_weighted *state = job->state;
+    if (!rc && state->divisor == 0) {
+        rc = ww_merge_refuse(job, err,
+                             "the weights sum to 0 and the result is divided by the sum; "
+                             "change a weight or set normalize to false");
+    }
+    return rc;
+}
+
+static enum ww_err linear_block(const struct ww_merge_job *job,
+                                const struct ww_merge_block *block, struct ww_error *err)
+{
+    const struct ww_weighted *state = job->state;
+    (void)err;
+    ww_weighted_sum(block->x, state->w, job->n_sources, block->n, block->out);
+    if (state->divisor != 1) {
+        ww_weighted_divide(block->out, state->divisor, block->n);
+    }
+    return WW_OK;
+}
+
+const struct ww_method_ops ww_merge_linear = {
+    .open = linear_open,
+    .block = linear_block,
+    .close = close_state,
+};
+
+static enum ww_err passthrough_open(struct ww_merge_job *job, bool *scan,
+                                    struct ww_error *err)
+{
+    *scan = false;
+    return open_weights(job, "scale", false, err);
+}
+
+const struct ww_method_ops ww_merge_passthrough = {
+    .open = passthrough_open,
+    .block = linear_block,
+    .close = close_state,
+};
+
+/* A sum of weights near 0 leaves the sum as it is, as mergekit has it. */
+#define NO_DIVISOR 1e-8
+
+static enum ww_err task_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
+{
+    *scan = false;
+    enum ww_err rc =
+        open_weights(job, "weight", ww_merge_param(job, "normalize") != 0, err);
+    struct ww_weighted *state = job->state;
+    if (rc) {
+        return rc;
+    }
+    if (state->divisor < NO_DIVISOR && state->divisor > -NO_DIVISOR) {
+        state->divisor = 1;
+    }
+    state->lambda = ww_merge_param(job, "lambda");
+    return WW_OK;
+}
+
+static enum ww_err task_block(const struct ww_merge_job *job,
+                              const struct ww_merge_block *block, struct ww_error *err)
+{
+    const struct ww_weighted *state = job->state;
+    enum ww_err rc = linear_block(job, block, err);
+    if (rc) {
+        return rc;
+    }
+    ww_weighted_onto(block->base, state->lambda, block->n, block->out);
+    return WW_OK;
+}
+
+const struct ww_method_ops ww_merge_task_arithmetic = {
+    .deltas = true,
+    .open = task_open,
+    .block = task_block,
+    .close = close_state,
+};

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * How a method is computed: what it looks at first, then what it writes.
+ *
+ * A tensor is cut into tiles that depend on the plan alone, a tile into blocks that fit a
+ * cache. Passes look at every tile and keep sums; a tile is seen by one thread, block
+ * after block, and tiles are folded under a lock in any order, so a pass keeps what does
+ * not depend on order: whole numbers, or one slot for each tile that `scanned` adds up in
+ * a fixed tree. The last walk makes the output. Values are double: docs/numerics.md.
+ */
+#ifndef WW_MERGE_KERNEL_H
+#define WW_MERGE_KERNEL_H
+
+#include "merge/plan.h"
+
+/** One output tensor being merged. Kernels change `state` and the three sizes only. */
+struct ww_merge_job {
+    const struct ww_merge_plan *plan;
+    const struct ww_merge_tensor *tensor;
+    uint32_t index;         /* of the tensor in the plan */
+    uint64_t n;             /* elements */
+    uint64_t n_rows;        /* n_rows * n_cols == n; rows run along the last axis, a */
+    uint64_t n_cols;        /* vector is one row */
+    uint64_t tile_elements; /* of every tile but the last; whole rows where ops->rows */
+    uint64_t n_tiles;
+    uint32_t n_sources;
+    uint32_t n_x;         /* sources, then imported statistics */
+    uint64_t name_key;    /* of the tensor's name, for masks */
+    void *shared;         /* of the method over all tensors, NULL without */
+    void *state;          /* the method's own */
+    size_t acc_bytes;     /* of a tile's sums in the pass at hand */
+    size_t local_bytes;   /* zeroed at the start of each tile, in passes and the last walk */
+    size_t scratch_bytes; /* for blocks, contents undefined */
+};
+
+/** Elements [first, first + n) of the tensor; whole rows where ops->rows. */
+struct ww_merge_block {
+    uint64_t first;
+    size_t n;
+    uint64_t tile;
+    double *const *x;   /* [n_x]; x[i] may be overwritten. Sources less the base where
+                           ops->deltas and there is a base */
+    const double *base; /* NULL without a base */
+    double *out;        /* of the last walk; in passes room for n doubles */
+    void *local;        /* of this tile */
+    void *scratch;
+};
+
+struct ww_method_ops {
+    bool deltas;
+    bool rows;
+    /** Check parameters and shapes, make the state; *scan asks for a pass first. */
+    enum ww_err (*open)(struct ww_merge_job *job, bool *scan, struct ww_error *err);
+    /** A block of a pass; acc was zeroed at the start of the tile. */
+    void (*scan)(const struct ww_merge_job *job, unsigned pass,
+                 const struct ww_merge_block *block, void *acc);
+    /** A tile of a pass is done; under a lock, tiles in any order. */
+    void (*fold)(struct ww_merge_job *job, unsigned pass, uint64_t tile, const void *acc);
+    /** All tiles of a pass are done; *again asks for one more. */
+    enum ww_err (*scanned)(struct ww_merge_job *job, unsigned pass, bool *again,
+                           struct ww_error *err);
+    /** The last walk: out[i] of a block. */
+    enum ww_err (*block)(const struct ww_merge_job *job,
+                         const struct ww_merge_block *block, struct ww_error *err);
+    /** Free the state; also after a failed open. NULL: nothing to free. */
+    void (*close)(struct ww_merge_job *job);
+};
+
+/** Parameters by name; they are in the method's table, or it is a bug. */
+double ww_merge_param(const struct ww_merge_job *job, const char *name);
+double ww_merge_source_param(const struct ww_merge_job *job, uint32_t source,
+                             const char *name);
+/** The values of all sources: a fresh array, NULL when memory is out. */
+double *ww_merge_source_params(const struct ww_merge_job *job, const char *name);
+
+/** WW_E_RECIPE about the tensor: "tensor 'x': ...". */
+enum ww_err ww_merge_refuse(const struct ww_merge_job *job, struct ww_error *err,
+                            const char *fmt, ...) WW_PRINTF(3, 4);
+enum ww_err ww_merge_no_memory(const struct ww_merge_job *job, struct ww_error *err);
+
+/* The kernels, one object per row or family of the table. */
+extern const struct ww_method_ops ww_merge_linear;
+extern const struct ww_method_ops ww_merge_passthrough;
+extern const struct ww_method_ops ww_merge_task_arithmetic;
+
+#endif
