@@ -17,24 +17,34 @@ uint64_t ww_live_tile_bytes(const struct ww_live *live)
     return ww_min_u64(live->tile_rows, live->n_rows) * live->row_bytes;
 }
 
+uint64_t ww_piece_tile_rows(const struct ww_piece *piece)
+{
+    uint64_t bytes = WW_TILE_BYTES;
+    uint64_t max_rows = WW_TILE_BYTES;
+    uint64_t row_bytes = 1;
+
+    if (piece->kind == WW_PIECE_KERNEL) {
+        row_bytes = piece->row_bytes;
+        max_rows = WW_TILE_POINTERS / ww_max_u64(1, piece->n_sources);
+        if (piece->n_sources > 3) {
+            bytes = 4 * WW_MIB / (piece->n_sources + 1);
+        }
+    }
+    uint64_t rows = row_bytes ? bytes / row_bytes : max_rows;
+    return ww_max_u64(1, ww_min_u64(rows, max_rows));
+}
+
 static void set_tiles(struct ww_live *live)
 {
     const struct ww_piece *piece = live->piece;
-    uint64_t bytes = WW_TILE_BYTES;
-    uint64_t max_rows = WW_TILE_BYTES;
 
     live->row_bytes = 1;
     live->n_rows = piece->n_bytes;
     if (piece->kind == WW_PIECE_KERNEL) {
         live->row_bytes = piece->row_bytes;
         live->n_rows = piece->n_rows;
-        max_rows = WW_TILE_POINTERS / piece->n_sources;
-        if (piece->n_sources > 3) {
-            bytes = 4 * WW_MIB / (piece->n_sources + 1);
-        }
     }
-    live->tile_rows = live->row_bytes ? bytes / live->row_bytes : max_rows;
-    live->tile_rows = ww_max_u64(1, ww_min_u64(live->tile_rows, max_rows));
+    live->tile_rows = ww_piece_tile_rows(piece);
     live->n_tiles = ww_div_up(live->n_rows, live->tile_rows);
     live->tiles_left = live->n_tiles;
 }

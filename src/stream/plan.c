@@ -61,8 +61,8 @@ static enum ww_err check_piece(const struct ww_plan *plan, const struct ww_outpu
         }
         break;
     case WW_PIECE_KERNEL:
-        if (!piece->kernel || piece->n_sources < 1 || piece->n_sources > WW_MAX_SOURCES) {
-            return piece_fail(output, i, "a kernel needs 1 to 64 sources", err);
+        if (!piece->kernel || piece->n_sources > WW_MAX_SOURCES) {
+            return piece_fail(output, i, "a kernel takes at most 64 sources", err);
         }
         if (!ww_mul_u64(piece->n_rows, piece->row_bytes, &n_bytes) ||
             n_bytes != piece->n_bytes || piece->n_rows > UINT32_MAX) {

@@ -83,7 +83,7 @@ struct ww_piece {
     const uint8_t *bytes;           /* BYTES: borrowed */
     uint32_t n_sources;             /* COPY: 1; BYTES: 0 or 1 (1: these very bytes are
                                        also at the source's offset, so they count as read
-                                       for its digest) */
+                                       for its digest); KERNEL: 0 when it reads itself */
     const struct ww_piece_source *sources;      /* n_sources of them, borrowed */
     uint64_t n_rows;                /* KERNEL: n_rows * row_bytes == n_bytes */
     uint64_t row_bytes;
@@ -114,7 +114,13 @@ struct ww_plan {
     uint32_t n_outputs;
     struct ww_tree_slot *tree;
     uint32_t n_tree;
+    bool buffered;                  /* inputs are read through the page cache, where their
+                                       bytes lie already because kernels looked at them */
 };
+
+/** Rows of a piece's tiles, the last may have fewer: what a kernel's tile_index counts.
+ *  Depends on row length and number of sources alone. */
+uint64_t ww_piece_tile_rows(const struct ww_piece *piece);
 
 /** SHA-256 over the plan's content: outputs, pieces, kernel names and parameters, input
  *  sizes. Threads and memory do not enter. */

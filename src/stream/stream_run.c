@@ -61,7 +61,7 @@ static void engine_sync(struct ww_engine *e)
 static enum ww_err engine_inputs(struct ww_engine *e, struct ww_error *err)
 {
     const struct ww_plan *plan = e->plan;
-    bool direct = e->options->direct == WW_DIRECT_AUTO;
+    bool direct = e->options->direct == WW_DIRECT_AUTO && !plan->buffered;
 
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         const struct ww_input *input = &plan->inputs[i];

@@ -296,7 +296,9 @@ static inline struct fx_params *fx_tensor(struct fx *f,
     const uint8_t *rows[WW_MAX_SOURCES];
     struct ww_piece *piece = fx_piece(f, n_rows * row_bytes, &expected);
     struct fx_params *params = &f->params[f->n_used];
-    memcpy(f->sources[f->n_used], from, n_sources * sizeof(*from));
+    if (n_sources) {
+        memcpy(f->sources[f->n_used], from, n_sources * sizeof(*from));
+    }
     params->map = fx_make_map(f, kind, n_rows);
     params->n_sources = n_sources;
     piece->kind = WW_PIECE_KERNEL;

@@ -169,6 +169,21 @@ static void run_takes_many_sources(void **state)
     fx_free(f);
 }
 
+/* Their bytes come from elsewhere, and what no piece reads still enters the digest. */
+static void run_takes_kernels_without_sources(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 14);
+    fx_input(f, 3 * MIB, true);
+    f->plan.buffered = true;
+    fx_output(f, "made");
+    fx_tensor(f, NULL, 0, 1000, 4000, FX_IDENTITY);
+    fx_tensor(f, NULL, 0, 3, 40, FX_IDENTITY);
+    struct ww_run_options options = {.threads = 2, .memory_bytes = 16 * MIB};
+    run_and_check(f, &options);
+    fx_free(f);
+}
+
 static void run_refuses_too_little_memory(void **state)
 {
     (void)state;
@@ -222,6 +237,7 @@ int main(void)
         cmocka_unit_test(run_dry_hashes_and_writes_nothing),
         cmocka_unit_test(run_cuts_rows_of_any_size),
         cmocka_unit_test(run_takes_many_sources),
+        cmocka_unit_test(run_takes_kernels_without_sources),
         cmocka_unit_test(run_refuses_too_little_memory),
         cmocka_unit_test(run_reports_progress),
     };
