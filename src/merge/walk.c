@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A tile is read in chunks of about 2 MiB for all inputs together, a chunk is handed to
+ * the method in blocks of 1024 elements or of whole rows, so that the doubles of all
+ * inputs stay in a cache. NaN and infinity are looked for in the stored bytes, where the
+ * test is an integer compare, before any arithmetic can hide or spread them.
+ */
+#include "merge/walk.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "merge/weighted.h"
+#include "model/convert.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define BLOCK 1024u
+#define CHUNK_BYTES ((uint64_t)2 << 20)
+#define ALIGN 64u
+#define MAX_IN 64u
+
+struct ww_walk {
+    const struct ww_merge_item *item;
+    double *x[MAX_IN];
+    double *base;
+    double *out;
+    uint8_t *bytes[MAX_IN + 1];
+    uint8_t *local;
+    uint8_t *acc;
+    uint8_t *scratch;
+    uint8_t *memory;
+};
+
+static size_t size_of(enum ww_dtype dtype)
+{
+    return ww_dtype_bits(dtype) / 8;
+}
+
+static uint64_t bytes_of_element(const struct ww_merge_item *item)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < item->n_in; i++) {
+        sum += size_of(item->in[i]->dtype);
+    }
+    return sum;
+}
+
+static void line_up(struct ww_merge_item *item)
+{
+    const struct ww_merge_tensor *t = item->job.tensor;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < t->n_sources; i++) {
+        item->in[n++] = &t->sources[i];
+    }
+    for (uint32_t i = 0; t->stats && i < t->n_sources; i++) {
+        item->in[n++] = &t->stats[i];
+    }
+    item->job.n_x = n;
+    if (t->base) {
+        item->in[n++] = t->base;
+    }
+    item->n_in = n;
+}
+
+static void set_shape(struct ww_merge_item *item)
+{
+    const struct ww_merge_tensor *t = item->job.tensor;
+    struct ww_merge_job *job = &item->job;
+
+    job->n = 1;
+    for (unsigned a = 0; a < t->rank; a++) {
+        job->n *= t->shape[a]; /* checked by ww_merge_check */
+    }
+    job->n_cols = t->rank ? t->shape[t->rank - 1] : 1;
+    job->n_rows = job->n_cols ? job->n / job->n_cols : 0;
+    item->axis_elements = t->rank && t->shape[0] ? job->n / t->shape[0] : 1;
+    item->n_block = BLOCK;
+    if (t->method->ops->rows && job->n_cols) {
+        item->n_block = job->n_cols * ww_max_u64(1, BLOCK / job->n_cols);
+    }
+    uint64_t chunk = CHUNK_BYTES / ww_max_u64(1, bytes_of_element(item));
+    item->n_chunk = item->n_block * ww_max_u64(1, chunk / item->n_block);
+}
+
+enum ww_err ww_merge_item_init(struct ww_merge_item *item,
+                               const struct ww_merge_plan *plan, uint32_t tensor,
+                               struct ww_error *err)
+{
+    const struct ww_merge_tensor *t = &plan->tensors[tensor];
+
+    memset(item, 0, sizeof(*item));
+    item->job.plan = plan;
+    item->job.tensor = t;
+    item->job.index = tensor;
+    item->job.n_sources = t->n_sources;
+    WW_INVARIANT(t->n_sources * (t->stats ? 2 : 1) < MAX_IN);
+    item->in = ww_calloc(2 * (size_t)t->n_sources + 1, sizeof(struct ww_merge_source *));
+    if (!item->in) {
+        return ww_merge_no_memory(&item->job, err);
+    }
+    line_up(item);
+    set_shape(item);
+    return WW_OK;
+}
+
+void ww_merge_item_release(struct ww_merge_item *item)
+{
+    ww_free(item->in);
+    item->in = NULL;
+}
+
+void ww_merge_item_tiles(struct ww_merge_item *item, uint64_t tile_elements)
+{
+    item->job.tile_elements = tile_elements;
+    item->job.n_tiles = tile_elements ? ww_div_up(item->job.n, tile_elements) : 0;
+}
+
+/* Hands out ranges of the one block of memory; a first round without memory measures. */
+struct carve {
+    uint8_t *base;
+    uint64_t at;
+};
+
+static void *take(struct carve *c, uint64_t n)
+{
+    void *p = c->base ? c->base + c->at : NULL;
+    c->at += ww_round_up(ww_max_u64(n, 1), ALIGN);
+    return p;
+}
+
+static uint64_t lay_out(struct ww_walk *w, const struct ww_merge_item *item, bool reads,
+                        uint8_t *memory)
+{
+    struct carve c = {memory, 0};
+    const struct ww_merge_job *job = &item->job;
+    uint64_t block = ww_min_u64(item->n_block, ww_max_u64(job->n, 1)) * sizeof(double);
+    uint64_t chunk = ww_min_u64(item->n_chunk, ww_max_u64(job->n, 1));
+
+    for (uint32_t i = 0; i < job->n_x; i++) {
+        w->x[i] = take(&c, block);
+    }
+    w->base = take(&c, block);
+    w->out = take(&c, block);
+    for (uint32_t i = 0; i < item->n_in && reads; i++) {
+        w->bytes[i] = take(&c, chunk * size_of(item->in[i]->dtype));
+    }
+    w->local = take(&c, job->local_bytes);
+    w->acc = take(&c, job->acc_bytes);
+    w->scratch = take(&c, job->scratch_bytes);
+    return c.at;
+}
+
+uint64_t ww_walk_bytes(const struct ww_merge_item *item, bool reads)
+{
+    struct ww_walk measure;
+    return lay_out(&measure, item, reads, NULL) + sizeof(struct ww_walk);
+}
+
+enum ww_err ww_walk_new(const struct ww_merge_item *item, bool reads,
+                        struct ww_walk **out, struct ww_error *err)
+{
+    struct ww_walk *w = ww_calloc(1, sizeof(*w));
+    *out = NULL;
+    if (!w) {
+        return ww_merge_no_memory(&item->job, err);
+    }
+    w->item = item;
+    w->memory = ww_alloc_aligned(ALIGN, ww_walk_bytes(item, reads));
+    if (!w->memory) {
+        ww_free(w);
+        return ww_merge_no_memory(&item->job, err);
+    }
+    (void)lay_out(w, item, reads, w->memory);
+    *out = w;
+    return WW_OK;
+}
+
+void ww_walk_free(struct ww_walk *walk)
+{
+    if (walk) {
+        ww_free(walk->memory);
+        ww_free(walk);
+    }
+}
+
+void *ww_walk_acc(const struct ww_walk *walk)
+{
+    return walk->acc;
+}
+
+/* Elements [first, first + n) of an input whose rows are picked by a map. Runs of rows
+ * that follow each other in the file are one read. */
+static enum ww_err read_mapped(const struct ww_merge_item *item,
+                               const struct ww_merge_source *s, uint64_t first,
+                               uint64_t n, uint8_t *to, struct ww_error *err)
+{
+    const struct ww_merge_input *input = &item->job.plan->inputs[s->input];
+    uint64_t row_elements = item->axis_elements;
+    size_t size = size_of(s->dtype);
+
+    for (uint64_t at = first; at < first + n;) {
+        uint64_t row = at / row_elements;
+        uint64_t in_row = at % row_elements;
+        uint64_t run = row_elements - in_row;
+        while (s->rows[row] != WW_NONE && run < first + n - at &&
+               s->rows[(at + run) / row_elements] ==
+                   s->rows[row] + (at + run) / row_elements - row) {
+            run += row_elements;
+        }
+        run = ww_min_u64(run, first + n - at);
+        if (s->rows[row] == WW_NONE) {
+            memset(to, 0, run * size);
+        } else {
+            uint64_t element = s->rows[row] * row_elements + in_row;
+            enum ww_err rc = ww_pread_full(input->fd, to, run * size,
+                                           s->offset + element * size, input->name, err);
+            if (rc) {
+                return rc;
+            }
+        }
+        to += run * size;
+        at += run;
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_input(const struct ww_merge_item *item, uint32_t i,
+                              uint64_t first, uint64_t n, uint8_t *to,
+                              struct ww_error *err)
+{
+    const struct ww_merge_source *s = item->in[i];
+    const struct ww_merge_input *input = &item->job.plan->inputs[s->input];
+    size_t size = size_of(s->dtype);
+
+    if (s->rows) {
+        return read_mapped(item, s, first, n, to, err);
+    }
+    return ww_pread_full(input->fd, to, n * size, s->offset + first * size, input->name,
+                         err);
+}
+
+static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
+                                const uint8_t *bytes, uint64_t n, struct ww_error *err)
+{
+    const struct ww_merge_source *s = item->in[i];
+    uint64_t bad = ww_count_nonfinite(s->dtype, bytes, n);
+    if (bad) {
+        return WW_FAIL(err, WW_E_NONFINITE,
+                       "tensor '%.200s': %" PRIu64 " values of '%.200s' are NaN or "
+                       "infinite and would spread",
+                       item->job.tensor->name, bad, item->job.plan->inputs[s->input].name);
+    }
+    return WW_OK;
+}
+
+/* Does the dtype that the plan computes in hold every value of a stored one? */
+static bool holds(enum ww_dtype compute, enum ww_dtype dtype)
+{
+    return compute == dtype || compute == WW_DTYPE_F64 ||
+           (compute == WW_DTYPE_F32 && dtype != WW_DTYPE_F64);
+}
+
+static void widen(enum ww_dtype dtype, enum ww_dtype compute, const uint8_t *bytes,
+                  double *x, size_t n)
+{
+    ww_to_double(dtype, bytes, x, n);
+    for (size_t i = 0; !holds(compute, dtype) && i < n; i++) {
+        uint8_t narrow[sizeof(double)];
+        ww_from_double(compute, &x[i], narrow, 1);
+        ww_to_double(compute, narrow, &x[i], 1);
+    }
+}
+
+static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n)
+{
+    const struct ww_merge_item *item = w->item;
+    const struct ww_merge_tensor *t = item->job.tensor;
+
+    for (uint32_t i = 0; i < item->n_in; i++) {
+        double *to = t->base && i == item->n_in - 1 ? w->base : w->x[i];
+        enum ww_dtype dtype = item->in[i]->dtype;
+        widen(dtype, t->compute, in[i] + at * size_of(dtype), to, n);
+    }
+    for (uint32_t i = 0; i < t->n_sources && t->base && t->method->ops->deltas; i++) {
+        ww_weighted_delta(w->x[i], w->base, n);
+    }
+}
+
+/* What a walk does with a block: scan of a pass, or the output. */
+struct goal {
+    bool scan;
+    unsigned pass;
+    uint8_t *out;
+};
+
+static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t first,
+                          uint64_t n, uint64_t tile, const struct goal *goal,
+                          struct ww_error *err)
+{
+    const struct ww_merge_item *item = w->item;
+    const struct ww_merge_job *job = &item->job;
+    const struct ww_method_ops *ops = job->tensor->method->ops;
+    enum ww_dtype dtype = job->tensor->dtype;
+    struct ww_merge_block b = {
+        .tile = tile,
+        .x = w->x,
+        .base = job->tensor->base ? w->base : NULL,
+        .out = w->out,
+        .local = w->local,
+        .scratch = w->scratch,
+    };
+
+    for (uint64_t at = 0; at < n; at += b.n) {
+        b.first = first + at;
+        b.n = ww_min_u64(item->n_block, n - at);
+        load_block(w, in, at, b.n);
+        if (goal->scan) {
+            ops->scan(job, goal->pass, &b, w->acc);
+            continue;
+        }
+        enum ww_err rc = ops->block(job, &b, err);
+        if (rc) {
+            return rc;
+        }
+        ww_from_double(dtype, w->out, goal->out + at * size_of(dtype), b.n);
+    }
+    return WW_OK;
+}
+
+/* One chunk: bytes given, or read; then checked, then walked over. */
+static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_t first,
+                         uint64_t n, uint64_t tile, const struct goal *goal,
+                         struct ww_error *err)
+{
+    const struct ww_merge_item *item = w->item;
+    const uint8_t *in[MAX_IN + 1];
+    uint64_t skip = first - tile * item->job.tile_elements;
+
+    for (uint32_t i = 0; i < item->n_in; i++) {
+        enum ww_err rc = WW_OK;
+        if (given) {
+            in[i] = given[i] + skip * size_of(item->in[i]->dtype);
+        } else {
+            in[i] = w->bytes[i];
+            rc = read_input(item, i, first, n, w->bytes[i], err);
+        }
+        if (!rc) {
+            rc = check_finite(item, i, in[i], n, err);
+        }
+        if (rc) {
+            return rc;
+        }
+    }
+    return blocks(w, in, first, n, tile, goal, err);
+}
+
+static enum ww_err tile_walk(struct ww_walk *w, const uint8_t *const *given,
+                             uint64_t tile, struct goal goal, struct ww_error *err)
+{
+    const struct ww_merge_item *item = w->item;
+    const struct ww_merge_job *job = &item->job;
+    size_t size = size_of(job->tensor->dtype);
+    uint64_t first = tile * job->tile_elements;
+    uint64_t end = ww_min_u64(job->n, first + job->tile_elements);
+    uint64_t step = given ? end - first : item->n_chunk;
+
+    memset(w->local, 0, job->local_bytes);
+    if (goal.scan) {
+        memset(w->acc, 0, job->acc_bytes);
+    }
+    for (uint64_t at = first; at < end; at += step) {
+        uint64_t n = ww_min_u64(step, end - at);
+        enum ww_err rc = chunk(w, given, at, n, tile, &goal, err);
+        if (rc) {
+            return rc;
+        }
+        goal.out = goal.out ? goal.out + n * size : NULL;
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_walk_scan(struct ww_walk *walk, unsigned pass, uint64_t tile,
+                         struct ww_error *err)
+{
+    struct goal goal = {.scan = true, .pass = pass};
+    return tile_walk(walk, NULL, tile, goal, err);
+}
+
+enum ww_err ww_walk_write(struct ww_walk *walk, const uint8_t *const *in, uint64_t tile,
+                          uint8_t *out, struct ww_error *err)
+{
+    const struct ww_merge_job *job = &walk->item->job;
+    enum ww_dtype dtype = job->tensor->dtype;
+    struct goal goal = {.out = out};
+    uint64_t n =
+        ww_min_u64(job->tile_elements, job->n - tile * job->tile_elements);
+    enum ww_err rc = tile_walk(walk, in, tile, goal, err);
+
+    if (!rc && ww_count_nonfinite(dtype, out, n)) {
+        rc = WW_FAIL(err, WW_E_NONFINITE,
+                     "tensor '%.200s': the result is NaN or infinite in %s; use smaller "
+                     "weights or a wider dtype",
+                     job->tensor->name, ww_dtype_name(dtype));
+    }
+    return rc;
+}
