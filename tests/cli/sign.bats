@@ -117,7 +117,10 @@ PY
 
 @test "weightward-verify holds no secret-key code, no network, no BLAS" {
     nm -u "$VERIFY" >undefined 2>/dev/null || nm -D "$VERIFY" >undefined
-    run ! grep -E 'PrivateKey|EVP_DigestSign|EVP_PKEY_sign|EVP_PKEY_keygen|crypto_pwhash|crypto_secretbox|crypto_aead|crypto_box|sodium_malloc|socket|connect|getaddrinfo|cblas|LAPACK|dgemm' undefined
+    run ! grep -E 'PrivateKey|EVP_DigestSign|EVP_PKEY_sign|EVP_PKEY_keygen|crypto_pwhash|crypto_secretbox|crypto_aead|crypto_box|sodium_malloc|socket|connect|getaddrinfo|cblas|openblas|dgemm|dsyevd|dgesdd|dgetrf' undefined
+    readelf -d "$VERIFY" >needed
+    grep -q 'NEEDED.*libcrypto' needed
+    run ! grep -iE 'NEEDED.*(blas|lapack|gfortran)' needed
     nm "$VERIFY" >defined
     run ! grep -E 'ww_(signkey|lockkey|recipient|lock_folder|unlock_folder|secret_open|sealed)' defined
 }
