@@ -73,9 +73,18 @@ struct ww_neuron_problem {
 double ww_solve_neuron(const struct ww_neuron_problem *problem);
 
 /** Assign each of n rows a column of its own that maximises the sum of score (row-major
- *  n x n): mutual best pairs first, an exact assignment for the rest. match[row] = column. */
+ *  n x n, n up to 8192): mutual best pairs first, an exact assignment for the rest.
+ *  match[row] = column. */
 enum ww_err ww_assign(size_t n, const double *score, uint32_t *match,
                       struct ww_error *err) WW_MUST_USE;
+
+/** The same for any n from per_row candidates of each row (candidate[row * per_row + k], each
+ *  column once, WW_NONE for none) with their scores: as many pairs as the candidates allow,
+ *  with the best sum for the rows so served. The others take what is left, *guessed counts
+ *  them. */
+enum ww_err ww_assign_candidates(uint32_t n, uint32_t per_row, const uint32_t *candidate,
+                                 const double *score, uint32_t *match, uint32_t *guessed,
+                                 struct ww_error *err) WW_MUST_USE;
 
 /** Nearest element of the discrete group to t: t ~ M with M[i][perm[i]] = +-2^exp[i].
  *  Returns in *residue how far t is from it, relative to |t|; with scale false exponents are 0. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The exact product has the bits of the three plain loops, whatever its blocks are. */
-#include "la_fixture.h"
+#include "ww_matrix_fixture.h"
 
 #include "la/exact.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each decomposition multiplied out again, in every shape: tall, wide, square, one. */
-#include "la_fixture.h"
+#include "ww_matrix_fixture.h"
 
 #include "la/la.h"
 
@@ -234,13 +234,11 @@ static void singular_matrices_are_refused(void **state)
     double a[4] = {1, 2, 2, 4};
     double b[2] = {1, 1};
     (void)state;
-    assert_int_equal(ww_la_invert(2, a, &err), WW_E_UNSUPPORTED);
+    FAILS(ww_la_invert(2, a, &err), WW_E_UNSUPPORTED);
     double again[4] = {1, 2, 2, 4};
-    ww_error_clear(&err);
-    assert_int_equal(ww_la_divide(1, 2, b, again, &err), WW_E_UNSUPPORTED);
+    FAILS(ww_la_divide(1, 2, b, again, &err), WW_E_UNSUPPORTED);
     double minus[4] = {-1, 0, 0, 1};
-    ww_error_clear(&err);
-    assert_int_equal(ww_la_cholesky(2, minus, &err), WW_E_UNSUPPORTED);
+    FAILS(ww_la_cholesky(2, minus, &err), WW_E_UNSUPPORTED);
     assert_non_null(strstr(err.text, "positive definite"));
 }
 

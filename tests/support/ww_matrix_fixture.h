@@ -1,46 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Random matrices and plain products, for tests of the dense solvers. */
-#ifndef WW_TEST_LA_FIXTURE_H
-#define WW_TEST_LA_FIXTURE_H
+#ifndef WW_MATRIX_FIXTURE_H
+#define WW_MATRIX_FIXTURE_H
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "ww_random.h"
+#include "ww_test.h"
 
-#include <cmocka.h>
-
-#include "weightward/error.h"
-
-#define OK(call) assert_int_equal((call), WW_OK)
-
-/* xorshift64* (Vigna 2016); tests want the same numbers everywhere. */
-static inline double uniform(uint64_t *state)
+static inline double uniform(uint64_t *seed)
 {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return (double)((*state * 2685821657736338717u) >> 11) / 9007199254740992.0;
+    return (double)(fx_random(seed) >> 11) / 9007199254740992.0;
 }
 
-static inline double normal(uint64_t *state)
+static inline double normal(uint64_t *seed)
 {
     double sum = -6.0;
     for (int i = 0; i < 12; i++) {
-        sum += uniform(state);
+        sum += uniform(seed);
     }
     return sum;
 }
 
-static inline double *random_matrix(size_t m, size_t n, uint64_t *state)
+static inline double *random_matrix(size_t m, size_t n, uint64_t *seed)
 {
     double *a = calloc(m * n + 1, sizeof(*a));
     assert_non_null(a);
     for (size_t i = 0; i < m * n; i++) {
-        a[i] = normal(state);
+        a[i] = normal(seed);
     }
     return a;
 }
