@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Assignment on a full score matrix. Between related models almost every row and its column
- * prefer each other, so mutual best pairs are taken first, n^2 work in all. The rest is
- * solved exactly by shortest augmenting paths with prices (Jonker and Volgenant 1987),
- * cubic in the number of leftovers.
+ * Assignment on a full score matrix. Between related models almost every row and its
+ * column prefer each other, so mutual best pairs are taken first, n^2 work in all. The
+ * rest is solved exactly by shortest augmenting paths with prices (Jonker and Volgenant
+ * 1987), cubic in the number of leftovers.
  */
 #include "attack/solve.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Assignment from a few candidates per row, for sides whose full score matrix would not fit
- * into memory. Mutual best pairs first; the rest by shortest augmenting paths (Dijkstra with
- * prices on the candidates alone), which finds as many pairs as there can be and the best
- * sum among those. Rows that no path can serve get the columns that nobody wanted, in order.
+ * Assignment from a few candidates per row, for sides whose full score matrix would not
+ * fit into memory. Mutual best pairs first; the rest by shortest augmenting paths
+ * (Dijkstra with prices on the candidates alone), which finds as many pairs as there can
+ * be and the best sum among those. Rows that no path can serve get the columns that
+ * nobody wanted, in order.
  */
 #include "attack/solve.h"
 

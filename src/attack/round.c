@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rounding to the discrete group: which signed permutation, times powers of two, is nearest
- * to a solved matrix. Columns are brought to one length first, so that a power of two in
- * one of them does not decide the order, then the order is an assignment, and each entry
- * that stays becomes the nearest power of two on a logarithmic scale. That last step looks
- * at the binary exponent itself, not at a logarithm.
+ * Rounding to the discrete group: which signed permutation, times powers of two, is
+ * nearest to a solved matrix. Columns are brought to one length first, so that a power of
+ * two in one of them does not decide the order, then the order is an assignment, and each
+ * entry that stays becomes the nearest power of two on a logarithmic scale. That last
+ * step looks at the binary exponent itself, not at a logarithm.
  */
 #include "attack/solve.h"
 

@@ -4,7 +4,7 @@
  *
  * Everything here is double precision, matrices are row-major d x d, and no call touches a
  * file or a model. Formulas: the joint fix and the published one-sided solver (AGA,
- * arXiv 2606.30360).
+ * arXiv 2606.30360); docs/attack.md derives them.
  */
 #ifndef WW_ATTACK_SOLVE_H
 #define WW_ATTACK_SOLVE_H

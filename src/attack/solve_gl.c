@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The joint fix over GL(d). With a = T Q', b = T^-T K' the move T <- (I + X) T changes a by
- * X a and b by -X^T b to first order, so the least squares problem for X has the normal
- * equations
+ * The joint fix over GL(d). With a = T Q', b = T^-T K' the move T <- (I + X) T changes a
+ * by X a and b by -X^T b to first order, so the least squares problem for X has the
+ * normal equations
  *     (b b^T) X + X (a a^T) = b R_K^T - R_Q a^T,      R_Q = a - Q0, R_K = b - K0,
  * a Sylvester equation with positive definite coefficients, solved by their two
  * eigensystems. All of it is formed from d x d Gram matrices. Steps are damped; near the
@@ -269,8 +269,8 @@ static enum ww_err iterate(struct fix *fix, struct ww_gl_report *report,
         const double length = norm_bound(fix->d, fix->x);
         double s = length > 0.5 ? 0.5 / length : 1.0;
         unsigned halvings = 0;
-        /* Rounding sets an end as well: a step that promises nothing and is no shorter than
-         * the last one. */
+        /* Rounding sets an end as well: a step that promises nothing and is no shorter
+         * than the last one. */
         report->converged = length < SHORT_STEP ||
                             (length > 0.5 * before &&
                              promised(fix) < fix->at.noise);

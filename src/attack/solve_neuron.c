@@ -4,8 +4,8 @@
  * sign of t fixed and u = ln |t| the objective
  *     alpha t^2 - 2 cu t + beta / t^(2 power) - 2 cw / t^power
  * is smooth in one variable; stationary points are the roots of a polynomial (of degree
- * four for power 1), found here by a guarded Newton iteration from the starts that are exact when
- * the row or the column did not change.
+ * four for power 1), found here by a guarded Newton iteration from the starts that are
+ * exact when the row or the column did not change.
  */
 #include "attack/solve.h"
 

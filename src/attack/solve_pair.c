@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One rotary pair: the only matrices that commute with its rotation are complex numbers, so
- * the joint fix has one unknown t = r e^(i psi) and
+ * One rotary pair: the only matrices that commute with its rotation are complex numbers,
+ * so the joint fix has one unknown t = r e^(i psi) and
  *     F = alpha r^2 + beta / r^2 - 2 Re(e^(i psi) (r cq + ck / r)) + const.
  * The phase is known for a given r; what is left is one variable u = ln r, by a guarded
  * Newton iteration (the stationary points are the roots of a polynomial of degree six in
@@ -83,9 +83,9 @@ static double descend(const struct curve *c, double u)
     return u;
 }
 
-/* F can have two valleys when cq and ck pull in opposite directions: the start that is exact
- * without displacement, the least squares of each side alone and the balance of both sizes
- * are all followed, and the lowest end wins. */
+/* F can have two valleys when cq and ck pull in opposite directions: the start that is
+ * exact without displacement, the least squares of each side alone and the balance of
+ * both sizes are all followed, and the lowest end wins. */
 static double best_radius(const struct curve *c)
 {
     const double starts[4] = {

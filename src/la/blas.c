@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Products by OpenBLAS. Its thread count belongs to the process; it is set to one before
- * the first product, because a pool inside every worker of ours would fight over the cores.
+ * the first product, because a pool inside every worker of ours would fight over the
+ * cores.
  */
 #include "la/la.h"
 

@@ -3,8 +3,8 @@
  * A product whose bits do not depend on the machine. Every element of c is one sum in
  * ascending order of the inner index; vectors run along the columns of c, so that their
  * width changes nothing in any sum. Blocks of the inner index keep a panel of b in the
- * cache; the partial sum waits in c, which is exact. The same C code is compiled for wider
- * registers where the processor has them: multiply and add stay two roundings
+ * cache; the partial sum waits in c, which is exact. The same C code is compiled for
+ * wider registers where the processor has them: multiply and add stay two roundings
  * (-ffp-contract=off), so the bits are those of the narrow version; tests compare them.
  */
 #include "la/exact.h"

@@ -4,8 +4,8 @@
  *
  * Results depend on the machine in their last bits; nothing that is signed or that comes
  * from a key may pass through here (src/la/exact.h is for that). Dimensions go up to
- * WW_LA_MAX: whoever takes a size from a file asks ww_la_fits first, the products stop the
- * program otherwise. All functions may be called from several threads at once.
+ * WW_LA_MAX: whoever takes a size from a file asks ww_la_fits first, the products stop
+ * the program otherwise. All functions may be called from several threads at once.
  */
 #ifndef WW_LA_LA_H
 #define WW_LA_LA_H
@@ -19,8 +19,8 @@
 
 enum ww_la_form { WW_LA_PLAIN, WW_LA_TRANSPOSED };
 
-/** Threads of one call, for the whole process: 1 until this is called, because callers run
- *  one matrix per thread of their own. */
+/** Threads of one call, for the whole process: 1 until this is called, because callers
+ * run one matrix per thread of their own. */
 void ww_la_threads(unsigned n);
 
 static inline bool ww_la_fits(unsigned long long rows, unsigned long long cols)
@@ -70,16 +70,16 @@ enum ww_err ww_la_invert(size_t n, double *a, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_la_divide(size_t m, size_t n, double *b, double *a,
                          struct ww_error *err) WW_MUST_USE;
 
-/** a (n x n, symmetric positive definite, upper half read) by lower L with a = L L^T, zeros
- *  above. WW_E_UNSUPPORTED when it is not positive definite. */
+/** a (n x n, symmetric positive definite, upper half read) by lower L with a = L L^T,
+ * zeros above. WW_E_UNSUPPORTED when it is not positive definite. */
 enum ww_err ww_la_cholesky(size_t n, double *a, struct ww_error *err) WW_MUST_USE;
 
 /** b (m x n) by b a^-1 where l is what ww_la_cholesky made of a. */
 enum ww_err ww_la_cholesky_divide(size_t m, size_t n, double *b, const double *l,
                                   struct ww_error *err) WW_MUST_USE;
 
-/** a (m x n) by its nearest matrix with orthonormal rows or columns: U V^T of a = U S V^T.
- *  rank, when not NULL: singular values above 1e-12 of the largest. */
+/** a (m x n) by its nearest matrix with orthonormal rows or columns: U V^T of a = U S
+ * V^T. rank, when not NULL: singular values above 1e-12 of the largest. */
 enum ww_err ww_la_polar(size_t m, size_t n, double *a, size_t *rank,
                         struct ww_error *err) WW_MUST_USE;
 

@@ -2,9 +2,9 @@
 /*
  * Decompositions by LAPACK, called by its own (Fortran) names: a row-major matrix is the
  * transpose of a column-major one, so each call is made for the transposed problem and
- * nothing is copied. Divide and conquer for eigenvalues and singular values. Workspace sizes are
- * computed here from the LAPACK manual: asking the routine for them returns the number as
- * a floating-point value, which the C interface then rounds down.
+ * nothing is copied. Divide and conquer for eigenvalues and singular values. Workspace
+ * sizes are computed here from the LAPACK manual: asking the routine for them returns the
+ * number as a floating-point value, which the C interface then rounds down.
  */
 #include "la/la.h"
 

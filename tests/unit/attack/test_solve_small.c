@@ -136,8 +136,9 @@ static struct ww_neuron_problem random_neuron(double noise, double lock, int pow
     return p;
 }
 
-/* Newton with deflation would do; bisection between a fine grid's sign changes is simpler:
- * all real roots of alpha t^4 - cu t^3 + cw t - beta in the range that matters. */
+/* Newton with deflation would do; bisection between a fine grid's sign changes is
+ * simpler: all real roots of alpha t^4 - cu t^3 + cw t - beta in the range that matters.
+ * */
 static double lowest_by_roots(const struct ww_neuron_problem *p)
 {
     double best = HUGE_VAL;
