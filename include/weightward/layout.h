@@ -160,6 +160,7 @@ struct ww_attention {
                                    of the stack when one bias table serves all */
     bool qk_gain_per_head;      /* LN_HEAD, RMS_FULL: gains [H*d], not [d] */
     bool qk_norm_bias;          /* the QK norm has a bias */
+    bool qk_norm_last;          /* it lies behind the rotation, as under L2_POST */
     struct ww_norm q_norm, k_norm;
     uint32_t query, key, value, context;            /* spaces, WW_NONE when absent */
     uint32_t query_head, kv_head, qk_gain;

@@ -201,6 +201,7 @@ static enum ww_err attention_facts(struct ww_builder *b, struct ww_attention *a,
         return rc;
     }
     rc = ww_fact_bool(&b->scope, "causal", &a->causal, err);
+    rc = rc ? rc : ww_fact_bool(&b->scope, "qk_norm_last", &a->qk_norm_last, err);
     rc = rc ? rc : ww_fact_u64(&b->scope, "chunk", &a->chunk, err);
     rc = rc ? rc : ww_fact_bool(&b->scope, "alibi", &a->alibi, err);
     rc = rc ? rc : ww_fact_bool(&b->scope, "alibi_scaled", &a->alibi_scaled, err);

@@ -61,7 +61,7 @@ static void prepare(const struct ww_attention *att, const struct ww_norm *norm,
                     struct ww_norm_values values, const struct ww_rope_table *rope,
                     double *x, size_t n_rows, size_t n_heads)
 {
-    bool norm_last = att->qk_class == WW_QK_L2_POST;
+    bool norm_last = att->qk_norm_last || att->qk_class == WW_QK_L2_POST;
     size_t d = (size_t)att->head_dim;
     if (!norm_last) {
         normalise(att, norm, values, x, n_rows, n_heads);

@@ -81,6 +81,7 @@ static const struct {
     {"relative_buckets", NO_KEYS, "0"},
     {"relative_distance", NO_KEYS, "0"},
     {"qk_eps", NO_KEYS, "$eps"},
+    {"qk_norm_last", NO_KEYS, "0"},
     {"latent_eps", NO_KEYS, "$eps"},
     /* MLP and experts */
     {"act", NO_KEYS, "hidden_act|hidden_activation|activation_function"},

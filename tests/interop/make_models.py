@@ -282,7 +282,7 @@ def add_mtp(folder):
 
 
 # Models with layers that the reference forward pass does not know.
-UNCOVERED = ("qwen3_next", "qwen3_5_text", "minimax")
+UNCOVERED = ("qwen3_next", "qwen3_5_text", "minimax", "apertus")
 AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
 
 
@@ -386,6 +386,52 @@ CASES.update({
                       **{**BERT, "pad_token_id": 1}),
     "camembert": of("CamembertForMaskedLM", "CamembertConfig",
                     **{**BERT, "pad_token_id": 1}),
+})
+
+
+# More decoders: Llama's layout under other names, and mixtures.
+CASES.update({
+    "cwm": std("Cwm", head_dim=16, sliding_window=8, rope_parameters=rope(
+        "llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+        original_max_position_embeddings=32)),
+    "internlm3": of("LlamaForCausalLM", "InternLM3Config", **STD, head_dim=16,
+                    attention_bias=True, mlp_bias=True),
+    "iquestcoder": of("LlamaForCausalLM", "IQuestCoderConfig", **STD, head_dim=16),
+    "seed_oss": std("SeedOss", head_dim=16, attention_bias=True),
+    "ministral3": std("Ministral3", head_dim=16, rope_parameters=rope(
+        "yarn", factor=4.0, original_max_position_embeddings=16,
+        llama_4_scaling_beta=0.1)),
+    "arcee": std("Arcee", head_dim=16),
+    "jais2": std("Jais2", head_dim=16),
+    "eurobert": std("EuroBert", "ForMaskedLM", head_dim=16),
+    "hyperclovax": std("HyperCLOVAX", embedding_multiplier=3.0, logits_scaling=2.0,
+                       residual_multiplier=0.7, attention_multiplier=0.3),
+    "exaone4": std("Exaone4", num_hidden_layers=4, sliding_window=8),
+    "exaone_moe": std("ExaoneMoe", sliding_window=8, num_experts=8, num_experts_per_tok=3,
+                      moe_intermediate_size=20, n_group=2, topk_group=1,
+                      mlp_layer_types=["dense", "sparse", "sparse"],
+                      layer_types=["sliding_attention", "full_attention",
+                                   "sliding_attention"]),
+    "dots1": std("Dots1", n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=2,
+                 moe_intermediate_size=20, n_group=2, topk_group=1, norm_topk_prob=True,
+                 first_k_dense_replace=1, routed_scaling_factor=1.7),
+    "solar_open": std("SolarOpen", head_dim=16, n_routed_experts=8, num_experts_per_tok=3,
+                      n_shared_experts=1, moe_intermediate_size=20, n_group=2,
+                      topk_group=1, routed_scaling_factor=1.7),
+    "hunyuan_v1_dense": std("HunYuanDenseV1", head_dim=16),
+    "hunyuan_v1_moe": std("HunYuanMoEV1", head_dim=16, num_experts=5, moe_topk=2,
+                          intermediate_size=24),
+    "hy_v3": std("HYV3", head_dim=16, num_experts=6, num_experts_per_tok=2,
+                 moe_intermediate_size=20,
+                 mlp_layer_types=["dense", "sparse", "sparse"]),
+    "afmoe": std("Afmoe", num_hidden_layers=4, head_dim=16, num_experts=6,
+                 num_experts_per_tok=2, moe_intermediate_size=20, num_shared_experts=1,
+                 num_dense_layers=1, sliding_window=8, route_scale=1.7, mup_enabled=True),
+    "apertus": std("Apertus"),
+    "nanochat": std("NanoChat"),
+    "vaultgemma": std("VaultGemma", head_dim=16, query_pre_attn_scalar=20,
+                      attn_logit_softcapping=5.0, final_logit_softcapping=5.0,
+                      sliding_window=8),
 })
 
 
@@ -495,6 +541,8 @@ def load(folder):
     if any(config.get(key) for key in ("num_local_experts", "num_experts",
                                        "n_routed_experts", "moe_num_experts")):
         extra["experts_implementation"] = "eager"   # the grouped kernel takes no doubles
+    if config["model_type"] != cls.config_class.model_type:   # Llama under another name
+        extra["config"] = tf.AutoConfig.from_pretrained(folder)
     model = cls.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
                                 **extra).double().eval()
     return model, inputs_of(model)

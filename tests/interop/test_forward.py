@@ -120,7 +120,7 @@ def own_case(build, name, folder):
 
 
 # Read sound, or have positions or scores that the reference forward pass does not compute.
-NO_FORWARD = ("marian", "whisper", "deberta", "deberta-v2")
+NO_FORWARD = ("marian", "whisper", "deberta", "deberta-v2", "ministral3", "nanochat")
 LOGITS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM")
 HIDDEN = ("Model", "EncoderModel")
 
