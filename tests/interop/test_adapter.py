@@ -33,7 +33,7 @@ CASES = [
     ("llama-embedding", "llama", dict(target_modules=["embed_tokens", "q_proj", "lm_head"])),
     ("llama-saved", "llama", dict(target_modules=["v_proj"], modules_to_save=["lm_head"])),
     ("qwen2-bias", "qwen2", dict(target_modules=LLAMA, lora_bias=False, bias="all")),
-    ("qwen2-lora-bias", "qwen2", dict(target_modules=ATTENTION, lora_bias=True)),
+    ("qwen2-lora-bias", "qwen2", dict(target_modules=ATTENTION[:3], lora_bias=True)),
     ("qwen3", "qwen3", dict(target_modules=LLAMA)),
     ("phi3", "phi3", dict(target_modules=["qkv_proj", "o_proj", "gate_up_proj", "down_proj"])),
     ("gpt2", "gpt2", dict(target_modules=["c_attn", "c_proj", "c_fc"], fan_in_fan_out=True)),

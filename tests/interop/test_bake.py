@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Adapters added to their base, compared with peft's merge_and_unload.
+
+    test_bake.py BUILD [CASE...]
+
+Cases of test_adapter.py. Weights that peft changes are the weights that bake_probe writes,
+and agree to one float32 rounding of peft's float64 result.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+import make_models as families
+import numpy as np
+import peft
+import torch
+from test_adapter import CASES, make_adapter
+
+
+def baked(build, base, adapter):
+    out = subprocess.run([os.path.join(build, "bake_probe"), base, adapter], check=True,
+                         stdout=subprocess.PIPE).stdout
+    head, data = out.split(b"\n\n", 1)
+    at, tensors = 0, {}
+    for line in head.decode().split("\n"):
+        name, count = line.split()
+        tensors[name] = np.frombuffer(data, "<f4", int(count), at)
+        at += 4 * int(count)
+    assert at == len(data)
+    return tensors
+
+
+def merged(base, adapter):
+    model, _ = families.load(base)
+    before = {n: p.detach().clone() for n, p in model.state_dict().items()}
+    model = peft.PeftModel.from_pretrained(model, adapter,
+                                           autocast_adapter_dtype=False).double()
+    after = model.merge_and_unload().state_dict()
+    return {n: p for n, p in after.items()
+            if n in before and not torch.equal(p, before[n])}
+
+
+def check(build, name, family, settings, out):
+    base = families.write(family, out)
+    adapter = os.path.join(out, "adapter")
+    make_adapter(base, adapter, settings)
+    got, want = baked(build, base, adapter), merged(base, adapter)
+    bad, worst = [], 0.0
+    if not {n for n in want} <= set(got):
+        bad.append(f"not changed: {sorted(set(want) - set(got))[:3]}")
+    for n, values in got.items():
+        w = want.get(n)
+        if w is None:           # saved whole, and equal to the base's
+            continue
+        w = w.numpy().ravel()
+        off = np.abs(values - w) / np.maximum(np.abs(w), 1e-3 * np.abs(w).max())
+        worst = max(worst, off.max())
+    if not worst <= 2.0 ** -23:
+        bad.append(f"off by {worst:.1e}")
+    print(f"{'FAIL' if bad else 'ok':4} {name:20} {len(got)} weights, off by {worst:.1e} "
+          f"{'; '.join(bad)}", flush=True)
+    return not bad
+
+
+def main(build, names):
+    failed = 0
+    for name, family, settings in CASES:
+        if not names or name in names:
+            with tempfile.TemporaryDirectory() as out:
+                failed += not check(build, name, family, settings, out)
+    print(f"{failed} failed" if failed else "all passed")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
