@@ -64,6 +64,19 @@ struct ww_unsealer {
     struct ww_secret *recipient_passphrase; /* for that file, may be NULL */
 };
 
+/** What a lock key may be used for. */
+enum ww_key_purpose { WW_PURPOSE_ANY, WW_PURPOSE_LOCK, WW_PURPOSE_UNLOCK };
+
+#define WW_BOUND_NAME_BYTES 64
+
+/** What a lock key is bound to, inside its sealed record. All-zero: to nothing. */
+struct ww_key_binding {
+    enum ww_key_purpose purpose;
+    unsigned char model_id[32];     /* ww_model_id; zero: any model */
+    unsigned char lock_id[32];      /* of one locked folder; zero: any */
+    char model_name[WW_BOUND_NAME_BYTES];   /* for people, NUL-terminated */
+};
+
 /** A new lock key: 32 random bytes, sealed for the recipients (paths of NAME.pub) or by
  *  the passphrase; with neither it is stored unsealed and the file says so. */
 WW_API enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
@@ -73,9 +86,32 @@ WW_API enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphr
  *  damaged, WW_E_KEY when it is another kind of key. */
 WW_API enum ww_err ww_lockkey_load(const char *path, const struct ww_unsealer *unsealer,
                                    struct ww_secret **out, struct ww_error *err) WW_MUST_USE;
+/** The same with what the key is bound to; what uses the key must check that. */
+WW_API enum ww_err ww_lockkey_load_bound(const char *path, const struct ww_unsealer *unsealer,
+                                         struct ww_secret **out,
+                                         struct ww_key_binding *binding,
+                                         struct ww_error *err) WW_MUST_USE;
+
+/** What a record gets sealed by: a passphrase, or recipients (paths of NAME.pub), or with
+ *  neither nothing. */
+struct ww_sealer {
+    struct ww_secret *passphrase;
+    const char *const *recipients;
+    size_t n_recipients;
+};
+/** A new lock key that is bound; binding may be NULL. */
+WW_API enum ww_err ww_lockkey_create_bound(const char *path,
+                                           const struct ww_key_binding *binding,
+                                           const struct ww_sealer *sealer,
+                                           struct ww_error *err) WW_MUST_USE;
+/** Write an existing lock key anew, never over a file. */
+WW_API enum ww_err ww_lockkey_save(const char *path, struct ww_secret *key,
+                                   const struct ww_key_binding *binding,
+                                   const struct ww_sealer *sealer,
+                                   struct ww_error *err) WW_MUST_USE;
 
 enum ww_key_kind { WW_KEY_SIGNING, WW_KEY_SIGNING_PUBLIC, WW_KEY_LOCK, WW_KEY_RECIPIENT,
-                   WW_KEY_RECIPIENT_PUBLIC };
+                   WW_KEY_RECIPIENT_PUBLIC, WW_KEY_CONTENT, WW_KEY_SHARE };
 enum ww_key_sealing { WW_SEALED_NONE, WW_SEALED_PASSPHRASE, WW_SEALED_RECIPIENTS };
 
 /** What can be told about a key file without opening its secret. */

@@ -13,6 +13,21 @@
 #include "util/fail.h"
 #include "util/str.h"
 
+static enum ww_key_kind kind_of(enum ww_record_kind kind)
+{
+    switch (kind) {
+    case WW_RECORD_LOCK:
+        return WW_KEY_LOCK;
+    case WW_RECORD_RECIPIENT:
+        return WW_KEY_RECIPIENT;
+    case WW_RECORD_CONTENT:
+        return WW_KEY_CONTENT;
+    case WW_RECORD_SHARE:
+        return WW_KEY_SHARE;
+    }
+    return WW_KEY_LOCK;
+}
+
 static enum ww_err inspect_record(const uint8_t *bytes, size_t len,
                                   struct ww_key_info *info, struct ww_error *err)
 {
@@ -21,7 +36,7 @@ static enum ww_err inspect_record(const uint8_t *bytes, size_t len,
     if (rc) {
         return rc;
     }
-    info->kind = record.kind == WW_RECORD_LOCK ? WW_KEY_LOCK : WW_KEY_RECIPIENT;
+    info->kind = kind_of(record.kind);
     info->sealing = record.sealing;
     info->n_stanzas = record.n_stanzas;
     info->created_unix = record.created_unix;

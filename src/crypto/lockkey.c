@@ -14,51 +14,27 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err load_recipients(const char *const *paths, size_t n,
-                                   uint8_t (*keys)[WW_X25519_BYTES], struct ww_error *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        enum ww_err rc = ww_recipient_load_public(paths[i], keys[i], err);
-        if (rc) {
-            return rc;
-        }
-        for (size_t j = 0; j < i; j++) {
-            if (memcmp(keys[i], keys[j], WW_X25519_BYTES) == 0) {
-                return WW_FAIL(err, WW_E_USAGE, "recipients '%s' and '%s' are the same",
-                               paths[j], paths[i]);
-            }
-        }
-    }
-    return WW_OK;
-}
-
 /* A record of kind lock with a fresh id. */
-static enum ww_err seal(struct ww_secret *key, struct ww_secret *passphrase,
-                        const char *const *recipients, size_t n_recipients,
+static enum ww_err seal(struct ww_secret *key, const struct ww_key_binding *binding,
+                        const struct ww_sealer *sealer,
                         const struct ww_argon2_cost *cost, struct ww_secret **record,
                         struct ww_error *err)
 {
     struct ww_record_plan plan = {.kind = WW_RECORD_LOCK,
                                   .created_unix = (uint64_t)time(NULL),
-                                  .passphrase = passphrase,
+                                  .passphrase = sealer->passphrase,
                                   .cost = *cost,
-                                  .n_recipients = n_recipients};
+                                  .n_recipients = sealer->n_recipients,
+                                  .binding = binding};
     uint8_t(*keys)[WW_X25519_BYTES] = NULL;
-    enum ww_err rc = WW_OK;
-
-    keys = ww_calloc(n_recipients, sizeof(*keys));
-    if (!keys) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
-        goto out;
-    }
-    rc = load_recipients(recipients, n_recipients, keys, err);
+    enum ww_err rc =
+        ww_recipients_load(sealer->recipients, sealer->n_recipients, &keys, err);
     if (rc) {
-        goto out;
+        return rc;
     }
     plan.recipients = (const uint8_t(*)[WW_X25519_BYTES])keys;
     ww_random(plan.id, sizeof(plan.id));
     rc = ww_record_make(&plan, key, record, err);
-out:
     ww_free(keys);
     return rc;
 }
@@ -71,33 +47,57 @@ enum ww_err ww_lockkey_seal_for(struct ww_secret *key, const char *const *recipi
     if (n_recipients == 0) {
         return WW_FAIL(err, WW_E_USAGE, "no recipient given to seal a key for");
     }
-    return seal(key, NULL, recipients, n_recipients, &ww_argon2_strong, record, err);
+    const struct ww_sealer sealer = {NULL, recipients, n_recipients};
+    return seal(key, NULL, &sealer, &ww_argon2_strong, record, err);
+}
+
+enum ww_err ww_lockkey_save_at(const char *path, struct ww_secret *key,
+                               const struct ww_key_binding *binding,
+                               const struct ww_sealer *sealer,
+                               const struct ww_argon2_cost *cost, struct ww_error *err)
+{
+    struct ww_secret *record = NULL;
+    enum ww_err rc = seal(key, binding, sealer, cost, &record, err);
+
+    if (!rc) {
+        rc = ww_file_write(path, ww_secret_open(record), ww_secret_len(record), 0600,
+                           false, err);
+        ww_secret_close(record);
+    }
+    ww_secret_free(record);
+    return rc;
+}
+
+enum ww_err ww_lockkey_save(const char *path, struct ww_secret *key,
+                            const struct ww_key_binding *binding,
+                            const struct ww_sealer *sealer, struct ww_error *err)
+{
+    return ww_lockkey_save_at(path, key, binding, sealer, &ww_argon2_strong, err);
+}
+
+static enum ww_err random_key(struct ww_secret **key, struct ww_error *err)
+{
+    enum ww_err rc = ww_secret_new(WW_RECORD_SECRET_BYTES, key, err);
+
+    if (!rc) {
+        ww_random(ww_secret_open(*key), WW_RECORD_SECRET_BYTES);
+        ww_secret_close(*key);
+    }
+    return rc;
 }
 
 enum ww_err ww_lockkey_create_at(const char *path, struct ww_secret *passphrase,
                                  const char *const *recipients, size_t n_recipients,
                                  const struct ww_argon2_cost *cost, struct ww_error *err)
 {
+    const struct ww_sealer sealer = {passphrase, recipients, n_recipients};
     struct ww_secret *key = NULL;
-    struct ww_secret *record = NULL;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = random_key(&key, err);
 
-    rc = ww_secret_new(WW_RECORD_SECRET_BYTES, &key, err);
-    if (rc) {
-        goto out;
+    if (!rc) {
+        rc = ww_lockkey_save_at(path, key, NULL, &sealer, cost, err);
     }
-    ww_random(ww_secret_open(key), WW_RECORD_SECRET_BYTES);
-    ww_secret_close(key);
-    rc = seal(key, passphrase, recipients, n_recipients, cost, &record, err);
-    if (rc) {
-        goto out;
-    }
-    rc = ww_file_write(path, ww_secret_open(record), ww_secret_len(record), 0600, false,
-                       err);
-    ww_secret_close(record);
-out:
     ww_secret_free(key);
-    ww_secret_free(record);
     return rc;
 }
 
@@ -107,6 +107,35 @@ enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphrase,
 {
     return ww_lockkey_create_at(path, passphrase, recipients, n_recipients,
                                 &ww_argon2_strong, err);
+}
+
+enum ww_err ww_lockkey_create_bound(const char *path,
+                                    const struct ww_key_binding *binding,
+                                    const struct ww_sealer *sealer, struct ww_error *err)
+{
+    struct ww_secret *key = NULL;
+    enum ww_err rc = random_key(&key, err);
+
+    if (!rc) {
+        rc = ww_lockkey_save(path, key, binding, sealer, err);
+    }
+    ww_secret_free(key);
+    return rc;
+}
+
+const char *ww_record_kind_name(enum ww_record_kind kind)
+{
+    switch (kind) {
+    case WW_RECORD_LOCK:
+        return "a lock key";
+    case WW_RECORD_RECIPIENT:
+        return "a recipient's key";
+    case WW_RECORD_CONTENT:
+        return "the key of a sealed model";
+    case WW_RECORD_SHARE:
+        return "a share of a key";
+    }
+    return "another key";
 }
 
 static enum ww_err check_kind(const uint8_t *bytes, size_t len, struct ww_error *err)
@@ -122,29 +151,41 @@ static enum ww_err check_kind(const uint8_t *bytes, size_t len, struct ww_error 
 }
 
 /* The recipient's key file is read only when the record needs it. */
-static enum ww_err open_lock(const struct ww_record *record,
+enum ww_err ww_record_unseal(const struct ww_record *record,
                              const struct ww_unsealer *unsealer, struct ww_secret **out,
-                             struct ww_error *err)
+                             struct ww_key_binding *binding, struct ww_error *err)
 {
-    static const struct ww_unsealer nothing = {NULL, NULL, NULL};
-    const struct ww_unsealer *given = unsealer ? unsealer : &nothing;
-    struct ww_record_key with = {given->passphrase, NULL};
-    enum ww_err rc = WW_OK;
+    struct ww_record_key with = {NULL, NULL};
+    enum ww_err rc = ww_record_key_load(record, unsealer, &with, err);
 
-    if (record->sealing == WW_SEALED_RECIPIENTS && given->recipient_key) {
-        rc = ww_recipient_load(given->recipient_key, given->recipient_passphrase,
-                               &with.recipient, err);
-        if (rc) {
-            return rc;
-        }
+    if (!rc) {
+        rc = ww_record_open(record, &with, out, binding, err);
     }
-    rc = ww_record_open(record, &with, out, err);
     ww_secret_free(with.recipient);
     return rc;
 }
 
+enum ww_err ww_record_key_load(const struct ww_record *record,
+                               const struct ww_unsealer *unsealer,
+                               struct ww_record_key *key, struct ww_error *err)
+{
+    *key = (struct ww_record_key){unsealer ? unsealer->passphrase : NULL, NULL};
+    if (record->sealing == WW_SEALED_RECIPIENTS && unsealer && unsealer->recipient_key) {
+        return ww_recipient_load(unsealer->recipient_key, unsealer->recipient_passphrase,
+                                 &key->recipient, err);
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_lockkey_load(const char *path, const struct ww_unsealer *unsealer,
                             struct ww_secret **out, struct ww_error *err)
+{
+    return ww_lockkey_load_bound(path, unsealer, out, NULL, err);
+}
+
+enum ww_err ww_lockkey_load_bound(const char *path, const struct ww_unsealer *unsealer,
+                                  struct ww_secret **out, struct ww_key_binding *binding,
+                                  struct ww_error *err)
 {
     struct ww_secret *file = NULL;
     struct ww_record record;
@@ -165,10 +206,11 @@ enum ww_err ww_lockkey_load(const char *path, const struct ww_unsealer *unsealer
         goto out;
     }
     if (record.kind != WW_RECORD_LOCK) {
-        rc = WW_FAIL(err, WW_E_KEY, "found a recipient's key, expected a lock key");
+        rc = WW_FAIL(err, WW_E_KEY, "found %s, expected a lock key",
+                     ww_record_kind_name(record.kind));
         goto out;
     }
-    rc = open_lock(&record, unsealer, out, err);
+    rc = ww_record_unseal(&record, unsealer, out, binding, err);
 out:
     if (rc) {
         ww_error_context(err, "key file '%s'", path);

@@ -15,7 +15,9 @@
 #include <sodium.h>
 
 #include "crypto/base64.h"
+#include "crypto/lockkey.h"
 #include "crypto/keyfile.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
@@ -70,6 +72,22 @@ out:
     return rc;
 }
 
+/* Signing keys are pairs of NAME.key and NAME.pub too, so they are mixed up easily. */
+static enum ww_err not_a_recipient(const uint8_t *text, size_t len, struct ww_error *err)
+{
+    if (len >= 10 && memcmp(text, "-----BEGIN", 10) == 0) {
+        return WW_FAIL(err, WW_E_KEY,
+                       "found a signing key or another PEM file, which nothing can be "
+                       "sealed for; give the .pub file of a recipient key");
+    }
+    if (ww_record_is(text, len)) {
+        return WW_FAIL(err, WW_E_KEY,
+                       "found a secret key, expected a recipient's public key; give its "
+                       ".pub file");
+    }
+    return WW_FAIL(err, WW_E_KEY, "not a recipient's public key, give its .pub file");
+}
+
 enum ww_err ww_recipient_parse(const uint8_t *text, size_t len,
                                uint8_t public_key[WW_X25519_BYTES], struct ww_error *err)
 {
@@ -78,7 +96,7 @@ enum ww_err ww_recipient_parse(const uint8_t *text, size_t len,
     enum ww_err rc = WW_OK;
 
     if (!ww_recipient_text_is(text, len)) {
-        return WW_FAIL(err, WW_E_KEY, "not a recipient's public key, give its .pub file");
+        return not_a_recipient(text, len, err);
     }
     if (len > 0 && text[len - 1] == '\n') {
         len--;
@@ -126,6 +144,33 @@ out:
     return rc;
 }
 
+enum ww_err ww_recipients_load(const char *const *paths, size_t n,
+                               uint8_t (**out)[WW_X25519_BYTES], struct ww_error *err)
+{
+    uint8_t(*keys)[WW_X25519_BYTES] = ww_calloc(n, sizeof(*keys));
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!keys) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = ww_recipient_load_public(paths[i], keys[i], err);
+        for (size_t j = 0; j < i && !rc; j++) {
+            if (memcmp(keys[i], keys[j], WW_X25519_BYTES) == 0) {
+                rc = WW_FAIL(err, WW_E_USAGE, "recipients '%s' and '%s' are the same",
+                             paths[j], paths[i]);
+            }
+        }
+    }
+    if (rc) {
+        ww_free(keys);
+        return rc;
+    }
+    *out = keys;
+    return WW_OK;
+}
+
 static enum ww_err open_recipient(struct ww_secret *file, struct ww_secret *passphrase,
                                   struct ww_secret **out, struct ww_error *err)
 {
@@ -141,10 +186,11 @@ static enum ww_err open_recipient(struct ww_secret *file, struct ww_secret *pass
         goto out;
     }
     if (record.kind != WW_RECORD_RECIPIENT) {
-        rc = WW_FAIL(err, WW_E_KEY, "found a lock key, expected a recipient's key");
+        rc = WW_FAIL(err, WW_E_KEY, "found %s, expected a recipient's key",
+                     ww_record_kind_name(record.kind));
         goto out;
     }
-    rc = ww_record_open(&record, &with, out, err);
+    rc = ww_record_open(&record, &with, out, NULL, err);
     if (rc) {
         goto out;
     }

@@ -22,6 +22,10 @@ enum ww_err ww_recipient_parse(const uint8_t *text, size_t len,
 enum ww_err ww_recipient_load_public(const char *path,
                                      uint8_t public_key[WW_X25519_BYTES],
                                      struct ww_error *err) WW_MUST_USE;
+/** Several NAME.pub files, all different; *keys is the caller's (ww_free). */
+enum ww_err ww_recipients_load(const char *const *paths, size_t n,
+                               uint8_t (**keys)[WW_X25519_BYTES],
+                               struct ww_error *err) WW_MUST_USE;
 /** The secret half from a NAME.key, checked against the id that the file states. */
 enum ww_err ww_recipient_load(const char *path, struct ww_secret *passphrase,
                               struct ww_secret **out, struct ww_error *err) WW_MUST_USE;

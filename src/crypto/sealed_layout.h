@@ -5,6 +5,7 @@
 
 #include <sodium.h>
 
+#include "crypto/binding.h"
 #include "crypto/sealed.h"
 
 /* Offsets of the fixed part, numbered as in docs/formats/sealed-key.md. */
@@ -44,8 +45,11 @@
 #define PLAIN_AT_ID 16
 #define PLAIN_AT_SECRET 32
 #define PLAIN_BYTES 64
-#define BOX_BYTES (PLAIN_BYTES + 16)
-#define TAIL_BYTES (NONCE_BYTES + 4 + BOX_BYTES + WW_RECORD_CHECK_BYTES)
+#define PLAIN_AT_BINDING PLAIN_BYTES /* version 2 */
+#define PLAIN_BOUND_BYTES (PLAIN_AT_BINDING + WW_BINDING_BYTES)
+#define BOX_OVER_BYTES 16
+#define TAIL_OVER_BYTES (NONCE_BYTES + 4 + BOX_OVER_BYTES + WW_RECORD_CHECK_BYTES)
+#define TAIL_BYTES (PLAIN_BYTES + TAIL_OVER_BYTES) /* version 1 */
 
 _Static_assert(SALT_BYTES == 16 && NONCE_BYTES == 24 && TAG_BYTES == 16,
                "libsodium sizes");
@@ -62,5 +66,21 @@ void ww_record_binding(const uint8_t *fixed, const uint8_t id[WW_RECORD_ID_BYTES
 enum ww_err ww_record_stretch(struct ww_secret *passphrase, const uint8_t *salt,
                               const struct ww_argon2_cost *cost, struct ww_secret **out,
                               struct ww_error *err) WW_MUST_USE;
+/** The file key, whichever way the record is sealed; 32 bytes. */
+enum ww_err ww_record_file_key(const struct ww_record *record,
+                               const struct ww_record_key *key,
+                               struct ww_secret *file_key,
+                               struct ww_error *err) WW_MUST_USE;
+/** The payload decrypted and checked against the header, record->plain_bytes long. */
+enum ww_err ww_record_payload(const struct ww_record *record, struct ww_secret *file_key,
+                              struct ww_secret **plain,
+                              struct ww_error *err) WW_MUST_USE;
+/** Stanza of one recipient, head and body; record: the fixed part. */
+enum ww_err ww_record_put_recipient(const uint8_t *public_key, const uint8_t *record,
+                                    const uint8_t *file_key, uint8_t *stanza,
+                                    struct ww_error *err) WW_MUST_USE;
+/** Nonce, box and check sum behind header_bytes of record. */
+void ww_record_put_tail(uint8_t *record, size_t header_bytes, const uint8_t *plain,
+                        size_t plain_bytes, const uint8_t *file_key);
 
 #endif

@@ -31,10 +31,23 @@ static uint32_t stanza_type(const struct ww_record_plan *plan)
     return plan->n_recipients ? STANZA_RECIPIENT : STANZA_NONE;
 }
 
+static bool is_bound(const struct ww_record_plan *plan)
+{
+    return plan->binding && !ww_binding_is_empty(plan->binding);
+}
+
+static size_t plain_bytes(const struct ww_record_plan *plan)
+{
+    return is_bound(plan) ? PLAIN_BOUND_BYTES : PLAIN_BYTES;
+}
+
 static void write_fixed(const struct ww_record_plan *plan, uint8_t *record)
 {
+    const uint32_t version =
+        is_bound(plan) ? WW_RECORD_VERSION_BOUND : WW_RECORD_VERSION;
+
     memcpy(record, WW_RECORD_MAGIC, WW_RECORD_MAGIC_BYTES);
-    ww_put_u32le(record + AT_VERSION, WW_RECORD_VERSION);
+    ww_put_u32le(record + AT_VERSION, version);
     ww_put_u32le(record + AT_KIND, (uint32_t)plan->kind);
     ww_put_u64le(record + AT_CREATED, plan->created_unix);
     memcpy(record + AT_ID, plan->id, WW_RECORD_ID_BYTES);
@@ -66,16 +79,19 @@ static enum ww_err write_passphrase(const struct ww_record_plan *plan,
     return WW_OK;
 }
 
-static enum ww_err write_recipient(const uint8_t *public_key, const uint8_t *record,
-                                   const uint8_t *file_key, uint8_t *body,
-                                   struct ww_error *err)
+enum ww_err ww_record_put_recipient(const uint8_t *public_key, const uint8_t *record,
+                                    const uint8_t *file_key, uint8_t *stanza,
+                                    struct ww_error *err)
 {
+    uint8_t *body = stanza + STANZA_HEAD_BYTES;
     struct ww_secret *plain = NULL;
     enum ww_err rc = ww_secret_new(BINDING_BYTES + FILE_KEY_BYTES, &plain, err);
     if (rc) {
         return rc;
     }
     uint8_t *bytes = ww_secret_open(plain);
+    ww_put_u32le(stanza, STANZA_RECIPIENT);
+    ww_put_u32le(stanza + 4, RCPT_BYTES);
     ww_recipient_id(public_key, body);
     ww_record_binding(record, body, bytes);
     memcpy(bytes + BINDING_BYTES, file_key, FILE_KEY_BYTES);
@@ -94,10 +110,8 @@ static enum ww_err write_stanzas(const struct ww_record_plan *plan, uint8_t *rec
     const size_t stride = STANZA_HEAD_BYTES + body_bytes(plan);
     uint8_t *body = record + AT_STANZAS + STANZA_HEAD_BYTES;
 
-    for (size_t i = 0; i < count_stanzas(plan); i++) {
-        ww_put_u32le(record + AT_STANZAS + i * stride, stanza_type(plan));
-        ww_put_u32le(record + AT_STANZAS + i * stride + 4, (uint32_t)body_bytes(plan));
-    }
+    ww_put_u32le(record + AT_STANZAS, stanza_type(plan));
+    ww_put_u32le(record + AT_STANZAS + 4, (uint32_t)body_bytes(plan));
     if (plan->passphrase) {
         return write_passphrase(plan, record, file_key, body, err);
     }
@@ -106,8 +120,8 @@ static enum ww_err write_stanzas(const struct ww_record_plan *plan, uint8_t *rec
         return WW_OK;
     }
     for (size_t i = 0; i < plan->n_recipients; i++) {
-        enum ww_err rc = write_recipient(plan->recipients[i], record, file_key,
-                                         body + i * stride, err);
+        enum ww_err rc = ww_record_put_recipient(plan->recipients[i], record, file_key,
+                                                 record + AT_STANZAS + i * stride, err);
         if (rc) {
             return rc;
         }
@@ -115,31 +129,42 @@ static enum ww_err write_stanzas(const struct ww_record_plan *plan, uint8_t *rec
     return WW_OK;
 }
 
+void ww_record_put_tail(uint8_t *record, size_t header_bytes, const uint8_t *plain,
+                        size_t n, const uint8_t *file_key)
+{
+    uint8_t *nonce = record + header_bytes;
+    uint8_t *box = nonce + NONCE_BYTES + 4;
+
+    ww_random(nonce, NONCE_BYTES);
+    ww_put_u32le(nonce + NONCE_BYTES, (uint32_t)(n + BOX_OVER_BYTES));
+    crypto_aead_xchacha20poly1305_ietf_encrypt(box, NULL, plain, n, record, header_bytes,
+                                               NULL, nonce, file_key);
+    ww_record_checksum(record,
+                       header_bytes + n + TAIL_OVER_BYTES - WW_RECORD_CHECK_BYTES,
+                       box + n + BOX_OVER_BYTES);
+}
+
 static enum ww_err write_payload(const struct ww_record_plan *plan,
                                  struct ww_secret *secret, uint8_t *record,
                                  size_t header_bytes, const uint8_t *file_key,
                                  struct ww_error *err)
 {
-    uint8_t *nonce = record + header_bytes;
-    uint8_t *box = nonce + NONCE_BYTES + 4;
     struct ww_secret *plain = NULL;
-    enum ww_err rc = ww_secret_new(PLAIN_BYTES, &plain, err);
+    enum ww_err rc = ww_secret_new(plain_bytes(plan), &plain, err);
     if (rc) {
         return rc;
     }
     uint8_t *bytes = ww_secret_open(plain);
-    ww_put_u32le(bytes, WW_RECORD_VERSION);
+    memcpy(bytes, record + AT_VERSION, 4);
     ww_put_u32le(bytes + PLAIN_AT_KIND, (uint32_t)plan->kind);
     ww_put_u64le(bytes + PLAIN_AT_CREATED, plan->created_unix);
     memcpy(bytes + PLAIN_AT_ID, plan->id, WW_RECORD_ID_BYTES);
     memcpy(bytes + PLAIN_AT_SECRET, ww_secret_open(secret), WW_RECORD_SECRET_BYTES);
     ww_secret_close(secret);
-    ww_random(nonce, NONCE_BYTES);
-    ww_put_u32le(nonce + NONCE_BYTES, BOX_BYTES);
-    crypto_aead_xchacha20poly1305_ietf_encrypt(box, NULL, bytes, PLAIN_BYTES, record,
-                                               header_bytes, NULL, nonce, file_key);
-    ww_record_checksum(record, header_bytes + TAIL_BYTES - WW_RECORD_CHECK_BYTES,
-                       box + BOX_BYTES);
+    if (is_bound(plan)) {
+        ww_binding_write(plan->binding, bytes + PLAIN_AT_BINDING);
+    }
+    ww_record_put_tail(record, header_bytes, bytes, plain_bytes(plan), file_key);
     ww_secret_free(plain);
     return WW_OK;
 }
@@ -180,7 +205,7 @@ enum ww_err ww_record_make(const struct ww_record_plan *plan, struct ww_secret *
     if (rc) {
         goto out;
     }
-    rc = ww_secret_new(header_bytes + TAIL_BYTES, &made, err);
+    rc = ww_secret_new(header_bytes + plain_bytes(plan) + TAIL_OVER_BYTES, &made, err);
     if (rc) {
         goto out;
     }

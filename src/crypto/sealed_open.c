@@ -91,10 +91,15 @@ static enum ww_err key_by_passphrase(const struct ww_record *record,
     return WW_OK;
 }
 
+const uint8_t *ww_record_recipient(const struct ww_record *record, size_t i)
+{
+    return record->stanzas + i * record->stride_bytes;
+}
+
 static const uint8_t *stanza_for(const struct ww_record *record, const uint8_t *id)
 {
     for (size_t i = 0; i < record->n_stanzas; i++) {
-        const uint8_t *body = record->stanzas + i * record->stride_bytes;
+        const uint8_t *body = ww_record_recipient(record, i);
         if (memcmp(body, id, WW_RECORD_ID_BYTES) == 0) {
             return body;
         }
@@ -140,7 +145,9 @@ static enum ww_err key_by_recipient(const struct ww_record *record,
     ww_recipient_id(public_key, id);
     const uint8_t *body = stanza_for(record, id);
     if (!body) {
-        rc = WW_FAIL(err, WW_E_KEY, "key is sealed for other recipients than this one");
+        rc = WW_FAIL(err, WW_E_NOT_FOR_YOU,
+                     "key is sealed for %u recipients, and this is none of them",
+                     record->n_stanzas);
         goto out;
     }
     if (!open_box(record, body, public_key, secret_key, bytes)) {
@@ -156,9 +163,9 @@ out:
     return rc;
 }
 
-static enum ww_err find_file_key(const struct ww_record *record,
-                                 const struct ww_record_key *key,
-                                 struct ww_secret *file_key, struct ww_error *err)
+enum ww_err ww_record_file_key(const struct ww_record *record,
+                               const struct ww_record_key *key,
+                               struct ww_secret *file_key, struct ww_error *err)
 {
     switch (record->sealing) {
     case WW_SEALED_PASSPHRASE:
@@ -177,43 +184,64 @@ static enum ww_err find_file_key(const struct ww_record *record,
 /* The payload repeats the header's facts, so that its plaintext stands for itself. */
 static bool plain_fits(const struct ww_record *record, const uint8_t *plain)
 {
-    return ww_get_u32le(plain) == WW_RECORD_VERSION &&
+    return ww_get_u32le(plain) == record->version &&
            ww_get_u32le(plain + PLAIN_AT_KIND) == (uint32_t)record->kind &&
            ww_get_u64le(plain + PLAIN_AT_CREATED) == record->created_unix &&
            memcmp(plain + PLAIN_AT_ID, record->id, WW_RECORD_ID_BYTES) == 0;
 }
 
-static enum ww_err open_payload(const struct ww_record *record,
-                                struct ww_secret *file_key, struct ww_secret *secret,
-                                struct ww_error *err)
+enum ww_err ww_record_payload(const struct ww_record *record, struct ww_secret *file_key,
+                              struct ww_secret **out, struct ww_error *err)
 {
     struct ww_secret *plain = NULL;
-    enum ww_err rc = ww_secret_new(PLAIN_BYTES, &plain, err);
+    enum ww_err rc = ww_secret_new(record->plain_bytes, &plain, err);
+
+    *out = NULL;
     if (rc) {
         return rc;
     }
     uint8_t *bytes = ww_secret_open(plain);
     const int failed = crypto_aead_xchacha20poly1305_ietf_decrypt(
-        bytes, NULL, NULL, record->box, BOX_BYTES, record->bytes, record->header_bytes,
-        record->nonce, ww_secret_open(file_key));
+        bytes, NULL, NULL, record->box, record->plain_bytes + BOX_OVER_BYTES,
+        record->bytes, record->header_bytes, record->nonce, ww_secret_open(file_key));
+    const bool fits = !failed && plain_fits(record, bytes);
     ww_secret_close(file_key);
-    if (failed || !plain_fits(record, bytes)) {
-        rc = WW_FAIL(err, WW_E_KEYFILE,
-                     "sealed record was altered: its payload does not open");
-        goto out;
+    ww_secret_close(plain);
+    if (!fits) {
+        ww_secret_free(plain);
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "sealed record was altered: its payload does not open");
     }
+    *out = plain;
+    return WW_OK;
+}
+
+static enum ww_err take_payload(const struct ww_record *record, struct ww_secret *plain,
+                                struct ww_secret *secret, struct ww_key_binding *binding,
+                                struct ww_error *err)
+{
+    struct ww_key_binding found = {0};
+    const uint8_t *bytes = ww_secret_open(plain);
+    enum ww_err rc = WW_OK;
+
     memcpy(ww_secret_open(secret), bytes + PLAIN_AT_SECRET, WW_RECORD_SECRET_BYTES);
     ww_secret_close(secret);
-out:
-    ww_secret_free(plain);
+    if (record->version == WW_RECORD_VERSION_BOUND) {
+        rc = ww_binding_read(bytes + PLAIN_AT_BINDING, &found, err);
+    }
+    ww_secret_close(plain);
+    if (!rc && binding) {
+        *binding = found;
+    }
     return rc;
 }
 
 enum ww_err ww_record_open(const struct ww_record *record,
                            const struct ww_record_key *key, struct ww_secret **out,
-                           struct ww_error *err)
+                           struct ww_key_binding *binding, struct ww_error *err)
 {
     struct ww_secret *file_key = NULL;
+    struct ww_secret *plain = NULL;
     struct ww_secret *secret = NULL;
     enum ww_err rc = WW_OK;
 
@@ -226,11 +254,15 @@ enum ww_err ww_record_open(const struct ww_record *record,
     if (rc) {
         goto out;
     }
-    rc = find_file_key(record, key, file_key, err);
+    rc = ww_record_file_key(record, key, file_key, err);
     if (rc) {
         goto out;
     }
-    rc = open_payload(record, file_key, secret, err);
+    rc = ww_record_payload(record, file_key, &plain, err);
+    if (rc) {
+        goto out;
+    }
+    rc = take_payload(record, plain, secret, binding, err);
     if (rc) {
         goto out;
     }
@@ -238,6 +270,7 @@ enum ww_err ww_record_open(const struct ww_record *record,
     secret = NULL;
 out:
     ww_secret_free(secret);
+    ww_secret_free(plain);
     ww_secret_free(file_key);
     return rc;
 }

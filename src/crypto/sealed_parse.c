@@ -3,16 +3,17 @@
  * Reader of the sealed record. Numbers are little-endian.
  *
  *  1 magic "weightward-sealed\n"   18 bytes
- *  2 version                       u32, 1
- *  3 kind                          u32, "lock" or "rcpt"
+ *  2 version                       u32, 1, or 2: the payload carries a binding
+ *  3 kind                          u32, "lock", "rcpt", "cont" or "shar"
  *  4 created                       u64, seconds since 1970
  *  5 record id                     16 bytes
- *  6 number of stanzas             u32, 1 to 64
+ *  6 number of stanzas             u32, 1 to 1024
  *  7 stanzas, each                 u32 type, u32 length of the body, body:
  *      "pass"  salt 16, passes u32, memory in KiB u32, nonce 24, wrapped file key 48
  *      "x255"  recipient id 16, sealed box 112 of binding 32 and file key 32
  *      "none"  file key 32, in clear
- *  8 payload                       nonce 24, u32 length (80), XChaCha20-Poly1305 box
+ *  8 payload                       nonce 24, u32 length (80, or 212 in version 2),
+ *                                  XChaCha20-Poly1305 box
  *  9 check sum                     32 bytes, SHA-256 over a label and fields 1 to 8
  *
  * The check sum tells damage from a wrong passphrase before any costly work. It protects
@@ -68,9 +69,10 @@ static enum ww_err check_frame(const uint8_t *bytes, size_t len, struct ww_error
         return WW_FAIL(err, WW_E_KEYFILE, "sealed record ends after %zu bytes", len);
     }
     const uint32_t version = ww_get_u32le(bytes + AT_VERSION);
-    if (version != WW_RECORD_VERSION) {
-        return WW_FAIL(err, WW_E_VERSION, "sealed record has version %u, known is %d",
-                       version, WW_RECORD_VERSION);
+    if (version != WW_RECORD_VERSION && version != WW_RECORD_VERSION_BOUND) {
+        return WW_FAIL(err, WW_E_VERSION,
+                       "sealed record has version %u, known are %d and %d", version,
+                       WW_RECORD_VERSION, WW_RECORD_VERSION_BOUND);
     }
     ww_record_checksum(bytes, len - WW_RECORD_CHECK_BYTES, sum);
     if (memcmp(sum, bytes + len - WW_RECORD_CHECK_BYTES, sizeof(sum)) != 0) {
@@ -80,11 +82,17 @@ static enum ww_err check_frame(const uint8_t *bytes, size_t len, struct ww_error
     return WW_OK;
 }
 
+static bool kind_is_known(uint32_t kind)
+{
+    return kind == WW_RECORD_LOCK || kind == WW_RECORD_RECIPIENT ||
+           kind == WW_RECORD_CONTENT || kind == WW_RECORD_SHARE;
+}
+
 static enum ww_err parse_fixed(const uint8_t *bytes, struct ww_record *out,
                                struct ww_error *err)
 {
     const uint32_t kind = ww_get_u32le(bytes + AT_KIND);
-    if (kind != WW_RECORD_LOCK && kind != WW_RECORD_RECIPIENT) {
+    if (!kind_is_known(kind)) {
         return WW_FAIL(err, WW_E_KEYFILE, "sealed record is of the unknown kind 0x%08x",
                        kind);
     }
@@ -95,6 +103,9 @@ static enum ww_err parse_fixed(const uint8_t *bytes, struct ww_record *out,
                        WW_RECORD_MAX_STANZAS);
     }
     out->kind = (enum ww_record_kind)kind;
+    out->version = ww_get_u32le(bytes + AT_VERSION);
+    out->plain_bytes =
+        out->version == WW_RECORD_VERSION_BOUND ? PLAIN_BOUND_BYTES : PLAIN_BYTES;
     out->created_unix = ww_get_u64le(bytes + AT_CREATED);
     memcpy(out->id, bytes + AT_ID, WW_RECORD_ID_BYTES);
     out->n_stanzas = n_stanzas;
@@ -129,9 +140,10 @@ static enum ww_err parse_stanzas(const uint8_t *bytes, size_t len, struct ww_rec
     out->stride_bytes = STANZA_HEAD_BYTES + found->body_bytes;
     out->stanzas = bytes + AT_STANZAS + STANZA_HEAD_BYTES;
     out->header_bytes = AT_STANZAS + out->n_stanzas * out->stride_bytes;
-    if (len != out->header_bytes + TAIL_BYTES) {
+    const size_t full = out->header_bytes + out->plain_bytes + TAIL_OVER_BYTES;
+    if (len != full) {
         return WW_FAIL(err, WW_E_KEYFILE, "sealed record has %zu bytes, expected %zu",
-                       len, out->header_bytes + TAIL_BYTES);
+                       len, full);
     }
     for (size_t i = 0; i < out->n_stanzas; i++) {
         const uint8_t *head = bytes + AT_STANZAS + i * out->stride_bytes;
@@ -188,10 +200,11 @@ enum ww_err ww_record_parse(const uint8_t *bytes, size_t len, struct ww_record *
     }
     record.nonce = bytes + record.header_bytes;
     record.box = record.nonce + NONCE_BYTES + 4;
-    if (ww_get_u32le(record.nonce + NONCE_BYTES) != BOX_BYTES) {
+    const uint32_t box_bytes = ww_get_u32le(record.nonce + NONCE_BYTES);
+    if (box_bytes != record.plain_bytes + BOX_OVER_BYTES) {
         return WW_FAIL(err, WW_E_KEYFILE,
-                       "sealed record has a payload of %u bytes, expected %d",
-                       ww_get_u32le(record.nonce + NONCE_BYTES), BOX_BYTES);
+                       "sealed record has a payload of %u bytes, expected %zu", box_bytes,
+                       record.plain_bytes + BOX_OVER_BYTES);
     }
     *out = record;
     return WW_OK;

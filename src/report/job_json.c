@@ -91,6 +91,8 @@ static const char *const kind_names[] = {
     [WW_KEY_LOCK] = "lock",
     [WW_KEY_RECIPIENT] = "recipient",
     [WW_KEY_RECIPIENT_PUBLIC] = "recipient public",
+    [WW_KEY_CONTENT] = "sealed model",
+    [WW_KEY_SHARE] = "share",
 };
 
 static const char *const sealing_names[] = {

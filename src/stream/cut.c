@@ -58,7 +58,11 @@ void ww_cut_free(struct ww_cut *cut)
 static uint64_t cost(const struct ww_live *live, uint64_t n)
 {
     bool loads = live->piece->kind != WW_PIECE_BYTES && !live->whole;
-    return loads ? n * (1 + live->piece->n_sources) : n;
+    uint64_t source = n;
+    if (live->source_row_bytes != live->row_bytes) {
+        source = n / live->row_bytes * live->source_row_bytes;
+    }
+    return loads ? n + source * live->piece->n_sources : n;
 }
 
 /* How many more tiles of the piece the job takes. */

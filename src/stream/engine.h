@@ -66,7 +66,8 @@ struct ww_load {
 /** A piece between the opening of its kernel and its last tile and leaf. */
 struct ww_live {
     const struct ww_piece *piece;
-    uint64_t row_bytes; /* 1 for pieces without a kernel */
+    uint64_t row_bytes;        /* 1 for pieces without a kernel */
+    uint64_t source_row_bytes; /* the same unless the piece says otherwise */
     uint64_t n_rows;
     uint64_t tile_rows;
     uint64_t n_tiles;

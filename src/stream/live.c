@@ -44,6 +44,10 @@ static void set_tiles(struct ww_live *live)
         live->row_bytes = piece->row_bytes;
         live->n_rows = piece->n_rows;
     }
+    live->source_row_bytes = live->row_bytes;
+    if (piece->kind == WW_PIECE_KERNEL && piece->source_row_bytes) {
+        live->source_row_bytes = piece->source_row_bytes;
+    }
     live->tile_rows = ww_piece_tile_rows(piece);
     live->n_tiles = ww_div_up(live->n_rows, live->tile_rows);
     live->tiles_left = live->n_tiles;
@@ -52,6 +56,11 @@ static void set_tiles(struct ww_live *live)
 /* A row map is the kernel's word, and it becomes addresses. */
 static enum ww_err check_row_map(const struct ww_live *live, struct ww_error *err)
 {
+    if (live->row_map && live->source_row_bytes != live->row_bytes) {
+        return WW_FAIL(err, WW_E_INTERNAL,
+                       "kernel '%s': a row map over rows of another length",
+                       live->piece->kernel->name);
+    }
     for (uint64_t i = 0; live->row_map && i < live->n_rows; i++) {
         if (live->row_map[i] >= live->n_rows) {
             return WW_FAIL(err, WW_E_INTERNAL,
@@ -82,14 +91,16 @@ static enum ww_err check_memory(const struct ww_engine *e, const struct ww_live 
                                 struct ww_error *err)
 {
     uint64_t pieces = live->piece->n_sources + 1;
-    uint64_t each = ww_live_tile_bytes(live) + 2 * WW_IO_PAGE;
+    uint64_t rows = ww_min_u64(live->tile_rows, live->n_rows);
+    uint64_t row_bytes = ww_max_u64(live->row_bytes, live->source_row_bytes);
+    uint64_t each = rows * row_bytes + 2 * WW_IO_PAGE;
 
     if (each > e->arena_bytes / 2 / pieces) {
         return WW_FAIL(err, WW_E_LIMIT,
                        "rows of %" PRIu64
                        " bytes from %u sources need more than the memory "
                        "limit of %" PRIu64 " bytes; raise the limit",
-                       live->row_bytes, live->piece->n_sources, e->memory);
+                       row_bytes, live->piece->n_sources, e->memory);
     }
     return WW_OK;
 }

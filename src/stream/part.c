@@ -283,8 +283,9 @@ static enum ww_err need_sources(struct ww_engine *e, struct ww_job *job,
     part->base_row = first;
     for (uint32_t s = 0; s < piece->n_sources; s++) {
         enum ww_err rc = need_range(e, job, piece->sources[s].input,
-                                    piece->sources[s].offset + first * live->row_bytes,
-                                    n * live->row_bytes, &part->sources[s], err);
+                                    piece->sources[s].offset +
+                                        first * live->source_row_bytes,
+                                    n * live->source_row_bytes, &part->sources[s], err);
         if (rc) {
             return rc;
         }

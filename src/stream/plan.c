@@ -23,11 +23,19 @@ static enum ww_err piece_fail(const struct ww_output *output, uint32_t i,
     return WW_FAIL(err, WW_E_USAGE, "plan of '%s', piece %u: %s", output->path, i, what);
 }
 
+static bool source_bytes(const struct ww_piece *piece, uint64_t *n)
+{
+    *n = piece->n_bytes;
+    return piece->kind != WW_PIECE_KERNEL || !piece->source_row_bytes ||
+           ww_mul_u64(piece->n_rows, piece->source_row_bytes, n);
+}
+
 static enum ww_err check_sources(const struct ww_plan *plan,
                                  const struct ww_output *output, uint32_t i,
                                  struct ww_error *err)
 {
     const struct ww_piece *piece = &output->pieces[i];
+    uint64_t n_bytes = 0;
 
     for (uint32_t s = 0; s < piece->n_sources; s++) {
         const struct ww_piece_source *source = &piece->sources[s];
@@ -35,7 +43,8 @@ static enum ww_err check_sources(const struct ww_plan *plan,
         if (source->input >= plan->n_inputs) {
             return piece_fail(output, i, "a source that is no input", err);
         }
-        if (!ww_add_u64(source->offset, piece->n_bytes, &end) ||
+        if (!source_bytes(piece, &n_bytes) ||
+            !ww_add_u64(source->offset, n_bytes, &end) ||
             end > plan->inputs[source->input].size_bytes) {
             return piece_fail(output, i, "a source beyond the end of its input", err);
         }
@@ -65,7 +74,8 @@ static enum ww_err check_piece(const struct ww_plan *plan, const struct ww_outpu
             return piece_fail(output, i, "a kernel takes at most 64 sources", err);
         }
         if (!ww_mul_u64(piece->n_rows, piece->row_bytes, &n_bytes) ||
-            n_bytes != piece->n_bytes || piece->n_rows > UINT32_MAX) {
+            n_bytes != piece->n_bytes || piece->n_rows > UINT32_MAX ||
+            (piece->source_row_bytes && !piece->row_bytes)) {
             return piece_fail(output, i, "rows that do not make up its bytes", err);
         }
         break;
@@ -163,6 +173,7 @@ static void add_piece(struct ww_sha256 *h, const struct ww_piece *piece)
     if (piece->kind == WW_PIECE_KERNEL) {
         add_u64(h, piece->n_rows);
         add_u64(h, piece->row_bytes);
+        add_u64(h, piece->source_row_bytes);
         add_text(h, piece->kernel->name);
         ww_sha256_update(h, piece->params_digest, sizeof(piece->params_digest));
     }

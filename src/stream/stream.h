@@ -37,7 +37,8 @@ struct ww_tile {
     uint64_t row_bytes;
     const uint8_t *const *const *rows;  /* rows[s][i]: source s's row for output row
                                            first_row + i, already through row_map;
-                                           unaligned; row_bytes long */
+                                           unaligned; row_bytes long, or the piece's
+                                           source_row_bytes */
     uint32_t n_sources;
     uint64_t tile_index;                /* 0 .. n_tiles-1, depends on the tensor only */
     uint64_t n_tiles;
@@ -87,6 +88,8 @@ struct ww_piece {
     const struct ww_piece_source *sources;      /* n_sources of them, borrowed */
     uint64_t n_rows;                /* KERNEL: n_rows * row_bytes == n_bytes */
     uint64_t row_bytes;
+    uint64_t source_row_bytes;      /* KERNEL: of a source row when it is not row_bytes,
+                                       else 0; then the kernel has no row map */
     const struct ww_kernel *kernel;
     const void *params;             /* borrowed; described for the digest by: */
     uint8_t params_digest[WW_SHA256_BYTES];

@@ -67,7 +67,7 @@ static const uint8_t *source_row(const struct ww_part *part, uint32_t s, uint64_
     } else {
         at = row - part->base_row;
     }
-    return source->load->data + source->at + at * live->row_bytes;
+    return source->load->data + source->at + at * live->source_row_bytes;
 }
 
 static enum ww_err run_kernel(struct ww_worker *w, const struct ww_part *part,

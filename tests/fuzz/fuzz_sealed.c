@@ -27,7 +27,7 @@ static void open_record(const struct ww_record *record)
     FUZZ_CHECK(ww_secret_new(WW_X25519_BYTES, &key.recipient, &err) == WW_OK);
     memset(ww_secret_open(key.recipient), 1, WW_X25519_BYTES);
     ww_secret_close(key.recipient);
-    enum ww_err rc = ww_record_open(record, &key, &out, &err);
+    enum ww_err rc = ww_record_open(record, &key, &out, NULL, &err);
     FUZZ_CHECK((rc == WW_OK) == (out != NULL));
     ww_secret_free(out);
     ww_secret_free(key.recipient);

@@ -80,7 +80,8 @@ static int describe(const struct key *opt, const char *verb, const char *path)
         return cli_answer_json(verb, &opt->common, rc, json, &err);
     }
     static const char *const kinds[] = {"signing key", "public signing key", "lock key",
-                                        "recipient key", "public recipient key"};
+                                        "recipient key", "public recipient key",
+                                        "key of a sealed model", "share of a lock key"};
     static const char *const seals[] = {"not sealed", "sealed by a passphrase",
                                         "sealed for recipients"};
     bool is_public = info.kind == WW_KEY_SIGNING_PUBLIC ||

@@ -79,7 +79,7 @@ static void each_recipient_opens_and_others_do_not(void **state)
     ww_secret_free(first);
     ww_secret_free(second);
     by.recipient_key = at(dir, "c.key");
-    FAILS(ww_lockkey_load(at(dir, "k"), &by, &second, &err), WW_E_KEY);
+    FAILS(ww_lockkey_load(at(dir, "k"), &by, &second, &err), WW_E_NOT_FOR_YOU);
     by.recipient_key = at(dir, "none.key");
     FAILS(ww_lockkey_load(at(dir, "k"), &by, &second, &err), WW_E_NOTFOUND);
     by.recipient_key = NULL;
