@@ -207,6 +207,17 @@ static enum ww_err copy_element(const struct ww_element *from, struct ww_element
     return rc;
 }
 
+/* An element that was found; all-zero stands for one that stays. */
+static enum ww_err copy_given(const struct ww_element *given, uint64_t n,
+                              struct ww_element *out, struct ww_error *err)
+{
+    if (!given->perm) {
+        ww_element_none(out, (uint32_t)n);
+        return WW_OK;
+    }
+    return copy_element(given, out, err);
+}
+
 static enum ww_err draw_signs(const struct ww_gauge *gauge, const struct ww_mlp *mlp,
                               struct ww_element *out, struct ww_error *err)
 {
@@ -225,8 +236,12 @@ enum ww_err ww_gauge_neurons(const struct ww_gauge *gauge, uint32_t mlp_index,
 {
     const struct ww_mlp *mlp = &gauge->layout->mlps[mlp_index];
     struct ww_draw draw = {0};
-    enum ww_err rc = ww_element_init(out, mlp->n_neurons, err);
+    enum ww_err rc = WW_OK;
 
+    if (gauge->given) {
+        return copy_given(&gauge->given->neurons[mlp_index], mlp->n_neurons, out, err);
+    }
+    rc = ww_element_init(out, mlp->n_neurons, err);
     if (rc) {
         goto out;
     }
@@ -285,6 +300,9 @@ enum ww_err ww_gauge_experts(const struct ww_gauge *gauge, uint32_t moe_index,
     struct ww_draw draw = {0};
     enum ww_err rc = WW_OK;
 
+    if (gauge->given) {
+        return copy_given(&gauge->given->spaces[moe->expert], moe->n_experts, out, err);
+    }
     if (!moe->experts_move) {
         ww_element_none(out, (uint32_t)moe->n_experts);
         return WW_OK;
@@ -331,6 +349,10 @@ enum ww_err ww_gauge_space(const struct ww_gauge *gauge, uint32_t space_index,
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
+    if (gauge->given && space->kind != WW_SPACE_NEURON &&
+        space->kind != WW_SPACE_EXPERT) {
+        return copy_given(&gauge->given->spaces[space_index], space->size, out, err);
+    }
     switch (space->kind) {
     case WW_SPACE_RESIDUAL:
         rc = copy_element(ww_gauge_stream(gauge, space->owner), out, err);

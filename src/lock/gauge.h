@@ -30,9 +30,17 @@ enum ww_wrong {
 };
 const char *ww_wrong_name(enum ww_wrong wrong);
 
+/** Elements that were not drawn from a key but found by comparing weights. Those without
+ *  arrays stay. */
+struct ww_gauge_given {
+    struct ww_element *spaces;  /* n_spaces */
+    struct ww_element *neurons; /* n_mlps: experts in one tensor share a space */
+};
+
 struct ww_gauge {
     const struct ww_layout *layout;
     struct ww_secret *prk;
+    const struct ww_gauge_given *given; /* borrowed; then the rest below is not used */
     bool scale;
     enum ww_wrong wrong;
     struct ww_element residual; /* of the model's stream */

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The whole attack. What the lock did is found by reading both models; whether the anchor
+ * is one at all is decided from what was compared, before the first byte is written; then
+ * the locked model streams through the inverse of what was found.
+ */
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "attack/attack_report.h"
+#include "la/la.h"
+#include "lock/lock_paths.h"
+#include "stream/cpus.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+/* Cosine of aligned weights below which models are no relatives: unrelated ones reach 0.3
+ * where rows are short, a fine-tune that moved half of its norm 0.87. */
+#define LEAST_COSINE 0.7
+
+struct attack_run {
+    const struct ww_attack_options *options;
+    struct ww_attack_report *report;
+    struct ww_model *models[3]; /* locked, anchor, truth */
+    struct ww_layout *layouts[2];
+    struct ww_pair pair;
+    bool paired;
+    struct ww_attack_job job;
+    struct ww_attack_plan plan;
+    struct ww_out *out;
+    struct ww_stream_result result;
+};
+
+static void release(struct attack_run *run)
+{
+    ww_stream_result_release(&run->result);
+    ww_out_close(run->out, false);
+    ww_attack_plan_release(&run->plan);
+    ww_free(run->job.scores);
+    if (run->paired) {
+        ww_pair_release(&run->pair);
+    }
+    for (size_t i = 0; i < WW_LEN(run->layouts); i++) {
+        ww_layout_free(run->layouts[i]);
+    }
+    for (size_t i = 0; i < WW_LEN(run->models); i++) {
+        ww_model_close(run->models[i]);
+    }
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static enum ww_err check_truth(const struct attack_run *run, struct ww_error *err)
+{
+    const struct ww_model *model = run->models[0];
+
+    for (uint32_t t = 0; run->models[2] && t < model->n_tensors; t++) {
+        const uint32_t at = ww_model_find(run->models[2], model->tensors[t].name);
+        const struct ww_tensor *own = &model->tensors[t];
+        if (run->layouts[0]->bindings[t].ignored) {
+            continue;
+        }
+        if (at == WW_NONE || run->models[2]->tensors[at].n_elements != own->n_elements ||
+            !ww_dtype_is_plain_float(run->models[2]->tensors[at].dtype)) {
+            return WW_FAIL(err, WW_E_UNRELATED,
+                           "tensor '%s' is not in the truth with the same shape; the truth "
+                           "is the model before its lock",
+                           own->name);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err open_models(struct attack_run *run, const char *path,
+                               struct ww_error *err)
+{
+    const char *paths[3] = {path, run->options->anchor, run->options->truth};
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(paths) && !rc; i++) {
+        if (paths[i]) {
+            rc = ww_model_open(paths[i], &run->models[i], err);
+        }
+        if (!rc && i < WW_LEN(run->layouts)) {
+            rc = ww_layout_resolve(run->models[i], &run->options->layout,
+                                   &run->layouts[i], err);
+        }
+        if (rc && i > 0) {
+            ww_error_context(err, "%s '%s'", i == 1 ? "anchor" : "truth", paths[i]);
+        }
+    }
+    if (!rc) {
+        rc = ww_pair_init(&run->pair, run->layouts[0], run->layouts[1], err);
+        run->paired = !rc;
+    }
+    return rc ? rc : check_truth(run, err);
+}
+
+/* The steps of each mode, in order. */
+typedef enum ww_err (*step_fn)(struct ww_pair *pair, struct ww_error *err);
+
+static enum ww_err neurons_signed(struct ww_pair *pair, struct ww_error *err)
+{
+    return ww_find_neurons(pair, true, err);
+}
+
+static enum ww_err neurons_ordered(struct ww_pair *pair, struct ww_error *err)
+{
+    return ww_find_neurons(pair, false, err);
+}
+
+static const struct step {
+    const char *phase;
+    step_fn run;
+    unsigned modes;
+} steps[] = {
+    {"streams", ww_find_frames, 1U << WW_ATTACK_JOINT},
+    {"latents", ww_find_latents, 1U << WW_ATTACK_JOINT},
+    {"heads", ww_find_heads, 1U << WW_ATTACK_JOINT},
+    {"attention", ww_find_inner, 1U << WW_ATTACK_JOINT},
+    {"experts", ww_find_experts, 1U << WW_ATTACK_JOINT},
+    {"neurons", neurons_signed, 1U << WW_ATTACK_JOINT},
+    {"heads", ww_find_aga, 1U << WW_ATTACK_AGA},
+    {"neurons", neurons_ordered, 1U << WW_ATTACK_AGA},
+};
+
+static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
+{
+    const struct ww_run_options *options = &run->options->run;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
+        if (!(steps[i].modes & 1U << run->options->mode)) {
+            continue;
+        }
+        if (options->progress && options->progress(options->progress_payload,
+                                                   steps[i].phase, i, WW_LEN(steps))) {
+            return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
+        }
+        rc = steps[i].run(&run->pair, err);
+    }
+    return rc;
+}
+
+static enum ww_err stream(struct attack_run *run, const char *out_path,
+                          struct ww_error *err)
+{
+    const struct ww_run_options *options = &run->options->run;
+    enum ww_err rc = WW_OK;
+
+    run->job.pair = &run->pair;
+    run->job.truth = run->models[2];
+    run->job.lock = (struct ww_lock_job){.gauge = &run->pair.gauge, .inverse = true};
+    run->job.dense = (struct ww_dense_job){
+        .gauge = &run->pair.gauge, .source = &run->pair.source, .inverse = true};
+    run->job.scores = ww_calloc(run->models[0]->n_tensors, sizeof(*run->job.scores));
+    if (!run->job.scores) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+    }
+    rc = ww_attack_plan_init(&run->plan, &run->job, err);
+    if (!rc && out_path) {
+        rc = ww_out_begin(out_path, &run->plan.plan, 0, options, &run->out, err);
+    }
+    if (!rc) {
+        rc = ww_stream_run(&run->plan.plan, run->out, options, &run->result, err);
+    }
+    for (size_t i = 0; i < WW_LEN(run->models) && !rc; i++) {
+        if (run->models[i]) {
+            rc = ww_model_unchanged(run->models[i], err);
+        }
+    }
+    if (!rc) {
+        rc = ww_attack_report_fill(&run->job, run->report, err);
+        run->report->run = run->result.report;
+    }
+    return rc;
+}
+
+static enum ww_err finish(struct attack_run *run, const char *out_path,
+                          struct ww_error *err)
+{
+    char *name = NULL;
+    enum ww_err rc = ww_lock_base_name(out_path, &name, err);
+
+    if (!rc && run->options->signer) {
+        rc = ww_lock_sign_outputs(run->options->signer, name, &run->plan.plan,
+                                  &run->result, run->out, run->report->root_sha256, err);
+    }
+    if (!rc) {
+        rc = ww_out_commit(run->out, err);
+    }
+    ww_free(name);
+    return rc;
+}
+
+static bool related(const struct ww_pair *pair)
+{
+    return ww_likeness_cosine(&pair->like) >= LEAST_COSINE;
+}
+
+static enum ww_err refuse(const struct attack_run *run, struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_UNRELATED,
+                   "'%s' and the anchor '%s' are not related: their distance is %.2f of "
+                   "the anchor's norm, %.2f after alignment, expected below %.2f; an "
+                   "anchor is the base model or a sibling",
+                   run->models[0]->path, run->models[1]->path,
+                   run->report->distance_before, run->report->distance_after,
+                   sqrt(2 - 2 * LEAST_COSINE));
+}
+
+static enum ww_err attack(struct attack_run *run, const char *path, const char *out_path,
+                          struct ww_error *err)
+{
+    const bool joint = run->options->mode == WW_ATTACK_JOINT;
+    enum ww_err rc = WW_OK;
+
+    if (!run->options->anchor) {
+        return WW_FAIL(err, WW_E_USAGE, "an attack needs an anchor");
+    }
+    if (out_path) {
+        rc = ww_lock_check_paths(path, out_path, err);
+    }
+    if (!rc) {
+        rc = open_models(run, path, err);
+    }
+    if (!rc) {
+        rc = find_lock(run, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    if (joint && !related(&run->pair)) {
+        rc = stream(run, NULL, err);
+        return rc ? rc : refuse(run, err);
+    }
+    rc = stream(run, out_path, err);
+    return rc || !out_path ? rc : finish(run, out_path, err);
+}
+
+enum ww_err ww_attack_folder(const char *path, const char *out_path,
+                             const struct ww_attack_options *options,
+                             struct ww_attack_report *report, struct ww_error *err)
+{
+    struct attack_run run = {.options = options, .report = report};
+    const double started = now();
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    report->mode = options->mode;
+    ww_la_threads(ww_threads_wanted(&options->run));
+    rc = attack(&run, path, options->mode == WW_ATTACK_NAIVE ? NULL : out_path, err);
+    report->seconds = now() - started;
+    release(&run);
+    ww_la_threads(1);
+    if (rc) {
+        ww_attack_report_release(report);
+    }
+    return rc;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * The plan of an attack: the locked model's files again, every tensor through the inverse
+ * of what was found, and scored on the way against the anchor and the truth.
+ */
+#ifndef WW_ATTACK_ATTACK_PLAN_H
+#define WW_ATTACK_ATTACK_PLAN_H
+
+#include "attack/pair.h"
+#include "lock/dense_kernel.h"
+#include "lock/lock_kernel.h"
+
+/** Sums over one tensor. */
+struct ww_score {
+    double anchor; /* squared norms */
+    double before;
+    double after;
+    double to_truth;
+    double task;
+    uint64_t bytes;
+    uint64_t identical;
+};
+
+struct ww_attack_job {
+    const struct ww_pair *pair;
+    const struct ww_model *truth; /* NULL: not scored against it */
+    struct ww_lock_job lock;
+    struct ww_dense_job dense;
+    struct ww_score *scores; /* by output tensor; bytes 0: not scored */
+};
+
+/** params of the kernel. */
+struct ww_attack_piece {
+    const struct ww_attack_job *job;
+    uint32_t output; /* tensor that is written */
+    struct ww_lock_piece lock;
+    struct ww_dense_piece dense;
+    const struct ww_kernel *inner; /* NULL: the bytes stay */
+    const void *params;
+};
+
+extern const struct ww_kernel ww_attack_kernel;
+
+struct ww_attack_plan {
+    struct ww_plan plan;
+    const struct ww_model *model;
+    struct ww_attack_piece *kernels; /* by output tensor */
+    struct ww_piece_source *sources;
+    struct ww_piece *pieces;
+    int *side_fds;
+    uint32_t n_sides;
+};
+
+/** job is borrowed. */
+enum ww_err ww_attack_plan_init(struct ww_attack_plan *plan,
+                                const struct ww_attack_job *job,
+                                struct ww_error *err) WW_MUST_USE;
+void ww_attack_plan_release(struct ww_attack_plan *plan);
+
+#endif
