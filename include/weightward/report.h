@@ -8,6 +8,7 @@
 #ifndef WEIGHTWARD_REPORT_H
 #define WEIGHTWARD_REPORT_H
 
+#include "weightward/attack.h"
 #include "weightward/lock.h"
 
 #ifdef __cplusplus
@@ -39,6 +40,10 @@ WW_API enum ww_err ww_report_inspect_text(const struct ww_inspection *in, char *
 /** verb is "lock" or "unlock". */
 WW_API enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *report,
                                        char **out, struct ww_error *err) WW_MUST_USE;
+/** anchor: as the user named it. */
+WW_API enum ww_err ww_report_attack_json(const char *anchor,
+                                         const struct ww_attack_report *report, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char **out,
                                        struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,

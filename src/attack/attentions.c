@@ -8,7 +8,7 @@
 
 #include "attack/fix.h"
 #include "attack/inner.h"
-#include "attack/match.h"
+#include "attack/pair_rows.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -330,7 +330,7 @@ static enum ww_err find_latent(struct ww_pair *pair, const struct ww_linear *loc
     }
     rc = ww_slabs_load(pair, &of, &slabs, err);
     if (!rc && slabs.locked.rows) {
-        rc = ww_match_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
+        rc = ww_pair_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
                            slabs.locked.width, true, &matching, err);
     }
     if (!rc && matching.match) {

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "attack/match.h"
+#include "attack/pair_rows.h"
 #include "attack/pair.h"
 #include "attack/slab.h"
 #include "model/convert.h"
@@ -230,7 +230,7 @@ static enum ww_err find_frame(struct ww_pair *pair, const struct ww_residual *st
     if (rc) {
         goto out;
     }
-    rc = ww_match_rows(locked.rows, anchor.rows, n, samples,
+    rc = ww_pair_rows(locked.rows, anchor.rows, n, samples,
                        stream->group != WW_RESIDUAL_PERM, &matching, err);
     if (rc) {
         goto out;

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "attack/match.h"
+#include "attack/pair_rows.h"
 #include "attack/pair.h"
 #include "attack/slab.h"
 #include "attack/solve.h"
@@ -136,7 +136,7 @@ static enum ww_err find_order(struct ww_pair *pair, uint32_t index,
     if (rc || !slabs.locked.rows) {
         goto out;
     }
-    rc = ww_match_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
+    rc = ww_pair_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
                        slabs.locked.width, false, &matching, err);
     if (rc) {
         goto out;
@@ -193,7 +193,7 @@ enum ww_err ww_find_experts(struct ww_pair *pair, struct ww_error *err)
         }
         rc = ww_slabs_load(pair, &of, &slabs, err);
         if (!rc && slabs.locked.rows) {
-            rc = ww_match_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
+            rc = ww_pair_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
                                slabs.locked.width, false, &matching, err);
         }
         if (!rc && matching.match) {

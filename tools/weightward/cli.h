@@ -80,6 +80,7 @@ enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);
 
 /* The commands: argv[0] is the verb. */
+int cmd_attack(int argc, const char **argv);
 int cmd_inspect(int argc, const char **argv);
 int cmd_key(int argc, const char **argv);
 int cmd_lock(int argc, const char **argv);

@@ -16,6 +16,7 @@ static const struct command {
     {"key", cmd_key, "make and describe keys"},
     {"lock", cmd_lock, "transform the weights so that default merging tools fail on them"},
     {"unlock", cmd_unlock, "give the source back, byte for byte"},
+    {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
     {"verify", cmd_verify, "check a signature and every file under it"},
 };

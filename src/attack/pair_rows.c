@@ -5,7 +5,7 @@
  * and an exact assignment is only needed for the few that are left. Scores are made in
  * bands, so memory does not grow with the square of the rows.
  */
-#include "attack/match.h"
+#include "attack/pair_rows.h"
 
 #include <math.h>
 #include <string.h>
@@ -194,7 +194,7 @@ out:
     return rc;
 }
 
-enum ww_err ww_match_rows(const float *a, const float *b, size_t n, size_t width,
+enum ww_err ww_pair_rows(const float *a, const float *b, size_t n, size_t width,
                           bool either_sign, struct ww_matching *out, struct ww_error *err)
 {
     const size_t used = n > SMALL_ROWS && width > FEW_COLUMNS ? FEW_COLUMNS : width;

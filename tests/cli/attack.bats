@@ -1,0 +1,100 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
+
+@test "attack gives an exact lock's weights back bit for bit, by the base model" {
+    make_locked
+    run --separate-stderr "$WW" attack locked out --anchor "$FAMILY/base" --truth model
+    [ "$status" = 0 ]
+    [[ $stderr == *"undone: every weight has the bits of the truth"* ]]
+    cmp model/model.safetensors out/model.safetensors
+    cmp model/config.json out/config.json
+    [ ! -e out/attestations ]
+    [ ! -e out/model.sig ]
+}
+
+@test "attack works by a sibling, and on powers of two" {
+    make_model
+    make_keys
+    "$WW" lock model locked --key lock --scale -q
+    "$WW" attack locked out --anchor "$FAMILY/expert-caesar" -q
+    cmp model/model.safetensors out/model.safetensors
+}
+
+@test "attack --json prints one object with the promised members" {
+    make_locked
+    "$WW" attack locked out --anchor "$FAMILY/base" --truth model --json -q >answer
+    jq -e '.schema == "weightward.attack/1" and .mode == "joint" and .recovered == 1 and
+           .identical_bytes == 1 and .distance_before > 1 and .distance_after < 0.1 and
+           .found.residual_moved > 100 and .found.dense_heads == 0 and
+           (.tensors | length) == 39 and .seconds > 0' answer
+    "$WW" attack locked out2 --anchor "$FAMILY/base" --json -q >answer
+    jq -e 'has("recovered") == false and has("identical_bytes") == false' answer
+}
+
+@test "the published solver does not undo a lock of the residual stream" {
+    make_locked
+    "$WW" attack locked out --anchor "$FAMILY/base" --truth model --mode aga --json -q >answer
+    jq -e '.mode == "aga" and .recovered < 0 and .identical_bytes < 0.5' answer
+    [ -e out/model.safetensors ]
+}
+
+@test "mode naive measures and writes nothing" {
+    make_locked
+    "$WW" attack locked out --anchor "$FAMILY/base" --mode naive --json -q >answer
+    jq -e '.distance_before == .distance_after' answer
+    nothing_written out
+}
+
+@test "attack on a model without a lock leaves it as it is" {
+    make_model
+    "$WW" attack model out --anchor "$FAMILY/base" -q
+    cmp model/model.safetensors out/model.safetensors
+}
+
+@test "what an attack wrote can be signed" {
+    make_locked
+    "$WW" attack locked out --anchor "$FAMILY/base" --sign me.key -q
+    "$WW" verify out --key me.pub
+}
+
+@test "an unrelated anchor is refused with the distances" {
+    make_locked
+    python3 - "$FAMILY/base" unrelated <<'PY'
+import os, random, shutil, struct, sys
+shutil.copytree(sys.argv[1], sys.argv[2])
+path = sys.argv[2] + "/model.safetensors"
+os.chmod(sys.argv[2], 0o755)
+os.chmod(path, 0o644)
+data = bytearray(open(path, "rb").read())
+start = 8 + struct.unpack("<Q", data[:8])[0]
+values = [bytes(data[i:i + 2]) for i in range(start, len(data), 2)]
+random.Random(1).shuffle(values)
+data[start:] = b"".join(values)
+open(path, "wb").write(data)
+PY
+    refused 1 "not related: their distance is [0-9.]+ .* [0-9.]+ after alignment" \
+        "$WW" attack locked out --anchor unrelated
+    nothing_written out
+}
+
+@test "an anchor of other shapes or another architecture is refused" {
+    make_locked
+    refused 1 "the anchor is of architecture 't5'" \
+        "$WW" attack locked out --anchor "$BATS_TEST_DIRNAME/../vectors/forward/t5"
+    refused 1 "the anchor has 2 attentions" \
+        "$WW" attack locked out --anchor "$BATS_TEST_DIRNAME/../vectors/forward/llama"
+    nothing_written out
+}
+
+@test "wrong use of attack" {
+    make_locked
+    refused 2 "--anchor MODEL is needed" "$WW" attack locked out
+    refused 2 "--mode is" "$WW" attack locked out --anchor "$FAMILY/base" --mode best
+    refused 4 "anchor 'nowhere'" "$WW" attack locked out --anchor nowhere
+    mkdir there
+    refused 4 "exists" "$WW" attack locked there --anchor "$FAMILY/base"
+    [ -z "$(ls there)" ]
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward attack: what a lock is worth against somebody who has a related model. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct attack {
+    struct cli_common common;
+    char *anchor;
+    char *truth;
+    char *mode;
+    char *sign;
+    struct cli_passphrase sign_passphrase;
+    char *descriptor;
+    char *descriptor_dir;
+};
+
+static void tell_found(const struct attack *opt, const struct ww_attack_found *f)
+{
+    cli_say(&opt->common, "found: %llu residual indices moved and %llu negated, %llu heads "
+            "moved, %llu dimensions of heads moved and %llu negated",
+            (unsigned long long)f->residual_moved, (unsigned long long)f->residual_negated,
+            (unsigned long long)f->heads_moved, (unsigned long long)f->inner_moved,
+            (unsigned long long)f->inner_negated);
+    cli_say(&opt->common, "       %llu neurons moved and %llu negated, %llu experts moved, "
+            "%llu factors of two, %llu heads mixed by dense matrices",
+            (unsigned long long)f->neurons_moved, (unsigned long long)f->neurons_negated,
+            (unsigned long long)f->experts_moved, (unsigned long long)f->scaled,
+            (unsigned long long)f->dense_heads);
+}
+
+/* What was measured, and no more: without a truth nobody knows how much came back. */
+static void tell(const struct attack *opt, const struct ww_attack_report *report,
+                 const char *out)
+{
+    tell_found(opt, &report->found);
+    cli_say(&opt->common, "distance to the anchor, as a share of its norm: %.4f before, %.4f "
+            "after", report->distance_before, report->distance_after);
+    if (!report->scored) {
+        cli_say(&opt->common, "without --truth it is not known how much of the source came "
+                "back");
+    } else if (report->identical == 1) {
+        cli_say(&opt->common, "undone: every weight has the bits of the truth");
+    } else if (report->has_task) {
+        cli_say(&opt->common, "recovered %.1f %% of the task vector; %.1f %% of the bytes are "
+                "the truth's", 100 * report->recovered, 100 * report->identical);
+    }
+    if (report->drift_known) {
+        cli_say(&opt->common, "outputs of blocks differ from the locked model's by at most "
+                "%.2g", report->function_drift);
+    }
+    if (report->mode == WW_ATTACK_NAIVE) {
+        cli_say(&opt->common, "measured only: mode naive undoes nothing and writes nothing");
+    } else {
+        cli_say(&opt->common, "written to '%s' in %.1f s%s", out, report->seconds,
+                opt->sign ? ", signed" : "");
+    }
+}
+
+static bool parse_mode(const char *word, enum ww_attack_mode *mode)
+{
+    static const enum ww_attack_mode all[] = {WW_ATTACK_JOINT, WW_ATTACK_AGA,
+                                              WW_ATTACK_NAIVE};
+    *mode = WW_ATTACK_JOINT;
+    for (size_t i = 0; word && i < sizeof all / sizeof all[0]; i++) {
+        if (strcmp(word, ww_attack_mode_name(all[i])) == 0) {
+            *mode = all[i];
+            return true;
+        }
+    }
+    return !word;
+}
+
+static int run_attack(const struct attack *opt, const char *verb, const char *const *args)
+{
+    struct ww_error err = {0};
+    struct ww_attack_report report = {0};
+    struct ww_signkey *signkey = NULL;
+    struct ww_signer signer = {0};
+    struct ww_attack_options options = {
+        .anchor = opt->anchor,
+        .truth = opt->truth,
+        .layout = {opt->descriptor_dir, opt->descriptor},
+    };
+    enum ww_err rc = WW_OK;
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    parse_mode(opt->mode, &options.mode);
+    cli_catch_signals();
+    if (opt->sign) {
+        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
+        signer.key = signkey;
+        options.signer = &signer;
+    }
+    if (!rc) {
+        rc = ww_attack_folder(args[0], args[1], &options, &report, &err);
+    }
+    if (rc) {
+        goto out;
+    }
+    tell(opt, &report, args[1]);
+    if (opt->common.json) {
+        char *json = NULL;
+        rc = ww_report_attack_json(opt->anchor, &report, &json, &err);
+        status = cli_answer_json(verb, &opt->common, rc, json, &err);
+        rc = WW_OK;
+    }
+out:
+    if (rc) {
+        status = cli_fail(verb, &opt->common, &err);
+    }
+    ww_attack_report_release(&report);
+    ww_signkey_free(signkey);
+    return status;
+}
+
+static int check_usage(const struct attack *opt, const char *verb)
+{
+    enum ww_attack_mode mode;
+    const char *what = NULL;
+    if (!opt->anchor) {
+        what = "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
+    } else if (!parse_mode(opt->mode, &mode)) {
+        what = "--mode is joint, aga or naive";
+    }
+    if (what) {
+        fprintf(stderr, "weightward %s: %s\n", verb, what);
+        return CLI_USAGE;
+    }
+    return 0;
+}
+
+int cmd_attack(int argc, const char **argv)
+{
+    struct attack opt = {.sign_passphrase.fd = -1};
+    const struct poptOption table[] = {
+        {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
+         "base model, sibling or merge partner", "MODEL"},
+        {"mode", 0, POPT_ARG_STRING, &opt.mode, 0, "joint (default), aga or naive", "MODE"},
+        {"truth", 0, POPT_ARG_STRING, &opt.truth, 0,
+         "the model before its lock, to score with", "MODEL"},
+        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
+         "passphrase of the signing key", "FILE"},
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"descriptor", 0, POPT_ARG_STRING, &opt.descriptor, 0,
+         "use this architecture descriptor", "ID"},
+        {"descriptor-dir", 0, POPT_ARG_STRING, &opt.descriptor_dir, 0,
+         "folder with more descriptors", "DIR"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    poptContext ctx = NULL;
+    const char **args = NULL;
+    int status = cli_parse(argc, argv, table, "LOCKED OUT", 2, 2, &ctx, &args);
+    if (status || !args) {
+        goto out;
+    }
+    status = check_usage(&opt, argv[0]);
+    if (status == 0) {
+        status = run_attack(&opt, argv[0], args);
+    }
+out:
+    cli_finish(ctx, table);
+    return status;
+}
