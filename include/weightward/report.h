@@ -10,6 +10,7 @@
 
 #include "weightward/attack.h"
 #include "weightward/lock.h"
+#include "weightward/trace.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +52,8 @@ WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, 
 WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
                                       const struct ww_key_info *info, char **out,
                                       struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 /** The object for a refusal or an error: schema and "error": {code, class, text}. */
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;
