@@ -148,6 +148,20 @@ static enum ww_err own_reason(struct ww_builder *b, const char *fact, const char
     return rc;
 }
 
+/* Heads move unless their number means something. */
+static enum ww_err class_heads(struct ww_builder *b, struct ww_attention *a,
+                               struct ww_error *err)
+{
+    const char *own = NULL;
+    enum ww_err rc = own_reason(b, "heads_reason", &own, err);
+
+    a->heads_move = !a->alibi && !own;
+    a->heads_reason = own        ? own
+                      : a->alibi ? "ALiBi slopes belong to the head's number"
+                                 : "nothing outside of a head knows its number";
+    return rc;
+}
+
 enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention,
                                struct ww_error *err)
 {
@@ -172,8 +186,5 @@ enum ww_err ww_class_attention(struct ww_builder *b, uint32_t attention,
     rc = qk_reason(b, a, err);
     rc = rc ? rc : own_reason(b, "qk_reason", &a->qk_reason, err);
     rc = rc ? rc : own_reason(b, "vo_reason", &a->vo_reason, err);
-    a->heads_move = !a->alibi;
-    a->heads_reason = a->alibi ? "ALiBi slopes belong to the head's number"
-                               : "nothing outside of a head knows its number";
-    return rc;
+    return rc ? rc : class_heads(b, a, err);
 }

@@ -75,6 +75,7 @@ static const struct {
     {"chunk", NO_KEYS, "0"},
     {"temper", NO_KEYS, "0"},
     {"temper_floor", NO_KEYS, "1"},
+    {"heads_reason", NO_KEYS, "''"},
     {"alibi", NO_KEYS, "0"},
     {"alibi_scaled", NO_KEYS, "0"},
     {"kv_owner", NO_KEYS, "l"},

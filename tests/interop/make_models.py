@@ -282,7 +282,8 @@ def add_mtp(folder):
 
 
 # Models with layers that the reference forward pass does not know.
-UNCOVERED = ("qwen3_next", "qwen3_5_text", "minimax", "apertus")
+UNCOVERED = ("qwen3_next", "qwen3_5_text", "minimax", "apertus", "bitnet",
+             "diffllama", "doge")
 AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
 
 
@@ -432,6 +433,49 @@ CASES.update({
     "vaultgemma": std("VaultGemma", head_dim=16, query_pre_attn_scalar=20,
                       attn_logit_softcapping=5.0, final_logit_softcapping=5.0,
                       sliding_window=8),
+})
+CASES.update({
+    "granitemoeshared": std("GraniteMoeShared", num_local_experts=5, num_experts_per_tok=2,
+                            intermediate_size=24, shared_intermediate_size=40,
+                            embedding_multiplier=3.0, logits_scaling=2.0,
+                            residual_multiplier=0.7, attention_multiplier=0.3),
+    "granite_swa": std("GraniteSWA", sliding_window=8, attention_multiplier=0.3,
+                       layer_rope_theta=[1000.0, 500.0, 0.0]),
+    "granitemoe_swa": std("GraniteMoeSWA", sliding_window=8, num_local_experts=5,
+                          num_experts_per_tok=2, intermediate_size=24,
+                          shared_intermediate_size=40, attention_multiplier=0.3),
+    "minicpm3": std("MiniCPM3", num_key_value_heads=8, kv_lora_rank=24, q_lora_rank=28,
+                    qk_nope_head_dim=10, qk_rope_head_dim=8, v_head_dim=12,
+                    dim_model_base=32),
+    "youtu": std("Youtu", num_key_value_heads=8, kv_lora_rank=24, q_lora_rank=28,
+                 qk_nope_head_dim=10, qk_rope_head_dim=8, v_head_dim=12,
+                 pad_token_id=None),    # else loading clears that row, head included
+    "biogpt": of("BioGptForCausalLM", "BioGptConfig", **BERT, bos_token_id=1,
+                 eos_token_id=2),
+    "xglm": of("XGLMForCausalLM", "XGLMConfig", vocab_size=VOCAB, d_model=64, num_layers=3,
+               attention_heads=4, ffn_dim=80, max_position_embeddings=64, pad_token_id=0,
+               bos_token_id=1, eos_token_id=2),
+    "ctrl": of("CTRLLMHeadModel", "CTRLConfig", **GPT, dff=80),
+    "openai-gpt": of("OpenAIGPTLMHeadModel", "OpenAIGPTConfig", **GPT),
+    "gpt_neox_japanese": of("GPTNeoXJapaneseForCausalLM", "GPTNeoXJapaneseConfig",
+                            vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3,
+                            num_attention_heads=4, intermediate_multiple_size=2,
+                            max_position_embeddings=64, bos_token_id=1, eos_token_id=2),
+    "modernbert-decoder": of("ModernBertDecoderForCausalLM", "ModernBertDecoderConfig",
+                             vocab_size=VOCAB, hidden_size=64, num_hidden_layers=4,
+                             num_attention_heads=4, intermediate_size=80, pad_token_id=0,
+                             max_position_embeddings=64, local_attention=16,
+                             bos_token_id=1, cls_token_id=1, eos_token_id=2,
+                             sep_token_id=2),
+    "cohere2_moe": std("Cohere2Moe", num_hidden_layers=4, head_dim=16, num_experts=6,
+                       num_experts_per_tok=2, num_shared_experts=1, intermediate_size=24,
+                       sliding_window=8, first_k_dense_replace=1,
+                       prefix_dense_intermediate_size=40),
+    "aria_text": std("AriaText", head_dim=16, moe_num_experts=6, moe_topk=2,
+                     moe_num_shared_experts=2, intermediate_size=24),
+    "bitnet": std("BitNet"),
+    "diffllama": std("DiffLlama", head_dim=16),
+    "doge": std("Doge"),
 })
 
 

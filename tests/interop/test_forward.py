@@ -120,7 +120,8 @@ def own_case(build, name, folder):
 
 
 # Read sound, or have positions or scores that the reference forward pass does not compute.
-NO_FORWARD = ("marian", "whisper", "deberta", "deberta-v2", "ministral3", "nanochat")
+NO_FORWARD = ("marian", "whisper", "deberta", "deberta-v2", "ministral3", "nanochat",
+              "xglm", "ctrl")
 LOGITS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM")
 HIDDEN = ("Model", "EncoderModel")
 

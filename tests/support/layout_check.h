@@ -105,7 +105,8 @@ static inline const char *ww_check_attentions(const struct ww_layout *l)
         }
         if (a->n_heads == 0 || a->n_heads % a->n_kv_heads != 0 || !a->qk_reason ||
             !a->vo_reason || !a->heads_reason || a->element_owner >= l->n_attentions ||
-            a->heads_owner >= l->n_attentions || a->o.weight == WW_NONE) {
+            a->heads_owner >= l->n_attentions ||
+            (a->o.weight == WW_NONE && a->vo_class != WW_VO_NONE)) {
             return ww_fault("%s is incomplete", a->name);
         }
     }
