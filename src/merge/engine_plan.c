@@ -20,7 +20,7 @@ static uint64_t unit_of(const struct ww_merge_item *item)
     const struct ww_merge_job *job = &item->job;
     uint64_t unit = ww_min_u64(job->n, MAX_UNIT);
 
-    if (job->tensor->method->ops->rows) {
+    if (item->by_rows) {
         return job->n_cols;
     }
     while (unit > 1 && job->n % unit != 0) {

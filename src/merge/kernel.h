@@ -21,19 +21,19 @@ struct ww_merge_job {
     uint64_t n;             /* elements */
     uint64_t n_rows;        /* n_rows * n_cols == n; rows run along the last axis, a */
     uint64_t n_cols;        /* vector is one row */
-    uint64_t tile_elements; /* of every tile but the last; whole rows where ops->rows */
+    uint64_t tile_elements; /* of every tile but the last; whole rows where wanted */
     uint64_t n_tiles;
+    uint64_t max_block; /* elements of a block at most */
     uint32_t n_sources;
     uint32_t n_x;         /* sources, then imported statistics */
-    uint64_t name_key;    /* of the tensor's name, for masks */
     void *shared;         /* of the method over all tensors, NULL without */
     void *state;          /* the method's own */
     size_t acc_bytes;     /* of a tile's sums in the pass at hand */
     size_t local_bytes;   /* zeroed at the start of each tile, in passes and the last walk */
-    size_t scratch_bytes; /* for blocks, contents undefined */
+    size_t scratch_bytes; /* for blocks, contents undefined, aligned to 64 */
 };
 
-/** Elements [first, first + n) of the tensor; whole rows where ops->rows. */
+/** Elements [first, first + n) of the tensor; whole rows where wanted. */
 struct ww_merge_block {
     uint64_t first;
     size_t n;
@@ -48,7 +48,8 @@ struct ww_merge_block {
 
 struct ww_method_ops {
     bool deltas;
-    bool rows;
+    /** Blocks of whole rows; NULL: never. Asked before open. */
+    bool (*wants_rows)(const struct ww_merge_job *job);
     /** Check parameters and shapes, make the state; *scan asks for a pass first. */
     enum ww_err (*open)(struct ww_merge_job *job, bool *scan, struct ww_error *err);
     /** A block of a pass; acc was zeroed at the start of the tile. */
@@ -79,8 +80,21 @@ enum ww_err ww_merge_refuse(const struct ww_merge_job *job, struct ww_error *err
 enum ww_err ww_merge_no_memory(const struct ww_merge_job *job, struct ww_error *err);
 
 /* The kernels, one object per row or family of the table. */
+extern const struct ww_method_ops ww_merge_breadcrumbs;
+extern const struct ww_method_ops ww_merge_breadcrumbs_ties;
+extern const struct ww_method_ops ww_merge_dare_linear;
+extern const struct ww_method_ops ww_merge_dare_ties;
+extern const struct ww_method_ops ww_merge_della;
+extern const struct ww_method_ops ww_merge_della_linear;
+extern const struct ww_method_ops ww_merge_geometric_median;
+extern const struct ww_method_ops ww_merge_karcher;
 extern const struct ww_method_ops ww_merge_linear;
+extern const struct ww_method_ops ww_merge_model_stock;
+extern const struct ww_method_ops ww_merge_multislerp;
+extern const struct ww_method_ops ww_merge_nuslerp;
 extern const struct ww_method_ops ww_merge_passthrough;
+extern const struct ww_method_ops ww_merge_slerp;
 extern const struct ww_method_ops ww_merge_task_arithmetic;
+extern const struct ww_method_ops ww_merge_ties;
 
 #endif

@@ -77,12 +77,14 @@ static void set_shape(struct ww_merge_item *item)
     job->n_cols = t->rank ? t->shape[t->rank - 1] : 1;
     job->n_rows = job->n_cols ? job->n / job->n_cols : 0;
     item->axis_elements = t->rank && t->shape[0] ? job->n / t->shape[0] : 1;
-    item->n_block = BLOCK;
-    if (t->method->ops->rows && job->n_cols) {
-        item->n_block = job->n_cols * ww_max_u64(1, BLOCK / job->n_cols);
+    item->job.max_block = BLOCK;
+    if (t->method->ops->wants_rows && t->method->ops->wants_rows(job) && job->n_cols) {
+        item->by_rows = true;
+        item->job.max_block = job->n_cols * ww_max_u64(1, BLOCK / job->n_cols);
     }
+    job->max_block = ww_min_u64(job->max_block, ww_max_u64(job->n, 1));
     uint64_t chunk = CHUNK_BYTES / ww_max_u64(1, bytes_of_element(item));
-    item->n_chunk = item->n_block * ww_max_u64(1, chunk / item->n_block);
+    item->n_chunk = item->job.max_block * ww_max_u64(1, chunk / item->job.max_block);
 }
 
 enum ww_err ww_merge_item_init(struct ww_merge_item *item,
@@ -136,7 +138,7 @@ static uint64_t lay_out(struct ww_walk *w, const struct ww_merge_item *item, boo
 {
     struct carve c = {memory, 0};
     const struct ww_merge_job *job = &item->job;
-    uint64_t block = ww_min_u64(item->n_block, ww_max_u64(job->n, 1)) * sizeof(double);
+    uint64_t block = job->max_block * sizeof(double);
     uint64_t chunk = ww_min_u64(item->n_chunk, ww_max_u64(job->n, 1));
 
     for (uint32_t i = 0; i < job->n_x; i++) {
@@ -315,7 +317,7 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
 
     for (uint64_t at = 0; at < n; at += b.n) {
         b.first = first + at;
-        b.n = ww_min_u64(item->n_block, n - at);
+        b.n = ww_min_u64(item->job.max_block, n - at);
         load_block(w, in, at, b.n);
         if (goal->scan) {
             ops->scan(job, goal->pass, &b, w->acc);

@@ -10,8 +10,8 @@ struct ww_merge_item {
     struct ww_merge_job job;
     const struct ww_merge_source **in; /* [n_in], own */
     uint32_t n_in;
+    bool by_rows;
     uint64_t n_chunk;      /* elements read at once */
-    uint64_t n_block;      /* elements of a block */
     uint64_t axis_elements; /* of one index of axis 0: what row maps move */
 };
 

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The task arithmetic family with a selection: TIES (arXiv 2306.01708), DARE (2311.03099),
+ * Breadcrumbs (2312.06795), DELLA (2406.11617). For each model: difference from the base,
+ * selection, rescaling, weight; then a plain sum, or one of those that agree with the
+ * elected sign. What a pass finds out: the cuts of a selection by magnitude, then the sums
+ * of magnitudes before and after, which are exact (tilesum.h). Formulas and special cases
+ * are those of mergekit 0.1.5; with plan.paper rescaling is by 1 / density.
+ */
+#include <string.h>
+
+#include "merge/kernel.h"
+#include "merge/mask.h"
+#include "merge/rowrank.h"
+#include "merge/select.h"
+#include "merge/tilesum.h"
+#include "merge/weighted.h"
+#include "util/alloc.h"
+#include "util/clones.h"
+#include "util/num.h"
+
+#define NO_DIVISOR 1e-8 /* a sum of weights below it divides nothing */
+#define NO_MASS 1e-7    /* a sum of magnitudes below it rescales nothing */
+#define NO_CUT UINT32_MAX
+
+enum keep { KEEP_TOP, KEEP_MIDDLE, KEEP_RANDOM, KEEP_RANKED };
+
+struct family_source {
+    double weight;
+    double density;
+    double extra; /* gamma, or epsilon */
+    double factor;
+    uint32_t top;    /* cut: kept are those above, */
+    uint32_t outlier; /* but not those above this one */
+};
+
+struct family {
+    enum keep keep;
+    bool elect;
+    bool normalize;
+    double lambda;
+    double divisor;
+    bool wide;
+    bool partial; /* some density is neither 0 nor 1 */
+    bool summing; /* the pass at hand takes sums of magnitudes */
+    bool rescale;
+    uint64_t key; /* of masks */
+    struct family_source *sources;
+    struct ww_select select;
+    struct ww_magsum *sums; /* [2 n_sources]: all, kept */
+};
+
+/* A block's room, cut from its scratch. */
+struct room {
+    uint64_t *keys;
+    uint64_t *hashes;
+    double *rank;
+    uint64_t *sort;
+    uint32_t *draws;
+    uint8_t *keep;
+    uint8_t *outlier;
+};
+
+static size_t room_bytes(const struct ww_merge_job *job)
+{
+    return job->max_block * (sizeof(uint64_t) * 3 + WW_ROW_RANK_SCRATCH(1) +
+                             sizeof(uint32_t) + 2);
+}
+
+static struct room room_of(const struct ww_merge_job *job, void *scratch)
+{
+    struct room r;
+    size_t n = job->max_block;
+    r.keys = scratch;
+    r.hashes = r.keys + n;
+    r.rank = (double *)(r.hashes + n);
+    r.sort = (uint64_t *)(r.rank + n);
+    r.draws = (uint32_t *)(r.sort + 2 * n);
+    r.keep = (uint8_t *)(r.draws + n);
+    r.outlier = r.keep + n;
+    return r;
+}
+
+static void family_close(struct ww_merge_job *job)
+{
+    struct family *f = job->state;
+    if (f) {
+        ww_select_release(&f->select);
+        ww_free(f->sums);
+        ww_free(f->sources);
+        ww_free(f);
+        job->state = NULL;
+    }
+}
+
+/* Ranks from the largest magnitude: [first, end) are kept. */
+static enum ww_err kept_ranks(const struct ww_merge_job *job,
+                              const struct family_source *s, enum keep keep,
+                              uint64_t *first, uint64_t *end, struct ww_error *err)
+{
+    double n = (double)job->n;
+    uint64_t target = (uint64_t)(s->density * n);
+    uint64_t outliers = (uint64_t)(s->extra * n);
+
+    *first = 0;
+    *end = s->density <= 0 ? 0 : s->density >= 1 ? job->n : ww_max_u64(1, target);
+    if (keep == KEEP_TOP || s->density >= 1 || s->density <= 0 || job->n == 0) {
+        return WW_OK;
+    }
+    if (target == 0 || (s->extra > 0 && outliers == 0)) {
+        return ww_merge_refuse(job, err,
+                               "density %g and gamma %g of %.0f elements select none; set "
+                               "density to 1 for it",
+                               s->density, s->extra, n);
+    }
+    uint64_t bottom = job->n - target;
+    bottom = bottom > outliers ? bottom - outliers : 0;
+    *first = job->n - bottom - target;
+    *end = job->n - bottom;
+    return WW_OK;
+}
+
+static enum ww_err open_cuts(struct ww_merge_job *job, struct ww_error *err)
+{
+    struct family *f = job->state;
+    uint32_t per_source = f->keep == KEEP_MIDDLE ? 2 : 1;
+    enum ww_err rc = ww_select_init(&f->select, job, per_source * job->n_sources, job->n,
+                                    f->wide, err);
+
+    for (uint32_t i = 0; i < job->n_sources && !rc; i++) {
+        struct family_source *s = &f->sources[i];
+        uint64_t first = 0;
+        uint64_t end = 0;
+        rc = kept_ranks(job, s, f->keep, &first, &end, err);
+        s->top = per_source * i;
+        s->outlier = f->keep == KEEP_MIDDLE ? s->top + 1 : NO_CUT;
+        f->select.cuts[s->top] = (struct ww_cut){
+            .vector = i, .rank = end, .all_ties = job->plan->order_free};
+        if (s->outlier != NO_CUT) {
+            f->select.cuts[s->outlier] = (struct ww_cut){
+                .vector = i, .rank = first, .no_ties = job->plan->order_free};
+        }
+    }
+    job->local_bytes = f->select.n_cuts * sizeof(uint64_t);
+    return rc;
+}
+
+static enum ww_err check_ranked(const struct ww_merge_job *job,
+                                const struct family_source *s, struct ww_error *err)
+{
+    if (s->density >= 1 || s->density <= 0) {
+        return WW_OK;
+    }
+    if (s->density - s->extra <= 0 || s->density + s->extra >= 1) {
+        return ww_merge_refuse(job, err,
+                               "density %g with epsilon %g leaves (0, 1); choose a smaller "
+                               "epsilon",
+                               s->density, s->extra);
+    }
+    if (job->tensor->rank > 2 || job->n_cols == 1) {
+        return ww_merge_refuse(job, err,
+                               "rows of %s are ranked, and it has %u axes with rows of "
+                               "%.0f; set density to 1 for it",
+                               job->tensor->method->name, job->tensor->rank,
+                               (double)job->n_cols);
+    }
+    return WW_OK;
+}
+
+static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
+                                struct ww_error *err)
+{
+    struct family *f = job->state;
+    double sum = 0;
+
+    for (uint32_t i = 0; i < job->n_sources; i++) {
+        struct family_source *s = &f->sources[i];
+        s->weight = ww_merge_source_param(job, i, "weight");
+        s->density = ww_merge_source_param(job, i, "density");
+        s->extra = extra ? ww_merge_source_param(job, i, extra) : 0;
+        s->factor = 1;
+        sum += s->weight;
+        bool partial = s->density > 0 && s->density < 1;
+        f->partial = f->partial || partial;
+        if (f->rescale && job->plan->paper && partial) {
+            s->factor = 1 / s->density;
+        }
+        enum ww_err rc = f->keep == KEEP_RANKED ? check_ranked(job, s, err) : WW_OK;
+        if (rc) {
+            return rc;
+        }
+    }
+    f->divisor = sum < NO_DIVISOR && sum > -NO_DIVISOR ? 1 : sum;
+    f->rescale = f->rescale && !job->plan->paper;
+    return WW_OK;
+}
+
+/* The pass of sums: acc is [2 n_sources] sums. */
+static enum ww_err start_sums(struct ww_merge_job *job, struct ww_error *err)
+{
+    struct family *f = job->state;
+    f->summing = true;
+    f->sums = ww_calloc(2 * (size_t)job->n_sources, sizeof(*f->sums));
+    job->acc_bytes = 2 * job->n_sources * sizeof(*f->sums);
+    return f->sums ? WW_OK : ww_merge_no_memory(job, err);
+}
+
+static enum ww_err family_open(struct ww_merge_job *job, enum keep keep, bool elect,
+                               const char *extra, bool *scan, struct ww_error *err)
+{
+    struct family *f = ww_calloc(1, sizeof(*f));
+    job->state = f;
+    *scan = false;
+    if (!f) {
+        return ww_merge_no_memory(job, err);
+    }
+    f->sources = ww_calloc(job->n_sources, sizeof(*f->sources));
+    if (!f->sources) {
+        return ww_merge_no_memory(job, err);
+    }
+    f->keep = keep;
+    f->elect = elect;
+    f->normalize = ww_merge_param(job, "normalize") != 0;
+    f->rescale = ww_merge_param(job, "rescale") != 0;
+    f->lambda = ww_merge_param(job, "lambda");
+    f->wide = job->tensor->compute == WW_DTYPE_F64 && keep != KEEP_RANKED;
+    f->key = ww_mask_key(job);
+    job->scratch_bytes = room_bytes(job);
+    enum ww_err rc = open_sources(job, extra, err);
+    if (!rc && !f->partial) {
+        return WW_OK; /* all or nothing of each source: there is nothing to find out */
+    }
+    if (!rc && (keep == KEEP_TOP || keep == KEEP_MIDDLE)) {
+        *scan = true;
+        rc = open_cuts(job, err);
+    } else if (!rc && f->rescale) {
+        *scan = true;
+        rc = start_sums(job, err);
+    }
+    return rc;
+}
+
+static void keys_of(const double *x, size_t n, bool wide, uint64_t *keys)
+{
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = ww_key_magnitude(x[i], wide);
+    }
+}
+
+static void keep_random(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                        uint32_t source, const struct room *r)
+{
+    const struct family *f = job->state;
+    double below = f->sources[source].density * 0x1p32;
+
+    ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
+                 r->draws);
+    for (size_t i = 0; i < b->n; i++) {
+        r->keep[i] = (double)r->draws[i] < below;
+    }
+}
+
+/* The larger the magnitude within its row, the likelier it is kept. */
+static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                        uint32_t source, const struct room *r)
+{
+    const struct family *f = job->state;
+    const struct family_source *s = &f->sources[source];
+    double low = s->density - s->extra;
+    double step = 2 * s->extra / (double)(job->n_cols - 1);
+
+    keys_of(b->x[source], b->n, false, r->keys);
+    ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
+                 r->draws);
+    for (size_t row = 0; row < b->n; row += job->n_cols) {
+        ww_row_rank(r->keys + row, job->n_cols, job->plan->order_free, r->sort,
+                    r->rank + row);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        r->keep[i] = (double)r->draws[i] < (low + step * r->rank[i]) * 0x1p32;
+    }
+}
+
+/* r->keep for one source of a block. */
+static void select_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                         uint32_t source, const struct room *r)
+{
+    const struct family *f = job->state;
+    const struct family_source *s = &f->sources[source];
+    uint64_t *seen = b->local;
+
+    if (s->density >= 1 || s->density <= 0) {
+        memset(r->keep, s->density >= 1, b->n);
+        return;
+    }
+    if (f->keep == KEEP_RANDOM) {
+        keep_random(job, b, source, r);
+        return;
+    }
+    if (f->keep == KEEP_RANKED) {
+        keep_ranked(job, b, source, r);
+        return;
+    }
+    keys_of(b->x[source], b->n, f->wide, r->keys);
+    ww_select_above(&f->select.cuts[s->top], b->tile, r->keys, b->n, &seen[s->top],
+                    r->keep);
+    if (s->outlier != NO_CUT) {
+        ww_select_above(&f->select.cuts[s->outlier], b->tile, r->keys, b->n,
+                        &seen[s->outlier], r->outlier);
+        for (size_t i = 0; i < b->n; i++) {
+            r->keep[i] &= (uint8_t)!r->outlier[i];
+        }
+    }
+}
+
+WW_CLONES static void apply(double *restrict x, const uint8_t *restrict keep,
+                            double factor, double weight, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        double v = x[i] * factor * weight;
+        x[i] = keep[i] ? v : 0;
+    }
+}
+
+static bool by_content(const struct ww_merge_job *job)
+{
+    const struct family *f = job->state;
+    return job->plan->order_free && (f->keep == KEEP_RANDOM || f->keep == KEEP_RANKED);
+}
+
+static void family_scan(const struct ww_merge_job *job, unsigned pass,
+                        const struct ww_merge_block *b, void *acc)
+{
+    const struct family *f = job->state;
+    struct room r = room_of(job, b->scratch);
+    struct ww_magsum *sums = acc;
+    (void)pass;
+
+    if (f->summing && by_content(job)) {
+        ww_mask_hash(job, b, r.hashes);
+    }
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        if (!f->summing) {
+            keys_of(b->x[s], b->n, f->wide, r.keys);
+            ww_select_scan(&f->select, s, r.keys, b->n, acc);
+            continue;
+        }
+        ww_magsum_add(&sums[2 * s], b->x[s], b->n);
+        select_block(job, b, s, &r);
+        apply(b->x[s], r.keep, 1, 1, b->n);
+        ww_magsum_add(&sums[2 * s + 1], b->x[s], b->n);
+    }
+}
+
+static void family_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
+                        const void *acc)
+{
+    struct family *f = job->state;
+    const struct ww_magsum *sums = acc;
+    (void)pass;
+
+    if (!f->summing) {
+        ww_select_fold(&f->select, tile, acc);
+        return;
+    }
+    for (uint32_t i = 0; i < 2 * job->n_sources; i++) {
+        ww_magsum_merge(&f->sums[i], &sums[i]);
+    }
+}
+
+static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool *again,
+                                  struct ww_error *err)
+{
+    struct family *f = job->state;
+    enum ww_err rc = WW_OK;
+    (void)pass;
+
+    if (!f->summing) {
+        rc = ww_select_scanned(&f->select, job, again, err);
+        if (!rc && !*again && f->rescale) {
+            *again = true;
+            rc = start_sums(job, err);
+        }
+        return rc;
+    }
+    *again = false;
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        double all = ww_magsum_value(&f->sums[2 * s]);
+        double kept = ww_magsum_value(&f->sums[2 * s + 1]);
+        f->sources[s].factor = all < NO_MASS || kept < NO_MASS ? 1 : all / kept;
+    }
+    return WW_OK;
+}
+
+WW_CLONES static void agree(const double *restrict p, const double *restrict sum,
+                            double weight, bool zero_is_plus, size_t n,
+                            double *restrict numerator, double *restrict divisor)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool plus = (sum[i] > 0) | ((sum[i] == 0) & zero_is_plus);
+        bool yes = (plus & (p[i] > 0)) | ((sum[i] < 0) & (p[i] < 0));
+        numerator[i] = numerator[i] + (yes ? p[i] : 0);
+        divisor[i] = divisor[i] + (yes ? weight : 0);
+    }
+}
+
+/* Elect a sign for each element, then add those that have it. A sum of 0 counts as plus,
+ * as in mergekit; between locked models, whose signs may all be turned, it elects none. */
+static void elect(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                  const struct room *r)
+{
+    const struct family *f = job->state;
+    double *divisor = r->rank;
+    double *numerator = (double *)r->hashes;
+
+    memset(divisor, 0, b->n * sizeof(*divisor));
+    memset(numerator, 0, b->n * sizeof(*numerator));
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        agree(b->x[s], b->out, f->sources[s].weight, !job->plan->order_free, b->n,
+              numerator, divisor);
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        bool divide = f->normalize && divisor[i] != 0;
+        b->out[i] = divide ? numerator[i] / divisor[i] : numerator[i];
+    }
+}
+
+static enum ww_err family_block(const struct ww_merge_job *job,
+                                const struct ww_merge_block *b, struct ww_error *err)
+{
+    const struct family *f = job->state;
+    struct room r = room_of(job, b->scratch);
+    (void)err;
+
+    if (by_content(job)) {
+        ww_mask_hash(job, b, r.hashes);
+    }
+    memset(b->out, 0, b->n * sizeof(*b->out));
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        select_block(job, b, s, &r);
+        apply(b->x[s], r.keep, f->sources[s].factor, f->sources[s].weight, b->n);
+    }
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        for (size_t i = 0; i < b->n; i++) {
+            b->out[i] = b->out[i] + b->x[s][i];
+        }
+    }
+    if (f->elect) {
+        elect(job, b, &r);
+    } else if (f->normalize) {
+        ww_weighted_divide(b->out, f->divisor, b->n);
+    }
+    ww_weighted_onto(b->base, f->lambda, b->n, b->out);
+    return WW_OK;
+}
+
+static bool always_rows(const struct ww_merge_job *job)
+{
+    (void)job;
+    return true;
+}
+
+/* An open function and the operations of one method of the family. */
+#define FAMILY(method, keep, elect, extra, rows)                                         \
+    static enum ww_err method##_open(struct ww_merge_job *job, bool *scan,               \
+                                     struct ww_error *err)                               \
+    {                                                                                    \
+        return family_open(job, keep, elect, extra, scan, err);                          \
+    }                                                                                    \
+    const struct ww_method_ops ww_merge_##method = {                                     \
+        .deltas = true,                                                                  \
+        .wants_rows = rows,                                                              \
+        .open = method##_open,                                                           \
+        .scan = family_scan,                                                             \
+        .fold = family_fold,                                                             \
+        .scanned = family_scanned,                                                       \
+        .block = family_block,                                                           \
+        .close = family_close,                                                           \
+    }
+
+FAMILY(ties, KEEP_TOP, true, NULL, NULL);
+FAMILY(dare_linear, KEEP_RANDOM, false, NULL, NULL);
+FAMILY(dare_ties, KEEP_RANDOM, true, NULL, NULL);
+FAMILY(breadcrumbs, KEEP_MIDDLE, false, "gamma", NULL);
+FAMILY(breadcrumbs_ties, KEEP_MIDDLE, true, "gamma", NULL);
+FAMILY(della_linear, KEEP_RANKED, false, "epsilon", always_rows);
+FAMILY(della, KEEP_RANKED, true, "epsilon", always_rows);

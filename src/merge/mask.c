@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A counter-based generator: element i of source s draws word i mod 4 of block i / 4, so
+ * the mask is the same for any tiling, thread count or order of tensors. By content, the
+ * counter is a hash of the element's values instead: a permutation of the elements, or a
+ * sign on all models at once, moves the mask along with them.
+ */
+#include "merge/mask.h"
+
+#include <string.h>
+
+#include "crypto/hash.h"
+#include "util/num.h"
+
+#define LABEL "weightward merge mask v1"
+#define ROUNDS 10
+#define BY_PLACE 0u
+#define BY_CONTENT 1u
+
+void ww_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
+{
+    uint32_t k0 = key[0];
+    uint32_t k1 = key[1];
+    uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
+
+    for (int r = 0; r < ROUNDS; r++) {
+        uint64_t a = (uint64_t)0xD2511F53U * c[0];
+        uint64_t b = (uint64_t)0xCD9E8D57U * c[2];
+        uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k0, (uint32_t)b,
+                            (uint32_t)(a >> 32) ^ c[3] ^ k1, (uint32_t)a};
+        memcpy(c, next, sizeof(c));
+        k0 += 0x9E3779B9U;
+        k1 += 0xBB67AE85U;
+    }
+    memcpy(out, c, sizeof(c));
+}
+
+uint64_t ww_mask_key(const struct ww_merge_job *job)
+{
+    uint8_t text[sizeof(LABEL) + 8 + WW_SHA256_BYTES] = LABEL;
+    uint8_t digest[WW_SHA256_BYTES];
+    const char *name = job->plan->order_free ? "" : job->tensor->name;
+
+    ww_put_u64le(text + sizeof(LABEL), job->tensor->seed);
+    ww_sha256_of(name, strlen(name), text + sizeof(LABEL) + 8);
+    ww_sha256_of(text, sizeof(text), digest);
+    return ww_get_u64le(digest);
+}
+
+void ww_mask_draw(uint64_t key, uint32_t source, uint64_t first, size_t n,
+                  const uint64_t *hashes, uint32_t *out)
+{
+    const uint32_t k[2] = {(uint32_t)key, (uint32_t)(key >> 32)};
+    uint32_t words[4];
+
+    for (size_t i = 0; hashes && i < n; i++) {
+        const uint32_t counter[4] = {(uint32_t)hashes[i], (uint32_t)(hashes[i] >> 32),
+                                     source, BY_CONTENT};
+        ww_philox(k, counter, words);
+        out[i] = words[0];
+    }
+    for (size_t i = 0; !hashes && i < n;) {
+        uint64_t at = (first + i) / 4;
+        const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), source,
+                                     BY_PLACE};
+        ww_philox(k, counter, words);
+        for (size_t w = (first + i) % 4; w < 4 && i < n; w++) {
+            out[i++] = words[w];
+        }
+    }
+}
+
+static uint64_t mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* Take a value in: its sign counts relative to that of the first one that is not 0. */
+static uint64_t add_value(uint64_t hash, double v, uint64_t *sign)
+{
+    const uint64_t minus = (uint64_t)1 << 63;
+    uint64_t bits = 0;
+
+    if (v != 0) {
+        memcpy(&bits, &v, sizeof(bits));
+        if (*sign == 1) {
+            *sign = bits & minus;
+        }
+        bits ^= *sign;
+    }
+    return mix(hash ^ bits) + UINT64_C(0x9e3779b97f4a7c15);
+}
+
+void ww_mask_hash(const struct ww_merge_job *job, const struct ww_merge_block *block,
+                  uint64_t *hashes)
+{
+    for (size_t i = 0; i < block->n; i++) {
+        uint64_t hash = 0;
+        uint64_t sign = 1; /* none yet */
+        if (block->base) {
+            hash = add_value(hash, block->base[i], &sign);
+        }
+        for (uint32_t s = 0; s < job->n_x; s++) {
+            hash = add_value(hash, block->x[s][i], &sign);
+        }
+        hashes[i] = hash;
+    }
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Random masks without a state: every element's number can be computed on its own. */
+#ifndef WW_MERGE_MASK_H
+#define WW_MERGE_MASK_H
+
+#include "merge/kernel.h"
+
+/** Philox 4x32 with ten rounds (Salmon et al., SC 2011). */
+void ww_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
+
+/** The key of a merge's masks: by seed and tensor name, or by seed alone where masks go by
+ *  content (plan.order_free), as locked models may hold a tensor under another name. */
+uint64_t ww_mask_key(const struct ww_merge_job *job);
+
+/** out[i]: uniform in [0, 2^32) for element first + i of a source. With hashes (one per
+ *  element, of its content) position does not enter. */
+void ww_mask_draw(uint64_t key, uint32_t source, uint64_t first, size_t n,
+                  const uint64_t *hashes, uint32_t *out);
+
+/** A hash of each element's values in all models: equal for x and -x, so that a locked
+ *  model's elements have those of the unlocked. */
+void ww_mask_hash(const struct ww_merge_job *job, const struct ww_merge_block *block,
+                  uint64_t *hashes);
+
+#endif

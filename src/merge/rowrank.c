@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Four rounds of 8 bits over pairs of key and index; linear in the row. */
+#include "merge/rowrank.h"
+
+#include <string.h>
+
+#define DIGIT_BITS 8u
+#define BINS (1u << DIGIT_BITS)
+#define ROUNDS 4u
+#define SMALL 64u
+
+static void insertion(uint64_t *pairs, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        uint64_t v = pairs[i];
+        size_t k = i;
+        for (; k > 0 && pairs[k - 1] > v; k--) {
+            pairs[k] = pairs[k - 1];
+        }
+        pairs[k] = v;
+    }
+}
+
+static void scatter(const uint64_t *from, uint64_t *to, size_t n, unsigned shift)
+{
+    uint32_t at[BINS] = {0};
+    uint32_t sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        at[from[i] >> shift & (BINS - 1)]++;
+    }
+    for (uint32_t d = 0; d < BINS; d++) {
+        uint32_t count = at[d];
+        at[d] = sum;
+        sum += count;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[at[from[i] >> shift & (BINS - 1)]++] = from[i];
+    }
+}
+
+void ww_row_rank(const uint64_t *keys, size_t n, bool shared, void *scratch, double *rank)
+{
+    uint64_t *pairs = scratch;
+    uint64_t *other = pairs + n;
+
+    for (size_t i = 0; i < n; i++) {
+        pairs[i] = keys[i] << 32 | i;
+    }
+    if (n <= SMALL) {
+        insertion(pairs, n);
+    }
+    for (unsigned r = 0; r < ROUNDS && n > SMALL; r++) {
+        scatter(pairs, other, n, 32 + r * DIGIT_BITS);
+        uint64_t *swap = pairs;
+        pairs = other;
+        other = swap;
+    }
+    for (size_t i = 0; i < n;) {
+        size_t end = i + 1;
+        while (shared && end < n && pairs[end] >> 32 == pairs[i] >> 32) {
+            end++;
+        }
+        double mean = (double)(i + end - 1) / 2;
+        for (; i < end; i++) {
+            rank[pairs[i] & 0xffffffffU] = mean;
+        }
+    }
+}

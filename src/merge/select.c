@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two histograms for floats, four for doubles, and a count of ties where they matter. */
+#include "merge/select.h"
+
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/num.h"
+
+#define DIGIT_BITS 16u
+#define BINS ((size_t)1 << DIGIT_BITS)
+
+uint64_t ww_key_magnitude(double v, bool wide)
+{
+    if (wide) {
+        uint64_t bits;
+        memcpy(&bits, &v, sizeof(bits));
+        return bits & 0x7fffffffffffffffU;
+    }
+    float f = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return bits & 0x7fffffff;
+}
+
+uint64_t ww_key_signed(double v)
+{
+    float f = (float)v;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof(bits));
+    return bits & 0x80000000U ? ~bits : bits | 0x80000000U;
+}
+
+double ww_key_signed_value(uint64_t key)
+{
+    uint32_t bits = (uint32_t)key;
+    float f;
+    bits = bits & 0x80000000U ? bits & 0x7fffffff : ~bits;
+    memcpy(&f, &bits, sizeof(f));
+    return (double)f;
+}
+
+enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32_t n_cuts,
+                           uint64_t n, bool wide, struct ww_error *err)
+{
+    memset(s, 0, sizeof(*s));
+    s->n_cuts = n_cuts;
+    s->n = n;
+    s->bits = wide ? 64 : 32;
+    s->cuts = ww_calloc(n_cuts, sizeof(*s->cuts));
+    s->zeros = ww_calloc(n_cuts, sizeof(*s->zeros));
+    if (!s->cuts || !s->zeros) {
+        return ww_merge_no_memory(job, err);
+    }
+    /* Counts of a tile; the last one of each cut is that of zeros. */
+    job->acc_bytes = n_cuts * (BINS + 1) * sizeof(uint32_t);
+    return WW_OK;
+}
+
+void ww_select_release(struct ww_select *s)
+{
+    for (uint32_t c = 0; s->cuts && c < s->n_cuts; c++) {
+        ww_free(s->cuts[c].before);
+    }
+    ww_free(s->cuts);
+    ww_free(s->sums);
+    ww_free(s->zeros);
+    memset(s, 0, sizeof(*s));
+}
+
+static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
+                         const uint64_t *keys, size_t n, uint32_t *bins)
+{
+    unsigned shift = s->bits - DIGIT_BITS * (s->level + 1);
+
+    if (s->level == 0) {
+        for (size_t i = 0; i < n; i++) {
+            bins[keys[i] >> shift]++;
+            bins[BINS] += keys[i] == 0;
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (keys[i] >> shift >> DIGIT_BITS == cut->prefix) {
+            bins[keys[i] >> shift & (BINS - 1)]++;
+        }
+    }
+}
+
+void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *keys,
+                    size_t n, void *acc)
+{
+    uint32_t *counts = acc;
+
+    for (uint32_t c = 0; c < s->n_cuts; c++) {
+        const struct ww_cut *cut = &s->cuts[c];
+        if (cut->vector != vector) {
+            continue;
+        }
+        if (!s->counting) {
+            count_digits(s, cut, keys, n, counts + c * (BINS + 1));
+            continue;
+        }
+        for (size_t i = 0; i < n; i++) {
+            counts[c] += keys[i] == cut->key;
+        }
+    }
+}
+
+/* Sums are made at the first fold: a method that is only asked about its parameters never
+ * needs them. Returns with nothing done when memory is out; scanned tells. */
+void ww_select_fold(struct ww_select *s, uint64_t tile, const void *acc)
+{
+    const uint32_t *counts = acc;
+
+    for (uint32_t c = 0; c < s->n_cuts && s->counting; c++) {
+        if (s->cuts[c].before) {
+            s->cuts[c].before[tile + 1] = counts[c];
+        }
+    }
+    if (s->counting) {
+        return;
+    }
+    if (!s->sums) {
+        s->sums = ww_calloc(s->n_cuts, BINS * sizeof(*s->sums));
+    }
+    for (uint32_t c = 0; s->sums && c < s->n_cuts; c++) {
+        const uint32_t *from = counts + c * (BINS + 1);
+        uint64_t *to = s->sums + c * BINS;
+        for (size_t b = 0; b < BINS; b++) {
+            to[b] += from[b];
+        }
+        s->zeros[c] += s->level == 0 ? from[BINS] : 0;
+    }
+}
+
+/* The bin in which the element of this rank lies, from the largest down. */
+static void descend(struct ww_cut *cut, const uint64_t *bins)
+{
+    uint64_t rank = cut->rank - cut->larger;
+    size_t b = BINS - 1;
+
+    while (b > 0 && bins[b] < rank) {
+        rank -= bins[b];
+        cut->larger += bins[b];
+        b--;
+    }
+    cut->prefix = cut->prefix << DIGIT_BITS | b;
+    cut->equal = bins[b];
+}
+
+/* Nothing or all above: no key is needed, but for one that decides the same. A rank of n
+ * still finds the smallest key, for methods that ask for a value. */
+static void decide_ends(struct ww_select *s, struct ww_cut *cut)
+{
+    if (cut->rank == 0 || cut->rank > s->n || s->n == 0) {
+        cut->done = true;
+        cut->key = cut->rank == 0 ? UINT64_MAX : 0;
+        cut->take = cut->rank == 0 ? 0 : UINT64_MAX;
+    }
+}
+
+static void settle(struct ww_cut *cut)
+{
+    cut->key = cut->prefix;
+    cut->take = cut->rank - cut->larger;
+    cut->done = true;
+    if (cut->all_ties || cut->take >= cut->equal) {
+        cut->take = UINT64_MAX;
+    } else if (cut->no_ties) {
+        cut->take = 0;
+    }
+}
+
+/* Does some cut split elements that are equal? Then their places are counted. */
+static enum ww_err start_counting(struct ww_select *s, struct ww_merge_job *job,
+                                  bool *again, struct ww_error *err)
+{
+    *again = false;
+    for (uint32_t c = 0; c < s->n_cuts; c++) {
+        struct ww_cut *cut = &s->cuts[c];
+        if (cut->take == 0 || cut->take == UINT64_MAX || job->n_tiles < 2) {
+            continue;
+        }
+        cut->before = ww_calloc(job->n_tiles + 1, sizeof(*cut->before));
+        if (!cut->before) {
+            return ww_merge_no_memory(job, err);
+        }
+        *again = true;
+    }
+    s->counting = *again;
+    job->acc_bytes = *again ? s->n_cuts * sizeof(uint32_t) : 0;
+    return WW_OK;
+}
+
+static void sum_ties(struct ww_select *s, uint64_t n_tiles)
+{
+    for (uint32_t c = 0; c < s->n_cuts; c++) {
+        uint64_t *before = s->cuts[c].before;
+        for (uint64_t t = 0; before && t < n_tiles; t++) {
+            before[t + 1] += before[t];
+        }
+    }
+}
+
+enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, bool *again,
+                              struct ww_error *err)
+{
+    *again = false;
+    if (s->counting) {
+        sum_ties(s, job->n_tiles);
+        s->counting = false;
+        job->acc_bytes = 0;
+        return WW_OK;
+    }
+    if (!s->sums && job->n_tiles > 0) {
+        return ww_merge_no_memory(job, err);
+    }
+    for (uint32_t c = 0; c < s->n_cuts; c++) {
+        struct ww_cut *cut = &s->cuts[c];
+        decide_ends(s, cut);
+        if (!cut->done) {
+            descend(cut, s->sums + c * BINS);
+        }
+        *again = *again || !cut->done;
+    }
+    s->level++;
+    if (*again && s->level * DIGIT_BITS < s->bits) {
+        memset(s->sums, 0, s->n_cuts * BINS * sizeof(*s->sums));
+        return WW_OK;
+    }
+    ww_free(s->sums);
+    s->sums = NULL;
+    for (uint32_t c = 0; c < s->n_cuts; c++) {
+        if (!s->cuts[c].done) {
+            settle(&s->cuts[c]);
+        }
+    }
+    return start_counting(s, job, again, err);
+}
+
+void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *keys,
+                     size_t n, uint64_t *seen, uint8_t *above)
+{
+    uint64_t key = cut->key;
+
+    if (cut->take == 0 || cut->take == UINT64_MAX) {
+        bool equal = cut->take != 0;
+        for (size_t i = 0; i < n; i++) {
+            above[i] = (keys[i] > key) | ((keys[i] == key) & equal);
+        }
+        return;
+    }
+    uint64_t before = (cut->before ? cut->before[tile] : 0) + *seen;
+    uint64_t here = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool equal = keys[i] == key;
+        above[i] = (keys[i] > key) | (equal & (before + here < cut->take));
+        here += equal;
+    }
+    *seen += here;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Exact rank selection in bounded memory: which elements of a tensor are the r largest.
+ *
+ * Values are compared by keys, bit patterns that sort like the numbers: 32 bits of the
+ * value rounded to float, or 64 of the double. A radix histogram over the top 16 bits,
+ * then one over the next 16 within the bucket of each cut, give the key at the cut and how
+ * many equal ones lie above it; one more pass counts those by tile. Counts are whole
+ * numbers, so neither threads nor tiles matter.
+ */
+#ifndef WW_MERGE_SELECT_H
+#define WW_MERGE_SELECT_H
+
+#include "merge/kernel.h"
+
+/** Above the cut are the `rank` first elements in descending order, equal ones by index. */
+struct ww_cut {
+    uint32_t vector; /* which of the values */
+    uint64_t rank;
+    bool all_ties;   /* elements equal to the last one above are above as well */
+    bool no_ties;    /* elements equal to the first one below are below as well */
+    uint64_t prefix; /* of the key, as far as it is known */
+    uint64_t larger; /* elements with a larger prefix */
+    uint64_t equal;  /* with this one */
+    uint64_t key;    /* the result: keys above it, and `take` equal ones */
+    uint64_t take;
+    bool done;
+    uint64_t *before; /* [n_tiles + 1] of equal ones before a tile; NULL when not needed */
+};
+
+struct ww_select {
+    struct ww_cut *cuts;
+    uint32_t n_cuts;
+    uint64_t n; /* elements of each vector */
+    unsigned bits;
+    unsigned level;  /* of the next histogram */
+    bool counting;   /* the next pass counts ties by tile */
+    uint64_t *sums;  /* [n_cuts][65536] */
+    uint64_t *zeros; /* [n_cuts]: keys of the value 0, counted in the first pass */
+};
+
+/** Keys: magnitudes sort first by value. wide: of doubles, else of floats. */
+uint64_t ww_key_magnitude(double v, bool wide);
+/** For values of both signs. */
+uint64_t ww_key_signed(double v);
+double ww_key_signed_value(uint64_t key);
+
+/** n_cuts cuts over vectors of n elements; the caller fills cuts[].vector, rank and the
+ *  rule for ties. wide: keys of 64 bits. Sets job->acc_bytes. */
+enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32_t n_cuts,
+                           uint64_t n, bool wide, struct ww_error *err) WW_MUST_USE;
+void ww_select_release(struct ww_select *s);
+
+/** A pass: keys of one vector of a block; every vector with a cut is given once. */
+void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *keys,
+                    size_t n, void *acc);
+void ww_select_fold(struct ww_select *s, uint64_t tile, const void *acc);
+/** Ranks may be set until the first call. *again: one more pass. */
+enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, bool *again,
+                              struct ww_error *err) WW_MUST_USE;
+
+/** above[i] = 1 where element i of the block lies above the cut. seen: zero at the start
+ *  of a tile, kept between its blocks. */
+void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *keys,
+                     size_t n, uint64_t *seen, uint8_t *above);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tiles are summed in the order of their elements and then pairwise, the way a tournament
+ * is played: the tree depends on the number of tiles alone. Pairwise sums also keep the
+ * error at the logarithm of the length.
+ */
+#include "merge/tilesum.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/clones.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define MAX_BYTES ((uint64_t)64 << 20)
+#define LANES 8u
+
+enum ww_err ww_tilesum_init(struct ww_tilesum *sums, struct ww_merge_job *job,
+                            size_t n_sums, struct ww_error *err)
+{
+    uint64_t n = 0;
+
+    sums->n_sums = n_sums;
+    sums->slots = NULL;
+    if (!ww_mul_u64(ww_max_u64(job->n_tiles, 1), n_sums, &n) ||
+        n > MAX_BYTES / sizeof(double)) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "tensor '%.200s': %zu sums for each of %" PRIu64
+                       " tiles are more than a merge keeps",
+                       job->tensor->name, n_sums, job->n_tiles);
+    }
+    sums->slots = ww_calloc(n, sizeof(double));
+    job->acc_bytes = n_sums * sizeof(double);
+    return sums->slots ? WW_OK : ww_merge_no_memory(job, err);
+}
+
+void ww_tilesum_release(struct ww_tilesum *sums)
+{
+    ww_free(sums->slots);
+    sums->slots = NULL;
+}
+
+void ww_tilesum_fold(struct ww_tilesum *sums, uint64_t tile, const double *acc)
+{
+    memcpy(sums->slots + tile * sums->n_sums, acc, sums->n_sums * sizeof(double));
+}
+
+const double *ww_tilesum_total(struct ww_tilesum *sums, uint64_t n_tiles)
+{
+    for (uint64_t step = 1; step < n_tiles; step *= 2) {
+        for (uint64_t t = 0; t + step < n_tiles; t += 2 * step) {
+            double *to = sums->slots + t * sums->n_sums;
+            const double *from = sums->slots + (t + step) * sums->n_sums;
+            for (size_t i = 0; i < sums->n_sums; i++) {
+                to[i] += from[i];
+            }
+        }
+    }
+    return sums->slots;
+}
+
+WW_CLONES double ww_dot(const double *a, const double *b, size_t n)
+{
+    double lane[LANES] = {0};
+    size_t whole = n - n % LANES;
+
+    for (size_t i = 0; i < whole; i += LANES) {
+        for (size_t k = 0; k < LANES; k++) {
+            lane[k] += a[i + k] * b[i + k];
+        }
+    }
+    for (size_t i = whole; i < n; i++) {
+        lane[i - whole] += a[i] * b[i];
+    }
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
+           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc)
+{
+    for (uint32_t i = 0; i < n_x; i++) {
+        for (uint32_t j = i; j < n_x; j++) {
+            *acc++ += ww_dot(x[i], x[j], n);
+        }
+    }
+}
+
+void ww_magsum_add(struct ww_magsum *sum, const double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float f = (float)x[i];
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof(bits));
+        uint32_t exponent = bits >> 23 & 0xff;
+        uint32_t units = (bits & 0x7fffff) | (exponent ? 0x800000U : 0);
+        sum->bins[i % WW_MAGSUM_LANES][exponent] += units;
+    }
+}
+
+void ww_magsum_merge(struct ww_magsum *to, const struct ww_magsum *from)
+{
+    for (size_t l = 0; l < WW_MAGSUM_LANES; l++) {
+        for (size_t b = 0; b < WW_MAGSUM_BINS; b++) {
+            to->bins[l][b] += from->bins[l][b];
+        }
+    }
+}
+
+/* 2^-149, 2^-149, 2^-148, ...: what a unit of an exponent stands for. */
+static double unit(size_t exponent)
+{
+    uint64_t bits = (uint64_t)((exponent ? exponent : 1) - 150 + 1023) << 52;
+    double v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+double ww_magsum_value(const struct ww_magsum *sum)
+{
+    double total = 0;
+    for (size_t b = 0; b < WW_MAGSUM_BINS; b++) {
+        uint64_t units = 0;
+        for (size_t l = 0; l < WW_MAGSUM_LANES; l++) {
+            units += sum->bins[l][b];
+        }
+        total += (double)units * unit(b);
+    }
+    return total;
+}

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Exact cuts against a sort, over tiles in any order. */
+#include "ww_test.h"
+
+#include "merge/rowrank.h"
+#include "merge/select.h"
+#include "ww_random.h"
+
+#define N 10000
+#define TILE 999
+
+struct sorted {
+    uint64_t key;
+    uint32_t index;
+};
+
+static int descending(const void *a, const void *b)
+{
+    const struct sorted *x = a;
+    const struct sorted *y = b;
+    if (x->key != y->key) {
+        return x->key > y->key ? -1 : 1;
+    }
+    return x->index > y->index ? 1 : -1;
+}
+
+static void run(struct ww_select *s, struct ww_merge_job *job, const uint64_t *keys)
+{
+    struct ww_error err = {0};
+    bool again = true;
+    while (again) {
+        for (uint64_t t = job->n_tiles; t-- > 0;) {
+            void *acc = calloc(1, job->acc_bytes);
+            uint64_t first = t * TILE;
+            size_t n = N - first < TILE ? N - first : TILE;
+            for (size_t at = 0; at < n; at += 100) {
+                ww_select_scan(s, 0, keys + first + at, n - at < 100 ? n - at : 100, acc);
+            }
+            ww_select_fold(s, t, acc);
+            free(acc);
+        }
+        OK(ww_select_scanned(s, job, &again, &err));
+    }
+}
+
+static void above_of(const struct ww_cut *cut, const uint64_t *keys, uint8_t *above)
+{
+    for (uint64_t t = 0; t * TILE < N; t++) {
+        uint64_t seen = 0;
+        size_t n = N - t * TILE < TILE ? N - t * TILE : TILE;
+        for (size_t at = 0; at < n; at += 77) {
+            ww_select_above(cut, t, keys + t * TILE + at, n - at < 77 ? n - at : 77,
+                            &seen, above + t * TILE + at);
+        }
+    }
+}
+
+static void check(uint64_t rank, bool wide, uint64_t distinct, bool all, bool none)
+{
+    struct ww_error err = {0};
+    struct ww_merge_tensor tensor = {.name = "t"};
+    struct ww_merge_job job = {.tensor = &tensor, .n = N, .n_tiles = (N + TILE - 1) / TILE};
+    struct ww_select s;
+    uint64_t seed = rank + distinct;
+    uint64_t *keys = calloc(N, sizeof(*keys));
+    struct sorted *order = calloc(N, sizeof(*order));
+    uint8_t *above = calloc(N, 1);
+    for (uint32_t i = 0; i < N; i++) {
+        double v = (double)(fx_random(&seed) % distinct) / 1000 - 1;
+        keys[i] = ww_key_magnitude(v, wide);
+        order[i] = (struct sorted){keys[i], i};
+    }
+    qsort(order, N, sizeof(*order), descending);
+    OK(ww_select_init(&s, &job, 1, N, wide, &err));
+    s.cuts[0] = (struct ww_cut){.rank = rank, .all_ties = all, .no_ties = none};
+    run(&s, &job, keys);
+    above_of(&s.cuts[0], keys, above);
+    for (uint64_t i = 0; i < N; i++) {
+        bool want = i < rank;
+        if (all && rank > 0 && rank <= N) {
+            want = order[i].key >= order[rank - 1].key;
+        }
+        if (none && rank > 0 && rank < N && order[rank - 1].key == order[rank].key) {
+            want = order[i].key > order[rank].key;
+        }
+        assert_int_equal(above[order[i].index], want);
+    }
+    ww_select_release(&s);
+    free(keys);
+    free(order);
+    free(above);
+}
+
+static void cuts_are_those_of_a_sort(void **state)
+{
+    (void)state;
+    const uint64_t ranks[] = {0, 1, 2, 500, 4999, N - 1, N, N + 5};
+    const uint64_t distinct[] = {1, 3, 1000, UINT64_C(1) << 40};
+    for (size_t r = 0; r < 8; r++) {
+        for (size_t d = 0; d < 4; d++) {
+            check(ranks[r], false, distinct[d], false, false);
+            check(ranks[r], true, distinct[d], false, false);
+            check(ranks[r], false, distinct[d], true, false);
+            check(ranks[r], true, distinct[d], false, true);
+        }
+    }
+}
+
+static void signed_keys_sort_and_come_back(void **state)
+{
+    (void)state;
+    const double values[] = {-3e38, -1, -1e-40, 0, 1e-40, 0.25, 7, 3e38};
+    for (size_t i = 0; i < 8; i++) {
+        assert_true(ww_key_signed_value(ww_key_signed(values[i])) ==
+                    (double)(float)values[i]);
+        assert_true(i == 0 || ww_key_signed(values[i - 1]) < ww_key_signed(values[i]));
+    }
+}
+
+static void row_ranks_are_those_of_a_sort(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    for (size_t n = 1; n < 3000; n = n * 2 + 1) {
+        uint64_t *keys = calloc(n, sizeof(*keys));
+        double *rank = calloc(n, sizeof(*rank));
+        double *mean = calloc(n, sizeof(*mean));
+        void *scratch = calloc(1, WW_ROW_RANK_SCRATCH(n));
+        for (size_t i = 0; i < n; i++) {
+            keys[i] = fx_random(&seed) % (n / 2 + 1) * 1000003 & 0x7fffffff;
+        }
+        ww_row_rank(keys, n, false, scratch, rank);
+        ww_row_rank(keys, n, true, scratch, mean);
+        for (size_t i = 0; i < n; i++) {
+            size_t smaller = 0, before = 0, equal = 0;
+            for (size_t k = 0; k < n; k++) {
+                smaller += keys[k] < keys[i];
+                equal += keys[k] == keys[i];
+                before += keys[k] == keys[i] && k < i;
+            }
+            assert_true(rank[i] == (double)(smaller + before));
+            assert_true(mean[i] == (double)smaller + (double)(equal - 1) / 2);
+        }
+        free(keys);
+        free(rank);
+        free(mean);
+        free(scratch);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cuts_are_those_of_a_sort),
+        cmocka_unit_test(signed_keys_sort_and_come_back),
+        cmocka_unit_test(row_ranks_are_those_of_a_sort),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
