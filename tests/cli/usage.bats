@@ -9,7 +9,7 @@ load helper
     run -2 "$WW"
     refused 2 "verify" "$WW" verifi model
     refused 2 "verifyx|--help" "$WW" zzz
-    for verb in inspect key lock unlock sign verify; do
+    for verb in inspect key lock unlock sign trace verify; do
         run -0 "$WW" "$verb" --help
         [[ $output == *"--json"* ]]
     done

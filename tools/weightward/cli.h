@@ -32,6 +32,17 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
               const char *synopsis, int min, int max, poptContext *ctx,
               const char ***args);
 
+/** What a command does once its options are read, positional arguments in args. Returns
+ *  the exit status. */
+typedef int (*cli_command_fn)(const void *opt, const char *verb, const char *const *args);
+
+/** Parse argv, run the command, free what parsing made. verb is argv[0]. */
+int cli_run(int argc, const char **argv, const struct poptOption *table,
+            const char *synopsis, int min, int max, cli_command_fn run, const void *opt);
+
+/** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
+int cli_usage(const char *verb, const char *what);
+
 /** Free what parsing made: the context (may be NULL) and the strings in the table's
  *  variables. */
 void cli_finish(poptContext ctx, const struct poptOption *table);
@@ -75,6 +86,22 @@ struct cli_passphrase {
  *  neither option was given and no terminal is there. */
 enum ww_err cli_passphrase(const struct cli_passphrase *from, const char *prompt,
                            bool confirm, struct ww_secret **out, struct ww_error *err);
+/** A lock key and what opens it; start with CLI_LOCKKEY. */
+struct cli_lockkey {
+    char *path;
+    struct cli_passphrase passphrase;
+    char *open_with;
+    struct cli_passphrase open_passphrase;
+};
+#define CLI_LOCKKEY                                                                      \
+    {                                                                                    \
+        .passphrase.fd = -1, .open_passphrase.fd = -1                                    \
+    }
+/** Its options, to be included in a command's table. */
+const struct poptOption *cli_lockkey_table(struct cli_lockkey *key);
+/** Load it, asking for passphrases where that is needed. */
+enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
+                        struct ww_error *err);
 /** Load a signing key, asking for its passphrase only when it is encrypted. */
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);
@@ -85,8 +112,8 @@ int cmd_inspect(int argc, const char **argv);
 int cmd_key(int argc, const char **argv);
 int cmd_lock(int argc, const char **argv);
 int cmd_unlock(int argc, const char **argv);
-int cmd_policy(int argc, const char **argv);
 int cmd_sign(int argc, const char **argv);
+int cmd_trace(int argc, const char **argv);
 int cmd_verify(int argc, const char **argv);
 
 #endif

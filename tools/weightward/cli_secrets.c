@@ -4,6 +4,7 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum ww_err cli_passphrase(const struct cli_passphrase *from, const char *prompt,
@@ -20,6 +21,57 @@ enum ww_err cli_passphrase(const struct cli_passphrase *from, const char *prompt
         return ww_passphrase_from_terminal(prompt, confirm, out, err);
     }
     return WW_OK;
+}
+
+const struct poptOption *cli_lockkey_table(struct cli_lockkey *key)
+{
+    static struct poptOption table[7];
+    const struct poptOption filled[] = {
+        {"key", 'k', POPT_ARG_STRING, &key->path, 0, "lock key", "LOCKKEY"},
+        {"passphrase-file", 0, POPT_ARG_STRING, &key->passphrase.file, 0,
+         "passphrase of the lock key", "FILE"},
+        {"passphrase-fd", 0, POPT_ARG_INT, &key->passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"open-with", 0, POPT_ARG_STRING, &key->open_with, 0,
+         "recipient key that opens the lock key", "KEY"},
+        {"open-passphrase-file", 0, POPT_ARG_STRING, &key->open_passphrase.file, 0,
+         "passphrase of the recipient key", "FILE"},
+        {"open-passphrase-fd", 0, POPT_ARG_INT, &key->open_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
+                        struct ww_error *err)
+{
+    struct ww_key_info info;
+    struct ww_unsealer unsealer = {.recipient_key = from->open_with};
+    char prompt[300];
+    enum ww_err rc = ww_key_inspect(from->path, &info, err);
+    if (rc) {
+        return rc;
+    }
+    if (info.sealing == WW_SEALED_PASSPHRASE) {
+        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", from->path);
+        rc = cli_passphrase(&from->passphrase, prompt, false, &unsealer.passphrase, err);
+    } else if (info.sealing == WW_SEALED_RECIPIENTS && from->open_with) {
+        struct ww_key_info recipient;
+        rc = ww_key_inspect(from->open_with, &recipient, err);
+        if (rc == WW_OK && recipient.sealing == WW_SEALED_PASSPHRASE) {
+            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", from->open_with);
+            rc = cli_passphrase(&from->open_passphrase, prompt, false,
+                                &unsealer.recipient_passphrase, err);
+        }
+    }
+    if (rc == WW_OK) {
+        rc = ww_lockkey_load(from->path, &unsealer, out, err);
+    }
+    ww_secret_free(unsealer.passphrase);
+    ww_secret_free(unsealer.recipient_passphrase);
+    return rc;
 }
 
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,

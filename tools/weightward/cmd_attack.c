@@ -72,8 +72,21 @@ static bool parse_mode(const char *word, enum ww_attack_mode *mode)
     return !word;
 }
 
-static int run_attack(const struct attack *opt, const char *verb, const char *const *args)
+static int check_usage(const struct attack *opt, const char *verb)
 {
+    enum ww_attack_mode mode;
+    const char *what = NULL;
+    if (!opt->anchor) {
+        what = "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
+    } else if (!parse_mode(opt->mode, &mode)) {
+        what = "--mode is joint, aga or naive";
+    }
+    return what ? cli_usage(verb, what) : 0;
+}
+
+static int run_attack(const void *given, const char *verb, const char *const *args)
+{
+    const struct attack *opt = given;
     struct ww_error err = {0};
     struct ww_attack_report report = {0};
     struct ww_signkey *signkey = NULL;
@@ -84,7 +97,10 @@ static int run_attack(const struct attack *opt, const char *verb, const char *co
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
     enum ww_err rc = WW_OK;
-    int status = cli_run_options(&opt->common, &options.run);
+    int status = check_usage(opt, verb);
+    if (status == 0) {
+        status = cli_run_options(&opt->common, &options.run);
+    }
     if (status) {
         return status;
     }
@@ -117,22 +133,6 @@ out:
     return status;
 }
 
-static int check_usage(const struct attack *opt, const char *verb)
-{
-    enum ww_attack_mode mode;
-    const char *what = NULL;
-    if (!opt->anchor) {
-        what = "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
-    } else if (!parse_mode(opt->mode, &mode)) {
-        what = "--mode is joint, aga or naive";
-    }
-    if (what) {
-        fprintf(stderr, "weightward %s: %s\n", verb, what);
-        return CLI_USAGE;
-    }
-    return 0;
-}
-
 int cmd_attack(int argc, const char **argv)
 {
     struct attack opt = {.sign_passphrase.fd = -1};
@@ -155,17 +155,5 @@ int cmd_attack(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "LOCKED OUT", 2, 2, &ctx, &args);
-    if (status || !args) {
-        goto out;
-    }
-    status = check_usage(&opt, argv[0]);
-    if (status == 0) {
-        status = run_attack(&opt, argv[0], args);
-    }
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table, "LOCKED OUT", 2, 2, run_attack, &opt);
 }

@@ -60,8 +60,9 @@ static enum ww_err look(const struct inspect *opt, const char *path,
     return opt->count ? rc : WW_OK;
 }
 
-static int run_inspect(const struct inspect *opt, const char *path)
+static int run_inspect(const void *options, const char *verb, const char *const *args)
 {
+    const struct inspect *opt = options;
     struct ww_model *model = NULL;
     struct ww_layout *layout = NULL;
     struct ww_block_moves *moves = NULL;
@@ -74,16 +75,16 @@ static int run_inspect(const struct inspect *opt, const char *path)
     if (status) {
         return status;
     }
-    enum ww_err rc = look(opt, path, &run, &in, &model, &layout, &moves, &check, &why, &err);
+    enum ww_err rc = look(opt, args[0], &run, &in, &model, &layout, &moves, &check, &why, &err);
     cli_progress_done();
     if (rc) {
-        status = cli_fail("inspect", &opt->common, &err);
+        status = cli_fail(verb, &opt->common, &err);
         goto out;
     }
     char *text = NULL;
     rc = opt->common.json ? ww_report_inspect_json(&in, &text, &err)
                           : ww_report_inspect_text(&in, &text, &err);
-    status = cli_answer_json("inspect", &opt->common, rc, text, &err);
+    status = cli_answer_json(verb, &opt->common, rc, text, &err);
 out:
     ww_block_moves_free(moves, in.n_moves);
     ww_layout_free(layout);
@@ -107,14 +108,5 @@ int cmd_inspect(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
-    if (status || !args) {
-        goto out;
-    }
-    status = run_inspect(&opt, args[0]);
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table, "MODEL", 1, 1, run_inspect, &opt);
 }

@@ -130,6 +130,17 @@ static int key_new(const struct key *opt, const char *kind)
     return opt->common.json ? describe(opt, "key", path) : 0;
 }
 
+static int run_key(const void *opt, const char *verb, const char *const *args)
+{
+    if (strcmp(args[0], "new") == 0) {
+        return key_new(opt, args[1]);
+    }
+    if (strcmp(args[0], "show") == 0) {
+        return describe(opt, verb, args[1]);
+    }
+    return usage("the commands are 'key new' and 'key show'");
+}
+
 int cmd_key(int argc, const char **argv)
 {
     struct key opt = {.passphrase.fd = -1};
@@ -149,21 +160,6 @@ int cmd_key(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "new signing|lock|recipient | show FILE", 2, 2,
-                           &ctx, &args);
-    if (status || !args) {
-        goto out;
-    }
-    if (strcmp(args[0], "new") == 0) {
-        status = key_new(&opt, args[1]);
-    } else if (strcmp(args[0], "show") == 0) {
-        status = describe(&opt, "key", args[1]);
-    } else {
-        status = usage("the commands are 'key new' and 'key show'");
-    }
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table, "new signing|lock|recipient | show FILE", 2, 2, run_key,
+                   &opt);
 }

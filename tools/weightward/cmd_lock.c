@@ -8,10 +8,7 @@
 struct lock {
     struct cli_common common;
     bool unlocking;
-    char *key;
-    struct cli_passphrase key_passphrase;
-    char *open_with;
-    struct cli_passphrase open_passphrase;
+    struct cli_lockkey key;
     char *sign;
     struct cli_passphrase sign_passphrase;
     char *certificate;
@@ -22,37 +19,10 @@ struct lock {
     char *descriptor;
     char *descriptor_dir;
     char *base;
+    char *recipient;
+    char *ledger;
+    int mend;
 };
-
-static enum ww_err load_lock_key(const struct lock *opt, struct ww_secret **secret,
-                                 struct ww_error *err)
-{
-    struct ww_key_info info;
-    struct ww_unsealer unsealer = {.recipient_key = opt->open_with};
-    char prompt[300];
-    enum ww_err rc = ww_key_inspect(opt->key, &info, err);
-    if (rc) {
-        return rc;
-    }
-    if (info.sealing == WW_SEALED_PASSPHRASE) {
-        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", opt->key);
-        rc = cli_passphrase(&opt->key_passphrase, prompt, false, &unsealer.passphrase, err);
-    } else if (info.sealing == WW_SEALED_RECIPIENTS && opt->open_with) {
-        struct ww_key_info recipient;
-        rc = ww_key_inspect(opt->open_with, &recipient, err);
-        if (rc == WW_OK && recipient.sealing == WW_SEALED_PASSPHRASE) {
-            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", opt->open_with);
-            rc = cli_passphrase(&opt->open_passphrase, prompt, false,
-                                &unsealer.recipient_passphrase, err);
-        }
-    }
-    if (rc == WW_OK) {
-        rc = ww_lockkey_load(opt->key, &unsealer, secret, err);
-    }
-    ww_secret_free(unsealer.passphrase);
-    ww_secret_free(unsealer.recipient_passphrase);
-    return rc;
-}
 
 static void tell(const struct lock *opt, const struct ww_lock_report *report,
                  const char *out)
@@ -77,6 +47,10 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
     cli_say(&opt->common, "checked %u blocks, %llu linear maps on the real weights: off by at "
             "most %.2g", report->check.blocks, (unsigned long long)report->check.linears,
             report->check.max_relative_error);
+    if (opt->recipient) {
+        cli_say(&opt->common, "the copy is entered in '%s' for '%s'", opt->ledger,
+                opt->recipient);
+    }
     cli_say(&opt->common, "locked into '%s': %llu of %llu tensors moved; %s in %.1f s%s", out,
             (unsigned long long)report->tensors_changed,
             (unsigned long long)report->tensors_total,
@@ -84,8 +58,32 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
             opt->sign ? ", signed" : ", not signed (use --sign)");
 }
 
-static int run_lock(const struct lock *opt, const char *verb, const char *const *args)
+static int check_usage(const struct lock *opt, const char *verb)
 {
+    const char *what = NULL;
+    if (!opt->key.path) {
+        what = "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
+    } else if (opt->level && strcmp(opt->level, "exact") != 0) {
+        what = "this version has --level exact only";
+    } else if (opt->certificate && !opt->sign) {
+        what = "--certificate needs --sign KEY";
+    } else if (!opt->recipient != !opt->ledger) {
+        what = "--for NAME and --ledger FILE go together";
+    } else if (opt->mend && !opt->ledger) {
+        what = "--mend-ledger goes with --ledger FILE";
+    } else if (opt->recipient && !opt->sign) {
+        what = "--for NAME needs --sign KEY: the ledger is signed";
+    } else if (opt->recipient && opt->base) {
+        what = "an adapter follows its base: --for NAME goes with the base";
+    } else if (opt->recipient && opt->resume) {
+        what = "--resume cannot go with --for NAME: every such run draws another nonce";
+    }
+    return what ? cli_usage(verb, what) : 0;
+}
+
+static int run_lock(const void *given, const char *verb, const char *const *args)
+{
+    const struct lock *opt = given;
     struct ww_error err = {0};
     struct ww_lock_report report = {0};
     struct ww_signkey *signkey = NULL;
@@ -96,13 +94,16 @@ static int run_lock(const struct lock *opt, const char *verb, const char *const 
         .scale = opt->scale != 0,
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
-    int status = cli_run_options(&opt->common, &options.run);
+    int status = check_usage(opt, verb);
+    if (status == 0) {
+        status = cli_run_options(&opt->common, &options.run);
+    }
     if (status) {
         return status;
     }
     options.run.resume = opt->resume != 0;
     cli_catch_signals();
-    enum ww_err rc = load_lock_key(opt, &options.secret, &err);
+    enum ww_err rc = cli_lockkey(&opt->key, &options.secret, &err);
     if (rc) {
         goto out;
     }
@@ -119,6 +120,10 @@ static int run_lock(const struct lock *opt, const char *verb, const char *const 
                              &err);
     } else if (opt->unlocking) {
         rc = ww_unlock_folder(args[0], args[1], &options, &report, &err);
+    } else if (opt->recipient) {
+        const struct ww_ledger_options ledger = {
+            .path = opt->ledger, .recipient = opt->recipient, .mend = opt->mend != 0};
+        rc = ww_lock_for(args[0], args[1], &ledger, &options, &report, &err);
     } else {
         rc = ww_lock_folder(args[0], args[1], &options, &report, &err);
     }
@@ -142,27 +147,9 @@ out:
     return status;
 }
 
-static int check_usage(const struct lock *opt, const char *verb)
-{
-    const char *what = NULL;
-    if (!opt->key) {
-        what = "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
-    } else if (opt->level && strcmp(opt->level, "exact") != 0) {
-        what = "this version has --level exact only";
-    } else if (opt->certificate && !opt->sign) {
-        what = "--certificate needs --sign KEY";
-    }
-    if (what) {
-        fprintf(stderr, "weightward %s: %s\n", verb, what);
-        return CLI_USAGE;
-    }
-    return 0;
-}
-
 static int lock_main(int argc, const char **argv, bool unlocking)
 {
-    struct lock opt = {.unlocking = unlocking, .key_passphrase.fd = -1,
-                       .open_passphrase.fd = -1, .sign_passphrase.fd = -1};
+    struct lock opt = {.unlocking = unlocking, .key = CLI_LOCKKEY, .sign_passphrase.fd = -1};
     const struct poptOption lock_only[] = {
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
         {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
@@ -176,20 +163,18 @@ static int lock_main(int argc, const char **argv, bool unlocking)
         {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default)", "LEVEL"},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
          "powers of two as well: such models do not merge while locked", NULL},
+        {"for", 0, POPT_ARG_STRING, &opt.recipient, 0,
+         "a copy for this recipient alone, which can be traced", "NAME"},
+        {"ledger", 0, POPT_ARG_STRING, &opt.ledger, 0,
+         "where such copies are entered (needs --sign)", "FILE"},
+        {"mend-ledger", 0, POPT_ARG_NONE, &opt.mend, 0,
+         "cut off a last line that an interrupted run left unfinished", NULL},
         POPT_TABLEEND,
     };
+    const struct poptOption no_options[] = {POPT_TABLEEND};
     const struct poptOption table[] = {
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "lock key", "LOCKKEY"},
-        {"passphrase-file", 0, POPT_ARG_STRING, &opt.key_passphrase.file, 0,
-         "passphrase of the lock key", "FILE"},
-        {"passphrase-fd", 0, POPT_ARG_INT, &opt.key_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
-        {"open-with", 0, POPT_ARG_STRING, &opt.open_with, 0,
-         "recipient key that opens the lock key", "KEY"},
-        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt.open_passphrase.file, 0,
-         "passphrase of the recipient key", "FILE"},
-        {"open-passphrase-fd", 0, POPT_ARG_INT, &opt.open_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_lockkey_table(&opt.key), 0,
+         NULL, NULL},
         {"base", 0, POPT_ARG_STRING, &opt.base, 0,
          "MODEL is an adapter: carry it over to (unlock: back from) this locked model",
          "LOCKED"},
@@ -199,26 +184,13 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "use this architecture descriptor", "ID"},
         {"descriptor-dir", 0, POPT_ARG_STRING, &opt.descriptor_dir, 0,
          "folder with more descriptors", "DIR"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)(unlocking ? lock_only + 7
-                                                                        : lock_only),
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)(unlocking ? no_options : lock_only),
          0, unlocking ? NULL : "Lock options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "MODEL OUT", 2, 2, &ctx, &args);
-    if (status || !args) {
-        goto out;
-    }
-    status = check_usage(&opt, argv[0]);
-    if (status == 0) {
-        status = run_lock(&opt, argv[0], args);
-    }
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table, "MODEL OUT", 2, 2, run_lock, &opt);
 }
 
 int cmd_lock(int argc, const char **argv)

@@ -17,8 +17,10 @@ struct sign {
     int replace;
 };
 
-static int run_sign(const struct sign *opt, const char *model)
+static int run_sign(const void *given, const char *verb, const char *const *args)
 {
+    const struct sign *opt = given;
+    const char *model = args[0];
     struct ww_error err = {0};
     struct ww_sign_report report = {0};
     struct ww_signkey *key = NULL;
@@ -29,6 +31,10 @@ static int run_sign(const struct sign *opt, const char *model)
         .tensors = opt->tensors != 0,
         .replace = opt->replace != 0,
     };
+    if (!opt->key) {
+        return cli_usage(verb, "--key KEY is needed (make one: weightward key new signing --out "
+                               "NAME)");
+    }
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
@@ -49,12 +55,12 @@ static int run_sign(const struct sign *opt, const char *model)
     if (opt->common.json) {
         char *json = NULL;
         rc = ww_report_sign_json(&report, &json, &err);
-        status = cli_answer_json("sign", &opt->common, rc, json, &err);
+        status = cli_answer_json(verb, &opt->common, rc, json, &err);
         rc = WW_OK;
     }
 out:
     if (rc) {
-        status = cli_fail("sign", &opt->common, &err);
+        status = cli_fail(verb, &opt->common, &err);
     }
     ww_signkey_free(key);
     return status;
@@ -84,20 +90,5 @@ int cmd_sign(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
-    if (status || !args) {
-        goto out;
-    }
-    if (!opt.key) {
-        fprintf(stderr, "weightward sign: --key KEY is needed (make one: weightward key new "
-                        "signing --out NAME)\n");
-        status = CLI_USAGE;
-    } else {
-        status = run_sign(&opt, args[0]);
-    }
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table, "MODEL", 1, 1, run_sign, &opt);
 }

@@ -59,10 +59,16 @@ static void tell(const struct verify *opt, const struct ww_verify_report *report
     printf("%s\n", report->n_not_checked ? "" : "nothing was left out");
 }
 
-static int run_verify(const struct verify *opt, const char *model)
+static int run_verify(const void *given, const char *verb, const char *const *args)
 {
+    const struct verify *opt = given;
+    const char *model = args[0];
     struct ww_error err = {0};
     struct ww_verify_report report = {0};
+    if ((opt->key != NULL) == (opt->chain != NULL)) {
+        return cli_usage(verb, "give either --key PUB or --certificate-chain FILE: whom do "
+                               "you trust?");
+    }
     strip_model(opt->ignore, model);
     struct ww_verify_options options = {
         .method = opt->key ? WW_VERIFY_KEY : WW_VERIFY_CERTIFICATE,
@@ -83,7 +89,7 @@ static int run_verify(const struct verify *opt, const char *model)
     enum ww_err rc = ww_verify_folder(model, &options, &report, &err);
     cli_progress_done();
     if (rc) {
-        status = cli_fail("verify", &opt->common, &err);
+        status = cli_fail(verb, &opt->common, &err);
         if (!opt->common.json && ww_err_class_of(rc) == WW_CLASS_REFUSED) {
             printf("REFUSED: '%s'\n", model);
         }
@@ -93,7 +99,7 @@ static int run_verify(const struct verify *opt, const char *model)
     if (opt->common.json) {
         char *json = NULL;
         rc = ww_report_verify_json(&report, &json, &err);
-        status = cli_answer_json("verify", &opt->common, rc, json, &err);
+        status = cli_answer_json(verb, &opt->common, rc, json, &err);
     }
 out:
     ww_verify_report_release(&report);
@@ -121,20 +127,5 @@ int cmd_verify(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "MODEL", 1, 1, &ctx, &args);
-    if (status || !args) {
-        goto out;
-    }
-    if ((opt.key != NULL) == (opt.chain != NULL)) {
-        fprintf(stderr, "weightward verify: give either --key PUB or --certificate-chain "
-                        "FILE: whom do you trust?\n");
-        status = CLI_USAGE;
-    } else {
-        status = run_verify(&opt, args[0]);
-    }
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table, "MODEL", 1, 1, run_verify, &opt);
 }

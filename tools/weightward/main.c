@@ -18,7 +18,7 @@ static const struct command {
     {"unlock", cmd_unlock, "give the source back, byte for byte"},
     {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
-    {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
+    {"trace", cmd_trace, "say whose copy a model came from"},
     {"verify", cmd_verify, "check a signature and every file under it"},
 };
 

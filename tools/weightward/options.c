@@ -107,6 +107,25 @@ void cli_finish(poptContext ctx, const struct poptOption *table)
     poptFreeContext(ctx);
 }
 
+int cli_run(int argc, const char **argv, const struct poptOption *table,
+            const char *synopsis, int min, int max, cli_command_fn run, const void *opt)
+{
+    poptContext ctx = NULL;
+    const char **args = NULL;
+    int status = cli_parse(argc, argv, table, synopsis, min, max, &ctx, &args);
+    if (status == 0 && args) {
+        status = run(opt, argv[0], args);
+    }
+    cli_finish(ctx, table);
+    return status;
+}
+
+int cli_usage(const char *verb, const char *what)
+{
+    fprintf(stderr, "weightward %s: %s\n", verb, what);
+    return CLI_USAGE;
+}
+
 size_t cli_count(char *const *list)
 {
     size_t n = 0;

@@ -1,0 +1,94 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+# Copies for ada and bob in copies.ledger.
+make_copies() {
+    make_model
+    make_keys
+    for name in ada bob; do
+        "$WW" lock model "$name" --key lock --sign me.key --for "$name" \
+            --ledger copies.ledger -q
+    done
+}
+
+@test "a copy is traced, verified and unlocked" {
+    make_copies
+    run -0 "$WW" trace bob --ledger copies.ledger --key lock --signed-by me.pub
+    [[ $output == *"MATCH: 'bob' comes from the copy of 'bob'"* ]]
+    [[ $output == *"1408 of 1408 signs"* ]]
+    [[ $output == *"erases the trace"* ]]
+    "$WW" verify bob --key me.pub
+    "$WW" unlock bob back --key lock -q
+    diff -r model back
+}
+
+@test "trace --json prints one object with the promised members" {
+    make_copies
+    "$WW" trace ada --ledger copies.ledger --key lock --signed-by me.pub --json -q >answer
+    jq -e '.schema == "weightward.trace/1" and .match == "ada" and .p_value < 1e-100 and
+           .bound == 1e-6 and .entries == 2 and .coordinates == 1408 and
+           (.ranking | length) == 2 and .ranking[0].recipient == "ada" and
+           .ranking[1].p_value > 1e-6 and (.note | test("erases")) and
+           .warnings == []' answer
+    [ "$(jq -s length answer)" = 1 ]
+}
+
+@test "the source itself and copies for nobody are not accused" {
+    make_copies
+    "$WW" lock model plain --key lock -q
+    for suspect in model plain "$AMBER/../base" "$AMBER/../expert-caesar"; do
+        run -1 "$WW" trace "$suspect" --ledger copies.ledger --key lock --signed-by me.pub
+        [[ $output == *"NO MATCH"* ]]
+        run -1 "$WW" trace "$suspect" --ledger copies.ledger --key lock --anchor model
+    done
+    status=0
+    "$WW" trace model --ledger copies.ledger --key lock --json -q >answer || status=$?
+    [ "$status" = 1 ]
+    jq -e '.match == null and .p_value > 1e-6 and (.warnings | length) == 1' answer
+}
+
+@test "options that do not go together are usage errors" {
+    make_model
+    make_keys
+    refused 2 "go together" "$WW" lock model out --key lock --sign me.key --for ada
+    refused 2 "go together" "$WW" lock model out --key lock --sign me.key --ledger l
+    refused 2 "ledger is signed" "$WW" lock model out --key lock --for ada --ledger l
+    refused 2 "nonce" "$WW" lock model out --key lock --sign me.key --for a --ledger l --resume
+    refused 2 "are needed" "$WW" trace model --key lock
+    refused 2 "bound" "$WW" trace model --key lock --ledger l --bound 2
+    refused 2 "recipient's name" "$WW" lock model out --key lock --sign me.key --for "" --ledger l
+    nothing_written out
+    [ ! -e l ]
+}
+
+@test "a name is there once, and a spoilt ledger is refused before anything is written" {
+    make_copies
+    refused 4 "'ada' has a copy" "$WW" lock model out --key lock --sign me.key --for ada \
+        --ledger copies.ledger
+    "$WW" key new signing --out other --no-passphrase -q
+    refused 1 "signed by key" "$WW" lock model out --key lock --sign other.key --for cid \
+        --ledger copies.ledger
+    refused 1 "signed by key" "$WW" trace ada --ledger copies.ledger --key lock \
+        --signed-by other.pub
+    sed 3d copies.ledger >cut
+    refused 1 "cut out" "$WW" trace ada --ledger cut --key lock
+    { sed -n 1,2p copies.ledger; sed -n 4p copies.ledger; sed -n 3p copies.ledger; } >moved
+    refused 1 "moved" "$WW" trace ada --ledger moved --key lock
+    printf rest >>copies.ledger
+    refused 3 "unfinished line" "$WW" lock model out --key lock --sign me.key --for cid \
+        --ledger copies.ledger
+    nothing_written out
+    "$WW" lock model out --key lock --sign me.key --for cid --ledger copies.ledger \
+        --mend-ledger -q
+    run -0 "$WW" trace out --ledger copies.ledger --key lock -q
+    [[ $output == *"'cid'"* ]]
+    "$WW" key new lock --out second --no-passphrase -q
+    refused 5 "none of the 3 copies" "$WW" trace out --ledger copies.ledger --key second
+}
+
+@test "the ledger is for its owner's eyes" {
+    make_copies
+    [ "$(stat -c %a copies.ledger)" = 600 ]
+}
