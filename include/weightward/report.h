@@ -11,6 +11,7 @@
 #include "weightward/attack.h"
 #include "weightward/lock.h"
 #include "weightward/trace.h"
+#include "weightward/policy.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -54,6 +55,12 @@ WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
                                       struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
+                                              char **out,
+                                              struct ww_error *err) WW_MUST_USE;
+/** text: of ww_policy_explain. */
+WW_API enum ww_err ww_report_policy_text_json(const char *text, char **out,
+                                              struct ww_error *err) WW_MUST_USE;
 /** The object for a refusal or an error: schema and "error": {code, class, text}. */
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;

@@ -19,6 +19,7 @@ static const struct command {
     {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
     {"trace", cmd_trace, "say whose copy a model came from"},
+    {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
     {"verify", cmd_verify, "check a signature and every file under it"},
 };
 
