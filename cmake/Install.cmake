@@ -48,8 +48,16 @@ install(FILES ${PROJECT_BINARY_DIR}/weightward.pc
 
 install(FILES docs/man/libweightward.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3)
 if(WW_TOOLS)
-  foreach(page weightward weightward-attack weightward-inspect weightward-key
-               weightward-lock weightward-sign weightward-trace weightward-verify)
+  foreach(page
+    weightward
+    weightward-attack
+    weightward-inspect
+    weightward-key
+    weightward-lock
+    weightward-policy
+    weightward-sign
+    weightward-trace
+    weightward-verify)
     install(FILES docs/man/${page}.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
   endforeach()
 endif()

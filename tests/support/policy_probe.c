@@ -10,7 +10,8 @@
 
 #define MAX_POLICIES 8
 
-static enum ww_err read_policy(const char *path, struct ww_policy *out, struct ww_error *err)
+static enum ww_err read_policy(const char *path, struct ww_policy *out,
+                               struct ww_error *err)
 {
     struct ww_buf text;
     ww_buf_init(&text, WW_POLICY_MAX_BYTES);
@@ -29,8 +30,9 @@ static double seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static enum ww_err run_all(const struct ww_table *table, const struct ww_policy *const *list,
-                           size_t n, struct ww_error *err)
+static enum ww_err run_all(const struct ww_table *table,
+                           const struct ww_policy *const *list, size_t n,
+                           struct ww_error *err)
 {
     const double begin = seconds();
     enum ww_err rc = WW_OK;

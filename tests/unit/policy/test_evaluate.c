@@ -5,6 +5,7 @@
 
 #include "ww_test.h"
 
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fault.h"
 #include "util/str.h"
@@ -19,7 +20,8 @@
     "\"child\":{\"root\":\"" CHILD "\",\"signer\":\"" K1 "\",\"ancestors\":[\"base\"]}}"
 #define HEAD                                                                             \
     "{\"type\":\"weightward.policy/1\",\"id\":\"p\",\"version\":\"1\","                  \
-    "\"issued\":\"2026-01-10T00:00:00Z\",\"expires\":\"2026-02-10T00:00:00Z\",\"rules\":["
+    "\"issued\":\"2026-01-10T00:00:00Z\",\"expires\":\"2026-02-10T00:00:00Z\","          \
+    "\"rules\":["
 #define RULE(id, effect, resource, more)                                                 \
     "{\"id\":\"" id "\",\"effect\":\"" effect "\",\"subjects\":[\"anyone\"],"            \
     "\"actions\":[\"merge\"],\"resources\":[\"" resource "\"]" more "}"
@@ -39,7 +41,8 @@ static const char *decide(const char *rules, const char *roles, const char *appr
         "{\"type\":\"weightward.policy-test/1\",\"roles\":{%s}," MODELS ",\"cases\":["
         "{\"name\":\"c\",\"now\":\"%s\",\"requester\":\"" K1 "\"%s,\"request\":"
         "\"{\\\"type\\\":\\\"weightward.request/1\\\",\\\"action\\\":\\\"merge\\\","
-        "\\\"nonce\\\":\\\"1\\\",\\\"time\\\":\\\"2026-01-05T00:00:00Z\\\",\\\"sources\\\":"
+        "\\\"nonce\\\":\\\"1\\\",\\\"time\\\":\\\"2026-01-05T00:00:00Z\\\","
+        "\\\"sources\\\":"
         "[{\\\"model\\\":\\\"sha256:" CHILD "\\\"}]}\"}]}",
         roles, now, approvals);
 
@@ -62,10 +65,12 @@ static void every_ancestor_must_be_permitted_too(void **state)
 {
     (void)state;
     assert_string_equal(decide(LINEAGE, "", "", NOW), "permit permitted");
-    assert_string_equal(decide(RULE("r", "permit", "model:sha256:" CHILD, ""), "", "", NOW),
-                        "deny no-permit");
-    assert_string_equal(decide(RULE("r", "permit", "model:sha256:" BASE, ""), "", "", NOW),
-                        "deny no-permit");
+    assert_string_equal(
+        decide(RULE("r", "permit", "model:sha256:" CHILD, ""), "", "", NOW),
+        "deny no-permit");
+    assert_string_equal(
+        decide(RULE("r", "permit", "model:sha256:" BASE, ""), "", "", NOW),
+        "deny no-permit");
 }
 
 static void a_forbid_on_an_ancestor_beats_every_permit(void **state)
@@ -84,8 +89,10 @@ static void policies_hold_from_issue_to_expiry(void **state)
     (void)state;
     assert_string_equal(decide(LINEAGE, "", "", "2026-01-09T23:59:59Z"),
                         "deny clock-before-issue");
-    assert_string_equal(decide(LINEAGE, "", "", "2026-01-10T00:00:00Z"), "permit permitted");
-    assert_string_equal(decide(LINEAGE, "", "", "2026-02-09T23:59:59Z"), "permit permitted");
+    assert_string_equal(decide(LINEAGE, "", "", "2026-01-10T00:00:00Z"),
+                        "permit permitted");
+    assert_string_equal(decide(LINEAGE, "", "", "2026-02-09T23:59:59Z"),
+                        "permit permitted");
     assert_string_equal(decide(LINEAGE, "", "", "2026-02-10T00:00:00Z"),
                         "deny policy-expired");
     assert_string_equal(decide(LINEAGE, "", "", "2026-01-04T00:00:00Z"),
@@ -114,7 +121,8 @@ static void approvals_count_distinct_keys_of_the_role_but_the_requester(void **s
                         "deny no-permit");
 }
 
-/* The same key named twice is one approval: a bug that three implementations of TUF had. */
+/* The same key named twice is one approval: a bug that three implementations of TUF had.
+ */
 static void one_key_twice_is_one_approval(void **state)
 {
     struct ww_error err = {0};
@@ -133,9 +141,11 @@ static void one_key_twice_is_one_approval(void **state)
     const struct ww_policy *list[] = {&policy};
     (void)state;
 
-    assert_true(ww_unhex(model.root, 32, BASE, 64) && ww_unhex(source.root, 32, BASE, 64));
+    assert_true(ww_unhex(model.root, 32, BASE, 64) &&
+                ww_unhex(source.root, 32, BASE, 64));
     OK(ww_policy_read((const uint8_t *)text, sizeof(text) - 1, &policy, &err));
-    const struct ww_evaluation e = {list, 1, &trust, &request, &model, &approvals, 1768900000};
+    const struct ww_evaluation e = {list,   1,          &trust,    &request,
+                                    &model, &approvals, 1768900000};
     ww_policy_evaluate(&e, &decision);
     assert_false(decision.permit);
     assert_string_equal(decision.failed, "approvals");
@@ -174,14 +184,15 @@ static void the_largest_policy_is_decided_fast_and_without_memory(void **state)
     (void)state;
 
     for (size_t i = 0; i < WW_POLICY_MAX_RULES; i++) {
-        rules[i] = (struct ww_rule){.id = "r",
-                                    .subjects = {&anyone, 1},
-                                    .actions = ~0u,
-                                    .resources = &resource,
-                                    .n_resources = 1,
-                                    .when = {.max_weight = i + 1 < WW_POLICY_MAX_RULES ? 0 : -1,
-                                             .not_before = INT64_MIN,
-                                             .not_after = INT64_MAX}};
+        rules[i] =
+            (struct ww_rule){.id = "r",
+                             .subjects = {&anyone, 1},
+                             .actions = ~0u,
+                             .resources = &resource,
+                             .n_resources = 1,
+                             .when = {.max_weight = i + 1 < WW_POLICY_MAX_RULES ? 0 : -1,
+                                      .not_before = INT64_MIN,
+                                      .not_after = INT64_MAX}};
     }
     policy.n_rules = WW_POLICY_MAX_RULES;
     const struct ww_evaluation e = {list, 1, &trust, &request, &model, &approvals, 1};

@@ -3,6 +3,7 @@
 
 #include "ww_test.h"
 
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
@@ -10,7 +11,8 @@
 #define KEY "0000000000000000000000000000000000000000000000000000000000000001"
 #define HEAD                                                                             \
     "{\"type\":\"weightward.policy/1\",\"id\":\"p\",\"version\":\"1\","                  \
-    "\"issued\":\"2026-01-01T00:00:00Z\",\"expires\":\"2027-01-01T00:00:00Z\",\"rules\":["
+    "\"issued\":\"2026-01-01T00:00:00Z\",\"expires\":\"2027-01-01T00:00:00Z\","          \
+    "\"rules\":["
 #define RULE(effect, more)                                                               \
     "{\"id\":\"r\",\"effect\":\"" effect "\",\"subjects\":[\"anyone\"],"                 \
     "\"actions\":[\"merge\"],\"resources\":[\"tag:t\"]" more "}"
@@ -35,24 +37,30 @@ static void one_wrong_member_rejects_the_whole_policy(void **state)
     } cases[] = {
         {HEAD RULE("permit", "") "]}", WW_OK, ""},
         {HEAD RULE("permit", ",\"wen\":{}") "]}", WW_E_POLICY, "when"},
-        {HEAD RULE("permit", ",\"when\":{\"max_wait\":\"1\"}") "]}", WW_E_POLICY, "max_weight"},
+        {HEAD RULE("permit", ",\"when\":{\"max_wait\":\"1\"}") "]}", WW_E_POLICY,
+         "max_weight"},
         {HEAD RULE("allow", "") "]}", WW_E_POLICY, "permit or forbid"},
         {HEAD "]}", WW_E_POLICY, "rules"},
         {HEAD RULE("permit", "") "," RULE("permit", "") "]}", WW_E_POLICY, "two rules"},
-        {HEAD RULE("permit", ",\"when\":{\"max_weight\":0.5}") "]}", WW_E_POLICY, "decimal"},
-        {HEAD RULE("permit", ",\"when\":{\"min_sources\":2}") "]}", WW_E_POLICY, "decimal text"},
-        {HEAD RULE("permit", ",\"when\":{\"min_sources\":\"0\"}") "]}", WW_E_POLICY, "at least 1"},
-        {HEAD RULE("permit", ",\"when\":{\"output_lock\":\"maybe\"}") "]}", WW_E_POLICY, "required"},
-        {HEAD RULE("permit", ",\"when\":{\"approvals\":{\"role\":\"a\"}}") "]}", WW_E_POLICY,
-         "threshold"},
+        {HEAD RULE("permit", ",\"when\":{\"max_weight\":0.5}") "]}", WW_E_POLICY,
+         "decimal"},
+        {HEAD RULE("permit", ",\"when\":{\"min_sources\":2}") "]}", WW_E_POLICY,
+         "decimal text"},
+        {HEAD RULE("permit", ",\"when\":{\"min_sources\":\"0\"}") "]}", WW_E_POLICY,
+         "at least 1"},
+        {HEAD RULE("permit", ",\"when\":{\"output_lock\":\"maybe\"}") "]}", WW_E_POLICY,
+         "required"},
+        {HEAD RULE("permit", ",\"when\":{\"approvals\":{\"role\":\"a\"}}") "]}",
+         WW_E_POLICY, "threshold"},
         {HEAD RULE("forbid", ",\"when\":{\"methods\":[\"ties\"]}") "]}", WW_OK, ""},
         {HEAD RULE("forbid", ",\"when\":{\"min_sources\":\"2\"}") "]}", WW_E_POLICY,
          "cannot depend"},
-        {HEAD RULE("forbid", ",\"when\":{\"output_lock\":\"required\"}") "]}", WW_E_POLICY,
-         "cannot depend"},
+        {HEAD RULE("forbid", ",\"when\":{\"output_lock\":\"required\"}") "]}",
+         WW_E_POLICY, "cannot depend"},
         {"{\"type\":\"weightward.policy/2\"}", WW_E_VERSION, "weightward.policy/1"},
         {"{}", WW_E_POLICY, "type"},
-        {"{\"type\":\"weightward.policy/1\",\"type\":\"weightward.policy/1\"}", WW_E_JSON, ""},
+        {"{\"type\":\"weightward.policy/1\",\"type\":\"weightward.policy/1\"}", WW_E_JSON,
+         ""},
     };
     (void)state;
 
@@ -81,18 +89,12 @@ static void times_have_one_spelling(void **state)
         const char *text;
         int64_t value; /* -1: refused */
     } cases[] = {
-        {"1970-01-01T00:00:00Z", 0},
-        {"2000-02-29T23:59:59Z", 951868799},
-        {"2026-11-25T12:00:00Z", 1795608000},
-        {"2100-03-01T00:00:00Z", 4107542400},
-        {"2100-02-29T00:00:00Z", -1},
-        {"2026-13-01T00:00:00Z", -1},
-        {"2026-00-01T00:00:00Z", -1},
-        {"2026-01-01T24:00:00Z", -1},
-        {"2026-01-01T00:00:60Z", -1},
-        {"2026-01-01T00:00:00", -1},
-        {"2026-01-01T00:00:00z", -1},
-        {"2026-01-01 00:00:00Z", -1},
+        {"1970-01-01T00:00:00Z", 0},          {"2000-02-29T23:59:59Z", 951868799},
+        {"2026-11-25T12:00:00Z", 1795608000}, {"2100-03-01T00:00:00Z", 4107542400},
+        {"2100-02-29T00:00:00Z", -1},         {"2026-13-01T00:00:00Z", -1},
+        {"2026-00-01T00:00:00Z", -1},         {"2026-01-01T24:00:00Z", -1},
+        {"2026-01-01T00:00:60Z", -1},         {"2026-01-01T00:00:00", -1},
+        {"2026-01-01T00:00:00z", -1},         {"2026-01-01 00:00:00Z", -1},
         {"1969-12-31T23:59:59Z", -1},
     };
     (void)state;
@@ -122,10 +124,12 @@ static void decimals_are_millionths(void **state)
 
 static void a_request_names_each_source_once(void **state)
 {
-    static const char head[] = "{\"type\":\"weightward.request/1\",\"action\":\"merge\","
-                               "\"nonce\":\"1\",\"time\":\"2026-01-01T00:00:00Z\",\"sources\":[";
+    static const char head[] =
+        "{\"type\":\"weightward.request/1\",\"action\":\"merge\","
+        "\"nonce\":\"1\",\"time\":\"2026-01-01T00:00:00Z\",\"sources\":[";
     static const char *const sources[] = {
-        "{\"model\":\"sha256:" KEY "\"}", "{\"model\":\"sha256:" KEY "\"},{\"model\":\"sha256:" KEY "\"}",
+        "{\"model\":\"sha256:" KEY "\"}",
+        "{\"model\":\"sha256:" KEY "\"},{\"model\":\"sha256:" KEY "\"}",
         "{\"model\":\"" KEY "\"}", "{\"model\":\"sha256:" KEY "\",\"weight\":1}", ""};
     (void)state;
 
@@ -166,8 +170,9 @@ static char *rules_of(const char *id)
     return rules;
 }
 
-/* The rules of the policies that are shipped may change only together with their snapshot,
- * where a reviewer sees the line: weightward policy explain policies/ID.json. */
+/* The rules of the policies that are shipped may change only together with their
+ * snapshot, where a reviewer sees the line: weightward policy explain policies/ID.json.
+ */
 static void shipped_policies_mean_what_their_snapshots_say(void **state)
 {
     static const char *const ids[] = {"internal-only", "no-merge-release", "open-release",
