@@ -16,9 +16,12 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-/* What a fine-tune leaves unexplained of a head, at most, and what a better answer must
- * save. */
-#define UNEXPLAINED 0.3
+/* Shares of a head's squared norm that may stay unexplained before it is worth while to
+ * look for a matrix, or for numbers of rotary pairs, which cost little and are close to
+ * quarter turns by chance; and what the answer must save. A matrix takes at most a tenth
+ * off the displacement of a fine-tune, so it does not replace an element that is right. */
+#define UNEXPLAINED 0.05
+#define UNEXPLAINED_PAIRS 1e-6
 #define BETTER 0.5
 
 enum ww_err ww_fix_init(struct ww_fix *fix, size_t n, size_t d, struct ww_error *err)
@@ -171,6 +174,11 @@ static bool solvable(const struct ww_attention *att, bool values)
                         att->qk_class == WW_QK_L2_POST;
 }
 
+static bool rotary(const struct ww_attention *att, bool values)
+{
+    return !values && att->rope.style != WW_ROPE_NONE && att->rope.dims > 0;
+}
+
 static enum ww_err solve_head(const struct ww_attention *att, bool values,
                               const struct ww_cross *x, double *undo, double *undo_t,
                               struct ww_error *err)
@@ -178,7 +186,7 @@ static enum ww_err solve_head(const struct ww_attention *att, bool values,
     if (values) {
         return solve_gl(x, att->vo_class == WW_VO_VNORM, undo, undo_t, err);
     }
-    if (att->rope.style == WW_ROPE_NONE || att->rope.dims == 0) {
+    if (!rotary(att, values)) {
         return solve_gl(x, false, undo, undo_t, err);
     }
     solve_pairs(x, &att->rope, att->qk_class == WW_QK_L2_POST, undo, undo_t);
@@ -205,7 +213,7 @@ enum ww_err ww_fix_find(struct ww_pair *pair, uint32_t attention, bool values,
     for (size_t g = 0; g < inner->n && !rc && solvable(att, values); g++) {
         const double left = unexplained(ww_inner_likeness(inner, g));
         struct ww_error why = {0};
-        if (left < UNEXPLAINED) {
+        if (left < (rotary(att, values) ? UNEXPLAINED_PAIRS : UNEXPLAINED)) {
             continue;
         }
         rc = solve_head(att, values, &inner->crosses[g], fix->undo + g * size,

@@ -34,6 +34,17 @@ FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
     jq -e 'has("recovered") == false and has("identical_bytes") == false' answer
 }
 
+@test "a lock by dense matrices is undone up to what the stored bits lost" {
+    make_model
+    "$WW_BIN/merge_lock" model locked 4 3
+    "$WW" attack locked out --anchor "$FAMILY/base" --truth model --json -q >answer
+    jq -e '.recovered > 0.9 and .recovered < 1 and .distance_before > 0.5 and
+           .distance_after < 0.04 and .found.dense_heads == 16' answer
+    a=$("$WW_BIN/task_score" model "$AMBER/../tasks/rev.test.jsonl" --rows 32)
+    b=$("$WW_BIN/task_score" out "$AMBER/../tasks/rev.test.jsonl" --rows 32)
+    [ "$a" = "$b" ]
+}
+
 @test "the published solver does not undo a lock of the residual stream" {
     make_locked
     "$WW" attack locked out --anchor "$FAMILY/base" --truth model --mode aga --json -q >answer
