@@ -9,9 +9,7 @@
 #ifndef WEIGHTWARD_ATTACK_H
 #define WEIGHTWARD_ATTACK_H
 
-#include "weightward/layout.h"
-#include "weightward/run.h"
-#include "weightward/sign.h"
+#include "weightward/lock.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -88,6 +86,12 @@ WW_API enum ww_err ww_attack_folder(const char *path, const char *out_path,
                                     const struct ww_attack_options *options,
                                     struct ww_attack_report *report,
                                     struct ww_error *err) WW_MUST_USE;
+
+/** For ww_lock_options.measure; payload is a struct ww_attack_options with the anchor, its
+ *  truth is not looked at. The attack runs in memory and writes nothing. */
+WW_API enum ww_err ww_attack_measure(void *payload, const char *locked, const char *source,
+                                     struct ww_lock_attack *out,
+                                     struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -37,7 +37,27 @@ struct ww_lock_facts {
 typedef enum ww_err (*ww_lock_facts_fn)(void *payload, const struct ww_lock_facts *facts,
                                         struct ww_error *err);
 
+/** How far an attack by a related model undoes the lock. */
+struct ww_lock_attack {
+    bool measured;
+    char mode[16];
+    bool has_task;                      /* the source differs from the anchor; then: */
+    double recovered;                   /* share of the task vector, 1: all of it */
+    double identical;                   /* share of bytes that are the source's */
+    double distance_before;             /* to the anchor, as shares of its norm */
+    double distance_after;
+    double seconds;
+};
+/** Attack the locked folder, which has its weights and its final name to come, with the
+ *  source as the truth. An error ends the lock. */
+typedef enum ww_err (*ww_lock_measure_fn)(void *payload, const char *locked,
+                                          const char *source, struct ww_lock_attack *out,
+                                          struct ww_error *err);
+
 struct ww_lock_options {
+    ww_lock_measure_fn measure;         /* may be NULL: not measured; lock only. See
+                                           ww_attack_measure */
+    void *measure_payload;
     struct ww_secret *secret;           /* 32 bytes: ww_lockkey_load */
     const struct ww_handout *handout;   /* NULL: every model under this key moves alike */
     ww_lock_facts_fn before_commit;     /* may be NULL; lock only */
@@ -69,6 +89,7 @@ struct ww_lock_report {
     struct ww_block_moves *blocks;
     size_t n_blocks;
     struct ww_check_report check;
+    struct ww_lock_attack attack;
     uint64_t tensors_changed;
     uint64_t tensors_total;
     char lock_id[65];

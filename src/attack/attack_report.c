@@ -70,6 +70,33 @@ enum ww_err ww_attack_report_fill(const struct ww_attack_job *job,
     return rc;
 }
 
+enum ww_err ww_attack_measure(void *payload, const char *locked, const char *source,
+                              struct ww_lock_attack *out, struct ww_error *err)
+{
+    const struct ww_attack_options *given = payload;
+    struct ww_attack_options options = *given;
+    struct ww_attack_report report;
+    enum ww_err rc = WW_OK;
+
+    options.truth = source;
+    options.signer = NULL;
+    rc = ww_attack_folder(locked, NULL, &options, &report, err);
+    if (rc) {
+        return rc;
+    }
+    *out = (struct ww_lock_attack){.measured = true,
+                                   .has_task = report.has_task,
+                                   .recovered = report.recovered,
+                                   .identical = report.identical,
+                                   .distance_before = report.distance_before,
+                                   .distance_after = report.distance_after,
+                                   .seconds = report.seconds};
+    memcpy(out->mode, ww_attack_mode_name(report.mode),
+           strlen(ww_attack_mode_name(report.mode)) + 1);
+    ww_attack_report_release(&report);
+    return WW_OK;
+}
+
 void ww_attack_report_release(struct ww_attack_report *report)
 {
     for (size_t t = 0; report->tensors && t < report->n_tensors; t++) {

@@ -223,7 +223,8 @@ static enum ww_err make_manifest(struct lock_run *run, struct ww_buf *out,
                             .source_name = run->model->name,
                             .blocks = run->report->blocks,
                             .n_blocks = run->report->n_blocks,
-                            .check = run->report->check};
+                            .check = run->report->check,
+                            .attack = run->report->attack};
     char root[65];
     enum ww_err rc = list_files(run, &m, err);
 
@@ -316,6 +317,30 @@ static enum ww_err tell(const struct lock_run *run, struct ww_error *err)
                : WW_OK;
 }
 
+/* The weights are all there, in the folder that has no name yet. */
+static enum ww_err measure(struct lock_run *run, const char *out_path,
+                           struct ww_error *err)
+{
+    size_t len = strlen(out_path);
+    char *partial = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!run->options->measure) {
+        return WW_OK;
+    }
+    while (len > 1 && out_path[len - 1] == '/') {
+        len--;
+    }
+    partial = ww_asprintf("%.*s.partial", (int)len, out_path);
+    if (!partial) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    rc = run->options->measure(run->options->measure_payload, partial, run->model->path,
+                               &run->report->attack, err);
+    ww_free(partial);
+    return rc;
+}
+
 static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_error *err)
 {
     struct ww_buf manifest;
@@ -359,6 +384,9 @@ enum ww_err ww_lock_folder(const char *path, const char *out_path,
     }
     if (!rc) {
         rc = stream(&run, out_path, err);
+    }
+    if (!rc) {
+        rc = measure(&run, out_path, err);
     }
     if (!rc) {
         rc = seal(&run, out_path, err);

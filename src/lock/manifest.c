@@ -149,6 +149,27 @@ static void write_check(struct ww_jw *w, const struct ww_check_report *check)
     ww_jw_close(w);
 }
 
+/* What the lock is worth against somebody who has a related model, or that nobody
+ * looked. */
+static void write_attack(struct ww_jw *w, const struct ww_lock_attack *attack)
+{
+    if (!attack->measured) {
+        ww_jw_kstr(w, "attack", "not measured");
+        return;
+    }
+    ww_jw_key(w, "attack");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "mode", attack->mode);
+    if (attack->has_task) {
+        ww_jw_kdouble(w, "recovered", attack->recovered);
+    }
+    ww_jw_kdouble(w, "identical_bytes", attack->identical);
+    ww_jw_kdouble(w, "distance_before", attack->distance_before);
+    ww_jw_kdouble(w, "distance_after", attack->distance_after);
+    ww_jw_kdouble(w, "seconds", attack->seconds);
+    ww_jw_close(w);
+}
+
 static void write_body(struct ww_jw *w, const struct ww_manifest *m,
                        const uint8_t key_check[WW_KEY_CHECK_BYTES],
                        const uint8_t commitment[WW_SHA256_BYTES])
@@ -172,6 +193,7 @@ static void write_body(struct ww_jw *w, const struct ww_manifest *m,
     ww_jw_kstr(w, "tool", "weightward " WW_VERSION);
     ww_jw_khex(w, "key_check", key_check, WW_KEY_CHECK_BYTES);
     ww_jw_khex(w, "commitment", commitment, WW_SHA256_BYTES);
+    write_attack(w, &m->attack);
     write_blocks(w, m);
     write_source(w, m);
     write_files(w, "locked", m->locked, m->n_locked);

@@ -38,6 +38,7 @@ struct ww_manifest {
     size_t n_locked;
     const struct ww_block_moves *blocks; /* written, not read back */
     size_t n_blocks;
+    struct ww_lock_attack attack; /* written, not read back */
     struct ww_check_report check; /* written, not read back */
 };
 

@@ -17,6 +17,7 @@
 #include "util/str.h"
 
 static const char *const manifest_keys[] = {
+    "attack",
     "schema",    "lock_id",    "level",  "scale",  "recipient", "descriptor", "tool",
     "key_check", "commitment", "blocks", "source", "locked",    "check",      "mac"};
 static const char *const recipient_keys[] = {"name", "nonce"};
@@ -239,6 +240,14 @@ static enum ww_err read_recipient(const struct ww_jnode *node, struct ww_manifes
     return read_hex(node, "nonce", out->nonce, sizeof(out->nonce), err);
 }
 
+/* Not used when a lock is undone; locks made before this member lack it. */
+static bool attack_ok(const struct ww_jnode *node)
+{
+    const char *text = NULL;
+    return !node || ww_jtype(node) == WW_J_OBJECT ||
+           (ww_jstr(node, &text) && strcmp(text, "not measured") == 0);
+}
+
 static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *out,
                              struct ww_error *err)
 {
@@ -264,6 +273,9 @@ static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *ou
     rc = read_recipient(ww_jget(node, "recipient"), out, err);
     if (rc) {
         return rc;
+    }
+    if (!attack_ok(ww_jget(node, "attack"))) {
+        return malformed("attack", err);
     }
     if (!ww_jstr(ww_jget(descriptor, "id"), &out->descriptor)) {
         return malformed("descriptor", err);

@@ -19,6 +19,21 @@ static void write_moves(struct ww_jw *w, const struct ww_block_moves *blocks, si
     ww_jw_close(w);
 }
 
+static void write_attack(struct ww_jw *w, const struct ww_lock_attack *attack)
+{
+    ww_jw_key(w, "attack");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "mode", attack->mode);
+    if (attack->has_task) {
+        ww_jw_kdouble(w, "recovered", attack->recovered);
+    }
+    ww_jw_kdouble(w, "identical_bytes", attack->identical);
+    ww_jw_kdouble(w, "distance_before", attack->distance_before);
+    ww_jw_kdouble(w, "distance_after", attack->distance_after);
+    ww_jw_kdouble(w, "seconds", attack->seconds);
+    ww_jw_close(w);
+}
+
 enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *report,
                                 char **out, struct ww_error *err)
 {
@@ -37,6 +52,9 @@ enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *r
     ww_jw_ku64(&w, "blocks", report->check.blocks);
     ww_jw_ku64(&w, "linears", report->check.linears);
     ww_jw_close(&w);
+    if (report->attack.measured) {
+        write_attack(&w, &report->attack);
+    }
     ww_jw_ku64(&w, "tensors_changed", report->tensors_changed);
     ww_jw_ku64(&w, "tensors", report->tensors_total);
     ww_jw_kstr(&w, "tensor_root", report->tensor_root);

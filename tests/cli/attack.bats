@@ -100,6 +100,37 @@ PY
     nothing_written out
 }
 
+@test "lock --anchor puts the outcome of the attack into the signed manifest" {
+    make_model
+    make_keys
+    "$WW" lock model locked --key lock --sign me.key --anchor "$FAMILY/base" --json >answer 2>said
+    grep -q "who has such a model can undo this lock" said
+    jq -e '.attack.mode == "joint" and .attack.recovered == 1 and
+           .attack.identical_bytes == 1 and .attack.distance_before > 1 and
+           .attack.distance_after < 0.1 and .attack.seconds > 0' answer
+    jq -r .dsseEnvelope.payload locked/attestations/tensors.sigstore.json | base64 -d >statement
+    jq -e '.predicate.lock.attack.identical_bytes == 1 and
+           .predicate.lock.attack.mode == "joint"' statement
+    "$WW" verify locked --key me.pub
+    "$WW" unlock locked back --key lock -q
+    diff -r model back
+}
+
+@test "a lock without an anchor says that nothing was measured" {
+    make_locked
+    jq -r .dsseEnvelope.payload locked/attestations/tensors.sigstore.json | base64 -d >statement
+    jq -e '.predicate.lock.attack == "not measured"' statement
+}
+
+@test "lock --anchor with a stranger refuses and writes nothing" {
+    make_model
+    make_keys
+    refused 1 "the anchor is of architecture 't5'" "$WW" lock model locked --key lock \
+        --anchor "$BATS_TEST_DIRNAME/../vectors/forward/t5"
+    nothing_written locked
+    refused 2 "goes with the base" "$WW" lock model locked --key lock --anchor model --base x
+}
+
 @test "wrong use of attack" {
     make_locked
     refused 2 "--anchor MODEL is needed" "$WW" attack locked out

@@ -22,7 +22,22 @@ struct lock {
     char *recipient;
     char *ledger;
     int mend;
+    char *anchor;
 };
+
+static void tell_attack(const struct lock *opt, const struct ww_lock_attack *attack)
+{
+    if (!attack->measured) {
+        return;
+    }
+    cli_say(&opt->common, "attacked with the anchor, mode %s: %.1f %% of the bytes are the "
+            "source's again%s", attack->mode, 100 * attack->identical,
+            attack->identical == 1 ? "; who has such a model can undo this lock" : "");
+    if (attack->has_task && attack->identical < 1) {
+        cli_say(&opt->common, "recovered %.1f %% of what the source adds to the anchor",
+                100 * attack->recovered);
+    }
+}
 
 static void tell(const struct lock *opt, const struct ww_lock_report *report,
                  const char *out)
@@ -51,6 +66,7 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
         cli_say(&opt->common, "the copy is entered in '%s' for '%s'", opt->ledger,
                 opt->recipient);
     }
+    tell_attack(opt, &report->attack);
     cli_say(&opt->common, "locked into '%s': %llu of %llu tensors moved; %s in %.1f s%s", out,
             (unsigned long long)report->tensors_changed,
             (unsigned long long)report->tensors_total,
@@ -65,6 +81,8 @@ static int check_usage(const struct lock *opt, const char *verb)
         what = "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
     } else if (opt->level && strcmp(opt->level, "exact") != 0) {
         what = "this version has --level exact only";
+    } else if (opt->anchor && opt->base) {
+        what = "an adapter follows its base: --anchor MODEL goes with the base";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     } else if (!opt->recipient != !opt->ledger) {
@@ -102,6 +120,12 @@ static int run_lock(const void *given, const char *verb, const char *const *args
         return status;
     }
     options.run.resume = opt->resume != 0;
+    struct ww_attack_options attack = {
+        .anchor = opt->anchor, .layout = options.layout, .run = options.run};
+    if (opt->anchor) {
+        options.measure = ww_attack_measure;
+        options.measure_payload = &attack;
+    }
     cli_catch_signals();
     enum ww_err rc = cli_lockkey(&opt->key, &options.secret, &err);
     if (rc) {
@@ -163,6 +187,8 @@ static int lock_main(int argc, const char **argv, bool unlocking)
         {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default)", "LEVEL"},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
          "powers of two as well: such models do not merge while locked", NULL},
+        {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
+         "attack the result with this related model and record how that went", "MODEL"},
         {"for", 0, POPT_ARG_STRING, &opt.recipient, 0,
          "a copy for this recipient alone, which can be traced", "NAME"},
         {"ledger", 0, POPT_ARG_STRING, &opt.ledger, 0,
