@@ -163,7 +163,7 @@ static enum ww_err stream(struct attack_run *run, const char *out_path,
     if (!run->job.scores) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
     }
-    rc = ww_attack_plan_init(&run->plan, &run->job, err);
+    rc = ww_attack_plan_init(&run->plan, &run->job, out_path != NULL, err);
     if (!rc && out_path) {
         rc = ww_out_begin(out_path, &run->plan.plan, 0, options, &run->out, err);
     }

@@ -194,7 +194,8 @@ static enum ww_err plan_side(struct ww_attack_plan *plan, const struct ww_side_f
 }
 
 enum ww_err ww_attack_plan_init(struct ww_attack_plan *plan,
-                                const struct ww_attack_job *job, struct ww_error *err)
+                                const struct ww_attack_job *job, bool writes,
+                                struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -205,7 +206,7 @@ enum ww_err ww_attack_plan_init(struct ww_attack_plan *plan,
     if (!rc) {
         rc = plan_weights(plan, job, err);
     }
-    for (uint32_t i = 0; i < plan->model->n_side && !rc; i++) {
+    for (uint32_t i = 0; i < plan->model->n_side && writes && !rc; i++) {
         if (!ww_lock_is_evidence(plan->model->side[i].path)) {
             rc = plan_side(plan, &plan->model->side[i], err);
         }

@@ -51,9 +51,9 @@ struct ww_attack_plan {
     uint32_t n_sides;
 };
 
-/** job is borrowed. */
+/** job is borrowed. writes: side files too, for a run that makes a folder. */
 enum ww_err ww_attack_plan_init(struct ww_attack_plan *plan,
-                                const struct ww_attack_job *job,
+                                const struct ww_attack_job *job, bool writes,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_attack_plan_release(struct ww_attack_plan *plan);
 
