@@ -61,7 +61,7 @@ const double *ww_tilesum_total(struct ww_tilesum *sums, uint64_t n_tiles)
     return sums->slots;
 }
 
-WW_CLONES double ww_dot(const double *a, const double *b, size_t n)
+WW_CLONES double ww_tile_dot(const double *a, const double *b, size_t n)
 {
     double lane[LANES] = {0};
     size_t whole = n - n % LANES;
@@ -82,7 +82,7 @@ void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc)
 {
     for (uint32_t i = 0; i < n_x; i++) {
         for (uint32_t j = i; j < n_x; j++) {
-            *acc++ += ww_dot(x[i], x[j], n);
+            *acc++ += ww_tile_dot(x[i], x[j], n);
         }
     }
 }
