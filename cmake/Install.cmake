@@ -54,6 +54,7 @@ if(WW_TOOLS)
     weightward-inspect
     weightward-key
     weightward-lock
+    weightward-merge
     weightward-policy
     weightward-sign
     weightward-trace

@@ -10,6 +10,7 @@
 
 #include "weightward/attack.h"
 #include "weightward/lock.h"
+#include "weightward/merge.h"
 #include "weightward/trace.h"
 #include "weightward/policy.h"
 
@@ -53,6 +54,8 @@ WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, 
 WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
                                       const struct ww_key_info *info, char **out,
                                       struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_merge_json(const struct ww_merge_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,

@@ -181,7 +181,7 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
         rc = give(&e, &digests, result, err);
     }
     if (rc) {
-        ww_out_close(folder, keep);
+        ww_out_close(folder, keep && rc == WW_E_CANCELLED);
     } else if (out) {
         *out = folder;
     }

@@ -87,7 +87,7 @@ struct ww_out; /* stream/stream.h: the output folder */
  * digest, write nothing (what a re-derivation does; out may be NULL). Same bytes for any
  * number of threads and any memory limit. WW_E_NONFINITE names the tensor when a NaN or
  * infinity goes in or comes out; WW_E_RECIPE a parameter that makes no sense for it.
- * Failed: *out is NULL, and OUT.partial is gone unless `keep`.
+ * Failed: *out is NULL, and OUT.partial is gone, but for an interrupted run with `keep`.
  */
 enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
                          uint64_t extra_bytes, bool keep,

@@ -103,6 +103,48 @@ enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **
     return ww_object_end(&w, &buf, out, err);
 }
 
+static void write_sources(struct ww_jw *w, const struct ww_merge_report *report)
+{
+    ww_jw_key(w, "sources");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_sources; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", report->sources[i].name);
+        if (report->sources[i].sha256_tree[0]) {
+            ww_jw_kstr(w, "sha256_tree", report->sources[i].sha256_tree);
+        }
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+enum ww_err ww_report_merge_json(const struct ww_merge_report *report, char **out,
+                                 struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "merge");
+    ww_jw_kstr(&w, "method", report->method);
+    ww_jw_kstr(&w, "plan_sha256", report->plan_sha256);
+    write_sources(&w, report);
+    if (report->output_sha256_tree[0]) {
+        ww_jw_kstr(&w, "output_sha256_tree", report->output_sha256_tree);
+    }
+    if (report->root_sha256[0]) {
+        ww_jw_kstr(&w, "root_sha256", report->root_sha256);
+    }
+    ww_jw_ku64(&w, "tensors", report->tensors);
+    if (report->tensors_checked) {
+        ww_jw_ku64(&w, "tensors_checked", report->tensors_checked);
+    }
+    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
+    ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
+    ww_jw_ku64(&w, "bytes_kept", report->run.bytes_kept);
+    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}
+
 static const char *const kind_names[] = {
     [WW_KEY_SIGNING] = "signing",
     [WW_KEY_SIGNING_PUBLIC] = "signing public",

@@ -23,6 +23,13 @@ enum ww_err ww_bundle_sign(const struct ww_signer *signer, const uint8_t *payloa
                            size_t len, struct ww_buf *bundle,
                            struct ww_error *err) WW_MUST_USE;
 
+/** The payload of a statement that lies in a folder: out of its envelope, or plain where
+ *  there is none. The signature is not checked. WW_E_NOTFOUND when there is neither file.
+ *  payload must have been initialised. */
+enum ww_err ww_statement_load(int dirfd, const char *signed_name, const char *plain_name,
+                              struct ww_buf *payload, bool *was_signed,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** OMS statement over resources (sorted here by code point); attestations and the
  *  signature are in its ignore_paths. root: the OMS root digest. */
 enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resources,

@@ -112,6 +112,7 @@ int cmd_inspect(int argc, const char **argv);
 int cmd_key(int argc, const char **argv);
 int cmd_lock(int argc, const char **argv);
 int cmd_unlock(int argc, const char **argv);
+int cmd_merge(int argc, const char **argv);
 int cmd_policy(int argc, const char **argv);
 int cmd_sign(int argc, const char **argv);
 int cmd_trace(int argc, const char **argv);

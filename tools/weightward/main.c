@@ -17,6 +17,7 @@ static const struct command {
     {"lock", cmd_lock, "transform the weights so that default merging tools fail on them"},
     {"unlock", cmd_unlock, "give the source back, byte for byte"},
     {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
+    {"merge", cmd_merge, "merge models by a mergekit recipe, with a record of it"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
@@ -44,7 +45,7 @@ static const struct command *find(const char *name)
 }
 
 /* Names that share the most leading characters, or contain each other: enough for typing
- * slips among six commands. */
+ * slips among few commands. */
 static const char *nearest(const char *word)
 {
     const char *best = NULL;

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Merging models by a mergekit recipe into a new folder, with a record that anyone can
+ * re-derive.
+ *
+ * The plan is made before the first byte: every tensor has its sources and its parameters
+ * as numbers. The folder appears whole or not at all, the record and the signature are
+ * written last. The same recipe, sources and options give the same bytes on any machine.
+ */
+#ifndef WEIGHTWARD_MERGE_H
+#define WEIGHTWARD_MERGE_H
+
+#include "weightward/run.h"
+#include "weightward/sign.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WW_PROVENANCE_FILE "attestations/provenance.sigstore.json"
+/* What an unsigned merge writes instead: the same statement without an envelope. */
+#define WW_PROVENANCE_PLAIN_FILE "attestations/provenance.intoto.json"
+#define WW_PROVENANCE_PREDICATE "https://slsa.dev/provenance/v1"
+#define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"
+/* The recipe inside a merged folder, byte for byte. */
+#define WW_MERGE_RECIPE_FILE "mergekit_config.yml"
+
+struct ww_merge_options {
+    const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
+    bool paper;                     /* formulas of the papers where mergekit's differ */
+    bool allow_mixed;               /* tensors that not all models have: merged over those
+                                       that have them, or dropped; each is a warning */
+    uint64_t seed;                  /* of random masks */
+    uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
+    struct ww_run_options run;
+};
+
+struct ww_merge_source_report {
+    char *name;           /* as the recipe names it */
+    char sha256_tree[65]; /* model root of its tensor tree */
+};
+
+struct ww_merge_report {
+    char *method;
+    char plan_sha256[65];
+    struct ww_merge_source_report *sources;
+    size_t n_sources;
+    char output_sha256_tree[65];
+    char root_sha256[65]; /* OMS root, empty when unsigned */
+    uint64_t tensors;
+    uint64_t tensors_checked; /* of a re-derivation */
+    struct ww_run_report run;
+    char **warnings;
+    size_t n_warnings;
+};
+WW_API void ww_merge_report_release(struct ww_merge_report *report);
+
+/**
+ * Merge by the recipe file into out_path. Model paths that are relative are taken from
+ * the current folder, then from the recipe's. WW_E_RECIPE, WW_E_RULE, WW_E_TENSOR,
+ * WW_E_SHAPE, WW_E_NONFINITE and the errors of reading and writing.
+ */
+WW_API enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
+                                   const struct ww_merge_options *options,
+                                   struct ww_merge_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
+
+/** Make the plan and write it as text: every tensor, its sources, its parameters. The
+ *  caller frees *text with ww_string_free. */
+WW_API enum ww_err ww_merge_describe(const char *recipe_path,
+                                     const struct ww_merge_options *options,
+                                     struct ww_merge_report *report, char **text,
+                                     struct ww_error *err) WW_MUST_USE;
+
+/**
+ * Compute a merged folder again from its record and the sources, and compare: every
+ * tensor, or sample of them chosen at random (0: all). recipe_path may be NULL: the
+ * recipe in the folder is used, which must be the recorded one. WW_E_DIFFERS names what
+ * is not equal.
+ */
+WW_API enum ww_err ww_merge_rederive(const char *recipe_path, const char *out_path,
+                                     uint64_t sample,
+                                     const struct ww_merge_options *options,
+                                     struct ww_merge_report *report,
+                                     struct ww_error *err) WW_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Making a plan from a recipe. What the parts share: the opened models with the layers
+ * their tensors' names tell of, and the growing plan.
+ *
+ * Architectures are not asked: a tensor belongs to a layer when its name has a number
+ * behind a word such as "layers", and everything else stands before or behind the layers.
+ */
+#ifndef WW_MERGE_BUILD_H
+#define WW_MERGE_BUILD_H
+
+#include "merge/plan.h"
+#include "merge/pool.h"
+#include "merge/recipe.h"
+#include "weightward/merge.h"
+
+/** Where a tensor's name puts it. */
+struct ww_layer_place {
+    uint32_t stack; /* WW_NONE: in no layer */
+    uint64_t layer;
+    size_t rest; /* offset in the name behind the number */
+};
+
+struct ww_layer_stack {
+    char *prefix; /* "model.layers." */
+    uint64_t n_layers;
+};
+
+struct ww_build_model {
+    struct ww_model *model; /* owned by the plan */
+    const char *text;       /* as the recipe names it */
+    uint32_t first_input;
+    struct ww_layer_place *places; /* per tensor */
+    struct ww_layer_stack *stacks;
+    uint32_t n_stacks;
+    uint32_t main;  /* the stack that config.json counts, or the only one; WW_NONE */
+    uint32_t embed; /* tensor of the token embedding, WW_NONE */
+    bool ties;      /* no head of its own: the embedding is the head */
+};
+
+/** One output tensor before it has a place in a file. */
+struct ww_build_tensor {
+    struct ww_merge_tensor tensor;
+    uint32_t home; /* file of the donor that it comes from, WW_NONE */
+};
+
+struct ww_build {
+    const struct ww_recipe *recipe;
+    const struct ww_merge_options *options;
+    struct ww_merge_plan *plan;
+    struct ww_pool *pool;
+    struct ww_strlist *warnings;
+    struct ww_build_model *models; /* as recipe->models */
+    uint32_t donor;                /* names, files, config and tokenizer come from it */
+    struct ww_build_tensor *tensors;
+    size_t n_tensors;
+    size_t capacity;
+    bool sliced;
+    uint64_t n_layers;    /* of the output, when sliced */
+    uint32_t *layer_from; /* per output layer of a sliced merge: the donor-like model's
+                             layer that its per-layer settings come from */
+    bool unties;          /* the output has a head although the donor has none */
+    bool grows;           /* the vocabulary is not the donor's */
+    uint64_t vocab_size;
+    const char *tokenizer_json; /* NULL: the donor's files as they are */
+    size_t tokenizer_json_len;
+};
+
+enum ww_err ww_build_no_memory(struct ww_error *err);
+/** Append a warning. */
+enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const char *fmt,
+                          ...) WW_MUST_USE WW_PRINTF(3, 4);
+
+/** Read the places of all tensors. */
+enum ww_err ww_build_layers(struct ww_build_model *model, struct ww_pool *pool,
+                            struct ww_error *err) WW_MUST_USE;
+/** Does a tensor without a layer stand before the layers (embeddings)? */
+bool ww_build_is_before(const char *name);
+/** The token embedding, by its usual names; WW_NONE. */
+uint32_t ww_build_find_embed(const struct ww_model *model);
+
+/** Open every model; fills build->models, plan->models, plan->inputs, build->donor. */
+enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
+                            struct ww_error *err) WW_MUST_USE;
+
+/** All output tensors, with sources and parameters. */
+enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
+
+/** One tensor's sources and parameters. A seat is an input of the slice. */
+struct ww_build_seat {
+    uint32_t model;
+    const struct ww_ynode *parameters;
+    uint64_t first_layer;
+    uint32_t tensor; /* of the model, for the tensor at hand; WW_NONE: it has none */
+    bool is_base;
+};
+struct ww_build_slot {
+    const char *name; /* of the output */
+    double t;
+    const struct ww_recipe_slice *slice;
+    const struct ww_recipe_module *module;
+    struct ww_build_seat *seats;
+    uint32_t n_seats;
+    uint32_t home;
+};
+enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slot,
+                         struct ww_error *err) WW_MUST_USE;
+
+/** Rows of the vocabulary's tables. */
+enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
+
+/** Weight files, their headers and the index; fills plan->tensors and plan->files. */
+enum ww_err ww_build_files(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
+
+/** config.json, tokenizer, README.md and the recipe behind the weight files. */
+enum ww_err ww_build_sides(struct ww_build *build, const void *recipe_text,
+                           size_t recipe_len, struct ww_error *err) WW_MUST_USE;
+/** Append a small file to the plan; bytes belong to the pool. */
+enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const void *bytes,
+                              size_t len, struct ww_error *err) WW_MUST_USE;
+
+/** The whole: a plan of one recipe of a file. paths: a folder for each of its models. */
+enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
+                               const void *recipe_text, size_t recipe_len,
+                               const struct ww_merge_options *options,
+                               struct ww_strlist *warnings, struct ww_merge_plan *out,
+                               struct ww_error *err) WW_MUST_USE;
+void ww_merge_plan_release(struct ww_merge_plan *plan);
+
+#endif

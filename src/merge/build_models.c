@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening what a recipe names, and refusing what does not go together. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "merge/build.h"
+#include "model/config.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+enum ww_err ww_build_no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge plan");
+}
+
+enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const char *fmt,
+                          ...)
+{
+    char text[600];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return ww_strlist_has(build->warnings, text)
+               ? WW_OK
+               : ww_strlist_add(build->warnings, text, err);
+}
+
+static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path,
+                            struct ww_error *err)
+{
+    const struct ww_recipe_model *named = &build->recipe->models[i];
+    struct ww_build_model *m = &build->models[i];
+    enum ww_err rc = WW_OK;
+
+    if (named->adapter) {
+        return WW_FAIL(
+            err, WW_E_ADAPTER,
+            "line %zu: model '%s' names an adapter; merge the adapter into its "
+            "base first and name the result",
+            named->line, named->text);
+    }
+    rc = ww_model_open(path, &m->model, err);
+    if (rc) {
+        ww_error_context(err, "line %zu: model '%s'", named->line, named->text);
+        return rc;
+    }
+    build->plan->models[i] = m->model;
+    build->plan->n_models = i + 1;
+    m->text = named->text;
+    if (m->model->config && m->model->config->quant_method) {
+        return WW_FAIL(
+            err, WW_E_QUANTISED,
+            "model '%s' is quantised (%s); merge the weights that it was made of",
+            m->text, m->model->config->quant_method);
+    }
+    if (named->revision && named->recipe == WW_NONE) {
+        rc = ww_build_warn(build, err,
+                           "revision '%s' of '%s' is not checked: it is a folder here",
+                           named->revision, named->path);
+    }
+    m->embed = ww_build_find_embed(m->model);
+    m->ties = m->embed != WW_NONE &&
+              ww_model_find(m->model, "lm_head.weight") == WW_NONE && m->model->config &&
+              (m->model->config->tie || !m->model->config->tie_present);
+    return rc ? rc : ww_build_layers(m, build->pool, err);
+}
+
+static const char *architecture(const struct ww_build_model *m)
+{
+    const char *name = NULL;
+
+    if (m->model->config) {
+        name = ww_config_architecture(m->model->config, 0);
+        name = name ? name : m->model->config->model_type;
+    }
+    return name ? name : "unknown";
+}
+
+static enum ww_err compare_architectures(struct ww_build *build, struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
+        const struct ww_build_model *m = &build->models[i];
+        if (strcmp(architecture(m), architecture(donor)) == 0) {
+            continue;
+        }
+        if (!build->options->allow_mixed) {
+            return WW_FAIL(
+                err, WW_E_RECIPE,
+                "model '%s' is a %s and '%s' a %s; to merge what they share say "
+                "--allow-mixed",
+                donor->text, architecture(donor), m->text, architecture(m));
+        }
+        rc = ww_build_warn(build, err, "model '%s' is a %s and '%s' a %s", donor->text,
+                           architecture(donor), m->text, architecture(m));
+    }
+    return rc;
+}
+
+static enum ww_err list_inputs(struct ww_build *build, struct ww_error *err)
+{
+    struct ww_merge_plan *plan = build->plan;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < plan->n_models; i++) {
+        n += plan->models[i]->n_files;
+    }
+    plan->inputs = ww_pool_calloc(build->pool, n, sizeof(*plan->inputs));
+    if (!plan->inputs) {
+        return ww_build_no_memory(err);
+    }
+    for (uint32_t i = 0; i < plan->n_models; i++) {
+        const struct ww_model *model = plan->models[i];
+        build->models[i].first_input = plan->n_inputs;
+        for (uint32_t f = 0; f < model->n_files; f++) {
+            const struct ww_weight_file *file = &model->files[f];
+            char *name = ww_pool_keep(
+                build->pool, ww_asprintf("%s/%s", build->models[i].text, file->name));
+            if (!name) {
+                return ww_build_no_memory(err);
+            }
+            plan->inputs[plan->n_inputs++] = (struct ww_merge_input){
+                name, file->fd, file->size_bytes, .want_sha256 = true};
+        }
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
+                            struct ww_error *err)
+{
+    const struct ww_recipe *recipe = build->recipe;
+    enum ww_err rc = WW_OK;
+
+    build->models = ww_pool_calloc(build->pool, recipe->n_models, sizeof(*build->models));
+    build->plan->models =
+        ww_pool_calloc(build->pool, recipe->n_models, sizeof(*build->plan->models));
+    if (!build->models || !build->plan->models) {
+        return ww_build_no_memory(err);
+    }
+    for (uint32_t i = 0; i < recipe->n_models && !rc; i++) {
+        rc = open_one(build, i, paths[i], err);
+    }
+    build->donor = recipe->base != WW_NONE ? recipe->base
+                                           : recipe->modules[0].slices[0].inputs[0].model;
+    if (!rc) {
+        rc = compare_architectures(build, err);
+    }
+    return rc ? rc : list_inputs(build, err);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which tensors the output has. Whole models: the donor's. Slices: what stands before the
+ * layers from the first slice, the layers of each slice numbered anew, what stands behind
+ * them from the last slice. A gradient's t is the place of the layer in its slice, 1 when
+ * the slice has one layer, 0 for what is in no layer: so the peer counts.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "merge/build.h"
+#include "merge/recipe_value.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define HEAD "lm_head.weight"
+
+struct seats {
+    struct ww_build_seat *items;
+    uint32_t n;
+};
+
+/* The inputs of a slice in the recipe's order; a base that is none of the whole models
+ * comes last. Methods that ignore a base see one more input. */
+static enum ww_err seat_inputs(struct ww_build *build,
+                               const struct ww_recipe_module *module,
+                               const struct ww_recipe_slice *slice, struct seats *out,
+                               struct ww_error *err)
+{
+    const uint32_t base = ww_recipe_base(build->recipe, slice);
+    const bool uses_base = build->recipe->method->base != WW_BASE_IGNORED;
+    bool listed = false;
+
+    out->n = 0;
+    out->items =
+        ww_pool_calloc(build->pool, (size_t)slice->n_inputs + 1, sizeof(*out->items));
+    if (!out->items) {
+        return ww_build_no_memory(err);
+    }
+    for (uint32_t i = 0; i < slice->n_inputs; i++) {
+        const struct ww_recipe_input *in = &slice->inputs[i];
+        const bool is_base = in->model == base;
+        listed = listed || is_base;
+        out->items[out->n++] = (struct ww_build_seat){
+            in->model, in->parameters, in->first_layer, WW_NONE, is_base && uses_base};
+    }
+    if (base != WW_NONE && !listed && !module->is_sliced) {
+        out->items[out->n++] = (struct ww_build_seat){base, NULL, 0, WW_NONE, uses_base};
+    }
+    return WW_OK;
+}
+
+static double place_in(uint64_t k, uint64_t n)
+{
+    return n > 1 ? (double)k / (double)(n - 1) : 1;
+}
+
+static uint32_t find_tensor(const struct ww_build_model *m, const char *name)
+{
+    const uint32_t t = ww_model_find(m->model, name);
+
+    /* A model that ties its head has it in its embedding. */
+    return t == WW_NONE && m->ties && strcmp(name, HEAD) == 0 ? m->embed : t;
+}
+
+static enum ww_err add_named(struct ww_build *build, struct ww_build_slot *slot,
+                             struct ww_error *err)
+{
+    for (uint32_t i = 0; i < slot->n_seats; i++) {
+        slot->seats[i].tensor =
+            find_tensor(&build->models[slot->seats[i].model], slot->name);
+    }
+    return ww_build_add(build, slot, err);
+}
+
+/* A head that the donor ties to its embedding while another model has its own. */
+static enum ww_err add_untied_head(struct ww_build *build, struct ww_build_slot *slot,
+                                   struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    const struct ww_build_model *own = NULL;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < slot->n_seats && !own; i++) {
+        const struct ww_build_model *m = &build->models[slot->seats[i].model];
+        own = ww_model_find(m->model, HEAD) != WW_NONE ? m : NULL;
+    }
+    if (!own || !donor->ties) {
+        return WW_OK;
+    }
+    rc = ww_build_warn(build, err,
+                       "'%s' ties its head to the embedding and '%s' has its own: the "
+                       "output has its own, and config.json says so",
+                       donor->text, own->text);
+    build->unties = true;
+    slot->name = HEAD;
+    slot->t = 0;
+    slot->home = donor->model->tensors[donor->embed].file;
+    return rc ? rc : add_named(build, slot, err);
+}
+
+/* Tensors of the others that the donor does not have are dropped, and that is said. */
+static enum ww_err account_for_rest(struct ww_build *build,
+                                    const struct ww_build_slot *slot,
+                                    struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < slot->n_seats; i++) {
+        const struct ww_build_model *m = &build->models[slot->seats[i].model];
+        for (uint32_t t = 0; t < m->model->n_tensors && !rc; t++) {
+            const char *name = m->model->tensors[t].name;
+            if (ww_model_find(donor->model, name) != WW_NONE ||
+                (build->unties && strcmp(name, HEAD) == 0)) {
+                continue;
+            }
+            if (!build->options->allow_mixed) {
+                return WW_FAIL(
+                    err, WW_E_TENSOR,
+                    "tensor '%s' is in '%s' and not in '%s'; to merge what the "
+                    "models share say --allow-mixed",
+                    name, m->text, donor->text);
+            }
+            rc =
+                ww_build_warn(build, err, "tensor '%s' of '%s' is dropped: '%s' has none",
+                              name, m->text, donor->text);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err add_whole(struct ww_build *build,
+                             const struct ww_recipe_module *module, struct ww_error *err)
+{
+    const struct ww_recipe_slice *slice = &module->slices[0];
+    const struct ww_build_model *donor = &build->models[build->donor];
+    struct ww_build_slot slot = {.slice = slice, .module = module};
+    struct seats seats;
+    enum ww_err rc = seat_inputs(build, module, slice, &seats, err);
+
+    if (rc) {
+        return rc;
+    }
+    slot.seats = seats.items;
+    slot.n_seats = seats.n;
+    for (uint32_t i = 0; i < donor->model->n_tensors && !rc; i++) {
+        const struct ww_layer_place *place = &donor->places[i];
+        slot.name = donor->model->tensors[i].name;
+        slot.home = donor->model->tensors[i].file;
+        slot.t = place->stack == WW_NONE
+                     ? 0
+                     : place_in(place->layer, donor->stacks[place->stack].n_layers);
+        rc = add_named(build, &slot, err);
+    }
+    if (!rc) {
+        rc = add_untied_head(build, &slot, err);
+    }
+    return rc ? rc : account_for_rest(build, &slot, err);
+}
+
+/* Slices cut one stack of layers; two would have to be cut in step. */
+static enum ww_err check_stacks(const struct ww_build *build,
+                                const struct ww_recipe_slice *slice, struct ww_error *err)
+{
+    for (uint32_t i = 0; i < slice->n_inputs; i++) {
+        const struct ww_recipe_input *in = &slice->inputs[i];
+        const struct ww_build_model *m = &build->models[in->model];
+        if (m->n_stacks != 1) {
+            return WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "line %zu: model '%s' has %u stacks of layers; slices cut models "
+                "with one",
+                in->line, m->text, m->n_stacks);
+        }
+        if (in->end_layer > m->stacks[0].n_layers) {
+            return WW_FAIL(err, WW_E_RECIPE,
+                           "line %zu: layer_range ends at %llu and '%s' has %llu layers",
+                           in->line, (unsigned long long)in->end_layer, m->text,
+                           (unsigned long long)m->stacks[0].n_layers);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err add_outside(struct ww_build *build,
+                               const struct ww_recipe_module *module,
+                               const struct ww_recipe_slice *slice, bool is_before,
+                               struct ww_error *err)
+{
+    const struct ww_build_model *lead = &build->models[slice->inputs[0].model];
+    struct ww_build_slot slot = {.slice = slice, .module = module, .home = WW_NONE};
+    struct seats seats;
+    enum ww_err rc = seat_inputs(build, module, slice, &seats, err);
+
+    slot.seats = seats.items;
+    slot.n_seats = seats.n;
+    for (uint32_t i = 0; i < lead->model->n_tensors && !rc; i++) {
+        slot.name = lead->model->tensors[i].name;
+        if (lead->places[i].stack == WW_NONE &&
+            ww_build_is_before(slot.name) == is_before) {
+            rc = add_named(build, &slot, err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err name_in_layer(struct ww_build *build,
+                                 const struct ww_layer_stack *stack, uint64_t layer,
+                                 const char *rest, char **out, struct ww_error *err)
+{
+    *out = ww_pool_keep(build->pool, ww_asprintf("%s%llu%s", stack->prefix,
+                                                 (unsigned long long)layer, rest));
+    return *out ? WW_OK : ww_build_no_memory(err);
+}
+
+/* One tensor of one layer of a slice. */
+static enum ww_err add_in_layer(struct ww_build *build, struct ww_build_slot *slot,
+                                uint64_t k, uint64_t out_layer, const char *rest,
+                                struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[slot->slice->inputs[0].model];
+    char *name = NULL;
+    enum ww_err rc = name_in_layer(build, &donor->stacks[0], out_layer, rest, &name, err);
+
+    slot->name = name;
+    for (uint32_t i = 0; i < slot->n_seats && !rc; i++) {
+        struct ww_build_seat *seat = &slot->seats[i];
+        const struct ww_build_model *m = &build->models[seat->model];
+        char *own = NULL;
+        rc = name_in_layer(build, &m->stacks[0], seat->first_layer + k, rest, &own, err);
+        if (!rc) {
+            seat->tensor = ww_model_find(m->model, own);
+        }
+    }
+    return rc ? rc : ww_build_add(build, slot, err);
+}
+
+static enum ww_err add_slice(struct ww_build *build,
+                             const struct ww_recipe_module *module,
+                             const struct ww_recipe_slice *slice, struct ww_error *err)
+{
+    const struct ww_recipe_input *first = &slice->inputs[0];
+    const struct ww_build_model *lead = &build->models[first->model];
+    const uint64_t n = first->end_layer - first->first_layer;
+    struct ww_build_slot slot = {.slice = slice, .module = module, .home = WW_NONE};
+    struct seats seats;
+    enum ww_err rc = seat_inputs(build, module, slice, &seats, err);
+
+    slot.seats = seats.items;
+    slot.n_seats = seats.n;
+    for (uint64_t k = 0; k < n && !rc; k++) {
+        slot.t = place_in(k, n);
+        build->layer_from[build->n_layers] = (uint32_t)(first->first_layer + k);
+        for (uint32_t i = 0; i < lead->model->n_tensors && !rc; i++) {
+            const struct ww_layer_place *place = &lead->places[i];
+            if (place->stack != WW_NONE && place->layer == first->first_layer + k) {
+                rc = add_in_layer(build, &slot, k, build->n_layers,
+                                  lead->model->tensors[i].name + place->rest, err);
+            }
+        }
+        build->n_layers++;
+    }
+    return rc;
+}
+
+static enum ww_err add_sliced(struct ww_build *build,
+                              const struct ww_recipe_module *module, struct ww_error *err)
+{
+    uint64_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    build->sliced = true;
+    for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
+        const struct ww_recipe_input *in = &module->slices[s].inputs[0];
+        rc = check_stacks(build, &module->slices[s], err);
+        n += in->end_layer - in->first_layer;
+    }
+    if (!rc && n > 100000) {
+        rc = WW_FAIL(err, WW_E_LIMIT, "the slices have %llu layers together",
+                     (unsigned long long)n);
+    }
+    if (rc) {
+        return rc;
+    }
+    build->layer_from = ww_pool_calloc(build->pool, n, sizeof(*build->layer_from));
+    if (!build->layer_from) {
+        return ww_build_no_memory(err);
+    }
+    rc = add_outside(build, module, &module->slices[0], true, err);
+    for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
+        rc = add_slice(build, module, &module->slices[s], err);
+    }
+    return rc ? rc
+              : add_outside(build, module, &module->slices[module->n_slices - 1], false,
+                            err);
+}
+
+/* A list is a gradient over layers; as long as the list of models it was hardly meant so,
+ * and longer than the layers it cannot be. */
+static enum ww_err doubt_gradient(struct ww_build *build,
+                                  const struct ww_ynode *parameters, uint32_t n_inputs,
+                                  uint64_t n_layers, struct ww_error *err)
+{
+    const char *name = NULL;
+    const size_t len = ww_recipe_longest_gradient(parameters, &name);
+
+    if (len > 1 && len > n_layers) {
+        return ww_build_warn(build, err,
+                             "line %zu: %s has %zu values for %llu layers; a list is a "
+                             "gradient over the layers, and not all of it is used",
+                             ww_yline(parameters), name, len,
+                             (unsigned long long)n_layers);
+    }
+    if (len > 1 && len == n_inputs) {
+        return ww_build_warn(
+            build, err,
+            "line %zu: %s has as many values as there are models, and is "
+            "a gradient over the layers all the same; one value per model "
+            "belongs under each model",
+            ww_yline(parameters), name);
+    }
+    return WW_OK;
+}
+
+static enum ww_err doubt_gradients(struct ww_build *build,
+                                   const struct ww_recipe_module *module,
+                                   struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    uint64_t whole = 0;
+    uint64_t most = 0;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < donor->n_stacks; i++) {
+        whole = donor->stacks[i].n_layers > whole ? donor->stacks[i].n_layers : whole;
+    }
+    for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
+        const struct ww_recipe_slice *slice = &module->slices[s];
+        const struct ww_recipe_input *in = slice->inputs;
+        const uint64_t n = module->is_sliced ? in->end_layer - in->first_layer : whole;
+        most = n > most ? n : most;
+        rc = doubt_gradient(build, slice->parameters, slice->n_inputs, n, err);
+        for (uint32_t i = 0; i < slice->n_inputs && !rc; i++) {
+            rc = doubt_gradient(build, in[i].parameters, 0, n, err);
+        }
+    }
+    if (!rc) {
+        rc = doubt_gradient(build, build->recipe->parameters, module->slices[0].n_inputs,
+                            most, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
+{
+    const struct ww_recipe *recipe = build->recipe;
+    const struct ww_recipe_module *module = &recipe->modules[0];
+    enum ww_err rc = WW_OK;
+
+    if (recipe->n_modules != 1 ||
+        (module->name && strcmp(module->name, "default") != 0)) {
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "modules other than 'default' are not supported; models with several "
+            "towers merge as a whole under 'models'");
+    }
+    rc = doubt_gradients(build, module, err);
+    if (rc) {
+        return rc;
+    }
+    return module->is_sliced ? add_sliced(build, module, err)
+                             : add_whole(build, module, err);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Licences are compared as the cards spell them. The table knows the few kinds of terms
+ * that cannot be met at once; it is a warning for a person, no legal opinion.
+ */
+#include "merge/card.h"
+
+#include <string.h>
+
+#include "json/json.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+#define CARD "README.md"
+#define MAX_CARD_BYTES ((size_t)1 << 20)
+#define OUT_BYTES ((size_t)2 << 20)
+
+static bool is_no_derivatives(const char *s)
+{
+    return strstr(s, "-nd") != NULL;
+}
+
+static bool is_non_commercial(const char *s)
+{
+    return strstr(s, "-nc") != NULL || strstr(s, "non-commercial") != NULL;
+}
+
+/* Terms that a changed copy must keep, so two different ones cannot both hold. */
+static bool is_share_alike(const char *s)
+{
+    return strstr(s, "-sa") != NULL || ww_str_starts(s, "gpl") ||
+           ww_str_starts(s, "agpl");
+}
+
+const char *ww_licence_conflict(const char *a, const char *b)
+{
+    if (is_no_derivatives(a) || is_no_derivatives(b)) {
+        return "one of them forbids changed copies";
+    }
+    if (strcmp(a, b) == 0) {
+        return NULL;
+    }
+    if (is_share_alike(a) && is_share_alike(b)) {
+        return "each wants changed copies under itself";
+    }
+    if ((is_share_alike(a) && !is_non_commercial(a) && is_non_commercial(b)) ||
+        (is_share_alike(b) && !is_non_commercial(b) && is_non_commercial(a))) {
+        return "one forbids commercial use, the other forbids such a limit";
+    }
+    return NULL;
+}
+
+const char *ww_card_front(const char *text, size_t text_len, size_t *len)
+{
+    const char *end = NULL;
+
+    *len = 0;
+    if (text_len < 4 || memcmp(text, "---\n", 4) != 0) {
+        return text;
+    }
+    end = memmem(text + 3, text_len - 3, "\n---", 4);
+    if (end) {
+        *len = (size_t)(end + 1 - (text + 4));
+    }
+    return text + 4;
+}
+
+/* The licence that a model's card states; NULL without one. */
+static enum ww_err read_licence(struct ww_build *build, const struct ww_build_model *m,
+                                const char **out, struct ww_error *err)
+{
+    struct ww_error ignored = {0};
+    struct ww_yaml *yaml = NULL;
+    struct ww_buf buf;
+    const char *front = NULL;
+    const char *text = NULL;
+    size_t len = 0;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    ww_buf_init(&buf, MAX_CARD_BYTES);
+    /* A card that is missing or no card says nothing. */
+    if (ww_file_read_at(m->model->dirfd, CARD, WW_LINKS_HUB, &buf, &ignored) == WW_OK) {
+        front = ww_card_front(ww_buf_cstr(&buf), buf.len, &len);
+    }
+    if (len > 0 && ww_yaml_parse((const uint8_t *)front, len, CARD,
+                                 &ww_yaml_limits_recipe, &yaml, &ignored) == WW_OK) {
+        const struct ww_ynode *root = ww_yaml_root(yaml, 0);
+        if (ww_ytext(ww_yget(root, "license"), &text)) {
+            const char *name = NULL;
+            if (strcmp(text, "other") == 0 &&
+                ww_ytext(ww_yget(root, "license_name"), &name)) {
+                text = name;
+            }
+            *out = ww_pool_keep(build->pool, ww_strdup(text));
+            rc = *out ? WW_OK : ww_build_no_memory(err);
+        }
+    } else if (ignored.code == WW_E_NOMEM) {
+        rc = ww_build_no_memory(err);
+    }
+    ww_yaml_free(yaml);
+    ww_buf_release(&buf);
+    return rc;
+}
+
+/* *common: what all state; NULL when they differ or say nothing. */
+static enum ww_err compare_licences(struct ww_build *build, const char **common,
+                                    bool *differ, struct ww_error *err)
+{
+    const uint32_t n = build->recipe->n_models;
+    const char **texts = ww_pool_calloc(build->pool, n, sizeof(*texts));
+    enum ww_err rc = texts ? WW_OK : ww_build_no_memory(err);
+
+    *common = NULL;
+    *differ = false;
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        rc = read_licence(build, &build->models[i], &texts[i], err);
+        if (rc || !texts[i]) {
+            continue;
+        }
+        *common = *common ? *common : texts[i];
+        for (uint32_t k = 0; k <= i && !rc; k++) {
+            const char *why = texts[k] ? ww_licence_conflict(texts[k], texts[i]) : NULL;
+            const bool same = !texts[k] || strcmp(texts[k], texts[i]) == 0;
+            if (!why && same) {
+                continue;
+            }
+            *differ = *differ || !same;
+            rc = ww_build_warn(
+                build, err, "licence '%s' of '%s' and licence '%s' of '%s': %s", texts[k],
+                build->models[k].text, texts[i], build->models[i].text,
+                why ? why
+                    : "they differ; whether both allow the merge is for "
+                      "you to find out");
+        }
+    }
+    return rc;
+}
+
+static void front_matter(struct ww_build *build, const char *licence, bool differ,
+                         struct ww_buf *buf, struct ww_error *err, enum ww_err *rc)
+{
+    struct ww_jw w;
+
+    *rc = ww_buf_add_str(buf, "---\nbase_model:\n", err);
+    for (uint32_t i = 0; i < build->recipe->n_models && !*rc; i++) {
+        *rc = ww_buf_add_str(buf, "- ", err);
+        ww_jw_init(&w, buf, 0);
+        ww_jw_str(&w, build->recipe->models[i].text);
+        if (!*rc) {
+            *rc = ww_jw_end(&w, err);
+        }
+        if (!*rc) {
+            *rc = ww_buf_add_str(buf, "\n", err);
+        }
+    }
+    if (!*rc && (licence || differ)) {
+        *rc = ww_buf_add_str(buf, "license: ", err);
+        ww_jw_init(&w, buf, 0);
+        ww_jw_str(&w, differ ? "other" : licence);
+        if (!*rc) {
+            *rc = ww_jw_end(&w, err);
+        }
+        if (!*rc) {
+            *rc = ww_buf_add_str(buf, "\n", err);
+        }
+    }
+    if (!*rc) {
+        *rc = ww_buf_add_str(buf,
+                             "base_model_relation: merge\nlibrary_name: transformers\n"
+                             "tags:\n- merge\n- mergekit\n- weightward\n---\n",
+                             err);
+    }
+}
+
+/* A fence longer than any run of backquotes in the recipe. */
+static const char *fence_for(const char *text, size_t len)
+{
+    static const char longest[] = "````````````````";
+    size_t run = 0;
+    size_t most = 2;
+
+    for (size_t i = 0; i < len; i++) {
+        run = text[i] == '`' ? run + 1 : 0;
+        most = run > most ? run : most;
+    }
+    return most + 1 < sizeof(longest) ? longest + sizeof(longest) - 1 - (most + 1) : NULL;
+}
+
+enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
+                          size_t recipe_len, struct ww_error *err)
+{
+    const struct ww_method *method = build->recipe->method;
+    const char *fence = fence_for(recipe_text, recipe_len);
+    const char *licence = NULL;
+    bool differ = false;
+    struct ww_buf buf;
+    enum ww_err rc = compare_licences(build, &licence, &differ, err);
+
+    ww_buf_init(&buf, OUT_BYTES);
+    if (!rc) {
+        front_matter(build, licence, differ, &buf, err, &rc);
+    }
+    if (!rc) {
+        rc = ww_buf_addf(
+            &buf, err, "# A merge\n\nMade with weightward by the method `%s` (%s%s%s).\n",
+            method->name, method->summary, method->paper[0] ? "; " : "", method->paper);
+    }
+    if (!rc && fence) {
+        rc = ww_buf_addf(&buf, err, "\nThe recipe:\n\n%syaml\n", fence);
+        if (!rc) {
+            rc = ww_buf_add(&buf, recipe_text, recipe_len, err);
+        }
+        if (!rc) {
+            rc = ww_buf_addf(&buf, err, "\n%s\n", fence);
+        }
+    }
+    if (!rc) {
+        rc = ww_build_add_file(build, CARD, buf.data, buf.len, err);
+    }
+    ww_buf_release(&buf);
+    return rc;
+}

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A merge into a folder: plan, run, then the evidence from digests of what was written,
+ * the signature last.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "merge/merge_work.h"
+#include "stream/tree.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+#define EVIDENCE_BYTES (UINT64_C(1) << 20)
+#define EVIDENCE_BYTES_PER_TENSOR 1024
+
+struct merge_run {
+    struct ww_work *work;
+    char *out_name;
+    struct ww_out *out;
+    struct ww_merge_result result;
+    struct ww_resource *files;
+    uint8_t root[WW_SHA256_BYTES];
+    uint8_t tree[WW_SHA256_BYTES];
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+}
+
+/* The last component of the output's path. */
+static enum ww_err base_name(const char *path, char **out, struct ww_error *err)
+{
+    size_t len = strlen(path);
+    char *clean = NULL;
+
+    while (len > 1 && path[len - 1] == '/') {
+        len--;
+    }
+    clean = ww_strndup(path, len);
+    *out = clean ? ww_strdup(ww_path_base(clean)) : NULL;
+    ww_free(clean);
+    return *out ? WW_OK : no_memory(err);
+}
+
+static enum ww_err check_out(const char *path, struct ww_error *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0) {
+        return WW_FAIL(err, WW_E_EXISTS,
+                       "output '%s' exists; name a folder that does not", path);
+    }
+    return WW_OK;
+}
+
+/* A source must stay as it is whatever happens, so the output may not lie in one. */
+static enum ww_err check_outside(const struct ww_work *work, const char *out_path,
+                                 struct ww_error *err)
+{
+    char *dir = ww_strdup(out_path);
+    char *slash = NULL;
+    char real_dir[PATH_MAX];
+    char real_model[PATH_MAX];
+    enum ww_err rc = dir ? WW_OK : no_memory(err);
+
+    for (size_t len = dir ? strlen(dir) : 0; len > 1 && dir[len - 1] == '/'; len--) {
+        dir[len - 1] = '\0';
+    }
+    slash = dir ? strrchr(dir, '/') : NULL;
+    if (slash) {
+        slash[slash == dir] = '\0';
+    }
+    if (!rc && !realpath(slash ? dir : ".", real_dir)) {
+        const int sys = errno;
+        rc = WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot resolve '%s'",
+                         slash ? dir : ".");
+    }
+    for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
+        const char *path = work->plan.models[i]->path;
+        const size_t len = realpath(path, real_model) ? strlen(real_model) : 0;
+        if (len > 0 && strncmp(real_dir, real_model, len) == 0 &&
+            (real_dir[len] == '/' || real_dir[len] == '\0')) {
+            rc = WW_FAIL(
+                err, WW_E_USAGE,
+                "output '%s' lies inside the model '%s'; name a folder outside of "
+                "it",
+                out_path, path);
+        }
+    }
+    ww_free(dir);
+    return rc;
+}
+
+/* Signed when there is a signer, else plain under a name of its own. */
+static enum ww_err add_statement(const struct merge_run *run,
+                                 const struct ww_buf *payload, const char *signed_name,
+                                 const char *plain_name, struct ww_error *err)
+{
+    const struct ww_signer *signer = run->work->options->signer;
+    struct ww_buf bundle;
+    enum ww_err rc = WW_OK;
+
+    if (!signer) {
+        return ww_out_add(run->out, plain_name, payload->data, payload->len, err);
+    }
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    rc = ww_bundle_sign(signer, payload->data, payload->len, &bundle, err);
+    if (!rc) {
+        rc = ww_out_add(run->out, signed_name, bundle.data, bundle.len, err);
+    }
+    ww_buf_release(&bundle);
+    return rc;
+}
+
+static void describe(const struct ww_merge_tensor *t, struct ww_tensor *out)
+{
+    *out = (struct ww_tensor){
+        .name = t->name, .dtype = t->dtype, .rank = t->rank, .n_elements = 1};
+    for (unsigned a = 0; a < t->rank; a++) {
+        out->shape[a] = t->shape[a];
+        out->n_elements *= t->shape[a];
+    }
+    out->n_bytes = out->n_elements * (ww_dtype_bits(t->dtype) / 8);
+}
+
+static enum ww_err write_tensors(struct merge_run *run, struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &run->work->plan;
+    const uint32_t n = plan->n_tensors;
+    struct ww_tensor *tensors = ww_calloc(n, sizeof(*tensors));
+    const struct ww_tensor **by_name = ww_calloc(n, sizeof(*by_name));
+    uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*roots));
+    struct ww_model model = {.tensors = tensors, .n_tensors = n};
+    uint32_t *order = NULL;
+    uint32_t *rank = NULL;
+    struct ww_buf payload;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
+    if (!tensors || !by_name || !roots) {
+        rc = no_memory(err);
+        goto out;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        describe(&plan->tensors[i], &tensors[i]);
+    }
+    rc = ww_tree_order(&model, &order, &rank, err);
+    for (uint32_t k = 0; k < n && !rc; k++) {
+        by_name[k] = &tensors[order[k]];
+        memcpy(roots[k], run->result.tensor_root[order[k]], WW_SHA256_BYTES);
+    }
+    if (!rc) {
+        rc = ww_tensors_statement(run->out_name, by_name,
+                                  (const uint8_t(*)[WW_SHA256_BYTES])roots, n, NULL,
+                                  &payload, run->tree, err);
+    }
+    if (!rc) {
+        rc = add_statement(run, &payload, WW_TENSORS_FILE, WW_TENSORS_PLAIN_FILE, err);
+    }
+out:
+    ww_free(order);
+    ww_free(rank);
+    ww_free(tensors);
+    ww_free(by_name);
+    ww_free(roots);
+    ww_buf_release(&payload);
+    return rc;
+}
+
+/* The OMS root over all files; its statement is what the signature signs. */
+static enum ww_err make_oms(struct merge_run *run, struct ww_buf *payload,
+                            struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &run->work->plan;
+
+    run->files = ww_calloc(plan->n_files, sizeof(*run->files));
+    if (!run->files) {
+        return no_memory(err);
+    }
+    for (uint32_t i = 0; i < plan->n_files; i++) {
+        run->files[i].name = plan->files[i].name;
+        memcpy(run->files[i].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
+    }
+    return ww_oms_statement(run->out_name, run->files, plan->n_files, NULL, 0, payload,
+                            run->root, err);
+}
+
+static enum ww_err write_record(struct merge_run *run, struct ww_error *err)
+{
+    const struct ww_record record = {.out_name = run->out_name,
+                                     .files = run->files,
+                                     .n_files = run->work->plan.n_files,
+                                     .root = run->root,
+                                     .tree = run->tree};
+    struct ww_buf payload = {0};
+    enum ww_err rc = ww_record_write(run->work, &record, &payload, err);
+
+    if (!rc) {
+        rc = add_statement(run, &payload, WW_PROVENANCE_FILE, WW_PROVENANCE_PLAIN_FILE,
+                           err);
+    }
+    ww_buf_release(&payload);
+    return rc;
+}
+
+static enum ww_err seal(struct merge_run *run, struct ww_error *err)
+{
+    const struct ww_signer *signer = run->work->options->signer;
+    struct ww_buf oms;
+    struct ww_buf bundle;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&oms, ww_json_limits_bundle.max_bytes);
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    rc = write_tensors(run, err);
+    if (!rc) {
+        rc = make_oms(run, &oms, err);
+    }
+    if (!rc) {
+        rc = write_record(run, err);
+    }
+    if (!rc && signer) {
+        rc = ww_bundle_sign(signer, oms.data, oms.len, &bundle, err);
+    }
+    if (!rc && signer) {
+        rc = ww_out_add(run->out, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
+        ww_hex(run->work->report->root_sha256, run->root, WW_SHA256_BYTES);
+    }
+    ww_buf_release(&oms);
+    ww_buf_release(&bundle);
+    return rc ? rc : ww_out_commit(run->out, err);
+}
+
+static enum ww_err report_sources(struct ww_work *work, struct ww_error *err)
+{
+    struct ww_merge_report *report = work->report;
+
+    report->sources = ww_calloc(work->n_sources, sizeof(*report->sources));
+    if (!report->sources) {
+        return no_memory(err);
+    }
+    for (size_t i = 0; i < work->n_sources; i++) {
+        report->sources[i].name = ww_strdup(work->sources[i].name);
+        report->n_sources = i + 1;
+        if (!report->sources[i].name) {
+            return no_memory(err);
+        }
+        if (work->sources[i].has_tree) {
+            ww_hex(report->sources[i].sha256_tree, work->sources[i].tree,
+                   WW_SHA256_BYTES);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err stream(struct merge_run *run, const char *out_path,
+                          struct ww_error *err)
+{
+    struct ww_work *work = run->work;
+    const uint64_t extra =
+        EVIDENCE_BYTES + work->plan.n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
+    enum ww_err rc = ww_merge_run(&work->plan, out_path, extra, true, &work->options->run,
+                                  &run->out, &run->result, err);
+
+    for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
+        rc = ww_model_unchanged(work->plan.models[i], err);
+    }
+    return rc;
+}
+
+enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
+                            const struct ww_merge_options *options,
+                            struct ww_merge_report *report, struct ww_error *err)
+{
+    struct ww_work work = {0};
+    struct merge_run run = {.work = &work};
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = check_out(out_path, err);
+    if (!rc) {
+        rc = ww_work_open_file(&work, recipe_path, options, report, err);
+    }
+    if (!rc) {
+        rc = base_name(out_path, &run.out_name, err);
+    }
+    if (!rc) {
+        rc = ww_work_prepare(&work, out_path, err);
+    }
+    if (!rc) {
+        rc = check_outside(&work, out_path, err);
+    }
+    if (!rc) {
+        rc = stream(&run, out_path, err);
+    }
+    if (!rc) {
+        rc = ww_work_add_sources(&work, work.file.last, &work.plan, &run.result, true,
+                                 err);
+    }
+    if (!rc) {
+        rc = report_sources(&work, err);
+    }
+    if (!rc) {
+        rc = seal(&run, err);
+    }
+    if (!rc) {
+        ww_hex(report->output_sha256_tree, run.tree, WW_SHA256_BYTES);
+        report->run = run.result.run;
+    }
+    ww_out_close(run.out, rc == WW_E_CANCELLED);
+    ww_merge_result_release(&run.result);
+    ww_free(run.files);
+    ww_free(run.out_name);
+    ww_work_close(&work);
+    return rc;
+}
+
+void ww_merge_report_release(struct ww_merge_report *report)
+{
+    struct ww_strlist warnings = {report->warnings, report->n_warnings,
+                                  report->n_warnings};
+
+    ww_free(report->method);
+    for (size_t i = 0; i < report->n_sources; i++) {
+        ww_free(report->sources[i].name);
+    }
+    ww_free(report->sources);
+    ww_strlist_release(&warnings);
+    memset(report, 0, sizeof(*report));
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a recipe file to the plan of its last recipe. Models are looked for from the
+ * current folder, as the peer does, then beside the recipe, so that a recipe can travel
+ * with its models. Intermediate results are folders of their own that are gone when the
+ * output is there.
+ */
+#include "merge/merge_work.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "merge/engine.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define PLAN_LABEL "weightward.merge-plan/1"
+#define MAX_RECIPE_BYTES ((size_t)1 << 20)
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+}
+
+enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
+                         const char *name, const char *recipe_dir,
+                         const struct ww_merge_options *options,
+                         struct ww_merge_report *report, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    *work = (struct ww_work){.options = options, .report = report};
+    memset(report, 0, sizeof(*report));
+    ww_buf_init(&work->text, MAX_RECIPE_BYTES);
+    work->recipe_dir = ww_strdup(recipe_dir);
+    if (!work->recipe_dir) {
+        return no_memory(err);
+    }
+    rc = ww_buf_add(&work->text, text, len, err);
+    if (!rc) {
+        rc = ww_recipe_parse(work->text.data, work->text.len, name, &work->file, err);
+    }
+    if (!rc) {
+        report->method = ww_strdup(work->file.recipes[work->file.last].method->name);
+        rc = report->method ? WW_OK : no_memory(err);
+    }
+    return rc;
+}
+
+enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
+                              const struct ww_merge_options *options,
+                              struct ww_merge_report *report, struct ww_error *err)
+{
+    const char *base = ww_path_base(path);
+    char *dir = base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    *work = (struct ww_work){0};
+    ww_buf_init(&text, MAX_RECIPE_BYTES);
+    if (!dir) {
+        return no_memory(err);
+    }
+    rc = ww_file_read(path, &text, err);
+    if (!rc) {
+        rc = ww_work_open(work, text.data, text.len, path, dir, options, report, err);
+    }
+    ww_buf_release(&text);
+    ww_free(dir);
+    return rc;
+}
+
+static void remove_steps(struct ww_work *work)
+{
+    const char *base = ww_path_base(work->steps);
+    char *parent = base == work->steps
+                       ? ww_strdup(".")
+                       : ww_strndup(work->steps, (size_t)(base - work->steps));
+    int fd = -1;
+
+    /* Nothing is lost when it cannot be removed: the next run says that it is there. */
+    if (parent && ww_dir_open(parent, &fd, NULL) == WW_OK) {
+        (void)!ww_remove_tree_at(fd, base, NULL);
+        close(fd);
+    }
+    ww_free(parent);
+}
+
+void ww_work_close(struct ww_work *work)
+{
+    if (work->report) {
+        work->report->warnings = work->warnings.items;
+        work->report->n_warnings = work->warnings.n;
+        ww_hex(work->report->plan_sha256, work->plan_sha256, WW_SHA256_BYTES);
+        work->report->tensors = work->plan.n_tensors;
+    }
+    ww_merge_plan_release(&work->plan);
+    if (work->steps) {
+        remove_steps(work);
+    }
+    ww_free(work->steps);
+    ww_recipe_release(&work->file);
+    ww_pool_release(&work->pool);
+    ww_free(work->recipe_dir);
+    ww_buf_release(&work->text);
+    memset(work, 0, sizeof(*work));
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model *m,
+                              const char **out, struct ww_error *err)
+{
+    char *path = NULL;
+
+    if (m->recipe != WW_NONE) {
+        path = ww_path_join(work->steps ? work->steps : "",
+                            work->file.recipes[m->recipe].name);
+    } else if (m->path[0] == '/' || is_folder(m->path)) {
+        path = ww_strdup(m->path);
+    } else {
+        path = ww_path_join(work->recipe_dir, m->path);
+    }
+    *out = ww_pool_keep(&work->pool, path);
+    if (!*out) {
+        return no_memory(err);
+    }
+    if (m->adapter || is_folder(*out)) {
+        return WW_OK;
+    }
+    return WW_FAIL(
+        err, WW_E_NOTFOUND,
+        "line %zu: model '%s' is no folder, neither here nor beside the recipe; "
+        "models are not downloaded, fetch it first",
+        m->line, m->text);
+}
+
+enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_plan *out,
+                         struct ww_error *err)
+{
+    const struct ww_recipe *r = &work->file.recipes[recipe];
+    const char **paths = ww_pool_calloc(&work->pool, r->n_models, sizeof(*paths));
+    enum ww_err rc = paths ? WW_OK : no_memory(err);
+
+    memset(out, 0, sizeof(*out));
+    for (uint32_t i = 0; i < r->n_models && !rc; i++) {
+        rc = find_model(work, &r->models[i], &paths[i], err);
+    }
+    if (!rc) {
+        rc = ww_merge_plan_make(r, paths, work->text.data, work->text.len, work->options,
+                                &work->warnings, out, err);
+    }
+    if (rc) {
+        ww_error_context(err, "%s", work->file.label);
+    }
+    return rc;
+}
+
+static void add_u64(struct ww_sha256 *h, uint64_t v)
+{
+    uint8_t bytes[8];
+    ww_put_u64le(bytes, v);
+    ww_sha256_update(h, bytes, sizeof(bytes));
+}
+
+enum ww_err ww_merge_plan_digest(const struct ww_merge_plan *plan,
+                                 uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
+{
+    struct ww_sha256 *h = NULL;
+    enum ww_err rc = ww_sha256_new(&h, err);
+
+    if (rc) {
+        return rc;
+    }
+    ww_sha256_update(h, PLAN_LABEL, sizeof(PLAN_LABEL));
+    add_u64(h, plan->n_files);
+    for (uint32_t f = 0; f < plan->n_files; f++) {
+        const struct ww_merge_file *file = &plan->files[f];
+        ww_sha256_update(h, file->name, strlen(file->name) + 1);
+        add_u64(h, file->header_bytes);
+        ww_sha256_update(h, file->header, file->header_bytes);
+        add_u64(h, file->n_tensors);
+    }
+    for (uint32_t t = 0; t < plan->n_tensors && !rc; t++) {
+        uint8_t digest[WW_SHA256_BYTES];
+        rc = ww_merge_digest(plan, t, digest, err);
+        ww_sha256_update(h, digest, rc ? 0 : sizeof(digest));
+    }
+    ww_sha256_final(h, out);
+    ww_sha256_free(h);
+    return rc;
+}
+
+/* The digest of all plans in the order in which they run. */
+static enum ww_err fold_digest(struct ww_work *work, const struct ww_merge_plan *plan,
+                               struct ww_error *err)
+{
+    uint8_t both[2 * WW_SHA256_BYTES];
+    enum ww_err rc = ww_merge_plan_digest(plan, both + WW_SHA256_BYTES, err);
+
+    if (work->file.n_recipes == 1) {
+        memcpy(work->plan_sha256, both + WW_SHA256_BYTES, WW_SHA256_BYTES);
+        return rc;
+    }
+    memcpy(both, work->plan_sha256, WW_SHA256_BYTES);
+    ww_sha256_of(both, sizeof(both), work->plan_sha256);
+    return rc;
+}
+
+static enum ww_err make_steps(struct ww_work *work, const char *out_path,
+                              struct ww_error *err)
+{
+    size_t len = strlen(out_path);
+
+    while (len > 1 && out_path[len - 1] == '/') {
+        len--;
+    }
+    work->steps = ww_asprintf("%.*s.steps", (int)len, out_path);
+    if (!work->steps) {
+        return no_memory(err);
+    }
+    if (mkdir(work->steps, 0755) != 0) {
+        enum ww_err rc = WW_FAIL(err, WW_E_EXISTS,
+                                 "folder '%s' for intermediate results cannot be made; "
+                                 "remove it if an earlier run left it",
+                                 work->steps);
+        ww_free(work->steps);
+        work->steps = NULL;
+        return rc;
+    }
+    return WW_OK;
+}
+
+/* Run one recipe into its folder of the steps. */
+static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_error *err)
+{
+    struct ww_merge_plan plan = {0};
+    struct ww_merge_result result = {0};
+    struct ww_run_options run = work->options->run;
+    struct ww_out *out = NULL;
+    char *path = ww_path_join(work->steps, work->file.recipes[recipe].name);
+    enum ww_err rc = path ? ww_work_plan(work, recipe, &plan, err) : no_memory(err);
+
+    run.resume = false;
+    if (!rc) {
+        rc = fold_digest(work, &plan, err);
+    }
+    if (!rc) {
+        rc = ww_merge_run(&plan, path, 0, false, &run, &out, &result, err);
+    }
+    if (!rc) {
+        rc = ww_work_add_sources(work, recipe, &plan, &result, true, err);
+    }
+    if (!rc) {
+        rc = ww_out_commit(out, err);
+    }
+    ww_out_close(out, false);
+    ww_merge_result_release(&result);
+    ww_merge_plan_release(&plan);
+    ww_free(path);
+    return rc;
+}
+
+enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
+                            struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (work->file.n_recipes > 1) {
+        rc = make_steps(work, out_path, err);
+    }
+    for (uint32_t i = 0; i < work->file.n_recipes && !rc; i++) {
+        if (work->file.order[i] != work->file.last) {
+            rc = run_step(work, work->file.order[i], err);
+        }
+    }
+    if (!rc) {
+        rc = ww_work_plan(work, work->file.last, &work->plan, err);
+    }
+    return rc ? rc : fold_digest(work, &work->plan, err);
+}

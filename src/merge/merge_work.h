@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A merge from a recipe file, as its parts share it: the recipes, where their models lie,
+ * the plan of the last recipe, and what the record will say of the sources.
+ */
+#ifndef WW_MERGE_MERGE_WORK_H
+#define WW_MERGE_MERGE_WORK_H
+
+#include "merge/build.h"
+#include "sign/statement.h"
+#include "stream/stream.h"
+
+/** A model that was merged, for the record. */
+struct ww_work_source {
+    const char *name;          /* as the recipe names it */
+    struct ww_resource *files; /* weights, then config.json and the tokenizer */
+    uint64_t *sizes;
+    size_t n_files;
+    uint8_t tree[WW_SHA256_BYTES];
+    bool has_tree;
+};
+
+struct ww_work {
+    const struct ww_merge_options *options;
+    struct ww_merge_report *report;
+    struct ww_buf text; /* the recipe file */
+    char *recipe_dir;
+    struct ww_recipe_file file;
+    struct ww_strlist warnings;
+    struct ww_pool pool;
+    char *steps; /* folder of intermediate results, NULL until there is one */
+    struct ww_merge_plan plan;            /* of the last recipe */
+    uint8_t plan_sha256[WW_SHA256_BYTES]; /* over the plans of all recipes */
+    struct ww_work_source *sources;
+    size_t n_sources;
+};
+
+/** Read and parse; recipe_dir is where relative models are looked for second. */
+enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
+                         const char *name, const char *recipe_dir,
+                         const struct ww_merge_options *options,
+                         struct ww_merge_report *report,
+                         struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
+                              const struct ww_merge_options *options,
+                              struct ww_merge_report *report,
+                              struct ww_error *err) WW_MUST_USE;
+/** Warnings and the plan's numbers go to the report, also after a failure. */
+void ww_work_close(struct ww_work *work);
+
+/** The plan of one recipe; results of others must lie in work->steps. */
+enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_plan *out,
+                         struct ww_error *err) WW_MUST_USE;
+
+/** Run all recipes before the last into "OUT.steps" (out_path with that ending), then
+ * plan the last into work->plan. Fills plan_sha256 and the sources met on the way. */
+enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
+                            struct ww_error *err) WW_MUST_USE;
+
+/** Add the models of a plan that was run to the sources. */
+enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
+                                const struct ww_merge_plan *plan,
+                                const struct ww_merge_result *result, bool with_trees,
+                                struct ww_error *err) WW_MUST_USE;
+
+/** SHA-256 over what decides the bytes of a plan's output. */
+enum ww_err ww_merge_plan_digest(const struct ww_merge_plan *plan,
+                                 uint8_t out[WW_SHA256_BYTES],
+                                 struct ww_error *err) WW_MUST_USE;
+
+/** Digests of the tensors of a model, read once: files may be NULL. want: NULL, or for
+ *  each tensor its rank among the wanted ones, WW_NONE: skipped. */
+enum ww_err ww_merge_digest_model(const struct ww_model *model, const uint32_t *want,
+                                  uint8_t (*file_sha256)[WW_SHA256_BYTES],
+                                  uint8_t (*tensor_root)[WW_SHA256_BYTES],
+                                  const struct ww_run_options *run,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/** The record's statement. root: the output's OMS root; files: all its files. */
+struct ww_record {
+    const char *out_name;
+    const struct ww_resource *files;
+    size_t n_files;
+    const uint8_t *root;
+    const uint8_t *tree;
+};
+enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *record,
+                            struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+
+/** A record read back. */
+struct ww_record_view {
+    struct ww_json *json;
+    const char *recipe;
+    bool paper;
+    bool allow_mixed;
+    uint64_t seed;
+    uint64_t shard_bytes;
+    uint8_t plan_sha256[WW_SHA256_BYTES];
+    const struct ww_jnode *subjects; /* [{name, digest: {sha256}}] */
+    const struct ww_jnode *sources;
+};
+enum ww_err ww_record_read(int dirfd, struct ww_record_view *out,
+                           struct ww_error *err) WW_MUST_USE;
+void ww_record_release(struct ww_record_view *view);
+
+/** Plan as text for people. */
+enum ww_err ww_merge_plan_text(const struct ww_work *work,
+                               const struct ww_merge_plan *plan, uint32_t recipe,
+                               struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From a recipe to a plan, step by step, and the plan's end. */
+#include <string.h>
+
+#include "merge/build.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
+                             const void *recipe_text, size_t recipe_len,
+                             struct ww_error *err)
+{
+    enum ww_err rc = ww_build_models(build, paths, err);
+
+    for (size_t i = 0; i < build->recipe->warnings.n && !rc; i++) {
+        rc = ww_build_warn(build, err, "%s", build->recipe->warnings.items[i]);
+    }
+    if (!rc) {
+        rc = ww_build_tensors(build, err);
+    }
+    if (!rc) {
+        rc = ww_build_vocab(build, err);
+    }
+    if (!rc) {
+        rc = ww_build_files(build, err);
+    }
+    if (!rc) {
+        rc = ww_build_sides(build, recipe_text, recipe_len, err);
+    }
+    return rc ? rc : ww_merge_check(build->plan, err);
+}
+
+enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
+                               const void *recipe_text, size_t recipe_len,
+                               const struct ww_merge_options *options,
+                               struct ww_strlist *warnings, struct ww_merge_plan *out,
+                               struct ww_error *err)
+{
+    struct ww_build build = {
+        .recipe = recipe, .options = options, .plan = out, .warnings = warnings};
+    enum ww_err rc = WW_OK;
+
+    *out = (struct ww_merge_plan){.paper = options->paper};
+    build.pool = ww_calloc(1, sizeof(*build.pool));
+    if (!build.pool) {
+        return ww_build_no_memory(err);
+    }
+    out->impl = build.pool;
+    rc = run_steps(&build, paths, recipe_text, recipe_len, err);
+    ww_free(build.tensors);
+    if (rc) {
+        ww_merge_plan_release(out);
+    }
+    return rc;
+}
+
+void ww_merge_plan_release(struct ww_merge_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->n_models; i++) {
+        ww_model_close(plan->models[i]);
+    }
+    if (plan->impl) {
+        ww_pool_release(plan->impl);
+        ww_free(plan->impl);
+    }
+    memset(plan, 0, sizeof(*plan));
+}

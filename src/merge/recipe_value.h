@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Parameters of a recipe as numbers. A setting is a scalar, a gradient (a list over the
+ * layers), or {value, filter}, or a list of those; the first scope that yields a value
+ * counts.
+ */
+#ifndef WW_MERGE_RECIPE_VALUE_H
+#define WW_MERGE_RECIPE_VALUE_H
+
+#include "merge/recipe.h"
+
+/** Check every setting of a parameters map (NULL: fine) against the method: names, types,
+ *  ranges. Names that other methods know are a warning. where is for messages. */
+enum ww_err ww_recipe_check_parameters(struct ww_recipe *recipe,
+                                       const struct ww_ynode *parameters,
+                                       const char *where,
+                                       struct ww_error *err) WW_MUST_USE;
+
+/** Is the parameter set, with a value for every tensor, in this map? */
+bool ww_recipe_sets(const struct ww_ynode *parameters, const char *name);
+
+/** Values in the longest gradient of a map, 0 without one; *name is its parameter's. */
+size_t ww_recipe_longest_gradient(const struct ww_ynode *parameters, const char **name);
+
+/**
+ * The value of a parameter for one tensor. scopes from the inside out, entries may be
+ * NULL. t is the place of the layer in its slice. *found is false when no scope yields
+ * one.
+ */
+enum ww_err ww_recipe_value(const struct ww_method_param *param,
+                            const struct ww_ynode *const *scopes, size_t n_scopes,
+                            const char *tensor, double t, double *out, bool *found,
+                            struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Computing a merge again. The recipe and the options come from the record; the plan must
+ * have the recorded digest; then the tensors are computed and compared with the bytes
+ * that lie in the folder. All of them: every file is compared by its digest, the sources'
+ * too. A sample: the chosen tensors by their roots.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crypto/secret.h"
+#include "merge/merge_work.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+struct again {
+    struct ww_work work;
+    struct ww_merge_options options;
+    struct ww_model *model; /* the merged folder */
+    struct ww_record_view record;
+    struct ww_merge_plan part; /* the sampled tensors; borrows from work.plan */
+    uint32_t *want;            /* per tensor of model: its rank in the sample */
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a re-derivation");
+}
+
+static enum ww_err open_record(struct again *a, const char *recipe_path,
+                               const char *out_path,
+                               const struct ww_merge_options *options,
+                               struct ww_merge_report *report, struct ww_error *err)
+{
+    const struct ww_record_view *record = &a->record;
+    enum ww_err rc = ww_model_open(out_path, &a->model, err);
+
+    if (!rc) {
+        rc = ww_record_read(a->model->dirfd, &a->record, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    a->options = *options;
+    a->options.paper = record->paper;
+    a->options.allow_mixed = record->allow_mixed;
+    a->options.seed = record->seed;
+    a->options.shard_bytes = record->shard_bytes;
+    if (!recipe_path) {
+        return ww_work_open(&a->work, record->recipe, strlen(record->recipe),
+                            WW_MERGE_RECIPE_FILE, out_path, &a->options, report, err);
+    }
+    rc = ww_work_open_file(&a->work, recipe_path, &a->options, report, err);
+    if (!rc && strcmp(ww_buf_cstr(&a->work.text), record->recipe) != 0) {
+        rc =
+            WW_FAIL(err, WW_E_DIFFERS, "recipe '%s' is not the one in the record of '%s'",
+                    recipe_path, out_path);
+    }
+    return rc;
+}
+
+static enum ww_err check_plan(const struct again *a, struct ww_error *err)
+{
+    if (memcmp(a->work.plan_sha256, a->record.plan_sha256, WW_SHA256_BYTES) == 0) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_DIFFERS,
+                   "the plan is not the recorded one: a source has other headers or side "
+                   "files than it had, or another version of the program made the merge");
+}
+
+static const struct ww_jnode *find_named(const struct ww_jnode *list, const char *name)
+{
+    for (const struct ww_jnode *n = ww_jfirst(list); n; n = ww_jnext(n)) {
+        const char *s = NULL;
+        if (ww_jstr(ww_jget(n, "name"), &s) && strcmp(s, name) == 0) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+static bool has_digest(const struct ww_jnode *node, const uint8_t sha256[WW_SHA256_BYTES])
+{
+    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
+    const char *stated = NULL;
+
+    ww_hex(hex, sha256, WW_SHA256_BYTES);
+    return ww_jstr(ww_jget(ww_jget(node, "digest"), "sha256"), &stated) &&
+           strcmp(stated, hex) == 0;
+}
+
+static enum ww_err compare_sources(const struct again *a, struct ww_error *err)
+{
+    for (size_t i = 0; i < a->work.n_sources; i++) {
+        const struct ww_work_source *s = &a->work.sources[i];
+        const struct ww_jnode *stated = find_named(a->record.sources, s->name);
+        const struct ww_jnode *files = ww_jget(ww_jget(stated, "annotations"), "files");
+        for (size_t f = 0; f < s->n_files; f++) {
+            if (!has_digest(find_named(files, s->files[f].name), s->files[f].sha256)) {
+                return WW_FAIL(
+                    err, WW_E_DIFFERS,
+                    "source '%s' is not the one that was merged: its file '%s' "
+                    "has another digest",
+                    s->name, s->files[f].name);
+            }
+        }
+    }
+    return WW_OK;
+}
+
+/* Every file as computed, as recorded and as it lies there. */
+static enum ww_err compare_files(const struct again *a,
+                                 const struct ww_merge_result *result,
+                                 struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &a->work.plan;
+    const struct ww_jnode *files = ww_jnext(ww_jfirst(a->record.subjects));
+    struct ww_hash_job *jobs = ww_calloc(plan->n_files, sizeof(*jobs));
+    uint32_t n = 0;
+    enum ww_err rc = jobs ? WW_OK : no_memory(err);
+
+    for (; n < plan->n_files && !rc; n++) {
+        struct stat st;
+        const char *name = plan->files[n].name;
+        rc = ww_file_open_at(a->model->dirfd, name, WW_LINKS_REFUSE, &jobs[n].fd, &st,
+                             err);
+        if (rc) {
+            break;
+        }
+        jobs[n].name = name;
+        jobs[n].size_bytes = (uint64_t)st.st_size;
+    }
+    if (!rc) {
+        rc = ww_hash_files(jobs, n, "sha256", "compare", &a->options.run, err);
+    }
+    for (uint32_t f = 0; f < plan->n_files && !rc; f++) {
+        const uint8_t *computed = result->output_sha256[f];
+        const struct ww_jnode *stated = files;
+        while (stated) {
+            const char *s = NULL;
+            if (ww_jstr(ww_jget(stated, "name"), &s) && strcmp(s, jobs[f].name) == 0) {
+                break;
+            }
+            stated = ww_jnext(stated);
+        }
+        if (memcmp(computed, jobs[f].digest, WW_SHA256_BYTES) != 0) {
+            rc = WW_FAIL(err, WW_E_DIFFERS,
+                         "file '%s' is not what the recipe and the sources give",
+                         jobs[f].name);
+        } else if (!has_digest(stated, computed)) {
+            rc = WW_FAIL(err, WW_E_DIFFERS,
+                         "file '%s' has another digest than the record says",
+                         jobs[f].name);
+        }
+    }
+    for (uint32_t f = 0; jobs && f < n; f++) {
+        close(jobs[f].fd);
+    }
+    ww_free(jobs);
+    return rc;
+}
+
+static enum ww_err rederive_all(struct again *a, struct ww_error *err)
+{
+    struct ww_merge_result result = {0};
+    enum ww_err rc =
+        ww_merge_run(&a->work.plan, NULL, 0, false, &a->options.run, NULL, &result, err);
+
+    if (!rc) {
+        rc = ww_work_add_sources(&a->work, a->work.file.last, &a->work.plan, &result,
+                                 false, err);
+    }
+    if (!rc) {
+        rc = compare_sources(a, err);
+    }
+    if (!rc) {
+        rc = compare_files(a, &result, err);
+    }
+    if (!rc) {
+        a->work.report->tensors_checked = a->work.plan.n_tensors;
+        a->work.report->run = result.run;
+    }
+    ww_merge_result_release(&result);
+    return rc;
+}
+
+/* Choose n of total: each subset is as likely as any other (Knuth, algorithm S). */
+static void choose(uint64_t n, uint32_t total, bool *chosen)
+{
+    uint64_t left = n;
+
+    for (uint32_t i = 0; i < total; i++) {
+        uint64_t r = 0;
+        ww_random(&r, sizeof(r));
+        chosen[i] = (double)(r >> 11) * 0x1p-53 * (double)(total - i) < (double)left;
+        left -= chosen[i];
+    }
+}
+
+/* The chosen tensors as a plan of one nameless file, and their places in the folder. */
+static enum ww_err make_part(struct again *a, uint64_t sample, struct ww_merge_file *file,
+                             struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &a->work.plan;
+    bool *chosen = ww_calloc(plan->n_tensors, sizeof(*chosen));
+    struct ww_merge_input *inputs = ww_calloc(plan->n_inputs, sizeof(*inputs));
+    uint32_t n = 0;
+
+    a->want = ww_calloc(a->model->n_tensors, sizeof(*a->want));
+    a->part = *plan;
+    a->part.tensors = ww_calloc(plan->n_tensors, sizeof(*a->part.tensors));
+    a->part.inputs = inputs;
+    if (!chosen || !inputs || !a->want || !a->part.tensors) {
+        ww_free(chosen);
+        return no_memory(err);
+    }
+    for (uint32_t i = 0; i < plan->n_inputs; i++) {
+        inputs[i] = plan->inputs[i];
+        inputs[i].want_sha256 = false;
+    }
+    for (uint32_t i = 0; i < a->model->n_tensors; i++) {
+        a->want[i] = WW_NONE;
+    }
+    choose(sample, plan->n_tensors, chosen);
+    for (uint32_t i = 0; i < plan->n_tensors; i++) {
+        if (chosen[i]) {
+            a->part.tensors[n++] = plan->tensors[i];
+        }
+    }
+    *file = (struct ww_merge_file){
+        .name = "sample", .header = (const uint8_t *)"", .n_tensors = n};
+    a->part.n_tensors = n;
+    a->part.files = file;
+    a->part.n_files = 1;
+    ww_free(chosen);
+    return WW_OK;
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return strcmp(((const struct ww_merge_tensor *)x)->name,
+                  ((const struct ww_merge_tensor *)y)->name);
+}
+
+static enum ww_err compare_sample(struct again *a, const struct ww_merge_result *result,
+                                  struct ww_error *err)
+{
+    const uint32_t n = a->part.n_tensors;
+    uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*roots));
+    enum ww_err rc = roots ? WW_OK : no_memory(err);
+
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        const uint32_t t = ww_model_find(a->model, a->part.tensors[i].name);
+        if (t == WW_NONE) {
+            rc = WW_FAIL(err, WW_E_DIFFERS, "the folder has no tensor '%s'",
+                         a->part.tensors[i].name);
+        } else {
+            a->want[t] = i;
+        }
+    }
+    if (!rc) {
+        rc = ww_merge_digest_model(a->model, a->want, NULL, roots, &a->options.run, err);
+    }
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        if (memcmp(roots[i], result->tensor_root[i], WW_SHA256_BYTES) != 0) {
+            rc = WW_FAIL(err, WW_E_DIFFERS,
+                         "tensor '%s' is not what the recipe and the sources give",
+                         a->part.tensors[i].name);
+        }
+    }
+    ww_free(roots);
+    return rc;
+}
+
+static enum ww_err rederive_sample(struct again *a, uint64_t sample, struct ww_error *err)
+{
+    struct ww_merge_result result = {0};
+    struct ww_merge_file file;
+    enum ww_err rc = make_part(a, sample, &file, err);
+
+    if (!rc) {
+        /* Roots depend on the rank by name: both sides count among the chosen. */
+        qsort(a->part.tensors, a->part.n_tensors, sizeof(*a->part.tensors), by_name);
+        rc = ww_merge_run(&a->part, NULL, 0, false, &a->options.run, NULL, &result, err);
+    }
+    if (!rc) {
+        rc = compare_sample(a, &result, err);
+    }
+    if (!rc) {
+        a->work.report->tensors_checked = a->part.n_tensors;
+        a->work.report->run = result.run;
+    }
+    ww_merge_result_release(&result);
+    ww_free(a->part.tensors);
+    ww_free(a->part.inputs);
+    return rc;
+}
+
+enum ww_err ww_merge_rederive(const char *recipe_path, const char *out_path,
+                              uint64_t sample, const struct ww_merge_options *options,
+                              struct ww_merge_report *report, struct ww_error *err)
+{
+    struct again a = {.options = *options};
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = open_record(&a, recipe_path, out_path, options, report, err);
+    if (!rc) {
+        rc = ww_work_prepare(&a.work, out_path, err);
+    }
+    if (!rc) {
+        rc = check_plan(&a, err);
+    }
+    if (!rc) {
+        rc = sample > 0 && sample < a.work.plan.n_tensors
+                 ? rederive_sample(&a, sample, err)
+                 : rederive_all(&a, err);
+    }
+    ww_work_close(&a.work);
+    ww_record_release(&a.record);
+    ww_model_close(a.model);
+    ww_free(a.want);
+    return rc;
+}

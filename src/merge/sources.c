@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a record says of a source: digests of the files that were used and the root of its
+ * tensor tree. Weight files were hashed while they were merged; the tree needs the bytes
+ * tensor by tensor, so a source is read once more for it, and both readings must agree.
+ */
+#include <string.h>
+
+#include "merge/merge_work.h"
+#include "stream/tree.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+#define MAX_SIDE_BYTES ((size_t)256 << 20)
+
+struct copy_plan {
+    struct ww_plan plan;
+    struct ww_piece *pieces;
+    struct ww_piece_source *sources;
+};
+
+static void release(struct copy_plan *p)
+{
+    ww_free(p->plan.inputs);
+    ww_free(p->plan.outputs);
+    ww_free(p->plan.tree);
+    ww_free(p->pieces);
+    ww_free(p->sources);
+}
+
+static enum ww_err allocate(const struct ww_model *model, struct copy_plan *p,
+                            struct ww_error *err)
+{
+    const size_t n_pieces = (size_t)model->n_files + model->n_tensors;
+
+    p->plan.title = "sources";
+    p->plan.n_inputs = p->plan.n_outputs = model->n_files;
+    p->plan.inputs = ww_calloc(model->n_files, sizeof(*p->plan.inputs));
+    p->plan.outputs = ww_calloc(model->n_files, sizeof(*p->plan.outputs));
+    p->plan.tree = ww_calloc(model->n_tensors, sizeof(*p->plan.tree));
+    p->pieces = ww_calloc(n_pieces, sizeof(*p->pieces));
+    p->sources = ww_calloc(n_pieces, sizeof(*p->sources));
+    if (!p->plan.inputs || !p->plan.outputs || !p->plan.tree || !p->pieces ||
+        !p->sources) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tensors", n_pieces);
+    }
+    return WW_OK;
+}
+
+static void add_piece(struct copy_plan *p, size_t at, uint32_t file, uint64_t offset,
+                      uint64_t n_bytes, uint32_t tree_index)
+{
+    p->sources[at] = (struct ww_piece_source){.input = file, .offset = offset};
+    p->pieces[at] = (struct ww_piece){.kind = WW_PIECE_COPY,
+                                      .n_bytes = n_bytes,
+                                      .n_sources = 1,
+                                      .sources = &p->sources[at],
+                                      .tree_index = tree_index};
+}
+
+/* Outputs are the weight files less the tensors that nobody wants. Nothing is written. */
+static void describe(const struct ww_model *model, const uint32_t *rank,
+                     struct copy_plan *p)
+{
+    size_t at = 0;
+
+    for (uint32_t f = 0; f < model->n_files; f++) {
+        const struct ww_weight_file *file = &model->files[f];
+        struct ww_output *output = &p->plan.outputs[f];
+        p->plan.inputs[f] =
+            (struct ww_input){file->name, file->fd, file->size_bytes, false};
+        output->path = file->name;
+        output->pieces = &p->pieces[at];
+        output->size_bytes = file->header_bytes;
+        output->n_pieces = 1;
+        add_piece(p, at++, f, 0, file->header_bytes, WW_NONE);
+        for (uint32_t k = 0; k < file->n_tensors; k++) {
+            const uint32_t t = file->first_tensor + k;
+            if (rank[t] == WW_NONE) {
+                continue;
+            }
+            p->plan.tree[p->plan.n_tree] =
+                (struct ww_tree_slot){&model->tensors[t], rank[t]};
+            add_piece(p, at++, f, model->tensors[t].offset, model->tensors[t].n_bytes,
+                      p->plan.n_tree++);
+            output->size_bytes += model->tensors[t].n_bytes;
+            output->n_pieces++;
+        }
+    }
+}
+
+enum ww_err ww_merge_digest_model(const struct ww_model *model, const uint32_t *want,
+                                  uint8_t (*file_sha256)[WW_SHA256_BYTES],
+                                  uint8_t (*tensor_root)[WW_SHA256_BYTES],
+                                  const struct ww_run_options *run, struct ww_error *err)
+{
+    struct copy_plan p = {0};
+    struct ww_stream_result result = {0};
+    uint32_t *order = NULL;
+    uint32_t *rank = NULL;
+    enum ww_err rc = allocate(model, &p, err);
+
+    if (!rc) {
+        rc = ww_tree_order(model, &order, &rank, err);
+    }
+    if (rc) {
+        goto out;
+    }
+    describe(model, want ? want : rank, &p);
+    rc = ww_stream_run(&p.plan, NULL, run, &result, err);
+    if (rc) {
+        goto out;
+    }
+    if (file_sha256) {
+        memcpy(file_sha256, result.output_sha256, model->n_files * sizeof(*file_sha256));
+    }
+    for (uint32_t k = 0; k < p.plan.n_tree; k++) {
+        memcpy(tensor_root[p.plan.tree[k].rank], result.tensor_root[k], WW_SHA256_BYTES);
+    }
+    rc = ww_model_unchanged(model, err);
+out:
+    ww_stream_result_release(&result);
+    release(&p);
+    ww_free(order);
+    ww_free(rank);
+    return rc;
+}
+
+static enum ww_err digest_tree(const struct ww_work *work, const struct ww_model *model,
+                               struct ww_work_source *out, struct ww_error *err)
+{
+    uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(model->n_tensors, sizeof(*roots));
+    uint8_t(*files)[WW_SHA256_BYTES] = ww_calloc(model->n_files, sizeof(*files));
+    struct ww_sha256 *h = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!roots || !files) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        goto out;
+    }
+    rc = ww_merge_digest_model(model, NULL, files, roots, &work->options->run, err);
+    for (uint32_t f = 0; f < model->n_files && !rc; f++) {
+        if (memcmp(files[f], out->files[f].sha256, WW_SHA256_BYTES) != 0) {
+            rc = WW_FAIL(err, WW_E_CHANGED, "file '%s' of '%s' changed during the merge",
+                         model->files[f].name, out->name);
+        }
+    }
+    if (!rc) {
+        rc = ww_sha256_new(&h, err);
+    }
+    if (!rc) {
+        ww_tree_fold(h, roots, model->n_tensors, out->tree);
+        ww_sha256_free(h);
+        out->has_tree = true;
+    }
+out:
+    ww_free(roots);
+    ww_free(files);
+    return rc;
+}
+
+/* Files beside the weights that a merge may have read. */
+static bool is_used(const char *path)
+{
+    static const char *const used[] = {"config.json", "tokenizer.json",
+                                       "tokenizer_config.json", "generation_config.json",
+                                       "README.md"};
+    for (size_t i = 0; i < WW_LEN(used); i++) {
+        if (strcmp(path, used[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err add_side(struct ww_work *work, const struct ww_model *model,
+                            const struct ww_side_file *side, struct ww_work_source *out,
+                            struct ww_error *err)
+{
+    struct ww_buf buf;
+    char *name = ww_pool_keep(&work->pool, ww_strdup(side->path));
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&buf, MAX_SIDE_BYTES);
+    if (!name) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+    }
+    rc = ww_file_read_at(model->dirfd, side->path, WW_LINKS_HUB, &buf, err);
+    if (!rc) {
+        out->files[out->n_files].name = name;
+        ww_sha256_of(buf.data, buf.len, out->files[out->n_files].sha256);
+        out->sizes[out->n_files++] = buf.len;
+    }
+    ww_buf_release(&buf);
+    return rc;
+}
+
+static enum ww_err describe_source(struct ww_work *work, const char *text,
+                                   const struct ww_model *model,
+                                   const uint8_t (*sha256)[WW_SHA256_BYTES],
+                                   struct ww_work_source *out, struct ww_error *err)
+{
+    const size_t most = (size_t)model->n_files + model->n_side;
+    enum ww_err rc = WW_OK;
+
+    out->name = ww_pool_keep(&work->pool, ww_strdup(text));
+    out->files = ww_pool_calloc(&work->pool, most, sizeof(*out->files));
+    out->sizes = ww_pool_calloc(&work->pool, most, sizeof(*out->sizes));
+    if (!out->name || !out->files || !out->sizes) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+    }
+    for (uint32_t f = 0; f < model->n_files; f++) {
+        char *name = ww_pool_keep(&work->pool, ww_strdup(model->files[f].name));
+        if (!name) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        }
+        out->files[out->n_files].name = name;
+        memcpy(out->files[out->n_files].sha256, sha256[f], WW_SHA256_BYTES);
+        out->sizes[out->n_files++] = model->files[f].size_bytes;
+    }
+    for (uint32_t i = 0; i < model->n_side && !rc; i++) {
+        if (is_used(model->side[i].path)) {
+            rc = add_side(work, model, &model->side[i], out, err);
+        }
+    }
+    return rc;
+}
+
+static bool is_known(const struct ww_work *work, const char *text)
+{
+    for (size_t i = 0; i < work->n_sources; i++) {
+        if (strcmp(work->sources[i].name, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
+                                const struct ww_merge_plan *plan,
+                                const struct ww_merge_result *result, bool with_trees,
+                                struct ww_error *err)
+{
+    const struct ww_recipe *r = &work->file.recipes[recipe];
+    struct ww_work_source *sources =
+        ww_pool_calloc(&work->pool, work->n_sources + plan->n_models, sizeof(*sources));
+    uint32_t input = 0;
+    enum ww_err rc = WW_OK;
+
+    if (!sources) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+    }
+    if (work->n_sources > 0) {
+        memcpy(sources, work->sources, work->n_sources * sizeof(*sources));
+    }
+    work->sources = sources;
+    for (uint32_t i = 0; i < plan->n_models && !rc; i++) {
+        const struct ww_model *model = plan->models[i];
+        const uint32_t first = input;
+        input += model->n_files;
+        if (r->models[i].recipe != WW_NONE || is_known(work, r->models[i].text)) {
+            continue;
+        }
+        struct ww_work_source *source = &work->sources[work->n_sources++];
+        rc = describe_source(
+            work, r->models[i].text, model,
+            (const uint8_t(*)[WW_SHA256_BYTES])result->input_sha256 + first, source, err);
+        if (!rc && with_trees) {
+            rc = digest_tree(work, model, source, err);
+        }
+    }
+    return rc;
+}

@@ -1,0 +1,166 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+make_family() {
+    for m in base expert-rev expert-caesar; do
+        cp -r "$AMBER/../$m" "$m"
+    done
+    chmod -R u+w .
+    cat >recipe.yml <<'YML'
+merge_method: task_arithmetic
+base_model: base
+models:
+  - model: expert-rev
+    parameters: {weight: 0.5}
+  - model: expert-caesar
+    parameters:
+      weight:
+        - filter: mlp
+          value: [0.4, 0.6]
+        - value: 0.5
+dtype: float32
+out_dtype: bfloat16
+YML
+}
+
+@test "a signed merge verifies, and can be computed again from its record" {
+    make_family
+    make_keys
+    "$WW" merge recipe.yml out --sign me.key -q
+    "$WW" verify out --key me.pub
+    "$WW_BIN/weightward-verify" out --key me.pub
+    "$WW" merge --rederive out -q
+    "$WW" merge recipe.yml --rederive out --sample 3 --json -q >answer
+    jq -e '.tensors_checked == 3 and .tensors == 39' answer
+    cmp recipe.yml out/mergekit_config.yml
+    [ ! -e out.partial ]
+}
+
+@test "merge --json prints one object with the promised members" {
+    make_family
+    "$WW" merge recipe.yml out --json --report report.json -q >answer
+    jq -e '.schema == "weightward.merge/1" and .method == "task_arithmetic" and
+           (.plan_sha256 | length) == 64 and (.sources | length) == 3 and
+           (.sources[0].sha256_tree | length) == 64 and (.output_sha256_tree | length) == 64 and
+           .bytes_read > 3000000 and .bytes_written > 1000000 and .seconds > 0 and
+           .warnings == []' answer
+    cmp answer report.json
+}
+
+@test "the same recipe gives the same bytes for 1, 2, 3 and 8 threads" {
+    make_family
+    for n in 1 2 3 8; do
+        "$WW" merge recipe.yml "out$n" --threads "$n" -q
+        diff -r out1 "out$n" -x attestations
+    done
+}
+
+@test "a changed weight, a changed source and another recipe are told by a re-derivation" {
+    make_family
+    "$WW" merge recipe.yml out -q
+    cp -r out bad
+    flip bad/model.safetensors 700000
+    refused 1 "'model.safetensors' is not what the recipe and the sources give" \
+        "$WW" merge --rederive bad
+    refused 1 "tensor 'model\.[a-z0-9_.]*' is not what the recipe" \
+        "$WW" merge --rederive bad --sample 38
+    sed 's/0.5}/0.6}/' recipe.yml >other.yml
+    refused 1 "is not the one in the record" "$WW" merge other.yml --rederive out
+    flip expert-rev/model.safetensors 700001
+    refused 1 "source 'expert-rev' is not the one that was merged" "$WW" merge --rederive out
+    refused 4 "holds no record of a merge" "$WW" merge --rederive base
+}
+
+@test "a plan can be seen before anything is written" {
+    make_family
+    "$WW" merge recipe.yml --dry-run >plan
+    grep -q "^method task_arithmetic" plan
+    grep -q "^model 2: base (base)" plan
+    grep -q "model.layers.0.mlp.up_proj.weight BF16 .* model 1 weight=0.4" plan
+    grep -q "model.layers.3.mlp.up_proj.weight BF16 .* model 1 weight=0.6" plan
+    [ ! -e out ]
+    "$WW" merge recipe.yml --dry-run --json >planned
+    "$WW" merge recipe.yml out --json -q >done
+    [ "$(jq .plan_sha256 planned)" = "$(jq .plan_sha256 done)" ]
+}
+
+@test "slices stack layers and config.json counts them" {
+    make_family
+    cat >stack.yml <<'YML'
+merge_method: passthrough
+slices:
+  - sources: [{model: expert-rev, layer_range: [0, 3]}]
+  - sources: [{model: expert-caesar, layer_range: [1, 4]}]
+dtype: bfloat16
+YML
+    "$WW" merge stack.yml out -q
+    jq -e '.num_hidden_layers == 6' out/config.json
+    "$WW" inspect out --json | jq -e '(.blocks | length) == 6'
+    "$WW" merge --rederive out -q
+}
+
+@test "recipes of one file feed each other and leave nothing behind" {
+    make_family
+    cat >graph.yml <<'YML'
+name: left
+merge_method: linear
+models:
+  - {model: expert-rev, parameters: {weight: 1}}
+  - {model: base, parameters: {weight: 1}}
+dtype: float32
+---
+merge_method: task_arithmetic
+base_model: base
+models:
+  - {model: left, parameters: {weight: 1}}
+  - {model: expert-caesar, parameters: {weight: 0.5}}
+out_dtype: bfloat16
+YML
+    "$WW" merge graph.yml out --json -q >answer
+    jq -e '[.sources[].name] == ["expert-rev", "base", "expert-caesar"]' answer
+    [ ! -e out.steps ]
+    "$WW" merge --rederive out -q
+    [ ! -e out.steps ]
+    mkdir out2.steps
+    refused 4 "for intermediate results cannot be made" "$WW" merge graph.yml out2
+}
+
+@test "what cannot be merged is refused in one sentence and writes nothing" {
+    make_family
+    sed 's/merge_method: .*/merge_method: task_aritmetic/' recipe.yml >bad.yml
+    refused 6 "is 'task_arithmetic' meant" "$WW" merge bad.yml out
+    sed 's/expert-rev/nowhere/' recipe.yml >bad.yml
+    refused 4 "model 'nowhere' is no folder" "$WW" merge bad.yml out
+    sed 's/0.5}/high}/' recipe.yml >bad.yml
+    refused 3 "weight is 'high', a number is expected" "$WW" merge bad.yml out
+    printf 'a: [1\n' >bad.yml
+    refused 3 "recipe 'bad.yml' line 2" "$WW" merge bad.yml out
+    refused 4 "output 'base' exists" "$WW" merge recipe.yml base
+    refused 2 "lies inside the model" "$WW" merge recipe.yml base/out
+    refused 2 "a recipe and an output folder are needed" "$WW" merge recipe.yml
+    refused 2 "writes nothing" "$WW" merge --rederive base --sign x
+    refused 2 "shard-size is a number" "$WW" merge recipe.yml out --shard-size 5X
+    nothing_written out
+    nothing_written base/out
+}
+
+@test "models beside the recipe are found from another folder" {
+    make_family
+    mkdir elsewhere
+    cd elsewhere
+    "$WW" merge ../recipe.yml out -q
+    jq -e . out/config.json
+}
+
+@test "shards are cut at the asked size and the index names them" {
+    make_family
+    "$WW" merge recipe.yml whole -q
+    "$WW" merge recipe.yml out --shard-size 500K -q
+    [ -e out/model-00001-of-00003.safetensors ]
+    jq -e '.weight_map | length == 39' out/model.safetensors.index.json
+    run "$WW_BIN/compare_models" whole out
+    [[ $output == "tensors that differ: 0 of 39"* ]]
+    "$WW" merge --rederive out -q
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans over small models of zeros: names, layers, files, and what does not go together.
+ */
+#include "ww_model_fixture.h"
+
+#include "merge/build.h"
+#include "merge/card.h"
+#include "util/fail.h"
+
+#define CONFIG                                                                           \
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","                \
+    "\"num_hidden_layers\":%d,\"vocab_size\":10,\"rope_theta\":10000.0,"                 \
+    "\"layer_types\":[\"a\",\"b\",\"c\"],\"tie_word_embeddings\":%s}"
+
+struct pm {
+    struct ww_fx *model[3];
+    char config[3][400];
+    struct ww_recipe_file file;
+    struct ww_strlist warnings;
+    struct ww_merge_plan plan;
+    struct ww_merge_options options;
+    struct ww_error err;
+};
+
+static struct pm *pm_new(void)
+{
+    struct pm *pm = calloc(1, sizeof(*pm));
+    assert_non_null(pm);
+    for (int m = 0; m < 3; m++) {
+        snprintf(pm->config[m], sizeof(pm->config[m]), CONFIG, 3, "false");
+        pm->model[m] = ww_fx_new(pm->config[m]);
+        ww_fx_add(pm->model[m], "10,4", "model.embed_tokens.weight");
+        ww_fx_add(pm->model[m], "4", "model.norm.weight");
+        ww_fx_add(pm->model[m], "10,4", "lm_head.weight");
+        for (unsigned l = 0; l < 3; l++) {
+            ww_fx_add(pm->model[m], "4,4", "model.layers.%u.mlp.weight", l);
+            ww_fx_add(pm->model[m], "4", "model.layers.%u.norm.weight", l);
+        }
+    }
+    return pm;
+}
+
+static enum ww_err pm_make(struct pm *pm, const char *recipe)
+{
+    const char *paths[3] = {NULL};
+    for (int m = 0; m < 3; m++) {
+        if (!pm->model[m]->model) {
+            ww_fx_open(pm->model[m]);
+        }
+    }
+    ww_error_clear(&pm->err);
+    enum ww_err rc = ww_recipe_parse((const uint8_t *)recipe, strlen(recipe), "t",
+                                     &pm->file, &pm->err);
+    if (rc) {
+        return rc;
+    }
+    for (uint32_t i = 0; i < pm->file.recipes[0].n_models; i++) {
+        const char *name = pm->file.recipes[0].models[i].path;
+        paths[i] = pm->model[name[1] - '0']->path; /* m0, m1, m2 */
+    }
+    return ww_merge_plan_make(&pm->file.recipes[0], paths, recipe, strlen(recipe),
+                              &pm->options, &pm->warnings, &pm->plan, &pm->err);
+}
+
+static void pm_free(struct pm *pm)
+{
+    ww_merge_plan_release(&pm->plan);
+    ww_recipe_release(&pm->file);
+    ww_strlist_release(&pm->warnings);
+    for (int m = 0; m < 3; m++) {
+        ww_fx_free(pm->model[m]);
+    }
+    free(pm);
+}
+
+#define PM_OK(recipe)                                                                    \
+    do {                                                                                 \
+        if (pm_make(pm, recipe)) {                                                       \
+            fail_msg("%s", pm->err.text);                                                \
+        }                                                                                \
+    } while (0)
+#define PM_FAILS(recipe, code, part)                                                     \
+    do {                                                                                 \
+        assert_int_equal(pm_make(pm, recipe), code);                                     \
+        if (!strstr(pm->err.text, part)) {                                               \
+            fail_msg("'%s' does not say '%s'", pm->err.text, part);                      \
+        }                                                                                \
+    } while (0)
+
+static const struct ww_merge_tensor *find(const struct pm *pm, const char *name)
+{
+    for (uint32_t i = 0; i < pm->plan.n_tensors; i++) {
+        if (strcmp(pm->plan.tensors[i].name, name) == 0) {
+            return &pm->plan.tensors[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct ww_merge_file *find_file(const struct pm *pm, const char *name)
+{
+    for (uint32_t i = 0; i < pm->plan.n_files; i++) {
+        if (strcmp(pm->plan.files[i].name, name) == 0) {
+            return &pm->plan.files[i];
+        }
+    }
+    return NULL;
+}
+
+static bool file_has(const struct pm *pm, const char *name, const char *part)
+{
+    const struct ww_merge_file *f = find_file(pm, name);
+    return f && memmem(f->header, f->header_bytes, part, strlen(part)) != NULL;
+}
+
+static bool warned(const struct pm *pm, const char *part)
+{
+    for (size_t i = 0; i < pm->warnings.n; i++) {
+        if (strstr(pm->warnings.items[i], part)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+#define LINEAR                                                                           \
+    "merge_method: linear\nmodels:\n- {model: m0, parameters: {weight: 1}}\n"            \
+    "- {model: m1, parameters: {weight: [0, 1]}}\n"
+
+static void whole_models_give_the_donors_tensors(void **state)
+{
+    struct pm *pm = pm_new();
+    const struct ww_merge_tensor *t = NULL;
+    (void)state;
+    PM_OK(LINEAR "out_dtype: bfloat16\n");
+    assert_int_equal(pm->plan.n_tensors, 9);
+    t = find(pm, "model.layers.1.mlp.weight");
+    assert_int_equal(t->n_sources, 2);
+    assert_int_equal(t->dtype, WW_DTYPE_BF16);
+    assert_int_equal(t->compute, WW_DTYPE_F32);
+    NEAR(t->sources[1].params[ww_method_param(t->method, "weight")], 0.5, 0);
+    t = find(pm, "model.layers.2.norm.weight");
+    NEAR(t->sources[1].params[ww_method_param(t->method, "weight")], 1, 0);
+    t = find(pm, "lm_head.weight");
+    NEAR(t->sources[1].params[ww_method_param(t->method, "weight")], 0, 0);
+    assert_true(file_has(pm, "config.json", "\"rope_theta\":10000.0"));
+    assert_true(file_has(pm, "config.json", "\"dtype\": \"bfloat16\""));
+    assert_true(file_has(pm, "README.md", "- \"m1\"\n"));
+    assert_true(file_has(pm, "mergekit_config.yml", LINEAR));
+    pm_free(pm);
+}
+
+static void slices_number_layers_anew(void **state)
+{
+    struct pm *pm = pm_new();
+    const struct ww_merge_tensor *t = NULL;
+    (void)state;
+    PM_OK(
+        "merge_method: passthrough\nslices:\n- sources: [{model: m0, layer_range: [0, "
+        "2]}]\n"
+        "- sources: [{model: m1, layer_range: [1, 3], parameters: {scale: [0.5, 2]}}]\n");
+    assert_int_equal(pm->plan.n_tensors, 11);
+    t = find(pm, "model.layers.3.mlp.weight");
+    assert_non_null(t);
+    assert_int_equal(t->sources[0].model, 1);
+    assert_int_equal(
+        t->sources[0].offset,
+        pm->plan.models[1]
+            ->tensors[ww_model_find(pm->plan.models[1], "model.layers.2.mlp.weight")]
+            .offset);
+    NEAR(t->sources[0].params[ww_method_param(t->method, "scale")], 2, 0);
+    assert_int_equal(find(pm, "model.embed_tokens.weight")->sources[0].model, 0);
+    assert_int_equal(find(pm, "lm_head.weight")->sources[0].model, 1);
+    assert_true(file_has(pm, "config.json", "\"num_hidden_layers\":4"));
+    assert_true(file_has(pm, "config.json", "[\"a\", \"b\", \"b\", \"c\"]"));
+    pm_free(pm);
+}
+
+static void base_comes_last_and_is_no_source(void **state)
+{
+    struct pm *pm = pm_new();
+    const struct ww_merge_tensor *t = NULL;
+    (void)state;
+    PM_OK("merge_method: task_arithmetic\nbase_model: m2\n"
+          "models: [{model: m2}, {model: m0, parameters: {weight: 1}}]\n");
+    t = find(pm, "model.norm.weight");
+    assert_int_equal(t->n_sources, 1);
+    assert_int_equal(t->base->model, 0); /* m2 is named first */
+    assert_int_equal(t->sources[0].model, 1);
+    pm_free(pm);
+}
+
+static void shards_are_cut_at_the_size(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    pm->options.shard_bytes = 200;
+    PM_OK(LINEAR);
+    assert_non_null(find_file(pm, "model-00001-of-00004.safetensors"));
+    assert_true(file_has(pm, "model.safetensors.index.json",
+                         "\"model.norm.weight\": \"model-00004-of-00004.safetensors\""));
+    pm_free(pm);
+}
+
+static void missing_and_strange_tensors_are_refused_or_named(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_drop(pm->model[1], "model.norm.weight");
+    ww_fx_add(pm->model[1], "3", "extra.weight");
+    PM_FAILS(LINEAR, WW_E_TENSOR, "'model.norm.weight' is in 'm0' and not in 'm1'");
+    ww_recipe_release(&pm->file);
+    pm->options.allow_mixed = true;
+    PM_OK(LINEAR);
+    assert_int_equal(find(pm, "model.norm.weight")->n_sources, 1);
+    assert_null(find(pm, "extra.weight"));
+    assert_true(warned(pm, "'extra.weight' of 'm1' is dropped"));
+    assert_true(warned(pm, "'model.norm.weight' is not in 'm1': merged without it"));
+    pm_free(pm);
+}
+
+static void surplus_tensor_is_refused(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_add(pm->model[1], "3", "extra.weight");
+    PM_FAILS(LINEAR, WW_E_TENSOR, "'extra.weight' is in 'm1' and not in 'm0'");
+    pm_free(pm);
+}
+
+static void shapes_and_dtypes_must_agree(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_find(pm->model[1], "model.embed_tokens.weight")->shape[0] = 11;
+    PM_FAILS(LINEAR, WW_E_SHAPE,
+             "if the vocabularies differ say tokenizer_source: union");
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_find(pm->model[1], "model.layers.0.mlp.weight")->shape[1] = 5;
+    PM_FAILS(LINEAR, WW_E_SHAPE, "is [4, 4] in 'm0' and [4, 5] in 'm1'");
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_find(pm->model[1], "model.norm.weight")->dtype = "I32";
+    PM_FAILS(LINEAR, WW_E_TENSOR, "is F32 in 'm0' and I32 in 'm1'");
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_find(pm->model[1], "model.norm.weight")->dtype = "F8_E4M3";
+    ww_fx_find(pm->model[1], "model.norm.weight")->bytes = 1;
+    PM_FAILS(LINEAR, WW_E_QUANTISED, "is F8_E4M3");
+    pm_free(pm);
+}
+
+static void mixed_floats_are_promoted(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_find(pm->model[0], "model.norm.weight")->dtype = "F16";
+    ww_fx_find(pm->model[0], "model.norm.weight")->bytes = 2;
+    ww_fx_find(pm->model[1], "model.norm.weight")->dtype = "BF16";
+    ww_fx_find(pm->model[1], "model.norm.weight")->bytes = 2;
+    PM_OK(LINEAR);
+    assert_int_equal(find(pm, "model.norm.weight")->dtype, WW_DTYPE_F32);
+    pm_free(pm);
+}
+
+static void architectures_must_be_one_unless_told(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    memcpy(strstr(pm->config[1], "Llama"), "Qwen2", 5);
+    PM_FAILS(LINEAR, WW_E_RECIPE, "say --allow-mixed");
+    ww_recipe_release(&pm->file);
+    pm->options.allow_mixed = true;
+    PM_OK(LINEAR);
+    assert_true(warned(pm, "is a LlamaForCausalLM and 'm1' a Qwen2ForCausalLM"));
+    pm_free(pm);
+}
+
+static void layer_range_past_the_end_is_refused(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    PM_FAILS("merge_method: passthrough\nslices:\n"
+             "- sources: [{model: m0, layer_range: [1, 4]}]\n",
+             WW_E_RECIPE, "layer_range ends at 4 and 'm0' has 3 layers");
+    pm_free(pm);
+}
+
+static void missing_weight_names_model_and_tensor(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    PM_FAILS("merge_method: linear\nmodels: [{model: m0, parameters: {weight: 1}}, "
+             "{model: m1, parameters: {weight: {filter: mlp, value: 1}}}]\n",
+             WW_E_RECIPE, "needs weight for model 'm1'");
+    pm_free(pm);
+}
+
+static void tied_head_beside_a_free_one_comes_from_the_embedding(void **state)
+{
+    struct pm *pm = pm_new();
+    const struct ww_merge_tensor *t = NULL;
+    (void)state;
+    ww_fx_drop(pm->model[0], "lm_head.weight");
+    snprintf(pm->config[0], sizeof(pm->config[0]), CONFIG, 3, "true");
+    PM_OK(LINEAR);
+    t = find(pm, "lm_head.weight");
+    assert_non_null(t);
+    assert_int_equal(t->sources[0].offset,
+                     find(pm, "model.embed_tokens.weight")->sources[0].offset);
+    assert_true(file_has(pm, "config.json", "\"tie_word_embeddings\":false"));
+    assert_true(warned(pm, "ties its head to the embedding and 'm1' has its own"));
+    pm_free(pm);
+}
+
+static void tied_in_another_than_the_donor_is_taken_from_its_embedding(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_drop(pm->model[1], "lm_head.weight");
+    snprintf(pm->config[1], sizeof(pm->config[1]), CONFIG, 3, "true");
+    PM_OK(LINEAR);
+    assert_int_equal(find(pm, "lm_head.weight")->n_sources, 2);
+    pm_free(pm);
+}
+
+static void doubtful_lists_are_warned_about(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    PM_OK("merge_method: linear\nmodels: [{model: m0}, {model: m1}]\n"
+          "parameters: {weight: [0.3, 0.7]}\n");
+    assert_true(warned(pm, "weight has as many values as there are models"));
+    pm_free(pm);
+    pm = pm_new();
+    PM_OK("merge_method: linear\nmodels: [{model: m0}, {model: m1}]\n"
+          "parameters: {weight: [1, 2, 3, 4, 5]}\n");
+    assert_true(warned(pm, "weight has 5 values for 3 layers"));
+    pm_free(pm);
+}
+
+static void licences_that_differ_are_named(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_file(pm->model[0], "README.md", "---\nlicense: gpl-3.0\n---\n# x\n");
+    ww_fx_file(pm->model[1], "README.md",
+               "---\nlicense: other\nlicense_name: cc-by-nc-4.0\n---\n");
+    PM_OK(LINEAR);
+    assert_true(warned(pm,
+                       "licence 'gpl-3.0' of 'm0' and licence 'cc-by-nc-4.0' of 'm1': "
+                       "one forbids commercial use"));
+    assert_true(file_has(pm, "README.md", "license: \"other\"\n"));
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_file(pm->model[0], "README.md", "---\nlicense: mit\n---\n");
+    ww_fx_file(pm->model[1], "README.md", "---\nlicense: mit\n---\n");
+    PM_OK(LINEAR);
+    assert_int_equal(pm->warnings.n, 0);
+    assert_true(file_has(pm, "README.md", "license: \"mit\"\n"));
+    pm_free(pm);
+}
+
+static void licence_table_knows_what_excludes_what(void **state)
+{
+    (void)state;
+    assert_null(ww_licence_conflict("mit", "apache-2.0"));
+    assert_null(ww_licence_conflict("gpl-3.0", "gpl-3.0"));
+    assert_non_null(ww_licence_conflict("cc-by-nd-4.0", "cc-by-nd-4.0"));
+    assert_non_null(ww_licence_conflict("gpl-3.0", "cc-by-sa-4.0"));
+    assert_non_null(ww_licence_conflict("cc-by-nc-4.0", "agpl-3.0"));
+    assert_null(ww_licence_conflict("cc-by-nc-4.0", "mit"));
+}
+
+static void adapters_are_refused_by_name(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    PM_FAILS("merge_method: linear\nmodels: [{model: m0+m1, parameters: {weight: 1}}]\n",
+             WW_E_ADAPTER, "names an adapter");
+    pm_free(pm);
+}
+
+static void chat_template_is_written_or_refused(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_file(pm->model[0], "tokenizer_config.json",
+               "{\"chat_template\": \"old {{x}}\"}");
+    PM_OK(LINEAR "chat_template: 'new {{ messages }}'\n");
+    assert_true(file_has(pm, "chat_template.jinja", "new {{ messages }}"));
+    assert_true(file_has(pm, "tokenizer_config.json", "\"chat_template\": null"));
+    pm_free(pm);
+    pm = pm_new();
+    PM_FAILS(LINEAR "chat_template: nosuch\n", WW_E_UNSUPPORTED,
+             "neither auto, chatml nor");
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_file(pm->model[1], "chat_template.jinja", "of m1 {{x}}");
+    PM_OK(LINEAR "chat_template: auto\n");
+    assert_true(file_has(pm, "chat_template.jinja", "of m1 {{x}}"));
+    pm_free(pm);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_models_give_the_donors_tensors),
+        cmocka_unit_test(slices_number_layers_anew),
+        cmocka_unit_test(base_comes_last_and_is_no_source),
+        cmocka_unit_test(shards_are_cut_at_the_size),
+        cmocka_unit_test(missing_and_strange_tensors_are_refused_or_named),
+        cmocka_unit_test(surplus_tensor_is_refused),
+        cmocka_unit_test(shapes_and_dtypes_must_agree),
+        cmocka_unit_test(mixed_floats_are_promoted),
+        cmocka_unit_test(architectures_must_be_one_unless_told),
+        cmocka_unit_test(layer_range_past_the_end_is_refused),
+        cmocka_unit_test(missing_weight_names_model_and_tensor),
+        cmocka_unit_test(tied_head_beside_a_free_one_comes_from_the_embedding),
+        cmocka_unit_test(tied_in_another_than_the_donor_is_taken_from_its_embedding),
+        cmocka_unit_test(doubtful_lists_are_warned_about),
+        cmocka_unit_test(licences_that_differ_are_named),
+        cmocka_unit_test(licence_table_knows_what_excludes_what),
+        cmocka_unit_test(adapters_are_refused_by_name),
+        cmocka_unit_test(chat_template_is_written_or_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

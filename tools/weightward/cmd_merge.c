@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward merge: by a recipe into a folder, the plan alone, or a folder once more. */
+#include "cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct merge {
+    struct cli_common common;
+    int dry_run;
+    int paper;
+    int allow_mixed;
+    int resume;
+    long long seed;
+    long long sample;
+    char *shard_size;
+    char *rederive;
+    char *report;
+    char *sign;
+    struct cli_passphrase sign_passphrase;
+    char *certificate;
+    char **chain;
+};
+
+/* "5B", "500M": powers of 1000, as mergekit has them. 0 when it is no size. */
+static unsigned long long read_size(const char *text)
+{
+    static const char units[] = "kKmMgGbB";
+    static const unsigned long long factors[] = {1000, 1000000, 1000000000, 1000000000};
+    char *end = NULL;
+    unsigned long long n = 0;
+    if (text[0] < '0' || text[0] > '9') {
+        return 0;
+    }
+    n = strtoull(text, &end, 10);
+    if (*end) {
+        const char *unit = strchr(units, *end);
+        if (!unit || end[1] != '\0' || n > 1000000000) {
+            return 0;
+        }
+        n *= factors[(unit - units) / 2];
+    }
+    return n;
+}
+
+static void tell_warnings(const struct merge *opt, const struct ww_merge_report *report)
+{
+    for (size_t i = 0; i < report->n_warnings; i++) {
+        cli_say(&opt->common, "warning: %s", report->warnings[i]);
+    }
+}
+
+static void tell(const struct merge *opt, const struct ww_merge_report *report,
+                 const char *out)
+{
+    char a[32];
+    if (opt->rederive) {
+        cli_say(&opt->common, "'%s' is what the recipe and the sources give: %llu of %llu "
+                "tensors computed again and equal, in %.1f s", out,
+                (unsigned long long)report->tensors_checked,
+                (unsigned long long)report->tensors, report->run.seconds);
+        return;
+    }
+    cli_say(&opt->common, "merged into '%s' by %s: %llu tensors, %s in %.1f s%s", out,
+            report->method, (unsigned long long)report->tensors,
+            cli_bytes(report->run.bytes_written, a), report->run.seconds,
+            opt->sign ? ", signed" : ", not signed (use --sign)");
+}
+
+static enum ww_err write_report(const char *path, const char *json, struct ww_error *err)
+{
+    FILE *f = fopen(path, "wx");
+    int ok = f && fputs(json, f) >= 0;
+    if (f && fclose(f) != 0) {
+        ok = 0;
+    }
+    if (!ok) {
+        err->code = WW_E_IO;
+        snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s'", path);
+        return WW_E_IO;
+    }
+    return WW_OK;
+}
+
+static enum ww_err answer(const struct merge *opt, const struct ww_merge_report *report,
+                          struct ww_error *err)
+{
+    char *json = NULL;
+    enum ww_err rc = WW_OK;
+    if (!opt->common.json && !opt->report) {
+        return WW_OK;
+    }
+    rc = ww_report_merge_json(report, &json, err);
+    if (rc == WW_OK && opt->report) {
+        rc = write_report(opt->report, json, err);
+    }
+    if (rc == WW_OK && opt->common.json && (fputs(json, stdout) < 0 || fflush(stdout))) {
+        err->code = rc = WW_E_IO;
+        snprintf(err->text, sizeof err->text, "cannot write to stdout");
+    }
+    ww_string_free(json);
+    return rc;
+}
+
+static enum ww_err run_job(const struct merge *opt, const struct ww_merge_options *options,
+                           const char *const *args, struct ww_merge_report *report,
+                           struct ww_error *err)
+{
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+    if (opt->rederive) {
+        return ww_merge_rederive(args[0], opt->rederive, (uint64_t)opt->sample, options,
+                                 report, err);
+    }
+    if (!opt->dry_run) {
+        return ww_merge_folder(args[0], args[1], options, report, err);
+    }
+    rc = ww_merge_describe(args[0], options, report, &text, err);
+    if (rc == WW_OK && !opt->common.json) {
+        fputs(text, stdout);
+    }
+    ww_string_free(text);
+    return rc;
+}
+
+static int check_usage(const struct merge *opt, const char *const *args)
+{
+    const int n = args[0] ? 1 + (args[1] != NULL) : 0;
+    const char *what = NULL;
+    if (opt->rederive ? n > 1 : opt->dry_run ? n < 1 : n < 2) {
+        what = opt->rederive ? "--rederive takes the recipe at most; the folder is its value"
+               : opt->dry_run ? "--dry-run needs a recipe"
+                              : "a recipe and an output folder are needed";
+    } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume)) {
+        what = "--rederive writes nothing: no --dry-run, --sign or --resume with it";
+    } else if (opt->sample && !opt->rederive) {
+        what = "--sample goes with --rederive";
+    } else if (opt->sample < 0 || opt->seed < 0) {
+        what = "a number may not be negative";
+    } else if (opt->shard_size && read_size(opt->shard_size) == 0) {
+        what = "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
+    } else if (opt->certificate && !opt->sign) {
+        what = "--certificate needs --sign KEY";
+    }
+    return what ? cli_usage("merge", what) : 0;
+}
+
+static int run_merge(const void *from, const char *verb, const char *const *args)
+{
+    const struct merge *opt = from;
+    struct ww_error err = {0};
+    struct ww_merge_report report = {0};
+    struct ww_signkey *signkey = NULL;
+    struct ww_signer signer = {.certificate = opt->certificate,
+                               .chain = (const char *const *)opt->chain,
+                               .n_chain = cli_count(opt->chain)};
+    struct ww_merge_options options = {
+        .paper = opt->paper != 0,
+        .allow_mixed = opt->allow_mixed != 0,
+        .seed = (uint64_t)opt->seed,
+        .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
+    };
+    enum ww_err rc = WW_OK;
+    int status = check_usage(opt, args);
+    if (status == 0) {
+        status = cli_run_options(&opt->common, &options.run);
+    }
+    if (status) {
+        return status;
+    }
+    options.run.resume = opt->resume != 0;
+    cli_catch_signals();
+    if (opt->sign) {
+        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
+        if (rc) {
+            goto out;
+        }
+        signer.key = signkey;
+        options.signer = &signer;
+    }
+    rc = run_job(opt, &options, args, &report, &err);
+    tell_warnings(opt, &report);
+    if (rc == WW_OK) {
+        if (!opt->dry_run) {
+            tell(opt, &report, opt->rederive ? opt->rederive : args[1]);
+        }
+        rc = answer(opt, &report, &err);
+    }
+out:
+    if (rc) {
+        status = cli_fail(verb, &opt->common, &err);
+    }
+    ww_merge_report_release(&report);
+    ww_signkey_free(signkey);
+    return status;
+}
+
+int cmd_merge(int argc, const char **argv)
+{
+    struct merge opt = {.sign_passphrase.fd = -1};
+    const struct poptOption table[] = {
+        {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing", NULL},
+        {"rederive", 0, POPT_ARG_STRING, &opt.rederive, 0,
+         "compute this merged folder again from its record and compare", "OUT"},
+        {"sample", 0, POPT_ARG_LONGLONG, &opt.sample, 0,
+         "of so many tensors only, chosen at random", "N"},
+        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
+         "passphrase of the signing key", "FILE"},
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"certificate", 0, POPT_ARG_STRING, &opt.certificate, 0,
+         "sign with this certificate (PEM)", "FILE"},
+        {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
+         "certificates above it (repeatable)", "FILE"},
+        {"paper", 0, POPT_ARG_NONE, &opt.paper, 0,
+         "formulas of the papers where mergekit's differ", NULL},
+        {"allow-mixed", 0, POPT_ARG_NONE, &opt.allow_mixed, 0,
+         "merge what models of different make share, and say what is left out", NULL},
+        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "seed of random masks (0)", "N"},
+        {"shard-size", 0, POPT_ARG_STRING, &opt.shard_size, 0,
+         "largest weight file; without it files are cut as the base's", "SIZE"},
+        {"resume", 0, POPT_ARG_NONE, &opt.resume, 0,
+         "continue what an interrupted run left in OUT.partial", NULL},
+        {"report", 0, POPT_ARG_STRING, &opt.report, 0,
+         "write the JSON answer into a new file", "FILE"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
+}
