@@ -64,13 +64,17 @@ struct ww_lock_options {
     void *before_commit_payload;
     const struct ww_signer *signer;     /* NULL: the manifest stays unsigned */
     bool scale;                         /* powers of two too (not mergeable while locked) */
+    bool dense;                         /* level dense: heads are mixed by matrices as well */
+    double condition;                   /* with it: 0 for orthogonal matrices, or the largest
+                                           condition number of them, above 1, at most 4 */
     struct ww_layout_options layout;
     struct ww_run_options run;
 };
 
 /** What moved in one block; words from a fixed list: "residual", "kv-groups",
  *  "query-heads", "qk-signed-permutation", "qk-quarter-turns", "qk-signs",
- *  "vo-signed-permutation", "neurons", "neuron-signs", "experts", "scales". */
+ *  "vo-signed-permutation", "neurons", "neuron-signs", "experts", "scales"; at level dense
+ *  also "qk-dense", "qk-phases", "vo-dense". */
 struct ww_block_moves {
     char *name;
     char **moved;
@@ -85,11 +89,25 @@ struct ww_check_report {
     uint64_t linears;                   /* linear maps probed on the real weights */
 };
 
+/** Level dense: what was mixed, and what that costs. Weights are rounded once more, so the
+ *  model's output changes by about as much as by its own rounding. */
+struct ww_dense_report {
+    bool used;
+    double condition;                   /* as in the options */
+    uint64_t weights;                   /* numbers that were mixed */
+    double bits_per_weight;             /* of the residual that restores them */
+    uint64_t residual_bytes;            /* the sealed file */
+    double projection_error;            /* largest relative change of a projection's output */
+    double output_change;               /* the same of a block's, when blocks_run is not 0 */
+    uint32_t blocks_run;                /* blocks that were run whole for that */
+};
+
 struct ww_lock_report {
     struct ww_block_moves *blocks;
     size_t n_blocks;
     struct ww_check_report check;
     struct ww_lock_attack attack;
+    struct ww_dense_report dense;
     uint64_t tensors_changed;
     uint64_t tensors_total;
     char lock_id[65];

@@ -97,6 +97,12 @@ static enum ww_err open_base(struct carry_run *run, const char *path,
         rc = ww_manifest_read(run->statement.lock, run->options->secret, run->prk,
                               &run->manifest, err);
     }
+    if (!rc && run->manifest.dense.used) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "base '%s' has a dense lock, to which adapters are not carried; lock "
+                     "the base at level exact",
+                     path);
+    }
     if (rc) {
         return rc;
     }

@@ -13,6 +13,7 @@
 #include "arch/core.h"
 #include "lock/activation.h"
 #include "lock/axis_map.h"
+#include "lock/check_mix.h"
 #include "lock/lens.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -159,6 +160,9 @@ static enum ww_err projection(struct checker *c, const struct ww_linear *linear,
         rc = random_pair(c, &element, segment ? segment->action : WW_ACT_DIRECT, N, pair,
                          err);
     }
+    if (!rc && segment) {
+        rc = ww_check_mix(c->gauge, segment->space, segment->action, pair->after, N, err);
+    }
     ww_element_release(&element);
     return rc;
 }
@@ -197,14 +201,18 @@ static enum ww_err part(struct checker *c, const struct ww_linear *linear, uint3
     if (!rc) {
         rc = random_pair(c, &element, action, N, pair, err);
     }
+    if (!rc) {
+        rc = ww_check_mix(c->gauge, space, action, pair->after, N, err);
+    }
     ww_element_release(&element);
     return rc;
 }
 
-/* got [N, n] against S want row by row. */
-static enum ww_err compare_moved(struct checker *c, const char *owner, const char *part,
-                                 const struct ww_element *element, const double *got,
-                                 const double *want, size_t rows, struct ww_error *err)
+/* got [rows, n] against S want row by row; space: whose cells act on top, or WW_NONE. */
+static enum ww_err compare_mixed(struct checker *c, const char *owner, const char *part,
+                                 uint32_t space, const struct ww_element *element,
+                                 const double *got, const double *want, size_t rows,
+                                 struct ww_error *err)
 {
     const size_t n = rows * element->n;
     double *moved = ww_calloc(n, sizeof(*moved));
@@ -217,9 +225,19 @@ static enum ww_err compare_moved(struct checker *c, const char *owner, const cha
         ww_element_apply(element, WW_ACT_DIRECT, want + r * element->n,
                          moved + r * element->n);
     }
-    rc = compare(c, owner, part, got, moved, n, err);
+    rc = ww_check_mix(c->gauge, space, WW_ACT_DIRECT, moved, rows, err);
+    if (!rc) {
+        rc = compare(c, owner, part, got, moved, n, err);
+    }
     ww_free(moved);
     return rc;
+}
+
+static enum ww_err compare_moved(struct checker *c, const char *owner, const char *part,
+                                 const struct ww_element *element, const double *got,
+                                 const double *want, size_t rows, struct ww_error *err)
+{
+    return compare_mixed(c, owner, part, WW_NONE, element, got, want, rows, err);
 }
 
 /* A norm between two runs of the same space. */
@@ -362,24 +380,6 @@ struct qkv {
     struct pair q, k, v;
 };
 
-/* Heads of a latent attention from their parts: out [N, heads, d], nope [N, heads, n] and
- * rope [N, heads or 1, r]. */
-static void join_heads(const struct ww_attention *att, uint64_t n_heads, uint64_t n_rope,
-                       const double *nope, const double *rope, double *out)
-{
-    const size_t n = (size_t)att->mla_nope;
-    const size_t r = (size_t)(att->head_dim - att->mla_nope);
-
-    for (size_t t = 0; t < N; t++) {
-        for (size_t h = 0; h < n_heads; h++) {
-            const size_t row = t * (size_t)n_heads + h;
-            const size_t from = t * (size_t)n_rope + (n_rope > 1 ? h : 0);
-            memcpy(out + row * (n + r), nope + row * n, n * sizeof(*out));
-            memcpy(out + row * (n + r) + n, rope + from * r, r * sizeof(*out));
-        }
-    }
-}
-
 static enum ww_err latent_heads(struct checker *c, const struct ww_attention *att,
                                 bool keys, struct pair *out, struct ww_error *err)
 {
@@ -404,8 +404,8 @@ static enum ww_err latent_heads(struct checker *c, const struct ww_attention *at
         }
     }
     if (!rc) {
-        join_heads(att, n_heads, n_rope, nope.before, rope.before, out->before);
-        join_heads(att, n_heads, n_rope, nope.after, rope.after, out->after);
+        ww_check_join_heads(att, N, n_heads, n_rope, nope.before, rope.before, out->before);
+        ww_check_join_heads(att, N, n_heads, n_rope, nope.after, rope.after, out->after);
     }
     free_pair(&nope);
     free_pair(&rope);
@@ -525,8 +525,8 @@ static enum ww_err check_attention(struct checker *c, uint32_t index,
     if (rc) {
         goto out;
     }
-    rc = compare_moved(c, att->name, "attention", &element, context.after, context.before,
-                       N, err);
+    rc = compare_mixed(c, att->name, "attention", att->context, &element, context.after,
+                       context.before, N, err);
 out:
     free_extras(&e);
     free_pair(&context);

@@ -9,6 +9,7 @@
 #define WW_LOCK_GAUGE_H
 
 #include "crypto/secret.h"
+#include "lock/cells.h"
 #include "lock/element.h"
 
 /* X(name, text): structural faults. Checks apply them on purpose and demand that the
@@ -43,6 +44,7 @@ struct ww_gauge {
     const struct ww_gauge_given *given; /* borrowed; then the rest below is not used */
     bool scale;
     enum ww_wrong wrong;
+    const struct ww_cell_source *cells; /* matrices on top; NULL: none */
     struct ww_element residual; /* of the model's stream */
     struct ww_element *towers;  /* per stack; those without a stream of their own are empty */
 };

@@ -5,6 +5,14 @@
 
 #include "lock/gauge.h"
 
+/** The two dimensions of rotary pair f. */
+static inline void ww_rope_pair(enum ww_rope_style style, uint64_t rotary, uint64_t f,
+                                uint64_t *i, uint64_t *j)
+{
+    *i = style == WW_ROPE_ADJACENT ? 2 * f : f;
+    *j = style == WW_ROPE_ADJACENT ? 2 * f + 1 : f + rotary / 2;
+}
+
 /** space.owner is the attention. */
 enum ww_err ww_gauge_attention(const struct ww_gauge *gauge, const struct ww_space *space,
                                struct ww_element *out, struct ww_error *err) WW_MUST_USE;

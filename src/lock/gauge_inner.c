@@ -139,13 +139,6 @@ static enum ww_err draw_exponents(const struct head_draw *d, const char *kind,
     return rc;
 }
 
-static void pair_of(enum ww_rope_style style, uint64_t rotary, uint64_t f, uint64_t *i,
-                    uint64_t *j)
-{
-    *i = style == WW_ROPE_ADJACENT ? 2 * f : f;
-    *j = style == WW_ROPE_ADJACENT ? 2 * f + 1 : f + rotary / 2;
-}
-
 /* Multiply pair (i, j) of a head at base by i^t: t = 1 sends (x, y) to (-y, x). */
 static void turn_pair(struct ww_element *out, uint64_t base, uint64_t i, uint64_t j,
                       uint8_t t)
@@ -173,7 +166,7 @@ static void apply_turns(const struct ww_gauge *gauge, const struct ww_attention 
             uint64_t i = 0;
             uint64_t j = 0;
             uint8_t t = turns[(shared ? 0 : g * (rotary / 2)) + f];
-            pair_of(style, rotary, f, &i, &j);
+            ww_rope_pair(style, rotary, f, &i, &j);
             if (gauge->wrong == WW_WRONG_PAIRING) {
                 t |= 1;
             }
@@ -238,7 +231,7 @@ static enum ww_err draw_qk_scale(const struct head_draw *d,
         for (uint64_t f = 0; f < rotary / 2; f++) {
             uint64_t i = 0;
             uint64_t j = 0;
-            pair_of(att->rope.style, rotary, f, &i, &j);
+            ww_rope_pair(att->rope.style, rotary, f, &i, &j);
             to[i] = to[j] = from[f];
         }
         memcpy(to + rotary, from + rotary / 2, rest);

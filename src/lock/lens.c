@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "lock/dense_kernel.h"
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -43,6 +44,19 @@ static void base_release(const struct ww_lens *lens, uint32_t tensor, void *byte
     }
 }
 
+static enum ww_err transform(const struct ww_lens *lens, uint32_t tensor, const void *in,
+                             void *out, struct ww_error *err)
+{
+    const struct ww_gauge *gauge = lens->job.gauge;
+    const struct ww_dense_job mixing = {.gauge = gauge, .source = gauge->cells};
+    bool clash = false;
+
+    if (ww_dense_axis(gauge->layout, gauge->cells, tensor, &clash) != WW_NO_AXIS) {
+        return ww_dense_tensor(&mixing, tensor, in, out, err);
+    }
+    return ww_lock_tensor(&lens->job, tensor, in, out, err);
+}
+
 static enum ww_err lens_get(void *payload, uint32_t tensor, void **bytes,
                             struct ww_error *err)
 {
@@ -69,7 +83,7 @@ static enum ww_err lens_get(void *payload, uint32_t tensor, void **bytes,
         goto out;
     }
     if (ww_tensor_moves(layout, tensor)) {
-        rc = ww_lock_tensor(&lens->job, tensor, in, *bytes, err);
+        rc = transform(lens, tensor, in, *bytes, err);
     } else {
         memcpy(*bytes, in, n_bytes);
     }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "lock/check_core.h"
+#include "lock/dense_run.h"
 #include "lock/draw.h"
 #include "lock/handout.h"
 #include "lock/lock_paths.h"
@@ -30,6 +31,7 @@ struct lock_run {
     struct ww_secret *prk;  /* of the lock key */
     struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
     struct ww_gauge gauge;
+    struct ww_dense_run dense; /* level dense */
     struct ww_probes *probes;
     struct ww_lock_job job;
     struct ww_lock_plan plan;
@@ -38,6 +40,7 @@ struct lock_run {
     char *out_name;
     uint8_t lock_id[WW_SHA256_BYTES];
     uint8_t root[WW_SHA256_BYTES]; /* of the locked tensors */
+    uint8_t residual_sha256[WW_SHA256_BYTES];
 };
 
 static void release(struct lock_run *run, bool keep)
@@ -47,6 +50,7 @@ static void release(struct lock_run *run, bool keep)
     ww_out_close(run->out, keep);
     ww_lock_plan_release(&run->plan);
     ww_probes_free(run->probes);
+    ww_dense_run_release(&run->dense);
     ww_gauge_release(&run->gauge);
     ww_secret_free(run->copy);
     ww_secret_free(run->prk);
@@ -103,6 +107,47 @@ static enum ww_err derive(struct lock_run *run, struct ww_error *err)
     return rc;
 }
 
+/* Level dense: matrices on top of the exact element, if any block allows them. */
+static enum ww_err add_matrices(struct lock_run *run, struct ww_error *err)
+{
+    const struct ww_lock_options *options = run->options;
+    struct ww_lock_report *report = run->report;
+    enum ww_err rc = WW_OK;
+
+    if (options->scale) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "powers of two would spoil the condition of a dense lock's "
+                       "matrices; choose one of the two");
+    }
+    rc = ww_dense_block_moves(run->layout, false, &report->blocks, &report->n_blocks, err);
+
+    if (!rc) {
+        rc = ww_dense_run_init(&run->dense, &run->gauge, options->condition, false, err);
+    }
+    if (!rc && run->dense.n_sections == 0) {
+        const char *reason = report->n_blocks ? report->blocks[0].reason : NULL;
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "model '%s' allows no dense lock (%s); use level exact",
+                     run->model->path, reason ? reason : "it has no attention");
+    }
+    if (!rc) {
+        report->dense.used = true;
+        report->dense.condition = options->condition;
+        rc = ww_dense_change(&run->gauge, &report->dense.output_change,
+                             &report->dense.blocks_run, err);
+    }
+    return rc;
+}
+
+static enum ww_err find_moves(struct lock_run *run, struct ww_error *err)
+{
+    if (run->options->dense) {
+        return add_matrices(run, err);
+    }
+    return ww_lock_moves(run->layout, run->options->scale, &run->report->blocks,
+                         &run->report->n_blocks, err);
+}
+
 static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
@@ -110,8 +155,7 @@ static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
     enum ww_err rc = derive(run, err);
 
     if (!rc) {
-        rc = ww_lock_moves(run->layout, run->options->scale, &run->report->blocks,
-                           &run->report->n_blocks, err);
+        rc = find_moves(run, err);
     }
     if (!rc) {
         rc = ww_check_cores(&run->gauge, NULL, &run->report->check.max_relative_error,
@@ -124,27 +168,63 @@ static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
         rc = ww_lock_sides(run->model, &sides, &n_sides, err);
     }
     if (!rc) {
-        run->job = (struct ww_lock_job){.gauge = &run->gauge, .probes = run->probes};
+        run->job = (struct ww_lock_job){.gauge = &run->gauge,
+                                        .probes = run->probes,
+                                        .dense = run->options->dense ? &run->dense.job
+                                                                     : NULL,
+                                        .dense_condition = run->options->condition};
+        run->dense.probes = run->probes;
         rc = ww_lock_plan_init(&run->plan, &run->job, "lock", true, sides, n_sides, err);
     }
     return rc;
+}
+
+static enum ww_err begin_residual(struct lock_run *run, struct ww_error *err)
+{
+    if (!run->options->dense) {
+        return WW_OK;
+    }
+    return ww_residual_sink_new(ww_out_dirfd(run->out), run->gauge.prk,
+                                run->dense.n_sections, &run->dense.sink, err);
+}
+
+static enum ww_err end_residual(struct lock_run *run, struct ww_error *err)
+{
+    struct ww_dense_report *report = &run->report->dense;
+
+    if (!run->options->dense) {
+        return WW_OK;
+    }
+    report->weights = run->dense.n_weights;
+    report->bits_per_weight =
+        8 * (double)run->dense.n_residual / (double)run->dense.n_weights;
+    report->projection_error = run->dense.max_error;
+    return ww_residual_sink_end(run->dense.sink, &report->residual_bytes,
+                                run->residual_sha256, err);
 }
 
 static enum ww_err stream(struct lock_run *run, const char *out_path,
                           struct ww_error *err)
 {
     const uint64_t extra =
-        EVIDENCE_BYTES + run->model->n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
+        EVIDENCE_BYTES + run->model->n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR +
+        (run->options->dense ? ww_dense_room(&run->dense) : 0);
     struct ww_check_report *check = &run->report->check;
     enum ww_err rc = ww_out_begin(out_path, &run->plan.plan, extra, &run->options->run,
                                   &run->out, err);
 
+    if (!rc) {
+        rc = begin_residual(run, err);
+    }
     if (!rc) {
         rc = ww_stream_run(&run->plan.plan, run->out, &run->options->run, &run->result,
                            err);
     }
     if (!rc) {
         rc = ww_model_unchanged(run->model, err);
+    }
+    if (!rc) {
+        rc = end_residual(run, err);
     }
     if (!rc) {
         const double probed = ww_probes_max_error(run->probes);
@@ -224,11 +304,13 @@ static enum ww_err make_manifest(struct lock_run *run, struct ww_buf *out,
                             .blocks = run->report->blocks,
                             .n_blocks = run->report->n_blocks,
                             .check = run->report->check,
-                            .attack = run->report->attack};
+                            .attack = run->report->attack,
+                            .dense = run->report->dense};
     char root[65];
     enum ww_err rc = list_files(run, &m, err);
 
     memcpy(m.descriptor_sha256, run->layout->descriptor_sha256, WW_SHA256_BYTES);
+    memcpy(m.residual_sha256, run->residual_sha256, WW_SHA256_BYTES);
     if (handout) {
         m.recipient = handout->name;
         memcpy(m.nonce, handout->nonce, sizeof(m.nonce));

@@ -9,6 +9,7 @@
 #include "lock/tensor_map.h"
 #include "stream/stream.h"
 
+struct ww_dense_job;
 struct ww_probes;
 
 /** What all tensors of a run share. Borrowed by every piece. */
@@ -16,6 +17,8 @@ struct ww_lock_job {
     const struct ww_gauge *gauge;
     bool inverse;
     struct ww_probes *probes; /* NULL: no check */
+    const struct ww_dense_job *dense; /* tensors with cells; NULL: none */
+    double dense_condition;           /* with it; 0: Haar */
 };
 
 /** params of the kernel. */

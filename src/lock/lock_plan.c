@@ -36,6 +36,7 @@ void ww_lock_plan_release(struct ww_lock_plan *plan)
     ww_side_copies_free(plan->sides, plan->n_sides);
     ww_free(plan->side_fds);
     ww_free(plan->kernels);
+    ww_free(plan->mixers);
     ww_free(plan->sources);
     ww_free(plan->pieces);
     ww_free(plan->order);
@@ -55,11 +56,12 @@ static enum ww_err allocate(struct ww_lock_plan *plan, struct ww_error *err)
     plan->plan.inputs = ww_calloc(n_io, sizeof(*plan->plan.inputs));
     plan->plan.outputs = ww_calloc(n_io, sizeof(*plan->plan.outputs));
     plan->kernels = ww_calloc(model->n_tensors, sizeof(*plan->kernels));
+    plan->mixers = ww_calloc(model->n_tensors, sizeof(*plan->mixers));
     plan->sources = ww_calloc(n_pieces, sizeof(*plan->sources));
     plan->pieces = ww_calloc(n_pieces, sizeof(*plan->pieces));
     plan->side_fds = ww_calloc(plan->n_sides, sizeof(*plan->side_fds));
-    if (!plan->plan.inputs || !plan->plan.outputs || !plan->kernels || !plan->sources ||
-        !plan->pieces || !plan->side_fds) {
+    if (!plan->plan.inputs || !plan->plan.outputs || !plan->kernels || !plan->mixers ||
+        !plan->sources || !plan->pieces || !plan->side_fds) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
     plan->plan.n_inputs = plan->plan.n_outputs = (uint32_t)n_io;
@@ -116,11 +118,15 @@ struct digester {
 static void digest_params(const struct digester *d, const struct ww_lock_piece *kernel,
                           const char *name, uint8_t out[WW_SHA256_BYTES])
 {
-    const uint8_t flags[2] = {kernel->job->inverse, kernel->job->gauge->scale};
+    const struct ww_lock_job *job = kernel->job;
+    const uint8_t flags[2] = {job->inverse, job->gauge->scale};
 
     ww_sha256_reset(d->sha);
     ww_sha256_update(d->sha, d->key, sizeof(d->key));
     ww_sha256_update(d->sha, flags, sizeof(flags));
+    if (job->dense) {
+        ww_sha256_update(d->sha, &job->dense_condition, sizeof(job->dense_condition));
+    }
     ww_sha256_update(d->sha, name, strlen(name) + 1);
     ww_sha256_final(d->sha, out);
 }
@@ -137,6 +143,29 @@ static enum ww_err check_dtype(const struct ww_tensor *t, struct ww_error *err)
     return WW_OK;
 }
 
+/* A tensor that cells mix: rows are whole heads there, see dense_map.h. */
+static enum ww_err plan_mixer(const struct ww_lock_piece *kernel,
+                              struct ww_dense_piece *mixer, struct ww_piece *piece,
+                              struct ww_error *err)
+{
+    const struct ww_dense_job *job = kernel->job->dense;
+
+    *mixer = (struct ww_dense_piece){job, kernel->tensor};
+    piece->kernel = &ww_dense_kernel;
+    piece->params = mixer;
+    return ww_dense_view(job->gauge, job->source, kernel->tensor, &piece->n_rows,
+                         &piece->row_bytes, err);
+}
+
+static bool has_cells(const struct ww_lock_piece *kernel, const struct ww_layout *layout)
+{
+    const struct ww_dense_job *job = kernel->job->dense;
+    bool clash = false;
+
+    return job &&
+           ww_dense_axis(layout, job->source, kernel->tensor, &clash) != WW_NO_AXIS;
+}
+
 static enum ww_err plan_tensor(struct ww_lock_plan *plan, uint32_t output, uint32_t reads,
                                const struct digester *d, struct ww_piece *piece,
                                struct ww_piece_source *source, struct ww_error *err)
@@ -146,6 +175,7 @@ static enum ww_err plan_tensor(struct ww_lock_plan *plan, uint32_t output, uint3
     const struct ww_lock_piece *kernel = &plan->kernels[output];
     const bool moves = ww_tensor_moves(plan->layout, kernel->tensor);
     struct ww_tensor_view view;
+    enum ww_err rc = WW_OK;
 
     *source = (struct ww_piece_source){model->tensors[reads].file,
                                        model->tensors[reads].offset};
@@ -158,13 +188,17 @@ static enum ww_err plan_tensor(struct ww_lock_plan *plan, uint32_t output, uint3
     if (!moves) {
         return WW_OK;
     }
+    digest_params(d, kernel, t->name, piece->params_digest);
+    rc = check_dtype(t, err);
+    if (!rc && has_cells(kernel, plan->layout)) {
+        return plan_mixer(kernel, &plan->mixers[output], piece, err);
+    }
     ww_tensor_view(plan->layout, kernel->tensor, &view);
     piece->n_rows = view.n_rows;
     piece->row_bytes = view.row_bytes;
     piece->kernel = &ww_lock_kernel;
     piece->params = kernel;
-    digest_params(d, kernel, t->name, piece->params_digest);
-    return check_dtype(t, err);
+    return rc;
 }
 
 static enum ww_err plan_weights(struct ww_lock_plan *plan, const uint32_t *reads,

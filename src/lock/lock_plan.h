@@ -6,6 +6,7 @@
 #ifndef WW_LOCK_LOCK_PLAN_H
 #define WW_LOCK_LOCK_PLAN_H
 
+#include "lock/dense_kernel.h"
 #include "lock/lock_kernel.h"
 #include "util/str.h"
 
@@ -20,6 +21,7 @@ struct ww_lock_plan {
     struct ww_plan plan;
     const struct ww_layout *layout;
     struct ww_lock_piece *kernels;   /* one per tensor, by output tensor */
+    struct ww_dense_piece *mixers;   /* the same, used where cells are */
     struct ww_piece_source *sources; /* headers, tensors, side files, in that order */
     struct ww_piece *pieces;
     struct ww_side_copy *sides;

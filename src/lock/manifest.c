@@ -12,6 +12,7 @@
 
 #include "crypto/base64.h"
 #include "lock/draw.h"
+#include "lock/residual_file.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -170,13 +171,39 @@ static void write_attack(struct ww_jw *w, const struct ww_lock_attack *attack)
     ww_jw_close(w);
 }
 
+static void write_dense(struct ww_jw *w, const struct ww_manifest *m)
+{
+    const struct ww_dense_report *dense = &m->dense;
+
+    ww_jw_key(w, "dense");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "law", dense->condition > 0 ? "conditioned" : "haar");
+    if (dense->condition > 0) {
+        ww_jw_kdouble(w, "condition", dense->condition);
+    }
+    ww_jw_ku64(w, "weights", dense->weights);
+    ww_jw_kdouble(w, "bits_per_weight", dense->bits_per_weight);
+    ww_jw_kdouble(w, "projection_error", dense->projection_error);
+    if (dense->blocks_run > 0) {
+        ww_jw_kdouble(w, "output_change", dense->output_change);
+        ww_jw_ku64(w, "blocks_run", dense->blocks_run);
+    }
+    ww_jw_key(w, "residual");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "path", WW_RESIDUAL_FILE);
+    ww_jw_ku64(w, "size", dense->residual_bytes);
+    ww_jw_khex(w, "sha256", m->residual_sha256, WW_SHA256_BYTES);
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
 static void write_body(struct ww_jw *w, const struct ww_manifest *m,
                        const uint8_t key_check[WW_KEY_CHECK_BYTES],
                        const uint8_t commitment[WW_SHA256_BYTES])
 {
     ww_jw_kstr(w, "schema", WW_LOCK_SCHEMA);
     ww_jw_khex(w, "lock_id", m->lock_id, WW_SHA256_BYTES);
-    ww_jw_kstr(w, "level", "exact");
+    ww_jw_kstr(w, "level", m->dense.used ? "dense" : "exact");
     ww_jw_kbool(w, "scale", m->scale);
     if (m->recipient) {
         ww_jw_key(w, "recipient");
@@ -198,6 +225,9 @@ static void write_body(struct ww_jw *w, const struct ww_manifest *m,
     write_source(w, m);
     write_files(w, "locked", m->locked, m->n_locked);
     write_check(w, &m->check);
+    if (m->dense.used) {
+        write_dense(w, m);
+    }
 }
 
 enum ww_err ww_manifest_write(const struct ww_manifest *manifest,

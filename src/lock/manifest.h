@@ -40,6 +40,8 @@ struct ww_manifest {
     size_t n_blocks;
     struct ww_lock_attack attack; /* written, not read back */
     struct ww_check_report check; /* written, not read back */
+    struct ww_dense_report dense; /* used, condition and residual_bytes are read back */
+    uint8_t residual_sha256[WW_SHA256_BYTES]; /* with it */
 };
 
 /** lock_id over the key's id and the source files, which must be sorted by path. prk is

@@ -11,6 +11,7 @@
 
 #include "lock/draw.h"
 #include "lock/handout.h"
+#include "lock/residual_file.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -19,7 +20,11 @@
 static const char *const manifest_keys[] = {
     "attack",
     "schema",    "lock_id",    "level",  "scale",  "recipient", "descriptor", "tool",
-    "key_check", "commitment", "blocks", "source", "locked",    "check",      "mac"};
+    "key_check", "commitment", "blocks", "source", "locked",    "check",      "dense",
+    "mac"};
+static const char *const dense_keys[] = {
+    "law",           "condition",  "weights", "bits_per_weight", "projection_error",
+    "output_change", "blocks_run", "residual"};
 static const char *const recipient_keys[] = {"name", "nonce"};
 static const char *const source_keys[] = {"name", "files", "oms_root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
@@ -103,9 +108,9 @@ static enum ww_err check_schema(const struct ww_jnode *node, struct ww_error *er
     if (!ww_jstr(ww_jget(node, "level"), &level)) {
         return malformed("level", err);
     }
-    if (strcmp(level, "exact") != 0) {
-        return WW_FAIL(err, WW_E_VERSION, "lock of level '%s', only 'exact' is known",
-                       level);
+    if (strcmp(level, "exact") != 0 && strcmp(level, "dense") != 0) {
+        return WW_FAIL(err, WW_E_VERSION,
+                       "lock of level '%s', only 'exact' and 'dense' are known", level);
     }
     return WW_OK;
 }
@@ -248,6 +253,43 @@ static bool attack_ok(const struct ww_jnode *node)
            (ww_jstr(node, &text) && strcmp(text, "not measured") == 0);
 }
 
+/* A dense lock says so twice, by its level and by this member. */
+static enum ww_err read_dense(const struct ww_jnode *root, struct ww_manifest *out,
+                              struct ww_error *err)
+{
+    const struct ww_jnode *node = ww_jget(root, "dense");
+    const char *level = NULL;
+    const char *law = NULL;
+    struct ww_lock_file file = {0};
+    enum ww_err rc = WW_OK;
+
+    out->dense.used = ww_jstr(ww_jget(root, "level"), &level) &&
+                      strcmp(level, "dense") == 0;
+    if (!out->dense.used) {
+        return node ? malformed("dense", err) : WW_OK;
+    }
+    rc = ww_jonly(node, dense_keys, WW_LEN(dense_keys), WW_E_MANIFEST,
+                  "member 'dense' of the lock manifest", err);
+    if (rc) {
+        return rc;
+    }
+    if (!ww_jstr(ww_jget(node, "law"), &law)) {
+        return malformed("law", err);
+    }
+    if (strcmp(law, "conditioned") == 0
+            ? !ww_jdouble(ww_jget(node, "condition"), &out->dense.condition)
+            : strcmp(law, "haar") != 0) {
+        return malformed("law", err);
+    }
+    rc = read_file(ww_jget(node, "residual"), &file, err);
+    if (!rc && strcmp(file.path, WW_RESIDUAL_FILE) != 0) {
+        return malformed("residual", err);
+    }
+    out->dense.residual_bytes = file.size_bytes;
+    memcpy(out->residual_sha256, file.sha256, WW_SHA256_BYTES);
+    return rc;
+}
+
 static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *out,
                              struct ww_error *err)
 {
@@ -271,6 +313,9 @@ static enum ww_err read_body(const struct ww_jnode *node, struct ww_manifest *ou
         return malformed("scale", err);
     }
     rc = read_recipient(ww_jget(node, "recipient"), out, err);
+    if (!rc) {
+        rc = read_dense(node, out, err);
+    }
     if (rc) {
         return rc;
     }

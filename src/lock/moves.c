@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "lock/gauge.h"
+#include "lock/dense_gauge.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/fail.h"
@@ -15,7 +15,14 @@
 /* What an attention, MLP or mixture contributes; order is the order of the words. */
 struct words {
     bool residual, kv_groups, query_heads, qk_perm, qk_turns, qk_signs, vo_perm, neurons,
-        neuron_signs, experts, scales;
+        neuron_signs, experts, scales, qk_dense, qk_phases, vo_dense;
+};
+
+/* A layout, and what its attentions mix (NULL: level exact). */
+struct teller {
+    const struct ww_layout *layout;
+    bool scale;
+    struct ww_dense_moves *dense;
 };
 
 static void attention_words(const struct ww_attention *att, bool scale, struct words *w)
@@ -39,9 +46,18 @@ static void mlp_words(const struct ww_mlp *mlp, bool scale, struct words *w)
     w->scales |= scale && mlp->scale_moves;
 }
 
-static void block_words(const struct ww_layout *layout, const struct ww_block *block,
-                        bool scale, struct words *w)
+static void dense_words(const struct ww_dense_moves *dense, struct words *w)
 {
+    w->qk_dense |= dense->qk;
+    w->qk_phases |= dense->phases;
+    w->vo_dense |= dense->vo;
+}
+
+static void block_words(const struct teller *teller, const struct ww_block *block,
+                        struct words *w)
+{
+    const struct ww_layout *layout = teller->layout;
+    const bool scale = teller->scale;
     const uint32_t attentions[] = {block->self, block->cross};
 
     memset(w, 0, sizeof(*w));
@@ -50,6 +66,9 @@ static void block_words(const struct ww_layout *layout, const struct ww_block *b
     for (size_t i = 0; i < WW_LEN(attentions); i++) {
         if (attentions[i] != WW_NONE) {
             attention_words(&layout->attentions[attentions[i]], scale, w);
+            if (teller->dense) {
+                dense_words(&teller->dense[attentions[i]], w);
+            }
         }
     }
     if (block->mlp != WW_NONE) {
@@ -79,6 +98,9 @@ static enum ww_err add_words(const struct words *w, struct ww_strlist *list,
         {w->neuron_signs, "neuron-signs"},
         {w->experts, "experts"},
         {w->scales, "scales"},
+        {w->qk_dense, "qk-dense"},
+        {w->qk_phases, "qk-phases"},
+        {w->vo_dense, "vo-dense"},
     };
     enum ww_err rc = WW_OK;
 
@@ -114,11 +136,36 @@ static enum ww_err attention_reasons(const struct ww_attention *att, struct ww_b
     return rc;
 }
 
-/* Why something that moves elsewhere stays here; NULL when nothing does. */
-static enum ww_err make_reason(const struct ww_layout *layout,
-                               const struct ww_block *block, const struct words *w,
-                               char **out, struct ww_error *err)
+/* Why a dense lock does no more than an exact one in a part of the block. */
+static enum ww_err dense_reasons(const struct teller *teller,
+                                 const struct ww_block *block, struct ww_buf *text,
+                                 struct ww_error *err)
 {
+    const struct ww_attention *att = NULL;
+    const struct ww_dense_moves *dense = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!teller->dense || block->self == WW_NONE) {
+        return WW_OK;
+    }
+    att = &teller->layout->attentions[block->self];
+    dense = &teller->dense[block->self];
+    if (!dense->qk && !dense->phases) {
+        rc = ww_buf_addf(text, err, "%squeries and keys are not mixed: %s",
+                         text->len ? "; " : "", att->qk_reason ? att->qk_reason : "-");
+    }
+    if (!rc && !dense->vo) {
+        rc = ww_buf_addf(text, err, "%svalues are not mixed: %s", text->len ? "; " : "",
+                         att->vo_reason ? att->vo_reason : "-");
+    }
+    return rc;
+}
+
+/* Why something that moves elsewhere stays here; NULL when nothing does. */
+static enum ww_err make_reason(const struct teller *teller, const struct ww_block *block,
+                               const struct words *w, char **out, struct ww_error *err)
+{
+    const struct ww_layout *layout = teller->layout;
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
@@ -136,6 +183,9 @@ static enum ww_err make_reason(const struct ww_layout *layout,
     if (!rc && block->moe != WW_NONE && !w->experts) {
         rc = add_reason(&text, "experts", "their order is fixed", err);
     }
+    if (!rc) {
+        rc = dense_reasons(teller, block, &text, err);
+    }
     if (!rc && text.len) {
         *out = (char *)ww_buf_take(&text, NULL);
     }
@@ -143,15 +193,14 @@ static enum ww_err make_reason(const struct ww_layout *layout,
     return rc;
 }
 
-static enum ww_err fill_block(const struct ww_layout *layout,
-                              const struct ww_block *block, bool scale,
+static enum ww_err fill_block(const struct teller *teller, const struct ww_block *block,
                               struct ww_block_moves *out, struct ww_error *err)
 {
     struct ww_strlist list = {0};
     struct words words;
     enum ww_err rc = WW_OK;
 
-    block_words(layout, block, scale, &words);
+    block_words(teller, block, &words);
     out->name = ww_strdup(block->name);
     if (!out->name) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
@@ -160,15 +209,15 @@ static enum ww_err fill_block(const struct ww_layout *layout,
     out->moved = list.items;
     out->n_moved = list.n;
     if (!rc) {
-        rc = make_reason(layout, block, &words, &out->reason, err);
+        rc = make_reason(teller, block, &words, &out->reason, err);
     }
     return rc;
 }
 
-enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
-                          struct ww_block_moves **blocks, size_t *n_blocks,
-                          struct ww_error *err)
+static enum ww_err list_moves(const struct teller *teller, struct ww_block_moves **blocks,
+                              size_t *n_blocks, struct ww_error *err)
 {
+    const struct ww_layout *layout = teller->layout;
     struct ww_block_moves *all = ww_calloc(layout->n_blocks, sizeof(*all));
     enum ww_err rc = WW_OK;
 
@@ -178,7 +227,7 @@ enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
     }
     for (uint32_t b = 0; b < layout->n_blocks && !rc; b++) {
-        rc = fill_block(layout, &layout->blocks[b], scale, &all[b], err);
+        rc = fill_block(teller, &layout->blocks[b], &all[b], err);
     }
     if (rc) {
         ww_block_moves_free(all, layout->n_blocks);
@@ -187,6 +236,29 @@ enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
     *blocks = all;
     *n_blocks = layout->n_blocks;
     return WW_OK;
+}
+
+enum ww_err ww_lock_moves(const struct ww_layout *layout, bool scale,
+                          struct ww_block_moves **blocks, size_t *n_blocks,
+                          struct ww_error *err)
+{
+    const struct teller teller = {layout, scale, NULL};
+
+    return list_moves(&teller, blocks, n_blocks, err);
+}
+
+enum ww_err ww_dense_block_moves(const struct ww_layout *layout, bool scale,
+                                 struct ww_block_moves **blocks, size_t *n_blocks,
+                                 struct ww_error *err)
+{
+    struct teller teller = {layout, scale, NULL};
+    enum ww_err rc = ww_dense_moves(layout, &teller.dense, err);
+
+    if (!rc) {
+        rc = list_moves(&teller, blocks, n_blocks, err);
+    }
+    ww_free(teller.dense);
+    return rc;
 }
 
 void ww_block_moves_free(struct ww_block_moves *blocks, size_t n_blocks)

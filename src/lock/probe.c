@@ -154,6 +154,13 @@ uint64_t ww_probes_linears(const struct ww_probes *probes)
     return probes->n_linears;
 }
 
+void ww_probes_count(struct ww_probes *probes, uint32_t tensor)
+{
+    pthread_mutex_lock(&probes->mutex);
+    probes->n_linears += probes->roles[tensor].n_linears;
+    pthread_mutex_unlock(&probes->mutex);
+}
+
 static void free_truth(struct truth *truth)
 {
     ww_free(truth->from);
@@ -404,9 +411,7 @@ void ww_probe_free(struct ww_probe *probe, bool complete)
         return;
     }
     if (complete) {
-        pthread_mutex_lock(&probe->probes->mutex);
-        probe->probes->n_linears += probe->probes->roles[probe->index].n_linears;
-        pthread_mutex_unlock(&probe->probes->mutex);
+        ww_probes_count(probe->probes, probe->index);
     }
     free_truth(&probe->rows);
     free_truth(&probe->line);

@@ -27,6 +27,8 @@ enum ww_err ww_probes_new(const struct ww_gauge *gauge, struct ww_probes **out,
 void ww_probes_free(struct ww_probes *probes);
 double ww_probes_max_error(const struct ww_probes *probes);
 uint64_t ww_probes_linears(const struct ww_probes *probes);
+/** The linear maps of a tensor count as probed, by other means than a ww_probe. */
+void ww_probes_count(struct ww_probes *probes, uint32_t tensor);
 
 /** Probe of one tensor. */
 struct ww_probe;

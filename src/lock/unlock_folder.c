@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lock/dense_run.h"
 #include "lock/draw.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
@@ -29,6 +30,7 @@ struct unlock_run {
     struct ww_manifest manifest;
     struct ww_layout *layout;
     struct ww_gauge gauge;
+    struct ww_dense_run dense; /* level dense */
     struct ww_lock_job job;
     struct ww_lock_plan plan;
     struct ww_out *out;
@@ -40,6 +42,7 @@ static void release(struct unlock_run *run, bool keep)
     ww_stream_result_release(&run->result);
     ww_out_close(run->out, keep);
     ww_lock_plan_release(&run->plan);
+    ww_dense_run_release(&run->dense);
     ww_gauge_release(&run->gauge);
     ww_layout_free(run->layout);
     ww_manifest_release(&run->manifest);
@@ -222,7 +225,8 @@ static enum ww_err warn_extra(const struct unlock_run *run,
         const char *path = run->model->side[i].path;
         bool known = strcmp(path, WW_TENSORS_FILE) == 0 ||
                      strcmp(path, WW_TENSORS_PLAIN_FILE) == 0 ||
-                     strcmp(path, WW_SIGNATURE_FILE) == 0;
+                     strcmp(path, WW_SIGNATURE_FILE) == 0 ||
+                     (run->manifest.dense.used && strcmp(path, WW_RESIDUAL_FILE) == 0);
         for (uint32_t s = 0; s < n_sides && !known; s++) {
             known = strcmp(sides[s].from, path) == 0;
         }
@@ -256,6 +260,41 @@ static enum ww_err resolve(struct unlock_run *run, struct ww_error *err)
     return rc;
 }
 
+/* Level dense: the matrices, and the residual, which must be the one of this lock. */
+static enum ww_err add_matrices(struct unlock_run *run, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->manifest;
+    enum ww_err rc = ww_dense_run_init(&run->dense, &run->gauge, m->dense.condition, true,
+                                       err);
+
+    if (!rc) {
+        rc = ww_residual_source_open(run->model->dirfd, run->gauge.prk,
+                                     m->dense.residual_bytes, m->residual_sha256,
+                                     &run->dense.source, err);
+    }
+    if (!rc && ww_residual_source_sections(run->dense.source) != run->dense.n_sections) {
+        rc = WW_FAIL(err, WW_E_WRONG_MODEL,
+                     "the residual is of %u tensors, the model has %u that a dense lock "
+                     "mixes",
+                     ww_residual_source_sections(run->dense.source), run->dense.n_sections);
+    }
+    if (!rc) {
+        run->report->dense = m->dense;
+        rc = ww_dense_block_moves(run->layout, m->scale, &run->report->blocks,
+                                  &run->report->n_blocks, err);
+    }
+    return rc;
+}
+
+static enum ww_err find_moves(struct unlock_run *run, struct ww_error *err)
+{
+    if (run->manifest.dense.used) {
+        return add_matrices(run, err);
+    }
+    return ww_lock_moves(run->layout, run->manifest.scale, &run->report->blocks,
+                         &run->report->n_blocks, err);
+}
+
 static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
@@ -277,8 +316,7 @@ static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
                strlen(run->manifest.recipient) + 1);
     }
     if (!rc) {
-        rc = ww_lock_moves(run->layout, run->manifest.scale, &run->report->blocks,
-                           &run->report->n_blocks, err);
+        rc = find_moves(run, err);
     }
     if (!rc) {
         rc = list_sides(run, &sides, &n_sides, err);
@@ -286,7 +324,11 @@ static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    run->job = (struct ww_lock_job){.gauge = &run->gauge, .inverse = true};
+    run->job = (struct ww_lock_job){.gauge = &run->gauge,
+                                    .inverse = true,
+                                    .dense =
+                                        run->manifest.dense.used ? &run->dense.job : NULL,
+                                    .dense_condition = run->manifest.dense.condition};
     rc = ww_lock_plan_init(&run->plan, &run->job, "unlock", false, sides, n_sides, err);
     if (!rc) {
         rc = warn_extra(run, sides, n_sides, err);

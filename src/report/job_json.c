@@ -34,13 +34,35 @@ static void write_attack(struct ww_jw *w, const struct ww_lock_attack *attack)
     ww_jw_close(w);
 }
 
+/* Numbers that only a lock measures are left out of an unlock's answer. */
+static void write_dense(struct ww_jw *w, const struct ww_dense_report *dense)
+{
+    ww_jw_key(w, "dense");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "law", dense->condition > 0 ? "conditioned" : "haar");
+    if (dense->condition > 0) {
+        ww_jw_kdouble(w, "condition", dense->condition);
+    }
+    ww_jw_ku64(w, "residual_bytes", dense->residual_bytes);
+    if (dense->weights > 0) {
+        ww_jw_ku64(w, "weights", dense->weights);
+        ww_jw_kdouble(w, "bits_per_weight", dense->bits_per_weight);
+        ww_jw_kdouble(w, "projection_error", dense->projection_error);
+    }
+    if (dense->blocks_run > 0) {
+        ww_jw_kdouble(w, "output_change", dense->output_change);
+        ww_jw_ku64(w, "blocks_run", dense->blocks_run);
+    }
+    ww_jw_close(w);
+}
+
 enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *report,
                                 char **out, struct ww_error *err)
 {
     struct ww_buf buf;
     struct ww_jw w;
     ww_object_begin(&w, &buf, verb);
-    ww_jw_kstr(&w, "level", "exact");
+    ww_jw_kstr(&w, "level", report->dense.used ? "dense" : "exact");
     ww_jw_kstr(&w, "lock_id", report->lock_id);
     if (report->recipient[0]) {
         ww_jw_kstr(&w, "recipient", report->recipient);
@@ -54,6 +76,9 @@ enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *r
     ww_jw_close(&w);
     if (report->attack.measured) {
         write_attack(&w, &report->attack);
+    }
+    if (report->dense.used) {
+        write_dense(&w, &report->dense);
     }
     ww_jw_ku64(&w, "tensors_changed", report->tensors_changed);
     ww_jw_ku64(&w, "tensors", report->tensors_total);

@@ -15,6 +15,7 @@ struct lock {
     char **chain;
     char *level;
     int scale;
+    double condition;
     int resume;
     char *descriptor;
     char *descriptor_dir;
@@ -36,6 +37,27 @@ static void tell_attack(const struct lock *opt, const struct ww_lock_attack *att
     if (attack->has_task && attack->identical < 1) {
         cli_say(&opt->common, "recovered %.1f %% of what the source adds to the anchor",
                 100 * attack->recovered);
+    }
+}
+
+static bool is_dense(const struct lock *opt)
+{
+    return opt->level && strcmp(opt->level, "dense") == 0;
+}
+
+static void tell_dense(const struct lock *opt, const struct ww_dense_report *dense)
+{
+    char a[32];
+    if (!dense->used) {
+        return;
+    }
+    cli_say(&opt->common, "mixed %llu weights: projections change by %.2g; the residual that "
+            "restores them is %s, %.2f bits per weight", (unsigned long long)dense->weights,
+            dense->projection_error, cli_bytes(dense->residual_bytes, a),
+            dense->bits_per_weight);
+    if (dense->blocks_run) {
+        cli_say(&opt->common, "outputs of %u blocks change by at most %.2g of what they add",
+                dense->blocks_run, dense->output_change);
     }
 }
 
@@ -67,6 +89,7 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
                 opt->recipient);
     }
     tell_attack(opt, &report->attack);
+    tell_dense(opt, &report->dense);
     cli_say(&opt->common, "locked into '%s': %llu of %llu tensors moved; %s in %.1f s%s", out,
             (unsigned long long)report->tensors_changed,
             (unsigned long long)report->tensors_total,
@@ -79,8 +102,14 @@ static int check_usage(const struct lock *opt, const char *verb)
     const char *what = NULL;
     if (!opt->key.path) {
         what = "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
-    } else if (opt->level && strcmp(opt->level, "exact") != 0) {
-        what = "this version has --level exact only";
+    } else if (opt->level && strcmp(opt->level, "exact") != 0 && !is_dense(opt)) {
+        what = "--level is exact or dense";
+    } else if (opt->condition != 0 && !is_dense(opt)) {
+        what = "--condition needs --level dense";
+    } else if (opt->scale && is_dense(opt)) {
+        what = "--scale and --level dense exclude each other";
+    } else if (opt->condition != 0 && !(opt->condition > 1 && opt->condition <= 4)) {
+        what = "--condition is a number above 1 and at most 4";
     } else if (opt->anchor && opt->base) {
         what = "an adapter follows its base: --anchor MODEL goes with the base";
     } else if (opt->certificate && !opt->sign) {
@@ -110,6 +139,8 @@ static int run_lock(const void *given, const char *verb, const char *const *args
                                .n_chain = cli_count(opt->chain)};
     struct ww_lock_options options = {
         .scale = opt->scale != 0,
+        .dense = is_dense(opt),
+        .condition = opt->condition,
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
     int status = check_usage(opt, verb);
@@ -184,7 +215,9 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "sign with this certificate (PEM)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
-        {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default)", "LEVEL"},
+        {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default) or dense", "LEVEL"},
+        {"condition", 0, POPT_ARG_DOUBLE, &opt.condition, 0,
+         "dense: matrices of at most this condition number, not orthogonal ones", "C"},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
          "powers of two as well: such models do not merge while locked", NULL},
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cores commute with a dense transform as they do with an exact one; what is left is
+ * the rounding of the mixed weights, and no argument by parts says how large its effect is.
+ * So blocks are run whole.
+ */
+#include <math.h>
+
+#include "lock/check_layout.h"
+#include "lock/dense_run.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define MAX_BLOCK (UINT64_C(1) << 26)  /* weights of a block that is run */
+#define MAX_WEIGHTS (UINT64_C(1) << 27) /* of all that are run */
+
+static uint64_t weights_of(const struct ww_layout *layout, uint32_t block)
+{
+    uint64_t n = 0;
+
+    for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
+        if (layout->bindings[t].block == block) {
+            n += layout->model->tensors[t].n_elements;
+        }
+    }
+    return n;
+}
+
+/* How much a block's output may change: the rounding of its attention, with room. */
+static double limit_of(const struct ww_layout *layout)
+{
+    double limit = 1e-6;
+
+    for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
+        const enum ww_dtype dtype = layout->model->tensors[t].dtype;
+        limit = fmax(limit, dtype == WW_DTYPE_BF16  ? 0.1
+                            : dtype == WW_DTYPE_F16 ? 0.03
+                            : dtype == WW_DTYPE_F32 ? 1e-4
+                                                    : 0);
+    }
+    return limit;
+}
+
+static enum ww_err run_block(const struct ww_gauge *gauge, uint32_t block, double *change,
+                             uint32_t *n, struct ww_error *err)
+{
+    struct ww_error why = {0};
+    double error = 0;
+    double adds = 0;
+    const enum ww_err rc = ww_check_block(gauge, NULL, block, &error, &adds, &why);
+
+    if (ww_err_class_of(rc) == WW_CLASS_UNSUPPORTED) {
+        return WW_OK; /* the forward pass does not know this block */
+    }
+    if (rc) {
+        return WW_FAIL(err, rc, "%s", why.text);
+    }
+    if (adds > 0) {
+        *change = fmax(*change, error);
+        (*n)++;
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_dense_change(const struct ww_gauge *gauge, double *change,
+                            uint32_t *blocks_run, struct ww_error *err)
+{
+    const struct ww_layout *layout = gauge->layout;
+    const uint32_t n = layout->n_blocks;
+    const double limit = limit_of(layout);
+    const uint64_t each = n ? ww_max_u64(1, weights_of(layout, 0)) : 1;
+    const uint64_t fit = ww_max_u64(1, MAX_WEIGHTS / each);
+    const uint32_t step = (uint32_t)ww_max_u64(1, ww_div_up(n, fit));
+    enum ww_err rc = WW_OK;
+
+    *change = 0;
+    *blocks_run = 0;
+    for (uint32_t b = 0; b < n && !rc; b += step) {
+        if (!layout->blocks[b].uncovered && weights_of(layout, b) <= MAX_BLOCK) {
+            rc = run_block(gauge, b, change, blocks_run, err);
+        }
+    }
+    if (!rc && !(*change <= limit)) {
+        rc = WW_FAIL(err, WW_E_CHECK_FAILED,
+                     "mixing heads changes the output of a block by %.3g (limit %g), more "
+                     "than rounding explains; use level exact",
+                     *change, limit);
+    }
+    return rc;
+}
