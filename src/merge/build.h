@@ -38,6 +38,13 @@ struct ww_build_model {
     bool ties;      /* no head of its own: the embedding is the head */
 };
 
+/** What a plan owns: ww_merge_plan.impl. */
+struct ww_plan_impl {
+    struct ww_pool pool;
+    int *fds; /* of tables made beforehand */
+    size_t n_fds;
+};
+
 /** One output tensor before it has a place in a file. */
 struct ww_build_tensor {
     struct ww_merge_tensor tensor;
@@ -106,6 +113,12 @@ struct ww_build_slot {
 enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slot,
                          struct ww_error *err) WW_MUST_USE;
 
+/** The plan closes fd; closed at once when memory is out. */
+enum ww_err ww_build_own_fd(struct ww_build *build, int fd,
+                            struct ww_error *err) WW_MUST_USE;
+
+/** Is it a table over the vocabulary, by its name? */
+bool ww_build_is_vocab(const char *name);
 /** Rows of the vocabulary's tables. */
 enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 

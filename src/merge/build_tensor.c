@@ -84,7 +84,8 @@ static enum ww_err check_shapes(const struct ww_build *build,
                                 const struct ww_build_seat *first, struct ww_error *err)
 {
     const struct ww_tensor *a = tensor_of(build, first);
-    const bool vocab = build->recipe->vocab.source != WW_VOCAB_DONOR;
+    const bool vocab =
+        build->recipe->vocab.source != WW_VOCAB_DONOR && ww_build_is_vocab(slot->name);
 
     for (uint32_t i = 0; i < slot->n_seats; i++) {
         const struct ww_build_seat *seat = &slot->seats[i];

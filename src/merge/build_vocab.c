@@ -1,13 +1,283 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Vocabularies that differ between models. */
-#include "merge/build.h"
+/*
+ * Vocabularies that differ between models. The output's tokens are the base tokenizer's,
+ * then what the others have more, then what the recipe lists. In every table over the
+ * vocabulary each model's rows are put into that order; a row that a model lacks is the
+ * only owner's, else the base's, else the mean of the owners' rows, as in mergekit 0.1.5.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge/build_vocab.h"
+#include "model/config.h"
+#include "util/alloc.h"
 #include "util/fail.h"
+
+/* Tables over the vocabulary, by the ends of their names. */
+static const char *const tables[] = {"embed_tokens.weight",
+                                     "wte.weight",
+                                     "word_embeddings.weight",
+                                     "embed_in.weight",
+                                     "embed_out.weight",
+                                     "tok_embeddings.weight",
+                                     "shared.weight",
+                                     "lm_head.weight",
+                                     "lm_head.bias",
+                                     "output_layer.weight",
+                                     "cls.predictions.bias",
+                                     "cls.predictions.decoder.weight",
+                                     "cls.predictions.decoder.bias"};
+
+bool ww_build_is_vocab(const char *name)
+{
+    for (size_t i = 0; i < WW_LEN(tables); i++) {
+        if (ww_str_ends(name, tables[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err read_all(struct ww_build *build, struct ww_vocab_merge *vm,
+                            struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    vm->vocabs = ww_calloc(build->recipe->n_models, sizeof(*vm->vocabs));
+    vm->of = ww_calloc(build->recipe->n_models, sizeof(*vm->of));
+    if (!vm->vocabs || !vm->of) {
+        return ww_build_no_memory(err);
+    }
+    for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
+        bool found = false;
+        rc = ww_vocab_read(build->models[i].model->dirfd, build->models[i].text,
+                           &vm->vocabs[i], &found, err);
+        vm->of[i] = found ? i : build->donor;
+        if (!rc && !found && i == build->donor) {
+            rc = WW_FAIL(err, WW_E_NOTFOUND,
+                         "model '%s' has no tokenizer.json, so no vocabulary can be made "
+                         "from it",
+                         build->models[i].text);
+        } else if (!rc && !found) {
+            rc = ww_build_warn(build, err,
+                               "model '%s' has no tokenizer.json: taken to have that of "
+                               "'%s'",
+                               build->models[i].text, build->models[build->donor].text);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err add_token(struct ww_vocab_merge *vm, const char *token,
+                             const struct ww_jnode *entry, struct ww_error *err)
+{
+    struct ww_vocab_extra *extra = NULL;
+    uint32_t existing = WW_NONE;
+    enum ww_err rc = WW_OK;
+
+    if (ww_vocab_id(vm->start, token) != UINT64_MAX) {
+        return WW_OK;
+    }
+    rc = ww_names_add(&vm->extra_names, token, &existing, err);
+    if (rc || existing != WW_NONE) {
+        return rc;
+    }
+    if (vm->n_extra == vm->capacity) {
+        vm->capacity = vm->capacity ? 2 * vm->capacity : 64;
+        extra = ww_realloc_array(vm->extra, vm->capacity, sizeof(*extra));
+        if (!extra) {
+            return ww_build_no_memory(err);
+        }
+        vm->extra = extra;
+    }
+    vm->extra[vm->n_extra++] = (struct ww_vocab_extra){token, entry};
+    return WW_OK;
+}
+
+struct by_id {
+    uint64_t id;
+    uint32_t index;
+};
+
+static int compare_id(const void *a, const void *b)
+{
+    const struct by_id *x = a;
+    const struct by_id *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Tokens of one model that are new, plain ones first, each kind in the order of ids. */
+static enum ww_err add_missing(struct ww_vocab_merge *vm, const struct ww_vocab *vocab,
+                               uint64_t rows, struct ww_error *err)
+{
+    struct by_id *order = ww_calloc(vocab->names.n, sizeof(*order));
+    enum ww_err rc = order ? WW_OK : ww_build_no_memory(err);
+
+    for (uint32_t i = 0; order && i < vocab->names.n; i++) {
+        order[i] = (struct by_id){vocab->ids[i], i};
+    }
+    if (order) {
+        qsort(order, vocab->names.n, sizeof(*order), compare_id);
+    }
+    for (int added = 0; added < 2; added++) {
+        for (uint32_t k = 0; k < vocab->names.n && !rc; k++) {
+            const uint32_t i = order[k].index;
+            if ((vocab->added[i] != NULL) == added && vocab->ids[i] < rows) {
+                rc = add_token(vm, vocab->names.items[i], vocab->added[i], err);
+            }
+        }
+    }
+    ww_free(order);
+    return rc;
+}
+
+static uint64_t embed_rows(const struct ww_build_model *m)
+{
+    return m->embed == WW_NONE ? 0 : m->model->tensors[m->embed].shape[0];
+}
+
+static enum ww_err choose_tokens(struct ww_build *build, struct ww_vocab_merge *vm,
+                                 struct ww_error *err)
+{
+    const struct ww_recipe_vocab *want = &build->recipe->vocab;
+    enum ww_err rc = WW_OK;
+
+    vm->start_model = want->source == WW_VOCAB_MODEL ? want->model : build->donor;
+    vm->start = &vm->vocabs[vm->of[vm->start_model]];
+    for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
+        if (want->source == WW_VOCAB_UNION && vm->of[i] == i && i != build->donor) {
+            rc = add_missing(vm, &vm->vocabs[i], embed_rows(&build->models[i]), err);
+        }
+    }
+    for (uint32_t i = 0; i < want->n_tokens && !rc; i++) {
+        rc = add_token(vm, want->tokens[i].token, NULL, err);
+    }
+    vm->n_tokens = vm->start->end + vm->n_extra;
+    vm->n_rows = vm->n_tokens;
+    if (!rc && want->pad_to_multiple_of > 1) {
+        const uint64_t m = want->pad_to_multiple_of;
+        vm->n_rows = (vm->n_tokens + m - 1) / m * m;
+    }
+    return rc;
+}
+
+/* tokens[id], NULL for an id that no token has; and what the recipe says of each. */
+static enum ww_err list_tokens(const struct ww_build *build, struct ww_vocab_merge *vm,
+                               struct ww_error *err)
+{
+    const struct ww_recipe_vocab *want = &build->recipe->vocab;
+
+    vm->tokens = ww_calloc(vm->n_tokens, sizeof(*vm->tokens));
+    vm->wishes = ww_calloc(vm->n_tokens, sizeof(*vm->wishes));
+    if (!vm->tokens || !vm->wishes) {
+        return ww_build_no_memory(err);
+    }
+    for (uint32_t i = 0; i < vm->start->names.n; i++) {
+        vm->tokens[vm->start->ids[i]] = vm->start->names.items[i];
+    }
+    for (size_t i = 0; i < vm->n_extra; i++) {
+        vm->tokens[vm->start->end + i] = vm->extra[i].token;
+    }
+    for (uint32_t i = 0; i < want->n_tokens; i++) {
+        const struct ww_recipe_token *t = &want->tokens[i];
+        uint64_t id = ww_vocab_id(vm->start, t->token);
+        if (id == UINT64_MAX) {
+            id = vm->start->end + ww_names_find(&vm->extra_names, t->token);
+        }
+        if (t->kind == WW_TOKEN_DEFAULT && t->force) {
+            return WW_FAIL(err, WW_E_RECIPE,
+                           "line %zu: token '%s' is forced and has no source", t->line,
+                           t->token);
+        }
+        vm->wishes[id] = t->kind == WW_TOKEN_DEFAULT ? NULL : t;
+    }
+    return WW_OK;
+}
+
+static enum ww_err write_tokenizer(struct ww_build *build,
+                                   const struct ww_vocab_merge *vm, struct ww_error *err)
+{
+    struct ww_buf out;
+    enum ww_err rc = WW_OK;
+
+    if (vm->n_extra == 0) {
+        return WW_OK;
+    }
+    ww_buf_init(&out, ww_json_limits_bundle.max_bytes);
+    rc = ww_vocab_extend(vm->start, vm->extra, vm->n_extra, vm->start->end, &out, err);
+    if (!rc) {
+        build->tokenizer_json_len = out.len;
+        build->tokenizer_json =
+            ww_pool_keep(build->pool, ww_buf_take(&out, &build->tokenizer_json_len));
+        rc = build->tokenizer_json ? WW_OK : ww_build_no_memory(err);
+    }
+    ww_buf_release(&out);
+    return rc;
+}
+
+static enum ww_err set_size(struct ww_build *build, const struct ww_vocab_merge *vm,
+                            struct ww_error *err)
+{
+    const struct ww_model *donor = build->models[build->donor].model;
+    uint64_t size = 0;
+    bool present = false;
+    enum ww_err rc = WW_OK;
+
+    if (donor->config) {
+        rc = ww_config_fact(donor->config->text, WW_FACT_VOCAB, &present, &size, err);
+    }
+    build->vocab_size = vm->n_rows;
+    build->grows = !present || size != vm->n_rows;
+    if (!rc && present && size > vm->n_rows) {
+        rc = ww_build_warn(
+            build, err,
+            "the vocabulary has %llu rows, '%s' has %llu: rows that belong to "
+            "no token are left out, pad_to_multiple_of adds some",
+            (unsigned long long)vm->n_rows, build->models[build->donor].text,
+            (unsigned long long)size);
+    }
+    return rc;
+}
+
+static void release(struct ww_build *build, struct ww_vocab_merge *vm)
+{
+    for (uint32_t i = 0; vm->vocabs && i < build->recipe->n_models; i++) {
+        ww_vocab_release(&vm->vocabs[i]);
+    }
+    ww_free(vm->vocabs);
+    ww_free(vm->of);
+    ww_free(vm->extra);
+    ww_free(vm->tokens);
+    ww_free(vm->wishes);
+    ww_names_release(&vm->extra_names);
+}
 
 enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err)
 {
-    if (build->recipe->vocab.source != WW_VOCAB_DONOR) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "tokenizer_source and tokenizer are not supported yet");
+    struct ww_vocab_merge vm = {0};
+    enum ww_err rc = WW_OK;
+
+    if (build->recipe->vocab.source == WW_VOCAB_DONOR) {
+        return WW_OK;
     }
-    return WW_OK;
+    rc = read_all(build, &vm, err);
+    if (!rc) {
+        rc = choose_tokens(build, &vm, err);
+    }
+    if (!rc) {
+        rc = list_tokens(build, &vm, err);
+    }
+    if (!rc) {
+        rc = write_tokenizer(build, &vm, err);
+    }
+    if (!rc) {
+        rc = set_size(build, &vm, err);
+    }
+    for (size_t i = 0; i < build->n_tensors && !rc; i++) {
+        if (ww_build_is_vocab(build->tensors[i].tensor.name)) {
+            rc = ww_build_vocab_table(build, &vm, &build->tensors[i].tensor, err);
+        }
+    }
+    release(build, &vm);
+    return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From a recipe to a plan, step by step, and the plan's end. */
 #include <string.h>
+#include <unistd.h>
 
 #include "merge/build.h"
 #include "util/alloc.h"
@@ -30,6 +31,20 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
     return rc ? rc : ww_merge_check(build->plan, err);
 }
 
+enum ww_err ww_build_own_fd(struct ww_build *build, int fd, struct ww_error *err)
+{
+    struct ww_plan_impl *impl = build->plan->impl;
+    int *fds = ww_realloc_array(impl->fds, impl->n_fds + 1, sizeof(*fds));
+
+    if (!fds) {
+        close(fd);
+        return ww_build_no_memory(err);
+    }
+    impl->fds = fds;
+    impl->fds[impl->n_fds++] = fd;
+    return WW_OK;
+}
+
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
                                const void *recipe_text, size_t recipe_len,
                                const struct ww_merge_options *options,
@@ -38,14 +53,15 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
 {
     struct ww_build build = {
         .recipe = recipe, .options = options, .plan = out, .warnings = warnings};
+    struct ww_plan_impl *impl = ww_calloc(1, sizeof(*impl));
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_merge_plan){.paper = options->paper};
-    build.pool = ww_calloc(1, sizeof(*build.pool));
-    if (!build.pool) {
+    if (!impl) {
         return ww_build_no_memory(err);
     }
-    out->impl = build.pool;
+    out->impl = impl;
+    build.pool = &impl->pool;
     rc = run_steps(&build, paths, recipe_text, recipe_len, err);
     ww_free(build.tensors);
     if (rc) {
@@ -59,9 +75,14 @@ void ww_merge_plan_release(struct ww_merge_plan *plan)
     for (uint32_t i = 0; i < plan->n_models; i++) {
         ww_model_close(plan->models[i]);
     }
-    if (plan->impl) {
-        ww_pool_release(plan->impl);
-        ww_free(plan->impl);
+    struct ww_plan_impl *impl = plan->impl;
+    if (impl) {
+        for (size_t i = 0; i < impl->n_fds; i++) {
+            close(impl->fds[i]);
+        }
+        ww_free(impl->fds);
+        ww_pool_release(&impl->pool);
+        ww_free(impl);
     }
     memset(plan, 0, sizeof(*plan));
 }

@@ -164,3 +164,21 @@ YML
     [[ $output == "tensors that differ: 0 of 39"* ]]
     "$WW" merge --rederive out -q
 }
+
+@test "a union of vocabularies is merged and can be computed again" {
+    make_family
+    python3 - <<'PY'
+import json
+with open("expert-caesar/tokenizer.json") as f:
+    t = json.load(f)
+t["model"]["vocab"]["<only here>"] = t["model"]["vocab"].pop("~")
+with open("expert-caesar/tokenizer.json", "w") as f:
+    json.dump(t, f)
+PY
+    echo "tokenizer: {source: union, pad_to_multiple_of: 8}" >>recipe.yml
+    "$WW" merge recipe.yml out -q
+    jq -e '.vocab_size == 104' out/config.json
+    jq -e '.added_tokens[-1] | .id == 100 and .content == "<only here>"' out/tokenizer.json
+    "$WW" inspect out -q
+    "$WW" merge --rederive out -q
+}

@@ -20,6 +20,7 @@ import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 from mergekit.config import MergeConfiguration  # noqa: E402
@@ -164,6 +165,33 @@ models:
     "tied beside untied": "merge_method: linear\n" + TWO.replace("expert-caesar", "tied") + HEAD,
     "tied donor": "merge_method: linear\n" + TWO.replace("expert-rev", "tied") + HEAD,
 }
+# "other" has the tokens in another order, lacks some and has three of its own; "more" has one of them.
+UNION = """
+models:
+  - model: expert-rev
+    parameters: {weight: 0.31}
+  - model: other
+    parameters: {weight: 0.87}
+  - model: more
+    parameters: {weight: 0.53}
+"""
+CASES.update({
+    "union without base": "merge_method: linear\n" + UNION.replace("expert-rev", "more2") + "tokenizer_source: union\n" + HEAD,
+    "union with base": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + "tokenizer_source: union\n" + HEAD,
+    "the base's tokenizer": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + "tokenizer_source: base\n" + HEAD,
+    "another model's tokenizer": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + "tokenizer_source: more\n" + HEAD,
+    "tokens with sources": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + """
+tokenizer:
+  source: union
+  pad_to_multiple_of: 16
+  tokens:
+    "<x>": {source: other}
+    "q": {source: {kind: zero}, force: true}
+    "<new>": {source: {kind: model_token, model: more, token: "<x>"}}
+    "<new2>": {source: {kind: model_token, model: base, token_id: 20}}
+    "r": {source: {kind: model_token, model: other, token: s}, force: true}
+""" + HEAD,
+})
 BOTH_REFUSE = {
     "no weight": "merge_method: linear\nmodels: [{model: expert-rev}]\n",
     "unknown method": "merge_method: linea\n" + TWO,
@@ -202,6 +230,39 @@ def make_models(work):
         config = json.load(f)
     config["tie_word_embeddings"] = True
     with open(os.path.join(tied, "config.json"), "w") as f:
+        json.dump(config, f)
+    make_vocabulary(work, "other", "expert-caesar", ["!", "z"], ["<x>", "<y>", "yes"])
+    make_vocabulary(work, "more", "expert-rev", ["z"], ["<x>"])
+    make_vocabulary(work, "more2", "expert-rev", ["q"], ["<x>", "no"])
+
+
+def make_vocabulary(work, name, source, drop, extra):
+    """source with its tokens reversed behind the special ones, some dropped, some added."""
+    folder = os.path.join(work, name)
+    shutil.copytree(os.path.join(AMBER, source), folder)
+    os.chmod(folder, 0o755)
+    for f in os.listdir(folder):
+        os.chmod(os.path.join(folder, f), 0o644)
+    path = os.path.join(folder, "tokenizer.json")
+    with open(path) as f:
+        tokenizer = json.load(f)
+    old = tokenizer["model"]["vocab"]
+    special = [t["content"] for t in tokenizer["added_tokens"]]
+    order = special + [t for t in reversed(list(old)) if t not in special and t not in drop] + extra
+    tokenizer["model"]["vocab"] = {t: i for i, t in enumerate(order)}
+    with open(path, "w") as f:
+        json.dump(tokenizer, f)
+    generator = torch.Generator().manual_seed(len(name))
+    tensors = load_file(os.path.join(folder, "model.safetensors"))
+    for table in ("model.embed_tokens.weight", "lm_head.weight"):
+        rows = [tensors[table][old[t]] if t in old else
+                torch.randn(128, generator=generator).to(torch.bfloat16) for t in order]
+        tensors[table] = torch.stack(rows)
+    save_file(tensors, os.path.join(folder, "model.safetensors"), metadata={"format": "pt"})
+    with open(os.path.join(folder, "config.json")) as f:
+        config = json.load(f)
+    config["vocab_size"] = len(order)
+    with open(os.path.join(folder, "config.json"), "w") as f:
         json.dump(config, f)
 
 
@@ -243,13 +304,27 @@ def compare_values(name, a, b, count):
     return None if worst <= limit else f"{name}: {worst:g} apart, limit {limit:g}"
 
 
+def same_order(theirs, mine):
+    """For each row here the peer's row of the same token: new tokens come in another order."""
+    a = Tokenizer.from_file(os.path.join(theirs, "tokenizer.json")).get_vocab()
+    b = Tokenizer.from_file(os.path.join(mine, "tokenizer.json")).get_vocab()
+    if a.keys() != b.keys():
+        return f"tokens differ: {sorted(a.keys() ^ b.keys())[:5]}"
+    return [a[t] for t in sorted(b, key=b.get)]
+
+
 def compare(theirs, mine):
     a = load_file(os.path.join(theirs, "model.safetensors"))
     b = load_file(os.path.join(mine, "model.safetensors"))
     if a.keys() != b.keys():
         return f"names differ: {sorted(a.keys() ^ b.keys())[:4]}"
     count = [0, 0]
+    rows = same_order(theirs, mine)
+    if isinstance(rows, str):
+        return rows
     for name, tensor in a.items():
+        if rows and name in ("lm_head.weight", "model.embed_tokens.weight"):
+            tensor = tensor[torch.tensor(rows + list(range(len(rows), len(tensor))))]
         if tensor.dtype != b[name].dtype or tensor.shape != b[name].shape:
             return f"{name}: {tensor.dtype} {list(tensor.shape)}, here {b[name].dtype} {list(b[name].shape)}"
         wrong = compare_values(name, tensor, b[name], count)
