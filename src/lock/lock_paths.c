@@ -82,6 +82,7 @@ enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
     enum ww_err rc = WW_OK;
 
     if (lstat(out_path, &st) == 0) {
+        ww_out_tidy(out_path);
         return WW_FAIL(err, WW_E_EXISTS,
                        "output '%s' exists; name a folder that does not", out_path);
     }

@@ -3,7 +3,8 @@
  * An output folder comes into being whole: everything is written below OUT.partial and
  * flushed, and one rename that never replaces makes it OUT. The journal leaves the folder
  * by a rename to OUT.partial.journal just before, so that it is in one of two places at
- * every moment and never inside OUT.
+ * every moment and never inside OUT. A kill between that rename and the journal's removal
+ * leaves it beside a whole OUT; the next run with that name removes it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,6 +51,19 @@ out:
     ww_free(parent);
     ww_free(clean);
     return rc;
+}
+
+void ww_out_tidy(const char *path)
+{
+    struct ww_out out = {.parent = -1};
+
+    if (out_names(&out, path, NULL) == WW_OK) {
+        ww_out_journal_tidy(&out);
+        close(out.parent);
+    }
+    ww_free(out.base);
+    ww_free(out.partial);
+    ww_free(out.spare);
 }
 
 static enum ww_err open_partial(struct ww_out *out, struct ww_error *err)
@@ -99,9 +113,11 @@ static enum ww_err make_folder(struct ww_out *out, const uint8_t digest[WW_SHA25
     struct stat st;
 
     if (fstatat(out->parent, out->base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        ww_out_journal_tidy(out);
         return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; choose another name or remove it",
                        out->base);
     }
+    ww_out_journal_tidy(out);
     if (mkdirat(out->parent, out->partial, 0755) == 0) {
         out->made = true;
         return open_partial(out, err);

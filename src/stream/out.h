@@ -30,6 +30,8 @@ enum ww_err ww_out_journal_write(const struct ww_out *out,
 enum ww_err ww_out_journal_match(const struct ww_out *out,
                                  const uint8_t digest[WW_SHA256_BYTES], bool *ours,
                                  struct ww_error *err) WW_MUST_USE;
+/** Remove the journal beside OUT when it is one and there is no OUT.partial. */
+void ww_out_journal_tidy(const struct ww_out *out);
 /** Remove what is in the folder and in no plan: an earlier run's late files. */
 enum ww_err ww_out_remove_strays(const struct ww_out *out,
                                  struct ww_error *err) WW_MUST_USE;

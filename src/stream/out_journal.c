@@ -5,6 +5,7 @@
  * It only protects a folder of something else from being overwritten.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -78,6 +79,22 @@ enum ww_err ww_out_journal_match(const struct ww_out *out,
 out:
     ww_buf_release(&found);
     return rc;
+}
+
+void ww_out_journal_tidy(const struct ww_out *out)
+{
+    struct ww_buf found;
+    struct stat st;
+
+    if (fstatat(out->parent, out->partial, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        return;
+    }
+    ww_buf_init(&found, TEXT_BYTES);
+    if (!ww_file_read_at(out->parent, out->spare, WW_LINKS_REFUSE, &found, NULL) &&
+        found.len == TEXT_BYTES && memcmp(found.data, LABEL, sizeof(LABEL) - 1) == 0) {
+        unlinkat(out->parent, out->spare, 0);
+    }
+    ww_buf_release(&found);
 }
 
 static enum ww_err remove_stray(void *payload, const struct ww_walk_entry *entry,

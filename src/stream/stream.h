@@ -133,6 +133,10 @@ enum ww_err ww_plan_digest(const struct ww_plan *plan, uint8_t out[WW_SHA256_BYT
 /** An output folder in the making. */
 struct ww_out;
 
+/** OUT exists and will be refused: remove the journal that a run killed after its last
+ *  rename left beside it. Quiet when there is nothing to do. */
+void ww_out_tidy(const char *path);
+
 /** Make (or, with resume, reopen) OUT.partial. WW_E_EXISTS when OUT is there, or
  *  OUT.partial without resume, or OUT.partial of another plan; WW_E_NOSPACE when the file
  *  system cannot hold extra_bytes more. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Many recipients, every copy compared with every entry, after what happens to copies in
- * the field. Copies live in memory, at the tensors that a trace reads: what stands on
- * disk is covered by the unit tests. Numbers count suspects.
+ * Many recipients, each copy compared with its own entry and with others, after what
+ * happens to copies in the field. Copies live in memory, at the tensors that a trace reads:
+ * what stands on disk is covered by the unit tests. Numbers count suspects.
  *
- *   bench_trace SOURCE BASE SIBLING [RECIPIENTS [FIRST [LAST]]]
+ *   bench_trace SOURCE BASE SIBLING [RECIPIENTS [OTHERS [FIRST [LAST]]]]
  *
- * FIRST and LAST choose rows of the table.
+ * OTHERS: how many other entries each suspect is compared with, 0 for all. FIRST and LAST
+ * choose rows of the table. Innocent models are compared with all.
  */
 #include <math.h>
 #include <stdio.h>
@@ -45,6 +46,7 @@ struct bench {
     size_t n;
     struct weights source, base, sibling;
     uint32_t recipients;
+    uint32_t others;
     struct ww_secret *key, *other_key;
     uint32_t *where; /* [recipients, coords, samples]: place, plus n for a minus sign */
     double *want;    /* [coords, samples] */
@@ -268,14 +270,16 @@ struct tally {
 };
 
 static void judge(const struct bench *b, const struct weights *suspect, uint32_t own,
-                  struct tally *tally)
+                  uint32_t others, struct tally *tally)
 {
     double mine = 1, best = 1;
     for (size_t i = 0; i < b->n; i++) {
         b->both[i] = (double)suspect->x[i];
         b->both[b->n + i] = -b->both[i];
     }
-    for (uint32_t r = 0; r < b->recipients; r++) {
+    const uint32_t start = own < b->recipients ? own : 0;
+    for (uint32_t i = 0; i < b->recipients && i <= others; i++) {
+        const uint32_t r = (start + i) % b->recipients;
         const double p = fmin(1, chance_of(b, r) * b->recipients);
         if (r == own) {
             mine = p;
@@ -310,7 +314,7 @@ static void run_row(const struct bench *b, const struct row *row)
         if (row->levels > 0) {
             quantise(b, &copy, row->levels);
         }
-        judge(b, &copy, row->other_key ? UINT32_MAX : r, &tally);
+        judge(b, &copy, row->other_key ? UINT32_MAX : r, b->others, &tally);
     }
     printf("| %s | %u of %u | %u | %.2g | %.2g |\n", row->name, tally.right, b->recipients,
            tally.wrong, row->other_key ? 1 : tally.worst, tally.closest);
@@ -327,7 +331,7 @@ static void run_innocents(const struct bench *b)
     } models[] = {{"source", &b->source}, {"base", &b->base}, {"sibling", &b->sibling}};
     for (size_t i = 0; i < 3; i++) {
         struct tally tally = {.closest = 1};
-        judge(b, models[i].w, UINT32_MAX, &tally);
+        judge(b, models[i].w, UINT32_MAX, UINT32_MAX, &tally);
         printf("| innocent: %s | - | %u | - | %.2g |\n", models[i].name, tally.wrong,
                tally.closest);
     }
@@ -338,12 +342,15 @@ int main(int argc, char **argv)
     static struct bench b;
     const size_t n_rows = sizeof(rows) / sizeof(rows[0]);
     if (argc < 4) {
-        fprintf(stderr, "usage: bench_trace SOURCE BASE SIBLING [RECIPIENTS [FIRST [LAST]]]\n");
+        fprintf(stderr, "usage: bench_trace SOURCE BASE SIBLING [RECIPIENTS [OTHERS [FIRST "
+                        "[LAST]]]]\n");
         return 2;
     }
     b.recipients = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 1000;
-    const size_t first = argc > 5 ? strtoul(argv[5], NULL, 10) : 0;
-    const size_t last = argc > 6 ? strtoul(argv[6], NULL, 10) : n_rows - 1;
+    b.others = argc > 5 ? (uint32_t)strtoul(argv[5], NULL, 10) : 0;
+    b.others = b.others ? b.others : UINT32_MAX;
+    const size_t first = argc > 6 ? strtoul(argv[6], NULL, 10) : 0;
+    const size_t last = argc > 7 ? strtoul(argv[7], NULL, 10) : n_rows - 1;
     open_all(&b, argv + 1);
     b.key = key_of(1);
     b.other_key = key_of(2);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * average_models A B OUT: the plainest merge there is, (a + b) / 2 for every tensor, rounded
- * once to the dtype of A. Only to show what it does to locked weights; no tool for users.
+ * average_models A B OUT [--int8]: the plainest merge there is, (a + b) / 2 for every
+ * tensor, rounded once to the dtype of A; with --int8 each row goes through eight bits
+ * first. Only to show what it does to locked weights; no tool for users.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +20,22 @@ static int give_up(const char *what, const struct ww_error *err)
     return 1;
 }
 
+static void through_int8(const struct ww_tensor *t, double *x)
+{
+    const uint64_t cols = t->rank ? t->shape[t->rank - 1] : 1;
+    for (uint64_t at = 0; at < t->n_elements; at += cols) {
+        double most = 0;
+        for (uint64_t c = 0; c < cols; c++) {
+            most = fmax(most, fabs(x[at + c]));
+        }
+        for (uint64_t c = 0; c < cols && most > 0; c++) {
+            x[at + c] = nearbyint(x[at + c] / most * 127) / 127 * most;
+        }
+    }
+}
+
 static enum ww_err average(const struct ww_model *a, const struct ww_model *b, uint32_t i,
-                           FILE *out, struct ww_error *err)
+                           bool int8, FILE *out, struct ww_error *err)
 {
     const struct ww_tensor *t = &a->tensors[i];
     uint32_t other = ww_model_find(b, t->name);
@@ -40,6 +56,9 @@ static enum ww_err average(const struct ww_model *a, const struct ww_model *b, u
         ww_to_double(b->tensors[other].dtype, bytes_b, y, t->n_elements);
         for (uint64_t k = 0; k < t->n_elements; k++) {
             x[k] = (x[k] + y[k]) / 2;
+        }
+        if (int8) {
+            through_int8(t, x);
         }
         ww_from_double(t->dtype, x, bytes_a, t->n_elements);
         if (fwrite(bytes_a, 1, t->n_bytes, out) != t->n_bytes) {
@@ -81,8 +100,9 @@ int main(int argc, char **argv)
     struct ww_model *a = NULL;
     struct ww_model *b = NULL;
     char path[4096];
-    if (argc != 4) {
-        fprintf(stderr, "usage: average_models A B OUT\n");
+    const bool int8 = argc == 5 && strcmp(argv[4], "--int8") == 0;
+    if (argc != 4 && !int8) {
+        fprintf(stderr, "usage: average_models A B OUT [--int8]\n");
         return 2;
     }
     if (ww_model_open(argv[1], &a, &err)) {
@@ -101,7 +121,7 @@ int main(int argc, char **argv)
         return give_up("cannot write", &err);
     }
     for (uint32_t i = 0; i < a->n_tensors; i++) {
-        if (average(a, b, i, out, &err)) {
+        if (average(a, b, i, int8, out, &err)) {
             return give_up(a->tensors[i].name, &err);
         }
     }
