@@ -174,6 +174,18 @@ bool ww_model_is_locked(const struct ww_model *model)
     return is_locked;
 }
 
+void ww_lock_report_end(struct ww_lock_report *report, const struct ww_lock_plan *plan,
+                        const struct ww_stream_result *result, enum ww_err rc)
+{
+    if (rc) {
+        ww_lock_report_release(report);
+        return;
+    }
+    report->tensors_changed = plan->n_changed;
+    report->tensors_total = plan->layout->model->n_tensors;
+    report->run = result->report;
+}
+
 enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,
                          const char *fmt, ...)
 {

@@ -40,6 +40,10 @@ enum ww_err ww_lock_sign_outputs(const struct ww_signer *signer, const char *nam
                                  struct ww_out *out, char root[65],
                                  struct ww_error *err) WW_MUST_USE;
 
+/** Fill in what a run over a plan did; after a failure the report is emptied. */
+void ww_lock_report_end(struct ww_lock_report *report, const struct ww_lock_plan *plan,
+                        const struct ww_stream_result *result, enum ww_err rc);
+
 /** Append a line to the report's warnings. */
 enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,
                          const char *fmt, ...) WW_MUST_USE WW_PRINTF(3, 4);

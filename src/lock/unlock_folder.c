@@ -474,13 +474,7 @@ enum ww_err ww_unlock_folder(const char *path, const char *out_path,
     if (!rc) {
         rc = stream(&run, out_path, err);
     }
-    if (!rc) {
-        report->tensors_changed = run.plan.n_changed;
-        report->tensors_total = run.model->n_tensors;
-        report->run = run.result.report;
-    } else {
-        ww_lock_report_release(report);
-    }
+    ww_lock_report_end(report, &run.plan, &run.result, rc);
     release(&run, rc == WW_E_CANCELLED);
     return rc;
 }

@@ -351,6 +351,29 @@ static void copies_with_factors_are_found(void **state)
     suspect_free(&s);
 }
 
+/* At level dense the value rows are mixed, so their votes are coins; the signs of stream
+ * and neurons are enough. */
+static void copies_at_level_dense_are_found_and_unlock(void **state)
+{
+    (void)state;
+    struct suspect s;
+    suspect_init(&s);
+    s.o.f.options.dense = true;
+    must(&s.o.f, hand_out(&s.o, "dan"), WW_OK);
+    must(&s.o.f, hand_out(&s.o, "eve"), WW_OK);
+    s.o.f.options.dense = false;
+    char *copy = path_in(s.o.f.dir, "dan");
+    accuses(&s, copy, "dan");
+    assert_true(s.report.best[0].agree > 128 + 4 * 256);
+    rewrite(&s, copy, FX_BASE, three_tenths);
+    accuses(&s, s.path, "dan");
+    shell("mv '%s' '%s'", copy, s.o.f.locked);
+    must(&s.o.f, do_unlock(&s.o.f), WW_OK);
+    same_folders(s.o.f.model, s.o.f.back);
+    free(copy);
+    suspect_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -360,6 +383,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_handed_out_is_refused_first),
         cmocka_unit_test(keys_shapes_and_bounds_are_told),
         cmocka_unit_test(copies_with_factors_are_found),
+        cmocka_unit_test(copies_at_level_dense_are_found_and_unlock),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
