@@ -17,16 +17,16 @@
 #define MAX_SIDE 8192
 
 struct rest {
-    size_t n;        /* of the full matrix */
+    size_t n; /* of the full matrix */
     const double *score;
-    uint32_t left;   /* rows and columns that are left */
+    uint32_t left; /* rows and columns that are left */
     uint32_t *rows;
     uint32_t *cols;
-    uint32_t *row_of;  /* by leftover column; `left` is a column of no row */
+    uint32_t *row_of; /* by leftover column; `left` is a column of no row */
     uint32_t *parent;
     double *row_price;
     double *col_price;
-    double *reach;     /* cheapest path to a column so far */
+    double *reach; /* cheapest path to a column so far */
     bool *done;
 };
 
@@ -44,8 +44,8 @@ static enum ww_err best_of_all(size_t n, const double *score, uint32_t *row_best
         uint32_t best = 0;
         for (size_t j = 0; j < n; j++) {
             if (!isfinite(row[j])) {
-                return WW_FAIL(err, WW_E_NONFINITE, "the score of %zu and %zu is not finite",
-                               i, j);
+                return WW_FAIL(err, WW_E_NONFINITE,
+                               "the score of %zu and %zu is not finite", i, j);
             }
             best = row[j] > row[best] ? (uint32_t)j : best;
             if (row[j] > score[(size_t)col_best[j] * n + j]) {
@@ -136,14 +136,16 @@ out:
     return rc;
 }
 
-enum ww_err ww_assign(size_t n, const double *score, uint32_t *match, struct ww_error *err)
+enum ww_err ww_assign(size_t n, const double *score, uint32_t *match,
+                      struct ww_error *err)
 {
     struct rest rest = {.n = n, .score = score};
     enum ww_err rc = WW_OK;
     if (n > MAX_SIDE) {
-        return WW_FAIL(err, WW_E_LIMIT,
-                       "an assignment of %zu from all scores, at most %d: give candidates", n,
-                       MAX_SIDE);
+        return WW_FAIL(
+            err, WW_E_LIMIT,
+            "an assignment of %zu from all scores, at most %d: give candidates", n,
+            MAX_SIDE);
     }
     rest.rows = ww_calloc(n, sizeof(*rest.rows));
     rest.cols = ww_calloc(n, sizeof(*rest.cols));

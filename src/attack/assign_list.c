@@ -157,7 +157,8 @@ static enum ww_err first_prices(struct graph *g, struct ww_error *err)
     return WW_OK;
 }
 
-/* A row's best candidate that has no better row: such pairs cost nothing at these prices. */
+/* A row's best candidate that has no better row: such pairs cost nothing at these prices.
+ */
 static void mutual_pairs(struct graph *g)
 {
     for (uint32_t j = 0; j < g->n; j++) {

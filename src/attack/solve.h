@@ -2,8 +2,8 @@
 /**
  * Small solves of the gauge fix, on Gram matrices that the streaming pass has summed up.
  *
- * Everything here is double precision, matrices are row-major d x d, and no call touches a
- * file or a model. Formulas: the joint fix and the published one-sided solver (AGA,
+ * Everything here is double precision, matrices are row-major d x d, and no call touches
+ * a file or a model. Formulas: the joint fix and the published one-sided solver (AGA,
  * arXiv 2606.30360); docs/attack.md derives them.
  */
 #ifndef WW_ATTACK_SOLVE_H
@@ -17,7 +17,8 @@
 
 /** F(T) = |T Q' - Q0|^2 + |T^-T K' - K0|^2, as Gram matrices:
  *  gq = sum Q' Q'^T, cq = sum Q0 Q'^T, gk = sum K' K'^T, ck = sum K0 K'^T,
- *  n0 = sum |Q0|^2 + |K0|^2. Values and outputs are the same problem (V for Q, O^T for K). */
+ *  n0 = sum |Q0|^2 + |K0|^2. Values and outputs are the same problem (V for Q, O^T for
+ * K). */
 struct ww_gl_problem {
     size_t d;
     const double *gq;
@@ -34,8 +35,8 @@ struct ww_gl_report {
 };
 
 /** Minimise over GL(d): damped Gauss-Newton on the group, a Sylvester equation per step.
- *  t and t_inv: d x d, one the inverse of the other. WW_E_UNSUPPORTED when a Gram matrix is
- *  singular, so that nothing can be aligned. */
+ *  t and t_inv: d x d, one the inverse of the other. WW_E_UNSUPPORTED when a Gram matrix
+ * is singular, so that nothing can be aligned. */
 enum ww_err ww_solve_gl(const struct ww_gl_problem *problem, double *t, double *t_inv,
                         struct ww_gl_report *report, struct ww_error *err) WW_MUST_USE;
 
@@ -59,9 +60,9 @@ struct ww_pair_problem {
 };
 void ww_solve_pair(const struct ww_pair_problem *problem, double *re, double *im);
 
-/** One neuron: t minimises |t u' - u0|^2 + |w' / t^power - w0|^2. alpha = |u'|^2, beta = |w'|^2,
- *  cu = <u0, u'>, cw = <w0, w'>. power 1: gated up row and down column, or ReLU; 2: squared
- *  ReLU. positive: the sign must stay (ReLU). */
+/** One neuron: t minimises |t u' - u0|^2 + |w' / t^power - w0|^2. alpha = |u'|^2, beta =
+ * |w'|^2, cu = <u0, u'>, cw = <w0, w'>. power 1: gated up row and down column, or ReLU;
+ * 2: squared ReLU. positive: the sign must stay (ReLU). */
 struct ww_neuron_problem {
     double alpha;
     double beta;
@@ -78,18 +79,20 @@ double ww_solve_neuron(const struct ww_neuron_problem *problem);
 enum ww_err ww_assign(size_t n, const double *score, uint32_t *match,
                       struct ww_error *err) WW_MUST_USE;
 
-/** The same for any n from per_row candidates of each row (candidate[row * per_row + k], each
- *  column once, WW_NONE for none) with their scores: as many pairs as the candidates allow,
- *  with the best sum for the rows so served. The others take what is left, *guessed counts
- *  them. */
+/** The same for any n from per_row candidates of each row (candidate[row * per_row + k],
+ * each column once, WW_NONE for none) with their scores: as many pairs as the candidates
+ * allow, with the best sum for the rows so served. The others take what is left, *guessed
+ * counts them. */
 enum ww_err ww_assign_candidates(uint32_t n, uint32_t per_row, const uint32_t *candidate,
                                  const double *score, uint32_t *match, uint32_t *guessed,
                                  struct ww_error *err) WW_MUST_USE;
 
 /** Nearest element of the discrete group to t: t ~ M with M[i][perm[i]] = +-2^exp[i].
- *  Returns in *residue how far t is from it, relative to |t|; with scale false exponents are 0. */
+ *  Returns in *residue how far t is from it, relative to |t|; with scale false exponents
+ * are 0. */
 enum ww_err ww_round_signed_permutation(size_t d, const double *t, bool scale,
                                         uint32_t *perm, uint8_t *neg, int8_t *exp,
-                                        double *residue, struct ww_error *err) WW_MUST_USE;
+                                        double *residue,
+                                        struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -22,15 +22,15 @@
 
 #define MAX_STEPS 50
 #define MAX_HALVINGS 30
-#define SHORT_STEP 1e-11     /* of I + X: done */
+#define SHORT_STEP 1e-11 /* of I + X: done */
 
 /* One point of the group with what is known there. */
 struct point {
     double *t;
     double *t_inv;
-    double *a;    /* a a^T */
-    double *b;    /* b b^T */
-    double *rhs;  /* right side of the Sylvester equation */
+    double *a;   /* a a^T */
+    double *b;   /* b b^T */
+    double *rhs; /* right side of the Sylvester equation */
     double f;
     double noise; /* of f, by rounding: it is the difference of products this large */
 };
@@ -59,9 +59,9 @@ static enum ww_err fix_new(struct fix *fix, const struct ww_gl_problem *p,
     if (!fix->block) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for the fix of a head of %zu", d);
     }
-    double **slots[] = {&fix->at.t,    &fix->at.t_inv,   &fix->at.a,    &fix->at.b,
-                        &fix->at.rhs,  &fix->next.t,     &fix->next.t_inv, &fix->next.a,
-                        &fix->next.b,  &fix->next.rhs,   &fix->x,       &fix->work[0],
+    double **slots[] = {&fix->at.t,    &fix->at.t_inv, &fix->at.a,       &fix->at.b,
+                        &fix->at.rhs,  &fix->next.t,   &fix->next.t_inv, &fix->next.a,
+                        &fix->next.b,  &fix->next.rhs, &fix->x,          &fix->work[0],
                         &fix->work[1], &fix->work[2]};
     for (size_t i = 0; i < WW_LEN(slots); i++) {
         *slots[i] = fix->block + i * square;
@@ -125,8 +125,7 @@ static void evaluate(struct fix *fix, struct point *at)
     }
     const double squares = trace(d, at->a) + trace(d, at->b);
     at->f = squares - 2.0 * trace(d, cq) - 2.0 * trace(d, ck) + p->n0;
-    at->noise = DBL_EPSILON * (squares + p->n0 +
-                               norm2(d, at->t) * sqrt(norm2(d, p->gq)) +
+    at->noise = DBL_EPSILON * (squares + p->n0 + norm2(d, at->t) * sqrt(norm2(d, p->gq)) +
                                norm2(d, at->t_inv) * sqrt(norm2(d, p->gk)));
 }
 
@@ -272,8 +271,7 @@ static enum ww_err iterate(struct fix *fix, struct ww_gl_report *report,
         /* Rounding sets an end as well: a step that promises nothing and is no shorter
          * than the last one. */
         report->converged = length < SHORT_STEP ||
-                            (length > 0.5 * before &&
-                             promised(fix) < fix->at.noise);
+                            (length > 0.5 * before && promised(fix) < fix->at.noise);
         if (report->converged) {
             return WW_OK;
         }
@@ -301,10 +299,11 @@ static enum ww_err check_gram(struct fix *fix, const double *gram, const char *w
         return rc;
     }
     if (!(fix->l[0] > DBL_EPSILON * (double)d * fix->l[d - 1])) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "the %s of a head of %zu span fewer directions than that (eigenvalues "
-                       "%.3g to %.3g), so its matrix cannot be found",
-                       what, d, fix->l[0], fix->l[d - 1]);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "the %s of a head of %zu span fewer directions than that (eigenvalues "
+            "%.3g to %.3g), so its matrix cannot be found",
+            what, d, fix->l[0], fix->l[d - 1]);
     }
     return WW_OK;
 }

@@ -63,8 +63,8 @@ static double descend(const struct curve *c, double u)
 {
     struct value here = at(c, u);
     for (int i = 0; i < MAX_STEPS; i++) {
-        double step = here.bend > 0.0 ? -here.slope / here.bend
-                                      : (here.slope > 0.0 ? -0.25 : 0.25);
+        double step =
+            here.bend > 0.0 ? -here.slope / here.bend : (here.slope > 0.0 ? -0.25 : 0.25);
         step = fmin(fmax(step, -1.0), 1.0);
         struct value there = at(c, u + step);
         for (int h = 0; h < MAX_HALVINGS && !no_higher(there, here); h++) {

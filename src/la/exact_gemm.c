@@ -2,8 +2,8 @@
 /*
  * A product whose bits do not depend on the machine. Every element of c is one sum in
  * ascending order of the inner index; vectors run along the columns of c, so that their
- * width changes nothing in any sum. Blocks of the inner index keep a panel of b in the
- * cache; the partial sum waits in c, which is exact. The same C code is compiled for
+ * width changes nothing in any sum. Blocks of the inner index keep a packed panel of b in
+ * the cache; the partial sum waits in c, which is exact. The same C code is compiled for
  * wider registers where the processor has them: multiply and add stay two roundings
  * (-ffp-contract=off), so the bits are those of the narrow version; tests compare them.
  */
@@ -12,49 +12,32 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define ROWS 4    /* of c in registers */
-#define COLS 16
-#define INNER 256 /* rows of b per panel */
+#define ROWS 4 /* of c in registers: ROWS x COLS */
+#define COLS 8
+#define LANES 4
+#define INNER 64   /* rows of b per panel, packed: 4 KiB */
+#define HEIGHT 256 /* rows of a at a time: 128 KiB */
 
-#define ALWAYS __attribute__((always_inline)) static inline
+typedef double lanes __attribute__((vector_size(LANES * sizeof(double))));
 
 struct tile {
     size_t k;
     const double *a;
     size_t lda;
-    const double *b;
-    size_t ldb;
+    const double *b; /* packed: COLS per row */
     double *c;
     size_t ldc;
 };
 
-ALWAYS void full_tile(const struct tile *t)
-{
-    double sum[ROWS][COLS];
-    for (size_t i = 0; i < ROWS; i++) {
-        memcpy(sum[i], t->c + i * t->ldc, sizeof(sum[i]));
-    }
-    for (size_t p = 0; p < t->k; p++) {
-        const double *row = t->b + p * t->ldb;
-        for (size_t i = 0; i < ROWS; i++) {
-            const double factor = t->a[i * t->lda + p];
-            for (size_t j = 0; j < COLS; j++) {
-                sum[i][j] += factor * row[j];
-            }
-        }
-    }
-    for (size_t i = 0; i < ROWS; i++) {
-        memcpy(t->c + i * t->ldc, sum[i], sizeof(sum[i]));
-    }
-}
+typedef void (*panel_fn)(size_t m, size_t n, const struct tile *whole, size_t ldb);
 
-ALWAYS void part_tile(const struct tile *t, size_t rows, size_t cols)
+static void part_tile(const struct tile *t, size_t rows, size_t cols)
 {
     for (size_t i = 0; i < rows; i++) {
         double *out = t->c + i * t->ldc;
         for (size_t p = 0; p < t->k; p++) {
             const double factor = t->a[i * t->lda + p];
-            const double *row = t->b + p * t->ldb;
+            const double *row = t->b + p * COLS;
             for (size_t j = 0; j < cols; j++) {
                 out[j] += factor * row[j];
             }
@@ -62,51 +45,28 @@ ALWAYS void part_tile(const struct tile *t, size_t rows, size_t cols)
     }
 }
 
-/* c += a b for one panel of b. */
-ALWAYS void panel(size_t m, size_t n, const struct tile *whole)
+static void pack(const double *b, size_t ldb, size_t k, size_t cols, double *packed)
 {
-    for (size_t j = 0; j < n; j += COLS) {
-        const size_t cols = n - j < COLS ? n - j : COLS;
-        for (size_t i = 0; i < m; i += ROWS) {
-            const size_t rows = m - i < ROWS ? m - i : ROWS;
-            struct tile t = *whole;
-            t.a += i * t.lda;
-            t.b += j;
-            t.c += i * t.ldc + j;
-            if (rows == ROWS && cols == COLS) {
-                full_tile(&t);
-            } else {
-                part_tile(&t, rows, cols);
-            }
+    for (size_t p = 0; p < k; p++) {
+        for (size_t j = 0; j < cols; j++) {
+            packed[p * COLS + j] = b[p * ldb + j];
         }
     }
 }
 
-static void panel_any(size_t m, size_t n, const struct tile *whole)
-{
-    panel(m, n, whole);
-}
-
-typedef void (*panel_fn)(size_t m, size_t n, const struct tile *whole);
+#define TARGET
+#define NAME(x) x##_any
+#include "la/exact_panel.h"
+#undef TARGET
+#undef NAME
 
 #if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2"))) static void panel_avx2(size_t m, size_t n,
-                                                       const struct tile *whole)
-{
-    panel(m, n, whole);
-}
-
-__attribute__((target("avx512f"))) static void panel_avx512(size_t m, size_t n,
-                                                            const struct tile *whole)
-{
-    panel(m, n, whole);
-}
+#define TARGET __attribute__((target("avx2")))
+#define NAME(x) x##_avx2
+#include "la/exact_panel.h"
 
 static panel_fn panel_of_this_machine(void)
 {
-    if (__builtin_cpu_supports("avx512f")) {
-        return panel_avx512;
-    }
     return __builtin_cpu_supports("avx2") ? panel_avx2 : panel_any;
 }
 #else
@@ -124,15 +84,16 @@ void ww_exact_gemm(size_t m, size_t n, size_t k, const double *a, size_t lda,
         memset(c + i * ldc, 0, n * sizeof(*c));
     }
     for (size_t p = 0; p < k; p += INNER) {
-        const struct tile whole = {
-            .k = k - p < INNER ? k - p : INNER,
-            .a = a + p,
-            .lda = lda,
-            .b = b + p * ldb,
-            .ldb = ldb,
-            .c = c,
-            .ldc = ldc,
-        };
-        run(m, n, &whole);
+        for (size_t i = 0; i < m; i += HEIGHT) {
+            const struct tile whole = {
+                .k = k - p < INNER ? k - p : INNER,
+                .a = a + i * lda + p,
+                .lda = lda,
+                .b = b + p * ldb,
+                .c = c + i * ldc,
+                .ldc = ldc,
+            };
+            run(m - i < HEIGHT ? m - i : HEIGHT, n, &whole, ldb);
+        }
     }
 }

@@ -35,9 +35,10 @@ static enum ww_err workspace_new(struct workspace *work, uint64_t n_real,
 {
     memset(work, 0, sizeof(*work));
     if (n_real > WW_LA_MAX || n_whole > WW_LA_MAX) {
-        return WW_FAIL(err, WW_E_LIMIT,
-                       "a matrix needs %llu numbers of workspace, at most %d are possible",
-                       (unsigned long long)n_real, WW_LA_MAX);
+        return WW_FAIL(
+            err, WW_E_LIMIT,
+            "a matrix needs %llu numbers of workspace, at most %d are possible",
+            (unsigned long long)n_real, WW_LA_MAX);
     }
     work->real = ww_calloc((size_t)n_real, sizeof(*work->real));
     work->whole = ww_calloc((size_t)n_whole, sizeof(*work->whole));
@@ -75,8 +76,8 @@ enum ww_err ww_la_eigen(size_t n, double *a, double *values, struct ww_error *er
     }
     ww_la_ready();
     /* The upper half of a row-major matrix is the lower half of a column-major one. */
-    LAPACK_dsyevd("V", "L", &order, a, &order, values, work.real, &work.n_real, work.whole,
-                  &work.n_whole, &info);
+    LAPACK_dsyevd("V", "L", &order, a, &order, values, work.real, &work.n_real,
+                  work.whole, &work.n_whole, &info);
     if (info) {
         rc = no_convergence("eigenvalues", n, n, err);
     }

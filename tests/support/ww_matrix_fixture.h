@@ -50,7 +50,8 @@ static inline double *transpose_of(const double *a, size_t m, size_t n)
     return t;
 }
 
-static inline double *product(size_t m, size_t n, size_t k, const double *a, const double *b)
+static inline double *product(size_t m, size_t n, size_t k, const double *a,
+                              const double *b)
 {
     double *c = calloc(m * n + 1, sizeof(*c));
     assert_non_null(c);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Assignments against all permutations of small sides, and a hidden order of large ones. */
+/* Assignments against all permutations of small sides, and a hidden order of large ones.
+ */
 #include "ww_matrix_fixture.h"
 
 #include "attack/solve.h"
@@ -66,7 +67,8 @@ static void leftovers_are_assigned_exactly(void **state)
         double rest[49];
         for (size_t i = 0; i < n; i++) {
             for (size_t j = 0; j < n; j++) {
-                rest[i * n + j] = score[i * n + j] + (i == first && j == 0 ? 1000.0 : 0.0);
+                rest[i * n + j] =
+                    score[i * n + j] + (i == first && j == 0 ? 1000.0 : 0.0);
             }
         }
         assert_true(fabs(best_sum(n, rest, order, 0) - sum_of(n, rest, match)) < 1e-9);
@@ -138,7 +140,8 @@ static void a_large_side_is_matched_from_candidates(void **state)
         for (uint32_t c = 0; c < k; c++) {
             const uint32_t col = (uint32_t)(((uint64_t)i * 7919 + c * 1009) % n);
             candidate[(size_t)i * k + c] = col;
-            score[(size_t)i * k + c] = c ? 0.6 * uniform(&seed) : 0.5 + 0.5 * uniform(&seed);
+            score[(size_t)i * k + c] =
+                c ? 0.6 * uniform(&seed) : 0.5 + 0.5 * uniform(&seed);
         }
     }
     OK(ww_assign_candidates(n, k, candidate, score, match, &guessed, &err));
@@ -176,7 +179,8 @@ static void bad_input_is_refused(void **state)
     (void)state;
     FAILS(ww_assign(2, score, match, &err), WW_E_NONFINITE);
     FAILS(ww_assign(8193, score, match, &err), WW_E_LIMIT);
-    FAILS(ww_assign_candidates(2, 1, candidate, score, match, &guessed, &err), WW_E_USAGE);
+    FAILS(ww_assign_candidates(2, 1, candidate, score, match, &guessed, &err),
+          WW_E_USAGE);
     OK(ww_assign(0, score, match, &err));
 }
 

@@ -70,7 +70,8 @@ static void without_scale_every_entry_is_one(void **state)
 /* The border between two exponents is at sqrt(2) times a power of two. */
 static void exponents_round_on_the_logarithmic_scale(void **state)
 {
-    static const double values[] = {1.0, 1.41, 1.42, 2.8, 2.9, 0.71, 0.70, 0.36, 0.35, 3e38};
+    static const double values[] = {1.0,  1.41, 1.42, 2.8,  2.9,
+                                    0.71, 0.70, 0.36, 0.35, 3e38};
     static const int want[] = {0, 0, 1, 1, 2, 0, -1, -1, -2, 120};
     (void)state;
     for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
@@ -79,8 +80,8 @@ static void exponents_round_on_the_logarithmic_scale(void **state)
         uint8_t neg = 9;
         int8_t exponent = 9;
         double residue = 0;
-        OK(ww_round_signed_permutation(1, &values[i], true, &perm, &neg, &exponent, &residue,
-                                       &err));
+        OK(ww_round_signed_permutation(1, &values[i], true, &perm, &neg, &exponent,
+                                       &residue, &err));
         assert_int_equal(exponent, want[i]);
         assert_int_equal(perm, 0);
     }

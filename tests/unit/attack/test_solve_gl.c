@@ -6,13 +6,13 @@
 #include "attack/solve.h"
 #include "la/la.h"
 
-#define D 16  /* of the head */
-#define W 96  /* of the residual stream */
+#define D 16 /* of the head */
+#define W 96 /* of the residual stream */
 
 struct head {
-    double *q;      /* fine-tuned, D x W */
+    double *q; /* fine-tuned, D x W */
     double *k;
-    double *q0;     /* the anchor */
+    double *q0; /* the anchor */
     double *k0;
     double *locked_q;
     double *locked_k;
@@ -40,7 +40,8 @@ static double *moved(const double *x, double eps, uint64_t *seed)
 
 static void head_free(struct head *h)
 {
-    free(h->q), free(h->k), free(h->q0), free(h->k0), free(h->locked_q), free(h->locked_k);
+    free(h->q), free(h->k), free(h->q0), free(h->k0), free(h->locked_q),
+        free(h->locked_k);
     for (int i = 0; i < 4; i++) {
         free(h->gram[i]);
     }
@@ -107,8 +108,8 @@ static double function_error(const struct head *h, const double *t, const double
     const double *pairs[3][2] = {{q, k}, {h->q, h->k}, {h->q0, h->k0}};
     for (int i = 0; i < 3; i++) {
         m[i] = calloc(W * W, sizeof(double));
-        ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, W, W, D, 1.0, pairs[i][0], W, pairs[i][1],
-                   W, 0.0, m[i], W);
+        ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, W, W, D, 1.0, pairs[i][0], W,
+                   pairs[i][1], W, 0.0, m[i], W);
     }
     double off = 0;
     double task = 0;

@@ -20,7 +20,8 @@ static double pair_value(const struct ww_pair_problem *p, double r, double phase
 
 /* Rows of a pair, n long, and the anchor's at a relative distance; the lock's factor is
  * in them already. */
-static struct ww_pair_problem random_pair(double noise, double complex lock, uint64_t *seed)
+static struct ww_pair_problem random_pair(double noise, double complex lock,
+                                          uint64_t *seed)
 {
     struct ww_pair_problem p = {0};
     double complex cq = 0;
@@ -49,8 +50,7 @@ static void pairs_are_never_above_a_scan(void **state)
     (void)state;
     for (int i = 0; i < 3000; i++) {
         const double noise = 2.0 * uniform(&seed);
-        const double complex lock =
-            exp(2.0 * normal(&seed)) * turn(6.3 * uniform(&seed));
+        const double complex lock = exp(2.0 * normal(&seed)) * turn(6.3 * uniform(&seed));
         const struct ww_pair_problem p = random_pair(noise, lock, &seed);
         double re = 0;
         double im = 0;
@@ -60,8 +60,8 @@ static void pairs_are_never_above_a_scan(void **state)
         const double scale = p.alpha * r * r + p.beta / (r * r);
         for (int u = -100; u <= 100; u++) {
             const double radius = cabs(lock) * exp(u * 0.03);
-            const double complex pull = radius * CMPLX(p.cq_re, p.cq_im) +
-                                        CMPLX(p.ck_re, p.ck_im) / radius;
+            const double complex pull =
+                radius * CMPLX(p.cq_re, p.cq_im) + CMPLX(p.ck_re, p.ck_im) / radius;
             const double other = pair_value(&p, radius, -carg(pull));
             assert_true(mine <= other + 1e-12 * scale);
         }
@@ -148,8 +148,10 @@ static double lowest_by_roots(const struct ww_neuron_problem *p)
             double high = low * 1.008;
             double a = sign * low;
             double b = sign * high;
-            double fa = p->alpha * a * a * a * a - p->cu * a * a * a + p->cw * a - p->beta;
-            double fb = p->alpha * b * b * b * b - p->cu * b * b * b + p->cw * b - p->beta;
+            double fa =
+                p->alpha * a * a * a * a - p->cu * a * a * a + p->cw * a - p->beta;
+            double fb =
+                p->alpha * b * b * b * b - p->cu * b * b * b + p->cw * b - p->beta;
             for (int k = 0; fa * fb <= 0 && k < 60; k++) {
                 const double m = 0.5 * (a + b);
                 const double fm =

@@ -6,8 +6,9 @@
 
 static void has_the_bits_of_plain_loops(void **state)
 {
-    static const size_t sizes[][3] = {{1, 1, 1},    {4, 16, 256}, {5, 17, 257}, {3, 40, 600},
-                                      {64, 64, 64}, {8, 8, 0},    {37, 100, 300}};
+    static const size_t sizes[][3] = {{1, 1, 1},     {4, 16, 256}, {5, 17, 257},
+                                      {3, 40, 600},  {64, 64, 64}, {8, 8, 0},
+                                      {37, 100, 300}};
     uint64_t seed = 11;
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

@@ -219,7 +219,8 @@ static void polar_is_orthonormal_and_nearest(void **state)
     double *ht = transpose_of(h, n, n);
     assert_true(identity_error(one, n) < 1e-12);
     assert_true(distance(h, ht, n * n) < 1e-12);
-    OK(ww_la_cholesky(n, h, &err)); /* p^T a is positive definite: p is the polar factor */
+    OK(ww_la_cholesky(n, h,
+                      &err)); /* p^T a is positive definite: p is the polar factor */
     for (size_t i = 0; i < m; i++) {
         a[i * n + 1] = 3.0 * a[i * n];
     }

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whole-matrix merge methods against float64 references: the definitions in numpy (full
+singular value and eigen decompositions, no shortcut of the program's), and for the methods
+that descend torch's own optimisers on the published losses.
+
+usage: test_merge_spectral.py BUILD
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+
+SHAPES = ((24, 24), (40, 12), (9, 50), (16, 64))
+TOLERANCE = 1e-8  # the reference asks for 1e-6
+probe = ""
+folder = ""
+
+
+def merge(method, base, sources, threads=1, **params):
+    """The merged difference as the program has it, lambda undone by the caller."""
+    m, n = base.shape
+    np.concatenate([base[None], sources]).astype("<f8").tofile(f"{folder}/in")
+    options = [f"{k.replace('s_', '')}={float(v)!r}" for k, v in params.items()]
+    subprocess.run(["rm", "-rf", f"{folder}/out"], check=True)
+    subprocess.run([probe, method, str(m), str(n), str(len(sources)), str(threads),
+                    f"{folder}/in", f"{folder}/out", *options], check=True)
+    return np.fromfile(f"{folder}/out/merged.bin", "<f8").reshape(m, n)
+
+
+def polar(x):
+    u, _, vt = np.linalg.svd(x, full_matrices=False)
+    return u @ vt
+
+
+def tsv_m(taus):
+    k = min(taus[0].shape) // len(taus)
+    parts = [np.linalg.svd(t, full_matrices=False) for t in taus]
+    u = np.concatenate([p[0][:, :k] for p in parts], axis=1)
+    s = np.concatenate([p[1][:k] for p in parts])
+    vt = np.concatenate([p[2][:k] for p in parts])
+    return polar(u) @ np.diag(s) @ polar(vt)
+
+
+def iso_c(taus):
+    u, s, vt = np.linalg.svd(sum(taus), full_matrices=False)
+    return s.mean() * u @ vt
+
+
+def iso_cts(taus, fraction=0.8):
+    rank, n = min(taus[0].shape), len(taus)
+    tasks = round((rank - int(rank * fraction)) / n) * n
+    common = rank - tasks
+    u, s, vt = np.linalg.svd(sum(taus), full_matrices=False)
+    uc = u[:, :common]
+    parts = [np.linalg.svd(t - uc @ uc.T @ t, full_matrices=False) for t in taus]
+    k = tasks // n
+    us = np.concatenate([p[0][:, :k] for p in parts] + [uc], axis=1)
+    ss = np.concatenate([p[1][:k] for p in parts] + [s[:common]])
+    vs = np.concatenate([p[2][:k] for p in parts] + [vt[:common]])
+    return ss.mean() * polar(us) @ polar(vs)
+
+
+def quadratic(taus):
+    c = sum(t.T @ t / np.sum(t * t) for t in taus)
+    d = sum(t @ t.T @ t / np.sum(t * t) for t in taus)
+    return c, d
+
+
+def filtered(taus, start, f, values, v):
+    _, d = quadratic(taus)
+    start = sum(taus) * (1 if start else 1 / len(taus))
+    return start - start @ v @ np.diag(f) @ v.T + d @ v @ np.diag(f / values) @ v.T
+
+
+def swudi(taus, ratio=0.85, steps=300, start_sum=0):
+    values, v = np.linalg.eigh(quadratic(taus)[0])
+    values = np.maximum(values, 1e-8)
+    f = 1 - np.exp(-steps * values)
+    keep = max(1, int(np.ceil(ratio * len(values))))
+    f[: len(values) - keep] = 0
+    return filtered(taus, start_sum, f, values, v)
+
+
+def aswudi(taus, threshold=0, start_sum=0):
+    values, v = np.linalg.eigh(quadratic(taus)[0])
+    values = np.maximum(values, 1e-8)
+    sigma = np.sqrt(values)
+    if threshold == 0:
+        keep = int(np.ceil(sigma.sum() ** 2 / values.sum()))
+    else:
+        beta = min(taus[0].shape) / max(taus[0].shape)
+        omega = np.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + np.sqrt(beta**2 + 14 * beta + 1)))
+        if threshold == 1:
+            mu = np.sqrt(2 + np.sqrt(3)) if beta == 1 else np.sqrt((1 - beta) ** 2 + beta)
+            ratio = omega / mu
+        else:
+            ratio = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
+        keep = max(1, int(np.sum(sigma > ratio * np.median(sigma))))
+    f = np.zeros(len(values))
+    f[len(values) - keep:] = 1
+    return filtered(taus, start_sum, f, values, v)
+
+
+def wudi_flow(taus, steps=300, start_sum=0):
+    values, v = np.linalg.eigh(quadratic(taus)[0])
+    values = np.maximum(values, 0)
+    gain = np.where(values * steps > 1e-12, -np.expm1(-steps * values) / np.maximum(values, 1e-300),
+                    steps)
+    start = sum(taus) * (1 if start_sum else 1 / len(taus))
+    return start @ v @ np.diag(np.exp(-steps * values)) @ v.T + \
+        quadratic(taus)[1] @ v @ np.diag(gain) @ v.T
+
+
+def descend(start, loss, steps, optimizer):
+    tau = torch.nn.Parameter(torch.tensor(start))
+    opt = optimizer([tau])
+    for _ in range(steps):
+        opt.zero_grad()
+        loss(tau).backward()
+        opt.step()
+    return tau.detach().numpy()
+
+
+def wudi(taus, steps=300, learning_rate=1e-5):
+    t = torch.tensor(np.array(taus))
+    energy = (t * t).sum((1, 2), keepdim=True)
+    return descend(sum(taus), lambda x: (((x[None] - t) @ t.transpose(1, 2)) ** 2 / energy).sum(),
+                   steps, lambda p: torch.optim.Adam(p, lr=learning_rate))
+
+
+def truncated(t, k):
+    u, s, vt = np.linalg.svd(t, full_matrices=False)
+    return u[:, :k] @ np.diag(s[:k]) @ vt[:k], np.diag(s[:k]) @ vt[:k]
+
+
+def optmerge(taus, steps=300, learning_rate=0, adapter=0):
+    k = min(taus[0].shape) // len(taus)
+    mean = sum(taus) / len(taus)
+    energy = torch.tensor([np.sum(t * t) for t in taus])[:, None, None]
+    if adapter:
+        targets = [truncated(t, k)[0] for t in taus]
+        guides = taus
+        how = lambda p: torch.optim.SGD(p, lr=learning_rate or 1e-4, momentum=0.9)
+    else:
+        targets = [mean + truncated(t - mean, k)[0] for t in taus]
+        guides = [truncated(t, k)[1] for t in taus]
+        how = lambda p: torch.optim.Adam(p, lr=learning_rate or 1e-5)
+    t, g = torch.tensor(np.array(targets)), torch.tensor(np.array(guides))
+    return descend(mean, lambda x: (((x[None] - t) @ g.transpose(1, 2)) ** 2 / energy).sum(),
+                   steps, how)
+
+
+def svc(taus, alpha=0.1):
+    u, s, vt = np.linalg.svd(sum(taus), full_matrices=False)
+    for r in range(len(s)):
+        whole = u[:, r] @ sum(taus)
+        parts = [u[:, r] @ t for t in taus]
+        s[r] *= len(taus) / sum(max(alpha, whole @ a / (a @ a)) for a in parts)
+    return u @ np.diag(s) @ vt
+
+
+def ties(parts, density):
+    kept = []
+    for x in parts:
+        flat = np.abs(x).ravel()
+        order = np.argsort(-flat, kind="stable")
+        mask = np.zeros(flat.size, bool)
+        mask[order[: max(1, int(density * flat.size))]] = True
+        kept.append(np.where(mask.reshape(x.shape), x, 0))
+    sign = np.where(sum(kept) >= 0, 1, -1)
+    agree = [np.sign(x) == sign for x in kept]
+    return sum(np.where(a, x, 0) for a, x in zip(agree, kept)) / np.maximum(sum(agree), 1)
+
+
+def span(x):
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    return u[:, s > 1e-10 * s[0]]
+
+
+def knots(taus, density=0.2):
+    n = taus[0].shape[1]
+    u, s, vt = np.linalg.svd(np.concatenate(taus, axis=1), full_matrices=False)
+    rank = int(np.sum(s > 1e-10 * s[0]))
+    parts = [vt[:rank, i * n:(i + 1) * n] for i in range(len(taus))]
+    return u[:, :rank] @ np.diag(s[:rank]) @ ties(parts, density)
+
+
+def core_space(taus, density=0.2):
+    left = span(np.concatenate(taus, axis=1))
+    right = span(np.concatenate(taus).T)
+    return left @ ties([left.T @ t @ right for t in taus], density) @ right.T
+
+
+def low_rank(rng, m, n, rank=3):
+    return rng.standard_normal((m, rank)) @ rng.standard_normal((rank, n)) / 3
+
+
+CASES = (
+    (tsv_m, {}), (iso_c, {}), (iso_cts, {}), (iso_cts, {"common_space_fraction": 0.5}),
+    (swudi, {}), (swudi, {"ratio": 1, "start_sum": 1}), (swudi, {"ratio": 0.3, "steps": 1300}),
+    (aswudi, {}), (aswudi, {"threshold": 1}), (aswudi, {"threshold": 2, "start_sum": 1}),
+    (wudi_flow, {}), (wudi_flow, {"steps": 1300, "start_sum": 1}),
+    (wudi, {"learning_rate": 1e-4}), (optmerge, {"steps": 100}),
+    (optmerge, {"learning_rate": 1e-2, "adapter": 1}),
+    (svc, {}), (svc, {"alpha": 1}), (knots, {}), (knots, {"density": 0.6}),
+    (core_space, {}), (core_space, {"density": 0.5}))
+RENAMED = {"common_space_fraction": "fraction"}
+
+
+def check(method, params, shape, rank, rng, worst):
+    m, n = shape
+    base = rng.standard_normal(shape)
+    make = (lambda: low_rank(rng, m, n)) if rank else (lambda: rng.standard_normal(shape))
+    shared = make()
+    weights = (1.0, 0.5, 1.25)
+    taus = [0.1 * (make() + 0.5 * shared) for _ in range(3)]
+    sources = np.array([base + t for t in taus])
+    taus = [w * (s - base) for w, s in zip(weights, sources)]
+    for i, w in enumerate(weights):
+        params = {**params, f"{i}:weight": w}
+    own = {k: v for k, v in params.items() if ":" not in k}
+    got = (merge(method.__name__, base, sources, **params, **{"lambda": 0.5}) - base) / 0.5
+    want = method(taus, **{RENAMED.get(k, k): v for k, v in own.items()})
+    error = np.linalg.norm(got - want) / np.linalg.norm(want)
+    worst[method.__name__] = max(worst.get(method.__name__, 0), error)
+    mean = sum(taus) / len(taus)
+    if np.linalg.norm(want - mean) < 1e-6 * np.linalg.norm(mean):
+        raise SystemExit(f"{method.__name__} {own}: the case cannot tell it from a mean")
+    if not error < TOLERANCE:
+        raise SystemExit(f"{method.__name__} {own} {shape} rank {rank or 'full'}: off by {error:.2g}")
+
+
+def check_threads(rng):
+    """The same bytes for any number of threads; the products alone also say which."""
+    base = rng.standard_normal((70, 90))
+    sources = base + 0.1 * rng.standard_normal((3, 70, 90))
+    for method in sorted({c[0].__name__ for c in CASES}):
+        results = [merge(method, base, sources, threads).tobytes() for threads in (1, 2, 3)]
+        if len(set(results)) != 1:
+            raise SystemExit(f"{method}: bytes depend on the number of threads")
+
+
+def check_threshold():
+    """The published threshold is that of the Marchenko-Pastur median, within its fit."""
+    for beta in (0.1, 0.25, 0.5, 1.0):
+        low, high = (1 - np.sqrt(beta)) ** 2, (1 + np.sqrt(beta)) ** 2
+        x = low + (high - low) * np.linspace(0, 1, 400001)[1:] ** 2
+        density = np.sqrt(np.maximum((x - low) * (high - x), 0)) / (2 * np.pi * beta * x)
+        mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(x))])
+        median = np.interp(0.5, mass / mass[-1], x)
+        omega = np.sqrt(2 * (beta + 1) + 8 * beta / (beta + 1 + np.sqrt(beta**2 + 14 * beta + 1)))
+        fit = 0.56 * beta**3 - 0.95 * beta**2 + 1.82 * beta + 1.43
+        if abs(fit - omega / np.sqrt(median)) > 0.03:
+            raise SystemExit(f"threshold {fit} for beta {beta}, expected {omega / np.sqrt(median)}")
+
+
+def main():
+    global probe, folder
+    probe = os.path.join(sys.argv[1], "matrix_probe")
+    rng = np.random.default_rng(5)
+    worst = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for method, params in CASES:
+            for shape in SHAPES:
+                check(method, dict(params), shape, 0, rng, worst)
+            if method in (knots, core_space, swudi, wudi_flow):
+                check(method, dict(params), (40, 30), 3, rng, worst)
+        check_threads(rng)
+    check_threshold()
+    print("  ".join(f"{name} {error:.0e}" for name, error in sorted(worst.items())))
+    print(f"{len(worst)} whole-matrix methods agree with their definitions")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
