@@ -67,7 +67,8 @@ struct ww_attack_report {
     double recovered;           /* 1 - ||attacked - truth|| / ||truth - anchor|| */
     double identical;           /* share of bytes that are the truth's */
     bool drift_known;
-    double function_drift;      /* largest relative difference of block outputs */
+    double function_drift;      /* of some blocks: largest difference of an output
+                                   to the locked block's, relative to what it adds */
     struct ww_attack_tensor *tensors;
     size_t n_tensors;
     char root_sha256[65];       /* OMS root of what was written, empty when unsigned */

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "attack/attack_report.h"
+#include "attack/drift.h"
 #include "la/la.h"
 #include "lock/lock_paths.h"
 #include "stream/cpus.h"
@@ -174,6 +175,10 @@ static enum ww_err stream(struct attack_run *run, const char *out_path,
         if (run->models[i]) {
             rc = ww_model_unchanged(run->models[i], err);
         }
+    }
+    if (!rc && run->options->mode != WW_ATTACK_NAIVE) {
+        rc = ww_attack_drift(&run->job, &run->report->drift_known,
+                             &run->report->function_drift, err);
     }
     if (!rc) {
         rc = ww_attack_report_fill(&run->job, run->report, err);

@@ -28,7 +28,7 @@ FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
     "$WW" attack locked out --anchor "$FAMILY/base" --truth model --json -q >answer
     jq -e '.schema == "weightward.attack/1" and .mode == "joint" and .recovered == 1 and
            .identical_bytes == 1 and .distance_before > 1 and .distance_after < 0.1 and
-           .found.residual_moved > 100 and .found.dense_heads == 0 and
+           .found.residual_moved > 100 and .found.dense_heads == 0 and .function_drift < 1e-12 and
            (.tensors | length) == 39 and .seconds > 0' answer
     "$WW" attack locked out2 --anchor "$FAMILY/base" --json -q >answer
     jq -e 'has("recovered") == false and has("identical_bytes") == false' answer

@@ -113,6 +113,8 @@ static void exact_locks_come_back_bit_for_bit(void **unused)
             assert_true(s.report.distance_before > 0.5);
             NEAR(s.report.distance_after, 0.1, 0.02);
             assert_int_equal(s.report.found.dense_heads, 0);
+            assert_true(s.report.drift_known);
+            assert_true(s.report.function_drift < 1e-12);
             assert_int_equal(s.report.found.scaled > 0, scale);
             stage_free(&s);
         }
