@@ -82,7 +82,8 @@ enum ww_err ww_find_aga(struct ww_pair *pair, struct ww_error *err)
 
     for (uint32_t a = 0; a < pair->locked->n_attentions && !rc; a++) {
         const struct ww_attention *att = &pair->locked->attentions[a];
-        if (att->qk_class != WW_QK_MLA && att->element_owner == a) {
+        rc = ww_pair_progress(pair, "heads", a, pair->locked->n_attentions, err);
+        if (!rc && att->qk_class != WW_QK_MLA && att->element_owner == a) {
             rc = solve_attention(pair, a, err);
         }
     }

@@ -16,8 +16,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-/* Cosine of aligned weights below which models are no relatives: unrelated ones reach 0.3
- * where rows are short, a fine-tune that moved half of its norm 0.87. */
+/* Cosine of aligned weights below which models are no relatives: unrelated ones reach 0.4
+ * where rows are short, a fine-tune that moved by half of its norm 0.9. */
 #define LEAST_COSINE 0.7
 
 struct attack_run {
@@ -117,34 +117,28 @@ static enum ww_err neurons_ordered(struct ww_pair *pair, struct ww_error *err)
 }
 
 static const struct step {
-    const char *phase;
     step_fn run;
     unsigned modes;
 } steps[] = {
-    {"streams", ww_find_frames, 1U << WW_ATTACK_JOINT},
-    {"latents", ww_find_latents, 1U << WW_ATTACK_JOINT},
-    {"heads", ww_find_heads, 1U << WW_ATTACK_JOINT},
-    {"attention", ww_find_inner, 1U << WW_ATTACK_JOINT},
-    {"experts", ww_find_experts, 1U << WW_ATTACK_JOINT},
-    {"neurons", neurons_signed, 1U << WW_ATTACK_JOINT},
-    {"heads", ww_find_aga, 1U << WW_ATTACK_AGA},
-    {"neurons", neurons_ordered, 1U << WW_ATTACK_AGA},
+    {ww_find_frames, 1U << WW_ATTACK_JOINT},
+    {ww_find_latents, 1U << WW_ATTACK_JOINT},
+    {ww_find_heads, 1U << WW_ATTACK_JOINT},
+    {ww_find_inner, 1U << WW_ATTACK_JOINT},
+    {ww_find_experts, 1U << WW_ATTACK_JOINT},
+    {neurons_signed, 1U << WW_ATTACK_JOINT},
+    {ww_find_aga, 1U << WW_ATTACK_AGA},
+    {neurons_ordered, 1U << WW_ATTACK_AGA},
 };
 
 static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
 {
-    const struct ww_run_options *options = &run->options->run;
     enum ww_err rc = WW_OK;
 
+    run->pair.run = &run->options->run;
     for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
-        if (!(steps[i].modes & 1U << run->options->mode)) {
-            continue;
+        if (steps[i].modes & 1U << run->options->mode) {
+            rc = steps[i].run(&run->pair, err);
         }
-        if (options->progress && options->progress(options->progress_payload,
-                                                   steps[i].phase, i, WW_LEN(steps))) {
-            return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
-        }
-        rc = steps[i].run(&run->pair, err);
     }
     return rc;
 }

@@ -300,6 +300,10 @@ enum ww_err ww_find_inner(struct ww_pair *pair, struct ww_error *err)
         if (att->element_owner != a) {
             continue;
         }
+        rc = ww_pair_progress(pair, "attention", a, pair->locked->n_attentions, err);
+        if (rc) {
+            break;
+        }
         if (att->value != WW_NONE || att->context != WW_NONE) {
             rc = solve_part(pair, a, VALUE_OUTPUT, n, (size_t)att->v_dim, err);
         }

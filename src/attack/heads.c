@@ -244,7 +244,8 @@ enum ww_err ww_find_heads(struct ww_pair *pair, struct ww_error *err)
 
     for (uint32_t a = 0; a < pair->locked->n_attentions && !rc; a++) {
         const struct ww_attention *att = &pair->locked->attentions[a];
-        if (att->heads_owner == a && att->heads_move) {
+        rc = ww_pair_progress(pair, "heads", a, pair->locked->n_attentions, err);
+        if (!rc && att->heads_owner == a && att->heads_move) {
             rc = find_order(pair, a, err);
         }
     }

@@ -168,7 +168,10 @@ enum ww_err ww_find_neurons(struct ww_pair *pair, bool signs, struct ww_error *e
         if (mlp->neuron == WW_NONE) {
             continue;
         }
-        rc = find_order(pair, m, out, err);
+        rc = ww_pair_progress(pair, "neurons", m, pair->locked->n_mlps, err);
+        if (!rc) {
+            rc = find_order(pair, m, out, err);
+        }
         if (!rc && out->perm && signs && (mlp->sign_moves || mlp->scale_moves)) {
             rc = find_signs(pair, m, out, err);
         }

@@ -163,6 +163,17 @@ void ww_pair_release(struct ww_pair *pair)
     memset(pair, 0, sizeof(*pair));
 }
 
+enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint64_t done,
+                             uint64_t total, struct ww_error *err)
+{
+    const struct ww_run_options *run = pair->run;
+
+    if (run && run->progress && run->progress(run->progress_payload, phase, done, total)) {
+        return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
+    }
+    return WW_OK;
+}
+
 uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked)
 {
     return ww_model_find(pair->anchor->model,

@@ -27,6 +27,7 @@ struct ww_pair {
     uint32_t **heads;       /* per attention: the anchor's head of each locked head */
     struct ww_cells *cells; /* per space: what a dense lock mixed; n_cells 0: nothing */
     struct ww_cell_source source; /* hands them out; valid while pair stays in place */
+    const struct ww_run_options *run; /* may be NULL: no progress, no way to cancel */
     struct ww_likeness like;
     double frame_cosine;    /* mean over the residual indices */
     struct ww_attack_found found;
@@ -36,6 +37,10 @@ struct ww_pair {
 enum ww_err ww_pair_init(struct ww_pair *pair, const struct ww_layout *locked,
                          const struct ww_layout *anchor, struct ww_error *err) WW_MUST_USE;
 void ww_pair_release(struct ww_pair *pair);
+
+/** Tell how far a step is, in its own units. WW_E_CANCELLED when it is to end. */
+enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint64_t done,
+                             uint64_t total, struct ww_error *err) WW_MUST_USE;
 
 /** The anchor's tensor of the same name, or WW_NONE. */
 uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked);

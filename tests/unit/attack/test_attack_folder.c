@@ -180,6 +180,41 @@ static void an_anchor_of_noise_is_refused(void **unused)
     stage_free(&s);
 }
 
+/* Cancel at the first call in the named phase; count calls. */
+struct asked {
+    const char *phase;
+    unsigned calls;
+};
+
+static int ask(void *payload, const char *phase, uint64_t done, uint64_t total)
+{
+    struct asked *asked = payload;
+    (void)done;
+    (void)total;
+    asked->calls++;
+    return strcmp(phase, asked->phase) == 0;
+}
+
+static void every_step_can_be_cancelled_and_leaves_nothing(void **unused)
+{
+    static const char *const phases[] = {"heads", "attention", "neurons", "attack"};
+    struct stage s;
+    struct ww_error err = {0};
+    struct stat st;
+    (void)unused;
+    stage_init(&s, "mixtral", false, 0.1);
+    for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+        struct asked asked = {phases[i], 0};
+        s.options.run.progress = ask;
+        s.options.run.progress_payload = &asked;
+        FAILS(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err),
+              WW_E_CANCELLED);
+        assert_true(asked.calls > 0);
+        assert_int_not_equal(stat(s.out, &st), 0);
+    }
+    stage_free(&s);
+}
+
 static void other_shapes_and_architectures_are_refused(void **unused)
 {
     struct stage s;
@@ -209,6 +244,7 @@ int main(void)
         cmocka_unit_test(threads_change_no_byte_and_no_number),
         cmocka_unit_test(measuring_writes_nothing_and_says_the_same),
         cmocka_unit_test(an_anchor_of_noise_is_refused),
+        cmocka_unit_test(every_step_can_be_cancelled_and_leaves_nothing),
         cmocka_unit_test(other_shapes_and_architectures_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
