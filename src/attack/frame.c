@@ -120,6 +120,9 @@ static enum ww_err add_table(const struct ww_layout *layout, uint32_t tensor,
     for (uint64_t s = 0; s < table->n_samples / table->inner && !rc; s++) {
         rc = ww_pread_full(file->fd, bytes, block * elem,
                            t->offset + s * table->step * block * elem, file->name, err);
+        if (!rc) {
+            rc = ww_slab_finite(t, bytes, block, err);
+        }
         if (rc) {
             break;
         }

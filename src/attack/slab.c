@@ -192,6 +192,17 @@ static enum ww_err widen_columns(const struct place *place, const uint64_t *at,
     return WW_OK;
 }
 
+enum ww_err ww_slab_finite(const struct ww_tensor *tensor, const void *bytes, size_t n,
+                           struct ww_error *err)
+{
+    if (ww_count_nonfinite(tensor->dtype, bytes, n) > 0) {
+        return WW_FAIL(err, WW_E_NONFINITE,
+                       "tensor '%s' holds NaN or infinity, so that it cannot be compared",
+                       tensor->name);
+    }
+    return WW_OK;
+}
+
 static enum ww_err read_rows(const struct ww_slab_of *of, const struct place *place,
                              const uint64_t *at, struct ww_slab *out,
                              struct ww_error *err)
@@ -208,6 +219,9 @@ static enum ww_err read_rows(const struct ww_slab_of *of, const struct place *pl
     }
     rc = ww_pread_full(file->fd, bytes, (size_t)range.n * elem,
                        place->tensor->offset + range.first * elem, file->name, err);
+    if (!rc) {
+        rc = ww_slab_finite(place->tensor, bytes, (size_t)range.n, err);
+    }
     if (!rc && place->row_step < place->col_step) {
         rc = widen_columns(place, at, out, bytes, err);
     } else if (!rc) {

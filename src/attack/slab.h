@@ -46,6 +46,10 @@ enum ww_err ww_slabs_load(const struct ww_pair *pair, const struct ww_slabs_of *
                           struct ww_slabs *out, struct ww_error *err) WW_MUST_USE;
 void ww_slabs_release(struct ww_slabs *slabs);
 
+/** WW_E_NONFINITE, naming the tensor, unless n stored elements are all finite. */
+enum ww_err ww_slab_finite(const struct ww_tensor *tensor, const void *bytes, size_t n,
+                           struct ww_error *err) WW_MUST_USE;
+
 /** Dot product and squared norm of float rows, summed in double in a fixed order. */
 double ww_row_dot(const float *a, const float *b, size_t n);
 

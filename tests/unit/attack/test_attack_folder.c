@@ -180,6 +180,23 @@ static void an_anchor_of_noise_is_refused(void **unused)
     stage_free(&s);
 }
 
+static void an_anchor_without_numbers_is_refused(void **unused)
+{
+    static const double shares[] = {NAN, INFINITY};
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        struct stage s;
+        struct ww_error err = {0};
+        struct stat st;
+        stage_init(&s, "gemma2", false, shares[i]);
+        FAILS(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err),
+              WW_E_NONFINITE);
+        assert_non_null(strstr(err.text, "holds NaN or infinity"));
+        assert_int_not_equal(stat(s.out, &st), 0);
+        stage_free(&s);
+    }
+}
+
 /* Cancel at the first call in the named phase; count calls. */
 struct asked {
     const char *phase;
@@ -244,6 +261,7 @@ int main(void)
         cmocka_unit_test(threads_change_no_byte_and_no_number),
         cmocka_unit_test(measuring_writes_nothing_and_says_the_same),
         cmocka_unit_test(an_anchor_of_noise_is_refused),
+        cmocka_unit_test(an_anchor_without_numbers_is_refused),
         cmocka_unit_test(every_step_can_be_cancelled_and_leaves_nothing),
         cmocka_unit_test(other_shapes_and_architectures_are_refused),
     };
