@@ -25,7 +25,7 @@ WW_API const char *ww_attack_mode_name(enum ww_attack_mode mode);
 struct ww_attack_options {
     enum ww_attack_mode mode;
     const char *anchor;         /* model folder */
-    const char *truth;          /* the model before the lock, to score with; may be NULL */
+    const char *truth;          /* the model before its lock, to score by, or NULL */
     const struct ww_signer *signer;     /* NULL: what is written stays unsigned */
     struct ww_layout_options layout;
     struct ww_run_options run;
@@ -88,10 +88,10 @@ WW_API enum ww_err ww_attack_folder(const char *path, const char *out_path,
                                     struct ww_attack_report *report,
                                     struct ww_error *err) WW_MUST_USE;
 
-/** For ww_lock_options.measure; payload is a struct ww_attack_options with the anchor, its
- *  truth is not looked at. The attack runs in memory and writes nothing. */
-WW_API enum ww_err ww_attack_measure(void *payload, const char *locked, const char *source,
-                                     struct ww_lock_attack *out,
+/** For ww_lock_options.measure; payload is a struct ww_attack_options with the anchor,
+ *  whose truth is not looked at. The attack runs in memory and writes nothing. */
+WW_API enum ww_err ww_attack_measure(void *payload, const char *locked,
+                                     const char *source, struct ww_lock_attack *out,
                                      struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus

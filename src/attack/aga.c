@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The published attack, arXiv 2606.30360, as it is: for every head and every projection on
- * its own the matrix that brings the locked rows closest to the anchor's, with ridge 1e-8;
- * neurons of an MLP by the cosines of the rows of its first layer, order only. No step for
- * the residual stream, the order of heads, rotary pairs or shared keys and values. It is
- * here as the yardstick that papers use.
+ * The published attack, arXiv 2606.30360, as it is: for every head and every projection
+ * on its own the matrix that brings the locked rows closest to the anchor's, with ridge
+ * 1e-8; neurons of an MLP by the cosines of the rows of its first layer, order only. No
+ * step for the residual stream, the order of heads, rotary pairs or shared keys and
+ * values. It is here as the yardstick that papers use.
  */
 #include "attack/cross.h"
 #include "attack/solve.h"
@@ -13,7 +13,8 @@
 
 #define RIDGE 1e-8
 
-/* Rows of action INVERSE are undone by undo_t, the others by undo: one matrix for both. */
+/* Rows of action INVERSE are undone by undo_t, the others by undo: one matrix for both.
+ */
 static enum ww_err solve_side(struct ww_pair *pair, uint32_t a,
                               const struct ww_strand *strand, size_t d,
                               struct ww_error *err)

@@ -19,6 +19,9 @@
 /* Cosine of aligned weights below which models are no relatives: unrelated ones reach 0.4
  * where rows are short, a fine-tune that moved by half of its norm 0.9. */
 #define LEAST_COSINE 0.7
+/* The same of the columns that show a residual stream, so that strangers are told before
+ * everything else is compared. */
+#define LEAST_FRAME 0.5
 
 struct attack_run {
     const struct ww_attack_options *options;
@@ -69,10 +72,11 @@ static enum ww_err check_truth(const struct attack_run *run, struct ww_error *er
         }
         if (at == WW_NONE || run->models[2]->tensors[at].n_elements != own->n_elements ||
             !ww_dtype_is_plain_float(run->models[2]->tensors[at].dtype)) {
-            return WW_FAIL(err, WW_E_UNRELATED,
-                           "tensor '%s' is not in the truth with the same shape; the truth "
-                           "is the model before its lock",
-                           own->name);
+            return WW_FAIL(
+                err, WW_E_UNRELATED,
+                "tensor '%s' is not in the truth with the same shape; the truth "
+                "is the model before its lock",
+                own->name);
         }
     }
     return WW_OK;
@@ -120,14 +124,10 @@ static const struct step {
     step_fn run;
     unsigned modes;
 } steps[] = {
-    {ww_find_frames, 1U << WW_ATTACK_JOINT},
-    {ww_find_latents, 1U << WW_ATTACK_JOINT},
-    {ww_find_heads, 1U << WW_ATTACK_JOINT},
-    {ww_find_inner, 1U << WW_ATTACK_JOINT},
-    {ww_find_experts, 1U << WW_ATTACK_JOINT},
-    {neurons_signed, 1U << WW_ATTACK_JOINT},
-    {ww_find_aga, 1U << WW_ATTACK_AGA},
-    {neurons_ordered, 1U << WW_ATTACK_AGA},
+    {ww_find_frames, 1U << WW_ATTACK_JOINT},  {ww_find_latents, 1U << WW_ATTACK_JOINT},
+    {ww_find_heads, 1U << WW_ATTACK_JOINT},   {ww_find_inner, 1U << WW_ATTACK_JOINT},
+    {ww_find_experts, 1U << WW_ATTACK_JOINT}, {neurons_signed, 1U << WW_ATTACK_JOINT},
+    {ww_find_aga, 1U << WW_ATTACK_AGA},       {neurons_ordered, 1U << WW_ATTACK_AGA},
 };
 
 static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
@@ -136,6 +136,9 @@ static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
 
     run->pair.run = &run->options->run;
     for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
+        if (run->pair.frame_cosine < LEAST_FRAME) {
+            break;
+        }
         if (steps[i].modes & 1U << run->options->mode) {
             rc = steps[i].run(&run->pair, err);
         }
@@ -200,7 +203,8 @@ static enum ww_err finish(struct attack_run *run, const char *out_path,
 
 static bool related(const struct ww_pair *pair)
 {
-    return ww_likeness_cosine(&pair->like) >= LEAST_COSINE;
+    return pair->frame_cosine >= LEAST_FRAME &&
+           ww_likeness_cosine(&pair->like) >= LEAST_COSINE;
 }
 
 static enum ww_err refuse(const struct attack_run *run, struct ww_error *err)

@@ -144,8 +144,8 @@ static enum ww_err score_chunk(const struct state *state, const uint8_t *made,
     const struct ww_model *model = pair->locked->model;
     const struct ww_tensor *t = &model->tensors[state->piece->output];
     const uint32_t anchor = ww_pair_tensor(pair, state->piece->output);
-    enum ww_err rc = read_part(pair->anchor->model, anchor, first, n, room->bytes,
-                               room->anchor, err);
+    enum ww_err rc =
+        read_part(pair->anchor->model, anchor, first, n, room->bytes, room->anchor, err);
 
     if (!rc) {
         rc = read_part(model, state->piece->output, first, n, room->bytes, room->other,

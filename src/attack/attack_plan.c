@@ -67,10 +67,8 @@ static enum ww_err choose_kernel(const struct ww_attack_job *job, uint32_t t,
     const struct ww_tensor *tensor = &layout->model->tensors[output];
     struct ww_tensor_view view;
 
-    *kernel = (struct ww_attack_piece){.job = job,
-                                       .output = output,
-                                       .lock = {&job->lock, t},
-                                       .dense = {&job->dense, t}};
+    *kernel = (struct ww_attack_piece){
+        .job = job, .output = output, .lock = {&job->lock, t}, .dense = {&job->dense, t}};
     if (has_cells(job->pair, t)) {
         kernel->inner = &ww_dense_kernel;
         kernel->params = &kernel->dense;

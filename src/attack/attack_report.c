@@ -10,8 +10,9 @@
 
 const char *ww_attack_mode_name(enum ww_attack_mode mode)
 {
-    static const char *const names[] = {
-        [WW_ATTACK_JOINT] = "joint", [WW_ATTACK_AGA] = "aga", [WW_ATTACK_NAIVE] = "naive"};
+    static const char *const names[] = {[WW_ATTACK_JOINT] = "joint",
+                                        [WW_ATTACK_AGA] = "aga",
+                                        [WW_ATTACK_NAIVE] = "naive"};
     return (size_t)mode < WW_LEN(names) ? names[mode] : "?";
 }
 

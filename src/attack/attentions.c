@@ -68,12 +68,8 @@ static enum ww_err gather(const struct ww_pair *pair, uint32_t owner, enum part 
         strands_of(pair->anchor, a, part, anchor, space0);
         for (int side = 0; side < 2 && !rc; side++) {
             const struct ww_strand strand = {
-                locked[side],
-                anchor[side],
-                part == VALUE_OUTPUT && side == 1,
-                side == 1,
-                space[side],
-                space0[side]};
+                locked[side], anchor[side], part == VALUE_OUTPUT && side == 1,
+                side == 1,    space[side],  space0[side]};
             rc = ww_crosses_add(pair, a, &strand, crosses, inner->n, any, err);
         }
     }
@@ -89,8 +85,8 @@ static enum ww_err find_qk(const struct ww_pair *pair, uint32_t owner,
 
     ww_qk_moves_of(att, &moves);
     const struct ww_inner_signed rest = {(size_t)moves.rotary, (size_t)moves.rest,
-                                         moves.perm, moves.shared_perm, moves.signs,
-                                         moves.scale};
+                                         moves.perm,           moves.shared_perm,
+                                         moves.signs,          moves.scale};
     if (moves.turns) {
         ww_inner_find_turns(inner, &att->rope, moves.shared_odd, moves.scale);
     }
@@ -108,8 +104,8 @@ static enum ww_err find_part(struct ww_pair *pair, uint32_t owner, enum part par
 {
     const struct ww_attention *att = &pair->locked->attentions[owner];
     const bool vo = part == VALUE_OUTPUT;
-    const struct ww_inner_signed all = {
-        0, inner->d, true, false, true, vo ? ww_vo_scales(att) : true};
+    const struct ww_inner_signed all = {0,     inner->d, true,
+                                        false, true,     vo ? ww_vo_scales(att) : true};
 
     if (part == QUERY_KEY) {
         return find_qk(pair, owner, inner, err);
@@ -335,7 +331,7 @@ static enum ww_err find_latent(struct ww_pair *pair, const struct ww_linear *loc
     rc = ww_slabs_load(pair, &of, &slabs, err);
     if (!rc && slabs.locked.rows) {
         rc = ww_pair_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
-                           slabs.locked.width, true, &matching, err);
+                          slabs.locked.width, true, &matching, err);
     }
     if (!rc && matching.match) {
         struct ww_element *out = &pair->given.spaces[space];

@@ -14,7 +14,7 @@
 
 struct ww_cross {
     size_t d;
-    double *c[2];    /* direct, inverse: anchor rows times locked rows, [anchor][locked] */
+    double *c[2]; /* direct, inverse: anchor rows times locked rows, [anchor][locked] */
     double *gram[2]; /* locked rows times locked rows */
     double *own[2];  /* squared norm of each anchor row */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A block of the locked model on S x gives S y where the attacked one on x gives y. A whole
- * model would take minutes in the reference forward pass; a few blocks, first and last
- * among them, show whether a solve has kept the products of its heads.
+ * A block of the locked model on S x gives S y where the attacked one on x gives y. A
+ * whole model would take minutes in the reference forward pass; a few blocks, first and
+ * last among them, show whether a solve has kept the products of its heads.
  */
 #include "attack/drift.h"
 
@@ -93,7 +93,8 @@ static uint64_t block_bytes(const struct ww_layout *layout, uint32_t block)
     uint64_t n = 0;
 
     for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
-        n += layout->bindings[t].block == block ? layout->model->tensors[t].n_elements : 0;
+        n +=
+            layout->bindings[t].block == block ? layout->model->tensors[t].n_elements : 0;
     }
     return 8 * n;
 }
@@ -149,8 +150,7 @@ static double compare(const struct ww_element *frame, const struct rows *rows)
 
 static enum ww_err run_block(const struct ww_pair *pair, struct ww_forward *made,
                              struct ww_forward *locked, uint32_t b,
-                             const struct rows *rows, double *drift,
-                             struct ww_error *err)
+                             const struct rows *rows, double *drift, struct ww_error *err)
 {
     static const uint64_t positions[TOKENS] = {0, 1, 2, 3};
     const struct ww_block *block = &pair->locked->blocks[b];
@@ -191,8 +191,8 @@ static enum ww_err run_blocks(const struct ww_pair *pair, struct ww_forward *mad
             (size_t)ww_layout_stream(layout, layout->blocks[b].stack)->width;
         const size_t len = TOKENS * width;
         double *all = ww_calloc(6 * len, sizeof(*all));
-        const struct rows rows = {width,          all,           all + len,
-                                  all + 2 * len,  all + 3 * len, all + 4 * len,
+        const struct rows rows = {width,         all,           all + len,
+                                  all + 2 * len, all + 3 * len, all + 4 * len,
                                   all + 5 * len};
         if (!all) {
             return WW_FAIL(err, WW_E_NOMEM, "out of memory for a check");

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A dense lock leaves its heads without any row that is a row of the anchor, so the signed
- * permutation found before explains nothing. Then one matrix T per head is solved for,
- * from both sides of the head at once: T undoes the direct side and T^-T the inverse side,
- * so that the head's product, and with it the model's function, stays what it is. Under
- * rotary embedding T is one complex number per pair.
+ * A dense lock leaves its heads without any row that is a row of the anchor, so the
+ * signed permutation found before explains nothing. Then one matrix T per head is solved
+ * for, from both sides of the head at once: T undoes the direct side and T^-T the inverse
+ * side, so that the head's product, and with it the model's function, stays what it is.
+ * Under rotary embedding T is one complex number per pair.
  */
 #include "attack/fix.h"
 
@@ -19,7 +19,8 @@
 /* Shares of a head's squared norm that may stay unexplained before it is worth while to
  * look for a matrix, or for numbers of rotary pairs, which cost little and are close to
  * quarter turns by chance; and what the answer must save. A matrix takes at most a tenth
- * off the displacement of a fine-tune, so it does not replace an element that is right. */
+ * off the displacement of a fine-tune, so it does not replace an element that is right.
+ */
 #define UNEXPLAINED 0.05
 #define UNEXPLAINED_PAIRS 1e-6
 #define BETTER 0.5
@@ -132,8 +133,8 @@ static enum ww_err solve_gl(const struct ww_cross *x, bool orthogonal, double *u
     return rc;
 }
 
-/* Rotary pairs: the number t = a + ib acts as [[a, -b], [b, a]], its transposed inverse is
- * that over |t|^2. Dimensions that do not rotate stay as they are. */
+/* Rotary pairs: the number t = a + ib acts as [[a, -b], [b, a]], its transposed inverse
+ * is that over |t|^2. Dimensions that do not rotate stay as they are. */
 static void solve_pairs(const struct ww_cross *x, const struct ww_rope *rope, bool unit,
                         double *undo, double *undo_t)
 {
@@ -240,7 +241,8 @@ static void fill_cell(const struct ww_fix *fix, size_t g, struct ww_cells *cells
     const double *undo = fix->undo + g * d * d;
     const double *undo_t = fix->undo_t + g * d * d;
 
-    /* A lock that was M on direct rows is undone there by M^-1, on inverse rows by M^T. */
+    /* A lock that was M on direct rows is undone there by M^-1, on inverse rows by M^T.
+     */
     for (size_t i = 0; i < d; i++) {
         for (size_t j = 0; j < d; j++) {
             cells->direct[g * d * d + i * d + j] = undo_t[j * d + i];
@@ -278,8 +280,8 @@ enum ww_err ww_pair_mix(struct ww_pair *pair, uint32_t space, const struct ww_fi
     n_cells = 0;
     for (size_t b = 0; b < n_blocks; b++) {
         if (fix->mixed[b / per]) {
-            cells->cells[n_cells] = (struct ww_cell){
-                (uint32_t)d, n_cells * (uint32_t)d, b / per * d * d};
+            cells->cells[n_cells] =
+                (struct ww_cell){(uint32_t)d, n_cells * (uint32_t)d, b / per * d * d};
             for (size_t i = 0; i < d; i++) {
                 cells->at[n_cells * d + i] = (uint32_t)(b * d + i);
             }

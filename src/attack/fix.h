@@ -5,8 +5,8 @@
 
 #include "attack/inner.h"
 
-/** For every head that the found element does not explain: solve for a matrix, and take it
- *  (the element of that head becomes the identity) where it explains more. values: the
+/** For every head that the found element does not explain: solve for a matrix, and take
+ * it (the element of that head becomes the identity) where it explains more. values: the
  *  values and outputs of the attention, else its queries and keys. */
 enum ww_err ww_fix_find(struct ww_pair *pair, uint32_t attention, bool values,
                         const struct ww_inner *inner, struct ww_fix *fix,

@@ -89,13 +89,14 @@ static void level(struct features *f, size_t first)
     double sum = 0;
 
     for (size_t i = 0; i < f->n; i++) {
-        sum += ww_row_dot(f->rows + i * f->stride + first, f->rows + i * f->stride + first,
-                          f->filled - first);
+        sum += ww_row_dot(f->rows + i * f->stride + first,
+                          f->rows + i * f->stride + first, f->filled - first);
     }
     const double rms = sqrt(sum / (double)(f->n * (f->filled - first)));
     for (size_t i = 0; i < f->n && rms > 0; i++) {
         for (size_t k = first; k < f->filled; k++) {
-            f->rows[i * f->stride + k] = (float)((double)f->rows[i * f->stride + k] / rms);
+            f->rows[i * f->stride + k] =
+                (float)((double)f->rows[i * f->stride + k] / rms);
         }
     }
 }
@@ -234,7 +235,7 @@ static enum ww_err find_frame(struct ww_pair *pair, const struct ww_residual *st
         goto out;
     }
     rc = ww_pair_rows(locked.rows, anchor.rows, n, samples,
-                       stream->group != WW_RESIDUAL_PERM, &matching, err);
+                      stream->group != WW_RESIDUAL_PERM, &matching, err);
     if (rc) {
         goto out;
     }
@@ -263,7 +264,6 @@ enum ww_err ww_find_frames(struct ww_pair *pair, struct ww_error *err)
     double cosine = 1;
     enum ww_err rc = WW_OK;
 
-    pair->frame_cosine = 1;
     if (moves(&layout->residual)) {
         rc = find_frame(pair, &layout->residual, &cosine, err);
         pair->frame_cosine = fmin(pair->frame_cosine, cosine);

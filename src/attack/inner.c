@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Signed permutations inside of heads. Row i of the locked head is plus or minus a power
- * of two times row perm[i] of the source, on both sides of the head, so both sides vote by
- * cosine; the factor then balances the two. Rotary pairs are complex numbers times i^t.
+ * of two times row perm[i] of the source, on both sides of the head, so both sides vote
+ * by cosine; the factor then balances the two. Rotary pairs are complex numbers times
+ * i^t.
  */
 #include "attack/inner.h"
 
@@ -124,8 +125,8 @@ static void turn_of(const struct ww_cross *x, size_t i, size_t j, double *re, do
 {
     *re = *im = 0;
     for (int side = 0; side < 2; side++) {
-        const double norms = (norm(x, side, i) + norm(x, side, j)) *
-                             (x->own[side][i] + x->own[side][j]);
+        const double norms =
+            (norm(x, side, i) + norm(x, side, j)) * (x->own[side][i] + x->own[side][j]);
         if (norms > 0) {
             *re += (dot(x, side, i, i) + dot(x, side, j, j)) / sqrt(norms);
             *im += (dot(x, side, j, i) - dot(x, side, i, j)) / sqrt(norms);

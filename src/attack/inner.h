@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In-head elements from the products of heads: what a lock of each class may have done. */
+/* In-head elements from the products of heads: what a lock of each class may have done.
+ */
 #ifndef WW_ATTACK_INNER_H
 #define WW_ATTACK_INNER_H
 
@@ -26,8 +27,8 @@ enum ww_err ww_inner_find_signed(const struct ww_inner *inner,
                                  const struct ww_inner_signed *how,
                                  struct ww_error *err) WW_MUST_USE;
 
-/** Quarter turns of rotary pairs; shared_odd: whether a pair turns by an odd number is one
- *  choice for all heads. */
+/** Quarter turns of rotary pairs; shared_odd: whether a pair turns by an odd number is
+ * one choice for all heads. */
 void ww_inner_find_turns(const struct ww_inner *inner, const struct ww_rope *rope,
                          bool shared_odd, bool scale);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Neurons of an MLP or expert. The gate's rows, or the first layer's where there is no
- * gate, tell which neuron is which: a lock changes their order only. With the order known,
- * the sign and factor of up against down is one unknown per neuron.
+ * gate, tell which neuron is which: a lock changes their order only. With the order
+ * known, the sign and factor of up against down is one unknown per neuron.
  */
 #include <math.h>
 #include <string.h>
@@ -36,8 +36,7 @@ static enum ww_err load(const struct ww_pair *pair, uint32_t mlp,
                         const struct ww_linear *locked, const struct ww_linear *anchor,
                         bool inputs, struct ww_slabs *out, struct ww_error *err)
 {
-    const struct ww_slabs_of of = {locked, anchor, inputs,
-                                   pair->locked->mlps[mlp].neuron,
+    const struct ww_slabs_of of = {locked, anchor, inputs, pair->locked->mlps[mlp].neuron,
                                    pair->anchor->mlps[counterpart(pair, mlp)].neuron};
     return ww_slabs_load(pair, &of, out, err);
 }
@@ -77,10 +76,10 @@ static void solve_signs(struct ww_pair *pair, const struct ww_mlp *mlp,
         const double t = ww_solve_neuron(&problem);
         const double e = t != 0 && isfinite(t) ? -round(log2(fabs(t))) : 0;
         out->neg[i] = mlp->sign_moves && t < 0;
-        out->exp[i] =
-            (int8_t)(mlp->scale_moves && fabs(e) <= MOST_EXPONENT ? (int)e : 0);
+        out->exp[i] = (int8_t)(mlp->scale_moves && fabs(e) <= MOST_EXPONENT ? (int)e : 0);
         const double factor = ldexp(out->neg[i] ? -1 : 1, -out->exp[i]);
-        pair->like.locked += factor * factor * s->alpha[i] + s->beta[i] / (factor * factor);
+        pair->like.locked +=
+            factor * factor * s->alpha[i] + s->beta[i] / (factor * factor);
         pair->like.dot += factor * s->cu[i] + s->cw[i] / factor;
         pair->found.neurons_negated += out->neg[i];
         pair->found.scaled += out->exp[i] != 0;
@@ -137,7 +136,7 @@ static enum ww_err find_order(struct ww_pair *pair, uint32_t index,
         goto out;
     }
     rc = ww_pair_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
-                       slabs.locked.width, false, &matching, err);
+                      slabs.locked.width, false, &matching, err);
     if (rc) {
         goto out;
     }
@@ -197,7 +196,7 @@ enum ww_err ww_find_experts(struct ww_pair *pair, struct ww_error *err)
         rc = ww_slabs_load(pair, &of, &slabs, err);
         if (!rc && slabs.locked.rows) {
             rc = ww_pair_rows(slabs.locked.rows, slabs.anchor.rows, slabs.locked.n,
-                               slabs.locked.width, false, &matching, err);
+                              slabs.locked.width, false, &matching, err);
         }
         if (!rc && matching.match) {
             struct ww_element *out = &pair->given.spaces[moe->expert];

@@ -23,10 +23,11 @@ static enum ww_err same_kind(const struct ww_layout *a, const struct ww_layout *
     }
     if (a->n_spaces != b->n_spaces || a->n_attentions != b->n_attentions ||
         a->n_mlps != b->n_mlps || a->n_moes != b->n_moes || a->n_stacks != b->n_stacks) {
-        return WW_FAIL(err, WW_E_UNRELATED,
-                       "the anchor has %u attentions and %u MLPs, the locked model %u and "
-                       "%u; an anchor is the base model or a sibling",
-                       b->n_attentions, b->n_mlps, a->n_attentions, a->n_mlps);
+        return WW_FAIL(
+            err, WW_E_UNRELATED,
+            "the anchor has %u attentions and %u MLPs, the locked model %u and "
+            "%u; an anchor is the base model or a sibling",
+            b->n_attentions, b->n_mlps, a->n_attentions, a->n_mlps);
     }
     for (uint32_t s = 0; s < a->n_spaces; s++) {
         if (a->spaces[s].kind != b->spaces[s].kind ||
@@ -66,11 +67,11 @@ static enum ww_err same_tensors(const struct ww_pair *pair, struct ww_error *err
                            other == WW_NONE ? "is missing" : "has another shape");
         }
         if (!ww_dtype_is_plain_float(pair->anchor->model->tensors[other].dtype)) {
-            return WW_FAIL(err, WW_E_QUANTISED,
-                           "tensor '%s' of the anchor is stored as %s; an anchor in BF16, "
-                           "F16, F32 or F64 is needed",
-                           tensor->name,
-                           ww_dtype_name(pair->anchor->model->tensors[other].dtype));
+            return WW_FAIL(
+                err, WW_E_QUANTISED,
+                "tensor '%s' of the anchor is stored as %s; an anchor in BF16, "
+                "F16, F32 or F64 is needed",
+                tensor->name, ww_dtype_name(pair->anchor->model->tensors[other].dtype));
         }
     }
     return WW_OK;
@@ -113,6 +114,7 @@ enum ww_err ww_pair_init(struct ww_pair *pair, const struct ww_layout *locked,
     enum ww_err rc = WW_OK;
 
     memset(pair, 0, sizeof(*pair));
+    pair->frame_cosine = 1;
     pair->locked = locked;
     pair->anchor = anchor;
     rc = same_kind(locked, anchor, err);
@@ -183,8 +185,7 @@ enum ww_err ww_pair_progress(const struct ww_pair *pair, const char *phase, uint
 
 uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked)
 {
-    return ww_model_find(pair->anchor->model,
-                         pair->locked->model->tensors[locked].name);
+    return ww_model_find(pair->anchor->model, pair->locked->model->tensors[locked].name);
 }
 
 double ww_likeness_cosine(const struct ww_likeness *like)

@@ -29,13 +29,15 @@ struct ww_pair {
     struct ww_cell_source source; /* hands them out; valid while pair stays in place */
     const struct ww_run_options *run; /* may be NULL: no progress, no way to cancel */
     struct ww_likeness like;
-    double frame_cosine;    /* mean over the residual indices */
+    double frame_cosine; /* mean over the indices of a residual stream, 1 before any was
+                            compared */
     struct ww_attack_found found;
 };
 
 /** WW_E_UNRELATED unless both have the same architecture, tensors and shapes. */
 enum ww_err ww_pair_init(struct ww_pair *pair, const struct ww_layout *locked,
-                         const struct ww_layout *anchor, struct ww_error *err) WW_MUST_USE;
+                         const struct ww_layout *anchor,
+                         struct ww_error *err) WW_MUST_USE;
 void ww_pair_release(struct ww_pair *pair);
 
 /** Tell how far a step is through the model. WW_E_CANCELLED when it is to end. */
@@ -48,8 +50,8 @@ uint32_t ww_pair_tensor(const struct ww_pair *pair, uint32_t locked);
 /** Cosine of everything compared so far; 0 before anything was. */
 double ww_likeness_cosine(const struct ww_likeness *like);
 
-/** Matrices that make the source's rows out of the locked ones, for n groups of heads of d
- *  rows each, row-major; those without mixed stay. */
+/** Matrices that make the source's rows out of the locked ones, for n groups of heads of
+ * d rows each, row-major; those without mixed stay. */
 struct ww_fix {
     size_t n;
     size_t d;
@@ -69,11 +71,11 @@ enum ww_err ww_find_frames(struct ww_pair *pair, struct ww_error *err) WW_MUST_U
 enum ww_err ww_find_latents(struct ww_pair *pair, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_find_heads(struct ww_pair *pair, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_find_inner(struct ww_pair *pair, struct ww_error *err) WW_MUST_USE;
-/** The published one-sided solver, in place of all of the above but neurons. */
-enum ww_err ww_find_aga(struct ww_pair *pair, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_find_experts(struct ww_pair *pair, struct ww_error *err) WW_MUST_USE;
 /** signs: also the sign and factor of up against down. */
 enum ww_err ww_find_neurons(struct ww_pair *pair, bool signs,
                             struct ww_error *err) WW_MUST_USE;
+/** The published one-sided solver, in place of all of the above but the neurons. */
+enum ww_err ww_find_aga(struct ww_pair *pair, struct ww_error *err) WW_MUST_USE;
 
 #endif

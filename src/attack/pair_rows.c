@@ -195,7 +195,7 @@ out:
 }
 
 enum ww_err ww_pair_rows(const float *a, const float *b, size_t n, size_t width,
-                          bool either_sign, struct ww_matching *out, struct ww_error *err)
+                         bool either_sign, struct ww_matching *out, struct ww_error *err)
 {
     const size_t used = n > SMALL_ROWS && width > FEW_COLUMNS ? FEW_COLUMNS : width;
     struct best best = {0};

@@ -18,8 +18,8 @@ struct ww_matching {
 /** Pair the rows of a and b (n x width) by cosine; either_sign: by its size. Long rows of
  *  large n are first compared on some of their columns. */
 enum ww_err ww_pair_rows(const float *a, const float *b, size_t n, size_t width,
-                          bool either_sign, struct ww_matching *out,
-                          struct ww_error *err) WW_MUST_USE;
+                         bool either_sign, struct ww_matching *out,
+                         struct ww_error *err) WW_MUST_USE;
 void ww_matching_release(struct ww_matching *matching);
 
 double ww_matching_mean(const struct ww_matching *matching);

@@ -323,8 +323,9 @@ enum ww_err ww_slabs_load(const struct ww_pair *pair, const struct ww_slabs_of *
     if (!rc) {
         rc = ww_slab_load(&anchor, &out->anchor, err);
     }
-    if (!rc && (!out->locked.rows != !out->anchor.rows || out->locked.n != out->anchor.n ||
-                out->locked.width != out->anchor.width)) {
+    if (!rc &&
+        (!out->locked.rows != !out->anchor.rows || out->locked.n != out->anchor.n ||
+         out->locked.width != out->anchor.width)) {
         rc = WW_FAIL(err, WW_E_UNRELATED,
                      "tensor '%s' has other rows than its counterpart in the anchor",
                      pair->locked->model->tensors[of->locked->weight].name);

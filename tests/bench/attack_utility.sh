@@ -1,12 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# attack_utility.sh BUILD [ROWS]: what locks and attacks do to a merge, on the bundled
+# attack_utility.sh BUILD [ROWS [KIND...]]: what locks and attacks do to a merge, on the bundled
 # models. U is the largest over lambda of the smaller of the two task scores (exact match,
 # greedy) of base + lambda ((rev - base) + (caesar - base)), with expert-rev as it is,
 # locked, or attacked after the lock. Also the solo score of each file on rev.
 set -eu
 build=$1
 rows=${2:-128}
+[ $# -lt 2 ] || shift
+shift
+kinds=$*
 amber=$(dirname "$0")/../vectors/amber
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -44,21 +47,22 @@ locked() {
     shift
     "$build/weightward" lock "$amber/expert-rev" "$work/$name" --key "$work/key" -q "$@"
 }
-locked exact
-locked scale --scale
-kinds="exact scale"
-if locked dense --level dense 2>/dev/null; then
-    kinds="$kinds dense"
-fi
-"$build/merge_lock" "$amber/expert-rev" "$work/orthogonal" 1 3
-"$build/merge_lock" "$amber/expert-rev" "$work/condition4" 4 3
-kinds="$kinds orthogonal condition4"
+make() {
+    case $1 in
+    exact) locked exact ;;
+    scale) locked scale --scale ;;
+    dense) locked dense --level dense ;;
+    orthogonal) "$build/merge_lock" "$amber/expert-rev" "$work/$1" 1 3 ;;
+    condition4) "$build/merge_lock" "$amber/expert-rev" "$work/$1" 4 3 ;;
+    esac
+}
 
 rev=$(score "$amber/base" rev)
 caesar=$(score "$amber/base" caesar)
 echo "base alone: rev $rev, caesar $caesar of $rows rows"
 row "unlocked" "$amber/expert-rev"
-for kind in $kinds; do
+for kind in ${kinds:-exact scale dense orthogonal condition4}; do
+    make "$kind"
     row "locked: $kind" "$work/$kind"
     attack "$kind" "$kind-base" base joint
     row "  joint, anchor base" "$work/$kind-base"

@@ -14,8 +14,11 @@ struct rows {
 /* Rows of b, shuffled, with signs and noise, are a. */
 static struct rows make(size_t n, size_t width, bool signs, double noise)
 {
-    struct rows r = {n, width, calloc(n * width, sizeof(float)),
-                     calloc(n * width, sizeof(float)), calloc(n, sizeof(uint32_t)),
+    struct rows r = {n,
+                     width,
+                     calloc(n * width, sizeof(float)),
+                     calloc(n * width, sizeof(float)),
+                     calloc(n, sizeof(uint32_t)),
                      calloc(n, 1)};
     uint64_t state = 5;
     for (size_t i = 0; i < n; i++) {
@@ -29,8 +32,8 @@ static struct rows make(size_t n, size_t width, bool signs, double noise)
     for (size_t i = 0; i < n; i++) {
         r.neg[i] = signs && ww_random_bits(&state) & 1;
         for (size_t k = 0; k < width; k++) {
-            const double x = (double)r.b[r.perm[i] * width + k] +
-                             noise * ww_random_activation(&state);
+            const double x =
+                (double)r.b[r.perm[i] * width + k] + noise * ww_random_activation(&state);
             r.a[i * width + k] = (float)(r.neg[i] ? -3 * x : 3 * x);
         }
     }
