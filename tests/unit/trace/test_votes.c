@@ -3,6 +3,8 @@
  * made without the copy. */
 #include "trace_fixture.h"
 
+#include "util/alloc.h"
+
 static void chance_is_the_binomial_tail(void **state)
 {
     (void)state;
@@ -163,6 +165,42 @@ static void a_copy_agrees_everywhere(void **state)
     }
 }
 
+/* Tensors that are too large to hold are read element by element: the same votes. */
+static void large_tensors_give_the_same_votes(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_init(&b, FX_MODEL, FX_OTHER);
+    const struct ww_votes held = votes_of(&b, &b.stranger, 5);
+    for (uint32_t s = 0; s < b.stranger.n_tensors; s++) {
+        assert_non_null(b.stranger.bytes[s]);
+        ww_free(b.stranger.bytes[s]);
+        b.stranger.bytes[s] = NULL;
+    }
+    const struct ww_votes read = votes_of(&b, &b.stranger, 5);
+    assert_int_equal(read.n, held.n);
+    assert_int_equal(read.agree, held.agree);
+    bench_free(&b);
+}
+
+/* The places are part of what a ledger keeps, so they are frozen: the digest is that of
+ * tests/vectors/lock/trace_places.py. */
+static void places_are_the_frozen_ones(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct bench b;
+    uint8_t digest[32];
+    char hex[65];
+    bench_init(&b, FX_MODEL, FX_OTHER);
+    OK(ww_places_digest(&b.places, b.layout, digest, &err));
+    ww_hex(hex, digest, 32);
+    assert_string_equal(hex,
+                        "5bca12dbcf60057ec3b1c3910d58aa52"
+                        "5d220b70625f695010f12041caf6eec4");
+    bench_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +208,8 @@ int main(void)
         cmocka_unit_test(places_cover_every_kind_of_sign),
         cmocka_unit_test(votes_are_fair_coins_without_the_copy),
         cmocka_unit_test(a_copy_agrees_everywhere),
+        cmocka_unit_test(large_tensors_give_the_same_votes),
+        cmocka_unit_test(places_are_the_frozen_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
