@@ -67,7 +67,8 @@ static enum ww_err list_tensors(const struct ww_places *places,
 {
     out->tensors = ww_calloc(places->n_tensors, sizeof(*out->tensors));
     if (!out->tensors) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors", places->n_tensors);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors",
+                       places->n_tensors);
     }
     out->n_tensors = places->n_tensors;
     for (uint32_t s = 0; s < places->n_tensors; s++) {
@@ -141,12 +142,14 @@ enum ww_err ww_fingerprint_fits(const struct ww_ledger_model *model,
         return rc;
     }
     rc = ww_places_digest(places, layout, digest, err);
-    if (!rc && (places->n_coords != model->n_coords || places->samples != model->samples ||
-                memcmp(digest, model->places, sizeof(digest)) != 0)) {
-        rc = WW_FAIL(err, WW_E_SHAPE,
-                     "the ledger's model has its samples at other places than '%s' would: "
-                     "another descriptor or other layers",
-                     layout->model->path);
+    if (!rc &&
+        (places->n_coords != model->n_coords || places->samples != model->samples ||
+         memcmp(digest, model->places, sizeof(digest)) != 0)) {
+        rc =
+            WW_FAIL(err, WW_E_SHAPE,
+                    "the ledger's model has its samples at other places than '%s' would: "
+                    "another descriptor or other layers",
+                    layout->model->path);
     }
     return rc;
 }

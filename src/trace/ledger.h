@@ -92,12 +92,12 @@ struct ww_ledger {
     char *path;
     int fd; /* held with a lock while writing, else -1 */
     uint64_t size_bytes;
-    uint64_t torn_bytes;           /* of a last line that was not finished */
-    uint8_t last[WW_SHA256_BYTES]; /* hash of the last whole line */
+    uint64_t torn_bytes;             /* of a last line that was not finished */
+    uint8_t last[WW_SHA256_BYTES];   /* hash of the last whole line */
     struct ww_ledger_entry *entries; /* as read */
     size_t n;
     size_t capacity;
-    uint64_t next; /* seq of the line that comes next */
+    uint64_t next;         /* seq of the line that comes next */
     struct ww_pubkey *key; /* whose signatures it bears */
 };
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What makes a ledger evidence: every line bears a signature of one key, states its place,
- * and holds the hash of the line before it. So a changed line fails by its signature, a
- * moved or removed one by its place, an exchanged one by the hash. Lines cut off at the
- * end cannot be told from lines that were never written; whoever fears that keeps the
- * hash of the last line elsewhere.
+ * What makes a ledger evidence: every line bears a signature of one key, states its
+ * place, and holds the hash of the line before it. So a changed line fails by its
+ * signature, a moved or removed one by its place, an exchanged one by the hash. Lines cut
+ * off at the end cannot be told from lines that were never written; whoever fears that
+ * keeps the hash of the last line elsewhere.
  */
 #include "trace/ledger_check.h"
 
@@ -37,8 +37,7 @@ static enum ww_err in_line(const struct ww_ledger *ledger, uint64_t number,
                            const struct ww_error *why, struct ww_error *err)
 {
     const enum ww_err_class cls = ww_err_class_of(why->code);
-    const enum ww_err code =
-        cls == WW_CLASS_MALFORMED ? WW_E_LEDGER : why->code;
+    const enum ww_err code = cls == WW_CLASS_MALFORMED ? WW_E_LEDGER : why->code;
 
     return WW_FAIL(err, code, "ledger '%s': line %llu: %s", ledger->path,
                    (unsigned long long)number + 1, why->text);
@@ -48,14 +47,15 @@ static enum ww_err take_key(struct ww_ledger *ledger, const struct ww_ledger_ent
                             struct ww_error *err)
 {
     if (head->kind != WW_LEDGER_HEAD) {
-        return WW_FAIL(err, WW_E_LEDGER, "it is no head, so the file does not start "
+        return WW_FAIL(err, WW_E_LEDGER,
+                       "it is no head, so the file does not start "
                        "where the ledger did");
     }
     if (ledger->key) {
         return WW_OK;
     }
-    return ww_pubkey_from_pem((const uint8_t *)head->public_key,
-                              strlen(head->public_key), &ledger->key, err);
+    return ww_pubkey_from_pem((const uint8_t *)head->public_key, strlen(head->public_key),
+                              &ledger->key, err);
 }
 
 static enum ww_err check_signature(const struct ww_ledger *ledger,
@@ -70,14 +70,16 @@ static enum ww_err check_signature(const struct ww_ledger *ledger,
     }
     rc = ww_bundle_check(bundle, &verifier, NULL, &why);
     if (rc == WW_E_SIGNATURE) {
-        return WW_FAIL(err, WW_E_TAMPERED,
-                       "it was changed after it was signed: its signature does not verify");
+        return WW_FAIL(
+            err, WW_E_TAMPERED,
+            "it was changed after it was signed: its signature does not verify");
     }
     return rc ? WW_FAIL(err, rc, "%s", why.text) : WW_OK;
 }
 
-static enum ww_err open_line(struct ww_ledger *ledger, const struct line *line, bool first,
-                             struct ww_ledger_entry *entry, struct ww_error *err)
+static enum ww_err open_line(struct ww_ledger *ledger, const struct line *line,
+                             bool first, struct ww_ledger_entry *entry,
+                             struct ww_error *err)
 {
     struct ww_bundle bundle;
     enum ww_err rc = ww_bundle_parse(line->text, line->len, &bundle, err);
@@ -118,7 +120,8 @@ static bool stands_later(const uint8_t *text, size_t len, size_t at, uint64_t se
         if (ww_bundle_parse(line.text, line.len, &bundle, NULL)) {
             continue;
         }
-        if (!ww_ledger_entry_read(bundle.payload.data, bundle.payload.len, &entry, NULL)) {
+        if (!ww_ledger_entry_read(bundle.payload.data, bundle.payload.len, &entry,
+                                  NULL)) {
             found = entry.seq == seq;
             ww_ledger_entry_release(&entry);
         }
@@ -139,9 +142,10 @@ static enum ww_err check_place(const struct ww_ledger *ledger,
         return WW_OK;
     }
     if (entry->seq > ledger->n && !stands_later(text, len, at, ledger->n)) {
-        return WW_FAIL(err, WW_E_TAMPERED,
-                       "it holds entry %llu where entry %llu is missing: lines were cut out",
-                       (unsigned long long)entry->seq, (unsigned long long)ledger->n);
+        return WW_FAIL(
+            err, WW_E_TAMPERED,
+            "it holds entry %llu where entry %llu is missing: lines were cut out",
+            (unsigned long long)entry->seq, (unsigned long long)ledger->n);
     }
     return WW_FAIL(err, WW_E_TAMPERED,
                    "it holds entry %llu where entry %llu belongs: lines were moved or "

@@ -28,9 +28,9 @@ static const char *const head_keys[] = {"schema", "seq",  "previous",
                                         "date",   "kind", "public_key"};
 static const char *const model_keys[] = {"schema", "seq",   "previous", "date",
                                          "kind",   "files", "tensors",  "probes"};
-static const char *const copy_keys[] = {"schema",    "seq",   "previous", "date",  "kind",
-                                        "recipient", "model", "lock_id",  "nonce", "element",
-                                        "scale"};
+static const char *const copy_keys[] = {"schema", "seq",       "previous", "date",
+                                        "kind",   "recipient", "model",    "lock_id",
+                                        "nonce",  "element",   "scale"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
 static const char *const tensor_keys[] = {"name", "shape"};
 static const char *const probe_keys[] = {"coordinates", "samples", "places", "values"};
@@ -330,8 +330,10 @@ static enum ww_err read_frame(const struct ww_jnode *node, struct ww_ledger_entr
         return malformed("schema", err);
     }
     if (strcmp(schema, WW_LEDGER_SCHEMA) != 0) {
-        return WW_FAIL(err, WW_E_VERSION, "schema is '%s', expected '%s'; use the version "
-                       "of weightward that wrote it", schema, WW_LEDGER_SCHEMA);
+        return WW_FAIL(err, WW_E_VERSION,
+                       "schema is '%s', expected '%s'; use the version "
+                       "of weightward that wrote it",
+                       schema, WW_LEDGER_SCHEMA);
     }
     rc = read_kind(node, &out->kind, err);
     if (rc) {

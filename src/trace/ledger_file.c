@@ -66,8 +66,8 @@ out:
 static enum ww_err flush_parent(const char *path, struct ww_error *err)
 {
     const char *base = ww_path_base(path);
-    char *parent = base == path ? ww_strdup(".")
-                                : ww_strndup(path, (size_t)(base - path));
+    char *parent =
+        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
     int fd = -1;
     enum ww_err rc = WW_OK;
 
@@ -148,10 +148,11 @@ static enum ww_err mend_tail(struct ww_ledger *ledger, bool mend, struct ww_erro
         return WW_OK;
     }
     if (!mend) {
-        return WW_FAIL(err, WW_E_LEDGER,
-                       "ledger '%s': %llu bytes of an unfinished line follow entry %zu, an "
-                       "interrupted run left them; ask for mending to cut them off",
-                       ledger->path, (unsigned long long)ledger->torn_bytes, ledger->n);
+        return WW_FAIL(
+            err, WW_E_LEDGER,
+            "ledger '%s': %llu bytes of an unfinished line follow entry %zu, an "
+            "interrupted run left them; ask for mending to cut them off",
+            ledger->path, (unsigned long long)ledger->torn_bytes, ledger->n);
     }
     return cut(ledger, err);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Coordinates are taken evenly from all that the layout has, their samples by hashing
- * (tensor, index, number), so that nothing but the layout is needed to find them again.
- * Tensors whose place changes with experts are left out: what is left has thousands of
- * signs in any model that is worth a trace.
+ * Coordinates are taken evenly from all that the layout has, in the order of names, their
+ * samples by hashing (tensor, index, number), so that nothing but the layout is needed to
+ * find them again. Tensors whose place changes with experts are left out: what is left
+ * has thousands of signs in any model that is worth a trace.
  */
 #include "trace/probes.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "lock/axis_map.h"
@@ -47,7 +48,8 @@ static int rank_of(enum ww_space_kind kind)
     return UNRANKED;
 }
 
-/* Does every index of the space have a sign that is drawn for it and for no other space? */
+/* Does every index of the space have a sign that is drawn for it and for no other space?
+ */
 static bool has_signs(const struct ww_layout *layout, const struct ww_space *space)
 {
     switch (space->kind) {
@@ -77,8 +79,8 @@ static bool has_signs(const struct ww_layout *layout, const struct ww_space *spa
     return false;
 }
 
-static const struct ww_segment *segment_of(const struct ww_layout *layout, uint32_t tensor,
-                                           unsigned axis, uint32_t space)
+static const struct ww_segment *segment_of(const struct ww_layout *layout,
+                                           uint32_t tensor, unsigned axis, uint32_t space)
 {
     const struct ww_axis *a = &layout->bindings[tensor].axis[axis];
 
@@ -99,7 +101,8 @@ static bool axis_is_below(const struct ww_layout *layout, uint32_t tensor, unsig
 
     for (uint32_t i = 0; i < a->n_segments; i++) {
         const struct ww_segment *s = &layout->segments[a->first_segment + i];
-        if (s->action != WW_ACT_PERMUTE && rank_of(layout->spaces[s->space].kind) >= rank) {
+        if (s->action != WW_ACT_PERMUTE &&
+            rank_of(layout->spaces[s->space].kind) >= rank) {
             return false;
         }
     }
@@ -132,26 +135,38 @@ static unsigned shows(const struct ww_layout *layout, uint32_t tensor, uint32_t 
 
 /* A space and the tensor that shows it. */
 struct view {
+    const char *name; /* of the space */
     uint32_t space;
     uint32_t tensor;
     unsigned axis;
     uint64_t first; /* number of its first coordinate among all */
 };
 
+/* Of several tensors the first by name: their order in the files is nobody's promise. */
 static bool find_view(const struct ww_layout *layout, uint32_t space, struct view *out)
 {
+    const struct ww_tensor *tensors = layout->model->tensors;
+    bool found = false;
+
     for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
         const unsigned axis = shows(layout, t, space);
-        const struct ww_segment *s =
-            axis < layout->model->tensors[t].rank ? segment_of(layout, t, axis, space) : NULL;
+        const struct ww_segment *s = axis < layout->model->tensors[t].rank
+                                         ? segment_of(layout, t, axis, space)
+                                         : NULL;
         /* In parts it would need a look at each; no tensor of rank 2 comes so. */
         if (s && s->space_start == 0 &&
-            s->count * s->width == layout->spaces[space].size) {
-            *out = (struct view){space, t, axis, 0};
-            return true;
+            s->count * s->width == layout->spaces[space].size &&
+            (!found || strcmp(tensors[t].name, tensors[out->tensor].name) < 0)) {
+            *out = (struct view){layout->spaces[space].name, space, t, axis, 0};
+            found = true;
         }
     }
-    return false;
+    return found;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct view *)a)->name, ((const struct view *)b)->name);
 }
 
 static enum ww_err list_views(const struct ww_layout *layout, struct view **out,
@@ -167,16 +182,20 @@ static enum ww_err list_views(const struct ww_layout *layout, struct view **out,
     }
     for (uint32_t s = 0; s < layout->n_spaces; s++) {
         if (has_signs(layout, &layout->spaces[s]) && find_view(layout, s, &views[*n])) {
-            views[*n].first = *total;
-            *total += layout->spaces[s].size;
             (*n)++;
         }
     }
-    return *total ? WW_OK
-                  : WW_FAIL(err, WW_E_UNSUPPORTED,
-                            "the layout of '%s' has no coordinate with a sign of its own: "
-                            "its copies cannot be told apart",
-                            layout->model->path);
+    qsort(views, *n, sizeof(*views), by_name);
+    for (uint32_t v = 0; v < *n; v++) {
+        views[v].first = *total;
+        *total += layout->spaces[views[v].space].size;
+    }
+    return *total
+               ? WW_OK
+               : WW_FAIL(err, WW_E_UNSUPPORTED,
+                         "the layout of '%s' has no coordinate with a sign of its own: "
+                         "its copies cannot be told apart",
+                         layout->model->path);
 }
 
 struct hasher {
@@ -246,8 +265,8 @@ static enum ww_err allocate(struct ww_places *places, uint32_t n_views,
 {
     places->tensors = ww_calloc(n_views, sizeof(*places->tensors));
     places->coords = ww_calloc(places->n_coords, sizeof(*places->coords));
-    places->elements = ww_calloc(places->n_coords,
-                                 places->samples * sizeof(*places->elements));
+    places->elements =
+        ww_calloc(places->n_coords, places->samples * sizeof(*places->elements));
     if (!places->tensors || !places->coords || !places->elements) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes");
     }
@@ -315,8 +334,8 @@ void ww_places_release(struct ww_places *places)
 }
 
 enum ww_err ww_places_digest(const struct ww_places *places,
-                             const struct ww_layout *layout,
-                             uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
+                             const struct ww_layout *layout, uint8_t out[WW_SHA256_BYTES],
+                             struct ww_error *err)
 {
     struct ww_sha256 *sha = NULL;
     uint8_t n[8];

@@ -33,7 +33,7 @@ extern const struct ww_probes_size ww_probes_anchor;
 struct ww_places {
     uint32_t *tensors; /* of the layout */
     uint32_t n_tensors;
-    struct ww_coord *coords; /* by space, hence by tensor; evenly over all there are */
+    struct ww_coord *coords; /* by name of the space, evenly over all there are */
     uint32_t n_coords;
     uint32_t samples;
     uint64_t *elements; /* [n_coords, samples]: element of the tensor, in the source */
@@ -47,8 +47,7 @@ void ww_places_release(struct ww_places *places);
 
 /** Digest over tensor names and elements. */
 enum ww_err ww_places_digest(const struct ww_places *places,
-                             const struct ww_layout *layout,
-                             uint8_t out[WW_SHA256_BYTES],
+                             const struct ww_layout *layout, uint8_t out[WW_SHA256_BYTES],
                              struct ww_error *err) WW_MUST_USE;
 
 #endif

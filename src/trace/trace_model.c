@@ -25,10 +25,10 @@ struct trace_run {
     struct ww_model *anchor;
     struct ww_places places;
     struct ww_evidence evidence;
-    double *source; /* samples of the source or anchor */
+    double *source;     /* samples of the source or anchor */
     uint64_t source_of; /* model entry that they are of; UINT64_MAX: none, or an anchor */
     struct ww_copy_place *copy;
-    enum fit *fits; /* per ledger entry, of models */
+    enum fit *fits;         /* per ledger entry, of models */
     struct ww_error misfit; /* the first */
     uint64_t n_other_key;
 };
@@ -70,16 +70,18 @@ static enum ww_err open_ledger(struct trace_run *run, struct ww_error *err)
         ww_ledger_read(options->ledger, options->public_key, &run->ledger, err);
 
     if (!rc && run->ledger.torn_bytes > 0) {
-        rc = warn(run, err,
-                  ww_asprintf("ledger '%s': %llu bytes of an unfinished line follow entry "
-                              "%zu and were left out",
-                              run->ledger.path, (unsigned long long)run->ledger.torn_bytes,
-                              run->ledger.n - 1));
+        rc =
+            warn(run, err,
+                 ww_asprintf("ledger '%s': %llu bytes of an unfinished line follow entry "
+                             "%zu and were left out",
+                             run->ledger.path, (unsigned long long)run->ledger.torn_bytes,
+                             run->ledger.n - 1));
     }
     if (!rc && !options->public_key) {
-        rc = warn(run, err,
-                  ww_asprintf("the ledger's signer was taken from the ledger itself; name "
-                              "the public key that you trust to rule out another ledger"));
+        rc =
+            warn(run, err,
+                 ww_asprintf("the ledger's signer was taken from the ledger itself; name "
+                             "the public key that you trust to rule out another ledger"));
     }
     return rc;
 }
@@ -98,7 +100,8 @@ static enum ww_err open_suspect(struct trace_run *run, const char *path,
                             err);
     }
     if (!rc) {
-        rc = ww_evidence_open(&run->evidence, &run->places, run->layout, run->suspect, err);
+        rc = ww_evidence_open(&run->evidence, &run->places, run->layout, run->suspect,
+                              err);
     }
     return rc;
 }
@@ -197,7 +200,8 @@ static enum ww_err draw_places(struct trace_run *run, const struct ww_ledger_ent
     if (rc) {
         goto out;
     }
-    rc = ww_gauge_init(&gauge, run->layout, secret, entry->copy.scale, WW_WRONG_NONE, err);
+    rc =
+        ww_gauge_init(&gauge, run->layout, secret, entry->copy.scale, WW_WRONG_NONE, err);
     if (rc == WW_E_UNSUPPORTED && entry->copy.scale) {
         /* Stored as F16 meanwhile: signs are drawn apart from factors and stay known. */
         ww_error_clear(err);
@@ -301,9 +305,10 @@ static enum ww_err judge(struct trace_run *run, struct ww_error *err)
         return WW_FAIL(err, WW_E_LEDGER, "ledger '%s' holds no copy", run->ledger.path);
     }
     if (run->n_other_key == report->entries) {
-        return WW_FAIL(err, WW_E_WRONG_KEY,
-                       "none of the %llu copies in ledger '%s' was made with this lock key",
-                       (unsigned long long)report->entries, run->ledger.path);
+        return WW_FAIL(
+            err, WW_E_WRONG_KEY,
+            "none of the %llu copies in ledger '%s' was made with this lock key",
+            (unsigned long long)report->entries, run->ledger.path);
     }
     if (report->compared == 0) {
         return WW_FAIL(err, WW_E_SHAPE, "%s", run->misfit.text);
@@ -312,12 +317,13 @@ static enum ww_err judge(struct trace_run *run, struct ww_error *err)
     report->p_value = report->p_value > 1 ? 1 : report->p_value;
     report->found = report->p_value <= report->bound;
     if (report->compared < report->entries) {
-        return warn(run, err,
-                    ww_asprintf("%llu copies of the ledger are of another lock key, %llu of "
-                                "models of another shape",
-                                (unsigned long long)run->n_other_key,
-                                (unsigned long long)(report->entries - report->compared -
-                                                     run->n_other_key)));
+        return warn(
+            run, err,
+            ww_asprintf("%llu copies of the ledger are of another lock key, %llu of "
+                        "models of another shape",
+                        (unsigned long long)run->n_other_key,
+                        (unsigned long long)(report->entries - report->compared -
+                                             run->n_other_key)));
     }
     return WW_OK;
 }

@@ -34,10 +34,11 @@ static enum ww_err match(const struct ww_tensor *want, const struct ww_model *mo
                        want->name, model->path);
     }
     if (!ww_dtype_is_plain_float(found->dtype)) {
-        return WW_FAIL(err, WW_E_QUANTISED,
-                       "tensor '%s' of '%s' is stored as %s; store it as BF16, F16, F32 or "
-                       "F64 first",
-                       want->name, model->path, ww_dtype_name(found->dtype));
+        return WW_FAIL(
+            err, WW_E_QUANTISED,
+            "tensor '%s' of '%s' is stored as %s; store it as BF16, F16, F32 or "
+            "F64 first",
+            want->name, model->path, ww_dtype_name(found->dtype));
     }
     *out = t;
     return WW_OK;
@@ -144,7 +145,8 @@ static struct ww_copy_place place_of(const struct ww_tensor_map *map, uint64_t e
     return (struct ww_copy_place){
         .element = row * map->view.n_cols + col,
         .neg = (rows->perm && rows->neg[r]) != (cols->perm && cols->neg[c]),
-        .exp = (int8_t)((rows->perm ? rows->exp[r] : 0) + (cols->perm ? cols->exp[c] : 0)),
+        .exp =
+            (int8_t)((rows->perm ? rows->exp[r] : 0) + (cols->perm ? cols->exp[c] : 0)),
     };
 }
 

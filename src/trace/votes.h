@@ -32,14 +32,16 @@ enum ww_err ww_evidence_samples(const struct ww_evidence *evidence,
                                 const struct ww_places *places, double *out,
                                 struct ww_error *err) WW_MUST_USE;
 
-/** Where a copy has the samples of the source: element of the same tensor, sign, factor. */
+/** Where a copy has the samples of the source: element of the same tensor, sign, factor.
+ */
 struct ww_copy_place {
     uint64_t element;
     bool neg;
     int8_t exp;
 };
 
-/** The places of one copy, [n_coords, samples]. gauge is the copy's, on places' layout. */
+/** The places of one copy, [n_coords, samples]. gauge is the copy's, on places' layout.
+ */
 enum ww_err ww_copy_places(const struct ww_gauge *gauge, const struct ww_places *places,
                            struct ww_copy_place *out, struct ww_error *err) WW_MUST_USE;
 

@@ -87,7 +87,7 @@ static void write_shard(const char *path, const struct ww_model *model,
     uint64_t at = 0;
     size_t len = (size_t)sprintf(header, "{");
     for (uint32_t i = first; i < model->n_tensors; i += step) {
-        const struct ww_tensor *t = &model->tensors[i];
+        const struct ww_tensor *t = &model->tensors[model->n_tensors - 1 - i];
         len += (size_t)sprintf(header + len, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[",
                                at ? "," : "", t->name);
         for (unsigned a = 0; a < t->rank; a++) {
@@ -107,7 +107,7 @@ static void write_shard(const char *path, const struct ww_model *model,
     }
     fwrite(header, 1, len, f);
     for (uint32_t i = first; i < model->n_tensors; i += step) {
-        const struct ww_tensor *t = &model->tensors[i];
+        const struct ww_tensor *t = &model->tensors[model->n_tensors - 1 - i];
         double *x = tensor_of(model, t->name);
         double *x2 = second ? tensor_of(second, t->name) : NULL;
         float *out = calloc(t->n_elements, sizeof(*out));
@@ -124,7 +124,7 @@ static void write_shard(const char *path, const struct ww_model *model,
     free(header);
 }
 
-/* The model again, changed, as F32 in two shards with an index. */
+/* The model again, changed, as F32 in two shards with an index, tensors in reverse. */
 static void rewrite(const struct suspect *s, const char *from, const char *with,
                     change_fn change)
 {
@@ -143,7 +143,7 @@ static void rewrite(const struct suspect *s, const char *from, const char *with,
     fprintf(f, "{\"metadata\":{},\"weight_map\":{");
     for (uint32_t i = 0; i < model->n_tensors; i++) {
         fprintf(f, "%s\"%s\":\"model-0000%u-of-00002.safetensors\"", i ? "," : "",
-                model->tensors[i].name, i % 2 + 1);
+                model->tensors[i].name, (model->n_tensors - 1 - i) % 2 + 1);
     }
     fprintf(f, "}}");
     assert_int_equal(fclose(f), 0);

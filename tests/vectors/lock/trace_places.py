@@ -22,19 +22,17 @@ def main():
     with open(sys.argv[1] + "/model.safetensors", "rb") as f:
         header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
     header.pop("__metadata__", None)
-    files = sorted(header, key=lambda name: header[name]["data_offsets"][0])
     with open(sys.argv[1] + "/config.json", encoding="utf-8") as f:
         config = json.load(f)
     width, layers = config["hidden_size"], config["num_hidden_layers"]
-    # The first tensor in file order that shows a space: head or embedding for the stream.
-    stream = min("lm_head.weight", "model.embed_tokens.weight", key=files.index)
-    spaces = [(stream, 1, width)]
+    # The first tensor by name that shows a space: head or embedding for the stream.
+    spaces = {"residual": (min("lm_head.weight", "model.embed_tokens.weight"), 1, width)}
     for layer in range(layers):
         value = f"model.layers.{layer}.self_attn.v_proj.weight"
-        up = min((f"model.layers.{layer}.mlp.{p}_proj.weight" for p in ("up", "down")),
-                 key=files.index)
-        spaces.append((value, 0, header[value]["shape"][0]))
-        spaces.append((up, 0 if "up_proj" in up else 1, config["intermediate_size"]))
+        down = f"model.layers.{layer}.mlp.down_proj.weight"
+        spaces[f"decoder.{layer}.self.value"] = (value, 0, header[value]["shape"][0])
+        spaces[f"decoder.{layer}.mlp.neuron"] = (down, 1, config["intermediate_size"])
+    spaces = [spaces[name] for name in sorted(spaces)]
     coords = [(tensor, axis, i) for tensor, axis, n in spaces for i in range(n)]
     n = min(COORDS, len(coords))
     digest = hashlib.sha256()
