@@ -46,6 +46,7 @@ static const struct {
     {"cat", WW_UNITS_NONE},      {"halves", WW_UNITS_NONE}, {"heads", WW_UNITS_HEADS},
     {"perhead", WW_UNITS_HEADS}, {"gated", WW_UNITS_HEADS}, {"groups", WW_UNITS_GROUPS},
     {"blocks4", WW_UNITS_FOUR},  {"pairs", WW_UNITS_ONES},  {"experts", WW_UNITS_EXPERTS},
+    {"tiles", WW_UNITS_TILES},
 };
 
 const struct ww_token *ww_token_of(enum ww_space_kind kind)

@@ -9,6 +9,7 @@
  *          | heads | perhead | gated   cut into one unit per query head, parts inside
  *          | groups               one unit per KV head
  *          | blocks4              four units (CodeGen)
+ *          | tiles                the same part again and again, as often as it fits
  *          | experts              one unit per expert of the mixture, neurons inside
  *          | pairs                units of one element (interleaved gate and up)
  */
@@ -46,7 +47,7 @@ enum ww_units {
     WW_UNITS_GROUPS,
     WW_UNITS_FOUR,
     WW_UNITS_ONES,
-    WW_UNITS_EXPERTS
+    WW_UNITS_TILES, WW_UNITS_EXPERTS
 };
 
 struct ww_axis_expr {

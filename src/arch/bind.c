@@ -226,6 +226,8 @@ static uint64_t units_of(const struct ww_builder *b, const struct ww_place *plac
         return 4;
     case WW_UNITS_ONES:
         return first_size;
+    case WW_UNITS_TILES:
+        return 1;
     case WW_UNITS_EXPERTS:
         return b->layout->moes[place->moe].n_experts;
     }
@@ -364,6 +366,29 @@ static enum ww_err bind_experts(struct ww_builder *b, const struct ww_place *pla
     return rc;
 }
 
+/* One part again and again: patches that are joined before they are projected. */
+static enum ww_err bind_tiles(struct ww_builder *b, const struct ww_place *place,
+                              const struct ww_row *row, const struct ww_tensor *t,
+                              unsigned index, struct ww_axis *axis, struct ww_error *err)
+{
+    const struct ww_part *part = &row->axes[index].parts[0];
+    const uint64_t length = t->shape[index];
+    uint64_t width = 0;
+    enum ww_err rc = part_size(b, place, row, part, &width, err);
+
+    if (rc == WW_OK && (width == 0 || length == 0 || length % width != 0)) {
+        rc = wrong_size(b, row, t, index, width, err);
+    }
+    for (uint64_t at = 0; rc == WW_OK && at < length; at += width) {
+        rc = add_segment(
+            b, place, part, axis,
+            (struct ww_segment){
+                .offset = at, .stride = width, .count = 1, .width = width},
+            err);
+    }
+    return rc;
+}
+
 static enum ww_err bind_axis(struct ww_builder *b, const struct ww_place *place,
                              const struct ww_row *row, const struct ww_tensor *t,
                              unsigned index, struct ww_axis *axis, struct ww_error *err)
@@ -376,6 +401,9 @@ static enum ww_err bind_axis(struct ww_builder *b, const struct ww_place *place,
     axis->first_segment = b->layout->n_segments;
     if (!expr->parts[0].token && !expr->parts[0].gap) {
         return WW_OK;
+    }
+    if (expr->units == WW_UNITS_TILES) {
+        return bind_tiles(b, place, row, t, index, axis, err);
     }
     if (expr->units == WW_UNITS_EXPERTS) {
         return bind_experts(b, place, row, t, index, axis, err);

@@ -160,16 +160,17 @@ static enum ww_err attention_rope(struct ww_builder *b, struct ww_attention *a,
         return WW_OK;
     }
     rc = ww_fact_word(&b->scope, "rope", rope_words, WW_LEN(rope_words), &style, err);
-    if (rc || style == WW_ROPE_NONE) {
+    if (rc || (style == WW_ROPE_NONE && a->latent == 0)) {
         return rc;
     }
+    /* Under a latent these are the dimensions of the shared key, rotated or not. */
     rc = ww_fact_u64(&b->scope, "rope_dims", &a->rope.dims, err);
     if (rc == WW_OK && (a->rope.dims > a->head_dim || a->rope.dims % 2 != 0)) {
         rc = WW_FAIL(err, WW_E_CONFIG,
                      "config.json: %llu rotary dimensions do not fit a head of %llu",
                      (unsigned long long)a->rope.dims, (unsigned long long)a->head_dim);
     }
-    if (rc || a->rope.dims == 0) {
+    if (rc || a->rope.dims == 0 || style == WW_ROPE_NONE) {
         return rc;
     }
     a->rope.style = (enum ww_rope_style)style;

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "arch/builder.h"
+#include "arch/refused.h"
 #include "model/config.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -115,6 +116,11 @@ static enum ww_err not_found(const struct search *s, const char *inner,
     const char *word = s->id ? s->id : s->model_type;
     const char *near = word ? ww_str_nearest(word, known, s->known.n) : NULL;
 
+    const char *refused = s->id ? NULL : ww_refused_reason(word);
+
+    if (refused) {
+        return WW_FAIL(err, WW_E_ARCH, "model_type '%s' is refused: %s", word, refused);
+    }
     if (!word) {
         return WW_FAIL(err, WW_E_ARCH,
                        "config.json has no model_type: name a descriptor");

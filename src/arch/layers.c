@@ -61,11 +61,13 @@ enum ww_err ww_layer_name(struct ww_builder *b, const char *template_text, uint6
 static bool layer_of(const char *name, const char *prefix, const char *template_text,
                      uint64_t *layer)
 {
+    const bool whole = *template_text == '/'; /* outside of the prefix */
+    template_text += whole;
     const char *at = strstr(template_text, "{l}");
     size_t head = at ? (size_t)(at - template_text) : strlen(template_text);
-    size_t n = strlen(prefix);
+    size_t n = whole ? 0 : strlen(prefix);
 
-    if (strncmp(name, prefix, n) != 0 || strncmp(name + n, template_text, head) != 0) {
+    if ((n && strncmp(name, prefix, n) != 0) || strncmp(name + n, template_text, head) != 0) {
         return false;
     }
     if (!at) { /* a stack of one layer */
@@ -82,6 +84,9 @@ static bool any_layer(const struct ww_builder *b, const char *prefix)
     uint64_t layer = 0;
 
     for (uint32_t s = 0; s < b->desc->n_stacks; s++) {
+        if (b->desc->stacks[s].layer[0] == '/') {
+            continue;
+        }
         for (uint32_t i = 0; i < b->model->n_tensors; i++) {
             if (layer_of(b->model->tensors[i].name, prefix, b->desc->stacks[s].layer,
                          &layer)) {

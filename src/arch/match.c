@@ -50,6 +50,8 @@ static void expand(const struct ww_builder *b, const char *layer, const char *fr
     out->len = 0;
     if (*from == '/') {
         from++;
+    } else if (*layer == '/') {
+        add(out, layer + 1, strlen(layer + 1));
     } else {
         add(out, b->scope.prefix, strlen(b->scope.prefix));
         add(out, layer, strlen(layer));

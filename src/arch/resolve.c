@@ -93,7 +93,11 @@ static enum ww_err resolve_layer(struct ww_builder *b, const struct ww_stack_des
     uint32_t block = WW_NONE;
     enum ww_err rc = ww_layer_name(b, desc->layer, layer, &name, err);
 
-    rc = rc ? rc : ww_builder_name(b, &full, err, "%s%s", b->scope.prefix, name);
+    if (rc) {
+        return rc;
+    }
+    rc = *name == '/' ? ww_builder_name(b, &full, err, "%s", name + 1)
+                      : ww_builder_name(b, &full, err, "%s%s", b->scope.prefix, name);
     if (rc) {
         return rc;
     }

@@ -26,7 +26,7 @@ static bool turns(const struct ww_attention *att)
 {
     struct ww_qk_moves moves;
     ww_qk_moves_of(att, &moves);
-    return moves.turns || (att->qk_class == WW_QK_MLA && att->rope.dims > 0);
+    return moves.turns || (att->qk_class == WW_QK_MLA && att->rope.style != WW_ROPE_NONE);
 }
 
 static bool heads_break(const struct ww_attention *att)

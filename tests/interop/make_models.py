@@ -478,6 +478,156 @@ CASES.update({
     "doge": std("Doge"),
 })
 
+# Language models that read images, of further families.
+def reads(prefix, text, vision, **more):
+    return lambda: (
+        getattr(tf, prefix + "ForConditionalGeneration"), getattr(tf, prefix + "Config")(
+            text_config={**STD, **text}, vision_config=vision, **more))
+
+
+QWEN3_VISION = dict(depth=3, hidden_size=32, num_heads=4, intermediate_size=48, patch_size=4,
+                    out_hidden_size=64, num_position_embeddings=16)
+QWEN3 = dict(rope_parameters=rope("default", mrope_section=[1, 1, 2]), head_dim=16)
+QWEN35 = {**GATED, "rope_parameters": rope("default", mrope_section=[1, 0, 1],
+                                           partial_rotary_factor=0.25)}
+EXPERTS = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24)
+SHARED = dict(**EXPERTS, shared_expert_intermediate_size=40)
+DEEP = dict(**QWEN3_VISION, deepstack_visual_indexes=[0, 2])
+TOWER = {k: v for k, v in CLIP_VISION.items() if k != "projection_dim"}
+SIGLIP_TOWER = dict(model_type="siglip_vision_model", vision_use_head=False, **TOWER)
+SEEN = dict(image_token_id=IMAGE, vision_start_token_id=1, tie_word_embeddings=False)
+PINPOINTS = dict(image_token_index=IMAGE, image_grid_pinpoints=[[32, 64], [64, 32]])
+CASES.update({
+    "qwen3_vl": reads("Qwen3VL", QWEN3, DEEP, **SEEN),
+    "qwen3_vl_moe": reads("Qwen3VLMoe", {**QWEN3, **EXPERTS, "mlp_only_layers": [1]}, DEEP,
+                          **SEEN),
+    "qwen3_5": reads("Qwen3_5", QWEN35, QWEN3_VISION, **SEEN),
+    "qwen3_5_moe": reads("Qwen3_5Moe", {**QWEN35, **SHARED}, QWEN3_VISION, **SEEN),
+    "qwen3_5_moe_text": lambda: (tf.Qwen3_5MoeForCausalLM,
+                                 tf.Qwen3_5MoeTextConfig(**{**STD, **GATED, **SHARED})),
+    "qwen3_next-mtp": std("Qwen3Next", **GATED, **SHARED),
+    "llava_next": reads("LlavaNext", dict(model_type="llama"), dict(
+        model_type="clip_vision_model", **TOWER), **PINPOINTS),
+    "llava_onevision": reads("LlavaOnevision", dict(model_type="qwen2"), SIGLIP_TOWER,
+                             **PINPOINTS),
+    "vipllava": reads("VipLlava", dict(model_type="llama"), dict(
+        model_type="clip_vision_model", **TOWER), image_token_index=IMAGE,
+        vision_feature_layers=[-2, -1]),
+    "paligemma": reads("PaliGemma", dict(model_type="gemma", head_dim=16),
+                       {**SIGLIP_TOWER, "projection_dim": 64}, projection_dim=64,
+                       image_token_index=IMAGE),
+    "idefics3": reads("Idefics3", dict(model_type="llama"), TOWER, scale_factor=2,
+                      image_token_id=IMAGE),
+    "smolvlm": reads("SmolVLM", dict(model_type="llama"), TOWER, scale_factor=2,
+                     image_token_id=IMAGE),
+    "idefics2": reads("Idefics2", dict(model_type="mistral"), TOWER, perceiver_config=dict(
+        hidden_size=64, resampler_n_latents=4, resampler_depth=2, resampler_n_heads=4,
+        resampler_head_dim=12, num_key_value_heads=2), image_token_id=IMAGE),
+    "mistral3": reads("Mistral3", dict(model_type="mistral", head_dim=16), dict(
+        model_type="pixtral", head_dim=12, **{**TOWER, "num_attention_heads": 4}),
+        image_token_index=IMAGE),
+    "internvl": reads("InternVL", dict(model_type="qwen2"), {
+        **TOWER, "image_size": [32, 32], "patch_size": [8, 8]}, image_token_id=IMAGE),
+})
+
+
+def add_next(folder):
+    """Qwen's layer for a further token, beside the model's own names."""
+    path = os.path.join(folder, "model.safetensors")
+    tensors = load_file(path)
+    g = torch.Generator().manual_seed(7)
+    sizes = {n.replace("model.layers.3", "mtp.layers.0"): t.shape
+             for n, t in tensors.items() if n.startswith("model.layers.3.")}
+    for name, shape in {"fc": (64, 128), "norm": (64,), "pre_fc_norm_embedding": (64,),
+                        "pre_fc_norm_hidden": (64,)}.items():
+        sizes[f"mtp.{name}.weight"] = shape
+    for name, shape in sizes.items():
+        tensors[name] = torch.randn(shape, generator=g)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+AFTERWARDS["qwen3_next-mtp"] = add_next
+UNCOVERED += ("qwen3_next-mtp", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text")
+
+# Kin of BERT, BART, ViT and wav2vec 2.0.
+PAD1 = {**BERT, "pad_token_id": 1}
+CASES.update({
+    "ernie": of("ErnieForMaskedLM", "ErnieConfig", **BERT, use_task_id=True),
+    "data2vec-text": of("Data2VecTextForMaskedLM", "Data2VecTextConfig", **PAD1),
+    "megatron-bert": of("MegatronBertForMaskedLM", "MegatronBertConfig", **BERT),
+    "xlm-roberta-xl": of("XLMRobertaXLForMaskedLM", "XLMRobertaXLConfig", **PAD1),
+    "roberta-prelayernorm": of("RobertaPreLayerNormForMaskedLM",
+                               "RobertaPreLayerNormConfig", **PAD1),
+    "mpnet": of("MPNetForMaskedLM", "MPNetConfig", **PAD1),
+    "albert": of("AlbertForMaskedLM", "AlbertConfig", **BERT, embedding_size=32,
+                 num_hidden_groups=2),
+    "electra": of("ElectraForMaskedLM", "ElectraConfig", **BERT, embedding_size=64),
+    "electra-narrow": of("ElectraForTokenClassification", "ElectraConfig", **BERT,
+                         embedding_size=32),
+    "m2m_100": of("M2M100ForConditionalGeneration", "M2M100Config", **BART),
+    "blenderbot": of("BlenderbotForConditionalGeneration", "BlenderbotConfig", **BART,
+                     scale_embedding=True),
+    "blenderbot-small": of("BlenderbotSmallForConditionalGeneration",
+                           "BlenderbotSmallConfig", **BART),
+    "plbart": of("PLBartForConditionalGeneration", "PLBartConfig", **BART),
+    "mvp": of("MvpForConditionalGeneration", "MvpConfig", **BART),
+    "dinov3_vit": of("DINOv3ViTModel", "DINOv3ViTConfig", **VIT, num_register_tokens=2),
+    "beit": of("BeitForImageClassification", "BeitConfig", **VIT,
+               use_relative_position_bias=True),
+    "beit-shared": of("BeitForImageClassification", "BeitConfig", **VIT,
+                      use_shared_relative_position_bias=True),
+    "beit-absolute": of("BeitForImageClassification", "BeitConfig", **VIT,
+                        use_absolute_position_embeddings=True, layer_scale_init_value=0.0),
+    "data2vec-vision": of("Data2VecVisionForImageClassification", "Data2VecVisionConfig",
+                          **VIT, use_relative_position_bias=True),
+    "unispeech": of("UniSpeechForCTC", "UniSpeechConfig", **WAV),
+    "unispeech-sat": of("UniSpeechSatForCTC", "UniSpeechSatConfig", **WAV),
+    "data2vec-audio": of("Data2VecAudioForCTC", "Data2VecAudioConfig",
+                         **{**WAV, "num_conv_pos_embeddings": 3}),
+    "sew": of("SEWForCTC", "SEWConfig", **WAV, squeeze_factor=2),
+    "wavlm": of("WavLMForCTC", "WavLMConfig", **WAV),
+})
+UNCOVERED += ("mpnet", "wavlm", "dinov3_vit", "beit", "beit-shared", "data2vec-vision")
+
+# Attention beside other mixers, and behind an indexer.
+FOUR = {**STD, "num_hidden_layers": 4}
+MAMBA = dict(mamba_n_heads=8, mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1)
+SPARSE = {**MLA, "q_lora_rank": 28, "n_group": 4, "topk_group": 2, "index_n_heads": 4,
+          "index_head_dim": 16, "index_topk": 6}
+CASES.update({
+    "lfm2": of("Lfm2ForCausalLM", "Lfm2Config", **FOUR, block_multiple_of=16,
+               layer_types=["conv", "full_attention"] * 2),
+    "lfm2_moe": of("Lfm2MoeForCausalLM", "Lfm2MoeConfig", **FOUR, **EXPERTS,
+                   num_dense_layers=1, layer_types=["conv", "full_attention"] * 2),
+    "jamba": of("JambaForCausalLM", "JambaConfig", **FOUR, num_experts=4,
+                num_experts_per_tok=2, attn_layer_period=2, attn_layer_offset=1,
+                expert_layer_period=4, expert_layer_offset=3, mamba_d_state=4,
+                mamba_dt_rank=4, use_mamba_kernels=False),
+    "bamba": of("BambaForCausalLM", "BambaConfig", **FOUR, **MAMBA,
+                attn_layer_indices=[1, 3]),
+    "granitemoehybrid": of("GraniteMoeHybridForCausalLM", "GraniteMoeHybridConfig", **FOUR,
+                           **MAMBA, layer_types=["mamba", "attention"] * 2,
+                           num_local_experts=5, num_experts_per_tok=2,
+                           shared_intermediate_size=40),
+    "falcon_h1": std("FalconH1", **MAMBA, mamba_d_ssm=128),
+    "kimi_linear": of("KimiLinearForCausalLM", "KimiLinearConfig", **{
+        **FOUR, "num_key_value_heads": 8}, kv_lora_rank=24, qk_nope_head_dim=10,
+        qk_rope_head_dim=8, v_head_dim=12, layer_types=["linear_attention",
+                                                        "full_attention"] * 2,
+        linear_num_heads=4, linear_head_dim=8, num_experts=6, num_experts_per_token=2,
+        moe_intermediate_size=24, first_k_dense_replace=1),
+    "deepseek_v32": std("DeepseekV32", **SPARSE),
+    "glm_moe_dsa": std("GlmMoeDsa", **SPARSE),
+    "mllama": lambda: (tf.MllamaForConditionalGeneration, tf.MllamaConfig(
+        text_config={**STD, "cross_attention_layers": [1]}, vision_config=dict(
+            hidden_size=32, num_hidden_layers=2, num_global_layers=1, attention_heads=4,
+            intermediate_size=48, vision_output_dim=64, image_size=32, patch_size=8,
+            max_num_tiles=2, intermediate_layers_indices=[0],
+            supported_aspect_ratios=[[1, 1], [1, 2], [2, 1]]))),
+})
+UNCOVERED += ("lfm2", "lfm2_moe", "jamba", "bamba", "granitemoehybrid", "falcon_h1",
+              "kimi_linear", "deepseek_v32", "glm_moe_dsa", "mllama")
+
 
 def cases():
     return list(CASES)
@@ -522,12 +672,33 @@ def tokens(seed, batch, n):
     return torch.randint(3, VOCAB, (batch, n), generator=g)
 
 
+# How many tokens an image makes.
+PIECES = {"llava": 16, "gemma3": 4, "qwen2_vl": 4, "qwen2_5_vl": 4, "qwen3_vl": 4,
+          "qwen3_vl_moe": 4, "qwen3_5": 4, "qwen3_5_moe": 4, "vipllava": 16,
+          "paligemma": 16, "idefics3": 4, "smolvlm": 4, "idefics2": 4, "mistral3": 4,
+          "internvl": 4, "llava_next": 52, "llava_onevision": 52}
+
+
 def see(model, inputs, g):
     """Places for the pieces of an image, in models that read it as tokens."""
     kind = model.config.model_type
-    count = {"llava": 16, "gemma3": 4, "qwen2_vl": 4, "qwen2_5_vl": 4}.get(kind, 0)
+    count = PIECES.get(kind, 0)
     ids = inputs["input_ids"]
     ids[ids == IMAGE] = 3
+    if count > 16:      # tiles of a wide image, and the whole of it
+        ids = inputs["input_ids"] = torch.cat([ids] * 3, 1)
+        inputs["pixel_values"] = torch.randn(2, 3, 3, 32, 32, generator=g).double()
+        inputs["image_sizes"] = torch.tensor([[32, 64]] * 2)
+    if kind.startswith(("idefics", "smolvlm")):
+        inputs["pixel_values"] = inputs["pixel_values"][:, None]
+    if kind == "mllama":    # one picture of two tiles for each of two texts
+        inputs["pixel_values"] = torch.randn(2, 1, 2, 3, 32, 32, generator=g).double()
+        inputs["aspect_ratio_ids"] = torch.tensor([[2]] * 2)
+        inputs["aspect_ratio_mask"] = torch.ones(2, 1, 2, dtype=torch.long)
+        inputs["cross_attention_mask"] = torch.ones(2, ids.shape[1], 1, 2, dtype=torch.long)
+        ids = inputs["input_ids"] = ids[:2]
+    if kind == "mistral3":
+        inputs["image_sizes"] = torch.tensor([[32, 32]] * 2)
     if count:
         ids[:, 2:2 + count] = IMAGE
         if kind != "llava":
@@ -539,7 +710,7 @@ def see(model, inputs, g):
         inputs["input_ids"] = ids[:2]
     elif count:
         inputs["input_ids"] = ids[:2]
-        if kind == "gemma3":
+        if kind in ("gemma3", "paligemma"):
             inputs["token_type_ids"] = (ids[:2] == IMAGE).long()
 
 
@@ -582,7 +753,8 @@ def load(folder):
         config = json.load(f)
     cls = getattr(tf, config["architectures"][0])
     extra = {}
-    if any(config.get(key) for key in ("num_local_experts", "num_experts",
+    text = {**config, **config.get("text_config", {})}
+    if any(text.get(key) for key in ("num_local_experts", "num_experts",
                                        "n_routed_experts", "moe_num_experts")):
         extra["experts_implementation"] = "eager"   # the grouped kernel takes no doubles
     if config["model_type"] != cls.config_class.model_type:   # Llama under another name

@@ -5,7 +5,8 @@
     test_layout.py BUILD [CASE...]
 
 BUILD holds the program layout_probe, which also checks that no index is moved twice. Then
-each model's config is made to contradict its weights, which must be refused.
+each model's config is made to contradict its weights, which must be refused. With all cases
+the rows of docs/architectures.md are compared with what the library says.
 """
 import json
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 
+import architectures_page
 import make_models
 
 
@@ -48,16 +50,22 @@ def contradict(folder):
 def main():
     build, names = sys.argv[1], sys.argv[2:] or make_models.cases()
     failed = 0
+    rows = []
     with tempfile.TemporaryDirectory() as out:
         for name in names:
             folder = make_models.write(name, out)
             ok, line = probe(build, folder)
+            rows += [architectures_page.row_of(build, folder)] if ok else []
             contradict(folder)
             wrong, why = probe(build, folder)
             failed += not ok or wrong
             print(f"{'ok' if ok and not wrong else 'FAILED':7}{name}", flush=True)
             if not ok or wrong:
                 print(line if not ok else f"accepted: {why}")
+    if names == make_models.cases():
+        wrong = architectures_page.differences(rows)
+        print("\n".join(wrong) or "docs/architectures.md agrees")
+        failed += len(wrong) > 0
     print(f"{failed} of {len(names)} cases failed")
     return failed > 0
 

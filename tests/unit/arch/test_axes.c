@@ -56,6 +56,7 @@ static void functions_cut_into_units(void **state)
         {"blocks4(q, v, k')", WW_UNITS_FOUR, 3},
         {"pairs(ff*, ff)", WW_UNITS_ONES, 2},
         {"cat(res', -ff, res')", WW_UNITS_NONE, 3},
+        {"tiles(res')", WW_UNITS_TILES, 1},
     };
     for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
         struct ww_axis_expr e = parse(good[i].text);

@@ -302,6 +302,41 @@ static void qk_norms_have_the_width_of_their_class(void **state)
     check_norms(WW_QK_RMS_FULL, false, H * D, G * D, 0);
 }
 
+static void clamp_by_hand(double *x, size_t n, double limit)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] = x[i] > limit ? limit : x[i] < -limit ? -limit : x[i];
+    }
+}
+
+/* Behind everything else that is done to queries and keys. */
+static void last_norm_comes_behind_the_clip(void **state)
+{
+    (void)state;
+    struct rig r, hand;
+    double gain[D];
+    for (size_t i = 0; i < D; i++) {
+        gain[i] = 0.5 + 0.25 * (double)i;
+    }
+    rig_init(&r);
+    hand = r;
+    r.att.qk_class = WW_QK_RMS_HEAD;
+    r.att.qk_norm_last = true;
+    r.att.clip = 0.4;
+    r.att.q_norm = (struct ww_norm){.kind = WW_NORM_RMS, .eps = 1e-6};
+    r.att.k_norm = r.att.q_norm;
+    r.values.q_norm.gain = gain;
+    r.values.k_norm.gain = gain;
+    clamp_by_hand(hand.q, N * H * D, 0.4);
+    clamp_by_hand(hand.k, N * G * D, 0.4);
+    clamp_by_hand(hand.v, N * G * DV, 0.4);
+    norm_by_hand(hand.q, N, D, H, gain, 0);
+    norm_by_hand(hand.k, N, D, G, gain, 0);
+    run(&r);
+    run(&hand);
+    assert_memory_equal(r.context, hand.context, sizeof(r.context));
+}
+
 static void gate_multiplies_by_its_sigmoid(void **state)
 {
     (void)state;
@@ -371,6 +406,7 @@ int main(void)
         cmocka_unit_test(relative_bias_reads_its_table),
         cmocka_unit_test(clip_bounds_queries_keys_and_values),
         cmocka_unit_test(qk_norms_have_the_width_of_their_class),
+        cmocka_unit_test(last_norm_comes_behind_the_clip),
         cmocka_unit_test(chunks_hide_what_lies_before_them),
         cmocka_unit_test(queries_grow_with_their_position),
         cmocka_unit_test(gate_multiplies_by_its_sigmoid),

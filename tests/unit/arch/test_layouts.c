@@ -347,6 +347,82 @@ static void gain_lengths_tell_norms_over_heads_from_norms_over_all(void **state)
     stop(&t);
 }
 
+static void tiles_repeat_their_part(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    start(&t, CONFIG(", \"num_key_value_heads\": 2, \"head_dim\": 6"));
+    ww_fx_add(t.fx, "24,10", "0.q");
+    ww_fx_add(t.fx, "7,30", "0.join");
+    add_kvo(&t, "12,10", "10,24");
+    resolve(&t, STACK("\"rope\": \"'half'\"",
+                      "[\"q\", \"self.q\", \"q\", \"res'\"],"
+                      "[\"join\", \"other\", \"-\", \"tiles(res')\"]," PLAIN_KVO));
+    for (uint32_t i = 0; i < 3; i++) {
+        segment_is(&t, "0.join", 1, i, t.layout->residual.space, WW_ACT_INVERSE,
+                   10 * (uint64_t)i, 10, 1, 10);
+    }
+    stop(&t);
+}
+
+static void stack_may_stand_outside_of_the_prefix(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    start(&t, CONFIG(", \"rms_norm_eps\": 1e-5"));
+    ww_fx_add(t.fx, "10", "m.0.n");
+    ww_fx_add(t.fx, "10,10", "next.0.w");
+    resolve(&t, "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\","
+                "\"model_types\": [\"toy\"], \"prefixes\": [\"\", \"m.\"],"
+                "\"residual\": {\"group\": \"signed\", \"heads\": {\"/head\":"
+                " \"causal-lm\"}}, \"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\","
+                "\"layer\": \"{l}.\", \"rows\": [[\"n\", \"norm.self\", \"res*\"]]},"
+                "{\"name\": \"x\", \"layers\": 1, \"layer\": \"/next.{l}.\", \"rows\":"
+                "[[\"w\", \"other\", \"res\", \"res'\"]]}],"
+                "\"model\": [[\"/head\", \"head\", \"-vocab\", \"res'\"]]}");
+    segment_is(&t, "next.0.w", 0, 0, t.layout->residual.space, WW_ACT_DIRECT, 0, 10, 1,
+               10);
+    assert_int_equal(t.layout->n_blocks, 2);
+    stop(&t);
+}
+
+static void tiles_must_fit(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    struct ww_error err = {0};
+    start(&t, CONFIG(", \"num_key_value_heads\": 2, \"head_dim\": 6"));
+    ww_fx_add(t.fx, "24,10", "0.q");
+    ww_fx_add(t.fx, "7,31", "0.join");
+    add_kvo(&t, "12,10", "10,24");
+    FAILS(try_resolve(&t,
+                      STACK("\"rope\": \"'half'\"",
+                            "[\"q\", \"self.q\", \"q\", \"res'\"],"
+                            "[\"join\", \"other\", \"-\", \"tiles(res')\"]," PLAIN_KVO),
+                      &err),
+          WW_E_SHAPE);
+    stop(&t);
+}
+
+static void heads_stay_for_a_reason_and_norms_may_come_last(void **state)
+{
+    (void)state;
+    struct toy t = {0};
+    start(&t, CONFIG(", \"num_key_value_heads\": 2, \"head_dim\": 6"));
+    ww_fx_add(t.fx, "24,10", "0.q");
+    ww_fx_add(t.fx, "6", "0.qn");
+    add_kvo(&t, "12,10", "10,24");
+    resolve(&t, STACK("\"rope\": \"'half'\", \"qk_norm_last\": true,"
+                      "\"heads_reason\": \"'they are counted'\"",
+                      "[\"q\", \"self.q\", \"q\", \"res'\"],"
+                      "[\"qn\", \"self.q_norm\", \"qk*\"]," PLAIN_KVO));
+    const struct ww_attention *a = &t.layout->attentions[0];
+    assert_true(a->qk_norm_last);
+    assert_false(a->heads_move);
+    assert_string_equal(a->heads_reason, "they are counted");
+    stop(&t);
+}
+
 static void layer_norm_per_head_may_have_a_gain_per_head_or_per_name(void **state)
 {
     (void)state;
@@ -576,6 +652,10 @@ int main(void)
         cmocka_unit_test(codegen_blocks_hold_query_value_key),
         cmocka_unit_test(groups_hold_their_queries_then_key_and_value),
         cmocka_unit_test(gain_lengths_tell_norms_over_heads_from_norms_over_all),
+        cmocka_unit_test(tiles_repeat_their_part),
+        cmocka_unit_test(tiles_must_fit),
+        cmocka_unit_test(stack_may_stand_outside_of_the_prefix),
+        cmocka_unit_test(heads_stay_for_a_reason_and_norms_may_come_last),
         cmocka_unit_test(layer_norm_per_head_may_have_a_gain_per_head_or_per_name),
         cmocka_unit_test(layers_differ_by_kind),
         cmocka_unit_test(surplus_layers_can_be_a_stack_of_their_own),

@@ -382,9 +382,11 @@ static void unusable_configs_are_refused(void **state)
     refuse(llama(CONFIG(USUAL ", \"pruned_heads\": {\"0\": [1]}")), WW_E_ARCH,
            "pruned_heads", "not supported");
     refuse(llama("{\"model_type\": \"lama\"}"), WW_E_ARCH, "'lama'", "'llama'");
-    refuse(llama("{\"model_type\": \"paligemma\", \"text_config\": {\"model_type\":"
+    refuse(llama("{\"model_type\": \"unheard\", \"text_config\": {\"model_type\":"
                  " \"gemma3_text\"}}"),
-           WW_E_ARCH, "'paligemma'", "'gemma3_text'");
+           WW_E_ARCH, "'unheard'", "'gemma3_text'");
+    refuse(llama("{\"model_type\": \"swin\"}"), WW_E_ARCH, "'swin' is refused",
+           "per window");
     refuse(llama("{\"hidden_size\": 24}"), WW_E_ARCH, "model_type", "descriptor");
     refuse(llama(CONFIG(", \"num_key_value_heads\": 3, \"head_dim\": 8")), WW_E_CONFIG,
            "4 query heads (num_attention_heads)", "3 KV heads (num_key_value_heads)");
