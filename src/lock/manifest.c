@@ -6,6 +6,7 @@
  * read and too few to be of use elsewhere. The MAC lets a key holder trust the digests
  * in an unsigned manifest; it is HKDF-Expand over the text's hash, which is HMAC.
  */
+#include "lock/group.h"
 #include "lock/manifest.h"
 
 #include <string.h>
@@ -198,6 +199,7 @@ static void write_dense(struct ww_jw *w, const struct ww_manifest *m)
 }
 
 static void write_body(struct ww_jw *w, const struct ww_manifest *m,
+                       const uint8_t group[WW_LOCK_GROUP_BYTES],
                        const uint8_t key_check[WW_KEY_CHECK_BYTES],
                        const uint8_t commitment[WW_SHA256_BYTES])
 {
@@ -218,6 +220,9 @@ static void write_body(struct ww_jw *w, const struct ww_manifest *m,
     ww_jw_khex(w, "sha256", m->descriptor_sha256, WW_SHA256_BYTES);
     ww_jw_close(w);
     ww_jw_kstr(w, "tool", "weightward " WW_VERSION);
+    if (!m->recipient) { /* a recipient's copy shares its transform with no other */
+        ww_jw_khex(w, "group", group, WW_LOCK_GROUP_BYTES);
+    }
     ww_jw_khex(w, "key_check", key_check, WW_KEY_CHECK_BYTES);
     ww_jw_khex(w, "commitment", commitment, WW_SHA256_BYTES);
     write_attack(w, &m->attack);
@@ -234,6 +239,7 @@ enum ww_err ww_manifest_write(const struct ww_manifest *manifest,
                               struct ww_secret *secret, struct ww_secret *prk,
                               struct ww_buf *out, struct ww_error *err)
 {
+    uint8_t group[WW_LOCK_GROUP_BYTES];
     uint8_t key_check[WW_KEY_CHECK_BYTES];
     uint8_t commitment[WW_SHA256_BYTES];
     uint8_t mac[WW_SHA256_BYTES];
@@ -243,6 +249,9 @@ enum ww_err ww_manifest_write(const struct ww_manifest *manifest,
     if (!rc) {
         rc = ww_manifest_commitment(manifest->lock_id, secret, commitment, err);
     }
+    if (!rc) {
+        rc = ww_lock_group(prk, group, err);
+    }
     if (rc) {
         return rc;
     }
@@ -250,7 +259,7 @@ enum ww_err ww_manifest_write(const struct ww_manifest *manifest,
         ww_buf_clear(out);
         ww_jw_init(&w, out, 0);
         ww_jw_object(&w);
-        write_body(&w, manifest, key_check, commitment);
+        write_body(&w, manifest, group, key_check, commitment);
         if (pass == 1) {
             ww_jw_khex(&w, "mac", mac, sizeof(mac));
         }

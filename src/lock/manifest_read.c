@@ -20,6 +20,7 @@
 static const char *const manifest_keys[] = {
     "attack",
     "schema",    "lock_id",    "level",  "scale",  "recipient", "descriptor", "tool",
+    "group",
     "key_check", "commitment", "blocks", "source", "locked",    "check",      "dense",
     "mac"};
 static const char *const dense_keys[] = {

@@ -10,6 +10,7 @@
 
 #include "lock/dense_run.h"
 #include "lock/draw.h"
+#include "lock/group.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "stream/tree.h"
@@ -462,8 +463,16 @@ enum ww_err ww_unlock_folder(const char *path, const char *out_path,
     struct unlock_run run = {.options = options, .report = report};
     enum ww_err rc = WW_OK;
 
+    bool is_merge = false;
+
     memset(report, 0, sizeof(*report));
     rc = ww_lock_check_paths(path, out_path, err);
+    if (!rc) {
+        rc = ww_lock_is_merge(path, &is_merge, err);
+    }
+    if (!rc && is_merge) {
+        return ww_unlock_merge(path, out_path, options, report, err);
+    }
     if (!rc) {
         rc = open_locked(&run, path, err);
     }

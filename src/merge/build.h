@@ -43,6 +43,7 @@ struct ww_plan_impl {
     struct ww_pool pool;
     int *fds; /* of tables made beforehand */
     size_t n_fds;
+    const char *lock_json; /* the lock that the output is under, NULL: none */
 };
 
 /** One output tensor before it has a place in a file. */
@@ -89,6 +90,9 @@ uint32_t ww_build_find_embed(const struct ww_model *model);
 /** Open every model; fills build->models, plan->models, plan->inputs, build->donor. */
 enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
                             struct ww_error *err) WW_MUST_USE;
+
+/** What locks on the sources allow; sets plan->order_free and the output's lock. */
+enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** All output tensors, with sources and parameters. */
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;

@@ -132,6 +132,7 @@ static void describe(const struct ww_merge_tensor *t, struct ww_tensor *out)
 static enum ww_err write_tensors(struct merge_run *run, struct ww_error *err)
 {
     const struct ww_merge_plan *plan = &run->work->plan;
+    const char *lock = ((const struct ww_plan_impl *)plan->impl)->lock_json;
     const uint32_t n = plan->n_tensors;
     struct ww_tensor *tensors = ww_calloc(n, sizeof(*tensors));
     const struct ww_tensor **by_name = ww_calloc(n, sizeof(*by_name));
@@ -157,7 +158,7 @@ static enum ww_err write_tensors(struct merge_run *run, struct ww_error *err)
     }
     if (!rc) {
         rc = ww_tensors_statement(run->out_name, by_name,
-                                  (const uint8_t(*)[WW_SHA256_BYTES])roots, n, NULL,
+                                  (const uint8_t(*)[WW_SHA256_BYTES])roots, n, lock,
                                   &payload, run->tree, err);
     }
     if (!rc) {

@@ -17,6 +17,9 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
         rc = ww_build_warn(build, err, "%s", build->recipe->warnings.items[i]);
     }
     if (!rc) {
+        rc = ww_build_locks(build, err);
+    }
+    if (!rc) {
         rc = ww_build_tensors(build, err);
     }
     if (!rc) {

@@ -182,3 +182,79 @@ PY
     "$WW" inspect out -q
     "$WW" merge --rederive out -q
 }
+
+# same_values A B: bf16 files that are equal but for the signs of zeros.
+same_values() {
+    python3 - "$1" "$2" <<'PY'
+import array, sys
+a, b = (array.array("H", open(p, "rb").read()) for p in sys.argv[1:])
+zeros = (0, 0x8000)
+assert len(a) == len(b)
+assert all(x == y or (x in zeros and y in zeros) for x, y in zip(a, b))
+PY
+}
+
+# The family locked with one key, in folder l.
+make_locked_family() {
+    make_family
+    make_keys
+    mkdir l
+    for m in base expert-rev expert-caesar; do
+        "$WW" lock "$m" "l/$m" --key lock -q
+    done
+    cp recipe.yml l
+}
+
+@test "models locked with one key merge while locked, and the lock comes off the merge" {
+    make_locked_family
+    "$WW" merge recipe.yml plain -q
+    (cd l && "$WW" merge recipe.yml out --sign ../me.key -q)
+    "$WW" verify l/out --key me.pub
+    "$WW" inspect l/out --json | jq -e '.locked == true'
+    (cd l && "$WW" merge --rederive out -q)
+    ! cmp -s plain/model.safetensors l/out/model.safetensors
+    "$WW" unlock l/out back --key lock 2>said
+    grep -q "there is no source to compare with" said
+    same_values plain/model.safetensors back/model.safetensors
+    cmp plain/config.json back/config.json
+    [ ! -e back/attestations ]
+    "$WW" key new lock --out other --no-passphrase -q
+    refused 5 "not the one that the sources of the merge" "$WW" unlock l/out no --key other
+    flip l/out/model.safetensors 700000
+    refused 1 "is not as it was merged" "$WW" unlock l/out no --key lock
+    nothing_written no
+}
+
+@test "locked models that would give noise are refused" {
+    make_locked_family
+    cat >l/slerp.yml <<'YML'
+merge_method: slerp
+base_model: expert-rev
+models: [{model: expert-rev}, {model: expert-caesar}]
+parameters: {t: 0.3}
+YML
+    cat >l/stack.yml <<'YML'
+merge_method: passthrough
+slices: [{sources: [{model: expert-rev, layer_range: [0, 2]}]}]
+YML
+    "$WW" key new lock --out other --no-passphrase -q
+    "$WW" lock expert-rev l/other --key other -q
+    "$WW" lock expert-rev l/scaled --key lock --scale -q
+    cp -r expert-rev l/plain
+    cd l
+    refused 6 "'slerp' cannot merge locked models.*these can: .*task_arithmetic" \
+        "$WW" merge slerp.yml out
+    refused 6 "cannot be cut into slices" "$WW" merge stack.yml out
+    sed 's/expert-rev/other/' recipe.yml >x.yml
+    refused 5 "locked with different keys" "$WW" merge x.yml out
+    sed 's/expert-rev/scaled/' recipe.yml >x.yml
+    refused 6 "more than signed permutations" "$WW" merge x.yml out
+    sed 's/expert-rev/plain/' recipe.yml >x.yml
+    refused 6 "is locked and 'plain' is not" "$WW" merge x.yml out
+    (echo "name: left"; cat recipe.yml; echo "---"; cat <<'YML') >x.yml
+merge_method: linear
+models: [{model: left, parameters: {weight: 1}}]
+YML
+    refused 6 "such a recipe stands alone" "$WW" merge x.yml out
+    nothing_written out
+}

@@ -77,8 +77,10 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
         return;
     }
     if (opt->unlocking) {
-        cli_say(&opt->common, "unlocked into '%s': every file has its source's digest; %s in "
-                "%.1f s", out, cli_bytes(report->run.bytes_written, a), report->run.seconds);
+        /* A merge of locked models has no lock of its own, nor a source. */
+        cli_say(&opt->common, "unlocked into '%s'%s; %s in %.1f s", out,
+                report->lock_id[0] ? ": every file has its source's digest" : "",
+                cli_bytes(report->run.bytes_written, a), report->run.seconds);
         return;
     }
     cli_say(&opt->common, "checked %u blocks, %llu linear maps on the real weights: off by at "

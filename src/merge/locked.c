@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sources that are locked. Models locked with one key share the transform, a signed
+ * permutation in each tensor; a method whose result does not depend on the order of the
+ * elements gives the lock of the merge. Everything else would give noise with a good
+ * signature, so it is refused here, where the sources are opened.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "merge/build.h"
+#include "sign/statement.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define LOCK_SCHEMA "weightward.lock/1"
+#define MERGE_SCHEMA "weightward.lock-merge/1"
+#define GROUP_CHARS 32
+
+struct lock_facts {
+    bool locked;
+    bool plain; /* level exact without scales: what merges */
+    const char *group;
+    const char *descriptor;
+    const char *descriptor_sha256;
+    struct ww_tensor_statement statement; /* owns them */
+};
+
+static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *out,
+                             struct ww_error *err)
+{
+    struct ww_error local = {0};
+    const struct ww_jnode *lock = NULL;
+    const char *schema = "";
+    const char *level = "";
+    bool scale = true;
+    enum ww_err rc = ww_tensors_read(m->model->dirfd, NULL, &out->statement, &local);
+
+    if (rc == WW_E_NOTFOUND) {
+        return WW_OK;
+    }
+    if (rc) {
+        return WW_FAIL(err, rc, "model '%s': %s", m->text, local.text);
+    }
+    lock = out->statement.lock;
+    out->locked = lock != NULL;
+    if (!lock) {
+        return WW_OK;
+    }
+    if (!ww_jstr(ww_jget(lock, "schema"), &schema) ||
+        (strcmp(schema, LOCK_SCHEMA) != 0 && strcmp(schema, MERGE_SCHEMA) != 0)) {
+        return WW_FAIL(err, WW_E_VERSION, "model '%s' has a lock of schema '%s'", m->text,
+                       schema);
+    }
+    (void)ww_jstr(ww_jget(lock, "level"), &level);
+    (void)ww_jbool(ww_jget(lock, "scale"), &scale);
+    out->plain = strcmp(level, "exact") == 0 && !scale;
+    (void)ww_jstr(ww_jget(lock, "group"), &out->group);
+    (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "id"), &out->descriptor);
+    (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "sha256"),
+                  &out->descriptor_sha256);
+    return WW_OK;
+}
+
+static enum ww_err check_one(const struct ww_build_model *m, const struct lock_facts *f,
+                             const struct ww_build_model *first,
+                             const struct lock_facts *facts, struct ww_error *err)
+{
+    if (f->locked != facts->locked) {
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "model '%s' is locked and '%s' is not; unlock it first, or lock both "
+            "with one key",
+            f->locked ? m->text : first->text, f->locked ? first->text : m->text);
+    }
+    if (!f->locked) {
+        return WW_OK;
+    }
+    if (!f->plain) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "model '%s' is locked with more than signed permutations; such "
+                       "models do not merge while locked, unlock it first",
+                       m->text);
+    }
+    if (!f->group || strlen(f->group) != GROUP_CHARS || !f->descriptor ||
+        !f->descriptor_sha256) {
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "the lock of '%s' names no key group: it is one recipient's copy or "
+            "of an earlier version; unlock it first",
+            m->text);
+    }
+    if (strcmp(f->group, facts->group) != 0) {
+        return WW_FAIL(err, WW_E_WRONG_KEY,
+                       "models '%s' and '%s' are locked with different keys; unlock them "
+                       "first",
+                       first->text, m->text);
+    }
+    if (strcmp(f->descriptor_sha256, facts->descriptor_sha256) != 0) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "models '%s' and '%s' were locked by different descriptors",
+                       first->text, m->text);
+    }
+    return WW_OK;
+}
+
+static enum ww_err name_order_free(const struct ww_method *method, struct ww_error *err)
+{
+    size_t n = 0;
+    const struct ww_method *methods = ww_methods(&n);
+    char list[400];
+    size_t len = 0;
+
+    list[0] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        const size_t more = strlen(methods[i].name) + 2;
+        if (methods[i].order_free && len + more < sizeof(list)) {
+            len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s",
+                                    len ? ", " : "", methods[i].name);
+        }
+    }
+    return WW_FAIL(
+        err, WW_E_NOT_ORDER_FREE,
+        "method '%s' cannot merge locked models: its result depends on the order "
+        "of elements; these can: %s",
+        method->name, list);
+}
+
+static enum ww_err check_recipe(const struct ww_build *build, struct ww_error *err)
+{
+    const struct ww_recipe *recipe = build->recipe;
+
+    if (!recipe->method->order_free) {
+        return name_order_free(recipe->method, err);
+    }
+    for (uint32_t m = 0; m < recipe->n_modules; m++) {
+        if (recipe->modules[m].is_sliced) {
+            return WW_FAIL(err, WW_E_UNSUPPORTED,
+                           "locked models cannot be cut into slices: each layer has a "
+                           "transform of its own");
+        }
+    }
+    return WW_OK;
+}
+
+/* What the output's statement says of its lock. */
+static enum ww_err write_lock(struct ww_build *build, const struct lock_facts *f,
+                              struct ww_error *err)
+{
+    struct ww_plan_impl *impl = build->plan->impl;
+    struct ww_buf buf;
+    struct ww_jw w;
+    size_t len = 0;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&buf, 4096);
+    ww_jw_init(&w, &buf, 0);
+    ww_jw_object(&w);
+    ww_jw_kstr(&w, "schema", MERGE_SCHEMA);
+    ww_jw_kstr(&w, "group", f->group);
+    ww_jw_kstr(&w, "level", "exact");
+    ww_jw_kbool(&w, "scale", false);
+    ww_jw_key(&w, "descriptor");
+    ww_jw_object(&w);
+    ww_jw_kstr(&w, "id", f->descriptor);
+    ww_jw_kstr(&w, "sha256", f->descriptor_sha256);
+    ww_jw_close(&w);
+    ww_jw_kstr(&w, "tool", "weightward " WW_VERSION);
+    ww_jw_close(&w);
+    rc = ww_jw_end(&w, err);
+    if (!rc) {
+        impl->lock_json = ww_pool_keep(build->pool, ww_buf_take(&buf, &len));
+        rc = impl->lock_json ? WW_OK : ww_build_no_memory(err);
+    }
+    ww_buf_release(&buf);
+    return rc;
+}
+
+enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
+{
+    const uint32_t n = build->recipe->n_models;
+    struct lock_facts *facts = ww_calloc(n, sizeof(*facts));
+    enum ww_err rc = facts ? WW_OK : ww_build_no_memory(err);
+
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        rc = read_lock(&build->models[i], &facts[i], err);
+    }
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        rc = check_one(&build->models[i], &facts[i], &build->models[0], &facts[0], err);
+    }
+    if (!rc && facts[0].locked) {
+        rc = check_recipe(build, err);
+        build->plan->order_free = true;
+        rc = rc ? rc : write_lock(build, &facts[0], err);
+    }
+    for (uint32_t i = 0; facts && i < n; i++) {
+        ww_tensors_release(&facts[i].statement);
+    }
+    ww_free(facts);
+    return rc;
+}
