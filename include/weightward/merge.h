@@ -30,6 +30,8 @@ struct ww_merge_options {
     bool paper;                     /* formulas of the papers where mergekit's differ */
     bool allow_mixed;               /* tensors that not all models have: merged over those
                                        that have them, or dropped; each is a warning */
+    bool no_source_trees;           /* do not read the sources once more for the roots of
+                                       their tensor trees; file digests are recorded */
     uint64_t seed;                  /* of random masks */
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
     struct ww_run_options run;

@@ -61,6 +61,10 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
                            "revision '%s' of '%s' is not checked: it is a folder here",
                            named->revision, named->path);
     }
+    for (uint32_t f = 0; f < m->model->n_findings && !rc; f++) {
+        rc = ww_build_warn(build, err, "model '%s': %s", m->text,
+                           m->model->findings[f].text);
+    }
     m->embed = ww_build_find_embed(m->model);
     m->ties = m->embed != WW_NONE &&
               ww_model_find(m->model, "lm_head.weight") == WW_NONE && m->model->config &&

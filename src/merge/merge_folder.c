@@ -301,8 +301,8 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
         rc = stream(&run, out_path, err);
     }
     if (!rc) {
-        rc = ww_work_add_sources(&work, work.file.last, &work.plan, &run.result, true,
-                                 err);
+        rc = ww_work_add_sources(&work, work.file.last, &work.plan, &run.result,
+                                 !options->no_source_trees, err);
     }
     if (!rc) {
         rc = report_sources(&work, err);

@@ -262,7 +262,8 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
         rc = ww_merge_run(&plan, path, 0, false, &run, &out, &result, err);
     }
     if (!rc) {
-        rc = ww_work_add_sources(work, recipe, &plan, &result, true, err);
+        rc = ww_work_add_sources(work, recipe, &plan, &result,
+                                 !work->options->no_source_trees, err);
     }
     if (!rc) {
         rc = ww_out_commit(out, err);

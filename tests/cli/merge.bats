@@ -154,6 +154,20 @@ YML
     jq -e . out/config.json
 }
 
+@test "a NaN is refused with the tensor's name" {
+    make_family
+    printf '\xc0\x7f' | dd of=expert-rev/model.safetensors bs=1 seek=700000 conv=notrunc status=none
+    refused 3 "tensor 'model\.layers\.[0-9]" "$WW" merge recipe.yml out
+    nothing_written out
+}
+
+@test "sources are recorded by files alone when that is asked for" {
+    make_family
+    "$WW" merge recipe.yml out --no-source-trees --json -q >answer
+    jq -e '.sources[0] | has("sha256_tree") | not' answer
+    "$WW" merge --rederive out -q
+}
+
 @test "shards are cut at the asked size and the index names them" {
     make_family
     "$WW" merge recipe.yml whole -q

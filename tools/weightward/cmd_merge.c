@@ -11,6 +11,7 @@ struct merge {
     int dry_run;
     int paper;
     int allow_mixed;
+    int no_source_trees;
     int resume;
     long long seed;
     long long sample;
@@ -158,6 +159,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
         .allow_mixed = opt->allow_mixed != 0,
+        .no_source_trees = opt->no_source_trees != 0,
         .seed = (uint64_t)opt->seed,
         .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
     };
@@ -221,6 +223,8 @@ int cmd_merge(int argc, const char **argv)
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "seed of random masks (0)", "N"},
         {"shard-size", 0, POPT_ARG_STRING, &opt.shard_size, 0,
          "largest weight file; without it files are cut as the base's", "SIZE"},
+        {"no-source-trees", 0, POPT_ARG_NONE, &opt.no_source_trees, 0,
+         "record file digests of the sources only, which saves reading them once more", NULL},
         {"resume", 0, POPT_ARG_NONE, &opt.resume, 0,
          "continue what an interrupted run left in OUT.partial", NULL},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0,

@@ -373,6 +373,17 @@ static void licence_table_knows_what_excludes_what(void **state)
     assert_null(ww_licence_conflict("cc-by-nc-4.0", "mit"));
 }
 
+static void copies_of_the_weights_beside_are_named(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_file(pm->model[1], "pytorch_model.bin", "x");
+    PM_OK(LINEAR);
+    assert_true(warned(pm, "model 'm1': "));
+    assert_true(warned(pm, "pytorch_model.bin"));
+    pm_free(pm);
+}
+
 static void adapters_are_refused_by_name(void **state)
 {
     struct pm *pm = pm_new();
@@ -422,6 +433,7 @@ int main(void)
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(licences_that_differ_are_named),
         cmocka_unit_test(licence_table_knows_what_excludes_what),
+        cmocka_unit_test(copies_of_the_weights_beside_are_named),
         cmocka_unit_test(adapters_are_refused_by_name),
         cmocka_unit_test(chat_template_is_written_or_refused),
     };
