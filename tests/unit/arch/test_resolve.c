@@ -353,7 +353,10 @@ static void quantised_weights_are_refused(void **state)
         ww_fx_add(fx, "4", "model.layers.0.self_attn.q_proj.%s", companions[i]);
         refuse(fx, WW_E_QUANTISED, "model.layers.0.self_attn.q_proj", "original");
     }
-    struct ww_fx *fx = llama(CONFIG(USUAL));
+    struct ww_fx *fx = llama(CONFIG(USUAL)); /* GPT-OSS as it is published */
+    ww_fx_add(fx, "4,16", "model.layers.0.mlp.experts.gate_up_proj_blocks");
+    refuse(fx, WW_E_QUANTISED, "mlp.experts.gate_up_proj", "MXFP4");
+    fx = llama(CONFIG(USUAL));
     ww_fx_find(fx, "model.layers.0.self_attn.q_proj.weight")->dtype = "I8";
     ww_fx_find(fx, "model.layers.0.self_attn.q_proj.weight")->bytes = 1;
     refuse(fx, WW_E_QUANTISED, "model.layers.0.self_attn.q_proj.weight", "I8");
