@@ -240,13 +240,6 @@ static enum ww_err family_open(struct ww_merge_job *job, enum keep keep, bool el
     return rc;
 }
 
-static void keys_of(const double *x, size_t n, bool wide, uint64_t *keys)
-{
-    for (size_t i = 0; i < n; i++) {
-        keys[i] = ww_key_magnitude(x[i], wide);
-    }
-}
-
 static void keep_random(const struct ww_merge_job *job, const struct ww_merge_block *b,
                         uint32_t source, const struct room *r)
 {
@@ -269,7 +262,7 @@ static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_bl
     double low = s->density - s->extra;
     double step = 2 * s->extra / (double)(job->n_cols - 1);
 
-    keys_of(b->x[source], b->n, false, r->keys);
+    ww_key_magnitudes(b->x[source], b->n, false, r->keys);
     ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
                  r->draws);
     for (size_t row = 0; row < b->n; row += job->n_cols) {
@@ -301,7 +294,7 @@ static void select_block(const struct ww_merge_job *job, const struct ww_merge_b
         keep_ranked(job, b, source, r);
         return;
     }
-    keys_of(b->x[source], b->n, f->wide, r->keys);
+    ww_key_magnitudes(b->x[source], b->n, f->wide, r->keys);
     ww_select_above(&f->select.cuts[s->top], b->tile, r->keys, b->n, &seen[s->top],
                     r->keep);
     if (s->outlier != NO_CUT) {
@@ -341,7 +334,7 @@ static void family_scan(const struct ww_merge_job *job, unsigned pass,
     }
     for (uint32_t s = 0; s < job->n_sources; s++) {
         if (!f->summing) {
-            keys_of(b->x[s], b->n, f->wide, r.keys);
+            ww_key_magnitudes(b->x[s], b->n, f->wide, r.keys);
             ww_select_scan(&f->select, s, r.keys, b->n, acc);
             continue;
         }
@@ -392,15 +385,26 @@ static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool 
     return WW_OK;
 }
 
+/* `zero`: the sign of a sum of 0. */
 WW_CLONES static void agree(const double *restrict p, const double *restrict sum,
-                            double weight, bool zero_is_plus, size_t n,
+                            double weight, double zero, size_t n,
                             double *restrict numerator, double *restrict divisor)
 {
     for (size_t i = 0; i < n; i++) {
-        bool plus = (sum[i] > 0) | ((sum[i] == 0) & zero_is_plus);
-        bool yes = (plus & (p[i] > 0)) | ((sum[i] < 0) & (p[i] < 0));
-        numerator[i] = numerator[i] + (yes ? p[i] : 0);
-        divisor[i] = divisor[i] + (yes ? weight : 0);
+        double sign = sum[i] > 0 ? 1 : zero;
+        sign = sum[i] < 0 ? -1 : sign;
+        double along = p[i] * sign;
+        numerator[i] = numerator[i] + (along > 0 ? p[i] : 0);
+        divisor[i] = divisor[i] + (along > 0 ? weight : 0);
+    }
+}
+
+WW_CLONES static void divide(const double *restrict numerator,
+                             const double *restrict divisor, size_t n, double *restrict out)
+{
+    for (size_t i = 0; i < n; i++) {
+        double d = divisor[i] != 0 ? divisor[i] : 1;
+        out[i] = numerator[i] / d;
     }
 }
 
@@ -412,16 +416,17 @@ static void elect(const struct ww_merge_job *job, const struct ww_merge_block *b
     const struct family *f = job->state;
     double *divisor = r->rank;
     double *numerator = (double *)r->hashes;
+    double zero = job->plan->order_free ? 0 : 1;
 
     memset(divisor, 0, b->n * sizeof(*divisor));
     memset(numerator, 0, b->n * sizeof(*numerator));
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        agree(b->x[s], b->out, f->sources[s].weight, !job->plan->order_free, b->n,
-              numerator, divisor);
+        agree(b->x[s], b->out, f->sources[s].weight, zero, b->n, numerator, divisor);
     }
-    for (size_t i = 0; i < b->n; i++) {
-        bool divide = f->normalize && divisor[i] != 0;
-        b->out[i] = divide ? numerator[i] / divisor[i] : numerator[i];
+    if (f->normalize) {
+        divide(numerator, divisor, b->n, b->out);
+    } else {
+        memcpy(b->out, numerator, b->n * sizeof(*b->out));
     }
 }
 

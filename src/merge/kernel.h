@@ -80,19 +80,29 @@ enum ww_err ww_merge_refuse(const struct ww_merge_job *job, struct ww_error *err
 enum ww_err ww_merge_no_memory(const struct ww_merge_job *job, struct ww_error *err);
 
 /* The kernels, one object per row or family of the table. */
+extern const struct ww_method_ops ww_merge_arcee_fusion;
 extern const struct ww_method_ops ww_merge_breadcrumbs;
 extern const struct ww_method_ops ww_merge_breadcrumbs_ties;
+extern const struct ww_method_ops ww_merge_compeft;
+extern const struct ww_method_ops ww_merge_consensus;
 extern const struct ww_method_ops ww_merge_dare_linear;
 extern const struct ww_method_ops ww_merge_dare_ties;
 extern const struct ww_method_ops ww_merge_della;
 extern const struct ww_method_ops ww_merge_della_linear;
+extern const struct ww_method_ops ww_merge_fisher;
 extern const struct ww_method_ops ww_merge_geometric_median;
 extern const struct ww_method_ops ww_merge_karcher;
 extern const struct ww_method_ops ww_merge_linear;
+extern const struct ww_method_ops ww_merge_magmax;
+extern const struct ww_method_ops ww_merge_masks;
 extern const struct ww_method_ops ww_merge_model_stock;
 extern const struct ww_method_ops ww_merge_multislerp;
+extern const struct ww_method_ops ww_merge_nearswap;
 extern const struct ww_method_ops ww_merge_nuslerp;
 extern const struct ww_method_ops ww_merge_passthrough;
+extern const struct ww_method_ops ww_merge_ram;
+extern const struct ww_method_ops ww_merge_ramplus_tl;
+extern const struct ww_method_ops ww_merge_sce;
 extern const struct ww_method_ops ww_merge_slerp;
 extern const struct ww_method_ops ww_merge_task_arithmetic;
 extern const struct ww_method_ops ww_merge_ties;

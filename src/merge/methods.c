@@ -85,6 +85,25 @@ static const struct ww_method_param tsv_m[] = {SPECTRAL_FAMILY};
 static const struct ww_method_param wudi[] = {SPECTRAL_FAMILY, STEPS,
                                               FLOAT("learning_rate", 1e-5, 0, 1)};
 static const struct ww_method_param wudi_flow[] = {SPECTRAL_FAMILY, START, STEPS};
+static const struct ww_method_param nearswap[] = {
+    {"t", WW_PARAM_TENSOR, WW_PARAM_FLOAT, true, 0, 0, ANY}};
+static const struct ww_method_param ram[] = {FLOAT("epsilon", 1e-5, 0, ANY)};
+static const struct ww_method_param ramplus[] = {FLOAT("epsilon", 1e-5, 1e-300, ANY),
+                                                 FLOAT("r", 0.1, -ANY, ANY),
+                                                 FLOAT("alpha", 0.2, 0, ANY)};
+static const struct ww_method_param sce[] = {FLOAT("select_topk", 1, 0, 1),
+                                             FLAG("int8_mask", 0)};
+static const struct ww_method_param magmax[] = {FLOAT("lambda", 0.5, -ANY, ANY)};
+static const struct ww_method_param consensus[] = {
+    PER_SOURCE("weight", 1, -ANY, ANY), PER_SOURCE("mask_lambda", 0.2, 0, ANY),
+    {"k", WW_PARAM_TENSOR, WW_PARAM_INT, false, 2, 0, 62}, FLOAT("lambda", 1, -ANY, ANY)};
+static const struct ww_method_param masks[] = {PER_SOURCE("weight", 1, -ANY, ANY),
+                                               FLOAT("lambda", 1, -ANY, ANY)};
+static const struct ww_method_param fisher[] = {PER_SOURCE("weight", 1, -ANY, ANY),
+                                                FLOAT("floor", 1e-6, 1e-300, ANY)};
+static const struct ww_method_param compeft[] = {
+    PER_SOURCE("weight", 1, -ANY, ANY), PER_SOURCE("density", 0.2, 0, 1),
+    PER_SOURCE("alpha", 1, 0, ANY), FLOAT("lambda", 1, -ANY, ANY)};
 
 #define PARAMS(list) .params = (list), .n_params = WW_LEN(list)
 
@@ -99,6 +118,19 @@ static const struct ww_method_param wudi_flow[] = {SPECTRAL_FAMILY, START, STEPS
     }
 
 static const struct ww_method table[] = {
+    {
+        .name = "arcee_fusion",
+        .summary = "changes that matter for their row's softmax, kept whole",
+        .evidence = "for one fine-tune into its base; no published study",
+        .paper = "",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 1,
+        .order_free = false,
+        .order_reason = "sums over rows or the tensor are taken in the order of the "
+                    "elements",
+        .ops = &ww_merge_arcee_fusion,
+    },
     SPECTRAL(aswudi, true, "WUDI solved in the directions that stand out",
              "as swudi, with the number of directions found from the data", "2606.07289"),
     {
@@ -128,6 +160,34 @@ static const struct ww_method table[] = {
         .order_reason = "",
         PARAMS(breadcrumbs),
         .ops = &ww_merge_breadcrumbs_ties,
+    },
+    {
+        .name = "compeft",
+        .summary = "signs of the largest changes, all of one size",
+        .evidence = "loses little at a tenth of the size (arXiv 2311.13171)",
+        .paper = "arXiv 2311.13171",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 62,
+        .order_free = false,
+        .order_reason = "sums over rows or the tensor are taken in the order of the "
+                    "elements",
+        PARAMS(compeft),
+        .ops = &ww_merge_compeft,
+    },
+    {
+        .name = "consensus",
+        .summary = "the merged change, where enough models want it",
+        .evidence = "better than plain task arithmetic on eight vision tasks "
+                    "(arXiv 2405.07813)",
+        .paper = "arXiv 2405.07813",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 62,
+        .order_free = true,
+        .order_reason = "",
+        PARAMS(consensus),
+        .ops = &ww_merge_consensus,
     },
     SPECTRAL(core_space, true, "TIES in the span of all adapters",
              "for adapters; lossless but for the TIES in it", "2509.17786"),
@@ -187,6 +247,21 @@ static const struct ww_method table[] = {
         .ops = &ww_merge_della_linear,
     },
     {
+        .name = "fisher",
+        .summary = "average weighted by imported Fisher diagonals",
+        .evidence = "helps where the diagonals come from the tasks' own data "
+                    "(arXiv 2111.09832)",
+        .paper = "arXiv 2111.09832",
+        .base = WW_BASE_IGNORED,
+        .min_sources = 1,
+        .max_sources = 31,
+        .order_free = true,
+        .order_reason = "",
+        .wants_stats = true,
+        PARAMS(fisher),
+        .ops = &ww_merge_fisher,
+    },
+    {
         .name = "geometric_median",
         .summary = "the point with the least sum of distances to all models",
         .evidence = "robust against one bad model; a NeurIPS 2024 creative prize",
@@ -234,6 +309,33 @@ static const struct ww_method table[] = {
         .ops = &ww_merge_linear,
     },
     {
+        .name = "magmax",
+        .summary = "of each element the largest change",
+        .evidence = "for models trained one after the other (arXiv 2407.06322)",
+        .paper = "arXiv 2407.06322",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 62,
+        .order_free = true,
+        .order_reason = "",
+        PARAMS(magmax),
+        .ops = &ww_merge_magmax,
+    },
+    {
+        .name = "masks",
+        .summary = "task arithmetic through imported masks",
+        .evidence = "as good as the masks",
+        .paper = "",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 31,
+        .order_free = true,
+        .order_reason = "",
+        .wants_stats = true,
+        PARAMS(masks),
+        .ops = &ww_merge_masks,
+    },
+    {
         .name = "model_stock",
         .summary = "average pulled towards the base as far as the models disagree",
         .evidence = "for fine-tunes of one task that differ by seed (arXiv 2403.19522)",
@@ -260,6 +362,19 @@ static const struct ww_method table[] = {
                     "equal to the rounding of sums",
         PARAMS(multislerp),
         .ops = &ww_merge_multislerp,
+    },
+    {
+        .name = "nearswap",
+        .summary = "towards the second model where the two are close",
+        .evidence = "from one model card; no published study",
+        .paper = "",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 1,
+        .order_free = true,
+        .order_reason = "",
+        PARAMS(nearswap),
+        .ops = &ww_merge_nearswap,
     },
     {
         .name = "nuslerp",
@@ -290,6 +405,47 @@ static const struct ww_method table[] = {
         .order_reason = "",
         PARAMS(passthrough),
         .ops = &ww_merge_passthrough,
+    },
+    {
+        .name = "ram",
+        .summary = "changes shared by several models averaged, lone ones kept whole",
+        .evidence = "for models trained by reinforcement (arXiv 2601.13572)",
+        .paper = "arXiv 2601.13572",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 62,
+        .order_free = true,
+        .order_reason = "",
+        PARAMS(ram),
+        .ops = &ww_merge_ram,
+    },
+    {
+        .name = "ramplus_tl",
+        .summary = "as ram, with lone changes amplified by how much is shared",
+        .evidence = "for models trained by reinforcement (arXiv 2601.13572)",
+        .paper = "arXiv 2601.13572",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 62,
+        .order_free = true,
+        .order_reason = "",
+        PARAMS(ramplus),
+        .ops = &ww_merge_ramplus_tl,
+    },
+    {
+        .name = "sce",
+        .summary = "the changes that vary most, weighted by energy, without "
+                    "minority signs",
+        .evidence = "made for fusing chat models (arXiv 2408.07990)",
+        .paper = "arXiv 2408.07990",
+        .base = WW_BASE_REQUIRED,
+        .min_sources = 1,
+        .max_sources = 62,
+        .order_free = false,
+        .order_reason = "sums over rows or the tensor are taken in the order of the "
+                    "elements",
+        PARAMS(sce),
+        .ops = &ww_merge_sce,
     },
     {
         .name = "slerp",

@@ -5,22 +5,43 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/clones.h"
 #include "util/num.h"
 
 #define DIGIT_BITS 16u
 #define BINS ((size_t)1 << DIGIT_BITS)
 
-uint64_t ww_key_magnitude(double v, bool wide)
+static inline uint64_t key_of_double(double v)
 {
-    if (wide) {
-        uint64_t bits;
-        memcpy(&bits, &v, sizeof(bits));
-        return bits & 0x7fffffffffffffffU;
-    }
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits & 0x7fffffffffffffffU;
+}
+
+static inline uint64_t key_of_float(double v)
+{
     float f = (float)v;
     uint32_t bits;
     memcpy(&bits, &f, sizeof(bits));
     return bits & 0x7fffffff;
+}
+
+uint64_t ww_key_magnitude(double v, bool wide)
+{
+    return wide ? key_of_double(v) : key_of_float(v);
+}
+
+WW_CLONES void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t *keys)
+{
+    if (wide) {
+        for (size_t i = 0; i < n; i++) {
+            keys[i] = key_of_double(x[i]);
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = key_of_float(x[i]);
+    }
 }
 
 uint64_t ww_key_signed(double v)
@@ -74,10 +95,14 @@ static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
     unsigned shift = s->bits - DIGIT_BITS * (s->level + 1);
 
     if (s->level == 0) {
+        uint32_t zeros = 0;
         for (size_t i = 0; i < n; i++) {
             bins[keys[i] >> shift]++;
-            bins[BINS] += keys[i] == 0;
         }
+        for (size_t i = 0; i < n; i++) {
+            zeros += keys[i] == 0;
+        }
+        bins[BINS] += zeros;
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -85,6 +110,15 @@ static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
             bins[keys[i] >> shift & (BINS - 1)]++;
         }
     }
+}
+
+WW_CLONES static uint32_t count_equal(const uint64_t *keys, size_t n, uint64_t key)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        count += keys[i] == key;
+    }
+    return (uint32_t)count;
 }
 
 void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *keys,
@@ -101,9 +135,7 @@ void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *
             count_digits(s, cut, keys, n, counts + c * (BINS + 1));
             continue;
         }
-        for (size_t i = 0; i < n; i++) {
-            counts[c] += keys[i] == cut->key;
-        }
+        counts[c] += count_equal(keys, n, cut->key);
     }
 }
 
@@ -239,19 +271,33 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
     return start_counting(s, job, again, err);
 }
 
+/* Keys are below 2^63, so that signed compares do. */
+WW_CLONES static void at_least(const uint64_t *keys, size_t n, int64_t least,
+                               uint8_t *above)
+{
+    for (size_t i = 0; i < n; i++) {
+        above[i] = (int64_t)keys[i] >= least;
+    }
+}
+
+/* All equal ones of a block lie on one side for most blocks. */
 void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *keys,
                      size_t n, uint64_t *seen, uint8_t *above)
 {
     uint64_t key = cut->key;
+    bool split = cut->take != 0 && cut->take != UINT64_MAX;
+    uint64_t before = (cut->before ? cut->before[tile] : 0) + (split ? *seen : 0);
 
-    if (cut->take == 0 || cut->take == UINT64_MAX) {
-        bool equal = cut->take != 0;
-        for (size_t i = 0; i < n; i++) {
-            above[i] = (keys[i] > key) | ((keys[i] == key) & equal);
-        }
+    if (cut->take == 0 && key == UINT64_MAX) {
+        memset(above, 0, n);
         return;
     }
-    uint64_t before = (cut->before ? cut->before[tile] : 0) + *seen;
+    if (!split || before >= cut->take || before + n <= cut->take) {
+        bool equal = cut->take == UINT64_MAX || (split && before + n <= cut->take);
+        at_least(keys, n, (int64_t)(equal ? key : key + 1), above);
+        *seen += split ? count_equal(keys, n, key) : 0;
+        return;
+    }
     uint64_t here = 0;
     for (size_t i = 0; i < n; i++) {
         bool equal = keys[i] == key;

@@ -39,8 +39,9 @@ struct ww_select {
     uint64_t *zeros; /* [n_cuts]: keys of the value 0, counted in the first pass */
 };
 
-/** Keys: magnitudes sort first by value. wide: of doubles, else of floats. */
+/** Keys of magnitudes. wide: of doubles, else of floats. */
 uint64_t ww_key_magnitude(double v, bool wide);
+void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t *keys);
 /** For values of both signs. */
 uint64_t ww_key_signed(double v);
 double ww_key_signed_value(uint64_t key);

@@ -9,13 +9,12 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "arch/core_dot.h"
 #include "util/alloc.h"
-#include "util/clones.h"
 #include "util/fail.h"
 #include "util/num.h"
 
 #define MAX_BYTES ((uint64_t)64 << 20)
-#define LANES 8u
 
 enum ww_err ww_tilesum_init(struct ww_tilesum *sums, struct ww_merge_job *job,
                             size_t n_sums, struct ww_error *err)
@@ -61,28 +60,11 @@ const double *ww_tilesum_total(struct ww_tilesum *sums, uint64_t n_tiles)
     return sums->slots;
 }
 
-WW_CLONES double ww_tile_dot(const double *a, const double *b, size_t n)
-{
-    double lane[LANES] = {0};
-    size_t whole = n - n % LANES;
-
-    for (size_t i = 0; i < whole; i += LANES) {
-        for (size_t k = 0; k < LANES; k++) {
-            lane[k] += a[i + k] * b[i + k];
-        }
-    }
-    for (size_t i = whole; i < n; i++) {
-        lane[i - whole] += a[i] * b[i];
-    }
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
-           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
 void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc)
 {
     for (uint32_t i = 0; i < n_x; i++) {
         for (uint32_t j = i; j < n_x; j++) {
-            *acc++ += ww_tile_dot(x[i], x[j], n);
+            *acc++ += ww_dot(x[i], x[j], n);
         }
     }
 }

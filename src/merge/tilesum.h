@@ -19,8 +19,6 @@ void ww_tilesum_fold(struct ww_tilesum *sums, uint64_t tile, const double *acc);
 /** The totals, [n_sums], in the slots of tile 0; all zero for an empty tensor. */
 const double *ww_tilesum_total(struct ww_tilesum *sums, uint64_t n_tiles);
 
-/** Sum of a[i] b[i], in eight lanes by index. */
-double ww_tile_dot(const double *a, const double *b, size_t n);
 /** Upper triangle with diagonal of x xT, row by row, added to acc. */
 void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc);
 #define WW_GRAM_SUMS(n) ((size_t)(n) * ((size_t)(n) + 1) / 2)

@@ -8,6 +8,7 @@
 #include "merge/walk.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "merge/weighted.h"
@@ -291,6 +292,16 @@ static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
     }
 }
 
+/* A sum that cancels is +0 whatever the signs were. Among locked models a 0 must turn with
+ * its element, so it takes the sign of the base, or of the first model. */
+static void sign_zeros(const struct ww_merge_block *b)
+{
+    const double *like = b->base ? b->base : b->x[0];
+    for (size_t i = 0; i < b->n; i++) {
+        b->out[i] = b->out[i] == 0 ? copysign(0, like[i]) : b->out[i];
+    }
+}
+
 /* What a walk does with a block: scan of a pass, or the output. */
 struct goal {
     bool scan;
@@ -326,6 +337,9 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
         enum ww_err rc = ops->block(job, &b, err);
         if (rc) {
             return rc;
+        }
+        if (job->plan->order_free) {
+            sign_zeros(&b);
         }
         ww_from_double(dtype, w->out, goal->out + at * size_of(dtype), b.n);
     }

@@ -202,7 +202,7 @@ static bool moves_along(const struct ww_method *method, bool order_free)
     bool same = true;
     double worst = 0;
     for (uint32_t i = 0; i < ROWS * COLS; i++) {
-        same = same && got[i] == want[i];
+        same = same && got[i] == want[i] && signbit(got[i]) == signbit(want[i]);
         worst = fmax(worst, fabs(got[i] - want[i]));
     }
     if (!method->order_free && worst > 1e-6) {
