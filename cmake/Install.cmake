@@ -56,6 +56,7 @@ if(WW_TOOLS)
     weightward-lock
     weightward-merge
     weightward-policy
+    weightward-recipients
     weightward-sign
     weightward-trace
     weightward-verify)

@@ -110,6 +110,37 @@ WW_API enum ww_err ww_lockkey_save(const char *path, struct ww_secret *key,
                                    const struct ww_sealer *sealer,
                                    struct ww_error *err) WW_MUST_USE;
 
+/** How a lock key is split: n_shares files, threshold of which give it back. */
+struct ww_split {
+    unsigned threshold;                 /* 2 .. n_shares */
+    unsigned n_shares;                  /* at most 255 */
+    const char *const *recipients;      /* paths of NAME.pub, one for each share, or none */
+    size_t n_recipients;
+    struct ww_secret *const *passphrases;   /* one for all, one for each, or none; with */
+    size_t n_passphrases;                   /* no recipients either: stored unsealed */
+    struct ww_signkey *signer;          /* may be NULL */
+};
+/** Write BASE-1.share .. BASE-N.share, all or none, never over a file. */
+WW_API enum ww_err ww_lockkey_split(const char *base, struct ww_secret *key,
+                                    const struct ww_key_binding *binding,
+                                    const struct ww_split *split,
+                                    struct ww_error *err) WW_MUST_USE;
+
+struct ww_combine {
+    const char *const *paths;           /* of shares */
+    size_t n_paths;
+    const struct ww_unsealer *unsealers;    /* tried in order on every share */
+    size_t n_unsealers;
+    const char *signed_by;              /* public key that must have signed every share;
+                                           NULL: signatures are not looked at */
+};
+/** The key from its shares. WW_E_SHARES when they are too few, the same, of several keys,
+ *  altered, or give another key; WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE, WW_E_NOT_SIGNED,
+ *  WW_E_SIGNATURE, WW_E_VERSION. */
+WW_API enum ww_err ww_lockkey_combine(const struct ww_combine *combine,
+                                      struct ww_secret **key, struct ww_key_binding *binding,
+                                      struct ww_error *err) WW_MUST_USE;
+
 enum ww_key_kind { WW_KEY_SIGNING, WW_KEY_SIGNING_PUBLIC, WW_KEY_LOCK, WW_KEY_RECIPIENT,
                    WW_KEY_RECIPIENT_PUBLIC, WW_KEY_CONTENT, WW_KEY_SHARE };
 enum ww_key_sealing { WW_SEALED_NONE, WW_SEALED_PASSPHRASE, WW_SEALED_RECIPIENTS };
@@ -122,6 +153,9 @@ struct ww_key_info {
     char id[65];                    /* public kinds: key hint; sealed records: record id */
     unsigned n_stanzas;
     uint64_t created_unix;          /* sealed records */
+    unsigned share;                 /* shares: number, */
+    unsigned threshold;             /* how many are needed, */
+    unsigned n_shares;              /* how many there are; id is the set's */
 };
 WW_API enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
                                   struct ww_error *err) WW_MUST_USE;

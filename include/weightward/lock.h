@@ -58,7 +58,8 @@ struct ww_lock_options {
     ww_lock_measure_fn measure;         /* may be NULL: not measured; lock only. See
                                            ww_attack_measure */
     void *measure_payload;
-    struct ww_secret *secret;           /* 32 bytes: ww_lockkey_load */
+    struct ww_secret *secret;           /* 32 bytes: ww_lockkey_load_bound */
+    const struct ww_key_binding *binding;   /* what the key is bound to; NULL: nothing */
     const struct ww_handout *handout;   /* NULL: every model under this key moves alike */
     ww_lock_facts_fn before_commit;     /* may be NULL; lock only */
     void *before_commit_payload;
@@ -156,6 +157,12 @@ WW_API enum ww_err ww_lock_adapter(const char *adapter, const char *base,
                                    struct ww_error *err) WW_MUST_USE;
 /** True when the folder holds an adapter and no model. */
 WW_API bool ww_is_adapter_folder(const char *path);
+
+/** What a key for this folder is bound to: the model of a plain folder, whose weights are
+ *  read once, or of a locked one model and lock as its manifest states them. Any purpose. */
+WW_API enum ww_err ww_lock_binding_of(const char *path, const struct ww_run_options *run,
+                                      struct ww_key_binding *binding,
+                                      struct ww_error *err) WW_MUST_USE;
 
 /** True when the folder carries a lock manifest (signed or not). */
 WW_API bool ww_model_is_locked(const struct ww_model *model);

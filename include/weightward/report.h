@@ -13,6 +13,7 @@
 #include "weightward/merge.h"
 #include "weightward/trace.h"
 #include "weightward/policy.h"
+#include "weightward/seal.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +52,12 @@ WW_API enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char
                                        struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,
                                          struct ww_error *err) WW_MUST_USE;
+/** verb is "lock" or "unlock"; "level" is "sealed". */
+WW_API enum ww_err ww_report_seal_json(const char *verb, const struct ww_seal_report *report,
+                                       char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_recipients_json(const char *path,
+                                             const struct ww_seal_access *access, char **out,
+                                             struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
                                       const struct ww_key_info *info, char **out,
                                       struct ww_error *err) WW_MUST_USE;

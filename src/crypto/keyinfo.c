@@ -9,6 +9,7 @@
 #include "crypto/keyfile.h"
 #include "crypto/pkcs8.h"
 #include "crypto/recipient.h"
+#include "crypto/share.h"
 #include "crypto/signkey.h"
 #include "util/fail.h"
 #include "util/str.h"
@@ -41,6 +42,25 @@ static enum ww_err inspect_record(const uint8_t *bytes, size_t len,
     info->n_stanzas = record.n_stanzas;
     info->created_unix = record.created_unix;
     ww_hex(info->id, record.id, sizeof(record.id));
+    return WW_OK;
+}
+
+static enum ww_err inspect_share(const uint8_t *bytes, size_t len,
+                                 struct ww_key_info *info, struct ww_error *err)
+{
+    struct ww_share share;
+    enum ww_err rc = ww_share_parse(bytes, len, &share, err);
+    if (rc) {
+        return rc;
+    }
+    info->kind = WW_KEY_SHARE;
+    info->sealing = share.record.sealing;
+    info->n_stanzas = share.record.n_stanzas;
+    info->created_unix = share.created_unix;
+    info->share = share.index;
+    info->threshold = share.threshold;
+    info->n_shares = share.n_shares;
+    ww_hex(info->id, share.set_id, sizeof(share.set_id));
     return WW_OK;
 }
 
@@ -125,7 +145,9 @@ static enum ww_err inspect_any(struct ww_secret *file, struct ww_key_info *info,
     const size_t len = ww_secret_len(file);
     enum ww_err rc = WW_OK;
 
-    if (ww_record_is(bytes, len)) {
+    if (ww_share_is(bytes, len)) {
+        rc = inspect_share(bytes, len, info, err);
+    } else if (ww_record_is(bytes, len)) {
         rc = inspect_record(bytes, len, info, err);
     } else if (ww_recipient_text_is(bytes, len)) {
         rc = inspect_recipient(bytes, len, info, err);

@@ -61,8 +61,12 @@ static enum ww_err decode_key(const char *text, uint8_t public_key[WW_X25519_BYT
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&bytes, WW_X25519_BYTES + 1);
-    if (ww_base64_decode(&bytes, text, KEY_TEXT_BYTES, NULL) != WW_OK ||
-        bytes.len != WW_X25519_BYTES) {
+    rc = ww_base64_decode(&bytes, text, KEY_TEXT_BYTES, NULL);
+    if (rc == WW_E_NOMEM) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipient's key");
+        goto out;
+    }
+    if (rc || bytes.len != WW_X25519_BYTES) {
         rc = WW_FAIL(err, WW_E_KEYFILE, "recipient's key is not 32 bytes in base64");
         goto out;
     }

@@ -90,6 +90,11 @@ bool ww_secret_equal(struct ww_secret *a, struct ww_secret *b)
     return equal;
 }
 
+bool ww_bytes_equal(const void *a, const void *b, size_t len)
+{
+    return sodium_memcmp(a, b, len) == 0;
+}
+
 void ww_wipe(void *p, size_t len)
 {
     sodium_memzero(p, len);

@@ -18,6 +18,8 @@ uint8_t *ww_secret_open(struct ww_secret *secret);
 void ww_secret_close(struct ww_secret *secret);
 /** Constant time; false also when the lengths differ. */
 bool ww_secret_equal(struct ww_secret *a, struct ww_secret *b);
+/** Constant time. */
+bool ww_bytes_equal(const void *a, const void *b, size_t len);
 void ww_wipe(void *p, size_t len);
 void ww_random(void *out, size_t len);
 

@@ -9,6 +9,7 @@
 
 #include "lock/carry.h"
 #include "lock/draw.h"
+#include "lock/key_binding.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "lock/tensor_map.h"
@@ -102,6 +103,9 @@ static enum ww_err open_base(struct carry_run *run, const char *path,
                      "base '%s' has a dense lock, to which adapters are not carried; lock "
                      "the base at level exact",
                      path);
+    }
+    if (!rc) {
+        rc = ww_binding_allows_unlock(run->options->binding, &run->manifest, err);
     }
     if (rc) {
         return rc;

@@ -12,6 +12,7 @@
 #include "lock/dense_run.h"
 #include "lock/draw.h"
 #include "lock/handout.h"
+#include "lock/key_binding.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "lock/probe.h"
@@ -82,6 +83,10 @@ static enum ww_err open_source(struct lock_run *run, const char *path,
     }
     if (!rc) {
         rc = refuse_locked(run, err);
+    }
+    if (!rc) {
+        rc = ww_binding_allows_lock(run->options->binding, run->model, &run->options->run,
+                                    err);
     }
     if (!rc) {
         rc = ww_layout_resolve(run->model, &run->options->layout, &run->layout, err);

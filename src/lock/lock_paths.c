@@ -6,103 +6,27 @@
  */
 #include "lock/lock_paths.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
-{
-    *out = ww_calloc(1, PATH_MAX);
-    if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
-    }
-    if (!realpath(path, *out)) {
-        const int sys = errno;
-        ww_free(*out);
-        *out = NULL;
-        return WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot resolve '%s'", path);
-    }
-    return WW_OK;
-}
-
-static size_t trimmed_length(const char *path)
-{
-    size_t len = strlen(path);
-    while (len > 1 && path[len - 1] == '/') {
-        len--;
-    }
-    return len;
-}
-
 enum ww_err ww_lock_base_name(const char *path, char **out, struct ww_error *err)
 {
-    char *clean = ww_strndup(path, trimmed_length(path));
-
-    *out = clean ? ww_strdup(ww_path_base(clean)) : NULL;
-    ww_free(clean);
-    return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
-}
-
-static enum ww_err resolve_parent(const char *path, char **out, struct ww_error *err)
-{
-    char *clean = ww_strndup(path, trimmed_length(path));
-    char *slash = NULL;
-    enum ww_err rc = WW_OK;
-
-    *out = NULL;
-    if (!clean) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
-    }
-    slash = strrchr(clean, '/');
-    if (!slash) {
-        rc = resolve(".", out, err);
-    } else {
-        *(slash == clean ? slash + 1 : slash) = '\0';
-        rc = resolve(clean, out, err);
-    }
-    ww_free(clean);
-    return rc;
+    return ww_path_last(path, out, err);
 }
 
 enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
                                 struct ww_error *err)
 {
-    char *model = NULL;
-    char *parent = NULL;
-    struct stat st;
-    size_t len = 0;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_path_check_output(model_path, out_path, err);
 
-    if (lstat(out_path, &st) == 0) {
+    if (rc == WW_E_EXISTS) {
         ww_out_tidy(out_path);
-        return WW_FAIL(err, WW_E_EXISTS,
-                       "output '%s' exists; name a folder that does not", out_path);
     }
-    rc = resolve(model_path, &model, err);
-    if (!rc) {
-        rc = resolve_parent(out_path, &parent, err);
-    }
-    if (rc) {
-        goto out;
-    }
-    len = strlen(model);
-    if (strncmp(parent, model, len) == 0 && (parent[len] == '/' || parent[len] == '\0')) {
-        rc = WW_FAIL(err, WW_E_USAGE,
-                     "output '%s' lies inside the model '%s'; name a folder "
-                     "outside of it",
-                     out_path, model_path);
-    }
-out:
-    ww_free(model);
-    ww_free(parent);
     return rc;
 }
 

@@ -11,6 +11,7 @@
 #include "lock/dense_run.h"
 #include "lock/draw.h"
 #include "lock/group.h"
+#include "lock/key_binding.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "stream/tree.h"
@@ -75,6 +76,9 @@ static enum ww_err open_locked(struct unlock_run *run, const char *path,
     if (!rc) {
         rc = ww_manifest_read(run->statement.lock, run->options->secret, run->prk,
                               &run->manifest, err);
+    }
+    if (!rc) {
+        rc = ww_binding_allows_unlock(run->options->binding, &run->manifest, err);
     }
     return rc;
 }

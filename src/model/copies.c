@@ -219,6 +219,12 @@ enum ww_err ww_weights_missing(const struct ww_folder *folder, struct ww_error *
         const struct ww_entry *entry = &folder->items[i];
         enum kind kind = kind_of(entry);
         first[kind] = first[kind] ? first[kind] : entry;
+        if (ww_str_ends(entry->path, ".safetensors.sealed")) {
+            return WW_FAIL(err, WW_E_UNSUPPORTED,
+                           "the model is sealed ('%s'): only its recipients can read the "
+                           "weights, after 'weightward unlock'",
+                           entry->path);
+        }
         if (kind == KIND_NONE && !below && ww_str_ends(entry->path, ".safetensors")) {
             below = entry;
         }

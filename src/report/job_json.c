@@ -205,8 +205,57 @@ enum ww_err ww_report_key_json(const char *verb, const char *path,
     if (info->n_stanzas) {
         ww_jw_ku64(&w, "stanzas", info->n_stanzas);
     }
+    if (info->n_shares) {
+        ww_jw_ku64(&w, "share", info->share);
+        ww_jw_ku64(&w, "threshold", info->threshold);
+        ww_jw_ku64(&w, "shares", info->n_shares);
+    }
     if (info->created_unix) {
         ww_jw_ku64(&w, "created", info->created_unix);
     }
+    return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_report_seal_json(const char *verb, const struct ww_seal_report *report,
+                                char **out, struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, verb);
+    ww_jw_kstr(&w, "level", "sealed");
+    ww_jw_kstr(&w, "seal_id", report->seal_id);
+    ww_jw_kstr(&w, "cipher", report->cipher);
+    ww_jw_ku64(&w, "chunk", report->chunk_bytes);
+    ww_jw_ku64(&w, "recipients", report->recipients);
+    ww_jw_ku64(&w, "files", report->files);
+    ww_jw_ku64(&w, "bytes", report->bytes);
+    if (report->root_sha256[0]) {
+        ww_jw_kstr(&w, "root_sha256", report->root_sha256);
+    }
+    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
+    ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
+    ww_jw_ku64(&w, "bytes_kept", report->run.bytes_kept);
+    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_report_recipients_json(const char *path,
+                                      const struct ww_seal_access *access, char **out,
+                                      struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "recipients");
+    ww_jw_kstr(&w, "path", path);
+    ww_jw_kstr(&w, "sealed_by", sealing_names[access->sealing]);
+    ww_jw_kstr(&w, "seal_id", access->seal_id);
+    ww_jw_ku64(&w, "created", access->created_unix);
+    ww_jw_key(&w, "recipients");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < access->n_recipients; i++) {
+        ww_jw_str(&w, access->recipients[i]);
+    }
+    ww_jw_close(&w);
     return ww_object_end(&w, &buf, out, err);
 }

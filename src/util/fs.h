@@ -26,6 +26,14 @@ char *ww_path_join(const char *a, const char *b) WW_MUST_USE;
 /** The last component of a path, borrowed; trailing slashes must have been removed. */
 const char *ww_path_base(const char *path);
 
+/** The last component of a path that may end in slashes; *out is the caller's. */
+enum ww_err ww_path_last(const char *path, char **out, struct ww_error *err) WW_MUST_USE;
+
+/** May out_path be made beside model_path? WW_E_EXISTS when it is there, WW_E_USAGE when
+ *  it lies inside the model. */
+enum ww_err ww_path_check_output(const char *model_path, const char *out_path,
+                                 struct ww_error *err) WW_MUST_USE;
+
 /** Open a folder; *fd is the caller's. */
 enum ww_err ww_dir_open(const char *path, int *fd, struct ww_error *err) WW_MUST_USE;
 

@@ -27,7 +27,7 @@ load helper
     refused 2 "--key" "$WW" verify a
     refused 2 "--key" "$WW" sign a
     refused 2 "progress" "$WW" sign a --key k --progress sometimes
-    refused 2 "level" "$WW" lock a b --key k --level dense
+    refused 2 "level" "$WW" lock a b --key k --level firm
 }
 
 @test "an error with --json is one object on stdout" {

@@ -102,15 +102,38 @@ const struct poptOption *cli_lockkey_table(struct cli_lockkey *key);
 /** Load it, asking for passphrases where that is needed. */
 enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
                         struct ww_error *err);
+/** The same with what the key is bound to. */
+enum ww_err cli_lockkey_bound(const struct cli_lockkey *from, struct ww_secret **out,
+                              struct ww_key_binding *binding, struct ww_error *err);
 /** Load a signing key, asking for its passphrase only when it is encrypted. */
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);
+
+/** What lock, unlock and recipients need for level sealed; all borrowed. */
+struct cli_seal {
+    const struct cli_common *common;
+    char **to;
+    const struct cli_lockkey *key;      /* its passphrase and recipient's key */
+    const char *sign;
+    const struct cli_passphrase *sign_passphrase;
+    const struct ww_signer *signer;     /* certificates */
+    const char *file;                   /* unlock this one to standard output */
+    bool resume;
+};
+/** args: MODEL OUT. Return the exit status. */
+int cli_seal(const struct cli_seal *opt, const char *const *args);
+int cli_unseal(const struct cli_seal *opt, const char *const *args);
+/** What opens a sealed folder, asking for passphrases only where one is needed. */
+enum ww_err cli_unsealer(const char *path, const struct cli_seal *opt,
+                         struct ww_unsealer *out, struct ww_error *err);
+void cli_unsealer_release(struct ww_unsealer *unsealer);
 
 /* The commands: argv[0] is the verb. */
 int cmd_attack(int argc, const char **argv);
 int cmd_inspect(int argc, const char **argv);
 int cmd_key(int argc, const char **argv);
 int cmd_lock(int argc, const char **argv);
+int cmd_recipients(int argc, const char **argv);
 int cmd_unlock(int argc, const char **argv);
 int cmd_merge(int argc, const char **argv);
 int cmd_policy(int argc, const char **argv);

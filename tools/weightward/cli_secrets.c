@@ -29,11 +29,11 @@ const struct poptOption *cli_lockkey_table(struct cli_lockkey *key)
     const struct poptOption filled[] = {
         {"key", 'k', POPT_ARG_STRING, &key->path, 0, "lock key", "LOCKKEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &key->passphrase.file, 0,
-         "passphrase of the lock key", "FILE"},
+         "passphrase of the lock key or the sealed model", "FILE"},
         {"passphrase-fd", 0, POPT_ARG_INT, &key->passphrase.fd, 0,
          "the same from a descriptor", "N"},
         {"open-with", 0, POPT_ARG_STRING, &key->open_with, 0,
-         "recipient key that opens the lock key", "KEY"},
+         "recipient key that opens the lock key or the sealed model", "KEY"},
         {"open-passphrase-file", 0, POPT_ARG_STRING, &key->open_passphrase.file, 0,
          "passphrase of the recipient key", "FILE"},
         {"open-passphrase-fd", 0, POPT_ARG_INT, &key->open_passphrase.fd, 0,
@@ -46,6 +46,12 @@ const struct poptOption *cli_lockkey_table(struct cli_lockkey *key)
 
 enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
                         struct ww_error *err)
+{
+    return cli_lockkey_bound(from, out, NULL, err);
+}
+
+enum ww_err cli_lockkey_bound(const struct cli_lockkey *from, struct ww_secret **out,
+                              struct ww_key_binding *binding, struct ww_error *err)
 {
     struct ww_key_info info;
     struct ww_unsealer unsealer = {.recipient_key = from->open_with};
@@ -67,7 +73,7 @@ enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
         }
     }
     if (rc == WW_OK) {
-        rc = ww_lockkey_load(from->path, &unsealer, out, err);
+        rc = ww_lockkey_load_bound(from->path, &unsealer, out, binding, err);
     }
     ww_secret_free(unsealer.passphrase);
     ww_secret_free(unsealer.recipient_passphrase);

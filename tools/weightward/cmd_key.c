@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward key: make and describe keys. Existing files are never overwritten. */
-#include "cli.h"
+#include "cli_key.h"
 
 #include <stdio.h>
 #include <string.h>
-
-struct key {
-    struct cli_common common;
-    char *out;
-    char *curve;
-    char **to;
-    struct cli_passphrase passphrase;
-    int no_passphrase;
-};
 
 static const struct {
     const char *name;
@@ -22,12 +13,6 @@ static const struct {
     {"P-384", WW_CURVE_P384},
     {"P-521", WW_CURVE_P521},
 };
-
-static int usage(const char *text)
-{
-    fprintf(stderr, "weightward key: %s\ntry: weightward key --help\n", text);
-    return CLI_USAGE;
-}
 
 static bool find_curve(const char *name, enum ww_curve *out)
 {
@@ -40,33 +25,81 @@ static bool find_curve(const char *name, enum ww_curve *out)
     return false;
 }
 
-static enum ww_err create(const struct key *opt, const char *kind, enum ww_curve curve,
-                          struct ww_error *err)
+enum ww_err cli_key_sealer(const struct cli_key *opt, struct ww_sealer *sealer,
+                           struct ww_error *err)
 {
-    struct ww_secret *passphrase = NULL;
-    size_t n_to = cli_count(opt->to);
-    enum ww_err rc = WW_OK;
-    if (!opt->no_passphrase && n_to == 0) {
-        rc = cli_passphrase(&opt->passphrase, "New passphrase: ", true, &passphrase, err);
-        if (rc == WW_OK && !passphrase) {
-            rc = WW_E_PASSPHRASE;
-            err->code = rc;
-            snprintf(err->text, sizeof err->text, "no passphrase: there is no terminal to ask "
-                     "on; use --passphrase-file, --passphrase-fd or --no-passphrase");
-        }
+    *sealer = (struct ww_sealer){NULL, (const char *const *)opt->to, cli_count(opt->to)};
+    if (opt->no_passphrase || opt->to) {
+        return WW_OK;
     }
-    if (rc == WW_OK && strcmp(kind, "signing") == 0) {
-        rc = ww_signkey_create(opt->out, curve, passphrase, err);
-    } else if (rc == WW_OK && strcmp(kind, "recipient") == 0) {
-        rc = ww_recipient_create(opt->out, passphrase, err);
-    } else if (rc == WW_OK) {
-        rc = ww_lockkey_create(opt->out, passphrase, (const char *const *)opt->to, n_to, err);
+    enum ww_err rc =
+        cli_passphrase(&opt->passphrase, "New passphrase: ", true, &sealer->passphrase, err);
+    if (rc == WW_OK && !sealer->passphrase) {
+        rc = WW_E_PASSPHRASE;
+        err->code = rc;
+        snprintf(err->text, sizeof err->text, "no passphrase: there is no terminal to ask "
+                 "on; use --passphrase-file, --passphrase-fd or --no-passphrase");
     }
-    ww_secret_free(passphrase);
     return rc;
 }
 
-static int describe(const struct key *opt, const char *verb, const char *path)
+static const char *const purposes[] = {"any", "lock", "unlock"};
+
+static bool find_purpose(const char *name, enum ww_key_purpose *out)
+{
+    for (size_t i = 0; i < sizeof purposes / sizeof purposes[0]; i++) {
+        if (strcmp(name, purposes[i]) == 0) {
+            *out = (enum ww_key_purpose)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum ww_err cli_key_binding(const struct cli_key *opt, struct ww_key_binding *binding,
+                            struct ww_error *err)
+{
+    enum ww_key_purpose purpose = binding->purpose;
+    if (opt->purpose) {
+        (void)find_purpose(opt->purpose, &purpose); /* checked before */
+    }
+    if (opt->for_model) {
+        struct ww_run_options run = {0};
+        (void)cli_run_options(&opt->common, &run);
+        enum ww_err rc = ww_lock_binding_of(opt->for_model, &run, binding, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    binding->purpose = purpose;
+    return WW_OK;
+}
+
+static enum ww_err create_lock(const struct cli_key *opt, const struct ww_sealer *sealer,
+                               struct ww_error *err)
+{
+    struct ww_key_binding binding = {0};
+    enum ww_err rc = cli_key_binding(opt, &binding, err);
+    return rc ? rc : ww_lockkey_create_bound(opt->out, &binding, sealer, err);
+}
+
+static enum ww_err create(const struct cli_key *opt, const char *kind, enum ww_curve curve,
+                          struct ww_error *err)
+{
+    struct ww_sealer sealer = {0};
+    enum ww_err rc = cli_key_sealer(opt, &sealer, err);
+    if (rc == WW_OK && strcmp(kind, "signing") == 0) {
+        rc = ww_signkey_create(opt->out, curve, sealer.passphrase, err);
+    } else if (rc == WW_OK && strcmp(kind, "recipient") == 0) {
+        rc = ww_recipient_create(opt->out, sealer.passphrase, err);
+    } else if (rc == WW_OK) {
+        rc = create_lock(opt, &sealer, err);
+    }
+    ww_secret_free(sealer.passphrase);
+    return rc;
+}
+
+int cli_key_describe(const struct cli_key *opt, const char *verb, const char *path)
 {
     struct ww_key_info info = {0};
     struct ww_error err = {0};
@@ -89,29 +122,33 @@ static int describe(const struct key *opt, const char *verb, const char *path)
     printf("%s: %s%s%s%s%s%s%s\n", path, kinds[info.kind], info.curve[0] ? " " : "",
            info.curve, is_public ? "" : ", ", is_public ? "" : seals[info.sealing],
            info.id[0] ? ", id " : "", info.id);
+    if (info.kind == WW_KEY_SHARE) {
+        printf("share %u of %u, any %u of which give the key\n", info.share, info.n_shares,
+               info.threshold);
+    }
     return 0;
 }
 
-static int key_new(const struct key *opt, const char *kind)
+static int key_new(const struct cli_key *opt, const char *kind)
 {
     struct ww_error err = {0};
     enum ww_curve curve;
     bool signing = strcmp(kind, "signing") == 0;
     bool lock = strcmp(kind, "lock") == 0;
     if (!signing && !lock && strcmp(kind, "recipient") != 0) {
-        return usage("the kinds are signing, lock and recipient");
+        return cli_usage("key", "the kinds are signing, lock and recipient");
     }
     if (!opt->out) {
-        return usage("--out NAME is needed");
+        return cli_usage("key", "--out NAME is needed");
     }
     if (!find_curve(opt->curve, &curve)) {
-        return usage("the curves are P-256, P-384 and P-521");
+        return cli_usage("key", "the curves are P-256, P-384 and P-521");
     }
     if (opt->curve && !signing) {
-        return usage("--curve goes with signing keys");
+        return cli_usage("key", "--curve goes with signing keys");
     }
-    if (opt->to && !lock) {
-        return usage("--to goes with lock keys");
+    if ((opt->to || opt->for_model || opt->purpose) && !lock) {
+        return cli_usage("key", "--to, --for-model and --purpose go with lock keys");
     }
     enum ww_err rc = create(opt, kind, curve, &err);
     if (rc) {
@@ -127,39 +164,87 @@ static int key_new(const struct key *opt, const char *kind)
         cli_say(&opt->common, "wrote '%s': without it a locked model cannot be unlocked; keep "
                 "a copy somewhere safe", path);
     }
-    return opt->common.json ? describe(opt, "key", path) : 0;
+    return opt->common.json ? cli_key_describe(opt, "key", path) : 0;
 }
 
-static int run_key(const void *opt, const char *verb, const char *const *args)
+static int run_key(const void *given, const char *verb, const char *const *args)
 {
+    const struct cli_key *opt = given;
+    enum ww_key_purpose purpose;
+    if (opt->purpose && !find_purpose(opt->purpose, &purpose)) {
+        return cli_usage(verb, "the purposes are any, lock and unlock");
+    }
+    if (strcmp(args[0], "combine") == 0) {
+        return cli_key_combine(opt, args + 1);
+    }
+    if (args[2]) {
+        return cli_usage(verb, "one argument too many; only combine takes several files");
+    }
     if (strcmp(args[0], "new") == 0) {
         return key_new(opt, args[1]);
     }
     if (strcmp(args[0], "show") == 0) {
-        return describe(opt, verb, args[1]);
+        return cli_key_describe(opt, verb, args[1]);
     }
-    return usage("the commands are 'key new' and 'key show'");
+    if (strcmp(args[0], "bind") == 0) {
+        return cli_key_bind(opt, args[1]);
+    }
+    if (strcmp(args[0], "split") == 0) {
+        return cli_key_split(opt, args[1]);
+    }
+    return cli_usage(verb, "the commands are new, show, bind, split and combine");
 }
 
 int cmd_key(int argc, const char **argv)
 {
-    struct key opt = {.passphrase.fd = -1};
+    struct cli_key opt = {
+        .passphrase.fd = -1, .key_passphrase.fd = -1, .sign_passphrase.fd = -1};
+    const struct poptOption part_options[] = {
+        {"key-passphrase-file", 0, POPT_ARG_STRING, &opt.key_passphrase.file, 0,
+         "passphrase of the lock key that is read", "FILE"},
+        {"key-passphrase-fd", 0, POPT_ARG_INT, &opt.key_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"open-with", 0, POPT_ARG_ARGV, &opt.open_with, 0,
+         "recipient key that opens the lock key, or shares (repeatable)", "KEY"},
+        {"open-passphrase-file", 0, POPT_ARG_ARGV, &opt.open_passphrase_files, 0,
+         "passphrase of such a key, in their order (repeatable)", "FILE"},
+        {"shares", 0, POPT_ARG_INT, &opt.shares, 0, "split: how many", "N"},
+        {"threshold", 0, POPT_ARG_INT, &opt.threshold, 0,
+         "split: how many give the key back", "K"},
+        {"share-passphrase-file", 0, POPT_ARG_ARGV, &opt.share_passphrase_files, 0,
+         "passphrase of the shares, or of each (repeatable)", "FILE"},
+        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "split: sign every share", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
+         "passphrase of the signing key", "FILE"},
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0,
+         "combine: this key must have signed every share", "PUB"},
+        POPT_TABLEEND,
+    };
     const struct poptOption table[] = {
         {"out", 'o', POPT_ARG_STRING, &opt.out, 0, "name of the new key", "NAME"},
         {"curve", 0, POPT_ARG_STRING, &opt.curve, 0, "P-256 (default), P-384 or P-521",
          "CURVE"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0,
-         "seal a lock key for this recipient (repeatable)", "PUB"},
+         "seal a lock key, or a share each, for this recipient (repeatable)", "PUB"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
          "passphrase for the new key", "FILE"},
         {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
          "the same from a descriptor", "N"},
         {"no-passphrase", 0, POPT_ARG_NONE, &opt.no_passphrase, 0,
          "store the key in the clear", NULL},
+        {"for-model", 0, POPT_ARG_STRING, &opt.for_model, 0,
+         "bind a lock key to this model, or to this locked model", "FOLDER"},
+        {"purpose", 0, POPT_ARG_STRING, &opt.purpose, 0,
+         "bind a lock key to any (default), lock or unlock", "WHAT"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)part_options, 0,
+         "Options of bind, split and combine:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "new signing|lock|recipient | show FILE", 2, 2, run_key,
-                   &opt);
+    return cli_run(argc, argv, table,
+                   "new signing|lock|recipient | show FILE | bind LOCKKEY | split LOCKKEY | "
+                   "combine SHARE...", 2, 256, run_key, &opt);
 }

@@ -24,6 +24,8 @@ struct lock {
     char *ledger;
     int mend;
     char *anchor;
+    char **to;
+    char *file;
 };
 
 static void tell_attack(const struct lock *opt, const struct ww_lock_attack *attack)
@@ -105,13 +107,15 @@ static int check_usage(const struct lock *opt, const char *verb)
     if (!opt->key.path) {
         what = "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
     } else if (opt->level && strcmp(opt->level, "exact") != 0 && !is_dense(opt)) {
-        what = "--level is exact or dense";
+        what = "--level is exact, dense or sealed";
     } else if (opt->condition != 0 && !is_dense(opt)) {
         what = "--condition needs --level dense";
     } else if (opt->scale && is_dense(opt)) {
         what = "--scale and --level dense exclude each other";
     } else if (opt->condition != 0 && !(opt->condition > 1 && opt->condition <= 4)) {
         what = "--condition is a number above 1 and at most 4";
+    } else if (opt->to || opt->file) {
+        what = opt->to ? "--to goes with --level sealed" : "--file goes with sealed models";
     } else if (opt->anchor && opt->base) {
         what = "an adapter follows its base: --anchor MODEL goes with the base";
     } else if (opt->certificate && !opt->sign) {
@@ -130,6 +134,36 @@ static int check_usage(const struct lock *opt, const char *verb)
     return what ? cli_usage(verb, what) : 0;
 }
 
+static bool is_sealed(const struct lock *opt, const char *model)
+{
+    return opt->unlocking ? ww_folder_is_sealed(model)
+                          : opt->level && strcmp(opt->level, "sealed") == 0;
+}
+
+static int run_sealed(const struct lock *opt, const char *verb, const char *const *args)
+{
+    const struct ww_signer signer = {.certificate = opt->certificate,
+                                     .chain = (const char *const *)opt->chain,
+                                     .n_chain = cli_count(opt->chain)};
+    const struct cli_seal seal = {.common = &opt->common,
+                                  .to = opt->to,
+                                  .key = &opt->key,
+                                  .sign = opt->sign,
+                                  .sign_passphrase = &opt->sign_passphrase,
+                                  .signer = &signer,
+                                  .file = opt->file,
+                                  .resume = opt->resume != 0};
+    if (opt->key.path || opt->scale || opt->base || opt->descriptor || opt->descriptor_dir ||
+        opt->anchor || opt->recipient || opt->ledger || opt->mend || opt->condition != 0) {
+        return cli_usage(verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
+                               "or --descriptor");
+    }
+    if (opt->certificate && !opt->sign) {
+        return cli_usage(verb, "--certificate needs --sign KEY");
+    }
+    return opt->unlocking ? cli_unseal(&seal, args) : cli_seal(&seal, args);
+}
+
 static int run_lock(const void *given, const char *verb, const char *const *args)
 {
     const struct lock *opt = given;
@@ -145,6 +179,9 @@ static int run_lock(const void *given, const char *verb, const char *const *args
         .condition = opt->condition,
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
+    if (is_sealed(opt, args[0])) {
+        return run_sealed(opt, verb, args);
+    }
     int status = check_usage(opt, verb);
     if (status == 0) {
         status = cli_run_options(&opt->common, &options.run);
@@ -160,7 +197,9 @@ static int run_lock(const void *given, const char *verb, const char *const *args
         options.measure_payload = &attack;
     }
     cli_catch_signals();
-    enum ww_err rc = cli_lockkey(&opt->key, &options.secret, &err);
+    struct ww_key_binding binding = {0};
+    options.binding = &binding;
+    enum ww_err rc = cli_lockkey_bound(&opt->key, &options.secret, &binding, &err);
     if (rc) {
         goto out;
     }
@@ -217,9 +256,11 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "sign with this certificate (PEM)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
-        {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default) or dense", "LEVEL"},
+        {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default), dense or sealed", "LEVEL"},
         {"condition", 0, POPT_ARG_DOUBLE, &opt.condition, 0,
          "dense: matrices of at most this condition number, not orthogonal ones", "C"},
+        {"to", 0, POPT_ARG_ARGV, &opt.to, 0,
+         "level sealed: encrypt for this recipient (repeatable)", "PUB"},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
          "powers of two as well: such models do not merge while locked", NULL},
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
@@ -232,7 +273,11 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "cut off a last line that an interrupted run left unfinished", NULL},
         POPT_TABLEEND,
     };
-    const struct poptOption no_options[] = {POPT_TABLEEND};
+    const struct poptOption unlock_only[] = {
+        {"file", 0, POPT_ARG_STRING, &opt.file, 0,
+         "of a sealed model: write this file alone to standard output (OUT is '-')", "NAME"},
+        POPT_TABLEEND,
+    };
     const struct poptOption table[] = {
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_lockkey_table(&opt.key), 0,
          NULL, NULL},
@@ -245,8 +290,8 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "use this architecture descriptor", "ID"},
         {"descriptor-dir", 0, POPT_ARG_STRING, &opt.descriptor_dir, 0,
          "folder with more descriptors", "DIR"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)(unlocking ? no_options : lock_only),
-         0, unlocking ? NULL : "Lock options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)(unlocking ? unlock_only : lock_only),
+         0, unlocking ? "Unlock options:" : "Lock options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -18,6 +18,7 @@ static const struct command {
     {"unlock", cmd_unlock, "give the source back, byte for byte"},
     {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
     {"merge", cmd_merge, "merge models by a mergekit recipe, with a record of it"},
+    {"recipients", cmd_recipients, "who may open a sealed model"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
@@ -28,7 +29,7 @@ static void print_help(FILE *to)
 {
     fputs("usage: weightward COMMAND ...\n\n", to);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
     fputs("\nweightward COMMAND --help lists a command's options; weightward help COMMAND "
           "opens its page\n", to);

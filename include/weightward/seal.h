@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Level sealed: weight files encrypted for named recipients or by a passphrase.
+ *
+ * The only level that keeps weights from a reader, and only until the first recipient opens
+ * them. Headers of the weight files, config.json, the tokenizer and the other files stay
+ * readable; every one of them is authenticated. Formats: docs/formats/sealed-model.md.
+ */
+#ifndef WEIGHTWARD_SEAL_H
+#define WEIGHTWARD_SEAL_H
+
+#include "weightward/key.h"
+#include "weightward/run.h"
+#include "weightward/sign.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* In a sealed folder: who may open it, and what it holds. */
+#define WW_SEAL_KEYS_FILE "attestations/keys.sealed"
+#define WW_SEAL_MANIFEST_FILE "sealed.json"
+
+enum ww_seal_cipher {
+    WW_SEAL_CIPHER_BEST,        /* AES when the processor has instructions for it */
+    WW_SEAL_CIPHER_AES256_GCM,
+    WW_SEAL_CIPHER_CHACHA20_POLY1305
+};
+
+struct ww_seal_options {
+    struct ww_sealer sealer;            /* recipients or a passphrase, one of them */
+    const struct ww_signer *signer;     /* NULL: not signed */
+    enum ww_seal_cipher cipher;
+    struct ww_run_options run;          /* resume is refused: each run has its own key */
+};
+
+struct ww_seal_report {
+    uint64_t files;                     /* encrypted */
+    uint64_t bytes;                     /* of plaintext in them */
+    uint64_t chunk_bytes;
+    uint64_t recipients;                /* 0: by a passphrase */
+    char cipher[32];
+    char seal_id[33];
+    char root_sha256[65];               /* OMS root, empty when unsigned */
+    struct ww_run_report run;
+    char **warnings;
+    size_t n_warnings;
+};
+WW_API void ww_seal_report_release(struct ww_seal_report *report);
+
+/** Seal a model folder into a new folder, which appears whole or not at all; the file with
+ *  the keys is written last. */
+WW_API enum ww_err ww_seal_folder(const char *path, const char *out_path,
+                                  const struct ww_seal_options *options,
+                                  struct ww_seal_report *report,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/** True when the folder is a sealed one. */
+WW_API bool ww_folder_is_sealed(const char *path);
+
+/** Give the source folder back, byte for byte. WW_E_NOT_FOR_YOU when the recipient is not
+ *  named, WW_E_SEALED when anything was altered, moved, cut or added to a file. */
+WW_API enum ww_err ww_unseal_folder(const char *path, const char *out_path,
+                                    const struct ww_unsealer *unsealer,
+                                    const struct ww_run_options *run,
+                                    struct ww_seal_report *report,
+                                    struct ww_error *err) WW_MUST_USE;
+
+/** Takes plaintext in order; what it returns ends the call when it is not WW_OK. */
+typedef enum ww_err (*ww_unseal_fn)(void *payload, const void *bytes, size_t n,
+                                    struct ww_error *err);
+/** Give one sealed file's plaintext out in order, each chunk after its tag was checked.
+ *  name is the file's name before sealing. Peak memory: its header and two chunks. */
+WW_API enum ww_err ww_unseal_file(const char *path, const char *name,
+                                  const struct ww_unsealer *unsealer,
+                                  const struct ww_run_options *run, ww_unseal_fn give,
+                                  void *payload, struct ww_seal_report *report,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/** Who may open a sealed folder: what its keys file says, unverified. */
+struct ww_seal_access {
+    enum ww_key_sealing sealing;
+    char seal_id[33];
+    uint64_t created_unix;
+    char (*recipients)[33];             /* ids in hex */
+    size_t n_recipients;
+};
+WW_API enum ww_err ww_seal_access_read(const char *path, struct ww_seal_access *out,
+                                       struct ww_error *err) WW_MUST_USE;
+WW_API void ww_seal_access_release(struct ww_seal_access *access);
+
+/** Recipients to add (paths of NAME.pub) and to remove (ids in hex). Only the keys file is
+ *  written anew. Removing stops openings with the new keys file alone: the content key stays
+ *  what it was, so who has opened the model, or kept the old file, can still open it. */
+struct ww_seal_change {
+    const char *const *add;
+    size_t n_add;
+    const char *const *remove;
+    size_t n_remove;
+};
+WW_API enum ww_err ww_seal_change_recipients(const char *path,
+                                             const struct ww_unsealer *unsealer,
+                                             const struct ww_seal_change *change,
+                                             struct ww_error *err) WW_MUST_USE;
+
+/** Id of a recipient's NAME.pub in hex. */
+WW_API enum ww_err ww_recipient_id_of(const char *path, char id[33],
+                                      struct ww_error *err) WW_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
