@@ -9,6 +9,7 @@
 #define WEIGHTWARD_REPORT_H
 
 #include "weightward/attack.h"
+#include "weightward/extract.h"
 #include "weightward/lock.h"
 #include "weightward/merge.h"
 #include "weightward/trace.h"
@@ -65,6 +66,8 @@ WW_API enum ww_err ww_report_merge_json(const struct ww_merge_report *report, ch
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,
+                                          struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
                                               char **out,
                                               struct ww_error *err) WW_MUST_USE;

@@ -191,7 +191,7 @@ static enum ww_err finish(struct attack_run *run, const char *out_path,
     enum ww_err rc = ww_lock_base_name(out_path, &name, err);
 
     if (!rc && run->options->signer) {
-        rc = ww_lock_sign_outputs(run->options->signer, name, &run->plan.plan,
+        rc = ww_sign_outputs(run->options->signer, name, &run->plan.plan,
                                   &run->result, run->out, run->report->root_sha256, err);
     }
     if (!rc) {

@@ -205,7 +205,7 @@ enum ww_err ww_attack_plan_init(struct ww_attack_plan *plan,
         rc = plan_weights(plan, job, err);
     }
     for (uint32_t i = 0; i < plan->model->n_side && writes && !rc; i++) {
-        if (!ww_lock_is_evidence(plan->model->side[i].path)) {
+        if (!ww_is_evidence(plan->model->side[i].path)) {
             rc = plan_side(plan, &plan->model->side[i], err);
         }
     }

@@ -283,9 +283,9 @@ static enum ww_err side_path(const struct carry_run *run, const char *path, char
     *out = NULL;
     if (run->inverse && ww_str_starts(path, WW_SOURCE_DIR)) {
         kept = path + strlen(WW_SOURCE_DIR);
-    } else if (run->inverse && ww_lock_is_evidence(path)) {
+    } else if (run->inverse && ww_is_evidence(path)) {
         return WW_OK;
-    } else if (ww_lock_is_evidence(path)) {
+    } else if (ww_is_evidence(path)) {
         folder = WW_SOURCE_DIR;
     }
     *out = ww_asprintf("%s%s", folder, kept);
@@ -432,7 +432,7 @@ static enum ww_err finish(struct carry_run *run, const char *out_path,
         rc = ww_lock_base_name(out_path, &run->out_name, err);
     }
     if (!rc && run->options->signer) {
-        rc = ww_lock_sign_outputs(run->options->signer, run->out_name, &run->plan,
+        rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan,
                                   &run->result, run->out, run->report->root_sha256, err);
     }
     if (!rc) {

@@ -441,7 +441,7 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
         rc = write_tensors(run, ww_buf_cstr(&manifest), err);
     }
     if (!rc && run->options->signer) {
-        rc = ww_lock_sign_outputs(run->options->signer, run->out_name, &run->plan.plan,
+        rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan.plan,
                                   &run->result, run->out, run->report->root_sha256, err);
     }
     if (!rc) {

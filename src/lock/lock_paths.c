@@ -30,17 +30,6 @@ enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
     return rc;
 }
 
-static bool is_below(const char *path, const char *folder)
-{
-    const size_t len = strlen(folder);
-    return strncmp(path, folder, len) == 0 && path[len] == '/';
-}
-
-bool ww_lock_is_evidence(const char *path)
-{
-    return strcmp(path, WW_SIGNATURE_FILE) == 0 || is_below(path, WW_ATTESTATIONS_DIR);
-}
-
 enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **sides,
                           uint32_t *n_sides, struct ww_error *err)
 {
@@ -53,7 +42,7 @@ enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **si
     }
     for (uint32_t i = 0; i < model->n_side; i++) {
         const char *path = model->side[i].path;
-        const char *folder = ww_lock_is_evidence(path) ? WW_SOURCE_DIR : "";
+        const char *folder = ww_is_evidence(path) ? WW_SOURCE_DIR : "";
         all[i] = (struct ww_side_copy){ww_strdup(path), ww_asprintf("%s%s", folder, path),
                                        model->side[i].size_bytes};
         if (!all[i].from || !all[i].to) {

@@ -19,10 +19,6 @@ enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
 enum ww_err ww_lock_base_name(const char *path, char **out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** Is the path a signature or an attestation, which is set aside when a model is locked?
- */
-bool ww_lock_is_evidence(const char *path);
-
 /** All side files of the model with the places they take in a locked folder. */
 enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **sides,
                           uint32_t *n_sides, struct ww_error *err) WW_MUST_USE;
@@ -31,14 +27,6 @@ enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **si
 enum ww_err ww_lock_statement(const struct ww_model *model,
                               struct ww_tensor_statement *out, bool *found,
                               struct ww_error *err) WW_MUST_USE;
-
-/** The OMS signature over all outputs of a plan but attestations, from the digests of the
- *  stream, added to the folder. root: hex of the OMS root. */
-enum ww_err ww_lock_sign_outputs(const struct ww_signer *signer, const char *name,
-                                 const struct ww_plan *plan,
-                                 const struct ww_stream_result *result,
-                                 struct ww_out *out, char root[65],
-                                 struct ww_error *err) WW_MUST_USE;
 
 /** Fill in what a run over a plan did; after a failure the report is emptied. */
 void ww_lock_report_end(struct ww_lock_report *report, const struct ww_lock_plan *plan,

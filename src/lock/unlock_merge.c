@@ -191,7 +191,7 @@ static enum ww_err list_sides(const struct ww_model *model, struct ww_side_copy 
     }
     for (uint32_t i = 0; i < model->n_side; i++) {
         const char *path = model->side[i].path;
-        if (ww_lock_is_evidence(path)) {
+        if (ww_is_evidence(path)) {
             continue;
         }
         sides[*n] = (struct ww_side_copy){ww_strdup(path), ww_strdup(path),

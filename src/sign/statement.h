@@ -9,6 +9,7 @@
 
 #include "crypto/hash.h"
 #include "json/json.h"
+#include "stream/stream.h"
 #include "weightward/model.h"
 #include "weightward/sign.h"
 
@@ -41,6 +42,18 @@ enum ww_err ww_oms_statement(const char *model_name, struct ww_resource *resourc
 /** True for git's own files at the top level and what lies below them: the format leaves
  *  them out of every signature. */
 bool ww_oms_leaves_out(const char *path);
+
+/** Is the path a signature or an attestation, which is set aside when a model is changed?
+ */
+bool ww_is_evidence(const char *path);
+
+/** The OMS signature over all outputs of a plan but attestations, from the digests of the
+ *  stream, added to the folder. root: hex of the OMS root. */
+enum ww_err ww_sign_outputs(const struct ww_signer *signer, const char *name,
+                            const struct ww_plan *plan,
+                            const struct ww_stream_result *result, struct ww_out *out,
+                            char root[2 * WW_SHA256_BYTES + 1],
+                            struct ww_error *err) WW_MUST_USE;
 
 /** The tensor statement: predicate {tensors: {algorithm, chunk, count, root, items:
  * [{name, dtype, shape, bytes, root}]}, lock: object or absent}. Items in name order.

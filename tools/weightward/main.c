@@ -19,6 +19,7 @@ static const struct command {
     {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
     {"merge", cmd_merge, "merge models by a mergekit recipe, with a record of it"},
     {"recipients", cmd_recipients, "who may open a sealed model"},
+    {"extract", cmd_extract, "write the difference of two models as a LoRA adapter"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},

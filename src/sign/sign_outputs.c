@@ -2,15 +2,21 @@
 /* The model signature of what was written, with no second read. */
 #include <string.h>
 
-#include "lock/lock_paths.h"
+#include "sign/statement.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 
-enum ww_err ww_lock_sign_outputs(const struct ww_signer *signer, const char *name,
-                                 const struct ww_plan *plan,
-                                 const struct ww_stream_result *result,
-                                 struct ww_out *out, char root[65], struct ww_error *err)
+bool ww_is_evidence(const char *path)
+{
+    return strcmp(path, WW_SIGNATURE_FILE) == 0 ||
+           ww_str_starts(path, WW_ATTESTATIONS_DIR "/");
+}
+
+enum ww_err ww_sign_outputs(const struct ww_signer *signer, const char *name,
+                            const struct ww_plan *plan,
+                            const struct ww_stream_result *result, struct ww_out *out,
+                            char root[2 * WW_SHA256_BYTES + 1], struct ww_error *err)
 {
     struct ww_resource *resources = ww_calloc(plan->n_outputs, sizeof(*resources));
     uint8_t root_bytes[WW_SHA256_BYTES];
@@ -27,7 +33,7 @@ enum ww_err ww_lock_sign_outputs(const struct ww_signer *signer, const char *nam
     }
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         const char *path = plan->outputs[i].path;
-        if (!ww_lock_is_evidence(path) && !ww_oms_leaves_out(path)) {
+        if (!ww_is_evidence(path) && !ww_oms_leaves_out(path)) {
             resources[n].name = path;
             memcpy(resources[n++].sha256, result->output_sha256[i], WW_SHA256_BYTES);
         }

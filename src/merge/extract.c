@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One weight at a time: the difference in float32, its factors into a nameless file, then
+ * a plan that copies them behind a header. A weight that is no linear map (gains,
+ * embeddings, biases) is carried whole when it changed, because an adapter that answers
+ * differently from the model it stands for is worth nothing.
+ */
+#include "weightward/extract.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "merge/extract_write.h"
+#include "merge/lowrank.h"
+#include "model/config.h"
+#include "model/convert.h"
+#include "stream/cpus.h"
+#include "la/la.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "util/str.h"
+
+#define DEFAULT_RANK 64
+#define HEAD "lm_head.weight"
+#define MAX_MATRIX_BYTES (UINT64_C(4) << 30)
+
+/* Families whose linear layers are stored inputs first. */
+static const char *const inputs_first[] = {"gpt2", "openai-gpt", "imagegpt"};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+}
+
+static bool is_embedding(const char *name)
+{
+    static const char *const words[] = {"embed", "wte.", "wpe.", "shared.weight",
+                                        "relative_attention_bias"};
+    for (size_t i = 0; i < WW_LEN(words); i++) {
+        if (strstr(name, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_linear(const struct ww_tensor *t)
+{
+    return t->rank == 2 && t->shape[0] > 1 && t->shape[1] > 1 &&
+           ww_str_ends(t->name, ".weight") && !is_embedding(t->name);
+}
+
+static enum ww_err pair_up(const struct ww_model *base, const struct ww_model *model,
+                           uint32_t t, uint32_t *other, struct ww_error *err)
+{
+    const struct ww_tensor *a = &base->tensors[t];
+    const struct ww_tensor *b = NULL;
+
+    *other = ww_model_find(model, a->name);
+    if (*other == WW_NONE) {
+        return WW_FAIL(err, WW_E_TENSOR, "tensor '%.160s' of '%s' is not in '%s'",
+                       a->name, base->path, model->path);
+    }
+    b = &model->tensors[*other];
+    if (a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0]))) {
+        return WW_FAIL(err, WW_E_SHAPE,
+                       "tensor '%.160s' differs in shape between '%s' and '%s'", a->name,
+                       base->path, model->path);
+    }
+    if (!ww_dtype_is_plain_float(a->dtype) || !ww_dtype_is_plain_float(b->dtype)) {
+        return a->dtype == b->dtype
+                   ? WW_OK
+                   : WW_FAIL(err, WW_E_QUANTISED,
+                             "tensor '%.160s' is stored as %s and as %s", a->name,
+                             ww_dtype_name(a->dtype), ww_dtype_name(b->dtype));
+    }
+    if (a->n_elements > MAX_MATRIX_BYTES / sizeof(float)) {
+        return WW_FAIL(err, WW_E_LIMIT, "tensor '%.160s' has %llu elements", a->name,
+                       (unsigned long long)a->n_elements);
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_float(const struct ww_model *model, uint32_t t, float *out,
+                              struct ww_error *err)
+{
+    const struct ww_tensor *tensor = &model->tensors[t];
+    uint8_t *bytes = ww_calloc(1, tensor->n_bytes + 1);
+    enum ww_err rc = bytes ? ww_model_read(model, t, bytes, err) : no_memory(err);
+
+    if (!rc && ww_count_nonfinite(tensor->dtype, bytes, tensor->n_elements) > 0) {
+        rc = WW_FAIL(err, WW_E_NONFINITE,
+                     "tensor '%.160s' of '%s' holds a NaN or an infinity", tensor->name,
+                     model->path);
+    }
+    if (!rc) {
+        ww_to_float(tensor->dtype, bytes, out, tensor->n_elements);
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+/* whole: the model's values; diff: less the base's. *changed: some element differs. */
+static enum ww_err difference(const struct ww_model *base, const struct ww_model *model,
+                              uint32_t t, uint32_t other, float **whole, float **diff,
+                              bool *changed, struct ww_error *err)
+{
+    const uint64_t n = base->tensors[t].n_elements;
+    enum ww_err rc = WW_OK;
+
+    *whole = ww_calloc(n + 1, sizeof(**whole));
+    *diff = ww_calloc(n + 1, sizeof(**diff));
+    *changed = false;
+    if (!*whole || !*diff) {
+        return no_memory(err);
+    }
+    rc = read_float(base, t, *diff, err);
+    if (!rc) {
+        rc = read_float(model, other, *whole, err);
+    }
+    for (uint64_t i = 0; i < n && !rc; i++) {
+        const float d = (*whole)[i] - (*diff)[i];
+        (*diff)[i] = d;
+        *changed = *changed || d != 0;
+    }
+    return rc;
+}
+
+static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
+                        const char *text, const char *name)
+{
+    char **grown =
+        ww_realloc_array(report->warnings, report->n_warnings + 1, sizeof(*grown));
+
+    if (!grown) {
+        return no_memory(err);
+    }
+    report->warnings = grown;
+    grown[report->n_warnings] = ww_asprintf("tensor '%.160s' %s", name, text);
+    return grown[report->n_warnings++] ? WW_OK : no_memory(err);
+}
+
+static enum ww_err factor(struct ww_extracting *x, const struct ww_tensor *t,
+                          const float *diff, struct ww_error *err)
+{
+    struct ww_extract_report *report = x->report;
+    struct ww_lowrank lowrank = {0};
+    double norm = 0;
+    enum ww_err rc = ww_lowrank_of((size_t)t->shape[0], (size_t)t->shape[1], diff,
+                                   (size_t)x->rank, x->energy, &lowrank, err);
+
+    if (rc) {
+        return rc;
+    }
+    for (uint64_t i = 0; i < t->n_elements; i++) {
+        norm += (double)diff[i] * (double)diff[i];
+    }
+    x->norm += norm;
+    x->kept += lowrank.kept * norm;
+    report->matrices++;
+    report->rank = ww_max_u64(report->rank, lowrank.rank);
+    if (!report->worst_name || lowrank.kept < report->worst) {
+        ww_free(report->worst_name);
+        report->worst = lowrank.kept;
+        report->worst_name = ww_strdup(t->name);
+        rc = report->worst_name ? WW_OK : no_memory(err);
+    }
+    if (!rc) {
+        rc = ww_extract_put_factors(x, t, &lowrank, err);
+    }
+    ww_lowrank_release(&lowrank);
+    return rc;
+}
+
+/* True for a token embedding that serves as the head too, which has no tensor. */
+static bool is_tied(const struct ww_model *base, const struct ww_tensor *t)
+{
+    static const char *const embeddings[] = {"embed_tokens.weight", "wte.weight",
+                                             "word_embeddings.weight", "shared.weight"};
+
+    if (!base->config || !base->config->tie || ww_model_find(base, HEAD) != WW_NONE) {
+        return false;
+    }
+    for (size_t i = 0; i < WW_LEN(embeddings); i++) {
+        if (ww_str_ends(t->name, embeddings[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* PEFT replaces a tied embedding alone, so that the head would stay what it was: it is
+ * carried too, where it has the usual name and no bias. */
+static enum ww_err take_head(struct ww_extracting *x, const struct ww_model *base,
+                             const struct ww_tensor *t, const float *values,
+                             struct ww_error *err)
+{
+    struct ww_tensor head = *t;
+
+    if (ww_model_find(base, "cls.predictions.transform.dense.weight") != WW_NONE) {
+        return note(x->report, err,
+                    "is tied to the head, which PEFT leaves as it was; merge the adapter "
+                    "with the tie in mind",
+                    t->name);
+    }
+    head.name = HEAD;
+    return ww_extract_put_whole(x, &head, values, err);
+}
+
+static enum ww_err take_whole(struct ww_extracting *x, const struct ww_model *base,
+                              const struct ww_tensor *t, const float *values,
+                              struct ww_error *err)
+{
+    enum ww_err rc = ww_extract_put_whole(x, t, values, err);
+
+    x->report->whole++;
+    return rc || !is_tied(base, t) ? rc : take_head(x, base, t, values, err);
+}
+
+static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *base,
+                               const struct ww_model *model, uint32_t t,
+                               struct ww_error *err)
+{
+    const struct ww_tensor *tensor = &base->tensors[t];
+    float *whole = NULL;
+    float *diff = NULL;
+    bool changed = false;
+    uint32_t other = 0;
+    enum ww_err rc = pair_up(base, model, t, &other, err);
+
+    if (rc || !ww_dtype_is_plain_float(tensor->dtype)) {
+        x->report->unchanged += !rc;
+        return rc;
+    }
+    rc = difference(base, model, t, other, &whole, &diff, &changed, err);
+    if (rc) {
+        goto out;
+    }
+    if (!changed) {
+        x->report->unchanged++;
+    } else if (is_linear(tensor)) {
+        rc = factor(x, tensor, diff, err);
+    } else if (x->portable) {
+        x->report->dropped++;
+        rc = note(x->report, err, "changed and is left out: no linear weight",
+                  tensor->name);
+    } else {
+        rc = take_whole(x, base, tensor, whole, err);
+    }
+out:
+    ww_free(whole);
+    ww_free(diff);
+    return rc;
+}
+
+/* PEFT wants every parameter of a module that is carried whole. */
+static enum ww_err complete_modules(struct ww_extracting *x, const struct ww_model *model,
+                                    struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
+        const struct ww_tensor *tensor = &model->tensors[t];
+        float *values = NULL;
+        if (!ww_extract_lacks(x, tensor->name)) {
+            continue;
+        }
+        values = ww_calloc(tensor->n_elements + 1, sizeof(*values));
+        rc = values ? read_float(model, t, values, err) : no_memory(err);
+        if (!rc) {
+            rc = ww_extract_put_whole(x, tensor, values, err);
+        }
+        ww_free(values);
+    }
+    return rc;
+}
+
+static enum ww_err take_all(struct ww_extracting *x, const struct ww_model *base,
+                            const struct ww_model *model, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (base->n_tensors != model->n_tensors) {
+        return WW_FAIL(err, WW_E_TENSOR, "'%s' has %u tensors, '%s' has %u", base->path,
+                       base->n_tensors, model->path, model->n_tensors);
+    }
+    for (uint32_t t = 0; t < base->n_tensors && !rc; t++) {
+        const struct ww_run_options *run = x->run;
+        if (run->progress &&
+            run->progress(run->progress_payload, "extract", t, base->n_tensors) != 0) {
+            return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
+        }
+        rc = take_tensor(x, base, model, t, err);
+    }
+    if (!rc) {
+        rc = complete_modules(x, model, err);
+    }
+    if (!rc && x->n_tensors == 0) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED, "'%s' and '%s' do not differ%s", base->path,
+                     model->path,
+                     x->report->dropped ? " in what a portable adapter can carry" : "");
+    }
+    return rc;
+}
+
+static bool stored_inputs_first(const struct ww_model *model)
+{
+    const char *type = model->config ? model->config->model_type : NULL;
+    for (size_t i = 0; type && i < WW_LEN(inputs_first); i++) {
+        if (strcmp(type, inputs_first[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err open_scratch(const char *out_path, int *fd, struct ww_error *err)
+{
+    char *base = ww_strdup(out_path);
+    char *slash = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!base) {
+        return no_memory(err);
+    }
+    for (size_t n = strlen(base); n > 1 && base[n - 1] == '/'; n--) {
+        base[n - 1] = '\0';
+    }
+    slash = strrchr(base, '/');
+    if (slash) {
+        slash[slash == base] = '\0';
+    }
+    *fd = open(slash ? base : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (*fd < 0) {
+        const int e = errno;
+        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e,
+                         "cannot make a nameless file in '%s'", slash ? base : ".");
+    }
+    ww_free(base);
+    return rc;
+}
+
+static enum ww_err check_options(const struct ww_extract_options *options,
+                                 struct ww_error *err)
+{
+    if (options->energy < 0 || options->energy > 1) {
+        return WW_FAIL(err, WW_E_USAGE, "energy %g is not between 0 and 1",
+                       options->energy);
+    }
+    if (options->rank > 4096) {
+        return WW_FAIL(err, WW_E_USAGE, "rank %llu is too large, at most 4096",
+                       (unsigned long long)options->rank);
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
+                               const char *out_path,
+                               const struct ww_extract_options *options,
+                               struct ww_extract_report *report, struct ww_error *err)
+{
+    struct ww_model *base = NULL;
+    struct ww_model *model = NULL;
+    struct ww_extracting x = {.report = report,
+                              .run = &options->run,
+                              .rank = options->rank ? options->rank : DEFAULT_RANK,
+                              .energy = options->energy,
+                              .portable = options->portable,
+                              .fd = -1};
+    enum ww_err rc = check_options(options, err);
+
+    *report = (struct ww_extract_report){0};
+    if (!rc) {
+        rc = ww_model_open(base_path, &base, err);
+    }
+    if (!rc) {
+        rc = ww_model_open(model_path, &model, err);
+    }
+    if (!rc) {
+        rc = open_scratch(out_path, &x.fd, err);
+    }
+    if (!rc) {
+        x.across = stored_inputs_first(base);
+        ww_la_threads(ww_threads_wanted(&options->run));
+        rc = take_all(&x, base, model, err);
+    }
+    if (!rc) {
+        rc = ww_model_unchanged(base, err);
+    }
+    if (!rc) {
+        rc = ww_model_unchanged(model, err);
+    }
+    if (!rc) {
+        report->kept = x.norm > 0 ? x.kept / x.norm : 1;
+        rc = ww_extract_write(&x, base, out_path, options->signer, err);
+    }
+    ww_extracting_release(&x);
+    ww_model_close(base);
+    ww_model_close(model);
+    return rc;
+}
+
+void ww_extract_report_release(struct ww_extract_report *report)
+{
+    for (size_t i = 0; i < report->n_warnings; i++) {
+        ww_free(report->warnings[i]);
+    }
+    ww_free(report->warnings);
+    ww_free(report->worst_name);
+    *report = (struct ww_extract_report){0};
+}

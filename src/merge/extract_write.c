@@ -1,0 +1,372 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * PEFT's names and settings. lora_alpha equals the rank, so that the factor on B A is one
+ * whatever the rank is; modules with ranks of their own are in the patterns.
+ */
+#include "merge/extract_write.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "json/json.h"
+#include "model/adapter.h"
+#include "model/st_write.h"
+#include "sign/statement.h"
+#include "stream/stream.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define PREFIX "base_model.model."
+#define CONFIG_MAX ((size_t)16 << 20)
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+}
+
+/* Append a float32 tensor; takes the name. */
+static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
+                       const uint64_t *shape, const float *values, struct ww_error *err)
+{
+    struct ww_tensor *grown =
+        name ? ww_realloc_array(x->tensors, x->n_tensors + 1, sizeof(*grown)) : NULL;
+    struct ww_tensor *t = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!grown) {
+        ww_free(name);
+        return no_memory(err);
+    }
+    x->tensors = grown;
+    t = &grown[x->n_tensors++];
+    *t = (struct ww_tensor){
+        .name = name, .dtype = WW_DTYPE_F32, .rank = rank, .n_elements = 1};
+    for (unsigned a = 0; a < rank; a++) {
+        t->shape[a] = shape[a];
+        t->n_elements *= shape[a];
+    }
+    t->n_bytes = t->n_elements * sizeof(float);
+    rc = ww_pwrite_full(x->fd, values, t->n_bytes, x->size_bytes, "the adapter's weights",
+                        err);
+    x->size_bytes += t->n_bytes;
+    return rc;
+}
+
+/* The module of a weight: its name without the end. */
+static char *module_of(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return ww_strndup(name, dot ? (size_t)(dot - name) : strlen(name));
+}
+
+/* Transposed, with zeros below. */
+static float *padded_transpose(const float *values, size_t rows, size_t cols,
+                               size_t height)
+{
+    float *out = ww_calloc(height * rows + 1, sizeof(*out));
+
+    for (size_t i = 0; out && i < rows; i++) {
+        for (size_t j = 0; j < cols; j++) {
+            out[j * rows + i] = values[i * cols + j];
+        }
+    }
+    return out;
+}
+
+/* With zeros to the right and below. */
+static float *padded(const float *values, size_t rows, size_t cols, size_t height,
+                     size_t width)
+{
+    float *out = ww_calloc(height * width + 1, sizeof(*out));
+
+    for (size_t i = 0; out && i < rows; i++) {
+        memcpy(out + i * width, values + i * cols, cols * sizeof(*out));
+    }
+    return out;
+}
+
+enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,
+                                   const struct ww_lowrank *lowrank, struct ww_error *err)
+{
+    const size_t m = (size_t)t->shape[0];
+    const size_t n = (size_t)t->shape[1];
+    const size_t r = lowrank->rank;
+    const size_t width = x->portable ? (size_t)x->rank : r;
+    char *module = module_of(t->name);
+    /* Stored [in, out], the factors trade places. */
+    float *a = x->across ? padded_transpose(lowrank->b, m, r, width)
+                         : padded(lowrank->a, r, n, width, n);
+    float *b = x->across ? padded_transpose(lowrank->a, r, n, n)
+                         : padded(lowrank->b, m, r, m, width);
+    const uint64_t a_shape[] = {width, x->across ? m : n};
+    const uint64_t b_shape[] = {x->across ? n : m, width};
+    uint64_t *ranks = ww_realloc_array(x->ranks, x->modules.n + 1, sizeof(*ranks));
+    enum ww_err rc = WW_OK;
+
+    if (ranks) {
+        x->ranks = ranks;
+        ranks[x->modules.n] = width;
+    }
+    if (!module || !a || !b || !ranks) {
+        rc = no_memory(err);
+        goto out;
+    }
+    if (x->across && width > r) {
+        float *wide = padded(b, n, r, n, width);
+        ww_free(b);
+        b = wide;
+        rc = b ? WW_OK : no_memory(err);
+    }
+    if (!rc) {
+        rc = put(x, ww_asprintf(PREFIX "%s.lora_A.weight", module), 2, a_shape, a, err);
+    }
+    if (!rc) {
+        rc = put(x, ww_asprintf(PREFIX "%s.lora_B.weight", module), 2, b_shape, b, err);
+    }
+    if (!rc) {
+        rc = ww_strlist_add(&x->modules, module, err);
+    }
+out:
+    ww_free(module);
+    ww_free(a);
+    ww_free(b);
+    return rc;
+}
+
+enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
+                                 const float *values, struct ww_error *err)
+{
+    char *module = module_of(t->name);
+    enum ww_err rc = WW_OK;
+
+    if (!module) {
+        return no_memory(err);
+    }
+    if (ww_str_ends(t->name, ".bias")) {
+        x->biases = true;
+    } else if (!ww_strlist_has(&x->saved, module)) {
+        rc = ww_strlist_add(&x->saved, module, err);
+    }
+    if (!rc) {
+        rc = put(x, ww_asprintf(PREFIX "%s", t->name), t->rank, t->shape, values, err);
+    }
+    ww_free(module);
+    return rc;
+}
+
+bool ww_extract_lacks(const struct ww_extracting *x, const char *name)
+{
+    char *module = module_of(name);
+    bool lacks = module && ww_strlist_has(&x->saved, module);
+
+    for (uint32_t i = 0; i < x->n_tensors && lacks; i++) {
+        lacks = strcmp(x->tensors[i].name + strlen(PREFIX), name) != 0;
+    }
+    ww_free(module);
+    return lacks;
+}
+
+/* A bias beside factors lies in the layer that PEFT wraps. */
+static enum ww_err rename_biases(struct ww_extracting *x, struct ww_error *err)
+{
+    for (uint32_t i = 0; i < x->n_tensors; i++) {
+        const char *name = x->tensors[i].name;
+        char *module =
+            ww_str_ends(name, ".bias") ? module_of(name + strlen(PREFIX)) : NULL;
+        char *renamed = NULL;
+        if (!module || !ww_strlist_has(&x->modules, module)) {
+            ww_free(module);
+            continue;
+        }
+        renamed = ww_asprintf(PREFIX "%s.base_layer.bias", module);
+        ww_free(module);
+        if (!renamed) {
+            return no_memory(err);
+        }
+        ww_free((char *)(uintptr_t)name);
+        x->tensors[i].name = renamed;
+    }
+    return WW_OK;
+}
+
+static void write_list(struct ww_jw *w, const char *key, const struct ww_strlist *list)
+{
+    ww_jw_key(w, key);
+    if (list->n == 0) {
+        ww_jw_null(w);
+        return;
+    }
+    ww_jw_array(w);
+    for (size_t i = 0; i < list->n; i++) {
+        ww_jw_str(w, list->items[i]);
+    }
+    ww_jw_close(w);
+}
+
+static void write_ranks(struct ww_jw *w, const char *key, const struct ww_extracting *x,
+                        uint64_t common)
+{
+    ww_jw_key(w, key);
+    ww_jw_object(w);
+    for (size_t i = 0; i < x->modules.n; i++) {
+        if (x->ranks[i] != common) {
+            ww_jw_ku64(w, x->modules.items[i], x->ranks[i]);
+        }
+    }
+    ww_jw_close(w);
+}
+
+static enum ww_err make_config(const struct ww_extracting *x, const struct ww_model *base,
+                               struct ww_buf *out, struct ww_error *err)
+{
+    uint64_t common = x->portable ? x->rank : 1;
+    struct ww_jw w;
+
+    for (size_t i = 0; i < x->modules.n; i++) {
+        common = ww_max_u64(common, x->ranks[i]);
+    }
+    ww_jw_init(&w, out, 2);
+    ww_jw_object(&w);
+    ww_jw_kstr(&w, "peft_type", "LORA");
+    ww_jw_key(&w, "task_type");
+    ww_jw_null(&w);
+    ww_jw_kstr(&w, "base_model_name_or_path", base->name);
+    ww_jw_ku64(&w, "r", common);
+    ww_jw_ku64(&w, "lora_alpha", common);
+    ww_jw_kdouble(&w, "lora_dropout", 0);
+    ww_jw_kstr(&w, "bias", x->biases ? "all" : "none");
+    ww_jw_kbool(&w, "fan_in_fan_out", x->across);
+    ww_jw_kbool(&w, "inference_mode", true);
+    ww_jw_kbool(&w, "use_rslora", false);
+    ww_jw_kbool(&w, "use_dora", false);
+    write_list(&w, "target_modules", &x->modules);
+    write_list(&w, "modules_to_save", &x->saved);
+    write_ranks(&w, "rank_pattern", x, common);
+    write_ranks(&w, "alpha_pattern", x, common);
+    ww_jw_close(&w);
+    return ww_jw_end(&w, err);
+}
+
+static enum ww_err make_card(const struct ww_model *base, struct ww_buf *out,
+                             struct ww_error *err)
+{
+    return ww_buf_addf(
+        out, err,
+        "---\nbase_model: %s\nbase_model_relation: adapter\nlibrary_name: peft\n"
+        "---\n\nThe difference of a model to `%s` as a LoRA adapter, made by "
+        "`weightward extract`.\n",
+        base->name, base->name);
+}
+
+struct extract_plan {
+    struct ww_plan plan;
+    struct ww_input input;
+    struct ww_output outputs[3];
+    struct ww_piece pieces[4];
+    struct ww_piece_source source;
+    struct ww_buf header;
+    struct ww_buf config;
+    struct ww_buf card;
+};
+
+static void in_memory(struct extract_plan *p, size_t piece, const struct ww_buf *bytes)
+{
+    p->pieces[piece] = (struct ww_piece){.kind = WW_PIECE_BYTES,
+                                         .n_bytes = bytes->len,
+                                         .bytes = bytes->data,
+                                         .tree_index = WW_NONE};
+}
+
+static void make_plan(const struct ww_extracting *x, struct extract_plan *p)
+{
+    p->input = (struct ww_input){"the adapter's weights", x->fd, x->size_bytes, false};
+    in_memory(p, 0, &p->header);
+    p->pieces[1] = (struct ww_piece){.kind = WW_PIECE_COPY,
+                                     .n_bytes = x->size_bytes,
+                                     .n_sources = 1,
+                                     .sources = &p->source,
+                                     .tree_index = WW_NONE};
+    in_memory(p, 2, &p->config);
+    in_memory(p, 3, &p->card);
+    p->outputs[0] = (struct ww_output){WW_ADAPTER_WEIGHTS, p->header.len + x->size_bytes,
+                                       &p->pieces[0], 2};
+    p->outputs[1] =
+        (struct ww_output){WW_ADAPTER_CONFIG, p->config.len, &p->pieces[2], 1};
+    p->outputs[2] = (struct ww_output){"README.md", p->card.len, &p->pieces[3], 1};
+    p->plan = (struct ww_plan){.title = "extract",
+                               .inputs = &p->input,
+                               .n_inputs = 1,
+                               .outputs = p->outputs,
+                               .n_outputs = WW_LEN(p->outputs)};
+}
+
+static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *p,
+                            const char *out_path, const struct ww_signer *signer,
+                            struct ww_error *err)
+{
+    struct ww_stream_result result = {0};
+    struct ww_out *out = NULL;
+    char root[2 * WW_SHA256_BYTES + 1];
+    enum ww_err rc = ww_out_begin(out_path, &p->plan, 1 << 20, x->run, &out, err);
+
+    if (!rc) {
+        rc = ww_stream_run(&p->plan, out, x->run, &result, err);
+    }
+    if (!rc && signer) {
+        rc = ww_sign_outputs(signer, ww_path_base(out_path), &p->plan, &result, out, root,
+                             err);
+    }
+    if (!rc) {
+        rc = ww_out_commit(out, err);
+    }
+    x->report->run = result.report;
+    ww_stream_result_release(&result);
+    ww_out_close(out, false);
+    return rc;
+}
+
+enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *base,
+                             const char *out_path, const struct ww_signer *signer,
+                             struct ww_error *err)
+{
+    struct extract_plan p = {0};
+    enum ww_err rc = rename_biases(x, err);
+
+    ww_buf_init(&p.header, CONFIG_MAX);
+    ww_buf_init(&p.config, CONFIG_MAX);
+    ww_buf_init(&p.card, CONFIG_MAX);
+    if (!rc) {
+        rc = ww_st_header_write(x->tensors, x->n_tensors, &p.header, err);
+    }
+    if (!rc) {
+        rc = make_config(x, base, &p.config, err);
+    }
+    if (!rc) {
+        rc = make_card(base, &p.card, err);
+    }
+    if (!rc) {
+        make_plan(x, &p);
+        rc = run_plan(x, &p, out_path, signer, err);
+    }
+    ww_buf_release(&p.header);
+    ww_buf_release(&p.config);
+    ww_buf_release(&p.card);
+    return rc;
+}
+
+void ww_extracting_release(struct ww_extracting *x)
+{
+    for (uint32_t i = 0; i < x->n_tensors; i++) {
+        ww_free((char *)(uintptr_t)x->tensors[i].name);
+    }
+    ww_free(x->tensors);
+    ww_free(x->ranks);
+    ww_strlist_release(&x->modules);
+    ww_strlist_release(&x->saved);
+    if (x->fd >= 0) {
+        close(x->fd);
+    }
+    x->fd = -1;
+}

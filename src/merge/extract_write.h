@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An adapter in the making: its tensors in a nameless file, then the folder. */
+#ifndef WW_MERGE_EXTRACT_WRITE_H
+#define WW_MERGE_EXTRACT_WRITE_H
+
+#include "merge/lowrank.h"
+#include "util/str.h"
+#include "weightward/extract.h"
+#include "weightward/model.h"
+
+struct ww_extracting {
+    struct ww_extract_report *report;
+    const struct ww_run_options *run;
+    uint64_t rank;
+    double energy;
+    bool portable;
+    bool across; /* the base stores [in, out] */
+    int fd;      /* the tensors, one after the other */
+    uint64_t size_bytes;
+    struct ww_tensor *tensors; /* names are owned */
+    uint32_t n_tensors;
+    struct ww_strlist modules; /* with factors */
+    uint64_t *ranks;           /* of the modules */
+    struct ww_strlist saved;   /* modules whose weight is carried whole */
+    bool biases;               /* some bias is */
+    double norm;
+    double kept;
+};
+
+/** t: the base's weight. With portable all factors are filled up with zeros to one rank. */
+enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,
+                                   const struct ww_lowrank *lowrank,
+                                   struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
+                                 const float *values, struct ww_error *err) WW_MUST_USE;
+/** The tensor belongs to a module that is carried whole, and is not there yet. */
+bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
+/** adapter_config.json, adapter_model.safetensors, README.md, signature. */
+enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *base,
+                             const char *out_path, const struct ww_signer *signer,
+                             struct ww_error *err) WW_MUST_USE;
+void ww_extracting_release(struct ww_extracting *x);
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The range of the matrix is found from its product with a few random columns, sharpened
+ * by two power steps; what is left is a small problem. Twenty columns more than asked for
+ * make the leading ones as good as those of a full decomposition for spectra that fall.
+ */
+#include "merge/lowrank.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "la/la.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define OVERSAMPLE 20
+#define POWER_STEPS 2
+#define TINY 1e-14
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decomposition");
+}
+
+static double squared_norm(size_t n, const float *d)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)d[i] * (double)d[i];
+    }
+    return sum;
+}
+
+/* +1 or -1 by SplitMix64 of the index: fixed, and far from any matrix of weights. */
+static void random_signs(size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t z = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+        z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+        out[i] = (z ^ (z >> 31)) & 1 ? 1 : -1;
+    }
+}
+
+/* u (m x k), s, vt (k x n) of a full decomposition. */
+static enum ww_err full(size_t m, size_t n, const float *d, double *u, double *s,
+                        double *vt, struct ww_error *err)
+{
+    double *a = ww_calloc(m * n, sizeof(*a));
+    enum ww_err rc = WW_OK;
+
+    if (!a) {
+        return no_memory(err);
+    }
+    for (size_t i = 0; i < m * n; i++) {
+        a[i] = (double)d[i];
+    }
+    rc = ww_la_svd(m, n, a, u, s, vt, err);
+    ww_free(a);
+    return rc;
+}
+
+/* The same for the leading k by a randomised range. */
+static enum ww_err randomised(size_t m, size_t n, const float *d, size_t k, double *u,
+                              double *s, double *vt, struct ww_error *err)
+{
+    double *a = ww_calloc(m * n, sizeof(*a));
+    double *q = ww_calloc(m * k, sizeof(*q));
+    double *z = ww_calloc(n * k, sizeof(*z));
+    double *small = ww_calloc(k * n, sizeof(*small));
+    double *us = ww_calloc(k * k, sizeof(*us));
+    enum ww_err rc = WW_OK;
+
+    if (!a || !q || !z || !small || !us) {
+        rc = no_memory(err);
+        goto out;
+    }
+    for (size_t i = 0; i < m * n; i++) {
+        a[i] = (double)d[i];
+    }
+    random_signs(n * k, z);
+    for (int step = 0; step <= POWER_STEPS && !rc; step++) {
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, m, k, n, 1, a, n, z, k, 0, q, k);
+        rc = ww_la_qr(m, k, q, NULL, err);
+        if (!rc && step < POWER_STEPS) {
+            ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, n, k, m, 1, a, n, q, k, 0, z, k);
+            rc = ww_la_qr(n, k, z, NULL, err);
+        }
+    }
+    if (!rc) {
+        ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, k, n, m, 1, q, k, a, n, 0, small, n);
+        rc = ww_la_svd(k, n, small, us, s, vt, err);
+    }
+    if (!rc) {
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, m, k, k, 1, q, k, us, k, 0, u, k);
+    }
+out:
+    ww_free(a);
+    ww_free(q);
+    ww_free(z);
+    ww_free(small);
+    ww_free(us);
+    return rc;
+}
+
+static size_t choose_rank(size_t k, const double *s, double total, size_t max_rank,
+                          double energy, double *kept)
+{
+    size_t r = 0;
+    double sum = 0;
+
+    while (r < k && r < max_rank && s[r] > TINY * s[0] &&
+           (energy == 0 || sum < energy * total)) {
+        sum += s[r] * s[r];
+        r++;
+    }
+    *kept = total > 0 ? sum / total : 1;
+    return r;
+}
+
+static enum ww_err take(size_t m, size_t n, size_t k, const double *u, const double *s,
+                        const double *vt, struct ww_lowrank *out, struct ww_error *err)
+{
+    const size_t r = out->rank;
+
+    out->b = ww_calloc(m * r + 1, sizeof(*out->b));
+    out->a = ww_calloc(r * n + 1, sizeof(*out->a));
+    if (!out->b || !out->a) {
+        return no_memory(err);
+    }
+    for (size_t j = 0; j < r; j++) {
+        const double root = sqrt(s[j]);
+        for (size_t i = 0; i < m; i++) {
+            out->b[i * r + j] = (float)(u[i * k + j] * root);
+        }
+        for (size_t i = 0; i < n; i++) {
+            out->a[j * n + i] = (float)(vt[j * n + i] * root);
+        }
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
+                          double energy, struct ww_lowrank *out, struct ww_error *err)
+{
+    const size_t least = m < n ? m : n;
+    const bool whole = energy > 0 || least <= 2 * (max_rank + OVERSAMPLE);
+    const size_t k = whole ? least : max_rank + OVERSAMPLE;
+    const double total = squared_norm(m * n, d);
+    double *u = ww_calloc(m * k, sizeof(*u));
+    double *s = ww_calloc(k, sizeof(*s));
+    double *vt = ww_calloc(k * n, sizeof(*vt));
+    enum ww_err rc = WW_OK;
+
+    *out = (struct ww_lowrank){0};
+    if (!u || !s || !vt) {
+        rc = no_memory(err);
+        goto out;
+    }
+    rc = whole ? full(m, n, d, u, s, vt, err) : randomised(m, n, d, k, u, s, vt, err);
+    if (!rc) {
+        out->rank = choose_rank(k, s, total, max_rank, energy, &out->kept);
+        rc = take(m, n, k, u, s, vt, out, err);
+    }
+out:
+    ww_free(u);
+    ww_free(s);
+    ww_free(vt);
+    if (rc) {
+        ww_lowrank_release(out);
+    }
+    return rc;
+}
+
+void ww_lowrank_release(struct ww_lowrank *lowrank)
+{
+    ww_free(lowrank->b);
+    ww_free(lowrank->a);
+    *lowrank = (struct ww_lowrank){0};
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward extract: the difference of two models as a LoRA adapter. */
+#include "cli.h"
+
+#include <stdio.h>
+
+struct extract {
+    struct cli_common common;
+    int rank;
+    double energy;
+    int portable;
+    char *sign;
+    struct cli_passphrase sign_passphrase;
+};
+
+static void tell(const struct extract *opt, const struct ww_extract_report *r, const char *out)
+{
+    for (size_t i = 0; i < r->n_warnings; i++) {
+        cli_say(&opt->common, "warning: %s", r->warnings[i]);
+    }
+    cli_say(&opt->common,
+            "wrote '%s': %llu matrices of rank at most %llu, %llu weights whole, %llu left out, "
+            "%llu unchanged",
+            out, (unsigned long long)r->matrices, (unsigned long long)r->rank,
+            (unsigned long long)r->whole, (unsigned long long)r->dropped,
+            (unsigned long long)r->unchanged);
+    cli_say(&opt->common, "kept %.4f of the squared norm; least %.4f, of '%s'", r->kept, r->worst,
+            r->worst_name ? r->worst_name : "none");
+}
+
+static int run_extract(const void *given, const char *verb, const char *const *args)
+{
+    const struct extract *opt = given;
+    struct ww_extract_report report = {0};
+    struct ww_error err = {0};
+    struct ww_signkey *key = NULL;
+    struct ww_signer signer = {0};
+    struct ww_extract_options options = {.energy = opt->energy, .portable = opt->portable != 0};
+    int status = cli_run_options(&opt->common, &options.run);
+    enum ww_err rc = WW_OK;
+    if (status) {
+        return status;
+    }
+    if (opt->rank < 0) {
+        return cli_usage(verb, "--rank must be at least 1");
+    }
+    options.rank = (uint64_t)opt->rank;
+    cli_catch_signals();
+    if (opt->sign) {
+        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, &err);
+        signer.key = key;
+        options.signer = &signer;
+    }
+    if (!rc) {
+        rc = ww_extract_adapter(args[0], args[1], args[2], &options, &report, &err);
+    }
+    if (rc) {
+        status = cli_fail(verb, &opt->common, &err);
+    } else {
+        tell(opt, &report, args[2]);
+        if (opt->common.json) {
+            char *json = NULL;
+            rc = ww_report_extract_json(&report, &json, &err);
+            status = cli_answer_json(verb, &opt->common, rc, json, &err);
+        }
+    }
+    ww_extract_report_release(&report);
+    ww_signkey_free(key);
+    return status;
+}
+
+int cmd_extract(int argc, const char **argv)
+{
+    struct extract opt = {.sign_passphrase.fd = -1};
+    const struct poptOption table[] = {
+        {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "largest rank of a factor (default 64)", "R"},
+        {"energy", 0, POPT_ARG_DOUBLE, &opt.energy, 0,
+         "smallest rank that keeps this share of the squared norm", "SHARE"},
+        {"portable", 0, POPT_ARG_NONE, &opt.portable, 0,
+         "one rank and no whole weights, for engines beside PEFT", NULL},
+        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
+         "passphrase of the signing key", "FILE"},
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
+         "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "BASE MODEL OUT", 3, 3, run_extract, &opt);
+}
