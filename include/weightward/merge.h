@@ -27,7 +27,9 @@ extern "C" {
 
 struct ww_merge_options {
     const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
-    bool paper;                     /* formulas of the papers where mergekit's differ */
+    bool paper;                     /* rescaling as in the paper of DARE */
+    bool order_free;                /* nothing may depend on the order of elements: what
+                                       models locked with one key are merged by */
     bool allow_mixed;               /* tensors that not all models have: merged over those
                                        that have them, or dropped; each is a warning */
     bool no_source_trees;           /* do not read the sources once more for the roots of

@@ -121,8 +121,8 @@ static enum ww_err name_order_free(const struct ww_method *method, struct ww_err
     }
     return WW_FAIL(
         err, WW_E_NOT_ORDER_FREE,
-        "method '%s' cannot merge locked models: its result depends on the order "
-        "of elements; these can: %s",
+        "method '%s' cannot merge locked models, nor without regard to order: its result "
+        "depends on the order of elements; these can: %s",
         method->name, list);
 }
 
@@ -188,9 +188,13 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
     for (uint32_t i = 0; i < n && !rc; i++) {
         rc = check_one(&build->models[i], &facts[i], &build->models[0], &facts[0], err);
     }
+    if (!rc && build->plan->order_free && !build->recipe->method->order_free) {
+        rc = name_order_free(build->recipe->method, err);
+    }
     if (!rc && facts[0].locked) {
         rc = check_recipe(build, err);
         build->plan->order_free = true;
+        build->plan->locked = true;
         rc = rc ? rc : write_lock(build, &facts[0], err);
     }
     for (uint32_t i = 0; facts && i < n; i++) {

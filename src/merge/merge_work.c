@@ -250,7 +250,7 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
     enum ww_err rc = path ? ww_work_plan(work, recipe, &plan, err) : no_memory(err);
 
     run.resume = false;
-    if (!rc && plan.order_free) {
+    if (!rc && plan.locked) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
                      "recipe '%s' merges locked models; such a recipe stands alone",
                      work->file.recipes[recipe].name);

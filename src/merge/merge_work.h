@@ -92,6 +92,7 @@ struct ww_record_view {
     struct ww_json *json;
     const char *recipe;
     bool paper;
+    bool order_free;
     bool allow_mixed;
     uint64_t seed;
     uint64_t shard_bytes;

@@ -66,8 +66,9 @@ struct ww_merge_plan {
     struct ww_merge_file *files;
     uint32_t n_files;
     bool paper;                 /* semantics of the papers where they differ from mergekit's */
-    bool order_free;            /* sources are locked with one key: ties all kept, masks by
+    bool order_free;            /* nothing goes by the order of elements: ties all kept, masks by
                                    content, sums exact */
+    bool locked;                /* they are */
     void *impl;                 /* what the recipe reader owns: strings, parameters, row maps */
 };
 

@@ -59,7 +59,8 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
     struct ww_plan_impl *impl = ww_calloc(1, sizeof(*impl));
     enum ww_err rc = WW_OK;
 
-    *out = (struct ww_merge_plan){.paper = options->paper};
+    *out = (struct ww_merge_plan){.paper = options->paper,
+                                  .order_free = options->order_free};
     if (!impl) {
         return ww_build_no_memory(err);
     }

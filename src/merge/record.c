@@ -55,6 +55,7 @@ static void write_parameters(struct ww_jw *w, const struct ww_work *work)
     ww_jw_key(w, "recipe");
     ww_jw_strn(w, (const char *)work->text.data, work->text.len);
     ww_jw_kbool(w, "paper", work->options->paper);
+    ww_jw_kbool(w, "order_free", work->options->order_free);
     ww_jw_kbool(w, "allow_mixed", work->options->allow_mixed);
     write_number(w, "seed", work->options->seed);
     write_number(w, "shard_bytes", work->options->shard_bytes);
@@ -205,6 +206,8 @@ static enum ww_err read_build(const struct ww_jnode *build, struct ww_record_vie
         !ww_unhex(out->plan_sha256, WW_SHA256_BYTES, plan, strlen(plan))) {
         return malformed(err, "it has no digest of the plan");
     }
+    /* Records of before had no such member. */
+    (void)ww_jbool(ww_jget(external, "order_free"), &out->order_free);
     out->sources = ww_jget(build, "resolvedDependencies");
     return ww_jsize(out->sources) > 0 ? WW_OK : malformed(err, "it names no source");
 }

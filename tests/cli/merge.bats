@@ -197,17 +197,6 @@ PY
     "$WW" merge --rederive out -q
 }
 
-# same_values A B: bf16 files that are equal but for the signs of zeros.
-same_values() {
-    python3 - "$1" "$2" <<'PY'
-import array, sys
-a, b = (array.array("H", open(p, "rb").read()) for p in sys.argv[1:])
-zeros = (0, 0x8000)
-assert len(a) == len(b)
-assert all(x == y or (x in zeros and y in zeros) for x, y in zip(a, b))
-PY
-}
-
 # The family locked with one key, in folder l.
 make_locked_family() {
     make_family
@@ -221,7 +210,8 @@ make_locked_family() {
 
 @test "models locked with one key merge while locked, and the lock comes off the merge" {
     make_locked_family
-    "$WW" merge recipe.yml plain -q
+    "$WW" merge recipe.yml plain --order-free -q
+    "$WW" merge --rederive plain -q
     (cd l && "$WW" merge recipe.yml out --sign ../me.key -q)
     "$WW" verify l/out --key me.pub
     "$WW" inspect l/out --json | jq -e '.locked == true'
@@ -229,7 +219,7 @@ make_locked_family() {
     ! cmp -s plain/model.safetensors l/out/model.safetensors
     "$WW" unlock l/out back --key lock 2>said
     grep -q "there is no source to compare with" said
-    same_values plain/model.safetensors back/model.safetensors
+    cmp plain/model.safetensors back/model.safetensors
     cmp plain/config.json back/config.json
     [ ! -e back/attestations ]
     "$WW" key new lock --out other --no-passphrase -q

@@ -10,6 +10,7 @@ struct merge {
     struct cli_common common;
     int dry_run;
     int paper;
+    int order_free;
     int allow_mixed;
     int no_source_trees;
     int resume;
@@ -158,6 +159,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
                                .n_chain = cli_count(opt->chain)};
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
+        .order_free = opt->order_free != 0,
         .allow_mixed = opt->allow_mixed != 0,
         .no_source_trees = opt->no_source_trees != 0,
         .seed = (uint64_t)opt->seed,
@@ -216,8 +218,10 @@ int cmd_merge(int argc, const char **argv)
          "sign with this certificate (PEM)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
+        {"order-free", 0, POPT_ARG_NONE, &opt.order_free, 0,
+         "nothing by the order of elements: what a merge of locked models gives", NULL},
         {"paper", 0, POPT_ARG_NONE, &opt.paper, 0,
-         "formulas of the papers where mergekit's differ", NULL},
+         "rescale masked task vectors as the paper of DARE does", NULL},
         {"allow-mixed", 0, POPT_ARG_NONE, &opt.allow_mixed, 0,
          "merge what models of different make share, and say what is left out", NULL},
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "seed of random masks (0)", "N"},
