@@ -68,7 +68,7 @@ struct ww_merge_plan {
     bool paper;                 /* semantics of the papers where they differ from mergekit's */
     bool order_free;            /* nothing goes by the order of elements: ties all kept, masks by
                                    content, sums exact */
-    bool locked;                /* they are */
+    bool locked;                /* the sources are locked with one key */
     void *impl;                 /* what the recipe reader owns: strings, parameters, row maps */
 };
 
