@@ -15,6 +15,7 @@
 #include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 
 /* Cosine of aligned weights below which models are no relatives: unrelated ones reach 0.4
  * where rows are short, a fine-tune that moved by half of its norm 0.9. */
@@ -188,7 +189,7 @@ static enum ww_err finish(struct attack_run *run, const char *out_path,
                           struct ww_error *err)
 {
     char *name = NULL;
-    enum ww_err rc = ww_lock_base_name(out_path, &name, err);
+    enum ww_err rc = ww_path_last(out_path, &name, err);
 
     if (!rc && run->options->signer) {
         rc = ww_sign_outputs(run->options->signer, name, &run->plan.plan,

@@ -429,7 +429,7 @@ static enum ww_err finish(struct carry_run *run, const char *out_path,
         rc = write_record(run, err);
     }
     if (!rc) {
-        rc = ww_lock_base_name(out_path, &run->out_name, err);
+        rc = ww_path_last(out_path, &run->out_name, err);
     }
     if (!rc && run->options->signer) {
         rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan,

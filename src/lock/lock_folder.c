@@ -431,7 +431,7 @@ static enum ww_err measure(struct lock_run *run, const char *out_path,
 static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_error *err)
 {
     struct ww_buf manifest;
-    enum ww_err rc = ww_lock_base_name(out_path, &run->out_name, err);
+    enum ww_err rc = ww_path_last(out_path, &run->out_name, err);
 
     ww_buf_init(&manifest, ww_json_limits_bundle.max_bytes);
     if (!rc) {

@@ -14,11 +14,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-enum ww_err ww_lock_base_name(const char *path, char **out, struct ww_error *err)
-{
-    return ww_path_last(path, out, err);
-}
-
 enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
                                 struct ww_error *err)
 {

@@ -15,10 +15,6 @@
 enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
                                 struct ww_error *err) WW_MUST_USE;
 
-/** Last component of a path that may end in slashes; free with ww_free. */
-enum ww_err ww_lock_base_name(const char *path, char **out,
-                              struct ww_error *err) WW_MUST_USE;
-
 /** All side files of the model with the places they take in a locked folder. */
 enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **sides,
                           uint32_t *n_sides, struct ww_error *err) WW_MUST_USE;

@@ -11,6 +11,7 @@
 #include "json/json.h"
 #include "merge/build.h"
 #include "model/safetensors.h"
+#include "model/st_write.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -84,62 +85,32 @@ static uint32_t close_gaps(struct ww_build *build)
     return n;
 }
 
-static void write_header(struct ww_jw *w, const struct ww_build_tensor *tensors, size_t n)
-{
-    uint64_t offset = 0;
-
-    ww_jw_object(w);
-    ww_jw_key(w, "__metadata__");
-    ww_jw_object(w);
-    ww_jw_kstr(w, "format", "pt");
-    ww_jw_close(w);
-    for (size_t i = 0; i < n; i++) {
-        const struct ww_merge_tensor *t = &tensors[i].tensor;
-        ww_jw_key(w, t->name);
-        ww_jw_object(w);
-        ww_jw_kstr(w, "dtype", ww_dtype_name(t->dtype));
-        ww_jw_key(w, "shape");
-        ww_jw_array(w);
-        for (unsigned a = 0; a < t->rank; a++) {
-            ww_jw_u64(w, t->shape[a]);
-        }
-        ww_jw_close(w);
-        ww_jw_key(w, "data_offsets");
-        ww_jw_array(w);
-        ww_jw_u64(w, offset);
-        offset += tensor_bytes(t);
-        ww_jw_u64(w, offset);
-        ww_jw_close(w);
-        ww_jw_close(w);
-    }
-    ww_jw_close(w);
-}
-
 static enum ww_err make_header(struct ww_build *build, size_t first, size_t n,
                                struct ww_merge_file *file, struct ww_error *err)
 {
+    struct ww_tensor *tensors = ww_calloc(n, sizeof(*tensors));
     struct ww_buf buf;
-    struct ww_jw w;
-    uint8_t length[8] = {0};
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = tensors ? WW_OK : ww_build_no_memory(err);
 
     ww_buf_init(&buf, WW_ST_MAX_HEADER_BYTES);
-    rc = ww_buf_add(&buf, length, sizeof(length), err);
-    ww_jw_init(&w, &buf, 0);
-    write_header(&w, build->tensors + first, n);
-    if (!rc) {
-        rc = ww_jw_end(&w, err);
+    for (size_t i = 0; i < n && !rc; i++) {
+        const struct ww_merge_tensor *t = &build->tensors[first + i].tensor;
+        tensors[i] = (struct ww_tensor){.name = t->name,
+                                        .dtype = t->dtype,
+                                        .rank = t->rank,
+                                        .n_bytes = tensor_bytes(t)};
+        memcpy(tensors[i].shape, t->shape, sizeof(t->shape));
     }
-    while (!rc && buf.len % 8 != 0) {
-        rc = ww_buf_add(&buf, " ", 1, err);
+    if (!rc) {
+        rc = ww_st_header_write(tensors, n, &buf, err);
     }
     if (!rc) {
         size_t len = 0;
-        ww_put_u64le(buf.data, buf.len - sizeof(length));
         file->header = ww_pool_keep(build->pool, ww_buf_take(&buf, &len));
         file->header_bytes = len;
         rc = file->header ? WW_OK : ww_build_no_memory(err);
     }
+    ww_free(tensors);
     ww_buf_release(&buf);
     return rc;
 }

@@ -376,6 +376,12 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
 
     *report = (struct ww_extract_report){0};
     if (!rc) {
+        rc = ww_path_check_output(base_path, out_path, err);
+    }
+    if (!rc) {
+        rc = ww_path_check_output(model_path, out_path, err);
+    }
+    if (!rc) {
         rc = ww_model_open(base_path, &base, err);
     }
     if (!rc) {

@@ -309,19 +309,24 @@ static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *
     struct ww_stream_result result = {0};
     struct ww_out *out = NULL;
     char root[2 * WW_SHA256_BYTES + 1];
-    enum ww_err rc = ww_out_begin(out_path, &p->plan, 1 << 20, x->run, &out, err);
+    char *name = NULL;
+    enum ww_err rc = ww_path_last(out_path, &name, err);
+
+    if (!rc) {
+        rc = ww_out_begin(out_path, &p->plan, 1 << 20, x->run, &out, err);
+    }
 
     if (!rc) {
         rc = ww_stream_run(&p->plan, out, x->run, &result, err);
     }
     if (!rc && signer) {
-        rc = ww_sign_outputs(signer, ww_path_base(out_path), &p->plan, &result, out, root,
-                             err);
+        rc = ww_sign_outputs(signer, name, &p->plan, &result, out, root, err);
     }
     if (!rc) {
         rc = ww_out_commit(out, err);
     }
     x->report->run = result.report;
+    ww_free(name);
     ww_stream_result_release(&result);
     ww_out_close(out, false);
     return rc;

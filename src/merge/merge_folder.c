@@ -3,11 +3,8 @@
  * A merge into a folder: plan, run, then the evidence from digests of what was written,
  * the signature last.
  */
-#include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "merge/merge_work.h"
 #include "stream/tree.h"
@@ -33,67 +30,15 @@ static enum ww_err no_memory(struct ww_error *err)
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
 }
 
-/* The last component of the output's path. */
-static enum ww_err base_name(const char *path, char **out, struct ww_error *err)
-{
-    size_t len = strlen(path);
-    char *clean = NULL;
-
-    while (len > 1 && path[len - 1] == '/') {
-        len--;
-    }
-    clean = ww_strndup(path, len);
-    *out = clean ? ww_strdup(ww_path_base(clean)) : NULL;
-    ww_free(clean);
-    return *out ? WW_OK : no_memory(err);
-}
-
-static enum ww_err check_out(const char *path, struct ww_error *err)
-{
-    struct stat st;
-
-    if (lstat(path, &st) == 0) {
-        return WW_FAIL(err, WW_E_EXISTS,
-                       "output '%s' exists; name a folder that does not", path);
-    }
-    return WW_OK;
-}
-
 /* A source must stay as it is whatever happens, so the output may not lie in one. */
 static enum ww_err check_outside(const struct ww_work *work, const char *out_path,
                                  struct ww_error *err)
 {
-    char *dir = ww_strdup(out_path);
-    char *slash = NULL;
-    char real_dir[PATH_MAX];
-    char real_model[PATH_MAX];
-    enum ww_err rc = dir ? WW_OK : no_memory(err);
+    enum ww_err rc = WW_OK;
 
-    for (size_t len = dir ? strlen(dir) : 0; len > 1 && dir[len - 1] == '/'; len--) {
-        dir[len - 1] = '\0';
-    }
-    slash = dir ? strrchr(dir, '/') : NULL;
-    if (slash) {
-        slash[slash == dir] = '\0';
-    }
-    if (!rc && !realpath(slash ? dir : ".", real_dir)) {
-        const int sys = errno;
-        rc = WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot resolve '%s'",
-                         slash ? dir : ".");
-    }
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
-        const char *path = work->plan.models[i]->path;
-        const size_t len = realpath(path, real_model) ? strlen(real_model) : 0;
-        if (len > 0 && strncmp(real_dir, real_model, len) == 0 &&
-            (real_dir[len] == '/' || real_dir[len] == '\0')) {
-            rc = WW_FAIL(
-                err, WW_E_USAGE,
-                "output '%s' lies inside the model '%s'; name a folder outside of "
-                "it",
-                out_path, path);
-        }
+        rc = ww_path_check_output(work->plan.models[i]->path, out_path, err);
     }
-    ww_free(dir);
     return rc;
 }
 
@@ -284,12 +229,12 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
-    rc = check_out(out_path, err);
+    rc = ww_path_check_new(out_path, err);
     if (!rc) {
         rc = ww_work_open_file(&work, recipe_path, options, report, err);
     }
     if (!rc) {
-        rc = base_name(out_path, &run.out_name, err);
+        rc = ww_path_last(out_path, &run.out_name, err);
     }
     if (!rc) {
         rc = ww_work_prepare(&work, out_path, err);

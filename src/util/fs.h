@@ -29,6 +29,9 @@ const char *ww_path_base(const char *path);
 /** The last component of a path that may end in slashes; *out is the caller's. */
 enum ww_err ww_path_last(const char *path, char **out, struct ww_error *err) WW_MUST_USE;
 
+/** WW_E_EXISTS when something is there, be it a dangling link. */
+enum ww_err ww_path_check_new(const char *path, struct ww_error *err) WW_MUST_USE;
+
 /** May out_path be made beside model_path? WW_E_EXISTS when it is there, WW_E_USAGE when
  *  it lies inside the model. */
 enum ww_err ww_path_check_output(const char *model_path, const char *out_path,

@@ -67,20 +67,29 @@ static enum ww_err resolve_parent(const char *path, char **out, struct ww_error 
     return rc;
 }
 
+enum ww_err ww_path_check_new(const char *path, struct ww_error *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0) {
+        return WW_FAIL(err, WW_E_EXISTS,
+                       "output '%s' exists; name a folder that does not", path);
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_path_check_output(const char *model_path, const char *out_path,
                                  struct ww_error *err)
 {
     char *model = NULL;
     char *parent = NULL;
-    struct stat st;
     size_t len = 0;
     enum ww_err rc = WW_OK;
 
-    if (lstat(out_path, &st) == 0) {
-        return WW_FAIL(err, WW_E_EXISTS,
-                       "output '%s' exists; name a folder that does not", out_path);
+    rc = ww_path_check_new(out_path, err);
+    if (!rc) {
+        rc = resolve(model_path, &model, err);
     }
-    rc = resolve(model_path, &model, err);
     if (!rc) {
         rc = resolve_parent(out_path, &parent, err);
     }
