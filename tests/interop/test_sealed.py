@@ -19,7 +19,7 @@ AMBER = os.path.join(HERE, "..", "vectors", "amber", "expert-rev")
 
 
 def main():
-    program = os.path.join(sys.argv[1], "weightward")
+    program = os.path.join(os.path.abspath(sys.argv[1]), "weightward")
     os.umask(0o077)
     with tempfile.TemporaryDirectory() as work:
         def run(*args):
