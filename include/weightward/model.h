@@ -71,6 +71,8 @@ struct ww_tensor {
     uint32_t file;                  /* index into ww_model.files */
 };
 
+struct ww_reader;                   /* src/util/reader.h */
+
 /** One safetensors file of the model. */
 struct ww_weight_file {
     const char *name;               /* relative to the folder */
@@ -80,6 +82,7 @@ struct ww_weight_file {
     uint64_t header_bytes;          /* 8 + N */
     uint32_t first_tensor;          /* its tensors lie in ww_model.tensors from here, */
     uint32_t n_tensors;             /* in offset order */
+    const struct ww_reader *reader; /* bytes that lie in no file yet; NULL: fd has them */
 };
 
 /** A file that is not a weight file: config.json, tokenizer, README.md, ... */

@@ -42,6 +42,7 @@ void ww_lock_plan_release(struct ww_lock_plan *plan)
     ww_free(plan->order);
     ww_free(plan->rank);
     ww_free(plan->plan.inputs);
+    ww_free(plan->readers);
     ww_free(plan->plan.outputs);
     ww_free(plan->plan.tree);
     memset(plan, 0, sizeof(*plan));
@@ -55,12 +56,14 @@ static enum ww_err allocate(struct ww_lock_plan *plan, struct ww_error *err)
 
     plan->plan.inputs = ww_calloc(n_io, sizeof(*plan->plan.inputs));
     plan->plan.outputs = ww_calloc(n_io, sizeof(*plan->plan.outputs));
+    plan->readers = ww_calloc(n_io, sizeof(*plan->readers));
+    plan->plan.readers = plan->readers;
     plan->kernels = ww_calloc(model->n_tensors, sizeof(*plan->kernels));
     plan->mixers = ww_calloc(model->n_tensors, sizeof(*plan->mixers));
     plan->sources = ww_calloc(n_pieces, sizeof(*plan->sources));
     plan->pieces = ww_calloc(n_pieces, sizeof(*plan->pieces));
     plan->side_fds = ww_calloc(plan->n_sides, sizeof(*plan->side_fds));
-    if (!plan->plan.inputs || !plan->plan.outputs || !plan->kernels || !plan->mixers ||
+    if (!plan->plan.inputs || !plan->plan.outputs || !plan->readers || !plan->kernels || !plan->mixers ||
         !plan->sources || !plan->pieces || !plan->side_fds) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
@@ -213,6 +216,7 @@ static enum ww_err plan_weights(struct ww_lock_plan *plan, const uint32_t *reads
         const struct ww_weight_file *file = &model->files[f];
         plan->plan.inputs[f] =
             (struct ww_input){file->name, file->fd, file->size_bytes, true};
+        plan->readers[f] = file->reader;
         plan->plan.outputs[f] =
             (struct ww_output){file->name, file->size_bytes, piece, 1 + file->n_tensors};
         *source = (struct ww_piece_source){f, 0};

@@ -24,6 +24,7 @@ struct ww_lock_plan {
     struct ww_dense_piece *mixers;   /* the same, used where cells are */
     struct ww_piece_source *sources; /* headers, tensors, side files, in that order */
     struct ww_piece *pieces;
+    const struct ww_reader **readers; /* of inputs whose bytes lie in no file */
     struct ww_side_copy *sides;
     uint32_t n_sides;
     int *side_fds;   /* n_sides */

@@ -17,6 +17,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "util/reader.h"
 
 #define MAX_TENSORS (4 * WW_ST_MAX_TENSORS) /* of all files together */
 
@@ -336,6 +337,10 @@ enum ww_err ww_model_read(const struct ww_model *model, uint32_t tensor, void *o
     }
     const struct ww_tensor *t = &model->tensors[tensor];
     const struct ww_weight_file *file = &model->files[t->file];
+    if (file->reader) {
+        return file->reader->read(file->reader->payload, t->offset, out,
+                                  (size_t)t->n_bytes, err);
+    }
     return ww_pread_full(file->fd, out, (size_t)t->n_bytes, t->offset, file->name, err);
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+#include "util/reader.h"
 #include "weightward/error.h"
 
 /** An input: the given descriptor, and the same file opened again for direct reads. */
@@ -17,6 +18,7 @@ struct ww_source {
     atomic_int direct_fd; /* own, -1: none */
     uint64_t size_bytes;
     struct stat before;
+    const struct ww_reader *reader; /* instead of descriptors; NULL: none */
 };
 
 /** WW_E_CHANGED when the file's size is not size_bytes. */

@@ -80,6 +80,9 @@ void ww_source_close(struct ww_source *source)
 
 enum ww_err ww_source_unchanged(const struct ww_source *source, struct ww_error *err)
 {
+    if (source->reader) {
+        return WW_OK;
+    }
     return ww_file_unchanged(source->fd, &source->before, source->name, err);
 }
 
@@ -95,6 +98,9 @@ static ssize_t read_once(int fd, uint8_t *buf, uint64_t n, uint64_t offset)
 enum ww_err ww_source_read_any(const struct ww_source *source, uint8_t *buf,
                                uint64_t offset, uint64_t n, struct ww_error *err)
 {
+    if (source->reader) {
+        return source->reader->read(source->reader->payload, offset, buf, n, err);
+    }
     for (uint64_t done = 0; done < n;) {
         ssize_t got = read_once(source->fd, buf + done, n - done, offset + done);
         if (got < 0 && errno == EINTR) {
@@ -142,7 +148,7 @@ enum ww_err ww_source_read(struct ww_source *source, uint8_t *buf, uint64_t offs
                            uint64_t want, uint64_t room, struct ww_error *err)
 {
     uint64_t done = 0;
-    int direct = atomic_load(&source->direct_fd);
+    int direct = atomic_load(&source->direct_fd); /* -1 with a reader */
 
     if (direct >= 0 && is_cached(source, offset, want)) {
         direct = -1;

@@ -19,6 +19,7 @@
 
 #include "crypto/hash.h"
 #include "util/buf.h"
+#include "util/reader.h"
 #include "weightward/model.h"
 #include "weightward/run.h"
 
@@ -113,6 +114,8 @@ struct ww_plan {
     const char *title;              /* "lock": phase name for progress */
     struct ww_input *inputs;
     uint32_t n_inputs;
+    const struct ww_reader *const *readers; /* NULL, or for each input: what reads it, when
+                                       its bytes lie in no file; else NULL */
     struct ww_output *outputs;
     uint32_t n_outputs;
     struct ww_tree_slot *tree;

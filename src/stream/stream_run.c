@@ -65,8 +65,16 @@ static enum ww_err engine_inputs(struct ww_engine *e, struct ww_error *err)
 
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         const struct ww_input *input = &plan->inputs[i];
-        enum ww_err rc = ww_source_open(&e->sources[i], input->name, input->fd,
-                                        input->size_bytes, direct, err);
+        struct ww_source *source = &e->sources[i];
+        enum ww_err rc = WW_OK;
+        if (plan->readers && plan->readers[i]) {
+            source->name = input->name;
+            source->size_bytes = input->size_bytes;
+            source->reader = plan->readers[i];
+        } else {
+            rc = ww_source_open(source, input->name, input->fd, input->size_bytes, direct,
+                                err);
+        }
         if (!rc && input->want_sha256) {
             e->feeds[i].wanted = true;
             rc = ww_sha_init(&e->feeds[i].sha, e->fast_sha, err);
