@@ -10,6 +10,7 @@
 #ifndef WEIGHTWARD_MERGE_H
 #define WEIGHTWARD_MERGE_H
 
+#include "weightward/key.h"
 #include "weightward/run.h"
 #include "weightward/sign.h"
 
@@ -25,7 +26,18 @@ extern "C" {
 /* The recipe inside a merged folder, byte for byte. */
 #define WW_MERGE_RECIPE_FILE "mergekit_config.yml"
 
+/** A lock key for sources; both borrowed. */
+struct ww_merge_key {
+    struct ww_secret *secret;
+    const struct ww_key_binding *binding; /* NULL: bound to nothing */
+};
+
 struct ww_merge_options {
+    const struct ww_merge_key *unlock; /* [n_unlock]: every locked source must be locked
+                                          with one of them; it is read as the open model
+                                          and never written as that. None: locked sources
+                                          are merged as they are */
+    size_t n_unlock;
     const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
     bool paper;                     /* rescaling as in the paper of DARE */
     bool order_free;                /* nothing may depend on the order of elements: what

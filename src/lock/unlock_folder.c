@@ -8,33 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lock/dense_run.h"
-#include "lock/draw.h"
 #include "lock/group.h"
-#include "lock/key_binding.h"
 #include "lock/lock_paths.h"
-#include "lock/manifest.h"
-#include "stream/tree.h"
+#include "lock/unlock_open.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "weightward/lock.h"
 
-#define READ_BYTES ((size_t)1 << 20)
-
 struct unlock_run {
-    const struct ww_lock_options *options;
-    struct ww_lock_report *report;
-    struct ww_model *model;
-    struct ww_tensor_statement statement;
-    struct ww_secret *prk;
-    struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
-    struct ww_manifest manifest;
-    struct ww_layout *layout;
-    struct ww_gauge gauge;
-    struct ww_dense_run dense; /* level dense */
-    struct ww_lock_job job;
-    struct ww_lock_plan plan;
+    struct ww_unlock u;
     struct ww_out *out;
     struct ww_stream_result result;
 };
@@ -43,108 +26,8 @@ static void release(struct unlock_run *run, bool keep)
 {
     ww_stream_result_release(&run->result);
     ww_out_close(run->out, keep);
-    ww_lock_plan_release(&run->plan);
-    ww_dense_run_release(&run->dense);
-    ww_gauge_release(&run->gauge);
-    ww_layout_free(run->layout);
-    ww_manifest_release(&run->manifest);
-    ww_secret_free(run->copy);
-    ww_secret_free(run->prk);
-    ww_tensors_release(&run->statement);
-    ww_model_close(run->model);
-}
-
-static enum ww_err open_locked(struct unlock_run *run, const char *path,
-                               struct ww_error *err)
-{
-    bool found = false;
-    enum ww_err rc = ww_model_open(path, &run->model, err);
-
-    if (!rc) {
-        rc = ww_lock_statement(run->model, &run->statement, &found, err);
-    }
-    if (rc) {
-        return rc;
-    }
-    if (!run->statement.lock) {
-        return WW_FAIL(err, WW_E_MANIFEST,
-                       "model '%s' is not locked: it carries no lock "
-                       "manifest",
-                       run->model->path);
-    }
-    rc = ww_draw_root(run->options->secret, &run->prk, err);
-    if (!rc) {
-        rc = ww_manifest_read(run->statement.lock, run->options->secret, run->prk,
-                              &run->manifest, err);
-    }
-    if (!rc) {
-        rc = ww_binding_allows_unlock(run->options->binding, &run->manifest, err);
-    }
-    return rc;
-}
-
-static bool same_tensor(const struct ww_tensor *t, const struct ww_tensor_item *item)
-{
-    return strcmp(ww_dtype_name(t->dtype), item->dtype) == 0 && t->rank == item->rank &&
-           memcmp(t->shape, item->shape, t->rank * sizeof(t->shape[0])) == 0;
-}
-
-static enum ww_err match_tensors(const struct unlock_run *run, struct ww_error *err)
-{
-    const struct ww_tensor_statement *statement = &run->statement;
-
-    if (statement->n_items != run->model->n_tensors) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL,
-                       "the lock manifest lists %zu tensors, the model "
-                       "has %u",
-                       statement->n_items, run->model->n_tensors);
-    }
-    for (size_t i = 0; i < statement->n_items; i++) {
-        const struct ww_tensor_item *item = &statement->items[i];
-        const uint32_t t = ww_model_find(run->model, item->name);
-        if (t == WW_NONE || !same_tensor(&run->model->tensors[t], item)) {
-            return WW_FAIL(err, WW_E_WRONG_MODEL,
-                           "tensor '%s' of the lock manifest %s in the model", item->name,
-                           t == WW_NONE ? "is not" : "has another shape or dtype");
-        }
-    }
-    return WW_OK;
-}
-
-static const struct ww_lock_file *find_file(const struct ww_lock_file *files, size_t n,
-                                            const char *path)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (strcmp(files[i].path, path) == 0) {
-            return &files[i];
-        }
-    }
-    return NULL;
-}
-
-/* Weight files by name and size, here and in the source. */
-static enum ww_err match_files(const struct unlock_run *run, struct ww_error *err)
-{
-    const struct ww_manifest *m = &run->manifest;
-
-    if (m->n_locked != run->model->n_files) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL,
-                       "the lock manifest lists %zu weight files, the "
-                       "model has %u",
-                       m->n_locked, run->model->n_files);
-    }
-    for (uint32_t f = 0; f < run->model->n_files; f++) {
-        const struct ww_weight_file *file = &run->model->files[f];
-        const struct ww_lock_file *locked = find_file(m->locked, m->n_locked, file->name);
-        const struct ww_lock_file *source = find_file(m->source, m->n_source, file->name);
-        if (!locked || !source || locked->size_bytes != file->size_bytes ||
-            source->size_bytes != file->size_bytes) {
-            return WW_FAIL(err, WW_E_WRONG_MODEL,
-                           "weight file '%s' of %llu bytes is not in the lock manifest",
-                           file->name, (unsigned long long)file->size_bytes);
-        }
-    }
-    return WW_OK;
+    ww_unlock_release(&run->u);
+    ww_model_close(run->u.model);
 }
 
 static bool is_weight_file(const struct ww_model *model, const char *path)
@@ -180,7 +63,7 @@ static enum ww_err plan_side(const struct unlock_run *run,
     if (!out->from || !out->to) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
     }
-    side = find_side(run->model, out->from);
+    side = find_side(run->u.model, out->from);
     if (!side) {
         return WW_FAIL(err, WW_E_DAMAGED, "file '%s' of the locked model is missing",
                        out->from);
@@ -197,7 +80,7 @@ static enum ww_err plan_side(const struct unlock_run *run,
 static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy **out,
                               uint32_t *n, struct ww_error *err)
 {
-    const struct ww_manifest *m = &run->manifest;
+    const struct ww_manifest *m = &run->u.manifest;
     struct ww_side_copy *sides = ww_calloc(m->n_source, sizeof(*sides));
     enum ww_err rc = WW_OK;
 
@@ -207,7 +90,7 @@ static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy 
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
     }
     for (size_t i = 0; i < m->n_source && !rc; i++) {
-        if (!is_weight_file(run->model, m->source[i].path)) {
+        if (!is_weight_file(run->u.model, m->source[i].path)) {
             rc = plan_side(run, &m->source[i], &sides[(*n)++], err);
         }
     }
@@ -226,17 +109,17 @@ static enum ww_err warn_extra(const struct unlock_run *run,
 {
     enum ww_err rc = WW_OK;
 
-    for (uint32_t i = 0; i < run->model->n_side && !rc; i++) {
-        const char *path = run->model->side[i].path;
+    for (uint32_t i = 0; i < run->u.model->n_side && !rc; i++) {
+        const char *path = run->u.model->side[i].path;
         bool known = strcmp(path, WW_TENSORS_FILE) == 0 ||
                      strcmp(path, WW_TENSORS_PLAIN_FILE) == 0 ||
                      strcmp(path, WW_SIGNATURE_FILE) == 0 ||
-                     (run->manifest.dense.used && strcmp(path, WW_RESIDUAL_FILE) == 0);
+                     (run->u.manifest.dense.used && strcmp(path, WW_RESIDUAL_FILE) == 0);
         for (uint32_t s = 0; s < n_sides && !known; s++) {
             known = strcmp(sides[s].from, path) == 0;
         }
         if (!known) {
-            rc = ww_lock_warn(run->report, err,
+            rc = ww_lock_warn(run->u.report, err,
                               "file '%s' was added after the lock and is not restored",
                               path);
         }
@@ -244,194 +127,41 @@ static enum ww_err warn_extra(const struct unlock_run *run,
     return rc;
 }
 
-static enum ww_err resolve(struct unlock_run *run, struct ww_error *err)
-{
-    const struct ww_manifest *m = &run->manifest;
-    struct ww_layout_options layout = run->options->layout;
-    enum ww_err rc = WW_OK;
-
-    if (!layout.descriptor) {
-        layout.descriptor = m->descriptor;
-    }
-    rc = ww_layout_resolve(run->model, &layout, &run->layout, err);
-    if (!rc && memcmp(run->layout->descriptor_sha256, m->descriptor_sha256,
-                      WW_SHA256_BYTES) != 0) {
-        rc = ww_lock_warn(
-            run->report, err,
-            "descriptor '%s' is not the one that the model was locked with; the "
-            "digests will tell whether it still fits",
-            run->layout->descriptor);
-    }
-    return rc;
-}
-
-/* Level dense: the matrices, and the residual, which must be the one of this lock. */
-static enum ww_err add_matrices(struct unlock_run *run, struct ww_error *err)
-{
-    const struct ww_manifest *m = &run->manifest;
-    enum ww_err rc = ww_dense_run_init(&run->dense, &run->gauge, m->dense.condition, true,
-                                       err);
-
-    if (!rc) {
-        rc = ww_residual_source_open(run->model->dirfd, run->gauge.prk,
-                                     m->dense.residual_bytes, m->residual_sha256,
-                                     &run->dense.source, err);
-    }
-    if (!rc && ww_residual_source_sections(run->dense.source) != run->dense.n_sections) {
-        rc = WW_FAIL(err, WW_E_WRONG_MODEL,
-                     "the residual is of %u tensors, the model has %u that a dense lock "
-                     "mixes",
-                     ww_residual_source_sections(run->dense.source), run->dense.n_sections);
-    }
-    if (!rc) {
-        run->report->dense = m->dense;
-        rc = ww_dense_block_moves(run->layout, m->scale, &run->report->blocks,
-                                  &run->report->n_blocks, err);
-    }
-    return rc;
-}
-
-static enum ww_err find_moves(struct unlock_run *run, struct ww_error *err)
-{
-    if (run->manifest.dense.used) {
-        return add_matrices(run, err);
-    }
-    return ww_lock_moves(run->layout, run->manifest.scale, &run->report->blocks,
-                         &run->report->n_blocks, err);
-}
-
 static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
     uint32_t n_sides = 0;
-    enum ww_err rc = match_tensors(run, err);
+    enum ww_err rc = ww_unlock_prepare(&run->u, err);
 
-    if (!rc) {
-        rc = match_files(run, err);
-    }
-    if (!rc) {
-        rc = resolve(run, err);
-    }
-    if (!rc) {
-        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret,
-                               &run->copy, &run->gauge, err);
-    }
-    if (!rc && run->manifest.recipient) {
-        memcpy(run->report->recipient, run->manifest.recipient,
-               strlen(run->manifest.recipient) + 1);
-    }
-    if (!rc) {
-        rc = find_moves(run, err);
-    }
-    if (!rc) {
-        rc = list_sides(run, &sides, &n_sides, err);
-    }
     if (rc) {
         return rc;
     }
-    run->job = (struct ww_lock_job){.gauge = &run->gauge,
-                                    .inverse = true,
-                                    .dense =
-                                        run->manifest.dense.used ? &run->dense.job : NULL,
-                                    .dense_condition = run->manifest.dense.condition};
-    rc = ww_lock_plan_init(&run->plan, &run->job, "unlock", false, sides, n_sides, err);
+    if (run->u.manifest.recipient) {
+        memcpy(run->u.report->recipient, run->u.manifest.recipient,
+               strlen(run->u.manifest.recipient) + 1);
+    }
+    rc = list_sides(run, &sides, &n_sides, err);
     if (!rc) {
-        rc = warn_extra(run, sides, n_sides, err);
+        rc = ww_lock_plan_init(&run->u.plan, &run->u.job, "unlock", false, sides, n_sides,
+                               err);
     }
-    return rc;
-}
-
-/* Tree root of a tensor as it lies in the locked file. */
-static enum ww_err tensor_root(const struct unlock_run *run, uint32_t t, uint32_t rank,
-                               uint8_t *buffer, uint8_t root[WW_SHA256_BYTES],
-                               struct ww_error *err)
-{
-    const struct ww_tensor *tensor = &run->model->tensors[t];
-    const struct ww_weight_file *file = &run->model->files[tensor->file];
-    struct ww_tree_tensor *tree = NULL;
-    enum ww_err rc = ww_tree_tensor_new(&tree, err);
-
-    if (!rc) {
-        ww_tree_tensor_begin(tree, rank);
-    }
-    for (uint64_t at = 0; at < tensor->n_bytes && !rc; at += READ_BYTES) {
-        const uint64_t left = tensor->n_bytes - at;
-        const size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
-        rc = ww_pread_full(file->fd, buffer, n, tensor->offset + at, file->name, err);
-        if (!rc) {
-            rc = ww_tree_tensor_update(tree, buffer, n, err);
-        }
-    }
-    if (!rc) {
-        rc = ww_tree_tensor_end(tree, tensor, root, err);
-    }
-    ww_tree_tensor_free(tree);
-    return rc;
-}
-
-/* A weight file that is not as locked: which tensors differ? All of them: it is another
- * model's. Reads the file once more, on this way out only. */
-static enum ww_err blame_tensor(const struct unlock_run *run, uint32_t f,
-                                struct ww_error *err)
-{
-    const struct ww_weight_file *file = &run->model->files[f];
-    uint8_t *buffer = ww_calloc(1, READ_BYTES);
-    const char *first = NULL;
-    uint32_t n_differ = 0;
-    uint32_t n_here = 0;
-    enum ww_err rc = WW_OK;
-
-    if (!buffer) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
-    }
-    for (uint32_t k = 0; k < run->statement.n_items && !rc; k++) {
-        const struct ww_tensor_item *item = &run->statement.items[k];
-        const uint32_t t = ww_model_find(run->model, item->name);
-        uint8_t root[WW_SHA256_BYTES];
-        if (run->model->tensors[t].file != f) {
-            continue;
-        }
-        rc = tensor_root(run, t, k, buffer, root, err);
-        n_here++;
-        if (!rc && memcmp(root, item->root, sizeof(root)) != 0) {
-            first = first ? first : item->name;
-            n_differ++;
-        }
-    }
-    ww_free(buffer);
-    if (rc) {
-        return rc;
-    }
-    if (n_differ == n_here && n_here > 1) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL,
-                       "no tensor of '%s' is the one in the lock "
-                       "manifest: it belongs to other weights",
-                       file->name);
-    }
-    return WW_FAIL(err, WW_E_DAMAGED, "file '%s' is not as it was locked: %s%s%s",
-                   file->name, first ? "tensor '" : "its header", first ? first : "",
-                   first ? "' was changed" : " was changed");
+    return rc ? rc : warn_extra(run, sides, n_sides, err);
 }
 
 static enum ww_err compare_digests(const struct unlock_run *run, struct ww_error *err)
 {
-    const struct ww_manifest *m = &run->manifest;
-    enum ww_err rc = WW_OK;
+    const struct ww_manifest *m = &run->u.manifest;
+    enum ww_err rc = ww_unlock_check_locked(
+        &run->u, (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256, err);
 
-    for (uint32_t f = 0; f < run->model->n_files && !rc; f++) {
-        const struct ww_lock_file *locked =
-            find_file(m->locked, m->n_locked, run->model->files[f].name);
-        if (memcmp(locked->sha256, run->result.input_sha256[f], WW_SHA256_BYTES) != 0) {
-            rc = blame_tensor(run, f, err);
-        }
-    }
-    for (uint32_t i = 0; i < run->plan.plan.n_outputs && !rc; i++) {
-        const char *path = run->plan.plan.outputs[i].path;
-        const struct ww_lock_file *source = find_file(m->source, m->n_source, path);
+    for (uint32_t i = 0; i < run->u.plan.plan.n_outputs && !rc; i++) {
+        const char *path = run->u.plan.plan.outputs[i].path;
+        const struct ww_lock_file *source =
+            ww_lock_file_find(m->source, m->n_source, path);
         if (memcmp(source->sha256, run->result.output_sha256[i], WW_SHA256_BYTES) != 0) {
             rc = WW_FAIL(
                 err, WW_E_DAMAGED, "file '%s' does not come back as it was: %s", path,
-                i < run->model->n_files ? "the layout differs from the one that it "
+                i < run->u.model->n_files ? "the layout differs from the one that it "
                                           "was locked with"
                                         : "it was changed in the locked model");
         }
@@ -442,14 +172,14 @@ static enum ww_err compare_digests(const struct unlock_run *run, struct ww_error
 static enum ww_err stream(struct unlock_run *run, const char *out_path,
                           struct ww_error *err)
 {
-    const struct ww_run_options *options = &run->options->run;
-    enum ww_err rc = ww_out_begin(out_path, &run->plan.plan, 0, options, &run->out, err);
+    const struct ww_run_options *options = &run->u.options->run;
+    enum ww_err rc = ww_out_begin(out_path, &run->u.plan.plan, 0, options, &run->out, err);
 
     if (!rc) {
-        rc = ww_stream_run(&run->plan.plan, run->out, options, &run->result, err);
+        rc = ww_stream_run(&run->u.plan.plan, run->out, options, &run->result, err);
     }
     if (!rc) {
-        rc = ww_model_unchanged(run->model, err);
+        rc = ww_model_unchanged(run->u.model, err);
     }
     if (!rc) {
         rc = compare_digests(run, err);
@@ -464,7 +194,7 @@ enum ww_err ww_unlock_folder(const char *path, const char *out_path,
                              const struct ww_lock_options *options,
                              struct ww_lock_report *report, struct ww_error *err)
 {
-    struct unlock_run run = {.options = options, .report = report};
+    struct unlock_run run = {.u = {.options = options, .report = report}};
     enum ww_err rc = WW_OK;
 
     bool is_merge = false;
@@ -478,16 +208,19 @@ enum ww_err ww_unlock_folder(const char *path, const char *out_path,
         return ww_unlock_merge(path, out_path, options, report, err);
     }
     if (!rc) {
-        rc = open_locked(&run, path, err);
+        rc = ww_model_open(path, &run.u.model, err);
     }
     if (!rc) {
-        ww_hex(report->lock_id, run.manifest.lock_id, WW_SHA256_BYTES);
+        rc = ww_unlock_open(&run.u, err);
+    }
+    if (!rc) {
+        ww_hex(report->lock_id, run.u.manifest.lock_id, WW_SHA256_BYTES);
         rc = prepare(&run, err);
     }
     if (!rc) {
         rc = stream(&run, out_path, err);
     }
-    ww_lock_report_end(report, &run.plan, &run.result, rc);
+    ww_lock_report_end(report, &run.u.plan, &run.result, rc);
     release(&run, rc == WW_E_CANCELLED);
     return rc;
 }

@@ -9,6 +9,7 @@
 #ifndef WW_MERGE_BUILD_H
 #define WW_MERGE_BUILD_H
 
+#include "lock/unlock_view.h"
 #include "merge/plan.h"
 #include "merge/pool.h"
 #include "merge/recipe.h"
@@ -44,6 +45,8 @@ struct ww_plan_impl {
     int *fds; /* of tables made beforehand */
     size_t n_fds;
     const char *lock_json; /* the lock that the output is under, NULL: none */
+    struct ww_unlock_view **views; /* per model: read as open, NULL: it is. Own */
+    uint32_t n_views;
 };
 
 /** One output tensor before it has a place in a file. */
@@ -91,7 +94,13 @@ uint32_t ww_build_find_embed(const struct ww_model *model);
 enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
                             struct ww_error *err) WW_MUST_USE;
 
-/** What locks on the sources allow; sets plan->order_free and the output's lock. */
+/** Were the locked files, with the digests of a run, those of their manifests? */
+enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
+                                 const uint8_t (*input_sha256)[WW_SHA256_BYTES],
+                                 struct ww_error *err) WW_MUST_USE;
+
+/** What locks on the sources allow; sets plan->order_free and the output's lock. With keys
+ *  locked models are opened. */
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** All output tensors, with sources and parameters. */

@@ -22,6 +22,8 @@ struct ww_merge_engine {
     uint64_t memory;
     struct ww_merge_piece *pieces; /* [n_tensors] */
     struct ww_plan stream;
+    uint32_t *opened; /* per input: the stream's input that has its open bytes */
+    const struct ww_reader **readers;
     struct ww_piece *all_pieces;
     struct ww_tensor *tensors; /* of the output, for the tree */
     uint32_t *order;

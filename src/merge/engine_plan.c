@@ -68,7 +68,7 @@ static enum ww_err plan_piece(struct ww_merge_engine *e, uint32_t tensor,
     }
     for (uint32_t i = 0; i < item->n_in; i++) {
         mine->sources[i] =
-            (struct ww_piece_source){item->in[i]->input, item->in[i]->offset};
+            (struct ww_piece_source){e->opened[item->in[i]->input], item->in[i]->offset};
     }
     *piece = (struct ww_piece){
         .kind = WW_PIECE_KERNEL,
@@ -144,27 +144,53 @@ static enum ww_err plan_tree(struct ww_merge_engine *e, struct ww_error *err)
     return rc;
 }
 
+/* A locked file is an input twice: as it lies there, for its digest, and open, for the
+ * pieces. */
+static enum ww_err plan_inputs(struct ww_merge_engine *e, struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = e->plan;
+    const size_t most = 2 * (size_t)plan->n_inputs;
+
+    e->stream.inputs = ww_calloc(most, sizeof(*e->stream.inputs));
+    e->opened = ww_calloc(plan->n_inputs, sizeof(*e->opened));
+    e->readers = ww_calloc(most, sizeof(*e->readers));
+    if (!e->stream.inputs || !e->opened || !e->readers) {
+        return no_memory(err);
+    }
+    e->stream.readers = e->readers;
+    e->stream.n_inputs = plan->n_inputs;
+    for (uint32_t i = 0; i < plan->n_inputs; i++) {
+        const struct ww_merge_input *in = &plan->inputs[i];
+        e->stream.inputs[i] =
+            (struct ww_input){in->name, in->fd, in->size_bytes, in->want_sha256};
+        e->opened[i] = i;
+        if (in->reader) {
+            e->opened[i] = e->stream.n_inputs++;
+            e->stream.inputs[e->opened[i]] =
+                (struct ww_input){in->name, -1, in->size_bytes, false};
+            e->readers[e->opened[i]] = in->reader;
+        }
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_merge_engine_plan(struct ww_merge_engine *e, struct ww_error *err)
 {
     const struct ww_merge_plan *plan = e->plan;
     size_t n_pieces = (size_t)plan->n_tensors + plan->n_files;
     struct ww_piece *next = NULL;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = plan_inputs(e, err);
 
+    if (rc) {
+        return rc;
+    }
     e->stream.title = "merge";
-    e->stream.n_inputs = plan->n_inputs;
     e->stream.n_outputs = plan->n_files;
-    e->stream.inputs = ww_calloc(plan->n_inputs, sizeof(*e->stream.inputs));
     e->stream.outputs = ww_calloc(plan->n_files, sizeof(*e->stream.outputs));
     e->pieces = ww_calloc(plan->n_tensors, sizeof(*e->pieces));
     e->all_pieces = next = ww_calloc(n_pieces, sizeof(*e->all_pieces));
-    if (!e->stream.inputs || !e->stream.outputs || !e->pieces || !e->all_pieces) {
+    if (!e->stream.outputs || !e->pieces || !e->all_pieces) {
         return no_memory(err);
-    }
-    for (uint32_t i = 0; i < plan->n_inputs; i++) {
-        const struct ww_merge_input *in = &plan->inputs[i];
-        e->stream.inputs[i] =
-            (struct ww_input){in->name, in->fd, in->size_bytes, in->want_sha256};
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         e->stream.buffered =
@@ -187,6 +213,8 @@ void ww_merge_engine_release(struct ww_merge_engine *e)
     ww_free(e->pieces);
     ww_free(e->all_pieces);
     ww_free(e->stream.inputs);
+    ww_free(e->opened);
+    ww_free(e->readers);
     ww_free(e->stream.outputs);
     ww_free(e->stream.tree);
     ww_free(e->tensors);
@@ -210,15 +238,20 @@ static void add_doubles(struct ww_sha256 *h, const double *v, size_t n)
     }
 }
 
-static void add_source(struct ww_sha256 *h, const struct ww_merge_tensor *t,
-                       const struct ww_merge_source *s)
+static void add_source(struct ww_sha256 *h, const struct ww_merge_plan *plan,
+                       const struct ww_merge_tensor *t, const struct ww_merge_source *s)
 {
+    const uint8_t *lock_id = plan->inputs[s->input].lock_id;
+
     add_u64(h, s->input);
     add_u64(h, s->offset);
     add_u64(h, s->dtype);
     add_u64(h, s->rows != NULL);
     for (uint64_t i = 0; s->rows && t->rank && i < t->shape[0]; i++) {
         add_u64(h, s->rows[i]);
+    }
+    if (lock_id) {
+        ww_sha256_update(h, lock_id, WW_SHA256_BYTES);
     }
     add_u64(h, s->params != NULL);
     if (s->params) {
@@ -256,15 +289,15 @@ enum ww_err ww_merge_digest(const struct ww_merge_plan *plan, uint32_t tensor,
     }
     add_u64(h, t->n_sources);
     for (uint32_t s = 0; s < t->n_sources; s++) {
-        add_source(h, t, &t->sources[s]);
+        add_source(h, plan, t, &t->sources[s]);
     }
     add_u64(h, t->stats != NULL);
     for (uint32_t s = 0; t->stats && s < t->n_sources; s++) {
-        add_source(h, t, &t->stats[s]);
+        add_source(h, plan, t, &t->stats[s]);
     }
     add_u64(h, t->base != NULL);
     if (t->base) {
-        add_source(h, t, t->base);
+        add_source(h, plan, t, t->base);
     }
     ww_sha256_final(h, out);
     ww_sha256_free(h);

@@ -6,6 +6,7 @@
 #include "merge/kernel.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 
 static uint32_t index_of(const struct ww_merge_job *job, const char *name,
                          enum ww_param_scope scope)
@@ -51,4 +52,14 @@ enum ww_err ww_merge_no_memory(const struct ww_merge_job *job, struct ww_error *
 {
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for merging tensor '%.200s'",
                    job->tensor->name);
+}
+
+enum ww_err ww_merge_input_read(const struct ww_merge_plan *plan, uint32_t input, void *out,
+                                size_t n, uint64_t offset, struct ww_error *err)
+{
+    const struct ww_merge_input *file = &plan->inputs[input];
+    const struct ww_reader *reader = file->reader;
+
+    return reader ? reader->read(reader->payload, offset, out, n, err)
+                  : ww_pread_full(file->fd, out, n, offset, file->name, err);
 }

@@ -3,7 +3,8 @@
  * Sources that are locked. Models locked with one key share the transform, a signed
  * permutation in each tensor; a method whose result does not depend on the order of the
  * elements gives the lock of the merge. Everything else would give noise with a good
- * signature, so it is refused here, where the sources are opened.
+ * signature, so it is refused here, where the sources are opened. With the keys they are
+ * read as the open models, and then they are plain sources.
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 
 struct lock_facts {
     bool locked;
+    bool merged; /* while its sources were locked */
     bool plain; /* level exact without scales: what merges */
     const char *group;
     const char *descriptor;
@@ -52,6 +54,7 @@ static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *
         return WW_FAIL(err, WW_E_VERSION, "model '%s' has a lock of schema '%s'", m->text,
                        schema);
     }
+    out->merged = strcmp(schema, MERGE_SCHEMA) == 0;
     (void)ww_jstr(ww_jget(lock, "level"), &level);
     (void)ww_jbool(ww_jget(lock, "scale"), &scale);
     out->plain = strcmp(level, "exact") == 0 && !scale;
@@ -62,6 +65,110 @@ static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *
     return WW_OK;
 }
 
+/* The view by whichever key fits. */
+static enum ww_err open_by_keys(const struct ww_build *build, uint32_t m,
+                                struct ww_unlock_view **out, struct ww_error *err)
+{
+    const struct ww_merge_options *options = build->options;
+    const struct ww_build_model *model = &build->models[m];
+
+    for (size_t k = 0; k < options->n_unlock; k++) {
+        const struct ww_merge_key *key = &options->unlock[k];
+        struct ww_error local = {0};
+        const enum ww_err rc =
+            ww_unlock_view_open(model->model, key->secret, key->binding, out, &local);
+        if (!rc) {
+            return WW_OK;
+        }
+        if (rc != WW_E_WRONG_KEY) {
+            return WW_FAIL(err, rc, "model '%s': %s", model->text, local.text);
+        }
+    }
+    return WW_FAIL(err, WW_E_WRONG_KEY,
+                   "model '%s' is locked, and none of the %zu keys given is the one it "
+                   "was locked with",
+                   model->text, options->n_unlock);
+}
+
+/* Every file of the model is read as the open one. */
+static void read_through(const struct ww_build *build, uint32_t m,
+                         const struct ww_unlock_view *view)
+{
+    const struct ww_build_model *model = &build->models[m];
+
+    for (uint32_t f = 0; f < model->model->n_files; f++) {
+        struct ww_merge_input *input = &build->plan->inputs[model->first_input + f];
+        input->reader = ww_unlock_view_reader(view, f);
+        input->lock_id = ww_unlock_view_lock_id(view);
+    }
+}
+
+static enum ww_err open_locked(struct ww_build *build, uint32_t m,
+                               struct lock_facts *facts, struct ww_error *err)
+{
+    struct ww_plan_impl *impl = build->plan->impl;
+    enum ww_err rc = WW_OK;
+
+    if (!facts->locked) {
+        return WW_OK;
+    }
+    if (facts->merged) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "model '%s' was merged while locked, so no manifest says what its "
+                       "files were; unlock it first",
+                       build->models[m].text);
+    }
+    if (build->recipe->models[m].adapter) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "model '%s' is locked and has an adapter; unlock it first",
+                       build->models[m].text);
+    }
+    rc = open_by_keys(build, m, &impl->views[m], err);
+    if (!rc) {
+        read_through(build, m, impl->views[m]);
+        facts->locked = false;
+    }
+    return rc;
+}
+
+static enum ww_err open_all(struct ww_build *build, struct lock_facts *facts,
+                            struct ww_error *err)
+{
+    struct ww_plan_impl *impl = build->plan->impl;
+    const uint32_t n = build->recipe->n_models;
+    enum ww_err rc = WW_OK;
+
+    if (build->options->n_unlock == 0) {
+        return WW_OK;
+    }
+    impl->views = ww_pool_calloc(build->pool, n, sizeof(struct ww_unlock_view *));
+    if (!impl->views) {
+        return ww_build_no_memory(err);
+    }
+    impl->n_views = n;
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        rc = open_locked(build, i, &facts[i], err);
+    }
+    return rc;
+}
+
+enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
+                                 const uint8_t (*input_sha256)[WW_SHA256_BYTES],
+                                 struct ww_error *err)
+{
+    const struct ww_plan_impl *impl = plan->impl;
+    uint32_t input = 0;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; impl && i < impl->n_views && !rc; i++) {
+        if (impl->views[i]) {
+            rc = ww_unlock_view_check(impl->views[i], input_sha256 + input, err);
+        }
+        input += plan->models[i]->n_files;
+    }
+    return rc;
+}
+
 static enum ww_err check_one(const struct ww_build_model *m, const struct lock_facts *f,
                              const struct ww_build_model *first,
                              const struct lock_facts *facts, struct ww_error *err)
@@ -69,8 +176,8 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
     if (f->locked != facts->locked) {
         return WW_FAIL(
             err, WW_E_UNSUPPORTED,
-            "model '%s' is locked and '%s' is not; unlock it first, or lock both "
-            "with one key",
+            "model '%s' is locked and '%s' is not; give the key by --unlock-with, or lock "
+            "both with one key",
             f->locked ? m->text : first->text, f->locked ? first->text : m->text);
     }
     if (!f->locked) {
@@ -79,7 +186,7 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
     if (!f->plain) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "model '%s' is locked with more than signed permutations; such "
-                       "models do not merge while locked, unlock it first",
+                       "models do not merge while locked, give the key by --unlock-with",
                        m->text);
     }
     if (!f->group || strlen(f->group) != GROUP_CHARS || !f->descriptor ||
@@ -92,8 +199,8 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
     }
     if (strcmp(f->group, facts->group) != 0) {
         return WW_FAIL(err, WW_E_WRONG_KEY,
-                       "models '%s' and '%s' are locked with different keys; unlock them "
-                       "first",
+                       "models '%s' and '%s' are locked with different keys; give both "
+                       "by --unlock-with",
                        first->text, m->text);
     }
     if (strcmp(f->descriptor_sha256, facts->descriptor_sha256) != 0) {
@@ -184,6 +291,9 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
 
     for (uint32_t i = 0; i < n && !rc; i++) {
         rc = read_lock(&build->models[i], &facts[i], err);
+    }
+    if (!rc) {
+        rc = open_all(build, facts, err);
     }
     for (uint32_t i = 0; i < n && !rc; i++) {
         rc = check_one(&build->models[i], &facts[i], &build->models[0], &facts[0], err);

@@ -217,7 +217,10 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_model_unchanged(work->plan.models[i], err);
     }
-    return rc;
+    return rc ? rc
+              : ww_merge_check_views(
+                    &work->plan,
+                    (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256, err);
 }
 
 enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,

@@ -262,6 +262,10 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
         rc = ww_merge_run(&plan, path, 0, false, &run, &out, &result, err);
     }
     if (!rc) {
+        rc = ww_merge_check_views(
+            &plan, (const uint8_t(*)[WW_SHA256_BYTES])result.input_sha256, err);
+    }
+    if (!rc) {
         rc = ww_work_add_sources(work, recipe, &plan, &result,
                                  !work->options->no_source_trees, err);
     }

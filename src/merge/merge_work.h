@@ -18,6 +18,8 @@ struct ww_work_source {
     size_t n_files;
     uint8_t tree[WW_SHA256_BYTES];
     bool has_tree;
+    uint8_t lock_id[WW_SHA256_BYTES];
+    bool unlocked; /* it was read as the open model, of that lock */
 };
 
 struct ww_work {

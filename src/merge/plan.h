@@ -8,6 +8,7 @@
 
 #include "merge/method.h"
 #include "util/buf.h"
+#include "util/reader.h"
 #include "weightward/run.h"
 
 /** Where one input of an output tensor lies. Exactly one of the two: a tensor of a model,
@@ -44,7 +45,9 @@ struct ww_merge_input {
     const char *name;           /* for messages */
     int fd;                     /* borrowed */
     uint64_t size_bytes;
-    bool want_sha256;
+    bool want_sha256;           /* of what fd has */
+    const struct ww_reader *reader; /* NULL, or reads the open file where fd has a locked one */
+    const uint8_t *lock_id;     /* with it: WW_SHA256_BYTES, decides the bytes */
 };
 
 /** One output file: header bytes, then its tensors one after the other, in file order. */
@@ -71,6 +74,11 @@ struct ww_merge_plan {
     bool locked;                /* the sources are locked with one key */
     void *impl;                 /* what the recipe reader owns: strings, parameters, row maps */
 };
+
+/** Exactly n bytes of an input, open. */
+enum ww_err ww_merge_input_read(const struct ww_merge_plan *plan, uint32_t input, void *out,
+                                size_t n, uint64_t offset,
+                                struct ww_error *err) WW_MUST_USE;
 
 /** Evidence of a merge per tensor, for reports; all summed in a fixed order. */
 struct ww_merge_result {

@@ -76,10 +76,13 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
 
 void ww_merge_plan_release(struct ww_merge_plan *plan)
 {
+    struct ww_plan_impl *impl = plan->impl;
+    for (uint32_t i = 0; impl && i < impl->n_views; i++) {
+        ww_unlock_view_free(impl->views[i]);
+    }
     for (uint32_t i = 0; i < plan->n_models; i++) {
         ww_model_close(plan->models[i]);
     }
-    struct ww_plan_impl *impl = plan->impl;
     if (impl) {
         for (size_t i = 0; i < impl->n_fds; i++) {
             close(impl->fds[i]);

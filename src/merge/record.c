@@ -98,6 +98,9 @@ static enum ww_err write_source(struct ww_jw *w, const struct ww_work_source *s,
     if (s->has_tree) {
         ww_jw_khex(w, "tensor_tree", s->tree, WW_SHA256_BYTES);
     }
+    if (s->unlocked) {
+        ww_jw_khex(w, "unlocked", s->lock_id, WW_SHA256_BYTES);
+    }
     ww_jw_key(w, "files");
     ww_jw_array(w);
     for (size_t i = 0; i < s->n_files; i++) {

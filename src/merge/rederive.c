@@ -171,6 +171,10 @@ static enum ww_err rederive_all(struct again *a, struct ww_error *err)
         ww_merge_run(&a->work.plan, NULL, 0, false, &a->options.run, NULL, &result, err);
 
     if (!rc) {
+        rc = ww_merge_check_views(
+            &a->work.plan, (const uint8_t(*)[WW_SHA256_BYTES])result.input_sha256, err);
+    }
+    if (!rc) {
         rc = ww_work_add_sources(&a->work, a->work.file.last, &a->work.plan, &result,
                                  false, err);
     }

@@ -266,6 +266,10 @@ enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
         rc = describe_source(
             work, r->models[i].text, model,
             (const uint8_t(*)[WW_SHA256_BYTES])result->input_sha256 + first, source, err);
+        if (plan->inputs[first].lock_id) {
+            memcpy(source->lock_id, plan->inputs[first].lock_id, WW_SHA256_BYTES);
+            source->unlocked = true;
+        }
         if (!rc && with_trees) {
             rc = digest_tree(work, model, source, err);
         }

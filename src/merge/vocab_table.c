@@ -58,10 +58,9 @@ static enum ww_err read_row(const struct table *t, const struct side *side, uint
                             double *out, struct ww_error *err)
 {
     const struct ww_merge_source *s = side->source;
-    const struct ww_merge_input *input = &t->build->plan->inputs[s->input];
     const size_t bytes = (size_t)(t->width * ww_dtype_bits(s->dtype) / 8);
-    enum ww_err rc = ww_pread_full(input->fd, t->raw, bytes, s->offset + row * bytes,
-                                   input->name, err);
+    enum ww_err rc = ww_merge_input_read(t->build->plan, s->input, t->raw, bytes,
+                                         s->offset + row * bytes, err);
 
     if (!rc) {
         ww_to_double(s->dtype, t->raw, out, (size_t)t->width);
@@ -250,7 +249,7 @@ static enum ww_err make_table(struct table *t, const struct side *side,
     }
     memcpy(inputs, plan->inputs, plan->n_inputs * sizeof(*inputs));
     inputs[plan->n_inputs] = (struct ww_merge_input){
-        name, fd, t->vm->n_rows * t->width * ww_dtype_bits(dtype) / 8, false};
+        name, fd, t->vm->n_rows * t->width * ww_dtype_bits(dtype) / 8, .want_sha256 = false};
     plan->inputs = inputs;
     *out = *side->source;
     out->input = plan->n_inputs++;

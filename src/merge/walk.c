@@ -200,7 +200,6 @@ static enum ww_err read_mapped(const struct ww_merge_item *item,
                                const struct ww_merge_source *s, uint64_t first,
                                uint64_t n, uint8_t *to, struct ww_error *err)
 {
-    const struct ww_merge_input *input = &item->job.plan->inputs[s->input];
     uint64_t row_elements = item->axis_elements;
     size_t size = size_of(s->dtype);
 
@@ -218,8 +217,8 @@ static enum ww_err read_mapped(const struct ww_merge_item *item,
             memset(to, 0, run * size);
         } else {
             uint64_t element = s->rows[row] * row_elements + in_row;
-            enum ww_err rc = ww_pread_full(input->fd, to, run * size,
-                                           s->offset + element * size, input->name, err);
+            enum ww_err rc = ww_merge_input_read(item->job.plan, s->input, to, run * size,
+                                                 s->offset + element * size, err);
             if (rc) {
                 return rc;
             }
@@ -235,14 +234,13 @@ static enum ww_err read_input(const struct ww_merge_item *item, uint32_t i,
                               struct ww_error *err)
 {
     const struct ww_merge_source *s = item->in[i];
-    const struct ww_merge_input *input = &item->job.plan->inputs[s->input];
     size_t size = size_of(s->dtype);
 
     if (s->rows) {
         return read_mapped(item, s, first, n, to, err);
     }
-    return ww_pread_full(input->fd, to, n * size, s->offset + first * size, input->name,
-                         err);
+    return ww_merge_input_read(item->job.plan, s->input, to, n * size,
+                               s->offset + first * size, err);
 }
 
 static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,

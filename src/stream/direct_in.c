@@ -48,6 +48,7 @@ enum ww_err ww_source_open(struct ww_source *source, const char *name, int fd,
                            uint64_t size_bytes, bool direct, struct ww_error *err)
 {
     source->name = name;
+    source->reader = NULL;
     source->fd = fd;
     source->size_bytes = size_bytes;
     atomic_store(&source->direct_fd, -1);

@@ -105,6 +105,16 @@ enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
 /** The same with what the key is bound to. */
 enum ww_err cli_lockkey_bound(const struct cli_lockkey *from, struct ww_secret **out,
                               struct ww_key_binding *binding, struct ww_error *err);
+/** Lock keys of the same kinds, several; passphrases are those of `from`. The list and its
+ *  secrets are the caller's: cli_lockkeys_free. */
+struct cli_lockkeys {
+    struct ww_merge_key *keys;
+    struct ww_key_binding *bindings;
+    size_t n;
+};
+enum ww_err cli_lockkeys(char *const *paths, const struct cli_lockkey *from,
+                         struct cli_lockkeys *out, struct ww_error *err);
+void cli_lockkeys_free(struct cli_lockkeys *keys);
 /** Load a signing key, asking for its passphrase only when it is encrypted. */
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);

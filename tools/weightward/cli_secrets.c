@@ -4,6 +4,7 @@
 #include "cli.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -78,6 +79,41 @@ enum ww_err cli_lockkey_bound(const struct cli_lockkey *from, struct ww_secret *
     ww_secret_free(unsealer.passphrase);
     ww_secret_free(unsealer.recipient_passphrase);
     return rc;
+}
+
+enum ww_err cli_lockkeys(char *const *paths, const struct cli_lockkey *from,
+                         struct cli_lockkeys *out, struct ww_error *err)
+{
+    const size_t n = cli_count(paths);
+    enum ww_err rc = WW_OK;
+    *out = (struct cli_lockkeys){0};
+    if (n == 0) {
+        return WW_OK;
+    }
+    out->keys = calloc(n, sizeof *out->keys);
+    out->bindings = calloc(n, sizeof *out->bindings);
+    if (!out->keys || !out->bindings) {
+        err->code = WW_E_NOMEM;
+        snprintf(err->text, sizeof err->text, "out of memory for lock keys");
+        return WW_E_NOMEM;
+    }
+    for (size_t i = 0; i < n && rc == WW_OK; i++) {
+        struct cli_lockkey one = *from;
+        one.path = paths[i];
+        rc = cli_lockkey_bound(&one, &out->keys[i].secret, &out->bindings[i], err);
+        out->keys[i].binding = &out->bindings[i];
+        out->n = i + 1;
+    }
+    return rc;
+}
+
+void cli_lockkeys_free(struct cli_lockkeys *keys)
+{
+    for (size_t i = 0; i < keys->n; i++) {
+        ww_secret_free(keys->keys[i].secret);
+    }
+    free(keys->keys);
+    free(keys->bindings);
 }
 
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,

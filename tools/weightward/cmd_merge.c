@@ -23,6 +23,8 @@ struct merge {
     struct cli_passphrase sign_passphrase;
     char *certificate;
     char **chain;
+    char **unlock_with;
+    struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
 };
 
 /* "5B", "500M": powers of 1000, as mergekit has them. 0 when it is no size. */
@@ -154,6 +156,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     struct ww_error err = {0};
     struct ww_merge_report report = {0};
     struct ww_signkey *signkey = NULL;
+    struct cli_lockkeys unlock = {0};
     struct ww_signer signer = {.certificate = opt->certificate,
                                .chain = (const char *const *)opt->chain,
                                .n_chain = cli_count(opt->chain)};
@@ -175,6 +178,12 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     }
     options.run.resume = opt->resume != 0;
     cli_catch_signals();
+    rc = cli_lockkeys(opt->unlock_with, &opt->lockkey, &unlock, &err);
+    if (rc) {
+        goto out;
+    }
+    options.unlock = unlock.keys;
+    options.n_unlock = unlock.n;
     if (opt->sign) {
         rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
         if (rc) {
@@ -197,12 +206,13 @@ out:
     }
     ww_merge_report_release(&report);
     ww_signkey_free(signkey);
+    cli_lockkeys_free(&unlock);
     return status;
 }
 
 int cmd_merge(int argc, const char **argv)
 {
-    struct merge opt = {.sign_passphrase.fd = -1};
+    struct merge opt = {.sign_passphrase.fd = -1, .lockkey = CLI_LOCKKEY};
     const struct poptOption table[] = {
         {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing", NULL},
         {"rederive", 0, POPT_ARG_STRING, &opt.rederive, 0,
@@ -218,6 +228,14 @@ int cmd_merge(int argc, const char **argv)
          "sign with this certificate (PEM)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
+        {"unlock-with", 0, POPT_ARG_ARGV, &opt.unlock_with, 0,
+         "lock key of locked sources, which are then read as open ones (repeatable)", "KEY"},
+        {"passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.passphrase.file, 0,
+         "passphrase of the lock keys", "FILE"},
+        {"open-with", 0, POPT_ARG_STRING, &opt.lockkey.open_with, 0,
+         "recipient key that opens the lock keys", "KEY"},
+        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.open_passphrase.file, 0,
+         "passphrase of the recipient key", "FILE"},
         {"order-free", 0, POPT_ARG_NONE, &opt.order_free, 0,
          "nothing by the order of elements: what a merge of locked models gives", NULL},
         {"paper", 0, POPT_ARG_NONE, &opt.paper, 0,

@@ -1,0 +1,135 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Locked sources that are read as the open ones while they are merged.
+bats_require_minimum_version 1.5.0
+load helper
+
+# The family, open in o/, and locked in l/ with a key and a kind of lock for each.
+make_families() {
+    mkdir o l
+    for m in base expert-rev expert-caesar; do
+        cp -r "$AMBER/../$m" "o/$m"
+    done
+    chmod -R u+w o
+    for k in one two three; do
+        "$WW" key new lock --out "$k" --no-passphrase -q
+    done
+    "$WW" lock o/base l/base --key one -q
+    "$WW" lock o/expert-rev l/expert-rev --key two -q
+    "$WW" lock o/expert-caesar l/expert-caesar --key three --scale -q
+    cat >o/recipe.yml <<'YML'
+merge_method: ties
+base_model: base
+models:
+  - {model: expert-rev, parameters: {weight: 0.5, density: 0.4}}
+  - {model: expert-caesar, parameters: {weight: 0.6, density: 0.3}}
+dtype: float32
+out_dtype: bfloat16
+YML
+    cp o/recipe.yml l
+}
+KEYS="--unlock-with one --unlock-with two --unlock-with three"
+
+# The weights and files beside them are those of the merge of the open models.
+same_as_open() {
+    diff -r -x attestations -x README.md "$1" "$2"
+}
+
+@test "sources of three keys are merged as the open models, whatever the threads" {
+    make_families
+    "$WW" merge o/recipe.yml open -q
+    for n in 1 3 8; do
+        # shellcheck disable=SC2086
+        "$WW" merge l/recipe.yml "out$n" $KEYS --threads "$n" -q
+        same_as_open open "out$n"
+    done
+    jq -e '[.predicate.buildDefinition.resolvedDependencies[].annotations.unlocked |
+            length] == [64, 64, 64]' out1/attestations/provenance.intoto.json
+    [ ! -e l/base/model.safetensors.partial ] && [ ! -e out1.steps ]
+}
+
+@test "a method that looks at whole tensors, mixed dtypes and slices read locked models too" {
+    make_families
+    cat >o/slerp.yml <<'YML'
+merge_method: slerp
+base_model: expert-rev
+models: [{model: expert-rev}, {model: expert-caesar}]
+parameters: {t: 0.3}
+dtype: float32
+YML
+    cat >o/stack.yml <<'YML'
+merge_method: passthrough
+slices:
+  - sources: [{model: expert-rev, layer_range: [0, 3]}]
+  - sources: [{model: expert-caesar, layer_range: [1, 4]}]
+YML
+    cp o/*.yml l
+    for r in slerp stack; do
+        "$WW" merge "o/$r.yml" "open-$r" -q
+        "$WW" merge "l/$r.yml" "out-$r" --unlock-with two --unlock-with three -q
+        same_as_open "open-$r" "out-$r"
+    done
+}
+
+@test "a dense lock is read through its residual" {
+    make_families
+    rm -r l/expert-rev
+    "$WW" lock o/expert-rev l/expert-rev --key two --level dense -q
+    "$WW" merge o/recipe.yml open -q
+    # shellcheck disable=SC2086
+    "$WW" merge l/recipe.yml out $KEYS -q
+    same_as_open open out
+}
+
+@test "open and locked sources go together, and a re-derivation needs the key" {
+    make_families
+    rm -r l/base
+    cp -r o/base l/base
+    "$WW" merge o/recipe.yml open -q
+    "$WW" merge l/recipe.yml out --unlock-with two --unlock-with three -q
+    same_as_open open out
+    "$WW" merge l/recipe.yml --rederive out --unlock-with two --unlock-with three -q
+    "$WW" merge l/recipe.yml --rederive out --unlock-with three --unlock-with two --sample 5 -q
+    refused 6 "locked.*--unlock-with" "$WW" merge l/recipe.yml --rederive out
+}
+
+@test "a missing key, a wrong one and one that is bound to something else are told" {
+    make_families
+    rm -r l/expert-caesar
+    "$WW" lock o/expert-caesar l/expert-caesar --key three -q
+    refused 5 "different keys; give both by --unlock-with" "$WW" merge l/recipe.yml out
+    refused 5 "model 'expert-caesar' is locked, and none of the 2 keys" \
+        "$WW" merge l/recipe.yml out --unlock-with one --unlock-with two
+    "$WW" key new lock --out other --no-passphrase -q
+    refused 5 "model 'base' is locked, and none of the 3 keys" \
+        "$WW" merge l/recipe.yml out --unlock-with other --unlock-with two --unlock-with three
+    refused 4 "nokey" "$WW" merge l/recipe.yml out --unlock-with nokey
+    nothing_written out
+}
+
+@test "a locked source that was changed is told before anything appears" {
+    make_families
+    flip l/expert-rev/model.safetensors 700000
+    # shellcheck disable=SC2086
+    refused 1 "not as it was locked: tensor" "$WW" merge l/recipe.yml out $KEYS
+    nothing_written out
+    echo >>l/base/config.json
+    # shellcheck disable=SC2086
+    refused 1 "model 'base': file 'config.json' of the locked model was changed" \
+        "$WW" merge l/recipe.yml out $KEYS
+    nothing_written out
+}
+
+@test "a merge of locked models is unlocked as a folder, and says so" {
+    make_families
+    rm -r l/expert-rev l/expert-caesar
+    "$WW" lock o/expert-rev l/expert-rev --key one -q
+    "$WW" lock o/expert-caesar l/expert-caesar --key one -q
+    (cd l && "$WW" merge recipe.yml merged -q)
+    cat >l/next.yml <<'YML'
+merge_method: linear
+models: [{model: merged, parameters: {weight: 1}}, {model: base, parameters: {weight: 1}}]
+YML
+    refused 6 "merged while locked.*unlock it first" \
+        "$WW" merge l/next.yml out --unlock-with one
+}
