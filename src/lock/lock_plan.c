@@ -63,8 +63,8 @@ static enum ww_err allocate(struct ww_lock_plan *plan, struct ww_error *err)
     plan->sources = ww_calloc(n_pieces, sizeof(*plan->sources));
     plan->pieces = ww_calloc(n_pieces, sizeof(*plan->pieces));
     plan->side_fds = ww_calloc(plan->n_sides, sizeof(*plan->side_fds));
-    if (!plan->plan.inputs || !plan->plan.outputs || !plan->readers || !plan->kernels || !plan->mixers ||
-        !plan->sources || !plan->pieces || !plan->side_fds) {
+    if (!plan->plan.inputs || !plan->plan.outputs || !plan->readers || !plan->kernels ||
+        !plan->mixers || !plan->sources || !plan->pieces || !plan->side_fds) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
     plan->plan.n_inputs = plan->plan.n_outputs = (uint32_t)n_io;
