@@ -76,7 +76,7 @@ static void line_up(struct probe *p, const char *path)
     const struct ww_merge_tensor *t = &p->tensor;
     const uint64_t bytes = t->shape[0] * t->shape[1] * sizeof(double);
     p->input = (struct ww_merge_input){path, open(path, O_RDONLY),
-                                       bytes * (t->n_sources + 1), false};
+                                       bytes * (t->n_sources + 1), .want_sha256 = false};
     p->base = (struct ww_merge_source){.model = WW_NONE, .dtype = WW_DTYPE_F64};
     for (uint32_t s = 0; s < t->n_sources; s++) {
         p->sources[s] = p->base;

@@ -51,7 +51,8 @@ static inline struct mx *mx_new(uint64_t seed)
     assert_true(asprintf(&m->out, "%s/out", m->dir) > 0);
     m->seed = seed;
     for (uint32_t i = 0; i < MX_MODELS; i++) {
-        m->inputs[i] = (struct ww_merge_input){names[i], memfd_create("mx", 0), 0, .want_sha256 = true};
+        m->inputs[i] = (struct ww_merge_input){
+            names[i], memfd_create("mx", 0), 0, .want_sha256 = true};
         assert_true(m->inputs[i].fd >= 0);
     }
     m->file = (struct ww_merge_file){"m.bin", (const uint8_t *)"HEADER", 6, 0, 0};
