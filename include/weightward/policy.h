@@ -10,14 +10,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "weightward/error.h"
+#include "weightward/key.h"
+#include "weightward/run.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** The effective rules of a policy file, one line each in order of id; free *text with
- *  ww_policy_text_free. WW_E_POLICY, WW_E_VERSION. */
+/** The effective rules of a policy file, signed or not, one line each in order of id; free
+ *  *text with ww_policy_text_free. No signature is checked. WW_E_POLICY, WW_E_VERSION. */
 WW_API enum ww_err ww_policy_explain(const char *path, char **text,
                                      struct ww_error *err) WW_MUST_USE;
 WW_API void ww_policy_text_free(char *text);
@@ -46,6 +47,64 @@ WW_API void ww_policy_test_report_release(struct ww_policy_test_report *report);
 WW_API enum ww_err ww_policy_test(const char *table, const char *const *policies,
                                   size_t n_policies, struct ww_policy_test_report *report,
                                   struct ww_error *err) WW_MUST_USE;
+
+/** Seconds since 1970 of "2026-11-25T12:00:00Z"; false for any other spelling. */
+WW_API bool ww_time_parse(const char *text, int64_t *seconds);
+
+/** What is believed, and since when. */
+struct ww_trust_options {
+    const char *const *roots; /* the one that is believed, then its successors; a folder
+                                 stands for its 1.root.json, 2.root.json, ... */
+    size_t n_roots;
+    const char *const *policies; /* signed policies in force */
+    size_t n_policies;
+    const char *state; /* remembers the highest versions seen; NULL: nothing is kept */
+    int64_t at_unix;   /* 0: now */
+};
+
+struct ww_policy_signed {
+    char kind[16]; /* trust root, policy, request, approval */
+    char keyid[65];
+    size_t n_signatures;
+};
+/**
+ * Sign a root, policy, request or approval, or add a signature to a signed one; those that
+ * are there stay. The document is read whole first: what a reader would refuse is not
+ * signed. out NULL: a signed file is replaced, X.json becomes X.signed.json. WW_E_EXISTS
+ * when the key has signed already or out is there.
+ */
+WW_API enum ww_err ww_policy_sign(const char *path, struct ww_signkey *key,
+                                  const char *out, struct ww_policy_signed *report,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/** A signed file that was checked under a root. */
+struct ww_policy_checked {
+    char *path;
+    char kind[16];
+    char id[257];       /* of a policy; digest of a request; request of an approval */
+    char version[24];   /* of a policy */
+    char expires[64];   /* of a policy */
+    char **signers;     /* key ids that count */
+    size_t n_signers;
+    size_t n_signatures;
+};
+struct ww_policy_check_report {
+    char root_version[24];
+    char root_expires[64];
+    struct ww_policy_checked *files;
+    size_t n_files;
+};
+WW_API void ww_policy_check_report_release(struct ww_policy_check_report *report);
+
+/**
+ * Check signed policies, requests and approvals under the trust options (whose policies
+ * are not used). WW_OK only when every file holds: WW_E_UNTRUSTED, WW_E_SIGNATURE,
+ * WW_E_EXPIRED, WW_E_DENIED for something older than was seen before.
+ */
+WW_API enum ww_err ww_policy_check(const char *const *files, size_t n_files,
+                                   const struct ww_trust_options *trust,
+                                   struct ww_policy_check_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

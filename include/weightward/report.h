@@ -71,6 +71,12 @@ WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report
 WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
                                               char **out,
                                               struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_policy_sign_json(const struct ww_policy_signed *report,
+                                              char **out,
+                                              struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_policy_check_json(const struct ww_policy_check_report *report,
+                                               char **out,
+                                               struct ww_error *err) WW_MUST_USE;
 /** text: of ww_policy_explain. */
 WW_API enum ww_err ww_report_policy_text_json(const char *text, char **out,
                                               struct ww_error *err) WW_MUST_USE;

@@ -39,8 +39,14 @@ bool ww_may_parse(const char *text, enum ww_may *out);
 
 /** Seconds since 1970 of "2026-11-25T12:00:00Z", UTC and whole seconds only. */
 bool ww_policy_time(const char *text, int64_t *out);
+#define WW_TIME_BYTES 64
+/** The other way; for 1970 to 9999. */
+void ww_policy_time_text(int64_t seconds, char out[WW_TIME_BYTES]);
 /** Millionths of a decimal string with at most six places: "0.25" is 250000. */
 bool ww_policy_decimal(const char *text, int64_t *out);
+#define WW_DECIMAL_BYTES 32
+/** The other way: 250000 is "0.25". */
+void ww_policy_decimal_text(int64_t millionths, char out[WW_DECIMAL_BYTES]);
 
 /** A list of strings in a document; borrowed. */
 struct ww_words {
@@ -124,6 +130,7 @@ enum ww_revoked_kind {
 #undef WW_REVOKED_ENUM
         WW_REVOKED_COUNT
 };
+bool ww_revoked_parse(const char *text, enum ww_revoked_kind *out);
 
 struct ww_revoked {
     enum ww_revoked_kind kind;
@@ -153,6 +160,9 @@ struct ww_model_facts {
 
 struct ww_request {
     struct ww_json *json; /* NULL when made in memory */
+    const char *output_name;
+    bool has_recipe;
+    uint8_t recipe[WW_SHA256_BYTES]; /* digest of its text */
     enum ww_may action;
     const char *requester; /* key id that signed the request */
     const char *method;
@@ -173,6 +183,11 @@ struct ww_request {
 enum ww_err ww_request_read(const uint8_t *payload, size_t len, struct ww_request *out,
                             struct ww_error *err) WW_MUST_USE;
 void ww_request_release(struct ww_request *request);
+
+/** A signed approval: which request, by digest of the request's signed bytes. */
+enum ww_err ww_approval_read(const uint8_t *payload, size_t len,
+                             uint8_t request[WW_SHA256_BYTES], int64_t *time,
+                             struct ww_error *err) WW_MUST_USE;
 
 /** Approvals of this request that verified: the key ids, each key's material once or
  *  more; counted once. */

@@ -10,6 +10,7 @@
 #include "util/str.h"
 
 #define TYPE "weightward.request/1"
+#define APPROVAL_TYPE "weightward.approval/1"
 #define MAX_SOURCES 64
 
 static enum ww_err read_source(const struct ww_reading *at, const struct ww_jnode *node,
@@ -72,7 +73,6 @@ static enum ww_err read_output(const struct ww_reading *at, const struct ww_jnod
                                struct ww_request *out, struct ww_error *err)
 {
     static const char *const members[] = {"name", "license", "locked"};
-    const char *name = NULL;
     enum ww_err rc = WW_OK;
 
     if (!node) {
@@ -80,7 +80,7 @@ static enum ww_err read_output(const struct ww_reading *at, const struct ww_jnod
     }
     rc = ww_jonly(node, members, WW_LEN(members), WW_E_POLICY, at->what, err);
     if (!rc) {
-        rc = ww_read_name(at, node, "name", true, &name, err);
+        rc = ww_read_name(at, node, "name", true, &out->output_name, err);
     }
     if (!rc) {
         rc = ww_read_name(at, node, "license", true, &out->output_license, err);
@@ -101,7 +101,6 @@ static enum ww_err read_request(struct ww_request *out, struct ww_error *err)
     const struct ww_reading at = {.what = "request"};
     const char *action = NULL;
     const char *recipe = NULL;
-    uint8_t digest[WW_SHA256_BYTES];
     enum ww_err rc =
         ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, "request", err);
 
@@ -119,9 +118,10 @@ static enum ww_err read_request(struct ww_request *out, struct ww_error *err)
     }
     if (!rc && recipe &&
         (!ww_str_starts(recipe, "sha256:") ||
-         !ww_unhex(digest, sizeof(digest), recipe + 7, strlen(recipe + 7)))) {
+         !ww_unhex(out->recipe, WW_SHA256_BYTES, recipe + 7, strlen(recipe + 7)))) {
         rc = WW_FAIL(err, WW_E_POLICY, "request: 'recipe' must be sha256:DIGEST");
     }
+    out->has_recipe = recipe != NULL;
     if (!rc) {
         rc = ww_read_name(&at, root, "purpose", true, &out->purpose, err);
     }
@@ -154,6 +154,38 @@ enum ww_err ww_request_read(const uint8_t *payload, size_t len, struct ww_reques
     if (rc) {
         ww_request_release(out);
     }
+    return rc;
+}
+
+enum ww_err ww_approval_read(const uint8_t *payload, size_t len,
+                             uint8_t request[WW_SHA256_BYTES], int64_t *time,
+                             struct ww_error *err)
+{
+    static const char *const members[] = {"type", "request", "time", "about"};
+    const struct ww_reading at = {.what = "approval"};
+    struct ww_json *json = NULL;
+    const char *digest = NULL;
+    const char *about = NULL;
+    enum ww_err rc = ww_read_document(payload, len, APPROVAL_TYPE, &json, err);
+
+    if (!rc) {
+        rc = ww_jonly(ww_json_root(json), members, WW_LEN(members), WW_E_POLICY,
+                      "approval", err);
+    }
+    if (!rc) {
+        rc = ww_read_name(&at, ww_json_root(json), "request", false, &digest, err);
+    }
+    if (!rc && (!ww_str_starts(digest, "sha256:") ||
+                !ww_unhex(request, WW_SHA256_BYTES, digest + 7, strlen(digest + 7)))) {
+        rc = WW_FAIL(err, WW_E_POLICY, "approval: 'request' must be sha256:DIGEST");
+    }
+    if (!rc) {
+        rc = ww_read_time(&at, ww_json_root(json), "time", false, time, err);
+    }
+    if (!rc) {
+        rc = ww_read_name(&at, ww_json_root(json), "about", true, &about, err);
+    }
+    ww_json_free(json);
     return rc;
 }
 

@@ -157,22 +157,6 @@ static enum ww_err read_roles(struct ww_table *table, const struct ww_jnode *nod
     return rc;
 }
 
-static bool revoked_kind(const char *text, enum ww_revoked_kind *out)
-{
-    static const char *const names[] = {
-#define NAME(name, text) text,
-        WW_REVOKED_LIST(NAME)
-#undef NAME
-    };
-    for (int i = 0; i < WW_REVOKED_COUNT; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = (enum ww_revoked_kind)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum ww_err read_revoked(struct ww_table *table, const struct ww_jnode *node,
                                 struct ww_error *err)
 {
@@ -186,7 +170,7 @@ static enum ww_err read_revoked(struct ww_table *table, const struct ww_jnode *n
         struct ww_revoked *to = &table->revoked[table->trust.n_revoked++];
         const char *kind = NULL;
         enum ww_err rc = ww_read_name(&at, r, "kind", false, &kind, err);
-        if (!rc && !revoked_kind(kind, &to->kind)) {
+        if (!rc && !ww_revoked_parse(kind, &to->kind)) {
             rc = WW_FAIL(err, WW_E_POLICY, "revoked: kind '%.40s' is unknown", kind);
         }
         if (!rc) {

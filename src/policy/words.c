@@ -5,6 +5,7 @@
  */
 #include "policy/words.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "util/alloc.h"
@@ -66,6 +67,42 @@ bool ww_policy_time(const char *text, int64_t *out)
     return true;
 }
 
+void ww_policy_time_text(int64_t seconds, char out[WW_TIME_BYTES])
+{
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const int64_t most = days_of(9999, 12, 31) * 86400 + 86399;
+    const int64_t t = seconds < 0 ? 0 : seconds > most ? most : seconds;
+    const int64_t day = t / 86400;
+    int64_t y = 1970 + day / 366;
+    int64_t rest = 0;
+    int m = 0;
+
+    while (days_of(y + 1, 1, 1) <= day) {
+        y++;
+    }
+    rest = day - days_of(y, 1, 1);
+    for (m = 0; rest >= lengths[m] + (m == 1 && is_leap(y)); m++) {
+        rest -= lengths[m] + (m == 1 && is_leap(y));
+    }
+    snprintf(out, WW_TIME_BYTES, "%04d-%02d-%02dT%02d:%02d:%02dZ", (int)y,
+             m + 1, (int)rest + 1, (int)(t / 3600 % 24),
+             (int)(t / 60 % 60), (int)(t % 60));
+}
+
+void ww_policy_decimal_text(int64_t millionths, char out[WW_DECIMAL_BYTES])
+{
+    size_t len = 0;
+
+    snprintf(out, WW_DECIMAL_BYTES, "%lld.%06lld", (long long)(millionths / 1000000),
+             (long long)(millionths % 1000000));
+    for (len = strlen(out); out[len - 1] == '0'; len--) {
+        out[len - 1] = '\0';
+    }
+    if (out[len - 1] == '.') {
+        out[len - 1] = '\0';
+    }
+}
+
 bool ww_policy_decimal(const char *text, int64_t *out)
 {
     const char *dot = strchr(text, '.');
@@ -84,6 +121,22 @@ bool ww_policy_decimal(const char *text, int64_t *out)
     }
     *out = a * 1000000 + b;
     return true;
+}
+
+bool ww_revoked_parse(const char *text, enum ww_revoked_kind *out)
+{
+    static const char *const names[] = {
+#define NAME(name, text) text,
+        WW_REVOKED_LIST(NAME)
+#undef NAME
+    };
+    for (int i = 0; i < WW_REVOKED_COUNT; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum ww_revoked_kind)i;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool ww_words_have(const struct ww_words *words, const char *word)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decisions of a table. */
+/* Decisions of a table, and what signed files say. */
 #include "report/object.h"
 #include "weightward/report.h"
 
@@ -38,5 +38,48 @@ enum ww_err ww_report_policy_text_json(const char *text, char **out, struct ww_e
     struct ww_jw w;
     ww_object_begin(&w, &buf, "policy");
     ww_jw_kstr(&w, "rules", text);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_report_policy_sign_json(const struct ww_policy_signed *report, char **out,
+                                       struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "policy");
+    ww_jw_kstr(&w, "kind", report->kind);
+    ww_jw_kstr(&w, "signer", report->keyid);
+    ww_jw_ku64(&w, "signatures", report->n_signatures);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_report_policy_check_json(const struct ww_policy_check_report *report,
+                                        char **out, struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "policy");
+    ww_jw_key(&w, "root");
+    ww_jw_object(&w);
+    ww_jw_kstr(&w, "version", report->root_version);
+    ww_jw_kstr(&w, "expires", report->root_expires);
+    ww_jw_close(&w);
+    ww_jw_key(&w, "files");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < report->n_files; i++) {
+        const struct ww_policy_checked *f = &report->files[i];
+        ww_jw_object(&w);
+        ww_jw_kstr(&w, "path", f->path);
+        ww_jw_kstr(&w, "kind", f->kind);
+        ww_jw_kstr(&w, "id", f->id);
+        if (f->version[0]) {
+            ww_jw_kstr(&w, "version", f->version);
+            ww_jw_kstr(&w, "expires", f->expires);
+        }
+        ww_object_strings(&w, "signers", f->signers, f->n_signers);
+        ww_jw_ku64(&w, "signatures", f->n_signatures);
+        ww_jw_close(&w);
+    }
+    ww_jw_close(&w);
     return ww_object_end(&w, &buf, out, err);
 }

@@ -11,24 +11,29 @@
 
 #include <string.h>
 
-static enum ww_err add_head(struct ww_buf *out, const char *label, size_t len,
-                            struct ww_error *err)
+static enum ww_err add_head(struct ww_buf *out, const char *label, const char *type,
+                            size_t len, struct ww_error *err)
 {
-    return ww_buf_addf(out, err, "%s %zu %s %zu ", label, strlen(WW_PAYLOAD_TYPE),
-                       WW_PAYLOAD_TYPE, len);
+    return ww_buf_addf(out, err, "%s %zu %s %zu ", label, strlen(type), type, len);
+}
+
+enum ww_err ww_dsse_pae_of(const char *type, const uint8_t *payload, size_t len,
+                           struct ww_buf *out, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    ww_buf_clear(out);
+    rc = add_head(out, "DSSEv1", type, len, err);
+    if (rc) {
+        return rc;
+    }
+    return ww_buf_add(out, payload, len, err);
 }
 
 enum ww_err ww_dsse_pae(const uint8_t *payload, size_t len, struct ww_buf *out,
                         struct ww_error *err)
 {
-    enum ww_err rc = WW_OK;
-
-    ww_buf_clear(out);
-    rc = add_head(out, "DSSEv1", len, err);
-    if (rc) {
-        return rc;
-    }
-    return ww_buf_add(out, payload, len, err);
+    return ww_dsse_pae_of(WW_PAYLOAD_TYPE, payload, len, out, err);
 }
 
 /* One byte in the notation of Python's repr; the length of what was put into text. */
@@ -69,7 +74,7 @@ enum ww_err ww_dsse_pae_v02(const uint8_t *payload, size_t len, struct ww_buf *o
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(out);
-    rc = add_head(out, "DSSEV1", len, err);
+    rc = add_head(out, "DSSEV1", WW_PAYLOAD_TYPE, len, err);
     if (rc) {
         return rc;
     }

@@ -7,7 +7,11 @@
 
 #define WW_PAYLOAD_TYPE "application/vnd.in-toto+json"
 
-/** Pre-authentication encoding of a payload of WW_PAYLOAD_TYPE; out is overwritten. */
+/** Pre-authentication encoding of a payload of this type; out is overwritten. */
+enum ww_err ww_dsse_pae_of(const char *type, const uint8_t *payload, size_t len,
+                           struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+
+/** The same of a payload of WW_PAYLOAD_TYPE. */
 enum ww_err ww_dsse_pae(const uint8_t *payload, size_t len, struct ww_buf *out,
                         struct ww_error *err) WW_MUST_USE;
 

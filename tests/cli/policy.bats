@@ -16,6 +16,26 @@ table() {
 EOF
 }
 
+# make_root FILE VERSION THRESHOLD KEY1 KEY2 [POLICY]: both keys may do everything.
+make_root() {
+    jq -n --arg v "$2" --arg t "$3" --rawfile p1 "$4.pub" --rawfile p2 "$5.pub" \
+        --arg i1 "$("$WW" key show "$4.pub" --json | jq -r .id)" \
+        --arg i2 "$("$WW" key show "$5.pub" --json | jq -r .id)" \
+        --arg pid "${6:+$(jq -r .id "$6")}" --arg pv "${6:+$(jq -r .version "$6")}" \
+        --arg ps "${6:+$(sha256sum <"$6" | cut -d' ' -f1)}" '
+        ["root", "policy", "request", "approval"] as $kinds |
+        (($kinds | map("application/vnd.weightward." + . + "+json")) +
+            ["application/vnd.in-toto+json"]) as $all |
+        {type: "weightward.root/1", version: $v, issued: "2026-01-01T00:00:00Z",
+         expires: "2099-01-01T00:00:00Z",
+         keys: {($i1): {pem: $p1, may_sign: $all}, ($i2): {pem: $p2, may_sign: $all}},
+         roles: {root: {keyids: [$i1, $i2], threshold: $t},
+                 policy: {keyids: [$i1], threshold: "1"},
+                 approver: {keyids: [$i2], threshold: "1"}},
+         policies: (if $pid == "" then [] else [{id: $pid, version: $pv, sha256: $ps}] end),
+         revoked: []}' >"$1"
+}
+
 @test "explain prints what the snapshots hold" {
     for policy in "$POLICIES"/*.json; do
         "$WW" policy explain "$policy" >said
@@ -45,5 +65,37 @@ EOF
 
 @test "wrong use is told" {
     refused 2 "explain POLICY" "$WW" policy explain a b c
+    refused 2 "known are" "$WW" policy exlpain a
+    refused 2 "--key" "$WW" policy sign x.json
+    refused 2 "--root" "$WW" policy check x.json
     refused 4 "nowhere" "$WW" policy explain nowhere.json
+}
+
+@test "policies are signed one key after the other and checked under a root" {
+    "$WW" key new signing --out k1 --no-passphrase 2>said
+    "$WW" key new signing --out k2 --no-passphrase 2>said
+    make_root root.json 1 2 k1 k2
+    "$WW" policy sign root.json --key k1.key
+    refused 1 "by 1 keys" "$WW" policy check --root root.signed.json
+    "$WW" policy sign root.signed.json --key k2.key
+    refused 4 "already" "$WW" policy sign root.signed.json --key k2.key
+    run "$WW" policy check --root root.signed.json --at 2026-12-01T00:00:00Z
+    [ "$status" -eq 0 ]
+    [[ $output == *"root version 1, until 2099"* ]]
+    sed 's/"issued": "[^"]*"/"issued": "2026-11-01T00:00:00Z"/' "$POLICIES/open-release.json" >p.json
+    "$WW" policy sign p.json --key k1.key --out p.signed
+    "$WW" policy explain p.signed >a
+    "$WW" policy explain p.json >b
+    cmp a b
+    refused 1 "not named" "$WW" policy check p.signed --root root.signed.json
+    make_root root2.json 2 1 k1 k2 p.json
+    "$WW" policy sign root2.json --key k1.key
+    "$WW" policy sign root2.signed.json --key k2.key
+    run "$WW" policy check p.signed --root root.signed.json --root root2.signed.json --state seen --json -q
+    [ "$status" -eq 0 ]
+    echo "$output" | jq -e '.root.version == "2" and (.files[0].signers | length) == 1'
+    [ "$(stat -c %a seen)" = 600 ]
+    refused 1 "seen before" "$WW" policy check --root root.signed.json --state seen
+    refused 3 "not signed" "$WW" policy check --root p.json
+    refused 2 "--at" "$WW" policy check p.signed --root root.signed.json --at tomorrow
 }

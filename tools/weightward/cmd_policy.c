@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weightward policy explain and test: what a policy means, and whether it does what its
- * author expects. */
+/* weightward policy: what a policy means, whether it does what its author expects, and the
+ * signed files that put it in force. */
 #include "cli.h"
 
 #include <stdio.h>
@@ -8,6 +8,12 @@
 
 struct policy {
     struct cli_common common;
+    char *key;
+    struct cli_passphrase passphrase;
+    char *out;
+    char **roots;
+    char *state;
+    char *at;
 };
 
 static void tell_case(const struct ww_policy_case *c)
@@ -23,11 +29,12 @@ static void tell_case(const struct ww_policy_case *c)
     printf("\n");
 }
 
-static int explain(const struct policy *opt, const char *const *args)
+static int explain(const struct policy *opt, const char *const *args, size_t n)
 {
     struct ww_error err = {0};
     char *text = NULL;
     int status = 0;
+    (void)n;
     enum ww_err rc = ww_policy_explain(args[0], &text, &err);
     if (rc) {
         return cli_fail("policy", &opt->common, &err);
@@ -70,34 +77,141 @@ static int test(const struct policy *opt, const char *const *args, size_t n)
     return status;
 }
 
+static int sign(const struct policy *opt, const char *const *args, size_t n)
+{
+    struct ww_policy_signed report = {0};
+    struct ww_signkey *key = NULL;
+    struct ww_error err = {0};
+    char *json = NULL;
+    int status = 0;
+    enum ww_err rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
+    (void)n;
+    if (rc == WW_OK) {
+        rc = ww_policy_sign(args[0], key, opt->out, &report, &err);
+    }
+    ww_signkey_free(key);
+    if (rc) {
+        return cli_fail("policy", &opt->common, &err);
+    }
+    cli_say(&opt->common, "signed the %s '%s' with key %s; it has %zu %s now", report.kind,
+            args[0], report.keyid, report.n_signatures,
+            report.n_signatures == 1 ? "signature" : "signatures");
+    if (opt->common.json) {
+        rc = ww_report_policy_sign_json(&report, &json, &err);
+        status = cli_answer_json("policy", &opt->common, rc, json, &err);
+    }
+    return status;
+}
+
+static void tell_checked(const struct ww_policy_checked *f)
+{
+    printf("%s '%s': %s%s%s%s%s, %zu of %zu signatures count\n", f->kind, f->path, f->id,
+           f->version[0] ? " version " : "", f->version, f->expires[0] ? ", until " : "",
+           f->expires, f->n_signers, f->n_signatures);
+    for (size_t i = 0; i < f->n_signers; i++) {
+        printf("  signed by %s\n", f->signers[i]);
+    }
+}
+
+static int check(const struct policy *opt, const char *const *args, size_t n)
+{
+    struct ww_policy_check_report report = {0};
+    struct ww_error err = {0};
+    struct ww_trust_options trust = {.roots = (const char *const *)opt->roots,
+                                     .n_roots = cli_count(opt->roots),
+                                     .state = opt->state};
+    char *json = NULL;
+    int status = 0;
+    enum ww_err rc = WW_OK;
+    if (trust.n_roots == 0) {
+        return cli_usage("policy", "check needs --root ROOT: the trust root that is believed");
+    }
+    if (opt->at && !ww_time_parse(opt->at, &trust.at_unix)) {
+        return cli_usage("policy", "--at is a time like 2026-11-25T12:00:00Z");
+    }
+    rc = ww_policy_check(args, n, &trust, &report, &err);
+    if (rc) {
+        return cli_fail("policy", &opt->common, &err);
+    }
+    if (opt->common.json) {
+        rc = ww_report_policy_check_json(&report, &json, &err);
+        status = cli_answer_json("policy", &opt->common, rc, json, &err);
+    } else {
+        printf("root version %s, until %s\n", report.root_version, report.root_expires);
+        for (size_t i = 0; i < report.n_files; i++) {
+            tell_checked(&report.files[i]);
+        }
+    }
+    ww_policy_check_report_release(&report);
+    return status;
+}
+
+struct word {
+    const char *name;
+    size_t min; /* arguments behind the word */
+    size_t max;
+    int needs_key;
+    int (*run)(const struct policy *opt, const char *const *args, size_t n);
+    const char *synopsis;
+};
+
+static const struct word words[] = {
+    {"explain", 1, 1, 0, explain, "explain POLICY"},
+    {"test", 2, 65, 0, test, "test TABLE POLICY..."},
+    {"sign", 1, 1, 1, sign, "sign DOCUMENT --key KEY"},
+    {"check", 0, 65, 0, check, "check FILE... --root ROOT"},
+};
+#define N_WORDS (sizeof words / sizeof words[0])
+
+static int run_policy(const void *given, const char *verb, const char *const *args)
+{
+    const struct policy *opt = given;
+    size_t n = 0;
+    while (args[n + 1]) {
+        n++;
+    }
+    for (size_t i = 0; i < N_WORDS; i++) {
+        const struct word *w = &words[i];
+        if (strcmp(args[0], w->name) != 0) {
+            continue;
+        }
+        if (n < w->min || n > w->max) {
+            fprintf(stderr, "weightward policy: give %s\n", w->synopsis);
+            return CLI_USAGE;
+        }
+        if (w->needs_key && !opt->key) {
+            return cli_usage(verb, "--key KEY is needed: the signing key");
+        }
+        return w->run(opt, args + 1, n);
+    }
+    fprintf(stderr, "weightward policy: unknown word '%.60s'; known are:", args[0]);
+    for (size_t i = 0; i < N_WORDS; i++) {
+        fprintf(stderr, "%s %s", i ? "," : "", words[i].name);
+    }
+    fprintf(stderr, "\n");
+    return CLI_USAGE;
+}
+
 int cmd_policy(int argc, const char **argv)
 {
-    struct policy opt = {0};
+    struct policy opt = {.passphrase.fd = -1};
     const struct poptOption table[] = {
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "sign: the signing key", "KEY"},
+        {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
+         "passphrase of the key", "FILE"},
+        {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"out", 0, POPT_ARG_STRING, &opt.out, 0, "where to write", "FILE"},
+        {"root", 0, POPT_ARG_ARGV, &opt.roots, 0,
+         "check: the trust root that is believed, then its successors (repeatable)", "ROOT"},
+        {"state", 0, POPT_ARG_STRING, &opt.state, 0,
+         "check: refuse what is older than this file has seen", "FILE"},
+        {"at", 0, POPT_ARG_STRING, &opt.at, 0, "check: at this time (now)", "TIME"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,
     };
-    poptContext ctx = NULL;
-    const char **args = NULL;
-    int status = cli_parse(argc, argv, table, "explain POLICY | test TABLE POLICY...", 2, 66,
-                           &ctx, &args);
-    size_t n = 0;
-    if (status || !args) {
-        goto out;
-    }
-    while (args[n]) {
-        n++;
-    }
-    if (strcmp(args[0], "explain") == 0 && n == 2) {
-        status = explain(&opt, args + 1);
-    } else if (strcmp(args[0], "test") == 0 && n >= 3) {
-        status = test(&opt, args + 1, n - 1);
-    } else {
-        fprintf(stderr, "weightward policy: give explain POLICY, or test TABLE POLICY...\n");
-        status = CLI_USAGE;
-    }
-out:
-    cli_finish(ctx, table);
-    return status;
+    return cli_run(argc, argv, table,
+                   "explain POLICY | test TABLE POLICY... | sign DOCUMENT | check FILE...", 1,
+                   66, run_policy, &opt);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Policies and tables in files, for people who write them: read, explained, tried out. */
+/* Policies and tables in files, for people who write them: read, explained, tried out. A
+ * signed policy is opened and its signatures are not looked at; policy check does that. */
 #include <stdio.h>
 #include <string.h>
 
 #include "policy/table.h"
+#include "trust/trust.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -15,17 +17,28 @@
 static enum ww_err read_policy(const char *path, struct ww_policy *out,
                                struct ww_error *err)
 {
+    struct ww_envelope envelope = {0};
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
-    ww_buf_init(&text, WW_POLICY_MAX_BYTES);
+    ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
     rc = ww_file_read(path, &text, err);
-    if (!rc) {
-        rc = ww_policy_read(text.data, text.len, out, err);
-        if (rc) {
-            ww_error_context(err, "'%s'", path);
-        }
+    if (rc) {
+        goto out;
     }
+    if (ww_envelope_is(text.data, text.len)) {
+        rc = ww_signed_read(path, WW_SIGNED_POLICY, &envelope, err);
+        if (!rc) {
+            rc = ww_policy_read(envelope.payload.data, envelope.payload.len, out, err);
+        }
+    } else {
+        rc = ww_policy_read(text.data, text.len, out, err);
+    }
+    if (rc) {
+        ww_error_context(err, "'%s'", path);
+    }
+out:
+    ww_envelope_release(&envelope);
     ww_buf_release(&text);
     return rc;
 }

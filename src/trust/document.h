@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a document is, told by its own type, and whether its reader takes it. */
+#ifndef WW_TRUST_DOCUMENT_H
+#define WW_TRUST_DOCUMENT_H
+
+#include "sign/envelope.h"
+
+/** Kind by the member 'type'; the whole document is read. WW_E_POLICY for a type that
+ *  nobody signs, and what the readers say. */
+enum ww_err ww_document_kind(const uint8_t *payload, size_t len, enum ww_signed_kind *out,
+                             struct ww_error *err) WW_MUST_USE;
+
+/** The same for a kind that is known. */
+enum ww_err ww_document_check(const uint8_t *payload, size_t len,
+                              enum ww_signed_kind kind, struct ww_error *err) WW_MUST_USE;
+
+/** Sign a payload into a new file, as its first signature. */
+struct ww_signkey;
+enum ww_err ww_document_write(enum ww_signed_kind kind, const struct ww_buf *payload,
+                              struct ww_signkey *key, const char *out,
+                              struct ww_error *err) WW_MUST_USE;
+
+#endif
