@@ -281,7 +281,7 @@ static enum ww_err call_names(struct parser *p, enum ww_expr_call call,
             rc = syntax(p);
         }
     } else {
-        rc = arguments(p, args, 2);
+        rc = arguments(p, args, call == WW_CALL_COUNT ? 1 : 2);
     }
     if (rc || !p->scope || p->skip) {
         return rc;
@@ -353,6 +353,7 @@ static enum ww_err reserved_word(struct parser *p, struct ww_value *out, bool *k
         const char *token;
         enum ww_expr_call call;
     } calls[] = {{"at(", WW_CALL_AT},
+                 {"count(", WW_CALL_COUNT},
                  {"stored(", WW_CALL_STORED},
                  {"dim(", WW_CALL_DIM},
                  {"rounded(", WW_CALL_ROUNDED}};

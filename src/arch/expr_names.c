@@ -118,6 +118,27 @@ static enum ww_err call_at(const struct ww_scope *scope, const struct ww_value a
     return ww_expr_key(scope, path, out, &ignored, err);
 }
 
+/* Entries of the list at a path of config.json; absent when there is none. */
+static enum ww_err call_count(const struct ww_scope *scope, const struct ww_value *path,
+                              struct ww_value *out, struct ww_error *err)
+{
+    char copy[MAX_PATH_BYTES];
+    const struct ww_jnode *node = NULL;
+
+    if (path->kind != WW_V_TEXT || path->len == 0 || path->len >= sizeof(copy)) {
+        return WW_FAIL(err, WW_E_DESCRIPTOR, "count() needs the path of a config key");
+    }
+    memcpy(copy, path->text, path->len);
+    copy[path->len] = '\0';
+    (void)snprintf(out->origin, sizeof(out->origin), "entries of %.50s", copy);
+    node = walk(scope->config, copy);
+    if (node && ww_jtype(node) == WW_J_ARRAY) {
+        out->kind = WW_V_NUMBER;
+        out->number = (double)ww_jsize(node);
+    }
+    return WW_OK;
+}
+
 /* A constant as a library keeps it: in single precision, then in that of the weights. */
 static double round_to(enum ww_dtype dtype, double x)
 {
@@ -209,6 +230,9 @@ enum ww_err ww_expr_call(const struct ww_scope *scope, enum ww_expr_call call,
 {
     if (call == WW_CALL_AT) {
         return call_at(scope, args, out, err);
+    }
+    if (call == WW_CALL_COUNT) {
+        return call_count(scope, &args[0], out, err);
     }
     return call_tensor(scope, call, args, out, err);
 }

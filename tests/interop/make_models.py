@@ -27,58 +27,15 @@ import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+import more_models
 import torch
 import transformers as tf
+from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, DEBERTA, DEBERTA_V3, DEEP,
+                         DINO, EXPERTS, FOUR, GATED, GPT, IMAGE, MAMBA, MLA, MODERN, PAD1,
+                         PINPOINTS, QWEN3, QWEN35, QWEN3_VISION, SEEN, SHARED, SIGLIP,
+                         SIGLIP_TOWER, SPARSE, STD, TOWER, VIT, VOCAB, WAV, YARN, falcon, of,
+                         phi3, qwen_vl, reads, rope, std, t5)
 from safetensors.torch import load_file, save_file
-
-VOCAB = 97
-STD = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=8,
-           num_key_value_heads=2, intermediate_size=80, max_position_embeddings=64,
-           pad_token_id=0, bos_token_id=1, eos_token_id=2)
-BERT = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
-            intermediate_size=80, max_position_embeddings=66, pad_token_id=0)
-VIT = dict(hidden_size=64, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80,
-           image_size=32, patch_size=8, num_labels=5)
-GPT = dict(vocab_size=VOCAB, n_embd=96, n_layer=3, n_head=4, n_positions=64, bos_token_id=1,
-           eos_token_id=2)
-
-
-def std(prefix, suffix="ForCausalLM", **more):
-    """A decoder whose class and config begin with prefix."""
-    config = "Gemma3TextConfig" if prefix == "Gemma3" else prefix + "Config"
-    return lambda: (getattr(tf, prefix + suffix), getattr(tf, config)(**{**STD, **more}))
-
-
-def of(cls, config, **sizes):
-    return lambda: (getattr(tf, cls), getattr(tf, config)(**sizes))
-
-
-def rope(kind, theta=1000.0, **more):
-    return dict(rope_type=kind, rope_theta=theta, **more)
-
-
-def falcon(alibi, **more):
-    return of("FalconForCausalLM", "FalconConfig",
-              **{**dict(vocab_size=VOCAB, hidden_size=96, num_hidden_layers=3,
-                        num_attention_heads=12, alibi=alibi, bias=True, bos_token_id=1,
-                        eos_token_id=2), **more})
-
-
-def t5(prefix="T5", cls="ForConditionalGeneration", **more):
-    return of(prefix + cls, prefix + "Config",
-              **{**dict(vocab_size=VOCAB, d_model=64, d_kv=12, d_ff=80, num_layers=3,
-                        num_decoder_layers=2, num_heads=4, relative_attention_num_buckets=16,
-                        relative_attention_max_distance=20, decoder_start_token_id=0),
-                 **more})
-
-
-def phi3():
-    return std("Phi3", rope_parameters=rope(
-        "longrope", partial_rotary_factor=0.75,
-        short_factor=[1 + 0.1 * i for i in range(3)],
-        long_factor=[2 + 0.3 * i for i in range(3)]),
-        original_max_position_embeddings=32)
-
 
 CASES = {
     "llama": std("Llama", head_dim=16, attention_bias=True, mlp_bias=True,
@@ -178,14 +135,6 @@ CASES = {
 }
 
 # Decoders and mixtures.
-MLA = dict(num_key_value_heads=8, kv_lora_rank=24, qk_nope_head_dim=10, qk_rope_head_dim=8,
-           v_head_dim=12, moe_intermediate_size=20, n_shared_experts=2, n_routed_experts=8,
-           num_experts_per_tok=3, first_k_dense_replace=1, routed_scaling_factor=1.7)
-GATED = dict(num_hidden_layers=4, head_dim=16, linear_num_value_heads=4,
-             linear_num_key_heads=2, linear_key_head_dim=8, linear_value_head_dim=12,
-             layer_types=["linear_attention", "full_attention"] * 2)
-YARN = rope("yarn", factor=4.0, original_max_position_embeddings=16, mscale=1.0,
-            mscale_all_dim=0.8)
 CASES.update({
     "deepseek_v3": std("DeepseekV3", **MLA, q_lora_rank=28, n_group=4, topk_group=2,
                        attention_bias=True),
@@ -288,41 +237,6 @@ AFTERWARDS = {"deepseek_v3-mtp": add_mtp}
 
 
 # Encoders, encoder-decoders, vision, audio.
-IMAGE = 96      # the token that stands for a piece of an image
-
-
-def qwen_vl(prefix, **vision):
-    return lambda: (
-        getattr(tf, prefix + "ForConditionalGeneration"), getattr(tf, prefix + "Config")(
-            text_config=dict(**STD, rope_parameters=rope("default", mrope_section=[1, 1, 2])),
-            vision_config=dict(depth=3, num_heads=4, patch_size=4, **vision),
-            image_token_id=IMAGE, vision_start_token_id=1, tie_word_embeddings=False))
-
-
-BART = dict(vocab_size=VOCAB, d_model=64, encoder_layers=3, decoder_layers=2,
-            encoder_attention_heads=4, decoder_attention_heads=8, encoder_ffn_dim=80,
-            decoder_ffn_dim=72, max_position_embeddings=66, pad_token_id=1, bos_token_id=0,
-            eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None)
-CLIP_TEXT = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=2,
-                 num_attention_heads=4, intermediate_size=80, max_position_embeddings=64,
-                 bos_token_id=1, eos_token_id=2, pad_token_id=0, projection_dim=24)
-CLIP_VISION = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=8,
-                   intermediate_size=72, image_size=32, patch_size=8, projection_dim=24)
-CLIP = dict(text_config=CLIP_TEXT, vision_config=CLIP_VISION, projection_dim=24)
-SIGLIP = dict(text_config={**CLIP_TEXT, "projection_size": 48}, vision_config=CLIP_VISION)
-DINO = {**VIT, "mlp_ratio": 2}
-DEBERTA = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
-               intermediate_size=80, max_position_embeddings=64, pad_token_id=0,
-               relative_attention=True, pos_att_type="c2p|p2c")
-DEBERTA_V3 = dict(**DEBERTA, share_att_key=True, position_buckets=8,
-                  norm_rel_ebd="layer_norm", position_biased_input=False)
-MODERN = dict(vocab_size=VOCAB, hidden_size=64, num_hidden_layers=4, num_attention_heads=4,
-              intermediate_size=80, max_position_embeddings=64, local_attention=8,
-              pad_token_id=0, bos_token_id=1, cls_token_id=1, eos_token_id=2, sep_token_id=2)
-WAV = dict(vocab_size=33, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
-           intermediate_size=80, conv_dim=(16, 16), conv_stride=(5, 2), conv_kernel=(10, 3),
-           num_feat_extract_layers=2, num_conv_pos_embeddings=16,
-           num_conv_pos_embedding_groups=4)
 CASES.update({
     "deberta": of("DebertaForMaskedLM", "DebertaConfig", **DEBERTA,
                   position_biased_input=False),
@@ -478,25 +392,6 @@ CASES.update({
     "doge": std("Doge"),
 })
 
-# Language models that read images, of further families.
-def reads(prefix, text, vision, **more):
-    return lambda: (
-        getattr(tf, prefix + "ForConditionalGeneration"), getattr(tf, prefix + "Config")(
-            text_config={**STD, **text}, vision_config=vision, **more))
-
-
-QWEN3_VISION = dict(depth=3, hidden_size=32, num_heads=4, intermediate_size=48, patch_size=4,
-                    out_hidden_size=64, num_position_embeddings=16)
-QWEN3 = dict(rope_parameters=rope("default", mrope_section=[1, 1, 2]), head_dim=16)
-QWEN35 = {**GATED, "rope_parameters": rope("default", mrope_section=[1, 0, 1],
-                                           partial_rotary_factor=0.25)}
-EXPERTS = dict(num_experts=6, num_experts_per_tok=2, moe_intermediate_size=24)
-SHARED = dict(**EXPERTS, shared_expert_intermediate_size=40)
-DEEP = dict(**QWEN3_VISION, deepstack_visual_indexes=[0, 2])
-TOWER = {k: v for k, v in CLIP_VISION.items() if k != "projection_dim"}
-SIGLIP_TOWER = dict(model_type="siglip_vision_model", vision_use_head=False, **TOWER)
-SEEN = dict(image_token_id=IMAGE, vision_start_token_id=1, tie_word_embeddings=False)
-PINPOINTS = dict(image_token_index=IMAGE, image_grid_pinpoints=[[32, 64], [64, 32]])
 CASES.update({
     "qwen3_vl": reads("Qwen3VL", QWEN3, DEEP, **SEEN),
     "qwen3_vl_moe": reads("Qwen3VLMoe", {**QWEN3, **EXPERTS, "mlp_only_layers": [1]}, DEEP,
@@ -550,7 +445,6 @@ AFTERWARDS["qwen3_next-mtp"] = add_next
 UNCOVERED += ("qwen3_next-mtp", "qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text")
 
 # Kin of BERT, BART, ViT and wav2vec 2.0.
-PAD1 = {**BERT, "pad_token_id": 1}
 CASES.update({
     "ernie": of("ErnieForMaskedLM", "ErnieConfig", **BERT, use_task_id=True),
     "data2vec-text": of("Data2VecTextForMaskedLM", "Data2VecTextConfig", **PAD1),
@@ -590,10 +484,6 @@ CASES.update({
 UNCOVERED += ("mpnet", "wavlm", "dinov3_vit", "beit", "beit-shared", "data2vec-vision")
 
 # Attention beside other mixers, and behind an indexer.
-FOUR = {**STD, "num_hidden_layers": 4}
-MAMBA = dict(mamba_n_heads=8, mamba_d_head=16, mamba_d_state=8, mamba_n_groups=1)
-SPARSE = {**MLA, "q_lora_rank": 28, "n_group": 4, "topk_group": 2, "index_n_heads": 4,
-          "index_head_dim": 16, "index_topk": 6}
 CASES.update({
     "lfm2": of("Lfm2ForCausalLM", "Lfm2Config", **FOUR, block_multiple_of=16,
                layer_types=["conv", "full_attention"] * 2),
@@ -627,6 +517,8 @@ CASES.update({
 })
 UNCOVERED += ("lfm2", "lfm2_moe", "jamba", "bamba", "granitemoehybrid", "falcon_h1",
               "kimi_linear", "deepseek_v32", "glm_moe_dsa", "mllama")
+CASES.update(more_models.CASES)
+UNCOVERED += more_models.UNCOVERED
 
 
 def cases():
@@ -716,6 +608,8 @@ def see(model, inputs, g):
 
 def inputs_of(model):
     """One long sequence, and a batch of two of which one is padded."""
+    if model.config.model_type in more_models.INPUTS:
+        return more_models.INPUTS[model.config.model_type](model)
     if model.config.model_type == "whisper":
         g = torch.Generator().manual_seed(3)
         return [dict(input_features=torch.randn(2, 8, 64, generator=g).double(),

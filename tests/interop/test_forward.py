@@ -18,6 +18,7 @@ import tempfile
 
 import forward_cases as cases
 import make_models as families
+import more_models
 import torch
 from transformers.models.bloom import modeling_bloom
 
@@ -122,7 +123,7 @@ def own_case(build, name, folder):
 # Read sound, or have positions or scores that the reference forward pass does not compute.
 NO_FORWARD = ("marian", "whisper", "deberta", "deberta-v2", "ministral3", "nanochat",
               "xglm", "ctrl", "m2m_100", "albert",
-              "ernie", "blenderbot-small")
+              "ernie", "blenderbot-small") + more_models.NO_FORWARD
 LOGITS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM")
 HIDDEN = ("Model", "EncoderModel")
 

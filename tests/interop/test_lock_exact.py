@@ -20,6 +20,7 @@ import sys
 import tempfile
 
 import make_models as families
+import more_models
 import torch
 from safetensors.torch import load_file
 from test_forward import casts
@@ -65,6 +66,7 @@ FIXED_IN = {
     "beit-shared": ("encoder.relative_position_bias.relative_position_bias_table",),
 }
 FIXED_IN["glm_moe_dsa"] = FIXED_IN["deepseek_v32"]
+FIXED_IN.update(more_models.FIXED_IN)
 
 
 def run(*args):

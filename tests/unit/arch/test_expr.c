@@ -193,6 +193,15 @@ static void paths_may_be_computed(void **state)
     is_absent(e, "at(absent, 'theta')");
 }
 
+static void lists_are_counted(void **state)
+{
+    struct env *e = *state;
+    is_number(e, "count('list')", 2);
+    is_absent(e, "count('rope')");
+    is_absent(e, "count('gone')");
+    is_number(e, "count('gone')|7", 7);
+}
+
 static void facts_hide_built_in_ones(void **state)
 {
     struct env *e = *state;
@@ -297,6 +306,7 @@ int main(void)
         T(ternaries_evaluate_only_the_arm_taken),
         T(layers_index_lists_and_name_tensors),
         T(constants_round_to_the_stored_precision),
+        T(lists_are_counted),
         T(paths_may_be_computed),
         T(facts_hide_built_in_ones),
         T(malformed_expressions_are_descriptor_errors),
