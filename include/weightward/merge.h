@@ -39,7 +39,8 @@ struct ww_merge_options {
                                           are merged as they are */
     size_t n_unlock;
     const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
-    bool paper;                     /* rescaling as in the paper of DARE */
+    bool paper;                     /* rescaling and trimming as in the papers of DARE and
+                                       TIES */
     bool order_free;                /* nothing may depend on the order of elements: what
                                        models locked with one key are merged by */
     bool allow_mixed;               /* tensors that not all models have: merged over those

@@ -3,7 +3,7 @@
 #ifndef WW_MERGE_ENGINE_H
 #define WW_MERGE_ENGINE_H
 
-#include "merge/walk.h"
+#include "merge/whole.h"
 #include "stream/stream.h"
 
 struct ww_merge_engine;
@@ -21,6 +21,7 @@ struct ww_merge_engine {
     unsigned threads;
     uint64_t memory;
     struct ww_merge_piece *pieces; /* [n_tensors] */
+    struct ww_wholes wholes;
     struct ww_plan stream;
     uint32_t *opened; /* per input: the stream's input that has its open bytes */
     const struct ww_reader **readers;

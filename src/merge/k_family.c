@@ -5,7 +5,8 @@
  * selection, rescaling, weight; then a plain sum, or one of those that agree with the
  * elected sign. What a pass finds out: the cuts of a selection by magnitude, then the sums
  * of magnitudes before and after, which are exact (tilesum.h). Formulas and special cases
- * are those of mergekit 0.1.5; with plan.paper rescaling is by 1 / density.
+ * are those of mergekit 0.1.5; with plan.paper rescaling is by 1 / density, and TIES trims
+ * the whole model at once (trim.h).
  */
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "merge/rowrank.h"
 #include "merge/select.h"
 #include "merge/tilesum.h"
+#include "merge/trim.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 #include "util/clones.h"
@@ -132,6 +134,9 @@ static enum ww_err open_cuts(struct ww_merge_job *job, struct ww_error *err)
         uint64_t first = 0;
         uint64_t end = 0;
         rc = kept_ranks(job, s, f->keep, &first, &end, err);
+        if (job->shared) {
+            end = ww_trim_rank(job, i);
+        }
         s->top = per_source * i;
         s->outlier = f->keep == KEEP_MIDDLE ? s->top + 1 : NO_CUT;
         f->select.cuts[s->top] = (struct ww_cut){
@@ -466,7 +471,7 @@ static bool always_rows(const struct ww_merge_job *job)
 }
 
 /* An open function and the operations of one method of the family. */
-#define FAMILY(method, keep, elect, extra, rows)                                         \
+#define FAMILY(method, keep, elect, extra, rows, all)                                       \
     static enum ww_err method##_open(struct ww_merge_job *job, bool *scan,               \
                                      struct ww_error *err)                               \
     {                                                                                    \
@@ -481,12 +486,13 @@ static bool always_rows(const struct ww_merge_job *job)
         .scanned = family_scanned,                                                       \
         .block = family_block,                                                           \
         .close = family_close,                                                           \
+        .whole = all,                                                                    \
     }
 
-FAMILY(ties, KEEP_TOP, true, NULL, NULL);
-FAMILY(dare_linear, KEEP_RANDOM, false, NULL, NULL);
-FAMILY(dare_ties, KEEP_RANDOM, true, NULL, NULL);
-FAMILY(breadcrumbs, KEEP_MIDDLE, false, "gamma", NULL);
-FAMILY(breadcrumbs_ties, KEEP_MIDDLE, true, "gamma", NULL);
-FAMILY(della_linear, KEEP_RANKED, false, "epsilon", always_rows);
-FAMILY(della, KEEP_RANKED, true, "epsilon", always_rows);
+FAMILY(ties, KEEP_TOP, true, NULL, NULL, &ww_trim_whole);
+FAMILY(dare_linear, KEEP_RANDOM, false, NULL, NULL, NULL);
+FAMILY(dare_ties, KEEP_RANDOM, true, NULL, NULL, NULL);
+FAMILY(breadcrumbs, KEEP_MIDDLE, false, "gamma", NULL, NULL);
+FAMILY(breadcrumbs_ties, KEEP_MIDDLE, true, "gamma", NULL, NULL);
+FAMILY(della_linear, KEEP_RANKED, false, "epsilon", always_rows, NULL);
+FAMILY(della, KEEP_RANKED, true, "epsilon", always_rows, NULL);

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Weighted sums whose coefficients are known before a byte is read: linear (model soups,
- * arXiv 2203.05482), passthrough, task arithmetic (arXiv 2212.04089). One multiply and
+ * arXiv 2203.05482), metric-weighted averages (arXiv 2504.18580), passthrough, task
+ * arithmetic (arXiv 2212.04089). One multiply and
  * one add per source, in the order of the recipe; the division by the sum of the weights
  * comes last, so that equal models with equal weights give that model.
  */
+#include <math.h>
+
+#include "merge/fixmath.h"
 #include "merge/kernel.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
@@ -69,6 +73,36 @@ static enum ww_err linear_block(const struct ww_merge_job *job,
 
 const struct ww_method_ops ww_merge_linear = {
     .open = linear_open,
+    .block = linear_block,
+    .close = close_state,
+};
+
+/* mwa: weights are powers of a metric, such as 1 / loss. */
+static enum ww_err mwa_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
+{
+    const double exponent = ww_merge_param(job, "exponent");
+    *scan = false;
+    enum ww_err rc = open_weights(job, "metric", false, err);
+    struct ww_weighted *state = job->state;
+    if (rc) {
+        return rc;
+    }
+    state->divisor = 0;
+    for (uint32_t i = 0; i < job->n_sources; i++) {
+        state->w[i] = ww_fix_exp(exponent * ww_fix_log(state->w[i]));
+        state->divisor += state->w[i];
+    }
+    if (!isfinite(state->divisor) || state->divisor <= 0) {
+        rc = ww_merge_refuse(job, err,
+                             "metrics to the power of %g leave the range of numbers; "
+                             "scale the metrics or choose a smaller exponent",
+                             exponent);
+    }
+    return rc;
+}
+
+const struct ww_method_ops ww_merge_mwa = {
+    .open = mwa_open,
     .block = linear_block,
     .close = close_state,
 };

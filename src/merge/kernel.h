@@ -13,6 +13,8 @@
 
 #include "merge/plan.h"
 
+#define WW_MERGE_MOST_SOURCES 62 /* of a tensor, without its base */
+
 /** One output tensor being merged. Kernels change `state` and the three sizes only. */
 struct ww_merge_job {
     const struct ww_merge_plan *plan;
@@ -26,7 +28,9 @@ struct ww_merge_job {
     uint64_t max_block; /* elements of a block at most */
     uint32_t n_sources;
     uint32_t n_x;         /* sources, then imported statistics */
-    void *shared;         /* of the method over all tensors, NULL without */
+    const struct ww_method_ops *ops; /* the method's, or those of its whole-model passes */
+    void *shared;         /* what the method found out about the whole model: ww_whole_ops;
+                             NULL without, and while only parameters are checked */
     void *state;          /* the method's own */
     size_t acc_bytes;     /* of a tile's sums in the pass at hand */
     size_t local_bytes;   /* zeroed at the start of each tile, in passes and the last walk */
@@ -45,6 +49,8 @@ struct ww_merge_block {
     void *local;        /* of this tile */
     void *scratch;
 };
+
+struct ww_whole_ops;
 
 struct ww_method_ops {
     bool deltas;
@@ -65,6 +71,22 @@ struct ww_method_ops {
                          const struct ww_merge_block *block, struct ww_error *err);
     /** Free the state; also after a failed open. NULL: nothing to free. */
     void (*close)(struct ww_merge_job *job);
+    const struct ww_whole_ops *whole; /* NULL: tensors do not know of each other */
+};
+
+/** Passes over the whole model, before the first tensor is written: what is trimmed or
+ *  scaled over all tensors together. Every tensor has the same number of sources. */
+struct ww_whole_ops {
+    /** With this plan? NULL: always. */
+    bool (*wanted)(const struct ww_merge_plan *plan);
+    /** job: of the first tensor; n: elements of all. Make job->shared. */
+    enum ww_err (*begin)(struct ww_merge_job *job, uint64_t n, struct ww_error *err);
+    /** One tensor in one pass, as in struct ww_method_ops but without block; scanned may
+     *  be NULL and its `again` is not looked at. */
+    struct ww_method_ops tensor;
+    /** A pass over all tensors is done. */
+    enum ww_err (*passed)(struct ww_merge_job *job, bool *again, struct ww_error *err);
+    void (*end)(void *shared);
 };
 
 /** Parameters by name; they are in the method's table, or it is a bug. */
@@ -89,6 +111,7 @@ extern const struct ww_method_ops ww_merge_dare_linear;
 extern const struct ww_method_ops ww_merge_dare_ties;
 extern const struct ww_method_ops ww_merge_della;
 extern const struct ww_method_ops ww_merge_della_linear;
+extern const struct ww_method_ops ww_merge_emr;
 extern const struct ww_method_ops ww_merge_fisher;
 extern const struct ww_method_ops ww_merge_geometric_median;
 extern const struct ww_method_ops ww_merge_karcher;
@@ -97,14 +120,17 @@ extern const struct ww_method_ops ww_merge_magmax;
 extern const struct ww_method_ops ww_merge_masks;
 extern const struct ww_method_ops ww_merge_model_stock;
 extern const struct ww_method_ops ww_merge_multislerp;
+extern const struct ww_method_ops ww_merge_mwa;
 extern const struct ww_method_ops ww_merge_nearswap;
 extern const struct ww_method_ops ww_merge_nuslerp;
 extern const struct ww_method_ops ww_merge_passthrough;
+extern const struct ww_method_ops ww_merge_pcb;
 extern const struct ww_method_ops ww_merge_ram;
 extern const struct ww_method_ops ww_merge_ramplus_tl;
 extern const struct ww_method_ops ww_merge_sce;
 extern const struct ww_method_ops ww_merge_slerp;
 extern const struct ww_method_ops ww_merge_task_arithmetic;
 extern const struct ww_method_ops ww_merge_ties;
+extern const struct ww_method_ops ww_merge_widen;
 
 #endif

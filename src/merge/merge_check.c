@@ -128,9 +128,9 @@ static enum ww_err check_counts(const struct ww_merge_tensor *t, struct ww_error
         return WW_FAIL(err, WW_E_RECIPE, "tensor '%.200s': %s needs a base model",
                        t->name, m->name);
     }
-    if (m->wants_stats != (t->stats != NULL)) {
+    if ((m->stats != WW_STATS_NONE) != (t->stats != NULL)) {
         return WW_FAIL(err, WW_E_RECIPE, "tensor '%.200s': %s %s imported statistics",
-                       t->name, m->name, m->wants_stats ? "needs" : "takes no");
+                       t->name, m->name, m->stats ? "needs" : "takes no");
     }
     return WW_OK;
 }

@@ -32,6 +32,8 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *row_map = NULL;
     *state = piece;
     WW_INVARIANT(n_tiles == piece->item.job.n_tiles);
+    piece->item.job.shared =
+        ww_whole_of(&e->wholes, piece->item.job.tensor->method);
     enum ww_err rc = ww_merge_passes(&piece->item, e->threads, e->memory, err);
     if (rc && ops->close) {
         ops->close(&piece->item.job);
@@ -175,6 +177,9 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
         rc = ww_out_begin(path, &e.stream, extra_bytes, &use, &folder, err);
     }
     if (!rc) {
+        rc = ww_whole_run(plan, e.threads, e.memory, &e.wholes, err);
+    }
+    if (!rc) {
         rc = ww_stream_run(&e.stream, folder, &use, &digests, err);
     }
     if (!rc) {
@@ -186,6 +191,7 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
         *out = folder;
     }
     ww_stream_result_release(&digests);
+    ww_whole_release(&e.wholes);
     ww_merge_engine_release(&e);
     return rc;
 }

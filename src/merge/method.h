@@ -37,6 +37,12 @@ enum ww_method_base {
     WW_BASE_REQUIRED
 };
 
+enum ww_method_stats {
+    WW_STATS_NONE,
+    WW_STATS_SHAPE, /* of the shape of the weight: walked with it */
+    WW_STATS_GRAM   /* columns x columns of a matrix, read by the method; may be missing */
+};
+
 struct ww_method_ops; /* src/merge/kernel.h: how it is computed */
 
 #define WW_METHOD_MAX_PARAMS 12
@@ -52,7 +58,7 @@ struct ww_method {
     bool order_free;          /* the result of permuted sources is the permuted result, bit
                                  for bit: may merge models locked with one key */
     const char *order_reason; /* why not, or under which parameters, for people; "" */
-    bool wants_stats;         /* an imported tensor beside each source: ww_merge_tensor.stats */
+    enum ww_method_stats stats; /* an imported tensor beside each source, what of */
     bool within_tolerance;    /* through LAPACK: equal within a tolerance, not to the bit */
     const struct ww_method_param *params;
     size_t n_params;

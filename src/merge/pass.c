@@ -42,7 +42,7 @@ static bool fold(struct pass *p, struct ww_walk *walk, uint64_t tile, enum ww_er
         p->error = *err;
     }
     if (!p->failed) {
-        job->tensor->method->ops->fold(job, p->number, tile, ww_walk_acc(walk));
+        job->ops->fold(job, p->number, tile, ww_walk_acc(walk));
     }
     bool go_on = !p->failed;
     pthread_mutex_unlock(&p->lock);
@@ -116,7 +116,7 @@ enum ww_err ww_merge_passes(struct ww_merge_item *item, unsigned threads, uint64
                             struct ww_error *err)
 {
     struct ww_merge_job *job = &item->job;
-    const struct ww_method_ops *ops = job->tensor->method->ops;
+    const struct ww_method_ops *ops = job->ops;
     bool again = false;
     enum ww_err rc = ops->open(job, &again, err);
 

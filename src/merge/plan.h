@@ -36,7 +36,7 @@ struct ww_merge_tensor {
     uint32_t n_sources;
     struct ww_merge_source *base;    /* NULL: none */
     struct ww_merge_source *stats;   /* imported, of the output's shape, one per source in
-                                        its order; NULL unless method->wants_stats */
+                                        its order; NULL unless method->stats */
     const double *params;       /* by index of ww_method.params; those of scope TENSOR are set */
     uint64_t seed;              /* of random masks, the same for every tensor of a merge */
 };
@@ -72,6 +72,8 @@ struct ww_merge_plan {
     bool order_free;            /* nothing goes by the order of elements: ties all kept, masks by
                                    content, sums exact */
     bool locked;                /* the sources are locked with one key */
+    const struct ww_merge_plan *whole; /* the plan that this is a part of, NULL: none. What
+                                   goes by the whole model goes by that one's tensors */
     void *impl;                 /* what the recipe reader owns: strings, parameters, row maps */
 };
 

@@ -216,6 +216,7 @@ static enum ww_err make_part(struct again *a, uint64_t sample, struct ww_merge_f
 
     a->want = ww_calloc(a->model->n_tensors, sizeof(*a->want));
     a->part = *plan;
+    a->part.whole = plan;
     a->part.tensors = ww_calloc(plan->n_tensors, sizeof(*a->part.tensors));
     a->part.inputs = inputs;
     if (!chosen || !inputs || !a->want || !a->part.tensors) {

@@ -61,6 +61,23 @@ double ww_key_signed_value(uint64_t key)
     return (double)f;
 }
 
+#define SIGN_BIT ((uint64_t)1 << 63)
+
+uint64_t ww_key_signed_wide(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    return bits & SIGN_BIT ? ~bits : bits | SIGN_BIT;
+}
+
+double ww_key_signed_wide_value(uint64_t key)
+{
+    uint64_t bits = key & SIGN_BIT ? key ^ SIGN_BIT : ~key;
+    double v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
 enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32_t n_cuts,
                            uint64_t n, bool wide, struct ww_error *err)
 {

@@ -45,6 +45,9 @@ void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t *keys);
 /** For values of both signs. */
 uint64_t ww_key_signed(double v);
 double ww_key_signed_value(uint64_t key);
+/** The same of doubles, 64 bits. */
+uint64_t ww_key_signed_wide(double v);
+double ww_key_signed_wide_value(uint64_t key);
 
 /** n_cuts cuts over vectors of n elements; the caller fills cuts[].vector, rank and the
  *  rule for ties. wide: keys of 64 bits. Sets job->acc_bytes. */

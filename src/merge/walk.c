@@ -79,7 +79,7 @@ static void set_shape(struct ww_merge_item *item)
     job->n_rows = job->n_cols ? job->n / job->n_cols : 0;
     item->axis_elements = t->rank && t->shape[0] ? job->n / t->shape[0] : 1;
     item->job.max_block = BLOCK;
-    if (t->method->ops->wants_rows && t->method->ops->wants_rows(job) && job->n_cols) {
+    if (job->ops->wants_rows && job->ops->wants_rows(job) && job->n_cols) {
         item->by_rows = true;
         item->job.max_block = job->n_cols * ww_max_u64(1, BLOCK / job->n_cols);
     }
@@ -97,6 +97,7 @@ enum ww_err ww_merge_item_init(struct ww_merge_item *item,
     memset(item, 0, sizeof(*item));
     item->job.plan = plan;
     item->job.tensor = t;
+    item->job.ops = t->method->ops;
     item->job.index = tensor;
     item->job.n_sources = t->n_sources;
     WW_INVARIANT(t->n_sources * (t->stats ? 2 : 1) < MAX_IN);
@@ -285,7 +286,7 @@ static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
         enum ww_dtype dtype = item->in[i]->dtype;
         widen(dtype, t->compute, in[i] + at * size_of(dtype), to, n);
     }
-    for (uint32_t i = 0; i < t->n_sources && t->base && t->method->ops->deltas; i++) {
+    for (uint32_t i = 0; i < t->n_sources && t->base && item->job.ops->deltas; i++) {
         ww_weighted_delta(w->x[i], w->base, n);
     }
 }
@@ -313,7 +314,7 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
 {
     const struct ww_merge_item *item = w->item;
     const struct ww_merge_job *job = &item->job;
-    const struct ww_method_ops *ops = job->tensor->method->ops;
+    const struct ww_method_ops *ops = job->ops;
     enum ww_dtype dtype = job->tensor->dtype;
     struct ww_merge_block b = {
         .tile = tile,

@@ -291,6 +291,70 @@ def ref_compeft(base, xs, p, shape):
     return base + p["lambda"] * total
 
 
+def ref_mwa(base, xs, p, shape):
+    w = np.array(p["metric"]) ** p["exponent"]
+    return sum(a * x for a, x in zip(w, xs)) / w.sum()
+
+
+def ref_emr(base, xs, p, shape):
+    d = np.array([x - base for x in xs])
+    sign = np.where(d.sum(0) > 0, 1.0, -1.0)
+    u = sign * np.where(d * sign > 0, np.abs(d), 0).max(0)
+    if p["task"] == 0:
+        return base + p["lambda"] * u
+    own = d[p["task"] - 1]
+    part = np.where(own * u > 0, u, 0)
+    return base + p["lambda"] * np.abs(own).sum() / np.abs(part).sum() * part
+
+
+def ref_pcb(base, xs, p, shape):
+    d = np.array([x - base for x in xs])
+    n, count = d.shape
+    ordered = np.sort(np.abs(d), axis=1)
+    r, ratio = p["clamp"], p["pcb_ratio"]
+    low = ordered[:, int(count * r)][:, None]
+    high = ordered[:, int(count * (1 - r) - 1)][:, None]
+    a = np.clip(np.abs(d), low, high)
+    m = (a - low) / (high - low)
+    part = np.sign(d) * m
+    if p["inter"] == 0:
+        inter = np.tanh(d * d.sum(0))
+    elif p["inter"] == 1:
+        inter = np.tanh(d * part.sum(0))
+    else:
+        inter = np.tanh(part[:, None] * part[None]).sum(1)
+    s = np.exp(n * m * m) * inter
+    s = np.maximum(s, np.sort(s, axis=1)[:, int(count * (1 - ratio))][:, None])
+    least, most = s.min(1, keepdims=True), s.max(1, keepdims=True)
+    s = (s - least) / (most - least)
+    w = np.array(p["weight"])[:, None]
+    return base + p["lambda"] * (w * np.sign(d) * a * s).sum(0) / np.maximum(s.sum(0), 1e-12)
+
+
+def ref_widen(base, xs, p, shape):
+    if len(shape) == 1:
+        values = [[np.abs(x - base) for x in xs]]
+    else:
+        b = base.reshape(-1, shape[-1])
+        m = [x.reshape(-1, shape[-1]) for x in xs]
+        length = np.linalg.norm(b, axis=0)
+        own = [np.linalg.norm(x, axis=0) for x in m]
+        values = [[np.abs(o - length) for o in own],
+                  [1 - (x * b).sum(0) / (o * length) for x, o in zip(m, own)]]
+    scores = []
+    for kind in values:
+        n = kind[0].size
+        rank = np.array([np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in kind])
+        soft = np.exp(rank / n) / np.exp(rank / n).sum(0)
+        scores.append(np.where(rank > p["above_average"] * (n - 1) / 2, p["calibration"], soft))
+    weight = np.mean(scores, axis=0)
+    total = 0
+    for w, x in zip(weight, xs):
+        w = w if len(shape) == 1 else np.broadcast_to(w, (base.size // shape[-1], shape[-1]))
+        total = total + w.reshape(-1) * (x - base)
+    return base + p["lambda"] * total
+
+
 def ref_linear(base, xs, p, shape):
     return sum(w * x for w, x in zip(p["weight"], xs)) / sum(p["weight"])
 
@@ -339,6 +403,19 @@ CASES = {
     "fisher": (ref_fisher, {**W, "floor": 1e-3}, N, False, {}, False),
     "compeft": (ref_compeft, {**W, "lambda": 0.8, "density": [0.2, 0.1, 0.3], "alpha": 1.5}, N,
                 True, {}, False),
+    "mwa": (ref_mwa, {"metric": [1.5, 0.7, 2.25], "exponent": -2.5}, N, False, {}, False),
+    "emr": (ref_emr, {"task": 0, "lambda": 0.9}, N, True, {}, False),
+    "emr task": (ref_emr, {"task": 2, "lambda": 1}, N, True, {}, False),
+    "pcb": (ref_pcb, {**W, "lambda": 1.17, "pcb_ratio": 0.1, "clamp": 0.01, "inter": 0}, N, True,
+            {}, False),
+    "pcb scaled": (ref_pcb, {**W, "lambda": 1.17, "pcb_ratio": 0.3, "clamp": 0.001, "inter": 1}, N,
+                   True, {}, False),
+    "pcb pairs": (ref_pcb, {**W, "lambda": 0.83, "pcb_ratio": 0.2, "clamp": 0.01, "inter": 2}, N,
+                  True, {}, False),
+    "widen": (ref_widen, {"lambda": 0.9, "above_average": 1, "calibration": 1}, N, True, {},
+              False),
+    "widen low": (ref_widen, {"lambda": 1, "above_average": 1.4, "calibration": 0.8}, N, True,
+                  {}, False),
 }
 
 

@@ -239,7 +239,7 @@ int cmd_merge(int argc, const char **argv)
         {"order-free", 0, POPT_ARG_NONE, &opt.order_free, 0,
          "nothing by the order of elements: what a merge of locked models gives", NULL},
         {"paper", 0, POPT_ARG_NONE, &opt.paper, 0,
-         "rescale masked task vectors as the paper of DARE does", NULL},
+         "rescale and trim task vectors as the papers of DARE and TIES do", NULL},
         {"allow-mixed", 0, POPT_ARG_NONE, &opt.allow_mixed, 0,
          "merge what models of different make share, and say what is left out", NULL},
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "seed of random masks (0)", "N"},

@@ -133,7 +133,7 @@ static inline void mx_method(struct mx *m, uint32_t t, const char *name)
     assert_non_null(m->tensors[t].method);
     bool base = m->tensors[t].method->base != WW_BASE_IGNORED;
     m->tensors[t].base = base ? &m->more[t].base : NULL;
-    m->tensors[t].stats = m->tensors[t].method->wants_stats ? m->more[t].stats : NULL;
+    m->tensors[t].stats = m->tensors[t].method->stats ? m->more[t].stats : NULL;
     mx_defaults(m, t);
 }
 

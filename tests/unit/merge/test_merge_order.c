@@ -185,7 +185,7 @@ static bool moves_along(const struct ww_method *method, bool order_free)
     double *plain = mx_result(m, 0);
     for (uint32_t s = 0; s < m->tensors[0].n_sources; s++) {
         move_source(m, &mv, &m->more[0].sources[s]);
-        if (method->wants_stats) {
+        if (method->stats) {
             struct move unsigned_move = mv;
             for (uint32_t i = 0; i < COLS; i++) {
                 unsigned_move.col_sign[i] = 1;

@@ -37,6 +37,11 @@ static const struct refused cases[] = {
     {"consensus", 8, 8, 0, 2, "k", 3, NULL, 0, WW_E_RECIPE, "more than the 2"},
     {"fisher", 8, 8, 0, 2, "weight", 0, NULL, 0, WW_E_RECIPE, "more than 0"},
     {"sce", 8, 8, 0, 2, "select_topk", 1.5, NULL, 0, WW_E_RECIPE, "'select_topk'"},
+    {"emr", 8, 8, 0, 2, "task", 3, NULL, 0, WW_E_RECIPE, "task 3 of 2"},
+    {"mwa", 8, 8, 0, 2, "metric", 0, NULL, 0, WW_E_RECIPE, "'metric'"},
+    {"mwa", 8, 8, 0, 2, "metric", 1e-9, "exponent", -100, WW_E_RECIPE, "range of numbers"},
+    {"pcb", 8, 8, 0, 2, "clamp", 0.5, NULL, 0, WW_E_RECIPE, "'clamp'"},
+    {"widen", 8, 8, 0, 2, "above_average", -1, NULL, 0, WW_E_RECIPE, "'above_average'"},
 };
 
 static void set(struct mx *m, const char *name, double value)

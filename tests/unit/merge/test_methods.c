@@ -18,7 +18,7 @@ static void the_table_is_sorted_and_complete(void **state)
         assert_true(m->paper && m->order_reason);
         assert_true(m->order_free || *m->order_reason);
         assert_true(m->min_sources >= 1 && m->max_sources >= m->min_sources);
-        assert_true(m->max_sources * (m->wants_stats ? 2 : 1) + 1 <= 63);
+        assert_true(m->max_sources * (m->stats == WW_STATS_SHAPE ? 2 : 1) + 1 <= 63);
         assert_true(m->n_params <= WW_METHOD_MAX_PARAMS);
         assert_true(m->ops && m->ops->open && m->ops->block);
         assert_true(!m->ops->scan == !m->ops->fold && !m->ops->scan == !m->ops->scanned);
