@@ -38,6 +38,9 @@ struct ww_merge_options {
                                           and never written as that. None: locked sources
                                           are merged as they are */
     size_t n_unlock;
+    const struct ww_merge_key *lock; /* lock what is written, as ww_lock_folder would lock
+                                        the merge (level exact); open weights are on no
+                                        disk; NULL: the merge is written as it is */
     const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
     bool paper;                     /* rescaling and trimming as in the papers of DARE and
                                        TIES */
@@ -64,6 +67,7 @@ struct ww_merge_report {
     size_t n_sources;
     char output_sha256_tree[65];
     char root_sha256[65]; /* OMS root, empty when unsigned */
+    char lock_id[65];     /* of the locked output, empty when it is open */
     uint64_t tensors;
     uint64_t tensors_checked; /* of a re-derivation */
     struct ww_run_report run;

@@ -13,6 +13,7 @@
 #include "lock/draw.h"
 #include "lock/handout.h"
 #include "lock/key_binding.h"
+#include "lock/lock_model.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "lock/probe.h"
@@ -56,7 +57,6 @@ static void release(struct lock_run *run, bool keep)
     ww_secret_free(run->copy);
     ww_secret_free(run->prk);
     ww_layout_free(run->layout);
-    ww_model_close(run->model);
 }
 
 static enum ww_err refuse_locked(const struct lock_run *run, struct ww_error *err)
@@ -73,14 +73,10 @@ static enum ww_err refuse_locked(const struct lock_run *run, struct ww_error *er
     return rc;
 }
 
-static enum ww_err open_source(struct lock_run *run, const char *path,
-                               struct ww_error *err)
+static enum ww_err check_source(struct lock_run *run, struct ww_error *err)
 {
-    enum ww_err rc = ww_model_open(path, &run->model, err);
+    enum ww_err rc = ww_model_check_lockable(run->model, err);
 
-    if (!rc) {
-        rc = ww_model_check_lockable(run->model, err);
-    }
     if (!rc) {
         rc = refuse_locked(run, err);
     }
@@ -454,18 +450,15 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
     return rc;
 }
 
-enum ww_err ww_lock_folder(const char *path, const char *out_path,
-                           const struct ww_lock_options *options,
-                           struct ww_lock_report *report, struct ww_error *err)
+enum ww_err ww_lock_model(struct ww_model *model, const char *out_path,
+                          const struct ww_lock_options *options,
+                          struct ww_lock_report *report, struct ww_error *err)
 {
-    struct lock_run run = {.options = options, .report = report};
+    struct lock_run run = {.options = options, .report = report, .model = model};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
-    rc = ww_lock_check_paths(path, out_path, err);
-    if (!rc) {
-        rc = open_source(&run, path, err);
-    }
+    rc = check_source(&run, err);
     if (!rc) {
         rc = prepare(&run, err);
     }
@@ -480,5 +473,24 @@ enum ww_err ww_lock_folder(const char *path, const char *out_path,
     }
     ww_lock_report_end(report, &run.plan, &run.result, rc);
     release(&run, rc == WW_E_CANCELLED);
+    return rc;
+}
+
+enum ww_err ww_lock_folder(const char *path, const char *out_path,
+                           const struct ww_lock_options *options,
+                           struct ww_lock_report *report, struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = ww_lock_check_paths(path, out_path, err);
+    if (!rc) {
+        rc = ww_model_open(path, &model, err);
+    }
+    if (!rc) {
+        rc = ww_lock_model(model, out_path, options, report, err);
+    }
+    ww_model_close(model);
     return rc;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/merge_lock.h"
 #include "merge/merge_work.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
@@ -19,6 +20,7 @@ struct merge_run {
     struct ww_work *work;
     char *out_name;
     struct ww_out *out;
+    struct ww_merge_locking *locking; /* instead of out, when what is written is locked */
     struct ww_merge_result result;
     struct ww_resource *files;
     uint8_t root[WW_SHA256_BYTES];
@@ -42,6 +44,14 @@ static enum ww_err check_outside(const struct ww_work *work, const char *out_pat
     return rc;
 }
 
+/* A small file of the merge. */
+static enum ww_err put(const struct merge_run *run, const char *name, const void *bytes,
+                       size_t len, struct ww_error *err)
+{
+    return run->locking ? ww_merge_locking_add(run->locking, name, bytes, len, err)
+                        : ww_out_add(run->out, name, bytes, len, err);
+}
+
 /* Signed when there is a signer, else plain under a name of its own. */
 static enum ww_err add_statement(const struct merge_run *run,
                                  const struct ww_buf *payload, const char *signed_name,
@@ -52,12 +62,12 @@ static enum ww_err add_statement(const struct merge_run *run,
     enum ww_err rc = WW_OK;
 
     if (!signer) {
-        return ww_out_add(run->out, plain_name, payload->data, payload->len, err);
+        return put(run, plain_name, payload->data, payload->len, err);
     }
     ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
     rc = ww_bundle_sign(signer, payload->data, payload->len, &bundle, err);
     if (!rc) {
-        rc = ww_out_add(run->out, signed_name, bundle.data, bundle.len, err);
+        rc = put(run, signed_name, bundle.data, bundle.len, err);
     }
     ww_buf_release(&bundle);
     return rc;
@@ -175,12 +185,16 @@ static enum ww_err seal(struct merge_run *run, struct ww_error *err)
         rc = ww_bundle_sign(signer, oms.data, oms.len, &bundle, err);
     }
     if (!rc && signer) {
-        rc = ww_out_add(run->out, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
+        rc = put(run, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
         ww_hex(run->work->report->root_sha256, run->root, WW_SHA256_BYTES);
     }
     ww_buf_release(&oms);
     ww_buf_release(&bundle);
-    return rc ? rc : ww_out_commit(run->out, err);
+    if (rc) {
+        return rc;
+    }
+    return run->locking ? ww_merge_locking_run(run->locking, &run->result, err)
+                        : ww_out_commit(run->out, err);
 }
 
 static enum ww_err report_sources(struct ww_work *work, struct ww_error *err)
@@ -211,8 +225,9 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
     struct ww_work *work = run->work;
     const uint64_t extra =
         EVIDENCE_BYTES + work->plan.n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
-    enum ww_err rc = ww_merge_run(&work->plan, out_path, extra, true, &work->options->run,
-                                  &run->out, &run->result, err);
+    enum ww_err rc =
+        ww_merge_run(&work->plan, run->locking ? NULL : out_path, extra, true,
+                     &work->options->run, &run->out, &run->result, err);
 
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_model_unchanged(work->plan.models[i], err);
@@ -245,6 +260,9 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
     if (!rc) {
         rc = check_outside(&work, out_path, err);
     }
+    if (!rc && options->lock) {
+        rc = ww_merge_locking_new(&work, out_path, &run.locking, err);
+    }
     if (!rc) {
         rc = stream(&run, out_path, err);
     }
@@ -256,13 +274,14 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
         rc = report_sources(&work, err);
     }
     if (!rc) {
+        report->run = run.result.run;
         rc = seal(&run, err);
     }
     if (!rc) {
         ww_hex(report->output_sha256_tree, run.tree, WW_SHA256_BYTES);
-        report->run = run.result.run;
     }
     ww_out_close(run.out, rc == WW_E_CANCELLED);
+    ww_merge_locking_free(run.locking);
     ww_merge_result_release(&run.result);
     ww_free(run.files);
     ww_free(run.out_name);

@@ -20,6 +20,7 @@
 
 #define PLAN_LABEL "weightward.merge-plan/1"
 #define MAX_RECIPE_BYTES ((size_t)1 << 20)
+#define STEPS_MARK ".weightward-steps"
 
 static enum ww_err no_memory(struct ww_error *err)
 {
@@ -215,11 +216,37 @@ static enum ww_err fold_digest(struct ww_work *work, const struct ww_merge_plan 
     return rc;
 }
 
-static enum ww_err make_steps(struct ww_work *work, const char *out_path,
-                              struct ww_error *err)
+/* A folder of that name that a killed run left: ours, when the mark is in it. */
+static bool is_left_behind(const char *steps)
+{
+    char *mark = ww_path_join(steps, STEPS_MARK);
+    struct stat st;
+    const bool found = mark && lstat(mark, &st) == 0 && S_ISREG(st.st_mode);
+
+    ww_free(mark);
+    return found;
+}
+
+static enum ww_err mark_steps(const char *steps, struct ww_error *err)
+{
+    int fd = -1;
+    enum ww_err rc = ww_dir_open(steps, &fd, err);
+
+    if (!rc) {
+        rc = ww_file_write_at(fd, STEPS_MARK, "", 0, 0644, false, err);
+        close(fd);
+    }
+    return rc;
+}
+
+enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
+                               struct ww_error *err)
 {
     size_t len = strlen(out_path);
 
+    if (work->steps) {
+        return WW_OK;
+    }
     while (len > 1 && out_path[len - 1] == '/') {
         len--;
     }
@@ -227,16 +254,20 @@ static enum ww_err make_steps(struct ww_work *work, const char *out_path,
     if (!work->steps) {
         return no_memory(err);
     }
+    if (work->options->run.resume && is_left_behind(work->steps)) {
+        remove_steps(work);
+    }
     if (mkdir(work->steps, 0755) != 0) {
-        enum ww_err rc = WW_FAIL(err, WW_E_EXISTS,
-                                 "folder '%s' for intermediate results cannot be made; "
-                                 "remove it if an earlier run left it",
-                                 work->steps);
+        const enum ww_err rc =
+            WW_FAIL(err, WW_E_EXISTS,
+                    "folder '%s' for intermediate results cannot be made; if an earlier "
+                    "run left it, remove it or say --resume",
+                    work->steps);
         ww_free(work->steps);
         work->steps = NULL;
         return rc;
     }
-    return WW_OK;
+    return mark_steps(work->steps, err);
 }
 
 /* Run one recipe into its folder of the steps. */
@@ -285,7 +316,7 @@ enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
     enum ww_err rc = WW_OK;
 
     if (work->file.n_recipes > 1) {
-        rc = make_steps(work, out_path, err);
+        rc = ww_work_make_steps(work, out_path, err);
     }
     for (uint32_t i = 0; i < work->file.n_recipes && !rc; i++) {
         if (work->file.order[i] != work->file.last) {

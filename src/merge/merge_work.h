@@ -59,6 +59,11 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
 enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
                             struct ww_error *err) WW_MUST_USE;
 
+/** Make "OUT.steps" unless it is made already; gone when the work is closed. What a killed
+ *  run left of it is removed with --resume. */
+enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
+                               struct ww_error *err) WW_MUST_USE;
+
 /** Add the models of a plan that was run to the sources. */
 enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
                                 const struct ww_merge_plan *plan,

@@ -32,7 +32,7 @@ KEYS="--unlock-with one --unlock-with two --unlock-with three"
 
 # The weights and files beside them are those of the merge of the open models.
 same_as_open() {
-    diff -r -x attestations -x README.md "$1" "$2"
+    diff -rq -x attestations -x README.md "$1" "$2"
 }
 
 @test "sources of three keys are merged as the open models, whatever the threads" {
@@ -132,4 +132,62 @@ models: [{model: merged, parameters: {weight: 1}}, {model: base, parameters: {we
 YML
     refused 6 "merged while locked.*unlock it first" \
         "$WW" merge l/next.yml out --unlock-with one
+}
+
+# Merged and then locked, in later/; in one step, in once/: the folder's name is recorded.
+# shellcheck disable=SC2086
+both_ways() {
+    rm -rf plain later once
+    mkdir plain later once
+    "$WW" merge l/recipe.yml plain/out $KEYS -q "$@"
+    "$WW" lock plain/out later/out --key mine -q "$@"
+    "$WW" merge l/recipe.yml once/out $KEYS --lock mine -q "$@"
+    # Signatures are drawn anew each time.
+    diff -rq -x '*.sigstore.json' -x model.sig later/out once/out
+    [ ! -e once/out.steps ] && [ ! -e once/out.partial ]
+}
+
+@test "a merge that is locked as it is made equals the merge that was locked later" {
+    make_families
+    "$WW" key new lock --out mine --no-passphrase -q
+    "$WW" key new signing --out me --no-passphrase -q
+    both_ways
+    both_ways --sign me.key --threads 1
+    "$WW" verify once/out --key me.pub
+    both_ways --sign me.key --shard-size 500K --memory 32
+    "$WW" unlock once/out back --key mine -q
+    diff -rq plain/out back
+    "$WW" merge l/recipe.yml --rederive back $KEYS -q
+}
+
+@test "a method with passes over tensors is locked as it is made too" {
+    make_families
+    "$WW" key new lock --out mine --no-passphrase -q
+    cat >l/recipe.yml <<'YML'
+merge_method: model_stock
+base_model: base
+models: [{model: expert-rev}, {model: expert-caesar}]
+dtype: float32
+YML
+    both_ways
+}
+
+@test "what cannot be locked as it is made is refused and leaves nothing" {
+    make_families
+    "$WW" key new lock --out mine --no-passphrase -q
+    rm -r l/expert-rev l/expert-caesar
+    for m in expert-rev expert-caesar; do
+        "$WW" lock "o/$m" "l/$m" --key one -q
+    done
+    refused 6 "locked already; give their keys" "$WW" merge l/recipe.yml out --lock mine
+    "$WW" key new lock --out bound --no-passphrase --for-model o/base -q
+    refused 5 "bound to the model 'base'" "$WW" merge o/recipe.yml out --lock bound
+    refused 4 "nokey" "$WW" merge o/recipe.yml out --lock nokey
+    printf '\xc0\x7f' | dd of=o/expert-rev/model.safetensors bs=1 seek=700000 conv=notrunc status=none
+    refused 3 "tensor 'model" "$WW" merge o/recipe.yml out --lock mine
+    nothing_written out
+    [ ! -e out.steps ]
+    mkdir out.steps
+    refused 4 "remove it or say --resume" "$WW" merge o/recipe.yml out --lock mine
+    refused 4 "remove it or say --resume" "$WW" merge o/recipe.yml out --lock mine --resume
 }

@@ -24,6 +24,7 @@ struct merge {
     char *certificate;
     char **chain;
     char **unlock_with;
+    char *lock;
     struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
 };
 
@@ -66,10 +67,10 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
                 (unsigned long long)report->tensors, report->run.seconds);
         return;
     }
-    cli_say(&opt->common, "merged into '%s' by %s: %llu tensors, %s in %.1f s%s", out,
+    cli_say(&opt->common, "merged into '%s' by %s: %llu tensors, %s in %.1f s%s%s", out,
             report->method, (unsigned long long)report->tensors,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
-            opt->sign ? ", signed" : ", not signed (use --sign)");
+            opt->lock ? ", locked" : "", opt->sign ? ", signed" : ", not signed (use --sign)");
 }
 
 static enum ww_err write_report(const char *path, const char *json, struct ww_error *err)
@@ -136,8 +137,8 @@ static int check_usage(const struct merge *opt, const char *const *args)
         what = opt->rederive ? "--rederive takes the recipe at most; the folder is its value"
                : opt->dry_run ? "--dry-run needs a recipe"
                               : "a recipe and an output folder are needed";
-    } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume)) {
-        what = "--rederive writes nothing: no --dry-run, --sign or --resume with it";
+    } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume || opt->lock)) {
+        what = "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it";
     } else if (opt->sample && !opt->rederive) {
         what = "--sample goes with --rederive";
     } else if (opt->sample < 0 || opt->seed < 0) {
@@ -157,6 +158,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     struct ww_merge_report report = {0};
     struct ww_signkey *signkey = NULL;
     struct cli_lockkeys unlock = {0};
+    struct cli_lockkeys lock = {0};
     struct ww_signer signer = {.certificate = opt->certificate,
                                .chain = (const char *const *)opt->chain,
                                .n_chain = cli_count(opt->chain)};
@@ -184,6 +186,12 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     }
     options.unlock = unlock.keys;
     options.n_unlock = unlock.n;
+    rc = cli_lockkeys(opt->lock ? (char *[]){opt->lock, NULL} : NULL, &opt->lockkey, &lock,
+                      &err);
+    if (rc) {
+        goto out;
+    }
+    options.lock = lock.keys;
     if (opt->sign) {
         rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
         if (rc) {
@@ -207,6 +215,7 @@ out:
     ww_merge_report_release(&report);
     ww_signkey_free(signkey);
     cli_lockkeys_free(&unlock);
+    cli_lockkeys_free(&lock);
     return status;
 }
 
@@ -230,6 +239,8 @@ int cmd_merge(int argc, const char **argv)
          "certificates above it (repeatable)", "FILE"},
         {"unlock-with", 0, POPT_ARG_ARGV, &opt.unlock_with, 0,
          "lock key of locked sources, which are then read as open ones (repeatable)", "KEY"},
+        {"lock", 0, POPT_ARG_STRING, &opt.lock, 0,
+         "write the merge locked with this lock key, never open", "KEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.passphrase.file, 0,
          "passphrase of the lock keys", "FILE"},
         {"open-with", 0, POPT_ARG_STRING, &opt.lockkey.open_with, 0,
