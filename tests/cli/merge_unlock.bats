@@ -139,9 +139,9 @@ YML
 both_ways() {
     rm -rf plain later once
     mkdir plain later once
-    "$WW" merge l/recipe.yml plain/out $KEYS -q "$@"
+    "$WW" merge l/recipe.yml plain/out $KEYS $SHARDS -q "$@"
     "$WW" lock plain/out later/out --key mine -q "$@"
-    "$WW" merge l/recipe.yml once/out $KEYS --lock mine -q "$@"
+    "$WW" merge l/recipe.yml once/out $KEYS $SHARDS --lock mine -q "$@"
     # Signatures are drawn anew each time.
     diff -rq -x '*.sigstore.json' -x model.sig later/out once/out
     [ ! -e once/out.steps ] && [ ! -e once/out.partial ]
@@ -154,7 +154,7 @@ both_ways() {
     both_ways
     both_ways --sign me.key --threads 1
     "$WW" verify once/out --key me.pub
-    both_ways --sign me.key --shard-size 500K --memory 32
+    SHARDS="--shard-size 500K" both_ways --sign me.key --memory 32
     "$WW" unlock once/out back --key mine -q
     diff -rq plain/out back
     "$WW" merge l/recipe.yml --rederive back $KEYS -q
