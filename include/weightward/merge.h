@@ -50,6 +50,9 @@ struct ww_merge_options {
                                        that have them, or dropped; each is a warning */
     bool no_source_trees;           /* do not read the sources once more for the roots of
                                        their tensor trees; file digests are recorded */
+    uint32_t n_parts;               /* 0: the merge at once. Else: */
+    uint32_t part;                  /* compute part 1 .. n_parts into "OUT.part-I-of-N", or
+                                       0: join the parts, which lie beside OUT */
     uint64_t seed;                  /* of random masks */
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
     struct ww_run_options run;
@@ -69,7 +72,7 @@ struct ww_merge_report {
     char root_sha256[65]; /* OMS root, empty when unsigned */
     char lock_id[65];     /* of the locked output, empty when it is open */
     uint64_t tensors;
-    uint64_t tensors_checked; /* of a re-derivation */
+    uint64_t tensors_checked; /* of a re-derivation; of a part: computed */
     struct ww_run_report run;
     char **warnings;
     size_t n_warnings;

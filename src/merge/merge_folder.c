@@ -8,6 +8,7 @@
 
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
+#include "merge/parts.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -225,9 +226,15 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
     struct ww_work *work = run->work;
     const uint64_t extra =
         EVIDENCE_BYTES + work->plan.n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
-    enum ww_err rc =
-        ww_merge_run(&work->plan, run->locking ? NULL : out_path, extra, true,
-                     &work->options->run, &run->out, &run->result, err);
+    enum ww_err rc = WW_OK;
+
+    if (work->options->n_parts) {
+        rc = ww_merge_join(work, out_path, work->options->n_parts, extra, &run->out,
+                           &run->result, err);
+    } else {
+        rc = ww_merge_run(&work->plan, run->locking ? NULL : out_path, extra, true,
+                          &work->options->run, &run->out, &run->result, err);
+    }
 
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_model_unchanged(work->plan.models[i], err);
@@ -236,6 +243,25 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
               : ww_merge_check_views(
                     &work->plan,
                     (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256, err);
+}
+
+/* Digests of intermediate results and a lock's own plan are of one run. */
+static enum ww_err check_parts(const struct ww_work *work, struct ww_error *err)
+{
+    const struct ww_merge_options *options = work->options;
+
+    if (options->n_parts > WW_MAX_PARTS || options->part > options->n_parts) {
+        return WW_FAIL(err, WW_E_USAGE, "part %u of %u, expected 1 of 1 to %u of %u",
+                       options->part, options->n_parts, WW_MAX_PARTS, WW_MAX_PARTS);
+    }
+    if (options->n_parts && (options->lock || work->file.n_recipes > 1)) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "parts are of a merge by one recipe that is not locked as it is "
+                       "made; %s",
+                       options->lock ? "join them, then lock"
+                                     : "merge the recipes of the file one by one");
+    }
+    return WW_OK;
 }
 
 enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
@@ -255,10 +281,17 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
         rc = ww_path_last(out_path, &run.out_name, err);
     }
     if (!rc) {
+        rc = check_parts(&work, err);
+    }
+    if (!rc) {
         rc = ww_work_prepare(&work, out_path, err);
     }
     if (!rc) {
         rc = check_outside(&work, out_path, err);
+    }
+    if (!rc && options->part) {
+        rc = ww_merge_part(&work, out_path, options->part, options->n_parts, err);
+        goto out;
     }
     if (!rc && options->lock) {
         rc = ww_merge_locking_new(&work, out_path, &run.locking, err);
@@ -280,6 +313,7 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
     if (!rc) {
         ww_hex(report->output_sha256_tree, run.tree, WW_SHA256_BYTES);
     }
+out:
     ww_out_close(run.out, rc == WW_E_CANCELLED);
     ww_merge_locking_free(run.locking);
     ww_merge_result_release(&run.result);

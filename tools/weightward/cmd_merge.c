@@ -25,6 +25,8 @@ struct merge {
     char **chain;
     char **unlock_with;
     char *lock;
+    char *part;
+    long long join;
     struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
 };
 
@@ -49,6 +51,22 @@ static unsigned long long read_size(const char *text)
     return n;
 }
 
+/* "2/3" */
+static bool read_part(const char *text, uint32_t *part, uint32_t *n)
+{
+    char *end = NULL;
+    const unsigned long i = strtoul(text, &end, 10);
+    unsigned long of = 0;
+
+    if (text[0] < '0' || text[0] > '9' || *end != '/' || end[1] < '0' || end[1] > '9') {
+        return false;
+    }
+    of = strtoul(end + 1, &end, 10);
+    *part = (uint32_t)i;
+    *n = (uint32_t)of;
+    return *end == '\0' && i >= 1 && i <= of && of <= 1024;
+}
+
 static void tell_warnings(const struct merge *opt, const struct ww_merge_report *report)
 {
     for (size_t i = 0; i < report->n_warnings; i++) {
@@ -65,6 +83,13 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
                 "tensors computed again and equal, in %.1f s", out,
                 (unsigned long long)report->tensors_checked,
                 (unsigned long long)report->tensors, report->run.seconds);
+        return;
+    }
+    if (opt->part) {
+        cli_say(&opt->common, "part %s of '%s': %llu of %llu tensors, %s in %.1f s", opt->part,
+                out, (unsigned long long)report->tensors_checked,
+                (unsigned long long)report->tensors,
+                cli_bytes(report->run.bytes_written, a), report->run.seconds);
         return;
     }
     cli_say(&opt->common, "merged into '%s' by %s: %llu tensors, %s in %.1f s%s%s", out,
@@ -132,6 +157,8 @@ static enum ww_err run_job(const struct merge *opt, const struct ww_merge_option
 static int check_usage(const struct merge *opt, const char *const *args)
 {
     const int n = args[0] ? 1 + (args[1] != NULL) : 0;
+    uint32_t part = 0;
+    uint32_t of = 0;
     const char *what = NULL;
     if (opt->rederive ? n > 1 : opt->dry_run ? n < 1 : n < 2) {
         what = opt->rederive ? "--rederive takes the recipe at most; the folder is its value"
@@ -145,6 +172,15 @@ static int check_usage(const struct merge *opt, const char *const *args)
         what = "a number may not be negative";
     } else if (opt->shard_size && read_size(opt->shard_size) == 0) {
         what = "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
+    } else if (opt->part && !read_part(opt->part, &part, &of)) {
+        what = "--part is a number of a part and how many there are: 2/3, at most 1024";
+    } else if (opt->join < 0 || opt->join > 1024) {
+        what = "--join is the number of parts, at most 1024";
+    } else if ((opt->part != NULL) + (opt->join != 0) + (opt->rederive != NULL) +
+                   opt->dry_run > 1) {
+        what = "--part, --join, --rederive and --dry-run are one each";
+    } else if (opt->part && opt->sign) {
+        what = "a part is not signed; sign when joining";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     }
@@ -179,6 +215,10 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         return status;
     }
     options.run.resume = opt->resume != 0;
+    options.n_parts = (uint32_t)opt->join;
+    if (opt->part) {
+        (void)read_part(opt->part, &options.part, &options.n_parts);
+    }
     cli_catch_signals();
     rc = cli_lockkeys(opt->unlock_with, &opt->lockkey, &unlock, &err);
     if (rc) {
@@ -247,6 +287,9 @@ int cmd_merge(int argc, const char **argv)
          "recipient key that opens the lock keys", "KEY"},
         {"open-passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.open_passphrase.file, 0,
          "passphrase of the recipient key", "FILE"},
+        {"part", 0, POPT_ARG_STRING, &opt.part, 0,
+         "compute one of so many parts, beside OUT", "I/N"},
+        {"join", 0, POPT_ARG_LONGLONG, &opt.join, 0, "put so many parts together", "N"},
         {"order-free", 0, POPT_ARG_NONE, &opt.order_free, 0,
          "nothing by the order of elements: what a merge of locked models gives", NULL},
         {"paper", 0, POPT_ARG_NONE, &opt.paper, 0,

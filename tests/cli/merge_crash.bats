@@ -1,0 +1,159 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Merges that are cut off, and what they leave.
+bats_require_minimum_version 1.5.0
+load helper
+
+make_family() {
+    for m in base expert-rev expert-caesar; do
+        cp -r "$AMBER/../$m" "$m"
+    done
+    chmod -R u+w .
+    cat >recipe.yml <<'YML'
+merge_method: ties
+base_model: base
+models:
+  - {model: expert-rev, parameters: {weight: 0.5, density: 0.4}}
+  - {model: expert-caesar, parameters: {weight: 0.6, density: 0.3}}
+dtype: float32
+out_dtype: bfloat16
+YML
+}
+
+# Kill merges after longer and longer, and finish each from what it left.
+kill_and_resume() {
+    local begun=0 delay
+    for delay in 0.004 0.008 0.012 0.016 0.02 0.03 0.04 0.06; do
+        rm -rf out out.partial out.steps
+        timeout -s KILL "$delay" "$WW" merge "$@" out -q || true
+        if [ -e out ]; then
+            continue
+        fi
+        if [ -e out.partial ]; then
+            begun=$((begun + 1))
+            refused 4 "resume" "$WW" merge "$@" out
+        fi
+        "$WW" merge "$@" out --resume -q
+        diff -rq whole out
+        [ ! -e out.partial ] && [ ! -e out.steps ]
+    done
+    echo "killed with something written: $begun times"
+}
+
+@test "kill -9 at any moment leaves no output, and --resume finishes the same folder" {
+    make_family
+    mkdir x
+    "$WW" merge recipe.yml x/out -q # the folder's name is in its evidence
+    mv x/out whole
+    kill_and_resume recipe.yml
+}
+
+@test "the same of several recipes in one file, whose results lie beside the output" {
+    make_family
+    cat >graph.yml <<'YML'
+name: left
+merge_method: linear
+models:
+  - {model: expert-rev, parameters: {weight: 1}}
+  - {model: base, parameters: {weight: 1}}
+---
+merge_method: linear
+models:
+  - {model: left, parameters: {weight: 1}}
+  - {model: expert-caesar, parameters: {weight: 0.5}}
+YML
+    mkdir x
+    "$WW" merge graph.yml x/out -q
+    mv x/out whole
+    kill_and_resume graph.yml
+}
+
+# Runs until one is caught with weights begun.
+catch_one() {
+    local delay=8
+    for _ in $(seq 60); do
+        rm -rf out out.partial
+        timeout -s KILL "0.$(printf %03d $delay)" "$WW" merge recipe.yml out -q || true
+        [ -e out.partial/model.safetensors ] && return 0
+        if [ -e out ]; then delay=$((delay * 2 / 3 + 1)); else delay=$((delay + 3)); fi
+    done
+    return 1
+}
+
+@test "--resume refuses what another recipe began, and takes a changed source as it is" {
+    make_family
+    catch_one
+    sed 's/0.5,/0.7,/' recipe.yml >other.yml
+    refused 4 "another|began|differ|resume" "$WW" merge other.yml out --resume
+    [ ! -e out ]
+    flip expert-rev/model.safetensors 700000
+    "$WW" merge recipe.yml out --resume -q
+    "$WW" merge recipe.yml fresh -q
+    cmp out/model.safetensors fresh/model.safetensors
+}
+
+@test "a full disk is an error, and nothing is left" {
+    make_family
+    mkdir small
+    mount -t tmpfs -o size=600k tmpfs small 2>/dev/null || skip "needs the right to mount"
+    status=0
+    "$WW" merge recipe.yml small/out 2>stderr || status=$?
+    left=$(ls -A small)
+    umount small
+    [ "$status" = 4 ]
+    grep -qi "disk\|space" stderr
+    [ -z "$left" ]
+}
+
+@test "a file that may not grow any further is an error, and nothing is left" {
+    make_family
+    status=0
+    (ulimit -f 700 && trap '' XFSZ && "$WW" merge recipe.yml out 2>stderr) || status=$?
+    cat stderr
+    [ "$status" = 4 ]
+    nothing_written out
+}
+
+@test "a source that changes while it is read is told, and nothing appears" {
+    make_family
+    while :; do touch expert-rev/model.safetensors; done &
+    pid=$!
+    status=0
+    "$WW" merge recipe.yml out 2>stderr || status=$?
+    kill $pid
+    cat stderr
+    [ "$status" = 4 ] || [ "$status" = 1 ]
+    grep -q "changed" stderr
+    nothing_written out
+}
+
+@test "a parent that lacks a shard is told before anything is written" {
+    make_family
+    sed 's/ties/linear/; /density/!b; s/, density: 0..//' recipe.yml | grep -v base_model >split.yml
+    "$WW" merge split.yml shards --shard-size 500K -q
+    rm shards/model-00002-of-00003.safetensors
+    sed 's/expert-rev/shards/' recipe.yml >r.yml
+    refused 3 "model-00002-of-00003.safetensors" "$WW" merge r.yml out
+    nothing_written out
+    "$WW" merge split.yml again --shard-size 500K -q
+    truncate -s -1 again/model-00002-of-00003.safetensors
+    sed 's/expert-rev/again/' recipe.yml >r.yml
+    refused 3 "model-00002-of-00003.safetensors" "$WW" merge r.yml out
+    nothing_written out
+}
+
+@test "a merge that is locked as it is made is finished by --resume too" {
+    make_family
+    "$WW" key new lock --out mine --no-passphrase -q
+    mkdir x
+    "$WW" merge recipe.yml x/out --lock mine -q
+    mv x/out whole
+    for delay in 0.01 0.02 0.04 0.06; do
+        rm -rf out out.partial out.steps
+        timeout -s KILL "$delay" "$WW" merge recipe.yml out --lock mine -q || true
+        [ ! -e out ] || continue
+        "$WW" merge recipe.yml out --lock mine --resume -q
+        diff -rq whole out
+        [ ! -e out.partial ] && [ ! -e out.steps ]
+    done
+}
