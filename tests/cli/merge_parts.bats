@@ -88,7 +88,7 @@ whole() {
     rm -r out.part-2-of-3
     mv kept out.part-2-of-3
     echo '{"schema": 1}' >out.part-3-of-3/part.json
-    refused 1 "no record of a part" "$WW" merge recipe.yml out --join 3
+    refused 3 "no record of a part" "$WW" merge recipe.yml out --join 3
     rm -r out.part-3-of-3
     "$WW" merge recipe.yml out --part 3/3 -q
     flip expert-rev/model.safetensors 700000
