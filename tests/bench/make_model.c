@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * make_model SIZE OUT: a synthetic bf16 model folder from a fixed seed, with the shapes of a
- * released family of qwen2 models. SIZE is 0.5B, 1.5B or tiny. Values are roughly normal.
+ * released family of qwen2 models. SIZE is 0.5B, 1.5B, wide or tiny. Values are roughly normal.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@ static const struct size {
 } sizes[] = {
     {"0.5B", 896, 24, 14, 2, 4864, 151936},
     {"1.5B", 1536, 28, 12, 2, 8960, 151936},
+    {"wide", 896, 1, 14, 2, 4864, 151936}, /* little more than its embedding */
     {"tiny", 64, 2, 4, 2, 128, 256},
 };
 
@@ -175,7 +176,7 @@ int main(int argc, char **argv)
         }
     }
     if (!s) {
-        fprintf(stderr, "usage: make_model 0.5B|1.5B|tiny OUT\n");
+        fprintf(stderr, "usage: make_model 0.5B|1.5B|wide|tiny OUT\n");
         return 2;
     }
     list_tensors(s);
