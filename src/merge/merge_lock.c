@@ -155,6 +155,7 @@ void ww_merge_locking_free(struct ww_merge_locking *l)
     }
     ww_made_free(l->made);
     if (l->engine.plan) {
+        ww_whole_release(&l->engine.wholes);
         ww_merge_engine_release(&l->engine);
     }
     if (l->dirfd >= 0) {
@@ -195,6 +196,10 @@ static enum ww_err fill(struct ww_merge_locking *l, struct ww_model *model,
         .threads = ww_threads_wanted(run),
         .memory = run->memory_bytes ? run->memory_bytes : DEFAULT_MEMORY};
     rc = ww_merge_engine_plan(&l->engine, err);
+    if (!rc) {
+        rc = ww_whole_run(plan, l->engine.threads, l->engine.memory, &l->engine.wholes,
+                          err);
+    }
     if (!rc) {
         rc = ww_made_new(&l->engine.stream, &l->made, err);
     }

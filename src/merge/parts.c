@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "merge/kernel.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -81,6 +82,18 @@ static void want(const struct ww_merge_source *s, struct ww_merge_input *inputs,
     inputs[s->input].want_sha256 = plan->inputs[s->input].want_sha256;
 }
 
+/* Methods that look at all tensors read every input, whatever the part. */
+static bool goes_by_whole(const struct ww_merge_plan *plan)
+{
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        const struct ww_whole_ops *whole = plan->tensors[t].method->ops->whole;
+        if (whole && (!whole->wanted || whole->wanted(plan))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The plan of a part; digests of the inputs that it reads. */
 static enum ww_err part_plan(const struct ww_merge_plan *plan, uint32_t part, uint32_t n,
                              struct ww_merge_file *file, struct ww_merge_plan *out,
@@ -97,7 +110,7 @@ static enum ww_err part_plan(const struct ww_merge_plan *plan, uint32_t part, ui
     cut(plan, part - 1, n, &first, &end, &n_bytes);
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         inputs[i] = plan->inputs[i];
-        inputs[i].want_sha256 = false;
+        inputs[i].want_sha256 = goes_by_whole(plan) && plan->inputs[i].want_sha256;
     }
     for (uint32_t t = first; t < end; t++) {
         const struct ww_merge_tensor *tensor = &plan->tensors[t];
@@ -114,6 +127,7 @@ static enum ww_err part_plan(const struct ww_merge_plan *plan, uint32_t part, ui
     *file = (struct ww_merge_file){
         .name = WW_PART_FILE, .header = (const uint8_t *)"", .n_tensors = end - first};
     *out = *plan;
+    out->whole = plan;
     out->inputs = inputs;
     out->tensors = plan->tensors + first;
     out->n_tensors = end - first;

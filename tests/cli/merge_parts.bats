@@ -50,6 +50,24 @@ whole() {
     done
 }
 
+@test "a method that goes by the whole model does so in every part, and under a lock" {
+    make_family
+    "$WW" key new lock --out key --no-passphrase -q
+    whole --paper
+    for i in 1 2 3; do
+        "$WW" merge recipe.yml out --part "$i/3" --paper -q
+    done
+    "$WW" merge recipe.yml out --join 3 --paper -q
+    diff -rq x/out out
+    "$WW" merge recipe.yml locked --lock key --paper -q
+    "$WW" unlock locked back --key key -q
+    cmp x/out/model.safetensors back/model.safetensors
+    whole2=$(sha256sum <x/out/model.safetensors)
+    rm -r x
+    whole
+    [ "$whole2" != "$(sha256sum <x/out/model.safetensors)" ]
+}
+
 @test "parts of sharded and of locked sources, with shards of another size" {
     make_family
     whole --shard-size 500K
