@@ -53,6 +53,7 @@ struct ww_merge_options {
     uint32_t n_parts;               /* 0: the merge at once. Else: */
     uint32_t part;                  /* compute part 1 .. n_parts into "OUT.part-I-of-N", or
                                        0: join the parts, which lie beside OUT */
+    bool measure;                   /* fill the report's layers */
     uint64_t seed;                  /* of random masks */
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
     struct ww_run_options run;
@@ -63,7 +64,24 @@ struct ww_merge_source_report {
     char sha256_tree[65]; /* model root of its tensor tree */
 };
 
+/** What a merge did in one layer, or in a tensor outside of layers; on a sample. */
+struct ww_merge_layer {
+    char *name;
+    uint64_t elements;
+    double *lengths;  /* [n_models] of each model's change against the base, of its weights
+                         without one; 0: no source */
+    double *cosines;  /* [n_models * n_models] between them */
+    double agreement; /* share of elements whose changes, where not 0, have one sign */
+    double changed;   /* share of elements that are not the base's any more */
+    double length;    /* of the result's change */
+};
+
 struct ww_merge_report {
+    struct ww_merge_layer *layers; /* with options.measure */
+    size_t n_layers;
+    char **models; /* with layers: names, as the recipe has them */
+    uint32_t n_models;
+    bool has_base; /* with layers: changes are against a base */
     char *method;
     char plan_sha256[65];
     struct ww_merge_source_report *sources;

@@ -64,6 +64,9 @@ WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
                                       struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_merge_json(const struct ww_merge_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
+/** The merge as a page of its own, with pictures when layers were measured. */
+WW_API enum ww_err ww_report_merge_html(const struct ww_merge_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,

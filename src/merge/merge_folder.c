@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "merge/changes.h"
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
 #include "merge/parts.h"
@@ -21,6 +22,7 @@ struct merge_run {
     struct ww_work *work;
     char *out_name;
     struct ww_out *out;
+    struct ww_changes *changes;
     struct ww_merge_locking *locking; /* instead of out, when what is written is locked */
     struct ww_merge_result result;
     struct ww_resource *files;
@@ -220,6 +222,28 @@ static enum ww_err report_sources(struct ww_work *work, struct ww_error *err)
     return WW_OK;
 }
 
+static enum ww_err report_changes(const struct merge_run *run, struct ww_error *err)
+{
+    const struct ww_work *work = run->work;
+    const struct ww_recipe *recipe = &work->file.recipes[work->file.last];
+    const char **names = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!run->changes) {
+        return WW_OK;
+    }
+    names = ww_calloc(recipe->n_models, sizeof(*names));
+    if (!names) {
+        return no_memory(err);
+    }
+    for (uint32_t i = 0; i < recipe->n_models; i++) {
+        names[i] = recipe->models[i].text;
+    }
+    rc = ww_changes_report(run->changes, names, work->report, err);
+    ww_free(names);
+    return rc;
+}
+
 static enum ww_err stream(struct merge_run *run, const char *out_path,
                           struct ww_error *err)
 {
@@ -228,6 +252,13 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
         EVIDENCE_BYTES + work->plan.n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
     enum ww_err rc = WW_OK;
 
+    if (work->options->measure && !work->options->n_parts) {
+        rc = ww_changes_new(&work->plan, &run->changes, err);
+        work->plan.changes = run->changes;
+    }
+    if (rc) {
+        return rc;
+    }
     if (work->options->n_parts) {
         rc = ww_merge_join(work, out_path, work->options->n_parts, extra, &run->out,
                            &run->result, err);
@@ -307,6 +338,9 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
         rc = report_sources(&work, err);
     }
     if (!rc) {
+        rc = report_changes(&run, err);
+    }
+    if (!rc) {
         report->run = run.result.run;
         rc = seal(&run, err);
     }
@@ -316,6 +350,7 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
 out:
     ww_out_close(run.out, rc == WW_E_CANCELLED);
     ww_merge_locking_free(run.locking);
+    ww_changes_free(run.changes);
     ww_merge_result_release(&run.result);
     ww_free(run.files);
     ww_free(run.out_name);
@@ -333,6 +368,16 @@ void ww_merge_report_release(struct ww_merge_report *report)
         ww_free(report->sources[i].name);
     }
     ww_free(report->sources);
+    for (size_t i = 0; i < report->n_layers; i++) {
+        ww_free(report->layers[i].name);
+        ww_free(report->layers[i].lengths);
+        ww_free(report->layers[i].cosines);
+    }
+    ww_free(report->layers);
+    for (uint32_t i = 0; i < report->n_models; i++) {
+        ww_free(report->models[i]);
+    }
+    ww_free(report->models);
     ww_strlist_release(&warnings);
     memset(report, 0, sizeof(*report));
 }

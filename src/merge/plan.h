@@ -59,6 +59,8 @@ struct ww_merge_file {
     uint32_t n_tensors;
 };
 
+struct ww_changes;
+
 struct ww_merge_plan {
     struct ww_model **models;   /* owned, opened */
     uint32_t n_models;
@@ -74,6 +76,7 @@ struct ww_merge_plan {
     bool locked;                /* the sources are locked with one key */
     const struct ww_merge_plan *whole; /* the plan that this is a part of, NULL: none. What
                                    goes by the whole model goes by that one's tensors */
+    struct ww_changes *changes; /* borrowed: what blocks are noted in, NULL: nobody asks */
     void *impl;                 /* what the recipe reader owns: strings, parameters, row maps */
 };
 

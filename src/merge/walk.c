@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "merge/changes.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
 #include "util/alloc.h"
@@ -333,9 +334,17 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
             ops->scan(job, goal->pass, &b, w->acc);
             continue;
         }
+        struct ww_changes *noted =
+            job->plan->changes && ww_changes_wants(job, &b) ? job->plan->changes : NULL;
+        if (noted) {
+            ww_changes_before(noted, job, &b);
+        }
         enum ww_err rc = ops->block(job, &b, err);
         if (rc) {
             return rc;
+        }
+        if (noted) {
+            ww_changes_after(noted, job, &b);
         }
         if (job->plan->order_free) {
             sign_zeros(&b);

@@ -262,3 +262,22 @@ YML
     refused 6 "such a recipe stands alone" "$WW" merge x.yml out
     nothing_written out
 }
+
+@test "a page shows what the merge did, by layer, and is one file" {
+    make_family
+    "$WW" merge recipe.yml out -q --report page.html
+    "$WW" merge recipe.yml again -q
+    diff -rq -x attestations out again
+    grep -q '^<!DOCTYPE html>' page.html
+    [ "$(grep -c '<svg' page.html)" = 3 ]
+    [ "$(grep -c '<polyline' page.html)" = 6 ]
+    ! grep -qi '<script\|src=\|href=\|url(' page.html
+    grep -q '<title>model.layers.3: ' page.html
+    python3 - page.html <<'PY'
+import re, sys, xml.dom.minidom
+page = open(sys.argv[1]).read()
+for svg in re.findall(r"<svg.*?</svg>", page, re.S):
+    xml.dom.minidom.parseString(svg)
+PY
+    refused 4 "cannot write a new file" "$WW" merge recipe.yml third -q --report page.html
+}

@@ -113,6 +113,24 @@ static enum ww_err write_report(const char *path, const char *json, struct ww_er
     return WW_OK;
 }
 
+static bool is_page(const char *path)
+{
+    const size_t len = strlen(path);
+    return len > 5 && strcmp(path + len - 5, ".html") == 0;
+}
+
+static enum ww_err write_page(const char *path, const struct ww_merge_report *report,
+                              struct ww_error *err)
+{
+    char *html = NULL;
+    enum ww_err rc = ww_report_merge_html(report, &html, err);
+    if (rc == WW_OK) {
+        rc = write_report(path, html, err);
+    }
+    ww_string_free(html);
+    return rc;
+}
+
 static enum ww_err answer(const struct merge *opt, const struct ww_merge_report *report,
                           struct ww_error *err)
 {
@@ -123,7 +141,8 @@ static enum ww_err answer(const struct merge *opt, const struct ww_merge_report 
     }
     rc = ww_report_merge_json(report, &json, err);
     if (rc == WW_OK && opt->report) {
-        rc = write_report(opt->report, json, err);
+        rc = is_page(opt->report) ? write_page(opt->report, report, err)
+                                  : write_report(opt->report, json, err);
     }
     if (rc == WW_OK && opt->common.json && (fputs(json, stdout) < 0 || fflush(stdout))) {
         err->code = rc = WW_E_IO;
@@ -203,6 +222,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         .order_free = opt->order_free != 0,
         .allow_mixed = opt->allow_mixed != 0,
         .no_source_trees = opt->no_source_trees != 0,
+        .measure = opt->report && is_page(opt->report),
         .seed = (uint64_t)opt->seed,
         .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
     };
@@ -304,7 +324,7 @@ int cmd_merge(int argc, const char **argv)
         {"resume", 0, POPT_ARG_NONE, &opt.resume, 0,
          "continue what an interrupted run left in OUT.partial", NULL},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0,
-         "write the JSON answer into a new file", "FILE"},
+         "write the JSON answer, or a page with pictures (.html), into a new file", "FILE"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
