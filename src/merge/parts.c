@@ -82,9 +82,15 @@ static void want(const struct ww_merge_source *s, struct ww_merge_input *inputs,
     inputs[s->input].want_sha256 = plan->inputs[s->input].want_sha256;
 }
 
-/* Methods that look at all tensors read every input, whatever the part. */
-static bool goes_by_whole(const struct ww_merge_plan *plan)
+/* Methods that look at all tensors read every input, whatever the part; and what an input
+ * that lies in no file is made of is not told here. */
+static bool reads_all(const struct ww_merge_plan *plan)
 {
+    for (uint32_t i = 0; i < plan->n_inputs; i++) {
+        if (plan->inputs[i].fd < 0) {
+            return true;
+        }
+    }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         const struct ww_whole_ops *whole = plan->tensors[t].method->ops->whole;
         if (whole && (!whole->wanted || whole->wanted(plan))) {
@@ -110,7 +116,7 @@ static enum ww_err part_plan(const struct ww_merge_plan *plan, uint32_t part, ui
     cut(plan, part - 1, n, &first, &end, &n_bytes);
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         inputs[i] = plan->inputs[i];
-        inputs[i].want_sha256 = goes_by_whole(plan) && plan->inputs[i].want_sha256;
+        inputs[i].want_sha256 = reads_all(plan) && plan->inputs[i].want_sha256;
     }
     for (uint32_t t = first; t < end; t++) {
         const struct ww_merge_tensor *tensor = &plan->tensors[t];
@@ -212,7 +218,8 @@ struct join {
     struct ww_part_record *records; /* [n] */
     char **paths;                   /* [n] */
     uint64_t *sizes;                /* [n], as the plan has them */
-    struct ww_plan stream;          /* inputs: the parts, then the sources for digests */
+    struct ww_plan stream;          /* inputs: the parts, then sources for their digests */
+    uint32_t *place;                /* of each of the plan's inputs in it, or WW_NONE */
     struct ww_piece *pieces;
     struct ww_piece_source *sources;
     struct ww_tensor *tensors;
@@ -238,6 +245,7 @@ static void release(struct join *j)
     ww_free(j->records);
     ww_free(j->paths);
     ww_free(j->sizes);
+    ww_free(j->place);
     ww_free(j->stream.inputs);
     ww_free(j->stream.outputs);
     ww_free(j->stream.tree);
@@ -257,6 +265,7 @@ static enum ww_err allocate(struct join *j, struct ww_error *err)
     j->records = ww_calloc(j->n, sizeof(*j->records));
     j->paths = ww_calloc(j->n, sizeof(char *));
     j->sizes = ww_calloc(j->n, sizeof(*j->sizes));
+    j->place = ww_calloc(plan->n_inputs, sizeof(*j->place));
     j->stream.inputs = ww_calloc(n_inputs, sizeof(*j->stream.inputs));
     for (uint32_t i = 0; j->stream.inputs && i < j->n; i++) {
         j->stream.inputs[i].fd = -1;
@@ -266,8 +275,8 @@ static enum ww_err allocate(struct join *j, struct ww_error *err)
     j->pieces = ww_calloc(n_pieces, sizeof(*j->pieces));
     j->sources = ww_calloc(plan->n_tensors, sizeof(*j->sources));
     j->tensors = ww_calloc(plan->n_tensors, sizeof(*j->tensors));
-    if (!j->records || !j->paths || !j->sizes || !j->stream.inputs || !j->stream.outputs ||
-        !j->stream.tree || !j->pieces || !j->sources || !j->tensors) {
+    if (!j->records || !j->paths || !j->sizes || !j->place || !j->stream.inputs ||
+        !j->stream.outputs || !j->stream.tree || !j->pieces || !j->sources || !j->tensors) {
         return no_memory(err);
     }
     return WW_OK;
@@ -420,13 +429,16 @@ static enum ww_err make_plan(struct join *j, const char *out_path, struct ww_err
         return rc;
     }
     plan_outputs(j);
+    j->stream.title = "join";
+    j->stream.n_inputs = j->n;
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         const struct ww_merge_input *in = &plan->inputs[i];
-        j->stream.inputs[j->n + i] =
-            (struct ww_input){in->name, in->fd, in->size_bytes, in->want_sha256};
+        j->place[i] = in->want_sha256 ? j->stream.n_inputs++ : WW_NONE;
+        if (in->want_sha256) {
+            j->stream.inputs[j->place[i]] =
+                (struct ww_input){in->name, in->fd, in->size_bytes, true};
+        }
     }
-    j->stream.title = "join";
-    j->stream.n_inputs = j->n + plan->n_inputs;
     j->stream.n_outputs = plan->n_files;
     return WW_OK;
 }
@@ -444,8 +456,8 @@ static enum ww_err compare(const struct join *j, const struct ww_stream_result *
         }
         for (uint32_t k = 0; k < r->n_inputs; k++) {
             const uint32_t input = r->inputs[k];
-            if (input >= plan->n_inputs ||
-                memcmp(r->input_sha256[k], digests->input_sha256[j->n + input],
+            if (input >= plan->n_inputs || j->place[input] == WW_NONE ||
+                memcmp(r->input_sha256[k], digests->input_sha256[j->place[input]],
                        WW_SHA256_BYTES) != 0) {
                 return WW_FAIL(err, WW_E_CHANGED,
                                "source '%s' is not what part '%s' was computed from",
@@ -470,8 +482,11 @@ static enum ww_err give(const struct join *j, struct ww_stream_result *from,
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         memcpy(to->tensor_root[t], from->tensor_root[j->rank[t]], WW_SHA256_BYTES);
     }
-    memcpy(to->input_sha256, from->input_sha256 + j->n,
-           plan->n_inputs * sizeof(*to->input_sha256));
+    for (uint32_t i = 0; i < plan->n_inputs; i++) {
+        if (j->place[i] != WW_NONE) {
+            memcpy(to->input_sha256[i], from->input_sha256[j->place[i]], WW_SHA256_BYTES);
+        }
+    }
     to->output_sha256 = from->output_sha256;
     from->output_sha256 = NULL;
     to->run = from->report;
