@@ -11,6 +11,7 @@
 #define WEIGHTWARD_MERGE_H
 
 #include "weightward/key.h"
+#include "weightward/policy.h"
 #include "weightward/run.h"
 #include "weightward/sign.h"
 
@@ -56,6 +57,7 @@ struct ww_merge_options {
     bool measure;                   /* fill the report's layers */
     uint64_t seed;                  /* of random masks */
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
+    const char *license;  /* what the card states; NULL: what the sources' cards agree on */
     struct ww_run_options run;
 };
 
@@ -106,6 +108,21 @@ WW_API enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path
                                    const struct ww_merge_options *options,
                                    struct ww_merge_report *report,
                                    struct ww_error *err) WW_MUST_USE;
+
+/** What a recipe asks of a policy: its models and, when shares are wanted, the largest
+ *  share of each in any tensor (in millionths; the whole where it cannot be told), which
+ *  takes a plan. */
+struct ww_merge_ask {
+    char *method;
+    struct ww_policy_source *sources;
+    size_t n_sources;
+    bool locked; /* the sources are locked and merged as they are, so the output is */
+};
+WW_API enum ww_err ww_merge_ask(const char *recipe_path,
+                                const struct ww_merge_options *options, bool shares,
+                                struct ww_merge_ask *out,
+                                struct ww_error *err) WW_MUST_USE;
+WW_API void ww_merge_ask_release(struct ww_merge_ask *ask);
 
 /** Make the plan and write it as text: every tensor, its sources, its parameters. The
  *  caller frees *text with ww_string_free. */

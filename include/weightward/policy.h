@@ -106,6 +106,34 @@ WW_API enum ww_err ww_policy_check(const char *const *files, size_t n_files,
                                    struct ww_policy_check_report *report,
                                    struct ww_error *err) WW_MUST_USE;
 
+/** A model that something is asked for. */
+struct ww_policy_source {
+    char *path;
+    int64_t weight; /* in a merge, in millionths; the largest that any tensor gets */
+};
+/** What somebody wants to do. */
+struct ww_policy_ask {
+    const char *action;         /* lock, unlock, merge, extract, redistribute */
+    const char *method;         /* NULL: none */
+    const char *recipe;         /* path: its digest is part of the request; NULL: none */
+    const struct ww_policy_source *sources;
+    size_t n_sources;
+    const char *output_name;    /* NULL: not said */
+    const char *output_license; /* NULL: not promised */
+    bool output_locked;         /* promised */
+    const char *purpose;        /* NULL: not said */
+};
+
+/** Make a request from what is asked for, and sign it; out is a new file. Sources must
+ *  carry a tensor statement. */
+WW_API enum ww_err ww_policy_request(const struct ww_policy_ask *ask,
+                                     struct ww_signkey *key, const char *out,
+                                     struct ww_error *err) WW_MUST_USE;
+
+/** Approve a signed request, whose digest the approval names; out is a new file. */
+WW_API enum ww_err ww_policy_approve(const char *request, struct ww_signkey *key,
+                                     const char *out, struct ww_error *err) WW_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -199,6 +199,10 @@ enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
     enum ww_err rc = compare_licences(build, &licence, &differ, err);
 
     ww_buf_init(&buf, OUT_BYTES);
+    if (build->options->license) {
+        licence = build->options->license;
+        differ = false;
+    }
     if (!rc) {
         front_matter(build, licence, differ, &buf, err, &rc);
     }

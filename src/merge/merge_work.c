@@ -328,3 +328,9 @@ enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
     }
     return rc ? rc : fold_digest(work, &work->plan, err);
 }
+
+enum ww_err ww_work_find_model(struct ww_work *work, const struct ww_recipe_model *m,
+                               const char **out, struct ww_error *err)
+{
+    return find_model(work, m, out, err);
+}

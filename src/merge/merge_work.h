@@ -50,6 +50,10 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
 /** Warnings and the plan's numbers go to the report, also after a failure. */
 void ww_work_close(struct ww_work *work);
 
+/** Where a model of a recipe lies; *out lives as long as the work. WW_E_NOTFOUND. */
+enum ww_err ww_work_find_model(struct ww_work *work, const struct ww_recipe_model *m,
+                               const char **out, struct ww_error *err) WW_MUST_USE;
+
 /** The plan of one recipe; results of others must lie in work->steps. */
 enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_plan *out,
                          struct ww_error *err) WW_MUST_USE;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A plain DSSE envelope with several signatures: what a trust root, policies, requests and
- * approvals are signed in. Each kind of document has a payload type of its own, which is
- * under the signature, so that no signature serves as one of another kind.
+ * A plain DSSE envelope with several signatures: what a trust root, policies, requests
+ * and approvals are signed in. Each kind of document has a payload type of its own, which
+ * is under the signature, so that no signature serves as one of another kind.
  *
- *   {"payload": BASE64, "payloadType": TYPE, "signatures": [{"keyid": ID, "sig": BASE64}]}
+ *   {"payload": BASE64, "payloadType": TYPE, "signatures": [{"keyid": ID, "sig":
+ * BASE64}]}
  *
  * ID is the hint of the key (hex SHA-256 of its PEM text) and only says where to look;
  * one key signs once. Closed: other members are refused.
@@ -59,8 +60,8 @@ enum ww_err ww_envelope_parse(const uint8_t *text, size_t len, struct ww_envelop
                               struct ww_error *err) WW_MUST_USE;
 void ww_envelope_release(struct ww_envelope *envelope);
 
-/** Does signature i verify under the key? The key's hint must be its keyid. WW_E_UNTRUSTED,
- *  WW_E_SIGNATURE. */
+/** Does signature i verify under the key? The key's hint must be its keyid.
+ * WW_E_UNTRUSTED, WW_E_SIGNATURE. */
 enum ww_err ww_envelope_check(const struct ww_envelope *envelope, size_t i,
                               const struct ww_pubkey *key,
                               struct ww_error *err) WW_MUST_USE;
@@ -76,8 +77,8 @@ enum ww_err ww_envelope_signed_bytes(const struct ww_envelope *envelope,
 enum ww_err ww_envelope_write(const struct ww_envelope *envelope, struct ww_buf *out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** Add the key's signature. WW_E_EXISTS when it has signed already. Lives in its own file:
- *  the rest holds no secret-key code. */
+/** Add the key's signature. WW_E_EXISTS when it has signed already. Lives in its own
+ * file: the rest holds no secret-key code. */
 struct ww_signkey;
 enum ww_err ww_envelope_sign(struct ww_envelope *envelope, struct ww_signkey *key,
                              struct ww_error *err) WW_MUST_USE;

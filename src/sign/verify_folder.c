@@ -12,6 +12,7 @@
 #include "sign/oms.h"
 #include "sign/target.h"
 #include "sign/tensors.h"
+#include "sign/verify.h"
 #include "sign/verify_files.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -19,6 +20,7 @@
 #include "util/str.h"
 
 struct job {
+    const struct ww_pubkey *key; /* NULL: what the options name */
     const struct ww_verify_options *options;
     struct ww_verify_report *report;
     struct ww_target target;
@@ -245,7 +247,8 @@ out:
 
 static enum ww_err run(const char *path, struct job *job, struct ww_error *err)
 {
-    enum ww_err rc = ww_verifier_open(job->options, &job->verifier, err);
+    enum ww_err rc = job->key ? ww_verifier_of_key(job->key, &job->verifier, err)
+                              : ww_verifier_open(job->options, &job->verifier, err);
     if (rc) {
         return rc;
     }
@@ -259,10 +262,12 @@ static enum ww_err run(const char *path, struct job *job, struct ww_error *err)
     return verify_tensor(job, err);
 }
 
-enum ww_err ww_verify_folder(const char *path, const struct ww_verify_options *options,
-                             struct ww_verify_report *report, struct ww_error *err)
+enum ww_err ww_verify_folder_by(const char *path, const struct ww_pubkey *key,
+                                const struct ww_verify_options *options,
+                                struct ww_verify_report *report, struct ww_error *err)
 {
-    struct job job = {.options = options, .report = report, .target = {.dirfd = -1}};
+    struct job job = {
+        .key = key, .options = options, .report = report, .target = {.dirfd = -1}};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -274,6 +279,12 @@ enum ww_err ww_verify_folder(const char *path, const struct ww_verify_options *o
     ww_target_release(&job.target);
     ww_verifier_release(&job.verifier);
     return rc;
+}
+
+enum ww_err ww_verify_folder(const char *path, const struct ww_verify_options *options,
+                             struct ww_verify_report *report, struct ww_error *err)
+{
+    return ww_verify_folder_by(path, NULL, options, report, err);
 }
 
 void ww_verify_report_release(struct ww_verify_report *report)

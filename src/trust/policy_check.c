@@ -33,14 +33,16 @@ static enum ww_err check_policy(const struct ww_trust *trust, const char *path,
         return rc;
     }
     snprintf(to->id, sizeof(to->id), "%s", policy.id);
-    snprintf(to->version, sizeof(to->version), "%llu", (unsigned long long)policy.version);
+    snprintf(to->version, sizeof(to->version), "%llu",
+             (unsigned long long)policy.version);
     ww_policy_time_text(policy.expires, to->expires);
     if (trust->now < policy.issued || trust->now >= policy.expires) {
         rc = WW_FAIL(err, WW_E_EXPIRED, "'%s': policy '%s' %s", path, policy.id,
                      trust->now < policy.issued ? "is issued later than this clock says"
                                                 : "has expired");
     } else if (ww_root_revokes(&trust->root, WW_REVOKED_POLICY, policy.id)) {
-        rc = WW_FAIL(err, WW_E_UNTRUSTED, "'%s': policy '%s' is revoked", path, policy.id);
+        rc =
+            WW_FAIL(err, WW_E_UNTRUSTED, "'%s': policy '%s' is revoked", path, policy.id);
     }
     ww_policy_release(&policy);
     return rc;
@@ -49,9 +51,9 @@ static enum ww_err check_policy(const struct ww_trust *trust, const char *path,
 static enum ww_err check_time(const struct ww_trust *trust, int64_t when,
                               struct ww_error *err)
 {
-    return when <= trust->now ? WW_OK
-                              : WW_FAIL(err, WW_E_EXPIRED,
-                                        "was made later than this clock says");
+    return when <= trust->now
+               ? WW_OK
+               : WW_FAIL(err, WW_E_EXPIRED, "was made later than this clock says");
 }
 
 static enum ww_err check_request(const struct ww_trust *trust,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Policies and tables in files, for people who write them: read, explained, tried out. A
- * signed policy is opened and its signatures are not looked at; policy check does that. */
+ * signed policy is opened and its signatures are not looked at; policy check does that.
+ */
 #include <stdio.h>
 #include <string.h>
 

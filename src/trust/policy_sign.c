@@ -121,8 +121,7 @@ static enum ww_err open_document(const char *path, struct ww_envelope *out,
     if (*was_signed) {
         rc = ww_envelope_parse(text.data, text.len, out, err);
         if (!rc) {
-            rc =
-                ww_document_check(out->payload.data, out->payload.len, out->kind, err);
+            rc = ww_document_check(out->payload.data, out->payload.len, out->kind, err);
         }
     } else {
         rc = ww_document_kind(text.data, text.len, &kind, err);

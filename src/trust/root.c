@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a root says about a signature. A signature that does not verify, or whose key nobody
- * named, refuses the whole file; one that verifies may still not count.
+ * What a root says about a signature. A signature that does not verify, or whose key
+ * nobody named, refuses the whole file; one that verifies may still not count.
  */
 #include "trust/root.h"
 
@@ -110,7 +110,8 @@ enum ww_err ww_root_endorse(const struct ww_root *root, const struct ww_root *ot
             return rc;
         }
         if (key && (key->may_sign & 1u << envelope->kind) &&
-            ((flags & WW_ENDORSE_ANY_TIME) || (now >= key->not_before && now <= key->not_after)) &&
+            ((flags & WW_ENDORSE_ANY_TIME) ||
+             (now >= key->not_before && now <= key->not_after)) &&
             !ww_root_revokes(root, WW_REVOKED_KEY, id)) {
             out->keys[out->n++] = key;
         }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * The trust root: which keys there are, what each may sign, who is in which role and how
- * many of a role must sign, which policies are in force, and what is revoked. Its successor
- * is signed by the old keys and by the new ones, so trust is handed on and never taken
- * (TUF, section 5.3). docs/formats/trust.md has the members.
+ * many of a role must sign, which policies are in force, and what is revoked. Its
+ * successor is signed by the old keys and by the new ones, so trust is handed on and
+ * never taken (TUF, section 5.3). docs/formats/trust.md has the members.
  */
 #ifndef WW_TRUST_ROOT_H
 #define WW_TRUST_ROOT_H
@@ -48,8 +48,8 @@ struct ww_root {
     uint8_t sha256[WW_SHA256_BYTES]; /* of the signed document */
 };
 
-/** Every key id must be that of its key, every member of a role a key, every threshold one
- *  that can be met. WW_E_POLICY, WW_E_VERSION, WW_E_JSON, WW_E_LIMIT. */
+/** Every key id must be that of its key, every member of a role a key, every threshold
+ * one that can be met. WW_E_POLICY, WW_E_VERSION, WW_E_JSON, WW_E_LIMIT. */
 enum ww_err ww_root_read(const uint8_t *payload, size_t len, struct ww_root *out,
                          struct ww_error *err) WW_MUST_USE;
 void ww_root_release(struct ww_root *root);
@@ -69,7 +69,8 @@ enum ww_err ww_root_may_sign(const struct ww_root *root, const char *id,
 
 /** How an envelope was signed, seen from a root. */
 struct ww_endorsement {
-    const struct ww_root_key *keys[WW_ENVELOPE_MAX_SIGNATURES]; /* that count, each once */
+    const struct ww_root_key
+        *keys[WW_ENVELOPE_MAX_SIGNATURES]; /* that count, each once */
     size_t n;
 };
 /* The keys' own times are not looked at. */

@@ -165,9 +165,8 @@ static enum ww_err read_roles(struct ww_root *root, const struct ww_jnode *node,
     }
     if (!rc &&
         (!ww_root_role(root, WW_ROOT_ROLE) || !ww_root_role(root, WW_POLICY_ROLE))) {
-        rc =
-            WW_FAIL(err, WW_E_POLICY, "root: the roles '%s' and '%s' must be there",
-                    WW_ROOT_ROLE, WW_POLICY_ROLE);
+        rc = WW_FAIL(err, WW_E_POLICY, "root: the roles '%s' and '%s' must be there",
+                     WW_ROOT_ROLE, WW_POLICY_ROLE);
     }
     return rc;
 }
@@ -272,8 +271,9 @@ static enum ww_err read_revoked(struct ww_root *root, const struct ww_jnode *lis
 
 static enum ww_err read_root(struct ww_root *root, struct ww_error *err)
 {
-    static const char *const members[] = {"type",  "version",  "issued",  "expires", "keys",
-                                          "roles", "policies", "revoked", "about"};
+    static const char *const members[] = {"type",     "version", "issued",
+                                          "expires",  "keys",    "roles",
+                                          "policies", "revoked", "about"};
     const struct ww_jnode *top = ww_json_root(root->json);
     const struct ww_reading at = {"root", &root->lists, &root->n_lists};
     const char *about = NULL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the root that is believed to the newest one. Each next root has the next version and
- * is signed by enough root keys of the one before and by enough of its own: whoever stole
- * keys that were exchanged since cannot go on from there, and nobody can step over a
- * rotation. Only the last root must be in time; that older ones have expired is normal.
+ * From the root that is believed to the newest one. Each next root has the next version
+ * and is signed by enough root keys of the one before and by enough of its own: whoever
+ * stole keys that were exchanged since cannot go on from there, and nobody can step over
+ * a rotation. Only the last root must be in time; that older ones have expired is normal.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -84,7 +84,8 @@ static enum ww_err add_folder(const char *path, int fd, struct ww_strlist *files
     enum ww_err rc = ww_walk(fd, note_root, &names, err);
 
     if (!rc && names.n == 0) {
-        rc = WW_FAIL(err, WW_E_NOTFOUND, "'%s' holds no root, expected 1.root.json", path);
+        rc =
+            WW_FAIL(err, WW_E_NOTFOUND, "'%s' holds no root, expected 1.root.json", path);
     }
     if (names.n > 1) {
         qsort(names.items, names.n, sizeof(*names.items), by_number);
@@ -203,14 +204,16 @@ enum ww_err ww_root_walk(const char *const *paths, size_t n, int64_t now,
         rc = step(files.items[i], now, i + 1 == files.n, out, err);
     }
     if (!rc && now < out->issued) {
-        rc = WW_FAIL(err, WW_E_EXPIRED,
-                     "root version %llu is issued later than this clock says; set the clock",
-                     (unsigned long long)out->version);
+        rc = WW_FAIL(
+            err, WW_E_EXPIRED,
+            "root version %llu is issued later than this clock says; set the clock",
+            (unsigned long long)out->version);
     }
     if (!rc && now >= out->expires) {
-        rc = WW_FAIL(err, WW_E_EXPIRED,
-                     "root version %llu, the last one given, has expired; get a newer one",
-                     (unsigned long long)out->version);
+        rc =
+            WW_FAIL(err, WW_E_EXPIRED,
+                    "root version %llu, the last one given, has expired; get a newer one",
+                    (unsigned long long)out->version);
     }
     ww_strlist_release(&files);
     if (rc) {

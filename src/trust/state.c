@@ -132,8 +132,8 @@ static uint64_t seen(const struct state *state, const char *id)
 }
 
 /* Ids in sorted order, so that their digest does not depend on how a root lists them. */
-static enum ww_err policy_keys_of(const struct ww_root *root,
-                                  char out[WW_HINT_CHARS + 1], struct ww_error *err)
+static enum ww_err policy_keys_of(const struct ww_root *root, char out[WW_HINT_CHARS + 1],
+                                  struct ww_error *err)
 {
     const struct ww_role *role = ww_root_role(root, WW_POLICY_ROLE);
     struct ww_strlist ids = {0};

@@ -10,8 +10,9 @@
 #include "trust/root.h"
 
 /** WW_E_DENIED when the root, or a policy in force, is older than what was seen; then
- *  nothing is written. A policy may go back only where a newer root has exchanged the keys
- *  of the role 'policy': that is how a stolen policy key that raced ahead is undone. */
+ *  nothing is written. A policy may go back only where a newer root has exchanged the
+ * keys of the role 'policy': that is how a stolen policy key that raced ahead is undone.
+ */
 enum ww_err ww_state_advance(const char *path, const struct ww_root *root,
                              struct ww_error *err) WW_MUST_USE;
 

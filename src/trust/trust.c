@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Policies belong to a root: it names each by version and digest, so an old policy cannot
- * be mixed with a new root or the other way round. They are signed all the same, since who
- * signs roots need not be who writes policies.
+ * be mixed with a new root or the other way round. They are signed all the same, since
+ * who signs roots need not be who writes policies.
  */
 #include "trust/trust.h"
 
@@ -25,7 +25,8 @@ static const struct ww_root_policy *find_listed(const struct ww_root *root,
     return NULL;
 }
 
-static enum ww_err match_root(const struct ww_trust *trust, const struct ww_policy *policy,
+static enum ww_err match_root(const struct ww_trust *trust,
+                              const struct ww_policy *policy,
                               const struct ww_buf *payload, struct ww_error *err)
 {
     const struct ww_root *root = &trust->root;
@@ -33,15 +34,16 @@ static enum ww_err match_root(const struct ww_trust *trust, const struct ww_poli
     uint8_t digest[WW_SHA256_BYTES];
 
     if (!listed) {
-        return WW_FAIL(err, WW_E_UNTRUSTED, "policy '%s' is not named by root version %llu",
-                       policy->id, (unsigned long long)root->version);
+        return WW_FAIL(err, WW_E_UNTRUSTED,
+                       "policy '%s' is not named by root version %llu", policy->id,
+                       (unsigned long long)root->version);
     }
     if (listed->version != policy->version) {
-        return WW_FAIL(err, WW_E_UNTRUSTED,
-                       "policy '%s' has version %llu, root version %llu names version %llu",
-                       policy->id, (unsigned long long)policy->version,
-                       (unsigned long long)root->version,
-                       (unsigned long long)listed->version);
+        return WW_FAIL(
+            err, WW_E_UNTRUSTED,
+            "policy '%s' has version %llu, root version %llu names version %llu",
+            policy->id, (unsigned long long)policy->version,
+            (unsigned long long)root->version, (unsigned long long)listed->version);
     }
     ww_sha256_of(payload->data, payload->len, digest);
     if (memcmp(digest, listed->sha256, sizeof(digest)) != 0) {

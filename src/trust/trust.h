@@ -21,8 +21,8 @@ struct ww_trust {
 /**
  * Walk the roots from the first, which is believed, to the last, which must not have
  * expired; read the policies, which the last root must name by id, version and digest and
- * which enough keys of its role 'policy' must have signed; compare with what the state file
- * saw before, and write it. Without policies only the root is opened.
+ * which enough keys of its role 'policy' must have signed; compare with what the state
+ * file saw before, and write it. Without policies only the root is opened.
  */
 enum ww_err ww_trust_open(const struct ww_trust_options *options, struct ww_trust *out,
                           struct ww_error *err) WW_MUST_USE;

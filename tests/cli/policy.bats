@@ -16,26 +16,6 @@ table() {
 EOF
 }
 
-# make_root FILE VERSION THRESHOLD KEY1 KEY2 [POLICY]: both keys may do everything.
-make_root() {
-    jq -n --arg v "$2" --arg t "$3" --rawfile p1 "$4.pub" --rawfile p2 "$5.pub" \
-        --arg i1 "$("$WW" key show "$4.pub" --json | jq -r .id)" \
-        --arg i2 "$("$WW" key show "$5.pub" --json | jq -r .id)" \
-        --arg pid "${6:+$(jq -r .id "$6")}" --arg pv "${6:+$(jq -r .version "$6")}" \
-        --arg ps "${6:+$(sha256sum <"$6" | cut -d' ' -f1)}" '
-        ["root", "policy", "request", "approval"] as $kinds |
-        (($kinds | map("application/vnd.weightward." + . + "+json")) +
-            ["application/vnd.in-toto+json"]) as $all |
-        {type: "weightward.root/1", version: $v, issued: "2026-01-01T00:00:00Z",
-         expires: "2099-01-01T00:00:00Z",
-         keys: {($i1): {pem: $p1, may_sign: $all}, ($i2): {pem: $p2, may_sign: $all}},
-         roles: {root: {keyids: [$i1, $i2], threshold: $t},
-                 policy: {keyids: [$i1], threshold: "1"},
-                 approver: {keyids: [$i2], threshold: "1"}},
-         policies: (if $pid == "" then [] else [{id: $pid, version: $pv, sha256: $ps}] end),
-         revoked: []}' >"$1"
-}
-
 @test "explain prints what the snapshots hold" {
     for policy in "$POLICIES"/*.json; do
         "$WW" policy explain "$policy" >said

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward extract: the difference of two models as a LoRA adapter. */
-#include "cli.h"
+#include "cli_guard.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 struct extract {
     struct cli_common common;
@@ -11,6 +13,7 @@ struct extract {
     int portable;
     char *sign;
     struct cli_passphrase sign_passphrase;
+    struct cli_guard guard;
 };
 
 static void tell(const struct extract *opt, const struct ww_extract_report *r, const char *out)
@@ -28,6 +31,27 @@ static void tell(const struct extract *opt, const struct ww_extract_report *r, c
             r->worst_name ? r->worst_name : "none");
 }
 
+/* The base gives its shape, the model its difference: both are asked about. */
+static enum ww_err guard(const struct extract *opt, const char *const *args,
+                         struct ww_signkey *key, struct cli_verdict *verdict,
+                         struct ww_error *err)
+{
+    char *base = strdup(args[0]);
+    char *model = strdup(args[1]);
+    char *name = cli_guard_name(args[2]);
+    const struct ww_policy_source sources[] = {{base, 1000000}, {model, 1000000}};
+    const struct ww_policy_ask ask = {.action = "extract",
+                                      .sources = sources,
+                                      .n_sources = 2,
+                                      .output_name = name};
+    enum ww_err rc =
+        cli_guard_ask(&opt->guard, &opt->common, &ask, args[2], key, verdict, err);
+    free(base);
+    free(model);
+    free(name);
+    return rc;
+}
+
 static int run_extract(const void *given, const char *verb, const char *const *args)
 {
     const struct extract *opt = given;
@@ -35,6 +59,7 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     struct ww_error err = {0};
     struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
+    struct cli_verdict verdict = {0};
     struct ww_extract_options options = {.energy = opt->energy, .portable = opt->portable != 0};
     int status = cli_run_options(&opt->common, &options.run);
     enum ww_err rc = WW_OK;
@@ -52,7 +77,13 @@ static int run_extract(const void *given, const char *verb, const char *const *a
         options.signer = &signer;
     }
     if (!rc) {
+        rc = guard(opt, args, key, &verdict, &err);
+    }
+    if (!rc) {
         rc = ww_extract_adapter(args[0], args[1], args[2], &options, &report, &err);
+    }
+    if (!rc) {
+        rc = cli_guard_record(&opt->guard, &verdict, args[2], &err);
     }
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
@@ -65,13 +96,14 @@ static int run_extract(const void *given, const char *verb, const char *const *a
         }
     }
     ww_extract_report_release(&report);
+    cli_guard_release(&verdict);
     ww_signkey_free(key);
     return status;
 }
 
 int cmd_extract(int argc, const char **argv)
 {
-    struct extract opt = {.sign_passphrase.fd = -1};
+    struct extract opt = {.guard = CLI_GUARD, .sign_passphrase.fd = -1};
     const struct poptOption table[] = {
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "largest rank of a factor (default 64)", "R"},
         {"energy", 0, POPT_ARG_DOUBLE, &opt.energy, 0,
@@ -83,6 +115,8 @@ int cmd_extract(int argc, const char **argv)
          "passphrase of the signing key", "FILE"},
         {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
          "the same from a descriptor", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
+         "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward lock and unlock: the same options, two directions. */
-#include "cli.h"
+#include "cli_guard.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct lock {
@@ -26,6 +27,7 @@ struct lock {
     char *anchor;
     char **to;
     char *file;
+    struct cli_guard guard;
 };
 
 static void tell_attack(const struct lock *opt, const struct ww_lock_attack *attack)
@@ -101,6 +103,31 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
             opt->sign ? ", signed" : ", not signed (use --sign)");
 }
 
+/* An adapter follows its base: it is the model that is asked about, with the base. */
+static enum ww_err guard(const struct lock *opt, const char *verb, const char *const *args,
+                         struct ww_signkey *signkey, struct cli_verdict *verdict,
+                         struct ww_error *err)
+{
+    char *model = strdup(args[0]);
+    char *base = opt->base ? strdup(opt->base) : NULL;
+    char *name = cli_guard_name(args[1]);
+    const struct ww_policy_source sources[] = {{model, 1000000}, {base, 1000000}};
+    const struct ww_policy_ask ask = {.action = verb,
+                                      .method = opt->unlocking ? NULL
+                                                : opt->level   ? opt->level
+                                                               : "exact",
+                                      .sources = sources,
+                                      .n_sources = base ? 2 : 1,
+                                      .output_name = name,
+                                      .output_locked = !opt->unlocking};
+    enum ww_err rc =
+        cli_guard_ask(&opt->guard, &opt->common, &ask, args[1], signkey, verdict, err);
+    free(model);
+    free(base);
+    free(name);
+    return rc;
+}
+
 static int check_usage(const struct lock *opt, const char *verb)
 {
     const char *what = NULL;
@@ -161,7 +188,21 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
     if (opt->certificate && !opt->sign) {
         return cli_usage(verb, "--certificate needs --sign KEY");
     }
-    return opt->unlocking ? cli_unseal(&seal, args) : cli_seal(&seal, args);
+    struct cli_verdict verdict = {0};
+    struct ww_error err = {0};
+    enum ww_err rc = guard(opt, verb, args, NULL, &verdict, &err);
+    int status = 0;
+    if (rc == WW_OK) {
+        status = opt->unlocking ? cli_unseal(&seal, args) : cli_seal(&seal, args);
+    }
+    if (rc == WW_OK && status == 0 && !opt->file) {
+        rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
+    }
+    if (rc) {
+        status = cli_fail(verb, &opt->common, &err);
+    }
+    cli_guard_release(&verdict);
+    return status;
 }
 
 static int run_lock(const void *given, const char *verb, const char *const *args)
@@ -170,6 +211,7 @@ static int run_lock(const void *given, const char *verb, const char *const *args
     struct ww_error err = {0};
     struct ww_lock_report report = {0};
     struct ww_signkey *signkey = NULL;
+    struct cli_verdict verdict = {0};
     struct ww_signer signer = {.certificate = opt->certificate,
                                .chain = (const char *const *)opt->chain,
                                .n_chain = cli_count(opt->chain)};
@@ -211,6 +253,10 @@ static int run_lock(const void *given, const char *verb, const char *const *args
         signer.key = signkey;
         options.signer = &signer;
     }
+    rc = guard(opt, verb, args, signkey, &verdict, &err);
+    if (rc) {
+        goto out;
+    }
     if (opt->base) {
         rc = ww_lock_adapter(args[0], opt->base, args[1], opt->unlocking, &options, &report,
                              &err);
@@ -222,6 +268,9 @@ static int run_lock(const void *given, const char *verb, const char *const *args
         rc = ww_lock_for(args[0], args[1], &ledger, &options, &report, &err);
     } else {
         rc = ww_lock_folder(args[0], args[1], &options, &report, &err);
+    }
+    if (!rc) {
+        rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
     }
     if (rc) {
         goto out;
@@ -238,6 +287,7 @@ out:
         status = cli_fail(verb, &opt->common, &err);
     }
     ww_lock_report_release(&report);
+    cli_guard_release(&verdict);
     ww_signkey_free(signkey);
     ww_secret_free(options.secret);
     return status;
@@ -245,7 +295,10 @@ out:
 
 static int lock_main(int argc, const char **argv, bool unlocking)
 {
-    struct lock opt = {.unlocking = unlocking, .key = CLI_LOCKKEY, .sign_passphrase.fd = -1};
+    struct lock opt = {.unlocking = unlocking,
+                       .key = CLI_LOCKKEY,
+                       .guard = CLI_GUARD,
+                       .sign_passphrase.fd = -1};
     const struct poptOption lock_only[] = {
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
         {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
@@ -292,6 +345,8 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "folder with more descriptors", "DIR"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)(unlocking ? unlock_only : lock_only),
          0, unlocking ? "Unlock options:" : "Lock options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
+         "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

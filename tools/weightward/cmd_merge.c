@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward merge: by a recipe into a folder, the plan alone, or a folder once more. */
-#include "cli.h"
+#include "cli_guard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +28,8 @@ struct merge {
     char *part;
     long long join;
     struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
+    char *license;
+    struct cli_guard guard;
 };
 
 /* "5B", "500M": powers of 1000, as mergekit has them. 0 when it is no size. */
@@ -173,6 +175,30 @@ static enum ww_err run_job(const struct merge *opt, const struct ww_merge_option
     return rc;
 }
 
+/* Policies are asked about what the recipe names, before a byte is merged. */
+static enum ww_err guard(const struct merge *opt, const struct ww_merge_options *options,
+                         const char *const *args, struct ww_signkey *signkey,
+                         struct cli_verdict *verdict, struct ww_error *err)
+{
+    struct ww_merge_ask merge = {0};
+    char *name = cli_guard_name(args[1]);
+    enum ww_err rc = ww_merge_ask(args[0], options, opt->guard.roots != NULL, &merge, err);
+    if (rc == WW_OK) {
+        const struct ww_policy_ask ask = {.action = "merge",
+                                          .method = merge.method,
+                                          .recipe = args[0],
+                                          .sources = merge.sources,
+                                          .n_sources = merge.n_sources,
+                                          .output_name = name,
+                                          .output_license = opt->license,
+                                          .output_locked = merge.locked};
+        rc = cli_guard_ask(&opt->guard, &opt->common, &ask, args[1], signkey, verdict, err);
+    }
+    ww_merge_ask_release(&merge);
+    free(name);
+    return rc;
+}
+
 static int check_usage(const struct merge *opt, const char *const *args)
 {
     const int n = args[0] ? 1 + (args[1] != NULL) : 0;
@@ -214,6 +240,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     struct ww_signkey *signkey = NULL;
     struct cli_lockkeys unlock = {0};
     struct cli_lockkeys lock = {0};
+    struct cli_verdict verdict = {0};
     struct ww_signer signer = {.certificate = opt->certificate,
                                .chain = (const char *const *)opt->chain,
                                .n_chain = cli_count(opt->chain)};
@@ -224,6 +251,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         .no_source_trees = opt->no_source_trees != 0,
         .measure = opt->report && is_page(opt->report),
         .seed = (uint64_t)opt->seed,
+        .license = opt->license,
         .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
     };
     enum ww_err rc = WW_OK;
@@ -260,7 +288,16 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         signer.key = signkey;
         options.signer = &signer;
     }
+    if (!opt->rederive && !opt->dry_run) {
+        rc = guard(opt, &options, args, signkey, &verdict, &err);
+        if (rc) {
+            goto out;
+        }
+    }
     rc = run_job(opt, &options, args, &report, &err);
+    if (rc == WW_OK) {
+        rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
+    }
     tell_warnings(opt, &report);
     if (rc == WW_OK) {
         if (!opt->dry_run) {
@@ -273,6 +310,7 @@ out:
         status = cli_fail(verb, &opt->common, &err);
     }
     ww_merge_report_release(&report);
+    cli_guard_release(&verdict);
     ww_signkey_free(signkey);
     cli_lockkeys_free(&unlock);
     cli_lockkeys_free(&lock);
@@ -281,7 +319,7 @@ out:
 
 int cmd_merge(int argc, const char **argv)
 {
-    struct merge opt = {.sign_passphrase.fd = -1, .lockkey = CLI_LOCKKEY};
+    struct merge opt = {.guard = CLI_GUARD, .sign_passphrase.fd = -1, .lockkey = CLI_LOCKKEY};
     const struct poptOption table[] = {
         {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing", NULL},
         {"rederive", 0, POPT_ARG_STRING, &opt.rederive, 0,
@@ -325,6 +363,10 @@ int cmd_merge(int argc, const char **argv)
          "continue what an interrupted run left in OUT.partial", NULL},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0,
          "write the JSON answer, or a page with pictures (.html), into a new file", "FILE"},
+        {"license", 0, POPT_ARG_STRING, &opt.license, 0,
+         "licence that the card of the output states", "ID"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
+         "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward policy: what a policy means, whether it does what its author expects, and the
  * signed files that put it in force. */
-#include "cli.h"
+#include "cli_guard.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct policy {
@@ -14,6 +15,13 @@ struct policy {
     char **roots;
     char *state;
     char *at;
+    char *method;
+    char *recipe;
+    char *output;
+    char *license;
+    char *purpose;
+    int locked;
+    int origin;
 };
 
 static void tell_case(const struct ww_policy_case *c)
@@ -146,10 +154,123 @@ static int check(const struct policy *opt, const char *const *args, size_t n)
     return status;
 }
 
+static enum ww_err request_merge(const struct policy *opt, struct ww_policy_ask *ask,
+                                 struct ww_signkey *key, struct ww_error *err)
+{
+    const struct ww_merge_options options = {0};
+    struct ww_merge_ask merge = {0};
+    enum ww_err rc = ww_merge_ask(opt->recipe, &options, true, &merge, err);
+    if (rc == WW_OK) {
+        ask->method = merge.method;
+        ask->sources = merge.sources;
+        ask->n_sources = merge.n_sources;
+        rc = ww_policy_request(ask, key, opt->out, err);
+    }
+    ww_merge_ask_release(&merge);
+    return rc;
+}
+
+static enum ww_err request_other(const struct policy *opt, struct ww_policy_ask *ask,
+                                 const char *const *models, size_t n, struct ww_signkey *key,
+                                 struct ww_error *err)
+{
+    struct ww_policy_source *sources = calloc(n + 1, sizeof *sources);
+    enum ww_err rc = WW_OK;
+    for (size_t i = 0; sources && i < n && rc == WW_OK; i++) {
+        sources[i].path = strdup(models[i]);
+        sources[i].weight = 1000000;
+        rc = sources[i].path ? WW_OK : WW_E_NOMEM;
+    }
+    if (!sources || rc) {
+        err->code = rc = WW_E_NOMEM;
+        snprintf(err->text, sizeof err->text, "out of memory for a request");
+    } else {
+        ask->sources = sources;
+        ask->n_sources = n;
+        rc = ww_policy_request(ask, key, opt->out, err);
+    }
+    for (size_t i = 0; sources && i < n; i++) {
+        free(sources[i].path);
+    }
+    free(sources);
+    return rc;
+}
+
+static int request(const struct policy *opt, const char *const *args, size_t n)
+{
+    struct ww_policy_ask ask = {.action = args[0],
+                                .method = opt->method,
+                                .recipe = opt->recipe,
+                                .output_name = opt->output,
+                                .output_license = opt->license,
+                                .output_locked = opt->locked != 0,
+                                .purpose = opt->purpose};
+    struct ww_signkey *key = NULL;
+    struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
+    if (!opt->out) {
+        return cli_usage("policy", "--out FILE is needed: where the request goes");
+    }
+    if ((strcmp(args[0], "merge") == 0) != (opt->recipe != NULL) ||
+        (n == 1) != (opt->recipe != NULL)) {
+        return cli_usage("policy", "request merge --recipe RECIPE, or request ACTION MODEL...");
+    }
+    rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
+    if (rc == WW_OK) {
+        rc = opt->recipe ? request_merge(opt, &ask, key, &err)
+                         : request_other(opt, &ask, args + 1, n - 1, key, &err);
+    }
+    ww_signkey_free(key);
+    if (rc) {
+        return cli_fail("policy", &opt->common, &err);
+    }
+    cli_say(&opt->common, "the request to %s is in '%s'", args[0], opt->out);
+    return 0;
+}
+
+static int approve(const struct policy *opt, const char *const *args, size_t n)
+{
+    struct ww_signkey *key = NULL;
+    struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
+    (void)n;
+    if (!opt->out) {
+        return cli_usage("policy", "--out FILE is needed: where the approval goes");
+    }
+    rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
+    if (rc == WW_OK) {
+        rc = ww_policy_approve(args[0], key, opt->out, &err);
+    }
+    ww_signkey_free(key);
+    if (rc) {
+        return cli_fail("policy", &opt->common, &err);
+    }
+    cli_say(&opt->common, "approved '%s' in '%s'", args[0], opt->out);
+    return 0;
+}
+
+static int refer(const struct policy *opt, const char *const *args, size_t n)
+{
+    struct ww_run_options run = {0};
+    struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
+    int status = cli_run_options(&opt->common, &run);
+    if (status) {
+        return status;
+    }
+    rc = ww_policy_refer(args[0], opt->origin != 0, args + 1, n - 1, &run, &err);
+    if (rc) {
+        return cli_fail("policy", &opt->common, &err);
+    }
+    cli_say(&opt->common, "'%s/" WW_POLICY_REFERENCE "' is written; now sign the folder",
+            args[0]);
+    return 0;
+}
+
 struct word {
     const char *name;
-    size_t min; /* arguments behind the word */
-    size_t max;
+    size_t max; /* arguments behind the word */
+    size_t min;
     int needs_key;
     int (*run)(const struct policy *opt, const char *const *args, size_t n);
     const char *synopsis;
@@ -157,9 +278,12 @@ struct word {
 
 static const struct word words[] = {
     {"explain", 1, 1, 0, explain, "explain POLICY"},
-    {"test", 2, 65, 0, test, "test TABLE POLICY..."},
+    {"test", 65, 2, 0, test, "test TABLE POLICY..."},
     {"sign", 1, 1, 1, sign, "sign DOCUMENT --key KEY"},
-    {"check", 0, 65, 0, check, "check FILE... --root ROOT"},
+    {"check", 65, 0, 0, check, "check FILE... --root ROOT"},
+    {"request", 65, 1, 1, request, "request ACTION MODEL... --key KEY --out FILE"},
+    {"refer", 65, 1, 0, refer, "refer MODEL POLICY..."},
+    {"approve", 1, 1, 1, approve, "approve REQUEST --key KEY --out FILE"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 
@@ -196,7 +320,8 @@ int cmd_policy(int argc, const char **argv)
 {
     struct policy opt = {.passphrase.fd = -1};
     const struct poptOption table[] = {
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "sign: the signing key", "KEY"},
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "sign, request, approve: the signing key",
+         "KEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
          "passphrase of the key", "FILE"},
         {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
@@ -207,11 +332,22 @@ int cmd_policy(int argc, const char **argv)
         {"state", 0, POPT_ARG_STRING, &opt.state, 0,
          "check: refuse what is older than this file has seen", "FILE"},
         {"at", 0, POPT_ARG_STRING, &opt.at, 0, "check: at this time (now)", "TIME"},
+        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "request merge: the recipe", "RECIPE"},
+        {"method", 0, POPT_ARG_STRING, &opt.method, 0,
+         "request lock: the level (exact, dense, sealed)", "NAME"},
+        {"output", 0, POPT_ARG_STRING, &opt.output, 0, "request: name of the output", "NAME"},
+        {"license", 0, POPT_ARG_STRING, &opt.license, 0,
+         "request: licence that the output will state", "ID"},
+        {"locked", 0, POPT_ARG_NONE, &opt.locked, 0, "request: the output will be locked", NULL},
+        {"origin", 0, POPT_ARG_NONE, &opt.origin, 0,
+         "refer: the weights were made from no other model's", NULL},
+        {"purpose", 0, POPT_ARG_STRING, &opt.purpose, 0, "request: what it is for", "WORD"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,
     };
     return cli_run(argc, argv, table,
-                   "explain POLICY | test TABLE POLICY... | sign DOCUMENT | check FILE...", 1,
+                   "explain POLICY | test TABLE POLICY... | sign DOCUMENT | check FILE... | "
+                   "request ACTION MODEL... | approve REQUEST | refer MODEL POLICY...", 1,
                    66, run_policy, &opt);
 }

@@ -4,6 +4,11 @@
 
 #include <sys/stat.h>
 
+#define REQUEST                                                                          \
+    "{\"type\":\"weightward.request/1\",\"action\":\"lock\",\"nonce\":\"1\",\"time\":"   \
+    "\"" ISSUED "\",\"sources\":[{\"model\":\"sha256:"                                   \
+    "00000000000000000000000000000000000000000000000000000000000000aa\"}]}"
+
 struct opened {
     const struct house *h;
     const char *roots;    /* names, comma between */
@@ -56,10 +61,10 @@ static void root_with(const struct house *h, const char *name, int version,
                       const char *entries, const char *policy_keys)
 {
     char *list = ww_asprintf("[%s]", entries);
-    house_root(h, name,
-               &(struct root_text){
-                   .version = version, .policies = list, .policy = policy_keys},
-               "01");
+    house_root(
+        h, name,
+        &(struct root_text){.version = version, .policies = list, .policy = policy_keys},
+        "01");
     ww_free(list);
 }
 
@@ -80,8 +85,12 @@ static void policy_is_the_one_that_the_root_names(void **state)
     FAILS(open_trust(&(struct opened){h, "a", "p,q", NULL, 0}, &err), WW_E_UNTRUSTED);
     assert_non_null(strstr(err.text, "names version 2"));
     /* The version that the root names, with other rules. */
-    house_policy(h, "p", 2, PERMIT ",{\"id\":\"s\"," "\"effect\":\"permit\",\"subjects\":"
-                 "[\"anyone\"],\"actions\":[\"unlock\"],\"resources\":[\"tag:t\"]}", "3", p1);
+    house_policy(h, "p", 2,
+                 PERMIT
+                 ",{\"id\":\"s\","
+                 "\"effect\":\"permit\",\"subjects\":"
+                 "[\"anyone\"],\"actions\":[\"unlock\"],\"resources\":[\"tag:t\"]}",
+                 "3", p1);
     FAILS(open_trust(&(struct opened){h, "a", "p,q", NULL, 0}, &err), WW_E_UNTRUSTED);
     assert_non_null(strstr(err.text, "differs"));
     /* By a key that may not write policies. */
@@ -177,19 +186,22 @@ static void every_change_of_a_signed_file_is_refused(void **state)
     struct ww_error err = {0};
     char p[400];
     house_policy(h, "p", 1, PERMIT, "0", p);
-    house_root(h, "a",
-               &(struct root_text){.version = 1,
-                                   .keys = "0",
-                                   .root = "0",
-                                   .root_threshold = 1,
-                                   .policy = "0"},
-               "0");
+    house_root(
+        h, "a",
+        &(struct root_text){
+            .version = 1, .keys = "0", .root = "0", .root_threshold = 1, .policy = "0"},
+        "0");
     char *root_path = in_house(h, "a.signed.json");
     char *policy_path = in_house(h, "p.signed.json");
-    const char *paths[] = {root_path, policy_path};
+    char *request_path = in_house(h, "q.signed.json");
+    char *approval_path = in_house(h, "y.signed.json");
+    const char *paths[] = {root_path, policy_path, request_path, approval_path};
     struct ww_root root;
+    house_write(h, "q.json", REQUEST);
+    house_sign(h, "q", "0");
+    OK(ww_policy_approve(request_path, h->keys[0], approval_path, &err));
     OK(house_walk(h, "a", NOW, &root, &err));
-    for (int f = 0; f < 2; f++) {
+    for (int f = 0; f < 4; f++) {
         struct ww_buf text;
         size_t accepted = 0;
         ww_buf_init(&text, 1 << 20);
@@ -211,6 +223,8 @@ static void every_change_of_a_signed_file_is_refused(void **state)
         ww_buf_release(&text);
     }
     ww_root_release(&root);
+    ww_free(approval_path);
+    ww_free(request_path);
     ww_free(policy_path);
     ww_free(root_path);
 }
@@ -252,8 +266,8 @@ static void signing_refuses_what_readers_would(void **state)
         {"{\"type\":\"weightward.letter/1\"}", WW_E_POLICY},
         {"{\"id\":\"p\"}", WW_E_POLICY},
         {"{\"type\":\"weightward.policy/1\",\"id\":\"p\"}", WW_E_POLICY},
-        {"{\"type\":\"weightward.approval/1\",\"request\":\"sha256:00\",\"time\":\"" ISSUED
-         "\"}",
+        {"{\"type\":\"weightward.approval/"
+         "1\",\"request\":\"sha256:00\",\"time\":\"" ISSUED "\"}",
          WW_E_POLICY},
         {"{", WW_E_JSON},
     };

@@ -39,8 +39,8 @@ static void root_needs_its_threshold_of_different_keys(void **state)
     walk_fails(h, "a", NOW, WW_E_UNTRUSTED, "by 1 keys of role 'root'");
 }
 
-/* The three bugs of others: a signature repeated, a key under two ids, a key id twice in a
- * role. */
+/* The three bugs of others: a signature repeated, a key under two ids, a key id twice in
+ * a role. */
 static void one_key_never_counts_twice(void **state)
 {
     struct house *h = *state;
@@ -55,7 +55,8 @@ static void one_key_never_counts_twice(void **state)
     FAILS(ww_policy_sign(path, h->keys[0], NULL, &report, &err), WW_E_EXISTS);
     /* The same signature once more, by hand. */
     OK(ww_file_read(path, &text, &err));
-    char *list = strstr((char *)text.data, "\"signatures\":[") + strlen("\"signatures\":[");
+    char *list =
+        strstr((char *)text.data, "\"signatures\":[") + strlen("\"signatures\":[");
     char *entry = ww_strndup(list, strlen(list) - 2);
     char *twice = ww_asprintf("%.*s,%s]}", (int)(text.len - 2), (char *)text.data, entry);
     house_write(h, "a.signed.json", twice);
@@ -93,9 +94,11 @@ static void next_root_is_signed_by_old_and_new_keys(void **state)
     house_root(h, "b", &two, "0145");
     walk_works(h, "a,b", NOW, 2);
     house_root(h, "b", &two, "45");
-    walk_fails(h, "a,b", NOW, WW_E_UNTRUSTED, "by 0 keys of role 'root' of root version 1");
+    walk_fails(h, "a,b", NOW, WW_E_UNTRUSTED,
+               "by 0 keys of role 'root' of root version 1");
     house_root(h, "b", &two, "015");
-    walk_fails(h, "a,b", NOW, WW_E_UNTRUSTED, "by 1 keys of role 'root' of root version 2");
+    walk_fails(h, "a,b", NOW, WW_E_UNTRUSTED,
+               "by 1 keys of role 'root' of root version 2");
     house_root(h, "b", &two, "0145");
     const struct root_text three = {.version = 3, .root = "45", .keys = "345"};
     house_root(h, "c", &three, "45");
@@ -141,7 +144,8 @@ static void folder_of_roots_is_walked_in_order_of_numbers(void **state)
     for (int i = 1; i <= 11; i++) {
         ww_free(command);
         house_root(h, "a", &(struct root_text){.version = i}, "01");
-        command = ww_asprintf("cp '%s/a.signed.json' '%s/%d.root.json'", h->dir, folder, i);
+        command =
+            ww_asprintf("cp '%s/a.signed.json' '%s/%d.root.json'", h->dir, folder, i);
         assert_int_equal(system(command), 0);
     }
     OK(ww_root_walk(paths, 1, NOW, &root, &err));

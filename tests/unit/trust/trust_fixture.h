@@ -138,9 +138,9 @@ static inline char *root_json(const struct house *h, const struct root_text *r)
                    r->version, r->expires ? r->expires : EXPIRES));
     for (size_t i = 0; keys[i]; i++) {
         const int k = keys[i] - '0';
-        OK(ww_buf_addf(&text, &err,
-                       "%s\"%s\":{\"pem\":%s%s,\"may_sign\":" ALL_TYPES "}", i ? "," : "",
-                       h->ids[k], h->pems[k], k == 3 && r->window ? r->window : ""));
+        OK(ww_buf_addf(&text, &err, "%s\"%s\":{\"pem\":%s%s,\"may_sign\":" ALL_TYPES "}",
+                       i ? "," : "", h->ids[k], h->pems[k],
+                       k == 3 && r->window ? r->window : ""));
     }
     OK(ww_buf_add_str(&text, "},\"roles\":{", &err));
     add_role(h, &text, "root", r->root ? r->root : "012",
@@ -172,10 +172,10 @@ static inline void house_policy(const struct house *h, const char *name, int ver
     uint8_t digest[WW_SHA256_BYTES];
     char hex[2 * WW_SHA256_BYTES + 1];
     char *file = ww_asprintf("%s.json", name);
-    char *text = ww_asprintf("{\"type\":\"weightward.policy/1\",\"id\":\"%s\",\"version\":"
-                             "\"%d\",\"issued\":\"" ISSUED "\",\"expires\":\"" EXPIRES
-                             "\",\"rules\":[%s]}",
-                             name, version, rules);
+    char *text = ww_asprintf(
+        "{\"type\":\"weightward.policy/1\",\"id\":\"%s\",\"version\":"
+        "\"%d\",\"issued\":\"" ISSUED "\",\"expires\":\"" EXPIRES "\",\"rules\":[%s]}",
+        name, version, rules);
     ww_sha256_of(text, strlen(text), digest);
     ww_hex(hex, digest, sizeof(digest));
     snprintf(entry, 400, "{\"id\":\"%s\",\"version\":\"%d\",\"sha256\":\"%s\"}", name,

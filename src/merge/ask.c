@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a policy has to be asked about a recipe: its models by folder and the largest
+ * share of each in any tensor, from the plan, which has parameters as numbers. Where a
+ * share cannot be told (a method without weights, a recipe of several) it counts as the
+ * whole.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "merge/merge_work.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+#define WHOLE INT64_C(1000000)
+#define MOST INT64_C(999999000000)
+
+void ww_merge_ask_release(struct ww_merge_ask *ask)
+{
+    for (size_t i = 0; i < ask->n_sources; i++) {
+        ww_free(ask->sources[i].path);
+    }
+    ww_free(ask->sources);
+    ww_free(ask->method);
+    *ask = (struct ww_merge_ask){0};
+}
+
+static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
+                              struct ww_error *err)
+{
+    struct ww_policy_source *grown = NULL;
+
+    for (size_t i = 0; i < ask->n_sources; i++) {
+        if (strcmp(ask->sources[i].path, path) == 0) {
+            return WW_OK;
+        }
+    }
+    grown = ww_realloc_array(ask->sources, ask->n_sources + 1, sizeof(*grown));
+    if (!grown) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+    }
+    ask->sources = grown;
+    grown[ask->n_sources].path = ww_strdup(path);
+    grown[ask->n_sources].weight = WHOLE;
+    if (!grown[ask->n_sources].path) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+    }
+    ask->n_sources++;
+    return WW_OK;
+}
+
+/* From here, else beside the recipe, as models are. */
+static enum ww_err add_adapter(struct ww_work *work, const char *adapter,
+                               struct ww_merge_ask *ask, struct ww_error *err)
+{
+    const bool here = adapter[0] == '/' || access(adapter, F_OK) == 0;
+    char *path = here ? ww_strdup(adapter) : ww_path_join(work->recipe_dir, adapter);
+    enum ww_err rc = path ? add_source(ask, path, err)
+                          : WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+
+    ww_free(path);
+    return rc;
+}
+
+static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
+                               struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t r = 0; r < work->file.n_recipes && !rc; r++) {
+        const struct ww_recipe *recipe = &work->file.recipes[r];
+        for (uint32_t i = 0; i < recipe->n_models && !rc; i++) {
+            const char *path = NULL;
+            if (recipe->models[i].recipe != WW_NONE) {
+                continue;
+            }
+            rc = ww_work_find_model(work, &recipe->models[i], &path, err);
+            if (!rc) {
+                rc = add_source(ask, path, err);
+            }
+            if (!rc && recipe->models[i].adapter) {
+                rc = add_adapter(work, recipe->models[i].adapter, ask, err);
+            }
+        }
+    }
+    return rc;
+}
+
+static int64_t millionths(double share)
+{
+    const double up = ceil(fabs(share) * (double)WHOLE - 1e-3);
+
+    return up < (double)MOST ? (int64_t)up : MOST;
+}
+
+/* The share of source s in a tensor. */
+static double share_in(const struct ww_merge_tensor *t, uint32_t s, uint32_t weight,
+                       uint32_t normalize)
+{
+    const double w = t->sources[s].params[weight];
+    double sum = 0;
+
+    if (normalize == WW_NONE || t->params[normalize] == 0) {
+        return w;
+    }
+    for (uint32_t i = 0; i < t->n_sources; i++) {
+        sum += t->sources[i].params[weight];
+    }
+    return sum != 0 ? w / sum : 1;
+}
+
+/* Sources of the ask stand in the order of the plan's models here. */
+static void take_weights(const struct ww_merge_plan *plan, const struct ww_method *method,
+                         struct ww_merge_ask *ask)
+{
+    const uint32_t weight = ww_method_param(method, "weight");
+    const uint32_t normalize = ww_method_param(method, "normalize");
+    bool *weighed = ww_calloc(ask->n_sources + 1, sizeof(*weighed));
+
+    if (weight == WW_NONE || !weighed ||
+        method->params[weight].scope != WW_PARAM_SOURCE ||
+        plan->n_models != ask->n_sources) {
+        ww_free(weighed);
+        return;
+    }
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        const struct ww_merge_tensor *tensor = &plan->tensors[t];
+        for (uint32_t s = 0; s < tensor->n_sources; s++) {
+            const uint32_t m = tensor->sources[s].model;
+            int64_t share = 0;
+            if (m == WW_NONE || m >= ask->n_sources) {
+                continue;
+            }
+            share = millionths(share_in(tensor, s, weight, normalize));
+            if (!weighed[m] || share > ask->sources[m].weight) {
+                ask->sources[m].weight = share;
+            }
+            weighed[m] = true;
+        }
+    }
+    ww_free(weighed);
+}
+
+enum ww_err ww_merge_ask(const char *recipe_path, const struct ww_merge_options *options,
+                         bool shares, struct ww_merge_ask *out, struct ww_error *err)
+{
+    struct ww_merge_report report = {0};
+    struct ww_merge_plan plan = {0};
+    struct ww_work work;
+    enum ww_err rc = ww_work_open_file(&work, recipe_path, options, &report, err);
+
+    *out = (struct ww_merge_ask){0};
+    if (!rc) {
+        rc = list_models(&work, out, err);
+    }
+    if (!rc && shares && work.file.n_recipes == 1) {
+        rc = ww_work_plan(&work, 0, &plan, err);
+        if (!rc) {
+            out->locked = plan.locked;
+            take_weights(&plan, work.file.recipes[0].method, out);
+        }
+        ww_merge_plan_release(&plan);
+    }
+    if (!rc) {
+        out->method = ww_strdup(work.file.recipes[work.file.last].method->name);
+        rc = out->method ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+    }
+    ww_work_close(&work);
+    ww_merge_report_release(&report);
+    if (rc) {
+        ww_merge_ask_release(out);
+    }
+    return rc;
+}

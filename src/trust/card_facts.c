@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a model says about itself in files that its signature covers: the card's licence
+ * and tags, and which policies it wants to be asked about.
+ */
+#include <string.h>
+
+#include "policy/words.h"
+#include "trust/facts.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "yaml/yaml.h"
+
+#define TYPE "weightward.policy-reference/1"
+#define MAX_TAGS 1024
+#define MAX_NEEDS 1024
+
+/* A copy that the facts own, NULL when memory is out. */
+static const char *keep(struct ww_source_facts *owner, const char *text,
+                        struct ww_error *err)
+{
+    const struct ww_reading at = {"facts", &owner->lists, &owner->n_lists};
+    char *copy = ww_strdup(text);
+
+    return ww_read_own(&at, copy, err) == WW_OK ? copy : NULL;
+}
+
+/* The YAML between the first two lines "---"; *len is 0 without it. */
+static const uint8_t *front_matter(const uint8_t *text, size_t n, size_t *len)
+{
+    const uint8_t *end = NULL;
+
+    *len = 0;
+    if (n < 4 || memcmp(text, "---\n", 4) != 0) {
+        return text;
+    }
+    end = memmem(text + 3, n - 3, "\n---", 4);
+    *len = end ? (size_t)(end + 1 - (text + 4)) : 0;
+    return text + 4;
+}
+
+static enum ww_err read_tags(const struct ww_ynode *list, struct ww_source_facts *owner,
+                             struct ww_words *out, struct ww_error *err)
+{
+    const struct ww_reading at = {"facts", &owner->lists, &owner->n_lists};
+    const size_t n = ww_ysize(list);
+    enum ww_err rc = WW_OK;
+
+    if (!list || ww_ytype(list) != WW_Y_LIST || n == 0 || n > MAX_TAGS) {
+        return WW_OK;
+    }
+    out->items = ww_calloc(n, sizeof(*out->items));
+    rc = ww_read_own(&at, out->items, err);
+    for (const struct ww_ynode *t = rc ? NULL : ww_yfirst(list); t; t = ww_ynext(t)) {
+        const char *text = NULL;
+        if (!ww_ytext(t, &text)) {
+            continue;
+        }
+        out->items[out->n] = keep(owner, text, err);
+        if (!out->items[out->n]) {
+            return WW_E_NOMEM;
+        }
+        out->n++;
+    }
+    return rc;
+}
+
+enum ww_err ww_card_facts_read(const uint8_t *text, size_t len,
+                               struct ww_source_facts *owner, struct ww_card_facts *out,
+                               struct ww_error *err)
+{
+    struct ww_yaml *yaml = NULL;
+    const struct ww_ynode *root = NULL;
+    const char *license = NULL;
+    size_t n = 0;
+    const uint8_t *front = front_matter(text, len, &n);
+    enum ww_err rc = WW_OK;
+
+    *out = (struct ww_card_facts){0};
+    /* A card that is no card says nothing, and what says nothing is not permitted. */
+    if (n == 0 || ww_yaml_parse(front, n, "card", &ww_yaml_limits_recipe, &yaml, NULL)) {
+        return WW_OK;
+    }
+    root = ww_yaml_root(yaml, 0);
+    if (ww_ytext(ww_yget(root, "license"), &license)) {
+        if (strcmp(license, "other") == 0) {
+            (void)ww_ytext(ww_yget(root, "license_name"), &license);
+        }
+        out->license = keep(owner, license, err);
+        rc = out->license ? WW_OK : WW_E_NOMEM;
+    }
+    if (!rc) {
+        rc = read_tags(ww_yget(root, "tags"), owner, &out->tags, err);
+    }
+    ww_yaml_free(yaml);
+    return rc;
+}
+
+static enum ww_err read_need(const struct ww_jnode *node, struct ww_source_facts *owner,
+                             struct ww_error *err)
+{
+    static const char *const members[] = {"id", "version"};
+    const struct ww_reading at = {.what = "policy reference"};
+    struct ww_policy_need *grown = NULL;
+    const char *id = NULL;
+    uint64_t version = 0;
+    enum ww_err rc = ww_jonly(node, members, WW_LEN(members), WW_E_POLICY, at.what, err);
+
+    if (!rc) {
+        rc = ww_read_name(&at, node, "id", false, &id, err);
+    }
+    if (!rc) {
+        rc = ww_read_number(&at, node, "version", &version, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    grown = ww_realloc_array(owner->needs, owner->n_needs + 1, sizeof(*grown));
+    if (!grown) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+    }
+    owner->needs = grown;
+    id = keep(owner, id, err);
+    if (!id) {
+        return WW_E_NOMEM;
+    }
+    grown[owner->n_needs++] = (struct ww_policy_need){id, version};
+    return WW_OK;
+}
+
+static enum ww_err read_reference(const struct ww_jnode *root,
+                                  struct ww_source_facts *owner, bool *has_origin,
+                                  uint8_t origin[WW_SHA256_BYTES], struct ww_error *err)
+{
+    static const char *const members[] = {"type", "origin", "policies"};
+    const struct ww_jnode *list = ww_jget(root, "policies");
+    const struct ww_reading at = {.what = "policy reference"};
+    const char *text = NULL;
+    enum ww_err rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, at.what, err);
+
+    if (!rc) {
+        rc = ww_read_name(&at, root, "origin", true, &text, err);
+    }
+    if (!rc && text && !ww_unhex(origin, WW_SHA256_BYTES, text, strlen(text))) {
+        rc = WW_FAIL(err, WW_E_POLICY, "%s: 'origin' must be a tensor root in hex",
+                     at.what);
+    }
+    *has_origin = text != NULL;
+    if (!rc && (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MAX_NEEDS)) {
+        rc = WW_FAIL(err, WW_E_POLICY, "%s: 'policies' must be a list of at most %d",
+                     at.what, MAX_NEEDS);
+    }
+    for (const struct ww_jnode *p = ww_jfirst(list); p && !rc; p = ww_jnext(p)) {
+        rc = read_need(p, owner, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_reference_read(const uint8_t *text, size_t len,
+                              struct ww_source_facts *owner, bool *has_origin,
+                              uint8_t origin[WW_SHA256_BYTES], struct ww_error *err)
+{
+    struct ww_json *json = NULL;
+    enum ww_err rc = ww_read_document(text, len, TYPE, &json, err);
+
+    *has_origin = false;
+    if (!rc) {
+        rc = read_reference(ww_json_root(json), owner, has_origin, origin, err);
+    }
+    ww_json_free(json);
+    return rc;
+}

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From an action that is about to happen to a decision. The order is that of what can be
+ * believed: the root, the policies, the models, the request, the approvals, and only then
+ * the rules. Whatever is missing on the way denies.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "crypto/signkey.h"
+#include "policy/words.h"
+#include "trust/request.h"
+#include "trust/verdict.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+#define MAX_APPROVALS 256
+
+struct job {
+    const struct ww_policy_ask *given;
+    const struct ww_guard_options *options;
+    struct ww_policy_ask ask; /* given, with the licence that the output will have */
+    struct ww_verdict *v;
+    uint8_t (*roots)[WW_SHA256_BYTES];
+    char why[400];
+};
+
+/* Without a root only models that ask for policies are in the way. */
+static enum ww_err check_nobody_asks(const struct ww_policy_ask *ask,
+                                     struct ww_error *err)
+{
+    for (size_t i = 0; i < ask->n_sources; i++) {
+        bool asks = false;
+        enum ww_err rc = ww_facts_asks_for_policy(ask->sources[i].path, &asks, err);
+        if (rc) {
+            return rc;
+        }
+        if (asks) {
+            return WW_FAIL(err, WW_E_NOTFOUND,
+                           "'%s' asks for policies ('" WW_POLICY_REFERENCE
+                           "'); give --policy-root and --policy",
+                           ask->sources[i].path);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err allocate(struct job *job, struct ww_error *err)
+{
+    const size_t n = job->given->n_sources;
+    struct ww_verdict *v = job->v;
+
+    v->facts = ww_calloc(n + 1, sizeof(*v->facts));
+    v->paths = ww_calloc(n + 1, sizeof(*v->paths));
+    v->models = ww_calloc(n + 1, sizeof(*v->models));
+    job->roots = ww_calloc(n + 1, sizeof(*job->roots));
+    v->output_name = job->given->output_name ? ww_strdup(job->given->output_name) : NULL;
+    if (!v->facts || !v->paths || !v->models || !job->roots ||
+        (job->given->output_name && !v->output_name)) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
+    }
+    snprintf(v->action, sizeof(v->action), "%s", job->given->action);
+    v->model_path = "";
+    return WW_OK;
+}
+
+/* A model may ask for policies in a version not below one: that protects where no state
+ * is kept, since the model remembers. */
+static enum ww_err check_needs(const struct ww_verdict *v,
+                               const struct ww_source_facts *facts, const char *path,
+                               struct ww_error *err)
+{
+    for (size_t i = 0; i < facts->n_needs; i++) {
+        const struct ww_policy_need *need = &facts->needs[i];
+        bool met = false;
+        for (size_t p = 0; p < v->trust.n_policies; p++) {
+            met = met || (strcmp(v->trust.policies[p].id, need->id) == 0 &&
+                          v->trust.policies[p].version >= need->version);
+        }
+        if (!met) {
+            return WW_FAIL(err, WW_E_NOTFOUND,
+                           "'%s' asks for policy '%s' of version %llu or later, which is "
+                           "not among those given",
+                           path, need->id, (unsigned long long)need->version);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_sources(struct job *job, struct ww_error *err)
+{
+    struct ww_verdict *v = job->v;
+
+    for (size_t i = 0; i < job->given->n_sources; i++) {
+        const char *path = job->given->sources[i].path;
+        enum ww_err rc = WW_OK;
+        v->paths[i] = ww_strdup(path);
+        if (!v->paths[i]) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
+        }
+        rc = ww_facts_read(path, &v->trust, &job->options->run, &v->facts[i], err);
+        if (rc) {
+            return rc;
+        }
+        v->n_sources++;
+        memcpy(job->roots[i], v->facts[i].model.root, WW_SHA256_BYTES);
+        rc = check_needs(v, &v->facts[i], path, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    /* What is not merged keeps its card, and with it its licence. */
+    if (!job->ask.output_license && strcmp(job->ask.action, "merge") != 0 &&
+        v->n_sources > 0) {
+        job->ask.output_license = v->facts[v->n_sources - 1].model.license;
+    }
+    return WW_OK;
+}
+
+static enum ww_err own_request(struct job *job, struct ww_error *err)
+{
+    struct ww_verdict *v = job->v;
+    const struct ww_root_key *known = NULL;
+    struct ww_pubkey *key = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!job->options->key) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "a policy decides about somebody: give --request, or --as KEY");
+    }
+    rc = ww_signkey_public(job->options->key, &key, err);
+    if (!rc) {
+        rc = ww_pubkey_hint(key, v->requester, err);
+    }
+    ww_pubkey_free(key);
+    /* A key that the root does not name is a stranger's: 'anyone' covers it, no more. */
+    if (!rc && ww_root_key(&v->trust.root, v->requester) &&
+        !ww_root_revokes(&v->trust.root, WW_REVOKED_KEY, v->requester)) {
+        rc = ww_root_may_sign(&v->trust.root, v->requester, WW_SIGNED_REQUEST,
+                              v->trust.now, &known, err);
+    }
+    if (!rc) {
+        rc = ww_request_make(&job->ask, (const uint8_t(*)[WW_SHA256_BYTES])job->roots,
+                             v->trust.now, &v->request_text, err);
+    }
+    if (!rc) {
+        rc = ww_request_read(v->request_text.data, v->request_text.len, &v->request, err);
+    }
+    return rc;
+}
+
+static enum ww_err given_request(struct job *job, struct ww_error *err)
+{
+    struct ww_verdict *v = job->v;
+    const char *path = job->options->request;
+    struct ww_envelope envelope = {0};
+    struct ww_endorsement by = {0};
+    enum ww_err rc = ww_signed_read(path, WW_SIGNED_REQUEST, &envelope, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = ww_root_endorse(&v->trust.root, NULL, &envelope, v->trust.now, 0, &by, err);
+    if (!rc && envelope.n_signatures != 1) {
+        rc = WW_FAIL(err, WW_E_UNTRUSTED, "a request has one signer, found %zu",
+                     envelope.n_signatures);
+    }
+    /* A revoked requester is named, so that the decision says why. */
+    if (!rc && by.n != 1 &&
+        !ww_root_revokes(&v->trust.root, WW_REVOKED_KEY, envelope.signatures[0].keyid)) {
+        rc = WW_FAIL(err, WW_E_UNTRUSTED, "key %s may not sign a request now",
+                     envelope.signatures[0].keyid);
+    }
+    if (!rc) {
+        snprintf(v->requester, sizeof(v->requester), "%s", envelope.signatures[0].keyid);
+        rc = ww_request_read(envelope.payload.data, envelope.payload.len, &v->request,
+                             err);
+    }
+    if (rc) {
+        ww_error_context(err, "'%s'", path);
+    }
+    ww_envelope_release(&envelope);
+    return rc;
+}
+
+static enum ww_err read_approval(struct job *job, const char *path, struct ww_error *err)
+{
+    struct ww_verdict *v = job->v;
+    struct ww_envelope envelope = {0};
+    struct ww_endorsement by = {0};
+    uint8_t request[WW_SHA256_BYTES];
+    uint8_t digest[WW_SHA256_BYTES];
+    int64_t when = 0;
+    enum ww_err rc = ww_signed_read(path, WW_SIGNED_APPROVAL, &envelope, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = ww_root_endorse(&v->trust.root, NULL, &envelope, v->trust.now, 0, &by, err);
+    if (!rc) {
+        rc = ww_approval_read(envelope.payload.data, envelope.payload.len, request, &when,
+                              err);
+    }
+    if (!rc && when > v->trust.now) {
+        rc = WW_FAIL(err, WW_E_EXPIRED, "was given later than this clock says");
+    }
+    if (!rc && memcmp(request, v->request.digest, sizeof(request)) != 0) {
+        rc = WW_FAIL(err, WW_E_UNTRUSTED, "approves another request");
+    }
+    for (size_t i = 0; i < by.n && !rc && v->approvals.n < MAX_APPROVALS; i++) {
+        v->approvals.items[v->approvals.n++] = by.keys[i]->id;
+    }
+    if (!rc) {
+        ww_sha256_of(envelope.payload.data, envelope.payload.len, digest);
+        ww_hex(v->approval_sha256[v->n_approval_files++], digest, sizeof(digest));
+    } else {
+        ww_error_context(err, "'%s'", path);
+    }
+    ww_envelope_release(&envelope);
+    return rc;
+}
+
+static enum ww_err read_approvals(struct job *job, struct ww_error *err)
+{
+    const size_t n = job->options->n_approvals;
+    struct ww_verdict *v = job->v;
+    enum ww_err rc = WW_OK;
+
+    if (n == 0) {
+        return WW_OK;
+    }
+    if (!job->options->request) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "approvals name a request: give it with --request");
+    }
+    v->approvals.items = ww_calloc(MAX_APPROVALS, sizeof(*v->approvals.items));
+    v->approval_sha256 = ww_calloc(n, sizeof(*v->approval_sha256));
+    if (!v->approvals.items || !v->approval_sha256) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for approvals");
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = read_approval(job, job->options->approvals[i], err);
+    }
+    return rc;
+}
+
+static const char *path_of(const struct ww_verdict *v, const uint8_t *root)
+{
+    for (size_t i = 0; i < v->n_sources; i++) {
+        if (memcmp(v->facts[i].model.root, root, WW_SHA256_BYTES) == 0) {
+            return v->paths[i];
+        }
+        for (size_t a = 0; a < v->facts[i].model.n_ancestors; a++) {
+            if (memcmp(v->facts[i].ancestors[a].root, root, WW_SHA256_BYTES) == 0) {
+                return v->paths[i];
+            }
+        }
+    }
+    return "";
+}
+
+static enum ww_err evaluate(struct job *job, struct ww_error *err)
+{
+    struct ww_verdict *v = job->v;
+    bool fits = false;
+    char why[200] = "";
+    enum ww_err rc =
+        ww_request_fits(&v->request, &job->ask,
+                        (const uint8_t(*)[WW_SHA256_BYTES])job->roots, &fits, why, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (!fits) {
+        v->decision = (struct ww_decision){.reason = WW_REASON_REQUEST};
+        snprintf(job->why, sizeof(job->why), "the request is for something else: %s",
+                 why);
+        return WW_OK;
+    }
+    for (size_t i = 0; i < v->request.n_sources; i++) {
+        for (size_t k = 0; k < v->n_sources; k++) {
+            if (memcmp(v->request.sources[i].root, v->facts[k].model.root,
+                       WW_SHA256_BYTES) == 0) {
+                v->models[i] = v->facts[k].model;
+            }
+        }
+    }
+    v->request.requester = v->requester;
+    const struct ww_evaluation evaluation = {
+        .policies = v->trust.list,
+        .n_policies = v->trust.n_policies,
+        .trust = &v->trust.facts,
+        .request = &v->request,
+        .sources = v->models,
+        .approvals = &v->approvals,
+        .now = v->trust.now,
+    };
+    ww_policy_evaluate(&evaluation, &v->decision);
+    v->model_path = v->decision.model ? path_of(v, v->decision.model->root) : "";
+    return WW_OK;
+}
+
+/* A model without a signature has no identity that a request could name. */
+static bool all_signed(struct job *job)
+{
+    struct ww_verdict *v = job->v;
+
+    for (size_t i = 0; i < v->n_sources; i++) {
+        if (!v->facts[i].model.signer) {
+            v->decision = (struct ww_decision){.reason = WW_REASON_UNSIGNED,
+                                               .model = &v->facts[i].model};
+            v->model_path = v->paths[i];
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum ww_err decide(struct job *job, struct ww_error *err)
+{
+    enum ww_err rc = ww_trust_open(&job->options->trust, &job->v->trust, err);
+
+    if (!rc) {
+        rc = ww_trust_complete(&job->v->trust, err);
+    }
+    if (!rc) {
+        rc = read_sources(job, err);
+    }
+    if (rc || !all_signed(job)) {
+        return rc;
+    }
+    rc = job->options->request ? given_request(job, err) : own_request(job, err);
+    if (!rc) {
+        rc = read_approvals(job, err);
+    }
+    if (!rc) {
+        rc = evaluate(job, err);
+    }
+    return rc;
+}
+
+static const char *missing_of(const struct ww_verdict *v)
+{
+    for (size_t i = 0; i < v->n_sources; i++) {
+        if (v->paths[i] == v->model_path) {
+            return v->facts[i].why;
+        }
+    }
+    return "";
+}
+
+/* The decision as an error, for who only looks at codes. */
+static enum ww_err answer(const struct job *job, struct ww_error *err)
+{
+    const struct ww_verdict *v = job->v;
+    const struct ww_decision *d = &v->decision;
+    const bool missing =
+        d->reason == WW_REASON_UNSIGNED || d->reason == WW_REASON_NO_LINEAGE;
+
+    if (d->permit) {
+        return WW_OK;
+    }
+    if (missing) {
+        return WW_FAIL(err, WW_E_NOTFOUND, "evidence of '%s' is missing (%s): %s",
+                       v->model_path, ww_reason_name(d->reason), missing_of(v));
+    }
+    return WW_FAIL(err, WW_E_DENIED, "policy denies to %s%s%s%s: %s%s%s%s%s%s", v->action,
+                   v->model_path[0] ? " '" : "", v->model_path,
+                   v->model_path[0] ? "'" : "", ww_reason_name(d->reason),
+                   d->n_rules ? " by rule " : "", d->n_rules ? d->rules[0]->id : "",
+                   d->failed ? ", nearest permit fails at " : "",
+                   d->failed     ? d->failed
+                   : job->why[0] ? ", "
+                                 : "",
+                   d->failed ? "" : job->why);
+}
+
+enum ww_err ww_policy_guard(const struct ww_policy_ask *ask,
+                            const struct ww_guard_options *options,
+                            struct ww_verdict **out, struct ww_error *err)
+{
+    struct job job = {.given = ask, .options = options, .ask = *ask};
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (options->trust.n_roots == 0) {
+        return check_nobody_asks(ask, err);
+    }
+    job.v = ww_calloc(1, sizeof(*job.v));
+    if (!job.v) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
+    }
+    ww_buf_init(&job.v->request_text, WW_ENVELOPE_MAX_PAYLOAD);
+    rc = allocate(&job, err);
+    if (!rc) {
+        rc = decide(&job, err);
+    }
+    ww_free(job.roots);
+    if (rc) {
+        ww_verdict_free(job.v);
+        return rc;
+    }
+    for (size_t i = 0; i < job.v->decision.n_rules; i++) {
+        job.v->rules[i] = job.v->decision.rules[i]->id;
+    }
+    *out = job.v;
+    return answer(&job, err);
+}
+
+void ww_verdict_free(struct ww_verdict *v)
+{
+    if (!v) {
+        return;
+    }
+    for (size_t i = 0; i < v->n_sources; i++) {
+        ww_facts_release(&v->facts[i]);
+    }
+    for (size_t i = 0; v->paths && v->paths[i]; i++) {
+        ww_free(v->paths[i]);
+    }
+    ww_free(v->facts);
+    ww_free(v->paths);
+    ww_free(v->models);
+    ww_free(v->approvals.items);
+    ww_free(v->approval_sha256);
+    ww_free(v->output_name);
+    ww_request_release(&v->request);
+    ww_buf_release(&v->request_text);
+    ww_trust_release(&v->trust);
+    ww_free(v);
+}
+
+void ww_verdict_view(const struct ww_verdict *v, struct ww_verdict_view *out)
+{
+    *out = (struct ww_verdict_view){
+        .permit = v->decision.permit,
+        .reason = ww_reason_name(v->decision.reason),
+        .rules = v->rules,
+        .n_rules = v->decision.n_rules,
+        .failed = v->decision.failed ? v->decision.failed : "",
+        .model = v->model_path,
+        .requester = v->requester,
+        .must_lock = v->decision.must_lock,
+        .must_license = v->decision.must_license ? v->decision.must_license : "",
+    };
+}

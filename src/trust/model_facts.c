@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The same reading for a model and for each model that it was locked from: a lock keeps
+ * its source's signature and tensor statement below attestations/source, and the signed
+ * manifest holds their digests. Side files that a lock copies (the card, the policy
+ * reference) speak for the ancestor as well where the ancestor's own signature covers the
+ * same bytes.
+ */
+#include "trust/facts.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy/words.h"
+#include "sign/bundle.h"
+#include "sign/oms.h"
+#include "sign/tensors.h"
+#include "sign/tensors_sign.h"
+#include "sign/verify.h"
+#include "util/alloc.h"
+#include "util/beneath.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "weightward/guard.h"
+
+#define CARD "README.md"
+#define SIDE_MAX_BYTES ((size_t)1 << 20)
+#define SOURCE_DIR "attestations/source"
+
+struct reading {
+    const struct ww_trust *trust;
+    struct ww_source_facts *out;
+    int dirfd; /* of the model itself, for side files */
+};
+
+/* One model's evidence. */
+struct level {
+    const struct ww_root_key *key; /* NULL: unsigned, as far as the root goes */
+    char signer[WW_HINT_BYTES];
+    struct ww_oms oms;
+    struct ww_tensor_statement tensors;
+};
+
+static void release_level(struct level *level)
+{
+    ww_oms_release(&level->oms);
+    ww_tensors_release(&level->tensors);
+}
+
+static void missing(struct reading *r, const char *what)
+{
+    if (!r->out->why[0]) {
+        snprintf(r->out->why, sizeof(r->out->why), "%s", what);
+    }
+}
+
+static const char *own(struct reading *r, const char *text, struct ww_error *err)
+{
+    const struct ww_reading at = {"facts", &r->out->lists, &r->out->n_lists};
+    char *copy = ww_strdup(text);
+
+    return ww_read_own(&at, copy, err) == WW_OK ? copy : NULL;
+}
+
+/* The signer by the root; a key that may not sign is as good as no signature, but a
+ * revoked one is named, so that the decision says so. */
+static enum ww_err find_signer(struct reading *r, const struct ww_bundle *bundle,
+                               struct level *level, struct ww_model_facts *facts,
+                               struct ww_error *err)
+{
+    struct ww_error local = {0};
+    const char *hint = bundle->hint ? bundle->hint : "";
+    enum ww_err rc = WW_OK;
+
+    if (ww_root_revokes(&r->trust->root, WW_REVOKED_KEY, hint) &&
+        ww_root_key(&r->trust->root, hint)) {
+        level->key = ww_root_key(&r->trust->root, hint);
+    } else {
+        rc = ww_root_may_sign(&r->trust->root, hint, WW_SIGNED_STATEMENT, r->trust->now,
+                              &level->key, &local);
+    }
+    if (rc) {
+        missing(r, bundle->certs ? "it is signed by a certificate, and a root names keys"
+                                 : local.text);
+        return WW_OK;
+    }
+    snprintf(level->signer, sizeof(level->signer), "%s", hint);
+    facts->signer = own(r, hint, err);
+    return facts->signer ? WW_OK : WW_E_NOMEM;
+}
+
+static enum ww_err read_signature(struct reading *r, int dirfd, struct level *level,
+                                  struct ww_model_facts *facts, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    struct ww_bundle bundle = {0};
+    struct ww_verifier verifier = {0};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
+    rc = ww_file_read_at(dirfd, WW_SIGNATURE_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        missing(r, "it has no signature 'model.sig'");
+        rc = WW_OK;
+        goto out;
+    }
+    if (!rc) {
+        rc = ww_bundle_parse(text.data, text.len, &bundle, &local);
+    }
+    if (rc) {
+        rc = WW_FAIL(err, rc, "%s", local.text);
+        goto out;
+    }
+    rc = find_signer(r, &bundle, level, facts, err);
+    if (rc || !level->key) {
+        goto out;
+    }
+    rc = ww_verifier_of_key(level->key->key, &verifier, err);
+    if (!rc) {
+        rc = ww_bundle_check(&bundle, &verifier, NULL, err);
+    }
+    if (!rc) {
+        rc = ww_oms_parse(bundle.payload.data, bundle.payload.len, bundle.is_v02,
+                          &level->oms, err);
+    }
+out:
+    ww_verifier_release(&verifier);
+    ww_bundle_release(&bundle);
+    ww_buf_release(&text);
+    return rc;
+}
+
+/* Signature and tensor statement of one model, both by the same key. */
+static enum ww_err read_level(struct reading *r, int dirfd, struct level *level,
+                              struct ww_model_facts *facts, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    enum ww_err rc = read_signature(r, dirfd, level, facts, err);
+
+    if (rc || !level->key) {
+        return rc;
+    }
+    rc = ww_tensors_read(dirfd, level->key->key, &level->tensors, &local);
+    if (rc == WW_E_NOTFOUND || (!rc && !level->tensors.was_signed)) {
+        missing(r, "it has no signed tensor statement; sign it with --tensors");
+        facts->signer = NULL;
+        level->key = NULL;
+        return WW_OK;
+    }
+    if (rc) {
+        return WW_FAIL(err, rc, "%s", local.text);
+    }
+    memcpy(facts->root, level->tensors.model_root, WW_SHA256_BYTES);
+    return WW_OK;
+}
+
+/* A side file of the model, when the level's signature covers those very bytes. */
+static enum ww_err read_side(struct reading *r, const struct level *level,
+                             const char *name, struct ww_buf *text, bool *covered,
+                             struct ww_error *err)
+{
+    struct ww_error local = {0};
+    uint8_t digest[WW_SHA256_BYTES];
+    enum ww_err rc = ww_file_read_at(r->dirfd, name, WW_LINKS_HUB, text, &local);
+
+    *covered = false;
+    if (rc) {
+        return rc == WW_E_NOMEM ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
+    }
+    ww_sha256_of(text->data, text->len, digest);
+    for (size_t i = 0; i < level->oms.n_resources; i++) {
+        const struct ww_oms_resource *resource = &level->oms.resources[i];
+        *covered = *covered ||
+                   (strcmp(resource->path, name) == 0 && level->oms.shard_size == 0 &&
+                    level->oms.digest_bytes == WW_SHA256_BYTES &&
+                    strcmp(level->oms.algorithm, "sha256") == 0 &&
+                    memcmp(resource->digest, digest, sizeof(digest)) == 0);
+    }
+    return WW_OK;
+}
+
+/* *is_origin: the reference says that these weights have no parents. */
+static enum ww_err read_sides(struct reading *r, const struct level *level,
+                              struct ww_model_facts *facts, bool *is_origin,
+                              struct ww_error *err)
+{
+    uint8_t origin[WW_SHA256_BYTES];
+    struct ww_card_facts card = {0};
+    struct ww_buf text;
+    bool covered = false;
+    enum ww_err rc = WW_OK;
+
+    *is_origin = false;
+    ww_buf_init(&text, SIDE_MAX_BYTES);
+    rc = read_side(r, level, CARD, &text, &covered, err);
+    if (!rc && covered) {
+        rc = ww_card_facts_read(text.data, text.len, r->out, &card, err);
+        facts->license = card.license;
+        facts->tags = card.tags;
+    }
+    if (!rc) {
+        ww_buf_clear(&text);
+        rc = read_side(r, level, WW_POLICY_REFERENCE, &text, &covered, err);
+    }
+    if (!rc && covered) {
+        bool has_origin = false;
+        rc = ww_reference_read(text.data, text.len, r->out, &has_origin, origin, err);
+        *is_origin = has_origin && memcmp(origin, facts->root, sizeof(origin)) == 0;
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static bool listed_digest(const struct ww_jnode *files, const char *path,
+                          uint8_t out[WW_SHA256_BYTES])
+{
+    for (const struct ww_jnode *f = ww_jfirst(files); f; f = ww_jnext(f)) {
+        const char *name = NULL;
+        const char *hex = NULL;
+        if (ww_jstr(ww_jget(f, "path"), &name) && strcmp(name, path) == 0) {
+            return ww_jstr(ww_jget(f, "sha256"), &hex) &&
+                   ww_unhex(out, WW_SHA256_BYTES, hex, strlen(hex));
+        }
+    }
+    return false;
+}
+
+/* Is a kept file of the source the one that the signed manifest names? */
+static enum ww_err kept_as_listed(int dirfd, const struct ww_jnode *lock,
+                                  const char *name, bool *out, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    uint8_t listed[WW_SHA256_BYTES];
+    uint8_t digest[WW_SHA256_BYTES];
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    *out = false;
+    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
+    if (listed_digest(ww_jget(ww_jget(lock, "source"), "files"), name, listed)) {
+        rc = ww_file_read_at(dirfd, name, WW_LINKS_REFUSE, &text, &local);
+        if (!rc) {
+            ww_sha256_of(text.data, text.len, digest);
+            *out = memcmp(digest, listed, sizeof(digest)) == 0;
+        } else if (rc == WW_E_NOTFOUND) {
+            rc = WW_OK;
+        } else {
+            rc = WW_FAIL(err, rc, "%s", local.text);
+        }
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err add_ancestor(struct reading *r, const struct ww_model_facts *facts,
+                                struct ww_error *err)
+{
+    struct ww_source_facts *out = r->out;
+    struct ww_model_facts *grown = NULL;
+
+    if (out->model.n_ancestors >= WW_FACTS_MAX_ANCESTORS) {
+        return WW_FAIL(err, WW_E_LIMIT, "a model with more than %d ancestors",
+                       WW_FACTS_MAX_ANCESTORS);
+    }
+    grown = ww_realloc_array(out->ancestors, out->model.n_ancestors + 1, sizeof(*grown));
+    if (!grown) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+    }
+    out->ancestors = grown;
+    grown[out->model.n_ancestors++] = *facts;
+    return WW_OK;
+}
+
+/* The model that a lock was put on: dirfd is the locked one's. *source is opened when its
+ * evidence is the one that the manifest names, else -1. */
+static enum ww_err open_source(int dirfd, const struct level *level, int *source,
+                               struct ww_error *err)
+{
+    bool tensors = false;
+    bool signature = false;
+    enum ww_err rc = WW_OK;
+
+    *source =
+        ww_open_beneath(dirfd, SOURCE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC, false);
+    if (*source < 0) {
+        return WW_OK;
+    }
+    rc = kept_as_listed(*source, level->tensors.lock, WW_TENSORS_FILE, &tensors, err);
+    if (!rc) {
+        rc = kept_as_listed(*source, level->tensors.lock, WW_SIGNATURE_FILE, &signature,
+                            err);
+    }
+    if (rc || !tensors || !signature) {
+        close(*source);
+        *source = -1;
+    }
+    return rc;
+}
+
+/* From the model to the one that says it has no parents. */
+static enum ww_err walk(struct reading *r, int dirfd, struct level *level,
+                        struct ww_model_facts *facts, struct ww_error *err)
+{
+    struct level below = {0};
+    struct ww_model_facts ancestor = {0};
+    bool is_origin = false;
+    int source = -1;
+    enum ww_err rc = read_sides(r, level, facts, &is_origin, err);
+
+    if (rc || is_origin) {
+        facts->lineage_known = is_origin;
+        return rc;
+    }
+    if (level->tensors.lock) {
+        rc = open_source(dirfd, level, &source, err);
+    }
+    if (rc || source < 0) {
+        missing(r, "nothing signed says what it was made of, or that it was made of no "
+                   "other model");
+        return rc;
+    }
+    rc = read_level(r, source, &below, &ancestor, err);
+    if (!rc && below.key) {
+        rc = walk(r, source, &below, &ancestor, err);
+    }
+    if (!rc) {
+        facts->lineage_known = ancestor.lineage_known;
+        rc = add_ancestor(r, &ancestor, err);
+    }
+    release_level(&below);
+    close(source);
+    return rc;
+}
+
+/* The statement's roots against the bytes: a statement of another model by the same
+ * signer would verify as well. */
+static enum ww_err check_tensors(const char *path, const struct ww_tensor_statement *said,
+                                 const struct ww_run_options *run, struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    uint8_t(*files)[WW_SHA256_BYTES] = NULL;
+    uint8_t(*roots)[WW_SHA256_BYTES] = NULL;
+    enum ww_err rc = ww_model_open(path, &model, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = ww_tensors_match_headers(said, model, err);
+    files = ww_calloc(model->n_files, sizeof(*files));
+    roots = ww_calloc(model->n_tensors, sizeof(*roots));
+    if (!rc && (!files || !roots)) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for digests");
+    }
+    if (!rc) {
+        rc = ww_model_digests(model, files, roots, run, err);
+    }
+    for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
+        const size_t i = ww_tensors_find(said, model->tensors[t].name);
+        if (i == said->n_items ||
+            memcmp(said->items[i].root, roots[t], WW_SHA256_BYTES) != 0) {
+            rc = WW_FAIL(err, WW_E_TAMPERED,
+                         "tensor '%s' of '%s' differs from its signed statement",
+                         model->tensors[t].name, path);
+        }
+    }
+    ww_free(files);
+    ww_free(roots);
+    ww_model_close(model);
+    return rc;
+}
+
+static enum ww_err verify_bytes(const char *path, const struct level *level,
+                                const struct ww_run_options *run, struct ww_error *err)
+{
+    const struct ww_verify_options options = {.run = *run};
+    struct ww_verify_report report = {0};
+    enum ww_err rc = ww_verify_folder_by(path, level->key->key, &options, &report, err);
+
+    ww_verify_report_release(&report);
+    return rc ? rc : check_tensors(path, &level->tensors, run, err);
+}
+
+enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
+                          const struct ww_run_options *run, struct ww_source_facts *out,
+                          struct ww_error *err)
+{
+    struct reading r = {.trust = trust, .out = out, .dirfd = -1};
+    struct level level = {0};
+    enum ww_err rc = ww_dir_open(path, &r.dirfd, err);
+
+    *out = (struct ww_source_facts){0};
+    if (rc) {
+        return rc;
+    }
+    rc = read_level(&r, r.dirfd, &level, &out->model, err);
+    if (!rc && level.key) {
+        out->locked = level.tensors.lock != NULL;
+        rc = verify_bytes(path, &level, run, err);
+        if (!rc) {
+            rc = walk(&r, r.dirfd, &level, &out->model, err);
+        }
+    }
+    /* The oldest was added first: those before an ancestor are its own. */
+    for (size_t i = 0; i < out->model.n_ancestors; i++) {
+        out->ancestors[i].ancestors = out->ancestors;
+        out->ancestors[i].n_ancestors = i;
+    }
+    out->model.ancestors = out->ancestors;
+    if (rc) {
+        ww_error_context(err, "source '%s'", path);
+        ww_facts_release(out);
+    }
+    release_level(&level);
+    close(r.dirfd);
+    return rc;
+}
+
+void ww_facts_release(struct ww_source_facts *facts)
+{
+    for (size_t i = 0; i < facts->n_lists; i++) {
+        ww_free(facts->lists[i]);
+    }
+    ww_free(facts->lists);
+    ww_free(facts->ancestors);
+    ww_free(facts->needs);
+    *facts = (struct ww_source_facts){0};
+}
+
+enum ww_err ww_facts_asks_for_policy(const char *path, bool *out, struct ww_error *err)
+{
+    struct stat st;
+    int fd = -1;
+    enum ww_err rc = ww_dir_open(path, &fd, err);
+
+    *out = false;
+    if (rc) {
+        return rc;
+    }
+    *out = fstatat(fd, WW_POLICY_REFERENCE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    close(fd);
+    return WW_OK;
+}
+
+enum ww_err ww_facts_root_of(const char *path, uint8_t root[WW_SHA256_BYTES],
+                             struct ww_error *err)
+{
+    struct ww_error local = {0};
+    struct ww_tensor_statement statement = {0};
+    int fd = -1;
+    enum ww_err rc = ww_dir_open(path, &fd, err);
+
+    if (rc) {
+        return rc;
+    }
+    rc = ww_tensors_read(fd, NULL, &statement, &local);
+    if (rc) {
+        rc = WW_FAIL(err, rc,
+                     "source '%s' has no tensor statement that can be read (%s); sign it "
+                     "with --tensors",
+                     path, local.text);
+    } else {
+        memcpy(root, statement.model_root, WW_SHA256_BYTES);
+    }
+    ww_tensors_release(&statement);
+    close(fd);
+    return rc;
+}
