@@ -24,7 +24,7 @@ struct ww_source_facts {
     struct ww_model_facts *ancestors; /* owned; model.ancestors */
     struct ww_policy_need *needs;     /* of the model and its ancestors */
     size_t n_needs;
-    char why[400]; /* what is missing, for people; "" when nothing is */
+    char why[WW_ERROR_TEXT_BYTES]; /* what is missing, for people; "" when nothing is */
     void **lists;
     size_t n_lists;
 };
