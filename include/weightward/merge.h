@@ -10,6 +10,7 @@
 #ifndef WEIGHTWARD_MERGE_H
 #define WEIGHTWARD_MERGE_H
 
+#include "weightward/evidence.h"
 #include "weightward/key.h"
 #include "weightward/policy.h"
 #include "weightward/run.h"
@@ -19,11 +20,6 @@
 extern "C" {
 #endif
 
-#define WW_PROVENANCE_FILE "attestations/provenance.sigstore.json"
-/* What an unsigned merge writes instead: the same statement without an envelope. */
-#define WW_PROVENANCE_PLAIN_FILE "attestations/provenance.intoto.json"
-#define WW_PROVENANCE_PREDICATE "https://slsa.dev/provenance/v1"
-#define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"
 /* The recipe inside a merged folder, byte for byte. */
 #define WW_MERGE_RECIPE_FILE "mergekit_config.yml"
 

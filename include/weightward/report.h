@@ -9,6 +9,7 @@
 #define WEIGHTWARD_REPORT_H
 
 #include "weightward/attack.h"
+#include "weightward/evidence.h"
 #include "weightward/extract.h"
 #include "weightward/lock.h"
 #include "weightward/merge.h"
@@ -53,6 +54,9 @@ WW_API enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char
                                        struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,
                                          struct ww_error *err) WW_MUST_USE;
+/** The same object with "chain": its links in the order of the report. */
+WW_API enum ww_err ww_report_chain_json(const struct ww_chain_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 /** verb is "lock" or "unlock"; "level" is "sealed". */
 WW_API enum ww_err ww_report_seal_json(const char *verb, const struct ww_seal_report *report,
                                        char **out, struct ww_error *err) WW_MUST_USE;

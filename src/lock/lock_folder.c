@@ -15,6 +15,7 @@
 #include "lock/key_binding.h"
 #include "lock/lock_model.h"
 #include "lock/lock_paths.h"
+#include "lock/lock_record.h"
 #include "lock/manifest.h"
 #include "lock/probe.h"
 #include "util/alloc.h"
@@ -424,6 +425,23 @@ static enum ww_err measure(struct lock_run *run, const char *out_path,
     return rc;
 }
 
+static enum ww_err write_record(const struct lock_run *run, struct ww_error *err)
+{
+    const struct ww_lock_record record = {.name = run->out_name,
+                                          .model = run->model,
+                                          .plan = &run->plan,
+                                          .result = &run->result,
+                                          .tree = run->root,
+                                          .lock_id = run->lock_id,
+                                          .level =
+                                              run->options->dense ? "dense" : "exact",
+                                          .scale = run->options->scale,
+                                          .descriptor = run->layout->descriptor,
+                                          .signer = run->options->signer};
+
+    return ww_lock_record_add(&record, run->out, err);
+}
+
 static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_error *err)
 {
     struct ww_buf manifest;
@@ -435,6 +453,9 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
     }
     if (!rc) {
         rc = write_tensors(run, ww_buf_cstr(&manifest), err);
+    }
+    if (!rc) {
+        rc = write_record(run, err);
     }
     if (!rc && run->options->signer) {
         rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan.plan,

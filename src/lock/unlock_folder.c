@@ -14,6 +14,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
+#include "weightward/evidence.h"
 #include "weightward/lock.h"
 
 struct unlock_run {
@@ -113,6 +115,9 @@ static enum ww_err warn_extra(const struct unlock_run *run,
         const char *path = run->u.model->side[i].path;
         bool known = strcmp(path, WW_TENSORS_FILE) == 0 ||
                      strcmp(path, WW_TENSORS_PLAIN_FILE) == 0 ||
+                     strcmp(path, WW_PROVENANCE_FILE) == 0 ||
+                     strcmp(path, WW_PROVENANCE_PLAIN_FILE) == 0 ||
+                     ww_str_starts(path, WW_ANCESTORS_DIR "/") ||
                      strcmp(path, WW_SIGNATURE_FILE) == 0 ||
                      (run->u.manifest.dense.used && strcmp(path, WW_RESIDUAL_FILE) == 0);
         for (uint32_t s = 0; s < n_sides && !known; s++) {

@@ -150,6 +150,12 @@ static enum ww_err make_oms(struct merge_run *run, struct ww_buf *payload,
                             run->root, err);
 }
 
+static enum ww_err put_ancestor(void *run, const char *path, const void *bytes,
+                                size_t len, struct ww_error *err)
+{
+    return put(run, path, bytes, len, err);
+}
+
 static enum ww_err write_record(struct merge_run *run, struct ww_error *err)
 {
     const struct ww_record record = {.out_name = run->out_name,
@@ -163,6 +169,9 @@ static enum ww_err write_record(struct merge_run *run, struct ww_error *err)
     if (!rc) {
         rc = add_statement(run, &payload, WW_PROVENANCE_FILE, WW_PROVENANCE_PLAIN_FILE,
                            err);
+    }
+    if (!rc) {
+        rc = ww_ancestors_put(&run->work->ancestors, put_ancestor, run, err);
     }
     ww_buf_release(&payload);
     return rc;

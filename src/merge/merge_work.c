@@ -103,6 +103,7 @@ void ww_work_close(struct ww_work *work)
     if (work->steps) {
         remove_steps(work);
     }
+    ww_ancestors_release(&work->ancestors);
     ww_free(work->steps);
     ww_recipe_release(&work->file);
     ww_pool_release(&work->pool);

@@ -6,6 +6,7 @@
 #ifndef WW_MERGE_MERGE_WORK_H
 #define WW_MERGE_MERGE_WORK_H
 
+#include "evidence/ancestors.h"
 #include "merge/build.h"
 #include "sign/statement.h"
 #include "stream/stream.h"
@@ -20,6 +21,7 @@ struct ww_work_source {
     bool has_tree;
     uint8_t lock_id[WW_SHA256_BYTES];
     bool unlocked; /* it was read as the open model, of that lock */
+    struct ww_source_evidence evidence;
 };
 
 struct ww_work {
@@ -35,6 +37,7 @@ struct ww_work {
     uint8_t plan_sha256[WW_SHA256_BYTES]; /* over the plans of all recipes */
     struct ww_work_source *sources;
     size_t n_sources;
+    struct ww_ancestors ancestors; /* evidence that the sources carry */
 };
 
 /** Read and parse; recipe_dir is where relative models are looked for second. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The record of a merge: in-toto Statement v1 with SLSA provenance v1 as its predicate.
+ * The record of a merge: provenance (evidence/provenance.h) with the recipe in it.
  * Everything that decides the output's bytes is in it, so that anyone who has the sources
  * can compute the output again. docs/formats/merge-record.md has the members.
  */
@@ -9,36 +9,8 @@
 #include <string.h>
 
 #include "merge/merge_work.h"
+#include "util/alloc.h"
 #include "util/fail.h"
-
-#define STATEMENT_TYPE "https://in-toto.io/Statement/v1"
-#define BUILDER_ID "urn:weightward:builder:1"
-#define MAX_RECORD_BYTES ((size_t)32 << 20)
-
-static void write_digest(struct ww_jw *w, const uint8_t sha256[WW_SHA256_BYTES])
-{
-    ww_jw_key(w, "digest");
-    ww_jw_object(w);
-    ww_jw_khex(w, "sha256", sha256, WW_SHA256_BYTES);
-    ww_jw_close(w);
-}
-
-static void write_subjects(struct ww_jw *w, const struct ww_record *record)
-{
-    ww_jw_key(w, "subject");
-    ww_jw_array(w);
-    ww_jw_object(w);
-    ww_jw_kstr(w, "name", record->out_name);
-    write_digest(w, record->root);
-    ww_jw_close(w);
-    for (size_t i = 0; i < record->n_files; i++) {
-        ww_jw_object(w);
-        ww_jw_kstr(w, "name", record->files[i].name);
-        write_digest(w, record->files[i].sha256);
-        ww_jw_close(w);
-    }
-    ww_jw_close(w);
-}
 
 /* Numbers of 64 bits are strings: JSON readers keep 53. */
 static void write_number(struct ww_jw *w, const char *key, uint64_t v)
@@ -48,10 +20,10 @@ static void write_number(struct ww_jw *w, const char *key, uint64_t v)
     ww_jw_kstr(w, key, text);
 }
 
-static void write_parameters(struct ww_jw *w, const struct ww_work *work)
+static void write_external(struct ww_jw *w, const void *payload)
 {
-    ww_jw_key(w, "externalParameters");
-    ww_jw_object(w);
+    const struct ww_work *work = payload;
+
     ww_jw_key(w, "recipe");
     ww_jw_strn(w, (const char *)work->text.data, work->text.len);
     ww_jw_kbool(w, "paper", work->options->paper);
@@ -59,118 +31,53 @@ static void write_parameters(struct ww_jw *w, const struct ww_work *work)
     ww_jw_kbool(w, "allow_mixed", work->options->allow_mixed);
     write_number(w, "seed", work->options->seed);
     write_number(w, "shard_bytes", work->options->shard_bytes);
-    ww_jw_close(w);
-    ww_jw_key(w, "internalParameters");
-    ww_jw_object(w);
+}
+
+static void write_internal(struct ww_jw *w, const void *payload)
+{
+    const struct ww_work *work = payload;
+
     ww_jw_khex(w, "plan_sha256", work->plan_sha256, WW_SHA256_BYTES);
     ww_jw_kbool(w, "order_free", work->plan.order_free);
-    ww_jw_close(w);
-}
-
-/* The digest of a source is that of its listed files' digests, in order. */
-static enum ww_err source_digest(const struct ww_work_source *s,
-                                 uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
-{
-    struct ww_sha256 *h = NULL;
-    enum ww_err rc = ww_sha256_new(&h, err);
-
-    for (size_t i = 0; i < s->n_files && !rc; i++) {
-        ww_sha256_update(h, s->files[i].sha256, WW_SHA256_BYTES);
+    if (work->report && work->report->method) {
+        ww_jw_kstr(w, "method", work->report->method);
     }
-    if (!rc) {
-        ww_sha256_final(h, out);
-        ww_sha256_free(h);
-    }
-    return rc;
-}
-
-static enum ww_err write_source(struct ww_jw *w, const struct ww_work_source *s,
-                                struct ww_error *err)
-{
-    uint8_t digest[WW_SHA256_BYTES] = {0};
-    enum ww_err rc = source_digest(s, digest, err);
-
-    ww_jw_object(w);
-    ww_jw_kstr(w, "name", s->name);
-    write_digest(w, digest);
-    ww_jw_key(w, "annotations");
-    ww_jw_object(w);
-    if (s->has_tree) {
-        ww_jw_khex(w, "tensor_tree", s->tree, WW_SHA256_BYTES);
-    }
-    if (s->unlocked) {
-        ww_jw_khex(w, "unlocked", s->lock_id, WW_SHA256_BYTES);
-    }
-    ww_jw_key(w, "files");
-    ww_jw_array(w);
-    for (size_t i = 0; i < s->n_files; i++) {
-        ww_jw_object(w);
-        ww_jw_kstr(w, "name", s->files[i].name);
-        write_digest(w, s->files[i].sha256);
-        ww_jw_ku64(w, "bytes", s->sizes[i]);
-        ww_jw_close(w);
-    }
-    ww_jw_close(w);
-    ww_jw_close(w);
-    ww_jw_close(w);
-    return rc;
-}
-
-static enum ww_err write_predicate(struct ww_jw *w, const struct ww_work *work,
-                                   const struct ww_record *record, struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    ww_jw_key(w, "predicate");
-    ww_jw_object(w);
-    ww_jw_key(w, "buildDefinition");
-    ww_jw_object(w);
-    ww_jw_kstr(w, "buildType", WW_MERGE_BUILD_TYPE);
-    write_parameters(w, work);
-    ww_jw_key(w, "resolvedDependencies");
-    ww_jw_array(w);
-    for (size_t i = 0; i < work->n_sources && !rc; i++) {
-        rc = write_source(w, &work->sources[i], err);
-    }
-    ww_jw_close(w);
-    ww_jw_close(w);
-    ww_jw_key(w, "runDetails");
-    ww_jw_object(w);
-    ww_jw_key(w, "builder");
-    ww_jw_object(w);
-    ww_jw_kstr(w, "id", BUILDER_ID);
-    ww_jw_key(w, "version");
-    ww_jw_object(w);
-    ww_jw_kstr(w, "weightward", WW_VERSION);
-    ww_jw_close(w);
-    ww_jw_close(w);
-    ww_jw_key(w, "byproducts");
-    ww_jw_array(w);
-    ww_jw_object(w);
-    ww_jw_kstr(w, "name", "tensor tree of the output");
-    write_digest(w, record->tree);
-    ww_jw_close(w);
-    ww_jw_close(w);
-    ww_jw_close(w);
-    ww_jw_close(w);
-    return rc;
 }
 
 enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *record,
                             struct ww_buf *out, struct ww_error *err)
 {
-    struct ww_jw w;
+    struct ww_provenance_source *sources = ww_calloc(work->n_sources, sizeof(*sources));
+    const struct ww_provenance provenance = {.build_type = WW_MERGE_BUILD_TYPE,
+                                             .name = record->out_name,
+                                             .root = record->root,
+                                             .files = record->files,
+                                             .n_files = record->n_files,
+                                             .tree = record->tree,
+                                             .external = write_external,
+                                             .internal = write_internal,
+                                             .payload = work,
+                                             .sources = sources,
+                                             .n_sources = work->n_sources};
     enum ww_err rc = WW_OK;
 
-    ww_buf_init(out, MAX_RECORD_BYTES);
-    ww_jw_init(&w, out, 0);
-    ww_jw_object(&w);
-    ww_jw_kstr(&w, "_type", STATEMENT_TYPE);
-    write_subjects(&w, record);
-    ww_jw_kstr(&w, "predicateType", WW_PROVENANCE_PREDICATE);
-    rc = write_predicate(&w, work, record, err);
-    ww_jw_close(&w);
-    return rc ? rc : ww_jw_end(&w, err);
+    if (!sources) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu sources", work->n_sources);
+    }
+    for (size_t i = 0; i < work->n_sources; i++) {
+        const struct ww_work_source *s = &work->sources[i];
+        sources[i] = (struct ww_provenance_source){.name = s->name,
+                                                   .files = s->files,
+                                                   .sizes = s->sizes,
+                                                   .n_files = s->n_files,
+                                                   .tree = s->has_tree ? s->tree : NULL,
+                                                   .lock_id =
+                                                       s->unlocked ? s->lock_id : NULL,
+                                                   .evidence = s->evidence};
+    }
+    rc = ww_provenance_write(&provenance, out, err);
+    ww_free(sources);
+    return rc;
 }
 
 static bool read_number(const struct ww_jnode *node, uint64_t *out)

@@ -224,7 +224,8 @@ static enum ww_err describe_source(struct ww_work *work, const char *text,
             rc = add_side(work, model, &model->side[i], out, err);
         }
     }
-    return rc;
+    return rc ? rc
+              : ww_ancestors_gather(&work->ancestors, model->dirfd, &out->evidence, err);
 }
 
 static bool is_known(const struct ww_work *work, const char *text)

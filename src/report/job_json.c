@@ -107,24 +107,29 @@ enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char **out,
     return ww_object_end(&w, &buf, out, err);
 }
 
+void ww_object_verify(struct ww_jw *w, const struct ww_verify_report *report)
+{
+    ww_jw_kstr(w, "signer", report->signer);
+    ww_jw_ku64(w, "files_checked", report->files_checked);
+    ww_jw_ku64(w, "tensors_checked", report->tensors_checked);
+    ww_jw_ku64(w, "bytes_checked", report->bytes_checked);
+    ww_object_strings(w, "not_checked", report->not_checked, report->n_not_checked);
+    if (report->root_sha256[0]) {
+        ww_jw_kstr(w, "root_sha256", report->root_sha256);
+    }
+    if (report->tensor_root[0]) {
+        ww_jw_kstr(w, "tensor_root", report->tensor_root);
+    }
+    ww_jw_kbool(w, "locked", report->locked);
+}
+
 enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,
                                   struct ww_error *err)
 {
     struct ww_buf buf;
     struct ww_jw w;
     ww_object_begin(&w, &buf, "verify");
-    ww_jw_kstr(&w, "signer", report->signer);
-    ww_jw_ku64(&w, "files_checked", report->files_checked);
-    ww_jw_ku64(&w, "tensors_checked", report->tensors_checked);
-    ww_jw_ku64(&w, "bytes_checked", report->bytes_checked);
-    ww_object_strings(&w, "not_checked", report->not_checked, report->n_not_checked);
-    if (report->root_sha256[0]) {
-        ww_jw_kstr(&w, "root_sha256", report->root_sha256);
-    }
-    if (report->tensor_root[0]) {
-        ww_jw_kstr(&w, "tensor_root", report->tensor_root);
-    }
-    ww_jw_kbool(&w, "locked", report->locked);
+    ww_object_verify(&w, report);
     return ww_object_end(&w, &buf, out, err);
 }
 

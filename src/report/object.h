@@ -4,6 +4,7 @@
 #define WW_REPORT_OBJECT_H
 
 #include "json/json.h"
+#include "weightward/sign.h"
 
 /** Start the answer object of a verb: "{"schema": "weightward.VERB/1"". */
 void ww_object_begin(struct ww_jw *w, struct ww_buf *buf, const char *verb);
@@ -14,6 +15,9 @@ enum ww_err ww_object_end(struct ww_jw *w, struct ww_buf *buf, char **out,
 
 /** "key": ["...", ...] */
 void ww_object_strings(struct ww_jw *w, const char *key, char *const *items, size_t n);
+
+/** The members of a verification's answer. */
+void ww_object_verify(struct ww_jw *w, const struct ww_verify_report *report);
 
 /** "error": {code, class, text} */
 void ww_object_error(struct ww_jw *w, const struct ww_error *failure);

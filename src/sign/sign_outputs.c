@@ -13,30 +13,43 @@ bool ww_is_evidence(const char *path)
            ww_str_starts(path, WW_ATTESTATIONS_DIR "/");
 }
 
+enum ww_err ww_output_resources(const struct ww_plan *plan,
+                                const struct ww_stream_result *result,
+                                struct ww_resource **out, size_t *n, struct ww_error *err)
+{
+    struct ww_resource *resources = ww_calloc(plan->n_outputs, sizeof(*resources));
+
+    *out = resources;
+    *n = 0;
+    if (!resources) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+    }
+    for (uint32_t i = 0; i < plan->n_outputs; i++) {
+        const char *path = plan->outputs[i].path;
+        if (!ww_is_evidence(path) && !ww_oms_leaves_out(path)) {
+            resources[*n].name = path;
+            memcpy(resources[(*n)++].sha256, result->output_sha256[i], WW_SHA256_BYTES);
+        }
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_sign_outputs(const struct ww_signer *signer, const char *name,
                             const struct ww_plan *plan,
                             const struct ww_stream_result *result, struct ww_out *out,
                             char root[2 * WW_SHA256_BYTES + 1], struct ww_error *err)
 {
-    struct ww_resource *resources = ww_calloc(plan->n_outputs, sizeof(*resources));
+    struct ww_resource *resources = NULL;
     uint8_t root_bytes[WW_SHA256_BYTES];
     struct ww_buf payload;
     struct ww_buf bundle;
     size_t n = 0;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_output_resources(plan, result, &resources, &n, err);
 
     ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
     ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
-    if (!resources) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+    if (rc) {
         goto out;
-    }
-    for (uint32_t i = 0; i < plan->n_outputs; i++) {
-        const char *path = plan->outputs[i].path;
-        if (!ww_is_evidence(path) && !ww_oms_leaves_out(path)) {
-            resources[n].name = path;
-            memcpy(resources[n++].sha256, result->output_sha256[i], WW_SHA256_BYTES);
-        }
     }
     rc = ww_oms_statement(name, resources, n, NULL, 0, &payload, root_bytes, err);
     if (!rc) {

@@ -47,6 +47,13 @@ bool ww_oms_leaves_out(const char *path);
  */
 bool ww_is_evidence(const char *path);
 
+/** The outputs of a plan that a model signature covers, with the digests of the run: an
+ *  array for the caller to free. */
+enum ww_err ww_output_resources(const struct ww_plan *plan,
+                                const struct ww_stream_result *result,
+                                struct ww_resource **out, size_t *n,
+                                struct ww_error *err) WW_MUST_USE;
+
 /** The OMS signature over all outputs of a plan but attestations, from the digests of the
  *  stream, added to the folder. root: hex of the OMS root. */
 enum ww_err ww_sign_outputs(const struct ww_signer *signer, const char *name,

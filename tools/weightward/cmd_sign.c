@@ -15,6 +15,7 @@ struct sign {
     char **ignore;
     int tensors;
     int replace;
+    int origin;
 };
 
 static int run_sign(const void *given, const char *verb, const char *const *args)
@@ -35,6 +36,10 @@ static int run_sign(const void *given, const char *verb, const char *const *args
         return cli_usage(verb, "--key KEY is needed (make one: weightward key new signing --out "
                                "NAME)");
     }
+    if (opt->origin && (opt->signature || options.n_ignore_paths)) {
+        return cli_usage(verb, "--origin goes with a signature in the folder over all of its "
+                               "files");
+    }
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
@@ -47,6 +52,12 @@ static int run_sign(const void *given, const char *verb, const char *const *args
     const struct ww_signer signer = {key, opt->certificate, (const char *const *)opt->chain,
                                      cli_count(opt->chain)};
     rc = ww_sign_folder(model, &signer, &options, &report, &err);
+    if (rc) {
+        goto out;
+    }
+    if (opt->origin) {
+        rc = ww_origin_state(model, &signer, options.replace, &err);
+    }
     if (rc) {
         goto out;
     }
@@ -84,6 +95,8 @@ int cmd_sign(int argc, const char **argv)
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
         {"tensors", 0, POPT_ARG_NONE, &opt.tensors, 0, "sign the tensor tree as well", NULL},
+        {"origin", 0, POPT_ARG_NONE, &opt.origin, 0,
+         "also state that the model was made of no other model", NULL},
         {"replace", 0, POPT_ARG_NONE, &opt.replace, 0, "overwrite an existing signature",
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,

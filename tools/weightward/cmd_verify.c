@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward verify, which is also all that weightward-verify does. */
 #include "cli.h"
+#include "cli_chain.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -9,8 +10,9 @@
 
 struct verify {
     struct cli_common common;
-    char *key;
+    char **keys;
     char **chain;
+    int walk;
     char *signature;
     char **ignore;
     int ignore_unsigned;
@@ -59,20 +61,44 @@ static void tell(const struct verify *opt, const struct ww_verify_report *report
     printf("%s\n", report->n_not_checked ? "" : "nothing was left out");
 }
 
+static int run_chain(const struct verify *opt, const char *verb, const char *model)
+{
+    struct cli_chain chain = {
+        .common = &opt->common,
+        .options = {.keys = (const char *const *)opt->keys,
+                    .n_keys = cli_count(opt->keys),
+                    .ignore_paths = (const char *const *)opt->ignore,
+                    .n_ignore_paths = cli_count(opt->ignore),
+                    .ignore_unsigned_files = opt->ignore_unsigned != 0},
+    };
+    if (opt->chain || opt->tensor || opt->signature || opt->at) {
+        return cli_usage(verb, "--chain goes by --key PUB alone (repeatable): not with "
+                               "certificates, --signature, --tensor or --at");
+    }
+    const int status = cli_run_options(&opt->common, &chain.options.run);
+    return status ? status : cli_verify_chain(&chain, verb, model);
+}
+
 static int run_verify(const void *given, const char *verb, const char *const *args)
 {
     const struct verify *opt = given;
     const char *model = args[0];
     struct ww_error err = {0};
     struct ww_verify_report report = {0};
-    if ((opt->key != NULL) == (opt->chain != NULL)) {
+    if ((opt->keys != NULL) == (opt->chain != NULL)) {
         return cli_usage(verb, "give either --key PUB or --certificate-chain FILE: whom do "
                                "you trust?");
     }
     strip_model(opt->ignore, model);
+    if (opt->walk) {
+        return run_chain(opt, verb, model);
+    }
+    if (cli_count(opt->keys) > 1) {
+        return cli_usage(verb, "several keys are for --chain; a model is signed by one");
+    }
     struct ww_verify_options options = {
-        .method = opt->key ? WW_VERIFY_KEY : WW_VERIFY_CERTIFICATE,
-        .public_key = opt->key,
+        .method = opt->keys ? WW_VERIFY_KEY : WW_VERIFY_CERTIFICATE,
+        .public_key = opt->keys ? opt->keys[0] : NULL,
         .chain = (const char *const *)opt->chain,
         .n_chain = cli_count(opt->chain),
         .at_unix = opt->at,
@@ -110,7 +136,10 @@ int cmd_verify(int argc, const char **argv)
 {
     struct verify opt = {0};
     const struct poptOption table[] = {
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "public key (PEM)", "PUB"},
+        {"key", 'k', POPT_ARG_ARGV, &opt.keys, 0,
+         "public key (PEM; repeatable with --chain)", "PUB"},
+        {"chain", 0, POPT_ARG_NONE, &opt.walk, 0,
+         "verify the evidence of all ancestors too, each by one of the keys", NULL},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "trusted certificates (PEM, repeatable)", "FILE"},
         {"at", 0, POPT_ARG_LONGLONG, &opt.at, 0,

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Where a model came from: SLSA provenance of what made it, with the evidence of its
+ * ancestors beside it, so that the chain is walked from the model alone, without a network.
+ *
+ * Each step's statement names the statement of every source by its SHA-256, so that the
+ * lineage is a hash chain; docs/formats/provenance.md has the members.
+ */
+#ifndef WEIGHTWARD_EVIDENCE_H
+#define WEIGHTWARD_EVIDENCE_H
+
+#include "weightward/run.h"
+#include "weightward/sign.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WW_PROVENANCE_FILE "attestations/provenance.sigstore.json"
+/* What an unsigned step writes instead: the same statement without an envelope. */
+#define WW_PROVENANCE_PLAIN_FILE "attestations/provenance.intoto.json"
+#define WW_PROVENANCE_PREDICATE "https://slsa.dev/provenance/v1"
+#define WW_ANCESTORS_DIR "attestations/ancestors"
+
+#define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"
+#define WW_LOCK_BUILD_TYPE "urn:weightward:build:lock:1"
+#define WW_ORIGIN_BUILD_TYPE "urn:weightward:build:origin:1"
+
+/**
+ * State that a folder, whose model.sig was made with this key, was made of no other model:
+ * provenance without sources. WW_E_EXISTS when it has provenance and replace is not set;
+ * WW_E_UNTRUSTED when another key signed the folder.
+ */
+WW_API enum ww_err ww_origin_state(const char *path, const struct ww_signer *signer,
+                                   bool replace, struct ww_error *err) WW_MUST_USE;
+
+struct ww_chain_options {
+    const char *const *keys;            /* SPKI PEM paths; each link must be signed by one */
+    size_t n_keys;
+    const char *const *ignore_paths;    /* as for ww_verify_folder, of the model itself */
+    size_t n_ignore_paths;
+    bool ignore_unsigned_files;
+    struct ww_run_options run;
+};
+
+/** A model of the chain. */
+struct ww_chain_link {
+    char *name;                         /* as what was made of it names it */
+    const char *action;                 /* "merge", "lock", "origin"; "signed": only a model
+                                           signature; "unsigned": no evidence at all */
+    char *method;                       /* of a merge or lock, "" for none */
+    char signer[256];                   /* "" for none */
+    char evidence_sha256[65];           /* of the file that holds the statement, or "" */
+    char root_sha256[65];               /* OMS root, "" where it is not stated */
+    char tensor_root[65];               /* the same of the tensor tree */
+    size_t *sources;                    /* indices into links */
+    size_t n_sources;
+    unsigned depth;                     /* steps from the model, on the first way to it */
+};
+
+struct ww_chain_report {
+    struct ww_verify_report model;      /* of the folder itself, all files */
+    struct ww_chain_link *links;        /* [0] is the model */
+    size_t n_links;
+    char **not_checked;                 /* sentences on the chain, beside the model's */
+    size_t n_not_checked;
+    char *broken;                       /* after a failure: name of the link, or NULL */
+};
+WW_API void ww_chain_report_release(struct ww_chain_report *report);
+
+/**
+ * Verify the folder as ww_verify_folder does, then its signed tensor statement and
+ * provenance, then those of every ancestor, down to models whose statement names no source
+ * or that nothing is stated of. Stops at the first link that does not hold: WW_E_SIGNATURE,
+ * WW_E_UNTRUSTED, WW_E_TAMPERED, WW_E_WRONG_MODEL (a statement about other bytes).
+ * WW_E_NOTFOUND: evidence that a statement names is not here, so it cannot be told. On
+ * failure the report has the links that held before.
+ */
+WW_API enum ww_err ww_verify_chain(const char *path,
+                                   const struct ww_chain_options *options,
+                                   struct ww_chain_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The walk: the model's own files, then statement by statement to the roots, depth first.
+ * Digests make cycles impossible (a statement would have to contain its own hash), so the
+ * limits on depth and count are there for time and memory alone. A statement that several
+ * models share is read once, and matched against the bytes that each of them used.
+ */
+#include "evidence/chain.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "sign/tensors.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/str.h"
+
+struct walk {
+    const struct ww_chain_options *options;
+    struct ww_chain_report *report;
+    struct ww_chain_keys keys;
+    struct ww_chain_evidence *seen; /* one per link */
+    int dirfd;
+    struct ww_notes notes;
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a chain");
+}
+
+static void describe(struct ww_chain_link *link, const struct ww_chain_evidence *e)
+{
+    link->action = "unsigned";
+    memcpy(link->signer, e->signer, sizeof(link->signer));
+    if (e->kind == WW_EVIDENCE_NONE) {
+        return;
+    }
+    ww_hex(link->evidence_sha256, e->sha256, WW_SHA256_BYTES);
+    if (e->kind == WW_EVIDENCE_SIGNATURE) {
+        link->action = "signed";
+        ww_hex(link->root_sha256, e->signature.root, WW_SHA256_BYTES);
+        return;
+    }
+    link->action = e->provenance.action;
+    ww_hex(link->root_sha256, e->provenance.root, WW_SHA256_BYTES);
+    if (e->provenance.has_tree) {
+        ww_hex(link->tensor_root, e->provenance.tree, WW_SHA256_BYTES);
+    }
+}
+
+/* Takes the evidence, also on failure. */
+static enum ww_err add_link(struct walk *w, const char *name, unsigned depth,
+                            struct ww_chain_evidence *e, size_t *index,
+                            struct ww_error *err)
+{
+    struct ww_chain_report *report = w->report;
+    const size_t n = report->n_links;
+    struct ww_chain_link *links =
+        n < WW_CHAIN_MAX_LINKS
+            ? ww_realloc_array(report->links, n + 1, sizeof(*links))
+            : NULL;
+    struct ww_chain_evidence *seen =
+        links ? ww_realloc_array(w->seen, n + 1, sizeof(*seen)) : NULL;
+
+    if (links) {
+        report->links = links;
+    }
+    if (!seen) {
+        ww_chain_evidence_release(e);
+        return n < WW_CHAIN_MAX_LINKS
+                   ? no_memory(err)
+                   : WW_FAIL(err, WW_E_LIMIT, "a chain of more than %d models",
+                             WW_CHAIN_MAX_LINKS);
+    }
+    w->seen = seen;
+    seen[n] = *e;
+    links[n] = (struct ww_chain_link){.depth = depth};
+    links[n].name = ww_strdup(name);
+    links[n].method =
+        ww_strdup(e->kind == WW_EVIDENCE_PROVENANCE ? e->provenance.method : "");
+    describe(&links[n], e);
+    *index = report->n_links++;
+    return links[n].name && links[n].method ? WW_OK : no_memory(err);
+}
+
+static enum ww_err add_source(struct walk *w, size_t link, size_t source,
+                              struct ww_error *err)
+{
+    struct ww_chain_link *l = &w->report->links[link];
+    size_t *grown = ww_realloc_array(l->sources, l->n_sources + 1, sizeof(*grown));
+
+    if (!grown) {
+        return no_memory(err);
+    }
+    l->sources = grown;
+    grown[l->n_sources++] = source;
+    return WW_OK;
+}
+
+/* The link whose evidence has this digest, or the count. */
+static size_t find_seen(const struct walk *w, const struct ww_source_evidence *e)
+{
+    size_t i = 0;
+
+    while (i < w->report->n_links &&
+           (w->seen[i].kind != e->kind ||
+            memcmp(w->seen[i].sha256, e->sha256, WW_SHA256_BYTES) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+static enum ww_err load(const struct walk *w, const struct ww_provenance_link *used,
+                        struct ww_chain_evidence *out, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    char path[WW_ANCESTOR_PATH_BYTES];
+    uint8_t digest[WW_SHA256_BYTES];
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
+    ww_ancestor_path(used->evidence.sha256, path);
+    rc = ww_file_read_at(w->dirfd, path, WW_LINKS_REFUSE, &text, &local);
+    if (rc) {
+        rc = rc == WW_E_NOTFOUND
+                 ? WW_FAIL(err, rc,
+                           "its evidence '%s' is missing, so what it was made of cannot "
+                           "be told",
+                           path)
+                 : WW_FAIL(err, rc, "%s", local.text);
+        goto out;
+    }
+    ww_sha256_of(text.data, text.len, digest);
+    if (memcmp(digest, used->evidence.sha256, sizeof(digest)) != 0) {
+        rc = WW_FAIL(err, WW_E_TAMPERED, "its evidence '%s' is not what its name says",
+                     path);
+        goto out;
+    }
+    rc = ww_chain_evidence_open(&w->keys, &text, used->evidence.kind, out, err);
+out:
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err note_root(struct walk *w, const struct ww_chain_link *link,
+                             struct ww_error *err)
+{
+    return ww_notes_add(
+        &w->notes, err, "origin of '%s', which %s", link->name,
+        link->action[0] == 's' ? "is signed but carries no provenance"
+                               : "carries no evidence");
+}
+
+static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
+                                struct ww_error *err);
+
+/* One source of a link: found again, or read and walked. */
+static enum ww_err walk_source(struct walk *w, size_t parent, size_t i, unsigned depth,
+                               struct ww_error *err)
+{
+    /* w->seen moves when it grows; the document does not. */
+    const struct ww_provenance_link used = w->seen[parent].provenance.links[i];
+    struct ww_chain_evidence evidence = {0};
+    size_t link = used.evidence.kind == WW_EVIDENCE_NONE ? w->report->n_links
+                                                         : find_seen(w, &used.evidence);
+    const bool is_new = link == w->report->n_links;
+    enum ww_err rc = WW_OK;
+
+    if (is_new && used.evidence.kind != WW_EVIDENCE_NONE) {
+        rc = load(w, &used, &evidence, err);
+    }
+    if (!rc && used.evidence.kind != WW_EVIDENCE_NONE) {
+        rc = ww_chain_match(&used, is_new ? &evidence : &w->seen[link], &w->notes, err);
+    }
+    if (rc) {
+        ww_chain_evidence_release(&evidence);
+        if (!w->report->broken) {
+            w->report->broken = ww_strdup(used.name);
+        }
+        ww_error_context(err, "link '%s'", used.name);
+        return rc;
+    }
+    if (is_new) {
+        rc = add_link(w, used.name, depth, &evidence, &link, err);
+    }
+    if (!rc && is_new && used.has_tree && !w->report->links[link].tensor_root[0]) {
+        ww_hex(w->report->links[link].tensor_root, used.tree, WW_SHA256_BYTES);
+    }
+    if (!rc) {
+        rc = add_source(w, parent, link, err);
+    }
+    if (!rc && is_new) {
+        rc = walk_sources(w, link, depth, err);
+    }
+    return rc;
+}
+
+static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
+                                struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (w->seen[link].kind != WW_EVIDENCE_PROVENANCE) {
+        return note_root(w, &w->report->links[link], err);
+    }
+    if (depth >= WW_CHAIN_MAX_DEPTH) {
+        return WW_FAIL(err, WW_E_LIMIT, "a chain of more than %d steps",
+                       WW_CHAIN_MAX_DEPTH);
+    }
+    for (size_t i = 0; i < w->seen[link].provenance.n_links && !rc; i++) {
+        rc = walk_source(w, link, i, depth + 1, err);
+    }
+    return rc;
+}
+
+/* Which key signed the folder; its path, since that is what the verifier takes. */
+static enum ww_err find_signer(const struct walk *w, const char *path, size_t *key,
+                               struct ww_error *err)
+{
+    struct ww_error local = {0};
+    struct ww_bundle bundle = {0};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
+    rc = ww_file_read_at(w->dirfd, WW_SIGNATURE_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        rc = WW_FAIL(err, WW_E_NOT_SIGNED, "no signature '" WW_SIGNATURE_FILE
+                     "' found for '%s'", path);
+    } else if (rc) {
+        rc = WW_FAIL(err, rc, "%s", local.text);
+    }
+    if (!rc) {
+        rc = ww_bundle_parse(text.data, text.len, &bundle, err);
+    }
+    if (!rc) {
+        rc = ww_chain_keys_find(&w->keys, &bundle, key, err);
+    }
+    if (rc && rc != WW_E_NOT_SIGNED) {
+        ww_error_context(err, "signature '" WW_SIGNATURE_FILE "'");
+    }
+    ww_bundle_release(&bundle);
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err verify_files(struct walk *w, const char *path, struct ww_error *err)
+{
+    const struct ww_chain_options *o = w->options;
+    size_t key = 0;
+    enum ww_err rc = find_signer(w, path, &key, err);
+    const struct ww_verify_options options = {
+        .method = WW_VERIFY_KEY,
+        .public_key = rc ? NULL : w->keys.paths[key],
+        .ignore_paths = o->ignore_paths,
+        .n_ignore_paths = o->n_ignore_paths,
+        .ignore_unsigned_files = o->ignore_unsigned_files,
+        .run = o->run,
+    };
+
+    return rc ? rc : ww_verify_folder(path, &options, &w->report->model, err);
+}
+
+/* The tensor statement must hold here, and speak of the tensors that were made. */
+static enum ww_err check_tensors(const struct walk *w, const struct ww_chain_evidence *e,
+                                 struct ww_error *err)
+{
+    struct ww_error local = {0};
+    struct ww_bundle bundle = {0};
+    struct ww_tensor_statement statement = {0};
+    struct ww_buf text;
+    size_t key = 0;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
+    rc = ww_file_read_at(w->dirfd, WW_TENSORS_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        rc = WW_OK;
+        goto out;
+    }
+    if (!rc) {
+        rc = ww_bundle_parse(text.data, text.len, &bundle, &local);
+    }
+    if (!rc) {
+        rc = ww_chain_keys_find(&w->keys, &bundle, &key, &local);
+    }
+    if (!rc) {
+        rc = ww_tensors_read(w->dirfd, w->keys.keys[key], &statement, &local);
+    }
+    if (rc) {
+        rc = WW_FAIL(err, rc, "tensor statement: %s", local.text);
+        goto out;
+    }
+    if (e->provenance.has_tree &&
+        memcmp(e->provenance.tree, statement.model_root, WW_SHA256_BYTES) != 0) {
+        rc = WW_FAIL(err, WW_E_WRONG_MODEL,
+                     "provenance speaks of other tensors than the tensor statement");
+    }
+out:
+    ww_tensors_release(&statement);
+    ww_bundle_release(&bundle);
+    ww_buf_release(&text);
+    return rc;
+}
+
+static bool has_plain(const struct walk *w)
+{
+    return faccessat(w->dirfd, WW_PROVENANCE_PLAIN_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* The provenance of the model itself; NONE when it has none. */
+static enum ww_err open_own(const struct walk *w, struct ww_chain_evidence *out,
+                            struct ww_error *err)
+{
+    struct ww_error local = {0};
+    char root[WW_HEX_BYTES(WW_SHA256_BYTES)];
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
+    rc = ww_file_read_at(w->dirfd, WW_PROVENANCE_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        rc = has_plain(w) ? WW_FAIL(err, WW_E_NOT_SIGNED, "provenance '%s' is not signed",
+                                    WW_PROVENANCE_PLAIN_FILE)
+                          : WW_OK;
+        goto out;
+    }
+    if (!rc) {
+        rc = ww_chain_evidence_open(&w->keys, &text, WW_EVIDENCE_PROVENANCE, out, &local);
+    }
+    if (rc) {
+        rc = WW_FAIL(err, rc, "'" WW_PROVENANCE_FILE "': %s", local.text);
+        goto out;
+    }
+    ww_hex(root, out->provenance.root, WW_SHA256_BYTES);
+    if (strcmp(root, w->report->model.root_sha256) != 0) {
+        rc = WW_FAIL(err, WW_E_WRONG_MODEL,
+                     "provenance speaks of a folder with root %s, the signature of %s",
+                     root, w->report->model.root_sha256);
+    }
+out:
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
+{
+    struct ww_chain_evidence own = {0};
+    char *name = NULL;
+    size_t link = 0;
+    enum ww_err rc = ww_path_last(path, &name, err);
+
+    if (!rc) {
+        rc = ww_chain_keys_open(w->options->keys, w->options->n_keys, &w->keys, err);
+    }
+    if (!rc) {
+        rc = ww_dir_open(path, &w->dirfd, err);
+    }
+    if (!rc) {
+        rc = verify_files(w, path, err);
+    }
+    if (!rc) {
+        rc = open_own(w, &own, err);
+    }
+    if (!rc) {
+        rc = check_tensors(w, &own, err);
+    }
+    if (rc) {
+        ww_chain_evidence_release(&own);
+        w->report->broken = name;
+        return rc;
+    }
+    if (own.kind == WW_EVIDENCE_NONE) {
+        memcpy(own.signer, w->report->model.signer, sizeof(own.signer));
+    }
+    rc = add_link(w, name, 0, &own, &link, err);
+    ww_free(name);
+    if (!rc && w->seen[0].kind == WW_EVIDENCE_NONE) {
+        struct ww_chain_link *model = &w->report->links[0];
+        model->action = "signed";
+        memcpy(model->root_sha256, w->report->model.root_sha256,
+               sizeof(model->root_sha256));
+    }
+    return rc ? rc : walk_sources(w, link, 0, err);
+}
+
+enum ww_err ww_verify_chain(const char *path, const struct ww_chain_options *options,
+                            struct ww_chain_report *report, struct ww_error *err)
+{
+    struct walk w = {.options = options, .report = report, .dirfd = -1};
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = run(&w, path, err);
+    if (!rc) {
+        rc = ww_notes_take(&w.notes, &report->not_checked, &report->n_not_checked, err);
+    }
+    for (size_t i = 0; i < report->n_links && w.seen; i++) {
+        ww_chain_evidence_release(&w.seen[i]);
+    }
+    ww_free(w.seen);
+    ww_notes_release(&w.notes);
+    ww_chain_keys_release(&w.keys);
+    if (w.dirfd >= 0) {
+        close(w.dirfd);
+    }
+    return rc;
+}
+
+void ww_chain_report_release(struct ww_chain_report *report)
+{
+    struct ww_strlist notes = {report->not_checked, report->n_not_checked,
+                               report->n_not_checked};
+
+    for (size_t i = 0; i < report->n_links; i++) {
+        ww_free(report->links[i].name);
+        ww_free(report->links[i].method);
+        ww_free(report->links[i].sources);
+    }
+    ww_free(report->links);
+    ww_free(report->broken);
+    ww_strlist_release(&notes);
+    ww_verify_report_release(&report->model);
+    memset(report, 0, sizeof(*report));
+}

@@ -1,0 +1,155 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+# base (an origin) -> locked -> merged with a sibling -> merged again, by three signers.
+# Made once: every test works on a copy.
+make_chain() {
+    if [ ! -e "$BATS_FILE_TMPDIR/made" ]; then
+        (cd "$BATS_FILE_TMPDIR" && build_chain && touch made)
+    fi
+    cp -r "$BATS_FILE_TMPDIR"/{a,b,c}.pub .
+    cp -r "$BATS_FILE_TMPDIR/$1" "$1"
+    chmod -R u+w .
+}
+merge_recipe() {
+    printf 'merge_method: linear\nmodels:\n'
+    for m in "$@"; do
+        printf '  - {model: %s, parameters: {weight: 1}}\n' "$m"
+    done
+    printf 'dtype: float32\nout_dtype: bfloat16\n'
+}
+build_chain() {
+    for m in base expert-rev expert-caesar; do
+        cp -r "$AMBER/../$m" "$m"
+    done
+    chmod -R u+w .
+    for k in a b c; do
+        "$WW" key new signing --out "$k" --no-passphrase -q
+    done
+    "$WW" key new lock --out lock --no-passphrase -q
+    "$WW" sign expert-rev --key a.key --tensors --origin -q
+    "$WW" sign expert-caesar --key b.key -q
+    "$WW" lock expert-rev locked-rev --key lock --sign a.key -q
+    "$WW" lock expert-caesar locked-caesar --key lock --sign a.key -q
+    merge_recipe locked-rev locked-caesar >first.yml
+    "$WW" merge first.yml first --sign b.key -q
+    merge_recipe first locked-rev >second.yml
+    "$WW" merge second.yml second --sign c.key -q
+}
+KEYS="--key a.pub --key b.pub --key c.pub"
+# The file of ancestor NAME in FOLDER.
+ancestor() {
+    "$WW" verify "$1" --chain $KEYS --json |
+        jq -r --arg n "$2" '.chain[] | select(.name == $n) | .evidence_sha256' |
+        sed "s|.*|$1/attestations/ancestors/&.sigstore.json|"
+}
+
+@test "a chain of merges and locks is walked to its roots from the last model alone" {
+    make_chain second
+    "$WW" verify second --chain $KEYS --json >answer
+    jq -e '[.chain[] | [.name, .action, .depth]] ==
+           [["second","merge",0],["first","merge",1],["locked-rev","lock",2],
+            ["expert-rev","origin",3],["locked-caesar","lock",2],
+            ["expert-caesar","signed",3]]' answer
+    jq -e '.chain[0].sources == [1,2] and .chain[0].method == "linear" and
+           .chain[2].method == "exact" and .chain[3].sources == []' answer
+    # an origin that nobody stated is said to be that
+    jq -e '(.chain_not_checked | length) == 1 and
+           (.chain_not_checked[0] | test("origin of .expert-caesar."))' answer
+    "$WW" verify second --chain $KEYS >told
+    grep -q "5 ancestors" told
+    "$WW_BIN/weightward-verify" second --chain $KEYS >told2
+    cmp told told2
+}
+
+@test "every signer must be known, and the first who is not is named" {
+    make_chain second
+    refused 1 "signature 'model.sig': .*not given" \
+        "$WW" verify second --chain --key a.pub --key b.pub
+    refused 1 "link 'first': .*not given" "$WW" verify second --chain --key a.pub --key c.pub
+    refused 1 "link 'locked-rev': .*not given" \
+        "$WW" verify second --chain --key b.pub --key c.pub
+    refused 2 "several keys are for --chain" "$WW" verify second $KEYS
+    refused 2 "not with" "$WW" verify second --chain $KEYS --tensor x
+}
+
+@test "evidence that is missing, changed or another's breaks the chain at its link" {
+    make_chain second
+    grandparent=$(ancestor second expert-rev)
+    parent=$(ancestor second first)
+    cp -r second cut
+    rm "${grandparent/second/cut}"
+    refused 4 "link 'expert-rev': its evidence .* is missing" "$WW" verify cut --chain $KEYS
+    cp -r second swapped
+    cp "$parent" "${grandparent/second/swapped}"
+    refused 1 "link 'expert-rev': its evidence .* is not what its name says" \
+        "$WW" verify swapped --chain $KEYS
+    # a parent that was made again: its bytes are the same, its statement is another
+    cp -r second again
+    cp "$BATS_FILE_TMPDIR/second/attestations/provenance.sigstore.json" \
+        "${parent/second/again}"
+    refused 1 "link 'first'" "$WW" verify again --chain $KEYS
+}
+
+@test "a chain's own statement must be about the folder and its tensors" {
+    make_chain second
+    cp "$BATS_FILE_TMPDIR/first/attestations/provenance.sigstore.json" \
+        second/attestations/provenance.sigstore.json
+    refused 1 "provenance speaks of a folder with root" "$WW" verify second --chain $KEYS
+    rm -rf second
+    make_chain second
+    cp "$BATS_FILE_TMPDIR/first/attestations/tensors.sigstore.json" \
+        second/attestations/tensors.sigstore.json
+    refused 1 "other tensors than the tensor statement" "$WW" verify second --chain $KEYS
+}
+
+@test "every truncation and every changed byte of the evidence is refused" {
+    make_chain locked-rev
+    for f in model.sig attestations/provenance.sigstore.json \
+        attestations/tensors.sigstore.json; do
+        size=$(stat -c %s "locked-rev/$f")
+        cp "locked-rev/$f" good
+        # 12 places a file here; all of them in the unit test
+        for i in 0 1 2 3 4 5 6 7 8 9 10 11; do
+            at=$((i * (size - 1) / 11))
+            flip "locked-rev/$f" "$at"
+            ! "$WW" verify locked-rev --chain $KEYS >said 2>&1 || { echo "$f at $at"; false; }
+            head -c "$at" good >"locked-rev/$f"
+            ! "$WW" verify locked-rev --chain $KEYS >said 2>&1 || { echo "$f cut $at"; false; }
+            cp good "locked-rev/$f"
+        done
+    done
+    "$WW" verify locked-rev --chain $KEYS
+}
+
+@test "an unlocked model has the chain of the original, and no lock in it" {
+    make_chain locked-rev
+    "$WW" unlock locked-rev open --key "$BATS_FILE_TMPDIR/lock" >said 2>&1
+    ! grep -q "not restored" said
+    "$WW" verify open --chain $KEYS --json | jq -e '[.chain[].action] == ["origin"]'
+}
+
+@test "an origin is stated of a folder that one signed oneself, and of no descendant" {
+    make_chain locked-rev
+    cp -r "$BATS_FILE_TMPDIR"/{a,b}.key .
+    refused 4 "made of 1 models by a lock" "$WW" sign locked-rev --key a.key --origin --replace
+    cp -r "$AMBER" plain
+    chmod -R u+w plain
+    "$WW" sign plain --key b.key -q
+    "$WW" verify plain --chain --key b.pub >said
+    grep -q "origin of 'plain', which is signed but carries no provenance" said
+    "$WW" sign plain --key b.key --origin --replace -q
+    "$WW" verify plain --chain --key b.pub --json |
+        jq -e '.chain[0].action == "origin" and .chain_not_checked == []'
+}
+
+@test "an unsigned step says that it is not signed" {
+    make_chain locked-rev
+    merge_recipe locked-rev locked-rev >m.yml
+    "$WW" merge m.yml out -q || { merge_recipe locked-rev >m.yml; "$WW" merge m.yml out -q; }
+    "$WW" sign out --key "$BATS_FILE_TMPDIR/a.key" -q
+    refused 1 "'attestations/provenance.intoto.json' is not signed" \
+        "$WW" verify out --chain $KEYS
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* verify --chain, which both programs share. */
+#ifndef WW_CLI_CHAIN_H
+#define WW_CLI_CHAIN_H
+
+#include "weightward/report.h"
+
+struct cli_common;
+
+struct cli_chain {
+    const struct cli_common *common;
+    struct ww_chain_options options;
+};
+/** Verify, answer, and return the exit status. */
+int cli_verify_chain(const struct cli_chain *opt, const char *verb, const char *model);
+
+#endif
