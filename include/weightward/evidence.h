@@ -24,6 +24,7 @@ extern "C" {
 
 #define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"
 #define WW_LOCK_BUILD_TYPE "urn:weightward:build:lock:1"
+#define WW_EXTRACT_BUILD_TYPE "urn:weightward:build:extract:1"
 #define WW_ORIGIN_BUILD_TYPE "urn:weightward:build:origin:1"
 
 /**
@@ -46,8 +47,9 @@ struct ww_chain_options {
 /** A model of the chain. */
 struct ww_chain_link {
     char *name;                         /* as what was made of it names it */
-    const char *action;                 /* "merge", "lock", "origin"; "signed": only a model
-                                           signature; "unsigned": no evidence at all */
+    const char *action;                 /* "merge", "lock", "extract", "origin"; "signed":
+                                           only a model signature; "unsigned": no evidence
+                                           at all */
     char *method;                       /* of a merge or lock, "" for none */
     char signer[256];                   /* "" for none */
     char evidence_sha256[65];           /* of the file that holds the statement, or "" */
@@ -80,6 +82,14 @@ WW_API enum ww_err ww_verify_chain(const char *path,
                                    const struct ww_chain_options *options,
                                    struct ww_chain_report *report,
                                    struct ww_error *err) WW_MUST_USE;
+
+/**
+ * The chain as a CycloneDX 1.6 document (ancestors as components, in pedigrees and as
+ * dependencies; steps as workflows). The same chain gives the same text; the caller frees
+ * it with ww_string_free. Unsigned: it can be made again by whoever verifies.
+ */
+WW_API enum ww_err ww_chain_bom(const struct ww_chain_report *report, char **out,
+                                struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

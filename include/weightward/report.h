@@ -57,6 +57,11 @@ WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, 
 /** The same object with "chain": its links in the order of the report. */
 WW_API enum ww_err ww_report_chain_json(const struct ww_chain_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
+/** The same as one self-contained page with the ancestry as a picture. failure: why the
+ *  chain does not hold, or NULL; the report then has the links before that. */
+WW_API enum ww_err ww_report_chain_html(const struct ww_chain_report *report,
+                                        const struct ww_error *failure, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 /** verb is "lock" or "unlock"; "level" is "sealed". */
 WW_API enum ww_err ww_report_seal_json(const char *verb, const struct ww_seal_report *report,
                                        char **out, struct ww_error *err) WW_MUST_USE;

@@ -391,6 +391,8 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
         rc = open_scratch(out_path, &x.fd, err);
     }
     if (!rc) {
+        x.models[0] = base;
+        x.models[1] = model;
         x.across = stored_inputs_first(base);
         ww_la_threads(ww_threads_wanted(&options->run));
         rc = take_all(&x, base, model, err);

@@ -320,6 +320,9 @@ static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *
         rc = ww_stream_run(&p->plan, out, x->run, &result, err);
     }
     if (!rc && signer) {
+        rc = ww_extract_record(x, &p->plan, &result, name, signer, out, err);
+    }
+    if (!rc && signer) {
         rc = ww_sign_outputs(signer, name, &p->plan, &result, out, root, err);
     }
     if (!rc) {

@@ -4,6 +4,7 @@
 #define WW_MERGE_EXTRACT_WRITE_H
 
 #include "merge/lowrank.h"
+#include "stream/stream.h"
 #include "util/str.h"
 #include "weightward/extract.h"
 #include "weightward/model.h"
@@ -11,6 +12,7 @@
 struct ww_extracting {
     struct ww_extract_report *report;
     const struct ww_run_options *run;
+    const struct ww_model *models[2]; /* base, then model */
     uint64_t rank;
     double energy;
     bool portable;
@@ -39,6 +41,11 @@ bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
 enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err) WW_MUST_USE;
+/** Signed provenance of the adapter, with its models' evidence. */
+enum ww_err ww_extract_record(const struct ww_extracting *x, const struct ww_plan *plan,
+                              const struct ww_stream_result *result, const char *name,
+                              const struct ww_signer *signer, struct ww_out *out,
+                              struct ww_error *err) WW_MUST_USE;
 void ww_extracting_release(struct ww_extracting *x);
 
 #endif

@@ -153,3 +153,45 @@ ancestor() {
     refused 1 "'attestations/provenance.intoto.json' is not signed" \
         "$WW" verify out --chain $KEYS
 }
+
+@test "a chain is written as a page and as a bill of materials, the same each time" {
+    make_chain second
+    "$WW" verify second --chain $KEYS --report page.html --bom bom.json >told
+    grep -q '<svg' page.html
+    [ "$(grep -c '<rect' page.html)" = 6 ]
+    [ "$(grep -c '<line' page.html)" = 6 ]
+    grep -q "origin of 'expert-caesar'" page.html
+    ! grep -qE 'https?://|<script' page.html
+    jq -e '.specVersion == "1.6" and (.components | length) == 5 and
+           (.dependencies | length) == 6 and (.metadata.component.pedigree.ancestors | length) == 2 and
+           (.formulation[0].workflows | length) == 4' bom.json
+    "$WW" verify second --chain $KEYS --bom bom2.json >told
+    cmp bom.json bom2.json
+    refused 4 "cannot write 'bom2.json'" "$WW" verify second --chain $KEYS --bom bom2.json
+    refused 2 "add --chain" "$WW" verify second --key c.pub --bom bom3.json
+    # a broken chain leaves a page that says where, and no bill
+    refused 1 "link 'first'" "$WW" verify second --chain --key c.pub --report broken.html --bom no.json
+    grep -q "does not hold: link .first." broken.html
+    [ ! -e no.json ]
+}
+
+@test "names of others cannot put anything into a page" {
+    make_chain locked-rev
+    cp -r "$BATS_FILE_TMPDIR"/a.key .
+    cp -r "$AMBER" 'a<script>x'
+    chmod -R u+w 'a<script>x'
+    "$WW" sign 'a<script>x' --key a.key --origin -q
+    "$WW" verify 'a<script>x' --chain $KEYS --report page.html >told
+    ! grep -q '<script>' page.html
+    grep -q 'a&lt;script&gt;x' page.html
+}
+
+@test "a signed adapter has a chain to the two models whose difference it is" {
+    make_chain expert-rev
+    cp -r "$BATS_FILE_TMPDIR"/{base,a.key} .
+    chmod -R u+w base
+    "$WW" extract base expert-rev adapter --rank 2 --sign a.key -q
+    "$WW" verify adapter --chain $KEYS --json |
+        jq -e '[.chain[] | [.name, .action]] ==
+               [["adapter","extract"],["base","unsigned"],["expert-rev","origin"]]'
+}

@@ -13,6 +13,8 @@ struct verify {
     char **keys;
     char **chain;
     int walk;
+    char *page;
+    char *bom;
     char *signature;
     char **ignore;
     int ignore_unsigned;
@@ -65,6 +67,8 @@ static int run_chain(const struct verify *opt, const char *verb, const char *mod
 {
     struct cli_chain chain = {
         .common = &opt->common,
+        .page = opt->page,
+        .bom = opt->bom,
         .options = {.keys = (const char *const *)opt->keys,
                     .n_keys = cli_count(opt->keys),
                     .ignore_paths = (const char *const *)opt->ignore,
@@ -90,6 +94,9 @@ static int run_verify(const void *given, const char *verb, const char *const *ar
                                "you trust?");
     }
     strip_model(opt->ignore, model);
+    if ((opt->page || opt->bom) && !opt->walk) {
+        return cli_usage(verb, "--report and --bom are of a chain: add --chain");
+    }
     if (opt->walk) {
         return run_chain(opt, verb, model);
     }
@@ -140,6 +147,10 @@ int cmd_verify(int argc, const char **argv)
          "public key (PEM; repeatable with --chain)", "PUB"},
         {"chain", 0, POPT_ARG_NONE, &opt.walk, 0,
          "verify the evidence of all ancestors too, each by one of the keys", NULL},
+        {"report", 0, POPT_ARG_STRING, &opt.page, 0,
+         "with --chain: also write what was found as a page (HTML)", "FILE"},
+        {"bom", 0, POPT_ARG_STRING, &opt.bom, 0,
+         "with --chain: also write it as a bill of materials (CycloneDX 1.6)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "trusted certificates (PEM, repeatable)", "FILE"},
         {"at", 0, POPT_ARG_LONGLONG, &opt.at, 0,

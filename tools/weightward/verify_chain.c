@@ -2,6 +2,7 @@
 /* weightward verify --chain: from the model to the models it was made of. */
 #include "cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +44,80 @@ static void tell(const struct ww_chain_report *report, const char *model)
     }
 }
 
+/* Never over something. Returns 0, or the status to exit with. */
+static int write_text(const struct cli_chain *opt, const char *verb, const char *path,
+                      char *text)
+{
+    FILE *f = fopen(path, "wx");
+    int bad = !f;
+
+    if (f) {
+        bad = fputs(text, f) == EOF;
+        bad = fclose(f) != 0 || bad;
+    }
+    ww_string_free(text);
+    if (bad) {
+        struct ww_error err = {.code = errno == EEXIST ? WW_E_EXISTS : WW_E_IO,
+                               .sys_errno = errno};
+        (void)snprintf(err.text, sizeof(err.text), "cannot write '%.400s': %s", path,
+                       strerror(errno));
+        return cli_fail(verb, opt->common, &err);
+    }
+    return 0;
+}
+
+/* The picture is drawn of a chain that broke as well: that is when it is wanted. */
+static int write_page(const struct cli_chain *opt, const char *verb,
+                      const struct ww_chain_report *report, const struct ww_error *failure)
+{
+    struct ww_error err = {0};
+    char *text = NULL;
+
+    if (!opt->page) {
+        return 0;
+    }
+    if (ww_report_chain_html(report, failure, &text, &err)) {
+        return cli_fail(verb, opt->common, &err);
+    }
+    return write_text(opt, verb, opt->page, text);
+}
+
+static int write_bom(const struct cli_chain *opt, const char *verb,
+                     const struct ww_chain_report *report)
+{
+    struct ww_error err = {0};
+    char *text = NULL;
+
+    if (!opt->bom) {
+        return 0;
+    }
+    if (ww_chain_bom(report, &text, &err)) {
+        return cli_fail(verb, opt->common, &err);
+    }
+    return write_text(opt, verb, opt->bom, text);
+}
+
+/* What a chain that does not hold leaves: the page, then the refusal. */
+static int refuse(const struct cli_chain *opt, const char *verb, const char *model,
+                  const struct ww_chain_report *report, const struct ww_error *err)
+{
+    struct cli_chain quiet = *opt;
+    struct cli_common talk = *opt->common;
+    int status = 0;
+
+    talk.json = 0; /* one object alone, and it is the refusal's */
+    quiet.common = &talk;
+    if (ww_err_class_of(err->code) == WW_CLASS_REFUSED ||
+        ww_err_class_of(err->code) == WW_CLASS_SYSTEM) {
+        (void)write_page(&quiet, verb, report, err);
+    }
+    status = cli_fail(verb, opt->common, err);
+    if (!opt->common->json && ww_err_class_of(err->code) == WW_CLASS_REFUSED) {
+        printf("REFUSED: '%s'\n", model);
+    }
+    return status;
+}
+
 int cli_verify_chain(const struct cli_chain *opt, const char *verb, const char *model)
 {
     struct ww_chain_report report = {0};
@@ -53,10 +128,14 @@ int cli_verify_chain(const struct cli_chain *opt, const char *verb, const char *
 
     cli_progress_done();
     if (rc) {
-        status = cli_fail(verb, opt->common, &err);
-        if (!opt->common->json && ww_err_class_of(rc) == WW_CLASS_REFUSED) {
-            printf("REFUSED: '%s'\n", model);
-        }
+        status = refuse(opt, verb, model, &report, &err);
+        goto out;
+    }
+    status = write_page(opt, verb, &report, NULL);
+    if (!status) {
+        status = write_bom(opt, verb, &report);
+    }
+    if (status) {
         goto out;
     }
     if (!opt->common->json) {
