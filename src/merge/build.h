@@ -10,6 +10,7 @@
 #define WW_MERGE_BUILD_H
 
 #include "lock/unlock_view.h"
+#include "merge/bake.h"
 #include "merge/plan.h"
 #include "merge/pool.h"
 #include "merge/recipe.h"
@@ -31,12 +32,21 @@ struct ww_build_model {
     struct ww_model *model; /* owned by the plan */
     const char *text;       /* as the recipe names it */
     uint32_t first_input;
+    const struct ww_bake *bake; /* with an adapter added; NULL: none */
+    uint32_t bake_input;        /* with it: the changed weights */
     struct ww_layer_place *places; /* per tensor */
     struct ww_layer_stack *stacks;
     uint32_t n_stacks;
     uint32_t main;  /* the stack that config.json counts, or the only one; WW_NONE */
     uint32_t embed; /* tensor of the token embedding, WW_NONE */
     bool ties;      /* no head of its own: the embedding is the head */
+};
+
+/** An adapter that is added to a model. */
+struct ww_plan_adapter {
+    struct ww_adapter *adapter; /* own; NULL: the model has none */
+    struct ww_bake *bake;       /* own */
+    uint32_t input;             /* the adapter's weights, for their digest */
 };
 
 /** What a plan owns: ww_merge_plan.impl. */
@@ -47,6 +57,8 @@ struct ww_plan_impl {
     const char *lock_json; /* the lock that the output is under, NULL: none */
     struct ww_unlock_view **views; /* per model: read as open, NULL: it is. Own */
     uint32_t n_views;
+    struct ww_plan_adapter *adapters; /* per model; NULL: none has one */
+    uint32_t n_adapters;
 };
 
 /** One output tensor before it has a place in a file. */
@@ -103,6 +115,12 @@ enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
  *  locked models are opened. */
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
+/** Adapters that the recipe adds to models, which are open by now. paths: per model, the
+ *  adapter's folder or NULL; NULL for none at all. Another base
+ *  is WW_E_TENSOR or WW_E_SHAPE, one of another name WW_E_WRONG_MODEL. */
+enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** All output tensors, with sources and parameters. */
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
@@ -145,9 +163,11 @@ enum ww_err ww_build_sides(struct ww_build *build, const void *recipe_text,
 enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const void *bytes,
                               size_t len, struct ww_error *err) WW_MUST_USE;
 
-/** The whole: a plan of one recipe of a file. paths: a folder for each of its models. */
+/** The whole: a plan of one recipe of a file. paths: a folder for each of its models;
+ *  adapters: NULL, or for each the folder of the adapter that is added to it, NULL for none. */
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
-                               const void *recipe_text, size_t recipe_len,
+                               const char *const *adapters, const void *recipe_text,
+                               size_t recipe_len,
                                const struct ww_merge_options *options,
                                struct ww_strlist *warnings, struct ww_merge_plan *out,
                                struct ww_error *err) WW_MUST_USE;

@@ -35,13 +35,6 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
     struct ww_build_model *m = &build->models[i];
     enum ww_err rc = WW_OK;
 
-    if (named->adapter) {
-        return WW_FAIL(
-            err, WW_E_ADAPTER,
-            "line %zu: model '%s' names an adapter; merge the adapter into its "
-            "base first and name the result",
-            named->line, named->text);
-    }
     rc = ww_model_open(path, &m->model, err);
     if (rc) {
         ww_error_context(err, "line %zu: model '%s'", named->line, named->text);
@@ -113,6 +106,7 @@ static enum ww_err list_inputs(struct ww_build *build, struct ww_error *err)
 
     for (uint32_t i = 0; i < plan->n_models; i++) {
         n += plan->models[i]->n_files;
+        n += build->recipe->models[i].adapter ? 2 : 0; /* ww_build_adapters */
     }
     plan->inputs = ww_pool_calloc(build->pool, n, sizeof(*plan->inputs));
     if (!plan->inputs) {

@@ -205,16 +205,24 @@ static enum ww_err read_params(struct ww_build *build, const struct ww_build_slo
     return rc;
 }
 
+/* A weight that an adapter changes counts as what its base stores it in, so that the
+ * output's dtype is the base's; its values are wider. */
 static void set_source(const struct ww_build *build, const struct ww_build_seat *seat,
                        struct ww_merge_source *out)
 {
+    const struct ww_build_model *m = &build->models[seat->model];
     const struct ww_tensor *t = tensor_of(build, seat);
+    const struct ww_tensor *baked = m->bake ? ww_bake_find(m->bake, seat->tensor) : NULL;
 
     *out = (struct ww_merge_source){.model = seat->model,
-                                    .input =
-                                        build->models[seat->model].first_input + t->file,
+                                    .input = m->first_input + t->file,
                                     .offset = t->offset,
                                     .dtype = t->dtype};
+    if (baked) {
+        out->input = m->bake_input;
+        out->offset = baked->offset;
+        out->dtype = baked->dtype;
+    }
 }
 
 static enum ww_err fill_sources(struct ww_build *build, const struct ww_build_slot *slot,

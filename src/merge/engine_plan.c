@@ -164,7 +164,9 @@ static enum ww_err plan_inputs(struct ww_merge_engine *e, struct ww_error *err)
         e->stream.inputs[i] =
             (struct ww_input){in->name, in->fd, in->size_bytes, in->want_sha256};
         e->opened[i] = i;
-        if (in->reader) {
+        if (in->reader && in->fd < 0) {
+            e->readers[i] = in->reader;
+        } else if (in->reader) {
             e->opened[i] = e->stream.n_inputs++;
             e->stream.inputs[e->opened[i]] =
                 (struct ww_input){in->name, -1, in->size_bytes, false};

@@ -118,11 +118,6 @@ static enum ww_err open_locked(struct ww_build *build, uint32_t m,
                        "files were; unlock it first",
                        build->models[m].text);
     }
-    if (build->recipe->models[m].adapter) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "model '%s' is locked and has an adapter; unlock it first",
-                       build->models[m].text);
-    }
     rc = open_by_keys(build, m, &impl->views[m], err);
     if (!rc) {
         read_through(build, m, impl->views[m]);

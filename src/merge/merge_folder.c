@@ -39,10 +39,15 @@ static enum ww_err no_memory(struct ww_error *err)
 static enum ww_err check_outside(const struct ww_work *work, const char *out_path,
                                  struct ww_error *err)
 {
+    const struct ww_plan_impl *impl = work->plan.impl;
     enum ww_err rc = WW_OK;
 
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_path_check_output(work->plan.models[i]->path, out_path, err);
+    }
+    for (uint32_t i = 0; i < impl->n_adapters && !rc; i++) {
+        const struct ww_adapter *adapter = impl->adapters[i].adapter;
+        rc = adapter ? ww_path_check_output(adapter->path, out_path, err) : WW_OK;
     }
     return rc;
 }

@@ -118,31 +118,41 @@ static bool is_folder(const char *path)
     return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model *m,
-                              const char **out, struct ww_error *err)
+/* A folder from here, else beside the recipe. */
+static enum ww_err find_folder(struct ww_work *work, const struct ww_recipe_model *m,
+                               const char *path, const char *what, const char **out,
+                               struct ww_error *err)
 {
-    char *path = NULL;
-
-    if (m->recipe != WW_NONE) {
-        path = ww_path_join(work->steps ? work->steps : "",
-                            work->file.recipes[m->recipe].name);
-    } else if (m->path[0] == '/' || is_folder(m->path)) {
-        path = ww_strdup(m->path);
-    } else {
-        path = ww_path_join(work->recipe_dir, m->path);
-    }
-    *out = ww_pool_keep(&work->pool, path);
+    *out = ww_pool_keep(&work->pool, path[0] == '/' || is_folder(path)
+                                         ? ww_strdup(path)
+                                         : ww_path_join(work->recipe_dir, path));
     if (!*out) {
         return no_memory(err);
     }
-    if (m->adapter || is_folder(*out)) {
-        return WW_OK;
+    return is_folder(*out)
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NOTFOUND,
+                         "line %zu: %s '%s' is no folder, neither here nor beside the "
+                         "recipe; models are not downloaded, fetch it first",
+                         m->line, what, path);
+}
+
+static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model *m,
+                              const char **out, struct ww_error *err)
+{
+    if (m->recipe == WW_NONE) {
+        return find_folder(work, m, m->path, "model", out, err);
     }
-    return WW_FAIL(
-        err, WW_E_NOTFOUND,
-        "line %zu: model '%s' is no folder, neither here nor beside the recipe; "
-        "models are not downloaded, fetch it first",
-        m->line, m->text);
+    *out =
+        ww_pool_keep(&work->pool, ww_path_join(work->steps ? work->steps : "",
+                                               work->file.recipes[m->recipe].name));
+    if (!*out) {
+        return no_memory(err);
+    }
+    return is_folder(*out)
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NOTFOUND, "line %zu: the result of '%s' is not there",
+                         m->line, m->path);
 }
 
 enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_plan *out,
@@ -150,15 +160,20 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
 {
     const struct ww_recipe *r = &work->file.recipes[recipe];
     const char **paths = ww_pool_calloc(&work->pool, r->n_models, sizeof(*paths));
-    enum ww_err rc = paths ? WW_OK : no_memory(err);
+    const char **adapters = ww_pool_calloc(&work->pool, r->n_models, sizeof(*adapters));
+    enum ww_err rc = paths && adapters ? WW_OK : no_memory(err);
 
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < r->n_models && !rc; i++) {
-        rc = find_model(work, &r->models[i], &paths[i], err);
+        const struct ww_recipe_model *m = &r->models[i];
+        rc = find_model(work, m, &paths[i], err);
+        if (!rc && m->adapter) {
+            rc = find_folder(work, m, m->adapter, "adapter", &adapters[i], err);
+        }
     }
     if (!rc) {
-        rc = ww_merge_plan_make(r, paths, work->text.data, work->text.len, work->options,
-                                &work->warnings, out, err);
+        rc = ww_merge_plan_make(r, paths, adapters, work->text.data, work->text.len,
+                                work->options, &work->warnings, out, err);
     }
     if (rc) {
         ww_error_context(err, "%s", work->file.label);

@@ -47,7 +47,8 @@ struct ww_merge_input {
     uint64_t size_bytes;
     bool want_sha256;           /* of what fd has */
     const struct ww_reader *reader; /* NULL, or reads the open file where fd has a locked one */
-    const uint8_t *lock_id;     /* with it: WW_SHA256_BYTES, decides the bytes */
+    const uint8_t *lock_id;     /* with it: WW_SHA256_BYTES, decides the bytes; of weights
+                                   with an adapter added (fd -1) a digest of its headers */
 };
 
 /** One output file: header bytes, then its tensors one after the other, in file order. */

@@ -8,6 +8,7 @@
 #include "util/fail.h"
 
 static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
+                             const char *const *adapters,
                              const void *recipe_text, size_t recipe_len,
                              struct ww_error *err)
 {
@@ -18,6 +19,9 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
     }
     if (!rc) {
         rc = ww_build_locks(build, err);
+    }
+    if (!rc) {
+        rc = ww_build_adapters(build, adapters, err);
     }
     if (!rc) {
         rc = ww_build_tensors(build, err);
@@ -49,6 +53,7 @@ enum ww_err ww_build_own_fd(struct ww_build *build, int fd, struct ww_error *err
 }
 
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
+                               const char *const *adapters,
                                const void *recipe_text, size_t recipe_len,
                                const struct ww_merge_options *options,
                                struct ww_strlist *warnings, struct ww_merge_plan *out,
@@ -66,7 +71,7 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
     }
     out->impl = impl;
     build.pool = &impl->pool;
-    rc = run_steps(&build, paths, recipe_text, recipe_len, err);
+    rc = run_steps(&build, paths, adapters, recipe_text, recipe_len, err);
     ww_free(build.tensors);
     if (rc) {
         ww_merge_plan_release(out);
@@ -77,6 +82,10 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
 void ww_merge_plan_release(struct ww_merge_plan *plan)
 {
     struct ww_plan_impl *impl = plan->impl;
+    for (uint32_t i = 0; impl && i < impl->n_adapters; i++) {
+        ww_bake_close(impl->adapters[i].bake);
+        ww_adapter_close(impl->adapters[i].adapter);
+    }
     for (uint32_t i = 0; impl && i < impl->n_views; i++) {
         ww_unlock_view_free(impl->views[i]);
     }

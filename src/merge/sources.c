@@ -174,19 +174,18 @@ static bool is_used(const char *path)
     return false;
 }
 
-static enum ww_err add_side(struct ww_work *work, const struct ww_model *model,
-                            const struct ww_side_file *side, struct ww_work_source *out,
-                            struct ww_error *err)
+static enum ww_err add_side(struct ww_work *work, int dirfd, const char *path,
+                            struct ww_work_source *out, struct ww_error *err)
 {
     struct ww_buf buf;
-    char *name = ww_pool_keep(&work->pool, ww_strdup(side->path));
+    char *name = ww_pool_keep(&work->pool, ww_strdup(path));
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&buf, MAX_SIDE_BYTES);
     if (!name) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
     }
-    rc = ww_file_read_at(model->dirfd, side->path, WW_LINKS_HUB, &buf, err);
+    rc = ww_file_read_at(dirfd, path, WW_LINKS_HUB, &buf, err);
     if (!rc) {
         out->files[out->n_files].name = name;
         ww_sha256_of(buf.data, buf.len, out->files[out->n_files].sha256);
@@ -196,19 +195,28 @@ static enum ww_err add_side(struct ww_work *work, const struct ww_model *model,
     return rc;
 }
 
+/* Takes the name; room for so many files. */
+static enum ww_err start_source(struct ww_work *work, char *name, size_t n_files,
+                                struct ww_work_source *out, struct ww_error *err)
+{
+    out->name = ww_pool_keep(&work->pool, name);
+    out->files = ww_pool_calloc(&work->pool, n_files, sizeof(*out->files));
+    out->sizes = ww_pool_calloc(&work->pool, n_files, sizeof(*out->sizes));
+    return out->name && out->files && out->sizes
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+}
+
 static enum ww_err describe_source(struct ww_work *work, const char *text,
                                    const struct ww_model *model,
                                    const uint8_t (*sha256)[WW_SHA256_BYTES],
                                    struct ww_work_source *out, struct ww_error *err)
 {
-    const size_t most = (size_t)model->n_files + model->n_side;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = start_source(work, ww_strdup(text),
+                                  (size_t)model->n_files + model->n_side, out, err);
 
-    out->name = ww_pool_keep(&work->pool, ww_strdup(text));
-    out->files = ww_pool_calloc(&work->pool, most, sizeof(*out->files));
-    out->sizes = ww_pool_calloc(&work->pool, most, sizeof(*out->sizes));
-    if (!out->name || !out->files || !out->sizes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+    if (rc) {
+        return rc;
     }
     for (uint32_t f = 0; f < model->n_files; f++) {
         char *name = ww_pool_keep(&work->pool, ww_strdup(model->files[f].name));
@@ -221,7 +229,7 @@ static enum ww_err describe_source(struct ww_work *work, const char *text,
     }
     for (uint32_t i = 0; i < model->n_side && !rc; i++) {
         if (is_used(model->side[i].path)) {
-            rc = add_side(work, model, &model->side[i], out, err);
+            rc = add_side(work, model->dirfd, model->side[i].path, out, err);
         }
     }
     return rc ? rc
@@ -238,15 +246,75 @@ static bool is_known(const struct ww_work *work, const char *text)
     return false;
 }
 
+/* An adapter is a source of its own, of two files. */
+static enum ww_err add_adapter(struct ww_work *work, const char *text,
+                               const struct ww_plan_adapter *own,
+                               const struct ww_merge_result *result, struct ww_error *err)
+{
+    struct ww_work_source *source = &work->sources[work->n_sources];
+    const struct ww_adapter *adapter = own->adapter;
+    enum ww_err rc = WW_OK;
+
+    if (is_known(work, text)) {
+        return WW_OK;
+    }
+    work->n_sources++;
+    rc = start_source(work, ww_strdup(text), 2, source, err);
+    if (rc) {
+        return rc;
+    }
+    source->files[0].name = WW_ADAPTER_WEIGHTS;
+    memcpy(source->files[0].sha256, result->input_sha256[own->input], WW_SHA256_BYTES);
+    source->sizes[0] = (uint64_t)adapter->file.st.st_size;
+    source->n_files = 1;
+    return add_side(work, adapter->dirfd, WW_ADAPTER_CONFIG, source, err);
+}
+
+/* "path@revision" without the adapter, or the adapter alone. */
+static enum ww_err name_part(struct ww_work *work, const char *path, const char *revision,
+                             const char **out, struct ww_error *err)
+{
+    *out = ww_pool_keep(&work->pool,
+                        ww_asprintf("%s%s%s", path, revision ? "@" : "",
+                                    revision ? revision : ""));
+    return *out ? WW_OK
+                : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+}
+
+static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model *m,
+                             const struct ww_merge_plan *plan, uint32_t i, uint32_t first,
+                             const struct ww_merge_result *result, bool with_trees,
+                             struct ww_error *err)
+{
+    const struct ww_model *model = plan->models[i];
+    struct ww_work_source *source = &work->sources[work->n_sources];
+    const char *name = NULL;
+    enum ww_err rc = name_part(work, m->path, m->revision, &name, err);
+
+    if (rc || m->recipe != WW_NONE || is_known(work, name)) {
+        return rc;
+    }
+    work->n_sources++;
+    rc = describe_source(work, name, model,
+                         (const uint8_t(*)[WW_SHA256_BYTES])result->input_sha256 + first,
+                         source, err);
+    if (plan->inputs[first].lock_id) {
+        memcpy(source->lock_id, plan->inputs[first].lock_id, WW_SHA256_BYTES);
+        source->unlocked = true;
+    }
+    return rc || !with_trees ? rc : digest_tree(work, model, source, err);
+}
+
 enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
                                 const struct ww_merge_plan *plan,
                                 const struct ww_merge_result *result, bool with_trees,
                                 struct ww_error *err)
 {
     const struct ww_recipe *r = &work->file.recipes[recipe];
-    struct ww_work_source *sources =
-        ww_pool_calloc(&work->pool, work->n_sources + plan->n_models, sizeof(*sources));
-    uint32_t input = 0;
+    const struct ww_plan_impl *impl = plan->impl;
+    struct ww_work_source *sources = ww_pool_calloc(
+        &work->pool, work->n_sources + 2 * (size_t)plan->n_models, sizeof(*sources));
+    uint32_t first = 0;
     enum ww_err rc = WW_OK;
 
     if (!sources) {
@@ -257,22 +325,15 @@ enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
     }
     work->sources = sources;
     for (uint32_t i = 0; i < plan->n_models && !rc; i++) {
-        const struct ww_model *model = plan->models[i];
-        const uint32_t first = input;
-        input += model->n_files;
-        if (r->models[i].recipe != WW_NONE || is_known(work, r->models[i].text)) {
-            continue;
+        const struct ww_recipe_model *m = &r->models[i];
+        const char *name = NULL;
+        rc = add_model(work, m, plan, i, first, result, with_trees, err);
+        first += plan->models[i]->n_files;
+        if (!rc && m->adapter) {
+            rc = name_part(work, m->adapter, m->adapter_revision, &name, err);
         }
-        struct ww_work_source *source = &work->sources[work->n_sources++];
-        rc = describe_source(
-            work, r->models[i].text, model,
-            (const uint8_t(*)[WW_SHA256_BYTES])result->input_sha256 + first, source, err);
-        if (plan->inputs[first].lock_id) {
-            memcpy(source->lock_id, plan->inputs[first].lock_id, WW_SHA256_BYTES);
-            source->unlocked = true;
-        }
-        if (!rc && with_trees) {
-            rc = digest_tree(work, model, source, err);
+        if (!rc && m->adapter) {
+            rc = add_adapter(work, name, &impl->adapters[i], result, err);
         }
     }
     return rc;

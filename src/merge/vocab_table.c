@@ -261,12 +261,19 @@ static enum ww_err make_table(struct table *t, const struct side *side,
 static uint64_t rows_of(const struct ww_build *build, const struct ww_merge_source *s)
 {
     const struct ww_build_model *m = &build->models[s->model];
-    const struct ww_weight_file *file = &m->model->files[s->input - m->first_input];
+    const struct ww_tensor *t = NULL;
+    uint32_t n = 0;
 
-    for (uint32_t k = 0; k < file->n_tensors; k++) {
-        const struct ww_tensor *t = &m->model->tensors[file->first_tensor + k];
-        if (t->offset == s->offset && t->rank > 0) {
-            return t->shape[0];
+    if (m->bake && s->input == m->bake_input) {
+        t = ww_bake_tensors(m->bake, &n);
+    } else {
+        const struct ww_weight_file *file = &m->model->files[s->input - m->first_input];
+        t = &m->model->tensors[file->first_tensor];
+        n = file->n_tensors;
+    }
+    for (uint32_t k = 0; k < n; k++) {
+        if (t[k].offset == s->offset && t[k].rank > 0) {
+            return t[k].shape[0];
         }
     }
     return 0;

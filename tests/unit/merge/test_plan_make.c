@@ -58,7 +58,7 @@ static enum ww_err pm_make(struct pm *pm, const char *recipe)
         const char *name = pm->file.recipes[0].models[i].path;
         paths[i] = pm->model[name[1] - '0']->path; /* m0, m1, m2 */
     }
-    return ww_merge_plan_make(&pm->file.recipes[0], paths, recipe, strlen(recipe),
+    return ww_merge_plan_make(&pm->file.recipes[0], paths, NULL, recipe, strlen(recipe),
                               &pm->options, &pm->warnings, &pm->plan, &pm->err);
 }
 

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which entries of an adapter change which weight of the base. A base that ties its head to
+ * its embedding has no head to change: an adapter may carry the embedding twice, once for
+ * each (PEFT keeps them as two), and then both must be the same bytes.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "merge/bake_work.h"
+#include "model/config.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "util/str.h"
+
+#define HEAD "lm_head.weight"
+#define COMPARE_BYTES ((size_t)1 << 16)
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+}
+
+/* The bias beside a weight: the same name but for its end. */
+static enum ww_err bias_of(const struct ww_model *base, const struct ww_adapter *adapter,
+                           const struct ww_adapter_entry *entry, uint32_t *tensor,
+                           struct ww_error *err)
+{
+    static const char weight[] = "weight";
+    const char *name = base->tensors[*tensor].name;
+    const size_t keep = strlen(name) - (sizeof(weight) - 1);
+    char *bias = ww_asprintf("%.*sbias", (int)keep, name);
+
+    if (!bias) {
+        return no_memory(err);
+    }
+    *tensor = ww_model_find(base, bias);
+    ww_free(bias);
+    return *tensor != WW_NONE
+               ? WW_OK
+               : WW_FAIL(err, WW_E_TENSOR,
+                         "adapter '%s' adds a bias to '%.160s', which has none in '%s'",
+                         adapter->path, entry->module, base->path);
+}
+
+static bool is_tied(const struct ww_model *base)
+{
+    return base->config && base->config->tie && ww_model_find(base, HEAD) == WW_NONE;
+}
+
+static bool is_embedding(const char *name)
+{
+    static const char *const ends[] = {"embed_tokens.weight", "wte.weight",
+                                       "word_embeddings.weight", "shared.weight",
+                                       "embed_in.weight"};
+    for (size_t i = 0; i < WW_LEN(ends); i++) {
+        if (ww_str_ends(name, ends[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err compare_bytes(const struct ww_adapter *adapter,
+                                 const struct ww_tensor *a, const struct ww_tensor *b,
+                                 bool *same, struct ww_error *err)
+{
+    uint8_t *buf = ww_calloc(2, COMPARE_BYTES);
+    enum ww_err rc = buf ? WW_OK : no_memory(err);
+
+    *same = a->dtype == b->dtype && a->n_bytes == b->n_bytes;
+    for (uint64_t at = 0; at < a->n_bytes && *same && !rc; at += COMPARE_BYTES) {
+        const size_t n = (size_t)ww_min_u64(COMPARE_BYTES, a->n_bytes - at);
+        rc = ww_pread_full(adapter->file.fd, buf, n, a->offset + at, WW_ADAPTER_WEIGHTS,
+                           err);
+        if (!rc) {
+            rc = ww_pread_full(adapter->file.fd, buf + COMPARE_BYTES, n, b->offset + at,
+                               WW_ADAPTER_WEIGHTS, err);
+        }
+        *same = !rc && memcmp(buf, buf + COMPARE_BYTES, n) == 0;
+    }
+    ww_free(buf);
+    return rc;
+}
+
+static const struct ww_adapter_entry *whole_of(const struct ww_adapter *adapter,
+                                               bool head)
+{
+    for (uint32_t i = 0; i < adapter->n_tensors; i++) {
+        const struct ww_adapter_entry *e = &adapter->entries[i];
+        if (e->part == WW_PART_FULL &&
+            (head ? ww_str_ends(e->module, HEAD) : is_embedding(e->module))) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+/* Of a base without a head of its own. */
+static enum ww_err check_tie(const struct ww_bake_from *from, const char **doubt,
+                             struct ww_error *err)
+{
+    const struct ww_adapter *adapter = from->adapter;
+    const struct ww_adapter_entry *head = whole_of(adapter, true);
+    const struct ww_adapter_entry *embedding = whole_of(adapter, false);
+    bool same = false;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < adapter->n_tensors; i++) {
+        if (adapter->entries[i].part == WW_PART_EMBEDDING_A) {
+            *doubt = "changes an embedding that is the head too: both change, as when PEFT "
+                     "merges it; PEFT without merging changes the embedding alone";
+        }
+    }
+    if (!head && !embedding) {
+        return WW_OK;
+    }
+    if (head && embedding) {
+        rc = compare_bytes(adapter, head->tensor, embedding->tensor, &same, err);
+    }
+    return rc || same
+               ? rc
+               : WW_FAIL(err, WW_E_UNSUPPORTED,
+                         "adapter '%s' carries %s for '%s', whose head is its embedding; "
+                         "the merged model could not keep the two apart",
+                         adapter->path,
+                         head && embedding ? "a head and an embedding that differ"
+                         : head            ? "a head and no embedding"
+                                           : "an embedding and no head",
+                         from->base->path);
+}
+
+static int by_tensor(const void *a, const void *b)
+{
+    const uint32_t x = ((const struct ww_bake_change *)a)->tensor;
+    const uint32_t y = ((const struct ww_bake_change *)b)->tensor;
+    return (x > y) - (x < y);
+}
+
+/* One change per entry, but for a tied head. */
+static enum ww_err find_targets(const struct ww_bake_from *from, bool tied,
+                                struct ww_bake_change *changes, uint32_t *n,
+                                struct ww_error *err)
+{
+    const struct ww_adapter *adapter = from->adapter;
+    enum ww_err rc = WW_OK;
+
+    *n = 0;
+    for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
+        const struct ww_adapter_entry *entry = &adapter->entries[i];
+        struct ww_bake_change *change = &changes[*n];
+        if (tied && entry->part == WW_PART_FULL && ww_str_ends(entry->module, HEAD)) {
+            continue;
+        }
+        rc = ww_adapter_target(entry, from->base, &change->tensor, err);
+        if (!rc && entry->part == WW_PART_B_BIAS) {
+            rc = bias_of(from->base, adapter, entry, &change->tensor, err);
+        }
+        change->part[entry->part] = entry;
+        (*n)++;
+    }
+    return rc;
+}
+
+static enum ww_err join(const struct ww_adapter *adapter, struct ww_bake_change *into,
+                        const struct ww_bake_change *one, struct ww_error *err)
+{
+    for (int p = 0; p < WW_BAKE_PARTS; p++) {
+        if (one->part[p] && into->part[p]) {
+            return WW_FAIL(
+                err, WW_E_ADAPTER_FILE,
+                "tensors '%.120s' and '%.120s' of adapter '%s' change the same weight",
+                one->part[p]->tensor->name, into->part[p]->tensor->name, adapter->path);
+        }
+        into->part[p] = one->part[p] ? one->part[p] : into->part[p];
+    }
+    return WW_OK;
+}
+
+/* B's rank tells the scaling of its bias, which is a change of another tensor. */
+static void lend_ranks(const struct ww_adapter *adapter, struct ww_bake_change *changes,
+                       uint32_t n)
+{
+    for (uint32_t c = 0; c < n; c++) {
+        const struct ww_adapter_entry *bias = changes[c].part[WW_PART_B_BIAS];
+        for (uint32_t i = 0; bias && i < adapter->n_tensors; i++) {
+            const struct ww_adapter_entry *entry = &adapter->entries[i];
+            if (entry->part == WW_PART_B && strcmp(entry->module, bias->module) == 0) {
+                changes[c].part[WW_PART_B] = entry;
+            }
+        }
+    }
+}
+
+enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_change *changes,
+                          uint32_t *n, const char **doubt, struct ww_error *err)
+{
+    const bool tied = is_tied(from->base);
+    uint32_t n_all = 0;
+    enum ww_err rc = tied ? check_tie(from, doubt, err) : WW_OK;
+
+    *n = 0;
+    if (!rc) {
+        rc = find_targets(from, tied, changes, &n_all, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    qsort(changes, n_all, sizeof(*changes), by_tensor);
+    for (uint32_t i = 0; i < n_all && !rc; i++) {
+        const struct ww_bake_change one = changes[i];
+        if (*n > 0 && changes[*n - 1].tensor == one.tensor) {
+            rc = join(from->adapter, &changes[*n - 1], &one, err);
+        } else {
+            changes[(*n)++] = one;
+        }
+    }
+    lend_ranks(from->adapter, changes, *n);
+    return rc;
+}

@@ -1,0 +1,178 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# base+adapter in a recipe: one way of many to the same bytes, and what is refused.
+bats_require_minimum_version 1.5.0
+load helper
+
+make_adapted() {
+    cp -r "$AMBER/../base" "$AMBER/../expert-rev" .
+    chmod -R u+w .
+    "$WW" extract base expert-rev ad --rank 4 -q
+    cat >recipe.yml <<'YML'
+merge_method: ties
+base_model: base
+models:
+  - model: base+ad
+    parameters: {weight: 0.5, density: 0.4}
+  - model: expert-rev
+    parameters: {weight: 0.5, density: 0.4}
+dtype: float32
+out_dtype: bfloat16
+YML
+}
+# adapter NAME KEY=VALUE...: one LoRA of zeros for one weight of the base, settings in JSON.
+adapter() {
+    mkdir "$1"
+    jq -n "{peft_type: \"LORA\", r: 2, lora_alpha: 2} + {$2}" >"$1/adapter_config.json"
+    local module=base_model.model.${3:-model.layers.0.self_attn.q_proj}
+    safetensors "$1/adapter_model.safetensors" "$(jq -cn --arg m "$module" --argjson w "${4:-128}" '{
+        ($m + ".lora_A.weight"): {dtype: "F32", shape: [2, $w], data_offsets: [0, (8 * $w)]},
+        ($m + ".lora_B.weight"): {dtype: "F32", shape: [128, 2],
+                                  data_offsets: [(8 * $w), (8 * $w + 1024)]}}')" $((8 * ${4:-128} + 1024))
+    printf 'merge_method: passthrough\nmodels: [{model: base+%s}]\n' "$1" >"$1.yml"
+}
+
+@test "a sum with an adapter merges to the same bytes for any number of threads and any memory" {
+    make_adapted
+    "$WW" merge recipe.yml out1 --threads 1 -q
+    for n in 2 3 8; do
+        "$WW" merge recipe.yml "out$n" --threads "$n" --memory 64 -q
+        diff -r out1 "out$n" -x attestations
+    done
+}
+
+@test "the plan, the record and a re-derivation know the adapter" {
+    make_adapted
+    make_keys
+    "$WW" merge recipe.yml out --sign me.key -q
+    "$WW" verify out --key me.pub -q
+    "$WW" merge --dry-run recipe.yml >plan
+    grep -q 'base+ad' plan
+    jq -r .dsseEnvelope.payload out/attestations/provenance.sigstore.json | base64 -d >record
+    jq -e '[.predicate.buildDefinition.resolvedDependencies[].name] == ["base", "ad", "expert-rev"]' record
+    jq -e --arg sha "$(sha256sum <ad/adapter_config.json | cut -d' ' -f1)" '
+        .predicate.buildDefinition.resolvedDependencies[1].annotations.files[1].digest.sha256 == $sha' record
+    "$WW" merge --rederive out -q
+    "$WW" merge --rederive out --sample 5 -q
+    sed -i 's/"lora_alpha": *4/"lora_alpha": 5/' ad/adapter_config.json
+    refused 1 "plan is not the recorded one" "$WW" merge --rederive out
+}
+
+@test "an adapter is added to a locked base that is opened with its key, and to no other" {
+    make_adapted
+    make_keys
+    "$WW" merge recipe.yml plain -q
+    "$WW" lock base locked --key lock -q
+    sed 's/base+ad/locked+ad/; s/base_model: base/base_model: locked/' recipe.yml >locked.yml
+    "$WW" merge locked.yml opened --unlock-with lock -q
+    cmp plain/model.safetensors opened/model.safetensors
+    printf 'merge_method: passthrough\nmodels: [{model: locked+ad}]\n' >one.yml
+    refused 6 "unlock-with" "$WW" merge one.yml out
+    "$WW" lock ad carried --base locked --key lock -q
+    printf 'merge_method: passthrough\nmodels: [{model: base+carried}]\n' >two.yml
+    refused 6 "follows a lock" "$WW" merge two.yml out
+    nothing_written out
+}
+
+@test "adapters that do not belong to the base, or are of a kind that is not added, are refused" {
+    make_adapted
+    adapter good 'task_type: "CAUSAL_LM"'
+    "$WW" merge good.yml out -q
+    cmp out/model.safetensors base/model.safetensors
+    rm -r out
+    adapter missing '' model.layers.9.self_attn.q_proj
+    refused 3 "does not have; is it the adapter's base" "$WW" merge missing.yml out
+    adapter narrow '' model.layers.0.self_attn.q_proj 64
+    refused 3 "does not fit .*is it the adapter's base" "$WW" merge narrow.yml out
+    adapter ia3 'peft_type: "IA3"'
+    refused 6 "of type 'IA3', expected LORA" "$WW" merge ia3.yml out
+    adapter replicated 'layer_replication: [[0, 4], [2, 6]]'
+    refused 6 "layer_replication" "$WW" merge replicated.yml out
+    adapter regex 'alpha_pattern: {".*q_proj": 3}'
+    refused 6 "regular expression" "$WW" merge regex.yml out
+    printf 'merge_method: passthrough\nmodels: [{model: base+nowhere}]\n' >nowhere.yml
+    refused 4 "adapter 'nowhere' is no folder" "$WW" merge nowhere.yml out
+    # the first factor of the last weight that is read
+    adapter nan ''
+    printf '\0\0\300\177' | dd of=nan/adapter_model.safetensors bs=1 conv=notrunc status=none \
+        seek=$(($(stat -c %s nan/adapter_model.safetensors) - 4))
+    refused 3 "holds a NaN" "$WW" merge nan.yml out
+    nothing_written out
+}
+
+@test "an adapter made for a model of another name is refused, or doubted when that is not plain" {
+    make_adapted
+    jq '._name_or_path = "org/amber"' base/config.json >c && mv c base/config.json
+    adapter doubted 'base_model_name_or_path: "somewhere/on/a/disk"'
+    "$WW" merge doubted.yml out 2>said
+    grep -q "was made for 'somewhere/on/a/disk'" said
+    adapter right 'base_model_name_or_path: "other/Amber"'
+    "$WW" merge right.yml out2 2>said
+    ! grep -q "was made for" said
+    adapter wrong 'base_model_name_or_path: "org/beryl"'
+    refused 1 "was made for 'org/beryl'" "$WW" merge wrong.yml out3
+    "$WW" merge wrong.yml out3 --allow-mixed -q
+}
+
+@test "a tied base takes an embedding only with the equal head, and no larger vocabulary" {
+    make_adapted
+    # without its head the base ties
+    python3 - <<'PY'
+import json, struct
+with open("base/model.safetensors", "rb") as f:
+    n, = struct.unpack("<Q", f.read(8))
+    head, data = json.loads(f.read(n)), f.read()
+out, body = {}, b""
+for name, t in sorted(head.items()):
+    if name in ("lm_head.weight", "__metadata__"):
+        continue
+    a, b = t["data_offsets"]
+    out[name] = dict(t, data_offsets=[len(body), len(body) + b - a])
+    body += data[a:b]
+text = json.dumps(out).encode()
+with open("base/model.safetensors", "wb") as f:
+    f.write(struct.pack("<Q", len(text)) + text + body)
+PY
+    sed -i 's/"tie_word_embeddings": false/"tie_word_embeddings": true/' base/config.json
+    saved() {
+        mkdir "$1"
+        echo '{"peft_type": "LORA", "r": 2, "lora_alpha": 2}' >"$1/adapter_config.json"
+        safetensors "$1/adapter_model.safetensors" "$2" "$3"
+        printf 'merge_method: passthrough\nmodels: [{model: base+%s}]\n' "$1" >"$1.yml"
+    }
+    local e=base_model.model.model.embed_tokens.weight h=base_model.model.lm_head.weight
+    saved alone "{\"$e\":{\"dtype\":\"F32\",\"shape\":[100,128],\"data_offsets\":[0,51200]}}" 51200
+    refused 6 "an embedding and no head" "$WW" merge alone.yml out
+    saved both "{\"$e\":{\"dtype\":\"F32\",\"shape\":[100,128],\"data_offsets\":[0,51200]},\"$h\":{\"dtype\":\"F32\",\"shape\":[100,128],\"data_offsets\":[51200,102400]}}" 102400
+    "$WW" merge both.yml out -q
+    rm -r out
+    flip both/adapter_model.safetensors "$(($(stat -c %s both/adapter_model.safetensors) - 2))"
+    refused 6 "a head and an embedding that differ" "$WW" merge both.yml out
+    saved larger "{\"$e\":{\"dtype\":\"F32\",\"shape\":[104,128],\"data_offsets\":[0,53248]},\"$h\":{\"dtype\":\"F32\",\"shape\":[104,128],\"data_offsets\":[53248,106496]}}" 106496
+    refused 3 "does not fit" "$WW" merge larger.yml out
+    printf 'tokenizer_source: union\n' >>larger.yml
+    refused 3 "does not fit" "$WW" merge larger.yml out
+    nothing_written out
+}
+
+@test "a vocabulary is put together from embeddings with an adapter added" {
+    make_adapted
+    mkdir whole
+    echo '{"peft_type": "LORA", "r": 2, "lora_alpha": 2}' >whole/adapter_config.json
+    safetensors whole/adapter_model.safetensors '{"base_model.model.model.embed_tokens.weight":{"dtype":"F32","shape":[100,128],"data_offsets":[0,51200]}}' 51200
+    cat >union.yml <<'YML'
+merge_method: linear
+models:
+  - model: base+whole
+    parameters: {weight: 1}
+  - model: base
+    parameters: {weight: 1}
+tokenizer: {source: union, pad_to_multiple_of: 64}
+YML
+    printf 'merge_method: passthrough\nmodels: [{model: base+whole}]\n' >bake.yml
+    "$WW" merge bake.yml baked -q
+    "$WW" merge union.yml direct -q
+    sed 's/base+whole/baked/' union.yml >first.yml
+    "$WW" merge first.yml two-steps -q
+    cmp direct/model.safetensors two-steps/model.safetensors
+}
