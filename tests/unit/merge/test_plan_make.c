@@ -384,12 +384,12 @@ static void copies_of_the_weights_beside_are_named(void **state)
     pm_free(pm);
 }
 
-static void adapters_are_refused_by_name(void **state)
+static void adapters_without_a_folder_are_refused(void **state)
 {
     struct pm *pm = pm_new();
     (void)state;
     PM_FAILS("merge_method: linear\nmodels: [{model: m0+m1, parameters: {weight: 1}}]\n",
-             WW_E_ADAPTER, "names an adapter");
+             WW_E_NOTFOUND, "is not there");
     pm_free(pm);
 }
 
@@ -434,7 +434,7 @@ int main(void)
         cmocka_unit_test(licences_that_differ_are_named),
         cmocka_unit_test(licence_table_knows_what_excludes_what),
         cmocka_unit_test(copies_of_the_weights_beside_are_named),
-        cmocka_unit_test(adapters_are_refused_by_name),
+        cmocka_unit_test(adapters_without_a_folder_are_refused),
         cmocka_unit_test(chat_template_is_written_or_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
