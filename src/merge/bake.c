@@ -52,22 +52,6 @@ static enum ww_err load_part(const struct ww_bake_from *from, const struct ww_te
     return WW_OK;
 }
 
-static enum ww_err load(const struct ww_bake_from *from, const struct ww_tensor *t,
-                        double **out, struct ww_error *err)
-{
-    uint8_t *bytes = ww_calloc(1, t->n_bytes + 1);
-    enum ww_err rc = WW_OK;
-
-    *out = ww_calloc(t->n_elements + 1, sizeof(**out));
-    if (!bytes || !*out) {
-        rc = no_memory(err);
-    } else {
-        rc = load_part(from, t, 0, t->n_elements, bytes, *out, err);
-    }
-    ww_free(bytes);
-    return rc;
-}
-
 static enum ww_err transpose(double **m, uint64_t rows, uint64_t cols,
                              struct ww_error *err)
 {
@@ -287,12 +271,12 @@ enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight, struct ww_error *
     if (weight->rank == 0) {
         return WW_OK;
     }
-    rc = load(weight->from, right_of(weight), &weight->right, err);
+    rc = ww_adapter_read(weight->from->adapter, right_of(weight), &weight->right, err);
     if (!rc && weight->across) {
         rc = transpose(&weight->right, weight->n_cols, weight->rank, err);
     }
     if (!rc && magnitude) {
-        rc = load(weight->from, magnitude->tensor, &weight->magnitude, err);
+        rc = ww_adapter_read(weight->from->adapter, magnitude->tensor, &weight->magnitude, err);
     }
     if (!rc && magnitude && weight->across) {
         rc = column_factors(weight, err);

@@ -319,7 +319,7 @@ static bool stored_inputs_first(const struct ww_model *model)
     return false;
 }
 
-static enum ww_err open_scratch(const char *out_path, int *fd, struct ww_error *err)
+enum ww_err ww_extract_scratch(const char *out_path, int *fd, struct ww_error *err)
 {
     char *base = ww_strdup(out_path);
     char *slash = NULL;
@@ -359,6 +359,25 @@ static enum ww_err check_options(const struct ww_extract_options *options,
     return WW_OK;
 }
 
+static enum ww_err write_out(struct ww_extracting *x, const struct ww_model *base,
+                             const char *out_path, const struct ww_signer *signer,
+                             struct ww_error *err)
+{
+    char *card = ww_asprintf(
+        "---\nbase_model: %s\nbase_model_relation: adapter\nlibrary_name: peft\n"
+        "---\n\nThe difference of a model to `%s` as a LoRA adapter, made by "
+        "`weightward extract`.\n",
+        base->name, base->name);
+    enum ww_err rc = card ? WW_OK : no_memory(err);
+
+    if (!rc) {
+        x->card = card;
+        rc = ww_extract_write(x, base->name, out_path, signer, err);
+    }
+    ww_free(card);
+    return rc;
+}
+
 enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
                                const char *out_path,
                                const struct ww_extract_options *options,
@@ -388,7 +407,7 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
         rc = ww_model_open(model_path, &model, err);
     }
     if (!rc) {
-        rc = open_scratch(out_path, &x.fd, err);
+        rc = ww_extract_scratch(out_path, &x.fd, err);
     }
     if (!rc) {
         x.models[0] = base;
@@ -405,7 +424,7 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
     }
     if (!rc) {
         report->kept = x.norm > 0 ? x.kept / x.norm : 1;
-        rc = ww_extract_write(&x, base, out_path, options->signer, err);
+        rc = write_out(&x, base, out_path, options->signer, err);
     }
     ww_extracting_release(&x);
     ww_model_close(base);

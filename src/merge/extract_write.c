@@ -12,11 +12,11 @@
 #include "model/adapter.h"
 #include "model/st_write.h"
 #include "sign/statement.h"
-#include "stream/stream.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "weightward/merge.h"
 
 #define PREFIX "base_model.model."
 #define CONFIG_MAX ((size_t)16 << 20)
@@ -120,10 +120,16 @@ enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tens
         rc = b ? WW_OK : no_memory(err);
     }
     if (!rc) {
-        rc = put(x, ww_asprintf(PREFIX "%s.lora_A.weight", module), 2, a_shape, a, err);
+        rc = put(x,
+                 ww_asprintf(PREFIX "%s%s", module,
+                             x->embedding ? ".lora_embedding_A" : ".lora_A.weight"),
+                 2, a_shape, a, err);
     }
     if (!rc) {
-        rc = put(x, ww_asprintf(PREFIX "%s.lora_B.weight", module), 2, b_shape, b, err);
+        rc = put(x,
+                 ww_asprintf(PREFIX "%s%s", module,
+                             x->embedding ? ".lora_embedding_B" : ".lora_B.weight"),
+                 2, b_shape, b, err);
     }
     if (!rc) {
         rc = ww_strlist_add(&x->modules, module, err);
@@ -218,7 +224,7 @@ static void write_ranks(struct ww_jw *w, const char *key, const struct ww_extrac
     ww_jw_close(w);
 }
 
-static enum ww_err make_config(const struct ww_extracting *x, const struct ww_model *base,
+static enum ww_err make_config(const struct ww_extracting *x, const char *base,
                                struct ww_buf *out, struct ww_error *err)
 {
     uint64_t common = x->portable ? x->rank : 1;
@@ -230,9 +236,13 @@ static enum ww_err make_config(const struct ww_extracting *x, const struct ww_mo
     ww_jw_init(&w, out, 2);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "peft_type", "LORA");
-    ww_jw_key(&w, "task_type");
-    ww_jw_null(&w);
-    ww_jw_kstr(&w, "base_model_name_or_path", base->name);
+    if (x->task) {
+        ww_jw_kstr(&w, "task_type", x->task);
+    } else {
+        ww_jw_key(&w, "task_type");
+        ww_jw_null(&w);
+    }
+    ww_jw_kstr(&w, "base_model_name_or_path", base);
     ww_jw_ku64(&w, "r", common);
     ww_jw_ku64(&w, "lora_alpha", common);
     ww_jw_kdouble(&w, "lora_dropout", 0);
@@ -249,57 +259,54 @@ static enum ww_err make_config(const struct ww_extracting *x, const struct ww_mo
     return ww_jw_end(&w, err);
 }
 
-static enum ww_err make_card(const struct ww_model *base, struct ww_buf *out,
-                             struct ww_error *err)
-{
-    return ww_buf_addf(
-        out, err,
-        "---\nbase_model: %s\nbase_model_relation: adapter\nlibrary_name: peft\n"
-        "---\n\nThe difference of a model to `%s` as a LoRA adapter, made by "
-        "`weightward extract`.\n",
-        base->name, base->name);
-}
-
 struct extract_plan {
     struct ww_plan plan;
     struct ww_input input;
-    struct ww_output outputs[3];
-    struct ww_piece pieces[4];
+    struct ww_output outputs[4];
+    struct ww_piece pieces[5];
     struct ww_piece_source source;
     struct ww_buf header;
     struct ww_buf config;
-    struct ww_buf card;
 };
 
-static void in_memory(struct extract_plan *p, size_t piece, const struct ww_buf *bytes)
+static void in_memory(struct extract_plan *p, size_t piece, const void *bytes, size_t len)
 {
     p->pieces[piece] = (struct ww_piece){.kind = WW_PIECE_BYTES,
-                                         .n_bytes = bytes->len,
-                                         .bytes = bytes->data,
+                                         .n_bytes = len,
+                                         .bytes = bytes,
                                          .tree_index = WW_NONE};
+}
+
+static void add_small(struct extract_plan *p, const char *name, const void *bytes,
+                      size_t len)
+{
+    const uint32_t piece = p->plan.n_outputs + 1; /* the first output has two */
+
+    in_memory(p, piece, bytes, len);
+    p->outputs[p->plan.n_outputs++] = (struct ww_output){name, len, &p->pieces[piece], 1};
 }
 
 static void make_plan(const struct ww_extracting *x, struct extract_plan *p)
 {
     p->input = (struct ww_input){"the adapter's weights", x->fd, x->size_bytes, false};
-    in_memory(p, 0, &p->header);
+    p->plan = (struct ww_plan){.title = "adapter",
+                               .inputs = &p->input,
+                               .n_inputs = 1,
+                               .outputs = p->outputs,
+                               .n_outputs = 1};
+    in_memory(p, 0, p->header.data, p->header.len);
     p->pieces[1] = (struct ww_piece){.kind = WW_PIECE_COPY,
                                      .n_bytes = x->size_bytes,
                                      .n_sources = 1,
                                      .sources = &p->source,
                                      .tree_index = WW_NONE};
-    in_memory(p, 2, &p->config);
-    in_memory(p, 3, &p->card);
     p->outputs[0] = (struct ww_output){WW_ADAPTER_WEIGHTS, p->header.len + x->size_bytes,
                                        &p->pieces[0], 2};
-    p->outputs[1] =
-        (struct ww_output){WW_ADAPTER_CONFIG, p->config.len, &p->pieces[2], 1};
-    p->outputs[2] = (struct ww_output){"README.md", p->card.len, &p->pieces[3], 1};
-    p->plan = (struct ww_plan){.title = "extract",
-                               .inputs = &p->input,
-                               .n_inputs = 1,
-                               .outputs = p->outputs,
-                               .n_outputs = WW_LEN(p->outputs)};
+    add_small(p, WW_ADAPTER_CONFIG, p->config.data, p->config.len);
+    add_small(p, "README.md", x->card, strlen(x->card));
+    if (x->recipe) {
+        add_small(p, WW_MERGE_RECIPE_FILE, x->recipe->data, x->recipe->len);
+    }
 }
 
 static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *p,
@@ -310,22 +317,24 @@ static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *
     struct ww_out *out = NULL;
     char root[2 * WW_SHA256_BYTES + 1];
     char *name = NULL;
-    enum ww_err rc = ww_path_last(out_path, &name, err);
+    enum ww_err rc = out_path ? ww_path_last(out_path, &name, err) : WW_OK;
 
-    if (!rc) {
+    if (!rc && out_path) {
         rc = ww_out_begin(out_path, &p->plan, 1 << 20, x->run, &out, err);
     }
 
     if (!rc) {
         rc = ww_stream_run(&p->plan, out, x->run, &result, err);
     }
-    if (!rc && signer) {
+    if (!rc && x->finish) {
+        rc = x->finish(x->payload, out, &p->plan, &result, err);
+    } else if (!rc && signer && out) {
         rc = ww_extract_record(x, &p->plan, &result, name, signer, out, err);
     }
-    if (!rc && signer) {
+    if (!rc && signer && out) {
         rc = ww_sign_outputs(signer, name, &p->plan, &result, out, root, err);
     }
-    if (!rc) {
+    if (!rc && out) {
         rc = ww_out_commit(out, err);
     }
     x->report->run = result.report;
@@ -335,7 +344,7 @@ static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *
     return rc;
 }
 
-enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *base,
+enum ww_err ww_extract_write(struct ww_extracting *x, const char *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err)
 {
@@ -344,7 +353,6 @@ enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *bas
 
     ww_buf_init(&p.header, CONFIG_MAX);
     ww_buf_init(&p.config, CONFIG_MAX);
-    ww_buf_init(&p.card, CONFIG_MAX);
     if (!rc) {
         rc = ww_st_header_write(x->tensors, x->n_tensors, &p.header, err);
     }
@@ -352,15 +360,11 @@ enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *bas
         rc = make_config(x, base, &p.config, err);
     }
     if (!rc) {
-        rc = make_card(base, &p.card, err);
-    }
-    if (!rc) {
         make_plan(x, &p);
         rc = run_plan(x, &p, out_path, signer, err);
     }
     ww_buf_release(&p.header);
     ww_buf_release(&p.config);
-    ww_buf_release(&p.card);
     return rc;
 }
 

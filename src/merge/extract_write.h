@@ -5,6 +5,7 @@
 
 #include "merge/lowrank.h"
 #include "stream/stream.h"
+#include "util/buf.h"
 #include "util/str.h"
 #include "weightward/extract.h"
 #include "weightward/model.h"
@@ -16,7 +17,8 @@ struct ww_extracting {
     uint64_t rank;
     double energy;
     bool portable;
-    bool across; /* the base stores [in, out] */
+    bool across;    /* the base stores [in, out] */
+    bool embedding; /* factors that are put are of an embedding */
     int fd;      /* the tensors, one after the other */
     uint64_t size_bytes;
     struct ww_tensor *tensors; /* names are owned */
@@ -27,6 +29,14 @@ struct ww_extracting {
     bool biases;               /* some bias is */
     double norm;
     double kept;
+    const char *task;        /* task_type, NULL: none */
+    const char *card;        /* README.md */
+    const struct ww_buf *recipe; /* carried as WW_MERGE_RECIPE_FILE, NULL: none */
+    /* What comes behind the files, before the folder appears; out is NULL when nothing is
+       written. NULL: nothing. */
+    enum ww_err (*finish)(void *payload, struct ww_out *out, const struct ww_plan *plan,
+                          const struct ww_stream_result *result, struct ww_error *err);
+    void *payload;
 };
 
 /** t: the base's weight. With portable all factors are filled up with zeros to one rank. */
@@ -37,8 +47,9 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
                                  const float *values, struct ww_error *err) WW_MUST_USE;
 /** The tensor belongs to a module that is carried whole, and is not there yet. */
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
-/** adapter_config.json, adapter_model.safetensors, README.md, signature. */
-enum ww_err ww_extract_write(struct ww_extracting *x, const struct ww_model *base,
+/** adapter_config.json, adapter_model.safetensors, README.md, signature. base: the name of
+ *  the model that it is for. out_path NULL: all is made and digested, nothing written. */
+enum ww_err ww_extract_write(struct ww_extracting *x, const char *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err) WW_MUST_USE;
 /** Signed provenance of the adapter, with its models' evidence. */
@@ -46,6 +57,9 @@ enum ww_err ww_extract_record(const struct ww_extracting *x, const struct ww_pla
                               const struct ww_stream_result *result, const char *name,
                               const struct ww_signer *signer, struct ww_out *out,
                               struct ww_error *err) WW_MUST_USE;
+/** A nameless file beside out_path. */
+enum ww_err ww_extract_scratch(const char *out_path, int *fd,
+                               struct ww_error *err) WW_MUST_USE;
 void ww_extracting_release(struct ww_extracting *x);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "merge/changes.h"
+#include "merge/lora_job.h"
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
 #include "merge/parts.h"
@@ -309,12 +310,56 @@ static enum ww_err check_parts(const struct ww_work *work, struct ww_error *err)
     return WW_OK;
 }
 
+/* All that follows once the recipe is read. */
+static enum ww_err merge_models(struct merge_run *run, const char *out_path,
+                                struct ww_error *err)
+{
+    struct ww_work *work = run->work;
+    const struct ww_merge_options *options = work->options;
+    enum ww_err rc = check_parts(work, err);
+
+    if (!rc) {
+        rc = ww_work_prepare(work, out_path, err);
+    }
+    if (!rc) {
+        rc = check_outside(work, out_path, err);
+    }
+    if (!rc && options->part) {
+        return ww_merge_part(work, out_path, options->part, options->n_parts, err);
+    }
+    if (!rc && options->lock) {
+        rc = ww_merge_locking_new(work, out_path, &run->locking, err);
+    }
+    if (!rc) {
+        rc = stream(run, out_path, err);
+    }
+    if (!rc) {
+        rc = ww_work_add_sources(work, work->file.last, &work->plan, &run->result,
+                                 !options->no_source_trees, err);
+    }
+    if (!rc) {
+        rc = report_sources(work, err);
+    }
+    if (!rc) {
+        rc = report_changes(run, err);
+    }
+    if (!rc) {
+        work->report->run = run->result.run;
+        rc = seal(run, err);
+    }
+    if (!rc) {
+        ww_hex(work->report->output_sha256_tree, run->tree, WW_SHA256_BYTES);
+    }
+    return rc;
+}
+
 enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
                             const struct ww_merge_options *options,
                             struct ww_merge_report *report, struct ww_error *err)
 {
     struct ww_work work = {0};
     struct merge_run run = {.work = &work};
+    bool adapters = false;
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -326,42 +371,18 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
         rc = ww_path_last(out_path, &run.out_name, err);
     }
     if (!rc) {
-        rc = check_parts(&work, err);
+        rc = ww_lora_wanted(&work, &adapters, err);
     }
-    if (!rc) {
-        rc = ww_work_prepare(&work, out_path, err);
+    if (!rc && adapters && (options->lock || options->n_parts)) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "a merge of adapters is an adapter: it has no parts, and a lock is of a "
+                     "model; carry adapters over with 'lock --base'");
+    } else if (!rc && adapters) {
+        rc = ww_lora_merge(&work, out_path, out_path, NULL, NULL, err);
+        rc = rc ? rc : report_sources(&work, err);
+    } else if (!rc) {
+        rc = merge_models(&run, out_path, err);
     }
-    if (!rc) {
-        rc = check_outside(&work, out_path, err);
-    }
-    if (!rc && options->part) {
-        rc = ww_merge_part(&work, out_path, options->part, options->n_parts, err);
-        goto out;
-    }
-    if (!rc && options->lock) {
-        rc = ww_merge_locking_new(&work, out_path, &run.locking, err);
-    }
-    if (!rc) {
-        rc = stream(&run, out_path, err);
-    }
-    if (!rc) {
-        rc = ww_work_add_sources(&work, work.file.last, &work.plan, &run.result,
-                                 !options->no_source_trees, err);
-    }
-    if (!rc) {
-        rc = report_sources(&work, err);
-    }
-    if (!rc) {
-        rc = report_changes(&run, err);
-    }
-    if (!rc) {
-        report->run = run.result.run;
-        rc = seal(&run, err);
-    }
-    if (!rc) {
-        ww_hex(report->output_sha256_tree, run.tree, WW_SHA256_BYTES);
-    }
-out:
     ww_out_close(run.out, rc == WW_E_CANCELLED);
     ww_merge_locking_free(run.locking);
     ww_changes_free(run.changes);

@@ -119,9 +119,9 @@ static bool is_folder(const char *path)
 }
 
 /* A folder from here, else beside the recipe. */
-static enum ww_err find_folder(struct ww_work *work, const struct ww_recipe_model *m,
-                               const char *path, const char *what, const char **out,
-                               struct ww_error *err)
+enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_model *m,
+                                const char *path, const char *what, const char **out,
+                                struct ww_error *err)
 {
     *out = ww_pool_keep(&work->pool, path[0] == '/' || is_folder(path)
                                          ? ww_strdup(path)
@@ -141,7 +141,7 @@ static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model
                               const char **out, struct ww_error *err)
 {
     if (m->recipe == WW_NONE) {
-        return find_folder(work, m, m->path, "model", out, err);
+        return ww_work_find_folder(work, m, m->path, "model", out, err);
     }
     *out =
         ww_pool_keep(&work->pool, ww_path_join(work->steps ? work->steps : "",
@@ -168,7 +168,8 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
         const struct ww_recipe_model *m = &r->models[i];
         rc = find_model(work, m, &paths[i], err);
         if (!rc && m->adapter) {
-            rc = find_folder(work, m, m->adapter, "adapter", &adapters[i], err);
+            rc = ww_work_find_folder(work, m, m->adapter, "adapter", &adapters[i],
+                                     err);
         }
     }
     if (!rc) {

@@ -71,6 +71,15 @@ enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
 enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
                                struct ww_error *err) WW_MUST_USE;
 
+/** The folder of a model or of an adapter ("what", for the message) that m names by path. */
+enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_model *m,
+                                const char *path, const char *what, const char **out,
+                                struct ww_error *err) WW_MUST_USE;
+/** Add an adapter to the sources, unless one of that name is there. */
+enum ww_err ww_work_add_adapter(struct ww_work *work, const char *text,
+                                const struct ww_adapter *adapter,
+                                const uint8_t sha256[WW_SHA256_BYTES],
+                                struct ww_error *err) WW_MUST_USE;
 /** Add the models of a plan that was run to the sources. */
 enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
                                 const struct ww_merge_plan *plan,
@@ -96,7 +105,7 @@ struct ww_record {
     const struct ww_resource *files;
     size_t n_files;
     const uint8_t *root;
-    const uint8_t *tree;
+    const uint8_t *tree; /* NULL: of an adapter, which has none */
 };
 enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *record,
                             struct ww_buf *out, struct ww_error *err) WW_MUST_USE;

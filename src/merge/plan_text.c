@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "merge/merge_work.h"
+#include "merge/lora_job.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -108,13 +108,20 @@ enum ww_err ww_merge_describe(const char *recipe_path,
     struct ww_work work = {0};
     struct ww_buf out;
     size_t len = 0;
+    bool adapters = false;
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
     *text = NULL;
     ww_buf_init(&out, MAX_TEXT_BYTES);
     rc = ww_work_open_file(&work, recipe_path, options, report, err);
-    for (uint32_t i = 0; i < work.file.n_recipes && !rc; i++) {
+    if (!rc) {
+        rc = ww_lora_wanted(&work, &adapters, err);
+    }
+    if (!rc && adapters) {
+        rc = ww_lora_describe(&work, &out, err);
+    }
+    for (uint32_t i = 0; i < work.file.n_recipes && !rc && !adapters; i++) {
         rc = describe_one(&work, work.file.order[i], &out, err);
     }
     if (!rc) {

@@ -365,12 +365,55 @@ static enum ww_err read_text(const struct ww_recipe *recipe, const char *key,
     return WW_OK;
 }
 
+/* adapter: {combine: sum | factors, rank: N, energy: SHARE} */
+static enum ww_err read_adapter(struct ww_recipe *recipe, struct ww_error *err)
+{
+    static const char *const keys[] = {"combine", "rank", "energy"};
+    const struct ww_ynode *node = ww_yget(recipe->root, "adapter");
+    struct ww_recipe_adapter *out = &recipe->adapter;
+    const struct ww_ynode *rank = ww_yget(node, "rank");
+    const struct ww_ynode *energy = ww_yget(node, "energy");
+    const char *combine = "sum";
+    int64_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    if (!node) {
+        return WW_OK;
+    }
+    out->given = true;
+    out->line = ww_yline(node);
+    rc = ww_yonly(node, keys, WW_LEN(keys), WW_E_RECIPE, "adapter", err);
+    if (rc) {
+        return rc;
+    }
+    if ((ww_yget(node, "combine") && !ww_ytext(ww_yget(node, "combine"), &combine)) ||
+        (strcmp(combine, "sum") != 0 && strcmp(combine, "factors") != 0)) {
+        return WW_FAIL(err, WW_E_RECIPE,
+                       "line %zu: combine of an adapter is 'sum' or 'factors'", out->line);
+    }
+    if (rank && (!ww_yi64(rank, &n) || n < 1 || n > 65536)) {
+        return WW_FAIL(err, WW_E_RECIPE,
+                       "line %zu: rank of an adapter is a whole number from 1 to 65536",
+                       out->line);
+    }
+    if (energy && (!ww_ynumber(energy, &out->energy) || !(out->energy > 0) ||
+                   out->energy > 1)) {
+        return WW_FAIL(err, WW_E_RECIPE,
+                       "line %zu: energy of an adapter is a share above 0, at most 1",
+                       out->line);
+    }
+    out->rank = (uint64_t)n;
+    out->factors = strcmp(combine, "factors") == 0;
+    return WW_OK;
+}
+
 static enum ww_err read_recipe(struct ww_recipe *recipe, struct ww_error *err)
 {
     static const char *const keys[] = {"models",        "slices",           "modules",
                                        "merge_method",  "base_model",       "dtype",
                                        "out_dtype",     "tokenizer_source", "tokenizer",
-                                       "chat_template", "parameters",       "name"};
+                                       "chat_template", "parameters",       "name",
+                                       "adapter"};
     enum ww_err rc =
         ww_yonly(recipe->root, keys, WW_LEN(keys), WW_E_RECIPE, "the recipe", err);
 
@@ -400,6 +443,9 @@ static enum ww_err read_recipe(struct ww_recipe *recipe, struct ww_error *err)
     }
     if (!rc) {
         rc = read_text(recipe, "chat_template", &recipe->chat_template, err);
+    }
+    if (!rc) {
+        rc = read_adapter(recipe, err);
     }
     return rc ? rc : ww_recipe_read_vocab(recipe, err);
 }

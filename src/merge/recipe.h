@@ -83,6 +83,15 @@ struct ww_recipe_vocab {
     bool is_block;               /* tokenizer:, not tokenizer_source: */
 };
 
+/** adapter: how adapters are put together, of a recipe whose models are adapters. */
+struct ww_recipe_adapter {
+    bool given;
+    bool factors;  /* combine: A and B apart, else the differences */
+    uint64_t rank; /* 0: whatever comes out */
+    double energy; /* 0: no matter */
+    size_t line;
+};
+
 struct ww_recipe {
     const char *name; /* of one among several, NULL */
     const struct ww_method *method;
@@ -98,6 +107,7 @@ struct ww_recipe {
     enum ww_dtype out_dtype;
     struct ww_recipe_vocab vocab;
     const char *chat_template; /* NULL */
+    struct ww_recipe_adapter adapter;
     const struct ww_ynode *parameters;
     struct ww_strlist warnings;
     const struct ww_ynode *root;

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "crypto/secret.h"
-#include "merge/merge_work.h"
+#include "merge/lora_job.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -313,6 +313,9 @@ enum ww_err ww_merge_rederive(const char *recipe_path, const char *out_path,
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
+    if (ww_adapter_is_folder(out_path)) {
+        return ww_lora_rederive(recipe_path, out_path, options, report, err);
+    }
     rc = open_record(&a, recipe_path, out_path, options, report, err);
     if (!rc) {
         rc = ww_work_prepare(&a.work, out_path, err);

@@ -246,25 +246,45 @@ static bool is_known(const struct ww_work *work, const char *text)
     return false;
 }
 
-/* An adapter is a source of its own, of two files. */
-static enum ww_err add_adapter(struct ww_work *work, const char *text,
-                               const struct ww_plan_adapter *own,
-                               const struct ww_merge_result *result, struct ww_error *err)
+/* Room for one more; NULL with the error set. */
+static struct ww_work_source *add_source(struct ww_work *work, struct ww_error *err)
 {
-    struct ww_work_source *source = &work->sources[work->n_sources];
-    const struct ww_adapter *adapter = own->adapter;
+    struct ww_work_source *sources =
+        ww_pool_calloc(&work->pool, work->n_sources + 1, sizeof(*sources));
+
+    if (!sources) {
+        (void)WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        return NULL;
+    }
+    if (work->n_sources > 0) {
+        memcpy(sources, work->sources, work->n_sources * sizeof(*sources));
+    }
+    work->sources = sources;
+    return &sources[work->n_sources++];
+}
+
+/* A source of its own, of two files. */
+enum ww_err ww_work_add_adapter(struct ww_work *work, const char *text,
+                                const struct ww_adapter *adapter,
+                                const uint8_t sha256[WW_SHA256_BYTES],
+                                struct ww_error *err)
+{
+    struct ww_work_source *source = NULL;
     enum ww_err rc = WW_OK;
 
     if (is_known(work, text)) {
         return WW_OK;
     }
-    work->n_sources++;
+    source = add_source(work, err);
+    if (!source) {
+        return WW_E_NOMEM;
+    }
     rc = start_source(work, ww_strdup(text), 2, source, err);
     if (rc) {
         return rc;
     }
     source->files[0].name = WW_ADAPTER_WEIGHTS;
-    memcpy(source->files[0].sha256, result->input_sha256[own->input], WW_SHA256_BYTES);
+    memcpy(source->files[0].sha256, sha256, WW_SHA256_BYTES);
     source->sizes[0] = (uint64_t)adapter->file.st.st_size;
     source->n_files = 1;
     return add_side(work, adapter->dirfd, WW_ADAPTER_CONFIG, source, err);
@@ -287,14 +307,17 @@ static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model 
                              struct ww_error *err)
 {
     const struct ww_model *model = plan->models[i];
-    struct ww_work_source *source = &work->sources[work->n_sources];
+    struct ww_work_source *source = NULL;
     const char *name = NULL;
     enum ww_err rc = name_part(work, m->path, m->revision, &name, err);
 
     if (rc || m->recipe != WW_NONE || is_known(work, name)) {
         return rc;
     }
-    work->n_sources++;
+    source = add_source(work, err);
+    if (!source) {
+        return WW_E_NOMEM;
+    }
     rc = describe_source(work, name, model,
                          (const uint8_t(*)[WW_SHA256_BYTES])result->input_sha256 + first,
                          source, err);
@@ -312,18 +335,9 @@ enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
 {
     const struct ww_recipe *r = &work->file.recipes[recipe];
     const struct ww_plan_impl *impl = plan->impl;
-    struct ww_work_source *sources = ww_pool_calloc(
-        &work->pool, work->n_sources + 2 * (size_t)plan->n_models, sizeof(*sources));
     uint32_t first = 0;
     enum ww_err rc = WW_OK;
 
-    if (!sources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
-    }
-    if (work->n_sources > 0) {
-        memcpy(sources, work->sources, work->n_sources * sizeof(*sources));
-    }
-    work->sources = sources;
     for (uint32_t i = 0; i < plan->n_models && !rc; i++) {
         const struct ww_recipe_model *m = &r->models[i];
         const char *name = NULL;
@@ -333,7 +347,8 @@ enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
             rc = name_part(work, m->adapter, m->adapter_revision, &name, err);
         }
         if (!rc && m->adapter) {
-            rc = add_adapter(work, name, &impl->adapters[i], result, err);
+            rc = ww_work_add_adapter(work, name, impl->adapters[i].adapter,
+                                     result->input_sha256[impl->adapters[i].input], err);
         }
     }
     return rc;

@@ -6,77 +6,33 @@
  * and rows and merges what is left there. A sum would not notice the frame, so both merge
  * by TIES: keep the largest entries of each, elect a sign, average those that agree.
  */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "la/la.h"
+#include "merge/frame_ties.h"
 #include "merge/spectral.h"
 #include "util/alloc.h"
 
 #define RANK_LIMIT 1e-10 /* of the largest singular value: below is rounding */
-
-static int larger_first(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-/* All but the k entries of largest magnitude become 0; equal ones stay by lowest index.
- */
-static void trim(double *x, size_t n, size_t k, double *sorted)
-{
-    for (size_t i = 0; i < n; i++) {
-        sorted[i] = fabs(x[i]);
-    }
-    qsort(sorted, n, sizeof(*sorted), larger_first);
-    const double edge = sorted[k - 1];
-    size_t at_edge = 0;
-    for (size_t i = k; i-- > 0 && sorted[i] == edge;) {
-        at_edge++;
-    }
-    for (size_t i = 0; i < n; i++) {
-        const double size = fabs(x[i]);
-        const bool kept = size > edge || (size == edge && at_edge > 0);
-        at_edge -= kept && size == edge;
-        x[i] = kept ? x[i] : 0.0;
-    }
-}
 
 /* parts: one matrix of n entries per source, overwritten; the result is left in part 0.
  */
 static enum ww_err ties(const struct ww_merge_job *job, double **parts, uint32_t n_parts,
                         size_t n, struct ww_error *err)
 {
-    double *sorted = ww_spectral_new(n, 1);
-    if (!sorted) {
+    struct ww_frame_part *all = ww_calloc(n_parts, sizeof(*all));
+    enum ww_err rc = WW_OK;
+
+    if (!all) {
         return ww_merge_no_memory(job, err);
     }
     for (uint32_t i = 0; i < n_parts; i++) {
-        const double density = ww_merge_source_param(job, i, "density");
-        const size_t wanted = (size_t)(density * (double)n);
-        if (n > 0 && wanted < n) {
-            trim(parts[i], n, wanted > 0 ? wanted : 1, sorted);
-        }
+        all[i] = (struct ww_frame_part){
+            parts[i], ww_merge_source_param(job, i, "density"), 1.0};
     }
-    for (size_t k = 0; k < n; k++) {
-        double votes = 0.0;
-        double sum = 0.0;
-        double count = 0.0;
-        for (uint32_t i = 0; i < n_parts; i++) {
-            votes += parts[i][k];
-        }
-        for (uint32_t i = 0; i < n_parts; i++) {
-            const double x = parts[i][k];
-            const bool agrees = votes >= 0.0 ? x > 0.0 : x < 0.0;
-            sum += agrees ? x : 0.0;
-            count += agrees;
-        }
-        parts[0][k] = count > 0.0 ? sum / count : 0.0;
-    }
-    ww_free(sorted);
-    return WW_OK;
+    rc = n > 0 ? ww_frame_ties(all, n_parts, n, 1, err) : WW_OK;
+    ww_free(all);
+    return rc;
 }
 
 static size_t rank_of(const struct ww_svd *svd)

@@ -11,12 +11,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
 
+#define MAX_READ_BYTES (UINT64_C(1) << 30)
 #define PREFIX "base_model.model."
 #define WRAPPED ".base_layer."
 
@@ -303,6 +305,48 @@ enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *mod
     }
     *scaling = alpha / (adapter->rslora ? sqrt((double)rank) : (double)rank);
     return WW_OK;
+}
+
+enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_tensor *t,
+                            double **out, struct ww_error *err)
+{
+    uint8_t *bytes = NULL;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!ww_dtype_is_plain_float(t->dtype)) {
+        return WW_FAIL(err, WW_E_QUANTISED,
+                       "tensor '%.160s' of adapter '%s' is stored as %s", t->name,
+                       adapter->path, ww_dtype_name(t->dtype));
+    }
+    if (t->n_elements > MAX_READ_BYTES / sizeof(double)) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "tensor '%.160s' of adapter '%s' has %llu elements", t->name,
+                       adapter->path, (unsigned long long)t->n_elements);
+    }
+    bytes = ww_calloc(1, t->n_bytes + 1);
+    *out = ww_calloc(t->n_elements + 1, sizeof(**out));
+    if (!bytes || !*out) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        goto out;
+    }
+    rc = ww_pread_full(adapter->file.fd, bytes, t->n_bytes, t->offset, WW_ADAPTER_WEIGHTS,
+                       err);
+    if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) > 0) {
+        rc = WW_FAIL(err, WW_E_NONFINITE,
+                     "tensor '%.160s' of adapter '%s' holds a NaN or an infinity", t->name,
+                     adapter->path);
+    }
+    if (!rc) {
+        ww_to_double(t->dtype, bytes, *out, t->n_elements);
+    }
+out:
+    ww_free(bytes);
+    if (rc) {
+        ww_free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 static uint32_t find_tensor(const struct ww_model *base, const char *name, bool *twice)

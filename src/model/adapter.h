@@ -68,6 +68,12 @@ enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *mod
                                uint64_t rank, double *scaling,
                                struct ww_error *err) WW_MUST_USE;
 
+/** A tensor of the adapter as doubles, finite; *out is the caller's to free. WW_E_QUANTISED,
+ *  WW_E_LIMIT above a gibibyte of doubles, WW_E_NONFINITE. */
+enum ww_err ww_adapter_read(const struct ww_adapter *adapter,
+                            const struct ww_tensor *tensor, double **out,
+                            struct ww_error *err) WW_MUST_USE;
+
 /** The base's tensor that an entry belongs to: the module's weight (of B_BIAS its bias
  *  need not exist), of FULL the tensor itself. Names match whole, or one ends in the other
  *  at a dot and only once. WW_E_TENSOR when the base has none. */

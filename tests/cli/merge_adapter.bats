@@ -176,3 +176,87 @@ YML
     "$WW" merge first.yml two-steps -q
     cmp direct/model.safetensors two-steps/model.safetensors
 }
+
+@test "adapters merge into a signed adapter that can be computed again" {
+    make_adapted
+    make_keys
+    "$WW" extract base "$AMBER/../expert-caesar" ad2 --rank 3 -q
+    # plain LoRA only: what was extracted carries gains whole
+    plain() {
+        mkdir "$1"
+        cp "$2/adapter_config.json" "$1"
+        python3 - "$2" "$1" <<'PY'
+import json, struct, sys
+with open(sys.argv[1] + "/adapter_model.safetensors", "rb") as f:
+    n, = struct.unpack("<Q", f.read(8))
+    head, data = json.loads(f.read(n)), f.read()
+out, body = {}, b""
+for name, t in sorted(head.items()):
+    if ".lora_" in name:
+        a, b = t["data_offsets"]
+        out[name] = dict(t, data_offsets=[len(body), len(body) + b - a])
+        body += data[a:b]
+text = json.dumps(out).encode()
+with open(sys.argv[2] + "/adapter_model.safetensors", "wb") as f:
+    f.write(struct.pack("<Q", len(text)) + text + body)
+PY
+    }
+    plain one ad
+    plain two ad2
+    cat >both.yml <<'YML'
+merge_method: linear
+models:
+  - {model: one, parameters: {weight: 3}}
+  - {model: two, parameters: {weight: 1}}
+YML
+    "$WW" merge --dry-run both.yml | grep -q 'rank 4 weight=0.75'
+    "$WW" merge both.yml out --sign me.key -q
+    "$WW" verify out --key me.pub -q
+    jq -e '.peft_type == "LORA" and .r == 7 and .lora_alpha == 7' out/adapter_config.json
+    cmp both.yml out/mergekit_config.yml
+    "$WW" merge --rederive out -q
+    # the sum is what the models with the adapters added give
+    printf 'merge_method: passthrough\nmodels: [{model: base+out}]\ndtype: float32\n' >sum.yml
+    "$WW" merge sum.yml sum -q
+    flip out/adapter_model.safetensors "$(($(stat -c %s out/adapter_model.safetensors) - 2))"
+    refused 1 "is not what the recipe and the sources give" "$WW" merge --rederive out
+    (cat both.yml; echo 'adapter: {rank: 2}') >small.yml
+    "$WW" merge small.yml small --threads 1 -q
+    "$WW" merge small.yml small2 --threads 3 -q
+    cmp small/adapter_model.safetensors small2/adapter_model.safetensors
+    jq -e '.r == 2' small/adapter_config.json
+    sed -i 's/"lora_alpha": *3/"lora_alpha": 5/' two/adapter_config.json
+    refused 1 "'two' is not the one that was merged" "$WW" merge --rederive small
+}
+
+@test "what no merge of adapters can be is refused" {
+    make_adapted
+    adapter a 'base_model_name_or_path: "amber"'
+    adapter b 'base_model_name_or_path: "beryl"'
+    adapter c 'base_model_name_or_path: "amber"' model.layers.0.self_attn.q_proj 64
+    adapter d 'base_model_name_or_path: "amber", fan_in_fan_out: true'
+    both() {
+        printf 'merge_method: %s\nbase_model: base\nmodels:\n- {model: %s, parameters: {weight: 1}}\n- {model: %s, parameters: {weight: -1}}\n%s\n' \
+            "$1" "$2" "$3" "$4" >r.yml
+    }
+    both task_arithmetic a b ''
+    refused 1 "made for 'amber'.*'beryl'" "$WW" merge r.yml out
+    both task_arithmetic a c ''
+    refused 3 "not of one base" "$WW" merge r.yml out
+    both task_arithmetic a d ''
+    refused 1 "fan_in_fan_out" "$WW" merge r.yml out
+    both ties a a2 ''
+    cp -r a a2
+    refused 6 "does not merge adapters" "$WW" merge r.yml out
+    both task_arithmetic a expert-rev ''
+    refused 3 "an adapter and 'expert-rev' a model" "$WW" merge r.yml out
+    both task_arithmetic a ad ''
+    refused 6 "has a whole weight" "$WW" merge r.yml out --allow-mixed
+    both task_arithmetic a a2 'adapter: {rank: 0}'
+    refused 3 "whole number from 1" "$WW" merge r.yml out
+    both task_arithmetic expert-rev base 'adapter: {rank: 2}'
+    refused 3 "whose models are adapters" "$WW" merge r.yml out
+    both linear a a2 ''
+    refused 3 "sum to 0" "$WW" merge r.yml out
+    nothing_written out
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TIES (arXiv 2306.01708) on matrices in memory, as merges in a common frame use it. */
+#ifndef WW_MERGE_FRAME_TIES_H
+#define WW_MERGE_FRAME_TIES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weightward/error.h"
+
+struct ww_frame_part {
+    double *x;      /* n entries, overwritten */
+    double density; /* share of the entries that is kept */
+    double weight;  /* of an entry in the mean, not in the election */
+};
+
+/** Keep max(least, int(density n)) entries of largest magnitude of each part, equal ones by
+ *  lowest index; elect a sign by the sum of what is kept (0: plus); the mean, over those of
+ *  that sign, of weight times entry is left in part 0. */
+enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
+                          size_t least, struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A merged adapter computed again from its record: sources, plan and files by digest. */
+#include <string.h>
+#include <unistd.h>
+
+#include "merge/lora_job.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+struct again {
+    struct ww_work work;
+    struct ww_merge_options options;
+    struct ww_record_view record;
+    int dirfd;
+};
+
+static const struct ww_jnode *find_named(const struct ww_jnode *list, const char *name)
+{
+    for (const struct ww_jnode *n = ww_jfirst(list); n; n = ww_jnext(n)) {
+        const char *s = NULL;
+        if (ww_jstr(ww_jget(n, "name"), &s) && strcmp(s, name) == 0) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+static bool has_digest(const struct ww_jnode *node, const uint8_t sha256[WW_SHA256_BYTES])
+{
+    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
+    const char *stated = NULL;
+
+    ww_hex(hex, sha256, WW_SHA256_BYTES);
+    return ww_jstr(ww_jget(ww_jget(node, "digest"), "sha256"), &stated) &&
+           strcmp(stated, hex) == 0;
+}
+
+static enum ww_err compare_sources(const struct again *a, struct ww_error *err)
+{
+    for (size_t i = 0; i < a->work.n_sources; i++) {
+        const struct ww_work_source *s = &a->work.sources[i];
+        const struct ww_jnode *stated = find_named(a->record.sources, s->name);
+        const struct ww_jnode *files = ww_jget(ww_jget(stated, "annotations"), "files");
+        for (size_t f = 0; f < s->n_files; f++) {
+            if (!has_digest(find_named(files, s->files[f].name), s->files[f].sha256)) {
+                return WW_FAIL(err, WW_E_DIFFERS,
+                               "source '%s' is not the one that was merged: its file '%s' "
+                               "has another digest",
+                               s->name, s->files[f].name);
+            }
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err digest_of(const struct again *a, const char *path,
+                             uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
+{
+    struct ww_hash_job job = {.name = path, .fd = -1};
+    struct stat st;
+    enum ww_err rc = ww_file_open_at(a->dirfd, path, WW_LINKS_REFUSE, &job.fd, &st, err);
+
+    if (!rc) {
+        job.size_bytes = (uint64_t)st.st_size;
+        rc = ww_hash_files(&job, 1, "sha256", "compare", &a->options.run, err);
+        memcpy(out, job.digest, WW_SHA256_BYTES);
+        close(job.fd);
+    }
+    return rc;
+}
+
+static enum ww_err compare(void *payload, const struct ww_plan *plan,
+                           const struct ww_stream_result *result, struct ww_error *err)
+{
+    const struct again *a = payload;
+    enum ww_err rc = compare_sources(a, err);
+
+    if (!rc && memcmp(a->work.plan_sha256, a->record.plan_sha256, WW_SHA256_BYTES) != 0) {
+        rc = WW_FAIL(err, WW_E_DIFFERS,
+                     "the plan is not the recorded one: another version of the program "
+                     "made the merge");
+    }
+    for (uint32_t i = 0; i < plan->n_outputs && !rc; i++) {
+        const char *path = plan->outputs[i].path;
+        uint8_t there[WW_SHA256_BYTES];
+        rc = digest_of(a, path, there, err);
+        if (!rc && memcmp(there, result->output_sha256[i], WW_SHA256_BYTES) != 0) {
+            rc = WW_FAIL(err, WW_E_DIFFERS,
+                         "file '%s' is not what the recipe and the sources give", path);
+        } else if (!rc && !has_digest(find_named(a->record.subjects, path), there)) {
+            rc = WW_FAIL(err, WW_E_DIFFERS,
+                         "file '%s' has another digest than the record says", path);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err open_work(struct again *a, const char *recipe_path,
+                             const char *out_path, struct ww_merge_report *report,
+                             struct ww_error *err)
+{
+    const struct ww_record_view *record = &a->record;
+    enum ww_err rc = WW_OK;
+
+    a->options.allow_mixed = record->allow_mixed;
+    if (!recipe_path) {
+        return ww_work_open(&a->work, record->recipe, strlen(record->recipe),
+                            WW_MERGE_RECIPE_FILE, out_path, &a->options, report, err);
+    }
+    rc = ww_work_open_file(&a->work, recipe_path, &a->options, report, err);
+    if (!rc && strcmp(ww_buf_cstr(&a->work.text), record->recipe) != 0) {
+        rc = WW_FAIL(err, WW_E_DIFFERS, "recipe '%s' is not the one in the record of '%s'",
+                     recipe_path, out_path);
+    }
+    return rc;
+}
+
+enum ww_err ww_lora_rederive(const char *recipe_path, const char *out_path,
+                             const struct ww_merge_options *options,
+                             struct ww_merge_report *report, struct ww_error *err)
+{
+    struct again a = {.options = *options, .dirfd = -1};
+    bool wanted = false;
+    enum ww_err rc = ww_dir_open(out_path, &a.dirfd, err);
+
+    a.options.signer = NULL;
+    if (!rc) {
+        rc = ww_record_read(a.dirfd, &a.record, err);
+    }
+    if (!rc) {
+        rc = open_work(&a, recipe_path, out_path, report, err);
+    }
+    if (!rc) {
+        rc = ww_lora_wanted(&a.work, &wanted, err);
+    }
+    if (!rc && !wanted) {
+        rc = WW_FAIL(err, WW_E_DIFFERS,
+                     "the record of adapter '%s' is not of a merge of adapters", out_path);
+    }
+    if (!rc) {
+        rc = ww_lora_merge(&a.work, NULL, out_path, compare, &a, err);
+    }
+    if (!rc) {
+        report->tensors_checked = a.work.plan.n_tensors;
+    }
+    ww_work_close(&a.work);
+    ww_record_release(&a.record);
+    if (a.dirfd >= 0) {
+        close(a.dirfd);
+    }
+    return rc;
+}
