@@ -130,6 +130,7 @@ struct ww_build_seat {
     const struct ww_ynode *parameters;
     uint64_t first_layer;
     uint32_t tensor; /* of the model, for the tensor at hand; WW_NONE: it has none */
+    uint32_t statistics; /* model that holds what is imported beside it, WW_NONE */
     bool is_base;
 };
 struct ww_build_slot {

@@ -83,7 +83,8 @@ static enum ww_err compare_architectures(struct ww_build *build, struct ww_error
 
     for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
         const struct ww_build_model *m = &build->models[i];
-        if (strcmp(architecture(m), architecture(donor)) == 0) {
+        if (build->recipe->models[i].is_statistics ||
+            strcmp(architecture(m), architecture(donor)) == 0) {
             continue;
         }
         if (!build->options->allow_mixed) {

@@ -225,13 +225,65 @@ static void set_source(const struct ww_build *build, const struct ww_build_seat 
     }
 }
 
+static enum ww_err refuse_shape(const struct ww_build *build,
+                                const struct ww_build_seat *seat,
+                                const struct ww_tensor *found, const char *expected,
+                                struct ww_error *err)
+{
+    char shape[160];
+
+    print_shape(found, shape);
+    return WW_FAIL(err, WW_E_SHAPE,
+                   "tensor '%s' is %s [%s] in the statistics '%s', expected %s",
+                   found->name, ww_dtype_name(found->dtype), shape,
+                   build->models[seat->statistics].text, expected);
+}
+
+/* What is imported beside a source, under the name that the tensor has there. */
+static enum ww_err set_statistics(const struct ww_build *build,
+                                  const struct ww_build_seat *seat,
+                                  struct ww_merge_source *out, struct ww_error *err)
+{
+    const bool gram = build->recipe->method->stats == WW_STATS_GRAM;
+    const struct ww_build_model *m = &build->models[seat->statistics];
+    const struct ww_tensor *own = tensor_of(build, seat);
+    const uint32_t at = ww_model_find(m->model, own->name);
+    const struct ww_tensor *t = NULL;
+
+    *out = (struct ww_merge_source){.model = seat->statistics, .input = WW_NONE};
+    if (at == WW_NONE) {
+        return gram ? WW_OK
+                    : WW_FAIL(err, WW_E_TENSOR,
+                              "tensor '%s' is in '%s' and not in its statistics '%s'",
+                              own->name, text_of(build, seat), m->text);
+    }
+    t = &m->model->tensors[at];
+    if (!ww_dtype_is_plain_float(t->dtype) ||
+        (gram ? t->rank != 2 || own->rank != 2 || t->shape[0] != own->shape[1] ||
+                    t->shape[1] != own->shape[1]
+              : !same_shape(t, own, false))) {
+        return refuse_shape(build, seat, t,
+                            gram ? "floats of columns x columns of the weight"
+                                 : "floats of the shape of the weight",
+                            err);
+    }
+    out->input = m->first_input + t->file;
+    out->offset = t->offset;
+    out->dtype = t->dtype;
+    return WW_OK;
+}
+
 static enum ww_err fill_sources(struct ww_build *build, const struct ww_build_slot *slot,
                                 struct ww_merge_tensor *t, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     t->sources = ww_pool_calloc(build->pool, slot->n_seats, sizeof(*t->sources));
-    if (!t->sources) {
+    if (build->recipe->method->stats && ww_dtype_is_plain_float(t->dtype)) {
+        t->stats = ww_pool_calloc(build->pool, slot->n_seats, sizeof(*t->stats));
+    }
+    if (!t->sources || (build->recipe->method->stats &&
+                        ww_dtype_is_plain_float(t->dtype) && !t->stats)) {
         return ww_build_no_memory(err);
     }
     for (uint32_t i = 0; i < slot->n_seats && !rc; i++) {
@@ -250,7 +302,10 @@ static enum ww_err fill_sources(struct ww_build *build, const struct ww_build_sl
         }
         source = &t->sources[t->n_sources++];
         set_source(build, seat, source);
-        rc = read_params(build, slot, seat, &source->params, err);
+        if (t->stats) {
+            rc = set_statistics(build, seat, &t->stats[t->n_sources - 1], err);
+        }
+        rc = rc ? rc : read_params(build, slot, seat, &source->params, err);
     }
     return rc;
 }

@@ -41,11 +41,18 @@ static enum ww_err seat_inputs(struct ww_build *build,
         const struct ww_recipe_input *in = &slice->inputs[i];
         const bool is_base = in->model == base;
         listed = listed || is_base;
-        out->items[out->n++] = (struct ww_build_seat){
-            in->model, in->parameters, in->first_layer, WW_NONE, is_base && uses_base};
+        out->items[out->n++] = (struct ww_build_seat){.model = in->model,
+                                                      .parameters = in->parameters,
+                                                      .first_layer = in->first_layer,
+                                                      .tensor = WW_NONE,
+                                                      .statistics = in->statistics,
+                                                      .is_base = is_base && uses_base};
     }
     if (base != WW_NONE && !listed && !module->is_sliced) {
-        out->items[out->n++] = (struct ww_build_seat){base, NULL, 0, WW_NONE, uses_base};
+        out->items[out->n++] = (struct ww_build_seat){.model = base,
+                                                      .tensor = WW_NONE,
+                                                      .statistics = WW_NONE,
+                                                      .is_base = uses_base};
     }
     return WW_OK;
 }

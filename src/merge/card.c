@@ -145,6 +145,9 @@ static void front_matter(struct ww_build *build, const char *licence, bool diffe
 
     *rc = ww_buf_add_str(buf, "---\nbase_model:\n", err);
     for (uint32_t i = 0; i < build->recipe->n_models && !*rc; i++) {
+        if (build->recipe->models[i].is_statistics) {
+            continue;
+        }
         *rc = ww_buf_add_str(buf, "- ", err);
         ww_jw_init(&w, buf, 0);
         ww_jw_str(&w, build->recipe->models[i].text);

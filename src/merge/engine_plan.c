@@ -243,7 +243,7 @@ static void add_doubles(struct ww_sha256 *h, const double *v, size_t n)
 static void add_source(struct ww_sha256 *h, const struct ww_merge_plan *plan,
                        const struct ww_merge_tensor *t, const struct ww_merge_source *s)
 {
-    const uint8_t *lock_id = plan->inputs[s->input].lock_id;
+    const uint8_t *lock_id = s->input == WW_NONE ? NULL : plan->inputs[s->input].lock_id;
 
     add_u64(h, s->input);
     add_u64(h, s->offset);

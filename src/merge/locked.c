@@ -21,7 +21,7 @@
 struct lock_facts {
     bool locked;
     bool merged; /* while its sources were locked */
-    bool plain; /* level exact without scales: what merges */
+    bool plain;  /* level exact without scales: what merges */
     const char *group;
     const char *descriptor;
     const char *descriptor_sha256;
@@ -169,11 +169,12 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
                              const struct lock_facts *facts, struct ww_error *err)
 {
     if (f->locked != facts->locked) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "model '%s' is locked and '%s' is not; give the key by --unlock-with, or lock "
-            "both with one key",
-            f->locked ? m->text : first->text, f->locked ? first->text : m->text);
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "model '%s' is locked and '%s' is not; give the key by "
+                       "--unlock-with, or lock "
+                       "both with one key",
+                       f->locked ? m->text : first->text,
+                       f->locked ? first->text : m->text);
     }
     if (!f->locked) {
         return WW_OK;
@@ -235,6 +236,12 @@ static enum ww_err check_recipe(const struct ww_build *build, struct ww_error *e
     if (!recipe->method->order_free) {
         return name_order_free(recipe->method, err);
     }
+    if (recipe->method->stats != WW_STATS_NONE) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "method '%s' imports statistics in the order of the open models; "
+                       "open the models in the merge with --unlock-with",
+                       recipe->method->name);
+    }
     for (uint32_t m = 0; m < recipe->n_modules; m++) {
         if (recipe->modules[m].is_sliced) {
             return WW_FAIL(err, WW_E_UNSUPPORTED,
@@ -291,6 +298,9 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
         rc = open_all(build, facts, err);
     }
     for (uint32_t i = 0; i < n && !rc; i++) {
+        if (build->recipe->models[i].is_statistics) {
+            continue;
+        }
         rc = check_one(&build->models[i], &facts[i], &build->models[0], &facts[0], err);
     }
     if (!rc && build->plan->order_free && !build->recipe->method->order_free) {

@@ -80,18 +80,35 @@ static enum ww_err check_source(const struct ww_merge_plan *plan,
     return WW_OK;
 }
 
+/* Columns x columns of the weight, or none. */
+static enum ww_err check_gram(const struct ww_merge_plan *plan,
+                              const struct ww_merge_tensor *t,
+                              const struct ww_merge_source *s, struct ww_error *err)
+{
+    uint64_t n = 0;
+
+    if (s->input == WW_NONE) {
+        return WW_OK;
+    }
+    if (t->rank != 2 || !ww_mul_u64(t->shape[1], t->shape[1], &n) || s->rows ||
+        n > INT64_MAX / 64) {
+        return tensor_fail(t, err, "a Gram matrix beside no matrix");
+    }
+    return check_source(plan, t, s, n, err);
+}
+
 static enum ww_err check_value(const struct ww_merge_tensor *t,
                                const struct ww_method_param *p, double v,
                                struct ww_error *err)
 {
-    if (v >= p->min && v <= p->max && !(p->kind != WW_PARAM_FLOAT && v != (double)(int)v)) {
+    if (v >= p->min && v <= p->max &&
+        !(p->kind != WW_PARAM_FLOAT && v != (double)(int)v)) {
         return WW_OK;
     }
-    return WW_FAIL(err, WW_E_RECIPE,
-                   "tensor '%.200s': '%s' of %s is %g, expected %s from %g to %g", t->name,
-                   p->name, t->method->name, v,
-                   p->kind == WW_PARAM_FLOAT ? "a number" : "a whole number", p->min,
-                   p->max);
+    return WW_FAIL(
+        err, WW_E_RECIPE, "tensor '%.200s': '%s' of %s is %g, expected %s from %g to %g",
+        t->name, p->name, t->method->name, v,
+        p->kind == WW_PARAM_FLOAT ? "a number" : "a whole number", p->min, p->max);
 }
 
 static enum ww_err check_params(const struct ww_merge_tensor *t, struct ww_error *err)
@@ -128,7 +145,8 @@ static enum ww_err check_counts(const struct ww_merge_tensor *t, struct ww_error
         return WW_FAIL(err, WW_E_RECIPE, "tensor '%.200s': %s needs a base model",
                        t->name, m->name);
     }
-    if ((m->stats != WW_STATS_NONE) != (t->stats != NULL)) {
+    if ((m->stats != WW_STATS_NONE && ww_dtype_is_plain_float(t->dtype)) !=
+        (t->stats != NULL)) {
         return WW_FAIL(err, WW_E_RECIPE, "tensor '%.200s': %s %s imported statistics",
                        t->name, m->name, m->stats ? "needs" : "takes no");
     }
@@ -154,7 +172,9 @@ static enum ww_err check_tensor(const struct ww_merge_plan *plan,
     for (uint32_t s = 0; s < t->n_sources && !rc; s++) {
         rc = check_source(plan, t, &t->sources[s], n, err);
         if (!rc && t->stats) {
-            rc = check_source(plan, t, &t->stats[s], n, err);
+            rc = t->method->stats == WW_STATS_GRAM
+                     ? check_gram(plan, t, &t->stats[s], err)
+                     : check_source(plan, t, &t->stats[s], n, err);
         }
     }
     if (!rc && t->base) {
@@ -194,8 +214,10 @@ enum ww_err ww_merge_check(const struct ww_merge_plan *plan, struct ww_error *er
     for (uint32_t f = 0; f < plan->n_files; f++) {
         const struct ww_merge_file *file = &plan->files[f];
         if (file->n_tensors && file->first_tensor != next) {
-            return WW_FAIL(err, WW_E_USAGE, "merge plan: '%.200s' begins with tensor %u, "
-                           "expected %" PRIu64, file->name, file->first_tensor, next);
+            return WW_FAIL(err, WW_E_USAGE,
+                           "merge plan: '%.200s' begins with tensor %u, "
+                           "expected %" PRIu64,
+                           file->name, file->first_tensor, next);
         }
         next += file->n_tensors;
     }

@@ -107,6 +107,15 @@ static const struct ww_method_param compeft[] = {
     PER_SOURCE("weight", 1, -ANY, ANY), PER_SOURCE("density", 0.2, 0, 1),
     PER_SOURCE("alpha", 1, 0, ANY), FLOAT("lambda", 1, -ANY, ANY)};
 
+static const struct ww_method_param doge[] = {
+    SPECTRAL_FAMILY,
+    {"steps", WW_PARAM_TENSOR, WW_PARAM_INT, false, 400, 0, 1000000},
+    FLOAT("learning_rate", 1e-4, 0, 1),
+    FLOAT("eta", 0.07, 0, ANY),
+    FLOAT("keep", 0.3, 0, 1)};
+static const struct ww_method_param opcm[] = {SPECTRAL_FAMILY, FLOAT("alpha", 0.5, 0, 1)};
+static const struct ww_method_param regmean[] = {PER_SOURCE("weight", 1, -ANY, ANY),
+                                                 FLOAT("off_diagonal", 0.5, 0, 1)};
 static const struct ww_method_param emr[] = {
     {"task", WW_PARAM_TENSOR, WW_PARAM_INT, false, 0, 0, 62},
     FLOAT("lambda", 1, -ANY, ANY)};
@@ -183,6 +192,8 @@ static const struct ww_method table[] = {
         "arXiv 2406.11617", BASED(1, 62), ORDER_FREE, PARAMS(della)),
     ROW(della_linear, "differences dropped by chance and rank, summed", SAFER,
         "arXiv 2406.11617", BASED(1, 62), ORDER_FREE, PARAMS(della_linear)),
+    SPECTRAL(doge, true, "a shared correction learnt outside what all tasks share",
+             "8 vision tasks; not measured on language models", "2501.01230"),
     ROW(emr, "one change for all tasks, fitted to one by a mask and a factor",
         "nearly as good as the single models on eight vision tasks, at a bit per weight "
         "and task (arXiv 2405.17461)",
@@ -223,6 +234,9 @@ static const struct ww_method table[] = {
     ROW(nuslerp, "spherical interpolation by weights, of whole tensors, rows or columns",
         "as slerp; of differences when there is a base", "", EITHER(2, 2), INNER,
         PARAMS(nuslerp)),
+    SPECTRAL(opcm, true, "models merged one after the other, each outside the earlier",
+             "vision models that arrive over time, 5 to 8 % over plain continual merging",
+             "2501.09522"),
     SPECTRAL(optmerge, true, "WUDI on leading singular directions, from the mean",
              "multimodal merges, +2.48 %", "2505.19892"),
     ROW(passthrough, "one model's tensor, scaled", "for stacking layers of models", "",
@@ -236,6 +250,10 @@ static const struct ww_method table[] = {
     ROW(ramplus_tl, "as ram, with lone changes amplified by how much is shared",
         "for models trained by reinforcement (arXiv 2601.13572)", "arXiv 2601.13572",
         BASED(1, 62), ORDER_FREE, PARAMS(ramplus)),
+    ROW(regmean, "linear layers closest to every model on its own inputs",
+        "helps where the Gram matrices come from the tasks' own data (arXiv 2212.09849)",
+        "arXiv 2212.09849", BASELESS(1, 62), ROUNDED, STATS(GRAM), PARAMS(regmean),
+        .within_tolerance = true),
     ROW(sce, "the changes that vary most, weighted by energy, without minority signs",
         "made for fusing chat models (arXiv 2408.07990)", "arXiv 2408.07990",
         BASED(1, 62), ROUNDED, PARAMS(sce)),

@@ -35,8 +35,9 @@ struct ww_merge_tensor {
     struct ww_merge_source *sources; /* in the recipe's order, the base not among them */
     uint32_t n_sources;
     struct ww_merge_source *base;    /* NULL: none */
-    struct ww_merge_source *stats;   /* imported, of the output's shape, one per source in
-                                        its order; NULL unless method->stats */
+    struct ww_merge_source *stats;   /* imported (method->stats says what), one per source
+                                        in its order; NULL without. Gram matrices: input
+                                        WW_NONE where there is none */
     const double *params;       /* by index of ww_method.params; those of scope TENSOR are set */
     uint64_t seed;              /* of random masks, the same for every tensor of a merge */
 };

@@ -46,18 +46,24 @@ static enum ww_err read_input(struct ww_recipe *recipe, const struct ww_ynode *n
                               bool sliced, struct ww_recipe_input *out,
                               struct ww_error *err)
 {
-    static const char *const keys[] = {"model", "parameters", "layer_range"};
+    static const char *const keys[] = {"model", "parameters", "statistics",
+                                       "layer_range"};
     char where[200];
-    enum ww_err rc = ww_yonly(node, keys, sliced ? 3 : 2, WW_E_RECIPE,
+    enum ww_err rc = ww_yonly(node, keys, sliced ? 4 : 3, WW_E_RECIPE,
                               sliced ? "an input of a slice" : "an input", err);
 
     out->line = ww_yline(node);
     out->parameters = ww_yget(node, "parameters");
+    out->statistics = WW_NONE;
     if (!rc && !ww_yget(node, "model")) {
         rc = WW_FAIL(err, WW_E_RECIPE, "line %zu: an input names no model", out->line);
     }
     if (!rc) {
         rc = ww_recipe_model_of(recipe, ww_yget(node, "model"), &out->model, err);
+    }
+    if (!rc && ww_yget(node, "statistics")) {
+        rc = ww_recipe_model_of(recipe, ww_yget(node, "statistics"), &out->statistics,
+                                err);
     }
     if (!rc && sliced) {
         rc = read_range(ww_yget(node, "layer_range"), out, err);
@@ -340,6 +346,77 @@ static enum ww_err check_base(const struct ww_recipe *recipe,
     return WW_OK;
 }
 
+/* Methods that import something need it beside every source, others take none. */
+static enum ww_err check_statistics(const struct ww_recipe *recipe,
+                                    const struct ww_recipe_slice *slice,
+                                    struct ww_error *err)
+{
+    const struct ww_method *method = recipe->method;
+    const uint32_t base = ww_recipe_base(recipe, slice);
+    bool listed = base == WW_NONE;
+
+    for (uint32_t i = 0; i < slice->n_inputs; i++) {
+        const struct ww_recipe_input *in = &slice->inputs[i];
+        const bool is_source = method->base == WW_BASE_IGNORED || in->model != base;
+        listed = listed || in->model == base;
+        if ((in->statistics != WW_NONE) !=
+            (is_source && method->stats != WW_STATS_NONE)) {
+            return WW_FAIL(err, WW_E_RECIPE,
+                           "line %zu: model '%s' %s statistics; method '%s' %s", in->line,
+                           recipe->models[in->model].text,
+                           in->statistics != WW_NONE ? "has" : "has no", method->name,
+                           method->stats == WW_STATS_NONE ? "takes none"
+                           : is_source                    ? "needs some beside each model"
+                                                          : "takes none of its base");
+        }
+    }
+    if (method->stats != WW_STATS_NONE && method->base == WW_BASE_IGNORED && !listed) {
+        return WW_FAIL(
+            err, WW_E_RECIPE,
+            "line %zu: the base '%s' would be one more model without statistics; "
+            "list it with some, or leave base_model away",
+            slice->line, recipe->models[base].text);
+    }
+    if (method->stats != WW_STATS_NONE && recipe->vocab.source != WW_VOCAB_DONOR) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "method '%s' imports statistics in the order of the models' own "
+                       "vocabularies; it cannot be combined with another tokenizer",
+                       method->name);
+    }
+    return WW_OK;
+}
+
+/* A folder of statistics is no model, unless it is named as one as well. */
+static void mark_statistics(struct ww_recipe *recipe, const struct ww_recipe_slice *slice,
+                            bool is_statistics)
+{
+    for (uint32_t i = 0; i < slice->n_inputs; i++) {
+        const struct ww_recipe_input *in = &slice->inputs[i];
+        const uint32_t at = is_statistics ? in->statistics : in->model;
+        if (at != WW_NONE) {
+            recipe->models[at].is_statistics = is_statistics;
+        }
+    }
+    if (!is_statistics && ww_recipe_base(recipe, slice) != WW_NONE) {
+        recipe->models[ww_recipe_base(recipe, slice)].is_statistics = false;
+    }
+}
+
+static enum ww_err read_statistics(struct ww_recipe *recipe, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t m = 0; m < recipe->n_modules; m++) {
+            for (uint32_t s = 0; s < recipe->modules[m].n_slices && !rc; s++) {
+                mark_statistics(recipe, &recipe->modules[m].slices[s], round == 0);
+                rc = check_statistics(recipe, &recipe->modules[m].slices[s], err);
+            }
+        }
+    }
+    return rc;
+}
+
 static enum ww_err check_bases(const struct ww_recipe *recipe, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -447,7 +524,10 @@ static enum ww_err read_recipe(struct ww_recipe *recipe, struct ww_error *err)
     if (!rc) {
         rc = read_adapter(recipe, err);
     }
-    return rc ? rc : ww_recipe_read_vocab(recipe, err);
+    if (!rc) {
+        rc = ww_recipe_read_vocab(recipe, err);
+    }
+    return rc ? rc : read_statistics(recipe, err);
 }
 
 uint32_t ww_recipe_base(const struct ww_recipe *recipe,

@@ -24,11 +24,13 @@ struct ww_recipe_model {
     char *adapter;  /* NULL */
     char *adapter_revision;
     uint32_t recipe; /* the recipe of this file whose result it is, or WW_NONE */
+    bool is_statistics; /* no model but what a method imports beside one */
     size_t line;
 };
 
 struct ww_recipe_input {
     uint32_t model;
+    uint32_t statistics; /* model that holds them, WW_NONE */
     bool has_range;
     uint64_t first_layer;
     uint64_t end_layer;

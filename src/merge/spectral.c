@@ -141,7 +141,9 @@ enum ww_err ww_spectral_block(const struct ww_merge_job *job,
         memcpy(block->out, s->merged + block->first, block->n * sizeof(double));
     } else {
         ww_weighted_sum(block->x, s->weight, job->n_sources, block->n, block->out);
-        ww_weighted_divide(block->out, (double)job->n_sources, block->n);
+        if (!s->rest_sum) {
+            ww_weighted_divide(block->out, (double)job->n_sources, block->n);
+        }
     }
     ww_weighted_onto(block->base, s->lambda, block->n, block->out);
     return WW_OK;

@@ -29,16 +29,18 @@ struct ww_spectral {
     double *merged; /* m x n */
     double *weight;
     double lambda;
+    bool rest_sum; /* what is no matrix gets the sum, not the mean */
 };
 
 /** The operations of a method but its open, which calls ww_spectral_open with its solve.
  */
-#define WW_SPECTRAL_OPS(open_function)                                                   \
+#define WW_SPECTRAL_WHOLE(open_function, whole_model)                                    \
     {                                                                                    \
         .deltas = true, .open = (open_function), .scan = ww_spectral_scan,               \
         .fold = ww_spectral_fold, .scanned = ww_spectral_scanned,                        \
-        .block = ww_spectral_block, .close = ww_spectral_close                           \
+        .block = ww_spectral_block, .close = ww_spectral_close, .whole = (whole_model)   \
     }
+#define WW_SPECTRAL_OPS(open_function) WW_SPECTRAL_WHOLE(open_function, NULL)
 
 enum ww_err ww_spectral_open(struct ww_merge_job *job, ww_spectral_fn solve, bool *scan,
                              struct ww_error *err) WW_MUST_USE;
@@ -71,6 +73,18 @@ void ww_spectral_sum(const struct ww_spectral *s, double factor, double *sum);
 /** Squares of the norms of the sources, at least 1e-12: what WUDI divides by. */
 double ww_spectral_energy(const double *tau, size_t n);
 
+/** What Adam (arXiv 1412.6980) remembers, and the gradient of the step at hand. */
+struct ww_moments {
+    double *first;
+    double *second;
+    double *gradient;
+};
+void ww_spectral_adam(size_t n, const struct ww_moments *moments, double rate,
+                      unsigned step, double *x);
+
+extern const struct ww_method_ops ww_merge_opcm;
+extern const struct ww_method_ops ww_merge_doge;
+extern const struct ww_method_ops ww_merge_regmean;
 extern const struct ww_method_ops ww_merge_tsv_m;
 extern const struct ww_method_ops ww_merge_iso_c;
 extern const struct ww_method_ops ww_merge_iso_cts;

@@ -55,13 +55,7 @@ static void add_source(const struct ww_spectral *s, const double *t, const doubl
                s->n);
 }
 
-struct moments {
-    double *first;
-    double *second;
-    double *gradient;
-};
-
-static void adam_step(size_t n, const struct moments *mo, double rate, unsigned step,
+void ww_spectral_adam(size_t n, const struct ww_moments *mo, double rate, unsigned step,
                       double *tau)
 {
     const double first_part = 1.0 - pow(0.9, step);
@@ -75,7 +69,7 @@ static void adam_step(size_t n, const struct moments *mo, double rate, unsigned 
     }
 }
 
-static void momentum_step(size_t n, const struct moments *mo, double rate, double *tau)
+static void momentum_step(size_t n, const struct ww_moments *mo, double rate, double *tau)
 {
     for (size_t i = 0; i < n; i++) {
         mo->first[i] = 0.9 * mo->first[i] + mo->gradient[i];
@@ -88,8 +82,8 @@ static enum ww_err descend(const struct ww_merge_job *job, struct ww_spectral *s
                            struct ww_error *err)
 {
     const size_t n = s->m * s->n;
-    struct moments mo = {ww_spectral_new(s->m, s->n), ww_spectral_new(s->m, s->n),
-                         ww_spectral_new(s->m, s->n)};
+    struct ww_moments mo = {ww_spectral_new(s->m, s->n), ww_spectral_new(s->m, s->n),
+                            ww_spectral_new(s->m, s->n)};
     enum ww_err rc = WW_OK;
     if (!mo.first || !mo.second || !mo.gradient) {
         rc = ww_merge_no_memory(job, err);
@@ -100,7 +94,7 @@ static enum ww_err descend(const struct ww_merge_job *job, struct ww_spectral *s
         ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, s->m, s->n, s->n, 2.0, s->merged, s->n, q->c,
                    s->n, -2.0, mo.gradient, s->n);
         if (how->adam) {
-            adam_step(n, &mo, how->rate, step, s->merged);
+            ww_spectral_adam(n, &mo, how->rate, step, s->merged);
         } else {
             momentum_step(n, &mo, how->rate, s->merged);
         }

@@ -57,7 +57,8 @@ static void line_up(struct ww_merge_item *item)
     for (uint32_t i = 0; i < t->n_sources; i++) {
         item->in[n++] = &t->sources[i];
     }
-    for (uint32_t i = 0; t->stats && i < t->n_sources; i++) {
+    const bool walked = t->stats && t->method->stats == WW_STATS_SHAPE;
+    for (uint32_t i = 0; walked && i < t->n_sources; i++) {
         item->in[n++] = &t->stats[i];
     }
     item->job.n_x = n;
@@ -101,7 +102,7 @@ enum ww_err ww_merge_item_init(struct ww_merge_item *item,
     item->job.ops = t->method->ops;
     item->job.index = tensor;
     item->job.n_sources = t->n_sources;
-    WW_INVARIANT(t->n_sources * (t->stats ? 2 : 1) < MAX_IN);
+    WW_INVARIANT(t->n_sources * (t->method->stats == WW_STATS_SHAPE ? 2 : 1) < MAX_IN);
     item->in = ww_calloc(2 * (size_t)t->n_sources + 1, sizeof(struct ww_merge_source *));
     if (!item->in) {
         return ww_merge_no_memory(&item->job, err);
@@ -254,7 +255,8 @@ static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
         return WW_FAIL(err, WW_E_NONFINITE,
                        "tensor '%.200s': %" PRIu64 " values of '%.200s' are NaN or "
                        "infinite and would spread",
-                       item->job.tensor->name, bad, item->job.plan->inputs[s->input].name);
+                       item->job.tensor->name, bad,
+                       item->job.plan->inputs[s->input].name);
     }
     return WW_OK;
 }
@@ -292,8 +294,8 @@ static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
     }
 }
 
-/* A sum that cancels is +0 whatever the signs were. Among locked models a 0 must turn with
- * its element, so it takes the sign of the base, or of the first model. */
+/* A sum that cancels is +0 whatever the signs were. Among locked models a 0 must turn
+ * with its element, so it takes the sign of the base, or of the first model. */
 static void sign_zeros(const struct ww_merge_block *b)
 {
     const double *like = b->base ? b->base : b->x[0];
@@ -419,8 +421,7 @@ enum ww_err ww_walk_write(struct ww_walk *walk, const uint8_t *const *in, uint64
     const struct ww_merge_job *job = &walk->item->job;
     enum ww_dtype dtype = job->tensor->dtype;
     struct goal goal = {.out = out};
-    uint64_t n =
-        ww_min_u64(job->tile_elements, job->n - tile * job->tile_elements);
+    uint64_t n = ww_min_u64(job->tile_elements, job->n - tile * job->tile_elements);
     enum ww_err rc = tile_walk(walk, in, tile, goal, err);
 
     if (!rc && ww_count_nonfinite(dtype, out, n)) {

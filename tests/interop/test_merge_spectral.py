@@ -196,6 +196,44 @@ def core_space(taus, density=0.2):
     return left @ ties([left.T @ t @ right for t in taus], density) @ right.T
 
 
+def opcm(taus, alpha=0.5):
+    merged = taus[0]
+    for t in taus[1:]:
+        u, s, vt = np.linalg.svd(merged, full_matrices=True)
+        r = int(np.argmax(np.cumsum(s) > alpha * s.sum()))
+        p = u.T @ t @ vt.T
+        np.fill_diagonal(p, 0)
+        p[:r, :r] = 0
+        merged = merged + u @ p @ vt
+    mean = np.mean([np.linalg.norm(t) for t in taus])
+    return merged * mean / np.linalg.norm(merged)
+
+
+def doge(taus, steps=400, learning_rate=1e-4, eta=0.07, keep=0.3):
+    rank, n = min(taus[0].shape), len(taus)
+    side = np.concatenate([np.linalg.svd(t, full_matrices=False)[0][:, :rank // n]
+                           for t in taus], axis=1)
+    q = np.linalg.svd(side, full_matrices=False)[0][:, :rank // 6]
+    project = torch.tensor(q @ q.T)
+    t = torch.tensor(np.array(taus))
+    rates = eta / torch.linalg.norm(t, dim=(1, 2))[:, None, None]
+    delta = torch.zeros_like(t[0], requires_grad=True)
+    opt = torch.optim.Adam([delta], lr=learning_rate)
+    for _ in range(steps):
+        opt.zero_grad()
+        whole = (rates * t).sum(0) + rates.sum() * delta
+        ((-t * whole + t * t).sum(2) ** 2).sum().backward()
+        delta.grad -= project @ delta.grad
+        opt.step()
+    masks = []
+    for tau in taus:
+        size = np.abs(tau).astype(np.float32)
+        cut = np.sort(size.ravel())[::-1][int(keep * size.size) - 1]
+        masks.append(size >= cut)
+    moved = t.numpy() + delta.detach().numpy()
+    return (rates.numpy() * np.array(masks) * moved).sum(0)
+
+
 def low_rank(rng, m, n, rank=3):
     return rng.standard_normal((m, rank)) @ rng.standard_normal((rank, n)) / 3
 
@@ -208,7 +246,9 @@ CASES = (
     (wudi, {"learning_rate": 1e-4}), (optmerge, {"steps": 100}),
     (optmerge, {"learning_rate": 1e-2, "adapter": 1}),
     (svc, {}), (svc, {"alpha": 1}), (knots, {}), (knots, {"density": 0.6}),
-    (core_space, {}), (core_space, {"density": 0.5}))
+    (core_space, {}), (core_space, {"density": 0.5}),
+    (opcm, {}), (opcm, {"alpha": 0.2}),
+    (doge, {"learning_rate": 1e-3, "steps": 60}), (doge, {"keep": 0.7, "eta": 1, "steps": 40}))
 RENAMED = {"common_space_fraction": "fraction"}
 
 

@@ -3,7 +3,7 @@
  * bits. Their formulas are compared with independent ones in tests/interop. */
 #include "merge_fixture.h"
 
-static const char *const all[] = {"aswudi", "core_space", "iso_c",    "iso_cts",
+static const char *const all[] = {"aswudi", "core_space", "doge",     "iso_c",    "iso_cts",
                                   "knots",  "optmerge",   "svc",      "swudi",
                                   "tsv_m",  "wudi",       "wudi_flow"};
 
