@@ -4,7 +4,7 @@
 singular value and eigen decompositions, no shortcut of the program's), and for the methods
 that descend torch's own optimisers on the published losses.
 
-usage: test_merge_spectral.py BUILD
+usage: test_merge_spectral.py BUILD [METHOD...]
 """
 
 import os
@@ -275,11 +275,11 @@ def check(method, params, shape, rank, rng, worst):
         raise SystemExit(f"{method.__name__} {own} {shape} rank {rank or 'full'}: off by {error:.2g}")
 
 
-def check_threads(rng):
+def check_threads(rng, names):
     """The same bytes for any number of threads; the products alone also say which."""
     base = rng.standard_normal((70, 90))
     sources = base + 0.1 * rng.standard_normal((3, 70, 90))
-    for method in sorted({c[0].__name__ for c in CASES}):
+    for method in sorted(set(names)):
         results = [merge(method, base, sources, threads).tobytes() for threads in (1, 2, 3)]
         if len(set(results)) != 1:
             raise SystemExit(f"{method}: bytes depend on the number of threads")
@@ -304,13 +304,14 @@ def main():
     probe = os.path.join(sys.argv[1], "matrix_probe")
     rng = np.random.default_rng(5)
     worst = {}
+    names = sys.argv[2:] or [c[0].__name__ for c in CASES]
     with tempfile.TemporaryDirectory() as folder:
-        for method, params in CASES:
+        for method, params in (c for c in CASES if c[0].__name__ in names):
             for shape in SHAPES:
                 check(method, dict(params), shape, 0, rng, worst)
             if method in (knots, core_space, swudi, wudi_flow):
                 check(method, dict(params), (40, 30), 3, rng, worst)
-        check_threads(rng)
+        check_threads(rng, names)
     check_threshold()
     print("  ".join(f"{name} {error:.0e}" for name, error in sorted(worst.items())))
     print(f"{len(worst)} whole-matrix methods agree with their definitions")
