@@ -134,6 +134,9 @@ static inline void mx_method(struct mx *m, uint32_t t, const char *name)
     bool base = m->tensors[t].method->base != WW_BASE_IGNORED;
     m->tensors[t].base = base ? &m->more[t].base : NULL;
     m->tensors[t].stats = m->tensors[t].method->stats ? m->more[t].stats : NULL;
+    for (uint32_t s = 0; m->tensors[t].method->stats == WW_STATS_GRAM && s < MX_MODELS; s++) {
+        m->more[t].stats[s].input = WW_NONE; /* these are of another shape */
+    }
     mx_defaults(m, t);
 }
 
