@@ -81,6 +81,7 @@ struct ww_merge_report {
     uint32_t n_models;
     bool has_base; /* with layers: changes are against a base */
     char *method;
+    const char *evidence; /* when the method is known to help; static */
     char plan_sha256[65];
     struct ww_merge_source_report *sources;
     size_t n_sources;

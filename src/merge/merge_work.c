@@ -46,7 +46,9 @@ enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
         rc = ww_recipe_parse(work->text.data, work->text.len, name, &work->file, err);
     }
     if (!rc) {
-        report->method = ww_strdup(work->file.recipes[work->file.last].method->name);
+        const struct ww_method *method = work->file.recipes[work->file.last].method;
+        report->evidence = method->evidence;
+        report->method = ww_strdup(method->name);
         rc = report->method ? WW_OK : no_memory(err);
     }
     return rc;

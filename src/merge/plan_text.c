@@ -55,9 +55,10 @@ enum ww_err ww_merge_plan_text(const struct ww_work *work,
                                struct ww_buf *out, struct ww_error *err)
 {
     const struct ww_recipe *r = &work->file.recipes[recipe];
-    enum ww_err rc = ww_buf_addf(
-        out, err, "%s%s%smethod %s: %s\n", r->name ? "recipe " : "",
-        r->name ? r->name : "", r->name ? "\n" : "", r->method->name, r->method->summary);
+    enum ww_err rc =
+        ww_buf_addf(out, err, "%s%s%smethod %s: %s\nevidence: %s\n",
+                    r->name ? "recipe " : "", r->name ? r->name : "", r->name ? "\n" : "",
+                    r->method->name, r->method->summary, r->method->evidence);
 
     for (uint32_t i = 0; i < r->n_models && !rc; i++) {
         rc = ww_buf_addf(out, err, "model %u: %s%s\n", i, r->models[i].text,

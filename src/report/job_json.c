@@ -155,6 +155,7 @@ enum ww_err ww_report_merge_json(const struct ww_merge_report *report, char **ou
     struct ww_jw w;
     ww_object_begin(&w, &buf, "merge");
     ww_jw_kstr(&w, "method", report->method);
+    ww_jw_kstr(&w, "evidence", report->evidence ? report->evidence : "");
     ww_jw_kstr(&w, "plan_sha256", report->plan_sha256);
     write_sources(&w, report);
     if (report->output_sha256_tree[0]) {

@@ -42,6 +42,7 @@ YML
     make_family
     "$WW" merge recipe.yml out --json --report report.json -q >answer
     jq -e '.schema == "weightward.merge/1" and .method == "task_arithmetic" and
+           (.evidence | startswith("the only method that reliably gains")) and
            (.plan_sha256 | length) == 64 and (.sources | length) == 3 and
            (.sources[0].sha256_tree | length) == 64 and (.output_sha256_tree | length) == 64 and
            .bytes_read > 3000000 and .bytes_written > 1000000 and .seconds > 0 and
@@ -77,6 +78,7 @@ YML
     make_family
     "$WW" merge recipe.yml --dry-run >plan
     grep -q "^method task_arithmetic" plan
+    grep -q "^evidence: the only method that reliably gains on language models" plan
     grep -q "^model 2: base (base)" plan
     grep -q "model.layers.0.mlp.up_proj.weight BF16 .* model 1 weight=0.4" plan
     grep -q "model.layers.3.mlp.up_proj.weight BF16 .* model 1 weight=0.6" plan

@@ -54,6 +54,9 @@ same_under_key() {
     same_under_key ram base
     same_under_key ramplus_tl base
     same_under_key consensus base
+    same_under_key mwa - metric=0.3,0.7
+    same_under_key emr base task=1
+    same_under_key pcb base pcb_ratio=0.3
 }
 
 @test "with ties by index and masks by place it is another merge" {

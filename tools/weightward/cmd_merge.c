@@ -98,6 +98,7 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
             report->method, (unsigned long long)report->tensors,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
             opt->lock ? ", locked" : "", opt->sign ? ", signed" : ", not signed (use --sign)");
+    cli_say(&opt->common, "%s: %s", report->method, report->evidence);
 }
 
 static enum ww_err write_report(const char *path, const char *json, struct ww_error *err)
