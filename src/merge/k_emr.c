@@ -5,8 +5,10 @@
  * sum of the changes, the unified change u the largest magnitude among those that have
  * it. A task takes u where its own change has that sign, times r = sum abs(own change) /
  * sum abs(u where taken) over the whole model, as the paper has it. `task` 0 gives the
- * unified model, k the model of source k. The two sums are exact (tilesum.h), so the
- * order of elements does not matter.
+ * unified model, k the model of source k. With
+ * `mask` the output is r where task k takes u and 0 elsewhere: with it the method masks
+ * makes the model of the task of the unified one. The two sums are exact (tilesum.h), so
+ * the order of elements does not matter.
  */
 #include <math.h>
 
@@ -115,6 +117,7 @@ static enum ww_err emr_passed(struct ww_merge_job *job, bool *again, struct ww_e
 struct emr_task {
     uint32_t task; /* 0: unified, else 1 + source */
     double factor;
+    bool mask;
 };
 
 static double rescaler(const struct emr *e, uint32_t source)
@@ -134,10 +137,14 @@ static enum ww_err emr_open(struct ww_merge_job *job, bool *scan, struct ww_erro
     }
     t->task = (uint32_t)ww_merge_param(job, "task");
     t->factor = ww_merge_param(job, "lambda");
+    t->mask = ww_merge_param(job, "mask") != 0;
     job->scratch_bytes = job->max_block * sizeof(double);
     if (t->task > job->n_sources) {
         return ww_merge_refuse(job, err, "task %u of %u models; 0 is the unified model",
                                t->task, job->n_sources);
+    }
+    if (t->mask && t->task == 0) {
+        return ww_merge_refuse(job, err, "the unified model has no mask; choose a task");
     }
     if (job->shared && t->task > 0) {
         t->factor *= rescaler(job->shared, t->task - 1);
@@ -153,6 +160,13 @@ static enum ww_err emr_block(const struct ww_merge_job *job,
     (void)err;
 
     unify(job, b, u);
+    if (t->mask) {
+        const double *own = b->x[t->task - 1];
+        for (size_t i = 0; i < b->n; i++) {
+            b->out[i] = own[i] * u[i] > 0 ? t->factor : 0;
+        }
+        return WW_OK;
+    }
     if (t->task > 0) {
         take(u, b->x[t->task - 1], b->n, b->out);
     }

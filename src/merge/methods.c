@@ -118,7 +118,8 @@ static const struct ww_method_param regmean[] = {PER_SOURCE("weight", 1, -ANY, A
                                                  FLOAT("off_diagonal", 0.5, 0, 1)};
 static const struct ww_method_param emr[] = {
     {"task", WW_PARAM_TENSOR, WW_PARAM_INT, false, 0, 0, 62},
-    FLOAT("lambda", 1, -ANY, ANY)};
+    FLOAT("lambda", 1, -ANY, ANY),
+    FLAG("mask", 0)};
 static const struct ww_method_param mwa[] = {
     {"metric", WW_PARAM_SOURCE, WW_PARAM_FLOAT, true, 1, 1e-300, ANY},
     FLOAT("exponent", -1, -1000, 1000)};

@@ -127,6 +127,20 @@ def main():
         same(got, want, "regmean")
         print("fisher, masks and regmean agree with numpy, and the record names what they import")
 
+        # A task's model is the unified one through the task's mask.
+        def emr(**more):
+            return {"merge_method": "emr", "base_model": "base", "dtype": "float32",
+                    "models": [{"model": m} for m in MODELS], "parameters": more}
+        task, _ = merge.result(emr(task=2))
+        _, unified = merge.result(emr(task=0))
+        mask, masked = merge.result(emr(task=2, mask=True))
+        assert len({v for x in mask.values() for v in np.unique(x)}) == 2, "0 and one factor"
+        got, _ = merge.result({
+            "merge_method": "masks", "base_model": "base", "dtype": "float32",
+            "models": [{"model": unified, "statistics": masked}]})
+        same(got, {k: v.astype(np.float64) for k, v in task.items()}, "emr by its mask")
+        print("the unified model of EMR and a mask give the model of the task")
+
         # What merging methods learn for each layer is a list of filters.
         layers = sorted({int(k.split(".")[2]) for k in base if ".layers." in k})
         learnt = {layer: (0.3 + 0.1 * layer, 0.9 - 0.2 * layer) for layer in layers}

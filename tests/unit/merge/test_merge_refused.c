@@ -38,6 +38,7 @@ static const struct refused cases[] = {
     {"fisher", 8, 8, 0, 2, "weight", 0, NULL, 0, WW_E_RECIPE, "more than 0"},
     {"sce", 8, 8, 0, 2, "select_topk", 1.5, NULL, 0, WW_E_RECIPE, "'select_topk'"},
     {"emr", 8, 8, 0, 2, "task", 3, NULL, 0, WW_E_RECIPE, "task 3 of 2"},
+    {"emr", 8, 8, 0, 2, "mask", 1, NULL, 0, WW_E_RECIPE, "no mask"},
     {"mwa", 8, 8, 0, 2, "metric", 0, NULL, 0, WW_E_RECIPE, "'metric'"},
     {"mwa", 8, 8, 0, 2, "metric", 1e-9, "exponent", -100, WW_E_RECIPE, "range of numbers"},
     {"pcb", 8, 8, 0, 2, "clamp", 0.5, NULL, 0, WW_E_RECIPE, "'clamp'"},
