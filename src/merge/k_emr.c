@@ -5,10 +5,10 @@
  * sum of the changes, the unified change u the largest magnitude among those that have
  * it. A task takes u where its own change has that sign, times r = sum abs(own change) /
  * sum abs(u where taken) over the whole model, as the paper has it. `task` 0 gives the
- * unified model, k the model of source k. With
- * `mask` the output is r where task k takes u and 0 elsewhere: with it the method masks
- * makes the model of the task of the unified one. The two sums are exact (tilesum.h), so
- * the order of elements does not matter.
+ * unified model, k the model of source k. With `mask` the output is r where task k takes
+ * u and 0 elsewhere: with it the method masks makes the model of the task of the unified
+ * one. The two sums are exact (tilesum.h), so the order of elements does not matter; a
+ * mask has no signs, so it is no lock of a mask.
  */
 #include <math.h>
 
@@ -145,6 +145,11 @@ static enum ww_err emr_open(struct ww_merge_job *job, bool *scan, struct ww_erro
     }
     if (t->mask && t->task == 0) {
         return ww_merge_refuse(job, err, "the unified model has no mask; choose a task");
+    }
+    if (t->mask && job->plan->order_free) {
+        return ww_merge_refuse(job, err,
+                               "a mask does not turn with the signs of a lock; "
+                               "make it of open models");
     }
     if (job->shared && t->task > 0) {
         t->factor *= rescaler(job->shared, t->task - 1);

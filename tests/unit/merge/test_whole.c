@@ -184,6 +184,18 @@ static void what_differs_between_tensors_is_refused(void **state)
     assert_non_null(strstr(err.text, "must be one number"));
     mx_free(m);
 
+    m = model("emr", 97, 2);
+    m->plan.order_free = true;
+    for (uint32_t t = 0; t < N; t++) {
+        mx_set(m, t, "task", 1);
+    }
+    err = (struct ww_error){0};
+    OK(mx_run(m, &err));
+    mx_set(m, 2, "mask", 1);
+    FAILS(mx_run(m, &err), WW_E_RECIPE);
+    assert_non_null(strstr(err.text, "signs of a lock"));
+    mx_free(m);
+
     m = model("pcb", 96, 2);
     mx_set(m, 2, "pcb_ratio", 0.2);
     err = (struct ww_error){0};
