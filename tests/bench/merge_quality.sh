@@ -4,7 +4,8 @@
 #
 # FAMILY holds base, the models and tasks/TASK.test.jsonl, and TASK.valid.jsonl where lambda is to
 # be chosen on other rows than those that are scored. Each method runs with five values of lambda;
-# the one with the best worst task counts. Exact match, one line a method.
+# the one with the best worst task counts. Exact match, one line a method. METHODS: a regular
+# expression that chooses lines of the table below.
 set -eu
 build=$1
 family=$(realpath "$2")
@@ -67,7 +68,7 @@ worst() { # of the arguments
     printf '%s\n' "$@" | sort -n | head -1
 }
 
-methods | while read -r method parameters lambdas; do
+methods | grep -E "${METHODS:-.}" | while read -r method parameters lambdas; do
     best=-1
     for lambda in $lambdas; do
         merge "$work/out" "$method" "$parameters" "$lambda" "$@"
