@@ -57,14 +57,20 @@ WW_API enum ww_err ww_sign_folder(const char *path, const struct ww_signer *sign
                                   struct ww_sign_report *report,
                                   struct ww_error *err) WW_MUST_USE;
 
-enum ww_verify_method { WW_VERIFY_KEY, WW_VERIFY_CERTIFICATE };
+enum ww_verify_method { WW_VERIFY_KEY, WW_VERIFY_CERTIFICATE, WW_VERIFY_KEYLESS };
 
 struct ww_verify_options {
     enum ww_verify_method method;
     const char *public_key;             /* KEY: SPKI PEM path */
     const char *const *chain;           /* CERTIFICATE: PEM paths of trust anchors */
     size_t n_chain;
-    int64_t at_unix;                    /* time for certificates; 0: now */
+    int64_t at_unix;                    /* CERTIFICATE: time to check at; 0: that of the
+                                           signed timestamps when there is a trusted root,
+                                           or else now */
+    const char *trusted_root;           /* KEYLESS: trusted_root.json of the instance;
+                                           CERTIFICATE: may be NULL */
+    const char *identity;               /* KEYLESS: who must have signed, exactly */
+    const char *identity_provider;      /* KEYLESS: URL of who vouched for that, exactly */
     const char *signature;              /* NULL: model.sig in the folder; FILE.sig beside a
                                            model that is one file */
     const char *const *ignore_paths;    /* as when signing, added to the signed ones */

@@ -9,7 +9,7 @@
  * The leaf must name code signing as its purpose: a certificate for a web server, or one
  * that states no purpose, was not issued for signing models.
  */
-#include "crypto/verify.h"
+#include "crypto/certs.h"
 
 #include <string.h>
 #include <time.h>
@@ -31,10 +31,6 @@
 #define SECURITY_LEVEL 2 /* 112 bits */
 #define PEM_MAX_BYTES (1024 * 1024)
 #define NAME_MAX_BYTES 1024
-
-struct ww_certs {
-    STACK_OF(X509) *stack;
-};
 
 enum ww_err ww_certs_new(struct ww_certs **out, struct ww_error *err)
 {
@@ -214,40 +210,75 @@ static enum ww_err refuse_chain(X509_STORE_CTX *ctx, struct ww_error *err)
     return rc;
 }
 
-static void set_rules(X509_STORE_CTX *ctx, int64_t at_unix)
+void ww_certs_set_rules(X509_VERIFY_PARAM *param, int64_t at_unix)
 {
-    X509_VERIFY_PARAM *param = X509_STORE_CTX_get0_param(ctx);
     X509_VERIFY_PARAM_set_time(param, (time_t)at_unix);
     X509_VERIFY_PARAM_set_depth(param, MAX_DEPTH);
     X509_VERIFY_PARAM_set_auth_level(param, SECURITY_LEVEL);
 }
 
-static enum ww_err check_chain(const struct ww_certs *chain,
-                               const struct ww_certs *anchors, int64_t at_unix,
-                               struct ww_error *err)
+enum ww_err ww_certs_store(const struct ww_certs *anchors, X509_STORE **out,
+                           struct ww_error *err)
 {
     X509_STORE *store = X509_STORE_new();
-    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    enum ww_err rc = WW_OK;
 
-    if (!store || !ctx) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a certificate chain");
-        goto out;
+    *out = NULL;
+    if (!store) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a certificate chain");
     }
     for (int i = 0; i < sk_X509_num(anchors->stack); i++) {
         if (X509_STORE_add_cert(store, sk_X509_value(anchors->stack, i)) != 1) {
-            rc = ww_ossl_fail(err, WW_E_CRYPTO, "trust anchor cannot be used");
-            goto out;
+            X509_STORE_free(store);
+            return ww_ossl_fail(err, WW_E_CRYPTO, "trust anchor cannot be used");
         }
+    }
+    *out = store;
+    return WW_OK;
+}
+
+static enum ww_err keep_issuer(X509_STORE_CTX *ctx, X509 **issuer, struct ww_error *err)
+{
+    const STACK_OF(X509) *built = X509_STORE_CTX_get0_chain(ctx);
+
+    if (sk_X509_num(built) < 2) {
+        return WW_FAIL(err, WW_E_UNTRUSTED, "signing certificate is its own issuer");
+    }
+    *issuer = sk_X509_value(built, 1);
+    if (X509_up_ref(*issuer) != 1) {
+        *issuer = NULL;
+        return WW_FAIL(err, WW_E_CRYPTO, "certificate cannot be kept");
+    }
+    return WW_OK;
+}
+
+static enum ww_err check_chain(const struct ww_certs *chain,
+                               const struct ww_certs *anchors, int64_t at_unix,
+                               X509 **issuer, struct ww_error *err)
+{
+    X509_STORE *store = NULL;
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    enum ww_err rc = WW_OK;
+
+    if (!ctx) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a certificate chain");
+        goto out;
+    }
+    rc = ww_certs_store(anchors, &store, err);
+    if (rc) {
+        goto out;
     }
     if (X509_STORE_CTX_init(ctx, store, sk_X509_value(chain->stack, 0), chain->stack) !=
         1) {
         rc = ww_ossl_fail(err, WW_E_CRYPTO, "certificate check could not be started");
         goto out;
     }
-    set_rules(ctx, at_unix);
+    ww_certs_set_rules(X509_STORE_CTX_get0_param(ctx), at_unix);
     if (X509_verify_cert(ctx) != 1) {
         rc = refuse_chain(ctx, err);
+        goto out;
+    }
+    if (issuer) {
+        rc = keep_issuer(ctx, issuer, err);
     }
 out:
     X509_STORE_CTX_free(ctx);
@@ -270,10 +301,10 @@ static enum ww_err check_leaf_usage(X509 *leaf, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err leaf_pubkey(const X509 *leaf, struct ww_pubkey **out,
-                               struct ww_error *err)
+enum ww_err ww_certs_leaf_key(const struct ww_certs *chain, struct ww_pubkey **out,
+                              struct ww_error *err)
 {
-    EVP_PKEY *pkey = X509_get0_pubkey(leaf);
+    EVP_PKEY *pkey = X509_get0_pubkey(sk_X509_value(chain->stack, 0));
     *out = NULL;
     if (!pkey) {
         return ww_ossl_fail(err, WW_E_KEY, "key of the signing certificate is unusable");
@@ -281,32 +312,43 @@ static enum ww_err leaf_pubkey(const X509 *leaf, struct ww_pubkey **out,
     return ww_pubkey_from_evp(pkey, "key of the signing certificate", out, err);
 }
 
+enum ww_err ww_certs_check(const struct ww_certs *chain, const struct ww_certs *anchors,
+                           int64_t at_unix, X509 **issuer, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (ww_certs_count(chain) == 0) {
+        return WW_FAIL(err, WW_E_UNTRUSTED, "no certificate given with the signature");
+    }
+    rc = check_chain(chain, anchors, at_unix, issuer, err);
+    if (rc) {
+        return rc;
+    }
+    rc = check_leaf_usage(sk_X509_value(chain->stack, 0), err);
+    if (rc && issuer) {
+        X509_free(*issuer);
+        *issuer = NULL;
+    }
+    return rc;
+}
+
 enum ww_err ww_certs_verify(const struct ww_certs *chain, const struct ww_certs *anchors,
                             int64_t at_unix, struct ww_pubkey **leaf_key,
                             struct ww_buf *subject, struct ww_error *err)
 {
     struct ww_pubkey *key = NULL;
-    X509 *leaf = NULL;
     enum ww_err rc = WW_OK;
 
     *leaf_key = NULL;
-    if (ww_certs_count(chain) == 0) {
-        return WW_FAIL(err, WW_E_UNTRUSTED, "no certificate given with the signature");
-    }
-    leaf = sk_X509_value(chain->stack, 0);
-    rc = check_chain(chain, anchors, at_unix, err);
+    rc = ww_certs_check(chain, anchors, at_unix, NULL, err);
     if (rc) {
         goto out;
     }
-    rc = check_leaf_usage(leaf, err);
+    rc = ww_certs_leaf_key(chain, &key, err);
     if (rc) {
         goto out;
     }
-    rc = leaf_pubkey(leaf, &key, err);
-    if (rc) {
-        goto out;
-    }
-    rc = add_subject(leaf, subject, err);
+    rc = add_subject(sk_X509_value(chain->stack, 0), subject, err);
     if (rc) {
         goto out;
     }

@@ -10,7 +10,9 @@
 #include <string.h>
 
 #include "crypto/base64.h"
+#include "crypto/tstamp.h"
 #include "sign/dsse.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 
@@ -148,33 +150,109 @@ out:
     return rc;
 }
 
+static enum ww_err read_leaf(const struct ww_jnode *node, struct ww_bundle *out,
+                             struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (ww_jsize(node) != 1) {
+        return WW_FAIL(err, WW_E_BUNDLE, "'certificate' of the bundle has %zu members, "
+                       "expected 'rawBytes' alone", ww_jsize(node));
+    }
+    out->is_keyless = true;
+    rc = ww_certs_new(&out->certs, err);
+    if (!rc) {
+        rc = decode(ww_jget(node, "rawBytes"), "certificate.rawBytes", CERT_MAX_BYTES,
+                    &out->leaf, err);
+    }
+    return rc ? rc : ww_certs_add_der(out->certs, out->leaf.data, out->leaf.len, err);
+}
+
+static enum ww_err read_entries(const struct ww_jnode *list, struct ww_bundle *out,
+                                struct ww_error *err)
+{
+    size_t n = list ? ww_jsize(list) : 0;
+    enum ww_err rc = WW_OK;
+
+    if (n > WW_TLOG_MAX_ENTRIES) {
+        return WW_FAIL(err, WW_E_LIMIT, "bundle has %zu log entries, at most %d are read",
+                       n, WW_TLOG_MAX_ENTRIES);
+    }
+    out->entries = ww_calloc(n ? n : 1, sizeof(*out->entries));
+    if (!out->entries) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu log entries", n);
+    }
+    for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
+        rc = ww_tlog_parse(at, &out->entries[out->n_entries++], err);
+    }
+    return rc;
+}
+
+/* Proto writers put an empty object where there is no timestamp. */
+static enum ww_err read_stamps(const struct ww_jnode *node, struct ww_bundle *out,
+                               struct ww_error *err)
+{
+    const struct ww_jnode *list = ww_jget(node, "rfc3161Timestamps");
+    size_t n = list ? ww_jsize(list) : 0;
+    enum ww_err rc = WW_OK;
+
+    if (!node || ww_jtype(node) == WW_J_NULL) {
+        return WW_OK;
+    }
+    if (ww_jtype(node) != WW_J_OBJECT || ww_jsize(node) != (list ? 1 : 0) ||
+        (list && ww_jtype(list) != WW_J_ARRAY)) {
+        return WW_FAIL(err, WW_E_BUNDLE,
+                       "'timestampVerificationData' of the bundle holds something else "
+                       "than a list 'rfc3161Timestamps'");
+    }
+    if (n > WW_BUNDLE_MAX_STAMPS) {
+        return WW_FAIL(err, WW_E_LIMIT, "bundle has %zu timestamps, at most %d are read",
+                       n, WW_BUNDLE_MAX_STAMPS);
+    }
+    out->stamps = ww_calloc(n ? n : 1, sizeof(*out->stamps));
+    if (!out->stamps) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu timestamps", n);
+    }
+    for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
+        if (ww_jsize(at) != 1) {
+            return WW_FAIL(err, WW_E_BUNDLE, "timestamp has %zu members, expected "
+                           "'signedTimestamp' alone", ww_jsize(at));
+        }
+        rc = decode(ww_jget(at, "signedTimestamp"), "signedTimestamp", WW_TSTAMP_MAX_BYTES,
+                    &out->stamps[out->n_stamps++], err);
+    }
+    return rc;
+}
+
 static enum ww_err read_material(const struct ww_jnode *node, struct ww_bundle *out,
                                  struct ww_error *err)
 {
     const struct ww_jnode *key = ww_jget(node, "publicKey");
     const struct ww_jnode *chain = ww_jget(node, "x509CertificateChain");
-    const struct ww_jnode *keyless = ww_jget(node, "certificate");
+    const struct ww_jnode *leaf = ww_jget(node, "certificate");
     const struct ww_jnode *log = ww_jget(node, "tlogEntries");
     enum ww_err rc = ww_jonly(node, material_keys, WW_LEN(material_keys), WW_E_BUNDLE,
                               "verificationMaterial", err);
     if (rc) {
         return rc;
     }
-    if (!!key + !!chain + !!keyless != 1) {
+    if (!!key + !!chain + !!leaf != 1) {
         return WW_FAIL(err, WW_E_BUNDLE,
                        "bundle must have exactly one of 'publicKey', "
                        "'x509CertificateChain' and 'certificate'");
-    }
-    if (keyless) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "signed by the keyless method of Sigstore, which is not supported; "
-            "use model_signing to verify it");
     }
     if (log && ww_jtype(log) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_BUNDLE, "'tlogEntries' of the bundle is no array");
     }
     out->has_log = log && ww_jsize(log) > 0;
+    rc = read_stamps(ww_jget(node, "timestampVerificationData"), out, err);
+    if (rc) {
+        return rc;
+    }
+    if (leaf) {
+        rc = read_leaf(leaf, out, err);
+        return rc ? rc : read_entries(log, out, err);
+    }
     return key ? read_public_key(key, out, err) : read_certificates(chain, out, err);
 }
 
@@ -282,6 +360,15 @@ void ww_bundle_release(struct ww_bundle *bundle)
     ww_buf_release(&bundle->payload);
     ww_buf_release(&bundle->sig);
     ww_certs_free(bundle->certs);
+    ww_buf_release(&bundle->leaf);
+    for (size_t i = 0; i < bundle->n_entries; i++) {
+        ww_tlog_release(&bundle->entries[i]);
+    }
+    ww_free(bundle->entries);
+    for (size_t i = 0; i < bundle->n_stamps; i++) {
+        ww_buf_release(&bundle->stamps[i]);
+    }
+    ww_free(bundle->stamps);
     ww_json_free(bundle->json);
     memset(bundle, 0, sizeof(*bundle));
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "sign/dsse.h"
+#include "sign/keyless_bundle.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
@@ -59,6 +60,19 @@ enum ww_err ww_verifier_of_key(const struct ww_pubkey *key, struct ww_verifier *
     return ww_pubkey_hint(key, out->hint, err);
 }
 
+static enum ww_err open_keyless(const struct ww_verify_options *options,
+                                struct ww_verifier *out, struct ww_error *err)
+{
+    if (!options->trusted_root || !options->identity || !options->identity_provider) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "keyless verification needs a trusted root, an identity and an "
+                       "identity provider");
+    }
+    out->identity = options->identity;
+    out->provider = options->identity_provider;
+    return ww_trusted_root_load(options->trusted_root, &out->root, err);
+}
+
 enum ww_err ww_verifier_open(const struct ww_verify_options *options,
                              struct ww_verifier *out, struct ww_error *err)
 {
@@ -66,10 +80,17 @@ enum ww_err ww_verifier_open(const struct ww_verify_options *options,
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
+    out->method = options->method;
+    out->at_unix = options->at_unix;
+    if (options->method == WW_VERIFY_KEYLESS) {
+        rc = open_keyless(options, out, err);
+        goto out;
+    }
     if (options->method == WW_VERIFY_CERTIFICATE) {
-        out->by_certificate = true;
-        out->at_unix = options->at_unix ? options->at_unix : (int64_t)time(NULL);
         rc = load_anchors(options, out, err);
+        if (!rc && options->trusted_root) {
+            rc = ww_trusted_root_load(options->trusted_root, &out->root, err);
+        }
         goto out;
     }
     if (!options->public_key) {
@@ -101,24 +122,36 @@ void ww_verifier_release(struct ww_verifier *verifier)
     }
     ww_pubkey_free(verifier->own_key);
     ww_certs_free(verifier->anchors);
+    ww_trusted_root_free(verifier->root);
     memset(verifier, 0, sizeof(*verifier));
+}
+
+static enum ww_verify_method method_of(const struct ww_bundle *bundle)
+{
+    if (bundle->is_keyless) {
+        return WW_VERIFY_KEYLESS;
+    }
+    return bundle->certs ? WW_VERIFY_CERTIFICATE : WW_VERIFY_KEY;
 }
 
 static enum ww_err check_method(const struct ww_bundle *bundle,
                                 const struct ww_verifier *verifier, struct ww_error *err)
 {
-    if (verifier->by_certificate && !bundle->certs) {
-        return WW_FAIL(err, WW_E_UNTRUSTED,
-                       "signed by key %s without a certificate; verify with that key",
-                       bundle->hint);
+    static const char *const how[] = {
+        [WW_VERIFY_KEY] = "by a key; verify with that key",
+        [WW_VERIFY_CERTIFICATE] =
+            "with a certificate; verify with the certificate chain",
+        [WW_VERIFY_KEYLESS] =
+            "without a key, under an identity; verify with the trusted root and the "
+            "identity",
+    };
+    enum ww_verify_method method = method_of(bundle);
+
+    if (method != verifier->method) {
+        return WW_FAIL(err, WW_E_UNTRUSTED, "signed %s%s%s", how[method],
+                       bundle->hint ? " " : "", bundle->hint ? bundle->hint : "");
     }
-    if (!verifier->by_certificate && bundle->certs) {
-        return WW_FAIL(err, WW_E_UNTRUSTED,
-                       "signed with a certificate, not by key %s; verify with the "
-                       "certificate chain",
-                       verifier->hint);
-    }
-    if (!verifier->by_certificate && !ww_str_eq(bundle->hint, verifier->hint)) {
+    if (method == WW_VERIFY_KEY && !ww_str_eq(bundle->hint, verifier->hint)) {
         return WW_FAIL(err, WW_E_UNTRUSTED, "signed by key %s, not by %s", bundle->hint,
                        verifier->hint);
     }
@@ -203,11 +236,18 @@ static enum ww_err check_by_certificate(struct ww_bundle *bundle,
 {
     struct ww_pubkey *leaf = NULL;
     struct ww_buf subject;
+    int64_t at = verifier->at_unix;
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&subject, SUBJECT_MAX_BYTES);
-    rc = ww_certs_verify(bundle->certs, verifier->anchors, verifier->at_unix, &leaf,
-                         &subject, err);
+    if (verifier->root && at == 0) {
+        rc = ww_stamps_check(bundle, verifier->root, &at, err);
+        if (rc) {
+            goto out;
+        }
+    }
+    at = at ? at : (int64_t)time(NULL);
+    rc = ww_certs_verify(bundle->certs, verifier->anchors, at, &leaf, &subject, err);
     if (rc) {
         goto out;
     }
@@ -224,6 +264,32 @@ out:
     return rc;
 }
 
+static enum ww_err check_keyless(struct ww_bundle *bundle,
+                                 const struct ww_verifier *verifier,
+                                 char signer[WW_SIGNER_BYTES], struct ww_error *err)
+{
+    struct ww_pubkey *leaf = NULL;
+    struct ww_buf text;
+    enum ww_err rc = ww_keyless_bundle_check(bundle, verifier, &leaf, err);
+
+    ww_buf_init(&text, SUBJECT_MAX_BYTES);
+    if (rc) {
+        goto out;
+    }
+    rc = check_signature(bundle, leaf, err);
+    if (rc) {
+        goto out;
+    }
+    rc = ww_buf_addf(&text, err, "%s, says %s", verifier->identity, verifier->provider);
+    if (!rc && signer) {
+        copy_cut(signer, ww_buf_cstr(&text));
+    }
+out:
+    ww_buf_release(&text);
+    ww_pubkey_free(leaf);
+    return rc;
+}
+
 enum ww_err ww_bundle_check(struct ww_bundle *bundle, const struct ww_verifier *verifier,
                             char signer[WW_SIGNER_BYTES], struct ww_error *err)
 {
@@ -231,7 +297,10 @@ enum ww_err ww_bundle_check(struct ww_bundle *bundle, const struct ww_verifier *
     if (rc) {
         return rc;
     }
-    if (verifier->by_certificate) {
+    if (verifier->method == WW_VERIFY_KEYLESS) {
+        return check_keyless(bundle, verifier, signer, err);
+    }
+    if (verifier->method == WW_VERIFY_CERTIFICATE) {
         return check_by_certificate(bundle, verifier, signer, err);
     }
     rc = check_signature(bundle, verifier->key, err);

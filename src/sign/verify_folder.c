@@ -74,9 +74,13 @@ static enum ww_err note_bundle(struct job *job, const struct ww_bundle *bundle,
             ww_notes_add(&job->notes, err, "only the first of %zu signatures was checked",
                          bundle->n_signatures);
     }
-    if (!rc && bundle->has_log) {
+    if (!rc && bundle->has_log && !bundle->is_keyless) {
         rc = ww_notes_add(&job->notes, err,
                           "transparency log entries of the signature were not checked");
+    }
+    if (!rc && bundle->n_stamps > 0 && !bundle->stamps_checked) {
+        rc = ww_notes_add(&job->notes, err,
+                          "signed timestamps of the signature were not checked");
     }
     return rc;
 }

@@ -52,6 +52,30 @@ signed_model() {
     [ "$(jq -r .error.code stdout)" = WW_E_UNTRUSTED ]
 }
 
+@test "a keyless signature is verified by holder, provider and pinned root together" {
+    cases=$BATS_TEST_DIRNAME/../vectors/oms/cases-keyless
+    cp -r "$cases/historical-v1.1.0-sigstore/model" model
+    keyless() {
+        "$VERIFY" model --signature "$cases/historical-v1.1.0-sigstore/bundle.sig" "$@"
+    }
+    holder="--identity stefanb@us.ibm.com"
+    provider="--identity-provider https://sigstore.verify.ibm.com/oauth2"
+    root="--trusted-root $cases/trusted_root.json"
+    # shellcheck disable=SC2086
+    {
+        keyless $holder $provider $root | grep "signed by stefanb@us.ibm.com"
+        refused 1 "expected 'else@us.ibm.com'" keyless --identity else@us.ibm.com $provider $root
+        refused 2 "go together" keyless $holder $provider
+        refused 2 "go together" keyless $provider $root
+        refused 2 "whom do you trust" keyless $root
+        refused 2 "the log says when" keyless $holder $provider $root --at 1760062340
+        refused 3 "trusted root" keyless $holder $provider --trusted-root model/signme-1
+    }
+    echo x >>model/signme-1
+    # shellcheck disable=SC2086
+    refused 1 "signme-1" keyless $holder $provider $root
+}
+
 @test "one tensor alone" {
     signed_model
     "$VERIFY" model --key me.pub --tensor model.norm.weight --json >answer

@@ -70,6 +70,7 @@ static void read_bundle(const uint8_t *text, size_t len)
     if (ww_bundle_parse(text, len, &bundle, &err) == WW_OK) {
         FUZZ_CHECK(bundle.payload.len > 0 && bundle.sig.len > 0);
         FUZZ_CHECK((bundle.hint != NULL) != (bundle.certs != NULL));
+        FUZZ_CHECK(!bundle.is_keyless || bundle.leaf.len > 0);
         /* Nobody but this run has the key. */
         FUZZ_CHECK(ww_bundle_check(&bundle, &verifier, NULL, &err) != WW_OK);
     }

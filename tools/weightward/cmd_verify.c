@@ -15,6 +15,9 @@ struct verify {
     int walk;
     char *page;
     char *bom;
+    char *trusted_root;
+    char *identity;
+    char *provider;
     char *signature;
     char **ignore;
     int ignore_unsigned;
@@ -75,12 +78,36 @@ static int run_chain(const struct verify *opt, const char *verb, const char *mod
                     .n_ignore_paths = cli_count(opt->ignore),
                     .ignore_unsigned_files = opt->ignore_unsigned != 0},
     };
-    if (opt->chain || opt->tensor || opt->signature || opt->at) {
+    if (opt->chain || opt->identity || opt->tensor || opt->signature || opt->at) {
         return cli_usage(verb, "--chain goes by --key PUB alone (repeatable): not with "
-                               "certificates, --signature, --tensor or --at");
+                               "certificates, --identity, --signature, --tensor or --at");
     }
     const int status = cli_run_options(&opt->common, &chain.options.run);
     return status ? status : cli_verify_chain(&chain, verb, model);
+}
+
+/* Exactly one answer to the question whom the caller trusts. */
+static int choose_method(const struct verify *opt, const char *verb,
+                         enum ww_verify_method *method)
+{
+    const bool is_keyless = opt->identity != NULL || opt->provider != NULL;
+    if ((opt->keys != NULL) + (opt->chain != NULL) + is_keyless != 1) {
+        return cli_usage(verb, "give one of --key PUB, --certificate-chain FILE and "
+                               "--identity ID: whom do you trust?");
+    }
+    if (is_keyless && (!opt->identity || !opt->provider || !opt->trusted_root)) {
+        return cli_usage(verb, "--identity, --identity-provider and --trusted-root go "
+                               "together");
+    }
+    if (opt->keys && opt->trusted_root) {
+        return cli_usage(verb, "--trusted-root says nothing about a key; leave it out");
+    }
+    if (is_keyless && opt->at) {
+        return cli_usage(verb, "--at has no use with --identity: the log says when");
+    }
+    *method = is_keyless ? WW_VERIFY_KEYLESS : opt->chain ? WW_VERIFY_CERTIFICATE
+                                                          : WW_VERIFY_KEY;
+    return 0;
 }
 
 static int run_verify(const void *given, const char *verb, const char *const *args)
@@ -89,9 +116,10 @@ static int run_verify(const void *given, const char *verb, const char *const *ar
     const char *model = args[0];
     struct ww_error err = {0};
     struct ww_verify_report report = {0};
-    if ((opt->keys != NULL) == (opt->chain != NULL)) {
-        return cli_usage(verb, "give either --key PUB or --certificate-chain FILE: whom do "
-                               "you trust?");
+    enum ww_verify_method method = WW_VERIFY_KEY;
+    int status = choose_method(opt, verb, &method);
+    if (status) {
+        return status;
     }
     strip_model(opt->ignore, model);
     if ((opt->page || opt->bom) && !opt->walk) {
@@ -104,18 +132,21 @@ static int run_verify(const void *given, const char *verb, const char *const *ar
         return cli_usage(verb, "several keys are for --chain; a model is signed by one");
     }
     struct ww_verify_options options = {
-        .method = opt->keys ? WW_VERIFY_KEY : WW_VERIFY_CERTIFICATE,
+        .method = method,
         .public_key = opt->keys ? opt->keys[0] : NULL,
         .chain = (const char *const *)opt->chain,
         .n_chain = cli_count(opt->chain),
         .at_unix = opt->at,
+        .trusted_root = opt->trusted_root,
+        .identity = opt->identity,
+        .identity_provider = opt->provider,
         .signature = opt->signature,
         .ignore_paths = (const char *const *)opt->ignore,
         .n_ignore_paths = cli_count(opt->ignore),
         .ignore_unsigned_files = opt->ignore_unsigned != 0,
         .tensor = opt->tensor,
     };
-    int status = cli_run_options(&opt->common, &options.run);
+    status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
     }
@@ -153,6 +184,12 @@ int cmd_verify(int argc, const char **argv)
          "with --chain: also write it as a bill of materials (CycloneDX 1.6)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "trusted certificates (PEM, repeatable)", "FILE"},
+        {"identity", 0, POPT_ARG_STRING, &opt.identity, 0,
+         "keyless: who must have signed", "ID"},
+        {"identity-provider", 0, POPT_ARG_STRING, &opt.provider, 0,
+         "keyless: who vouched for that identity", "URL"},
+        {"trusted-root", 0, POPT_ARG_STRING, &opt.trusted_root, 0,
+         "pinned root of the Sigstore instance", "FILE"},
         {"at", 0, POPT_ARG_LONGLONG, &opt.at, 0,
          "check certificates at this time, seconds since 1970 (default: now)", "TIME"},
         {"signature", 0, POPT_ARG_STRING, &opt.signature, 0,

@@ -188,7 +188,7 @@ static const struct bad_row bad_rows[] = {
             ENVELOPE(SIGNATURES)),
      WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"certificate\":{\"rawBytes\":\"AA==\"}}", ENVELOPE(SIGNATURES)),
-     WW_E_UNSUPPORTED},
+     WW_E_BUNDLE},
     {BUNDLE(GOOD_TYPE, "{\"x509CertificateChain\":{\"certificates\":[]}}",
             ENVELOPE(SIGNATURES)),
      WW_E_BUNDLE},

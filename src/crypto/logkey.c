@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Signatures of logs: RFC 6962 names ECDSA and RSA with SHA-256, the newer logs of
+ * Sigstore use Ed25519. The algorithm follows from the key that the verifier pinned and
+ * from nothing in the message. ECDSA signatures have one accepted encoding, as those over
+ * models have.
+ */
+#include "crypto/logkey.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "crypto/curve.h"
+#include "crypto/ossl.h"
+#include "crypto/pubkey.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define DER_MAX_BYTES 4096
+#define RSA_MIN_BITS 2048
+
+struct ww_logkey {
+    EVP_PKEY *pkey;
+    struct ww_pubkey *ecdsa; /* the same when it is on a curve */
+};
+
+void ww_logkey_free(struct ww_logkey *key)
+{
+    if (key) {
+        ww_pubkey_free(key->ecdsa);
+        EVP_PKEY_free(key->pkey);
+        ww_free(key);
+    }
+}
+
+static enum ww_err check_kind(struct ww_logkey *key, struct ww_error *err)
+{
+    const char *type = EVP_PKEY_get0_type_name(key->pkey);
+
+    if (EVP_PKEY_is_a(key->pkey, "EC")) {
+        return ww_pubkey_from_evp(key->pkey, "key of the log", &key->ecdsa, err);
+    }
+    if (EVP_PKEY_is_a(key->pkey, "ED25519") ||
+        (EVP_PKEY_is_a(key->pkey, "RSA") &&
+         EVP_PKEY_get_bits(key->pkey) >= RSA_MIN_BITS)) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_KEY,
+                   "key of the log is '%s' of %d bits, expected ECDSA, Ed25519 or RSA of "
+                   "at least %d",
+                   type ? type : "unknown", EVP_PKEY_get_bits(key->pkey), RSA_MIN_BITS);
+}
+
+enum ww_err ww_logkey_from_der(const uint8_t *der, size_t len, struct ww_logkey **out,
+                               struct ww_error *err)
+{
+    const uint8_t *cursor = der;
+    struct ww_logkey *key = NULL;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    ww_ossl_init();
+    if (len == 0 || len > DER_MAX_BYTES) {
+        return WW_FAIL(err, WW_E_KEYFILE, "key of the log has %zu bytes", len);
+    }
+    key = ww_calloc(1, sizeof(*key));
+    if (!key) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
+    }
+    key->pkey = d2i_PUBKEY(NULL, &cursor, (long)len);
+    if (!key->pkey) {
+        rc = ww_ossl_fail(err, WW_E_KEYFILE, "key of the log is malformed");
+        goto out;
+    }
+    if (cursor != der + len) {
+        rc = WW_FAIL(err, WW_E_KEYFILE, "key of the log has bytes behind its end");
+        goto out;
+    }
+    rc = check_kind(key, err);
+    if (rc) {
+        goto out;
+    }
+    *out = key;
+    key = NULL;
+out:
+    ww_logkey_free(key);
+    return rc;
+}
+
+enum ww_err ww_logkey_verify(const struct ww_logkey *key, const void *message, size_t len,
+                             const uint8_t *sig, size_t sig_len, struct ww_error *err)
+{
+    const char *digest = EVP_PKEY_is_a(key->pkey, "ED25519") ? NULL : "SHA2-256";
+    EVP_MD_CTX *ctx = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (key->ecdsa) {
+        return ww_pubkey_verify_sha256(key->ecdsa, message, len, sig, sig_len, err);
+    }
+    ctx = EVP_MD_CTX_new();
+    if (!ctx ||
+        EVP_DigestVerifyInit_ex(ctx, NULL, digest, NULL, NULL, key->pkey, NULL) != 1) {
+        rc = ww_ossl_fail(err, WW_E_CRYPTO, "signature check could not be started");
+        goto out;
+    }
+    if (EVP_DigestVerify(ctx, sig, sig_len, message, len) != 1) {
+        rc = ww_ossl_fail(err, WW_E_SIGNATURE,
+                          "signature does not fit the key and the message");
+    }
+out:
+    EVP_MD_CTX_free(ctx);
+    return rc;
+}
