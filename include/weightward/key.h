@@ -53,6 +53,30 @@ WW_API enum ww_err ww_signkey_load(const char *path, struct ww_secret *passphras
                                    struct ww_signkey **out, struct ww_error *err) WW_MUST_USE;
 WW_API void ww_signkey_free(struct ww_signkey *key);
 
+/** True for a PKCS #11 URI (RFC 7512), by its scheme alone. */
+WW_API bool ww_token_uri_is(const char *text);
+/** True when the URI says itself where the PIN is (pin-source). */
+WW_API bool ww_token_uri_has_pin(const char *uri);
+/**
+ * A signing key in a token: pkcs11:token=...;object=...?module-path=...; exactly one EC
+ * private key must fit. pin may be NULL when the URI has a pin-source (a file, refused
+ * when readable by others) or the token has a keypad. A pin-value in the URI is refused,
+ * as it would stand in the process list. WW_E_USAGE, WW_E_KEY, WW_E_PASSPHRASE.
+ */
+WW_API enum ww_err ww_signkey_open_token(const char *uri, struct ww_secret *pin,
+                                         struct ww_signkey **out,
+                                         struct ww_error *err) WW_MUST_USE;
+
+/** How long a signer program may take when no limit is given. */
+#define WW_SIGNER_SECONDS 60
+/**
+ * A signing key behind a program, run without a shell as PROGRAM HASH, with the digest on
+ * standard input; it must print the DER signature within the time. public_key: PEM path.
+ */
+WW_API enum ww_err ww_signkey_open_program(const char *program, const char *public_key,
+                                           unsigned seconds, struct ww_signkey **out,
+                                           struct ww_error *err) WW_MUST_USE;
+
 /** X25519 recipient key pair: BASE.key (sealed record) and BASE.pub. */
 WW_API enum ww_err ww_recipient_create(const char *base, struct ww_secret *passphrase,
                                        struct ww_error *err) WW_MUST_USE;

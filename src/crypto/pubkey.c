@@ -201,6 +201,12 @@ out:
     return rc;
 }
 
+enum ww_err ww_pubkey_der(const struct ww_pubkey *key, struct ww_buf *out,
+                          struct ww_error *err)
+{
+    return ww_buf_add(out, key->der, key->der_len, err);
+}
+
 enum ww_err ww_pubkey_pem(const struct ww_pubkey *key, struct ww_buf *out,
                           struct ww_error *err)
 {

@@ -14,19 +14,24 @@
 #include "crypto/ossl.h"
 #include "crypto/pkcs8.h"
 #include "crypto/pubkey.h"
+#include "crypto/signdevice.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define PUBLIC_PEM_MAX_BYTES 1024
 
 struct ww_signkey {
-    EVP_PKEY *pkey;
+    EVP_PKEY *pkey; /* with a device, the public half alone */
     const struct ww_curve_spec *curve;
+    struct ww_signdevice device; /* sign is NULL for a key in memory */
 };
 
 void ww_signkey_free(struct ww_signkey *key)
 {
     if (key) {
+        if (key->device.close) {
+            key->device.close(key->device.self);
+        }
         EVP_PKEY_free(key->pkey);
         ww_free(key);
     }
@@ -154,14 +159,81 @@ enum ww_err ww_signkey_load(const char *path, struct ww_secret *passphrase,
     return rc;
 }
 
+enum ww_err ww_signkey_from_device(const struct ww_signdevice *device,
+                                   const uint8_t *public_der, size_t len,
+                                   struct ww_signkey **out, struct ww_error *err)
+{
+    const uint8_t *cursor = public_der;
+    struct ww_signkey *key = ww_calloc(1, sizeof(*key));
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    ww_ossl_init();
+    if (!key) {
+        device->close(device->self);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
+    }
+    key->device = *device;
+    key->pkey = d2i_PUBKEY(NULL, &cursor, (long)len);
+    if (!key->pkey) {
+        rc = ww_ossl_fail(err, WW_E_KEY, "public half of the signing key is malformed");
+        goto out;
+    }
+    rc = ww_curve_of(key->pkey, "signing key", &key->curve, err);
+    if (rc) {
+        goto out;
+    }
+    *out = key;
+    key = NULL;
+out:
+    ww_signkey_free(key);
+    return rc;
+}
+
+/* A device may be broken, or hold another key than it says: nothing leaves unverified. */
+static enum ww_err sign_by_device(struct ww_signkey *key, const void *message, size_t len,
+                                  struct ww_buf *sig, struct ww_error *err)
+{
+    uint8_t digest[WW_SIGNDEVICE_DIGEST_MAX];
+    size_t digest_len = sizeof(digest);
+    struct ww_pubkey *pub = NULL;
+    struct ww_error local = {0};
+    enum ww_err rc = WW_OK;
+
+    if (EVP_Q_digest(NULL, key->curve->digest, NULL, message, len, digest, &digest_len) !=
+        1) {
+        return ww_ossl_fail(err, WW_E_CRYPTO, "message cannot be hashed");
+    }
+    rc = key->device.sign(key->device.self, key->curve->digest, digest, digest_len, sig,
+                          err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_signkey_public(key, &pub, err);
+    if (rc) {
+        return rc;
+    }
+    if (ww_pubkey_verify(pub, message, len, sig->data, sig->len, &local) != WW_OK) {
+        rc = WW_FAIL(err, WW_E_KEY,
+                     "what the %s gave does not verify under the public key: %s",
+                     key->device.what, local.text);
+    }
+    ww_pubkey_free(pub);
+    return rc;
+}
+
 enum ww_err ww_signkey_sign(struct ww_signkey *key, const void *message, size_t len,
                             struct ww_buf *sig, struct ww_error *err)
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    EVP_MD_CTX *ctx = NULL;
     size_t sig_len = 0;
     uint8_t bytes[160]; /* P-521 needs 139 */
     enum ww_err rc = WW_OK;
 
+    if (key->device.sign) {
+        return sign_by_device(key, message, len, sig, err);
+    }
+    ctx = EVP_MD_CTX_new();
     if (!ctx || EVP_DigestSignInit_ex(ctx, NULL, key->curve->digest, NULL, NULL,
                                       key->pkey, NULL) != 1) {
         rc = ww_ossl_fail(err, WW_E_CRYPTO, "signing could not be started");

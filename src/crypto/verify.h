@@ -22,6 +22,9 @@ enum ww_err ww_pubkey_load(const char *path, struct ww_pubkey **out,
 void ww_pubkey_free(struct ww_pubkey *key);
 /** "P-256", "P-384" or "P-521". */
 const char *ww_pubkey_curve(const struct ww_pubkey *key);
+/** SPKI DER, the one encoding that is accepted. */
+enum ww_err ww_pubkey_der(const struct ww_pubkey *key, struct ww_buf *out,
+                          struct ww_error *err) WW_MUST_USE;
 /** SPKI PEM exactly as OpenSSL prints it (64 columns, final newline). */
 enum ww_err ww_pubkey_pem(const struct ww_pubkey *key, struct ww_buf *out,
                           struct ww_error *err) WW_MUST_USE;

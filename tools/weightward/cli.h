@@ -115,7 +115,10 @@ struct cli_lockkeys {
 enum ww_err cli_lockkeys(char *const *paths, const struct cli_lockkey *from,
                          struct cli_lockkeys *out, struct ww_error *err);
 void cli_lockkeys_free(struct cli_lockkeys *keys);
-/** Load a signing key, asking for its passphrase only when it is encrypted. */
+/** Load a signing key, asking for its passphrase only when it is encrypted. path may also
+ *  be a token's URI ("pkcs11:...", the passphrase being its PIN) or
+ *  "program:PATH?public-key=PUB", a program that signs. */
+#define CLI_PROGRAM "program:"
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);
 

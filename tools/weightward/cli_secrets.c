@@ -114,6 +114,38 @@ void cli_lockkeys_free(struct cli_lockkeys *keys)
     }
     free(keys->keys);
     free(keys->bindings);
+    *keys = (struct cli_lockkeys){0};
+}
+
+/* A PIN is asked for like a passphrase, unless the URI says where it is. */
+static enum ww_err open_token(const char *uri, const struct cli_passphrase *from,
+                              struct ww_signkey **out, struct ww_error *err)
+{
+    struct ww_secret *pin = NULL;
+    enum ww_err rc = WW_OK;
+    if (from->file || from->fd >= 0 || !ww_token_uri_has_pin(uri)) {
+        rc = cli_passphrase(from, "PIN of the token", false, &pin, err);
+    }
+    if (rc == WW_OK) {
+        rc = ww_signkey_open_token(uri, pin, out, err);
+    }
+    ww_secret_free(pin);
+    return rc;
+}
+
+/* "program:PATH?public-key=PUB" */
+static enum ww_err open_program(const char *reference, struct ww_signkey **out,
+                                struct ww_error *err)
+{
+    static const char mark[] = "?public-key=";
+    const char *path = reference + strlen(CLI_PROGRAM);
+    const char *end = strstr(path, mark);
+    char *program = end ? strndup(path, (size_t)(end - path)) : NULL;
+    /* without the mark the library is asked for a key named "", and says so */
+    enum ww_err rc = ww_signkey_open_program(program ? program : path,
+                                             end ? end + strlen(mark) : "", 0, out, err);
+    free(program);
+    return rc;
 }
 
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
@@ -122,6 +154,12 @@ enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
     bool encrypted = false;
     struct ww_secret *passphrase = NULL;
     *out = NULL;
+    if (ww_token_uri_is(path)) {
+        return open_token(path, from, out, err);
+    }
+    if (strncmp(path, CLI_PROGRAM, strlen(CLI_PROGRAM)) == 0) {
+        return open_program(path, out, err);
+    }
     enum ww_err rc = ww_signkey_is_encrypted(path, &encrypted, err);
     if (rc) {
         goto out;

@@ -8,6 +8,8 @@
 struct sign {
     struct cli_common common;
     char *key;
+    char *signer;
+    int signer_seconds;
     struct cli_passphrase passphrase;
     char *signature;
     char *certificate;
@@ -17,6 +19,17 @@ struct sign {
     int replace;
     int origin;
 };
+
+/* The key itself, or with --signer its public half and who holds the other. */
+static enum ww_err open_key(const struct sign *opt, struct ww_signkey **key,
+                            struct ww_error *err)
+{
+    if (opt->signer) {
+        return ww_signkey_open_program(opt->signer, opt->key,
+                                       (unsigned)opt->signer_seconds, key, err);
+    }
+    return cli_signkey(opt->key, &opt->passphrase, key, err);
+}
 
 static int run_sign(const void *given, const char *verb, const char *const *args)
 {
@@ -40,12 +53,16 @@ static int run_sign(const void *given, const char *verb, const char *const *args
         return cli_usage(verb, "--origin goes with a signature in the folder over all of its "
                                "files");
     }
+    if (opt->signer_seconds < 0 || (opt->signer_seconds > 0 && !opt->signer)) {
+        return cli_usage(verb, "--signer-timeout is a positive number of seconds for "
+                               "--signer");
+    }
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
     }
     cli_catch_signals();
-    enum ww_err rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
+    enum ww_err rc = open_key(opt, &key, &err);
     if (rc) {
         goto out;
     }
@@ -81,9 +98,14 @@ int cmd_sign(int argc, const char **argv)
 {
     struct sign opt = {.passphrase.fd = -1};
     const struct poptOption table[] = {
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "signing key", "KEY"},
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0,
+         "signing key, or pkcs11: URI of one in a token", "KEY"},
+        {"signer", 0, POPT_ARG_STRING, &opt.signer, 0,
+         "program that signs the digest; --key is its public key", "PROGRAM"},
+        {"signer-timeout", 0, POPT_ARG_INT, &opt.signer_seconds, 0,
+         "seconds it may take (default: 60)", "N"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
-         "passphrase of the key", "FILE"},
+         "passphrase of the key, or PIN of the token", "FILE"},
         {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
          "the same from a descriptor", "N"},
         {"signature", 0, POPT_ARG_STRING, &opt.signature, 0,
