@@ -40,11 +40,16 @@ struct ww_sign_options {
     bool tensors;                       /* also write the signed tensor tree; keeps a lock
                                            that the folder's present statement holds */
     bool replace;                       /* overwrite existing signatures */
+    const char *cache;                  /* file outside of the folder with the digests of
+                                           an earlier run, signed by the same key: files
+                                           that have not changed since are not read. Made
+                                           when missing; NULL: read everything */
     struct ww_run_options run;
 };
 
 struct ww_sign_report {
     uint64_t files;
+    uint64_t cached;                    /* of them, those that were not read */
     uint64_t bytes;
     char root_sha256[65];               /* OMS root digest */
     char hint[65];                      /* of the signing key */

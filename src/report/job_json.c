@@ -101,6 +101,7 @@ enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char **out,
     struct ww_jw w;
     ww_object_begin(&w, &buf, "sign");
     ww_jw_ku64(&w, "files", report->files);
+    ww_jw_ku64(&w, "files_cached", report->cached);
     ww_jw_ku64(&w, "bytes", report->bytes);
     ww_jw_kstr(&w, "root_sha256", report->root_sha256);
     ww_jw_kstr(&w, "key_hint", report->hint);

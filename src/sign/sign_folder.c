@@ -13,6 +13,7 @@
 
 #include "crypto/signkey.h"
 #include "sign/bundle.h"
+#include "sign/cache.h"
 #include "sign/digests.h"
 #include "sign/oms.h"
 #include "sign/target.h"
@@ -31,12 +32,15 @@ struct job {
     size_t n;
     struct ww_model *model; /* with options->tensors */
     struct ww_buf tensors;  /* the bundle of the tensor statement */
+    bool tensors_kept;      /* it lies in the folder as it is */
+    struct ww_cache_run cache;
     uint64_t bytes;
 };
 
 static void release(struct job *job)
 {
     ww_model_close(job->model);
+    ww_cache_run_release(&job->cache);
     ww_buf_release(&job->tensors);
     ww_free(job->resources);
     ww_listing_release(&job->listing);
@@ -65,6 +69,26 @@ static enum ww_err refuse_existing(const struct job *job, int dirfd, const char 
     return WW_FAIL(err, WW_E_EXISTS, "'%s' exists; remove it, or give --replace", path);
 }
 
+/* Inside it would be signed, and change with every signature. */
+static enum ww_err place_cache(const struct job *job, struct ww_error *err)
+{
+    struct ww_target probe = {.given = job->target.given,
+                              .real = job->target.real,
+                              .dirfd = job->target.dirfd};
+    enum ww_err rc = WW_OK;
+
+    if (!job->options->cache) {
+        return WW_OK;
+    }
+    rc = ww_target_place_signature(&probe, job->options->cache, err);
+    if (!rc && probe.signature) {
+        rc = WW_FAIL(err, WW_E_USAGE, "digest cache '%s' lies in the model; put it outside",
+                     job->options->cache);
+    }
+    ww_free(probe.signature);
+    return rc;
+}
+
 static enum ww_err open_target(struct job *job, const char *path, struct ww_error *err)
 {
     enum ww_err rc = ww_target_open(path, &job->target, err);
@@ -79,6 +103,10 @@ static enum ww_err open_target(struct job *job, const char *path, struct ww_erro
             path);
     }
     rc = place_signature(job, err);
+    if (rc) {
+        return rc;
+    }
+    rc = place_cache(job, err);
     if (rc) {
         return rc;
     }
@@ -200,8 +228,9 @@ static enum ww_err hash_tensors(struct job *job, bool *is_done, struct ww_error 
                                           job->n, sizeof(*job->resources), compare_name);
         if (hit) {
             memcpy(hit->sha256, files[i], sizeof(hit->sha256));
+            job->bytes += is_done[hit - job->resources] ? 0
+                                                        : job->model->files[i].size_bytes;
             is_done[hit - job->resources] = true;
-            job->bytes += job->model->files[i].size_bytes;
         }
     }
     rc = ww_tensors_sign(job->model, ww_target_name(&job->target), roots, job->signer,
@@ -237,6 +266,51 @@ static enum ww_err hash_rest(struct job *job, const bool *is_done, struct ww_err
     return rc;
 }
 
+/* The cache knows every weight file, and the statement that lies here went with them. */
+static enum ww_err keep_tensors(struct job *job, const bool *is_done,
+                                struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    uint8_t digest[WW_SHA256_BYTES];
+    enum ww_err rc = WW_OK;
+
+    if (!job->cache.old.has_tensors || job->signer->certificate ||
+        ww_file_read_at(job->target.dirfd, WW_TENSORS_FILE, WW_LINKS_REFUSE,
+                        &job->tensors, NULL) != WW_OK) {
+        return WW_OK;
+    }
+    ww_sha256_of(job->tensors.data, job->tensors.len, digest);
+    if (memcmp(digest, job->cache.old.tensors, sizeof(digest)) != 0) {
+        return WW_OK;
+    }
+    rc = ww_model_open(job->target.real, &model, err);
+    job->tensors_kept = !rc;
+    for (uint32_t i = 0; !rc && i < model->n_files; i++) {
+        const struct ww_resource *hit = bsearch(model->files[i].name, job->resources,
+                                                job->n, sizeof(*hit), compare_name);
+        job->tensors_kept =
+            job->tensors_kept && hit && is_done[hit - job->resources];
+    }
+    ww_model_close(model);
+    return rc;
+}
+
+static enum ww_err ask_cache(struct job *job, bool *is_done, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!job->options->cache) {
+        return WW_OK;
+    }
+    rc = ww_cache_begin(&job->cache, job->options->cache, job->signer->key,
+                        job->target.dirfd, job->resources, job->n, is_done, err);
+    if (!rc && job->options->tensors) {
+        rc = keep_tensors(job, is_done, err);
+    }
+    job->bytes += job->cache.bytes;
+    return rc;
+}
+
 static enum ww_err hash_files(struct job *job, struct ww_error *err)
 {
     bool *is_done = ww_calloc(job->n, sizeof(*is_done));
@@ -245,7 +319,8 @@ static enum ww_err hash_files(struct job *job, struct ww_error *err)
     if (!is_done) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", job->n);
     }
-    if (job->options->tensors) {
+    rc = ask_cache(job, is_done, err);
+    if (!rc && job->options->tensors && !job->tensors_kept) {
         rc = hash_tensors(job, is_done, err);
     }
     if (!rc) {
@@ -301,6 +376,7 @@ static enum ww_err fill_report(const struct job *job, const uint8_t root[WW_SHA2
     ww_pubkey_free(key);
     report->files = job->n;
     report->bytes = job->bytes;
+    report->cached = job->cache.hits;
     ww_hex(report->root_sha256, root, WW_SHA256_BYTES);
     return rc;
 }
@@ -329,13 +405,20 @@ static enum ww_err state_and_sign(struct job *job, struct ww_sign_report *report
     if (rc) {
         goto out;
     }
-    if (job->options->tensors) {
+    if (job->options->tensors && !job->tensors_kept) {
         rc = write_tensors(job, err);
         if (rc) {
             goto out;
         }
     }
     rc = write_signature(job, &bundle, err);
+    if (rc || !job->options->cache) {
+        goto out;
+    }
+    rc = ww_cache_end(&job->cache, job->options->cache, job->signer->key,
+                      job->target.dirfd, job->resources, job->n,
+                      job->options->tensors ? &job->tensors : NULL,
+                      ww_target_name(&job->target), root, err);
 out:
     ww_buf_release(&bundle);
     ww_buf_release(&payload);

@@ -15,6 +15,7 @@ struct sign {
     char *certificate;
     char **chain;
     char **ignore;
+    char *cache;
     int tensors;
     int replace;
     int origin;
@@ -44,6 +45,7 @@ static int run_sign(const void *given, const char *verb, const char *const *args
         .n_ignore_paths = cli_count(opt->ignore),
         .tensors = opt->tensors != 0,
         .replace = opt->replace != 0,
+        .cache = opt->cache,
     };
     if (!opt->key) {
         return cli_usage(verb, "--key KEY is needed (make one: weightward key new signing --out "
@@ -80,6 +82,10 @@ static int run_sign(const void *given, const char *verb, const char *const *args
     }
     cli_say(&opt->common, "signed %" PRIu64 " files of '%s' with key %s", report.files, model,
             report.hint);
+    if (opt->cache) {
+        cli_say(&opt->common, "%" PRIu64 " of them unchanged by the cache '%s'",
+                report.cached, opt->cache);
+    }
     if (opt->common.json) {
         char *json = NULL;
         rc = ww_report_sign_json(&report, &json, &err);
@@ -119,6 +125,8 @@ int cmd_sign(int argc, const char **argv)
         {"tensors", 0, POPT_ARG_NONE, &opt.tensors, 0, "sign the tensor tree as well", NULL},
         {"origin", 0, POPT_ARG_NONE, &opt.origin, 0,
          "also state that the model was made of no other model", NULL},
+        {"cache", 0, POPT_ARG_STRING, &opt.cache, 0,
+         "digests of an earlier run, for files that have not changed", "FILE"},
         {"replace", 0, POPT_ARG_NONE, &opt.replace, 0, "overwrite an existing signature",
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
