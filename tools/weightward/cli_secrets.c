@@ -114,7 +114,6 @@ void cli_lockkeys_free(struct cli_lockkeys *keys)
     }
     free(keys->keys);
     free(keys->bindings);
-    *keys = (struct cli_lockkeys){0};
 }
 
 /* A PIN is asked for like a passphrase, unless the URI says where it is. */
