@@ -142,7 +142,7 @@ static enum ww_err open_session(struct token *token, const struct ww_p11_uri *ur
                                 struct ww_secret *pin, struct ww_error *err)
 {
     CK_SLOT_ID slot = 0;
-    CK_TOKEN_INFO info;
+    CK_TOKEN_INFO info = {0};
     CK_RV rv = CKR_OK;
     enum ww_err rc = find_slot(token, uri, &slot, &info, err);
 
