@@ -21,6 +21,8 @@ import tempfile
 from click.testing import CliRunner
 from cryptography.hazmat.primitives import serialization
 from model_signing._cli import main as model_signing
+from sigstore.models import Bundle, TrustedRoot
+from sigstore.verify import Verifier, policy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CERTS = os.path.join(HERE, "..", "vectors", "sign")
@@ -307,6 +309,109 @@ def test_certificates(ours, theirs, work, model):
         check_refusals(label, (ours, theirs), model, sig, verify)
 
 
+def make_token(work, keys):
+    """A SoftHSM token with these PEM keys, {label: file}; the path of its library."""
+    module = "/usr/lib/softhsm/libsofthsm2.so"
+    tokens = os.path.join(work, "tokens")
+    os.mkdir(tokens)
+    config = os.path.join(work, "softhsm.conf")
+    with open(config, "w", encoding="ascii") as f:
+        f.write(f"directories.tokendir = {tokens}\nobjectstore.backend = file\n"
+                "log.level = ERROR\n")
+    os.environ["SOFTHSM2_CONF"] = config
+
+    def util(*args):
+        subprocess.run(["softhsm2-util", *args], check=True, capture_output=True)
+    util("--init-token", "--free", "--label", "release", "--pin", "1234", "--so-pin", "5678")
+    for number, (label, file) in enumerate(keys.items()):
+        util("--import", file, "--token", "release", "--label", label, "--id", f"1{number}",
+             "--pin", "1234")
+    return module
+
+
+def test_tokens(ours, theirs, work, model):
+    """The same keys in a token, used by both, with the key and the certificate method."""
+    leaf, chain, root = (os.path.join(CERTS, n) for n in ("leaf.pem", "chain.pem", "root.pem"))
+    module = make_token(work, {"P-256": os.path.join(work, "P-256.key"),
+                               "P-384": os.path.join(work, "P-384.key"),
+                               "leaf": os.path.join(CERTS, "leaf.key")})
+    pin = os.path.join(work, "pin")
+    with open(os.open(pin, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as f:
+        f.write("1234")
+
+    def check_both(label, signer, sig, verify):
+        for side in (ours, theirs):
+            check(f"{label}, signed by {signer.name}: {side.name} accepts",
+                  verify(side, model, sig) == 0, side.said)
+    for label in ("P-256", "P-384"):
+        uri = f"pkcs11:token=release;object={label}?module-path={module}"
+        sig = os.path.join(work, f"token-{label}.sig")
+        pub = os.path.join(work, label + ".pub")
+
+        def verify(side, model, sig, pub=pub):
+            return side.verify(model, sig, pub)
+        check(f"token {label}", ours.sign(model, sig, uri, "--passphrase-file", pin) == 0,
+              ours.said)
+        check_both(f"token {label}", ours, sig, verify)
+        check(f"token {label} by them",
+              theirs.run("sign", "pkcs11-key", model, "--signature", sig, "--pkcs11_uri",
+                         uri + "&pin-value=1234") == 0, theirs.said)
+        check_both(f"token {label}", theirs, sig, verify)
+    uri = f"pkcs11:token=release;object=leaf?module-path={module}"
+    sig = os.path.join(work, "token-certificate.sig")
+
+    def verify_root(side, model, sig):
+        return side.verify_certificate(model, sig, root)
+    check("token, certificate", ours.sign(model, sig, uri, "--passphrase-file", pin,
+                                          "--certificate", leaf, "--certificate-chain",
+                                          chain) == 0, ours.said)
+    check_both("token, certificate", ours, sig, verify_root)
+    check("token, certificate by them",
+          theirs.run("sign", "pkcs11-certificate", model, "--signature", sig, "--pkcs11_uri",
+                     uri + "&pin-value=1234", "--signing_certificate", leaf,
+                     "--certificate_chain", chain) == 0, theirs.said)
+    check_both("token, certificate", theirs, sig, verify_root)
+
+
+# Where sigstore decides otherwise than we do, and why.
+SIGSTORE_ACCEPTS = {"bad-stamp-expired", "bad-stamp-other", "bad-stamp-sha1",  # the log's time is enough
+                    "bad-two-holders"}                                         # any of them counts
+SIGSTORE_REFUSES = {"good-intoto", "good-v2",          # kinds of entries that it does not read
+                    "good-new-provider",               # it reads the older extension alone
+                    "good-user-name", "good-uri"}      # the latter has another holder
+
+
+def test_keyless(ours, work):
+    """The keyless bundles of an instance of our own, verified by sigstore and by us."""
+    folder = os.path.join(HERE, "..", "vectors", "keyless")
+    root = os.path.join(folder, "trusted_root.json")
+    holder, provider = "signer@example.com", "https://accounts.example.com"
+    verifier = Verifier(trusted_root=TrustedRoot.from_file(root))
+    who = policy.Identity(identity=holder, issuer=provider)
+    model = os.path.join(work, "worked", "demo")
+    os.makedirs(model)
+    for name, data in (("config.json", b"{}"), ("model.safetensors", safetensors([1.0]))):
+        with open(os.path.join(model, name), "wb") as f:
+            f.write(data)
+    for file in sorted(os.listdir(folder)):
+        name = file.removesuffix(".json")
+        if not name.startswith(("good-", "bad-")):
+            continue
+        path, said = os.path.join(folder, file), ""
+        try:
+            with open(path, encoding="ascii") as f:
+                verifier.verify_dsse(Bundle.from_json(f.read()), who)
+            theirs = True
+        except Exception as error:  # any refusal counts, and they have many
+            theirs, said = False, str(error)
+        code = ours.run("verify", model, "--signature", path, "--trusted-root", root,
+                        "--identity", holder, "--identity-provider", provider)
+        good = name.startswith("good-") and name != "good-uri"
+        check(f"keyless {name}: our verdict", (code == 0) == good and code != 2, ours.said)
+        expected = name in SIGSTORE_ACCEPTS or (good and name not in SIGSTORE_REFUSES)
+        check(f"keyless {name}: sigstore's verdict", theirs == expected, said)
+
+
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -319,6 +424,8 @@ def main():
         test_inside(ours, theirs, work, model)
         test_sealed_key(ours, theirs, work, model)
         test_certificates(ours, theirs, work, model)
+        test_tokens(ours, theirs, work, model)
+        test_keyless(ours, work)
     print(f"model_signing: {n_checks - len(failures)} of {n_checks} checks passed")
     sys.exit(1 if failures else 0)
 

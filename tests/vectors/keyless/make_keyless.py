@@ -108,12 +108,15 @@ class Instance:
     def trusted_root(self):
         def log(key, log_id, start="2020-01-01T00:00:00Z"):
             return {"baseUrl": "https://log.example.com", "hashAlgorithm": "SHA2_256",
-                    "publicKey": {"rawBytes": b64(spki(key)), "keyDetails": "UNUSED",
+                    "publicKey": {"rawBytes": b64(spki(key)), "keyDetails":
+                                  "PKIX_ED25519" if key is self.log2 else
+                                  "PKIX_ECDSA_P256_SHA_256",
                                   "validFor": {"start": start}},
                     "logId": {"keyId": b64(log_id)}}
 
         def ca(*certs, end="2059-12-31T23:59:59.999Z"):
-            return {"certChain": {"certificates": [{"rawBytes": b64(der(c))} for c in certs]},
+            return {"subject": {"organization": "example.com", "commonName": "test"},
+                    "uri": "https://example.com", "certChain": {"certificates": [{"rawBytes": b64(der(c))} for c in certs]},
                     "validFor": {"start": "2020-01-01T00:00:00Z", "end": end}}
         return {"mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
                 "tlogs": [log(self.log1, self.id1), log(self.log2, self.id2)],
