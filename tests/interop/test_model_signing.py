@@ -390,7 +390,9 @@ def test_keyless(ours, work):
     who = policy.Identity(identity=holder, issuer=provider)
     model = os.path.join(work, "worked", "demo")
     os.makedirs(model)
-    for name, data in (("config.json", b"{}"), ("model.safetensors", safetensors([1.0]))):
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  '
+    weights = struct.pack("<Q", len(header)) + header + struct.pack("<f", 1.0)
+    for name, data in (("config.json", b"{}"), ("model.safetensors", weights)):
         with open(os.path.join(model, name), "wb") as f:
             f.write(data)
     for file in sorted(os.listdir(folder)):

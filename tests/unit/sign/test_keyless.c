@@ -12,11 +12,14 @@
 #define HOLDER "signer@example.com"
 #define PROVIDER "https://accounts.example.com"
 
-/* The sanitizers make a check 20 times as slow: they look at every 61st bit. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* Each of the 130,000 bits takes two minutes of a processor in all, and the sanitizers make
+ * it 20 times as slow: one bit of (almost) every byte, or of every eighth. By hand:
+ * cc -DSTRIDE=1. */
+#if defined(STRIDE)
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define STRIDE 61
 #else
-#define STRIDE 1
+#define STRIDE 9
 #endif
 
 static const struct ww_verify_options ours = {
@@ -233,7 +236,7 @@ static void flip_all(const char *path, const struct ww_verify_options *options)
     ww_free(text);
 }
 
-static void every_flipped_bit_is_refused(void **state)
+static void flipped_bits_and_cuts_are_refused(void **state)
 {
     const struct ww_verify_options public_instance = {
         .method = WW_VERIFY_KEYLESS,
@@ -254,7 +257,7 @@ int main(void)
         cmocka_unit_test(another_identity_is_refused),
         cmocka_unit_test(another_root_is_refused),
         cmocka_unit_test(stamped_certificates_outlive_their_end),
-        cmocka_unit_test(every_flipped_bit_is_refused),
+        cmocka_unit_test(flipped_bits_and_cuts_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
