@@ -32,6 +32,7 @@ struct ww_lock_facts {
     const uint8_t (*source_sha256)[32]; /* of each weight file of the source */
     const uint8_t *lock_id;             /* 32 bytes */
     const uint8_t *tensor_root;         /* 32 bytes, of the locked model */
+    bool scale;                         /* powers of two are in it */
 };
 /** An error keeps the folder from appearing. */
 typedef enum ww_err (*ww_lock_facts_fn)(void *payload, const struct ww_lock_facts *facts,
@@ -64,7 +65,10 @@ struct ww_lock_options {
     ww_lock_facts_fn before_commit;     /* may be NULL; lock only */
     void *before_commit_payload;
     const struct ww_signer *signer;     /* NULL: the manifest stays unsigned */
-    bool scale;                         /* powers of two too (not mergeable while locked) */
+    bool scale;                         /* powers of two too; while locked such models merge
+                                           by weighted sums alone */
+    bool scale_if_room;                 /* the same, but a model with F16 tensors is locked
+                                           without, and a warning says so */
     bool dense;                         /* level dense: heads are mixed by matrices as well */
     double condition;                   /* with it: 0 for orthogonal matrices, or the largest
                                            condition number of them, above 1, at most 4 */

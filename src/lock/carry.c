@@ -188,7 +188,7 @@ static enum ww_err strip_signs(const struct ww_carry *c, struct ww_element *elem
             return WW_FAIL(
                 err, WW_E_UNSUPPORTED,
                 "tensor '%.160s' is a DoRA magnitude, which powers of two would "
-                "change; lock the base without the scale option",
+                "change; lock the base with --no-scale",
                 c->entry->tensor->name);
         }
     }

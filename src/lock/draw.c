@@ -15,7 +15,7 @@
 #define SECRET_BYTES 32
 #define SALT_LABEL "weightward/lock/v1"
 #define DRAW_LABEL "weightward/lock/draw/v1"
-#define MAX_EXPONENT 3
+#define MAX_EXPONENT 5
 
 enum ww_err ww_draw_root(struct ww_secret *secret, struct ww_secret **prk,
                          struct ww_error *err)

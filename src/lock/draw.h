@@ -36,7 +36,7 @@ void ww_draw_perm(struct ww_draw *draw, uint32_t *perm, uint32_t n);
 /** n values of width bits each (1 or 2), lowest bits of a keystream word first; every
  *  call begins a new word. */
 void ww_draw_bits(struct ww_draw *draw, unsigned width, uint8_t *out, uint32_t n);
-/** n exponents in -3 .. 3. */
+/** n exponents in -5 .. 5. */
 void ww_draw_exponents(struct ww_draw *draw, int8_t *out, uint32_t n);
 
 #endif

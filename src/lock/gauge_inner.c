@@ -211,6 +211,14 @@ out:
     return rc;
 }
 
+/* All dimensions that one matrix mixes take the factor of the first. */
+static void even_out(int8_t *exp, uint64_t n)
+{
+    for (uint64_t i = 1; i < n; i++) {
+        exp[i] = exp[0];
+    }
+}
+
 /* Both elements of a rotary pair take the factor of the pair; the rest has its own. */
 static enum ww_err draw_qk_scale(const struct head_draw *d,
                                  const struct ww_attention *att, uint64_t rotary,
@@ -235,6 +243,9 @@ static enum ww_err draw_qk_scale(const struct head_draw *d,
             to[i] = to[j] = from[f];
         }
         memcpy(to + rotary, from + rotary / 2, rest);
+        if (d->gauge->even_heads) {
+            even_out(to + rotary, rest);
+        }
     }
 out:
     ww_element_release(&drawn);
@@ -295,6 +306,9 @@ static enum ww_err inner_signed(const struct head_draw *d, const char *const kin
     }
     if (!rc && scale && d->gauge->scale) {
         rc = draw_exponents(d, kinds[2], 0, width, out, err);
+        for (uint64_t g = 0; d->gauge->even_heads && g < d->n_heads; g++) {
+            even_out(out->exp + g * width, width);
+        }
     }
     return rc;
 }

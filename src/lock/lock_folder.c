@@ -34,6 +34,7 @@ struct lock_run {
     struct ww_secret *prk;  /* of the lock key */
     struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
     struct ww_gauge gauge;
+    bool scale;                /* powers of two */
     struct ww_dense_run dense; /* level dense */
     struct ww_probes *probes;
     struct ww_lock_job job;
@@ -94,6 +95,28 @@ static enum ww_err check_source(struct lock_run *run, struct ww_error *err)
     return rc;
 }
 
+/* Powers of two as asked for: always, or where no tensor is in the way. */
+static enum ww_err draw_gauge(struct lock_run *run, struct ww_secret *secret,
+                              struct ww_error *err)
+{
+    const struct ww_lock_options *options = run->options;
+    struct ww_error why = {0};
+    enum ww_err rc = WW_OK;
+
+    run->scale = options->scale || options->scale_if_room;
+    rc = ww_gauge_init(&run->gauge, run->layout, secret, run->scale, WW_WRONG_NONE, &why);
+    if (rc == WW_E_UNSUPPORTED && !options->scale && options->scale_if_room) {
+        run->scale = false;
+        rc = ww_lock_warn(run->report, err, "no factors of two in this lock: %s",
+                          why.text);
+        return rc ? rc
+                  : ww_gauge_init(&run->gauge, run->layout, secret, false, WW_WRONG_NONE,
+                                  err);
+    }
+    run->gauge.even_heads = options->dense;
+    return rc ? WW_FAIL(err, rc, "%s", why.text) : WW_OK;
+}
+
 static enum ww_err derive(struct lock_run *run, struct ww_error *err)
 {
     struct ww_secret *secret = run->options->secret;
@@ -102,11 +125,7 @@ static enum ww_err derive(struct lock_run *run, struct ww_error *err)
     if (!rc) {
         rc = ww_handout_secret(secret, run->options->handout, &run->copy, err);
     }
-    if (!rc) {
-        rc = ww_gauge_init(&run->gauge, run->layout, run->copy ? run->copy : secret,
-                           run->options->scale, WW_WRONG_NONE, err);
-    }
-    return rc;
+    return rc ? rc : draw_gauge(run, run->copy ? run->copy : secret, err);
 }
 
 /* Level dense: matrices on top of the exact element, if any block allows them. */
@@ -116,12 +135,8 @@ static enum ww_err add_matrices(struct lock_run *run, struct ww_error *err)
     struct ww_lock_report *report = run->report;
     enum ww_err rc = WW_OK;
 
-    if (options->scale) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "powers of two would spoil the condition of a dense lock's "
-                       "matrices; choose one of the two");
-    }
-    rc = ww_dense_block_moves(run->layout, false, &report->blocks, &report->n_blocks, err);
+    rc = ww_dense_block_moves(run->layout, run->scale, &report->blocks, &report->n_blocks,
+                              err);
 
     if (!rc) {
         rc = ww_dense_run_init(&run->dense, &run->gauge, options->condition, false, err);
@@ -146,7 +161,7 @@ static enum ww_err find_moves(struct lock_run *run, struct ww_error *err)
     if (run->options->dense) {
         return add_matrices(run, err);
     }
-    return ww_lock_moves(run->layout, run->options->scale, &run->report->blocks,
+    return ww_lock_moves(run->layout, run->scale, &run->report->blocks,
                          &run->report->n_blocks, err);
 }
 
@@ -300,7 +315,7 @@ static enum ww_err make_manifest(struct lock_run *run, struct ww_buf *out,
                                  struct ww_error *err)
 {
     const struct ww_handout *handout = run->options->handout;
-    struct ww_manifest m = {.scale = run->options->scale,
+    struct ww_manifest m = {.scale = run->scale,
                             .descriptor = run->layout->descriptor,
                             .source_name = run->model->name,
                             .blocks = run->report->blocks,
@@ -393,6 +408,7 @@ static enum ww_err tell(const struct lock_run *run, struct ww_error *err)
         .source_sha256 = (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256,
         .lock_id = run->lock_id,
         .tensor_root = run->root,
+        .scale = run->scale,
     };
     const struct ww_lock_options *options = run->options;
 

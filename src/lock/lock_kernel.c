@@ -147,7 +147,7 @@ static enum ww_err out_of_range(const struct lock_state *state, uint64_t row, si
         "of %s; %s",
         state->tensor->name, source_element(state, row, col),
         ww_dtype_name(state->map.dtype),
-        inverse ? "no lock writes that" : "lock without the scale option");
+        inverse ? "no lock writes that" : "lock without factors (--no-scale)");
 }
 
 static enum ww_err run_row(const struct lock_state *state, uint64_t row, const void *in,

@@ -388,5 +388,8 @@ enum ww_err ww_manifest_gauge(const struct ww_manifest *manifest,
         rc = ww_gauge_init(gauge, layout, *copy ? *copy : secret, manifest->scale,
                            WW_WRONG_NONE, err);
     }
+    if (!rc) {
+        gauge->even_heads = manifest->dense.used;
+    }
     return rc;
 }

@@ -27,6 +27,7 @@ struct merge_unlock {
     struct ww_secret *prk;
     struct ww_layout *layout;
     struct ww_gauge gauge;
+    bool scale; /* the sources were locked with powers of two */
     struct ww_lock_job job;
     struct ww_lock_plan plan;
     struct ww_out *out;
@@ -80,6 +81,9 @@ static enum ww_err check_key(struct merge_unlock *run, struct ww_error *err)
 
     if (rc) {
         return rc;
+    }
+    if (!ww_jbool(ww_jget(run->statement.lock, "scale"), &run->scale)) {
+        return malformed("scale", err);
     }
     if (!ww_jstr(ww_jget(run->statement.lock, "group"), &hex) ||
         !ww_unhex(stated, sizeof(stated), hex, strlen(hex))) {
@@ -216,11 +220,11 @@ static enum ww_err prepare(struct merge_unlock *run, struct ww_error *err)
         rc = resolve(run, err);
     }
     if (!rc) {
-        rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret, false,
+        rc = ww_gauge_init(&run->gauge, run->layout, run->options->secret, run->scale,
                            WW_WRONG_NONE, err);
     }
     if (!rc) {
-        rc = ww_lock_moves(run->layout, false, &run->report->blocks,
+        rc = ww_lock_moves(run->layout, run->scale, &run->report->blocks,
                            &run->report->n_blocks, err);
     }
     if (!rc) {

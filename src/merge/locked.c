@@ -2,9 +2,12 @@
 /*
  * Sources that are locked. Models locked with one key share the transform, a signed
  * permutation in each tensor; a method whose result does not depend on the order of the
- * elements gives the lock of the merge. Everything else would give noise with a good
- * signature, so it is refused here, where the sources are opened. With the keys they are
- * read as the open models, and then they are plain sources.
+ * elements gives the lock of the merge. With factors of two in the lock nothing can go by
+ * the values of elements, and weighted sums alone do not (a factor of two passes
+ * through sums and roundings unchanged; unlock refuses what left the normal range).
+ * Everything else would give noise with a good signature, so it is refused here, where
+ * the sources are opened. With the keys they are read as the open models, and then they
+ * are plain sources.
  */
 #include <stdio.h>
 #include <string.h>
@@ -21,7 +24,8 @@
 struct lock_facts {
     bool locked;
     bool merged; /* while its sources were locked */
-    bool plain;  /* level exact without scales: what merges */
+    bool exact; /* the level: what merges */
+    bool scale; /* with powers of two */
     const char *group;
     const char *descriptor;
     const char *descriptor_sha256;
@@ -35,7 +39,6 @@ static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *
     const struct ww_jnode *lock = NULL;
     const char *schema = "";
     const char *level = "";
-    bool scale = true;
     enum ww_err rc = ww_tensors_read(m->model->dirfd, NULL, &out->statement, &local);
 
     if (rc == WW_E_NOTFOUND) {
@@ -56,8 +59,8 @@ static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *
     }
     out->merged = strcmp(schema, MERGE_SCHEMA) == 0;
     (void)ww_jstr(ww_jget(lock, "level"), &level);
-    (void)ww_jbool(ww_jget(lock, "scale"), &scale);
-    out->plain = strcmp(level, "exact") == 0 && !scale;
+    out->exact = strcmp(level, "exact") == 0 &&
+                 ww_jbool(ww_jget(lock, "scale"), &out->scale);
     (void)ww_jstr(ww_jget(lock, "group"), &out->group);
     (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "id"), &out->descriptor);
     (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "sha256"),
@@ -179,10 +182,10 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
     if (!f->locked) {
         return WW_OK;
     }
-    if (!f->plain) {
+    if (!f->exact) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "model '%s' is locked with more than signed permutations; such "
-                       "models do not merge while locked, give the key by --unlock-with",
+                       "model '%s' is not locked at level exact; such models do not merge "
+                       "while locked, give the key by --unlock-with",
                        m->text);
     }
     if (!f->group || strlen(f->group) != GROUP_CHARS || !f->descriptor ||
@@ -198,6 +201,13 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
                        "models '%s' and '%s' are locked with different keys; give both "
                        "by --unlock-with",
                        first->text, m->text);
+    }
+    if (f->scale != facts->scale) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "model '%s' is locked with factors of two and '%s' without; lock "
+                       "both alike, or give the key by --unlock-with",
+                       f->scale ? m->text : first->text,
+                       f->scale ? first->text : m->text);
     }
     if (strcmp(f->descriptor_sha256, facts->descriptor_sha256) != 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
@@ -229,7 +239,20 @@ static enum ww_err name_order_free(const struct ww_method *method, struct ww_err
         method->name, list);
 }
 
-static enum ww_err check_recipe(const struct ww_build *build, struct ww_error *err)
+/* Each element of the result is a sum of the sources' elements at its place. */
+static bool sums_by_place(const struct ww_method *method)
+{
+    static const char *const names[] = {"linear", "passthrough", "task_arithmetic"};
+    bool found = false;
+
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        found = found || strcmp(method->name, names[i]) == 0;
+    }
+    return found;
+}
+
+static enum ww_err check_recipe(const struct ww_build *build, bool scale,
+                                struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
 
@@ -240,6 +263,13 @@ static enum ww_err check_recipe(const struct ww_build *build, struct ww_error *e
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "method '%s' imports statistics in the order of the open models; "
                        "open the models in the merge with --unlock-with",
+                       recipe->method->name);
+    }
+    if (scale && !sums_by_place(recipe->method)) {
+        return WW_FAIL(err, WW_E_NOT_ORDER_FREE,
+                       "method '%s' goes by the values of elements, which the factors of two "
+                       "in these locks change; use linear or task_arithmetic, lock with "
+                       "--no-scale, or give the key by --unlock-with",
                        recipe->method->name);
     }
     for (uint32_t m = 0; m < recipe->n_modules; m++) {
@@ -268,7 +298,7 @@ static enum ww_err write_lock(struct ww_build *build, const struct lock_facts *f
     ww_jw_kstr(&w, "schema", MERGE_SCHEMA);
     ww_jw_kstr(&w, "group", f->group);
     ww_jw_kstr(&w, "level", "exact");
-    ww_jw_kbool(&w, "scale", false);
+    ww_jw_kbool(&w, "scale", f->scale);
     ww_jw_key(&w, "descriptor");
     ww_jw_object(&w);
     ww_jw_kstr(&w, "id", f->descriptor);
@@ -307,7 +337,7 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err)
         rc = name_order_free(build->recipe->method, err);
     }
     if (!rc && facts[0].locked) {
-        rc = check_recipe(build, err);
+        rc = check_recipe(build, facts[0].scale, err);
         build->plan->order_free = true;
         build->plan->locked = true;
         rc = rc ? rc : write_lock(build, &facts[0], err);

@@ -150,7 +150,7 @@ static enum ww_err enter_copy(void *payload, const struct ww_lock_facts *facts,
     memcpy(copy->lock_id, facts->lock_id, WW_SHA256_BYTES);
     memcpy(copy->nonce, run->handout.nonce, sizeof(copy->nonce));
     copy->recipient = run->handout.name;
-    copy->scale = run->options->scale;
+    copy->scale = facts->scale;
     return ww_ledger_append(&run->ledger, run->options->signer,
                             run->ledger_options->now_unix, &entry, err);
 }

@@ -83,7 +83,7 @@ make_dense() {
     make_keys
     refused 2 "exact, dense or sealed" "$WW" lock model out --key lock --level steel
     refused 2 "needs --level dense" "$WW" lock model out --key lock --condition 3
-    refused 2 "exclude each other" "$WW" lock model out --key lock --level dense --scale
+    refused 2 "exclude each other" "$WW" lock model out --key lock --scale --no-scale
     refused 2 "at most 4" "$WW" lock model out --key lock --level dense --condition 5
     [ ! -e out ]
 }

@@ -29,7 +29,7 @@ load helper
     make_model
     "$WW" key new lock --out free --no-passphrase -q
     "$WW" lock model locked --key free -q
-    "$WW" lock model scaled --key free --scale -q
+    "$WW" lock model scaled --key free --no-scale -q
     "$WW" key bind free --for-model locked --purpose unlock --out handed --no-passphrase -q
     "$WW" unlock locked back --key handed -q
     diff -r model back

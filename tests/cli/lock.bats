@@ -202,11 +202,25 @@ PY
     refused 5 "passphrase" "$WW" unlock a c --key sealed </dev/null
 }
 
-@test "--scale locks and unlocks too" {
+@test "factors of two are in a lock unless --no-scale, or F16 leaves no room" {
     make_model
     make_keys
-    "$WW" lock model locked --key lock --scale --json -q >answer
+    "$WW" lock model locked --key lock --json -q >answer
     jq -e '.blocks[0].moved | index("scales") != null' answer
-    "$WW" unlock locked back --key lock -q
+    "$WW" lock model even --key lock --no-scale --json -q >answer
+    jq -e '.blocks[0].moved | index("scales") == null' answer
+    "$WW" unlock even back --key lock -q
     diff -r model back
+    "$WW" lock model dense --key lock --level dense --json -q >answer
+    jq -e '.blocks[0].moved | index("scales") != null' answer
+    "$WW" unlock dense back2 --key lock -q
+    diff -r model back2
+    printf 'merge_method: passthrough\nout_dtype: float16\nmodels: [{model: model}]\n' >half.yml
+    "$WW" merge half.yml half -q
+    "$WW" lock half out --key lock 2>said
+    grep -q "warning: no factors of two in this lock: tensor '.*' is F16" said
+    "$WW" unlock out back3 --key lock -q
+    diff -r half back3
+    refused 6 "is F16" "$WW" lock half no --key lock --scale
+    nothing_written no
 }

@@ -199,19 +199,19 @@ PY
     "$WW" merge --rederive out -q
 }
 
-# The family locked with one key, in folder l.
+# The family locked with one key, in folder l. Options go to lock.
 make_locked_family() {
     make_family
     make_keys
     mkdir l
     for m in base expert-rev expert-caesar; do
-        "$WW" lock "$m" "l/$m" --key lock -q
+        "$WW" lock "$m" "l/$m" --key lock -q "$@"
     done
     cp recipe.yml l
 }
 
 @test "models locked with one key merge while locked, and the lock comes off the merge" {
-    make_locked_family
+    make_locked_family --no-scale
     "$WW" merge recipe.yml plain --order-free -q
     "$WW" merge --rederive plain -q
     (cd l && "$WW" merge recipe.yml out --sign ../me.key -q)
@@ -231,8 +231,38 @@ make_locked_family() {
     nothing_written no
 }
 
-@test "locked models that would give noise are refused" {
+@test "locks with factors of two merge by weighted sums alone" {
     make_locked_family
+    local method
+    for method in linear task_arithmetic; do
+        cat >sum.yml <<YML
+merge_method: $method
+base_model: base
+models:
+  - {model: expert-rev, parameters: {weight: 0.3}}
+  - {model: expert-caesar, parameters: {weight: 0.6}}
+dtype: float32
+out_dtype: bfloat16
+YML
+        [ $method != linear ] || sed -i /base_model/d sum.yml
+        cp sum.yml l
+        rm -rf plain l/out back
+        "$WW" merge sum.yml plain --order-free -q
+        (cd l && "$WW" merge sum.yml out -q && "$WW" merge --rederive out -q)
+        "$WW" unlock l/out back --key lock -q
+        cmp plain/model.safetensors back/model.safetensors
+    done
+    cd l
+    for method in ties dare_linear dare_ties breadcrumbs breadcrumbs_ties della \
+        della_linear consensus; do
+        sed "s/task_arithmetic/$method/" sum.yml >x.yml
+        refused 6 "'$method' goes by the values.*factors of two" "$WW" merge x.yml no
+        nothing_written no
+    done
+}
+
+@test "locked models that would give noise are refused" {
+    make_locked_family --no-scale
     cat >l/slerp.yml <<'YML'
 merge_method: slerp
 base_model: expert-rev
@@ -245,7 +275,7 @@ slices: [{sources: [{model: expert-rev, layer_range: [0, 2]}]}]
 YML
     "$WW" key new lock --out other --no-passphrase -q
     "$WW" lock expert-rev l/other --key other -q
-    "$WW" lock expert-rev l/scaled --key lock --scale -q
+    "$WW" lock expert-rev l/scaled --key lock -q
     cp -r expert-rev l/plain
     cd l
     refused 6 "'slerp' cannot merge locked models.*these can: .*task_arithmetic" \
@@ -254,7 +284,7 @@ YML
     sed 's/expert-rev/other/' recipe.yml >x.yml
     refused 5 "locked with different keys" "$WW" merge x.yml out
     sed 's/expert-rev/scaled/' recipe.yml >x.yml
-    refused 6 "more than signed permutations" "$WW" merge x.yml out
+    refused 6 "with factors of two and .* without" "$WW" merge x.yml out
     sed 's/expert-rev/plain/' recipe.yml >x.yml
     refused 6 "is locked and 'plain' is not" "$WW" merge x.yml out
     (echo "name: left"; cat recipe.yml; echo "---"; cat <<'YML') >x.yml

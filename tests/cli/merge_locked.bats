@@ -33,14 +33,14 @@ same_under_key() {
     rm -rf open open-locked locked-merge
     merge "$method" o open "" "$base" "$@"
     merge "$method" o locked-merge lo/ "$base" "$@"
-    "$WW" lock open open-locked --key lock -q
+    "$WW" lock open open-locked --key lock --no-scale -q
     cmp open-locked/model.safetensors locked-merge/model.safetensors
     ! cmp -s open/model.safetensors locked-merge/model.safetensors
 }
 
 @test "merges of locked models are locks of merges, for every order-free method" {
     mkdir lo
-    make_family
+    make_family --no-scale
     same_under_key linear - weight=0.3,0.7
     same_under_key task_arithmetic base weight=0.6,0.5 lambda=0.9
     same_under_key ties base weight=0.6,0.5 density=0.4,0.3
@@ -61,23 +61,23 @@ same_under_key() {
 
 @test "with ties by index and masks by place it is another merge" {
     mkdir lo
-    make_family
+    make_family --no-scale
     merge ties - open "" base weight=1 density=0.4
     merge ties - locked-merge lo/ base weight=1 density=0.4
-    "$WW" lock open open-locked --key lock -q
+    "$WW" lock open open-locked --key lock --no-scale -q
     ! cmp -s open-locked/model.safetensors locked-merge/model.safetensors
 }
 
 @test "methods that sum over tensors are right to the rounding of the sums" {
     mkdir lo
-    make_family
+    make_family --no-scale
     for method in karcher multislerp model_stock sce; do
         rm -rf open locked-merge back
         base=base
         [ $method != karcher ] || base=-
         merge $method o open "" $base
         merge $method o locked-merge lo/ $base
-        "$WW" lock open open-locked-$method --key lock -q
+        "$WW" lock open open-locked-$method --key lock --no-scale -q
         run "$WW_BIN/compare_models" open-locked-$method locked-merge
         echo "$method: $output"
         differ=$(cmp -l open-locked-$method/model.safetensors locked-merge/model.safetensors |

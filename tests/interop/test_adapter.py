@@ -79,7 +79,8 @@ def check(build, name, family, settings, out):
     make_adapter(folder, at("adapter"), settings)
     key = at("team.lock")
     run(tool, "key", "new", "lock", "--out", key, "--no-passphrase")
-    run(tool, "lock", folder, at("locked"), "--key", key)
+    scale = ["--no-scale"] if settings.get("use_dora") else []
+    run(tool, "lock", folder, at("locked"), "--key", key, *scale)
     run(tool, "lock", at("adapter"), at("carried"), "--base", at("locked"), "--key", key)
     run(tool, "unlock", at("carried"), at("back"), "--base", at("locked"), "--key", key)
     want = answers(folder, at("adapter"))
@@ -106,8 +107,8 @@ def check_refusals(build, out):
     make_adapter(folder, at("dora"), dict(target_modules=ATTENTION, use_dora=True))
     for word in ("a", "b"):
         run(tool, "key", "new", "lock", "--out", at(word), "--no-passphrase")
-    run(tool, "lock", folder, at("locked"), "--key", at("a"))
-    run(tool, "lock", folder, at("scaled"), "--key", at("a"), "--scale")
+    run(tool, "lock", folder, at("locked"), "--key", at("a"), "--no-scale")
+    run(tool, "lock", folder, at("scaled"), "--key", at("a"))
     run(tool, "lock", other, at("other"), "--key", at("a"))
     run(tool, "lock", at("lora"), at("carried"), "--base", at("locked"), "--key", at("a"))
     lora, dora, carried, new = at("lora"), at("dora"), at("carried"), at("new")

@@ -98,7 +98,7 @@ def check(build, case, work):
     sibling(source, anchor)
     run(program, "key", "new", "lock", "--out", key, "--no-passphrase")
     problems = []
-    for scale in ([], ["--scale"]):
+    for scale in ([], ["--no-scale"]):
         locked = os.path.join(work, "locked" + "".join(scale))
         out = os.path.join(work, "out" + "".join(scale))
         run(program, "lock", source, locked, "--key", key, "-q", *scale)

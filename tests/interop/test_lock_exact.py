@@ -155,7 +155,7 @@ def check(build, name, out, key):
     bad = []
     worst = 0.0
     stayed = []
-    for mode in ([], ["--scale"]):
+    for mode in ([], ["--no-scale"]):
         locked, back = (os.path.join(out, f"{name}.{w}{len(mode)}") for w in ("lock", "back"))
         said = json.loads(run(tool, "lock", folder, locked, "--key", key, "--json", *mode))
         plain, cached = errors(answers(locked), want)

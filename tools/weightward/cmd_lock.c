@@ -16,6 +16,7 @@ struct lock {
     char **chain;
     char *level;
     int scale;
+    int no_scale;
     double condition;
     int resume;
     char *descriptor;
@@ -137,8 +138,8 @@ static int check_usage(const struct lock *opt, const char *verb)
         what = "--level is exact, dense or sealed";
     } else if (opt->condition != 0 && !is_dense(opt)) {
         what = "--condition needs --level dense";
-    } else if (opt->scale && is_dense(opt)) {
-        what = "--scale and --level dense exclude each other";
+    } else if (opt->scale && opt->no_scale) {
+        what = "--scale and --no-scale exclude each other";
     } else if (opt->condition != 0 && !(opt->condition > 1 && opt->condition <= 4)) {
         what = "--condition is a number above 1 and at most 4";
     } else if (opt->to || opt->file) {
@@ -180,7 +181,7 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
                                   .signer = &signer,
                                   .file = opt->file,
                                   .resume = opt->resume != 0};
-    if (opt->key.path || opt->scale || opt->base || opt->descriptor || opt->descriptor_dir ||
+    if (opt->key.path || opt->scale || opt->no_scale || opt->base || opt->descriptor || opt->descriptor_dir ||
         opt->anchor || opt->recipient || opt->ledger || opt->mend || opt->condition != 0) {
         return cli_usage(verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
                                "or --descriptor");
@@ -217,6 +218,7 @@ static int run_lock(const void *given, const char *verb, const char *const *args
                                .n_chain = cli_count(opt->chain)};
     struct ww_lock_options options = {
         .scale = opt->scale != 0,
+        .scale_if_room = !opt->no_scale,
         .dense = is_dense(opt),
         .condition = opt->condition,
         .layout = {opt->descriptor_dir, opt->descriptor},
@@ -315,7 +317,9 @@ static int lock_main(int argc, const char **argv, bool unlocking)
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0,
          "level sealed: encrypt for this recipient (repeatable)", "PUB"},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
-         "powers of two as well: such models do not merge while locked", NULL},
+         "refuse a model that has no room for factors of two (F16)", NULL},
+        {"no-scale", 0, POPT_ARG_NONE, &opt.no_scale, 0,
+         "no factors of two: every order-free method then merges while locked", NULL},
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
          "attack the result with this related model and record how that went", "MODEL"},
         {"for", 0, POPT_ARG_STRING, &opt.recipient, 0,

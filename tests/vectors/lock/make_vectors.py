@@ -89,7 +89,7 @@ class Draw:
         return out
 
     def exponents(self, n):
-        return [self.below(7) - 3 for _ in range(n)]
+        return [self.below(11) - 5 for _ in range(n)]
 
 
 class Lock:
