@@ -181,7 +181,8 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
                                   .signer = &signer,
                                   .file = opt->file,
                                   .resume = opt->resume != 0};
-    if (opt->key.path || opt->scale || opt->no_scale || opt->base || opt->descriptor || opt->descriptor_dir ||
+    if (opt->key.path || opt->scale || opt->no_scale || opt->base ||
+        opt->descriptor || opt->descriptor_dir ||
         opt->anchor || opt->recipient || opt->ledger || opt->mend || opt->condition != 0) {
         return cli_usage(verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
                                "or --descriptor");
