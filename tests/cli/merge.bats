@@ -231,6 +231,18 @@ make_locked_family() {
     nothing_written no
 }
 
+@test "nearswap of locked models is the lock of the nearswap" {
+    make_locked_family --no-scale
+    printf 'merge_method: nearswap\nbase_model: expert-rev\nparameters: {t: 0.001}\n%s\n%s\n%s\n' \
+        'models: [{model: expert-rev}, {model: expert-caesar}]' \
+        "dtype: float32" "out_dtype: bfloat16" | tee l/near.yml >near.yml
+    "$WW" merge near.yml plain --order-free -q
+    (cd l && "$WW" merge near.yml out -q)
+    "$WW" unlock l/out back --key lock -q
+    cmp plain/model.safetensors back/model.safetensors
+    ! cmp -s plain/model.safetensors expert-rev/model.safetensors
+}
+
 @test "locks with factors of two merge by weighted sums alone" {
     make_locked_family
     local method
