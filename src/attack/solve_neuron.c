@@ -7,25 +7,17 @@
  * four for power 1), found here by a guarded Newton iteration from the starts that are
  * exact when the row or the column did not change.
  */
+#include "attack/descend.h"
 #include "attack/solve.h"
 
-#include <float.h>
 #include <math.h>
 
-#define MAX_STEPS 100
-#define MAX_HALVINGS 60
 #define SHORT_STEP 1e-13
 
-struct value {
-    double f;
-    double scale; /* of the terms that f is the difference of */
-    double slope;
-    double bend;
-};
-
 /* The objective for t = e^u > 0. */
-static struct value at(const struct ww_neuron_problem *p, double u)
+static struct ww_descent_value at(const void *problem, double u)
 {
+    const struct ww_neuron_problem *p = problem;
     const double k = p->power;
     const double t = exp(u);
     const double back = exp(-k * u);
@@ -33,42 +25,12 @@ static struct value at(const struct ww_neuron_problem *p, double u)
     const double cols = p->beta * back * back;
     const double row_pull = p->cu * t;
     const double col_pull = p->cw * back;
-    return (struct value){
+    return (struct ww_descent_value){
         .f = rows + cols - 2.0 * row_pull - 2.0 * col_pull,
         .scale = rows + cols,
         .slope = 2.0 * (rows - k * cols - row_pull + k * col_pull),
         .bend = 4.0 * rows + 4.0 * k * k * cols - 2.0 * row_pull - 2.0 * k * k * col_pull,
     };
-}
-
-/* At the bottom rounding decides about f, and the slope alone can be trusted. */
-static bool no_higher(struct value there, struct value here)
-{
-    return there.f <= here.f + 4.0 * DBL_EPSILON * here.scale;
-}
-
-static double descend(const struct ww_neuron_problem *p, double u)
-{
-    struct value here = at(p, u);
-    for (int i = 0; i < MAX_STEPS; i++) {
-        double step =
-            here.bend > 0.0 ? -here.slope / here.bend : (here.slope > 0.0 ? -0.25 : 0.25);
-        step = fmin(fmax(step, -1.0), 1.0);
-        struct value there = at(p, u + step);
-        for (int h = 0; h < MAX_HALVINGS && !no_higher(there, here); h++) {
-            step *= 0.5;
-            there = at(p, u + step);
-        }
-        if (!no_higher(there, here)) {
-            return u;
-        }
-        u += step;
-        here = there;
-        if (fabs(step) < SHORT_STEP) {
-            return u;
-        }
-    }
-    return u;
 }
 
 /* Lowest objective over t > 0. */
@@ -87,7 +49,7 @@ static double lowest(const struct ww_neuron_problem *p, double *u)
         if (!isfinite(starts[i])) {
             continue;
         }
-        const double end = descend(p, starts[i]);
+        const double end = ww_descend(at, p, starts[i], SHORT_STEP);
         const double f = at(p, end).f;
         if (f < best) {
             best = f;

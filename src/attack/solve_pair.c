@@ -7,14 +7,12 @@
  * Newton iteration (the stationary points are the roots of a polynomial of degree six in
  * r^2, so there is no simpler form).
  */
+#include "attack/descend.h"
 #include "attack/solve.h"
 
 #include <complex.h>
-#include <float.h>
 #include <math.h>
 
-#define MAX_STEPS 100
-#define MAX_HALVINGS 60
 #define SHORT_STEP 1e-12
 
 struct curve {
@@ -25,22 +23,16 @@ struct curve {
     double cross; /* 2 Re(cq conj(ck)) */
 };
 
-struct value {
-    double f;
-    double scale; /* of the terms that f is the difference of */
-    double slope;
-    double bend;
-};
-
-static struct value at(const struct curve *c, double u)
+static struct ww_descent_value at(const void *problem, double u)
 {
+    const struct curve *c = problem;
     const double up = exp(2.0 * u);
     const double down = exp(-2.0 * u);
     const double s = fmax(c->q2 * up + c->cross + c->k2 * down, 0.0);
     const double root = sqrt(s);
     const double s1 = 2.0 * (c->q2 * up - c->k2 * down);
     const double s2 = 4.0 * (c->q2 * up + c->k2 * down);
-    struct value v = {
+    struct ww_descent_value v = {
         .f = c->alpha * up + c->beta * down - 2.0 * root,
         .scale = c->alpha * up + c->beta * down,
         .slope = 2.0 * (c->alpha * up - c->beta * down),
@@ -51,36 +43,6 @@ static struct value at(const struct curve *c, double u)
         v.bend -= s2 / root - s1 * s1 / (2.0 * s * root);
     }
     return v;
-}
-
-/* At the bottom rounding decides about f, and the slope alone can be trusted. */
-static bool no_higher(struct value there, struct value here)
-{
-    return there.f <= here.f + 4.0 * DBL_EPSILON * here.scale;
-}
-
-static double descend(const struct curve *c, double u)
-{
-    struct value here = at(c, u);
-    for (int i = 0; i < MAX_STEPS; i++) {
-        double step =
-            here.bend > 0.0 ? -here.slope / here.bend : (here.slope > 0.0 ? -0.25 : 0.25);
-        step = fmin(fmax(step, -1.0), 1.0);
-        struct value there = at(c, u + step);
-        for (int h = 0; h < MAX_HALVINGS && !no_higher(there, here); h++) {
-            step *= 0.5;
-            there = at(c, u + step);
-        }
-        if (!no_higher(there, here)) {
-            return u;
-        }
-        u += step;
-        here = there;
-        if (fabs(step) < SHORT_STEP) {
-            return u;
-        }
-    }
-    return u;
 }
 
 /* F can have two valleys when cq and ck pull in opposite directions: the start that is
@@ -100,7 +62,7 @@ static double best_radius(const struct curve *c)
         if (!isfinite(starts[i])) {
             continue;
         }
-        const double u = descend(c, starts[i]);
+        const double u = ww_descend(at, c, starts[i], SHORT_STEP);
         const double f = at(c, u).f;
         if (f < lowest) {
             lowest = f;
