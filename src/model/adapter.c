@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/adapter_names.h"
+#include "model/config.h"
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -373,6 +375,7 @@ enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
 {
     const bool full = entry->part == WW_PART_FULL;
     char *name = ww_asprintf("%s%s", entry->module, full ? "" : ".weight");
+    char *stored = NULL;
     bool twice = false;
     enum ww_err rc = WW_OK;
 
@@ -380,7 +383,14 @@ enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
     }
     *tensor = find_tensor(base, name, &twice);
-    if (*tensor == WW_NONE || twice) {
+    if (*tensor == WW_NONE) {
+        const char *type = base->config ? base->config->root_model_type : NULL;
+        rc = ww_adapter_stored_name(type, name, &stored, err);
+        if (stored) {
+            *tensor = find_tensor(base, stored, &twice);
+        }
+    }
+    if (!rc && (*tensor == WW_NONE || twice)) {
         rc =
             WW_FAIL(err, WW_E_TENSOR,
                     "tensor '%.160s' of the adapter belongs to '%.160s', which the model "
@@ -388,6 +398,7 @@ enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
                     entry->tensor->name, name, base->path,
                     twice ? "has more than once" : "does not have");
     }
+    ww_free(stored);
     ww_free(name);
     return rc;
 }

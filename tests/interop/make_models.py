@@ -655,6 +655,9 @@ def load(folder):
         extra["config"] = tf.AutoConfig.from_pretrained(folder)
     model = cls.from_pretrained(folder, dtype=torch.float64, attn_implementation="eager",
                                 **extra).double().eval()
+    for module in model.modules():      # the type that a router casts to
+        if type(module).__name__.endswith("Router") and hasattr(module, "dtype"):
+            module.dtype = torch.float64
     return model, inputs_of(model)
 
 
@@ -667,10 +670,11 @@ def logits(model, inputs):
         extra = {}
     out = model(**inputs, **extra)
     # The towers of SigLIP end in a pooled vector; other poolers sit on a stream that stays.
-    siglip = ["pooler_output"] * model.config.model_type.startswith("siglip_")
+    siglip = ["pooler_output"] * model.config.model_type.startswith(
+        ("siglip_", "siglip2_"))
     for key in siglip + ["logits", "prediction_logits", "start_logits", "logits_per_image",
                          "text_embeds", "image_embeds", "projected_states",
-                         "last_hidden_state"]:
+                         "last_hidden_state", "pooler_output"]:
         if getattr(out, key, None) is not None:
             answer = getattr(out, key)
             break

@@ -7,13 +7,21 @@
     FIXED_IN    case -> parts of names of tensors that no lock moves
     INPUTS      model type -> function giving the inputs of a model of its own kind
 """
-import transformers as tf
-from model_parts import BART, BERT, FOUR, MLA, PAD1, STD, of, rope, std
+import torch
+from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, MLA, PAD1, SIGLIP,
+                         STD, VIT, of, rope, std)
 
 INPUTS = {}
-NO_FORWARD = ("esm",)
+NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
+              "chinese_clip", "roformer", "switch_transformers", "nllb-moe")
 FIXED_IN = {
     "recurrent_gemma": ("rg_lru.", "conv_1d.", "linear_x.bias", "linear_y.bias"),
+    "dpr-projected": ("encode_proj.bias",),
+    "roformer": ("embed_positions.weight",),
+    "openai_privacy_filter": ("score.bias",),
+    "vit_mae": ("decoder_pred.bias",),
+    "yolos": ("bbox_predictor.", "class_labels_classifier."),
+    "altclip": ("transformation.bias", "text_projection.weight"),
 }
 
 # Decoders.
@@ -74,4 +82,77 @@ CASES.update({
               position_embedding_type="rotary"),
     "esm-absolute": of("EsmForMaskedLM", "EsmConfig", **PAD1, mask_token_id=4,
                        token_dropout=True, emb_layer_norm_before=True),
+})
+
+# Kin of BERT, of T5 and of BART, and what reads pages.
+SWITCH = dict(vocab_size=97, d_model=64, d_kv=12, d_ff=80, num_layers=4, num_decoder_layers=2,
+              num_heads=4, num_experts=4,
+              relative_attention_num_buckets=16,
+              relative_attention_max_distance=20, decoder_start_token_id=0)
+CASES.update({
+    "bert-generation": of("BertGenerationDecoder", "BertGenerationConfig", **BERT,
+                          bos_token_id=1, eos_token_id=2, is_decoder=True),
+    "layoutlm": of("LayoutLMForMaskedLM", "LayoutLMConfig", **BERT,
+                   max_2d_position_embeddings=32),
+    "roformer": of("RoFormerForMaskedLM", "RoFormerConfig", **BERT),
+    "dpr": of("DPRReader", "DPRConfig", **BERT),
+    "dpr-projected": of("DPRQuestionEncoder", "DPRConfig", **BERT, projection_dim=24),
+    "switch_transformers": of("SwitchTransformersForConditionalGeneration",
+                              "SwitchTransformersConfig", **SWITCH),
+    "nllb-moe": of("NllbMoeForConditionalGeneration", "NllbMoeConfig", **BART,
+                   num_experts=4, encoder_sparse_step=2, decoder_sparse_step=2),
+    "openai_privacy_filter": std("OpenAIPrivacyFilter", "ForTokenClassification",
+                                 head_dim=16, num_local_experts=6, num_experts_per_tok=2,
+                                 intermediate_size=24, sliding_window=8),
+})
+UNCOVERED += ("openai_privacy_filter",)
+
+# Kin of ViT, CLIP and SigLIP.
+CASES.update({
+    "vit_mae": of("ViTMAEForPreTraining", "ViTMAEConfig", **VIT, decoder_hidden_size=48,
+                  decoder_num_hidden_layers=2, decoder_num_attention_heads=8,
+                  decoder_intermediate_size=72),
+    "vit_msn": of("ViTMSNForImageClassification", "ViTMSNConfig", **VIT),
+    "ijepa": of("IJepaForImageClassification", "IJepaConfig", **VIT),
+    "yolos": of("YolosForObjectDetection", "YolosConfig", **{**VIT, "image_size": [32, 32]},
+                num_detection_tokens=5),
+    "metaclip_2": of("MetaClip2Model", "MetaClip2Config", **CLIP),
+    "metaclip_2-text": of("MetaClip2TextModelWithProjection", "MetaClip2TextConfig",
+                          **CLIP_TEXT),
+    "mlcd": of("MLCDVisionModel", "MLCDVisionConfig", **{
+        **CLIP_VISION, "num_attention_heads": 4}),
+    "chinese_clip": of("ChineseCLIPModel", "ChineseCLIPConfig", text_config=BERT,
+                       vision_config=CLIP_VISION, projection_dim=24),
+    "chinese_clip-vision": of("ChineseCLIPVisionModel", "ChineseCLIPVisionConfig",
+                              **CLIP_VISION),
+    "altclip": of("AltCLIPModel", "AltCLIPConfig", text_config={**PAD1, "project_dim": 24},
+                  vision_config=CLIP_VISION, projection_dim=24),
+    "siglip2": of("Siglip2Model", "Siglip2Config", text_config=SIGLIP["text_config"],
+                  vision_config={**CLIP_VISION, "num_patches": 16}),
+    "siglip2-vision": of("Siglip2VisionModel", "Siglip2VisionConfig", **{
+        **CLIP_VISION, "num_patches": 16}),
+})
+UNCOVERED += ("yolos", "mlcd")
+
+
+def noise(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def patches(model):
+    """Flattened patches; the second picture is narrower and padded."""
+    mask = torch.ones(2, 16, dtype=torch.long)
+    mask[1, 12:] = 0
+    out = dict(pixel_values=noise(3, 2, 16, 192), pixel_attention_mask=mask,
+               spatial_shapes=torch.tensor([[4, 4], [4, 3]]))
+    if "text" in type(model.config).__name__.lower() or hasattr(model.config, "text_config"):
+        out["input_ids"] = torch.randint(3, 97, (3, 20),
+                                         generator=torch.Generator().manual_seed(5))
+    return [out]
+
+
+INPUTS.update({
+    "vit_mae": lambda model: [dict(pixel_values=noise(3, 2, 3, 32, 32),
+                                   noise=noise(4, 2, 16))],
+    "siglip2": patches, "siglip2_vision_model": patches,
 })

@@ -40,6 +40,10 @@ CASES = [
     ("gpt2-dora", "gpt2", dict(target_modules=["c_attn", "c_fc"], fan_in_fan_out=True,
                                use_dora=True)),
     ("bert", "bert-masked", dict(target_modules=["query", "key", "value", "dense"])),
+    ("vit", "vit", dict(target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "fc1", "fc2"],
+                        modules_to_save=["classifier"])),
+    ("exaone", "exaone", dict(target_modules=LLAMA + ["embed_tokens"])),
+    ("llava", "llava", dict(target_modules=r".*language_model.*(q_proj|o_proj|up_proj)")),
     ("t5", "t5", dict(target_modules=["q", "k", "v", "o", "wi", "wo"])),
 ]
 

@@ -124,7 +124,7 @@ def own_case(build, name, folder):
 NO_FORWARD = ("marian", "whisper", "deberta", "deberta-v2", "ministral3", "nanochat",
               "xglm", "ctrl", "m2m_100", "albert",
               "ernie", "blenderbot-small") + more_models.NO_FORWARD
-LOGITS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM")
+LOGITS = ("ForCausalLM", "GenerationDecoder", "LMHeadModel", "ForConditionalGeneration", "ForMaskedLM")
 HIDDEN = ("Model", "EncoderModel")
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "model/adapter.h"
+#include "model/adapter_names.h"
 
 #include "st_build.h"
 #include "util/fail.h"
@@ -197,6 +198,37 @@ static void a_weight_of_the_base_is_found_by_name_once(void **state)
     assert_int_equal(rc, WW_E_TENSOR);
 }
 
+static void is_stored_as(const char *type, const char *name, const char *expected)
+{
+    struct ww_error err = {0};
+    char *stored = NULL;
+
+    OK(ww_adapter_stored_name(type, name, &stored, &err));
+    if (expected) {
+        assert_string_equal(stored, expected);
+    } else {
+        assert_null(stored);
+    }
+    ww_free(stored);
+}
+
+static void modules_of_new_names_are_found_under_the_old(void **state)
+{
+    (void)state;
+    is_stored_as("vit", "vit.layers.0.attention.q_proj.weight",
+                 "vit.encoder.layer.0.attention.attention.query.weight");
+    is_stored_as("vit", "vit.layers.1.mlp.fc2.weight",
+                 "vit.encoder.layer.1.output.dense.weight");
+    is_stored_as("dinov2", "encoder.layer.2.attention.o_proj.bias",
+                 "encoder.layer.2.attention.output.dense.bias");
+    is_stored_as("llava", "model.language_model.layers.0.mlp.up_proj.weight",
+                 "language_model.model.layers.0.mlp.up_proj.weight");
+    is_stored_as("exaone", "model.layers.0.self_attn.o_proj.weight",
+                 "transformer.h.0.attn.attention.out_proj.weight");
+    is_stored_as("llama", "model.layers.0.self_attn.q_proj.weight", NULL);
+    is_stored_as(NULL, "x", NULL);
+}
+
 static void a_folder_is_an_adapter_when_it_has_no_model(void **state)
 {
     char *folder = folder_of(LORA "}", TWO, 16);
@@ -216,6 +248,7 @@ int main(void)
         cmocka_unit_test(settings_that_change_the_meaning_are_refused),
         cmocka_unit_test(the_factor_follows_rank_and_patterns),
         cmocka_unit_test(a_weight_of_the_base_is_found_by_name_once),
+        cmocka_unit_test(modules_of_new_names_are_found_under_the_old),
         cmocka_unit_test(a_folder_is_an_adapter_when_it_has_no_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Transformers 5 gave modules of some families new names and renames tensors when it reads
+ * and writes files, which keep the old ones. PEFT names an adapter's tensors after the
+ * modules, so they say layers.0.attention.q_proj where the base's file says
+ * encoder.layer.0.attention.attention.query. One to one only: a module that is a part of
+ * a fused tensor has no name here.
+ */
+#include "model/adapter_names.h"
+
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+#define MAX_TYPES 12
+#define MAX_PAIRS 8
+
+struct renaming {
+    const char *types[MAX_TYPES];
+    struct {
+        const char *module;
+        const char *file;
+    } pairs[MAX_PAIRS]; /* each is put in once, in this order */
+};
+
+static const struct renaming renamings[] = {
+    {{"vit", "deit", "vit_msn", "vit_mae", "ijepa", "yolos", "beit", "data2vec-vision",
+      "dinov2", "dinov2_with_registers"},
+     {{".layers.", ".encoder.layer."},
+      {".attention.q_proj.", ".attention.attention.query."},
+      {".attention.k_proj.", ".attention.attention.key."},
+      {".attention.v_proj.", ".attention.attention.value."},
+      {".attention.o_proj.", ".attention.output.dense."},
+      {".mlp.fc1.", ".intermediate.dense."},
+      {".mlp.fc2.", ".output.dense."}}},
+    {{"llava", "llava_next", "llava_onevision", "vipllava", "gemma3", "paligemma",
+      "mistral3", "internvl", "mllama"},
+     {{"model.language_model.", "language_model.model."}}},
+    {{"qwen2_vl", "qwen2_5_vl"}, {{"model.language_model.", "model."}}},
+    {{"nemotron_h"}, {{"model.", "backbone."}}},
+    {{"exaone"},
+     {{"model.layers.", "transformer.h."},
+      {"model.embed_tokens.", "transformer.wte."},
+      {".self_attn.o_proj.", ".attn.attention.out_proj."},
+      {".self_attn.", ".attn.attention."},
+      {".mlp.gate_proj.", ".mlp.c_fc_0."},
+      {".mlp.up_proj.", ".mlp.c_fc_1."},
+      {".mlp.down_proj.", ".mlp.c_proj."}}},
+};
+
+static const struct renaming *find(const char *model_type)
+{
+    for (size_t i = 0; model_type && i < WW_LEN(renamings); i++) {
+        for (size_t t = 0; t < MAX_TYPES && renamings[i].types[t]; t++) {
+            if (strcmp(renamings[i].types[t], model_type) == 0) {
+                return &renamings[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+/* The name with the first place of one text taken by another; the old one is freed. */
+static char *put_in(char *name, const char *from, const char *to)
+{
+    const char *at = strstr(name, from);
+    char *out = NULL;
+
+    if (!at) {
+        return name;
+    }
+    out = ww_asprintf("%.*s%s%s", (int)(at - name), name, to, at + strlen(from));
+    ww_free(name);
+    return out;
+}
+
+enum ww_err ww_adapter_stored_name(const char *model_type, const char *name, char **out,
+                                   struct ww_error *err)
+{
+    const struct renaming *r = find(model_type);
+    char *stored = NULL;
+
+    *out = NULL;
+    if (!r) {
+        return WW_OK;
+    }
+    stored = ww_strdup(name);
+    for (size_t i = 0; i < MAX_PAIRS && r->pairs[i].module && stored; i++) {
+        stored = put_in(stored, r->pairs[i].module, r->pairs[i].file);
+    }
+    if (!stored) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+    }
+    *out = stored;
+    return WW_OK;
+}
