@@ -8,15 +8,22 @@
     INPUTS      model type -> function giving the inputs of a model of its own kind
 """
 import torch
-from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, MLA, PAD1, SIGLIP,
-                         STD, VIT, of, rope, std)
+import transformers as tf
+from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, IMAGE, MLA, PAD1, SEEN,
+                         SIGLIP, SIGLIP_TOWER, STD, VIT, of, reads, rope, std)
 
 INPUTS = {}
 NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
-              "chinese_clip", "roformer", "switch_transformers", "nllb-moe")
+              "chinese_clip", "roformer", "switch_transformers", "nllb-moe",
+              "qwen2_audio")
 FIXED_IN = {
     "recurrent_gemma": ("rg_lru.", "conv_1d.", "linear_x.bias", "linear_y.bias"),
     "dpr-projected": ("encode_proj.bias",),
+    "glm4v": ("merger.proj", "merger.post_projection", "merger.gate_proj",
+              "merger.up_proj", "downsample.bias"),
+    "glm4v_moe": ("merger.proj", "merger.post_projection", "merger.gate_proj",
+                  "merger.up_proj", "downsample.bias"),
+    "qwen2_audio": ("audio_tower.conv1.",),
     "roformer": ("embed_positions.weight",),
     "openai_privacy_filter": ("score.bias",),
     "vit_mae": ("decoder_pred.bias",),
@@ -155,4 +162,56 @@ INPUTS.update({
     "vit_mae": lambda model: [dict(pixel_values=noise(3, 2, 3, 32, 32),
                                    noise=noise(4, 2, 16))],
     "siglip2": patches, "siglip2_vision_model": patches,
+})
+
+# Language models that read images or sound, of further families.
+GLM_VISION = dict(depth=3, hidden_size=32, num_heads=4, intermediate_size=48, patch_size=4,
+                  out_hidden_size=64, image_size=16)
+GLM_TEXT = dict(rope_parameters=rope("default", mrope_section=[1, 1, 2],
+                                     partial_rotary_factor=1.0))
+CASES.update({
+    "glm4v": reads("Glm4v", GLM_TEXT, GLM_VISION, **SEEN),
+    "glm4v_moe": reads("Glm4vMoe", {
+        **GLM_TEXT, "head_dim": 8, "n_routed_experts": 8, "num_experts_per_tok": 3, "n_shared_experts": 1,
+        "moe_intermediate_size": 20, "first_k_dense_replace": 1, "n_group": 2,
+        "topk_group": 1}, GLM_VISION, **SEEN),
+    "aya_vision": reads("AyaVision", dict(model_type="cohere2", sliding_window=8),
+                        SIGLIP_TOWER, image_token_index=IMAGE, downsample_factor=2,
+                        alignment_intermediate_size=48),
+    "cohere2_vision": reads("Cohere2Vision", dict(model_type="cohere2", sliding_window=8),
+                            SIGLIP_TOWER, image_token_id=IMAGE, downsample_factor=2,
+                            alignment_intermediate_size=48),
+    "qwen2_audio": lambda: (tf.Qwen2AudioForConditionalGeneration, tf.Qwen2AudioConfig(
+        text_config=dict(model_type="qwen2", **STD), audio_config=dict(
+            d_model=48, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=72,
+            num_mel_bins=8, max_source_positions=32), audio_token_index=IMAGE)),
+})
+
+
+def places(count, length=24):
+    """Two texts with places for count pieces of a picture or a sound."""
+    g = torch.Generator().manual_seed(5)
+    ids = torch.randint(3, IMAGE, (2, length), generator=g)
+    ids[:, 1] = 1
+    ids[:, 2:2 + count] = IMAGE
+    return ids
+
+
+def merged(model):
+    """4 x 4 patches, four of which make a token."""
+    ids = places(4)
+    return [dict(input_ids=ids, pixel_values=noise(3, 32, 96),
+                 image_grid_thw=torch.tensor([[1, 4, 4]] * 2),
+                 mm_token_type_ids=(ids == IMAGE).int())]
+
+
+def joined(model):
+    return [dict(input_ids=places(4), pixel_values=noise(3, 2, 3, 32, 32))]
+
+
+INPUTS.update({
+    "glm4v": merged, "glm4v_moe": merged, "aya_vision": joined, "cohere2_vision": joined,
+    "qwen2_audio": lambda model: [dict(
+        input_ids=places(16), input_features=noise(3, 2, 8, 64),
+        feature_attention_mask=torch.ones(2, 64, dtype=torch.long))],
 })
