@@ -54,6 +54,7 @@ if(WW_TOOLS)
     weightward-extract
     weightward-inspect
     weightward-key
+    weightward-lineage
     weightward-lock
     weightward-merge
     weightward-policy

@@ -11,6 +11,7 @@
 #include "weightward/attack.h"
 #include "weightward/evidence.h"
 #include "weightward/extract.h"
+#include "weightward/lineage.h"
 #include "weightward/lock.h"
 #include "weightward/merge.h"
 #include "weightward/trace.h"
@@ -76,6 +77,10 @@ WW_API enum ww_err ww_report_merge_json(const struct ww_merge_report *report, ch
 /** The merge as a page of its own, with pictures when layers were measured. */
 WW_API enum ww_err ww_report_merge_html(const struct ww_merge_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
+/** base: as the user named it. */
+WW_API enum ww_err ww_report_decompose_json(const char *base,
+                                            const struct ww_decompose_report *report,
+                                            char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,

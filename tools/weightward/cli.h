@@ -150,6 +150,7 @@ int cmd_recipients(int argc, const char **argv);
 int cmd_unlock(int argc, const char **argv);
 int cmd_merge(int argc, const char **argv);
 int cmd_extract(int argc, const char **argv);
+int cmd_lineage(int argc, const char **argv);
 int cmd_policy(int argc, const char **argv);
 int cmd_sign(int argc, const char **argv);
 int cmd_trace(int argc, const char **argv);

@@ -22,6 +22,7 @@ static const struct command {
     {"extract", cmd_extract, "write the difference of two models as a LoRA adapter"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
     {"trace", cmd_trace, "say whose copy a model came from"},
+    {"lineage", cmd_lineage, "say which sources a model was made of, in which shares"},
     {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
     {"verify", cmd_verify, "check a signature and every file under it"},
 };

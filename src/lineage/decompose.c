@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decomposition: one reading for the sums, the fits from them, a second reading for the
+ * replay. Every tensor keeps sums of its own, so that layers, the whole and the bootstrap
+ * cost no further reading.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "lineage/fit.h"
+#include "lineage/replay.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define AT_CEILING 0.99 /* r2 over its ceiling that leaves nothing unexplained */
+#define BITS_AGREE 0.99 /* replay that names the arithmetic */
+#define MASKED 0.95     /* kept share below which elements were dropped */
+#define SUM_IS_ONE 0.01
+#define SLACK 5e-5 /* by which a share may miss a number of a recipe anyway */
+
+struct decomposing {
+    const struct ww_decompose_options *options;
+    struct ww_decompose_report *report;
+    struct ww_family family;
+    unsigned k;                  /* candidates and controls */
+    struct ww_moments **moments; /* per tensor */
+    struct ww_moments *whole;
+    bool use[WW_LINEAGE_MAX_SOURCES]; /* candidates in the fit */
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decomposition");
+}
+
+static enum ww_err warn(struct decomposing *d, const char *text, struct ww_error *err)
+{
+    return ww_strlist_add(&d->family.warnings, text, err);
+}
+
+static enum ww_err open_family(struct decomposing *d, const char *suspect,
+                               struct ww_error *err)
+{
+    const struct ww_decompose_options *o = d->options;
+    const char *paths[WW_LINEAGE_MAX_SOURCES + 2] = {suspect, o->base};
+
+    if (o->n_candidates == 0 ||
+        o->n_candidates + o->n_controls > WW_LINEAGE_MAX_SOURCES) {
+        return WW_FAIL(err, o->n_candidates ? WW_E_LIMIT : WW_E_USAGE,
+                       "%zu candidates and %zu controls given, expected at least one "
+                       "candidate and at most %d models",
+                       o->n_candidates, o->n_controls, WW_LINEAGE_MAX_SOURCES);
+    }
+    d->k = (unsigned)(o->n_candidates + o->n_controls);
+    for (unsigned i = 0; i < d->k; i++) {
+        paths[i + 2] =
+            i < o->n_candidates ? o->candidates[i] : o->controls[i - o->n_candidates];
+    }
+    return ww_family_open(paths, d->k + 2, &d->family, err);
+}
+
+static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
+                         size_t n, struct ww_error *err)
+{
+    struct decomposing *d = payload;
+    const struct ww_model *suspect = d->family.models[WW_FAMILY_SUSPECT];
+    const uint32_t index = d->family.tensors[tensor].index[WW_FAMILY_SUSPECT];
+
+    return ww_moments_accumulate(d->moments[tensor], tile, n,
+                                 suspect->tensors[index].dtype, err);
+}
+
+static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    d->moments = ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
+    d->whole = ww_moments_new(d->k);
+    if (!d->moments || !d->whole) {
+        return no_memory(err);
+    }
+    for (uint32_t t = 0; t < d->family.n_tensors; t++) {
+        d->moments[t] = ww_moments_new(d->k);
+        if (!d->moments[t]) {
+            return no_memory(err);
+        }
+        d->report->elements += d->family.tensors[t].n_elements;
+    }
+    rc = ww_sweep(&d->family, "decompose", &d->options->run, visit, d,
+                  &d->report->run.bytes_read, err);
+    for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
+        rc = ww_moments_add(d->whole, d->moments[t], 1, err);
+    }
+    d->report->tensors = d->family.n_tensors;
+    return rc;
+}
+
+static enum ww_err name_sources(struct decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *report = d->report;
+    const size_t n = d->options->n_candidates;
+
+    report->sources = ww_calloc(n, sizeof(*report->sources));
+    if (!report->sources) {
+        return no_memory(err);
+    }
+    report->n_sources = n;
+    for (size_t i = 0; i < n; i++) {
+        report->sources[i].p_value = -1;
+        report->sources[i].name = ww_strdup(d->options->candidates[i]);
+        if (!report->sources[i].name) {
+            return no_memory(err);
+        }
+    }
+    return WW_OK;
+}
+
+/* Candidates that the sums cannot tell from the base or from each other stay out, and say
+ * so: a share that could as well be another's is no finding. */
+static enum ww_err choose(struct decomposing *d, struct ww_error *err)
+{
+    uint32_t same[WW_LINEAGE_MAX_SOURCES];
+
+    ww_fit_collinear(d->whole, same);
+    for (size_t i = 0; i < d->options->n_candidates; i++) {
+        struct ww_lineage_source *source = &d->report->sources[i];
+        d->use[i] = same[i] == i;
+        if (same[i] == WW_NONE) {
+            source->note = ww_strdup("it does not differ from the base where it counts");
+        } else if (same[i] != i) {
+            source->note = ww_asprintf("it cannot be told from '%s'",
+                                       d->options->candidates[same[i]]);
+        }
+        if (!d->use[i] && !source->note) {
+            return no_memory(err);
+        }
+    }
+    return WW_OK;
+}
+
+/* People write short numbers into recipes, and a tie in rounding falls right only for the
+ * very number: the shortest decimal within reach, or the share as it is. */
+static double shortest(double share, double reach)
+{
+    for (double places = 10; places <= 10000; places *= 10) {
+        const double near = round(share * places) / places;
+        if (fabs(near - share) <= reach) {
+            return near;
+        }
+    }
+    return share;
+}
+
+static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *report = d->report;
+    double low[WW_LINEAGE_MAX_SOURCES] = {0};
+    double high[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_fit fit;
+    enum ww_err rc = WW_OK;
+
+    ww_fit(d->whole, d->use, &fit);
+    report->used = fit.used;
+    report->noise = sqrt(fit.tau2);
+    if (fit.used < WW_FIT_LEAST) {
+        return warn(
+            d,
+            "too few elements moved by eight rounding steps or more: no share can "
+            "be read from these weights",
+            err);
+    }
+    rc = ww_fit_bootstrap((const struct ww_moments *const *)d->moments,
+                          d->family.n_tensors, d->k, d->use, d->options->seed, low, high,
+                          err);
+    for (size_t i = 0; i < report->n_sources && !rc; i++) {
+        struct ww_lineage_source *s = &report->sources[i];
+        const double margin = 1.96 * fit.error[i];
+        s->share = fit.share[i];
+        s->error = fit.error[i];
+        s->n_eff = fit.n_eff[i];
+        s->low = fmax(0, fmin(low[i], s->share - margin));
+        s->high = fmax(high[i], s->share + margin);
+        s->included = s->low > WW_LINEAGE_LEAST;
+        s->recipe = s->included ? shortest(s->share, 3 * s->error + SLACK) : 0;
+    }
+    return rc;
+}
+
+static double statistic(const struct decomposing *d, const bool *use, unsigned of)
+{
+    struct ww_fit fit;
+
+    ww_fit(d->whole, use, &fit);
+    return fit.error[of] > 0 ? fit.share[of] / fit.error[of] : 0;
+}
+
+/* Rank of a candidate's statistic among those that the controls reach in its place. */
+static double rank_p(const struct decomposing *d, unsigned i)
+{
+    const unsigned first = (unsigned)d->options->n_candidates;
+    bool use[WW_LINEAGE_MAX_SOURCES];
+    double own = 0;
+    unsigned at_least = 0;
+
+    memcpy(use, d->use, sizeof(use));
+    own = statistic(d, use, i);
+    use[i] = false;
+    for (unsigned c = first; c < d->k; c++) {
+        use[c] = true;
+        at_least += statistic(d, use, c) >= own;
+        use[c] = false;
+    }
+    return (1.0 + at_least) / (1.0 + d->k - first);
+}
+
+/* Holm (1979): the m-th smallest of n is multiplied by n - m + 1, never below one before
+ * it. */
+static void holm(struct ww_lineage_source *sources, size_t n)
+{
+    double before = 0;
+    bool done[WW_LINEAGE_MAX_SOURCES] = {false};
+
+    for (size_t m = 0; m < n; m++) {
+        size_t least = n;
+        for (size_t i = 0; i < n; i++) {
+            if (!done[i] && (least == n || sources[i].p_value < sources[least].p_value)) {
+                least = i;
+            }
+        }
+        done[least] = true;
+        before = fmax(before, fmin(1, sources[least].p_value * (double)(n - m)));
+        sources[least].p_value = before;
+    }
+}
+
+static void test_controls(struct decomposing *d)
+{
+    if (d->options->n_controls == 0 || d->report->used < WW_FIT_LEAST) {
+        return;
+    }
+    for (unsigned i = 0; i < d->report->n_sources; i++) {
+        d->report->sources[i].p_value = d->use[i] ? rank_p(d, i) : 1;
+    }
+    holm(d->report->sources, d->report->n_sources);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a;
+    const uint32_t y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static enum ww_err fit_layer(struct decomposing *d, uint32_t number,
+                             struct ww_lineage_layer *out, struct ww_error *err)
+{
+    struct ww_moments *pool = ww_moments_new(d->k);
+    struct ww_fit fit;
+    enum ww_err rc = pool ? WW_OK : no_memory(err);
+
+    for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
+        if (d->family.tensors[t].layer == number) {
+            rc = ww_moments_add(pool, d->moments[t], 1, err);
+        }
+    }
+    if (!rc) {
+        ww_fit(pool, d->use, &fit);
+        out->elements = fit.used;
+        out->name = number == WW_NONE ? ww_strdup("outside of layers")
+                                      : ww_asprintf("layer %" PRIu32, number);
+        out->shares = ww_calloc(d->report->n_sources, sizeof(*out->shares));
+        rc = out->name && out->shares ? WW_OK : no_memory(err);
+    }
+    if (!rc) {
+        memcpy(out->shares, fit.share, d->report->n_sources * sizeof(*out->shares));
+    }
+    ww_moments_free(pool);
+    return rc;
+}
+
+static enum ww_err fit_layers(struct decomposing *d, struct ww_error *err)
+{
+    const uint32_t n = d->family.n_tensors;
+    uint32_t *numbers = ww_calloc(n, sizeof(*numbers));
+    size_t n_distinct = 0;
+    enum ww_err rc = numbers ? WW_OK : no_memory(err);
+
+    for (uint32_t t = 0; t < n && !rc; t++) {
+        numbers[t] = d->family.tensors[t].layer;
+    }
+    if (!rc) {
+        qsort(numbers, n, sizeof(*numbers), by_number);
+        for (uint32_t t = 0; t < n; t++) {
+            if (t == 0 || numbers[t] != numbers[t - 1]) {
+                numbers[n_distinct++] = numbers[t];
+            }
+        }
+        d->report->layers = ww_calloc(n_distinct, sizeof(*d->report->layers));
+        rc = d->report->layers ? WW_OK : no_memory(err);
+    }
+    for (size_t i = 0; i < n_distinct && !rc; i++) {
+        rc = fit_layer(d, numbers[i], &d->report->layers[i], err);
+        d->report->n_layers = i + 1;
+    }
+    ww_free(numbers);
+    return rc;
+}
+
+/* What the bits and the residual leave open. Names are those of the merge methods. */
+static void judge_method(struct ww_decompose_report *r)
+{
+    static const char *const none[] = {NULL};
+    static const char *const sum_one[] = {"linear", "task_arithmetic", "slerp", NULL};
+    static const char *const any_sum[] = {"task_arithmetic", "linear with the base",
+                                          "slerp", NULL};
+    static const char *const other[] = {
+        "linear",           "task_arithmetic",        "slerp",
+        "other arithmetic", "training after a merge", NULL};
+    static const char *const masked[] = {
+        "ties", "dare_linear", "dare_ties", "della", "breadcrumbs", "sce", NULL};
+    double sum = 0;
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        sum += r->sources[i].recipe;
+        n += r->sources[i].included;
+    }
+    r->method = "none";
+    r->not_excluded = none;
+    if (n == 0) {
+        return;
+    }
+    if (r->replay >= BITS_AGREE) {
+        r->method = fabs(sum - 1) < SUM_IS_ONE ? "linear" : "task_arithmetic";
+        r->not_excluded = fabs(sum - 1) < SUM_IS_ONE ? sum_one : any_sum;
+    } else if (r->unexplained <= 1 - AT_CEILING) {
+        r->method = "blend";
+        r->not_excluded = other;
+    } else if (r->kept < MASKED) {
+        r->method = "masked";
+        r->not_excluded = masked;
+    } else {
+        r->method = "unclear";
+    }
+}
+
+static enum ww_err replay(struct decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_replay sums;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].recipe;
+    }
+    rc = ww_replay_blend(&d->family, shares, &d->options->run, &sums, &r->run.bytes_read,
+                         err);
+    if (rc) {
+        return rc;
+    }
+    if (sums.total <= 0) {
+        return warn(d, "the suspect does not differ from the base", err);
+    }
+    r->r2 = 1 - sums.residual / sums.total;
+    r->r2_ceiling = 1 - sums.floor / sums.total;
+    r->unexplained = r->r2_ceiling > 0 ? fmax(0, 1 - r->r2 / r->r2_ceiling) : 1;
+    if (sums.moved > 0) {
+        r->replay = (double)sums.same / (double)sums.moved;
+        r->kept = (double)sums.left / (double)sums.moved;
+    }
+    return WW_OK;
+}
+
+static enum ww_err unchanged(const struct decomposing *d, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (unsigned m = 0; m < d->family.n_models && !rc; m++) {
+        rc = ww_model_unchanged(d->family.models[m], err);
+    }
+    return rc;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void release(struct decomposing *d)
+{
+    for (uint32_t t = 0; d->moments && t < d->family.n_tensors; t++) {
+        ww_moments_free(d->moments[t]);
+    }
+    ww_free(d->moments);
+    ww_moments_free(d->whole);
+    d->report->warnings = d->family.warnings.items;
+    d->report->n_warnings = d->family.warnings.n;
+    memset(&d->family.warnings, 0, sizeof(d->family.warnings));
+    ww_family_release(&d->family);
+}
+
+enum ww_err ww_lineage_decompose(const char *suspect,
+                                 const struct ww_decompose_options *options,
+                                 struct ww_decompose_report *report, struct ww_error *err)
+{
+    struct decomposing d = {.options = options, .report = report};
+    const double start = seconds_now();
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = open_family(&d, suspect, err);
+    if (!rc) {
+        rc = name_sources(&d, err);
+    }
+    if (!rc) {
+        rc = read_sums(&d, err);
+    }
+    if (!rc) {
+        rc = choose(&d, err);
+    }
+    if (!rc) {
+        rc = fit_whole(&d, err);
+    }
+    if (!rc) {
+        test_controls(&d);
+        rc = fit_layers(&d, err);
+    }
+    if (!rc) {
+        rc = replay(&d, err);
+    }
+    if (!rc) {
+        rc = unchanged(&d, err);
+    }
+    if (!rc) {
+        judge_method(report);
+    }
+    report->run.seconds = seconds_now() - start;
+    release(&d);
+    return rc;
+}
+
+void ww_decompose_report_release(struct ww_decompose_report *report)
+{
+    struct ww_strlist warnings = {report->warnings, report->n_warnings,
+                                  report->n_warnings};
+
+    for (size_t i = 0; i < report->n_sources; i++) {
+        ww_free(report->sources[i].name);
+        ww_free(report->sources[i].note);
+    }
+    for (size_t i = 0; i < report->n_layers; i++) {
+        ww_free(report->layers[i].name);
+        ww_free(report->layers[i].shares);
+    }
+    ww_free(report->sources);
+    ww_free(report->layers);
+    ww_strlist_release(&warnings);
+    memset(report, 0, sizeof(*report));
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/family.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");
+}
+
+/* The first component that is a number, as the field names layers. */
+static uint32_t layer_of(const char *name)
+{
+    const char *part = name;
+
+    while (part) {
+        const char *end = strchr(part, '.');
+        const size_t len = end ? (size_t)(end - part) : strlen(part);
+        uint64_t number = 0;
+        if (ww_parse_u64(part, len, &number) && number < WW_NONE) {
+            return (uint32_t)number;
+        }
+        part = end ? end + 1 : NULL;
+    }
+    return WW_NONE;
+}
+
+static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
+{
+    return a->rank == b->rank &&
+           memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
+}
+
+/* Index of the model that lacks the tensor, or n_models. */
+static unsigned find_all(const struct ww_family *f, uint32_t t, uint32_t *index)
+{
+    const struct ww_tensor *tensor = &f->models[WW_FAMILY_SUSPECT]->tensors[t];
+
+    index[WW_FAMILY_SUSPECT] = t;
+    for (unsigned m = 1; m < f->n_models; m++) {
+        const struct ww_model *model = f->models[m];
+        index[m] = ww_model_find(model, tensor->name);
+        if (index[m] == WW_NONE ||
+            !ww_dtype_is_plain_float(model->tensors[index[m]].dtype) ||
+            !same_shape(tensor, &model->tensors[index[m]])) {
+            return m;
+        }
+    }
+    return f->n_models;
+}
+
+static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *name,
+                                unsigned model, struct ww_error *err)
+{
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (n == 0) {
+        return WW_OK;
+    }
+    text = ww_asprintf("%" PRIu32 " tensors of the suspect are not compared: '%s' is "
+                       "missing in '%s', or of another shape or no float",
+                       n, name, f->models[model]->path);
+    if (!text) {
+        return no_memory(err);
+    }
+    rc = ww_strlist_add(&f->warnings, text, err);
+    ww_free(text);
+    return rc;
+}
+
+static enum ww_err align(struct ww_family *f, struct ww_error *err)
+{
+    const struct ww_model *suspect = f->models[WW_FAMILY_SUSPECT];
+    const char *skipped = NULL;
+    unsigned lacking = 0;
+    uint32_t n_skipped = 0;
+
+    f->tensors = ww_calloc(suspect->n_tensors, sizeof(*f->tensors));
+    f->indices = ww_calloc((size_t)suspect->n_tensors * f->n_models, sizeof(*f->indices));
+    if (!f->tensors || !f->indices) {
+        return no_memory(err);
+    }
+    for (uint32_t t = 0; t < suspect->n_tensors; t++) {
+        const struct ww_tensor *tensor = &suspect->tensors[t];
+        uint32_t *index = f->indices + (size_t)f->n_tensors * f->n_models;
+        const unsigned m = ww_dtype_is_plain_float(tensor->dtype) ? find_all(f, t, index)
+                                                                  : WW_FAMILY_SUSPECT;
+        if (m < f->n_models) {
+            skipped = skipped ? skipped : tensor->name;
+            lacking = n_skipped++ ? lacking : m;
+            continue;
+        }
+        f->tensors[f->n_tensors++] = (struct ww_family_tensor){
+            tensor->name, tensor->n_elements, layer_of(tensor->name), index};
+    }
+    if (f->n_tensors == 0) {
+        return WW_FAIL(err, WW_E_UNRELATED,
+                       "'%s' shares no tensor of one name and shape with '%s'; models of "
+                       "another architecture cannot be its sources",
+                       suspect->path, f->models[lacking ? lacking : 1]->path);
+    }
+    return warn_skipped(f, n_skipped, skipped, lacking, err);
+}
+
+enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
+                           struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->models = ww_calloc(n, sizeof(*out->models));
+    if (!out->models) {
+        return no_memory(err);
+    }
+    for (unsigned m = 0; m < n && !rc; m++) {
+        rc = ww_model_open(paths[m], &out->models[m], err);
+        out->n_models += rc ? 0 : 1;
+    }
+    return rc ? rc : align(out, err);
+}
+
+void ww_family_release(struct ww_family *family)
+{
+    for (unsigned m = 0; m < family->n_models; m++) {
+        ww_model_close(family->models[m]);
+    }
+    ww_free(family->models);
+    ww_free(family->tensors);
+    ww_free(family->indices);
+    ww_strlist_release(&family->warnings);
+    memset(family, 0, sizeof(*family));
+}

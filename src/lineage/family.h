@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The models of a comparison, and the tensors that all of them have in one shape. */
+#ifndef WW_LINEAGE_FAMILY_H
+#define WW_LINEAGE_FAMILY_H
+
+#include "util/str.h"
+#include "weightward/lineage.h"
+#include "weightward/model.h"
+
+enum { WW_FAMILY_SUSPECT, WW_FAMILY_BASE, WW_FAMILY_SOURCES };
+
+struct ww_family_tensor {
+    const char *name;
+    uint64_t n_elements;
+    uint32_t layer;  /* WW_NONE: outside of layers */
+    uint32_t *index; /* [n_models], into each model's tensors */
+};
+
+struct ww_family {
+    struct ww_model **models; /* suspect, base, sources */
+    unsigned n_models;
+    struct ww_family_tensor *tensors; /* in the suspect's order */
+    uint32_t n_tensors;
+    uint32_t *indices; /* owns the arrays of the tensors */
+    struct ww_strlist warnings;
+};
+
+/** paths as models. WW_E_UNRELATED when no tensor is shared. */
+enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
+                           struct ww_error *err) WW_MUST_USE;
+void ww_family_release(struct ww_family *family);
+
+#endif

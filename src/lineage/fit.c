@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The estimator. In a bin of step u the rounding of the suspect has variance u^2/12, and
+ * whatever came after the merge adds tau^2 everywhere. Weights follow from both, tau^2
+ * from what the bins leave over, in turns until it stands.
+ */
+#include "lineage/fit.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lineage/nnls.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define MAX_Z (WW_LINEAGE_MAX_SOURCES + 1)
+#define TURNS 20
+#define ENOUGH 1000 /* elements of a bin that says something about tau^2 */
+#define REPLICATES 200
+#define COLLINEAR 1e-9
+
+static double rounding(unsigned bin)
+{
+    return ldexp(1.0, 2 * ((int)bin - WW_MOMENTS_BIN_BIAS)) / 12;
+}
+
+struct system {
+    double xx[MAX_Z * MAX_Z]; /* rows of k */
+    double xy[MAX_Z];
+};
+
+static void weigh(const struct ww_moments *moments, double tau2, struct system *s)
+{
+    const unsigned k = moments->k;
+
+    memset(s, 0, sizeof(*s));
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (!bin) {
+            continue;
+        }
+        const double w = 1 / (rounding(b) + tau2);
+        for (unsigned i = 0; i < k; i++) {
+            s->xy[i] += w * bin->z[i + 1];
+            for (unsigned j = 0; j < k; j++) {
+                s->xx[i * k + j] += w * bin->z[(i + 1) * (k + 1) + j + 1];
+            }
+        }
+    }
+}
+
+/* (1, -a) Z (1, -a)^T */
+static double residual(const struct ww_moments_bin *bin, unsigned k, const double *a)
+{
+    double sum = 0;
+
+    for (unsigned i = 0; i <= k; i++) {
+        double row = 0;
+        for (unsigned j = 0; j <= k; j++) {
+            row += bin->z[i * (k + 1) + j] * (j ? -a[j - 1] : 1);
+        }
+        sum += row * (i ? -a[i - 1] : 1);
+    }
+    return sum > 0 ? sum : 0;
+}
+
+static double noise(const struct ww_moments *moments, const double *a, double tau2)
+{
+    double sum = 0;
+    double weights = 0;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (!bin || bin->n < ENOUGH) {
+            continue;
+        }
+        const double w = 1 / (rounding(b) + tau2);
+        const double p = (double)bin->n * w * w;
+        sum += p * (residual(bin, moments->k, a) / (double)bin->n - rounding(b));
+        weights += p;
+    }
+    return weights > 0 && sum > 0 ? sum / weights : 0;
+}
+
+static void effective(const struct ww_moments *moments, double tau2, double *n_eff)
+{
+    for (unsigned i = 0; i < moments->k; i++) {
+        double one = 0;
+        double two = 0;
+        for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+            const struct ww_moments_bin *bin = moments->bins[b];
+            if (bin) {
+                const double w = 1 / (rounding(b) + tau2);
+                one += w * bin->z[(i + 1) * (moments->k + 1) + i + 1];
+                two += w * w * bin->q[i];
+            }
+        }
+        n_eff[i] = two > 0 ? one * one / two : 0;
+    }
+}
+
+static void errors(const struct system *s, unsigned k, struct ww_fit *out)
+{
+    bool active[WW_LINEAGE_MAX_SOURCES] = {false};
+    double diagonal[MAX_Z];
+
+    for (unsigned i = 0; i < k; i++) {
+        active[i] = out->share[i] > 0;
+    }
+    if (ww_inverse_diagonal(s->xx, k, k, active, diagonal)) {
+        for (unsigned i = 0; i < k; i++) {
+            out->error[i] = sqrt(diagonal[i] > 0 ? diagonal[i] : 0);
+        }
+    }
+}
+
+void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *out)
+{
+    struct system s;
+    double moved = INFINITY;
+
+    memset(out, 0, sizeof(*out));
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        out->used += moments->bins[b] ? moments->bins[b]->n : 0;
+    }
+    if (out->used < WW_FIT_LEAST) {
+        return;
+    }
+    for (unsigned turn = 0; turn < TURNS && moved > 1e-6; turn++) {
+        const double before = out->tau2;
+        weigh(moments, out->tau2, &s);
+        ww_nnls(s.xx, moments->k, s.xy, moments->k, use, out->share);
+        out->tau2 = noise(moments, out->share, out->tau2);
+        moved = before > 0 || out->tau2 > 0
+                    ? fabs(out->tau2 - before) / (before > out->tau2 ? before : out->tau2)
+                    : 0;
+    }
+    weigh(moments, out->tau2, &s);
+    ww_nnls(s.xx, moments->k, s.xy, moments->k, use, out->share);
+    errors(&s, moments->k, out);
+    effective(moments, out->tau2, out->n_eff);
+}
+
+void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)
+{
+    const unsigned k = moments->k;
+    struct system s;
+
+    weigh(moments, 0, &s);
+    for (unsigned i = 0; i < k; i++) {
+        same[i] = s.xx[i * k + i] > 0 ? i : WW_NONE;
+        for (unsigned j = 0; j < i && same[i] == i; j++) {
+            const double ij = s.xx[i * k + j];
+            const double both = s.xx[i * k + i] * s.xx[j * k + j];
+            if (same[j] == j && both - ij * ij <= COLLINEAR * both) {
+                same[i] = j;
+            }
+        }
+    }
+}
+
+/* SplitMix64 (Steele et al. 2014): findings need no secret, only repeatable draws. */
+static uint64_t draw(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static enum ww_err replicate(const struct ww_moments *const *blocks, size_t n, unsigned k,
+                             const bool *use, uint64_t *state, uint32_t *times,
+                             struct ww_fit *out, struct ww_error *err)
+{
+    struct ww_moments *pool = ww_moments_new(k);
+    enum ww_err rc = pool ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a fit");
+
+    memset(times, 0, n * sizeof(*times));
+    for (size_t i = 0; i < n; i++) {
+        times[draw(state) % n]++;
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (times[i]) {
+            rc = ww_moments_add(pool, blocks[i], times[i], err);
+        }
+    }
+    if (!rc) {
+        ww_fit(pool, use, out);
+    }
+    ww_moments_free(pool);
+    return rc;
+}
+
+enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, unsigned k,
+                             const bool *use, uint64_t seed, double *low, double *high,
+                             struct ww_error *err)
+{
+    double *values = ww_calloc((size_t)k * REPLICATES, sizeof(*values));
+    uint32_t *times = ww_calloc(n, sizeof(*times));
+    struct ww_fit fit;
+    uint64_t state = seed;
+    enum ww_err rc = WW_OK;
+
+    if (!values || !times) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a fit");
+        goto out;
+    }
+    for (unsigned r = 0; r < REPLICATES && !rc; r++) {
+        rc = replicate(blocks, n, k, use, &state, times, &fit, err);
+        for (unsigned i = 0; i < k && !rc; i++) {
+            values[(size_t)i * REPLICATES + r] = fit.share[i];
+        }
+    }
+    for (unsigned i = 0; i < k && !rc; i++) {
+        double *v = values + (size_t)i * REPLICATES;
+        qsort(v, REPLICATES, sizeof(*v), by_value);
+        low[i] = v[REPLICATES / 40 - 1];
+        high[i] = v[REPLICATES - REPLICATES / 40];
+    }
+out:
+    ww_free(values);
+    ww_free(times);
+    return rc;
+}

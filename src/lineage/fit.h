@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shares from sums of products: weights per rounding step, one noise term for the rest.
+ */
+#ifndef WW_LINEAGE_FIT_H
+#define WW_LINEAGE_FIT_H
+
+#include "lineage/moments.h"
+
+struct ww_fit {
+    double share[WW_LINEAGE_MAX_SOURCES];
+    double error[WW_LINEAGE_MAX_SOURCES];
+    double n_eff[WW_LINEAGE_MAX_SOURCES];
+    double tau2; /* variance per element beyond rounding */
+    uint64_t used;
+};
+
+/** use: which of the moments's k sources take part. Fewer than WW_FIT_LEAST elements give
+ *  shares of 0 and used as it is. */
+#define WW_FIT_LEAST 1000
+void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *out);
+
+/** Sources that cannot be told apart in the fit: same[i] is the first one that source i
+ * is a multiple of, or i; WW_NONE: it does not differ from the base. */
+void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same);
+
+/** 2.5 % and 97.5 % of shares over blocks drawn anew with replacement; low and high are
+ *  [k]. */
+enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, unsigned k,
+                             const bool *use, uint64_t seed, double *low, double *high,
+                             struct ww_error *err) WW_MUST_USE;
+
+#endif

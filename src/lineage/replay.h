@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The blend of given shares, computed and rounded, against the suspect's bits. */
+#ifndef WW_LINEAGE_REPLAY_H
+#define WW_LINEAGE_REPLAY_H
+
+#include "lineage/sweep.h"
+
+struct ww_replay {
+    uint64_t moved;  /* elements where some source with a share differs from the base */
+    uint64_t same;   /* of those: the suspect has the blend's bits */
+    uint64_t left;   /* of those: the suspect is not the base */
+    double total;    /* sum of (S - B)^2 over all elements */
+    double residual; /* sum of (S - p)^2, p the blend before rounding */
+    double floor;    /* sum of (round(p) - p)^2 */
+};
+
+enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
+                            const struct ww_run_options *run, struct ww_replay *out,
+                            uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Reading all models of a family side by side, tile by tile. A tensor is one thread's,
+ * its tiles come in order; what is kept per tensor is the same for any number of threads.
+ */
+#ifndef WW_LINEAGE_SWEEP_H
+#define WW_LINEAGE_SWEEP_H
+
+#include "lineage/family.h"
+#include "lineage/moments.h"
+
+/** The tile's columns hold n elements of each model, in double: suspect, base, sources.
+ */
+typedef enum ww_err (*ww_tile_fn)(void *payload, uint32_t tensor,
+                                  struct ww_moments_tile *tile, size_t n,
+                                  struct ww_error *err);
+
+enum ww_err ww_sweep(const struct ww_family *family, const char *phase,
+                     const struct ww_run_options *run, ww_tile_fn visit, void *payload,
+                     uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The answer of a decomposition. */
+#include "report/object.h"
+#include "weightward/report.h"
+
+static void write_source(struct ww_jw *w, const struct ww_lineage_source *s)
+{
+    ww_jw_object(w);
+    ww_jw_kstr(w, "name", s->name);
+    ww_jw_kdouble(w, "share", s->share);
+    ww_jw_key(w, "interval");
+    ww_jw_array(w);
+    ww_jw_double(w, s->low);
+    ww_jw_double(w, s->high);
+    ww_jw_close(w);
+    ww_jw_key(w, "p_value");
+    if (s->p_value < 0) {
+        ww_jw_null(w);
+    } else {
+        ww_jw_double(w, s->p_value);
+    }
+    ww_jw_kbool(w, "included", s->included);
+    ww_jw_kdouble(w, "recipe", s->recipe);
+    ww_jw_kdouble(w, "standard_error", s->error);
+    ww_jw_kdouble(w, "n_eff", s->n_eff);
+    ww_jw_kstr(w, "note", s->note);
+    ww_jw_close(w);
+}
+
+static void write_layers(struct ww_jw *w, const struct ww_decompose_report *report)
+{
+    ww_jw_key(w, "per_layer");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_layers; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", report->layers[i].name);
+        ww_jw_ku64(w, "elements", report->layers[i].elements);
+        ww_jw_key(w, "shares");
+        ww_jw_array(w);
+        for (size_t k = 0; k < report->n_sources; k++) {
+            ww_jw_double(w, report->layers[i].shares[k]);
+        }
+        ww_jw_close(w);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+static void write_method(struct ww_jw *w, const struct ww_decompose_report *report)
+{
+    ww_jw_key(w, "method");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "best", report->method);
+    ww_jw_key(w, "not_excluded");
+    ww_jw_array(w);
+    for (const char *const *p = report->not_excluded; *p; p++) {
+        ww_jw_str(w, *p);
+    }
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
+enum ww_err ww_report_decompose_json(const char *base,
+                                     const struct ww_decompose_report *report, char **out,
+                                     struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+
+    ww_object_begin(&w, &buf, "lineage");
+    ww_jw_kstr(&w, "word", "decompose");
+    ww_jw_kstr(&w, "base", base);
+    ww_jw_key(&w, "sources");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < report->n_sources; i++) {
+        write_source(&w, &report->sources[i]);
+    }
+    ww_jw_close(&w);
+    write_method(&w, report);
+    ww_jw_kdouble(&w, "r2", report->r2);
+    ww_jw_kdouble(&w, "r2_ceiling", report->r2_ceiling);
+    ww_jw_kdouble(&w, "unexplained", report->unexplained);
+    ww_jw_kdouble(&w, "replay", report->replay);
+    ww_jw_kdouble(&w, "kept", report->kept);
+    ww_jw_kdouble(&w, "noise", report->noise);
+    ww_jw_ku64(&w, "tensors", report->tensors);
+    ww_jw_ku64(&w, "elements", report->elements);
+    ww_jw_ku64(&w, "elements_used", report->used);
+    write_layers(&w, report);
+    ww_jw_kstr(&w, "status", "exploratory");
+    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
+    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}

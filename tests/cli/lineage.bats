@@ -1,0 +1,90 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+family=$BATS_TEST_DIRNAME/../vectors/amber
+
+# recipe METHOD A B: a merge of the two experts.
+blend() {
+    cat >recipe.yml <<EOF
+merge_method: $1
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: $2}
+  - model: $family/expert-caesar
+    parameters: {weight: $3}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+}
+decompose() {
+    "$WW" lineage decompose suspect --base "$family/base" \
+        --candidate "$family/expert-rev" --candidate "$family/expert-caesar" -q "$@"
+}
+
+@test "shares of a merge come out, and its bits with them" {
+    blend task_arithmetic 0.6 0.25
+    decompose --json >answer
+    jq -e '.schema == "weightward.lineage/1" and .word == "decompose" and
+           .sources[0].recipe == 0.6 and .sources[1].recipe == 0.25 and
+           (.sources | all(.included)) and .replay > 0.999 and .unexplained < 0.001 and
+           .method.best == "task_arithmetic" and .status == "exploratory" and
+           .sources[0].p_value == null and (.per_layer | length) == 5 and
+           (.per_layer | all(.shares[0] > 0.59 and .shares[0] < 0.61))' answer
+    run -0 decompose
+    [[ $output == "SUPPORTS: "* ]]
+    [[ $output == *"exploratory"* ]]
+}
+
+@test "findings are the same for any number of threads" {
+    blend task_arithmetic 0.3 0.7
+    for n in 1 3; do
+        decompose --json --threads "$n" | jq 'del(.seconds)' >"t$n"
+    done
+    cmp t1 t3
+}
+
+@test "a candidate that went nowhere is not accused" {
+    cp -r "$family/expert-rev" suspect
+    decompose --json >answer
+    jq -e '.sources[0].recipe == 1 and .sources[0].included and
+           (.sources[1].included | not) and .sources[1].share < 0.001 and .replay == 1' answer
+}
+
+@test "controls give a p-value with the floor that their number sets" {
+    blend task_arithmetic 1.0 0.0
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --control "$family/expert-caesar" --json -q >answer
+    jq -e '.sources[0].p_value == 0.5' answer
+}
+
+@test "what cannot be told apart says so" {
+    blend task_arithmetic 0.5 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/base" \
+        --candidate "$family/expert-rev" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '(.sources[0].note | test("base")) and .sources[1].note == null and
+           (.sources[2].note | test("cannot be told")) and (.sources[2].included | not)' answer
+}
+
+@test "the base itself supports nothing" {
+    cp -r "$family/base" suspect
+    run -0 decompose
+    [[ $output == "DOES NOT SUPPORT: "* ]]
+}
+
+@test "what is left out is refused by name" {
+    refused 2 "needs --base" "$WW" lineage decompose "$family/base"
+    refused 2 "decompose" "$WW" lineage guess "$family/base"
+    refused 4 "nowhere" "$WW" lineage decompose nowhere --base "$family/base" \
+        --candidate "$family/expert-rev"
+}
+
+@test "a model of another architecture and NaN are refused" {
+    mkdir other
+    safetensors other/model.safetensors '{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
+    refused 1 "another architecture" "$WW" lineage decompose other --base "$family/base" \
+        --candidate "$family/expert-rev"
+}
