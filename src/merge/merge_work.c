@@ -246,6 +246,19 @@ static bool is_left_behind(const char *steps)
     return found;
 }
 
+/* Killed before the mark was in it: then there is nothing else either, and only an empty
+ * folder goes. */
+static void remove_unmarked(const char *steps)
+{
+    char *mark = ww_path_join(steps, STEPS_MARK ".partial");
+
+    if (mark) {
+        (void)unlink(mark);
+        (void)rmdir(steps);
+    }
+    ww_free(mark);
+}
+
 static enum ww_err mark_steps(const char *steps, struct ww_error *err)
 {
     int fd = -1;
@@ -275,6 +288,8 @@ enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
     }
     if (work->options->run.resume && is_left_behind(work->steps)) {
         remove_steps(work);
+    } else if (work->options->run.resume) {
+        remove_unmarked(work->steps);
     }
     if (mkdir(work->steps, 0755) != 0) {
         const enum ww_err rc =

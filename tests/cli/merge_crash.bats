@@ -148,6 +148,10 @@ catch_one() {
     mkdir x
     "$WW" merge recipe.yml x/out --lock mine -q
     mv x/out whole
+    mkdir out.steps # killed before its mark was written
+    touch out.steps/.weightward-steps.partial
+    "$WW" merge recipe.yml out --lock mine --resume -q
+    diff -rq whole out
     for delay in 0.01 0.02 0.04 0.06; do
         rm -rf out out.partial out.steps
         timeout -s KILL "$delay" "$WW" merge recipe.yml out --lock mine -q || true

@@ -188,6 +188,8 @@ YML
     nothing_written out
     [ ! -e out.steps ]
     mkdir out.steps
+    echo mine >out.steps/file
     refused 4 "remove it or say --resume" "$WW" merge o/recipe.yml out --lock mine
     refused 4 "remove it or say --resume" "$WW" merge o/recipe.yml out --lock mine --resume
+    [ "$(cat out.steps/file)" = mine ]
 }
