@@ -366,11 +366,7 @@ def test_tokens(ours, theirs, work, model):
                                           "--certificate", leaf, "--certificate-chain",
                                           chain) == 0, ours.said)
     check_both("token, certificate", ours, sig, verify_root)
-    check("token, certificate by them",
-          theirs.run("sign", "pkcs11-certificate", model, "--signature", sig, "--pkcs11_uri",
-                     uri + "&pin-value=1234", "--signing_certificate", leaf,
-                     "--certificate_chain", chain) == 0, theirs.said)
-    check_both("token, certificate", theirs, sig, verify_root)
+    # Not by them: 1.1.1 builds a bundle without tlogEntries, which its own reader refuses.
 
 
 # Where sigstore decides otherwise than we do, and why.
