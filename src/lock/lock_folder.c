@@ -451,7 +451,7 @@ static enum ww_err write_record(const struct lock_run *run, struct ww_error *err
                                           .lock_id = run->lock_id,
                                           .level =
                                               run->options->dense ? "dense" : "exact",
-                                          .scale = run->options->scale,
+                                          .scale = run->scale,
                                           .descriptor = run->layout->descriptor,
                                           .signer = run->options->signer};
 

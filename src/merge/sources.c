@@ -287,7 +287,10 @@ enum ww_err ww_work_add_adapter(struct ww_work *work, const char *text,
     memcpy(source->files[0].sha256, sha256, WW_SHA256_BYTES);
     source->sizes[0] = (uint64_t)adapter->file.st.st_size;
     source->n_files = 1;
-    return add_side(work, adapter->dirfd, WW_ADAPTER_CONFIG, source, err);
+    rc = add_side(work, adapter->dirfd, WW_ADAPTER_CONFIG, source, err);
+    return rc ? rc
+              : ww_ancestors_gather(&work->ancestors, adapter->dirfd, &source->evidence,
+                                    err);
 }
 
 /* "path@revision" without the adapter, or the adapter alone. */
