@@ -255,6 +255,9 @@ static enum ww_err write_record(struct lora_run *run, struct ww_out *out,
         rc = ww_out_add(out, signer ? WW_PROVENANCE_FILE : WW_PROVENANCE_PLAIN_FILE,
                         text->data, text->len, err);
     }
+    if (!rc) {
+        rc = ww_ancestors_put(&run->job.work->ancestors, ww_ancestor_into_out, out, err);
+    }
     ww_buf_release(&payload);
     ww_buf_release(&record_text);
     ww_buf_release(&bundle);
