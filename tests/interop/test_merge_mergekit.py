@@ -369,6 +369,29 @@ def run_case(build, work, i, name, text):
     return wrong, "the same file" if same_bytes(theirs, mine) else ""
 
 
+def check_locked(build, scale):
+    """The peer's merge of models locked with one key is our lock of the peer's merge of the open
+    ones, bit for bit but for the sign of zeros, which the peer's sum loses."""
+    tool = os.path.join(build, "weightward")
+    there = f"locked{len(scale)}"
+    recipe = "merge_method: linear\n" + TWO + "dtype: float32\n"
+    lock = lambda a, b: subprocess.run(  # noqa: E731
+        [tool, "lock", a, b, "--key", "team.lock", "-q", *scale], check=True)
+    os.makedirs(f"{there}-out")
+    os.makedirs(f"{there}-open")
+    for name in ("expert-rev", "expert-caesar"):
+        lock(name, f"{there}-{name}")
+    said = (peer(recipe.replace("model: ", f"model: {there}-"), f"{there}-out")
+            or peer(recipe, f"{there}-open"))
+    if said:
+        return said
+    shutil.rmtree(f"{there}-open/attestations", ignore_errors=True)
+    lock(f"{there}-open", f"{there}-want")
+    got, want = (load_file(f"{there}-{x}/model.safetensors") for x in ("out", "want"))
+    bad = [k for k in want if not torch.equal(got[k], want[k])]
+    return f"{len(bad)} tensors are not the lock of the merge: {bad[:3]}" if bad else None
+
+
 def main():
     build, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
     failed = 0
@@ -382,6 +405,13 @@ def main():
             wrong, note = run_case(build, work, i, name, text)
             failed += wrong is not None
             print(f"{'FAILED' if wrong else 'ok':7}{name}{': ' + (wrong or note) if wrong or note else ''}",
+                  flush=True)
+        subprocess.run([os.path.join(build, "weightward"), "key", "new", "lock", "--out", "team.lock",
+                        "--no-passphrase", "-q"], check=True)
+        for scale in ([], ["--no-scale"]) if not names or "locked" in names else []:
+            wrong = check_locked(build, scale)
+            failed += wrong is not None
+            print(f"{'FAILED' if wrong else 'ok':7}locked {' '.join(scale)}: {wrong or 'the lock of the merge'}",
                   flush=True)
     print(f"{failed} failed" if failed else "mergekit and weightward agree")
     return 1 if failed else 0
