@@ -192,7 +192,7 @@ static enum ww_err guard(const struct merge *opt, const struct ww_merge_options 
                                           .n_sources = merge.n_sources,
                                           .output_name = name,
                                           .output_license = opt->license,
-                                          .output_locked = merge.locked};
+                                          .output_locked = merge.locked || opt->lock};
         rc = cli_guard_ask(&opt->guard, &opt->common, &ask, args[1], signkey, verdict, err);
     }
     ww_merge_ask_release(&merge);
@@ -296,7 +296,8 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         }
     }
     rc = run_job(opt, &options, args, &report, &err);
-    if (rc == WW_OK) {
+    /* The parts of a merge are not the folder that was asked about; the joined one is. */
+    if (rc == WW_OK && !opt->part) {
         rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
     }
     tell_warnings(opt, &report);

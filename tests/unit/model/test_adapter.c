@@ -4,6 +4,7 @@
 
 #include "st_build.h"
 #include "util/fail.h"
+#include "util/alloc.h"
 
 #define F32(name, a, b, begin, end)                                                      \
     "\"" name "\":{\"dtype\":\"F32\",\"shape\":[" a "," b "],\"data_offsets\":[" begin   \
