@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "merge/merge_work.h"
 #include "util/alloc.h"
@@ -52,19 +51,6 @@ static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
     return WW_OK;
 }
 
-/* From here, else beside the recipe, as models are. */
-static enum ww_err add_adapter(struct ww_work *work, const char *adapter,
-                               struct ww_merge_ask *ask, struct ww_error *err)
-{
-    const bool here = adapter[0] == '/' || access(adapter, F_OK) == 0;
-    char *path = here ? ww_strdup(adapter) : ww_path_join(work->recipe_dir, adapter);
-    enum ww_err rc = path ? add_source(ask, path, err)
-                          : WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
-
-    ww_free(path);
-    return rc;
-}
-
 static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
                                struct ww_error *err)
 {
@@ -82,7 +68,10 @@ static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
                 rc = add_source(ask, path, err);
             }
             if (!rc && recipe->models[i].adapter) {
-                rc = add_adapter(work, recipe->models[i].adapter, ask, err);
+                rc = ww_work_find_folder(work, &recipe->models[i],
+                                         recipe->models[i].adapter, "adapter", &path,
+                                         err);
+                rc = rc ? rc : add_source(ask, path, err);
             }
         }
     }

@@ -245,6 +245,7 @@ enum ww_err ww_merge_locking_run(struct ww_merge_locking *l,
     struct ww_lock_options lock = {.secret = options->lock->secret,
                                    .binding = options->lock->binding,
                                    .signer = options->signer,
+                                   .scale_if_room = true, /* as 'lock' does by itself */
                                    .before_commit = compare,
                                    .before_commit_payload = l,
                                    .run = options->run};

@@ -177,7 +177,7 @@ YML
     "$WW" key new lock --out mine --no-passphrase -q
     rm -r l/expert-rev l/expert-caesar
     for m in expert-rev expert-caesar; do
-        "$WW" lock "o/$m" "l/$m" --key one -q
+        "$WW" lock "o/$m" "l/$m" --key one --no-scale -q
     done
     refused 6 "locked already; give their keys" "$WW" merge l/recipe.yml out --lock mine
     "$WW" key new lock --out bound --no-passphrase --for-model o/base -q
