@@ -39,9 +39,6 @@ bool ww_may_parse(const char *text, enum ww_may *out);
 
 /** Seconds since 1970 of "2026-11-25T12:00:00Z", UTC and whole seconds only. */
 bool ww_policy_time(const char *text, int64_t *out);
-#define WW_TIME_BYTES 64
-/** The other way; for 1970 to 9999. */
-void ww_policy_time_text(int64_t seconds, char out[WW_TIME_BYTES]);
 /** Millionths of a decimal string with at most six places: "0.25" is 250000. */
 bool ww_policy_decimal(const char *text, int64_t *out);
 #define WW_DECIMAL_BYTES 32

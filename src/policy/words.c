@@ -12,6 +12,7 @@
 #include "util/fail.h"
 #include "util/num.h"
 #include "util/str.h"
+#include "util/utc.h"
 
 #define MAX_DEPTH 8
 #define MAX_WORDS 4096
@@ -31,62 +32,16 @@ static bool digits(const char *s, unsigned n, int64_t *out)
     return true;
 }
 
-/* Days since 1970-01-01 of a date in the Gregorian calendar. */
-static int64_t days_of(int64_t y, int64_t m, int64_t d)
-{
-    static const int before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-    const int64_t past = m > 2 ? y : y - 1;
-
-    return 365 * (y - 1970) + past / 4 - past / 100 + past / 400 - 477 + before[m - 1] +
-           d - 1;
-}
-
-static bool is_leap(int64_t y)
-{
-    return (y % 4 == 0 && y % 100 != 0) || y % 400 == 0;
-}
-
 bool ww_policy_time(const char *text, int64_t *out)
 {
-    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    int64_t y, m, d, hour, minute, second;
+    int64_t seconds = 0;
 
-    if (strlen(text) != 20 || text[4] != '-' || text[7] != '-' || text[10] != 'T' ||
-        text[13] != ':' || text[16] != ':' || text[19] != 'Z' || !digits(text, 4, &y) ||
-        !digits(text + 5, 2, &m) || !digits(text + 8, 2, &d) ||
-        !digits(text + 11, 2, &hour) || !digits(text + 14, 2, &minute) ||
-        !digits(text + 17, 2, &second)) {
+    if (strlen(text) != strlen("1970-01-01T00:00:00Z") || !ww_utc_parse(text, &seconds) ||
+        seconds < 0) {
         return false;
     }
-    if (y < 1970 || m < 1 || m > 12 || d < 1 ||
-        d > lengths[m - 1] + (m == 2 && is_leap(y)) || hour > 23 || minute > 59 ||
-        second > 59) {
-        return false;
-    }
-    *out = ((days_of(y, m, d) * 24 + hour) * 60 + minute) * 60 + second;
+    *out = seconds;
     return true;
-}
-
-void ww_policy_time_text(int64_t seconds, char out[WW_TIME_BYTES])
-{
-    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const int64_t most = days_of(9999, 12, 31) * 86400 + 86399;
-    const int64_t t = seconds < 0 ? 0 : seconds > most ? most : seconds;
-    const int64_t day = t / 86400;
-    int64_t y = 1970 + day / 366;
-    int64_t rest = 0;
-    int m = 0;
-
-    while (days_of(y + 1, 1, 1) <= day) {
-        y++;
-    }
-    rest = day - days_of(y, 1, 1);
-    for (m = 0; rest >= lengths[m] + (m == 1 && is_leap(y)); m++) {
-        rest -= lengths[m] + (m == 1 && is_leap(y));
-    }
-    snprintf(out, WW_TIME_BYTES, "%04d-%02d-%02dT%02d:%02d:%02dZ", (int)y,
-             m + 1, (int)rest + 1, (int)(t / 3600 % 24),
-             (int)(t / 60 % 60), (int)(t % 60));
 }
 
 void ww_policy_decimal_text(int64_t millionths, char out[WW_DECIMAL_BYTES])

@@ -8,6 +8,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
+#include "util/utc.h"
 
 void ww_policy_check_report_release(struct ww_policy_check_report *report)
 {
@@ -35,7 +36,7 @@ static enum ww_err check_policy(const struct ww_trust *trust, const char *path,
     snprintf(to->id, sizeof(to->id), "%s", policy.id);
     snprintf(to->version, sizeof(to->version), "%llu",
              (unsigned long long)policy.version);
-    ww_policy_time_text(policy.expires, to->expires);
+    ww_utc_text(policy.expires, to->expires);
     if (trust->now < policy.issued || trust->now >= policy.expires) {
         rc = WW_FAIL(err, WW_E_EXPIRED, "'%s': policy '%s' %s", path, policy.id,
                      trust->now < policy.issued ? "is issued later than this clock says"
@@ -192,7 +193,7 @@ enum ww_err ww_policy_check(const char *const *files, size_t n_files,
     }
     snprintf(report->root_version, sizeof(report->root_version), "%llu",
              (unsigned long long)trust.root.version);
-    ww_policy_time_text(trust.root.expires, report->root_expires);
+    ww_utc_text(trust.root.expires, report->root_expires);
     report->files = ww_calloc(n_files + 1, sizeof(*report->files));
     if (!report->files) {
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");

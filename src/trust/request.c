@@ -17,6 +17,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
+#include "util/utc.h"
 
 #define RECIPE_MAX_BYTES ((size_t)1 << 20)
 #define NONCE_BYTES 16
@@ -105,7 +106,7 @@ enum ww_err ww_request_make(const struct ww_policy_ask *ask,
     uint8_t digest[WW_SHA256_BYTES];
     uint8_t nonce[NONCE_BYTES];
     char nonce_text[2 * NONCE_BYTES + 1];
-    char when[WW_TIME_BYTES];
+    char when[WW_UTC_BYTES];
     struct ww_jw w;
     enum ww_err rc = ask->recipe ? recipe_digest(ask->recipe, digest, err) : WW_OK;
 
@@ -114,7 +115,7 @@ enum ww_err ww_request_make(const struct ww_policy_ask *ask,
     }
     ww_random(nonce, sizeof(nonce));
     ww_hex(nonce_text, nonce, sizeof(nonce));
-    ww_policy_time_text(now, when);
+    ww_utc_text(now, when);
     ww_buf_clear(out);
     ww_jw_init(&w, out, 0);
     ww_jw_object(&w);
@@ -245,7 +246,7 @@ enum ww_err ww_policy_approve(const char *path, struct ww_signkey *key, const ch
 {
     struct ww_envelope envelope = {0};
     uint8_t digest[WW_SHA256_BYTES];
-    char when[WW_TIME_BYTES];
+    char when[WW_UTC_BYTES];
     struct ww_buf text;
     struct ww_jw w;
     enum ww_err rc = ww_signed_read(path, WW_SIGNED_REQUEST, &envelope, err);
@@ -259,7 +260,7 @@ enum ww_err ww_policy_approve(const char *path, struct ww_signkey *key, const ch
         goto out;
     }
     ww_sha256_of(envelope.payload.data, envelope.payload.len, digest);
-    ww_policy_time_text((int64_t)time(NULL), when);
+    ww_utc_text((int64_t)time(NULL), when);
     ww_jw_init(&w, &text, 0);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "type", "weightward.approval/1");

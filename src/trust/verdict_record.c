@@ -17,6 +17,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
+#include "util/utc.h"
 
 #define PREDICATE "https://slsa.dev/verification_summary/v1"
 #define VERIFIER "urn:weightward:policy-guard:1"
@@ -100,7 +101,7 @@ static void write_predicate(struct ww_jw *w, const struct ww_verdict *v)
 {
     char hex[2 * WW_SHA256_BYTES + 1];
     char uri[WW_POLICY_MAX_NAME + 100];
-    char text[WW_TIME_BYTES];
+    char text[WW_UTC_BYTES];
 
     ww_jw_key(w, "predicate");
     ww_jw_object(w);
@@ -108,7 +109,7 @@ static void write_predicate(struct ww_jw *w, const struct ww_verdict *v)
     ww_jw_object(w);
     ww_jw_kstr(w, "id", VERIFIER);
     ww_jw_close(w);
-    ww_policy_time_text(v->trust.now, text);
+    ww_utc_text(v->trust.now, text);
     ww_jw_kstr(w, "timeVerified", text);
     ww_hex(hex, v->request.digest, sizeof(v->request.digest));
     snprintf(uri, sizeof(uri), "urn:weightward:request:%s",

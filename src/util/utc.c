@@ -7,6 +7,7 @@
 #include "util/utc.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "util/fail.h"
 
@@ -82,4 +83,24 @@ bool ww_utc_parse(const char *text, int64_t *out)
     }
     *out = ((days_since_1970(f[0], f[1], f[2]) * 24 + f[3]) * 60 + f[4]) * 60 + f[5];
     return true;
+}
+
+void ww_utc_text(int64_t seconds, char out[WW_UTC_BYTES])
+{
+    const int64_t most = days_since_1970(9999, 12, 31) * 86400 + 86399;
+    const int64_t t = seconds < 0 ? 0 : seconds > most ? most : seconds;
+    int64_t rest = t / 86400;
+    int64_t year = 1970 + rest / 366;
+    int64_t month = 1;
+
+    while (days_since_1970(year + 1, 1, 1) <= t / 86400) {
+        year++;
+    }
+    rest -= days_since_1970(year, 1, 1);
+    while (rest >= month_days(year, month)) {
+        rest -= month_days(year, month++);
+    }
+    (void)snprintf(out, WW_UTC_BYTES, "%04d-%02d-%02dT%02d:%02d:%02dZ", (int)year,
+                   (int)month, (int)rest + 1, (int)(t / 3600 % 24), (int)(t / 60 % 60),
+                   (int)(t % 60));
 }

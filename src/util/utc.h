@@ -10,4 +10,8 @@
  *  'Z' is read as the zone. Seconds since 1970; false on anything else. */
 bool ww_utc_parse(const char *text, int64_t *out);
 
+#define WW_UTC_BYTES 64 /* more than it takes: what any six numbers would */
+/** The same with whole seconds; what lies outside of 1970 to 9999 becomes its edge. */
+void ww_utc_text(int64_t seconds, char out[WW_UTC_BYTES]);
+
 #endif

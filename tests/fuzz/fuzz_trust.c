@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "trust/root.h"
+#include "util/utc.h"
 
 static void use_envelope(const uint8_t *data, size_t size)
 {
@@ -48,10 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct ww_error err = {0};
     uint8_t request[WW_SHA256_BYTES];
     int64_t when = 0;
-    char text[WW_TIME_BYTES];
+    char text[WW_UTC_BYTES];
     if (ww_approval_read(data, size, request, &when, &err) == WW_OK) {
         int64_t again = 0;
-        ww_policy_time_text(when, text);
+        ww_utc_text(when, text);
         FUZZ_CHECK(ww_policy_time(text, &again) && again == when);
     }
     use_envelope(data, size);

@@ -57,11 +57,29 @@ static void other_text_is_refused(void **state)
     }
 }
 
+static void times_are_written_as_they_are_read(void **state)
+{
+    char text[WW_UTC_BYTES];
+    (void)state;
+    for (int64_t t = 0; t < INT64_C(253402300800); t += INT64_C(86399) * 37) {
+        int64_t got = -1;
+        ww_utc_text(t, text);
+        assert_true(ww_utc_parse(text, &got) && got == t);
+    }
+    ww_utc_text(951782400, text);
+    assert_string_equal(text, "2000-02-29T00:00:00Z");
+    ww_utc_text(-5, text);
+    assert_string_equal(text, "1970-01-01T00:00:00Z");
+    ww_utc_text(INT64_MAX, text);
+    assert_string_equal(text, "9999-12-31T23:59:59Z");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times_are_read),
         cmocka_unit_test(other_text_is_refused),
+        cmocka_unit_test(times_are_written_as_they_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
