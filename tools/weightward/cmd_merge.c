@@ -289,7 +289,8 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         signer.key = signkey;
         options.signer = &signer;
     }
-    if (!opt->rederive && !opt->dry_run) {
+    const bool makes = !opt->rederive && !opt->dry_run;
+    if (makes) {
         rc = guard(opt, &options, args, signkey, &verdict, &err);
         if (rc) {
             goto out;
@@ -297,7 +298,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     }
     rc = run_job(opt, &options, args, &report, &err);
     /* The parts of a merge are not the folder that was asked about; the joined one is. */
-    if (rc == WW_OK && !opt->part) {
+    if (rc == WW_OK && makes && !opt->part) {
         rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
     }
     tell_warnings(opt, &report);
