@@ -14,45 +14,6 @@ struct again {
     int dirfd;
 };
 
-static const struct ww_jnode *find_named(const struct ww_jnode *list, const char *name)
-{
-    for (const struct ww_jnode *n = ww_jfirst(list); n; n = ww_jnext(n)) {
-        const char *s = NULL;
-        if (ww_jstr(ww_jget(n, "name"), &s) && strcmp(s, name) == 0) {
-            return n;
-        }
-    }
-    return NULL;
-}
-
-static bool has_digest(const struct ww_jnode *node, const uint8_t sha256[WW_SHA256_BYTES])
-{
-    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
-    const char *stated = NULL;
-
-    ww_hex(hex, sha256, WW_SHA256_BYTES);
-    return ww_jstr(ww_jget(ww_jget(node, "digest"), "sha256"), &stated) &&
-           strcmp(stated, hex) == 0;
-}
-
-static enum ww_err compare_sources(const struct again *a, struct ww_error *err)
-{
-    for (size_t i = 0; i < a->work.n_sources; i++) {
-        const struct ww_work_source *s = &a->work.sources[i];
-        const struct ww_jnode *stated = find_named(a->record.sources, s->name);
-        const struct ww_jnode *files = ww_jget(ww_jget(stated, "annotations"), "files");
-        for (size_t f = 0; f < s->n_files; f++) {
-            if (!has_digest(find_named(files, s->files[f].name), s->files[f].sha256)) {
-                return WW_FAIL(err, WW_E_DIFFERS,
-                               "source '%s' is not the one that was merged: its file '%s' "
-                               "has another digest",
-                               s->name, s->files[f].name);
-            }
-        }
-    }
-    return WW_OK;
-}
-
 static enum ww_err digest_of(const struct again *a, const char *path,
                              uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
@@ -73,7 +34,7 @@ static enum ww_err compare(void *payload, const struct ww_plan *plan,
                            const struct ww_stream_result *result, struct ww_error *err)
 {
     const struct again *a = payload;
-    enum ww_err rc = compare_sources(a, err);
+    enum ww_err rc = ww_record_check_sources(&a->record, &a->work, err);
 
     if (!rc && memcmp(a->work.plan_sha256, a->record.plan_sha256, WW_SHA256_BYTES) != 0) {
         rc = WW_FAIL(err, WW_E_DIFFERS,
@@ -87,7 +48,7 @@ static enum ww_err compare(void *payload, const struct ww_plan *plan,
         if (!rc && memcmp(there, result->output_sha256[i], WW_SHA256_BYTES) != 0) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
                          "file '%s' is not what the recipe and the sources give", path);
-        } else if (!rc && !has_digest(find_named(a->record.subjects, path), there)) {
+        } else if (!rc && !ww_record_has_digest(ww_record_named(a->record.subjects, path), there)) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
                          "file '%s' has another digest than the record says", path);
         }

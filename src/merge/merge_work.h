@@ -126,6 +126,14 @@ struct ww_record_view {
 enum ww_err ww_record_read(int dirfd, struct ww_record_view *out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_record_release(struct ww_record_view *view);
+/** The member of a list that has this name, or NULL; does it state this digest? */
+const struct ww_jnode *ww_record_named(const struct ww_jnode *list, const char *name);
+bool ww_record_has_digest(const struct ww_jnode *node,
+                          const uint8_t sha256[WW_SHA256_BYTES]);
+/** WW_E_DIFFERS unless every file of every source is the recorded one. */
+enum ww_err ww_record_check_sources(const struct ww_record_view *record,
+                                    const struct ww_work *work,
+                                    struct ww_error *err) WW_MUST_USE;
 
 /** Plan as text for people. */
 enum ww_err ww_merge_plan_text(const struct ww_work *work,

@@ -66,14 +66,14 @@ enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *
     }
     for (size_t i = 0; i < work->n_sources; i++) {
         const struct ww_work_source *s = &work->sources[i];
-        sources[i] = (struct ww_provenance_source){.name = s->name,
-                                                   .files = s->files,
-                                                   .sizes = s->sizes,
-                                                   .n_files = s->n_files,
-                                                   .tree = s->has_tree ? s->tree : NULL,
-                                                   .lock_id =
-                                                       s->unlocked ? s->lock_id : NULL,
-                                                   .evidence = s->evidence};
+        sources[i] =
+            (struct ww_provenance_source){.name = s->name,
+                                          .files = s->files,
+                                          .sizes = s->sizes,
+                                          .n_files = s->n_files,
+                                          .tree = s->has_tree ? s->tree : NULL,
+                                          .lock_id = s->unlocked ? s->lock_id : NULL,
+                                          .evidence = s->evidence};
     }
     rc = ww_provenance_write(&provenance, out, err);
     ww_free(sources);
@@ -169,4 +169,47 @@ void ww_record_release(struct ww_record_view *view)
 {
     ww_json_free(view->json);
     memset(view, 0, sizeof(*view));
+}
+
+const struct ww_jnode *ww_record_named(const struct ww_jnode *list, const char *name)
+{
+    for (const struct ww_jnode *n = ww_jfirst(list); n; n = ww_jnext(n)) {
+        const char *s = NULL;
+        if (ww_jstr(ww_jget(n, "name"), &s) && strcmp(s, name) == 0) {
+            return n;
+        }
+    }
+    return NULL;
+}
+
+bool ww_record_has_digest(const struct ww_jnode *node,
+                          const uint8_t sha256[WW_SHA256_BYTES])
+{
+    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
+    const char *stated = NULL;
+
+    ww_hex(hex, sha256, WW_SHA256_BYTES);
+    return ww_jstr(ww_jget(ww_jget(node, "digest"), "sha256"), &stated) &&
+           strcmp(stated, hex) == 0;
+}
+
+enum ww_err ww_record_check_sources(const struct ww_record_view *record,
+                                    const struct ww_work *work, struct ww_error *err)
+{
+    for (size_t i = 0; i < work->n_sources; i++) {
+        const struct ww_work_source *s = &work->sources[i];
+        const struct ww_jnode *stated = ww_record_named(record->sources, s->name);
+        const struct ww_jnode *files = ww_jget(ww_jget(stated, "annotations"), "files");
+        for (size_t f = 0; f < s->n_files; f++) {
+            if (!ww_record_has_digest(ww_record_named(files, s->files[f].name),
+                                      s->files[f].sha256)) {
+                return WW_FAIL(
+                    err, WW_E_DIFFERS,
+                    "source '%s' is not the one that was merged: its file '%s' "
+                    "has another digest",
+                    s->name, s->files[f].name);
+            }
+        }
+    }
+    return WW_OK;
 }

@@ -72,46 +72,6 @@ static enum ww_err check_plan(const struct again *a, struct ww_error *err)
                    "files than it had, or another version of the program made the merge");
 }
 
-static const struct ww_jnode *find_named(const struct ww_jnode *list, const char *name)
-{
-    for (const struct ww_jnode *n = ww_jfirst(list); n; n = ww_jnext(n)) {
-        const char *s = NULL;
-        if (ww_jstr(ww_jget(n, "name"), &s) && strcmp(s, name) == 0) {
-            return n;
-        }
-    }
-    return NULL;
-}
-
-static bool has_digest(const struct ww_jnode *node, const uint8_t sha256[WW_SHA256_BYTES])
-{
-    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
-    const char *stated = NULL;
-
-    ww_hex(hex, sha256, WW_SHA256_BYTES);
-    return ww_jstr(ww_jget(ww_jget(node, "digest"), "sha256"), &stated) &&
-           strcmp(stated, hex) == 0;
-}
-
-static enum ww_err compare_sources(const struct again *a, struct ww_error *err)
-{
-    for (size_t i = 0; i < a->work.n_sources; i++) {
-        const struct ww_work_source *s = &a->work.sources[i];
-        const struct ww_jnode *stated = find_named(a->record.sources, s->name);
-        const struct ww_jnode *files = ww_jget(ww_jget(stated, "annotations"), "files");
-        for (size_t f = 0; f < s->n_files; f++) {
-            if (!has_digest(find_named(files, s->files[f].name), s->files[f].sha256)) {
-                return WW_FAIL(
-                    err, WW_E_DIFFERS,
-                    "source '%s' is not the one that was merged: its file '%s' "
-                    "has another digest",
-                    s->name, s->files[f].name);
-            }
-        }
-    }
-    return WW_OK;
-}
-
 /* Every file as computed, as recorded and as it lies there. */
 static enum ww_err compare_files(const struct again *a,
                                  const struct ww_merge_result *result,
@@ -151,7 +111,7 @@ static enum ww_err compare_files(const struct again *a,
             rc = WW_FAIL(err, WW_E_DIFFERS,
                          "file '%s' is not what the recipe and the sources give",
                          jobs[f].name);
-        } else if (!has_digest(stated, computed)) {
+        } else if (!ww_record_has_digest(stated, computed)) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
                          "file '%s' has another digest than the record says",
                          jobs[f].name);
@@ -179,7 +139,7 @@ static enum ww_err rederive_all(struct again *a, struct ww_error *err)
                                  false, err);
     }
     if (!rc) {
-        rc = compare_sources(a, err);
+        rc = ww_record_check_sources(&a->record, &a->work, err);
     }
     if (!rc) {
         rc = compare_files(a, &result, err);
