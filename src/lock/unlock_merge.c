@@ -17,7 +17,6 @@
 #include "util/fs.h"
 
 #define GROUP_LABEL "weightward/lock/group/v1"
-#define READ_BYTES ((size_t)1 << 20)
 
 struct merge_unlock {
     const struct ww_lock_options *options;
@@ -114,32 +113,12 @@ static enum ww_err open_merge(struct merge_unlock *run, const char *path,
     return rc ? rc : check_key(run, err);
 }
 
-static enum ww_err tensor_root(const struct merge_unlock *run, uint32_t t, uint32_t rank,
-                               struct ww_tree_tensor *tree, uint8_t *buffer,
-                               uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
-{
-    const struct ww_tensor *tensor = &run->model->tensors[t];
-    const struct ww_weight_file *file = &run->model->files[tensor->file];
-    enum ww_err rc = WW_OK;
-
-    ww_tree_tensor_begin(tree, rank);
-    for (uint64_t at = 0; at < tensor->n_bytes && !rc; at += READ_BYTES) {
-        const uint64_t left = tensor->n_bytes - at;
-        const size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
-        rc = ww_pread_full(file->fd, buffer, n, tensor->offset + at, file->name, err);
-        if (!rc) {
-            rc = ww_tree_tensor_update(tree, buffer, n, err);
-        }
-    }
-    return rc ? rc : ww_tree_tensor_end(tree, tensor, root, err);
-}
-
 /* Every tensor of the folder is the statement's, and the reverse. */
 static enum ww_err check_tensors(const struct merge_unlock *run, struct ww_error *err)
 {
     const struct ww_tensor_statement *s = &run->statement;
     struct ww_tree_tensor *tree = NULL;
-    uint8_t *buffer = ww_calloc(1, READ_BYTES);
+    uint8_t *buffer = ww_calloc(1, WW_TREE_CHUNK);
     enum ww_err rc = ww_tree_tensor_new(&tree, err);
 
     if (!rc && !buffer) {
@@ -158,7 +137,7 @@ static enum ww_err check_tensors(const struct merge_unlock *run, struct ww_error
                          s->items[k].name);
             break;
         }
-        rc = tensor_root(run, t, k, tree, buffer, root, err);
+        rc = ww_tree_tensor_read(tree, run->model, t, k, buffer, root, err);
         if (!rc && memcmp(root, s->items[k].root, sizeof(root)) != 0) {
             rc = WW_FAIL(err, WW_E_DAMAGED,
                          "tensor '%s' is not as it was merged: its tree root is another",

@@ -15,8 +15,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-#define READ_BYTES ((size_t)1 << 20)
-
 void ww_unlock_release(struct ww_unlock *run)
 {
     ww_lock_plan_release(&run->plan);
@@ -145,8 +143,8 @@ static enum ww_err resolve(struct ww_unlock *run, struct ww_error *err)
 static enum ww_err add_matrices(struct ww_unlock *run, struct ww_error *err)
 {
     const struct ww_manifest *m = &run->manifest;
-    enum ww_err rc = ww_dense_run_init(&run->dense, &run->gauge, m->dense.condition, true,
-                                       err);
+    enum ww_err rc =
+        ww_dense_run_init(&run->dense, &run->gauge, m->dense.condition, true, err);
 
     if (!rc) {
         rc = ww_residual_source_open(run->model->dirfd, run->gauge.prk,
@@ -157,7 +155,8 @@ static enum ww_err add_matrices(struct ww_unlock *run, struct ww_error *err)
         rc = WW_FAIL(err, WW_E_WRONG_MODEL,
                      "the residual is of %u tensors, the model has %u that a dense lock "
                      "mixes",
-                     ww_residual_source_sections(run->dense.source), run->dense.n_sections);
+                     ww_residual_source_sections(run->dense.source),
+                     run->dense.n_sections);
     }
     if (!rc) {
         run->report->dense = m->dense;
@@ -193,49 +192,23 @@ enum ww_err ww_unlock_prepare(struct ww_unlock *run, struct ww_error *err)
     if (!rc) {
         rc = find_moves(run, err);
     }
-    run->job = (struct ww_lock_job){.gauge = &run->gauge,
-                                    .inverse = true,
-                                    .dense =
-                                        run->manifest.dense.used ? &run->dense.job : NULL,
-                                    .dense_condition = run->manifest.dense.condition};
+    run->job =
+        (struct ww_lock_job){.gauge = &run->gauge,
+                             .inverse = true,
+                             .dense = run->manifest.dense.used ? &run->dense.job : NULL,
+                             .dense_condition = run->manifest.dense.condition};
     return rc;
 }
 
 /* Tree root of a tensor as it lies in the locked file. */
-static enum ww_err tensor_root(const struct ww_unlock *run, uint32_t t, uint32_t rank,
-                               uint8_t *buffer, uint8_t root[WW_SHA256_BYTES],
-                               struct ww_error *err)
-{
-    const struct ww_tensor *tensor = &run->model->tensors[t];
-    const struct ww_weight_file *file = &run->model->files[tensor->file];
-    struct ww_tree_tensor *tree = NULL;
-    enum ww_err rc = ww_tree_tensor_new(&tree, err);
-
-    if (!rc) {
-        ww_tree_tensor_begin(tree, rank);
-    }
-    for (uint64_t at = 0; at < tensor->n_bytes && !rc; at += READ_BYTES) {
-        const uint64_t left = tensor->n_bytes - at;
-        const size_t n = left < READ_BYTES ? (size_t)left : READ_BYTES;
-        rc = ww_pread_full(file->fd, buffer, n, tensor->offset + at, file->name, err);
-        if (!rc) {
-            rc = ww_tree_tensor_update(tree, buffer, n, err);
-        }
-    }
-    if (!rc) {
-        rc = ww_tree_tensor_end(tree, tensor, root, err);
-    }
-    ww_tree_tensor_free(tree);
-    return rc;
-}
-
 /* A weight file that is not as locked: which tensors differ? All of them: it is another
  * model's. Reads the file once more, on this way out only. */
 static enum ww_err blame_tensor(const struct ww_unlock *run, uint32_t f,
                                 struct ww_error *err)
 {
     const struct ww_weight_file *file = &run->model->files[f];
-    uint8_t *buffer = ww_calloc(1, READ_BYTES);
+    uint8_t *buffer = ww_calloc(1, WW_TREE_CHUNK);
+    struct ww_tree_tensor *tree = NULL;
     const char *first = NULL;
     uint32_t n_differ = 0;
     uint32_t n_here = 0;
@@ -244,6 +217,7 @@ static enum ww_err blame_tensor(const struct ww_unlock *run, uint32_t f,
     if (!buffer) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
     }
+    rc = ww_tree_tensor_new(&tree, err);
     for (uint32_t k = 0; k < run->statement.n_items && !rc; k++) {
         const struct ww_tensor_item *item = &run->statement.items[k];
         const uint32_t t = ww_model_find(run->model, item->name);
@@ -251,13 +225,14 @@ static enum ww_err blame_tensor(const struct ww_unlock *run, uint32_t f,
         if (run->model->tensors[t].file != f) {
             continue;
         }
-        rc = tensor_root(run, t, k, buffer, root, err);
+        rc = ww_tree_tensor_read(tree, run->model, t, k, buffer, root, err);
         n_here++;
         if (!rc && memcmp(root, item->root, sizeof(root)) != 0) {
             first = first ? first : item->name;
             n_differ++;
         }
     }
+    ww_tree_tensor_free(tree);
     ww_free(buffer);
     if (rc) {
         return rc;

@@ -15,6 +15,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
+#include "util/fs.h"
 
 struct ww_tree_tensor {
     struct ww_sha256 *h;
@@ -226,4 +227,23 @@ enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree,
     }
     ww_tree_fold(tree->h, tree->leaves, tree->n_leaves, folded);
     return ww_tree_tensor_root(tree->h, tensor, folded, root, err);
+}
+
+enum ww_err ww_tree_tensor_read(struct ww_tree_tensor *tree, const struct ww_model *model,
+                                uint32_t tensor, uint32_t rank, uint8_t *room,
+                                uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
+{
+    const struct ww_tensor *t = &model->tensors[tensor];
+    const struct ww_weight_file *file = &model->files[t->file];
+    enum ww_err rc = WW_OK;
+
+    ww_tree_tensor_begin(tree, rank);
+    for (uint64_t at = 0; at < t->n_bytes && !rc; at += WW_TREE_CHUNK) {
+        const size_t n = (size_t)ww_min_u64(t->n_bytes - at, WW_TREE_CHUNK);
+        rc = ww_pread_full(file->fd, room, n, t->offset + at, file->name, err);
+        if (!rc) {
+            rc = ww_tree_tensor_update(tree, room, n, err);
+        }
+    }
+    return rc ? rc : ww_tree_tensor_end(tree, t, root, err);
 }

@@ -34,6 +34,13 @@ enum ww_err ww_tree_tensor_end(struct ww_tree_tensor *tree,
                                uint8_t root[WW_SHA256_BYTES],
                                struct ww_error *err) WW_MUST_USE;
 
+/** Root of a tensor of an opened model, read through room, which has WW_TREE_CHUNK
+ *  bytes; rank is the tensor's by name. */
+enum ww_err ww_tree_tensor_read(struct ww_tree_tensor *tree, const struct ww_model *model,
+                                uint32_t tensor, uint32_t rank, uint8_t *room,
+                                uint8_t root[WW_SHA256_BYTES],
+                                struct ww_error *err) WW_MUST_USE;
+
 /** One leaf on its own: what workers compute in any order. */
 void ww_tree_leaf(struct ww_sha256 *h, uint64_t index, uint64_t offset, const void *chunk,
                   size_t len, uint8_t out[WW_SHA256_BYTES]);
