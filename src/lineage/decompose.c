@@ -18,6 +18,7 @@
 #define AT_CEILING 0.99 /* r2 over its ceiling that leaves nothing unexplained */
 #define BITS_AGREE 0.99 /* replay that names the arithmetic */
 #define MASKED 0.95     /* kept share below which elements were dropped */
+#define MOSTLY_UNKNOWN 0.5
 #define SUM_IS_ONE 0.01
 #define SLACK 5e-5 /* by which a share may miss a number of a recipe anyway */
 
@@ -368,11 +369,17 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     r->r2 = 1 - sums.residual / sums.total;
     r->r2_ceiling = 1 - sums.floor / sums.total;
     r->unexplained = r->r2_ceiling > 0 ? fmax(0, 1 - r->r2 / r->r2_ceiling) : 1;
+    if (r->unexplained > MOSTLY_UNKNOWN) {
+        rc = warn(d,
+                  "most of the difference from the base is not explained: other sources, "
+                  "layers or neurons in other places, or a lock; shares say little then",
+                  err);
+    }
     if (sums.moved > 0) {
         r->replay = (double)sums.same / (double)sums.moved;
         r->kept = (double)sums.left / (double)sums.moved;
     }
-    return WW_OK;
+    return rc;
 }
 
 static enum ww_err unchanged(const struct decomposing *d, struct ww_error *err)
