@@ -81,7 +81,8 @@ def check_copy(build, name, family, settings):
         make_adapter(base, f.at("adapter"), settings)
         out = f.merge(f"merge_method: passthrough\nmodels: [{{model: {family}+adapter}}]\n", "out",
                       "-q")
-        want, got, before = merged(base, f.at("adapter")), weights(out), weights(base)
+        want = merged(base, f.at("adapter"), f.at("merged"))
+        got, before = weights(out), weights(base)
         worst, changed = 0.0, 0
         for n, w in before.items():
             if n in want:

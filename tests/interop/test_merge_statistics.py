@@ -35,7 +35,8 @@ def bf16(path):
 
 class Merge:
     def __init__(self, build, folder):
-        self.program, self.folder, self.n = os.path.join(build, "weightward"), folder, 0
+        self.program = os.path.abspath(os.path.join(build, "weightward"))
+        self.folder, self.n = folder, 0
 
     def run(self, recipe):
         self.n += 1
