@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-#include "merge/fixmath.h"
+#include "la/fixmath.h"
 
 double ww_gram_at(const struct ww_gram *g, uint32_t i, uint32_t j)
 {

@@ -7,7 +7,7 @@
  */
 #include <math.h>
 
-#include "merge/fixmath.h"
+#include "la/fixmath.h"
 #include "merge/kernel.h"
 #include "merge/select.h"
 #include "util/alloc.h"

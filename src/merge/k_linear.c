@@ -8,7 +8,7 @@
  */
 #include <math.h>
 
-#include "merge/fixmath.h"
+#include "la/fixmath.h"
 #include "merge/kernel.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"

@@ -13,7 +13,7 @@
  */
 #include <math.h>
 
-#include "merge/fixmath.h"
+#include "la/fixmath.h"
 #include "merge/kernel.h"
 #include "merge/weighted.h"
 #include "merge/whole.h"

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "merge/fixmath.h"
+#include "la/fixmath.h"
 #include "merge/kernel.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "la/philox.h"
 #include "util/clones.h"
 #include "util/num.h"
 
@@ -17,24 +18,6 @@
 #define ROUNDS 10
 #define BY_PLACE 0u
 #define BY_CONTENT 1u
-
-void ww_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
-{
-    uint32_t k0 = key[0];
-    uint32_t k1 = key[1];
-    uint32_t c[4] = {counter[0], counter[1], counter[2], counter[3]};
-
-    for (int r = 0; r < ROUNDS; r++) {
-        uint64_t a = (uint64_t)0xD2511F53U * c[0];
-        uint64_t b = (uint64_t)0xCD9E8D57U * c[2];
-        uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k0, (uint32_t)b,
-                            (uint32_t)(a >> 32) ^ c[3] ^ k1, (uint32_t)a};
-        memcpy(c, next, sizeof(c));
-        k0 += 0x9E3779B9U;
-        k1 += 0xBB67AE85U;
-    }
-    memcpy(out, c, sizeof(c));
-}
 
 uint64_t ww_mask_key(const struct ww_merge_job *job)
 {

@@ -5,9 +5,6 @@
 
 #include "merge/kernel.h"
 
-/** Philox 4x32 with ten rounds (Salmon et al., SC 2011). */
-void ww_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
-
 /** The key of a merge's masks: by seed and tensor name, or by seed alone where masks go by
  *  content (plan.order_free), as locked models may hold a tensor under another name. */
 uint64_t ww_mask_key(const struct ww_merge_job *job);

@@ -4,7 +4,7 @@
  * and a merge must not. Argument reduction after Cody and Waite, then plain series: the
  * arguments left are small enough that the first dropped term is below the last bit.
  */
-#include "merge/fixmath.h"
+#include "la/fixmath.h"
 
 #include <math.h>
 #include <stdbool.h>

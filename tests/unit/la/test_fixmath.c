@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our functions against libm, exact sums against whole numbers, Philox against its
- * published vectors. */
+/* Our functions against libm, Philox against its published vectors. */
 #include "ww_test.h"
 
-#include "merge/fixmath.h"
-#include "merge/mask.h"
-#include "merge/tilesum.h"
+#include "la/fixmath.h"
+#include "la/philox.h"
 #include "ww_random.h"
 
 static double between(uint64_t *seed, double low, double high)
@@ -38,30 +36,6 @@ static void functions_are_as_close_as_promised(void **state)
     assert_true(ww_fix_tanh(100) == 1 && ww_fix_tanh(-100) == -1 && ww_fix_log(1) == 0);
 }
 
-static void magnitudes_are_summed_exactly(void **state)
-{
-    (void)state;
-    static struct ww_magsum a, b;
-    double x[1000];
-    uint64_t sum = 0, seed = 9;
-    memset(&a, 0, sizeof(a));
-    memset(&b, 0, sizeof(b));
-    for (int i = 0; i < 1000; i++) {
-        uint32_t v = (uint32_t)(fx_random(&seed) >> 40);
-        sum += v;
-        x[i] = (i % 2 ? -1 : 1) * (double)v;
-    }
-    ww_magsum_add(&a, x, 501);
-    ww_magsum_add(&b, x + 501, 499);
-    ww_magsum_merge(&a, &b);
-    assert_true(ww_magsum_value(&a) == (double)sum);
-    memset(&b, 0, sizeof(b));
-    x[0] = 0x1p-149; /* the smallest float */
-    x[1] = -0x1p-126;
-    ww_magsum_add(&b, x, 2);
-    assert_true(ww_magsum_value(&b) == 0x1p-149 + 0x1p-126);
-}
-
 /* Random123's known answers. */
 static void philox_gives_the_published_words(void **state)
 {
@@ -82,27 +56,11 @@ static void philox_gives_the_published_words(void **state)
     assert_memory_equal(got, want[2], 16);
 }
 
-static void draws_do_not_depend_on_blocks(void **state)
-{
-    (void)state;
-    uint32_t all[100], some[100];
-    ww_mask_draw(77, 2, 1000, 100, NULL, all);
-    for (size_t at = 0; at < 100;) {
-        size_t n = at % 7 + 1;
-        n = n > 100 - at ? 100 - at : n;
-        ww_mask_draw(77, 2, 1000 + at, n, NULL, some + at);
-        at += n;
-    }
-    assert_memory_equal(all, some, sizeof(all));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_are_as_close_as_promised),
-        cmocka_unit_test(magnitudes_are_summed_exactly),
         cmocka_unit_test(philox_gives_the_published_words),
-        cmocka_unit_test(draws_do_not_depend_on_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sine, arc cosine, exponential and logarithm with the same bits on every machine. */
-#ifndef WW_MERGE_FIXMATH_H
-#define WW_MERGE_FIXMATH_H
+#ifndef WW_LA_FIXMATH_H
+#define WW_LA_FIXMATH_H
 
 /** abs(x) up to 1e5; error below 4e-16. */
 double ww_fix_sin(double x);
