@@ -18,6 +18,8 @@ extern "C" {
 enum ww_attack_mode {
     WW_ATTACK_JOINT,        /* order, signs, factors; then one joint fix per head */
     WW_ATTACK_AGA,          /* the published solver as it is (arXiv 2606.30360) */
+    WW_ATTACK_INVARIANT,    /* no solve inside of heads: merged with the anchor by what a
+                               lock cannot change, the products of heads */
     WW_ATTACK_NAIVE         /* nothing is undone: the baseline of a report, no output */
 };
 WW_API const char *ww_attack_mode_name(enum ww_attack_mode mode);
@@ -26,6 +28,8 @@ struct ww_attack_options {
     enum ww_attack_mode mode;
     const char *anchor;         /* model folder */
     const char *truth;          /* the model before its lock, to score by, or NULL */
+    double weight;              /* invariant: of the locked model in the merge, between 0
+                                   and 1; 0: one half */
     const struct ww_signer *signer;     /* NULL: what is written stays unsigned */
     struct ww_layout_options layout;
     struct ww_run_options run;
@@ -55,6 +59,7 @@ struct ww_attack_found {
     uint64_t experts_moved;
     uint64_t scaled;            /* indices with a factor of two */
     uint64_t dense_heads;       /* KV heads undone by a dense matrix, values or keys */
+    uint64_t product_heads;     /* KV heads merged by products, values or keys */
 };
 
 struct ww_attack_report {
@@ -62,7 +67,11 @@ struct ww_attack_report {
     struct ww_attack_found found;
     double distance_before;     /* ||locked - anchor|| / ||anchor|| over all tensors */
     double distance_after;
-    bool scored;                /* a truth was given; the next three say something */
+    double weight;              /* invariant: as used; 0 in other modes */
+    double dropped;             /* invariant: norm of what merged products have beyond
+                                   the dimensions of a head, as a share of theirs */
+    bool scored;                /* a truth was given; the next three say something: about
+                                   weight truth + (1 - weight) anchor in mode invariant */
     bool has_task;              /* the truth differs from the anchor */
     double recovered;           /* 1 - ||attacked - truth|| / ||truth - anchor|| */
     double identical;           /* share of bytes that are the truth's */

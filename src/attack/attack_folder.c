@@ -31,6 +31,9 @@ struct attack_run {
     struct ww_layout *layouts[2];
     struct ww_pair pair;
     bool paired;
+    struct ww_pair partner; /* mode invariant */
+    bool partnered;
+    struct ww_blend blend;
     struct ww_attack_job job;
     struct ww_attack_plan plan;
     struct ww_out *out;
@@ -45,6 +48,9 @@ static void release(struct attack_run *run)
     ww_free(run->job.scores);
     if (run->paired) {
         ww_pair_release(&run->pair);
+    }
+    if (run->partnered) {
+        ww_pair_release(&run->partner);
     }
     for (size_t i = 0; i < WW_LEN(run->layouts); i++) {
         ww_layout_free(run->layouts[i]);
@@ -121,21 +127,42 @@ static enum ww_err neurons_ordered(struct ww_pair *pair, struct ww_error *err)
     return ww_find_neurons(pair, false, err);
 }
 
+#define ALIGNED (1U << WW_ATTACK_JOINT | 1U << WW_ATTACK_INVARIANT)
+
 static const struct step {
     step_fn run;
     unsigned modes;
 } steps[] = {
-    {ww_find_frames, 1U << WW_ATTACK_JOINT},  {ww_find_latents, 1U << WW_ATTACK_JOINT},
-    {ww_find_heads, 1U << WW_ATTACK_JOINT},   {ww_find_inner, 1U << WW_ATTACK_JOINT},
-    {ww_find_experts, 1U << WW_ATTACK_JOINT}, {neurons_signed, 1U << WW_ATTACK_JOINT},
-    {ww_find_aga, 1U << WW_ATTACK_AGA},       {neurons_ordered, 1U << WW_ATTACK_AGA},
+    {ww_find_frames, ALIGNED},          {ww_find_latents, ALIGNED},
+    {ww_find_heads, ALIGNED},           {ww_find_inner, ALIGNED},
+    {ww_find_experts, ALIGNED},         {neurons_signed, ALIGNED},
+    {ww_find_aga, 1U << WW_ATTACK_AGA}, {neurons_ordered, 1U << WW_ATTACK_AGA},
 };
+
+static double weight_of(const struct ww_attack_options *options)
+{
+    return options->weight == 0 ? 0.5 : options->weight;
+}
+
+/* The anchor beside itself carries the matrices that its own rows go through. */
+static enum ww_err begin_blend(struct attack_run *run, struct ww_error *err)
+{
+    enum ww_err rc = ww_pair_init(&run->partner, run->layouts[1], run->layouts[1], err);
+
+    run->partnered = !rc;
+    run->blend = (struct ww_blend){&run->partner, weight_of(run->options), 0, 0};
+    run->pair.blend = &run->blend;
+    return rc;
+}
 
 static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     run->pair.run = &run->options->run;
+    if (run->options->mode == WW_ATTACK_INVARIANT) {
+        rc = begin_blend(run, err);
+    }
     for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
         if (run->pair.frame_cosine < LEAST_FRAME) {
             break;
@@ -158,6 +185,8 @@ static enum ww_err stream(struct attack_run *run, const char *out_path,
     run->job.lock = (struct ww_lock_job){.gauge = &run->pair.gauge, .inverse = true};
     run->job.dense = (struct ww_dense_job){
         .gauge = &run->pair.gauge, .source = &run->pair.source, .inverse = true};
+    run->job.partner_dense = (struct ww_dense_job){
+        .gauge = &run->partner.gauge, .source = &run->partner.source, .inverse = true};
     run->job.scores = ww_calloc(run->models[0]->n_tensors, sizeof(*run->job.scores));
     if (!run->job.scores) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
@@ -192,8 +221,8 @@ static enum ww_err finish(struct attack_run *run, const char *out_path,
     enum ww_err rc = ww_path_last(out_path, &name, err);
 
     if (!rc && run->options->signer) {
-        rc = ww_sign_outputs(run->options->signer, name, &run->plan.plan,
-                                  &run->result, run->out, run->report->root_sha256, err);
+        rc = ww_sign_outputs(run->options->signer, name, &run->plan.plan, &run->result,
+                             run->out, run->report->root_sha256, err);
     }
     if (!rc) {
         rc = ww_out_commit(run->out, err);
@@ -222,11 +251,18 @@ static enum ww_err refuse(const struct attack_run *run, struct ww_error *err)
 static enum ww_err attack(struct attack_run *run, const char *path, const char *out_path,
                           struct ww_error *err)
 {
-    const bool joint = run->options->mode == WW_ATTACK_JOINT;
+    const bool aligned = (ALIGNED & 1U << run->options->mode) != 0;
     enum ww_err rc = WW_OK;
 
     if (!run->options->anchor) {
         return WW_FAIL(err, WW_E_USAGE, "an attack needs an anchor");
+    }
+    if (!(weight_of(run->options) > 0 && weight_of(run->options) < 1)) {
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "a weight of %g for the locked model, expected one between 0 and 1, "
+            "both excluded",
+            run->options->weight);
     }
     if (out_path) {
         rc = ww_lock_check_paths(path, out_path, err);
@@ -240,7 +276,7 @@ static enum ww_err attack(struct attack_run *run, const char *path, const char *
     if (rc) {
         return rc;
     }
-    if (joint && !related(&run->pair)) {
+    if (aligned && !related(&run->pair)) {
         rc = stream(run, NULL, err);
         return rc ? rc : refuse(run, err);
     }

@@ -115,6 +115,17 @@ struct room {
     uint8_t bytes[CHUNK * sizeof(double)];
 };
 
+/* What a merge would have made of the truth, rounded to the tensor's dtype. */
+static void blend_truth(const struct ww_blend *blend, const struct ww_tensor *t, size_t n,
+                        struct room *room)
+{
+    for (size_t i = 0; i < n; i++) {
+        room->other[i] =
+            blend->weight * room->other[i] + (1 - blend->weight) * room->anchor[i];
+    }
+    ww_from_double(t->dtype, room->other, room->bytes, n);
+}
+
 static enum ww_err score_truth(const struct state *state, const struct ww_tensor *t,
                                const uint8_t *made, uint64_t first, size_t n,
                                struct room *room, struct ww_score *score,
@@ -125,12 +136,18 @@ static enum ww_err score_truth(const struct state *state, const struct ww_tensor
     const size_t elem = ww_dtype_bits(t->dtype) / 8;
     enum ww_err rc = read_part(truth, at, first, n, room->bytes, room->other, err);
 
+    const struct ww_blend *blend = state->piece->job->pair->blend;
+
     if (rc) {
         return rc;
     }
+    if (blend) {
+        blend_truth(blend, t, n, room);
+    }
     score->to_truth += distance(room->made, room->other, n);
     score->task += distance(room->other, room->anchor, n);
-    for (size_t i = 0; truth->tensors[at].dtype == t->dtype && i < n * elem; i++) {
+    for (size_t i = 0; (blend || truth->tensors[at].dtype == t->dtype) && i < n * elem;
+         i++) {
         score->identical += made[i] == room->bytes[i];
     }
     return WW_OK;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attack/blend_kernel.h"
 #include "lock/lock_paths.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -52,44 +53,60 @@ static enum ww_err allocate(struct ww_attack_plan *plan, struct ww_error *err)
     return WW_OK;
 }
 
-static bool has_cells(const struct ww_pair *pair, uint32_t tensor)
+bool ww_attack_mixes(const struct ww_pair *pair, uint32_t tensor)
 {
     bool clash = false;
     return ww_dense_axis(pair->locked, &pair->source, tensor, &clash) != WW_NO_AXIS;
 }
 
-/* The kernel that undoes locked tensor t, which then is tensor `output`. */
-static enum ww_err choose_kernel(const struct ww_attack_job *job, uint32_t t,
+static void short_rows(const struct ww_tensor *tensor, struct ww_piece *rows)
+{
+    rows->row_bytes = tensor->n_bytes;
+    for (unsigned a = 0; a < tensor->rank && tensor->shape[a] > 0; a++) {
+        const uint64_t shorter = rows->row_bytes / tensor->shape[a];
+        rows->row_bytes = shorter >= SHORT_ROW_BYTES ? shorter : rows->row_bytes;
+    }
+    rows->n_rows = tensor->n_bytes / rows->row_bytes;
+}
+
+static void choose_kernel(struct ww_attack_piece *kernel)
+{
+    if (kernel->job->pair->blend) {
+        kernel->inner = &ww_blend_kernel;
+        kernel->params = kernel;
+    } else if (kernel->undo == WW_UNDO_DENSE) {
+        kernel->inner = &ww_dense_kernel;
+        kernel->params = &kernel->dense;
+    } else if (kernel->undo == WW_UNDO_MOVES) {
+        kernel->inner = &ww_lock_kernel;
+        kernel->params = &kernel->lock;
+    }
+}
+
+enum ww_err ww_attack_piece_init(const struct ww_attack_job *job, uint32_t t,
                                  uint32_t output, struct ww_attack_piece *kernel,
-                                 struct ww_piece *piece, struct ww_error *err)
+                                 struct ww_piece *rows, struct ww_error *err)
 {
     const struct ww_layout *layout = job->pair->locked;
-    const struct ww_tensor *tensor = &layout->model->tensors[output];
     struct ww_tensor_view view;
+    enum ww_err rc = WW_OK;
 
     *kernel = (struct ww_attack_piece){
         .job = job, .output = output, .lock = {&job->lock, t}, .dense = {&job->dense, t}};
-    if (has_cells(job->pair, t)) {
-        kernel->inner = &ww_dense_kernel;
-        kernel->params = &kernel->dense;
-        return ww_dense_view(&job->pair->gauge, &job->pair->source, t, &piece->n_rows,
-                             &piece->row_bytes, err);
-    }
-    if (ww_tensor_moves(layout, t)) {
-        kernel->inner = &ww_lock_kernel;
-        kernel->params = &kernel->lock;
+    if (ww_attack_mixes(job->pair, t)) {
+        kernel->undo = WW_UNDO_DENSE;
+        rc = ww_dense_view(&job->pair->gauge, &job->pair->source, t, &rows->n_rows,
+                           &rows->row_bytes, err);
+    } else if (ww_tensor_moves(layout, t)) {
+        kernel->undo = WW_UNDO_MOVES;
         ww_tensor_view(layout, t, &view);
-        piece->n_rows = view.n_rows;
-        piece->row_bytes = view.row_bytes;
-        return WW_OK;
+        rows->n_rows = view.n_rows;
+        rows->row_bytes = view.row_bytes;
+    } else {
+        short_rows(&layout->model->tensors[output], rows);
     }
-    piece->row_bytes = tensor->n_bytes;
-    for (unsigned a = 0; a < tensor->rank && tensor->shape[a] > 0; a++) {
-        const uint64_t shorter = piece->row_bytes / tensor->shape[a];
-        piece->row_bytes = shorter >= SHORT_ROW_BYTES ? shorter : piece->row_bytes;
-    }
-    piece->n_rows = tensor->n_bytes / piece->row_bytes;
-    return WW_OK;
+    choose_kernel(kernel);
+    return rc;
 }
 
 static enum ww_err plan_tensor(struct ww_attack_plan *plan,
@@ -122,7 +139,7 @@ static enum ww_err plan_tensor(struct ww_attack_plan *plan,
     piece->kernel = &ww_attack_kernel;
     piece->params = &plan->kernels[output];
     ww_sha256_of(tensor->name, strlen(tensor->name), piece->params_digest);
-    return choose_kernel(job, t, output, &plan->kernels[output], piece, err);
+    return ww_attack_piece_init(job, t, output, &plan->kernels[output], piece, err);
 }
 
 /* Pieces of all files: first those of tensors, by tensor, then put in file order. */

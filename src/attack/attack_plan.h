@@ -26,8 +26,12 @@ struct ww_attack_job {
     const struct ww_model *truth; /* NULL: not scored against it */
     struct ww_lock_job lock;
     struct ww_dense_job dense;
-    struct ww_score *scores; /* by output tensor; bytes 0: not scored */
+    struct ww_dense_job partner_dense; /* of the anchor, where pair->blend */
+    struct ww_score *scores;           /* by output tensor; bytes 0: not scored */
 };
+
+/** How the locked bytes of a tensor are undone. */
+enum ww_undo { WW_UNDO_NOTHING, WW_UNDO_MOVES, WW_UNDO_DENSE };
 
 /** params of the kernel. */
 struct ww_attack_piece {
@@ -35,11 +39,21 @@ struct ww_attack_piece {
     uint32_t output; /* tensor that is written */
     struct ww_lock_piece lock;
     struct ww_dense_piece dense;
+    enum ww_undo undo;
     const struct ww_kernel *inner; /* NULL: the bytes stay */
     const void *params;
 };
 
 extern const struct ww_kernel ww_attack_kernel;
+
+/** Does a tensor of the pair's locked model have an axis that matrices mix? */
+bool ww_attack_mixes(const struct ww_pair *pair, uint32_t tensor);
+
+/** How locked tensor t becomes tensor `output`. rows: n_rows and row_bytes are set as the
+ *  kernel sees the tensor. */
+enum ww_err ww_attack_piece_init(const struct ww_attack_job *job, uint32_t t,
+                                 uint32_t output, struct ww_attack_piece *kernel,
+                                 struct ww_piece *rows, struct ww_error *err) WW_MUST_USE;
 
 struct ww_attack_plan {
     struct ww_plan plan;

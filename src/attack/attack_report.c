@@ -12,6 +12,7 @@ const char *ww_attack_mode_name(enum ww_attack_mode mode)
 {
     static const char *const names[] = {[WW_ATTACK_JOINT] = "joint",
                                         [WW_ATTACK_AGA] = "aga",
+                                        [WW_ATTACK_INVARIANT] = "invariant",
                                         [WW_ATTACK_NAIVE] = "naive"};
     return (size_t)mode < WW_LEN(names) ? names[mode] : "?";
 }
@@ -40,7 +41,13 @@ enum ww_err ww_attack_report_fill(const struct ww_attack_job *job,
     struct ww_score total = {0};
     enum ww_err rc = WW_OK;
 
+    const struct ww_blend *blend = job->pair->blend;
+
     report->found = job->pair->found;
+    if (blend) {
+        report->weight = blend->weight;
+        report->dropped = blend->merged > 0 ? sqrt(blend->dropped / blend->merged) : 0;
+    }
     report->tensors = ww_calloc(n, sizeof(*report->tensors));
     if (!report->tensors) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");

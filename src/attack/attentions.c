@@ -9,6 +9,7 @@
 #include "attack/fix.h"
 #include "attack/inner.h"
 #include "attack/pair_rows.h"
+#include "attack/products.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -118,6 +119,13 @@ static enum ww_err find_part(struct ww_pair *pair, uint32_t owner, enum part par
                                              : ww_inner_find_signed(inner, &all, err);
 }
 
+/* Matrices for the heads of the locked model; with products also for the anchor's. */
+struct fixes {
+    struct ww_fix locked;
+    struct ww_fix anchor;
+    bool products;
+};
+
 static void count_found(struct ww_pair *pair, const struct ww_inner *inner,
                         const struct ww_fix *fix)
 {
@@ -187,10 +195,25 @@ static enum ww_err share_gain(struct ww_pair *pair, uint32_t a,
     return rc;
 }
 
+static enum ww_err mix_partner(struct ww_pair *partner, uint32_t a, enum part part,
+                               const struct ww_fix *fix, struct ww_error *err)
+{
+    const struct ww_linear *linear[2];
+    uint32_t space[2];
+    enum ww_err rc = WW_OK;
+
+    strands_of(partner->locked, a, part, linear, space);
+    for (int side = 0; side < 2 && !rc; side++) {
+        rc = ww_pair_mix(partner, space[side], fix, err);
+    }
+    return rc;
+}
+
 static enum ww_err write_members(struct ww_pair *pair, uint32_t owner, enum part part,
-                                 const struct ww_inner *inner, const struct ww_fix *fix,
+                                 const struct ww_inner *inner, const struct fixes *fixes,
                                  struct ww_error *err)
 {
+    const struct ww_fix *fix = &fixes->locked;
     enum ww_err rc = WW_OK;
 
     for (uint32_t a = 0; a < pair->locked->n_attentions && !rc; a++) {
@@ -200,6 +223,9 @@ static enum ww_err write_members(struct ww_pair *pair, uint32_t owner, enum part
             continue;
         }
         strands_of(pair->locked, a, part, linear, space);
+        if (fixes->products) {
+            rc = mix_partner(pair->blend->partner, a, part, &fixes->anchor, err);
+        }
         for (int side = 0; side < 2 && !rc; side++) {
             rc = compose(pair, a, space[side], inner, err);
             if (!rc) {
@@ -213,13 +239,56 @@ static enum ww_err write_members(struct ww_pair *pair, uint32_t owner, enum part
     return rc;
 }
 
+static enum ww_err find_fixes(struct ww_pair *pair, uint32_t owner, enum part part,
+                              const struct ww_inner *inner, struct fixes *fixes,
+                              struct ww_error *err)
+{
+    const bool values = part == VALUE_OUTPUT;
+    enum ww_err rc = WW_OK;
+
+    if (fixes->products) {
+        return ww_products_find(pair, owner, values, inner, &fixes->locked,
+                                &fixes->anchor, err);
+    }
+    rc = find_part(pair, owner, part, inner, err);
+    if (!rc && (part == QUERY_KEY || values)) {
+        rc = ww_fix_find(pair, owner, values, inner, &fixes->locked, err);
+    }
+    if (!rc) {
+        count_found(pair, inner, &fixes->locked);
+    }
+    return rc;
+}
+
+/* What is summed up, and room for what is found. */
+static enum ww_err prepare(const struct ww_inner *inner, struct ww_cross *crosses,
+                           struct fixes *fixes, struct ww_error *err)
+{
+    enum ww_err rc = ww_fix_init(&fixes->locked, inner->n, inner->d, err);
+
+    if (!rc && fixes->products) {
+        rc = ww_fix_init(&fixes->anchor, inner->n, inner->d, err);
+    }
+    if (!rc && fixes->products) {
+        rc = ww_crosses_want_anchor(crosses, inner->n, err);
+    }
+    if (!rc) {
+        rc = ww_element_init(inner->out, inner->n * inner->d, err);
+    }
+    for (uint32_t i = 0; i < inner->out->n && !rc; i++) {
+        inner->out->perm[i] = (uint32_t)(i % inner->d);
+    }
+    return rc;
+}
+
 static enum ww_err solve_part(struct ww_pair *pair, uint32_t owner, enum part part,
                               size_t n, size_t d, struct ww_error *err)
 {
+    const bool heads = part == QUERY_KEY || part == VALUE_OUTPUT;
     struct ww_cross *crosses = NULL;
     struct ww_element element = {0};
     struct ww_inner inner = {NULL, n, d, &element};
-    struct ww_fix fix = {0};
+    struct fixes fixes = {0};
     bool any = false;
     enum ww_err rc = ww_crosses_new(n, d, &crosses, err);
 
@@ -227,32 +296,23 @@ static enum ww_err solve_part(struct ww_pair *pair, uint32_t owner, enum part pa
         goto out;
     }
     inner.crosses = crosses;
-    rc = ww_fix_init(&fix, n, d, err);
-    if (rc) {
-        goto out;
+    fixes.products =
+        pair->blend && heads &&
+        ww_has_products(&pair->locked->attentions[owner], part == VALUE_OUTPUT);
+    rc = prepare(&inner, crosses, &fixes, err);
+    if (!rc) {
+        rc = gather(pair, owner, part, &inner, crosses, &any, err);
     }
-    rc = ww_element_init(&element, n * d, err);
-    if (rc) {
-        goto out;
-    }
-    for (uint32_t i = 0; i < element.n; i++) {
-        element.perm[i] = (uint32_t)(i % d);
-    }
-    rc = gather(pair, owner, part, &inner, crosses, &any, err);
+    fixes.products = fixes.products && any;
     if (!rc && any) {
-        rc = find_part(pair, owner, part, &inner, err);
-    }
-    if (!rc && any && (part == QUERY_KEY || part == VALUE_OUTPUT)) {
-        rc = ww_fix_find(pair, owner, part == VALUE_OUTPUT, &inner, &fix, err);
-    }
-    if (!rc && any) {
-        count_found(pair, &inner, &fix);
+        rc = find_fixes(pair, owner, part, &inner, &fixes, err);
     }
     if (!rc) {
-        rc = write_members(pair, owner, part, &inner, &fix, err);
+        rc = write_members(pair, owner, part, &inner, &fixes, err);
     }
 out:
-    ww_fix_release(&fix);
+    ww_fix_release(&fixes.locked);
+    ww_fix_release(&fixes.anchor);
     ww_crosses_free(crosses, n);
     ww_element_release(&element);
     return rc;

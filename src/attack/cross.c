@@ -50,9 +50,23 @@ void ww_crosses_free(struct ww_cross *crosses, size_t n)
             ww_free(crosses[i].c[side]);
             ww_free(crosses[i].gram[side]);
             ww_free(crosses[i].own[side]);
+            ww_free(crosses[i].anchor[side]);
         }
     }
     ww_free(crosses);
+}
+
+enum ww_err ww_crosses_want_anchor(struct ww_cross *crosses, size_t n,
+                                   struct ww_error *err)
+{
+    for (size_t i = 0; i < 2 * n; i++) {
+        struct ww_cross *cross = &crosses[i / 2];
+        cross->anchor[i % 2] = ww_calloc(cross->d, cross->d * sizeof(double));
+        if (!cross->anchor[i % 2]) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the products of a head");
+        }
+    }
+    return WW_OK;
 }
 
 static void widen(const float *x, double *out, size_t n)
@@ -72,6 +86,10 @@ static void add_block(struct ww_cross *cross, int side, const double *x, const d
                cross->c[side], d);
     ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, d, d, width, 1, x, width, x, width, 1,
                cross->gram[side], d);
+    if (cross->anchor[side]) {
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, d, d, width, 1, x0, width, x0, width, 1,
+                   cross->anchor[side], d);
+    }
     for (size_t i = 0; i < d; i++) {
         for (size_t k = 0; k < width; k++) {
             cross->own[side][i] += x0[i * width + k] * x0[i * width + k];

@@ -15,14 +15,18 @@
 struct ww_cross {
     size_t d;
     double *c[2]; /* direct, inverse: anchor rows times locked rows, [anchor][locked] */
-    double *gram[2]; /* locked rows times locked rows */
-    double *own[2];  /* squared norm of each anchor row */
+    double *gram[2];   /* locked rows times locked rows */
+    double *own[2];    /* squared norm of each anchor row */
+    double *anchor[2]; /* anchor rows times anchor rows; NULL unless asked for */
 };
 
 /** n of them, all zero. Free with ww_crosses_free. */
 enum ww_err ww_crosses_new(size_t n, size_t d, struct ww_cross **out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_crosses_free(struct ww_cross *crosses, size_t n);
+/** Before rows are added: sum up products of the anchor's rows with each other too. */
+enum ww_err ww_crosses_want_anchor(struct ww_cross *crosses, size_t n,
+                                   struct ww_error *err) WW_MUST_USE;
 
 /** One side of all heads of an attention. */
 struct ww_strand {

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attack/blend_kernel.h"
 #include "lock/activation.h"
 #include "lock/tensor_map.h"
 #include "util/alloc.h"
@@ -25,6 +26,33 @@ struct view {
     uint32_t *from; /* locked tensor of each output tensor */
 };
 
+/* The bytes of an output tensor, made of those of locked tensor t. */
+static enum ww_err make(const struct ww_attack_job *job, uint32_t t, uint32_t output,
+                        const void *in, void *out, struct ww_error *err)
+{
+    struct ww_attack_piece piece;
+    struct ww_piece rows;
+    enum ww_err rc = ww_attack_piece_init(job, t, output, &piece, &rows, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (job->pair->blend && ww_pair_tensor(job->pair, output) != WW_NONE &&
+        ww_dtype_is_plain_float(job->pair->locked->model->tensors[output].dtype)) {
+        return ww_blend_tensor(&piece, rows.n_rows, rows.row_bytes, in, out, err);
+    }
+    switch (piece.undo) {
+    case WW_UNDO_DENSE:
+        return ww_dense_tensor(&job->dense, t, in, out, err);
+    case WW_UNDO_MOVES:
+        return ww_lock_tensor(&job->lock, t, in, out, err);
+    case WW_UNDO_NOTHING:
+        break;
+    }
+    memcpy(out, in, (size_t)job->pair->locked->model->tensors[t].n_bytes);
+    return WW_OK;
+}
+
 static enum ww_err view_get(void *payload, uint32_t tensor, void **bytes,
                             struct ww_error *err)
 {
@@ -34,7 +62,6 @@ static enum ww_err view_get(void *payload, uint32_t tensor, void **bytes,
     const uint32_t t = view->from[tensor];
     const size_t n = (size_t)model->tensors[t].n_bytes;
     void *in = ww_alloc_aligned(64, n + 64);
-    bool clash = false;
     enum ww_err rc = WW_OK;
 
     *bytes = ww_alloc_aligned(64, n + 64);
@@ -45,13 +72,7 @@ static enum ww_err view_get(void *payload, uint32_t tensor, void **bytes,
         rc = ww_model_read(model, t, in, err);
     }
     if (!rc) {
-        if (ww_dense_axis(pair->locked, &pair->source, t, &clash) != WW_NO_AXIS) {
-            rc = ww_dense_tensor(&view->job->dense, t, in, *bytes, err);
-        } else if (ww_tensor_moves(pair->locked, t)) {
-            rc = ww_lock_tensor(&view->job->lock, t, in, *bytes, err);
-        } else {
-            memcpy(*bytes, in, n);
-        }
+        rc = make(view->job, t, tensor, in, *bytes, err);
     }
     ww_free(in);
     if (rc) {

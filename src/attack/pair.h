@@ -19,6 +19,14 @@ struct ww_likeness {
     double dot;
 };
 
+/** Merging by products (mode invariant). Shares are of squared norms. */
+struct ww_blend {
+    struct ww_pair *partner; /* the anchor beside itself: what its rows go through */
+    double weight;           /* of the locked model */
+    double merged;           /* of all merged products, and of what did not fit */
+    double dropped;
+};
+
 struct ww_pair {
     const struct ww_layout *locked;
     const struct ww_layout *anchor;
@@ -28,6 +36,7 @@ struct ww_pair {
     struct ww_cells *cells; /* per space: what a dense lock mixed; n_cells 0: nothing */
     struct ww_cell_source source; /* hands them out; valid while pair stays in place */
     const struct ww_run_options *run; /* may be NULL: no progress, no way to cancel */
+    struct ww_blend *blend;           /* NULL: undo only */
     struct ww_likeness like;
     double frame_cosine; /* mean over the indices of a residual stream, 1 before any was
                             compared */

@@ -19,6 +19,7 @@ static void write_found(struct ww_jw *w, const struct ww_attack_found *found)
         {"experts_moved", found->experts_moved},
         {"scaled", found->scaled},
         {"dense_heads", found->dense_heads},
+        {"product_heads", found->product_heads},
     };
 
     ww_jw_key(w, "found");
@@ -60,6 +61,10 @@ enum ww_err ww_report_attack_json(const char *anchor,
     ww_object_begin(&w, &buf, "attack");
     ww_jw_kstr(&w, "mode", ww_attack_mode_name(report->mode));
     ww_jw_kstr(&w, "anchor", anchor);
+    if (report->mode == WW_ATTACK_INVARIANT) {
+        ww_jw_kdouble(&w, "weight", report->weight);
+        ww_jw_kdouble(&w, "dropped", report->dropped);
+    }
     if (report->has_task) {
         ww_jw_kdouble(&w, "recovered", report->recovered);
     }

@@ -10,6 +10,9 @@ of base + lambda ((a - base) + (b - base)), rounded to the dtype of the base, wi
 is, locked, or attacked after the lock. Lambda 0 is the base itself and counts. At lambda 1 the
 merge is the file a with b's difference as noise: "a alone" is what that file answers by itself.
 
+Mode invariant merges on its own, so its U is the largest over the weight w = 0.1 .. 0.9 of what
+it writes with the sibling as the anchor; beside it the plain mean w a + (1 - w) b of the files.
+
 An answer is right when the argmax after the prompt, and after each character of the right
 answer, is the next character and then <eos>: the same as greedy decoding, in one pass.
 """
@@ -29,6 +32,7 @@ from transformers.utils import logging
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LAMBDAS = [x / 10 for x in range(11)]
+WEIGHTS = [x / 10 for x in range(1, 10)]
 KINDS = {
     "exact": ["lock"],
     "no-scale": ["lock", "--no-scale"],
@@ -114,6 +118,26 @@ def tell(family, name, folder, pair):
     return u
 
 
+def tell_best(family, name, made, pair):
+    """made(w): the weights of the merge at weight w."""
+    best = max((min(family.score(made(w), task) for task in pair), w) for w in WEIGHTS)
+    print(f"{name:44} U {100 * best[0]:5.1f} %  at {best[1]:.1f}", flush=True)
+
+
+def plain_mean(a, b):
+    return lambda w: {k: (w * a[k].float() + (1 - w) * b[k].float()).to(a[k].dtype) for k in a}
+
+
+def by_invariants(program, locked, anchor):
+    def made(w):
+        with tempfile.TemporaryDirectory() as work:
+            out = os.path.join(work, "out")
+            run(program, "attack", locked, out, "--mode", "invariant", "--weight", str(w),
+                "--anchor", anchor, "-q")
+            return weights(out)
+    return made
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("build")
@@ -136,6 +160,8 @@ def main():
             print(f"== {pair[0]} with {pair[1]}: base {100 * floor:.1f} %, "
                   f"{opt.rows} rows", flush=True)
             tell(family, "unlocked", source, pair)
+            tell_best(family, "unlocked, mean with the sibling",
+                      plain_mean(weights(source), weights(sibling)), pair)
             for kind in opt.kinds:
                 for k, key in enumerate(keys):
                     locked = os.path.join(work, f"{kind}-{pair[0]}-{k}")
@@ -152,6 +178,11 @@ def main():
                         run(program, "attack", locked, undone, "--mode", mode, "-q", "--anchor",
                             sibling if anchor == "sibling" else family.path(anchor))
                         tell(family, f"  {mode}, anchor {anchor}", undone, pair)
+                    if k == 0 and not opt.no_attacks:
+                        tell_best(family, "  mean with the sibling",
+                                  plain_mean(weights(locked), weights(sibling)), pair)
+                        tell_best(family, "  invariant, anchor sibling",
+                                  by_invariants(program, locked, sibling), pair)
 
 
 if __name__ == "__main__":

@@ -140,3 +140,28 @@ PY
     refused 4 "exists" "$WW" attack locked there --anchor "$FAMILY/base"
     [ -z "$(ls there)" ]
 }
+
+@test "a merge by invariants needs no alignment inside of heads, and says what it did" {
+    make_locked
+    "$WW" attack locked out --anchor "$FAMILY/expert-caesar" --mode invariant --truth model \
+        --json -q >answer
+    jq -e '.mode == "invariant" and .weight == 0.5 and .found.product_heads == 16 and
+           .found.inner_moved == 0 and .found.dense_heads == 0 and
+           .dropped > 0 and .dropped < 0.01 and .recovered > 0.8 and .recovered < 1 and
+           .identical_bytes > 0.8 and .distance_before > 1 and .distance_after < 0.1' answer
+    "$WW" attack locked own --anchor model --mode invariant --weight 0.3 --truth model 2>said
+    grep -q "merged with the anchor at weight 0.3 by the products of 16 heads" said
+    grep -q "every weight has the bits of the truth's merge" said
+    cmp model/model.safetensors own/model.safetensors
+}
+
+@test "a merge by invariants of a stranger is refused, and a weight has its bounds" {
+    make_locked
+    refused 1 "the anchor is of architecture 't5'" "$WW" attack locked out --mode invariant \
+        --anchor "$BATS_TEST_DIRNAME/../vectors/forward/t5"
+    refused 2 "--weight is between 0 and 1" "$WW" attack locked out --mode invariant \
+        --anchor "$FAMILY/base" --weight 1
+    refused 2 "--weight goes with --mode invariant" "$WW" attack locked out --weight 0.5 \
+        --anchor "$FAMILY/base"
+    nothing_written out
+}

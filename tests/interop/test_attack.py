@@ -10,6 +10,9 @@ the attack must give back every weight of the source bit for bit, and say so.
 
 For some families also a lock by dense matrices on every head (merge_lock): the joint fix
 must keep the function to the last bits of float32, which the published solver does not.
+
+For some, with rotary embedding and without, a merge by invariants of the model with a locked
+copy of itself: in a float64 forward pass it must be the model, where a plain mean is not.
 """
 import json
 import os
@@ -24,6 +27,7 @@ from safetensors.torch import load_file, save_file
 
 NOISE = 0.05
 DENSE = ("llama", "phi3", "mixtral", "gpt2", "gpt_neox", "bert-masked", "t5", "vit", "opt", "bart")
+INVARIANT = ("llama", "phi3", "gpt2", "qwen3")
 
 
 def run(*args):
@@ -77,6 +81,42 @@ def check_dense(build, source, anchor, work):
     return problems
 
 
+def mean(a, b, out):
+    shutil.copytree(a, out)
+    for name in sorted(os.listdir(out)):
+        if name.endswith(".safetensors"):
+            ta, tb = load_file(os.path.join(a, name)), load_file(os.path.join(b, name))
+            half = {k: ((ta[k].double() + tb[k].double()) / 2).to(ta[k].dtype) for k in ta}
+            save_file(half, os.path.join(out, name), metadata={"format": "pt"})
+
+
+def off(source, folder):
+    """Largest difference of the logits in float64, relative to the largest of the source's."""
+    worst = 0.0
+    model, inputs = families.load(source)
+    other, _ = families.load(folder)
+    for given in inputs:
+        want = families.logits(model, given)
+        worst = max(worst, ((families.logits(other, given) - want).abs().max() /
+                            want.abs().max()).item())
+    return worst
+
+
+def check_invariant(build, source, locks):
+    program = os.path.join(build, "weightward")
+    problems = []
+    for locked in locks:
+        out, plain = locked + "-merged", locked + "-mean"
+        answer = json.loads(run(program, "attack", locked, out, "--anchor", source, "--mode",
+                                "invariant", "--json", "-q"))
+        mean(locked, source, plain)
+        merged, wrong = off(source, out), off(source, plain)
+        if merged > 1e-5 or wrong < 1e-2 or answer["dropped"] > 1e-5:
+            problems.append(f"merged by invariants with {os.path.basename(locked)}: {merged:.2g}"
+                            f" off, a plain mean {wrong:.2g}, {answer['dropped']:.2g} dropped")
+    return problems
+
+
 def distance(a, b):
     """Of what a lock moves, relative to its size: what stays says nothing about an attack."""
     moved = set(differing(a, b))
@@ -114,6 +154,9 @@ def check(build, case, work):
             problems.append(f"the lock moved too little: {moved:.3f}")
     if case in DENSE:
         problems += check_dense(build, source, anchor, work)
+    if case in INVARIANT:
+        dense = [os.path.join(work, "dense")] if case in DENSE else []
+        problems += check_invariant(build, source, [os.path.join(work, "locked"), *dense])
     return problems
 
 

@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NO_WEIGHT (-1.0)
+
 struct attack {
     struct cli_common common;
     char *anchor;
     char *truth;
     char *mode;
+    double weight;
     char *sign;
     struct cli_passphrase sign_passphrase;
     char *descriptor;
@@ -30,21 +33,35 @@ static void tell_found(const struct attack *opt, const struct ww_attack_found *f
             (unsigned long long)f->dense_heads);
 }
 
+static void tell_merge(const struct attack *opt, const struct ww_attack_report *report)
+{
+    cli_say(&opt->common, "merged with the anchor at weight %g by the products of %llu heads; "
+            "%.2g %% of their norm did not fit", report->weight,
+            (unsigned long long)report->found.product_heads, 100 * report->dropped);
+}
+
 /* What was measured, and no more: without a truth nobody knows how much came back. */
 static void tell(const struct attack *opt, const struct ww_attack_report *report,
                  const char *out)
 {
+    const bool merged = report->mode == WW_ATTACK_INVARIANT;
+
     tell_found(opt, &report->found);
+    if (merged) {
+        tell_merge(opt, report);
+    }
     cli_say(&opt->common, "distance to the anchor, as a share of its norm: %.4f before, %.4f "
             "after", report->distance_before, report->distance_after);
     if (!report->scored) {
         cli_say(&opt->common, "without --truth it is not known how much of the source came "
                 "back");
     } else if (report->identical == 1) {
-        cli_say(&opt->common, "undone: every weight has the bits of the truth");
+        cli_say(&opt->common, "undone: every weight has the bits of the truth%s",
+                merged ? "'s merge" : "");
     } else if (report->has_task) {
         cli_say(&opt->common, "recovered %.1f %% of the task vector; %.1f %% of the bytes are "
-                "the truth's", 100 * report->recovered, 100 * report->identical);
+                "those of the truth%s", 100 * report->recovered, 100 * report->identical,
+                merged ? "'s merge" : "");
     }
     if (report->drift_known) {
         cli_say(&opt->common, "outputs of blocks differ from the locked model's by at most "
@@ -61,7 +78,7 @@ static void tell(const struct attack *opt, const struct ww_attack_report *report
 static bool parse_mode(const char *word, enum ww_attack_mode *mode)
 {
     static const enum ww_attack_mode all[] = {WW_ATTACK_JOINT, WW_ATTACK_AGA,
-                                              WW_ATTACK_NAIVE};
+                                              WW_ATTACK_INVARIANT, WW_ATTACK_NAIVE};
     *mode = WW_ATTACK_JOINT;
     for (size_t i = 0; word && i < sizeof all / sizeof all[0]; i++) {
         if (strcmp(word, ww_attack_mode_name(all[i])) == 0) {
@@ -74,12 +91,16 @@ static bool parse_mode(const char *word, enum ww_attack_mode *mode)
 
 static int check_usage(const struct attack *opt, const char *verb)
 {
-    enum ww_attack_mode mode;
+    enum ww_attack_mode mode = WW_ATTACK_JOINT;
     const char *what = NULL;
     if (!opt->anchor) {
         what = "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
     } else if (!parse_mode(opt->mode, &mode)) {
-        what = "--mode is joint, aga or naive";
+        what = "--mode is joint, aga, invariant or naive";
+    } else if (opt->weight != NO_WEIGHT && mode != WW_ATTACK_INVARIANT) {
+        what = "--weight goes with --mode invariant";
+    } else if (opt->weight != NO_WEIGHT && !(opt->weight > 0 && opt->weight < 1)) {
+        what = "--weight is between 0 and 1, both excluded";
     }
     return what ? cli_usage(verb, what) : 0;
 }
@@ -94,6 +115,7 @@ static int run_attack(const void *given, const char *verb, const char *const *ar
     struct ww_attack_options options = {
         .anchor = opt->anchor,
         .truth = opt->truth,
+        .weight = opt->weight == NO_WEIGHT ? 0 : opt->weight,
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
     enum ww_err rc = WW_OK;
@@ -135,11 +157,14 @@ out:
 
 int cmd_attack(int argc, const char **argv)
 {
-    struct attack opt = {.sign_passphrase.fd = -1};
+    struct attack opt = {.weight = NO_WEIGHT, .sign_passphrase.fd = -1};
     const struct poptOption table[] = {
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
          "base model, sibling or merge partner", "MODEL"},
-        {"mode", 0, POPT_ARG_STRING, &opt.mode, 0, "joint (default), aga or naive", "MODE"},
+        {"mode", 0, POPT_ARG_STRING, &opt.mode, 0, "joint (default), aga,\n"
+         "invariant or naive", "MODE"},
+        {"weight", 0, POPT_ARG_DOUBLE, &opt.weight, 0,
+         "of the locked model in a merge by invariants; 0.5 by default", "W"},
         {"truth", 0, POPT_ARG_STRING, &opt.truth, 0,
          "the model before its lock, to score with", "MODEL"},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},

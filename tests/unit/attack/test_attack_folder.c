@@ -132,14 +132,75 @@ static void a_displacement_of_half_the_norm_is_bridged(void **unused)
     stage_free(&s);
 }
 
-static void threads_change_no_byte_and_no_number(void **unused)
+/* Rotary and not, one KV head for several query heads, experts, two stacks. */
+static void merging_with_a_locked_copy_by_invariants_gives_the_model_back(void **unused)
+{
+    static const char *const models[] = {"llama", "gemma2", "mixtral", "t5"};
+    (void)unused;
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++) {
+        struct stage s;
+        struct ww_error err = {0};
+        stage_init(&s, models[i], true, 0);
+        s.options.mode = WW_ATTACK_INVARIANT;
+        s.options.weight = 0.25;
+        OK(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err));
+        same_weights(s.source, s.out);
+        assert_true(s.report.identical == 1);
+        assert_false(s.report.has_task);
+        assert_true(s.report.weight == 0.25);
+        assert_true(s.report.dropped < 1e-6);
+        assert_true(s.report.found.product_heads > 0);
+        assert_int_equal(s.report.found.inner_moved, 0);
+        assert_true(s.report.drift_known && s.report.function_drift < 1e-12);
+        stage_free(&s);
+    }
+}
+
+static void a_merge_by_invariants_is_the_merge_of_the_source(void **unused)
+{
+    static const char *const models[] = {"llama", "t5"};
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        struct stage s;
+        struct ww_error err = {0};
+        stage_init(&s, models[i], true, 0.1);
+        s.options.mode = WW_ATTACK_INVARIANT;
+        OK(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err));
+        assert_true(s.report.weight == 0.5);
+        assert_true(s.report.has_task);
+        assert_true(s.report.recovered > 0.6 && s.report.recovered < 1);
+        assert_true(s.report.dropped > 0 && s.report.dropped < 0.05);
+        assert_true(s.report.distance_before > 0.5);
+        NEAR(s.report.distance_after, 0.05, 0.015);
+        stage_free(&s);
+    }
+}
+
+static void a_merge_by_invariants_refuses_what_the_joint_attack_refuses(void **unused)
+{
+    struct stage s;
+    struct ww_error err = {0};
+    struct stat st;
+    (void)unused;
+    stage_init(&s, "t5", false, 5.0);
+    s.options.mode = WW_ATTACK_INVARIANT;
+    FAILS(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err), WW_E_UNRELATED);
+    s.options.weight = 1;
+    FAILS(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err), WW_E_USAGE);
+    s.options.weight = NAN;
+    FAILS(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err), WW_E_USAGE);
+    assert_int_not_equal(stat(s.out, &st), 0);
+    stage_free(&s);
+}
+
+static void compare_threads(enum ww_attack_mode mode)
 {
     struct stage s;
     struct ww_error err = {0};
     struct ww_attack_report other = {0};
     char out[400];
-    (void)unused;
     stage_init(&s, "gemma2", true, 0.1);
+    s.options.mode = mode;
     s.options.run.threads = 1;
     OK(ww_attack_folder(s.locked, s.out, &s.options, &s.report, &err));
     snprintf(out, sizeof(out), "%s4", s.out);
@@ -151,6 +212,15 @@ static void threads_change_no_byte_and_no_number(void **unused)
     assert_int_equal(other.n_tensors, s.report.n_tensors);
     ww_attack_report_release(&other);
     stage_free(&s);
+}
+
+static void threads_change_no_byte_and_no_number(void **unused)
+{
+    static const enum ww_attack_mode modes[] = {WW_ATTACK_JOINT, WW_ATTACK_INVARIANT};
+    (void)unused;
+    for (size_t i = 0; i < 2; i++) {
+        compare_threads(modes[i]);
+    }
 }
 
 static void measuring_writes_nothing_and_says_the_same(void **unused)
@@ -258,6 +328,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exact_locks_come_back_bit_for_bit),
         cmocka_unit_test(a_displacement_of_half_the_norm_is_bridged),
+        cmocka_unit_test(merging_with_a_locked_copy_by_invariants_gives_the_model_back),
+        cmocka_unit_test(a_merge_by_invariants_is_the_merge_of_the_source),
+        cmocka_unit_test(a_merge_by_invariants_refuses_what_the_joint_attack_refuses),
         cmocka_unit_test(threads_change_no_byte_and_no_number),
         cmocka_unit_test(measuring_writes_nothing_and_says_the_same),
         cmocka_unit_test(an_anchor_of_noise_is_refused),
