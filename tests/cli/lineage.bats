@@ -89,7 +89,7 @@ EOF
 }
 
 @test "what is left out is refused by name" {
-    refused 2 "needs --base" "$WW" lineage decompose "$family/base"
+    refused 2 "--base MODEL" "$WW" lineage decompose "$family/base"
     refused 2 "decompose" "$WW" lineage guess "$family/base"
     refused 4 "nowhere" "$WW" lineage decompose nowhere --base "$family/base" \
         --candidate "$family/expert-rev"

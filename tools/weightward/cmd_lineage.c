@@ -1,117 +1,54 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weightward lineage: which sources a model was made of, and in which shares. */
-#include "cli.h"
+/* weightward lineage: the table of its words. */
+#include "cli_lineage.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-struct lineage {
-    struct cli_common common;
-    char *base;
-    char **candidates;
-    char **controls;
-    long long seed;
+static const struct word {
+    const char *name; /* "lineage WORD" */
+    int (*run)(int argc, const char **argv);
+    const char *summary;
+} words[] = {
+    {"lineage decompose", lineage_decompose, "shares of given sources in a model"},
 };
+#define N_WORDS (sizeof words / sizeof words[0])
 
-static void tell_source(const struct ww_lineage_source *s)
+static const char *word_of(const struct word *w)
 {
-    if (s->note) {
-        printf("  '%s': left out, %s\n", s->name, s->note);
-        return;
-    }
-    printf("  '%s': share %.4f, 95 %% interval %.4f to %.4f", s->name, s->share, s->low,
-           s->high);
-    if (s->p_value >= 0) {
-        printf(", p %.3g among the controls", s->p_value);
-    }
-    printf("\n");
+    return w->name + sizeof CLI_LINEAGE;
 }
 
-static void tell(const struct ww_decompose_report *report, const char *suspect,
-                 const char *base)
+static void print_words(FILE *to)
 {
-    size_t included = 0;
-    for (size_t i = 0; i < report->n_sources; i++) {
-        included += report->sources[i].included;
+    fputs("usage: weightward lineage WORD ...\n\n", to);
+    for (size_t i = 0; i < N_WORDS; i++) {
+        fprintf(to, "  %-10s %s\n", word_of(&words[i]), words[i].summary);
     }
-    printf("%s: the weights of '%s' %s that %zu of %zu candidates went into it beyond '%s'\n",
-           included ? "SUPPORTS" : "DOES NOT SUPPORT", suspect,
-           included ? "support" : "do not support", included ? included : report->n_sources,
-           report->n_sources, base);
-    for (size_t i = 0; i < report->n_sources; i++) {
-        tell_source(&report->sources[i]);
-    }
-    printf("method: %s", report->method);
-    for (size_t i = 0; report->not_excluded[i]; i++) {
-        printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);
-    }
-    printf("\nexplained: %.4f of the difference, %.4f at most after rounding; %.4f of the moved "
-           "weights come out bit for bit\n",
-           report->r2, report->r2_ceiling, report->replay);
-    printf("note: exploratory, without a plan signed beforehand; sources that were not "
-           "given cannot be found\n");
-}
-
-static int decompose(const struct lineage *opt, const char *suspect)
-{
-    struct ww_decompose_report report = {0};
-    struct ww_error err = {0};
-    struct ww_decompose_options options = {
-        .base = opt->base,
-        .candidates = (const char *const *)opt->candidates,
-        .n_candidates = cli_count(opt->candidates),
-        .controls = (const char *const *)opt->controls,
-        .n_controls = cli_count(opt->controls),
-        .seed = (uint64_t)opt->seed,
-    };
-    if (!opt->base || options.n_candidates == 0) {
-        return cli_usage("lineage", "decompose needs --base MODEL and --candidate MODEL");
-    }
-    int status = cli_run_options(&opt->common, &options.run);
-    if (status) {
-        return status;
-    }
-    cli_catch_signals();
-    enum ww_err rc = ww_lineage_decompose(suspect, &options, &report, &err);
-    cli_progress_done();
-    for (size_t i = 0; i < report.n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report.warnings[i]);
-    }
-    if (rc) {
-        status = cli_fail("lineage", &opt->common, &err);
-    } else if (opt->common.json) {
-        char *json = NULL;
-        rc = ww_report_decompose_json(opt->base, &report, &json, &err);
-        status = cli_answer_json("lineage", &opt->common, rc, json, &err);
-    } else {
-        tell(&report, suspect, opt->base);
-    }
-    ww_decompose_report_release(&report);
-    return status;
-}
-
-static int run_lineage(const void *given, const char *verb, const char *const *args)
-{
-    if (strcmp(args[0], "decompose") != 0) {
-        return cli_usage(verb, "the word behind 'lineage' is 'decompose'");
-    }
-    return decompose(given, args[1]);
+    fputs("\nweightward lineage WORD --help lists a word's options (all take --json)\n",
+          to);
 }
 
 int cmd_lineage(int argc, const char **argv)
 {
-    struct lineage opt = {0};
-    const struct poptOption table[] = {
-        {"base", 0, POPT_ARG_STRING, &opt.base, 0, "the model that all descend from", "MODEL"},
-        {"candidate", 0, POPT_ARG_ARGV, &opt.candidates, 0, "a possible source (repeatable)",
-         "MODEL"},
-        {"control", 0, POPT_ARG_ARGV, &opt.controls, 0,
-         "a descendant of the base that is no source (repeatable)", "MODEL"},
-        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "of the bootstrap (default 0)", "N"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
-         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
-        POPT_TABLEEND,
-    };
-    return cli_run(argc, argv, table, "decompose SUSPECT", 2, 2, run_lineage, &opt);
+    if (argc < 2) {
+        print_words(stderr);
+        return CLI_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_words(stdout);
+        return 0;
+    }
+    for (size_t i = 0; i < N_WORDS; i++) {
+        if (strcmp(argv[1], word_of(&words[i])) == 0) {
+            argv[1] = words[i].name;
+            return words[i].run(argc - 1, argv + 1);
+        }
+    }
+    fprintf(stderr, "weightward lineage: unknown word '%.60s'; known are:", argv[1]);
+    for (size_t i = 0; i < N_WORDS; i++) {
+        fprintf(stderr, "%s %s", i ? "," : "", word_of(&words[i]));
+    }
+    fprintf(stderr, "\n");
+    return CLI_USAGE;
 }
