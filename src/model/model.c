@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "model/config.h"
+#include "model/shown.h"
 #include "model/st_file.h"
 #include "model/weights.h"
 #include "util/alloc.h"
@@ -283,6 +284,47 @@ enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_err
 out:
     ww_model_close(model);
     return rc;
+}
+
+enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, uint32_t n,
+                           struct ww_model **out, struct ww_error *err)
+{
+    struct ww_model *model = ww_calloc(1, sizeof(*model));
+    struct impl *impl = ww_calloc(1, sizeof(*impl));
+    uint32_t twice = WW_NONE;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!model || !impl) {
+        ww_free(impl);
+        ww_free(model);
+        return no_memory(err);
+    }
+    model->impl = impl;
+    model->dirfd = -1;
+    rc = set_names(model, impl, path, err);
+    if (!rc) {
+        model->tensors = ww_calloc(n, sizeof(*model->tensors));
+        rc = model->tensors ? WW_OK : no_memory(err);
+    }
+    if (!rc && n > 0) {
+        memcpy(model->tensors, tensors, n * sizeof(*tensors));
+    }
+    if (!rc) {
+        model->n_tensors = n;
+        rc = ww_names_build(&impl->by_name, model->tensors, sizeof(*model->tensors), n,
+                            &twice, err);
+    }
+    if (!rc && twice != WW_NONE) {
+        rc = WW_FAIL(err, WW_E_TENSOR, "'%s' has two tensors that both stand for '%.160s'",
+                     path, model->tensors[twice].name);
+    }
+    if (rc) {
+        ww_model_close(model);
+        return rc;
+    }
+    *out = model;
+    return WW_OK;
 }
 
 void ww_model_close(struct ww_model *model)

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * "FP8 formats for deep learning" (arXiv 2209.05433): E4M3 has no infinity and one NaN,
+ * E5M2 is IEEE-like. Both have subnormals.
+ */
+#include "model/f8.h"
+
+#include <math.h>
+
+struct format {
+    int mantissa; /* bits */
+    int bias;
+};
+
+static struct format format_of(enum ww_dtype dtype)
+{
+    return dtype == WW_DTYPE_F8_E4M3 ? (struct format){3, 7} : (struct format){2, 15};
+}
+
+bool ww_is_eight_bit(enum ww_dtype dtype)
+{
+    return dtype == WW_DTYPE_F8_E4M3 || dtype == WW_DTYPE_F8_E5M2 || dtype == WW_DTYPE_I8;
+}
+
+/* Exponent of the last mantissa bit. */
+static int last_bit(struct format f, unsigned exponent)
+{
+    return (int)(exponent ? exponent : 1) - f.bias - f.mantissa;
+}
+
+double ww_eight_bit_value(enum ww_dtype dtype, uint8_t byte)
+{
+    const struct format f = format_of(dtype);
+    const unsigned body = byte & 127;
+    const unsigned exponent = body >> f.mantissa;
+    const unsigned fraction = body & ((1u << f.mantissa) - 1);
+    double v = 0;
+
+    if (dtype == WW_DTYPE_I8) {
+        return (int8_t)byte;
+    }
+    if (dtype == WW_DTYPE_F8_E4M3 ? body == 127 : exponent == 31) {
+        return dtype == WW_DTYPE_F8_E4M3 || fraction ? (double)NAN : (double)INFINITY;
+    }
+    v = ldexp((double)(fraction + (exponent ? 1u << f.mantissa : 0)),
+              last_bit(f, exponent));
+    return byte & 128 ? -v : v;
+}
+
+double ww_eight_bit_step(enum ww_dtype dtype, uint8_t byte)
+{
+    const struct format f = format_of(dtype);
+
+    return dtype == WW_DTYPE_I8 ? 1 : ldexp(1, last_bit(f, (byte & 127u) >> f.mantissa));
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Eight-bit numbers of quantised weights: values and the steps between them. */
+#ifndef WW_MODEL_F8_H
+#define WW_MODEL_F8_H
+
+#include "weightward/model.h"
+
+/** F8_E4M3, F8_E5M2 or I8. */
+bool ww_is_eight_bit(enum ww_dtype dtype);
+/** Not finite where the format says so. */
+double ww_eight_bit_value(enum ww_dtype dtype, uint8_t byte);
+/** Distance to the next number of larger magnitude. */
+double ww_eight_bit_step(enum ww_dtype dtype, uint8_t byte);
+
+#endif
