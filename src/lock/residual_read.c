@@ -174,8 +174,8 @@ bool ww_residual_restore(const struct ww_residual_reader *r, uint64_t line,
             return false;
         }
         const uint64_t f = read_folded(&in, ww_rans_symbol(&in, &r->tables[c]));
-        const uint64_t p = ww_residual_order(ww_residual_load(at, width), width);
-        const uint64_t bits = ww_residual_unorder(ww_residual_unfold(f, p, width), width);
+        const uint64_t p = ww_ordered_of(ww_ordered_load(at, width), width);
+        const uint64_t bits = ww_ordered_bits(ww_ordered_unfold(f, p, width), width);
         memcpy(at, &bits, width);
     }
     return ww_rans_done(&in);

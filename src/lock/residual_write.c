@@ -79,10 +79,10 @@ void ww_residual_note(struct ww_residual_writer *w, uint64_t line,
 
     for (size_t i = 0; i < n; i++) {
         const uint64_t p =
-            ww_residual_order(ww_residual_load(predicted + i * width, width), width);
+            ww_ordered_of(ww_ordered_load(predicted + i * width, width), width);
         const uint64_t o =
-            ww_residual_order(ww_residual_load(original + i * width, width), width);
-        const uint64_t f = ww_residual_fold(o, p, width);
+            ww_ordered_of(ww_ordered_load(original + i * width, width), width);
+        const uint64_t f = ww_ordered_fold(o, p, width);
         double value = 0;
         memcpy(folded + i * width, &f, width);
         ww_to_double(w->shape.dtype, predicted + i * width, &value, 1);
@@ -104,7 +104,7 @@ static enum ww_err make_tables(struct ww_residual_writer *w, struct ww_error *er
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual of a tensor");
     }
     for (uint64_t i = 0; i < n_numbers(w); i++) {
-        const uint64_t f = ww_residual_load(w->folded + i * w->width, w->width);
+        const uint64_t f = ww_ordered_load(w->folded + i * w->width, w->width);
         counts[w->contexts[i]][ww_residual_token(f, &n_raw)]++;
     }
     for (unsigned c = 0; c < WW_RESIDUAL_CONTEXTS; c++) {
@@ -126,7 +126,7 @@ static size_t count_steps(const struct ww_residual_writer *w, uint64_t first)
 
     for (uint64_t i = first; i < first + w->shape.line; i++) {
         unsigned n_raw = 0;
-        ww_residual_token(ww_residual_load(w->folded + i * w->width, w->width), &n_raw);
+        ww_residual_token(ww_ordered_load(w->folded + i * w->width, w->width), &n_raw);
         n += 1 + (n_raw + WW_RANS_BITS - 1) / WW_RANS_BITS;
     }
     return n;
@@ -163,7 +163,7 @@ static enum ww_err code_line(struct ww_residual_writer *w, uint64_t line,
         return rc;
     }
     for (uint64_t i = first; i < first + w->shape.line; i++) {
-        const uint64_t f = ww_residual_load(w->folded + i * w->width, w->width);
+        const uint64_t f = ww_ordered_load(w->folded + i * w->width, w->width);
         unsigned left = 0;
         const unsigned token = ww_residual_token(f, &left);
         w->steps[n++] = ww_rans_step_of(&w->tables[w->contexts[i]], token);

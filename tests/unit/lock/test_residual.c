@@ -38,13 +38,13 @@ static void make_lines(struct lines *l, enum ww_dtype dtype, uint64_t n_lines, u
         const double p = 0.02 * sum;
         uint64_t bits = 0;
         ww_from_double(dtype, &p, l->predicted + i * l->width, 1);
-        bits = ww_residual_order(ww_residual_load(l->predicted + i * l->width, l->width),
+        bits = ww_ordered_of(ww_ordered_load(l->predicted + i * l->width, l->width),
                                  l->width);
         bits += fx_random(&seed) % 5 - 2;
         if (wild && fx_random(&seed) % 50 == 0) {
             bits = fx_random(&seed);
         }
-        bits = ww_residual_unorder(bits & (~UINT64_C(0) >> (64 - 8 * l->width)), l->width);
+        bits = ww_ordered_bits(bits & (~UINT64_C(0) >> (64 - 8 * l->width)), l->width);
         memcpy(l->original + i * l->width, &bits, l->width);
         l->levels[i] = i % 97 == 0 ? WW_NO_LEVEL : -4;
     }
@@ -121,18 +121,18 @@ static void order_and_folding_are_reversible(void **state)
         for (int i = 0; i < 2000; i++) {
             const uint64_t a = fx_random(&seed) & all;
             const uint64_t b = i % 3 ? (a + (uint64_t)(i % 9) - 4) & all : fx_random(&seed) & all;
-            const uint64_t f = ww_residual_fold(a, b, width);
+            const uint64_t f = ww_ordered_fold(a, b, width);
             unsigned n_raw = 0;
-            assert_int_equal(ww_residual_unorder(ww_residual_order(a, width), width), a);
-            assert_int_equal(ww_residual_unfold(f, b, width), a);
+            assert_int_equal(ww_ordered_bits(ww_ordered_of(a, width), width), a);
+            assert_int_equal(ww_ordered_unfold(f, b, width), a);
             assert_true(i % 3 == 0 || f <= 8);
             assert_true(ww_residual_token(f, &n_raw) < WW_RESIDUAL_TOKENS);
         }
     }
     /* -0.0 and 0.0 are neighbours, and the order is that of the numbers. */
-    assert_int_equal(ww_residual_order(0x8000, 2) + 1, ww_residual_order(0, 2));
-    assert_true(ww_residual_order(0xbf80, 2) < ww_residual_order(0x8000, 2));
-    assert_true(ww_residual_order(0x3f80, 2) > ww_residual_order(0x3f7f, 2));
+    assert_int_equal(ww_ordered_of(0x8000, 2) + 1, ww_ordered_of(0, 2));
+    assert_true(ww_ordered_of(0xbf80, 2) < ww_ordered_of(0x8000, 2));
+    assert_true(ww_ordered_of(0x3f80, 2) > ww_ordered_of(0x3f7f, 2));
 }
 
 /* Whatever was changed: no crash, and where the frame breaks, the right error. */

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The shortest form is found by trying: what a chunk is like is decided by its own bytes,
+ * not by the tensor it is part of, and a chunk that nothing helps is stored.
+ */
+#include "rmm/chunk.h"
+
+#include <string.h>
+
+#include "rmm/chunk_forms.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+struct ww_chunk_type ww_chunk_type_of(enum ww_dtype dtype)
+{
+    const unsigned bits = ww_dtype_bits(dtype);
+
+    switch ((int)dtype) {
+    case WW_DTYPE_BF16:
+        return (struct ww_chunk_type){2, 7, 0xff};
+    case WW_DTYPE_F16:
+        return (struct ww_chunk_type){2, 10, 0x1f};
+    case WW_DTYPE_F32:
+        return (struct ww_chunk_type){4, 23, 0xff};
+    default:
+        break;
+    }
+    return (struct ww_chunk_type){bits < 16 ? 1 : bits / 8, 0, 0};
+}
+
+enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
+{
+    struct ww_chunk_room *room = ww_calloc(1, sizeof(*room));
+
+    *out = room;
+    if (!room) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
+    }
+    ww_buf_init(&room->first, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
+    ww_buf_init(&room->second, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
+    return WW_OK;
+}
+
+void ww_chunk_room_free(struct ww_chunk_room *room)
+{
+    if (room) {
+        ww_free(room->folded);
+        ww_free(room->contexts);
+        ww_free(room->steps);
+        ww_free(room->scratch);
+        ww_buf_release(&room->first);
+        ww_buf_release(&room->second);
+        ww_free(room);
+    }
+}
+
+/* Numbers are at least two bytes where contexts are used and one byte elsewhere. */
+static enum ww_err make_room(struct ww_chunk_room *room, struct ww_error *err)
+{
+    const size_t n = WW_CHUNK_BYTES / 2;
+    const size_t n_steps = (WW_CHUNK_BYTES / WW_CHUNK_LANES + 1) * 2;
+
+    if (room->folded) {
+        return WW_OK;
+    }
+    _Static_assert(WW_CHUNK_MAX_STEPS <= 4, "half the numbers with four steps fit too");
+    room->contexts = ww_calloc(n, sizeof(*room->contexts));
+    room->steps = ww_calloc(n_steps, sizeof(*room->steps));
+    room->scratch = ww_calloc(n_steps, sizeof(*room->scratch));
+    room->folded = ww_calloc(n, sizeof(*room->folded));
+    if (!room->contexts || !room->steps || !room->scratch || !room->folded) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
+    }
+    return WW_OK;
+}
+
+static enum ww_err add_form(struct ww_buf *out, enum ww_chunk_form form,
+                            struct ww_error *err)
+{
+    const uint8_t byte = (uint8_t)form;
+
+    return ww_buf_add(out, &byte, 1, err);
+}
+
+/* Above this share of the bytes a prediction may be worse than none. */
+static bool hardly_predicted(size_t coded, size_t n)
+{
+    return coded > n / 2;
+}
+
+static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type type,
+                             const uint8_t *bytes, const uint8_t *prediction, size_t n,
+                             struct ww_error *err)
+{
+    enum ww_err rc = make_room(room, err);
+
+    ww_buf_clear(&room->first);
+    ww_buf_clear(&room->second);
+    if (!rc && prediction && type.exponent_mask) {
+        rc = add_form(&room->first, WW_CHUNK_ORDER, err);
+        if (!rc) {
+            rc = ww_chunk_order_encode(room, type, bytes, prediction, n, &room->first,
+                                       err);
+        }
+    }
+    if (!rc && (room->first.len == 0 || hardly_predicted(room->first.len, n))) {
+        rc = add_form(&room->second, WW_CHUNK_SPLIT, err);
+        if (!rc) {
+            rc = ww_chunk_split_encode(room, type, bytes, n, &room->second, err);
+        }
+    }
+    return rc;
+}
+
+enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                            const uint8_t *bytes, const uint8_t *prediction, size_t n,
+                            struct ww_buf *out, struct ww_error *err)
+{
+    const struct ww_buf *best = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (prediction && memcmp(bytes, prediction, n) == 0) {
+        return add_form(out, WW_CHUNK_SAME, err);
+    }
+    rc = try_forms(room, type, bytes, prediction, n, err);
+    if (rc) {
+        return rc;
+    }
+    best = room->first.len > 0 ? &room->first : &room->second;
+    if (room->second.len > 0 && room->second.len < best->len) {
+        best = &room->second;
+    }
+    if (best->len <= n) {
+        return ww_buf_add(out, best->data, best->len, err);
+    }
+    rc = add_form(out, WW_CHUNK_STORED, err);
+    return rc ? rc : ww_buf_add(out, bytes, n, err);
+}
+
+bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                     const uint8_t *coded, size_t len, const uint8_t *prediction,
+                     uint8_t *out, size_t n)
+{
+    if (len < 1 || n > WW_CHUNK_BYTES || n % type.width != 0) {
+        return false;
+    }
+    switch (coded[0]) {
+    case WW_CHUNK_STORED:
+        if (len != n + 1) {
+            return false;
+        }
+        memcpy(out, coded + 1, n);
+        return true;
+    case WW_CHUNK_SAME:
+        if (len != 1 || !prediction) {
+            return false;
+        }
+        memmove(out, prediction, n);
+        return true;
+    case WW_CHUNK_ORDER:
+        return prediction && type.exponent_mask &&
+               ww_chunk_order_decode(room, type, coded + 1, len - 1, prediction, out, n);
+    case WW_CHUNK_SPLIT:
+        return ww_chunk_split_decode(room, type, coded + 1, len - 1, out, n);
+    default:
+        return false;
+    }
+}
+
+enum ww_err ww_chunk_lengths_add(struct ww_buf *out, size_t *at, struct ww_error *err)
+{
+    static const uint8_t zeros[4 * WW_CHUNK_LANES] = {0};
+
+    *at = out->len;
+    return ww_buf_add(out, zeros, sizeof(zeros), err);
+}
+
+enum ww_err ww_chunk_lane_add(struct ww_chunk_room *room, size_t n_steps, unsigned lane,
+                              size_t lengths_at, struct ww_buf *out, struct ww_error *err)
+{
+    const size_t before = out->len;
+    const enum ww_err rc = ww_rans_encode(room->steps, n_steps, room->scratch, out, err);
+
+    if (!rc) {
+        ww_put_u32le(out->data + lengths_at + (size_t)4 * lane,
+                     (uint32_t)(out->len - before));
+    }
+    return rc;
+}
+
+bool ww_chunk_lanes_begin(struct ww_rans_in lanes[WW_CHUNK_LANES], const uint8_t *bytes,
+                          size_t len, size_t *used)
+{
+    size_t at = 4 * WW_CHUNK_LANES;
+
+    if (len < at) {
+        return false;
+    }
+    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
+        const size_t n = ww_get_u32le(bytes + (size_t)4 * l);
+        if (n > len - at) {
+            return false;
+        }
+        ww_rans_begin(&lanes[l], bytes + at, n);
+        at += n;
+    }
+    *used = at;
+    return true;
+}
+
+bool ww_chunk_lanes_done(const struct ww_rans_in lanes[WW_CHUNK_LANES])
+{
+    bool done = true;
+
+    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
+        done = done && ww_rans_done(&lanes[l]);
+    }
+    return done;
+}

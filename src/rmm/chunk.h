@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Chunks: at most 2 MiB of one tensor or file, coded on their own, integers only.
+ *
+ *   u8 form
+ *   0 stored   the bytes
+ *   1 same     nothing: the bytes are those of the prediction
+ *   2 order    u8 largest exponent field of the prediction
+ *              | 16 tables, each as codec/rans.h has it or one zero byte for none
+ *              | 4 lengths u32 | 4 messages
+ *   3 split    one table | 4 lengths u32 | 4 messages | width - 1 bytes of each number
+ *
+ * order: numbers as ordered integers, the difference to the prediction folded to u; the
+ * table of a number is min(15, largest exponent - exponent of the prediction). u below 16
+ * is a symbol of its own, else the place of its highest bit with the two bits below it is
+ * the symbol and the other bits are raw, at most twelve in a step, high ones first.
+ * split: number rotated left by one bit, so that the sign is last; its highest byte is
+ * the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes follow as they
+ * are. Message l holds n / 4 numbers, the first n % 4 of them one more, one after the
+ * other.
+ */
+#ifndef WW_RMM_CHUNK_H
+#define WW_RMM_CHUNK_H
+
+#include "codec/rans.h"
+#include "weightward/model.h"
+
+#define WW_CHUNK_BYTES ((size_t)2 << 20)
+#define WW_CHUNK_LANES 4
+#define WW_CHUNK_CONTEXTS 16
+/* The longest coded chunk: stored is never longer, and it is always tried. */
+#define WW_CHUNK_MAX_CODED (WW_CHUNK_BYTES + 1)
+
+enum ww_chunk_form {
+    WW_CHUNK_STORED,
+    WW_CHUNK_SAME,
+    WW_CHUNK_ORDER,
+    WW_CHUNK_SPLIT,
+    WW_CHUNK_FORMS
+};
+
+/** What coding needs to know of a dtype. */
+struct ww_chunk_type {
+    unsigned width;          /* bytes of a number: 1, 2, 4 or 8 */
+    unsigned exponent_shift; /* of its exponent field */
+    uint32_t exponent_mask;  /* 0: no form order */
+};
+struct ww_chunk_type ww_chunk_type_of(enum ww_dtype dtype);
+
+/** Working memory of one thread, about 12 MiB once it was used for coding. */
+struct ww_chunk_room;
+enum ww_err ww_chunk_room_new(struct ww_chunk_room **out,
+                              struct ww_error *err) WW_MUST_USE;
+void ww_chunk_room_free(struct ww_chunk_room *room);
+
+/** Append the coded chunk, in the shortest form. prediction (n bytes) may be NULL; n is a
+ *  multiple of the width and at most WW_CHUNK_BYTES. */
+enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                            const uint8_t *bytes, const uint8_t *prediction, size_t n,
+                            struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+
+/** Decode len bytes to exactly n. False unless they are what an encoder writes for n
+ *  bytes of this type; safe for any bytes. */
+bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                     const uint8_t *coded, size_t len, const uint8_t *prediction,
+                     uint8_t *out, size_t n) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Coded chunks of a package. The first byte chooses the type of the numbers and whether
+ * there is a prediction, the second how many there are. What decodes must be what its own
+ * coding decodes to.
+ */
+#include "fuzz.h"
+
+#include <string.h>
+
+#include "rmm/chunk.h"
+#include "util/alloc.h"
+
+#define MOST 256
+
+static void check_back(struct ww_chunk_room *room, struct ww_chunk_type type,
+                       const uint8_t *bytes, const uint8_t *base, size_t n)
+{
+    uint8_t back[MOST * 8];
+    struct ww_error err = {0};
+    struct ww_buf coded;
+    ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
+    FUZZ_CHECK(ww_chunk_encode(room, type, bytes, base, n, &coded, &err) == WW_OK);
+    FUZZ_CHECK(ww_chunk_decode(room, type, coded.data, coded.len, base, back, n));
+    FUZZ_CHECK(memcmp(back, bytes, n) == 0);
+    ww_buf_release(&coded);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
+{
+    static const enum ww_dtype dtypes[] = {WW_DTYPE_BF16, WW_DTYPE_F16, WW_DTYPE_F32,
+                                           WW_DTYPE_F64,  WW_DTYPE_U8,  WW_DTYPE_I16};
+    struct ww_chunk_room *room = NULL;
+    struct ww_error err = {0};
+    uint8_t base[MOST * 8];
+    uint8_t out[MOST * 8];
+    uint8_t *copy = NULL;
+    if (len < 2) {
+        return 0;
+    }
+    const struct ww_chunk_type type =
+        ww_chunk_type_of(dtypes[(bytes[0] & 127) % (sizeof(dtypes) / sizeof(dtypes[0]))]);
+    const size_t n = bytes[1] * (size_t)type.width;
+    const uint8_t *prediction = bytes[0] & 128 ? base : NULL;
+    for (size_t i = 0; i < sizeof(base); i++) {
+        base[i] = (uint8_t)(i % 3 ? 0x3c : i * 5);
+    }
+    FUZZ_CHECK(ww_chunk_room_new(&room, &err) == WW_OK);
+    copy = ww_calloc(1, len - 2);
+    FUZZ_CHECK(copy != NULL);
+    memcpy(copy, bytes + 2, len - 2);
+    if (ww_chunk_decode(room, type, copy, len - 2, prediction, out, n)) {
+        check_back(room, type, out, prediction, n);
+    }
+    ww_free(copy);
+    ww_chunk_room_free(room);
+    return 0;
+}

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds for fuzz_chunk, from docs/formats/package.md: python3 make_chunk_corpus.py"""
+import os
+import random
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", "chunk")
+
+
+def save(name, kind, n, data):
+    with open(os.path.join(HERE, name), "wb") as f:
+        f.write(bytes([kind, n]) + data)
+
+
+def lanes(*messages):
+    return b"".join(struct.pack("<I", len(m)) for m in messages) + b"".join(messages)
+
+
+def main():
+    os.makedirs(HERE, exist_ok=True)
+    random.seed(1)
+    ends = struct.pack("<I", 1 << 16)
+    zero = bytes([1, 0x80, 32])                              # one symbol: frequency 4096
+    wide = bytes([20]) + bytes(19) + bytes([0x80, 32])       # always a symbol with raw bits
+    words = struct.pack("<I", 0x12345678) + random.randbytes(40)
+    save("stored", 4, 5, bytes([0]) + b"bytes")
+    save("same", 128, 9, bytes([1]))
+    for kind, low in ((0, 1), (1, 1), (2, 3), (3, 7), (4, 0), (5, 1)):
+        save(f"split-{kind}", kind, 8, bytes([3]) + zero + lanes(*[ends] * 4) + bytes(8 * low))
+    for exponent in (0x78, 0x0f):
+        for kind in (128, 129, 130):
+            save(f"order-{exponent}-{kind}", kind, 8,
+                 bytes([2, exponent]) + zero * 16 + lanes(*[ends] * 4))
+            save(f"raw-{exponent}-{kind}", kind, 8,
+                 bytes([2, exponent]) + wide * 16 + lanes(*[words] * 4))
+
+
+main()
