@@ -126,6 +126,8 @@ static enum ww_err open_cuts(struct ww_merge_job *job, struct ww_error *err)
 {
     struct family *f = job->state;
     uint32_t per_source = f->keep == KEEP_MIDDLE ? 2 : 1;
+    const bool kept = job->plan->order_free || job->plan->ties == WW_TIES_KEPT;
+    const bool dropped = !kept && job->plan->ties == WW_TIES_DROPPED;
     enum ww_err rc = ww_select_init(&f->select, job, per_source * job->n_sources, job->n,
                                     f->wide, err);
 
@@ -140,10 +142,10 @@ static enum ww_err open_cuts(struct ww_merge_job *job, struct ww_error *err)
         s->top = per_source * i;
         s->outlier = f->keep == KEEP_MIDDLE ? s->top + 1 : NO_CUT;
         f->select.cuts[s->top] = (struct ww_cut){
-            .vector = i, .rank = end, .all_ties = job->plan->order_free};
+            .vector = i, .rank = end, .all_ties = kept, .no_ties = dropped};
         if (s->outlier != NO_CUT) {
             f->select.cuts[s->outlier] = (struct ww_cut){
-                .vector = i, .rank = first, .no_ties = job->plan->order_free};
+                .vector = i, .rank = first, .all_ties = dropped, .no_ties = kept};
         }
     }
     job->local_bytes = f->select.n_cuts * sizeof(uint64_t);

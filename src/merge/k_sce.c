@@ -86,7 +86,9 @@ static enum ww_err sce_open(struct ww_merge_job *job, bool *scan, struct ww_erro
     job->local_bytes = sizeof(uint64_t);
     rc = ww_select_init(&c->select, job, 1, job->n, c->wide, err);
     if (!rc) {
-        c->select.cuts[0].all_ties = job->plan->order_free;
+        c->select.cuts[0].all_ties =
+            job->plan->order_free || job->plan->ties == WW_TIES_KEPT;
+        c->select.cuts[0].no_ties = job->plan->ties == WW_TIES_DROPPED;
     }
     return rc;
 }

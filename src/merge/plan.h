@@ -63,6 +63,10 @@ struct ww_merge_file {
 
 struct ww_changes;
 
+/** Which of the elements that are equal at the cut of a selection by rank are kept. What
+ *  a merge writes goes by index; the other two bound what programs do whose sort decides. */
+enum ww_merge_ties { WW_TIES_BY_INDEX, WW_TIES_KEPT, WW_TIES_DROPPED };
+
 struct ww_merge_plan {
     struct ww_model **models;   /* owned, opened */
     uint32_t n_models;
@@ -75,6 +79,7 @@ struct ww_merge_plan {
     bool paper;                 /* semantics of the papers where they differ from mergekit's */
     bool order_free;            /* nothing goes by the order of elements: ties all kept, masks by
                                    content, sums exact */
+    enum ww_merge_ties ties;    /* of elements that are equal where a rank is cut */
     bool locked;                /* the sources are locked with one key */
     const struct ww_merge_plan *whole; /* the plan that this is a part of, NULL: none. What
                                    goes by the whole model goes by that one's tensors */
