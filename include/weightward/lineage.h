@@ -23,7 +23,8 @@ struct ww_decompose_options {
     size_t n_candidates;
     const char *const *controls;   /* descendants of the base that are no source */
     size_t n_controls;
-    uint64_t seed;                 /* of the bootstrap */
+    uint64_t seed;                 /* of the bootstrap and the halves */
+    bool halves; /* fit on half of the tensors, drawn by the seed, and replay the others */
     struct ww_run_options run;
 };
 
@@ -47,12 +48,15 @@ struct ww_lineage_layer {
     uint64_t elements;
 };
 
+#define WW_LINEAGE_MAX_WORDS 16
+
 struct ww_decompose_report {
     struct ww_lineage_source *sources; /* as given */
     size_t n_sources;
     struct ww_lineage_layer *layers;
     size_t n_layers;
     uint64_t tensors;      /* compared */
+    uint64_t tensors_fit;  /* of those: fitted on */
     uint64_t elements;     /* compared */
     uint64_t used;         /* elements that moved far enough to carry a share */
     double noise;          /* beyond rounding: standard deviation per element */
@@ -62,8 +66,12 @@ struct ww_decompose_report {
     double replay;         /* share of moved elements whose bits the blend by the recipe
                               numbers gives, computed in double and rounded once */
     double kept;           /* share of moved elements where the suspect left the base */
-    const char *method;    /* static: "linear", "blend", "masked", "none", "unclear" */
-    const char *const *not_excluded; /* static, ends with NULL */
+    const char *method;    /* static: a merge method, or "blend", "none", "unclear" */
+    const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
+    char *recipe;        /* mergekit YAML that gives most bits of a sample; or NULL */
+    double method_match; /* which share of them */
+    bool has_keep_rates; /* elements were dropped, and no recipe tells how */
+    double keep_rates[20]; /* share not left at the base, by rank of the task vectors */
     char **warnings;
     size_t n_warnings;
     struct ww_run_report run;
@@ -80,6 +88,64 @@ WW_API enum ww_err ww_lineage_decompose(const char *suspect,
                                         const struct ww_decompose_options *options,
                                         struct ww_decompose_report *report,
                                         struct ww_error *err) WW_MUST_USE;
+
+/** Match of a recipe that names other sources. */
+struct ww_replay_control {
+    char *source;  /* as the recipe names it */
+    char *control; /* what took its place, NULL: nothing */
+    double match;
+};
+
+struct ww_replay_kind {
+    const char *name;    /* static */
+    const char *summary; /* static, one line */
+    double match;
+};
+
+struct ww_replay_options {
+    const char *recipe;            /* mergekit YAML; NULL: inferred from what follows */
+    const char *base;              /* as in struct ww_decompose_options, */
+    const char *const *candidates; /* without a recipe */
+    size_t n_candidates;
+    const char *const *controls; /* descendants of the base that are no source */
+    size_t n_controls;
+    uint64_t seed; /* of the halves, the bootstrap and random masks */
+    struct ww_run_options run;
+};
+
+struct ww_replay_report {
+    char *recipe;  /* text; NULL: no recipe could be inferred */
+    char *method;
+    bool inferred; /* then only tensors count that were not fitted on */
+    const char *arithmetic;     /* that gives most bits; static */
+    double match;               /* share of moved elements with the suspect's bits */
+    double low, high;           /* 95 %: tensors drawn anew */
+    double ceiling;             /* what the same numbers share with the merge engine's
+                                   bits when they are computed in float32 */
+    struct ww_replay_kind *kinds; /* of arithmetic that were tried */
+    size_t n_kinds;
+    struct ww_replay_control *controls;
+    size_t n_controls;
+    bool supports; /* match >= 0.99, and every control misses ten times as many bits */
+    uint64_t tensors;     /* replayed */
+    uint64_t tensors_fit; /* of the suspect, not replayed */
+    uint64_t moved;       /* elements whose inputs differ, less those */
+    uint64_t undecided;   /* that equal values at a cut decide: a sort may keep either */
+    char **warnings;
+    size_t n_warnings;
+    struct ww_run_report run;
+};
+WW_API void ww_replay_report_release(struct ww_replay_report *report);
+
+/**
+ * Compute a recipe again and compare bits, against the recipe with each source left out
+ * and with each control in its place. WW_E_RECIPE and what reading refuses; WW_E_UNRELATED
+ * when the recipe makes no tensor that the suspect has. WW_OK whatever the match is.
+ */
+WW_API enum ww_err ww_lineage_replay(const char *suspect,
+                                     const struct ww_replay_options *options,
+                                     struct ww_replay_report *report,
+                                     struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -10,16 +10,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "lineage/draws.h"
 #include "lineage/fit.h"
 #include "lineage/replay.h"
+#include "lineage/sketch.h"
+#include "lineage/verdict.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define AT_CEILING 0.99 /* r2 over its ceiling that leaves nothing unexplained */
-#define BITS_AGREE 0.99 /* replay that names the arithmetic */
-#define MASKED 0.95     /* kept share below which elements were dropped */
 #define MOSTLY_UNKNOWN 0.5
-#define SUM_IS_ONE 0.01
 #define SLACK 5e-5 /* by which a share may miss a number of a recipe anyway */
 
 struct decomposing {
@@ -28,6 +27,8 @@ struct decomposing {
     struct ww_family family;
     unsigned k;                  /* candidates and controls */
     struct ww_moments **moments; /* per tensor */
+    bool *fitted;                /* per tensor */
+    bool *held;                  /* per tensor: replayed; NULL: all are */
     struct ww_moments *whole;
     bool use[WW_LINEAGE_MAX_SOURCES]; /* candidates in the fit */
 };
@@ -74,6 +75,27 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
                                  suspect->tensors[index].dtype, err);
 }
 
+/* Which half a tensor is in is decided before anything is read. */
+static enum ww_err cut_in_halves(struct decomposing *d, struct ww_error *err)
+{
+    const uint32_t n = d->family.n_tensors;
+
+    d->fitted = ww_calloc(n, sizeof(*d->fitted));
+    d->held = d->options->halves ? ww_calloc(n, sizeof(*d->held)) : NULL;
+    if (!d->fitted || (d->options->halves && !d->held)) {
+        return no_memory(err);
+    }
+    for (uint32_t t = 0; t < n; t++) {
+        d->fitted[t] =
+            !d->held || ww_draw_fitted(d->options->seed, d->family.tensors[t].name);
+        if (d->held) {
+            d->held[t] = !d->fitted[t];
+        }
+        d->report->tensors_fit += d->fitted[t];
+    }
+    return WW_OK;
+}
+
 static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -83,15 +105,18 @@ static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
     if (!d->moments || !d->whole) {
         return no_memory(err);
     }
-    for (uint32_t t = 0; t < d->family.n_tensors; t++) {
+    rc = cut_in_halves(d, err);
+    for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         d->moments[t] = ww_moments_new(d->k);
         if (!d->moments[t]) {
             return no_memory(err);
         }
         d->report->elements += d->family.tensors[t].n_elements;
     }
-    rc = ww_sweep(&d->family, "decompose", &d->options->run, visit, d,
-                  &d->report->run.bytes_read, err);
+    if (!rc) {
+        rc = ww_sweep(&d->family, "decompose", d->fitted, &d->options->run, visit, d,
+                      &d->report->run.bytes_read, err);
+    }
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         rc = ww_moments_add(d->whole, d->moments[t], 1, err);
     }
@@ -142,17 +167,24 @@ static enum ww_err choose(struct decomposing *d, struct ww_error *err)
     return WW_OK;
 }
 
-/* People write short numbers into recipes, and a tie in rounding falls right only for the
- * very number: the shortest decimal within reach, or the share as it is. */
-static double shortest(double share, double reach)
+static enum ww_err draw_intervals(const struct decomposing *d, double *low, double *high,
+                                  struct ww_error *err)
 {
-    for (double places = 10; places <= 10000; places *= 10) {
-        const double near = round(share * places) / places;
-        if (fabs(near - share) <= reach) {
-            return near;
+    const struct ww_moments **blocks =
+        ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
+    size_t n = 0;
+    enum ww_err rc = blocks ? WW_OK : no_memory(err);
+
+    for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
+        if (d->fitted[t]) {
+            blocks[n++] = d->moments[t];
         }
     }
-    return share;
+    if (!rc && n) {
+        rc = ww_fit_bootstrap(blocks, n, d->k, d->use, d->options->seed, low, high, err);
+    }
+    ww_free(blocks);
+    return rc;
 }
 
 static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
@@ -173,9 +205,7 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
             "be read from these weights",
             err);
     }
-    rc = ww_fit_bootstrap((const struct ww_moments *const *)d->moments,
-                          d->family.n_tensors, d->k, d->use, d->options->seed, low, high,
-                          err);
+    rc = draw_intervals(d, low, high, err);
     for (size_t i = 0; i < report->n_sources && !rc; i++) {
         struct ww_lineage_source *s = &report->sources[i];
         const double margin = 1.96 * fit.error[i];
@@ -185,7 +215,7 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
         s->low = fmax(0, fmin(low[i], s->share - margin));
         s->high = fmax(high[i], s->share + margin);
         s->included = s->low > WW_LINEAGE_LEAST;
-        s->recipe = s->included ? shortest(s->share, 3 * s->error + SLACK) : 0;
+        s->recipe = s->included ? ww_sketch_shortest(s->share, 3 * s->error + SLACK) : 0;
     }
     return rc;
 }
@@ -310,44 +340,6 @@ static enum ww_err fit_layers(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
-/* What the bits and the residual leave open. Names are those of the merge methods. */
-static void judge_method(struct ww_decompose_report *r)
-{
-    static const char *const none[] = {NULL};
-    static const char *const sum_one[] = {"linear", "task_arithmetic", "slerp", NULL};
-    static const char *const any_sum[] = {"task_arithmetic", "linear with the base",
-                                          "slerp", NULL};
-    static const char *const other[] = {
-        "linear",           "task_arithmetic",        "slerp",
-        "other arithmetic", "training after a merge", NULL};
-    static const char *const masked[] = {
-        "ties", "dare_linear", "dare_ties", "della", "breadcrumbs", "sce", NULL};
-    double sum = 0;
-    size_t n = 0;
-
-    for (size_t i = 0; i < r->n_sources; i++) {
-        sum += r->sources[i].recipe;
-        n += r->sources[i].included;
-    }
-    r->method = "none";
-    r->not_excluded = none;
-    if (n == 0) {
-        return;
-    }
-    if (r->replay >= BITS_AGREE) {
-        r->method = fabs(sum - 1) < SUM_IS_ONE ? "linear" : "task_arithmetic";
-        r->not_excluded = fabs(sum - 1) < SUM_IS_ONE ? sum_one : any_sum;
-    } else if (r->unexplained <= 1 - AT_CEILING) {
-        r->method = "blend";
-        r->not_excluded = other;
-    } else if (r->kept < MASKED) {
-        r->method = "masked";
-        r->not_excluded = masked;
-    } else {
-        r->method = "unclear";
-    }
-}
-
 static enum ww_err replay(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
@@ -358,8 +350,8 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
-    rc = ww_replay_blend(&d->family, shares, &d->options->run, &sums, &r->run.bytes_read,
-                         err);
+    rc = ww_replay_blend(&d->family, shares, d->held, &d->options->run, &sums,
+                         &r->run.bytes_read, err);
     if (rc) {
         return rc;
     }
@@ -405,6 +397,8 @@ static void release(struct decomposing *d)
         ww_moments_free(d->moments[t]);
     }
     ww_free(d->moments);
+    ww_free(d->fitted);
+    ww_free(d->held);
     ww_moments_free(d->whole);
     d->report->warnings = d->family.warnings.items;
     d->report->n_warnings = d->family.warnings.n;
@@ -445,7 +439,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = unchanged(&d, err);
     }
     if (!rc) {
-        judge_method(report);
+        rc = ww_verdict(&d.family, options, d.fitted, report, err);
     }
     report->run.seconds = seconds_now() - start;
     release(&d);
@@ -466,6 +460,7 @@ void ww_decompose_report_release(struct ww_decompose_report *report)
         ww_free(report->layers[i].shares);
     }
     ww_free(report->sources);
+    ww_free(report->recipe);
     ww_free(report->layers);
     ww_strlist_release(&warnings);
     memset(report, 0, sizeof(*report));

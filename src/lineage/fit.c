@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lineage/draws.h"
 #include "lineage/nnls.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -160,15 +161,6 @@ void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)
     }
 }
 
-/* SplitMix64 (Steele et al. 2014): findings need no secret, only repeatable draws. */
-static uint64_t draw(uint64_t *state)
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 static int by_value(const void *a, const void *b)
 {
     const double x = *(const double *)a;
@@ -185,7 +177,7 @@ static enum ww_err replicate(const struct ww_moments *const *blocks, size_t n, u
 
     memset(times, 0, n * sizeof(*times));
     for (size_t i = 0; i < n; i++) {
-        times[draw(state) % n]++;
+        times[ww_draw(state) % n]++;
     }
     for (size_t i = 0; i < n && !rc; i++) {
         if (times[i]) {

@@ -79,8 +79,9 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
 }
 
 enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
-                            const struct ww_run_options *run, struct ww_replay *out,
-                            uint64_t *bytes_read, struct ww_error *err)
+                            const bool *use, const struct ww_run_options *run,
+                            struct ww_replay *out, uint64_t *bytes_read,
+                            struct ww_error *err)
 {
     struct replaying r = {family, shares,
                           ww_calloc(family->n_tensors, sizeof(struct ww_replay))};
@@ -90,7 +91,7 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
     if (!r.per_tensor) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
     }
-    rc = ww_sweep(family, "replay", run, visit, &r, bytes_read, err);
+    rc = ww_sweep(family, "replay", use, run, visit, &r, bytes_read, err);
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         const struct ww_replay *one = &r.per_tensor[t];
         out->moved += one->moved;

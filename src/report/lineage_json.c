@@ -57,6 +57,16 @@ static void write_method(struct ww_jw *w, const struct ww_decompose_report *repo
         ww_jw_str(w, *p);
     }
     ww_jw_close(w);
+    ww_jw_kdouble(w, "match", report->method_match);
+    ww_jw_kstr(w, "recipe", report->recipe);
+    if (report->has_keep_rates) {
+        ww_jw_key(w, "keep_rates");
+        ww_jw_array(w);
+        for (size_t i = 0; i < sizeof report->keep_rates / sizeof(double); i++) {
+            ww_jw_double(w, report->keep_rates[i]);
+        }
+        ww_jw_close(w);
+    }
     ww_jw_close(w);
 }
 

@@ -9,5 +9,6 @@
 #define CLI_LINEAGE "lineage"
 
 int lineage_decompose(int argc, const char **argv);
+int lineage_replay(int argc, const char **argv);
 
 #endif

@@ -11,6 +11,8 @@ static const struct word {
     const char *summary;
 } words[] = {
     {"lineage decompose", lineage_decompose, "shares of given sources in a model"},
+    {"lineage replay", lineage_replay,
+     "a recipe computed again and compared bit for bit"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Which method was it? Recipes that the shares allow are computed on a sample of tensors,
+ * and the one that gives the suspect's bits is the answer. Methods that give the same
+ * bits are not told apart, and are listed.
+ */
+#ifndef WW_LINEAGE_CONTEST_H
+#define WW_LINEAGE_CONTEST_H
+
+#include "lineage/sketch.h"
+#include "weightward/lineage.h"
+
+struct ww_contest_ask {
+    const struct ww_model *suspect;
+    const char *base;
+    const char *const *sources; /* those included */
+    const double *shares;       /* as recipes would write them */
+    size_t n;
+    const double
+        *core;   /* weights if elements were selected (keep.h); NULL: they were not */
+    bool halves; /* only tensors that are fitted on */
+    uint64_t seed;
+    const struct ww_run_options *run;
+};
+
+#define WW_CONTEST_MOST 12 /* methods */
+
+struct ww_contest {
+    char *recipe;       /* of the best, own; NULL: none could be computed */
+    const char *method; /* static */
+    double match;
+    const char
+        *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */
+};
+
+enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *out,
+                           uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
+
+#endif

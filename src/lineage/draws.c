@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/draws.h"
+
+#include <stdlib.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define REPLICATES 200
+
+uint64_t ww_draw(uint64_t *state)
+{
+    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+bool ww_draw_fitted(uint64_t seed, const char *tensor)
+{
+    uint64_t state = seed;
+
+    for (const char *c = tensor; *c; c++) {
+        state ^= (uint8_t)*c;
+        state = ww_draw(&state);
+    }
+    return ww_draw(&state) >> 63;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t n,
+                             uint64_t seed, double *low, double *high,
+                             struct ww_error *err)
+{
+    double *values = ww_calloc(REPLICATES, sizeof(*values));
+    uint64_t state = seed;
+
+    *low = *high = 0;
+    if (!values) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an interval");
+    }
+    for (unsigned r = 0; r < REPLICATES && n; r++) {
+        double some = 0;
+        double all = 0;
+        for (size_t i = 0; i < n; i++) {
+            const size_t at = (size_t)(ww_draw(&state) % n);
+            some += (double)same[at];
+            all += (double)moved[at];
+        }
+        values[r] = all > 0 ? some / all : 0;
+    }
+    qsort(values, REPLICATES, sizeof(*values), by_value);
+    *low = values[REPLICATES / 40 - 1];
+    *high = values[REPLICATES - REPLICATES / 40];
+    ww_free(values);
+    return WW_OK;
+}

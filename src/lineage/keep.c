@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Methods drop per tensor, so ranks are taken per tensor: a histogram over eighths of
+ * octaves, of which the cumulated counts are the ranks. Steps of a narrow dtype make many
+ * equal lengths; a bin lies where its middle is.
+ */
+#include "lineage/keep.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lineage/nnls.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define BINS 1024
+#define PER_OCTAVE 8
+#define LEAST_EXPONENT (-100)
+
+#define FIRST 4 /* ranks below may round to nothing whatever was kept */
+#define EVEN 0.08
+#define ALL 0.97
+#define TOP_DROP 0.05
+#define NARROW 4 /* ranks that a step may take */
+
+struct histogram {
+    uint64_t n[BINS];
+    uint64_t kept[BINS];
+};
+
+struct keeping {
+    const struct ww_family *family;
+    const double *shares;
+    unsigned n_sources;
+    struct histogram *per_tensor;
+    double *grams; /* per tensor: [n_sources + 1][n_sources + 1], y first, and a count */
+    size_t n_gram;
+};
+
+#define CORE_FROM 1.0 /* lengths, in root mean squares of the tile */
+#define CORE_TO 2.0
+
+static unsigned bin_of(double v)
+{
+    int exponent = 0;
+    const double mantissa = frexp(v, &exponent); /* 0.5 <= mantissa < 1 */
+    const int bin = (exponent - LEAST_EXPONENT) * PER_OCTAVE +
+                    (int)((mantissa - 0.5) * 2 * PER_OCTAVE);
+
+    return bin < 0 ? 0 : bin >= BINS ? BINS - 1 : (unsigned)bin;
+}
+
+/* Is every source that has a share in the core, on one side? */
+static bool in_core(const struct keeping *k, const struct ww_moments_tile *tile,
+                    const double *rms, size_t e)
+{
+    const double *base = tile->columns + WW_MOMENTS_TILE;
+    bool plus = false;
+    bool minus = false;
+
+    for (unsigned i = 0; i < k->n_sources; i++) {
+        const double x = tile->columns[(size_t)(i + 2) * WW_MOMENTS_TILE + e] - base[e];
+        const double length = fabs(x);
+        if (k->shares[i] > 0 &&
+            (length < CORE_FROM * rms[i] || length > CORE_TO * rms[i])) {
+            return false;
+        }
+        plus |= k->shares[i] > 0 && x > 0;
+        minus |= k->shares[i] > 0 && x < 0;
+    }
+    return plus != minus && tile->columns[e] != base[e];
+}
+
+static void add_core(const struct keeping *k, const struct ww_moments_tile *tile,
+                     size_t n, double *gram)
+{
+    const double *base = tile->columns + WW_MOMENTS_TILE;
+    const unsigned size = k->n_sources + 1;
+    double rms[WW_LINEAGE_MAX_SOURCES];
+    double z[WW_LINEAGE_MAX_SOURCES + 1];
+
+    for (unsigned i = 0; i < k->n_sources; i++) {
+        const double *x = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE;
+        double sum = 0;
+        for (size_t e = 0; e < n; e++) {
+            sum += (x[e] - base[e]) * (x[e] - base[e]);
+        }
+        rms[i] = sqrt(sum / (double)n);
+    }
+    for (size_t e = 0; e < n; e++) {
+        if (!in_core(k, tile, rms, e)) {
+            continue;
+        }
+        z[0] = tile->columns[e] - base[e];
+        for (unsigned i = 0; i < k->n_sources; i++) {
+            z[i + 1] = tile->columns[(size_t)(i + 2) * WW_MOMENTS_TILE + e] - base[e];
+        }
+        for (unsigned i = 0; i < size; i++) {
+            for (unsigned j = 0; j < size; j++) {
+                gram[i * size + j] += z[i] * z[j];
+            }
+        }
+        gram[size * size]++;
+    }
+}
+
+/* Least squares over the core of all tensors. */
+static void solve_core(const struct keeping *k, uint32_t n_tensors, struct ww_keep *out)
+{
+    const unsigned size = k->n_sources + 1;
+    double xx[WW_LINEAGE_MAX_SOURCES * WW_LINEAGE_MAX_SOURCES];
+    double xy[WW_LINEAGE_MAX_SOURCES];
+    bool use[WW_LINEAGE_MAX_SOURCES];
+    double *sum = k->grams;
+
+    for (uint32_t t = 1; t < n_tensors; t++) {
+        for (size_t i = 0; i < k->n_gram; i++) {
+            sum[i] += k->grams[t * k->n_gram + i];
+        }
+    }
+    for (unsigned i = 0; i < k->n_sources; i++) {
+        use[i] = k->shares[i] > 0;
+        xy[i] = sum[i + 1];
+        for (unsigned j = 0; j < k->n_sources; j++) {
+            xx[i * k->n_sources + j] = sum[(i + 1) * size + j + 1];
+        }
+    }
+    ww_nnls(xx, k->n_sources, xy, k->n_sources, use, out->core);
+    out->core_elements = (uint64_t)sum[size * size];
+}
+
+static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
+                         size_t n, struct ww_error *err)
+{
+    const struct keeping *k = payload;
+    const double *suspect = tile->columns;
+    const double *base = tile->columns + WW_MOMENTS_TILE;
+    struct histogram *h = &k->per_tensor[tensor];
+    (void)err;
+
+    for (size_t e = 0; e < n; e++) {
+        double longest = 0;
+        for (unsigned i = 0; i < k->n_sources; i++) {
+            const double *x = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE;
+            const double v = fabs(k->shares[i] * (x[e] - base[e]));
+            longest = v > longest ? v : longest;
+        }
+        if (longest > 0) {
+            const unsigned b = bin_of(longest);
+            h->n[b]++;
+            h->kept[b] += suspect[e] != base[e];
+        }
+    }
+    add_core(k, tile, n, k->grams + tensor * k->n_gram);
+    return WW_OK;
+}
+
+/* A bin's elements are spread over the ranks that it covers. */
+static void spread(const struct histogram *h, double *n, double *kept)
+{
+    double total = 0;
+    double at = 0;
+
+    for (unsigned b = 0; b < BINS; b++) {
+        total += (double)h->n[b];
+    }
+    for (unsigned b = 0; b < BINS; b++) {
+        const double from = at / total * WW_KEEP_RANKS;
+        const double to = (at + (double)h->n[b]) / total * WW_KEEP_RANKS;
+        for (unsigned r = (unsigned)from; h->n[b] && r < WW_KEEP_RANKS && r < to; r++) {
+            const double part = (fmin(to, r + 1.0) - fmax(from, (double)r)) / (to - from);
+            n[r] += part * (double)h->n[b];
+            kept[r] += part * (double)h->kept[b];
+        }
+        at += (double)h->n[b];
+    }
+}
+
+enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares,
+                            const bool *use, const struct ww_run_options *run,
+                            struct ww_keep *out, uint64_t *bytes_read,
+                            struct ww_error *err)
+{
+    const unsigned n_sources = family->n_models - WW_FAMILY_SOURCES;
+    struct keeping k = {.family = family,
+                        .shares = shares,
+                        .n_sources = n_sources,
+                        .n_gram = (size_t)(n_sources + 1) * (n_sources + 1) + 1};
+    double n[WW_KEEP_RANKS] = {0};
+    double kept[WW_KEEP_RANKS] = {0};
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    k.per_tensor = ww_calloc(family->n_tensors, sizeof(*k.per_tensor));
+    k.grams = ww_calloc(family->n_tensors * k.n_gram, sizeof(*k.grams));
+    if (!k.per_tensor || !k.grams) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for keep rates");
+        goto out;
+    }
+    rc = ww_sweep(family, "method", use, run, visit, &k, bytes_read, err);
+    for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
+        spread(&k.per_tensor[t], n, kept);
+    }
+    for (unsigned r = 0; r < WW_KEEP_RANKS; r++) {
+        out->rate[r] = n[r] > 0 ? kept[r] / n[r] : 0;
+    }
+    if (!rc) {
+        solve_core(&k, family->n_tensors, out);
+    }
+out:
+    ww_free(k.per_tensor);
+    ww_free(k.grams);
+    return rc;
+}
+
+enum ww_keep_shape ww_keep_shape(const struct ww_keep *keep)
+{
+    const double *r = keep->rate;
+    const unsigned last = WW_KEEP_RANKS - 1;
+    double least = r[FIRST];
+    double most = r[FIRST];
+    unsigned between = 0;
+
+    for (unsigned i = FIRST; i < last; i++) {
+        least = fmin(least, r[i]);
+        most = fmax(most, r[i]);
+    }
+    for (unsigned i = 0; i < last; i++) {
+        between += r[i] > 0.1 && r[i] < 0.9;
+    }
+    if (r[last] < r[last - 1] - TOP_DROP) {
+        return WW_KEEP_BAND;
+    }
+    if (most - least < EVEN) {
+        return least < ALL ? WW_KEEP_FLAT : r[0] < 0.5 ? WW_KEEP_STEP : WW_KEEP_ALL;
+    }
+    return between <= NARROW ? WW_KEEP_STEP : WW_KEEP_RAMP;
+}

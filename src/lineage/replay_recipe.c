@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Replay of a recipe: does it give the suspect's bits? Every claim about a source is
+ * tested by taking that source away, or another model in its place, and looking at what
+ * is lost: S = round(f(B, M)) holds one way only, and the other recipes fail at it.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "lineage/draws.h"
+#include "lineage/matching.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "weightward/lineage.h"
+
+#define SUPPORTED 0.99
+#define TIMES_WORSE 10
+#define MAX_RECIPE ((size_t)1 << 20)
+
+struct replaying {
+    const struct ww_replay_options *options;
+    struct ww_replay_report *report;
+    struct ww_model *suspect;
+    struct ww_recipe_view view;
+    struct ww_merge_plan plan;
+    struct ww_merge_plan plans[WW_MATCH_MOST]; /* of controls, as predictors */
+    struct ww_predictor *predictors[WW_MATCH_MOST];
+    unsigned n_predictors;
+    struct ww_predictor *kept; /* NULL: no ties */
+    struct ww_predictor *dropped;
+    uint32_t *tensor;
+    enum ww_dtype *dtypes;
+    struct ww_matches matches;
+    struct ww_strlist warnings;
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
+}
+
+static enum ww_err take_recipe(struct replaying *r, const char *text, const char *name,
+                               const char *dir, struct ww_error *err)
+{
+    enum ww_err rc = ww_recipe_view_open(&r->view, text, strlen(text), name, dir,
+                                         r->options->seed, &r->options->run, err);
+
+    if (!rc) {
+        r->report->recipe = ww_strdup(text);
+        r->report->method = ww_strdup(r->view.report.method);
+        rc = r->report->recipe && r->report->method ? WW_OK : no_memory(err);
+    }
+    return rc;
+}
+
+/* From half of the tensors; the other half is what is replayed. */
+static enum ww_err infer_recipe(struct replaying *r, const char *suspect,
+                                struct ww_error *err)
+{
+    const struct ww_replay_options *o = r->options;
+    const struct ww_decompose_options options = {.base = o->base,
+                                                 .candidates = o->candidates,
+                                                 .n_candidates = o->n_candidates,
+                                                 .seed = o->seed,
+                                                 .halves = true,
+                                                 .run = o->run};
+    struct ww_decompose_report found = {0};
+    enum ww_err rc = ww_lineage_decompose(suspect, &options, &found, err);
+
+    r->report->inferred = true;
+    r->report->run.bytes_read += found.run.bytes_read;
+    for (size_t i = 0; i < found.n_warnings && !rc; i++) {
+        rc = ww_strlist_add(&r->warnings, found.warnings[i], err);
+    }
+    if (!rc && !found.recipe) {
+        rc = ww_strlist_add(&r->warnings,
+                            "no recipe can be inferred: no candidate is included", err);
+    } else if (!rc) {
+        rc = take_recipe(r, found.recipe, "inferred", ".", err);
+    }
+    ww_decompose_report_release(&found);
+    return rc;
+}
+
+static enum ww_err load_recipe(struct replaying *r, struct ww_error *err)
+{
+    const char *path = r->options->recipe;
+    const char *base = ww_path_base(path);
+    char *dir = base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    struct ww_buf text;
+    enum ww_err rc = dir ? WW_OK : no_memory(err);
+
+    ww_buf_init(&text, MAX_RECIPE);
+    if (!rc) {
+        rc = ww_file_read(path, &text, err);
+    }
+    if (!rc) {
+        rc = take_recipe(r, ww_buf_cstr(&text), path, dir, err);
+    }
+    ww_buf_release(&text);
+    ww_free(dir);
+    return rc;
+}
+
+static enum ww_err align(struct replaying *r, struct ww_error *err)
+{
+    const uint32_t n = r->plan.n_tensors;
+    uint32_t n_found = 0;
+
+    r->tensor = ww_calloc(n + (size_t)1, sizeof(*r->tensor));
+    r->dtypes = ww_calloc(n + (size_t)1, sizeof(*r->dtypes));
+    if (!r->tensor || !r->dtypes) {
+        return no_memory(err);
+    }
+    ww_match_align(r->suspect, &r->plan, r->tensor, r->dtypes, &n_found);
+    if (n_found < r->suspect->n_tensors) {
+        char *text = ww_asprintf("%u of %u tensors of the suspect are not replayed: the "
+                                 "recipe makes none of that name and shape",
+                                 r->suspect->n_tensors - n_found, r->suspect->n_tensors);
+        enum ww_err rc = text ? ww_strlist_add(&r->warnings, text, err) : no_memory(err);
+        ww_free(text);
+        if (rc) {
+            return rc;
+        }
+    }
+    for (uint32_t t = 0; t < n && r->report->inferred; t++) {
+        if (r->tensor[t] != WW_NONE &&
+            ww_draw_fitted(r->options->seed, r->plan.tensors[t].name)) {
+            r->tensor[t] = WW_NONE;
+            n_found--;
+            r->report->tensors_fit++;
+        }
+    }
+    r->report->tensors = n_found;
+    return n_found ? WW_OK
+                   : WW_FAIL(err, WW_E_UNRELATED,
+                             "the recipe makes no tensor that '%s' has in one name and "
+                             "shape; a model of another architecture was not made by it",
+                             r->suspect->path);
+}
+
+/* Is the model a source somewhere, or the base of a method between two models? */
+static bool is_source(const struct ww_merge_plan *plan, uint32_t model)
+{
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        const struct ww_merge_tensor *of = &plan->tensors[t];
+        const bool between = of->n_sources == 1 && of->method->max_sources == 1;
+        for (uint32_t s = 0; s < of->n_sources; s++) {
+            if (of->sources[s].model == model) {
+                return true;
+            }
+        }
+        if (between && of->base && of->base->model == model) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err add_control(struct replaying *r, uint32_t model, const char *control,
+                               struct ww_error *err)
+{
+    const struct ww_recipe *recipe = ww_recipe_view_recipe(&r->view);
+    struct ww_replay_report *report = r->report;
+    struct ww_merge_plan *plan = &r->plans[r->n_predictors];
+    struct ww_replay_control *c = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (r->n_predictors >= WW_MATCH_MOST) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "sources times controls are more than %d replays; give fewer "
+                       "controls",
+                       WW_MATCH_MOST - 1);
+    }
+    if (control) {
+        rc = ww_recipe_view_plan(&r->view, model, control, plan, err);
+    }
+    if (!rc) {
+        rc = ww_predictor_new(control ? plan : &r->plan, control ? WW_NONE : model,
+                              r->dtypes, WW_TIES_BY_INDEX, &r->options->run,
+                              &r->predictors[r->n_predictors], err);
+    }
+    if (rc) {
+        return rc;
+    }
+    c = &report->controls[report->n_controls++];
+    r->n_predictors++;
+    c->source = ww_strdup(recipe->models[model].text);
+    c->control = control ? ww_strdup(control) : NULL;
+    return c->source && (!control || c->control) ? WW_OK : no_memory(err);
+}
+
+/* Does a selection by rank decide about elements? */
+static bool has_cuts(const struct ww_merge_plan *plan)
+{
+    static const char *const names[] = {"ties", "breadcrumbs", "breadcrumbs_ties", "sce"};
+
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+            if (plan->tensors[t].method == ww_method_find(names[i])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static enum ww_err add_controls(struct replaying *r, struct ww_error *err)
+{
+    const struct ww_recipe *recipe = ww_recipe_view_recipe(&r->view);
+    enum ww_err rc = WW_OK;
+
+    r->report->controls = ww_calloc(WW_MATCH_MOST, sizeof(*r->report->controls));
+    if (!r->report->controls) {
+        return no_memory(err);
+    }
+    rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_BY_INDEX,
+                          &r->options->run, &r->predictors[0], err);
+    r->n_predictors = 1;
+    if (!rc && has_cuts(&r->plan)) {
+        rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_KEPT,
+                              &r->options->run, &r->kept, err);
+    }
+    if (!rc && r->kept) {
+        rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_DROPPED,
+                              &r->options->run, &r->dropped, err);
+    }
+    for (uint32_t m = 0; m < recipe->n_models && !rc; m++) {
+        if (!is_source(&r->plan, m)) {
+            continue;
+        }
+        rc = add_control(r, m, NULL, err);
+        for (size_t c = 0; c < r->options->n_controls && !rc; c++) {
+            rc = add_control(r, m, r->options->controls[c], err);
+        }
+    }
+    return rc;
+}
+
+static double share(uint64_t part, uint64_t whole)
+{
+    return whole ? (double)part / (double)whole : 0;
+}
+
+static void add_up(const struct ww_matches *m, struct ww_match *sum)
+{
+    for (uint32_t t = 0; t < m->n; t++) {
+        const struct ww_match *one = &m->tensors[t];
+        sum->moved += one->moved;
+        sum->undecided += one->undecided;
+        for (unsigned a = 0; a < WW_ARITHMETICS; a++) {
+            sum->same[a] += one->same[a];
+            sum->fits[a] += one->fits[a];
+            sum->agree[a] += one->agree[a];
+        }
+        for (unsigned c = 0; c < m->n_others; c++) {
+            sum->others[c] += one->others[c];
+        }
+    }
+}
+
+/* Kinds that could compute all that moved; the best of them. */
+static enum ww_err judge_kinds(struct replaying *r, const struct ww_match *sum,
+                               unsigned *best, struct ww_error *err)
+{
+    struct ww_replay_report *report = r->report;
+
+    report->kinds = ww_calloc(WW_ARITHMETICS, sizeof(*report->kinds));
+    if (!report->kinds) {
+        return no_memory(err);
+    }
+    *best = 0;
+    report->ceiling = 1;
+    for (unsigned a = 0; a < WW_ARITHMETICS; a++) {
+        if (sum->fits[a] < sum->moved) {
+            continue;
+        }
+        report->kinds[report->n_kinds++] =
+            (struct ww_replay_kind){ww_arithmetic_name(a), ww_arithmetic_summary(a),
+                                    share(sum->same[a], sum->moved)};
+        if (sum->same[a] > sum->same[*best]) {
+            *best = a;
+        }
+        if (ww_arithmetic_is_wide(a) && sum->moved) {
+            const double agree = share(sum->agree[a], sum->moved);
+            report->ceiling = agree < report->ceiling ? agree : report->ceiling;
+        }
+    }
+    report->arithmetic = ww_arithmetic_name(*best);
+    report->match = share(sum->same[*best], sum->moved);
+    report->moved = sum->moved;
+    report->undecided = sum->undecided;
+    return WW_OK;
+}
+
+static enum ww_err draw_interval(struct replaying *r, unsigned best, struct ww_error *err)
+{
+    const struct ww_matches *m = &r->matches;
+    uint64_t *same = ww_calloc(2 * (size_t)m->n + 1, sizeof(*same));
+    uint64_t *moved = same + m->n;
+    size_t n = 0;
+    enum ww_err rc = same ? WW_OK : no_memory(err);
+
+    for (uint32_t t = 0; t < m->n && !rc; t++) {
+        if (m->tensors[t].moved) {
+            same[n] = m->tensors[t].same[best];
+            moved[n++] = m->tensors[t].moved;
+        }
+    }
+    if (!rc) {
+        rc = ww_draw_interval(same, moved, n, r->options->seed, &r->report->low,
+                              &r->report->high, err);
+    }
+    ww_free(same);
+    return rc;
+}
+
+static enum ww_err judge(struct replaying *r, struct ww_error *err)
+{
+    struct ww_replay_report *report = r->report;
+    uint64_t others[WW_MATCH_MOST] = {0};
+    struct ww_match sum = {.others = others};
+    unsigned best = 0;
+    enum ww_err rc = WW_OK;
+
+    add_up(&r->matches, &sum);
+    rc = judge_kinds(r, &sum, &best, err);
+    if (!rc) {
+        rc = draw_interval(r, best, err);
+    }
+    report->supports = report->match >= SUPPORTED;
+    for (size_t c = 0; c < report->n_controls; c++) {
+        report->controls[c].match = share(others[c], sum.moved);
+        report->supports &=
+            1 - report->controls[c].match > TIMES_WORSE * (1 - report->match);
+    }
+    if (!rc && sum.moved == 0) {
+        rc =
+            ww_strlist_add(&r->warnings,
+                           "the recipe moves nothing: all its models are equal where the "
+                           "suspect has tensors",
+                           err);
+    }
+    return rc;
+}
+
+static enum ww_err compare(struct replaying *r, struct ww_error *err)
+{
+    struct ww_match_job job = {.suspect = r->suspect,
+                               .plan = &r->plan,
+                               .arithmetics = true,
+                               .phase = "replay",
+                               .run = &r->options->run};
+    enum ww_err rc = WW_OK;
+
+    rc = ww_recipe_view_plan(&r->view, WW_NONE, NULL, &r->plan, err);
+    if (!rc) {
+        rc = align(r, err);
+    }
+    if (!rc) {
+        rc = add_controls(r, err);
+    }
+    job.predictors = (const struct ww_predictor *const *)r->predictors;
+    job.n_predictors = r->n_predictors;
+    job.kept = r->kept;
+    job.dropped = r->dropped;
+    job.tensor = r->tensor;
+    if (!rc) {
+        rc = ww_match_run(&job, &r->matches, &r->report->run.bytes_read, err);
+    }
+    if (!rc) {
+        rc = ww_model_unchanged(r->suspect, err);
+    }
+    for (uint32_t m = 0; m < r->plan.n_models && !rc; m++) {
+        rc = ww_model_unchanged(r->plan.models[m], err);
+    }
+    return rc ? rc : judge(r, err);
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void release(struct replaying *r)
+{
+    ww_matches_release(&r->matches);
+    for (unsigned p = 0; p < WW_MATCH_MOST; p++) {
+        ww_predictor_free(r->predictors[p]);
+        ww_merge_plan_release(&r->plans[p]);
+    }
+    ww_predictor_free(r->kept);
+    ww_predictor_free(r->dropped);
+    ww_merge_plan_release(&r->plan);
+    ww_recipe_view_release(&r->view);
+    ww_model_close(r->suspect);
+    ww_free(r->tensor);
+    ww_free(r->dtypes);
+    r->report->warnings = r->warnings.items;
+    r->report->n_warnings = r->warnings.n;
+    ww_free(r);
+}
+
+enum ww_err ww_lineage_replay(const char *suspect,
+                              const struct ww_replay_options *options,
+                              struct ww_replay_report *report, struct ww_error *err)
+{
+    struct replaying *r = ww_calloc(1, sizeof(*r));
+    const double start = seconds_now();
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    if (!r) {
+        return no_memory(err);
+    }
+    r->options = options;
+    r->report = report;
+    rc = ww_model_open(suspect, &r->suspect, err);
+    if (!rc) {
+        rc = options->recipe ? load_recipe(r, err) : infer_recipe(r, suspect, err);
+    }
+    if (!rc && report->recipe) {
+        rc = compare(r, err);
+    }
+    report->run.seconds = seconds_now() - start;
+    release(r);
+    return rc;
+}
+
+void ww_replay_report_release(struct ww_replay_report *report)
+{
+    struct ww_strlist warnings = {report->warnings, report->n_warnings,
+                                  report->n_warnings};
+
+    for (size_t i = 0; i < report->n_controls; i++) {
+        ww_free(report->controls[i].source);
+        ww_free(report->controls[i].control);
+    }
+    ww_free(report->controls);
+    ww_free(report->kinds);
+    ww_free(report->recipe);
+    ww_free(report->method);
+    ww_strlist_release(&warnings);
+    memset(report, 0, sizeof(*report));
+}

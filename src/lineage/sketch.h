@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Recipes that are guessed: numbers, and the mergekit YAML that says the same. */
+#ifndef WW_LINEAGE_SKETCH_H
+#define WW_LINEAGE_SKETCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "weightward/model.h"
+
+#define WW_SKETCH_MOST 62
+
+struct ww_sketch {
+    const char *method; /* static */
+    const char *base;   /* NULL: none */
+    const char *const *models;
+    size_t n;
+    bool weighted;
+    double weights[WW_SKETCH_MOST];
+    bool dense;
+    double density;  /* of every source */
+    const char *key; /* of the whole: "t", "select_topk"; NULL: none */
+    double value;
+    bool plain;          /* normalize: false */
+    enum ww_dtype dtype; /* of the output */
+};
+
+/** Can a recipe name this path as it is? */
+bool ww_sketch_can_name(const char *path);
+/** Fresh text; NULL when memory is out. */
+char *ww_sketch_text(const struct ww_sketch *sketch) WW_MUST_USE;
+
+/** The decimal with the fewest places (at most four) within reach, else the value: people
+ *  write short numbers into recipes, and a tie in rounding falls right only for the very
+ *  number. */
+double ww_sketch_shortest(double value, double reach);
+
+#endif

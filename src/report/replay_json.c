@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The answer of a replay. */
+#include "report/object.h"
+#include "weightward/report.h"
+
+static void write_controls(struct ww_jw *w, const struct ww_replay_report *report)
+{
+    ww_jw_key(w, "match_controls");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_controls; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "source", report->controls[i].source);
+        ww_jw_kstr(w, "control", report->controls[i].control);
+        ww_jw_kdouble(w, "match", report->controls[i].match);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+static void write_kinds(struct ww_jw *w, const struct ww_replay_report *report)
+{
+    ww_jw_key(w, "arithmetics");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_kinds; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", report->kinds[i].name);
+        ww_jw_kdouble(w, "match", report->kinds[i].match);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+enum ww_err ww_report_replay_json(const struct ww_replay_report *report, char **out,
+                                  struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+
+    ww_object_begin(&w, &buf, "lineage");
+    ww_jw_kstr(&w, "word", "replay");
+    ww_jw_kbool(&w, "supports", report->supports);
+    ww_jw_kstr(&w, "method", report->method);
+    ww_jw_kstr(&w, "arithmetic", report->arithmetic);
+    ww_jw_kdouble(&w, "match", report->match);
+    ww_jw_key(&w, "interval");
+    ww_jw_array(&w);
+    ww_jw_double(&w, report->low);
+    ww_jw_double(&w, report->high);
+    ww_jw_close(&w);
+    ww_jw_kdouble(&w, "ceiling", report->ceiling);
+    write_controls(&w, report);
+    write_kinds(&w, report);
+    ww_jw_kstr(&w, "recipe", report->recipe);
+    ww_jw_kbool(&w, "inferred", report->inferred);
+    ww_jw_ku64(&w, "tensors", report->tensors);
+    ww_jw_ku64(&w, "tensors_fit", report->tensors_fit);
+    ww_jw_ku64(&w, "moved", report->moved);
+    ww_jw_ku64(&w, "undecided", report->undecided);
+    ww_jw_kstr(&w, "status", "exploratory");
+    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
+    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}

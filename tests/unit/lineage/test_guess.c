@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What an inferred recipe is made of: draws, decimals, shapes of keep rates, text. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lineage/draws.h"
+#include "lineage/keep.h"
+#include "lineage/sketch.h"
+#include "merge/recipe.h"
+#include "util/alloc.h"
+
+static void halves_follow_the_seed_and_are_halves(void **state)
+{
+    unsigned fitted = 0;
+    unsigned moved = 0;
+    (void)state;
+
+    for (unsigned i = 0; i < 2000; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "layers.%u.weight", i);
+        assert_int_equal(ww_draw_fitted(1, name), ww_draw_fitted(1, name));
+        fitted += ww_draw_fitted(1, name);
+        moved += ww_draw_fitted(1, name) != ww_draw_fitted(2, name);
+    }
+    assert_true(fitted > 900 && fitted < 1100);
+    assert_true(moved > 900 && moved < 1100);
+}
+
+static void intervals_are_over_tensors(void **state)
+{
+    /* Nine tensors right, a large one wrong: elements alone would say 0.5 exactly. */
+    uint64_t same[10];
+    uint64_t moved[10];
+    double low = 0;
+    double high = 0;
+    (void)state;
+
+    for (size_t i = 0; i < 10; i++) {
+        moved[i] = i ? 1000 : 9000;
+        same[i] = i ? 1000 : 0;
+    }
+    assert_int_equal(ww_draw_interval(same, moved, 10, 3, &low, &high, NULL), WW_OK);
+    assert_true(low < 0.3 && high > 0.99);
+}
+
+static void shortest_decimal_is_within_reach(void **state)
+{
+    (void)state;
+    assert_true(ww_sketch_shortest(0.59996, 1e-4) == 0.6);
+    assert_true(ww_sketch_shortest(0.5712, 1e-3) == 0.571);
+    assert_true(ww_sketch_shortest(0.571234567, 1e-9) == 0.571234567);
+}
+
+static enum ww_keep_shape shape_of(double (*rate)(double rank))
+{
+    struct ww_keep keep;
+    for (unsigned r = 0; r < WW_KEEP_RANKS; r++) {
+        keep.rate[r] = rate((r + 0.5) / WW_KEEP_RANKS);
+    }
+    return ww_keep_shape(&keep);
+}
+static double all(double rank)
+{
+    return rank < 0.05 ? 0.9 : 1;
+}
+static double chance(double rank)
+{
+    return rank < 0.1 ? 0.3 : 0.4;
+}
+static double ramp(double rank)
+{
+    return 0.3 + 0.4 * rank;
+}
+static double step(double rank)
+{
+    return rank < 0.6 ? 0.01 : 1;
+}
+static double band(double rank)
+{
+    return rank < 0.4 ? 0.01 : rank < 0.95 ? 1 : 0.8;
+}
+
+static void shapes_of_keep_rates_are_told_apart(void **state)
+{
+    (void)state;
+    assert_int_equal(shape_of(all), WW_KEEP_ALL);
+    assert_int_equal(shape_of(chance), WW_KEEP_FLAT);
+    assert_int_equal(shape_of(ramp), WW_KEEP_RAMP);
+    assert_int_equal(shape_of(step), WW_KEEP_STEP);
+    assert_int_equal(shape_of(band), WW_KEEP_BAND);
+}
+
+static void text_is_a_recipe_that_says_the_same(void **state)
+{
+    const char *const models[] = {"a \"quoted\" \\ name", "b"};
+    const struct ww_sketch sketch = {.method = "ties",
+                                     .base = "base",
+                                     .models = models,
+                                     .n = 2,
+                                     .weighted = true,
+                                     .weights = {0.7, 0.25},
+                                     .dense = true,
+                                     .density = 0.6,
+                                     .plain = true,
+                                     .dtype = WW_DTYPE_BF16};
+    char *text = ww_sketch_text(&sketch);
+    struct ww_recipe_file file;
+    struct ww_error err;
+    (void)state;
+
+    assert_non_null(text);
+    assert_int_equal(
+        ww_recipe_parse((const uint8_t *)text, strlen(text), "guess", &file, &err),
+        WW_OK);
+    assert_string_equal(file.recipes[0].method->name, "ties");
+    assert_string_equal(file.recipes[0].models[0].path, models[0]);
+    assert_int_equal(file.recipes[0].n_models, 3);
+    ww_recipe_release(&file);
+    ww_free(text);
+    assert_false(ww_sketch_can_name("a+b"));
+    assert_false(ww_sketch_can_name("a@b"));
+    assert_false(ww_sketch_can_name("a\nb"));
+    assert_true(ww_sketch_can_name("/models/a b"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(halves_follow_the_seed_and_are_halves),
+        cmocka_unit_test(intervals_are_over_tensors),
+        cmocka_unit_test(shortest_decimal_is_within_reach),
+        cmocka_unit_test(shapes_of_keep_rates_are_told_apart),
+        cmocka_unit_test(text_is_a_recipe_that_says_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

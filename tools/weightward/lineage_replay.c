@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward lineage replay: does a recipe give this model's bits again? */
+#include "cli_lineage.h"
+
+#include <stdio.h>
+
+#define NO_MATCH 1
+
+struct replay {
+    struct cli_common common;
+    char *recipe;
+    char *base;
+    char **candidates;
+    char **controls;
+    long long seed;
+};
+
+static void tell_control(const struct ww_replay_control *c)
+{
+    if (c->control) {
+        printf("  with '%s' in the place of '%s': %.4f\n", c->control, c->source,
+               c->match);
+    } else {
+        printf("  without '%s': %.4f\n", c->source, c->match);
+    }
+}
+
+static void tell(const struct ww_replay_report *report, const char *suspect)
+{
+    printf("%s: %s gives %.4f of the moved bits of '%s' (%.4f to %.4f over tensors), "
+           "computed as %s\n",
+           report->supports ? "SUPPORTS" : "DOES NOT SUPPORT",
+           report->inferred ? "the inferred recipe" : "the recipe", report->match,
+           suspect, report->low, report->high,
+           report->arithmetic ? report->arithmetic : "nothing");
+    for (size_t i = 0; i < report->n_controls; i++) {
+        tell_control(&report->controls[i]);
+    }
+    if (report->inferred && report->recipe) {
+        printf("recipe, from %llu tensors that are not counted:\n%s",
+               (unsigned long long)report->tensors_fit, report->recipe);
+    }
+    printf("note: exploratory, without a plan signed beforehand\n");
+}
+
+static int check_options(const struct replay *opt, const char *verb)
+{
+    if (opt->recipe && (opt->base || opt->candidates)) {
+        return cli_usage(verb, "--recipe FILE has its base and sources; leave --base and "
+                               "--candidate away");
+    }
+    if (!opt->recipe && (!opt->base || cli_count(opt->candidates) == 0)) {
+        return cli_usage(verb, "--recipe FILE is needed, or --base MODEL and --candidate "
+                               "MODEL to infer one");
+    }
+    return 0;
+}
+
+static int run_replay(const void *given, const char *verb, const char *const *args)
+{
+    const struct replay *opt = given;
+    struct ww_replay_report report = {0};
+    struct ww_error err = {0};
+    struct ww_replay_options options = {
+        .recipe = opt->recipe,
+        .base = opt->base,
+        .candidates = (const char *const *)opt->candidates,
+        .n_candidates = cli_count(opt->candidates),
+        .controls = (const char *const *)opt->controls,
+        .n_controls = cli_count(opt->controls),
+        .seed = (uint64_t)opt->seed,
+    };
+    int status = check_options(opt, verb);
+    if (!status) {
+        status = cli_run_options(&opt->common, &options.run);
+    }
+    if (status) {
+        return status;
+    }
+    cli_catch_signals();
+    enum ww_err rc = ww_lineage_replay(args[0], &options, &report, &err);
+    cli_progress_done();
+    for (size_t i = 0; i < report.n_warnings; i++) {
+        cli_say(&opt->common, "warning: %s", report.warnings[i]);
+    }
+    if (rc) {
+        status = cli_fail(CLI_LINEAGE, &opt->common, &err);
+    } else if (opt->common.json) {
+        char *json = NULL;
+        rc = ww_report_replay_json(&report, &json, &err);
+        status = cli_answer_json(CLI_LINEAGE, &opt->common, rc, json, &err);
+    } else {
+        tell(&report, args[0]);
+    }
+    if (!status && !report.supports) {
+        status = NO_MATCH;
+    }
+    ww_replay_report_release(&report);
+    return status;
+}
+
+int lineage_replay(int argc, const char **argv)
+{
+    struct replay opt = {0};
+    const struct poptOption table[] = {
+        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "what is said to have been done",
+         "FILE"},
+        {"base", 0, POPT_ARG_STRING, &opt.base, 0,
+         "infer a recipe: the model that all descend from", "MODEL"},
+        {"candidate", 0, POPT_ARG_ARGV, &opt.candidates, 0,
+         "infer a recipe: a possible source (repeatable)", "MODEL"},
+        {"control", 0, POPT_ARG_ARGV, &opt.controls, 0,
+         "a model to put in the place of each source (repeatable)", "MODEL"},
+        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0,
+         "of halves, draws and random masks (default 0)", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "SUSPECT", 1, 1, run_replay, &opt);
+}
