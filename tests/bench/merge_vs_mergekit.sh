@@ -1,32 +1,51 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# merge_vs_mergekit.sh BUILD FOLDER [ROUNDS]: merges of a synthetic 0.5B base with three
-# fine-tunes (bf16, changes of sd 5e-4) by the command line, against mergekit-yaml of .venv on
-# the same files, round by round, and against what the disk allows: bytes read over the rate
-# of direct reads plus bytes written over that of direct writes, measured before each round.
-# The last columns are the cost of signing and of the sources' tree roots.
+# merge_vs_mergekit.sh [--quick] BUILD FOLDER [ROUNDS]: merges by the command line against
+# mergekit-yaml on the same files, one after the other, and against what the disk allows:
+# bytes read over the rate of direct reads plus bytes written over that of direct writes,
+# both measured before each merge. Ends with a table for docs/benchmarks.md.
 #
-# FOLDER needs 9 GB and is left clean; MODELS=PATH keeps the models there for another run. Cold drops the page cache, which needs root. METHODS,
-# CACHES="warm cold" and OURS_ONLY=1 choose. Rates of a virtual disk vary: compare in a row.
+# Models are synthetic: a base of SIZE (0.5B) and three fine-tunes of it in bf16 (changes of sd
+# 5e-4). They stay in FOLDER/models-SIZE (4 GB for 0.5B, and 2 GB for outputs); each result is a
+# line of FOLDER/results-SIZE.tsv, and what has a line is not measured again: an interrupted
+# run is continued by the same command. After MINUTES (10) nothing new is begun.
+# METHODS and CACHES="warm cold" choose; OURS_ONLY=1 leaves mergekit out; VENV is where it is
+# installed. Cold: the files' pages are dropped from the cache before each merge.
+# --quick: one method on a model of one layer.
 set -eu
+quick=
+[ "${1:-}" != --quick ] || { quick=1 && shift; }
 build=$1
-rounds=${3:-3}
-here=$(cd "$(dirname "$0")" && pwd)
-venv=$here/../../.venv/bin
-work=$(mktemp -d "$2/ww-bench.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+folder=$2
+rounds=${3:-1}
+venv=${VENV:-$(cd "$(dirname "$0")" && pwd)/../../.venv}
+size=${SIZE:-${quick:+wide}}
+size=${size:-0.5B}
+methods=${METHODS:-${quick:+linear}}
+methods=${methods:-linear slerp task_arithmetic ties dare_ties della breadcrumbs model_stock passthrough}
+caches=${CACHES:-warm cold}
+models=$folder/models-$size
+results=$folder/results-$size.tsv
+stop_at=$(($(date +%s) + ${MINUTES:-10} * 60))
 export OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1
 
-models=${MODELS:-$work}
-if [ ! -d "$models/f3" ]; then
-    mkdir -p "$models"
-    "$build/make_model" 0.5B "$models/base"
+mkdir -p "$folder"
+work=$(mktemp -d "$folder/work.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+# Made beside and renamed: a folder that is there is complete.
+if [ ! -d "$models" ]; then
+    rm -rf "$models.making"
+    mkdir "$models.making"
+    "$build/make_model" "$size" "$models.making/base"
     for i in 1 2 3; do
-        "$build/perturb_model" "$models/base" "$models/f$i" 0.025 "$i"
+        "$build/perturb_model" "$models.making/base" "$models.making/f$i" 0.025 "$i"
     done
+    mv "$models.making" "$models"
 fi
 "$build/weightward" key new signing --out "$work/me" --no-passphrase -q
-size=$(stat -c %s "$models/base/model.safetensors")
+bytes=$(stat -c %s "$models/base/model.safetensors")
 
 # recipe METHOD: mergekit's file
 recipe() {
@@ -51,58 +70,97 @@ n_read() {
     *) echo 4 ;;
     esac
 }
-cold() {
-    [ "$1" = warm ] || { sync; echo 3 >/proc/sys/vm/drop_caches; }
+# The sources' pages are in the cache, or not.
+set_cache() {
+    for m in base f1 f2 f3; do
+        case $1 in
+        warm) cat "$models/$m/model.safetensors" >/dev/null ;;
+        cold) dd if="$models/$m/model.safetensors" iflag=nocache count=0 status=none ;;
+        esac
+    done
 }
-# seconds COMMAND...: wall, "wall cpu MiB" in $work/time
-seconds() {
+# measure COMMAND...: "wall cpu MiB", zeros when it fails
+measure() {
     rm -rf "$work/out"
+    sync
     if /usr/bin/time -f '%e %U %S %M' -o "$work/time" "$@" >"$work/log" 2>&1; then
-        awk '{printf "%.2f %.1f %d", $1, $2 + $3, $4 / 1024}' "$work/time"
+        awk '{printf "%.2f %.2f %d", $1, $2 + $3, $4 / 1024}' "$work/time"
     else
-        tail -n 2 "$work/log" >&2
+        echo "failed: $*" >&2
+        tail -n 3 "$work/log" >&2
         printf '0 0 0'
     fi
+    rm -rf "$work/out"
 }
-# MB/s of one direct pass over a file of the models' size
-rates() {
-    cold "$1"
-    # Warm sources are read through the page cache, by copying out of it.
-    flag=iflag=direct
-    [ "$1" = cold ] || flag=iflag=fullblock
-    read_s=$(/usr/bin/time -f %e dd if="$models/base/model.safetensors" of=/dev/null bs=4M $flag 2>&1 | tail -n 1)
-    write_s=$(/usr/bin/time -f %e dd if=/dev/zero of="$work/written" bs=4M \
-        count=$((size / 4194304)) oflag=direct conv=fsync 2>&1 | tail -n 1)
+# Seconds of one direct pass over a file of the models' size: reading, writing.
+disk() {
+    dd if="$models/f1/model.safetensors" iflag=nocache count=0 status=none
+    /usr/bin/time -f %e -o "$work/read" \
+        dd if="$models/f1/model.safetensors" of=/dev/null bs=8M iflag=direct status=none
+    /usr/bin/time -f %e -o "$work/write" dd if=/dev/zero of="$work/written" bs=8M \
+        count=$((bytes / 8388608)) oflag=direct conv=fsync status=none
     rm -f "$work/written"
+    echo "$(cat "$work/read") $(cat "$work/write")"
 }
 
-for method in ${METHODS:-linear task_arithmetic ties dare_ties slerp della model_stock passthrough}; do
+one() {
+    method=$1 cache=$2 round=$3
     recipe "$method" >"$work/recipe.yml"
-    for cache in ${CACHES:-warm cold}; do
-        for round in $(seq "$rounds"); do
-            rates "$cache"
-            cold "$cache"
-            ours=$(seconds "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --no-source-trees)
-            cold "$cache"
-            trees=$(seconds "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --sign "$work/me.key")
-            theirs="0 0 0"
-            if [ -z "${OURS_ONLY:-}" ]; then
-                cold "$cache"
-                theirs=$(seconds "$venv/mergekit-yaml" "$work/recipe.yml" "$work/out" \
-                    --lazy-unpickle --no-copy-tokenizer)
+    rates=$(disk)
+    set_cache "$cache"
+    plain=$(measure "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --no-source-trees)
+    set_cache "$cache"
+    signed=$(measure "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --sign "$work/me.key")
+    theirs="0 0 0"
+    if [ -z "${OURS_ONLY:-}" ]; then
+        set_cache "$cache"
+        theirs=$(measure "$venv/bin/mergekit-yaml" "$work/recipe.yml" "$work/out" \
+            --lazy-unpickle --no-copy-tokenizer)
+    fi
+    echo "$method $cache $round $(n_read "$method") $rates $plain $signed $theirs" >>"$results"
+    tail -n 1 "$results" >&2
+}
+
+touch "$results"
+for round in $(seq "$rounds"); do
+    for cache in $caches; do
+        for method in $methods; do
+            if ! grep -q "^$method $cache $round " "$results" && [ "$(date +%s)" -lt "$stop_at" ]; then
+                one "$method" "$cache" "$round"
             fi
-            echo "$method $cache $round $read_s $write_s $(n_read "$method") $ours $trees $theirs"
         done
     done
-done | awk '
+done
+
+# The middle of the rounds, by wall time of ours.
+sort -k2,2r -k1,1 -k7,7n "$results" | awk -v size="$size" '
+function flush_row(   m, f, disk, w) {
+    if (!n) return
+    m = int((n + 1) / 2)
+    split(rows[m], f, " ")
+    disk = f[4] * f[5] + f[6]
+    printf "| %s, %s | %.2f s, %.1f s, %d MiB | %.2f | %.2f s (%+.0f %%), %.1f s, %d MiB |", \
+        f[1], f[2], f[7], f[8], f[9], disk ? f[7] / disk : 0, \
+        f[10], f[7] ? 100 * (f[10] / f[7] - 1) : 0, f[11], f[12]
+    if (f[13] > 0)
+        printf " %.1f s, %.1f s, %d MiB | %.1f | %.1f |\n", \
+            f[13], f[14], f[15], f[13] / f[7], f[14] / f[8]
+    else
+        print " not measured | | |"
+    n = 0
+}
 BEGIN {
-    printf "%-16s %-4s %s %7s %7s  %-20s %6s  %-24s %-20s %s\n", "method", "", "n", "1 read", "1 write",
-        "ours: s, cpu, MiB", "/ disk", "signed, source trees", "mergekit", "times"
+    print "| " size " | ours: wall, CPU, peak RSS | wall / disk | signed, with trees | mergekit: wall, CPU, peak RSS | times faster | times less CPU |"
+    print "|---|---|---|---|---|---|---|"
 }
 {
-    disk = $4 * $6 + $5
-    printf "%-16s %-4s %s %7.2f %7.2f  %6.2f %5.1f %5d   %6.2f  %6.2f %5.1f %5d %+5.0f%%  %7.1f %6.1f %5d  %s\n",
-        $1, $2, $3, $4, $5, $7, $8, $9, (disk > 0) ? $7 / disk : 0, $10, $11, $12,
-        ($7 > 0) ? 100 * ($10 / $7 - 1) : 0, $13, $14, $15, ($13 > 0) ? sprintf("%.1f", $13 / $7) : "-"
-    fflush()
+    if (key != $1 " " $2) flush_row()
+    key = $1 " " $2
+    rows[++n] = $0
+    reads[++all] = $5; writes[all] = $6
+}
+END {
+    flush_row()
+    for (i = 1; i <= all; i++) { r += reads[i]; w += writes[i] }
+    if (all) printf "\nDisk, mean of %d: one model read in %.2f s and written in %.2f s.\n", all, r / all, w / all
 }'
