@@ -6,7 +6,7 @@
  *   admit   (calling thread)  buffers for a job, in plan order, all or none
  *   read    (reader threads)  loads: ranges of inputs
  *   tiles   (workers)         kernels, copies; any order
- *   feed    (workers)         source digests; in order per input
+ *   feed    (workers)         source digests and roots; in order per input
  *   hash    (workers)         output digests; in order per file
  *   leaves  (workers)         tensor tree; any order, but for leaves across two jobs
  *   write   (writer threads)  in any order; a file is finished when its jobs are done
@@ -24,6 +24,7 @@
 
 #include "stream/arena.h"
 #include "stream/direct.h"
+#include "stream/input_tree.h"
 #include "stream/list.h"
 #include "stream/out.h"
 #include "stream/plan.h"
@@ -57,9 +58,10 @@ struct ww_load {
     bool admitted;
     bool ready;
     bool feeds;    /* next in line for its input's digest */
-    unsigned refs; /* jobs, the piece it is whole for, the digest */
+    unsigned refs; /* jobs, the piece it is whole for, the digest, the tree */
     struct ww_node read_node;
     struct ww_node feed_node;
+    struct ww_node walk_node;
     struct ww_node all_node;
 };
 
@@ -152,10 +154,11 @@ struct ww_file {
     struct ww_node finish_node;
 };
 
-/** The digest of one input, fed in offset order. */
+/** The digest of one input, or its tensors' roots, fed in offset order. */
 struct ww_feed {
     bool wanted;
     struct ww_sha sha;
+    struct ww_input_walk *walk;   /* instead of sha; NULL: it is the digest */
     uint64_t cut_at;              /* everything before is in line (calling thread only) */
     const struct ww_job *cut_job; /* whose load came last, to be compared only */
     struct ww_node line;          /* loads */
@@ -190,6 +193,8 @@ struct ww_engine {
     size_t arena_bytes;
     struct ww_source *sources; /* n_inputs */
     struct ww_feed *feeds;     /* n_inputs */
+    struct ww_feed *walks;     /* n_inputs; the same for roots, cut as feeds are */
+    struct ww_input_walk *input_walks; /* n_inputs */
     struct ww_file *files;     /* n_outputs */
 
     struct ww_node waiting;  /* jobs with loads not ready */

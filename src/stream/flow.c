@@ -72,6 +72,11 @@ static void admit_load(struct ww_engine *e, struct ww_load *load)
         e->feeds_open++;
         ww_list_push(&e->feeds[load->input].line, &load->feed_node, load);
     }
+    if (load->feeds && e->walks[load->input].wanted) {
+        load->refs++;
+        e->feeds_open++;
+        ww_list_push(&e->walks[load->input].line, &load->walk_node, load);
+    }
     if (load->in_memory) {
         load_line_up(e, load);
         return;
@@ -129,6 +134,7 @@ static void load_line_up(struct ww_engine *e, struct ww_load *load)
 {
     if (load->feeds) {
         kick_feed(e, &e->feeds[load->input]);
+        kick_feed(e, &e->walks[load->input]);
     }
 }
 
@@ -146,7 +152,7 @@ void ww_flow_load_read(struct ww_engine *e, struct ww_load *load)
 
 void ww_flow_fed(struct ww_engine *e, struct ww_feed *feed, struct ww_load *load)
 {
-    ww_list_remove(&load->feed_node);
+    ww_list_remove(feed->walk ? &load->walk_node : &load->feed_node);
     feed->busy = false;
     e->feeds_open--;
     ww_flow_load_unref(e, load);

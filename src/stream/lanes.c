@@ -75,6 +75,10 @@ static bool take_feed(struct ww_engine *e, struct ww_lane *lane)
     lane->sha = &lane->feed->sha;
     lane->p = lane->load->data;
     lane->n = lane->load->n_bytes;
+    if (lane->feed->walk) {
+        lane->sha = &lane->feed->walk->leaf;
+        lane->n = 0; /* the first run is found without the lock */
+    }
     return true;
 }
 
@@ -92,9 +96,20 @@ static void begin_leaf(const struct ww_engine *e, struct ww_sha *sha,
     ww_sha_update(sha, prefix, sizeof(prefix));
 }
 
+/* The next run of a leaf of an input's tensor. */
+static bool next_of_tree(struct ww_lane *lane)
+{
+    return ww_input_walk_next(lane->feed->walk, lane->load->data, lane->load->offset,
+                              lane->load->n_bytes, &lane->p, &lane->n);
+}
+
 /* What follows the taking but needs no lock. */
 static void begin(const struct ww_engine *e, struct ww_lane *lane)
 {
+    if (lane->feed && lane->feed->walk) {
+        (void)next_of_tree(lane); /* without one the lane is dry at once */
+        return;
+    }
     if (!lane->part) {
         return;
     }
@@ -153,6 +168,9 @@ static bool next_crossing(const struct ww_engine *e, struct ww_lane *lane)
 static bool go_on(struct ww_engine *e, struct ww_lane *lane)
 {
     if (lane->file && next_crossing(e, lane)) {
+        return true;
+    }
+    if (lane->feed && lane->feed->walk && next_of_tree(lane)) {
         return true;
     }
     if (lane->file && lane->job->last) {

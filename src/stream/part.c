@@ -72,6 +72,7 @@ void ww_load_free(struct ww_engine *e, struct ww_load *load)
 {
     ww_list_remove(&load->read_node);
     ww_list_remove(&load->feed_node);
+    ww_list_remove(&load->walk_node);
     ww_list_remove(&load->all_node);
     ww_arena_give(e->arena, load->buf);
     ww_free(load->rows);

@@ -121,6 +121,27 @@ static enum ww_err check_output(const struct ww_plan *plan,
     return WW_OK;
 }
 
+/* Tensors of an input become addresses in what was read of it. */
+static enum ww_err check_input(const struct ww_input *input,
+                               const struct ww_input_tree *tree, struct ww_error *err)
+{
+    uint64_t at = 0;
+
+    for (uint32_t i = 0; tree && i < tree->n_tensors; i++) {
+        const struct ww_tensor *t = &tree->tensors[i];
+        uint64_t end = 0;
+        if (!input->want_sha256 || t->offset < at ||
+            !ww_add_u64(t->offset, t->n_bytes, &end) || end > input->size_bytes) {
+            return WW_FAIL(err, WW_E_USAGE,
+                           "plan: roots of '%.200s' need its digest and tensors that "
+                           "follow each other in it",
+                           input->name);
+        }
+        at = end;
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_plan_check(const struct ww_plan *plan, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -128,6 +149,9 @@ enum ww_err ww_plan_check(const struct ww_plan *plan, struct ww_error *err)
 
     if (!in_tree) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+    }
+    for (uint32_t i = 0; plan->input_trees && i < plan->n_inputs && !rc; i++) {
+        rc = check_input(&plan->inputs[i], plan->input_trees[i], err);
     }
     for (uint32_t i = 0; i < plan->n_outputs && !rc; i++) {
         rc = check_output(plan, &plan->outputs[i], in_tree, err);

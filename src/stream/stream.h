@@ -23,6 +23,14 @@
 #include "weightward/model.h"
 #include "weightward/run.h"
 
+/** Tensors of an input whose roots are wanted, as the file's own model has them. */
+struct ww_input_tree {
+    const struct ww_tensor *tensors;    /* in offset order, with their place in the file */
+    const uint32_t *ranks;              /* by name, over the whole model */
+    uint32_t n_tensors;
+    uint8_t (*roots)[WW_SHA256_BYTES];  /* n_tensors, filled by the run */
+};
+
 /** An open file that pieces read from. */
 struct ww_input {
     const char *name;               /* for error texts */
@@ -116,6 +124,9 @@ struct ww_plan {
     uint32_t n_inputs;
     const struct ww_reader *const *readers; /* NULL, or for each input: what reads it, when
                                        its bytes lie in no file; else NULL */
+    const struct ww_input_tree *const *input_trees; /* NULL, or for each input: NULL, or
+                                       tensors whose roots come from the same reading as
+                                       its digest, which must be wanted too */
     struct ww_output *outputs;
     uint32_t n_outputs;
     struct ww_tree_slot *tree;

@@ -79,6 +79,12 @@ static enum ww_err engine_inputs(struct ww_engine *e, struct ww_error *err)
             e->feeds[i].wanted = true;
             rc = ww_sha_init(&e->feeds[i].sha, e->fast_sha, err);
         }
+        if (!rc && plan->input_trees && plan->input_trees[i]) {
+            e->walks[i].wanted = true;
+            e->walks[i].walk = &e->input_walks[i];
+            rc = ww_input_walk_init(&e->input_walks[i], plan->input_trees[i], e->fast_sha,
+                                    err);
+        }
         if (rc) {
             return rc;
         }
@@ -96,6 +102,8 @@ static enum ww_err engine_memory(struct ww_engine *e, struct ww_error *err)
     result->tensor_root = ww_calloc(plan->n_tree, WW_SHA256_BYTES);
     e->sources = ww_calloc(plan->n_inputs, sizeof(*e->sources));
     e->feeds = ww_calloc(plan->n_inputs, sizeof(*e->feeds));
+    e->walks = ww_calloc(plan->n_inputs, sizeof(*e->walks));
+    e->input_walks = ww_calloc(plan->n_inputs, sizeof(*e->input_walks));
     e->files = ww_calloc(plan->n_outputs, sizeof(*e->files));
     /* Made safe to release before anything can fail. */
     for (uint32_t i = 0; e->files && i < plan->n_outputs; i++) {
@@ -111,8 +119,11 @@ static enum ww_err engine_memory(struct ww_engine *e, struct ww_error *err)
     for (uint32_t i = 0; e->feeds && i < plan->n_inputs; i++) {
         ww_list_init(&e->feeds[i].line);
     }
+    for (uint32_t i = 0; e->walks && i < plan->n_inputs; i++) {
+        ww_list_init(&e->walks[i].line);
+    }
     if (!result->output_sha256 || !result->input_sha256 || !result->tensor_root ||
-        !e->sources || !e->feeds || !e->files) {
+        !e->sources || !e->feeds || !e->walks || !e->input_walks || !e->files) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
     /* An eighth is for what is not in the arena: row pointers, tiles made beside. */
@@ -167,6 +178,9 @@ static void engine_release(struct ww_engine *e)
     for (uint32_t i = 0; e->feeds && i < e->plan->n_inputs; i++) {
         ww_sha_release(&e->feeds[i].sha);
     }
+    for (uint32_t i = 0; e->input_walks && i < e->plan->n_inputs; i++) {
+        ww_input_walk_release(&e->input_walks[i]);
+    }
     for (uint32_t i = 0; e->files && i < e->plan->n_outputs; i++) {
         ww_sink_close(&e->files[i].sink);
         ww_sha_release(&e->files[i].sha);
@@ -174,6 +188,8 @@ static void engine_release(struct ww_engine *e)
     }
     ww_free(e->sources);
     ww_free(e->feeds);
+    ww_free(e->walks);
+    ww_free(e->input_walks);
     ww_free(e->files);
     ww_arena_free(e->arena);
     pthread_mutex_destroy(&e->lock);
@@ -311,7 +327,13 @@ static enum ww_err take_digests(struct ww_engine *e, struct ww_error *err)
         if (e->feeds[i].wanted) {
             ww_sha_final(&e->feeds[i].sha, e->result->input_sha256[i]);
         }
-        enum ww_err rc = ww_source_unchanged(&e->sources[i], err);
+        enum ww_err rc = WW_OK;
+        if (e->walks[i].wanted) {
+            rc = ww_input_walk_end(&e->input_walks[i], err);
+        }
+        if (!rc) {
+            rc = ww_source_unchanged(&e->sources[i], err);
+        }
         if (rc) {
             return rc;
         }

@@ -13,7 +13,7 @@ struct ww_engine;
 struct ww_lane {
     struct ww_file *file; /* exactly one of file, part, feed; none: idle */
     struct ww_part *part;
-    struct ww_feed *feed;
+    struct ww_feed *feed; /* of a digest, or of tensors' roots */
     struct ww_job *job;   /* of file and part */
     struct ww_load *load; /* of feed */
     uint64_t leaf;
