@@ -45,8 +45,8 @@ struct ww_merge_options {
                                        models locked with one key are merged by */
     bool allow_mixed;               /* tensors that not all models have: merged over those
                                        that have them, or dropped; each is a warning */
-    bool no_source_trees;           /* do not read the sources once more for the roots of
-                                       their tensor trees; file digests are recorded */
+    bool no_source_trees;           /* no roots of the sources' tensor trees; their files'
+                                       digests are recorded anyway */
     uint32_t n_parts;               /* 0: the merge at once. Else: */
     uint32_t part;                  /* compute part 1 .. n_parts into "OUT.part-I-of-N", or
                                        0: join the parts, which lie beside OUT */

@@ -7,10 +7,6 @@
 #include "sign/statement.h"
 #include "weightward/lock.h"
 
-/* What the source carried as its own evidence lies below this folder of a locked model.
- */
-#define WW_SOURCE_DIR WW_ATTESTATIONS_DIR "/source/"
-
 /** OUT must not exist and must not lie in MODEL. WW_E_EXISTS, WW_E_USAGE. */
 enum ww_err ww_lock_check_paths(const char *model_path, const char *out_path,
                                 struct ww_error *err) WW_MUST_USE;

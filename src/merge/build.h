@@ -49,6 +49,12 @@ struct ww_plan_adapter {
     uint32_t input;             /* the adapter's weights, for their digest */
 };
 
+/** Roots of a model's tensors, taken while the model is merged. */
+struct ww_plan_roots {
+    uint32_t *order;                  /* tensors by name; NULL: not wanted */
+    uint8_t (*roots)[WW_SHA256_BYTES]; /* per tensor; set when the plan was run */
+};
+
 /** What a plan owns: ww_merge_plan.impl. */
 struct ww_plan_impl {
     struct ww_pool pool;
@@ -59,6 +65,7 @@ struct ww_plan_impl {
     uint32_t n_views;
     struct ww_plan_adapter *adapters; /* per model; NULL: none has one */
     uint32_t n_adapters;
+    struct ww_plan_roots *roots; /* per model; NULL: no root is wanted */
 };
 
 /** One output tensor before it has a place in a file. */
@@ -110,6 +117,13 @@ enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
 enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
                                  const uint8_t (*input_sha256)[WW_SHA256_BYTES],
                                  struct ww_error *err) WW_MUST_USE;
+
+/** A locked model (text: for messages) read as the open one, by whichever key fits.
+ *  WW_E_WRONG_KEY. */
+enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
+                              const struct ww_merge_options *options,
+                              struct ww_unlock_view **out,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** What locks on the sources allow; sets plan->order_free and the output's lock. With keys
  *  locked models are opened. */

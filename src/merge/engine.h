@@ -25,6 +25,7 @@ struct ww_merge_engine {
     struct ww_plan stream;
     uint32_t *opened; /* per input: the stream's input that has its open bytes */
     const struct ww_reader **readers;
+    const struct ww_input_tree **trees;
     struct ww_piece *all_pieces;
     struct ww_tensor *tensors; /* of the output, for the tree */
     uint32_t *order;

@@ -154,15 +154,18 @@ static enum ww_err plan_inputs(struct ww_merge_engine *e, struct ww_error *err)
     e->stream.inputs = ww_calloc(most, sizeof(*e->stream.inputs));
     e->opened = ww_calloc(plan->n_inputs, sizeof(*e->opened));
     e->readers = ww_calloc(most, sizeof(*e->readers));
-    if (!e->stream.inputs || !e->opened || !e->readers) {
+    e->trees = ww_calloc(most, sizeof(*e->trees));
+    if (!e->stream.inputs || !e->opened || !e->readers || !e->trees) {
         return no_memory(err);
     }
     e->stream.readers = e->readers;
+    e->stream.input_trees = e->trees;
     e->stream.n_inputs = plan->n_inputs;
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         const struct ww_merge_input *in = &plan->inputs[i];
         e->stream.inputs[i] =
             (struct ww_input){in->name, in->fd, in->size_bytes, in->want_sha256};
+        e->trees[i] = in->tree;
         e->opened[i] = i;
         if (in->reader && in->fd < 0) {
             e->readers[i] = in->reader;
@@ -217,6 +220,7 @@ void ww_merge_engine_release(struct ww_merge_engine *e)
     ww_free(e->stream.inputs);
     ww_free(e->opened);
     ww_free(e->readers);
+    ww_free(e->trees);
     ww_free(e->stream.outputs);
     ww_free(e->stream.tree);
     ww_free(e->tensors);

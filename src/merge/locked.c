@@ -68,29 +68,26 @@ static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *
     return WW_OK;
 }
 
-/* The view by whichever key fits. */
-static enum ww_err open_by_keys(const struct ww_build *build, uint32_t m,
-                                struct ww_unlock_view **out, struct ww_error *err)
+enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
+                              const struct ww_merge_options *options,
+                              struct ww_unlock_view **out, struct ww_error *err)
 {
-    const struct ww_merge_options *options = build->options;
-    const struct ww_build_model *model = &build->models[m];
-
     for (size_t k = 0; k < options->n_unlock; k++) {
         const struct ww_merge_key *key = &options->unlock[k];
         struct ww_error local = {0};
         const enum ww_err rc =
-            ww_unlock_view_open(model->model, key->secret, key->binding, out, &local);
+            ww_unlock_view_open(model, key->secret, key->binding, out, &local);
         if (!rc) {
             return WW_OK;
         }
         if (rc != WW_E_WRONG_KEY) {
-            return WW_FAIL(err, rc, "model '%s': %s", model->text, local.text);
+            return WW_FAIL(err, rc, "model '%s': %s", text, local.text);
         }
     }
     return WW_FAIL(err, WW_E_WRONG_KEY,
                    "model '%s' is locked, and none of the %zu keys given is the one it "
                    "was locked with",
-                   model->text, options->n_unlock);
+                   text, options->n_unlock);
 }
 
 /* Every file of the model is read as the open one. */
@@ -121,7 +118,8 @@ static enum ww_err open_locked(struct ww_build *build, uint32_t m,
                        "files were; unlock it first",
                        build->models[m].text);
     }
-    rc = open_by_keys(build, m, &impl->views[m], err);
+    rc = ww_unlock_by_keys(build->models[m].model, build->models[m].text,
+                           build->options, &impl->views[m], err);
     if (!rc) {
         read_through(build, m, impl->views[m]);
         facts->locked = false;

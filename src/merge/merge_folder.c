@@ -330,6 +330,9 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     if (!rc && options->lock) {
         rc = ww_merge_locking_new(work, out_path, &run->locking, err);
     }
+    if (!rc && !options->no_source_trees && !options->n_parts) {
+        rc = ww_work_want_trees(work, work->file.last, &work->plan, err);
+    }
     if (!rc) {
         rc = stream(run, out_path, err);
     }

@@ -323,6 +323,9 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
     if (!rc) {
         rc = fold_digest(work, &plan, err);
     }
+    if (!rc && !work->options->no_source_trees) {
+        rc = ww_work_want_trees(work, recipe, &plan, err);
+    }
     if (!rc) {
         rc = ww_merge_run(&plan, path, 0, false, &run, &out, &result, err);
     }

@@ -80,6 +80,13 @@ enum ww_err ww_work_add_adapter(struct ww_work *work, const char *text,
                                 const struct ww_adapter *adapter,
                                 const uint8_t sha256[WW_SHA256_BYTES],
                                 struct ww_error *err) WW_MUST_USE;
+/** Have the tree roots of the plan's models taken while it runs: of those that
+ *  ww_work_add_sources will add. Without it they are read once more for that. */
+enum ww_err ww_work_want_trees(struct ww_work *work, uint32_t recipe,
+                               struct ww_merge_plan *plan,
+                               struct ww_error *err) WW_MUST_USE;
+/** Is a model among the sources already? */
+bool ww_work_knows(const struct ww_work *work, const struct ww_recipe_model *m);
 /** Add the models of a plan that was run to the sources. */
 enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,
                                 const struct ww_merge_plan *plan,

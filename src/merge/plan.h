@@ -42,11 +42,14 @@ struct ww_merge_tensor {
     uint64_t seed;              /* of random masks, the same for every tensor of a merge */
 };
 
+struct ww_input_tree; /* stream/stream.h */
+
 struct ww_merge_input {
     const char *name;           /* for messages */
     int fd;                     /* borrowed */
     uint64_t size_bytes;
     bool want_sha256;           /* of what fd has */
+    const struct ww_input_tree *tree; /* NULL, or its tensors, for their roots */
     const struct ww_reader *reader; /* NULL, or reads the open file where fd has a locked one */
     const uint8_t *lock_id;     /* with it: WW_SHA256_BYTES, decides the bytes; of weights
                                    with an adapter added (fd -1) a digest of its headers */

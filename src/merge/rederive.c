@@ -11,6 +11,7 @@
 
 #include "crypto/secret.h"
 #include "merge/lora_job.h"
+#include "merge/merged_folder.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -18,8 +19,7 @@
 struct again {
     struct ww_work work;
     struct ww_merge_options options;
-    struct ww_model *model; /* the merged folder */
-    struct ww_record_view record;
+    struct ww_merged merged;
     struct ww_merge_plan part; /* the sampled tensors; borrows from work.plan */
     uint32_t *want;            /* per tensor of model: its rank in the sample */
 };
@@ -34,12 +34,9 @@ static enum ww_err open_record(struct again *a, const char *recipe_path,
                                const struct ww_merge_options *options,
                                struct ww_merge_report *report, struct ww_error *err)
 {
-    const struct ww_record_view *record = &a->record;
-    enum ww_err rc = ww_model_open(out_path, &a->model, err);
+    const struct ww_record_view *record = &a->merged.record;
+    enum ww_err rc = ww_merged_open(out_path, options, &a->merged, err);
 
-    if (!rc) {
-        rc = ww_record_read(a->model->dirfd, &a->record, err);
-    }
     if (rc) {
         return rc;
     }
@@ -64,12 +61,25 @@ static enum ww_err open_record(struct again *a, const char *recipe_path,
 
 static enum ww_err check_plan(const struct again *a, struct ww_error *err)
 {
-    if (memcmp(a->work.plan_sha256, a->record.plan_sha256, WW_SHA256_BYTES) == 0) {
+    if (memcmp(a->work.plan_sha256, a->merged.record.plan_sha256, WW_SHA256_BYTES) == 0) {
         return WW_OK;
     }
     return WW_FAIL(err, WW_E_DIFFERS,
                    "the plan is not the recorded one: a source has other headers or side "
                    "files than it had, or another version of the program made the merge");
+}
+
+/* A file among the subjects, of which the first is the folder. */
+static const struct ww_jnode *subject_of(const struct ww_record_view *record,
+                                         const char *name)
+{
+    const struct ww_jnode *n = ww_jnext(ww_jfirst(record->subjects));
+    const char *s = NULL;
+
+    while (n && !(ww_jstr(ww_jget(n, "name"), &s) && strcmp(s, name) == 0)) {
+        n = ww_jnext(n);
+    }
+    return n;
 }
 
 /* Every file as computed, as recorded and as it lies there. */
@@ -78,49 +88,24 @@ static enum ww_err compare_files(const struct again *a,
                                  struct ww_error *err)
 {
     const struct ww_merge_plan *plan = &a->work.plan;
-    const struct ww_jnode *files = ww_jnext(ww_jfirst(a->record.subjects));
-    struct ww_hash_job *jobs = ww_calloc(plan->n_files, sizeof(*jobs));
-    uint32_t n = 0;
-    enum ww_err rc = jobs ? WW_OK : no_memory(err);
+    uint8_t(*found)[WW_SHA256_BYTES] = ww_calloc(plan->n_files, sizeof(*found));
+    enum ww_err rc = found ? WW_OK : no_memory(err);
 
-    for (; n < plan->n_files && !rc; n++) {
-        struct stat st;
-        const char *name = plan->files[n].name;
-        rc = ww_file_open_at(a->model->dirfd, name, WW_LINKS_REFUSE, &jobs[n].fd, &st,
-                             err);
-        if (rc) {
-            break;
-        }
-        jobs[n].name = name;
-        jobs[n].size_bytes = (uint64_t)st.st_size;
-    }
     if (!rc) {
-        rc = ww_hash_files(jobs, n, "sha256", "compare", &a->options.run, err);
+        rc = ww_merged_digests(&a->merged, plan, &a->options.run, found, err);
     }
     for (uint32_t f = 0; f < plan->n_files && !rc; f++) {
         const uint8_t *computed = result->output_sha256[f];
-        const struct ww_jnode *stated = files;
-        while (stated) {
-            const char *s = NULL;
-            if (ww_jstr(ww_jget(stated, "name"), &s) && strcmp(s, jobs[f].name) == 0) {
-                break;
-            }
-            stated = ww_jnext(stated);
-        }
-        if (memcmp(computed, jobs[f].digest, WW_SHA256_BYTES) != 0) {
+        const char *name = plan->files[f].name;
+        if (memcmp(computed, found[f], WW_SHA256_BYTES) != 0) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
-                         "file '%s' is not what the recipe and the sources give",
-                         jobs[f].name);
-        } else if (!ww_record_has_digest(stated, computed)) {
+                         "file '%s' is not what the recipe and the sources give", name);
+        } else if (!ww_record_has_digest(subject_of(&a->merged.record, name), computed)) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
-                         "file '%s' has another digest than the record says",
-                         jobs[f].name);
+                         "file '%s' has another digest than the record says", name);
         }
     }
-    for (uint32_t f = 0; jobs && f < n; f++) {
-        close(jobs[f].fd);
-    }
-    ww_free(jobs);
+    ww_free(found);
     return rc;
 }
 
@@ -139,7 +124,7 @@ static enum ww_err rederive_all(struct again *a, struct ww_error *err)
                                  false, err);
     }
     if (!rc) {
-        rc = ww_record_check_sources(&a->record, &a->work, err);
+        rc = ww_record_check_sources(&a->merged.record, &a->work, err);
     }
     if (!rc) {
         rc = compare_files(a, &result, err);
@@ -174,7 +159,7 @@ static enum ww_err make_part(struct again *a, uint64_t sample, struct ww_merge_f
     struct ww_merge_input *inputs = ww_calloc(plan->n_inputs, sizeof(*inputs));
     uint32_t n = 0;
 
-    a->want = ww_calloc(a->model->n_tensors, sizeof(*a->want));
+    a->want = ww_calloc(a->merged.model->n_tensors, sizeof(*a->want));
     a->part = *plan;
     a->part.whole = plan;
     a->part.tensors = ww_calloc(plan->n_tensors, sizeof(*a->part.tensors));
@@ -187,7 +172,7 @@ static enum ww_err make_part(struct again *a, uint64_t sample, struct ww_merge_f
         inputs[i] = plan->inputs[i];
         inputs[i].want_sha256 = false;
     }
-    for (uint32_t i = 0; i < a->model->n_tensors; i++) {
+    for (uint32_t i = 0; i < a->merged.model->n_tensors; i++) {
         a->want[i] = WW_NONE;
     }
     choose(sample, plan->n_tensors, chosen);
@@ -219,7 +204,7 @@ static enum ww_err compare_sample(struct again *a, const struct ww_merge_result 
     enum ww_err rc = roots ? WW_OK : no_memory(err);
 
     for (uint32_t i = 0; i < n && !rc; i++) {
-        const uint32_t t = ww_model_find(a->model, a->part.tensors[i].name);
+        const uint32_t t = ww_model_find(a->merged.model, a->part.tensors[i].name);
         if (t == WW_NONE) {
             rc = WW_FAIL(err, WW_E_DIFFERS, "the folder has no tensor '%s'",
                          a->part.tensors[i].name);
@@ -228,7 +213,7 @@ static enum ww_err compare_sample(struct again *a, const struct ww_merge_result 
         }
     }
     if (!rc) {
-        rc = ww_merge_digest_model(a->model, a->want, NULL, roots, &a->options.run, err);
+        rc = ww_merge_digest_model(a->merged.model, a->want, NULL, roots, &a->options.run, err);
     }
     for (uint32_t i = 0; i < n && !rc; i++) {
         if (memcmp(roots[i], result->tensor_root[i], WW_SHA256_BYTES) != 0) {
@@ -289,8 +274,7 @@ enum ww_err ww_merge_rederive(const char *recipe_path, const char *out_path,
                  : rederive_all(&a, err);
     }
     ww_work_close(&a.work);
-    ww_record_release(&a.record);
-    ww_model_close(a.model);
+    ww_merged_close(&a.merged);
     ww_free(a.want);
     return rc;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a record says of a source: digests of the files that were used and the root of its
- * tensor tree. Weight files were hashed while they were merged; the tree needs the bytes
- * tensor by tensor, so a source is read once more for it, and both readings must agree.
+ * tensor tree, both hashed while the source was merged. What joins parts reads no source,
+ * so there it is read once more for the tree, and both readings must agree.
  */
 #include <string.h>
 
@@ -18,6 +18,7 @@ struct copy_plan {
     struct ww_plan plan;
     struct ww_piece *pieces;
     struct ww_piece_source *sources;
+    const struct ww_reader **readers;
 };
 
 static void release(struct copy_plan *p)
@@ -27,6 +28,7 @@ static void release(struct copy_plan *p)
     ww_free(p->plan.tree);
     ww_free(p->pieces);
     ww_free(p->sources);
+    ww_free(p->readers);
 }
 
 static enum ww_err allocate(const struct ww_model *model, struct copy_plan *p,
@@ -41,8 +43,10 @@ static enum ww_err allocate(const struct ww_model *model, struct copy_plan *p,
     p->plan.tree = ww_calloc(model->n_tensors, sizeof(*p->plan.tree));
     p->pieces = ww_calloc(n_pieces, sizeof(*p->pieces));
     p->sources = ww_calloc(n_pieces, sizeof(*p->sources));
+    p->readers = ww_calloc(model->n_files, sizeof(*p->readers));
+    p->plan.readers = p->readers;
     if (!p->plan.inputs || !p->plan.outputs || !p->plan.tree || !p->pieces ||
-        !p->sources) {
+        !p->sources || !p->readers) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tensors", n_pieces);
     }
     return WW_OK;
@@ -70,6 +74,7 @@ static void describe(const struct ww_model *model, const uint32_t *rank,
         struct ww_output *output = &p->plan.outputs[f];
         p->plan.inputs[f] =
             (struct ww_input){file->name, file->fd, file->size_bytes, false};
+        p->readers[f] = file->reader;
         output->path = file->name;
         output->pieces = &p->pieces[at];
         output->size_bytes = file->header_bytes;
@@ -236,6 +241,28 @@ static enum ww_err describe_source(struct ww_work *work, const char *text,
               : ww_ancestors_gather(&work->ancestors, model->dirfd, &out->evidence, err);
 }
 
+/* "path@revision" */
+static bool is_named(const char *text, const struct ww_recipe_model *m)
+{
+    const size_t n = strlen(m->path);
+
+    if (strncmp(text, m->path, n) != 0) {
+        return false;
+    }
+    return m->revision ? text[n] == '@' && strcmp(text + n + 1, m->revision) == 0
+                       : text[n] == '\0';
+}
+
+bool ww_work_knows(const struct ww_work *work, const struct ww_recipe_model *m)
+{
+    for (size_t i = 0; i < work->n_sources; i++) {
+        if (is_named(work->sources[i].name, m)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_known(const struct ww_work *work, const char *text)
 {
     for (size_t i = 0; i < work->n_sources; i++) {
@@ -304,6 +331,38 @@ static enum ww_err name_part(struct ww_work *work, const char *path, const char 
                 : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
 }
 
+/* Roots that were taken during the merge; their folding overwrites the copy. */
+static enum ww_err fold_roots(const struct ww_plan_roots *from, uint32_t n,
+                              struct ww_work_source *out, struct ww_error *err)
+{
+    uint8_t(*by_name)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*by_name));
+    struct ww_sha256 *h = NULL;
+    enum ww_err rc =
+        by_name ? ww_sha256_new(&h, err)
+                : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+
+    for (uint32_t k = 0; k < n && !rc; k++) {
+        memcpy(by_name[k], from->roots[from->order[k]], WW_SHA256_BYTES);
+    }
+    if (!rc) {
+        ww_tree_fold(h, by_name, n, out->tree);
+        out->has_tree = true;
+    }
+    ww_sha256_free(h);
+    ww_free(by_name);
+    return rc;
+}
+
+static enum ww_err add_tree(const struct ww_work *work, const struct ww_merge_plan *plan,
+                            uint32_t i, struct ww_work_source *out, struct ww_error *err)
+{
+    const struct ww_plan_impl *impl = plan->impl;
+
+    return impl->roots && impl->roots[i].order
+               ? fold_roots(&impl->roots[i], plan->models[i]->n_tensors, out, err)
+               : digest_tree(work, plan->models[i], out, err);
+}
+
 static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model *m,
                              const struct ww_merge_plan *plan, uint32_t i, uint32_t first,
                              const struct ww_merge_result *result, bool with_trees,
@@ -328,7 +387,7 @@ static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model 
         memcpy(source->lock_id, plan->inputs[first].lock_id, WW_SHA256_BYTES);
         source->unlocked = true;
     }
-    return rc || !with_trees ? rc : digest_tree(work, model, source, err);
+    return rc || !with_trees ? rc : add_tree(work, plan, i, source, err);
 }
 
 enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,

@@ -13,6 +13,9 @@
 #include "weightward/model.h"
 #include "weightward/sign.h"
 
+/* What the source carried as its own evidence lies below this folder of a locked model. */
+#define WW_SOURCE_DIR WW_ATTESTATIONS_DIR "/source/"
+
 /** A file of the folder with its digest. */
 struct ww_resource {
     const char *name; /* relative, '/'-separated */

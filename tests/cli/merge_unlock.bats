@@ -160,6 +160,31 @@ both_ways() {
     "$WW" merge l/recipe.yml --rederive back $KEYS -q
 }
 
+@test "a merge that is locked is computed again with its key" {
+    make_families
+    "$WW" key new lock --out mine --no-passphrase -q
+    # shellcheck disable=SC2086
+    "$WW" merge l/recipe.yml out $KEYS --shard-size 500K --lock mine -q
+    # shellcheck disable=SC2086
+    "$WW" merge l/recipe.yml --rederive out $KEYS --unlock-with mine --json -q >answer
+    jq -e '.tensors_checked == .tensors' answer
+    # shellcheck disable=SC2086
+    "$WW" merge l/recipe.yml --rederive out $KEYS --unlock-with mine --sample 3 --json -q >answer
+    jq -e '.tensors_checked == 3' answer
+    # shellcheck disable=SC2086
+    refused 5 "model 'out' is locked, and none of the 3 keys" \
+        "$WW" merge l/recipe.yml --rederive out $KEYS
+    refused 5 "merge 'out' is locked; give its key by --unlock-with" \
+        "$WW" merge l/recipe.yml --rederive out
+    # The lock of a model that is no merge.
+    refused 4 "no record of a merge" "$WW" merge l/recipe.yml --rederive l/base
+    # shellcheck disable=SC2086
+    flip out/model-00002-of-00003.safetensors 300000
+    # shellcheck disable=SC2086
+    refused 1 "model-00002-of" \
+        "$WW" merge l/recipe.yml --rederive out $KEYS --unlock-with mine
+}
+
 @test "a method with passes over tensors is locked as it is made too" {
     make_families
     "$WW" key new lock --out mine --no-passphrase -q
