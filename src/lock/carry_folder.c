@@ -452,6 +452,13 @@ enum ww_err ww_lock_adapter(const char *adapter, const char *base, const char *o
     if (!rc) {
         rc = ww_adapter_open(adapter, &run.adapter, err);
     }
+    if (!rc && run.adapter->parameters) {
+        rc = WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "adapter '%s' uses target_parameters, whose factors experts share; no "
+            "lock carries them over, merge it into its base first",
+            adapter);
+    }
     if (!rc) {
         rc = open_base(&run, base, err);
     }

@@ -222,9 +222,13 @@ enum ww_err ww_bake_weight_check(const struct ww_bake_from *from,
     }
     out->n_rows = w->shape[0];
     out->n_cols = w->n_elements / w->shape[0];
+    out->rows_each = out->n_rows;
     rc = choose_origin(out, err);
     if (rc) {
         return rc;
+    }
+    if (change->expert.n > 0) {
+        return ww_bake_expert_check(out, err);
     }
     if (change->part[WW_PART_B_BIAS]) {
         return check_bias(out, err);
@@ -271,6 +275,9 @@ enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight, struct ww_error *
     if (weight->rank == 0) {
         return WW_OK;
     }
+    if (weight->change->expert.n > 0) {
+        return ww_bake_expert_open(weight, err);
+    }
     rc = ww_adapter_read(weight->from->adapter, right_of(weight), &weight->right, err);
     if (!rc && weight->across) {
         rc = transpose(&weight->right, weight->n_cols, weight->rank, err);
@@ -286,15 +293,19 @@ enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight, struct ww_error *
 
 void ww_bake_weight_close(struct ww_bake_weight *weight)
 {
+    ww_free(weight->left_held);
     ww_free(weight->right);
     ww_free(weight->magnitude);
     ww_free(weight->factors);
-    weight->right = weight->magnitude = weight->factors = NULL;
+    weight->left_held = weight->right = weight->magnitude = weight->factors = NULL;
 }
 
 uint64_t ww_bake_weight_bytes(const struct ww_bake_weight *weight)
 {
-    return weight->rank * weight->n_cols * sizeof(double);
+    const uint64_t blocks = ww_div_up(weight->n_rows, weight->rows_each);
+    const uint64_t left = weight->left_held ? weight->n_rows * weight->rank : 0;
+
+    return (blocks * weight->rank * weight->n_cols + left) * sizeof(double);
 }
 
 enum ww_err ww_bake_room_new(const struct ww_bake_weight *weight, struct ww_bake_room *out,
@@ -326,6 +337,10 @@ static enum ww_err read_left(const struct ww_bake_weight *weight, uint64_t first
     const uint64_t rank = weight->rank;
     enum ww_err rc = WW_OK;
 
+    if (weight->left_held) {
+        memcpy(room->left, weight->left_held + first * rank, n * rank * sizeof(double));
+        return WW_OK;
+    }
     if (!weight->left_across) {
         return load_part(weight->from, weight->left, first * rank, n * rank, room->bytes,
                          room->left, err);
@@ -384,7 +399,8 @@ static void add_four(const double *x, const double *right, uint64_t n, double *r
     }
 }
 
-static void add_row(const struct ww_bake_weight *weight, const double *left, double *row)
+static void add_row(const struct ww_bake_weight *weight, const double *left,
+                    const double *factor, double *row)
 {
     const uint64_t n = weight->n_cols;
     uint64_t k = 0;
@@ -392,11 +408,11 @@ static void add_row(const struct ww_bake_weight *weight, const double *left, dou
     for (; k + 4 <= weight->rank; k += 4) {
         const double x[4] = {weight->scaling * left[k], weight->scaling * left[k + 1],
                              weight->scaling * left[k + 2], weight->scaling * left[k + 3]};
-        add_four(x, weight->right + k * n, n, row);
+        add_four(x, factor + k * n, n, row);
     }
     for (; k < weight->rank; k++) {
         const double x = weight->scaling * left[k];
-        const double *right = weight->right + k * n;
+        const double *right = factor + k * n;
         for (uint64_t j = 0; j < n; j++) {
             row[j] += x * right[j];
         }
@@ -427,7 +443,9 @@ enum ww_err ww_bake_rows(const struct ww_bake_weight *weight, uint64_t first, ui
     }
     for (uint64_t r = 0; r < n && !rc && weight->rank; r++) {
         double *row = room->rows + r * weight->n_cols;
-        add_row(weight, room->left + r * weight->rank, row);
+        const uint64_t block = (first + r) / weight->rows_each;
+        add_row(weight, room->left + r * weight->rank,
+                weight->right + block * weight->rank * weight->n_cols, row);
         for (uint64_t j = 0; j < weight->n_cols && weight->factors; j++) {
             row[j] *= weight->factors[j];
         }

@@ -9,7 +9,8 @@
  *
  * Sums over the rank in double, in order of the rank, rounded once to float32 (float64
  * where the base has it): the same bits on every machine, for any range that is asked for.
- * Memory: one factor of a few weights, and a block of rows for each reading thread.
+ * Memory: one factor of a few weights (both where experts share them), and a block of rows
+ * for each reading thread.
  */
 #ifndef WW_MERGE_BAKE_H
 #define WW_MERGE_BAKE_H

@@ -139,27 +139,62 @@ static int by_tensor(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* One change per entry, but for a tied head. */
+enum ww_err ww_bake_group_add(struct ww_bake_group *group, struct ww_bake_change **out,
+                              struct ww_error *err)
+{
+    if (group->n == group->capacity) {
+        const uint32_t more = group->capacity ? 2 * group->capacity : 64;
+        struct ww_bake_change *grown =
+            ww_realloc_array(group->changes, more, sizeof(*grown));
+        if (!grown) {
+            return no_memory(err);
+        }
+        group->changes = grown;
+        group->capacity = more;
+    }
+    *out = &group->changes[group->n++];
+    **out = (struct ww_bake_change){0};
+    return WW_OK;
+}
+
+static enum ww_err add_entry(const struct ww_bake_from *from,
+                             const struct ww_adapter_entry *entry,
+                             struct ww_bake_group *group, struct ww_error *err)
+{
+    struct ww_bake_change *change = NULL;
+    uint32_t tensor = WW_NONE;
+    enum ww_err rc = ww_adapter_target(entry, from->base, &tensor, err);
+
+    if (!rc && entry->part == WW_PART_B_BIAS) {
+        rc = bias_of(from->base, from->adapter, entry, &tensor, err);
+    }
+    if (!rc) {
+        rc = ww_bake_group_add(group, &change, err);
+    }
+    if (!rc) {
+        change->tensor = tensor;
+        change->part[entry->part] = entry;
+    }
+    return rc;
+}
+
+/* One change per entry, but for a tied head and for experts. */
 static enum ww_err find_targets(const struct ww_bake_from *from, bool tied,
-                                struct ww_bake_change *changes, uint32_t *n,
-                                struct ww_error *err)
+                                struct ww_bake_group *group, struct ww_error *err)
 {
     const struct ww_adapter *adapter = from->adapter;
     enum ww_err rc = WW_OK;
 
-    *n = 0;
     for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
         const struct ww_adapter_entry *entry = &adapter->entries[i];
-        struct ww_bake_change *change = &changes[*n];
+        bool done = false;
         if (tied && entry->part == WW_PART_FULL && ww_str_ends(entry->module, HEAD)) {
             continue;
         }
-        rc = ww_adapter_target(entry, from->base, &change->tensor, err);
-        if (!rc && entry->part == WW_PART_B_BIAS) {
-            rc = bias_of(from->base, adapter, entry, &change->tensor, err);
+        rc = ww_bake_parameter(from, entry, group, &done, err);
+        if (!rc && !done) {
+            rc = add_entry(from, entry, group, err);
         }
-        change->part[entry->part] = entry;
-        (*n)++;
     }
     return rc;
 }
@@ -194,29 +229,39 @@ static void lend_ranks(const struct ww_adapter *adapter, struct ww_bake_change *
     }
 }
 
-enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_change *changes,
-                          uint32_t *n, const char **doubt, struct ww_error *err)
+enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_group *out,
+                          struct ww_error *err)
 {
     const bool tied = is_tied(from->base);
+    struct ww_bake_change *changes = NULL;
     uint32_t n_all = 0;
-    enum ww_err rc = tied ? check_tie(from, doubt, err) : WW_OK;
+    enum ww_err rc = tied ? check_tie(from, &out->doubt, err) : WW_OK;
 
-    *n = 0;
     if (!rc) {
-        rc = find_targets(from, tied, changes, &n_all, err);
+        rc = find_targets(from, tied, out, err);
     }
-    if (rc) {
+    if (rc || out->n == 0) {
         return rc;
     }
+    changes = out->changes;
+    n_all = out->n;
+    out->n = 0;
     qsort(changes, n_all, sizeof(*changes), by_tensor);
     for (uint32_t i = 0; i < n_all && !rc; i++) {
         const struct ww_bake_change one = changes[i];
-        if (*n > 0 && changes[*n - 1].tensor == one.tensor) {
-            rc = join(from->adapter, &changes[*n - 1], &one, err);
+        if (out->n > 0 && changes[out->n - 1].tensor == one.tensor) {
+            rc = join(from->adapter, &changes[out->n - 1], &one, err);
         } else {
-            changes[(*n)++] = one;
+            changes[out->n++] = one;
         }
     }
-    lend_ranks(from->adapter, changes, *n);
+    lend_ranks(from->adapter, changes, out->n);
     return rc;
+}
+
+void ww_bake_group_release(struct ww_bake_group *group)
+{
+    ww_strlist_release(&group->names);
+    ww_free(group->changes);
+    *group = (struct ww_bake_group){0};
 }

@@ -26,11 +26,9 @@ struct slot {
 struct ww_bake {
     struct ww_bake_from from;
     const struct ww_reader **readers; /* own */
-    struct ww_bake_change *changes;
+    struct ww_bake_group group;
     struct ww_tensor *tensors; /* one per change, in offset order */
-    uint32_t n;
     uint64_t size_bytes;
-    const char *doubt;
     struct ww_reader reader;
     pthread_mutex_t lock;
     pthread_cond_t freed;
@@ -106,7 +104,8 @@ static enum ww_err enter(struct ww_bake *bake, uint32_t index, struct slot **out
     }
     if (slot->index != index) {
         close_slot(slot);
-        rc = ww_bake_weight_check(&bake->from, &bake->changes[index], &slot->weight, err);
+        rc = ww_bake_weight_check(&bake->from, &bake->group.changes[index], &slot->weight,
+                                  err);
         if (!rc) {
             rc = ww_bake_weight_open(&slot->weight, err);
         }
@@ -165,7 +164,7 @@ static enum ww_err read_weight(const struct ww_bake_weight *weight, enum ww_dtyp
 static uint32_t tensor_at(const struct ww_bake *bake, uint64_t offset)
 {
     uint32_t low = 0;
-    uint32_t high = bake->n;
+    uint32_t high = bake->group.n;
 
     while (high - low > 1) {
         const uint32_t middle = low + (high - low) / 2;
@@ -207,7 +206,7 @@ static void describe(struct ww_bake *bake, uint32_t i)
 {
     struct ww_tensor *t = &bake->tensors[i];
 
-    *t = bake->from.base->tensors[bake->changes[i].tensor];
+    *t = bake->from.base->tensors[bake->group.changes[i].tensor];
     t->dtype = t->dtype == WW_DTYPE_F64 ? WW_DTYPE_F64 : WW_DTYPE_F32;
     t->offset = bake->size_bytes;
     t->n_bytes = t->n_elements * (ww_dtype_bits(t->dtype) / 8);
@@ -217,18 +216,18 @@ static void describe(struct ww_bake *bake, uint32_t i)
 
 static enum ww_err fill(struct ww_bake *bake, struct ww_error *err)
 {
-    const uint32_t most = bake->from.adapter->n_tensors;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_bake_group(&bake->from, &bake->group, err);
 
-    bake->changes = ww_calloc(most, sizeof(*bake->changes));
-    bake->tensors = ww_calloc(most, sizeof(*bake->tensors));
-    if (!bake->changes || !bake->tensors) {
+    if (rc) {
+        return rc;
+    }
+    bake->tensors = ww_calloc(bake->group.n, sizeof(*bake->tensors));
+    if (!bake->tensors) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
     }
-    rc = ww_bake_group(&bake->from, bake->changes, &bake->n, &bake->doubt, err);
-    for (uint32_t i = 0; i < bake->n && !rc; i++) {
+    for (uint32_t i = 0; i < bake->group.n && !rc; i++) {
         struct ww_bake_weight weight;
-        rc = ww_bake_weight_check(&bake->from, &bake->changes[i], &weight, err);
+        rc = ww_bake_weight_check(&bake->from, &bake->group.changes[i], &weight, err);
         describe(bake, i);
     }
     return rc;
@@ -282,7 +281,7 @@ void ww_bake_close(struct ww_bake *bake)
     }
     pthread_cond_destroy(&bake->freed);
     pthread_mutex_destroy(&bake->lock);
-    ww_free(bake->changes);
+    ww_bake_group_release(&bake->group);
     ww_free(bake->tensors);
     ww_free(bake->readers);
     ww_free(bake);
@@ -290,25 +289,26 @@ void ww_bake_close(struct ww_bake *bake)
 
 const struct ww_tensor *ww_bake_tensors(const struct ww_bake *bake, uint32_t *n)
 {
-    *n = bake->n;
+    *n = bake->group.n;
     return bake->tensors;
 }
 
 const struct ww_tensor *ww_bake_find(const struct ww_bake *bake, uint32_t tensor)
 {
     uint32_t low = 0;
-    uint32_t high = bake->n;
+    uint32_t high = bake->group.n;
 
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (bake->changes[middle].tensor < tensor) {
+        if (bake->group.changes[middle].tensor < tensor) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    return low < bake->n && bake->changes[low].tensor == tensor ? &bake->tensors[low]
-                                                                  : NULL;
+    return low < bake->group.n && bake->group.changes[low].tensor == tensor
+               ? &bake->tensors[low]
+               : NULL;
 }
 
 uint64_t ww_bake_bytes(const struct ww_bake *bake)
@@ -323,5 +323,5 @@ const struct ww_reader *ww_bake_reader(const struct ww_bake *bake)
 
 const char *ww_bake_doubt(const struct ww_bake *bake)
 {
-    return bake->doubt;
+    return bake->group.doubt;
 }

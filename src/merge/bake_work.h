@@ -4,12 +4,23 @@
 #define WW_MERGE_BAKE_WORK_H
 
 #include "merge/bake.h"
+#include "util/str.h"
 
 #define WW_BAKE_PARTS (WW_PART_FULL + 1)
+
+/** A weight that experts share factors for, or that is one expert's part of them. */
+struct ww_bake_expert {
+    const char *name; /* of the parameter in memory */
+    uint32_t n;       /* experts that the factors stack; 0: no such weight */
+    uint32_t index;   /* whose weight it is; WW_NONE: of all, behind each other */
+    uint64_t row;     /* which of the expert's n_rows outputs is the weight's first */
+    uint64_t n_rows;
+};
 
 /** What the adapter says of one weight of the base. */
 struct ww_bake_change {
     uint32_t tensor;
+    struct ww_bake_expert expert;
     const struct ww_adapter_entry *part[WW_BAKE_PARTS];
 };
 
@@ -19,11 +30,28 @@ struct ww_bake_from {
     const struct ww_adapter *adapter;
 };
 
-/** Entries grouped by the tensor of the base that they change, in its order; room for one
- *  change per entry. A head that the base ties is not among them. */
-enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_change *changes,
-                          uint32_t *n, const char **doubt,
+struct ww_bake_group {
+    struct ww_bake_change *changes;
+    uint32_t n;
+    uint32_t capacity;
+    struct ww_strlist names; /* of parameters */
+    const char *doubt;
+};
+
+/** Entries grouped by the tensor of the base that they change, in its order. A head that
+ *  the base ties is not among them. */
+enum ww_err ww_bake_group(const struct ww_bake_from *from, struct ww_bake_group *out,
                           struct ww_error *err) WW_MUST_USE;
+void ww_bake_group_release(struct ww_bake_group *group);
+/** One more, empty. Moves the others. */
+enum ww_err ww_bake_group_add(struct ww_bake_group *group, struct ww_bake_change **out,
+                              struct ww_error *err) WW_MUST_USE;
+/** Changes of a parameter that is no module's weight; *done is false for other entries.
+ */
+enum ww_err ww_bake_parameter(const struct ww_bake_from *from,
+                              const struct ww_adapter_entry *entry,
+                              struct ww_bake_group *group, bool *done,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** A change with what every row of it needs. */
 struct ww_bake_weight {
@@ -37,6 +65,8 @@ struct ww_bake_weight {
     double scaling;
     const struct ww_tensor *left;   /* n_rows x rank, in the adapter's file, */
     bool left_across;               /* or rank x n_rows */
+    double *left_held;              /* n_rows x rank in memory instead, or NULL */
+    uint64_t rows_each;             /* after so many rows comes the next right factor */
     double *right;                  /* rank x n_cols */
     double *magnitude;              /* by output, or NULL */
     bool across;                    /* outputs run over the columns */
@@ -52,6 +82,11 @@ enum ww_err ww_bake_weight_check(const struct ww_bake_from *from,
 enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_bake_weight_close(struct ww_bake_weight *weight);
+/** The same two for factors that experts share. */
+enum ww_err ww_bake_expert_check(struct ww_bake_weight *weight,
+                                 struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_bake_expert_open(struct ww_bake_weight *weight,
+                                struct ww_error *err) WW_MUST_USE;
 /** Heap that an open one holds. */
 uint64_t ww_bake_weight_bytes(const struct ww_bake_weight *weight);
 

@@ -137,6 +137,13 @@ static enum ww_err open_inputs(struct ww_lora_job *job, struct ww_error *err)
         if (!rc) {
             rc = ww_adapter_open(path, &input->adapter, err);
         }
+        if (!rc && input->adapter->parameters) {
+            rc = WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "adapter '%s' uses target_parameters, whose factors experts share; "
+                "merge it as a model named BASE+ADAPTER",
+                m->text);
+        }
         input->text = m->text;
         input->parameters = named->parameters;
         job->n_inputs++;

@@ -23,6 +23,7 @@
 #define MAX_READ_BYTES (UINT64_C(1) << 30)
 #define PREFIX "base_model.model."
 #define WRAPPED ".base_layer."
+#define ANY_PARENT ".*\\."
 
 struct ending {
     const char *text;
@@ -48,8 +49,10 @@ static const struct ending endings[] = {
 
 /* Settings under which the tensors mean something else. */
 static const char *const not_understood[] = {
-    "target_parameters",       "layer_replication", "trainable_token_indices",
-    "alora_invocation_tokens", "megatron_config",
+    "layer_replication",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+    "megatron_config",
 };
 
 static bool is_set(const struct ww_jnode *node)
@@ -97,6 +100,9 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
         return WW_FAIL(err, WW_E_ADAPTER_FILE,
                        "'" WW_ADAPTER_CONFIG "' of '%s' has no usable r and lora_alpha",
                        adapter->path);
+    }
+    if (is_set(ww_jget(root, "target_parameters"))) {
+        adapter->parameters = ww_jget(root, "target_parameters");
     }
     adapter->dora = flag(root, "use_dora");
     adapter->rslora = flag(root, "use_rslora");
@@ -271,13 +277,19 @@ static bool ends_at_dot(const char *s, const char *end)
     return n > m && s[n - m - 1] == '.' && strcmp(s + n - m, end) == 0;
 }
 
-/* A pattern is a module's name or the end of one at a dot; '^' asks for the whole. */
+bool ww_adapter_ends(const char *s, const char *end)
+{
+    return strcmp(s, end) == 0 || ends_at_dot(s, end);
+}
+
+/* A pattern is a module's name or the end of one at a dot; '^' asks for the whole. PEFT
+ * itself writes ANY_PARENT before the name of a stack of experts. */
 static bool pattern_fits(const char *pattern, const char *module)
 {
     const bool whole = pattern[0] == '^';
 
     pattern += whole;
-    return strcmp(pattern, module) == 0 || (!whole && ends_at_dot(module, pattern));
+    return whole ? strcmp(pattern, module) == 0 : ww_adapter_ends(module, pattern);
 }
 
 enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
@@ -289,6 +301,7 @@ enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *mod
 
     for (const struct ww_jnode *p = ww_jfirst(all); p; p = ww_jnext(p)) {
         const char *name = ww_jkey(p) ? ww_jkey(p) : "";
+        name += ww_str_starts(name, ANY_PARENT) ? strlen(ANY_PARENT) : 0;
         if (strpbrk(name + (name[0] == '^'), "^$*+?()[]{}|\\")) {
             return WW_FAIL(
                 err, WW_E_UNSUPPORTED,
@@ -351,7 +364,7 @@ out:
     return rc;
 }
 
-static uint32_t find_tensor(const struct ww_model *base, const char *name, bool *twice)
+uint32_t ww_adapter_find(const struct ww_model *base, const char *name, bool *twice)
 {
     uint32_t found = ww_model_find(base, name);
 
@@ -382,12 +395,12 @@ enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
     if (!name) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
     }
-    *tensor = find_tensor(base, name, &twice);
+    *tensor = ww_adapter_find(base, name, &twice);
     if (*tensor == WW_NONE) {
         const char *type = base->config ? base->config->root_model_type : NULL;
         rc = ww_adapter_stored_name(type, name, &stored, err);
         if (stored) {
-            *tensor = find_tensor(base, stored, &twice);
+            *tensor = ww_adapter_find(base, stored, &twice);
         }
     }
     if (!rc && (*tensor == WW_NONE || twice)) {

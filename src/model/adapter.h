@@ -45,6 +45,7 @@ struct ww_adapter {
     char **modules;            /* owns the entries' names */
     struct ww_json *config;
     const char *base;          /* base_model_name_or_path, or NULL */
+    const struct ww_jnode *parameters; /* target_parameters, or NULL */
     bool dora;
     bool rslora;
     bool fan_in_fan_out;       /* the base stores [in, out] */
@@ -73,6 +74,12 @@ enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *mod
 enum ww_err ww_adapter_read(const struct ww_adapter *adapter,
                             const struct ww_tensor *tensor, double **out,
                             struct ww_error *err) WW_MUST_USE;
+
+/** The tensor of this name, or one whose name ends in it or in which it ends, at a dot;
+ *  *twice when there is another such. WW_NONE. */
+uint32_t ww_adapter_find(const struct ww_model *base, const char *name, bool *twice);
+/** True when s is end, or ends in it at a dot. */
+bool ww_adapter_ends(const char *s, const char *end);
 
 /** The base's tensor that an entry belongs to: the module's weight (of B_BIAS its bias
  *  need not exist), of FULL the tensor itself. Names match whole, or one ends in the other

@@ -260,3 +260,17 @@ YML
     refused 3 "sum to 0" "$WW" merge r.yml out
     nothing_written out
 }
+
+@test "factors that experts share are neither merged into an adapter nor carried over a lock" {
+    cp -r "$AMBER/../base" .
+    chmod -R u+w base
+    make_keys
+    "$WW" lock base locked --key lock -q
+    adapter stacked 'target_parameters: ["experts.down_proj"]'
+    printf 'merge_method: linear\nmodels: [{model: stacked, parameters: {weight: 1}}]\n' >one.yml
+    refused 6 "uses target_parameters" "$WW" merge one.yml out
+    refused 6 "uses target_parameters" "$WW" lock stacked out --base locked --key lock
+    adapter plain 'target_parameters: ["q_proj.weight"]'
+    "$WW" merge --dry-run plain.yml >/dev/null
+    [ ! -e out ]
+}

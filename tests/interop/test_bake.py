@@ -4,9 +4,10 @@
 
     test_bake.py BUILD [CASE...]
 
-Cases of test_adapter.py. Weights that peft changes are the weights that bake_probe writes,
+Cases of test_adapter.py, and stacked experts (target_parameters). Weights that peft changes are the weights that bake_probe writes,
 and agree to one float32 rounding of peft's float64 result.
 """
+import json
 import os
 import subprocess
 import sys
@@ -16,8 +17,19 @@ import make_models as families
 import numpy as np
 import peft
 import torch
-from safetensors.torch import load_file
-from test_adapter import CASES, make_adapter
+from safetensors.torch import load_file, save_file
+from test_adapter import ATTENTION, CASES, make_adapter
+
+STACKS = ["experts.gate_up_proj", "experts.down_proj"]
+# Files with a tensor for each expert, also under other names; as one; inputs first.
+EXPERTS = [
+    ("experts-qwen3", "qwen3_moe", dict(target_modules=ATTENTION, target_parameters=STACKS,
+                                        alpha_pattern={"experts.down_proj": 5})),
+    ("experts-mixtral", "mixtral", dict(target_modules=[], target_parameters=STACKS[:1])),
+    ("experts-granite", "granitemoe", dict(target_modules=[], target_parameters=STACKS)),
+    ("experts-gpt-oss", "gpt_oss", dict(target_modules=[], target_parameters=STACKS,
+                                        use_rslora=True)),
+]
 
 
 def baked(build, base, adapter):
@@ -73,9 +85,42 @@ def check(build, name, family, settings, out):
     return not bad
 
 
+def check_refusals(build, out):
+    """Pairs of factors that cannot be told apart, and those of fewer experts."""
+    base = families.write("qwen3_moe", out)
+    adapter = os.path.join(out, "adapter")
+    make_adapter(base, adapter, dict(target_modules=[], target_parameters=STACKS))
+    config = os.path.join(adapter, "adapter_config.json")
+    weights = os.path.join(adapter, "adapter_model.safetensors")
+    bad = []
+
+    def refused(words):
+        done = subprocess.run([os.path.join(build, "bake_probe"), base, adapter],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if done.returncode == 0 or words not in done.stderr:
+            bad.append(f"expected '{words}', got '{done.stderr}'")
+
+    tensors = load_file(weights)
+    cut = {n: t[:-4].contiguous() if "lora_A" in n else t[:, :-4].contiguous()
+           for n, t in tensors.items()}
+    save_file(cut, weights)
+    refused("do not fit 6 experts")
+    save_file(tensors, weights)
+    with open(config) as f:
+        settings = json.load(f)
+    with open(config, "w") as f:
+        json.dump(dict(settings, target_parameters=STACKS[:1]), f)
+    refused("which is which cannot be told")
+    print(f"{'FAIL' if bad else 'ok':4} refusals {'; '.join(bad)}", flush=True)
+    return not bad
+
+
 def main(build, names):
     failed = 0
-    for name, family, settings in CASES:
+    if not names or "refusals" in names:
+        with tempfile.TemporaryDirectory() as out:
+            failed += not check_refusals(build, out)
+    for name, family, settings in CASES + EXPERTS:
         if not names or name in names:
             with tempfile.TemporaryDirectory() as out:
                 failed += not check(build, name, family, settings, out)

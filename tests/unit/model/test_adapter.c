@@ -105,7 +105,7 @@ static void settings_that_change_the_meaning_are_refused(void **state)
     } cases[] = {
         {LORA "}", WW_OK},
         {LORA ",\"target_parameters\":null,\"layer_replication\":[]}", WW_OK},
-        {LORA ",\"target_parameters\":[\"experts\"]}", WW_E_UNSUPPORTED},
+        {LORA ",\"target_parameters\":[\"experts\"]}", WW_OK},
         {LORA ",\"layer_replication\":[[0,2]]}", WW_E_UNSUPPORTED},
         {LORA ",\"trainable_token_indices\":[1]}", WW_E_UNSUPPORTED},
         {"{\"peft_type\":\"LOHA\",\"r\":4,\"lora_alpha\":8}", WW_E_UNSUPPORTED},
