@@ -5,7 +5,7 @@
 
 #include "crypto/secret.h"
 
-#define WW_KEYFILE_MAX_BYTES 262144 /* 1024 recipients take 139,000 */
+#define WW_KEYFILE_MAX_BYTES (16 << 20) /* 65,536 recipients take 8.9 million */
 
 /** WW_E_KEY_ACCESS when group or others have any right to the open file. */
 enum ww_err ww_keyfile_check_private(int fd, const char *path,

@@ -9,6 +9,7 @@
  */
 #include "crypto/recipient.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -148,6 +149,46 @@ out:
     return rc;
 }
 
+struct named_key {
+    const uint8_t *key;
+    size_t at;
+};
+
+/* By key, and among equal ones in the order they were given in. */
+static int by_key(const void *a, const void *b)
+{
+    const struct named_key *x = a;
+    const struct named_key *y = b;
+    const int order = memcmp(x->key, y->key, WW_X25519_BYTES);
+
+    return order ? order : x->at < y->at ? -1 : x->at > y->at;
+}
+
+/* Sorted first: there may be tens of thousands. */
+static enum ww_err check_distinct(const char *const *paths,
+                                  const uint8_t (*keys)[WW_X25519_BYTES], size_t n,
+                                  struct ww_error *err)
+{
+    struct named_key *sorted = ww_calloc(n, sizeof(*sorted));
+    enum ww_err rc = WW_OK;
+
+    if (!sorted) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+    }
+    for (size_t i = 0; i < n; i++) {
+        sorted[i] = (struct named_key){keys[i], i};
+    }
+    qsort(sorted, n, sizeof(*sorted), by_key);
+    for (size_t i = 1; i < n && !rc; i++) {
+        if (memcmp(sorted[i - 1].key, sorted[i].key, WW_X25519_BYTES) == 0) {
+            rc = WW_FAIL(err, WW_E_USAGE, "recipients '%s' and '%s' are the same",
+                         paths[sorted[i - 1].at], paths[sorted[i].at]);
+        }
+    }
+    ww_free(sorted);
+    return rc;
+}
+
 enum ww_err ww_recipients_load(const char *const *paths, size_t n,
                                uint8_t (**out)[WW_X25519_BYTES], struct ww_error *err)
 {
@@ -160,12 +201,9 @@ enum ww_err ww_recipients_load(const char *const *paths, size_t n,
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = ww_recipient_load_public(paths[i], keys[i], err);
-        for (size_t j = 0; j < i && !rc; j++) {
-            if (memcmp(keys[i], keys[j], WW_X25519_BYTES) == 0) {
-                rc = WW_FAIL(err, WW_E_USAGE, "recipients '%s' and '%s' are the same",
-                             paths[j], paths[i]);
-            }
-        }
+    }
+    if (!rc) {
+        rc = check_distinct(paths, (const uint8_t(*)[WW_X25519_BYTES])keys, n, err);
     }
     if (rc) {
         ww_free(keys);

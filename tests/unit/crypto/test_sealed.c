@@ -414,6 +414,25 @@ static void lack_of_memory_is_reported(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_fixture, drop_fixture)
 
+static void more_recipients_than_a_reader_takes_are_refused(void **state)
+{
+    const struct fixture *f = *state;
+    struct ww_error err = {0};
+    struct ww_secret *record = NULL;
+    struct ww_record parsed;
+    struct ww_record_plan plan = plan_for(f, WW_SEALED_RECIPIENTS);
+    plan.n_recipients = WW_RECORD_MAX_STANZAS + 1;
+    FAILS(ww_record_make(&plan, f->secret, &record, &err), WW_E_USAGE);
+    assert_non_null(strstr(err.text, "65537 recipients given, at most 65536"));
+    size_t len = 0;
+    uint8_t *bytes = made(f, WW_SEALED_RECIPIENTS, &len);
+    ww_put_u32le(bytes + AT_N_STANZAS, WW_RECORD_MAX_STANZAS + 1);
+    fix_checksum(bytes, len);
+    FAILS(ww_record_parse(bytes, len, &parsed, &err), WW_E_KEYFILE);
+    assert_non_null(strstr(err.text, "65537 stanzas"));
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,6 +448,7 @@ int main(void)
         TEST(a_newer_version_is_refused_by_name),
         TEST(impossible_plans_are_refused),
         TEST(the_most_recipients_fit),
+        TEST(more_recipients_than_a_reader_takes_are_refused),
         TEST(lack_of_memory_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
