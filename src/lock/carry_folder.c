@@ -281,12 +281,12 @@ static enum ww_err side_path(const struct carry_run *run, const char *path, char
     const char *folder = "";
 
     *out = NULL;
-    if (run->inverse && ww_str_starts(path, WW_SOURCE_DIR)) {
-        kept = path + strlen(WW_SOURCE_DIR);
+    if (run->inverse && ww_str_starts(path, WW_SET_ASIDE_DIR)) {
+        kept = path + strlen(WW_SET_ASIDE_DIR);
     } else if (run->inverse && ww_is_evidence(path)) {
         return WW_OK;
     } else if (ww_is_evidence(path)) {
-        folder = WW_SOURCE_DIR;
+        folder = WW_SET_ASIDE_DIR;
     }
     *out = ww_asprintf("%s%s", folder, kept);
     return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");

@@ -37,7 +37,7 @@ enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **si
     }
     for (uint32_t i = 0; i < model->n_side; i++) {
         const char *path = model->side[i].path;
-        const char *folder = ww_is_evidence(path) ? WW_SOURCE_DIR : "";
+        const char *folder = ww_is_evidence(path) ? WW_SET_ASIDE_DIR : "";
         all[i] = (struct ww_side_copy){ww_strdup(path), ww_asprintf("%s%s", folder, path),
                                        model->side[i].size_bytes};
         if (!all[i].from || !all[i].to) {

@@ -57,7 +57,7 @@ static enum ww_err plan_side(const struct unlock_run *run,
                              const struct ww_lock_file *file, struct ww_side_copy *out,
                              struct ww_error *err)
 {
-    const char *folder = ww_is_evidence(file->path) ? WW_SOURCE_DIR : "";
+    const char *folder = ww_is_evidence(file->path) ? WW_SET_ASIDE_DIR : "";
     const struct ww_side_file *side = NULL;
 
     *out = (struct ww_side_copy){ww_asprintf("%s%s", folder, file->path),

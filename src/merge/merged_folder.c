@@ -24,14 +24,14 @@ static enum ww_err no_memory(struct ww_error *err)
 /* The record of the merge that was locked. */
 static enum ww_err read_set_aside(struct ww_merged *m, struct ww_error *err)
 {
-    const int fd = openat(m->model->dirfd, WW_SOURCE_DIR,
+    const int fd = openat(m->model->dirfd, WW_SET_ASIDE_DIR,
                           O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     enum ww_err rc = WW_OK;
 
     if (fd < 0) {
         return WW_FAIL(err, WW_E_NOTFOUND,
                        "locked folder '%s' holds no record of a merge: no '%s'",
-                       m->model->path, WW_SOURCE_DIR);
+                       m->model->path, WW_SET_ASIDE_DIR);
     }
     rc = ww_record_read(fd, &m->record, err);
     close(fd);

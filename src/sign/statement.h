@@ -14,7 +14,7 @@
 #include "weightward/sign.h"
 
 /* What the source carried as its own evidence lies below this folder of a locked model. */
-#define WW_SOURCE_DIR WW_ATTESTATIONS_DIR "/source/"
+#define WW_SET_ASIDE_DIR WW_ATTESTATIONS_DIR "/source/"
 
 /** A file of the folder with its digest. */
 struct ww_resource {
