@@ -31,7 +31,8 @@ struct ww_decompose_options {
 struct ww_lineage_source {
     char *name;       /* path as given */
     double share;
-    double low, high; /* 95 %: tensors drawn anew, never narrower than 1.96 errors */
+    double low, high; /* 95 %: tensors drawn anew, never narrower than 1.96 errors,
+                         nor than 0.002 when something came after the merge */
     double error;     /* standard error by rounding and noise alone */
     double n_eff;     /* elements that carry the share */
     double recipe;    /* shortest decimal that the share allows; 0 when not included */
@@ -66,6 +67,10 @@ struct ww_decompose_report {
     double replay;         /* share of moved elements whose bits the blend by the recipe
                               numbers gives, computed in double and rounded once */
     double kept;           /* share of moved elements where the suspect left the base */
+    double pruned;         /* share of weights that are zero where the base's are not; they
+                              are left out of all sums */
+    char *disguise;        /* what the suspect was before it was compared: "a GGUF file of
+                              Q4_K, decoded"; NULL: what it is */
     const char *method;    /* static: a merge method, or "blend", "none", "unclear" */
     const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
     char *recipe;        /* mergekit YAML that gives most bits of a sample; or NULL */
@@ -80,9 +85,11 @@ WW_API void ww_decompose_report_release(struct ww_decompose_report *report);
 
 /**
  * Compare the suspect with a base and candidates tensor by tensor, in two readings of all
- * files. The same numbers for any thread count. WW_E_UNRELATED when they have no tensor
- * of one shape in common; WW_E_NONFINITE; WW_E_LIMIT for too many sources. WW_OK also when
- * no candidate is included.
+ * files. The suspect may be a model folder, a GGUF file or a folder that holds one, a folder
+ * with eight-bit weights, an adapter of the base, or a lock of it; docs/lineage.md tells
+ * what is undone. The same numbers for any thread count. WW_E_UNRELATED when they have no
+ * tensor of one shape in common; WW_E_GGUF; WW_E_NONFINITE; WW_E_LIMIT for too many sources.
+ * WW_OK also when no candidate is included.
  */
 WW_API enum ww_err ww_lineage_decompose(const char *suspect,
                                         const struct ww_decompose_options *options,

@@ -29,16 +29,29 @@ static uint32_t layer_of(const char *name)
     return WW_NONE;
 }
 
-static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
+/* Rows of a table of words may be more in one model than in the other; all else is of one
+ * shape. *rows becomes the number that both have. */
+static bool fits(const struct ww_tensor *a, const struct ww_tensor *b, uint64_t *rows)
 {
-    return a->rank == b->rank &&
-           memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
+    const bool table = a->rank == 2 && layer_of(a->name) == WW_NONE;
+    const unsigned first = table ? 1 : 0;
+
+    if (a->rank != b->rank || memcmp(a->shape + first, b->shape + first,
+                                     (a->rank - first) * sizeof(*a->shape)) != 0) {
+        return false;
+    }
+    if (table && b->shape[0] < *rows) {
+        *rows = b->shape[0];
+    }
+    return true;
 }
 
 /* Index of the model that lacks the tensor, or n_models. */
-static unsigned find_all(const struct ww_family *f, uint32_t t, uint32_t *index)
+static unsigned find_all(const struct ww_family *f, uint32_t t, uint32_t *index,
+                         uint64_t *n_elements)
 {
     const struct ww_tensor *tensor = &f->models[WW_FAMILY_SUSPECT]->tensors[t];
+    uint64_t rows = tensor->rank == 2 ? tensor->shape[0] : 0;
 
     index[WW_FAMILY_SUSPECT] = t;
     for (unsigned m = 1; m < f->n_models; m++) {
@@ -46,10 +59,11 @@ static unsigned find_all(const struct ww_family *f, uint32_t t, uint32_t *index)
         index[m] = ww_model_find(model, tensor->name);
         if (index[m] == WW_NONE ||
             !ww_dtype_is_plain_float(model->tensors[index[m]].dtype) ||
-            !same_shape(tensor, &model->tensors[index[m]])) {
+            !fits(tensor, &model->tensors[index[m]], &rows)) {
             return m;
         }
     }
+    *n_elements = tensor->rank == 2 ? rows * tensor->shape[1] : tensor->n_elements;
     return f->n_models;
 }
 
@@ -79,6 +93,8 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     const char *skipped = NULL;
     unsigned lacking = 0;
     uint32_t n_skipped = 0;
+    uint32_t n_cut = 0;
+    enum ww_err rc = WW_OK;
 
     f->tensors = ww_calloc(suspect->n_tensors, sizeof(*f->tensors));
     f->indices = ww_calloc((size_t)suspect->n_tensors * f->n_models, sizeof(*f->indices));
@@ -88,15 +104,18 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     for (uint32_t t = 0; t < suspect->n_tensors; t++) {
         const struct ww_tensor *tensor = &suspect->tensors[t];
         uint32_t *index = f->indices + (size_t)f->n_tensors * f->n_models;
-        const unsigned m = ww_dtype_is_plain_float(tensor->dtype) ? find_all(f, t, index)
-                                                                  : WW_FAMILY_SUSPECT;
+        uint64_t n = 0;
+        const unsigned m = ww_dtype_is_plain_float(tensor->dtype)
+                               ? find_all(f, t, index, &n)
+                               : WW_FAMILY_SUSPECT;
         if (m < f->n_models) {
             skipped = skipped ? skipped : tensor->name;
             lacking = n_skipped++ ? lacking : m;
             continue;
         }
-        f->tensors[f->n_tensors++] = (struct ww_family_tensor){
-            tensor->name, tensor->n_elements, layer_of(tensor->name), index};
+        n_cut += n < tensor->n_elements;
+        f->tensors[f->n_tensors++] =
+            (struct ww_family_tensor){tensor->name, n, layer_of(tensor->name), index};
     }
     if (f->n_tensors == 0) {
         return WW_FAIL(err, WW_E_UNRELATED,
@@ -104,7 +123,14 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
                        "another architecture cannot be its sources",
                        suspect->path, f->models[lacking ? lacking : 1]->path);
     }
-    return warn_skipped(f, n_skipped, skipped, lacking, err);
+    rc = warn_skipped(f, n_skipped, skipped, lacking, err);
+    if (!rc && n_cut > 0) {
+        rc = ww_strlist_add(&f->warnings,
+                            "the suspect has more words than other models: only the rows "
+                            "that all have are compared",
+                            err);
+    }
+    return rc;
 }
 
 enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
@@ -117,16 +143,48 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
     if (!out->models) {
         return no_memory(err);
     }
-    for (unsigned m = 0; m < n && !rc; m++) {
+    out->n_models = n;
+    for (unsigned m = WW_FAMILY_BASE; m < n && !rc; m++) {
         rc = ww_model_open(paths[m], &out->models[m], err);
-        out->n_models += rc ? 0 : 1;
+    }
+    if (!rc) {
+        rc = ww_disguise_open(paths[WW_FAMILY_SUSPECT], out->models[WW_FAMILY_BASE],
+                              &out->disguise, &out->warnings, err);
+        out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
     return rc ? rc : align(out, err);
 }
 
+enum ww_err ww_family_unchanged(const struct ww_family *family, struct ww_error *err)
+{
+    enum ww_err rc = ww_disguise_unchanged(&family->disguise, err);
+
+    for (unsigned m = WW_FAMILY_BASE; m < family->n_models && !rc; m++) {
+        rc = ww_model_unchanged(family->models[m], err);
+    }
+    return rc;
+}
+
+enum ww_dtype ww_family_grid(const struct ww_family *family, uint32_t tensor)
+{
+    static const enum ww_dtype coarse[] = {WW_DTYPE_BF16, WW_DTYPE_F16, WW_DTYPE_F32};
+    const uint32_t *index = family->tensors[tensor].index;
+
+    for (size_t i = 0; i < WW_LEN(coarse); i++) {
+        for (unsigned m = WW_FAMILY_SUSPECT; m <= WW_FAMILY_BASE; m++) {
+            if (family->models[m]->tensors[index[m]].dtype == coarse[i]) {
+                return coarse[i];
+            }
+        }
+    }
+    return WW_DTYPE_F64;
+}
+
 void ww_family_release(struct ww_family *family)
 {
-    for (unsigned m = 0; m < family->n_models; m++) {
+    /* The disguise may borrow from the base. */
+    ww_disguise_release(&family->disguise);
+    for (unsigned m = WW_FAMILY_BASE; family->models && m < family->n_models; m++) {
         ww_model_close(family->models[m]);
     }
     ww_free(family->models);

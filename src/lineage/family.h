@@ -3,6 +3,7 @@
 #ifndef WW_LINEAGE_FAMILY_H
 #define WW_LINEAGE_FAMILY_H
 
+#include "lineage/disguise.h"
 #include "util/str.h"
 #include "weightward/lineage.h"
 #include "weightward/model.h"
@@ -17,7 +18,8 @@ struct ww_family_tensor {
 };
 
 struct ww_family {
-    struct ww_model **models; /* suspect, base, sources */
+    struct ww_model **models;    /* suspect, base, sources */
+    struct ww_disguise disguise; /* of the suspect, whose model is the first of models */
     unsigned n_models;
     struct ww_family_tensor *tensors; /* in the suspect's order */
     uint32_t n_tensors;
@@ -29,5 +31,12 @@ struct ww_family {
 enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_family *out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_family_release(struct ww_family *family);
+/** WW_E_CHANGED when a file moved since it was opened. */
+enum ww_err ww_family_unchanged(const struct ww_family *family,
+                                struct ww_error *err) WW_MUST_USE;
+
+/** The coarsest grid that the tensor's weights have been on: a suspect that was stored as
+ *  F32 may have been rounded to its base's BF16 before. */
+enum ww_dtype ww_family_grid(const struct ww_family *family, uint32_t tensor);
 
 #endif

@@ -21,9 +21,10 @@
 #define REPLICATES 200
 #define COLLINEAR 1e-9
 
-static double rounding(unsigned bin)
+/* Variance of rounding to the steps of a bin. */
+static double rounding(const struct ww_moments_bin *bin)
 {
-    return ldexp(1.0, 2 * ((int)bin - WW_MOMENTS_BIN_BIAS)) / 12;
+    return bin->steps / (double)bin->n / 12;
 }
 
 struct system {
@@ -41,7 +42,7 @@ static void weigh(const struct ww_moments *moments, double tau2, struct system *
         if (!bin) {
             continue;
         }
-        const double w = 1 / (rounding(b) + tau2);
+        const double w = 1 / (rounding(bin) + tau2);
         for (unsigned i = 0; i < k; i++) {
             s->xy[i] += w * bin->z[i + 1];
             for (unsigned j = 0; j < k; j++) {
@@ -76,9 +77,9 @@ static double noise(const struct ww_moments *moments, const double *a, double ta
         if (!bin || bin->n < ENOUGH) {
             continue;
         }
-        const double w = 1 / (rounding(b) + tau2);
+        const double w = 1 / (rounding(bin) + tau2);
         const double p = (double)bin->n * w * w;
-        sum += p * (residual(bin, moments->k, a) / (double)bin->n - rounding(b));
+        sum += p * (residual(bin, moments->k, a) / (double)bin->n - rounding(bin));
         weights += p;
     }
     return weights > 0 && sum > 0 ? sum / weights : 0;
@@ -92,7 +93,7 @@ static void effective(const struct ww_moments *moments, double tau2, double *n_e
         for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
             const struct ww_moments_bin *bin = moments->bins[b];
             if (bin) {
-                const double w = 1 / (rounding(b) + tau2);
+                const double w = 1 / (rounding(bin) + tau2);
                 one += w * bin->z[(i + 1) * (moments->k + 1) + i + 1];
                 two += w * w * bin->q[i];
             }

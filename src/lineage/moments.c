@@ -55,6 +55,7 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
 {
     const size_t n_z = (size_t)(into->k + 1) * (into->k + 1);
 
+    into->pruned += (uint64_t)times * from->pruned;
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
         const struct ww_moments_bin *src = from->bins[b];
         struct ww_moments_bin *dst = src ? bin_of(into, b) : NULL;
@@ -65,6 +66,7 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
             return no_memory(err);
         }
         dst->n += (uint64_t)times * src->n;
+        dst->steps += times * src->steps;
         for (size_t i = 0; i < n_z; i++) {
             dst->z[i] += times * src->z[i];
         }
@@ -82,16 +84,19 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
         ww_alloc_aligned(64, (size_t)(k + 2) * WW_MOMENTS_TILE * sizeof(double));
     tile->sorted =
         ww_alloc_aligned(64, (size_t)(k + 1) * WW_MOMENTS_TILE * sizeof(double));
+    tile->steps = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
     tile->bin = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->bin));
     tile->order = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->order));
-    return tile->columns && tile->sorted && tile->bin && tile->order ? WW_OK
-                                                                     : no_memory(err);
+    return tile->columns && tile->sorted && tile->steps && tile->bin && tile->order
+               ? WW_OK
+               : no_memory(err);
 }
 
 void ww_moments_tile_release(struct ww_moments_tile *tile)
 {
     ww_free(tile->columns);
     ww_free(tile->sorted);
+    ww_free(tile->steps);
     ww_free(tile->bin);
     ww_free(tile->order);
     memset(tile, 0, sizeof(*tile));
@@ -132,17 +137,29 @@ static double power(int e)
     return v;
 }
 
-/* The largest value decides the step, the longest task vector whether it is used. Leaves
- * differences in place of values. */
-static void classify(struct ww_moments_tile *tile, unsigned k, size_t n,
-                     enum ww_dtype dtype)
+static int exponent_of(double v)
 {
+    uint64_t bits = 0;
+
+    memcpy(&bits, &v, sizeof(bits));
+    return (int)(bits >> 52 & 2047) - 1023;
+}
+
+/* The largest value decides the grid's step, the longest task vector whether the element
+ * is used. A block's step, where it is the longer one, decides the bin: what lies below
+ * it was rounded away afterwards, evenly. Leaves differences in place of values. */
+static uint64_t classify(struct ww_moments_tile *tile, unsigned k, size_t n,
+                         enum ww_dtype dtype)
+{
+    uint64_t n_pruned = 0;
     double *y = tile->columns;
     const double *base = tile->columns + WW_MOMENTS_TILE;
 
     for (size_t e = 0; e < n; e++) {
         double largest = magnitude(base[e]);
         double longest = 0;
+        double block = tile->has_steps ? tile->steps[e] : 0;
+        const bool pruned = ww_moments_pruned(y[e], base[e], tile->has_steps);
         int step = 0;
         int bin = 0;
         for (unsigned i = 0; i < k; i++) {
@@ -153,12 +170,16 @@ static void classify(struct ww_moments_tile *tile, unsigned k, size_t n,
         }
         y[e] -= base[e];
         step = ww_moments_step(largest, dtype);
-        bin = step + WW_MOMENTS_BIN_BIAS;
+        block = block > power(step) ? block : power(step);
+        bin = exponent_of(block) + WW_MOMENTS_BIN_BIAS;
+        tile->steps[e] = block;
         tile->bin[e] = longest > 0 && longest >= WW_MOMENTS_STEPS * power(step) &&
-                               bin > 0 && bin < WW_MOMENTS_BINS
+                               bin > 0 && bin < WW_MOMENTS_BINS && !pruned
                            ? (uint8_t)bin
                            : 0;
+        n_pruned += pruned;
     }
+    return n_pruned;
 }
 
 static double dot(const double *a, const double *b, size_t n)
@@ -198,6 +219,10 @@ static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *ti
     const double *columns = tile->sorted + first;
 
     bin->n += n;
+    for (size_t i = 0; i < n; i++) {
+        const double step = tile->steps[tile->order[first + i]];
+        bin->steps += step * step;
+    }
     for (unsigned p = 0; p <= k; p++) {
         for (unsigned q = p; q <= k; q++) {
             const double sum = dot(columns + (size_t)p * WW_MOMENTS_TILE,
@@ -245,7 +270,7 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
     uint32_t first[WW_MOMENTS_BINS + 1];
     size_t used = 0;
 
-    classify(tile, moments->k, n, dtype);
+    moments->pruned += classify(tile, moments->k, n, dtype);
     used = sort(tile, n, first);
     for (unsigned p = 0; p <= moments->k; p++) {
         /* The base's own column is not among the differences. */

@@ -20,12 +20,14 @@
 /** Z = sum z z^T with z = (y, x_1 .. x_k), row-major [k + 1][k + 1], full. */
 struct ww_moments_bin {
     uint64_t n;
+    double steps; /* sum of the squared steps */
     double *z;
     double *q; /* sum of x_i^4 */
 };
 
 struct ww_moments {
     unsigned k;
+    uint64_t pruned; /* elements that were left out as such */
     struct ww_moments_bin *bins[WW_MOMENTS_BINS]; /* NULL where nothing fell */
 };
 
@@ -41,6 +43,9 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
 struct ww_moments_tile {
     double *columns; /* [k + 2][TILE]: suspect, base, sources; becomes y, base, x_i */
     double *sorted;  /* [k + 1][TILE] */
+    double *steps;   /* [TILE], with has_steps: of blocks that the suspect was rounded in,
+                        0 where the grid is all */
+    bool has_steps;
     uint8_t *bin;    /* [TILE], 0: not used */
     uint32_t *order; /* [TILE] */
 };
@@ -49,10 +54,16 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
 void ww_moments_tile_release(struct ww_moments_tile *tile);
 
 /** Add n elements that lie in the tile's columns, in the order they have; dtype is the
- *  suspect's, whose steps count. */
+ * grid that weights were on. A weight that is zero in the suspect and not in the base was
+ * pruned and says nothing; with has_steps zeros are values like others. */
 enum ww_err ww_moments_accumulate(struct ww_moments *moments,
                                   struct ww_moments_tile *tile, size_t n,
                                   enum ww_dtype dtype, struct ww_error *err) WW_MUST_USE;
+
+static inline bool ww_moments_pruned(double suspect, double base, bool has_steps)
+{
+    return suspect == 0 && base != 0 && !has_steps;
+}
 
 /** Exponent of the rounding step at v. */
 int ww_moments_step(double v, enum ww_dtype dtype);

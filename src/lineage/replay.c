@@ -31,6 +31,31 @@ static void round_to(enum ww_dtype dtype, struct ww_moments_tile *tile, size_t n
     ww_to_double(dtype, tile->order, rounded, n);
 }
 
+static double rounded_to(enum ww_dtype dtype, double v)
+{
+    uint64_t bits = 0;
+    double out = v;
+
+    if (dtype != WW_DTYPE_F64) {
+        ww_from_double(dtype, &v, &bits, 1);
+        ww_to_double(dtype, &bits, &out, 1);
+    }
+    return out;
+}
+
+/* What becomes of the blend in a suspect that was stored more finely than the weights it
+ * came from: a suspect that still lies on their grid was rounded to it before. */
+static void round_to_grid(enum ww_dtype grid, struct ww_moments_tile *tile, size_t n)
+{
+    double *rounded = tile->sorted + WW_MOMENTS_TILE;
+
+    for (size_t e = 0; e < n; e++) {
+        if (tile->columns[e] == rounded_to(grid, tile->columns[e])) {
+            rounded[e] = rounded_to(grid, tile->sorted[e]);
+        }
+    }
+}
+
 /* The blend goes into the sorted columns: [0] before, [1] after rounding; families have
  * two columns at least, base and a source. */
 static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
@@ -39,8 +64,10 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     const struct replaying *r = payload;
     const struct ww_family *family = r->family;
     const struct ww_model *model = family->models[WW_FAMILY_SUSPECT];
-    const enum ww_dtype dtype =
-        model->tensors[family->tensors[tensor].index[WW_FAMILY_SUSPECT]].dtype;
+    const struct ww_tensor *t =
+        &model->tensors[family->tensors[tensor].index[WW_FAMILY_SUSPECT]];
+    const enum ww_dtype dtype = t->dtype;
+    const bool matrix = t->rank >= 2;
     struct ww_replay *sum = &r->per_tensor[tensor];
     const double *suspect = tile->columns;
     const double *base = tile->columns + WW_MOMENTS_TILE;
@@ -62,16 +89,28 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
         }
     }
     round_to(dtype, tile, n);
+    if (ww_family_grid(family, tensor) != dtype) {
+        round_to_grid(ww_family_grid(family, tensor), tile, n);
+    }
     for (size_t e = 0; e < n; e++) {
         const double y = suspect[e] - base[e];
         const double miss = suspect[e] - blend[e];
+        const double block = tile->has_steps ? tile->steps[e] : 0;
         const double step = rounded[e] - blend[e];
+        if (ww_moments_pruned(suspect[e], base[e], tile->has_steps)) {
+            continue;
+        }
+        if (matrix) {
+            sum->base += base[e] * base[e];
+            sum->suspect += suspect[e] * suspect[e];
+            sum->both += suspect[e] * base[e];
+        }
         sum->total += y * y;
         sum->residual += miss * miss;
-        sum->floor += step * step;
+        sum->floor += block > 0 ? block * block / 12 : step * step;
         if (tile->bin[e]) {
             sum->moved++;
-            sum->same += suspect[e] == rounded[e];
+            sum->same += block == 0 && suspect[e] == rounded[e];
             sum->left += y != 0;
         }
     }
@@ -97,6 +136,9 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
         out->moved += one->moved;
         out->same += one->same;
         out->left += one->left;
+        out->base += one->base;
+        out->suspect += one->suspect;
+        out->both += one->both;
         out->total += one->total;
         out->residual += one->residual;
         out->floor += one->floor;

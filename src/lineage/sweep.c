@@ -3,11 +3,10 @@
 
 #include <stdlib.h>
 
+#include "lineage/column.h"
 #include "lineage/per_tensor.h"
-#include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/fs.h"
 
 struct sweep {
     const struct ww_family *family;
@@ -22,23 +21,20 @@ struct worker {
     uint8_t *bytes;
 };
 
-static enum ww_err read_column(const struct worker *w, const struct ww_model *model,
-                               const struct ww_tensor *t, uint64_t first, size_t n,
-                               double *out, struct ww_error *err)
+/* The suspect may be more than its files say: then its steps come along. */
+static enum ww_err read_column(const struct ww_family *family, struct worker *w, unsigned m,
+                               uint32_t index, uint64_t first, size_t n,
+                               struct ww_error *err)
 {
-    const size_t size = ww_dtype_bits(t->dtype) / 8;
-    const struct ww_weight_file *file = &model->files[t->file];
-    enum ww_err rc = ww_pread_full(file->fd, w->bytes, n * size, t->offset + first * size,
-                                   file->name, err);
+    const struct ww_disguise *disguise = &family->disguise;
+    double *out = w->tile.columns + (size_t)m * WW_MOMENTS_TILE;
 
-    if (!rc && ww_count_nonfinite(t->dtype, w->bytes, n) > 0) {
-        rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
-                     t->name, model->path);
+    if (m == WW_FAMILY_SUSPECT && disguise->read) {
+        w->tile.has_steps = true;
+        return disguise->read(disguise->payload, index, first, n, out, w->tile.steps,
+                              err);
     }
-    if (!rc) {
-        ww_to_double(t->dtype, w->bytes, out, n);
-    }
-    return rc;
+    return ww_column_read(family->models[m], index, first, n, w->bytes, out, err);
 }
 
 static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
@@ -56,8 +52,7 @@ static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
         uint64_t bytes = 0;
         for (unsigned m = 0; m < family->n_models && !rc; m++) {
             const struct ww_tensor *of = &family->models[m]->tensors[t->index[m]];
-            rc = read_column(w, family->models[m], of, first, n,
-                             w->tile.columns + (size_t)m * WW_MOMENTS_TILE, err);
+            rc = read_column(family, w, m, t->index[m], first, n, err);
             bytes += n * (ww_dtype_bits(of->dtype) / 8);
         }
         if (!rc) {

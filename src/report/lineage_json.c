@@ -86,6 +86,9 @@ enum ww_err ww_report_decompose_json(const char *base,
         write_source(&w, &report->sources[i]);
     }
     ww_jw_close(&w);
+    if (report->disguise) {
+        ww_jw_kstr(&w, "disguise", report->disguise);
+    }
     write_method(&w, report);
     ww_jw_kdouble(&w, "r2", report->r2);
     ww_jw_kdouble(&w, "r2_ceiling", report->r2_ceiling);
@@ -93,6 +96,7 @@ enum ww_err ww_report_decompose_json(const char *base,
     ww_jw_kdouble(&w, "replay", report->replay);
     ww_jw_kdouble(&w, "kept", report->kept);
     ww_jw_kdouble(&w, "noise", report->noise);
+    ww_jw_kdouble(&w, "pruned", report->pruned);
     ww_jw_ku64(&w, "tensors", report->tensors);
     ww_jw_ku64(&w, "elements", report->elements);
     ww_jw_ku64(&w, "elements_used", report->used);

@@ -43,6 +43,13 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
     for (size_t i = 0; i < report->n_sources; i++) {
         tell_source(&report->sources[i]);
     }
+    if (report->disguise) {
+        printf("the suspect is %s\n", report->disguise);
+    }
+    if (report->pruned > 0) {
+        printf("%.4f of its weights are zero where the base's are not, and left out\n",
+               report->pruned);
+    }
     printf("method: %s", report->method);
     for (size_t i = 0; report->not_excluded[i]; i++) {
         printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The joint attack, whose outputs are read instead of written: the same steps, elements
+ * and kernels, so the bytes are those that the attack would write.
+ */
+#include "attack/attack_view.h"
+
+#include "attack/attack_plan.h"
+#include "lock/dense_map.h"
+#include "stream/made.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+/* As an attack demands of an anchor before it writes: what stays below is no relative. */
+#define LEAST_COSINE 0.7
+#define LEAST_FRAME 0.5
+
+struct ww_attack_view {
+    struct ww_layout *layouts[2];
+    struct ww_pair pair;
+    bool paired;
+    struct ww_attack_job job;
+    struct ww_attack_plan plan;
+    struct ww_made *made;
+};
+
+void ww_attack_view_free(struct ww_attack_view *view)
+{
+    if (view) {
+        ww_made_free(view->made);
+        ww_attack_plan_release(&view->plan);
+        ww_free(view->job.scores);
+        if (view->paired) {
+            ww_pair_release(&view->pair);
+        }
+        ww_layout_free(view->layouts[0]);
+        ww_layout_free(view->layouts[1]);
+        ww_free(view);
+    }
+}
+
+static enum ww_err neurons(struct ww_pair *pair, struct ww_error *err)
+{
+    return ww_find_neurons(pair, true, err);
+}
+
+static enum ww_err find(struct ww_pair *pair, struct ww_error *err)
+{
+    static enum ww_err (*const steps[])(struct ww_pair *, struct ww_error *) = {
+        ww_find_frames, ww_find_latents, ww_find_heads,
+        ww_find_inner,  ww_find_experts, neurons};
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(steps) && !rc && pair->frame_cosine >= LEAST_FRAME;
+         i++) {
+        rc = steps[i](pair, err);
+    }
+    return rc;
+}
+
+static bool any(const struct ww_attack_found *f)
+{
+    return f->residual_moved || f->residual_negated || f->heads_moved || f->inner_moved ||
+           f->inner_negated || f->neurons_moved || f->neurons_negated ||
+           f->experts_moved || f->scaled || f->dense_heads;
+}
+
+static bool undoes(const struct ww_pair *pair)
+{
+    return pair->frame_cosine >= LEAST_FRAME &&
+           ww_likeness_cosine(&pair->like) >= LEAST_COSINE && any(&pair->found);
+}
+
+static enum ww_err make(struct ww_attack_view *view, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    view->job.pair = &view->pair;
+    view->job.lock = (struct ww_lock_job){.gauge = &view->pair.gauge, .inverse = true};
+    view->job.dense = (struct ww_dense_job){
+        .gauge = &view->pair.gauge, .source = &view->pair.source, .inverse = true};
+    view->job.scores =
+        ww_calloc(view->layouts[0]->model->n_tensors, sizeof(*view->job.scores));
+    if (!view->job.scores) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+    }
+    rc = ww_attack_plan_init(&view->plan, &view->job, false, err);
+    return rc ? rc : ww_made_new(&view->plan.plan, &view->made, err);
+}
+
+/* Failures that say something about the machine and not about the models. */
+static bool is_grave(enum ww_err rc)
+{
+    return rc == WW_E_NOMEM || rc == WW_E_IO || rc == WW_E_CHANGED || rc == WW_E_INTERNAL;
+}
+
+static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model *locked,
+                             const struct ww_model *anchor, struct ww_error *err)
+{
+    enum ww_err rc = ww_layout_resolve(locked, NULL, &view->layouts[0], err);
+
+    if (!rc) {
+        rc = ww_layout_resolve(anchor, NULL, &view->layouts[1], err);
+    }
+    if (!rc) {
+        rc = ww_pair_init(&view->pair, view->layouts[0], view->layouts[1], err);
+        view->paired = !rc;
+    }
+    if (!rc) {
+        rc = find(&view->pair, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_attack_view_open(const struct ww_model *locked,
+                                const struct ww_model *anchor,
+                                struct ww_attack_view **out, struct ww_error *err)
+{
+    struct ww_attack_view *view = ww_calloc(1, sizeof(*view));
+    struct ww_error why = {0};
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!view) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+    }
+    rc = open_view(view, locked, anchor, &why);
+    if (rc && is_grave(rc)) {
+        rc = WW_FAIL(err, rc, "%s", why.text);
+    } else if (!rc && undoes(&view->pair)) {
+        rc = make(view, err);
+        *out = rc ? NULL : view;
+    } else {
+        rc = WW_OK;
+    }
+    if (!*out) {
+        ww_attack_view_free(view);
+    }
+    return rc;
+}
+
+const struct ww_reader *ww_attack_view_reader(const struct ww_attack_view *view,
+                                              uint32_t file)
+{
+    return ww_made_reader(view->made, file);
+}
+
+const struct ww_attack_found *ww_attack_view_found(const struct ww_attack_view *view)
+{
+    return &view->pair.found;
+}
+
+bool ww_attack_view_is_dense(const struct ww_attack_view *view, uint32_t tensor)
+{
+    bool clash = false;
+    return ww_dense_axis(view->pair.locked, &view->pair.source, tensor, &clash) !=
+           WW_NO_AXIS;
+}

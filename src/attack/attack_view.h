@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A locked model read as it was before its lock, by nothing but an anchor; no folder of
+ * it is written anywhere. */
+#ifndef WW_ATTACK_ATTACK_VIEW_H
+#define WW_ATTACK_ATTACK_VIEW_H
+
+#include "util/reader.h"
+#include "weightward/attack.h"
+
+struct ww_attack_view;
+
+/** Find what a lock did to the model. Both models are borrowed until the view is freed.
+ *  *out stays NULL, and WW_OK, when no layout is known for them, they do not belong
+ *  together, or nothing that a lock does was found. WW_E_NOMEM, WW_E_IO and the like. */
+enum ww_err ww_attack_view_open(const struct ww_model *locked,
+                                const struct ww_model *anchor,
+                                struct ww_attack_view **out,
+                                struct ww_error *err) WW_MUST_USE;
+void ww_attack_view_free(struct ww_attack_view *view);
+/** Reads a weight file as it was before the lock: same size, same header. Borrowed. */
+const struct ww_reader *ww_attack_view_reader(const struct ww_attack_view *view,
+                                              uint32_t file);
+/** What the lock turned out to be made of. */
+const struct ww_attack_found *ww_attack_view_found(const struct ww_attack_view *view);
+/** True when the tensor came back only up to a small dense error: it was mixed by
+ * matrices that no rounding could make exact. */
+bool ww_attack_view_is_dense(const struct ww_attack_view *view, uint32_t tensor);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/disguise.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "model/adapter.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+void ww_disguise_release(struct ww_disguise *disguise)
+{
+    if (disguise->free) {
+        disguise->free(disguise->payload);
+    }
+    ww_model_close(disguise->model);
+    ww_free(disguise->undone);
+    memset(disguise, 0, sizeof(*disguise));
+}
+
+enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,
+                                  struct ww_error *err)
+{
+    enum ww_err rc = ww_model_unchanged(disguise->model, err);
+
+    if (!rc && disguise->unchanged) {
+        rc = disguise->unchanged(disguise->payload, err);
+    }
+    return rc;
+}
+
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+struct search {
+    char *found;
+    unsigned n;
+};
+
+static enum ww_err look_at(void *payload, const struct ww_walk_entry *entry, bool *skip,
+                           struct ww_error *err)
+{
+    struct search *s = payload;
+
+    *skip = entry->type == S_IFDIR;
+    if (entry->type != S_IFDIR && ww_str_ends(entry->path, ".gguf") && s->n++ == 0) {
+        s->found = ww_strdup(entry->path);
+        if (!s->found) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+        }
+    }
+    return WW_OK;
+}
+
+/* The only GGUF file of a folder, NULL when it has none. */
+static enum ww_err find_gguf(const char *folder, char **out, struct ww_error *err)
+{
+    struct search s = {0};
+    int fd = -1;
+    enum ww_err rc = ww_dir_open(folder, &fd, err);
+
+    *out = NULL;
+    if (!rc) {
+        rc = ww_walk(fd, look_at, &s, err);
+    }
+    if (!rc && s.n > 1) {
+        rc = WW_FAIL(err, WW_E_GGUF,
+                     "'%s' holds %u GGUF files, name one of them; a model split into "
+                     "several is not read",
+                     folder, s.n);
+    }
+    if (!rc && s.n == 1) {
+        *out = ww_path_join(folder, s.found);
+        rc = *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+    }
+    ww_free(s.found);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
+static enum ww_err open_gguf_folder(const char *path, struct ww_error *why,
+                                    struct ww_disguise *out, struct ww_strlist *notes,
+                                    struct ww_error *err)
+{
+    char *file = NULL;
+    enum ww_err rc = find_gguf(path, &file, err);
+
+    if (!rc && !file) {
+        rc = WW_FAIL(err, why->code, "%s", why->text);
+    }
+    if (!rc) {
+        rc = ww_disguise_gguf(file, out, notes, err);
+    }
+    ww_free(file);
+    return rc;
+}
+
+/* A folder of safetensors files: quantised, locked, or as it is. */
+static enum ww_err open_model(struct ww_model *model, const struct ww_model *base,
+                              struct ww_disguise *out, struct ww_strlist *notes,
+                              struct ww_error *err)
+{
+    bool took = false;
+    enum ww_err rc = ww_disguise_quantised(model, out, &took, notes, err);
+
+    if (!rc && !took) {
+        rc = ww_disguise_locked(model, base, out, &took, notes, err);
+    }
+    if (!took) {
+        out->model = model;
+    }
+    return rc;
+}
+
+enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
+                             struct ww_disguise *out, struct ww_strlist *notes,
+                             struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    struct ww_error why = {0};
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    if (ww_str_ends(path, ".gguf") && !is_folder(path)) {
+        rc = ww_disguise_gguf(path, out, notes, err);
+    } else if (ww_adapter_is_folder(path)) {
+        rc = ww_disguise_adapter(path, base, out, err);
+    } else {
+        rc = ww_model_open(path, &model, &why);
+        if (!rc) {
+            rc = open_model(model, base, out, notes, err);
+        } else if (rc == WW_E_GGUF) {
+            rc = open_gguf_folder(path, &why, out, notes, err);
+        } else {
+            rc = WW_FAIL(err, rc, "%s", why.text);
+        }
+    }
+    if (rc) {
+        ww_disguise_release(out);
+    }
+    return rc;
+}

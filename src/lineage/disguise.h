@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * What a suspect looks like without its disguise: quantised weights as numbers with the
+ * step that each was rounded to, an adapter on its base, a lock undone. Whoever compares
+ * models sees names, shapes and doubles, and need not know what the suspect was.
+ */
+#ifndef WW_LINEAGE_DISGUISE_H
+#define WW_LINEAGE_DISGUISE_H
+
+#include "util/str.h"
+#include "weightward/model.h"
+
+struct ww_disguise {
+    struct ww_model *model; /* under the base's names; owned */
+    char *undone;           /* one sentence; NULL: there was no disguise */
+    /* Elements [first, first + n) of a tensor of model, finite, and for each the step of
+     * its block or 0 where the dtype's grid is the only rounding. NULL: the model's files
+     * hold them. From any thread, from many at once. */
+    enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                        double *values, double *steps, struct ww_error *err);
+    enum ww_err (*unchanged)(void *payload, struct ww_error *err);
+    void (*free)(void *payload);
+    void *payload;
+};
+
+/** Open a suspect whatever it is: a model folder, a GGUF file or a folder with one, a
+ * folder with eight-bit weights, an adapter of the base, a lock of the base. base is open
+ * and outlives the disguise. Tensors that are not read are named in notes. */
+enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
+                             struct ww_disguise *out, struct ww_strlist *notes,
+                             struct ww_error *err) WW_MUST_USE;
+void ww_disguise_release(struct ww_disguise *disguise);
+/** WW_E_CHANGED when a file moved since it was opened. */
+enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/* The kinds, each in a file of its own. */
+enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
+                             struct ww_strlist *notes, struct ww_error *err) WW_MUST_USE;
+/** Takes the model over when it has eight-bit weights, and only then: *took. */
+enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *out,
+                                  bool *took, struct ww_strlist *notes,
+                                  struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
+                                struct ww_disguise *out,
+                                struct ww_error *err) WW_MUST_USE;
+/** Undoes a lock of the base, when the model looks like one: *took. */
+enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
+                               struct ww_disguise *out, bool *took,
+                               struct ww_strlist *notes,
+                               struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Eight-bit weights with scales beside them, as transformers, compressed-tensors and
+ * bitsandbytes write them: value = number x scale, one scale for the tensor, a row or a
+ * block. The step of an element is that of its number times the scale.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "lineage/column.h"
+#include "lineage/disguise.h"
+#include "model/f8.h"
+#include "model/shown.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define BLOCK 128 /* of FP8 checkpoints whose scales are two-dimensional */
+
+static const struct {
+    const char *end; /* in place of ".weight" */
+    double factor;
+} scale_names[] = {{".weight_scale_inv", 1}, {".weight_scale", 1}, {".SCB", 1.0 / 127}};
+
+struct scales {
+    double *values; /* NULL: the tensor is read as it is */
+    uint64_t block[2];
+    uint64_t columns; /* of scales */
+};
+
+struct quantised {
+    struct ww_model *model;
+    uint32_t *of; /* by tensor shown: the model's */
+    struct scales *scales;
+    uint32_t n;
+    uint32_t n_eight;
+    uint32_t n_bare;
+};
+
+static void free_quantised(void *payload)
+{
+    struct quantised *q = payload;
+
+    for (uint32_t i = 0; q->scales && i < q->n; i++) {
+        ww_free(q->scales[i].values);
+    }
+    ww_free(q->scales);
+    ww_free(q->of);
+    ww_model_close(q->model);
+    ww_free(q);
+}
+
+static enum ww_err unchanged(void *payload, struct ww_error *err)
+{
+    const struct quantised *q = payload;
+    return ww_model_unchanged(q->model, err);
+}
+
+static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64_t first,
+                              size_t n, uint8_t *bytes, double *values, double *steps,
+                              struct ww_error *err)
+{
+    const struct ww_tensor *t = &q->model->tensors[q->of[tensor]];
+    const struct scales *s = &q->scales[tensor];
+    const uint64_t width = t->rank > 1 ? t->shape[t->rank - 1] : 1;
+    enum ww_err rc = ww_column_bytes(q->model, q->of[tensor], first, n, bytes, err);
+
+    for (size_t e = 0; e < n && !rc; e++) {
+        const uint64_t row = (first + e) / width;
+        const uint64_t column = (first + e) % width;
+        const double scale =
+            s->values[row / s->block[0] * s->columns + column / s->block[1]];
+        values[e] = ww_eight_bit_value(t->dtype, bytes[e]) * scale;
+        steps[e] = fabs(ww_eight_bit_step(t->dtype, bytes[e]) * scale);
+        if (!isfinite(values[e])) {
+            rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
+                         t->name, q->model->path);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first,
+                                  size_t n, double *values, double *steps,
+                                  struct ww_error *err)
+{
+    const struct quantised *q = payload;
+    uint8_t *bytes = ww_calloc(n, sizeof(double));
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
+
+    if (!rc && q->scales[tensor].values) {
+        rc = read_eight(q, tensor, first, n, bytes, values, steps, err);
+    } else if (!rc) {
+        memset(steps, 0, n * sizeof(*steps));
+        rc = ww_column_read(q->model, q->of[tensor], first, n, bytes, values, err);
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+/* "x.weight" and ".SCB" give the index of "x.SCB". */
+static enum ww_err find_scale(const struct ww_model *model, const struct ww_tensor *t,
+                              uint32_t *at, double *factor, struct ww_error *err)
+{
+    *at = WW_NONE;
+    for (size_t i = 0; i < WW_LEN(scale_names) && *at == WW_NONE; i++) {
+        const size_t stem = strlen(t->name) - strlen(".weight");
+        char *name = ww_asprintf("%.*s%s", (int)stem, t->name, scale_names[i].end);
+        if (!name) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+        }
+        *at = ww_model_find(model, name);
+        *factor = scale_names[i].factor;
+        ww_free(name);
+    }
+    return WW_OK;
+}
+
+/* Which block of [rows][columns] each of the scales is for. */
+static bool lay_out(const struct ww_tensor *t, const struct ww_tensor *scale,
+                    struct scales *out)
+{
+    const uint64_t rows = t->shape[0];
+    const uint64_t columns = t->n_elements / rows;
+
+    out->columns = 1;
+    out->block[1] = columns;
+    if (scale->n_elements == 1 ||
+        (scale->n_elements == rows && scale->shape[0] == rows)) {
+        out->block[0] = scale->n_elements == 1 ? rows : 1;
+        return true;
+    }
+    if (scale->rank != 2 || t->rank != 2) {
+        return false;
+    }
+    out->columns = scale->shape[1];
+    if (ww_div_up(rows, BLOCK) == scale->shape[0] &&
+        ww_div_up(columns, BLOCK) == scale->shape[1]) {
+        out->block[0] = out->block[1] = BLOCK;
+        return true;
+    }
+    out->block[0] = rows / scale->shape[0];
+    out->block[1] = columns / scale->shape[1];
+    return rows % scale->shape[0] == 0 && columns % scale->shape[1] == 0;
+}
+
+static enum ww_err load_scales(const struct ww_model *model, const struct ww_tensor *t,
+                               uint32_t at, double factor, struct scales *out,
+                               struct ww_error *err)
+{
+    const struct ww_tensor *scale = &model->tensors[at];
+    const size_t n = (size_t)scale->n_elements;
+    uint8_t *bytes = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (n == 0 || t->n_elements == 0 || !ww_dtype_is_plain_float(scale->dtype) ||
+        scale->n_elements > t->n_elements || !lay_out(t, scale, out)) {
+        return WW_FAIL(err, WW_E_QUANTISED,
+                       "the scales '%.160s' of '%s' do not fit the weight they are for",
+                       scale->name, model->path);
+    }
+    bytes = ww_calloc(n, sizeof(double));
+    out->values = ww_calloc(n, sizeof(double));
+    if (!bytes || !out->values) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
+    }
+    if (!rc) {
+        rc = ww_column_read(model, at, 0, n, bytes, out->values, err);
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        out->values[i] *= factor;
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+/* An FP8 tensor without scales holds its values as they are. */
+static enum ww_err no_scales(const struct ww_tensor *t, struct scales *out,
+                             struct ww_error *err)
+{
+    out->values = ww_calloc(1, sizeof(double));
+    if (!out->values) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
+    }
+    out->values[0] = 1;
+    out->block[0] = t->shape[0];
+    out->block[1] = ww_max_u64(1, t->n_elements / ww_max_u64(1, t->shape[0]));
+    out->columns = 1;
+    return WW_OK;
+}
+
+static bool is_weight(const struct ww_tensor *t)
+{
+    return ww_is_eight_bit(t->dtype) && ww_str_ends(t->name, ".weight") && t->rank > 0 &&
+           t->n_elements > 0;
+}
+
+static bool is_scale(const struct ww_tensor *t)
+{
+    for (size_t i = 0; i < WW_LEN(scale_names); i++) {
+        if (ww_str_ends(t->name, scale_names[i].end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err show_tensor(struct quantised *q, uint32_t t, struct ww_tensor *shown,
+                               struct ww_error *err)
+{
+    const struct ww_tensor *from = &q->model->tensors[t];
+    struct scales *scales = &q->scales[q->n];
+    uint32_t at = WW_NONE;
+    double factor = 1;
+    enum ww_err rc = WW_OK;
+
+    shown[q->n] = *from;
+    q->of[q->n++] = t;
+    if (!is_weight(from)) {
+        return WW_OK;
+    }
+    rc = find_scale(q->model, from, &at, &factor, err);
+    if (rc) {
+        return rc;
+    }
+    if (at == WW_NONE && from->dtype == WW_DTYPE_I8) {
+        q->n_bare++;
+        return WW_OK;
+    }
+    shown[q->n - 1].dtype = WW_DTYPE_F32;
+    q->n_eight++;
+    return at == WW_NONE ? no_scales(from, scales, err)
+                         : load_scales(q->model, from, at, factor, scales, err);
+}
+
+static enum ww_err tell(const struct quantised *q, struct ww_disguise *out,
+                        struct ww_strlist *notes, struct ww_error *err)
+{
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    out->undone = ww_asprintf("%" PRIu32 " tensors of eight-bit weights, decoded with "
+                              "their scales",
+                              q->n_eight);
+    if (!out->undone) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a note");
+    }
+    if (q->n_bare > 0) {
+        text = ww_asprintf("%" PRIu32 " integer tensors of the suspect have no scales "
+                           "that are known and are not compared",
+                           q->n_bare);
+        rc = text ? ww_strlist_add(notes, text, err)
+                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a note");
+    }
+    ww_free(text);
+    return rc;
+}
+
+enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *out,
+                                  bool *took, struct ww_strlist *notes,
+                                  struct ww_error *err)
+{
+    struct quantised *q = NULL;
+    struct ww_tensor *shown = NULL;
+    enum ww_err rc = WW_OK;
+
+    *took = false;
+    for (uint32_t t = 0; t < model->n_tensors && !*took; t++) {
+        *took = is_weight(&model->tensors[t]);
+    }
+    if (!*took) {
+        return WW_OK;
+    }
+    q = ww_calloc(1, sizeof(*q));
+    if (!q) {
+        *took = false;
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a quantised model");
+    }
+    q->model = model;
+    *out = (struct ww_disguise){
+        .read = read_quantised, .unchanged = unchanged, .free = free_quantised};
+    out->payload = q;
+    q->of = ww_calloc(model->n_tensors, sizeof(*q->of));
+    q->scales = ww_calloc(model->n_tensors, sizeof(*q->scales));
+    shown = ww_calloc(model->n_tensors, sizeof(*shown));
+    if (!q->of || !q->scales || !shown) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a quantised model");
+    }
+    for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
+        if (!is_scale(&model->tensors[t])) {
+            rc = show_tensor(q, t, shown, err);
+        }
+    }
+    if (!rc) {
+        rc = ww_model_shown(model->path, shown, q->n, &out->model, err);
+    }
+    if (!rc) {
+        rc = tell(q, out, notes, err);
+    }
+    ww_free(shown);
+    return rc;
+}

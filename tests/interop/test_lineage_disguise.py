@@ -1,0 +1,371 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Suspects in disguise: quantised, locked, cast, pruned, trained on, extended, cut.
+
+    test_lineage_disguise.py BUILD
+
+The merge is 0.6 and 0.25 of two trained experts (tests/vectors/amber), rounded to bf16, and
+then disguised. A third candidate, that went nowhere, has task vectors of the size of the
+first one's. Shares must be right within a bound for each disguise, the third share at most
+0.02, and each interval must hold the truth where the bound is one of sampling. GGUF files
+are written by the gguf package; its quantisers end at Q5_1, so the K formats have plain
+ones here. Eight-bit layouts are those of transformers, compressed-tensors and bitsandbytes.
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FAMILY = os.path.join(HERE, "..", "vectors", "amber")
+TRUTH = (0.6, 0.25, 0.0)
+DECOY = 0.02
+TOPS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
+PARTS = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
+         "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+         "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+         "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+HEADS, KV_HEADS = 4, 2
+
+
+def run(*args):
+    done = subprocess.run(args, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(args)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def weights(folder):
+    return load_file(os.path.join(folder, "model.safetensors"))
+
+
+def folder(path, tensors):
+    os.makedirs(path)
+    shutil.copy(os.path.join(FAMILY, "base", "config.json"), path)
+    save_file({k: v.contiguous() for k, v in tensors.items()},
+              os.path.join(path, "model.safetensors"), {"format": "pt"})
+    return path
+
+
+# Plain quantisers of the K formats: per run of 32 (16) the range, per block the largest of
+# the scales; no search.
+def k_quants(kind, v):
+    low_bits = {"Q4_K": 15, "Q5_K": 31}
+    x = v.reshape(-1, 256).astype(np.float64)
+    n = len(x)
+    if kind == "Q6_K":
+        runs = x.reshape(n, 16, 16)
+        scale = np.abs(runs).max(2) / 31
+        d = np.maximum(scale.max(1) / 127, 1e-12).astype(np.float16)
+        sc = np.clip(np.rint(scale / d.astype(np.float64)[:, None]), 0, 127)
+        step = np.maximum(d.astype(np.float64)[:, None] * sc, 1e-12)[:, :, None]
+        q = np.clip(np.rint(runs / step), -32, 31).astype(int).reshape(n, 256) + 32
+        half = q.reshape(n, 2, 4, 32)
+        ql = np.concatenate([(half[:, :, :2] & 15) | (half[:, :, 2:] & 15) << 4], 2)
+        qh = sum((half[:, :, i] >> 4) << 2 * i for i in range(4))
+        return np.concatenate([ql.reshape(n, 128), qh.reshape(n, 64), sc.reshape(n, 16),
+                               d.view(np.uint8).reshape(n, 2)], 1).astype(np.uint8)
+    runs = x.reshape(n, 8, 32)
+    least = np.maximum(-runs.min(2), 0)
+    scale = (runs.max(2) + least) / low_bits[kind]
+    d = np.maximum(scale.max(1) / 63, 1e-12).astype(np.float16)
+    dmin = np.maximum(least.max(1) / 63, 1e-12).astype(np.float16)
+    sc = np.clip(np.rint(scale / d.astype(np.float64)[:, None]), 0, 63).astype(int)
+    mn = np.clip(np.rint(least / dmin.astype(np.float64)[:, None]), 0, 63).astype(int)
+    step = np.maximum(d.astype(np.float64)[:, None] * sc, 1e-12)[:, :, None]
+    off = (dmin.astype(np.float64)[:, None] * mn)[:, :, None]
+    q = np.clip(np.rint((runs + off) / step), 0, low_bits[kind]).astype(int)
+    packed = np.zeros((n, 12), int)
+    packed[:, :4] = sc[:, :4] | (sc[:, 4:] >> 4) << 6
+    packed[:, 4:8] = mn[:, :4] | (mn[:, 4:] >> 4) << 6
+    packed[:, 8:] = (sc[:, 4:] & 15) | (mn[:, 4:] & 15) << 4
+    pairs = q.reshape(n, 4, 2, 32)
+    parts = [d.view(np.uint8).reshape(n, 2), dmin.view(np.uint8).reshape(n, 2), packed]
+    if kind == "Q5_K":
+        parts.append(sum((q[:, j] >> 4) << j for j in range(8)))
+    parts.append(((pairs[:, :, 0] & 15) | (pairs[:, :, 1] & 15) << 4).reshape(n, 128))
+    return np.concatenate(parts, 1).astype(np.uint8)
+
+
+def quantise(kind, fallback, v):
+    """Raw blocks of a matrix, in the fallback where its rows are no whole super-blocks."""
+    if v.shape[1] % gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]][0]:
+        kind = fallback
+    number = gguf.GGMLQuantizationType[kind]
+    if kind.endswith("_K"):
+        raw = k_quants(kind, v).reshape(v.shape[0], -1)
+        # A wrong packing would be far off.
+        assert np.abs(gguf.quants.dequantize(raw, number) - v).max() < 0.2 * np.abs(v).max()
+        return raw, number
+    return gguf.quants.quantize(v, number), number
+
+
+def half_turns(v, heads):
+    """Rows as the converter for rotary embeddings of neighbours puts them."""
+    return v.reshape(heads, 2, v.shape[0] // heads // 2, *v.shape[1:]).swapaxes(1, 2).reshape(
+        v.shape)
+
+
+def write_gguf(path, tensors, kind, fallback=None):
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(KV_HEADS)
+    for name, v in tensors.items():
+        v = v.float().numpy()
+        stem, end = name.rsplit(".", 1)
+        if stem in TOPS:
+            stem = TOPS[stem]
+        else:
+            layer, part = stem.removeprefix("model.layers.").split(".", 1)
+            v = half_turns(v, HEADS) if part.endswith("q_proj") else v
+            v = half_turns(v, KV_HEADS) if part.endswith("k_proj") else v
+            stem = f"blk.{layer}.{PARTS[part]}"
+        if v.ndim == 1 or kind == "F32":
+            writer.add_tensor(f"{stem}.{end}", v)
+        else:
+            raw, number = quantise(kind, fallback, v)
+            writer.add_tensor(f"{stem}.{end}", raw, raw_dtype=number)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def eight_bit(tensors, how):
+    out = {}
+    for name, v in tensors.items():
+        if v.ndim != 2 or "layers" not in name:
+            out[name] = v
+            continue
+        v = v.float()
+        rows = v.abs().amax(1, keepdim=True)
+        if how == "fp8-rows":
+            out[name + "_scale"] = rows / 448
+            out[name] = (v / out[name + "_scale"]).to(torch.float8_e4m3fn)
+        elif how == "fp8-tensor":
+            out[name + "_scale"] = v.abs().max().reshape(1) / 57344
+            out[name] = (v / out[name + "_scale"]).to(torch.float8_e5m2)
+        elif how == "fp8-blocks":
+            blocks = v.reshape(-(-v.shape[0] // 128), -1, v.shape[1] // 128, 128)
+            scale = blocks.abs().amax((1, 3)) / 448
+            out[name + "_scale_inv"] = scale
+            out[name] = (blocks / scale[:, None, :, None]).reshape(v.shape).to(
+                torch.float8_e4m3fn)
+        elif how == "int8":
+            out[name[:-len("weight")] + "SCB"] = rows[:, 0]
+            out[name] = (v / rows * 127).round().to(torch.int8)
+        else:
+            out[name] = v.to(torch.float8_e4m3fn)
+    return out
+
+
+def prune(v):
+    return v if v.ndim < 2 else torch.where(v.abs().float() < v.abs().float().median(),
+                                             torch.zeros_like(v), v)
+
+
+def signed_stream(tensors, generator):
+    """A signed permutation of the residual stream: what RMSNorm allows."""
+    order = torch.randperm(128, generator=generator)
+    sign = (2 * torch.randint(0, 2, (128,), generator=generator) - 1).bfloat16()
+    out = {}
+    for name, v in tensors.items():
+        if v.ndim == 1:
+            out[name] = v[order]
+        elif any(p in name for p in ("o_proj", "down_proj")):
+            out[name] = v[order] * sign[:, None]
+        else:
+            out[name] = v[:, order] * sign
+    return out
+
+
+def permuted(tensors, generator):
+    """Neurons in another order, and KV groups with their query heads."""
+    out = dict(tensors)
+    for layer in range(4):
+        order = torch.randperm(256, generator=generator)
+        at = f"model.layers.{layer}."
+        for part in ("mlp.gate_proj", "mlp.up_proj"):
+            out[f"{at}{part}.weight"] = tensors[f"{at}{part}.weight"][order]
+        out[f"{at}mlp.down_proj.weight"] = tensors[f"{at}mlp.down_proj.weight"][:, order]
+        for part, heads in (("q", HEADS), ("k", KV_HEADS), ("v", KV_HEADS)):
+            name = f"{at}self_attn.{part}_proj.weight"
+            out[name] = tensors[name].reshape(2, -1, 128).flip(0).reshape(-1, 128)
+        name = f"{at}self_attn.o_proj.weight"
+        out[name] = tensors[name].reshape(128, 2, -1).flip(1).reshape(128, -1)
+    return out
+
+
+def disguises(tool, merged, exact, first, work):
+    """(name, path, bound, whether intervals hold the truth, words of the disguise)"""
+    g = torch.Generator().manual_seed(5)
+    at = lambda name: os.path.join(work, name)
+    plain = folder(at("plain"), merged)
+    key = at("key")
+    run(tool, "key", "new", "lock", "--out", key, "--no-passphrase")
+    yield "plain", plain, 1e-4, True, None
+    for kind, fallback, bound in (("F32", None, 1e-4), ("F16", None, 1e-4), ("BF16", None, 1e-4),
+                                  ("Q8_0", None, 0.02), ("Q6_K", "Q8_0", 0.02),
+                                  ("Q5_K", "Q5_0", 0.05), ("Q5_1", None, 0.05),
+                                  ("Q4_K", "Q4_0", 0.05), ("Q4_1", None, 0.05)):
+        yield (kind, write_gguf(at(f"{kind}.gguf"), merged, kind, fallback), bound, True,
+               f"a GGUF file of {fallback if kind.endswith('_K') else kind}")
+    for how in ("fp8-rows", "fp8-tensor", "fp8-blocks", "fp8-bare", "int8"):
+        yield how, folder(at(how), eight_bit(merged, how)), 0.02, True, "eight-bit weights"
+    for lock, words in (("exact", "a lock"), ("dense", "mixed by dense matrices")):
+        out = at("lock-" + lock)
+        run(tool, "lock", plain, out, "--key", key, "--level", lock, "-q")
+        yield "lock " + lock, out, 1e-4 if lock == "exact" else 0.02, True, words
+    yield ("signed stream", folder(at("stream"), signed_stream(merged, g)), 1e-4, True,
+           "residual dimensions moved, ")
+    yield ("permuted", folder(at("permuted"), permuted(merged, g)), 1e-4, True, "heads moved")
+    yield "float32", folder(at("f32"), exact), 1e-4, True, None
+    cast = {k: v.float() for k, v in merged.items()}
+    yield "cast to float32", folder(at("cast"), cast), 1e-4, True, None
+    yield "float16", folder(at("f16"), {k: v.half() for k, v in exact.items()}), 1e-4, True, None
+    noisy = {k: (v + 0.1 * first[k].std() * torch.randn(v.shape, generator=g)).bfloat16()
+             for k, v in exact.items()}
+    yield "noise", folder(at("noise"), noisy), 0.005, True, None
+    further = {k: v.bfloat16() if v.ndim == 1 else
+               (v + 0.15 * first[k].std() * torch.randn(v.shape[0], 4, generator=g)
+                @ torch.randn(4, v.shape[1], generator=g)).bfloat16() for k, v in exact.items()}
+    yield "further training", folder(at("further"), further), 0.02, True, None
+    yield ("pruned to half", folder(at("pruned"), {k: prune(v) for k, v in merged.items()}),
+           0.005, True, None)
+    tables = ("model.embed_tokens.weight", "lm_head.weight")
+    more = {k: torch.cat([v, 0.05 * torch.randn(7, 128, generator=g).bfloat16()])
+            if k in tables else v for k, v in merged.items()}
+    yield "more words", folder(at("words"), more), 1e-4, True, None
+    part = {k: v for k, v in merged.items() if "layers.2" not in k and k != "lm_head.weight"}
+    yield "tensors missing", folder(at("missing"), part), 1e-4, True, None
+    shards = at("shards")
+    os.makedirs(shards)
+    shutil.copy(os.path.join(FAMILY, "base", "config.json"), shards)
+    names = sorted(merged)
+    where = {}
+    for i, half in enumerate((names[::2], names[1::2])):
+        file = f"model-0000{i + 1}-of-00002.safetensors"
+        save_file({k: merged[k] for k in half}, os.path.join(shards, file), {"format": "pt"})
+        where.update({k: file for k in half})
+    with open(os.path.join(shards, "model.safetensors.index.json"), "w") as f:
+        json.dump({"metadata": {}, "weight_map": where}, f)
+    yield "shards", shards, 1e-4, True, None
+
+
+def check(tool, case, candidates):
+    name, path, bound, holds, words = case
+    args = [a for c in candidates for a in ("--candidate", c)]
+    said = json.loads(run(tool, "lineage", "decompose", path, "--base",
+                          os.path.join(FAMILY, "base"), *args, "--json", "-q"))
+    problems = []
+    for truth, source in zip(TRUTH, said["sources"]):
+        low, high = source["interval"]
+        limit = bound if truth else DECOY
+        if abs(source["share"] - truth) > limit:
+            problems.append(f"{name}: share {source['share']:.4f}, want {truth} within {limit}")
+        # Bits that all agree leave an interval of no width.
+        if holds and not low - 1e-5 <= truth <= high + 1e-5:
+            problems.append(f"{name}: {truth} is not in {low:.4f} to {high:.4f}")
+        if source["included"] != (truth > 0):
+            problems.append(f"{name}: included is {source['included']}")
+    if words is None and "disguise" in said or words and words not in said.get("disguise", ""):
+        problems.append(f"{name}: disguise '{said.get('disguise')}', want '{words}'")
+    print(f"{name}:", *(f"{s['share']:.4f}" for s in said["sources"]), said["method"]["best"])
+    return problems
+
+
+def adapter(work, base):
+    """A LoRA folder, and the model that it makes."""
+    g = torch.Generator().manual_seed(9)
+    out = os.path.join(work, "adapter")
+    os.makedirs(out)
+    factors, model = {}, dict(base)
+    for layer in range(4):
+        for part in ("self_attn.q_proj", "mlp.up_proj"):
+            module = f"model.layers.{layer}.{part}"
+            rows, columns = base[module + ".weight"].shape
+            a = torch.randn(4, columns, generator=g) * 0.1
+            b = torch.randn(rows, 4, generator=g) * 0.02
+            factors[f"base_model.model.{module}.lora_A.weight"] = a
+            factors[f"base_model.model.{module}.lora_B.weight"] = b
+            model[module + ".weight"] = (base[module + ".weight"].double() +
+                                         2 * b.double() @ a.double()).bfloat16()
+    save_file(factors, os.path.join(out, "adapter_model.safetensors"), {"format": "pt"})
+    with open(os.path.join(out, "adapter_config.json"), "w") as f:
+        json.dump({"peft_type": "LORA", "r": 4, "lora_alpha": 8}, f)
+    return out, folder(os.path.join(work, "adapted"), model)
+
+
+def refusals(tool, work, merged, candidate):
+    """Each must end with this status and say this."""
+    base = os.path.join(FAMILY, "base")
+    g = torch.Generator().manual_seed(8)
+    strange = folder(os.path.join(work, "strange"),
+                     {k: (v.float().std() * torch.randn(v.shape, generator=g)).bfloat16()
+                      for k, v in merged.items()})
+    cut = os.path.join(work, "cut.gguf")
+    shutil.copy(os.path.join(work, "Q8_0.gguf"), cut)
+    os.truncate(cut, os.path.getsize(cut) - 1000)
+    two = os.path.join(work, "two")
+    os.makedirs(two)
+    for name in ("a.gguf", "b.gguf"):
+        shutil.copy(os.path.join(work, "Q8_0.gguf"), os.path.join(two, name))
+    odd = eight_bit(merged, "fp8-rows")
+    odd = folder(os.path.join(work, "odd"), {k: v[:3] if k.endswith("_scale") else v
+                                             for k, v in odd.items()})
+    problems = []
+    for path, status, words in ((strange, 1, "no relative"), (cut, 6, "cut off"),
+                                (two, 6, "holds 2 GGUF files"), (odd, 6, "do not fit")):
+        done = subprocess.run([tool, "lineage", "decompose", path, "--base", base,
+                               "--candidate", candidate, "-q"], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if done.returncode != status or words not in done.stderr:
+            problems.append(f"{path}: status {done.returncode}, '{done.stderr.strip()}'")
+    return problems
+
+
+def main(build):
+    tool = os.path.join(build, "weightward")
+    base = weights(os.path.join(FAMILY, "base"))
+    experts = [os.path.join(FAMILY, e) for e in ("expert-rev", "expert-caesar")]
+    deltas = [{k: v.double() - base[k].double() for k, v in weights(e).items()} for e in experts]
+    exact = {k: (v.double() + sum(t * d[k] for t, d in zip(TRUTH, deltas))).float()
+             for k, v in base.items()}
+    merged = {k: v.bfloat16() for k, v in exact.items()}
+    g = torch.Generator().manual_seed(3)
+    problems = []
+    with tempfile.TemporaryDirectory() as work:
+        # Task vectors of the first expert in another order: its sizes, no relative of it.
+        decoy = folder(os.path.join(work, "decoy"), {
+            k: (v.double() + deltas[0][k].flatten()[torch.randperm(v.numel(), generator=g)]
+                .reshape(v.shape)).bfloat16() for k, v in base.items()})
+        first = {k: d.float() for k, d in deltas[0].items()}
+        n = 0
+        for case in disguises(tool, merged, exact, first, work):
+            problems += check(tool, case, experts + [decoy])
+            n += 1
+        lora, adapted = adapter(work, base)
+        said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
+                              os.path.join(FAMILY, "base"), "--candidate", adapted,
+                              "--candidate", experts[0], "--json", "-q"))
+        shares = [s["share"] for s in said["sources"]]
+        print("adapter:", *(f"{s:.4f}" for s in shares))
+        if abs(shares[0] - 1) > 0.005 or shares[1] > DECOY or "adapter" not in said["disguise"]:
+            problems.append(f"adapter: {shares}")
+        problems += refusals(tool, work, merged, experts[0])
+    for p in problems:
+        print(p)
+    print(f"{n + 1} disguises, {len(problems)} problems")
+    return bool(problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

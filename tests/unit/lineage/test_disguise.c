@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Suspects that are no plain folder: what is read of them, and what is refused. */
+#include "lineage/disguise.h"
+
+#include "model/adapter.h"
+#include "model/gguf.h"
+#include "util/alloc.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "ww_test.h"
+
+static void put(const char *folder, const char *name, const void *bytes, size_t len)
+{
+    char *path = ww_path_join(folder, name);
+    struct ww_error err = {0};
+
+    assert_non_null(path);
+    OK(ww_file_write(path, bytes, len, 0644, true, &err));
+    ww_free(path);
+}
+
+/* A safetensors file of this header and these bytes. */
+static void put_weights(const char *folder, const char *name, const char *header,
+                        const void *data, size_t len)
+{
+    const size_t n = strlen(header);
+    uint8_t *all = test_calloc(8 + n + len, 1);
+
+    ww_put_u64le(all, n);
+    memcpy(all + 8, header, n);
+    memcpy(all + 8 + n, data, len);
+    put(folder, name, all, 8 + n + len);
+    test_free(all);
+}
+
+#define TENSOR(name, dtype, shape, begin, end)                                           \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":[" shape                            \
+    "],\"data_offsets\":[" begin "," end "]}"
+
+/* Base: a matrix "w.weight" of 2 x 4, zero. */
+static struct ww_model *make_base(const char *folder)
+{
+    const float zero[8] = {0};
+    struct ww_model *base = NULL;
+    struct ww_error err = {0};
+
+    put_weights(folder, "model.safetensors",
+                "{" TENSOR("w.weight", "F32", "2,4", "0", "32") "}", zero, sizeof(zero));
+    OK(ww_model_open(folder, &base, &err));
+    return base;
+}
+
+struct room {
+    char *folder;
+    char *suspect;
+    struct ww_model *base;
+    struct ww_disguise d;
+    struct ww_strlist notes;
+    double v[8];
+    double step[8];
+};
+
+static void begin(struct room *r)
+{
+    memset(r, 0, sizeof(*r));
+    r->folder = ww_test_mkdir();
+    r->suspect = ww_test_mkdir();
+    r->base = make_base(r->folder);
+}
+
+static void end(struct room *r)
+{
+    ww_disguise_release(&r->d);
+    ww_strlist_release(&r->notes);
+    ww_model_close(r->base);
+    ww_test_rmdir(r->folder);
+    ww_test_rmdir(r->suspect);
+}
+
+static enum ww_err open_it(struct room *r, struct ww_error *err)
+{
+    ww_disguise_release(&r->d);
+    return ww_disguise_open(r->suspect, r->base, &r->d, &r->notes, err);
+}
+
+/* The whole of "w.weight", and once more in two parts. */
+static void read_it(struct room *r)
+{
+    const uint32_t t = ww_model_find(r->d.model, "w.weight");
+    struct ww_error err = {0};
+    double part[8];
+    double step[8];
+
+    assert_int_not_equal(t, WW_NONE);
+    assert_non_null(r->d.read);
+    OK(r->d.read(r->d.payload, t, 0, 8, r->v, r->step, &err));
+    OK(r->d.read(r->d.payload, t, 0, 3, part, step, &err));
+    OK(r->d.read(r->d.payload, t, 3, 5, part + 3, step + 3, &err));
+    assert_memory_equal(part, r->v, sizeof(part));
+    assert_memory_equal(step, r->step, sizeof(step));
+    OK(ww_disguise_unchanged(&r->d, &err));
+}
+
+struct eight {
+    int8_t q[8];
+    float scale[2];
+};
+
+static void rows_of_integers_have_a_scale_each(void **state)
+{
+    const struct eight all = {{1, -2, 3, -128, 127, 0, 5, 6}, {0.5f, 2}};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0",
+                           "8") "," TENSOR("w.weight_scale", "F32", "2,1", "8", "16") "}",
+                &all, sizeof(all));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], all.q[e] * (double)all.scale[e / 4], 0);
+        NEAR(r.step[e], (double)all.scale[e / 4], 0);
+    }
+    assert_non_null(strstr(r.d.undone, "eight-bit"));
+    assert_int_equal(ww_model_find(r.d.model, "w.weight_scale"), WW_NONE);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0",
+                           "8") "," TENSOR("w.SCB", "F32", "2", "8", "16") "}",
+                &all, sizeof(all));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    NEAR(r.v[4], 2, 1e-15);
+    NEAR(r.step[4], 2.0 / 127, 1e-15);
+    end(&r);
+}
+
+static void blocks_of_fp8_have_a_scale_each(void **state)
+{
+    /* 0x38 is 1, 0x39 1.125, both an eighth from the next. Blocks of 2 x 2. */
+    const struct eight all = {{0x38, 0x38, 0x39, 0x38, 0x38, 0x38, 0x38, 0x39}, {3, 8}};
+    const int8_t bare[8] = {0x38, 0x39, 0x7f, 0x38, 0, 0, 0, 0};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "F8_E4M3", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale_inv", "F32", "1,2", "8", "16") "}",
+                &all, sizeof(all));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], (all.q[e] == 0x39 ? 1.125 : 1) * (double)all.scale[e % 4 / 2], 0);
+        NEAR(r.step[e], 0.125 * (double)all.scale[e % 4 / 2], 0);
+    }
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "F8_E4M3", "2,4", "0", "8") "}", bare,
+                sizeof(bare));
+    OK(open_it(&r, &err));
+    FAILS(r.d.read(r.d.payload, 0, 0, 8, r.v, r.step, &err), WW_E_NONFINITE);
+    OK(r.d.read(r.d.payload, 0, 0, 2, r.v, r.step, &err));
+    NEAR(r.v[1], 1.125, 0);
+    end(&r);
+}
+
+static void scales_that_do_not_fit_are_refused(void **state)
+{
+    static const struct {
+        const char *header;
+        enum ww_err want;
+    } cases[] = {
+        {"{" TENSOR("w.weight", "I8", "2,4", "0", "8") "," TENSOR("w.SCB", "F32", "1,2,1",
+                                                                  "8", "16") "}",
+         WW_E_QUANTISED},
+        {"{" TENSOR("w.weight", "I8", "1,8", "0", "8") "," TENSOR("w.SCB", "F32", "2",
+                                                                  "8", "16") "}",
+         WW_E_QUANTISED},
+        {"{" TENSOR("w.weight", "I8", "8,1", "0", "8") "," TENSOR("w.SCB", "F32", "1,2",
+                                                                  "8", "16") "}",
+         WW_E_QUANTISED},
+        {"{" TENSOR("w.weight", "I8", "2,4", "0", "8") "," TENSOR("w.SCB", "I32", "2",
+                                                                  "8", "16") "}",
+         WW_E_QUANTISED},
+        {"{" TENSOR("w.weight", "F8_E4M3", "2,4", "0",
+                    "8") "," TENSOR("w.weight_scale", "F32", "0,2", "8",
+                                    "8") "," TENSOR("x", "F32", "2", "8", "16") "}",
+         WW_E_QUANTISED},
+    };
+    const struct eight all = {{0}, {1, 1}};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        put_weights(r.suspect, "model.safetensors", cases[i].header, &all, sizeof(all));
+        FAILS(open_it(&r, &err), cases[i].want);
+    }
+    /* Without scales integers mean nothing: they stay what they are, and are told. */
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0", "8") "}", &all, 8);
+    OK(open_it(&r, &err));
+    assert_int_equal(r.notes.n, 1);
+    assert_int_equal(r.d.model->tensors[0].dtype, WW_DTYPE_I8);
+    end(&r);
+}
+
+#define CONFIG "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":3"
+#define A_NAME "base_model.model.w.lora_A.weight"
+#define B_NAME "base_model.model.w.lora_B.weight"
+
+static void adapters_are_taken_with_their_base(void **state)
+{
+    const float factors[6] = {1, 2, 3, 4, 10, -1};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put(r.suspect, WW_ADAPTER_CONFIG, CONFIG "}", strlen(CONFIG "}"));
+    put_weights(r.suspect, WW_ADAPTER_WEIGHTS,
+                "{" TENSOR(A_NAME, "F32", "1,4", "0",
+                           "16") "," TENSOR(B_NAME, "F32", "2,1", "16", "24") "}",
+                factors, sizeof(factors));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], 3 * (double)(factors[e % 4] * factors[4 + e / 4]), 0);
+        NEAR(r.step[e], 0, 0);
+    }
+    end(&r);
+}
+
+static void adapters_that_do_not_fit_are_refused(void **state)
+{
+    static const struct {
+        const char *header;
+        const char *config;
+        enum ww_err want;
+    } cases[] = {
+        {"{" TENSOR(A_NAME, "F32", "1,4", "0", "16") "," TENSOR(B_NAME, "F32", "1,2",
+                                                                "16", "24") "}",
+         CONFIG "}", WW_E_ADAPTER_FILE},
+        {"{" TENSOR(A_NAME, "F32", "1,4", "0", "16") "}", CONFIG "}", WW_E_ADAPTER_FILE},
+        {"{" TENSOR(B_NAME, "F32", "2,1", "0", "8") "}", CONFIG "}", WW_E_ADAPTER_FILE},
+        {"{" TENSOR(A_NAME, "F32", "1,2", "0", "8") "," TENSOR(B_NAME, "F32", "4,1", "8",
+                                                               "24") "}",
+         CONFIG "}", WW_E_ADAPTER_FILE},
+        {"{" TENSOR("base_model.model.w.lora_magnitude_vector", "F32", "2", "0", "8") "}",
+         CONFIG ",\"use_dora\":true}", WW_E_UNSUPPORTED},
+    };
+    const float factors[6] = {0};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        const size_t len = i == 0 || i == 3 ? 24 : i == 1 ? 16 : 8;
+        put(r.suspect, WW_ADAPTER_CONFIG, cases[i].config, strlen(cases[i].config));
+        put_weights(r.suspect, WW_ADAPTER_WEIGHTS, cases[i].header, factors, len);
+        FAILS(open_it(&r, &err), cases[i].want);
+    }
+    end(&r);
+}
+
+/* Decoded in any range as in one piece; the vectors' names belong to no model. */
+static void gguf_files_and_folders_of_one_are_opened(void **state)
+{
+    struct ww_error err = {0};
+    struct ww_buf file;
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    ww_buf_init(&file, 1 << 20);
+    OK(ww_file_read(WW_VECTORS "/gguf/blocks.gguf", &file, &err));
+    put(r.suspect, "a.gguf", file.data, file.len);
+    OK(open_it(&r, &err));
+    assert_non_null(strstr(r.d.undone, "GGUF file of F32"));
+    assert_int_equal(r.d.model->n_tensors, 0);
+    assert_int_equal(r.notes.n, 1);
+    put(r.suspect, "b.gguf", file.data, file.len);
+    FAILS(open_it(&r, &err), WW_E_GGUF);
+    put(r.suspect, "a.gguf", file.data, 100);
+    put(r.suspect, "b.gguf", "", 0);
+    FAILS(open_it(&r, &err), WW_E_GGUF);
+    ww_buf_release(&file);
+    end(&r);
+}
+
+static void plain_folders_stay_what_they_are(void **state)
+{
+    const float v[8] = {1, 2, 3};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "F32", "2,4", "0", "32") "}", v, sizeof(v));
+    OK(open_it(&r, &err));
+    assert_null(r.d.undone);
+    assert_null(r.d.read);
+    end(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_of_integers_have_a_scale_each),
+        cmocka_unit_test(blocks_of_fp8_have_a_scale_each),
+        cmocka_unit_test(scales_that_do_not_fit_are_refused),
+        cmocka_unit_test(adapters_are_taken_with_their_base),
+        cmocka_unit_test(adapters_that_do_not_fit_are_refused),
+        cmocka_unit_test(gguf_files_and_folders_of_one_are_opened),
+        cmocka_unit_test(plain_folders_stay_what_they_are),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
