@@ -59,6 +59,7 @@ if(WW_TOOLS)
     weightward-merge
     weightward-policy
     weightward-recipients
+    weightward-rmm
     weightward-sign
     weightward-trace
     weightward-verify)

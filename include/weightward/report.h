@@ -14,6 +14,7 @@
 #include "weightward/lineage.h"
 #include "weightward/lock.h"
 #include "weightward/merge.h"
+#include "weightward/package.h"
 #include "weightward/trace.h"
 #include "weightward/policy.h"
 #include "weightward/seal.h"
@@ -87,6 +88,9 @@ WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, ch
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,
                                           struct ww_error *err) WW_MUST_USE;
+/** word: what was done with the package. */
+WW_API enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *report,
+                                       char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
                                               char **out,
                                               struct ww_error *err) WW_MUST_USE;

@@ -85,7 +85,8 @@ static enum ww_err hold_contest(const struct ww_family *family,
 
     memset(contest, 0, sizeof(*contest));
     /* Bits can only be compared where they are the suspect's own. */
-    if (family->disguise.read || !ww_sketch_can_name(options->base) || !ask_for(r, sources, shares, &ask.n)) {
+    if (family->disguise.read || !ww_sketch_can_name(options->base) ||
+        !ask_for(r, sources, shares, &ask.n)) {
         return WW_OK;
     }
     for (size_t i = 0; keep && i < r->n_sources; i++) {

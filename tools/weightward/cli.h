@@ -152,6 +152,7 @@ int cmd_merge(int argc, const char **argv);
 int cmd_extract(int argc, const char **argv);
 int cmd_lineage(int argc, const char **argv);
 int cmd_policy(int argc, const char **argv);
+int cmd_rmm(int argc, const char **argv);
 int cmd_sign(int argc, const char **argv);
 int cmd_trace(int argc, const char **argv);
 int cmd_verify(int argc, const char **argv);

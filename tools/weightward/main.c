@@ -21,6 +21,7 @@ static const struct command {
     {"recipients", cmd_recipients, "who may open a sealed model"},
     {"extract", cmd_extract, "write the difference of two models as a LoRA adapter"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
+    {"rmm", cmd_rmm, "packages from which each of several models comes back, byte for byte"},
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"lineage", cmd_lineage, "say which sources a model was made of, in which shares"},
     {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},

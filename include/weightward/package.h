@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Packages: one signed file from which each of several models and adapters comes back byte
+ * for byte. Members are coded against a base model that is not in the package; each can be
+ * sealed for its own recipients. Format: docs/formats/package.md.
+ */
+#ifndef WEIGHTWARD_PACKAGE_H
+#define WEIGHTWARD_PACKAGE_H
+
+#include "weightward/key.h"
+#include "weightward/run.h"
+#include "weightward/sign.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A folder that goes into a package: a model, or a PEFT adapter. */
+struct ww_pack_member {
+    const char *name;           /* a bare file name, unique in the package */
+    const char *path;
+    const char *const *to;      /* NAME.pub of its recipients; none: readable by anyone */
+    size_t n_to;
+};
+
+struct ww_pack_options {
+    const char *base;           /* model folder, may be NULL: coded without a prediction */
+    const struct ww_signer *signer; /* NULL: not signed */
+    struct ww_run_options run;  /* resume is refused */
+};
+
+/* How a chunk was coded: bytes by these in reports. */
+enum ww_pack_form { WW_PACK_STORED, WW_PACK_SAME, WW_PACK_ORDER, WW_PACK_SPLIT,
+                    WW_PACK_FORMS };
+/** "stored", "same", "order", "split" */
+WW_API const char *ww_pack_form_name(enum ww_pack_form form);
+
+/** What a package says of a member. */
+struct ww_pack_entry {
+    char *name;
+    bool adapter;
+    bool sealed;
+    uint64_t bytes;             /* of its section */
+    uint64_t files;
+    uint64_t files_bytes;       /* what comes back */
+    uint64_t coded[WW_PACK_FORMS];  /* zero for sealed members */
+    char commitment[65];
+    char (*recipients)[33];     /* ids in hex */
+    size_t n_recipients;
+};
+
+struct ww_pack_report {
+    char id[33];
+    uint64_t version;
+    char *base;                 /* name, or NULL */
+    uint64_t base_tensors;      /* that members use */
+    struct ww_pack_entry *members;
+    size_t n_members;
+    uint64_t bytes;             /* of the package */
+    uint64_t files_bytes;       /* of all members */
+    bool is_signed;
+    char manifest_sha256[65];
+    char signer[256];           /* verified, or empty */
+    uint64_t restored;          /* verify: members that were restored in memory */
+    struct ww_run_report run;
+};
+WW_API void ww_pack_report_release(struct ww_pack_report *report);
+
+/** Write a new package: PATH.partial, fsync, rename. The same input gives the same bytes on
+ *  any number of threads, unless members are sealed. Peak memory: run.memory_bytes, and
+ *  what the headers take. WW_E_EXISTS. */
+WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *members,
+                                  size_t n, const struct ww_pack_options *options,
+                                  struct ww_pack_report *report,
+                                  struct ww_error *err) WW_MUST_USE;
+
+/** Add members to a package; what is there already is copied as it is. With a package that
+ *  is signed a signer is needed. WW_E_UNRELATED when the base is another one. */
+WW_API enum ww_err ww_pack_add(const char *path, const struct ww_pack_member *members,
+                               size_t n, const struct ww_pack_options *options,
+                               struct ww_pack_report *report,
+                               struct ww_error *err) WW_MUST_USE;
+
+/** Write the package without a member and without its key. Copies of the older file still
+ *  hold it. WW_E_NOTFOUND. */
+WW_API enum ww_err ww_pack_drop(const char *path, const char *name,
+                                const struct ww_pack_options *options,
+                                struct ww_pack_report *report,
+                                struct ww_error *err) WW_MUST_USE;
+
+/** Let others open a sealed member: one stanza each. Only the keys change, the signature
+ *  stays. WW_E_NOT_FOR_YOU, WW_E_USAGE when the member is not sealed. */
+WW_API enum ww_err ww_pack_share(const char *path, const char *name,
+                                 const char *const *to, size_t n_to,
+                                 const struct ww_unsealer *unsealer,
+                                 struct ww_error *err) WW_MUST_USE;
+
+/** What the package says of itself; nothing is verified but that it is well-formed. */
+WW_API enum ww_err ww_pack_list(const char *path, struct ww_pack_report *report,
+                                struct ww_error *err) WW_MUST_USE;
+
+struct ww_pack_verify_options {
+    const char *public_key;     /* SPKI PEM path; NULL: digests alone are checked */
+    uint64_t least_version;     /* an older one is refused: WW_E_DENIED */
+    const char *base;           /* restore every member that can be opened, in memory */
+    const struct ww_unsealer *unsealer; /* may be NULL */
+    struct ww_run_options run;
+};
+/** Signature, then the digest of every section, and with a base every file of the members.
+ *  WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_TAMPERED, WW_E_DENIED. */
+WW_API enum ww_err ww_pack_verify(const char *path,
+                                  const struct ww_pack_verify_options *options,
+                                  struct ww_pack_report *report,
+                                  struct ww_error *err) WW_MUST_USE;
+
+struct ww_unpack_options {
+    const char *base;           /* NULL: the member must not need it */
+    const struct ww_unsealer *unsealer; /* NULL: plain members only */
+    const char *public_key;     /* who must have signed; NULL: anyone or no one */
+    struct ww_run_options run;
+};
+/** Restore a member as a folder, which appears whole or not at all: every file has the
+ *  digest that the manifest commits to. WW_E_NOTFOUND, WW_E_UNRELATED when the base is
+ *  another one, WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED. */
+WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
+                             const struct ww_unpack_options *options,
+                             struct ww_pack_report *report,
+                             struct ww_error *err) WW_MUST_USE;
+
+/** Takes bytes in order; what it returns ends the call when it is not WW_OK. */
+typedef enum ww_err (*ww_unpack_fn)(void *payload, const void *bytes, size_t n,
+                                    struct ww_error *err);
+/** One tensor of a member, in order; only its chunks are read, each checked before it is
+ *  decoded. Peak memory: the table and a few chunks. */
+WW_API enum ww_err ww_unpack_tensor(const char *path, const char *name,
+                                    const char *tensor,
+                                    const struct ww_unpack_options *options,
+                                    ww_unpack_fn give, void *payload,
+                                    struct ww_error *err) WW_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

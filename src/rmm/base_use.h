@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What members use of the base: roots of tensors, digests of files. */
+#ifndef WW_RMM_BASE_USE_H
+#define WW_RMM_BASE_USE_H
+
+#include "rmm/manifest.h"
+
+struct ww_base_use {
+    const struct ww_model *base; /* NULL: none */
+    uint32_t *order;             /* tensors by name */
+    uint32_t *rank;
+    bool *used; /* per tensor: its root is known */
+    uint8_t (*roots)[WW_SHA256_BYTES];
+    uint8_t (**leaves)[WW_SHA256_BYTES]; /* per tensor, while it is read, */
+    uint32_t *reader;                    /* by this part of a member */
+    struct ww_base_file *files;          /* per side file; path NULL: not used */
+};
+
+enum ww_err ww_base_use_init(struct ww_base_use *use, const struct ww_model *base,
+                             struct ww_error *err) WW_MUST_USE;
+void ww_base_use_release(struct ww_base_use *use);
+
+/** Room for the leaves of a tensor that a part is about to read, when its root is wanted
+ *  and no other part is reading it. */
+enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t part,
+                              struct ww_error *err) WW_MUST_USE;
+/** The leaves that this part is to fill, NULL for none. */
+uint8_t (*ww_base_use_leaves(const struct ww_base_use *use, uint32_t tensor,
+                             uint32_t part))[WW_SHA256_BYTES];
+/** The part has read it: fold the leaves that it filled. */
+enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint32_t part,
+                            struct ww_error *err) WW_MUST_USE;
+
+/** Is the open file the base's of this path? Its digest either way. */
+enum ww_err ww_base_use_file(struct ww_base_use *use, const char *path, int fd,
+                             uint64_t size_bytes, uint8_t sha256[WW_SHA256_BYTES],
+                             bool *same, struct ww_error *err) WW_MUST_USE;
+
+/** Add what is used to a manifest, which may list some already from an earlier version.
+ *  WW_E_UNRELATED when that was of another base. */
+enum ww_err ww_base_use_note(const struct ww_base_use *use, struct ww_pack_manifest *m,
+                             struct ww_error *err) WW_MUST_USE;
+
+/** Refuse: this is not the base that the package was made with. WW_E_UNRELATED. */
+enum ww_err ww_base_use_other(const char *what, const char *name, struct ww_error *err);
+/** Which tensor or file that the manifest lists is another one in this base? Reads them
+ *  all; WW_E_UNRELATED names the first. */
+enum ww_err ww_base_use_check(const struct ww_model *base,
+                              const struct ww_pack_manifest *m,
+                              struct ww_error *err) WW_MUST_USE;
+
+/** The same for one tensor. */
+enum ww_err ww_base_use_check_tensor(const struct ww_model *base,
+                                     const struct ww_pack_manifest *m, const char *name,
+                                     struct ww_error *err) WW_MUST_USE;
+
+#endif

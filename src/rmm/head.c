@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The head says where the manifest is and nothing that the manifest does not say better:
+ * it is rewritten with every version, as the last step before the file gets its name. */
+#include "rmm/head.h"
+
+#include <string.h>
+
+#include "util/fail.h"
+#include "util/num.h"
+
+#define MAGIC_BYTES 16
+#define AT_VERSION 16
+#define AT_FLAGS 20
+#define AT_OFFSET 24
+#define AT_MANIFEST 32
+#define AT_BUNDLE 40
+#define AT_KEYS 48
+#define AT_MANIFEST_SHA 56
+#define AT_TAIL_SHA 88
+#define AT_CHECK 120
+#define CHECK_BYTES 8
+
+void ww_pack_head_write(const struct ww_pack_head *head, uint8_t out[WW_PACK_HEAD_BYTES])
+{
+    uint8_t digest[WW_SHA256_BYTES];
+
+    memset(out, 0, WW_PACK_HEAD_BYTES);
+    memcpy(out, WW_PACK_MAGIC, MAGIC_BYTES);
+    ww_put_u32le(out + AT_VERSION, WW_PACK_VERSION);
+    ww_put_u64le(out + AT_OFFSET, head->manifest_offset);
+    ww_put_u64le(out + AT_MANIFEST, head->manifest_bytes);
+    ww_put_u64le(out + AT_BUNDLE, head->bundle_bytes);
+    ww_put_u64le(out + AT_KEYS, head->keys_bytes);
+    memcpy(out + AT_MANIFEST_SHA, head->manifest_sha256, WW_SHA256_BYTES);
+    memcpy(out + AT_TAIL_SHA, head->tail_sha256, WW_SHA256_BYTES);
+    ww_sha256_of(out, AT_CHECK, digest);
+    memcpy(out + AT_CHECK, digest, CHECK_BYTES);
+}
+
+static bool fits(const struct ww_pack_head *head, uint64_t file_bytes)
+{
+    uint64_t end = head->manifest_offset;
+
+    return head->manifest_offset >= WW_PACK_ALIGN &&
+           head->manifest_offset % WW_PACK_ALIGN == 0 && head->manifest_bytes > 0 &&
+           head->manifest_bytes <= WW_PACK_MAX_MANIFEST &&
+           head->bundle_bytes <= WW_PACK_MAX_BUNDLE &&
+           head->keys_bytes <= WW_PACK_MAX_KEYS &&
+           ww_add_u64(end, head->manifest_bytes, &end) &&
+           ww_add_u64(end, head->bundle_bytes, &end) &&
+           ww_add_u64(end, head->keys_bytes, &end) && end == file_bytes;
+}
+
+enum ww_err ww_pack_head_parse(const uint8_t *bytes, size_t len, uint64_t file_bytes,
+                               const char *name, struct ww_pack_head *out,
+                               struct ww_error *err)
+{
+    uint8_t digest[WW_SHA256_BYTES];
+
+    memset(out, 0, sizeof(*out));
+    if (len < WW_PACK_HEAD_BYTES || memcmp(bytes, WW_PACK_MAGIC, MAGIC_BYTES) != 0) {
+        return WW_FAIL(err, WW_E_MALFORMED, "'%s' is no package", name);
+    }
+    if (ww_get_u32le(bytes + AT_VERSION) != WW_PACK_VERSION) {
+        return WW_FAIL(err, WW_E_VERSION,
+                       "package '%s' has format version %lu, expected %d; use a newer "
+                       "weightward",
+                       name, (unsigned long)ww_get_u32le(bytes + AT_VERSION),
+                       WW_PACK_VERSION);
+    }
+    ww_sha256_of(bytes, AT_CHECK, digest);
+    if (memcmp(bytes + AT_CHECK, digest, CHECK_BYTES) != 0) {
+        return WW_FAIL(err, WW_E_MALFORMED, "package '%s': its head is damaged", name);
+    }
+    if (ww_get_u32le(bytes + AT_FLAGS) != 0) {
+        return WW_FAIL(err, WW_E_VERSION, "package '%s' has unknown flags", name);
+    }
+    out->manifest_offset = ww_get_u64le(bytes + AT_OFFSET);
+    out->manifest_bytes = ww_get_u64le(bytes + AT_MANIFEST);
+    out->bundle_bytes = ww_get_u64le(bytes + AT_BUNDLE);
+    out->keys_bytes = ww_get_u64le(bytes + AT_KEYS);
+    memcpy(out->manifest_sha256, bytes + AT_MANIFEST_SHA, WW_SHA256_BYTES);
+    memcpy(out->tail_sha256, bytes + AT_TAIL_SHA, WW_SHA256_BYTES);
+    if (!fits(out, file_bytes)) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "package '%s' of %llu bytes does not end where its head says",
+                       name, (unsigned long long)file_bytes);
+    }
+    return WW_OK;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Head of a package, 128 bytes, numbers little-endian:
+ *
+ *   1 magic "weightward-pack\n"  16 bytes
+ *   2 version                    u32, 1
+ *   3 flags                      u32, 0
+ *   4 manifest offset            u64, a multiple of 4096
+ *   5 manifest length            u64
+ *   6 bundle length              u64
+ *   7 keys length                u64
+ *   8 SHA-256 of the manifest
+ *   9 SHA-256 of bundle and keys
+ *  10 check                      first 8 bytes of the SHA-256 of fields 1 to 9
+ */
+#ifndef WW_RMM_HEAD_H
+#define WW_RMM_HEAD_H
+
+#include "crypto/hash.h"
+
+#define WW_PACK_MAGIC "weightward-pack\n"
+#define WW_PACK_VERSION 1
+#define WW_PACK_HEAD_BYTES 128
+#define WW_PACK_ALIGN 4096u
+#define WW_PACK_MAX_MANIFEST ((uint64_t)64 << 20)
+#define WW_PACK_MAX_BUNDLE ((uint64_t)1 << 20)
+#define WW_PACK_MAX_KEYS ((uint64_t)64 << 20)
+
+struct ww_pack_head {
+    uint64_t manifest_offset;
+    uint64_t manifest_bytes;
+    uint64_t bundle_bytes;
+    uint64_t keys_bytes;
+    uint8_t manifest_sha256[WW_SHA256_BYTES];
+    uint8_t tail_sha256[WW_SHA256_BYTES];
+};
+
+void ww_pack_head_write(const struct ww_pack_head *head, uint8_t out[WW_PACK_HEAD_BYTES]);
+/** name goes into error texts. WW_E_MALFORMED, also when the parts do not fill a file of
+ *  file_bytes exactly; WW_E_VERSION. */
+enum ww_err ww_pack_head_parse(const uint8_t *bytes, size_t len, uint64_t file_bytes,
+                               const char *name, struct ww_pack_head *out,
+                               struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** Manifest of a package: base, members, where their sections lie. JSON; members:
+ *  docs/formats/package.md. */
+#ifndef WW_RMM_MANIFEST_H
+#define WW_RMM_MANIFEST_H
+
+#include "crypto/sealed.h"
+#include "json/json.h"
+#include "rmm/head.h"
+#include "weightward/model.h"
+#include "weightward/package.h"
+
+#define WW_PACK_SCHEMA "weightward.package/1"
+#define WW_PACK_MAX_MEMBERS 4096
+#define WW_PACK_ID_BYTES 16
+
+struct ww_base_tensor {
+    const char *name;
+    enum ww_dtype dtype;
+    unsigned rank;
+    uint64_t shape[WW_MAX_RANK];
+    uint8_t root[WW_SHA256_BYTES];
+};
+
+struct ww_base_file {
+    const char *path;
+    uint64_t size_bytes;
+    uint8_t sha256[WW_SHA256_BYTES];
+};
+
+struct ww_pack_manifest_member {
+    const char *name;
+    bool adapter;
+    bool sealed;
+    uint64_t offset;
+    uint64_t bytes;
+    uint8_t sha256[WW_SHA256_BYTES];
+    uint64_t n_files;
+    uint64_t files_bytes;
+    uint8_t commitment[WW_SHA256_BYTES];
+    uint64_t coded[WW_PACK_FORMS]; /* plain members */
+    uint32_t cipher;               /* sealed ones */
+    uint8_t key_id[WW_RECORD_ID_BYTES];
+};
+
+/** Strings are borrowed; from json when it was read. */
+struct ww_pack_manifest {
+    uint8_t id[WW_PACK_ID_BYTES];
+    uint64_t version;
+    bool has_previous;
+    uint8_t previous[WW_SHA256_BYTES];
+    const char *base_name;          /* NULL: no base */
+    struct ww_base_tensor *tensors; /* by name */
+    size_t n_tensors;
+    struct ww_base_file *files; /* by path */
+    size_t n_files;
+    struct ww_pack_manifest_member *members;
+    size_t n_members;
+    struct ww_json *json;
+};
+
+enum ww_err ww_pack_manifest_write(const struct ww_pack_manifest *manifest,
+                                   struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+/** Sections must follow each other from 4096 to manifest_offset with less than 4096 bytes
+ *  between. name goes into error texts. WW_E_MALFORMED, WW_E_VERSION. */
+enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
+                                  uint64_t manifest_offset, const char *name,
+                                  struct ww_pack_manifest *out,
+                                  struct ww_error *err) WW_MUST_USE;
+/** Frees the arrays and the document. */
+void ww_pack_manifest_release(struct ww_pack_manifest *manifest);
+
+/** WW_NONE-like SIZE_MAX when there is none. */
+size_t ww_pack_manifest_find(const struct ww_pack_manifest *manifest, const char *name);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which thread codes a chunk decides nothing: a chunk's bytes depend on its input alone,
+ * and the calling thread writes them in order.
+ */
+#include "rmm/pack_batch.h"
+
+#include "stream/cpus.h"
+#include "stream/tree.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define DEFAULT_MEMORY ((uint64_t)256 << 20)
+#define JOBS_PER_THREAD 2
+
+struct hand {
+    struct ww_pack_crew *crew;
+    struct ww_pack_batch *batch;
+    unsigned index;
+};
+
+static enum ww_err batch_init(struct ww_pack_batch *batch, unsigned n,
+                              struct ww_error *err)
+{
+    batch->jobs = ww_calloc(n, sizeof(*batch->jobs));
+    if (!batch->jobs) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
+    }
+    batch->n_room = n;
+    for (unsigned i = 0; i < n; i++) {
+        struct ww_pack_job *job = &batch->jobs[i];
+        ww_buf_init(&job->coded, WW_CHUNK_MAX_CODED);
+        job->bytes = ww_calloc(1, WW_CHUNK_BYTES);
+        job->prediction = ww_calloc(1, WW_CHUNK_BYTES);
+        if (!job->bytes || !job->prediction) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
+        }
+    }
+    return WW_OK;
+}
+
+static void batch_release(struct ww_pack_batch *batch)
+{
+    for (unsigned i = 0; batch->jobs && i < batch->n_room; i++) {
+        ww_buf_release(&batch->jobs[i].coded);
+        ww_free(batch->jobs[i].bytes);
+        ww_free(batch->jobs[i].prediction);
+    }
+    ww_free(batch->jobs);
+}
+
+enum ww_err ww_pack_crew_new(const struct ww_run_options *run, struct ww_pack_crew **out,
+                             struct ww_error *err)
+{
+    const uint64_t memory = run->memory_bytes ? run->memory_bytes : DEFAULT_MEMORY;
+    struct ww_pack_crew *crew = ww_calloc(1, sizeof(*crew));
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!crew) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
+    }
+    crew->n_threads = (unsigned)ww_max_u64(
+        1, ww_min_u64(ww_threads_wanted(run), memory / WW_PACK_THREAD_BYTES));
+    for (unsigned i = 0; i < crew->n_threads && !rc; i++) {
+        rc = ww_chunk_room_new(&crew->rooms[i], err);
+        if (!rc) {
+            rc = ww_sha256_new(&crew->shas[i], err);
+        }
+    }
+    for (unsigned b = 0; b < WW_LEN(crew->batches) && !rc; b++) {
+        rc = batch_init(&crew->batches[b], crew->n_threads * JOBS_PER_THREAD, err);
+    }
+    if (rc) {
+        ww_pack_crew_free(crew);
+        return rc;
+    }
+    *out = crew;
+    return WW_OK;
+}
+
+void ww_pack_crew_free(struct ww_pack_crew *crew)
+{
+    if (!crew) {
+        return;
+    }
+    for (unsigned i = 0; i < WW_PACK_MAX_THREADS; i++) {
+        ww_chunk_room_free(crew->rooms[i]);
+        ww_sha256_free(crew->shas[i]);
+    }
+    for (unsigned b = 0; b < WW_LEN(crew->batches); b++) {
+        batch_release(&crew->batches[b]);
+    }
+    ww_free(crew);
+}
+
+static void hash_leaves(struct ww_sha256 *sha, struct ww_pack_job *job)
+{
+    for (size_t at = 0; at < job->n; at += WW_TREE_CHUNK) {
+        const uint64_t offset = job->base_at + at;
+        ww_tree_leaf(sha, job->base_rank, offset, job->prediction + at,
+                     (size_t)ww_min_u64(WW_TREE_CHUNK, job->n - at),
+                     job->leaves[offset / WW_TREE_CHUNK]);
+    }
+}
+
+static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
+                          struct ww_pack_job *job)
+{
+    struct ww_error *err = &job->err;
+    enum ww_err rc =
+        ww_pread_full(job->fd, job->bytes, job->n, job->offset, job->name, err);
+
+    if (!rc && job->base_fd >= 0) {
+        rc = ww_pread_full(job->base_fd, job->prediction, job->n, job->base_offset,
+                           job->name, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    if (job->leaves) {
+        hash_leaves(sha, job);
+    }
+    ww_buf_clear(&job->coded);
+    rc = ww_chunk_encode(room, job->type, job->bytes,
+                         job->base_fd >= 0 ? job->prediction : NULL, job->n, &job->coded,
+                         err);
+    if (!rc) {
+        ww_sha256_reset(sha);
+        ww_sha256_update(sha, job->coded.data, job->coded.len);
+        ww_sha256_final(sha, job->sha256);
+    }
+    return rc;
+}
+
+static void work_on(struct ww_pack_crew *crew, struct ww_pack_batch *batch,
+                    unsigned index)
+{
+    for (;;) {
+        const unsigned i = atomic_fetch_add(&batch->next, 1);
+        if (i >= batch->n) {
+            return;
+        }
+        batch->jobs[i].rc =
+            do_job(crew->rooms[index], crew->shas[index], &batch->jobs[i]);
+    }
+}
+
+static void *work(void *payload)
+{
+    struct hand *hand = payload;
+
+    work_on(hand->crew, hand->batch, hand->index);
+    ww_free(hand);
+    return NULL;
+}
+
+void ww_pack_crew_start(struct ww_pack_crew *crew, struct ww_pack_batch *batch)
+{
+    unsigned n_started = 0;
+
+    atomic_store(&batch->next, 0);
+    for (unsigned i = 0; i < crew->n_threads; i++) {
+        struct hand *hand = i < batch->n ? ww_calloc(1, sizeof(*hand)) : NULL;
+        crew->started[i] = false;
+        if (hand) {
+            *hand = (struct hand){crew, batch, i};
+            crew->started[i] = pthread_create(&crew->threads[i], NULL, work, hand) == 0;
+            if (!crew->started[i]) {
+                ww_free(hand);
+            }
+        }
+        n_started += crew->started[i];
+    }
+    if (n_started == 0) {
+        /* Threads that cannot start cost time only. */
+        work_on(crew, batch, 0);
+    }
+}
+
+void ww_pack_crew_join(struct ww_pack_crew *crew)
+{
+    for (unsigned i = 0; i < crew->n_threads; i++) {
+        if (crew->started[i]) {
+            pthread_join(crew->threads[i], NULL);
+            crew->started[i] = false;
+        }
+    }
+}

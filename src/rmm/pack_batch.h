@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Chunks being read and coded by threads while the ones before them are written. */
+#ifndef WW_RMM_PACK_BATCH_H
+#define WW_RMM_PACK_BATCH_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "crypto/hash.h"
+#include "rmm/chunk.h"
+#include "weightward/run.h"
+
+#define WW_PACK_MAX_THREADS 16
+/* Of one thread: working memory, and four chunks with prediction and coded bytes. */
+#define WW_PACK_THREAD_BYTES ((uint64_t)40 << 20)
+
+struct ww_pack_job {
+    int fd;
+    const char *name; /* for error texts */
+    uint64_t offset;
+    size_t n;
+    struct ww_chunk_type type;
+    int base_fd; /* -1: no prediction */
+    uint64_t base_offset;
+    uint64_t base_rank;                 /* for leaves of the base's tensor tree, */
+    uint64_t base_at;                   /* which begin at this byte of the tensor */
+    uint8_t (*leaves)[WW_SHA256_BYTES]; /* NULL: not wanted */
+    /* Whose chunk it is: for the one who writes. */
+    uint32_t file;
+    uint32_t part;
+    uint64_t chunk;
+    /* What comes of it. */
+    uint8_t *bytes;
+    uint8_t *prediction;
+    struct ww_buf coded;
+    uint8_t sha256[WW_SHA256_BYTES];
+    enum ww_err rc;
+    struct ww_error err;
+};
+
+struct ww_pack_batch {
+    struct ww_pack_job *jobs;
+    unsigned n_room;
+    unsigned n; /* in this round */
+    atomic_uint next;
+};
+
+struct ww_pack_crew {
+    unsigned n_threads;
+    struct ww_chunk_room *rooms[WW_PACK_MAX_THREADS];
+    struct ww_sha256 *shas[WW_PACK_MAX_THREADS];
+    pthread_t threads[WW_PACK_MAX_THREADS];
+    bool started[WW_PACK_MAX_THREADS];
+    struct ww_pack_batch batches[2]; /* one is coded while the other is written */
+};
+
+/** As many threads as the options allow, within their memory. */
+enum ww_err ww_pack_crew_new(const struct ww_run_options *run, struct ww_pack_crew **out,
+                             struct ww_error *err) WW_MUST_USE;
+void ww_pack_crew_free(struct ww_pack_crew *crew);
+/** Start coding a batch; join before the next one is started. */
+void ww_pack_crew_start(struct ww_pack_crew *crew, struct ww_pack_batch *batch);
+void ww_pack_crew_join(struct ww_pack_crew *crew);
+
+#endif

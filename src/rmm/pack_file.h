@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A package as a file: opened, or in the making under another name. */
+#ifndef WW_RMM_PACK_FILE_H
+#define WW_RMM_PACK_FILE_H
+
+#include <sys/stat.h>
+
+#include "rmm/manifest.h"
+#include "rmm/section.h"
+#include "rmm/table.h"
+
+struct ww_pack_file {
+    char *path;
+    int fd;
+    struct stat st;
+    struct ww_pack_head head;
+    struct ww_pack_manifest manifest;
+    struct ww_buf text; /* of the manifest */
+    struct ww_buf bundle;
+    struct ww_buf keys;
+    struct ww_record *records; /* per member; of sealed ones */
+};
+
+/** Read all but the sections; digests of the head must hold. WW_E_MALFORMED,
+ * WW_E_VERSION, WW_E_NOTFOUND. */
+enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out,
+                         struct ww_error *err) WW_MUST_USE;
+void ww_pack_close(struct ww_pack_file *file);
+/** Index of a member. WW_E_NOTFOUND offers the nearest name. */
+enum ww_err ww_pack_member_find(const struct ww_pack_file *file, const char *name,
+                                size_t *out, struct ww_error *err) WW_MUST_USE;
+/** Check the signature with a public key (PEM path). signer: 256 bytes.
+ *  WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_TAMPERED. */
+enum ww_err ww_pack_check_signature(const struct ww_pack_file *file,
+                                    const char *public_key, char *signer,
+                                    struct ww_error *err) WW_MUST_USE;
+/** Fill a report that is all zero. */
+enum ww_err ww_pack_describe(const struct ww_pack_file *file,
+                             struct ww_pack_report *report,
+                             struct ww_error *err) WW_MUST_USE;
+
+/** A member that was opened: its section and its table. */
+struct ww_pack_view {
+    const struct ww_pack_manifest_member *member;
+    struct ww_secret *key; /* NULL: plain */
+    struct ww_section_in section;
+    struct ww_pack_table table;
+};
+/** unsealer may be NULL. The table must be what the manifest commits to.
+ * WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_MALFORMED, WW_E_TAMPERED. */
+enum ww_err ww_pack_view_open(const struct ww_pack_file *file, size_t member,
+                              const struct ww_unsealer *unsealer,
+                              struct ww_pack_view *out, struct ww_error *err) WW_MUST_USE;
+void ww_pack_view_close(struct ww_pack_view *view);
+
+/** A package in the making: PATH.partial. */
+struct ww_pack_new {
+    char *path;
+    char *partial; /* for texts; NULL once it has its name */
+    int dirfd;     /* the folder of both */
+    int fd;
+    uint64_t at; /* where the next section goes */
+};
+enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
+                              struct ww_error *err) WW_MUST_USE;
+/** Copy a section as it is. */
+enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
+                             const struct ww_pack_manifest_member *member,
+                             struct ww_error *err) WW_MUST_USE;
+/** Manifest, signature (signer may be NULL), keys; head last; fsync, rename. */
+enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
+                               const struct ww_pack_manifest *manifest,
+                               const struct ww_signer *signer, const struct ww_buf *keys,
+                               bool replace, struct ww_error *err) WW_MUST_USE;
+/** The same package with other keys; manifest and signature stay. */
+enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
+                                  const struct ww_pack_file *from,
+                                  const struct ww_buf *keys,
+                                  struct ww_error *err) WW_MUST_USE;
+/** Not finished: the partial file is removed. */
+void ww_pack_new_release(struct ww_pack_new *made);
+
+/** Append a record as the part keys has it. */
+enum ww_err ww_pack_keys_add(struct ww_buf *keys, const uint8_t *record, size_t len,
+                             struct ww_error *err) WW_MUST_USE;
+
+#define WW_PACKAGE_PREDICATE "urn:weightward:predicate:package:1"
+
+#endif

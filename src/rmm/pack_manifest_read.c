@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Closed at every level; what is used as an offset or a length is checked here. */
+#include <string.h>
+
+#include "crypto/aead.h"
+#include "model/dtype.h"
+#include "rmm/manifest.h"
+#include "rmm/table.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+static const char *const root_keys[] = {"schema",   "tool", "id",     "version",
+                                        "previous", "base", "members"};
+static const char *const base_keys[] = {"name", "tensors", "files"};
+static const char *const tensor_keys[] = {"name", "dtype", "shape", "root"};
+static const char *const file_keys[] = {"path", "size", "sha256"};
+static const char *const plain_keys[] = {"name",       "kind",   "mode",  "offset",
+                                         "bytes",      "sha256", "files", "files_bytes",
+                                         "commitment", "coded"};
+static const char *const sealed_keys[] = {"name",       "kind",   "mode",  "offset",
+                                          "bytes",      "sha256", "files", "files_bytes",
+                                          "commitment", "cipher", "key_id"};
+
+struct reader {
+    const char *name;
+    struct ww_pack_manifest *m;
+    struct ww_error *err;
+};
+
+static enum ww_err malformed(const struct reader *r, const char *what)
+{
+    return WW_FAIL(r->err, WW_E_MALFORMED,
+                   "package '%s': '%s' in its manifest is missing or malformed", r->name,
+                   what);
+}
+
+static enum ww_err only(const struct reader *r, const struct ww_jnode *node,
+                        const char *const *keys, size_t n)
+{
+    return ww_jonly(node, keys, n, WW_E_MALFORMED, "package manifest", r->err);
+}
+
+static bool read_hex(const struct ww_jnode *node, uint8_t *out, size_t len)
+{
+    const char *hex = NULL;
+
+    return ww_jstr(node, &hex) && ww_unhex(out, len, hex, strlen(hex));
+}
+
+static bool is_array(const struct ww_jnode *node)
+{
+    return node && ww_jtype(node) == WW_J_ARRAY;
+}
+
+static enum ww_err read_tensor(struct reader *r, const struct ww_jnode *node)
+{
+    struct ww_base_tensor *t = &r->m->tensors[r->m->n_tensors++];
+    const struct ww_jnode *shape = ww_jget(node, "shape");
+    const char *dtype = NULL;
+    const enum ww_err rc = only(r, node, tensor_keys, WW_LEN(tensor_keys));
+
+    if (rc) {
+        return rc;
+    }
+    if (!ww_jstr(ww_jget(node, "name"), &t->name) ||
+        (r->m->n_tensors > 1 && strcmp(t[-1].name, t->name) >= 0)) {
+        return malformed(r, "tensors.name");
+    }
+    if (!ww_jstr(ww_jget(node, "dtype"), &dtype) ||
+        !ww_dtype_parse(dtype, strlen(dtype), &t->dtype)) {
+        return malformed(r, "tensors.dtype");
+    }
+    if (!is_array(shape) || ww_jsize(shape) > WW_MAX_RANK) {
+        return malformed(r, "tensors.shape");
+    }
+    for (const struct ww_jnode *at = ww_jfirst(shape); at; at = ww_jnext(at)) {
+        if (!ww_ju64(at, &t->shape[t->rank++])) {
+            return malformed(r, "tensors.shape");
+        }
+    }
+    return read_hex(ww_jget(node, "root"), t->root, WW_SHA256_BYTES)
+               ? WW_OK
+               : malformed(r, "tensors.root");
+}
+
+static enum ww_err read_file(struct reader *r, const struct ww_jnode *node)
+{
+    struct ww_base_file *f = &r->m->files[r->m->n_files++];
+    const enum ww_err rc = only(r, node, file_keys, WW_LEN(file_keys));
+
+    if (rc) {
+        return rc;
+    }
+    if (!ww_jstr(ww_jget(node, "path"), &f->path) || !ww_path_is_relative(f->path) ||
+        (r->m->n_files > 1 && strcmp(f[-1].path, f->path) >= 0) ||
+        !ww_ju64(ww_jget(node, "size"), &f->size_bytes) ||
+        !read_hex(ww_jget(node, "sha256"), f->sha256, WW_SHA256_BYTES)) {
+        return malformed(r, "base.files");
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_base(struct reader *r, const struct ww_jnode *base)
+{
+    const struct ww_jnode *tensors = ww_jget(base, "tensors");
+    const struct ww_jnode *files = ww_jget(base, "files");
+    enum ww_err rc = WW_OK;
+
+    if (base && ww_jtype(base) == WW_J_NULL) {
+        return WW_OK;
+    }
+    if (!base || ww_jtype(base) != WW_J_OBJECT ||
+        !ww_jstr(ww_jget(base, "name"), &r->m->base_name) || !is_array(tensors) ||
+        !is_array(files)) {
+        return malformed(r, "base");
+    }
+    rc = only(r, base, base_keys, WW_LEN(base_keys));
+    if (rc) {
+        return rc;
+    }
+    r->m->tensors = ww_calloc(ww_jsize(tensors), sizeof(*r->m->tensors));
+    r->m->files = ww_calloc(ww_jsize(files), sizeof(*r->m->files));
+    if (!r->m->tensors || !r->m->files) {
+        return WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
+    }
+    for (const struct ww_jnode *at = ww_jfirst(tensors); at && !rc; at = ww_jnext(at)) {
+        rc = read_tensor(r, at);
+    }
+    for (const struct ww_jnode *at = ww_jfirst(files); at && !rc; at = ww_jnext(at)) {
+        rc = read_file(r, at);
+    }
+    return rc;
+}
+
+static bool find_cipher(const char *name, uint32_t *out)
+{
+    static const uint32_t known[] = {WW_AEAD_AES256_GCM, WW_AEAD_CHACHA20};
+
+    for (size_t i = 0; i < WW_LEN(known); i++) {
+        if (strcmp(ww_aead_name(known[i]), name) == 0) {
+            *out = known[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err read_kind(struct reader *r, const struct ww_jnode *node,
+                             struct ww_pack_manifest_member *m)
+{
+    const char *kind = NULL;
+    const char *mode = NULL;
+
+    if (!ww_jstr(ww_jget(node, "kind"), &kind) ||
+        (strcmp(kind, "adapter") != 0 && strcmp(kind, "model") != 0)) {
+        return malformed(r, "members.kind");
+    }
+    m->adapter = strcmp(kind, "adapter") == 0;
+    if (!ww_jstr(ww_jget(node, "mode"), &mode)) {
+        return malformed(r, "members.mode");
+    }
+    if (strcmp(mode, "exact") != 0) {
+        return WW_FAIL(r->err, WW_E_VERSION,
+                       "package '%s': member '%s' has mode '%s', expected 'exact'; use a "
+                       "newer weightward",
+                       r->name, m->name, mode);
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
+                                struct ww_pack_manifest_member *m)
+{
+    const struct ww_jnode *coded = ww_jget(node, "coded");
+    const char *cipher = NULL;
+
+    if (m->sealed) {
+        return ww_jstr(ww_jget(node, "cipher"), &cipher) &&
+                       find_cipher(cipher, &m->cipher) &&
+                       read_hex(ww_jget(node, "key_id"), m->key_id, WW_RECORD_ID_BYTES)
+                   ? WW_OK
+                   : malformed(r, "members.cipher");
+    }
+    if (!coded || ww_jtype(coded) != WW_J_OBJECT || ww_jsize(coded) != WW_PACK_FORMS) {
+        return malformed(r, "members.coded");
+    }
+    for (unsigned f = 0; f < WW_PACK_FORMS; f++) {
+        if (!ww_ju64(ww_jget(coded, ww_pack_form_name((enum ww_pack_form)f)),
+                     &m->coded[f])) {
+            return malformed(r, "members.coded");
+        }
+    }
+    return WW_OK;
+}
+
+/* *end: of the section before, then of this one. */
+static enum ww_err read_place(struct reader *r, const struct ww_jnode *node,
+                              struct ww_pack_manifest_member *m, uint64_t *end)
+{
+    if (!ww_ju64(ww_jget(node, "offset"), &m->offset) ||
+        m->offset != ww_round_up(*end, WW_PACK_ALIGN)) {
+        return malformed(r, "members.offset");
+    }
+    if (!ww_ju64(ww_jget(node, "bytes"), &m->bytes) || m->bytes < 8 ||
+        !ww_add_u64(m->offset, m->bytes, end) || *end > INT64_MAX) {
+        return malformed(r, "members.bytes");
+    }
+    if (!read_hex(ww_jget(node, "sha256"), m->sha256, WW_SHA256_BYTES)) {
+        return malformed(r, "members.sha256");
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_member(struct reader *r, const struct ww_jnode *node,
+                               uint64_t *end)
+{
+    struct ww_pack_manifest_member *m = &r->m->members[r->m->n_members];
+    enum ww_err rc = WW_OK;
+
+    m->sealed = ww_jget(node, "key_id") != NULL;
+    rc = m->sealed ? only(r, node, sealed_keys, WW_LEN(sealed_keys))
+                   : only(r, node, plain_keys, WW_LEN(plain_keys));
+    if (rc) {
+        return rc;
+    }
+    if (!ww_jstr(ww_jget(node, "name"), &m->name) || !ww_path_is_bare(m->name) ||
+        ww_pack_manifest_find(r->m, m->name) != SIZE_MAX) {
+        return malformed(r, "members.name");
+    }
+    r->m->n_members++;
+    rc = read_kind(r, node, m);
+    if (!rc) {
+        rc = read_place(r, node, m, end);
+    }
+    if (!rc && (!ww_ju64(ww_jget(node, "files"), &m->n_files) ||
+                !ww_ju64(ww_jget(node, "files_bytes"), &m->files_bytes) ||
+                !read_hex(ww_jget(node, "commitment"), m->commitment, WW_SHA256_BYTES))) {
+        rc = malformed(r, "members.files");
+    }
+    return rc ? rc : read_sealing(r, node, m);
+}
+
+static enum ww_err read_members(struct reader *r, const struct ww_jnode *list,
+                                uint64_t manifest_offset)
+{
+    uint64_t end = WW_PACK_ALIGN;
+    enum ww_err rc = WW_OK;
+
+    if (!is_array(list) || ww_jsize(list) > WW_PACK_MAX_MEMBERS) {
+        return malformed(r, "members");
+    }
+    r->m->members = ww_calloc(ww_jsize(list), sizeof(*r->m->members));
+    if (!r->m->members) {
+        return WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
+    }
+    for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
+        rc = read_member(r, at, &end);
+    }
+    if (!rc && ww_round_up(end, WW_PACK_ALIGN) != manifest_offset) {
+        rc = malformed(r, "members.bytes");
+    }
+    return rc;
+}
+
+static enum ww_err read_root(struct reader *r, const struct ww_jnode *root,
+                             uint64_t manifest_offset)
+{
+    struct ww_pack_manifest *m = r->m;
+    const struct ww_jnode *previous = ww_jget(root, "previous");
+    const char *schema = NULL;
+    const char *tool = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!ww_jstr(ww_jget(root, "schema"), &schema)) {
+        return malformed(r, "schema");
+    }
+    if (strcmp(schema, WW_PACK_SCHEMA) != 0) {
+        return WW_FAIL(r->err, WW_E_VERSION,
+                       "package '%s': manifest of schema '%s', expected '%s'", r->name,
+                       schema, WW_PACK_SCHEMA);
+    }
+    rc = only(r, root, root_keys, WW_LEN(root_keys));
+    if (rc) {
+        return rc;
+    }
+    if (!ww_jstr(ww_jget(root, "tool"), &tool) ||
+        !read_hex(ww_jget(root, "id"), m->id, WW_PACK_ID_BYTES)) {
+        return malformed(r, "id");
+    }
+    m->has_previous = previous && ww_jtype(previous) != WW_J_NULL;
+    if (!ww_ju64(ww_jget(root, "version"), &m->version) || m->version == 0 || !previous ||
+        m->has_previous != (m->version > 1) ||
+        (m->has_previous && !read_hex(previous, m->previous, WW_SHA256_BYTES))) {
+        return malformed(r, "version");
+    }
+    rc = read_base(r, ww_jget(root, "base"));
+    return rc ? rc : read_members(r, ww_jget(root, "members"), manifest_offset);
+}
+
+enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
+                                  uint64_t manifest_offset, const char *name,
+                                  struct ww_pack_manifest *out, struct ww_error *err)
+{
+    struct reader r = {name, out, err};
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    rc = ww_json_parse(text, len, &ww_json_limits_bundle, &out->json, err);
+    if (rc) {
+        ww_error_context(err, "package '%s'", name);
+    } else {
+        rc = read_root(&r, ww_json_root(out->json), manifest_offset);
+    }
+    if (rc) {
+        ww_pack_manifest_release(out);
+    }
+    return rc;
+}

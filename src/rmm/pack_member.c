@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chunks are handed out in the order of files and parts and written in that order, with
+ * the digests of the files taken on the way: each file is read once.
+ */
+#include "rmm/pack_member.h"
+
+#include <string.h>
+
+#include "crypto/secret.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+_Static_assert((int)WW_CHUNK_FORMS == (int)WW_PACK_FORMS, "reports count by form");
+
+struct writing {
+    struct ww_member *member;
+    struct ww_base_use *use;
+    struct ww_pack_crew *crew;
+    struct ww_pace *pace;
+    struct ww_section_out *out;
+    struct ww_pack_manifest_member *entry;
+    struct ww_sha256 *sha; /* of the file that is being written */
+    /* The next chunk to hand out. */
+    uint32_t file;
+    uint32_t part;
+    uint64_t chunk;
+    uint64_t offset; /* in the file */
+};
+
+static struct ww_pack_table_part *next_part(const struct writing *w)
+{
+    return &w->member->table.parts[w->member->table.files[w->file].first_part + w->part];
+}
+
+/* Move to a chunk that is there; false at the end. */
+static bool find_chunk(struct writing *w)
+{
+    const struct ww_pack_table *t = &w->member->table;
+
+    while (w->file < t->n_files) {
+        const struct ww_pack_table_file *file = &t->files[w->file];
+        if (file->same || w->part == file->n_parts) {
+            w->file++;
+            w->part = 0;
+            w->chunk = 0;
+            w->offset = 0;
+        } else if (w->chunk == next_part(w)->n_chunks) {
+            w->part++;
+            w->chunk = 0;
+        } else {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum ww_err set_prediction(const struct writing *w, uint32_t part,
+                                  struct ww_pack_job *job, struct ww_error *err)
+{
+    const uint32_t t = w->member->base_tensors[part];
+    const struct ww_model *base = w->use->base;
+    enum ww_err rc = WW_OK;
+
+    job->base_fd = -1;
+    job->leaves = NULL;
+    if (t == WW_NONE) {
+        return WW_OK;
+    }
+    if (w->chunk == 0) {
+        rc = ww_base_use_begin(w->use, t, part, err);
+    }
+    job->base_fd = base->files[base->tensors[t].file].fd;
+    job->base_at = w->chunk * WW_CHUNK_BYTES;
+    job->base_offset = base->tensors[t].offset + job->base_at;
+    job->base_rank = w->use->rank[t];
+    job->leaves = ww_base_use_leaves(w->use, t, part);
+    return rc;
+}
+
+static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
+                              struct ww_error *err)
+{
+    const struct ww_pack_table *t = &w->member->table;
+    enum ww_err rc = WW_OK;
+
+    batch->n = 0;
+    while (batch->n < batch->n_room && !rc && find_chunk(w)) {
+        const struct ww_pack_table_part *part = next_part(w);
+        struct ww_pack_job *job = &batch->jobs[batch->n++];
+        job->file = w->file;
+        job->part = t->files[w->file].first_part + w->part;
+        job->chunk = w->chunk;
+        job->fd = w->member->files[w->file].fd;
+        job->name = t->files[w->file].path;
+        job->offset = w->offset;
+        job->n =
+            (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - w->chunk * WW_CHUNK_BYTES);
+        job->type = ww_chunk_type_of(part->dtype);
+        rc = set_prediction(w, job->part, job, err);
+        w->chunk++;
+        w->offset += job->n;
+    }
+    return rc;
+}
+
+/* Is the chunk the last of its file? */
+static bool ends_file(const struct ww_pack_table *t, const struct ww_pack_job *job)
+{
+    return job->offset + job->n == t->files[job->file].size_bytes;
+}
+
+static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
+                             struct ww_error *err)
+{
+    struct ww_pack_table *t = &w->member->table;
+    const struct ww_pack_table_part *part = &t->parts[job->part];
+    struct ww_pack_table_chunk *chunk = &t->chunks[part->first_chunk + job->chunk];
+    const uint32_t base = w->member->base_tensors[job->part];
+    enum ww_err rc = WW_OK;
+
+    if (job->rc) {
+        return WW_FAIL(err, job->rc, "%s", job->err.text);
+    }
+    if (job->offset == 0) {
+        ww_sha256_reset(w->sha);
+    }
+    ww_sha256_update(w->sha, job->bytes, job->n);
+    if (ends_file(t, job)) {
+        ww_sha256_final(w->sha, t->files[job->file].sha256);
+    }
+    chunk->at = w->out->plain_bytes;
+    chunk->len = (uint32_t)job->coded.len;
+    memcpy(chunk->sha256, job->sha256, WW_SHA256_BYTES);
+    w->entry->coded[job->coded.data[0]] += job->coded.len;
+    rc = ww_section_add(w->out, job->coded.data, job->coded.len, err);
+    if (!rc && base != WW_NONE && job->chunk + 1 == part->n_chunks) {
+        rc = ww_base_use_end(w->use, base, job->part, err);
+    }
+    return rc ? rc : ww_pace_step(w->pace, job->n, err);
+}
+
+static enum ww_err write_batch(struct writing *w, struct ww_pack_batch *batch,
+                               struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (unsigned i = 0; i < batch->n && !rc; i++) {
+        rc = write_job(w, &batch->jobs[i], err);
+    }
+    return rc;
+}
+
+/* One batch is coded while the one before it is written. */
+static enum ww_err write_chunks(struct writing *w, struct ww_error *err)
+{
+    struct ww_pack_batch *now = &w->crew->batches[0];
+    struct ww_pack_batch *before = &w->crew->batches[1];
+    enum ww_err rc = WW_OK;
+
+    before->n = 0;
+    do {
+        struct ww_pack_batch *swap = now;
+        rc = fill_batch(w, now, err);
+        if (rc) {
+            break;
+        }
+        ww_pack_crew_start(w->crew, now);
+        rc = write_batch(w, before, err);
+        ww_pack_crew_join(w->crew);
+        now = before;
+        before = swap;
+    } while (before->n > 0 && !rc);
+    return rc;
+}
+
+/* Files beside the weights that are the base's; digests of files without a byte. */
+static enum ww_err find_same(struct writing *w, struct ww_error *err)
+{
+    struct ww_pack_table *t = &w->member->table;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t f = 0; f < t->n_files && !rc; f++) {
+        struct ww_pack_table_file *file = &t->files[f];
+        ww_sha256_of("", 0, file->sha256);
+        if (w->member->files[f].weights.fd < 0) {
+            rc = ww_base_use_file(w->use, file->path, w->member->files[f].fd,
+                                  file->size_bytes, file->sha256, &file->same, err);
+        }
+        if (!rc && file->same) {
+            rc = ww_pace_step(w->pace, file->size_bytes, err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err write_table(struct writing *w, struct ww_error *err)
+{
+    struct ww_pack_table *t = &w->member->table;
+    struct ww_buf text;
+    uint8_t length[8];
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_PACK_TABLE_MAX_BYTES);
+    if (w->out->key) {
+        ww_random(t->salt, sizeof(t->salt));
+    } else {
+        rc = ww_pack_table_plain_salt(t, t->salt, err);
+    }
+    if (!rc) {
+        rc = ww_pack_table_commitment(t, w->entry->commitment, err);
+    }
+    if (!rc) {
+        rc = ww_pack_table_write(t, &text, err);
+    }
+    if (!rc) {
+        rc = ww_section_add(w->out, text.data, text.len, err);
+    }
+    ww_put_u64le(length, text.len);
+    if (!rc) {
+        rc = ww_section_add(w->out, length, sizeof(length), err);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+enum ww_err ww_member_write(struct ww_member *member, struct ww_base_use *use,
+                            struct ww_pack_crew *crew, struct ww_pace *pace,
+                            struct ww_section_out *out,
+                            struct ww_pack_manifest_member *entry, struct ww_error *err)
+{
+    struct writing w = {member, use, crew, pace, out, entry, NULL, 0, 0, 0, 0};
+    enum ww_err rc = ww_sha256_new(&w.sha, err);
+
+    if (!rc) {
+        rc = find_same(&w, err);
+    }
+    if (!rc) {
+        rc = write_chunks(&w, err);
+    }
+    if (!rc) {
+        rc = ww_member_unchanged(member, err);
+    }
+    if (!rc) {
+        rc = write_table(&w, err);
+    }
+    if (!rc) {
+        rc = ww_section_end(out, entry->sha256, err);
+    }
+    entry->adapter = member->adapter;
+    entry->bytes = out->bytes;
+    entry->n_files = member->table.n_files;
+    entry->files_bytes = member->bytes;
+    ww_sha256_free(w.sha);
+    return rc;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing a package: sections where they go in PATH.partial, the head as the last bytes,
+ * then fsync and a rename. What a killed run leaves has no head.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rmm/pack_file.h"
+#include "sign/oms.h"
+#include "sign/statement.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define COPY_STEP ((size_t)1 << 20)
+
+static enum ww_err open_folder(const char *path, int *fd, struct ww_error *err)
+{
+    const char *base = ww_path_base(path);
+    char *parent =
+        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    const enum ww_err rc = parent ? ww_dir_open(parent, fd, err)
+                                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+
+    ww_free(parent);
+    return rc;
+}
+
+enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
+                              struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->dirfd = -1;
+    out->fd = -1;
+    out->at = WW_PACK_ALIGN;
+    out->path = ww_strdup(path);
+    out->partial = ww_asprintf("%s.partial", path);
+    if (!out->path || !out->partial) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    rc = open_folder(path, &out->dirfd, err);
+    if (rc) {
+        return rc;
+    }
+    const char *name = ww_path_base(out->partial);
+    if (unlinkat(out->dirfd, name, 0) != 0 && errno != ENOENT) {
+        const int e = errno;
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot remove '%s'",
+                           out->partial);
+    }
+    out->fd = openat(out->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                     0644);
+    if (out->fd < 0) {
+        const int e = errno;
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot create '%s'",
+                           out->partial);
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
+                             const struct ww_pack_manifest_member *member,
+                             struct ww_error *err)
+{
+    uint8_t *room = ww_calloc(1, COPY_STEP);
+    enum ww_err rc = room ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for copying");
+
+    for (uint64_t at = 0; at < member->bytes && !rc; at += COPY_STEP) {
+        const size_t n = (size_t)ww_min_u64(COPY_STEP, member->bytes - at);
+        rc = ww_pread_full(from->fd, room, n, member->offset + at, from->path, err);
+        if (!rc) {
+            rc = ww_pwrite_full(made->fd, room, n, made->at + at, made->partial, err);
+        }
+    }
+    made->at = ww_round_up(made->at + member->bytes, WW_PACK_ALIGN);
+    ww_free(room);
+    return rc;
+}
+
+static enum ww_err make_bundle(const struct ww_pack_manifest *m,
+                               const struct ww_signer *signer,
+                               const uint8_t sha256[WW_SHA256_BYTES], struct ww_buf *out,
+                               struct ww_error *err)
+{
+    char id[WW_HEX_BYTES(WW_PACK_ID_BYTES)];
+    struct ww_buf payload;
+    struct ww_jw w;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, 4096);
+    ww_hex(id, m->id, sizeof(m->id));
+    ww_jw_init(&w, &payload, 0);
+    ww_statement_begin(&w, id, sha256, WW_PACKAGE_PREDICATE);
+    ww_jw_object(&w);
+    ww_jw_ku64(&w, "version", m->version);
+    ww_jw_close(&w);
+    ww_jw_close(&w);
+    rc = ww_jw_end(&w, err);
+    if (!rc) {
+        rc = ww_bundle_sign(signer, payload.data, payload.len, out, err);
+    }
+    ww_buf_release(&payload);
+    return rc;
+}
+
+static enum ww_err put(struct ww_pack_new *made, const struct ww_buf *bytes, uint64_t *at,
+                       struct ww_error *err)
+{
+    const enum ww_err rc =
+        ww_pwrite_full(made->fd, bytes->data, bytes->len, *at, made->partial, err);
+
+    *at += bytes->len;
+    return rc;
+}
+
+static enum ww_err put_head(struct ww_pack_new *made, const struct ww_buf *text,
+                            const struct ww_buf *bundle, const struct ww_buf *keys,
+                            struct ww_error *err)
+{
+    struct ww_pack_head head = {.manifest_offset = made->at,
+                                .manifest_bytes = text->len,
+                                .bundle_bytes = bundle->len,
+                                .keys_bytes = keys->len};
+    uint8_t bytes[WW_PACK_HEAD_BYTES];
+    struct ww_sha256 *sha = NULL;
+    enum ww_err rc = ww_sha256_new(&sha, err);
+
+    if (rc) {
+        return rc;
+    }
+    ww_sha256_of(text->data, text->len, head.manifest_sha256);
+    ww_sha256_update(sha, bundle->data, bundle->len);
+    ww_sha256_update(sha, keys->data, keys->len);
+    ww_sha256_final(sha, head.tail_sha256);
+    ww_sha256_free(sha);
+    ww_pack_head_write(&head, bytes);
+    return ww_pwrite_full(made->fd, bytes, sizeof(bytes), 0, made->partial, err);
+}
+
+static enum ww_err name_it(struct ww_pack_new *made, bool replace, struct ww_error *err)
+{
+    enum ww_err rc = ww_fsync(made->fd, made->partial, err);
+
+    if (!rc) {
+        rc = ww_rename_at(made->dirfd, ww_path_base(made->partial), made->dirfd,
+                          ww_path_base(made->path), replace, err);
+    }
+    if (!rc) {
+        ww_free(made->partial);
+        made->partial = NULL;
+    }
+    return rc;
+}
+
+enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
+                               const struct ww_pack_manifest *manifest,
+                               const struct ww_signer *signer, const struct ww_buf *keys,
+                               bool replace, struct ww_error *err)
+{
+    uint8_t digest[WW_SHA256_BYTES];
+    struct ww_buf text;
+    struct ww_buf bundle;
+    uint64_t at = made->at;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, (size_t)WW_PACK_MAX_MANIFEST);
+    ww_buf_init(&bundle, (size_t)WW_PACK_MAX_BUNDLE);
+    rc = ww_pack_manifest_write(manifest, &text, err);
+    if (!rc && signer) {
+        ww_sha256_of(text.data, text.len, digest);
+        rc = make_bundle(manifest, signer, digest, &bundle, err);
+    }
+    if (!rc) {
+        rc = put(made, &text, &at, err);
+    }
+    if (!rc) {
+        rc = put(made, &bundle, &at, err);
+    }
+    if (!rc) {
+        rc = put(made, keys, &at, err);
+    }
+    if (!rc) {
+        rc = put_head(made, &text, &bundle, keys, err);
+    }
+    if (!rc) {
+        rc = name_it(made, replace, err);
+    }
+    ww_buf_release(&text);
+    ww_buf_release(&bundle);
+    return rc;
+}
+
+enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
+                                  const struct ww_pack_file *from,
+                                  const struct ww_buf *keys, struct ww_error *err)
+{
+    uint64_t at = 0;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < from->manifest.n_members && !rc; i++) {
+        rc = ww_pack_new_copy(made, from, &from->manifest.members[i], err);
+    }
+    at = made->at;
+    if (!rc) {
+        rc = put(made, &from->text, &at, err);
+    }
+    if (!rc) {
+        rc = put(made, &from->bundle, &at, err);
+    }
+    if (!rc) {
+        rc = put(made, keys, &at, err);
+    }
+    if (!rc) {
+        rc = put_head(made, &from->text, &from->bundle, keys, err);
+    }
+    if (!rc) {
+        rc = ww_file_unchanged(from->fd, &from->st, from->path, err);
+    }
+    return rc ? rc : name_it(made, true, err);
+}
+
+void ww_pack_new_release(struct ww_pack_new *made)
+{
+    if (made->fd >= 0 && made->path) {
+        close(made->fd);
+        if (made->partial) {
+            (void)unlinkat(made->dirfd, ww_path_base(made->partial), 0);
+        }
+    }
+    if (made->dirfd >= 0 && made->path) {
+        close(made->dirfd);
+    }
+    ww_free(made->path);
+    ww_free(made->partial);
+    memset(made, 0, sizeof(*made));
+    made->dirfd = -1;
+    made->fd = -1;
+}
+
+enum ww_err ww_pack_keys_add(struct ww_buf *keys, const uint8_t *record, size_t len,
+                             struct ww_error *err)
+{
+    const enum ww_err rc = ww_buf_add_u32le(keys, (uint32_t)len, err);
+
+    return rc ? rc : ww_buf_add(keys, record, len, err);
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A package is never changed in place: sections that stay are copied as they are, new
+ * ones follow, and the new file takes the old one's name in one step. Dropping a member
+ * leaves its section and its key behind in the file that is gone.
+ */
+#include "rmm/packing.h"
+
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define ID_LABEL "weightward/package/id/v1"
+
+static enum ww_err check_names(const struct ww_packing *p, struct ww_error *err)
+{
+    for (size_t i = 0; i < p->n_given; i++) {
+        const char *name = p->given[i].name;
+        bool twice = p->old && ww_pack_manifest_find(&p->old->manifest, name) != SIZE_MAX;
+        if (!ww_path_is_bare(name)) {
+            return WW_FAIL(err, WW_E_USAGE, "'%s' cannot be the name of a member", name);
+        }
+        for (size_t k = 0; k < i; k++) {
+            twice = twice || strcmp(p->given[k].name, name) == 0;
+        }
+        if (twice) {
+            return WW_FAIL(err, WW_E_USAGE,
+                           "there are two members '%s'; each needs a name of its own",
+                           name);
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
+{
+    const size_t n = p->n_given + (p->old ? p->old->manifest.n_members : 0);
+
+    if (p->options->run.resume) {
+        return WW_FAIL(err, WW_E_USAGE, "packing cannot be resumed; start anew");
+    }
+    if (n > WW_PACK_MAX_MEMBERS) {
+        return WW_FAIL(err, WW_E_LIMIT, "%zu members, at most %d fit in a package", n,
+                       WW_PACK_MAX_MEMBERS);
+    }
+    if (p->old && p->old->bundle.len > 0 && !p->options->signer) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "package '%s' is signed; name the key that signs its next version",
+                       p->path);
+    }
+    return check_names(p, err);
+}
+
+static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    uint64_t total = 0;
+
+    if (p->options->base && p->n_given > 0) {
+        rc = ww_model_open(p->options->base, &p->base, err);
+    }
+    p->members = ww_calloc(p->n_given, sizeof(*p->members));
+    if (!rc && !p->members) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for members");
+    }
+    for (size_t i = 0; i < p->n_given && !rc; i++) {
+        rc = ww_member_open(p->given[i].name, p->given[i].path, p->base, &p->members[i],
+                            err);
+        total += p->members[i].bytes;
+    }
+    if (!rc) {
+        rc = ww_base_use_init(&p->use, p->base, err);
+    }
+    if (!rc) {
+        rc = ww_pack_crew_new(&p->options->run, &p->crew, err);
+    }
+    ww_pace_begin(&p->pace, &p->options->run, "pack", total);
+    return rc;
+}
+
+/* The old package's statements about the base stay, even when no member needs them. */
+static enum ww_err begin_manifest(struct ww_packing *p, struct ww_error *err)
+{
+    struct ww_pack_manifest *m = &p->manifest;
+    const struct ww_pack_manifest *old = p->old ? &p->old->manifest : NULL;
+    const size_t n = p->n_given + (old ? old->n_members : 0);
+
+    m->version = 1;
+    m->members = ww_calloc(n, sizeof(*m->members));
+    m->tensors = ww_calloc(old ? old->n_tensors : 0, sizeof(*m->tensors));
+    m->files = ww_calloc(old ? old->n_files : 0, sizeof(*m->files));
+    if (!m->members || !m->tensors || !m->files) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
+    }
+    if (!old) {
+        return WW_OK;
+    }
+    m->version = old->version + 1;
+    memcpy(m->id, old->id, sizeof(m->id));
+    m->has_previous = true;
+    memcpy(m->previous, p->old->head.manifest_sha256, sizeof(m->previous));
+    m->base_name = old->base_name;
+    for (size_t i = 0; i < old->n_tensors; i++) {
+        m->tensors[i] = old->tensors[i];
+    }
+    for (size_t i = 0; i < old->n_files; i++) {
+        m->files[i] = old->files[i];
+    }
+    m->n_tensors = old->n_tensors;
+    m->n_files = old->n_files;
+    return WW_OK;
+}
+
+/* Its key record as it stands. */
+static enum ww_err keep_key(struct ww_packing *p, size_t i, struct ww_error *err)
+{
+    const struct ww_record *record = &p->old->records[i];
+    const uint8_t *at = record->bytes;
+
+    return ww_pack_keys_add(&p->keys, at, ww_get_u32le(at - 4), err);
+}
+
+static enum ww_err copy_old(struct ww_packing *p, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; p->old && i < p->old->manifest.n_members && !rc; i++) {
+        struct ww_pack_manifest_member *entry =
+            &p->manifest.members[p->manifest.n_members];
+        if (i == p->drop) {
+            continue;
+        }
+        *entry = p->old->manifest.members[i];
+        entry->offset = p->made.at;
+        p->manifest.n_members++;
+        rc = ww_pack_new_copy(&p->made, p->old, &p->old->manifest.members[i], err);
+        if (!rc && entry->sealed) {
+            rc = keep_key(p, i, err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error *err)
+{
+    struct ww_pack_manifest_member *entry = &p->manifest.members[p->manifest.n_members++];
+    struct ww_secret *key = NULL;
+    struct ww_section_out out = {
+        .fd = p->made.fd, .name = p->made.partial, .at = p->made.at};
+    enum ww_err rc = WW_OK;
+
+    entry->name = p->given[i].name;
+    entry->offset = p->made.at;
+    if (p->given[i].n_to > 0) {
+        rc = ww_packing_seal(p, &p->given[i], entry, &key, err);
+    }
+    out.key = key;
+    out.cipher = entry->cipher;
+    if (!rc) {
+        rc = ww_section_begin(&out, err);
+    }
+    if (!rc) {
+        rc =
+            ww_member_write(&p->members[i], &p->use, p->crew, &p->pace, &out, entry, err);
+    }
+    p->made.at = ww_round_up(out.at, WW_PACK_ALIGN);
+    if (entry->sealed) {
+        memset(entry->coded, 0, sizeof(entry->coded));
+    }
+    ww_section_out_release(&out);
+    ww_secret_free(key);
+    return rc;
+}
+
+/* From what is in the package and nothing else, so that it can be made again. */
+static void make_id(struct ww_pack_manifest *m, struct ww_sha256 *sha)
+{
+    uint8_t digest[WW_SHA256_BYTES];
+
+    ww_sha256_update(sha, ID_LABEL, sizeof(ID_LABEL));
+    for (size_t i = 0; i < m->n_members; i++) {
+        ww_sha256_update(sha, m->members[i].name, strlen(m->members[i].name) + 1);
+        ww_sha256_update(sha, m->members[i].commitment, WW_SHA256_BYTES);
+    }
+    ww_sha256_final(sha, digest);
+    memcpy(m->id, digest, sizeof(m->id));
+}
+
+static enum ww_err finish(struct ww_packing *p, struct ww_error *err)
+{
+    struct ww_sha256 *sha = NULL;
+    enum ww_err rc = ww_base_use_note(&p->use, &p->manifest, err);
+
+    if (!rc && p->base) {
+        rc = ww_model_unchanged(p->base, err);
+    }
+    if (!rc && !p->old) {
+        rc = ww_sha256_new(&sha, err);
+        if (!rc) {
+            make_id(&p->manifest, sha);
+        }
+        ww_sha256_free(sha);
+    }
+    if (!rc && p->old) {
+        rc = ww_file_unchanged(p->old->fd, &p->old->st, p->path, err);
+    }
+    if (!rc) {
+        rc = ww_pack_new_finish(&p->made, &p->manifest, p->options->signer, &p->keys,
+                                p->old != NULL, err);
+    }
+    return rc;
+}
+
+static void release(struct ww_packing *p)
+{
+    for (size_t i = 0; p->members && i < p->n_given; i++) {
+        if (p->members[i].path) {
+            ww_member_close(&p->members[i]);
+        }
+    }
+    ww_free(p->members);
+    ww_base_use_release(&p->use);
+    ww_pack_crew_free(p->crew);
+    ww_model_close(p->base);
+    ww_pack_manifest_release(&p->manifest);
+    ww_buf_release(&p->keys);
+}
+
+static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *report,
+                            struct ww_error *err)
+{
+    struct ww_pack_file written;
+    enum ww_err rc = ww_pack_open(p->path, &written, err);
+
+    if (!rc) {
+        rc = ww_pack_describe(&written, report, err);
+        ww_pack_close(&written);
+    }
+    report->run.bytes_read = p->pace.total;
+    report->run.bytes_written = report->bytes;
+    report->run.seconds = ww_pace_seconds(&p->pace);
+    return rc;
+}
+
+enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
+                           struct ww_error *err)
+{
+    enum ww_err rc = check(p, err);
+
+    memset(report, 0, sizeof(*report));
+    ww_buf_init(&p->keys, (size_t)WW_PACK_MAX_KEYS);
+    p->made.dirfd = -1;
+    p->made.fd = -1;
+    if (!rc) {
+        rc = open_all(p, err);
+    }
+    if (!rc) {
+        rc = begin_manifest(p, err);
+    }
+    if (!rc) {
+        rc = ww_pack_new_begin(p->path, &p->made, err);
+    }
+    if (!rc) {
+        rc = copy_old(p, err);
+    }
+    for (size_t i = 0; i < p->n_given && !rc; i++) {
+        rc = write_member(p, i, err);
+    }
+    if (!rc) {
+        rc = finish(p, err);
+    }
+    ww_pack_new_release(&p->made);
+    if (!rc) {
+        rc = describe(p, report, err);
+    }
+    release(p);
+    return rc;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Table of a member: its files, the parts of each, and where their coded chunks lie. JSON
+ * at the end of the section; members: docs/formats/package.md.
+ */
+#ifndef WW_RMM_PACK_TABLE_H
+#define WW_RMM_PACK_TABLE_H
+
+#include "crypto/hash.h"
+#include "json/json.h"
+#include "weightward/model.h"
+
+#define WW_PACK_TABLE_SCHEMA "weightward.package-member/1"
+#define WW_PACK_TABLE_MAX_BYTES ((size_t)64 << 20)
+#define WW_SALT_BYTES 32
+
+struct ww_pack_table_chunk {
+    uint64_t at; /* in the section's content */
+    uint32_t len;
+    uint8_t sha256[WW_SHA256_BYTES];
+};
+
+struct ww_pack_table_part {
+    const char *tensor; /* NULL: a header, or a file that is no weight file */
+    enum ww_dtype dtype;
+    bool predicted; /* by the base's tensor of this name */
+    uint64_t bytes;
+    uint64_t first_chunk; /* in the table's chunks */
+    uint64_t n_chunks;
+};
+
+struct ww_pack_table_file {
+    const char *path;
+    uint64_t size_bytes;
+    uint8_t sha256[WW_SHA256_BYTES];
+    bool same; /* the base's file of this path */
+    uint32_t first_part;
+    uint32_t n_parts;
+};
+
+/** Strings are borrowed: from the model when written, from json when read. */
+struct ww_pack_table {
+    uint8_t salt[WW_SALT_BYTES];
+    struct ww_pack_table_file *files; /* by path */
+    uint32_t n_files;
+    struct ww_pack_table_part *parts;
+    uint32_t n_parts;
+    struct ww_pack_table_chunk *chunks;
+    uint64_t n_chunks;
+    struct ww_json *json;
+};
+
+/** Chunks of a part of so many bytes. */
+uint64_t ww_part_chunks(uint64_t bytes);
+
+enum ww_err ww_pack_table_write(const struct ww_pack_table *table, struct ww_buf *out,
+                                struct ww_error *err) WW_MUST_USE;
+/** content_bytes: of the section before the table, which the chunks must fill. member
+ * goes into error texts. WW_E_MALFORMED, WW_E_VERSION, WW_E_PATH. */
+enum ww_err ww_pack_table_read(const uint8_t *text, size_t len, uint64_t content_bytes,
+                               const char *member, struct ww_pack_table *out,
+                               struct ww_error *err) WW_MUST_USE;
+void ww_pack_table_release(struct ww_pack_table *table);
+
+/** The salt of a member that anyone can read. */
+enum ww_err ww_pack_table_plain_salt(const struct ww_pack_table *table,
+                                     uint8_t out[WW_SALT_BYTES],
+                                     struct ww_error *err) WW_MUST_USE;
+/** What the manifest commits to. */
+enum ww_err ww_pack_table_commitment(const struct ww_pack_table *table,
+                                     uint8_t out[WW_SHA256_BYTES],
+                                     struct ww_error *err) WW_MUST_USE;
+
+#endif

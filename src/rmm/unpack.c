@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Restoring a member. Its files get their names only after each of them has the digest in
+ * the table, and the table is what the manifest commits to; so a base that is another one
+ * cannot go unnoticed, and only then is it asked which part of it differs.
+ */
+#include <string.h>
+
+#include "rmm/base_use.h"
+#include "rmm/unpack_plan.h"
+#include "rmm/unpack_run.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const char *name,
+                           const struct ww_unpack_options *options, struct ww_error *err)
+{
+    size_t member = 0;
+    enum ww_err rc = WW_OK;
+
+    memset(run, 0, sizeof(*run));
+    rc = ww_pack_open(path, &run->file, err);
+    if (rc) {
+        return rc;
+    }
+    if (options->public_key) {
+        rc = ww_pack_check_signature(&run->file, options->public_key, run->signer, err);
+    }
+    if (!rc) {
+        rc = ww_pack_member_find(&run->file, name, &member, err);
+    }
+    if (!rc) {
+        rc = ww_pack_view_open(&run->file, member, options->unsealer, &run->view, err);
+    }
+    if (!rc && options->base) {
+        rc = ww_model_open(options->base, &run->base, err);
+    }
+    if (rc) {
+        ww_unpack_close(run);
+    }
+    return rc;
+}
+
+void ww_unpack_close(struct ww_unpack_run *run)
+{
+    ww_model_close(run->base);
+    if (run->view.member) {
+        ww_pack_view_close(&run->view);
+    }
+    ww_pack_close(&run->file);
+    memset(run, 0, sizeof(*run));
+}
+
+static enum ww_err check_files(const struct ww_unpack_run *run,
+                               const struct ww_stream_result *result,
+                               struct ww_error *err)
+{
+    const struct ww_pack_table *t = &run->view.table;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t f = 0; f < t->n_files && !rc; f++) {
+        if (memcmp(result->output_sha256[f], t->files[f].sha256, WW_SHA256_BYTES) == 0) {
+            continue;
+        }
+        if (run->base) {
+            rc = ww_base_use_check(run->base, &run->file.manifest, err);
+        }
+        if (!rc) {
+            rc =
+                WW_FAIL(err, WW_E_TAMPERED,
+                        "member '%s': file '%s' is restored, but is not the one that was "
+                        "packed",
+                        run->view.member->name, t->files[f].path);
+        }
+    }
+    return rc;
+}
+
+enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
+                              const struct ww_run_options *options,
+                              struct ww_run_report *report, struct ww_error *err)
+{
+    struct ww_unpack_plan plan;
+    struct ww_stream_result result = {0};
+    struct ww_out *out = NULL;
+    enum ww_err rc = ww_unpack_plan_init(&plan, &run->view, run->base, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (out_path) {
+        rc = ww_out_begin(out_path, &plan.plan, 0, options, &out, err);
+    }
+    if (!rc) {
+        rc = ww_stream_run(&plan.plan, out, options, &result, err);
+    }
+    if (!rc) {
+        rc = check_files(run, &result, err);
+    }
+    if (!rc && out) {
+        rc = ww_out_commit(out, err);
+    }
+    if (!rc) {
+        *report = result.report;
+    }
+    ww_out_close(out, rc == WW_E_CANCELLED);
+    ww_stream_result_release(&result);
+    ww_unpack_plan_release(&plan);
+    return rc;
+}
+
+enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
+                      const struct ww_unpack_options *options,
+                      struct ww_pack_report *report, struct ww_error *err)
+{
+    struct ww_unpack_run run;
+    enum ww_err rc = ww_path_check_new(out_path, err);
+
+    memset(report, 0, sizeof(*report));
+    if (rc == WW_E_EXISTS) {
+        ww_out_tidy(out_path);
+    }
+    if (rc) {
+        return rc;
+    }
+    rc = ww_unpack_open(&run, path, name, options, err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_pack_describe(&run.file, report, err);
+    if (!rc) {
+        memcpy(report->signer, run.signer, sizeof(report->signer));
+        rc = ww_unpack_restore(&run, out_path, &options->run, &report->run, err);
+    }
+    report->restored = !rc;
+    ww_unpack_close(&run);
+    if (rc) {
+        ww_pack_report_release(report);
+    }
+    return rc;
+}
+
+static const struct ww_pack_table_part *find_tensor(const struct ww_pack_table *t,
+                                                    const char *name)
+{
+    for (uint32_t p = 0; p < t->n_parts; p++) {
+        if (ww_str_eq(t->parts[p].tensor, name)) {
+            return &t->parts[p];
+        }
+    }
+    return NULL;
+}
+
+static enum ww_err give_chunk(const struct ww_unpack_run *run,
+                              const struct ww_pack_table_part *part, uint32_t base_tensor,
+                              uint64_t c, uint8_t *prediction,
+                              struct ww_unpack_room *room, uint8_t *bytes, size_t *n,
+                              struct ww_error *err)
+{
+    const uint64_t at = c * WW_CHUNK_BYTES;
+    enum ww_err rc = WW_OK;
+
+    *n = (size_t)(part->bytes - at < WW_CHUNK_BYTES ? part->bytes - at : WW_CHUNK_BYTES);
+    if (base_tensor != WW_NONE) {
+        const struct ww_tensor *from = &run->base->tensors[base_tensor];
+        const struct ww_weight_file *file = &run->base->files[from->file];
+        rc = ww_pread_full(file->fd, prediction, *n, from->offset + at, file->name, err);
+    }
+    return rc ? rc
+              : ww_unpack_chunk(&run->view, part, c,
+                                base_tensor != WW_NONE ? prediction : NULL, room, bytes,
+                                *n, err);
+}
+
+static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tensor,
+                               struct ww_unpack_room *room, uint8_t *bytes,
+                               uint8_t *prediction, ww_unpack_fn give, void *payload,
+                               struct ww_error *err)
+{
+    const struct ww_pack_table_part *part = find_tensor(&run->view.table, tensor);
+    uint32_t base_tensor = WW_NONE;
+    enum ww_err rc = WW_OK;
+
+    if (!part) {
+        return WW_FAIL(err, WW_E_TENSOR, "member '%s' has no tensor '%s'",
+                       run->view.member->name, tensor);
+    }
+    rc = ww_unpack_base_tensor(&run->view, part, run->base, &base_tensor, err);
+    if (!rc && base_tensor != WW_NONE) {
+        rc = ww_base_use_check_tensor(run->base, &run->file.manifest, tensor, err);
+    }
+    for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
+        size_t n = 0;
+        rc = give_chunk(run, part, base_tensor, c, prediction, room, bytes, &n, err);
+        if (!rc) {
+            rc = give(payload, bytes, n, err);
+        }
+    }
+    return rc;
+}
+
+enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *tensor,
+                             const struct ww_unpack_options *options, ww_unpack_fn give,
+                             void *payload, struct ww_error *err)
+{
+    struct ww_unpack_run run;
+    struct ww_unpack_rooms rooms;
+    struct ww_unpack_room *room = NULL;
+    uint8_t *bytes = ww_calloc(2, WW_CHUNK_BYTES);
+    enum ww_err rc =
+        bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tensor");
+
+    ww_unpack_rooms_init(&rooms);
+    if (!rc) {
+        rc = ww_unpack_rooms_take(&rooms, &room, err);
+    }
+    if (rc) {
+        goto out;
+    }
+    rc = ww_unpack_open(&run, path, name, options, err);
+    if (!rc) {
+        rc = give_tensor(&run, tensor, room, bytes, bytes + WW_CHUNK_BYTES, give, payload,
+                         err);
+        ww_unpack_close(&run);
+    }
+    ww_unpack_rooms_give(&rooms, room);
+out:
+    ww_unpack_rooms_release(&rooms);
+    ww_free(bytes);
+    return rc;
+}

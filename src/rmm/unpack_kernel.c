@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The executor reads the base and writes the files; the coded chunks, which are of any
+ * length, the kernel reads itself. A chunk's digest is checked before it is decoded, so a
+ * decoder never sees bytes that nobody wrote.
+ */
+#include "rmm/unpack_kernel.h"
+
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+
+void ww_unpack_rooms_init(struct ww_unpack_rooms *rooms)
+{
+    pthread_mutex_init(&rooms->lock, NULL);
+    rooms->free = NULL;
+}
+
+static void room_free(struct ww_unpack_room *room)
+{
+    if (room) {
+        ww_chunk_room_free(room->chunk);
+        ww_free(room->coded);
+        ww_free(room);
+    }
+}
+
+void ww_unpack_rooms_release(struct ww_unpack_rooms *rooms)
+{
+    while (rooms->free) {
+        struct ww_unpack_room *room = rooms->free;
+        rooms->free = room->next;
+        room_free(room);
+    }
+    pthread_mutex_destroy(&rooms->lock);
+}
+
+enum ww_err ww_unpack_rooms_take(struct ww_unpack_rooms *rooms,
+                                 struct ww_unpack_room **out, struct ww_error *err)
+{
+    struct ww_unpack_room *room = NULL;
+
+    pthread_mutex_lock(&rooms->lock);
+    room = rooms->free;
+    if (room) {
+        rooms->free = room->next;
+    }
+    pthread_mutex_unlock(&rooms->lock);
+    *out = room;
+    if (room) {
+        return WW_OK;
+    }
+    room = ww_calloc(1, sizeof(*room));
+    if (room) {
+        room->coded = ww_calloc(1, WW_CHUNK_MAX_CODED);
+    }
+    if (!room || !room->coded || ww_chunk_room_new(&room->chunk, NULL)) {
+        room_free(room);
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
+    }
+    *out = room;
+    return WW_OK;
+}
+
+void ww_unpack_rooms_give(struct ww_unpack_rooms *rooms, struct ww_unpack_room *room)
+{
+    pthread_mutex_lock(&rooms->lock);
+    room->next = rooms->free;
+    rooms->free = room;
+    pthread_mutex_unlock(&rooms->lock);
+}
+
+static const char *part_name(const struct ww_pack_table_part *part)
+{
+    return part->tensor ? part->tensor : "(no tensor)";
+}
+
+enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
+                            const struct ww_pack_table_part *part, uint64_t chunk,
+                            const uint8_t *prediction, struct ww_unpack_room *room,
+                            uint8_t *out, size_t n, struct ww_error *err)
+{
+    const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
+    const char *member = view->member->name;
+    uint8_t digest[WW_SHA256_BYTES];
+    enum ww_err rc = ww_section_read(&view->section, c->at, room->coded, c->len, err);
+
+    if (rc) {
+        return rc;
+    }
+    ww_sha256_of(room->coded, c->len, digest);
+    if (memcmp(digest, c->sha256, sizeof(digest)) != 0) {
+        return WW_FAIL(
+            err, WW_E_TAMPERED,
+            "member '%s': chunk %llu of tensor '%s' is not what its table says", member,
+            (unsigned long long)chunk + 1, part_name(part));
+    }
+    if (!ww_chunk_decode(room->chunk, ww_chunk_type_of(part->dtype), room->coded, c->len,
+                         prediction, out, n)) {
+        return part->predicted
+                   ? WW_FAIL(
+                         err, WW_E_UNRELATED,
+                         "member '%s': chunk %llu of tensor '%s' does not decode: the "
+                         "base is not the one that the package was made with",
+                         member, (unsigned long long)chunk + 1, part_name(part))
+                   : WW_FAIL(err, WW_E_MALFORMED,
+                             "member '%s': chunk %llu of tensor '%s' does not decode",
+                             member, (unsigned long long)chunk + 1, part_name(part));
+    }
+    return WW_OK;
+}
+
+static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
+                               uint64_t n_tiles, void **state, const uint32_t **row_map,
+                               struct ww_error *err)
+{
+    const struct ww_unpack_piece **at = ww_calloc(1, sizeof(*at));
+
+    (void)n_rows;
+    (void)row_bytes;
+    (void)n_tiles;
+    *row_map = NULL;
+    *state = at;
+    if (!at) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
+    }
+    *at = params;
+    return WW_OK;
+}
+
+static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
+                              struct ww_error *err)
+{
+    const struct ww_unpack_piece *piece = *(const struct ww_unpack_piece **)state;
+    struct ww_unpack_room *room = NULL;
+    enum ww_err rc = ww_unpack_rooms_take(piece->rooms, &room, err);
+
+    if (rc) {
+        return rc;
+    }
+    for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
+        rc = ww_unpack_chunk(piece->view, piece->part, piece->first + tile->first_row + i,
+                             tile->n_sources > 0 ? tile->rows[0][i] : NULL, room,
+                             tile->out + i * tile->row_bytes, (size_t)tile->row_bytes,
+                             err);
+    }
+    ww_unpack_rooms_give(piece->rooms, room);
+    return rc;
+}
+
+static enum ww_err kernel_close(void *state, bool complete, struct ww_error *err)
+{
+    (void)complete;
+    (void)err;
+    ww_free(state);
+    return WW_OK;
+}
+
+const struct ww_kernel ww_unpack_kernel = {"unpack", kernel_open, kernel_run,
+                                           kernel_close};

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Each part is one or two pieces: all chunks but the last as rows of one length, and the
+ * last. Inputs are the base's weight files, then its files that a member has unchanged.
+ */
+#include "rmm/unpack_plan.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "rmm/base_use.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+enum ww_err ww_unpack_base_tensor(const struct ww_pack_view *view,
+                                  const struct ww_pack_table_part *part,
+                                  const struct ww_model *base, uint32_t *tensor,
+                                  struct ww_error *err)
+{
+    *tensor = WW_NONE;
+    if (!part->predicted) {
+        return WW_OK;
+    }
+    if (!base) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "member '%s' is coded against a base; name the base model",
+                       view->member->name);
+    }
+    *tensor = ww_model_find(base, part->tensor);
+    if (*tensor == WW_NONE || base->tensors[*tensor].n_bytes != part->bytes ||
+        base->tensors[*tensor].dtype != part->dtype) {
+        return ww_base_use_other("tensor", part->tensor, err);
+    }
+    return WW_OK;
+}
+
+static enum ww_err make_room(struct ww_unpack_plan *p, const struct ww_pack_view *view,
+                             const struct ww_model *base, struct ww_error *err)
+{
+    const struct ww_pack_table *t = &view->table;
+    const uint32_t n_base = base ? base->n_files : 0;
+    const size_t n_pieces = 2 * (size_t)t->n_parts + t->n_files;
+
+    p->plan.title = "unpack";
+    p->plan.inputs = ww_calloc((size_t)n_base + t->n_files, sizeof(*p->plan.inputs));
+    p->plan.outputs = ww_calloc(t->n_files, sizeof(*p->plan.outputs));
+    p->pieces = ww_calloc(n_pieces, sizeof(*p->pieces));
+    p->sources = ww_calloc(n_pieces, sizeof(*p->sources));
+    p->params = ww_calloc(n_pieces, sizeof(*p->params));
+    p->fds = ww_calloc(t->n_files, sizeof(*p->fds));
+    if (!p->plan.inputs || !p->plan.outputs || !p->pieces || !p->sources || !p->params ||
+        !p->fds) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+    }
+    for (uint32_t i = 0; i < n_base; i++) {
+        p->plan.inputs[p->plan.n_inputs++] = (struct ww_input){
+            base->files[i].name, base->files[i].fd, base->files[i].size_bytes, false};
+    }
+    return WW_OK;
+}
+
+static struct ww_piece *next_piece(struct ww_unpack_plan *p, struct ww_output *output)
+{
+    struct ww_piece *piece = &p->pieces[p->n_pieces];
+
+    piece->sources = &p->sources[p->n_pieces];
+    piece->params = &p->params[p->n_pieces];
+    piece->tree_index = WW_NONE;
+    output->pieces = output->n_pieces ? output->pieces : piece;
+    output->n_pieces++;
+    p->n_pieces++;
+    return piece;
+}
+
+static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
+                     const struct ww_pack_table_part *part, const struct ww_tensor *base,
+                     uint64_t first, uint64_t n_rows, uint64_t row_bytes,
+                     const uint8_t digest[WW_SHA256_BYTES], struct ww_output *output)
+{
+    const size_t i = p->n_pieces;
+    struct ww_piece *piece = next_piece(p, output);
+
+    p->params[i] = (struct ww_unpack_piece){view, part, &p->rooms, first};
+    piece->kind = WW_PIECE_KERNEL;
+    piece->n_bytes = n_rows * row_bytes;
+    piece->n_rows = n_rows;
+    piece->row_bytes = row_bytes;
+    piece->kernel = &ww_unpack_kernel;
+    memcpy(piece->params_digest, digest, WW_SHA256_BYTES);
+    if (base) {
+        p->sources[i] =
+            (struct ww_piece_source){base->file, base->offset + first * WW_CHUNK_BYTES};
+        piece->n_sources = 1;
+    }
+}
+
+/* What decides a part's bytes beside the base. */
+static enum ww_err digest_part(const struct ww_pack_view *view,
+                               const struct ww_pack_table_part *part,
+                               uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
+{
+    struct ww_sha256 *sha = NULL;
+    const enum ww_err rc = ww_sha256_new(&sha, err);
+
+    for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
+        ww_sha256_update(sha, view->table.chunks[part->first_chunk + c].sha256,
+                         WW_SHA256_BYTES);
+    }
+    if (!rc) {
+        ww_sha256_final(sha, out);
+    }
+    ww_sha256_free(sha);
+    return rc;
+}
+
+static enum ww_err add_part(struct ww_unpack_plan *p, const struct ww_pack_view *view,
+                            const struct ww_model *base,
+                            const struct ww_pack_table_part *part,
+                            struct ww_output *output, struct ww_error *err)
+{
+    const uint64_t n = part->n_chunks;
+    uint8_t digest[WW_SHA256_BYTES];
+    const struct ww_tensor *from = NULL;
+    uint32_t t = WW_NONE;
+    enum ww_err rc = ww_unpack_base_tensor(view, part, base, &t, err);
+
+    if (!rc) {
+        rc = digest_part(view, part, digest, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    from = t == WW_NONE ? NULL : &base->tensors[t];
+    if (n > 1) {
+        add_rows(p, view, part, from, 0, n - 1, WW_CHUNK_BYTES, digest, output);
+    }
+    if (n > 0) {
+        add_rows(p, view, part, from, n - 1, 1, part->bytes - (n - 1) * WW_CHUNK_BYTES,
+                 digest, output);
+    }
+    return WW_OK;
+}
+
+static enum ww_err add_same(struct ww_unpack_plan *p, const struct ww_pack_view *view,
+                            const struct ww_model *base,
+                            const struct ww_pack_table_file *file,
+                            struct ww_output *output, struct ww_error *err)
+{
+    const uint32_t input = p->plan.n_inputs;
+    struct ww_piece *piece = NULL;
+    struct stat st;
+    int fd = -1;
+
+    if (!base) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "member '%s' has files of its base; name the base model",
+                       view->member->name);
+    }
+    if (ww_file_open_at(base->dirfd, file->path, WW_LINKS_HUB, &fd, &st, NULL)) {
+        return ww_base_use_other("file", file->path, err);
+    }
+    p->fds[p->n_fds++] = fd;
+    if ((uint64_t)st.st_size != file->size_bytes) {
+        return ww_base_use_other("file", file->path, err);
+    }
+    p->plan.inputs[p->plan.n_inputs++] =
+        (struct ww_input){file->path, fd, file->size_bytes, false};
+    if (file->size_bytes > 0) {
+        p->sources[p->n_pieces] = (struct ww_piece_source){input, 0};
+        piece = next_piece(p, output);
+        piece->kind = WW_PIECE_COPY;
+        piece->n_bytes = file->size_bytes;
+        piece->n_sources = 1;
+    }
+    return WW_OK;
+}
+
+static enum ww_err add_file(struct ww_unpack_plan *p, const struct ww_pack_view *view,
+                            const struct ww_model *base,
+                            const struct ww_pack_table_file *file, struct ww_error *err)
+{
+    struct ww_output *output = &p->plan.outputs[p->plan.n_outputs++];
+    enum ww_err rc = WW_OK;
+
+    output->path = file->path;
+    output->size_bytes = file->size_bytes;
+    if (file->same) {
+        return add_same(p, view, base, file, output, err);
+    }
+    for (uint32_t i = 0; i < file->n_parts && !rc; i++) {
+        rc = add_part(p, view, base, &view->table.parts[file->first_part + i], output,
+                      err);
+    }
+    return rc;
+}
+
+enum ww_err ww_unpack_plan_init(struct ww_unpack_plan *p, const struct ww_pack_view *view,
+                                const struct ww_model *base, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    memset(p, 0, sizeof(*p));
+    ww_unpack_rooms_init(&p->rooms);
+    rc = make_room(p, view, base, err);
+    for (uint32_t f = 0; f < view->table.n_files && !rc; f++) {
+        rc = add_file(p, view, base, &view->table.files[f], err);
+    }
+    if (rc) {
+        ww_unpack_plan_release(p);
+    }
+    return rc;
+}
+
+void ww_unpack_plan_release(struct ww_unpack_plan *p)
+{
+    for (size_t i = 0; i < p->n_fds; i++) {
+        close(p->fds[i]);
+    }
+    ww_free(p->fds);
+    ww_free(p->plan.inputs);
+    ww_free(p->plan.outputs);
+    ww_free(p->pieces);
+    ww_free(p->sources);
+    ww_free(p->params);
+    ww_unpack_rooms_release(&p->rooms);
+    memset(p, 0, sizeof(*p));
+}

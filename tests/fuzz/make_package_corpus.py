@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Seeds for fuzz_package, from docs/formats/package.md: python3 make_package_corpus.py"""
+import hashlib
+import json
+import os
+import struct
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "corpus", "package")
+SHA = "ab" * 32
+
+
+def save(name, kind, data):
+    if not isinstance(data, bytes):
+        data = json.dumps(data, separators=(",", ":")).encode()
+    with open(os.path.join(HERE, name), "wb") as f:
+        f.write(bytes([kind]) + data)
+
+
+def head(offset, manifest, bundle, keys):
+    fields = (b"weightward-pack\n" + struct.pack("<IIQQQQ", 1, 0, offset, manifest, bundle, keys)
+              + bytes(64))
+    return fields + hashlib.sha256(fields).digest()[:8]
+
+
+def member(**more):
+    return {"name": "a", "kind": "model", "mode": "exact", "offset": 4096, "bytes": 500,
+            "sha256": SHA, "files": 2, "files_bytes": 900, "commitment": SHA} | more
+
+
+def manifest(members, base=None, version=1):
+    return {"schema": "weightward.package/1", "tool": "weightward 0.1.0", "id": "cd" * 16,
+            "version": version, "previous": SHA if version > 1 else None, "base": base,
+            "members": members}
+
+
+def main():
+    os.makedirs(HERE, exist_ok=True)
+    coded = {"stored": 1, "same": 2, "order": 3, "split": 4}
+    base = {"name": "base", "files": [{"path": "x", "size": 3, "sha256": SHA}],
+            "tensors": [{"name": "w", "dtype": "BF16", "shape": [2, 3], "root": SHA}]}
+    save("head", 0, head(8192, 1000, 800, 8))
+    save("head-short", 0, head(4096, 1000, 0, 0))
+    save("plain", 1, manifest([member(coded=coded)], base))
+    save("sealed", 1, manifest([member(cipher="aes-256-gcm", key_id="ef" * 16)], None, 2))
+    chunks = [[40, SHA], [60, SHA]]
+    weights = {"path": "m.safetensors", "size": 2097160, "sha256": SHA, "parts": [
+        {"bytes": 8, "dtype": "U8", "chunks": chunks[:1]},
+        {"bytes": 2097152, "dtype": "BF16", "tensor": "w", "base": True, "chunks": chunks[1:]}]}
+    side = {"path": "a.json", "size": 4, "sha256": SHA, "same": True}
+    save("table", 2, {"schema": "weightward.package-member/1", "salt": SHA,
+                      "files": [side, weights]})
+
+
+main()

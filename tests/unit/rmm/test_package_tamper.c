@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every part of a package: cut, flipped, exchanged, and put back together by someone who
+ * can make digests but no signature. */
+#include "rmm_fixture.h"
+
+#include "rmm/pack_file.h"
+
+struct parts {
+    struct ww_buf bytes;
+    struct ww_pack_head head;
+    uint64_t section[2];
+    uint64_t end[2];
+    uint64_t bundle;
+    uint64_t keys;
+};
+
+static void look(const struct fx *f, struct parts *p)
+{
+    struct ww_error err = {0};
+    struct ww_pack_file file;
+    fx_read(f->pkg, &p->bytes);
+    OK(ww_pack_open(f->pkg, &file, &err));
+    p->head = file.head;
+    for (unsigned i = 0; i < 2; i++) {
+        p->section[i] = file.manifest.members[i].offset;
+        p->end[i] = p->section[i] + file.manifest.members[i].bytes;
+    }
+    p->bundle = file.head.manifest_offset + file.head.manifest_bytes;
+    p->keys = p->bundle + file.head.bundle_bytes;
+    ww_pack_close(&file);
+}
+
+static void flip(const struct fx *f, const struct parts *p, uint64_t at)
+{
+    FILE *file = fopen(f->pkg, "r+b");
+    const uint8_t byte = (uint8_t)(p->bytes.data[at] ^ 0x10);
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    assert_int_equal(fwrite(&byte, 1, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void restore(const struct fx *f, const struct parts *p)
+{
+    fx_write(f->dir, "models.pkg", p->bytes.data, p->bytes.len);
+}
+
+/* Put one byte back. */
+static void unflip(const struct fx *f, const struct parts *p, uint64_t at)
+{
+    FILE *file = fopen(f->pkg, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+    assert_int_equal(fwrite(p->bytes.data + at, 1, 1, file), 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void flipped_bits_are_refused(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct parts p;
+    (void)state;
+    fx_pack(f, f->pkg, true, true, 2);
+    look(f, &p);
+    const struct {
+        uint64_t from;
+        uint64_t to;
+        uint64_t step;
+    } ranges[] = {{0, WW_PACK_HEAD_BYTES, 1},
+                  {WW_PACK_HEAD_BYTES, WW_PACK_ALIGN, 997},
+                  {p.section[0], p.end[0], (p.end[0] - p.section[0]) / 20},
+                  {p.end[0], p.section[1], 601},
+                  {p.section[1], p.end[1], (p.end[1] - p.section[1]) / 20},
+                  {p.end[1], p.head.manifest_offset, 601},
+                  {p.head.manifest_offset, p.bundle, 31},
+                  {p.bundle, p.keys, 101},
+                  {p.keys, p.bytes.len, 7}};
+    for (size_t r = 0; r < WW_LEN(ranges); r++) {
+        for (uint64_t at = ranges[r].from; at < ranges[r].to; at += ranges[r].step) {
+            flip(f, &p, at);
+            if (!fx_verify(f, f->key, &err)) {
+                fail_msg("byte %llu flipped, and verified", (unsigned long long)at);
+            }
+            ww_error_clear(&err);
+            unflip(f, &p, at);
+        }
+        flip(f, &p, ranges[r].to - 1);
+        assert_true(fx_verify(f, f->key, &err) != WW_OK);
+        ww_error_clear(&err);
+        unflip(f, &p, ranges[r].to - 1);
+    }
+    OK(fx_verify(f, f->key, &err));
+    ww_buf_release(&p.bytes);
+    fx_free(f);
+}
+
+/* Unpacking refuses what it used, whether anyone verified before or not. */
+static void flipped_sections_do_not_unpack(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct parts p;
+    (void)state;
+    fx_pack(f, f->pkg, true, false, 2);
+    look(f, &p);
+    for (unsigned m = 0; m < 2; m++) {
+        const uint64_t step = (p.end[m] - p.section[m]) / 9;
+        for (uint64_t at = p.section[m]; at < p.end[m]; at += step) {
+            flip(f, &p, at);
+            const enum ww_err rc = fx_unpack(f, m ? "two" : "one", f->base, f->ann, &err);
+            assert_int_equal(rc, m ? WW_E_SEALED : rc);
+            assert_true(rc != WW_OK);
+            fx_nothing(f);
+            ww_error_clear(&err);
+            unflip(f, &p, at);
+        }
+    }
+    ww_buf_release(&p.bytes);
+    fx_free(f);
+}
+
+static void cut_packages_are_refused(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    struct parts p;
+    (void)state;
+    fx_pack(f, f->pkg, true, true, 2);
+    look(f, &p);
+    const uint64_t lengths[] = {
+        0,        1,        WW_PACK_HEAD_BYTES - 1, WW_PACK_HEAD_BYTES,
+        p.end[0], p.end[1], p.head.manifest_offset, p.bundle - 1,
+        p.bundle, p.keys,   p.bytes.len - 1};
+    for (size_t i = 0; i < WW_LEN(lengths); i++) {
+        assert_int_equal(truncate(f->pkg, (off_t)lengths[i]), 0);
+        FAILS(ww_pack_list(f->pkg, &report, &err), WW_E_MALFORMED);
+        restore(f, &p);
+    }
+    assert_int_equal(truncate(f->pkg, (off_t)p.bytes.len + 1), 0);
+    FAILS(ww_pack_list(f->pkg, &report, &err), WW_E_MALFORMED);
+    ww_buf_release(&p.bytes);
+    fx_free(f);
+}
+
+/* The head's digests are made anew, as anyone can: the signature must tell. */
+static void a_forged_manifest_is_refused(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct parts p;
+    uint8_t head[WW_PACK_HEAD_BYTES];
+    (void)state;
+    fx_pack(f, f->pkg, true, true, 2);
+    look(f, &p);
+    uint8_t *manifest = p.bytes.data + p.head.manifest_offset;
+    uint8_t *name = memmem(manifest, p.head.manifest_bytes, "\"name\":\"one\"", 12);
+    assert_non_null(name);
+    name[8] = 'u';
+    ww_sha256_of(manifest, (size_t)p.head.manifest_bytes, p.head.manifest_sha256);
+    ww_pack_head_write(&p.head, head);
+    memcpy(p.bytes.data, head, sizeof(head));
+    restore(f, &p);
+    OK(fx_verify(f, NULL, &err));
+    FAILS(fx_verify(f, f->key, &err), WW_E_TAMPERED);
+    ww_buf_release(&p.bytes);
+    fx_free(f);
+}
+
+static void another_signer_is_refused(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    char *other = fx_join(f->dir, "other");
+    (void)state;
+    OK(ww_signkey_create(other, WW_CURVE_P256, NULL, &err));
+    fx_pack(f, f->pkg, false, true, 2);
+    FAILS(fx_verify(f, other, &err), WW_E_UNTRUSTED);
+    OK(fx_verify(f, f->key, &err));
+    free(other);
+    fx_free(f);
+}
+
+/* Keys of another package, with the same recipients. */
+static void exchanged_keys_are_refused(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct parts a;
+    struct parts b;
+    uint8_t head[WW_PACK_HEAD_BYTES];
+    struct ww_sha256 *sha = NULL;
+    struct ww_pack_report report;
+    (void)state;
+    fx_pack(f, f->pkg, true, false, 2);
+    look(f, &a);
+    assert_int_equal(unlink(f->pkg), 0);
+    fx_pack(f, f->pkg, true, false, 2);
+    look(f, &b);
+    assert_int_equal(a.head.keys_bytes, b.head.keys_bytes);
+    memcpy(b.bytes.data + b.keys, a.bytes.data + a.keys, (size_t)a.head.keys_bytes);
+    OK(ww_sha256_new(&sha, &err));
+    ww_sha256_update(sha, b.bytes.data + b.bundle, b.bytes.len - (size_t)b.bundle);
+    ww_sha256_final(sha, b.head.tail_sha256);
+    ww_sha256_free(sha);
+    ww_pack_head_write(&b.head, head);
+    memcpy(b.bytes.data, head, sizeof(head));
+    restore(f, &b);
+    FAILS(ww_pack_list(f->pkg, &report, &err), WW_E_MALFORMED);
+    ww_buf_release(&a.bytes);
+    ww_buf_release(&b.bytes);
+    fx_free(f);
+}
+
+static void a_newer_version_is_refused_by_name(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    struct parts p;
+    (void)state;
+    fx_pack(f, f->pkg, false, false, 1);
+    look(f, &p);
+    p.bytes.data[16] = 2;
+    restore(f, &p);
+    FAILS(ww_pack_list(f->pkg, &report, &err), WW_E_VERSION);
+    ww_buf_release(&p.bytes);
+    fx_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(flipped_bits_are_refused),
+        cmocka_unit_test(flipped_sections_do_not_unpack),
+        cmocka_unit_test(cut_packages_are_refused),
+        cmocka_unit_test(a_forged_manifest_is_refused),
+        cmocka_unit_test(another_signer_is_refused),
+        cmocka_unit_test(exchanged_keys_are_refused),
+        cmocka_unit_test(a_newer_version_is_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

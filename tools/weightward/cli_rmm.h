@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the commands below "weightward rmm" share. */
+#ifndef WW_CLI_RMM_H
+#define WW_CLI_RMM_H
+
+#include "cli.h"
+
+struct cli_rmm {
+    struct cli_common common;
+    char *base;
+    int exact;
+    char **to;                              /* NAME=PUB */
+    char *sign;
+    struct cli_passphrase sign_passphrase;
+    char *open_with;
+    struct cli_passphrase open_passphrase;
+    char *key;                              /* verify: public key */
+    char *signed_by;                        /* unpack: public key */
+    char *tensor;
+    int at_least;
+};
+
+/** One of them; args: what stands behind the word, NULL-terminated. Exit status. */
+typedef int (*cli_rmm_fn)(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_pack(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_add(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_drop(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_share(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_list(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args);
+
+/** Print the report as --json asks, or for people when `show` is set; exit status. */
+int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
+                   const struct ww_pack_report *report, bool show);
+/** What opens sealed members, asking for a passphrase only when one is needed. Free
+ *  out->recipient_passphrase. */
+enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
+                             struct ww_error *err);
+
+#endif

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward rmm: packages from which every member comes back. */
+#include "cli_rmm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct word {
+    const char *name;
+    cli_rmm_fn run;
+    int min;
+    int max;
+    const char *arguments;
+} words[] = {
+    {"pack", cli_rmm_pack, 2, 4097, "pack PKG NAME=PATH... --exact [--base MODEL]"},
+    {"add", cli_rmm_add, 2, 4097, "add PKG NAME=PATH... --exact [--base MODEL]"},
+    {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME"},
+    {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY"},
+    {"list", cli_rmm_list, 1, 1, "list PKG"},
+    {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]"},
+    {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]"},
+};
+
+enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
+                             struct ww_error *err)
+{
+    struct ww_key_info info;
+    char prompt[300];
+    *out = (struct ww_unsealer){.recipient_key = opt->open_with};
+    if (!opt->open_with) {
+        return WW_OK;
+    }
+    enum ww_err rc = ww_key_inspect(opt->open_with, &info, err);
+    if (rc == WW_OK && info.sealing == WW_SEALED_PASSPHRASE) {
+        snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", opt->open_with);
+        rc = cli_passphrase(&opt->open_passphrase, prompt, false,
+                            &out->recipient_passphrase, err);
+    }
+    return rc;
+}
+
+static void show_member(const struct ww_pack_entry *m)
+{
+    char a[32];
+    char b[32];
+    printf("%-24s %-8s %10s of %10s", m->name, m->adapter ? "adapter" : "model",
+           cli_bytes(m->bytes, a), cli_bytes(m->files_bytes, b));
+    if (m->files_bytes > 0) {
+        printf(" (%.1f %%)", 100.0 * (double)m->bytes / (double)m->files_bytes);
+    }
+    if (m->sealed) {
+        printf(", sealed for %zu", m->n_recipients);
+    }
+    printf("\n");
+    for (size_t i = 0; i < m->n_recipients; i++) {
+        printf("  recipient %s\n", m->recipients[i]);
+    }
+}
+
+int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
+                   const struct ww_pack_report *report, bool show)
+{
+    struct ww_error err = {0};
+    char *json = NULL;
+    if (opt->common.json) {
+        enum ww_err rc = ww_report_pack_json(word, report, &json, &err);
+        return cli_answer_json("rmm", &opt->common, rc, json, &err);
+    }
+    if (show) {
+        printf("package %s, version %llu, %s; base %s\n", report->id,
+               (unsigned long long)report->version,
+               report->is_signed ? "signed" : "not signed",
+               report->base ? report->base : "none");
+    }
+    for (size_t i = 0; show && i < report->n_members; i++) {
+        show_member(&report->members[i]);
+    }
+    return 0;
+}
+
+static int run_rmm(const void *given, const char *verb, const char *const *args)
+{
+    const struct cli_rmm *opt = given;
+    char text[200];
+    int n = 0;
+    while (args[n + 1]) {
+        n++;
+    }
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (strcmp(args[0], words[i].name) != 0) {
+            continue;
+        }
+        if (n < words[i].min || n > words[i].max) {
+            snprintf(text, sizeof text, "the form is: weightward rmm %s",
+                     words[i].arguments);
+            return cli_usage(verb, text);
+        }
+        return words[i].run(opt, args + 1);
+    }
+    return cli_usage(verb, "the commands are pack, add, drop, share, list, verify and unpack");
+}
+
+int cmd_rmm(int argc, const char **argv)
+{
+    struct cli_rmm opt = {.sign_passphrase.fd = -1, .open_passphrase.fd = -1};
+    const struct poptOption table[] = {
+        {"base", 0, POPT_ARG_STRING, &opt.base, 0, "model that members are coded against",
+         "MODEL"},
+        {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte", NULL},
+        {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
+         "NAME=PUB"},
+        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign the package", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
+         "passphrase of the signing key", "FILE"},
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"open-with", 0, POPT_ARG_STRING, &opt.open_with, 0,
+         "recipient key that opens sealed members", "KEY"},
+        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt.open_passphrase.file, 0,
+         "passphrase of the recipient key", "FILE"},
+        {"open-passphrase-fd", 0, POPT_ARG_INT, &opt.open_passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "verify: who must have signed", "PUB"},
+        {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0, "unpack: who must have signed",
+         "PUB"},
+        {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions", "N"},
+        {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
+         "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
+         "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "pack|add|drop|share|list|verify|unpack PKG ...", 2,
+                   5000, run_rmm, &opt);
+}

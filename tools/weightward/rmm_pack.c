@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward rmm: the words that write a package. */
+#include "cli_rmm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct members {
+    struct ww_pack_member *items;
+    char **names;               /* own */
+    size_t n;
+};
+
+static void members_free(struct members *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        free(m->names[i]);
+        free((void *)(uintptr_t)m->items[i].to);
+    }
+    free(m->items);
+    free(m->names);
+}
+
+static int out_of_memory(void)
+{
+    fprintf(stderr, "weightward rmm: out of memory\n");
+    return ww_err_exit_status(WW_E_NOMEM);
+}
+
+/* NAME=PATH: the name and a borrow of the path; NULL when there is no '='. */
+static char *cut(const char *text, const char **rest)
+{
+    const char *equals = strchr(text, '=');
+    *rest = equals ? equals + 1 : NULL;
+    return equals ? strndup(text, (size_t)(equals - text)) : NULL;
+}
+
+static int add_recipient(struct members *m, const char *text, size_t n_to)
+{
+    char message[400];
+    const char *pub = NULL;
+    char *name = cut(text, &pub);
+    bool found = false;
+    for (size_t i = 0; name && i < m->n; i++) {
+        struct ww_pack_member *member = &m->items[i];
+        if (strcmp(m->names[i], name) != 0) {
+            continue;
+        }
+        const char **to = (const char **)(uintptr_t)member->to;
+        if (!to) {
+            to = calloc(n_to, sizeof *to);
+            member->to = to;
+        }
+        if (!to) {
+            free(name);
+            return out_of_memory();
+        }
+        to[member->n_to++] = pub;
+        found = true;
+    }
+    free(name);
+    if (found) {
+        return 0;
+    }
+    snprintf(message, sizeof message,
+             "--to takes NAME=PUB with the name of a member that is being packed, not '%.200s'",
+             text);
+    return cli_usage("rmm", message);
+}
+
+static int read_members(const struct cli_rmm *opt, const char *const *args,
+                        struct members *out)
+{
+    size_t n = 0;
+    while (args[n]) {
+        n++;
+    }
+    out->items = calloc(n + 1, sizeof *out->items);
+    out->names = calloc(n + 1, sizeof *out->names);
+    if (!out->items || !out->names) {
+        return out_of_memory();
+    }
+    for (; out->n < n; out->n++) {
+        struct ww_pack_member *member = &out->items[out->n];
+        out->names[out->n] = cut(args[out->n], &member->path);
+        member->name = out->names[out->n];
+        if (!member->name) {
+            return cli_usage("rmm", "members are given as NAME=PATH");
+        }
+    }
+    for (size_t i = 0; i < cli_count(opt->to); i++) {
+        int status = add_recipient(out, opt->to[i], cli_count(opt->to));
+        if (status) {
+            return status;
+        }
+    }
+    return 0;
+}
+
+static void tell(const struct cli_rmm *opt, const char *path,
+                 const struct ww_pack_report *report)
+{
+    char a[32];
+    char b[32];
+    cli_say(&opt->common, "wrote '%s' version %llu: %zu members, %s of %s (%.1f %%) in %.1f s%s",
+            path, (unsigned long long)report->version, report->n_members,
+            cli_bytes(report->bytes, a), cli_bytes(report->files_bytes, b),
+            report->files_bytes ? 100.0 * (double)report->bytes / (double)report->files_bytes
+                                : 0,
+            report->run.seconds, report->is_signed ? ", signed" : ", not signed (use --sign)");
+}
+
+/* Options, key, and then one of the writers. */
+static int write_package(const struct cli_rmm *opt, const char *word, const char *path,
+                         const struct members *members, const char *dropped)
+{
+    struct ww_error err = {0};
+    struct ww_pack_report report = {0};
+    struct ww_signkey *key = NULL;
+    struct ww_signer signer = {0};
+    struct ww_pack_options options = {.base = opt->base};
+    enum ww_err rc = WW_OK;
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    cli_catch_signals();
+    if (opt->sign) {
+        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, &err);
+        signer.key = key;
+        options.signer = &signer;
+    }
+    if (rc == WW_OK && dropped) {
+        rc = ww_pack_drop(path, dropped, &options, &report, &err);
+    } else if (rc == WW_OK && word[0] == 'a') {
+        rc = ww_pack_add(path, members->items, members->n, &options, &report, &err);
+    } else if (rc == WW_OK) {
+        rc = ww_pack_create(path, members->items, members->n, &options, &report, &err);
+    }
+    if (rc) {
+        status = cli_fail("rmm", &opt->common, &err);
+    } else {
+        tell(opt, path, &report);
+        status = cli_rmm_answer(opt, word, &report, false);
+    }
+    ww_pack_report_release(&report);
+    ww_signkey_free(key);
+    return status;
+}
+
+static int pack(const struct cli_rmm *opt, const char *word, const char *const *args)
+{
+    struct members members = {0};
+    if (!opt->exact) {
+        return cli_usage("rmm", "say --exact: every file comes back byte for byte, and other "
+                                "ways of packing are not offered");
+    }
+    int status = read_members(opt, args + 1, &members);
+    if (status == 0) {
+        status = write_package(opt, word, args[0], &members, NULL);
+    }
+    members_free(&members);
+    return status;
+}
+
+int cli_rmm_pack(const struct cli_rmm *opt, const char *const *args)
+{
+    return pack(opt, "pack", args);
+}
+
+int cli_rmm_add(const struct cli_rmm *opt, const char *const *args)
+{
+    return pack(opt, "add", args);
+}
+
+int cli_rmm_drop(const struct cli_rmm *opt, const char *const *args)
+{
+    int status = write_package(opt, "drop", args[0], NULL, args[1]);
+    if (status == 0) {
+        cli_say(&opt->common, "the member and its key are not in the package any more; copies "
+                              "of the old file still hold them");
+    }
+    return status;
+}
+
+/* Recipients of one member at a time: each change is one new file. */
+int cli_rmm_share(const struct cli_rmm *opt, const char *const *args)
+{
+    struct ww_error err = {0};
+    struct ww_unsealer unsealer = {0};
+    struct ww_pack_report report = {0};
+    int status = 0;
+    if (!opt->to) {
+        return cli_usage("rmm", "--to NAME=PUB is needed: which member, and who may open it");
+    }
+    enum ww_err rc = cli_rmm_unsealer(opt, &unsealer, &err);
+    for (size_t i = 0; i < cli_count(opt->to) && rc == WW_OK && status == 0; i++) {
+        const char *pub = NULL;
+        char *name = cut(opt->to[i], &pub);
+        if (name) {
+            rc = ww_pack_share(args[0], name, &pub, 1, &unsealer, &err);
+        } else {
+            status = cli_usage("rmm", "--to takes NAME=PUB");
+        }
+        free(name);
+    }
+    ww_secret_free(unsealer.recipient_passphrase);
+    if (rc == WW_OK && status == 0) {
+        rc = ww_pack_list(args[0], &report, &err);
+    }
+    if (rc) {
+        status = cli_fail("rmm", &opt->common, &err);
+    } else if (status == 0) {
+        cli_say(&opt->common, "one more key each; members and signature are as they were");
+        status = cli_rmm_answer(opt, "share", &report, false);
+    }
+    ww_pack_report_release(&report);
+    return status;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward rmm: the words that read a package. */
+#include "cli_rmm.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int cli_rmm_list(const struct cli_rmm *opt, const char *const *args)
+{
+    struct ww_error err = {0};
+    struct ww_pack_report report = {0};
+    enum ww_err rc = ww_pack_list(args[0], &report, &err);
+    int status = rc ? cli_fail("rmm", &opt->common, &err)
+                    : cli_rmm_answer(opt, "list", &report, true);
+    ww_pack_report_release(&report);
+    return status;
+}
+
+static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report *report)
+{
+    char a[32];
+    cli_say(&opt->common, "every section has its digest: %zu members, %s, version %llu",
+            report->n_members, cli_bytes(report->bytes, a),
+            (unsigned long long)report->version);
+    if (opt->base) {
+        cli_say(&opt->common, "%llu of %zu members restored in memory, every file with its "
+                "digest", (unsigned long long)report->restored, report->n_members);
+    }
+    if (report->signer[0]) {
+        cli_say(&opt->common, "signed by %s", report->signer);
+    } else {
+        cli_say(&opt->common, "signature not checked: say --key PUB; digests alone find "
+                              "accidents, not changes on purpose");
+    }
+}
+
+int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args)
+{
+    struct ww_error err = {0};
+    struct ww_pack_report report = {0};
+    struct ww_unsealer unsealer = {0};
+    struct ww_pack_verify_options options = {.public_key = opt->key,
+                                             .base = opt->base,
+                                             .unsealer = &unsealer};
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    if (opt->at_least < 0) {
+        return cli_usage("rmm", "--at-least is a version, from 1 on");
+    }
+    options.least_version = (uint64_t)opt->at_least;
+    cli_catch_signals();
+    enum ww_err rc = cli_rmm_unsealer(opt, &unsealer, &err);
+    if (rc == WW_OK) {
+        rc = ww_pack_verify(args[0], &options, &report, &err);
+    }
+    if (rc) {
+        status = cli_fail("rmm", &opt->common, &err);
+    } else {
+        tell_verified(opt, &report);
+        status = cli_rmm_answer(opt, "verify", &report, false);
+    }
+    ww_secret_free(unsealer.recipient_passphrase);
+    ww_pack_report_release(&report);
+    return status;
+}
+
+static enum ww_err write_out(void *payload, const void *bytes, size_t n,
+                             struct ww_error *err)
+{
+    (void)payload;
+    if (fwrite(bytes, 1, n, stdout) != n) {
+        err->code = WW_E_IO;
+        snprintf(err->text, sizeof err->text, "cannot write to standard output");
+        return WW_E_IO;
+    }
+    return WW_OK;
+}
+
+static enum ww_err give_tensor(const struct cli_rmm *opt, const char *const *args,
+                               const struct ww_unpack_options *options,
+                               struct ww_error *err)
+{
+    enum ww_err rc = ww_unpack_tensor(args[0], args[1], opt->tensor, options, write_out, NULL,
+                                      err);
+    if (rc == WW_OK && fflush(stdout) != 0) {
+        rc = write_out(NULL, "", 1, err);
+    }
+    return rc;
+}
+
+static int unpack(const struct cli_rmm *opt, const char *const *args,
+                  const struct ww_unpack_options *options)
+{
+    struct ww_error err = {0};
+    struct ww_pack_report report = {0};
+    int status = 0;
+    enum ww_err rc = opt->tensor
+                         ? give_tensor(opt, args, options, &err)
+                         : ww_unpack(args[0], args[1], args[2], options, &report, &err);
+    if (rc) {
+        status = cli_fail("rmm", &opt->common, &err);
+    } else if (!opt->tensor) {
+        cli_say(&opt->common, "restored '%s' as '%s': every file has the digest that the "
+                "manifest commits to; %.1f s", args[1], args[2], report.run.seconds);
+        status = cli_rmm_answer(opt, "unpack", &report, false);
+    }
+    ww_pack_report_release(&report);
+    return status;
+}
+
+int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
+{
+    struct ww_error err = {0};
+    struct ww_unsealer unsealer = {0};
+    struct ww_unpack_options options = {.base = opt->base,
+                                        .unsealer = &unsealer,
+                                        .public_key = opt->signed_by};
+    const bool to_pipe = strcmp(args[2], "-") == 0;
+    if (to_pipe != (opt->tensor != NULL) ||
+        (to_pipe && (opt->common.json || isatty(STDOUT_FILENO)))) {
+        return cli_usage("rmm", "--tensor NAME writes to standard output: give '-' for OUT with "
+                                "it, and only with it, no --json, and no terminal");
+    }
+    int status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
+    }
+    cli_catch_signals();
+    enum ww_err rc = cli_rmm_unsealer(opt, &unsealer, &err);
+    status = rc ? cli_fail("rmm", &opt->common, &err) : unpack(opt, args, &options);
+    ww_secret_free(unsealer.recipient_passphrase);
+    return status;
+}
