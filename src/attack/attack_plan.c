@@ -11,6 +11,7 @@
 
 #include "attack/blend_kernel.h"
 #include "lock/lock_paths.h"
+#include "stream/pieces.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -165,12 +166,7 @@ static enum ww_err plan_weights(struct ww_attack_plan *plan,
         plan->plan.outputs[f] =
             (struct ww_output){file->name, file->size_bytes, piece, 1 + file->n_tensors};
         *header = (struct ww_piece_source){f, 0};
-        *piece++ = (struct ww_piece){.kind = WW_PIECE_BYTES,
-                                     .n_bytes = file->header_bytes,
-                                     .bytes = file->header,
-                                     .n_sources = 1,
-                                     .sources = header++,
-                                     .tree_index = WW_NONE};
+        *piece++ = ww_piece_header(file, header++);
         memcpy(piece, by_tensor + file->first_tensor, file->n_tensors * sizeof(*piece));
         piece += file->n_tensors;
     }
@@ -196,11 +192,7 @@ static enum ww_err plan_side(struct ww_attack_plan *plan, const struct ww_side_f
     }
     plan->plan.inputs[at] = (struct ww_input){side->path, *fd, side->size_bytes, false};
     plan->sources[place] = (struct ww_piece_source){at, 0};
-    plan->pieces[place] = (struct ww_piece){.kind = WW_PIECE_COPY,
-                                            .n_bytes = side->size_bytes,
-                                            .n_sources = 1,
-                                            .sources = &plan->sources[place],
-                                            .tree_index = WW_NONE};
+    plan->pieces[place] = ww_piece_copy(side->size_bytes, &plan->sources[place]);
     plan->plan.outputs[at] =
         (struct ww_output){side->path, side->size_bytes, &plan->pieces[place], 1};
     plan->plan.n_inputs++;

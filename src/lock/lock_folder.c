@@ -21,6 +21,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 #include "weightward/lock.h"
 
 #define EVIDENCE_BYTES (UINT64_C(1) << 20)
@@ -90,7 +91,8 @@ static enum ww_err check_source(struct lock_run *run, struct ww_error *err)
         rc = ww_layout_resolve(run->model, &run->options->layout, &run->layout, err);
     }
     for (uint32_t i = 0; !rc && i < run->model->n_findings; i++) {
-        rc = ww_lock_warn(run->report, err, "%s", run->model->findings[i].text);
+        rc = ww_lines_add(&run->report->warnings, &run->report->n_warnings, err, "%s",
+                          run->model->findings[i].text);
     }
     return rc;
 }
@@ -107,8 +109,8 @@ static enum ww_err draw_gauge(struct lock_run *run, struct ww_secret *secret,
     rc = ww_gauge_init(&run->gauge, run->layout, secret, run->scale, WW_WRONG_NONE, &why);
     if (rc == WW_E_UNSUPPORTED && !options->scale && options->scale_if_room) {
         run->scale = false;
-        rc = ww_lock_warn(run->report, err, "no factors of two in this lock: %s",
-                          why.text);
+        rc = ww_lines_add(&run->report->warnings, &run->report->n_warnings, err,
+                          "no factors of two in this lock: %s", why.text);
         return rc ? rc
                   : ww_gauge_init(&run->gauge, run->layout, secret, false, WW_WRONG_NONE,
                                   err);

@@ -6,7 +6,6 @@
  */
 #include "lock/lock_paths.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,21 +91,4 @@ void ww_lock_report_end(struct ww_lock_report *report, const struct ww_lock_plan
     report->tensors_changed = plan->n_changed;
     report->tensors_total = plan->layout->model->n_tensors;
     report->run = result->report;
-}
-
-enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,
-                         const char *fmt, ...)
-{
-    struct ww_strlist list = {report->warnings, report->n_warnings, report->n_warnings};
-    char text[512];
-    va_list args;
-    enum ww_err rc = WW_OK;
-
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    rc = ww_strlist_add(&list, text, err);
-    report->warnings = list.items;
-    report->n_warnings = list.n;
-    return rc;
 }

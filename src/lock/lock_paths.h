@@ -24,8 +24,4 @@ enum ww_err ww_lock_statement(const struct ww_model *model,
 void ww_lock_report_end(struct ww_lock_report *report, const struct ww_lock_plan *plan,
                         const struct ww_stream_result *result, enum ww_err rc);
 
-/** Append a line to the report's warnings. */
-enum ww_err ww_lock_warn(struct ww_lock_report *report, struct ww_error *err,
-                         const char *fmt, ...) WW_MUST_USE WW_PRINTF(3, 4);
-
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lock/draw.h"
+#include "stream/pieces.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -220,12 +221,7 @@ static enum ww_err plan_weights(struct ww_lock_plan *plan, const uint32_t *reads
         plan->plan.outputs[f] =
             (struct ww_output){file->name, file->size_bytes, piece, 1 + file->n_tensors};
         *source = (struct ww_piece_source){f, 0};
-        *piece++ = (struct ww_piece){.kind = WW_PIECE_BYTES,
-                                     .n_bytes = file->header_bytes,
-                                     .bytes = file->header,
-                                     .n_sources = 1,
-                                     .sources = source++,
-                                     .tree_index = WW_NONE};
+        *piece++ = ww_piece_header(file, source++);
         for (uint32_t i = 0; i < file->n_tensors && !rc; i++) {
             const uint32_t t = file->first_tensor + i;
             rc = plan_tensor(plan, t, reads[t], d, piece++, source++, err);
@@ -255,11 +251,7 @@ static enum ww_err plan_side(struct ww_lock_plan *plan, uint32_t i, struct ww_er
     plan->plan.inputs[at] =
         (struct ww_input){side->from, plan->side_fds[i], side->size_bytes, false};
     plan->sources[place] = (struct ww_piece_source){at, 0};
-    plan->pieces[place] = (struct ww_piece){.kind = WW_PIECE_COPY,
-                                            .n_bytes = side->size_bytes,
-                                            .n_sources = 1,
-                                            .sources = &plan->sources[place],
-                                            .tree_index = WW_NONE};
+    plan->pieces[place] = ww_piece_copy(side->size_bytes, &plan->sources[place]);
     plan->plan.outputs[at] =
         (struct ww_output){side->to, side->size_bytes, &plan->pieces[place], 1};
     return WW_OK;

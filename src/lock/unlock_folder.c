@@ -124,7 +124,7 @@ static enum ww_err warn_extra(const struct unlock_run *run,
             known = strcmp(sides[s].from, path) == 0;
         }
         if (!known) {
-            rc = ww_lock_warn(run->u.report, err,
+            rc = ww_lines_add(&run->u.report->warnings, &run->u.report->n_warnings, err,
                               "file '%s' was added after the lock and is not restored",
                               path);
         }

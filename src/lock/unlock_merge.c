@@ -15,6 +15,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 #define GROUP_LABEL "weightward/lock/group/v1"
 
@@ -257,7 +258,7 @@ enum ww_err ww_unlock_merge(const char *path, const char *out_path,
         rc = stream(&run, out_path, err);
     }
     if (!rc) {
-        rc = ww_lock_warn(report, err,
+        rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
                           "the model was merged while locked, so there is no source to "
                           "compare with: the weights were those of its tensor tree");
     }

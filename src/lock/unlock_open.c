@@ -14,6 +14,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 void ww_unlock_release(struct ww_unlock *run)
 {
@@ -130,8 +131,8 @@ static enum ww_err resolve(struct ww_unlock *run, struct ww_error *err)
     rc = ww_layout_resolve(run->model, &layout, &run->layout, err);
     if (!rc && memcmp(run->layout->descriptor_sha256, m->descriptor_sha256,
                       WW_SHA256_BYTES) != 0) {
-        rc = ww_lock_warn(
-            run->report, err,
+        rc = ww_lines_add(
+            &run->report->warnings, &run->report->n_warnings, err,
             "descriptor '%s' is not the one that the model was locked with; the "
             "digests will tell whether it still fits",
             run->layout->descriptor);

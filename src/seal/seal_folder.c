@@ -6,7 +6,6 @@
  */
 #include "seal/seal_job.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -20,6 +19,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 #define EVIDENCE_BYTES (UINT64_C(1) << 20)
 
@@ -63,23 +63,6 @@ void ww_seal_report_release(struct ww_seal_report *report)
 
     ww_strlist_release(&list);
     memset(report, 0, sizeof(*report));
-}
-
-enum ww_err ww_seal_warn(struct ww_seal_report *report, struct ww_error *err,
-                         const char *fmt, ...)
-{
-    struct ww_strlist list = {report->warnings, report->n_warnings, report->n_warnings};
-    char text[512];
-    va_list args;
-    enum ww_err rc = WW_OK;
-
-    va_start(args, fmt);
-    (void)vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
-    rc = ww_strlist_add(&list, text, err);
-    report->warnings = list.items;
-    report->n_warnings = list.n;
-    return rc;
 }
 
 static enum ww_err check_options(const struct ww_seal_options *options,
@@ -156,7 +139,8 @@ static enum ww_err open_source(struct seal_run *run, const char *path,
         rc = ww_model_check_lockable(run->model, err);
     }
     for (uint32_t i = 0; !rc && i < run->model->n_findings; i++) {
-        rc = ww_seal_warn(run->report, err, "%s", run->model->findings[i].text);
+        rc = ww_lines_add(&run->report->warnings, &run->report->n_warnings, err, "%s",
+                          run->model->findings[i].text);
     }
     return rc;
 }

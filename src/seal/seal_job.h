@@ -13,7 +13,4 @@ enum ww_err ww_seal_folder_at(const char *path, const char *out_path,
                               struct ww_seal_report *report,
                               struct ww_error *err) WW_MUST_USE;
 
-enum ww_err ww_seal_warn(struct ww_seal_report *report, struct ww_error *err,
-                         const char *fmt, ...) WW_PRINTF(3, 4) WW_MUST_USE;
-
 #endif

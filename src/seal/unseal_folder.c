@@ -11,6 +11,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 #include "weightward/seal.h"
 
 struct unseal_run {
@@ -124,7 +125,7 @@ static enum ww_err visit(void *payload, const struct ww_walk_entry *entry, bool 
     if (S_ISDIR(entry->type) || is_ours(extra->run, entry->path)) {
         return WW_OK;
     }
-    return ww_seal_warn(extra->report, err,
+    return ww_lines_add(&extra->report->warnings, &extra->report->n_warnings, err,
                         "file '%s' was added after sealing and is not restored",
                         entry->path);
 }

@@ -55,5 +55,9 @@ bool ww_strlist_has(const struct ww_strlist *list, const char *s);
 /** Sort by code point (byte order of UTF-8). */
 void ww_strlist_sort(struct ww_strlist *list);
 void ww_strlist_release(struct ww_strlist *list);
+/** Append one formatted line of at most 511 bytes to an array of n of them, as reports keep
+ *  their warnings. */
+enum ww_err ww_lines_add(char ***lines, size_t *n, struct ww_error *err, const char *fmt,
+                         ...) WW_MUST_USE WW_PRINTF(4, 5);
 
 #endif

@@ -5,6 +5,8 @@
  */
 #include "util/str.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,4 +65,21 @@ void ww_strlist_release(struct ww_strlist *list)
     }
     ww_free(list->items);
     memset(list, 0, sizeof(*list));
+}
+
+enum ww_err ww_lines_add(char ***lines, size_t *n, struct ww_error *err, const char *fmt,
+                         ...)
+{
+    struct ww_strlist list = {*lines, *n, *n};
+    char text[512];
+    va_list args;
+    enum ww_err rc = WW_OK;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    rc = ww_strlist_add(&list, text, err);
+    *lines = list.items;
+    *n = list.n;
+    return rc;
 }

@@ -3,7 +3,7 @@
 """What locks and attacks do to a merge, on a trained family of tiny models.
 
     .venv/bin/python tests/bench/attack_utility.py BUILD [--family DIR] [--pairs rev:caesar,...]
-        [--keys 2] [--rows 512] [--no-attacks] [KIND...]
+        [--keys 2] [--rows 512] [--attacks joint,aga,invariant] [KIND...]
 
 U is the largest over lambda of the smaller of two task scores (exact match on all test rows)
 of base + lambda ((a - base) + (b - base)), rounded to the dtype of the base, with expert a as it
@@ -146,8 +146,9 @@ def main():
     ap.add_argument("--pairs", default="rev:caesar")
     ap.add_argument("--keys", type=int, default=2)
     ap.add_argument("--rows", type=int, default=512)
-    ap.add_argument("--no-attacks", action="store_true")
+    ap.add_argument("--attacks", default="joint,aga,invariant", help="'' for none")
     opt = ap.parse_args()
+    attacks = opt.attacks.split(",")
     family = Family(opt.family, opt.rows)
     program = os.path.join(opt.build, "weightward")
     with tempfile.TemporaryDirectory() as work:
@@ -160,8 +161,9 @@ def main():
             print(f"== {pair[0]} with {pair[1]}: base {100 * floor:.1f} %, "
                   f"{opt.rows} rows", flush=True)
             tell(family, "unlocked", source, pair)
-            tell_best(family, "unlocked, mean with the sibling",
-                      plain_mean(weights(source), weights(sibling)), pair)
+            if "invariant" in attacks:
+                tell_best(family, "unlocked, mean with the sibling",
+                          plain_mean(weights(source), weights(sibling)), pair)
             for kind in opt.kinds:
                 for k, key in enumerate(keys):
                     locked = os.path.join(work, f"{kind}-{pair[0]}-{k}")
@@ -173,14 +175,14 @@ def main():
                             str(k + 3))
                     u = tell(family, f"{kind}, key {k + 1}", locked, pair)
                     print(f"{'':44} {100 * (u - floor):+5.1f} points to the base", flush=True)
-                    for mode, anchor in ATTACKS if k == 0 and not opt.no_attacks else []:
+                    for mode, anchor in ATTACKS if k == 0 else []:
+                        if mode not in attacks:
+                            continue
                         undone = f"{locked}-{pair[1]}-{mode}-{anchor}"
                         run(program, "attack", locked, undone, "--mode", mode, "-q", "--anchor",
                             sibling if anchor == "sibling" else family.path(anchor))
                         tell(family, f"  {mode}, anchor {anchor}", undone, pair)
-                    if k == 0 and not opt.no_attacks:
-                        tell_best(family, "  mean with the sibling",
-                                  plain_mean(weights(locked), weights(sibling)), pair)
+                    if k == 0 and "invariant" in attacks:
                         tell_best(family, "  invariant, anchor sibling",
                                   by_invariants(program, locked, sibling), pair)
 

@@ -51,9 +51,26 @@ static void failed_add_leaves_the_list_whole(void **state)
     ww_strlist_release(&list);
 }
 
+static void a_formatted_line_is_added_and_cut(void **state)
+{
+    struct ww_error err = {0};
+    struct ww_strlist list = {0};
+    char longer[600];
+    (void)state;
+    memset(longer, 'x', sizeof(longer));
+    longer[sizeof(longer) - 1] = '\0';
+    OK(ww_lines_add(&list.items, &list.n, &err, "%d of '%s'", 3, "a"));
+    OK(ww_lines_add(&list.items, &list.n, &err, "%s", longer));
+    assert_int_equal(list.n, 2);
+    assert_string_equal(list.items[0], "3 of 'a'");
+    assert_int_equal(strlen(list.items[1]), 511);
+    ww_strlist_release(&list);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_formatted_line_is_added_and_cut),
         cmocka_unit_test(list_grows_and_sorts_by_bytes),
         cmocka_unit_test(empty_list_can_be_used),
         cmocka_unit_test(failed_add_leaves_the_list_whole),
