@@ -51,11 +51,22 @@ struct ww_lineage_layer {
 
 #define WW_LINEAGE_MAX_WORDS 16
 
+/** T1, a common root of suspect and base: feed-forward rows that are each other's nearest
+ *  neighbour at the same place. The bound on the chance of so many holds for models trained
+ *  from independent initialisations whose hidden units nobody sorted. */
+struct ww_lineage_root {
+    uint64_t layers; /* 0: there are no such rows to compare */
+    uint64_t rows;
+    uint64_t fixed_points;
+    double log10_p; /* of the bound; at most 0 */
+};
+
 struct ww_decompose_report {
     struct ww_lineage_source *sources; /* as given */
     size_t n_sources;
     struct ww_lineage_layer *layers;
     size_t n_layers;
+    struct ww_lineage_root root; /* of suspect and base */
     uint64_t tensors;      /* compared */
     uint64_t tensors_fit;  /* of those: fitted on */
     uint64_t elements;     /* compared */

@@ -18,18 +18,22 @@ static const struct arithmetic {
     enum form form;
     bool narrow_products; /* rounded to the output's dtype, operation by operation */
     bool narrow_weights;  /* the weights alone */
+    bool fused;           /* product and sum rounded together */
 } arithmetics[WW_ARITHMETICS] = {
-    {"double", "in double precision, rounded once", SUM, false, false},
+    {"double", "in double precision, rounded once", SUM, false, false, false},
     {"float32_sum", "weighted sum of the models in float32, then rounded", SUM, false,
-     false},
-    {"float32_delta", "base and weighted differences in float32, then rounded", DELTA,
      false, false},
+    {"float32_fused", "the same with fused multiplication and addition", SUM, false,
+     false, true},
+    {"float32_delta", "base and weighted differences in float32, then rounded", DELTA,
+     false, false, false},
     {"float32_narrow_weights",
-     "weighted sum in float32 by weights in the dtype of the output", SUM, false, true},
+     "weighted sum in float32 by weights in the dtype of the output", SUM, false, true,
+     false},
     {"narrow_sum", "weighted sum in the dtype of the output, product by product", SUM,
-     true, true},
+     true, true, false},
     {"narrow_delta", "base and weighted differences in the dtype of the output", DELTA,
-     true, true},
+     true, true, false},
 };
 
 const char *ww_arithmetic_name(unsigned i)
@@ -120,6 +124,12 @@ static void add(const struct arithmetic *a, const struct ww_weighing *w, struct 
 {
     const float by = rounded(a, w->dtype, weight);
 
+    for (size_t e = 0; a->fused && e < n; e++) {
+        s->total[e] = fmaf(s->term[e], by, s->total[e]);
+    }
+    if (a->fused) {
+        return;
+    }
     for (size_t e = 0; e < n; e++) {
         s->term[e] = s->term[e] * by;
     }

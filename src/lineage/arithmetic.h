@@ -8,7 +8,7 @@
 
 #include "merge/plan.h"
 
-#define WW_ARITHMETICS 6
+#define WW_ARITHMETICS 7
 #define WW_ARITHMETIC_BLOCK 4096
 
 /** A tensor that is a weighted sum. */

@@ -13,6 +13,7 @@
 #include "lineage/draws.h"
 #include "lineage/fit.h"
 #include "lineage/replay.h"
+#include "lineage/common_root.h"
 #include "lineage/sketch.h"
 #include "lineage/verdict.h"
 #include "util/alloc.h"
@@ -436,6 +437,10 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     rc = open_family(&d, suspect, err);
     if (!rc) {
         rc = name_sources(&d, err);
+    }
+    if (!rc) {
+        rc = ww_root_test(d.family.models[WW_FAMILY_SUSPECT],
+                          d.family.models[WW_FAMILY_BASE], &report->root, err);
     }
     if (!rc) {
         rc = read_sums(&d, err);

@@ -46,6 +46,17 @@ static void write_layers(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_close(w);
 }
 
+static void write_root(struct ww_jw *w, const struct ww_lineage_root *root)
+{
+    ww_jw_key(w, "root");
+    ww_jw_object(w);
+    ww_jw_ku64(w, "layers", root->layers);
+    ww_jw_ku64(w, "rows", root->rows);
+    ww_jw_ku64(w, "fixed_points", root->fixed_points);
+    ww_jw_kdouble(w, "log10_p", root->log10_p);
+    ww_jw_close(w);
+}
+
 static void write_method(struct ww_jw *w, const struct ww_decompose_report *report)
 {
     ww_jw_key(w, "method");
@@ -90,6 +101,7 @@ enum ww_err ww_report_decompose_json(const char *base,
         ww_jw_kstr(&w, "disguise", report->disguise);
     }
     write_method(&w, report);
+    write_root(&w, &report->root);
     ww_jw_kdouble(&w, "r2", report->r2);
     ww_jw_kdouble(&w, "r2_ceiling", report->r2_ceiling);
     ww_jw_kdouble(&w, "unexplained", report->unexplained);

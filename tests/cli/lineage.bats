@@ -32,6 +32,7 @@ decompose() {
            .sources[0].recipe == 0.6 and .sources[1].recipe == 0.25 and
            (.sources | all(.included)) and .replay > 0.999 and .unexplained < 0.001 and
            .method.best == "task_arithmetic" and .status == "exploratory" and
+           .root.layers == 4 and .root.fixed_points > 1000 and .root.log10_p < -1000 and
            .sources[0].p_value == null and (.per_layer | length) == 5 and
            (.per_layer | all(.shares[0] > 0.59 and .shares[0] < 0.61))' answer
     run -0 decompose

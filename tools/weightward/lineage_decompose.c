@@ -50,6 +50,11 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
         printf("%.4f of its weights are zero where the base's are not, and left out\n",
                report->pruned);
     }
+    if (report->root.layers) {
+        printf("root shared with '%s': %" PRIu64 " of %" PRIu64 " rows match in place, "
+               "log10 p at most %.0f\n",
+               base, report->root.fixed_points, report->root.rows, report->root.log10_p);
+    }
     printf("method: %s", report->method);
     for (size_t i = 0; report->not_excluded[i]; i++) {
         printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kinds of arithmetic: each gives what its own steps give, and they differ. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,6 +84,11 @@ static void float_sums_are_those_of_float(void **state)
         const float b = in.x[1][e] * 0.6f;
         const float sum = a + b;
         assert_true(out[e] == bf16(sum / 0.9f));
+    }
+    compute("float32_fused", &sums, &in, out);
+    for (size_t e = 0; e < N; e++) {
+        const float a = in.x[0][e] * 0.3f;
+        assert_true(out[e] == bf16(fmaf(in.x[1][e], 0.6f, a) / 0.9f));
     }
     compute("float32_delta", &deltas, &in, out);
     for (size_t e = 0; e < N; e++) {
