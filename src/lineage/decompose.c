@@ -438,7 +438,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     if (!rc) {
         rc = name_sources(&d, err);
     }
-    if (!rc) {
+    if (!rc && !d.family.disguise.read) { /* rows as they were trained, in their order */
         rc = ww_root_test(d.family.models[WW_FAMILY_SUSPECT],
                           d.family.models[WW_FAMILY_BASE], &report->root, err);
     }
