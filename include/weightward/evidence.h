@@ -36,8 +36,15 @@ WW_API enum ww_err ww_origin_state(const char *path, const struct ww_signer *sig
                                    bool replace, struct ww_error *err) WW_MUST_USE;
 
 struct ww_chain_options {
-    const char *const *keys;            /* SPKI PEM paths; each link must be signed by one */
+    const char *const *keys;            /* SPKI PEM paths; each link must be signed by one
+                                           of them, or by what follows */
     size_t n_keys;
+    const char *const *certificates;    /* trust anchors, as for ww_verify_folder */
+    size_t n_certificates;
+    int64_t at_unix;
+    const char *trusted_root;
+    const char *identity;               /* keyless */
+    const char *identity_provider;
     const char *const *ignore_paths;    /* as for ww_verify_folder, of the model itself */
     size_t n_ignore_paths;
     bool ignore_unsigned_files;

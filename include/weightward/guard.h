@@ -15,15 +15,10 @@ extern "C" {
 
 /* In a model folder, under its signature: which policies must be asked about the model. */
 #define WW_POLICY_REFERENCE "weightward-policy.json"
-/**
- * Write it, before the folder is signed: which signed policies the model wants to be asked,
- * in no older version, and with origin that its weights were made from no other model's.
- * WW_E_EXISTS.
- */
-WW_API enum ww_err ww_policy_refer(const char *model, bool origin,
-                                   const char *const *policies, size_t n_policies,
-                                   const struct ww_run_options *run,
-                                   struct ww_error *err) WW_MUST_USE;
+/** Write it, before the folder is signed: which signed policies the model, and what is made
+ *  of it, wants to be asked, in no older version. WW_E_EXISTS. */
+WW_API enum ww_err ww_policy_refer(const char *model, const char *const *policies,
+                                   size_t n_policies, struct ww_error *err) WW_MUST_USE;
 
 /** What decides about an action, and who asks. */
 struct ww_guard_options {
@@ -58,6 +53,7 @@ struct ww_verdict_view {
     size_t n_rules;
     const char *failed; /* condition of the nearest permit, or "" */
     const char *model;  /* path of the source that was denied, or "" */
+    const char *ancestor; /* name of the ancestor of it that decided, or "" */
     const char *requester;
     bool must_lock;           /* duties */
     const char *must_license; /* "" for none */
@@ -67,7 +63,8 @@ WW_API void ww_verdict_view(const struct ww_verdict *verdict,
 
 /**
  * Leave the decision as a signed summary (SLSA VSA). A permitted action's goes into the
- * folder that it made, as attestations/decision.sigstore.json; a refusal's to path.
+ * folder that it made, as attestations/decision.sigstore.json (of an unlocking,
+ * unlock-decision.sigstore.json); a refusal's to path.
  */
 WW_API enum ww_err ww_verdict_record(const struct ww_verdict *verdict, const char *folder,
                                      const char *path, struct ww_signkey *key,

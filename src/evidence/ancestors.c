@@ -1,34 +1,80 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copying evidence from sources. A statement is read here only to learn which files of the
- * source's own store belong to it; one that cannot be read is carried all the same, so that
- * the walk refuses it by name instead of not knowing of it.
+ * Copying evidence from sources. A statement is read here only to learn which files of
+ * the source's own store belong to it; one that cannot be read is carried all the same,
+ * so that the walk refuses it by name instead of not knowing of it.
  */
 #include "evidence/ancestors.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "sign/bundle.h"
+#include "evidence/chain.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
+#include "weightward/guard.h"
 
-void ww_ancestor_path(const uint8_t sha256[WW_SHA256_BYTES],
+static const struct {
+    const char *suffix;
+    const char *side;
+} files[WW_ANCESTOR_FILES] = {
+    [WW_ANCESTOR_STATEMENT] = {".sigstore.json", NULL},
+    [WW_ANCESTOR_CARD] = {".card.md", "README.md"},
+    [WW_ANCESTOR_POLICY] = {".policy.json", WW_POLICY_REFERENCE},
+};
+
+const char *ww_ancestor_side(enum ww_ancestor_file file)
+{
+    return files[file].side;
+}
+
+void ww_ancestor_path(const uint8_t sha256[WW_SHA256_BYTES], enum ww_ancestor_file file,
                       char out[WW_ANCESTOR_PATH_BYTES])
 {
     char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
 
     ww_hex(hex, sha256, WW_SHA256_BYTES);
-    (void)snprintf(out, WW_ANCESTOR_PATH_BYTES, WW_ANCESTORS_DIR "/%s.sigstore.json",
-                   hex);
+    (void)snprintf(out, WW_ANCESTOR_PATH_BYTES, WW_ANCESTORS_DIR "/%s%s", hex,
+                   files[file].suffix);
 }
 
-static bool is_known(const struct ww_ancestors *all, const uint8_t *sha256)
+enum ww_err ww_ancestor_read(int dirfd, const uint8_t sha256[WW_SHA256_BYTES],
+                             enum ww_ancestor_file file, struct ww_buf *text,
+                             struct ww_error *err)
+{
+    struct ww_error local = {0};
+    char path[WW_ANCESTOR_PATH_BYTES];
+    uint8_t digest[WW_SHA256_BYTES];
+    enum ww_err rc = WW_OK;
+
+    ww_ancestor_path(sha256, file, path);
+    rc = ww_file_read_at(dirfd, path, WW_LINKS_REFUSE, text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        return WW_FAIL(err, rc,
+                       "its evidence '%s' is missing, so what it was made of cannot be "
+                       "told",
+                       path);
+    }
+    if (rc) {
+        return WW_FAIL(err, rc, "%s", local.text);
+    }
+    ww_sha256_of(text->data, text->len, digest);
+    return memcmp(digest, sha256, sizeof(digest)) == 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_TAMPERED,
+                         "its evidence '%s' is not what its name says", path);
+}
+
+static bool is_known(const struct ww_ancestors *all, const uint8_t *sha256,
+                     enum ww_ancestor_file file)
 {
     for (size_t i = 0; i < all->n; i++) {
-        if (memcmp(all->items[i].sha256, sha256, WW_SHA256_BYTES) == 0) {
+        if (all->items[i].file == file &&
+            memcmp(all->items[i].sha256, sha256, WW_SHA256_BYTES) == 0) {
             return true;
         }
     }
@@ -36,7 +82,7 @@ static bool is_known(const struct ww_ancestors *all, const uint8_t *sha256)
 }
 
 /* Takes the text. */
-static enum ww_err keep(struct ww_ancestors *all, const uint8_t sha256[WW_SHA256_BYTES],
+static enum ww_err keep(struct ww_ancestors *all, const struct ww_ancestor *item,
                         struct ww_buf *text, struct ww_error *err)
 {
     struct ww_ancestor *grown = NULL;
@@ -51,7 +97,7 @@ static enum ww_err keep(struct ww_ancestors *all, const uint8_t sha256[WW_SHA256
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for the evidence of ancestors");
     }
     all->items = grown;
-    memcpy(grown[all->n].sha256, sha256, WW_SHA256_BYTES);
+    grown[all->n] = *item;
     grown[all->n].text = *text;
     all->bytes += text->len;
     all->n++;
@@ -67,7 +113,8 @@ static enum ww_err read_file(int dirfd, const char *path, struct ww_buf *text,
     enum ww_err rc = ww_file_read_at(dirfd, path, WW_LINKS_HUB, text, &local);
 
     *found = rc == WW_OK;
-    return rc == WW_OK || rc == WW_E_NOTFOUND ? WW_OK : WW_FAIL(err, rc, "%s", local.text);
+    return rc == WW_OK || rc == WW_E_NOTFOUND ? WW_OK
+                                              : WW_FAIL(err, rc, "%s", local.text);
 }
 
 /* The ancestors that a kept statement names, from the store of the same folder. */
@@ -83,42 +130,133 @@ static enum ww_err gather_named(struct ww_ancestors *all, int dirfd,
         struct ww_buf text;
         bool found = false;
 
-        if (e->kind == WW_EVIDENCE_NONE || is_known(all, e->sha256)) {
+        if (e->kind == WW_EVIDENCE_NONE ||
+            is_known(all, e->sha256, WW_ANCESTOR_STATEMENT)) {
             continue;
         }
         ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
-        ww_ancestor_path(e->sha256, path);
+        ww_ancestor_path(e->sha256, WW_ANCESTOR_STATEMENT, path);
         rc = read_file(dirfd, path, &text, &found, err);
         if (!rc && found) {
-            rc = keep(all, e->sha256, &text, err);
+            struct ww_ancestor item = {.kind = e->kind};
+            memcpy(item.sha256, e->sha256, WW_SHA256_BYTES);
+            rc = keep(all, &item, &text, err);
         }
         ww_buf_release(&text);
     }
     return rc;
 }
 
-/* Breadth first over what was kept since: the list is its own queue. */
+/* A side file that a statement has the digest of: the source's own lies in its folder, an
+ * ancestor's in the store. One that is not those bytes, or is too long, is left out. */
+static enum ww_err gather_side(struct ww_ancestors *all, int dirfd, bool is_own,
+                               const uint8_t *sha256, enum ww_ancestor_file file,
+                               struct ww_error *err)
+{
+    struct ww_ancestor item = {.file = file};
+    char path[WW_ANCESTOR_PATH_BYTES];
+    uint8_t digest[WW_SHA256_BYTES];
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    if (!sha256 || is_known(all, sha256, file)) {
+        return WW_OK;
+    }
+    ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+    ww_ancestor_path(sha256, file, path);
+    rc = ww_file_read_at(dirfd, is_own ? files[file].side : path, WW_LINKS_HUB, &text,
+                         NULL);
+    if (rc) {
+        rc = rc == WW_E_NOMEM ? WW_FAIL(err, rc, "out of memory for a side file") : WW_OK;
+        goto out;
+    }
+    ww_sha256_of(text.data, text.len, digest);
+    if (memcmp(digest, sha256, sizeof(digest)) == 0) {
+        memcpy(item.sha256, sha256, WW_SHA256_BYTES);
+        rc = keep(all, &item, &text, err);
+    }
+out:
+    ww_buf_release(&text);
+    return rc;
+}
+
+/* What belongs to one statement. */
+static enum ww_err gather_of(struct ww_ancestors *all, int dirfd, bool is_own,
+                             const struct ww_chain_evidence *e, struct ww_error *err)
+{
+    enum ww_err rc = gather_named(all, dirfd, &e->provenance, err);
+
+    for (unsigned f = WW_ANCESTOR_STATEMENT + 1; f < WW_ANCESTOR_FILES && !rc; f++) {
+        rc = gather_side(all, dirfd, is_own, ww_chain_stated(e, files[f].side),
+                         (enum ww_ancestor_file)f, err);
+    }
+    return rc;
+}
+
+/* Breadth first over what was kept since: the list is its own queue. The first is the
+ * source's own statement. */
 static enum ww_err gather_links(struct ww_ancestors *all, int dirfd, size_t from,
                                 struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     for (size_t i = from; i < all->n && !rc; i++) {
-        struct ww_provenance_view view = {0};
+        struct ww_chain_evidence e = {.kind = all->items[i].kind};
         struct ww_bundle bundle = {0};
         const struct ww_buf *text = &all->items[i].text;
 
-        if (ww_bundle_parse(text->data, text->len, &bundle, NULL) != WW_OK) {
-            continue;
+        if (all->items[i].file == WW_ANCESTOR_STATEMENT &&
+            ww_bundle_parse(text->data, text->len, &bundle, NULL) == WW_OK &&
+            ww_chain_evidence_parse(&bundle, &e, NULL) == WW_OK) {
+            rc = gather_of(all, dirfd, i == from, &e, err);
         }
-        if (ww_provenance_parse(bundle.payload.data, bundle.payload.len, &view, NULL) ==
-            WW_OK) {
-            rc = gather_named(all, dirfd, &view, err);
-            ww_provenance_release(&view);
-        }
+        ww_chain_evidence_release(&e);
         ww_bundle_release(&bundle);
     }
     return rc;
+}
+
+/* The evidence of a source that was gathered, read. */
+static enum ww_err read_kept(const struct ww_ancestors *all,
+                             const struct ww_source_evidence *evidence,
+                             struct ww_provenance_view *out)
+{
+    for (size_t i = 0; i < all->n; i++) {
+        const struct ww_ancestor *item = &all->items[i];
+        struct ww_bundle bundle = {0};
+        enum ww_err rc = WW_OK;
+        if (item->file != WW_ANCESTOR_STATEMENT ||
+            memcmp(item->sha256, evidence->sha256, WW_SHA256_BYTES) != 0) {
+            continue;
+        }
+        rc = ww_bundle_parse(item->text.data, item->text.len, &bundle, NULL);
+        if (!rc) {
+            rc = ww_provenance_parse(bundle.payload.data, bundle.payload.len, out, NULL);
+        }
+        ww_bundle_release(&bundle);
+        return rc;
+    }
+    return WW_E_NOTFOUND;
+}
+
+bool ww_ancestors_tree(const struct ww_ancestors *all,
+                       const struct ww_source_evidence *evidence,
+                       const struct ww_resource *used, size_t n,
+                       uint8_t tree[WW_SHA256_BYTES])
+{
+    struct ww_chain_evidence e = {.kind = WW_EVIDENCE_PROVENANCE};
+    bool same = evidence->kind == WW_EVIDENCE_PROVENANCE &&
+                read_kept(all, evidence, &e.provenance) == WW_OK && e.provenance.has_tree;
+
+    for (size_t i = 0; i < n && same; i++) {
+        const uint8_t *stated = ww_chain_stated(&e, used[i].name);
+        same = stated && memcmp(stated, used[i].sha256, WW_SHA256_BYTES) == 0;
+    }
+    if (same) {
+        memcpy(tree, e.provenance.tree, WW_SHA256_BYTES);
+    }
+    ww_chain_evidence_release(&e);
+    return same;
 }
 
 enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
@@ -141,15 +279,42 @@ enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
         out->kind = found ? own[i].kind : WW_EVIDENCE_NONE;
     }
     if (!rc && found) {
+        struct ww_ancestor item = {.kind = out->kind};
         ww_sha256_of(text.data, text.len, out->sha256);
-        if (!is_known(all, out->sha256)) {
-            rc = keep(all, out->sha256, &text, err);
+        memcpy(item.sha256, out->sha256, WW_SHA256_BYTES);
+        if (!is_known(all, out->sha256, WW_ANCESTOR_STATEMENT)) {
+            rc = keep(all, &item, &text, err);
         }
     }
     if (!rc) {
         rc = gather_links(all, dirfd, from, err);
     }
     ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err visit_file(void *payload, const struct ww_walk_entry *entry,
+                              bool *skip, struct ww_error *err)
+{
+    bool *found = payload;
+
+    (void)skip;
+    (void)err;
+    *found = *found || ww_str_ends(entry->path, files[WW_ANCESTOR_POLICY].suffix);
+    return WW_OK;
+}
+
+enum ww_err ww_ancestors_ask(int dirfd, bool *out, struct ww_error *err)
+{
+    const int fd =
+        openat(dirfd, WW_ANCESTORS_DIR, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    enum ww_err rc = WW_OK;
+
+    *out = false;
+    if (fd >= 0) {
+        rc = ww_walk(fd, visit_file, out, err);
+        close(fd);
+    }
     return rc;
 }
 
@@ -160,7 +325,7 @@ enum ww_err ww_ancestors_put(const struct ww_ancestors *all, ww_ancestor_put_fn 
 
     for (size_t i = 0; i < all->n && !rc; i++) {
         char path[WW_ANCESTOR_PATH_BYTES];
-        ww_ancestor_path(all->items[i].sha256, path);
+        ww_ancestor_path(all->items[i].sha256, all->items[i].file, path);
         rc = put(payload, path, all->items[i].text.data, all->items[i].text.len, err);
     }
     return rc;

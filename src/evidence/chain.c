@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "sign/tensors.h"
+#include "sign/verify.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -20,8 +21,9 @@
 struct walk {
     const struct ww_chain_options *options;
     struct ww_chain_report *report;
-    struct ww_chain_keys keys;
-    struct ww_chain_evidence *seen; /* one per link */
+    const struct ww_chain_keys *keys;
+    const struct ww_chain_judge *judge; /* NULL */
+    struct ww_chain_evidence *seen;     /* one per link */
     int dirfd;
     struct ww_notes notes;
 };
@@ -59,9 +61,8 @@ static enum ww_err add_link(struct walk *w, const char *name, unsigned depth,
     struct ww_chain_report *report = w->report;
     const size_t n = report->n_links;
     struct ww_chain_link *links =
-        n < WW_CHAIN_MAX_LINKS
-            ? ww_realloc_array(report->links, n + 1, sizeof(*links))
-            : NULL;
+        n < WW_CHAIN_MAX_LINKS ? ww_realloc_array(report->links, n + 1, sizeof(*links))
+                               : NULL;
     struct ww_chain_evidence *seen =
         links ? ww_realloc_array(w->seen, n + 1, sizeof(*seen)) : NULL;
 
@@ -116,47 +117,47 @@ static size_t find_seen(const struct walk *w, const struct ww_source_evidence *e
 static enum ww_err load(const struct walk *w, const struct ww_provenance_link *used,
                         struct ww_chain_evidence *out, struct ww_error *err)
 {
-    struct ww_error local = {0};
-    char path[WW_ANCESTOR_PATH_BYTES];
-    uint8_t digest[WW_SHA256_BYTES];
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
-    ww_ancestor_path(used->evidence.sha256, path);
-    rc = ww_file_read_at(w->dirfd, path, WW_LINKS_REFUSE, &text, &local);
-    if (rc) {
-        rc = rc == WW_E_NOTFOUND
-                 ? WW_FAIL(err, rc,
-                           "its evidence '%s' is missing, so what it was made of cannot "
-                           "be told",
-                           path)
-                 : WW_FAIL(err, rc, "%s", local.text);
-        goto out;
+    rc = ww_ancestor_read(w->dirfd, used->evidence.sha256, WW_ANCESTOR_STATEMENT, &text,
+                          err);
+    if (!rc) {
+        rc = ww_chain_evidence_open(w->keys, &text, used->evidence.kind, out, err);
     }
-    ww_sha256_of(text.data, text.len, digest);
-    if (memcmp(digest, used->evidence.sha256, sizeof(digest)) != 0) {
-        rc = WW_FAIL(err, WW_E_TAMPERED, "its evidence '%s' is not what its name says",
-                     path);
-        goto out;
-    }
-    rc = ww_chain_evidence_open(&w->keys, &text, used->evidence.kind, out, err);
-out:
     ww_buf_release(&text);
     return rc;
+}
+
+/* Somebody above may know why a link that holds must not be relied on. */
+static enum ww_err ask_judge(const struct walk *w, size_t link, struct ww_error *err)
+{
+    return w->judge ? w->judge->accept(w->judge->payload, &w->report->links[link],
+                                       w->seen[link].hint, err)
+                    : WW_OK;
 }
 
 static enum ww_err note_root(struct walk *w, const struct ww_chain_link *link,
                              struct ww_error *err)
 {
-    return ww_notes_add(
-        &w->notes, err, "origin of '%s', which %s", link->name,
-        link->action[0] == 's' ? "is signed but carries no provenance"
-                               : "carries no evidence");
+    return ww_notes_add(&w->notes, err, "origin of '%s', which %s", link->name,
+                        link->action[0] == 's' ? "is signed but carries no provenance"
+                                               : "carries no evidence");
 }
 
 static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
                                 struct ww_error *err);
+
+static enum ww_err break_at(struct walk *w, const char *name, enum ww_err rc,
+                            struct ww_error *err)
+{
+    if (!w->report->broken) {
+        w->report->broken = ww_strdup(name);
+    }
+    ww_error_context(err, "link '%s'", name);
+    return rc;
+}
 
 /* One source of a link: found again, or read and walked. */
 static enum ww_err walk_source(struct walk *w, size_t parent, size_t i, unsigned depth,
@@ -178,17 +179,19 @@ static enum ww_err walk_source(struct walk *w, size_t parent, size_t i, unsigned
     }
     if (rc) {
         ww_chain_evidence_release(&evidence);
-        if (!w->report->broken) {
-            w->report->broken = ww_strdup(used.name);
-        }
-        ww_error_context(err, "link '%s'", used.name);
-        return rc;
+        return break_at(w, used.name, rc, err);
     }
     if (is_new) {
         rc = add_link(w, used.name, depth, &evidence, &link, err);
     }
     if (!rc && is_new && used.has_tree && !w->report->links[link].tensor_root[0]) {
         ww_hex(w->report->links[link].tensor_root, used.tree, WW_SHA256_BYTES);
+    }
+    if (!rc && is_new) {
+        rc = ask_judge(w, link, err);
+        if (rc) {
+            return break_at(w, used.name, rc, err);
+        }
     }
     if (!rc) {
         rc = add_source(w, parent, link, err);
@@ -217,52 +220,56 @@ static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
     return rc;
 }
 
-/* Which key signed the folder; its path, since that is what the verifier takes. */
-static enum ww_err find_signer(const struct walk *w, const char *path, size_t *key,
+/* Who signed the folder, among those that are trusted. */
+static enum ww_err find_signer(const struct walk *w, const char *path,
+                               const struct ww_verifier **out, struct ww_bundle *bundle,
                                struct ww_error *err)
 {
     struct ww_error local = {0};
-    struct ww_bundle bundle = {0};
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
     rc = ww_file_read_at(w->dirfd, WW_SIGNATURE_FILE, WW_LINKS_REFUSE, &text, &local);
     if (rc == WW_E_NOTFOUND) {
-        rc = WW_FAIL(err, WW_E_NOT_SIGNED, "no signature '" WW_SIGNATURE_FILE
-                     "' found for '%s'", path);
+        rc = WW_FAIL(err, WW_E_NOT_SIGNED,
+                     "no signature '" WW_SIGNATURE_FILE "' found for '%s'", path);
     } else if (rc) {
         rc = WW_FAIL(err, rc, "%s", local.text);
     }
     if (!rc) {
-        rc = ww_bundle_parse(text.data, text.len, &bundle, err);
+        rc = ww_bundle_parse(text.data, text.len, bundle, err);
     }
     if (!rc) {
-        rc = ww_chain_keys_find(&w->keys, &bundle, key, err);
+        rc = ww_chain_keys_find(w->keys, bundle, out, err);
     }
     if (rc && rc != WW_E_NOT_SIGNED) {
         ww_error_context(err, "signature '" WW_SIGNATURE_FILE "'");
     }
-    ww_bundle_release(&bundle);
     ww_buf_release(&text);
     return rc;
 }
 
-static enum ww_err verify_files(struct walk *w, const char *path, struct ww_error *err)
+static enum ww_err verify_files(struct walk *w, const char *path,
+                                char hint[WW_HINT_BYTES], struct ww_error *err)
 {
     const struct ww_chain_options *o = w->options;
-    size_t key = 0;
-    enum ww_err rc = find_signer(w, path, &key, err);
     const struct ww_verify_options options = {
-        .method = WW_VERIFY_KEY,
-        .public_key = rc ? NULL : w->keys.paths[key],
         .ignore_paths = o->ignore_paths,
         .n_ignore_paths = o->n_ignore_paths,
         .ignore_unsigned_files = o->ignore_unsigned_files,
         .run = o->run,
     };
+    const struct ww_verifier *verifier = NULL;
+    struct ww_bundle bundle = {0};
+    enum ww_err rc = find_signer(w, path, &verifier, &bundle, err);
 
-    return rc ? rc : ww_verify_folder(path, &options, &w->report->model, err);
+    ww_bundle_release(&bundle);
+    if (!rc) {
+        memcpy(hint, verifier->hint, WW_HINT_BYTES);
+        rc = ww_verify_folder_by(path, verifier, &options, &w->report->model, err);
+    }
+    return rc;
 }
 
 /* The tensor statement must hold here, and speak of the tensors that were made. */
@@ -272,8 +279,8 @@ static enum ww_err check_tensors(const struct walk *w, const struct ww_chain_evi
     struct ww_error local = {0};
     struct ww_bundle bundle = {0};
     struct ww_tensor_statement statement = {0};
+    const struct ww_verifier *verifier = NULL;
     struct ww_buf text;
-    size_t key = 0;
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
@@ -286,10 +293,10 @@ static enum ww_err check_tensors(const struct walk *w, const struct ww_chain_evi
         rc = ww_bundle_parse(text.data, text.len, &bundle, &local);
     }
     if (!rc) {
-        rc = ww_chain_keys_find(&w->keys, &bundle, &key, &local);
+        rc = ww_chain_keys_find(w->keys, &bundle, &verifier, &local);
     }
     if (!rc) {
-        rc = ww_tensors_read(w->dirfd, w->keys.keys[key], &statement, &local);
+        rc = ww_tensors_read_by(w->dirfd, verifier, NULL, &statement, &local);
     }
     if (rc) {
         rc = WW_FAIL(err, rc, "tensor statement: %s", local.text);
@@ -330,7 +337,7 @@ static enum ww_err open_own(const struct walk *w, struct ww_chain_evidence *out,
         goto out;
     }
     if (!rc) {
-        rc = ww_chain_evidence_open(&w->keys, &text, WW_EVIDENCE_PROVENANCE, out, &local);
+        rc = ww_chain_evidence_open(w->keys, &text, WW_EVIDENCE_PROVENANCE, out, &local);
     }
     if (rc) {
         rc = WW_FAIL(err, rc, "'" WW_PROVENANCE_FILE "': %s", local.text);
@@ -347,21 +354,38 @@ out:
     return rc;
 }
 
+/* Two statements of the model may have two signers, and both must be right. */
+static enum ww_err accept_model(struct walk *w, const char *hint, struct ww_error *err)
+{
+    struct ww_chain_link *model = &w->report->links[0];
+    enum ww_err rc = WW_OK;
+
+    if (w->seen[0].kind == WW_EVIDENCE_NONE) {
+        model->action = "signed";
+        memcpy(model->root_sha256, w->report->model.root_sha256,
+               sizeof(model->root_sha256));
+    }
+    if (!model->tensor_root[0]) {
+        memcpy(model->tensor_root, w->report->model.tensor_root,
+               sizeof(model->tensor_root));
+    }
+    rc = ask_judge(w, 0, err);
+    return rc || !w->judge ? rc : w->judge->accept(w->judge->payload, model, hint, err);
+}
+
 static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
 {
     struct ww_chain_evidence own = {0};
+    char hint[WW_HINT_BYTES] = "";
     char *name = NULL;
     size_t link = 0;
     enum ww_err rc = ww_path_last(path, &name, err);
 
     if (!rc) {
-        rc = ww_chain_keys_open(w->options->keys, w->options->n_keys, &w->keys, err);
-    }
-    if (!rc) {
         rc = ww_dir_open(path, &w->dirfd, err);
     }
     if (!rc) {
-        rc = verify_files(w, path, err);
+        rc = verify_files(w, path, hint, err);
     }
     if (!rc) {
         rc = open_own(w, &own, err);
@@ -378,20 +402,25 @@ static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
         memcpy(own.signer, w->report->model.signer, sizeof(own.signer));
     }
     rc = add_link(w, name, 0, &own, &link, err);
-    ww_free(name);
-    if (!rc && w->seen[0].kind == WW_EVIDENCE_NONE) {
-        struct ww_chain_link *model = &w->report->links[0];
-        model->action = "signed";
-        memcpy(model->root_sha256, w->report->model.root_sha256,
-               sizeof(model->root_sha256));
+    if (!rc) {
+        rc = accept_model(w, hint, err);
     }
-    return rc ? rc : walk_sources(w, link, 0, err);
+    if (!rc) {
+        rc = walk_sources(w, link, 0, err);
+    } else if (w->report->n_links > 0) {
+        (void)break_at(w, name, rc, err);
+    }
+    ww_free(name);
+    return rc;
 }
 
-enum ww_err ww_verify_chain(const char *path, const struct ww_chain_options *options,
-                            struct ww_chain_report *report, struct ww_error *err)
+enum ww_err ww_chain_walk(const char *path, const struct ww_chain_options *options,
+                          const struct ww_chain_keys *keys,
+                          const struct ww_chain_judge *judge,
+                          struct ww_chain_report *report, struct ww_error *err)
 {
-    struct walk w = {.options = options, .report = report, .dirfd = -1};
+    struct walk w = {
+        .options = options, .report = report, .keys = keys, .judge = judge, .dirfd = -1};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -404,10 +433,24 @@ enum ww_err ww_verify_chain(const char *path, const struct ww_chain_options *opt
     }
     ww_free(w.seen);
     ww_notes_release(&w.notes);
-    ww_chain_keys_release(&w.keys);
     if (w.dirfd >= 0) {
         close(w.dirfd);
     }
+    return rc;
+}
+
+enum ww_err ww_verify_chain(const char *path, const struct ww_chain_options *options,
+                            struct ww_chain_report *report, struct ww_error *err)
+{
+    struct ww_chain_keys keys;
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = ww_chain_keys_open(options, &keys, err);
+    if (!rc) {
+        rc = ww_chain_walk(path, options, &keys, NULL, report, err);
+    }
+    ww_chain_keys_release(&keys);
     return rc;
 }
 

@@ -11,26 +11,72 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-enum ww_err ww_chain_keys_open(const char *const *paths, size_t n,
+static enum ww_err grow(struct ww_chain_keys *keys, struct ww_verifier **out,
+                        struct ww_error *err)
+{
+    struct ww_verifier *grown =
+        ww_realloc_array(keys->items, keys->n + 1, sizeof(*grown));
+
+    if (!grown) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the keys of a chain");
+    }
+    keys->items = grown;
+    *out = &grown[keys->n];
+    return WW_OK;
+}
+
+enum ww_err ww_chain_keys_add(struct ww_chain_keys *keys, const struct ww_pubkey *key,
+                              struct ww_error *err)
+{
+    struct ww_verifier *item = NULL;
+    enum ww_err rc = grow(keys, &item, err);
+
+    if (!rc) {
+        rc = ww_verifier_of_key(key, item, err);
+    }
+    keys->n += rc == WW_OK;
+    return rc;
+}
+
+static enum ww_err open_one(struct ww_chain_keys *keys,
+                            const struct ww_verify_options *options, struct ww_error *err)
+{
+    struct ww_verifier *item = NULL;
+    enum ww_err rc = grow(keys, &item, err);
+
+    if (!rc) {
+        rc = ww_verifier_open(options, item, err);
+    }
+    keys->n += rc == WW_OK;
+    return rc;
+}
+
+enum ww_err ww_chain_keys_open(const struct ww_chain_options *o,
                                struct ww_chain_keys *out, struct ww_error *err)
 {
+    struct ww_verify_options one = {.chain = o->certificates,
+                                    .n_chain = o->n_certificates,
+                                    .at_unix = o->at_unix,
+                                    .trusted_root = o->trusted_root,
+                                    .identity = o->identity,
+                                    .identity_provider = o->identity_provider};
     enum ww_err rc = WW_OK;
 
-    *out = (struct ww_chain_keys){.paths = paths};
-    if (n == 0) {
-        return WW_FAIL(err, WW_E_USAGE, "a chain is verified with at least one key");
+    *out = (struct ww_chain_keys){.what = "is not given"};
+    for (size_t i = 0; i < o->n_keys && !rc; i++) {
+        one.public_key = o->keys[i];
+        rc = open_one(out, &one, err);
     }
-    out->keys = ww_calloc(n, sizeof(struct ww_pubkey *));
-    out->hints = ww_calloc(n, sizeof(*out->hints));
-    if (!out->keys || !out->hints) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu keys", n);
+    if (!rc && o->n_certificates > 0) {
+        one.method = WW_VERIFY_CERTIFICATE;
+        rc = open_one(out, &one, err);
     }
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = ww_pubkey_load(paths[i], &out->keys[i], err);
-        if (!rc) {
-            out->n = i + 1;
-            rc = ww_pubkey_hint(out->keys[i], out->hints[i], err);
-        }
+    if (!rc && o->identity) {
+        one.method = WW_VERIFY_KEYLESS;
+        rc = open_one(out, &one, err);
+    }
+    if (!rc && out->n == 0) {
+        rc = WW_FAIL(err, WW_E_USAGE, "a chain is verified with at least one key");
     }
     if (rc) {
         ww_chain_keys_release(out);
@@ -41,47 +87,61 @@ enum ww_err ww_chain_keys_open(const char *const *paths, size_t n,
 void ww_chain_keys_release(struct ww_chain_keys *keys)
 {
     for (size_t i = 0; i < keys->n; i++) {
-        ww_pubkey_free(keys->keys[i]);
+        ww_verifier_release(&keys->items[i]);
     }
-    ww_free(keys->keys);
-    ww_free(keys->hints);
+    ww_free(keys->items);
     memset(keys, 0, sizeof(*keys));
 }
 
 enum ww_err ww_chain_keys_find(const struct ww_chain_keys *keys,
-                               const struct ww_bundle *bundle, size_t *out,
-                               struct ww_error *err)
+                               const struct ww_bundle *bundle,
+                               const struct ww_verifier **out, struct ww_error *err)
 {
-    if (!bundle->hint) {
-        return WW_FAIL(err, WW_E_UNTRUSTED,
-                       "it is signed by a certificate; a chain is verified by keys");
-    }
+    const enum ww_verify_method method = bundle->is_keyless ? WW_VERIFY_KEYLESS
+                                         : bundle->certs    ? WW_VERIFY_CERTIFICATE
+                                                            : WW_VERIFY_KEY;
+
     for (size_t i = 0; i < keys->n; i++) {
-        if (strcmp(keys->hints[i], bundle->hint) == 0) {
-            *out = i;
+        const struct ww_verifier *v = &keys->items[i];
+        if (v->method == method &&
+            (method != WW_VERIFY_KEY || ww_str_eq(bundle->hint, v->hint))) {
+            *out = v;
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_UNTRUSTED, "it is signed by key %.64s, which is not given",
-                   bundle->hint);
+    if (method == WW_VERIFY_KEY) {
+        return WW_FAIL(err, WW_E_UNTRUSTED, "it is signed by key %.64s, which %s",
+                       bundle->hint, keys->what);
+    }
+    return WW_FAIL(err, WW_E_UNTRUSTED, "it is signed %s, and no %s to trust %s",
+                   method == WW_VERIFY_KEYLESS ? "under an identity" : "by a certificate",
+                   method == WW_VERIFY_KEYLESS ? "identity" : "certificate", keys->what);
 }
 
 static enum ww_err check_signature(const struct ww_chain_keys *keys,
                                    struct ww_bundle *bundle,
-                                   char signer[WW_SIGNER_BYTES], struct ww_error *err)
+                                   struct ww_chain_evidence *out, struct ww_error *err)
 {
-    struct ww_verifier verifier = {0};
-    size_t k = 0;
-    enum ww_err rc = ww_chain_keys_find(keys, bundle, &k, err);
+    const struct ww_verifier *verifier = NULL;
+    enum ww_err rc = ww_chain_keys_find(keys, bundle, &verifier, err);
 
     if (!rc) {
-        rc = ww_verifier_of_key(keys->keys[k], &verifier, err);
+        rc = ww_bundle_check(bundle, verifier, out->signer, err);
     }
-    if (!rc) {
-        rc = ww_bundle_check(bundle, &verifier, signer, err);
+    if (!rc && verifier->method == WW_VERIFY_KEY) {
+        memcpy(out->hint, verifier->hint, sizeof(out->hint));
     }
-    ww_verifier_release(&verifier);
     return rc;
+}
+
+enum ww_err ww_chain_evidence_parse(const struct ww_bundle *bundle,
+                                    struct ww_chain_evidence *out, struct ww_error *err)
+{
+    return out->kind == WW_EVIDENCE_PROVENANCE
+               ? ww_provenance_parse(bundle->payload.data, bundle->payload.len,
+                                     &out->provenance, err)
+               : ww_oms_parse(bundle->payload.data, bundle->payload.len, bundle->is_v02,
+                              &out->signature, err);
 }
 
 enum ww_err ww_chain_evidence_open(const struct ww_chain_keys *keys,
@@ -96,14 +156,10 @@ enum ww_err ww_chain_evidence_open(const struct ww_chain_keys *keys,
     ww_sha256_of(text->data, text->len, out->sha256);
     rc = ww_bundle_parse(text->data, text->len, &bundle, err);
     if (!rc) {
-        rc = check_signature(keys, &bundle, out->signer, err);
+        rc = check_signature(keys, &bundle, out, err);
     }
-    if (!rc && kind == WW_EVIDENCE_PROVENANCE) {
-        rc = ww_provenance_parse(bundle.payload.data, bundle.payload.len,
-                                 &out->provenance, err);
-    } else if (!rc) {
-        rc = ww_oms_parse(bundle.payload.data, bundle.payload.len, bundle.is_v02,
-                          &out->signature, err);
+    if (!rc) {
+        rc = ww_chain_evidence_parse(&bundle, out, err);
     }
     ww_bundle_release(&bundle);
     if (rc) {
@@ -129,8 +185,7 @@ static int compare_resource(const void *key, const void *resource)
     return strcmp(key, ((const struct ww_oms_resource *)resource)->path);
 }
 
-/* What the evidence says of a file, or NULL. */
-static const uint8_t *stated(const struct ww_chain_evidence *e, const char *name)
+const uint8_t *ww_chain_stated(const struct ww_chain_evidence *e, const char *name)
 {
     const struct ww_provenance_view *p = &e->provenance;
     const struct ww_oms *s = &e->signature;
@@ -141,7 +196,7 @@ static const uint8_t *stated(const struct ww_chain_evidence *e, const char *name
         file = bsearch(name, p->files, p->n_files, sizeof(*p->files), compare_file);
         return file ? file->sha256 : NULL;
     }
-    if (s->shard_size != 0 || strcmp(s->algorithm, "sha256") != 0) {
+    if (s->shard_size != 0 || !s->algorithm || strcmp(s->algorithm, "sha256") != 0) {
         return NULL;
     }
     resource = bsearch(name, s->resources, s->n_resources, sizeof(*s->resources),
@@ -154,7 +209,7 @@ static enum ww_err match_file(const struct ww_provenance_link *used,
                               const struct ww_resource *file, struct ww_notes *notes,
                               struct ww_error *err)
 {
-    const uint8_t *digest = stated(e, file->name);
+    const uint8_t *digest = ww_chain_stated(e, file->name);
 
     if (digest && memcmp(digest, file->sha256, WW_SHA256_BYTES) != 0) {
         return WW_FAIL(err, WW_E_WRONG_MODEL,
@@ -167,8 +222,10 @@ static enum ww_err match_file(const struct ww_provenance_link *used,
                        file->name);
     }
     return digest ? WW_OK
-                  : ww_notes_add(notes, err, "file '%s' of '%s', of which its evidence "
-                                 "does not speak", file->name, used->name);
+                  : ww_notes_add(notes, err,
+                                 "file '%s' of '%s', of which its evidence "
+                                 "does not speak",
+                                 file->name, used->name);
 }
 
 enum ww_err ww_chain_match(const struct ww_provenance_link *used,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The one source of a lock is the model that was locked, by the digests that were made while
- * it streamed past. The key is in none of this; the lock id is public.
+ * The one source of a lock is the model that was locked, by the digests that were made
+ * while it streamed past. The key is in none of this; the lock id is public.
  */
 #include "lock/lock_record.h"
 
@@ -96,7 +96,8 @@ static enum ww_err put(const struct ww_lock_record *r, const struct ww_buf *payl
     enum ww_err rc = WW_OK;
 
     if (!r->signer) {
-        return ww_out_add(out, WW_PROVENANCE_PLAIN_FILE, payload->data, payload->len, err);
+        return ww_out_add(out, WW_PROVENANCE_PLAIN_FILE, payload->data, payload->len,
+                          err);
     }
     ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
     rc = ww_bundle_sign(r->signer, payload->data, payload->len, &bundle, err);
@@ -113,17 +114,22 @@ enum ww_err ww_lock_record_add(const struct ww_lock_record *r, struct ww_out *ou
     const size_t most = (size_t)r->model->n_files + r->plan->n_sides;
     struct ww_resource *files = ww_calloc(most, sizeof(*files));
     uint64_t *sizes = ww_calloc(most, sizeof(*sizes));
-    struct ww_provenance_source source = {.name = r->model->name, .files = files,
-                                          .sizes = sizes};
+    struct ww_provenance_source source = {
+        .name = r->model->name, .files = files, .sizes = sizes};
     struct ww_ancestors ancestors = {0};
     struct ww_buf payload = {0};
-    enum ww_err rc = files && sizes ? WW_OK
-                                    : WW_FAIL(err, WW_E_NOMEM,
-                                              "out of memory for %zu files", most);
+    uint8_t tree[WW_SHA256_BYTES];
+    enum ww_err rc = files && sizes
+                         ? WW_OK
+                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", most);
 
     if (!rc) {
         list_source(r, files, sizes, &source.n_files);
         rc = ww_ancestors_gather(&ancestors, r->model->dirfd, &source.evidence, err);
+    }
+    if (!rc &&
+        ww_ancestors_tree(&ancestors, &source.evidence, files, r->model->n_files, tree)) {
+        source.tree = tree;
     }
     if (!rc) {
         rc = make(r, &source, &payload, err);

@@ -51,6 +51,8 @@ static bool model_revoked(const struct ww_trust_facts *trust,
 
     ww_hex(root, model->root, WW_SHA256_BYTES);
     return is_revoked(trust, WW_REVOKED_MODEL, root) ||
+           (model->evidence &&
+            is_revoked(trust, WW_REVOKED_ATTESTATION, model->evidence)) ||
            (model->signer && is_revoked(trust, WW_REVOKED_KEY, model->signer));
 }
 

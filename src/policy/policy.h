@@ -146,7 +146,9 @@ struct ww_trust_facts {
 /** A model as its verified evidence describes it. */
 struct ww_model_facts {
     uint8_t root[WW_SHA256_BYTES]; /* tensor root */
+    const char *name;              /* for people, NULL */
     const char *signer;            /* key id of who signed it; NULL: unsigned */
+    const char *evidence;          /* hex digest of its provenance file, NULL */
     const char *license;           /* SPDX id, NULL: none stated */
     struct ww_words tags;
     bool lineage_known;            /* all ancestors are proven, back to the roots */

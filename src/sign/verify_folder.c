@@ -20,11 +20,10 @@
 #include "util/str.h"
 
 struct job {
-    const struct ww_pubkey *key; /* NULL: what the options name */
     const struct ww_verify_options *options;
     struct ww_verify_report *report;
     struct ww_target target;
-    struct ww_verifier verifier;
+    const struct ww_verifier *verifier;
     struct ww_notes notes;
 };
 
@@ -104,7 +103,7 @@ static enum ww_err open_statement(struct job *job, struct ww_oms *oms,
                                                  : job->target.signature);
         goto out;
     }
-    rc = ww_bundle_check(&bundle, &job->verifier, job->report->signer, err);
+    rc = ww_bundle_check(&bundle, job->verifier, job->report->signer, err);
     if (rc) {
         goto out;
     }
@@ -152,7 +151,7 @@ static enum ww_err look_at_tensors(struct job *job, struct ww_error *err)
     struct ww_tensor_statement statement = {0};
     struct ww_error local = {0};
     enum ww_err rc =
-        ww_tensors_read_by(job->target.dirfd, &job->verifier, NULL, &statement, &local);
+        ww_tensors_read_by(job->target.dirfd, job->verifier, NULL, &statement, &local);
 
     if (rc == WW_E_NOTFOUND) {
         rc = WW_OK;
@@ -202,7 +201,7 @@ static enum ww_err read_tensor_statement(struct job *job,
                                          struct ww_error *err)
 {
     struct ww_error local = {0};
-    enum ww_err rc = ww_tensors_read_by(job->target.dirfd, &job->verifier,
+    enum ww_err rc = ww_tensors_read_by(job->target.dirfd, job->verifier,
                                         job->report->signer, statement, &local);
 
     if (rc == WW_E_NOTFOUND) {
@@ -251,12 +250,7 @@ out:
 
 static enum ww_err run(const char *path, struct job *job, struct ww_error *err)
 {
-    enum ww_err rc = job->key ? ww_verifier_of_key(job->key, &job->verifier, err)
-                              : ww_verifier_open(job->options, &job->verifier, err);
-    if (rc) {
-        return rc;
-    }
-    rc = ww_target_open(path, &job->target, err);
+    enum ww_err rc = ww_target_open(path, &job->target, err);
     if (rc) {
         return rc;
     }
@@ -266,12 +260,14 @@ static enum ww_err run(const char *path, struct job *job, struct ww_error *err)
     return verify_tensor(job, err);
 }
 
-enum ww_err ww_verify_folder_by(const char *path, const struct ww_pubkey *key,
+enum ww_err ww_verify_folder_by(const char *path, const struct ww_verifier *verifier,
                                 const struct ww_verify_options *options,
                                 struct ww_verify_report *report, struct ww_error *err)
 {
-    struct job job = {
-        .key = key, .options = options, .report = report, .target = {.dirfd = -1}};
+    struct job job = {.verifier = verifier,
+                      .options = options,
+                      .report = report,
+                      .target = {.dirfd = -1}};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -281,14 +277,22 @@ enum ww_err ww_verify_folder_by(const char *path, const struct ww_pubkey *key,
     }
     ww_notes_release(&job.notes);
     ww_target_release(&job.target);
-    ww_verifier_release(&job.verifier);
     return rc;
 }
 
 enum ww_err ww_verify_folder(const char *path, const struct ww_verify_options *options,
                              struct ww_verify_report *report, struct ww_error *err)
 {
-    return ww_verify_folder_by(path, NULL, options, report, err);
+    struct ww_verifier verifier;
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    rc = ww_verifier_open(options, &verifier, err);
+    if (!rc) {
+        rc = ww_verify_folder_by(path, &verifier, options, report, err);
+    }
+    ww_verifier_release(&verifier);
+    return rc;
 }
 
 void ww_verify_report_release(struct ww_verify_report *report)

@@ -128,44 +128,26 @@ static enum ww_err read_need(const struct ww_jnode *node, struct ww_source_facts
     return WW_OK;
 }
 
-static enum ww_err read_reference(const struct ww_jnode *root,
-                                  struct ww_source_facts *owner, bool *has_origin,
-                                  uint8_t origin[WW_SHA256_BYTES], struct ww_error *err)
-{
-    static const char *const members[] = {"type", "origin", "policies"};
-    const struct ww_jnode *list = ww_jget(root, "policies");
-    const struct ww_reading at = {.what = "policy reference"};
-    const char *text = NULL;
-    enum ww_err rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, at.what, err);
-
-    if (!rc) {
-        rc = ww_read_name(&at, root, "origin", true, &text, err);
-    }
-    if (!rc && text && !ww_unhex(origin, WW_SHA256_BYTES, text, strlen(text))) {
-        rc = WW_FAIL(err, WW_E_POLICY, "%s: 'origin' must be a tensor root in hex",
-                     at.what);
-    }
-    *has_origin = text != NULL;
-    if (!rc && (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MAX_NEEDS)) {
-        rc = WW_FAIL(err, WW_E_POLICY, "%s: 'policies' must be a list of at most %d",
-                     at.what, MAX_NEEDS);
-    }
-    for (const struct ww_jnode *p = ww_jfirst(list); p && !rc; p = ww_jnext(p)) {
-        rc = read_need(p, owner, err);
-    }
-    return rc;
-}
-
 enum ww_err ww_reference_read(const uint8_t *text, size_t len,
-                              struct ww_source_facts *owner, bool *has_origin,
-                              uint8_t origin[WW_SHA256_BYTES], struct ww_error *err)
+                              struct ww_source_facts *owner, struct ww_error *err)
 {
+    static const char *const members[] = {"type", "policies"};
+    const struct ww_jnode *list = NULL;
     struct ww_json *json = NULL;
     enum ww_err rc = ww_read_document(text, len, TYPE, &json, err);
 
-    *has_origin = false;
     if (!rc) {
-        rc = read_reference(ww_json_root(json), owner, has_origin, origin, err);
+        rc = ww_jonly(ww_json_root(json), members, WW_LEN(members), WW_E_POLICY,
+                      "policy reference", err);
+    }
+    list = rc ? NULL : ww_jget(ww_json_root(json), "policies");
+    if (!rc && (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MAX_NEEDS)) {
+        rc = WW_FAIL(err, WW_E_POLICY,
+                     "policy reference: 'policies' must be a list of at most %d",
+                     MAX_NEEDS);
+    }
+    for (const struct ww_jnode *p = ww_jfirst(list); p && !rc; p = ww_jnext(p)) {
+        rc = read_need(p, owner, err);
     }
     ww_json_free(json);
     return rc;

@@ -10,7 +10,7 @@
 #include "trust/trust.h"
 #include "util/str.h"
 
-#define WW_FACTS_MAX_ANCESTORS 64
+#define WW_FACTS_MAX_ANCESTORS 256
 
 /** A policy that a model asks for, in a version not below. */
 struct ww_policy_need {
@@ -39,7 +39,8 @@ enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
                           struct ww_error *err) WW_MUST_USE;
 void ww_facts_release(struct ww_source_facts *facts);
 
-/** Does the folder ask for a policy, whether that can be proven or not? */
+/** Does the folder, or an ancestor whose evidence it carries, ask for a policy, whether
+ * that can be proven or not? */
 enum ww_err ww_facts_asks_for_policy(const char *path, bool *out,
                                      struct ww_error *err) WW_MUST_USE;
 
@@ -56,14 +57,10 @@ enum ww_err ww_card_facts_read(const uint8_t *text, size_t len,
                                struct ww_source_facts *owner, struct ww_card_facts *out,
                                struct ww_error *err) WW_MUST_USE;
 
-/**
- * A policy reference: {"type": "weightward.policy-reference/1", "origin": ROOT,
- * "policies": [{"id", "version"}]}. origin: the weights with this tensor root were not
- * made from other weights. WW_E_POLICY.
- */
+/** A policy reference: {"type": "weightward.policy-reference/1", "policies": [{"id",
+ *  "version"}]}, added to the owner's needs. WW_E_POLICY. */
 enum ww_err ww_reference_read(const uint8_t *text, size_t len,
-                              struct ww_source_facts *owner, bool *has_origin,
-                              uint8_t origin[WW_SHA256_BYTES],
+                              struct ww_source_facts *owner,
                               struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -62,6 +62,7 @@ static enum ww_err allocate(struct job *job, struct ww_error *err)
     }
     snprintf(v->action, sizeof(v->action), "%s", job->given->action);
     v->model_path = "";
+    v->ancestor = "";
     return WW_OK;
 }
 
@@ -245,19 +246,23 @@ static enum ww_err read_approvals(struct job *job, struct ww_error *err)
     return rc;
 }
 
-static const char *path_of(const struct ww_verdict *v, const uint8_t *root)
+/* Which source a denial is about, and which ancestor of it when it is not the source. */
+static void place(struct ww_verdict *v)
 {
-    for (size_t i = 0; i < v->n_sources; i++) {
-        if (memcmp(v->facts[i].model.root, root, WW_SHA256_BYTES) == 0) {
-            return v->paths[i];
+    const struct ww_model_facts *model = v->decision.model;
+
+    for (size_t i = 0; i < v->n_sources && model; i++) {
+        const struct ww_model_facts *source = &v->facts[i].model;
+        bool is_above = false;
+        for (size_t a = 0; a < source->n_ancestors; a++) {
+            is_above = is_above || &source->ancestors[a] == model;
         }
-        for (size_t a = 0; a < v->facts[i].model.n_ancestors; a++) {
-            if (memcmp(v->facts[i].ancestors[a].root, root, WW_SHA256_BYTES) == 0) {
-                return v->paths[i];
-            }
+        if (is_above || memcmp(source->root, model->root, WW_SHA256_BYTES) == 0) {
+            v->model_path = v->paths[i];
+            v->ancestor = is_above && model->name ? model->name : "";
+            return;
         }
     }
-    return "";
 }
 
 static enum ww_err evaluate(struct job *job, struct ww_error *err)
@@ -297,7 +302,7 @@ static enum ww_err evaluate(struct job *job, struct ww_error *err)
         .now = v->trust.now,
     };
     ww_policy_evaluate(&evaluation, &v->decision);
-    v->model_path = v->decision.model ? path_of(v, v->decision.model->root) : "";
+    place(v);
     return WW_OK;
 }
 
@@ -365,9 +370,10 @@ static enum ww_err answer(const struct job *job, struct ww_error *err)
         return WW_FAIL(err, WW_E_NOTFOUND, "evidence of '%s' is missing (%s): %s",
                        v->model_path, ww_reason_name(d->reason), missing_of(v));
     }
-    return WW_FAIL(err, WW_E_DENIED, "policy denies to %s%s%s%s: %s%s%s%s%s%s", v->action,
-                   v->model_path[0] ? " '" : "", v->model_path,
-                   v->model_path[0] ? "'" : "", ww_reason_name(d->reason),
+    return WW_FAIL(err, WW_E_DENIED, "policy denies to %s%s%s%s%s%s%s: %s%s%s%s%s%s",
+                   v->action, v->model_path[0] ? " '" : "", v->model_path,
+                   v->model_path[0] ? "'" : "", v->ancestor[0] ? ", made of '" : "",
+                   v->ancestor, v->ancestor[0] ? "'" : "", ww_reason_name(d->reason),
                    d->n_rules ? " by rule " : "", d->n_rules ? d->rules[0]->id : "",
                    d->failed ? ", nearest permit fails at " : "",
                    d->failed     ? d->failed
@@ -440,6 +446,7 @@ void ww_verdict_view(const struct ww_verdict *v, struct ww_verdict_view *out)
         .n_rules = v->decision.n_rules,
         .failed = v->decision.failed ? v->decision.failed : "",
         .model = v->model_path,
+        .ancestor = v->ancestor,
         .requester = v->requester,
         .must_lock = v->decision.must_lock,
         .must_license = v->decision.must_license ? v->decision.must_license : "",

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The same reading for a model and for each model that it was locked from: a lock keeps
- * its source's signature and tensor statement below attestations/source, and the signed
- * manifest holds their digests. Side files that a lock copies (the card, the policy
- * reference) speak for the ancestor as well where the ancestor's own signature covers the
- * same bytes.
+ * What is said of a model by files that its signature covers, and of the model by its
+ * tensor statement. What it was made of is lineage.c's.
  */
-#include "trust/facts.h"
+#include "trust/lineage.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,13 +46,6 @@ static void release_level(struct level *level)
     ww_tensors_release(&level->tensors);
 }
 
-static void missing(struct reading *r, const char *what)
-{
-    if (!r->out->why[0]) {
-        snprintf(r->out->why, sizeof(r->out->why), "%s", what);
-    }
-}
-
 static const char *own(struct reading *r, const char *text, struct ww_error *err)
 {
     const struct ww_reading at = {"facts", &r->out->lists, &r->out->n_lists};
@@ -82,8 +72,9 @@ static enum ww_err find_signer(struct reading *r, const struct ww_bundle *bundle
                               &level->key, &local);
     }
     if (rc) {
-        missing(r, bundle->certs ? "it is signed by a certificate, and a root names keys"
-                                 : local.text);
+        ww_facts_missing(
+            r->out, bundle->certs ? "it is signed by a certificate, and a root names keys"
+                                  : local.text);
         return WW_OK;
     }
     snprintf(level->signer, sizeof(level->signer), "%s", hint);
@@ -103,7 +94,7 @@ static enum ww_err read_signature(struct reading *r, int dirfd, struct level *le
     ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
     rc = ww_file_read_at(dirfd, WW_SIGNATURE_FILE, WW_LINKS_REFUSE, &text, &local);
     if (rc == WW_E_NOTFOUND) {
-        missing(r, "it has no signature 'model.sig'");
+        ww_facts_missing(r->out, "it has no signature 'model.sig'");
         rc = WW_OK;
         goto out;
     }
@@ -145,7 +136,8 @@ static enum ww_err read_level(struct reading *r, int dirfd, struct level *level,
     }
     rc = ww_tensors_read(dirfd, level->key->key, &level->tensors, &local);
     if (rc == WW_E_NOTFOUND || (!rc && !level->tensors.was_signed)) {
-        missing(r, "it has no signed tensor statement; sign it with --tensors");
+        ww_facts_missing(r->out,
+                         "it has no signed tensor statement; sign it with --tensors");
         facts->signer = NULL;
         level->key = NULL;
         return WW_OK;
@@ -182,18 +174,14 @@ static enum ww_err read_side(struct reading *r, const struct level *level,
     return WW_OK;
 }
 
-/* *is_origin: the reference says that these weights have no parents. */
 static enum ww_err read_sides(struct reading *r, const struct level *level,
-                              struct ww_model_facts *facts, bool *is_origin,
-                              struct ww_error *err)
+                              struct ww_model_facts *facts, struct ww_error *err)
 {
-    uint8_t origin[WW_SHA256_BYTES];
     struct ww_card_facts card = {0};
     struct ww_buf text;
     bool covered = false;
     enum ww_err rc = WW_OK;
 
-    *is_origin = false;
     ww_buf_init(&text, SIDE_MAX_BYTES);
     rc = read_side(r, level, CARD, &text, &covered, err);
     if (!rc && covered) {
@@ -206,132 +194,9 @@ static enum ww_err read_sides(struct reading *r, const struct level *level,
         rc = read_side(r, level, WW_POLICY_REFERENCE, &text, &covered, err);
     }
     if (!rc && covered) {
-        bool has_origin = false;
-        rc = ww_reference_read(text.data, text.len, r->out, &has_origin, origin, err);
-        *is_origin = has_origin && memcmp(origin, facts->root, sizeof(origin)) == 0;
+        rc = ww_reference_read(text.data, text.len, r->out, err);
     }
     ww_buf_release(&text);
-    return rc;
-}
-
-static bool listed_digest(const struct ww_jnode *files, const char *path,
-                          uint8_t out[WW_SHA256_BYTES])
-{
-    for (const struct ww_jnode *f = ww_jfirst(files); f; f = ww_jnext(f)) {
-        const char *name = NULL;
-        const char *hex = NULL;
-        if (ww_jstr(ww_jget(f, "path"), &name) && strcmp(name, path) == 0) {
-            return ww_jstr(ww_jget(f, "sha256"), &hex) &&
-                   ww_unhex(out, WW_SHA256_BYTES, hex, strlen(hex));
-        }
-    }
-    return false;
-}
-
-/* Is a kept file of the source the one that the signed manifest names? */
-static enum ww_err kept_as_listed(int dirfd, const struct ww_jnode *lock,
-                                  const char *name, bool *out, struct ww_error *err)
-{
-    struct ww_error local = {0};
-    uint8_t listed[WW_SHA256_BYTES];
-    uint8_t digest[WW_SHA256_BYTES];
-    struct ww_buf text;
-    enum ww_err rc = WW_OK;
-
-    *out = false;
-    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
-    if (listed_digest(ww_jget(ww_jget(lock, "source"), "files"), name, listed)) {
-        rc = ww_file_read_at(dirfd, name, WW_LINKS_REFUSE, &text, &local);
-        if (!rc) {
-            ww_sha256_of(text.data, text.len, digest);
-            *out = memcmp(digest, listed, sizeof(digest)) == 0;
-        } else if (rc == WW_E_NOTFOUND) {
-            rc = WW_OK;
-        } else {
-            rc = WW_FAIL(err, rc, "%s", local.text);
-        }
-    }
-    ww_buf_release(&text);
-    return rc;
-}
-
-static enum ww_err add_ancestor(struct reading *r, const struct ww_model_facts *facts,
-                                struct ww_error *err)
-{
-    struct ww_source_facts *out = r->out;
-    struct ww_model_facts *grown = NULL;
-
-    if (out->model.n_ancestors >= WW_FACTS_MAX_ANCESTORS) {
-        return WW_FAIL(err, WW_E_LIMIT, "a model with more than %d ancestors",
-                       WW_FACTS_MAX_ANCESTORS);
-    }
-    grown = ww_realloc_array(out->ancestors, out->model.n_ancestors + 1, sizeof(*grown));
-    if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
-    }
-    out->ancestors = grown;
-    grown[out->model.n_ancestors++] = *facts;
-    return WW_OK;
-}
-
-/* The model that a lock was put on: dirfd is the locked one's. *source is opened when its
- * evidence is the one that the manifest names, else -1. */
-static enum ww_err open_source(int dirfd, const struct level *level, int *source,
-                               struct ww_error *err)
-{
-    bool tensors = false;
-    bool signature = false;
-    enum ww_err rc = WW_OK;
-
-    *source =
-        ww_open_beneath(dirfd, SOURCE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC, false);
-    if (*source < 0) {
-        return WW_OK;
-    }
-    rc = kept_as_listed(*source, level->tensors.lock, WW_TENSORS_FILE, &tensors, err);
-    if (!rc) {
-        rc = kept_as_listed(*source, level->tensors.lock, WW_SIGNATURE_FILE, &signature,
-                            err);
-    }
-    if (rc || !tensors || !signature) {
-        close(*source);
-        *source = -1;
-    }
-    return rc;
-}
-
-/* From the model to the one that says it has no parents. */
-static enum ww_err walk(struct reading *r, int dirfd, struct level *level,
-                        struct ww_model_facts *facts, struct ww_error *err)
-{
-    struct level below = {0};
-    struct ww_model_facts ancestor = {0};
-    bool is_origin = false;
-    int source = -1;
-    enum ww_err rc = read_sides(r, level, facts, &is_origin, err);
-
-    if (rc || is_origin) {
-        facts->lineage_known = is_origin;
-        return rc;
-    }
-    if (level->tensors.lock) {
-        rc = open_source(dirfd, level, &source, err);
-    }
-    if (rc || source < 0) {
-        missing(r, "nothing signed says what it was made of, or that it was made of no "
-                   "other model");
-        return rc;
-    }
-    rc = read_level(r, source, &below, &ancestor, err);
-    if (!rc && below.key) {
-        rc = walk(r, source, &below, &ancestor, err);
-    }
-    if (!rc) {
-        facts->lineage_known = ancestor.lineage_known;
-        rc = add_ancestor(r, &ancestor, err);
-    }
-    release_level(&below);
-    close(source);
     return rc;
 }
 
@@ -377,8 +242,12 @@ static enum ww_err verify_bytes(const char *path, const struct level *level,
 {
     const struct ww_verify_options options = {.run = *run};
     struct ww_verify_report report = {0};
-    enum ww_err rc = ww_verify_folder_by(path, level->key->key, &options, &report, err);
+    struct ww_verifier verifier;
+    enum ww_err rc = ww_verifier_of_key(level->key->key, &verifier, err);
 
+    if (!rc) {
+        rc = ww_verify_folder_by(path, &verifier, &options, &report, err);
+    }
     ww_verify_report_release(&report);
     return rc ? rc : check_tensors(path, &level->tensors, run, err);
 }
@@ -400,15 +269,12 @@ enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
         out->locked = level.tensors.lock != NULL;
         rc = verify_bytes(path, &level, run, err);
         if (!rc) {
-            rc = walk(&r, r.dirfd, &level, &out->model, err);
+            rc = read_sides(&r, &level, &out->model, err);
+        }
+        if (!rc) {
+            rc = ww_lineage_read(trust, r.dirfd, level.oms.root, out, err);
         }
     }
-    /* The oldest was added first: those before an ancestor are its own. */
-    for (size_t i = 0; i < out->model.n_ancestors; i++) {
-        out->ancestors[i].ancestors = out->ancestors;
-        out->ancestors[i].n_ancestors = i;
-    }
-    out->model.ancestors = out->ancestors;
     if (rc) {
         ww_error_context(err, "source '%s'", path);
         ww_facts_release(out);
@@ -440,8 +306,9 @@ enum ww_err ww_facts_asks_for_policy(const char *path, bool *out, struct ww_erro
         return rc;
     }
     *out = fstatat(fd, WW_POLICY_REFERENCE, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    rc = *out ? WW_OK : ww_ancestors_ask(fd, out, err);
     close(fd);
-    return WW_OK;
+    return rc;
 }
 
 enum ww_err ww_facts_root_of(const char *path, uint8_t root[WW_SHA256_BYTES],

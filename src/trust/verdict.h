@@ -21,6 +21,7 @@ struct ww_verdict {
     struct ww_decision decision;
     const char *rules[WW_DECISION_MAX_RULES];
     const char *model_path; /* of the source that was denied, or "" */
+    const char *ancestor;   /* name of the ancestor of it that decided, or "" */
     char *output_name;      /* NULL */
     char action[16];
 };

@@ -22,6 +22,8 @@
 #define PREDICATE "https://slsa.dev/verification_summary/v1"
 #define VERIFIER "urn:weightward:policy-guard:1"
 #define DECISION_FILE WW_ATTESTATIONS_DIR "/decision.sigstore.json"
+/* An unlocked folder has that of the original again. */
+#define UNLOCK_FILE WW_ATTESTATIONS_DIR "/unlock-decision.sigstore.json"
 #define MAX_BYTES ((size_t)4 << 20)
 
 static void write_subject(struct ww_jw *w, const char *name, const char *hex)
@@ -72,6 +74,20 @@ static void write_inputs(struct ww_jw *w, const struct ww_verdict *v)
     ww_jw_close(w);
 }
 
+/* Which model a denial was about. */
+static void write_decider(struct ww_jw *w, const struct ww_verdict *v)
+{
+    const struct ww_model_facts *model = v->decision.model;
+
+    if (model && !v->decision.permit) {
+        ww_jw_key(w, "model");
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", v->ancestor[0] ? v->ancestor : ww_path_base(v->model_path));
+        ww_jw_khex(w, "tensor_root", model->root, WW_SHA256_BYTES);
+        ww_jw_close(w);
+    }
+}
+
 static void write_decision(struct ww_jw *w, const struct ww_verdict *v)
 {
     const struct ww_decision *d = &v->decision;
@@ -81,6 +97,7 @@ static void write_decision(struct ww_jw *w, const struct ww_verdict *v)
     ww_jw_kstr(w, "action", v->action);
     ww_jw_kstr(w, "requester", v->requester);
     ww_jw_kstr(w, "reason", ww_reason_name(d->reason));
+    write_decider(w, v);
     ww_jw_key(w, "rules");
     ww_jw_array(w);
     for (size_t i = 0; i < d->n_rules; i++) {
@@ -212,8 +229,9 @@ enum ww_err ww_verdict_record(const struct ww_verdict *v, const char *folder,
             rc = ww_mkdirs_at(fd, WW_ATTESTATIONS_DIR, err);
         }
         if (!rc) {
-            rc = ww_file_write_at(fd, DECISION_FILE, bundle.data, bundle.len, 0644, false,
-                                  err);
+            const bool unlocks = strcmp(v->action, "unlock") == 0;
+            rc = ww_file_write_at(fd, unlocks ? UNLOCK_FILE : DECISION_FILE, bundle.data,
+                                  bundle.len, 0644, unlocks, err);
         }
         if (fd >= 0) {
             close(fd);

@@ -55,6 +55,16 @@ ancestor() {
             ["expert-caesar","signed",3]]' answer
     jq -e '.chain[0].sources == [1,2] and .chain[0].method == "linear" and
            .chain[2].method == "exact" and .chain[3].sources == []' answer
+    # a lock names its source's tensor root, which it has from the source's own statement
+    payload() { jq -r .dsseEnvelope.payload "$1" | base64 -d; }
+    link() { jq -r --arg n "$1" '.chain[] | select(.name == $n) | .tensor_root' answer; }
+    root=$(link expert-rev)
+    [ ${#root} -eq 64 ]
+    payload "$(ancestor second locked-rev)" | jq -e --arg r "$root" '
+        .predicate.buildDefinition.resolvedDependencies[0].annotations.tensor_tree == $r'
+    # one that had none, or not of these files, is left without
+    payload "$(ancestor second locked-caesar)" | jq -e '
+        .predicate.buildDefinition.resolvedDependencies[0].annotations.tensor_tree == null'
     # an origin that nobody stated is said to be that
     jq -e '(.chain_not_checked | length) == 1 and
            (.chain_not_checked[0] | test("origin of .expert-caesar."))' answer

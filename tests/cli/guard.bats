@@ -33,8 +33,8 @@ model() {
     chmod -R u+w "$1"
     printf -- '---\nlicense: mit\ntags:\n- %s\n---\n# %s\n' "$2" "$1" >"$1/README.md"
     rm -rf "$1/attestations" "$1/model.sig"
-    "$WW" policy refer "$1" policy.signed.json --origin -q
-    "$WW" sign "$1" --key owner.key --tensors -q
+    "$WW" policy refer "$1" policy.signed.json -q
+    "$WW" sign "$1" --key owner.key --tensors --origin -q
 }
 ROOT=(--policy-root root.signed.json --policy policy.signed.json)
 
@@ -93,7 +93,7 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     refused 1 "revoked" "$WW" unlock locked out2 --key lock "${ROOT[@]}" \
         --policy-root root2.signed.json --as owner.key -q
     # Evidence of the ancestor taken away: it cannot be told.
-    rm -r locked/attestations/source
+    rm -r locked/attestations/ancestors
     refused 4 "lineage-unknown" "$WW" unlock locked out3 --key lock "${ROOT[@]}" --as owner.key -q
 }
 
@@ -150,8 +150,8 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     "$WW" policy sign p2.json --key owner.key -q
     cp -r a c
     rm c/weightward-policy.json c/model.sig c/attestations -r
-    "$WW" policy refer c p2.signed.json --origin -q
-    "$WW" sign c --key owner.key --tensors -q
+    "$WW" policy refer c p2.signed.json -q
+    "$WW" sign c --key owner.key --tensors --origin -q
     refused 4 "version 2 or later" "$WW" lock c out --key lock "${ROOT[@]}" --as owner.key -q
     refused 2 "--as" "$WW" lock a out --key lock "${ROOT[@]}" -q
     refused 3 "not signed" "$WW" lock a out --key lock --policy-root root.json \

@@ -21,7 +21,6 @@ struct policy {
     char *license;
     char *purpose;
     int locked;
-    int origin;
 };
 
 static void tell_case(const struct ww_policy_case *c)
@@ -251,14 +250,8 @@ static int approve(const struct policy *opt, const char *const *args, size_t n)
 
 static int refer(const struct policy *opt, const char *const *args, size_t n)
 {
-    struct ww_run_options run = {0};
     struct ww_error err = {0};
-    enum ww_err rc = WW_OK;
-    int status = cli_run_options(&opt->common, &run);
-    if (status) {
-        return status;
-    }
-    rc = ww_policy_refer(args[0], opt->origin != 0, args + 1, n - 1, &run, &err);
+    enum ww_err rc = ww_policy_refer(args[0], args + 1, n - 1, &err);
     if (rc) {
         return cli_fail("policy", &opt->common, &err);
     }
@@ -339,8 +332,6 @@ int cmd_policy(int argc, const char **argv)
         {"license", 0, POPT_ARG_STRING, &opt.license, 0,
          "request: licence that the output will state", "ID"},
         {"locked", 0, POPT_ARG_NONE, &opt.locked, 0, "request: the output will be locked", NULL},
-        {"origin", 0, POPT_ARG_NONE, &opt.origin, 0,
-         "refer: the weights were made from no other model's", NULL},
         {"purpose", 0, POPT_ARG_STRING, &opt.purpose, 0, "request: what it is for", "WORD"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},

@@ -10,8 +10,8 @@ static struct ww_chain_report report;
 static enum ww_err walk(struct signed_folder *f)
 {
     const char *keys[] = {f->public_key};
-    const struct ww_chain_options options = {.keys = keys, .n_keys = 1,
-                                             .run = {.threads = 1}};
+    const struct ww_chain_options options = {
+        .keys = keys, .n_keys = 1, .run = {.threads = 1}};
 
     ww_chain_report_release(&report);
     ww_error_clear(&f->err);
@@ -91,7 +91,8 @@ static void every_bit_of_provenance_and_signature_counts(void **state)
     struct ww_buf text;
 
     make_origin(f);
-    OK(ww_chain_keys_open(paths, 1, &keys, &err));
+    const struct ww_chain_options options = {.keys = paths, .n_keys = 1};
+    OK(ww_chain_keys_open(&options, &keys, &err));
     load(f, WW_PROVENANCE_FILE, &text);
     every_bit_and_every_length(&keys, &text, WW_EVIDENCE_PROVENANCE);
     ww_buf_release(&text);
@@ -177,15 +178,15 @@ static enum ww_err match(const char *files, const struct ww_chain_evidence *e,
 
     ww_error_clear(err);
     assert_int_equal(ww_json_parse((const uint8_t *)files, strlen(files),
-                                   &ww_json_limits_small, &json, err), WW_OK);
+                                   &ww_json_limits_small, &json, err),
+                     WW_OK);
     used.files = ww_json_root(json);
     rc = ww_chain_match(&used, e, notes, err);
     ww_json_free(json);
     return rc;
 }
 
-#define HEX_AB                                                                           \
-    "abababababababababababababababababababababababababababababababab"
+#define HEX_AB "abababababababababababababababababababababababababababababababab"
 #define FILE_AB(name) "{\"name\":\"" name "\",\"digest\":{\"sha256\":\"" HEX_AB "\"}}"
 
 static void evidence_must_speak_of_what_was_used(void **state)

@@ -1,0 +1,193 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Policies about what a model was made of: grandparent -> parent -> the model at hand.
+bats_require_minimum_version 1.5.0
+load helper
+
+# a and b are origins of 'owner' -> first is a merge of both -> second is one of first and b,
+# locked is a lock of it. Made once: every test works on a copy.
+family() {
+    if [ ! -e "$BATS_FILE_TMPDIR/made" ]; then
+        (cd "$BATS_FILE_TMPDIR" && build_family && touch made)
+    fi
+    cp -r "$BATS_FILE_TMPDIR"/{owner,partner}.{key,pub} "$BATS_FILE_TMPDIR"/{lock,root.json} .
+    cp -r "$BATS_FILE_TMPDIR"/{root.signed.json,policy.json,policy.signed.json,*.yml} .
+    cp -r "$BATS_FILE_TMPDIR"/{second,locked,b,other} .
+    chmod -R u+w .
+    A=$(cat "$BATS_FILE_TMPDIR/a.root")
+    B=$(cat "$BATS_FILE_TMPDIR/b.root")
+}
+recipe() {
+    printf 'merge_method: linear\nmodels:\n'
+    printf '  - {model: %s, parameters: {weight: 0.5}}\n' "$@"
+    printf 'dtype: float32\nout_dtype: bfloat16\n'
+}
+# policy VERSION [RULE]: permits everything in the lineages of a and b.
+policy() {
+    jq -n --arg v "$1" --arg a "$A" --arg b "$B" --argjson more "${2:-[]}" '
+        {type: "weightward.policy/1", id: "family", version: $v,
+         issued: "2026-01-01T00:00:00Z", expires: "2099-01-01T00:00:00Z",
+         rules: ([{id: "all", effect: "permit", subjects: ["anyone"],
+                   actions: ["lock", "unlock", "merge", "extract"],
+                   resources: ["lineage:sha256:" + $a, "lineage:sha256:" + $b]}] + $more)}'
+}
+tensor_root() {
+    "$WW" verify "$1" --key "$2" --json -q | jq -r .tensor_root
+}
+build_family() {
+    for k in owner partner; do
+        "$WW" key new signing --out "$k" --no-passphrase -q
+    done
+    "$WW" key new lock --out lock --no-passphrase -q
+    cp -r "$AMBER" a
+    cp -r "$AMBER/../expert-caesar" b
+    cp -r "$AMBER/../base" other
+    chmod -R u+w .
+    for m in a b; do
+        printf -- '---\nlicense: mit\n---\n# %s\n' "$m" >"$m/README.md"
+        "$WW" sign "$m" --key owner.key --tensors -q
+        tensor_root "$m" owner.pub >"$m.root"
+        rm -r "$m/attestations" "$m/model.sig"
+    done
+    A=$(cat a.root)
+    B=$(cat b.root)
+    policy 1 >policy.json
+    "$WW" policy sign policy.json --key owner.key -q
+    make_root root.json 1 1 owner partner policy.json
+    "$WW" policy sign root.json --key owner.key -q
+    for m in a b; do
+        "$WW" policy refer "$m" policy.signed.json -q
+        "$WW" sign "$m" --key owner.key --tensors --origin -q
+    done
+    "$WW" sign other --key owner.key --tensors --origin -q
+    recipe a b >first.yml
+    recipe first b >second.yml
+    recipe second b >third.yml
+    "$WW" merge first.yml first --sign partner.key "${ROOT[@]}" -q
+    "$WW" sign first --key partner.key --tensors --replace -q
+    "$WW" merge second.yml second --sign partner.key "${ROOT[@]}" -q
+    "$WW" sign second --key partner.key --tensors --replace -q
+    "$WW" lock second locked --key lock --sign owner.key "${ROOT[@]}" -q
+}
+ROOT=(--policy-root root.signed.json --policy policy.signed.json)
+# next VERSION POLICY [REVOKED]: a root that follows.
+next() {
+    make_root "root$1.json" "$1" 1 owner partner "$2" "${3:-[]}"
+    "$WW" policy sign "root$1.json" --key owner.key -q
+}
+revoked() {
+    printf '[{"kind":"%s","id":"%s","at":"2026-01-01T00:00:00Z","why":"test"}]' "$1" "$2"
+}
+payload() {
+    jq -r .dsseEnvelope.payload "$1" | base64 -d
+}
+
+@test "a lineage that is proven to its origins is permitted, by rules about the grandparent" {
+    family
+    payload locked/attestations/decision.sigstore.json |
+        jq -e '.predicate.decision.rules == ["all"]'
+    "$WW" unlock locked open --key lock "${ROOT[@]}" --as partner.key -q
+    # What was decided about the merge came back with it; this decision is another.
+    cmp second/attestations/decision.sigstore.json open/attestations/decision.sigstore.json
+    payload open/attestations/unlock-decision.sigstore.json |
+        jq -e '.predicate.decision.action == "unlock"'
+    "$WW" merge third.yml third --sign partner.key "${ROOT[@]}" -q
+    # What is made of a model that asks for policies is asked about as well.
+    refused 4 "asks for policies" "$WW" merge third.yml out -q
+    refused 4 "asks for policies" "$WW" lock second out --key lock -q
+}
+
+@test "a revoked grandparent denies merge, lock, unlock and extract, and is named" {
+    family
+    next 2 policy.json "$(revoked model "$A")"
+    THEN=("${ROOT[@]}" --policy-root root2.signed.json --as owner.key -q)
+    refused 1 "merge '.*second', made of 'a': revoked" "$WW" merge third.yml out "${THEN[@]}"
+    payload out.decision.sigstore.json | jq -e --arg a "$A" '
+        .predicate.verificationResult == "FAILED" and
+        .predicate.decision.model == {name: "a", tensor_root: $a}'
+    refused 1 "lock 'second', made of 'a': revoked" \
+        "$WW" lock second out2 --key lock "${THEN[@]}"
+    refused 1 "unlock 'locked', made of 'a': revoked" \
+        "$WW" unlock locked out3 --key lock "${THEN[@]}"
+    refused 1 "extract 'second', made of 'a': revoked" \
+        "$WW" extract b second out4 "${THEN[@]}"
+    nothing_written out
+    # A model that was not made of it is not touched.
+    "$WW" lock b out5 --key lock --sign owner.key "${THEN[@]}"
+}
+
+@test "a revoked signer or statement of an ancestor denies" {
+    family
+    next 2 policy.json "$(revoked key "$("$WW" key show partner.pub --json | jq -r .id)")"
+    refused 1 "made of 'first': revoked|'locked', made of 'second': revoked" \
+        "$WW" unlock locked out --key lock "${ROOT[@]}" --policy-root root2.signed.json \
+        --as owner.key -q
+    statement=$("$WW" verify locked --chain --key owner.pub --key partner.pub --json |
+        jq -r '.chain[] | select(.name == "first") | .evidence_sha256')
+    rm root2.*
+    next 2 policy.json "$(revoked attestation "$statement")"
+    refused 1 "made of 'first': revoked" "$WW" unlock locked out --key lock "${ROOT[@]}" \
+        --policy-root root2.signed.json --as owner.key -q
+}
+
+@test "a forbid of a grandparent denies by its rule" {
+    family
+    policy 2 "[{\"id\": \"no-a\", \"effect\": \"forbid\", \"subjects\": [\"anyone\"],
+        \"actions\": [\"merge\"], \"resources\": [\"model:sha256:$A\"]}]" >policy2.json
+    "$WW" policy sign policy2.json --key owner.key -q
+    next 2 policy2.json
+    THEN=(--policy-root root.signed.json --policy-root root2.signed.json
+        --policy policy2.signed.json --as owner.key -q)
+    refused 1 "made of 'a': forbidden by rule no-a" "$WW" merge third.yml out "${THEN[@]}"
+    "$WW" lock second out2 --key lock --sign owner.key "${THEN[@]}"
+}
+
+@test "evidence of an ancestor that is missing, changed or of a stranger denies" {
+    family
+    ask() { "$WW" lock "$1" out --key lock "${ROOT[@]}" --as owner.key -q; }
+    statement=$("$WW" verify second --chain --key owner.pub --key partner.pub --json |
+        jq -r '.chain[] | select(.name == "a") | .evidence_sha256')
+    grandparent=attestations/ancestors/$statement.sigstore.json
+    cp -r second cut
+    rm "cut/$grandparent"
+    refused 4 "lineage-unknown.*ancestor 'a': its evidence .* missing" ask cut
+    cp -r second cut2
+    rm cut2/attestations/ancestors/*.policy.json
+    refused 4 "lineage-unknown.*ancestor 'a': its card or policy reference" ask cut2
+    cp -r second changed
+    flip "changed/$grandparent" 200
+    refused 1 "ancestor 'a': its evidence .* is not what its name says" ask changed
+    cp -r second bare
+    rm bare/attestations/provenance.sigstore.json
+    refused 4 "lineage-unknown.*nothing signed says" ask bare
+    # Signed by a key that the root does not know.
+    "$WW" key new signing --out stranger --no-passphrase -q
+    "$WW" sign other --key stranger.key --tensors --origin --replace -q
+    recipe other b >mixed.yml
+    "$WW" merge mixed.yml mixed --sign partner.key -q 2>&1 | grep -q "asks for policies"
+    rm b/weightward-policy.json b/model.sig -r b/attestations
+    "$WW" sign b --key owner.key --tensors --origin -q
+    "$WW" merge mixed.yml mixed --sign partner.key -q
+    "$WW" sign mixed --key partner.key --tensors --replace -q
+    refused 4 "lineage-unknown.*ancestor 'other': .*does not let sign" ask mixed
+    nothing_written out
+}
+
+@test "a policy older than a grandparent asks for is refused, whoever kept no state" {
+    family
+    cp policy.signed.json policy1.signed.json
+    policy 2 >policy2.json
+    "$WW" policy sign policy2.json --key owner.key -q
+    rm -r b/attestations b/model.sig b/weightward-policy.json
+    "$WW" policy refer b policy2.signed.json -q
+    "$WW" sign b --key owner.key --tensors --origin -q
+    next 2 policy2.json
+    NEW=(--policy-root root.signed.json --policy-root root2.signed.json
+        --policy policy2.signed.json)
+    recipe second b >mixed.yml
+    "$WW" merge mixed.yml mixed --sign partner.key "${NEW[@]}" -q
+    "$WW" sign mixed --key partner.key --tensors --replace -q
+    refused 4 "asks for policy 'family' of version 2 or later" \
+        "$WW" lock mixed out --key lock "${ROOT[@]}" --as owner.key -q
+    "$WW" lock mixed out --key lock "${NEW[@]}" --sign owner.key -q
+}
