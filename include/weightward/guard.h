@@ -7,6 +7,7 @@
 #ifndef WEIGHTWARD_GUARD_H
 #define WEIGHTWARD_GUARD_H
 
+#include "weightward/evidence.h"
 #include "weightward/policy.h"
 
 #ifdef __cplusplus
@@ -69,6 +70,17 @@ WW_API void ww_verdict_view(const struct ww_verdict *verdict,
 WW_API enum ww_err ww_verdict_record(const struct ww_verdict *verdict, const char *folder,
                                      const char *path, struct ww_signkey *key,
                                      struct ww_error *err) WW_MUST_USE;
+
+/**
+ * ww_verify_chain under a trust root (its policies are not looked at): the keys are those
+ * that the last root lets sign models now, beside the certificates and the identity of the
+ * options. WW_E_UNTRUSTED for a link whose key, statement, tensors or folder it revokes.
+ */
+WW_API enum ww_err ww_verify_chain_under(const char *path,
+                                         const struct ww_trust_options *trust,
+                                         const struct ww_chain_options *options,
+                                         struct ww_chain_report *report,
+                                         struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -21,6 +21,10 @@ struct ww_chain_keys {
 enum ww_err ww_chain_keys_open(const struct ww_chain_options *options,
                                struct ww_chain_keys *out,
                                struct ww_error *err) WW_MUST_USE;
+/** Trust what the options name as well; nothing is no error here. */
+enum ww_err ww_chain_keys_more(const struct ww_chain_options *options,
+                               struct ww_chain_keys *keys,
+                               struct ww_error *err) WW_MUST_USE;
 /** Trust a key as well, which is borrowed. */
 enum ww_err ww_chain_keys_add(struct ww_chain_keys *keys, const struct ww_pubkey *key,
                               struct ww_error *err) WW_MUST_USE;

@@ -51,8 +51,8 @@ static enum ww_err open_one(struct ww_chain_keys *keys,
     return rc;
 }
 
-enum ww_err ww_chain_keys_open(const struct ww_chain_options *o,
-                               struct ww_chain_keys *out, struct ww_error *err)
+enum ww_err ww_chain_keys_more(const struct ww_chain_options *o,
+                               struct ww_chain_keys *keys, struct ww_error *err)
 {
     struct ww_verify_options one = {.chain = o->certificates,
                                     .n_chain = o->n_certificates,
@@ -62,21 +62,32 @@ enum ww_err ww_chain_keys_open(const struct ww_chain_options *o,
                                     .identity_provider = o->identity_provider};
     enum ww_err rc = WW_OK;
 
-    *out = (struct ww_chain_keys){.what = "is not given"};
     for (size_t i = 0; i < o->n_keys && !rc; i++) {
         one.public_key = o->keys[i];
-        rc = open_one(out, &one, err);
+        rc = open_one(keys, &one, err);
     }
     if (!rc && o->n_certificates > 0) {
         one.method = WW_VERIFY_CERTIFICATE;
-        rc = open_one(out, &one, err);
+        rc = open_one(keys, &one, err);
     }
     if (!rc && o->identity) {
         one.method = WW_VERIFY_KEYLESS;
-        rc = open_one(out, &one, err);
+        rc = open_one(keys, &one, err);
     }
+    return rc;
+}
+
+enum ww_err ww_chain_keys_open(const struct ww_chain_options *options,
+                               struct ww_chain_keys *out, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    *out = (struct ww_chain_keys){.what = "is not given"};
+    rc = ww_chain_keys_more(options, out, err);
     if (!rc && out->n == 0) {
-        rc = WW_FAIL(err, WW_E_USAGE, "a chain is verified with at least one key");
+        rc =
+            WW_FAIL(err, WW_E_USAGE,
+                    "a chain is verified with at least one key, certificate or identity");
     }
     if (rc) {
         ww_chain_keys_release(out);
@@ -113,9 +124,10 @@ enum ww_err ww_chain_keys_find(const struct ww_chain_keys *keys,
         return WW_FAIL(err, WW_E_UNTRUSTED, "it is signed by key %.64s, which %s",
                        bundle->hint, keys->what);
     }
-    return WW_FAIL(err, WW_E_UNTRUSTED, "it is signed %s, and no %s to trust %s",
-                   method == WW_VERIFY_KEYLESS ? "under an identity" : "by a certificate",
-                   method == WW_VERIFY_KEYLESS ? "identity" : "certificate", keys->what);
+    return WW_FAIL(err, WW_E_UNTRUSTED, "it is signed %s was given",
+                   method == WW_VERIFY_KEYLESS
+                       ? "without a key, under an identity, and no identity to trust"
+                       : "by a certificate, and no certificate to trust");
 }
 
 static enum ww_err check_signature(const struct ww_chain_keys *keys,

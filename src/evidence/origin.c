@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A statement of origin: the signer of a folder says that it was made of no other model. It
- * is a claim, as every statement is; what it is worth is the name that stands below it.
- * The list of files is that of the signature, so nothing is hashed again.
+ * A statement of origin: the signer of a folder says that it was made of no other model.
+ * It is a claim, as every statement is; what it is worth is the name that stands below
+ * it. The list of files is that of the signature, so nothing is hashed again.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -27,7 +27,6 @@ static enum ww_err read_signature(int dirfd, const struct ww_signer *signer,
                                   struct ww_oms *out, struct ww_error *err)
 {
     struct ww_bundle bundle = {0};
-    struct ww_verifier verifier = {0};
     struct ww_pubkey *key = NULL;
     struct ww_buf text;
     enum ww_err rc = WW_OK;
@@ -41,16 +40,12 @@ static enum ww_err read_signature(int dirfd, const struct ww_signer *signer,
         rc = ww_signkey_public(signer->key, &key, err);
     }
     if (!rc) {
-        rc = ww_verifier_of_key(key, &verifier, err);
-    }
-    if (!rc) {
-        rc = ww_bundle_check(&bundle, &verifier, NULL, err);
+        rc = ww_bundle_check_key(&bundle, key, err);
     }
     if (!rc) {
         rc = ww_oms_parse(bundle.payload.data, bundle.payload.len, bundle.is_v02, out,
                           err);
     }
-    ww_verifier_release(&verifier);
     ww_pubkey_free(key);
     ww_bundle_release(&bundle);
     ww_buf_release(&text);

@@ -79,4 +79,9 @@ enum ww_err ww_bundle_check(struct ww_bundle *bundle, const struct ww_verifier *
                             char signer[WW_SIGNER_BYTES],
                             struct ww_error *err) WW_MUST_USE;
 
+/** Was it signed with this key, whatever it says of its signer? For who has the private key:
+ *  nothing is said about trust. WW_E_SIGNATURE, of a hint of another key WW_E_UNTRUSTED. */
+enum ww_err ww_bundle_check_key(struct ww_bundle *bundle, const struct ww_pubkey *key,
+                                struct ww_error *err) WW_MUST_USE;
+
 #endif

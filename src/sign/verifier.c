@@ -139,8 +139,7 @@ static enum ww_err check_method(const struct ww_bundle *bundle,
 {
     static const char *const how[] = {
         [WW_VERIFY_KEY] = "by a key; verify with that key",
-        [WW_VERIFY_CERTIFICATE] =
-            "with a certificate; verify with the certificate chain",
+        [WW_VERIFY_CERTIFICATE] = "with a certificate; verify with the certificate chain",
         [WW_VERIFY_KEYLESS] =
             "without a key, under an identity; verify with the trusted root and the "
             "identity",
@@ -312,4 +311,16 @@ enum ww_err ww_bundle_check(struct ww_bundle *bundle, const struct ww_verifier *
                  ww_pubkey_curve(verifier->key));
     }
     return WW_OK;
+}
+
+enum ww_err ww_bundle_check_key(struct ww_bundle *bundle, const struct ww_pubkey *key,
+                                struct ww_error *err)
+{
+    struct ww_verifier verifier;
+    enum ww_err rc = ww_verifier_of_key(key, &verifier, err);
+
+    if (!rc && !bundle->certs) {
+        rc = check_method(bundle, &verifier, err);
+    }
+    return rc ? rc : check_signature(bundle, key, err);
 }

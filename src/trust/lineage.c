@@ -41,27 +41,6 @@ void ww_facts_missing(struct ww_source_facts *facts, const char *what)
     }
 }
 
-enum ww_err ww_lineage_keys(const struct ww_trust *trust, struct ww_chain_keys *out,
-                            struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    *out = (struct ww_chain_keys){.what = "the trust root does not let sign models now"};
-    for (size_t i = 0; i < trust->root.n_keys && !rc; i++) {
-        const struct ww_root_key *key = &trust->root.keys[i];
-        const struct ww_root_key *found = NULL;
-        if (ww_root_revokes(&trust->root, WW_REVOKED_KEY, key->id) ||
-            ww_root_may_sign(&trust->root, key->id, WW_SIGNED_STATEMENT, trust->now,
-                             &found, NULL) == WW_OK) {
-            rc = ww_chain_keys_add(out, key->key, err);
-        }
-    }
-    if (rc) {
-        ww_chain_keys_release(out);
-    }
-    return rc;
-}
-
 static const char *own(struct lineage *l, const char *text, struct ww_error *err)
 {
     const struct ww_reading at = {"facts", &l->out->lists, &l->out->n_lists};

@@ -3,6 +3,7 @@
 #ifndef WW_CLI_CHAIN_H
 #define WW_CLI_CHAIN_H
 
+#include "weightward/guard.h"
 #include "weightward/report.h"
 
 struct cli_common;
@@ -10,6 +11,7 @@ struct cli_common;
 struct cli_chain {
     const struct cli_common *common;
     struct ww_chain_options options;
+    struct ww_trust_options trust; /* no roots: by what the options name alone */
     const char *page; /* --report: an HTML file to write, or NULL */
     const char *bom;  /* --bom: the same as CycloneDX */
 };

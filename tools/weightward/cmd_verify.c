@@ -12,6 +12,8 @@ struct verify {
     struct cli_common common;
     char **keys;
     char **chain;
+    char **roots;
+    char *state;
     int walk;
     char *page;
     char *bom;
@@ -74,24 +76,40 @@ static int run_chain(const struct verify *opt, const char *verb, const char *mod
         .bom = opt->bom,
         .options = {.keys = (const char *const *)opt->keys,
                     .n_keys = cli_count(opt->keys),
+                    .certificates = (const char *const *)opt->chain,
+                    .n_certificates = cli_count(opt->chain),
+                    .at_unix = opt->at,
+                    .trusted_root = opt->trusted_root,
+                    .identity = opt->identity,
+                    .identity_provider = opt->provider,
                     .ignore_paths = (const char *const *)opt->ignore,
                     .n_ignore_paths = cli_count(opt->ignore),
                     .ignore_unsigned_files = opt->ignore_unsigned != 0},
+        .trust = {.roots = (const char *const *)opt->roots,
+                  .n_roots = cli_count(opt->roots),
+                  .state = opt->state,
+                  .at_unix = opt->at},
     };
-    if (opt->chain || opt->identity || opt->tensor || opt->signature || opt->at) {
-        return cli_usage(verb, "--chain goes by --key PUB alone (repeatable): not with "
-                               "certificates, --identity, --signature, --tensor or --at");
+    if (opt->tensor || opt->signature) {
+        return cli_usage(verb, "--chain is of whole folders: not with --signature or --tensor");
+    }
+    if (opt->roots && opt->keys) {
+        return cli_usage(verb, "--root names the keys that count; leave --key out");
+    }
+    if (opt->state && !opt->roots) {
+        return cli_usage(verb, "--state is of a trust root: add --root");
     }
     const int status = cli_run_options(&opt->common, &chain.options.run);
     return status ? status : cli_verify_chain(&chain, verb, model);
 }
 
-/* Exactly one answer to the question whom the caller trusts. */
+/* Exactly one answer to the question whom the caller trusts; along a chain, one or more. */
 static int choose_method(const struct verify *opt, const char *verb,
                          enum ww_verify_method *method)
 {
     const bool is_keyless = opt->identity != NULL || opt->provider != NULL;
-    if ((opt->keys != NULL) + (opt->chain != NULL) + is_keyless != 1) {
+    const int given = (opt->keys != NULL) + (opt->chain != NULL) + is_keyless;
+    if (opt->walk ? given == 0 && !opt->roots : given != 1) {
         return cli_usage(verb, "give one of --key PUB, --certificate-chain FILE and "
                                "--identity ID: whom do you trust?");
     }
@@ -99,10 +117,13 @@ static int choose_method(const struct verify *opt, const char *verb,
         return cli_usage(verb, "--identity, --identity-provider and --trusted-root go "
                                "together");
     }
-    if (opt->keys && opt->trusted_root) {
+    if (!opt->walk && (opt->roots || opt->state)) {
+        return cli_usage(verb, "--root and --state are of a chain: add --chain");
+    }
+    if (opt->keys && opt->trusted_root && !opt->walk) {
         return cli_usage(verb, "--trusted-root says nothing about a key; leave it out");
     }
-    if (is_keyless && opt->at) {
+    if (is_keyless && opt->at && !opt->walk) {
         return cli_usage(verb, "--at has no use with --identity: the log says when");
     }
     *method = is_keyless ? WW_VERIFY_KEYLESS : opt->chain ? WW_VERIFY_CERTIFICATE
@@ -177,7 +198,12 @@ int cmd_verify(int argc, const char **argv)
         {"key", 'k', POPT_ARG_ARGV, &opt.keys, 0,
          "public key (PEM; repeatable with --chain)", "PUB"},
         {"chain", 0, POPT_ARG_NONE, &opt.walk, 0,
-         "verify the evidence of all ancestors too, each by one of the keys", NULL},
+         "verify the evidence of all ancestors too, each by one of those trusted", NULL},
+        {"root", 0, POPT_ARG_ARGV, &opt.roots, 0,
+         "with --chain: the trust root that is believed, then its successors (repeatable)",
+         "ROOT"},
+        {"state", 0, POPT_ARG_STRING, &opt.state, 0,
+         "with --root: refuse roots older than this file has seen", "FILE"},
         {"report", 0, POPT_ARG_STRING, &opt.page, 0,
          "with --chain: also write what was found as a page (HTML)", "FILE"},
         {"bom", 0, POPT_ARG_STRING, &opt.bom, 0,

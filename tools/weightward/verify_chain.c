@@ -124,7 +124,10 @@ int cli_verify_chain(const struct cli_chain *opt, const char *verb, const char *
     struct ww_error err = {0};
     char *json = NULL;
     int status = 0;
-    enum ww_err rc = ww_verify_chain(model, &opt->options, &report, &err);
+    enum ww_err rc =
+        opt->trust.n_roots > 0
+            ? ww_verify_chain_under(model, &opt->trust, &opt->options, &report, &err)
+            : ww_verify_chain(model, &opt->options, &report, &err);
 
     cli_progress_done();
     if (rc) {

@@ -213,6 +213,38 @@ static void evidence_must_speak_of_what_was_used(void **state)
     ww_notes_release(&notes);
 }
 
+/* A source that its publisher signed without a key, by a bundle of a public release. */
+static void a_keyless_signature_is_evidence_under_its_identity(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct ww_chain_options options = {
+        .trusted_root = WW_VECTORS "/oms/cases-keyless/trusted_root.json",
+        .identity = "stefanb@us.ibm.com",
+        .identity_provider = "https://sigstore.verify.ibm.com/oauth2"};
+    struct ww_chain_evidence e;
+    struct ww_chain_keys keys;
+    struct ww_buf text;
+
+    ww_buf_init(&text, 1 << 20);
+    OK(ww_file_read(WW_VECTORS "/oms/cases-keyless/historical-v1.1.0-sigstore/bundle.sig",
+                    &text, &err));
+    OK(ww_chain_keys_open(&options, &keys, &err));
+    OK(ww_chain_evidence_open(&keys, &text, WW_EVIDENCE_SIGNATURE, &e, &err));
+    assert_string_equal(e.hint, "");
+    assert_non_null(strstr(e.signer, "stefanb"));
+    assert_true(e.signature.n_resources > 0);
+    ww_chain_evidence_release(&e);
+    ww_chain_keys_release(&keys);
+
+    options.identity = "somebody@else.example";
+    OK(ww_chain_keys_open(&options, &keys, &err));
+    FAILS(ww_chain_evidence_open(&keys, &text, WW_EVIDENCE_SIGNATURE, &e, &err),
+          WW_E_UNTRUSTED);
+    ww_chain_keys_release(&keys);
+    ww_buf_release(&text);
+}
+
 static int leave(void **state)
 {
     ww_chain_report_release(&report);
@@ -232,6 +264,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_that_changed_since_are_refused, set_up,
                                         leave),
         cmocka_unit_test(evidence_must_speak_of_what_was_used),
+        cmocka_unit_test(a_keyless_signature_is_evidence_under_its_identity),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
