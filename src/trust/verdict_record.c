@@ -3,8 +3,8 @@
  * The decision as a SLSA verification summary (https://slsa.dev/verification_summary/v1)
  * in a signed bundle, for a permit and for a denial alike. Subjects are the sources by
  * their tensor roots, and for a permit the folder that was made. What the summary type
- * has no field for (reason, rules, duties) is in 'decision', which other readers pass
- * over.
+ * has no field for (reason, rules, duties) is in an extension member, which other readers
+ * pass over.
  */
 #include <stdio.h>
 #include <string.h>
@@ -92,7 +92,7 @@ static void write_decision(struct ww_jw *w, const struct ww_verdict *v)
 {
     const struct ww_decision *d = &v->decision;
 
-    ww_jw_key(w, "decision");
+    ww_jw_key(w, "weightward_decision");
     ww_jw_object(w);
     ww_jw_kstr(w, "action", v->action);
     ww_jw_kstr(w, "requester", v->requester);

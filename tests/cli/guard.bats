@@ -56,12 +56,12 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     payload() { jq -r .dsseEnvelope.payload "$1" | base64 -d; }
     payload out.decision.sigstore.json | jq -e '
         .predicateType == "https://slsa.dev/verification_summary/v1" and
-        .predicate.verificationResult == "FAILED" and .predicate.decision.reason == "no-permit"'
+        .predicate.verificationResult == "FAILED" and .predicate.weightward_decision.reason == "no-permit"'
     for m in a b; do
         "$WW" lock "$m" "locked-$m" --key lock --sign owner.key "${ROOT[@]}" -q
     done
     payload locked-a/attestations/decision.sigstore.json | jq -e '
-        .predicate.verificationResult == "PASSED" and .predicate.decision.rules == ["owner"] and
+        .predicate.verificationResult == "PASSED" and .predicate.weightward_decision.rules == ["owner"] and
         (.subject | length) == 2'
     "$WW" verify locked-a --key owner.pub -q
     # Open models: the output would be open.
@@ -70,7 +70,7 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     sed -i 's/model: /model: locked-/' recipe.yml
     "$WW" merge recipe.yml merged "${ROOT[@]}" --as partner.key --order-free -q
     payload merged/attestations/decision.sigstore.json | jq -e '
-        .predicate.decision.rules == ["partner-merge"] and .predicate.decision.must_lock'
+        .predicate.weightward_decision.rules == ["partner-merge"] and .predicate.weightward_decision.must_lock'
     sed -i 's/0.5/0.7/' recipe.yml
     sed -i 's/linear/linear\nparameters: {normalize: false}/' recipe.yml
     refused 1 "max_weight" "$WW" merge recipe.yml out "${ROOT[@]}" --as partner.key \

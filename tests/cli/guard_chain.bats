@@ -85,12 +85,12 @@ payload() {
 @test "a lineage that is proven to its origins is permitted, by rules about the grandparent" {
     family
     payload locked/attestations/decision.sigstore.json |
-        jq -e '.predicate.decision.rules == ["all"]'
+        jq -e '.predicate.weightward_decision.rules == ["all"]'
     "$WW" unlock locked open --key lock "${ROOT[@]}" --as partner.key -q
     # What was decided about the merge came back with it; this decision is another.
     cmp second/attestations/decision.sigstore.json open/attestations/decision.sigstore.json
     payload open/attestations/unlock-decision.sigstore.json |
-        jq -e '.predicate.decision.action == "unlock"'
+        jq -e '.predicate.weightward_decision.action == "unlock"'
     "$WW" merge third.yml third --sign partner.key "${ROOT[@]}" -q
     # What is made of a model that asks for policies is asked about as well.
     refused 4 "asks for policies" "$WW" merge third.yml out -q
@@ -104,7 +104,7 @@ payload() {
     refused 1 "merge '.*second', made of 'a': revoked" "$WW" merge third.yml out "${THEN[@]}"
     payload out.decision.sigstore.json | jq -e --arg a "$A" '
         .predicate.verificationResult == "FAILED" and
-        .predicate.decision.model == {name: "a", tensor_root: $a}'
+        .predicate.weightward_decision.model == {name: "a", tensor_root: $a}'
     refused 1 "lock 'second', made of 'a': revoked" \
         "$WW" lock second out2 --key lock "${THEN[@]}"
     refused 1 "unlock 'locked', made of 'a': revoked" \

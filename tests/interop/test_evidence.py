@@ -9,6 +9,7 @@ provenance strictly: an unknown field is an error), bills of materials by the Cy
 project's own validator, folders with all of it by model_signing.
 """
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from google.protobuf import json_format
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.predicates.vsa.v1 import vsa_pb2
 from in_toto_attestation.v1 import statement as in_toto
 from in_toto_attestation.v1 import statement_pb2
 from model_signing._cli import main as model_signing
@@ -69,20 +71,75 @@ def signature(bundle, key):
 
 
 def provenance(bundle):
-    text = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True).decode()
-    pb = json_format.Parse(text, statement_pb2.Statement())
-    in_toto.Statement.copy_from_pb(pb).validate()
-    parsed = json_format.ParseDict(json.loads(text)["predicate"], provenance_pb2.Provenance())
-    assert pb.predicate_type == "https://slsa.dev/provenance/v1"
+    kind, predicate = statement(bundle)
+    assert kind == "https://slsa.dev/provenance/v1"
+    parsed = json_format.ParseDict(predicate, provenance_pb2.Provenance())
     build = parsed.build_definition
     assert build.build_type and build.external_parameters.fields
     assert parsed.run_details.builder.id
+
+
+def statement(bundle):
+    text = base64.b64decode(bundle["dsseEnvelope"]["payload"], validate=True).decode()
+    pb = json_format.Parse(text, statement_pb2.Statement())
+    in_toto.Statement.copy_from_pb(pb).validate()
+    return pb.predicate_type, json.loads(text)["predicate"]
+
+
+def summary(bundle, verdict):
+    """A verification summary; only members with our prefix may be unknown to the library."""
+    kind, predicate = statement(bundle)
+    assert kind == "https://slsa.dev/verification_summary/v1"
+    for field in ("verifier", "timeVerified", "resourceUri", "policy", "verificationResult",
+                  "verifiedLevels"):
+        assert field in predicate, field
+    assert predicate["verificationResult"] == verdict
+    # this release declares the list as one string
+    assert all(isinstance(v, str) for v in predicate.pop("verifiedLevels"))
+    known = {k: v for k, v in predicate.items() if not k.startswith("weightward_")}
+    parsed = json_format.ParseDict(known, vsa_pb2.VerificationSummary())
+    assert parsed.verifier.id and parsed.policy.digest and parsed.time_verified.seconds
 
 
 def bom(path):
     with open(path, encoding="utf-8") as f:
         found = JsonStrictValidator(SchemaVersion.from_version("1.6")).validate_str(f.read())
     assert not found, found
+
+
+def document(type_, **members):
+    return {"type": f"weightward.{type_}/1", "version": "1", "issued": "2026-01-01T00:00:00Z",
+            "expires": "2099-01-01T00:00:00Z", **members}
+
+
+def decisions(run, program):
+    """A lock that a policy permits, and an unlocking that it denies."""
+    with open("policy.json", "w", encoding="utf-8") as f:
+        json.dump(document("policy", id="p", rules=[
+            {"id": "lock", "effect": "permit", "subjects": ["anyone"], "actions": ["lock"],
+             "resources": ["tag:partner"]}]), f)
+    run("policy", "sign", "policy.json", "--key", "me.key")
+    key = json.loads(run("key", "show", "me.pub", "--json"))["id"]
+    kinds = [f"application/vnd.weightward.{k}+json" for k in ("root", "policy", "request")]
+    with open("me.pub", encoding="utf-8") as f, open("policy.json", "rb") as p:
+        root = document("root", revoked=[], roles={
+            name: {"keyids": [key], "threshold": "1"} for name in ("root", "policy")},
+            keys={key: {"pem": f.read(), "may_sign": kinds + ["application/vnd.in-toto+json"]}},
+            policies=[{"id": "p", "version": "1", "sha256": hashlib.sha256(p.read()).hexdigest()}])
+    with open("root.json", "w", encoding="utf-8") as f:
+        json.dump(root, f)
+    run("policy", "sign", "root.json", "--key", "me.key")
+    with open("expert-rev/README.md", "w", encoding="utf-8") as f:
+        f.write("---\nlicense: mit\ntags: [partner]\n---\n")
+    run("sign", "expert-rev", "--key", "me.key", "--tensors", "--origin", "--replace")
+    asked = ["--policy-root", "root.signed.json", "--policy", "policy.signed.json",
+             "--as", "me.key", "-q"]
+    run("lock", "expert-rev", "asked", "--key", "lock", "--sign", "me.key", *asked)
+    done = subprocess.run([program, "unlock", "asked", "no", "--key", "lock", *asked],
+                          capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    check("the policy denies to unlock", done.returncode == 1, done.stderr)
+    return (("asked/attestations/decision.sigstore.json", "PASSED"),
+            ("no.decision.sigstore.json", "FAILED"))
 
 
 def main():
@@ -128,6 +185,17 @@ def main():
     with open("broken.cdx.json", "w", encoding="utf-8") as f:
         json.dump(broken, f)
     fails("the validator refuses another type", bom, "broken.cdx.json")
+
+    for path, verdict in decisions(run, program):
+        with open(path, encoding="utf-8") as f:
+            bundle = json.load(f)
+        passes(f"verification summary: {path}", summary, bundle, verdict)
+        passes(f"DSSE: {path}", signature, bundle, "me.pub")
+    fails("a permit is no refusal", summary, bundle, "PASSED")
+    bundle["dsseEnvelope"]["payload"] = base64.b64encode(
+        base64.b64decode(bundle["dsseEnvelope"]["payload"]).replace(b"timeVerified", b"when")
+    ).decode()
+    fails("a summary without a time", summary, bundle, "FAILED")
 
     ancestors = sorted(os.listdir("merged/attestations/ancestors"))
     check("four statements are carried", len(ancestors) == 4, ancestors)
