@@ -202,7 +202,7 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
     return WW_OK;
 }
 
-/* The pass of sums: acc is [2 n_sources] sums. */
+/* The pass of sums: acc is [2 n_sources] sums, of what goes and of what is kept. */
 static enum ww_err start_sums(struct ww_merge_job *job, struct ww_error *err)
 {
     struct family *f = job->state;
@@ -247,17 +247,26 @@ static enum ww_err family_open(struct ww_merge_job *job, enum keep keep, bool el
     return rc;
 }
 
+WW_CLONES static void at_most(const uint32_t *restrict draws, uint32_t last, size_t n,
+                              uint8_t *restrict keep)
+{
+    for (size_t i = 0; i < n; i++) {
+        keep[i] = draws[i] <= last;
+    }
+}
+
 static void keep_random(const struct ww_merge_job *job, const struct ww_merge_block *b,
                         uint32_t source, const struct room *r)
 {
     const struct family *f = job->state;
-    double below = f->sources[source].density * 0x1p32;
+    /* Draws are whole numbers: below is below the next whole one. density is in (0, 1). */
+    const double below = f->sources[source].density * 0x1p32;
+    const uint32_t whole = (uint32_t)below;
+    const uint32_t last = whole - (whole == below);
 
     ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
                  r->draws);
-    for (size_t i = 0; i < b->n; i++) {
-        r->keep[i] = (double)r->draws[i] < below;
-    }
+    at_most(r->draws, last, b->n, r->keep);
 }
 
 /* The larger the magnitude within its row, the likelier it is kept. */
@@ -345,10 +354,8 @@ static void family_scan(const struct ww_merge_job *job, unsigned pass,
             ww_select_scan(&f->select, s, r.keys, b->n, acc);
             continue;
         }
-        ww_magsum_add(&sums[2 * s], b->x[s], b->n);
         select_block(job, b, s, &r);
-        apply(b->x[s], r.keep, 1, 1, b->n);
-        ww_magsum_add(&sums[2 * s + 1], b->x[s], b->n);
+        ww_magsum_add_split(&sums[2 * s], b->x[s], r.keep, b->n);
     }
 }
 
@@ -363,8 +370,10 @@ static void family_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
         ww_select_fold(&f->select, tile, acc);
         return;
     }
-    for (uint32_t i = 0; i < 2 * job->n_sources; i++) {
-        ww_magsum_merge(&f->sums[i], &sums[i]);
+    for (uint32_t i = 0; i < job->n_sources; i++) {
+        ww_magsum_merge(&f->sums[2 * i], &sums[2 * i]); /* what goes */
+        ww_magsum_merge(&f->sums[2 * i], &sums[2 * i + 1]);
+        ww_magsum_merge(&f->sums[2 * i + 1], &sums[2 * i + 1]);
     }
 }
 
@@ -453,9 +462,7 @@ static enum ww_err family_block(const struct ww_merge_job *job,
         apply(b->x[s], r.keep, f->sources[s].factor, f->sources[s].weight, b->n);
     }
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        for (size_t i = 0; i < b->n; i++) {
-            b->out[i] = b->out[i] + b->x[s][i];
-        }
+        ww_weighted_add(b->x[s], b->n, b->out);
     }
     if (f->elect) {
         elect(job, b, &r);

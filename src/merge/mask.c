@@ -11,11 +11,10 @@
 
 #include "crypto/hash.h"
 #include "la/philox.h"
-#include "util/clones.h"
+#include "util/fail.h"
 #include "util/num.h"
 
 #define LABEL "weightward merge mask v1"
-#define ROUNDS 10
 #define BY_PLACE 0u
 #define BY_CONTENT 1u
 
@@ -31,53 +30,23 @@ uint64_t ww_mask_key(const struct ww_merge_job *job)
     return ww_get_u64le(digest);
 }
 
-/* Counters at, at + 1, ... of one source, LANES of them side by side for the vector units:
- * out is word after word of each. */
-#define LANES 8u
-WW_CLONES static void philox_run(const uint32_t key[2], uint64_t at, uint32_t source,
-                                 uint32_t out[4 * LANES])
-{
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
-    uint32_t k0 = key[0];
-    uint32_t k1 = key[1];
-
-    for (uint32_t l = 0; l < LANES; l++) {
-        c0[l] = (uint32_t)(at + l);
-        c1[l] = (uint32_t)((at + l) >> 32);
-        c2[l] = source;
-        c3[l] = BY_PLACE;
-    }
-    for (int r = 0; r < ROUNDS; r++) {
-        for (uint32_t l = 0; l < LANES; l++) {
-            uint64_t a = (uint64_t)0xD2511F53U * c0[l];
-            uint64_t b = (uint64_t)0xCD9E8D57U * c2[l];
-            c0[l] = (uint32_t)(b >> 32) ^ c1[l] ^ k0;
-            c1[l] = (uint32_t)b;
-            c2[l] = (uint32_t)(a >> 32) ^ c3[l] ^ k1;
-            c3[l] = (uint32_t)a;
-        }
-        k0 += 0x9E3779B9U;
-        k1 += 0xBB67AE85U;
-    }
-    for (uint32_t l = 0; l < LANES; l++) {
-        out[4 * l] = c0[l];
-        out[4 * l + 1] = c1[l];
-        out[4 * l + 2] = c2[l];
-        out[4 * l + 3] = c3[l];
-    }
-}
-
 static void draw_by_place(const uint32_t key[2], uint32_t source, uint64_t first, size_t n,
                           uint32_t *out)
 {
-    uint32_t words[4 * LANES];
+    const bool fast = ww_philox_fast();
+    uint32_t words[4 * WW_PHILOX_LANES];
 
     for (size_t i = 0; i < n;) {
-        size_t skip = (first + i) % 4;
-        size_t take = sizeof(words) / sizeof(words[0]) - skip;
-        take = take < n - i ? take : n - i;
-        philox_run(key, (first + i) / 4, source, words);
-        memcpy(out + i, words + skip, take * sizeof(*out));
+        const size_t skip = (first + i) % 4;
+        const size_t left = WW_LEN(words) - skip;
+        const size_t take = left < n - i ? left : n - i;
+        /* All of them go where they belong at once, but at the ends. */
+        uint32_t *to = skip == 0 && take == WW_LEN(words) ? out + i : words;
+        (fast ? ww_philox_run_x86 : ww_philox_run)(key, (first + i) / 4, source, BY_PLACE,
+                                                   to);
+        if (to == words) {
+            memcpy(out + i, words + skip, take * sizeof(*out));
+        }
         i += take;
     }
 }

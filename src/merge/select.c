@@ -106,29 +106,6 @@ void ww_select_release(struct ww_select *s)
     memset(s, 0, sizeof(*s));
 }
 
-static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
-                         const uint64_t *keys, size_t n, uint32_t *bins)
-{
-    unsigned shift = s->bits - DIGIT_BITS * (s->level + 1);
-
-    if (s->level == 0) {
-        uint32_t zeros = 0;
-        for (size_t i = 0; i < n; i++) {
-            bins[keys[i] >> shift]++;
-        }
-        for (size_t i = 0; i < n; i++) {
-            zeros += keys[i] == 0;
-        }
-        bins[BINS] += zeros;
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (keys[i] >> shift >> DIGIT_BITS == cut->prefix) {
-            bins[keys[i] >> shift & (BINS - 1)]++;
-        }
-    }
-}
-
 WW_CLONES static uint32_t count_equal(const uint64_t *keys, size_t n, uint64_t key)
 {
     uint64_t count = 0;
@@ -136,6 +113,62 @@ WW_CLONES static uint32_t count_equal(const uint64_t *keys, size_t n, uint64_t k
         count += keys[i] == key;
     }
     return (uint32_t)count;
+}
+
+/* Bit i: is one of the group's keys below this prefix? Few are. */
+#define GROUP 8u
+#define GROUPS 64u
+WW_CLONES static uint64_t groups_below(const uint64_t *keys, size_t n_groups,
+                                       unsigned shift, uint64_t prefix)
+{
+    uint64_t found = 0;
+    for (size_t g = 0; g < n_groups; g++) {
+        uint64_t any = 0;
+        for (size_t i = 0; i < GROUP; i++) {
+            any |= keys[g * GROUP + i] >> shift == prefix;
+        }
+        found |= any << g;
+    }
+    return found;
+}
+
+/* The next digit of keys that begin with the prefix. */
+static void count_below(const uint64_t *keys, size_t n, unsigned shift, uint64_t prefix,
+                        uint32_t *bins)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (keys[i] >> shift >> DIGIT_BITS == prefix) {
+            bins[keys[i] >> shift & (BINS - 1)]++;
+        }
+    }
+}
+
+static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
+                         const uint64_t *keys, size_t n, uint32_t *bins)
+{
+    unsigned shift = s->bits - DIGIT_BITS * (s->level + 1);
+
+    if (s->level == 0) {
+        for (size_t i = 0; i < n; i++) {
+            bins[keys[i] >> shift]++;
+        }
+        bins[BINS] += count_equal(keys, n, 0);
+        return;
+    }
+    for (size_t at = 0; at < n;) {
+        const size_t n_groups = ww_min_u64(GROUPS, (n - at) / GROUP);
+        uint64_t found =
+            groups_below(keys + at, n_groups, shift + DIGIT_BITS, cut->prefix);
+        for (; found; found &= found - 1) {
+            const size_t group = at + (size_t)__builtin_ctzll(found) * GROUP;
+            count_below(keys + group, GROUP, shift, cut->prefix, bins);
+        }
+        at += n_groups * GROUP;
+        if (n_groups < GROUPS) {
+            count_below(keys + at, n - at, shift, cut->prefix, bins);
+            break;
+        }
+    }
 }
 
 void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *keys,

@@ -29,6 +29,13 @@ void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
     }
 }
 
+WW_CLONES void ww_weighted_add(const double *restrict x, size_t n, double *restrict out)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = out[i] + x[i];
+    }
+}
+
 WW_CLONES void ww_weighted_divide(double *out, double divisor, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

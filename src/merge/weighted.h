@@ -15,6 +15,8 @@ struct ww_weighted {
 /** out[i] = ((w[0] x[0][i]) + w[1] x[1][i]) + ... */
 void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
                      double *out);
+/** out += x. */
+void ww_weighted_add(const double *x, size_t n, double *out);
 void ww_weighted_divide(double *out, double divisor, size_t n);
 /** out[i] = base[i] + lambda out[i] */
 void ww_weighted_onto(const double *base, double lambda, size_t n, double *out);

@@ -56,11 +56,38 @@ static void philox_gives_the_published_words(void **state)
     assert_memory_equal(got, want[2], 16);
 }
 
+/* The vector form and the plain one, also where a counter passes 32 bits. */
+static void philox_is_the_same_with_vector_units(void **state)
+{
+    (void)state;
+    static const uint64_t starts[] = {0, 1, 0xfffffffdU, 0x1fffffff8U, UINT64_MAX - 3};
+    const uint32_t key[2] = {0xa4093822U, 0x299f31d0U};
+    uint32_t one[4 * WW_PHILOX_LANES];
+    uint32_t other[4 * WW_PHILOX_LANES];
+
+    if (!ww_philox_fast()) {
+        skip();
+    }
+    for (size_t s = 0; s < sizeof(starts) / sizeof(starts[0]); s++) {
+        ww_philox_run(key, starts[s], (uint32_t)s, 1, one);
+        ww_philox_run_x86(key, starts[s], (uint32_t)s, 1, other);
+        assert_memory_equal(one, other, sizeof(one));
+        for (uint32_t l = 0; l < WW_PHILOX_LANES; l++) {
+            const uint64_t at = starts[s] + l;
+            const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), (uint32_t)s, 1};
+            uint32_t words[4];
+            ww_philox(key, counter, words);
+            assert_memory_equal(one + 4 * l, words, sizeof(words));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_are_as_close_as_promised),
         cmocka_unit_test(philox_gives_the_published_words),
+        cmocka_unit_test(philox_is_the_same_with_vector_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

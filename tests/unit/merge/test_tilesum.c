@@ -44,11 +44,33 @@ static void draws_do_not_depend_on_blocks(void **state)
     assert_memory_equal(all, some, sizeof(all));
 }
 
+static void magsum_split_is_two_sums(void **state)
+{
+    (void)state;
+    static struct ww_magsum both[2], all, kept;
+    double x[1001];
+    double chosen[1001];
+    uint8_t which[1001];
+
+    for (size_t i = 0; i < 1001; i++) {
+        x[i] = ((double)(i * 7919 % 1000) - 500) * 0x1p-30;
+        which[i] = i % 3 == 0;
+        chosen[i] = which[i] ? x[i] : 0;
+    }
+    ww_magsum_add_split(both, x, which, 1001);
+    ww_magsum_add(&all, x, 1001);
+    ww_magsum_add(&kept, chosen, 1001);
+    assert_true(ww_magsum_value(&both[1]) == ww_magsum_value(&kept));
+    ww_magsum_merge(&both[0], &both[1]);
+    assert_true(ww_magsum_value(&both[0]) == ww_magsum_value(&all));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(magnitudes_are_summed_exactly),
         cmocka_unit_test(draws_do_not_depend_on_blocks),
+        cmocka_unit_test(magsum_split_is_two_sums),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
