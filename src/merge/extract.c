@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One weight at a time: the difference in float32, its factors into a nameless file, then
- * a plan that copies them behind a header. A weight that is no linear map (gains,
- * embeddings, biases) is carried whole when it changed, because an adapter that answers
- * differently from the model it stands for is worth nothing.
+ * a plan that copies them behind a header. Weights pass through in blocks; only matrices
+ * whose decomposition takes MATRIX_BYTES or less are held. A weight that is no linear map
+ * (gains, embeddings, biases) is carried whole when it changed, because an adapter that
+ * answers differently from the model it stands for is worth nothing.
  */
 #include "weightward/extract.h"
 
@@ -13,10 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "merge/extract_pair.h"
 #include "merge/extract_write.h"
 #include "merge/lowrank.h"
 #include "model/config.h"
-#include "model/convert.h"
 #include "stream/cpus.h"
 #include "la/la.h"
 #include "util/alloc.h"
@@ -27,7 +28,7 @@
 
 #define DEFAULT_RANK 64
 #define HEAD "lm_head.weight"
-#define MAX_MATRIX_BYTES (UINT64_C(4) << 30)
+#define MATRIX_BYTES (UINT64_C(96) << 20)
 
 /* Families whose linear layers are stored inputs first. */
 static const char *const inputs_first[] = {"gpt2", "openai-gpt", "imagegpt"};
@@ -55,82 +56,6 @@ static bool is_linear(const struct ww_tensor *t)
            ww_str_ends(t->name, ".weight") && !is_embedding(t->name);
 }
 
-static enum ww_err pair_up(const struct ww_model *base, const struct ww_model *model,
-                           uint32_t t, uint32_t *other, struct ww_error *err)
-{
-    const struct ww_tensor *a = &base->tensors[t];
-    const struct ww_tensor *b = NULL;
-
-    *other = ww_model_find(model, a->name);
-    if (*other == WW_NONE) {
-        return WW_FAIL(err, WW_E_TENSOR, "tensor '%.160s' of '%s' is not in '%s'",
-                       a->name, base->path, model->path);
-    }
-    b = &model->tensors[*other];
-    if (a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0]))) {
-        return WW_FAIL(err, WW_E_SHAPE,
-                       "tensor '%.160s' differs in shape between '%s' and '%s'", a->name,
-                       base->path, model->path);
-    }
-    if (!ww_dtype_is_plain_float(a->dtype) || !ww_dtype_is_plain_float(b->dtype)) {
-        return a->dtype == b->dtype
-                   ? WW_OK
-                   : WW_FAIL(err, WW_E_QUANTISED,
-                             "tensor '%.160s' is stored as %s and as %s", a->name,
-                             ww_dtype_name(a->dtype), ww_dtype_name(b->dtype));
-    }
-    if (a->n_elements > MAX_MATRIX_BYTES / sizeof(float)) {
-        return WW_FAIL(err, WW_E_LIMIT, "tensor '%.160s' has %llu elements", a->name,
-                       (unsigned long long)a->n_elements);
-    }
-    return WW_OK;
-}
-
-static enum ww_err read_float(const struct ww_model *model, uint32_t t, float *out,
-                              struct ww_error *err)
-{
-    const struct ww_tensor *tensor = &model->tensors[t];
-    uint8_t *bytes = ww_calloc(1, tensor->n_bytes + 1);
-    enum ww_err rc = bytes ? ww_model_read(model, t, bytes, err) : no_memory(err);
-
-    if (!rc && ww_count_nonfinite(tensor->dtype, bytes, tensor->n_elements) > 0) {
-        rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.160s' of '%s' holds a NaN or an infinity", tensor->name,
-                     model->path);
-    }
-    if (!rc) {
-        ww_to_float(tensor->dtype, bytes, out, tensor->n_elements);
-    }
-    ww_free(bytes);
-    return rc;
-}
-
-/* whole: the model's values; diff: less the base's. *changed: some element differs. */
-static enum ww_err difference(const struct ww_model *base, const struct ww_model *model,
-                              uint32_t t, uint32_t other, float **whole, float **diff,
-                              bool *changed, struct ww_error *err)
-{
-    const uint64_t n = base->tensors[t].n_elements;
-    enum ww_err rc = WW_OK;
-
-    *whole = ww_calloc(n + 1, sizeof(**whole));
-    *diff = ww_calloc(n + 1, sizeof(**diff));
-    *changed = false;
-    if (!*whole || !*diff) {
-        return no_memory(err);
-    }
-    rc = read_float(base, t, *diff, err);
-    if (!rc) {
-        rc = read_float(model, other, *whole, err);
-    }
-    for (uint64_t i = 0; i < n && !rc; i++) {
-        const float d = (*whole)[i] - (*diff)[i];
-        (*diff)[i] = d;
-        *changed = *changed || d != 0;
-    }
-    return rc;
-}
-
 static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
                         const char *text, const char *name)
 {
@@ -145,20 +70,62 @@ static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
     return grown[report->n_warnings++] ? WW_OK : no_memory(err);
 }
 
-static enum ww_err factor(struct ww_extracting *x, const struct ww_tensor *t,
-                          const float *diff, struct ww_error *err)
+/* Rows of the difference, for a decomposition that reads them. */
+static enum ww_err read_rows(void *payload, size_t first, size_t count, double *out,
+                             struct ww_error *err)
 {
+    const struct ww_pair *pair = payload;
+    const uint64_t n = pair->base->tensors[pair->t].shape[1];
+    float *block = ww_calloc(ww_min_u64(count * n, WW_PAIR_BLOCK) + 1, sizeof(*block));
+    enum ww_err rc = block ? WW_OK : no_memory(err);
+
+    for (uint64_t at = 0; at < count * n && !rc; at += WW_PAIR_BLOCK) {
+        const uint64_t k = ww_min_u64(WW_PAIR_BLOCK, count * n - at);
+        rc = ww_pair_difference(pair, first * n + at, k, block, err);
+        for (uint64_t i = 0; i < k && !rc; i++) {
+            out[at + i] = (double)block[i];
+        }
+    }
+    ww_free(block);
+    return rc;
+}
+
+/* The choice is by the shape alone: no option of the run changes a byte. */
+static enum ww_err decompose(const struct ww_extracting *x, const struct ww_pair *pair,
+                             double norm, struct ww_lowrank *out, struct ww_error *err)
+{
+    const struct ww_tensor *t = &pair->base->tensors[pair->t];
+    const size_t m = (size_t)t->shape[0];
+    const size_t n = (size_t)t->shape[1];
+    const size_t rank = (size_t)x->rank;
+    const uint64_t bytes = ww_lowrank_bytes(m, n, rank, x->energy);
+    float *diff = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (bytes + t->n_elements * sizeof(*diff) > MATRIX_BYTES) {
+        const struct ww_lowrank_rows rows = {m, n, norm, read_rows,
+                                             (void *)(uintptr_t)pair};
+        return ww_lowrank_streamed(&rows, rank, x->energy, out, err);
+    }
+    diff = ww_calloc(t->n_elements + 1, sizeof(*diff));
+    rc = diff ? ww_pair_difference(pair, 0, t->n_elements, diff, err) : no_memory(err);
+    if (!rc) {
+        rc = ww_lowrank_of(m, n, diff, rank, x->energy, out, err);
+    }
+    ww_free(diff);
+    return rc;
+}
+
+static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
+                          double norm, struct ww_error *err)
+{
+    const struct ww_tensor *t = &pair->base->tensors[pair->t];
     struct ww_extract_report *report = x->report;
     struct ww_lowrank lowrank = {0};
-    double norm = 0;
-    enum ww_err rc = ww_lowrank_of((size_t)t->shape[0], (size_t)t->shape[1], diff,
-                                   (size_t)x->rank, x->energy, &lowrank, err);
+    enum ww_err rc = decompose(x, pair, norm, &lowrank, err);
 
     if (rc) {
         return rc;
-    }
-    for (uint64_t i = 0; i < t->n_elements; i++) {
-        norm += (double)diff[i] * (double)diff[i];
     }
     x->norm += norm;
     x->kept += lowrank.kept * norm;
@@ -197,7 +164,7 @@ static bool is_tied(const struct ww_model *base, const struct ww_tensor *t)
 /* PEFT replaces a tied embedding alone, so that the head would stay what it was: it is
  * carried too, where it has the usual name and no bias. */
 static enum ww_err take_head(struct ww_extracting *x, const struct ww_model *base,
-                             const struct ww_tensor *t, const float *values,
+                             const struct ww_tensor *t, uint32_t from,
                              struct ww_error *err)
 {
     struct ww_tensor head = *t;
@@ -209,17 +176,17 @@ static enum ww_err take_head(struct ww_extracting *x, const struct ww_model *bas
                     t->name);
     }
     head.name = HEAD;
-    return ww_extract_put_whole(x, &head, values, err);
+    return ww_extract_put_whole(x, &head, from, err);
 }
 
 static enum ww_err take_whole(struct ww_extracting *x, const struct ww_model *base,
-                              const struct ww_tensor *t, const float *values,
+                              const struct ww_tensor *t, uint32_t from,
                               struct ww_error *err)
 {
-    enum ww_err rc = ww_extract_put_whole(x, t, values, err);
+    enum ww_err rc = ww_extract_put_whole(x, t, from, err);
 
     x->report->whole++;
-    return rc || !is_tied(base, t) ? rc : take_head(x, base, t, values, err);
+    return rc || !is_tied(base, t) ? rc : take_head(x, base, t, from, err);
 }
 
 static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *base,
@@ -227,34 +194,30 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
                                struct ww_error *err)
 {
     const struct ww_tensor *tensor = &base->tensors[t];
-    float *whole = NULL;
-    float *diff = NULL;
+    struct ww_pair pair;
     bool changed = false;
-    uint32_t other = 0;
-    enum ww_err rc = pair_up(base, model, t, &other, err);
+    double norm = 0;
+    enum ww_err rc = ww_pair_open(base, model, t, &pair, err);
 
     if (rc || !ww_dtype_is_plain_float(tensor->dtype)) {
         x->report->unchanged += !rc;
         return rc;
     }
-    rc = difference(base, model, t, other, &whole, &diff, &changed, err);
+    rc = ww_pair_compare(&pair, &changed, &norm, err);
     if (rc) {
-        goto out;
+        return rc;
     }
     if (!changed) {
         x->report->unchanged++;
     } else if (is_linear(tensor)) {
-        rc = factor(x, tensor, diff, err);
+        rc = factor(x, &pair, norm, err);
     } else if (x->portable) {
         x->report->dropped++;
         rc = note(x->report, err, "changed and is left out: no linear weight",
                   tensor->name);
     } else {
-        rc = take_whole(x, base, tensor, whole, err);
+        rc = take_whole(x, base, tensor, pair.other, err);
     }
-out:
-    ww_free(whole);
-    ww_free(diff);
     return rc;
 }
 
@@ -266,16 +229,9 @@ static enum ww_err complete_modules(struct ww_extracting *x, const struct ww_mod
 
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
         const struct ww_tensor *tensor = &model->tensors[t];
-        float *values = NULL;
-        if (!ww_extract_lacks(x, tensor->name)) {
-            continue;
+        if (ww_extract_lacks(x, tensor->name)) {
+            rc = ww_extract_put_whole(x, tensor, t, err);
         }
-        values = ww_calloc(tensor->n_elements + 1, sizeof(*values));
-        rc = values ? read_float(model, t, values, err) : no_memory(err);
-        if (!rc) {
-            rc = ww_extract_put_whole(x, tensor, values, err);
-        }
-        ww_free(values);
     }
     return rc;
 }

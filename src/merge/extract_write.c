@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "json/json.h"
+#include "merge/extract_pair.h"
 #include "model/adapter.h"
 #include "model/st_write.h"
 #include "sign/statement.h"
@@ -26,14 +27,13 @@ static enum ww_err no_memory(struct ww_error *err)
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
 }
 
-/* Append a float32 tensor; takes the name. */
-static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
-                       const uint64_t *shape, const float *values, struct ww_error *err)
+/* One more float32 tensor, whose values are appended next; takes the name. */
+static enum ww_err announce(struct ww_extracting *x, char *name, unsigned rank,
+                            const uint64_t *shape, struct ww_error *err)
 {
     struct ww_tensor *grown =
         name ? ww_realloc_array(x->tensors, x->n_tensors + 1, sizeof(*grown)) : NULL;
     struct ww_tensor *t = NULL;
-    enum ww_err rc = WW_OK;
 
     if (!grown) {
         ww_free(name);
@@ -48,9 +48,43 @@ static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
         t->n_elements *= shape[a];
     }
     t->n_bytes = t->n_elements * sizeof(float);
-    rc = ww_pwrite_full(x->fd, values, t->n_bytes, x->size_bytes, "the adapter's weights",
-                        err);
-    x->size_bytes += t->n_bytes;
+    return WW_OK;
+}
+
+static enum ww_err append(struct ww_extracting *x, const float *values, uint64_t n,
+                          struct ww_error *err)
+{
+    const uint64_t at = x->size_bytes;
+
+    x->size_bytes += n * sizeof(*values);
+    return ww_pwrite_full(x->fd, values, n * sizeof(*values), at, "the adapter's weights",
+                          err);
+}
+
+static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
+                       const uint64_t *shape, const float *values, struct ww_error *err)
+{
+    enum ww_err rc = announce(x, name, rank, shape, err);
+
+    return rc ? rc : append(x, values, x->tensors[x->n_tensors - 1].n_elements, err);
+}
+
+static enum ww_err append_blocks(struct ww_extracting *x, uint32_t from,
+                                 struct ww_error *err)
+{
+    const struct ww_model *model = x->models[1];
+    const uint64_t n = model->tensors[from].n_elements;
+    float *block = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*block));
+    enum ww_err rc = block ? WW_OK : no_memory(err);
+
+    for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
+        const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
+        rc = ww_pair_values(model, from, at, count, block, err);
+        if (!rc) {
+            rc = append(x, block, count, err);
+        }
+    }
+    ww_free(block);
     return rc;
 }
 
@@ -142,7 +176,7 @@ out:
 }
 
 enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
-                                 const float *values, struct ww_error *err)
+                                 uint32_t from, struct ww_error *err)
 {
     char *module = module_of(t->name);
     enum ww_err rc = WW_OK;
@@ -156,7 +190,10 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
         rc = ww_strlist_add(&x->saved, module, err);
     }
     if (!rc) {
-        rc = put(x, ww_asprintf(PREFIX "%s", t->name), t->rank, t->shape, values, err);
+        rc = announce(x, ww_asprintf(PREFIX "%s", t->name), t->rank, t->shape, err);
+    }
+    if (!rc) {
+        rc = append_blocks(x, from, err);
     }
     ww_free(module);
     return rc;

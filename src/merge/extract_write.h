@@ -43,8 +43,10 @@ struct ww_extracting {
 enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,
                                    const struct ww_lowrank *lowrank,
                                    struct ww_error *err) WW_MUST_USE;
+/** t: its name and shape; the values are those of tensor `from` of the model, read block
+ *  by block. */
 enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
-                                 const float *values, struct ww_error *err) WW_MUST_USE;
+                                 uint32_t from, struct ww_error *err) WW_MUST_USE;
 /** The tensor belongs to a module that is carried whole, and is not there yet. */
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
 /** adapter_config.json, adapter_model.safetensors, README.md, signature. base: the name of

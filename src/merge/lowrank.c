@@ -17,6 +17,7 @@
 #define OVERSAMPLE 20
 #define POWER_STEPS 2
 #define TINY 1e-14
+#define BLOCK_ELEMENTS ((size_t)1 << 21)
 
 static enum ww_err no_memory(struct ww_error *err)
 {
@@ -141,11 +142,27 @@ static enum ww_err take(size_t m, size_t n, size_t k, const double *u, const dou
     return WW_OK;
 }
 
+static bool is_whole(size_t least, size_t max_rank, double energy)
+{
+    return energy > 0 || least <= 2 * (max_rank + OVERSAMPLE);
+}
+
+uint64_t ww_lowrank_bytes(size_t m, size_t n, size_t max_rank, double energy)
+{
+    const uint64_t least = m < n ? m : n;
+    const bool whole = is_whole(least, max_rank, energy);
+    const uint64_t k = whole ? least : max_rank + OVERSAMPLE;
+    const uint64_t factors = 3 * k * ((uint64_t)m + n);
+
+    /* Of a full decomposition twice the matrix is workspace. */
+    return ((whole ? 3 : 1) * (uint64_t)m * n + factors) * sizeof(double);
+}
+
 enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
                           double energy, struct ww_lowrank *out, struct ww_error *err)
 {
     const size_t least = m < n ? m : n;
-    const bool whole = energy > 0 || least <= 2 * (max_rank + OVERSAMPLE);
+    const bool whole = is_whole(least, max_rank, energy);
     const size_t k = whole ? least : max_rank + OVERSAMPLE;
     const double total = squared_norm(m * n, d);
     double *u = ww_calloc(m * k, sizeof(*u));
@@ -167,6 +184,135 @@ out:
     ww_free(u);
     ww_free(s);
     ww_free(vt);
+    if (rc) {
+        ww_lowrank_release(out);
+    }
+    return rc;
+}
+
+struct stream {
+    const struct ww_lowrank_rows *rows;
+    size_t k;
+    double *block;
+    double *q;     /* m x k */
+    double *z;     /* n x k, then k x n */
+    double *small; /* k x k */
+};
+
+/* q = rows z, or z = rows^T q: one pass over the matrix in blocks of a fixed size. */
+static enum ww_err one_pass(const struct stream *s, bool across, struct ww_error *err)
+{
+    const size_t m = s->rows->m;
+    const size_t n = s->rows->n;
+    const size_t k = s->k;
+    const size_t step = BLOCK_ELEMENTS / n ? BLOCK_ELEMENTS / n : 1;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < m && !rc; i += step) {
+        const size_t count = step < m - i ? step : m - i;
+        rc = s->rows->read(s->rows->payload, i, count, s->block, err);
+        if (!rc && across) {
+            ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, n, k, count, 1, s->block, n,
+                       s->q + i * k, k, i > 0, s->z, k);
+        } else if (!rc) {
+            ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, count, k, n, 1, s->block, n, s->z, k, 0,
+                       s->q + i * k, k);
+        }
+    }
+    return rc;
+}
+
+/* q: the range; z: rows^T q. */
+static enum ww_err find_range(const struct stream *s, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    random_signs(s->rows->n * s->k, s->z);
+    for (int step = 0; step <= POWER_STEPS && !rc; step++) {
+        rc = one_pass(s, false, err);
+        if (!rc) {
+            rc = ww_la_qr(s->rows->m, s->k, s->q, NULL, err);
+        }
+        if (!rc) {
+            rc = one_pass(s, true, err);
+        }
+        if (!rc && step < POWER_STEPS) {
+            rc = ww_la_qr(s->rows->n, s->k, s->z, NULL, err);
+        }
+    }
+    return rc;
+}
+
+/* rows = q z^T and z = w diag(s) x, so rows = (q x^T) diag(s) w^T. */
+static enum ww_err finish(const struct stream *s, size_t max_rank, double energy,
+                          struct ww_lowrank *out, struct ww_error *err)
+{
+    const size_t m = s->rows->m;
+    const size_t n = s->rows->n;
+    const size_t k = s->k;
+    double *w = ww_calloc(n * k, sizeof(*w));
+    double *values = ww_calloc(k, sizeof(*values));
+    double *wt = NULL;
+    double *u = NULL;
+    enum ww_err rc = w && values ? WW_OK : no_memory(err);
+
+    if (!rc) {
+        rc = ww_la_svd(n, k, s->z, w, values, s->small, err);
+    }
+    if (!rc) {
+        wt = s->z; /* destroyed by the decomposition: room again */
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < k; j++) {
+                wt[j * n + i] = w[i * k + j];
+            }
+        }
+        ww_free(w);
+        w = NULL;
+        u = ww_calloc(m * k, sizeof(*u));
+        rc = u ? WW_OK : no_memory(err);
+    }
+    if (!rc) {
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, m, k, k, 1, s->q, k, s->small, k, 0, u,
+                   k);
+        out->rank = choose_rank(k, values, s->rows->total, max_rank, energy, &out->kept);
+        rc = take(m, n, k, u, values, wt, out, err);
+    }
+    ww_free(w);
+    ww_free(values);
+    ww_free(u);
+    return rc;
+}
+
+enum ww_err ww_lowrank_streamed(const struct ww_lowrank_rows *rows, size_t max_rank,
+                                double energy, struct ww_lowrank *out,
+                                struct ww_error *err)
+{
+    const size_t least = rows->m < rows->n ? rows->m : rows->n;
+    const size_t k = max_rank + OVERSAMPLE < least ? max_rank + OVERSAMPLE : least;
+    const size_t step = BLOCK_ELEMENTS / rows->n ? BLOCK_ELEMENTS / rows->n : 1;
+    struct stream s = {.rows = rows, .k = k};
+    enum ww_err rc = WW_OK;
+
+    *out = (struct ww_lowrank){0};
+    s.block = ww_calloc((step < rows->m ? step : rows->m) * rows->n, sizeof(double));
+    s.q = ww_calloc(rows->m * k, sizeof(double));
+    s.z = ww_calloc(rows->n * k, sizeof(double));
+    s.small = ww_calloc(k * k, sizeof(double));
+    if (!s.block || !s.q || !s.z || !s.small) {
+        rc = no_memory(err);
+        goto out;
+    }
+    rc = find_range(&s, err);
+    if (!rc) {
+        ww_free(s.block);
+        s.block = NULL;
+        rc = finish(&s, max_rank, energy, out, err);
+    }
+out:
+    ww_free(s.block);
+    ww_free(s.q);
+    ww_free(s.z);
+    ww_free(s.small);
     if (rc) {
         ww_lowrank_release(out);
     }

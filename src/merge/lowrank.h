@@ -24,6 +24,24 @@ struct ww_lowrank {
 enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
                           double energy, struct ww_lowrank *out,
                           struct ww_error *err) WW_MUST_USE;
+
+/** A matrix that is read row by row. */
+struct ww_lowrank_rows {
+    size_t m;
+    size_t n;
+    double total; /* its squared norm */
+    enum ww_err (*read)(void *payload, size_t first, size_t count, double *out,
+                        struct ww_error *err);
+    void *payload;
+};
+/** The same of a matrix that is read six times in blocks of rows: always by a randomised
+ *  range, so energies are kept by the leading max_rank alone. Held are one block and a
+ *  few factors of max_rank and twenty. */
+enum ww_err ww_lowrank_streamed(const struct ww_lowrank_rows *rows, size_t max_rank,
+                                double energy, struct ww_lowrank *out,
+                                struct ww_error *err) WW_MUST_USE;
+/** Bytes that ww_lowrank_of holds beside d. */
+uint64_t ww_lowrank_bytes(size_t m, size_t n, size_t max_rank, double energy);
 void ww_lowrank_release(struct ww_lowrank *lowrank);
 
 #endif

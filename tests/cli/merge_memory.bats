@@ -93,6 +93,11 @@ one_method() {
     done
 }
 
+@test "an adapter that carries the embedding whole" {
+    within_limits "$WW" extract base one out --rank 16 -q
+    jq -e '.modules_to_save != null' out/adapter_config.json
+}
+
 @test "trees of the sources, a signature, a locked source and a locked output" {
     recipe task_arithmetic >recipe.yml
     "$WW" key new signing --out me --no-passphrase -q

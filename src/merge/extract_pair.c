@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ranges of one weight in two models. What is read is checked for NaN and infinity every
+ * time, because the files are not copied: what was looked at and what is used are two
+ * reads.
+ */
+#include "merge/extract_pair.h"
+
+#include <string.h>
+
+#include "model/convert.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "util/reader.h"
+
+#define MOST_ELEMENTS (UINT64_C(1) << 40)
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+}
+
+enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *model,
+                         uint32_t t, struct ww_pair *out, struct ww_error *err)
+{
+    const struct ww_tensor *a = &base->tensors[t];
+    const struct ww_tensor *b = NULL;
+
+    *out = (struct ww_pair){base, model, t, ww_model_find(model, a->name)};
+    if (out->other == WW_NONE) {
+        return WW_FAIL(err, WW_E_TENSOR, "tensor '%.160s' of '%s' is not in '%s'",
+                       a->name, base->path, model->path);
+    }
+    b = &model->tensors[out->other];
+    if (a->rank != b->rank || memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0]))) {
+        return WW_FAIL(err, WW_E_SHAPE,
+                       "tensor '%.160s' differs in shape between '%s' and '%s'", a->name,
+                       base->path, model->path);
+    }
+    if (!ww_dtype_is_plain_float(a->dtype) || !ww_dtype_is_plain_float(b->dtype)) {
+        return a->dtype == b->dtype
+                   ? WW_OK
+                   : WW_FAIL(err, WW_E_QUANTISED,
+                             "tensor '%.160s' is stored as %s and as %s", a->name,
+                             ww_dtype_name(a->dtype), ww_dtype_name(b->dtype));
+    }
+    if (a->n_elements > MOST_ELEMENTS) {
+        return WW_FAIL(err, WW_E_LIMIT, "tensor '%.160s' has %llu elements", a->name,
+                       (unsigned long long)a->n_elements);
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_pair_values(const struct ww_model *model, uint32_t t, uint64_t first,
+                           uint64_t n, float *out, struct ww_error *err)
+{
+    const struct ww_tensor *tensor = &model->tensors[t];
+    const struct ww_weight_file *file = &model->files[tensor->file];
+    const uint64_t width = ww_dtype_bits(tensor->dtype) / 8;
+    const uint64_t at = tensor->offset + first * width;
+    uint8_t *bytes = ww_calloc(n + 1, width);
+    enum ww_err rc = bytes ? WW_OK : no_memory(err);
+
+    if (!rc && file->reader) {
+        rc = file->reader->read(file->reader->payload, at, bytes, n * width, err);
+    } else if (!rc) {
+        rc = ww_pread_full(file->fd, bytes, n * width, at, file->name, err);
+    }
+    if (!rc && ww_count_nonfinite(tensor->dtype, bytes, n) > 0) {
+        rc = WW_FAIL(err, WW_E_NONFINITE,
+                     "tensor '%.160s' of '%s' holds a NaN or an infinity", tensor->name,
+                     model->path);
+    }
+    if (!rc) {
+        ww_to_float(tensor->dtype, bytes, out, n);
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+/* In blocks, so that a caller may ask for a matrix at once. */
+enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint64_t n,
+                               float *out, struct ww_error *err)
+{
+    float *base = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*base));
+    enum ww_err rc = base ? WW_OK : no_memory(err);
+
+    for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
+        const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
+        rc = ww_pair_values(pair->base, pair->t, first + at, count, base, err);
+        if (!rc) {
+            rc = ww_pair_values(pair->model, pair->other, first + at, count, out + at,
+                                err);
+        }
+        for (uint64_t i = 0; i < count && !rc; i++) {
+            out[at + i] -= base[i];
+        }
+    }
+    ww_free(base);
+    return rc;
+}
+
+enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *norm,
+                            struct ww_error *err)
+{
+    const uint64_t n = pair->base->tensors[pair->t].n_elements;
+    float *diff = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*diff));
+    enum ww_err rc = diff ? WW_OK : no_memory(err);
+
+    *changed = false;
+    *norm = 0;
+    for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
+        const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
+        rc = ww_pair_difference(pair, at, count, diff, err);
+        for (uint64_t i = 0; i < count && !rc; i++) {
+            *norm += (double)diff[i] * (double)diff[i];
+            *changed = *changed || diff[i] != 0;
+        }
+    }
+    ww_free(diff);
+    return rc;
+}
