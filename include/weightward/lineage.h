@@ -71,6 +71,7 @@ struct ww_decompose_report {
     uint64_t tensors_fit;  /* of those: fitted on */
     uint64_t elements;     /* compared */
     uint64_t used;         /* elements that moved far enough to carry a share */
+    bool varies;           /* shares differ between tensors; they are means over those */
     double noise;          /* beyond rounding: standard deviation per element */
     double r2;             /* of the whole difference from the base */
     double r2_ceiling;     /* what rounding of the exact blend would leave */

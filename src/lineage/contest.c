@@ -17,7 +17,8 @@
 #define AS_GOOD 0.002
 #define EVEN 0.02   /* shares that differ by less are equal */
 #define REACH 0.004 /* of a number of SLERP */
-#define NEARLY 0.6  /* a coarse density is worth a finer look from here */
+#define NEARLY 0.3  /* a coarse density is worth a finer look from here */
+#define SETTLED 0.9 /* no other selection needs a look */
 
 struct trial {
     double match;
@@ -352,6 +353,7 @@ static enum ww_err try_cut(struct contesting *c, const char *method, struct ww_e
     const double *core = c->ask->core;
     struct ww_sketch s = c->sketch;
     struct trial best = {0};
+    struct ww_sketch start;
     double sum = 0;
     enum ww_err rc = WW_OK;
 
@@ -361,8 +363,10 @@ static enum ww_err try_cut(struct contesting *c, const char *method, struct ww_e
         s.weights[i] = ww_sketch_shortest(core[i], REACH);
         sum += core[i];
     }
+    start = s;
     rc = search(c, &s, &s.density, &best, err);
     if (!rc && fabs(sum - 1) < EVEN) {
+        s = start;
         s.plain = false;
         rc = search(c, &s, &s.density, &best, err);
     }
@@ -376,10 +380,10 @@ static enum ww_err try_selections(struct contesting *c, struct ww_error *err)
     struct trial best = {0};
     enum ww_err rc = try_cut(c, "ties", err);
 
-    if (!rc && c->out->match < NEARLY) {
+    if (!rc && c->out->match < SETTLED) {
         rc = try_cut(c, "breadcrumbs", err);
     }
-    if (!rc && c->out->match < NEARLY && c->ask->n >= 2) {
+    if (!rc && c->out->match < SETTLED && c->ask->n >= 2) {
         s.method = "sce";
         rc = try_sketch(c, &s, false, &best, err);
         s.key = "select_topk";

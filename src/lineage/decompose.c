@@ -15,6 +15,7 @@
 #include "lineage/replay.h"
 #include "lineage/common_root.h"
 #include "lineage/sketch.h"
+#include "lineage/varied.h"
 #include "lineage/verdict.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -37,6 +38,7 @@ struct decomposing {
     bool *held;                  /* per tensor: replayed; NULL: all are */
     struct ww_moments *whole;
     bool use[WW_LINEAGE_MAX_SOURCES]; /* candidates in the fit */
+    struct ww_varied varied;
 };
 
 static enum ww_err no_memory(struct ww_error *err)
@@ -191,6 +193,32 @@ static enum ww_err draw_intervals(const struct decomposing *d, double *low, doub
     return rc;
 }
 
+/* Where tensors differ, means over them take the place of the one fit. */
+static enum ww_err fit_each(struct decomposing *d, struct ww_fit *fit, double *low,
+                            double *high, struct ww_error *err)
+{
+    const uint32_t n = d->family.n_tensors;
+    uint32_t *layers = ww_calloc(n, sizeof(*layers));
+    const struct ww_varied_ask ask = {d->moments, d->fitted,  layers,          n, d->k,
+                                      d->use,     fit->share, d->options->seed};
+    enum ww_err rc = layers ? WW_OK : no_memory(err);
+
+    for (uint32_t t = 0; t < n && !rc; t++) {
+        layers[t] = d->family.tensors[t].layer;
+    }
+    if (!rc) {
+        rc = ww_varied_fit(&ask, &d->varied, err);
+    }
+    if (!rc && d->varied.varies) {
+        d->report->varies = true;
+        memcpy(fit->share, d->varied.share, d->k * sizeof(*low));
+        memcpy(low, d->varied.low, d->k * sizeof(*low));
+        memcpy(high, d->varied.high, d->k * sizeof(*high));
+    }
+    ww_free(layers);
+    return rc;
+}
+
 static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *report = d->report;
@@ -213,6 +241,9 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
             err);
     }
     rc = draw_intervals(d, low, high, err);
+    if (!rc) {
+        rc = fit_each(d, &fit, low, high, err);
+    }
     for (size_t i = 0; i < report->n_sources && !rc; i++) {
         struct ww_lineage_source *s = &report->sources[i];
         const double margin = fmax(1.96 * fit.error[i], inexact ? ROUGHLY : 0);
@@ -376,8 +407,8 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
-    rc = ww_replay_blend(&d->family, shares, d->held, &d->options->run, &sums,
-                         &r->run.bytes_read, err);
+    rc = ww_replay_blend(&d->family, shares, d->varied.varies ? d->varied.tensors : NULL,
+                         d->held, &d->options->run, &sums, &r->run.bytes_read, err);
     rc = rc ? rc : check_related(d, &sums, err);
     if (rc) {
         return rc;
@@ -415,6 +446,7 @@ static void release(struct decomposing *d)
     }
     ww_free(d->moments);
     ww_free(d->fitted);
+    ww_free(d->varied.tensors);
     ww_free(d->held);
     ww_moments_free(d->whole);
     d->report->disguise = d->family.disguise.undone;

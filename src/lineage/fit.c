@@ -67,6 +67,18 @@ static double residual(const struct ww_moments_bin *bin, unsigned k, const doubl
     return sum > 0 ? sum : 0;
 }
 
+double ww_fit_residual(const struct ww_moments *moments, const double *shares)
+{
+    double sum = 0;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        if (moments->bins[b]) {
+            sum += residual(moments->bins[b], moments->k, shares) / rounding(b);
+        }
+    }
+    return sum;
+}
+
 static double noise(const struct ww_moments *moments, const double *a, double tau2)
 {
     double sum = 0;

@@ -19,6 +19,9 @@ struct ww_fit {
 #define WW_FIT_LEAST 1000
 void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *out);
 
+/** What shares leave over, in units of the variance that rounding leaves. */
+double ww_fit_residual(const struct ww_moments *moments, const double *shares);
+
 /** Sources that cannot be told apart in the fit: same[i] is the first one that source i
  * is a multiple of, or i; WW_NONE: it does not differ from the base. */
 void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same);

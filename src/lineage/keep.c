@@ -20,7 +20,7 @@
 #define FIRST 4 /* ranks below may round to nothing whatever was kept */
 #define EVEN 0.08
 #define ALL 0.97
-#define TOP_DROP 0.05
+#define TOP_DROP 0.03
 #define NARROW 4 /* ranks that a step may take */
 
 struct histogram {
@@ -32,13 +32,14 @@ struct keeping {
     const struct ww_family *family;
     const double *shares;
     unsigned n_sources;
+    enum ww_dtype dtype; /* of the suspect */
     struct histogram *per_tensor;
     double *grams; /* per tensor: [n_sources + 1][n_sources + 1], y first, and a count */
     size_t n_gram;
 };
 
-#define CORE_FROM 1.0 /* lengths, in root mean squares of the tile */
-#define CORE_TO 2.0
+#define CORE_FROM 1.25 /* lengths, in root mean squares of the tile */
+#define CORE_TO 2.4
 
 static unsigned bin_of(double v)
 {
@@ -91,13 +92,17 @@ static void add_core(const struct keeping *k, const struct ww_moments_tile *tile
         if (!in_core(k, tile, rms, e)) {
             continue;
         }
+        /* Rounding of the suspect is the noise: finer steps weigh more. */
+        const double weight =
+            ldexp(1, -2 * ww_moments_step(fmax(fabs(tile->columns[e]), fabs(base[e])),
+                                          k->dtype));
         z[0] = tile->columns[e] - base[e];
         for (unsigned i = 0; i < k->n_sources; i++) {
             z[i + 1] = tile->columns[(size_t)(i + 2) * WW_MOMENTS_TILE + e] - base[e];
         }
         for (unsigned i = 0; i < size; i++) {
             for (unsigned j = 0; j < size; j++) {
-                gram[i * size + j] += z[i] * z[j];
+                gram[i * size + j] += weight * z[i] * z[j];
             }
         }
         gram[size * size]++;
@@ -176,6 +181,13 @@ static void spread(const struct histogram *h, double *n, double *kept)
     }
 }
 
+static enum ww_dtype first_dtype(const struct ww_family *family)
+{
+    const struct ww_model *suspect = family->models[WW_FAMILY_SUSPECT];
+
+    return suspect->tensors[family->tensors[0].index[WW_FAMILY_SUSPECT]].dtype;
+}
+
 enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares,
                             const bool *use, const struct ww_run_options *run,
                             struct ww_keep *out, uint64_t *bytes_read,
@@ -185,6 +197,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
     struct keeping k = {.family = family,
                         .shares = shares,
                         .n_sources = n_sources,
+                        .dtype = first_dtype(family),
                         .n_gram = (size_t)(n_sources + 1) * (n_sources + 1) + 1};
     double n[WW_KEEP_RANKS] = {0};
     double kept[WW_KEEP_RANKS] = {0};

@@ -14,6 +14,7 @@
 struct replaying {
     const struct ww_family *family;
     const double *shares;
+    const double *own; /* shares per tensor, NULL: none */
     struct ww_replay *per_tensor;
 };
 
@@ -69,6 +70,8 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     const enum ww_dtype dtype = t->dtype;
     const bool matrix = t->rank >= 2;
     struct ww_replay *sum = &r->per_tensor[tensor];
+    const unsigned n_sources = family->n_models - WW_FAMILY_SOURCES;
+    const double *shares = r->own ? r->own + (size_t)tensor * n_sources : r->shares;
     const double *suspect = tile->columns;
     const double *base = tile->columns + WW_MOMENTS_TILE;
     double *blend = tile->sorted;
@@ -77,14 +80,14 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     (void)err;
     memset(tile->bin, 0, n);
     memcpy(blend, base, n * sizeof(*blend));
-    for (unsigned i = 0; i < family->n_models - WW_FAMILY_SOURCES; i++) {
+    for (unsigned i = 0; i < n_sources; i++) {
         const double *source = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE;
-        if (r->shares[i] <= 0) {
+        if (shares[i] <= 0) {
             continue;
         }
         for (size_t e = 0; e < n; e++) {
             const double x = source[e] - base[e];
-            blend[e] += r->shares[i] * x;
+            blend[e] += shares[i] * x;
             tile->bin[e] |= x != 0;
         }
     }
@@ -118,11 +121,11 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
 }
 
 enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
-                            const bool *use, const struct ww_run_options *run,
-                            struct ww_replay *out, uint64_t *bytes_read,
-                            struct ww_error *err)
+                            const double *per_tensor, const bool *use,
+                            const struct ww_run_options *run, struct ww_replay *out,
+                            uint64_t *bytes_read, struct ww_error *err)
 {
-    struct replaying r = {family, shares,
+    struct replaying r = {family, shares, per_tensor,
                           ww_calloc(family->n_tensors, sizeof(struct ww_replay))};
     enum ww_err rc = WW_OK;
 

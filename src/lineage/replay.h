@@ -17,10 +17,11 @@ struct ww_replay {
     double floor;    /* sum of (round(p) - p)^2 */
 };
 
-/** use: which tensors; NULL: all. */
+/** shares: of all tensors, or of each with per_tensor ([n_tensors][n_sources], NULL:
+ * none). use: which tensors; NULL: all. */
 enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
-                            const bool *use, const struct ww_run_options *run,
-                            struct ww_replay *out, uint64_t *bytes_read,
-                            struct ww_error *err) WW_MUST_USE;
+                            const double *per_tensor, const bool *use,
+                            const struct ww_run_options *run, struct ww_replay *out,
+                            uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
 
 #endif

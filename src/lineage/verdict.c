@@ -14,6 +14,7 @@
 #include "util/fail.h"
 
 #define BITS_AGREE 0.99 /* match that names a method */
+#define NEARLY 0.9      /* match that names it where a number is a little off */
 #define AT_CEILING 0.99 /* r2 over its ceiling that leaves nothing unexplained */
 #define MASKED 0.95     /* kept share below which elements were dropped */
 #define SUM_IS_ONE 0.01
@@ -26,8 +27,8 @@ struct words {
 
 static const struct words by_shape[] = {
     [WW_KEEP_ALL] = {"unclear", {NULL}},
-    [WW_KEEP_FLAT] = {"dare_linear", {"dare_ties", NULL}},
-    [WW_KEEP_RAMP] = {"della_linear", {"della", "dare_linear", "dare_ties", NULL}},
+    [WW_KEEP_FLAT] = {"dare_linear", {"dare_ties", "sce", NULL}},
+    [WW_KEEP_RAMP] = {"della_linear", {"della", "dare_linear", "dare_ties", "sce", NULL}},
     [WW_KEEP_STEP] = {"ties", {"della", "della_linear", "sce", NULL}},
     [WW_KEEP_BAND] = {"breadcrumbs", {"breadcrumbs_ties", NULL}},
 };
@@ -95,6 +96,44 @@ static enum ww_err hold_contest(const struct ww_family *family,
         }
     }
     return ww_contest_run(&ask, contest, &r->run.bytes_read, err);
+}
+
+static uint32_t smallest(const struct ww_decompose_report *r)
+{
+    uint32_t least = WW_NONE;
+
+    for (uint32_t i = 0; i < r->n_sources; i++) {
+        if (r->sources[i].included &&
+            (least == WW_NONE || r->sources[i].share < r->sources[least].share)) {
+            least = i;
+        }
+    }
+    return least;
+}
+
+/* What a selection leaves over is taken up by relatives of the sources. A recipe that
+ * gives the bits without the smallest share decides that it is none. */
+static enum ww_err prune(const struct ww_family *family,
+                         const struct ww_decompose_options *options,
+                         const struct ww_keep *keep, struct ww_decompose_report *r,
+                         struct ww_contest *contest, struct ww_error *err)
+{
+    const uint32_t at = smallest(r);
+    struct ww_lineage_source *source = &r->sources[at];
+    struct ww_contest without;
+    enum ww_err rc = WW_OK;
+
+    source->included = false;
+    rc = hold_contest(family, options, keep, r, &without, err);
+    if (!rc && without.match >= BITS_AGREE) {
+        source->recipe = 0;
+        ww_free(contest->recipe);
+        *contest = without;
+        return WW_OK;
+    }
+    source->included = true;
+    ww_free(without.recipe);
+    return rc;
 }
 
 static void set_winner(struct ww_decompose_report *r, const struct ww_contest *contest)
@@ -167,6 +206,9 @@ enum ww_err ww_verdict(const struct ww_family *family,
     if (!rc) {
         rc = hold_contest(family, options, masked ? &keep : NULL, report, &contest, err);
     }
+    if (!rc && masked && n > 1 && contest.match < BITS_AGREE) {
+        rc = prune(family, options, &keep, report, &contest, err);
+    }
     if (rc) {
         return rc;
     }
@@ -176,6 +218,8 @@ enum ww_err ww_verdict(const struct ww_family *family,
         set_winner(report, &contest);
     } else if (report->unexplained <= 1 - AT_CEILING) {
         set_words(report, &blend);
+    } else if (masked && contest.match >= NEARLY) {
+        set_winner(report, &contest);
     } else if (report->kept < MASKED) {
         set_mask(report, &keep);
     } else {

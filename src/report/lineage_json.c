@@ -101,6 +101,7 @@ enum ww_err ww_report_decompose_json(const char *base,
         ww_jw_kstr(&w, "disguise", report->disguise);
     }
     write_method(&w, report);
+    ww_jw_kbool(&w, "varies", report->varies);
     write_root(&w, &report->root);
     ww_jw_kdouble(&w, "r2", report->r2);
     ww_jw_kdouble(&w, "r2_ceiling", report->r2_ceiling);

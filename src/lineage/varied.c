@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One fit over tensors whose coefficients differ is a fit of the wrong model: the tensors
+ * with the finest steps decide, and decoys take up what is left. Whether it is so is read
+ * off the residuals, in units of what rounding leaves.
+ */
+#include "lineage/varied.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lineage/draws.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define MUCH 1.05 /* residual of the one fit, in those of the many */
+#define REPLICATES 200
+
+struct sums {
+    double one;
+    double many;
+};
+
+static void add_residuals(const struct ww_moments *moments, const double *pooled,
+                          const double *own, struct sums *sums)
+{
+    sums->one += ww_fit_residual(moments, pooled);
+    sums->many += ww_fit_residual(moments, own);
+}
+
+/* A tensor's own shares, where it has enough elements; weights[t] counts them. */
+static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
+                        double *weights)
+{
+    struct sums sums = {0};
+
+    for (size_t t = 0; t < a->n; t++) {
+        struct ww_fit fit;
+        if (!a->fitted[t]) {
+            continue;
+        }
+        ww_fit(a->moments[t], a->use, &fit);
+        if (fit.used >= WW_FIT_LEAST) {
+            weights[t] = (double)fit.used;
+            memcpy(out->tensors + t * a->k, fit.share, a->k * sizeof(double));
+            add_residuals(a->moments[t], a->pooled, fit.share, &sums);
+        }
+    }
+    out->varies = sums.one > MUCH * sums.many;
+}
+
+/* Weighted mean over the tensors that times counts; times NULL: each once. */
+static double mean(const struct ww_varied_ask *a, const struct ww_varied *v,
+                   const double *weights, const uint32_t *times, unsigned i)
+{
+    double sum = 0;
+    double total = 0;
+
+    for (size_t t = 0; t < a->n; t++) {
+        const double w = weights[t] * (times ? times[t] : 1);
+        sum += w * v->tensors[t * a->k + i];
+        total += w;
+    }
+    return total > 0 ? sum / total : 0;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a;
+    const double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void draw_intervals(const struct ww_varied_ask *a, const double *weights,
+                           double *values, uint32_t *times, struct ww_varied *out)
+{
+    uint64_t state = a->seed;
+
+    for (unsigned r = 0; r < REPLICATES; r++) {
+        memset(times, 0, a->n * sizeof(*times));
+        for (size_t t = 0; t < a->n; t++) {
+            times[ww_draw(&state) % a->n]++;
+        }
+        for (unsigned i = 0; i < a->k; i++) {
+            values[i * REPLICATES + r] = mean(a, out, weights, times, i);
+        }
+    }
+    for (unsigned i = 0; i < a->k; i++) {
+        double *v = values + (size_t)i * REPLICATES;
+        qsort(v, REPLICATES, sizeof(*v), by_value);
+        out->low[i] = v[REPLICATES / 40 - 1];
+        out->high[i] = v[REPLICATES - REPLICATES / 40];
+    }
+}
+
+/* Tensors without a fit take that of their layer, and else the mean. */
+static void fill_gaps(const struct ww_varied_ask *a, const double *weights,
+                      struct ww_varied *out)
+{
+    for (size_t t = 0; t < a->n; t++) {
+        for (unsigned i = 0; i < a->k && weights[t] <= 0; i++) {
+            double sum = 0;
+            double total = 0;
+            for (size_t o = 0; o < a->n; o++) {
+                const double w = a->layers[o] == a->layers[t] ? weights[o] : 0;
+                sum += w * out->tensors[o * a->k + i];
+                total += w;
+            }
+            out->tensors[t * a->k + i] = total > 0 ? sum / total : out->share[i];
+        }
+    }
+}
+
+enum ww_err ww_varied_fit(const struct ww_varied_ask *ask, struct ww_varied *out,
+                          struct ww_error *err)
+{
+    double *weights = ww_calloc(ask->n + 1, sizeof(*weights));
+    double *values = ww_calloc((size_t)ask->k * REPLICATES, sizeof(*values));
+    uint32_t *times = ww_calloc(ask->n + 1, sizeof(*times));
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->tensors = ww_calloc(ask->n * ask->k + 1, sizeof(*out->tensors));
+    if (!weights || !values || !times || !out->tensors) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the fits of tensors");
+        goto out;
+    }
+    fit_tensors(ask, out, weights);
+    for (unsigned i = 0; i < ask->k; i++) {
+        out->share[i] = mean(ask, out, weights, NULL, i);
+    }
+    if (out->varies) {
+        draw_intervals(ask, weights, values, times, out);
+        fill_gaps(ask, weights, out);
+    }
+out:
+    ww_free(weights);
+    ww_free(values);
+    ww_free(times);
+    return rc;
+}
