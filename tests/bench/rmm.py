@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Exact packages against other ways to keep a fine-tune beside its base.
+
+    rmm.py BUILD FOLDER [BASE=TUNE...]
+
+Sizes in percent of the BF16 weights: a whole package; BitX's scheme (arXiv 2505.06252: XOR
+with the base, exponents and the rest as two streams, zstd -3); zstd -3 of the plain XOR;
+zstd -19 of the weights; zipnn when it can be imported. Pairs: weights of standard
+deviation 0.02 and a change of a stated one, rounded once, 64 MiB each; one where 15 % of
+the weights move; and folders that are named. Speeds are CPU seconds of both commands,
+reading, digests and writing included. FOLDER needs 1 GB and is left clean.
+"""
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+N = 32 << 20
+
+
+def zstd(data, level):
+    done = subprocess.run(["zstd", f"-{level}", "-T1", "-q", "-c"], input=data.tobytes(),
+                          stdout=subprocess.PIPE, check=True)
+    return len(done.stdout)
+
+
+def bitx(base, tune):
+    """XOR, rotated so that the sign goes with the mantissa, two streams."""
+    x = base ^ tune
+    x = (x << 1) | (x >> 15)
+    return zstd((x >> 8).astype(np.uint8), 3) + zstd((x & 255).astype(np.uint8), 3)
+
+
+def zipnn_bytes(tune):
+    try:
+        import zipnn
+    except ImportError:
+        return None
+    packer = zipnn.ZipNN(input_format="byte", bytearray_dtype="bfloat16", threads=1)
+    return len(packer.compress(bytearray(tune.tobytes())))
+
+
+def bits(tensors, names):
+    return np.concatenate([tensors[n].contiguous().view(torch.int16).numpy().view(np.uint16)
+                           .reshape(-1) for n in names])
+
+
+def cpu(command):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure(binary, work, label, base, tune):
+    """base, tune: folders with BF16 weights in model.safetensors."""
+    package, out = os.path.join(work, "p.pkg"), os.path.join(work, "out")
+    pack = cpu([binary, "rmm", "pack", package, f"m={tune}", "--exact", "--base", base,
+                "--threads", "1", "-q"])
+    unpack = cpu([binary, "rmm", "unpack", package, "m", out, "--base", base, "--threads",
+                  "1", "-q"])
+    assert subprocess.run(["diff", "-r", tune, out]).returncode == 0, "not the same files"
+    a, b = (load_file(os.path.join(x, "model.safetensors")) for x in (base, tune))
+    names = sorted(n for n in b if n in a and b[n].dtype == torch.bfloat16)
+    x, y = bits(a, names), bits(b, names)
+    size = 2 * y.size
+    zip_size = zipnn_bytes(y)
+    own = os.path.getsize(package)
+    row = [100 * (x == y).mean()] + [100 * v / size for v in (
+        own, bitx(x, y), zstd(x ^ y, 3), zstd(y, 19 if y.size < (4 << 20) else 9))]
+    print(f"{label:34} {row[0]:6.1f} | {row[1]:6.2f} | {row[2]:6.2f} {row[3]:6.2f} "
+          f"{row[4]:6.1f} {'-' if zip_size is None else format(100 * zip_size / size, '.1f'):>6}"
+          f" | {100 * (1 - row[1] / row[2]):5.0f} % | {size / pack / 1e6:6.0f} "
+          f"{size / unpack / 1e6:6.0f}", flush=True)
+    shutil.rmtree(out)
+    os.remove(package)
+
+
+def save(folder, values):
+    os.makedirs(folder, exist_ok=True)
+    save_file({"w": values}, os.path.join(folder, "model.safetensors"))
+
+
+def synthetic(work):
+    g = torch.Generator().manual_seed(1)
+    base = (torch.randn(N, generator=g) * 0.02).bfloat16()
+    save(os.path.join(work, "base"), base)
+    for delta in (1e-5, 1e-4, 5e-4, 2e-3):
+        yield (f"sd 0.02, change of sd {delta:g}",
+               (base.float() + torch.randn(N, generator=g) * delta).bfloat16())
+    moved = base.float() * (1 + 0.006 * torch.randn(N, generator=g))
+    yield ("15 % moved by about 0.6 %",
+           torch.where(torch.rand(N, generator=g) < 0.15, moved, base.float()).bfloat16())
+
+
+def main():
+    binary, folder, pairs = os.path.join(sys.argv[1], "weightward"), sys.argv[2], sys.argv[3:]
+    work = tempfile.mkdtemp(prefix="ww-bench.", dir=folder)
+    print(f"{'pair':34} {'same %':>6} | {'ours':>6} | {'BitX':>6} {'XOR-3':>6} {'zstd':>6} "
+          f"{'zipnn':>6} | {'saved':>7} | pack, unpack MB/s")
+    try:
+        for label, values in synthetic(work):
+            save(os.path.join(work, "tune"), values)
+            measure(binary, work, label, os.path.join(work, "base"), os.path.join(work, "tune"))
+        for pair in pairs:
+            base, tune = pair.split("=")
+            measure(binary, work, os.path.basename(tune), base, tune)
+    finally:
+        shutil.rmtree(work)
+
+
+main()

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages read by an independent reader, from docs/formats/package.md and nothing else."""
+import base64
+import hashlib
+import hmac
+import json
+import struct
+
+import numpy as np
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+CHUNK = 2 << 20
+PIECE = 256 << 10
+CIPHERS = {"aes-256-gcm": AESGCM, "chacha20-poly1305": ChaCha20Poly1305}
+# width, place of the exponent field, its mask
+TYPES = {"BF16": (2, 7, 0xff), "F16": (2, 10, 0x1f), "F32": (4, 23, 0xff)}
+WIDTHS = {"I16": 2, "U16": 2, "I32": 4, "U32": 4, "F64": 8, "I64": 8, "U64": 8, "C64": 8}
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Lane:
+    def __init__(self, data):
+        self.state = struct.unpack_from("<I", data)[0]
+        self.words = struct.unpack(f"<{(len(data) - 4) // 2}H", data[4:])
+        self.at = 0
+
+    def take(self, start, freq):
+        self.state = freq * (self.state >> 12) + (self.state & 4095) - start
+        if self.state < 1 << 16:
+            self.state = self.state << 16 | self.words[self.at]
+            self.at += 1
+
+    def symbol(self, table):
+        symbol, start, freq = table[self.state & 4095]
+        self.take(start, freq)
+        return symbol
+
+    def bits(self, n):
+        value = (self.state & 4095) >> (12 - n)
+        self.take(value << (12 - n), 1 << (12 - n))
+        return value
+
+    def end(self):
+        assert self.state == 1 << 16 and self.at == len(self.words), "message does not end"
+
+
+def read_table(data, at):
+    """Slots of a table, and where it ends; None for no table."""
+    n, at = data[at], at + 1
+    slots = []
+    for symbol in range(n):
+        freq, at = data[at], at + 1
+        if freq > 127:
+            freq, at = (freq & 127) | data[at] << 7, at + 1
+        slots += [(symbol, len(slots), freq)] * freq
+    assert n == 0 or len(slots) == 4096
+    return (slots or None), at
+
+
+def read_lanes(data, at):
+    lengths = struct.unpack_from("<4I", data, at)
+    at += 16
+    lanes = []
+    for n in lengths:
+        lanes.append(Lane(data[at:at + n]))
+        at += n
+    return lanes, at
+
+
+def ranges(n):
+    """Numbers of the four messages."""
+    first = 0
+    for lane in range(4):
+        count = n // 4 + (lane < n % 4)
+        yield lane, range(first, first + count)
+        first += count
+
+
+def ordered(bits, width):
+    sign = 1 << (8 * width - 1)
+    return ~bits & (2 * sign - 1) if bits & sign else bits | sign
+
+
+def unordered(value, width):
+    sign = 1 << (8 * width - 1)
+    return value & ~sign if value & sign else ~value & (2 * sign - 1)
+
+
+def decode_order(data, kind, prediction):
+    width, shift, mask = kind
+    dtype = {2: "<u2", 4: "<u4"}[width]
+    base = np.frombuffer(prediction, dtype)
+    exponents = (base >> shift) & mask
+    largest = int(exponents.max()) if len(base) else 0
+    assert data[0] == largest
+    tables, at = [], 1
+    for _ in range(16):
+        table, at = read_table(data, at)
+        tables.append(table)
+    lanes, at = read_lanes(data, at)
+    assert at == len(data)
+    contexts = np.minimum(largest - exponents.astype(int), 15).tolist()
+    values, out = base.tolist(), [0] * len(base)
+    for lane, numbers in ranges(len(base)):
+        message = lanes[lane]
+        for i in numbers:
+            u = message.symbol(tables[contexts[i]])
+            if u >= 16:
+                left, u = 2 + (u - 16) // 4, 4 | (u - 16) & 3
+                while left > 0:
+                    n = min(left, 12)
+                    u, left = u << n | message.bits(n), left - n
+            step = -(u >> 1) - 1 if u & 1 else u >> 1
+            order = (ordered(values[i], width) + step) % (1 << 8 * width)
+            out[i] = unordered(order, width)
+        message.end()
+    return np.array(out, dtype).tobytes()
+
+
+def decode_split(data, width, n_bytes):
+    n = n_bytes // width
+    table, at = read_table(data, 0)
+    lanes, at = read_lanes(data, at)
+    low = np.frombuffer(data[at:], np.uint8).reshape(n, width - 1)
+    rotated = np.zeros((n, 8), np.uint8)
+    rotated[:, :width - 1] = low
+    for lane, numbers in ranges(n):
+        for i in numbers:
+            high = lanes[lane].symbol(table)
+            rotated[i, width - 1] = high if high < 254 else high + lanes[lane].bits(1)
+        lanes[lane].end()
+    bits = rotated.view("<u8").reshape(-1)
+    bits = bits >> np.uint64(1) | (bits & np.uint64(1)) << np.uint64(8 * width - 1)
+    return bits.view(np.uint8).reshape(n, 8)[:, :width].tobytes()
+
+
+def decode_chunk(data, dtype, n_bytes, prediction):
+    kind = TYPES.get(dtype)
+    width = kind[0] if kind else WIDTHS.get(dtype, 1)
+    form, data = data[0], data[1:]
+    if form == 0:
+        out = data
+    elif form == 1:
+        assert not data
+        out = prediction
+    elif form == 2:
+        out = decode_order(data, kind, prediction)
+    else:
+        assert form == 3
+        out = decode_split(data, width, n_bytes)
+    assert len(out) == n_bytes
+    return out
+
+
+def expand(prk, label, extra):
+    return HKDFExpand(algorithm=hashes.SHA256(), length=32, info=label + b"\0" + extra).derive(prk)
+
+
+class Package:
+    def __init__(self, path):
+        self.data = open(path, "rb").read()
+        fields = struct.unpack_from("<16sIIQQQQ32s32s8s", self.data)
+        magic, version, flags, at, n, bundle, keys, digest, tail, check = fields
+        assert magic == b"weightward-pack\n" and version == 1 and flags == 0
+        assert hashlib.sha256(self.data[:120]).digest()[:8] == check
+        text = self.data[at:at + n]
+        assert hashlib.sha256(text).digest() == digest
+        assert hashlib.sha256(self.data[at + n:]).digest() == tail
+        assert at + n + bundle + keys == len(self.data)
+        self.text = text
+        self.manifest = json.loads(text)
+        self.bundle = self.data[at + n:at + n + bundle]
+        self.keys = self.data[at + n + bundle:]
+        end = 128
+        for member in self.manifest["members"]:
+            assert not any(self.data[end:member["offset"]])
+            end = member["offset"] + member["bytes"]
+            assert sha256(self.data[member["offset"]:end]) == member["sha256"]
+        assert not any(self.data[end:at])
+
+    def check_signature(self, pem):
+        """DSSE: the statement's subject is the manifest."""
+        envelope = json.loads(self.bundle)["dsseEnvelope"]
+        payload = base64.b64decode(envelope["payload"])
+        kind = envelope["payloadType"].encode()
+        signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+        key = serialization.load_pem_public_key(pem)
+        key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), signed,
+                   ec.ECDSA(hashes.SHA256()))
+        statement = json.loads(payload)
+        assert statement["predicateType"] == "urn:weightward:predicate:package:1"
+        assert statement["subject"][0]["digest"]["sha256"] == sha256(self.text)
+        assert statement["predicate"] == {"version": self.manifest["version"]}
+
+    def records(self):
+        at, out = 0, {}
+        for member in self.manifest["members"]:
+            if "key_id" in member:
+                n = struct.unpack_from("<I", self.keys, at)[0]
+                out[member["name"]] = self.keys[at + 4:at + 4 + n]
+                at += 4 + n
+        assert at == len(self.keys)
+        return out
+
+    def content(self, name, content_key=None):
+        """A section's content: decrypted when it is sealed."""
+        member = next(m for m in self.manifest["members"] if m["name"] == name)
+        section = self.data[member["offset"]:member["offset"] + member["bytes"]]
+        if "key_id" not in member:
+            return member, section
+        root = hmac.new(b"weightward/package/v1\0", content_key, hashlib.sha256).digest()
+        key = expand(root, b"weightward/package/section/v1", bytes.fromhex(member["key_id"]))
+        cipher = CIPHERS[member["cipher"]](key)
+        pieces = [section[i:i + PIECE + 16] for i in range(0, len(section), PIECE + 16)]
+        out = b""
+        for i, piece in enumerate(pieces):
+            nonce = struct.pack("<Q", i) + bytes(3) + bytes([i + 1 == len(pieces)])
+            out += cipher.decrypt(nonce, piece, None)
+        return member, out
+
+    def member(self, name, base, content_key=None, keep=lambda path: True):
+        """(path, bytes) of files that `keep` wants. base(tensor or None, path): bytes."""
+        entry, content = self.content(name, content_key)
+        n = struct.unpack("<Q", content[-8:])[0]
+        table = json.loads(content[-8 - n:-8])
+        salt = bytes.fromhex(table["salt"])
+        listed = b"".join(struct.pack("<I", len(f["path"].encode())) + f["path"].encode() +
+                          struct.pack("<Q", f["size"]) + bytes.fromhex(f["sha256"])
+                          for f in table["files"])
+        assert sha256(b"weightward/package/commitment/v1\0" + salt + listed) == \
+            entry["commitment"]
+        if "key_id" not in entry:
+            assert sha256(b"weightward/package/salt/v1\0" + listed) == table["salt"]
+        at = 0
+        for file in table["files"]:
+            out, wanted = b"", keep(file["path"])
+            if file.get("same"):
+                out = base(None, file["path"])
+            for part in file.get("parts", []):
+                whole = base(part["tensor"], None) if part.get("base") else None
+                for c, (length, digest) in enumerate(part["chunks"]):
+                    coded = content[at:at + length]
+                    assert sha256(coded) == digest
+                    at += length
+                    size = min(CHUNK, part["bytes"] - c * CHUNK)
+                    if wanted:
+                        out += decode_chunk(coded, part["dtype"], size,
+                                            whole and whole[c * CHUNK:c * CHUNK + size])
+            if wanted:
+                assert len(out) == file["size"] and sha256(out) == file["sha256"], file["path"]
+                yield file["path"], out
+        assert at == len(content) - 8 - n
+
+
+__all__ = ["Package", "InvalidSignature"]
