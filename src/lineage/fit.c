@@ -73,7 +73,7 @@ double ww_fit_residual(const struct ww_moments *moments, const double *shares)
 
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
         if (moments->bins[b]) {
-            sum += residual(moments->bins[b], moments->k, shares) / rounding(b);
+            sum += residual(moments->bins[b], moments->k, shares) / rounding(moments->bins[b]);
         }
     }
     return sum;
