@@ -8,7 +8,7 @@
 #ifndef WEIGHTWARD_LINEAGE_H
 #define WEIGHTWARD_LINEAGE_H
 
-#include "weightward/run.h"
+#include "weightward/sign.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,8 +25,18 @@ struct ww_decompose_options {
     size_t n_controls;
     uint64_t seed;                 /* of the bootstrap and the halves */
     bool halves; /* fit on half of the tensors, drawn by the seed, and replay the others */
+    const char *plan;     /* signed plan that the run must be (WW_E_DIFFERS), checked before
+                             the suspect is opened; NULL: exploratory */
+    const char *plan_key; /* SPKI PEM path of the key that signed it */
     struct ww_run_options run;
 };
+
+/** Sign what a run will be: base, candidates and controls by the roots of their tensor
+ *  trees, the seed and the thresholds, into a new file. plan of the options is not looked
+ *  at. WW_E_EXISTS. */
+WW_API enum ww_err ww_lineage_plan(const struct ww_decompose_options *options,
+                                   const struct ww_signer *signer, const char *path,
+                                   struct ww_error *err) WW_MUST_USE;
 
 struct ww_lineage_source {
     char *name;       /* path as given */
@@ -71,6 +81,7 @@ struct ww_decompose_report {
     uint64_t tensors_fit;  /* of those: fitted on */
     uint64_t elements;     /* compared */
     uint64_t used;         /* elements that moved far enough to carry a share */
+    bool confirmatory;     /* it was the run of a plan signed beforehand */
     bool varies;           /* shares differ between tensors; they are means over those */
     double noise;          /* beyond rounding: standard deviation per element */
     double r2;             /* of the whole difference from the base */
@@ -108,6 +119,10 @@ WW_API enum ww_err ww_lineage_decompose(const char *suspect,
                                         struct ww_decompose_report *report,
                                         struct ww_error *err) WW_MUST_USE;
 
+/** A recipe is supported by this match, when every control misses so many times the bits. */
+#define WW_REPLAY_SUPPORTED 0.99
+#define WW_REPLAY_TIMES_WORSE 10
+
 /** Match of a recipe that names other sources. */
 struct ww_replay_control {
     char *source;  /* as the recipe names it */
@@ -129,12 +144,15 @@ struct ww_replay_options {
     const char *const *controls; /* descendants of the base that are no source */
     size_t n_controls;
     uint64_t seed; /* of the halves, the bootstrap and random masks */
+    const char *plan;     /* as in struct ww_decompose_options, without a recipe */
+    const char *plan_key;
     struct ww_run_options run;
 };
 
 struct ww_replay_report {
     char *recipe;  /* text; NULL: no recipe could be inferred */
     char *method;
+    bool confirmatory; /* it was the run of a plan signed beforehand */
     bool inferred; /* then only tensors count that were not fitted on */
     const char *arithmetic;     /* that gives most bits; static */
     double match;               /* share of moved elements with the suspect's bits */

@@ -12,6 +12,7 @@
 
 #include "lineage/draws.h"
 #include "lineage/fit.h"
+#include "lineage/prereg.h"
 #include "lineage/replay.h"
 #include "lineage/common_root.h"
 #include "lineage/sketch.h"
@@ -457,6 +458,17 @@ static void release(struct decomposing *d)
     ww_family_release(&d->family);
 }
 
+static enum ww_err check_plan(const struct decomposing *d, struct ww_error *err)
+{
+    const struct ww_decompose_options *o = d->options;
+    const struct ww_prereg_run run = {o->base,     o->candidates, o->n_candidates,
+                                      o->controls, o->n_controls, o->seed,
+                                      &o->run};
+
+    d->report->confirmatory = o->plan != NULL;
+    return o->plan ? ww_prereg_check(o->plan, o->plan_key, &run, err) : WW_OK;
+}
+
 enum ww_err ww_lineage_decompose(const char *suspect,
                                  const struct ww_decompose_options *options,
                                  struct ww_decompose_report *report, struct ww_error *err)
@@ -466,7 +478,10 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
-    rc = open_family(&d, suspect, err);
+    rc = check_plan(&d, err);
+    if (!rc) {
+        rc = open_family(&d, suspect, err);
+    }
     if (!rc) {
         rc = name_sources(&d, err);
     }

@@ -9,13 +9,12 @@
 
 #include "lineage/draws.h"
 #include "lineage/matching.h"
+#include "lineage/prereg.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "weightward/lineage.h"
 
-#define SUPPORTED 0.99
-#define TIMES_WORSE 10
 #define MAX_RECIPE ((size_t)1 << 20)
 
 struct replaying {
@@ -329,11 +328,11 @@ static enum ww_err judge(struct replaying *r, struct ww_error *err)
     if (!rc) {
         rc = draw_interval(r, best, err);
     }
-    report->supports = report->match >= SUPPORTED;
+    report->supports = report->match >= WW_REPLAY_SUPPORTED;
     for (size_t c = 0; c < report->n_controls; c++) {
         report->controls[c].match = share(others[c], sum.moved);
         report->supports &=
-            1 - report->controls[c].match > TIMES_WORSE * (1 - report->match);
+            1 - report->controls[c].match > WW_REPLAY_TIMES_WORSE * (1 - report->match);
     }
     if (!rc && sum.moved == 0) {
         rc =
@@ -404,6 +403,27 @@ static void release(struct replaying *r)
     ww_free(r);
 }
 
+static enum ww_err check_plan(struct replaying *r, struct ww_error *err)
+{
+    const struct ww_replay_options *o = r->options;
+    const struct ww_prereg_run run = {o->base,     o->candidates, o->n_candidates,
+                                      o->controls, o->n_controls, o->seed,
+                                      &o->run};
+
+    if (!o->plan) {
+        return WW_OK;
+    }
+    if (o->recipe) {
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "plan '%s' is of candidates, a recipe has its own models; give one "
+            "of the two",
+            o->plan);
+    }
+    r->report->confirmatory = true;
+    return ww_prereg_check(o->plan, o->plan_key, &run, err);
+}
+
 enum ww_err ww_lineage_replay(const char *suspect,
                               const struct ww_replay_options *options,
                               struct ww_replay_report *report, struct ww_error *err)
@@ -418,7 +438,10 @@ enum ww_err ww_lineage_replay(const char *suspect,
     }
     r->options = options;
     r->report = report;
-    rc = ww_model_open(suspect, &r->suspect, err);
+    rc = check_plan(r, err);
+    if (!rc) {
+        rc = ww_model_open(suspect, &r->suspect, err);
+    }
     if (!rc) {
         rc = options->recipe ? load_recipe(r, err) : infer_recipe(r, suspect, err);
     }

@@ -114,7 +114,7 @@ enum ww_err ww_report_decompose_json(const char *base,
     ww_jw_ku64(&w, "elements", report->elements);
     ww_jw_ku64(&w, "elements_used", report->used);
     write_layers(&w, report);
-    ww_jw_kstr(&w, "status", "exploratory");
+    ww_jw_kstr(&w, "status", report->confirmatory ? "confirmatory" : "exploratory");
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
     ww_jw_kdouble(&w, "seconds", report->run.seconds);
     ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);

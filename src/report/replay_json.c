@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The answer of a replay. */
+/* The answers of a replay and of a plan. */
 #include "report/object.h"
 #include "weightward/report.h"
 
@@ -56,9 +56,37 @@ enum ww_err ww_report_replay_json(const struct ww_replay_report *report, char **
     ww_jw_ku64(&w, "tensors_fit", report->tensors_fit);
     ww_jw_ku64(&w, "moved", report->moved);
     ww_jw_ku64(&w, "undecided", report->undecided);
-    ww_jw_kstr(&w, "status", "exploratory");
+    ww_jw_kstr(&w, "status", report->confirmatory ? "confirmatory" : "exploratory");
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
     ww_jw_kdouble(&w, "seconds", report->run.seconds);
     ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}
+
+static void write_paths(struct ww_jw *w, const char *key, const char *const *paths,
+                        size_t n)
+{
+    ww_jw_key(w, key);
+    ww_jw_array(w);
+    for (size_t i = 0; i < n; i++) {
+        ww_jw_str(w, paths[i]);
+    }
+    ww_jw_close(w);
+}
+
+enum ww_err ww_report_plan_json(const char *path,
+                                const struct ww_decompose_options *options, char **out,
+                                struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+
+    ww_object_begin(&w, &buf, "lineage");
+    ww_jw_kstr(&w, "word", "plan");
+    ww_jw_kstr(&w, "plan", path);
+    ww_jw_kstr(&w, "base", options->base);
+    write_paths(&w, "candidates", options->candidates, options->n_candidates);
+    write_paths(&w, "controls", options->controls, options->n_controls);
+    ww_jw_ku64(&w, "seed", options->seed);
     return ww_object_end(&w, &buf, out, err);
 }

@@ -11,6 +11,7 @@ static const struct word {
     const char *summary;
 } words[] = {
     {"lineage decompose", lineage_decompose, "shares of given sources in a model"},
+    {"lineage plan", lineage_plan, "what will be compared, signed beforehand"},
     {"lineage replay", lineage_replay,
      "a recipe computed again and compared bit for bit"},
 };

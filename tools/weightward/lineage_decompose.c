@@ -11,6 +11,8 @@ struct decompose {
     char *base;
     char **candidates;
     char **controls;
+    char *plan;
+    char *key;
     long long seed;
 };
 
@@ -63,8 +65,9 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
            "the moved "
            "weights come out bit for bit\n",
            report->r2, report->r2_ceiling, report->replay);
-    printf("note: exploratory, without a plan signed beforehand; sources that were not "
-           "given cannot be found\n");
+    printf("note: %s; sources that were not given cannot be found\n",
+           report->confirmatory ? "confirmatory, as the plan says"
+                                : "exploratory, without a plan signed beforehand");
 }
 
 static int run_decompose(const void *given, const char *verb, const char *const *args)
@@ -80,9 +83,14 @@ static int run_decompose(const void *given, const char *verb, const char *const 
         .controls = (const char *const *)opt->controls,
         .n_controls = cli_count(opt->controls),
         .seed = (uint64_t)opt->seed,
+        .plan = opt->plan,
+        .plan_key = opt->key,
     };
     if (!opt->base || options.n_candidates == 0) {
         return cli_usage(verb, "--base MODEL and --candidate MODEL are needed");
+    }
+    if (opt->plan && !opt->key) {
+        return cli_usage(verb, "--plan needs --key PUB, the key that signed it");
     }
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
@@ -118,6 +126,10 @@ int lineage_decompose(int argc, const char **argv)
         {"control", 0, POPT_ARG_ARGV, &opt.controls, 0,
          "a descendant of the base that is no source (repeatable)", "MODEL"},
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "of the bootstrap (default 0)", "N"},
+        {"plan", 0, POPT_ARG_STRING, &opt.plan, 0,
+         "signed plan that this run must be (see lineage plan)", "FILE"},
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "public key that signed the plan",
+         "PUB"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

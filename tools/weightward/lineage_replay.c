@@ -12,6 +12,8 @@ struct replay {
     char *base;
     char **candidates;
     char **controls;
+    char *plan;
+    char *key;
     long long seed;
 };
 
@@ -40,7 +42,9 @@ static void tell(const struct ww_replay_report *report, const char *suspect)
         printf("recipe, from %llu tensors that are not counted:\n%s",
                (unsigned long long)report->tensors_fit, report->recipe);
     }
-    printf("note: exploratory, without a plan signed beforehand\n");
+    printf("note: %s\n", report->confirmatory
+                             ? "confirmatory, as the plan says"
+                             : "exploratory, without a plan signed beforehand");
 }
 
 static int check_options(const struct replay *opt, const char *verb)
@@ -52,6 +56,9 @@ static int check_options(const struct replay *opt, const char *verb)
     if (!opt->recipe && (!opt->base || cli_count(opt->candidates) == 0)) {
         return cli_usage(verb, "--recipe FILE is needed, or --base MODEL and --candidate "
                                "MODEL to infer one");
+    }
+    if (opt->plan && !opt->key) {
+        return cli_usage(verb, "--plan needs --key PUB, the key that signed it");
     }
     return 0;
 }
@@ -69,6 +76,8 @@ static int run_replay(const void *given, const char *verb, const char *const *ar
         .controls = (const char *const *)opt->controls,
         .n_controls = cli_count(opt->controls),
         .seed = (uint64_t)opt->seed,
+        .plan = opt->plan,
+        .plan_key = opt->key,
     };
     int status = check_options(opt, verb);
     if (!status) {
@@ -113,6 +122,10 @@ int lineage_replay(int argc, const char **argv)
          "a model to put in the place of each source (repeatable)", "MODEL"},
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0,
          "of halves, draws and random masks (default 0)", "N"},
+        {"plan", 0, POPT_ARG_STRING, &opt.plan, 0,
+         "signed plan that this run must be (see lineage plan)", "FILE"},
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "public key that signed the plan",
+         "PUB"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What will be looked at, signed before it is looked at. */
+#ifndef WW_LINEAGE_PREREG_H
+#define WW_LINEAGE_PREREG_H
+
+#include "weightward/lineage.h"
+
+/** What a run was started with. */
+struct ww_prereg_run {
+    const char *base;
+    const char *const *candidates;
+    size_t n_candidates;
+    const char *const *controls;
+    size_t n_controls;
+    uint64_t seed;
+    const struct ww_run_options *run;
+};
+
+/** Is it what the signed plan says? Opens and digests every model of the run.
+ *  WW_E_DIFFERS; the errors of signatures. */
+enum ww_err ww_prereg_check(const char *plan, const char *public_key,
+                            const struct ww_prereg_run *run,
+                            struct ww_error *err) WW_MUST_USE;
+
+#endif
