@@ -98,6 +98,31 @@ one_method() {
     jq -e '.modules_to_save != null' out/adapter_config.json
 }
 
+# Twice as many inputs. Zeros stand for Fisher diagonals, which may not be negative.
+@test "methods with imported statistics" {
+    cat >zeros.yml <<'YML'
+merge_method: linear
+dtype: bfloat16
+parameters: {normalize: false}
+models:
+  - {model: one, parameters: {weight: 1}}
+  - {model: ./one, parameters: {weight: -1}}
+YML
+    rm -rf zeros
+    "$WW" merge zeros.yml zeros -q --no-source-trees
+    cat >recipe.yml <<'YML'
+merge_method: fisher
+dtype: bfloat16
+models:
+  - {model: one, statistics: zeros}
+  - {model: two, statistics: zeros}
+YML
+    within_limits "$WW" merge recipe.yml out -q --no-source-trees
+    sed -e 's/fisher/masks/' -e 's/statistics: zeros/statistics: two/' \
+        -e '1a base_model: base' recipe.yml >masks.yml
+    within_limits "$WW" merge masks.yml out -q --no-source-trees
+}
+
 @test "trees of the sources, a signature, a locked source and a locked output" {
     recipe task_arithmetic >recipe.yml
     "$WW" key new signing --out me --no-passphrase -q
