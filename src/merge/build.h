@@ -89,6 +89,7 @@ struct ww_build {
     uint64_t n_layers;    /* of the output, when sliced */
     uint32_t *layer_from; /* per output layer of a sliced merge: the donor-like model's
                              layer that its per-layer settings come from */
+    bool sees;            /* modules: are those of a model with a tower for images */
     bool unties;          /* the output has a head although the donor has none */
     bool grows;           /* the vocabulary is not the donor's */
     uint64_t vocab_size;
@@ -134,6 +135,13 @@ enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST
  *  is WW_E_TENSOR or WW_E_SHAPE, one of another name WW_E_WRONG_MODEL. */
 enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
                               struct ww_error *err) WW_MUST_USE;
+
+/** modules: by tensor names. Are there several, and is every tensor in one of them?
+ *  WW_E_UNSUPPORTED, WW_E_RECIPE. */
+enum ww_err ww_build_modules(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
+bool ww_build_has_modules(const struct ww_recipe *recipe);
+/** The recipe's module that a tensor belongs to; WW_NONE. */
+uint32_t ww_build_module_of(const struct ww_build *build, const char *name);
 
 /** All output tensors, with sources and parameters. */
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;

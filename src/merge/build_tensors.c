@@ -118,7 +118,9 @@ static enum ww_err account_for_rest(struct ww_build *build,
         const struct ww_build_model *m = &build->models[slot->seats[i].model];
         for (uint32_t t = 0; t < m->model->n_tensors && !rc; t++) {
             const char *name = m->model->tensors[t].name;
-            if (ww_model_find(donor->model, name) != WW_NONE ||
+            const uint32_t module = ww_build_module_of(build, name);
+            if ((module != WW_NONE && slot->module != &build->recipe->modules[module]) ||
+                ww_model_find(donor->model, name) != WW_NONE ||
                 (build->unties && strcmp(name, HEAD) == 0)) {
                 continue;
             }
@@ -137,33 +139,56 @@ static enum ww_err account_for_rest(struct ww_build *build,
     return rc;
 }
 
-static enum ww_err add_whole(struct ww_build *build,
-                             const struct ww_recipe_module *module, struct ww_error *err)
+/* Each module's inputs, seated once. */
+static enum ww_err seat_modules(struct ww_build *build, struct ww_build_slot **out,
+                                struct ww_error *err)
 {
-    const struct ww_recipe_slice *slice = &module->slices[0];
-    const struct ww_build_model *donor = &build->models[build->donor];
-    struct ww_build_slot slot = {.slice = slice, .module = module};
-    struct seats seats;
-    enum ww_err rc = seat_inputs(build, module, slice, &seats, err);
+    const struct ww_recipe *recipe = build->recipe;
+    struct ww_build_slot *slots =
+        ww_pool_calloc(build->pool, recipe->n_modules, sizeof(*slots));
+    enum ww_err rc = slots ? WW_OK : ww_build_no_memory(err);
 
-    if (rc) {
-        return rc;
+    *out = slots;
+    for (uint32_t m = 0; m < recipe->n_modules && !rc; m++) {
+        const struct ww_recipe_module *module = &recipe->modules[m];
+        struct seats seats;
+        rc = seat_inputs(build, module, &module->slices[0], &seats, err);
+        if (!rc) {
+            slots[m] = (struct ww_build_slot){.slice = &module->slices[0],
+                                              .module = module,
+                                              .seats = seats.items,
+                                              .n_seats = seats.n};
+        }
     }
-    slot.seats = seats.items;
-    slot.n_seats = seats.n;
+    return rc;
+}
+
+static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    struct ww_build_slot *slots = NULL;
+    uint32_t head = 0;
+    enum ww_err rc = seat_modules(build, &slots, err);
+
     for (uint32_t i = 0; i < donor->model->n_tensors && !rc; i++) {
         const struct ww_layer_place *place = &donor->places[i];
-        slot.name = donor->model->tensors[i].name;
-        slot.home = donor->model->tensors[i].file;
-        slot.t = place->stack == WW_NONE
-                     ? 0
-                     : place_in(place->layer, donor->stacks[place->stack].n_layers);
-        rc = add_named(build, &slot, err);
+        const char *name = donor->model->tensors[i].name;
+        struct ww_build_slot *slot = &slots[ww_build_module_of(build, name)];
+        slot->name = name;
+        slot->home = donor->model->tensors[i].file;
+        slot->t = place->stack == WW_NONE
+                      ? 0
+                      : place_in(place->layer, donor->stacks[place->stack].n_layers);
+        rc = add_named(build, slot, err);
     }
-    if (!rc) {
-        rc = add_untied_head(build, &slot, err);
+    head = ww_build_module_of(build, HEAD);
+    if (!rc && head != WW_NONE) {
+        rc = add_untied_head(build, &slots[head], err);
     }
-    return rc ? rc : account_for_rest(build, &slot, err);
+    for (uint32_t m = 0; m < build->recipe->n_modules && !rc; m++) {
+        rc = account_for_rest(build, &slots[m], err);
+    }
+    return rc;
 }
 
 /* Slices cut one stack of layers; two would have to be cut in step. */
@@ -362,20 +387,14 @@ static enum ww_err doubt_gradients(struct ww_build *build,
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
-    const struct ww_recipe_module *module = &recipe->modules[0];
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_build_modules(build, err);
 
-    if (recipe->n_modules != 1 ||
-        (module->name && strcmp(module->name, "default") != 0)) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "modules other than 'default' are not supported; models with several "
-            "towers merge as a whole under 'models'");
+    for (uint32_t m = 0; m < recipe->n_modules && !rc; m++) {
+        rc = doubt_gradients(build, &recipe->modules[m], err);
     }
-    rc = doubt_gradients(build, module, err);
     if (rc) {
         return rc;
     }
-    return module->is_sliced ? add_sliced(build, module, err)
-                             : add_whole(build, module, err);
+    return recipe->modules[0].is_sliced ? add_sliced(build, &recipe->modules[0], err)
+                                        : add_whole(build, err);
 }

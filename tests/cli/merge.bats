@@ -355,3 +355,17 @@ for svg in re.findall(r"<svg.*?</svg>", page, re.S):
 PY
     refused 4 "cannot write a new file" "$WW" merge recipe.yml third -q --report page.html
 }
+
+@test "modules are known by name, hold all of a model and are not cut" {
+    make_family
+    printf 'merge_method: linear\nmodules:\n  %s: {models: [{model: base, parameters: {weight: 1}}]}\n' face >r.yml
+    refused 6 "module 'face' is not known" "$WW" merge r.yml out
+    sed -i 's/face/text_decoder/' r.yml
+    refused 3 "no tensor of 'base' is in module 'text_decoder'" "$WW" merge r.yml out
+    sed -i 's/text_decoder/shared/' r.yml
+    "$WW" merge --dry-run r.yml >/dev/null
+    printf '  default: {models: [{model: base, parameters: {weight: 1}}]}\n' >>r.yml
+    refused 6 "module 'default' is not known" "$WW" merge r.yml out
+    printf 'merge_method: passthrough\nmodules:\n  shared: {slices: [{sources: [{model: base, layer_range: [0, 2]}]}]}\n' >r.yml
+    refused 6 "has slices" "$WW" merge r.yml out
+}

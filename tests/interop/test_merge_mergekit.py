@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import make_models as families
 import torch
 import yaml
 from safetensors import safe_open
@@ -392,6 +393,40 @@ def check_locked(build, scale):
     return f"{len(bad)} tensors are not the lock of the merge: {bad[:3]}" if bad else None
 
 
+# Modules of models with several towers: every module with weights of its own.
+TOWERS = {"qwen2_5_vl": ("text_decoder", "vision_tower", "multi_modal_projector"),
+          "t5-gated": ("encoder", "decoder", "shared")}
+
+
+def check_modules(build, family):
+    one = families.write(family, "towers")
+    two = one + "-two"
+    shutil.copytree(one, two)
+    generator = torch.Generator().manual_seed(3)
+    path = os.path.join(two, "model.safetensors")
+    tensors = {n: (t + 0.1 * torch.randn(t.shape, generator=generator).to(t.dtype))
+               for n, t in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    text = "merge_method: linear\nmodules:\n"
+    for i, module in enumerate(TOWERS[family]):
+        text += (f"  {module}:\n    models:\n      - {{model: {one}, parameters: {{weight: {0.31 + 0.1 * i}}}}}\n"
+                 f"      - {{model: {two}, parameters: {{weight: {[0.57, [0.87, 0.23]][i % 2]}}}}}\n")
+    theirs, mine = f"towers/{family}-peer", f"towers/{family}-ours"
+    said, told = peer(text, theirs), ours(build, text, mine)
+    if said or told:
+        return f"peer: {said or 'done'}; here: {told or 'done'}"
+    lacking = ours(build, text[:text.index(f"  {TOWERS[family][2]}:")], mine + "-lacking")
+    if "the merge would lack it" not in (lacking or ""):
+        return f"without its last module: {lacking or 'done'}"
+    a, b = (load_file(os.path.join(x, "model.safetensors")) for x in (theirs, mine))
+    if not a.keys() <= b.keys():
+        return f"names that only the peer has: {sorted(a.keys() - b.keys())[:4]}"
+    wrong = [w for n, t in a.items() for w in [compare_values(n, t, b[n], [0, 0])] if w]
+    if not wrong:
+        print(f"       {family}: {len(a)} of {len(b)} tensors are in the peer's architecture file")
+    return wrong[0] if wrong else None
+
+
 def main():
     build, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
     failed = 0
@@ -412,6 +447,11 @@ def main():
             wrong = check_locked(build, scale)
             failed += wrong is not None
             print(f"{'FAILED' if wrong else 'ok':7}locked {' '.join(scale)}: {wrong or 'the lock of the merge'}",
+                  flush=True)
+        for family in TOWERS if not names or "modules" in names else []:
+            wrong = check_modules(build, family)
+            failed += wrong is not None
+            print(f"{'FAILED' if wrong else 'ok':7}modules of {family}{': ' + wrong if wrong else ''}",
                   flush=True)
     print(f"{failed} failed" if failed else "mergekit and weightward agree")
     return 1 if failed else 0
