@@ -62,6 +62,7 @@ struct ww_chain_link {
     char evidence_sha256[65];           /* of the file that holds the statement, or "" */
     char root_sha256[65];               /* OMS root, "" where it is not stated */
     char tensor_root[65];               /* the same of the tensor tree */
+    char license[128];                  /* as its card spells it; "" for none known */
     size_t *sources;                    /* indices into links */
     size_t n_sources;
     unsigned depth;                     /* steps from the model, on the first way to it */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "evidence/card.h"
 #include "evidence/chain.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -259,6 +260,27 @@ bool ww_ancestors_tree(const struct ww_ancestors *all,
     return same;
 }
 
+enum ww_err ww_license_at(int dirfd, const char *path, char out[WW_LICENSE_BYTES],
+                          struct ww_error *err)
+{
+    struct ww_yaml *card = NULL;
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    out[0] = '\0';
+    ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+    rc = ww_file_read_at(dirfd, path, WW_LINKS_HUB, &text, NULL);
+    if (!rc) {
+        card = ww_card_open(text.data, text.len);
+    }
+    if (card) {
+        (void)ww_license_set(out, ww_card_license(card));
+    }
+    ww_yaml_free(card);
+    ww_buf_release(&text);
+    return rc == WW_E_NOMEM ? WW_FAIL(err, rc, "out of memory for a card") : WW_OK;
+}
+
 enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
                                 struct ww_source_evidence *out, struct ww_error *err)
 {
@@ -288,6 +310,9 @@ enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
     }
     if (!rc) {
         rc = gather_links(all, dirfd, from, err);
+    }
+    if (!rc) {
+        rc = ww_license_at(dirfd, files[WW_ANCESTOR_CARD].side, out->license, err);
     }
     ww_buf_release(&text);
     return rc;

@@ -55,6 +55,10 @@ enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
                                 struct ww_source_evidence *out,
                                 struct ww_error *err) WW_MUST_USE;
 
+/** The licence that a card below dirfd states, "" when there is no card or none in it. */
+enum ww_err ww_license_at(int dirfd, const char *path, char out[WW_LICENSE_BYTES],
+                          struct ww_error *err) WW_MUST_USE;
+
 /** The tensor root that a gathered provenance states, where it states these very weight
  * files too; for a step that has their digests but did not hash tensor by tensor. The
  * root is then as good as that statement, which the step's own names by digest. */

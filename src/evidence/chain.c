@@ -146,6 +146,35 @@ static enum ww_err note_root(struct walk *w, const struct ww_chain_link *link,
                                                : "carries no evidence");
 }
 
+/* An ancestor's own card, where its statement has the digest of the carried file; or what
+ * the step that used it says. */
+static enum ww_err find_license(struct walk *w, size_t link,
+                                const struct ww_provenance_link *used,
+                                struct ww_error *err)
+{
+    char path[WW_ANCESTOR_PATH_BYTES];
+    char *license = w->report->links[link].license;
+    const uint8_t *card =
+        ww_chain_stated(&w->seen[link], ww_ancestor_side(WW_ANCESTOR_CARD));
+    enum ww_err rc = WW_OK;
+
+    if (card) {
+        struct ww_buf text;
+        ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+        rc = ww_ancestor_read(w->dirfd, card, WW_ANCESTOR_CARD, &text, err);
+        ww_buf_release(&text);
+        if (rc == WW_E_TAMPERED) {
+            return rc;
+        }
+        ww_ancestor_path(card, WW_ANCESTOR_CARD, path);
+        rc = rc ? WW_OK : ww_license_at(w->dirfd, path, license, err);
+    }
+    if (!rc && !license[0]) {
+        (void)ww_license_set(license, used->evidence.license);
+    }
+    return rc;
+}
+
 static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
                                 struct ww_error *err);
 
@@ -186,6 +215,9 @@ static enum ww_err walk_source(struct walk *w, size_t parent, size_t i, unsigned
     }
     if (!rc && is_new && used.has_tree && !w->report->links[link].tensor_root[0]) {
         ww_hex(w->report->links[link].tensor_root, used.tree, WW_SHA256_BYTES);
+    }
+    if (!rc && is_new) {
+        rc = find_license(w, link, &used, err);
     }
     if (!rc && is_new) {
         rc = ask_judge(w, link, err);
@@ -369,7 +401,14 @@ static enum ww_err accept_model(struct walk *w, const char *hint, struct ww_erro
         memcpy(model->tensor_root, w->report->model.tensor_root,
                sizeof(model->tensor_root));
     }
-    rc = ask_judge(w, 0, err);
+    /* Every file was verified, but for what the caller let pass. */
+    if (!w->options->ignore_unsigned_files) {
+        rc = ww_license_at(w->dirfd, ww_ancestor_side(WW_ANCESTOR_CARD), model->license,
+                           err);
+    }
+    if (!rc) {
+        rc = ask_judge(w, 0, err);
+    }
     return rc || !w->judge ? rc : w->judge->accept(w->judge->payload, model, hint, err);
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A verified chain as a CycloneDX 1.6 document. Ancestors stand three times: as components,
- * in the pedigree of what was made of them, and as edges in 'dependencies', since readers of
- * bills of materials look at one of the three. Nothing in it depends on time: the serial
- * number is a hash of the digests, so that the same chain gives the same document.
+ * A verified chain as a CycloneDX 1.6 document. Ancestors stand three times: as
+ * components, in the pedigree of what was made of them, and as edges in 'dependencies',
+ * since readers of bills of materials look at one of the three. Nothing in it depends on
+ * time: the serial number is a hash of the digests, so that the same chain gives the same
+ * document.
  */
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,55 @@ static void write_property(struct ww_jw *w, const char *name, const char *value)
     }
 }
 
+/* Cards spell licences as the Hub does. Ids of SPDX must be spelt exactly; what is not in
+ * the table goes by its name. */
+static void write_license(struct ww_jw *w, const char *license)
+{
+    static const struct {
+        const char *card;
+        const char *spdx;
+    } ids[] = {
+        {"apache-2.0", "Apache-2.0"},
+        {"mit", "MIT"},
+        {"bsd-2-clause", "BSD-2-Clause"},
+        {"bsd-3-clause", "BSD-3-Clause"},
+        {"cc0-1.0", "CC0-1.0"},
+        {"cc-by-4.0", "CC-BY-4.0"},
+        {"cc-by-sa-4.0", "CC-BY-SA-4.0"},
+        {"cc-by-nc-4.0", "CC-BY-NC-4.0"},
+        {"cc-by-nc-sa-4.0", "CC-BY-NC-SA-4.0"},
+        {"cc-by-nd-4.0", "CC-BY-ND-4.0"},
+        {"cc-by-nc-nd-4.0", "CC-BY-NC-ND-4.0"},
+        {"cc-by-3.0", "CC-BY-3.0"},
+        {"mpl-2.0", "MPL-2.0"},
+        {"isc", "ISC"},
+        {"unlicense", "Unlicense"},
+        {"zlib", "Zlib"},
+        {"bsl-1.0", "BSL-1.0"},
+        {"epl-2.0", "EPL-2.0"},
+        {"eupl-1.2", "EUPL-1.2"},
+        {"artistic-2.0", "Artistic-2.0"},
+        {"ms-pl", "MS-PL"},
+        {"ofl-1.1", "OFL-1.1"},
+        {"wtfpl", "WTFPL"},
+        {"cdla-permissive-2.0", "CDLA-Permissive-2.0"},
+    };
+    const char *id = NULL;
+
+    for (size_t i = 0; i < WW_LEN(ids) && !id; i++) {
+        id = strcmp(ids[i].card, license) == 0 ? ids[i].spdx : NULL;
+    }
+    ww_jw_key(w, "licenses");
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_key(w, "license");
+    ww_jw_object(w);
+    ww_jw_kstr(w, id ? "id" : "name", id ? id : license);
+    ww_jw_close(w);
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
 /* The root digest of the folder, where one is stated. */
 static void write_identity(struct ww_jw *w, const struct ww_chain_link *link)
 {
@@ -52,6 +102,9 @@ static void write_identity(struct ww_jw *w, const struct ww_chain_link *link)
         ww_jw_kstr(w, "content", link->root_sha256);
         ww_jw_close(w);
         ww_jw_close(w);
+    }
+    if (link->license[0]) {
+        write_license(w, link->license);
     }
 }
 
@@ -186,6 +239,7 @@ static enum ww_err serial_number(const struct ww_chain_report *report, char out[
         ww_sha256_update(h, link->name, strlen(link->name) + 1);
         ww_sha256_update(h, link->root_sha256, sizeof(link->root_sha256));
         ww_sha256_update(h, link->evidence_sha256, sizeof(link->evidence_sha256));
+        ww_sha256_update(h, link->license, strlen(link->license) + 1);
     }
     ww_sha256_final(h, d);
     ww_sha256_free(h);

@@ -13,6 +13,8 @@
 
 #define WW_PROVENANCE_MAX_SOURCES 1024
 
+#define WW_LICENSE_BYTES 128 /* a longer one is none */
+
 /** The file that holds a source's evidence, by its SHA-256. */
 enum ww_evidence_kind {
     WW_EVIDENCE_NONE,
@@ -22,6 +24,7 @@ enum ww_evidence_kind {
 struct ww_source_evidence {
     enum ww_evidence_kind kind;
     uint8_t sha256[WW_SHA256_BYTES];
+    char license[WW_LICENSE_BYTES]; /* as its card spells it, "" for none */
 };
 
 /** A model that something was made of. */
@@ -85,6 +88,9 @@ enum ww_err ww_provenance_parse(const uint8_t *payload, size_t len,
                                 struct ww_provenance_view *out,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_provenance_release(struct ww_provenance_view *view);
+
+/** False, and none, for text that is too long, empty or not printable. */
+bool ww_license_set(char out[WW_LICENSE_BYTES], const char *text);
 
 /** {name, digest: {sha256}} of a subject or a file; false when it is none. */
 bool ww_provenance_file(const struct ww_jnode *node, struct ww_resource *out);

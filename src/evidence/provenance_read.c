@@ -40,6 +40,18 @@ static bool read_hex(const struct ww_jnode *node, uint8_t out[WW_SHA256_BYTES])
     return ww_jstr(node, &hex) && ww_unhex(out, WW_SHA256_BYTES, hex, strlen(hex));
 }
 
+bool ww_license_set(char out[WW_LICENSE_BYTES], const char *text)
+{
+    const size_t len = text ? strlen(text) : 0;
+
+    out[0] = '\0';
+    if (len == 0 || len >= WW_LICENSE_BYTES || !ww_text_ok((const uint8_t *)text, len)) {
+        return false;
+    }
+    memcpy(out, text, len + 1);
+    return true;
+}
+
 bool ww_provenance_file(const struct ww_jnode *node, struct ww_resource *out)
 {
     return ww_jstr(ww_jget(node, "name"), &out->name) && out->name[0] &&
@@ -92,7 +104,12 @@ static enum ww_err read_evidence(const struct ww_jnode *notes,
 {
     const struct ww_jnode *provenance = ww_jget(notes, "provenance");
     const struct ww_jnode *signature = ww_jget(notes, "signature");
+    const char *license = NULL;
 
+    if (ww_jstr(ww_jget(notes, "license"), &license) &&
+        !ww_license_set(out->license, license)) {
+        return malformed(err, "the licence of a source is no short text");
+    }
     if (provenance && signature) {
         return malformed(err, "a source has evidence of two kinds");
     }

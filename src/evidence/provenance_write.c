@@ -99,6 +99,9 @@ static enum ww_err write_source(struct ww_jw *w, const struct ww_provenance_sour
     if (s->lock_id) {
         ww_jw_khex(w, "unlocked", s->lock_id, WW_SHA256_BYTES);
     }
+    if (s->evidence.license[0]) {
+        ww_jw_kstr(w, "license", s->evidence.license);
+    }
     if (s->evidence.kind != WW_EVIDENCE_NONE) {
         ww_jw_khex(w,
                    s->evidence.kind == WW_EVIDENCE_PROVENANCE ? "provenance"

@@ -20,6 +20,7 @@ static void write_link(struct ww_jw *w, const struct ww_chain_link *link)
     write_known(w, "evidence_sha256", link->evidence_sha256);
     write_known(w, "root_sha256", link->root_sha256);
     write_known(w, "tensor_root", link->tensor_root);
+    write_known(w, "license", link->license);
     ww_jw_ku64(w, "depth", link->depth);
     ww_jw_key(w, "sources");
     ww_jw_array(w);

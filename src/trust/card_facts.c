@@ -5,11 +5,11 @@
  */
 #include <string.h>
 
+#include "evidence/card.h"
 #include "policy/words.h"
 #include "trust/facts.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "yaml/yaml.h"
 
 #define TYPE "weightward.policy-reference/1"
 #define MAX_TAGS 1024
@@ -23,20 +23,6 @@ static const char *keep(struct ww_source_facts *owner, const char *text,
     char *copy = ww_strdup(text);
 
     return ww_read_own(&at, copy, err) == WW_OK ? copy : NULL;
-}
-
-/* The YAML between the first two lines "---"; *len is 0 without it. */
-static const uint8_t *front_matter(const uint8_t *text, size_t n, size_t *len)
-{
-    const uint8_t *end = NULL;
-
-    *len = 0;
-    if (n < 4 || memcmp(text, "---\n", 4) != 0) {
-        return text;
-    }
-    end = memmem(text + 3, n - 3, "\n---", 4);
-    *len = end ? (size_t)(end + 1 - (text + 4)) : 0;
-    return text + 4;
 }
 
 static enum ww_err read_tags(const struct ww_ynode *list, struct ww_source_facts *owner,
@@ -69,28 +55,21 @@ enum ww_err ww_card_facts_read(const uint8_t *text, size_t len,
                                struct ww_source_facts *owner, struct ww_card_facts *out,
                                struct ww_error *err)
 {
-    struct ww_yaml *yaml = NULL;
-    const struct ww_ynode *root = NULL;
-    const char *license = NULL;
-    size_t n = 0;
-    const uint8_t *front = front_matter(text, len, &n);
+    struct ww_yaml *yaml = ww_card_open(text, len);
+    const char *license = yaml ? ww_card_license(yaml) : NULL;
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_card_facts){0};
     /* A card that is no card says nothing, and what says nothing is not permitted. */
-    if (n == 0 || ww_yaml_parse(front, n, "card", &ww_yaml_limits_recipe, &yaml, NULL)) {
+    if (!yaml) {
         return WW_OK;
     }
-    root = ww_yaml_root(yaml, 0);
-    if (ww_ytext(ww_yget(root, "license"), &license)) {
-        if (strcmp(license, "other") == 0) {
-            (void)ww_ytext(ww_yget(root, "license_name"), &license);
-        }
+    if (license) {
         out->license = keep(owner, license, err);
         rc = out->license ? WW_OK : WW_E_NOMEM;
     }
     if (!rc) {
-        rc = read_tags(ww_yget(root, "tags"), owner, &out->tags, err);
+        rc = read_tags(ww_yget(ww_yaml_root(yaml, 0), "tags"), owner, &out->tags, err);
     }
     ww_yaml_free(yaml);
     return rc;

@@ -162,7 +162,10 @@ def main():
     run("key", "new", "signing", "--out", "me", "--no-passphrase")
     run("key", "new", "signing", "--out", "other", "--no-passphrase")
     run("key", "new", "lock", "--out", "lock", "--no-passphrase")
-    for name in ("expert-rev", "expert-caesar"):
+    for name, license_ in (("expert-rev", "license: mit"),
+                           ("expert-caesar", "license: other\nlicense_name: my terms")):
+        with open(name + "/README.md", "w", encoding="utf-8") as f:
+            f.write(f"---\n{license_}\n---\n")
         run("sign", name, "--key", "me.key", "--tensors", "--origin")
         run("lock", name, "locked-" + name, "--key", "lock", "--sign", "me.key")
     with open("recipe.yml", "w", encoding="utf-8") as f:
@@ -177,6 +180,16 @@ def main():
         passes(f"CycloneDX: {path}", bom, path)
     texts = [open(path, encoding="utf-8").read() for path in boms]
     check("the same chain gives the same bill of materials", texts[0] == texts[1])
+    licenses = {c["name"]: c.get("licenses") for c in json.loads(texts[0])["components"]}
+    check("licences are in it, by SPDX id where there is one", licenses == {
+        name: [{"license": license_}] for name, license_ in (
+            ("locked-expert-rev", {"id": "MIT"}), ("expert-rev", {"id": "MIT"}),
+            ("locked-expert-caesar", {"name": "my terms"}),
+            ("expert-caesar", {"name": "my terms"}))}, licenses)
+    with open("merged/attestations/provenance.sigstore.json", encoding="utf-8") as f:
+        sources = statement(json.load(f))[1]["buildDefinition"]["resolvedDependencies"]
+    check("licences are in the provenance", [s["annotations"]["license"] for s in sources] ==
+          ["mit", "my terms"], sources)
     run("verify", "expert-rev", "--chain", "--key", "me.pub", "--bom", "origin.cdx.json")
     passes("CycloneDX: a model of no others", bom, "origin.cdx.json")
 
@@ -197,7 +210,8 @@ def main():
     ).decode()
     fails("a summary without a time", summary, bundle, "FAILED")
 
-    ancestors = sorted(os.listdir("merged/attestations/ancestors"))
+    ancestors = [name for name in sorted(os.listdir("merged/attestations/ancestors"))
+                 if name.endswith(".sigstore.json")]
     check("four statements are carried", len(ancestors) == 4, ancestors)
     files = ["merged/attestations/provenance.sigstore.json"]
     files += ["merged/attestations/ancestors/" + name for name in ancestors]

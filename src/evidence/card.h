@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** What a model card (README.md with YAML between two lines "---") says. */
+#ifndef WW_EVIDENCE_CARD_H
+#define WW_EVIDENCE_CARD_H
+
+#include "yaml/yaml.h"
+
+/** The front matter; NULL when the card has none that can be read. Free with
+ *  ww_yaml_free. */
+struct ww_yaml *ww_card_open(const uint8_t *text, size_t len);
+/** The licence as the card spells it: 'license', or 'license_name' when that says
+ *  "other"; NULL for none. Borrowed. */
+const char *ww_card_license(const struct ww_yaml *card);
+
+#endif
