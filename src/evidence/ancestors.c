@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "evidence/card.h"
+#include "evidence/front_matter.h"
 #include "evidence/chain.h"
 #include "util/alloc.h"
 #include "util/fail.h"

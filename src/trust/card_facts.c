@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "evidence/card.h"
+#include "evidence/front_matter.h"
 #include "policy/words.h"
 #include "trust/facts.h"
 #include "util/alloc.h"

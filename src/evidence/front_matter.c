@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Model cards as the Hub knows them. A card that is no card says nothing. */
-#include "evidence/card.h"
+#include "evidence/front_matter.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /** What a model card (README.md with YAML between two lines "---") says. */
-#ifndef WW_EVIDENCE_CARD_H
-#define WW_EVIDENCE_CARD_H
+#ifndef WW_EVIDENCE_FRONT_MATTER_H
+#define WW_EVIDENCE_FRONT_MATTER_H
 
 #include "yaml/yaml.h"
 
