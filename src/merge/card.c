@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "evidence/front_matter.h"
 #include "json/json.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -51,55 +52,30 @@ const char *ww_licence_conflict(const char *a, const char *b)
     return NULL;
 }
 
-const char *ww_card_front(const char *text, size_t text_len, size_t *len)
-{
-    const char *end = NULL;
-
-    *len = 0;
-    if (text_len < 4 || memcmp(text, "---\n", 4) != 0) {
-        return text;
-    }
-    end = memmem(text + 3, text_len - 3, "\n---", 4);
-    if (end) {
-        *len = (size_t)(end + 1 - (text + 4));
-    }
-    return text + 4;
-}
-
 /* The licence that a model's card states; NULL without one. */
 static enum ww_err read_licence(struct ww_build *build, const struct ww_build_model *m,
                                 const char **out, struct ww_error *err)
 {
     struct ww_error ignored = {0};
-    struct ww_yaml *yaml = NULL;
+    struct ww_yaml *card = NULL;
     struct ww_buf buf;
-    const char *front = NULL;
     const char *text = NULL;
-    size_t len = 0;
     enum ww_err rc = WW_OK;
 
     *out = NULL;
     ww_buf_init(&buf, MAX_CARD_BYTES);
     /* A card that is missing or no card says nothing. */
     if (ww_file_read_at(m->model->dirfd, CARD, WW_LINKS_HUB, &buf, &ignored) == WW_OK) {
-        front = ww_card_front(ww_buf_cstr(&buf), buf.len, &len);
+        card = ww_card_open(buf.data, buf.len);
     }
-    if (len > 0 && ww_yaml_parse((const uint8_t *)front, len, CARD,
-                                 &ww_yaml_limits_recipe, &yaml, &ignored) == WW_OK) {
-        const struct ww_ynode *root = ww_yaml_root(yaml, 0);
-        if (ww_ytext(ww_yget(root, "license"), &text)) {
-            const char *name = NULL;
-            if (strcmp(text, "other") == 0 &&
-                ww_ytext(ww_yget(root, "license_name"), &name)) {
-                text = name;
-            }
-            *out = ww_pool_keep(build->pool, ww_strdup(text));
-            rc = *out ? WW_OK : ww_build_no_memory(err);
-        }
-    } else if (ignored.code == WW_E_NOMEM) {
+    text = card ? ww_card_license(card) : NULL;
+    if (text) {
+        *out = ww_pool_keep(build->pool, ww_strdup(text));
+    }
+    if (ignored.code == WW_E_NOMEM || (text && !*out)) {
         rc = ww_build_no_memory(err);
     }
-    ww_yaml_free(yaml);
+    ww_yaml_free(card);
     ww_buf_release(&buf);
     return rc;
 }

@@ -14,7 +14,4 @@ enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
  *  known against it. */
 const char *ww_licence_conflict(const char *a, const char *b);
 
-/** The front matter of a card's text: *len is 0 without one. */
-const char *ww_card_front(const char *text, size_t text_len, size_t *len);
-
 #endif
