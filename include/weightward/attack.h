@@ -51,6 +51,7 @@ struct ww_attack_tensor {
 struct ww_attack_found {
     uint64_t residual_moved;    /* indices of residual streams that changed place */
     uint64_t residual_negated;
+    uint64_t residual_rotated;  /* width of a stream that was rotated, its gains folded */
     uint64_t heads_moved;       /* query heads */
     uint64_t inner_moved;       /* dimensions inside of heads: order, turns */
     uint64_t inner_negated;

@@ -7,9 +7,11 @@
 #include <math.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "attack/attack_report.h"
 #include "attack/drift.h"
+#include "attack/rotation.h"
 #include "la/la.h"
 #include "lock/lock_paths.h"
 #include "stream/cpus.h"
@@ -29,6 +31,7 @@ struct attack_run {
     struct ww_attack_report *report;
     struct ww_model *models[3]; /* locked, anchor, truth */
     struct ww_layout *layouts[2];
+    int *given; /* the locked model's own descriptors, while others stand in for them */
     struct ww_pair pair;
     bool paired;
     struct ww_pair partner; /* mode invariant */
@@ -39,6 +42,28 @@ struct attack_run {
     struct ww_out *out;
     struct ww_stream_result result;
 };
+
+/* Files with a rotation undone stand in for the locked model's, or cease to. */
+static void swap_files(struct attack_run *run)
+{
+    for (uint32_t f = 0; f < run->models[0]->n_files; f++) {
+        const int fd = run->models[0]->files[f].fd;
+        run->models[0]->files[f].fd = run->given[f];
+        run->given[f] = fd;
+    }
+}
+
+static void release_files(struct attack_run *run)
+{
+    if (!run->given) {
+        return;
+    }
+    swap_files(run);
+    for (uint32_t f = 0; f < run->models[0]->n_files; f++) {
+        close(run->given[f]);
+    }
+    ww_free(run->given);
+}
 
 static void release(struct attack_run *run)
 {
@@ -52,6 +77,7 @@ static void release(struct attack_run *run)
     if (run->partnered) {
         ww_pair_release(&run->partner);
     }
+    release_files(run);
     for (size_t i = 0; i < WW_LEN(run->layouts); i++) {
         ww_layout_free(run->layouts[i]);
     }
@@ -139,6 +165,49 @@ static const struct step {
     {ww_find_aga, 1U << WW_ATTACK_AGA}, {neurons_ordered, 1U << WW_ATTACK_AGA},
 };
 
+/* The folder that OUT will lie in, NULL without one. */
+static char *folder_of(const char *out_path)
+{
+    const char *slash = out_path ? strrchr(out_path, '/') : NULL;
+
+    if (!out_path) {
+        return NULL;
+    }
+    return !slash ? ww_strdup(".")
+                  : ww_asprintf("%.*s/", (int)(slash - out_path), out_path);
+}
+
+static enum ww_err undo_rotation(struct attack_run *run, const char *out_path,
+                                 struct ww_error *err)
+{
+    struct ww_rotation rotation = {0};
+    char *folder = folder_of(out_path);
+    int *fds = NULL;
+    enum ww_err rc = ww_rotation_find(&run->pair, &rotation, err);
+
+    if (rc || !rotation.r) {
+        goto out;
+    }
+    fds = ww_calloc(run->models[0]->n_files, sizeof(*fds));
+    if (!fds) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+        goto out;
+    }
+    rc = ww_rotation_undo(&run->pair, &rotation, folder, fds, err);
+    if (rc) {
+        goto out;
+    }
+    run->pair.found.residual_rotated = rotation.n;
+    run->given = fds;
+    fds = NULL;
+    swap_files(run);
+out:
+    ww_free(fds);
+    ww_free(folder);
+    ww_rotation_release(&rotation);
+    return rc;
+}
+
 static double weight_of(const struct ww_attack_options *options)
 {
     return options->weight == 0 ? 0.5 : options->weight;
@@ -159,7 +228,6 @@ static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
-    run->pair.run = &run->options->run;
     if (run->options->mode == WW_ATTACK_INVARIANT) {
         rc = begin_blend(run, err);
     }
@@ -182,6 +250,7 @@ static enum ww_err stream(struct attack_run *run, const char *out_path,
 
     run->job.pair = &run->pair;
     run->job.truth = run->models[2];
+    run->job.given = run->given;
     run->job.lock = (struct ww_lock_job){.gauge = &run->pair.gauge, .inverse = true};
     run->job.dense = (struct ww_dense_job){
         .gauge = &run->pair.gauge, .source = &run->pair.source, .inverse = true};
@@ -269,6 +338,10 @@ static enum ww_err attack(struct attack_run *run, const char *path, const char *
     }
     if (!rc) {
         rc = open_models(run, path, err);
+    }
+    run->pair.run = &run->options->run;
+    if (!rc && aligned) {
+        rc = undo_rotation(run, out_path, err);
     }
     if (!rc) {
         rc = find_lock(run, err);

@@ -24,6 +24,7 @@ struct ww_score {
 struct ww_attack_job {
     const struct ww_pair *pair;
     const struct ww_model *truth; /* NULL: not scored against it */
+    const int *given; /* the locked model's files as they are; NULL: those of the model */
     struct ww_lock_job lock;
     struct ww_dense_job dense;
     struct ww_dense_job partner_dense; /* of the anchor, where pair->blend */

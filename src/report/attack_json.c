@@ -11,6 +11,7 @@ static void write_found(struct ww_jw *w, const struct ww_attack_found *found)
     } rows[] = {
         {"residual_moved", found->residual_moved},
         {"residual_negated", found->residual_negated},
+        {"residual_rotated", found->residual_rotated},
         {"heads_moved", found->heads_moved},
         {"inner_moved", found->inner_moved},
         {"inner_negated", found->inner_negated},

@@ -13,6 +13,9 @@ must keep the function to the last bits of float32, which the published solver d
 
 For some, with rotary embedding and without, a merge by invariants of the model with a locked
 copy of itself: in a float64 forward pass it must be the model, where a plain mean is not.
+
+For some, a locked model whose residual stream is then rotated by a random orthogonal matrix,
+norm gains folded: the joint attack must find both, keep the function and come near the source.
 """
 import json
 import os
@@ -27,6 +30,7 @@ from safetensors.torch import load_file, save_file
 
 NOISE = 0.05
 DENSE = ("llama", "phi3", "mixtral", "gpt2", "gpt_neox", "bert-masked", "t5", "vit", "opt", "bart")
+ROTATED = ("llama", "mistral")
 INVARIANT = ("llama", "phi3", "gpt2", "qwen3")
 
 
@@ -117,6 +121,52 @@ def check_invariant(build, source, locks):
     return problems
 
 
+def rotate(folder, out):
+    """Of a Llama-like model: gains go into the readers, then x' = R x on the stream."""
+    shutil.copytree(folder, out)
+    path = os.path.join(out, "model.safetensors")
+    stored = load_file(path)
+    t = {k: v.double() for k, v in stored.items()}
+    for k in t:
+        norm = k.rsplit(".", 1)[0]
+        readers = [r for r in t if r.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight"))
+                   ] if norm.endswith("input_layernorm") else \
+            [r for r in t if r.endswith(("gate_proj.weight", "up_proj.weight"))] \
+            if norm.endswith("post_attention_layernorm") else ["lm_head.weight"] \
+            if norm == "model.norm" else []
+        for r in readers:
+            if r.startswith(norm.rsplit(".", 1)[0]) or norm == "model.norm":
+                t[r] = t[r] * t[k]
+    width = t["model.norm.weight"].numel()
+    generator = torch.Generator().manual_seed(3)
+    r = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64))[0]
+    for k in t:
+        if k.endswith("norm.weight"):
+            t[k] = torch.ones_like(t[k])
+        elif k.split(".")[-2] in ("o_proj", "down_proj"):
+            t[k] = r @ t[k]
+        elif t[k].dim() == 2:
+            t[k] = t[k] @ r.T
+    save_file({k: v.to(stored[k].dtype) for k, v in t.items()}, path, metadata={"format": "pt"})
+
+
+def check_rotation(build, source, anchor, locked):
+    rotated, out = locked + "-rotated", locked + "-straight"
+    rotate(locked, rotated)
+    answer = json.loads(run(os.path.join(build, "weightward"), "attack", rotated, out, "--anchor",
+                            anchor, "--truth", source, "--json", "-q"))
+    found, drift = answer["found"], off(source, out)
+    near, far = distance(source, out), distance(source, rotated)
+    problems = []
+    if off(source, rotated) > 1e-5:
+        problems.append("the rotation of the test changes the function")
+    if not found["residual_rotated"] or not found["heads_moved"] or not found["neurons_moved"]:
+        problems.append(f"rotation: found {found}")
+    if drift > 1e-4 or near > 0.1 or far < 0.5:
+        problems.append(f"rotation: function {drift:.2g} off, weights {near:.3f}, before {far:.3f}")
+    return problems
+
+
 def distance(a, b):
     """Of what a lock moves, relative to its size: what stays says nothing about an attack."""
     moved = set(differing(a, b))
@@ -154,6 +204,8 @@ def check(build, case, work):
             problems.append(f"the lock moved too little: {moved:.3f}")
     if case in DENSE:
         problems += check_dense(build, source, anchor, work)
+    if case in ROTATED:
+        problems += check_rotation(build, source, anchor, os.path.join(work, "locked"))
     if case in INVARIANT:
         dense = [os.path.join(work, "dense")] if case in DENSE else []
         problems += check_invariant(build, source, [os.path.join(work, "locked"), *dense])

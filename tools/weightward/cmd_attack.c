@@ -31,6 +31,10 @@ static void tell_found(const struct attack *opt, const struct ww_attack_found *f
             (unsigned long long)f->neurons_moved, (unsigned long long)f->neurons_negated,
             (unsigned long long)f->experts_moved, (unsigned long long)f->scaled,
             (unsigned long long)f->dense_heads);
+    if (f->residual_rotated) {
+        cli_say(&opt->common, "       a rotation of the residual stream over %llu dimensions, "
+                "with the gains of norms folded", (unsigned long long)f->residual_rotated);
+    }
 }
 
 static void tell_merge(const struct attack *opt, const struct ww_attack_report *report)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A residual stream that was rotated by a dense matrix, its norm gains folded into the
+ * linears that read it (as rotation before quantisation does, arXiv 2405.16406).
+ *
+ * Such a suspect is rotated back into unnamed files first, with the anchor's gains taken
+ * out of its readers again, and everything else looks at these files.
+ */
+#ifndef WW_ATTACK_ROTATION_H
+#define WW_ATTACK_ROTATION_H
+
+#include "attack/pair.h"
+
+/** What of a tensor lies on the residual stream. */
+struct ww_stream_part {
+    bool on; /* an axis runs over it */
+    unsigned axis;
+    bool is_gain;        /* of a norm, folded */
+    bool plus_one;       /* a gain that is stored as what it is above one */
+    const double *gains; /* of the anchor, that a reader is divided by; NULL: none */
+};
+
+struct ww_rotation {
+    size_t n;
+    double *r;                    /* x' = r x, n x n; NULL: no rotation was found */
+    struct ww_stream_part *parts; /* by tensor of the locked model */
+    double **gains;               /* owned, by tensor: gains of the anchor */
+    uint32_t n_tensors;
+};
+
+/** Is every gain on the stream one, and do the anchor's differ? Then solve for r from the
+ *  tables of both models. Layouts where it cannot be told which norm a linear reads are
+ *  left alone. */
+enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out,
+                             struct ww_error *err) WW_MUST_USE;
+/** Better, with the rows of gates: tables is sum e' e^T of the tables. */
+enum ww_err ww_rotation_refine(const struct ww_pair *pair, const double *tables,
+                               struct ww_rotation *rotation,
+                               struct ww_error *err) WW_MUST_USE;
+void ww_rotation_release(struct ww_rotation *rotation);
+
+/** Files of the locked model with the rotation undone, one descriptor each, in fds; they
+ * lie in folder (NULL: in memory) without a name. Made so far are closed on failure. */
+enum ww_err ww_rotation_undo(const struct ww_pair *pair,
+                             const struct ww_rotation *rotation, const char *folder,
+                             int *fds, struct ww_error *err) WW_MUST_USE;
+
+#endif
