@@ -13,7 +13,7 @@
 #include "lock/draw.h"
 #include "lock/handout.h"
 #include "lock/key_binding.h"
-#include "lock/lock_model.h"
+#include "lock/lock_late.h"
 #include "lock/lock_paths.h"
 #include "lock/lock_record.h"
 #include "lock/manifest.h"
@@ -31,6 +31,8 @@ struct lock_run {
     const struct ww_lock_options *options;
     struct ww_lock_report *report;
     struct ww_model *model;
+    const struct ww_lock_late *late; /* NULL: the model's evidence lies there */
+    struct ww_late_files late_files;
     struct ww_layout *layout;
     struct ww_secret *prk;  /* of the lock key */
     struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
@@ -51,6 +53,7 @@ struct lock_run {
 static void release(struct lock_run *run, bool keep)
 {
     ww_free(run->out_name);
+    ww_late_files_release(&run->late_files);
     ww_stream_result_release(&run->result);
     ww_out_close(run->out, keep);
     ww_lock_plan_release(&run->plan);
@@ -195,6 +198,9 @@ static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
         run->dense.probes = run->probes;
         rc = ww_lock_plan_init(&run->plan, &run->job, "lock", true, sides, n_sides, err);
     }
+    if (!rc && run->late) {
+        rc = ww_lock_late_plan(run->late, &run->plan, err);
+    }
     return rc;
 }
 
@@ -268,7 +274,8 @@ static enum ww_err list_files(const struct lock_run *run, struct ww_manifest *m,
 {
     const uint32_t n_files = run->model->n_files;
 
-    m->source = ww_calloc((size_t)n_files + run->plan.n_sides, sizeof(*m->source));
+    m->n_source = (size_t)n_files + run->plan.n_sides + run->late_files.n;
+    m->source = ww_calloc(m->n_source, sizeof(*m->source));
     m->locked = ww_calloc(n_files, sizeof(*m->locked));
     if (!m->source || !m->locked) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
@@ -286,8 +293,10 @@ static enum ww_err list_files(const struct lock_run *run, struct ww_manifest *m,
         memcpy(m->source[n_files + i].sha256, run->result.output_sha256[n_files + i],
                WW_SHA256_BYTES);
     }
+    for (size_t i = 0; i < run->late_files.n; i++) {
+        m->source[n_files + run->plan.n_sides + i] = run->late_files.files[i];
+    }
     m->n_locked = n_files;
-    m->n_source = (size_t)n_files + run->plan.n_sides;
     qsort(m->source, m->n_source, sizeof(*m->source), by_path);
     return WW_OK;
 }
@@ -295,19 +304,22 @@ static enum ww_err list_files(const struct lock_run *run, struct ww_manifest *m,
 static enum ww_err source_oms_root(const struct lock_run *run, char root[65],
                                    struct ww_error *err)
 {
+    bool is_signed = ww_strlist_has(&run->late_files.names, WW_SIGNATURE_FILE);
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
     root[0] = '\0';
     ww_buf_init(&text, ww_json_limits_bundle.max_bytes);
-    for (uint32_t i = 0; i < run->plan.n_sides && !rc; i++) {
-        if (strcmp(run->plan.sides[i].from, WW_SIGNATURE_FILE) == 0) {
-            rc = ww_file_read_at(run->model->dirfd, WW_SIGNATURE_FILE, WW_LINKS_HUB,
-                                 &text, err);
-            if (!rc) {
-                ww_manifest_oms_root(&text, root);
-            }
-        }
+    for (uint32_t i = 0; i < run->plan.n_sides; i++) {
+        is_signed =
+            is_signed || strcmp(run->plan.sides[i].from, WW_SIGNATURE_FILE) == 0;
+    }
+    if (is_signed) {
+        rc = ww_file_read_at(run->model->dirfd, WW_SIGNATURE_FILE, WW_LINKS_HUB, &text,
+                             err);
+    }
+    if (is_signed && !rc) {
+        ww_manifest_oms_root(&text, root);
     }
     ww_buf_release(&text);
     return rc;
@@ -466,6 +478,10 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
     enum ww_err rc = ww_path_last(out_path, &run->out_name, err);
 
     ww_buf_init(&manifest, ww_json_limits_bundle.max_bytes);
+    if (!rc && run->late) {
+        rc = ww_lock_late_take(run->late, &run->plan, &run->result, run->out,
+                               &run->late_files, err);
+    }
     if (!rc) {
         rc = make_manifest(run, &manifest, err);
     }
@@ -491,9 +507,11 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
 
 enum ww_err ww_lock_model(struct ww_model *model, const char *out_path,
                           const struct ww_lock_options *options,
-                          struct ww_lock_report *report, struct ww_error *err)
+                          const struct ww_lock_late *late, struct ww_lock_report *report,
+                          struct ww_error *err)
 {
-    struct lock_run run = {.options = options, .report = report, .model = model};
+    struct lock_run run = {
+        .options = options, .report = report, .model = model, .late = late};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -528,7 +546,7 @@ enum ww_err ww_lock_folder(const char *path, const char *out_path,
         rc = ww_model_open(path, &model, err);
     }
     if (!rc) {
-        rc = ww_lock_model(model, out_path, options, report, err);
+        rc = ww_lock_model(model, out_path, options, NULL, report, err);
     }
     ww_model_close(model);
     return rc;

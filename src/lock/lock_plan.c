@@ -44,6 +44,7 @@ void ww_lock_plan_release(struct ww_lock_plan *plan)
     ww_free(plan->rank);
     ww_free(plan->plan.inputs);
     ww_free(plan->readers);
+    ww_free(plan->trees);
     ww_free(plan->plan.outputs);
     ww_free(plan->plan.tree);
     memset(plan, 0, sizeof(*plan));

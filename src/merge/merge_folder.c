@@ -183,7 +183,7 @@ static enum ww_err write_record(struct merge_run *run, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err seal(struct merge_run *run, struct ww_error *err)
+static enum ww_err write_evidence(struct merge_run *run, struct ww_error *err)
 {
     const struct ww_signer *signer = run->work->options->signer;
     struct ww_buf oms;
@@ -208,11 +208,7 @@ static enum ww_err seal(struct merge_run *run, struct ww_error *err)
     }
     ww_buf_release(&oms);
     ww_buf_release(&bundle);
-    if (rc) {
-        return rc;
-    }
-    return run->locking ? ww_merge_locking_run(run->locking, &run->result, err)
-                        : ww_out_commit(run->out, err);
+    return rc;
 }
 
 static enum ww_err report_sources(struct ww_work *work, struct ww_error *err)
@@ -265,30 +261,76 @@ static enum ww_err stream(struct merge_run *run, const char *out_path,
     struct ww_work *work = run->work;
     const uint64_t extra =
         EVIDENCE_BYTES + work->plan.n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR;
+
+    return work->options->n_parts
+               ? ww_merge_join(work, out_path, work->options->n_parts, extra, &run->out,
+                               &run->result, err)
+               : ww_merge_run(&work->plan, run->locking ? NULL : out_path, extra, true,
+                              &work->options->run, &run->out, &run->result, err);
+}
+
+/* Blocks are noted as they are computed. A locked merge is computed in another order, and
+ * some of it twice, so there it is a run of its own. */
+static enum ww_err measure(struct merge_run *run, struct ww_error *err)
+{
+    struct ww_work *work = run->work;
     enum ww_err rc = WW_OK;
 
-    if (work->options->measure && !work->options->n_parts) {
-        rc = ww_changes_new(&work->plan, &run->changes, err);
-        work->plan.changes = run->changes;
+    if (!work->options->measure || work->options->n_parts) {
+        return WW_OK;
     }
-    if (rc) {
-        return rc;
+    rc = ww_changes_new(&work->plan, &run->changes, err);
+    work->plan.changes = run->changes;
+    if (!rc && run->locking) {
+        rc = stream(run, NULL, err);
+        ww_merge_result_release(&run->result);
+        work->plan.changes = NULL;
     }
-    if (work->options->n_parts) {
-        rc = ww_merge_join(work, out_path, work->options->n_parts, extra, &run->out,
-                           &run->result, err);
-    } else {
-        rc = ww_merge_run(&work->plan, run->locking ? NULL : out_path, extra, true,
-                          &work->options->run, &run->out, &run->result, err);
-    }
+    return rc;
+}
+
+/* All bytes have passed. */
+static enum ww_err finish(void *payload, struct ww_error *err)
+{
+    struct merge_run *run = payload;
+    struct ww_work *work = run->work;
+    enum ww_err rc = WW_OK;
 
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_model_unchanged(work->plan.models[i], err);
     }
-    return rc ? rc
-              : ww_merge_check_views(
-                    &work->plan,
-                    (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256, err);
+    if (!rc) {
+        rc = ww_merge_check_views(
+            &work->plan, (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256, err);
+    }
+    if (!rc) {
+        rc = ww_work_add_sources(work, work->file.last, &work->plan, &run->result,
+                                 !work->options->no_source_trees, err);
+    }
+    if (!rc) {
+        rc = report_sources(work, err);
+    }
+    if (!rc) {
+        rc = report_changes(run, err);
+    }
+    return rc ? rc : write_evidence(run, err);
+}
+
+static enum ww_err make_folder(struct merge_run *run, const char *out_path,
+                               struct ww_error *err)
+{
+    const struct ww_merge_evidence evidence = {finish, run};
+    enum ww_err rc = WW_OK;
+
+    if (run->locking) {
+        return ww_merge_locking_run(run->locking, &evidence, &run->result, err);
+    }
+    rc = stream(run, out_path, err);
+    if (!rc) {
+        run->work->report->run = run->result.run;
+        rc = finish(run, err);
+    }
+    return rc ? rc : ww_out_commit(run->out, err);
 }
 
 /* Digests of intermediate results and a lock's own plan are of one run. */
@@ -334,21 +376,10 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
         rc = ww_work_want_trees(work, work->file.last, &work->plan, err);
     }
     if (!rc) {
-        rc = stream(run, out_path, err);
+        rc = measure(run, err);
     }
     if (!rc) {
-        rc = ww_work_add_sources(work, work->file.last, &work->plan, &run->result,
-                                 !options->no_source_trees, err);
-    }
-    if (!rc) {
-        rc = report_sources(work, err);
-    }
-    if (!rc) {
-        rc = report_changes(run, err);
-    }
-    if (!rc) {
-        work->report->run = run->result.run;
-        rc = seal(run, err);
+        rc = make_folder(run, out_path, err);
     }
     if (!rc) {
         ww_hex(work->report->output_sha256_tree, run->tree, WW_SHA256_BYTES);

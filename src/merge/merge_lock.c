@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The merge is computed twice: once for its digests, which the evidence of the open model
- * and the lock's manifest need before the first locked byte, and once under the lock. Both
- * must agree, so a source that changed in between is told.
+ * The merge is computed once, as the lock reads it. Digests of the open files, roots of the
+ * open tensors and digests of the sources come from that run, so the evidence of the open
+ * model is written when the weights are locked, and the lock sets it aside then.
  */
 #include "merge/merge_lock.h"
 
@@ -14,6 +14,7 @@
 #include "merge/engine.h"
 #include "stream/cpus.h"
 #include "stream/made.h"
+#include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -28,7 +29,15 @@ struct ww_merge_locking {
     int dirfd;
     struct ww_merge_engine engine;
     struct ww_made *made;
-    const struct ww_merge_result *result;
+    struct ww_model *model;       /* the open folder */
+    struct ww_input_tree *trees;  /* per weight file of model */
+    const struct ww_input_tree **wanted; /* the same, as the lock takes them */
+    uint32_t *order;              /* of model's tensors by name, and ranks */
+    uint32_t *ranks;
+    uint8_t (*roots)[WW_SHA256_BYTES];
+    struct ww_strlist *added;     /* evidence so far, while it is made */
+    struct ww_merge_result *result;
+    const struct ww_merge_evidence *evidence;
 };
 
 static enum ww_err no_memory(struct ww_error *err)
@@ -158,6 +167,12 @@ void ww_merge_locking_free(struct ww_merge_locking *l)
         ww_whole_release(&l->engine.wholes);
         ww_merge_engine_release(&l->engine);
     }
+    ww_model_close(l->model);
+    ww_free(l->trees);
+    ww_free(l->wanted);
+    ww_free(l->order);
+    ww_free(l->ranks);
+    ww_free(l->roots);
     if (l->dirfd >= 0) {
         close(l->dirfd);
     }
@@ -179,18 +194,24 @@ enum ww_err ww_merge_locking_add(struct ww_merge_locking *l, const char *path,
     if (!rc) {
         rc = ww_file_write_at(l->dirfd, path, bytes, len, 0644, true, err);
     }
+    if (!rc) {
+        rc = ww_strlist_add(l->added, path, err);
+    }
     ww_free(folder);
     return rc;
 }
 
 /* Weight files of the opened folder are computed when they are read. */
-static enum ww_err fill(struct ww_merge_locking *l, struct ww_model *model,
-                        struct ww_error *err)
+static enum ww_err fill(struct ww_merge_locking *l, struct ww_error *err)
 {
     const struct ww_merge_plan *plan = &l->work->plan;
     const struct ww_run_options *run = &l->work->options->run;
-    enum ww_err rc = WW_OK;
+    struct ww_model *model = l->model;
+    enum ww_err rc = ww_merge_check(plan, err);
 
+    if (rc) {
+        return rc;
+    }
     l->engine = (struct ww_merge_engine){
         .plan = plan,
         .threads = ww_threads_wanted(run),
@@ -213,59 +234,119 @@ static enum ww_err fill(struct ww_merge_locking *l, struct ww_model *model,
     return rc;
 }
 
-/* Both times the same: told just before the folder appears. */
-static enum ww_err compare(void *payload, const struct ww_lock_facts *facts,
-                           struct ww_error *err)
+/* Roots of the open tensors, for the statement about them. */
+static enum ww_err want_roots(struct ww_merge_locking *l, struct ww_error *err)
 {
-    const struct ww_merge_locking *l = payload;
-    const struct ww_merge_plan *plan = &l->work->plan;
-    const struct ww_model *model = facts->layout->model;
+    const struct ww_model *model = l->model;
+    enum ww_err rc = ww_tree_order(model, &l->order, &l->ranks, err);
 
-    for (uint32_t f = 0; f < plan->n_files; f++) {
-        for (uint32_t i = 0; i < model->n_files; i++) {
-            if (strcmp(model->files[i].name, plan->files[f].name) == 0 &&
-                memcmp(facts->source_sha256[i], l->result->output_sha256[f],
-                       WW_SHA256_BYTES) != 0) {
-                return WW_FAIL(err, WW_E_CHANGED,
-                               "file '%s' came out differently when it was locked; a "
-                               "source changed during the merge",
-                               plan->files[f].name);
-            }
-        }
+    l->roots = ww_calloc(model->n_tensors, sizeof(*l->roots));
+    l->trees = ww_calloc(model->n_files, sizeof(*l->trees));
+    l->wanted = ww_calloc(model->n_files, sizeof(*l->wanted));
+    if (rc || !l->roots || !l->trees || !l->wanted) {
+        return rc ? rc : no_memory(err);
+    }
+    for (uint32_t f = 0; f < model->n_files; f++) {
+        const struct ww_weight_file *file = &model->files[f];
+        l->trees[f] = (struct ww_input_tree){&model->tensors[file->first_tensor],
+                                             l->ranks + file->first_tensor,
+                                             file->n_tensors,
+                                             l->roots + file->first_tensor};
+        l->wanted[f] = &l->trees[f];
     }
     return WW_OK;
 }
 
-enum ww_err ww_merge_locking_run(struct ww_merge_locking *l,
-                                 const struct ww_merge_result *result,
-                                 struct ww_error *err)
+/* What a run of the plan would have said. */
+static enum ww_err take_result(struct ww_merge_locking *l,
+                               const uint8_t (*model_sha256)[WW_SHA256_BYTES],
+                               const uint8_t (*input_sha256)[WW_SHA256_BYTES],
+                               struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &l->work->plan;
+    struct ww_merge_result *r = l->result;
+
+    r->output_sha256 = ww_calloc(plan->n_files, WW_SHA256_BYTES);
+    r->input_sha256 = ww_calloc(plan->n_inputs, WW_SHA256_BYTES);
+    r->tensor_root = ww_calloc(plan->n_tensors, WW_SHA256_BYTES);
+    if (!r->output_sha256 || !r->input_sha256 || !r->tensor_root) {
+        return no_memory(err);
+    }
+    memcpy(r->input_sha256, input_sha256, plan->n_inputs * (size_t)WW_SHA256_BYTES);
+    for (uint32_t f = 0; f < plan->n_files; f++) {
+        const struct ww_merge_file *file = &plan->files[f];
+        ww_sha256_of(file->header, file->header_bytes, r->output_sha256[f]);
+        for (uint32_t i = 0; i < l->model->n_files; i++) {
+            if (strcmp(l->model->files[i].name, file->name) == 0) {
+                memcpy(r->output_sha256[f], model_sha256[i], WW_SHA256_BYTES);
+            }
+        }
+    }
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        const uint32_t at = ww_model_find(l->model, plan->tensors[t].name);
+        if (at == WW_NONE) {
+            return WW_FAIL(err, WW_E_INTERNAL, "tensor '%.200s' is not in its own merge",
+                           plan->tensors[t].name);
+        }
+        memcpy(r->tensor_root[t], l->roots[at], WW_SHA256_BYTES);
+    }
+    return WW_OK;
+}
+
+static enum ww_err make_evidence(void *payload,
+                                 const uint8_t (*model_sha256)[WW_SHA256_BYTES],
+                                 const uint8_t (*input_sha256)[WW_SHA256_BYTES],
+                                 struct ww_strlist *paths, struct ww_error *err)
+{
+    struct ww_merge_locking *l = payload;
+    enum ww_err rc = take_result(l, model_sha256, input_sha256, err);
+
+    l->added = paths;
+    return rc ? rc : l->evidence->make(l->evidence->payload, err);
+}
+
+static enum ww_err lock(struct ww_merge_locking *l, struct ww_error *err)
 {
     const struct ww_merge_options *options = l->work->options;
     struct ww_merge_report *told = l->work->report;
-    struct ww_lock_options lock = {.secret = options->lock->secret,
-                                   .binding = options->lock->binding,
-                                   .signer = options->signer,
-                                   .scale_if_room = true, /* as 'lock' does by itself */
-                                   .before_commit = compare,
-                                   .before_commit_payload = l,
-                                   .run = options->run};
+    const struct ww_lock_options how = {.secret = options->lock->secret,
+                                        .binding = options->lock->binding,
+                                        .signer = options->signer,
+                                        .scale_if_room = true, /* as 'lock' by itself */
+                                        .run = options->run};
+    /* The sources as the merge's own run would hash them: the first inputs of its plan. */
+    const struct ww_lock_late late = {.model_trees = l->wanted,
+                                      .inputs = l->engine.stream.inputs,
+                                      .readers = l->engine.readers,
+                                      .trees = l->engine.trees,
+                                      .n_inputs = l->work->plan.n_inputs,
+                                      .make = make_evidence,
+                                      .payload = l};
     struct ww_lock_report report = {0};
-    struct ww_model *model = NULL;
-    enum ww_err rc = ww_model_open(l->path, &model, err);
+    enum ww_err rc = ww_lock_model(l->model, l->out_path, &how, &late, &report, err);
 
-    l->result = result;
-    if (!rc) {
-        rc = fill(l, model, err);
-    }
-    if (!rc) {
-        rc = ww_lock_model(model, l->out_path, &lock, &report, err);
-    }
     if (!rc) {
         memcpy(told->root_sha256, report.root_sha256, sizeof(told->root_sha256));
         memcpy(told->lock_id, report.lock_id, sizeof(told->lock_id));
         told->run = report.run;
     }
     ww_lock_report_release(&report);
-    ww_model_close(model);
     return rc;
+}
+
+enum ww_err ww_merge_locking_run(struct ww_merge_locking *l,
+                                 const struct ww_merge_evidence *evidence,
+                                 struct ww_merge_result *result, struct ww_error *err)
+{
+    enum ww_err rc = ww_model_open(l->path, &l->model, err);
+
+    l->evidence = evidence;
+    l->result = result;
+    if (!rc) {
+        rc = fill(l, err);
+    }
+    if (!rc) {
+        rc = want_roots(l, err);
+    }
+    return rc ? rc : lock(l, err);
 }

@@ -185,6 +185,19 @@ both_ways() {
         "$WW" merge l/recipe.yml --rederive out $KEYS --unlock-with mine
 }
 
+@test "what a report measures is the same for a locked merge" {
+    make_families
+    "$WW" key new lock --out mine --no-passphrase -q
+    "$WW" merge o/recipe.yml open --report open.html --json -q >open.json
+    "$WW" merge o/recipe.yml locked --lock mine --report locked.html --json -q >locked.json
+    for f in open locked; do
+        jq -S '{sources, plan_sha256, output_sha256_tree}' "$f.json" >"$f.part"
+        grep '<circle' "$f.html" >>"$f.part"
+    done
+    cmp open.part locked.part
+    grep -q 'layers.0' locked.part
+}
+
 @test "a method with passes over tensors is locked as it is made too" {
     make_families
     "$WW" key new lock --out mine --no-passphrase -q
