@@ -136,8 +136,16 @@ struct ww_replay_kind {
     double match;
 };
 
+/** Where a model lies that a recipe or a card names. */
+struct ww_lineage_name {
+    const char *name; /* as written there */
+    const char *path;
+};
+
 struct ww_replay_options {
     const char *recipe;            /* mergekit YAML; NULL: inferred from what follows */
+    const struct ww_lineage_name *names; /* of the recipe's models, those that lie elsewhere */
+    size_t n_names;
     const char *base;              /* as in struct ww_decompose_options, */
     const char *const *candidates; /* without a recipe */
     size_t n_candidates;
@@ -182,6 +190,49 @@ WW_API void ww_replay_report_release(struct ww_replay_report *report);
 WW_API enum ww_err ww_lineage_replay(const char *suspect,
                                      const struct ww_replay_options *options,
                                      struct ww_replay_report *report,
+                                     struct ww_error *err) WW_MUST_USE;
+
+enum ww_lineage_agreement { WW_LINEAGE_UNTOLD, WW_LINEAGE_AGREES, WW_LINEAGE_DISAGREES };
+
+struct ww_verify_lineage_options {
+    const struct ww_lineage_name *names; /* where the declared models lie */
+    size_t n_names;
+    const char *base;              /* of a card's models; NULL: a recipe says */
+    const char *const *candidates; /* models that should not be in it */
+    size_t n_candidates;
+    uint64_t seed;
+    struct ww_run_options run;
+};
+
+struct ww_declared_source {
+    char *name;
+    bool found;    /* its folder is known */
+    bool observed; /* the weights support it */
+    double share;  /* of a card's model; 0 with a recipe, which is replayed */
+};
+
+struct ww_verify_lineage_report {
+    enum ww_lineage_agreement agreement;
+    const char *declared_by; /* static: the file that says it; NULL: none */
+    char *why;               /* one sentence */
+    struct ww_declared_source *declared; /* less the base */
+    size_t n_declared;
+    char **undeclared; /* candidates that the weights support */
+    size_t n_undeclared;
+    bool has_replay;
+    struct ww_replay_report replay;
+    bool has_decompose;
+    struct ww_decompose_report decompose;
+};
+WW_API void ww_verify_lineage_report_release(struct ww_verify_lineage_report *report);
+
+/**
+ * What the folder declares (mergekit_config.yml, else base_model of README.md) against its
+ * weights. A model that is not here, a layout that cannot be compared: UNTOLD.
+ */
+WW_API enum ww_err ww_lineage_verify(const char *suspect,
+                                     const struct ww_verify_lineage_options *options,
+                                     struct ww_verify_lineage_report *report,
                                      struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus

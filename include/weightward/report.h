@@ -88,6 +88,9 @@ WW_API enum ww_err ww_report_plan_json(const char *path,
                                        char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_replay_json(const struct ww_replay_report *report, char **out,
                                          struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err
+ww_report_verify_lineage_json(const struct ww_verify_lineage_report *report, char **out,
+                              struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,

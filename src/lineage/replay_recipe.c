@@ -45,6 +45,10 @@ static enum ww_err take_recipe(struct replaying *r, const char *text, const char
     enum ww_err rc = ww_recipe_view_open(&r->view, text, strlen(text), name, dir,
                                          r->options->seed, &r->options->run, err);
 
+    for (size_t i = 0; i < r->options->n_names && !rc; i++) {
+        rc = ww_recipe_view_place(&r->view, r->options->names[i].name,
+                                  r->options->names[i].path, err);
+    }
     if (!rc) {
         r->report->recipe = ww_strdup(text);
         r->report->method = ww_strdup(r->view.report.method);

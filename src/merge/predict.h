@@ -22,6 +22,9 @@ enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const void *text, s
                                 const struct ww_run_options *run,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_recipe_view_release(struct ww_recipe_view *view);
+/** From now on the model of this name lies there. */
+enum ww_err ww_recipe_view_place(struct ww_recipe_view *view, const char *name,
+                                 const char *path, struct ww_error *err) WW_MUST_USE;
 const struct ww_recipe *ww_recipe_view_recipe(const struct ww_recipe_view *view);
 /** The plan; with the folder `path` in the place of model `instead` unless that is
  *  WW_NONE. Release it with ww_merge_plan_release, before the view. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "merge/predict.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 
 enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const void *text, size_t len,
@@ -31,6 +32,24 @@ void ww_recipe_view_release(struct ww_recipe_view *view)
     ww_work_close(&view->work);
     ww_merge_report_release(&view->report);
     memset(view, 0, sizeof(*view));
+}
+
+enum ww_err ww_recipe_view_place(struct ww_recipe_view *view, const char *name,
+                                 const char *path, struct ww_error *err)
+{
+    struct ww_recipe *recipe = &view->work.file.recipes[view->work.file.last];
+
+    for (uint32_t m = 0; m < recipe->n_models; m++) {
+        if (strcmp(recipe->models[m].text, name) == 0) {
+            char *own = ww_strdup(path);
+            if (!own) {
+                return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+            }
+            ww_free(recipe->models[m].path);
+            recipe->models[m].path = own;
+        }
+    }
+    return WW_OK;
 }
 
 const struct ww_recipe *ww_recipe_view_recipe(const struct ww_recipe_view *view)

@@ -11,5 +11,6 @@
 int lineage_decompose(int argc, const char **argv);
 int lineage_replay(int argc, const char **argv);
 int lineage_plan(int argc, const char **argv);
+int lineage_verify(int argc, const char **argv);
 
 #endif

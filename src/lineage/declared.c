@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/declared.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "util/fail.h"
+#include "util/fs.h"
+#include "weightward/merge.h"
+#include "yaml/yaml.h"
+
+#define MAX_CARD ((size_t)1 << 20)
+#define MAX_NAMES 1024
+
+static enum ww_err add(const struct ww_ynode *node, struct ww_strlist *names,
+                       struct ww_error *err)
+{
+    const char *text = NULL;
+
+    if (!ww_ytext(node, &text) || text[0] == '\0' || names->n >= MAX_NAMES ||
+        !ww_text_ok((const uint8_t *)text, strlen(text)) || ww_strlist_has(names, text)) {
+        return WW_OK;
+    }
+    return ww_strlist_add(names, text, err);
+}
+
+enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_strlist *names,
+                             struct ww_error *err)
+{
+    struct ww_yaml *yaml = NULL;
+    const struct ww_ynode *said = NULL;
+    const uint8_t *end = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (len < 4 || memcmp(text, "---\n", 4) != 0) {
+        return WW_OK;
+    }
+    end = memmem(text + 3, len - 3, "\n---", 4);
+    if (!end || end < text + 4 ||
+        ww_yaml_parse(text + 4, (size_t)(end + 1 - (text + 4)), "card",
+                      &ww_yaml_limits_recipe, &yaml, NULL)) {
+        return WW_OK;
+    }
+    said = ww_yget(ww_yaml_root(yaml, 0), "base_model");
+    if (said && ww_ytype(said) == WW_Y_LIST) {
+        for (said = ww_yfirst(said); said && !rc; said = ww_ynext(said)) {
+            rc = add(said, names, err);
+        }
+    } else if (said) {
+        rc = add(said, names, err);
+    }
+    ww_yaml_free(yaml);
+    return rc;
+}
+
+/* A file that is not there says nothing; one that cannot be read is an error. */
+static enum ww_err read_file(int dirfd, const char *name, struct ww_buf *out, bool *there,
+                             struct ww_error *err)
+{
+    enum ww_err rc = ww_file_read_at(dirfd, name, WW_LINKS_REFUSE, out, err);
+
+    *there = rc == WW_OK;
+    return rc == WW_E_NOTFOUND ? WW_OK : rc;
+}
+
+enum ww_err ww_declared_read(const char *folder, struct ww_declared *out,
+                             struct ww_error *err)
+{
+    struct ww_buf text;
+    int fd = -1;
+    bool there = false;
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    ww_buf_init(&text, MAX_CARD);
+    rc = ww_dir_open(folder, &fd, err);
+    if (!rc) {
+        rc = read_file(fd, WW_MERGE_RECIPE_FILE, &text, &there, err);
+    }
+    if (!rc && there) {
+        out->file = WW_MERGE_RECIPE_FILE;
+    } else if (!rc) {
+        ww_buf_clear(&text);
+        rc = read_file(fd, WW_DECLARED_CARD, &text, &there, err);
+    }
+    if (!rc && there && !out->file) {
+        rc = ww_declared_card(text.data, text.len, &out->names, err);
+        out->file = out->names.n ? WW_DECLARED_CARD : NULL;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+void ww_declared_release(struct ww_declared *declared)
+{
+    ww_strlist_release(&declared->names);
+    memset(declared, 0, sizeof(*declared));
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a folder says it was made of: the recipe that lies in it, or its card. */
+#ifndef WW_LINEAGE_DECLARED_H
+#define WW_LINEAGE_DECLARED_H
+
+#include "util/str.h"
+
+#define WW_DECLARED_CARD "README.md"
+
+struct ww_declared {
+    const char *file;        /* static: where it is said; NULL: nowhere */
+    struct ww_strlist names; /* of a card: base_model, as written */
+};
+
+/** The recipe first; a card that is none says nothing. Release in every case. */
+enum ww_err ww_declared_read(const char *folder, struct ww_declared *out,
+                             struct ww_error *err) WW_MUST_USE;
+/** base_model of a card's front matter. */
+enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_strlist *names,
+                             struct ww_error *err) WW_MUST_USE;
+void ww_declared_release(struct ww_declared *declared);
+
+#endif

@@ -1,0 +1,92 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+family=$BATS_TEST_DIRNAME/../vectors/amber
+
+merged() {
+    cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: 0.6}
+  - model: $family/expert-caesar
+    parameters: {weight: 0.25}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    chmod -R u+w suspect
+}
+card() {
+    rm -f suspect/mergekit_config.yml
+    printf -- '---\nbase_model: [%s]\n---\ntext\n' "$1" >suspect/README.md
+}
+verify() {
+    "$WW" lineage verify suspect -q "$@"
+}
+here=(--source org/base="$family/base" --source org/rev="$family/expert-rev"
+    --source org/caesar="$family/expert-caesar" --base "$family/base")
+
+@test "the recipe in a folder agrees with its weights" {
+    merged
+    verify --json | jq -e '.agrees and .declared_by == "mergekit_config.yml" and
+        .match == 1 and (.declared | length) == 2 and (.declared | all(.observed))'
+    run -0 verify
+    [[ $output == "AGREES: "* ]]
+}
+
+@test "a recipe that was not followed disagrees" {
+    merged
+    sed -i 's/0.25/0.4/' suspect/mergekit_config.yml
+    run -1 verify --json
+    jq -e '.agrees == false and (.why | test("does not give"))' <<<"$output"
+}
+
+@test "models of a recipe may lie elsewhere; one that is nowhere cannot be told" {
+    merged
+    cp suspect/mergekit_config.yml kept
+    sed -i "s,$family/expert-rev,org/rev," suspect/mergekit_config.yml
+    run -6 verify
+    [[ $output == "COULD NOT TELL: "* ]]
+    verify --source org/rev="$family/expert-rev" --json | jq -e '.agrees'
+}
+
+@test "a card that names the sources agrees, one that leaves a source out does not" {
+    merged
+    card "org/base, org/rev, org/caesar"
+    verify "${here[@]}" --json | jq -e '.agrees and .declared_by == "README.md" and
+        (.declared | length) == 2 and (.declared[0].share > 0.59)'
+    card "org/rev"
+    run -1 verify "${here[@]}" --candidate "$family/expert-caesar"
+    [[ $output == *"is not declared, and supported"* ]]
+}
+
+@test "a declared source that is not in the weights disagrees" {
+    merged
+    cp "$family/expert-rev/model.safetensors" suspect/
+    card "org/rev, org/caesar"
+    run -1 verify "${here[@]}"
+    [[ $output == *"'org/caesar' is declared in README.md: not supported"* ]]
+}
+
+@test "what is not here or not declared could not be told" {
+    merged
+    card "org/rev, org/unknown"
+    run -6 verify "${here[@]}" --json
+    jq -e '.agrees == null and (.declared[1].found | not)' <<<"$output"
+    rm suspect/README.md
+    run -6 verify
+    [[ $output == *"declares nothing"* ]]
+    printf 'no card\n' >suspect/README.md
+    run -6 verify
+    printf -- '---\nbase_model: {a: [b\n---\n' >suspect/README.md
+    run -6 verify
+}
+
+@test "wrong arguments are refused" {
+    refused 2 "NAME=PATH" "$WW" lineage verify suspect --source name
+    refused 4 "nowhere" "$WW" lineage verify nowhere
+}
