@@ -20,6 +20,8 @@ extern "C" {
 /* What an unsigned step writes instead: the same statement without an envelope. */
 #define WW_PROVENANCE_PLAIN_FILE "attestations/provenance.intoto.json"
 #define WW_PROVENANCE_PREDICATE "https://slsa.dev/provenance/v1"
+#define WW_BOM_FILE "attestations/bom.cdx.json"
+#define WW_BOM_SIGNED_FILE "attestations/bom.sigstore.json"
 #define WW_ANCESTORS_DIR "attestations/ancestors"
 
 #define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"
@@ -72,6 +74,7 @@ struct ww_chain_report {
     struct ww_verify_report model;      /* of the folder itself, all files */
     struct ww_chain_link *links;        /* [0] is the model */
     size_t n_links;
+    bool has_bom;                       /* a signed bill of materials, that tells of it */
     char **not_checked;                 /* sentences on the chain, beside the model's */
     size_t n_not_checked;
     char *broken;                       /* after a failure: name of the link, or NULL */
@@ -83,6 +86,7 @@ WW_API void ww_chain_report_release(struct ww_chain_report *report);
  * provenance, then those of every ancestor, down to models whose statement names no source
  * or that nothing is stated of. Stops at the first link that does not hold: WW_E_SIGNATURE,
  * WW_E_UNTRUSTED, WW_E_TAMPERED, WW_E_WRONG_MODEL (a statement about other bytes).
+ * A signed bill of materials in the folder must tell of this very chain.
  * WW_E_NOTFOUND: evidence that a statement names is not here, so it cannot be told. On
  * failure the report has the links that held before.
  */
@@ -98,6 +102,14 @@ WW_API enum ww_err ww_verify_chain(const char *path,
  */
 WW_API enum ww_err ww_chain_bom(const struct ww_chain_report *report, char **out,
                                 struct ww_error *err) WW_MUST_USE;
+
+/**
+ * Write the bill of a folder that was just made and signed into it: WW_BOM_FILE, and the
+ * same as a signed statement in WW_BOM_SIGNED_FILE. It says what the evidence in the folder
+ * says, unverified and without signers; ww_verify_chain compares it with the chain.
+ */
+WW_API enum ww_err ww_bom_attach(const char *path, const struct ww_signer *signer,
+                                 struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -44,7 +44,7 @@ struct ww_chain_evidence {
     struct ww_provenance_view provenance;
     struct ww_oms signature;
 };
-/** Check the signature of a file's text, then read its statement. */
+/** Check the signature of a file's text, then read its statement. keys NULL: read alone. */
 enum ww_err ww_chain_evidence_open(const struct ww_chain_keys *keys,
                                    const struct ww_buf *text, enum ww_evidence_kind kind,
                                    struct ww_chain_evidence *out,
@@ -64,7 +64,8 @@ struct ww_chain_judge {
                           const char *hint, struct ww_error *err);
     const void *payload;
 };
-/** ww_verify_chain by these keys; judge may be NULL. */
+/** ww_verify_chain by these keys; judge may be NULL. keys NULL: the same chain as the
+ *  evidence tells it, with no signature and no file looked at. */
 enum ww_err ww_chain_walk(const char *path, const struct ww_chain_options *options,
                           const struct ww_chain_keys *keys,
                           const struct ww_chain_judge *judge,

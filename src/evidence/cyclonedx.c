@@ -9,13 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "crypto/hash.h"
-#include "json/json.h"
+#include "evidence/bom.h"
 #include "util/fail.h"
 #include "util/str.h"
-#include "weightward/evidence.h"
 
-#define MAX_BYTES ((size_t)32 << 20)
 #define REF_BYTES 32
 
 static void write_ref(struct ww_jw *w, const char *key, const char *kind, size_t i)
@@ -139,7 +136,7 @@ static void write_card(struct ww_jw *w, const struct ww_chain_report *report)
 }
 
 static void write_component(struct ww_jw *w, const struct ww_chain_report *report,
-                            size_t i)
+                            const struct ww_bom_form *form, size_t i)
 {
     const struct ww_chain_link *link = &report->links[i];
 
@@ -154,7 +151,9 @@ static void write_component(struct ww_jw *w, const struct ww_chain_report *repor
     ww_jw_array(w);
     write_property(w, "weightward:action", link->action);
     write_property(w, "weightward:method", link->method);
-    write_property(w, "weightward:signer", link->signer);
+    if (form->signers) {
+        write_property(w, "weightward:signer", link->signer);
+    }
     write_property(w, "weightward:tensor_root", link->tensor_root);
     write_property(w, "weightward:evidence_sha256", link->evidence_sha256);
     ww_jw_close(w);
@@ -223,8 +222,8 @@ static void write_formulation(struct ww_jw *w, const struct ww_chain_report *rep
 }
 
 /* A UUID of the custom kind (RFC 9562, version 8) from the digests of the links. */
-static enum ww_err serial_number(const struct ww_chain_report *report, char out[48],
-                                 struct ww_error *err)
+enum ww_err ww_bom_serial(const struct ww_chain_report *report,
+                          char out[WW_BOM_SERIAL_BYTES], struct ww_error *err)
 {
     uint8_t d[WW_SHA256_BYTES];
     char hex[WW_HEX_BYTES(16)];
@@ -246,8 +245,8 @@ static enum ww_err serial_number(const struct ww_chain_report *report, char out[
     d[6] = (uint8_t)((d[6] & 0x0f) | 0x80);
     d[8] = (uint8_t)((d[8] & 0x3f) | 0x80);
     ww_hex(hex, d, 16);
-    (void)snprintf(out, 48, "urn:uuid:%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-                   hex + 16, hex + 20);
+    (void)snprintf(out, WW_BOM_SERIAL_BYTES, "urn:uuid:%.8s-%.4s-%.4s-%.4s-%.12s", hex,
+                   hex + 8, hex + 12, hex + 16, hex + 20);
     return WW_OK;
 }
 
@@ -260,7 +259,7 @@ static void write_head(struct ww_jw *w, const char *serial)
     ww_jw_ku64(w, "version", 1);
 }
 
-static void write_tools(struct ww_jw *w)
+static void write_tools(struct ww_jw *w, const char *version)
 {
     ww_jw_key(w, "tools");
     ww_jw_object(w);
@@ -269,47 +268,59 @@ static void write_tools(struct ww_jw *w)
     ww_jw_object(w);
     ww_jw_kstr(w, "type", "application");
     ww_jw_kstr(w, "name", "weightward");
-    ww_jw_kstr(w, "version", WW_VERSION);
+    ww_jw_kstr(w, "version", version);
     ww_jw_close(w);
     ww_jw_close(w);
     ww_jw_close(w);
 }
 
-enum ww_err ww_chain_bom(const struct ww_chain_report *report, char **out,
-                         struct ww_error *err)
+enum ww_err ww_bom_write_into(struct ww_jw *w, const struct ww_chain_report *report,
+                              const struct ww_bom_form *form, struct ww_error *err)
 {
-    char serial[48];
-    struct ww_buf buf;
-    struct ww_jw w;
-    size_t len = 0;
-    enum ww_err rc = serial_number(report, serial, err);
+    char serial[WW_BOM_SERIAL_BYTES];
+    enum ww_err rc = ww_bom_serial(report, serial, err);
 
-    *out = NULL;
     if (rc) {
         return rc;
     }
-    ww_buf_init(&buf, MAX_BYTES);
-    ww_jw_init(&w, &buf, 2);
-    ww_jw_object(&w);
-    write_head(&w, serial);
-    ww_jw_key(&w, "metadata");
-    ww_jw_object(&w);
-    write_tools(&w);
-    ww_jw_key(&w, "component");
-    write_component(&w, report, 0);
-    ww_jw_close(&w);
-    ww_jw_key(&w, "components");
-    ww_jw_array(&w);
+    ww_jw_object(w);
+    write_head(w, serial);
+    ww_jw_key(w, "metadata");
+    ww_jw_object(w);
+    write_tools(w, WW_VERSION);
+    ww_jw_key(w, "component");
+    write_component(w, report, form, 0);
+    ww_jw_close(w);
+    ww_jw_key(w, "components");
+    ww_jw_array(w);
     for (size_t i = 1; i < report->n_links; i++) {
-        write_component(&w, report, i);
+        write_component(w, report, form, i);
     }
-    ww_jw_close(&w);
-    write_dependencies(&w, report);
+    ww_jw_close(w);
+    write_dependencies(w, report);
     if (report->links[0].n_sources > 0) {
-        write_formulation(&w, report);
+        write_formulation(w, report);
     }
-    ww_jw_close(&w);
-    rc = ww_jw_end(&w, err);
+    ww_jw_close(w);
+    return WW_OK;
+}
+
+enum ww_err ww_chain_bom(const struct ww_chain_report *report, char **out,
+                         struct ww_error *err)
+{
+    const struct ww_bom_form form = {.signers = true};
+    struct ww_buf buf;
+    struct ww_jw w;
+    size_t len = 0;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    ww_buf_init(&buf, WW_BOM_MAX_BYTES);
+    ww_jw_init(&w, &buf, 2);
+    rc = ww_bom_write_into(&w, report, &form, err);
+    if (!rc) {
+        rc = ww_jw_end(&w, err);
+    }
     if (!rc) {
         *out = (char *)ww_buf_take(&buf, &len);
     }

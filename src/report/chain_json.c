@@ -38,6 +38,7 @@ enum ww_err ww_report_chain_json(const struct ww_chain_report *report, char **ou
     struct ww_jw w;
     ww_object_begin(&w, &buf, "verify");
     ww_object_verify(&w, &report->model);
+    ww_jw_kbool(&w, "bill_of_materials", report->has_bom);
     ww_object_strings(&w, "chain_not_checked", report->not_checked,
                       report->n_not_checked);
     ww_jw_key(&w, "chain");

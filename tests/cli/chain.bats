@@ -115,6 +115,33 @@ ancestor() {
     refused 1 "other tensors than the tensor statement" "$WW" verify second --chain $KEYS
 }
 
+@test "a signed bill of materials stands beside the model and must tell of its chain" {
+    make_chain second
+    "$WW" verify second --chain $KEYS --json | jq -e '.bill_of_materials == true'
+    "$WW" verify second --chain $KEYS | grep -q "signed bill of materials"
+    mv second renamed
+    "$WW" verify renamed --chain $KEYS
+    bom=attestations/bom.sigstore.json
+    jq -r .dsseEnvelope.payload renamed/$bom | base64 -d |
+        jq -S .predicate >signed
+    jq -S . renamed/attestations/bom.cdx.json | cmp - signed
+    cp -r renamed other
+    cp "$BATS_FILE_TMPDIR/first/$bom" other/$bom
+    refused 1 "bill of materials: it tells of another chain" "$WW" verify other --chain $KEYS
+    cp renamed/$bom other/$bom
+    echo >>other/attestations/bom.cdx.json
+    refused 1 "bom.cdx.json' differs from the signed one" "$WW" verify other --chain $KEYS
+    cp -r "$BATS_FILE_TMPDIR/second" changed
+    chmod -R u+w changed
+    flip changed/$bom "$(($(stat -c %s changed/$bom) / 2))"
+    run "$WW" verify changed --chain $KEYS
+    [ "$status" -ne 0 ]
+    [[ $output == *"bill of materials"* ]]
+    # none at all is no failure
+    rm changed/attestations/bom.*
+    "$WW" verify changed --chain $KEYS --json | jq -e '.bill_of_materials == false'
+}
+
 @test "every truncation and every changed byte of the evidence is refused" {
     make_chain locked-rev
     for f in model.sig attestations/provenance.sigstore.json \

@@ -179,6 +179,16 @@ def main():
         run("verify", "merged", "--chain", "--key", "me.pub", "--bom", path)
         passes(f"CycloneDX: {path}", bom, path)
     texts = [open(path, encoding="utf-8").read() for path in boms]
+    for name in ("locked-expert-rev", "merged"):
+        passes(f"CycloneDX: of '{name}', made with it", bom, f"{name}/attestations/bom.cdx.json")
+        with open(f"{name}/attestations/bom.cdx.json", encoding="utf-8") as f:
+            plain = json.load(f)
+        with open(f"{name}/attestations/bom.sigstore.json", encoding="utf-8") as f:
+            bundle = json.load(f)
+        passes(f"in-toto: the signed bill of '{name}'", statement, bundle)
+        check("the signed bill is the plain one", statement(bundle) ==
+              ("https://cyclonedx.org/bom", plain))
+        passes(f"DSSE: the signed bill of '{name}'", signature, bundle, "me.pub")
     check("the same chain gives the same bill of materials", texts[0] == texts[1])
     licenses = {c["name"]: c.get("licenses") for c in json.loads(texts[0])["components"]}
     check("licences are in it, by SPDX id where there is one", licenses == {

@@ -47,4 +47,8 @@ void cli_guard_release(struct cli_verdict *verdict);
 /** The name that a request has for an output path; free. */
 char *cli_guard_name(const char *out);
 
+/* Write the bill of materials into a signed folder; signer NULL: nothing. */
+void cli_bom(const struct cli_common *common, const char *out,
+             const struct ww_signer *signer);
+
 #endif

@@ -88,6 +88,7 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
     } else {
+        cli_bom(&opt->common, args[2], options.signer);
         tell(opt, &report, args[2]);
         if (opt->common.json) {
             char *json = NULL;

@@ -278,6 +278,7 @@ static int run_lock(const void *given, const char *verb, const char *const *args
     if (rc) {
         goto out;
     }
+    cli_bom(&opt->common, args[1], options.signer);
     tell(opt, &report, args[1]);
     if (opt->common.json) {
         char *json = NULL;

@@ -300,6 +300,9 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     /* The parts of a merge are not the folder that was asked about; the joined one is. */
     if (rc == WW_OK && makes && !opt->part) {
         rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
+        if (rc == WW_OK) {
+            cli_bom(&opt->common, args[1], options.signer);
+        }
     }
     tell_warnings(opt, &report);
     if (rc == WW_OK) {

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The bill of materials beside a model: plain for whoever reads CycloneDX, and the same
+ * as the predicate of a signed in-toto statement. It is made of what the evidence says,
+ * without verifying it: a step has no keys of its sources' publishers. A verifier who has
+ * them makes the bill again from the chain and compares, every byte when the same version
+ * wrote it, else the serial number, which is a hash of all names, digests and licences.
+ */
+#include "evidence/bom.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+static enum ww_err write_payload(const struct ww_chain_report *report, struct ww_buf *out,
+                                 struct ww_error *err)
+{
+    const struct ww_bom_form form = {.signers = false};
+    uint8_t root[WW_SHA256_BYTES] = {0};
+    struct ww_jw w;
+    enum ww_err rc = WW_OK;
+
+    if (!ww_unhex(root, sizeof(root), report->links[0].root_sha256,
+                  strlen(report->links[0].root_sha256))) {
+        return WW_FAIL(err, WW_E_BUNDLE, "the root of the folder is not stated");
+    }
+    ww_jw_init(&w, out, 0);
+    ww_statement_begin(&w, report->links[0].name, root, WW_BOM_PREDICATE);
+    rc = ww_bom_write_into(&w, report, &form, err);
+    ww_jw_close(&w);
+    return rc ? rc : ww_jw_end(&w, err);
+}
+
+static enum ww_err write_plain(const struct ww_chain_report *report, struct ww_buf *out,
+                               struct ww_error *err)
+{
+    const struct ww_bom_form form = {.signers = false};
+    struct ww_jw w;
+    enum ww_err rc = WW_OK;
+
+    ww_jw_init(&w, out, 2);
+    rc = ww_bom_write_into(&w, report, &form, err);
+    return rc ? rc : ww_jw_end(&w, err);
+}
+
+static enum ww_err put(const char *path, const struct ww_buf *plain,
+                       const struct ww_buf *bundle, struct ww_error *err)
+{
+    int fd = -1;
+    enum ww_err rc = ww_dir_open(path, &fd, err);
+
+    if (!rc) {
+        rc = ww_mkdirs_at(fd, WW_ATTESTATIONS_DIR, err);
+    }
+    if (!rc) {
+        rc = ww_file_write_at(fd, WW_BOM_FILE, plain->data, plain->len, 0644, true, err);
+    }
+    if (!rc) {
+        rc = ww_file_write_at(fd, WW_BOM_SIGNED_FILE, bundle->data, bundle->len, 0644,
+                              true, err);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
+enum ww_err ww_bom_attach(const char *path, const struct ww_signer *signer,
+                          struct ww_error *err)
+{
+    const struct ww_chain_options options = {0};
+    struct ww_chain_report report = {0};
+    struct ww_buf payload;
+    struct ww_buf plain;
+    struct ww_buf bundle;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, WW_BOM_MAX_BYTES);
+    ww_buf_init(&plain, WW_BOM_MAX_BYTES);
+    ww_buf_init(&bundle, WW_BUNDLE_MAX_BYTES);
+    rc = ww_chain_walk(path, &options, NULL, NULL, &report, err);
+    if (!rc) {
+        rc = write_plain(&report, &plain, err);
+    }
+    if (!rc) {
+        rc = write_payload(&report, &payload, err);
+    }
+    if (!rc) {
+        rc = ww_bundle_sign(signer, payload.data, payload.len, &bundle, err);
+    }
+    if (!rc) {
+        rc = put(path, &plain, &bundle, err);
+    }
+    ww_buf_release(&payload);
+    ww_buf_release(&plain);
+    ww_buf_release(&bundle);
+    ww_chain_report_release(&report);
+    return rc;
+}
+
+static bool same_bytes(const struct ww_buf *a, const struct ww_buf *b)
+{
+    return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* The version of this project that wrote a bill, or "". */
+static const char *version_of(const struct ww_jnode *bill)
+{
+    const struct ww_jnode *tools = ww_jget(ww_jget(bill, "metadata"), "tools");
+    const char *version = "";
+
+    (void)ww_jstr(ww_jget(ww_jfirst(ww_jget(tools, "components")), "version"), &version);
+    return version;
+}
+
+/* Another version may have written the same chain in other words. */
+static enum ww_err compare(const struct ww_buf *payload,
+                           const struct ww_chain_report *report, struct ww_error *err)
+{
+    char serial[WW_BOM_SERIAL_BYTES];
+    struct ww_statement_view view = {0};
+    struct ww_json *json = NULL;
+    const char *stated = "";
+    struct ww_buf mine;
+    bool same = false;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&mine, WW_BOM_MAX_BYTES);
+    rc = ww_json_parse(payload->data, payload->len, &ww_json_limits_bundle, &json, err);
+    if (!rc) {
+        rc = ww_statement_read(ww_json_root(json), WW_BOM_PREDICATE, &view, err);
+    }
+    if (!rc) {
+        rc = ww_bom_serial(report, serial, err);
+    }
+    if (!rc) {
+        rc = write_payload(report, &mine, err);
+    }
+    if (!rc) {
+        (void)ww_jstr(ww_jget(view.predicate, "serialNumber"), &stated);
+        same = strcmp(version_of(view.predicate), WW_VERSION) == 0
+                   ? same_bytes(&mine, payload)
+                   : strcmp(stated, serial) == 0;
+    }
+    ww_buf_release(&mine);
+    ww_json_free(json);
+    return rc || same ? rc : WW_FAIL(err, WW_E_WRONG_MODEL, "it tells of another chain");
+}
+
+/* The plain one has no signature and no right to differ. */
+static enum ww_err compare_plain(int dirfd, const struct ww_chain_report *report,
+                                 struct ww_error *err)
+{
+    struct ww_json *json = NULL;
+    struct ww_buf text;
+    struct ww_buf mine;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_BOM_MAX_BYTES);
+    ww_buf_init(&mine, WW_BOM_MAX_BYTES);
+    rc = ww_file_read_at(dirfd, WW_BOM_FILE, WW_LINKS_REFUSE, &text, err);
+    if (rc == WW_E_NOTFOUND) {
+        rc = WW_OK;
+        goto out;
+    }
+    if (!rc) {
+        rc = ww_json_parse(text.data, text.len, &ww_json_limits_bundle, &json, err);
+    }
+    if (!rc && strcmp(version_of(ww_json_root(json)), WW_VERSION) == 0) {
+        rc = write_plain(report, &mine, err);
+        if (!rc && !same_bytes(&mine, &text)) {
+            rc = WW_FAIL(err, WW_E_WRONG_MODEL,
+                         "'" WW_BOM_FILE "' differs from the signed one");
+        }
+    }
+out:
+    ww_json_free(json);
+    ww_buf_release(&text);
+    ww_buf_release(&mine);
+    return rc;
+}
+
+enum ww_err ww_bom_check(int dirfd, const struct ww_chain_keys *keys,
+                         const struct ww_chain_report *report, bool *found,
+                         struct ww_error *err)
+{
+    struct ww_error local = {0};
+    const struct ww_verifier *verifier = NULL;
+    struct ww_bundle bundle = {0};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
+    rc = ww_file_read_at(dirfd, WW_BOM_SIGNED_FILE, WW_LINKS_REFUSE, &text, &local);
+    *found = rc == WW_OK;
+    if (rc == WW_E_NOTFOUND) {
+        rc = WW_OK;
+        goto out;
+    }
+    if (!rc) {
+        rc = ww_bundle_parse(text.data, text.len, &bundle, &local);
+    }
+    if (!rc) {
+        rc = ww_chain_keys_find(keys, &bundle, &verifier, &local);
+    }
+    if (!rc) {
+        rc = ww_bundle_check(&bundle, verifier, NULL, &local);
+    }
+    if (!rc) {
+        rc = compare(&bundle.payload, report, &local);
+    }
+    if (!rc) {
+        rc = compare_plain(dirfd, report, &local);
+    }
+    if (rc) {
+        rc = WW_FAIL(err, rc, "bill of materials: %s", local.text);
+    }
+out:
+    ww_bundle_release(&bundle);
+    ww_buf_release(&text);
+    return rc;
+}
