@@ -41,6 +41,8 @@ struct ww_merge_options {
     const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
     bool paper;                     /* rescaling and trimming as in the papers of DARE and
                                        TIES */
+    bool peer_arithmetic;           /* round after every step as mergekit does, in the
+                                       dtype of the recipe or else of the tensors */
     bool order_free;                /* nothing may depend on the order of elements: what
                                        models locked with one key are merged by */
     bool allow_mixed;               /* tensors that not all models have: merged over those

@@ -151,7 +151,7 @@ static enum ww_err check_dtypes(const struct ww_build *build,
     return WW_OK;
 }
 
-static void set_dtypes(const struct ww_recipe *recipe, enum ww_dtype common,
+static void set_dtypes(const struct ww_recipe *recipe, enum ww_dtype common, bool peer,
                        struct ww_merge_tensor *t)
 {
     t->dtype = common;
@@ -159,7 +159,7 @@ static void set_dtypes(const struct ww_recipe *recipe, enum ww_dtype common,
     if (!ww_dtype_is_plain_float(common)) {
         return; /* counters and masks are copied */
     }
-    t->compute = common == WW_DTYPE_F64 ? WW_DTYPE_F64 : WW_DTYPE_F32;
+    t->compute = peer || common == WW_DTYPE_F64 ? common : WW_DTYPE_F32;
     if (recipe->has_dtype) {
         t->dtype = recipe->dtype;
         t->compute = recipe->dtype;
@@ -351,7 +351,7 @@ enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slo
         return rc;
     }
     shape = tensor_of(build, first);
-    set_dtypes(build->recipe, common, &t);
+    set_dtypes(build->recipe, common, build->plan->peer, &t);
     t.rank = shape->rank;
     memcpy(t.shape, shape->shape, sizeof(t.shape));
     t.name = ww_pool_keep(build->pool, ww_strdup(slot->name));

@@ -283,7 +283,8 @@ enum ww_err ww_merge_digest(const struct ww_merge_plan *plan, uint32_t tensor,
     add_u64(h, t->dtype);
     add_u64(h, t->compute);
     add_u64(h, t->seed);
-    add_u64(h, (uint64_t)plan->paper << 1 | (uint64_t)plan->order_free);
+    add_u64(h, (uint64_t)plan->peer << 2 | (uint64_t)plan->paper << 1 |
+                   (uint64_t)plan->order_free);
     add_u64(h, t->rank);
     for (unsigned a = 0; a < t->rank; a++) {
         add_u64(h, t->shape[a]);

@@ -12,6 +12,7 @@
 
 #include "merge/kernel.h"
 #include "merge/mask.h"
+#include "merge/peer.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
 #include "merge/tilesum.h"
@@ -183,6 +184,9 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
     for (uint32_t i = 0; i < job->n_sources; i++) {
         struct family_source *s = &f->sources[i];
         s->weight = ww_merge_source_param(job, i, "weight");
+        if (job->plan->peer) {
+            s->weight = ww_peer_value(job->tensor->compute, s->weight);
+        }
         s->density = ww_merge_source_param(job, i, "density");
         s->extra = extra ? ww_merge_source_param(job, i, extra) : 0;
         s->factor = 1;
@@ -196,6 +200,9 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
         if (rc) {
             return rc;
         }
+    }
+    if (job->plan->peer) {
+        sum = ww_peer_value(job->tensor->compute, sum);
     }
     f->divisor = sum < NO_DIVISOR && sum > -NO_DIVISOR ? 1 : sum;
     f->rescale = f->rescale && !job->plan->paper;
@@ -396,7 +403,15 @@ static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool 
     for (uint32_t s = 0; s < job->n_sources; s++) {
         double all = ww_magsum_value(&f->sums[2 * s]);
         double kept = ww_magsum_value(&f->sums[2 * s + 1]);
+        if (job->plan->peer) {
+            all = ww_peer_value(job->tensor->compute, all);
+            kept = ww_peer_value(job->tensor->compute, kept);
+        }
         f->sources[s].factor = all < NO_MASS || kept < NO_MASS ? 1 : all / kept;
+        if (job->plan->peer) {
+            f->sources[s].factor =
+                ww_peer_value(job->tensor->compute, f->sources[s].factor);
+        }
     }
     return WW_OK;
 }
@@ -438,12 +453,43 @@ static void elect(const struct ww_merge_job *job, const struct ww_merge_block *b
     memset(numerator, 0, b->n * sizeof(*numerator));
     for (uint32_t s = 0; s < job->n_sources; s++) {
         agree(b->x[s], b->out, f->sources[s].weight, zero, b->n, numerator, divisor);
+        if (job->plan->peer) {
+            ww_peer_float(job->tensor->compute, numerator, b->n);
+            ww_peer_float(job->tensor->compute, divisor, b->n);
+        }
+    }
+    if (job->plan->peer) {
+        ww_peer_round(job->tensor->compute, numerator, b->n);
+        ww_peer_round(job->tensor->compute, divisor, b->n);
     }
     if (f->normalize) {
         divide(numerator, divisor, b->n, b->out);
     } else {
         memcpy(b->out, numerator, b->n * sizeof(*b->out));
     }
+}
+
+/* The same steps, each rounded. */
+static void peer_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                       const struct room *r)
+{
+    const struct family *f = job->state;
+    const enum ww_dtype dtype = job->tensor->compute;
+
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        select_block(job, b, s, r);
+        apply(b->x[s], r->keep, f->sources[s].factor, 1, b->n);
+        ww_peer_round(dtype, b->x[s], b->n);
+        apply(b->x[s], r->keep, 1, f->sources[s].weight, b->n);
+        ww_peer_round(dtype, b->x[s], b->n);
+    }
+    ww_peer_sum(dtype, b->x, job->n_sources, b->n, b->out);
+    if (f->elect) {
+        elect(job, b, r);
+        ww_peer_round(dtype, b->out, b->n);
+    }
+    ww_peer_onto(dtype, b->base, f->normalize && !f->elect ? f->divisor : 1, f->lambda,
+                 b->n, b->out);
 }
 
 static enum ww_err family_block(const struct ww_merge_job *job,
@@ -455,6 +501,10 @@ static enum ww_err family_block(const struct ww_merge_job *job,
 
     if (by_content(job)) {
         ww_mask_hash(job, b, r.hashes);
+    }
+    if (job->plan->peer) {
+        peer_block(job, b, &r);
+        return WW_OK;
     }
     memset(b->out, 0, b->n * sizeof(*b->out));
     for (uint32_t s = 0; s < job->n_sources; s++) {

@@ -6,6 +6,7 @@
  */
 #include "merge/gramcoef.h"
 #include "merge/kernel.h"
+#include "merge/peer.h"
 #include "merge/tilesum.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
@@ -132,11 +133,35 @@ static enum ww_err slerp_scanned(struct ww_merge_job *job, unsigned pass, bool *
     return WW_OK;
 }
 
+/* The peer's coefficients are float32 from its own sums; ours are rounded to that. */
+static void peer_slerp(const struct ww_merge_job *job, const struct ww_merge_block *b)
+{
+    const struct gram_state *st = job->state;
+    const enum ww_dtype dtype = job->tensor->compute;
+    const enum ww_dtype wide = dtype == WW_DTYPE_F64 ? WW_DTYPE_F64 : WW_DTYPE_F32;
+    const double c[2] = {ww_peer_value(wide, st->c[0]), ww_peer_value(wide, st->c[1])};
+
+    for (size_t i = 0; i < b->n; i++) {
+        b->out[i] = c[0] * b->base[i];
+        b->x[0][i] *= c[1];
+    }
+    ww_peer_float(wide, b->out, b->n);
+    ww_peer_float(wide, b->x[0], b->n);
+    for (size_t i = 0; i < b->n; i++) {
+        b->out[i] += b->x[0][i];
+    }
+    ww_peer_round(dtype, b->out, b->n);
+}
+
 static enum ww_err slerp_block(const struct ww_merge_job *job,
                                const struct ww_merge_block *b, struct ww_error *err)
 {
     const struct gram_state *st = job->state;
     (void)err;
+    if (job->plan->peer) {
+        peer_slerp(job, b);
+        return WW_OK;
+    }
     for (size_t i = 0; i < b->n; i++) {
         b->out[i] = st->c[0] * b->base[i] + st->c[1] * b->x[0][i];
     }

@@ -10,6 +10,7 @@
 
 #include "la/fixmath.h"
 #include "merge/kernel.h"
+#include "merge/peer.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 
@@ -59,11 +60,40 @@ static enum ww_err linear_open(struct ww_merge_job *job, bool *scan, struct ww_e
     return rc;
 }
 
+/* mergekit sums in float32 by fused steps, weights too, and rounds to the dtype at the
+ * end. */
+static void peer_linear(const struct ww_merge_job *job,
+                        const struct ww_merge_block *block)
+{
+    const struct ww_weighted *state = job->state;
+    const enum ww_dtype wide =
+        job->tensor->compute == WW_DTYPE_F64 ? WW_DTYPE_F64 : WW_DTYPE_F32;
+    double divisor = 0;
+
+    for (size_t i = 0; i < block->n; i++) {
+        block->out[i] = 0;
+    }
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        const double w = ww_peer_value(wide, state->w[s]);
+        divisor = ww_peer_value(wide, divisor + w);
+        ww_peer_fused(wide, block->x[s], w, block->n, block->out);
+    }
+    if (state->divisor != 1) {
+        ww_weighted_divide(block->out, divisor, block->n);
+        ww_peer_float(wide, block->out, block->n);
+    }
+    ww_peer_round(job->tensor->compute, block->out, block->n);
+}
+
 static enum ww_err linear_block(const struct ww_merge_job *job,
                                 const struct ww_merge_block *block, struct ww_error *err)
 {
     const struct ww_weighted *state = job->state;
     (void)err;
+    if (job->plan->peer) {
+        peer_linear(job, block);
+        return WW_OK;
+    }
     ww_weighted_sum(block->x, state->w, job->n_sources, block->n, block->out);
     if (state->divisor != 1) {
         ww_weighted_divide(block->out, state->divisor, block->n);
@@ -139,11 +169,41 @@ static enum ww_err task_open(struct ww_merge_job *job, bool *scan, struct ww_err
     return WW_OK;
 }
 
+/* mergekit has weights in the dtype of the tensors, and rounds each product to it. */
+static void peer_task(const struct ww_merge_job *job, const struct ww_merge_block *block)
+{
+    const struct ww_weighted *state = job->state;
+    const enum ww_dtype dtype = job->tensor->compute;
+    double divisor = 0;
+
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        const double w = ww_peer_value(dtype, state->w[s]);
+        divisor += w;
+        ww_peer_float(dtype, &divisor, 1);
+        for (size_t i = 0; i < block->n; i++) {
+            block->x[s][i] *= w;
+        }
+        ww_peer_round(dtype, block->x[s], block->n);
+    }
+    divisor = ww_peer_value(dtype, divisor);
+    if (ww_merge_param(job, "normalize") == 0 ||
+        (divisor < NO_DIVISOR && divisor > -NO_DIVISOR)) {
+        divisor = 1;
+    }
+    ww_peer_sum(dtype, block->x, job->n_sources, block->n, block->out);
+    ww_peer_onto(dtype, block->base, divisor, state->lambda, block->n, block->out);
+}
+
 static enum ww_err task_block(const struct ww_merge_job *job,
                               const struct ww_merge_block *block, struct ww_error *err)
 {
     const struct ww_weighted *state = job->state;
-    enum ww_err rc = linear_block(job, block, err);
+    enum ww_err rc = WW_OK;
+    if (job->plan->peer) {
+        peer_task(job, block);
+        return WW_OK;
+    }
+    rc = linear_block(job, block, err);
     if (rc) {
         return rc;
     }

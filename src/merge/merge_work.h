@@ -122,6 +122,7 @@ struct ww_record_view {
     struct ww_json *json;
     const char *recipe;
     bool paper;
+    bool peer_arithmetic;
     bool order_free;
     bool allow_mixed;
     uint64_t seed;

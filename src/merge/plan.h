@@ -80,6 +80,7 @@ struct ww_merge_plan {
     struct ww_merge_file *files;
     uint32_t n_files;
     bool paper;                 /* semantics of the papers where they differ from mergekit's */
+    bool peer;                  /* mergekit's arithmetic: merge/peer.h */
     bool order_free;            /* nothing goes by the order of elements: ties all kept, masks by
                                    content, sums exact */
     enum ww_merge_ties ties;    /* of elements that are equal where a rank is cut */

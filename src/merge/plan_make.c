@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "merge/build.h"
+#include "merge/peer.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -52,6 +53,25 @@ enum ww_err ww_build_own_fd(struct ww_build *build, int fd, struct ww_error *err
     return WW_OK;
 }
 
+static enum ww_err check_peer(const struct ww_recipe *recipe,
+                              const struct ww_merge_options *options,
+                              struct ww_error *err)
+{
+    if (options->peer_arithmetic && !ww_peer_knows(recipe->method)) {
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "method '%s' has no arithmetic of mergekit's here; linear, slerp, "
+            "passthrough, task_arithmetic and what selects from its differences "
+            "have",
+            recipe->method->name);
+    }
+    return options->peer_arithmetic && options->paper
+               ? WW_FAIL(err, WW_E_USAGE,
+                         "mergekit's arithmetic and the semantics of the papers exclude "
+                         "each other")
+               : WW_OK;
+}
+
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
                                const char *const *adapters,
                                const void *recipe_text, size_t recipe_len,
@@ -65,13 +85,22 @@ enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const
     enum ww_err rc = WW_OK;
 
     *out = (struct ww_merge_plan){.paper = options->paper,
+                                  .peer = options->peer_arithmetic,
                                   .order_free = options->order_free};
     if (!impl) {
         return ww_build_no_memory(err);
     }
     out->impl = impl;
     build.pool = &impl->pool;
-    rc = run_steps(&build, paths, adapters, recipe_text, recipe_len, err);
+    rc = check_peer(recipe, options, err);
+    if (!rc) {
+        rc = run_steps(&build, paths, adapters, recipe_text, recipe_len, err);
+    }
+    if (!rc && out->peer && out->order_free) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "mergekit's arithmetic goes by the order of elements; locked models "
+                     "are merged without it");
+    }
     ww_free(build.tensors);
     if (rc) {
         ww_merge_plan_release(out);

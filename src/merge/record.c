@@ -27,6 +27,9 @@ static void write_external(struct ww_jw *w, const void *payload)
     ww_jw_key(w, "recipe");
     ww_jw_strn(w, (const char *)work->text.data, work->text.len);
     ww_jw_kbool(w, "paper", work->options->paper);
+    if (work->options->peer_arithmetic) {
+        ww_jw_kbool(w, "peer_arithmetic", true);
+    }
     ww_jw_kbool(w, "order_free", work->options->order_free);
     ww_jw_kbool(w, "allow_mixed", work->options->allow_mixed);
     write_number(w, "seed", work->options->seed);
@@ -118,6 +121,7 @@ static enum ww_err read_build(const struct ww_jnode *build, struct ww_record_vie
     }
     /* Records of before had no such member. */
     (void)ww_jbool(ww_jget(external, "order_free"), &out->order_free);
+    (void)ww_jbool(ww_jget(external, "peer_arithmetic"), &out->peer_arithmetic);
     out->sources = ww_jget(build, "resolvedDependencies");
     return ww_jsize(out->sources) > 0 ? WW_OK : malformed(err, "it names no source");
 }

@@ -42,6 +42,7 @@ static enum ww_err open_record(struct again *a, const char *recipe_path,
     }
     a->options = *options;
     a->options.paper = record->paper;
+    a->options.peer_arithmetic = record->peer_arithmetic;
     a->options.order_free = record->order_free;
     a->options.allow_mixed = record->allow_mixed;
     a->options.seed = record->seed;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "merge/changes.h"
+#include "merge/peer.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
 #include "util/alloc.h"
@@ -291,6 +292,9 @@ static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
     }
     for (uint32_t i = 0; i < t->n_sources && t->base && item->job.ops->deltas; i++) {
         ww_weighted_delta(w->x[i], w->base, n);
+        if (item->job.plan->peer) {
+            ww_peer_round(t->compute, w->x[i], n);
+        }
     }
 }
 

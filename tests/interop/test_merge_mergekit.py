@@ -277,11 +277,11 @@ def peer(text, out):
     return None
 
 
-def ours(build, text, out):
+def ours(build, text, out, *options):
     path = out + ".yml"
     with open(path, "w") as f:
         f.write(text)
-    run = subprocess.run([os.path.join(build, "weightward"), "merge", path, out, "--quiet"],
+    run = subprocess.run([os.path.join(build, "weightward"), "merge", path, out, "--quiet", *options],
                          text=True, stderr=subprocess.PIPE)
     return None if run.returncode == 0 else run.stderr.strip()
 
@@ -393,6 +393,50 @@ def check_locked(build, scale):
     return f"{len(bad)} tensors are not the lock of the merge: {bad[:3]}" if bad else None
 
 
+SHARE_TIES, SHARE_SLERP = 0.05, 0.01
+# mergekit's own arithmetic: values that may differ, as a share of all. In ties it leaves equal
+# magnitudes to an unstable sort, slerp's coefficients come from its float32 sums.
+BASED = "base_model: base\n" + TWO
+ARITHMETIC = {
+    "linear": ("merge_method: linear\n" + TWO, 0),
+    "linear without normalize": ("merge_method: linear\n" + TWO + "parameters: {normalize: false}\n", 0),
+    "passthrough": ("merge_method: passthrough\nmodels: [{model: expert-rev, parameters: {scale: 0.7}}]\n", 0),
+    "task_arithmetic": ("merge_method: task_arithmetic\n" + BASED, 0),
+    "task_arithmetic with all": ("merge_method: task_arithmetic\n" + BASED
+                                 + "parameters: {normalize: true, lambda: 0.9}\n", 0),
+    "ties without a cut": ("merge_method: ties\n" + BASED + "parameters: {density: 1, lambda: 1.1}\n", 0),
+    "ties": ("merge_method: ties\n" + BASED + "parameters: {density: 0.5}\n", SHARE_TIES),
+    "breadcrumbs": ("merge_method: breadcrumbs\n" + BASED + "parameters: {density: 0.5, gamma: 0.01}\n", SHARE_TIES),
+    "slerp": ("merge_method: slerp\nbase_model: expert-rev\nmodels: [{model: expert-rev}, "
+              "{model: expert-caesar}]\nparameters: {t: 0.37}\n", SHARE_SLERP),
+}
+
+
+def differ(a, b, exact):
+    """Values that differ; of float32 where coefficients are sums: by more than their error."""
+    if exact or str(a.dtype) != "torch.float32":
+        return (a != b).sum()
+    return ((a - b).abs() > 2e-6 * a.abs().max()).sum()
+
+
+def check_arithmetic(build, i, text, share):
+    worst = []
+    for k, dtype in enumerate(("dtype: bfloat16\n", "dtype: float16\nout_dtype: bfloat16\n",
+                               "dtype: float32\n", "")):
+        theirs, mine = f"arithmetic{i}-{k}-peer", f"arithmetic{i}-{k}-ours"
+        said = peer(text + dtype, theirs)
+        told = ours(build, text + dtype, mine, "--arithmetic", "mergekit")
+        if said or told:
+            return f"peer: {said or 'done'}; here: {told or 'done'}"
+        a, b = (load_file(os.path.join(x, "model.safetensors")) for x in (theirs, mine))
+        n = sum(t.numel() for t in a.values())
+        off = sum(int(differ(t, b[name], exact=share != SHARE_SLERP)) for name, t in a.items())
+        worst.append(off / n)
+    print("       " + " ".join(f"{w:.2e}" for w in worst) + " of the values differ "
+          "(bfloat16, float16, float32, no dtype)")
+    return None if max(worst) <= share else f"more than {share}"
+
+
 # Modules of models with several towers: every module with weights of its own.
 TOWERS = {"qwen2_5_vl": ("text_decoder", "vision_tower", "multi_modal_projector"),
           "t5-gated": ("encoder", "decoder", "shared")}
@@ -448,6 +492,12 @@ def main():
             failed += wrong is not None
             print(f"{'FAILED' if wrong else 'ok':7}locked {' '.join(scale)}: {wrong or 'the lock of the merge'}",
                   flush=True)
+        for i, (name, (text, share)) in enumerate(ARITHMETIC.items()):
+            if names and "arithmetic" not in names:
+                continue
+            wrong = check_arithmetic(build, i, text, share)
+            failed += wrong is not None
+            print(f"{'FAILED' if wrong else 'ok':7}arithmetic of {name}{': ' + wrong if wrong else ''}", flush=True)
         for family in TOWERS if not names or "modules" in names else []:
             wrong = check_modules(build, family)
             failed += wrong is not None

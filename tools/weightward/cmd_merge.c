@@ -10,6 +10,7 @@ struct merge {
     struct cli_common common;
     int dry_run;
     int paper;
+    char *arithmetic;
     int order_free;
     int allow_mixed;
     int no_source_trees;
@@ -227,6 +228,9 @@ static int check_usage(const struct merge *opt, const char *const *args)
         what = "--part, --join, --rederive and --dry-run are one each";
     } else if (opt->part && opt->sign) {
         what = "a part is not signed; sign when joining";
+    } else if (opt->arithmetic && strcmp(opt->arithmetic, "exact") != 0 &&
+               strcmp(opt->arithmetic, "mergekit") != 0) {
+        what = "--arithmetic is exact or mergekit";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     }
@@ -247,6 +251,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
                                .n_chain = cli_count(opt->chain)};
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
+        .peer_arithmetic = opt->arithmetic && strcmp(opt->arithmetic, "mergekit") == 0,
         .order_free = opt->order_free != 0,
         .allow_mixed = opt->allow_mixed != 0,
         .no_source_trees = opt->no_source_trees != 0,
@@ -358,6 +363,8 @@ int cmd_merge(int argc, const char **argv)
          "nothing by the order of elements: what a merge of locked models gives", NULL},
         {"paper", 0, POPT_ARG_NONE, &opt.paper, 0,
          "rescale and trim task vectors as the papers of DARE and TIES do", NULL},
+        {"arithmetic", 0, POPT_ARG_STRING, &opt.arithmetic, 0,
+         "exact (the default), or mergekit: round after every step as it does", "HOW"},
         {"allow-mixed", 0, POPT_ARG_NONE, &opt.allow_mixed, 0,
          "merge what models of different make share, and say what is left out", NULL},
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "seed of random masks (0)", "N"},
