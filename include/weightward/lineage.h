@@ -48,6 +48,9 @@ struct ww_lineage_source {
     double recipe;    /* shortest decimal that the share allows; 0 when not included */
     double p_value;   /* rank among the controls, Holm over candidates; -1: no controls */
     bool included;    /* the interval lies above WW_LINEAGE_LEAST */
+    double heads;     /* share in attentions that a dense lock mixed, with its interval; 0
+                         without such a lock */
+    double heads_low, heads_high;
     char *note;       /* why it was left out of the fit, or NULL */
 };
 /** A share below is not told from none. */
@@ -80,6 +83,7 @@ struct ww_decompose_report {
     uint64_t tensors;      /* compared */
     uint64_t tensors_fit;  /* of those: fitted on */
     uint64_t elements;     /* compared */
+    uint64_t heads;        /* products of heads that were compared for a dense lock */
     uint64_t used;         /* elements that moved far enough to carry a share */
     bool confirmatory;     /* it was the run of a plan signed beforehand */
     bool varies;           /* shares differ between tensors; they are means over those */

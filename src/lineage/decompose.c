@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lineage/attention.h"
 #include "lineage/draws.h"
 #include "lineage/fit.h"
 #include "lineage/prereg.h"
@@ -27,6 +28,7 @@
  * merge, the elements that show no such bias no longer carry the fit, and shares are off
  * by this at times. */
 #define ROUGHLY 0.002
+#define PRUNED 0.001 /* share of zeros that is no accident of rounding */
 #define SLACK 5e-5 /* by which a share may miss a number of a recipe anyway */
 
 struct decomposing {
@@ -233,7 +235,7 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     report->used = fit.used;
     report->pruned = (double)d->whole->pruned / (double)report->elements;
     report->noise = sqrt(fit.tau2);
-    inexact = fit.tau2 > 0 || report->pruned > 0 || d->family.disguise.read;
+    inexact = fit.tau2 > 0 || report->pruned > PRUNED || d->family.disguise.read;
     if (fit.used < WW_FIT_LEAST) {
         return warn(
             d,
@@ -255,6 +257,26 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
         s->high = fmax(high[i], s->share + margin);
         s->included = s->low > WW_LINEAGE_LEAST;
         s->recipe = s->included ? ww_sketch_shortest(s->share, 3 * s->error + SLACK) : 0;
+    }
+    return rc;
+}
+
+/* What a dense lock mixed has shares of its own, from products that it cannot change. */
+static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+    struct ww_attention_shares heads;
+    enum ww_err rc = WW_OK;
+
+    if (d->family.n_dense == 0) {
+        return WW_OK;
+    }
+    rc = ww_attention_shares(&d->family, d->use, d->options->seed, &heads, err);
+    r->heads = rc ? 0 : heads.n_heads;
+    for (size_t i = 0; i < r->n_sources && r->heads; i++) {
+        r->sources[i].heads = heads.share[i];
+        r->sources[i].heads_low = fmax(0, heads.share[i] - heads.half[i] - ROUGHLY);
+        r->sources[i].heads_high = heads.share[i] + heads.half[i] + ROUGHLY;
     }
     return rc;
 }
@@ -501,6 +523,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     if (!rc) {
         test_controls(&d);
         rc = fit_layers(&d, err);
+    }
+    if (!rc) {
+        rc = fit_heads(&d, err);
     }
     if (!rc) {
         rc = replay(&d, err);

@@ -112,7 +112,7 @@ static enum ww_err open_model(struct ww_model *model, const struct ww_model *bas
     enum ww_err rc = ww_disguise_quantised(model, out, &took, notes, err);
 
     if (!rc && !took) {
-        rc = ww_disguise_locked(model, base, out, &took, notes, err);
+        rc = ww_disguise_locked(model, base, out, &took, err);
     }
     if (!took) {
         out->model = model;

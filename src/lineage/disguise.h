@@ -18,6 +18,9 @@ struct ww_disguise {
      * hold them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                         double *values, double *steps, struct ww_error *err);
+    /* Which tensors were mixed by dense matrices, so that their weights say nothing one
+     * by one; NULL: none. */
+    bool (*dense)(const void *payload, uint32_t tensor);
     enum ww_err (*unchanged)(void *payload, struct ww_error *err);
     void (*free)(void *payload);
     void *payload;
@@ -47,7 +50,6 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
 /** Undoes a lock of the base, when the model looks like one: *took. */
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
                                struct ww_disguise *out, bool *took,
-                               struct ww_strlist *notes,
                                struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -112,14 +112,18 @@ static enum ww_err describe(const struct ww_attack_found *f, char **out,
     return rc;
 }
 
+static bool is_dense(const void *payload, uint32_t tensor)
+{
+    return ww_attack_view_is_dense(payload, tensor);
+}
+
 static void free_view(void *payload)
 {
     ww_attack_view_free(payload);
 }
 
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
-                               struct ww_disguise *out, bool *took,
-                               struct ww_strlist *notes, struct ww_error *err)
+                               struct ww_disguise *out, bool *took, struct ww_error *err)
 {
     struct ww_attack_view *view = NULL;
     bool odd = false;
@@ -138,13 +142,13 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
         ww_attack_view_free(view);
         return rc;
     }
-    (void)notes;
     for (uint32_t f = 0; f < model->n_files; f++) {
         model->files[f].reader = ww_attack_view_reader(view, f);
     }
     out->model = model;
     out->payload = view;
     out->free = free_view;
+    out->dense = ww_attack_view_found(view)->dense_heads > 0 ? is_dense : NULL;
     *took = true;
     return WW_OK;
 }

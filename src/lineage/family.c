@@ -105,6 +105,10 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
         const struct ww_tensor *tensor = &suspect->tensors[t];
         uint32_t *index = f->indices + (size_t)f->n_tensors * f->n_models;
         uint64_t n = 0;
+        if (f->disguise.dense && f->disguise.dense(f->disguise.payload, t)) {
+            f->n_dense++;
+            continue;
+        }
         const unsigned m = ww_dtype_is_plain_float(tensor->dtype)
                                ? find_all(f, t, index, &n)
                                : WW_FAMILY_SUSPECT;

@@ -13,6 +13,14 @@ static void write_source(struct ww_jw *w, const struct ww_lineage_source *s)
     ww_jw_double(w, s->low);
     ww_jw_double(w, s->high);
     ww_jw_close(w);
+    if (s->heads_high > 0) {
+        ww_jw_kdouble(w, "heads_share", s->heads);
+        ww_jw_key(w, "heads_interval");
+        ww_jw_array(w);
+        ww_jw_double(w, s->heads_low);
+        ww_jw_double(w, s->heads_high);
+        ww_jw_close(w);
+    }
     ww_jw_key(w, "p_value");
     if (s->p_value < 0) {
         ww_jw_null(w);
@@ -113,6 +121,7 @@ enum ww_err ww_report_decompose_json(const char *base,
     ww_jw_ku64(&w, "tensors", report->tensors);
     ww_jw_ku64(&w, "elements", report->elements);
     ww_jw_ku64(&w, "elements_used", report->used);
+    ww_jw_ku64(&w, "heads", report->heads);
     write_layers(&w, report);
     ww_jw_kstr(&w, "status", report->confirmatory ? "confirmatory" : "exploratory");
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);

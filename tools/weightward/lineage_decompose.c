@@ -48,7 +48,16 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
     if (report->disguise) {
         printf("the suspect is %s\n", report->disguise);
     }
-    if (report->pruned > 0) {
+    for (size_t i = 0; i < report->n_sources && report->heads > 0; i++) {
+        const struct ww_lineage_source *s = &report->sources[i];
+        printf("%s'%s' %.4f (%.4f to %.4f)",
+               i ? ", " : "shares in the heads that were mixed: ", s->name, s->heads,
+               s->heads_low, s->heads_high);
+    }
+    if (report->heads > 0) {
+        printf("; %" PRIu64 " products compared\n", report->heads);
+    }
+    if (report->pruned >= 0.001) {
         printf("%.4f of its weights are zero where the base's are not, and left out\n",
                report->pruned);
     }

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All attentions of all models, one attention at a time. Gains of the norm in front are
+ * folded into what reads through it, because a lock may move them there.
+ *
+ * Rounding a blend to the grid of its sources shifts shares (decompose.c), and products
+ * mix coordinates, so that no weights undo it. But it can be copied: the blend of the
+ * shares found is computed and rounded, and what its own products give is compared with
+ * what went in. The difference is taken off.
+ */
+#include "lineage/attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "attack/slab.h"
+#include "lineage/invariant.h"
+#include "model/convert.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+struct shares_run {
+    const struct ww_family *family;
+    struct ww_layout *layouts[WW_INVARIANT_MAX];
+    unsigned n;            /* models */
+    const double *replica; /* shares of the copy that takes the suspect's place */
+    struct ww_invariant sums;
+};
+
+/* One of the two products of an attention, in all models. */
+struct side {
+    struct ww_slab a[WW_INVARIANT_MAX];
+    struct ww_slab c[WW_INVARIANT_MAX];
+};
+
+static void release_side(struct side *s)
+{
+    for (unsigned m = 0; m < WW_INVARIANT_MAX; m++) {
+        ww_slab_release(&s->a[m]);
+        ww_slab_release(&s->c[m]);
+    }
+}
+
+/* The gain of a norm as factors of width columns; NULL, and WW_OK, when it has none. */
+static enum ww_err read_gain(const struct ww_layout *layout, const struct ww_norm *norm,
+                             size_t width, float **out, struct ww_error *err)
+{
+    const uint32_t gain = norm->kind == WW_NORM_NONE ? WW_NONE : norm->gain;
+    const struct ww_tensor *t = gain == WW_NONE ? NULL : &layout->model->tensors[gain];
+    uint8_t *bytes = NULL;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!t || t->n_elements != width || !ww_dtype_is_plain_float(t->dtype)) {
+        return WW_OK;
+    }
+    bytes = ww_calloc((size_t)t->n_bytes, 1);
+    *out = ww_calloc(width, sizeof(**out));
+    if (!bytes || !*out) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for gains");
+    }
+    if (!rc) {
+        rc = ww_model_read(layout->model, gain, bytes, err);
+    }
+    if (!rc) {
+        ww_to_float(t->dtype, bytes, *out, width);
+    }
+    for (size_t c = 0; c < width && !rc && norm->plus_one; c++) {
+        (*out)[c] += 1;
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+static void fold(const float *gain, struct ww_slab *slab)
+{
+    for (size_t r = 0; gain && r < slab->n; r++) {
+        for (size_t c = 0; c < slab->width; c++) {
+            slab->rows[r * slab->width + c] *= gain[c];
+        }
+    }
+}
+
+static const struct ww_block *block_of(const struct ww_layout *layout, uint32_t attention)
+{
+    for (uint32_t b = 0; b < layout->n_blocks; b++) {
+        if (layout->blocks[b].self == attention) {
+            return &layout->blocks[b];
+        }
+    }
+    return NULL;
+}
+
+static enum ww_err load(const struct ww_layout *layout, const struct ww_linear *linear,
+                        uint32_t space, bool inputs, struct ww_slab *out,
+                        struct ww_error *err)
+{
+    const struct ww_slab_of of = {layout, NULL, linear, inputs, space};
+    return ww_slab_load(&of, out, err);
+}
+
+/* The blend of the sources, on the grid that weights are on, in place of the suspect's.
+ */
+static void blend(const struct shares_run *run, float *const *of, size_t n,
+                  enum ww_dtype grid)
+{
+    for (size_t e = 0; e < n; e++) {
+        const double base = (double)of[WW_FAMILY_BASE][e];
+        double v = base;
+        uint64_t bits = 0;
+        for (unsigned m = WW_FAMILY_SOURCES; m < run->n; m++) {
+            v += run->replica[m - WW_FAMILY_SOURCES] * ((double)of[m][e] - base);
+        }
+        ww_from_double(grid, &v, &bits, 1);
+        ww_to_float(grid, &bits, of[WW_FAMILY_SUSPECT] + e, 1);
+    }
+}
+
+/* Gains move with everything else, also in the copy. */
+static enum ww_err fold_all(const struct shares_run *run, uint32_t attention,
+                            enum ww_dtype grid, struct ww_slab *slabs,
+                            struct ww_error *err)
+{
+    float *gains[WW_INVARIANT_MAX] = {NULL};
+    bool all = true;
+    enum ww_err rc = WW_OK;
+
+    for (unsigned m = 0; m < run->n && !rc; m++) {
+        const struct ww_block *block = block_of(run->layouts[m], attention);
+        if (block && (block->form == WW_BLOCK_PRE || block->form == WW_BLOCK_PARALLEL ||
+                      block->form == WW_BLOCK_SANDWICH)) {
+            rc = read_gain(run->layouts[m], &block->norm_self, slabs[m].width, &gains[m],
+                           err);
+        }
+        all = all && gains[m];
+    }
+    if (!rc && all && run->replica) {
+        blend(run, gains, slabs[0].width, grid);
+    }
+    for (unsigned m = 0; m < run->n; m++) {
+        if (!rc && all) {
+            fold(gains[m], &slabs[m]);
+        }
+        ww_free(gains[m]);
+    }
+    return rc;
+}
+
+/* Rows of one linear map in all models; *ok: they have one shape. */
+static enum ww_err load_all(const struct shares_run *run, uint32_t attention,
+                            bool queries, bool first, struct ww_slab *out, bool *ok,
+                            struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    enum ww_dtype grid = WW_DTYPE_F32;
+
+    for (unsigned m = 0; m < run->n && !rc; m++) {
+        const struct ww_attention *att = &run->layouts[m]->attentions[attention];
+        const struct ww_linear *linear = queries ? first ? &att->q : &att->k
+                                         : first ? &att->o
+                                                 : &att->v;
+        const uint32_t space = queries ? first ? att->query : att->key
+                               : first ? att->context
+                                       : att->value;
+        rc = load(run->layouts[m], linear, space, !queries && first, &out[m], err);
+        *ok = *ok && !rc && out[m].rows && out[m].n == out[0].n &&
+              out[m].width == out[0].width;
+        if (m == WW_FAMILY_BASE && *ok) {
+            grid = run->layouts[m]->model->tensors[linear->weight].dtype;
+        }
+    }
+    if (!rc && *ok && run->replica) {
+        float *rows[WW_INVARIANT_MAX];
+        for (unsigned m = 0; m < run->n; m++) {
+            rows[m] = out[m].rows;
+        }
+        blend(run, rows, out[0].n * out[0].width, grid);
+    }
+    if (!rc && *ok && (queries || !first)) {
+        rc = fold_all(run, attention, grid, out, err);
+    }
+    return rc;
+}
+
+/* The heads of a group share their keys or values and what a lock rounded off them: one
+ * unit. */
+static enum ww_err add_heads(struct shares_run *run, const struct side *s,
+                             const struct ww_head_shape *shape, uint64_t n_heads,
+                             uint64_t n_groups, struct ww_error *err)
+{
+    const size_t per_group = (size_t)(n_heads / n_groups);
+    double *scratch = ww_calloc(2 * shape->d * shape->d, sizeof(double));
+    const size_t n_gram = (size_t)run->n * run->n;
+    double *gram = ww_calloc(2 * n_gram, sizeof(double));
+    struct ww_head heads[WW_INVARIANT_MAX];
+    enum ww_err rc =
+        scratch && gram ? WW_OK
+                        : WW_FAIL(err, WW_E_NOMEM, "out of memory for products of heads");
+
+    for (size_t h = 0; h < n_heads && !rc; h++) {
+        for (unsigned m = 0; m < run->n; m++) {
+            heads[m].a = s->a[m].rows + h * shape->d * shape->width_a;
+            heads[m].c = s->c[m].rows + h / per_group * shape->d * shape->width_c;
+        }
+        ww_invariant_gram(shape, heads, run->n, gram + n_gram, scratch);
+        for (size_t i = 0; i < n_gram; i++) {
+            gram[i] = gram[n_gram + i] + (h % per_group ? gram[i] : 0);
+        }
+        if (h % per_group == per_group - 1) {
+            rc = ww_invariant_add(&run->sums, gram, err);
+        }
+    }
+    ww_free(scratch);
+    ww_free(gram);
+    return rc;
+}
+
+static enum ww_err add_side(struct shares_run *run, uint32_t attention, bool queries,
+                            struct ww_error *err)
+{
+    const struct ww_attention *att = &run->layouts[WW_FAMILY_BASE]->attentions[attention];
+    struct side *s = ww_calloc(1, sizeof(*s));
+    bool ok = true;
+    enum ww_err rc = s ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for heads");
+
+    if (!rc) {
+        rc = load_all(run, attention, queries, true, s->a, &ok, err);
+    }
+    if (!rc && ok) {
+        rc = load_all(run, attention, queries, false, s->c, &ok, err);
+    }
+    if (!rc && ok) {
+        const struct ww_head_shape shape = {
+            .d = (size_t)(queries ? att->head_dim : att->v_dim),
+            .width_a = s->a[0].width,
+            .width_c = s->c[0].width,
+            .rope = queries ? att->rope : (struct ww_rope){.style = WW_ROPE_NONE}};
+        ok = shape.d > 0 && att->n_kv_heads > 0 && s->a[0].n == att->n_heads * shape.d &&
+             s->c[0].n == att->n_kv_heads * shape.d && shape.rope.dims <= shape.d;
+        if (ok) {
+            rc = add_heads(run, s, &shape, att->n_heads, att->n_kv_heads, err);
+        }
+    }
+    if (s) {
+        release_side(s);
+    }
+    ww_free(s);
+    return rc;
+}
+
+/* Products of queries and keys are what a lock keeps only where no norm stands between.
+ */
+static bool has_products(const struct ww_attention *att, bool queries)
+{
+    return queries ? att->qk_class == WW_QK_GL || att->qk_class == WW_QK_ROPE
+                   : att->vo_class == WW_VO_GL;
+}
+
+static enum ww_err add_all(struct shares_run *run, struct ww_error *err)
+{
+    const struct ww_layout *base = run->layouts[WW_FAMILY_BASE];
+    enum ww_err rc = WW_OK;
+
+    run->sums.n = 0;
+    for (uint32_t a = 0; a < base->n_attentions && !rc; a++) {
+        for (unsigned queries = 0; queries < 2 && !rc; queries++) {
+            if (has_products(&base->attentions[a], queries)) {
+                rc = add_side(run, a, queries, err);
+            }
+        }
+    }
+    return rc;
+}
+
+/* Layouts of all models. A model without one, or with other attentions: none is used. */
+static bool resolve(struct shares_run *run)
+{
+    for (unsigned m = 0; m < run->n; m++) {
+        if (ww_layout_resolve(run->family->models[m], NULL, &run->layouts[m], NULL) ||
+            run->layouts[m]->n_attentions != run->layouts[0]->n_attentions) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum ww_err fit(struct shares_run *run, const bool *use, uint64_t seed,
+                       struct ww_attention_shares *out, struct ww_error *err)
+{
+    double copy[WW_LINEAGE_MAX_SOURCES];
+    enum ww_err rc = add_all(run, err);
+
+    out->n_heads = run->sums.n;
+    if (rc || run->sums.n == 0) {
+        return rc;
+    }
+    ww_invariant_fit(&run->sums, use, out->share);
+    rc = ww_invariant_spread(&run->sums, use, seed, out->half, err);
+    if (!rc) {
+        run->replica = out->share;
+        rc = add_all(run, err);
+    }
+    if (!rc) {
+        ww_invariant_fit(&run->sums, use, copy);
+        for (unsigned i = 0; i < run->sums.k; i++) {
+            const double shift = copy[i] - out->share[i];
+            out->share[i] = fmax(0, out->share[i] - shift);
+            /* What was copied is a model of what happened, and as sure as that. */
+            out->half[i] += fabs(shift) / 2;
+        }
+    }
+    return rc;
+}
+
+enum ww_err ww_attention_shares(const struct ww_family *family, const bool *use,
+                                uint64_t seed, struct ww_attention_shares *out,
+                                struct ww_error *err)
+{
+    struct shares_run run = {.family = family, .n = family->n_models};
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    run.sums.k = family->n_models - WW_FAMILY_SOURCES;
+    if (resolve(&run)) {
+        rc = fit(&run, use, seed, out, err);
+    }
+    for (unsigned m = 0; m < run.n; m++) {
+        ww_layout_free(run.layouts[m]);
+    }
+    ww_invariant_release(&run.sums);
+    return rc;
+}

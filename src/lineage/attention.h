@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shares of a suspect whose heads were mixed by dense matrices, from its attentions. */
+#ifndef WW_LINEAGE_ATTENTION_H
+#define WW_LINEAGE_ATTENTION_H
+
+#include "lineage/family.h"
+
+struct ww_attention_shares {
+    double share[WW_LINEAGE_MAX_SOURCES];
+    double half[WW_LINEAGE_MAX_SOURCES]; /* of the 95 % interval */
+    size_t n_heads; /* products that were summed; 0: none could be formed */
+};
+
+/** use: which sources take part. Each attention is read once per model, then once more to
+ *  see what rounding to the base's dtype does to shares of this size, which is taken off.
+ *  Memory: four matrices of an attention for each model. */
+enum ww_err ww_attention_shares(const struct ww_family *family, const bool *use,
+                                uint64_t seed, struct ww_attention_shares *out,
+                                struct ww_error *err) WW_MUST_USE;
+
+#endif
