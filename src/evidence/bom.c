@@ -9,14 +9,13 @@
 #include "evidence/bom.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err write_payload(const struct ww_chain_report *report, struct ww_buf *out,
-                                 struct ww_error *err)
+enum ww_err ww_bom_payload(const struct ww_chain_report *report, struct ww_buf *out,
+                           struct ww_error *err)
 {
     const struct ww_bom_form form = {.signers = false};
     uint8_t root[WW_SHA256_BYTES] = {0};
@@ -34,8 +33,8 @@ static enum ww_err write_payload(const struct ww_chain_report *report, struct ww
     return rc ? rc : ww_jw_end(&w, err);
 }
 
-static enum ww_err write_plain(const struct ww_chain_report *report, struct ww_buf *out,
-                               struct ww_error *err)
+enum ww_err ww_bom_plain(const struct ww_chain_report *report, struct ww_buf *out,
+                         struct ww_error *err)
 {
     const struct ww_bom_form form = {.signers = false};
     struct ww_jw w;
@@ -44,61 +43,6 @@ static enum ww_err write_plain(const struct ww_chain_report *report, struct ww_b
     ww_jw_init(&w, out, 2);
     rc = ww_bom_write_into(&w, report, &form, err);
     return rc ? rc : ww_jw_end(&w, err);
-}
-
-static enum ww_err put(const char *path, const struct ww_buf *plain,
-                       const struct ww_buf *bundle, struct ww_error *err)
-{
-    int fd = -1;
-    enum ww_err rc = ww_dir_open(path, &fd, err);
-
-    if (!rc) {
-        rc = ww_mkdirs_at(fd, WW_ATTESTATIONS_DIR, err);
-    }
-    if (!rc) {
-        rc = ww_file_write_at(fd, WW_BOM_FILE, plain->data, plain->len, 0644, true, err);
-    }
-    if (!rc) {
-        rc = ww_file_write_at(fd, WW_BOM_SIGNED_FILE, bundle->data, bundle->len, 0644,
-                              true, err);
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return rc;
-}
-
-enum ww_err ww_bom_attach(const char *path, const struct ww_signer *signer,
-                          struct ww_error *err)
-{
-    const struct ww_chain_options options = {0};
-    struct ww_chain_report report = {0};
-    struct ww_buf payload;
-    struct ww_buf plain;
-    struct ww_buf bundle;
-    enum ww_err rc = WW_OK;
-
-    ww_buf_init(&payload, WW_BOM_MAX_BYTES);
-    ww_buf_init(&plain, WW_BOM_MAX_BYTES);
-    ww_buf_init(&bundle, WW_BUNDLE_MAX_BYTES);
-    rc = ww_chain_walk(path, &options, NULL, NULL, &report, err);
-    if (!rc) {
-        rc = write_plain(&report, &plain, err);
-    }
-    if (!rc) {
-        rc = write_payload(&report, &payload, err);
-    }
-    if (!rc) {
-        rc = ww_bundle_sign(signer, payload.data, payload.len, &bundle, err);
-    }
-    if (!rc) {
-        rc = put(path, &plain, &bundle, err);
-    }
-    ww_buf_release(&payload);
-    ww_buf_release(&plain);
-    ww_buf_release(&bundle);
-    ww_chain_report_release(&report);
-    return rc;
 }
 
 static bool same_bytes(const struct ww_buf *a, const struct ww_buf *b)
@@ -137,7 +81,7 @@ static enum ww_err compare(const struct ww_buf *payload,
         rc = ww_bom_serial(report, serial, err);
     }
     if (!rc) {
-        rc = write_payload(report, &mine, err);
+        rc = ww_bom_payload(report, &mine, err);
     }
     if (!rc) {
         (void)ww_jstr(ww_jget(view.predicate, "serialNumber"), &stated);
@@ -170,7 +114,7 @@ static enum ww_err compare_plain(int dirfd, const struct ww_chain_report *report
         rc = ww_json_parse(text.data, text.len, &ww_json_limits_bundle, &json, err);
     }
     if (!rc && strcmp(version_of(ww_json_root(json)), WW_VERSION) == 0) {
-        rc = write_plain(report, &mine, err);
+        rc = ww_bom_plain(report, &mine, err);
         if (!rc && !same_bytes(&mine, &text)) {
             rc = WW_FAIL(err, WW_E_WRONG_MODEL,
                          "'" WW_BOM_FILE "' differs from the signed one");

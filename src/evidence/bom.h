@@ -21,6 +21,12 @@ enum ww_err ww_bom_serial(const struct ww_chain_report *report,
                           char out[WW_BOM_SERIAL_BYTES],
                           struct ww_error *err) WW_MUST_USE;
 
+/** The statement that is signed, and the plain file; both without signers. */
+enum ww_err ww_bom_payload(const struct ww_chain_report *report, struct ww_buf *out,
+                           struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_bom_plain(const struct ww_chain_report *report, struct ww_buf *out,
+                         struct ww_error *err) WW_MUST_USE;
+
 /** The signed bill of a folder, when it has one, against a chain that was verified.
  *  WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_BUNDLE; WW_E_WRONG_MODEL when it tells of another
  *  chain. */
