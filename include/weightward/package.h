@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * Packages: one signed file from which each of several models and adapters comes back byte
- * for byte. Members are coded against a base model that is not in the package; each can be
- * sealed for its own recipients. Format: docs/formats/package.md.
+ * for byte, or adapters within a stated error, and then always as the same bytes. Members
+ * are coded against a base model that is not in the package; each can be sealed for its own
+ * recipients. Format: docs/formats/package.md.
  */
 #ifndef WEIGHTWARD_PACKAGE_H
 #define WEIGHTWARD_PACKAGE_H
@@ -25,14 +26,17 @@ struct ww_pack_member {
 
 struct ww_pack_options {
     const char *base;           /* model folder, may be NULL: coded without a prediction */
+    double error;               /* 0: exact. Else members are adapters, and each product of
+                                   a pair of factors comes back within this share of its
+                                   Frobenius norm; all else of them is exact. 1e-4 to 1 */
     const struct ww_signer *signer; /* NULL: not signed */
     struct ww_run_options run;  /* resume is refused */
 };
 
 /* How a chunk was coded: bytes by these in reports. */
 enum ww_pack_form { WW_PACK_STORED, WW_PACK_SAME, WW_PACK_ORDER, WW_PACK_SPLIT,
-                    WW_PACK_FORMS };
-/** "stored", "same", "order", "split" */
+                    WW_PACK_OWN, WW_PACK_FORMS };
+/** "stored", "same", "order", "split", "own" */
 WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
 /** What a package says of a member. */
@@ -40,6 +44,8 @@ struct ww_pack_entry {
     char *name;
     bool adapter;
     bool sealed;
+    bool bounded;               /* not exact: */
+    double error;               /* largest of any pair, as measured when it was packed */
     uint64_t bytes;             /* of its section */
     uint64_t files;
     uint64_t files_bytes;       /* what comes back */

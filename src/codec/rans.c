@@ -132,10 +132,12 @@ enum ww_err ww_rans_encode(const struct ww_rans_step *steps, size_t n, uint16_t 
     if (!rc) {
         rc = ww_buf_reserve(out, 2 * n_words, err);
     }
-    while (n_words-- > 0 && !rc) {
-        const uint8_t word[2] = {(uint8_t)scratch[n_words],
-                                 (uint8_t)(scratch[n_words] >> 8)};
-        rc = ww_buf_add(out, word, sizeof(word), err);
+    for (uint8_t *to = rc ? NULL : out->data + out->len; to && n_words > 0; to += 2) {
+        n_words--;
+        to[0] = (uint8_t)scratch[n_words];
+        to[1] = (uint8_t)(scratch[n_words] >> 8);
+        out->len += 2;
+        out->data[out->len] = 0;
     }
     return rc;
 }

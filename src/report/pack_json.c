@@ -7,7 +7,7 @@ static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
     ww_jw_object(w);
     ww_jw_kstr(w, "name", m->name);
     ww_jw_kstr(w, "kind", m->adapter ? "adapter" : "model");
-    ww_jw_kstr(w, "mode", "exact");
+    ww_jw_kstr(w, "mode", m->bounded ? "bounded" : "exact");
     ww_jw_ku64(w, "bytes", m->bytes);
     ww_jw_ku64(w, "files", m->files);
     ww_jw_ku64(w, "files_bytes", m->files_bytes);
@@ -20,7 +20,7 @@ static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
         }
         ww_jw_close(w);
     }
-    ww_jw_ku64(w, "error", 0);
+    ww_jw_kdouble(w, "error", m->error);
     ww_jw_kstr(w, "commitment", m->commitment);
     ww_jw_key(w, "recipients");
     ww_jw_array(w);

@@ -56,7 +56,7 @@ void ww_chunk_room_free(struct ww_chunk_room *room)
 }
 
 /* Numbers are at least two bytes where contexts are used and one byte elsewhere. */
-static enum ww_err make_room(struct ww_chunk_room *room, struct ww_error *err)
+enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err)
 {
     const size_t n = WW_CHUNK_BYTES / 2;
     const size_t n_steps = (WW_CHUNK_BYTES / WW_CHUNK_LANES + 1) * 2;
@@ -93,7 +93,7 @@ static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type ty
                              const uint8_t *bytes, const uint8_t *prediction, size_t n,
                              struct ww_error *err)
 {
-    enum ww_err rc = make_room(room, err);
+    enum ww_err rc = ww_chunk_room_ready(room, err);
 
     ww_buf_clear(&room->first);
     ww_buf_clear(&room->second);
@@ -163,6 +163,8 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                ww_chunk_order_decode(room, type, coded + 1, len - 1, prediction, out, n);
     case WW_CHUNK_SPLIT:
         return ww_chunk_split_decode(room, type, coded + 1, len - 1, out, n);
+    case WW_CHUNK_OWN:
+        return ww_chunk_own_decode(room, type, coded + 1, len - 1, out, n);
     default:
         return false;
     }

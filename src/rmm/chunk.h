@@ -9,15 +9,21 @@
  *              | 16 tables, each as codec/rans.h has it or one zero byte for none
  *              | 4 lengths u32 | 4 messages
  *   3 split    one table | 4 lengths u32 | 4 messages | width - 1 bytes of each number
+ *   4 own      u8 axis | u32 rank | u64 row | u64 first number | rank scales, each the
+ * bits of a fp32 | rank classes, each u8 below 16 | as order from the tables on
  *
  * order: numbers as ordered integers, the difference to the prediction folded to u; the
  * table of a number is min(15, largest exponent - exponent of the prediction). u below 16
  * is a symbol of its own, else the place of its highest bit with the two bits below it is
  * the symbol and the other bits are raw, at most twelve in a step, high ones first.
- * split: number rotated left by one bit, so that the sign is last; its highest byte is
- * the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes follow as they
- * are. Message l holds n / 4 numbers, the first n % 4 of them one more, one after the
- * other.
+ * own: a number is an integer times the scale of its latent index, one product in fp32,
+ * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
+ * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
+ * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
+ * by the table of its index's class. split: number rotated left by one bit, so that the
+ * sign is last; its highest byte is the symbol (254 and 255 are symbol 254 and one raw
+ * bit), the lower bytes follow as they are. Message l holds n / 4 numbers, the first n %
+ * 4 of them one more, one after the other.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H
@@ -36,6 +42,7 @@ enum ww_chunk_form {
     WW_CHUNK_SAME,
     WW_CHUNK_ORDER,
     WW_CHUNK_SPLIT,
+    WW_CHUNK_OWN,
     WW_CHUNK_FORMS
 };
 
@@ -53,8 +60,29 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out,
                               struct ww_error *err) WW_MUST_USE;
 void ww_chunk_room_free(struct ww_chunk_room *room);
 
-/** Append the coded chunk, in the shortest form. prediction (n bytes) may be NULL; n is a
- *  multiple of the width and at most WW_CHUNK_BYTES. */
+/** How integers become numbers: see form own. */
+struct ww_chunk_scales {
+    unsigned axis; /* 0: a latent index is a row, 1: a column */
+    uint32_t rank;
+    uint64_t row; /* numbers in a row; axis 1: not looked at */
+    uint64_t first;
+    const float *scales;    /* rank of them, finite */
+    const uint8_t *classes; /* rank of them */
+};
+#define WW_CHUNK_MAX_RANK 4096
+
+/** Append n integers of -32767 to 32767 as the form own. */
+enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integers,
+                                size_t n, const struct ww_chunk_scales *scales,
+                                struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+/** The dtype of a type that has an exponent. */
+enum ww_dtype ww_chunk_own_dtype(struct ww_chunk_type type);
+/** The number that an integer and a scale stand for, at out. */
+void ww_chunk_own_number(struct ww_chunk_type type, int32_t integer, float scale,
+                         uint8_t *out);
+
+/** Append the coded chunk, in the shortest of the exact forms. prediction (n bytes) may
+ * be NULL; n is a multiple of the width and at most WW_CHUNK_BYTES. */
 enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                             const uint8_t *bytes, const uint8_t *prediction, size_t n,
                             struct ww_buf *out, struct ww_error *err) WW_MUST_USE;

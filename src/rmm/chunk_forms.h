@@ -8,6 +8,7 @@
 struct ww_chunk_room {
     struct ww_rans_table tables[WW_CHUNK_CONTEXTS];
     uint64_t counts[WW_CHUNK_CONTEXTS][WW_RANS_MAX_SYMBOLS];
+    float scales[WW_CHUNK_MAX_RANK];
     /* For coding only, taken when first needed. */
     uint32_t *folded;
     uint8_t *contexts;
@@ -43,6 +44,14 @@ enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room, struct ww_chunk_ty
 bool ww_chunk_split_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                            const uint8_t *coded, size_t len, uint8_t *out,
                            size_t n) WW_MUST_USE;
+
+bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                         const uint8_t *coded, size_t len, uint8_t *out,
+                         size_t n) WW_MUST_USE;
+
+/** Make the buffers that coding needs, once. */
+enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room,
+                                struct ww_error *err) WW_MUST_USE;
 
 /** Append room for the lanes' lengths; *at is where. */
 enum ww_err ww_chunk_lengths_add(struct ww_buf *out, size_t *at,

@@ -32,6 +32,8 @@ struct ww_pack_manifest_member {
     const char *name;
     bool adapter;
     bool sealed;
+    bool bounded; /* within an error, not exact */
+    double error; /* of bounded ones */
     uint64_t offset;
     uint64_t bytes;
     uint8_t sha256[WW_SHA256_BYTES];

@@ -149,8 +149,8 @@ static enum ww_err cut(struct ww_member *m, const struct ww_model *base,
 }
 
 enum ww_err ww_member_open(const char *name, const char *path,
-                           const struct ww_model *base, struct ww_member *out,
-                           struct ww_error *err)
+                           const struct ww_model *base, double error,
+                           struct ww_member *out, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -158,6 +158,7 @@ enum ww_err ww_member_open(const char *name, const char *path,
     out->name = name;
     out->path = path;
     out->dirfd = -1;
+    out->error = error;
     rc = ww_dir_open(path, &out->dirfd, err);
     if (rc) {
         goto out;
@@ -170,6 +171,9 @@ enum ww_err ww_member_open(const char *name, const char *path,
         rc = cut(out, base, err);
     }
     out->adapter = !rc && ww_adapter_is_folder(path);
+    if (!rc && error > 0) {
+        rc = ww_member_pair(out, err);
+    }
 out:
     if (rc) {
         ww_member_close(out);
@@ -200,6 +204,12 @@ void ww_member_close(struct ww_member *m)
     }
     ww_free(m->files);
     ww_free(m->base_tensors);
+    for (uint32_t i = 0; i < m->n_pairs; i++) {
+        ww_own_release(&m->pairs[i].own);
+    }
+    ww_free(m->pairs);
+    ww_free(m->pair_of);
+    ww_adapter_close(m->opened);
     ww_pack_table_release(&m->table);
     ww_folder_release(&m->folder);
     if (m->path && m->dirfd >= 0) {

@@ -3,8 +3,10 @@
 #ifndef WW_RMM_MEMBER_H
 #define WW_RMM_MEMBER_H
 
+#include "model/adapter.h"
 #include "model/folder.h"
 #include "model/st_file.h"
+#include "rmm/own.h"
 #include "rmm/table.h"
 #include "weightward/package.h"
 
@@ -13,6 +15,17 @@ struct ww_member_file {
     int fd;
     struct stat st;
     struct ww_st_file weights; /* fd -1: no weight file */
+};
+
+/** Two factors of one product, when they need not come back exactly. */
+struct ww_member_pair {
+    uint32_t part_a;
+    uint32_t part_b;
+    const struct ww_tensor *a; /* r x d */
+    const struct ww_tensor *b; /* m x r */
+    bool tried;
+    unsigned left; /* parts not written yet */
+    struct ww_own own;
 };
 
 struct ww_member {
@@ -25,13 +38,28 @@ struct ww_member {
     struct ww_pack_table table;   /* digests and chunks still to come */
     uint32_t *base_tensors;       /* per part: in the base, or WW_NONE */
     uint64_t bytes;               /* of all files */
+    double error;                 /* 0: exact, and no pairs */
+    struct ww_adapter *opened;    /* with pairs */
+    struct ww_member_pair *pairs;
+    uint32_t n_pairs;
+    uint32_t *pair_of; /* per part: its pair, or WW_NONE */
 };
 
-/** Open every file and cut it into parts. base may be NULL. WW_E_UNSUPPORTED for a folder
- *  without weights in safetensors files. */
+/** Open every file and cut it into parts. base may be NULL; error 0: exact.
+ * WW_E_UNSUPPORTED for a folder without weights in safetensors files, and with an error
+ * for models. */
 enum ww_err ww_member_open(const char *name, const char *path,
-                           const struct ww_model *base, struct ww_member *out,
-                           struct ww_error *err) WW_MUST_USE;
+                           const struct ww_model *base, double error,
+                           struct ww_member *out, struct ww_error *err) WW_MUST_USE;
+/** Find the pairs of an adapter. */
+enum ww_err ww_member_pair(struct ww_member *member, struct ww_error *err) WW_MUST_USE;
+/** The pair of a part that is coded with an error, fitted now if it was not yet; NULL for
+ *  a part that is coded exactly. */
+enum ww_err ww_member_fit(struct ww_member *member, uint32_t part,
+                          const struct ww_member_pair **out,
+                          struct ww_error *err) WW_MUST_USE;
+/** A part was written: factors that nobody needs any more go. */
+void ww_member_fitted(struct ww_member *member, uint32_t part);
 void ww_member_close(struct ww_member *member);
 /** WW_E_CHANGED when a file is not what it was. */
 enum ww_err ww_member_unchanged(const struct ww_member *member,

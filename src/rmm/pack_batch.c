@@ -106,8 +106,8 @@ static void hash_leaves(struct ww_sha256 *sha, struct ww_pack_job *job)
     }
 }
 
-static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
-                          struct ww_pack_job *job)
+static enum ww_err code_exact(struct ww_chunk_room *room, struct ww_sha256 *sha,
+                              struct ww_pack_job *job)
 {
     struct ww_error *err = &job->err;
     enum ww_err rc =
@@ -123,10 +123,33 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     if (job->leaves) {
         hash_leaves(sha, job);
     }
+    return ww_chunk_encode(room, job->type, job->bytes,
+                           job->base_fd >= 0 ? job->prediction : NULL, job->n,
+                           &job->coded, err);
+}
+
+/* The bytes of the file that comes back are those that a decoder gives. */
+static enum ww_err code_own(struct ww_chunk_room *room, struct ww_pack_job *job)
+{
+    enum ww_err rc = ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
+                                         &job->scales, &job->coded, &job->err);
+
+    if (!rc && (job->coded.len > WW_CHUNK_MAX_CODED ||
+                !ww_chunk_decode(room, job->type, job->coded.data, job->coded.len, NULL,
+                                 job->bytes, job->n))) {
+        rc =
+            WW_FAIL(&job->err, WW_E_INTERNAL, "'%s': a chunk does not decode", job->name);
+    }
+    return rc;
+}
+
+static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
+                          struct ww_pack_job *job)
+{
+    enum ww_err rc = WW_OK;
+
     ww_buf_clear(&job->coded);
-    rc = ww_chunk_encode(room, job->type, job->bytes,
-                         job->base_fd >= 0 ? job->prediction : NULL, job->n, &job->coded,
-                         err);
+    rc = job->integers ? code_own(room, job) : code_exact(room, sha, job);
     if (!rc) {
         ww_sha256_reset(sha);
         ww_sha256_update(sha, job->coded.data, job->coded.len);

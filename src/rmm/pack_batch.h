@@ -25,6 +25,8 @@ struct ww_pack_job {
     uint64_t base_rank;                 /* for leaves of the base's tensor tree, */
     uint64_t base_at;                   /* which begin at this byte of the tensor */
     uint8_t (*leaves)[WW_SHA256_BYTES]; /* NULL: not wanted */
+    const int16_t *integers;            /* form own, instead of the bytes; or NULL */
+    struct ww_chunk_scales scales;
     /* Whose chunk it is: for the one who writes. */
     uint32_t file;
     uint32_t part;

@@ -16,12 +16,12 @@ static const char *const root_keys[] = {"schema",   "tool", "id",     "version",
 static const char *const base_keys[] = {"name", "tensors", "files"};
 static const char *const tensor_keys[] = {"name", "dtype", "shape", "root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
-static const char *const plain_keys[] = {"name",       "kind",   "mode",  "offset",
-                                         "bytes",      "sha256", "files", "files_bytes",
-                                         "commitment", "coded"};
-static const char *const sealed_keys[] = {"name",       "kind",   "mode",  "offset",
-                                          "bytes",      "sha256", "files", "files_bytes",
-                                          "commitment", "cipher", "key_id"};
+static const char *const plain_keys[] = {"name",        "kind",       "mode",   "error",
+                                         "offset",      "bytes",      "sha256", "files",
+                                         "files_bytes", "commitment", "coded"};
+static const char *const sealed_keys[] = {
+    "name",   "kind",  "mode",        "error",      "offset", "bytes",
+    "sha256", "files", "files_bytes", "commitment", "cipher", "key_id"};
 
 struct reader {
     const char *name;
@@ -161,13 +161,17 @@ static enum ww_err read_kind(struct reader *r, const struct ww_jnode *node,
     if (!ww_jstr(ww_jget(node, "mode"), &mode)) {
         return malformed(r, "members.mode");
     }
-    if (strcmp(mode, "exact") != 0) {
+    m->bounded = strcmp(mode, "bounded") == 0;
+    if (!m->bounded && strcmp(mode, "exact") != 0) {
         return WW_FAIL(r->err, WW_E_VERSION,
-                       "package '%s': member '%s' has mode '%s', expected 'exact'; use a "
-                       "newer weightward",
+                       "package '%s': member '%s' has mode '%s', expected 'exact' or "
+                       "'bounded'; use a newer weightward",
                        r->name, m->name, mode);
     }
-    return WW_OK;
+    return ww_jdouble(ww_jget(node, "error"), &m->error) && m->error >= 0 &&
+                   (m->bounded || m->error == 0)
+               ? WW_OK
+               : malformed(r, "members.error");
 }
 
 static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,

@@ -53,7 +53,8 @@ static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *
     ww_jw_object(w);
     ww_jw_kstr(w, "name", m->name);
     ww_jw_kstr(w, "kind", m->adapter ? "adapter" : "model");
-    ww_jw_kstr(w, "mode", "exact");
+    ww_jw_kstr(w, "mode", m->bounded ? "bounded" : "exact");
+    ww_jw_kdouble(w, "error", m->error);
     ww_jw_ku64(w, "offset", m->offset);
     ww_jw_ku64(w, "bytes", m->bytes);
     ww_jw_khex(w, "sha256", m->sha256, WW_SHA256_BYTES);

@@ -79,6 +79,33 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
     return rc;
 }
 
+/* Factors that come back within an error. */
+static enum ww_err set_integers(const struct writing *w, uint32_t part,
+                                struct ww_pack_job *job, struct ww_error *err)
+{
+    const struct ww_member_pair *pair = NULL;
+    const uint64_t first = w->chunk * (WW_CHUNK_BYTES / job->type.width);
+    enum ww_err rc = ww_member_fit(w->member, part, &pair, err);
+
+    job->integers = NULL;
+    if (rc || !pair) {
+        return rc;
+    }
+    const bool is_b = part == pair->part_b;
+    job->integers = (is_b ? pair->own.b : pair->own.a) + first;
+    job->scales = (struct ww_chunk_scales){.axis = is_b,
+                                           .rank = (uint32_t)pair->a->shape[0],
+                                           .row = pair->a->shape[1],
+                                           .first = first,
+                                           .scales = pair->own.scales,
+                                           .classes = is_b ? pair->own.classes_b
+                                                           : pair->own.classes_a};
+    if (pair->own.error > w->entry->error) {
+        w->entry->error = pair->own.error;
+    }
+    return WW_OK;
+}
+
 static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
                               struct ww_error *err)
 {
@@ -99,6 +126,9 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
             (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - w->chunk * WW_CHUNK_BYTES);
         job->type = ww_chunk_type_of(part->dtype);
         rc = set_prediction(w, job->part, job, err);
+        if (!rc) {
+            rc = set_integers(w, job->part, job, err);
+        }
         w->chunk++;
         w->offset += job->n;
     }
@@ -135,6 +165,9 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
     memcpy(chunk->sha256, job->sha256, WW_SHA256_BYTES);
     w->entry->coded[job->coded.data[0]] += job->coded.len;
     rc = ww_section_add(w->out, job->coded.data, job->coded.len, err);
+    if (job->chunk + 1 == part->n_chunks) {
+        ww_member_fitted(w->member, job->part);
+    }
     if (!rc && base != WW_NONE && job->chunk + 1 == part->n_chunks) {
         rc = ww_base_use_end(w->use, base, job->part, err);
     }

@@ -12,7 +12,7 @@
 
 const char *ww_pack_form_name(enum ww_pack_form form)
 {
-    static const char *const names[] = {"stored", "same", "order", "split"};
+    static const char *const names[] = {"stored", "same", "order", "split", "own"};
 
     return (unsigned)form < WW_LEN(names) ? names[form] : "?";
 }
@@ -41,6 +41,8 @@ static enum ww_err describe_member(const struct ww_pack_file *f, size_t i,
 
     out->adapter = m->adapter;
     out->sealed = m->sealed;
+    out->bounded = m->bounded;
+    out->error = m->error;
     out->bytes = m->bytes;
     out->files = m->n_files;
     out->files_bytes = m->files_bytes;

@@ -42,6 +42,11 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
     if (p->options->run.resume) {
         return WW_FAIL(err, WW_E_USAGE, "packing cannot be resumed; start anew");
     }
+    if (p->options->error != 0 &&
+        !(p->options->error >= 1e-4 && p->options->error <= 1)) {
+        return WW_FAIL(err, WW_E_USAGE, "an error of %g, expected 0.0001 to 1",
+                       p->options->error);
+    }
     if (n > WW_PACK_MAX_MEMBERS) {
         return WW_FAIL(err, WW_E_LIMIT, "%zu members, at most %d fit in a package", n,
                        WW_PACK_MAX_MEMBERS);
@@ -67,8 +72,8 @@ static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for members");
     }
     for (size_t i = 0; i < p->n_given && !rc; i++) {
-        rc = ww_member_open(p->given[i].name, p->given[i].path, p->base, &p->members[i],
-                            err);
+        rc = ww_member_open(p->given[i].name, p->given[i].path, p->base,
+                            p->options->error, &p->members[i], err);
         total += p->members[i].bytes;
     }
     if (!rc) {
@@ -153,6 +158,7 @@ static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error 
     enum ww_err rc = WW_OK;
 
     entry->name = p->given[i].name;
+    entry->bounded = p->options->error > 0;
     entry->offset = p->made.at;
     if (p->given[i].n_to > 0) {
         rc = ww_packing_seal(p, &p->given[i], entry, &key, err);

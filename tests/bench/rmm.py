@@ -4,13 +4,14 @@
 
     rmm.py BUILD FOLDER [BASE=TUNE...]
 
-Sizes in percent of the BF16 weights: a whole package; BitX's scheme (arXiv 2505.06252: XOR
+Sizes in percent of the BF16 weights: a whole package; BitX's scheme (the ZipLLM paper: XOR
 with the base, exponents and the rest as two streams, zstd -3); zstd -3 of the plain XOR;
-zstd -19 of the weights; zipnn when it can be imported. Pairs: weights of standard
+zstd of the weights (-19, and -9 of large ones); zipnn when it can be imported. Pairs: weights of standard
 deviation 0.02 and a change of a stated one, rounded once, 64 MiB each; one where 15 % of
-the weights move; and folders that are named. Speeds are CPU seconds of both commands,
+the weights move; and folders that are named. Then adapters, exactly and within errors. Speeds are CPU seconds of both commands,
 reading, digests and writing included. FOLDER needs 1 GB and is left clean.
 """
+import json
 import os
 import resource
 import shutil
@@ -100,6 +101,33 @@ def synthetic(work):
            torch.where(torch.rand(N, generator=g) < 0.15, moved, base.float()).bfloat16())
 
 
+def adapters(binary, work):
+    """Eight pairs of rank 16 and width 4096 in BF16, flat spectra: the dearest ones."""
+    g = torch.Generator().manual_seed(2)
+    folder = os.path.join(work, "lora")
+    os.makedirs(folder)
+    tensors = {}
+    for i in range(8):
+        name = f"base_model.model.model.layers.{i}.self_attn.q_proj.lora_"
+        tensors[f"{name}A.weight"] = torch.randn(16, 4096, generator=g).bfloat16()
+        tensors[f"{name}B.weight"] = torch.randn(4096, 16, generator=g).bfloat16()
+    save_file(tensors, os.path.join(folder, "adapter_model.safetensors"))
+    with open(os.path.join(folder, "adapter_config.json"), "w") as f:
+        json.dump({"peft_type": "LORA", "r": 16, "lora_alpha": 16,
+                   "target_modules": ["q_proj"]}, f)
+    numbers = sum(t.numel() for t in tensors.values())
+    for how in (["--exact"], *(["--error", e] for e in ("0.05", "0.1", "0.2", "0.4"))):
+        package, out = os.path.join(work, "a.pkg"), os.path.join(work, "out")
+        pack = cpu([binary, "rmm", "pack", package, f"m={folder}", *how, "--threads", "1", "-q"])
+        listed = json.loads(subprocess.check_output([binary, "rmm", "list", package, "--json"]))
+        unpack = cpu([binary, "rmm", "unpack", package, "m", out, "--threads", "1", "-q"])
+        print(f"adapter {' '.join(how):14} {8 * listed['bytes'] / numbers:6.2f} bits for each "
+              f"number, measured error {listed['members'][0]['error']:.4f}, pack {pack:.2f} "
+              f"unpack {unpack:.2f} CPU s", flush=True)
+        shutil.rmtree(out)
+        os.remove(package)
+
+
 def main():
     binary, folder, pairs = os.path.join(sys.argv[1], "weightward"), sys.argv[2], sys.argv[3:]
     work = tempfile.mkdtemp(prefix="ww-bench.", dir=folder)
@@ -109,6 +137,7 @@ def main():
         for label, values in synthetic(work):
             save(os.path.join(work, "tune"), values)
             measure(binary, work, label, os.path.join(work, "base"), os.path.join(work, "tune"))
+        adapters(binary, work)
         for pair in pairs:
             base, tune = pair.split("=")
             measure(binary, work, os.path.basename(tune), base, tune)

@@ -82,6 +82,9 @@ PY
 @test "wrong use is refused before anything is written" {
     make_package
     refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev"
+    refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact --error 0.1
+    refused 2 "expected 0.0001 to 1" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 7
+    refused 6 "is no adapter" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1
     refused 2 "NAME=PATH" "$WW" rmm pack x.pkg "$FAMILY/expert-rev" --exact
     refused 2 "name of a member" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact \
         --to other=ann.pub

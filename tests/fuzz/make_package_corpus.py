@@ -24,7 +24,7 @@ def head(offset, manifest, bundle, keys):
 
 def member(**more):
     return {"name": "a", "kind": "model", "mode": "exact", "offset": 4096, "bytes": 500,
-            "sha256": SHA, "files": 2, "files_bytes": 900, "commitment": SHA} | more
+            "sha256": SHA, "files": 2, "files_bytes": 900, "commitment": SHA, "error": 0} | more
 
 
 def manifest(members, base=None, version=1):
@@ -35,7 +35,7 @@ def manifest(members, base=None, version=1):
 
 def main():
     os.makedirs(HERE, exist_ok=True)
-    coded = {"stored": 1, "same": 2, "order": 3, "split": 4}
+    coded = {"stored": 1, "same": 2, "order": 3, "split": 4, "own": 5}
     base = {"name": "base", "files": [{"path": "x", "size": 3, "sha256": SHA}],
             "tensors": [{"name": "w", "dtype": "BF16", "shape": [2, 3], "root": SHA}]}
     save("head", 0, head(8192, 1000, 800, 8))

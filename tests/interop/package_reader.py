@@ -141,6 +141,42 @@ def decode_split(data, width, n_bytes):
     return bits.view(np.uint8).reshape(n, 8)[:, :width].tobytes()
 
 
+def decode_own(data, kind, n_bytes):
+    width, shift, _ = kind
+    n = n_bytes // width
+    axis, rank, row, first = struct.unpack_from("<BIQQ", data)
+    scales = np.frombuffer(data, "<f4", rank, 21)
+    classes = data[21 + 4 * rank:21 + 5 * rank]
+    at, tables = 21 + 5 * rank, []
+    for _ in range(16):
+        table, at = read_table(data, at)
+        tables.append(table)
+    lanes, at = read_lanes(data, at)
+    assert at == len(data)
+    place = first + np.arange(n)
+    index = place % rank if axis else place // row
+    integers, indices = np.zeros(n, np.float32), index.tolist()
+    for lane, numbers in ranges(n):
+        message = lanes[lane]
+        for i in numbers:
+            u = message.symbol(tables[classes[indices[i]]])
+            if u >= 16:
+                left, u = 2 + (u - 16) // 4, 4 | (u - 16) & 3
+                while left > 0:
+                    bits = min(left, 12)
+                    u, left = u << bits | message.bits(bits), left - bits
+            integers[i] = -(u >> 1) - 1 if u & 1 else u >> 1
+        message.end()
+    product = integers * scales[index]          # one rounding, in fp32
+    if shift == 23:
+        return product.astype("<f4").tobytes()
+    if shift == 10:
+        return product.astype("<f2").tobytes()
+    bits = product.view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7fff + (bits >> np.uint64(16) & np.uint64(1))) >> np.uint64(16)).astype(
+        "<u2").tobytes()
+
+
 def decode_chunk(data, dtype, n_bytes, prediction):
     kind = TYPES.get(dtype)
     width = kind[0] if kind else WIDTHS.get(dtype, 1)
@@ -152,9 +188,11 @@ def decode_chunk(data, dtype, n_bytes, prediction):
         out = prediction
     elif form == 2:
         out = decode_order(data, kind, prediction)
-    else:
-        assert form == 3
+    elif form == 3:
         out = decode_split(data, width, n_bytes)
+    else:
+        assert form == 4
+        out = decode_own(data, kind, n_bytes)
     assert len(out) == n_bytes
     return out
 

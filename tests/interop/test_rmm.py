@@ -5,7 +5,7 @@
     test_rmm.py BUILD
 
 The reader (package_reader.py) knows docs/formats/package.md alone: it decodes every file of
-a fine-tune and of an adapter, opens a sealed member with its recipient's key, and checks the
+a fine-tune and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
 signature with the cryptography package.
 """
 import json
@@ -25,14 +25,14 @@ from read_sealed import read_record  # noqa: E402
 AMBER = os.path.join(HERE, "..", "vectors", "amber")
 
 
-def make_adapter(base, folder):
+def make_adapter(base, folder, **more):
     import peft
     import torch
     import transformers
     torch.manual_seed(5)
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
     config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"],
-                             init_lora_weights=False)
+                             init_lora_weights=False, **more)
     peft.get_peft_model(model, config).save_pretrained(folder)
 
 
@@ -47,6 +47,49 @@ def weights(folder):
 def read(folder, path):
     with open(os.path.join(folder, path), "rb") as f:
         return f.read()
+
+
+def factors(folder):
+    from safetensors.torch import load_file
+    return {k: v.double().numpy()
+            for k, v in load_file(os.path.join(folder, "adapter_model.safetensors")).items()}
+
+
+def product_errors(source, back):
+    """Relative Frobenius error of every product; all other tensors must be the same."""
+    import numpy as np
+    a, b = factors(source), factors(back)
+    assert a.keys() == b.keys()
+    errors = []
+    for name in a:
+        if ".lora_A." in name:
+            other = name.replace(".lora_A.", ".lora_B.")
+            whole = a[other] @ a[name]
+            errors.append(np.linalg.norm(whole - b[other] @ b[name]) / np.linalg.norm(whole))
+        elif ".lora_B." not in name:
+            assert (a[name] == b[name]).all(), name
+    return errors
+
+
+def bounded(run, check, work, base, adapter):
+    """Within an error: numpy's products, the independent decoder, other parts exactly."""
+    dora = os.path.join(work, "dora")
+    make_adapter(base, dora, use_dora=True, use_rslora=True, rank_pattern={"v_proj": 6},
+                 modules_to_save=["lm_head"])
+    run("rmm", "pack", "b.pkg", f"lora={adapter}", f"dora={dora}", "--error", "0.1")
+    package = Package(os.path.join(work, "b.pkg"))
+    for entry, source in zip(package.manifest["members"], (adapter, dora)):
+        name, back = entry["name"], os.path.join(work, f"back-{entry['name']}")
+        run("rmm", "unpack", "b.pkg", name, back)
+        errors = product_errors(source, back)
+        assert len(errors) >= 8 and max(errors) <= 0.1, errors
+        assert abs(max(errors) - entry["error"]) < 1e-6, (max(errors), entry["error"])
+        assert read(source, "adapter_config.json") == read(back, "adapter_config.json")
+        check(package, name, back)
+        numbers = sum(v.size for k, v in factors(source).items() if ".lora_" in k and
+                      "magnitude" not in k)
+        print(f"{name}: error {min(errors):.3f} to {max(errors):.3f}, "
+              f"{8 * entry['coded']['own'] / numbers:.2f} bits for each number")
 
 
 def main():
@@ -90,6 +133,8 @@ def main():
         n = check(package, "rev", os.path.join(AMBER, "expert-rev"))
         n += check(package, "lora", adapter, content_key=content_key)
         print(f"{n} files decoded by the independent reader, signature and commitment checked")
+
+        bounded(run, check, work, base, adapter)
 
         import peft
         import transformers

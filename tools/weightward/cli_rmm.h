@@ -9,6 +9,7 @@ struct cli_rmm {
     struct cli_common common;
     char *base;
     int exact;
+    double error;
     char **to;                              /* NAME=PUB */
     char *sign;
     struct cli_passphrase sign_passphrase;

@@ -12,8 +12,8 @@ static const struct word {
     int max;
     const char *arguments;
 } words[] = {
-    {"pack", cli_rmm_pack, 2, 4097, "pack PKG NAME=PATH... --exact [--base MODEL]"},
-    {"add", cli_rmm_add, 2, 4097, "add PKG NAME=PATH... --exact [--base MODEL]"},
+    {"pack", cli_rmm_pack, 2, 4097, "pack PKG NAME=PATH... --exact|--error E [--base MODEL]"},
+    {"add", cli_rmm_add, 2, 4097, "add PKG NAME=PATH... --exact|--error E [--base MODEL]"},
     {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME"},
     {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY"},
     {"list", cli_rmm_list, 1, 1, "list PKG"},
@@ -47,6 +47,9 @@ static void show_member(const struct ww_pack_entry *m)
            cli_bytes(m->bytes, a), cli_bytes(m->files_bytes, b));
     if (m->files_bytes > 0) {
         printf(" (%.1f %%)", 100.0 * (double)m->bytes / (double)m->files_bytes);
+    }
+    if (m->bounded) {
+        printf(", error %.3g", m->error);
     }
     if (m->sealed) {
         printf(", sealed for %zu", m->n_recipients);
@@ -107,6 +110,8 @@ int cmd_rmm(int argc, const char **argv)
         {"base", 0, POPT_ARG_STRING, &opt.base, 0, "model that members are coded against",
          "MODEL"},
         {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte", NULL},
+        {"error", 0, POPT_ARG_DOUBLE, &opt.error, 0,
+         "adapters: products of factors come back within this share, the rest exactly", "E"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
          "NAME=PUB"},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign the package", "KEY"},

@@ -119,7 +119,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     struct ww_pack_report report = {0};
     struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
-    struct ww_pack_options options = {.base = opt->base};
+    struct ww_pack_options options = {.base = opt->base, .error = opt->error};
     enum ww_err rc = WW_OK;
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
@@ -152,9 +152,9 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
 static int pack(const struct cli_rmm *opt, const char *word, const char *const *args)
 {
     struct members members = {0};
-    if (!opt->exact) {
-        return cli_usage("rmm", "say --exact: every file comes back byte for byte, and other "
-                                "ways of packing are not offered");
+    if ((opt->exact != 0) == (opt->error != 0)) {
+        return cli_usage("rmm", "say --exact, or for adapters --error E: how close what comes "
+                                "back is to be");
     }
     int status = read_members(opt, args + 1, &members);
     if (status == 0) {

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Factors of an adapter as integers with a scale for each latent index. The decoder makes
+ * one product and one rounding of each number, so what comes back has the same bytes on
+ * every machine, however the integers were found.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "model/convert.h"
+#include "rmm/chunk_folded.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define N_BITS 17 /* of a folded integer */
+#define HEAD_BYTES 21
+#define AT_RANK 1
+#define AT_ROW 5
+#define AT_FIRST 13
+
+static inline uint32_t latent(const struct ww_chunk_scales *s, size_t i)
+{
+    const uint64_t at = s->first + i;
+
+    return (uint32_t)(s->axis ? at % s->rank : at / s->row);
+}
+
+static enum ww_err add_head(const struct ww_chunk_scales *s, struct ww_buf *out,
+                            struct ww_error *err)
+{
+    uint8_t head[HEAD_BYTES];
+    const uint8_t form = WW_CHUNK_OWN;
+    enum ww_err rc = ww_buf_add(out, &form, 1, err);
+
+    head[0] = (uint8_t)s->axis;
+    ww_put_u32le(head + AT_RANK, s->rank);
+    ww_put_u64le(head + AT_ROW, s->row);
+    ww_put_u64le(head + AT_FIRST, s->first);
+    if (!rc) {
+        rc = ww_buf_add(out, head, sizeof(head), err);
+    }
+    for (uint32_t k = 0; k < s->rank && !rc; k++) {
+        uint32_t bits = 0;
+        memcpy(&bits, &s->scales[k], sizeof(bits));
+        rc = ww_buf_add_u32le(out, bits, err);
+    }
+    return rc ? rc : ww_buf_add(out, s->classes, s->rank, err);
+}
+
+enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integers,
+                                size_t n, const struct ww_chunk_scales *s,
+                                struct ww_buf *out, struct ww_error *err)
+{
+    unsigned n_raw = 0;
+    enum ww_err rc = ww_chunk_room_ready(room, err);
+
+    if (rc) {
+        return rc;
+    }
+    memset(room->counts, 0, sizeof(room->counts));
+    for (size_t i = 0; i < n; i++) {
+        const int32_t q = integers[i];
+        const uint32_t folded = q < 0 ? (uint32_t)(-2 * q - 1) : (uint32_t)(2 * q);
+        const uint8_t context = s->classes[latent(s, i)];
+        room->folded[i] = folded;
+        room->contexts[i] = context;
+        room->counts[context][ww_folded_symbol(folded, &n_raw)]++;
+    }
+    rc = add_head(s, out, err);
+    return rc ? rc : ww_folded_encode(room, n, N_BITS, out, err);
+}
+
+enum ww_dtype ww_chunk_own_dtype(struct ww_chunk_type type)
+{
+    if (type.exponent_shift == 7) {
+        return WW_DTYPE_BF16;
+    }
+    return type.exponent_shift == 10 ? WW_DTYPE_F16 : WW_DTYPE_F32;
+}
+
+void ww_chunk_own_number(struct ww_chunk_type type, int32_t integer, float scale,
+                         uint8_t *out)
+{
+    const float product = (float)integer * scale;
+    const double wide = (double)product;
+
+    ww_from_double(ww_chunk_own_dtype(type), &wide, out, 1);
+}
+
+/* The head of a chunk of n numbers; scales are still bits. */
+static bool read_head(const uint8_t *coded, size_t len, size_t n,
+                      struct ww_chunk_scales *s)
+{
+    uint64_t end = 0;
+
+    if (len < HEAD_BYTES || coded[0] > 1) {
+        return false;
+    }
+    s->axis = coded[0];
+    s->rank = ww_get_u32le(coded + AT_RANK);
+    s->row = ww_get_u64le(coded + AT_ROW);
+    s->first = ww_get_u64le(coded + AT_FIRST);
+    if (s->rank == 0 || s->rank > WW_CHUNK_MAX_RANK || s->row == 0 ||
+        len - HEAD_BYTES < (size_t)5 * s->rank || !ww_add_u64(s->first, n, &end)) {
+        return false;
+    }
+    return s->axis == 1 || n == 0 || (end - 1) / s->row < s->rank;
+}
+
+static bool read_scales(const uint8_t *coded, uint32_t rank, float *scales,
+                        const uint8_t **classes)
+{
+    for (uint32_t k = 0; k < rank; k++) {
+        const uint32_t bits = ww_get_u32le(coded + (size_t)4 * k);
+        memcpy(&scales[k], &bits, sizeof(bits));
+        if (!isfinite(scales[k])) {
+            return false;
+        }
+    }
+    *classes = coded + (size_t)4 * rank;
+    for (uint32_t k = 0; k < rank; k++) {
+        if ((*classes)[k] >= WW_CHUNK_CONTEXTS) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool decode_all(struct ww_rans_in *lanes, const struct ww_chunk_room *room,
+                       struct ww_chunk_type type, const struct ww_chunk_scales *s,
+                       size_t n, uint8_t *out)
+{
+    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
+        size_t first = 0;
+        const size_t len = ww_chunk_lane(n, l, &first);
+        for (size_t i = first; i < first + len; i++) {
+            const uint32_t k = latent(s, i);
+            const struct ww_rans_table *table = &room->tables[s->classes[k]];
+            if (table->n == 0) {
+                return false;
+            }
+            const uint32_t u = ww_folded_decode(&lanes[l], table);
+            const int32_t q = u & 1 ? -(int32_t)(u >> 1) - 1 : (int32_t)(u >> 1);
+            ww_chunk_own_number(type, q, s->scales[k], out + i * type.width);
+        }
+    }
+    return true;
+}
+
+bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                         const uint8_t *coded, size_t len, uint8_t *out, size_t n_bytes)
+{
+    const size_t n = n_bytes / type.width;
+    struct ww_chunk_scales s = {0};
+    struct ww_rans_in lanes[WW_CHUNK_LANES];
+    size_t used = 0;
+    size_t lanes_used = 0;
+
+    if (!type.exponent_mask || !read_head(coded, len, n, &s) ||
+        !read_scales(coded + HEAD_BYTES, s.rank, room->scales, &s.classes)) {
+        return false;
+    }
+    s.scales = room->scales;
+    used = HEAD_BYTES + (size_t)5 * s.rank;
+    return ww_folded_tables_read(room, N_BITS, coded, len, &used) &&
+           ww_chunk_lanes_begin(lanes, coded + used, len - used, &lanes_used) &&
+           used + lanes_used == len && decode_all(lanes, room, type, &s, n, out) &&
+           ww_chunk_lanes_done(lanes);
+}

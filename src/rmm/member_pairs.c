@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which tensors of an adapter are factors of one product. The scale that PEFT applies to
+ * a product (alpha, rank, rsLoRA, patterns) changes no relative error, so it is left
+ * where it is, in the configuration, and so is all that is no pair.
+ */
+#include <string.h>
+
+#include "rmm/chunk.h"
+#include "rmm/member.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of an adapter");
+}
+
+/* The part of the adapter's tensor; its file lists them in the same order. */
+static uint32_t part_of(const struct ww_member *m, uint32_t tensor)
+{
+    for (uint32_t f = 0; f < m->table.n_files; f++) {
+        if (strcmp(m->table.files[f].path, WW_ADAPTER_WEIGHTS) == 0) {
+            return m->table.files[f].first_part + 1 + tensor;
+        }
+    }
+    return WW_NONE;
+}
+
+static bool fits(const struct ww_tensor *a, const struct ww_tensor *b)
+{
+    return a->rank == 2 && b->rank == 2 && a->dtype == b->dtype &&
+           ww_chunk_type_of(a->dtype).exponent_mask && a->shape[0] == b->shape[1] &&
+           a->shape[0] > 0 && a->shape[0] <= WW_OWN_MAX_RANK && a->n_elements > 0 &&
+           b->n_elements > 0;
+}
+
+static bool is_mate(enum ww_adapter_part a, enum ww_adapter_part b)
+{
+    return (a == WW_PART_A && b == WW_PART_B) ||
+           (a == WW_PART_EMBEDDING_A && b == WW_PART_EMBEDDING_B);
+}
+
+static void add_pair(struct ww_member *m, uint32_t ta, uint32_t tb)
+{
+    struct ww_member_pair *pair = &m->pairs[m->n_pairs];
+
+    *pair = (struct ww_member_pair){.part_a = part_of(m, ta),
+                                    .part_b = part_of(m, tb),
+                                    .a = &m->opened->tensors[ta],
+                                    .b = &m->opened->tensors[tb],
+                                    .left = 2};
+    m->pair_of[pair->part_a] = m->n_pairs;
+    m->pair_of[pair->part_b] = m->n_pairs;
+    m->n_pairs++;
+}
+
+enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!m->adapter) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "member '%s' is no adapter: only adapters are packed within an "
+                       "error; pack it exactly",
+                       m->name);
+    }
+    rc = ww_adapter_open(m->path, &m->opened, err);
+    if (rc) {
+        return rc;
+    }
+    m->pairs = ww_calloc(m->opened->n_tensors, sizeof(*m->pairs));
+    m->pair_of = ww_calloc(m->table.n_parts, sizeof(*m->pair_of));
+    if (!m->pairs || !m->pair_of) {
+        return no_memory(err);
+    }
+    for (uint32_t p = 0; p < m->table.n_parts; p++) {
+        m->pair_of[p] = WW_NONE;
+    }
+    for (uint32_t i = 0; i < m->opened->n_tensors; i++) {
+        for (uint32_t k = 0; k < m->opened->n_tensors; k++) {
+            const struct ww_adapter_entry *a = &m->opened->entries[i];
+            const struct ww_adapter_entry *b = &m->opened->entries[k];
+            if (is_mate(a->part, b->part) && strcmp(a->module, b->module) == 0 &&
+                fits(a->tensor, b->tensor)) {
+                add_pair(m, i, k);
+            }
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err fit(const struct ww_member *m, struct ww_member_pair *pair,
+                       struct ww_error *err)
+{
+    double *a = NULL;
+    double *b = NULL;
+    enum ww_err rc = ww_adapter_read(m->opened, pair->a, &a, err);
+
+    if (!rc) {
+        rc = ww_adapter_read(m->opened, pair->b, &b, err);
+    }
+    if (!rc) {
+        const struct ww_own_factors factors = {.m = (size_t)pair->b->shape[0],
+                                               .r = (size_t)pair->a->shape[0],
+                                               .d = (size_t)pair->a->shape[1],
+                                               .b = b,
+                                               .a = a,
+                                               .type = ww_chunk_type_of(pair->a->dtype)};
+        rc = ww_own_fit(&factors, m->error, &pair->own, err);
+    }
+    pair->tried = true;
+    ww_free(a);
+    ww_free(b);
+    return rc;
+}
+
+enum ww_err ww_member_fit(struct ww_member *m, uint32_t part,
+                          const struct ww_member_pair **out, struct ww_error *err)
+{
+    const uint32_t i = m->pair_of ? m->pair_of[part] : WW_NONE;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (i == WW_NONE) {
+        return WW_OK;
+    }
+    if (!m->pairs[i].tried) {
+        rc = fit(m, &m->pairs[i], err);
+    }
+    if (!rc && m->pairs[i].own.fits) {
+        *out = &m->pairs[i];
+    }
+    return rc;
+}
+
+void ww_member_fitted(struct ww_member *m, uint32_t part)
+{
+    const uint32_t i = m->pair_of ? m->pair_of[part] : WW_NONE;
+
+    if (i != WW_NONE && --m->pairs[i].left == 0) {
+        ww_own_release(&m->pairs[i].own);
+    }
+}
