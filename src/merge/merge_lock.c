@@ -18,6 +18,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "weightward/evidence.h"
 
 #define OPEN_DIR "open"
 #define DEFAULT_MEMORY ((uint64_t)256 << 20)
@@ -293,6 +294,27 @@ static enum ww_err take_result(struct ww_merge_locking *l,
     return WW_OK;
 }
 
+/* Bill of materials of the open merge, which the lock sets aside with the rest. As with any
+ * other, what is in the way is said and fails nothing. */
+static enum ww_err add_bill(struct ww_merge_locking *l, struct ww_error *err)
+{
+    const struct ww_signer *signer = l->work->options->signer;
+    struct ww_error why = {0};
+    enum ww_err rc = WW_OK;
+
+    if (!signer) {
+        return WW_OK;
+    }
+    if (ww_bom_attach(l->path, signer, &why)) {
+        char *text = ww_asprintf("no bill of materials of the open merge: %s", why.text);
+        rc = text ? ww_strlist_add(&l->work->warnings, text, err) : no_memory(err);
+        ww_free(text);
+        return rc;
+    }
+    rc = ww_strlist_add(l->added, WW_BOM_FILE, err);
+    return rc ? rc : ww_strlist_add(l->added, WW_BOM_SIGNED_FILE, err);
+}
+
 static enum ww_err make_evidence(void *payload,
                                  const uint8_t (*model_sha256)[WW_SHA256_BYTES],
                                  const uint8_t (*input_sha256)[WW_SHA256_BYTES],
@@ -302,7 +324,10 @@ static enum ww_err make_evidence(void *payload,
     enum ww_err rc = take_result(l, model_sha256, input_sha256, err);
 
     l->added = paths;
-    return rc ? rc : l->evidence->make(l->evidence->payload, err);
+    if (!rc) {
+        rc = l->evidence->make(l->evidence->payload, err);
+    }
+    return rc ? rc : add_bill(l, err);
 }
 
 static enum ww_err lock(struct ww_merge_locking *l, struct ww_error *err)

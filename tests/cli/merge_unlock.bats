@@ -134,6 +134,10 @@ YML
         "$WW" merge l/next.yml out --unlock-with one
 }
 
+# Ancestors' files are named by what is in them.
+named() {
+    sed 's/[0-9a-f]\{64\}/DIGEST/' | sort
+}
 # Merged and then locked, in later/; in one step, in once/: the folder's name is recorded.
 # shellcheck disable=SC2086
 both_ways() {
@@ -142,8 +146,9 @@ both_ways() {
     "$WW" merge l/recipe.yml plain/out $KEYS $SHARDS -q "$@"
     "$WW" lock plain/out later/out --key mine -q "$@"
     "$WW" merge l/recipe.yml once/out $KEYS $SHARDS --lock mine -q "$@"
-    # Signatures are drawn anew each time. The open merge, which is nowhere, has no bill of
-    # materials of its own.
+    # Signatures are drawn anew each time, and a bill of materials names them by digest: of
+    # these files the names must be the same, of all others the bytes.
+    diff <(cd later/out && find . | named) <(cd once/out && find . | named)
     diff -rq -x '*.sigstore.json' -x model.sig -x bom.cdx.json later/out once/out
     [ ! -e once/out.steps ] && [ ! -e once/out.partial ]
 }
@@ -157,6 +162,7 @@ both_ways() {
     "$WW" verify once/out --key me.pub
     SHARDS="--shard-size 500K" both_ways --sign me.key --memory 32
     "$WW" unlock once/out back --key mine -q
+    diff <(cd plain/out && find . | named) <(cd back && find . | named)
     diff -rq -x '*.sigstore.json' -x model.sig -x bom.cdx.json plain/out back
     "$WW" merge l/recipe.yml --rederive back $KEYS -q
 }
