@@ -12,19 +12,13 @@
 #include "attack/attack_report.h"
 #include "attack/drift.h"
 #include "attack/rotation.h"
+#include "attack/search.h"
 #include "la/la.h"
 #include "lock/lock_paths.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
-
-/* Cosine of aligned weights below which models are no relatives: unrelated ones reach 0.4
- * where rows are short, a fine-tune that moved by half of its norm 0.9. */
-#define LEAST_COSINE 0.7
-/* The same of the columns that show a residual stream, so that strangers are told before
- * everything else is compared. */
-#define LEAST_FRAME 0.5
 
 struct attack_run {
     const struct ww_attack_options *options;
@@ -140,31 +134,6 @@ static enum ww_err open_models(struct attack_run *run, const char *path,
     return rc ? rc : check_truth(run, err);
 }
 
-/* The steps of each mode, in order. */
-typedef enum ww_err (*step_fn)(struct ww_pair *pair, struct ww_error *err);
-
-static enum ww_err neurons_signed(struct ww_pair *pair, struct ww_error *err)
-{
-    return ww_find_neurons(pair, true, err);
-}
-
-static enum ww_err neurons_ordered(struct ww_pair *pair, struct ww_error *err)
-{
-    return ww_find_neurons(pair, false, err);
-}
-
-#define ALIGNED (1U << WW_ATTACK_JOINT | 1U << WW_ATTACK_INVARIANT)
-
-static const struct step {
-    step_fn run;
-    unsigned modes;
-} steps[] = {
-    {ww_find_frames, ALIGNED},          {ww_find_latents, ALIGNED},
-    {ww_find_heads, ALIGNED},           {ww_find_inner, ALIGNED},
-    {ww_find_experts, ALIGNED},         {neurons_signed, ALIGNED},
-    {ww_find_aga, 1U << WW_ATTACK_AGA}, {neurons_ordered, 1U << WW_ATTACK_AGA},
-};
-
 /* The folder that OUT will lie in, NULL without one. */
 static char *folder_of(const char *out_path)
 {
@@ -231,35 +200,22 @@ static enum ww_err find_lock(struct attack_run *run, struct ww_error *err)
     if (run->options->mode == WW_ATTACK_INVARIANT) {
         rc = begin_blend(run, err);
     }
-    for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
-        if (run->pair.frame_cosine < LEAST_FRAME) {
-            break;
-        }
-        if (steps[i].modes & 1U << run->options->mode) {
-            rc = steps[i].run(&run->pair, err);
-        }
-    }
-    return rc;
+    return rc ? rc : ww_attack_search(&run->pair, run->options->mode, err);
 }
 
 static enum ww_err stream(struct attack_run *run, const char *out_path,
                           struct ww_error *err)
 {
     const struct ww_run_options *options = &run->options->run;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_attack_job_init(&run->job, &run->pair, err);
 
-    run->job.pair = &run->pair;
+    if (rc) {
+        return rc;
+    }
     run->job.truth = run->models[2];
     run->job.given = run->given;
-    run->job.lock = (struct ww_lock_job){.gauge = &run->pair.gauge, .inverse = true};
-    run->job.dense = (struct ww_dense_job){
-        .gauge = &run->pair.gauge, .source = &run->pair.source, .inverse = true};
     run->job.partner_dense = (struct ww_dense_job){
         .gauge = &run->partner.gauge, .source = &run->partner.source, .inverse = true};
-    run->job.scores = ww_calloc(run->models[0]->n_tensors, sizeof(*run->job.scores));
-    if (!run->job.scores) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
-    }
     rc = ww_attack_plan_init(&run->plan, &run->job, out_path != NULL, err);
     if (!rc && out_path) {
         rc = ww_out_begin(out_path, &run->plan.plan, 0, options, &run->out, err);
@@ -300,12 +256,6 @@ static enum ww_err finish(struct attack_run *run, const char *out_path,
     return rc;
 }
 
-static bool related(const struct ww_pair *pair)
-{
-    return pair->frame_cosine >= LEAST_FRAME &&
-           ww_likeness_cosine(&pair->like) >= LEAST_COSINE;
-}
-
 static enum ww_err refuse(const struct attack_run *run, struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_UNRELATED,
@@ -314,13 +264,13 @@ static enum ww_err refuse(const struct attack_run *run, struct ww_error *err)
                    "anchor is the base model or a sibling",
                    run->models[0]->path, run->models[1]->path,
                    run->report->distance_before, run->report->distance_after,
-                   sqrt(2 - 2 * LEAST_COSINE));
+                   sqrt(2 - 2 * WW_ATTACK_LEAST_COSINE));
 }
 
 static enum ww_err attack(struct attack_run *run, const char *path, const char *out_path,
                           struct ww_error *err)
 {
-    const bool aligned = (ALIGNED & 1U << run->options->mode) != 0;
+    const bool aligned = ww_attack_aligns(run->options->mode);
     enum ww_err rc = WW_OK;
 
     if (!run->options->anchor) {
@@ -349,7 +299,7 @@ static enum ww_err attack(struct attack_run *run, const char *path, const char *
     if (rc) {
         return rc;
     }
-    if (aligned && !related(&run->pair)) {
+    if (aligned && !ww_attack_related(&run->pair)) {
         rc = stream(run, NULL, err);
         return rc ? rc : refuse(run, err);
     }

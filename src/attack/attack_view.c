@@ -5,15 +5,11 @@
  */
 #include "attack/attack_view.h"
 
-#include "attack/attack_plan.h"
+#include "attack/search.h"
 #include "lock/dense_map.h"
 #include "stream/made.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-
-/* As an attack demands of an anchor before it writes: what stays below is no relative. */
-#define LEAST_COSINE 0.7
-#define LEAST_FRAME 0.5
 
 struct ww_attack_view {
     struct ww_layout *layouts[2];
@@ -39,25 +35,6 @@ void ww_attack_view_free(struct ww_attack_view *view)
     }
 }
 
-static enum ww_err neurons(struct ww_pair *pair, struct ww_error *err)
-{
-    return ww_find_neurons(pair, true, err);
-}
-
-static enum ww_err find(struct ww_pair *pair, struct ww_error *err)
-{
-    static enum ww_err (*const steps[])(struct ww_pair *, struct ww_error *) = {
-        ww_find_frames, ww_find_latents, ww_find_heads,
-        ww_find_inner,  ww_find_experts, neurons};
-    enum ww_err rc = WW_OK;
-
-    for (size_t i = 0; i < WW_LEN(steps) && !rc && pair->frame_cosine >= LEAST_FRAME;
-         i++) {
-        rc = steps[i](pair, err);
-    }
-    return rc;
-}
-
 static bool any(const struct ww_attack_found *f)
 {
     return f->residual_moved || f->residual_negated || f->heads_moved || f->inner_moved ||
@@ -67,24 +44,16 @@ static bool any(const struct ww_attack_found *f)
 
 static bool undoes(const struct ww_pair *pair)
 {
-    return pair->frame_cosine >= LEAST_FRAME &&
-           ww_likeness_cosine(&pair->like) >= LEAST_COSINE && any(&pair->found);
+    return ww_attack_related(pair) && any(&pair->found);
 }
 
 static enum ww_err make(struct ww_attack_view *view, struct ww_error *err)
 {
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_attack_job_init(&view->job, &view->pair, err);
 
-    view->job.pair = &view->pair;
-    view->job.lock = (struct ww_lock_job){.gauge = &view->pair.gauge, .inverse = true};
-    view->job.dense = (struct ww_dense_job){
-        .gauge = &view->pair.gauge, .source = &view->pair.source, .inverse = true};
-    view->job.scores =
-        ww_calloc(view->layouts[0]->model->n_tensors, sizeof(*view->job.scores));
-    if (!view->job.scores) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+    if (!rc) {
+        rc = ww_attack_plan_init(&view->plan, &view->job, false, err);
     }
-    rc = ww_attack_plan_init(&view->plan, &view->job, false, err);
     return rc ? rc : ww_made_new(&view->plan.plan, &view->made, err);
 }
 
@@ -107,7 +76,7 @@ static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model 
         view->paired = !rc;
     }
     if (!rc) {
-        rc = find(&view->pair, err);
+        rc = ww_attack_search(&view->pair, WW_ATTACK_JOINT, err);
     }
     return rc;
 }

@@ -11,6 +11,7 @@
 
 #include "attack/pair.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -204,13 +205,6 @@ enum ww_err ww_slab_finite(const struct ww_tensor *tensor, const void *bytes, si
     return WW_OK;
 }
 
-static enum ww_err read_bytes(const struct ww_weight_file *file, void *out, size_t n,
-                              uint64_t offset, struct ww_error *err)
-{
-    return file->reader ? file->reader->read(file->reader->payload, offset, out, n, err)
-                        : ww_pread_full(file->fd, out, n, offset, file->name, err);
-}
-
 static enum ww_err read_rows(const struct ww_slab_of *of, const struct place *place,
                              const uint64_t *at, struct ww_slab *out,
                              struct ww_error *err)
@@ -225,8 +219,8 @@ static enum ww_err read_rows(const struct ww_slab_of *of, const struct place *pl
     if (!bytes) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", place->tensor->name);
     }
-    rc = read_bytes(file, bytes, (size_t)range.n * elem,
-                    place->tensor->offset + range.first * elem, err);
+    rc = ww_weight_bytes(file, place->tensor->offset + range.first * elem, bytes,
+                         (size_t)range.n * elem, err);
     if (!rc) {
         rc = ww_slab_finite(place->tensor, bytes, (size_t)range.n, err);
     }
