@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "evidence/front_matter.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "weightward/merge.h"
@@ -27,21 +28,10 @@ static enum ww_err add(const struct ww_ynode *node, struct ww_strlist *names,
 enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_strlist *names,
                              struct ww_error *err)
 {
-    struct ww_yaml *yaml = NULL;
-    const struct ww_ynode *said = NULL;
-    const uint8_t *end = NULL;
+    struct ww_yaml *card = ww_card_open(text, len);
+    const struct ww_ynode *said = ww_yget(card ? ww_yaml_root(card, 0) : NULL, "base_model");
     enum ww_err rc = WW_OK;
 
-    if (len < 4 || memcmp(text, "---\n", 4) != 0) {
-        return WW_OK;
-    }
-    end = memmem(text + 3, len - 3, "\n---", 4);
-    if (!end || end < text + 4 ||
-        ww_yaml_parse(text + 4, (size_t)(end + 1 - (text + 4)), "card",
-                      &ww_yaml_limits_recipe, &yaml, NULL)) {
-        return WW_OK;
-    }
-    said = ww_yget(ww_yaml_root(yaml, 0), "base_model");
     if (said && ww_ytype(said) == WW_Y_LIST) {
         for (said = ww_yfirst(said); said && !rc; said = ww_ynext(said)) {
             rc = add(said, names, err);
@@ -49,7 +39,7 @@ enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_strlist 
     } else if (said) {
         rc = add(said, names, err);
     }
-    ww_yaml_free(yaml);
+    ww_yaml_free(card);
     return rc;
 }
 

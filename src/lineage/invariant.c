@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lineage/draws.h"
 #include "lineage/nnls.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -161,15 +162,6 @@ void ww_invariant_fit(const struct ww_invariant *sums, const bool *use, double *
     solve(z, sums->k, use, share);
 }
 
-/* SplitMix64 (Steele et al. 2014): findings need no secret, only repeatable draws. */
-static size_t draw(uint64_t *state, size_t n)
-{
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (size_t)((z ^ (z >> 31)) % n);
-}
-
 /* 97.5 % point of Student's t, within 3 % from three degrees of freedom on. */
 static double student(size_t freedom)
 {
@@ -199,7 +191,7 @@ enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const bool *use
     }
     for (unsigned r = 0; r < REPLICATES; r++) {
         for (size_t u = 0; u < sums->n; u++) {
-            memcpy(drawn.z + u * m * m, sums->z + draw(&seed, sums->n) * m * m,
+            memcpy(drawn.z + u * m * m, sums->z + ww_draw(&seed) % sums->n * m * m,
                    m * m * sizeof(double));
         }
         ww_invariant_fit(&drawn, use, share);
