@@ -8,6 +8,29 @@
 
 #define CLI_LINEAGE "lineage"
 
+/** Base, candidates, controls and seed; all-zero is empty. */
+struct cli_family {
+    char *base;
+    char **candidates;
+    char **controls;
+    long long seed;
+};
+/** Options for them, to be included in a word's table. */
+const struct poptOption *cli_family_table(struct cli_family *family);
+/** Are a base and a candidate there? */
+bool cli_family_is_whole(const struct cli_family *family);
+/** As the library takes them; borrows. */
+struct ww_decompose_options cli_family_options(const struct cli_family *family);
+
+/** The plan that a run must be. */
+struct cli_planned {
+    char *plan;
+    char *key;
+};
+const struct poptOption *cli_planned_table(struct cli_planned *planned);
+/** 0, or CLI_USAGE. */
+int cli_planned_check(const struct cli_planned *planned, const char *verb);
+
 int lineage_decompose(int argc, const char **argv);
 int lineage_replay(int argc, const char **argv);
 int lineage_plan(int argc, const char **argv);

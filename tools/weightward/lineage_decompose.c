@@ -8,12 +8,8 @@
 
 struct decompose {
     struct cli_common common;
-    char *base;
-    char **candidates;
-    char **controls;
-    char *plan;
-    char *key;
-    long long seed;
+    struct cli_family family;
+    struct cli_planned planned;
 };
 
 static void tell_source(const struct ww_lineage_source *s)
@@ -71,8 +67,7 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
         printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);
     }
     printf("\nexplained: %.4f of the difference, %.4f at most after rounding; %.4f of "
-           "the moved "
-           "weights come out bit for bit\n",
+           "the moved weights come out bit for bit\n",
            report->r2, report->r2_ceiling, report->replay);
     printf("note: %s; sources that were not given cannot be found\n",
            report->confirmatory ? "confirmatory, as the plan says"
@@ -85,23 +80,16 @@ static int run_decompose(const void *given, const char *verb, const char *const 
     const char *suspect = args[0];
     struct ww_decompose_report report = {0};
     struct ww_error err = {0};
-    struct ww_decompose_options options = {
-        .base = opt->base,
-        .candidates = (const char *const *)opt->candidates,
-        .n_candidates = cli_count(opt->candidates),
-        .controls = (const char *const *)opt->controls,
-        .n_controls = cli_count(opt->controls),
-        .seed = (uint64_t)opt->seed,
-        .plan = opt->plan,
-        .plan_key = opt->key,
-    };
-    if (!opt->base || options.n_candidates == 0) {
+    struct ww_decompose_options options = cli_family_options(&opt->family);
+    if (!cli_family_is_whole(&opt->family)) {
         return cli_usage(verb, "--base MODEL and --candidate MODEL are needed");
     }
-    if (opt->plan && !opt->key) {
-        return cli_usage(verb, "--plan needs --key PUB, the key that signed it");
+    options.plan = opt->planned.plan;
+    options.plan_key = opt->planned.key;
+    int status = cli_planned_check(&opt->planned, verb);
+    if (!status) {
+        status = cli_run_options(&opt->common, &options.run);
     }
-    int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
     }
@@ -115,10 +103,10 @@ static int run_decompose(const void *given, const char *verb, const char *const 
         status = cli_fail(CLI_LINEAGE, &opt->common, &err);
     } else if (opt->common.json) {
         char *json = NULL;
-        rc = ww_report_decompose_json(opt->base, &report, &json, &err);
+        rc = ww_report_decompose_json(opt->family.base, &report, &json, &err);
         status = cli_answer_json(CLI_LINEAGE, &opt->common, rc, json, &err);
     } else {
-        tell(&report, suspect, opt->base);
+        tell(&report, suspect, opt->family.base);
     }
     ww_decompose_report_release(&report);
     return status;
@@ -128,17 +116,10 @@ int lineage_decompose(int argc, const char **argv)
 {
     struct decompose opt = {0};
     const struct poptOption table[] = {
-        {"base", 0, POPT_ARG_STRING, &opt.base, 0, "the model that all descend from",
-         "MODEL"},
-        {"candidate", 0, POPT_ARG_ARGV, &opt.candidates, 0,
-         "a possible source (repeatable)", "MODEL"},
-        {"control", 0, POPT_ARG_ARGV, &opt.controls, 0,
-         "a descendant of the base that is no source (repeatable)", "MODEL"},
-        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "of the bootstrap (default 0)", "N"},
-        {"plan", 0, POPT_ARG_STRING, &opt.plan, 0,
-         "signed plan that this run must be (see lineage plan)", "FILE"},
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "public key that signed the plan",
-         "PUB"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_family_table(&opt.family), 0, "Models:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_planned_table(&opt.planned), 0, "Plan:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -6,12 +6,9 @@
 
 struct plan {
     struct cli_common common;
-    char *base;
-    char **candidates;
-    char **controls;
+    struct cli_family family;
     char *sign;
     struct cli_passphrase passphrase;
-    long long seed;
 };
 
 static int run_plan(const void *given, const char *verb, const char *const *args)
@@ -19,15 +16,8 @@ static int run_plan(const void *given, const char *verb, const char *const *args
     const struct plan *opt = given;
     struct ww_signkey *key = NULL;
     struct ww_error err = {0};
-    struct ww_decompose_options options = {
-        .base = opt->base,
-        .candidates = (const char *const *)opt->candidates,
-        .n_candidates = cli_count(opt->candidates),
-        .controls = (const char *const *)opt->controls,
-        .n_controls = cli_count(opt->controls),
-        .seed = (uint64_t)opt->seed,
-    };
-    if (!opt->base || options.n_candidates == 0 || !opt->sign) {
+    struct ww_decompose_options options = cli_family_options(&opt->family);
+    if (!cli_family_is_whole(&opt->family) || !opt->sign) {
         return cli_usage(verb,
                          "--base MODEL, --candidate MODEL and --sign KEY are needed");
     }
@@ -62,16 +52,8 @@ int lineage_plan(int argc, const char **argv)
 {
     struct plan opt = {.passphrase.fd = -1};
     const struct poptOption table[] = {
-        {"base", 0, POPT_ARG_STRING, &opt.base, 0, "the model that all descend from",
-         "MODEL"},
-        {"candidate", 0, POPT_ARG_ARGV, &opt.candidates, 0,
-         "a possible source (repeatable)", "MODEL"},
-        {"control", 0, POPT_ARG_ARGV, &opt.controls, 0,
-         "a descendant of the base that is no source (repeatable)", "MODEL"},
-        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0,
-         "of the bootstrap and the halves "
-         "(default 0)",
-         "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_family_table(&opt.family), 0, "Models:", NULL},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "signing key", "KEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
          "passphrase of the key", "FILE"},

@@ -9,12 +9,8 @@
 struct replay {
     struct cli_common common;
     char *recipe;
-    char *base;
-    char **candidates;
-    char **controls;
-    char *plan;
-    char *key;
-    long long seed;
+    struct cli_family family;
+    struct cli_planned planned;
 };
 
 static void tell_control(const struct ww_replay_control *c)
@@ -49,18 +45,15 @@ static void tell(const struct ww_replay_report *report, const char *suspect)
 
 static int check_options(const struct replay *opt, const char *verb)
 {
-    if (opt->recipe && (opt->base || opt->candidates)) {
+    if (opt->recipe && (opt->family.base || opt->family.candidates)) {
         return cli_usage(verb, "--recipe FILE has its base and sources; leave --base and "
                                "--candidate away");
     }
-    if (!opt->recipe && (!opt->base || cli_count(opt->candidates) == 0)) {
+    if (!opt->recipe && !cli_family_is_whole(&opt->family)) {
         return cli_usage(verb, "--recipe FILE is needed, or --base MODEL and --candidate "
                                "MODEL to infer one");
     }
-    if (opt->plan && !opt->key) {
-        return cli_usage(verb, "--plan needs --key PUB, the key that signed it");
-    }
-    return 0;
+    return cli_planned_check(&opt->planned, verb);
 }
 
 static int run_replay(const void *given, const char *verb, const char *const *args)
@@ -68,16 +61,17 @@ static int run_replay(const void *given, const char *verb, const char *const *ar
     const struct replay *opt = given;
     struct ww_replay_report report = {0};
     struct ww_error err = {0};
+    const struct ww_decompose_options family = cli_family_options(&opt->family);
     struct ww_replay_options options = {
         .recipe = opt->recipe,
-        .base = opt->base,
-        .candidates = (const char *const *)opt->candidates,
-        .n_candidates = cli_count(opt->candidates),
-        .controls = (const char *const *)opt->controls,
-        .n_controls = cli_count(opt->controls),
-        .seed = (uint64_t)opt->seed,
-        .plan = opt->plan,
-        .plan_key = opt->key,
+        .base = family.base,
+        .candidates = family.candidates,
+        .n_candidates = family.n_candidates,
+        .controls = family.controls,
+        .n_controls = family.n_controls,
+        .seed = family.seed,
+        .plan = opt->planned.plan,
+        .plan_key = opt->planned.key,
     };
     int status = check_options(opt, verb);
     if (!status) {
@@ -114,18 +108,10 @@ int lineage_replay(int argc, const char **argv)
     const struct poptOption table[] = {
         {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "what is said to have been done",
          "FILE"},
-        {"base", 0, POPT_ARG_STRING, &opt.base, 0,
-         "infer a recipe: the model that all descend from", "MODEL"},
-        {"candidate", 0, POPT_ARG_ARGV, &opt.candidates, 0,
-         "infer a recipe: a possible source (repeatable)", "MODEL"},
-        {"control", 0, POPT_ARG_ARGV, &opt.controls, 0,
-         "a model to put in the place of each source (repeatable)", "MODEL"},
-        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0,
-         "of halves, draws and random masks (default 0)", "N"},
-        {"plan", 0, POPT_ARG_STRING, &opt.plan, 0,
-         "signed plan that this run must be (see lineage plan)", "FILE"},
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "public key that signed the plan",
-         "PUB"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_family_table(&opt.family), 0, "Models:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_planned_table(&opt.planned), 0, "Plan:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

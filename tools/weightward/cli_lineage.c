@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The models that a comparison names, for the words that compare. */
+#include "cli_lineage.h"
+
+#include <string.h>
+
+const struct poptOption *cli_family_table(struct cli_family *family)
+{
+    static struct poptOption table[5];
+    const struct poptOption filled[] = {
+        {"base", 0, POPT_ARG_STRING, &family->base, 0, "the model that all descend from",
+         "MODEL"},
+        {"candidate", 0, POPT_ARG_ARGV, &family->candidates, 0,
+         "a possible source (repeatable)", "MODEL"},
+        {"control", 0, POPT_ARG_ARGV, &family->controls, 0,
+         "a descendant of the base that is no source (repeatable)", "MODEL"},
+        {"seed", 0, POPT_ARG_LONGLONG, &family->seed, 0,
+         "of halves, draws and random masks (default 0)", "N"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+bool cli_family_is_whole(const struct cli_family *family)
+{
+    return family->base && cli_count(family->candidates) > 0;
+}
+
+struct ww_decompose_options cli_family_options(const struct cli_family *family)
+{
+    return (struct ww_decompose_options){
+        .base = family->base,
+        .candidates = (const char *const *)family->candidates,
+        .n_candidates = cli_count(family->candidates),
+        .controls = (const char *const *)family->controls,
+        .n_controls = cli_count(family->controls),
+        .seed = (uint64_t)family->seed,
+    };
+}
+
+const struct poptOption *cli_planned_table(struct cli_planned *planned)
+{
+    static struct poptOption table[3];
+    const struct poptOption filled[] = {
+        {"plan", 0, POPT_ARG_STRING, &planned->plan, 0,
+         "signed plan that this run must be (see lineage plan)", "FILE"},
+        {"key", 'k', POPT_ARG_STRING, &planned->key, 0, "public key that signed the plan",
+         "PUB"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+int cli_planned_check(const struct cli_planned *planned, const char *verb)
+{
+    return planned->plan && !planned->key
+               ? cli_usage(verb, "--plan needs --key PUB, the key that signed it")
+               : 0;
+}
