@@ -38,6 +38,17 @@ const char *ww_aead_name(uint32_t cipher)
     return NULL;
 }
 
+bool ww_aead_find(const char *name, uint32_t *out)
+{
+    for (size_t i = 0; i < WW_LEN(ciphers); i++) {
+        if (strcmp(ciphers[i].name, name) == 0) {
+            *out = ciphers[i].number;
+            return true;
+        }
+    }
+    return false;
+}
+
 static const char *ossl_name(enum ww_aead_cipher cipher)
 {
     return ciphers[cipher == WW_AEAD_AES256_GCM ? 0 : 1].ossl;

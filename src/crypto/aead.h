@@ -19,6 +19,8 @@ enum ww_aead_cipher { WW_AEAD_AES256_GCM = 0x316d6367, WW_AEAD_CHACHA20 = 0x3161
 
 /** "aes-256-gcm", "chacha20-poly1305", or NULL for a number that is no cipher of ours. */
 const char *ww_aead_name(uint32_t cipher);
+/** The reverse; false for a name that is none of these. */
+bool ww_aead_find(const char *name, uint32_t *out);
 /** The faster one on this machine. */
 enum ww_aead_cipher ww_aead_best(void);
 

@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "lineage/column.h"
+#include "model/elements.h"
 #include "lineage/disguise.h"
 #include "model/adapter.h"
 #include "model/shown.h"
@@ -57,7 +57,7 @@ static enum ww_err read_base(const struct ww_model *base, uint32_t tensor, uint6
     enum ww_err rc = bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
 
     if (!rc) {
-        rc = ww_column_read(base, tensor, first, n, bytes, values, err);
+        rc = ww_elements_double(base, tensor, first, n, bytes, values, err);
     }
     ww_free(bytes);
     return rc;

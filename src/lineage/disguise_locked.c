@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "attack/attack_view.h"
-#include "lineage/column.h"
+#include "model/elements.h"
 #include "lineage/disguise.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -40,10 +40,10 @@ static enum ww_err look_at(const struct ww_model *model, uint32_t t,
     double ss = 0;
     double bb = 0;
     double sb = 0;
-    enum ww_err rc = ww_column_read(model, t, 0, n, look->bytes, look->suspect, err);
+    enum ww_err rc = ww_elements_double(model, t, 0, n, look->bytes, look->suspect, err);
 
     if (!rc) {
-        rc = ww_column_read(base, b, 0, n, look->bytes, look->base, err);
+        rc = ww_elements_double(base, b, 0, n, look->bytes, look->base, err);
     }
     for (size_t e = 0; e < n && !rc; e++) {
         ss += look->suspect[e] * look->suspect[e];

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "lineage/column.h"
+#include "model/elements.h"
 #include "lineage/disguise.h"
 #include "model/f8.h"
 #include "model/shown.h"
@@ -64,7 +64,7 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
     const struct ww_tensor *t = &q->model->tensors[q->of[tensor]];
     const struct scales *s = &q->scales[tensor];
     const uint64_t width = t->rank > 1 ? t->shape[t->rank - 1] : 1;
-    enum ww_err rc = ww_column_bytes(q->model, q->of[tensor], first, n, bytes, err);
+    enum ww_err rc = ww_elements_bytes(q->model, q->of[tensor], first, n, bytes, err);
 
     for (size_t e = 0; e < n && !rc; e++) {
         const uint64_t row = (first + e) / width;
@@ -93,7 +93,7 @@ static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first
         rc = read_eight(q, tensor, first, n, bytes, values, steps, err);
     } else if (!rc) {
         memset(steps, 0, n * sizeof(*steps));
-        rc = ww_column_read(q->model, q->of[tensor], first, n, bytes, values, err);
+        rc = ww_elements_double(q->model, q->of[tensor], first, n, bytes, values, err);
     }
     ww_free(bytes);
     return rc;
@@ -166,7 +166,7 @@ static enum ww_err load_scales(const struct ww_model *model, const struct ww_ten
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
     }
     if (!rc) {
-        rc = ww_column_read(model, at, 0, n, bytes, out->values, err);
+        rc = ww_elements_double(model, at, 0, n, bytes, out->values, err);
     }
     for (size_t i = 0; i < n && !rc; i++) {
         out->values[i] *= factor;

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "lineage/column.h"
+#include "model/elements.h"
 #include "lineage/per_tensor.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -34,7 +34,7 @@ static enum ww_err read_column(const struct ww_family *family, struct worker *w,
         return disguise->read(disguise->payload, index, first, n, out, w->tile.steps,
                               err);
     }
-    return ww_column_read(family->models[m], index, first, n, w->bytes, out, err);
+    return ww_elements_double(family->models[m], index, first, n, w->bytes, out, err);
 }
 
 static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,

@@ -94,13 +94,6 @@ enum ww_err ww_bake_expert_check(struct ww_bake_weight *weight, struct ww_error 
                        expert->name, adapter->path, ww_dtype_name(a->tensor->dtype),
                        ww_dtype_name(b->tensor->dtype));
     }
-    if (!ww_dtype_is_plain_float(a->tensor->dtype) ||
-        !ww_dtype_is_plain_float(b->tensor->dtype)) {
-        return WW_FAIL(err, WW_E_QUANTISED,
-                       "factors of '%.160s' in adapter '%s' are stored as %s and %s",
-                       expert->name, adapter->path, ww_dtype_name(a->tensor->dtype),
-                       ww_dtype_name(b->tensor->dtype));
-    }
     weight->rank = a->tensor->shape[0] / expert->n;
     if (a->tensor->shape[0] != weight->rank * expert->n ||
         b->tensor->shape[1] != a->tensor->shape[0] || !choose_rows(weight)) {

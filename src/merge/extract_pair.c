@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -56,26 +56,10 @@ enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *mod
 enum ww_err ww_pair_values(const struct ww_model *model, uint32_t t, uint64_t first,
                            uint64_t n, float *out, struct ww_error *err)
 {
-    const struct ww_tensor *tensor = &model->tensors[t];
-    const struct ww_weight_file *file = &model->files[tensor->file];
-    const uint64_t width = ww_dtype_bits(tensor->dtype) / 8;
-    const uint64_t at = tensor->offset + first * width;
-    uint8_t *bytes = ww_calloc(n + 1, width);
-    enum ww_err rc = bytes ? WW_OK : no_memory(err);
+    uint8_t *bytes = ww_calloc(n + 1, ww_dtype_bits(model->tensors[t].dtype) / 8);
+    enum ww_err rc =
+        bytes ? ww_elements_float(model, t, first, n, bytes, out, err) : no_memory(err);
 
-    if (!rc && file->reader) {
-        rc = file->reader->read(file->reader->payload, at, bytes, n * width, err);
-    } else if (!rc) {
-        rc = ww_pread_full(file->fd, bytes, n * width, at, file->name, err);
-    }
-    if (!rc && ww_count_nonfinite(tensor->dtype, bytes, n) > 0) {
-        rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.160s' of '%s' holds a NaN or an infinity", tensor->name,
-                     model->path);
-    }
-    if (!rc) {
-        ww_to_float(tensor->dtype, bytes, out, n);
-    }
     ww_free(bytes);
     return rc;
 }

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "model/config.h"
+#include "model/elements.h"
 #include "model/shown.h"
 #include "model/st_file.h"
 #include "model/weights.h"
@@ -253,12 +254,13 @@ static const step_fn steps[] = {scan,        choose_weights, read_config,
                                 open_files,  join_tensors,   hold_index,
                                 find_copies, list_side_files};
 
-enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_error *err)
+/* A model with its names and nothing else; *out is the caller's also after a failure. */
+static enum ww_err new_model(const char *path, struct ww_model **out, struct ww_error *err)
 {
-    enum ww_err rc;
-    *out = NULL;
     struct ww_model *model = ww_calloc(1, sizeof(*model));
     struct impl *impl = ww_calloc(1, sizeof(*impl));
+
+    *out = NULL;
     if (!model || !impl) {
         ww_free(impl);
         ww_free(model);
@@ -266,10 +268,20 @@ enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_err
     }
     model->impl = impl;
     model->dirfd = -1;
-    rc = set_names(model, impl, path, err);
+    *out = model;
+    return set_names(model, impl, path, err);
+}
+
+enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    enum ww_err rc = new_model(path, &model, err);
+
+    *out = NULL;
     if (rc) {
         goto out;
     }
+    struct impl *impl = model->impl;
     rc = ww_dir_open(impl->path, &model->dirfd, err);
     for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
         rc = steps[i](model, impl, err);
@@ -289,20 +301,11 @@ out:
 enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, uint32_t n,
                            struct ww_model **out, struct ww_error *err)
 {
-    struct ww_model *model = ww_calloc(1, sizeof(*model));
-    struct impl *impl = ww_calloc(1, sizeof(*impl));
+    struct ww_model *model = NULL;
     uint32_t twice = WW_NONE;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = new_model(path, &model, err);
 
     *out = NULL;
-    if (!model || !impl) {
-        ww_free(impl);
-        ww_free(model);
-        return no_memory(err);
-    }
-    model->impl = impl;
-    model->dirfd = -1;
-    rc = set_names(model, impl, path, err);
     if (!rc) {
         model->tensors = ww_calloc(n, sizeof(*model->tensors));
         rc = model->tensors ? WW_OK : no_memory(err);
@@ -312,8 +315,8 @@ enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, ui
     }
     if (!rc) {
         model->n_tensors = n;
-        rc = ww_names_build(&impl->by_name, model->tensors, sizeof(*model->tensors), n,
-                            &twice, err);
+        rc = ww_names_build(&((struct impl *)model->impl)->by_name, model->tensors,
+                            sizeof(*model->tensors), n, &twice, err);
     }
     if (!rc && twice != WW_NONE) {
         rc = WW_FAIL(err, WW_E_TENSOR, "'%s' has two tensors that both stand for '%.160s'",
@@ -378,12 +381,7 @@ enum ww_err ww_model_read(const struct ww_model *model, uint32_t tensor, void *o
                        (unsigned long)tensor, (unsigned long)model->n_tensors);
     }
     const struct ww_tensor *t = &model->tensors[tensor];
-    const struct ww_weight_file *file = &model->files[t->file];
-    if (file->reader) {
-        return file->reader->read(file->reader->payload, t->offset, out,
-                                  (size_t)t->n_bytes, err);
-    }
-    return ww_pread_full(file->fd, out, (size_t)t->n_bytes, t->offset, file->name, err);
+    return ww_weight_bytes(&model->files[t->file], t->offset, out, (size_t)t->n_bytes, err);
 }
 
 enum ww_err ww_model_unchanged(const struct ww_model *model, struct ww_error *err)

@@ -134,19 +134,6 @@ static enum ww_err read_base(struct reader *r, const struct ww_jnode *base)
     return rc;
 }
 
-static bool find_cipher(const char *name, uint32_t *out)
-{
-    static const uint32_t known[] = {WW_AEAD_AES256_GCM, WW_AEAD_CHACHA20};
-
-    for (size_t i = 0; i < WW_LEN(known); i++) {
-        if (strcmp(ww_aead_name(known[i]), name) == 0) {
-            *out = known[i];
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum ww_err read_kind(struct reader *r, const struct ww_jnode *node,
                              struct ww_pack_manifest_member *m)
 {
@@ -182,7 +169,7 @@ static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
 
     if (m->sealed) {
         return ww_jstr(ww_jget(node, "cipher"), &cipher) &&
-                       find_cipher(cipher, &m->cipher) &&
+                       ww_aead_find(cipher, &m->cipher) &&
                        read_hex(ww_jget(node, "key_id"), m->key_id, WW_RECORD_ID_BYTES)
                    ? WW_OK
                    : malformed(r, "members.cipher");

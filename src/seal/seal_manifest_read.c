@@ -108,19 +108,6 @@ static enum ww_err check_schema(const struct ww_jnode *root, struct ww_error *er
                     "'sealed.json'", err);
 }
 
-static bool find_cipher(const char *name, uint32_t *out)
-{
-    static const uint32_t known[] = {WW_AEAD_AES256_GCM, WW_AEAD_CHACHA20};
-
-    for (size_t i = 0; i < WW_LEN(known); i++) {
-        if (strcmp(ww_aead_name(known[i]), name) == 0) {
-            *out = known[i];
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum ww_err read_members(const struct ww_jnode *root, struct ww_seal_manifest *m,
                                 struct ww_error *err)
 {
@@ -134,7 +121,7 @@ static enum ww_err read_members(const struct ww_jnode *root, struct ww_seal_mani
     if (!read_hex(root, "seal_id", m->seal_id, sizeof(m->seal_id))) {
         return malformed("seal_id", err);
     }
-    if (!ww_jstr(ww_jget(root, "cipher"), &cipher) || !find_cipher(cipher, &m->cipher)) {
+    if (!ww_jstr(ww_jget(root, "cipher"), &cipher) || !ww_aead_find(cipher, &m->cipher)) {
         return malformed("cipher", err);
     }
     if (!ww_ju64(ww_jget(root, "chunk"), &chunk) || chunk > WW_SEAL_MAX_CHUNK) {
