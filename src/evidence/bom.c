@@ -134,21 +134,13 @@ enum ww_err ww_bom_check(int dirfd, const struct ww_chain_keys *keys,
     struct ww_error local = {0};
     const struct ww_verifier *verifier = NULL;
     struct ww_bundle bundle = {0};
-    struct ww_buf text;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc =
+        ww_chain_open_signed(dirfd, WW_BOM_SIGNED_FILE, keys, &bundle, &verifier, &local);
 
-    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
-    rc = ww_file_read_at(dirfd, WW_BOM_SIGNED_FILE, WW_LINKS_REFUSE, &text, &local);
     *found = rc == WW_OK;
     if (rc == WW_E_NOTFOUND) {
         rc = WW_OK;
         goto out;
-    }
-    if (!rc) {
-        rc = ww_bundle_parse(text.data, text.len, &bundle, &local);
-    }
-    if (!rc) {
-        rc = ww_chain_keys_find(keys, &bundle, &verifier, &local);
     }
     if (!rc) {
         rc = ww_bundle_check(&bundle, verifier, NULL, &local);
@@ -164,6 +156,5 @@ enum ww_err ww_bom_check(int dirfd, const struct ww_chain_keys *keys,
     }
 out:
     ww_bundle_release(&bundle);
-    ww_buf_release(&text);
     return rc;
 }

@@ -312,20 +312,12 @@ static enum ww_err check_tensors(const struct walk *w, const struct ww_chain_evi
     struct ww_bundle bundle = {0};
     struct ww_tensor_statement statement = {0};
     const struct ww_verifier *verifier = NULL;
-    struct ww_buf text;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_chain_open_signed(w->dirfd, WW_TENSORS_FILE, w->keys, &bundle,
+                                          &verifier, &local);
 
-    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
-    rc = ww_file_read_at(w->dirfd, WW_TENSORS_FILE, WW_LINKS_REFUSE, &text, &local);
     if (rc == WW_E_NOTFOUND) {
         rc = WW_OK;
         goto out;
-    }
-    if (!rc) {
-        rc = ww_bundle_parse(text.data, text.len, &bundle, &local);
-    }
-    if (!rc) {
-        rc = ww_chain_keys_find(w->keys, &bundle, &verifier, &local);
     }
     if (!rc) {
         rc = ww_tensors_read_by(w->dirfd, verifier, NULL, &statement, &local);
@@ -342,7 +334,6 @@ static enum ww_err check_tensors(const struct walk *w, const struct ww_chain_evi
 out:
     ww_tensors_release(&statement);
     ww_bundle_release(&bundle);
-    ww_buf_release(&text);
     return rc;
 }
 

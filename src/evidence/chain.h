@@ -34,6 +34,13 @@ enum ww_err ww_chain_keys_find(const struct ww_chain_keys *keys,
                                const struct ww_bundle *bundle,
                                const struct ww_verifier **out,
                                struct ww_error *err) WW_MUST_USE;
+/** A signed file of a folder, parsed, and the verifier for it; nothing is verified yet.
+ *  WW_E_NOTFOUND, WW_E_BUNDLE, WW_E_UNTRUSTED. The bundle is the caller's either way. */
+enum ww_err ww_chain_open_signed(int dirfd, const char *path,
+                                 const struct ww_chain_keys *keys,
+                                 struct ww_bundle *bundle,
+                                 const struct ww_verifier **verifier,
+                                 struct ww_error *err) WW_MUST_USE;
 
 /** Evidence that was read and whose signature holds: one of the two is filled. */
 struct ww_chain_evidence {

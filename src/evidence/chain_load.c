@@ -9,6 +9,7 @@
 #include "evidence/chain.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 #include "util/str.h"
 
 static enum ww_err grow(struct ww_chain_keys *keys, struct ww_verifier **out,
@@ -128,6 +129,24 @@ enum ww_err ww_chain_keys_find(const struct ww_chain_keys *keys,
                    method == WW_VERIFY_KEYLESS
                        ? "without a key, under an identity, and no identity to trust"
                        : "by a certificate, and no certificate to trust");
+}
+
+enum ww_err ww_chain_open_signed(int dirfd, const char *path,
+                                 const struct ww_chain_keys *keys,
+                                 struct ww_bundle *bundle,
+                                 const struct ww_verifier **verifier,
+                                 struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
+    rc = ww_file_read_at(dirfd, path, WW_LINKS_REFUSE, &text, err);
+    if (!rc) {
+        rc = ww_bundle_parse(text.data, text.len, bundle, err);
+    }
+    ww_buf_release(&text);
+    return rc ? rc : ww_chain_keys_find(keys, bundle, verifier, err);
 }
 
 static enum ww_err check_signature(const struct ww_chain_keys *keys,
