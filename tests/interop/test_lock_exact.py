@@ -142,9 +142,13 @@ def check_layout(tool, name, folder):
             raise
 
 
+PER_HEAD = ("relative_attention_bias.weight", "relative_position_bias_table",
+            "rel_attn_embed.weight", ".sinks")
+
+
 def few_heads(names):
     """Tables with one entry per head: four heads keep their order once in 24 keys."""
-    return {n for n in names if n.endswith(("relative_attention_bias.weight", ".sinks"))}
+    return {n for n in names if n.endswith(PER_HEAD)}
 
 
 def check(build, name, out, key):
