@@ -658,6 +658,7 @@ def load(folder):
     for module in model.modules():      # the type that a router casts to
         if type(module).__name__.endswith("Router") and hasattr(module, "dtype"):
             module.dtype = torch.float64
+    more_models.LOADED.get(config["model_type"], lambda model: None)(model)
     return model, inputs_of(model)
 
 

@@ -6,6 +6,7 @@
     NO_FORWARD  model types for which it has no answer
     FIXED_IN    case -> parts of names of tensors that no lock moves
     INPUTS      model type -> function giving the inputs of a model of its own kind
+    LOADED      model type -> function that mends what loading in doubles breaks
 """
 import torch
 import transformers as tf
@@ -13,6 +14,7 @@ from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, IMAGE, 
                          SIGLIP, SIGLIP_TOWER, STD, VIT, of, reads, rope, std)
 
 INPUTS = {}
+LOADED = {}
 NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
               "chinese_clip", "roformer", "switch_transformers", "nllb-moe",
               "qwen2_audio")
@@ -28,6 +30,7 @@ FIXED_IN = {
     "openai_privacy_filter": ("score.bias",),
     "vit_mae": ("decoder_pred.bias",),
     "yolos": ("bbox_predictor.", "class_labels_classifier."),
+    "llama4": ("vision_adapter.mlp.fc2.weight",),
     "altclip": ("transformation.bias", "text_projection.weight"),
 }
 
@@ -139,7 +142,7 @@ CASES.update({
     "siglip2-vision": of("Siglip2VisionModel", "Siglip2VisionConfig", **{
         **CLIP_VISION, "num_patches": 16}),
 })
-UNCOVERED += ("yolos", "mlcd")
+UNCOVERED += ("yolos", "mlcd", "llama4")
 
 
 def noise(seed, *shape):
@@ -181,6 +184,15 @@ CASES.update({
     "cohere2_vision": reads("Cohere2Vision", dict(model_type="cohere2", sliding_window=8),
                             SIGLIP_TOWER, image_token_id=IMAGE, downsample_factor=2,
                             alignment_intermediate_size=48),
+    "llama4": lambda: (tf.Llama4ForConditionalGeneration, tf.Llama4Config(
+        text_config=dict(**FOUR, head_dim=16, intermediate_size_mlp=56, num_local_experts=5,
+                         num_experts_per_tok=2, interleave_moe_layer_step=2,
+                         no_rope_layers=[1, 1, 0, 1], attention_chunk_size=24, floor_scale=4),
+        vision_config=dict(hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+                           intermediate_size=192, image_size=32, patch_size=8,
+                           projector_input_dim=40, projector_output_dim=40,
+                           vision_output_dim=40, rope_parameters=rope("default", 100.0)),
+        image_token_index=IMAGE, boi_token_index=1, eoi_token_index=2)),
     "qwen2_audio": lambda: (tf.Qwen2AudioForConditionalGeneration, tf.Qwen2AudioConfig(
         text_config=dict(model_type="qwen2", **STD), audio_config=dict(
             d_model=48, encoder_layers=2, encoder_attention_heads=4, encoder_ffn_dim=72,
@@ -209,8 +221,21 @@ def joined(model):
     return [dict(input_ids=places(4), pixel_values=noise(3, 2, 3, 32, 32))]
 
 
+def llama4(model):
+    """Casting to doubles makes complex positions real, and the wrapper asks the language
+    model for an output that it does not give."""
+    turns = model.vision_model.rotary_embedding
+    turns.freqs_ci = turns._compute_freqs_ci(turns.config).to(torch.complex128)
+
+    def add(module, args, out):
+        out.image_outputs = None
+    model.language_model.register_forward_hook(add)
+
+
+LOADED["llama4"] = llama4
 INPUTS.update({
     "glm4v": merged, "glm4v_moe": merged, "aya_vision": joined, "cohere2_vision": joined,
+    "llama4": joined,
     "qwen2_audio": lambda model: [dict(
         input_ids=places(16), input_features=noise(3, 2, 8, 64),
         feature_attention_mask=torch.ones(2, 64, dtype=torch.long))],
