@@ -11,13 +11,15 @@
 import torch
 import transformers as tf
 from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, IMAGE, MLA, PAD1, SEEN,
-                         SIGLIP, SIGLIP_TOWER, STD, VIT, of, reads, rope, std)
+                         SIGLIP, SIGLIP_TOWER, STD, VIT, VOCAB, of, reads, rope, std)
 
 INPUTS = {}
 LOADED = {}
 NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
               "chinese_clip", "roformer", "switch_transformers", "nllb-moe",
               "qwen2_audio")
+GEMMA4_STAYS = (".q_norm.", ".k_norm.", "embed_tokens_per_layer", "layer_scalar",
+                "per_layer_projection_norm", "router.per_expert_scale")
 FIXED_IN = {
     "recurrent_gemma": ("rg_lru.", "conv_1d.", "linear_x.bias", "linear_y.bias"),
     "dpr-projected": ("encode_proj.bias",),
@@ -31,10 +33,18 @@ FIXED_IN = {
     "vit_mae": ("decoder_pred.bias",),
     "yolos": ("bbox_predictor.", "class_labels_classifier."),
     "llama4": ("vision_adapter.mlp.fc2.weight",),
+    "gemma4_text": GEMMA4_STAYS,
+    "gemma4_text-experts": GEMMA4_STAYS,
+    "gemma4": GEMMA4_STAYS + ("vision_tower.", "audio_tower."),
     "altclip": ("transformation.bias", "text_projection.weight"),
 }
 
 # Decoders.
+GEMMA4 = dict(**{**STD, "num_hidden_layers": 6}, head_dim=16, global_head_dim=24,
+              layer_types=["sliding_attention", "sliding_attention", "full_attention"] * 2,
+              sliding_window=8, num_kv_shared_layers=3, use_double_wide_mlp=True,
+              hidden_size_per_layer_input=12, vocab_size_per_layer_input=VOCAB,
+              final_logit_softcapping=5.0)
 PAIR = dict(full_attention=rope("default"), sliding_attention=rope("default", 100.0))
 PARTS = {k: {**v, "partial_rotary_factor": 0.5} for k, v in PAIR.items()}
 WINDOWS = dict(sliding_window=8, layer_types=["full_attention", "sliding_attention",
@@ -142,7 +152,7 @@ CASES.update({
     "siglip2-vision": of("Siglip2VisionModel", "Siglip2VisionConfig", **{
         **CLIP_VISION, "num_patches": 16}),
 })
-UNCOVERED += ("yolos", "mlcd", "llama4")
+UNCOVERED += ("yolos", "mlcd", "llama4", "gemma4", "gemma4_text", "gemma4_text-experts")
 
 
 def noise(seed, *shape):
@@ -184,6 +194,21 @@ CASES.update({
     "cohere2_vision": reads("Cohere2Vision", dict(model_type="cohere2", sliding_window=8),
                             SIGLIP_TOWER, image_token_id=IMAGE, downsample_factor=2,
                             alignment_intermediate_size=48),
+    "gemma4_text": of("Gemma4ForCausalLM", "Gemma4TextConfig", **GEMMA4),
+    "gemma4_text-experts": of("Gemma4ForCausalLM", "Gemma4TextConfig", **{
+        **GEMMA4, "enable_moe_block": True, "num_experts": 6, "top_k_experts": 2,
+        "moe_intermediate_size": 24, "use_double_wide_mlp": False,
+        "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0,
+        "attention_k_eq_v": True, "num_global_key_value_heads": 2}),
+    "gemma4": lambda: (tf.Gemma4ForConditionalGeneration, tf.Gemma4Config(
+        text_config=GEMMA4, vision_config=dict(
+            hidden_size=48, intermediate_size=72, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=4, head_dim=12, patch_size=4, pooling_kernel_size=2,
+            position_embedding_size=16), audio_config=dict(
+            hidden_size=32, num_hidden_layers=1, num_attention_heads=4, output_proj_dims=40,
+            subsampling_conv_channels=[8, 4]),
+        image_token_id=IMAGE, audio_token_id=IMAGE + 1, video_token_id=IMAGE + 2,
+        boi_token_id=1, eoi_token_id=2)),
     "llama4": lambda: (tf.Llama4ForConditionalGeneration, tf.Llama4Config(
         text_config=dict(**FOUR, head_dim=16, intermediate_size_mlp=56, num_local_experts=5,
                          num_experts_per_tok=2, interleave_moe_layer_step=2,
@@ -217,6 +242,14 @@ def merged(model):
                  mm_token_type_ids=(ids == IMAGE).int())]
 
 
+def placed(model):
+    """4 x 4 patches with their places, four of which make a token."""
+    at = torch.tensor([[[x, y] for y in range(4) for x in range(4)]] * 2)
+    ids = places(4)
+    return [dict(input_ids=ids, pixel_values=noise(3, 2, 16, 48), image_position_ids=at,
+                 mm_token_type_ids=(ids == IMAGE).int())]
+
+
 def joined(model):
     return [dict(input_ids=places(4), pixel_values=noise(3, 2, 3, 32, 32))]
 
@@ -235,7 +268,7 @@ def llama4(model):
 LOADED["llama4"] = llama4
 INPUTS.update({
     "glm4v": merged, "glm4v_moe": merged, "aya_vision": joined, "cohere2_vision": joined,
-    "llama4": joined,
+    "llama4": joined, "gemma4": placed,
     "qwen2_audio": lambda model: [dict(
         input_ids=places(16), input_features=noise(3, 2, 8, 64),
         feature_attention_mask=torch.ones(2, 64, dtype=torch.long))],
