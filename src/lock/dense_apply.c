@@ -10,27 +10,11 @@
 #include <string.h>
 
 #include "model/convert.h"
+#include "util/clones.h"
 #include "util/num.h"
 
 #define LANES WW_DENSE_ROWS
 #define PANEL 64 /* columns that are converted at a time where rows are mixed */
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer) ||               \
-    __has_feature(thread_sanitizer)
-#define WW_NO_CLONES
-#endif
-#endif
-/* Resolvers of clones run before the sanitizers are set up; musl has no resolvers. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                     \
-    !defined(__x86_64__) || !defined(__GLIBC__)
-#define WW_NO_CLONES
-#endif
-#ifdef WW_NO_CLONES
-#define WW_CLONES
-#else
-#define WW_CLONES __attribute__((target_clones("avx2", "default")))
-#endif
 
 typedef double double4 __attribute__((vector_size(32)));
 
