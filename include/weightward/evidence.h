@@ -26,6 +26,7 @@ extern "C" {
 
 #define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"
 #define WW_LOCK_BUILD_TYPE "urn:weightward:build:lock:1"
+#define WW_SEAL_BUILD_TYPE "urn:weightward:build:seal:1"
 #define WW_EXTRACT_BUILD_TYPE "urn:weightward:build:extract:1"
 #define WW_ORIGIN_BUILD_TYPE "urn:weightward:build:origin:1"
 
@@ -56,8 +57,8 @@ struct ww_chain_options {
 /** A model of the chain. */
 struct ww_chain_link {
     char *name;                         /* as what was made of it names it */
-    const char *action;                 /* "merge", "lock", "extract", "origin"; "signed":
-                                           only a model signature; "unsigned": no evidence
+    const char *action;                 /* "merge", "lock", "seal", "extract", "origin";
+                                           "signed": only a model signature; "unsigned": no evidence
                                            at all */
     char *method;                       /* of a merge or lock, "" for none */
     char signer[256];                   /* "" for none */

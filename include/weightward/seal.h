@@ -30,6 +30,9 @@ enum ww_seal_cipher {
 struct ww_seal_options {
     struct ww_sealer sealer;            /* recipients or a passphrase, one of them */
     const struct ww_signer *signer;     /* NULL: not signed */
+    bool no_lineage;                    /* signed, but not with provenance: nobody but the
+                                           recipients learns which model lies in it, or of
+                                           what that was made */
     enum ww_seal_cipher cipher;
     struct ww_run_options run;          /* resume is refused: each run has its own key */
 };

@@ -70,7 +70,7 @@ struct ww_provenance_link {
 struct ww_provenance_view {
     struct ww_json *json;
     const char *build_type;
-    const char *action; /* static: "merge", "lock", "origin" */
+    const char *action; /* static: "merge", "lock", ... */
     const char *method; /* "" for none */
     const char *name;
     uint8_t root[WW_SHA256_BYTES];

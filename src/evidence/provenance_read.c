@@ -25,6 +25,7 @@ static const struct {
 } builds[] = {
     {WW_MERGE_BUILD_TYPE, "merge", "internalParameters", "method"},
     {WW_LOCK_BUILD_TYPE, "lock", "externalParameters", "level"},
+    {WW_SEAL_BUILD_TYPE, "seal", "externalParameters", "level"},
     {WW_EXTRACT_BUILD_TYPE, "extract", "externalParameters", "method"},
     {WW_ORIGIN_BUILD_TYPE, "origin", "externalParameters", "method"},
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Provenance of an adapter: the two models whose difference it is, by their weights. Both
- * are read once more for it, with their tensor trees; the extraction itself reads tensor by
- * tensor and sees no file whole.
+ * Evidence of an adapter: its tensor statement, from roots of the pass that wrote it, and
+ * its provenance: the two models whose difference it is, by their weights. Both are read
+ * once more for it, with their tensor trees; the extraction itself reads tensor by tensor
+ * and sees no file whole.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -87,6 +88,7 @@ static enum ww_err make(const struct ww_extracting *x, const struct ww_plan *pla
     struct ww_provenance p = {.build_type = WW_EXTRACT_BUILD_TYPE,
                               .name = name,
                               .root = root,
+                              .tree = x->tree,
                               .external = write_external,
                               .payload = x,
                               .sources = sources,
@@ -104,6 +106,34 @@ static enum ww_err make(const struct ww_extracting *x, const struct ww_plan *pla
     }
     ww_buf_release(&unused);
     ww_free(files);
+    return rc;
+}
+
+enum ww_err ww_extract_tensors(struct ww_extracting *x,
+                               const struct ww_stream_result *result, const char *name,
+                               const struct ww_signer *signer, struct ww_out *out,
+                               struct ww_error *err)
+{
+    const struct ww_model made = {.tensors = x->tensors, .n_tensors = x->n_tensors};
+    struct ww_buf payload;
+    struct ww_buf bundle;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    rc = ww_tensors_statement_of(name, &made,
+                                 (const uint8_t(*)[WW_SHA256_BYTES])result->tensor_root,
+                                 NULL, &payload, x->tree, err);
+    if (!rc && signer) {
+        rc = ww_bundle_sign(signer, payload.data, payload.len, &bundle, err);
+    }
+    if (!rc) {
+        const struct ww_buf *text = signer ? &bundle : &payload;
+        rc = ww_out_add(out, signer ? WW_TENSORS_FILE : WW_TENSORS_PLAIN_FILE, text->data,
+                        text->len, err);
+    }
+    ww_buf_release(&payload);
+    ww_buf_release(&bundle);
     return rc;
 }
 

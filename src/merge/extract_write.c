@@ -13,6 +13,7 @@
 #include "model/adapter.h"
 #include "model/st_write.h"
 #include "sign/statement.h"
+#include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -296,54 +297,98 @@ static enum ww_err make_config(const struct ww_extracting *x, const char *base,
     return ww_jw_end(&w, err);
 }
 
+#define MAX_OUTPUTS 4
+
 struct extract_plan {
     struct ww_plan plan;
     struct ww_input input;
-    struct ww_output outputs[4];
-    struct ww_piece pieces[5];
-    struct ww_piece_source source;
+    struct ww_output outputs[MAX_OUTPUTS];
+    struct ww_piece *pieces; /* the header, the tensors, the small files */
+    struct ww_piece_source *sources;
+    uint32_t *order;
+    uint32_t *rank;
+    uint32_t n_pieces;
     struct ww_buf header;
     struct ww_buf config;
 };
 
-static void in_memory(struct extract_plan *p, size_t piece, const void *bytes, size_t len)
+static void release_plan(struct extract_plan *p)
 {
-    p->pieces[piece] = (struct ww_piece){.kind = WW_PIECE_BYTES,
-                                         .n_bytes = len,
-                                         .bytes = bytes,
-                                         .tree_index = WW_NONE};
+    ww_buf_release(&p->header);
+    ww_buf_release(&p->config);
+    ww_free(p->pieces);
+    ww_free(p->sources);
+    ww_free(p->plan.tree);
+    ww_free(p->order);
+    ww_free(p->rank);
+}
+
+static struct ww_piece *in_memory(struct extract_plan *p, const void *bytes, size_t len)
+{
+    struct ww_piece *piece = &p->pieces[p->n_pieces++];
+
+    *piece = (struct ww_piece){
+        .kind = WW_PIECE_BYTES, .n_bytes = len, .bytes = bytes, .tree_index = WW_NONE};
+    return piece;
 }
 
 static void add_small(struct extract_plan *p, const char *name, const void *bytes,
                       size_t len)
 {
-    const uint32_t piece = p->plan.n_outputs + 1; /* the first output has two */
-
-    in_memory(p, piece, bytes, len);
-    p->outputs[p->plan.n_outputs++] = (struct ww_output){name, len, &p->pieces[piece], 1};
+    p->outputs[p->plan.n_outputs++] =
+        (struct ww_output){name, len, in_memory(p, bytes, len), 1};
 }
 
-static void make_plan(const struct ww_extracting *x, struct extract_plan *p)
+/* One piece for each tensor, so that the pass takes its root too. */
+static void add_weights(const struct ww_extracting *x, struct extract_plan *p)
 {
+    struct ww_piece *first = in_memory(p, p->header.data, p->header.len);
+    uint64_t at = 0;
+
+    for (uint32_t i = 0; i < x->n_tensors; i++) {
+        p->sources[i] = (struct ww_piece_source){0, at};
+        p->plan.tree[i] = (struct ww_tree_slot){&x->tensors[i], p->rank[i]};
+        p->pieces[p->n_pieces++] = (struct ww_piece){.kind = WW_PIECE_COPY,
+                                                     .n_bytes = x->tensors[i].n_bytes,
+                                                     .n_sources = 1,
+                                                     .sources = &p->sources[i],
+                                                     .tree_index = i};
+        at += x->tensors[i].n_bytes;
+    }
+    p->outputs[0] = (struct ww_output){WW_ADAPTER_WEIGHTS, p->header.len + x->size_bytes,
+                                       first, 1 + x->n_tensors};
+    p->plan.n_outputs = 1;
+}
+
+static enum ww_err make_plan(const struct ww_extracting *x, struct extract_plan *p,
+                             struct ww_error *err)
+{
+    const struct ww_model made = {.tensors = x->tensors, .n_tensors = x->n_tensors};
+    const size_t n = x->n_tensors;
+    enum ww_err rc = ww_tree_order(&made, &p->order, &p->rank, err);
+
+    if (rc) {
+        return rc;
+    }
     p->input = (struct ww_input){"the adapter's weights", x->fd, x->size_bytes, false};
     p->plan = (struct ww_plan){.title = "adapter",
                                .inputs = &p->input,
                                .n_inputs = 1,
                                .outputs = p->outputs,
-                               .n_outputs = 1};
-    in_memory(p, 0, p->header.data, p->header.len);
-    p->pieces[1] = (struct ww_piece){.kind = WW_PIECE_COPY,
-                                     .n_bytes = x->size_bytes,
-                                     .n_sources = 1,
-                                     .sources = &p->source,
-                                     .tree_index = WW_NONE};
-    p->outputs[0] = (struct ww_output){WW_ADAPTER_WEIGHTS, p->header.len + x->size_bytes,
-                                       &p->pieces[0], 2};
+                               .tree = ww_calloc(n, sizeof(*p->plan.tree)),
+                               .n_tree = x->n_tensors};
+    p->pieces = ww_calloc(n + 1 + MAX_OUTPUTS, sizeof(*p->pieces));
+    p->sources = ww_calloc(n, sizeof(*p->sources));
+    if (!p->plan.tree || !p->pieces || !p->sources) {
+        return no_memory(err);
+    }
+    add_weights(x, p);
     add_small(p, WW_ADAPTER_CONFIG, p->config.data, p->config.len);
     add_small(p, "README.md", x->card, strlen(x->card));
     if (x->recipe) {
         add_small(p, WW_MERGE_RECIPE_FILE, x->recipe->data, x->recipe->len);
     }
+    return WW_OK;
 }
 
 static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *p,
@@ -362,6 +407,9 @@ static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *
 
     if (!rc) {
         rc = ww_stream_run(&p->plan, out, x->run, &result, err);
+    }
+    if (!rc && out && (signer || x->finish)) {
+        rc = ww_extract_tensors(x, &result, name, signer, out, err);
     }
     if (!rc && x->finish) {
         rc = x->finish(x->payload, out, &p->plan, &result, err);
@@ -397,11 +445,12 @@ enum ww_err ww_extract_write(struct ww_extracting *x, const char *base,
         rc = make_config(x, base, &p.config, err);
     }
     if (!rc) {
-        make_plan(x, &p);
+        rc = make_plan(x, &p, err);
+    }
+    if (!rc) {
         rc = run_plan(x, &p, out_path, signer, err);
     }
-    ww_buf_release(&p.header);
-    ww_buf_release(&p.config);
+    release_plan(&p);
     return rc;
 }
 

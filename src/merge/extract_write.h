@@ -23,10 +23,11 @@ struct ww_extracting {
     uint64_t size_bytes;
     struct ww_tensor *tensors; /* names are owned */
     uint32_t n_tensors;
-    struct ww_strlist modules; /* with factors */
-    uint64_t *ranks;           /* of the modules */
-    struct ww_strlist saved;   /* modules whose weight is carried whole */
-    bool biases;               /* some bias is */
+    uint8_t tree[WW_SHA256_BYTES]; /* their tree's root, once they were written */
+    struct ww_strlist modules;     /* with factors */
+    uint64_t *ranks;               /* of the modules */
+    struct ww_strlist saved;       /* modules whose weight is carried whole */
+    bool biases;                   /* some bias is */
     double norm;
     double kept;
     const char *task;        /* task_type, NULL: none */
@@ -54,6 +55,11 @@ bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
 enum ww_err ww_extract_write(struct ww_extracting *x, const char *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err) WW_MUST_USE;
+/** The adapter's tensor statement, plain without a signer; sets x->tree. */
+enum ww_err ww_extract_tensors(struct ww_extracting *x,
+                               const struct ww_stream_result *result, const char *name,
+                               const struct ww_signer *signer, struct ww_out *out,
+                               struct ww_error *err) WW_MUST_USE;
 /** Signed provenance of the adapter, with its models' evidence. */
 enum ww_err ww_extract_record(const struct ww_extracting *x, const struct ww_plan *plan,
                               const struct ww_stream_result *result, const char *name,

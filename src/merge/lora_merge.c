@@ -230,7 +230,8 @@ static enum ww_err write_record(struct lora_run *run, struct ww_out *out,
 {
     const struct ww_signer *signer = run->job.work->options->signer;
     uint8_t root[WW_SHA256_BYTES];
-    struct ww_record record = {.files = files, .n_files = n, .root = root};
+    struct ww_record record = {
+        .files = files, .n_files = n, .root = root, .tree = run->x.tree};
     struct ww_buf payload;
     struct ww_buf record_text = {0};
     struct ww_buf bundle;

@@ -11,7 +11,6 @@
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
 #include "merge/parts.h"
-#include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -97,43 +96,25 @@ static enum ww_err write_tensors(struct merge_run *run, struct ww_error *err)
 {
     const struct ww_merge_plan *plan = &run->work->plan;
     const char *lock = ((const struct ww_plan_impl *)plan->impl)->lock_json;
-    const uint32_t n = plan->n_tensors;
-    struct ww_tensor *tensors = ww_calloc(n, sizeof(*tensors));
-    const struct ww_tensor **by_name = ww_calloc(n, sizeof(*by_name));
-    uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*roots));
-    struct ww_model model = {.tensors = tensors, .n_tensors = n};
-    uint32_t *order = NULL;
-    uint32_t *rank = NULL;
+    struct ww_tensor *tensors = ww_calloc(plan->n_tensors, sizeof(*tensors));
+    const struct ww_model model = {.tensors = tensors, .n_tensors = plan->n_tensors};
     struct ww_buf payload;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = tensors ? WW_OK : no_memory(err);
 
     ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
-    if (!tensors || !by_name || !roots) {
-        rc = no_memory(err);
-        goto out;
-    }
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < plan->n_tensors && !rc; i++) {
         describe(&plan->tensors[i], &tensors[i]);
     }
-    rc = ww_tree_order(&model, &order, &rank, err);
-    for (uint32_t k = 0; k < n && !rc; k++) {
-        by_name[k] = &tensors[order[k]];
-        memcpy(roots[k], run->result.tensor_root[order[k]], WW_SHA256_BYTES);
-    }
     if (!rc) {
-        rc = ww_tensors_statement(run->out_name, by_name,
-                                  (const uint8_t(*)[WW_SHA256_BYTES])roots, n, lock,
-                                  &payload, run->tree, err);
+        rc = ww_tensors_statement_of(
+            run->out_name, &model,
+            (const uint8_t(*)[WW_SHA256_BYTES])run->result.tensor_root, lock, &payload,
+            run->tree, err);
     }
     if (!rc) {
         rc = add_statement(run, &payload, WW_TENSORS_FILE, WW_TENSORS_PLAIN_FILE, err);
     }
-out:
-    ww_free(order);
-    ww_free(rank);
     ww_free(tensors);
-    ww_free(by_name);
-    ww_free(roots);
     ww_buf_release(&payload);
     return rc;
 }

@@ -112,7 +112,7 @@ struct ww_record {
     const struct ww_resource *files;
     size_t n_files;
     const uint8_t *root;
-    const uint8_t *tree; /* NULL: of an adapter, which has none */
+    const uint8_t *tree;
 };
 enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *record,
                             struct ww_buf *out, struct ww_error *err) WW_MUST_USE;

@@ -62,6 +62,11 @@ void ww_adapter_close(struct ww_adapter *adapter);
 /** True when the folder holds an adapter and no model. */
 bool ww_adapter_is_folder(const char *path);
 
+/** A folder of weights by their bytes alone: as ww_model_open, and an adapter's folder as
+ *  a model of its one weight file. */
+enum ww_err ww_weights_open(const char *path, struct ww_model **out,
+                            struct ww_error *err) WW_MUST_USE;
+
 /** The factor on B A of a module: alpha / r or alpha / sqrt(r), with the patterns. rank
  *  is the one that its tensors have. Division and square root only. Patterns are regular
  *  expressions in PEFT; those that are more than a name are WW_E_UNSUPPORTED. */

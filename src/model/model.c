@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model/adapter.h"
 #include "model/config.h"
 #include "model/elements.h"
 #include "model/shown.h"
@@ -35,6 +36,7 @@ struct impl {
     uint32_t n_parsed;
     struct ww_names by_name;
     struct ww_findings findings;
+    bool or_adapter; /* an adapter alone will do */
 };
 
 /* Quantisers of old wrote a file of their own instead of a key in config.json. */
@@ -234,6 +236,10 @@ static enum ww_err list_side_files(struct ww_model *model, struct impl *impl,
 static enum ww_err choose_weights(struct ww_model *model, struct impl *impl,
                                   struct ww_error *err)
 {
+    if (impl->or_adapter && ww_folder_find(&impl->folder, WW_ADAPTER_CONFIG) &&
+        !ww_folder_find(&impl->folder, "config.json")) {
+        return ww_weights_take(&impl->folder, WW_ADAPTER_WEIGHTS, &impl->weights, err);
+    }
     return ww_weights_choose(model->dirfd, &impl->folder, &impl->weights, &impl->findings,
                              err);
 }
@@ -255,7 +261,8 @@ static const step_fn steps[] = {scan,        choose_weights, read_config,
                                 find_copies, list_side_files};
 
 /* A model with its names and nothing else; *out is the caller's also after a failure. */
-static enum ww_err new_model(const char *path, struct ww_model **out, struct ww_error *err)
+static enum ww_err new_model(const char *path, struct ww_model **out,
+                             struct ww_error *err)
 {
     struct ww_model *model = ww_calloc(1, sizeof(*model));
     struct impl *impl = ww_calloc(1, sizeof(*impl));
@@ -272,7 +279,8 @@ static enum ww_err new_model(const char *path, struct ww_model **out, struct ww_
     return set_names(model, impl, path, err);
 }
 
-enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_error *err)
+static enum ww_err open_folder(const char *path, bool or_adapter, struct ww_model **out,
+                               struct ww_error *err)
 {
     struct ww_model *model = NULL;
     enum ww_err rc = new_model(path, &model, err);
@@ -282,6 +290,7 @@ enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_err
         goto out;
     }
     struct impl *impl = model->impl;
+    impl->or_adapter = or_adapter;
     rc = ww_dir_open(impl->path, &model->dirfd, err);
     for (size_t i = 0; i < WW_LEN(steps) && !rc; i++) {
         rc = steps[i](model, impl, err);
@@ -296,6 +305,16 @@ enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_err
 out:
     ww_model_close(model);
     return rc;
+}
+
+enum ww_err ww_model_open(const char *path, struct ww_model **out, struct ww_error *err)
+{
+    return open_folder(path, false, out, err);
+}
+
+enum ww_err ww_weights_open(const char *path, struct ww_model **out, struct ww_error *err)
+{
+    return open_folder(path, true, out, err);
 }
 
 enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, uint32_t n,
@@ -319,8 +338,9 @@ enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, ui
                             sizeof(*model->tensors), n, &twice, err);
     }
     if (!rc && twice != WW_NONE) {
-        rc = WW_FAIL(err, WW_E_TENSOR, "'%s' has two tensors that both stand for '%.160s'",
-                     path, model->tensors[twice].name);
+        rc =
+            WW_FAIL(err, WW_E_TENSOR, "'%s' has two tensors that both stand for '%.160s'",
+                    path, model->tensors[twice].name);
     }
     if (rc) {
         ww_model_close(model);
@@ -381,7 +401,8 @@ enum ww_err ww_model_read(const struct ww_model *model, uint32_t tensor, void *o
                        (unsigned long)tensor, (unsigned long)model->n_tensors);
     }
     const struct ww_tensor *t = &model->tensors[tensor];
-    return ww_weight_bytes(&model->files[t->file], t->offset, out, (size_t)t->n_bytes, err);
+    return ww_weight_bytes(&model->files[t->file], t->offset, out, (size_t)t->n_bytes,
+                           err);
 }
 
 enum ww_err ww_model_unchanged(const struct ww_model *model, struct ww_error *err)

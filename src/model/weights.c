@@ -229,6 +229,19 @@ enum ww_err ww_weights_choose(int dirfd, const struct ww_folder *folder,
     return WW_OK;
 }
 
+enum ww_err ww_weights_take(const struct ww_folder *folder, const char *name,
+                            struct ww_weights *out, struct ww_error *err)
+{
+    struct ww_entry *entry = ww_folder_find(folder, name);
+
+    memset(out, 0, sizeof(*out));
+    if (!entry) {
+        return WW_FAIL(err, WW_E_NOTFOUND, "no file '%s' in the folder", name);
+    }
+    entry->is_weights = true;
+    return ww_strlist_add(&out->files, entry->path, err);
+}
+
 void ww_weights_release(struct ww_weights *weights)
 {
     ww_strlist_release(&weights->files);

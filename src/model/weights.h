@@ -21,6 +21,9 @@ struct ww_weights {
 enum ww_err ww_weights_choose(int dirfd, const struct ww_folder *folder,
                               struct ww_weights *out, struct ww_findings *findings,
                               struct ww_error *err) WW_MUST_USE;
+/** That file and no other. WW_E_NOTFOUND. */
+enum ww_err ww_weights_take(const struct ww_folder *folder, const char *name,
+                            struct ww_weights *out, struct ww_error *err) WW_MUST_USE;
 void ww_weights_release(struct ww_weights *weights);
 
 /** Why a folder without weights has none: WW_E_ADAPTER, WW_E_PICKLE, WW_E_GGUF, ... */

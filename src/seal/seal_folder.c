@@ -14,6 +14,7 @@
 #include "crypto/recipient.h"
 #include "seal/seal_keys.h"
 #include "seal/seal_manifest.h"
+#include "seal/seal_record.h"
 #include "seal/seal_source.h"
 #include "sign/statement.h"
 #include "util/alloc.h"
@@ -68,6 +69,12 @@ void ww_seal_report_release(struct ww_seal_report *report)
 static enum ww_err check_options(const struct ww_seal_options *options,
                                  struct ww_error *err)
 {
+    if (options->no_lineage && !options->signer) {
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "only a signed sealed model says what it was made of; leaving that "
+            "out goes with a signature");
+    }
     if (options->run.resume) {
         return WW_FAIL(err, WW_E_USAGE,
                        "sealing cannot be resumed: each run has a key of its own; remove "
@@ -213,32 +220,55 @@ static enum ww_err make_manifest(struct seal_run *run, struct ww_error *err)
     return rc;
 }
 
-/* Over everything but attestations, from digests of the stream. */
-static enum ww_err write_signature(struct seal_run *run, struct ww_error *err)
+/* Everything but attestations, by digests of the stream. */
+static enum ww_err list_files(const struct seal_run *run, struct ww_resource **out,
+                              size_t *n, struct ww_error *err)
 {
-    struct ww_resource *resources = ww_calloc(run->items.n + 1, sizeof(*resources));
-    uint8_t root[WW_SHA256_BYTES];
-    struct ww_buf payload;
-    struct ww_buf bundle;
-    size_t n = 1;
-    enum ww_err rc = WW_OK;
+    struct ww_resource *files = ww_calloc(run->items.n + 1, sizeof(*files));
 
-    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
-    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
-    if (!resources) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
-        goto out;
+    *out = files;
+    if (!files) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
     }
-    resources[0].name = WW_SEAL_MANIFEST_FILE;
-    ww_sha256_of(run->manifest.data, run->manifest.len, resources[0].sha256);
+    *n = 1;
+    files[0].name = WW_SEAL_MANIFEST_FILE;
+    ww_sha256_of(run->manifest.data, run->manifest.len, files[0].sha256);
     for (size_t i = 0; i < run->items.n; i++) {
         const char *path = run->items.items[i]->to;
         if (!ww_seal_is_evidence(path) && !ww_oms_leaves_out(path)) {
-            resources[n].name = path;
-            memcpy(resources[n++].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
+            files[*n].name = path;
+            memcpy(files[(*n)++].sha256, run->result.output_sha256[i], WW_SHA256_BYTES);
         }
     }
-    rc = ww_oms_statement(run->out_name, resources, n, NULL, 0, &payload, root, err);
+    return WW_OK;
+}
+
+/* Provenance, unless it is to stay unknown, and the signature. */
+static enum ww_err write_signature(struct seal_run *run, struct ww_error *err)
+{
+    struct ww_seal_record record = {.name = run->out_name,
+                                    .model = run->model,
+                                    .spec = &run->spec,
+                                    .items = &run->items,
+                                    .result = &run->result,
+                                    .signer = run->options->signer};
+    struct ww_resource *files = NULL;
+    uint8_t root[WW_SHA256_BYTES];
+    struct ww_buf payload;
+    struct ww_buf bundle;
+    enum ww_err rc = list_files(run, &files, &record.n_files, err);
+
+    ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
+    ww_buf_init(&bundle, ww_json_limits_bundle.max_bytes);
+    if (!rc) {
+        rc = ww_oms_statement(run->out_name, files, record.n_files, NULL, 0, &payload,
+                              root, err);
+    }
+    if (!rc && !run->options->no_lineage) {
+        record.files = files;
+        record.root = root;
+        rc = ww_seal_record_add(&record, run->out, err);
+    }
     if (!rc) {
         rc =
             ww_bundle_sign(run->options->signer, payload.data, payload.len, &bundle, err);
@@ -247,8 +277,7 @@ static enum ww_err write_signature(struct seal_run *run, struct ww_error *err)
         ww_hex(run->report->root_sha256, root, WW_SHA256_BYTES);
         rc = ww_out_add(run->out, WW_SIGNATURE_FILE, bundle.data, bundle.len, err);
     }
-out:
-    ww_free(resources);
+    ww_free(files);
     ww_buf_release(&payload);
     ww_buf_release(&bundle);
     return rc;

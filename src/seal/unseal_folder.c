@@ -8,6 +8,7 @@
 
 #include "seal/seal_job.h"
 #include "seal/sealed_folder.h"
+#include "sign/statement.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -104,6 +105,10 @@ static bool is_ours(const struct unseal_run *run, const char *path)
         if (strcmp(path, own[i]) == 0) {
             return true;
         }
+    }
+    /* Evidence of the sealed folder itself stays behind; the source's lies aside. */
+    if (ww_is_evidence(path) && !ww_str_starts(path, WW_SET_ASIDE_DIR)) {
+        return true;
     }
     for (size_t i = 0; i < run->items.n; i++) {
         if (strcmp(path, run->items.items[i]->from) == 0) {

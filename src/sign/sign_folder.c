@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "crypto/signkey.h"
+#include "model/adapter.h"
 #include "sign/bundle.h"
 #include "sign/cache.h"
 #include "sign/digests.h"
@@ -209,7 +210,7 @@ static enum ww_err hash_tensors(struct job *job, bool *is_done, struct ww_error 
 {
     uint8_t(*files)[WW_SHA256_BYTES] = NULL;
     uint8_t(*roots)[WW_SHA256_BYTES] = NULL;
-    enum ww_err rc = ww_model_open(job->target.real, &job->model, err);
+    enum ww_err rc = ww_weights_open(job->target.real, &job->model, err);
     if (rc) {
         return rc;
     }
@@ -283,7 +284,7 @@ static enum ww_err keep_tensors(struct job *job, const bool *is_done,
     if (memcmp(digest, job->cache.old.tensors, sizeof(digest)) != 0) {
         return WW_OK;
     }
-    rc = ww_model_open(job->target.real, &model, err);
+    rc = ww_weights_open(job->target.real, &model, err);
     job->tensors_kept = !rc;
     for (uint32_t i = 0; !rc && i < model->n_files; i++) {
         const struct ww_resource *hit = bsearch(model->files[i].name, job->resources,

@@ -76,6 +76,13 @@ enum ww_err ww_tensors_statement(const char *model_name,
                                  uint8_t model_root[WW_SHA256_BYTES],
                                  struct ww_error *err) WW_MUST_USE;
 
+/** The same of a model whose roots stand in the order of model->tensors. */
+enum ww_err ww_tensors_statement_of(const char *model_name, const struct ww_model *model,
+                                    const uint8_t (*tensor_root)[WW_SHA256_BYTES],
+                                    const char *lock_json, struct ww_buf *payload,
+                                    uint8_t model_root[WW_SHA256_BYTES],
+                                    struct ww_error *err) WW_MUST_USE;
+
 /** A tensor statement read back. */
 struct ww_tensor_item {
     const char *name; /* borrowed from the document */

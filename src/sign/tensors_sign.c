@@ -9,8 +9,6 @@
 #include <string.h>
 
 #include "sign/tensors.h"
-#include "stream/tree.h"
-#include "util/alloc.h"
 #include "util/fail.h"
 
 /* Depth is bounded by the strict scan that the document came through. */
@@ -105,48 +103,12 @@ static enum ww_err take_over_lock(const struct ww_tensor_statement *present,
     return ww_jw_end(&w, err);
 }
 
-struct sorted {
-    const struct ww_tensor **tensors;
-    uint8_t (*roots)[WW_SHA256_BYTES];
-    uint32_t *order;
-    uint32_t *rank;
-};
-
-static enum ww_err sort(const struct ww_model *model,
-                        const uint8_t (*tensor_root)[WW_SHA256_BYTES], struct sorted *out,
-                        struct ww_error *err)
-{
-    enum ww_err rc = ww_tree_order(model, &out->order, &out->rank, err);
-    if (rc) {
-        return rc;
-    }
-    out->tensors = ww_calloc(model->n_tensors, sizeof(*out->tensors));
-    out->roots = ww_calloc(model->n_tensors, sizeof(*out->roots));
-    if (!out->tensors || !out->roots) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors", model->n_tensors);
-    }
-    for (uint32_t k = 0; k < model->n_tensors; k++) {
-        out->tensors[k] = &model->tensors[out->order[k]];
-        memcpy(out->roots[k], tensor_root[out->order[k]], sizeof(out->roots[k]));
-    }
-    return WW_OK;
-}
-
-static void release(struct sorted *sorted)
-{
-    ww_free(sorted->tensors);
-    ww_free(sorted->roots);
-    ww_free(sorted->order);
-    ww_free(sorted->rank);
-}
-
 enum ww_err ww_tensors_sign(const struct ww_model *model, const char *model_name,
                             const uint8_t (*tensor_root)[WW_SHA256_BYTES],
                             const struct ww_signer *signer, struct ww_buf *bundle,
                             struct ww_error *err)
 {
     struct ww_tensor_statement present = {0};
-    struct sorted sorted = {0};
     struct ww_buf payload;
     struct ww_buf lock;
     uint8_t root[WW_SHA256_BYTES];
@@ -158,12 +120,8 @@ enum ww_err ww_tensors_sign(const struct ww_model *model, const char *model_name
     if (rc) {
         goto out;
     }
-    rc = sort(model, tensor_root, &sorted, err);
-    if (rc) {
-        goto out;
-    }
-    rc = ww_tensors_statement(model_name, sorted.tensors, sorted.roots, model->n_tensors,
-                              NULL, &payload, root, err);
+    rc = ww_tensors_statement_of(model_name, model, tensor_root, NULL, &payload, root,
+                                 err);
     if (rc) {
         goto out;
     }
@@ -172,9 +130,8 @@ enum ww_err ww_tensors_sign(const struct ww_model *model, const char *model_name
         goto out;
     }
     if (present.lock) {
-        rc = ww_tensors_statement(model_name, sorted.tensors, sorted.roots,
-                                  model->n_tensors, ww_buf_cstr(&lock), &payload, root,
-                                  err);
+        rc = ww_tensors_statement_of(model_name, model, tensor_root, ww_buf_cstr(&lock),
+                                     &payload, root, err);
         if (rc) {
             goto out;
         }
@@ -182,7 +139,6 @@ enum ww_err ww_tensors_sign(const struct ww_model *model, const char *model_name
     rc = ww_bundle_sign(signer, payload.data, payload.len, bundle, err);
 out:
     ww_tensors_release(&present);
-    release(&sorted);
     ww_buf_release(&lock);
     ww_buf_release(&payload);
     return rc;

@@ -108,3 +108,34 @@ enum ww_err ww_tensors_statement(const char *model_name,
     ww_jw_close(&w);
     return ww_jw_end(&w, err);
 }
+
+enum ww_err ww_tensors_statement_of(const char *model_name, const struct ww_model *model,
+                                    const uint8_t (*tensor_root)[WW_SHA256_BYTES],
+                                    const char *lock_json, struct ww_buf *payload,
+                                    uint8_t model_root[WW_SHA256_BYTES],
+                                    struct ww_error *err)
+{
+    const uint32_t n = model->n_tensors;
+    const struct ww_tensor **by_name = ww_calloc(n, sizeof(*by_name));
+    uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*roots));
+    uint32_t *order = NULL;
+    uint32_t *rank = NULL;
+    enum ww_err rc = by_name && roots
+                         ? ww_tree_order(model, &order, &rank, err)
+                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors", n);
+
+    for (uint32_t k = 0; k < n && !rc; k++) {
+        by_name[k] = &model->tensors[order[k]];
+        memcpy(roots[k], tensor_root[order[k]], WW_SHA256_BYTES);
+    }
+    if (!rc) {
+        rc = ww_tensors_statement(model_name, by_name,
+                                  (const uint8_t(*)[WW_SHA256_BYTES])roots, n, lock_json,
+                                  payload, model_root, err);
+    }
+    ww_free(order);
+    ww_free(rank);
+    ww_free(by_name);
+    ww_free(roots);
+    return rc;
+}

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "model/adapter.h"
 #include "sign/bundle.h"
 #include "sign/notes.h"
 #include "sign/oms.h"
@@ -128,7 +129,7 @@ static enum ww_err match_model(const struct job *job,
                                struct ww_error *err)
 {
     struct ww_model *model = NULL;
-    enum ww_err rc = ww_model_open(job->target.real, &model, err);
+    enum ww_err rc = ww_weights_open(job->target.real, &model, err);
     if (rc) {
         return rc;
     }
@@ -228,7 +229,7 @@ static enum ww_err verify_tensor(struct job *job, struct ww_error *err)
     if (rc) {
         goto out;
     }
-    rc = ww_model_open(job->target.real, &model, err);
+    rc = ww_weights_open(job->target.real, &model, err);
     if (rc) {
         goto out;
     }

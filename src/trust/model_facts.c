@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "model/adapter.h"
 #include "policy/words.h"
 #include "sign/bundle.h"
 #include "sign/oms.h"
@@ -38,6 +39,7 @@ struct level {
     char signer[WW_HINT_BYTES];
     struct ww_oms oms;
     struct ww_tensor_statement tensors;
+    bool is_sealed; /* the tensors cannot be read, and their root is provenance's word */
 };
 
 static void release_level(struct level *level)
@@ -124,6 +126,54 @@ out:
     return rc;
 }
 
+/* A sealed folder has no tensors that anybody could hash; what lies in it has the root
+ * that its provenance states. keys NULL: unverified. *found is false when it states none.
+ */
+static enum ww_err read_sealed(int dirfd, const struct ww_chain_keys *keys,
+                               uint8_t root[WW_SHA256_BYTES], bool *found,
+                               struct ww_error *err)
+{
+    struct ww_chain_evidence evidence = {0};
+    struct ww_error local = {0};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    *found = false;
+    ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
+    rc = ww_file_read_at(dirfd, WW_PROVENANCE_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (!rc) {
+        rc = ww_chain_evidence_open(keys, &text, WW_EVIDENCE_PROVENANCE, &evidence,
+                                    &local);
+    }
+    if (rc == WW_E_NOTFOUND || rc == WW_E_UNTRUSTED) {
+        rc = WW_OK;
+    } else if (rc) {
+        rc = WW_FAIL(err, rc, "'" WW_PROVENANCE_FILE "': %s", local.text);
+    } else if (strcmp(evidence.provenance.build_type, WW_SEAL_BUILD_TYPE) == 0 &&
+               evidence.provenance.n_links == 1 &&
+               evidence.provenance.links[0].has_tree) {
+        memcpy(root, evidence.provenance.links[0].tree, WW_SHA256_BYTES);
+        *found = true;
+    }
+    ww_chain_evidence_release(&evidence);
+    ww_buf_release(&text);
+    return rc;
+}
+
+/* The statement that takes the place of a missing tensor statement, by the same key. */
+static enum ww_err read_sealed_level(int dirfd, struct level *level,
+                                     struct ww_model_facts *facts, struct ww_error *err)
+{
+    struct ww_chain_keys keys = {.what = "did not sign the folder"};
+    enum ww_err rc = ww_chain_keys_add(&keys, level->key->key, err);
+
+    if (!rc) {
+        rc = read_sealed(dirfd, &keys, facts->root, &level->is_sealed, err);
+    }
+    ww_chain_keys_release(&keys);
+    return rc;
+}
+
 /* Signature and tensor statement of one model, both by the same key. */
 static enum ww_err read_level(struct reading *r, int dirfd, struct level *level,
                               struct ww_model_facts *facts, struct ww_error *err)
@@ -136,11 +186,14 @@ static enum ww_err read_level(struct reading *r, int dirfd, struct level *level,
     }
     rc = ww_tensors_read(dirfd, level->key->key, &level->tensors, &local);
     if (rc == WW_E_NOTFOUND || (!rc && !level->tensors.was_signed)) {
-        ww_facts_missing(r->out,
-                         "it has no signed tensor statement; sign it with --tensors");
-        facts->signer = NULL;
-        level->key = NULL;
-        return WW_OK;
+        rc = read_sealed_level(dirfd, level, facts, err);
+        if (!rc && !level->is_sealed) {
+            ww_facts_missing(r->out, "it has no signed tensor statement; sign it with "
+                                     "--tensors, a sealed model before it is sealed");
+            facts->signer = NULL;
+            level->key = NULL;
+        }
+        return rc;
     }
     if (rc) {
         return WW_FAIL(err, rc, "%s", local.text);
@@ -208,7 +261,7 @@ static enum ww_err check_tensors(const char *path, const struct ww_tensor_statem
     struct ww_model *model = NULL;
     uint8_t(*files)[WW_SHA256_BYTES] = NULL;
     uint8_t(*roots)[WW_SHA256_BYTES] = NULL;
-    enum ww_err rc = ww_model_open(path, &model, err);
+    enum ww_err rc = ww_weights_open(path, &model, err);
 
     if (rc) {
         return rc;
@@ -249,7 +302,7 @@ static enum ww_err verify_bytes(const char *path, const struct level *level,
         rc = ww_verify_folder_by(path, &verifier, &options, &report, err);
     }
     ww_verify_report_release(&report);
-    return rc ? rc : check_tensors(path, &level->tensors, run, err);
+    return rc || level->is_sealed ? rc : check_tensors(path, &level->tensors, run, err);
 }
 
 enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
@@ -266,7 +319,7 @@ enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
     }
     rc = read_level(&r, r.dirfd, &level, &out->model, err);
     if (!rc && level.key) {
-        out->locked = level.tensors.lock != NULL;
+        out->locked = level.is_sealed || level.tensors.lock != NULL;
         rc = verify_bytes(path, &level, run, err);
         if (!rc) {
             rc = read_sides(&r, &level, &out->model, err);
@@ -316,6 +369,7 @@ enum ww_err ww_facts_root_of(const char *path, uint8_t root[WW_SHA256_BYTES],
 {
     struct ww_error local = {0};
     struct ww_tensor_statement statement = {0};
+    bool is_sealed = false;
     int fd = -1;
     enum ww_err rc = ww_dir_open(path, &fd, err);
 
@@ -323,13 +377,16 @@ enum ww_err ww_facts_root_of(const char *path, uint8_t root[WW_SHA256_BYTES],
         return rc;
     }
     rc = ww_tensors_read(fd, NULL, &statement, &local);
-    if (rc) {
+    if (!rc) {
+        memcpy(root, statement.model_root, WW_SHA256_BYTES);
+    } else if (rc == WW_E_NOTFOUND &&
+               read_sealed(fd, NULL, root, &is_sealed, NULL) == WW_OK && is_sealed) {
+        rc = WW_OK;
+    } else {
         rc = WW_FAIL(err, rc,
                      "source '%s' has no tensor statement that can be read (%s); sign it "
                      "with --tensors",
                      path, local.text);
-    } else {
-        memcpy(root, statement.model_root, WW_SHA256_BYTES);
     }
     ww_tensors_release(&statement);
     close(fd);

@@ -64,9 +64,7 @@ build_family() {
     recipe first b >second.yml
     recipe second b >third.yml
     "$WW" merge first.yml first --sign partner.key "${ROOT[@]}" -q
-    "$WW" sign first --key partner.key --tensors --replace -q
     "$WW" merge second.yml second --sign partner.key "${ROOT[@]}" -q
-    "$WW" sign second --key partner.key --tensors --replace -q
     "$WW" lock second locked --key lock --sign owner.key "${ROOT[@]}" -q
 }
 ROOT=(--policy-root root.signed.json --policy policy.signed.json)
@@ -168,7 +166,6 @@ payload() {
     rm b/weightward-policy.json b/model.sig -r b/attestations
     "$WW" sign b --key owner.key --tensors --origin -q
     "$WW" merge mixed.yml mixed --sign partner.key -q
-    "$WW" sign mixed --key partner.key --tensors --replace -q
     refused 4 "lineage-unknown.*ancestor 'other': .*does not let sign" ask mixed
     nothing_written out
 }
@@ -186,8 +183,49 @@ payload() {
         --policy policy2.signed.json)
     recipe second b >mixed.yml
     "$WW" merge mixed.yml mixed --sign partner.key "${NEW[@]}" -q
-    "$WW" sign mixed --key partner.key --tensors --replace -q
     refused 4 "asks for policy 'family' of version 2 or later" \
         "$WW" lock mixed out --key lock "${ROOT[@]}" --as owner.key -q
     "$WW" lock mixed out --key lock "${NEW[@]}" --sign owner.key -q
+}
+
+@test "an adapter is asked about like a model, as it is written" {
+    family
+    "$WW" extract b second ad --rank 4 --sign partner.key "${ROOT[@]}" -q
+    "$WW" verify ad --chain --key owner.pub --key partner.pub -q
+    AD=$(tensor_root ad partner.pub)
+    recipe b+ad b >with.yml
+    "$WW" merge with.yml made --sign partner.key "${ROOT[@]}" -q
+    payload made/attestations/decision.sigstore.json |
+        jq -e --arg ad "$AD" '[.subject[].digest.sha256] | index($ad)'
+    next 2 policy.json "$(revoked model "$AD")"
+    recipe made b >next.yml
+    refused 1 "revoked" "$WW" merge with.yml out "${ROOT[@]}" \
+        --policy-root root2.signed.json --as owner.key -q
+    refused 1 "merge '.*made', made of 'ad': revoked" "$WW" merge next.yml out \
+        "${ROOT[@]}" --policy-root root2.signed.json --as owner.key -q
+    # One byte of it, and the signature is not about it any more.
+    flip ad/adapter_model.safetensors 9000
+    refused 1 "adapter_model.safetensors" "$WW" merge with.yml out "${ROOT[@]}" \
+        --as owner.key -q
+    nothing_written out
+}
+
+@test "a sealed model is asked about by what lies in it" {
+    family
+    "$WW" key new recipient --out al --no-passphrase -q
+    "$WW" lock second sealed --level sealed --to al.pub --sign owner.key "${ROOT[@]}" -q
+    "$WW" unlock sealed open --open-with al.key "${ROOT[@]}" --as partner.key -q
+    cmp second/model.safetensors open/model.safetensors
+    payload open/attestations/unlock-decision.sigstore.json | jq -e --arg r \
+        "$(tensor_root second partner.pub)" '.subject[1].digest.sha256 == $r and
+        (.predicate.weightward_decision | .action == "unlock" and .rules == ["all"])'
+    # What does not say which model it is cannot be permitted.
+    "$WW" lock second mute --level sealed --to al.pub --sign owner.key --no-lineage \
+        "${ROOT[@]}" -q
+    refused 4 "no signed tensor statement" "$WW" unlock mute out --open-with al.key \
+        "${ROOT[@]}" --as partner.key -q
+    next 2 policy.json "$(revoked model "$A")"
+    refused 1 "unlock 'sealed', made of 'a': revoked" "$WW" unlock sealed out \
+        --open-with al.key "${ROOT[@]}" --policy-root root2.signed.json --as partner.key -q
+    nothing_written out
 }

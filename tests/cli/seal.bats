@@ -171,3 +171,38 @@ make_sealed() {
     fi
     nothing_written back
 }
+
+@test "a signed sealed model says what it was made of, an opened one still does" {
+    make_keys
+    make_people
+    cp -r "$AMBER" a
+    cp -r "$AMBER/../expert-caesar" b
+    chmod -R u+w .
+    "$WW" sign a --key me.key --tensors --origin -q
+    "$WW" sign b --key me.key --tensors --origin -q
+    printf 'merge_method: linear\nmodels:\n  - {model: %s, parameters: {weight: 1}}\n%s\n' a \
+        '  - {model: b, parameters: {weight: 1}}' >r.yml
+    "$WW" merge r.yml m --sign me.key -q
+    "$WW" lock m sealed --level sealed --to alice.pub --sign me.key -q
+    "$WW" verify sealed --key me.pub --chain --json -q | jq -e '
+        [.chain[] | .action] == ["seal", "merge", "origin", "origin"] and
+        ([.chain[] | .name] == ["sealed", "m", "a", "b"])'
+    "$WW" unlock sealed back --open-with alice.key 2>said
+    ! grep -q "added after sealing" said
+    diff -r m back
+    "$WW" verify back --key me.pub --chain --json -q | jq -e '[.chain[] | .name] == ["m", "a", "b"]'
+    # The statement is about these files and that source, and bears a signature.
+    cp -r sealed cut
+    rm cut/attestations/ancestors/*.sigstore.json
+    refused 4 "link 'm'.*missing" "$WW" verify cut --key me.pub --chain
+    cp -r sealed changed
+    flip changed/attestations/provenance.sigstore.json 300
+    refused 1 "provenance" "$WW" verify changed --key me.pub --chain
+    # Or says nothing of it.
+    "$WW" lock m mute --level sealed --to alice.pub --sign me.key --no-lineage -q
+    [ ! -e mute/attestations/provenance.sigstore.json ]
+    ! grep -rq "$(sha256sum m/model.safetensors | cut -c1-64)" mute
+    refused 2 "no-lineage" "$WW" lock m x --level exact --key lock --sign me.key --no-lineage
+    refused 2 "goes with a signature" "$WW" lock m x --level sealed --to alice.pub --no-lineage
+    nothing_written x
+}

@@ -127,11 +127,10 @@ struct cli_seal {
     const struct cli_common *common;
     char **to;
     const struct cli_lockkey *key;      /* its passphrase and recipient's key */
-    const char *sign;
-    const struct cli_passphrase *sign_passphrase;
-    const struct ww_signer *signer;     /* certificates */
+    const struct ww_signer *signer;     /* NULL: not signed */
     const char *file;                   /* unlock this one to standard output */
     bool resume;
+    bool no_lineage;
 };
 /** args: MODEL OUT. Return the exit status. */
 int cli_seal(const struct cli_seal *opt, const char *const *args);

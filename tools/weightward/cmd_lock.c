@@ -27,6 +27,7 @@ struct lock {
     int mend;
     char *anchor;
     char **to;
+    int no_lineage;
     char *file;
     struct cli_guard guard;
 };
@@ -146,6 +147,8 @@ static int check_usage(const struct lock *opt, const char *verb)
         what = opt->to ? "--to goes with --level sealed" : "--file goes with sealed models";
     } else if (opt->anchor && opt->base) {
         what = "an adapter follows its base: --anchor MODEL goes with the base";
+    } else if (opt->no_lineage) {
+        what = "--no-lineage goes with --level sealed";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     } else if (!opt->recipient != !opt->ledger) {
@@ -170,17 +173,16 @@ static bool is_sealed(const struct lock *opt, const char *model)
 
 static int run_sealed(const struct lock *opt, const char *verb, const char *const *args)
 {
-    const struct ww_signer signer = {.certificate = opt->certificate,
-                                     .chain = (const char *const *)opt->chain,
-                                     .n_chain = cli_count(opt->chain)};
+    struct ww_signer signer = {.certificate = opt->certificate,
+                               .chain = (const char *const *)opt->chain,
+                               .n_chain = cli_count(opt->chain)};
     const struct cli_seal seal = {.common = &opt->common,
                                   .to = opt->to,
                                   .key = &opt->key,
-                                  .sign = opt->sign,
-                                  .sign_passphrase = &opt->sign_passphrase,
-                                  .signer = &signer,
+                                  .signer = opt->sign ? &signer : NULL,
                                   .file = opt->file,
-                                  .resume = opt->resume != 0};
+                                  .resume = opt->resume != 0,
+                                  .no_lineage = opt->no_lineage != 0};
     if (opt->key.path || opt->scale || opt->no_scale || opt->base ||
         opt->descriptor || opt->descriptor_dir ||
         opt->anchor || opt->recipient || opt->ledger || opt->mend || opt->condition != 0) {
@@ -192,8 +194,14 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
     }
     struct cli_verdict verdict = {0};
     struct ww_error err = {0};
-    enum ww_err rc = guard(opt, verb, args, NULL, &verdict, &err);
+    enum ww_err rc = WW_OK;
     int status = 0;
+    if (opt->sign) {
+        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signer.key, &err);
+    }
+    if (rc == WW_OK) {
+        rc = guard(opt, verb, args, signer.key, &verdict, &err);
+    }
     if (rc == WW_OK) {
         status = opt->unlocking ? cli_unseal(&seal, args) : cli_seal(&seal, args);
     }
@@ -204,6 +212,7 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
         status = cli_fail(verb, &opt->common, &err);
     }
     cli_guard_release(&verdict);
+    ww_signkey_free(signer.key);
     return status;
 }
 
@@ -318,6 +327,8 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "dense: matrices of at most this condition number, not orthogonal ones", "C"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0,
          "level sealed: encrypt for this recipient (repeatable)", "PUB"},
+        {"no-lineage", 0, POPT_ARG_NONE, &opt.no_lineage, 0,
+         "level sealed: sign, but do not say which model it is and what it was made of", NULL},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
          "refuse a model that has no room for factors of two (F16)", NULL},
         {"no-scale", 0, POPT_ARG_NONE, &opt.no_scale, 0,

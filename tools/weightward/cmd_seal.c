@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Level sealed: what lock and unlock do with it. */
 #include "cli.h"
+#include "cli_guard.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -73,18 +74,20 @@ static void tell_sealed(const struct cli_seal *opt, const struct ww_seal_report 
     cli_say(opt->common, "sealed into '%s' %s: %llu files, %s encrypted (%s) in %.1f s%s", out,
             who, (unsigned long long)report->files, cli_bytes(report->bytes, a),
             report->cipher, report->run.seconds,
-            opt->sign ? ", signed" : ", not signed (use --sign)");
-    cli_say(opt->common, "headers, config.json, the tokenizer and other files stay readable");
+            opt->signer ? ", signed" : ", not signed (use --sign)");
+    cli_say(opt->common, "headers, config.json, the tokenizer and other files stay readable%s",
+            opt->signer && !opt->no_lineage
+                ? ", and so does which model it is (see --no-lineage)" : "");
 }
 
 int cli_seal(const struct cli_seal *opt, const char *const *args)
 {
     struct ww_error err = {0};
     struct ww_seal_report report = {0};
-    struct ww_signkey *signkey = NULL;
-    struct ww_signer signer = *opt->signer;
     struct ww_seal_options options = {
-        .sealer = {NULL, (const char *const *)opt->to, cli_count(opt->to)}};
+        .sealer = {NULL, (const char *const *)opt->to, cli_count(opt->to)},
+        .signer = opt->signer,
+        .no_lineage = opt->no_lineage};
     int status = cli_run_options(opt->common, &options.run);
     if (status) {
         return status;
@@ -96,22 +99,17 @@ int cli_seal(const struct cli_seal *opt, const char *const *args)
         rc = cli_passphrase(&opt->key->passphrase, "New passphrase: ", true,
                             &options.sealer.passphrase, &err);
     }
-    if (rc == WW_OK && opt->sign) {
-        rc = cli_signkey(opt->sign, opt->sign_passphrase, &signkey, &err);
-        signer.key = signkey;
-        options.signer = &signer;
-    }
     if (rc == WW_OK) {
         rc = ww_seal_folder(args[0], args[1], &options, &report, &err);
     }
     if (rc) {
         status = cli_fail("lock", opt->common, &err);
     } else {
+        cli_bom(opt->common, args[1], opt->no_lineage ? NULL : opt->signer);
         tell_sealed(opt, &report, args[1]);
         status = answer("lock", opt, &report);
     }
     ww_seal_report_release(&report);
-    ww_signkey_free(signkey);
     ww_secret_free(options.sealer.passphrase);
     return status;
 }
