@@ -124,6 +124,10 @@ struct ww_unpack_options {
     const struct ww_unsealer *unsealer; /* NULL: plain members only */
     const char *public_key;     /* who must have signed; NULL: anyone or no one */
     struct ww_run_options run;
+    /* Asked once every file is restored and has its digest, before the folder appears;
+       folder is where it lies until then. All but WW_OK removes it. NULL: nothing. */
+    enum ww_err (*before_commit)(void *payload, const char *folder, struct ww_error *err);
+    void *before_commit_payload;
 };
 /** Restore a member as a folder, which appears whole or not at all: every file has the
  *  digest that the manifest commits to. WW_E_NOTFOUND, WW_E_UNRELATED when the base is
@@ -137,7 +141,8 @@ WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out
 typedef enum ww_err (*ww_unpack_fn)(void *payload, const void *bytes, size_t n,
                                     struct ww_error *err);
 /** One tensor of a member, in order; only its chunks are read, each checked before it is
- *  decoded. Peak memory: the table and a few chunks. */
+ *  decoded. Peak memory: the table and a few chunks. WW_E_DENIED for a member that asks for
+ *  policies: they are asked about whole members. */
 WW_API enum ww_err ww_unpack_tensor(const char *path, const char *name,
                                     const char *tensor,
                                     const struct ww_unpack_options *options,

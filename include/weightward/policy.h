@@ -110,6 +110,8 @@ WW_API enum ww_err ww_policy_check(const char *const *files, size_t n_files,
 struct ww_policy_source {
     char *path;
     int64_t weight; /* in a merge, in millionths; the largest that any tensor gets */
+    const char *name; /* NULL; or path is a folder in the making, which this is the name of
+                         in texts and records, and whose journal is passed over */
 };
 /** What somebody wants to do. */
 struct ww_policy_ask {
@@ -122,6 +124,8 @@ struct ww_policy_ask {
     const char *output_license; /* NULL: not promised */
     bool output_locked;         /* promised */
     const char *purpose;        /* NULL: not said */
+    bool restores;              /* the output is the source itself: its own decision record
+                                   is left as it is, and this one lies beside it */
 };
 
 /** Make a request from what is asked for, and sign it; out is a new file. Sources must

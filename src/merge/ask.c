@@ -42,8 +42,8 @@ static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
     }
     ask->sources = grown;
-    grown[ask->n_sources].path = ww_strdup(path);
-    grown[ask->n_sources].weight = WHOLE;
+    grown[ask->n_sources] =
+        (struct ww_policy_source){.path = ww_strdup(path), .weight = WHOLE};
     if (!grown[ask->n_sources].path) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
     }

@@ -12,6 +12,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
+#include "weightward/guard.h"
 
 enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const char *name,
                            const struct ww_unpack_options *options, struct ww_error *err)
@@ -20,6 +22,8 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
     enum ww_err rc = WW_OK;
 
     memset(run, 0, sizeof(*run));
+    run->before_commit = options->before_commit;
+    run->before_commit_payload = options->before_commit_payload;
     rc = ww_pack_open(path, &run->file, err);
     if (rc) {
         return rc;
@@ -77,6 +81,29 @@ static enum ww_err check_files(const struct ww_unpack_run *run,
     return rc;
 }
 
+/* All files lie in the folder that has no name yet. */
+static enum ww_err ask(const struct ww_unpack_run *run, const char *out_path,
+                       struct ww_error *err)
+{
+    size_t len = strlen(out_path);
+    char *partial = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!run->before_commit) {
+        return WW_OK;
+    }
+    while (len > 1 && out_path[len - 1] == '/') {
+        len--;
+    }
+    partial = ww_asprintf("%.*s.partial", (int)len, out_path);
+    if (!partial) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    rc = run->before_commit(run->before_commit_payload, partial, err);
+    ww_free(partial);
+    return rc;
+}
+
 enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
                               const struct ww_run_options *options,
                               struct ww_run_report *report, struct ww_error *err)
@@ -97,6 +124,9 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
     }
     if (!rc) {
         rc = check_files(run, &result, err);
+    }
+    if (!rc && out) {
+        rc = ask(run, out_path, err);
     }
     if (!rc && out) {
         rc = ww_out_commit(out, err);
@@ -200,6 +230,26 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
     return rc;
 }
 
+/* A tensor has no evidence of its own that anybody could be asked about. */
+static enum ww_err refuse_asking(const struct ww_unpack_run *run, struct ww_error *err)
+{
+    const struct ww_pack_table *t = &run->view.table;
+
+    for (uint32_t f = 0; f < t->n_files; f++) {
+        const char *path = t->files[f].path;
+        if (strcmp(path, WW_POLICY_REFERENCE) == 0 ||
+            (ww_str_starts(path, WW_ANCESTORS_DIR "/") &&
+             ww_str_ends(path, ".policy.json"))) {
+            return WW_FAIL(
+                err, WW_E_DENIED,
+                "member '%s' asks for policies ('%s'), and they are asked about "
+                "whole members; unpack it",
+                run->view.member->name, path);
+        }
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *tensor,
                              const struct ww_unpack_options *options, ww_unpack_fn give,
                              void *payload, struct ww_error *err)
@@ -220,8 +270,11 @@ enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *ten
     }
     rc = ww_unpack_open(&run, path, name, options, err);
     if (!rc) {
-        rc = give_tensor(&run, tensor, room, bytes, bytes + WW_CHUNK_BYTES, give, payload,
-                         err);
+        rc = refuse_asking(&run, err);
+        if (!rc) {
+            rc = give_tensor(&run, tensor, room, bytes, bytes + WW_CHUNK_BYTES, give,
+                             payload, err);
+        }
         ww_unpack_close(&run);
     }
     ww_unpack_rooms_give(&rooms, room);

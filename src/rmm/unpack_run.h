@@ -10,6 +10,8 @@ struct ww_unpack_run {
     struct ww_pack_view view;
     struct ww_model *base;
     char signer[256];
+    enum ww_err (*before_commit)(void *payload, const char *folder, struct ww_error *err);
+    void *before_commit_payload;
 };
 
 enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const char *name,

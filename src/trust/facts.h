@@ -34,9 +34,9 @@ struct ww_source_facts {
  * signed root, and the evidence of its ancestors. Evidence that is missing is no error
  * but a fact that is absent; evidence that is wrong is an error (the 5xx codes).
  */
-enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
-                          const struct ww_run_options *run, struct ww_source_facts *out,
-                          struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_facts_read(const struct ww_policy_source *source,
+                          const struct ww_trust *trust, const struct ww_run_options *run,
+                          struct ww_source_facts *out, struct ww_error *err) WW_MUST_USE;
 void ww_facts_release(struct ww_source_facts *facts);
 
 /** Does the folder, or an ancestor whose evidence it carries, ask for a policy, whether

@@ -40,7 +40,8 @@ static enum ww_err check_nobody_asks(const struct ww_policy_ask *ask,
             return WW_FAIL(err, WW_E_NOTFOUND,
                            "'%s' asks for policies ('" WW_POLICY_REFERENCE
                            "'); give --policy-root and --policy",
-                           ask->sources[i].path);
+                           ask->sources[i].name ? ask->sources[i].name
+                                                : ask->sources[i].path);
         }
     }
     return WW_OK;
@@ -60,6 +61,7 @@ static enum ww_err allocate(struct job *job, struct ww_error *err)
         (job->given->output_name && !v->output_name)) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
     }
+    v->restores = job->given->restores;
     snprintf(v->action, sizeof(v->action), "%s", job->given->action);
     v->model_path = "";
     v->ancestor = "";
@@ -94,13 +96,14 @@ static enum ww_err read_sources(struct job *job, struct ww_error *err)
     struct ww_verdict *v = job->v;
 
     for (size_t i = 0; i < job->given->n_sources; i++) {
-        const char *path = job->given->sources[i].path;
+        const struct ww_policy_source *source = &job->given->sources[i];
+        const char *path = source->path;
         enum ww_err rc = WW_OK;
-        v->paths[i] = ww_strdup(path);
+        v->paths[i] = ww_strdup(source->name ? source->name : path);
         if (!v->paths[i]) {
             return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
         }
-        rc = ww_facts_read(path, &v->trust, &job->options->run, &v->facts[i], err);
+        rc = ww_facts_read(source, &v->trust, &job->options->run, &v->facts[i], err);
         if (rc) {
             return rc;
         }

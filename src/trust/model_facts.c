@@ -17,6 +17,7 @@
 #include "sign/tensors.h"
 #include "sign/tensors_sign.h"
 #include "sign/verify.h"
+#include "stream/out.h"
 #include "util/alloc.h"
 #include "util/beneath.h"
 #include "util/fail.h"
@@ -290,10 +291,14 @@ static enum ww_err check_tensors(const char *path, const struct ww_tensor_statem
     return rc;
 }
 
-static enum ww_err verify_bytes(const char *path, const struct level *level,
+static enum ww_err verify_bytes(const struct ww_policy_source *source,
+                                const struct level *level,
                                 const struct ww_run_options *run, struct ww_error *err)
 {
-    const struct ww_verify_options options = {.run = *run};
+    static const char *const journal[] = {WW_OUT_JOURNAL};
+    const char *path = source->path;
+    const struct ww_verify_options options = {
+        .ignore_paths = journal, .n_ignore_paths = source->name != NULL, .run = *run};
     struct ww_verify_report report = {0};
     struct ww_verifier verifier;
     enum ww_err rc = ww_verifier_of_key(level->key->key, &verifier, err);
@@ -305,10 +310,11 @@ static enum ww_err verify_bytes(const char *path, const struct level *level,
     return rc || level->is_sealed ? rc : check_tensors(path, &level->tensors, run, err);
 }
 
-enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
-                          const struct ww_run_options *run, struct ww_source_facts *out,
-                          struct ww_error *err)
+enum ww_err ww_facts_read(const struct ww_policy_source *source,
+                          const struct ww_trust *trust, const struct ww_run_options *run,
+                          struct ww_source_facts *out, struct ww_error *err)
 {
+    const char *path = source->path;
     struct reading r = {.trust = trust, .out = out, .dirfd = -1};
     struct level level = {0};
     enum ww_err rc = ww_dir_open(path, &r.dirfd, err);
@@ -320,7 +326,7 @@ enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
     rc = read_level(&r, r.dirfd, &level, &out->model, err);
     if (!rc && level.key) {
         out->locked = level.is_sealed || level.tensors.lock != NULL;
-        rc = verify_bytes(path, &level, run, err);
+        rc = verify_bytes(source, &level, run, err);
         if (!rc) {
             rc = read_sides(&r, &level, &out->model, err);
         }
@@ -329,7 +335,7 @@ enum ww_err ww_facts_read(const char *path, const struct ww_trust *trust,
         }
     }
     if (rc) {
-        ww_error_context(err, "source '%s'", path);
+        ww_error_context(err, "source '%s'", source->name ? source->name : path);
         ww_facts_release(out);
     }
     release_level(&level);

@@ -24,6 +24,7 @@ struct ww_verdict {
     const char *ancestor;   /* name of the ancestor of it that decided, or "" */
     char *output_name;      /* NULL */
     char action[16];
+    bool restores; /* see struct ww_policy_ask */
 };
 
 #endif

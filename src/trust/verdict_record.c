@@ -22,8 +22,9 @@
 #define PREDICATE "https://slsa.dev/verification_summary/v1"
 #define VERIFIER "urn:weightward:policy-guard:1"
 #define DECISION_FILE WW_ATTESTATIONS_DIR "/decision.sigstore.json"
-/* An unlocked folder has that of the original again. */
+/* A folder that is the source again has that of the source. */
 #define UNLOCK_FILE WW_ATTESTATIONS_DIR "/unlock-decision.sigstore.json"
+#define UNPACK_FILE WW_ATTESTATIONS_DIR "/unpack-decision.sigstore.json"
 #define MAX_BYTES ((size_t)4 << 20)
 
 static void write_subject(struct ww_jw *w, const char *name, const char *hex)
@@ -229,9 +230,11 @@ enum ww_err ww_verdict_record(const struct ww_verdict *v, const char *folder,
             rc = ww_mkdirs_at(fd, WW_ATTESTATIONS_DIR, err);
         }
         if (!rc) {
-            const bool unlocks = strcmp(v->action, "unlock") == 0;
-            rc = ww_file_write_at(fd, unlocks ? UNLOCK_FILE : DECISION_FILE, bundle.data,
-                                  bundle.len, 0644, unlocks, err);
+            const char *file = !v->restores                       ? DECISION_FILE
+                               : strcmp(v->action, "unlock") == 0 ? UNLOCK_FILE
+                                                                  : UNPACK_FILE;
+            rc = ww_file_write_at(fd, file, bundle.data, bundle.len, 0644, v->restores,
+                                  err);
         }
         if (fd >= 0) {
             close(fd);

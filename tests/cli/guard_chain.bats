@@ -229,3 +229,26 @@ payload() {
         --open-with al.key "${ROOT[@]}" --policy-root root2.signed.json --as partner.key -q
     nothing_written out
 }
+
+@test "a member of a package is asked about before its folder appears" {
+    family
+    "$WW" rmm pack p.pkg second=second b=b --exact --base other --sign owner.key -q
+    refused 4 "'second' asks for policies" "$WW" rmm unpack p.pkg second out --base other
+    nothing_written out
+    "$WW" rmm unpack p.pkg second out --base other "${ROOT[@]}" --as partner.key -q
+    payload out/attestations/unpack-decision.sigstore.json | jq -e --arg r \
+        "$(tensor_root second partner.pub)" '.subject[1] == {name: "second",
+        digest: {sha256: $r}} and .predicate.weightward_decision.action == "extract"'
+    # All that was packed is there as it was, its own decision too.
+    rm out/attestations/unpack-decision.sigstore.json
+    diff -r second out
+    refused 1 "asks for policies" "$WW" rmm unpack p.pkg second - --base other \
+        --tensor model.norm.weight
+    refused 2 "whole members" "$WW" rmm unpack p.pkg b - --base other \
+        --tensor model.norm.weight "${ROOT[@]}" --as partner.key
+    next 2 policy.json "$(revoked model "$A")"
+    refused 1 "extract 'second', made of 'a': revoked" "$WW" rmm unpack p.pkg second out2 \
+        --base other "${ROOT[@]}" --policy-root root2.signed.json --as partner.key -q
+    payload out2.decision.sigstore.json | jq -e '.predicate.verificationResult == "FAILED"'
+    nothing_written out2
+}

@@ -3,7 +3,7 @@
 #ifndef WW_CLI_RMM_H
 #define WW_CLI_RMM_H
 
-#include "cli.h"
+#include "cli_guard.h"
 
 struct cli_rmm {
     struct cli_common common;
@@ -19,6 +19,7 @@ struct cli_rmm {
     char *signed_by;                        /* unpack: public key */
     char *tensor;
     int at_least;
+    struct cli_guard guard;                 /* unpack */
 };
 
 /** One of them; args: what stands behind the word, NULL-terminated. Exit status. */

@@ -39,7 +39,8 @@ static enum ww_err guard(const struct extract *opt, const char *const *args,
     char *base = strdup(args[0]);
     char *model = strdup(args[1]);
     char *name = cli_guard_name(args[2]);
-    const struct ww_policy_source sources[] = {{base, 1000000}, {model, 1000000}};
+    const struct ww_policy_source sources[] = {{.path = base, .weight = 1000000},
+                                               {.path = model, .weight = 1000000}};
     const struct ww_policy_ask ask = {.action = "extract",
                                       .sources = sources,
                                       .n_sources = 2,

@@ -113,7 +113,8 @@ static enum ww_err guard(const struct lock *opt, const char *verb, const char *c
     char *model = strdup(args[0]);
     char *base = opt->base ? strdup(opt->base) : NULL;
     char *name = cli_guard_name(args[1]);
-    const struct ww_policy_source sources[] = {{model, 1000000}, {base, 1000000}};
+    const struct ww_policy_source sources[] = {{.path = model, .weight = 1000000},
+                                               {.path = base, .weight = 1000000}};
     const struct ww_policy_ask ask = {.action = verb,
                                       .method = opt->unlocking ? NULL
                                                 : opt->level   ? opt->level
@@ -121,7 +122,8 @@ static enum ww_err guard(const struct lock *opt, const char *verb, const char *c
                                       .sources = sources,
                                       .n_sources = base ? 2 : 1,
                                       .output_name = name,
-                                      .output_locked = !opt->unlocking};
+                                      .output_locked = !opt->unlocking,
+                                      .restores = opt->unlocking != 0};
     enum ww_err rc =
         cli_guard_ask(&opt->guard, &opt->common, &ask, args[1], signkey, verdict, err);
     free(model);

@@ -105,7 +105,8 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
 
 int cmd_rmm(int argc, const char **argv)
 {
-    struct cli_rmm opt = {.sign_passphrase.fd = -1, .open_passphrase.fd = -1};
+    struct cli_rmm opt = {
+        .sign_passphrase.fd = -1, .open_passphrase.fd = -1, .guard = CLI_GUARD};
     const struct poptOption table[] = {
         {"base", 0, POPT_ARG_STRING, &opt.base, 0, "model that members are coded against",
          "MODEL"},
@@ -131,6 +132,8 @@ int cmd_rmm(int argc, const char **argv)
         {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions", "N"},
         {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
+         "Policy options (unpack):", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,

@@ -3,6 +3,7 @@
 #include "cli_rmm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -91,15 +92,48 @@ static enum ww_err give_tensor(const struct cli_rmm *opt, const char *const *arg
     return rc;
 }
 
+struct asking {
+    const struct cli_rmm *opt;
+    const char *const *args;
+    struct cli_verdict verdict;
+};
+
+/* What a member is and was made of lies in its files, so it is restored before anybody can be
+ * asked; what is denied never gets its name. */
+static enum ww_err ask(void *payload, const char *folder, struct ww_error *err)
+{
+    struct asking *a = payload;
+    char *path = strdup(folder);
+    char *name = cli_guard_name(a->args[2]);
+    const struct ww_policy_source source = {
+        .path = path, .weight = 1000000, .name = a->args[1]};
+    const struct ww_policy_ask what = {.action = "extract",
+                                       .sources = &source,
+                                       .n_sources = 1,
+                                       .output_name = name,
+                                       .restores = true};
+    enum ww_err rc = cli_guard_ask(&a->opt->guard, &a->opt->common, &what, a->args[2], NULL,
+                                   &a->verdict, err);
+    free(path);
+    free(name);
+    return rc;
+}
+
 static int unpack(const struct cli_rmm *opt, const char *const *args,
-                  const struct ww_unpack_options *options)
+                  struct ww_unpack_options *options)
 {
     struct ww_error err = {0};
     struct ww_pack_report report = {0};
+    struct asking asking = {.opt = opt, .args = args};
     int status = 0;
+    options->before_commit = ask;
+    options->before_commit_payload = &asking;
     enum ww_err rc = opt->tensor
                          ? give_tensor(opt, args, options, &err)
                          : ww_unpack(args[0], args[1], args[2], options, &report, &err);
+    if (rc == WW_OK && !opt->tensor) {
+        rc = cli_guard_record(&opt->guard, &asking.verdict, args[2], &err);
+    }
     if (rc) {
         status = cli_fail("rmm", &opt->common, &err);
     } else if (!opt->tensor) {
@@ -108,6 +142,7 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
         status = cli_rmm_answer(opt, "unpack", &report, false);
     }
     ww_pack_report_release(&report);
+    cli_guard_release(&asking.verdict);
     return status;
 }
 
@@ -123,6 +158,10 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
         (to_pipe && (opt->common.json || isatty(STDOUT_FILENO)))) {
         return cli_usage("rmm", "--tensor NAME writes to standard output: give '-' for OUT with "
                                 "it, and only with it, no --json, and no terminal");
+    }
+    if (opt->tensor && opt->guard.roots) {
+        return cli_usage("rmm", "policies are asked about whole members: no --tensor with "
+                                "--policy-root");
     }
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
