@@ -8,7 +8,7 @@
 #ifndef WEIGHTWARD_LINEAGE_H
 #define WEIGHTWARD_LINEAGE_H
 
-#include "weightward/sign.h"
+#include "weightward/evidence.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,6 +51,8 @@ struct ww_lineage_source {
     double heads;     /* share in attentions that a dense lock mixed, with its interval; 0
                          without such a lock */
     double heads_low, heads_high;
+    double statistic; /* share over standard error, with controls */
+    double *reached;  /* [n_controls] the same of each control in its place; NULL: none */
     char *note;       /* why it was left out of the fit, or NULL */
 };
 /** A share below is not told from none. */
@@ -60,6 +62,16 @@ struct ww_lineage_layer {
     char *name;     /* "layer 3", or "outside of layers" */
     double *shares; /* [n_sources] */
     uint64_t elements;
+};
+
+/** What the replay leaves of a tensor. */
+struct ww_lineage_tensor {
+    char *name;
+    uint32_t layer; /* UINT32_MAX: outside of layers */
+    uint64_t elements;
+    double unexplained; /* of its difference from the base, as of the whole; -1: it does
+                           not differ */
+    double replay;      /* as of the whole; -1: the blend moves none of it */
 };
 
 #define WW_LINEAGE_MAX_WORDS 16
@@ -79,6 +91,9 @@ struct ww_decompose_report {
     size_t n_sources;
     struct ww_lineage_layer *layers;
     size_t n_layers;
+    struct ww_lineage_tensor *each; /* that were replayed, in the suspect's order */
+    size_t n_each;
+    size_t n_controls;
     struct ww_lineage_root root; /* of suspect and base */
     uint64_t tensors;      /* compared */
     uint64_t tensors_fit;  /* of those: fitted on */
@@ -238,6 +253,66 @@ WW_API enum ww_err ww_lineage_verify(const char *suspect,
                                      const struct ww_verify_lineage_options *options,
                                      struct ww_verify_lineage_report *report,
                                      struct ww_error *err) WW_MUST_USE;
+
+/** Since when a model's bytes are known to have existed, and by whom. */
+struct ww_commitment {
+    char *name;        /* path as given */
+    const char *role;  /* static: "suspect", "base", "candidate", "control" */
+    char sha256_tree[65]; /* root of its tensor tree; "" of what is no model folder */
+    bool is_signed;    /* it has a model signature */
+    bool holds;        /* every file under it matches, and a signer who is trusted made it */
+    char signer[256];  /* when it holds */
+    char signature_sha256[65]; /* of the signature file */
+    int64_t at_unix;   /* earliest time that a log or timestamp authority under the trusted
+                          root signed for it; 0: none, the signature has no time */
+    char *why;         /* why it does not hold, or has no time; or NULL */
+};
+
+enum ww_priority {
+    WW_PRIORITY_UNTOLD,  /* one of both has no time that a third party signed */
+    WW_PRIORITY_OLDER,   /* the source's commitment is older than the suspect's */
+    WW_PRIORITY_YOUNGER, /* or not older */
+};
+
+struct ww_lineage_report_options {
+    struct ww_decompose_options compare; /* what is compared, with the plan */
+    bool replay;                         /* infer a recipe and replay it too */
+    struct ww_chain_options trust;       /* whose signatures of models count; may be empty */
+    const char *out; /* where it will be written: WW_E_EXISTS before anything is read; or
+                        NULL */
+};
+
+struct ww_lineage_report {
+    struct ww_commitment *models; /* suspect, base, candidates, controls */
+    size_t n_models;
+    enum ww_priority *priority;   /* [decompose.n_sources] */
+    struct ww_decompose_report decompose;
+    bool has_replay;
+    struct ww_replay_report replay;
+    char plan_sha256[65]; /* of the signed plan; "" without one */
+    uint64_t seed;
+    int64_t made_unix; /* by this machine's clock */
+    char *command;     /* that repeats it, words quoted for a shell */
+    char *replay_command; /* NULL without a replay */
+};
+WW_API void ww_lineage_report_release(struct ww_lineage_report *report);
+
+/** Decompose, replay if asked, and look up which model was committed to first. Errors of
+ *  both; a signature that does not hold is a finding and no error. */
+WW_API enum ww_err ww_lineage_report(const char *suspect,
+                                     const struct ww_lineage_report_options *options,
+                                     struct ww_lineage_report *report,
+                                     struct ww_error *err) WW_MUST_USE;
+
+#define WW_LINEAGE_PAGE "report.html"
+#define WW_LINEAGE_JSON "report.json"
+
+/** Write both texts into a new folder, with signer (or NULL) under one model signature that
+ *  ww_verify_folder checks. WW_E_EXISTS; nothing stays behind a failure. */
+WW_API enum ww_err ww_lineage_report_write(const char *path, const char *page,
+                                           const char *json,
+                                           const struct ww_signer *signer,
+                                           struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -82,6 +82,11 @@ WW_API enum ww_err ww_report_merge_html(const struct ww_merge_report *report, ch
 WW_API enum ww_err ww_report_decompose_json(const char *base,
                                             const struct ww_decompose_report *report,
                                             char **out, struct ww_error *err) WW_MUST_USE;
+/** The report as a page of its own with pictures, and as JSON with every number. */
+WW_API enum ww_err ww_report_lineage_html(const struct ww_lineage_report *report, char **out,
+                                          struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_lineage_json(const struct ww_lineage_report *report, char **out,
+                                          struct ww_error *err) WW_MUST_USE;
 /** path: of the plan that was written. */
 WW_API enum ww_err ww_report_plan_json(const char *path,
                                        const struct ww_decompose_options *options,

@@ -29,7 +29,7 @@
  * by this at times. */
 #define ROUGHLY 0.002
 #define PRUNED 0.001 /* share of zeros that is no accident of rounding */
-#define SLACK 5e-5 /* by which a share may miss a number of a recipe anyway */
+#define SLACK 5e-5   /* by which a share may miss a number of a recipe anyway */
 
 struct decomposing {
     const struct ww_decompose_options *options;
@@ -290,19 +290,20 @@ static double statistic(const struct decomposing *d, const bool *use, unsigned o
 }
 
 /* Rank of a candidate's statistic among those that the controls reach in its place. */
-static double rank_p(const struct decomposing *d, unsigned i)
+static double rank_p(const struct decomposing *d, unsigned i,
+                     struct ww_lineage_source *source)
 {
     const unsigned first = (unsigned)d->options->n_candidates;
     bool use[WW_LINEAGE_MAX_SOURCES];
-    double own = 0;
     unsigned at_least = 0;
 
     memcpy(use, d->use, sizeof(use));
-    own = statistic(d, use, i);
+    source->statistic = statistic(d, use, i);
     use[i] = false;
     for (unsigned c = first; c < d->k; c++) {
         use[c] = true;
-        at_least += statistic(d, use, c) >= own;
+        source->reached[c - first] = statistic(d, use, c);
+        at_least += source->reached[c - first] >= source->statistic;
         use[c] = false;
     }
     return (1.0 + at_least) / (1.0 + d->k - first);
@@ -328,15 +329,25 @@ static void holm(struct ww_lineage_source *sources, size_t n)
     }
 }
 
-static void test_controls(struct decomposing *d)
+static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
 {
+    d->report->n_controls = d->options->n_controls;
     if (d->options->n_controls == 0 || d->report->used < WW_FIT_LEAST) {
-        return;
+        return WW_OK;
     }
     for (unsigned i = 0; i < d->report->n_sources; i++) {
-        d->report->sources[i].p_value = d->use[i] ? rank_p(d, i) : 1;
+        struct ww_lineage_source *source = &d->report->sources[i];
+        source->p_value = 1;
+        if (d->use[i]) {
+            source->reached = ww_calloc(d->options->n_controls, sizeof(double));
+            if (!source->reached) {
+                return no_memory(err);
+            }
+            source->p_value = rank_p(d, i, source);
+        }
     }
     holm(d->report->sources, d->report->n_sources);
+    return WW_OK;
 }
 
 static int by_number(const void *a, const void *b)
@@ -420,19 +431,62 @@ static enum ww_err check_related(const struct decomposing *d, const struct ww_re
         cosine, LEAST_COSINE);
 }
 
+static double unexplained(const struct ww_replay *sums)
+{
+    const double r2 = 1 - sums->residual / sums->total;
+    const double ceiling = 1 - sums->floor / sums->total;
+
+    return ceiling > 0 ? fmax(0, 1 - r2 / ceiling) : 1;
+}
+
+/* Tensors that were not replayed have no place in the list. */
+static enum ww_err tell_each(struct decomposing *d, const struct ww_replay *each,
+                             struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+
+    r->each = ww_calloc(d->family.n_tensors, sizeof(*r->each));
+    if (!r->each) {
+        return no_memory(err);
+    }
+    for (uint32_t t = 0; t < d->family.n_tensors; t++) {
+        const struct ww_family_tensor *tensor = &d->family.tensors[t];
+        struct ww_lineage_tensor *out = &r->each[r->n_each];
+        if (d->held && !d->held[t]) {
+            continue;
+        }
+        out->name = ww_strdup(tensor->name);
+        if (!out->name) {
+            return no_memory(err);
+        }
+        r->n_each++;
+        out->layer = tensor->layer;
+        out->elements = tensor->n_elements;
+        out->unexplained = each[t].total > 0 ? unexplained(&each[t]) : -1;
+        out->replay = each[t].moved ? (double)each[t].same / (double)each[t].moved : -1;
+    }
+    return WW_OK;
+}
+
 static enum ww_err replay(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
     double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_replay *each = ww_calloc(d->family.n_tensors, sizeof(*each));
     struct ww_replay sums;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = each ? WW_OK : no_memory(err);
 
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
-    rc = ww_replay_blend(&d->family, shares, d->varied.varies ? d->varied.tensors : NULL,
-                         d->held, &d->options->run, &sums, &r->run.bytes_read, err);
+    if (!rc) {
+        rc = ww_replay_blend(&d->family, shares,
+                             d->varied.varies ? d->varied.tensors : NULL, d->held,
+                             &d->options->run, &sums, each, &r->run.bytes_read, err);
+    }
     rc = rc ? rc : check_related(d, &sums, err);
+    rc = rc ? rc : tell_each(d, each, err);
+    ww_free(each);
     if (rc) {
         return rc;
     }
@@ -441,7 +495,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     }
     r->r2 = 1 - sums.residual / sums.total;
     r->r2_ceiling = 1 - sums.floor / sums.total;
-    r->unexplained = r->r2_ceiling > 0 ? fmax(0, 1 - r->r2 / r->r2_ceiling) : 1;
+    r->unexplained = unexplained(&sums);
     if (r->unexplained > MOSTLY_UNKNOWN) {
         rc = warn(d,
                   "most of the difference from the base is not explained: other sources, "
@@ -521,7 +575,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = fit_whole(&d, err);
     }
     if (!rc) {
-        test_controls(&d);
+        rc = test_controls(&d, err);
+    }
+    if (!rc) {
         rc = fit_layers(&d, err);
     }
     if (!rc) {
@@ -549,7 +605,12 @@ void ww_decompose_report_release(struct ww_decompose_report *report)
     for (size_t i = 0; i < report->n_sources; i++) {
         ww_free(report->sources[i].name);
         ww_free(report->sources[i].note);
+        ww_free(report->sources[i].reached);
     }
+    for (size_t i = 0; i < report->n_each; i++) {
+        ww_free(report->each[i].name);
+    }
+    ww_free(report->each);
     for (size_t i = 0; i < report->n_layers; i++) {
         ww_free(report->layers[i].name);
         ww_free(report->layers[i].shares);

@@ -37,9 +37,8 @@ static const struct {
 };
 #define N_THRESHOLDS (sizeof(thresholds) / sizeof(thresholds[0]))
 
-/* The root of the tensor tree, which signatures and records of merges state as well. */
-static enum ww_err digest(const char *path, const struct ww_run_options *run,
-                          uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
+enum ww_err ww_prereg_digest(const char *path, const struct ww_run_options *run,
+                             uint8_t root[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_model *model = NULL;
     struct ww_sha256 *h = NULL;
@@ -69,7 +68,7 @@ static enum ww_err write_model(struct ww_jw *w, const char *path,
 {
     uint8_t root[WW_SHA256_BYTES] = {0};
     char *name = NULL;
-    enum ww_err rc = digest(path, run, root, err);
+    enum ww_err rc = ww_prereg_digest(path, run, root, err);
 
     if (!rc) {
         rc = ww_path_last(path, &name, err);
@@ -103,7 +102,7 @@ static enum ww_err write_payload(const struct ww_prereg_run *run, struct ww_buf 
     uint8_t root[WW_SHA256_BYTES] = {0};
     char when[WW_UTC_BYTES];
     struct ww_jw w;
-    enum ww_err rc = digest(run->base, run->run, root, err);
+    enum ww_err rc = ww_prereg_digest(run->base, run->run, root, err);
 
     if (rc) {
         return rc;
@@ -185,7 +184,7 @@ static enum ww_err check_model(const char *plan, const struct ww_jnode *node,
         rc = malformed(plan, "sha256_tree", err);
     }
     if (!rc) {
-        rc = digest(path, run->run, root, err);
+        rc = ww_prereg_digest(path, run->run, root, err);
     }
     if (!rc && memcmp(root, planned, WW_SHA256_BYTES) != 0) {
         rc = WW_FAIL(err, WW_E_DIFFERS,

@@ -3,6 +3,7 @@
 #ifndef WW_LINEAGE_PREREG_H
 #define WW_LINEAGE_PREREG_H
 
+#include "crypto/hash.h"
 #include "weightward/lineage.h"
 
 /** What a run was started with. */
@@ -21,5 +22,11 @@ struct ww_prereg_run {
 enum ww_err ww_prereg_check(const char *plan, const char *public_key,
                             const struct ww_prereg_run *run,
                             struct ww_error *err) WW_MUST_USE;
+
+/** The root of a folder's tensor tree, which signatures and records of merges state too.
+ */
+enum ww_err ww_prereg_digest(const char *path, const struct ww_run_options *run,
+                             uint8_t root[WW_SHA256_BYTES],
+                             struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -123,7 +123,8 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
 enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
                             const double *per_tensor, const bool *use,
                             const struct ww_run_options *run, struct ww_replay *out,
-                            uint64_t *bytes_read, struct ww_error *err)
+                            struct ww_replay *each, uint64_t *bytes_read,
+                            struct ww_error *err)
 {
     struct replaying r = {family, shares, per_tensor,
                           ww_calloc(family->n_tensors, sizeof(struct ww_replay))};
@@ -145,6 +146,9 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
         out->total += one->total;
         out->residual += one->residual;
         out->floor += one->floor;
+        if (each) {
+            each[t] = *one;
+        }
     }
     ww_free(r.per_tensor);
     return rc;

@@ -18,10 +18,12 @@ struct ww_replay {
 };
 
 /** shares: of all tensors, or of each with per_tensor ([n_tensors][n_sources], NULL:
- * none). use: which tensors; NULL: all. */
+ * none). use: which tensors; NULL: all. each ([n_tensors], zeroed, may be NULL) gets
+ * what out adds up. */
 enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
                             const double *per_tensor, const bool *use,
                             const struct ww_run_options *run, struct ww_replay *out,
-                            uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
+                            struct ww_replay *each, uint64_t *bytes_read,
+                            struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answer of a decomposition. */
-#include "report/object.h"
+#include "report/lineage_sentences.h"
 #include "weightward/report.h"
 
 static void write_source(struct ww_jw *w, const struct ww_lineage_source *s)
@@ -89,6 +89,38 @@ static void write_method(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_close(w);
 }
 
+void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *report)
+{
+    ww_jw_key(w, "sources");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_sources; i++) {
+        write_source(w, &report->sources[i]);
+    }
+    ww_jw_close(w);
+    if (report->disguise) {
+        ww_jw_kstr(w, "disguise", report->disguise);
+    }
+    write_method(w, report);
+    ww_jw_kbool(w, "varies", report->varies);
+    write_root(w, &report->root);
+    ww_jw_kdouble(w, "r2", report->r2);
+    ww_jw_kdouble(w, "r2_ceiling", report->r2_ceiling);
+    ww_jw_kdouble(w, "unexplained", report->unexplained);
+    ww_jw_kdouble(w, "replay", report->replay);
+    ww_jw_kdouble(w, "kept", report->kept);
+    ww_jw_kdouble(w, "noise", report->noise);
+    ww_jw_kdouble(w, "pruned", report->pruned);
+    ww_jw_ku64(w, "tensors", report->tensors);
+    ww_jw_ku64(w, "elements", report->elements);
+    ww_jw_ku64(w, "elements_used", report->used);
+    ww_jw_ku64(w, "heads", report->heads);
+    write_layers(w, report);
+    ww_jw_kstr(w, "status", report->confirmatory ? "confirmatory" : "exploratory");
+    ww_jw_ku64(w, "bytes_read", report->run.bytes_read);
+    ww_jw_kdouble(w, "seconds", report->run.seconds);
+    ww_object_strings(w, "warnings", report->warnings, report->n_warnings);
+}
+
 enum ww_err ww_report_decompose_json(const char *base,
                                      const struct ww_decompose_report *report, char **out,
                                      struct ww_error *err)
@@ -99,33 +131,6 @@ enum ww_err ww_report_decompose_json(const char *base,
     ww_object_begin(&w, &buf, "lineage");
     ww_jw_kstr(&w, "word", "decompose");
     ww_jw_kstr(&w, "base", base);
-    ww_jw_key(&w, "sources");
-    ww_jw_array(&w);
-    for (size_t i = 0; i < report->n_sources; i++) {
-        write_source(&w, &report->sources[i]);
-    }
-    ww_jw_close(&w);
-    if (report->disguise) {
-        ww_jw_kstr(&w, "disguise", report->disguise);
-    }
-    write_method(&w, report);
-    ww_jw_kbool(&w, "varies", report->varies);
-    write_root(&w, &report->root);
-    ww_jw_kdouble(&w, "r2", report->r2);
-    ww_jw_kdouble(&w, "r2_ceiling", report->r2_ceiling);
-    ww_jw_kdouble(&w, "unexplained", report->unexplained);
-    ww_jw_kdouble(&w, "replay", report->replay);
-    ww_jw_kdouble(&w, "kept", report->kept);
-    ww_jw_kdouble(&w, "noise", report->noise);
-    ww_jw_kdouble(&w, "pruned", report->pruned);
-    ww_jw_ku64(&w, "tensors", report->tensors);
-    ww_jw_ku64(&w, "elements", report->elements);
-    ww_jw_ku64(&w, "elements_used", report->used);
-    ww_jw_ku64(&w, "heads", report->heads);
-    write_layers(&w, report);
-    ww_jw_kstr(&w, "status", report->confirmatory ? "confirmatory" : "exploratory");
-    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
-    ww_jw_kdouble(&w, "seconds", report->run.seconds);
-    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    ww_object_decompose(&w, report);
     return ww_object_end(&w, &buf, out, err);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answers of a replay and of a plan. */
-#include "report/object.h"
+#include "report/lineage_sentences.h"
 #include "weightward/report.h"
 
 static void write_controls(struct ww_jw *w, const struct ww_replay_report *report)
@@ -30,6 +30,32 @@ static void write_kinds(struct ww_jw *w, const struct ww_replay_report *report)
     ww_jw_close(w);
 }
 
+void ww_object_replay(struct ww_jw *w, const struct ww_replay_report *report)
+{
+    ww_jw_kbool(w, "supports", report->supports);
+    ww_jw_kstr(w, "method", report->method);
+    ww_jw_kstr(w, "arithmetic", report->arithmetic);
+    ww_jw_kdouble(w, "match", report->match);
+    ww_jw_key(w, "interval");
+    ww_jw_array(w);
+    ww_jw_double(w, report->low);
+    ww_jw_double(w, report->high);
+    ww_jw_close(w);
+    ww_jw_kdouble(w, "ceiling", report->ceiling);
+    write_controls(w, report);
+    write_kinds(w, report);
+    ww_jw_kstr(w, "recipe", report->recipe);
+    ww_jw_kbool(w, "inferred", report->inferred);
+    ww_jw_ku64(w, "tensors", report->tensors);
+    ww_jw_ku64(w, "tensors_fit", report->tensors_fit);
+    ww_jw_ku64(w, "moved", report->moved);
+    ww_jw_ku64(w, "undecided", report->undecided);
+    ww_jw_kstr(w, "status", report->confirmatory ? "confirmatory" : "exploratory");
+    ww_jw_ku64(w, "bytes_read", report->run.bytes_read);
+    ww_jw_kdouble(w, "seconds", report->run.seconds);
+    ww_object_strings(w, "warnings", report->warnings, report->n_warnings);
+}
+
 enum ww_err ww_report_replay_json(const struct ww_replay_report *report, char **out,
                                   struct ww_error *err)
 {
@@ -38,28 +64,7 @@ enum ww_err ww_report_replay_json(const struct ww_replay_report *report, char **
 
     ww_object_begin(&w, &buf, "lineage");
     ww_jw_kstr(&w, "word", "replay");
-    ww_jw_kbool(&w, "supports", report->supports);
-    ww_jw_kstr(&w, "method", report->method);
-    ww_jw_kstr(&w, "arithmetic", report->arithmetic);
-    ww_jw_kdouble(&w, "match", report->match);
-    ww_jw_key(&w, "interval");
-    ww_jw_array(&w);
-    ww_jw_double(&w, report->low);
-    ww_jw_double(&w, report->high);
-    ww_jw_close(&w);
-    ww_jw_kdouble(&w, "ceiling", report->ceiling);
-    write_controls(&w, report);
-    write_kinds(&w, report);
-    ww_jw_kstr(&w, "recipe", report->recipe);
-    ww_jw_kbool(&w, "inferred", report->inferred);
-    ww_jw_ku64(&w, "tensors", report->tensors);
-    ww_jw_ku64(&w, "tensors_fit", report->tensors_fit);
-    ww_jw_ku64(&w, "moved", report->moved);
-    ww_jw_ku64(&w, "undecided", report->undecided);
-    ww_jw_kstr(&w, "status", report->confirmatory ? "confirmatory" : "exploratory");
-    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
-    ww_jw_kdouble(&w, "seconds", report->run.seconds);
-    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    ww_object_replay(&w, report);
     return ww_object_end(&w, &buf, out, err);
 }
 

@@ -46,6 +46,8 @@ struct ww_bundle {
     /* set by ww_bundle_check */
     bool is_v02;
     bool stamps_checked;
+    int64_t witnessed; /* earliest time that a log or authority under the verifier's root
+                          signed; 0: none was looked at */
 };
 
 enum ww_err ww_bundle_parse(const uint8_t *text, size_t len, struct ww_bundle *out,

@@ -82,6 +82,7 @@ enum ww_err ww_stamps_check(struct ww_bundle *bundle, const struct ww_trusted_ro
     enum ww_err rc = add_stamps(bundle, root, &times, err);
 
     *at_unix = rc ? 0 : earliest(&times);
+    bundle->witnessed = *at_unix;
     return rc;
 }
 
@@ -201,5 +202,6 @@ enum ww_err ww_keyless_bundle_check(struct ww_bundle *bundle,
                        "neither the log nor a trusted timestamp says when the signature "
                        "was made");
     }
+    bundle->witnessed = earliest(&times);
     return check_chains(bundle, verifier->root, &times, leaf_key, err);
 }

@@ -14,6 +14,7 @@ static const struct word {
     {"lineage plan", lineage_plan, "what will be compared, signed beforehand"},
     {"lineage replay", lineage_replay,
      "a recipe computed again and compared bit for bit"},
+    {"lineage report", lineage_report, "a comparison as a page and JSON, signed"},
     {"lineage verify", lineage_verify, "what a folder declares, against its weights"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every sentence is on one scale: what was measured supports it, or does not, or nothing
+ * can be told. None proves. Where a rate of false claims is known it stands in the
+ * sentence's ground, and where none is known that stands there.
+ */
+#include "report/lineage_sentences.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/utc.h"
+
+#define ROOT_LOG10_P (-6.0) /* as docs/lineage.md has it */
+#define COMPLETE 0.01       /* unexplained */
+
+static const char *const limits[] = {
+    "Sources that were not given cannot be found; the unexplained share alone shows "
+    "them.",
+    "Whoever has a suspect can make up a source that fits it, so a finding counts only "
+    "against a model that is known to be older.",
+    "Distillation and training on another model's answers leave nothing that is looked "
+    "at "
+    "here.",
+    "Descent is no licence and no breach of one.",
+    "It was made by one side; the other can run the commands below and compare.",
+};
+
+const char *ww_lineage_limit(size_t i)
+{
+    return i < WW_LEN(limits) ? limits[i] : NULL;
+}
+
+const char *ww_sentence_word(enum ww_sentence_scale scale)
+{
+    static const char *const words[] = {"supports", "does not support", "cannot tell"};
+
+    return words[scale];
+}
+
+/* Takes both texts, be they NULL. */
+static enum ww_err add(struct ww_sentences *f, const char *about,
+                       enum ww_sentence_scale scale, char *claim, char *basis,
+                       struct ww_error *err)
+{
+    f->items[f->n++] = (struct ww_sentence){about, scale, claim, basis};
+    return claim && basis ? WW_OK
+                          : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+}
+
+static enum ww_err add_root(struct ww_sentences *f, const struct ww_lineage_report *r,
+                            struct ww_error *err)
+{
+    const struct ww_lineage_root *root = &r->decompose.root;
+    const bool found = root->layers && root->log10_p <= ROOT_LOG10_P;
+    char *claim = ww_asprintf("'%s' and '%s' share initial weights or later ones",
+                              r->models[0].name, r->models[1].name);
+
+    if (!root->layers) {
+        return add(
+            f, "root", WW_SENTENCE_UNTOLD, claim,
+            ww_strdup("there are no feed-forward rows in their own order to compare"),
+            err);
+    }
+    return add(
+        f, "root", found ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT, claim,
+        ww_asprintf("%" PRIu64 " of %" PRIu64
+                    " feed-forward rows match in place; between models of "
+                    "independent initialisations, whose units nobody sorted, the "
+                    "chance of so many is at most 10^%.0f (10^%.0f is asked for)%s",
+                    root->fixed_points, root->rows, root->log10_p, ROOT_LOG10_P,
+                    found ? "" : "; units that were permuted look the same"),
+        err);
+}
+
+static char *rate_of(const struct ww_decompose_report *d,
+                     const struct ww_lineage_source *s)
+{
+    if (s->note) {
+        return ww_strdup(s->note);
+    }
+    if (s->p_value < 0) {
+        return ww_asprintf(
+            "share %.4f, 95 %% interval %.4f to %.4f over tensors drawn anew "
+            "(above %.2f is asked for); no controls were given, so no rate of "
+            "false claims is known",
+            s->share, s->low, s->high, WW_LINEAGE_LEAST);
+    }
+    return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn anew "
+                       "(above %.2f is asked for); p %.3g by rank among %zu controls, "
+                       "corrected for all candidates, which cannot be below %.3g",
+                       s->share, s->low, s->high, WW_LINEAGE_LEAST, s->p_value,
+                       d->n_controls, 1.0 / (double)(d->n_controls + 1));
+}
+
+static enum ww_err add_sources(struct ww_sentences *f, const struct ww_lineage_report *r,
+                               struct ww_error *err)
+{
+    const struct ww_decompose_report *d = &r->decompose;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < d->n_sources && !rc; i++) {
+        const struct ww_lineage_source *s = &d->sources[i];
+        rc = add(f, "source", s->included ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT,
+                 ww_asprintf("'%s' went into '%s' beyond '%s'", s->name,
+                             r->models[0].name, r->models[1].name),
+                 rate_of(d, s), err);
+    }
+    return rc;
+}
+
+static enum ww_err add_recipe(struct ww_sentences *f, const struct ww_lineage_report *r,
+                              struct ww_error *err)
+{
+    const struct ww_replay_report *p = &r->replay;
+    double best = 0;
+    char *claim =
+        ww_asprintf("'%s' was computed by the recipe of this report", r->models[0].name);
+
+    if (!p->recipe) {
+        return add(f, "recipe", WW_SENTENCE_NOT, claim,
+                   ww_strdup("no recipe could be inferred"), err);
+    }
+    for (size_t i = 0; i < p->n_controls; i++) {
+        best = fmax(best, p->controls[i].match);
+    }
+    return add(f, "recipe", p->supports ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT, claim,
+               ww_asprintf("%.4f of %" PRIu64
+                           " moved weights have its bits (%.4f to %.4f "
+                           "over tensors), on %" PRIu64 " tensors that it was not fitted "
+                           "on; the best of %zu recipes with other sources gives %.4f "
+                           "(%.2f and a tenth of their misses are asked for)",
+                           p->match, p->moved, p->low, p->high, p->tensors, p->n_controls,
+                           best, WW_REPLAY_SUPPORTED),
+               err);
+}
+
+static enum ww_err add_completeness(struct ww_sentences *f,
+                                    const struct ww_lineage_report *r,
+                                    struct ww_error *err)
+{
+    const struct ww_decompose_report *d = &r->decompose;
+    const bool differs = d->r2_ceiling > 0 || d->unexplained > 0;
+    const bool whole = differs && d->unexplained < COMPLETE;
+
+    return add(f, "completeness",
+               !differs ? WW_SENTENCE_UNTOLD
+               : whole  ? WW_SENTENCE_SUPPORTS
+                        : WW_SENTENCE_NOT,
+               ww_asprintf("the given models explain all of the difference from '%s'",
+                           r->models[1].name),
+               differs
+                   ? ww_asprintf("explained: %.4f, after rounding at most %.4f; "
+                                 "unexplained: %.4f (below %.2f is asked for); no rate "
+                                 "of error is known for this",
+                                 d->r2, d->r2_ceiling, d->unexplained, COMPLETE)
+                   : ww_strdup("there is no difference"),
+               err);
+}
+
+static char *both_times(const struct ww_commitment *source,
+                        const struct ww_commitment *suspect)
+{
+    char a[WW_UTC_BYTES];
+    char b[WW_UTC_BYTES];
+
+    ww_utc_text(source->at_unix, a);
+    ww_utc_text(suspect->at_unix, b);
+    return ww_asprintf(
+        "a third party signed %s for the source's signature and %s for the "
+        "suspect's; so the source's bytes existed at the first time, and "
+        "nothing says that the suspect's did not exist before the second",
+        a, b);
+}
+
+static const char *why_untold(const struct ww_commitment *c)
+{
+    return c->why ? c->why : "a third party signed its time";
+}
+
+static enum ww_err add_priority(struct ww_sentences *f, const struct ww_lineage_report *r,
+                                struct ww_error *err)
+{
+    static const enum ww_sentence_scale scales[] = {
+        [WW_PRIORITY_UNTOLD] = WW_SENTENCE_UNTOLD,
+        [WW_PRIORITY_OLDER] = WW_SENTENCE_SUPPORTS,
+        [WW_PRIORITY_YOUNGER] = WW_SENTENCE_NOT,
+    };
+    const struct ww_commitment *suspect = &r->models[0];
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->decompose.n_sources && !rc; i++) {
+        const struct ww_commitment *source = &r->models[2 + i];
+        if (!r->decompose.sources[i].included) {
+            continue;
+        }
+        rc = add(f, "priority", scales[r->priority[i]],
+                 ww_asprintf("'%s' was committed to before '%s' was", source->name,
+                             suspect->name),
+                 r->priority[i] == WW_PRIORITY_UNTOLD
+                     ? ww_asprintf("of the source: %s; of the suspect: %s",
+                                   why_untold(source), why_untold(suspect))
+                     : both_times(source, suspect),
+                 err);
+    }
+    return rc;
+}
+
+enum ww_err ww_sentences_make(const struct ww_lineage_report *report,
+                              struct ww_sentences *out, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    out->n = 0;
+    out->items = ww_calloc(3 + 2 * report->decompose.n_sources, sizeof(*out->items));
+    if (!out->items) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+    }
+    rc = add_root(out, report, err);
+    rc = rc ? rc : add_sources(out, report, err);
+    if (!rc && report->has_replay) {
+        rc = add_recipe(out, report, err);
+    }
+    rc = rc ? rc : add_completeness(out, report, err);
+    return rc ? rc : add_priority(out, report, err);
+}
+
+void ww_sentences_release(struct ww_sentences *findings)
+{
+    for (size_t i = 0; i < findings->n; i++) {
+        ww_free(findings->items[i].claim);
+        ww_free(findings->items[i].basis);
+    }
+    ww_free(findings->items);
+    memset(findings, 0, sizeof(*findings));
+}

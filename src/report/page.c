@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "report/page.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#define MAX_BYTES ((size_t)64 << 20)
+#define MAX_PIECE 1024
+
+static const char *const colours[WW_PAGE_COLOURS] = {"#0072b2", "#d55e00", "#009e73",
+                                                     "#cc79a7", "#e69f00", "#56b4e9",
+                                                     "#000000", "#b8a800"};
+
+const char *ww_page_colour(size_t i)
+{
+    return colours[i % WW_PAGE_COLOURS];
+}
+
+void ww_page_put(struct ww_page *p, const char *markup)
+{
+    if (!p->rc) {
+        p->rc = ww_buf_add_str(&p->buf, markup, p->err);
+    }
+}
+
+void ww_page_text(struct ww_page *p, const char *text)
+{
+    for (const char *at = text; *at && !p->rc; at++) {
+        const char *name = *at == '<'   ? "&lt;"
+                           : *at == '>' ? "&gt;"
+                           : *at == '&' ? "&amp;"
+                           : *at == '"' ? "&quot;"
+                                        : NULL;
+        p->rc = name ? ww_buf_add_str(&p->buf, name, p->err)
+                     : ww_buf_add(&p->buf, at, 1, p->err);
+    }
+}
+
+void ww_page_putf(struct ww_page *p, const char *fmt, ...)
+{
+    char piece[MAX_PIECE];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(piece, sizeof(piece), fmt, args);
+    va_end(args);
+    ww_page_put(p, piece);
+}
+
+void ww_page_row(struct ww_page *p, const char *key, const char *value)
+{
+    ww_page_put(p, "<tr><th>");
+    ww_page_text(p, key);
+    ww_page_put(p, "</th><td>");
+    ww_page_text(p, value);
+    ww_page_put(p, "</td></tr>\n");
+}
+
+void ww_page_begin(struct ww_page *p, const char *title, struct ww_error *err)
+{
+    p->rc = WW_OK;
+    p->err = err;
+    ww_buf_init(&p->buf, MAX_BYTES);
+    ww_page_put(
+        p, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
+    ww_page_put(p, title);
+    ww_page_put(
+        p, "</title>\n<style>body{font:15px/1.5 sans-serif;max-width:900px;margin:2em "
+           "auto;padding:0 1em;color:#222}h1{font-size:1.3em}h2{font-size:1.05em;"
+           "margin-top:1.6em}table{border-collapse:collapse}th,td{text-align:left;"
+           "vertical-align:top;padding:.2em .8em .2em 0;border-bottom:1px solid #ddd;"
+           "overflow-wrap:anywhere}code,pre{font-size:.85em}pre{overflow-x:auto;"
+           "background:#f6f6f6;padding:.6em}svg{width:100%}.yes{color:#116329}"
+           ".no{color:#a40e26}.untold{color:#666}.grid{stroke:#ddd}.y{font-size:11px;"
+           "text-anchor:end}.x{font-size:11px;text-anchor:middle}.legend{font-size:"
+           "13px}</style></head><body>\n");
+}
+
+enum ww_err ww_page_end(struct ww_page *p, char **out)
+{
+    size_t len = 0;
+
+    ww_page_put(p, "</body></html>\n");
+    *out = p->rc ? NULL : (char *)ww_buf_take(&p->buf, &len);
+    ww_buf_release(&p->buf);
+    return p->rc;
+}

@@ -1,0 +1,185 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+family=$BATS_TEST_DIRNAME/../vectors/amber
+
+# blend NAME A B: a merge of the two experts, as the bits and as the folder NAME.
+blend() {
+    cat >recipe.yml <<YML
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - {model: $family/expert-rev, parameters: {weight: $2}}
+  - {model: $family/expert-caesar, parameters: {weight: $3}}
+dtype: float32
+out_dtype: bfloat16
+YML
+    "$WW" merge recipe.yml "$1" -q
+}
+# report SUSPECT OUT OPTIONS: on the two experts.
+report() {
+    "$WW" lineage report "$1" --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --out "$2" -q "${@:3}"
+}
+scale() {
+    jq -r --arg about "$2" '[.findings[] | select(.about == $about) | .scale] | join(" ")' \
+        "$1/report.json"
+}
+
+# An authority of our own that signs times (RFC 3161), and a trusted root that names it.
+make_authority() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+        -keyout tsa.key -out tsa.pem -subj "/CN=stamps" \
+        -addext "extendedKeyUsage=critical,timeStamping" \
+        -addext "keyUsage=critical,digitalSignature" -addext "basicConstraints=CA:FALSE" \
+        2>openssl.err
+    cat >tsa.cnf <<CNF
+[tsa]
+serial = $PWD/serial
+default_policy = 1.2.3.4
+digests = sha256
+signer_digest = sha256
+accuracy = secs:1
+CNF
+    echo 01 >serial
+    jq -n --arg cert "$(openssl x509 -in tsa.pem -outform DER | base64 -w0)" '
+        {mediaType: "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+         tlogs: [], certificateAuthorities: [], ctlogs: [],
+         timestampAuthorities: [{subject: {organization: "test", commonName: "stamps"},
+             uri: "https://example.com",
+             certChain: {certificates: [{rawBytes: $cert}]},
+             validFor: {start: "2020-01-01T00:00:00Z"}}]}' >trusted_root.json
+}
+# stamp FOLDER: the authority's time into the folder's signature.
+stamp() {
+    jq -r '.dsseEnvelope.signatures[0].sig' "$1/model.sig" | base64 -d >sig.bin
+    openssl ts -query -data sig.bin -sha256 -cert -out query.tsq 2>>openssl.err
+    openssl ts -reply -config tsa.cnf -section tsa -queryfile query.tsq -signer tsa.pem \
+        -inkey tsa.key -out reply.tsr 2>>openssl.err
+    jq --arg stamp "$(base64 -w0 <reply.tsr)" \
+        '.verificationMaterial.timestampVerificationData =
+             {rfc3161Timestamps: [{signedTimestamp: $stamp}]}' "$1/model.sig" >stamped
+    mv stamped "$1/model.sig"
+}
+# signed NAME: a copy of a folder, signed and stamped.
+signed() {
+    cp -r "$1" "$2"
+    chmod -R u+w "$2"
+    "$WW" sign "$2" --key me.key -q
+    stamp "$2"
+}
+
+@test "a report has its sentences, pictures and numbers, and one signature over both files" {
+    blend suspect 0.6 0.25
+    make_keys
+    report suspect out --replay --sign me.key
+    [ "$(ls out | tr '\n' ' ')" = "model.sig report.html report.json " ]
+    "$WW" verify out --key me.pub -q
+    jq -e '.schema == "weightward.lineage/1" and .word == "report" and .status == "exploratory" and
+           .decompose.sources[0].recipe == 0.6 and .replay.supports and
+           (.per_tensor | length) == (.decompose.tensors) and
+           (.per_tensor | all(.unexplained < 0.01)) and (.models | length) == 4 and
+           (.models | all(.sha256_tree | length == 64)) and (.commands | length) == 2' \
+        out/report.json
+    [ "$(scale out root)" = "supports" ]
+    [ "$(scale out source)" = "supports supports" ]
+    [ "$(scale out recipe)" = "supports" ]
+    [ "$(scale out completeness)" = "supports" ]
+    [ "$(scale out priority)" = "cannot tell cannot tell" ]
+    [ "$(grep -c '<svg' out/report.html)" = 2 ]
+    grep -q "exploratory" out/report.html
+    grep -q "no rate of false claims is known" out/report.html
+    flip out/report.html 900
+    refused 1 "report.html" "$WW" verify out --key me.pub
+}
+
+@test "its commands give its numbers again" {
+    blend suspect 0.6 0.25
+    report suspect "out" --replay
+    eval "$(jq -r '.commands[0]' out/report.json | sed "s|^weightward|$WW|") --json -q" >again
+    jq -e --slurpfile r out/report.json \
+        'del(.schema, .word, .base, .seconds) == ($r[0].decompose | del(.seconds))' again
+    eval "$(jq -r '.commands[1]' out/report.json | sed "s|^weightward|$WW|") --json -q" |
+        jq -e '.supports'
+}
+
+@test "names are text in the page and words in the commands" {
+    blend "a<b>&'c" 1.0 0.0
+    report "a<b>&'c" out
+    grep -q "a&lt;b&gt;&amp;'c" out/report.html
+    ! grep -q "a<b>" out/report.html
+    ! grep -q "<script" out/report.html
+    eval "$(jq -r '.commands[0]' out/report.json | sed "s|^weightward|$WW|") --json -q" |
+        jq -e '.sources[0].recipe == 1'
+}
+
+@test "under a plan it is confirmatory, with the rank among the controls" {
+    blend suspect 1.0 0.0
+    make_keys
+    models=(--base "$family/base" --candidate "$family/expert-rev" --control "$family/expert-caesar")
+    "$WW" lineage plan plan "${models[@]}" --sign me.key -q
+    "$WW" lineage report suspect "${models[@]}" --plan plan --key me.pub --out out -q
+    jq -e --arg sum "$(sha256sum <plan | cut -d' ' -f1)" \
+        '.status == "confirmatory" and .plan_sha256 == $sum and
+         (.statistics[0] | .statistic > .controls[0]) and
+         (.findings[] | select(.about == "source") | .basis | test("p 0.5 by rank among 1 controls"))' \
+        out/report.json
+    [ "$(grep -c '<svg' out/report.html)" = 3 ]
+    refused 1 "differs|not the model|candidates" "$WW" lineage report suspect "${models[@]}" \
+        --candidate "$family/expert-caesar" --plan plan --key me.pub --out other
+    nothing_written other
+}
+
+@test "the older commitment is told by a third party's time alone" {
+    make_keys
+    make_authority
+    signed "$family/expert-rev" source
+    sleep 1.1
+    blend merged 1.0 0.0
+    signed merged suspect
+    ask() {
+        "$WW" lineage report suspect --base "$family/base" --candidate source -q "$@"
+    }
+    ask --trust me.pub --trusted-root trusted_root.json --out older
+    [ "$(scale older priority)" = "supports" ]
+    jq -e '.models[0].holds and .models[2].holds and (.models[2].witnessed < .models[0].witnessed)' \
+        older/report.json
+    # without a root no time counts, without a key no signature
+    ask --trust me.pub --out timeless
+    [ "$(scale timeless priority)" = "cannot tell" ]
+    ask --trusted-root trusted_root.json --out untrusted
+    jq -e '.models[2] | .signed and (.holds | not) and (.why | test("not one that is trusted"))' \
+        untrusted/report.json
+    # the other way round
+    "$WW" lineage report source --base "$family/base" --candidate suspect --trust me.pub \
+        --trusted-root trusted_root.json --out younger -q
+    [ "$(scale younger priority)" = "does not support" ]
+    # a time of another signature is none
+    jq -s '.[0] * {verificationMaterial: {timestampVerificationData:
+        .[1].verificationMaterial.timestampVerificationData}}' suspect/model.sig \
+        source/model.sig >moved
+    mv moved suspect/model.sig
+    ask --trust me.pub --trusted-root trusted_root.json --out moved
+    [ "$(scale moved priority)" = "cannot tell" ]
+    jq -e '.models[0].why | test("imprint")' moved/report.json
+    # a file that changed takes the commitment away
+    echo >>source/config.json
+    ask --trust me.pub --trusted-root trusted_root.json --out broken
+    jq -e '.models[2] | (.holds | not) and (.why | test("config.json"))' broken/report.json
+    [ "$(scale broken priority)" = "cannot tell" ]
+}
+
+@test "what is left out or in the way is refused" {
+    blend suspect 1.0 0.0
+    mkdir there
+    refused 2 "--out FOLDER" "$WW" lineage report suspect --base "$family/base" \
+        --candidate "$family/expert-rev"
+    refused 4 "there" report suspect there
+    refused 4 "nowhere" report suspect nowhere/out
+    refused 2 "go together" report suspect out --identity me
+    refused 2 "needs --key" report suspect out --plan plan
+    refused 4 "missing" report suspect out --trust missing
+    nothing_written out
+}
