@@ -9,6 +9,7 @@
 #define WEIGHTWARD_REPORT_H
 
 #include "weightward/attack.h"
+#include "weightward/catalogue.h"
 #include "weightward/evidence.h"
 #include "weightward/extract.h"
 #include "weightward/lineage.h"
@@ -87,6 +88,11 @@ WW_API enum ww_err ww_report_lineage_html(const struct ww_lineage_report *report
                                           struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_lineage_json(const struct ww_lineage_report *report, char **out,
                                           struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_index_json(const char *catalogue,
+                                        const struct ww_index_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
+                                       struct ww_error *err) WW_MUST_USE;
 /** path: of the plan that was written. */
 WW_API enum ww_err ww_report_plan_json(const char *path,
                                        const struct ww_decompose_options *options,

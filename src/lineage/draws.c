@@ -10,10 +10,10 @@
 
 uint64_t ww_draw(uint64_t *state)
 {
-    uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    const uint64_t z = ww_mix64(*state);
+
+    *state += UINT64_C(0x9e3779b97f4a7c15);
+    return z;
 }
 
 bool ww_draw_fitted(uint64_t seed, const char *tensor)

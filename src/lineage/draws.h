@@ -9,7 +9,17 @@
 
 #include "weightward/error.h"
 
-/** SplitMix64 (Steele et al. 2014). */
+/** One step of SplitMix64 (Steele, Lea, Flood 2014): a bijection of 64 bits in which each
+ *  bit of the input moves each of the output. */
+static inline uint64_t ww_mix64(uint64_t x)
+{
+    x += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+    return x ^ x >> 31;
+}
+
+/** The next number of SplitMix64. */
 uint64_t ww_draw(uint64_t *state);
 
 /** Does a tensor belong to the half that is fitted on? A coin for its name. */

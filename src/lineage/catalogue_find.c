@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A search goes from cheap to dear: the digest, the root among models of the suspect's
+ * shape, sources by sketches, tensors and rows by hashes, and at last the files.
+ */
+#include "weightward/catalogue.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "lineage/catalogue_parts.h"
+#include "lineage/catalogue_pursuit.h"
+#include "lineage/catalogue_store.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+#include "util/str.h"
+#include "weightward/lineage.h"
+
+/* Weights of unrelated models have a cosine near 0, of one root's above 0.9. */
+#define RELATED 0.5
+/* Likeness of anchors: chance is 1 / sqrt(32,640) = 0.006. */
+#define ANCHORS_ALIKE 0.5
+
+/* Siblings tuned on like tasks have differences with cosines of 0.3 and more, so a blend
+ * is claimed against a few of them only when they leave less than this unexplained. */
+#define EXPLAINED 0.5
+
+struct search {
+    struct ww_db *db;
+    const struct ww_find_options *options;
+    const char *suspect;
+    struct ww_print print;
+    struct ww_store_family family;
+    bool *related;
+    size_t root; /* member, or family.n */
+    double body; /* elements */
+    struct ww_pursuit pursuit;
+    struct ww_find_report *report;
+    struct ww_strlist warnings;
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static enum ww_err add_match(struct ww_find_report *report, const char *name,
+                             struct ww_find_match match, char *evidence,
+                             struct ww_error *err)
+{
+    struct ww_find_match *grown =
+        ww_realloc_array(report->matches, report->n_matches + 1, sizeof(*grown));
+
+    if (grown) {
+        report->matches = grown;
+    }
+    match.name = ww_strdup(name);
+    match.evidence = evidence;
+    if (!grown || !match.name || !evidence) {
+        ww_free(match.name);
+        ww_free(evidence);
+        return no_memory(err);
+    }
+    report->matches[report->n_matches++] = match;
+    return WW_OK;
+}
+
+static enum ww_err find_identical(struct search *s, struct ww_error *err)
+{
+    const struct ww_find_match match = {
+        .kind = "identical", .share = -1, .low = -1, .high = -1};
+    char *name = NULL;
+    enum ww_err rc = ww_store_known(s->db, "digest", s->print.digest, &name, err);
+
+    if (!rc && name) {
+        rc = add_match(s->report, name, match,
+                       ww_strdup(s->print.sampled
+                                     ? "all sampled bytes have the same SHA-256"
+                                     : "the tensor trees have the same SHA-256 root"),
+                       err);
+    }
+    ww_free(name);
+    return rc;
+}
+
+static size_t declared_root(const struct search *s, const double *cosines)
+{
+    size_t best = s->family.n;
+
+    for (size_t i = 0; i < s->family.n; i++) {
+        if (s->family.members[i].root && s->related[i] &&
+            (best == s->family.n || cosines[i] > cosines[best])) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static enum ww_err named_root(struct search *s, struct ww_error *err)
+{
+    for (size_t i = 0; i < s->family.n; i++) {
+        if (strcmp(s->family.members[i].name, s->options->root) == 0) {
+            s->root = i;
+            s->report->root_evidence = ww_strdup("named by the user");
+            return s->report->root_evidence ? WW_OK : no_memory(err);
+        }
+    }
+    return WW_FAIL(err, WW_E_NOTFOUND,
+                   "the catalogue has no model '%s' of the suspect's shape",
+                   s->options->root);
+}
+
+static enum ww_err guess_root(struct search *s, const double *cosines, size_t n_related,
+                              struct ww_error *err)
+{
+    double *room = ww_calloc(WW_SKETCH_COARSE, sizeof(*room));
+    const char *how = "marked as a root in the catalogue";
+
+    if (!room) {
+        return no_memory(err);
+    }
+    s->root = declared_root(s, cosines);
+    if (s->root == s->family.n && n_related > 0) {
+        s->root = ww_sketch_centre(s->family.sketches, s->related, s->family.n,
+                                   WW_SKETCH_COARSE, room);
+        how = n_related > 2
+                  ? "nearest to the mean of its relatives"
+                  : "one of too few relatives to tell the root; --root names it";
+    }
+    ww_free(room);
+    if (s->root == s->family.n) {
+        return WW_OK;
+    }
+    s->report->root_evidence =
+        ww_asprintf("%s; cosine of the weights %.4f", how, cosines[s->root]);
+    return s->report->root_evidence ? WW_OK : no_memory(err);
+}
+
+static enum ww_err find_root(struct search *s, struct ww_error *err)
+{
+    double *cosines = ww_calloc(s->family.n, sizeof(*cosines));
+    size_t n_related = 0;
+    enum ww_err rc = WW_OK;
+
+    s->related = ww_calloc(s->family.n, sizeof(*s->related));
+    s->root = s->family.n;
+    if (!cosines || !s->related) {
+        rc = no_memory(err);
+        goto out;
+    }
+    for (size_t i = 0; i < s->family.n; i++) {
+        cosines[i] = ww_sketch_cosine(
+            s->print.coarse, s->family.sketches + i * WW_SKETCH_COARSE, WW_SKETCH_COARSE);
+        s->related[i] = cosines[i] >= RELATED;
+        n_related += s->related[i];
+    }
+    rc = s->options->root ? named_root(s, err) : guess_root(s, cosines, n_related, err);
+    if (!rc && s->root < s->family.n) {
+        s->report->root = ww_strdup(s->family.members[s->root].name);
+        rc = s->report->root ? WW_OK : no_memory(err);
+    }
+out:
+    ww_free(cosines);
+    return rc;
+}
+
+/* Anchors of the root, or of every model when none is related place by place. */
+struct anchors {
+    const float *suspect;
+    double best;
+    char *name;
+};
+
+static enum ww_err take_anchors(void *payload, const struct ww_db_value *c, size_t n,
+                                struct ww_error *err)
+{
+    struct anchors *a = payload;
+    float *gram = NULL;
+    double likeness = 0;
+    enum ww_err rc = WW_OK;
+    (void)n;
+
+    if (c[1].type == WW_DB_NULL || c[0].type != WW_DB_TEXT) {
+        return WW_OK;
+    }
+    rc = ww_store_blob(&c[1], 4 * WW_PRINT_GRAM, "a Gram matrix of anchors", err);
+    gram = rc ? NULL : ww_calloc(WW_PRINT_GRAM, sizeof(*gram));
+    if (!rc && !gram) {
+        rc = no_memory(err);
+    }
+    for (size_t i = 0; i < WW_PRINT_GRAM && !rc; i++) {
+        const uint32_t bits = ww_get_u32le((const uint8_t *)c[1].bytes + 4 * i);
+        memcpy(&gram[i], &bits, sizeof(bits));
+    }
+    likeness = rc ? 0 : ww_anchor_likeness(a->suspect, gram);
+    ww_free(gram);
+    if (!rc && (!a->name || likeness > a->best)) {
+        ww_free(a->name);
+        a->best = likeness;
+        a->name = ww_strdup(c[0].bytes);
+        rc = a->name ? WW_OK : no_memory(err);
+    }
+    return rc;
+}
+
+static enum ww_err compare_anchors(struct search *s, struct ww_error *err)
+{
+    static const char all[] =
+        "SELECT m.name, d.gram FROM ww_models m JOIN ww_details d ON "
+        "d.model = m.id ORDER BY m.root DESC, m.id LIMIT $1";
+    static const char one[] =
+        "SELECT m.name, d.gram FROM ww_models m JOIN ww_details d ON "
+        "d.model = m.id WHERE m.id = $1";
+    const bool known = s->root < s->family.n;
+    const struct ww_db_value v[] = {
+        ww_db_int(known ? s->family.members[s->root].id : WW_FAMILY_MOST)};
+    struct anchors a = {.suspect = s->print.gram};
+    enum ww_err rc = WW_OK;
+
+    if (!a.suspect) {
+        return WW_OK;
+    }
+    rc = ww_db_run(s->db, known ? one : all, v, 1, take_anchors, &a, err);
+    if (!rc && a.name) {
+        s->report->root_anchors = a.best;
+    }
+    if (!rc && !known && a.name && a.best >= ANCHORS_ALIKE) {
+        s->report->root = a.name;
+        a.name = NULL;
+        s->report->root_evidence = ww_asprintf(
+            "embedding anchors alike (%.4f), weights in other places: another "
+            "shape, a lock or a permutation",
+            a.best);
+        rc = s->report->root_evidence ? WW_OK : no_memory(err);
+    } else if (!rc && !known) {
+        s->report->root_anchors = 0;
+    }
+    ww_free(a.name);
+    return rc;
+}
+
+static enum ww_err find_sources(struct search *s, struct ww_error *err)
+{
+    const struct ww_pursuit_problem problem = {.suspect = s->print.coarse,
+                                               .root = s->family.sketches +
+                                                       s->root * WW_SKETCH_COARSE,
+                                               .sketches = s->family.sketches,
+                                               .use = s->related,
+                                               .n = s->family.n,
+                                               .m = WW_SKETCH_COARSE,
+                                               .elements = s->body};
+    enum ww_err rc = WW_OK;
+
+    const char *kind = NULL;
+
+    s->related[s->root] = false;
+    rc = ww_pursue(&problem, &s->pursuit, err);
+    kind = s->pursuit.calibrated || s->pursuit.unexplained <= EXPLAINED ? "source"
+                                                                        : "similar";
+    s->report->threshold = s->pursuit.threshold;
+    s->report->unexplained = s->pursuit.unexplained;
+    for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
+        const struct ww_pursuit_pick *p = &s->pursuit.picks[i];
+        const struct ww_find_match match = {
+            .kind = kind, .share = p->share, .low = -1, .high = -1, .cosine = p->cosine};
+        rc = add_match(
+            s->report, s->family.members[p->member].name, match,
+            ww_asprintf("cosine of the sketched differences from the root %.4f, "
+                        "threshold %.4f; share over error %.1f",
+                        p->cosine, s->pursuit.threshold, p->z),
+            err);
+    }
+    return rc;
+}
+
+/* The files as they were indexed? Another model in their place would be a lie. */
+static bool at_hand(const struct ww_store_member *m)
+{
+    struct ww_model *model = NULL;
+    struct ww_error ignored = {0};
+    uint8_t stamp[WW_SHA256_BYTES];
+    bool same = false;
+
+    if (ww_model_open(m->place, &model, &ignored)) {
+        return false;
+    }
+    same = !ww_store_stamp(model, m->place, stamp, &ignored) &&
+           memcmp(stamp, m->stamp, sizeof(stamp)) == 0;
+    ww_model_close(model);
+    return same;
+}
+
+static void take_confirmed(struct search *s, const struct ww_decompose_report *found,
+                           size_t first)
+{
+    for (size_t i = 0; i < found->n_sources; i++) {
+        struct ww_find_match *m = &s->report->matches[first + i];
+        if (!found->sources[i].note) {
+            m->share = found->sources[i].share;
+            m->low = found->sources[i].low;
+            m->high = found->sources[i].high;
+            m->confirmed = found->sources[i].included;
+        }
+    }
+}
+
+static enum ww_err confirm(struct search *s, size_t first, struct ww_error *err)
+{
+    const char *candidates[WW_PURSUIT_MOST];
+    struct ww_decompose_report found = {0};
+    struct ww_decompose_options options = {.base = s->family.members[s->root].place,
+                                           .candidates = candidates,
+                                           .n_candidates = s->pursuit.n,
+                                           .run = s->options->run};
+    bool here = at_hand(&s->family.members[s->root]);
+    enum ww_err rc = WW_OK;
+
+    for (unsigned i = 0; i < s->pursuit.n; i++) {
+        const struct ww_store_member *m = &s->family.members[s->pursuit.picks[i].member];
+        candidates[i] = m->place;
+        here = here && at_hand(m);
+    }
+    if (!here) {
+        return ww_strlist_add(
+            &s->warnings,
+            "not confirmed: the files of root and sources are not where "
+            "they were indexed, or have changed",
+            err);
+    }
+    rc = ww_lineage_decompose(s->suspect, &options, &found, err);
+    if (!rc) {
+        take_confirmed(s, &found, first);
+        s->report->run.bytes_read += found.run.bytes_read;
+    }
+    ww_decompose_report_release(&found);
+    return rc;
+}
+
+static enum ww_err tell_layers(struct search *s, struct ww_error *err)
+{
+    struct ww_find_report *report = s->report;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < report->n_layers && !rc; i++) {
+        const struct ww_find_match match = {
+            .kind = "layers", .share = -1, .low = -1, .high = -1, .confirmed = true};
+        size_t count = 0;
+        size_t before = 0;
+        for (size_t j = 0; j < report->n_layers; j++) {
+            if (strcmp(report->layers[j].name, report->layers[i].name) == 0) {
+                before += j < i;
+                count++;
+            }
+        }
+        if (before == 0) {
+            rc = add_match(report, report->layers[i].name, match,
+                           ww_asprintf("%zu layers are its layers, bit for bit", count),
+                           err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err search(struct search *s, struct ww_error *err)
+{
+    const double from = now();
+    size_t first = 0;
+    int64_t count = 0;
+    enum ww_err rc = find_identical(s, err);
+
+    if (!rc) {
+        rc =
+            ww_store_count(s->db, "SELECT count(*) FROM ww_models", NULL, 0, &count, err);
+        s->report->n_models = (uint64_t)count;
+    }
+    if (!rc) {
+        rc = ww_store_family(s->db, s->print.family, &s->family, err);
+        s->report->n_family = s->family.n;
+    }
+    if (!rc) {
+        rc = find_root(s, err);
+    }
+    if (!rc) {
+        rc = compare_anchors(s, err);
+    }
+    first = s->report->n_matches;
+    if (!rc && s->root < s->family.n && first == 0) {
+        rc = find_sources(s, err);
+    }
+    if (!rc) {
+        const int64_t root = s->root < s->family.n ? s->family.members[s->root].id : -1;
+        rc = ww_find_parts(s->db, &s->print, root, s->report, err);
+    }
+    if (!rc && first == 0) {
+        rc = tell_layers(s, err);
+    }
+    s->report->search_seconds = now() - from;
+    if (!rc && !s->options->no_confirm && s->pursuit.n > 0) {
+        rc = confirm(s, first, err);
+    }
+    return rc;
+}
+
+static enum ww_err read_suspect(struct search *s, bool sampled, struct ww_error *err)
+{
+    const struct ww_print_options how = {.sample = sampled, .run = s->options->run};
+    struct ww_model *model = NULL;
+    enum ww_err rc = ww_model_open(s->suspect, &model, err);
+
+    if (!rc) {
+        rc = ww_print_make(model, &how, &s->print, err);
+    }
+    for (uint32_t k = 0; k < s->print.n_tensors && !rc; k++) {
+        const struct ww_tensor *t = &model->tensors[s->print.tensors[k].index];
+        s->body += ww_print_is_body(t) ? (double)t->n_elements : 0;
+    }
+    s->body = sampled ? s->body / 64 : s->body;
+    if (!rc) {
+        rc = search(s, err); /* here, because the print's names are the model's */
+    }
+    ww_model_close(model);
+    return rc;
+}
+
+enum ww_err ww_catalogue_find(const char *where, const char *suspect,
+                              const struct ww_find_options *options,
+                              struct ww_find_report *report, struct ww_error *err)
+{
+    const double from = now();
+    struct search s = {.options = options, .suspect = suspect, .report = report};
+    bool sampled = false;
+    enum ww_err rc = WW_OK;
+
+    memset(report, 0, sizeof(*report));
+    report->unexplained = -1;
+    rc = ww_store_open(where, WW_DB_READ, &sampled, &s.db, err);
+    if (!rc) {
+        rc = read_suspect(&s, sampled, err);
+    }
+    report->run.bytes_read += s.print.bytes_read;
+    report->run.seconds = now() - from;
+    report->warnings = s.warnings.items;
+    report->n_warnings = s.warnings.n;
+    ww_print_release(&s.print);
+    ww_store_family_release(&s.family);
+    ww_free(s.related);
+    ww_db_close(s.db);
+    return rc;
+}
+
+void ww_find_report_release(struct ww_find_report *report)
+{
+    for (size_t i = 0; i < report->n_matches; i++) {
+        ww_free(report->matches[i].name);
+        ww_free(report->matches[i].evidence);
+    }
+    for (size_t i = 0; i < report->n_layers; i++) {
+        ww_free(report->layers[i].name);
+    }
+    for (size_t i = 0; i < report->n_warnings; i++) {
+        ww_free(report->warnings[i]);
+    }
+    ww_free(report->matches);
+    ww_free(report->layers);
+    ww_free(report->warnings);
+    ww_free(report->root);
+    ww_free(report->root_evidence);
+    memset(report, 0, sizeof(*report));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Sources and shares from sketches: orthogonal matching pursuit with non-negative least
+ * squares on what was picked. A sibling that is no source correlates with the rest by
+ * chance alone, with a standard deviation of 1 / sqrt(m) by the sketch and 1 / sqrt(n) by
+ * the weights themselves; the threshold keeps the chance that any of the family's members
+ * reaches it at WW_FIND_FALSE_ALARM. Real siblings are more alike than chance. In a
+ * family of WW_PURSUIT_CONTROLS and more the direction of their mean is taken out of all,
+ * and its members say what likeness is left: the threshold starts at their median and
+ * counts in their own spread (Efron 2004, empirical null), where that is the stricter
+ * one.
+ */
+#ifndef WW_LINEAGE_CATALOGUE_PURSUIT_H
+#define WW_LINEAGE_CATALOGUE_PURSUIT_H
+
+#include "weightward/catalogue.h"
+
+#define WW_PURSUIT_MOST 32
+#define WW_PURSUIT_CONTROLS 24
+
+struct ww_pursuit_problem {
+    const float *suspect;  /* [m] */
+    const float *root;     /* [m] */
+    const float *sketches; /* [n][m] */
+    const bool *use;       /* [n]; the root itself is false */
+    size_t n;
+    size_t m;
+    double elements; /* of the body */
+};
+
+struct ww_pursuit_pick {
+    size_t member;
+    double share;
+    double cosine; /* with what the other picks leave */
+    double z;      /* share over its error by the sketch */
+};
+
+struct ww_pursuit {
+    struct ww_pursuit_pick picks[WW_PURSUIT_MOST]; /* largest share first */
+    unsigned n;
+    double threshold;   /* at the first pick */
+    bool calibrated;    /* by the family's members */
+    double unexplained; /* -1: the suspect's body is the root's */
+};
+
+/** One-sided normal quantile that n trials exceed together with this chance. */
+double ww_family_wise_z(double chance, size_t n);
+
+enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, struct ww_pursuit *out,
+                      struct ww_error *err) WW_MUST_USE;
+
+double ww_sketch_cosine(const float *a, const float *b, size_t m);
+/** The member nearest to the mean of those in use: differences of siblings cancel in the
+ *  mean, so that is what they descend from. n when none is in use. */
+size_t ww_sketch_centre(const float *sketches, const bool *use, size_t n, size_t m,
+                        double *room);
+
+#endif

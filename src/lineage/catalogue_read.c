@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/catalogue_read.h"
+
+#include <endian.h>
+#include <string.h>
+
+#include "model/convert.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define STRETCH 4096 /* elements widened at once: they stay in the first cache */
+
+/* A row's hash so far: 8 bytes at a time, and what does not fill 8 yet. */
+struct row_hash {
+    uint64_t h;
+    uint8_t tail[8];
+    unsigned n_tail;
+};
+
+static uint64_t mix_word(uint64_t h, uint64_t word)
+{
+    h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
+    return h ^ h >> 32;
+}
+
+static void row_add(struct row_hash *r, const uint8_t *p, uint64_t n)
+{
+    while (n > 0 && r->n_tail > 0) {
+        r->tail[r->n_tail++] = *p++;
+        n--;
+        if (r->n_tail == 8) {
+            r->h = mix_word(r->h, ww_get_u64le(r->tail));
+            r->n_tail = 0;
+        }
+    }
+    for (; n >= 8; p += 8, n -= 8) {
+        uint64_t word = 0;
+        memcpy(&word, p, 8);
+        r->h = mix_word(r->h, le64toh(word));
+    }
+    memcpy(r->tail + r->n_tail, p, n);
+    r->n_tail += (unsigned)n;
+}
+
+static uint64_t row_end(struct row_hash *r, uint64_t row_bytes)
+{
+    if (r->n_tail > 0) {
+        memset(r->tail + r->n_tail, 0, 8 - r->n_tail);
+        r->h = mix_word(r->h, ww_get_u64le(r->tail));
+    }
+    const uint64_t h = ww_mix64(r->h ^ row_bytes);
+    *r = (struct row_hash){0};
+    return h;
+}
+
+/* Where a tensor's rows are while its bytes come in. */
+struct rows {
+    struct row_hash hash;
+    uint64_t row_bytes;
+    uint64_t in_row;
+    uint64_t *out;
+    uint64_t n;
+};
+
+static void rows_add(struct rows *r, const uint8_t *p, uint64_t n)
+{
+    while (n > 0) {
+        const uint64_t take = ww_min_u64(n, r->row_bytes - r->in_row);
+        row_add(&r->hash, p, take);
+        r->in_row += take;
+        p += take;
+        n -= take;
+        if (r->in_row == r->row_bytes) {
+            r->out[r->n++] = row_end(&r->hash, r->row_bytes);
+            r->in_row = 0;
+        }
+    }
+}
+
+struct job {
+    struct ww_tensor_reader *r;
+    const struct ww_model *model;
+    const struct ww_tensor *t;
+    struct ww_print_tensor *out;
+    struct rows rows;
+    uint64_t key;
+    bool sample;
+    uint64_t *bytes;
+};
+
+static enum ww_err sketch_bytes(const struct job *job, const uint8_t *p, uint64_t offset,
+                                uint64_t n, struct ww_error *err)
+{
+    const uint64_t size = ww_dtype_bits(job->t->dtype) / 8;
+    const uint64_t total = n / size;
+
+    if (ww_count_nonfinite(job->t->dtype, p, (size_t)total) > 0) {
+        return WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
+                       job->t->name, job->model->path);
+    }
+    for (uint64_t at = 0; at < total; at += STRETCH) {
+        const size_t count = (size_t)ww_min_u64(STRETCH, total - at);
+        ww_to_double(job->t->dtype, p + at * size, job->r->values, count);
+        ww_sketch_add(job->r->buckets, job->r->m, job->key, offset / size + at,
+                      job->r->values, count);
+    }
+    return WW_OK;
+}
+
+/* Bytes [offset, offset + n) of the tensor; offset / size of an element is even. */
+static enum ww_err take_range(struct job *job, uint64_t offset, uint64_t n,
+                              struct ww_error *err)
+{
+    const struct ww_weight_file *file = &job->model->files[job->t->file];
+    enum ww_err rc = WW_OK;
+
+    for (uint64_t at = 0; at < n && !rc; at += WW_READ_CHUNK) {
+        const uint64_t len = ww_min_u64(WW_READ_CHUNK, n - at);
+        rc = ww_pread_full(file->fd, job->r->bytes, (size_t)len,
+                           job->t->offset + offset + at, file->name, err);
+        if (!rc && !job->sample) {
+            rc = ww_tree_tensor_update(job->r->tree, job->r->bytes, (size_t)len, err);
+        }
+        if (!rc && ww_print_is_body(job->t)) {
+            rc = sketch_bytes(job, job->r->bytes, offset + at, len, err);
+        }
+        if (!rc) {
+            ww_sha256_update(job->r->hash, job->r->bytes, (size_t)len);
+            if (job->rows.row_bytes > 0) {
+                rows_add(&job->rows, job->r->bytes, len);
+            }
+            *job->bytes += len;
+        }
+    }
+    return rc;
+}
+
+bool ww_sample_takes(uint64_t key, uint64_t block)
+{
+    return ww_mix64(key ^ ww_mix64(block)) % 64 == 0;
+}
+
+static enum ww_err take_sample(struct job *job, struct ww_error *err)
+{
+    const uint64_t block = WW_SAMPLE_BLOCK * job->rows.row_bytes;
+    enum ww_err rc = WW_OK;
+
+    for (uint64_t b = 0; b * block < job->t->n_bytes && !rc; b++) {
+        if (ww_sample_takes(job->key, b)) {
+            rc = take_range(job, b * block,
+                            ww_min_u64(block, job->t->n_bytes - b * block), err);
+        }
+    }
+    return rc;
+}
+
+static uint64_t row_bytes_of(const struct ww_tensor *t)
+{
+    const uint64_t rows = t->rank >= 2 ? t->shape[0] : 0;
+    return rows > 0 && t->n_bytes % rows == 0 ? t->n_bytes / rows : 0;
+}
+
+enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_model *model,
+                                 bool sample, uint32_t rank, struct ww_print_tensor *out,
+                                 uint64_t *bytes, struct ww_error *err)
+{
+    const struct ww_tensor *t = &model->tensors[out->index];
+    struct job job = {.r = r,
+                      .model = model,
+                      .t = t,
+                      .out = out,
+                      .rows = {.row_bytes = row_bytes_of(t)},
+                      .key = ww_sketch_key(out->name),
+                      .sample = sample,
+                      .bytes = bytes};
+    enum ww_err rc = WW_OK;
+
+    out->rows = job.rows.row_bytes ? t->shape[0] : 0;
+    out->row_hashes = ww_calloc(out->rows, sizeof(*out->row_hashes));
+    if (!out->row_hashes) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the rows of '%s'", t->name);
+    }
+    job.rows.out = out->row_hashes;
+    memset(r->buckets, 0, r->m * sizeof(*r->buckets));
+    ww_sha256_reset(r->hash);
+    ww_tree_tensor_begin(r->tree, rank);
+    if (sample && out->rows > 0 && t->n_bytes > WW_SAMPLE_WHOLE) {
+        rc = take_sample(&job, err);
+    } else {
+        rc = take_range(&job, 0, t->n_bytes, err);
+    }
+    if (!rc && !sample) {
+        rc = ww_tree_tensor_end(r->tree, t, out->root, err);
+    }
+    ww_sha256_final(r->hash, out->sha256);
+    out->n_row_hashes = job.rows.n;
+    return rc;
+}
+
+enum ww_err ww_tensor_reader_init(struct ww_tensor_reader *r, size_t m,
+                                  struct ww_error *err)
+{
+    enum ww_err rc = ww_sha256_new(&r->hash, err);
+
+    r->m = m;
+    if (!rc) {
+        rc = ww_tree_tensor_new(&r->tree, err);
+    }
+    r->bytes = ww_alloc_aligned(64, WW_READ_CHUNK);
+    r->values = ww_alloc_aligned(64, STRETCH * sizeof(*r->values));
+    r->buckets = ww_calloc(m, sizeof(*r->buckets));
+    if (!rc && (!r->bytes || !r->values || !r->buckets)) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for reading a model");
+    }
+    return rc;
+}
+
+void ww_tensor_reader_release(struct ww_tensor_reader *r)
+{
+    ww_sha256_free(r->hash);
+    ww_tree_tensor_free(r->tree);
+    ww_free(r->bytes);
+    ww_free(r->values);
+    ww_free(r->buckets);
+}

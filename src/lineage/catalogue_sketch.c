@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/catalogue_sketch.h"
+
+#include "crypto/hash.h"
+#include "util/fail.h"
+#include "util/num.h"
+#include "util/str.h"
+
+const char *ww_canonical_name(const char *name)
+{
+    static const char *const wrappers[] = {"model.", "language_model.", "transformer.",
+                                           "base_model."};
+    bool more = true;
+
+    while (more) {
+        more = false;
+        for (size_t i = 0; i < WW_LEN(wrappers); i++) {
+            if (ww_str_starts(name, wrappers[i])) {
+                name += strlen(wrappers[i]);
+                more = true;
+            }
+        }
+    }
+    return name;
+}
+
+uint64_t ww_sketch_key(const char *canonical_name)
+{
+    uint8_t digest[WW_SHA256_BYTES];
+
+    ww_sha256_of(canonical_name, strlen(canonical_name), digest);
+    return ww_mix64(ww_get_u64le(digest) ^ WW_SKETCH_SEED);
+}
+
+static inline void add_one(double *buckets, unsigned shift, uint32_t h, double x)
+{
+    buckets[h >> shift] += h & 1 ? -x : x;
+}
+
+void ww_sketch_add(double *buckets, size_t m, uint64_t key, uint64_t first,
+                   const double *x, size_t n)
+{
+    const unsigned shift = m == WW_SKETCH_FINE ? 15 : 20;
+    size_t i = 0;
+
+    WW_INVARIANT((m == WW_SKETCH_FINE || m == WW_SKETCH_COARSE) && first % 2 == 0);
+    for (; i + 1 < n; i += 2) {
+        const uint64_t h = ww_mix64(key + (first + i) / 2);
+        add_one(buckets, shift, (uint32_t)h, x[i]);
+        add_one(buckets, shift, (uint32_t)(h >> 32), x[i + 1]);
+    }
+    if (i < n) {
+        add_one(buckets, shift, (uint32_t)ww_mix64(key + (first + i) / 2), x[i]);
+    }
+}

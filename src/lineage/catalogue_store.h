@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tables of a catalogue and what goes into and comes out of them. */
+#ifndef WW_LINEAGE_CATALOGUE_STORE_H
+#define WW_LINEAGE_CATALOGUE_STORE_H
+
+#include "db/db.h"
+#include "lineage/catalogue_print.h"
+
+#define WW_CATALOGUE_VERSION 1
+#define WW_CATALOGUE_ID UINT32_C(0x57774361) /* "WwCa" */
+/** Least row hashes of a tensor that the index of rows has. */
+#define WW_ROW_KEYS 4
+
+/** Open, make tables where they are missing, check version and class. mode WRITE sets the
+ *  class of a new catalogue to *sampled; READ fills it. */
+enum ww_err ww_store_open(const char *where, enum ww_db_mode mode, bool *sampled,
+                          struct ww_db **out, struct ww_error *err) WW_MUST_USE;
+
+/** Who a model is, beside its print. */
+struct ww_store_model {
+    const char *name;
+    const char *place; /* folder */
+    uint8_t stamp[WW_SHA256_BYTES];
+    bool root;
+};
+
+/** Identity of files without reading them: place, sizes, times and headers. */
+enum ww_err ww_store_stamp(const struct ww_model *model, const char *place,
+                           uint8_t out[WW_SHA256_BYTES],
+                           struct ww_error *err) WW_MUST_USE;
+
+/** Name under which a stamp or digest is in column; *out is NULL for none. */
+enum ww_err ww_store_known(struct ww_db *db, const char *column,
+                           const uint8_t key[WW_SHA256_BYTES], char **out,
+                           struct ww_error *err) WW_MUST_USE;
+
+/** Add in one transaction; *known_as is set, and nothing added, when the weights are
+ *  there. WW_E_EXISTS. */
+enum ww_err ww_store_add(struct ww_db *db, const struct ww_store_model *who,
+                         const struct ww_print *print, char **known_as,
+                         struct ww_error *err) WW_MUST_USE;
+
+enum ww_err ww_store_count(struct ww_db *db, const char *sql,
+                           const struct ww_db_value *parameters, size_t n, int64_t *out,
+                           struct ww_error *err) WW_MUST_USE;
+
+/** One model of a family, without its sketch. */
+struct ww_store_member {
+    int64_t id;
+    char *name;
+    char *place;
+    uint8_t stamp[WW_SHA256_BYTES];
+    bool root;
+};
+struct ww_store_family {
+    struct ww_store_member *members; /* by id */
+    float *sketches;                 /* [n][WW_SKETCH_COARSE] */
+    size_t n;
+    size_t capacity;
+};
+/** WW_E_LIMIT above 65,536 members: a gibibyte of sketches. */
+#define WW_FAMILY_MOST 65536
+enum ww_err ww_store_family(struct ww_db *db, const uint8_t family[WW_SHA256_BYTES],
+                            struct ww_store_family *out,
+                            struct ww_error *err) WW_MUST_USE;
+void ww_store_family_release(struct ww_store_family *family);
+
+/** A blob of exactly len bytes, or of any when len is 0; WW_E_MALFORMED else. */
+enum ww_err ww_store_blob(const struct ww_db_value *column, size_t len, const char *what,
+                          struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,182 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+family=$BATS_TEST_DIRNAME/../vectors/amber
+rev=$family/expert-rev
+caesar=$family/expert-caesar
+
+blend() {
+    cat >recipe.yml <<EOR
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $rev
+    parameters: {weight: $1}
+  - model: $caesar
+    parameters: {weight: $2}
+dtype: float32
+out_dtype: bfloat16
+EOR
+    "$WW" merge recipe.yml suspect -q
+}
+index_all() {
+    "$WW" lineage index "${1:-c.db}" "$family/base" --root -q
+    "$WW" lineage index "${1:-c.db}" "$rev" "$caesar" -q
+}
+# sql FILE STATEMENTS: what a foreign hand could do to the file.
+sql() {
+    python3 -c 'import sqlite3, sys
+db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "$1" "$2"
+}
+
+@test "a blend's root, sources and shares are found and confirmed on the files" {
+    index_all
+    blend 0.6 0.25
+    "$WW" lineage find c.db suspect --json -q >answer
+    jq -e '.schema == "weightward.lineage/1" and .word == "find" and .root == "base" and
+           (.root_evidence | test("marked as a root")) and
+           [.matches[].name] == ["expert-rev", "expert-caesar"] and
+           (.matches | all(.kind == "source" and .confirmed)) and
+           (.matches[0].share - 0.6 | fabs) < 0.001 and .matches[0].interval[1] < 0.61 and
+           (.matches[1].share - 0.25 | fabs) < 0.001 and .unexplained < 0.01' answer
+    "$WW" lineage find c.db suspect --json -q --no-confirm >answer
+    jq -e '(.matches[0].share - 0.6 | fabs) < 0.02 and .matches[0].interval == null and
+           (.matches | all(.confirmed | not))' answer
+    run -0 "$WW" lineage find c.db suspect
+    [[ $output == "SUPPORTS: "* ]]
+}
+
+@test "a catalogued model is found by its digest, the root by itself" {
+    index_all
+    cp -r "$rev" copy
+    "$WW" lineage find c.db copy --json -q >answer
+    jq -e '.matches == [{name: "expert-rev", kind: "identical", share: null, interval: null,
+           confirmed: false, cosine: 0, evidence: .matches[0].evidence}]' answer
+    "$WW" lineage find c.db "$family/base" --json -q >answer
+    jq -e '.matches[0].name == "base" and .tensors_frozen == .tensors' answer
+}
+
+@test "a sibling of a model that is not there is similar, not its source" {
+    "$WW" lineage index c.db "$family/base" "$rev" -q
+    "$WW" lineage find c.db "$caesar" --root base --json -q >answer
+    jq -e '.root == "base" and [.matches[].kind] == ["similar"] and .unexplained > 0.8' answer
+    run -0 "$WW" lineage find c.db "$caesar" --root base -q
+    [[ $output == "DOES NOT SUPPORT: "* ]]
+}
+
+@test "a model of another architecture has no root here" {
+    index_all
+    mkdir other
+    safetensors other/model.safetensors '{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
+    "$WW" lineage find c.db other --json -q >answer
+    jq -e '.root == null and .matches == []' answer
+}
+
+@test "layers put together of two models are found where they came from" {
+    index_all
+    cat >recipe.yml <<EOR
+merge_method: passthrough
+slices:
+  - sources: [{model: $rev, layer_range: [0, 3]}]
+  - sources: [{model: $caesar, layer_range: [1, 4]}]
+EOR
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage find c.db suspect --json -q >answer
+    jq -e '[.layers[] | [.layer, .name, .of_layer]] ==
+           [[0, "expert-rev", 0], [1, "expert-rev", 1], [2, "expert-rev", 2],
+            [3, "expert-caesar", 1], [4, "expert-caesar", 2], [5, "expert-caesar", 3]] and
+           (.layers | all(.tensors_equal == .tensors)) and
+           ([.matches[] | select(.kind == "layers").name] | sort) ==
+           ["expert-caesar", "expert-rev"]' answer
+}
+
+@test "known weights are left out, and a second name says so" {
+    index_all
+    "$WW" lineage index c.db "$rev" --json -q >answer
+    jq -e '.models == [{name: "expert-rev", added: false, known_as: "expert-rev"}] and
+           .bytes_read == 0 and .models_in_catalogue == 3' answer
+    cp -r "$rev" copy
+    "$WW" lineage index c.db copy --json -q >answer
+    jq -e '.models[0].known_as == "expert-rev" and .bytes_read > 0' answer
+}
+
+@test "other weights under a known name are refused, NAME=FOLDER gives another" {
+    index_all
+    mkdir elsewhere
+    cp -r "$caesar" elsewhere/expert-rev
+    chmod -R u+w elsewhere
+    size=$(stat -c %s elsewhere/expert-rev/model.safetensors)
+    flip elsewhere/expert-rev/model.safetensors $((size - 2))
+    refused 4 "other weights as 'expert-rev'" "$WW" lineage index c.db elsewhere/expert-rev -q
+    "$WW" lineage index c.db second=elsewhere/expert-rev --json -q | jq -e '.models_in_catalogue == 4'
+}
+
+@test "a catalogue has the same bytes for any number of threads" {
+    for n in 1 4; do
+        "$WW" lineage index "t$n.db" "$family/base" "$rev" --threads "$n" --fine -q
+    done
+    cmp t1.db t4.db
+}
+
+@test "a sample of the rows finds the sources too, and never mixes with whole prints" {
+    "$WW" lineage index s.db "$family/base" "$rev" "$caesar" --sample -q
+    blend 0.6 0.25
+    "$WW" lineage find s.db suspect --root base --json -q --no-confirm >answer
+    jq -e '[.matches[].name] == ["expert-rev", "expert-caesar"]' answer
+    refused 2 "do not mix" "$WW" lineage index s.db "$rev" -q
+}
+
+@test "four writers at once lose nothing" {
+    for i in 1 2 3 4; do
+        cp -r "$rev" "m$i"
+        chmod -R u+w "m$i"
+        flip "m$i/model.safetensors" $(($(stat -c %s "m$i/model.safetensors") - 2 * i))
+    done
+    for i in 1 2 3 4; do
+        "$WW" lineage index c.db "$family/base" "m$i" -q >"log$i" 2>&1 &
+        pids[i]=$!
+    done
+    for i in 1 2 3 4; do wait "${pids[i]}"; done
+    "$WW" lineage index c.db "$family/base" --json -q | jq -e '.models_in_catalogue == 5'
+}
+
+@test "what is no catalogue, damaged or newer is refused" {
+    refused 4 "no catalogue 'none.db'" "$WW" lineage find none.db "$rev" -q
+    head -c 70000 /dev/urandom >noise.db
+    refused 3 "no catalogue" "$WW" lineage find noise.db "$rev" -q
+    refused 3 "no catalogue" "$WW" lineage index noise.db "$rev" -q
+    sql foreign.db "CREATE TABLE t (x)"
+    refused 3 "another program" "$WW" lineage index foreign.db "$rev" -q
+    refused 3 "no file" "$WW" lineage index "$family" "$rev" -q
+    index_all
+    cp c.db newer.db
+    sql newer.db "PRAGMA user_version = 2"
+    refused 6 "version 2, this program knows 1" "$WW" lineage find newer.db "$rev" -q
+    cp c.db cut.db
+    truncate -s -65536 cut.db
+    refused 3 "damaged" "$WW" lineage find cut.db "$rev" -q
+    cp c.db short.db
+    sql short.db "UPDATE ww_sketches SET coarse = substr(coarse, 1, 100)"
+    refused 3 "a sketch has 100 bytes" "$WW" lineage find short.db "$caesar" -q
+    cp c.db text.db
+    sql text.db "UPDATE ww_tensors SET hashes = 'x'"
+    refused 3 "a list of rows" "$WW" lineage find text.db "$BATS_TEST_DIRNAME/../vectors/amber/expert-rev" \
+        -q --root expert-caesar || refused 3 "a list of rows" "$WW" lineage find text.db suspect -q
+}
+
+@test "a full disk is said, and what was there stays" {
+    "$WW" lineage index c.db "$family/base" -q
+    cp c.db before
+    # The limit stands for the disk: writing beyond it fails.
+    run -4 bash -c "trap '' XFSZ; ulimit -f $(($(stat -c %s c.db) / 1024 + 64)); '$WW' lineage index c.db '$rev' -q"
+    "$WW" lineage index c.db "$family/base" --json -q | jq -e '.models_in_catalogue == 1'
+}
+
+@test "a password in the server's address is refused before anything is sent" {
+    refused 2 "holds a password" "$WW" lineage find postgresql://me:secret@127.0.0.1:1/x "$rev" -q
+    refused 2 "holds a password" "$WW" lineage find "postgresql://127.0.0.1:1/x?password=s" "$rev" -q
+    ! grep -q secret stderr
+    refused 4 "cannot reach" "$WW" lineage find postgresql://127.0.0.1:1/x "$rev" -q
+}

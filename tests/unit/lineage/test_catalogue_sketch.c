@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sketches against their definition and their theory, and the search over them. */
+#include "ww_test.h"
+
+#include "lineage/catalogue_print.h"
+#include "lineage/catalogue_pursuit.h"
+#include "lineage/catalogue_sketch.h"
+#include "util/num.h"
+
+#define M WW_SKETCH_COARSE
+
+static struct ww_error err;
+
+static double normal(uint64_t *s)
+{
+    double sum = -6;
+    for (int i = 0; i < 12; i++) {
+        *s = ww_mix64(*s);
+        sum += (double)(*s >> 11) / 9007199254740992.0;
+    }
+    return sum;
+}
+
+static void mix_is_splitmix64_and_the_seed_spells_its_name(void **state)
+{
+    uint8_t bytes[8];
+    (void)state;
+    /* First outputs of SplitMix64 from the state 0, as published. */
+    assert_true(ww_mix64(0) == UINT64_C(0xe220a8397b1dcdaf));
+    assert_true(ww_mix64(UINT64_C(0x9e3779b97f4a7c15)) == UINT64_C(0x6e789e6aa1b965f4));
+    ww_put_u64le(bytes, WW_SKETCH_SEED);
+    assert_memory_equal(bytes, "dwthgiew", 8);
+}
+
+static void a_sketch_is_the_same_however_a_tensor_is_cut_and_folds(void **state)
+{
+    static double x[1001];
+    static double whole[M];
+    static double cut[M];
+    static double fine[WW_SKETCH_FINE];
+    uint64_t s = 1;
+    const uint64_t key = ww_sketch_key("layers.0.q");
+    (void)state;
+    for (size_t i = 0; i < 1001; i++) {
+        x[i] = (double)(ww_mix64(s++) % 1000);
+    }
+    ww_sketch_add(whole, M, key, 0, x, 1001);
+    ww_sketch_add(cut, M, key, 0, x, 500);
+    ww_sketch_add(cut, M, key, 500, x + 500, 501);
+    assert_memory_equal(whole, cut, sizeof(whole));
+    ww_sketch_add(fine, WW_SKETCH_FINE, key, 0, x, 1001);
+    for (size_t i = 0; i < M; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < 32; j++) {
+            sum += fine[i * 32 + j];
+        }
+        NEAR(sum, whole[i], 0); /* whole numbers: exact in any order */
+    }
+}
+
+static void products_of_sketches_are_products_with_noise_of_theory(void **state)
+{
+    enum { N = 20000, TRIALS = 200 };
+    static double x[N];
+    static double y[N];
+    uint64_t s = 5;
+    double xx = 0;
+    double yy = 0;
+    double xy = 0;
+    double mean = 0;
+    double square = 0;
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        x[i] = normal(&s);
+        y[i] = 0.6 * x[i] + 0.8 * normal(&s);
+        xx += x[i] * x[i];
+        yy += y[i] * y[i];
+        xy += x[i] * y[i];
+    }
+    for (uint64_t t = 0; t < TRIALS; t++) {
+        static double a[M];
+        static double b[M];
+        double e = 0;
+        memset(a, 0, sizeof(a));
+        memset(b, 0, sizeof(b));
+        ww_sketch_add(a, M, ww_mix64(t), 0, x, N);
+        ww_sketch_add(b, M, ww_mix64(t), 0, y, N);
+        for (size_t i = 0; i < M; i++) {
+            e += a[i] * b[i];
+        }
+        e = (e - xy) / sqrt(xx * yy);
+        mean += e / TRIALS;
+        square += e * e / TRIALS;
+    }
+    /* variance (1 + rho^2) / m of an inner product; 200 trials know it to 10 %. */
+    NEAR(mean, 0, 4 * sqrt(1.36 / M / TRIALS));
+    NEAR(sqrt(square * M / 1.36), 1, 0.2);
+}
+
+static void names_lose_their_wrappers_and_show_their_layer(void **state)
+{
+    const char *inside = NULL;
+    (void)state;
+    assert_string_equal(ww_canonical_name("model.language_model.layers.3.q"),
+                        "layers.3.q");
+    assert_string_equal(ww_canonical_name("lm_head.weight"), "lm_head.weight");
+    assert_int_equal(ww_layer_of("model.layers.12.mlp.experts.3.w", &inside), 12);
+    assert_string_equal(inside, "mlp.experts.3.w");
+    assert_true(ww_layer_of("model.norm.weight", NULL) == WW_NONE);
+}
+
+static void the_quantile_follows_the_number_of_siblings(void **state)
+{
+    (void)state;
+    NEAR(ww_family_wise_z(1e-3, 20000), 5.3267, 1e-3);
+    NEAR(ww_family_wise_z(1e-3, 1), 3.0902, 1e-3);
+}
+
+/* A family: root, members whose differences share a part, and a blend of some. */
+struct family {
+    float *sketches;
+    float *root;
+    float *suspect;
+    bool *use;
+    size_t n;
+};
+
+static struct family make_family(size_t n, double shared, uint64_t s)
+{
+    struct family f = {calloc(n * M, sizeof(float)), calloc(M, sizeof(float)),
+                       calloc(M, sizeof(float)), calloc(n, sizeof(bool)), n};
+    double *common = calloc(M, sizeof(double));
+    for (size_t j = 0; j < M; j++) {
+        f.root[j] = (float)(10 * normal(&s));
+        common[j] = normal(&s);
+        f.suspect[j] = f.root[j];
+    }
+    for (size_t i = 0; i < n; i++) {
+        f.use[i] = true;
+        for (size_t j = 0; j < M; j++) {
+            f.sketches[i * M + j] =
+                f.root[j] +
+                (float)(shared * common[j] + sqrt(1 - shared * shared) * normal(&s));
+        }
+    }
+    free(common);
+    return f;
+}
+
+static void blend(struct family *f, size_t member, double share)
+{
+    for (size_t j = 0; j < M; j++) {
+        f->suspect[j] += (float)share * (f->sketches[member * M + j] - f->root[j]);
+    }
+}
+
+static struct ww_pursuit search(const struct family *f)
+{
+    struct ww_pursuit found;
+    const struct ww_pursuit_problem p = {f->suspect, f->root, f->sketches, f->use,
+                                         f->n,       M,       1e9};
+    OK(ww_pursue(&p, &found, &err));
+    return found;
+}
+
+static void free_family(struct family *f)
+{
+    free(f->sketches);
+    free(f->root);
+    free(f->suspect);
+    free(f->use);
+}
+
+static void sources_among_a_thousand_alike_siblings_are_found(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        struct family f = make_family(1000, 0.6, seed);
+        uint64_t s = seed;
+        blend(&f, 7, 0.5);
+        blend(&f, 700, 0.3);
+        blend(&f, 999, 0.2);
+        for (size_t j = 0; j < M; j++) {
+            f.suspect[j] += (float)(0.1 * normal(&s));
+        }
+        const struct ww_pursuit found = search(&f);
+        assert_true(found.calibrated);
+        assert_int_equal(found.n, 3);
+        assert_int_equal(found.picks[0].member, 7);
+        assert_int_equal(found.picks[1].member, 700);
+        assert_int_equal(found.picks[2].member, 999);
+        NEAR(found.picks[0].share, 0.5, 0.02);
+        NEAR(found.picks[2].share, 0.2, 0.02);
+        free_family(&f);
+    }
+}
+
+static void a_source_that_is_missing_is_blamed_on_nobody(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 21; seed <= 25; seed++) {
+        struct family f = make_family(301, 0.6, seed);
+        blend(&f, 7, 0.4);
+        blend(&f, 300, 0.5);
+        f.n = 300;
+        const struct ww_pursuit found = search(&f);
+        assert_int_equal(found.n, 1);
+        assert_int_equal(found.picks[0].member, 7);
+        NEAR(found.picks[0].share, 0.4, 0.05);
+        assert_true(found.unexplained > 0.2);
+        free_family(&f);
+    }
+}
+
+static void another_sibling_has_no_source_among_siblings(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 11; seed <= 15; seed++) {
+        struct family f = make_family(201, 0.6, seed);
+        f.n = 200; /* the suspect is the one that is left out */
+        memcpy(f.suspect, f.sketches + 200 * M, M * sizeof(float));
+        const struct ww_pursuit found = search(&f);
+        assert_true(found.calibrated);
+        assert_int_equal(found.n, 0);
+        free_family(&f);
+    }
+}
+
+static void the_root_is_nearest_to_the_mean_of_its_children(void **state)
+{
+    struct family f = make_family(40, 0, 3);
+    static double room[M];
+    (void)state;
+    memcpy(f.sketches + 17 * M, f.root, M * sizeof(float));
+    assert_int_equal(ww_sketch_centre(f.sketches, f.use, f.n, M, room), 17);
+    memset(f.use, 0, f.n * sizeof(bool));
+    assert_int_equal(ww_sketch_centre(f.sketches, f.use, f.n, M, room), f.n);
+    free_family(&f);
+}
+
+static void the_root_itself_has_no_sources(void **state)
+{
+    struct family f = make_family(30, 0, 4);
+    (void)state;
+    const struct ww_pursuit found = search(&f);
+    assert_int_equal(found.n, 0);
+    NEAR(found.unexplained, -1, 0);
+    free_family(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mix_is_splitmix64_and_the_seed_spells_its_name),
+        cmocka_unit_test(a_sketch_is_the_same_however_a_tensor_is_cut_and_folds),
+        cmocka_unit_test(products_of_sketches_are_products_with_noise_of_theory),
+        cmocka_unit_test(names_lose_their_wrappers_and_show_their_layer),
+        cmocka_unit_test(the_quantile_follows_the_number_of_siblings),
+        cmocka_unit_test(sources_among_a_thousand_alike_siblings_are_found),
+        cmocka_unit_test(a_source_that_is_missing_is_blamed_on_nobody),
+        cmocka_unit_test(another_sibling_has_no_source_among_siblings),
+        cmocka_unit_test(the_root_is_nearest_to_the_mean_of_its_children),
+        cmocka_unit_test(the_root_itself_has_no_sources),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
