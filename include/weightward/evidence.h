@@ -22,6 +22,8 @@ extern "C" {
 #define WW_PROVENANCE_PREDICATE "https://slsa.dev/provenance/v1"
 #define WW_BOM_FILE "attestations/bom.cdx.json"
 #define WW_BOM_SIGNED_FILE "attestations/bom.sigstore.json"
+/* What policies said about the step that made the folder, when they were asked. */
+#define WW_DECISION_FILE "attestations/decision.sigstore.json"
 #define WW_ANCESTORS_DIR "attestations/ancestors"
 
 #define WW_MERGE_BUILD_TYPE "urn:weightward:build:merge:1"

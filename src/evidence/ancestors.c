@@ -26,6 +26,7 @@ static const struct {
     [WW_ANCESTOR_STATEMENT] = {".sigstore.json", NULL},
     [WW_ANCESTOR_CARD] = {".card.md", "README.md"},
     [WW_ANCESTOR_POLICY] = {".policy.json", WW_POLICY_REFERENCE},
+    [WW_ANCESTOR_DECISION] = {".decision.sigstore.json", NULL},
 };
 
 const char *ww_ancestor_side(enum ww_ancestor_file file)
@@ -118,36 +119,6 @@ static enum ww_err read_file(int dirfd, const char *path, struct ww_buf *text,
                                               : WW_FAIL(err, rc, "%s", local.text);
 }
 
-/* The ancestors that a kept statement names, from the store of the same folder. */
-static enum ww_err gather_named(struct ww_ancestors *all, int dirfd,
-                                const struct ww_provenance_view *view,
-                                struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    for (size_t i = 0; i < view->n_links && !rc; i++) {
-        const struct ww_source_evidence *e = &view->links[i].evidence;
-        char path[WW_ANCESTOR_PATH_BYTES];
-        struct ww_buf text;
-        bool found = false;
-
-        if (e->kind == WW_EVIDENCE_NONE ||
-            is_known(all, e->sha256, WW_ANCESTOR_STATEMENT)) {
-            continue;
-        }
-        ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
-        ww_ancestor_path(e->sha256, WW_ANCESTOR_STATEMENT, path);
-        rc = read_file(dirfd, path, &text, &found, err);
-        if (!rc && found) {
-            struct ww_ancestor item = {.kind = e->kind};
-            memcpy(item.sha256, e->sha256, WW_SHA256_BYTES);
-            rc = keep(all, &item, &text, err);
-        }
-        ww_buf_release(&text);
-    }
-    return rc;
-}
-
 /* A side file that a statement has the digest of: the source's own lies in its folder, an
  * ancestor's in the store. One that is not those bytes, or is too long, is left out. */
 static enum ww_err gather_side(struct ww_ancestors *all, int dirfd, bool is_own,
@@ -181,16 +152,74 @@ out:
     return rc;
 }
 
+/* The ancestors that a kept statement names, from the store of the same folder, and what
+ * was decided about them. */
+static enum ww_err gather_named(struct ww_ancestors *all, int dirfd,
+                                const struct ww_provenance_view *view,
+                                struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < view->n_links && !rc; i++) {
+        const struct ww_source_evidence *e = &view->links[i].evidence;
+        char path[WW_ANCESTOR_PATH_BYTES];
+        struct ww_buf text;
+        bool found = false;
+
+        if (e->has_decision) {
+            rc = gather_side(all, dirfd, false, e->decision, WW_ANCESTOR_DECISION, err);
+        }
+        if (rc || e->kind == WW_EVIDENCE_NONE ||
+            is_known(all, e->sha256, WW_ANCESTOR_STATEMENT)) {
+            continue;
+        }
+        ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
+        ww_ancestor_path(e->sha256, WW_ANCESTOR_STATEMENT, path);
+        rc = read_file(dirfd, path, &text, &found, err);
+        if (!rc && found) {
+            struct ww_ancestor item = {.kind = e->kind};
+            memcpy(item.sha256, e->sha256, WW_SHA256_BYTES);
+            rc = keep(all, &item, &text, err);
+        }
+        ww_buf_release(&text);
+    }
+    return rc;
+}
+
 /* What belongs to one statement. */
 static enum ww_err gather_of(struct ww_ancestors *all, int dirfd, bool is_own,
                              const struct ww_chain_evidence *e, struct ww_error *err)
 {
     enum ww_err rc = gather_named(all, dirfd, &e->provenance, err);
 
-    for (unsigned f = WW_ANCESTOR_STATEMENT + 1; f < WW_ANCESTOR_FILES && !rc; f++) {
-        rc = gather_side(all, dirfd, is_own, ww_chain_stated(e, files[f].side),
-                         (enum ww_ancestor_file)f, err);
+    for (unsigned f = 0; f < WW_ANCESTOR_FILES && !rc; f++) {
+        if (files[f].side) {
+            rc = gather_side(all, dirfd, is_own, ww_chain_stated(e, files[f].side),
+                             (enum ww_ancestor_file)f, err);
+        }
     }
+    return rc;
+}
+
+/* No statement can have the digest of what is decided about the same step, so it is the
+ * next step's statement that names it. */
+static enum ww_err gather_decision(struct ww_ancestors *all, int dirfd,
+                                   struct ww_source_evidence *out, struct ww_error *err)
+{
+    struct ww_ancestor item = {.file = WW_ANCESTOR_DECISION};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+    rc = read_file(dirfd, WW_DECISION_FILE, &text, &out->has_decision, err);
+    if (!rc && out->has_decision) {
+        ww_sha256_of(text.data, text.len, out->decision);
+        memcpy(item.sha256, out->decision, WW_SHA256_BYTES);
+        if (!is_known(all, item.sha256, item.file)) {
+            rc = keep(all, &item, &text, err);
+        }
+    }
+    ww_buf_release(&text);
     return rc;
 }
 
@@ -310,6 +339,9 @@ enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
     }
     if (!rc) {
         rc = gather_links(all, dirfd, from, err);
+    }
+    if (!rc) {
+        rc = gather_decision(all, dirfd, out, err);
     }
     if (!rc) {
         rc = ww_license_at(dirfd, files[WW_ANCESTOR_CARD].side, out->license, err);

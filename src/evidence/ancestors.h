@@ -3,7 +3,8 @@
  * Evidence of ancestors, carried from every source to what is made of it: files named by
  * their own SHA-256, each once, so that two sources with a common ancestor share it.
  * Beside the statements go the two side files that policies ask about, the card and the
- * policy reference, where a statement has their digests. Nothing is verified on the way;
+ * policy reference, where a statement has their digests, and what policies said when a
+ * source was made. Nothing is verified on the way;
  * whoever walks the chain does that.
  */
 #ifndef WW_EVIDENCE_ANCESTORS_H
@@ -15,16 +16,19 @@
 #define WW_ANCESTOR_MAX_BYTES ((size_t)32 << 20)
 #define WW_ANCESTORS_MAX_BYTES ((size_t)256 << 20)
 #define WW_ANCESTOR_SIDE_MAX_BYTES ((size_t)1 << 20)
-#define WW_ANCESTOR_PATH_BYTES (sizeof(WW_ANCESTORS_DIR) + 64 + sizeof(".sigstore.json"))
+#define WW_ANCESTOR_PATH_BYTES                                                           \
+    (sizeof(WW_ANCESTORS_DIR) + 64 + sizeof(".decision.sigstore.json"))
 
 /** What a carried file is, by the end of its name. */
 enum ww_ancestor_file {
     WW_ANCESTOR_STATEMENT, /* .sigstore.json */
     WW_ANCESTOR_CARD,      /* .card.md: a README.md */
     WW_ANCESTOR_POLICY,    /* .policy.json: a weightward-policy.json */
+    WW_ANCESTOR_DECISION,  /* .decision.sigstore.json */
     WW_ANCESTOR_FILES
 };
-/** Its name in the ancestor's own folder; NULL of a statement. */
+/** Its name in the ancestor's own folder, of those that its statement has the digest of;
+ *  else NULL. */
 const char *ww_ancestor_side(enum ww_ancestor_file file);
 
 struct ww_ancestor {

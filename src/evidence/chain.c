@@ -114,6 +114,24 @@ static size_t find_seen(const struct walk *w, const struct ww_source_evidence *e
     return i;
 }
 
+/* A record that the step names must be there as it was. */
+static enum ww_err check_decision(const struct walk *w,
+                                  const struct ww_provenance_link *used,
+                                  struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    if (!used->evidence.has_decision) {
+        return WW_OK;
+    }
+    ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+    rc = ww_ancestor_read(w->dirfd, used->evidence.decision, WW_ANCESTOR_DECISION, &text,
+                          err);
+    ww_buf_release(&text);
+    return rc;
+}
+
 static enum ww_err load(const struct walk *w, const struct ww_provenance_link *used,
                         struct ww_chain_evidence *out, struct ww_error *err)
 {
@@ -205,6 +223,9 @@ static enum ww_err walk_source(struct walk *w, size_t parent, size_t i, unsigned
     }
     if (!rc && used.evidence.kind != WW_EVIDENCE_NONE) {
         rc = ww_chain_match(&used, is_new ? &evidence : &w->seen[link], &w->notes, err);
+    }
+    if (!rc) {
+        rc = check_decision(w, &used, err);
     }
     if (rc) {
         ww_chain_evidence_release(&evidence);

@@ -25,6 +25,8 @@ struct ww_source_evidence {
     enum ww_evidence_kind kind;
     uint8_t sha256[WW_SHA256_BYTES];
     char license[WW_LICENSE_BYTES]; /* as its card spells it, "" for none */
+    bool has_decision;              /* and the file of what policies said about it */
+    uint8_t decision[WW_SHA256_BYTES];
 };
 
 /** A model that something was made of. */

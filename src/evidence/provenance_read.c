@@ -105,8 +105,13 @@ static enum ww_err read_evidence(const struct ww_jnode *notes,
 {
     const struct ww_jnode *provenance = ww_jget(notes, "provenance");
     const struct ww_jnode *signature = ww_jget(notes, "signature");
+    const struct ww_jnode *decision = ww_jget(notes, "decision");
     const char *license = NULL;
 
+    out->has_decision = decision != NULL;
+    if (decision && !read_hex(decision, out->decision)) {
+        return malformed(err, "the digest of a source's decision is malformed");
+    }
     if (ww_jstr(ww_jget(notes, "license"), &license) &&
         !ww_license_set(out->license, license)) {
         return malformed(err, "the licence of a source is no short text");

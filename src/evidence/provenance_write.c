@@ -108,6 +108,9 @@ static enum ww_err write_source(struct ww_jw *w, const struct ww_provenance_sour
                                                               : "signature",
                    s->evidence.sha256, WW_SHA256_BYTES);
     }
+    if (s->evidence.has_decision) {
+        ww_jw_khex(w, "decision", s->evidence.decision, WW_SHA256_BYTES);
+    }
     write_files(w, s);
     ww_jw_close(w);
     ww_jw_close(w);

@@ -75,12 +75,29 @@ enum ww_err ww_card_facts_read(const uint8_t *text, size_t len,
     return rc;
 }
 
+enum ww_err ww_facts_need(struct ww_source_facts *owner, const char *id, uint64_t version,
+                          bool was_used, struct ww_error *err)
+{
+    struct ww_policy_need *grown =
+        ww_realloc_array(owner->needs, owner->n_needs + 1, sizeof(*grown));
+
+    if (!grown) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+    }
+    owner->needs = grown;
+    id = keep(owner, id, err);
+    if (!id) {
+        return WW_E_NOMEM;
+    }
+    grown[owner->n_needs++] = (struct ww_policy_need){id, version, was_used};
+    return WW_OK;
+}
+
 static enum ww_err read_need(const struct ww_jnode *node, struct ww_source_facts *owner,
                              struct ww_error *err)
 {
     static const char *const members[] = {"id", "version"};
     const struct ww_reading at = {.what = "policy reference"};
-    struct ww_policy_need *grown = NULL;
     const char *id = NULL;
     uint64_t version = 0;
     enum ww_err rc = ww_jonly(node, members, WW_LEN(members), WW_E_POLICY, at.what, err);
@@ -94,17 +111,7 @@ static enum ww_err read_need(const struct ww_jnode *node, struct ww_source_facts
     if (rc) {
         return rc;
     }
-    grown = ww_realloc_array(owner->needs, owner->n_needs + 1, sizeof(*grown));
-    if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
-    }
-    owner->needs = grown;
-    id = keep(owner, id, err);
-    if (!id) {
-        return WW_E_NOMEM;
-    }
-    grown[owner->n_needs++] = (struct ww_policy_need){id, version};
-    return WW_OK;
+    return ww_facts_need(owner, id, version, false, err);
 }
 
 enum ww_err ww_reference_read(const uint8_t *text, size_t len,

@@ -16,6 +16,8 @@
 struct ww_policy_need {
     const char *id;
     uint64_t version;
+    bool was_used; /* a decision was made under it: another policy may have taken its
+                      place, but no older version */
 };
 
 struct ww_source_facts {
@@ -37,6 +39,9 @@ struct ww_source_facts {
 enum ww_err ww_facts_read(const struct ww_policy_source *source,
                           const struct ww_trust *trust, const struct ww_run_options *run,
                           struct ww_source_facts *out, struct ww_error *err) WW_MUST_USE;
+/** One more of the facts' needs; id is copied. */
+enum ww_err ww_facts_need(struct ww_source_facts *facts, const char *id, uint64_t version,
+                          bool was_used, struct ww_error *err) WW_MUST_USE;
 void ww_facts_release(struct ww_source_facts *facts);
 
 /** Does the folder, or an ancestor whose evidence it carries, ask for a policy, whether

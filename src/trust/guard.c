@@ -68,6 +68,16 @@ static enum ww_err allocate(struct job *job, struct ww_error *err)
     return WW_OK;
 }
 
+static const struct ww_policy *find_policy(const struct ww_verdict *v, const char *id)
+{
+    for (size_t p = 0; p < v->trust.n_policies; p++) {
+        if (strcmp(v->trust.policies[p].id, id) == 0) {
+            return &v->trust.policies[p];
+        }
+    }
+    return NULL;
+}
+
 /* A model may ask for policies in a version not below one: that protects where no state
  * is kept, since the model remembers. */
 static enum ww_err check_needs(const struct ww_verdict *v,
@@ -76,12 +86,17 @@ static enum ww_err check_needs(const struct ww_verdict *v,
 {
     for (size_t i = 0; i < facts->n_needs; i++) {
         const struct ww_policy_need *need = &facts->needs[i];
-        bool met = false;
-        for (size_t p = 0; p < v->trust.n_policies; p++) {
-            met = met || (strcmp(v->trust.policies[p].id, need->id) == 0 &&
-                          v->trust.policies[p].version >= need->version);
+        const struct ww_policy *policy = find_policy(v, need->id);
+        const bool met = policy && policy->version >= need->version;
+        if (policy && !met && need->was_used) {
+            return WW_FAIL(
+                err, WW_E_DENIED,
+                "policy '%s' of version %llu is older than version %llu, under "
+                "which '%s' or what it was made of was decided about",
+                need->id, (unsigned long long)policy->version,
+                (unsigned long long)need->version, path);
         }
-        if (!met) {
+        if (!met && !need->was_used) {
             return WW_FAIL(err, WW_E_NOTFOUND,
                            "'%s' asks for policy '%s' of version %llu or later, which is "
                            "not among those given",

@@ -27,6 +27,7 @@ struct node {
 };
 
 struct lineage {
+    const struct ww_trust *trust;
     struct ww_source_facts *out;
     struct ww_chain_keys keys;
     struct node *nodes[WW_FACTS_MAX_ANCESTORS];
@@ -224,6 +225,32 @@ out:
     return rc;
 }
 
+/* What was decided about an ancestor; *known is false when its record is not here. */
+static enum ww_err read_decision(struct lineage *l, const struct ww_provenance_link *used,
+                                 bool *known, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    if (!used->evidence.has_decision) {
+        return WW_OK;
+    }
+    ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+    rc = ww_ancestor_read(l->dirfd, used->evidence.decision, WW_ANCESTOR_DECISION, &text,
+                          &local);
+    if (rc == WW_E_NOTFOUND) {
+        *known = false;
+        missing(l, used->name, local.text);
+        rc = WW_OK;
+    } else {
+        rc = rc ? rc : ww_decision_read(l->trust, &l->keys, &text, l->out, &local);
+        rc = rc ? WW_FAIL(err, rc, "ancestor '%.200s': %s", used->name, local.text) : rc;
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
 static enum ww_err match(const struct ww_provenance_link *used, const struct node *node,
                          struct ww_error *err)
 {
@@ -305,6 +332,9 @@ static enum ww_err walk(struct lineage *l, const struct ww_provenance_view *view
     for (size_t i = 0; i < view->n_links && !rc; i++) {
         struct node *node = NULL;
         rc = visit(l, &view->links[i], depth + 1, &node, err);
+        if (!rc) {
+            rc = read_decision(l, &view->links[i], known, err);
+        }
         if (rc || !node) {
             *known = false;
             continue;
@@ -387,6 +417,26 @@ static enum ww_err open_own(struct lineage *l, const uint8_t *oms_root,
     return WW_OK;
 }
 
+/* What was decided about the model itself. No statement names the record yet, so that one
+ * which was taken away is not missed. */
+static enum ww_err read_own_decision(struct lineage *l, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
+    rc = ww_file_read_at(l->dirfd, WW_DECISION_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        rc = WW_OK;
+    } else {
+        rc = rc ? rc : ww_decision_read(l->trust, &l->keys, &text, l->out, &local);
+        rc = rc ? WW_FAIL(err, rc, "'" WW_DECISION_FILE "': %s", local.text) : rc;
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
 static enum ww_err run(struct lineage *l, const uint8_t *oms_root, struct ww_error *err)
 {
     struct ww_chain_evidence mine = {0};
@@ -418,11 +468,15 @@ enum ww_err ww_lineage_read(const struct ww_trust *trust, int dirfd,
     if (!l) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
     }
+    l->trust = trust;
     l->out = out;
     l->dirfd = dirfd;
     rc = ww_lineage_keys(trust, &l->keys, err);
     if (!rc) {
         rc = run(l, oms_root, err);
+    }
+    if (!rc) {
+        rc = read_own_decision(l, err);
     }
     for (size_t i = 0; i < l->n_nodes; i++) {
         ww_chain_evidence_release(&l->nodes[i]->evidence);

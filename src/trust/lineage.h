@@ -8,6 +8,14 @@
 #include "evidence/chain.h"
 #include "trust/facts.h"
 
+/** Policies under which a signed record of a decision was made, as needs of the facts. A
+ *  record by a key that is not among these says nothing, nor does one that the root
+ *  revokes as a statement. WW_E_SIGNATURE, WW_E_BUNDLE. */
+enum ww_err ww_decision_read(const struct ww_trust *trust,
+                             const struct ww_chain_keys *keys, const struct ww_buf *text,
+                             struct ww_source_facts *out,
+                             struct ww_error *err) WW_MUST_USE;
+
 /** Keys of the root that may sign models now, and the revoked ones, so that a decision
  * can name those. Borrowed from the root. */
 enum ww_err ww_lineage_keys(const struct ww_trust *trust, struct ww_chain_keys *out,

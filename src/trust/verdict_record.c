@@ -21,7 +21,6 @@
 
 #define PREDICATE "https://slsa.dev/verification_summary/v1"
 #define VERIFIER "urn:weightward:policy-guard:1"
-#define DECISION_FILE WW_ATTESTATIONS_DIR "/decision.sigstore.json"
 /* A folder that is the source again has that of the source. */
 #define UNLOCK_FILE WW_ATTESTATIONS_DIR "/unlock-decision.sigstore.json"
 #define UNPACK_FILE WW_ATTESTATIONS_DIR "/unpack-decision.sigstore.json"
@@ -89,6 +88,24 @@ static void write_decider(struct ww_jw *w, const struct ww_verdict *v)
     }
 }
 
+/* With versions, so that nobody is asked under older ones later. */
+static void write_policies(struct ww_jw *w, const struct ww_verdict *v)
+{
+    char text[24];
+
+    ww_jw_key(w, "policies");
+    ww_jw_array(w);
+    for (size_t i = 0; i < v->trust.n_policies; i++) {
+        snprintf(text, sizeof(text), "%llu",
+                 (unsigned long long)v->trust.policies[i].version);
+        ww_jw_object(w);
+        ww_jw_kstr(w, "id", v->trust.policies[i].id);
+        ww_jw_kstr(w, "version", text);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
 static void write_decision(struct ww_jw *w, const struct ww_verdict *v)
 {
     const struct ww_decision *d = &v->decision;
@@ -108,6 +125,7 @@ static void write_decision(struct ww_jw *w, const struct ww_verdict *v)
     if (d->failed) {
         ww_jw_kstr(w, "failed", d->failed);
     }
+    write_policies(w, v);
     ww_jw_kbool(w, "must_lock", d->must_lock);
     if (d->must_license) {
         ww_jw_kstr(w, "must_license", d->must_license);
@@ -230,7 +248,7 @@ enum ww_err ww_verdict_record(const struct ww_verdict *v, const char *folder,
             rc = ww_mkdirs_at(fd, WW_ATTESTATIONS_DIR, err);
         }
         if (!rc) {
-            const char *file = !v->restores                       ? DECISION_FILE
+            const char *file = !v->restores                       ? WW_DECISION_FILE
                                : strcmp(v->action, "unlock") == 0 ? UNLOCK_FILE
                                                                   : UNPACK_FILE;
             rc = ww_file_write_at(fd, file, bundle.data, bundle.len, 0644, v->restores,

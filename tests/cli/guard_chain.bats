@@ -252,3 +252,40 @@ payload() {
     payload out2.decision.sigstore.json | jq -e '.predicate.verificationResult == "FAILED"'
     nothing_written out2
 }
+
+@test "a policy older than one that an ancestor was decided under is refused" {
+    family
+    policy 2 >policy2.json
+    "$WW" policy sign policy2.json --key owner.key -q
+    next 2 policy2.json
+    NEW=(--policy-root root.signed.json --policy-root root2.signed.json
+        --policy policy2.signed.json)
+    "$WW" merge third.yml third --sign partner.key "${NEW[@]}" -q
+    payload third/attestations/decision.sigstore.json | jq -e '
+        .predicate.weightward_decision.policies == [{id: "family", version: "2"}]'
+    lock() { "$WW" lock "$1" out --key lock --as owner.key -q "${@:2}"; }
+    refused 1 "'family' of version 1 is older than version 2, under which 'third'" \
+        lock third "${ROOT[@]}"
+    recipe third b >fourth.yml
+    "$WW" merge fourth.yml fourth --sign partner.key "${NEW[@]}" -q
+    "$WW" verify fourth --chain --key owner.pub --key partner.pub -q
+    # Its own record is named by nothing yet; that of its parent is.
+    rm fourth/attestations/decision.sigstore.json
+    refused 1 "'family' of version 1 is older than version 2" lock fourth "${ROOT[@]}"
+    record=$(sha256sum <third/attestations/decision.sigstore.json | cut -d' ' -f1)
+    carried=attestations/ancestors/$record.decision.sigstore.json
+    cp -r fourth cut
+    rm "cut/$carried"
+    refused 4 "lineage-unknown.*ancestor 'third': its evidence .*decision.* missing" \
+        lock cut "${NEW[@]}"
+    refused 4 "link 'third'.*decision.* missing" \
+        "$WW" verify cut --chain --key owner.pub --key partner.pub
+    cp -r fourth changed
+    flip "changed/$carried" 200
+    refused 1 "ancestor 'third': .*not what its name says" lock changed "${NEW[@]}"
+    nothing_written out
+    # A root may revoke a record, as when a thief has raised a version.
+    next 3 policy.json "$(revoked attestation "$record")"
+    lock fourth --policy-root root.signed.json --policy-root root2.signed.json \
+        --policy-root root3.signed.json --policy policy.signed.json
+}
