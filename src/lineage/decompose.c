@@ -123,8 +123,8 @@ static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
         d->report->elements += d->family.tensors[t].n_elements;
     }
     if (!rc) {
-        rc = ww_sweep(&d->family, "decompose", d->fitted, &d->options->run, visit, d,
-                      &d->report->run.bytes_read, err);
+        rc = ww_sweep(&d->family, "decompose", d->fitted, NULL, &d->options->run, visit,
+                      d, &d->report->run.bytes_read, err);
     }
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         rc = ww_moments_add(d->whole, d->moments[t], 1, err);

@@ -210,7 +210,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for keep rates");
         goto out;
     }
-    rc = ww_sweep(family, "method", use, run, visit, &k, bytes_read, err);
+    rc = ww_sweep(family, "method", use, NULL, run, visit, &k, bytes_read, err);
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         spread(&k.per_tensor[t], n, kept);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/clones.h"
 #include "util/fail.h"
 
 #define LANES 8
@@ -87,7 +88,10 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     tile->steps = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
     tile->bin = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->bin));
     tile->order = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->order));
-    return tile->columns && tile->sorted && tile->steps && tile->bin && tile->order
+    tile->picked = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->picked));
+    tile->moved = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(*tile->moved));
+    return tile->columns && tile->sorted && tile->steps && tile->bin && tile->picked &&
+                   tile->order && tile->moved
                ? WW_OK
                : no_memory(err);
 }
@@ -98,19 +102,22 @@ void ww_moments_tile_release(struct ww_moments_tile *tile)
     ww_free(tile->sorted);
     ww_free(tile->steps);
     ww_free(tile->bin);
+    ww_free(tile->picked);
     ww_free(tile->order);
+    ww_free(tile->moved);
     memset(tile, 0, sizeof(*tile));
 }
 
+static const struct {
+    int mantissa;
+    int least;
+} formats[WW_DTYPE_COUNT] = {[WW_DTYPE_BF16] = {7, -126},
+                             [WW_DTYPE_F16] = {10, -14},
+                             [WW_DTYPE_F32] = {23, -126},
+                             [WW_DTYPE_F64] = {23, -126}};
+
 int ww_moments_step(double v, enum ww_dtype dtype)
 {
-    static const struct {
-        int mantissa;
-        int least;
-    } formats[WW_DTYPE_COUNT] = {[WW_DTYPE_BF16] = {7, -126},
-                                 [WW_DTYPE_F16] = {10, -14},
-                                 [WW_DTYPE_F32] = {23, -126},
-                                 [WW_DTYPE_F64] = {23, -126}};
     uint64_t bits = 0;
     int exponent = 0;
 
@@ -120,11 +127,6 @@ int ww_moments_step(double v, enum ww_dtype dtype)
         exponent = formats[dtype].least;
     }
     return exponent - formats[dtype].mantissa;
-}
-
-static inline double magnitude(double v)
-{
-    return v < 0 ? -v : v;
 }
 
 /* 2^e for the exponents that steps have. */
@@ -137,52 +139,167 @@ static double power(int e)
     return v;
 }
 
-static int exponent_of(double v)
+/* Magnitudes of doubles compare like their bits, and vector units compare whole numbers
+ * without a branch. */
+static inline int64_t magnitude(double v)
 {
-    uint64_t bits = 0;
+    int64_t bits = 0;
 
     memcpy(&bits, &v, sizeof(bits));
-    return (int)(bits >> 52 & 2047) - 1023;
+    return bits & INT64_MAX;
 }
 
-/* The largest value decides the grid's step, the longest task vector whether the element
- * is used. A block's step, where it is the longer one, decides the bin: what lies below
- * it was rounded away afterwards, evenly. Leaves differences in place of values. */
-static uint64_t classify(struct ww_moments_tile *tile, unsigned k, size_t n,
-                         enum ww_dtype dtype)
+static inline int64_t larger(int64_t a, int64_t b)
 {
+    return a > b ? a : b;
+}
+
+/* What a block of elements has in common with no other loop: it stays in the innermost
+ * cache while all columns pass. */
+#define BLOCK 1024
+struct block {
+    int64_t largest[BLOCK]; /* bits of the largest magnitude among base and sources */
+    int64_t longest[BLOCK]; /* the same of the task vectors */
+};
+
+WW_CLONES static void begin_block(struct block *b, const double *base, size_t n)
+{
+    for (size_t e = 0; e < n; e++) {
+        b->largest[e] = magnitude(base[e]);
+        b->longest[e] = 0;
+    }
+}
+
+/* Leaves differences in place of values. */
+WW_CLONES static void add_source(struct block *b, const double *base, double *x, size_t n)
+{
+    for (size_t e = 0; e < n; e++) {
+        const double difference = x[e] - base[e];
+        b->largest[e] = larger(b->largest[e], magnitude(x[e]));
+        b->longest[e] = larger(b->longest[e], magnitude(difference));
+        x[e] = difference;
+    }
+}
+
+/* One loop for elements on a plain grid, of the bits alone: the step is a power of two,
+ * and a task vector of eight steps is one with an exponent of three more. */
+WW_CLONES static uint64_t put_in_bins(const struct block *b, const double *base,
+                                      double *y, uint8_t *bin, size_t n, int64_t least,
+                                      int64_t mantissa)
+{
+    const int64_t lowest = mantissa - WW_MOMENTS_BIN_BIAS;
     uint64_t n_pruned = 0;
-    double *y = tile->columns;
-    const double *base = tile->columns + WW_MOMENTS_TILE;
 
     for (size_t e = 0; e < n; e++) {
-        double largest = magnitude(base[e]);
-        double longest = 0;
-        double block = tile->has_steps ? tile->steps[e] : 0;
-        const bool pruned = ww_moments_pruned(y[e], base[e], tile->has_steps);
-        int step = 0;
-        int bin = 0;
-        for (unsigned i = 0; i < k; i++) {
-            double *x = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE + e;
-            largest = magnitude(*x) > largest ? magnitude(*x) : largest;
-            *x -= base[e];
-            longest = magnitude(*x) > longest ? magnitude(*x) : longest;
-        }
+        const int64_t exponent = larger((b->largest[e] >> 52) - 1023, least);
+        const int64_t pruned = ww_moments_pruned(y[e], base[e], false);
+        const int64_t used = (b->longest[e] >> 52) - 1023 >= exponent - mantissa + 3 &&
+                             b->longest[e] != 0 && exponent > lowest &&
+                             exponent < lowest + WW_MOMENTS_BINS && !pruned;
+        bin[e] = (uint8_t)((exponent - lowest) & -used);
+        n_pruned += (uint64_t)pruned;
         y[e] -= base[e];
-        step = ww_moments_step(largest, dtype);
-        block = block > power(step) ? block : power(step);
-        bin = exponent_of(block) + WW_MOMENTS_BIN_BIAS;
-        tile->steps[e] = block;
-        tile->bin[e] = longest > 0 && longest >= WW_MOMENTS_STEPS * power(step) &&
-                               bin > 0 && bin < WW_MOMENTS_BINS && !pruned
-                           ? (uint8_t)bin
-                           : 0;
-        n_pruned += pruned;
     }
     return n_pruned;
 }
 
-static double dot(const double *a, const double *b, size_t n)
+/* A block's step, where it is the longer one, decides the bin: what lies below it was
+ * rounded away afterwards, evenly. */
+static void put_in_rounded_bins(const struct block *b, const double *base, double *y,
+                                double *steps, uint8_t *bin, size_t n, int64_t least,
+                                int64_t mantissa)
+{
+    for (size_t e = 0; e < n; e++) {
+        const int64_t exponent = larger((b->largest[e] >> 52) - 1023, least) - mantissa;
+        const double grid = power((int)exponent);
+        const double step = steps[e] > grid ? steps[e] : grid;
+        const int64_t of = (magnitude(step) >> 52) - 1023 + WW_MOMENTS_BIN_BIAS;
+        const bool used = (b->longest[e] >> 52) - 1023 >= exponent + 3 &&
+                          b->longest[e] != 0 && of > 0 && of < WW_MOMENTS_BINS;
+        bin[e] = used ? (uint8_t)of : 0;
+        steps[e] = step;
+        y[e] -= base[e];
+    }
+}
+
+/* The largest value decides the grid's step, the longest task vector whether the element
+ * is used. Leaves differences in place of values. */
+static uint64_t classify(struct ww_moments_tile *tile, unsigned k, size_t n,
+                         enum ww_dtype dtype)
+{
+    const int64_t least = formats[dtype].least;
+    const int64_t mantissa = formats[dtype].mantissa;
+    uint64_t n_pruned = 0;
+    struct block block;
+
+    for (size_t at = 0; at < n; at += BLOCK) {
+        const size_t len = n - at < BLOCK ? n - at : BLOCK;
+        double *y = tile->columns + at;
+        const double *base = tile->columns + WW_MOMENTS_TILE + at;
+        begin_block(&block, base, len);
+        for (unsigned i = 0; i < k; i++) {
+            add_source(&block, base,
+                       tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE + at, len);
+        }
+        if (tile->has_steps) {
+            put_in_rounded_bins(&block, base, y, tile->steps + at, tile->bin + at, len,
+                                least, mantissa);
+        } else {
+            n_pruned +=
+                put_in_bins(&block, base, y, tile->bin + at, len, least, mantissa);
+        }
+    }
+    return n_pruned;
+}
+
+/* Sums of a x b[q] for some columns at once: a is loaded once for all of them. Every sum
+ * runs over LANES partial sums in the order of elements, whatever the vector unit is. */
+#define AT_ONCE 4
+static inline __attribute__((always_inline)) void
+some_dots(const double *a, const double *const b[AT_ONCE], unsigned n_b, size_t n,
+          double out[AT_ONCE])
+{
+    double lane[AT_ONCE][LANES] = {{0}};
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        for (unsigned q = 0; q < n_b; q++) {
+            for (unsigned l = 0; l < LANES; l++) {
+                lane[q][l] += a[i + l] * b[q][i + l];
+            }
+        }
+    }
+    for (unsigned q = 0; q < n_b; q++) {
+        out[q] = 0;
+        for (unsigned l = 0; l < LANES; l++) {
+            out[q] += lane[q][l];
+        }
+        for (size_t rest = i; rest < n; rest++) {
+            out[q] += a[rest] * b[q][rest];
+        }
+    }
+}
+
+/* With a constant count the sums stay in registers. */
+WW_CLONES static void dots(const double *a, const double *const b[AT_ONCE], unsigned n_b,
+                           size_t n, double out[AT_ONCE])
+{
+    switch (n_b) {
+    case 1:
+        some_dots(a, b, 1, n, out);
+        break;
+    case 2:
+        some_dots(a, b, 2, n, out);
+        break;
+    case 3:
+        some_dots(a, b, 3, n, out);
+        break;
+    default:
+        some_dots(a, b, AT_ONCE, n, out);
+    }
+}
+
+WW_CLONES static double fourth(const double *a, size_t n)
 {
     double lane[LANES] = {0};
     double sum = 0;
@@ -190,25 +307,31 @@ static double dot(const double *a, const double *b, size_t n)
 
     for (; i + LANES <= n; i += LANES) {
         for (unsigned l = 0; l < LANES; l++) {
-            lane[l] += a[i + l] * b[i + l];
+            const double square = a[i + l] * a[i + l];
+            lane[l] += square * square;
         }
     }
     for (unsigned l = 0; l < LANES; l++) {
         sum += lane[l];
     }
     for (; i < n; i++) {
-        sum += a[i] * b[i];
+        sum += a[i] * a[i] * (a[i] * a[i]);
     }
     return sum;
 }
 
-static double fourth(const double *a, size_t n)
+static double sum_of_steps(const struct ww_moments_tile *tile, unsigned b, size_t first,
+                           size_t n)
 {
+    const double step = power((int)b - WW_MOMENTS_BIN_BIAS);
     double sum = 0;
 
+    if (!tile->has_steps) {
+        return (double)n * (step * step);
+    }
     for (size_t i = 0; i < n; i++) {
-        const double square = a[i] * a[i];
-        sum += square * square;
+        const double of = tile->steps[tile->order[first + i]];
+        sum += of * of;
     }
     return sum;
 }
@@ -219,48 +342,67 @@ static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *ti
     const double *columns = tile->sorted + first;
 
     bin->n += n;
-    for (size_t i = 0; i < n; i++) {
-        const double step = tile->steps[tile->order[first + i]];
-        bin->steps += step * step;
-    }
     for (unsigned p = 0; p <= k; p++) {
-        for (unsigned q = p; q <= k; q++) {
-            const double sum = dot(columns + (size_t)p * WW_MOMENTS_TILE,
-                                   columns + (size_t)q * WW_MOMENTS_TILE, n);
-            bin->z[p * (k + 1) + q] += sum;
-            if (p != q) {
-                bin->z[q * (k + 1) + p] += sum;
+        const double *a = columns + (size_t)p * WW_MOMENTS_TILE;
+        unsigned n_b = 0;
+        for (unsigned q = p; q <= k; q += n_b) {
+            const double *b[AT_ONCE];
+            double sums[AT_ONCE];
+            n_b = k + 1 - q < AT_ONCE ? k + 1 - q : AT_ONCE;
+            for (unsigned i = 0; i < n_b; i++) {
+                b[i] = columns + (size_t)(q + i) * WW_MOMENTS_TILE;
+            }
+            dots(a, b, n_b, n, sums);
+            for (unsigned i = 0; i < n_b; i++) {
+                bin->z[p * (k + 1) + q + i] += sums[i];
+                if (p != q + i) {
+                    bin->z[(q + i) * (k + 1) + p] += sums[i];
+                }
             }
         }
         if (p > 0) {
-            bin->q[p - 1] += fourth(columns + (size_t)p * WW_MOMENTS_TILE, n);
+            bin->q[p - 1] += fourth(a, n);
         }
     }
 }
 
-/* Counting sort, stable, so that sums run in the order of elements. */
+/* Counting sort, stable, so that sums run in the order of elements. Those that are used
+ * are picked first, without a branch that nobody could foresee. */
 static size_t sort(struct ww_moments_tile *tile, size_t n,
                    uint32_t first[WW_MOMENTS_BINS + 1])
 {
+    const uint8_t *bin = tile->bin;
+    uint32_t *picked = tile->picked;
+    uint32_t *order = tile->order;
     uint32_t count[WW_MOMENTS_BINS] = {0};
     uint32_t at = 0;
+    size_t used = 0;
 
     for (size_t e = 0; e < n; e++) {
-        count[tile->bin[e]]++;
+        picked[used] = (uint32_t)e;
+        used += bin[e] != 0;
     }
-    count[0] = 0;
+    for (size_t i = 0; i < used; i++) {
+        count[bin[picked[i]]]++;
+    }
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
         first[b] = at;
         at += count[b];
         count[b] = first[b];
     }
     first[WW_MOMENTS_BINS] = at;
-    for (size_t e = 0; e < n; e++) {
-        if (tile->bin[e]) {
-            tile->order[count[tile->bin[e]]++] = (uint32_t)e;
-        }
+    for (size_t i = 0; i < used; i++) {
+        order[count[bin[picked[i]]]++] = picked[i];
     }
-    return at;
+    return used;
+}
+
+static void gather(const double *restrict from, const uint32_t *restrict order, size_t n,
+                   double *restrict to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[order[i]];
+    }
 }
 
 enum ww_err ww_moments_accumulate(struct ww_moments *moments,
@@ -275,10 +417,7 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
     for (unsigned p = 0; p <= moments->k; p++) {
         /* The base's own column is not among the differences. */
         const double *from = tile->columns + (size_t)(p ? p + 1 : 0) * WW_MOMENTS_TILE;
-        double *to = tile->sorted + (size_t)p * WW_MOMENTS_TILE;
-        for (size_t i = 0; i < used; i++) {
-            to[i] = from[tile->order[i]];
-        }
+        gather(from, tile->order, used, tile->sorted + (size_t)p * WW_MOMENTS_TILE);
     }
     for (unsigned b = 1; b < WW_MOMENTS_BINS; b++) {
         struct ww_moments_bin *bin = NULL;
@@ -289,6 +428,7 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
         if (!bin) {
             return no_memory(err);
         }
+        bin->steps += sum_of_steps(tile, b, first[b], first[b + 1] - first[b]);
         add_bin(bin, tile, moments->k, first[b], first[b + 1] - first[b]);
     }
     return WW_OK;

@@ -46,8 +46,10 @@ struct ww_moments_tile {
     double *steps;   /* [TILE], with has_steps: of blocks that the suspect was rounded in,
                         0 where the grid is all */
     bool has_steps;
-    uint8_t *bin;    /* [TILE], 0: not used */
-    uint32_t *order; /* [TILE] */
+    uint8_t *bin;     /* [TILE], 0: not used */
+    uint32_t *picked; /* [TILE]: elements that are used */
+    uint32_t *order;  /* [TILE]: the same by bin */
+    int64_t *moved;   /* [TILE], for who visits */
 };
 enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
                                  struct ww_error *err) WW_MUST_USE;

@@ -9,6 +9,7 @@
 
 #include "model/convert.h"
 #include "util/alloc.h"
+#include "util/clones.h"
 #include "util/fail.h"
 
 struct replaying {
@@ -57,6 +58,115 @@ static void round_to_grid(enum ww_dtype grid, struct ww_moments_tile *tile, size
     }
 }
 
+/* The blend before rounding, and all ones where a source with a share moves it. */
+WW_CLONES static void add_share(const double *base, const double *source, double share,
+                                size_t n, double *blend, int64_t *moved)
+{
+    for (size_t e = 0; e < n; e++) {
+        const double x = source[e] - base[e];
+        blend[e] += share * x;
+        moved[e] |= -(int64_t)(x != 0);
+    }
+}
+
+/* Columns of a tile that is compared. */
+struct columns {
+    const double *suspect;
+    const double *base;
+    const double *blend;
+    const double *rounded;
+    const double *steps;  /* NULL: the suspect was not rounded in blocks */
+    const int64_t *moved; /* all ones or 0 */
+    size_t n;
+};
+
+/* Partial sums, so that vector units add in the order that is written here. */
+#define LANES 8
+struct lanes {
+    double base[LANES];
+    double suspect[LANES];
+    double both[LANES];
+    double total[LANES];
+    double residual[LANES];
+    double floor[LANES];
+    int64_t moved[LANES];
+    int64_t same[LANES];
+    int64_t left[LANES];
+};
+
+/* LANES elements or fewer; a pruned one adds nothing. */
+static inline __attribute__((always_inline)) void
+add_lanes(struct lanes *sum, const struct columns *c, size_t at, unsigned n)
+{
+    for (unsigned l = 0; l < n; l++) {
+        const double s = c->suspect[at + l];
+        const double b = c->base[at + l];
+        const double p = c->blend[at + l];
+        const double r = c->rounded[at + l];
+        const int64_t counts = -(int64_t)!ww_moments_pruned(s, b, false);
+        const int64_t moved = c->moved[at + l] & counts;
+        const double y = counts ? s - b : 0;
+        const double miss = counts ? s - p : 0;
+        const double step = counts ? r - p : 0;
+        const double weight = counts ? b : 0;
+        sum->base[l] += weight * weight;
+        sum->suspect[l] += s * s; /* a pruned one is zero */
+        sum->both[l] += s * b;
+        sum->total[l] += y * y;
+        sum->residual[l] += miss * miss;
+        sum->floor[l] += step * step;
+        sum->moved[l] -= moved;
+        sum->same[l] -= moved & -(int64_t)(s == r);
+        sum->left[l] -= moved & -(int64_t)(s != b);
+    }
+}
+
+WW_CLONES static void add_plain(struct lanes *sum, const struct columns *c)
+{
+    size_t e = 0;
+
+    for (; e + LANES <= c->n; e += LANES) {
+        add_lanes(sum, c, e, LANES);
+    }
+    add_lanes(sum, c, e, (unsigned)(c->n - e));
+}
+
+/* What a block's rounding step says takes the place of the grid's; bits say nothing. */
+static void add_in_blocks(struct lanes *sum, const struct columns *c)
+{
+    for (size_t e = 0; e < c->n; e++) {
+        const double y = c->suspect[e] - c->base[e];
+        const double miss = c->suspect[e] - c->blend[e];
+        const double block = c->steps[e];
+        const double step = c->rounded[e] - c->blend[e];
+        sum->base[0] += c->base[e] * c->base[e];
+        sum->suspect[0] += c->suspect[e] * c->suspect[e];
+        sum->both[0] += c->suspect[e] * c->base[e];
+        sum->total[0] += y * y;
+        sum->residual[0] += miss * miss;
+        sum->floor[0] += block > 0 ? block * block / 12 : step * step;
+        sum->moved[0] -= c->moved[e];
+        sum->same[0] -=
+            c->moved[e] & -(int64_t)(block <= 0 && c->suspect[e] == c->rounded[e]);
+        sum->left[0] -= c->moved[e] & -(int64_t)(y != 0);
+    }
+}
+
+static void add_up(struct ww_replay *to, const struct lanes *sum, bool matrix)
+{
+    for (unsigned l = 0; l < LANES; l++) {
+        to->base += matrix ? sum->base[l] : 0;
+        to->suspect += matrix ? sum->suspect[l] : 0;
+        to->both += matrix ? sum->both[l] : 0;
+        to->total += sum->total[l];
+        to->residual += sum->residual[l];
+        to->floor += sum->floor[l];
+        to->moved += (uint64_t)sum->moved[l];
+        to->same += (uint64_t)sum->same[l];
+        to->left += (uint64_t)sum->left[l];
+    }
+}
+
 /* The blend goes into the sorted columns: [0] before, [1] after rounding; families have
  * two columns at least, base and a source. */
 static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
@@ -67,57 +177,52 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     const struct ww_model *model = family->models[WW_FAMILY_SUSPECT];
     const struct ww_tensor *t =
         &model->tensors[family->tensors[tensor].index[WW_FAMILY_SUSPECT]];
-    const enum ww_dtype dtype = t->dtype;
-    const bool matrix = t->rank >= 2;
-    struct ww_replay *sum = &r->per_tensor[tensor];
     const unsigned n_sources = family->n_models - WW_FAMILY_SOURCES;
     const double *shares = r->own ? r->own + (size_t)tensor * n_sources : r->shares;
-    const double *suspect = tile->columns;
     const double *base = tile->columns + WW_MOMENTS_TILE;
-    double *blend = tile->sorted;
-    const double *rounded = tile->sorted + WW_MOMENTS_TILE;
+    int64_t *moved = tile->moved;
+    const struct columns columns = {tile->columns,
+                                    base,
+                                    tile->sorted,
+                                    tile->sorted + WW_MOMENTS_TILE,
+                                    tile->has_steps ? tile->steps : NULL,
+                                    moved,
+                                    n};
+    struct lanes sum = {.base = {0}};
 
     (void)err;
-    memset(tile->bin, 0, n);
-    memcpy(blend, base, n * sizeof(*blend));
+    memset(moved, 0, n * sizeof(*moved));
+    memcpy(tile->sorted, base, n * sizeof(*base));
     for (unsigned i = 0; i < n_sources; i++) {
-        const double *source = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE;
-        if (shares[i] <= 0) {
-            continue;
-        }
-        for (size_t e = 0; e < n; e++) {
-            const double x = source[e] - base[e];
-            blend[e] += shares[i] * x;
-            tile->bin[e] |= x != 0;
+        if (shares[i] > 0) {
+            add_share(base, tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE, shares[i],
+                      n, tile->sorted, moved);
         }
     }
-    round_to(dtype, tile, n);
-    if (ww_family_grid(family, tensor) != dtype) {
+    round_to(t->dtype, tile, n);
+    if (ww_family_grid(family, tensor) != t->dtype) {
         round_to_grid(ww_family_grid(family, tensor), tile, n);
     }
-    for (size_t e = 0; e < n; e++) {
-        const double y = suspect[e] - base[e];
-        const double miss = suspect[e] - blend[e];
-        const double block = tile->has_steps ? tile->steps[e] : 0;
-        const double step = rounded[e] - blend[e];
-        if (ww_moments_pruned(suspect[e], base[e], tile->has_steps)) {
-            continue;
-        }
-        if (matrix) {
-            sum->base += base[e] * base[e];
-            sum->suspect += suspect[e] * suspect[e];
-            sum->both += suspect[e] * base[e];
-        }
-        sum->total += y * y;
-        sum->residual += miss * miss;
-        sum->floor += block > 0 ? block * block / 12 : step * step;
-        if (tile->bin[e]) {
-            sum->moved++;
-            sum->same += block == 0 && suspect[e] == rounded[e];
-            sum->left += y != 0;
+    if (columns.steps) {
+        add_in_blocks(&sum, &columns);
+    } else {
+        add_plain(&sum, &columns);
+    }
+    add_up(&r->per_tensor[tensor], &sum, t->rank >= 2);
+    return WW_OK;
+}
+
+/* Sources without a share anywhere need not be read. */
+static void find_moving(const struct replaying *r, bool moving[WW_LINEAGE_MAX_SOURCES])
+{
+    const unsigned n = r->family->n_models - WW_FAMILY_SOURCES;
+
+    for (unsigned i = 0; i < n; i++) {
+        moving[i] = !r->own && r->shares[i] > 0;
+        for (uint32_t t = 0; r->own && t < r->family->n_tensors && !moving[i]; t++) {
+            moving[i] = r->own[(size_t)t * n + i] > 0;
         }
     }
-    return WW_OK;
 }
 
 enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares,
@@ -128,13 +233,15 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
 {
     struct replaying r = {family, shares, per_tensor,
                           ww_calloc(family->n_tensors, sizeof(struct ww_replay))};
+    bool moving[WW_LINEAGE_MAX_SOURCES];
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
     if (!r.per_tensor) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
     }
-    rc = ww_sweep(family, "replay", use, run, visit, &r, bytes_read, err);
+    find_moving(&r, moving);
+    rc = ww_sweep(family, "replay", use, moving, run, visit, &r, bytes_read, err);
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         const struct ww_replay *one = &r.per_tensor[t];
         out->moved += one->moved;

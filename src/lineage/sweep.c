@@ -10,6 +10,7 @@
 
 struct sweep {
     const struct ww_family *family;
+    const bool *sources;
     ww_tile_fn visit;
     void *payload;
     struct worker *workers;
@@ -22,8 +23,8 @@ struct worker {
 };
 
 /* The suspect may be more than its files say: then its steps come along. */
-static enum ww_err read_column(const struct ww_family *family, struct worker *w, unsigned m,
-                               uint32_t index, uint64_t first, size_t n,
+static enum ww_err read_column(const struct ww_family *family, struct worker *w,
+                               unsigned m, uint32_t index, uint64_t first, size_t n,
                                struct ww_error *err)
 {
     const struct ww_disguise *disguise = &family->disguise;
@@ -35,6 +36,11 @@ static enum ww_err read_column(const struct ww_family *family, struct worker *w,
                               err);
     }
     return ww_elements_double(family->models[m], index, first, n, w->bytes, out, err);
+}
+
+static bool is_read(const struct sweep *s, unsigned m)
+{
+    return m < WW_FAMILY_SOURCES || !s->sources || s->sources[m - WW_FAMILY_SOURCES];
 }
 
 static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
@@ -52,6 +58,9 @@ static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
         uint64_t bytes = 0;
         for (unsigned m = 0; m < family->n_models && !rc; m++) {
             const struct ww_tensor *of = &family->models[m]->tensors[t->index[m]];
+            if (!is_read(s, m)) {
+                continue;
+            }
             rc = read_column(family, w, m, t->index[m], first, n, err);
             bytes += n * (ww_dtype_bits(of->dtype) / 8);
         }
@@ -65,12 +74,15 @@ static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
     return rc;
 }
 
-static uint64_t count_bytes(const struct ww_family *family, uint32_t t)
+static uint64_t count_bytes(const struct sweep *s, uint32_t t)
 {
+    const struct ww_family *family = s->family;
     uint64_t total = 0;
 
     for (unsigned m = 0; m < family->n_models; m++) {
-        total += family->models[m]->tensors[family->tensors[t].index[m]].n_bytes;
+        if (is_read(s, m)) {
+            total += family->models[m]->tensors[family->tensors[t].index[m]].n_bytes;
+        }
     }
     return total;
 }
@@ -100,11 +112,13 @@ static void free_workers(const struct sweep *s, unsigned n)
 }
 
 enum ww_err ww_sweep(const struct ww_family *family, const char *phase, const bool *use,
-                     const struct ww_run_options *run, ww_tile_fn visit, void *payload,
-                     uint64_t *bytes_read, struct ww_error *err)
+                     const bool *sources, const struct ww_run_options *run,
+                     ww_tile_fn visit, void *payload, uint64_t *bytes_read,
+                     struct ww_error *err)
 {
     const unsigned n = ww_per_tensor_threads(run);
-    struct sweep s = {family, visit, payload, ww_calloc(n, sizeof(struct worker))};
+    struct sweep s = {family, sources, visit, payload,
+                      ww_calloc(n, sizeof(struct worker))};
     uint64_t *sizes = ww_calloc(family->n_tensors, sizeof(*sizes));
     struct ww_per_tensor_job job = {.phase = phase,
                                     .run = run,
@@ -120,7 +134,7 @@ enum ww_err ww_sweep(const struct ww_family *family, const char *phase, const bo
     }
     for (uint32_t t = 0; t < family->n_tensors; t++) {
         sizes[t] = !use || use[t] ? family->tensors[t].n_elements : 0;
-        job.total_bytes += sizes[t] ? count_bytes(family, t) : 0;
+        job.total_bytes += sizes[t] ? count_bytes(&s, t) : 0;
     }
     rc = make_workers(&s, n, err);
     if (!rc) {

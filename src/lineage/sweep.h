@@ -15,9 +15,11 @@ typedef enum ww_err (*ww_tile_fn)(void *payload, uint32_t tensor,
                                   struct ww_moments_tile *tile, size_t n,
                                   struct ww_error *err);
 
-/** use: which tensors are read; NULL: all. */
+/** use: which tensors are read; NULL: all. sources: which of them ([n_models - 2]), NULL:
+ * all; the columns of others hold nothing. */
 enum ww_err ww_sweep(const struct ww_family *family, const char *phase, const bool *use,
-                     const struct ww_run_options *run, ww_tile_fn visit, void *payload,
-                     uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
+                     const bool *sources, const struct ww_run_options *run,
+                     ww_tile_fn visit, void *payload, uint64_t *bytes_read,
+                     struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sums of products against a loop that does nothing in blocks: element by element, by
+ * the rule as it is written down. Counts and steps must be equal, sums must agree to the
+ * rounding of as many additions.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "lineage/moments.h"
+#include "model/convert.h"
+
+#define MOST 9
+
+static uint64_t state_of_draws = 7;
+
+static double draw(void)
+{
+    state_of_draws =
+        state_of_draws * UINT64_C(6364136223846793005) + 1442695040888963407u;
+    return (double)(state_of_draws >> 11) / (double)(UINT64_C(1) << 53) - 0.5;
+}
+
+static double stored(enum ww_dtype dtype, double v)
+{
+    uint64_t bits = 0;
+    if (dtype == WW_DTYPE_F64) {
+        return v;
+    }
+    ww_from_double(dtype, &v, &bits, 1);
+    ww_to_double(dtype, &bits, &v, 1);
+    return v;
+}
+
+struct plain {
+    uint64_t n[WW_MOMENTS_BINS];
+    double steps[WW_MOMENTS_BINS];
+    double z[WW_MOMENTS_BINS][(MOST + 1) * (MOST + 1)];
+    double fourth[WW_MOMENTS_BINS][MOST];
+    uint64_t pruned;
+};
+
+/* By docs/lineage.md: the step is that of the largest among base and sources, a task
+ * vector of eight of them carries a share, a longer step of a block decides the bin. */
+static void add_plainly(struct plain *p, const double *v, unsigned k, double block,
+                        bool has_steps, enum ww_dtype dtype)
+{
+    double largest = fabs(v[1]);
+    double longest = 0;
+    double z[MOST + 1] = {v[0] - v[1]};
+    for (unsigned i = 0; i < k; i++) {
+        largest = fmax(largest, fabs(v[i + 2]));
+        z[i + 1] = v[i + 2] - v[1];
+        longest = fmax(longest, fabs(z[i + 1]));
+    }
+    const double grid = ldexp(1, ww_moments_step(largest, dtype));
+    const double step = has_steps ? fmax(block, grid) : grid;
+    const bool pruned = !has_steps && v[0] == 0 && v[1] != 0;
+    const int bin = (int)floor(log2(step)) + WW_MOMENTS_BIN_BIAS;
+    p->pruned += pruned;
+    if (pruned || longest == 0 || longest < WW_MOMENTS_STEPS * grid || bin <= 0 ||
+        bin >= WW_MOMENTS_BINS) {
+        return;
+    }
+    p->n[bin]++;
+    p->steps[bin] += step * step;
+    for (unsigned i = 0; i <= k; i++) {
+        for (unsigned j = 0; j <= k; j++) {
+            p->z[bin][i * (k + 1) + j] += z[i] * z[j];
+        }
+        if (i > 0) {
+            p->fourth[bin][i - 1] += z[i] * z[i] * z[i] * z[i];
+        }
+    }
+}
+
+static void near(double a, double b)
+{
+    assert_true(fabs(a - b) <= 1e-11 * fmax(fabs(a), fabs(b)) + 1e-300);
+}
+
+static void compare(const struct ww_moments *m, const struct plain *p, unsigned k)
+{
+    uint64_t used = 0;
+    assert_int_equal(m->pruned, p->pruned);
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = m->bins[b];
+        assert_int_equal(bin ? bin->n : 0, p->n[b]);
+        used += p->n[b];
+        for (unsigned i = 0; bin && i <= k; i++) {
+            /* Off the diagonal signs cancel: the error is that of the lengths. */
+            for (unsigned j = 0; j <= k; j++) {
+                const double scale =
+                    sqrt(p->z[b][i * (k + 2)]) * sqrt(p->z[b][j * (k + 2)]);
+                assert_true(fabs(bin->z[i * (k + 1) + j] - p->z[b][i * (k + 1) + j]) <=
+                            1e-11 * scale + 1e-300);
+            }
+            if (i > 0) {
+                near(bin->q[i - 1], p->fourth[b][i - 1]);
+            }
+        }
+        if (bin) {
+            near(bin->steps, p->steps[b]);
+        }
+    }
+    assert_true(used > 100);
+}
+
+/* Tiles of odd lengths, values over many exponents, zeros, and equal ones. */
+static void check(enum ww_dtype dtype, unsigned k, bool has_steps)
+{
+    static const size_t lengths[] = {1, 7, 1024, 1025, 20011, WW_MOMENTS_TILE};
+    static struct plain plain;
+    struct ww_moments *m = ww_moments_new(k);
+    struct ww_moments_tile tile = {0};
+    memset(&plain, 0, sizeof(plain));
+    assert_non_null(m);
+    assert_int_equal(ww_moments_tile_init(&tile, k, NULL), WW_OK);
+    tile.has_steps = has_steps;
+    for (size_t t = 0; t < 6; t++) {
+        for (size_t e = 0; e < lengths[t]; e++) {
+            const double size = ldexp(1, (int)(e % 23) - 20);
+            double v[MOST + 2];
+            v[1] = e % 31 == 5 ? 0 : stored(dtype, draw() * size);
+            for (unsigned i = 0; i < k; i++) {
+                v[i + 2] = e % 17 == 3 ? v[1] : stored(dtype, v[1] + draw() * size / 8);
+            }
+            v[0] = e % 13 == 2 ? 0 : stored(dtype, v[1] + draw() * size / 8);
+            for (unsigned i = 0; i < k + 2; i++) {
+                tile.columns[(size_t)i * WW_MOMENTS_TILE + e] = v[i];
+            }
+            tile.steps[e] = has_steps ? draw() * 0x1p-6 + 0x1p-7 : 0;
+            add_plainly(&plain, v, k, tile.steps[e], has_steps, dtype);
+        }
+        assert_int_equal(ww_moments_accumulate(m, &tile, lengths[t], dtype, NULL), WW_OK);
+    }
+    compare(m, &plain, k);
+    ww_moments_tile_release(&tile);
+    ww_moments_free(m);
+}
+
+static void sums_are_those_of_a_plain_loop(void **state)
+{
+    (void)state;
+    for (unsigned k = 1; k <= MOST; k++) {
+        check(WW_DTYPE_BF16, k, false);
+    }
+    check(WW_DTYPE_F16, 3, false);
+    check(WW_DTYPE_F32, 3, false);
+    check(WW_DTYPE_F64, 3, false);
+}
+
+static void steps_of_blocks_decide_the_bin(void **state)
+{
+    (void)state;
+    check(WW_DTYPE_BF16, 2, true);
+    check(WW_DTYPE_F32, 5, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_are_those_of_a_plain_loop),
+        cmocka_unit_test(steps_of_blocks_decide_the_bin),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
