@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "signed_folder.h"
+#include "ww_changes.h"
 
 /* The cache keeps no file that was changed within the last three seconds. Change times
  * are the kernel's, so it is the clock that a test can move, by the linker: here it
@@ -175,6 +176,29 @@ static void a_cache_of_another_key_is_refused(void **state)
     stop(&c);
 }
 
+static bool accepts_cache(void *payload, const uint8_t *bytes, size_t len)
+{
+    const struct cached *c = payload;
+    struct ww_error err = {0};
+    struct ww_cache cache;
+    write_quickly(c->cache, bytes, len);
+    const enum ww_err rc = ww_cache_load(c->cache, c->f->signer.key, &cache, &err);
+    ww_cache_release(&cache);
+    return rc == WW_OK;
+}
+
+static void every_bit_of_a_cache_counts(void **state)
+{
+    struct cached c = start(state);
+    c.f->sign.tensors = true;
+    settle();
+    sign_expecting(&c, 2, 0);
+    char *text = read_text(c.cache);
+    refuses_every_change(accepts_cache, &c, (uint8_t *)text, strlen(text));
+    ww_free(text);
+    stop(&c);
+}
+
 static void a_cache_in_the_model_is_refused(void **state)
 {
     struct cached c = start(state);
@@ -211,6 +235,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_cache_of_another_key_is_refused, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(every_bit_of_a_cache_counts, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cache_in_the_model_is_refused, set_up,
                                         tear_down),
         cmocka_unit_test(only_settled_files_count),

@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "crypto/signkey.h"
 #include "trace/ledger_check.h"
+#include "util/alloc.h"
 #include "util/fault.h"
 
 struct book {
@@ -212,6 +214,45 @@ static void changed_lines_are_refused(void **state)
     fill(&b);
     change_after(&b, 2, "\"mediaType\":", 0);
     must_be(&b, read_book(&b), WW_E_LEDGER, "line 3: ");
+    book_free(&b);
+}
+
+/* In memory: all three entries, and no line that was not finished. */
+static bool accepts_ledger(const struct book *b, const uint8_t *bytes, size_t len)
+{
+    struct ww_error err = {0};
+    struct ww_ledger ledger = {.fd = -1, .path = ww_strdup(b->path)};
+    OK(ww_signkey_public(b->key, &ledger.key, &err));
+    const bool is_whole = ww_ledger_check(&ledger, bytes, len, &err) == WW_OK;
+    const bool has_all = ledger.n == 3 && ledger.torn_bytes == 0;
+    ww_ledger_close(&ledger);
+    return is_whole && has_all;
+}
+
+/* Every line is signed. One bit of each byte and each 16th length: a line is a bundle, and
+ * all bits of those count elsewhere. */
+static void every_byte_of_a_ledger_counts(void **state)
+{
+    (void)state;
+    struct book b;
+    size_t len = 0;
+    book_init(&b);
+    must_be(&b, open_book(&b, false), WW_OK, NULL);
+    must_be(&b, add_model(&b), WW_OK, NULL);
+    must_be(&b, add_copy(&b, "ada"), WW_OK, NULL);
+    ww_ledger_close(&b.ledger);
+    uint8_t *text = (uint8_t *)slurp(b.path, &len);
+    assert_true(accepts_ledger(&b, text, len));
+    for (size_t at = 0; at < len; at++) {
+        text[at] ^= (uint8_t)(1u << at % 8);
+        if (accepts_ledger(&b, text, len)) {
+            fail_msg("byte %zu of %zu changed and accepted", at, len);
+        }
+        text[at] ^= (uint8_t)(1u << at % 8);
+        assert_false(at % 16 == 15 && accepts_ledger(&b, text, at));
+    }
+    assert_false(accepts_ledger(&b, text, len - 1));
+    free(text);
     book_free(&b);
 }
 
@@ -439,6 +480,7 @@ int main(void)
         cmocka_unit_test(entries_come_back_as_written),
         cmocka_unit_test(lines_that_were_moved_or_cut_are_told_apart),
         cmocka_unit_test(changed_lines_are_refused),
+        cmocka_unit_test(every_byte_of_a_ledger_counts),
         cmocka_unit_test(exchanged_lines_are_refused),
         cmocka_unit_test(another_signer_is_refused),
         cmocka_unit_test(names_are_there_once),
