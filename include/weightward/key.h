@@ -76,6 +76,13 @@ WW_API enum ww_err ww_signkey_open_token(const char *uri, struct ww_secret *pin,
 WW_API enum ww_err ww_signkey_open_program(const char *program, const char *public_key,
                                            unsigned seconds, struct ww_signkey **out,
                                            struct ww_error *err) WW_MUST_USE;
+/** Is it a reference to a program, "program:PATH?public-key=PUB"? */
+WW_API bool ww_program_uri_is(const char *text);
+/** The key that such a reference names. WW_E_USAGE for one that is none. */
+WW_API enum ww_err ww_signkey_open_program_uri(const char *uri, unsigned seconds,
+                                               struct ww_signkey **out,
+                                               struct ww_error *err) WW_MUST_USE;
+
 
 /** X25519 recipient key pair: BASE.key (sealed record) and BASE.pub. */
 WW_API enum ww_err ww_recipient_create(const char *base, struct ww_secret *passphrase,

@@ -23,6 +23,8 @@
 #include "util/fs.h"
 #include "util/str.h"
 
+#define SCHEME "program:"
+#define MARK "?public-key="
 #define ANSWER_MAX_BYTES 256 /* P-521 needs 139 */
 #define PUBLIC_MAX_BYTES 65536
 #define SECONDS_MAX 3600
@@ -240,6 +242,55 @@ static enum ww_err public_der(const char *path, struct ww_buf *der, struct ww_er
     return rc;
 }
 
+static enum ww_err check_program(const char *program, struct ww_error *err)
+{
+    return strchr(program, '/')
+               ? WW_OK
+               : WW_FAIL(err, WW_E_USAGE,
+                         "signer program '%s' must be a path; nothing is searched for",
+                         program);
+}
+
+bool ww_program_uri_is(const char *text)
+{
+    return ww_str_starts(text, SCHEME);
+}
+
+enum ww_err ww_signprogram_parse(const char *reference, struct ww_signprogram *out,
+                                 struct ww_error *err)
+{
+    const char *path = reference + strlen(SCHEME);
+    const char *mark = ww_program_uri_is(reference) ? strstr(path, MARK) : NULL;
+    const size_t len = mark ? (size_t)(mark - path) : 0;
+
+    *out = (struct ww_signprogram){0};
+    if (!mark || !mark[strlen(MARK)]) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "'%.200s' names no program and its key, expected "
+                       "'" SCHEME "PATH" MARK "PUB'",
+                       reference);
+    }
+    if (len >= sizeof(out->program)) {
+        return WW_FAIL(err, WW_E_USAGE, "path of a signer program has %zu bytes, at most %zu",
+                       len, sizeof(out->program) - 1);
+    }
+    memcpy(out->program, path, len);
+    out->public_key = mark + strlen(MARK);
+    return check_program(out->program, err);
+}
+
+enum ww_err ww_signkey_open_program_uri(const char *uri, unsigned seconds,
+                                        struct ww_signkey **out, struct ww_error *err)
+{
+    struct ww_signprogram parsed;
+    enum ww_err rc = ww_signprogram_parse(uri, &parsed, err);
+
+    *out = NULL;
+    return rc ? rc
+              : ww_signkey_open_program(parsed.program, parsed.public_key, seconds, out,
+                                        err);
+}
+
 enum ww_err ww_signkey_open_program(const char *program, const char *public_key,
                                     unsigned seconds, struct ww_signkey **out,
                                     struct ww_error *err)
@@ -250,10 +301,8 @@ enum ww_err ww_signkey_open_program(const char *program, const char *public_key,
 
     *out = NULL;
     ww_buf_init(&der, PUBLIC_MAX_BYTES);
-    if (!strchr(program, '/')) {
-        rc = WW_FAIL(err, WW_E_USAGE,
-                     "signer program '%s' must be a path; nothing is searched for",
-                     program);
+    rc = check_program(program, err);
+    if (rc) {
         goto out;
     }
     if (seconds > SECONDS_MAX) {

@@ -25,4 +25,16 @@ enum ww_err ww_signkey_from_device(const struct ww_signdevice *device,
                                    struct ww_signkey **out,
                                    struct ww_error *err) WW_MUST_USE;
 
+#define WW_SIGNPROGRAM_BYTES 4096
+
+/** A reference to a program, taken apart. */
+struct ww_signprogram {
+    char program[WW_SIGNPROGRAM_BYTES];
+    const char *public_key; /* a borrow of the reference */
+};
+/** "program:PATH?public-key=PUB": the path has a '/', since nothing is searched for, and
+ *  ends at the first mark. WW_E_USAGE. */
+enum ww_err ww_signprogram_parse(const char *reference, struct ww_signprogram *out,
+                                 struct ww_error *err) WW_MUST_USE;
+
 #endif

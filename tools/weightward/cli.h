@@ -118,7 +118,6 @@ void cli_lockkeys_free(struct cli_lockkeys *keys);
 /** Load a signing key, asking for its passphrase only when it is encrypted. path may also
  *  be a token's URI ("pkcs11:...", the passphrase being its PIN) or
  *  "program:PATH?public-key=PUB", a program that signs. */
-#define CLI_PROGRAM "program:"
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);
 

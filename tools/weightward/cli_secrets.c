@@ -132,21 +132,6 @@ static enum ww_err open_token(const char *uri, const struct cli_passphrase *from
     return rc;
 }
 
-/* "program:PATH?public-key=PUB" */
-static enum ww_err open_program(const char *reference, struct ww_signkey **out,
-                                struct ww_error *err)
-{
-    static const char mark[] = "?public-key=";
-    const char *path = reference + strlen(CLI_PROGRAM);
-    const char *end = strstr(path, mark);
-    char *program = end ? strndup(path, (size_t)(end - path)) : NULL;
-    /* without the mark the library is asked for a key named "", and says so */
-    enum ww_err rc = ww_signkey_open_program(program ? program : path,
-                                             end ? end + strlen(mark) : "", 0, out, err);
-    free(program);
-    return rc;
-}
-
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err)
 {
@@ -156,8 +141,8 @@ enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
     if (ww_token_uri_is(path)) {
         return open_token(path, from, out, err);
     }
-    if (strncmp(path, CLI_PROGRAM, strlen(CLI_PROGRAM)) == 0) {
-        return open_program(path, out, err);
+    if (ww_program_uri_is(path)) {
+        return ww_signkey_open_program_uri(path, 0, out, err);
     }
     enum ww_err rc = ww_signkey_is_encrypted(path, &encrypted, err);
     if (rc) {
