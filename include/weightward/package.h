@@ -119,7 +119,21 @@ WW_API enum ww_err ww_pack_verify(const char *path,
                                   struct ww_pack_report *report,
                                   struct ww_error *err) WW_MUST_USE;
 
+/* As what a member comes back; all but the first are of adapters. */
+enum ww_unpack_form {
+    WW_UNPACK_FILES,            /* as it was packed */
+    WW_UNPACK_PEFT,             /* the same, of an adapter alone */
+    WW_UNPACK_PORTABLE,         /* a plain LoRA that engines beside PEFT read rightly: one
+                                   rank, scaling in the factors, float32 */
+    WW_UNPACK_GGUF,             /* the same as a GGUF file for llama.cpp; needs the base */
+    WW_UNPACK_MODEL,            /* the base with the adapter added */
+    WW_UNPACK_FORMS
+};
+/** "files", "peft", "portable", "gguf", "model" */
+WW_API const char *ww_unpack_form_name(enum ww_unpack_form form);
+
 struct ww_unpack_options {
+    enum ww_unpack_form form;
     const char *base;           /* NULL: the member must not need it */
     const struct ww_unsealer *unsealer; /* NULL: plain members only */
     const char *public_key;     /* who must have signed; NULL: anyone or no one */
@@ -130,8 +144,10 @@ struct ww_unpack_options {
     void *before_commit_payload;
 };
 /** Restore a member as a folder, which appears whole or not at all: every file has the
- *  digest that the manifest commits to. WW_E_NOTFOUND, WW_E_UNRELATED when the base is
- *  another one, WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED. */
+ *  digest that the manifest commits to. Other forms are made of a member that was restored
+ *  so, in "OUT.member", which goes away. WW_E_NOTFOUND, WW_E_UNRELATED when the base is
+ *  another one, WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED; WW_E_UNSUPPORTED when the
+ *  form cannot say what the adapter says. */
 WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
                              const struct ww_unpack_options *options,
                              struct ww_pack_report *report,

@@ -126,6 +126,89 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
     return WW_OK;
 }
 
+const char *ww_gguf_architecture(const char *model_type)
+{
+    static const struct name_row types[] = {
+        {"llama", "llama"}, {"llama", "mistral"}, {"qwen2", "qwen2"}, {"qwen3", "qwen3"}};
+
+    for (size_t i = 0; i < WW_LEN(types) && model_type; i++) {
+        if (strcmp(types[i].transformers, model_type) == 0) {
+            return types[i].gguf;
+        }
+    }
+    return NULL;
+}
+
+static const char *look_back(const struct name_row *rows, size_t n, const char *name,
+                             size_t len)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strlen(rows[i].transformers) == len &&
+            memcmp(rows[i].transformers, name, len) == 0) {
+            return rows[i].gguf;
+        }
+    }
+    return NULL;
+}
+
+/* NULL in *out when it has none. */
+static enum ww_err make_name(const char *name, char **out, struct ww_error *err)
+{
+    static const char layers[] = "model.layers.";
+    const char *end = strrchr(name, '.');
+    const char *part = NULL;
+
+    *out = NULL;
+    if (!end) {
+        return WW_OK;
+    }
+    if (ww_str_starts(name, layers)) {
+        const char *number = name + strlen(layers);
+        const char *dot = strchr(number, '.');
+        uint64_t layer = 0;
+        if (dot >= end || !ww_parse_u64(number, (size_t)(dot - number), &layer)) {
+            return WW_OK;
+        }
+        part = look_back(parts, WW_LEN(parts), dot + 1, (size_t)(end - dot - 1));
+        *out = part ? ww_asprintf("blk.%" PRIu64 ".%s%s", layer, part, end) : NULL;
+    } else {
+        part = look_back(tops, WW_LEN(tops), name, (size_t)(end - name));
+        *out = part ? ww_asprintf("%s%s", part, end) : NULL;
+    }
+    return part && !*out ? WW_FAIL(err, WW_E_NOMEM, "out of memory for names") : WW_OK;
+}
+
+enum ww_err ww_gguf_name_of(const char *architecture, const char *name, uint64_t n_rows,
+                            uint64_t n_heads, uint64_t n_kv_heads, char **out,
+                            struct ww_gguf_place *place, struct ww_error *err)
+{
+    const bool queries = ww_str_ends(name, ".q_proj.weight");
+    const bool keys = ww_str_ends(name, ".k_proj.weight");
+    const uint64_t heads = keys ? n_kv_heads : n_heads;
+    enum ww_err rc = make_name(name, out, err);
+
+    memset(place, 0, sizeof(*place));
+    if (!rc && !*out) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "tensor '%.160s' has no name that is known in GGUF files of "
+                       "architecture '%s'",
+                       name, architecture);
+    }
+    if (rc || strcmp(architecture, "llama") != 0 || (!queries && !keys)) {
+        return rc;
+    }
+    if (heads == 0 || heads > UINT32_MAX / 2 || n_rows % (2 * heads) != 0) {
+        ww_free(*out);
+        *out = NULL;
+        return WW_FAIL(err, WW_E_SHAPE,
+                       "tensor '%.160s' has %" PRIu64 " rows, which are no %" PRIu64
+                       " heads of an even size",
+                       name, n_rows, heads);
+    }
+    place->heads = (uint32_t)heads;
+    return WW_OK;
+}
+
 uint64_t ww_gguf_row(const struct ww_gguf_place *place, uint64_t n_rows, uint64_t row)
 {
     if (!place->heads) {

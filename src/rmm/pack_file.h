@@ -53,7 +53,7 @@ enum ww_err ww_pack_view_open(const struct ww_pack_file *file, size_t member,
                               struct ww_pack_view *out, struct ww_error *err) WW_MUST_USE;
 void ww_pack_view_close(struct ww_pack_view *view);
 
-/** A package in the making: PATH.partial. */
+/** A package, or another file, in the making: PATH.partial. */
 struct ww_pack_new {
     char *path;
     char *partial; /* for texts; NULL once it has its name */
@@ -77,6 +77,9 @@ enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
                                   const struct ww_pack_file *from,
                                   const struct ww_buf *keys,
                                   struct ww_error *err) WW_MUST_USE;
+/** fsync and rename: what was written has its name. */
+enum ww_err ww_pack_new_name(struct ww_pack_new *made, bool replace,
+                             struct ww_error *err) WW_MUST_USE;
 /** Not finished: the partial file is removed. */
 void ww_pack_new_release(struct ww_pack_new *made);
 

@@ -143,7 +143,7 @@ static enum ww_err put_head(struct ww_pack_new *made, const struct ww_buf *text,
     return ww_pwrite_full(made->fd, bytes, sizeof(bytes), 0, made->partial, err);
 }
 
-static enum ww_err name_it(struct ww_pack_new *made, bool replace, struct ww_error *err)
+enum ww_err ww_pack_new_name(struct ww_pack_new *made, bool replace, struct ww_error *err)
 {
     enum ww_err rc = ww_fsync(made->fd, made->partial, err);
 
@@ -189,7 +189,7 @@ enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
         rc = put_head(made, &text, &bundle, keys, err);
     }
     if (!rc) {
-        rc = name_it(made, replace, err);
+        rc = ww_pack_new_name(made, replace, err);
     }
     ww_buf_release(&text);
     ww_buf_release(&bundle);
@@ -222,7 +222,7 @@ enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
     if (!rc) {
         rc = ww_file_unchanged(from->fd, &from->st, from->path, err);
     }
-    return rc ? rc : name_it(made, true, err);
+    return rc ? rc : ww_pack_new_name(made, true, err);
 }
 
 void ww_pack_new_release(struct ww_pack_new *made)

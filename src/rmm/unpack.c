@@ -5,7 +5,9 @@
  * cannot go unnoticed, and only then is it asked which part of it differs.
  */
 #include <string.h>
+#include <unistd.h>
 
+#include "rmm/as_member.h"
 #include "rmm/base_use.h"
 #include "rmm/unpack_plan.h"
 #include "rmm/unpack_run.h"
@@ -140,6 +142,77 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
     return rc;
 }
 
+/* "OUT.member" below the folder where OUT is made, and gone when the form is there. */
+static enum ww_err remove_member(const char *path, struct ww_error *err)
+{
+    const char *base = ww_path_base(path);
+    char *parent =
+        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    int dirfd = -1;
+    enum ww_err rc = parent ? ww_dir_open(parent, &dirfd, err)
+                            : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+
+    if (!rc) {
+        rc = ww_remove_tree_at(dirfd, base, err);
+        close(dirfd);
+    }
+    ww_free(parent);
+    return rc;
+}
+
+static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
+                              const struct ww_unpack_options *options,
+                              struct ww_run_report *report, struct ww_error *err)
+{
+    size_t len = strlen(out_path);
+    char *member = NULL;
+    enum ww_err rc = WW_OK;
+
+    while (len > 1 && out_path[len - 1] == '/') {
+        len--;
+    }
+    member = ww_asprintf("%.*s.member", (int)len, out_path);
+    if (!member) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    rc = ww_path_check_new(member, err);
+    if (rc) {
+        goto out;
+    }
+    rc = ww_unpack_restore(run, member, &options->run, report, err);
+    if (!rc) {
+        const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
+                                            out_path, options, report, err);
+        rc = remove_member(member, made ? NULL : err);
+        rc = made ? made : rc;
+    }
+out:
+    ww_free(member);
+    return rc;
+}
+
+static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
+                           const struct ww_unpack_options *options,
+                           struct ww_run_report *report, struct ww_error *err)
+{
+    if (options->form >= WW_UNPACK_FORMS) {
+        return WW_FAIL(err, WW_E_USAGE, "form %d is not known", (int)options->form);
+    }
+    if (options->form != WW_UNPACK_FILES && !run->view.member->adapter) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "member '%s' is a model, and form '%s' is of adapters; unpack its "
+                       "files",
+                       run->view.member->name, ww_unpack_form_name(options->form));
+    }
+    if (options->form > WW_UNPACK_PEFT && options->run.resume) {
+        return WW_FAIL(err, WW_E_USAGE, "form '%s' cannot be resumed; start anew",
+                       ww_unpack_form_name(options->form));
+    }
+    return options->form > WW_UNPACK_PEFT
+               ? restore_as(run, out_path, options, report, err)
+               : ww_unpack_restore(run, out_path, &options->run, report, err);
+}
+
 enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
                       const struct ww_unpack_options *options,
                       struct ww_pack_report *report, struct ww_error *err)
@@ -161,7 +234,7 @@ enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
     rc = ww_pack_describe(&run.file, report, err);
     if (!rc) {
         memcpy(report->signer, run.signer, sizeof(report->signer));
-        rc = ww_unpack_restore(&run, out_path, &options->run, &report->run, err);
+        rc = restore(&run, out_path, options, &report->run, err);
     }
     report->restored = !rc;
     ww_unpack_close(&run);

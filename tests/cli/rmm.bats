@@ -95,6 +95,27 @@ PY
     nothing_written x.pkg
 }
 
+@test "an adapter comes back in other forms, a model does not" {
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 3 --portable -q
+    "$WW" rmm pack a.pkg lora=lora rev="$FAMILY/expert-rev" --exact -q
+    "$WW" rmm unpack a.pkg lora same --form peft -q
+    diff -r lora same
+    "$WW" rmm unpack a.pkg lora plain --form portable -q
+    cmp lora/adapter_model.safetensors plain/adapter_model.safetensors
+    "$WW" rmm unpack a.pkg lora lora.gguf --form gguf --base "$FAMILY/base" --json >g.json
+    [ "$(jq -r '.command, .restored' g.json | xargs)" = "unpack 1" ]
+    [ "$(head -c 4 lora.gguf)" = GGUF ]
+    "$WW" rmm unpack a.pkg lora sum --form model --base "$FAMILY/base" -q
+    "$WW" inspect sum -q
+    cmp "$FAMILY/base/config.json" sum/config.json
+    refused 2 "needs the base" "$WW" rmm unpack a.pkg lora x --form model
+    refused 2 "takes files" "$WW" rmm unpack a.pkg lora x --form zip
+    refused 2 "together" "$WW" rmm unpack a.pkg lora - --form peft --tensor y
+    refused 6 "is a model" "$WW" rmm unpack a.pkg rev x --form model --base "$FAMILY/base"
+    nothing_written x
+    [ ! -e x.member ]
+}
+
 @test "a package takes what its contents ask for, whatever the threads" {
     for threads in 1 3; do
         "$WW" rmm pack "t$threads.pkg" rev="$FAMILY/expert-rev" --exact --base "$FAMILY/base" \

@@ -6,7 +6,9 @@
 
 The reader (package_reader.py) knows docs/formats/package.md alone: it decodes every file of
 a fine-tune and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
-signature with the cryptography package.
+signature with the cryptography package. Forms of an adapter are loaded by peft and
+transformers, whose answers must be those of the adapter; of a GGUF file the products are
+what the gguf package reads, under its names. llama.cpp itself is not asked.
 """
 import json
 import os
@@ -92,6 +94,93 @@ def bounded(run, check, work, base, adapter):
               f"{8 * entry['coded']['own'] / numbers:.2f} bits for each number")
 
 
+def answers(model):
+    import torch
+    ids = torch.arange(3, 35).reshape(2, 16)
+    with torch.no_grad():
+        return model.eval()(ids).logits.double()
+
+
+def load(base):
+    import torch
+    import transformers
+    return transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+
+
+def products(folder):
+    """Scale and product of every module, by the configuration's r and lora_alpha alone."""
+    config = json.loads(read(folder, "adapter_config.json"))
+    assert not config["use_rslora"] and not config["rank_pattern"], config
+    assert not config["alpha_pattern"] and not config["modules_to_save"], config
+    numbers = factors(folder)
+    ranks = {v.shape[0] for k, v in numbers.items() if ".lora_A." in k}
+    assert ranks == {config["r"]}, ranks
+    return {k[len("base_model.model."):].replace(".lora_A.weight", ""):
+            config["lora_alpha"] / config["r"] * numbers[k.replace("lora_A", "lora_B")] @ a
+            for k, a in numbers.items() if ".lora_A." in k}
+
+
+def check_gguf(path, base, want):
+    """want: products by module. Rows of query and key heads in llama.cpp's order."""
+    import gguf
+    import numpy as np
+    config = json.loads(read(base, "config.json"))
+    reader = gguf.GGUFReader(path)
+    fields = {k: v.contents() for k, v in reader.fields.items()}
+    assert fields["general.type"] == "adapter" and fields["adapter.type"] == "lora", fields
+    assert fields["general.architecture"] == "llama", fields
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config["num_hidden_layers"])
+    tensors = {t.name: t.data for t in reader.tensors}
+    assert len(tensors) == 2 * len(want), sorted(tensors)
+    for module, product in want.items():
+        name = names.get_name(module) + ".weight"
+        a, b = tensors[name + ".lora_a"], tensors[name + ".lora_b"]
+        scale = fields["adapter.lora.alpha"] / b.shape[1]
+        if module.endswith(("q_proj", "k_proj")):
+            heads = config["num_attention_heads" if "q_proj" in module else
+                           "num_key_value_heads"]
+            product = product.reshape(heads, 2, -1, product.shape[1]).swapaxes(1, 2) \
+                             .reshape(product.shape)
+        got = scale * b.astype(np.float64) @ a.astype(np.float64)
+        assert np.abs(got - product).max() < 1e-6 * np.abs(product).max(), name
+
+
+def same_answers(what, got, want, bound):
+    far = float((got - want).abs().max() / want.abs().max())
+    print(f"{what}: answers differ by {far:.1e} of the largest")
+    assert far < bound, (what, far)
+
+
+def forms(run, work, base):
+    import peft
+    source = os.path.join(work, "odd")
+    make_adapter(base, source, use_rslora=True, rank_pattern={"v_proj": 6},
+                 alpha_pattern={"q_proj": 5})
+    run("rmm", "pack", "f.pkg", f"odd={source}", f"dora={work}/dora", "--exact")
+    plain = answers(load(base))
+    for name, folder in (("odd", source), ("dora", os.path.join(work, "dora"))):
+        adapted = answers(peft.PeftModel.from_pretrained(load(base), folder))
+        assert (adapted - plain).abs().max() > 0.01 * plain.abs().max(), "no effect"
+        out = os.path.join(work, f"{name}-model")
+        run("rmm", "unpack", "f.pkg", name, out, "--form", "model", "--base", base)
+        # The sum is rounded to the base's bfloat16.
+        same_answers(f"{name} as model", answers(load(out)), adapted, 0.02)
+        merged = peft.PeftModel.from_pretrained(load(base), folder).merge_and_unload()
+        same_answers(f"{name} as model, against peft's sum in bfloat16", answers(load(out)),
+                     answers(merged.bfloat16().float()), 0.002)
+        if name == "odd":
+            odd = adapted
+    run("rmm", "unpack", "f.pkg", "odd", "odd-portable", "--form", "portable")
+    portable = os.path.join(work, "odd-portable")
+    got = answers(peft.PeftModel.from_pretrained(load(base), portable))
+    same_answers("odd as portable", got, odd, 1e-5)
+    run("rmm", "unpack", "f.pkg", "odd", "odd-peft", "--form", "peft")
+    assert factors(os.path.join(work, "odd-peft")).keys() == factors(source).keys()
+    run("rmm", "unpack", "f.pkg", "odd", "odd.gguf", "--form", "gguf", "--base", base)
+    check_gguf(os.path.join(work, "odd.gguf"), base, products(portable))
+    assert not [x for x in os.listdir(work) if x.endswith((".member", ".partial"))]
+
+
 def main():
     program = os.path.join(os.path.abspath(sys.argv[1]), "weightward")
     os.umask(0o077)
@@ -135,6 +224,7 @@ def main():
         print(f"{n} files decoded by the independent reader, signature and commitment checked")
 
         bounded(run, check, work, base, adapter)
+        forms(run, work, base)
 
         import peft
         import transformers

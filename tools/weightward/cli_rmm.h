@@ -10,16 +10,17 @@ struct cli_rmm {
     char *base;
     int exact;
     double error;
-    char **to;                              /* NAME=PUB */
+    char **to; /* NAME=PUB */
     char *sign;
     struct cli_passphrase sign_passphrase;
     char *open_with;
     struct cli_passphrase open_passphrase;
-    char *key;                              /* verify: public key */
-    char *signed_by;                        /* unpack: public key */
+    char *key;       /* verify: public key */
+    char *signed_by; /* unpack: public key */
     char *tensor;
+    char *form; /* unpack: name of a form */
     int at_least;
-    struct cli_guard guard;                 /* unpack */
+    struct cli_guard guard; /* unpack */
 };
 
 /** One of them; args: what stands behind the word, NULL-terminated. Exit status. */

@@ -134,6 +134,8 @@ int cmd_rmm(int argc, const char **argv)
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
          "Policy options (unpack):", NULL},
+        {"form", 0, POPT_ARG_STRING, &opt.form, 0,
+         "unpack: form of an adapter: files, peft, portable, gguf or model", "FORM"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,

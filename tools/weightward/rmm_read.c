@@ -25,8 +25,10 @@ static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report
             report->n_members, cli_bytes(report->bytes, a),
             (unsigned long long)report->version);
     if (opt->base) {
-        cli_say(&opt->common, "%llu of %zu members restored in memory, every file with its "
-                "digest", (unsigned long long)report->restored, report->n_members);
+        cli_say(&opt->common,
+                "%llu of %zu members restored in memory, every file with its "
+                "digest",
+                (unsigned long long)report->restored, report->n_members);
     }
     if (report->signer[0]) {
         cli_say(&opt->common, "signed by %s", report->signer);
@@ -41,9 +43,8 @@ int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args)
     struct ww_error err = {0};
     struct ww_pack_report report = {0};
     struct ww_unsealer unsealer = {0};
-    struct ww_pack_verify_options options = {.public_key = opt->key,
-                                             .base = opt->base,
-                                             .unsealer = &unsealer};
+    struct ww_pack_verify_options options = {
+        .public_key = opt->key, .base = opt->base, .unsealer = &unsealer};
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
@@ -84,8 +85,8 @@ static enum ww_err give_tensor(const struct cli_rmm *opt, const char *const *arg
                                const struct ww_unpack_options *options,
                                struct ww_error *err)
 {
-    enum ww_err rc = ww_unpack_tensor(args[0], args[1], opt->tensor, options, write_out, NULL,
-                                      err);
+    enum ww_err rc =
+        ww_unpack_tensor(args[0], args[1], opt->tensor, options, write_out, NULL, err);
     if (rc == WW_OK && fflush(stdout) != 0) {
         rc = write_out(NULL, "", 1, err);
     }
@@ -98,8 +99,8 @@ struct asking {
     struct cli_verdict verdict;
 };
 
-/* What a member is and was made of lies in its files, so it is restored before anybody can be
- * asked; what is denied never gets its name. */
+/* What a member is and was made of lies in its files, so it is restored before anybody
+ * can be asked; what is denied never gets its name. */
 static enum ww_err ask(void *payload, const char *folder, struct ww_error *err)
 {
     struct asking *a = payload;
@@ -112,8 +113,8 @@ static enum ww_err ask(void *payload, const char *folder, struct ww_error *err)
                                        .n_sources = 1,
                                        .output_name = name,
                                        .restores = true};
-    enum ww_err rc = cli_guard_ask(&a->opt->guard, &a->opt->common, &what, a->args[2], NULL,
-                                   &a->verdict, err);
+    enum ww_err rc = cli_guard_ask(&a->opt->guard, &a->opt->common, &what, a->args[2],
+                                   NULL, &a->verdict, err);
     free(path);
     free(name);
     return rc;
@@ -137,8 +138,17 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
     if (rc) {
         status = cli_fail("rmm", &opt->common, &err);
     } else if (!opt->tensor) {
-        cli_say(&opt->common, "restored '%s' as '%s': every file has the digest that the "
-                "manifest commits to; %.1f s", args[1], args[2], report.run.seconds);
+        if (options->form > WW_UNPACK_PEFT) {
+            cli_say(&opt->common,
+                    "restored '%s' with the digests that the manifest commits "
+                    "to, and wrote it as '%s', form %s",
+                    args[1], args[2], opt->form);
+        } else {
+            cli_say(&opt->common,
+                    "restored '%s' as '%s': every file has the digest that the "
+                    "manifest commits to; %.1f s",
+                    args[1], args[2], report.run.seconds);
+        }
         status = cli_rmm_answer(opt, "unpack", &report, false);
     }
     ww_pack_report_release(&report);
@@ -146,24 +156,44 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
     return status;
 }
 
+static int read_form(const struct cli_rmm *opt, enum ww_unpack_form *form)
+{
+    *form = WW_UNPACK_FILES;
+    for (int i = 0; opt->form && i < WW_UNPACK_FORMS; i++) {
+        if (strcmp(ww_unpack_form_name((enum ww_unpack_form)i), opt->form) == 0) {
+            *form = (enum ww_unpack_form)i;
+            return opt->tensor
+                       ? cli_usage("rmm", "--form and --tensor do not go together")
+                       : 0;
+        }
+    }
+    return opt->form
+               ? cli_usage("rmm", "--form takes files, peft, portable, gguf or model")
+               : 0;
+}
+
 int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
 {
     struct ww_error err = {0};
     struct ww_unsealer unsealer = {0};
-    struct ww_unpack_options options = {.base = opt->base,
-                                        .unsealer = &unsealer,
-                                        .public_key = opt->signed_by};
+    struct ww_unpack_options options = {
+        .base = opt->base, .unsealer = &unsealer, .public_key = opt->signed_by};
     const bool to_pipe = strcmp(args[2], "-") == 0;
     if (to_pipe != (opt->tensor != NULL) ||
         (to_pipe && (opt->common.json || isatty(STDOUT_FILENO)))) {
-        return cli_usage("rmm", "--tensor NAME writes to standard output: give '-' for OUT with "
-                                "it, and only with it, no --json, and no terminal");
+        return cli_usage("rmm",
+                         "--tensor NAME writes to standard output: give '-' for OUT with "
+                         "it, and only with it, no --json, and no terminal");
     }
     if (opt->tensor && opt->guard.roots) {
-        return cli_usage("rmm", "policies are asked about whole members: no --tensor with "
-                                "--policy-root");
+        return cli_usage("rmm",
+                         "policies are asked about whole members: no --tensor with "
+                         "--policy-root");
     }
-    int status = cli_run_options(&opt->common, &options.run);
+    int status = read_form(opt, &options.form);
+    if (!status) {
+        status = cli_run_options(&opt->common, &options.run);
+    }
     if (status) {
         return status;
     }

@@ -422,7 +422,49 @@ static void place_is(struct ww_gguf_header *header, const char *from, const char
     } else {
         assert_null(place.name);
     }
+    /* And back; a bias has the rows of its weight, but no adapter has factors of one. */
+    if (to && ww_str_ends(to, ".weight")) {
+        struct ww_gguf_place back;
+        char *name = NULL;
+        OK(ww_gguf_name_of("llama", to, 16, 4, 2, &name, &back, &err));
+        assert_string_equal(name, from);
+        assert_int_equal(back.heads, heads);
+        ww_free(name);
+        OK(ww_gguf_name_of("qwen2", to, 16, 4, 2, &name, &back, &err));
+        assert_int_equal(back.heads, 0);
+        ww_free(name);
+    }
     ww_free(place.name);
+}
+
+static void names_without_a_place_are_refused(void **state)
+{
+    static const char *const names[] = {"",
+                                        "weight",
+                                        "model.layers.0.weight",
+                                        "model.layers.",
+                                        "model.layers.1",
+                                        "model.layers.x.mlp.down_proj.weight",
+                                        "model.layers.0.mlp.router.weight",
+                                        "model.layers.0.mlp.down_proj",
+                                        "lm_heads.weight"};
+    struct ww_gguf_place place;
+    struct ww_error err = {0};
+    char *name = NULL;
+    (void)state;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        FAILS(ww_gguf_name_of("llama", names[i], 16, 4, 2, &name, &place, &err),
+              WW_E_UNSUPPORTED);
+        assert_null(name);
+    }
+    FAILS(ww_gguf_name_of("llama", "model.layers.0.self_attn.q_proj.weight", 18, 4, 2,
+                          &name, &place, &err),
+          WW_E_SHAPE);
+    assert_null(name);
+    assert_string_equal(ww_gguf_architecture("mistral"), "llama");
+    assert_string_equal(ww_gguf_architecture("qwen3"), "qwen3");
+    assert_null(ww_gguf_architecture("gpt2"));
+    assert_null(ww_gguf_architecture(NULL));
 }
 
 static void names_and_rows_are_those_before_the_conversion(void **state)
@@ -505,6 +547,7 @@ int main(void)
         cmocka_unit_test(tensors_that_share_a_name_or_bytes_are_refused),
         cmocka_unit_test(headers_that_end_early_are_refused),
         cmocka_unit_test(names_and_rows_are_those_before_the_conversion),
+        cmocka_unit_test(names_without_a_place_are_refused),
         cmocka_unit_test(heads_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

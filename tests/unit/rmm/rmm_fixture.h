@@ -161,9 +161,9 @@ static inline const char *fx_name(const char *base, const char *suffix)
 {
     static char names[16][600];
     static unsigned next;
-    char *name = names[next++ % 16];
-    snprintf(name, 600, "%s%s", base, suffix);
-    return name;
+    char name[600]; /* parts may lie in names themselves */
+    snprintf(name, sizeof(name), "%s%s", base, suffix);
+    return memcpy(names[next++ % 16], name, sizeof(name));
 }
 
 /* one in clear, two sealed for ann when asked. */

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A form is made of an adapter that was restored and whose files have their digests,
+ * never of bytes that nobody has checked yet; so it takes a folder for a while.
+ */
+#include "rmm/as_member.h"
+
+#include <unistd.h>
+
+#include "util/fail.h"
+#include "weightward/lock.h"
+
+#define ADAPTER_LOCK "attestations/adapter-lock.json"
+
+const char *ww_unpack_form_name(enum ww_unpack_form form)
+{
+    static const char *const names[] = {"files", "peft", "portable", "gguf", "model"};
+
+    return form < WW_UNPACK_FORMS ? names[form] : "unknown";
+}
+
+typedef enum ww_err (*form_fn)(const struct ww_as *as, struct ww_run_report *report,
+                               struct ww_error *err);
+
+static const struct form {
+    form_fn make;
+    bool needs_base;
+} forms[WW_UNPACK_FORMS] = {
+    [WW_UNPACK_PORTABLE] = {ww_as_portable, false},
+    [WW_UNPACK_GGUF] = {ww_as_gguf, true},
+    [WW_UNPACK_MODEL] = {ww_as_model, true},
+};
+
+enum ww_err ww_as_make(const char *member, const struct ww_model *base, const char *name,
+                       const char *out_path, const struct ww_unpack_options *options,
+                       struct ww_run_report *report, struct ww_error *err)
+{
+    const struct form *form = &forms[options->form];
+    struct ww_adapter *adapter = NULL;
+    struct ww_as as = {
+        .base = base, .name = name, .out_path = out_path, .run = &options->run};
+    enum ww_err rc = WW_OK;
+
+    if (!form->make) {
+        return WW_FAIL(err, WW_E_INTERNAL, "form '%s' is not made of an adapter",
+                       ww_unpack_form_name(options->form));
+    }
+    if (form->needs_base && !base) {
+        return WW_FAIL(err, WW_E_USAGE, "form '%s' of member '%s' needs the base model",
+                       ww_unpack_form_name(options->form), name);
+    }
+    if (form->needs_base && ww_model_is_locked(base)) {
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "base '%s' is locked, and a form is made of open models; unlock it",
+            base->path);
+    }
+    rc = ww_adapter_open(member, &adapter, err);
+    if (!rc && faccessat(adapter->dirfd, ADAPTER_LOCK, F_OK, 0) == 0) {
+        rc =
+            WW_FAIL(err, WW_E_UNSUPPORTED,
+                    "member '%s' is an adapter that follows a lock; unpack its files and "
+                    "unlock it first",
+                    name);
+    }
+    if (!rc) {
+        as.adapter = adapter;
+        rc = form->make(&as, report, err);
+    }
+    ww_adapter_close(adapter);
+    return rc;
+}

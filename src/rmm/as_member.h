@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An adapter of a package in forms that others read. */
+#ifndef WW_RMM_AS_MEMBER_H
+#define WW_RMM_AS_MEMBER_H
+
+#include "model/adapter.h"
+#include "weightward/package.h"
+
+/** A member that was restored, and where its other form goes. */
+struct ww_as {
+    const struct ww_adapter *adapter;
+    const struct ww_model *base; /* NULL: not named */
+    const char *name;            /* of the member, for texts */
+    const char *out_path;
+    const struct ww_run_options *run;
+};
+
+/** The member's bytes are there and have their digests: make the form that is asked for.
+ *  member: the folder where it was restored. */
+enum ww_err ww_as_make(const char *member, const struct ww_model *base, const char *name,
+                       const char *out_path, const struct ww_unpack_options *options,
+                       struct ww_run_report *report, struct ww_error *err) WW_MUST_USE;
+
+/* The forms. */
+enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,
+                           struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_as_gguf(const struct ww_as *as, struct ww_run_report *report,
+                       struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_as_model(const struct ww_as *as, struct ww_run_report *report,
+                        struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A PEFT folder of one rank, filled up with zeros, without patterns and special scaling:
+ * what extraction writes when it is asked for a portable adapter.
+ */
+#include "merge/extract_write.h"
+#include "rmm/as_factors.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+/* rows x cols to cols x rows. */
+static float *transposed(const float *values, size_t rows, size_t cols)
+{
+    float *out = ww_calloc(rows * cols, sizeof(*out));
+
+    for (size_t i = 0; out && i < rows; i++) {
+        for (size_t j = 0; j < cols; j++) {
+            out[j * rows + i] = values[i * cols + j];
+        }
+    }
+    return out;
+}
+
+/* Where the base stores [in, out] the writer takes the product of that form: A^T B^T. */
+static enum ww_err put_pair(struct ww_extracting *x, const struct ww_as_pair *pair,
+                            const float *a, const float *b, struct ww_error *err)
+{
+    const size_t r = (size_t)pair->a->shape[0];
+    const size_t d = (size_t)pair->a->shape[1];
+    const size_t m = (size_t)pair->b->shape[0];
+    float *left = x->across ? transposed(a, r, d) : NULL;
+    float *right = x->across ? transposed(b, m, r) : NULL;
+    char *name = ww_asprintf("%s.weight", pair->module);
+    const struct ww_tensor t = {
+        .name = name, .rank = 2, .shape = {x->across ? d : m, x->across ? m : d}};
+    struct ww_lowrank factors = {.rank = r};
+    enum ww_err rc = WW_OK;
+
+    if (!name || (x->across && (!left || !right))) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a factor");
+    }
+    if (!rc) {
+        factors.b = x->across ? left : (float *)(uintptr_t)b;
+        factors.a = x->across ? right : (float *)(uintptr_t)a;
+        rc = ww_extract_put_factors(x, &t, &factors, err);
+    }
+    ww_free(left);
+    ww_free(right);
+    ww_free(name);
+    return rc;
+}
+
+static enum ww_err put_all(struct ww_extracting *x, const struct ww_as *as,
+                           const struct ww_as_pairs *pairs, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < pairs->n && !rc; i++) {
+        float *a = NULL;
+        float *b = NULL;
+        rc = ww_as_pair_read(as->adapter, &pairs->items[i], &a, &b, err);
+        if (!rc) {
+            rc = put_pair(x, &pairs->items[i], a, b, err);
+        }
+        ww_free(a);
+        ww_free(b);
+    }
+    return rc;
+}
+
+static enum ww_err write_folder(struct ww_extracting *x, const struct ww_as *as,
+                                struct ww_error *err)
+{
+    const char *base = as->adapter->base ? as->adapter->base
+                       : as->base        ? as->base->name
+                                         : "";
+    char *card = ww_asprintf("---\nbase_model: %s\nbase_model_relation: adapter\n"
+                             "library_name: peft\n---\n\n`%s` as a plain LoRA adapter of "
+                             "one rank: scaling is in its factors.\n",
+                             base, as->name);
+    enum ww_err rc = card ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a card");
+
+    if (!rc) {
+        x->card = card;
+        rc = ww_extract_write(x, base, as->out_path, NULL, err);
+    }
+    ww_free(card);
+    return rc;
+}
+
+enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,
+                           struct ww_error *err)
+{
+    struct ww_extract_report made = {0};
+    struct ww_extracting x = {.report = &made,
+                              .run = as->run,
+                              .portable = true,
+                              .across = as->adapter->fan_in_fan_out,
+                              .fd = -1};
+    struct ww_as_pairs pairs;
+    enum ww_err rc = ww_as_pairs_find(as->adapter, "portable", &pairs, err);
+
+    if (rc) {
+        return rc;
+    }
+    x.rank = pairs.rank;
+    if (!ww_jstr(ww_jget(ww_json_root(as->adapter->config), "task_type"), &x.task)) {
+        x.task = NULL;
+    }
+    rc = ww_extract_scratch(as->out_path, &x.fd, err);
+    if (!rc) {
+        rc = put_all(&x, as, &pairs, err);
+    }
+    if (!rc) {
+        rc = write_folder(&x, as, err);
+    }
+    if (!rc) {
+        *report = made.run;
+    }
+    ww_extracting_release(&x);
+    ww_extract_report_release(&made);
+    ww_as_pairs_release(&pairs);
+    return rc;
+}
