@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole part is sorted: these are a few thousand rows at most, and ties at the threshold
- * must go by index. */
+/* A whole part is sorted: these are a few thousand rows at most, and ties at the
+ * threshold must go by index. */
 #include "merge/frame_ties.h"
 
 #include <math.h>
@@ -18,7 +18,8 @@ static int larger_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-/* All but the k entries of largest magnitude become 0; equal ones stay by lowest index. */
+/* All but the k entries of largest magnitude become 0; equal ones stay by lowest index.
+ */
 static void trim(double *x, size_t n, size_t k, double *sorted)
 {
     for (size_t i = 0; i < n; i++) {
@@ -38,7 +39,7 @@ static void trim(double *x, size_t n, size_t k, double *sorted)
     }
 }
 
-static void elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n)
+void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n)
 {
     for (size_t k = 0; k < n; k++) {
         double votes = 0.0;
@@ -57,7 +58,7 @@ static void elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n)
     }
 }
 
-enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
+enum ww_err ww_frame_trim(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
                           size_t least, struct ww_error *err)
 {
     double *sorted = ww_calloc(n + 1, sizeof(*sorted));
@@ -74,7 +75,17 @@ enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, s
             trim(parts[i].x, n, wanted, sorted);
         }
     }
-    elect(parts, n_parts, n);
     ww_free(sorted);
     return WW_OK;
+}
+
+enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
+                          size_t least, struct ww_error *err)
+{
+    enum ww_err rc = ww_frame_trim(parts, n_parts, n, least, err);
+
+    if (!rc) {
+        ww_frame_elect(parts, n_parts, n);
+    }
+    return rc;
 }

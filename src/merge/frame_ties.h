@@ -14,9 +14,14 @@ struct ww_frame_part {
     double weight;  /* of an entry in the mean, not in the election */
 };
 
-/** Keep max(least, int(density n)) entries of largest magnitude of each part, equal ones by
- *  lowest index; elect a sign by the sum of what is kept (0: plus); the mean, over those of
- *  that sign, of weight times entry is left in part 0. */
+/** Keep max(least, int(density n)) entries of largest magnitude of each part, equal ones
+ * by lowest index; the others become 0. */
+enum ww_err ww_frame_trim(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
+                          size_t least, struct ww_error *err);
+/** Of what is kept: elect a sign by the sum of what is kept (0: plus); the mean, over
+ * those of that sign, of weight times entry is left in part 0. */
+void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n);
+/** Both, one after the other. */
 enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
                           size_t least, struct ww_error *err) WW_MUST_USE;
 

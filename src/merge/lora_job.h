@@ -15,9 +15,14 @@ enum ww_lora_way {
     WW_LORA_SUM,
     WW_LORA_KNOTS,
     WW_LORA_CORE,
-    WW_LORA_FACTORS,
-    WW_LORA_FACTORS_TIES
+    WW_LORA_FACTORS, /* from here on by factors: ww_lora_rule_of */
+    WW_LORA_FACTORS_TIES,
+    WW_LORA_FACTORS_PRUNED,
+    WW_LORA_FACTORS_DARE,
+    WW_LORA_FACTORS_DARE_TIES
 };
+
+const struct ww_lora_rule *ww_lora_rule_of(enum ww_lora_way way);
 
 struct ww_lora_input {
     struct ww_adapter *adapter; /* own */
@@ -31,7 +36,8 @@ struct ww_lora_module {
     bool embedding;
     uint64_t m;
     uint64_t n;
-    const struct ww_adapter_entry **a; /* per input, NULL: it does not change the weight */
+    const struct ww_adapter_entry *
+        *a; /* per input, NULL: it does not change the weight */
     const struct ww_adapter_entry **b;
     double t; /* place of its layer */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One weight after the other: parts in, a pair out, into a nameless file that the writer of
- * extracted adapters puts behind a header. Factors are computed in double and rounded once
- * to float32.
+ * One weight after the other: parts in, a pair out, into a nameless file that the writer
+ * of extracted adapters puts behind a header. Factors are computed in double and rounded
+ * once to float32.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -64,6 +64,11 @@ static void digest_set(struct lora_run *run, const struct ww_lora_module *module
         add_double(h, set->parts[i].scaling);
         add_double(h, set->parts[i].weight);
         add_double(h, set->parts[i].density);
+        if (run->job.way >= WW_LORA_FACTORS_DARE) {
+            add_u64(h, set->seed);
+            add_u64(h, set->parts[i].order);
+            add_u64(h, set->parts[i].rescale);
+        }
     }
 }
 
@@ -86,19 +91,14 @@ static enum ww_err start_digest(struct lora_run *run, struct ww_error *err)
 static enum ww_err combine(enum ww_lora_way way, const struct ww_lora_set *set,
                            struct ww_lora_pair *out, struct ww_error *err)
 {
-    switch (way) {
-    case WW_LORA_KNOTS:
+    if (way == WW_LORA_KNOTS) {
         return ww_lora_knots(set, out, err);
-    case WW_LORA_CORE:
-        return ww_lora_core(set, out, err);
-    case WW_LORA_FACTORS:
-        return ww_lora_factors(set, false, out, err);
-    case WW_LORA_FACTORS_TIES:
-        return ww_lora_factors(set, true, out, err);
-    case WW_LORA_SUM:
-    default:
-        return ww_lora_sum(set, out, err);
     }
+    if (way == WW_LORA_CORE) {
+        return ww_lora_core(set, out, err);
+    }
+    return way == WW_LORA_SUM ? ww_lora_sum(set, out, err)
+                              : ww_lora_factors(set, ww_lora_rule_of(way), out, err);
 }
 
 static enum ww_err round_down(const struct ww_lora_module *module, const double *x,
@@ -135,8 +135,9 @@ static enum ww_err put_pair(struct lora_run *run, const struct ww_lora_module *m
         rc = low.a && low.b ? WW_OK : no_memory(err);
     } else if (!rc) {
         rc = round_down(module, pair->a, pair->rank * (size_t)module->n, &low.a, err);
-        rc = rc ? rc
-                : round_down(module, pair->b, pair->rank * (size_t)module->m, &low.b, err);
+        rc =
+            rc ? rc
+               : round_down(module, pair->b, pair->rank * (size_t)module->m, &low.b, err);
     }
     if (!rc) {
         run->x.embedding = module->embedding;
@@ -162,8 +163,8 @@ static enum ww_err merge_module(struct lora_run *run, const struct ww_lora_modul
         rc = combine(run->job.way, &set, &pair, err);
     }
     if (!rc && (want->rank || want->energy > 0)) {
-        rc = ww_lora_shrink(set.m, set.n_in, &pair, (size_t)want->rank, want->energy, &kept,
-                            err);
+        rc = ww_lora_shrink(set.m, set.n_in, &pair, (size_t)want->rank, want->energy,
+                            &kept, err);
     }
     if (!rc) {
         rc = put_pair(run, module, &pair, err);
@@ -183,8 +184,8 @@ static enum ww_err merge_all(struct lora_run *run, struct ww_error *err)
     enum ww_err rc = start_digest(run, err);
 
     for (uint32_t i = 0; i < run->job.n_modules && !rc; i++) {
-        if (options->progress && options->progress(options->progress_payload, "adapters", i,
-                                                   run->job.n_modules) != 0) {
+        if (options->progress && options->progress(options->progress_payload, "adapters",
+                                                   i, run->job.n_modules) != 0) {
             return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
         }
         rc = merge_module(run, &run->job.modules[i], err);
@@ -225,8 +226,7 @@ static enum ww_err add_sources(struct lora_run *run, struct ww_error *err)
 }
 
 static enum ww_err write_record(struct lora_run *run, struct ww_out *out,
-                                struct ww_resource *files, size_t n,
-                                struct ww_error *err)
+                                struct ww_resource *files, size_t n, struct ww_error *err)
 {
     const struct ww_signer *signer = run->job.work->options->signer;
     uint8_t root[WW_SHA256_BYTES];
@@ -314,11 +314,12 @@ static enum ww_err write_out(struct lora_run *run, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     base = base ? base : "";
-    card = ww_asprintf("---\n%s%s%slibrary_name: peft\ntags: [merge]\n---\n\n%u LoRA adapters "
-                       "merged by `weightward merge` with method %s.\n",
-                       base[0] ? "base_model: " : "", base,
-                       base[0] ? "\nbase_model_relation: adapter\n" : "", job->n_inputs,
-                       job->recipe->method->name);
+    card = ww_asprintf(
+        "---\n%s%s%slibrary_name: peft\ntags: [merge]\n---\n\n%u LoRA adapters "
+        "merged by `weightward merge` with method %s.\n",
+        base[0] ? "base_model: " : "", base,
+        base[0] ? "\nbase_model_relation: adapter\n" : "", job->n_inputs,
+        job->recipe->method->name);
     if (!card) {
         return no_memory(err);
     }
@@ -346,10 +347,8 @@ static enum ww_err check_outside(const struct lora_run *run, struct ww_error *er
 enum ww_err ww_lora_merge(struct ww_work *work, const char *out_path, const char *scratch,
                           ww_lora_check_fn check, void *payload, struct ww_error *err)
 {
-    struct lora_run run = {.job = {.work = work},
-                           .out_path = out_path,
-                           .check = check,
-                           .payload = payload};
+    struct lora_run run = {
+        .job = {.work = work}, .out_path = out_path, .check = check, .payload = payload};
     enum ww_err rc = WW_OK;
 
     run.x = (struct ww_extracting){

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Differences of weights as pairs of factors, B A, and what can be done with several without
- * multiplying them out. In: m outputs, n inputs; b is m x rank, a is rank x n.
+ * Differences of weights as pairs of factors, B A, and what can be done with several
+ * without multiplying them out. In: m outputs, n inputs; b is m x rank, a is rank x n.
  *
  *   sum      B's side by side, A's below each other: exact, the ranks add up
  *   shrink   the truncated singular value decomposition of a pair
- *   knots    KnOTS (arXiv 2410.19735): all differences side by side are U S [V_1 ...], TIES
- *            on the V_i
- *   core     Core Space (2509.17786): each difference in the spans of all B and all A, TIES
- *            there
- *   factors  the A's by themselves and the B's by themselves, as PEFT's add_weighted_adapter
- *            does by "linear" and "ties": no sum of the differences, offered to compare
+ *   knots    KnOTS (arXiv 2410.19735): all differences side by side are U S [V_1 ...],
+ * TIES on the V_i core     Core Space (2509.17786): each difference in the spans of all B
+ * and all A, TIES there factors  the A's by themselves and the B's by themselves, as
+ * PEFT's add_weighted_adapter does by "linear", "ties", "magnitude_prune", "dare_linear"
+ * and "dare_ties": no sum of the differences, offered to compare
  *
  * All but sum and factors go through LAPACK: other machines may give other last bits.
  */
@@ -35,6 +34,8 @@ struct ww_lora_part {
     double scaling;
     double weight;
     double density;
+    bool rescale;   /* of what chance leaves */
+    uint64_t order; /* among the adapters of the recipe, for the masks of chance */
 };
 
 /** Parts of one weight. */
@@ -43,7 +44,21 @@ struct ww_lora_set {
     uint32_t n;
     size_t m;
     size_t n_in;
-    double lambda; /* of the whole */
+    double lambda;    /* of the whole */
+    const char *name; /* of the weight, without ".weight" */
+    uint64_t seed;    /* of masks by chance */
+};
+
+/** What becomes of factors before they are summed, entry by entry. */
+enum ww_lora_prune {
+    WW_LORA_KEEP_ALL,
+    WW_LORA_KEEP_LARGEST,  /* int(density n) of them */
+    WW_LORA_KEEP_BY_CHANCE /* each with probability density, then divided by it */
+};
+
+struct ww_lora_rule {
+    enum ww_lora_prune prune;
+    bool elect; /* a sign, and the mean of those that have it, instead of the sum */
 };
 
 enum ww_err ww_lora_sum(const struct ww_lora_set *set, struct ww_lora_pair *out,
@@ -53,8 +68,9 @@ enum ww_err ww_lora_knots(const struct ww_lora_set *set, struct ww_lora_pair *ou
 enum ww_err ww_lora_core(const struct ww_lora_set *set, struct ww_lora_pair *out,
                          struct ww_error *err) WW_MUST_USE;
 /** WW_E_SHAPE when the ranks differ. Overwrites the parts. */
-enum ww_err ww_lora_factors(const struct ww_lora_set *set, bool ties,
-                            struct ww_lora_pair *out, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_lora_factors(const struct ww_lora_set *set,
+                            const struct ww_lora_rule *rule, struct ww_lora_pair *out,
+                            struct ww_error *err) WW_MUST_USE;
 /** By a rank of at most max_rank (0: any) that keeps the share of the squared norm (0: as
  *  much as max_rank can). kept: what was. */
 enum ww_err ww_lora_shrink(size_t m, size_t n, struct ww_lora_pair *pair, size_t max_rank,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Adapters that are to be merged: what they change, and with which numbers. Only plain LoRA
- * goes into a sum of adapters: a magnitude (DoRA) acts on base and sum together, and whole
- * weights or biases are no difference without the base.
+ * Adapters that are to be merged: what they change, and with which numbers. Only plain
+ * LoRA goes into a sum of adapters: a magnitude (DoRA) acts on base and sum together, and
+ * whole weights or biases are no difference without the base.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -49,7 +49,8 @@ enum ww_err ww_lora_wanted(struct ww_work *work, bool *wanted, struct ww_error *
         if (!is_input(r, i)) {
             continue;
         }
-        rc = m->adapter ? WW_OK : ww_work_find_folder(work, m, m->path, "model", &path, err);
+        rc = m->adapter ? WW_OK
+                        : ww_work_find_folder(work, m, m->path, "model", &path, err);
         if (!rc && path && ww_adapter_is_folder(path)) {
             with = m;
         } else {
@@ -64,13 +65,26 @@ enum ww_err ww_lora_wanted(struct ww_work *work, bool *wanted, struct ww_error *
                    : rc;
     }
     if (without) {
-        return WW_FAIL(err, WW_E_RECIPE,
-                       "line %zu: '%s' is an adapter and '%s' a model; to merge models name "
-                       "the first as BASE+%s",
-                       with->line, with->text, without->text, with->text);
+        return WW_FAIL(
+            err, WW_E_RECIPE,
+            "line %zu: '%s' is an adapter and '%s' a model; to merge models name "
+            "the first as BASE+%s",
+            with->line, with->text, without->text, with->text);
     }
     *wanted = true;
     return WW_OK;
+}
+
+const struct ww_lora_rule *ww_lora_rule_of(enum ww_lora_way way)
+{
+    static const struct ww_lora_rule rules[] = {
+        [WW_LORA_FACTORS] = {WW_LORA_KEEP_ALL, false},
+        [WW_LORA_FACTORS_TIES] = {WW_LORA_KEEP_LARGEST, true},
+        [WW_LORA_FACTORS_PRUNED] = {WW_LORA_KEEP_LARGEST, false},
+        [WW_LORA_FACTORS_DARE] = {WW_LORA_KEEP_BY_CHANCE, false},
+        [WW_LORA_FACTORS_DARE_TIES] = {WW_LORA_KEEP_BY_CHANCE, true},
+    };
+    return &rules[way];
 }
 
 static enum ww_err choose_way(struct ww_lora_job *job, struct ww_error *err)
@@ -80,10 +94,16 @@ static enum ww_err choose_way(struct ww_lora_job *job, struct ww_error *err)
         bool factors;
         enum ww_lora_way way;
     } ways[] = {
-        {"linear", false, WW_LORA_SUM},          {"task_arithmetic", false, WW_LORA_SUM},
-        {"knots", false, WW_LORA_KNOTS},         {"core_space", false, WW_LORA_CORE},
-        {"linear", true, WW_LORA_FACTORS},       {"task_arithmetic", true, WW_LORA_FACTORS},
+        {"linear", false, WW_LORA_SUM},
+        {"task_arithmetic", false, WW_LORA_SUM},
+        {"knots", false, WW_LORA_KNOTS},
+        {"core_space", false, WW_LORA_CORE},
+        {"linear", true, WW_LORA_FACTORS},
+        {"task_arithmetic", true, WW_LORA_FACTORS},
         {"ties", true, WW_LORA_FACTORS_TIES},
+        {"breadcrumbs", true, WW_LORA_FACTORS_PRUNED},
+        {"dare_linear", true, WW_LORA_FACTORS_DARE},
+        {"dare_ties", true, WW_LORA_FACTORS_DARE_TIES},
     };
     const struct ww_recipe *r = job->recipe;
 
@@ -94,11 +114,12 @@ static enum ww_err choose_way(struct ww_lora_job *job, struct ww_error *err)
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "method '%s' does not merge adapters%s; linear, task_arithmetic, knots and "
-                   "core_space do, ties with 'combine: factors', and any method merges models "
-                   "named BASE+ADAPTER",
-                   r->method->name, r->adapter.factors ? " by factors" : "");
+    return WW_FAIL(
+        err, WW_E_UNSUPPORTED,
+        "method '%s' does not merge adapters%s; linear, task_arithmetic, knots and "
+        "core_space do, ties, breadcrumbs, dare_linear and dare_ties with 'combine: "
+        "factors', and any method merges models named BASE+ADAPTER",
+        r->method->name, r->adapter.factors ? " by factors" : "");
 }
 
 static enum ww_err refuse_options(const struct ww_recipe *r, struct ww_error *err)
@@ -120,8 +141,8 @@ static enum ww_err open_inputs(struct ww_lora_job *job, struct ww_error *err)
     const struct ww_recipe *r = job->recipe;
     enum ww_err rc = WW_OK;
 
-    job->inputs = ww_pool_calloc(&job->work->pool, slice_of(r)->n_inputs,
-                                 sizeof(*job->inputs));
+    job->inputs =
+        ww_pool_calloc(&job->work->pool, slice_of(r)->n_inputs, sizeof(*job->inputs));
     if (!job->inputs) {
         return no_memory(err);
     }
@@ -164,11 +185,11 @@ static enum ww_err compare(struct ww_lora_job *job, struct ww_error *err)
         }
         if (first->base && other->base && !job->work->options->allow_mixed &&
             strcasecmp(ww_path_base(first->base), ww_path_base(other->base)) != 0) {
-            return WW_FAIL(err, WW_E_WRONG_MODEL,
-                           "adapter '%s' was made for '%.160s', '%s' for '%.160s'; if these "
-                           "are one model say --allow-mixed",
-                           job->inputs[0].text, first->base, job->inputs[i].text,
-                           other->base);
+            return WW_FAIL(
+                err, WW_E_WRONG_MODEL,
+                "adapter '%s' was made for '%.160s', '%s' for '%.160s'; if these "
+                "are one model say --allow-mixed",
+                job->inputs[0].text, first->base, job->inputs[i].text, other->base);
         }
     }
     return WW_OK;
@@ -183,10 +204,11 @@ static enum ww_err check_kind(const struct ww_lora_input *input,
     const struct ww_tensor *t = e->tensor;
 
     if (e->part < WW_LEN(kinds) && kinds[e->part]) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "adapter '%s' has %s, '%.160s', which no sum of adapters can carry; "
-                       "merge models named BASE+%s",
-                       input->text, kinds[e->part], t->name, input->text);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "adapter '%s' has %s, '%.160s', which no sum of adapters can carry; "
+            "merge models named BASE+%s",
+            input->text, kinds[e->part], t->name, input->text);
     }
     if (t->rank != 2 || t->n_elements == 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
@@ -238,9 +260,10 @@ static enum ww_err check_module(const struct ww_lora_job *job,
             continue;
         }
         if (!a || !b || a->tensor->shape[0] != b->tensor->shape[1]) {
-            return WW_FAIL(err, WW_E_ADAPTER_FILE,
-                           "the factors of '%.160s' in adapter '%s' are not two of one rank",
-                           module->name, job->inputs[i].text);
+            return WW_FAIL(
+                err, WW_E_ADAPTER_FILE,
+                "the factors of '%.160s' in adapter '%s' are not two of one rank",
+                module->name, job->inputs[i].text);
         }
         if (module->m == 0) {
             module->m = b->tensor->shape[0];
@@ -248,8 +271,9 @@ static enum ww_err check_module(const struct ww_lora_job *job,
         }
         if (module->m != b->tensor->shape[0] || module->n != a->tensor->shape[1]) {
             return WW_FAIL(err, WW_E_SHAPE,
-                           "'%.160s' is %" PRIu64 " x %" PRIu64 " in one adapter and %" PRIu64
-                           " x %" PRIu64 " in '%s': they are not of one base",
+                           "'%.160s' is %" PRIu64 " x %" PRIu64
+                           " in one adapter and %" PRIu64 " x %" PRIu64
+                           " in '%s': they are not of one base",
                            module->name, module->m, module->n, b->tensor->shape[0],
                            a->tensor->shape[1], job->inputs[i].text);
         }
@@ -372,8 +396,33 @@ static enum ww_err value_of(const struct ww_lora_job *job,
                 : no_memory(err);
     ww_free(tensor);
     if (!rc && !found && r->method->params[i].required) {
-        rc = WW_FAIL(err, WW_E_RECIPE, "method '%s' needs %s; nothing gives one to '%.160s'",
+        rc = WW_FAIL(err, WW_E_RECIPE,
+                     "method '%s' needs %s; nothing gives one to '%.160s'",
                      r->method->name, name, module->name);
+    }
+    return rc;
+}
+
+/* PEFT's magnitude pruning drops no outliers, and its DARE divides by the density. */
+static enum ww_err check_pruning(const struct ww_lora_job *job,
+                                 const struct ww_lora_module *module, uint32_t i,
+                                 const struct ww_lora_part *part, struct ww_error *err)
+{
+    double gamma = 0;
+    enum ww_err rc = WW_OK;
+
+    if (job->way == WW_LORA_FACTORS_PRUNED) {
+        rc = value_of(job, module, i, "gamma", &gamma, err);
+    }
+    if (!rc && gamma != 0) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "'combine: factors' drops no outliers: gamma of '%s' is %g, say "
+                     "'gamma: 0'",
+                     job->inputs[i].text, gamma);
+    }
+    if (!rc && part->density == 0) {
+        rc = WW_FAIL(err, WW_E_RECIPE, "density 0 keeps nothing of '%s' in '%.160s'",
+                     job->inputs[i].text, module->name);
     }
     return rc;
 }
@@ -385,12 +434,14 @@ static enum ww_err add_part(const struct ww_lora_job *job,
 {
     struct ww_lora_part *part = &out->parts[out->n];
     const struct ww_adapter *adapter = job->inputs[i].adapter;
+    double rescale = 1;
     enum ww_err rc = WW_OK;
 
     if (!module->a[i]) {
         return WW_OK;
     }
     out->n++;
+    part->order = i;
     part->pair.rank = (size_t)module->a[i]->tensor->shape[0];
     rc = value_of(job, module, i, "weight", &part->weight, err);
     part->weight /= divisor;
@@ -398,7 +449,15 @@ static enum ww_err add_part(const struct ww_lora_job *job,
         rc = value_of(job, module, i, "density", &part->density, err);
     }
     if (!rc) {
-        rc = ww_adapter_scaling(adapter, module->name, part->pair.rank, &part->scaling, err);
+        rc = value_of(job, module, WW_NONE, "rescale", &rescale, err);
+        part->rescale = rescale != 0;
+    }
+    if (!rc && job->way >= WW_LORA_FACTORS_PRUNED) {
+        rc = check_pruning(job, module, i, part, err);
+    }
+    if (!rc) {
+        rc = ww_adapter_scaling(adapter, module->name, part->pair.rank, &part->scaling,
+                                err);
     }
     if (!rc && read) {
         rc = ww_adapter_read(adapter, module->a[i]->tensor, &part->pair.a, err);
@@ -421,7 +480,7 @@ static enum ww_err divisor_of(const struct ww_lora_job *job,
 
     *out = 1;
     if (ww_method_param(job->recipe->method, "normalize") == WW_NONE ||
-        job->way == WW_LORA_FACTORS_TIES) {
+        (job->way >= WW_LORA_FACTORS && ww_lora_rule_of(job->way)->elect)) {
         return WW_OK;
     }
     rc = value_of(job, module, WW_NONE, "normalize", &normalize, err);
@@ -447,7 +506,10 @@ enum ww_err ww_lora_set_of(const struct ww_lora_job *job,
     double divisor = 1;
     enum ww_err rc = divisor_of(job, module, &divisor, err);
 
-    *out = (struct ww_lora_set){.m = (size_t)module->m, .n_in = (size_t)module->n};
+    *out = (struct ww_lora_set){.m = (size_t)module->m,
+                                .n_in = (size_t)module->n,
+                                .name = module->name,
+                                .seed = job->work->options->seed};
     out->parts = ww_calloc(job->n_inputs, sizeof(*out->parts));
     if (!rc && !out->parts) {
         rc = no_memory(err);

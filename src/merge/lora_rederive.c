@@ -64,6 +64,7 @@ static enum ww_err open_work(struct again *a, const char *recipe_path,
     enum ww_err rc = WW_OK;
 
     a->options.allow_mixed = record->allow_mixed;
+    a->options.seed = record->seed;
     if (!recipe_path) {
         return ww_work_open(&a->work, record->recipe, strlen(record->recipe),
                             WW_MERGE_RECIPE_FILE, out_path, &a->options, report, err);

@@ -18,20 +18,25 @@
 #define BY_PLACE 0u
 #define BY_CONTENT 1u
 
-uint64_t ww_mask_key(const struct ww_merge_job *job)
+uint64_t ww_mask_key_of(uint64_t seed, const char *name)
 {
     uint8_t text[sizeof(LABEL) + 8 + WW_SHA256_BYTES] = LABEL;
     uint8_t digest[WW_SHA256_BYTES];
-    const char *name = job->plan->order_free ? "" : job->tensor->name;
 
-    ww_put_u64le(text + sizeof(LABEL), job->tensor->seed);
+    ww_put_u64le(text + sizeof(LABEL), seed);
     ww_sha256_of(name, strlen(name), text + sizeof(LABEL) + 8);
     ww_sha256_of(text, sizeof(text), digest);
     return ww_get_u64le(digest);
 }
 
-static void draw_by_place(const uint32_t key[2], uint32_t source, uint64_t first, size_t n,
-                          uint32_t *out)
+uint64_t ww_mask_key(const struct ww_merge_job *job)
+{
+    return ww_mask_key_of(job->tensor->seed,
+                          job->plan->order_free ? "" : job->tensor->name);
+}
+
+static void draw_by_place(const uint32_t key[2], uint32_t source, uint64_t first,
+                          size_t n, uint32_t *out)
 {
     const bool fast = ww_philox_fast();
     uint32_t words[4 * WW_PHILOX_LANES];

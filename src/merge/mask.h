@@ -5,9 +5,10 @@
 
 #include "merge/kernel.h"
 
-/** The key of a merge's masks: by seed and tensor name, or by seed alone where masks go by
- *  content (plan.order_free), as locked models may hold a tensor under another name. */
+/** The key of a merge's masks: by seed and tensor name, or by seed alone where masks go
+ * by content (plan.order_free), as locked models may hold a tensor under another name. */
 uint64_t ww_mask_key(const struct ww_merge_job *job);
+uint64_t ww_mask_key_of(uint64_t seed, const char *name);
 
 /** out[i]: uniform in [0, 2^32) for element first + i of a source. With hashes (one per
  *  element, of its content) position does not enter. */

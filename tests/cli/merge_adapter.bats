@@ -248,6 +248,10 @@ YML
     both ties a a2 ''
     cp -r a a2
     refused 6 "does not merge adapters" "$WW" merge r.yml out
+    both breadcrumbs a a2 'adapter: {combine: factors}'
+    refused 6 "gamma of 'a' is 0.01" "$WW" merge r.yml out
+    both dare_ties a a2 $'adapter: {combine: factors}\nparameters: {density: 0}'
+    refused 3 "density 0 keeps nothing of 'a'" "$WW" merge r.yml out
     both task_arithmetic a expert-rev ''
     refused 3 "an adapter and 'expert-rev' a model" "$WW" merge r.yml out
     both task_arithmetic a ad ''

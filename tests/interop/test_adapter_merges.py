@@ -5,7 +5,8 @@
     test_adapter_merges.py BUILD
 
 sum is the sum of the differences and is peft's "cat"; shrunk to a rank it is the truncated
-decomposition of that and peft's "svd"; factors are peft's "linear" and "ties"; knots and
+decomposition of that and peft's "svd"; factors are peft's "linear", "ties",
+"magnitude_prune", and with the program's own masks "dare_linear" and "dare_ties"; knots and
 core_space are their definitions on whole differences. Every output loads in peft.
 """
 import json
@@ -21,6 +22,7 @@ import torch
 from safetensors.numpy import load_file
 from test_adapter import ATTENTION, LLAMA, make_adapter
 from test_merge_adapters import Folder, check, failed
+from test_merge_numpy import uniform
 
 WEIGHTS = {"a": 0.7, "b": -0.4, "c": 1.3}
 
@@ -134,6 +136,33 @@ def against_numpy(f, names):
         check(done.returncode == 0, f"computed again {done.stderr.strip()}")
 
 
+PRUNED = "adapter: {combine: factors}\nparameters: {gamma: 0}\n"
+SEED = 11
+
+
+def masked(order):
+    """What peft draws by torch.bernoulli, drawn as the program does: by the name of the
+    tensor, the adapter's place (order, one per call) and the entry's."""
+    calls = iter(order)
+
+    def bernoulli(density):
+        name, source = next(calls)
+        kept = uniform(density.numel(), source, SEED, name).reshape(density.shape)
+        return (torch.from_numpy(kept) < density).to(density.dtype)
+    return bernoulli
+
+
+def pruned_by_chance(loaded, modules, **options):
+    """peft goes through the modules in their order, A before B, adapter by adapter."""
+    order = [(f"{m}.lora_{side}.weight", source)
+             for m in modules for side in "AB" for source in (0, 1)]
+    real, torch.bernoulli = torch.bernoulli, masked(order)
+    try:
+        loaded.add_weighted_adapter(**options)
+    finally:
+        torch.bernoulli = real
+
+
 def against_peft(f, base):
     model, _ = families.load(base)
     loaded = peft.PeftModel.from_pretrained(model, f.at("a"), adapter_name="a",
@@ -142,18 +171,26 @@ def against_peft(f, base):
     loaded = loaded.double()
     cases = [("cat", "task_arithmetic", "", None), ("svd", "task_arithmetic", "adapter: {rank: 4}\n", None),
              ("linear", "task_arithmetic", "adapter: {combine: factors}\n", None),
-             ("ties", "ties", "adapter: {combine: factors}\nparameters: {normalize: false}\n", 0.6)]
+             ("ties", "ties", "adapter: {combine: factors}\nparameters: {normalize: false}\n", 0.6),
+             ("magnitude_prune", "breadcrumbs", PRUNED, 0.3),
+             ("dare_linear", "dare_linear", "adapter: {combine: factors}\n", 0.4),
+             ("dare_ties", "dare_ties", "adapter: {combine: factors}\n", 0.7)]
+    modules = [n for n, m in loaded.base_model.model.named_modules() if hasattr(m, "lora_A")]
     for combination, method, more, density in cases:
         more_args = {"density": density} if density else {}
         if combination == "svd":
             more_args["svd_rank"] = 4
-        loaded.add_weighted_adapter(["a", "b"], [WEIGHTS["a"], WEIGHTS["b"]], combination,
-                                    combination_type=combination, **more_args)
+        pruned_by_chance(loaded, modules, adapters=["a", "b"],
+                         weights=[WEIGHTS["a"], WEIGHTS["b"]], adapter_name=combination,
+                         combination_type=combination, **more_args)
         want = {n: m.get_delta_weight(combination).detach().numpy()
                 for n, m in loaded.base_model.model.named_modules()
                 if hasattr(m, "lora_A") and combination in m.lora_A}
-        out = f.merge(recipe(method, ["a", "b"], more, density), "peft-" + combination, "-q")
+        out = f.merge(recipe(method, ["a", "b"], more, density), "peft-" + combination, "-q",
+                      "--seed", str(SEED))
         compare(f"peft {combination}", factors(out), want, 2e-6)
+        done = f.run("merge", "--rederive", "peft-" + combination, "-q")
+        check(done.returncode == 0, f"computed again {done.stderr.strip()}")
         again, _ = families.load(base)
         again = peft.PeftModel.from_pretrained(again, out, autocast_adapter_dtype=False).double()
         worst = max(float(np.abs(m.get_delta_weight("default").detach().numpy() - want[n]).max())

@@ -63,9 +63,9 @@ def philox(key, counters):
     return c
 
 
-def uniform(n, source, seed=7):
+def uniform(n, source, seed=7, name="probe"):
     text = b"weightward merge mask v1\0" + struct.pack("<Q", seed) + \
-        hashlib.sha256(b"probe").digest()
+        hashlib.sha256(name.encode()).digest()
     key = int.from_bytes(hashlib.sha256(text).digest()[:8], "little")
     block = np.arange((n + 3) // 4, dtype=np.uint64)
     words = philox(key, [block, block >> np.uint64(32), np.full_like(block, source),
