@@ -35,8 +35,8 @@ struct ww_pack_options {
 
 /* How a chunk was coded: bytes by these in reports. */
 enum ww_pack_form { WW_PACK_STORED, WW_PACK_SAME, WW_PACK_ORDER, WW_PACK_SPLIT,
-                    WW_PACK_OWN, WW_PACK_FORMS };
-/** "stored", "same", "order", "split", "own" */
+                    WW_PACK_OWN, WW_PACK_FEW, WW_PACK_FORMS };
+/** "stored", "same", "order", "split", "own", "few" */
 WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
 /** What a package says of a member. */

@@ -118,6 +118,7 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
                             struct ww_buf *out, struct ww_error *err)
 {
     const struct ww_buf *best = NULL;
+    size_t few = 0;
     enum ww_err rc = WW_OK;
 
     if (prediction && memcmp(bytes, prediction, n) == 0) {
@@ -130,6 +131,10 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     best = room->first.len > 0 ? &room->first : &room->second;
     if (room->second.len > 0 && room->second.len < best->len) {
         best = &room->second;
+    }
+    if (ww_chunk_is_few(type, bytes, n, &few) && few < best->len && few < n) {
+        rc = add_form(out, WW_CHUNK_FEW, err);
+        return rc ? rc : ww_chunk_few_encode(type, bytes, n, out, err);
     }
     if (best->len <= n) {
         return ww_buf_add(out, best->data, best->len, err);
@@ -165,6 +170,8 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
         return ww_chunk_split_decode(room, type, coded + 1, len - 1, out, n);
     case WW_CHUNK_OWN:
         return ww_chunk_own_decode(room, type, coded + 1, len - 1, out, n);
+    case WW_CHUNK_FEW:
+        return ww_chunk_few_decode(type, coded + 1, len - 1, out, n);
     default:
         return false;
     }

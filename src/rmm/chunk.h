@@ -11,6 +11,7 @@
  *   3 split    one table | 4 lengths u32 | 4 messages | width - 1 bytes of each number
  *   4 own      u8 axis | u32 rank | u64 row | u64 first number | rank scales, each the
  * bits of a fp32 | rank classes, each u8 below 16 | as order from the tables on
+ *   5 few      u8 k | k numbers | for each number of the chunk its place among them
  *
  * order: numbers as ordered integers, the difference to the prediction folded to u; the
  * table of a number is min(15, largest exponent - exponent of the prediction). u below 16
@@ -20,10 +21,12 @@
  * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
  * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
  * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
- * by the table of its index's class. split: number rotated left by one bit, so that the
- * sign is last; its highest byte is the symbol (254 and 255 are symbol 254 and one raw
- * bit), the lower bytes follow as they are. Message l holds n / 4 numbers, the first n %
- * 4 of them one more, one after the other.
+ * by the table of its index's class. few: the 1 to 16 different numbers, ascending by
+ * their bits, each of which occurs; a place has 0 bits for one number, 1 for two, 2 for
+ * up to four, else 4, low bits of a byte first, zeros behind the last. split: number
+ * rotated left by one bit, so that the sign is last; its highest byte is the symbol (254
+ * and 255 are symbol 254 and one raw bit), the lower bytes follow as they are. Message l
+ * holds n / 4 numbers, the first n % 4 of them one more, one after the other.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H
@@ -43,6 +46,7 @@ enum ww_chunk_form {
     WW_CHUNK_ORDER,
     WW_CHUNK_SPLIT,
     WW_CHUNK_OWN,
+    WW_CHUNK_FEW,
     WW_CHUNK_FORMS
 };
 

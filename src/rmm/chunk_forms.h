@@ -49,6 +49,15 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                          const uint8_t *coded, size_t len, uint8_t *out,
                          size_t n) WW_MUST_USE;
 
+/** Are there few enough different numbers, and what would their form cost? */
+bool ww_chunk_is_few(struct ww_chunk_type type, const uint8_t *bytes, size_t n,
+                     size_t *coded);
+/** Only where there are. */
+enum ww_err ww_chunk_few_encode(struct ww_chunk_type type, const uint8_t *bytes, size_t n,
+                                struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+bool ww_chunk_few_decode(struct ww_chunk_type type, const uint8_t *coded, size_t len,
+                         uint8_t *out, size_t n) WW_MUST_USE;
+
 /** Make the buffers that coding needs, once. */
 enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room,
                                 struct ww_error *err) WW_MUST_USE;

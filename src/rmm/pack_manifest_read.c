@@ -166,6 +166,7 @@ static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
 {
     const struct ww_jnode *coded = ww_jget(node, "coded");
     const char *cipher = NULL;
+    size_t n = 0;
 
     if (m->sealed) {
         return ww_jstr(ww_jget(node, "cipher"), &cipher) &&
@@ -174,16 +175,21 @@ static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
                    ? WW_OK
                    : malformed(r, "members.cipher");
     }
-    if (!coded || ww_jtype(coded) != WW_J_OBJECT || ww_jsize(coded) != WW_PACK_FORMS) {
+    if (!coded || ww_jtype(coded) != WW_J_OBJECT) {
         return malformed(r, "members.coded");
     }
     for (unsigned f = 0; f < WW_PACK_FORMS; f++) {
-        if (!ww_ju64(ww_jget(coded, ww_pack_form_name((enum ww_pack_form)f)),
-                     &m->coded[f])) {
+        const struct ww_jnode *bytes =
+            ww_jget(coded, ww_pack_form_name((enum ww_pack_form)f));
+        if (!bytes && f == WW_PACK_FEW) {
+            continue; /* named only where there are some */
+        }
+        if (!ww_ju64(bytes, &m->coded[f])) {
             return malformed(r, "members.coded");
         }
+        n++;
     }
-    return WW_OK;
+    return ww_jsize(coded) == n ? WW_OK : malformed(r, "members.coded");
 }
 
 /* *end: of the section before, then of this one. */

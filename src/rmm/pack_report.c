@@ -12,7 +12,7 @@
 
 const char *ww_pack_form_name(enum ww_pack_form form)
 {
-    static const char *const names[] = {"stored", "same", "order", "split", "own"};
+    static const char *const names[] = {"stored", "same", "order", "split", "own", "few"};
 
     return (unsigned)form < WW_LEN(names) ? names[form] : "?";
 }

@@ -27,6 +27,9 @@ def main():
     save("same", 128, 9, bytes([1]))
     for kind, low in ((0, 1), (1, 1), (2, 3), (3, 7), (4, 0), (5, 1)):
         save(f"split-{kind}", kind, 8, bytes([3]) + zero + lanes(*[ends] * 4) + bytes(8 * low))
+    save("few-mask", 3, 9, bytes([5, 2]) + struct.pack("<2d", 0, 0.75) + bytes([0x5a, 1]))
+    save("few-three", 4, 3, bytes([5, 3, 1, 2, 7, 0x24]))
+    save("few-one", 0, 255, bytes([5, 1, 0x80, 0x3f]))
     for exponent in (0x78, 0x0f):
         for kind in (128, 129, 130):
             save(f"order-{exponent}-{kind}", kind, 8,

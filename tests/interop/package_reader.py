@@ -177,6 +177,19 @@ def decode_own(data, kind, n_bytes):
         "<u2").tobytes()
 
 
+def decode_few(data, width, n_bytes):
+    n, k = n_bytes // width, data[0]
+    values = [data[1 + i * width:1 + (i + 1) * width] for i in range(k)]
+    bits = 0 if k == 1 else 1 if k == 2 else 2 if k <= 4 else 4
+    packed = data[1 + k * width:]
+    assert len(packed) == (n * bits + 7) // 8
+    places = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
+    places = places[:n * bits].reshape(n, bits) @ (1 << np.arange(bits))
+    table = np.frombuffer(b"".join(values), np.uint8).reshape(k, width)
+    assert sorted(set(places.tolist())) == list(range(k))
+    return table[places].tobytes()
+
+
 def decode_chunk(data, dtype, n_bytes, prediction):
     kind = TYPES.get(dtype)
     width = kind[0] if kind else WIDTHS.get(dtype, 1)
@@ -190,9 +203,11 @@ def decode_chunk(data, dtype, n_bytes, prediction):
         out = decode_order(data, kind, prediction)
     elif form == 3:
         out = decode_split(data, width, n_bytes)
-    else:
-        assert form == 4
+    elif form == 4:
         out = decode_own(data, kind, n_bytes)
+    else:
+        assert form == 5
+        out = decode_few(data, width, n_bytes)
     assert len(out) == n_bytes
     return out
 

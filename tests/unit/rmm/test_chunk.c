@@ -169,12 +169,12 @@ static void equal_bytes_cost_one(void **state)
     assert_int_equal(f->coded.len, 1);
     /* One value everywhere costs tables only, without a prediction too. */
     memset(f->bytes, 0x3c, 100000);
-    assert_int_equal(round_trip(f, WW_DTYPE_U8, false, 100000), WW_CHUNK_SPLIT);
-    assert_true(f->coded.len < 300);
+    assert_int_equal(round_trip(f, WW_DTYPE_U8, false, 100000), WW_CHUNK_FEW);
+    assert_int_equal(f->coded.len, 3);
     /* The same step everywhere. */
     for (size_t i = 0; i < 50000; i++) {
-        const uint16_t b = 0x3f80;
-        const uint16_t m = 0x3f81;
+        const uint16_t b = (uint16_t)(0x3f00 + i % 100);
+        const uint16_t m = (uint16_t)(b + 1);
         memcpy(f->base + 2 * i, &b, 2);
         memcpy(f->bytes + 2 * i, &m, 2);
     }
@@ -269,6 +269,74 @@ static void forms_without_their_prediction_are_refused(void **state)
                                  f->back, 2000));
 }
 
+/* n numbers of the dtype out of `values` different ones, all of which occur. */
+static void make_few(struct fx *f, unsigned width, unsigned values, size_t n)
+{
+    uint64_t seed = values;
+    uint8_t table[32 * 8];
+    fx_fill(&seed, table, sizeof(table));
+    for (unsigned v = 0; v < values; v++) {
+        table[v * width] = (uint8_t)v; /* different in one byte at least */
+    }
+    for (size_t i = 0; i < n; i++) {
+        const size_t v = i < values ? i : (size_t)(fx_random(&seed) % values);
+        memcpy(f->bytes + i * width, table + v * width, width);
+    }
+}
+
+static void few_values_cost_their_bits(void **state)
+{
+    static const struct {
+        unsigned values;
+        unsigned bits;
+    } rows[] = {{2, 1}, {3, 2}, {4, 2}, {5, 4}, {16, 4}};
+    struct fx *f = *state;
+    const size_t n = 4321;
+    for (size_t d = 0; d < WW_LEN(dtypes); d++) {
+        const unsigned width = ww_chunk_type_of(dtypes[d]).width;
+        for (size_t r = 0; r < WW_LEN(rows) && width > 1; r++) {
+            const size_t want = 2 + rows[r].values * width + (n * rows[r].bits + 7) / 8;
+            make_few(f, width, rows[r].values, n);
+            (void)round_trip(f, dtypes[d], false, n * width);
+            assert_true(f->coded.len <= want);
+            if (rows[r].values == 2) {
+                assert_int_equal(f->coded.data[0], WW_CHUNK_FEW);
+                assert_int_equal(f->coded.len, want);
+            }
+        }
+        make_few(f, width, 17, n);
+        assert_int_not_equal(round_trip(f, dtypes[d], false, n * width), WW_CHUNK_FEW);
+    }
+}
+
+/* One way to write a chunk: values in order, all of them used, zeros at the end. */
+static void other_ways_to_write_few_values_are_refused(void **state)
+{
+    static const struct {
+        const char *coded;
+        size_t len;
+        bool good;
+    } cases[] = {
+        {"\5\2\1\7\5", 5, true},     /* 1 7: 7 1 7 */
+        {"\5\2\7\1\5", 5, false},    /* not ascending */
+        {"\5\2\1\1\5", 5, false},    /* twice the same */
+        {"\5\2\1\7\15", 5, false},   /* a bit behind the end */
+        {"\5\2\1\7\0", 5, false},    /* 7 is not used */
+        {"\5\2\1\7\5\0", 6, false},  /* longer */
+        {"\5\2\1\7", 4, false},      /* cut */
+        {"\5\0\5", 3, false},        /* no value */
+        {"\5\3\1\2\7\44", 6, true},  /* 1 2 7 */
+        {"\5\3\1\2\7\64", 6, false}, /* the fourth of three */
+        {"\5", 1, false},
+    };
+    struct fx *f = *state;
+    const struct ww_chunk_type type = ww_chunk_type_of(WW_DTYPE_U8);
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        assert_true(ww_chunk_decode(f->room, type, (const uint8_t *)cases[i].coded,
+                                    cases[i].len, NULL, f->back, 3) == cases[i].good);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -283,6 +351,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bad_prediction_is_not_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cut_and_longer_chunks_are_refused, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(few_values_cost_their_bits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(other_ways_to_write_few_values_are_refused,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(forms_without_their_prediction_are_refused,
                                         set_up, tear_down),
     };
