@@ -142,6 +142,9 @@ enum ww_err ww_build_modules(struct ww_build *build, struct ww_error *err) WW_MU
 bool ww_build_has_modules(const struct ww_recipe *recipe);
 /** The recipe's module that a tensor belongs to; WW_NONE. */
 uint32_t ww_build_module_of(const struct ww_build *build, const char *name);
+/** A gradient's t for a tensor of a projector that counts layers of its own, as mergekit
+ *  does; false: it is in none of those. */
+bool ww_build_projector_t(const struct ww_build *build, const char *name, double *t);
 
 /** All output tensors, with sources and parameters. */
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err) WW_MUST_USE;

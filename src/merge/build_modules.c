@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which module of a model with several towers a tensor belongs to, by its name: mergekit's
- * architecture files list tensors one by one, under these names of modules. A word in the
- * name decides; what has none of the words is the text model of one that sees, and what
- * encoder and decoder share of one that has both.
+ * Which module of a model with several towers a tensor belongs to, by its name:
+ * mergekit's architecture files list tensors one by one, under these names of modules. A
+ * word in the name decides; what has none of the words is the text model of one that
+ * sees, and what encoder and decoder share of one that has both.
  */
 #include <string.h>
 
 #include "merge/build.h"
 #include "util/fail.h"
+#include "util/str.h"
 
 #define TEXT "text_decoder"
 #define VISION "vision_tower"
@@ -21,9 +22,12 @@ static const struct {
     const char *word;
     const char *module;
 } words[] = {
-    {"multi_modal_projector.", PROJECTOR}, {"visual.merger.", PROJECTOR},
-    {"deepstack_merger_list.", PROJECTOR}, {"mm_projector.", PROJECTOR},
-    {"vision_tower.", VISION},             {"vision_model.", VISION},
+    {"multi_modal_projector.", PROJECTOR},
+    {"visual.merger.", PROJECTOR},
+    {"deepstack_merger_list.", PROJECTOR},
+    {"mm_projector.", PROJECTOR},
+    {"vision_tower.", VISION},
+    {"vision_model.", VISION},
     {"visual.", VISION},
 };
 
@@ -98,10 +102,11 @@ static enum ww_err check_names(const struct ww_recipe *recipe, struct ww_error *
                            module->slices[0].line, module->name);
         }
         if (module->is_sliced) {
-            return WW_FAIL(err, WW_E_UNSUPPORTED,
-                           "line %zu: module '%.100s' has slices; of a model with several "
-                           "modules they are not cut, give models",
-                           module->slices[0].line, module->name);
+            return WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "line %zu: module '%.100s' has slices; of a model with several "
+                "modules they are not cut, give models",
+                module->slices[0].line, module->name);
         }
     }
     return WW_OK;
@@ -109,8 +114,8 @@ static enum ww_err check_names(const struct ww_recipe *recipe, struct ww_error *
 
 bool ww_build_has_modules(const struct ww_recipe *recipe)
 {
-    return recipe->n_modules > 1 || (recipe->modules[0].name &&
-                                     strcmp(recipe->modules[0].name, "default") != 0);
+    return recipe->n_modules > 1 ||
+           (recipe->modules[0].name && strcmp(recipe->modules[0].name, "default") != 0);
 }
 
 uint32_t ww_build_module_of(const struct ww_build *build, const char *name)
@@ -131,6 +136,42 @@ uint32_t ww_build_module_of(const struct ww_build *build, const char *name)
     return WW_NONE;
 }
 
+/* Place in the list of mergers that take features of deeper layers. */
+static bool merger_of(const char *name, uint64_t *index)
+{
+    static const char list[] = "deepstack_merger_list.";
+    const char *at = has_word(name, list) ? strstr(name, list) + strlen(list) : NULL;
+    const char *dot = at ? strchr(at, '.') : NULL;
+
+    return dot && ww_parse_u64(at, (size_t)(dot - at), index);
+}
+
+bool ww_build_projector_t(const struct ww_build *build, const char *name, double *t)
+{
+    const struct ww_model *donor = build->models[build->donor].model;
+    uint64_t index = 0;
+    uint64_t last = 0;
+
+    if (!ww_build_has_modules(build->recipe)) {
+        return false;
+    }
+    /* Of Qwen2-VL mergekit counts two layers that both have all of these; the last stays.
+     */
+    if (has_word(name, "merger.mlp.")) {
+        *t = 1;
+        return true;
+    }
+    if (!merger_of(name, &index)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < donor->n_tensors; i++) {
+        uint64_t other = 0;
+        last = merger_of(donor->tensors[i].name, &other) && other > last ? other : last;
+    }
+    *t = last > 0 ? (double)index / (double)last : 1;
+    return true;
+}
+
 enum ww_err ww_build_modules(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
@@ -148,20 +189,23 @@ enum ww_err ww_build_modules(struct ww_build *build, struct ww_error *err)
             used = ww_build_module_of(build, donor->model->tensors[t].name) == m;
         }
         if (!used) {
-            rc = WW_FAIL(err, WW_E_RECIPE,
-                         "line %zu: no tensor of '%s' is in module '%.100s'",
-                         recipe->modules[m].slices[0].line, donor->text,
-                         recipe->modules[m].name);
+            rc = WW_FAIL(
+                err, WW_E_RECIPE, "line %zu: no tensor of '%s' is in module '%.100s'",
+                recipe->modules[m].slices[0].line, donor->text, recipe->modules[m].name);
         }
     }
     for (uint32_t t = 0; t < donor->model->n_tensors && !rc; t++) {
         const char *name = donor->model->tensors[t].name;
         if (ww_build_module_of(build, name) == WW_NONE) {
             const char *in = build->sees ? tower_of(name) : half_of(name);
-            rc = WW_FAIL(err, WW_E_RECIPE,
-                         "tensor '%.160s' of '%s' is in module '%s', which the recipe does "
-                         "not have; the merge would lack it",
-                         name, donor->text, in ? in : build->sees ? TEXT : SHARED);
+            rc = WW_FAIL(
+                err, WW_E_RECIPE,
+                "tensor '%.160s' of '%s' is in module '%s', which the recipe does "
+                "not have; the merge would lack it",
+                name, donor->text,
+                in            ? in
+                : build->sees ? TEXT
+                              : SHARED);
         }
     }
     return rc;

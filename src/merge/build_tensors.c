@@ -179,6 +179,7 @@ static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
         slot->t = place->stack == WW_NONE
                       ? 0
                       : place_in(place->layer, donor->stacks[place->stack].n_layers);
+        (void)ww_build_projector_t(build, name, &slot->t);
         rc = add_named(build, slot, err);
     }
     head = ww_build_module_of(build, HEAD);

@@ -438,8 +438,13 @@ def check_arithmetic(build, i, text, share):
     return None if max(worst) <= share else f"more than {share}"
 
 
+# The peer counts three mergers of deeper layers, whatever the model says.
+families.CASES["qwen3_vl-three"] = families.reads(
+    "Qwen3VL", families.QWEN3, {**families.DEEP, "deepstack_visual_indexes": [0, 1, 2]}, **families.SEEN)
+
 # Modules of models with several towers: every module with weights of its own.
 TOWERS = {"qwen2_5_vl": ("text_decoder", "vision_tower", "multi_modal_projector"),
+          "qwen3_vl-three": ("text_decoder", "vision_tower", "multi_modal_projector"),
           "t5-gated": ("encoder", "decoder", "shared")}
 
 
@@ -455,7 +460,7 @@ def check_modules(build, family):
     text = "merge_method: linear\nmodules:\n"
     for i, module in enumerate(TOWERS[family]):
         text += (f"  {module}:\n    models:\n      - {{model: {one}, parameters: {{weight: {0.31 + 0.1 * i}}}}}\n"
-                 f"      - {{model: {two}, parameters: {{weight: {[0.57, [0.87, 0.23]][i % 2]}}}}}\n")
+                 f"      - {{model: {two}, parameters: {{weight: {[[0.57, 0.34], [0.87, 0.23]][i % 2]}}}}}\n")
     theirs, mine = f"towers/{family}-peer", f"towers/{family}-ours"
     said, told = peer(text, theirs), ours(build, text, mine)
     if said or told:
