@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "lineage/catalogue_mates.h"
 #include "lineage/catalogue_parts.h"
 #include "lineage/catalogue_pursuit.h"
 #include "lineage/catalogue_store.h"
@@ -21,10 +22,6 @@
 #define RELATED 0.5
 /* Likeness of anchors: chance is 1 / sqrt(32,640) = 0.006. */
 #define ANCHORS_ALIKE 0.5
-
-/* Siblings tuned on like tasks have differences with cosines of 0.3 and more, so a blend
- * is claimed against a few of them only when they leave less than this unexplained. */
-#define EXPLAINED 0.5
 
 struct search {
     struct ww_db *db;
@@ -247,6 +244,29 @@ static enum ww_err compare_anchors(struct search *s, struct ww_error *err)
     return rc;
 }
 
+static enum ww_err add_pick(struct search *s, const struct ww_pursuit_pick *p,
+                            const struct ww_mates *mates, struct ww_error *err)
+{
+    const bool source = ww_mates_source(mates, s->pursuit.unexplained);
+    const struct ww_find_match match = {.kind = source ? "source" : "similar",
+                                        .share = p->share,
+                                        .low = -1,
+                                        .high = -1,
+                                        .cosine = p->cosine};
+    char *mate = mates->n
+                     ? ww_asprintf(", at most %.4f with one of %zu mates (margin %.4f)",
+                                   mates->mate, mates->n, mates->margin)
+                     : ww_strdup(", without mates to compare with");
+    char *evidence =
+        mate ? ww_asprintf("cosine of the sketched differences from the root %.4f, "
+                           "threshold %.4f; share over error %.1f; own part %.4f%s",
+                           p->cosine, s->pursuit.threshold, p->z, mates->own, mate)
+             : NULL;
+
+    ww_free(mate);
+    return add_match(s->report, s->family.members[p->member].name, match, evidence, err);
+}
+
 static enum ww_err find_sources(struct search *s, struct ww_error *err)
 {
     const struct ww_pursuit_problem problem = {.suspect = s->print.coarse,
@@ -257,27 +277,23 @@ static enum ww_err find_sources(struct search *s, struct ww_error *err)
                                                .n = s->family.n,
                                                .m = WW_SKETCH_COARSE,
                                                .elements = s->body};
-    enum ww_err rc = WW_OK;
-
-    const char *kind = NULL;
+    struct ww_mates mates[WW_PURSUIT_MOST];
+    double *likeness = ww_calloc(s->family.n, sizeof(*likeness));
+    enum ww_err rc = likeness ? WW_OK : no_memory(err);
 
     s->related[s->root] = false;
-    rc = ww_pursue(&problem, &s->pursuit, err);
-    kind = s->pursuit.calibrated || s->pursuit.unexplained <= EXPLAINED ? "source"
-                                                                        : "similar";
+    if (!rc) {
+        rc = ww_pursue(&problem, likeness, &s->pursuit, err);
+    }
+    if (!rc) {
+        rc = ww_mates_compare(&problem, likeness, &s->pursuit, mates, err);
+    }
     s->report->threshold = s->pursuit.threshold;
     s->report->unexplained = s->pursuit.unexplained;
     for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
-        const struct ww_pursuit_pick *p = &s->pursuit.picks[i];
-        const struct ww_find_match match = {
-            .kind = kind, .share = p->share, .low = -1, .high = -1, .cosine = p->cosine};
-        rc = add_match(
-            s->report, s->family.members[p->member].name, match,
-            ww_asprintf("cosine of the sketched differences from the root %.4f, "
-                        "threshold %.4f; share over error %.1f",
-                        p->cosine, s->pursuit.threshold, p->z),
-            err);
+        rc = add_pick(s, &s->pursuit.picks[i], &mates[i], err);
     }
+    ww_free(likeness);
     return rc;
 }
 

@@ -118,7 +118,8 @@ struct state {
     double *r;        /* what the picks leave */
     double *columns;  /* [WW_PURSUIT_MOST][m], picks - root */
     bool *taken;      /* [n] */
-    double *likeness; /* [n] */
+    double *likeness; /* [n], with what is left */
+    double *first;    /* [n], before any pick; the caller's */
     double *sorted;   /* [n] */
     size_t members[WW_PURSUIT_MOST];
     double xx[WW_PURSUIT_MOST * WW_PURSUIT_MOST];
@@ -233,8 +234,8 @@ static size_t correlate(struct state *s)
             continue;
         }
         products(s->r, s->p->sketches + i * s->p->m, s->p->root, s->p->m, &with, &square);
-        if (square > 0 &&
-            s->r2 > 0) { /* r is beside the common direction; x need not be */
+        /* r is beside the common direction; x need not be. */
+        if (square > 0 && s->r2 > 0) {
             s->likeness[i] = with / sqrt(square * s->r2);
             s->sorted[n++] = s->likeness[i];
         }
@@ -269,6 +270,7 @@ static bool pick(struct state *s, double z, struct ww_pursuit *out)
         threshold = seen > threshold ? seen : threshold;
     }
     if (s->k == 0) {
+        memcpy(s->first, s->likeness, s->p->n * sizeof(*s->first));
         out->threshold = threshold;
         out->calibrated = n >= WW_PURSUIT_CONTROLS;
     }
@@ -368,8 +370,8 @@ static void pursue(struct state *s, struct ww_pursuit *out)
     tell(s, z, out);
 }
 
-enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, struct ww_pursuit *out,
-                      struct ww_error *err)
+enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness,
+                      struct ww_pursuit *out, struct ww_error *err)
 {
     struct state *s = ww_calloc(1, sizeof(*s));
     enum ww_err rc = WW_OK;
@@ -377,6 +379,7 @@ enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, struct ww_pursui
     memset(out, 0, sizeof(*out));
     if (s) {
         s->p = problem;
+        s->first = likeness;
         s->y = ww_calloc(problem->m, sizeof(*s->y));
         s->r = ww_calloc(problem->m, sizeof(*s->r));
         s->columns = ww_calloc(WW_PURSUIT_MOST * problem->m, sizeof(*s->columns));

@@ -46,8 +46,10 @@ struct ww_pursuit {
 /** One-sided normal quantile that n trials exceed together with this chance. */
 double ww_family_wise_z(double chance, size_t n);
 
-enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, struct ww_pursuit *out,
-                      struct ww_error *err) WW_MUST_USE;
+/** likeness, [n], gets each member's cosine with the suspect's difference, before any
+ * pick; -2 for those not in use. */
+enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness,
+                      struct ww_pursuit *out, struct ww_error *err) WW_MUST_USE;
 
 double ww_sketch_cosine(const float *a, const float *b, size_t m);
 /** The member nearest to the mean of those in use: differences of siblings cancel in the

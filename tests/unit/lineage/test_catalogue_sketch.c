@@ -2,6 +2,7 @@
 /* Sketches against their definition and their theory, and the search over them. */
 #include "ww_test.h"
 
+#include "lineage/catalogue_mates.h"
 #include "lineage/catalogue_print.h"
 #include "lineage/catalogue_pursuit.h"
 #include "lineage/catalogue_sketch.h"
@@ -125,26 +126,34 @@ struct family {
     size_t n;
 };
 
-static struct family make_family(size_t n, double shared, uint64_t s)
+/* Members i, i + clusters, ... share their part with each other only. */
+static struct family make_clusters(size_t n, size_t clusters, double shared, uint64_t s)
 {
     struct family f = {calloc(n * M, sizeof(float)), calloc(M, sizeof(float)),
                        calloc(M, sizeof(float)), calloc(n, sizeof(bool)), n};
-    double *common = calloc(M, sizeof(double));
+    double *common = calloc(clusters * M, sizeof(double));
     for (size_t j = 0; j < M; j++) {
         f.root[j] = (float)(10 * normal(&s));
-        common[j] = normal(&s);
         f.suspect[j] = f.root[j];
+    }
+    for (size_t j = 0; j < clusters * M; j++) {
+        common[j] = normal(&s);
     }
     for (size_t i = 0; i < n; i++) {
         f.use[i] = true;
         for (size_t j = 0; j < M; j++) {
             f.sketches[i * M + j] =
-                f.root[j] +
-                (float)(shared * common[j] + sqrt(1 - shared * shared) * normal(&s));
+                f.root[j] + (float)(shared * common[(i % clusters) * M + j] +
+                                    sqrt(1 - shared * shared) * normal(&s));
         }
     }
     free(common);
     return f;
+}
+
+static struct family make_family(size_t n, double shared, uint64_t s)
+{
+    return make_clusters(n, 1, shared, s);
 }
 
 static void blend(struct family *f, size_t member, double share)
@@ -154,13 +163,41 @@ static void blend(struct family *f, size_t member, double share)
     }
 }
 
+static struct ww_pursuit_problem problem_of(const struct family *f)
+{
+    return (struct ww_pursuit_problem){f->suspect, f->root, f->sketches, f->use,
+                                       f->n,       M,       1e9};
+}
+
 static struct ww_pursuit search(const struct family *f)
 {
     struct ww_pursuit found;
-    const struct ww_pursuit_problem p = {f->suspect, f->root, f->sketches, f->use,
-                                         f->n,       M,       1e9};
-    OK(ww_pursue(&p, &found, &err));
+    const struct ww_pursuit_problem p = problem_of(f);
+    double *likeness = calloc(f->n, sizeof(double));
+    OK(ww_pursue(&p, likeness, &found, &err));
+    free(likeness);
     return found;
+}
+
+/* Picks that are called sources; members[] gets them. */
+static unsigned sources(const struct family *f, size_t members[WW_PURSUIT_MOST],
+                        unsigned *picks)
+{
+    struct ww_pursuit found;
+    struct ww_mates mates[WW_PURSUIT_MOST];
+    const struct ww_pursuit_problem p = problem_of(f);
+    double *likeness = calloc(f->n, sizeof(double));
+    unsigned n = 0;
+    OK(ww_pursue(&p, likeness, &found, &err));
+    OK(ww_mates_compare(&p, likeness, &found, mates, &err));
+    for (unsigned i = 0; i < found.n; i++) {
+        if (ww_mates_source(&mates[i], found.unexplained)) {
+            members[n++] = found.picks[i].member;
+        }
+    }
+    *picks = found.n;
+    free(likeness);
+    return n;
 }
 
 static void free_family(struct family *f)
@@ -226,6 +263,56 @@ static void another_sibling_has_no_source_among_siblings(void **state)
     }
 }
 
+static void one_more_of_a_cluster_is_blamed_on_none_of_it(void **state)
+{
+    static const struct {
+        size_t n;
+        size_t clusters;
+        double shared;
+    } kinds[] = {{100, 5, 0.7}, {100, 10, 0.7},  {200, 5, 0.95}, {30, 1, 0.9},
+                 {60, 2, 0.9},  {200, 200, 0.7}, {12, 1, 0.8},   {2, 1, 0.6}};
+    size_t members[WW_PURSUIT_MOST];
+    unsigned by_likeness = 0;
+    (void)state;
+    for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+        for (uint64_t seed = 31; seed <= 33; seed++) {
+            /* The last one, of the cluster of member 0, is the suspect. */
+            struct family f =
+                make_clusters(kinds[k].n + 1, kinds[k].clusters, kinds[k].shared, seed);
+            f.n--;
+            memcpy(f.suspect, f.sketches + f.n * M, M * sizeof(float));
+            unsigned picks = 0;
+            assert_int_equal(sources(&f, members, &picks), 0);
+            by_likeness += picks;
+            free_family(&f);
+        }
+    }
+    /* Likeness alone would have named some: the mates decide here. */
+    assert_true(by_likeness > 10);
+}
+
+static void sources_in_a_cluster_are_told_from_their_mates(void **state)
+{
+    size_t members[WW_PURSUIT_MOST];
+    unsigned picks = 0;
+    (void)state;
+    for (uint64_t seed = 41; seed <= 43; seed++) {
+        struct family f = make_clusters(200, 5, 0.7, seed);
+        uint64_t s = seed;
+        blend(&f, 10, 0.5);
+        blend(&f, 15, 0.3); /* a mate of 10 */
+        blend(&f, 3, 0.2);
+        for (size_t j = 0; j < M; j++) {
+            f.suspect[j] += (float)(0.2 * normal(&s));
+        }
+        assert_int_equal(sources(&f, members, &picks), 3);
+        assert_int_equal(members[0], 10);
+        assert_int_equal(members[1], 15);
+        assert_int_equal(members[2], 3);
+        free_family(&f);
+    }
+}
+
 static void the_root_is_nearest_to_the_mean_of_its_children(void **state)
 {
     struct family f = make_family(40, 0, 3);
@@ -259,6 +346,8 @@ int main(void)
         cmocka_unit_test(sources_among_a_thousand_alike_siblings_are_found),
         cmocka_unit_test(a_source_that_is_missing_is_blamed_on_nobody),
         cmocka_unit_test(another_sibling_has_no_source_among_siblings),
+        cmocka_unit_test(one_more_of_a_cluster_is_blamed_on_none_of_it),
+        cmocka_unit_test(sources_in_a_cluster_are_told_from_their_mates),
         cmocka_unit_test(the_root_is_nearest_to_the_mean_of_its_children),
         cmocka_unit_test(the_root_itself_has_no_sources),
     };
