@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * What the members of a pool said about the items of a task file: for every position of
+ * every answer, each member's log-probability of the right token and the list of the
+ * likeliest ones. Fits, confirmation and reports read this and nothing else; where it
+ * comes from (the cache, an endpoint) is decided elsewhere.
+ *
+ * Tokens are byte strings, interned to numbers in the order they first appear by item,
+ * position, member and rank, so that the same answers give the same numbers whatever the
+ * order they arrived in. Text is never compared by a server's printable form: unlike
+ * tokens share one there.
+ */
+#ifndef WW_EVO_ANSWERS_H
+#define WW_EVO_ANSWERS_H
+
+#include "evo/loglinear.h"
+#include "evo/tasks.h"
+#include "evo/pool.h"
+
+/** One member at one position. */
+struct ww_answer_at {
+    double gold;             /* log-probability of the right token, >= WW_POOL_FLOOR */
+    struct ww_pool_list top; /* likeliest first; the gold token only where it is one */
+};
+
+struct ww_answer_item {
+    uint32_t task;  /* index in the task file */
+    uint32_t n;     /* positions of the answer, its end token included where scored */
+    uint32_t *gold; /* [n] tokens */
+    double weight;
+    struct ww_answer_at *at; /* [n][k] */
+    double *prompt_surprise; /* [k], mean per prompt token, nats; NaN where not given */
+};
+
+struct ww_answers {
+    uint32_t k;          /* members */
+    uint32_t top;        /* tokens asked for per list */
+    uint32_t vocabulary; /* of the members' tokenizer; 0: not known */
+    size_t n;
+    struct ww_answer_item *item; /* [n], in the order of the task file */
+    size_t tokens;
+    struct ww_span *token; /* [tokens], bytes of each number */
+};
+
+/** Everything inside is owned. */
+void ww_answers_release(struct ww_answers *answers);
+
+#endif

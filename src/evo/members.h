@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Pool files: YAML with "members", each a model behind an endpoint: name, url, dialect
+ * ("auto" unless given), model, key_file (a file of the user's alone), permit, price. No
+ * key is ever in the file itself.
+ */
+#ifndef WW_EVO_MEMBERS_H
+#define WW_EVO_MEMBERS_H
+
+#include "evo/tasks.h"
+
+struct ww_member {
+    const char *name;     /* unique, also up to case */
+    const char *url;      /* without user, password or query */
+    const char *dialect;  /* "auto" or a row of the table */
+    const char *model;    /* as the server calls it */
+    const char *key_file; /* NULL: none */
+    const char *ca_file;  /* NULL: the system's */
+    const char *permit;   /* signed statement of the owner; NULL */
+    double price_call;    /* 0 unless given, in the pool's currency */
+    double price_ktoken;
+};
+
+struct ww_members {
+    uint32_t k;
+    struct ww_member *member; /* [k], in the file's order */
+    uint8_t digest[32];       /* SHA-256 of the file */
+};
+
+/** Unknown keys are refused with the nearest name. */
+enum ww_err ww_members_read(const char *path, struct ww_members *out,
+                            struct ww_error *err) WW_MUST_USE;
+void ww_members_release(struct ww_members *members);
+
+#endif

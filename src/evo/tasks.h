@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Task files: JSON lines, each with a prompt and an answer ("prompt", "answer"; with
+ * "options" a choice; "weight", "id", "task" as wanted). Empty and repeated items are
+ * refused: they would count twice in every score.
+ */
+#ifndef WW_EVO_TASKS_H
+#define WW_EVO_TASKS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "weightward/error.h"
+
+/** Bytes that may hold anything, NUL too; who owns them is said where it is used. */
+struct ww_span {
+    const uint8_t *data;
+    size_t len;
+};
+
+struct ww_task_item {
+    struct ww_span prompt;
+    struct ww_span answer;
+    struct ww_span *options; /* [n_options], the answer among them; NULL */
+    uint32_t n_options;
+    double weight;    /* above 0; 1 unless given */
+    const char *task; /* group for the report; "" */
+    uint8_t hash[32]; /* SHA-256 of prompt and answer, for comparing splits */
+};
+
+struct ww_tasks {
+    size_t n;
+    struct ww_task_item *item; /* [n] */
+    uint8_t digest[32];        /* SHA-256 of the file */
+};
+
+/** Reads a file; WW_E_MALFORMED with the line's number. */
+enum ww_err ww_tasks_read(const char *path, struct ww_tasks *out,
+                          struct ww_error *err) WW_MUST_USE;
+void ww_tasks_release(struct ww_tasks *tasks);
+
+/** First item of a that is in b as well; a->n: none. */
+size_t ww_tasks_shared(const struct ww_tasks *a, const struct ww_tasks *b);
+
+#endif
