@@ -167,6 +167,11 @@ bool ww_rule_on_request(enum ww_rule_id id)
     return rules[id].on_request;
 }
 
+bool ww_rule_is_linear(enum ww_rule_id id)
+{
+    return rules[id].apply == apply_linear;
+}
+
 enum ww_err ww_rule_fit(enum ww_rule_id id, const struct ww_pool_set *set,
                         const struct ww_rule_fit *options, struct ww_rule *rule,
                         struct ww_error *err)

@@ -39,6 +39,8 @@ enum ww_err ww_rule_find(const char *name, enum ww_rule_id *out,
                          struct ww_error *err) WW_MUST_USE;
 /** Tried only when asked for: it can harm where answers are few. */
 bool ww_rule_on_request(enum ww_rule_id id);
+/** Its numbers are a prior and factors of features (uniform, linear, adaptive). */
+bool ww_rule_is_linear(enum ww_rule_id id);
 
 enum ww_err ww_rule_fit(enum ww_rule_id id, const struct ww_pool_set *set,
                         const struct ww_rule_fit *options, struct ww_rule *rule,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A plain DSSE envelope with several signatures: what a trust root, policies, requests
- * and approvals are signed in. Each kind of document has a payload type of its own, which
- * is under the signature, so that no signature serves as one of another kind.
+ * A plain DSSE envelope with several signatures: what a trust root, policies, requests,
+ * approvals and fusion recipes are signed in. Each kind of document has a payload type of
+ * its own, which is under the signature, so that no signature serves as one of another
+ * kind.
  *
  *   {"payload": BASE64, "payloadType": TYPE, "signatures": [{"keyid": ID, "sig":
  * BASE64}]}
@@ -26,6 +27,7 @@
     X(POLICY, "application/vnd.weightward.policy+json", "policy")                        \
     X(REQUEST, "application/vnd.weightward.request+json", "request")                     \
     X(APPROVAL, "application/vnd.weightward.approval+json", "approval")                  \
+    X(FUSION, "application/vnd.weightward.fusion+json", "fusion recipe")                 \
     X(STATEMENT, "application/vnd.in-toto+json", "model")
 
 enum ww_signed_kind {
