@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Several objectives: an archive of all that was tried. Children come from members of its
+ * front, lonely ones first, by differential steps and the variables' own steps (Deb et
+ * al. 2002 for the choice, Storn and Price 1997 for the step). Everything is tried on the
+ * same items, since members of a front are compared over the whole run; at the end the
+ * front is tried on other items, and what is reported is what was seen there.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "evo/pareto.h"
+#include "evo/search_int.h"
+#include "la/fixmath.h"
+#include "la/philox.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define SHOWN_PER_LEADER 4 /* of the front, four for each of the space's leaders */
+#define POPULATION 12
+#define SCALE 0.5    /* of the difference of two members */
+#define MUTATION 0.2 /* of a variable's step */
+#define TWO_PI 0x1.921fb54442d18p+2
+
+struct front {
+    struct ww_search *s;
+    uint32_t d, k;
+    uint32_t shown;   /* at most so many are tried again */
+    double *x;        /* [budget][d], by trial */
+    double *score;    /* [budget][k] */
+    bool *in_front;   /* [budget] */
+    double *points;   /* [budget][k], scores of the members */
+    double *crowding; /* [budget], of the members */
+    uint32_t *member; /* [budget], trials of the front, lonely ones first */
+    uint32_t n_members;
+};
+
+static double uniform(const struct front *f, uint32_t child, uint32_t draw)
+{
+    const uint64_t seed = f->s->options->seed;
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    const uint32_t counter[4] = {draw, child, 0, 0x66726f6e}; /* not those of CMA-ES */
+    uint32_t w[4];
+    ww_philox(key, counter, w);
+    return (double)((((uint64_t)w[0] << 32 | w[1]) >> 11) + 1) * 0x1p-53;
+}
+
+static uint32_t pick(const struct front *f, uint32_t child, uint32_t draw, uint32_t n)
+{
+    uint32_t i = (uint32_t)(uniform(f, child, draw) * n);
+    return i < n ? i : n - 1;
+}
+
+static enum ww_err begin(struct front *f, struct ww_error *err)
+{
+    const size_t room = f->s->budget;
+    f->d = f->s->space.d;
+    f->k = f->s->space.n_objectives;
+    f->shown = f->s->space.leaders * SHOWN_PER_LEADER;
+    f->x = ww_calloc(room, f->d * sizeof(double));
+    f->score = ww_calloc(room, f->k * sizeof(double));
+    f->in_front = ww_calloc(room, sizeof(bool));
+    f->points = ww_calloc(room, f->k * sizeof(double));
+    f->crowding = ww_calloc(room, sizeof(double));
+    f->member = ww_calloc(room, sizeof(uint32_t));
+    if (!f->x || !f->score || !f->in_front || !f->points || !f->crowding || !f->member) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+    }
+    if (f->shown > WW_PARETO_MAX_VOLUME) {
+        return WW_FAIL(err, WW_E_LIMIT, "at most %d leaders with several objectives",
+                       WW_PARETO_MAX_VOLUME / SHOWN_PER_LEADER);
+    }
+    if (room < 2u * POPULATION + f->shown + 2) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "%zu evaluations are too few: the start, two generations and the "
+                       "re-test of the front take %u",
+                       room, 2u * POPULATION + f->shown + 2);
+    }
+    return WW_OK;
+}
+
+/* Members of the front of the first n trials, lonely ones first, ties by trial. */
+static void rank(struct front *f, uint32_t n)
+{
+    const uint32_t k = f->k;
+    f->n_members = 0;
+    ww_pareto_front(f->score, n, k, f->in_front);
+    for (uint32_t i = 0; i < n; i++) {
+        if (f->in_front[i]) {
+            memcpy(f->points + (size_t)f->n_members * k, f->score + (size_t)i * k,
+                   k * sizeof(double));
+            f->member[f->n_members++] = i;
+        }
+    }
+    ww_pareto_crowding(f->points, f->n_members, k, f->crowding);
+    for (uint32_t i = 1; i < f->n_members; i++) {
+        uint32_t member = f->member[i];
+        double crowding = f->crowding[i];
+        uint32_t at = i;
+        for (; at > 0 && f->crowding[at - 1] < crowding; at--) {
+            f->member[at] = f->member[at - 1];
+            f->crowding[at] = f->crowding[at - 1];
+        }
+        f->member[at] = member;
+        f->crowding[at] = crowding;
+    }
+}
+
+static double mirrored(double u, double low, double high)
+{
+    u = u < low ? 2 * low - u : u;
+    u = u > high ? 2 * high - u : u;
+    return u < low ? low : u > high ? high : u;
+}
+
+/* The lonelier of two members. */
+static const double *parent(const struct front *f, uint32_t child, uint32_t draw)
+{
+    uint32_t a = pick(f, child, draw, f->n_members);
+    uint32_t b = pick(f, child, draw + 1, f->n_members);
+    return f->x + (size_t)f->member[a < b ? a : b] * f->d;
+}
+
+/* Coordinates are steps here. */
+static void make_child(const struct front *f, uint32_t child, const double *low,
+                       const double *high, double *u)
+{
+    double a[WW_SPACE_MAX_NUMBERS];
+    double b[WW_SPACE_MAX_NUMBERS];
+    ww_space_to_steps(&f->s->space, parent(f, child, 0), u);
+    ww_space_to_steps(&f->s->space, parent(f, child, 2), a);
+    ww_space_to_steps(&f->s->space, parent(f, child, 4), b);
+    for (uint32_t i = 0; i < f->d; i++) {
+        double radius = sqrt(-2 * ww_fix_log(uniform(f, child, 6 + 2 * i)));
+        double normal = radius * ww_fix_cos(TWO_PI * uniform(f, child, 7 + 2 * i));
+        u[i] =
+            mirrored(u[i] + SCALE * (a[i] - b[i]) + MUTATION * normal, low[i], high[i]);
+    }
+}
+
+static void make_random(const struct front *f, uint32_t child, const double *low,
+                        const double *high, double *u)
+{
+    for (uint32_t i = 0; i < f->d; i++) {
+        u[i] = low[i] + (high[i] - low[i]) * uniform(f, child, 6 + i);
+    }
+}
+
+static enum ww_err try_row(struct front *f, uint32_t n, struct ww_error *err)
+{
+    uint32_t first = 0;
+    enum ww_err rc =
+        ww_search_try(f->s, f->x + (size_t)f->s->next * f->d, n, WW_PART_SEARCH,
+                      ww_search_items(f->s, WW_PART_SEARCH, 0), &first, err);
+    for (uint32_t i = 0; !rc && i < n; i++) {
+        for (uint32_t o = 0; o < f->k; o++) {
+            f->score[(size_t)(first + i) * f->k + o] =
+                ww_search_objective(f->s, first + i, o);
+        }
+    }
+    return rc;
+}
+
+/* One generation behind the trials so far: random until there is a front to breed. */
+static enum ww_err generation(struct front *f, uint32_t n, struct ww_error *err)
+{
+    double low[WW_SPACE_MAX_NUMBERS];
+    double high[WW_SPACE_MAX_NUMBERS];
+    double u[WW_SPACE_MAX_NUMBERS];
+    ww_space_box(&f->s->space, low, high);
+    rank(f, f->s->next);
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t child = f->s->next + i;
+        if (f->s->next <= POPULATION || f->n_members < 2) {
+            make_random(f, child, low, high, u);
+        } else {
+            make_child(f, child, low, high, u);
+        }
+        ww_space_from_steps(&f->s->space, u, f->x + (size_t)child * f->d);
+    }
+    return try_row(f, n, err);
+}
+
+static void write_scores(const struct front *f, uint32_t trial, struct ww_jw *w)
+{
+    ww_jw_key(w, "scores");
+    ww_jw_object(w);
+    for (uint32_t o = 0; o < f->k; o++) {
+        double value = ww_search_objective(f->s, trial, o);
+        ww_jw_kdouble(w, f->s->space.objectives[o],
+                      f->s->space.objective_minimise[o] ? -value : value);
+    }
+    ww_jw_close(w);
+}
+
+/* The front as other items show it. Trial `first` is the start's, then the members'. */
+static enum ww_err write_front(struct front *f, uint32_t first, uint32_t n,
+                               const double *x, struct ww_jw *w,
+                               struct ww_search_report *report, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    for (uint32_t i = 0; i <= n; i++) {
+        for (uint32_t o = 0; o < f->k; o++) {
+            f->points[(size_t)i * f->k + o] = ww_search_objective(f->s, first + i, o);
+        }
+    }
+    report->front = (uint32_t)ww_pareto_front(f->points + f->k, n, f->k, f->in_front);
+    report->hypervolume = ww_pareto_volume(f->points + f->k, n, f->k, f->points);
+    ww_jw_key(w, "start");
+    ww_jw_object(w);
+    write_scores(f, first, w);
+    ww_jw_close(w);
+    ww_jw_key(w, "front");
+    ww_jw_array(w);
+    for (uint32_t i = 0; !rc && i < n; i++) {
+        if (f->in_front[i]) {
+            ww_jw_object(w);
+            write_scores(f, first + 1 + i, w);
+            rc = ww_search_point_json(f->s, x + (size_t)(1 + i) * f->d, w, err);
+            ww_jw_close(w);
+        }
+    }
+    ww_jw_close(w);
+    ww_jw_kdouble(w, "hypervolume", report->hypervolume);
+    ww_jw_ku64(w, "generations", report->generations);
+    return rc;
+}
+
+static enum ww_err end(struct front *f, struct ww_jw *w, struct ww_search_report *report,
+                       struct ww_error *err)
+{
+    uint32_t first = 0;
+    rank(f, f->s->next);
+    const uint32_t n = f->n_members < f->shown ? f->n_members : f->shown;
+    double *x = ww_calloc(n + 1, f->d * sizeof(double));
+    if (!x) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a front");
+    }
+    ww_space_start(&f->s->space, x);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(x + (size_t)(1 + i) * f->d, f->x + (size_t)f->member[i] * f->d,
+               f->d * sizeof(double));
+    }
+    enum ww_err rc = ww_search_try(f->s, x, n + 1, WW_PART_FINAL,
+                                   ww_search_items(f->s, WW_PART_FINAL, 0), &first, err);
+    if (!rc) {
+        rc = write_front(f, first, n, x, w, report, err);
+    }
+    report->chosen = rc ? NULL : ww_strdup("front");
+    if (!rc && !report->chosen) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a result");
+    }
+    ww_free(x);
+    return rc;
+}
+
+static enum ww_err breed(struct front *f, struct ww_search_report *report,
+                         struct ww_error *err)
+{
+    ww_space_start(&f->s->space, f->x);
+    enum ww_err rc = try_row(f, 1, err);
+    if (!rc && ww_journal_find(f->s->journal, 0)->n == 0) {
+        rc =
+            WW_FAIL(err, WW_E_NO_MATCH, "evaluator '%s' gives no score for the start: %s",
+                    f->s->evaluator.argv[0], ww_journal_find(f->s->journal, 0)->why);
+    }
+    while (!rc && f->s->next + POPULATION + f->shown + 1 <= f->s->budget) {
+        rc = generation(f, POPULATION, err);
+        report->generations++;
+    }
+    return rc;
+}
+
+enum ww_err ww_search_front(struct ww_search *s, struct ww_jw *w,
+                            struct ww_search_report *report, struct ww_error *err)
+{
+    struct front f = {.s = s};
+    enum ww_err rc = begin(&f, err);
+    if (!rc) {
+        rc = breed(&f, report, err);
+    }
+    if (!rc) {
+        rc = end(&f, w, report, err);
+    }
+    ww_free(f.x);
+    ww_free(f.score);
+    ww_free(f.in_front);
+    ww_free(f.points);
+    ww_free(f.crowding);
+    ww_free(f.member);
+    return rc;
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a search share. Internal to the search's files. */
+#ifndef WW_EVO_SEARCH_INT_H
+#define WW_EVO_SEARCH_INT_H
+
+#include "evo/evaluator.h"
+#include "evo/journal.h"
+#include "evo/search_space.h"
+#include "json/json.h"
+#include "weightward/search.h"
+
+#define WW_SEARCH_SCHEMA "weightward.evo-search/1"
+
+/* Items of different parts never meet. */
+enum ww_search_part { WW_PART_SEARCH, WW_PART_AGAIN, WW_PART_FINAL, WW_PARTS };
+
+struct ww_search {
+    const struct ww_search_options *options;
+    struct ww_space space;
+    struct ww_evaluator evaluator;
+    struct ww_journal *journal;
+    char *work;      /* folder of candidates */
+    uint32_t budget; /* trials */
+    uint32_t next;   /* number of the next trial */
+    uint32_t made;
+};
+
+/** Seed of the items of one round of a part. */
+uint64_t ww_search_items(const struct ww_search *s, enum ww_search_part part,
+                         uint32_t round);
+
+/**
+ * Scores of n points x [n][d], from the journal or the evaluator; trials *first ..
+ * *first + n - 1 are theirs afterwards.
+ */
+enum ww_err ww_search_try(struct ww_search *s, const double *x, size_t n,
+                          enum ww_search_part part, uint64_t items, uint32_t *first,
+                          struct ww_error *err) WW_MUST_USE;
+
+/** Mean score of a trial, larger is better whatever the goal; NaN for a failed one. */
+double ww_search_value(const struct ww_search *s, uint32_t trial);
+/** Value of one objective in the same way. */
+double ww_search_objective(const struct ww_search *s, uint32_t trial, uint32_t objective);
+uint32_t ww_search_failed(const struct ww_search *s);
+
+/** Begin and end the object of the result; between them is what a method says. */
+void ww_search_open_json(const struct ww_search *s, struct ww_jw *w);
+/** "variables": {...}, "recipe": "...". */
+enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
+                                 struct ww_jw *w, struct ww_error *err) WW_MUST_USE;
+
+/** The methods. They fill the report and write the members of the result. */
+enum ww_err ww_search_single(struct ww_search *s, struct ww_jw *w,
+                             struct ww_search_report *report,
+                             struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_search_front(struct ww_search *s, struct ww_jw *w,
+                            struct ww_search_report *report,
+                            struct ww_error *err) WW_MUST_USE;
+
+/** The best few of what was tried, best first. */
+struct ww_leader {
+    double value;
+    double *x; /* [d] */
+};
+struct ww_leaders {
+    uint32_t d;
+    uint32_t room;
+    uint32_t n;
+    struct ww_leader *at; /* [room] */
+};
+enum ww_err ww_leaders_init(struct ww_leaders *leaders, uint32_t d, uint32_t room,
+                            struct ww_error *err) WW_MUST_USE;
+void ww_leaders_release(struct ww_leaders *leaders);
+/** Not when NaN or there already. */
+void ww_leaders_add(struct ww_leaders *leaders, const double *x, double value);
+
+/** What was gained, over paired rounds of two points: trial a + 2 r against a + 2 r + 1.
+ */
+struct ww_search_gain {
+    uint32_t n; /* observations: items where both have as many scores, else rounds */
+    double mean;
+    bool has_interval;
+    double interval[2];
+};
+enum ww_err ww_search_compare(const struct ww_search *s, uint32_t first, uint32_t rounds,
+                              struct ww_search_gain *out,
+                              struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A search from its files to its result. */
+#include "weightward/search.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "crypto/hash.h"
+#include "evo/search_int.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define EVALUATIONS 400
+#define MAX_EVALUATIONS 100000
+#define MAX_RESULT ((size_t)64 << 20)
+
+void ww_search_report_release(struct ww_search_report *report)
+{
+    if (report) {
+        ww_free(report->chosen);
+        ww_free(report->recipe);
+        *report = (struct ww_search_report){0};
+    }
+}
+
+/* Everything that trials and their order depend on. */
+static enum ww_err run_digest(const struct ww_search *s, uint8_t out[WW_SHA256_BYTES],
+                              struct ww_error *err)
+{
+    struct ww_sha256 *h = NULL;
+    uint8_t number[8];
+    enum ww_err rc = ww_sha256_new(&h, err);
+    if (rc) {
+        return rc;
+    }
+    ww_sha256_update(h, WW_SEARCH_SCHEMA, sizeof(WW_SEARCH_SCHEMA));
+    ww_sha256_update(h, s->space.digest, sizeof(s->space.digest));
+    ww_put_u64le(number, s->budget);
+    ww_sha256_update(h, number, sizeof(number));
+    ww_put_u64le(number, s->options->seed);
+    ww_sha256_update(h, number, sizeof(number));
+    for (const char *const *arg = s->options->evaluator; *arg; arg++) {
+        ww_sha256_update(h, *arg, strlen(*arg) + 1);
+    }
+    ww_sha256_final(h, out);
+    ww_sha256_free(h);
+    return WW_OK;
+}
+
+static enum ww_err check_options(const struct ww_search *s, struct ww_error *err)
+{
+    if (!s->options->evaluator || !s->options->evaluator[0] || !s->options->journal) {
+        return WW_FAIL(err, WW_E_USAGE, "a search needs an evaluator and a journal");
+    }
+    if (s->budget > MAX_EVALUATIONS) {
+        return WW_FAIL(err, WW_E_LIMIT, "%u evaluations; at most %d can be asked for",
+                       s->budget, MAX_EVALUATIONS);
+    }
+    return WW_OK;
+}
+
+/* Remove the folder of candidates and what an interrupted run left in it. */
+static enum ww_err clear_work(const struct ww_search *s, struct ww_error *err)
+{
+    const char *base = ww_path_base(s->work);
+    int dir = -1;
+    char *parent =
+        base == s->work ? ww_strdup(".") : ww_strndup(s->work, (size_t)(base - s->work));
+    enum ww_err rc = parent ? ww_dir_open(parent, &dir, err)
+                            : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    if (!rc) {
+        rc = ww_remove_tree_at(dir, base, err);
+    }
+    if (dir >= 0) {
+        close(dir);
+    }
+    ww_free(parent);
+    return rc;
+}
+
+static enum ww_err make_work(struct ww_search *s, struct ww_error *err)
+{
+    s->work = ww_asprintf("%s.work", s->options->journal);
+    if (!s->work) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    }
+    enum ww_err rc = clear_work(s, err);
+    if (!rc && mkdir(s->work, 0700) != 0) {
+        const int e = errno;
+        rc =
+            WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'", s->work);
+    }
+    return rc;
+}
+
+void ww_search_open_json(const struct ww_search *s, struct ww_jw *w)
+{
+    ww_jw_object(w);
+    ww_jw_kstr(w, "schema", WW_SEARCH_SCHEMA);
+    ww_jw_khex(w, "space_sha256", s->space.digest, sizeof(s->space.digest));
+    ww_jw_key(w, "evaluator");
+    ww_jw_array(w);
+    for (const char *const *arg = s->options->evaluator; *arg; arg++) {
+        ww_jw_str(w, *arg);
+    }
+    ww_jw_close(w);
+    ww_jw_ku64(w, "evaluations", s->budget);
+    ww_jw_ku64(w, "seed", s->options->seed);
+}
+
+enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
+                                 struct ww_jw *w, struct ww_error *err)
+{
+    struct ww_buf text;
+    ww_jw_key(w, "variables");
+    ww_jw_object(w);
+    for (uint32_t i = 0; i < s->space.n_variables; i++) {
+        const struct ww_space_variable *v = &s->space.variable[i];
+        ww_jw_key(w, v->name);
+        if (v->values > 1) {
+            ww_jw_array(w);
+        }
+        for (uint32_t j = 0; j < v->values; j++) {
+            ww_jw_double(w, x[v->first + j]);
+        }
+        if (v->values > 1) {
+            ww_jw_close(w);
+        }
+    }
+    ww_jw_close(w);
+    ww_buf_init(&text, MAX_RESULT);
+    enum ww_err rc = ww_space_render(&s->space, x, &text, err);
+    ww_jw_kstr(w, "recipe", ww_buf_cstr(&text));
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err run(struct ww_search *s, const char *out_path,
+                       struct ww_search_report *report, struct ww_error *err)
+{
+    struct ww_buf text;
+    struct ww_jw w;
+    ww_buf_init(&text, MAX_RESULT);
+    ww_jw_init(&w, &text, 2);
+    ww_search_open_json(s, &w);
+    enum ww_err rc = s->space.n_objectives > 0 ? ww_search_front(s, &w, report, err)
+                                               : ww_search_single(s, &w, report, err);
+    if (!rc) {
+        report->trials = s->next;
+        report->made = s->made;
+        report->failed = ww_search_failed(s);
+        ww_jw_ku64(&w, "trials", report->trials);
+        ww_jw_ku64(&w, "failed", report->failed);
+        ww_jw_close(&w);
+        rc = ww_jw_end(&w, err);
+    }
+    if (!rc) {
+        rc = ww_buf_add_str(&text, "\n", err);
+    }
+    if (!rc) {
+        rc = ww_file_write(out_path, text.data, text.len, 0644, false, err);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static enum ww_err open_search(struct ww_search *s, const char *space_path,
+                               struct ww_error *err)
+{
+    uint8_t digest[WW_SHA256_BYTES];
+    enum ww_err rc = ww_space_read(space_path, &s->space, err);
+    if (!rc) {
+        s->evaluator = (struct ww_evaluator){
+            .argv = s->options->evaluator,
+            .objectives = (const char *const *)s->space.objectives,
+            .n_objectives = s->space.n_objectives,
+            .parallel = s->options->parallel ? s->options->parallel : 1,
+            .retries = s->space.retries,
+            .seconds = s->space.seconds,
+            .progress = s->options->run.progress,
+            .progress_payload = s->options->run.progress_payload};
+        rc = run_digest(s, digest, err);
+    }
+    if (!rc) {
+        rc = ww_journal_open(s->options->journal, digest, &s->journal, err);
+    }
+    return rc ? rc : make_work(s, err);
+}
+
+enum ww_err ww_search_run(const char *space_path, const char *out_path,
+                          const struct ww_search_options *options,
+                          struct ww_search_report *report, struct ww_error *err)
+{
+    struct ww_search s = {.options = options,
+                          .budget =
+                              options->evaluations ? options->evaluations : EVALUATIONS};
+    *report = (struct ww_search_report){0};
+    enum ww_err rc = check_options(&s, err);
+    if (!rc) {
+        rc = ww_path_check_new(out_path, err);
+    }
+    if (!rc) {
+        rc = open_search(&s, space_path, err);
+    }
+    if (!rc) {
+        rc = run(&s, out_path, report, err);
+    }
+    if (s.work && s.journal) {
+        enum ww_err cleared = clear_work(&s, rc ? NULL : err);
+        rc = rc ? rc : cleared;
+    }
+    ww_journal_close(s.journal);
+    ww_space_release(&s.space);
+    ww_free(s.work);
+    if (rc) {
+        ww_search_report_release(report);
+    }
+    return rc;
+}
