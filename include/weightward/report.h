@@ -19,6 +19,7 @@
 #include "weightward/trace.h"
 #include "weightward/policy.h"
 #include "weightward/seal.h"
+#include "weightward/search.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -106,6 +107,10 @@ WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, ch
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,
                                           struct ww_error *err) WW_MUST_USE;
+/** output: where the result lies. */
+WW_API enum ww_err ww_report_search_json(const char *output,
+                                         const struct ww_search_report *report, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
 /** word: what was done with the package. */
 WW_API enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *report,
                                        char **out, struct ww_error *err) WW_MUST_USE;

@@ -141,6 +141,7 @@ void cli_unsealer_release(struct ww_unsealer *unsealer);
 
 /* The commands: argv[0] is the verb. */
 int cmd_attack(int argc, const char **argv);
+int cmd_evo(int argc, const char **argv);
 int cmd_inspect(int argc, const char **argv);
 int cmd_key(int argc, const char **argv);
 int cmd_lock(int argc, const char **argv);

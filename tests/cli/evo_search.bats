@@ -1,0 +1,112 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Searches from the command line: the answer, kills, refusals, a real merge.
+load helper
+
+FAKE=$WW_BIN/fake_evaluator
+FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
+
+make_space() {
+    printf '%s\n' 'recipe: "x: ${x}"' "variables: {x: {low: -2, high: 2, start: 0, values: 2}}" \
+        "$@" >space.yml
+}
+search() {
+    "$WW" evo search space.yml --evaluator "$FAKE" --output "$1" --journal "$2" \
+        --evaluations 45 --seed 4 --parallel 2 "${@:3}"
+}
+
+@test "a search finds its recipe and says what was gained" {
+    make_space
+    search out.json j items --json >answer
+    [ "$(jq -r '.schema, .command, .gain_over_start, .trials == .made, .failed' answer | xargs)" = \
+        "weightward.evo/1 search true true 0" ]
+    jq -e '.interval[0] > 0 and .score > -0.1' answer
+    [ "$(jq -r .recipe answer)" = "$(jq -r .recipe out.json)" ]
+    [ "$(jq -r '.chosen' answer)" = "$(jq -r .chosen out.json)" ]
+    [ ! -e j.work ]
+    search again.json j items -q >said
+    grep -q ' 0 of them made now' said
+    cmp out.json again.json
+    refused 4 "exists" search out.json j items
+}
+
+@test "killed at any moment, a run ends with the same bytes" {
+    make_space
+    search want.json j0 items -q >said
+    for delay in 0.05 0.11 0.23 0.37 0.6; do
+        search out.json j items -q >said &
+        sleep "$delay"
+        kill -9 $! 2>kill.txt || true
+        wait $! || true
+        [ ! -e out.json ] || break
+    done
+    rm -f out.json
+    search out.json j items -q >said
+    cmp want.json out.json
+}
+
+@test "nothing gained is said, failures end nothing" {
+    make_space
+    search out.json j noise >said
+    grep -q 'no gain over the start' said
+    make_space "retries: 0"
+    search out2.json j2 fails --json >answer
+    jq -e '.failed > 0 and .gain_over_start' answer
+}
+
+@test "several objectives give a front" {
+    make_space "objectives: {loss: minimise, gain: maximise}"
+    search out.json j two -q >said
+    jq -e '(.front | length) > 3 and (.front[0].scores | has("loss") and has("gain"))' out.json
+}
+
+@test "wrong use is refused before anything runs" {
+    make_space
+    refused 2 "are needed" "$WW" evo search space.yml --output o --journal j
+    refused 2 "unknown word" "$WW" evo find
+    refused 1 "gives no score for the start" search out.json j0 dead
+    nothing_written out.json
+    refused 4 "cannot be started" "$WW" evo search space.yml --evaluator ./none --output o \
+        --journal j1
+    search out.json j2 items -q >said
+    refused 4 "another search" search other.json j2 noise
+    flip j2 200
+    refused 3 "damaged" search other.json j2 items
+    make_space "gaol: maximise"
+    refused 3 "unknown .*gaol" search other.json j3 items
+}
+
+@test "an evaluator that wants models gets merges" {
+    cat >space.yml <<YML
+recipe: |
+  merge_method: task_arithmetic
+  base_model: $FAMILY/base
+  models:
+    - model: $FAMILY/expert-rev
+      parameters: {weight: \${w}}
+  dtype: bfloat16
+variables: {w: {low: 0, high: 1, start: 0.1, step: 0.3}}
+deliver: model
+items: same
+population: 4
+leaders: 1
+repeats: 1
+YML
+    # The merge is right when it is the expert: the distance of one tensor decides.
+    cat >score.py <<'PY'
+#!/usr/bin/env python3
+import json, struct, sys
+def weights(path):
+    data = open(path + "/model.safetensors", "rb").read()
+    n = struct.unpack("<Q", data[:8])[0]
+    begin, end = json.loads(data[8:8 + n])["model.layers.0.mlp.up_proj.weight"]["data_offsets"]
+    raw = data[8 + n + begin:8 + n + end]
+    return [struct.unpack("<f", b"\0\0" + raw[i:i + 2])[0] for i in range(0, 4000, 2)]
+a, b = weights(sys.argv[2]), weights(sys.argv[1])
+print(json.dumps({"score": -sum((x - y) ** 2 for x, y in zip(a, b))}))
+PY
+    chmod +x score.py
+    "$WW" evo search space.yml --evaluator ./score.py --output out.json --journal j \
+        --evaluations 26 "$FAMILY/expert-rev" -q >said
+    jq -e '.gain_over_start and .variables.w > 0.8 and .failed == 0' out.json
+}

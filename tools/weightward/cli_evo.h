@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words of "weightward evo": argv[0] is "evo WORD", as messages and the help show it;
+ * the JSON verb is CLI_EVO. */
+#ifndef WW_CLI_EVO_H
+#define WW_CLI_EVO_H
+
+#include "cli.h"
+
+#define CLI_EVO "evo"
+
+int evo_search(int argc, const char **argv);
+
+#endif
