@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * cma_probe N SIGMA SEED FORM START...: a search by lines. Each generation is printed as
- * a line with its size and a line of numbers for each candidate; one line of values for
- * all of them is read. Ends with the input, or with a line of the reason.
+ * cma_probe N SIGMA SEED FORM[,LAMBDA] START...: a search by lines. Each generation is
+ * printed as a line with its size and a line of numbers for each candidate; one line of
+ * values for all of them is read. Ends with the input, or with a line of the reason.
  */
 #include <math.h>
 #include <stdio.h>
@@ -46,13 +46,16 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < n; i++) {
         start[i] = strtod(argv[5 + i], NULL);
     }
-    struct ww_cma_options o = {
-        .n = n,
-        .start = start,
-        .sigma = strtod(argv[2], NULL),
-        .lambda = 4 + (unsigned)(3 * log(n)),
-        .seed = strtoull(argv[3], NULL, 10),
-        .form = strcmp(argv[4], "diagonal") == 0 ? WW_CMA_DIAGONAL : WW_CMA_COVARIANCE};
+    const char *comma = strchr(argv[4], ',');
+    struct ww_cma_options o = {.n = n,
+                               .start = start,
+                               .sigma = strtod(argv[2], NULL),
+                               .lambda = comma ? (unsigned)strtoul(comma + 1, NULL, 10)
+                                               : 4 + (unsigned)(3 * log(n)),
+                               .seed = strtoull(argv[3], NULL, 10),
+                               .form = strncmp(argv[4], "diagonal", 8) == 0
+                                           ? WW_CMA_DIAGONAL
+                                           : WW_CMA_COVARIANCE};
     if (ww_cma_new(&o, &cma, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
