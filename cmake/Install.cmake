@@ -51,6 +51,7 @@ if(WW_TOOLS)
   foreach(page
     weightward
     weightward-attack
+    weightward-evo
     weightward-extract
     weightward-inspect
     weightward-key

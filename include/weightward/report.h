@@ -11,6 +11,7 @@
 #include "weightward/attack.h"
 #include "weightward/catalogue.h"
 #include "weightward/evidence.h"
+#include "weightward/evo.h"
 #include "weightward/extract.h"
 #include "weightward/lineage.h"
 #include "weightward/lock.h"
@@ -126,6 +127,10 @@ WW_API enum ww_err ww_report_policy_check_json(const struct ww_policy_check_repo
 /** text: of ww_policy_explain. */
 WW_API enum ww_err ww_report_policy_text_json(const char *text, char **out,
                                               struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_collect_json(const struct ww_collect_report *report,
+                                          char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_probe_json(const struct ww_probe_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 /** The object for a refusal or an error: schema and "error": {code, class, text}. */
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;

@@ -13,9 +13,11 @@
 #ifndef WW_EVO_ANSWERS_H
 #define WW_EVO_ANSWERS_H
 
+#include "evo/answer_cache.h"
 #include "evo/loglinear.h"
-#include "evo/tasks.h"
+#include "evo/members.h"
 #include "evo/pool.h"
+#include "evo/tasks.h"
 
 /** One member at one position. */
 struct ww_answer_at {
@@ -39,8 +41,16 @@ struct ww_answers {
     size_t n;
     struct ww_answer_item *item; /* [n], in the order of the task file */
     size_t tokens;
-    struct ww_span *token; /* [tokens], bytes of each number */
+    struct ww_span *token; /* [tokens], bytes of each number; empty: the end token */
+    uint8_t root[32];      /* of the hash tree over the cached answers */
+    struct ww_answer_owned *owned;
 };
+
+/** From the cache in folder dir alone, every item whole; top as when they were collected
+ *  (0: 20). vocabulary is left 0. WW_E_NOTFOUND when something is missing. */
+enum ww_err ww_answers_load(const struct ww_members *members,
+                            const struct ww_tasks *tasks, const char *dir, uint32_t top,
+                            struct ww_answers *out, struct ww_error *err) WW_MUST_USE;
 
 /** Everything inside is owned. */
 void ww_answers_release(struct ww_answers *answers);

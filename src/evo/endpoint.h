@@ -2,52 +2,60 @@
 /**
  * One member of a pool behind its server. A dialect is a row of functions (dialect.h)
  * that writes a request and reads an answer; what differs between servers of one dialect
- * is found by probing, not by believing documentation.
+ * is found by probing (probe.h), not by believing documentation.
  *
  * Not for two threads at once: a pool opens one endpoint per connection.
  */
 #ifndef WW_EVO_ENDPOINT_H
 #define WW_EVO_ENDPOINT_H
 
+#include "evo/dialect.h"
 #include "evo/members.h"
 #include "http/client.h"
 
-/** What a server was seen to do. */
-struct ww_endpoint_facts {
-    const char *dialect; /* name of a row */
-    uint32_t top;        /* tokens per list that it really returns */
-    bool scores_prompts; /* echo or prompt_logprobs: one call per item */
-    bool bytes;          /* tokens come as bytes */
-    bool ids;            /* tokens come as numbers */
-    bool deterministic;  /* the same request twice, the same numbers */
-    bool adapter_scales; /* per request */
-    uint8_t canary[32];  /* SHA-256 of rounded log-probabilities on fixed prompts */
+/** Asked before every try and told after it; what limits calls, tokens and money. */
+struct ww_meter {
+    /** May a call of at most so many tokens be made? WW_E_LIMIT when not. */
+    enum ww_err (*start)(void *payload, const struct ww_member *member, uint64_t tokens,
+                         struct ww_error *err);
+    /** It ended: reserved as given to start, used as the server counted. */
+    void (*end)(void *payload, const struct ww_member *member, uint64_t reserved,
+                uint64_t used);
+    void *payload;
+};
+
+struct ww_endpoint_options {
+    unsigned tries;               /* of a call; 0: 6 */
+    double longest_wait_s;        /* between tries; 0: 60 */
+    uint32_t total_ms;            /* of a call; 0: the client's default */
+    const struct ww_meter *meter; /* NULL: none */
+    const volatile bool *cancel;  /* NULL: never */
 };
 
 struct ww_endpoint;
 
-/** facts: NULL: probe before the first use. Borrows member and facts. */
+/** Reads the member's key, opens no connection yet. Borrows member and what options point
+ *  to. WW_E_KEY_ACCESS, WW_E_USAGE. */
 enum ww_err ww_endpoint_open(const struct ww_member *member,
-                             const struct ww_endpoint_facts *facts,
+                             const struct ww_endpoint_options *options,
                              struct ww_endpoint **out, struct ww_error *err) WW_MUST_USE;
 void ww_endpoint_free(struct ww_endpoint *endpoint);
 
-/** One token of a list as the server gave it. */
-struct ww_said_token {
-    struct ww_span bytes;
-    double logprob;
-};
+/** A question, tried again where that may help. WW_E_KEY: the key is refused;
+ *  WW_E_NOTFOUND: no such model or path; WW_E_UNSUPPORTED: the server cannot do it;
+ *  WW_E_IO: no answer. */
+enum ww_err ww_endpoint_ask(struct ww_endpoint *endpoint,
+                            const struct ww_dialect *dialect, const struct ww_ask *ask,
+                            struct ww_scored *out, struct ww_error *err) WW_MUST_USE;
 
-/** A distribution cut after the likeliest tokens; memory is the caller's to release. */
-struct ww_said {
-    struct ww_said_token *top; /* [n], likeliest first */
-    uint32_t n;
-};
-void ww_said_release(struct ww_said *said);
+/** What follows text: the likeliest top tokens, at out->at[0]. One call. */
+enum ww_err ww_endpoint_next(struct ww_endpoint *endpoint,
+                             const struct ww_dialect *dialect, struct ww_span prompt,
+                             struct ww_span so_far, uint32_t top, struct ww_scored *out,
+                             struct ww_error *err) WW_MUST_USE;
 
-/** What follows text: the likeliest top tokens. One call. */
-enum ww_err ww_endpoint_next(struct ww_endpoint *endpoint, struct ww_span text,
-                             uint32_t top, const volatile bool *cancel,
-                             struct ww_said *out, struct ww_error *err) WW_MUST_USE;
+/** GET path, one try: the body if the answer is 200 and JSON, else an empty *out. */
+enum ww_err ww_endpoint_get(struct ww_endpoint *endpoint, const char *path,
+                            struct ww_json **out, struct ww_error *err) WW_MUST_USE;
 
 #endif

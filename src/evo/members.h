@@ -17,6 +17,9 @@ struct ww_member {
     const char *key_file; /* NULL: none */
     const char *ca_file;  /* NULL: the system's */
     const char *permit;   /* signed statement of the owner; NULL */
+    const char *end;      /* text that the server reads as its end token, scored behind
+                             every answer; "" */
+    bool allow_plain;     /* http to another machine */
     double price_call;    /* 0 unless given, in the pool's currency */
     double price_ktoken;
 };
@@ -25,7 +28,12 @@ struct ww_members {
     uint32_t k;
     struct ww_member *member; /* [k], in the file's order */
     uint8_t digest[32];       /* SHA-256 of the file */
+    struct ww_yaml *text;     /* what the strings lie in */
 };
+
+/** Members of a text; name goes into messages. */
+enum ww_err ww_members_parse(const uint8_t *text, size_t len, const char *name,
+                             struct ww_members *out, struct ww_error *err) WW_MUST_USE;
 
 /** Unknown keys are refused with the nearest name. */
 enum ww_err ww_members_read(const char *path, struct ww_members *out,

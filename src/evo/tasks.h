@@ -7,6 +7,7 @@
 #ifndef WW_EVO_TASKS_H
 #define WW_EVO_TASKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ struct ww_span {
     const uint8_t *data;
     size_t len;
 };
+bool ww_span_eq(struct ww_span a, struct ww_span b);
 
 struct ww_task_item {
     struct ww_span prompt;
@@ -32,14 +34,19 @@ struct ww_tasks {
     size_t n;
     struct ww_task_item *item; /* [n] */
     uint8_t digest[32];        /* SHA-256 of the file */
+    struct ww_json **text;     /* [n], what the spans lie in */
 };
 
-/** Reads a file; WW_E_MALFORMED with the line's number. */
+/** Items of a text; WW_E_MALFORMED with the line's number. text may go afterwards. */
+enum ww_err ww_tasks_parse(const uint8_t *text, size_t len, struct ww_tasks *out,
+                           struct ww_error *err) WW_MUST_USE;
+/** The same of a file. */
 enum ww_err ww_tasks_read(const char *path, struct ww_tasks *out,
                           struct ww_error *err) WW_MUST_USE;
 void ww_tasks_release(struct ww_tasks *tasks);
 
-/** First item of a that is in b as well; a->n: none. */
-size_t ww_tasks_shared(const struct ww_tasks *a, const struct ww_tasks *b);
+/** First item of a that is in b as well, to *out; a->n: none. */
+enum ww_err ww_tasks_shared(const struct ww_tasks *a, const struct ww_tasks *b,
+                            size_t *out, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -9,5 +9,7 @@
 #define CLI_EVO "evo"
 
 int evo_search(int argc, const char **argv);
+int evo_collect(int argc, const char **argv);
+int evo_probe(int argc, const char **argv);
 
 #endif

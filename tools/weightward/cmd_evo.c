@@ -12,6 +12,8 @@ static const struct word {
 } words[] = {
     {"evo search", evo_search,
      "find a recipe's numbers by a program that scores candidates"},
+    {"evo probe", evo_probe, "what servers do, found by asking"},
+    {"evo collect", evo_collect, "ask a pool about a task file, each question once"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 

@@ -24,7 +24,7 @@ static const struct command {
     {"rmm", cmd_rmm, "packages from which each of several models comes back, byte for byte"},
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"lineage", cmd_lineage, "say which sources a model was made of, in which shares"},
-    {"evo", cmd_evo, "find a recipe's numbers by a program that scores candidates"},
+    {"evo", cmd_evo, "pool models behind servers; search merges by their scores"},
     {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
     {"verify", cmd_verify, "check a signature and every file under it"},
 };

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Dialects: how servers are asked, and how their answers are read. One row of functions
+ * each; reading is a pure function of a JSON document, so that every shape can be tested
+ * without a server.
+ */
+#ifndef WW_EVO_DIALECT_H
+#define WW_EVO_DIALECT_H
+
+#include "evo/scored.h"
+#include "json/json.h"
+
+/** One question. */
+struct ww_ask {
+    bool score;            /* every token of answer; else: what follows prompt + answer */
+    struct ww_span prompt; /* UTF-8 */
+    struct ww_span answer; /* UTF-8; of a question for what follows, may be empty */
+    const char *end;       /* text of the end token, scored behind the answer; "" */
+    const char *model;
+    uint32_t top;
+};
+
+typedef enum ww_err (*ww_ask_writer)(const struct ww_ask *ask, struct ww_jw *w,
+                                     struct ww_error *err);
+typedef enum ww_err (*ww_answer_reader)(const struct ww_ask *ask,
+                                        const struct ww_jnode *root,
+                                        struct ww_scored *out, struct ww_error *err);
+
+struct ww_dialect {
+    const char *name;
+    uint32_t version;   /* of our reading: a higher one asks again */
+    const char *sign;   /* path that only this server answers a GET on; NULL */
+    const char *member; /* in the answer there */
+    const char *next_path;
+    ww_ask_writer next_write;
+    ww_answer_reader next_read;
+    const char *score_path; /* NULL: it scores no prompts */
+    ww_ask_writer score_write;
+    ww_answer_reader score_read;
+};
+
+const struct ww_dialect *ww_dialect_named(const char *name);
+const struct ww_dialect *ww_dialect_at(size_t index); /* NULL behind the last */
+/** ", a, b, c" for messages. */
+const char *ww_dialect_names(void);
+
+/** Body of a question to buf. */
+enum ww_err ww_dialect_write(const struct ww_dialect *dialect, const struct ww_ask *ask,
+                             struct ww_buf *buf, struct ww_error *err) WW_MUST_USE;
+/** An answer's body. WW_E_UNSUPPORTED: well formed, and without what was asked for (echo
+ *  ignored, no log-probabilities); WW_E_MALFORMED, WW_E_JSON. */
+enum ww_err ww_dialect_read(const struct ww_dialect *dialect, const struct ww_ask *ask,
+                            const uint8_t *body, size_t len, struct ww_scored *out,
+                            struct ww_error *err) WW_MUST_USE;
+
+/* Readers and writers, by file. */
+enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w,
+                          struct ww_error *err);
+enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
+                              struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_text_read_score(const struct ww_ask *ask, const struct ww_jnode *root,
+                               struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_chat_write(const struct ww_ask *ask, struct ww_jw *w,
+                          struct ww_error *err);
+enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                         struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_llama_write(const struct ww_ask *ask, struct ww_jw *w,
+                           struct ww_error *err);
+enum ww_err ww_llama_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                          struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_ollama_write(const struct ww_ask *ask, struct ww_jw *w,
+                            struct ww_error *err);
+enum ww_err ww_ollama_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                           struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_vllm_write(const struct ww_ask *ask, struct ww_jw *w,
+                          struct ww_error *err);
+enum ww_err ww_vllm_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                         struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_sglang_write(const struct ww_ask *ask, struct ww_jw *w,
+                            struct ww_error *err);
+enum ww_err ww_sglang_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
+                                struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_sglang_read_score(const struct ww_ask *ask, const struct ww_jnode *root,
+                                 struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_tgi_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_error *err);
+enum ww_err ww_tgi_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
+                             struct ww_scored *out, struct ww_error *err);
+enum ww_err ww_tgi_read_score(const struct ww_ask *ask, const struct ww_jnode *root,
+                              struct ww_scored *out, struct ww_error *err);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Servers that list a generated token as {token, logprob, bytes, top_logprobs: [...]}:
+ * OpenAI's chat, llama-server, Ollama. "bytes" is believed before "token": parts of
+ * characters all print alike.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "evo/dialect_parts.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define MOST_BYTES 1024
+
+/* A token's bytes to room; false when it has none. */
+static bool read_bytes(const struct ww_jnode *list, uint8_t *room, size_t *len)
+{
+    *len = 0;
+    if (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MOST_BYTES) {
+        return false;
+    }
+    for (const struct ww_jnode *b = ww_jfirst(list); b; b = ww_jnext(b)) {
+        uint64_t v = 0;
+        if (!ww_ju64(b, &v) || v > 255) {
+            return false;
+        }
+        room[(*len)++] = (uint8_t)v;
+    }
+    return true;
+}
+
+static size_t count_bytes(const struct ww_jnode *list)
+{
+    size_t n = 0;
+    for (const struct ww_jnode *t = ww_jfirst(list); t; t = ww_jnext(t)) {
+        const struct ww_jnode *bytes = ww_jget(t, "bytes");
+        n += bytes ? ww_jsize(bytes) : 0;
+    }
+    return n;
+}
+
+/* One entry; its bytes, if it has them, go to *room, which moves on. */
+static enum ww_err read_entry(const struct ww_jnode *t, struct ww_part_list *list,
+                              uint8_t **room, struct ww_error *err)
+{
+    const char *text = "";
+    double logprob = 0;
+    int64_t id = -1;
+    size_t len = 0;
+    (void)ww_jstr(ww_jget(t, "token"), &text);
+    (void)ww_ji64(ww_jget(t, "id"), &id);
+    if (!ww_jdouble(ww_jget(t, "logprob"), &logprob)) {
+        return WW_FAIL(err, WW_E_MALFORMED, "a listed token has no log-probability");
+    }
+    if (read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0) {
+        ww_part_list_add(list, (struct ww_span){*room, len}, logprob);
+        *room += len;
+    } else {
+        ww_part_list_add_text(list, text, id, logprob);
+    }
+    return WW_OK;
+}
+
+/* The first generated token's list; content: the array of generated tokens. */
+static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *content,
+                              uint64_t tokens, struct ww_scored *out,
+                              struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    uint8_t *bytes = NULL;
+    const struct ww_jnode *first = content ? ww_jfirst(content) : NULL;
+    if (!content || ww_jtype(content) != WW_J_ARRAY) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED, "the server gives no log-probabilities");
+    }
+    const struct ww_jnode *top = ww_jget(first, "top_logprobs");
+    if (first && (!top || ww_jtype(top) != WW_J_ARRAY)) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server gives no lists of likely tokens");
+    }
+    enum ww_err rc = WW_OK;
+    if (top) {
+        rc = ww_part_list_room(&list, ww_jsize(top), err);
+        bytes = ww_calloc(count_bytes(top) + MOST_BYTES, 1);
+        if (!rc && !bytes) {
+            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of tokens");
+        }
+    }
+    uint8_t *room = bytes;
+    for (const struct ww_jnode *t = top ? ww_jfirst(top) : NULL; t && !rc;
+         t = ww_jnext(t)) {
+        rc = read_entry(t, &list, &room, err);
+    }
+    if (!rc) {
+        rc = ww_part_next(ask, &list, tokens, out, err);
+    }
+    ww_free(bytes);
+    ww_part_list_release(&list);
+    return rc;
+}
+
+enum ww_err ww_chat_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_error *err)
+{
+    if (ask->answer.len > 0) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "a chat answers from its beginning and continues no answer: only "
+                       "the first token can be asked for");
+    }
+    ww_jw_kstr(w, "model", ask->model);
+    ww_jw_key(w, "messages");
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_kstr(w, "role", "user");
+    enum ww_err rc = ww_part_text(ask, w, "content", err);
+    ww_jw_close(w);
+    ww_jw_close(w);
+    ww_jw_ku64(w, "max_tokens", 1);
+    ww_jw_ku64(w, "temperature", 0);
+    ww_jw_kbool(w, "logprobs", true);
+    ww_jw_ku64(w, "top_logprobs", ask->top);
+    return rc;
+}
+
+enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                         struct ww_scored *out, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    const struct ww_jnode *choice = ww_part_choice(root, &local);
+    if (!choice) {
+        return WW_FAIL(err, local.code, "%s", local.text);
+    }
+    return read_first(ask, ww_jget(ww_jget(choice, "logprobs"), "content"),
+                      ww_part_usage(root), out, err);
+}
+
+/* llama-server keeps a prompt's cache across adapter scales, so it must not use it; its
+ * log-probabilities are of the raw logits whatever the sampling. */
+enum ww_err ww_llama_write(const struct ww_ask *ask, struct ww_jw *w,
+                           struct ww_error *err)
+{
+    enum ww_err rc = ww_part_text(ask, w, "prompt", err);
+    ww_jw_ku64(w, "n_predict", 1);
+    ww_jw_ku64(w, "n_probs", ask->top);
+    ww_jw_ku64(w, "temperature", 0);
+    ww_jw_kbool(w, "cache_prompt", false);
+    ww_jw_kbool(w, "post_sampling_probs", false);
+    return rc;
+}
+
+enum ww_err ww_llama_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                          struct ww_scored *out, struct ww_error *err)
+{
+    uint64_t evaluated = 0;
+    uint64_t predicted = 0;
+    bool cut = false;
+    (void)ww_ju64(ww_jget(root, "tokens_evaluated"), &evaluated);
+    (void)ww_ju64(ww_jget(root, "tokens_predicted"), &predicted);
+    if (ww_jbool(ww_jget(root, "truncated"), &cut) && cut) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server cut the prompt, which is longer than its context");
+    }
+    return read_first(ask, ww_jget(root, "completion_probabilities"),
+                      evaluated + predicted, out, err);
+}
+
+enum ww_err ww_ollama_write(const struct ww_ask *ask, struct ww_jw *w,
+                            struct ww_error *err)
+{
+    ww_jw_kstr(w, "model", ask->model);
+    enum ww_err rc = ww_part_text(ask, w, "prompt", err);
+    ww_jw_kbool(w, "raw", true);
+    ww_jw_kbool(w, "stream", false);
+    ww_jw_kbool(w, "logprobs", true);
+    ww_jw_ku64(w, "top_logprobs", ask->top);
+    ww_jw_key(w, "options");
+    ww_jw_object(w);
+    ww_jw_ku64(w, "num_predict", 1);
+    ww_jw_ku64(w, "temperature", 0);
+    ww_jw_close(w);
+    return rc;
+}
+
+enum ww_err ww_ollama_read(const struct ww_ask *ask, const struct ww_jnode *root,
+                           struct ww_scored *out, struct ww_error *err)
+{
+    uint64_t prompt = 0;
+    uint64_t said = 0;
+    (void)ww_ju64(ww_jget(root, "prompt_eval_count"), &prompt);
+    (void)ww_ju64(ww_jget(root, "eval_count"), &said);
+    return read_first(ask, ww_jget(root, "logprobs"), prompt + said, out, err);
+}

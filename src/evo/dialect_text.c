@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * OpenAI /v1/completions: {tokens, token_logprobs, top_logprobs [maps], text_offset}.
+ * With echo the prompt's tokens come first, and text_offset, counted in code points, says
+ * which of them are the answer's: the tokens' texts cannot, since bytes of a cut
+ * character print as nothing. max_tokens is 1, because 0 means "no limit" to some
+ * servers; the token that is generated lies behind the answer and is left out.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "evo/dialect_parts.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_error *err)
+{
+    ww_jw_kstr(w, "model", ask->model);
+    enum ww_err rc = ww_part_text(ask, w, "prompt", err);
+    ww_jw_ku64(w, "max_tokens", 1);
+    ww_jw_ku64(w, "logprobs", ask->top);
+    ww_jw_ku64(w, "temperature", 0);
+    if (ask->score) {
+        ww_jw_kbool(w, "echo", true);
+    }
+    return rc;
+}
+
+/* A map from text to log-probability; the right token's text stays though empty, since
+ * the server wrote its number there last. */
+static enum ww_err read_map(const struct ww_jnode *map, const char *gold,
+                            struct ww_part_list *list, struct ww_error *err)
+{
+    enum ww_err rc = ww_part_list_room(list, ww_jsize(map), err);
+    for (const struct ww_jnode *t = ww_jfirst(map); t && !rc; t = ww_jnext(t)) {
+        double logprob = 0;
+        struct ww_span bytes;
+        if (!ww_jdouble(t, &logprob)) {
+            return WW_FAIL(err, WW_E_MALFORMED,
+                           "a log-probability in 'top_logprobs' is no number");
+        }
+        if (ww_part_token(ww_jkey(t), &bytes) || (gold && !strcmp(gold, ww_jkey(t)))) {
+            ww_part_list_add(list, bytes, logprob);
+        }
+    }
+    return rc;
+}
+
+static const struct ww_jnode *logprobs_of(const struct ww_jnode *root,
+                                          struct ww_error *err)
+{
+    const struct ww_jnode *choice = ww_part_choice(root, err);
+    const struct ww_jnode *lp = ww_jget(choice, "logprobs");
+    if (choice && (!lp || ww_jtype(lp) != WW_J_OBJECT)) {
+        (void)WW_FAIL(err, WW_E_UNSUPPORTED, "the server gives no log-probabilities");
+        return NULL;
+    }
+    return lp;
+}
+
+enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
+                              struct ww_scored *out, struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    struct ww_error local = {0};
+    const struct ww_jnode *lp = logprobs_of(root, &local);
+    if (!lp) {
+        return WW_FAIL(err, local.code, "%s", local.text);
+    }
+    const struct ww_jnode *lists = ww_jget(lp, "top_logprobs");
+    if (!lists || ww_jtype(lists) != WW_J_ARRAY) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server gives no lists of likely tokens");
+    }
+    /* A server that generates its end token at once may show nothing at all. */
+    const struct ww_jnode *map = ww_jfirst(lists);
+    enum ww_err rc = WW_OK;
+    if (map && ww_jtype(map) != WW_J_OBJECT) {
+        rc = WW_FAIL(err, WW_E_MALFORMED, "a list of likely tokens is missing");
+    } else if (map) {
+        rc = read_map(map, NULL, &list, err);
+    }
+    if (!rc) {
+        rc = ww_part_next(ask, &list, ww_part_usage(root), out, err);
+    }
+    ww_part_list_release(&list);
+    return rc;
+}
+
+static uint64_t characters(struct ww_span text)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        n += (text.data[i] & 0xC0) != 0x80;
+    }
+    return n;
+}
+
+/* The four arrays, walked side by side. */
+struct echoed {
+    const struct ww_jnode *token;
+    const struct ww_jnode *logprob;
+    const struct ww_jnode *list;
+    const struct ww_jnode *offset;
+};
+
+static enum ww_err open_echoed(const struct ww_jnode *lp, struct echoed *e, size_t *n,
+                               struct ww_error *err)
+{
+    static const char *const names[] = {"tokens", "token_logprobs", "top_logprobs",
+                                        "text_offset"};
+    const struct ww_jnode **const to[] = {&e->token, &e->logprob, &e->list, &e->offset};
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        const struct ww_jnode *array = ww_jget(lp, names[i]);
+        if (!array || ww_jtype(array) != WW_J_ARRAY) {
+            return WW_FAIL(err, WW_E_UNSUPPORTED,
+                           "the server gives no '%s' in its log-probabilities", names[i]);
+        }
+        if (i && ww_jsize(array) != *n) {
+            return WW_FAIL(err, WW_E_MALFORMED, "'%s' has %zu entries and 'tokens' %zu",
+                           names[i], ww_jsize(array), *n);
+        }
+        *n = ww_jsize(array);
+        *to[i] = ww_jfirst(array);
+    }
+    return WW_OK;
+}
+
+static void step(struct echoed *e)
+{
+    e->token = ww_jnext(e->token);
+    e->logprob = ww_jnext(e->logprob);
+    e->list = ww_jnext(e->list);
+    e->offset = ww_jnext(e->offset);
+}
+
+/* One token of the answer to the writer. */
+static enum ww_err add_token(const struct echoed *e, const char *text, bool is_end,
+                             struct ww_scored_writer *w, struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    struct ww_span gold = {(const uint8_t *)text, strlen(text)};
+    double logprob = 0;
+    if (!ww_jdouble(e->logprob, &logprob) || ww_jtype(e->list) != WW_J_OBJECT) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "a token of the answer has no log-probability or no list");
+    }
+    enum ww_err rc = read_map(e->list, text, &list, err);
+    if (is_end) {
+        /* Whatever its text is, it is the empty token here. */
+        for (size_t i = 0; i < list.n; i++) {
+            list.token[i].bytes.len *= !ww_span_eq(list.token[i].bytes, gold);
+        }
+        gold.len = 0;
+    } else if (!gold.len) {
+        gold = (struct ww_span){(const uint8_t *)"\xFF", 1}; /* part of a character */
+    }
+    if (!rc) {
+        rc = ww_scored_add(w, gold, logprob, list.token, list.n, err);
+    }
+    ww_part_list_release(&list);
+    return rc;
+}
+
+/* Does the server list its first token although the prompt does not hold it? Then its
+ * text counts in every offset. */
+static uint64_t listed_first(const struct ww_ask *ask, const struct ww_jnode *tokens)
+{
+    const char *text = NULL;
+    const struct ww_jnode *first = ww_jfirst(tokens);
+    if (!first || !ww_jstr(first, &text)) {
+        return 0;
+    }
+    const size_t len = strlen(text);
+    const bool of_prompt =
+        len <= ask->prompt.len && memcmp(ask->prompt.data, text, len) == 0;
+    return of_prompt ? 0 : characters((struct ww_span){(const uint8_t *)text, len});
+}
+
+struct text_place {
+    uint64_t begin; /* of the answer, in the server's characters */
+    uint64_t end;
+    size_t seen;  /* tokens of the answer */
+    double sum;   /* surprise of the prompt */
+    size_t count; /* its tokens that have one */
+    bool ended;   /* the end token was seen */
+    bool lossy;   /* texts of tokens are not the whole text */
+    struct ww_buf said;
+};
+
+static enum ww_err take_token(const struct ww_ask *ask, const struct echoed *e,
+                              struct text_place *p, struct ww_scored_writer *w,
+                              struct ww_error *err)
+{
+    const char *text = NULL;
+    uint64_t offset = 0;
+    double logprob = 0;
+    if (!ww_jstr(e->token, &text) || !ww_ju64(e->offset, &offset)) {
+        return WW_FAIL(err, WW_E_MALFORMED, "a token or its offset is missing");
+    }
+    if (offset < p->begin) {
+        if (ww_jdouble(e->logprob, &logprob) && logprob <= 0) {
+            p->sum -= fmax(logprob, -100);
+            p->count++;
+        }
+        return WW_OK;
+    }
+    const bool is_end = offset >= p->end;
+    if (is_end && (!ask->end[0] || p->ended)) {
+        return WW_OK; /* generated */
+    }
+    if (!p->seen && offset != p->begin) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the prompt ends inside of a token; end it where one ends");
+    }
+    p->ended = is_end;
+    p->seen++;
+    struct ww_span bytes;
+    p->lossy = p->lossy || (!is_end && !ww_part_token(text, &bytes));
+    enum ww_err rc = is_end ? WW_OK : ww_buf_add_str(&p->said, text, err);
+    return rc ? rc : add_token(e, text, is_end, w, err);
+}
+
+/* Was it the answer that was scored, and all of it? */
+static enum ww_err check_place(const struct ww_ask *ask, const struct text_place *p,
+                               struct ww_error *err)
+{
+    if (!p->seen) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server does not echo the prompt with its log-probabilities");
+    }
+    if ((ask->end[0] && !p->ended) || (!p->lossy && p->said.len < ask->answer.len)) {
+        return WW_FAIL(err, WW_E_MALFORMED, "the answer's last tokens are missing%s",
+                       ask->end[0] ? " (does the server read 'end' as its end token?)"
+                                   : "");
+    }
+    if (!p->lossy &&
+        !ww_span_eq((struct ww_span){p->said.data, p->said.len}, ask->answer)) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED, "the server echoes another text");
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_text_read_score(const struct ww_ask *ask, const struct ww_jnode *root,
+                               struct ww_scored *out, struct ww_error *err)
+{
+    struct ww_scored_writer w;
+    struct echoed e = {0};
+    struct text_place place = {0};
+    struct ww_error local = {0};
+    size_t n = 0;
+    const struct ww_jnode *lp = logprobs_of(root, &local);
+    if (!lp) {
+        return WW_FAIL(err, local.code, "%s", local.text);
+    }
+    enum ww_err rc = open_echoed(lp, &e, &n, err);
+    if (rc) {
+        return rc;
+    }
+    place.begin = listed_first(ask, ww_jget(lp, "tokens")) + characters(ask->prompt);
+    place.end = place.begin + characters(ask->answer);
+    ww_buf_init(&place.said, ask->answer.len + 4096);
+    rc = ww_scored_begin(&w, ask->top, err);
+    for (size_t i = 0; i < n && !rc; i++, step(&e)) {
+        rc = take_token(ask, &e, &place, &w, err);
+    }
+    if (!rc) {
+        rc = check_place(ask, &place, err);
+    }
+    if (!rc) {
+        rc =
+            ww_scored_end(&w, place.count ? place.sum / (double)place.count : (double)NAN,
+                          ww_part_usage(root), out, err);
+    } else {
+        ww_scored_drop(&w);
+    }
+    ww_buf_release(&place.said);
+    return rc;
+}

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tries and their end. An answer that cannot be read counts as none (servers do cut
+ * them), one that lacks what was asked for is final: asking again costs and changes
+ * nothing. Servers' own words are shown, except where they could repeat a key.
+ */
+#include "evo/endpoint.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "crypto/secret.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+#define TRIES 6
+#define LONGEST_WAIT 60.0
+#define SAID_CHARS 160
+#define TOKENS_ASIDE 16 /* begin of text, generated: beyond one token a byte */
+
+struct ww_endpoint {
+    const struct ww_member *member;
+    struct ww_endpoint_options o;
+    struct ww_secret *key;
+    struct ww_http *http;
+};
+
+/* Paths of the dialects carry their own "/v1". */
+static char *base_of(const char *url)
+{
+    size_t len = strlen(url);
+    while (len && url[len - 1] == '/') {
+        len--;
+    }
+    if (len >= 3 && strncmp(url + len - 3, "/v1", 3) == 0) {
+        len -= 3;
+    }
+    return ww_strndup(url, len);
+}
+
+enum ww_err ww_endpoint_open(const struct ww_member *member,
+                             const struct ww_endpoint_options *options,
+                             struct ww_endpoint **out, struct ww_error *err)
+{
+    char *base = base_of(member->url);
+    struct ww_endpoint *e = ww_calloc(1, sizeof(*e));
+    enum ww_err rc = WW_OK;
+    *out = NULL;
+    if (!base || !e) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a member");
+        goto out;
+    }
+    e->member = member;
+    e->o = *options;
+    e->o.tries = e->o.tries ? e->o.tries : TRIES;
+    e->o.longest_wait_s = e->o.longest_wait_s > 0 ? e->o.longest_wait_s : LONGEST_WAIT;
+    if (member->key_file) {
+        rc = ww_passphrase_from_file(member->key_file, &e->key, err);
+    }
+    if (!rc) {
+        const struct ww_http_options h = {
+            .base = base,
+            .bearer = e->key,
+            .ca_file = member->ca_file,
+            .allow_plain = member->allow_plain,
+            .total_ms = e->o.total_ms,
+        };
+        rc = ww_http_new(&h, &e->http, err);
+    }
+    if (rc) {
+        ww_error_context(err, "member '%s'", member->name);
+        goto out;
+    }
+    *out = e;
+    e = NULL;
+out:
+    ww_endpoint_free(e);
+    ww_free(base);
+    return rc;
+}
+
+void ww_endpoint_free(struct ww_endpoint *endpoint)
+{
+    if (endpoint) {
+        ww_http_free(endpoint->http);
+        ww_secret_free(endpoint->key);
+        ww_free(endpoint);
+    }
+}
+
+static bool cancelled(const struct ww_endpoint *e)
+{
+    return e->o.cancel && *e->o.cancel;
+}
+
+/* Sleep in slices, so that an interrupt is not slept over. */
+static void wait_for(const struct ww_endpoint *e, double seconds)
+{
+    const struct timespec slice = {0, 20000000};
+    for (double slept = 0; slept < seconds && !cancelled(e); slept += 0.02) {
+        (void)nanosleep(&slice, NULL);
+    }
+}
+
+/* What the server said, for people: the text of "error" or "message", cut. */
+static void server_words(const struct ww_http_reply *reply, char out[SAID_CHARS + 4])
+{
+    struct ww_json *json = NULL;
+    struct ww_error ignored = {0};
+    const char *text = NULL;
+    out[0] = '\0';
+    if (ww_json_parse(reply->body.data, reply->body.len, &ww_json_limits_small, &json,
+                      &ignored)) {
+        return;
+    }
+    const struct ww_jnode *root = ww_json_root(json);
+    const struct ww_jnode *error = ww_jget(root, "error");
+    if (ww_jstr(error, &text) || ww_jstr(ww_jget(error, "message"), &text) ||
+        ww_jstr(ww_jget(root, "message"), &text) ||
+        ww_jstr(ww_jget(root, "detail"), &text)) {
+        (void)snprintf(out, SAID_CHARS + 4, ": %.*s", SAID_CHARS, text);
+    }
+    ww_json_free(json);
+}
+
+/* The end of all tries, said once. */
+static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_reply *reply,
+                          unsigned tries, struct ww_error *err)
+{
+    const char *name = e->member->name;
+    char words[SAID_CHARS + 4];
+    server_words(reply, words);
+    switch (reply->status) {
+    case 0:
+        return WW_FAIL(err, WW_E_IO, "member '%s' at '%s' gave no answer in %u tries: %s",
+                       name, e->member->url, tries, reply->problem);
+    case 401:
+    case 403:
+        return WW_FAIL(err, WW_E_KEY, "member '%s' refuses the key%s (status %u)", name,
+                       e->member->key_file ? "" : ": none was given, see 'key_file'",
+                       reply->status);
+    case 404:
+        return WW_FAIL(err, WW_E_NOTFOUND,
+                       "member '%s' has no model '%s', or speaks another dialect%s", name,
+                       e->member->model, words);
+    default:
+        return WW_FAIL(err, ww_http_retryable(reply->status) ? WW_E_IO : WW_E_UNSUPPORTED,
+                       "member '%s' answers with status %u after %u tries%s", name,
+                       reply->status, tries, words);
+    }
+}
+
+/* Words that an unreadable answer ends with, and may a try follow? */
+static bool unreadable(enum ww_err rc)
+{
+    return rc == WW_E_JSON || rc == WW_E_MALFORMED || rc == WW_E_NONFINITE;
+}
+
+static enum ww_err meter_start(const struct ww_endpoint *e, uint64_t tokens,
+                               struct ww_error *err)
+{
+    const struct ww_meter *m = e->o.meter;
+    return m ? m->start(m->payload, e->member, tokens, err) : WW_OK;
+}
+
+static void meter_end(const struct ww_endpoint *e, uint64_t reserved, uint64_t used)
+{
+    if (e->o.meter) {
+        e->o.meter->end(e->o.meter->payload, e->member, reserved, used);
+    }
+}
+
+/* One try. *again: another one may help. */
+static enum ww_err try_once(struct ww_endpoint *e, const struct ww_dialect *dialect,
+                            const struct ww_ask *ask, const struct ww_buf *body,
+                            unsigned number, bool *again, double *wait,
+                            struct ww_scored *out, struct ww_error *err)
+{
+    struct ww_http_reply reply = {0};
+    const uint64_t most =
+        ask->prompt.len + ask->answer.len + strlen(ask->end) + TOKENS_ASIDE;
+    const char *path = ask->score ? dialect->score_path : dialect->next_path;
+    *again = false;
+    *wait = -1;
+    enum ww_err rc = meter_start(e, most, err);
+    if (rc) {
+        return rc;
+    }
+    rc = ww_http_send(e->http, path, ww_buf_cstr(body), body->len, e->o.cancel, &reply,
+                      err);
+    if (rc) {
+        ww_error_context(err, "member '%s'", e->member->name);
+    } else if (reply.status == 200) {
+        rc = ww_dialect_read(dialect, ask, reply.body.data, reply.body.len, out, err);
+        *again = unreadable(rc);
+        if (rc) {
+            ww_error_context(err, "member '%s' (%s)", e->member->name, dialect->name);
+        }
+    } else {
+        *again = reply.may_retry;
+        *wait = reply.retry_after_s;
+        rc = refuse(e, &reply, number, err);
+    }
+    /* What was refused was not computed; what may have been counts in full. */
+    const bool free = reply.status ? reply.status != 200 : !reply.maybe_done;
+    meter_end(e, most, rc == WW_OK && out->tokens ? out->tokens : free ? 0 : most);
+    ww_http_reply_release(&reply);
+    return rc;
+}
+
+enum ww_err ww_endpoint_ask(struct ww_endpoint *e, const struct ww_dialect *dialect,
+                            const struct ww_ask *ask, struct ww_scored *out,
+                            struct ww_error *err)
+{
+    struct ww_buf body;
+    struct ww_error local = {0};
+    memset(out, 0, sizeof(*out));
+    enum ww_err rc = ww_dialect_write(dialect, ask, &body, &local);
+    for (unsigned n = 1; !rc; n++) {
+        bool again = false;
+        double wait = -1;
+        uint64_t random = 0;
+        ww_error_clear(&local);
+        rc = try_once(e, dialect, ask, &body, n, &again, &wait, out, &local);
+        if (!rc || !again || n >= e->o.tries) {
+            break;
+        }
+        ww_random(&random, sizeof(random));
+        wait_for(e, ww_http_backoff(n, wait, e->o.longest_wait_s, random));
+        if (cancelled(e)) {
+            ww_error_clear(&local);
+            rc = WW_FAIL(&local, WW_E_CANCELLED, "interrupted");
+            break;
+        }
+        rc = WW_OK;
+    }
+    ww_buf_release(&body);
+    return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
+}
+
+enum ww_err ww_endpoint_next(struct ww_endpoint *e, const struct ww_dialect *dialect,
+                             struct ww_span prompt, struct ww_span so_far, uint32_t top,
+                             struct ww_scored *out, struct ww_error *err)
+{
+    const struct ww_ask ask = {.prompt = prompt,
+                               .answer = so_far,
+                               .end = "",
+                               .model = e->member->model,
+                               .top = top};
+    return ww_endpoint_ask(e, dialect, &ask, out, err);
+}
+
+enum ww_err ww_endpoint_get(struct ww_endpoint *e, const char *path, struct ww_json **out,
+                            struct ww_error *err)
+{
+    struct ww_http_reply reply = {0};
+    struct ww_error ignored = {0};
+    *out = NULL;
+    enum ww_err rc = ww_http_send(e->http, path, NULL, 0, e->o.cancel, &reply, err);
+    if (!rc && reply.status == 200 &&
+        ww_json_parse(reply.body.data, reply.body.len, &ww_json_limits_config, out,
+                      &ignored)) {
+        *out = NULL;
+    }
+    ww_http_reply_release(&reply);
+    return rc;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reserve, then settle. */
+#include "evo/meter.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "util/fail.h"
+
+static double now(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget)
+{
+    memset(s, 0, sizeof(*s));
+    (void)pthread_mutex_init(&s->mutex, NULL);
+    s->budget = *budget;
+    s->began = now();
+}
+
+void ww_spending_release(struct ww_spending *s)
+{
+    (void)pthread_mutex_destroy(&s->mutex);
+}
+
+double ww_spending_seconds(const struct ww_spending *s)
+{
+    return now() - s->began;
+}
+
+static double price(const struct ww_member *m, uint64_t tokens)
+{
+    return m->price_call + m->price_ktoken * (double)tokens / 1000;
+}
+
+static enum ww_err start(void *payload, const struct ww_member *member, uint64_t tokens,
+                         struct ww_error *err)
+{
+    struct ww_spending *s = payload;
+    const double cost = price(member, tokens);
+    (void)pthread_mutex_lock(&s->mutex);
+    const struct {
+        const char *what;
+        double limit;
+        double would;
+    } limits[] = {
+        {"calls", s->budget.calls, (double)s->calls + 1},
+        {"tokens", s->budget.tokens, (double)(s->tokens + s->held_tokens + tokens)},
+        {"cost", s->budget.cost, s->cost + s->held_cost + cost},
+        {"seconds", s->budget.seconds, ww_spending_seconds(s)},
+    };
+    enum ww_err rc = WW_OK;
+    for (size_t i = 0; i < WW_LEN(limits) && !rc; i++) {
+        if (limits[i].limit >= 0 && limits[i].would > limits[i].limit) {
+            s->stopped = true;
+            rc = WW_FAIL(err, WW_E_LIMIT, "the limit of %g %s would be exceeded",
+                         limits[i].limit, limits[i].what);
+        }
+    }
+    if (!rc) {
+        s->calls++;
+        s->held_tokens += tokens;
+        s->held_cost += cost;
+    }
+    (void)pthread_mutex_unlock(&s->mutex);
+    return rc;
+}
+
+static void end(void *payload, const struct ww_member *member, uint64_t reserved,
+                uint64_t used)
+{
+    struct ww_spending *s = payload;
+    (void)pthread_mutex_lock(&s->mutex);
+    s->held_tokens -= reserved;
+    s->held_cost -= price(member, reserved);
+    s->tokens += used;
+    s->cost += used ? price(member, used) : 0;
+    (void)pthread_mutex_unlock(&s->mutex);
+}
+
+struct ww_meter ww_spending_meter(struct ww_spending *s)
+{
+    return (struct ww_meter){start, end, s};
+}

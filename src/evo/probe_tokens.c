@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One tokenizer or several? Members that score prompts cut the same strings; equal cuts
+ * of all of them are the proof that a pool of tokens needs. The strings hold words,
+ * digits, indents, accents, and characters of several bytes.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "evo/collect.h"
+#include "evo/pool.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+static const char *const strings[] = {
+    " the quick brown foxes jumped 1234567 times",
+    "\tif (x != 0) {\n        return -1;\n}",
+    " na\xC3\xAFve \xC3\xBC"
+    "bergro\xC3\x9F \xE4\xBD\xA0\xE5\xA5\xBD \xF0\x9F\x99\x82",
+};
+
+static bool same_cuts(const struct ww_scored *a, const struct ww_scored *b)
+{
+    bool same = a->n == b->n;
+    for (uint32_t i = 0; i < a->n && same; i++) {
+        same = ww_span_eq(a->at[i].gold, b->at[i].gold);
+    }
+    return same;
+}
+
+/* One string by every member that scores. A member that cannot cut it is left out. */
+static enum ww_err compare_string(struct ww_endpoint *const *endpoints,
+                                  const struct ww_members *members,
+                                  const struct ww_member_facts *facts, const char *text,
+                                  struct ww_probe_report *report, struct ww_error *err)
+{
+    struct ww_scored first = {0};
+    uint32_t of = members->k;
+    enum ww_err rc = WW_OK;
+    for (uint32_t k = 0; k < members->k && !rc; k++) {
+        struct ww_scored said = {0};
+        struct ww_error local = {0};
+        const struct ww_ask ask = {.score = true,
+                                   .prompt = {(const uint8_t *)"Text", 4},
+                                   .answer = {(const uint8_t *)text, strlen(text)},
+                                   .end = "",
+                                   .model = members->member[k].model,
+                                   .top = 1};
+        if (!facts[k].scores_prompts) {
+            continue;
+        }
+        rc = ww_endpoint_ask(endpoints[k], facts[k].dialect, &ask, &said, &local);
+        if (rc == WW_E_UNSUPPORTED) {
+            rc = WW_OK;
+        } else if (rc) {
+            rc = WW_FAIL(err, rc, "%s", local.text);
+        } else if (of == members->k) {
+            of = k;
+            first = said;
+            memset(&said, 0, sizeof(said));
+        } else {
+            report->compared = true;
+            if (!same_cuts(&first, &said) && report->one_tokenizer) {
+                report->one_tokenizer = false;
+                (void)snprintf(report->differs, sizeof(report->differs),
+                               "'%.80s' cuts a probe string into %u tokens, '%.80s' "
+                               "otherwise, into %u",
+                               members->member[of].name, first.n, members->member[k].name,
+                               said.n);
+            }
+        }
+        ww_scored_release(&said);
+    }
+    ww_scored_release(&first);
+    return rc;
+}
+
+enum ww_err ww_probe_tokens(struct ww_endpoint *const *endpoints,
+                            const struct ww_members *members,
+                            const struct ww_member_facts *facts,
+                            struct ww_probe_report *report, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    report->one_tokenizer = true;
+    for (size_t i = 0; i < WW_LEN(strings) && !rc; i++) {
+        rc = compare_string(endpoints, members, facts, strings[i], report, err);
+    }
+    report->one_tokenizer = report->one_tokenizer && report->compared;
+    return rc;
+}

@@ -1,0 +1,268 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+MOCK=$WW_BIN/mock_server
+servers=()
+
+# serve NAME OPTIONS...: a server, its port in NAME.port, its answers counted in NAME.calls.
+serve() {
+    local name=$1
+    shift
+    rm -f "$name.port"
+    "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+        [ -e "$name.port" ] && return
+        sleep 0.05
+    done
+    return 1
+}
+teardown() {
+    for pid in "${servers[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+}
+url() { echo "http://127.0.0.1:$(cat "$1.port")"; }
+# member NAME [MORE]: a line of a pool.
+member() { echo "  - {name: $1, url: \"$(url "$1")\", model: mock, end: \"</s>\"${2:+, $2}}"; }
+pool() {
+    echo "members:"
+    for name in "$@"; do
+        member "$name"
+    done
+}
+tasks() {
+    head -n "$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl"
+    head -n "$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl"
+}
+collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "$@"; }
+
+@test "answers are collected once, and a second run makes no call" {
+    serve rev --skill rev --seed 1
+    serve caesar --skill caesar --seed 2
+    pool rev caesar >pool.yml
+    tasks 10 >tasks.jsonl
+    collect --json >first
+    # 2 members x 20 items, a canary each before, and after
+    jq -e '.schema == "weightward.evo/1" and .word == "collect" and .complete and
+           .items == 20 and .answers == 40 and .calls == 44 and .calls_avoided == 0 and
+           .tokens > 0 and .damaged == 0 and (.members | all(.scores_prompts))' first
+    [ "$(cat rev.calls caesar.calls | wc -c)" = 44 ]
+    collect --json >second
+    jq -e '.complete and .calls == 0 and .calls_avoided == 40' second
+    [ "$(jq -r .root first)" = "$(jq -r .root second)" ]
+    [ "$(cat rev.calls caesar.calls | wc -c)" = 44 ]
+    [ "$(stat -c %a answers/answers.wwa)" = 600 ]
+    # the servers are gone, the answers are not
+    for pid in "${servers[@]}"; do kill "$pid"; done
+    run -0 collect
+    [[ $output == *"0 calls now, 40 not needed"* ]]
+}
+
+@test "connections and the order of arrival change nothing" {
+    serve rev --skill rev --seed 1 --delay-ms 2
+    serve llama --skill rev --seed 1 --shape llama --delay-ms 1
+    pool rev llama >pool.yml
+    tasks 4 >tasks.jsonl
+    cache=one collect --connections 1 --json >one.json
+    cache=many collect --connections 16 --json >many.json
+    jq -e '.complete and (.members[0].scores_prompts) and
+           (.members[1].scores_prompts | not) and .members[1].dialect == "llama-server"' one.json
+    [ "$(jq -r .root one.json)" = "$(jq -r .root many.json)" ]
+}
+
+@test "faults of servers are tried again, and the answers are the same" {
+    serve good --skill rev --seed 1
+    pool good >pool.yml
+    tasks 15 >tasks.jsonl
+    cache=good collect --json >good.json
+    url=$(url good)
+    # the same address, so that answers have the same names
+    port=$(cat good.port)
+    kill "${servers[0]}"
+    wait "${servers[0]}" 2>/dev/null || true
+    serve good --skill rev --seed 1 --port "$port" --fault 429:20 --fault half:23 \
+        --fault drop:26 --fault null:29 --fault short:19
+    [ "$(url good)" = "$url" ]
+    cache=bad collect --json >bad.json
+    jq -e '.complete and .calls > 33' bad.json
+    [ "$(jq -r .root good.json)" = "$(jq -r .root bad.json)" ]
+}
+
+@test "what was paid for survives kill -9" {
+    serve rev --skill rev --seed 1 --delay-ms 5
+    pool rev >pool.yml
+    tasks 60 >tasks.jsonl
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        "$WW" evo collect pool.yml tasks.jsonl --cache answers -q >/dev/null 3>&- &
+        pid=$!
+        sleep "0.0$((RANDOM % 10))"
+        kill -9 $pid 2>/dev/null || true
+        wait $pid 2>/dev/null || true
+    done
+    collect --connections 4 --json >last
+    jq -e '.complete and .answers == 120' last
+    # at most what was under way at each kill, and the canaries of each run
+    calls=$(wc -c <rev.calls)
+    [ "$calls" -ge 122 ]
+    [ "$calls" -le $((120 + 11 * 2 + 10 * 4)) ]
+    cache=fresh collect --json >fresh.json
+    [ "$(jq -r .root last)" = "$(jq -r .root fresh.json)" ]
+}
+
+@test "limits are not exceeded" {
+    serve rev --skill rev --seed 1
+    echo "members:" >pool.yml
+    member rev "price_call: 0.5" >>pool.yml
+    tasks 20 >tasks.jsonl
+    run -1 collect --max-calls 0
+    [[ $output == *"STOPPED: the limit of 0 calls"* ]]
+    [ ! -e rev.calls ] || [ "$(wc -c <rev.calls)" = 0 ]
+    run -1 collect --max-calls 7 --connections 16
+    [ "$(wc -c <rev.calls)" = 7 ]
+    run -1 collect --max-cost 3.2 --connections 16 --json
+    [ "$(wc -c <rev.calls)" = 13 ]
+    run -1 collect --max-tokens 100 --connections 16
+    [[ $output == *"STOPPED: the limit of 100 tokens"* ]]
+    run -1 collect --max-time 0
+    run -0 collect
+}
+
+@test "a flipped bit costs one answer" {
+    serve rev --skill rev --seed 1
+    pool rev >pool.yml
+    tasks 5 >tasks.jsonl
+    collect --json >first
+    size=$(stat -c %s answers/answers.wwa)
+    byte=$(od -An -tu1 -j $((size / 2)) -N1 answers/answers.wwa)
+    printf "\\x$(printf %x $((byte ^ 1)))" |
+        dd of=answers/answers.wwa bs=1 seek=$((size / 2)) conv=notrunc status=none
+    collect --json >second
+    jq -e '.complete and .damaged == 1 and .calls == 3 and .calls_avoided == 9' second
+    [ "$(jq -r .root first)" = "$(jq -r .root second)" ]
+    # a torn end
+    truncate -s -7 answers/answers.wwa
+    collect --json >third
+    jq -e '.complete and .calls == 3' third
+    [ "$(jq -r .root first)" = "$(jq -r .root third)" ]
+}
+
+@test "another model behind the name is noticed" {
+    serve rev --skill rev --seed 1
+    pool rev >pool.yml
+    tasks 2 >tasks.jsonl
+    collect -q
+    kill "${servers[0]}"
+    wait "${servers[0]}" 2>/dev/null || true
+    serve rev --skill rev --seed 9 --port "$(cat rev.port)"
+    tasks 3 >tasks.jsonl
+    refused 4 "another model stands behind the name" collect
+}
+
+@test "probing says what servers do" {
+    serve whole --seed 1
+    serve list --seed 2 --shape llama
+    serve chat --seed 3 --shape chat
+    serve deaf --seed 4 --fault echo:1
+    pool whole list chat deaf >pool.yml
+    "$WW" evo probe pool.yml --json >probed
+    jq -e '.word == "probe" and
+           [.members[].dialect] == ["openai-completions", "llama-server", "openai-chat",
+                                    "openai-completions"] and
+           [.members[].scores_prompts] == [true, false, false, false] and
+           (.members | all(.top == 20 and .deterministic and .failure == null)) and
+           .one_tokenizer == null' probed
+    serve pairs --seed 1 --pairs
+    cat >pool.yml <<END
+members:
+  - {name: whole, url: "$(url whole)", model: mock}
+  - {name: pairs, url: "$(url pairs)", model: mock}
+END
+    run -1 "$WW" evo probe pool.yml
+    [[ $output == *"tokenizers: SEVERAL"* ]]
+    echo '{"prompt": "R:ab", "answer": "abab"}' >tasks.jsonl
+    refused 1 "into other tokens; a pool of tokens needs one tokenizer" collect
+}
+
+@test "servers that cannot be asked are refused with the reason" {
+    tasks 2 >tasks.jsonl
+    serve locked --key sesame
+    echo "members:" >pool.yml
+    member locked "key_file: key" >>pool.yml
+    echo wrong >key
+    refused 5 "refuses the key" collect
+    run ! grep -q wrong stderr
+    echo sesame >key
+    collect -q
+    chmod 644 key
+    tasks 3 >tasks.jsonl
+    refused 5 "" collect
+
+    serve named --model other
+    pool named >pool.yml
+    refused 4 "has no model 'mock'; it has 'other'" collect
+    serve mute --fault nolp:1
+    pool mute >pool.yml
+    refused 6 "" collect
+    serve nan --fault nan:1
+    pool nan >pool.yml
+    refused 3 "" collect --tries 1
+    serve long --fault long:1
+    pool long >pool.yml
+    refused 3 "more than 67108864 bytes" collect --tries 1
+    cat >pool.yml <<END
+members: [{name: down, url: "http://127.0.0.1:1", model: mock}]
+END
+    refused 4 "gave no answer in 1 tries" collect --tries 1
+    cat >pool.yml <<END
+members: [{name: far, url: "http://example.org", model: mock}]
+END
+    refused 2 "not encrypted" collect
+}
+
+@test "a certificate that nobody signed is refused, and taken when it is named" {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key \
+        -out tls.pem -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost 2>/dev/null
+    port=$((20000 + RANDOM % 20000))
+    openssl s_server -accept "$port" -cert tls.pem -key tls.key -www -quiet >/dev/null 2>&1 3>&- &
+    servers+=($!)
+    sleep 0.5
+    tasks 2 >tasks.jsonl
+    echo "members: [{name: tls, url: \"https://localhost:$port\", model: mock}]" >pool.yml
+    refused 4 "(certificate|SSL)" collect --tries 1
+    echo "members: [{name: tls, url: \"https://localhost:$port\", model: mock, ca_file: tls.pem}]" \
+        >pool.yml
+    # it is no such server, but it was asked
+    run collect --tries 1
+    [ "$status" != 0 ]
+    [[ $output != *certificate* ]]
+}
+
+@test "task files, pools and caches that are wrong are refused" {
+    serve rev --skill rev
+    pool rev >pool.yml
+    tasks 2 >tasks.jsonl
+    cat tasks.jsonl tasks.jsonl >twice.jsonl
+    refused 3 "items 1 and 5 are the same" "$WW" evo collect pool.yml twice.jsonl --cache c
+    echo '{"prompt": "a", "answer": ""}' >empty.jsonl
+    refused 3 "line 1: 'answer' is missing" "$WW" evo collect pool.yml empty.jsonl --cache c
+    refused 2 "cache DIR" "$WW" evo collect pool.yml tasks.jsonl
+    mkdir other
+    echo "something else than a cache" >other/answers.wwa
+    cache=other refused 3 "is no answer cache" collect
+    collect -q
+    chmod 644 answers/answers.wwa
+    refused 5 "open to others" collect
+    chmod 600 answers/answers.wwa
+    exec 9<answers/answers.wwa
+    flock 9
+    refused 4 "being written by another run" collect
+    exec 9<&-
+    # another task file finds nothing of its own, and asks
+    tail -n 1 tasks.jsonl | sed 's/"prompt": "K:/"prompt": "K:a/' >tasks.new
+    mv tasks.new tasks.jsonl
+    collect --json >new
+    jq -e '.complete and .calls_avoided == 0 and .calls == 3' new
+}

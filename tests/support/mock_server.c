@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A server that speaks like a completion API and does wrong what it is told to. Its
+ * "model" is a rule: tokens are characters (two at a time with --pairs), every next one
+ * has a fixed pseudo-random logit, and with a skill the right one of a prompt like
+ * "R:abc=" (reversed) or "K:abc=" (each letter three further) stands above the others.
+ *
+ *   mock_server --port-file F [--port N] [--model NAME] [--seed N] [--skill rev|caesar]
+ * [--pairs]
+ *               [--shape completions|llama|chat] [--key K] [--delay-ms N]
+ *               [--fault NAME:EVERY]... [--calls F]
+ *
+ * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
+ * nan long stall. --calls: a file that grows by one byte for every answer with status
+ * 200.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <math.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "json/json.h"
+#include "util/buf.h"
+
+#define SIGNS "abcdefghijklmnopqrstuvwxyz =:"
+#define N_SIGNS 29 /* and the end token */
+#define END "</s>"
+#define MAX_FAULTS 8
+#define MAX_TOKENS 4096
+
+static struct {
+    const char *model;
+    const char *skill;
+    const char *shape;
+    const char *key;
+    uint32_t seed;
+    unsigned delay_ms;
+    uint16_t port;
+    int calls;
+    bool pairs;
+    struct {
+        char name[16];
+        unsigned every;
+    } fault[MAX_FAULTS];
+    size_t n_faults;
+} mock = {.model = "mock", .skill = "", .shape = "completions", .calls = -1};
+
+static atomic_uint questions;
+
+static uint32_t mix(uint32_t h, uint32_t v)
+{
+    h = (h ^ v) * 2654435761U;
+    return h ^ h >> 15;
+}
+
+/* The next sign of the right answer; -1: no skill for this. N_SIGNS: the end. */
+static int right_next(const char *text, size_t len)
+{
+    const bool rev = strcmp(mock.skill, "rev") == 0;
+    const char *equals = memchr(text, '=', len);
+    if (!mock.skill[0] || len < 3 || !equals || text[1] != ':' ||
+        text[0] != (rev ? 'R' : 'K')) {
+        return -1;
+    }
+    const size_t word = (size_t)(equals - text) - 2;
+    const size_t done = len - word - 3;
+    if (done >= word) {
+        return N_SIGNS;
+    }
+    const char c = rev ? text[2 + word - 1 - done] : text[2 + done];
+    if (c < 'a' || c > 'z') {
+        return -1;
+    }
+    return rev ? c - 'a' : (c - 'a' + 3) % 26;
+}
+
+/* Log-probabilities of all signs and the end, after text. */
+static void distribution(const char *text, size_t len, double lp[N_SIGNS + 1])
+{
+    const int right = right_next(text, len);
+    double sum = 0;
+    uint32_t h = mix(mock.seed, 77);
+    for (size_t i = len > 3 ? len - 3 : 0; i < len; i++) {
+        h = mix(h, (uint8_t)text[i]);
+    }
+    for (int s = 0; s <= N_SIGNS; s++) {
+        lp[s] = (double)(mix(h, (uint32_t)s) >> 8) / (double)(1 << 24) * 3;
+        lp[s] += s == right ? 8 : 0;
+        sum += exp(lp[s]);
+    }
+    for (int s = 0; s <= N_SIGNS; s++) {
+        lp[s] -= log(sum);
+    }
+}
+
+static const char *sign_text(int s, char room[2])
+{
+    room[0] = s < N_SIGNS ? SIGNS[s] : '\0';
+    room[1] = '\0';
+    return s < N_SIGNS ? room : END;
+}
+
+static int sign_of(const char *text)
+{
+    const char *at = *text ? strchr(SIGNS, *text) : NULL;
+    return at ? (int)(at - SIGNS) : -1;
+}
+
+/* The likeliest top signs, best first. */
+static unsigned likeliest(const double *lp, unsigned top, int *out)
+{
+    bool taken[N_SIGNS + 1] = {false};
+    unsigned n = 0;
+    for (; n < top && n <= N_SIGNS; n++) {
+        int best = -1;
+        for (int s = 0; s <= N_SIGNS; s++) {
+            if (!taken[s] && (best < 0 || lp[s] > lp[best])) {
+                best = s;
+            }
+        }
+        taken[best] = true;
+        out[n] = best;
+    }
+    return n;
+}
+
+static bool faulty(const char *name, unsigned number)
+{
+    for (size_t i = 0; i < mock.n_faults; i++) {
+        if (strcmp(mock.fault[i].name, name) == 0) {
+            return number % mock.fault[i].every == mock.fault[i].every - 1;
+        }
+    }
+    return false;
+}
+
+static void write_map(struct ww_jw *w, const double *lp, unsigned top, int gold)
+{
+    int best[N_SIGNS + 1];
+    char room[2];
+    const unsigned n = likeliest(lp, top, best);
+    bool shown = gold < 0;
+    ww_jw_object(w);
+    for (unsigned i = 0; i < n; i++) {
+        ww_jw_kdouble(w, sign_text(best[i], room), lp[best[i]]);
+        shown = shown || best[i] == gold;
+    }
+    if (!shown) { /* as servers do with echo */
+        ww_jw_kdouble(w, sign_text(gold, room), lp[gold]);
+    }
+    ww_jw_close(w);
+}
+
+struct cut {
+    size_t from[MAX_TOKENS];
+    size_t len[MAX_TOKENS];
+    size_t n;
+};
+
+static void cut_text(const char *text, size_t len, struct cut *c)
+{
+    c->n = 0;
+    for (size_t i = 0; i < len && c->n < MAX_TOKENS;) {
+        size_t n = mock.pairs && i + 1 < len ? 2 : 1;
+        if (strncmp(text + i, END, strlen(END)) == 0) {
+            n = strlen(END);
+        }
+        c->from[c->n] = i;
+        c->len[c->n++] = n;
+        while (i + n < len && ((uint8_t)text[i + n] & 0xC0) == 0x80) {
+            n++; /* a character is not cut */
+        }
+        c->len[c->n - 1] = n;
+        i += n;
+    }
+}
+
+static double token_logprob(const char *text, const struct cut *c, size_t i, double *lp)
+{
+    const char *token = text + c->from[i];
+    const int s = c->len[i] == strlen(END) && strncmp(token, END, c->len[i]) == 0
+                      ? N_SIGNS
+                      : sign_of(token);
+    distribution(text, c->from[i], lp);
+    return s < 0 ? -3.4e38 : lp[s];
+}
+
+/* {tokens, token_logprobs, top_logprobs, text_offset}; the end token has no length in the
+ * offsets, as where special tokens print as nothing. */
+static void write_echo(struct ww_jw *w, const char *text, size_t len, unsigned top,
+                       unsigned number)
+{
+    static _Thread_local struct cut c;
+    double lp[N_SIGNS + 1];
+    size_t offset = 0;
+    cut_text(text, len, &c);
+    ww_jw_key(w, "tokens");
+    ww_jw_array(w);
+    for (size_t i = 0; i < c.n; i++) {
+        const bool end = strncmp(text + c.from[i], END, strlen(END)) == 0;
+        ww_jw_strn(w, text + c.from[i], end ? 0 : c.len[i]);
+    }
+    ww_jw_close(w);
+    ww_jw_key(w, "token_logprobs");
+    ww_jw_array(w);
+    for (size_t i = 0; i < c.n - faulty("short", number); i++) {
+        const double gold = token_logprob(text, &c, i, lp);
+        if (i == 0 || (i + 1 == c.n && faulty("null", number))) {
+            ww_jw_null(w);
+        } else {
+            ww_jw_double(w, faulty("sentinel", number) ? -9999.0 : gold);
+        }
+    }
+    ww_jw_close(w);
+    ww_jw_key(w, "top_logprobs");
+    ww_jw_array(w);
+    for (size_t i = 0; i < c.n; i++) {
+        token_logprob(text, &c, i, lp);
+        if (i == 0) {
+            ww_jw_null(w);
+        } else {
+            const bool end = strncmp(text + c.from[i], END, strlen(END)) == 0;
+            write_map(w, lp, top, end ? N_SIGNS : sign_of(text + c.from[i]));
+        }
+    }
+    ww_jw_close(w);
+    ww_jw_key(w, "text_offset");
+    ww_jw_array(w);
+    for (size_t i = 0; i < c.n; i++) {
+        ww_jw_u64(w, offset);
+        for (size_t b = 0; b < c.len[i] && strncmp(text + c.from[i], END, strlen(END));
+             b++) {
+            offset += ((uint8_t)text[c.from[i] + b] & 0xC0) != 0x80;
+        }
+    }
+    ww_jw_close(w);
+}
+
+static void write_next(struct ww_jw *w, const char *text, size_t len, unsigned top)
+{
+    double lp[N_SIGNS + 1];
+    int best[1];
+    char room[2];
+    distribution(text, len, lp);
+    (void)likeliest(lp, 1, best);
+    ww_jw_key(w, "tokens");
+    ww_jw_array(w);
+    ww_jw_str(w, sign_text(best[0], room));
+    ww_jw_close(w);
+    ww_jw_key(w, "token_logprobs");
+    ww_jw_array(w);
+    ww_jw_double(w, lp[best[0]]);
+    ww_jw_close(w);
+    ww_jw_key(w, "top_logprobs");
+    ww_jw_array(w);
+    write_map(w, lp, top, -1);
+    ww_jw_close(w);
+    ww_jw_key(w, "text_offset");
+    ww_jw_array(w);
+    ww_jw_u64(w, len);
+    ww_jw_close(w);
+}
+
+/* [{id, token, bytes, logprob, top_logprobs: [...]}] */
+static void write_list(struct ww_jw *w, const char *text, size_t len, unsigned top)
+{
+    double lp[N_SIGNS + 1];
+    int best[N_SIGNS + 1];
+    char room[2];
+    distribution(text, len, lp);
+    const unsigned n = likeliest(lp, top, best);
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_kstr(w, "token", sign_text(best[0], room));
+    ww_jw_kdouble(w, "logprob", lp[best[0]]);
+    ww_jw_key(w, "top_logprobs");
+    ww_jw_array(w);
+    for (unsigned i = 0; i < n; i++) {
+        const char *token = sign_text(best[i], room);
+        ww_jw_object(w);
+        ww_jw_ku64(w, "id", (uint64_t)best[i]);
+        ww_jw_kstr(w, "token", token);
+        ww_jw_key(w, "bytes");
+        ww_jw_array(w);
+        for (const char *b = token; *b; b++) {
+            ww_jw_u64(w, (uint8_t)*b);
+        }
+        ww_jw_close(w);
+        ww_jw_kdouble(w, "logprob", lp[best[i]]);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
+static void write_usage(struct ww_jw *w, size_t tokens)
+{
+    ww_jw_key(w, "usage");
+    ww_jw_object(w);
+    ww_jw_ku64(w, "total_tokens", tokens + 1);
+    ww_jw_close(w);
+}
+
+static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsigned number)
+{
+    const char *prompt = "";
+    uint64_t top = 5;
+    bool echo = false;
+    (void)ww_jstr(ww_jget(q, "prompt"), &prompt);
+    (void)ww_ju64(ww_jget(q, "logprobs"), &top);
+    (void)ww_jbool(ww_jget(q, "echo"), &echo);
+    ww_jw_kstr(w, "model", mock.model);
+    ww_jw_key(w, "choices");
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_kstr(w, "text", prompt);
+    ww_jw_key(w, "logprobs");
+    if (faulty("nolp", number)) {
+        ww_jw_null(w);
+    } else {
+        ww_jw_object(w);
+        if (echo && !faulty("echo", number)) {
+            write_echo(w, prompt, strlen(prompt), (unsigned)top, number);
+        } else {
+            write_next(w, prompt, strlen(prompt), (unsigned)top);
+        }
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+    ww_jw_close(w);
+    write_usage(w, strlen(prompt));
+}
+
+static void answer_llama(const struct ww_jnode *q, struct ww_jw *w)
+{
+    const char *prompt = "";
+    uint64_t top = 5;
+    (void)ww_jstr(ww_jget(q, "prompt"), &prompt);
+    (void)ww_ju64(ww_jget(q, "n_probs"), &top);
+    ww_jw_ku64(w, "tokens_evaluated", strlen(prompt));
+    ww_jw_ku64(w, "tokens_predicted", 1);
+    ww_jw_key(w, "completion_probabilities");
+    write_list(w, prompt, strlen(prompt), (unsigned)top);
+}
+
+static void answer_chat(const struct ww_jnode *q, struct ww_jw *w)
+{
+    const char *prompt = "";
+    uint64_t top = 5;
+    const struct ww_jnode *messages = ww_jget(q, "messages");
+    (void)ww_jstr(ww_jget(messages ? ww_jfirst(messages) : NULL, "content"), &prompt);
+    (void)ww_ju64(ww_jget(q, "top_logprobs"), &top);
+    ww_jw_key(w, "choices");
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_key(w, "logprobs");
+    ww_jw_object(w);
+    ww_jw_key(w, "content");
+    write_list(w, prompt, strlen(prompt), (unsigned)top);
+    ww_jw_close(w);
+    ww_jw_close(w);
+    ww_jw_close(w);
+    write_usage(w, strlen(prompt));
+}
+
+static void send_all(int fd, const void *bytes, size_t len)
+{
+    const char *at = bytes;
+    while (len > 0) {
+        const ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
+        if (n <= 0) {
+            return;
+        }
+        at += n;
+        len -= (size_t)n;
+    }
+}
+
+static void reply(int fd, const char *status, const char *more, const void *body,
+                  size_t len)
+{
+    char head[256];
+    const int n =
+        snprintf(head, sizeof(head),
+                 "HTTP/1.1 %s\r\nContent-Type: application/json\r\n%sContent-Length: "
+                 "%zu\r\n\r\n",
+                 status, more, len);
+    send_all(fd, head, (size_t)n);
+    send_all(fd, body, len);
+}
+
+/* An absurd body. */
+static void send_long(int fd)
+{
+    static char spaces[1 << 20];
+    char head[128];
+    memset(spaces, ' ', sizeof(spaces));
+    const int n =
+        snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
+                 sizeof(spaces) * 70);
+    send_all(fd, head, (size_t)n);
+    for (int i = 0; i < 70; i++) {
+        send_all(fd, spaces, sizeof(spaces));
+    }
+}
+
+static void refuse(int fd, const char *status, const char *more)
+{
+    static const char body[] = "{\"error\": {\"message\": \"as told\"}}";
+    reply(fd, status, more, body, sizeof(body) - 1);
+}
+
+/* A question; false closes the connection. */
+static bool answer(int fd, const char *path, const char *body, size_t len)
+{
+    struct ww_json *json = NULL;
+    struct ww_buf out;
+    struct ww_jw w;
+    struct ww_error err = {0};
+    const unsigned number = atomic_fetch_add(&questions, 1);
+    (void)usleep(mock.delay_ms * 1000);
+    if (faulty("429", number)) {
+        refuse(fd, "429 Too Many Requests", "Retry-After: 0\r\n");
+        return true;
+    }
+    if (faulty("500", number) || faulty("400", number)) {
+        refuse(fd, faulty("500", number) ? "500 Oops" : "400 Bad", "");
+        return true;
+    }
+    if (faulty("drop", number)) {
+        return false;
+    }
+    if (faulty("stall", number)) {
+        (void)sleep(30);
+    }
+    if (ww_json_parse((const uint8_t *)body, len, &ww_json_limits_config, &json, &err)) {
+        refuse(fd, "400 Bad Request", "");
+        return true;
+    }
+    ww_buf_init(&out, (size_t)64 << 20);
+    ww_jw_init(&w, &out, 0);
+    ww_jw_object(&w);
+    if (strcmp(path, "/completion") == 0) {
+        answer_llama(ww_json_root(json), &w);
+    } else if (strcmp(path, "/v1/chat/completions") == 0) {
+        answer_chat(ww_json_root(json), &w);
+    } else {
+        answer_completions(ww_json_root(json), &w, number);
+    }
+    ww_jw_close(&w);
+    if (ww_jw_end(&w, &err)) {
+        abort();
+    }
+    if (faulty("nan", number)) {
+        reply(fd, "200 OK", "", "{\"choices\": [{\"logprobs\": NaN}]}", 32);
+    } else if (faulty("long", number)) {
+        send_long(fd);
+    } else {
+        reply(fd, "200 OK", "", out.data, faulty("half", number) ? out.len / 2 : out.len);
+        if (mock.calls >= 0 && write(mock.calls, ".", 1) != 1) {
+            abort();
+        }
+    }
+    ww_buf_release(&out);
+    ww_json_free(json);
+    return true;
+}
+
+static bool route(int fd, const char *request, const char *body, size_t len)
+{
+    char path[128] = "";
+    char models[256];
+    const bool get = strncmp(request, "GET ", 4) == 0;
+    (void)sscanf(request + (get ? 4 : 5), "%127[^ ]", path);
+    if (mock.key) {
+        char line[256];
+        (void)snprintf(line, sizeof(line), "Authorization: Bearer %s\r\n", mock.key);
+        if (!strstr(request, line)) {
+            refuse(fd, "401 Unauthorized", "");
+            return true;
+        }
+    }
+    const bool llama = strcmp(mock.shape, "llama") == 0;
+    const bool chat = strcmp(mock.shape, "chat") == 0;
+    if (get && strcmp(path, "/v1/models") == 0) {
+        const int n = snprintf(models, sizeof(models), "{\"data\": [{\"id\": \"%s\"}]}",
+                               mock.model);
+        reply(fd, "200 OK", "", models, (size_t)n);
+        return true;
+    }
+    if (get && llama && strcmp(path, "/props") == 0) {
+        static const char props[] = "{\"default_generation_settings\": {}}";
+        reply(fd, "200 OK", "", props, sizeof(props) - 1);
+        return true;
+    }
+    const char *mine = llama  ? "/completion"
+                       : chat ? "/v1/chat/completions"
+                              : "/v1/completions";
+    if (get || strcmp(path, mine) != 0) {
+        refuse(fd, "404 Not Found", "");
+        return true;
+    }
+    return answer(fd, path, body, len);
+}
+
+static void *serve(void *data)
+{
+    const int fd = (int)(intptr_t)data;
+    const size_t room = (size_t)1 << 20;
+    char *text = malloc(room);
+    size_t n = 0;
+    while (text) {
+        text[n] = '\0';
+        char *end = strstr(text, "\r\n\r\n");
+        const char *header = end ? strcasestr(text, "\r\ncontent-length:") : NULL;
+        const size_t len = header && header < end ? strtoul(header + 17, NULL, 10) : 0;
+        const size_t whole = end ? (size_t)(end - text) + 4 + len : 0;
+        if (end && n >= whole) {
+            if (!route(fd, text, end + 4, len)) {
+                break;
+            }
+            memmove(text, text + whole, n - whole);
+            n -= whole;
+            continue;
+        }
+        const ssize_t got = n + 1 < room ? recv(fd, text + n, room - 1 - n, 0) : 0;
+        if (got <= 0) {
+            break;
+        }
+        n += (size_t)got;
+    }
+    free(text);
+    (void)close(fd);
+    return NULL;
+}
+
+static void parse_fault(const char *text)
+{
+    if (mock.n_faults == MAX_FAULTS ||
+        sscanf(text, "%15[^:]:%u", mock.fault[mock.n_faults].name,
+               &mock.fault[mock.n_faults].every) != 2 ||
+        mock.fault[mock.n_faults].every == 0) {
+        fprintf(stderr, "mock_server: wrong fault '%s'\n", text);
+        exit(2);
+    }
+    mock.n_faults++;
+}
+
+static const char *parse(int argc, char **argv)
+{
+    const char *port_file = NULL;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--pairs") == 0) {
+            mock.pairs = true;
+            continue;
+        }
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        const struct {
+            const char *name;
+            const char **to;
+        } texts[] = {{"--port-file", &port_file},
+                     {"--model", &mock.model},
+                     {"--skill", &mock.skill},
+                     {"--shape", &mock.shape},
+                     {"--key", &mock.key}};
+        bool known = false;
+        for (size_t t = 0; value && t < sizeof(texts) / sizeof(texts[0]); t++) {
+            if (strcmp(argv[i], texts[t].name) == 0) {
+                *texts[t].to = value;
+                known = true;
+            }
+        }
+        if (value && strcmp(argv[i], "--seed") == 0) {
+            mock.seed = (uint32_t)strtoul(value, NULL, 10);
+        } else if (value && strcmp(argv[i], "--delay-ms") == 0) {
+            mock.delay_ms = (unsigned)strtoul(value, NULL, 10);
+        } else if (value && strcmp(argv[i], "--port") == 0) {
+            mock.port = (uint16_t)strtoul(value, NULL, 10);
+        } else if (value && strcmp(argv[i], "--fault") == 0) {
+            parse_fault(value);
+        } else if (value && strcmp(argv[i], "--calls") == 0) {
+            mock.calls = open(value, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        } else if (!known) {
+            fprintf(stderr, "mock_server: wrong option '%s'\n", argv[i]);
+            exit(2);
+        }
+        i++;
+    }
+    return port_file;
+}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof(at);
+    char partial[4096];
+    const char *port_file = parse(argc, argv);
+    const int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int yes = 1;
+    (void)setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    at.sin_port = htons(mock.port);
+    if (!port_file || bind(listening, (struct sockaddr *)&at, sizeof(at)) != 0 ||
+        listen(listening, 64) != 0 ||
+        getsockname(listening, (struct sockaddr *)&at, &size) != 0) {
+        perror("mock_server");
+        return 1;
+    }
+    /* The file appears whole. */
+    (void)snprintf(partial, sizeof(partial), "%s.partial", port_file);
+    FILE *f = fopen(partial, "w");
+    if (!f || fprintf(f, "%u\n", ntohs(at.sin_port)) < 0 || fclose(f) != 0 ||
+        rename(partial, port_file) != 0) {
+        perror("mock_server");
+        return 1;
+    }
+    for (;;) {
+        const int fd = accept(listening, NULL, NULL);
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+        pthread_t thread;
+        if (fd < 0) {
+            return 0;
+        }
+        if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd) != 0) {
+            (void)close(fd);
+            continue;
+        }
+        (void)pthread_detach(thread);
+    }
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward evo collect: what a pool says about a task file, into a cache. */
+#include "cli_evo.h"
+
+#include <stdio.h>
+
+#define STOPPED 1
+
+struct collect {
+    struct cli_common common;
+    char *cache;
+    int top;
+    int connections;
+    int tries;
+    double calls;
+    double tokens;
+    double cost;
+    double seconds;
+};
+
+static int tell(const struct ww_collect_report *r)
+{
+    for (size_t i = 0; i < r->n_members; i++) {
+        const struct ww_evo_member *m = &r->members[i];
+        printf("%-20s %s, %s\n", m->name, m->dialect,
+               m->scores_prompts ? "one call for an item" : "one call for a token");
+    }
+    printf("%llu of %llu items, %llu answers kept; %llu calls now, %llu not needed; %llu "
+           "tokens, cost %g, %.1f s\n",
+           (unsigned long long)r->items_complete, (unsigned long long)r->items,
+           (unsigned long long)r->answers, (unsigned long long)r->calls,
+           (unsigned long long)r->calls_avoided, (unsigned long long)r->tokens, r->cost,
+           r->seconds);
+    if (r->damaged) {
+        printf("%llu damaged places in the cache; their answers were asked for again\n",
+               (unsigned long long)r->damaged);
+    }
+    if (r->complete) {
+        printf("root %s\n", r->root);
+        return 0;
+    }
+    printf("STOPPED: %s; run it again to go on\n", r->stopped);
+    return STOPPED;
+}
+
+static int run_collect(const void *given, const char *verb, const char *const *args)
+{
+    const struct collect *opt = given;
+    struct ww_collect_report report = {0};
+    struct ww_error err = {0};
+    struct ww_collect_options o = {
+        .pool = args[0],
+        .tasks = args[1],
+        .cache = opt->cache,
+        .top = (unsigned)opt->top,
+        .connections = (unsigned)opt->connections,
+        .tries = (unsigned)opt->tries,
+        .max_calls = opt->calls,
+        .max_tokens = opt->tokens,
+        .max_cost = opt->cost,
+        .max_seconds = opt->seconds,
+    };
+    if (!opt->cache) {
+        return cli_usage(verb, "--cache DIR says where answers are kept");
+    }
+    if (opt->top < 0 || opt->connections < 0 || opt->tries < 0) {
+        return cli_usage(verb, "--top, --connections and --tries are not negative");
+    }
+    int status = cli_run_options(&opt->common, &o.run);
+    if (status) {
+        return status;
+    }
+    cli_catch_signals();
+    enum ww_err rc = ww_evo_collect(&o, &report, &err);
+    cli_progress_done();
+    if (rc) {
+        status = cli_fail(CLI_EVO, &opt->common, &err);
+    } else if (opt->common.json) {
+        char *json = NULL;
+        rc = ww_report_collect_json(&report, &json, &err);
+        status = cli_answer_json(CLI_EVO, &opt->common, rc, json, &err);
+        status = status || report.complete ? status : STOPPED;
+    } else {
+        status = tell(&report);
+    }
+    ww_collect_report_release(&report);
+    return status;
+}
+
+int evo_collect(int argc, const char **argv)
+{
+    struct collect opt = {.calls = -1, .tokens = -1, .cost = -1, .seconds = -1};
+    const struct poptOption table[] = {
+        {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
+         "DIR"},
+        {"top", 0, POPT_ARG_INT, &opt.top, 0, "likeliest tokens at each position (20)",
+         "K"},
+        {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
+        {"tries", 0, POPT_ARG_INT, &opt.tries, 0, "of a call (6)", "N"},
+        {"max-calls", 0, POPT_ARG_DOUBLE, &opt.calls, 0,
+         "never more calls, tries included", "N"},
+        {"max-tokens", 0, POPT_ARG_DOUBLE, &opt.tokens, 0, "never more tokens", "N"},
+        {"max-cost", 0, POPT_ARG_DOUBLE, &opt.cost, 0,
+         "never more money, by the pool's prices", "X"},
+        {"max-time", 0, POPT_ARG_DOUBLE, &opt.seconds, 0, "stop after so long",
+         "SECONDS"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "POOL TASKS --cache DIR", 2, 2, run_collect, &opt);
+}

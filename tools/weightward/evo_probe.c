@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward evo probe: what the servers of a pool do. */
+#include "cli_evo.h"
+
+#include <stdio.h>
+
+#define NO 1
+
+struct probe {
+    struct cli_common common;
+    int top;
+};
+
+static void tell(const struct ww_probe_report *r)
+{
+    for (size_t i = 0; i < r->n_members; i++) {
+        const struct ww_evo_member *m = &r->members[i];
+        if (m->failure) {
+            printf("%-20s CANNOT BE ASKED: %s\n", m->name, m->failure);
+            continue;
+        }
+        printf("%-20s %s: %s, lists of %u tokens, %s, canary %.16s\n", m->name,
+               m->dialect,
+               m->scores_prompts ? "scores prompts" : "says only what comes next", m->top,
+               m->deterministic ? "repeats itself bit for bit" : "does not repeat itself",
+               m->canary);
+    }
+    if (!r->compared) {
+        printf("tokenizers: not compared, as fewer than two members score prompts\n");
+    } else if (r->one_tokenizer) {
+        printf("tokenizers: one, by equal cuts of the probe strings\n");
+    } else {
+        printf("tokenizers: SEVERAL: %s\n", r->differs);
+    }
+}
+
+static int run_probe(const void *given, const char *verb, const char *const *args)
+{
+    const struct probe *opt = given;
+    struct ww_probe_report report = {0};
+    struct ww_error err = {0};
+    int status = 0;
+    if (opt->top < 0) {
+        return cli_usage(verb, "--top is not negative");
+    }
+    enum ww_err rc = ww_evo_probe(args[0], (unsigned)opt->top, &report, &err);
+    if (rc) {
+        return cli_fail(CLI_EVO, &opt->common, &err);
+    }
+    if (opt->common.json) {
+        char *json = NULL;
+        rc = ww_report_probe_json(&report, &json, &err);
+        status = cli_answer_json(CLI_EVO, &opt->common, rc, json, &err);
+    } else {
+        tell(&report);
+    }
+    if (!status && (report.n_failed || (report.compared && !report.one_tokenizer))) {
+        status = NO;
+    }
+    ww_probe_report_release(&report);
+    return status;
+}
+
+int evo_probe(int argc, const char **argv)
+{
+    struct probe opt = {0};
+    const struct poptOption table[] = {
+        {"top", 0, POPT_ARG_INT, &opt.top, 0, "tokens to ask for in lists (20)", "K"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "POOL", 1, 1, run_probe, &opt);
+}
