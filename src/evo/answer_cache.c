@@ -229,7 +229,10 @@ enum ww_err ww_answer_cache_get(struct ww_answer_cache *cache,
     enum ww_err rc = ww_buf_reserve(value, at.len, err);
     rc = rc ? rc
             : ww_pread_full(cache->fd, value->data, at.len, at.offset, cache->path, err);
-    value->len = rc ? 0 : at.len;
+    if (!rc) {
+        value->len = at.len;
+        value->data[value->len] = 0;
+    }
     return rc;
 }
 

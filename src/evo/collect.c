@@ -54,11 +54,23 @@ struct worker {
     bool started;
 };
 
+/* A call may take what is left of the time; 0: as long as the client lets it. */
+static uint32_t time_left_ms(const struct collect *c)
+{
+    const double left = c->o->max_seconds - ww_spending_seconds(&c->spending);
+    if (c->o->max_seconds < 0 || left > 1e5) {
+        return 0;
+    }
+    return left > 0 ? (uint32_t)(left * 1000) + 1 : 1;
+}
+
 static enum ww_err open_endpoint(struct collect *c, uint32_t k, struct ww_endpoint **out,
                                  struct ww_error *err)
 {
-    const struct ww_endpoint_options o = {
-        .tries = c->o->tries, .meter = &c->meter, .cancel = &c->cancel};
+    const struct ww_endpoint_options o = {.tries = c->o->tries,
+                                          .total_ms = time_left_ms(c),
+                                          .meter = &c->meter,
+                                          .cancel = &c->cancel};
     return *out ? WW_OK : ww_endpoint_open(&c->members.member[k], &o, out, err);
 }
 
