@@ -272,7 +272,7 @@ static void write_next(struct ww_jw *w, const char *text, size_t len, unsigned t
 static void write_list(struct ww_jw *w, const char *text, size_t len, unsigned top)
 {
     double lp[N_SIGNS + 1];
-    int best[N_SIGNS + 1];
+    int best[N_SIGNS + 1] = {0};
     char room[2];
     distribution(text, len, lp);
     const unsigned n = likeliest(lp, top, best);
