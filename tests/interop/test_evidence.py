@@ -174,12 +174,15 @@ def main():
                 "  - {model: locked-expert-caesar, parameters: {weight: 1}}\n"
                 "dtype: float32\nout_dtype: bfloat16\n")
     run("merge", "recipe.yml", "merged", "--sign", "me.key")
+    run("key", "new", "recipient", "--out", "al", "--no-passphrase")
+    run("lock", "merged", "sealed", "--level", "sealed", "--to", "al.pub", "--sign", "me.key")
+    run("extract", "expert-rev", "expert-caesar", "adapter", "--rank", "4", "--sign", "me.key")
     boms = ("one.cdx.json", "two.cdx.json")
     for path in boms:
         run("verify", "merged", "--chain", "--key", "me.pub", "--bom", path)
         passes(f"CycloneDX: {path}", bom, path)
     texts = [open(path, encoding="utf-8").read() for path in boms]
-    for name in ("locked-expert-rev", "merged"):
+    for name in ("locked-expert-rev", "merged", "sealed", "adapter"):
         passes(f"CycloneDX: of '{name}', made with it", bom, f"{name}/attestations/bom.cdx.json")
         with open(f"{name}/attestations/bom.cdx.json", encoding="utf-8") as f:
             plain = json.load(f)
@@ -223,7 +226,8 @@ def main():
     ancestors = [name for name in sorted(os.listdir("merged/attestations/ancestors"))
                  if name.endswith(".sigstore.json")]
     check("four statements are carried", len(ancestors) == 4, ancestors)
-    files = ["merged/attestations/provenance.sigstore.json"]
+    files = [name + "/attestations/provenance.sigstore.json"
+             for name in ("merged", "sealed", "adapter")]
     files += ["merged/attestations/ancestors/" + name for name in ancestors]
     for path in files:
         with open(path, encoding="utf-8") as f:
@@ -231,7 +235,9 @@ def main():
         passes(f"in-toto and SLSA: {path}", provenance, bundle)
         passes(f"DSSE: {path}", signature, bundle, "me.pub")
         fails(f"DSSE by another key: {path}", signature, bundle, "other.pub")
-    for folder in ("expert-rev", "locked-expert-rev", "merged"):
+    with open("adapter/attestations/tensors.sigstore.json", encoding="utf-8") as f:
+        passes("DSSE: the adapter's tensor statement", signature, json.load(f), "me.pub")
+    for folder in ("expert-rev", "locked-expert-rev", "merged", "sealed", "adapter"):
         done = CliRunner().invoke(model_signing, [
             "verify", "key", folder, "--signature", folder + "/model.sig",
             "--public_key", "me.pub"])
