@@ -369,3 +369,68 @@ PY
     printf 'merge_method: passthrough\nmodules:\n  shared: {slices: [{sources: [{model: base, layer_range: [0, 2]}]}]}\n' >r.yml
     refused 6 "has slices" "$WW" merge r.yml out
 }
+
+@test "a recipe that cannot be meant is refused with its line, and writes nothing" {
+    make_family
+    given() { # METHOD PARAMETERS
+        printf 'merge_method: %s\nbase_model: base\nmodels:\n' "$1"
+        printf '  - {model: expert-rev, parameters: {%s}}\n' "$2"
+    }
+    bad() { refused 3 "$1" "$WW" merge bad.yml out; }
+    # Eight lists of ten aliases each: ten to the eighth values out of 300 bytes.
+    {
+        echo 'l0: &l0 [x, x, x, x, x, x, x, x, x, x]'
+        for i in 1 2 3 4 5 6 7 8; do
+            printf 'l%d: &l%d [%s*l%d]\n' $i $i "$(printf "*l$((i - 1)), %.0s" 1 2 3 4 5 6 7 8 9)" \
+                $((i - 1))
+        done
+        given linear "weight: 1"
+    } >bad.yml
+    bad "more than 65536 values, aliases counted"
+    {
+        printf 'name: one\nmerge_method: linear\nmodels: [{model: two, parameters: {weight: 1}}]\n'
+        printf -- '---\nname: two\nmerge_method: linear\nmodels: [{model: one, parameters: {weight: 1}}]\n'
+    } >bad.yml
+    bad "takes its own result"
+    for density in 1.5 -0.5 .inf .nan; do
+        given ties "weight: 1, density: $density" >bad.yml
+        bad "line 4: density is"
+    done
+    given linear "weight: []" >bad.yml
+    bad "line 4: weight"
+    given linear "weight: [1, x]" >bad.yml
+    bad "line 4: weight is 'x', a number is expected"
+    given linear "weight: [{filter: mlp, value: 1}]" >bad.yml
+    bad "needs weight for model 'expert-rev'; nothing gives one to tensor"
+    for range in "0, 99" "3, 2" "-1, 2" "0"; do
+        printf 'merge_method: passthrough\nslices: [{sources: [{model: base, layer_range: [%s]}]}]\n' \
+            "$range" >bad.yml
+        bad "layer_range"
+    done
+    nothing_written out
+}
+
+@test "a merge with the roundings of mergekit says so, and is computed again with them" {
+    make_family
+    {
+        printf 'merge_method: ties\nbase_model: base\nmodels:\n'
+        printf '  - {model: %s, parameters: {weight: 0.7, density: 0.4}}\n' expert-rev expert-caesar
+        printf 'dtype: bfloat16\n'
+    } >recipe.yml
+    "$WW" key new signing --out me --no-passphrase -q
+    "$WW" merge recipe.yml exact -q
+    "$WW" merge recipe.yml out --arithmetic mergekit --sign me.key -q
+    ! cmp -s exact/model.safetensors out/model.safetensors
+    jq -r .dsseEnvelope.payload out/attestations/provenance.sigstore.json | base64 -d |
+        jq -e '.predicate.buildDefinition.externalParameters.peer_arithmetic == true'
+    "$WW" merge --rederive out -q
+    "$WW" merge --rederive exact -q
+    # The weights of the other arithmetic are not what the record promises.
+    cp exact/model.safetensors out/model.safetensors
+    refused 1 "model.safetensors" "$WW" merge --rederive out
+    sed 's/ties/sce/; s/, density: 0.4//' recipe.yml >other.yml
+    refused 6 "has no arithmetic of mergekit's here" "$WW" merge other.yml not \
+        --arithmetic mergekit
+    refused 2 "exact or mergekit" "$WW" merge recipe.yml not --arithmetic other
+    nothing_written not
+}
