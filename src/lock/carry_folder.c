@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #include "lock/carry.h"
+#include "lock/carry_record.h"
 #include "lock/draw.h"
 #include "lock/key_binding.h"
 #include "lock/lock_paths.h"
 #include "lock/manifest.h"
 #include "lock/tensor_map.h"
+#include "stream/tree.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -40,6 +42,8 @@ struct carry_run {
     struct ww_plan plan;
     struct ww_piece *pieces;
     struct ww_piece_source *sources;
+    uint32_t *order; /* tensors by name, */
+    uint32_t *rank;  /* and the place of each */
     int *fds;     /* of side files */
     char **paths; /* of outputs */
     struct ww_out *out;
@@ -62,6 +66,9 @@ static void release(struct carry_run *run, bool keep)
     ww_free(run->carries);
     ww_free(run->plan.inputs);
     ww_free(run->plan.outputs);
+    ww_free(run->plan.tree);
+    ww_free(run->order);
+    ww_free(run->rank);
     ww_free(run->out_name);
     ww_stream_result_release(&run->result);
     ww_out_close(run->out, keep);
@@ -268,7 +275,8 @@ static void plan_weights(struct carry_run *run, const uint32_t *reads)
                                    .row_bytes = t->n_bytes / run->carries[i].n_rows,
                                    .kernel = &ww_carry_kernel,
                                    .params = &run->carries[i],
-                                   .tree_index = WW_NONE};
+                                   .tree_index = i};
+        run->plan.tree[i] = (struct ww_tree_slot){t, run->rank[i]};
         memcpy(piece->params_digest, run->manifest.lock_id, WW_SHA256_BYTES);
     }
 }
@@ -352,6 +360,7 @@ static enum ww_err make_plan(struct carry_run *run, struct ww_error *err)
 {
     const uint32_t n = run->adapter->n_tensors;
     const size_t n_files = run->adapter->folder.n + 1;
+    const struct ww_model made = {.tensors = run->adapter->tensors, .n_tensors = n};
     uint32_t *targets = ww_calloc(n, sizeof(*targets));
     uint32_t *reads = ww_calloc(n, sizeof(*reads));
     enum ww_err rc = WW_OK;
@@ -364,11 +373,15 @@ static enum ww_err make_plan(struct carry_run *run, struct ww_error *err)
     run->paths = ww_calloc(n_files, sizeof(*run->paths));
     run->plan.inputs = ww_calloc(n_files, sizeof(*run->plan.inputs));
     run->plan.outputs = ww_calloc(n_files, sizeof(*run->plan.outputs));
+    run->plan.tree = ww_calloc(n, sizeof(*run->plan.tree));
+    run->plan.n_tree = n;
     if (!targets || !reads || !run->carries || !run->pieces || !run->sources ||
-        !run->fds || !run->paths || !run->plan.inputs || !run->plan.outputs) {
+        !run->fds || !run->paths || !run->plan.inputs || !run->plan.outputs ||
+        !run->plan.tree) {
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
         goto out;
     }
+    rc = ww_tree_order(&made, &run->order, &run->rank, err);
     for (uint32_t i = 0; i < n && !rc; i++) {
         rc = ww_adapter_target(&run->adapter->entries[i], run->base, &targets[i], err);
     }
@@ -430,6 +443,16 @@ static enum ww_err finish(struct carry_run *run, const char *out_path,
     }
     if (!rc) {
         rc = ww_path_last(out_path, &run->out_name, err);
+    }
+    if (!rc && run->options->signer && !run->inverse) {
+        const struct ww_carry_record record = {.name = run->out_name,
+                                               .adapter = run->adapter,
+                                               .plan = &run->plan,
+                                               .result = &run->result,
+                                               .lock_id = run->manifest.lock_id,
+                                               .base = run->statement.model_root,
+                                               .signer = run->options->signer};
+        rc = ww_carry_record_add(&record, run->out, err);
     }
     if (!rc && run->options->signer) {
         rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan,

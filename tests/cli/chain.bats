@@ -232,3 +232,30 @@ ancestor() {
         jq -e '[.chain[] | [.name, .action]] ==
                [["adapter","extract"],["base","unsigned"],["expert-rev","origin"]]'
 }
+
+@test "a signed adapter that follows its base into a lock has a chain, and tensors of its own" {
+    make_pair_of_origins() { for m in expert-rev expert-caesar; do
+        cp -r "$AMBER/../$m" "$m"
+        chmod -R u+w "$m"
+        "$WW" sign "$m" --key a.key --tensors --origin -q
+    done; }
+    "$WW" key new signing --out a --no-passphrase -q
+    "$WW" key new lock --out lock --no-passphrase -q
+    make_pair_of_origins
+    "$WW" extract expert-rev expert-caesar adapter --rank 4 --sign a.key -q
+    "$WW" lock expert-rev locked --key lock --sign a.key -q
+    "$WW" lock adapter carried --base locked --key lock --sign a.key -q
+    "$WW" verify carried --chain --key a.pub --json -q | jq -e '
+        [.chain[] | [.name, .action]] == [["carried", "lock"], ["adapter", "extract"],
+            ["expert-rev", "origin"], ["expert-caesar", "origin"]] and
+        ([.chain[] | .tensor_root] | unique | length == 4)'
+    "$WW" verify carried --key a.pub -q \
+        --tensor base_model.model.model.layers.0.mlp.down_proj.lora_A.weight
+    "$WW" unlock carried back --base locked --key lock -q
+    diff -r adapter back
+    flip carried/attestations/provenance.sigstore.json 300
+    refused 1 "provenance" "$WW" verify carried --chain --key a.pub
+    rm carried/attestations/ancestors/*
+    cp back/attestations/provenance.sigstore.json carried/attestations
+    refused 1 "another|speaks of" "$WW" verify carried --chain --key a.pub
+}
