@@ -14,8 +14,9 @@
 extern "C" {
 #endif
 
-/** Candidates and controls together. */
-#define WW_LINEAGE_MAX_SOURCES 62
+/** Candidates and controls together: 99 controls reach a p-value of 0.01. */
+#define WW_LINEAGE_MAX_SOURCES 126
+#define WW_LINEAGE_MAX_CANDIDATES 62
 
 struct ww_decompose_options {
     const char *base;              /* model folder that all descend from */

@@ -14,6 +14,7 @@
 #include "lineage/draws.h"
 #include "lineage/fit.h"
 #include "lineage/prereg.h"
+#include "lineage/rank.h"
 #include "lineage/replay.h"
 #include "lineage/common_root.h"
 #include "lineage/sketch.h"
@@ -60,12 +61,13 @@ static enum ww_err open_family(struct decomposing *d, const char *suspect,
     const struct ww_decompose_options *o = d->options;
     const char *paths[WW_LINEAGE_MAX_SOURCES + 2] = {suspect, o->base};
 
-    if (o->n_candidates == 0 ||
-        o->n_candidates + o->n_controls > WW_LINEAGE_MAX_SOURCES) {
+    if (o->n_candidates == 0 || o->n_candidates > WW_LINEAGE_MAX_CANDIDATES ||
+        o->n_controls > WW_LINEAGE_MAX_SOURCES - o->n_candidates) {
         return WW_FAIL(err, o->n_candidates ? WW_E_LIMIT : WW_E_USAGE,
-                       "%zu candidates and %zu controls given, expected at least one "
-                       "candidate and at most %d models",
-                       o->n_candidates, o->n_controls, WW_LINEAGE_MAX_SOURCES);
+                       "%zu candidates and %zu controls given, expected 1 to %d "
+                       "candidates and at most %d models",
+                       o->n_candidates, o->n_controls, WW_LINEAGE_MAX_CANDIDATES,
+                       WW_LINEAGE_MAX_SOURCES);
     }
     d->k = (unsigned)(o->n_candidates + o->n_controls);
     for (unsigned i = 0; i < d->k; i++) {
@@ -281,54 +283,6 @@ static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
-static double statistic(const struct decomposing *d, const bool *use, unsigned of)
-{
-    struct ww_fit fit;
-
-    ww_fit(d->whole, use, &fit);
-    return fit.error[of] > 0 ? fit.share[of] / fit.error[of] : 0;
-}
-
-/* Rank of a candidate's statistic among those that the controls reach in its place. */
-static double rank_p(const struct decomposing *d, unsigned i,
-                     struct ww_lineage_source *source)
-{
-    const unsigned first = (unsigned)d->options->n_candidates;
-    bool use[WW_LINEAGE_MAX_SOURCES];
-    unsigned at_least = 0;
-
-    memcpy(use, d->use, sizeof(use));
-    source->statistic = statistic(d, use, i);
-    use[i] = false;
-    for (unsigned c = first; c < d->k; c++) {
-        use[c] = true;
-        source->reached[c - first] = statistic(d, use, c);
-        at_least += source->reached[c - first] >= source->statistic;
-        use[c] = false;
-    }
-    return (1.0 + at_least) / (1.0 + d->k - first);
-}
-
-/* Holm (1979): the m-th smallest of n is multiplied by n - m + 1, never below one before
- * it. */
-static void holm(struct ww_lineage_source *sources, size_t n)
-{
-    double before = 0;
-    bool done[WW_LINEAGE_MAX_SOURCES] = {false};
-
-    for (size_t m = 0; m < n; m++) {
-        size_t least = n;
-        for (size_t i = 0; i < n; i++) {
-            if (!done[i] && (least == n || sources[i].p_value < sources[least].p_value)) {
-                least = i;
-            }
-        }
-        done[least] = true;
-        before = fmax(before, fmin(1, sources[least].p_value * (double)(n - m)));
-        sources[least].p_value = before;
-    }
-}
-
 static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
 {
     d->report->n_controls = d->options->n_controls;
@@ -343,10 +297,12 @@ static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
             if (!source->reached) {
                 return no_memory(err);
             }
-            source->p_value = rank_p(d, i, source);
+            source->p_value =
+                ww_rank(d->whole, d->use, i, (unsigned)d->options->n_candidates,
+                        &source->statistic, source->reached);
         }
     }
-    holm(d->report->sources, d->report->n_sources);
+    ww_rank_holm(d->report->sources, d->report->n_sources);
     return WW_OK;
 }
 

@@ -87,6 +87,34 @@ static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *nam
     return rc;
 }
 
+/* What a suspect lacks says nothing of its shares, and must not be taken for agreement.
+ */
+static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
+{
+    const struct ww_model *base = f->models[WW_FAMILY_BASE];
+    const struct ww_model *suspect = f->models[WW_FAMILY_SUSPECT];
+    const char *first = NULL;
+    uint32_t n = 0;
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < base->n_tensors; t++) {
+        if (ww_model_find(suspect, base->tensors[t].name) == WW_NONE) {
+            first = first ? first : base->tensors[t].name;
+            n++;
+        }
+    }
+    if (n == 0 || f->disguise.read) {
+        return WW_OK;
+    }
+    text = ww_asprintf("the suspect lacks %" PRIu32 " tensors of the base, '%s' first: "
+                       "nothing is said of them",
+                       n, first);
+    rc = text ? ww_strlist_add(&f->warnings, text, err) : no_memory(err);
+    ww_free(text);
+    return rc;
+}
+
 static enum ww_err align(struct ww_family *f, struct ww_error *err)
 {
     const struct ww_model *suspect = f->models[WW_FAMILY_SUSPECT];
@@ -128,6 +156,9 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
                        suspect->path, f->models[lacking ? lacking : 1]->path);
     }
     rc = warn_skipped(f, n_skipped, skipped, lacking, err);
+    if (!rc) {
+        rc = warn_lacking(f, err);
+    }
     if (!rc && n_cut > 0) {
         rc = ww_strlist_add(&f->warnings,
                             "the suspect has more words than other models: only the rows "

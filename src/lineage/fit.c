@@ -32,11 +32,14 @@ struct system {
     double xy[MAX_Z];
 };
 
-static void weigh(const struct ww_moments *moments, double tau2, struct system *s)
+/* Of the sources in use alone: with many controls the others are most of the sums. */
+static void weigh(const struct ww_moments *moments, const bool *use, double tau2,
+                  struct system *s)
 {
     const unsigned k = moments->k;
 
-    memset(s, 0, sizeof(*s));
+    memset(s->xx, 0, (size_t)k * k * sizeof(*s->xx));
+    memset(s->xy, 0, sizeof(s->xy));
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
         const struct ww_moments_bin *bin = moments->bins[b];
         if (!bin) {
@@ -45,8 +48,10 @@ static void weigh(const struct ww_moments *moments, double tau2, struct system *
         const double w = 1 / (rounding(bin) + tau2);
         for (unsigned i = 0; i < k; i++) {
             s->xy[i] += w * bin->z[i + 1];
-            for (unsigned j = 0; j < k; j++) {
-                s->xx[i * k + j] += w * bin->z[(i + 1) * (k + 1) + j + 1];
+            for (unsigned j = 0; j < k && (!use || use[i]); j++) {
+                if (!use || use[j]) {
+                    s->xx[i * k + j] += w * bin->z[(i + 1) * (k + 1) + j + 1];
+                }
             }
         }
     }
@@ -59,6 +64,9 @@ static double residual(const struct ww_moments_bin *bin, unsigned k, const doubl
 
     for (unsigned i = 0; i <= k; i++) {
         double row = 0;
+        if (i && a[i - 1] <= 0) {
+            continue;
+        }
         for (unsigned j = 0; j <= k; j++) {
             row += bin->z[i * (k + 1) + j] * (j ? -a[j - 1] : 1);
         }
@@ -73,7 +81,8 @@ double ww_fit_residual(const struct ww_moments *moments, const double *shares)
 
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
         if (moments->bins[b]) {
-            sum += residual(moments->bins[b], moments->k, shares) / rounding(moments->bins[b]);
+            sum += residual(moments->bins[b], moments->k, shares) /
+                   rounding(moments->bins[b]);
         }
     }
     return sum;
@@ -143,14 +152,14 @@ void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *ou
     }
     for (unsigned turn = 0; turn < TURNS && moved > 1e-6; turn++) {
         const double before = out->tau2;
-        weigh(moments, out->tau2, &s);
+        weigh(moments, use, out->tau2, &s);
         ww_nnls(s.xx, moments->k, s.xy, moments->k, use, out->share);
         out->tau2 = noise(moments, out->share, out->tau2);
         moved = before > 0 || out->tau2 > 0
                     ? fabs(out->tau2 - before) / (before > out->tau2 ? before : out->tau2)
                     : 0;
     }
-    weigh(moments, out->tau2, &s);
+    weigh(moments, use, out->tau2, &s);
     ww_nnls(s.xx, moments->k, s.xy, moments->k, use, out->share);
     errors(&s, moments->k, out);
     effective(moments, out->tau2, out->n_eff);
@@ -161,7 +170,7 @@ void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)
     const unsigned k = moments->k;
     struct system s;
 
-    weigh(moments, 0, &s);
+    weigh(moments, NULL, 0, &s);
     for (unsigned i = 0; i < k; i++) {
         same[i] = s.xx[i * k + i] > 0 ? i : WW_NONE;
         for (unsigned j = 0; j < i && same[i] == i; j++) {

@@ -255,24 +255,31 @@ static uint64_t classify(struct ww_moments_tile *tile, unsigned k, size_t n,
 /* Sums of a x b[q] for some columns at once: a is loaded once for all of them. Every sum
  * runs over LANES partial sums in the order of elements, whatever the vector unit is. */
 #define AT_ONCE 4
+typedef double quad __attribute__((vector_size(32)));
+/* The same wherever doubles lie. */
+typedef double quad_of_column __attribute__((vector_size(32), aligned(8), may_alias));
+
 static inline __attribute__((always_inline)) void
 some_dots(const double *a, const double *const b[AT_ONCE], unsigned n_b, size_t n,
           double out[AT_ONCE])
 {
-    double lane[AT_ONCE][LANES] = {{0}};
+    /* As vectors by name: compilers left to themselves shuffle columns instead. */
+    quad low[AT_ONCE] = {{0}};
+    quad high[AT_ONCE] = {{0}};
     size_t i = 0;
 
     for (; i + LANES <= n; i += LANES) {
         for (unsigned q = 0; q < n_b; q++) {
-            for (unsigned l = 0; l < LANES; l++) {
-                lane[q][l] += a[i + l] * b[q][i + l];
-            }
+            const quad_of_column *x = (const quad_of_column *)(a + i);
+            const quad_of_column *y = (const quad_of_column *)(b[q] + i);
+            low[q] += x[0] * y[0];
+            high[q] += x[1] * y[1];
         }
     }
     for (unsigned q = 0; q < n_b; q++) {
         out[q] = 0;
         for (unsigned l = 0; l < LANES; l++) {
-            out[q] += lane[q][l];
+            out[q] += l < 4 ? low[q][l] : high[q][l - 4];
         }
         for (size_t rest = i; rest < n; rest++) {
             out[q] += a[rest] * b[q][rest];

@@ -39,7 +39,7 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
                            double times, struct ww_error *err) WW_MUST_USE;
 
 /** Room for the elements of one tile, of one thread. */
-#define WW_MOMENTS_TILE 32768
+#define WW_MOMENTS_TILE 32576
 struct ww_moments_tile {
     double *columns; /* [k + 2][TILE]: suspect, base, sources; becomes y, base, x_i */
     double *sorted;  /* [k + 1][TILE] */

@@ -1,0 +1,117 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What people will hand to a comparison that is none.
+bats_require_minimum_version 1.5.0
+load helper
+
+family=$BATS_TEST_DIRNAME/../vectors/amber
+
+decompose() {
+    "$WW" lineage decompose "$1" --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" -q "${@:2}"
+}
+
+# rewrite FOLDER PYTHON: a copy of expert-rev whose header h and data d (bytearray, BF16)
+# the text may change.
+rewrite() {
+    cp -r "$family/expert-rev" "$1"
+    chmod -R u+w "$1"
+    python3 - "$1/model.safetensors" "$2" <<'PY'
+import json, random, struct, sys
+path, change = sys.argv[1:]
+raw = open(path, "rb").read()
+n = struct.unpack("<Q", raw[:8])[0]
+h, d = json.loads(raw[8:8 + n]), bytearray(raw[8 + n:])
+random.seed(1)
+exec(change)
+head = json.dumps(h).encode()
+head += b" " * (-len(head) % 8)
+open(path, "wb").write(struct.pack("<Q", len(head)) + head + d)
+PY
+}
+
+@test "a stranger of the same shapes is refused as no relative" {
+    rewrite stranger 'd[:] = b"".join(struct.pack("<H", random.getrandbits(16) & 0x80ff | 0x3c00) for _ in range(len(d) // 2))'
+    refused 1 "no relative of .*cosine" decompose stranger
+    refused 1 "no relative" "$WW" lineage report stranger --base "$family/base" \
+        --candidate "$family/expert-rev" --out out
+    nothing_written out
+}
+
+@test "the base as suspect, a candidate as suspect, equal candidates: each says what it is" {
+    decompose "$family/base" --json >answer
+    jq -e '(.sources | all(.included | not)) and .method.best == "none" and
+           (.warnings | any(test("does not differ from the base")))' answer
+    decompose "$family/expert-caesar" --json >answer
+    jq -e '.sources[1].recipe == 1 and .sources[1].included and (.sources[0].included | not)' answer
+    "$WW" lineage report "$family/expert-rev" --base "$family/base" --candidate "$family/base" \
+        --candidate "$family/expert-rev" --candidate "$family/expert-rev" --out out -q
+    jq -e '[.findings[] | select(.about == "source")] |
+           (.[0].scale == "does not support" and (.[0].basis | test("does not differ from the base"))) and
+           .[1].scale == "supports" and
+           (.[2].scale == "does not support" and (.[2].basis | test("cannot be told from")))' \
+        out/report.json
+}
+
+@test "tensors that are missing or of another shape are left out, and that is said" {
+    rewrite missing 'name = [k for k in h if k.endswith("up_proj.weight")][0]; x = h.pop(name)["data_offsets"]; del d[x[0]:x[1]]; [v.__setitem__("data_offsets", [o - (x[1] - x[0]) * (o >= x[1]) for o in v["data_offsets"]]) for k, v in h.items() if k != "__metadata__"]'
+    decompose missing --json >answer
+    jq -e '.sources[0].recipe == 1 and
+           (.warnings | any(test("lacks 1 tensors of the base, .*up_proj.weight")))' answer
+    rewrite shaped 'name = [k for k in h if k.endswith("up_proj.weight")][0]; h[name]["shape"].reverse()'
+    decompose shaped --json >answer
+    jq -e '.sources[0].recipe == 1 and
+           (.warnings | any(test("1 tensors of the suspect are not compared: .*up_proj.weight")))' answer
+}
+
+@test "a value that is no number is refused by the tensor's name" {
+    rewrite nan 'd[1000:1002] = b"\xc0\x7f"'
+    refused 3 "tensor '.*' of 'nan' holds a NaN" decompose nan
+    rewrite infinite 'd[1000:1002] = b"\x80\x7f"'
+    refused 3 "tensor '.*' of 'infinite' holds a NaN or an infinity" decompose infinite
+}
+
+# gguf FILE KEYS TENSORS TAIL: Python expressions of bytes, with counts as given.
+gguf() {
+    python3 - "$@" <<'PY'
+import struct, sys
+path, head, keys, tensors, tail = sys.argv[1:]
+u32, u64 = (lambda v: struct.pack("<I", v)), (lambda v: struct.pack("<Q", v))
+text = lambda s: u64(len(s)) + s
+key = lambda name, v: text(name) + u32(4) + u32(v)
+def tensor(name=b"output.weight", dims=(8, 4), kind=0, offset=0):
+    return text(name) + u32(len(dims)) + b"".join(map(u64, dims)) + u32(kind) + u64(offset)
+open(path, "wb").write(eval(head) + eval(keys) + eval(tensors) + eval(tail))
+PY
+}
+
+@test "a GGUF file that lies is refused, whatever it lies about" {
+    one='b"GGUF" + u32(3) + u64(1) + u64(0)'
+    while IFS='|' read -r words head keys tensors tail; do
+        gguf x.gguf "$head" "$keys" "$tensors" "$tail"
+        refused 6 "$words" decompose x.gguf
+    done <<TABLE
+does not begin|b"FUGG" + u32(3) + u64(1) + u64(0)|b""|tensor()|bytes(200)
+version 1|b"GGUF" + u32(1) + u64(1) + u64(0)|b""|tensor()|bytes(200)
+more than the file holds|b"GGUF" + u32(3) + u64(2**63) + u64(0)|b""|tensor()|bytes(200)
+more than the file holds|b"GGUF" + u32(3) + u64(1) + u64(2**61)|b""|tensor()|bytes(200)
+name of a key|b"GGUF" + u32(3) + u64(1) + u64(1)|u64(2**64 - 1) + b"x"|tensor()|bytes(200)
+there twice|b"GGUF" + u32(3) + u64(1) + u64(2)|key(b"a.b", 1) + key(b"a.b", 2)|tensor()|bytes(200)
+general.alignment|b"GGUF" + u32(3) + u64(1) + u64(1)|key(b"general.alignment", 3)|tensor()|bytes(200)
+type 99|$one|b""|tensor(kind=99)|bytes(200)
+zero, too large|$one|b""|tensor(dims=(0, 4))|bytes(200)
+too large|$one|b""|tensor(dims=(2**40, 2**40))|bytes(200)
+5 dimensions|$one|b""|tensor(dims=(1, 1, 1, 1, 1))|bytes(200)
+expected 0|$one|b""|tensor(offset=2**62)|bytes(200)
+cut off|$one|b""|tensor(dims=(64, 1))|bytes(220)
+whole blocks|$one|b""|tensor(dims=(7, 4), kind=8)|bytes(200)
+there twice|b"GGUF" + u32(3) + u64(2) + u64(0)|b""|tensor() + tensor(offset=128)|bytes(400)
+TABLE
+}
+
+@test "a candidate of another architecture is refused by both names" {
+    mkdir other
+    safetensors other/model.safetensors '{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
+    refused 1 "other" "$WW" lineage decompose "$family/expert-rev" --base "$family/base" \
+        --candidate other
+}
