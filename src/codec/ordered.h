@@ -20,14 +20,14 @@ static inline uint64_t ww_ordered_of(uint64_t bits, unsigned width)
 {
     const uint64_t sign = UINT64_C(1) << (8 * width - 1);
     const uint64_t all = sign | (sign - 1);
-    return bits & sign ? ~bits & all : bits | sign;
+    return bits ^ (sign | (all & (UINT64_C(0) - (bits >> (8 * width - 1)))));
 }
 
 static inline uint64_t ww_ordered_bits(uint64_t order, unsigned width)
 {
     const uint64_t sign = UINT64_C(1) << (8 * width - 1);
     const uint64_t all = sign | (sign - 1);
-    return order & sign ? order & ~sign : ~order & all;
+    return order ^ (sign | (all & ((order >> (8 * width - 1)) - 1)));
 }
 
 /* Differences modulo the type's range, small ones of either sign to small numbers. */

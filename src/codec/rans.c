@@ -112,6 +112,29 @@ bool ww_rans_table_read(struct ww_rans_table *table, const uint8_t *bytes, size_
     return true;
 }
 
+void ww_rans_slots_fill(const struct ww_rans_table *table, struct ww_rans_slots *out)
+{
+    WW_INVARIANT(table->n <= WW_RANS_SLOT_SYMBOLS);
+    for (unsigned s = 0; s < table->n; s++) {
+        uint32_t *at = &out->slot[table->start[s]];
+        for (uint32_t i = 0; i < table->freq[s]; i++) {
+            at[i] = (uint32_t)table->freq[s] << 19 | i << 7 | s;
+        }
+    }
+}
+
+struct ww_rans_push ww_rans_push_of(struct ww_rans_step step)
+{
+    const uint64_t freq = step.freq;
+    const bool one = freq == 1;
+
+    /* Rounded up: exact for all states, since 2^32 times the excess is below 2^64. */
+    return (struct ww_rans_push){.reciprocal = one ? UINT64_MAX : UINT64_MAX / freq + 1,
+                                 .freq = (uint32_t)freq,
+                                 .rest = (uint32_t)(WW_RANS_TOTAL - freq),
+                                 .bias = step.start + (one ? WW_RANS_TOTAL - 1 : 0u)};
+}
+
 enum ww_err ww_rans_encode(const struct ww_rans_step *steps, size_t n, uint16_t *scratch,
                            struct ww_buf *out, struct ww_error *err)
 {

@@ -63,6 +63,54 @@ static inline struct ww_rans_step ww_rans_raw(uint32_t value, unsigned n_bits)
 enum ww_err ww_rans_encode(const struct ww_rans_step *steps, size_t n, uint16_t *scratch,
                            struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 
+__extension__ typedef unsigned __int128 ww_rans_wide;
+
+/** A symbol for the encoder, which needs no division. */
+struct ww_rans_push {
+    uint64_t reciprocal;
+    uint32_t freq;
+    uint32_t rest; /* total - freq */
+    uint32_t bias;
+};
+/** freq is not zero. */
+struct ww_rans_push ww_rans_push_of(struct ww_rans_step step);
+
+/* Words are written downwards from *at, which has room for one; without a branch, since
+ * whether one is due is as good as random. */
+static inline uint32_t ww_rans_emit(uint32_t state, uint64_t limit, uint8_t **at)
+{
+    const unsigned due = state >= limit;
+
+    (*at)[-2] = (uint8_t)state;
+    (*at)[-1] = (uint8_t)(state >> 8);
+    *at -= 2 * due;
+    return state >> 16 * due;
+}
+
+/** The state before a symbol from the one behind it. With q = floor(state / freq) it is
+ *  q total + state - q freq + start; of freq 1 the reciprocal gives state - 1, which the
+ *  bias makes up for. */
+static inline uint32_t ww_rans_push(uint32_t state, const struct ww_rans_push *push,
+                                    uint8_t **at)
+{
+    uint32_t quotient = 0;
+
+    state = ww_rans_emit(state, (uint64_t)push->freq << 20, at);
+    quotient = (uint32_t)((ww_rans_wide)state * push->reciprocal >> 64);
+    return state + quotient * push->rest + push->bias;
+}
+
+/** The same for n_bits <= 12 raw bits; none change nothing. */
+static inline uint32_t ww_rans_push_bits(uint32_t state, uint32_t value, unsigned n_bits,
+                                         uint8_t **at)
+{
+    const unsigned shift = WW_RANS_BITS - n_bits;
+
+    state = ww_rans_emit(state, UINT64_C(1) << (32 - n_bits), at);
+    return (state >> shift << WW_RANS_BITS) + (state & ((1u << shift) - 1)) +
+           (value << shift);
+}
+
 struct ww_rans_in {
     uint32_t state;
     const uint8_t *at;
@@ -80,8 +128,8 @@ static inline uint32_t ww_rans_slot(const struct ww_rans_in *in)
 /** Take a step whose interval holds the slot. */
 static inline void ww_rans_take(struct ww_rans_in *in, struct ww_rans_step step)
 {
-    in->state = (uint32_t)step.freq * (in->state >> WW_RANS_BITS) + ww_rans_slot(in) -
-                step.start;
+    in->state =
+        (uint32_t)step.freq * (in->state >> WW_RANS_BITS) + ww_rans_slot(in) - step.start;
     if (in->state < WW_RANS_LOW) {
         if (in->end - in->at < 2) {
             in->over = true;
@@ -106,6 +154,44 @@ static inline uint32_t ww_rans_bits(struct ww_rans_in *in, unsigned n_bits)
     const uint32_t value = ww_rans_slot(in) >> (WW_RANS_BITS - n_bits);
     ww_rans_take(in, ww_rans_raw(value, n_bits));
     return value;
+}
+
+/** A table with at most 128 symbols for fast decoding: one look-up for each step.
+ *  freq << 19 | slot - start << 7 | symbol. */
+struct ww_rans_slots {
+    uint32_t slot[WW_RANS_TOTAL];
+};
+#define WW_RANS_SLOT_SYMBOLS 128
+void ww_rans_slots_fill(const struct ww_rans_table *table, struct ww_rans_slots *out);
+
+/* The caller knows that two bytes are left. */
+static inline void ww_rans_refill_within(struct ww_rans_in *in, uint32_t state)
+{
+    if (state < WW_RANS_LOW) {
+        state = state << 16 | (uint32_t)in->at[0] | (uint32_t)in->at[1] << 8;
+        in->at += 2;
+    }
+    in->state = state;
+}
+
+static inline unsigned ww_rans_symbol_within(struct ww_rans_in *in,
+                                             const struct ww_rans_slots *slots)
+{
+    const uint32_t entry = slots->slot[ww_rans_slot(in)];
+
+    ww_rans_refill_within(in, (entry >> 19) * (in->state >> WW_RANS_BITS) +
+                                  (entry >> 7 & (WW_RANS_TOTAL - 1)));
+    return entry & (WW_RANS_SLOT_SYMBOLS - 1);
+}
+
+static inline uint32_t ww_rans_bits_within(struct ww_rans_in *in, unsigned n_bits)
+{
+    const unsigned shift = WW_RANS_BITS - n_bits;
+    const uint32_t slot = ww_rans_slot(in);
+
+    ww_rans_refill_within(in, (in->state >> WW_RANS_BITS << shift) +
+                                  (slot & ((1u << shift) - 1)));
+    return slot >> shift;
 }
 
 /** Was this exactly one encoder's message? */

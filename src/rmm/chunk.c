@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "rmm/chunk_forms.h"
+#include "rmm/chunk_folded.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -37,7 +37,14 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
     if (!room) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
     }
+    for (unsigned u = 0; u < WW_LEN(room->symbols); u++) {
+        unsigned n_raw = 0;
+        room->symbols[u] = (uint8_t)ww_folded_symbol(u, &n_raw);
+    }
     ww_buf_init(&room->first, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
+    for (unsigned s = 0; s < WW_LEN(room->leads); s++) {
+        room->leads[s] = ww_folded_lead_of(s);
+    }
     ww_buf_init(&room->second, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
     return WW_OK;
 }
@@ -47,6 +54,7 @@ void ww_chunk_room_free(struct ww_chunk_room *room)
     if (room) {
         ww_free(room->folded);
         ww_free(room->contexts);
+        ww_free(room->words);
         ww_free(room->steps);
         ww_free(room->scratch);
         ww_buf_release(&room->first);
@@ -68,8 +76,10 @@ enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err
     room->contexts = ww_calloc(n, sizeof(*room->contexts));
     room->steps = ww_calloc(n_steps, sizeof(*room->steps));
     room->scratch = ww_calloc(n_steps, sizeof(*room->scratch));
+    room->words = ww_calloc(WW_CHUNK_LANES, WW_CHUNK_WORDS);
     room->folded = ww_calloc(n, sizeof(*room->folded));
-    if (!room->contexts || !room->steps || !room->scratch || !room->folded) {
+    if (!room->contexts || !room->words || !room->steps || !room->scratch ||
+        !room->folded) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
     }
     return WW_OK;

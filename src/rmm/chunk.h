@@ -58,7 +58,7 @@ struct ww_chunk_type {
 };
 struct ww_chunk_type ww_chunk_type_of(enum ww_dtype dtype);
 
-/** Working memory of one thread, about 12 MiB once it was used for coding. */
+/** Working memory of one thread, about 18 MiB once it was used for coding. */
 struct ww_chunk_room;
 enum ww_err ww_chunk_room_new(struct ww_chunk_room **out,
                               struct ww_error *err) WW_MUST_USE;

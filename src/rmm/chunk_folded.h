@@ -5,6 +5,7 @@
 #define WW_RMM_CHUNK_FOLDED_H
 
 #include "rmm/chunk_forms.h"
+#include "util/fail.h"
 
 #define WW_FOLDED_DIRECT 16u
 #define WW_FOLDED_TOP                                                                    \
@@ -45,6 +46,47 @@ static inline uint32_t ww_folded_decode(struct ww_rans_in *in,
         const unsigned take = left < WW_RANS_BITS ? left : WW_RANS_BITS;
         folded = folded << take | ww_rans_bits(in, take);
         left -= take;
+    }
+    return folded;
+}
+
+/* What a symbol begins with, and how many raw bits follow. */
+static inline struct ww_folded_lead ww_folded_lead_of(unsigned symbol)
+{
+    if (symbol < WW_FOLDED_DIRECT) {
+        return (struct ww_folded_lead){(uint8_t)symbol, 0};
+    }
+    return (struct ww_folded_lead){
+        (uint8_t)(4 | (symbol & 3)),
+        (uint8_t)(WW_FOLDED_TOP - 2 + (symbol - WW_FOLDED_DIRECT) / 4)};
+}
+
+static inline unsigned ww_folded_symbol_in(const struct ww_chunk_room *room,
+                                           uint32_t folded)
+{
+    unsigned n_raw = 0;
+
+    return folded < WW_LEN(room->symbols) ? room->symbols[folded]
+                                          : ww_folded_symbol(folded, &n_raw);
+}
+
+/** As ww_folded_decode where WW_FOLDED_MOST bytes are left. */
+#define WW_FOLDED_MOST 8
+static inline uint32_t ww_folded_decode_within(struct ww_rans_in *in,
+                                               const struct ww_rans_slots *slots,
+                                               const struct ww_folded_lead *leads)
+{
+    const unsigned symbol = ww_rans_symbol_within(in, slots);
+    uint32_t folded = symbol;
+
+    if (symbol >= WW_FOLDED_DIRECT) {
+        unsigned left = leads[symbol].n_raw;
+        unsigned take = left < WW_RANS_BITS ? left : WW_RANS_BITS;
+        folded = (uint32_t)leads[symbol].bits << take | ww_rans_bits_within(in, take);
+        for (left -= take; left > 0; left -= take) {
+            take = left < WW_RANS_BITS ? left : WW_RANS_BITS;
+            folded = folded << take | ww_rans_bits_within(in, take);
+        }
     }
     return folded;
 }

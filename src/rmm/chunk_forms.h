@@ -5,13 +5,24 @@
 
 #include "rmm/chunk.h"
 
+/* What a symbol of a folded number begins with, and its raw bits: see chunk_folded.h. */
+struct ww_folded_lead {
+    uint8_t bits;
+    uint8_t n_raw;
+};
+
 struct ww_chunk_room {
+    struct ww_folded_lead leads[WW_RANS_SLOT_SYMBOLS];
+    uint8_t symbols[4096];                         /* of small folded numbers */
+    struct ww_rans_slots slots[WW_CHUNK_CONTEXTS]; /* of the tables that were read */
     struct ww_rans_table tables[WW_CHUNK_CONTEXTS];
     uint64_t counts[WW_CHUNK_CONTEXTS][WW_RANS_MAX_SYMBOLS];
     float scales[WW_CHUNK_MAX_RANK];
     /* For coding only, taken when first needed. */
     uint32_t *folded;
     uint8_t *contexts;
+    uint8_t *words; /* WW_CHUNK_WORDS of each lane */
+    struct ww_rans_push push[WW_CHUNK_CONTEXTS][WW_RANS_MAX_SYMBOLS];
     struct ww_rans_step *steps; /* of one lane */
     uint16_t *scratch;
     struct ww_buf first; /* candidates */
@@ -20,6 +31,9 @@ struct ww_chunk_room {
 
 /* Steps that one number may take: a symbol, and 30 raw bits. */
 #define WW_CHUNK_MAX_STEPS 4
+/* Bytes of the words of a lane: a number of two bytes takes three steps, one of four
+ * bytes four. */
+#define WW_CHUNK_WORDS ((WW_CHUNK_BYTES / 2 / WW_CHUNK_LANES + 1) * 6)
 
 /** Numbers of a lane, and the first of them. */
 static inline size_t ww_chunk_lane(size_t n, unsigned lane, size_t *first)

@@ -52,7 +52,6 @@ INLINE void fold_width(struct ww_chunk_room *room, struct ww_chunk_type type,
 {
     uint32_t *folded = room->folded;
     uint8_t *contexts = room->contexts;
-    unsigned n_raw = 0;
 
     memset(room->counts, 0, sizeof(room->counts));
     for (size_t i = 0; i < n; i++) {
@@ -63,7 +62,7 @@ INLINE void fold_width(struct ww_chunk_room *room, struct ww_chunk_type type,
                                                      ww_ordered_of(p, width), width);
         folded[i] = u;
         contexts[i] = (uint8_t)context;
-        room->counts[context][ww_folded_symbol(u, &n_raw)]++;
+        room->counts[context][ww_folded_symbol_in(room, u)]++;
     }
 }
 
@@ -111,6 +110,54 @@ INLINE unsigned decode_number(struct ww_rans_in *in, const struct ww_chunk_room 
     return 0;
 }
 
+/* Numbers of each lane that can be decoded before any of them may want a byte that is not
+ * there. */
+INLINE size_t within(const struct ww_rans_in lanes[WW_CHUNK_LANES])
+{
+    size_t n = SIZE_MAX;
+
+    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
+        const size_t lane = (size_t)(lanes[l].end - lanes[l].at) / WW_FOLDED_MOST;
+        n = lane < n ? lane : n;
+    }
+    return n;
+}
+
+/* As decode_number; slots: by exponent field. */
+INLINE void decode_within(struct ww_rans_in *in, const struct ww_rans_slots *const *slots,
+                          const struct ww_folded_lead *leads, struct ww_chunk_type type,
+                          unsigned width, const uint8_t *prediction, size_t i,
+                          uint8_t *out)
+{
+    const uint64_t p = ww_ordered_load(prediction + i * width, width);
+    const uint32_t folded =
+        ww_folded_decode_within(in, slots[exponent_of(type, p)], leads);
+    const uint64_t bits =
+        ww_ordered_bits(ww_ordered_unfold(folded, ww_ordered_of(p, width), width), width);
+
+    memcpy(out + i * width, &bits, width);
+}
+
+/* The table of every exponent that the prediction has; false when one has none. */
+INLINE bool find_slots(const struct ww_chunk_room *room, struct ww_chunk_type type,
+                       unsigned width, uint32_t largest, const uint8_t *prediction,
+                       size_t n, const struct ww_rans_slots **slots)
+{
+    bool seen[256] = {false};
+    bool found = true;
+
+    for (size_t i = 0; i < n; i++) {
+        seen[exponent_of(type, ww_ordered_load(prediction + i * width, width))] = true;
+    }
+    for (uint32_t e = 0; e <= largest; e++) {
+        const unsigned context =
+            largest - e < WW_CHUNK_CONTEXTS ? largest - e : WW_CHUNK_CONTEXTS - 1;
+        slots[e] = &room->slots[context];
+        found = found && (!seen[e] || room->tables[context].n > 0);
+    }
+    return found;
+}
+
 INLINE bool decode_width(const struct ww_rans_in *begun, const struct ww_chunk_room *room,
                          struct ww_chunk_type type, unsigned width, uint32_t largest,
                          const uint8_t *prediction, size_t n, uint8_t *out)
@@ -119,15 +166,31 @@ INLINE bool decode_width(const struct ww_rans_in *begun, const struct ww_chunk_r
     size_t first[WW_CHUNK_LANES];
     const size_t most = ww_chunk_lane(n, 0, &first[0]);
     const size_t least = n / WW_CHUNK_LANES;
+    const struct ww_rans_slots *slots[256];
     unsigned missing = 0;
 
+    if (!find_slots(room, type, width, largest, prediction, n, slots)) {
+        return false;
+    }
     for (unsigned l = 1; l < WW_CHUNK_LANES; l++) {
         (void)ww_chunk_lane(n, l, &first[l]);
     }
-    for (size_t i = 0; i < least; i++) {
-        for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-            missing |= decode_number(&lanes[l], room, type, width, largest, prediction,
-                                     first[l] + i, out);
+    for (size_t i = 0; i < least;) {
+        const size_t safe = within(lanes);
+        const size_t end = safe < least - i ? i + safe : least;
+        for (; i < end; i++) {
+#pragma GCC unroll 4
+            for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
+                decode_within(&lanes[l], slots, room->leads, type, width, prediction,
+                              first[l] + i, out);
+            }
+        }
+        if (safe == 0) {
+            for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
+                missing |= decode_number(&lanes[l], room, type, width, largest,
+                                         prediction, first[l] + i, out);
+            }
+            i++;
         }
     }
     for (unsigned l = 0; l < n % WW_CHUNK_LANES; l++) {

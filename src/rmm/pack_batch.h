@@ -12,7 +12,7 @@
 
 #define WW_PACK_MAX_THREADS 16
 /* Of one thread: working memory, and four chunks with prediction and coded bytes. */
-#define WW_PACK_THREAD_BYTES ((uint64_t)40 << 20)
+#define WW_PACK_THREAD_BYTES ((uint64_t)48 << 20)
 
 struct ww_pack_job {
     int fd;

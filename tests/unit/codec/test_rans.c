@@ -2,6 +2,8 @@
 /* Coding and decoding, tables that sum up, bytes that no encoder wrote. */
 #include "ww_test.h"
 
+#include "util/num.h"
+
 #include "codec/rans.h"
 #include "util/fail.h"
 #include "ww_random.h"
@@ -166,11 +168,11 @@ static void tables_that_do_not_sum_up_are_refused(void **state)
         size_t len;
         bool good;
     } rows[] = {
-        {{2, 0x80, 16, 0x80, 16}, 5, true},   /* 2048 + 2048 */
-        {{2, 0x80, 16, 0x80, 15}, 5, false},  /* too little */
-        {{2, 0x80, 16, 0x81, 16}, 5, false},  /* too much */
-        {{2, 0x80, 16, 0x80}, 4, false},      /* cut */
-        {{2, 0x80, 32, 0}, 4, false},         /* ends with a symbol that never occurs */
+        {{2, 0x80, 16, 0x80, 16}, 5, true},  /* 2048 + 2048 */
+        {{2, 0x80, 16, 0x80, 15}, 5, false}, /* too little */
+        {{2, 0x80, 16, 0x81, 16}, 5, false}, /* too much */
+        {{2, 0x80, 16, 0x80}, 4, false},     /* cut */
+        {{2, 0x80, 32, 0}, 4, false},        /* ends with a symbol that never occurs */
         {{1, 0x80, 32}, 3, true},
         {{3, 0x80, 0, 0x80, 16, 0x80, 16}, 7, false}, /* two bytes for a small number */
         {{0}, 1, false},
@@ -231,6 +233,44 @@ static void changed_messages_do_not_end_well(void **state)
     ww_buf_release(&body);
 }
 
+/* Without divisions and without a list of steps: the same words, from the other end. */
+static void pushes_give_the_message_of_steps(void **state)
+{
+    static const uint16_t freqs[] = {1, 2, 3, 7, 255, 1365, 2047, 2049, 4094, 4095, 4096};
+    static struct ww_rans_step steps[N];
+    static uint16_t scratch[N];
+    static uint8_t words[2 * N + 2];
+    struct ww_error err = {0};
+    uint64_t seed = 11;
+    (void)state;
+    for (size_t f = 0; f < WW_LEN(freqs); f++) {
+        uint8_t *at = words + sizeof(words);
+        uint32_t x = WW_RANS_LOW;
+        struct ww_buf want;
+        ww_buf_init(&want, sizeof(words) + 4);
+        for (size_t i = 0; i < N; i++) {
+            const uint16_t start =
+                (uint16_t)(fx_random(&seed) % (WW_RANS_TOTAL - freqs[f] + 1));
+            const unsigned n_bits = (unsigned)(fx_random(&seed) % 13);
+            const uint32_t value = (uint32_t)fx_random(&seed) & ((1u << n_bits) - 1);
+            steps[i] = i % 2 ? ww_rans_raw(value, n_bits)
+                             : (struct ww_rans_step){start, freqs[f]};
+        }
+        OK(ww_rans_encode(steps, N, scratch, &want, &err));
+        for (size_t i = N; i-- > 0;) {
+            const struct ww_rans_push push = ww_rans_push_of(steps[i]);
+            const unsigned shift = 31u - (unsigned)__builtin_clz(steps[i].freq);
+            x = i % 2 ? ww_rans_push_bits(x, (uint32_t)steps[i].start >> shift,
+                                          WW_RANS_BITS - shift, &at)
+                      : ww_rans_push(x, &push, &at);
+        }
+        assert_int_equal(want.len, 4 + (size_t)(words + sizeof(words) - at));
+        assert_int_equal(ww_get_u32le(want.data), x);
+        assert_memory_equal(want.data + 4, at, want.len - 4);
+        ww_buf_release(&want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +279,7 @@ int main(void)
         cmocka_unit_test(one_symbol_costs_nothing),
         cmocka_unit_test(tables_always_sum_up),
         cmocka_unit_test(tables_that_do_not_sum_up_are_refused),
+        cmocka_unit_test(pushes_give_the_message_of_steps),
         cmocka_unit_test(changed_messages_do_not_end_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
