@@ -106,11 +106,14 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--missing", type=int, default=0)
+    parser.add_argument("--decoys", type=int)
+    parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     n_tasks, n_decoys, n_merges = (15, 1000, 72) if args.full else (6, 40, 8)
+    n_decoys = args.decoys if args.decoys is not None else n_decoys
 
     base = load_file(os.path.join(BASE, "model.safetensors"))
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(1_000_000)  # none of the task vectors' seeds
     shared = {n: low_rank(rng, tuple(t.shape)) for n, t in base.items() if t.ndim >= 2}
     score = {m: [0, 0, 0] for m in METHODS}  # found, wrong, missed
     errors = [0.0]
@@ -133,6 +136,8 @@ def main():
             assert answer["root"] == "base", answer
             found = {m["name"]: m["share"] for m in answer["matches"] if m["kind"] == "source"}
             want = {os.path.basename(p): s for p, s in sources if p in tasks[:n_tasks]}
+            if args.verbose and found.keys() != want.keys():
+                print(method, want, json.dumps(answer["matches"], indent=1), answer["unexplained"])
             score[method][0] += len(found.keys() & want.keys())
             score[method][1] += len(found.keys() - want.keys())
             score[method][2] += len(want.keys() - found.keys())
