@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -101,6 +102,41 @@ def index_decoys(build, work, catalogue, base, shared, n):
             shutil.rmtree(path)
 
 
+def plain_model(path, seed, rotated=False):
+    """300 tokens of width 32 and one matrix; rotated in the residual stream, or not."""
+    rng = np.random.default_rng(seed)
+    embed, w = rng.standard_normal((300, 32)), rng.standard_normal((64, 32))
+    # Tokens of a language are alike: without that, anchors would have nothing to say.
+    embed[:, :4] += 2 * rng.standard_normal((300, 1))
+    turn = np.linalg.qr(rng.standard_normal((32, 32)))[0] if rotated else np.eye(32)
+    os.mkdir(path)
+    save_file({"model.embed_tokens.weight": torch.from_numpy(embed @ turn).float(),
+               "model.layers.0.mlp.up_proj.weight": torch.from_numpy(w @ turn).float()},
+              os.path.join(path, "model.safetensors"))
+    shutil.copy(os.path.join(BASE, "config.json"), path)
+
+
+def check_anchors(build, work):
+    """A rotated copy shares no weight with its root: the anchors find it all the same."""
+    catalogue, paths = os.path.join(work, "a.db"), [os.path.join(work, f"plain{i}") for i in (1, 2)]
+    for seed, path in enumerate(paths):
+        plain_model(path, seed)
+    run(build, "lineage", "index", catalogue, *paths, "-q")
+    for seed, want in ((1, "plain2"), (7, None)):
+        suspect = os.path.join(work, f"turned{seed}")
+        plain_model(suspect, seed, rotated=True)
+        answer = json.loads(run(build, "lineage", "find", catalogue, suspect, "--json", "-q"))
+        assert answer["root"] == want and answer["matches"] == [], answer
+        assert want is None or answer["root_anchors"] > 0.999, answer
+    db = sqlite3.connect(catalogue)
+    db.execute("UPDATE ww_details SET gram = substr(gram, 5)")
+    db.commit()
+    db.close()
+    out = subprocess.run([os.path.join(build, "weightward"), "lineage", "find", catalogue, suspect],
+                         capture_output=True, text=True, check=False)
+    assert out.returncode == 3 and "a Gram matrix of anchors has 131580 bytes" in out.stderr, out
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
@@ -118,6 +154,7 @@ def main():
     score = {m: [0, 0, 0] for m in METHODS}  # found, wrong, missed
     errors = [0.0]
     with tempfile.TemporaryDirectory(prefix="ww-catalogue-") as work:
+        check_anchors(args.build, work)
         catalogue = os.path.join(work, "c.db")
         tasks = [os.path.join(work, f"task{i}") for i in range(n_tasks + args.missing)]
         for i, path in enumerate(tasks):
