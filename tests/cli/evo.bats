@@ -95,7 +95,7 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
     serve rev --skill rev --seed 1 --delay-ms 5
     pool rev >pool.yml
     tasks 60 >tasks.jsonl
-    for i in 1 2 3 4 5 6 7 8 9 10; do
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
         "$WW" evo collect pool.yml tasks.jsonl --cache answers -q >/dev/null 3>&- &
         pid=$!
         sleep "0.0$((RANDOM % 10))"
@@ -137,7 +137,7 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
     collect --json >first
     size=$(stat -c %s answers/answers.wwa)
     byte=$(od -An -tu1 -j $((size / 2)) -N1 answers/answers.wwa)
-    printf "\\x$(printf %x $((byte ^ 1)))" |
+    printf '%b' "\\x$(printf %x $((byte ^ 1)))" |
         dd of=answers/answers.wwa bs=1 seek=$((size / 2)) conv=notrunc status=none
     collect --json >second
     jq -e '.complete and .damaged == 1 and .calls == 3 and .calls_avoided == 9' second
