@@ -73,6 +73,19 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
     [ "$(jq -r .root one.json)" = "$(jq -r .root many.json)" ]
 }
 
+@test "members that score no prompts are asked token by token" {
+    serve one --skill rev --seed 1 --shape llama
+    serve two --skill rev --seed 2 --shape llama
+    pool one two >pool.yml
+    echo '{"prompt": "R:abc=", "answer": "cba"}' >tasks.jsonl
+    collect --json >first
+    # three tokens and the end, two members
+    jq -e '.complete and .answers == 8 and .calls == 12' first
+    collect --json >second
+    jq -e '.calls == 0' second
+    [ "$(jq -r .root first)" = "$(jq -r .root second)" ]
+}
+
 @test "faults of servers are tried again, and the answers are the same" {
     serve good --skill rev --seed 1
     pool good >pool.yml
