@@ -13,6 +13,7 @@
 #include "weightward/evidence.h"
 #include "weightward/evo.h"
 #include "weightward/extract.h"
+#include "weightward/fusion.h"
 #include "weightward/lineage.h"
 #include "weightward/lock.h"
 #include "weightward/merge.h"
@@ -131,6 +132,10 @@ WW_API enum ww_err ww_report_collect_json(const struct ww_collect_report *report
                                           char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_probe_json(const struct ww_probe_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
+/** word: "fit" or "run"; recipe: where it was written, or NULL. */
+WW_API enum ww_err ww_report_fusion_json(const struct ww_fusion_report *report,
+                                         const char *word, const char *recipe, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
 /** The object for a refusal or an error: schema and "error": {code, class, text}. */
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;

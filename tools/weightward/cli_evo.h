@@ -10,6 +10,8 @@
 
 int evo_search(int argc, const char **argv);
 int evo_collect(int argc, const char **argv);
+int evo_fit(int argc, const char **argv);
+int evo_run(int argc, const char **argv);
 int evo_probe(int argc, const char **argv);
 
 #endif

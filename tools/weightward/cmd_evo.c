@@ -14,6 +14,8 @@ static const struct word {
      "find a recipe's numbers by a program that scores candidates"},
     {"evo probe", evo_probe, "what servers do, found by asking"},
     {"evo collect", evo_collect, "ask a pool about a task file, each question once"},
+    {"evo fit", evo_fit, "rules fitted to what was collected, confirmed on other items"},
+    {"evo run", evo_run, "collect, fit and confirm, to a signed recipe"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 

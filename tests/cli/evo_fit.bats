@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+MOCK=$WW_BIN/mock_server
+servers=()
+
+# serve NAME OPTIONS...: a server, its port in NAME.port.
+serve() {
+    local name=$1
+    shift
+    rm -f "$name.port"
+    "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+        [ -e "$name.port" ] && return
+        sleep 0.05
+    done
+    return 1
+}
+teardown() {
+    for pid in "${servers[@]}"; do
+        kill "$pid" 2>/dev/null || true
+    done
+}
+pool() {
+    echo "members:"
+    for name in "$@"; do
+        echo "  - {name: $name, url: \"http://127.0.0.1:$(cat "$name.port")\", model: mock, end: \"</s>\"}"
+    done
+}
+# rows FROM COUNT: of two tasks, mixed.
+rows() {
+    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl" | head -n "$2"
+    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
+}
+run_evo() { "$WW" evo "$1" pool.yml tasks.jsonl --cache answers "${@:2}"; }
+
+two_experts() {
+    serve rev --skill rev --seed 1
+    serve caesar --skill caesar --seed 2
+    pool rev caesar >pool.yml
+    rows 1 20 >tasks.jsonl
+    rows 101 20 >held.jsonl
+    "$WW" key new signing --out boss --no-passphrase
+}
+
+@test "a pool of two experts is asked once, confirmed and signed" {
+    two_experts
+    run_evo run --confirm held.jsonl --output recipe.json --sign boss.key --json >out
+    jq -e '.schema == "weightward.evo/1" and .word == "run" and .complete and
+           .chosen == "adaptive" and .fitted == 40 and .held_out == 40 and
+           (.rules | map(.rule)) == ["best-single", "uniform", "linear", "adaptive", "loglinear"]
+           and (.rules[3].bits < .rules[0].bits) and .rules[3].interval[0] > 0 and
+           .recipe == "recipe.json"' out
+    jq -e '.payloadType == "application/vnd.weightward.fusion+json" and (.signatures | length) == 1' recipe.json
+    jq -r .payload recipe.json | base64 -d >payload
+    jq -e '.type == "weightward.fusion/1" and .rule.name == "adaptive" and (.members | length) == 2
+           and .confirmed.items == 40 and .members[0].name == "rev"' payload
+    # from the cache alone, with the servers gone: the same rule, number for number
+    for pid in "${servers[@]}"; do kill "$pid"; done
+    run_evo fit --confirm held.jsonl --output again.json --json >out
+    jq -e '.calls == 0 and .word == "fit"' out
+    [ "$(jq -c .rule again.json)" = "$(jq -c .rule payload)" ]
+    [ "$(jq -c .scores again.json)" = "$(jq -c .scores payload)" ]
+    run -0 run_evo fit --rule signed --seed 2
+    [[ $output == *"signed "* ]]
+}
+
+@test "members that know nothing of each other's do not beat the best one by chance" {
+    serve rev --skill rev --seed 1
+    serve twin --skill rev --seed 1
+    pool rev twin >pool.yml
+    rows 1 20 | grep '"R:' >tasks.jsonl
+    rows 101 40 | grep '"R:' >held.jsonl
+    run_evo run --confirm held.jsonl --json >out
+    jq -e '.asked == "adaptive" and .chosen == "best-single"' out
+}
+
+@test "held-out items that are fitted to are refused, and too few" {
+    two_experts
+    (rows 101 20; head -n 1 tasks.jsonl) >held.jsonl
+    run -1 run_evo run --confirm held.jsonl --json
+    [[ $output == *WW_E_DENIED* ]]
+    [[ $output == *"item 41"* ]]
+    rows 101 5 >held.jsonl
+    run -2 run_evo run --confirm held.jsonl
+    [ ! -s rev.calls ] # nothing was paid for
+}
+
+@test "what cannot be is refused before anything is asked" {
+    two_experts
+    run -2 run_evo run --rule adaptiv
+    [[ $output == *"'adaptive'"* ]]
+    run -2 run_evo run --sign boss.key
+    touch there.json
+    run -4 run_evo run --output there.json
+    run -2 "$WW" evo fit pool.yml tasks.jsonl
+    run -4 run_evo fit # the cache is not there
+    [ ! -s rev.calls ]
+}
+
+@test "a limit ends the asking, and a second run goes on" {
+    two_experts
+    run -1 run_evo run --max-calls 20 --json
+    jq -e '.complete == false and .recipe == null' <<<"$output"
+    run -0 run_evo run
+    [[ $output == *adaptive* ]]
+}

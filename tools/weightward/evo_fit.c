@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weightward evo fit, weightward evo run: rules fitted to a pool's answers, confirmed on
+ * others, and written as a signed recipe. fit reads the cache alone; run asks first. */
+#include "cli_evo.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "weightward/fusion.h"
+
+#define STOPPED 1
+
+struct fit {
+    struct cli_common common;
+    char *cache;
+    char *confirm;
+    char *output;
+    char *rule;
+    char *sign;
+    struct cli_passphrase passphrase;
+    int top;
+    int vocabulary;
+    int connections;
+    long long seed;
+    double calls;
+    double cost;
+    double seconds;
+};
+
+static void tell(const struct ww_fusion_report *r, const char *output)
+{
+    printf("%-12s  %8s  %7s  %7s%s\n", "rule", "bits", "tokens", "answers",
+           r->confirmed ? "  gain over the best single" : "");
+    for (size_t i = 0; i < r->n_rules; i++) {
+        const struct ww_fusion_rule *rule = &r->rules[i];
+        printf("%-12s  %8.4f  %5.1f %%  %5.1f %%", rule->name, rule->bits,
+               100 * rule->next, 100 * rule->whole);
+        if (r->confirmed) {
+            printf("  %+.4f [%+.4f, %+.4f]", rule->gain, rule->low, rule->high);
+        }
+        printf("\n");
+    }
+    printf("best single: %s; %llu items fitted, ", r->best,
+           (unsigned long long)r->fitted);
+    if (r->confirmed) {
+        printf("scores of %llu others\n", (unsigned long long)r->held_out);
+    } else {
+        printf("scores of the same (--confirm gives others)\n");
+    }
+    if (strcmp(r->chosen, r->asked) != 0) {
+        printf("'%s' is not shown to be better: '%s' is taken\n", r->asked, r->chosen);
+    }
+    if (output) {
+        printf("recipe '%s': %s\n", output, r->chosen);
+    }
+}
+
+static int answer(const struct fit *opt, const char *verb,
+                  const struct ww_fusion_report *report)
+{
+    struct ww_error err = {0};
+    char *json = NULL;
+    if (opt->common.json) {
+        enum ww_err rc = ww_report_fusion_json(report, verb + sizeof CLI_EVO, opt->output,
+                                               &json, &err);
+        int status = cli_answer_json(CLI_EVO, &opt->common, rc, json, &err);
+        return status || report->complete ? status : STOPPED;
+    }
+    if (!report->complete) {
+        printf("STOPPED: %s; run it again to go on\n", report->stopped);
+        return STOPPED;
+    }
+    tell(report, opt->output);
+    return 0;
+}
+
+static int run_fit(const void *given, const char *verb, const char *const *args)
+{
+    const struct fit *opt = given;
+    struct ww_fusion_report report = {0};
+    struct ww_signkey *key = NULL;
+    struct ww_error err = {0};
+    struct ww_fusion_options o = {
+        .collect = {.pool = args[0],
+                    .tasks = args[1],
+                    .cache = opt->cache,
+                    .top = (unsigned)opt->top,
+                    .connections = (unsigned)opt->connections,
+                    .max_calls = opt->calls,
+                    .max_tokens = -1,
+                    .max_cost = opt->cost,
+                    .max_seconds = opt->seconds},
+        .ask = strcmp(verb, "evo run") == 0,
+        .confirm = opt->confirm,
+        .rule = opt->rule,
+        .vocabulary = (unsigned)opt->vocabulary,
+        .seed = (uint64_t)opt->seed,
+        .output = opt->output,
+    };
+    if (!opt->cache) {
+        return cli_usage(verb, "--cache DIR says where answers are kept");
+    }
+    if (opt->top < 0 || opt->vocabulary < 0 || opt->connections < 0 || opt->seed < 0) {
+        return cli_usage(verb, "--top, --vocabulary, --connections and --seed are not "
+                               "negative");
+    }
+    if (opt->sign && !opt->output) {
+        return cli_usage(verb, "--sign signs a recipe: --output RECIPE says where");
+    }
+    int status = cli_run_options(&opt->common, &o.collect.run);
+    if (status) {
+        return status;
+    }
+    cli_catch_signals();
+    enum ww_err rc =
+        opt->sign ? cli_signkey(opt->sign, &opt->passphrase, &key, &err) : WW_OK;
+    if (rc == WW_OK) {
+        o.key = key;
+        rc = ww_fusion_fit(&o, &report, &err);
+    }
+    cli_progress_done();
+    ww_signkey_free(key);
+    return rc ? cli_fail(CLI_EVO, &opt->common, &err) : answer(opt, verb, &report);
+}
+
+int evo_fit(int argc, const char **argv)
+{
+    struct fit opt = {
+        .passphrase.fd = -1, .seed = 1, .calls = -1, .cost = -1, .seconds = -1};
+    const struct poptOption table[] = {
+        {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
+         "DIR"},
+        {"confirm", 0, POPT_ARG_STRING, &opt.confirm, 0, "held-out items", "TASKS"},
+        {"output", 'o', POPT_ARG_STRING, &opt.output, 0, "write the recipe here", "RECIPE"},
+        {"rule", 0, POPT_ARG_STRING, &opt.rule, 0,
+         "the rule of the recipe (adaptive); 'signed' is tried only when named", "NAME"},
+        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "signing key", "KEY"},
+        {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
+         "passphrase of the key", "FILE"},
+        {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "of searches and draws (1)", "N"},
+        {"top", 0, POPT_ARG_INT, &opt.top, 0, "likeliest tokens at each position (20)",
+         "K"},
+        {"vocabulary", 0, POPT_ARG_INT, &opt.vocabulary, 0,
+         "tokens that the members know (32768)", "N"},
+        {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
+        {"max-calls", 0, POPT_ARG_DOUBLE, &opt.calls, 0,
+         "never more calls for a task file, tries included", "N"},
+        {"max-cost", 0, POPT_ARG_DOUBLE, &opt.cost, 0,
+         "never more money for a task file, by the pool's prices", "X"},
+        {"max-time", 0, POPT_ARG_DOUBLE, &opt.seconds, 0,
+         "stop asking for a task file after so long", "SECONDS"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
+        POPT_TABLEEND,
+    };
+    return cli_run(argc, argv, table, "POOL TASKS --cache DIR", 2, 2, run_fit, &opt);
+}
