@@ -22,6 +22,7 @@
 #include "weightward/policy.h"
 #include "weightward/seal.h"
 #include "weightward/search.h"
+#include "weightward/serve.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -136,6 +137,8 @@ WW_API enum ww_err ww_report_probe_json(const struct ww_probe_report *report, ch
 WW_API enum ww_err ww_report_fusion_json(const struct ww_fusion_report *report,
                                          const char *word, const char *recipe, char **out,
                                          struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_serve_json(const struct ww_serve_report *report, char **out,
+                                        struct ww_error *err) WW_MUST_USE;
 /** The object for a refusal or an error: schema and "error": {code, class, text}. */
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;

@@ -99,7 +99,7 @@ static enum ww_err read_member(const struct ww_ynode *map, struct ww_member *m,
 static enum ww_err read_all(const struct ww_ynode *root, struct ww_members *out,
                             struct ww_error *err)
 {
-    static const char *const allowed[] = {"members"};
+    static const char *const allowed[] = {"members", "chat"}; /* chat: of whoever serves the pool */
     const struct ww_ynode *list = ww_yget(root, "members");
     enum ww_err rc =
         ww_yonly(root, allowed, WW_LEN(allowed), WW_E_MALFORMED, "a pool", err);

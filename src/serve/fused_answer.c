@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tokens that are no text by themselves (a part of a character, a number without a text)
+ * are left out of the lists before they are pooled: members are asked with text, so an
+ * answer could not go on with them. Their mass stays with what no list shows.
+ */
+#include "serve/fused_answer.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "crypto/secret.h"
+#include "serve/stop.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+#define MAX_TEXT ((size_t)1 << 20)
+
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+void ww_answer_begin(struct ww_answer *answer, const struct ww_question *question,
+                     const struct ww_rule *rule, uint32_t vocabulary,
+                     const struct ww_member *member, struct ww_panel *panel)
+{
+    memset(answer, 0, sizeof(*answer));
+    answer->question = question;
+    answer->member = member;
+    answer->panel = panel;
+    answer->started = seconds();
+    answer->draws = question->seed;
+    if (!question->has_seed) {
+        ww_random(&answer->draws, sizeof(answer->draws));
+    }
+    ww_buf_init(&answer->text, MAX_TEXT);
+    ww_fuse_begin(&answer->fuse, rule, vocabulary);
+}
+
+static void forget(struct ww_answer *a)
+{
+    for (uint32_t m = 0; m < WW_POOL_MAX_MEMBERS; m++) {
+        ww_scored_release(&a->said[m]);
+    }
+}
+
+void ww_answer_release(struct ww_answer *answer)
+{
+    if (answer->fuse.rule) {
+        ww_fuse_release(&answer->fuse);
+    }
+    forget(answer);
+    ww_buf_release(&answer->text);
+    memset(answer, 0, sizeof(*answer));
+}
+
+/* splitmix64 (Steele, Lea, Flood 2014), as a number in [0, 1). */
+static double next_draw(uint64_t *state)
+{
+    uint64_t z = *state += 0x9E3779B97F4A7C15U;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBU;
+    return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
+}
+
+bool ww_answer_token(const struct ww_member *member, struct ww_span said,
+                     struct ww_span *out)
+{
+    const size_t end = strlen(member->end);
+    *out = said;
+    if (said.len == end && memcmp(said.data, member->end, end) == 0) {
+        out->len = 0;
+    }
+    return !out->len ||
+           (ww_utf8_ok(said.data, said.len) && memchr(said.data, '\0', said.len) == NULL);
+}
+
+/* What a member said, as a list; token and logprob have room for all of it. */
+static struct ww_fuse_list list_of(const struct ww_member *member,
+                                   const struct ww_scored *said, struct ww_span *token,
+                                   double *logprob)
+{
+    struct ww_fuse_list list = {.token = token, .logprob = logprob};
+    bool ended = false;
+    for (uint32_t i = 0; said->n && i < said->at[0].n; i++) {
+        const struct ww_said_token *t = &said->at[0].top[i];
+        if (!ww_answer_token(member, t->bytes, &token[list.n]) ||
+            (ended && !token[list.n].len)) {
+            continue;
+        }
+        ended = ended || !token[list.n].len;
+        logprob[list.n++] = t->logprob;
+    }
+    return list;
+}
+
+static enum ww_err fuse(struct ww_answer *a, struct ww_error *err)
+{
+    struct ww_fuse_list lists[WW_POOL_MAX_MEMBERS];
+    const uint32_t k = a->fuse.rule->k;
+    size_t total = 0;
+    size_t at = 0;
+    for (uint32_t m = 0; m < k; m++) {
+        total += a->said[m].n ? a->said[m].at[0].n : 0;
+    }
+    struct ww_span *token = ww_calloc(total + 1, sizeof(*token));
+    double *logprob = ww_calloc(total + 1, sizeof(*logprob));
+    enum ww_err rc = WW_OK;
+    if (!token || !logprob) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tokens", total);
+        goto out;
+    }
+    for (uint32_t m = 0; m < k; m++) {
+        lists[m] = list_of(&a->member[m], &a->said[m], token + at, logprob + at);
+        at += lists[m].n;
+    }
+    rc = at ? ww_fuse_next(&a->fuse, lists, err)
+            : WW_FAIL(err, WW_E_UNSUPPORTED, "no member lists a token that is text");
+out:
+    ww_free(token);
+    ww_free(logprob);
+    return rc;
+}
+
+static enum ww_err take(struct ww_answer *a, struct ww_error *err)
+{
+    const struct ww_question *r = a->question;
+    const size_t before = a->text.len;
+    a->at = ww_fuse_draw(&a->fuse, r->temperature, r->top_p, next_draw(&a->draws));
+    const struct ww_span token = a->fuse.list[a->at].token;
+    a->ended = token.len == 0;
+    a->tokens++;
+    enum ww_err rc = ww_buf_add(&a->text, token.data, token.len, err);
+    if (rc) {
+        return rc;
+    }
+    const size_t stop =
+        ww_stop_find(r->stop, r->n_stops, a->text.data, a->text.len, before);
+    if (stop < a->text.len) {
+        a->text.len = stop;
+        a->text.data[stop] = '\0';
+        a->finish = "stop";
+    } else if (a->ended) {
+        a->finish = "stop";
+    } else if (a->tokens == r->max_tokens) {
+        a->finish = "length";
+    }
+    a->certain = a->finish ? a->text.len
+                           : a->text.len - ww_stop_held(r->stop, r->n_stops, a->text.data,
+                                                        a->text.len);
+    ww_fuse_take(&a->fuse, a->at);
+    return WW_OK;
+}
+
+enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err)
+{
+    const struct ww_buf *prompt = &answer->question->prompt;
+    const struct ww_span asked = {prompt->data, prompt->len};
+    const struct ww_span so_far = {answer->text.data, answer->text.len};
+    if (seconds() - answer->started > WW_ANSWER_SECONDS) {
+        return WW_FAIL(err, WW_E_LIMIT, "an answer took more than %d seconds",
+                       WW_ANSWER_SECONDS);
+    }
+    forget(answer);
+    enum ww_err rc = ww_panel_ask(answer->panel, asked, so_far, answer->said, err);
+    if (rc) {
+        return rc;
+    }
+    for (uint32_t m = 0; m < answer->fuse.rule->k && !answer->prompt_tokens; m++) {
+        const uint64_t counted = answer->said[m].tokens;
+        answer->prompt_tokens =
+            counted > answer->tokens + 1 ? counted - answer->tokens - 1 : 0;
+    }
+    rc = fuse(answer, err);
+    return rc ? rc : take(answer, err);
+}

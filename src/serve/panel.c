@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The caller's thread asks the first member itself; the others have a thread each, which
+ * sleeps between tokens. Their stacks are small, as many answers run at once.
+ */
+#include "serve/panel.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define STACK ((size_t)512 << 10) /* of address space; little of it is touched */
+
+enum state { IDLE, ASKED, ENDED };
+
+struct hand {
+    struct ww_panel *panel;
+    struct ww_endpoint *endpoint;
+    const struct ww_dialect *dialect;
+    struct ww_scored said;
+    struct ww_error err;
+    pthread_t thread;
+    bool started;
+    enum state state;
+};
+
+struct ww_panel {
+    struct ww_panel_options o;
+    struct hand *hand; /* [k] */
+    pthread_mutex_t lock;
+    pthread_cond_t asked, answered;
+    struct ww_span prompt, so_far;
+};
+
+static void ask(struct hand *h)
+{
+    const struct ww_panel *c = h->panel;
+    ww_error_clear(&h->err);
+    if (ww_endpoint_next(h->endpoint, h->dialect, c->prompt, c->so_far, c->o.top,
+                         &h->said, &h->err)) {
+        memset(&h->said, 0, sizeof(h->said));
+    }
+}
+
+static void *work(void *payload)
+{
+    struct hand *h = payload;
+    struct ww_panel *c = h->panel;
+    (void)pthread_mutex_lock(&c->lock);
+    while (h->state != ENDED) {
+        if (h->state == IDLE) {
+            (void)pthread_cond_wait(&c->asked, &c->lock);
+            continue;
+        }
+        (void)pthread_mutex_unlock(&c->lock);
+        ask(h);
+        (void)pthread_mutex_lock(&c->lock);
+        h->state = h->state == ASKED ? IDLE : h->state;
+        (void)pthread_cond_signal(&c->answered);
+    }
+    (void)pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+static bool asks(const struct ww_panel *c, uint32_t m)
+{
+    return c->o.only == c->o.k || c->o.only == m;
+}
+
+static uint32_t own(const struct ww_panel *c)
+{
+    return c->o.only < c->o.k ? c->o.only : 0;
+}
+
+static enum ww_err start(struct hand *h, struct ww_error *err)
+{
+    pthread_attr_t attr;
+    int e = pthread_attr_init(&attr);
+    if (!e) {
+        (void)pthread_attr_setstacksize(&attr, STACK);
+        e = pthread_create(&h->thread, &attr, work, h);
+        (void)pthread_attr_destroy(&attr);
+    }
+    h->started = e == 0;
+    return e ? WW_FAIL_SYS(err, WW_E_NOMEM, e, "cannot start a thread") : WW_OK;
+}
+
+enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel **out,
+                         struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    struct ww_panel *c = ww_calloc(1, sizeof(*c));
+    *out = NULL;
+    if (!c) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a panel");
+    }
+    c->o = *options;
+    (void)pthread_mutex_init(&c->lock, NULL);
+    (void)pthread_cond_init(&c->asked, NULL);
+    (void)pthread_cond_init(&c->answered, NULL);
+    c->hand = ww_calloc(c->o.k, sizeof(*c->hand));
+    if (!c->hand) {
+        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a panel");
+    }
+    for (uint32_t m = 0; m < c->o.k && !rc; m++) {
+        struct hand *h = &c->hand[m];
+        h->panel = c;
+        h->dialect = c->o.dialect[m];
+        if (asks(c, m)) {
+            rc = ww_endpoint_open(&c->o.member[m], c->o.endpoint, &h->endpoint, err);
+        }
+        if (!rc && asks(c, m) && m != own(c)) {
+            rc = start(h, err);
+        }
+    }
+    if (rc) {
+        ww_panel_free(c);
+        return rc;
+    }
+    *out = c;
+    return WW_OK;
+}
+
+void ww_panel_free(struct ww_panel *panel)
+{
+    if (!panel) {
+        return;
+    }
+    (void)pthread_mutex_lock(&panel->lock);
+    for (uint32_t m = 0; panel->hand && m < panel->o.k; m++) {
+        panel->hand[m].state = ENDED;
+    }
+    (void)pthread_cond_broadcast(&panel->asked);
+    (void)pthread_mutex_unlock(&panel->lock);
+    for (uint32_t m = 0; panel->hand && m < panel->o.k; m++) {
+        if (panel->hand[m].started) {
+            (void)pthread_join(panel->hand[m].thread, NULL);
+        }
+        ww_endpoint_free(panel->hand[m].endpoint);
+    }
+    (void)pthread_cond_destroy(&panel->answered);
+    (void)pthread_cond_destroy(&panel->asked);
+    (void)pthread_mutex_destroy(&panel->lock);
+    ww_free(panel->hand);
+    ww_free(panel);
+}
+
+enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
+                         struct ww_span so_far, struct ww_scored *out,
+                         struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    (void)pthread_mutex_lock(&panel->lock);
+    panel->prompt = prompt;
+    panel->so_far = so_far;
+    for (uint32_t m = 0; m < panel->o.k; m++) {
+        panel->hand[m].state = panel->hand[m].started ? ASKED : IDLE;
+    }
+    (void)pthread_cond_broadcast(&panel->asked);
+    (void)pthread_mutex_unlock(&panel->lock);
+    ask(&panel->hand[own(panel)]);
+    (void)pthread_mutex_lock(&panel->lock);
+    for (uint32_t m = 0; m < panel->o.k; m++) {
+        while (panel->hand[m].state == ASKED) {
+            (void)pthread_cond_wait(&panel->answered, &panel->lock);
+        }
+    }
+    (void)pthread_mutex_unlock(&panel->lock);
+    for (uint32_t m = 0; m < panel->o.k; m++) {
+        struct hand *h = &panel->hand[m];
+        if (!rc && h->err.code) {
+            rc = WW_FAIL(err, h->err.code, "%s", h->err.text);
+        }
+        out[m] = h->said;
+        memset(&h->said, 0, sizeof(h->said));
+        ww_error_clear(&h->err);
+    }
+    for (uint32_t m = 0; m < panel->o.k && rc; m++) {
+        ww_scored_release(&out[m]);
+    }
+    return rc;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * All members asked at once about the next token: one connection and one thread for each,
+ * so that a pool answers as fast as its slowest member. One panel serves one answer at a
+ * time.
+ */
+#ifndef WW_SERVE_PANEL_H
+#define WW_SERVE_PANEL_H
+
+#include "evo/endpoint.h"
+
+struct ww_panel;
+
+struct ww_panel_options {
+    const struct ww_member *member;          /* [k] */
+    const struct ww_dialect *const *dialect; /* [k] */
+    uint32_t k;
+    uint32_t only; /* ask this member alone; k: all */
+    uint32_t top;
+    const struct ww_endpoint_options *endpoint;
+};
+
+/** Everything in options is borrowed. WW_E_KEY_ACCESS, WW_E_USAGE, WW_E_NOMEM. */
+enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel **out,
+                         struct ww_error *err) WW_MUST_USE;
+void ww_panel_free(struct ww_panel *panel);
+
+/** What follows: out [k], empty where nobody was asked. The first member's failure. */
+enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
+                         struct ww_span so_far, struct ww_scored *out,
+                         struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * What is served: a verified recipe, its members as they were found, and panels to ask
+ * them. Panels are made when they are first needed and kept.
+ */
+#ifndef WW_SERVE_SERVED_H
+#define WW_SERVE_SERVED_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "evo/fusion.h"
+#include "serve/bearer.h"
+#include "serve/panel.h"
+#include "serve/question.h"
+#include "weightward/serve.h"
+
+#define WW_SERVE_ANSWERS 64
+#define WW_SERVE_MAX_ANSWERS 1024
+
+struct ww_served {
+    const struct ww_serve_options *options;
+    const char *model;
+    const char *end; /* text that stands for the end token */
+    int64_t created;
+    struct ww_fusion fusion;
+    struct ww_members pool; /* as the pool file has them; k 0: none */
+    struct ww_chat_template chat;
+    struct ww_bearers bearers;
+    struct ww_member *member;          /* [fusion.k] */
+    const struct ww_dialect **dialect; /* [fusion.k] */
+    struct ww_endpoint_options endpoint;
+    pthread_mutex_t lock;
+    struct ww_panel **idle; /* [answers] */
+    unsigned n_idle, n_panels, answers;
+    volatile bool cancel; /* ends what runs */
+    atomic_bool stopping; /* nothing new */
+    atomic_uint running;  /* requests */
+    atomic_ullong requests, done, failures, tokens;
+};
+
+/** All that can be refused before a port is open. Borrows options. */
+enum ww_err ww_served_open(const struct ww_serve_options *options, struct ww_served *out,
+                           struct ww_error *err) WW_MUST_USE;
+void ww_served_close(struct ww_served *served);
+
+/** A panel for one answer; *out NULL when all are at work. */
+enum ww_err ww_served_take(struct ww_served *served, struct ww_panel **out,
+                           struct ww_error *err) WW_MUST_USE;
+void ww_served_give(struct ww_served *served, struct ww_panel *panel);
+
+#endif

@@ -1,0 +1,232 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+bats_require_minimum_version 1.5.0
+load helper
+
+MOCK=$WW_BIN/mock_server
+servers=()
+
+# mock NAME OPTIONS...: a member, its port in NAME.port.
+mock() {
+    local name=$1
+    shift
+    rm -f "$name.port"
+    "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+        [ -e "$name.port" ] && return
+        sleep 0.05
+    done
+    return 1
+}
+# A server that outlives its test would keep bats waiting.
+teardown() {
+    for pid in "${servers[@]}"; do
+        kill -9 "$pid" 2>/dev/null || true
+    done
+}
+rows() {
+    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl" | head -n "$2"
+    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
+}
+# Two members and a signed recipe of them; options of the first one's server.
+make_recipe() {
+    mock rev --skill rev --seed 1 "$@"
+    mock caesar --skill caesar --seed 2
+    for name in rev caesar; do
+        echo "  - {name: $name, url: \"http://127.0.0.1:$(cat $name.port)\", model: mock, end: \"</s>\"}"
+    done >rows.yml
+    (echo "members:"; cat rows.yml) >pool.yml
+    rows 1 15 >tasks.jsonl
+    rows 101 15 >held.jsonl
+    "$WW" key new signing --out boss --no-passphrase -q
+    "$WW" evo run pool.yml tasks.jsonl --cache answers --confirm held.jsonl --output recipe.json \
+        --sign boss.key -q >/dev/null
+}
+# serve OPTIONS...: the pool; its pid in $server, its address in $base.
+serve() {
+    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 "$@" >served 2>said 3>&- &
+    server=$!
+    servers+=("$server")
+    for _ in $(seq 100); do
+        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
+        [ -n "$base" ] && return
+        sleep 0.05
+    done
+    cat said
+    return 1
+}
+stop() {
+    kill "-${1:-TERM}" "$server"
+    wait "$server"
+}
+# status URL OPTIONS...: of an answer, whose body goes to body.
+status() { curl -s -m 20 -o body -w '%{http_code}' "$base$1" "${@:2}"; }
+ask() { status /v1/completions -d "$1" "${@:2}"; }
+
+@test "a pool answers as one model, and both experts are heard" {
+    make_recipe
+    serve
+    [ "$(status /health)" = 200 ]
+    [ "$(status /v1/models)" = 200 ]
+    jq -e '.object == "list" and .data[0].id == "fusion"' body
+    [ "$(status /v1/models/fusion)" = 200 ]
+    [ "$(status /v1/models/other)" = 404 ]
+    [ "$(ask '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0, "logprobs": 2}')" = 200 ]
+    jq -e '.object == "text_completion" and .choices[0].text == "dcba" and
+           .choices[0].finish_reason == "stop" and .usage.completion_tokens == 5 and
+           .usage.prompt_tokens == 7 and
+           .choices[0].logprobs.tokens == ["d", "c", "b", "a", "</s>"] and
+           (.choices[0].logprobs.top_logprobs | map(length) | min) == 2 and
+           .choices[0].logprobs.text_offset == [0, 1, 2, 3, 4] and
+           (.choices[0].logprobs.token_logprobs | max) <= 0' body
+    [ "$(ask '{"model": "fusion", "prompt": "K:abcd=", "max_tokens": 9, "temperature": 0}')" = 200 ]
+    jq -e '.choices[0].text == "defg" and .choices[0].logprobs == null' body
+    [ "$(ask '{"model": "fusion", "prompt": "K:abcd=", "max_tokens": 3, "temperature": 0}')" = 200 ]
+    jq -e '.choices[0].text == "def" and .choices[0].finish_reason == "length"' body
+    [ "$(ask '{"model": "fusion", "prompt": "K:abcd=", "temperature": 0, "stop": ["xx", "fg"]}')" = 200 ]
+    jq -e '.choices[0].text == "de" and .choices[0].finish_reason == "stop"' body
+    # a seed gives the same draws again, another one others
+    local draw='{"model": "fusion", "prompt": "free text", "max_tokens": 20, "temperature": 1.5, "seed": '
+    [ "$(ask "$draw 7}")" = 200 ]
+    local first=$(jq -r '.choices[0].text' body)
+    [ "$(ask "$draw 7}")" = 200 ]
+    [ "$first" = "$(jq -r '.choices[0].text' body)" ]
+    [ "$(ask "$draw 8}")" = 200 ]
+    [ "$first" != "$(jq -r '.choices[0].text' body)" ]
+    stop
+    grep -q '7 answers' served
+}
+
+@test "a stream adds up to the same text" {
+    make_recipe
+    serve
+    for more in '"temperature": 0' '"seed": 3, "stop": ["e", "ab"]' '"seed": 4, "logprobs": 1'; do
+        local body='{"model": "fusion", "prompt": "R:ghijk=", "max_tokens": 30, '$more
+        [ "$(ask "$body}")" = 200 ]
+        cp body whole
+        [ "$(ask "$body, \"stream\": true, \"stream_options\": {\"include_usage\": true}}")" = 200 ]
+        [ "$(tail -n 2 body | head -n 1)" = "data: [DONE]" ]
+        sed -n 's/^data: {/{/p' body | jq -s . >events
+        [ "$(jq -r 'map(.choices[0].text // "") | add' events)" = "$(jq -r '.choices[0].text' whole)" ]
+        [ "$(jq -c 'map(.choices[0].finish_reason // empty)' events)" = "$(jq -c '[.choices[0].finish_reason]' whole)" ]
+        [ "$(jq -c '.[-1].usage' events)" = "$(jq -c .usage whole)" ]
+        [ "$(jq -c 'map(.choices[0].logprobs.tokens // []) | add' events)" = \
+            "$(jq -c '.choices[0].logprobs.tokens // []' whole)" ]
+    done
+    stop INT
+}
+
+@test "an unsigned, altered or foreign recipe is not served" {
+    make_recipe
+    jq -r .payload recipe.json | base64 -d >bare.json
+    refused 1 'no signed fusion recipe' "$WW" evo serve bare.json --key boss.pub
+    jq -c ".payload = \"$(sed 's/"top":20/"top":19/' bare.json | base64 -w 0)\"" recipe.json >altered.json
+    refused 1 'altered' "$WW" evo serve altered.json --key boss.pub
+    "$WW" key new signing --out other --no-passphrase -q
+    refused 1 'another key' "$WW" evo serve recipe.json --key other.pub
+    refused 2 'key PUB' "$WW" evo serve recipe.json
+    refused 2 'open to other machines' "$WW" evo serve recipe.json --key boss.pub --listen 0.0.0.0:0
+    refused 2 'no address' "$WW" evo serve recipe.json --key boss.pub --listen localhost
+}
+
+@test "another model behind a member's name is found before anything is served" {
+    make_recipe
+    local port
+    port=$(cat rev.port)
+    kill "${servers[0]}"
+    wait "${servers[0]}" || true
+    mock rev --skill rev --seed 9 --port "$port"
+    refused 4 "member 'rev'.*canary" "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0
+    sed 's/model: mock/model: mack/' pool.yml >other.yml
+    refused 4 "the recipe signed" "$WW" evo serve recipe.json --key boss.pub --pool other.yml
+}
+
+@test "only keys of the file may ask" {
+    make_recipe
+    echo "sk-0123456789abcdef" >keys
+    echo "short" >bad
+    chmod 644 keys
+    refused 5 'open to others' "$WW" evo serve recipe.json --key boss.pub --keys keys
+    refused 3 'line 1' "$WW" evo serve recipe.json --key boss.pub --keys bad
+    chmod 600 keys
+    serve --keys keys --model pool-1
+    local body='{"model": "pool-1", "prompt": "R:ab=", "temperature": 0}'
+    [ "$(ask "$body")" = 401 ]
+    jq -e '.error.code == "invalid_api_key"' body
+    [ "$(ask "$body" -H 'Authorization: Bearer sk-0123456789abcdee')" = 401 ]
+    [ "$(status /v1/models)" = 401 ]
+    [ "$(status /health)" = 200 ]
+    [ "$(ask "$body" -H 'Authorization: Bearer sk-0123456789abcdef')" = 200 ]
+    jq -e '.choices[0].text == "ba"' body
+    stop
+}
+
+@test "what is not understood is refused in words that clients know" {
+    make_recipe
+    serve
+    [ "$(ask '{"model": "fusion"')" = 400 ]
+    jq -e '.error.type == "invalid_request_error" and (.error.message | length) > 0' body
+    for wrong in '"prompt": ["a"]' '"prompt": ""' '"prompt": "a", "n": 2' '"prompt": "a", "echo": true' \
+        '"prompt": "a", "logprobs": 6' '"prompt": "a", "temperature": 2.1' '"prompt": "a", "top_p": 0' \
+        '"prompt": "a", "stop": [""]' '"prompt": "a", "max_tokens": 0' '"prompt": "a", "maxtokens": 1'; do
+        [ "$(ask "{\"model\": \"fusion\", $wrong}")" = 400 ]
+    done
+    [ "$(ask '{"model": "gpt", "prompt": "a"}')" = 404 ]
+    jq -e '.error.code == "model_not_found"' body
+    [ "$(status /v1/completions)" = 405 ]
+    [ "$(status /v1/embeddings -d '{}')" = 404 ]
+    [ "$(status /v1/chat/completions -d '{"model": "fusion", "messages": [{"role": "user", "content": "a"}]}')" = 400 ]
+    jq -e '.error.message | contains("template")' body
+    head -c 1048577 /dev/zero | tr '\0' ' ' >large
+    [ "$(status /v1/completions --data-binary @large)" = 413 ]
+    [ "$(status /v1/completions -H 'Transfer-Encoding: chunked' -d '{}')" = 411 ]
+    stop
+}
+
+@test "messages are joined by the pool's template" {
+    make_recipe
+    (cat pool.yml; printf 'chat:\n  user: ["R:", ""]\n  answer: "="\n') >chat.yml
+    serve --pool chat.yml
+    local body='{"model": "fusion", "temperature": 0, "messages": [{"role": "user", "content": "wxyz"}]'
+    [ "$(status /v1/chat/completions -d "$body, \"logprobs\": true, \"top_logprobs\": 3}")" = 200 ]
+    jq -e '.object == "chat.completion" and .choices[0].message == {role: "assistant", content: "zyxw"} and
+           (.choices[0].logprobs.content | length) == 5 and
+           (.choices[0].logprobs.content[0].top_logprobs | length) == 3 and
+           .choices[0].logprobs.content[0].bytes == [122]' body
+    [ "$(status /v1/chat/completions -d "$body, \"stream\": true}")" = 200 ]
+    [ "$(sed -n 's/^data: {/{/p' body | jq -rs 'map(.choices[0].delta.content) | add')" = zyxw ]
+    [ "$(sed -n 's/^data: {/{/p' body | jq -s 'map(.choices[0].delta.role // empty) | length')" = 1 ]
+    [ "$(status /v1/chat/completions -d "${body/user/system}}")" = 400 ]
+    jq -e '.error.message | contains("system")' body
+    stop
+}
+
+@test "a stop lets the running answer end, and nothing new begin" {
+    make_recipe --delay-ms 100
+    serve
+    curl -sN -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcdefghijkl=", "temperature": 0,
+        "max_tokens": 20, "stream": true}' >streamed &
+    local client=$!
+    for _ in $(seq 50); do
+        [ -s streamed ] && break
+        sleep 0.05
+    done
+    kill -TERM "$server"
+    sleep 0.3
+    [ "$(status /health || true)" = 000 ]
+    wait "$client"
+    [ "$(sed -n 's/^data: {/{/p' streamed | jq -rs 'map(.choices[0].text) | add')" = lkjihgfedcba ]
+    wait "$server"
+    grep -q '1 answers' served
+}
+
+@test "a member that fails is told to the client, and where only to the owner" {
+    make_recipe
+    serve --answers 1
+    kill "${servers[1]}"
+    [ "$(ask '{"model": "fusion", "prompt": "R:ab=", "temperature": 0}')" = 502 ]
+    jq -e '.error.code == "pool_failed" and (.error.message | contains("127.0.0.1") | not)' body
+    grep -q "member 'caesar' at" said
+    stop
+}
