@@ -142,6 +142,30 @@ WW_API enum ww_err ww_merge_rederive(const char *recipe_path, const char *out_pa
                                      struct ww_merge_report *report,
                                      struct ww_error *err) WW_MUST_USE;
 
+/** A source of a merge out of the merge and its other sources, but for roundings:
+ *  of_merged * merged + sum of weights[i] * others[i], element by element. */
+struct ww_merge_inverse {
+    double of_merged;
+    size_t n;
+    const char **others;   /* [n] folders, borrowed from the caller's list */
+    double *weights;       /* [n] */
+    uint8_t (*trees)[32];  /* [n] roots of their tensor trees; NULL: not known */
+};
+WW_API void ww_merge_inverse_release(struct ww_merge_inverse *inverse);
+
+/**
+ * How sources[0 .. n_wanted) come out of the merged folder and the others in the list. The
+ * folder's record has the recipe and says by tensor tree which source is which; its
+ * signature is not looked at. WW_E_UNRELATED when one of the list is no source of it or a
+ * source is missing; WW_E_UNSUPPORTED for methods that are no sum whose weights the recipe
+ * has, for weights that are not the same in all tensors, and for locked sources.
+ */
+WW_API enum ww_err ww_merge_invert(const char *merged, const char *const *sources,
+                                   size_t n_sources, size_t n_wanted,
+                                   const struct ww_run_options *run,
+                                   struct ww_merge_inverse *out,
+                                   struct ww_error *err) WW_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

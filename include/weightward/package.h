@@ -9,6 +9,7 @@
 #define WEIGHTWARD_PACKAGE_H
 
 #include "weightward/key.h"
+#include "weightward/merge.h"
 #include "weightward/run.h"
 #include "weightward/sign.h"
 
@@ -30,6 +31,9 @@ struct ww_pack_options {
                                    a pair of factors comes back within this share of its
                                    Frobenius norm; all else of them is exact. 1e-4 to 1 */
     const struct ww_signer *signer; /* NULL: not signed */
+    const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is a
+                                   merge of it with others, and it is coded against what
+                                   the two say of it. n 0: against the base alone */
     struct ww_run_options run;  /* resume is refused */
 };
 
@@ -109,6 +113,8 @@ struct ww_pack_verify_options {
     const char *public_key;     /* SPKI PEM path; NULL: digests alone are checked */
     uint64_t least_version;     /* an older one is refused: WW_E_DENIED */
     const char *base;           /* restore every member that can be opened, in memory */
+    const char *const *sources; /* as ww_unpack_options has them */
+    size_t n_sources;
     const struct ww_unsealer *unsealer; /* may be NULL */
     struct ww_run_options run;
 };
@@ -135,6 +141,10 @@ WW_API const char *ww_unpack_form_name(enum ww_unpack_form form);
 struct ww_unpack_options {
     enum ww_unpack_form form;
     const char *base;           /* NULL: the member must not need it */
+    const char *const *sources; /* [n_sources] model folders in any order, among them those
+                                   that the base was merged of with the member; others are
+                                   ignored */
+    size_t n_sources;
     const struct ww_unsealer *unsealer; /* NULL: plain members only */
     const char *public_key;     /* who must have signed; NULL: anyone or no one */
     struct ww_run_options run;

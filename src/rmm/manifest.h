@@ -13,6 +13,7 @@
 #define WW_PACK_SCHEMA "weightward.package/1"
 #define WW_PACK_MAX_MEMBERS 4096
 #define WW_PACK_ID_BYTES 16
+#define WW_PACK_MAX_OTHERS 62 /* with the base what a piece of a plan takes */
 
 struct ww_base_tensor {
     const char *name;
@@ -26,6 +27,13 @@ struct ww_base_file {
     const char *path;
     uint64_t size_bytes;
     uint8_t sha256[WW_SHA256_BYTES];
+};
+
+/* A model that a member's base was merged of with it. */
+struct ww_pack_other {
+    const char *name; /* for texts */
+    double weight;
+    uint8_t tree[WW_SHA256_BYTES]; /* root of its tensor tree */
 };
 
 struct ww_pack_manifest_member {
@@ -43,6 +51,10 @@ struct ww_pack_manifest_member {
     uint64_t coded[WW_PACK_FORMS]; /* plain members */
     uint32_t cipher;               /* sealed ones */
     uint8_t key_id[WW_RECORD_ID_BYTES];
+    /* Coded against of_base times the base and the others by their weights. */
+    double of_base;
+    const struct ww_pack_other *others; /* borrowed */
+    size_t n_others;                    /* 0: against the base alone */
 };
 
 /** Strings are borrowed; from json when it was read. */
@@ -58,6 +70,7 @@ struct ww_pack_manifest {
     size_t n_files;
     struct ww_pack_manifest_member *members;
     size_t n_members;
+    struct ww_pack_other *others; /* of all members, when it was read */
     struct ww_json *json;
 };
 

@@ -196,6 +196,7 @@ enum ww_err ww_member_unchanged(const struct ww_member *m, struct ww_error *err)
 
 void ww_member_close(struct ww_member *m)
 {
+    ww_unmerge_close(&m->unmerge);
     for (uint32_t i = 0; m->files && i < m->table.n_files; i++) {
         if (m->files[i].fd >= 0) {
             close(m->files[i].fd);

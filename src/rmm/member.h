@@ -6,6 +6,7 @@
 #include "model/adapter.h"
 #include "model/folder.h"
 #include "model/st_file.h"
+#include "rmm/unmerge.h"
 #include "rmm/own.h"
 #include "rmm/table.h"
 #include "weightward/package.h"
@@ -37,6 +38,7 @@ struct ww_member {
     struct ww_member_file *files; /* as the table's */
     struct ww_pack_table table;   /* digests and chunks still to come */
     uint32_t *base_tensors;       /* per part: in the base, or WW_NONE */
+    struct ww_unmerge unmerge;    /* what the base says of it; n 0: as it is */
     uint64_t bytes;               /* of all files */
     double error;                 /* 0: exact, and no pairs */
     struct ww_adapter *opened;    /* with pairs */

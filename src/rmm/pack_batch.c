@@ -121,7 +121,14 @@ static enum ww_err code_exact(struct ww_chunk_room *room, struct ww_sha256 *sha,
         return rc;
     }
     if (job->leaves) {
-        hash_leaves(sha, job);
+        hash_leaves(sha, job); /* of the base's own bytes */
+    }
+    if (job->base_fd >= 0) {
+        rc = ww_unmerge_read(job->unmerge, job->base_tensor, job->base_at, job->prediction,
+                           job->n, err);
+    }
+    if (rc) {
+        return rc;
     }
     return ww_chunk_encode(room, job->type, job->bytes,
                            job->base_fd >= 0 ? job->prediction : NULL, job->n,

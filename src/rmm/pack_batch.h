@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "crypto/hash.h"
+#include "rmm/unmerge.h"
 #include "rmm/chunk.h"
 #include "weightward/run.h"
 
@@ -22,10 +23,12 @@ struct ww_pack_job {
     struct ww_chunk_type type;
     int base_fd; /* -1: no prediction */
     uint64_t base_offset;
-    uint64_t base_rank;                 /* for leaves of the base's tensor tree, */
-    uint64_t base_at;                   /* which begin at this byte of the tensor */
-    uint8_t (*leaves)[WW_SHA256_BYTES]; /* NULL: not wanted */
-    const int16_t *integers;            /* form own, instead of the bytes; or NULL */
+    const struct ww_unmerge *unmerge;    /* n 0: the base as it is */
+    const struct ww_tensor *base_tensor; /* with a prediction */
+    uint64_t base_rank;                  /* for leaves of the base's tensor tree, */
+    uint64_t base_at;                    /* which begin at this byte of the tensor */
+    uint8_t (*leaves)[WW_SHA256_BYTES];  /* NULL: not wanted */
+    const int16_t *integers;             /* form own, instead of the bytes; or NULL */
     struct ww_chunk_scales scales;
     /* Whose chunk it is: for the one who writes. */
     uint32_t file;

@@ -16,17 +16,20 @@ static const char *const root_keys[] = {"schema",   "tool", "id",     "version",
 static const char *const base_keys[] = {"name", "tensors", "files"};
 static const char *const tensor_keys[] = {"name", "dtype", "shape", "root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
-static const char *const plain_keys[] = {"name",        "kind",       "mode",   "error",
-                                         "offset",      "bytes",      "sha256", "files",
-                                         "files_bytes", "commitment", "coded"};
-static const char *const sealed_keys[] = {
+static const char *const plain_keys[] = {
     "name",   "kind",  "mode",        "error",      "offset", "bytes",
-    "sha256", "files", "files_bytes", "commitment", "cipher", "key_id"};
+    "sha256", "files", "files_bytes", "commitment", "coded",  "unmerge"};
+static const char *const sealed_keys[] = {
+    "name",  "kind",        "mode",       "error",  "offset", "bytes",  "sha256",
+    "files", "files_bytes", "commitment", "cipher", "key_id", "unmerge"};
+static const char *const unmerge_keys[] = {"merged", "sources"};
+static const char *const other_keys[] = {"name", "weight", "tensor_tree"};
 
 struct reader {
     const char *name;
     struct ww_pack_manifest *m;
     struct ww_error *err;
+    size_t n_others; /* read so far */
 };
 
 static enum ww_err malformed(const struct reader *r, const char *what)
@@ -192,6 +195,59 @@ static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
     return ww_jsize(coded) == n ? WW_OK : malformed(r, "members.coded");
 }
 
+static enum ww_err read_other(struct reader *r, const struct ww_jnode *node)
+{
+    struct ww_pack_other *other = &r->m->others[r->n_others++];
+    const enum ww_err rc = only(r, node, other_keys, WW_LEN(other_keys));
+
+    if (rc) {
+        return rc;
+    }
+    return ww_jstr(ww_jget(node, "name"), &other->name) &&
+                   ww_jdouble(ww_jget(node, "weight"), &other->weight) &&
+                   read_hex(ww_jget(node, "tensor_tree"), other->tree, WW_SHA256_BYTES)
+               ? WW_OK
+               : malformed(r, "members.unmerge");
+}
+
+static enum ww_err read_unmerge(struct reader *r, const struct ww_jnode *node,
+                                struct ww_pack_manifest_member *m)
+{
+    const struct ww_jnode *unmerge = ww_jget(node, "unmerge");
+    const struct ww_jnode *sources = ww_jget(unmerge, "sources");
+    enum ww_err rc = WW_OK;
+
+    if (!unmerge) {
+        return WW_OK;
+    }
+    rc = only(r, unmerge, unmerge_keys, WW_LEN(unmerge_keys));
+    if (!rc &&
+        (!r->m->base_name || m->bounded ||
+         !ww_jdouble(ww_jget(unmerge, "merged"), &m->of_base) || !is_array(sources) ||
+         ww_jsize(sources) == 0 || ww_jsize(sources) > WW_PACK_MAX_OTHERS)) {
+        rc = malformed(r, "members.unmerge");
+    }
+    m->others = &r->m->others[r->n_others];
+    for (const struct ww_jnode *at = ww_jfirst(sources); at && !rc; at = ww_jnext(at)) {
+        rc = read_other(r, at);
+        m->n_others++;
+    }
+    return rc;
+}
+
+/* Room for what read_unmerge reads. */
+static enum ww_err count_others(struct reader *r, const struct ww_jnode *list)
+{
+    size_t n = 0;
+
+    for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {
+        n += ww_jsize(ww_jget(ww_jget(at, "unmerge"), "sources"));
+    }
+    r->m->others = ww_calloc(n, sizeof(*r->m->others));
+    return r->m->others ? WW_OK
+                        : WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
+}
+
 /* *end: of the section before, then of this one. */
 static enum ww_err read_place(struct reader *r, const struct ww_jnode *node,
                               struct ww_pack_manifest_member *m, uint64_t *end)
@@ -231,6 +287,9 @@ static enum ww_err read_member(struct reader *r, const struct ww_jnode *node,
     if (!rc) {
         rc = read_place(r, node, m, end);
     }
+    if (!rc) {
+        rc = read_unmerge(r, node, m);
+    }
     if (!rc && (!ww_ju64(ww_jget(node, "files"), &m->n_files) ||
                 !ww_ju64(ww_jget(node, "files_bytes"), &m->files_bytes) ||
                 !read_hex(ww_jget(node, "commitment"), m->commitment, WW_SHA256_BYTES))) {
@@ -252,6 +311,7 @@ static enum ww_err read_members(struct reader *r, const struct ww_jnode *list,
     if (!r->m->members) {
         return WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
     }
+    rc = count_others(r, list);
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
         rc = read_member(r, at, &end);
     }
@@ -300,7 +360,7 @@ enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
                                   uint64_t manifest_offset, const char *name,
                                   struct ww_pack_manifest *out, struct ww_error *err)
 {
-    struct reader r = {name, out, err};
+    struct reader r = {name, out, err, 0};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));

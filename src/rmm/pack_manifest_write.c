@@ -48,6 +48,24 @@ static void write_base(struct ww_jw *w, const struct ww_pack_manifest *m)
     ww_jw_close(w);
 }
 
+static void write_unmerge(struct ww_jw *w, const struct ww_pack_manifest_member *m)
+{
+    ww_jw_key(w, "unmerge");
+    ww_jw_object(w);
+    ww_jw_kdouble(w, "merged", m->of_base);
+    ww_jw_key(w, "sources");
+    ww_jw_array(w);
+    for (size_t i = 0; i < m->n_others; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", m->others[i].name);
+        ww_jw_kdouble(w, "weight", m->others[i].weight);
+        ww_jw_khex(w, "tensor_tree", m->others[i].tree, WW_SHA256_BYTES);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
 static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *m)
 {
     ww_jw_object(w);
@@ -61,6 +79,9 @@ static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *
     ww_jw_ku64(w, "files", m->n_files);
     ww_jw_ku64(w, "files_bytes", m->files_bytes);
     ww_jw_khex(w, "commitment", m->commitment, WW_SHA256_BYTES);
+    if (m->n_others > 0) {
+        write_unmerge(w, m);
+    }
     if (m->sealed) {
         ww_jw_kstr(w, "cipher", ww_aead_name(m->cipher));
         ww_jw_khex(w, "key_id", m->key_id, WW_RECORD_ID_BYTES);
@@ -110,6 +131,7 @@ void ww_pack_manifest_release(struct ww_pack_manifest *m)
     ww_free(m->tensors);
     ww_free(m->files);
     ww_free(m->members);
+    ww_free(m->others);
     ww_json_free(m->json);
     memset(m, 0, sizeof(*m));
 }

@@ -74,6 +74,8 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
     job->base_fd = base->files[base->tensors[t].file].fd;
     job->base_at = w->chunk * WW_CHUNK_BYTES;
     job->base_offset = base->tensors[t].offset + job->base_at;
+    job->base_tensor = &base->tensors[t];
+    job->unmerge = &w->member->unmerge;
     job->base_rank = w->use->rank[t];
     job->leaves = ww_base_use_leaves(w->use, t, part);
     return rc;

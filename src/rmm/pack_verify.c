@@ -97,6 +97,8 @@ static enum ww_err restore_members(const char *path,
                                    struct ww_pack_report *report, struct ww_error *err)
 {
     const struct ww_unpack_options unpack = {.base = options->base,
+                                             .sources = options->sources,
+                                             .n_sources = options->n_sources,
                                              .unsealer = options->unsealer};
     const bool may_open = options->unsealer && options->unsealer->recipient_key;
     enum ww_err rc = WW_OK;

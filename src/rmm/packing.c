@@ -47,6 +47,11 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
         return WW_FAIL(err, WW_E_USAGE, "an error of %g, expected 0.0001 to 1",
                        p->options->error);
     }
+    if (p->options->inverses && (!p->options->base || p->options->error != 0)) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "what a merge says of its sources is exact, and the merge is the "
+                       "base; name it as that");
+    }
     if (n > WW_PACK_MAX_MEMBERS) {
         return WW_FAIL(err, WW_E_LIMIT, "%zu members, at most %d fit in a package", n,
                        WW_PACK_MAX_MEMBERS);
@@ -74,6 +79,9 @@ static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
     for (size_t i = 0; i < p->n_given && !rc; i++) {
         rc = ww_member_open(p->given[i].name, p->given[i].path, p->base,
                             p->options->error, &p->members[i], err);
+        if (!rc && p->options->inverses) {
+            rc = ww_unmerge_open(&p->options->inverses[i], &p->members[i].unmerge, err);
+        }
         total += p->members[i].bytes;
     }
     if (!rc) {
@@ -160,6 +168,9 @@ static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error 
     entry->name = p->given[i].name;
     entry->bounded = p->options->error > 0;
     entry->offset = p->made.at;
+    entry->of_base = p->members[i].unmerge.of_base;
+    entry->others = p->members[i].unmerge.others;
+    entry->n_others = p->members[i].unmerge.n;
     if (p->given[i].n_to > 0) {
         rc = ww_packing_seal(p, &p->given[i], entry, &key, err);
     }
@@ -202,6 +213,9 @@ static enum ww_err finish(struct ww_packing *p, struct ww_error *err)
 
     if (!rc && p->base) {
         rc = ww_model_unchanged(p->base, err);
+    }
+    for (size_t i = 0; i < p->n_given && !rc; i++) {
+        rc = ww_unmerge_unchanged(&p->members[i].unmerge, err);
     }
     if (!rc && !p->old) {
         rc = ww_sha256_new(&sha, err);

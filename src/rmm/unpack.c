@@ -42,6 +42,10 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
     if (!rc && options->base) {
         rc = ww_model_open(options->base, &run->base, err);
     }
+    if (!rc) {
+        rc = ww_unmerge_find(run->view.member, options->sources, options->n_sources,
+                             &run->unmerge, err);
+    }
     if (rc) {
         ww_unpack_close(run);
     }
@@ -50,6 +54,7 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
 
 void ww_unpack_close(struct ww_unpack_run *run)
 {
+    ww_unmerge_close(&run->unmerge);
     ww_model_close(run->base);
     if (run->view.member) {
         ww_pack_view_close(&run->view);
@@ -113,7 +118,8 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
     struct ww_unpack_plan plan;
     struct ww_stream_result result = {0};
     struct ww_out *out = NULL;
-    enum ww_err rc = ww_unpack_plan_init(&plan, &run->view, run->base, err);
+    enum ww_err rc =
+        ww_unpack_plan_init(&plan, &run->view, run->base, &run->unmerge, err);
 
     if (rc) {
         return rc;
@@ -269,6 +275,9 @@ static enum ww_err give_chunk(const struct ww_unpack_run *run,
         const struct ww_tensor *from = &run->base->tensors[base_tensor];
         const struct ww_weight_file *file = &run->base->files[from->file];
         rc = ww_pread_full(file->fd, prediction, *n, from->offset + at, file->name, err);
+        if (!rc) {
+            rc = ww_unmerge_read(&run->unmerge, from, at, prediction, *n, err);
+        }
     }
     return rc ? rc
               : ww_unpack_chunk(&run->view, part, c,

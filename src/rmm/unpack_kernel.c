@@ -22,6 +22,7 @@ static void room_free(struct ww_unpack_room *room)
     if (room) {
         ww_chunk_room_free(room->chunk);
         ww_free(room->coded);
+        ww_free(room->mixed);
         ww_free(room);
     }
 }
@@ -54,8 +55,9 @@ enum ww_err ww_unpack_rooms_take(struct ww_unpack_rooms *rooms,
     room = ww_calloc(1, sizeof(*room));
     if (room) {
         room->coded = ww_calloc(1, WW_CHUNK_MAX_CODED);
+        room->mixed = ww_calloc(1, WW_CHUNK_BYTES);
     }
-    if (!room || !room->coded || ww_chunk_room_new(&room->chunk, NULL)) {
+    if (!room || !room->coded || !room->mixed || ww_chunk_room_new(&room->chunk, NULL)) {
         room_free(room);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
     }
@@ -129,6 +131,24 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     return WW_OK;
 }
 
+/* The base's row, or what it says with the others' rows; NULL: no prediction. */
+static const uint8_t *predict(const struct ww_unpack_piece *piece,
+                              const struct ww_tile *tile, uint64_t row,
+                              struct ww_unpack_room *room)
+{
+    const uint8_t *rows[WW_MAX_SOURCES];
+
+    for (uint32_t s = 0; s < tile->n_sources; s++) {
+        rows[s] = tile->rows[s][row];
+    }
+    if (tile->n_sources < 2) {
+        return tile->n_sources ? rows[0] : NULL;
+    }
+    ww_unmerge_mix(piece->unmerge, piece->part->dtype, rows, room->mixed,
+                   (size_t)tile->row_bytes);
+    return room->mixed;
+}
+
 static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                               struct ww_error *err)
 {
@@ -141,7 +161,7 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
     }
     for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
         rc = ww_unpack_chunk(piece->view, piece->part, piece->first + tile->first_row + i,
-                             tile->n_sources > 0 ? tile->rows[0][i] : NULL, room,
+                             predict(piece, tile, i, room), room,
                              tile->out + i * tile->row_bytes, (size_t)tile->row_bytes,
                              err);
     }

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "rmm/unmerge.h"
 #include "rmm/chunk.h"
 #include "rmm/pack_file.h"
 #include "stream/stream.h"
@@ -13,6 +14,7 @@
 struct ww_unpack_room {
     struct ww_chunk_room *chunk;
     uint8_t *coded; /* WW_CHUNK_MAX_CODED */
+    uint8_t *mixed; /* WW_CHUNK_BYTES */
     struct ww_unpack_room *next;
 };
 
@@ -40,6 +42,7 @@ struct ww_unpack_piece {
     const struct ww_pack_view *view;
     const struct ww_pack_table_part *part;
     struct ww_unpack_rooms *rooms;
+    const struct ww_unmerge *unmerge; /* with more than one source of rows */
     uint64_t first;
 };
 extern const struct ww_kernel ww_unpack_kernel;

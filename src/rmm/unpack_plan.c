@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Each part is one or two pieces: all chunks but the last as rows of one length, and the
- * last. Inputs are the base's weight files, then its files that a member has unchanged.
+ * last. Inputs are the base's weight files, then those of the models that it was merged
+ * of, then the base's files that a member has unchanged.
  */
 #include "rmm/unpack_plan.h"
 
@@ -35,27 +36,42 @@ enum ww_err ww_unpack_base_tensor(const struct ww_pack_view *view,
     return WW_OK;
 }
 
+static void add_inputs(struct ww_unpack_plan *p, const struct ww_model *model)
+{
+    for (uint32_t i = 0; i < model->n_files; i++) {
+        p->plan.inputs[p->plan.n_inputs++] = (struct ww_input){
+            model->files[i].name, model->files[i].fd, model->files[i].size_bytes, false};
+    }
+}
+
 static enum ww_err make_room(struct ww_unpack_plan *p, const struct ww_pack_view *view,
                              const struct ww_model *base, struct ww_error *err)
 {
     const struct ww_pack_table *t = &view->table;
     const uint32_t n_base = base ? base->n_files : 0;
     const size_t n_pieces = 2 * (size_t)t->n_parts + t->n_files;
+    const struct ww_unmerge *unmerge = p->unmerge;
+    size_t n_inputs = (size_t)n_base + t->n_files;
 
     p->plan.title = "unpack";
-    p->plan.inputs = ww_calloc((size_t)n_base + t->n_files, sizeof(*p->plan.inputs));
+    for (size_t i = 0; i < unmerge->n; i++) {
+        n_inputs += unmerge->models[i]->n_files;
+    }
+    p->plan.inputs = ww_calloc(n_inputs, sizeof(*p->plan.inputs));
     p->plan.outputs = ww_calloc(t->n_files, sizeof(*p->plan.outputs));
     p->pieces = ww_calloc(n_pieces, sizeof(*p->pieces));
-    p->sources = ww_calloc(n_pieces, sizeof(*p->sources));
+    p->sources = ww_calloc(n_pieces, (1 + unmerge->n) * sizeof(*p->sources));
     p->params = ww_calloc(n_pieces, sizeof(*p->params));
     p->fds = ww_calloc(t->n_files, sizeof(*p->fds));
     if (!p->plan.inputs || !p->plan.outputs || !p->pieces || !p->sources || !p->params ||
         !p->fds) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
-    for (uint32_t i = 0; i < n_base; i++) {
-        p->plan.inputs[p->plan.n_inputs++] = (struct ww_input){
-            base->files[i].name, base->files[i].fd, base->files[i].size_bytes, false};
+    if (base) {
+        add_inputs(p, base);
+    }
+    for (size_t i = 0; i < unmerge->n; i++) {
+        add_inputs(p, unmerge->models[i]);
     }
     return WW_OK;
 }
@@ -64,7 +80,7 @@ static struct ww_piece *next_piece(struct ww_unpack_plan *p, struct ww_output *o
 {
     struct ww_piece *piece = &p->pieces[p->n_pieces];
 
-    piece->sources = &p->sources[p->n_pieces];
+    piece->sources = &p->sources[p->n_pieces * (1 + p->unmerge->n)];
     piece->params = &p->params[p->n_pieces];
     piece->tree_index = WW_NONE;
     output->pieces = output->n_pieces ? output->pieces : piece;
@@ -73,25 +89,45 @@ static struct ww_piece *next_piece(struct ww_unpack_plan *p, struct ww_output *o
     return piece;
 }
 
+/* Rows of the base, and of the others where they can be mixed. */
+static void add_sources(const struct ww_unpack_plan *p, struct ww_piece *piece,
+                        const struct ww_model *base_model, const struct ww_tensor *base,
+                        uint64_t at)
+{
+    struct ww_piece_source *to = (struct ww_piece_source *)(uintptr_t)piece->sources;
+    uint32_t found[WW_PACK_MAX_OTHERS];
+    uint32_t first = base_model->n_files;
+
+    to[piece->n_sources++] = (struct ww_piece_source){base->file, base->offset + at};
+    if (!ww_unmerge_tensor(p->unmerge, base, found)) {
+        return;
+    }
+    for (size_t i = 0; i < p->unmerge->n; i++) {
+        const struct ww_model *model = p->unmerge->models[i];
+        const struct ww_tensor *t = &model->tensors[found[i]];
+        to[piece->n_sources++] =
+            (struct ww_piece_source){first + t->file, t->offset + at};
+        first += model->n_files;
+    }
+}
+
 static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                     const struct ww_pack_table_part *part, const struct ww_tensor *base,
-                     uint64_t first, uint64_t n_rows, uint64_t row_bytes,
+                     const struct ww_pack_table_part *part, const struct ww_model *base,
+                     uint32_t tensor, uint64_t first, uint64_t n_rows, uint64_t row_bytes,
                      const uint8_t digest[WW_SHA256_BYTES], struct ww_output *output)
 {
     const size_t i = p->n_pieces;
     struct ww_piece *piece = next_piece(p, output);
 
-    p->params[i] = (struct ww_unpack_piece){view, part, &p->rooms, first};
+    p->params[i] = (struct ww_unpack_piece){view, part, &p->rooms, p->unmerge, first};
     piece->kind = WW_PIECE_KERNEL;
     piece->n_bytes = n_rows * row_bytes;
     piece->n_rows = n_rows;
     piece->row_bytes = row_bytes;
     piece->kernel = &ww_unpack_kernel;
     memcpy(piece->params_digest, digest, WW_SHA256_BYTES);
-    if (base) {
-        p->sources[i] =
-            (struct ww_piece_source){base->file, base->offset + first * WW_CHUNK_BYTES};
-        piece->n_sources = 1;
+    if (tensor != WW_NONE) {
+        add_sources(p, piece, base, &base->tensors[tensor], first * WW_CHUNK_BYTES);
     }
 }
 
@@ -121,7 +157,6 @@ static enum ww_err add_part(struct ww_unpack_plan *p, const struct ww_pack_view 
 {
     const uint64_t n = part->n_chunks;
     uint8_t digest[WW_SHA256_BYTES];
-    const struct ww_tensor *from = NULL;
     uint32_t t = WW_NONE;
     enum ww_err rc = ww_unpack_base_tensor(view, part, base, &t, err);
 
@@ -131,12 +166,11 @@ static enum ww_err add_part(struct ww_unpack_plan *p, const struct ww_pack_view 
     if (rc) {
         return rc;
     }
-    from = t == WW_NONE ? NULL : &base->tensors[t];
     if (n > 1) {
-        add_rows(p, view, part, from, 0, n - 1, WW_CHUNK_BYTES, digest, output);
+        add_rows(p, view, part, base, t, 0, n - 1, WW_CHUNK_BYTES, digest, output);
     }
     if (n > 0) {
-        add_rows(p, view, part, from, n - 1, 1, part->bytes - (n - 1) * WW_CHUNK_BYTES,
+        add_rows(p, view, part, base, t, n - 1, 1, part->bytes - (n - 1) * WW_CHUNK_BYTES,
                  digest, output);
     }
     return WW_OK;
@@ -167,7 +201,8 @@ static enum ww_err add_same(struct ww_unpack_plan *p, const struct ww_pack_view 
     p->plan.inputs[p->plan.n_inputs++] =
         (struct ww_input){file->path, fd, file->size_bytes, false};
     if (file->size_bytes > 0) {
-        p->sources[p->n_pieces] = (struct ww_piece_source){input, 0};
+        p->sources[p->n_pieces * (1 + p->unmerge->n)] =
+            (struct ww_piece_source){input, 0};
         piece = next_piece(p, output);
         piece->kind = WW_PIECE_COPY;
         piece->n_bytes = file->size_bytes;
@@ -196,11 +231,13 @@ static enum ww_err add_file(struct ww_unpack_plan *p, const struct ww_pack_view 
 }
 
 enum ww_err ww_unpack_plan_init(struct ww_unpack_plan *p, const struct ww_pack_view *view,
-                                const struct ww_model *base, struct ww_error *err)
+                                const struct ww_model *base,
+                                const struct ww_unmerge *unmerge, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     memset(p, 0, sizeof(*p));
+    p->unmerge = unmerge;
     ww_unpack_rooms_init(&p->rooms);
     rc = make_room(p, view, base, err);
     for (uint32_t f = 0; f < view->table.n_files && !rc; f++) {

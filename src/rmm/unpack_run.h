@@ -3,12 +3,14 @@
 #ifndef WW_RMM_UNPACK_RUN_H
 #define WW_RMM_UNPACK_RUN_H
 
+#include "rmm/unmerge.h"
 #include "rmm/pack_file.h"
 
 struct ww_unpack_run {
     struct ww_pack_file file;
     struct ww_pack_view view;
     struct ww_model *base;
+    struct ww_unmerge unmerge;
     char signer[256];
     enum ww_err (*before_commit)(void *payload, const char *folder, struct ww_error *err);
     void *before_commit_payload;

@@ -41,6 +41,11 @@ enum ww_err ww_tree_tensor_read(struct ww_tree_tensor *tree, const struct ww_mod
                                 uint8_t root[WW_SHA256_BYTES],
                                 struct ww_error *err) WW_MUST_USE;
 
+/** The model root of an opened model, which is read once, by the calling thread. */
+enum ww_err ww_tree_model_read(const struct ww_model *model,
+                               uint8_t root[WW_SHA256_BYTES],
+                               struct ww_error *err) WW_MUST_USE;
+
 /** One leaf on its own: what workers compute in any order. */
 void ww_tree_leaf(struct ww_sha256 *h, uint64_t index, uint64_t offset, const void *chunk,
                   size_t len, uint8_t out[WW_SHA256_BYTES]);

@@ -127,3 +127,30 @@ PY
     [ "$(jq '.ratio < 0.45 and .members[0].codec.order > 0 and .bytes > 0' l.json)" = true ]
     [ "$(jq -r '.members[0].mode, .base' l.json | xargs)" = "exact base" ]
 }
+
+@test "a source comes back from a merge, the other source and a package" {
+    printf 'merge_method: linear\nmodels:\n- {model: %s}\n- {model: %s}\nparameters: {weight: 1}\n' \
+        "$FAMILY/expert-rev" "$FAMILY/expert-caesar" >r.yml
+    "$WW" merge r.yml m -q
+    "$WW" key new signing --out me --no-passphrase -q
+    "$WW" key new recipient --out ann --no-passphrase -q
+    "$WW" rmm pack p.pkg rev="$FAMILY/expert-rev" --exact --merged m \
+        --source "$FAMILY/expert-caesar" --to rev=ann.pub --sign me.key -q
+    "$WW" rmm verify p.pkg --key me.pub --merged m --source "$FAMILY/expert-caesar" \
+        --open-with ann.key --json >v.json
+    # 1.2 MiB of BF16: 1.8 bits of 16, and 15 KiB of manifest, keys and signature
+    [ "$(jq '.restored == 1 and .ratio < 0.13' v.json)" = true ]
+    "$WW" rmm unmerge p.pkg rev out --merged m --source "$FAMILY/base" \
+        --source "$FAMILY/expert-caesar" --open-with ann.key --signed-by me.pub -q
+    diff -r "$FAMILY/expert-rev" out
+    refused 1 "merged with 'expert-caesar'" "$WW" rmm unmerge p.pkg rev x --merged m \
+        --source "$FAMILY/base" --open-with ann.key
+    refused 1 "made with" "$WW" rmm unmerge p.pkg rev x --merged "$FAMILY/base" \
+        --source "$FAMILY/expert-caesar" --open-with ann.key
+    refused 2 "unmerge takes" "$WW" rmm unmerge p.pkg rev x --source "$FAMILY/base"
+    refused 2 "place of --base" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact --merged m --base m
+    refused 1 "name all of its sources" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact \
+        --merged m
+    nothing_written x
+    nothing_written x.pkg
+}

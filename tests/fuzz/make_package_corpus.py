@@ -42,6 +42,8 @@ def main():
     save("head-short", 0, head(4096, 1000, 0, 0))
     save("plain", 1, manifest([member(coded=coded)], base))
     save("sealed", 1, manifest([member(cipher="aes-256-gcm", key_id="ef" * 16)], None, 2))
+    unmerge = {"merged": 2, "sources": [{"name": "b", "weight": -1, "tensor_tree": SHA}]}
+    save("unmerge", 1, manifest([member(coded=coded, unmerge=unmerge)], base))
     chunks = [[40, SHA], [60, SHA]]
     weights = {"path": "m.safetensors", "size": 2097160, "sha256": SHA, "parts": [
         {"bytes": 8, "dtype": "U8", "chunks": chunks[:1]},

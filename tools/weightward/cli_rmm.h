@@ -8,6 +8,8 @@
 struct cli_rmm {
     struct cli_common common;
     char *base;
+    char *merged;
+    char **sources;
     int exact;
     double error;
     char **to; /* NAME=PUB */
@@ -32,6 +34,7 @@ int cli_rmm_share(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_list(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_unmerge(const struct cli_rmm *opt, const char *const *args);
 
 /** Print the report as --json asks, or for people when `show` is set; exit status. */
 int cli_rmm_answer(const struct cli_rmm *opt, const char *word,

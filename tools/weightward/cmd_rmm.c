@@ -19,6 +19,8 @@ static const struct word {
     {"list", cli_rmm_list, 1, 1, "list PKG"},
     {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]"},
     {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]"},
+    {"unmerge", cli_rmm_unmerge, 3, 3,
+     "unmerge PKG NAME OUT --merged MODEL --source MODEL..."},
 };
 
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
@@ -100,7 +102,8 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         }
         return words[i].run(opt, args + 1);
     }
-    return cli_usage(verb, "the commands are pack, add, drop, share, list, verify and unpack");
+    return cli_usage(verb, "the commands are pack, add, drop, share, list, verify, unpack "
+                           "and unmerge");
 }
 
 int cmd_rmm(int argc, const char **argv)
@@ -110,6 +113,10 @@ int cmd_rmm(int argc, const char **argv)
     const struct poptOption table[] = {
         {"base", 0, POPT_ARG_STRING, &opt.base, 0, "model that members are coded against",
          "MODEL"},
+        {"merged", 0, POPT_ARG_STRING, &opt.merged, 0,
+         "pack, unmerge: merge of which members are sources", "MODEL"},
+        {"source", 0, POPT_ARG_ARGV, &opt.sources, 0,
+         "another source of that merge (repeatable)", "MODEL"},
         {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte", NULL},
         {"error", 0, POPT_ARG_DOUBLE, &opt.error, 0,
          "adapters: products of factors come back within this share, the rest exactly", "E"},
@@ -140,6 +147,6 @@ int cmd_rmm(int argc, const char **argv)
          "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "pack|add|drop|share|list|verify|unpack PKG ...", 2,
+    return cli_run(argc, argv, table, "pack|add|drop|share|list|verify|unpack|unmerge PKG ...", 2,
                    5000, run_rmm, &opt);
 }

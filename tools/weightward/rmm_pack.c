@@ -111,6 +111,28 @@ static void tell(const struct cli_rmm *opt, const char *path,
             report->run.seconds, report->is_signed ? ", signed" : ", not signed (use --sign)");
 }
 
+/* What the merge says of each member, with the others and those of --source. */
+static enum ww_err invert(const struct cli_rmm *opt, const struct members *members,
+                          const struct ww_run_options *run, struct ww_merge_inverse **out,
+                          struct ww_error *err)
+{
+    const size_t n = members->n + cli_count(opt->sources);
+    const char **all = calloc(n + 1, sizeof *all);
+    enum ww_err rc = WW_E_NOMEM;
+    *out = calloc(members->n + 1, sizeof **out);
+    if (all && *out) {
+        for (size_t i = 0; i < n; i++) {
+            all[i] = i < members->n ? members->items[i].path : opt->sources[i - members->n];
+        }
+        rc = ww_merge_invert(opt->merged, all, n, members->n, run, *out, err);
+    } else {
+        err->code = rc;
+        snprintf(err->text, sizeof err->text, "out of memory");
+    }
+    free(all);
+    return rc;
+}
+
 /* Options, key, and then one of the writers. */
 static int write_package(const struct cli_rmm *opt, const char *word, const char *path,
                          const struct members *members, const char *dropped)
@@ -121,12 +143,18 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     struct ww_signer signer = {0};
     struct ww_pack_options options = {.base = opt->base, .error = opt->error};
     enum ww_err rc = WW_OK;
+    struct ww_merge_inverse *inverses = NULL;
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
     }
     cli_catch_signals();
-    if (opt->sign) {
+    if (opt->merged && members) {
+        rc = invert(opt, members, &options.run, &inverses, &err);
+        options.base = opt->merged;
+        options.inverses = inverses;
+    }
+    if (rc == WW_OK && opt->sign) {
         rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, &err);
         signer.key = key;
         options.signer = &signer;
@@ -144,6 +172,10 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
         tell(opt, path, &report);
         status = cli_rmm_answer(opt, word, &report, false);
     }
+    for (size_t i = 0; inverses && i < members->n; i++) {
+        ww_merge_inverse_release(&inverses[i]);
+    }
+    free(inverses);
     ww_pack_report_release(&report);
     ww_signkey_free(key);
     return status;
@@ -155,6 +187,9 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
     if ((opt->exact != 0) == (opt->error != 0)) {
         return cli_usage("rmm", "say --exact, or for adapters --error E: how close what comes "
                                 "back is to be");
+    }
+    if (opt->merged && (opt->base || opt->error != 0)) {
+        return cli_usage("rmm", "--merged takes the place of --base and goes with --exact");
     }
     int status = read_members(opt, args + 1, &members);
     if (status == 0) {

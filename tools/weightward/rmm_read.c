@@ -24,7 +24,7 @@ static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report
     cli_say(&opt->common, "every section has its digest: %zu members, %s, version %llu",
             report->n_members, cli_bytes(report->bytes, a),
             (unsigned long long)report->version);
-    if (opt->base) {
+    if (opt->base || opt->merged) {
         cli_say(&opt->common,
                 "%llu of %zu members restored in memory, every file with its "
                 "digest",
@@ -44,7 +44,11 @@ int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args)
     struct ww_pack_report report = {0};
     struct ww_unsealer unsealer = {0};
     struct ww_pack_verify_options options = {
-        .public_key = opt->key, .base = opt->base, .unsealer = &unsealer};
+        .public_key = opt->key,
+        .base = opt->base ? opt->base : opt->merged,
+        .sources = (const char *const *)opt->sources,
+        .n_sources = cli_count(opt->sources),
+        .unsealer = &unsealer};
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
@@ -177,7 +181,11 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
     struct ww_error err = {0};
     struct ww_unsealer unsealer = {0};
     struct ww_unpack_options options = {
-        .base = opt->base, .unsealer = &unsealer, .public_key = opt->signed_by};
+        .base = opt->base ? opt->base : opt->merged,
+        .sources = (const char *const *)opt->sources,
+        .n_sources = cli_count(opt->sources),
+        .unsealer = &unsealer,
+        .public_key = opt->signed_by};
     const bool to_pipe = strcmp(args[2], "-") == 0;
     if (to_pipe != (opt->tensor != NULL) ||
         (to_pipe && (opt->common.json || isatty(STDOUT_FILENO)))) {
@@ -202,4 +210,13 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
     status = rc ? cli_fail("rmm", &opt->common, &err) : unpack(opt, args, &options);
     ww_secret_free(unsealer.recipient_passphrase);
     return status;
+}
+
+int cli_rmm_unmerge(const struct cli_rmm *opt, const char *const *args)
+{
+    if (!opt->merged || opt->base || opt->form || opt->tensor) {
+        return cli_usage("rmm", "unmerge takes --merged MODEL and --source MODEL for each "
+                                "other source, and gives back files");
+    }
+    return cli_rmm_unpack(opt, args);
 }

@@ -81,6 +81,9 @@ static inline void fx_numbers(uint8_t *out, size_t n, unsigned seed, unsigned mo
         if (seed && i == 8) {
             v = 0x8000; /* -0 */
         }
+        if (seed && i == 9) {
+            v = 0xff80; /* in bfloat16 minus infinity */
+        }
         memcpy(out + 2 * i, &v, 2);
     }
 }
