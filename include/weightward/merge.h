@@ -115,6 +115,8 @@ struct ww_merge_ask {
     char *method;
     struct ww_policy_source *sources;
     size_t n_sources;
+    const char *base; /* path of the source that is the base and no input of the last recipe;
+                         NULL: none */
     bool locked; /* the sources are locked and merged as they are, so the output is */
 };
 WW_API enum ww_err ww_merge_ask(const char *recipe_path,

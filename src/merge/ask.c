@@ -51,6 +51,43 @@ static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
     return WW_OK;
 }
 
+static bool is_input(const struct ww_recipe *recipe, uint32_t model)
+{
+    for (uint32_t m = 0; m < recipe->n_modules; m++) {
+        for (uint32_t s = 0; s < recipe->modules[m].n_slices; s++) {
+            const struct ww_recipe_slice *slice = &recipe->modules[m].slices[s];
+            for (uint32_t i = 0; i < slice->n_inputs; i++) {
+                if (slice->inputs[i].model == model) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
+}
+
+/* Which of the sources listed is the base alone? */
+static enum ww_err find_base(struct ww_work *work, struct ww_merge_ask *ask,
+                             struct ww_error *err)
+{
+    const struct ww_recipe *recipe = &work->file.recipes[work->file.last];
+    const uint32_t base = recipe->base;
+    const char *path = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (base == WW_NONE || recipe->models[base].recipe != WW_NONE ||
+        is_input(recipe, base)) {
+        return WW_OK;
+    }
+    rc = ww_work_find_model(work, &recipe->models[base], &path, err);
+    for (size_t i = 0; i < ask->n_sources && !rc; i++) {
+        if (strcmp(ask->sources[i].path, path) == 0) {
+            ask->base = ask->sources[i].path;
+        }
+    }
+    return rc;
+}
+
 static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
                                struct ww_error *err)
 {
@@ -144,6 +181,9 @@ enum ww_err ww_merge_ask(const char *recipe_path, const struct ww_merge_options 
     *out = (struct ww_merge_ask){0};
     if (!rc) {
         rc = list_models(&work, out, err);
+    }
+    if (!rc) {
+        rc = find_base(&work, out, err);
     }
     if (!rc && shares && work.file.n_recipes == 1) {
         rc = ww_work_plan(&work, 0, &plan, err);

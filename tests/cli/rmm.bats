@@ -154,3 +154,23 @@ PY
     nothing_written x
     nothing_written x.pkg
 }
+
+@test "a reversible merge writes the package of all its sources" {
+    printf 'merge_method: task_arithmetic\nbase_model: %s\nmodels:\n- {model: %s}\n- {model: %s}\nparameters: {weight: 0.4}\n' \
+        "$FAMILY/base" "$FAMILY/expert-rev" "$FAMILY/expert-caesar" >r.yml
+    "$WW" key new signing --out me --no-passphrase -q
+    "$WW" key new recipient --out ann --no-passphrase -q
+    "$WW" merge r.yml m --reversible rest.pkg --reversible-to ann.pub --sign me.key -q
+    "$WW" rmm verify rest.pkg --key me.pub --json >v.json
+    [ "$(jq -r '.members[] | .name, .sealed' v.json | xargs)" = "expert-rev true expert-caesar true" ]
+    "$WW" rmm unmerge rest.pkg expert-caesar out --merged m --source "$FAMILY/base" \
+        --source "$FAMILY/expert-rev" --open-with ann.key -q
+    diff -r "$FAMILY/expert-caesar" out
+    refused 4 "exists" "$WW" merge r.yml x --reversible rest.pkg
+    refused 2 "whole merge" "$WW" merge r.yml x --reversible x.pkg --no-source-trees
+    refused 2 "goes with" "$WW" merge r.yml x --reversible-to ann.pub
+    sed 's/task_arithmetic/ties/' r.yml >ties.yml
+    refused 6 "cannot be solved" "$WW" merge ties.yml x --reversible x.pkg
+    nothing_written x
+    nothing_written x.pkg
+}

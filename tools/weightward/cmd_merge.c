@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward merge: by a recipe into a folder, the plan alone, or a folder once more. */
 #include "cli_guard.h"
+#include "cli_reversible.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ struct merge {
     struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
     char *license;
     struct cli_guard guard;
+    struct cli_reversible reversible;
 };
 
 /* "5B", "500M": powers of 1000, as mergekit has them. 0 when it is no size. */
@@ -231,6 +233,12 @@ static int check_usage(const struct merge *opt, const char *const *args)
     } else if (opt->arithmetic && strcmp(opt->arithmetic, "exact") != 0 &&
                strcmp(opt->arithmetic, "mergekit") != 0) {
         what = "--arithmetic is exact or mergekit";
+    } else if (opt->reversible.to && !opt->reversible.path) {
+        what = "--reversible-to goes with --reversible";
+    } else if (opt->reversible.path && (opt->rederive || opt->dry_run || opt->part || opt->lock ||
+                                        opt->unlock_with || opt->no_source_trees)) {
+        what = "--reversible is of a whole merge of open models, with their tensor trees: no "
+               "--rederive, --dry-run, --part, --lock, --unlock-with or --no-source-trees";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     }
@@ -301,6 +309,12 @@ static int run_merge(const void *from, const char *verb, const char *const *args
             goto out;
         }
     }
+    if (opt->reversible.path) {
+        rc = cli_reversible_check(&opt->reversible, args[0], &options, &err);
+        if (rc) {
+            goto out;
+        }
+    }
     rc = run_job(opt, &options, args, &report, &err);
     /* The parts of a merge are not the folder that was asked about; the joined one is. */
     if (rc == WW_OK && makes && !opt->part) {
@@ -315,6 +329,10 @@ static int run_merge(const void *from, const char *verb, const char *const *args
             tell(opt, &report, opt->rederive ? opt->rederive : args[1]);
         }
         rc = answer(opt, &report, &err);
+    }
+    if (rc == WW_OK && opt->reversible.path) {
+        rc = cli_reversible_write(&opt->reversible, &opt->common, args[0], args[1], &options,
+                                  &err);
     }
 out:
     if (rc) {
@@ -372,6 +390,10 @@ int cmd_merge(int argc, const char **argv)
          "largest weight file; without it files are cut as the base's", "SIZE"},
         {"no-source-trees", 0, POPT_ARG_NONE, &opt.no_source_trees, 0,
          "record file digests of the sources only, which saves reading them once more", NULL},
+        {"reversible", 0, POPT_ARG_STRING, &opt.reversible.path, 0,
+         "write a package from which rmm unmerge gives each source back", "PKG"},
+        {"reversible-to", 0, POPT_ARG_ARGV, &opt.reversible.to, 0,
+         "seal all of it for a recipient (repeatable)", "PUB"},
         {"resume", 0, POPT_ARG_NONE, &opt.resume, 0,
          "continue what an interrupted run left in OUT.partial", NULL},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0,

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The package is written when the merge is there, since its record says how it is solved:
+ * the sources are read once more for their tensor trees, and for each member once more.
+ */
+#include "cli_reversible.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli_guard.h"
+#include "weightward/package.h"
+
+struct reversible {
+    struct ww_merge_ask ask;
+    const char **paths;             /* [ask.n_sources] members first */
+    struct ww_pack_member *members; /* [n] */
+    struct ww_merge_inverse *inverses;
+    size_t n;
+};
+
+static enum ww_err fail(struct ww_error *err, enum ww_err code, const char *subject,
+                        const char *text)
+{
+    err->code = code;
+    snprintf(err->text, sizeof err->text, "'%.300s' %s", subject, text);
+    return code;
+}
+
+enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *recipe,
+                                 const struct ww_merge_options *options,
+                                 struct ww_error *err)
+{
+    struct ww_merge_ask ask = {0};
+    struct stat st;
+    if (lstat(opt->path, &st) == 0) {
+        return fail(err, WW_E_EXISTS, opt->path, "exists; name a new package");
+    }
+    enum ww_err rc = ww_merge_ask(recipe, options, false, &ask, err);
+    if (rc == WW_OK && strcmp(ask.method, "linear") != 0 &&
+        strcmp(ask.method, "task_arithmetic") != 0) {
+        rc = fail(err, WW_E_UNSUPPORTED, ask.method,
+                  "is a method that cannot be solved for a source; --reversible takes linear "
+                  "and task_arithmetic");
+    }
+    ww_merge_ask_release(&ask);
+    return rc;
+}
+
+/* The folder's own name, with a number behind it when another source has it too. */
+static char *member_name(const struct reversible *r, const char *path)
+{
+    char *name = cli_guard_name(path);
+    char *numbered = NULL;
+    for (size_t k = 2, i = 0; name && i < r->n;) {
+        if (strcmp(r->members[i].name, numbered ? numbered : name) != 0) {
+            i++;
+            continue;
+        }
+        const size_t room = strlen(name) + 24;
+        free(numbered);
+        numbered = malloc(room);
+        if (!numbered) {
+            break;
+        }
+        snprintf(numbered, room, "%s-%zu", name, k++);
+        i = 0;
+    }
+    if (numbered) {
+        free(name);
+        return numbered;
+    }
+    return name;
+}
+
+static enum ww_err make_members(struct reversible *r, const struct cli_reversible *opt,
+                                struct ww_error *err)
+{
+    const size_t n = r->ask.n_sources;
+    r->paths = calloc(n + 1, sizeof *r->paths);
+    r->members = calloc(n + 1, sizeof *r->members);
+    r->inverses = calloc(n + 1, sizeof *r->inverses);
+    if (!r->paths || !r->members || !r->inverses) {
+        return fail(err, WW_E_NOMEM, opt->path, "needs more memory than there is");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *path = r->ask.sources[i].path;
+        if (path == r->ask.base) {
+            r->paths[n - 1] = path;
+            continue;
+        }
+        struct ww_pack_member *member = &r->members[r->n];
+        member->name = member_name(r, path);
+        if (!member->name) {
+            return fail(err, WW_E_NOMEM, opt->path, "needs more memory than there is");
+        }
+        member->path = path;
+        member->to = (const char *const *)opt->to;
+        member->n_to = cli_count(opt->to);
+        r->paths[r->n++] = path;
+    }
+    return WW_OK;
+}
+
+static void release(struct reversible *r)
+{
+    for (size_t i = 0; i < r->n; i++) {
+        free((void *)(uintptr_t)r->members[i].name);
+        ww_merge_inverse_release(&r->inverses[i]);
+    }
+    free(r->paths);
+    free(r->members);
+    free(r->inverses);
+    ww_merge_ask_release(&r->ask);
+}
+
+enum ww_err cli_reversible_write(const struct cli_reversible *opt,
+                                 const struct cli_common *common, const char *recipe,
+                                 const char *merged, const struct ww_merge_options *options,
+                                 struct ww_error *err)
+{
+    struct reversible r = {.n = 0};
+    struct ww_pack_report report = {0};
+    struct ww_pack_options pack = {
+        .base = merged, .signer = options->signer, .run = options->run};
+    char a[32];
+    char b[32];
+    enum ww_err rc = ww_merge_ask(recipe, options, false, &r.ask, err);
+    pack.run.resume = false;
+    if (rc == WW_OK) {
+        rc = make_members(&r, opt, err);
+    }
+    if (rc == WW_OK) {
+        rc = ww_merge_invert(merged, r.paths, r.ask.n_sources, r.n, &pack.run, r.inverses,
+                             err);
+    }
+    if (rc == WW_OK) {
+        pack.inverses = r.inverses;
+        rc = ww_pack_create(opt->path, r.members, r.n, &pack, &report, err);
+    }
+    if (rc == WW_OK) {
+        cli_say(common, "wrote '%s': %zu sources, %s of %s; rmm unmerge gives one back, with the "
+                "others", opt->path, report.n_members, cli_bytes(report.bytes, a),
+                cli_bytes(report.files_bytes, b));
+    } else {
+        cli_say(common, "'%s' is merged, and there is no '%s'", merged, opt->path);
+    }
+    ww_pack_report_release(&report);
+    release(&r);
+    return rc;
+}

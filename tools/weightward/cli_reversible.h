@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* merge --reversible: the package that gives the sources of a merge back. */
+#ifndef WW_CLI_REVERSIBLE_H
+#define WW_CLI_REVERSIBLE_H
+
+#include "cli.h"
+#include "weightward/merge.h"
+
+struct cli_reversible {
+    char *path;
+    char **to;
+};
+
+/* Before anything is merged: can this recipe be solved, is the package's name free? */
+enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *recipe,
+                                 const struct ww_merge_options *options,
+                                 struct ww_error *err);
+/* All sources of the merged folder but a base that is no input. */
+enum ww_err cli_reversible_write(const struct cli_reversible *opt,
+                                 const struct cli_common *common, const char *recipe,
+                                 const char *merged, const struct ww_merge_options *options,
+                                 struct ww_error *err);
+
+#endif
