@@ -43,6 +43,13 @@ enum ww_pack_form { WW_PACK_STORED, WW_PACK_SAME, WW_PACK_ORDER, WW_PACK_SPLIT,
 /** "stored", "same", "order", "split", "own", "few" */
 WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
+/** A model that a member's base was merged of with it, and that it needs to come back. */
+struct ww_pack_needed {
+    char *name;                 /* of its folder when it was packed */
+    char tensor_tree[65];
+    double weight;              /* of it, when the merge is solved for the member */
+};
+
 /** What a package says of a member. */
 struct ww_pack_entry {
     char *name;
@@ -57,6 +64,8 @@ struct ww_pack_entry {
     char commitment[65];
     char (*recipients)[33];     /* ids in hex */
     size_t n_recipients;
+    struct ww_pack_needed *needed;
+    size_t n_needed;
 };
 
 struct ww_pack_report {

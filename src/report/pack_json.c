@@ -2,6 +2,21 @@
 #include "report/object.h"
 #include "weightward/report.h"
 
+/* What rmm unmerge takes beside the merge. */
+static void write_needed(struct ww_jw *w, const struct ww_pack_entry *m)
+{
+    ww_jw_key(w, "needed");
+    ww_jw_array(w);
+    for (size_t i = 0; i < m->n_needed; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", m->needed[i].name);
+        ww_jw_kstr(w, "tensor_tree", m->needed[i].tensor_tree);
+        ww_jw_kdouble(w, "weight", m->needed[i].weight);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
 static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
 {
     ww_jw_object(w);
@@ -28,6 +43,9 @@ static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
         ww_jw_str(w, m->recipients[i]);
     }
     ww_jw_close(w);
+    if (m->n_needed > 0) {
+        write_needed(w, m);
+    }
     ww_jw_close(w);
 }
 
@@ -52,9 +70,9 @@ enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *r
     }
     ww_jw_close(&w);
     ww_jw_ku64(&w, "bytes", report->bytes);
-    ww_jw_kdouble(&w, "ratio", report->files_bytes
-                                   ? (double)report->bytes / (double)report->files_bytes
-                                   : 0);
+    ww_jw_kdouble(
+        &w, "ratio",
+        report->files_bytes ? (double)report->bytes / (double)report->files_bytes : 0);
     ww_jw_key(&w, "compared");
     ww_jw_object(&w);
     ww_jw_ku64(&w, "raw", report->files_bytes);

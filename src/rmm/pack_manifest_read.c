@@ -203,7 +203,7 @@ static enum ww_err read_other(struct reader *r, const struct ww_jnode *node)
     if (rc) {
         return rc;
     }
-    return ww_jstr(ww_jget(node, "name"), &other->name) &&
+    return ww_jstr(ww_jget(node, "name"), &other->name) && ww_path_is_bare(other->name) &&
                    ww_jdouble(ww_jget(node, "weight"), &other->weight) &&
                    read_hex(ww_jget(node, "tensor_tree"), other->tree, WW_SHA256_BYTES)
                ? WW_OK

@@ -20,6 +20,10 @@ const char *ww_pack_form_name(enum ww_pack_form form)
 void ww_pack_report_release(struct ww_pack_report *report)
 {
     for (size_t i = 0; i < report->n_members; i++) {
+        for (size_t k = 0; k < report->members[i].n_needed; k++) {
+            ww_free(report->members[i].needed[k].name);
+        }
+        ww_free(report->members[i].needed);
         ww_free(report->members[i].name);
         ww_free(report->members[i].recipients);
     }
@@ -31,6 +35,26 @@ void ww_pack_report_release(struct ww_pack_report *report)
 static enum ww_err no_memory(struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+}
+
+static enum ww_err describe_needed(const struct ww_pack_manifest_member *m,
+                                   struct ww_pack_entry *out, struct ww_error *err)
+{
+    out->needed = ww_calloc(m->n_others, sizeof(*out->needed));
+    if (!out->needed) {
+        return no_memory(err);
+    }
+    for (; out->n_needed < m->n_others; out->n_needed++) {
+        const struct ww_pack_other *other = &m->others[out->n_needed];
+        struct ww_pack_needed *needed = &out->needed[out->n_needed];
+        needed->weight = other->weight;
+        ww_hex(needed->tensor_tree, other->tree, WW_SHA256_BYTES);
+        needed->name = ww_strdup(other->name);
+        if (!needed->name) {
+            return no_memory(err);
+        }
+    }
+    return WW_OK;
 }
 
 static enum ww_err describe_member(const struct ww_pack_file *f, size_t i,
@@ -58,7 +82,7 @@ static enum ww_err describe_member(const struct ww_pack_file *f, size_t i,
                WW_RECORD_ID_BYTES);
     }
     out->n_recipients = n;
-    return WW_OK;
+    return describe_needed(m, out, err);
 }
 
 enum ww_err ww_pack_describe(const struct ww_pack_file *f, struct ww_pack_report *report,

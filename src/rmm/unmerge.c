@@ -46,7 +46,8 @@ enum ww_err ww_unmerge_open(const struct ww_merge_inverse *inverse,
             break;
         }
         out->n++;
-        other->name = out->models[i]->name;
+        other->name =
+            ww_path_is_bare(out->models[i]->name) ? out->models[i]->name : "source";
         other->weight = inverse->weights[i];
         if (inverse->trees) {
             memcpy(other->tree, inverse->trees[i], WW_SHA256_BYTES);

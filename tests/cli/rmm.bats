@@ -163,9 +163,18 @@ PY
     "$WW" merge r.yml m --reversible rest.pkg --reversible-to ann.pub --sign me.key -q
     "$WW" rmm verify rest.pkg --key me.pub --json >v.json
     [ "$(jq -r '.members[] | .name, .sealed' v.json | xargs)" = "expert-rev true expert-caesar true" ]
+    [ "$(jq -r '.members[0].needed[] | .name, (.tensor_tree | length)' v.json | xargs)" = \
+        "expert-caesar 64 base 64" ]
+    "$WW" rmm list rest.pkg | grep -q "unmerge needs expert-rev"
     "$WW" rmm unmerge rest.pkg expert-caesar out --merged m --source "$FAMILY/base" \
         --source "$FAMILY/expert-rev" --open-with ann.key -q
     diff -r "$FAMILY/expert-caesar" out
+    # the next version keeps what it says of the members that stay
+    "$WW" rmm add rest.pkg base="$FAMILY/base" --exact --base m --sign me.key -q
+    "$WW" rmm drop rest.pkg expert-rev --sign me.key -q
+    "$WW" rmm unmerge rest.pkg expert-caesar again --merged m --source "$FAMILY/base" \
+        --source "$FAMILY/expert-rev" --open-with ann.key --signed-by me.pub -q
+    diff -r "$FAMILY/expert-caesar" again
     refused 4 "exists" "$WW" merge r.yml x --reversible rest.pkg
     refused 2 "whole merge" "$WW" merge r.yml x --reversible x.pkg --no-source-trees
     refused 2 "goes with" "$WW" merge r.yml x --reversible-to ann.pub

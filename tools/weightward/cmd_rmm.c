@@ -60,6 +60,10 @@ static void show_member(const struct ww_pack_entry *m)
     for (size_t i = 0; i < m->n_recipients; i++) {
         printf("  recipient %s\n", m->recipients[i]);
     }
+    for (size_t i = 0; i < m->n_needed; i++) {
+        printf("  unmerge needs %s, tensor tree %s\n", m->needed[i].name,
+               m->needed[i].tensor_tree);
+    }
 }
 
 int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
