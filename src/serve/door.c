@@ -42,6 +42,7 @@ struct visit {
     struct ww_buf body;
     struct ww_reply reply;
     bool replied;
+    const char *allow; /* method that the path has; NULL */
 };
 
 union address {
@@ -110,6 +111,9 @@ static enum MHD_Result queue(struct visit *v, unsigned status, struct MHD_Respon
     } else if (status == MHD_HTTP_TOO_MANY_REQUESTS ||
                status == MHD_HTTP_SERVICE_UNAVAILABLE) {
         (void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    }
+    if (v->allow) {
+        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, v->allow);
     }
     if (stopping) {
         (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
@@ -282,6 +286,7 @@ static bool refuse_head(struct visit *v, const struct route *route, const char *
         *sent = refuse(v, MHD_HTTP_NOT_FOUND, NULL, "there is nothing at this path");
     } else if (post != route->post ||
                (!post && strcmp(method, MHD_HTTP_METHOD_GET) != 0)) {
+        v->allow = route->post ? MHD_HTTP_METHOD_POST : MHD_HTTP_METHOD_GET;
         *sent = refuse(v, MHD_HTTP_METHOD_NOT_ALLOWED, NULL,
                        route->post ? "POST is expected" : "GET is expected");
     } else if (!route->open && atomic_load(&v->served->stopping)) {
@@ -361,8 +366,7 @@ static void on_completed(void *payload, struct MHD_Connection *connection, void 
     *request = NULL;
 }
 
-/* The library decodes %XX in paths; text with a NUL or a control character is refused by
- * not being a path that we have. */
+/* The port that was got, in place of the one that was asked for. */
 static void note_where(struct ww_door *d, const char *listen)
 {
     const union MHD_DaemonInfo *info =

@@ -38,7 +38,7 @@ void ww_answer_begin(struct ww_answer *answer, const struct ww_question *questio
 void ww_answer_release(struct ww_answer *answer);
 
 /** The next token; not after finish is set. What ww_panel_ask says; WW_E_LIMIT after
- *  WW_ANSWER_SECONDS, WW_E_UNSUPPORTED when no list shows a token that is text. */
+ *  WW_ANSWER_SECONDS, WW_E_UNSUPPORTED when a list shows no token that is text. */
 enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err) WW_MUST_USE;
 
 /** Bytes of said token t that can go on with the text: whole characters, or the end token

@@ -64,16 +64,6 @@ static void *work(void *payload)
     return NULL;
 }
 
-static bool asks(const struct ww_panel *c, uint32_t m)
-{
-    return c->o.only == c->o.k || c->o.only == m;
-}
-
-static uint32_t own(const struct ww_panel *c)
-{
-    return c->o.only < c->o.k ? c->o.only : 0;
-}
-
 static enum ww_err start(struct hand *h, struct ww_error *err)
 {
     pthread_attr_t attr;
@@ -108,10 +98,8 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
         struct hand *h = &c->hand[m];
         h->panel = c;
         h->dialect = c->o.dialect[m];
-        if (asks(c, m)) {
-            rc = ww_endpoint_open(&c->o.member[m], c->o.endpoint, &h->endpoint, err);
-        }
-        if (!rc && asks(c, m) && m != own(c)) {
+        rc = ww_endpoint_open(&c->o.member[m], c->o.endpoint, &h->endpoint, err);
+        if (!rc && m > 0) {
             rc = start(h, err);
         }
     }
@@ -160,7 +148,7 @@ enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
     }
     (void)pthread_cond_broadcast(&panel->asked);
     (void)pthread_mutex_unlock(&panel->lock);
-    ask(&panel->hand[own(panel)]);
+    ask(&panel->hand[0]);
     (void)pthread_mutex_lock(&panel->lock);
     for (uint32_t m = 0; m < panel->o.k; m++) {
         while (panel->hand[m].state == ASKED) {

@@ -15,7 +15,6 @@ struct ww_panel_options {
     const struct ww_member *member;          /* [k] */
     const struct ww_dialect *const *dialect; /* [k] */
     uint32_t k;
-    uint32_t only; /* ask this member alone; k: all */
     uint32_t top;
     const struct ww_endpoint_options *endpoint;
 };
@@ -25,7 +24,7 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
                          struct ww_error *err) WW_MUST_USE;
 void ww_panel_free(struct ww_panel *panel);
 
-/** What follows: out [k], empty where nobody was asked. The first member's failure. */
+/** What follows: out [k]. The first member's failure. */
 enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
                          struct ww_span so_far, struct ww_scored *out,
                          struct ww_error *err) WW_MUST_USE;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "util/fail.h"
+#include "util/str.h"
 
 #define MAX_OUT ((size_t)64 << 20)
 
@@ -17,6 +18,10 @@ void ww_refuse(struct ww_refusal *refusal, unsigned status, const char *type,
 {
     *refusal = (struct ww_refusal){.status = status, .type = type, .code = code};
     (void)snprintf(refusal->text, sizeof(refusal->text), "%s", text);
+    const bool whole = ww_utf8_ok((const uint8_t *)refusal->text, strlen(refusal->text));
+    for (char *c = refusal->text; *c && !whole; c++) { /* a name that was cut */
+        *c = (unsigned char)*c < 0x80 ? *c : '?';
+    }
 }
 
 /* A failure while answering, for the client; the owner hears all of it. */
@@ -119,8 +124,9 @@ bool ww_reply_begin(struct ww_reply *reply, struct ww_served *served, const uint
         return false;
     }
     if (!rc) {
-        ww_answer_begin(&reply->answer, &reply->question, &served->fusion.rule,
-                        served->fusion.vocabulary, served->member, reply->panel);
+        ww_answer_begin(&reply->answer, &reply->question, &served->rule,
+                        served->fusion.vocabulary, served->member + served->first,
+                        reply->panel);
         rc = reply->question.stream ? next_event(reply, &err) : whole(reply, &err);
     }
     if (rc) {

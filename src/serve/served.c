@@ -140,6 +140,17 @@ static enum ww_err reserve(struct ww_served *s, struct ww_error *err)
                : WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool");
 }
 
+/* Of a rule that takes one member's word, that member is the pool. */
+static void choose_asked(struct ww_served *s)
+{
+    s->rule = s->fusion.rule;
+    if (s->rule.id == WW_RULE_BEST_SINGLE) {
+        s->first = s->rule.member;
+        s->rule.member = 0;
+        s->rule.k = 1;
+    }
+}
+
 enum ww_err ww_served_open(const struct ww_serve_options *options, struct ww_served *out,
                            struct ww_error *err)
 {
@@ -177,6 +188,7 @@ enum ww_err ww_served_open(const struct ww_serve_options *options, struct ww_ser
     for (uint32_t i = 0; i < out->fusion.k && !rc; i++) {
         rc = check_canary(out, i, err);
     }
+    choose_asked(out);
 out:
     if (rc) {
         ww_served_close(out);
@@ -205,12 +217,10 @@ void ww_served_close(struct ww_served *served)
 enum ww_err ww_served_take(struct ww_served *served, struct ww_panel **out,
                            struct ww_error *err)
 {
-    const struct ww_rule *rule = &served->fusion.rule;
     const struct ww_panel_options o = {
-        .member = served->member,
-        .dialect = served->dialect,
-        .k = served->fusion.k,
-        .only = rule->id == WW_RULE_BEST_SINGLE ? rule->member : served->fusion.k,
+        .member = served->member + served->first,
+        .dialect = served->dialect + served->first,
+        .k = served->rule.k,
         .top = served->fusion.top,
         .endpoint = &served->endpoint,
     };

@@ -29,6 +29,8 @@ struct ww_served {
     struct ww_bearers bearers;
     struct ww_member *member;          /* [fusion.k] */
     const struct ww_dialect **dialect; /* [fusion.k] */
+    struct ww_rule rule;               /* over the members that are asked, */
+    uint32_t first;                    /* which begin here */
     struct ww_endpoint_options endpoint;
     pthread_mutex_t lock;
     struct ww_panel **idle; /* [answers] */

@@ -45,7 +45,8 @@ make_recipe() {
 }
 # serve OPTIONS...: the pool; its pid in $server, its address in $base.
 serve() {
-    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 "$@" >served 2>said 3>&- &
+    : >said # of a server before this one
+    "$WW" evo serve "${recipe:-recipe.json}" --key boss.pub --listen 127.0.0.1:0 "$@" >served 2>said 3>&- &
     server=$!
     servers+=("$server")
     for _ in $(seq 100); do
@@ -96,6 +97,26 @@ ask() { status /v1/completions -d "$1" "${@:2}"; }
     [ "$first" != "$(jq -r '.choices[0].text' body)" ]
     stop
     grep -q '7 answers' served
+    # one member is as good as a pool, and the only one that is asked
+    "$WW" evo fit pool.yml tasks.jsonl --cache answers --rule best-single --output single.json --sign boss.key -q >/dev/null
+    recipe=single.json serve
+    local calls=$(cat rev.calls caesar.calls | wc -c)
+    [ "$(ask '{"model": "fusion", "prompt": "free", "max_tokens": 4, "seed": 1}')" = 200 ]
+    [ "$(jq .usage.completion_tokens body)" = "$(($(cat rev.calls caesar.calls | wc -c) - calls))" ]
+    stop
+}
+
+@test "a permit that the recipe names has to be there" {
+    make_recipe
+    echo '{"may": "pool"}' >permit
+    sed 's/name: rev,/name: rev, permit: permit,/' pool.yml >permitted.yml
+    "$WW" evo fit permitted.yml tasks.jsonl --cache answers --output permitted.json --sign boss.key -q >/dev/null
+    refused 1 "permit for member 'rev'" "$WW" evo serve permitted.json --key boss.pub
+    refused 1 "permit for member 'rev'" "$WW" evo serve permitted.json --key boss.pub --pool pool.yml
+    recipe=permitted.json serve --pool permitted.yml
+    stop
+    echo '{"may": "not"}' >permit
+    refused 1 'is not the permit' "$WW" evo serve permitted.json --key boss.pub --pool permitted.yml
 }
 
 @test "a stream adds up to the same text" {
@@ -174,7 +195,9 @@ ask() { status /v1/completions -d "$1" "${@:2}"; }
     done
     [ "$(ask '{"model": "gpt", "prompt": "a"}')" = 404 ]
     jq -e '.error.code == "model_not_found"' body
-    [ "$(status /v1/completions)" = 405 ]
+    [ "$(ask "{\"model\": \"$(printf 'x%.0s' {1..59})\u00e4\", \"prompt\": \"a\"}")" = 404 ]
+    [ "$(status /v1/completions -D head)" = 405 ]
+    grep -qi '^allow: POST' head
     [ "$(status /v1/embeddings -d '{}')" = 404 ]
     [ "$(status /v1/chat/completions -d '{"model": "fusion", "messages": [{"role": "user", "content": "a"}]}')" = 400 ]
     jq -e '.error.message | contains("template")' body
@@ -204,7 +227,7 @@ ask() { status /v1/completions -d "$1" "${@:2}"; }
 
 @test "a stop lets the running answer end, and nothing new begin" {
     make_recipe --delay-ms 100
-    serve
+    serve --answers 1
     curl -sN -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcdefghijkl=", "temperature": 0,
         "max_tokens": 20, "stream": true}' >streamed &
     local client=$!
@@ -212,6 +235,8 @@ ask() { status /v1/completions -d "$1" "${@:2}"; }
         [ -s streamed ] && break
         sleep 0.05
     done
+    [ "$(ask '{"model": "fusion", "prompt": "a"}')" = 429 ] # one at a time was asked for
+    jq -e '.error.code == "busy"' body
     kill -TERM "$server"
     sleep 0.3
     [ "$(status /health || true)" = 000 ]
