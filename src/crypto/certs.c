@@ -251,9 +251,10 @@ static enum ww_err keep_issuer(X509_STORE_CTX *ctx, X509 **issuer, struct ww_err
     return WW_OK;
 }
 
+/* partial: any of the anchors ends the chain, a root or not. */
 static enum ww_err check_chain(const struct ww_certs *chain,
-                               const struct ww_certs *anchors, int64_t at_unix,
-                               X509 **issuer, struct ww_error *err)
+                               const struct ww_certs *anchors, bool partial,
+                               int64_t at_unix, X509 **issuer, struct ww_error *err)
 {
     X509_STORE *store = NULL;
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
@@ -273,6 +274,9 @@ static enum ww_err check_chain(const struct ww_certs *chain,
         goto out;
     }
     ww_certs_set_rules(X509_STORE_CTX_get0_param(ctx), at_unix);
+    if (partial) {
+        X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_PARTIAL_CHAIN);
+    }
     if (X509_verify_cert(ctx) != 1) {
         rc = refuse_chain(ctx, err);
         goto out;
@@ -320,7 +324,7 @@ enum ww_err ww_certs_check(const struct ww_certs *chain, const struct ww_certs *
     if (ww_certs_count(chain) == 0) {
         return WW_FAIL(err, WW_E_UNTRUSTED, "no certificate given with the signature");
     }
-    rc = check_chain(chain, anchors, at_unix, issuer, err);
+    rc = check_chain(chain, anchors, false, at_unix, issuer, err);
     if (rc) {
         return rc;
     }
@@ -332,19 +336,13 @@ enum ww_err ww_certs_check(const struct ww_certs *chain, const struct ww_certs *
     return rc;
 }
 
-enum ww_err ww_certs_verify(const struct ww_certs *chain, const struct ww_certs *anchors,
-                            int64_t at_unix, struct ww_pubkey **leaf_key,
-                            struct ww_buf *subject, struct ww_error *err)
+/* Key and subject of a leaf that was checked. */
+static enum ww_err take_leaf(const struct ww_certs *chain, struct ww_pubkey **leaf_key,
+                             struct ww_buf *subject, struct ww_error *err)
 {
     struct ww_pubkey *key = NULL;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_certs_leaf_key(chain, &key, err);
 
-    *leaf_key = NULL;
-    rc = ww_certs_check(chain, anchors, at_unix, NULL, err);
-    if (rc) {
-        goto out;
-    }
-    rc = ww_certs_leaf_key(chain, &key, err);
     if (rc) {
         goto out;
     }
@@ -356,5 +354,72 @@ enum ww_err ww_certs_verify(const struct ww_certs *chain, const struct ww_certs 
     key = NULL;
 out:
     ww_pubkey_free(key);
+    return rc;
+}
+
+enum ww_err ww_certs_verify(const struct ww_certs *chain, const struct ww_certs *anchors,
+                            int64_t at_unix, struct ww_pubkey **leaf_key,
+                            struct ww_buf *subject, struct ww_error *err)
+{
+    *leaf_key = NULL;
+    const enum ww_err rc = ww_certs_check(chain, anchors, at_unix, NULL, err);
+    return rc ? rc : take_leaf(chain, leaf_key, subject, err);
+}
+
+static bool has_root(const struct ww_certs *certs)
+{
+    for (int i = 0; i < sk_X509_num(certs->stack); i++) {
+        X509 *cert = sk_X509_value(certs->stack, i);
+        if (X509_check_issued(cert, cert) == X509_V_OK) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All certificates but the leaf, borrowed as references. */
+static enum ww_err above_leaf(const struct ww_certs *chain, struct ww_certs **out,
+                              struct ww_error *err)
+{
+    enum ww_err rc = ww_certs_new(out, err);
+
+    for (int i = 1; i < sk_X509_num(chain->stack) && !rc; i++) {
+        X509 *cert = sk_X509_value(chain->stack, i);
+        if (sk_X509_push((*out)->stack, cert) <= 0) {
+            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for certificates");
+        } else if (X509_up_ref(cert) != 1) {
+            (void)sk_X509_pop((*out)->stack);
+            rc = WW_FAIL(err, WW_E_CRYPTO, "certificate cannot be kept");
+        }
+    }
+    return rc;
+}
+
+enum ww_err ww_certs_verify_own(const struct ww_certs *chain, int64_t at_unix,
+                                struct ww_pubkey **leaf_key, struct ww_buf *subject,
+                                struct ww_error *err)
+{
+    struct ww_certs *above = NULL;
+    enum ww_err rc = WW_OK;
+
+    *leaf_key = NULL;
+    if (ww_certs_count(chain) < 2 || has_root(chain)) {
+        return ww_certs_verify(chain, chain, at_unix, leaf_key, subject, err);
+    }
+    rc = above_leaf(chain, &above, err);
+    if (rc) {
+        goto out;
+    }
+    rc = check_chain(chain, above, true, at_unix, NULL, err);
+    if (rc) {
+        goto out;
+    }
+    rc = check_leaf_usage(sk_X509_value(chain->stack, 0), err);
+    if (rc) {
+        goto out;
+    }
+    rc = take_leaf(chain, leaf_key, subject, err);
+out:
+    ww_certs_free(above);
     return rc;
 }

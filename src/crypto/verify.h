@@ -64,5 +64,12 @@ size_t ww_certs_count(const struct ww_certs *certs);
 enum ww_err ww_certs_verify(const struct ww_certs *chain, const struct ww_certs *anchors,
                             int64_t at_unix, struct ww_pubkey **leaf_key,
                             struct ww_buf *subject, struct ww_error *err) WW_MUST_USE;
+/**
+ * The same for a signer's own chain, which may stop below the root: the root is what a
+ * verifier brings. The leaf's issuer must be there.
+ */
+enum ww_err ww_certs_verify_own(const struct ww_certs *chain, int64_t at_unix,
+                                struct ww_pubkey **leaf_key, struct ww_buf *subject,
+                                struct ww_error *err) WW_MUST_USE;
 
 #endif

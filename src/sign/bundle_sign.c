@@ -75,7 +75,7 @@ out:
     return rc;
 }
 
-/* Valid now, ending in a root, and made for this very key. */
+/* Valid now as far as it goes, and made for this very key. */
 static enum ww_err check_chain(const struct ww_signer *signer,
                                const struct ww_certs *chain, const char *hint,
                                struct ww_error *err)
@@ -86,11 +86,13 @@ static enum ww_err check_chain(const struct ww_signer *signer,
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&subject, PEM_MAX_BYTES);
-    rc = ww_certs_verify(chain, chain, (int64_t)time(NULL), &leaf, &subject, err);
+    rc = ww_certs_verify_own(chain, (int64_t)time(NULL), &leaf, &subject, err);
     if (rc) {
-        ww_error_context(err,
-                         "not signing with '%s' (the chain up to the root must be given)",
-                         signer->certificate);
+        ww_error_context(
+            err,
+            "not signing with '%s' (its issuers must be given, up to the root "
+            "or to what the root signed)",
+            signer->certificate);
         goto out;
     }
     rc = ww_pubkey_hint(leaf, leaf_hint, err);

@@ -239,10 +239,48 @@ static void pem_files_without_certificates_are_refused(void **state)
     ww_certs_free(certs);
 }
 
+/* A signer gives its chain without the root, as servers do; a gap in it is refused. */
+static void a_signers_chain_may_stop_below_the_root(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        enum ww_err want;
+    } own[] = {
+        {"own-control", WW_OK},
+        {"suite-simple", WW_OK},
+        {"own-missing-intermediate", WW_E_UNTRUSTED},
+        {"own-leaf-bit-flip", WW_E_UNTRUSTED},
+        {"own-order-swapped", WW_E_UNTRUSTED},
+        {"own-intermediate-not-ca", WW_E_UNTRUSTED},
+        {"own-usage-key-agreement", WW_E_UNTRUSTED},
+        {"suite-no-code-signing-eku", WW_E_UNTRUSTED},
+        {"suite-expired", WW_E_EXPIRED},
+        {"suite-all-expired", WW_E_EXPIRED},
+    };
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        struct ww_error err = {0};
+        struct ww_certs *chain = load_pem(own[i].name, ".chain.pem", NULL);
+        struct ww_pubkey *key = NULL;
+        struct ww_buf subject;
+        ww_buf_init(&subject, 1000);
+        const enum ww_err rc =
+            ww_certs_verify_own(chain, YEAR_2026, &key, &subject, &err);
+        if (rc != own[i].want) {
+            fail_msg("%s: %s %s", own[i].name, ww_err_name(rc), err.text);
+        }
+        assert_int_equal(rc == WW_OK, key != NULL);
+        ww_buf_release(&subject);
+        ww_pubkey_free(key);
+        ww_certs_free(chain);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chains_give_the_expected_answer),
+        cmocka_unit_test(a_signers_chain_may_stop_below_the_root),
         cmocka_unit_test(second_anchor_is_tried),
         cmocka_unit_test(leaf_key_of_the_historical_chain_is_p384),
         cmocka_unit_test(empty_chain_or_anchors_trust_nothing),
