@@ -10,6 +10,7 @@
 """
 import torch
 import transformers as tf
+from transformers.modeling_outputs import MoeCausalLMOutputWithPast
 from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, IMAGE, MLA, PAD1, SEEN,
                          SIGLIP, SIGLIP_TOWER, STD, VIT, VOCAB, of, reads, rope, std)
 
@@ -152,7 +153,7 @@ CASES.update({
     "siglip2-vision": of("Siglip2VisionModel", "Siglip2VisionConfig", **{
         **CLIP_VISION, "num_patches": 16}),
 })
-UNCOVERED += ("yolos", "mlcd", "llama4", "gemma4", "gemma4_text", "gemma4_text-experts")
+UNCOVERED += ("yolos", "mlcd", "gemma4", "gemma4_text", "gemma4_text-experts")
 
 
 def noise(seed, *shape):
@@ -255,16 +256,13 @@ def joined(model):
 
 
 def llama4(model):
-    """Casting to doubles makes complex positions real, and the wrapper asks the language
-    model for an output that it does not give."""
+    """Casting to doubles makes complex positions real."""
     turns = model.vision_model.rotary_embedding
     turns.freqs_ci = turns._compute_freqs_ci(turns.config).to(torch.complex128)
 
-    def add(module, args, out):
-        out.image_outputs = None
-    model.language_model.register_forward_hook(add)
 
-
+# Llama 4's wrapper asks its language model for an output that this does not give.
+MoeCausalLMOutputWithPast.image_outputs = None
 LOADED["llama4"] = llama4
 INPUTS.update({
     "glm4v": merged, "glm4v_moe": merged, "aya_vision": joined, "cohere2_vision": joined,
