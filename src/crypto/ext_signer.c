@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -21,6 +20,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/process.h"
 #include "util/str.h"
 
 #define SCHEME "program:"
@@ -36,7 +36,8 @@ struct signer {
 
 struct run {
     pid_t pid;
-    int in;  /* ours to write to: a socket, so that a program that does not read is no signal */
+    int in;  /* ours to write to: a socket, so that a program that does not read is no
+                signal */
     int out; /* ours to read from */
 };
 
@@ -48,53 +49,6 @@ static void close_signer(void *self)
         ww_free(signer->program);
         ww_free(signer);
     }
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static int spawn(const char *program, const char *hash, int in, int out, pid_t *pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    sigset_t none, defaults;
-    char *argv[] = {(char *)(uintptr_t)program, (char *)(uintptr_t)hash, NULL};
-    int rc = posix_spawn_file_actions_init(&actions);
-
-    if (rc) {
-        return rc;
-    }
-    rc = posix_spawnattr_init(&attr);
-    if (rc) {
-        posix_spawn_file_actions_destroy(&actions);
-        return rc;
-    }
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE);
-    sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &defaults);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    rc = posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-    if (!rc) {
-        rc = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-    }
-    if (!rc) {
-        rc = posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-    }
-    if (!rc) {
-        rc = posix_spawn(pid, program, &actions, &attr, argv, environ);
-    }
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    return rc;
 }
 
 static enum ww_err start(const struct signer *signer, const char *hash, struct run *run,
@@ -109,7 +63,8 @@ static enum ww_err start(const struct signer *signer, const char *hash, struct r
         pipe2(out, O_CLOEXEC) != 0) {
         e = errno;
     } else {
-        e = spawn(signer->program, hash, in[1], out[1], &run->pid);
+        char *argv[] = {signer->program, (char *)(uintptr_t)hash, NULL};
+        e = ww_process_start(argv, in[1], out[1], false, &run->pid);
     }
     close(in[1] >= 0 ? in[1] : -1);
     close(out[1] >= 0 ? out[1] : -1);
@@ -132,7 +87,7 @@ static enum ww_err read_answer(const struct signer *signer, const struct run *ru
     *len = 0;
     for (;;) {
         struct pollfd p = {.fd = run->out, .events = POLLIN};
-        int64_t left = deadline - now_ms();
+        int64_t left = deadline - ww_now_ms();
         int ready = left > 0 ? poll(&p, 1, (int)left) : 0;
         ssize_t n = 0;
         if (ready < 0 && errno == EINTR) {
@@ -172,7 +127,7 @@ static enum ww_err wait_for(const struct signer *signer, const struct run *run,
     int status = 0;
     pid_t got = 0;
 
-    while ((got = waitpid(run->pid, &status, WNOHANG)) == 0 && now_ms() < deadline) {
+    while ((got = waitpid(run->pid, &status, WNOHANG)) == 0 && ww_now_ms() < deadline) {
         const struct timespec pause = {.tv_nsec = 2000000};
         nanosleep(&pause, NULL);
     }
@@ -203,7 +158,7 @@ static enum ww_err sign_by_program(void *self, const char *hash, const uint8_t *
     uint8_t answer[ANSWER_MAX_BYTES + 1];
     size_t answer_len = 0;
     bool is_gone = false;
-    int64_t deadline = now_ms() + (int64_t)signer->seconds * 1000;
+    int64_t deadline = ww_now_ms() + (int64_t)signer->seconds * 1000;
     enum ww_err rc = start(signer, name, &run, err);
 
     if (rc) {
@@ -271,8 +226,9 @@ enum ww_err ww_signprogram_parse(const char *reference, struct ww_signprogram *o
                        reference);
     }
     if (len >= sizeof(out->program)) {
-        return WW_FAIL(err, WW_E_USAGE, "path of a signer program has %zu bytes, at most %zu",
-                       len, sizeof(out->program) - 1);
+        return WW_FAIL(err, WW_E_USAGE,
+                       "path of a signer program has %zu bytes, at most %zu", len,
+                       sizeof(out->program) - 1);
     }
     memcpy(out->program, path, len);
     out->public_key = mark + strlen(MARK);

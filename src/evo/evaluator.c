@@ -12,6 +12,7 @@
 #include "evo/evaluator_run.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/process.h"
 
 #define MAX_PARALLEL 256
 #define TICK_MS 50 /* how late cancelling and deadlines may be noticed */
@@ -85,7 +86,7 @@ static enum ww_err look_at(struct work *w, struct ww_evaluator_run *slot,
         ww_evaluator_clear(slot);
         return settle(w, slot, trial, good, err);
     }
-    if (!short_enough || ww_evaluator_now_ms() >= slot->deadline) {
+    if (!short_enough || ww_now_ms() >= slot->deadline) {
         give_up(&w->trials[trial], short_enough ? "no answer within" : "more than",
                 short_enough ? w->evaluator->seconds : WW_EVALUATOR_ANSWER_BYTES,
                 short_enough ? " seconds" : " bytes printed");

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Processes are started by posix_spawn: no shell, no descriptor of ours but an empty
- * input, a pipe for the answer, and the user's error stream. Each leads a process group,
- * so that what it started ends with it.
+ * A program gets an empty input and a pipe for its answer. Each leads a process group, so
+ * that what it started ends with it.
  */
 #include "evo/evaluator_run.h"
 
@@ -10,70 +9,15 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/process.h"
 
 #define OWN_ARGUMENTS 3
-
-int64_t ww_evaluator_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int out)
-{
-    sigset_t none;
-    sigset_t defaults;
-    sigemptyset(&none);
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE);
-    sigaddset(&defaults, SIGINT);
-    sigaddset(&defaults, SIGTERM);
-    posix_spawnattr_setsigmask(attr, &none);
-    posix_spawnattr_setsigdefault(attr, &defaults);
-    posix_spawnattr_setpgroup(attr, 0);
-    posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                       POSIX_SPAWN_SETPGROUP);
-    int rc =
-        posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (!rc) {
-        rc = posix_spawn_file_actions_adddup2(actions, out, STDOUT_FILENO);
-    }
-    if (!rc) {
-        rc = posix_spawn_file_actions_addclosefrom_np(actions, STDERR_FILENO + 1);
-    }
-    return rc;
-}
-
-static int spawn(char *const *argv, int out, pid_t *pid)
-{
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    int rc = posix_spawn_file_actions_init(&actions);
-    if (rc) {
-        return rc;
-    }
-    rc = posix_spawnattr_init(&attr);
-    if (rc) {
-        posix_spawn_file_actions_destroy(&actions);
-        return rc;
-    }
-    rc = prepare(&actions, &attr, out);
-    if (!rc) {
-        rc = posix_spawn(pid, argv[0], &actions, &attr, argv, environ);
-    }
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&actions);
-    return rc;
-}
 
 /* The program's own arguments, then ours; the strings are borrowed. */
 static char **arguments(const char *const *argv, const struct ww_trial *trial,
@@ -104,7 +48,7 @@ enum ww_err ww_evaluator_start(const struct ww_evaluator *evaluator,
     }
     int e = pipe2(ends, O_CLOEXEC) != 0 ? errno : 0;
     if (!e) {
-        e = spawn(argv, ends[1], &run->pid);
+        e = ww_process_start(argv, -1, ends[1], true, &run->pid);
         close(ends[1]);
     }
     ww_free(argv);
@@ -118,7 +62,7 @@ enum ww_err ww_evaluator_start(const struct ww_evaluator *evaluator,
     }
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     run->out = ends[0];
-    run->deadline = ww_evaluator_now_ms() + (int64_t)evaluator->seconds * 1000;
+    run->deadline = ww_now_ms() + (int64_t)evaluator->seconds * 1000;
     ww_buf_init(&run->text, WW_EVALUATOR_ANSWER_BYTES);
     return WW_OK;
 }

@@ -18,8 +18,6 @@ struct ww_evaluator_run {
     struct ww_buf text;
 };
 
-int64_t ww_evaluator_now_ms(void);
-
 /** Start one attempt; it leads a process group of its own. */
 enum ww_err ww_evaluator_start(const struct ww_evaluator *evaluator,
                                const struct ww_trial *trial, struct ww_evaluator_run *run,

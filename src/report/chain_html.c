@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A verified chain as one page for people: no script, no style sheet and no font from
- * elsewhere, so that it can be mailed and kept. The picture has a column for each step away
- * from the model; what was checked and what was not stands below in words. Names come from
- * signed statements of others, so every text is escaped.
+ * elsewhere, so that it can be mailed and kept. The picture has a column for each step
+ * away from the model; what was checked and what was not stands below in words. Names
+ * come from signed statements of others, so every text is escaped.
  */
 #include <string.h>
 
+#include "report/page.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/fail.h"
@@ -65,14 +66,8 @@ static void number(struct page *p, unsigned v)
 
 static void text(struct page *p, const char *s)
 {
-    for (; *s && !p->rc; s++) {
-        const char *name = *s == '<'   ? "&lt;"
-                           : *s == '>' ? "&gt;"
-                           : *s == '&' ? "&amp;"
-                           : *s == '"' ? "&quot;"
-                                       : NULL;
-        p->rc = name ? ww_buf_add_str(p->out, name, p->err)
-                     : ww_buf_add(p->out, s, 1, p->err);
+    if (!p->rc) {
+        p->rc = ww_page_escape(p->out, s, p->err);
     }
 }
 
@@ -173,7 +168,8 @@ static void draw_box(struct page *p, size_t i)
     raw(p, "/>");
     draw_text(p, x + 10, y + 20, "", link->name);
     draw_text(p, x + 10, y + 36, "small", link->method[0] ? link->method : link->action);
-    draw_text(p, x + 10, y + 50, "small", link->signer[0] ? link->signer : "no signature");
+    draw_text(p, x + 10, y + 50, "small",
+              link->signer[0] ? link->signer : "no signature");
     raw(p, "</g>\n");
 }
 
@@ -247,8 +243,9 @@ static void checks(struct page *p, const struct ww_error *failure)
         number(p, (unsigned)r->model.files_checked);
         raw(p, " files</li>\n");
     }
-    raw(p, "<li>each statement in the table: its signature, its digest, and that it speaks "
-           "of the bytes that were used</li></ul>\n<h2>What was not checked</h2>\n<ul>");
+    raw(p,
+        "<li>each statement in the table: its signature, its digest, and that it speaks "
+        "of the bytes that were used</li></ul>\n<h2>What was not checked</h2>\n<ul>");
     list(p, r->model.not_checked, r->model.n_not_checked);
     list(p, r->not_checked, r->n_not_checked);
     raw(p, "<li>whether a statement is true: a signature says who stated it</li>"

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "report/page.h"
 #include "util/buf.h"
 #include "util/fail.h"
 #include "weightward/report.h"
@@ -17,12 +18,6 @@
 #define LEFT 60.0
 #define TOP 10.0
 #define BOTTOM 30.0
-#define N_COLOURS 8u
-
-/* Apart for most kinds of colour vision (Okabe and Ito 2008). */
-static const char *const colours[N_COLOURS] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7",
-                                               "#e69f00", "#56b4e9", "#000000", "#b8a800"};
-
 /* The page, and the first failure, so that writing reads like the page. */
 struct page {
     struct ww_buf buf;
@@ -41,23 +36,8 @@ static void put(struct page *p, const char *text)
 /* Text of others: names of folders and tensors. */
 static void put_text(struct page *p, const char *text)
 {
-    for (const char *at = text; *at && !p->rc; at++) {
-        switch (*at) {
-        case '<':
-            put(p, "&lt;");
-            break;
-        case '>':
-            put(p, "&gt;");
-            break;
-        case '&':
-            put(p, "&amp;");
-            break;
-        case '"':
-            put(p, "&quot;");
-            break;
-        default:
-            p->rc = ww_buf_add(&p->buf, at, 1, p->err);
-        }
+    if (!p->rc) {
+        p->rc = ww_page_escape(&p->buf, text, p->err);
     }
 }
 
@@ -70,7 +50,8 @@ static void put_number(struct page *p, double v)
 
 /* One line of a picture: the value of a layer. */
 struct series {
-    double (*value)(const struct ww_merge_report *r, size_t layer, uint32_t i, uint32_t j);
+    double (*value)(const struct ww_merge_report *r, size_t layer, uint32_t i,
+                    uint32_t j);
     uint32_t i;
     uint32_t j;
     const char *name;
@@ -79,7 +60,8 @@ struct series {
 
 static double x_of(const struct ww_merge_report *r, size_t layer)
 {
-    const double step = (WIDTH - LEFT - 10) / (double)(r->n_layers > 1 ? r->n_layers - 1 : 1);
+    const double step =
+        (WIDTH - LEFT - 10) / (double)(r->n_layers > 1 ? r->n_layers - 1 : 1);
     return LEFT + step * (double)layer;
 }
 
@@ -134,9 +116,10 @@ static void line(struct page *p, const struct series *s, const char *colour, dou
     put(p, "\"/>\n");
     for (size_t l = 0; l < r->n_layers && !p->rc; l++) {
         const double v = s->value(r, l, s->i, s->j);
-        p->rc = ww_buf_addf(&p->buf, p->err,
-                            "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.4\" fill=\"%s\"><title>",
-                            x_of(r, l), y_of(v, low, high), colour);
+        p->rc =
+            ww_buf_addf(&p->buf, p->err,
+                        "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.4\" fill=\"%s\"><title>",
+                        x_of(r, l), y_of(v, low, high), colour);
         put_text(p, r->layers[l].name);
         put(p, ": ");
         put_number(p, v);
@@ -149,7 +132,7 @@ static void legend(struct page *p, const struct series *series, size_t n)
     put(p, "<p class=\"legend\">");
     for (size_t k = 0; k < n; k++) {
         put(p, "<span style=\"color:");
-        put(p, colours[k % N_COLOURS]);
+        put(p, ww_page_colour(k));
         put(p, "\">&#9632;</span> ");
         put_text(p, series[k].name);
         if (series[k].and_name) {
@@ -176,13 +159,14 @@ static void picture(struct page *p, const char *title, const char *explanation,
     put(p, "</p>\n");
     legend(p, series, n);
     if (!p->rc) {
-        p->rc = ww_buf_addf(&p->buf, p->err, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n",
-                            WIDTH, HEIGHT);
+        p->rc =
+            ww_buf_addf(&p->buf, p->err, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n",
+                        WIDTH, HEIGHT);
     }
     axis(p, low, high);
     name_layers(p);
     for (size_t k = 0; k < n; k++) {
-        line(p, &series[k], colours[k % N_COLOURS], low, high);
+        line(p, &series[k], ww_page_colour(k), low, high);
     }
     put(p, "</svg>\n");
 }
@@ -252,9 +236,10 @@ static void lengths(struct page *p)
         series[n++] = (struct series){length_of_result, 0, 0, "the merge", NULL};
     }
     picture(p, r->has_base ? "Length of the changes" : "Length of the weights",
-            r->has_base ? "Euclidean length of what each source, and the merge, adds to the "
-                          "base."
-                        : "Euclidean length of each source's weights; there is no base.",
+            r->has_base
+                ? "Euclidean length of what each source, and the merge, adds to the "
+                  "base."
+                : "Euclidean length of each source's weights; there is no base.",
             series, n, 0, 0);
 }
 
@@ -268,7 +253,8 @@ static void cosines(struct page *p)
     for (uint32_t i = 0; i < r->n_models; i++) {
         for (uint32_t j = i + 1; j < r->n_models && n < MAX_SERIES; j++) {
             if (is_source(r, i) && is_source(r, j)) {
-                series[n++] = (struct series){cosine_of, i, j, r->models[i], r->models[j]};
+                series[n++] =
+                    (struct series){cosine_of, i, j, r->models[i], r->models[j]};
             }
         }
     }
@@ -290,10 +276,11 @@ static void shares(struct page *p)
         {agreement_of, 0, 0, "sign agreement of the sources", NULL},
         {changed_of, 0, 0, "elements that the merge changed", NULL},
     };
-    picture(p, "Signs that agree, and what was kept",
-            "Share of elements whose changes, those that are not 0, have one sign; share of "
-            "elements in which the result is not the base's, which is what a method kept.",
-            both, p->report->has_base ? 2 : 1, 0, 1);
+    picture(
+        p, "Signs that agree, and what was kept",
+        "Share of elements whose changes, those that are not 0, have one sign; share of "
+        "elements in which the result is not the base's, which is what a method kept.",
+        both, p->report->has_base ? 2 : 1, 0, 1);
 }
 
 static void row(struct page *p, const char *key, const char *value)
@@ -333,13 +320,14 @@ enum ww_err ww_report_merge_html(const struct ww_merge_report *report, char **ou
 
     *out = NULL;
     ww_buf_init(&p.buf, MAX_BYTES);
-    put(&p, "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-            "<title>weightward merge</title>\n<style>body{font:15px sans-serif;max-width:"
-            "900px;margin:2em auto;padding:0 1em}th{text-align:left;padding-right:1em;"
-            "vertical-align:top}td{font-family:monospace;overflow-wrap:anywhere}svg{width:"
-            "100%}.grid{stroke:#ddd}.y{font-size:11px;text-anchor:end}.x{font-size:11px;"
-            "text-anchor:middle}.legend{font-size:13px}</style></head><body>\n"
-            "<h1>A merge</h1>\n");
+    put(&p,
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+        "<title>weightward merge</title>\n<style>body{font:15px sans-serif;max-width:"
+        "900px;margin:2em auto;padding:0 1em}th{text-align:left;padding-right:1em;"
+        "vertical-align:top}td{font-family:monospace;overflow-wrap:anywhere}svg{width:"
+        "100%}.grid{stroke:#ddd}.y{font-size:11px;text-anchor:end}.x{font-size:11px;"
+        "text-anchor:middle}.legend{font-size:13px}</style></head><body>\n"
+        "<h1>A merge</h1>\n");
     summary(&p);
     if (report->n_layers > 0) {
         lengths(&p);

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "util/fail.h"
+
 #define MAX_BYTES ((size_t)64 << 20)
 #define MAX_PIECE 1024
 
@@ -23,16 +25,25 @@ void ww_page_put(struct ww_page *p, const char *markup)
     }
 }
 
-void ww_page_text(struct ww_page *p, const char *text)
+enum ww_err ww_page_escape(struct ww_buf *buf, const char *text, struct ww_error *err)
 {
-    for (const char *at = text; *at && !p->rc; at++) {
+    enum ww_err rc = WW_OK;
+
+    for (const char *at = text; *at && !rc; at++) {
         const char *name = *at == '<'   ? "&lt;"
                            : *at == '>' ? "&gt;"
                            : *at == '&' ? "&amp;"
                            : *at == '"' ? "&quot;"
                                         : NULL;
-        p->rc = name ? ww_buf_add_str(&p->buf, name, p->err)
-                     : ww_buf_add(&p->buf, at, 1, p->err);
+        rc = name ? ww_buf_add_str(buf, name, err) : ww_buf_add(buf, at, 1, err);
+    }
+    return rc;
+}
+
+void ww_page_text(struct ww_page *p, const char *text)
+{
+    if (!p->rc) {
+        p->rc = ww_page_escape(&p->buf, text, p->err);
     }
 }
 
@@ -42,8 +53,12 @@ void ww_page_putf(struct ww_page *p, const char *fmt, ...)
     va_list args;
 
     va_start(args, fmt);
-    (void)vsnprintf(piece, sizeof(piece), fmt, args);
+    const int n = vsnprintf(piece, sizeof(piece), fmt, args);
     va_end(args);
+    if (!p->rc && (n < 0 || (size_t)n >= sizeof(piece))) {
+        p->rc = WW_FAIL(p->err, WW_E_LIMIT, "a piece of the page is longer than %d bytes",
+                        MAX_PIECE);
+    }
     ww_page_put(p, piece);
 }
 

@@ -22,6 +22,9 @@ void ww_page_begin(struct ww_page *p, const char *title, struct ww_error *err);
 /** Closing tags; the text is the caller's. The buffer is released in every case. */
 enum ww_err ww_page_end(struct ww_page *p, char **out) WW_MUST_USE;
 
+/** Text of others, with what HTML would read as markup escaped. */
+enum ww_err ww_page_escape(struct ww_buf *buf, const char *text,
+                           struct ww_error *err) WW_MUST_USE;
 /** Our own markup. */
 void ww_page_put(struct ww_page *p, const char *markup);
 /** Text of others, escaped: names of folders and tensors. */

@@ -7,7 +7,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <time.h>
 
 #include "stream/cpus.h"
 #include "stream/engine.h"
@@ -15,6 +14,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
+#include "util/process.h"
 
 #define PROGRESS_MS 100
 
@@ -25,13 +25,6 @@ struct run {
     int64_t reported_ms;
     uint32_t next_file; /* first output whose file is not made yet */
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void engine_lists(struct ww_engine *e)
 {
@@ -203,7 +196,7 @@ static void engine_release(struct ww_engine *e)
 static void report_progress(struct run *r)
 {
     struct ww_engine *e = &r->engine;
-    int64_t now = now_ms();
+    int64_t now = ww_now_ms();
     uint64_t done = e->done_bytes;
     struct ww_error err = {0};
 
@@ -400,10 +393,10 @@ enum ww_err ww_stream_run(const struct ww_plan *plan, struct ww_out *out,
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         r->total_bytes += plan->outputs[i].size_bytes;
     }
-    int64_t begin = now_ms();
+    int64_t begin = ww_now_ms();
     rc = run_all(r, err);
     result->report = r->engine.report;
-    result->report.seconds = (double)(now_ms() - begin) / 1000.0;
+    result->report.seconds = (double)(ww_now_ms() - begin) / 1000.0;
     ww_free(r);
     if (rc) {
         ww_stream_result_release(result);
