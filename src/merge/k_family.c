@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The task arithmetic family with a selection: TIES (arXiv 2306.01708), DARE (2311.03099),
- * Breadcrumbs (2312.06795), DELLA (2406.11617). For each model: difference from the base,
- * selection, rescaling, weight; then a plain sum, or one of those that agree with the
- * elected sign. What a pass finds out: the cuts of a selection by magnitude, then the sums
- * of magnitudes before and after, which are exact (tilesum.h). Formulas and special cases
- * are those of mergekit 0.1.5; with plan.paper rescaling is by 1 / density, and TIES trims
- * the whole model at once (trim.h).
+ * The task arithmetic family with a selection: TIES (arXiv 2306.01708), DARE
+ * (2311.03099), Breadcrumbs (2312.06795), DELLA (2406.11617). For each model: difference
+ * from the base, selection, rescaling, weight; then a plain sum, or one of those that
+ * agree with the elected sign. What a pass finds out: the cuts of a selection by
+ * magnitude, then the sums of magnitudes before and after, which are exact (tilesum.h).
+ * Formulas and special cases are those of mergekit 0.1.5; with plan.paper rescaling is by
+ * 1 / density, and TIES trims the whole model at once (trim.h).
  */
 #include <string.h>
 
@@ -25,6 +25,7 @@
 #define NO_DIVISOR 1e-8 /* a sum of weights below it divides nothing */
 #define NO_MASS 1e-7    /* a sum of magnitudes below it rescales nothing */
 #define NO_CUT UINT32_MAX
+#define MOST_KEPT_BYTES ((uint64_t)64 << 20)
 
 enum keep { KEEP_TOP, KEEP_MIDDLE, KEEP_RANDOM, KEEP_RANKED };
 
@@ -33,7 +34,7 @@ struct family_source {
     double density;
     double extra; /* gamma, or epsilon */
     double factor;
-    uint32_t top;    /* cut: kept are those above, */
+    uint32_t top;     /* cut: kept are those above, */
     uint32_t outlier; /* but not those above this one */
 };
 
@@ -51,14 +52,16 @@ struct family {
     struct family_source *sources;
     struct ww_select select;
     struct ww_magsum *sums; /* [2 n_sources]: all, kept */
+    uint8_t *kept;          /* [n_sources][kept_bytes]: what the pass of sums selected */
+    size_t kept_bytes;
 };
 
 /* A block's room, cut from its scratch. */
 struct room {
     uint64_t *keys;
     uint64_t *hashes;
-    double *rank;
-    uint64_t *sort;
+    double *numbers;
+    uint8_t *rows; /* WW_ROW_KEEP_SCRATCH of a block */
     uint32_t *draws;
     uint8_t *keep;
     uint8_t *outlier;
@@ -66,8 +69,8 @@ struct room {
 
 static size_t room_bytes(const struct ww_merge_job *job)
 {
-    return job->max_block * (sizeof(uint64_t) * 3 + WW_ROW_RANK_SCRATCH(1) +
-                             sizeof(uint32_t) + 2);
+    return job->max_block *
+           (sizeof(uint64_t) * 3 + WW_ROW_KEEP_SCRATCH(1) + sizeof(uint32_t) + 2);
 }
 
 static struct room room_of(const struct ww_merge_job *job, void *scratch)
@@ -76,9 +79,9 @@ static struct room room_of(const struct ww_merge_job *job, void *scratch)
     size_t n = job->max_block;
     r.keys = scratch;
     r.hashes = r.keys + n;
-    r.rank = (double *)(r.hashes + n);
-    r.sort = (uint64_t *)(r.rank + n);
-    r.draws = (uint32_t *)(r.sort + 2 * n);
+    r.numbers = (double *)(r.hashes + n);
+    r.rows = (uint8_t *)(r.numbers + n);
+    r.draws = (uint32_t *)(r.rows + WW_ROW_KEEP_SCRATCH(n));
     r.keep = (uint8_t *)(r.draws + n);
     r.outlier = r.keep + n;
     return r;
@@ -89,6 +92,7 @@ static void family_close(struct ww_merge_job *job)
     struct family *f = job->state;
     if (f) {
         ww_select_release(&f->select);
+        ww_free(f->kept);
         ww_free(f->sums);
         ww_free(f->sources);
         ww_free(f);
@@ -111,10 +115,11 @@ static enum ww_err kept_ranks(const struct ww_merge_job *job,
         return WW_OK;
     }
     if (target == 0 || (s->extra > 0 && outliers == 0)) {
-        return ww_merge_refuse(job, err,
-                               "density %g and gamma %g of %.0f elements select none; set "
-                               "density to 1 for it",
-                               s->density, s->extra, n);
+        return ww_merge_refuse(
+            job, err,
+            "density %g and gamma %g of %.0f elements select none; set "
+            "density to 1 for it",
+            s->density, s->extra, n);
     }
     uint64_t bottom = job->n - target;
     bottom = bottom > outliers ? bottom - outliers : 0;
@@ -160,10 +165,11 @@ static enum ww_err check_ranked(const struct ww_merge_job *job,
         return WW_OK;
     }
     if (s->density - s->extra <= 0 || s->density + s->extra >= 1) {
-        return ww_merge_refuse(job, err,
-                               "density %g with epsilon %g leaves (0, 1); choose a smaller "
-                               "epsilon",
-                               s->density, s->extra);
+        return ww_merge_refuse(
+            job, err,
+            "density %g with epsilon %g leaves (0, 1); choose a smaller "
+            "epsilon",
+            s->density, s->extra);
     }
     if (job->tensor->rank > 2 || job->n_cols == 1) {
         return ww_merge_refuse(job, err,
@@ -209,14 +215,28 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
     return WW_OK;
 }
 
-/* The pass of sums: acc is [2 n_sources] sums, of what goes and of what is kept. */
+/* The pass of sums: acc is [2 n_sources] sums, of what goes and of what is kept. Where
+ * blocks are whole bytes of bits, and these are few, the selection is remembered. */
 static enum ww_err start_sums(struct ww_merge_job *job, struct ww_error *err)
 {
     struct family *f = job->state;
+    const uint64_t bytes = ww_div_up(job->n, 8);
+
     f->summing = true;
     f->sums = ww_calloc(2 * (size_t)job->n_sources, sizeof(*f->sums));
     job->acc_bytes = 2 * job->n_sources * sizeof(*f->sums);
-    return f->sums ? WW_OK : ww_merge_no_memory(job, err);
+    if (f->sums && job->tile_elements % 8 == 0 && job->max_block % 8 == 0 &&
+        bytes <= MOST_KEPT_BYTES / job->n_sources) {
+        f->kept_bytes = bytes;
+        f->kept = ww_calloc(job->n_sources, bytes);
+    }
+    return f->sums && (f->kept || !f->kept_bytes) ? WW_OK : ww_merge_no_memory(job, err);
+}
+
+static uint8_t *kept_bits(const struct family *f, const struct ww_merge_block *b,
+                          uint32_t source)
+{
+    return f->kept + source * f->kept_bytes + b->first / 8;
 }
 
 static enum ww_err family_open(struct ww_merge_job *job, enum keep keep, bool elect,
@@ -266,7 +286,8 @@ static void keep_random(const struct ww_merge_job *job, const struct ww_merge_bl
                         uint32_t source, const struct room *r)
 {
     const struct family *f = job->state;
-    /* Draws are whole numbers: below is below the next whole one. density is in (0, 1). */
+    /* Draws are whole numbers: below is below the next whole one. density is in (0, 1).
+     */
     const double below = f->sources[source].density * 0x1p32;
     const uint32_t whole = (uint32_t)below;
     const uint32_t last = whole - (whole == below);
@@ -282,18 +303,19 @@ static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_bl
 {
     const struct family *f = job->state;
     const struct family_source *s = &f->sources[source];
-    double low = s->density - s->extra;
-    double step = 2 * s->extra / (double)(job->n_cols - 1);
+    uint32_t *keys = (uint32_t *)r->keys;
+    const struct ww_row_odds odds = {
+        .low = s->density - s->extra,
+        .step = 2 * s->extra / (double)(job->n_cols - 1),
+        .shared = job->plan->order_free,
+    };
 
-    ww_key_magnitudes(b->x[source], b->n, false, r->keys);
+    ww_key_magnitudes32(b->x[source], b->n, keys);
     ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
                  r->draws);
     for (size_t row = 0; row < b->n; row += job->n_cols) {
-        ww_row_rank(r->keys + row, job->n_cols, job->plan->order_free, r->sort,
-                    r->rank + row);
-    }
-    for (size_t i = 0; i < b->n; i++) {
-        r->keep[i] = (double)r->draws[i] < (low + step * r->rank[i]) * 0x1p32;
+        ww_row_keep(keys + row, r->draws + row, job->n_cols, &odds, r->rows,
+                    r->keep + row);
     }
 }
 
@@ -362,6 +384,9 @@ static void family_scan(const struct ww_merge_job *job, unsigned pass,
             continue;
         }
         select_block(job, b, s, &r);
+        if (f->kept) {
+            ww_mask_pack(r.keep, b->n, kept_bits(f, b, s));
+        }
         ww_magsum_add_split(&sums[2 * s], b->x[s], r.keep, b->n);
     }
 }
@@ -416,6 +441,18 @@ static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool 
     return WW_OK;
 }
 
+/* r->keep for one source of a block of the output: remembered, or found again. */
+static void recall_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                         uint32_t source, const struct room *r)
+{
+    const struct family *f = job->state;
+    if (f->kept) {
+        ww_mask_unpack(kept_bits(f, b, source), b->n, r->keep);
+    } else {
+        select_block(job, b, source, r);
+    }
+}
+
 /* `zero`: the sign of a sum of 0. */
 WW_CLONES static void agree(const double *restrict p, const double *restrict sum,
                             double weight, double zero, size_t n,
@@ -431,7 +468,8 @@ WW_CLONES static void agree(const double *restrict p, const double *restrict sum
 }
 
 WW_CLONES static void divide(const double *restrict numerator,
-                             const double *restrict divisor, size_t n, double *restrict out)
+                             const double *restrict divisor, size_t n,
+                             double *restrict out)
 {
     for (size_t i = 0; i < n; i++) {
         double d = divisor[i] != 0 ? divisor[i] : 1;
@@ -440,12 +478,13 @@ WW_CLONES static void divide(const double *restrict numerator,
 }
 
 /* Elect a sign for each element, then add those that have it. A sum of 0 counts as plus,
- * as in mergekit; between locked models, whose signs may all be turned, it elects none. */
+ * as in mergekit; between locked models, whose signs may all be turned, it elects none.
+ */
 static void elect(const struct ww_merge_job *job, const struct ww_merge_block *b,
                   const struct room *r)
 {
     const struct family *f = job->state;
-    double *divisor = r->rank;
+    double *divisor = r->numbers;
     double *numerator = (double *)r->hashes;
     double zero = job->plan->order_free ? 0 : 1;
 
@@ -477,7 +516,7 @@ static void peer_block(const struct ww_merge_job *job, const struct ww_merge_blo
     const enum ww_dtype dtype = job->tensor->compute;
 
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        select_block(job, b, s, r);
+        recall_block(job, b, s, r);
         apply(b->x[s], r->keep, f->sources[s].factor, 1, b->n);
         ww_peer_round(dtype, b->x[s], b->n);
         apply(b->x[s], r->keep, 1, f->sources[s].weight, b->n);
@@ -499,7 +538,7 @@ static enum ww_err family_block(const struct ww_merge_job *job,
     struct room r = room_of(job, b->scratch);
     (void)err;
 
-    if (by_content(job)) {
+    if (by_content(job) && !f->kept) {
         ww_mask_hash(job, b, r.hashes);
     }
     if (job->plan->peer) {
@@ -508,7 +547,7 @@ static enum ww_err family_block(const struct ww_merge_job *job,
     }
     memset(b->out, 0, b->n * sizeof(*b->out));
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        select_block(job, b, s, &r);
+        recall_block(job, b, s, &r);
         apply(b->x[s], r.keep, f->sources[s].factor, f->sources[s].weight, b->n);
     }
     for (uint32_t s = 0; s < job->n_sources; s++) {
@@ -530,7 +569,7 @@ static bool always_rows(const struct ww_merge_job *job)
 }
 
 /* An open function and the operations of one method of the family. */
-#define FAMILY(method, keep, elect, extra, rows, all)                                       \
+#define FAMILY(method, keep, elect, extra, rows, all)                                    \
     static enum ww_err method##_open(struct ww_merge_job *job, bool *scan,               \
                                      struct ww_error *err)                               \
     {                                                                                    \

@@ -11,6 +11,7 @@
 
 #include "crypto/hash.h"
 #include "la/philox.h"
+#include "util/clones.h"
 #include "util/fail.h"
 #include "util/num.h"
 
@@ -110,5 +111,33 @@ void ww_mask_hash(const struct ww_merge_job *job, const struct ww_merge_block *b
             hash = add_value(hash, block->x[s][i], &sign);
         }
         hashes[i] = hash;
+    }
+}
+
+/* Byte i of a word, 0 or 1, to bit 56 + i of the product: no two terms meet. */
+#define GATHER UINT64_C(0x0102040810204080)
+#define EACH_BYTE UINT64_C(0x0101010101010101)
+#define BIT_OF_BYTE UINT64_C(0x8040201008040201)
+
+WW_CLONES void ww_mask_pack(const uint8_t *mask, size_t n, uint8_t *bits)
+{
+    for (size_t i = 0; i < n / 8; i++) {
+        uint64_t word;
+        memcpy(&word, mask + 8 * i, sizeof(word));
+        bits[i] = (uint8_t)(word * GATHER >> 56);
+    }
+    if (n % 8) {
+        uint64_t word = 0;
+        memcpy(&word, mask + n - n % 8, n % 8);
+        bits[n / 8] = (uint8_t)(word * GATHER >> 56);
+    }
+}
+
+WW_CLONES void ww_mask_unpack(const uint8_t *bits, size_t n, uint8_t *mask)
+{
+    for (size_t at = 0; at < n; at += 8) {
+        uint64_t word = bits[at / 8] * EACH_BYTE & BIT_OF_BYTE;
+        word = (word + 0x7f * EACH_BYTE) >> 7 & EACH_BYTE;
+        memcpy(mask + at, &word, n - at < 8 ? n - at : 8);
     }
 }

@@ -20,4 +20,8 @@ void ww_mask_draw(uint64_t key, uint32_t source, uint64_t first, size_t n,
 void ww_mask_hash(const struct ww_merge_job *job, const struct ww_merge_block *block,
                   uint64_t *hashes);
 
+/** Bytes of 0 and 1 as bits, and back. bits: ceil(n / 8) bytes. */
+void ww_mask_pack(const uint8_t *mask, size_t n, uint8_t *bits);
+void ww_mask_unpack(const uint8_t *bits, size_t n, uint8_t *mask);
+
 #endif

@@ -51,14 +51,14 @@ static void scatter(const uint64_t *from, uint64_t *to, size_t n, unsigned shift
     }
 }
 
-void ww_row_rank(const uint64_t *keys, size_t n, bool shared, void *scratch, double *rank)
+void ww_row_rank(const uint32_t *keys, size_t n, bool shared, void *scratch, double *rank)
 {
     uint64_t *pairs = scratch;
     uint64_t *other = pairs + n;
     uint32_t counts[ROUNDS][BINS];
 
     for (size_t i = 0; i < n; i++) {
-        pairs[i] = keys[i] << 32 | i;
+        pairs[i] = (uint64_t)keys[i] << 32 | i;
     }
     if (n <= SMALL) {
         insertion(pairs, n);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ranks within a row, by a radix sort that keeps equal elements in their order. */
+/* Ranks within a row, and what a draw against a rank decides. */
 #ifndef WW_MERGE_ROWRANK_H
 #define WW_MERGE_ROWRANK_H
 
@@ -8,10 +8,26 @@
 #include <stdint.h>
 
 #define WW_ROW_RANK_SCRATCH(n) ((2 * (size_t)(n)) * sizeof(uint64_t))
+#define WW_ROW_KEEP_SCRATCH(n)                                                           \
+    (WW_ROW_RANK_SCRATCH(n) + 3 * (size_t)(n) * sizeof(uint32_t))
 
-/** rank[i] of element i among n, 0 for the smallest, by keys of 32 bits; equal ones by
- *  index, or with `shared` the mean of their places. scratch: WW_ROW_RANK_SCRATCH bytes,
- *  aligned to 8. n below 2^32. */
-void ww_row_rank(const uint64_t *keys, size_t n, bool shared, void *scratch, double *rank);
+/** rank[i] of element i among n, 0 for the smallest; equal ones by index, or with
+ * `shared` the mean of their places. keys: below 2^31. scratch: WW_ROW_RANK_SCRATCH
+ * bytes, aligned to 8. n below 2^32. */
+void ww_row_rank(const uint32_t *keys, size_t n, bool shared, void *scratch,
+                 double *rank);
+
+/** A draw below (low + step * rank) * 2^32 keeps its element. */
+struct ww_row_odds {
+    double low;
+    double step;
+    bool shared;
+};
+
+/** keep[i] of the elements of a row by their draws and ranks as above: the same as with
+ *  ww_row_rank, which is called for the rows that need it. scratch: WW_ROW_KEEP_SCRATCH
+ *  bytes, aligned to 8. */
+void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
+                 const struct ww_row_odds *odds, void *scratch, uint8_t *keep);
 
 #endif

@@ -18,7 +18,7 @@ static inline uint64_t key_of_double(double v)
     return bits & 0x7fffffffffffffffU;
 }
 
-static inline uint64_t key_of_float(double v)
+static inline uint32_t key_of_float(double v)
 {
     float f = (float)v;
     uint32_t bits;
@@ -39,6 +39,13 @@ WW_CLONES void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t 
         }
         return;
     }
+    for (size_t i = 0; i < n; i++) {
+        keys[i] = key_of_float(x[i]);
+    }
+}
+
+WW_CLONES void ww_key_magnitudes32(const double *x, size_t n, uint32_t *keys)
+{
     for (size_t i = 0; i < n; i++) {
         keys[i] = key_of_float(x[i]);
     }

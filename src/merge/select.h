@@ -4,8 +4,8 @@
  *
  * Values are compared by keys, bit patterns that sort like the numbers: 32 bits of the
  * value rounded to float, or 64 of the double. A radix histogram over the top 16 bits,
- * then one over the next 16 within the bucket of each cut, give the key at the cut and how
- * many equal ones lie above it; one more pass counts those by tile. Counts are whole
+ * then one over the next 16 within the bucket of each cut, give the key at the cut and
+ * how many equal ones lie above it; one more pass counts those by tile. Counts are whole
  * numbers, so neither threads nor tiles matter.
  */
 #ifndef WW_MERGE_SELECT_H
@@ -13,7 +13,8 @@
 
 #include "merge/kernel.h"
 
-/** Above the cut are the `rank` first elements in descending order, equal ones by index. */
+/** Above the cut are the `rank` first elements in descending order, equal ones by index.
+ */
 struct ww_cut {
     uint32_t vector; /* which of the values */
     uint64_t rank;
@@ -25,7 +26,8 @@ struct ww_cut {
     uint64_t key;    /* the result: keys above it, and `take` equal ones */
     uint64_t take;
     bool done;
-    uint64_t *before; /* [n_tiles + 1] of equal ones before a tile; NULL when not needed */
+    uint64_t
+        *before; /* [n_tiles + 1] of equal ones before a tile; NULL when not needed */
 };
 
 struct ww_select {
@@ -42,6 +44,7 @@ struct ww_select {
 /** Keys of magnitudes. wide: of doubles, else of floats. */
 uint64_t ww_key_magnitude(double v, bool wide);
 void ww_key_magnitudes(const double *x, size_t n, bool wide, uint64_t *keys);
+void ww_key_magnitudes32(const double *x, size_t n, uint32_t *keys);
 /** For values of both signs. */
 uint64_t ww_key_signed(double v);
 double ww_key_signed_value(uint64_t key);

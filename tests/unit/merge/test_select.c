@@ -2,6 +2,7 @@
 /* Exact cuts against a sort, over tiles in any order. */
 #include "ww_test.h"
 
+#include "merge/mask.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
 #include "ww_random.h"
@@ -59,7 +60,8 @@ static void check(uint64_t rank, bool wide, uint64_t distinct, bool all, bool no
 {
     struct ww_error err = {0};
     struct ww_merge_tensor tensor = {.name = "t"};
-    struct ww_merge_job job = {.tensor = &tensor, .n = N, .n_tiles = (N + TILE - 1) / TILE};
+    struct ww_merge_job job = {
+        .tensor = &tensor, .n = N, .n_tiles = (N + TILE - 1) / TILE};
     struct ww_select s;
     uint64_t seed = rank + distinct;
     uint64_t *keys = calloc(N, sizeof(*keys));
@@ -122,12 +124,12 @@ static void row_ranks_are_those_of_a_sort(void **state)
     (void)state;
     uint64_t seed = 3;
     for (size_t n = 1; n < 3000; n = n * 2 + 1) {
-        uint64_t *keys = calloc(n, sizeof(*keys));
+        uint32_t *keys = calloc(n, sizeof(*keys));
         double *rank = calloc(n, sizeof(*rank));
         double *mean = calloc(n, sizeof(*mean));
         void *scratch = calloc(1, WW_ROW_RANK_SCRATCH(n));
         for (size_t i = 0; i < n; i++) {
-            keys[i] = fx_random(&seed) % (n / 2 + 1) * 1000003 & 0x7fffffff;
+            keys[i] = (uint32_t)(fx_random(&seed) % (n / 2 + 1) * 1000003 & 0x7fffffff);
         }
         ww_row_rank(keys, n, false, scratch, rank);
         ww_row_rank(keys, n, true, scratch, mean);
@@ -148,12 +150,76 @@ static void row_ranks_are_those_of_a_sort(void **state)
     }
 }
 
+/* Keys of one value, of few, of many, and of many octaves. */
+static uint32_t key_like(uint64_t *seed, unsigned kind)
+{
+    const uint32_t r = (uint32_t)fx_random(seed);
+    const uint32_t by_kind[] = {5, r % 3 << 20, 0x3a000000 + r % 5000 * 1000,
+                                r & 0x7fffffff};
+    return by_kind[kind];
+}
+
+static void a_row_keeps_what_draws_and_ranks_say(void **state)
+{
+    (void)state;
+    static const struct ww_row_odds odds[] = {
+        {0.4, 0.2, false}, {0.4, 0.2, true},    {0.7, -0.3, false},
+        {0.5, 0, true},    {0.01, 0.98, false},
+    };
+    enum { MOST = 5000 };
+    uint64_t seed = 11;
+    static uint32_t keys[MOST], draws[MOST];
+    static double rank[MOST];
+    static uint8_t keep[MOST];
+    uint8_t *scratch = malloc(WW_ROW_KEEP_SCRATCH(MOST));
+    size_t sizes[] = {1, 2, 63, 896, MOST};
+
+    assert_non_null(scratch);
+    for (size_t t = 0; t < 5 * 4 * 5; t++) {
+        const size_t n = sizes[t / 20];
+        struct ww_row_odds o = odds[t % 5];
+        o.step /= n > 1 ? (double)(n - 1) : 1;
+        for (size_t i = 0; i < n; i++) {
+            keys[i] = key_like(&seed, t / 5 % 4);
+            draws[i] = (uint32_t)fx_random(&seed);
+        }
+        ww_row_rank(keys, n, o.shared, scratch, rank);
+        ww_row_keep(keys, draws, n, &o, scratch, keep);
+        for (size_t i = 0; i < n; i++) {
+            const double bound = (o.low + o.step * rank[i]) * 0x1p32;
+            assert_int_equal(keep[i], (double)draws[i] < bound);
+        }
+    }
+    free(scratch);
+}
+
+static void masks_come_back_from_their_bits(void **state)
+{
+    (void)state;
+    uint64_t seed = 5;
+    uint8_t mask[100] = {0};
+    uint8_t back[100], bits[13];
+
+    for (size_t n = 0; n <= sizeof(mask); n++) {
+        for (size_t i = 0; i < n; i++) {
+            mask[i] = fx_random(&seed) % 2;
+        }
+        memset(back, 7, sizeof(back));
+        ww_mask_pack(mask, n, bits);
+        ww_mask_unpack(bits, n, back);
+        assert_memory_equal(mask, back, n);
+        assert_true(n == sizeof(back) || back[n] == 7);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_are_those_of_a_sort),
         cmocka_unit_test(signed_keys_sort_and_come_back),
         cmocka_unit_test(row_ranks_are_those_of_a_sort),
+        cmocka_unit_test(a_row_keeps_what_draws_and_ranks_say),
+        cmocka_unit_test(masks_come_back_from_their_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

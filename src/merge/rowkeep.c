@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Ranks are a means: what counts is whether a draw is below a bound that grows with the
+ * rank. Most draws are above or below the bounds of all ranks; of the others the rank is
+ * known within a bin of keys after one count, which decides nearly all; for the few that
+ * are left the smaller keys of the row are counted. A row with many of those is sorted.
+ */
+#include "merge/rowrank.h"
+
+#include <string.h>
+
+#include "util/clones.h"
+#include "util/num.h"
+
+/* Bins of 1/32 of an octave, from the largest key down: what is 2^-32 of it shares one.
+ */
+#define BIN_SHIFT 18u
+#define BINS 1024u
+/* A count reads the row; a sort reads and writes it about so often. */
+#define COUNTS_OF_A_SORT 64u
+
+struct row {
+    const uint32_t *keys;
+    const uint32_t *draws;
+    size_t n;
+    const struct ww_row_odds *odds;
+    uint32_t *open; /* elements whose draw leaves a doubt */
+    size_t n_open;
+};
+
+static double bound(const struct ww_row_odds *odds, double rank)
+{
+    return (odds->low + odds->step * rank) * 0x1p32;
+}
+
+/* Draws below `below` keep and are sure; so are those from `above` on. */
+WW_CLONES static void settle(const uint32_t *restrict draws, size_t n, double below,
+                             double above, uint8_t *restrict keep, uint8_t *restrict sure)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double draw = (double)draws[i];
+        keep[i] = draw < below;
+        sure[i] = (draw < below) | (draw >= above);
+    }
+}
+
+WW_CLONES static uint32_t largest(const uint32_t *keys, size_t n)
+{
+    uint32_t max = 0;
+    for (size_t i = 0; i < n; i++) {
+        max = keys[i] > max ? keys[i] : max;
+    }
+    return max;
+}
+
+/* The smaller keys of the row, and its equal ones before and after the place i. */
+WW_CLONES static void count_keys(const uint32_t *keys, size_t n, size_t i,
+                                 uint32_t *smaller, uint32_t *before, uint32_t *after)
+{
+    const uint32_t key = keys[i];
+    uint32_t less = 0;
+    uint32_t first = 0;
+    uint32_t last = 0;
+
+    for (size_t k = 0; k < i; k++) {
+        less += keys[k] < key;
+        first += keys[k] == key;
+    }
+    for (size_t k = i + 1; k < n; k++) {
+        less += keys[k] < key;
+        last += keys[k] == key;
+    }
+    *smaller = less;
+    *before = first;
+    *after = last;
+}
+
+static void decide_by_count(const struct row *r, size_t i, uint8_t *keep)
+{
+    uint32_t smaller;
+    uint32_t before;
+    uint32_t after;
+
+    count_keys(r->keys, r->n, i, &smaller, &before, &after);
+    double rank = (double)smaller + (double)before;
+    if (r->odds->shared) {
+        rank = (double)smaller + (double)(before + after) / 2;
+    }
+    keep[i] = (double)r->draws[i] < bound(r->odds, rank);
+}
+
+static void decide_by_sort(const struct row *r, void *scratch, uint8_t *keep)
+{
+    double *rank = (double *)scratch + 2 * r->n;
+
+    ww_row_rank(r->keys, r->n, r->odds->shared, scratch, rank);
+    for (size_t k = 0; k < r->n_open; k++) {
+        const uint32_t i = r->open[k];
+        keep[i] = (double)r->draws[i] < bound(r->odds, rank[i]);
+    }
+}
+
+/* Where the bins begin, and the end, in ranks; those below the lowest key are not set. */
+static uint32_t bins_of(const struct row *r, uint32_t starts[BINS + 1])
+{
+    const uint32_t top = largest(r->keys, r->n) >> BIN_SHIFT;
+    const uint32_t lowest = top >= BINS ? top - (BINS - 1) : 0;
+    uint32_t above = (uint32_t)r->n;
+
+    memset(starts, 0, (BINS + 1) * sizeof(*starts));
+    for (size_t i = 0; i < r->n; i++) {
+        const uint32_t at = r->keys[i] >> BIN_SHIFT;
+        starts[at > lowest ? at - lowest : 0]++;
+    }
+    starts[BINS] = above;
+    for (uint32_t b = BINS; above > 0; b--) {
+        above -= starts[b - 1];
+        starts[b - 1] = above;
+    }
+    return lowest;
+}
+
+/* Decides what the bin of a key decides; what it leaves stays open. */
+static void decide_by_bins(struct row *r, uint8_t *keep)
+{
+    uint32_t starts[BINS + 1];
+    const uint32_t lowest = bins_of(r, starts);
+    size_t left = 0;
+
+    for (size_t k = 0; k < r->n_open; k++) {
+        const uint32_t i = r->open[k];
+        const uint32_t at = r->keys[i] >> BIN_SHIFT;
+        const uint32_t bin = at > lowest ? at - lowest : 0;
+        const bool first = (double)r->draws[i] < bound(r->odds, starts[bin]);
+        const bool last = (double)r->draws[i] < bound(r->odds, starts[bin + 1] - 1);
+        keep[i] = first;
+        r->open[left] = i;
+        left += first != last;
+    }
+    r->n_open = left;
+}
+
+void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
+                 const struct ww_row_odds *odds, void *scratch, uint8_t *keep)
+{
+    const double ends[2] = {bound(odds, 0), bound(odds, n > 0 ? (double)(n - 1) : 0)};
+    const bool grows = ends[0] <= ends[1];
+    uint8_t *sure = scratch;
+    struct row r = {.keys = keys, .draws = draws, .n = n, .odds = odds};
+
+    r.open = (uint32_t *)((uint8_t *)scratch + WW_ROW_RANK_SCRATCH(n) +
+                          2 * n * sizeof(uint32_t));
+    settle(draws, n, ends[!grows], ends[grows], keep, sure);
+    for (size_t i = 0; i < n; i++) {
+        r.open[r.n_open] = (uint32_t)i;
+        r.n_open += !sure[i];
+    }
+    if (r.n_open > 0) {
+        decide_by_bins(&r, keep);
+    }
+    if (r.n_open > COUNTS_OF_A_SORT) {
+        decide_by_sort(&r, scratch, keep);
+        return;
+    }
+    for (size_t k = 0; k < r.n_open; k++) {
+        decide_by_count(&r, r.open[k], keep);
+    }
+}
