@@ -54,12 +54,10 @@ static enum ww_err check_kind(struct ww_logkey *key, struct ww_error *err)
 enum ww_err ww_logkey_from_der(const uint8_t *der, size_t len, struct ww_logkey **out,
                                struct ww_error *err)
 {
-    const uint8_t *cursor = der;
     struct ww_logkey *key = NULL;
     enum ww_err rc = WW_OK;
 
     *out = NULL;
-    ww_ossl_init();
     if (len == 0 || len > DER_MAX_BYTES) {
         return WW_FAIL(err, WW_E_KEYFILE, "key of the log has %zu bytes", len);
     }
@@ -67,13 +65,8 @@ enum ww_err ww_logkey_from_der(const uint8_t *der, size_t len, struct ww_logkey 
     if (!key) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
     }
-    key->pkey = d2i_PUBKEY(NULL, &cursor, (long)len);
-    if (!key->pkey) {
-        rc = ww_ossl_fail(err, WW_E_KEYFILE, "key of the log is malformed");
-        goto out;
-    }
-    if (cursor != der + len) {
-        rc = WW_FAIL(err, WW_E_KEYFILE, "key of the log has bytes behind its end");
+    rc = ww_ossl_read_spki(der, len, "key of the log", &key->pkey, err);
+    if (rc) {
         goto out;
     }
     rc = check_kind(key, err);
@@ -91,23 +84,8 @@ enum ww_err ww_logkey_verify(const struct ww_logkey *key, const void *message, s
                              const uint8_t *sig, size_t sig_len, struct ww_error *err)
 {
     const char *digest = EVP_PKEY_is_a(key->pkey, "ED25519") ? NULL : "SHA2-256";
-    EVP_MD_CTX *ctx = NULL;
-    enum ww_err rc = WW_OK;
 
-    if (key->ecdsa) {
-        return ww_pubkey_verify_sha256(key->ecdsa, message, len, sig, sig_len, err);
-    }
-    ctx = EVP_MD_CTX_new();
-    if (!ctx ||
-        EVP_DigestVerifyInit_ex(ctx, NULL, digest, NULL, NULL, key->pkey, NULL) != 1) {
-        rc = ww_ossl_fail(err, WW_E_CRYPTO, "signature check could not be started");
-        goto out;
-    }
-    if (EVP_DigestVerify(ctx, sig, sig_len, message, len) != 1) {
-        rc = ww_ossl_fail(err, WW_E_SIGNATURE,
-                          "signature does not fit the key and the message");
-    }
-out:
-    EVP_MD_CTX_free(ctx);
-    return rc;
+    return key->ecdsa
+               ? ww_pubkey_verify_sha256(key->ecdsa, message, len, sig, sig_len, err)
+               : ww_ossl_verify(key->pkey, digest, message, len, sig, sig_len, err);
 }

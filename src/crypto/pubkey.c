@@ -97,20 +97,18 @@ out:
 enum ww_err ww_pubkey_from_der(const uint8_t *der, size_t len, struct ww_pubkey **out,
                                struct ww_error *err)
 {
-    const uint8_t *cursor = der;
     struct ww_pubkey *key = NULL;
     EVP_PKEY *pkey = NULL;
     enum ww_err rc = WW_OK;
 
     *out = NULL;
-    ww_ossl_init();
     if (len == 0 || len > PEM_FILE_MAX_BYTES) {
         return WW_FAIL(err, WW_E_KEYFILE, "public key has %zu bytes, expected 91 to %d",
                        len, WW_SPKI_MAX_BYTES);
     }
-    pkey = d2i_PUBKEY(NULL, &cursor, (long)len);
-    if (!pkey) {
-        return ww_ossl_fail(err, WW_E_KEYFILE, "public key is malformed");
+    rc = ww_ossl_read_spki(der, len, "public key", &pkey, err);
+    if (rc) {
+        return rc;
     }
     rc = ww_pubkey_from_evp(pkey, "public key", &key, err);
     if (rc) {
@@ -268,27 +266,11 @@ static enum ww_err verify_with(const struct ww_pubkey *key, const char *digest,
                                const void *message, size_t len, const uint8_t *sig,
                                size_t sig_len, struct ww_error *err)
 {
-    EVP_MD_CTX *ctx = NULL;
-    enum ww_err rc = WW_OK;
-
     if (!signature_is_der(sig, sig_len)) {
         return ww_ossl_fail(err, WW_E_SIGNATURE,
                             "signature is not one DER encoded ECDSA value");
     }
-    ctx = EVP_MD_CTX_new();
-    if (!ctx ||
-        EVP_DigestVerifyInit_ex(ctx, NULL, digest, NULL, NULL, key->pkey, NULL) != 1) {
-        rc = ww_ossl_fail(err, WW_E_CRYPTO, "signature check could not be started");
-        goto out;
-    }
-    if (EVP_DigestVerify(ctx, sig, sig_len, message, len) != 1) {
-        rc = ww_ossl_fail(err, WW_E_SIGNATURE,
-                          "signature does not fit the key and the message");
-        goto out;
-    }
-out:
-    EVP_MD_CTX_free(ctx);
-    return rc;
+    return ww_ossl_verify(key->pkey, digest, message, len, sig, sig_len, err);
 }
 
 enum ww_err ww_pubkey_verify(const struct ww_pubkey *key, const void *message, size_t len,

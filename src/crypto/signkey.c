@@ -163,20 +163,20 @@ enum ww_err ww_signkey_from_device(const struct ww_signdevice *device,
                                    const uint8_t *public_der, size_t len,
                                    struct ww_signkey **out, struct ww_error *err)
 {
-    const uint8_t *cursor = public_der;
     struct ww_signkey *key = ww_calloc(1, sizeof(*key));
+    struct ww_error local = {0};
     enum ww_err rc = WW_OK;
 
     *out = NULL;
-    ww_ossl_init();
     if (!key) {
         device->close(device->self);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
     }
     key->device = *device;
-    key->pkey = d2i_PUBKEY(NULL, &cursor, (long)len);
-    if (!key->pkey) {
-        rc = ww_ossl_fail(err, WW_E_KEY, "public half of the signing key is malformed");
+    rc = ww_ossl_read_spki(public_der, len, "public half of the signing key", &key->pkey,
+                           &local);
+    if (rc) {
+        rc = WW_FAIL(err, WW_E_KEY, "%s", local.text);
         goto out;
     }
     rc = ww_curve_of(key->pkey, "signing key", &key->curve, err);

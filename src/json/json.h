@@ -24,9 +24,9 @@ struct ww_json_limits {
 };
 
 /* Defaults per use. */
-extern const struct ww_json_limits ww_json_limits_config;   /* 16 MiB, 32, 1 million */
-extern const struct ww_json_limits ww_json_limits_bundle;   /* 64 MiB, 32, 4 million */
-extern const struct ww_json_limits ww_json_limits_small;    /* 1 MiB, 16, 65,536 */
+extern const struct ww_json_limits ww_json_limits_config; /* 16 MiB, 32, 1 million */
+extern const struct ww_json_limits ww_json_limits_bundle; /* 64 MiB, 32, 4 million */
+extern const struct ww_json_limits ww_json_limits_small;  /* 1 MiB, 16, 65,536 */
 
 /** A parsed document; owns every node, not the text it was read from. */
 struct ww_json;
@@ -36,8 +36,8 @@ struct ww_jnode;
 /** Only the strict scan. On failure the text says line, column and what was found.
  *  WW_E_JSON; WW_E_LIMIT for the caps; WW_E_USAGE for a max_depth above 64. */
 enum ww_err ww_json_check(const uint8_t *text, size_t len,
-                          const struct ww_json_limits *limits, struct ww_error *err)
-    WW_MUST_USE;
+                          const struct ww_json_limits *limits,
+                          struct ww_error *err) WW_MUST_USE;
 
 enum ww_err ww_json_parse(const uint8_t *text, size_t len,
                           const struct ww_json_limits *limits, struct ww_json **out,
@@ -71,8 +71,8 @@ bool ww_jdouble(const struct ww_jnode *node, double *out);
  * also offers the nearest known name. code is the caller's (WW_E_BUNDLE, ...).
  */
 enum ww_err ww_jonly(const struct ww_jnode *object, const char *const *allowed, size_t n,
-                     enum ww_err code, const char *what, struct ww_error *err)
-    WW_MUST_USE;
+                     enum ww_err code, const char *what,
+                     struct ww_error *err) WW_MUST_USE;
 
 /**
  * Deterministic writer into a buffer: compact (indent 0) or indented. Errors stick and
@@ -85,27 +85,29 @@ struct ww_jw {
     struct ww_error err;
     unsigned indent;
     unsigned depth;
-    uint64_t in_object;     /* bit per depth */
+    uint64_t in_object; /* bit per depth */
     bool need_comma;
     bool after_key;
 };
 void ww_jw_init(struct ww_jw *w, struct ww_buf *buf, unsigned indent);
 void ww_jw_object(struct ww_jw *w);
 void ww_jw_array(struct ww_jw *w);
-void ww_jw_close(struct ww_jw *w);              /* closes the innermost */
+void ww_jw_close(struct ww_jw *w); /* closes the innermost */
 void ww_jw_key(struct ww_jw *w, const char *key);
 void ww_jw_str(struct ww_jw *w, const char *s); /* NULL writes null */
 void ww_jw_strn(struct ww_jw *w, const char *s, size_t len);
 void ww_jw_u64(struct ww_jw *w, uint64_t v);
 void ww_jw_i64(struct ww_jw *w, int64_t v);
-void ww_jw_double(struct ww_jw *w, double v);   /* shortest of %.{1..17}g that reads back;
-                                                 * NaN and infinity become null */
+void ww_jw_double(struct ww_jw *w, double v); /* shortest of %.{1..17}g that reads back;
+                                               * NaN and infinity become null */
 void ww_jw_bool(struct ww_jw *w, bool v);
 void ww_jw_null(struct ww_jw *w);
 void ww_jw_raw(struct ww_jw *w, const char *json); /* a value already serialised */
 /* key and value in one call */
 void ww_jw_kstr(struct ww_jw *w, const char *key, const char *s);
 void ww_jw_ku64(struct ww_jw *w, const char *key, uint64_t v);
+/* as text of decimal digits: readers of JSON keep 53 bits of a number */
+void ww_jw_kdecimal(struct ww_jw *w, const char *key, uint64_t v);
 void ww_jw_kdouble(struct ww_jw *w, const char *key, double v);
 void ww_jw_kbool(struct ww_jw *w, const char *key, bool v);
 void ww_jw_khex(struct ww_jw *w, const char *key, const uint8_t *bytes, size_t len);

@@ -254,6 +254,13 @@ void ww_jw_ku64(struct ww_jw *w, const char *key, uint64_t v)
     ww_jw_u64(w, v);
 }
 
+void ww_jw_kdecimal(struct ww_jw *w, const char *key, uint64_t v)
+{
+    char text[24];
+    snprintf(text, sizeof(text), "%" PRIu64, v);
+    ww_jw_kstr(w, key, text);
+}
+
 void ww_jw_kdouble(struct ww_jw *w, const char *key, double v)
 {
     ww_jw_key(w, key);

@@ -5,8 +5,6 @@
  * once more for it, with their tensor trees; the extraction itself reads tensor by tensor
  * and sees no file whole.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "evidence/ancestors.h"
@@ -24,10 +22,8 @@ static enum ww_err no_memory(struct ww_error *err)
 static void write_external(struct ww_jw *w, const void *payload)
 {
     const struct ww_extracting *x = payload;
-    char text[24];
 
-    (void)snprintf(text, sizeof(text), "%" PRIu64, x->rank);
-    ww_jw_kstr(w, "rank", text);
+    ww_jw_kdecimal(w, "rank", x->rank);
     ww_jw_kdouble(w, "energy", x->energy);
     ww_jw_kbool(w, "portable", x->portable);
 }

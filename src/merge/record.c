@@ -4,21 +4,11 @@
  * Everything that decides the output's bytes is in it, so that anyone who has the sources
  * can compute the output again. docs/formats/merge-record.md has the members.
  */
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "merge/merge_work.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-
-/* Numbers of 64 bits are strings: JSON readers keep 53. */
-static void write_number(struct ww_jw *w, const char *key, uint64_t v)
-{
-    char text[24];
-    (void)snprintf(text, sizeof(text), "%" PRIu64, v);
-    ww_jw_kstr(w, key, text);
-}
 
 static void write_external(struct ww_jw *w, const void *payload)
 {
@@ -32,8 +22,8 @@ static void write_external(struct ww_jw *w, const void *payload)
     }
     ww_jw_kbool(w, "order_free", work->options->order_free);
     ww_jw_kbool(w, "allow_mixed", work->options->allow_mixed);
-    write_number(w, "seed", work->options->seed);
-    write_number(w, "shard_bytes", work->options->shard_bytes);
+    ww_jw_kdecimal(w, "seed", work->options->seed);
+    ww_jw_kdecimal(w, "shard_bytes", work->options->shard_bytes);
 }
 
 static void write_internal(struct ww_jw *w, const void *payload)

@@ -74,8 +74,11 @@ enum ww_err ww_document_check(const uint8_t *payload, size_t len,
             return readers[i].read(payload, len, err);
         }
     }
-    return WW_FAIL(err, WW_E_POLICY, "a %s is not signed in an envelope",
-                   ww_signed_word(kind));
+    return WW_FAIL(
+        err, WW_E_POLICY,
+        "a %s is none of what a trust root is about: roots, policies, requests "
+        "and approvals; the step that makes it signs it, once",
+        ww_signed_word(kind));
 }
 
 enum ww_err ww_document_kind(const uint8_t *payload, size_t len, enum ww_signed_kind *out,

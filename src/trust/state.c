@@ -190,19 +190,6 @@ static bool is_listed(const struct ww_root *root, const char *id)
     return false;
 }
 
-static void write_version(struct ww_jw *w, const char *key, uint64_t version)
-{
-    char text[24];
-    size_t at = sizeof(text) - 1;
-
-    text[at] = '\0';
-    do {
-        text[--at] = (char)('0' + version % 10);
-        version /= 10;
-    } while (version);
-    ww_jw_kstr(w, key, text + at);
-}
-
 static enum ww_err write_state(const char *path, const struct state *old, bool recovers,
                                const struct ww_root *root, const char *policy_keys,
                                struct ww_error *err)
@@ -215,18 +202,18 @@ static enum ww_err write_state(const char *path, const struct state *old, bool r
     ww_jw_init(&w, &text, 0);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "type", TYPE);
-    write_version(&w, "root", root->version);
+    ww_jw_kdecimal(&w, "root", root->version);
     ww_jw_kstr(&w, "policy_keys", policy_keys);
     ww_jw_key(&w, "policies");
     ww_jw_object(&w);
     for (size_t i = 0; i < root->n_policies; i++) {
-        write_version(&w, root->policies[i].id, root->policies[i].version);
+        ww_jw_kdecimal(&w, root->policies[i].id, root->policies[i].version);
     }
     /* A policy that is no longer listed may come back, but not as an older one. */
     for (const struct ww_jnode *p = recovers ? NULL : ww_jfirst(old->policies); p;
          p = ww_jnext(p)) {
         if (!is_listed(root, ww_jkey(p))) {
-            write_version(&w, ww_jkey(p), seen(old, ww_jkey(p)));
+            ww_jw_kdecimal(&w, ww_jkey(p), seen(old, ww_jkey(p)));
         }
     }
     ww_jw_close(&w);

@@ -91,16 +91,12 @@ static void write_decider(struct ww_jw *w, const struct ww_verdict *v)
 /* With versions, so that nobody is asked under older ones later. */
 static void write_policies(struct ww_jw *w, const struct ww_verdict *v)
 {
-    char text[24];
-
     ww_jw_key(w, "policies");
     ww_jw_array(w);
     for (size_t i = 0; i < v->trust.n_policies; i++) {
-        snprintf(text, sizeof(text), "%llu",
-                 (unsigned long long)v->trust.policies[i].version);
         ww_jw_object(w);
         ww_jw_kstr(w, "id", v->trust.policies[i].id);
-        ww_jw_kstr(w, "version", text);
+        ww_jw_kdecimal(w, "version", v->trust.policies[i].version);
         ww_jw_close(w);
     }
     ww_jw_close(w);
