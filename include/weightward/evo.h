@@ -12,6 +12,13 @@
 extern "C" {
 #endif
 
+/** What members are compared by. */
+enum ww_evo_level {
+    WW_EVO_TOKENS,  /* of one tokenizer, which all members must have */
+    WW_EVO_OPTIONS, /* an item's options as wholes; any tokenizers */
+    WW_EVO_BYTES    /* of the answer, one after the other; any tokenizers, more calls */
+};
+
 struct ww_collect_options {
     const char *pool;     /* YAML file of members */
     const char *tasks;    /* JSON lines */
@@ -19,6 +26,7 @@ struct ww_collect_options {
     unsigned top;         /* likeliest tokens asked for at each position; 0: 20 */
     unsigned connections; /* at once, all members together; 0: 4; at most 256 */
     unsigned tries;       /* of a call; 0: 6 */
+    enum ww_evo_level level;
     /** Limits that are not exceeded; negative: none. Tries count as calls. */
     double max_calls;
     double max_tokens;

@@ -114,6 +114,9 @@ WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report
 WW_API enum ww_err ww_report_search_json(const char *output,
                                          const struct ww_search_report *report, char **out,
                                          struct ww_error *err) WW_MUST_USE;
+/** The same as a page of its own: what was gained when, and the variables. */
+WW_API enum ww_err ww_report_search_html(const struct ww_search_report *report, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
 /** word: what was done with the package. */
 WW_API enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *report,
                                        char **out, struct ww_error *err) WW_MUST_USE;
@@ -136,6 +139,9 @@ WW_API enum ww_err ww_report_probe_json(const struct ww_probe_report *report, ch
 /** word: "fit" or "run"; recipe: where it was written, or NULL. */
 WW_API enum ww_err ww_report_fusion_json(const struct ww_fusion_report *report,
                                          const char *word, const char *recipe, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
+/** The fit as a page of its own; it needs the report's details. */
+WW_API enum ww_err ww_report_fusion_html(const struct ww_fusion_report *report, char **out,
                                          struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_serve_json(const struct ww_serve_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;

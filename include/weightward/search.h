@@ -30,6 +30,19 @@ struct ww_search_options {
                                   is of trials */
 };
 
+/** What was known behind so many trials; scores as the evaluator counts them. */
+struct ww_search_point {
+    uint32_t trials;
+    double best;       /* so far; NaN before any */
+    double generation; /* mean over the candidates of the last generation */
+};
+
+/** A number that was searched for. */
+struct ww_search_number {
+    char *name;
+    double low, high, start, chosen;
+};
+
 struct ww_search_report {
     char *chosen;  /* "start", "mean" or "candidate"; "front" with objectives */
     bool has_gain; /* over the start, on items used for nothing else */
@@ -45,6 +58,13 @@ struct ww_search_report {
     uint32_t failed;
     uint32_t made; /* trials that this run made; the others were in the journal */
     char *recipe;  /* what was chosen; with objectives NULL */
+    struct ww_search_point *curve; /* [n_curve]; none with objectives */
+    uint32_t n_curve;
+    struct ww_search_number *numbers; /* [n_numbers]; none with objectives */
+    uint32_t n_numbers;
+    char **objectives; /* [n_objectives] names */
+    uint32_t n_objectives;
+    double *points; /* [1 + front][n_objectives]: the start's scores, then the front's */
 };
 WW_API void ww_search_report_release(struct ww_search_report *report);
 

@@ -71,6 +71,14 @@ static enum ww_err make_room(struct numbers *t, struct ww_error *err)
     return WW_OK;
 }
 
+static void forget(struct numbers *t)
+{
+    for (size_t i = 0; i < t->room; i++) {
+        t->place[i] = 0;
+    }
+    t->n = 0;
+}
+
 static enum ww_err number_of(struct numbers *t, struct ww_span s, uint32_t *out,
                              struct ww_error *err)
 {
@@ -212,12 +220,20 @@ static enum ww_err read_root(struct ww_answer_cache *cache, struct ww_answers *a
 
 static enum ww_err read_items(struct ww_answer_cache *cache,
                               const struct ww_members *members,
-                              const struct ww_tasks *tasks, struct ww_answers *a,
+                              const struct ww_tasks *tasks,
+                              const struct ww_answers_view *view, struct ww_answers *a,
                               struct ww_error *err)
 {
     struct numbers t = {0};
-    struct ww_gather gather = {members, a->owned->facts, a->top, ww_fetch_cached, cache};
+    const struct ww_gather gather = {.members = members,
+                                     .facts = a->owned->facts,
+                                     .top = a->top,
+                                     .fetch = ww_fetch_cached,
+                                     .payload = cache,
+                                     .level = view->level,
+                                     .per_byte = view->per_byte};
     enum ww_err rc = WW_OK;
+    size_t most = 0;
     for (size_t i = 0; i < tasks->n && !rc; i++) {
         struct ww_gathered *g = &a->owned->gathered[i];
         rc = ww_gather_item(&gather, &tasks->item[i], i, g, err);
@@ -226,25 +242,31 @@ static enum ww_err read_items(struct ww_answer_cache *cache,
                          "the cache lacks answers about item %zu; collect them first",
                          i + 1);
         }
+        if (view->level == WW_EVO_OPTIONS) {
+            forget(&t); /* an item's options are numbered by themselves */
+        }
         rc = rc ? rc : number_item(g, members, i, a, &t, err);
+        most = t.n > most ? t.n : most;
         a->item[i].weight = tasks->item[i].weight;
+        a->item[i].vocabulary = g->vocabulary;
     }
     ww_free(t.place);
     a->token = t.token;
-    a->tokens = t.n;
+    a->tokens = most;
     return rc;
 }
 
 enum ww_err ww_answers_load(const struct ww_members *members,
-                            const struct ww_tasks *tasks, const char *dir, uint32_t top,
-                            struct ww_answers *out, struct ww_error *err)
+                            const struct ww_tasks *tasks, const char *dir,
+                            const struct ww_answers_view *view, struct ww_answers *out,
+                            struct ww_error *err)
 {
     struct ww_answer_cache *cache = NULL;
     enum ww_err rc = answers_new(members->k, tasks->n, out, err);
-    out->top = top ? top : WW_EVO_TOP;
+    out->top = view->top ? view->top : WW_EVO_TOP;
     rc = rc ? rc : ww_answer_cache_open(dir, false, &cache, err);
     rc = rc ? rc : read_facts(cache, members, out->top, out->owned->facts, err);
-    rc = rc ? rc : read_items(cache, members, tasks, out, err);
+    rc = rc ? rc : read_items(cache, members, tasks, view, out, err);
     rc = rc ? rc : read_root(cache, out, err);
     ww_answer_cache_close(cache);
     if (rc) {

@@ -18,6 +18,7 @@
 #include "evo/members.h"
 #include "evo/pool.h"
 #include "evo/tasks.h"
+#include "weightward/evo.h"
 
 /** One member at one position. */
 struct ww_answer_at {
@@ -30,6 +31,7 @@ struct ww_answer_item {
     uint32_t n;     /* positions of the answer, its end token included where scored */
     uint32_t *gold; /* [n] tokens */
     double weight;
+    uint32_t vocabulary; /* what a position can be; 0: as all have it */
     struct ww_answer_at *at; /* [n][k] */
     double *prompt_surprise; /* [k], mean per prompt token, nats; NaN where not given */
 };
@@ -41,16 +43,25 @@ struct ww_answers {
     size_t n;
     struct ww_answer_item *item; /* [n], in the order of the task file */
     size_t tokens;
-    struct ww_span *token; /* [tokens], bytes of each number; empty: the end token */
+    struct ww_span *token; /* [tokens], bytes of each number; empty: the end token; of
+                              options the last item's */
     uint8_t root[32];      /* of the hash tree over the cached answers */
     struct ww_answer_owned *owned;
 };
 
-/** From the cache in folder dir alone, every item whole; top as when they were collected
- *  (0: 20). vocabulary is left 0. WW_E_NOTFOUND when something is missing. */
+/** How answers are read. */
+struct ww_answers_view {
+    uint32_t top; /* as when they were collected; 0: 20 */
+    enum ww_evo_level level;
+    bool per_byte; /* options: by their lengths */
+};
+
+/** From the cache in folder dir alone, every item whole; tasks must stay. vocabulary is
+ *  left 0. WW_E_NOTFOUND when something is missing. */
 enum ww_err ww_answers_load(const struct ww_members *members,
-                            const struct ww_tasks *tasks, const char *dir, uint32_t top,
-                            struct ww_answers *out, struct ww_error *err) WW_MUST_USE;
+                            const struct ww_tasks *tasks, const char *dir,
+                            const struct ww_answers_view *view, struct ww_answers *out,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** Everything inside is owned. */
 void ww_answers_release(struct ww_answers *answers);

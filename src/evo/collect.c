@@ -116,11 +116,21 @@ static void stop(struct collect *c, const struct ww_error *why, bool at_once)
     (void)pthread_mutex_unlock(&c->mutex);
 }
 
+static struct ww_gather gather_with(const struct collect *c, ww_fetch how, void *payload)
+{
+    return (struct ww_gather){.members = &c->members,
+                              .facts = c->facts,
+                              .top = c->top,
+                              .fetch = how,
+                              .payload = payload,
+                              .level = c->o->level};
+}
+
 static void *work(void *data)
 {
     struct worker *w = data;
     struct collect *c = w->c;
-    struct ww_gather gather = {&c->members, c->facts, c->top, fetch, w};
+    const struct ww_gather gather = gather_with(c, fetch, w);
     for (;;) {
         const size_t i = atomic_fetch_add(&c->next, 1);
         if (i >= c->n_missing || c->stopping) {
@@ -217,7 +227,7 @@ static enum ww_err keep_keys(struct collect *c, const struct ww_gathered *g,
 /* What does the cache have, and which items lack something? */
 static enum ww_err look_up(struct collect *c, struct ww_error *err)
 {
-    struct ww_gather gather = {&c->members, c->facts, c->top, ww_fetch_cached, c->cache};
+    const struct ww_gather gather = gather_with(c, ww_fetch_cached, c->cache);
     enum ww_err rc = WW_OK;
     c->n_keys = 0;
     c->n_missing = 0;

@@ -57,13 +57,20 @@ static enum ww_err reserve(const struct ww_answers *a, struct ww_pool_set *s,
                : WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu answers", s->items);
 }
 
+static uint32_t vocabulary_of(const struct ww_answers *a,
+                              const struct ww_answer_item *item)
+{
+    const uint32_t all =
+        a->vocabulary ? a->vocabulary : (uint32_t)(a->tokens ? a->tokens : 1);
+    return item->vocabulary ? item->vocabulary : all;
+}
+
 static enum ww_err unions(const struct ww_answers *a, const struct ww_answer_item *item,
                           uint32_t p, struct ww_pool_set *s, size_t t,
                           struct ww_error *err)
 {
     struct ww_pool_list lists[WW_POOL_MAX_MEMBERS];
-    const uint32_t vocabulary =
-        a->vocabulary ? a->vocabulary : (uint32_t)(a->tokens ? a->tokens : 1);
+    const uint32_t vocabulary = vocabulary_of(a, item);
     struct ww_pool_choice choice = {.lists = lists, .gold = item->gold[p]};
     for (uint32_t m = 0; m < a->k; m++) {
         lists[m] = item->at[(size_t)p * a->k + m].top;
@@ -83,7 +90,7 @@ static enum ww_err position(const struct ww_answers *a, size_t i, uint32_t p,
                             struct ww_error *err)
 {
     const struct ww_answer_item *item = &a->item[i];
-    const uint32_t vocabulary = a->vocabulary ? a->vocabulary : (uint32_t)a->tokens;
+    const uint32_t vocabulary = vocabulary_of(a, item);
     double *row = s->room + t * ROWS * s->k;
     for (uint32_t m = 0; m < s->k; m++) {
         const struct ww_answer_at *said = &item->at[(size_t)p * s->k + m];

@@ -37,6 +37,8 @@ struct ww_fusion_score {
 
 struct ww_fusion {
     struct ww_rule rule;
+    enum ww_evo_level level;
+    bool per_byte;       /* options: their log-probabilities divided by their lengths */
     uint32_t top;        /* tokens of a list */
     uint32_t vocabulary; /* tokens in all, as the rule was fitted with */
     uint32_t k;

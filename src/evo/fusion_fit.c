@@ -11,6 +11,7 @@
 #include "crypto/hash.h"
 #include "evo/collect.h"
 #include "evo/fusion.h"
+#include "evo/fusion_details.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -61,8 +62,7 @@ static enum ww_err ask(struct fit *f, const struct split *split, struct ww_error
 static enum ww_err apart(const struct fit *f, struct ww_error *err)
 {
     size_t shared = 0;
-    enum ww_err rc =
-        ww_tasks_shared(&f->held_out.tasks, &f->fitted.tasks, &shared, err);
+    enum ww_err rc = ww_tasks_shared(&f->held_out.tasks, &f->fitted.tasks, &shared, err);
     if (rc || shared == f->held_out.tasks.n) {
         return rc;
     }
@@ -75,7 +75,8 @@ static enum ww_err apart(const struct fit *f, struct ww_error *err)
 static enum ww_err load(struct fit *f, struct split *split, struct ww_error *err)
 {
     const struct ww_collect_options *o = &f->o->collect;
-    return ww_answers_load(&f->members, &split->tasks, o->cache, o->top, &split->answers,
+    const struct ww_answers_view view = {o->top, o->level, f->o->per_byte};
+    return ww_answers_load(&f->members, &split->tasks, o->cache, &view, &split->answers,
                            err);
 }
 
@@ -85,7 +86,9 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
     size_t tokens = f->fitted.answers.tokens > f->held_out.answers.tokens
                         ? f->fitted.answers.tokens
                         : f->held_out.answers.tokens;
-    uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : VOCABULARY;
+    const uint32_t usual =
+        f->o->collect.level == WW_EVO_BYTES ? WW_GATHER_BYTES : VOCABULARY;
+    uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : usual;
     if (f->o->vocabulary && tokens > vocabulary) {
         return WW_FAIL(err, WW_E_USAGE,
                        "members listed %zu unlike tokens, but the vocabulary is said to "
@@ -187,6 +190,26 @@ static void tell(struct fit *f)
     r->held_out = f->held_out.tasks.n;
 }
 
+static enum ww_err add_details(struct fit *f, struct ww_error *err)
+{
+    const struct split *scored = f->o->confirm ? &f->held_out : &f->fitted;
+    const struct ww_rule *rules[WW_RULE_COUNT];
+    for (uint32_t i = 0; i < f->recipe.n_scores; i++) {
+        rules[i] = &f->rules[f->recipe.scores[i].rule];
+    }
+    const struct ww_fusion_fitted fit = {.members = &f->members,
+                                         .tasks = &scored->tasks,
+                                         .fitted = &f->fitted.set,
+                                         .scored = &scored->set,
+                                         .rules = rules,
+                                         .n_rules = f->recipe.n_scores,
+                                         .single = f->single,
+                                         .asked = f->asked,
+                                         .confirmed = f->o->confirm != NULL,
+                                         .seed = f->o->seed};
+    return ww_fusion_details_make(&fit, &f->report->details, err);
+}
+
 static enum ww_err permit_of(const struct ww_member *member, struct ww_fusion_member *out,
                              struct ww_error *err)
 {
@@ -249,6 +272,8 @@ static enum ww_err emit(struct fit *f, struct ww_error *err)
     if (rc) {
         return rc;
     }
+    r->level = f->o->collect.level;
+    r->per_byte = f->o->per_byte;
     r->top = f->fitted.answers.top;
     r->vocabulary = f->fitted.answers.vocabulary;
     memcpy(r->tasks, f->fitted.tasks.digest, sizeof(r->tasks));
@@ -269,6 +294,13 @@ static enum ww_err checked(struct fit *f, struct ww_error *err)
     enum ww_err rc = f->o->output ? ww_path_check_new(f->o->output, err) : WW_OK;
     if (!rc && f->o->rule) {
         rc = ww_rule_find(f->o->rule, &f->asked, err);
+    }
+    if (!rc && f->o->vocabulary && f->o->collect.level != WW_EVO_TOKENS) {
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "a vocabulary is of tokens; options and bytes have their own");
+    }
+    if (!rc && f->o->per_byte && f->o->collect.level != WW_EVO_OPTIONS) {
+        rc = WW_FAIL(err, WW_E_USAGE, "only scores of options are divided by lengths");
     }
     if (!rc && f->o->seed >> 53) {
         rc = WW_FAIL(err, WW_E_USAGE, "a seed is below 2^53");
@@ -303,7 +335,10 @@ static enum ww_err fit_all(struct fit *f, struct ww_error *err)
     }
     if (!rc) {
         tell(f);
-        rc = f->o->output ? emit(f, err) : WW_OK;
+        rc = f->o->details ? add_details(f, err) : WW_OK;
+    }
+    if (!rc && f->o->output) {
+        rc = emit(f, err);
     }
     return rc;
 }
@@ -313,6 +348,12 @@ static void split_release(struct split *split)
     ww_pool_set_release(&split->set);
     ww_answers_release(&split->answers);
     ww_tasks_release(&split->tasks);
+}
+
+void ww_fusion_report_release(struct ww_fusion_report *report)
+{
+    ww_fusion_details_free(report->details);
+    report->details = NULL;
 }
 
 enum ww_err ww_fusion_fit(const struct ww_fusion_options *options,
@@ -330,5 +371,8 @@ enum ww_err ww_fusion_fit(const struct ww_fusion_options *options,
     split_release(&f.fitted);
     split_release(&f.held_out);
     ww_members_release(&f.members);
+    if (rc) {
+        ww_fusion_report_release(report);
+    }
     return rc;
 }

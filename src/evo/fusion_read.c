@@ -169,6 +169,22 @@ static enum ww_err read_scores(const struct ww_jnode *root, struct ww_fusion *f,
     return WW_OK;
 }
 
+/* Absent: tokens. That nothing else is spelled otherwise is seen when it is written. */
+static bool read_level(const struct ww_jnode *root, struct ww_fusion *f)
+{
+    const struct ww_jnode *level = ww_jget(root, "level");
+    const char *name = NULL;
+    if (level && (!ww_jstr(level, &name) ||
+                  (strcmp(name, "options") != 0 && strcmp(name, "bytes") != 0))) {
+        return false;
+    }
+    f->level = !level                         ? WW_EVO_TOKENS
+               : strcmp(name, "options") == 0 ? WW_EVO_OPTIONS
+                                              : WW_EVO_BYTES;
+    f->per_byte = ww_jget(root, "per_byte") != NULL;
+    return !f->per_byte || f->level == WW_EVO_OPTIONS;
+}
+
 static enum ww_err read_facts(const struct ww_jnode *root, struct ww_fusion *f,
                               struct ww_error *err)
 {
@@ -176,6 +192,9 @@ static enum ww_err read_facts(const struct ww_jnode *root, struct ww_fusion *f,
     const struct ww_jnode *confirmed = ww_jget(root, "confirmed");
     const uint64_t most = ((uint64_t)1 << 53) - 1;
     uint64_t top = 0, vocabulary = 0;
+    if (!read_level(root, f)) {
+        return wrong("level' or 'per_byte", err);
+    }
     if (!count_of(root, "top", 1, MOST_TOP, &top) ||
         !count_of(root, "vocabulary", 1, MOST_VOCABULARY, &vocabulary)) {
         return wrong("top' or 'vocabulary", err);

@@ -84,6 +84,12 @@ enum ww_err ww_fusion_write(const struct ww_fusion *f, struct ww_buf *out,
     ww_jw_object(&w);
     ww_jw_kstr(&w, "type", WW_FUSION_TYPE);
     write_rule(&w, f);
+    if (f->level != WW_EVO_TOKENS) {
+        ww_jw_kstr(&w, "level", f->level == WW_EVO_OPTIONS ? "options" : "bytes");
+    }
+    if (f->per_byte) {
+        ww_jw_kbool(&w, "per_byte", true);
+    }
     ww_jw_ku64(&w, "top", f->top);
     ww_jw_ku64(&w, "vocabulary", f->vocabulary);
     ww_jw_key(&w, "members");

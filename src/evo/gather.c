@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The walk over one item's questions. */
-#include "evo/gather.h"
+#include "evo/gather_int.h"
 
 #include <math.h>
 #include <string.h>
@@ -54,6 +54,10 @@ void ww_gathered_release(struct ww_gathered *g)
     for (size_t i = 0; i < g->n_said; i++) {
         ww_scored_release(&g->said[i]);
     }
+    for (uint32_t k = 0; g->made && k < g->k; k++) {
+        ww_scored_release(&g->made[k]);
+    }
+    ww_free(g->made);
     ww_free(g->said);
     ww_free(g->keys);
     ww_free(g->gold);
@@ -63,31 +67,39 @@ void ww_gathered_release(struct ww_gathered *g)
     memset(g, 0, sizeof(*g));
 }
 
-/* Ask a member; the answer is the last of g->said. Arrays inside of an answer do not move
- * when the array of answers grows. */
-static enum ww_err ask_member(const struct ww_gather *gather, uint32_t member,
-                              const struct ww_ask *ask, struct ww_gathered *g,
-                              struct ww_error *err)
+static enum ww_err make_room(struct ww_gathered *g, size_t more, struct ww_error *err)
+{
+    if (g->n_said + more <= g->room) {
+        return WW_OK;
+    }
+    const size_t room = 2 * g->room + more + 16;
+    void *said = ww_realloc_array(g->said, room, sizeof(*g->said));
+    if (said) {
+        g->said = said;
+    }
+    void *keys = ww_realloc_array(g->keys, room, sizeof(*g->keys));
+    if (keys) {
+        g->keys = keys;
+    }
+    if (!said || !keys) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+    }
+    g->room = room;
+    return WW_OK;
+}
+
+enum ww_err ww_gather_ask(const struct ww_gather *gather, uint32_t member,
+                          const struct ww_ask *ask, struct ww_gathered *g,
+                          struct ww_error *err)
 {
     const struct ww_dialect *d = gather->facts[member].dialect;
-    if (g->n_said == g->room) {
-        const size_t room = g->room ? 2 * g->room : 16;
-        void *said = ww_realloc_array(g->said, room, sizeof(*g->said));
-        if (said) {
-            g->said = said;
-        }
-        void *keys = ww_realloc_array(g->keys, room, sizeof(*g->keys));
-        if (keys) {
-            g->keys = keys;
-        }
-        if (!said || !keys) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
-        }
-        g->room = room;
+    enum ww_err rc = make_room(g, 1, err);
+    if (rc) {
+        return rc;
     }
     uint8_t *key = g->keys[g->n_said];
-    enum ww_err rc = ww_answer_key(&gather->members->member[member], d->name, d->version,
-                                   ask, key, err);
+    rc = ww_answer_key(&gather->members->member[member], d->name, d->version, ask, key,
+                       err);
     bool found = false;
     rc = rc ? rc
             : gather->fetch(gather->payload, member, ask, key, &found,
@@ -97,9 +109,22 @@ static enum ww_err ask_member(const struct ww_gather *gather, uint32_t member,
     return rc;
 }
 
-/* Room for one more position. */
-static enum ww_err add_position(struct ww_gathered *g, struct ww_span gold,
-                                struct ww_error *err)
+enum ww_err ww_gather_take(struct ww_gathered *g, struct ww_gathered *from,
+                           struct ww_error *err)
+{
+    enum ww_err rc = make_room(g, from->n_said, err);
+    if (rc || from->n_said == 0) {
+        return rc;
+    }
+    memcpy(g->said + g->n_said, from->said, from->n_said * sizeof(*g->said));
+    memcpy(g->keys + g->n_said, from->keys, from->n_said * sizeof(*g->keys));
+    g->n_said += from->n_said;
+    from->n_said = 0;
+    return WW_OK;
+}
+
+enum ww_err ww_gather_position(struct ww_gathered *g, struct ww_span gold,
+                               struct ww_error *err)
 {
     const size_t n = (size_t)g->n + 1;
     void *golds = ww_realloc_array(g->gold, n, sizeof(*g->gold));
@@ -126,6 +151,23 @@ static enum ww_err add_position(struct ww_gathered *g, struct ww_span gold,
     return WW_OK;
 }
 
+enum ww_err ww_gather_made(struct ww_gathered *g, uint32_t member,
+                           struct ww_scored_writer *w, struct ww_error *err)
+{
+    struct ww_scored *made = &g->made[member];
+    enum ww_err rc = ww_scored_end(w, (double)NAN, 0, made, err);
+    for (uint32_t i = 0; i < made->n && !rc; i++) {
+        if (i == g->n) {
+            rc = ww_gather_position(g, made->at[i].gold, err);
+        }
+        if (!rc) {
+            g->logprob[(size_t)i * g->k + member] = made->at[i].logprob;
+            g->at[(size_t)i * g->k + member] = &made->at[i];
+        }
+    }
+    return rc;
+}
+
 /* A whole scored answer as a column; the first one makes the positions. */
 static enum ww_err take_scored(const struct ww_gather *gather, uint32_t member,
                                uint32_t first, const struct ww_scored *said,
@@ -135,7 +177,7 @@ static enum ww_err take_scored(const struct ww_gather *gather, uint32_t member,
     g->prompt_surprise[member] = said->prompt_surprise;
     for (uint32_t i = 0; i < said->n && same; i++) {
         if (first == member) {
-            enum ww_err rc = add_position(g, said->at[i].gold, err);
+            enum ww_err rc = ww_gather_position(g, said->at[i].gold, err);
             if (rc) {
                 return rc;
             }
@@ -167,7 +209,7 @@ static enum ww_err ask_scoring(const struct ww_gather *gather,
         const struct ww_member *m = &gather->members->member[k];
         const struct ww_ask ask = {true,   item->prompt, item->answer,
                                    m->end, m->model,     gather->top};
-        enum ww_err rc = ask_member(gather, k, &ask, g, err);
+        enum ww_err rc = ww_gather_ask(gather, k, &ask, g, err);
         if (rc || !g->complete) {
             return rc;
         }
@@ -241,7 +283,7 @@ static enum ww_err ask_position(const struct ww_gather *gather,
                                    "",
                                    gather->members->member[k].model,
                                    gather->top};
-        enum ww_err rc = ask_member(gather, k, &ask, g, err);
+        enum ww_err rc = ww_gather_ask(gather, k, &ask, g, err);
         if (rc || !g->complete) {
             return rc;
         }
@@ -273,7 +315,7 @@ static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_ite
         }
         const struct ww_span rest = {item->answer.data + done, item->answer.len - done};
         if (!cut) {
-            rc = add_position(
+            rc = ww_gather_position(
                 g, at_end ? (struct ww_span){NULL, 0} : next_gold(at, g->k, rest), err);
         }
         if (!rc && (g->gold[i].len > rest.len ||
@@ -298,27 +340,45 @@ static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_ite
     return rc;
 }
 
+enum ww_err ww_gather_tokens(const struct ww_gather *gather,
+                             const struct ww_task_item *item, size_t number,
+                             struct ww_gathered *g, struct ww_error *err)
+{
+    bool walks = false;
+    uint32_t first = 0;
+    for (uint32_t k = 0; k < g->k; k++) {
+        walks = walks || !gather->facts[k].scores_prompts;
+    }
+    enum ww_err rc = ask_scoring(gather, item, number, &first, g, err);
+    if (!rc && g->complete && walks) {
+        rc = walk(gather, item, number, first < g->k, g, err);
+    }
+    return rc;
+}
+
 enum ww_err ww_gather_item(const struct ww_gather *gather,
                            const struct ww_task_item *item, size_t number,
                            struct ww_gathered *out, struct ww_error *err)
 {
-    bool walks = false;
-    uint32_t first = 0;
+    static enum ww_err (*const gather_level[])(
+        const struct ww_gather *gather, const struct ww_task_item *item, size_t number,
+        struct ww_gathered *g,
+        struct ww_error *err) = {[WW_EVO_TOKENS] = ww_gather_tokens,
+                                 [WW_EVO_OPTIONS] = ww_gather_options,
+                                 [WW_EVO_BYTES] = ww_gather_bytes};
     memset(out, 0, sizeof(*out));
     out->k = gather->members->k;
     out->complete = true;
     out->prompt_surprise = ww_calloc(out->k, sizeof(*out->prompt_surprise));
-    if (!out->prompt_surprise) {
+    out->made = ww_calloc(out->k, sizeof(*out->made));
+    if (!out->prompt_surprise || !out->made) {
+        ww_gathered_release(out);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
     }
     for (uint32_t k = 0; k < out->k; k++) {
         out->prompt_surprise[k] = (double)NAN;
-        walks = walks || !gather->facts[k].scores_prompts;
     }
-    enum ww_err rc = ask_scoring(gather, item, number, &first, out, err);
-    if (!rc && out->complete && walks) {
-        rc = walk(gather, item, number, first < out->k, out, err);
-    }
+    enum ww_err rc = gather_level[gather->level](gather, item, number, out, err);
     if (rc) {
         ww_gathered_release(out);
     }

@@ -7,12 +7,19 @@
  * Members that score prompts are asked once. The others are asked for what comes next at
  * every token; where its right token ends is said by a member that scores, else the
  * longest token that anybody lists and the answer goes on with.
+ *
+ * Where members have unlike tokenizers the same is made of options (one position, the
+ * options in place of tokens) or of bytes (a position for each byte of the answer).
  */
 #ifndef WW_EVO_GATHER_H
 #define WW_EVO_GATHER_H
 
 #include "evo/members.h"
 #include "evo/probe.h"
+#include "weightward/evo.h"
+
+/** What a position of bytes can be: a byte, or the end. */
+#define WW_GATHER_BYTES 257
 
 /** Answer to a question to a member. *found false: not there, and the walk ends. */
 typedef enum ww_err (*ww_fetch)(void *payload, uint32_t member, const struct ww_ask *ask,
@@ -25,16 +32,20 @@ struct ww_gather {
     uint32_t top;
     ww_fetch fetch;
     void *payload;
+    enum ww_evo_level level;
+    bool per_byte; /* options: their log-probabilities divided by their lengths */
 };
 
 struct ww_gathered {
     bool complete;
     uint32_t n; /* positions */
     uint32_t k;
-    struct ww_span *gold;           /* [n]; empty: the end token */
-    double *logprob;                /* [n][k] */
+    uint32_t vocabulary;  /* what a position can be; 0: the tokenizer's tokens */
+    struct ww_span *gold; /* [n]; empty: the end token */
+    double *logprob;      /* [n][k] */
     const struct ww_scored_at **at; /* [n][k], for its list */
     double *prompt_surprise;        /* [k]; NaN */
+    struct ww_scored *made;         /* [k] lists of options or bytes; NULL */
     struct ww_scored *said;         /* [n_said], what the others lie in */
     uint8_t (*keys)[32];            /* [n_said] */
     size_t n_said;

@@ -6,36 +6,22 @@
  * same items, since members of a front are compared over the whole run; at the end the
  * front is tried on other items, and what is reported is what was seen there.
  */
+#include "evo/search_front.h"
+
 #include <math.h>
 #include <string.h>
 
-#include "evo/pareto.h"
-#include "evo/search_int.h"
 #include "la/fixmath.h"
 #include "la/philox.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define SHOWN_PER_LEADER 4 /* of the front, four for each of the space's leaders */
-#define POPULATION 12
-#define SCALE 0.5    /* of the difference of two members */
-#define MUTATION 0.2 /* of a variable's step */
+#define SCALE 0.5          /* of the difference of two members */
+#define MUTATION 0.2       /* of a variable's step */
 #define TWO_PI 0x1.921fb54442d18p+2
 
-struct front {
-    struct ww_search *s;
-    uint32_t d, k;
-    uint32_t shown;   /* at most so many are tried again */
-    double *x;        /* [budget][d], by trial */
-    double *score;    /* [budget][k] */
-    bool *in_front;   /* [budget] */
-    double *points;   /* [budget][k], scores of the members */
-    double *crowding; /* [budget], of the members */
-    uint32_t *member; /* [budget], trials of the front, lonely ones first */
-    uint32_t n_members;
-};
-
-static double uniform(const struct front *f, uint32_t child, uint32_t draw)
+static double uniform(const struct ww_front *f, uint32_t child, uint32_t draw)
 {
     const uint64_t seed = f->s->options->seed;
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
@@ -45,18 +31,21 @@ static double uniform(const struct front *f, uint32_t child, uint32_t draw)
     return (double)((((uint64_t)w[0] << 32 | w[1]) >> 11) + 1) * 0x1p-53;
 }
 
-static uint32_t pick(const struct front *f, uint32_t child, uint32_t draw, uint32_t n)
+static uint32_t pick(const struct ww_front *f, uint32_t child, uint32_t draw, uint32_t n)
 {
     uint32_t i = (uint32_t)(uniform(f, child, draw) * n);
     return i < n ? i : n - 1;
 }
 
-static enum ww_err begin(struct front *f, struct ww_error *err)
+enum ww_err ww_front_init(struct ww_front *f, struct ww_search *s, size_t room,
+                          ww_front_scorer scorer, void *payload, struct ww_error *err)
 {
-    const size_t room = f->s->budget;
-    f->d = f->s->space.d;
-    f->k = f->s->space.n_objectives;
-    f->shown = f->s->space.leaders * SHOWN_PER_LEADER;
+    *f = (struct ww_front){.s = s,
+                           .d = s->space.d,
+                           .k = s->space.n_objectives,
+                           .shown = s->space.leaders * SHOWN_PER_LEADER,
+                           .scorer = scorer,
+                           .payload = payload};
     f->x = ww_calloc(room, f->d * sizeof(double));
     f->score = ww_calloc(room, f->k * sizeof(double));
     f->in_front = ww_calloc(room, sizeof(bool));
@@ -70,22 +59,26 @@ static enum ww_err begin(struct front *f, struct ww_error *err)
         return WW_FAIL(err, WW_E_LIMIT, "at most %d leaders with several objectives",
                        WW_PARETO_MAX_VOLUME / SHOWN_PER_LEADER);
     }
-    if (room < 2u * POPULATION + f->shown + 2) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "%zu evaluations are too few: the start, two generations and the "
-                       "re-test of the front take %u",
-                       room, 2u * POPULATION + f->shown + 2);
-    }
     return WW_OK;
 }
 
-/* Members of the front of the first n trials, lonely ones first, ties by trial. */
-static void rank(struct front *f, uint32_t n)
+void ww_front_release(struct ww_front *f)
+{
+    ww_free(f->x);
+    ww_free(f->score);
+    ww_free(f->in_front);
+    ww_free(f->points);
+    ww_free(f->crowding);
+    ww_free(f->member);
+}
+
+/* Members of the front of all points, lonely ones first, ties by their order. */
+void ww_front_rank(struct ww_front *f)
 {
     const uint32_t k = f->k;
     f->n_members = 0;
-    ww_pareto_front(f->score, n, k, f->in_front);
-    for (uint32_t i = 0; i < n; i++) {
+    ww_pareto_front(f->score, f->n, k, f->in_front);
+    for (uint32_t i = 0; i < f->n; i++) {
         if (f->in_front[i]) {
             memcpy(f->points + (size_t)f->n_members * k, f->score + (size_t)i * k,
                    k * sizeof(double));
@@ -114,7 +107,7 @@ static double mirrored(double u, double low, double high)
 }
 
 /* The lonelier of two members. */
-static const double *parent(const struct front *f, uint32_t child, uint32_t draw)
+static const double *parent(const struct ww_front *f, uint32_t child, uint32_t draw)
 {
     uint32_t a = pick(f, child, draw, f->n_members);
     uint32_t b = pick(f, child, draw + 1, f->n_members);
@@ -122,7 +115,7 @@ static const double *parent(const struct front *f, uint32_t child, uint32_t draw
 }
 
 /* Coordinates are steps here. */
-static void make_child(const struct front *f, uint32_t child, const double *low,
+static void make_child(const struct ww_front *f, uint32_t child, const double *low,
                        const double *high, double *u)
 {
     double a[WW_SPACE_MAX_NUMBERS];
@@ -138,50 +131,57 @@ static void make_child(const struct front *f, uint32_t child, const double *low,
     }
 }
 
-static void make_random(const struct front *f, uint32_t child, const double *low,
-                        const double *high, double *u)
+void ww_front_random(const struct ww_front *f, uint32_t child, const double *low,
+                     const double *high, double *u)
 {
     for (uint32_t i = 0; i < f->d; i++) {
         u[i] = low[i] + (high[i] - low[i]) * uniform(f, child, 6 + i);
     }
 }
 
-static enum ww_err try_row(struct front *f, uint32_t n, struct ww_error *err)
+enum ww_err ww_front_try(struct ww_front *f, uint32_t n, struct ww_error *err)
+{
+    enum ww_err rc =
+        f->scorer(f, f->x + (size_t)f->n * f->d, n, f->score + (size_t)f->n * f->k, err);
+    f->n += rc ? 0 : n;
+    return rc;
+}
+
+static enum ww_err score_trials(struct ww_front *f, const double *x, uint32_t n,
+                                double *out, struct ww_error *err)
 {
     uint32_t first = 0;
-    enum ww_err rc =
-        ww_search_try(f->s, f->x + (size_t)f->s->next * f->d, n, WW_PART_SEARCH,
-                      ww_search_items(f->s, WW_PART_SEARCH, 0), &first, err);
+    enum ww_err rc = ww_search_try(f->s, x, n, WW_PART_SEARCH,
+                                   ww_search_items(f->s, WW_PART_SEARCH, 0), &first, err);
     for (uint32_t i = 0; !rc && i < n; i++) {
         for (uint32_t o = 0; o < f->k; o++) {
-            f->score[(size_t)(first + i) * f->k + o] =
-                ww_search_objective(f->s, first + i, o);
+            out[(size_t)i * f->k + o] = ww_search_objective(f->s, first + i, o);
         }
     }
     return rc;
 }
 
-/* One generation behind the trials so far: random until there is a front to breed. */
-static enum ww_err generation(struct front *f, uint32_t n, struct ww_error *err)
+/* Random until there is a front to breed. */
+enum ww_err ww_front_generation(struct ww_front *f, uint32_t n, struct ww_error *err)
 {
     double low[WW_SPACE_MAX_NUMBERS];
     double high[WW_SPACE_MAX_NUMBERS];
     double u[WW_SPACE_MAX_NUMBERS];
     ww_space_box(&f->s->space, low, high);
-    rank(f, f->s->next);
+    ww_front_rank(f);
     for (uint32_t i = 0; i < n; i++) {
-        const uint32_t child = f->s->next + i;
-        if (f->s->next <= POPULATION || f->n_members < 2) {
-            make_random(f, child, low, high, u);
+        const uint32_t child = f->n + i;
+        if (f->n <= WW_FRONT_POPULATION || f->n_members < 2) {
+            ww_front_random(f, child, low, high, u);
         } else {
             make_child(f, child, low, high, u);
         }
         ww_space_from_steps(&f->s->space, u, f->x + (size_t)child * f->d);
     }
-    return try_row(f, n, err);
+    return ww_front_try(f, n, err);
 }
 
-static void write_scores(const struct front *f, uint32_t trial, struct ww_jw *w)
+static void write_scores(const struct ww_front *f, uint32_t trial, struct ww_jw *w)
 {
     ww_jw_key(w, "scores");
     ww_jw_object(w);
@@ -194,7 +194,7 @@ static void write_scores(const struct front *f, uint32_t trial, struct ww_jw *w)
 }
 
 /* The front as other items show it. Trial `first` is the start's, then the members'. */
-static enum ww_err write_front(struct front *f, uint32_t first, uint32_t n,
+static enum ww_err write_front(struct ww_front *f, uint32_t first, uint32_t n,
                                const double *x, struct ww_jw *w,
                                struct ww_search_report *report, struct ww_error *err)
 {
@@ -206,6 +206,7 @@ static enum ww_err write_front(struct front *f, uint32_t first, uint32_t n,
     }
     report->front = (uint32_t)ww_pareto_front(f->points + f->k, n, f->k, f->in_front);
     report->hypervolume = ww_pareto_volume(f->points + f->k, n, f->k, f->points);
+    rc = ww_search_add_front(f->s, first, f->in_front, n, report, err);
     ww_jw_key(w, "start");
     ww_jw_object(w);
     write_scores(f, first, w);
@@ -226,11 +227,11 @@ static enum ww_err write_front(struct front *f, uint32_t first, uint32_t n,
     return rc;
 }
 
-static enum ww_err end(struct front *f, struct ww_jw *w, struct ww_search_report *report,
-                       struct ww_error *err)
+enum ww_err ww_front_end(struct ww_front *f, struct ww_jw *w,
+                         struct ww_search_report *report, struct ww_error *err)
 {
     uint32_t first = 0;
-    rank(f, f->s->next);
+    ww_front_rank(f);
     const uint32_t n = f->n_members < f->shown ? f->n_members : f->shown;
     double *x = ww_calloc(n + 1, f->d * sizeof(double));
     if (!x) {
@@ -254,19 +255,24 @@ static enum ww_err end(struct front *f, struct ww_jw *w, struct ww_search_report
     return rc;
 }
 
-static enum ww_err breed(struct front *f, struct ww_search_report *report,
-                         struct ww_error *err)
+enum ww_err ww_front_begin(struct ww_front *f, struct ww_search *s, uint32_t least,
+                           struct ww_error *err)
 {
-    ww_space_start(&f->s->space, f->x);
-    enum ww_err rc = try_row(f, 1, err);
-    if (!rc && ww_journal_find(f->s->journal, 0)->n == 0) {
+    enum ww_err rc = ww_front_init(f, s, s->budget, score_trials, NULL, err);
+    if (!rc && s->budget < least + f->shown + 2) {
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "%u evaluations are too few: the start, %u points and the re-test "
+                     "of the front take %u",
+                     s->budget, least, least + f->shown + 2);
+    }
+    if (!rc) {
+        ww_space_start(&s->space, f->x);
+        rc = ww_front_try(f, 1, err);
+    }
+    if (!rc && ww_journal_find(s->journal, 0)->n == 0) {
         rc =
             WW_FAIL(err, WW_E_NO_MATCH, "evaluator '%s' gives no score for the start: %s",
-                    f->s->evaluator.argv[0], ww_journal_find(f->s->journal, 0)->why);
-    }
-    while (!rc && f->s->next + POPULATION + f->shown + 1 <= f->s->budget) {
-        rc = generation(f, POPULATION, err);
-        report->generations++;
+                    s->evaluator.argv[0], ww_journal_find(s->journal, 0)->why);
     }
     return rc;
 }
@@ -274,19 +280,15 @@ static enum ww_err breed(struct front *f, struct ww_search_report *report,
 enum ww_err ww_search_front(struct ww_search *s, struct ww_jw *w,
                             struct ww_search_report *report, struct ww_error *err)
 {
-    struct front f = {.s = s};
-    enum ww_err rc = begin(&f, err);
-    if (!rc) {
-        rc = breed(&f, report, err);
+    struct ww_front f;
+    enum ww_err rc = ww_front_begin(&f, s, 2 * WW_FRONT_POPULATION, err);
+    while (!rc && s->next + WW_FRONT_POPULATION + f.shown + 1 <= s->budget) {
+        rc = ww_front_generation(&f, WW_FRONT_POPULATION, err);
+        report->generations++;
     }
     if (!rc) {
-        rc = end(&f, w, report, err);
+        rc = ww_front_end(&f, w, report, err);
     }
-    ww_free(f.x);
-    ww_free(f.score);
-    ww_free(f.in_front);
-    ww_free(f.points);
-    ww_free(f.crowding);
-    ww_free(f.member);
+    ww_front_release(&f);
     return rc;
 }

@@ -22,6 +22,7 @@ struct ww_search {
     char *work;      /* folder of candidates */
     uint32_t budget; /* trials */
     uint32_t next;   /* number of the next trial */
+    uint32_t rounds; /* of items that the search has used; the start's is 0 */
     uint32_t made;
 };
 
@@ -49,10 +50,62 @@ void ww_search_open_json(const struct ww_search *s, struct ww_jw *w);
 enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
                                  struct ww_jw *w, struct ww_error *err) WW_MUST_USE;
 
+/** What a report shows: a point of the curve behind trials first .. first + n - 1, the
+ *  chosen numbers, and the front of trials first + 1 .. first + n with the start at
+ * first.
+ */
+enum ww_err ww_search_add_point(const struct ww_search *s, uint32_t first, uint32_t n,
+                                struct ww_search_report *report,
+                                struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_search_add_numbers(const struct ww_search *s, const double *chosen,
+                                  struct ww_search_report *report,
+                                  struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_search_add_front(const struct ww_search *s, uint32_t first,
+                                const bool *in_front, uint32_t n,
+                                struct ww_search_report *report,
+                                struct ww_error *err) WW_MUST_USE;
+
+/** Trials behind the search: leaders and mean again, then the winner and the start. */
+uint32_t ww_search_reserve(const struct ww_space *space);
+/** Re-test n points x [n][d], and compare the best with the start; first: what the first
+ *  of them is called. */
+enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
+                          const char *first, struct ww_jw *w,
+                          struct ww_search_report *report,
+                          struct ww_error *err) WW_MUST_USE;
+
+/**
+ * Which variables matter at all: found before the search, by trials of many of them at
+ * once. Where nothing is screened all are kept, and the search begins at the start.
+ */
+struct ww_screen {
+    bool *kept;       /* [d] */
+    uint32_t *number; /* [n] indices of the kept ones */
+    uint32_t n;
+    double *from;   /* [d], where the search begins */
+    double *effect; /* [n_variables], and the standard errors */
+    double *error;
+    bool done;
+};
+enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *space,
+                           struct ww_error *err) WW_MUST_USE;
+void ww_screen_release(struct ww_screen *screen);
+uint32_t ww_screen_trials(const struct ww_space *space); /* that it takes */
+enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
+                          struct ww_error *err) WW_MUST_USE;
+void ww_screen_json(const struct ww_screen *screen, const struct ww_space *space,
+                    struct ww_jw *w);
+
 /** The methods. They fill the report and write the members of the result. */
 enum ww_err ww_search_single(struct ww_search *s, struct ww_jw *w,
                              struct ww_search_report *report,
                              struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_search_cross(struct ww_search *s, struct ww_jw *w,
+                            struct ww_search_report *report,
+                            struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_search_map(struct ww_search *s, struct ww_jw *w,
+                          struct ww_search_report *report,
+                          struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_search_front(struct ww_search *s, struct ww_jw *w,
                             struct ww_search_report *report,
                             struct ww_error *err) WW_MUST_USE;

@@ -3,6 +3,7 @@
  * From numbers to a recipe. Numbers are the shortest that read back to the same double,
  * with a point before an exponent, since YAML 1.1 takes 1e-05 for text.
  */
+#include <math.h>
 #include <string.h>
 
 #include "evo/search_space.h"
@@ -44,6 +45,15 @@ void ww_space_from_steps(const struct ww_space *space, const double *u, double *
     for (uint32_t i = 0; i < space->d; i++) {
         x[i] = from_step(variable_of(space, i), u[i]);
     }
+}
+
+double ww_space_penalty(const struct ww_space *space, const double *x)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < space->d; i++) {
+        sum += fabs(x[i]);
+    }
+    return space->l1 * sum / space->d;
 }
 
 void ww_space_start(const struct ww_space *space, double *x)

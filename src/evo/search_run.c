@@ -23,6 +23,16 @@ void ww_search_report_release(struct ww_search_report *report)
     if (report) {
         ww_free(report->chosen);
         ww_free(report->recipe);
+        ww_free(report->curve);
+        for (uint32_t i = 0; report->numbers && i < report->n_numbers; i++) {
+            ww_free(report->numbers[i].name);
+        }
+        ww_free(report->numbers);
+        for (uint32_t i = 0; report->objectives && i < report->n_objectives; i++) {
+            ww_free(report->objectives[i]);
+        }
+        ww_free(report->objectives);
+        ww_free(report->points);
         *report = (struct ww_search_report){0};
     }
 }
@@ -139,6 +149,22 @@ enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
     return rc;
 }
 
+typedef enum ww_err (*method_fn)(struct ww_search *s, struct ww_jw *w,
+                                 struct ww_search_report *report, struct ww_error *err);
+
+static method_fn method_of(const struct ww_space *space)
+{
+    switch (space->method) {
+    case WW_METHOD_CROSSOVER:
+        return ww_search_cross;
+    case WW_METHOD_SURROGATE:
+        return ww_search_map;
+    case WW_METHOD_USUAL:
+        break;
+    }
+    return space->n_objectives > 0 ? ww_search_front : ww_search_single;
+}
+
 static enum ww_err run(struct ww_search *s, const char *out_path,
                        struct ww_search_report *report, struct ww_error *err)
 {
@@ -147,8 +173,7 @@ static enum ww_err run(struct ww_search *s, const char *out_path,
     ww_buf_init(&text, MAX_RESULT);
     ww_jw_init(&w, &text, 2);
     ww_search_open_json(s, &w);
-    enum ww_err rc = s->space.n_objectives > 0 ? ww_search_front(s, &w, report, err)
-                                               : ww_search_single(s, &w, report, err);
+    enum ww_err rc = method_of(&s->space)(s, &w, report, err);
     if (!rc) {
         report->trials = s->next;
         report->made = s->made;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "la/fixmath.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -17,11 +18,11 @@
 
 #define KEY_OF(field, key, standard) key,
 static const char *const space_keys[] = {
-    "recipe", "recipe_file", "variables",  "goal",
-    "items",  "deliver",     "objectives", WW_SPACE_NUMBERS(KEY_OF)};
+    "recipe",  "recipe_file", "variables", "goal",   "items",
+    "deliver", "objectives",  "l1",        "method", WW_SPACE_NUMBERS(KEY_OF)};
 #undef KEY_OF
-static const char *const variable_keys[] = {"low",  "high",  "start",
-                                            "step", "scale", "values"};
+static const char *const variable_keys[] = {"low",   "high",   "start", "step",
+                                            "scale", "values", "level"};
 
 void ww_space_release(struct ww_space *space)
 {
@@ -87,6 +88,8 @@ static enum ww_err check_variable(const struct ww_ynode *map,
         wrong = "'low' is not below 'high'";
     } else if (v->start < v->low || v->start > v->high) {
         wrong = "'start' lies outside of the box";
+    } else if (!(v->level >= v->low && v->level <= v->high)) {
+        wrong = "'level' lies outside of the box";
     } else if (!(v->step > 0)) {
         wrong = "'step' is not above 0";
     } else if (v->is_log && !(v->low > 1e-300)) {
@@ -126,6 +129,11 @@ static enum ww_err read_variable(const struct ww_ynode *map, struct ww_space_var
     v->step = v->is_log ? 0.5 : (v->high - v->low) / 4;
     if (!rc) {
         rc = read_number(map, "step", &v->step, err);
+    }
+    v->level = v->is_log ? v->start * ww_fix_exp(v->step) : v->start + v->step;
+    v->level = v->level > v->high ? v->high : v->level;
+    if (!rc) {
+        rc = read_number(map, "level", &v->level, err);
     }
     return rc ? rc : check_variable(map, v, err);
 }
@@ -252,6 +260,23 @@ static enum ww_err check_use(const struct ww_space *space, struct ww_error *err)
     return rc;
 }
 
+static enum ww_err read_method(const struct ww_ynode *node, struct ww_space *space,
+                               struct ww_error *err)
+{
+    const bool many = space->n_objectives > 0;
+    const char *const names[] = {many ? "archive" : "cma",
+                                 many ? "surrogate" : "crossover"};
+    bool second = false;
+    enum ww_err rc = read_word(node, "method", names[0], names[1], &second, err);
+    if (!rc && second) {
+        space->method = many ? WW_METHOD_SURROGATE : WW_METHOD_CROSSOVER;
+    }
+    if (!rc && space->screen && (many || second)) {
+        rc = WW_FAIL(err, WW_E_RECIPE, "'screen' goes with method 'cma' alone");
+    }
+    return rc;
+}
+
 static enum ww_err read_settings(const struct ww_ynode *root, struct ww_space *space,
                                  struct ww_error *err)
 {
@@ -264,6 +289,12 @@ static enum ww_err read_settings(const struct ww_ynode *root, struct ww_space *s
     if (!rc) {
         rc = read_word(ww_yget(root, "deliver"), "deliver", "recipe", "model",
                        &space->deliver_model, err);
+    }
+    const struct ww_ynode *l1 = ww_yget(root, "l1");
+    if (!rc && l1 &&
+        (!ww_ynumber(l1, &space->l1) || !(space->l1 >= 0 && space->l1 <= 1e6))) {
+        rc = WW_FAIL(err, WW_E_RECIPE,
+                     "line %zu: 'l1' must be a number from 0 to 1000000", ww_yline(l1));
     }
 #define READ_COUNT(field, key, standard)                                                 \
     if (!rc) {                                                                           \
@@ -292,6 +323,9 @@ static enum ww_err read_root(const struct ww_ynode *root, const char *path,
     }
     if (!rc) {
         rc = read_objectives(ww_yget(root, "objectives"), space, err);
+    }
+    if (!rc) {
+        rc = read_method(ww_yget(root, "method"), space, err);
     }
     if (!rc) {
         rc = read_recipe(root, path, space, err);

@@ -23,8 +23,9 @@ struct ww_space_variable {
     double low;
     double high;
     double start;
-    double step; /* in the variable's scale */
-    bool is_log; /* searched by its logarithm */
+    double step;  /* in the variable's scale */
+    double level; /* where the screen tries it */
+    bool is_log;  /* searched by its logarithm */
 };
 
 /** X(field, key, least, default): whole numbers of the file. */
@@ -34,14 +35,21 @@ struct ww_space_variable {
     X(leaders, "leaders", 4)                                                             \
     X(repeats, "repeats", 3)                                                             \
     X(retries, "retries", 2)                                                             \
+    X(patience, "patience", 0)                                                           \
+    X(screen, "screen", 0)                                                               \
     X(seconds, "seconds", 3600)
+
+/** How a space is searched; the usual way is CMA-ES, with objectives an archive. */
+enum ww_space_method { WW_METHOD_USUAL, WW_METHOD_CROSSOVER, WW_METHOD_SURROGATE };
 
 struct ww_space {
     char *recipe; /* with ${NAME} in it */
     struct ww_space_variable *variable;
     uint32_t n_variables;
     uint32_t d; /* numbers */
+    enum ww_space_method method;
     bool minimise;
+    double l1;          /* taken from a score for each unit of the mean size */
     bool same_items;    /* one seed for all trials of a part */
     bool deliver_model; /* merge, and give the folder to the evaluator */
     char **objectives;  /* [n_objectives] */
@@ -64,6 +72,8 @@ void ww_space_release(struct ww_space *space);
 void ww_space_to_steps(const struct ww_space *space, const double *x, double *u);
 /** Back, into the box. */
 void ww_space_from_steps(const struct ww_space *space, const double *u, double *x);
+/** l1 times the mean size of the numbers. */
+double ww_space_penalty(const struct ww_space *space, const double *x);
 void ww_space_start(const struct ww_space *space, double *x);
 void ww_space_box(const struct ww_space *space, double *low, double *high);
 

@@ -31,6 +31,12 @@ static enum ww_err open_recipe(struct ww_served *s, struct ww_error *err)
     if (!rc) {
         rc = ww_fusion_open(s->options->recipe, key, &s->fusion, err);
     }
+    if (!rc && s->fusion.level != WW_EVO_TOKENS) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "recipe '%s' was fitted to options or bytes, and a pool answers in "
+                     "tokens; fit it with '--level tokens'",
+                     s->options->recipe);
+    }
     ww_pubkey_free(key);
     return rc;
 }

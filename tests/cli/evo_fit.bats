@@ -35,6 +35,13 @@ rows() {
     tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl" | head -n "$2"
     tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
 }
+# with_options FILE: its items with their answers and others, four in all.
+with_options() {
+    jq -c '(.answer | explode) as $a |
+        .task = .prompt[0:1] + "<&" |
+        .options = [.answer, (range(3) as $i | $a | .[0] |= 97 + ((. + 8 + $i) % 26) |
+            implode)]' "$1"
+}
 run_evo() { "$WW" evo "$1" pool.yml tasks.jsonl --cache answers "${@:2}"; }
 
 two_experts() {
@@ -107,4 +114,93 @@ two_experts() {
     jq -e '.complete == false and .recipe == null' <<<"$output"
     run -0 run_evo run
     [[ $output == *adaptive* ]]
+}
+
+@test "a page shows rules, tasks, weights and the learning curve" {
+    two_experts
+    sed -i 's/name: caesar/name: "<caesar>"/' pool.yml
+    with_options tasks.jsonl >t.jsonl
+    with_options held.jsonl >h.jsonl
+    "$WW" evo run pool.yml t.jsonl --confirm h.jsonl --cache answers --report page.html -q
+    for word in "Learning curve" "Who has the weight" "adaptive" "&lt;caesar&gt;" "R&lt;&amp;" "K&lt;&amp;" \
+        "best-single" "too few for intervals" "<polyline"; do
+        grep -qF "$word" page.html || { echo "no $word"; false; }
+    done
+    ! grep -qE '<caesar>|<script|http' page.html
+    # a page that is there is refused before anything is asked or read
+    calls=$(wc -c <rev.calls)
+    run -4 "$WW" evo run pool.yml t.jsonl --cache other --report page.html
+    [ ! -e other ]
+    [ "$(wc -c <rev.calls)" = "$calls" ]
+    # without held-out items there is no curve
+    "$WW" evo fit pool.yml t.jsonl --cache answers --report page2.html -q
+    ! grep -q "Learning curve" page2.html
+}
+
+@test "members with unlike tokens are compared by options and by bytes" {
+    serve rev --skill rev --seed 1
+    serve caesar --skill caesar --seed 2 --pairs # tokens of two characters
+    pool rev caesar >pool.yml
+    with_options <(rows 1 15) >tasks.jsonl
+    with_options <(rows 101 15) >held.jsonl
+    for level in options bytes; do
+        run_evo run --level $level --confirm held.jsonl --output $level.json --json >out
+        jq -e '.complete and .chosen == "adaptive" and .rules[3].interval[0] > 0 and
+               .rules[3].answers > .rules[0].answers + 0.1' out
+        jq -e --arg level $level '.level == $level' $level.json
+        run_evo run --level $level --confirm held.jsonl --json >out
+        jq -e '.calls == 0' out
+    done
+    jq -e '.vocabulary == 257' bytes.json
+    run_evo fit --level options --per-byte --confirm held.jsonl --output per.json -q
+    jq -e '.per_byte' per.json
+    # what does not fit together
+    run -2 run_evo fit --level words
+    run -2 run_evo fit --per-byte
+    run -2 run_evo fit --level bytes --vocabulary 300
+    rows 1 15 >tasks.jsonl
+    run -2 run_evo run --level options
+    [[ $output == *"item 1 has no 'options'"* ]]
+    # serving is by tokens
+    "$WW" key new signing --out boss --no-passphrase
+    with_options <(rows 1 15) >tasks.jsonl
+    run_evo fit --level options --output signed.json --sign boss.key -q
+    run -6 "$WW" evo serve signed.json --key boss.pub --listen 127.0.0.1:0
+    [[ $output == *"--level tokens"* ]]
+}
+
+@test "task files that count something twice or hold nothing are refused, and so is no budget" {
+    two_experts
+    cp tasks.jsonl good.jsonl
+    (cat good.jsonl; head -n 1 good.jsonl) >tasks.jsonl
+    run -3 run_evo run
+    [[ $output == *"items 1 and 41 are the same"* ]]
+    (cat good.jsonl; echo '{"prompt": "R:a=", "answer": ""}') >tasks.jsonl
+    run -3 run_evo run
+    [[ $output == *"line 41"*"'answer' is missing, no text or empty"* ]]
+    echo >tasks.jsonl
+    run -3 run_evo run
+    [[ $output == *"no item in it"* ]]
+    cp good.jsonl tasks.jsonl
+    for limit in --max-calls --max-time; do
+        run -1 run_evo run $limit 0 --json
+        jq -e '.complete == false and .calls == 0' <<<"$output"
+    done
+    [ ! -s rev.calls ]
+}
+
+@test "a cache of another task is no answer, and a flipped bit costs one call" {
+    two_experts
+    run_evo run --confirm held.jsonl --output want.json -q
+    cp tasks.jsonl fitted.jsonl
+    rows 40 20 >tasks.jsonl
+    run -4 run_evo fit
+    [[ $output == *"collect them first"* ]]
+    cp fitted.jsonl tasks.jsonl
+    file=$(find answers -type f -size +20k | head -n 1)
+    flip "$file" 15000
+    run -4 run_evo fit
+    run_evo run --confirm held.jsonl --output again.json --json >out
+    jq -e '.calls > 0 and .calls <= 8' out
+    [ "$(jq -c '.rule, .scores, .cache_root' again.json)" = "$(jq -c '.rule, .scores, .cache_root' want.json)" ]
 }

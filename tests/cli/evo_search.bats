@@ -14,6 +14,11 @@ search() {
     "$WW" evo search space.yml --evaluator "$FAKE" --output "$1" --journal "$2" \
         --evaluations 45 --seed 4 --parallel 2 "${@:3}"
 }
+# The same in the background, and what is killed by $! is the search itself.
+start() {
+    (exec "$WW" evo search space.yml --evaluator "$FAKE" --output "$1" --journal "$2" \
+        --evaluations 45 --seed 4 --parallel 2 "${@:3}" >said) &
+}
 
 @test "a search finds its recipe and says what was gained" {
     make_space
@@ -34,7 +39,7 @@ search() {
     make_space
     search want.json j0 items -q >said
     for delay in 0.05 0.11 0.23 0.37 0.6; do
-        search out.json j items -q >said &
+        start out.json j items -q
         sleep "$delay"
         kill -9 $! 2>kill.txt || true
         wait $! || true
@@ -109,4 +114,52 @@ PY
     "$WW" evo search space.yml --evaluator ./score.py --output out.json --journal j \
         --evaluations 13 "$FAMILY/expert-rev" -q >said
     jq -e '.gain_over_start and .variables.w > 0.1 and .failed == 0' out.json
+}
+
+@test "a page shows how a search went" {
+    make_space
+    search out.json j items --report page.html -q >said
+    for word in "Learning curve" "x[1]" "best so far" "95 % interval" "<polyline"; do
+        grep -qF "$word" page.html || { echo "no $word"; false; }
+    done
+    refused 4 "exists" search out2.json j2 items --report page.html
+    nothing_written j2
+    make_space "objectives: {loss: minimise, 'gain<': maximise}"
+    sed -i "s/'gain<'/gain/" space.yml
+    search front.json j3 two --report front.html -q >said
+    grep -q "<h2>Front" front.html
+}
+
+@test "screens, crossovers and surrogates are searched by their names, killed or not" {
+    cat >space.yml <<'YML'
+recipe: "x: [${a}, ${b}, ${c}]"
+variables:
+  a: {low: -1.5, high: 1.5, start: 0, step: 0.2, level: 0.4}
+  b: {low: -1.5, high: 1.5, start: 0, step: 0.2, level: 0.4}
+  c: {low: -1.5, high: 1.5, start: 0, step: 0.2, level: 0.4}
+screen: 1
+patience: 8
+l1: 0.01
+leaders: 2
+repeats: 1
+YML
+    search want.json j0 few -q >said
+    jq -e '.screen.a.kept and (.screen.c.kept | not) and .variables.c == 0 and .gain_over_start' want.json
+    for delay in 0.06 0.12; do
+        start out.json j few -q
+        sleep "$delay"
+        kill -9 $! 2>kill.txt || true
+        wait $! || true
+    done
+    rm -f out.json
+    search out.json j few -q >said
+    cmp want.json out.json
+    sed -i 's/^screen.*/method: crossover/; /patience/d' space.yml
+    search cross.json j2 few -q >said
+    jq -e '.generations > 0 and .gain_over_start' cross.json
+    make_space "objectives: {loss: minimise, gain: maximise}" "method: surrogate"
+    search map.json j3 two -q >said
+    jq -e '.surrogate.loss > 0.99 and (.front | length) > 3' map.json
+    make_space "method: guess"
+    refused 3 "'method' must be 'cma' or 'crossover'" search no.json j4 few
 }

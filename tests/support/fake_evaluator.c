@@ -89,6 +89,33 @@ static int two(void)
     return 0;
 }
 
+/* The first two numbers help, up to 0.6; every other one harms. */
+static int few(void)
+{
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        double sum = 0.4 * (uniform(i) - 0.5);
+        for (int k = 0; k < n; k++) {
+            const double d = x[k] - (k < 2 ? 0.6 : 0) - 0.2 * (uniform(100 + i) - 0.5);
+            sum -= d * d;
+        }
+        printf("%s%.17g", i == 0 ? "{\"scores\": [" : ", ", sum);
+    }
+    printf("]}\n");
+    return 0;
+}
+
+/* Every number is for items of its own, which can be done or not. */
+static int tasks(void)
+{
+    for (int i = 0; i < ITEMS; i++) {
+        const double d = x[i % n] - 0.6;
+        const double score = 1 - d * d;
+        printf("%s%.17g", i == 0 ? "{\"scores\": [" : ", ", score > 0 ? score : 0);
+    }
+    printf("]}\n");
+    return 0;
+}
+
 static int noise(void)
 {
     uint64_t bits = 0;
@@ -123,6 +150,12 @@ int main(int argc, char **argv)
     }
     if (strcmp(mode, "two") == 0) {
         return two();
+    }
+    if (strcmp(mode, "few") == 0) {
+        return few();
+    }
+    if (strcmp(mode, "tasks") == 0) {
+        return tasks();
     }
     if (strcmp(mode, "noise") == 0) {
         return noise();

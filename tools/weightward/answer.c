@@ -4,6 +4,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 int cli_fail(const char *verb, const struct cli_common *common,
              const struct ww_error *err)
@@ -30,6 +31,33 @@ int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_e
     fputs(json, stdout);
     ww_string_free(json);
     return fflush(stdout) == 0 ? 0 : ww_err_exit_status(WW_E_IO);
+}
+
+int cli_report_free(const char *verb, const struct cli_common *common, const char *path)
+{
+    struct stat there;
+    struct ww_error err = {.code = WW_E_EXISTS};
+    if (!path || lstat(path, &there) != 0) {
+        return 0;
+    }
+    snprintf(err.text, sizeof err.text,
+             "'%.300s' exists already; a report is a new file", path);
+    return cli_fail(verb, common, &err);
+}
+
+enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *err)
+{
+    FILE *f = fopen(path, "wx");
+    int ok = f && fputs(text, f) >= 0;
+    if (f && fclose(f) != 0) {
+        ok = 0;
+    }
+    if (!ok) {
+        err->code = WW_E_IO;
+        snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s'", path);
+        return WW_E_IO;
+    }
+    return WW_OK;
 }
 
 void cli_say(const struct cli_common *common, const char *fmt, ...)

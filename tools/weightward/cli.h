@@ -63,6 +63,12 @@ int cli_fail(const char *verb, const struct cli_common *common,
 int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_err rc,
                     char *json, const struct ww_error *err);
 
+/** 0 when a report can become this new file, else the status to exit with: asked before
+ *  anything is paid for. path may be NULL. */
+int cli_report_free(const char *verb, const struct cli_common *common, const char *path);
+/** Write text to a new file. */
+enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *err);
+
 /** One line to stderr unless --quiet. */
 void cli_say(const struct cli_common *common, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -8,6 +8,9 @@
 
 #define CLI_EVO "evo"
 
+/** --level NAME; NULL: tokens. false for another name. */
+bool evo_level(const char *name, enum ww_evo_level *out);
+
 int evo_search(int argc, const char **argv);
 int evo_collect(int argc, const char **argv);
 int evo_fit(int argc, const char **argv);

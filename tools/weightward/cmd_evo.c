@@ -20,6 +20,21 @@ static const struct word {
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 
+bool evo_level(const char *name, enum ww_evo_level *out)
+{
+    static const char *const names[] = {[WW_EVO_TOKENS] = "tokens",
+                                        [WW_EVO_OPTIONS] = "options",
+                                        [WW_EVO_BYTES] = "bytes"};
+    *out = WW_EVO_TOKENS;
+    for (size_t i = 0; name && i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            *out = (enum ww_evo_level)i;
+            return true;
+        }
+    }
+    return !name;
+}
+
 static const char *word_of(const struct word *w)
 {
     return w->name + sizeof CLI_EVO;

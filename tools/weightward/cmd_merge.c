@@ -104,21 +104,6 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
     cli_say(&opt->common, "%s: %s", report->method, report->evidence);
 }
 
-static enum ww_err write_report(const char *path, const char *json, struct ww_error *err)
-{
-    FILE *f = fopen(path, "wx");
-    int ok = f && fputs(json, f) >= 0;
-    if (f && fclose(f) != 0) {
-        ok = 0;
-    }
-    if (!ok) {
-        err->code = WW_E_IO;
-        snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s'", path);
-        return WW_E_IO;
-    }
-    return WW_OK;
-}
-
 static bool is_page(const char *path)
 {
     const size_t len = strlen(path);
@@ -131,7 +116,7 @@ static enum ww_err write_page(const char *path, const struct ww_merge_report *re
     char *html = NULL;
     enum ww_err rc = ww_report_merge_html(report, &html, err);
     if (rc == WW_OK) {
-        rc = write_report(path, html, err);
+        rc = cli_write_new(path, html, err);
     }
     ww_string_free(html);
     return rc;
@@ -148,7 +133,7 @@ static enum ww_err answer(const struct merge *opt, const struct ww_merge_report 
     rc = ww_report_merge_json(report, &json, err);
     if (rc == WW_OK && opt->report) {
         rc = is_page(opt->report) ? write_page(opt->report, report, err)
-                                  : write_report(opt->report, json, err);
+                                  : cli_write_new(opt->report, json, err);
     }
     if (rc == WW_OK && opt->common.json && (fputs(json, stdout) < 0 || fflush(stdout))) {
         err->code = rc = WW_E_IO;

@@ -9,6 +9,7 @@
 struct collect {
     struct cli_common common;
     char *cache;
+    char *level;
     int top;
     int connections;
     int tries;
@@ -66,6 +67,9 @@ static int run_collect(const void *given, const char *verb, const char *const *a
     if (opt->top < 0 || opt->connections < 0 || opt->tries < 0) {
         return cli_usage(verb, "--top, --connections and --tries are not negative");
     }
+    if (!evo_level(opt->level, &o.level)) {
+        return cli_usage(verb, "--level is tokens, options or bytes");
+    }
     int status = cli_run_options(&opt->common, &o.run);
     if (status) {
         return status;
@@ -95,6 +99,8 @@ int evo_collect(int argc, const char **argv)
          "DIR"},
         {"top", 0, POPT_ARG_INT, &opt.top, 0, "likeliest tokens at each position (20)",
          "K"},
+        {"level", 0, POPT_ARG_STRING, &opt.level, 0,
+         "compare members by tokens (as is), options or bytes", "NAME"},
         {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
         {"tries", 0, POPT_ARG_INT, &opt.tries, 0, "of a call (6)", "N"},
         {"max-calls", 0, POPT_ARG_DOUBLE, &opt.calls, 0,

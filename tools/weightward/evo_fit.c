@@ -16,6 +16,9 @@ struct fit {
     char *confirm;
     char *output;
     char *rule;
+    char *level;
+    char *page;
+    int per_byte;
     char *sign;
     struct cli_passphrase passphrase;
     int top;
@@ -55,6 +58,18 @@ static void tell(const struct ww_fusion_report *r, const char *output)
     }
 }
 
+static enum ww_err write_page(const char *path, const struct ww_fusion_report *report,
+                              struct ww_error *err)
+{
+    char *page = NULL;
+    enum ww_err rc = ww_report_fusion_html(report, &page, err);
+    if (rc == WW_OK) {
+        rc = cli_write_new(path, page, err);
+    }
+    ww_string_free(page);
+    return rc;
+}
+
 static int answer(const struct fit *opt, const char *verb,
                   const struct ww_fusion_report *report)
 {
@@ -92,6 +107,8 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
                     .max_seconds = opt->seconds},
         .ask = strcmp(verb, "evo run") == 0,
         .confirm = opt->confirm,
+        .per_byte = opt->per_byte != 0,
+        .details = opt->page != NULL,
         .rule = opt->rule,
         .vocabulary = (unsigned)opt->vocabulary,
         .seed = (uint64_t)opt->seed,
@@ -107,7 +124,11 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
     if (opt->sign && !opt->output) {
         return cli_usage(verb, "--sign signs a recipe: --output RECIPE says where");
     }
+    if (!evo_level(opt->level, &o.collect.level)) {
+        return cli_usage(verb, "--level is tokens, options or bytes");
+    }
     int status = cli_run_options(&opt->common, &o.collect.run);
+    status = status ? status : cli_report_free(CLI_EVO, &opt->common, opt->page);
     if (status) {
         return status;
     }
@@ -120,7 +141,12 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
     }
     cli_progress_done();
     ww_signkey_free(key);
-    return rc ? cli_fail(CLI_EVO, &opt->common, &err) : answer(opt, verb, &report);
+    if (rc == WW_OK && opt->page && report.complete) {
+        rc = write_page(opt->page, &report, &err);
+    }
+    status = rc ? cli_fail(CLI_EVO, &opt->common, &err) : answer(opt, verb, &report);
+    ww_fusion_report_release(&report);
+    return status;
 }
 
 int evo_fit(int argc, const char **argv)
@@ -134,6 +160,11 @@ int evo_fit(int argc, const char **argv)
         {"output", 'o', POPT_ARG_STRING, &opt.output, 0, "write the recipe here", "RECIPE"},
         {"rule", 0, POPT_ARG_STRING, &opt.rule, 0,
          "the rule of the recipe (adaptive); 'signed' is tried only when named", "NAME"},
+        {"level", 0, POPT_ARG_STRING, &opt.level, 0,
+         "compare members by tokens (as is), options or bytes", "NAME"},
+        {"per-byte", 0, POPT_ARG_NONE, &opt.per_byte, 0,
+         "divide what is said of an option by its length", NULL},
+        {"report", 0, POPT_ARG_STRING, &opt.page, 0, "a page about the fit", "PAGE"},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "signing key", "KEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
          "passphrase of the key", "FILE"},

@@ -10,6 +10,7 @@ struct search_options {
     char *evaluator;
     char *output;
     char *journal;
+    char *page;
     int evaluations;
     int parallel;
     long long seed;
@@ -37,6 +38,18 @@ static void show(const struct ww_search_report *r)
         printf("%u candidates that none is better than, volume %.4g above the start\n",
                r->front, r->hypervolume);
     }
+}
+
+static enum ww_err write_page(const char *path, const struct ww_search_report *report,
+                              struct ww_error *err)
+{
+    char *page = NULL;
+    enum ww_err rc = ww_report_search_html(report, &page, err);
+    if (rc == WW_OK) {
+        rc = cli_write_new(path, page, err);
+    }
+    ww_string_free(page);
+    return rc;
 }
 
 static int answer(const struct search_options *opt, const struct ww_search_report *report)
@@ -73,6 +86,10 @@ static int run_search(const void *given, const char *verb, const char *const *ar
         return cli_usage(verb, "--evaluations and --seed cannot be negative, --parallel "
                                "is at least 1");
     }
+    status = cli_report_free(CLI_EVO, &opt->common, opt->page);
+    if (status) {
+        return status;
+    }
     for (; args[n] && n < sizeof argv / sizeof argv[0] - 1; n++) {
         argv[n] = args[n]; /* args[0] is the space */
     }
@@ -80,6 +97,9 @@ static int run_search(const void *given, const char *verb, const char *const *ar
     cli_catch_signals();
     enum ww_err rc = ww_search_run(args[0], opt->output, &options, &report, &err);
     cli_progress_done();
+    if (rc == WW_OK && opt->page) {
+        rc = write_page(opt->page, &report, &err);
+    }
     status = rc ? cli_fail(CLI_EVO, &opt->common, &err) : answer(opt, &report);
     ww_search_report_release(&report);
     return status;
@@ -96,6 +116,7 @@ int evo_search(int argc, const char **argv)
         {"journal", 0, POPT_ARG_STRING, &opt.journal, 0,
          "what was tried; continued when it is there", "FILE"},
         {"evaluations", 0, POPT_ARG_INT, &opt.evaluations, 0, "trials in all (400)", "N"},
+        {"report", 0, POPT_ARG_STRING, &opt.page, 0, "a page about the search", "PAGE"},
         {"parallel", 0, POPT_ARG_INT, &opt.parallel, 0, "trials side by side (1)", "N"},
         {"seed", 0, POPT_ARG_LONGLONG, &opt.seed, 0, "of candidates and items (0)", "N"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,

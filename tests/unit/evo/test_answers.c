@@ -219,6 +219,7 @@ static void answers_come_from_the_cache_alone(void **state)
     struct ww_answers answers;
     struct ww_scored said;
     struct ww_error err = {0};
+    const struct ww_answers_view two = {.top = 2};
     uint8_t key[32];
     struct ww_member_facts facts = {.dialect = ww_dialect_named("openai-completions"),
                                     .scores_prompts = true};
@@ -233,19 +234,19 @@ static void answers_come_from_the_cache_alone(void **state)
                                      strlen(body), &said, &err),
                      WW_OK);
     struct ww_answer_cache *c = open_cache(true);
-    assert_int_equal(ww_answers_load(&members, &tasks, dir, 2, &answers, &err),
+    assert_int_equal(ww_answers_load(&members, &tasks, dir, &two, &answers, &err),
                      WW_E_NOTFOUND);
     assert_int_equal(ww_scored_read(said.bytes.data, said.bytes.len, &facts.canary, NULL),
                      WW_OK);
     assert_int_equal(ww_keep_facts(c, &members.member[0], 2, &facts, NULL), WW_OK);
-    assert_int_equal(ww_answers_load(&members, &tasks, dir, 2, &answers, NULL),
+    assert_int_equal(ww_answers_load(&members, &tasks, dir, &two, &answers, NULL),
                      WW_E_NOTFOUND);
     assert_int_equal(
         ww_answer_key(&members.member[0], "openai-completions", 1, &ask, key, NULL),
         WW_OK);
     assert_int_equal(ww_answer_cache_put(c, key, said.bytes.data, said.bytes.len, NULL),
                      WW_OK);
-    assert_int_equal(ww_answers_load(&members, &tasks, dir, 2, &answers, NULL), WW_OK);
+    assert_int_equal(ww_answers_load(&members, &tasks, dir, &two, &answers, NULL), WW_OK);
     assert_true(answers.k == 1 && answers.n == 1 && answers.item[0].n == 2);
     /* c 0, q 1, d 2, r 3 */
     assert_true(answers.tokens == 4 && answers.item[0].gold[1] == 2);

@@ -145,6 +145,14 @@ static void other_documents_are_refused(void **state)
         enum ww_err want;
     } cases[] = {
         {"\"top\":20", "\"top\":20", WW_OK},
+        {"\"top\":20", "\"level\":\"bytes\",\"top\":20", WW_OK},
+        {"\"top\":20", "\"level\":\"options\",\"per_byte\":true,\"top\":20", WW_OK},
+        {"\"top\":20", "\"level\":\"tokens\",\"top\":20", WW_E_MALFORMED},
+        {"\"top\":20", "\"level\":2,\"top\":20", WW_E_MALFORMED},
+        {"\"top\":20", "\"level\":\"bytes\",\"per_byte\":true,\"top\":20",
+         WW_E_MALFORMED},
+        {"\"top\":20", "\"level\":\"options\",\"per_byte\":false,\"top\":20",
+         WW_E_MALFORMED},
         {"\"top\":20", "\"top\": 20", WW_E_MALFORMED},
         {"\"top\":20", "\"top\":2e1", WW_E_MALFORMED},
         {"\"top\":20", "\"top\":0", WW_E_MALFORMED},

@@ -1,64 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Searches with a program that knows the answer: they find it, say when there is nothing
  * to find, and end with the same bytes however often they were interrupted. */
-#include "ww_test.h"
-
 #include <stdio.h>
 
 #include "evo/search_space.h"
-#include "util/alloc.h"
-#include "util/fs.h"
-#include "weightward/search.h"
-
-#define VARIABLES                                                                        \
-    "recipe: |\n  x: ${x}\nvariables:\n  x: {low: -2, high: 2, start: 0, values: 2}\n"
-
-struct place {
-    char *folder, *space, *out, *journal;
-};
-
-static struct ww_error err;
-
-static struct place make(const char *space)
-{
-    struct place p = {.folder = ww_test_mkdir()};
-    p.space = ww_path_join(p.folder, "space.yml");
-    p.out = ww_path_join(p.folder, "out.json");
-    p.journal = ww_path_join(p.folder, "journal");
-    OK(ww_file_write(p.space, space, strlen(space), 0600, true, &err));
-    return p;
-}
-
-static void done(struct place *p)
-{
-    ww_free(p->space);
-    ww_free(p->out);
-    ww_free(p->journal);
-    ww_test_rmdir(p->folder);
-}
-
-static enum ww_err search(const struct place *p, const char *mode, uint32_t evaluations,
-                          uint32_t parallel, ww_progress_fn progress, void *payload,
-                          struct ww_search_report *report, struct ww_error *e)
-{
-    const char *argv[] = {WW_FAKE_EVALUATOR, mode, NULL};
-    const struct ww_search_options o = {
-        .evaluator = argv,
-        .journal = p->journal,
-        .evaluations = evaluations,
-        .parallel = parallel,
-        .seed = 11,
-        .run = {.progress = progress, .progress_payload = payload}};
-    return ww_search_run(p->space, p->out, &o, report, e);
-}
-
-static struct ww_buf contents(const char *path)
-{
-    struct ww_buf b;
-    ww_buf_init(&b, 1 << 24);
-    OK(ww_file_read(path, &b, &err));
-    return b;
-}
+#include "search_place.h"
 
 static void the_best_recipe_is_found(void **state)
 {
@@ -216,6 +162,13 @@ static void wrong_spaces_are_refused(void **state)
         {"variables: {x: {low: 0, high: 1, start: 0}}\n", WW_E_RECIPE},
         {"recipe: 'x: ${x}'\nobjectives: {a: maximise}\n"
          "variables: {x: {low: 0, high: 1, start: 0}}\n",
+         WW_E_RECIPE},
+        {VARIABLES "l1: -1\n", WW_E_RECIPE},
+        {VARIABLES "method: surrogate\n", WW_E_RECIPE},
+        {VARIABLES "method: crossover\nscreen: 1\n", WW_E_RECIPE},
+        {VARIABLES "objectives: {loss: minimise, gain: maximise}\nmethod: cma\n",
+         WW_E_RECIPE},
+        {"recipe: 'x: ${x}'\nvariables: {x: {low: 0, high: 1, start: 0, level: 2}}\n",
          WW_E_RECIPE},
         {"recipe: [", WW_E_YAML},
     };

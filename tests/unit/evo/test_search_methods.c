@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Screens, patience, penalties, crossover and surrogates, with a program that knows what
+ * they should find. */
+#include "search_place.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "evo/surrogate.h"
+#include "ww_random.h"
+
+#define SIX                                                                              \
+    "recipe: 'x: [${a}, ${b}, ${c}, ${d}, ${e}, ${f}]'\nvariables:\n"                    \
+    "  a: {low: -1.5, high: 1.5, start: 0, step: 0.15, level: 0.4}\n"                    \
+    "  b: {low: -1.5, high: 1.5, start: 0, step: 0.15, level: 0.4}\n"                    \
+    "  c: {low: -1.5, high: 1.5, start: 0, step: 0.15, level: 0.4}\n"                    \
+    "  d: {low: -1.5, high: 1.5, start: 0, step: 0.15, level: 0.4}\n"                    \
+    "  e: {low: -1.5, high: 1.5, start: 0, step: 0.15, level: 0.4}\n"                    \
+    "  f: {low: -1.5, high: 1.5, start: 0, step: 0.15, level: 0.4}\n"
+
+/* Ends with the same bytes when it was stopped on the way. */
+static void resumes(const char *space, const char *mode, uint32_t evaluations)
+{
+    struct place p = make(space);
+    struct ww_search_report r;
+    OK(search(&p, mode, evaluations, 2, NULL, NULL, &r, &err));
+    ww_search_report_release(&r);
+    struct ww_buf want = contents(p.out);
+    struct ww_buf journal = contents(p.journal);
+    for (size_t cut = 1; cut < 4; cut++) {
+        remove(p.out);
+        OK(ww_file_write(p.journal, journal.data, journal.len * cut / 4, 0600, true,
+                         &err));
+        OK(search(&p, mode, evaluations, 1, NULL, NULL, &r, &err));
+        assert_true(r.made > 0 && r.made < r.trials);
+        ww_search_report_release(&r);
+        struct ww_buf got = contents(p.out);
+        assert_int_equal(got.len, want.len);
+        assert_memory_equal(got.data, want.data, want.len);
+        ww_buf_release(&got);
+    }
+    ww_buf_release(&want);
+    ww_buf_release(&journal);
+    done(&p);
+}
+
+static void a_screen_keeps_what_helps(void **state)
+{
+    (void)state;
+    struct place p = make(SIX "screen: 1\nrepeats: 1\nleaders: 2\n");
+    struct ww_search_report r;
+    OK(search(&p, "few", 90, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain && r.n_numbers == 6 && r.n_curve > 2);
+    assert_string_equal(r.numbers[1].name, "b");
+    assert_true(r.numbers[0].chosen > 0.4 && r.numbers[0].chosen < 0.8);
+    assert_true(r.numbers[1].chosen > 0.4 && r.numbers[1].chosen < 0.8);
+    for (int i = 2; i < 6; i++) {
+        assert_true(r.numbers[i].chosen == 0);
+    }
+    ww_search_report_release(&r);
+    struct ww_buf text = contents(p.out);
+    assert_non_null(strstr(ww_buf_cstr(&text), "\"kept\": true"));
+    assert_non_null(strstr(ww_buf_cstr(&text), "\"kept\": false"));
+    ww_buf_release(&text);
+    done(&p);
+    p = make(SIX "screen: 2\n");
+    FAILS(search(&p, "few", 60, 2, NULL, NULL, &r, &err), WW_E_USAGE);
+    done(&p);
+    resumes(SIX "screen: 1\nrepeats: 1\nleaders: 1\n", "few", 45);
+}
+
+static void patience_ends_a_search(void **state)
+{
+    (void)state;
+    struct place p = make(VARIABLES "patience: 3\nitems: same\n");
+    struct ww_search_report r;
+    OK(search(&p, "quadratic", 2000, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain && r.score > -0.05);
+    assert_true(r.trials < 600);
+    ww_search_report_release(&r);
+    done(&p);
+}
+
+/* -(x - 0.6)^2 - (y - 0.6)^2 ... and l1 (|x| + ...) / 6: each optimum of what helps is
+ * 0.6 - l1 / 12, and where l1 / 6 outweighs 2 * 0.6 it is 0. */
+static void a_penalty_shrinks(void **state)
+{
+    (void)state;
+    struct place p = make(SIX "l1: 3.6\nitems: same\nrepeats: 1\n");
+    struct ww_search_report r;
+    OK(search(&p, "few", 250, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain);
+    NEAR(r.numbers[0].chosen, 0.3, 0.1);
+    NEAR(r.numbers[1].chosen, 0.3, 0.1);
+    ww_search_report_release(&r);
+    done(&p);
+}
+
+static void crossover_joins_what_parents_can_do(void **state)
+{
+    (void)state;
+    static const char space[] =
+        "recipe: 'x: ${x}'\nmethod: crossover\nleaders: 2\nrepeats: 1\n"
+        "variables: {x: {low: -2, high: 2, start: -1, step: 0.2, values: 5}}\n";
+    struct place p = make(space);
+    struct ww_search_report r;
+    OK(search(&p, "tasks", 220, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain && r.score > 0.85); /* the best of 20 random points: 0.5 */
+    assert_true(r.curve[0].best < 0.75);
+    ww_search_report_release(&r);
+    done(&p);
+    p = make(space);
+    FAILS(search(&p, "noise", 100, 2, NULL, NULL, &r, &err), WW_E_NO_MATCH);
+    done(&p);
+    p = make(space);
+    FAILS(search(&p, "tasks", 20, 2, NULL, NULL, &r, &err), WW_E_USAGE);
+    done(&p);
+    resumes(space, "tasks", 40);
+}
+
+/* The scores are quadratics, so the surrogate's front is the true one. */
+static void a_surrogate_finds_the_front_with_few_trials(void **state)
+{
+    (void)state;
+    static const char space[] =
+        "recipe: 'x: ${x}'\nmethod: surrogate\nleaders: 4\n"
+        "variables: {x: {low: -2, high: 2, start: 1.5, values: 2}}\n"
+        "objectives: {loss: minimise, gain: maximise}\n";
+    struct place p = make(space);
+    struct ww_search_report r;
+    OK(search(&p, "two", 40, 2, NULL, NULL, &r, &err));
+    const double truth = 2.5 * 3.5 + 2.5 - (0.5 - 4.0 / 3 + 1);
+    assert_true(r.front >= 8 && r.trials <= 40);
+    assert_true(r.hypervolume > 0.9 * truth && r.hypervolume < truth);
+    assert_int_equal(r.n_objectives, 2);
+    NEAR(r.points[0], 4.5, 1e-12);
+    ww_search_report_release(&r);
+    struct ww_buf text = contents(p.out);
+    assert_non_null(strstr(ww_buf_cstr(&text), "\"surrogate\": {"));
+    ww_buf_release(&text);
+    done(&p);
+    p = make(space);
+    FAILS(search(&p, "two", 20, 2, NULL, NULL, &r, &err), WW_E_USAGE);
+    done(&p);
+    resumes(space, "two", 30);
+}
+
+static void a_surrogate_says_how_much_it_told(void **state)
+{
+    (void)state;
+    double u[60][2], y[60], noise[60];
+    uint64_t seed = 5;
+    struct ww_surrogate s;
+    for (int i = 0; i < 60; i++) {
+        for (int k = 0; k < 2; k++) {
+            u[i][k] = (double)(fx_random(&seed) >> 11) * 0x1p-52 - 1;
+        }
+        y[i] = 1 + 2 * u[i][0] - u[i][1] + 3 * u[i][0] * u[i][1] - u[i][1] * u[i][1];
+        noise[i] = (double)(fx_random(&seed) >> 11) * 0x1p-53;
+    }
+    y[7] = (double)NAN; /* a failed trial */
+    OK(ww_surrogate_fit(u[0], y, 60, 2, &s, &err));
+    assert_true(s.told > 0.999);
+    const double at[2] = {0.3, -0.7};
+    NEAR(ww_surrogate_value(&s, at), 1 + 0.6 + 0.7 - 0.63 - 0.49, 1e-4);
+    ww_surrogate_release(&s);
+    OK(ww_surrogate_fit(u[0], noise, 60, 2, &s, &err));
+    assert_true(s.told < 0.2);
+    ww_surrogate_release(&s);
+    FAILS(ww_surrogate_fit(u[0], y, 5, 2, &s, &err), WW_E_USAGE);
+    FAILS(ww_surrogate_fit(u[0], y, 60, 25, &s, &err), WW_E_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_screen_keeps_what_helps),
+        cmocka_unit_test(patience_ends_a_search),
+        cmocka_unit_test(a_penalty_shrinks),
+        cmocka_unit_test(crossover_joins_what_parents_can_do),
+        cmocka_unit_test(a_surrogate_finds_the_front_with_few_trials),
+        cmocka_unit_test(a_surrogate_says_how_much_it_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
