@@ -4,7 +4,8 @@
  * server, and the search for the models that went into a suspect.
  *
  * A print is a few hundred kilobytes whatever the model's size: hashes of tensors and
- * rows, a linear sketch, products of embedding rows. docs/formats/catalogue.md has it.
+ * rows, a linear sketch, products of embedding rows, spectra of heads.
+ * docs/formats/catalogue.md has it.
  */
 #ifndef WEIGHTWARD_CATALOGUE_H
 #define WEIGHTWARD_CATALOGUE_H
@@ -76,6 +77,16 @@ struct ww_find_layer {
     uint32_t tensors_all;
 };
 
+/** A tensor of the suspect whose rows are another tensor's, wherever they stand there. */
+struct ww_find_rows {
+    char *tensor;
+    char *name; /* of the model */
+    char *of;   /* of the tensor there */
+    uint64_t shared;
+    uint64_t rows;    /* of the suspect's tensor */
+    uint64_t rows_of; /* of the other */
+};
+
 struct ww_find_report {
     char *root; /* NULL: nothing in the catalogue is related */
     char *root_evidence;
@@ -84,6 +95,8 @@ struct ww_find_report {
     size_t n_matches;
     struct ww_find_layer *layers; /* that are not the root's own in that place */
     size_t n_layers;
+    struct ww_find_rows *row_parts; /* tensors that the root does not have */
+    size_t n_row_parts;
     uint32_t tensors;     /* of the suspect */
     uint32_t frozen;      /* equal to the root's, bit for bit */
     uint64_t rows_shared; /* rows of changed matrices that the root has too */
@@ -91,6 +104,7 @@ struct ww_find_report {
     uint64_t n_models;    /* in the catalogue */
     uint64_t n_family;    /* of the suspect's shape */
     double threshold;     /* cosine that a source must reach */
+    bool refined;         /* shares are from fine sketches */
     double unexplained;   /* of the difference from the root, by the sketches; -1: none */
     double search_seconds; /* without reading suspect and files */
     char **warnings;

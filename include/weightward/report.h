@@ -16,6 +16,7 @@
 #include "weightward/fusion.h"
 #include "weightward/lineage.h"
 #include "weightward/lock.h"
+#include "weightward/logits.h"
 #include "weightward/merge.h"
 #include "weightward/package.h"
 #include "weightward/trace.h"
@@ -97,6 +98,8 @@ WW_API enum ww_err ww_report_index_json(const char *catalogue,
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
                                        struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_logits_json(const struct ww_logits_report *report, char **out,
+                                         struct ww_error *err) WW_MUST_USE;
 /** path: of the plan that was written. */
 WW_API enum ww_err ww_report_plan_json(const char *path,
                                        const struct ww_decompose_options *options,

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "attack/slab.h"
+#include "lineage/gains.h"
 #include "lineage/invariant.h"
 #include "model/convert.h"
 #include "util/alloc.h"
@@ -39,56 +40,6 @@ static void release_side(struct side *s)
         ww_slab_release(&s->a[m]);
         ww_slab_release(&s->c[m]);
     }
-}
-
-/* The gain of a norm as factors of width columns; NULL, and WW_OK, when it has none. */
-static enum ww_err read_gain(const struct ww_layout *layout, const struct ww_norm *norm,
-                             size_t width, float **out, struct ww_error *err)
-{
-    const uint32_t gain = norm->kind == WW_NORM_NONE ? WW_NONE : norm->gain;
-    const struct ww_tensor *t = gain == WW_NONE ? NULL : &layout->model->tensors[gain];
-    uint8_t *bytes = NULL;
-    enum ww_err rc = WW_OK;
-
-    *out = NULL;
-    if (!t || t->n_elements != width || !ww_dtype_is_plain_float(t->dtype)) {
-        return WW_OK;
-    }
-    bytes = ww_calloc((size_t)t->n_bytes, 1);
-    *out = ww_calloc(width, sizeof(**out));
-    if (!bytes || !*out) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for gains");
-    }
-    if (!rc) {
-        rc = ww_model_read(layout->model, gain, bytes, err);
-    }
-    if (!rc) {
-        ww_to_float(t->dtype, bytes, *out, width);
-    }
-    for (size_t c = 0; c < width && !rc && norm->plus_one; c++) {
-        (*out)[c] += 1;
-    }
-    ww_free(bytes);
-    return rc;
-}
-
-static void fold(const float *gain, struct ww_slab *slab)
-{
-    for (size_t r = 0; gain && r < slab->n; r++) {
-        for (size_t c = 0; c < slab->width; c++) {
-            slab->rows[r * slab->width + c] *= gain[c];
-        }
-    }
-}
-
-static const struct ww_block *block_of(const struct ww_layout *layout, uint32_t attention)
-{
-    for (uint32_t b = 0; b < layout->n_blocks; b++) {
-        if (layout->blocks[b].self == attention) {
-            return &layout->blocks[b];
-        }
-    }
-    return NULL;
 }
 
 static enum ww_err load(const struct ww_layout *layout, const struct ww_linear *linear,
@@ -126,12 +77,7 @@ static enum ww_err fold_all(const struct shares_run *run, uint32_t attention,
     enum ww_err rc = WW_OK;
 
     for (unsigned m = 0; m < run->n && !rc; m++) {
-        const struct ww_block *block = block_of(run->layouts[m], attention);
-        if (block && (block->form == WW_BLOCK_PRE || block->form == WW_BLOCK_PARALLEL ||
-                      block->form == WW_BLOCK_SANDWICH)) {
-            rc = read_gain(run->layouts[m], &block->norm_self, slabs[m].width, &gains[m],
-                           err);
-        }
+        rc = ww_gains_read(run->layouts[m], attention, slabs[m].width, &gains[m], err);
         all = all && gains[m];
     }
     if (!rc && all && run->replica) {
@@ -139,7 +85,7 @@ static enum ww_err fold_all(const struct shares_run *run, uint32_t attention,
     }
     for (unsigned m = 0; m < run->n; m++) {
         if (!rc && all) {
-            fold(gains[m], &slabs[m]);
+            ww_gains_fold(gains[m], &slabs[m]);
         }
         ww_free(gains[m]);
     }

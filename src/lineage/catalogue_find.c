@@ -8,10 +8,10 @@
 #include <string.h>
 #include <time.h>
 
-#include "lineage/catalogue_mates.h"
+#include "lineage/catalogue_hidden.h"
 #include "lineage/catalogue_parts.h"
-#include "lineage/catalogue_pursuit.h"
-#include "lineage/catalogue_store.h"
+#include "lineage/catalogue_refine.h"
+#include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -22,6 +22,8 @@
 #define RELATED 0.5
 /* Likeness of anchors: chance is 1 / sqrt(32,640) = 0.006. */
 #define ANCHORS_ALIKE 0.5
+/* Further from its root than any sibling is: then the heads are asked too. */
+#define IN_PLACE 0.95
 
 struct search {
     struct ww_db *db;
@@ -32,6 +34,7 @@ struct search {
     bool *related;
     size_t root; /* member, or family.n */
     double body; /* elements */
+    unsigned threads;
     struct ww_pursuit pursuit;
     struct ww_find_report *report;
     struct ww_strlist warnings;
@@ -115,19 +118,32 @@ static enum ww_err named_root(struct search *s, struct ww_error *err)
                    s->options->root);
 }
 
-static enum ww_err guess_root(struct search *s, const double *cosines, size_t n_related,
-                              struct ww_error *err)
+static struct ww_pursuit_problem problem_of(const struct search *s)
 {
-    double *room = ww_calloc(WW_SKETCH_COARSE, sizeof(*room));
+    return (struct ww_pursuit_problem){
+        .suspect = s->print.coarse,
+        .root = s->root < s->family.n ? s->family.sketches + s->root * WW_SKETCH_COARSE
+                                      : NULL,
+        .sketches = s->family.sketches,
+        .use = s->related,
+        .n = s->family.n,
+        .m = WW_SKETCH_COARSE,
+        .elements = s->body,
+        .threads = s->threads};
+}
+
+static enum ww_err guess_root(struct search *s, size_t n_related, struct ww_error *err)
+{
+    const struct ww_pursuit_problem problem = problem_of(s);
+    double *room = ww_calloc(WW_SKETCH_COARSE + s->family.n, sizeof(*room));
     const char *how = "marked as a root in the catalogue";
 
     if (!room) {
         return no_memory(err);
     }
-    s->root = declared_root(s, cosines);
+    s->root = declared_root(s, s->family.cosines);
     if (s->root == s->family.n && n_related > 0) {
-        s->root = ww_sketch_centre(s->family.sketches, s->related, s->family.n,
-                                   WW_SKETCH_COARSE, room);
+        s->root = ww_sketch_centre(&problem, room);
         how = n_related > 2
                   ? "nearest to the mean of its relatives"
                   : "one of too few relatives to tell the root; --root names it";
@@ -137,35 +153,29 @@ static enum ww_err guess_root(struct search *s, const double *cosines, size_t n_
         return WW_OK;
     }
     s->report->root_evidence =
-        ww_asprintf("%s; cosine of the weights %.4f", how, cosines[s->root]);
+        ww_asprintf("%s; cosine of the weights %.4f", how, s->family.cosines[s->root]);
     return s->report->root_evidence ? WW_OK : no_memory(err);
 }
 
 static enum ww_err find_root(struct search *s, struct ww_error *err)
 {
-    double *cosines = ww_calloc(s->family.n, sizeof(*cosines));
     size_t n_related = 0;
     enum ww_err rc = WW_OK;
 
     s->related = ww_calloc(s->family.n, sizeof(*s->related));
     s->root = s->family.n;
-    if (!cosines || !s->related) {
-        rc = no_memory(err);
-        goto out;
+    if (!s->related) {
+        return no_memory(err);
     }
     for (size_t i = 0; i < s->family.n; i++) {
-        cosines[i] = ww_sketch_cosine(
-            s->print.coarse, s->family.sketches + i * WW_SKETCH_COARSE, WW_SKETCH_COARSE);
-        s->related[i] = cosines[i] >= RELATED;
+        s->related[i] = s->family.cosines[i] >= RELATED;
         n_related += s->related[i];
     }
-    rc = s->options->root ? named_root(s, err) : guess_root(s, cosines, n_related, err);
+    rc = s->options->root ? named_root(s, err) : guess_root(s, n_related, err);
     if (!rc && s->root < s->family.n) {
         s->report->root = ww_strdup(s->family.members[s->root].name);
         rc = s->report->root ? WW_OK : no_memory(err);
     }
-out:
-    ww_free(cosines);
     return rc;
 }
 
@@ -188,15 +198,10 @@ static enum ww_err take_anchors(void *payload, const struct ww_db_value *c, size
     if (c[1].type == WW_DB_NULL || c[0].type != WW_DB_TEXT) {
         return WW_OK;
     }
-    rc = ww_store_blob(&c[1], 4 * WW_PRINT_GRAM, "a Gram matrix of anchors", err);
-    gram = rc ? NULL : ww_calloc(WW_PRINT_GRAM, sizeof(*gram));
-    if (!rc && !gram) {
-        rc = no_memory(err);
-    }
-    for (size_t i = 0; i < WW_PRINT_GRAM && !rc; i++) {
-        const uint32_t bits = ww_get_u32le((const uint8_t *)c[1].bytes + 4 * i);
-        memcpy(&gram[i], &bits, sizeof(bits));
-    }
+    gram = ww_calloc(WW_PRINT_GRAM, sizeof(*gram));
+    rc = gram ? ww_store_floats(&c[1], gram, WW_PRINT_GRAM, "a Gram matrix of anchors",
+                                err)
+              : no_memory(err);
     likeness = rc ? 0 : ww_anchor_likeness(a->suspect, gram);
     ww_free(gram);
     if (!rc && (!a->name || likeness > a->best)) {
@@ -244,8 +249,10 @@ static enum ww_err compare_anchors(struct search *s, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err add_pick(struct search *s, const struct ww_pursuit_pick *p,
-                            const struct ww_mates *mates, struct ww_error *err)
+/* of: what was compared, weights by their sketches or spectra. */
+static enum ww_err add_pick(struct search *s, const char *of,
+                            const struct ww_pursuit_pick *p, const struct ww_mates *mates,
+                            struct ww_error *err)
 {
     const bool source = ww_mates_source(mates, s->pursuit.unexplained);
     const struct ww_find_match match = {.kind = source ? "source" : "similar",
@@ -258,25 +265,34 @@ static enum ww_err add_pick(struct search *s, const struct ww_pursuit_pick *p,
                                    mates->mate, mates->n, mates->margin)
                      : ww_strdup(", without mates to compare with");
     char *evidence =
-        mate ? ww_asprintf("cosine of the sketched differences from the root %.4f, "
+        mate ? ww_asprintf("cosine of the differences of %s from the root %.4f, "
                            "threshold %.4f; share over error %.1f; own part %.4f%s",
-                           p->cosine, s->pursuit.threshold, p->z, mates->own, mate)
+                           of, p->cosine, s->pursuit.threshold, p->z, mates->own, mate)
              : NULL;
 
     ww_free(mate);
     return add_match(s->report, s->family.members[p->member].name, match, evidence, err);
 }
 
+/* Shares by the fine sketches, where the coarse ones leave little unexplained. */
+static enum ww_err refine(struct search *s, struct ww_error *err)
+{
+    bool done = false;
+    enum ww_err rc = WW_OK;
+
+    if (!s->print.fine || s->pursuit.n == 0 ||
+        s->pursuit.unexplained > WW_REFINE_UNEXPLAINED) {
+        return WW_OK;
+    }
+    rc = ww_find_refine(s->db, s->print.fine, s->root, &s->family, &s->pursuit, &done,
+                        err);
+    s->report->refined = done;
+    return rc;
+}
+
 static enum ww_err find_sources(struct search *s, struct ww_error *err)
 {
-    const struct ww_pursuit_problem problem = {.suspect = s->print.coarse,
-                                               .root = s->family.sketches +
-                                                       s->root * WW_SKETCH_COARSE,
-                                               .sketches = s->family.sketches,
-                                               .use = s->related,
-                                               .n = s->family.n,
-                                               .m = WW_SKETCH_COARSE,
-                                               .elements = s->body};
+    const struct ww_pursuit_problem problem = problem_of(s);
     struct ww_mates mates[WW_PURSUIT_MOST];
     double *likeness = ww_calloc(s->family.n, sizeof(*likeness));
     enum ww_err rc = likeness ? WW_OK : no_memory(err);
@@ -286,14 +302,66 @@ static enum ww_err find_sources(struct search *s, struct ww_error *err)
         rc = ww_pursue(&problem, likeness, &s->pursuit, err);
     }
     if (!rc) {
+        rc = refine(s, err);
+    }
+    if (!rc) {
         rc = ww_mates_compare(&problem, likeness, &s->pursuit, mates, err);
     }
     s->report->threshold = s->pursuit.threshold;
     s->report->unexplained = s->pursuit.unexplained;
     for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
-        rc = add_pick(s, &s->pursuit.picks[i], &mates[i], err);
+        rc = add_pick(s, "weights", &s->pursuit.picks[i], &mates[i], err);
     }
     ww_free(likeness);
+    return rc;
+}
+
+static enum ww_err take_hidden(struct search *s, const struct ww_hidden *hidden,
+                               struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (s->root == s->family.n) {
+        s->root = hidden->root;
+        s->report->root = ww_strdup(s->family.members[s->root].name);
+    }
+    ww_free(s->report->root_evidence);
+    s->report->root_evidence = ww_asprintf("spectra of heads alike (off by %.4f of their "
+                                           "length), weights in other places: a "
+                                           "lock or a permutation",
+                                           hidden->distance);
+    if (!s->report->root || !s->report->root_evidence) {
+        return no_memory(err);
+    }
+    s->pursuit = hidden->pursuit;
+    s->report->threshold = s->pursuit.threshold;
+    s->report->unexplained = s->pursuit.unexplained;
+    for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
+        rc = add_pick(s, "spectra", &s->pursuit.picks[i], &hidden->mates[i], err);
+    }
+    return rc;
+}
+
+/* Is the suspect one whose weights were moved? Only then do spectra, which are fewer and
+ * so say less, stand in for sketches. */
+static enum ww_err find_moved(struct search *s, struct ww_error *err)
+{
+    const bool known = s->root < s->family.n;
+    struct ww_hidden *hidden = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!s->print.spectra || s->family.n == 0 || s->pursuit.n > 0 ||
+        (known && s->family.cosines[s->root] >= IN_PLACE)) {
+        return WW_OK;
+    }
+    hidden = ww_calloc(1, sizeof(*hidden));
+    rc = hidden ? ww_find_hidden(s->db, &s->print, &s->family, s->root, s->threads,
+                                 hidden, err)
+                : no_memory(err);
+    if (!rc && hidden->root < s->family.n) {
+        rc = take_hidden(s, hidden, err);
+    }
+    ww_free(hidden);
     return rc;
 }
 
@@ -398,18 +466,21 @@ static enum ww_err search(struct search *s, struct ww_error *err)
         s->report->n_models = (uint64_t)count;
     }
     if (!rc) {
-        rc = ww_store_family(s->db, s->print.family, &s->family, err);
+        rc = ww_store_family(s->db, &s->print, &s->family, err);
         s->report->n_family = s->family.n;
     }
     if (!rc) {
         rc = find_root(s, err);
     }
-    if (!rc) {
-        rc = compare_anchors(s, err);
-    }
     first = s->report->n_matches;
     if (!rc && s->root < s->family.n && first == 0) {
         rc = find_sources(s, err);
+    }
+    if (!rc && first == 0) {
+        rc = find_moved(s, err);
+    }
+    if (!rc) {
+        rc = compare_anchors(s, err);
     }
     if (!rc) {
         const int64_t root = s->root < s->family.n ? s->family.members[s->root].id : -1;
@@ -425,9 +496,11 @@ static enum ww_err search(struct search *s, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err read_suspect(struct search *s, bool sampled, struct ww_error *err)
+static enum ww_err read_suspect(struct search *s, bool sampled, bool fine,
+                                struct ww_error *err)
 {
-    const struct ww_print_options how = {.sample = sampled, .run = s->options->run};
+    const struct ww_print_options how = {
+        .sample = sampled, .fine = fine, .run = s->options->run};
     struct ww_model *model = NULL;
     enum ww_err rc = ww_model_open(s->suspect, &model, err);
 
@@ -453,13 +526,18 @@ enum ww_err ww_catalogue_find(const char *where, const char *suspect,
     const double from = now();
     struct search s = {.options = options, .suspect = suspect, .report = report};
     bool sampled = false;
+    bool fine = false;
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
+    s.threads = ww_threads_wanted(&options->run);
     report->unexplained = -1;
     rc = ww_store_open(where, WW_DB_READ, &sampled, &s.db, err);
     if (!rc) {
-        rc = read_suspect(&s, sampled, err);
+        rc = ww_store_has_fine(s.db, &fine, err);
+    }
+    if (!rc) {
+        rc = read_suspect(&s, sampled, fine, err);
     }
     report->run.bytes_read += s.print.bytes_read;
     report->run.seconds = now() - from;
@@ -484,8 +562,14 @@ void ww_find_report_release(struct ww_find_report *report)
     for (size_t i = 0; i < report->n_warnings; i++) {
         ww_free(report->warnings[i]);
     }
+    for (size_t i = 0; i < report->n_row_parts; i++) {
+        ww_free(report->row_parts[i].tensor);
+        ww_free(report->row_parts[i].name);
+        ww_free(report->row_parts[i].of);
+    }
     ww_free(report->matches);
     ww_free(report->layers);
+    ww_free(report->row_parts);
     ww_free(report->warnings);
     ww_free(report->root);
     ww_free(report->root_evidence);

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lineage/catalogue_rows.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 
 #define PLACES_MOST 64 /* of one tensor: frozen siblings all have it, some are enough */
 
@@ -28,6 +28,8 @@ struct parts {
     size_t capacity;
     uint32_t layer; /* of the tensor that is asked about */
     bool found;
+    bool elsewhere; /* another model has it, bit for bit */
+    bool has_rows;  /* the root has half of the tensor's rows */
     const struct ww_print_tensor *tensor;
 };
 
@@ -53,6 +55,7 @@ static enum ww_err note_place(void *payload, const struct ww_db_value *c, size_t
     struct parts *p = payload;
     (void)n;
 
+    p->elsewhere = true;
     if (c[0].type != WW_DB_INT || c[1].type != WW_DB_INT || c[1].number < 0 ||
         c[1].number >= WW_NONE) {
         return WW_OK;
@@ -77,40 +80,18 @@ static enum ww_err note_place(void *payload, const struct ww_db_value *c, size_t
     return WW_OK;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const uint64_t x = *(const uint64_t *)a;
-    const uint64_t y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* Rows of the suspect's tensor that are among the root's, wherever they stand there. */
 static enum ww_err compare_rows(void *payload, const struct ww_db_value *c, size_t n,
                                 struct ww_error *err)
 {
     struct parts *p = payload;
-    const size_t count = c[0].type == WW_DB_BLOB ? c[0].len / 8 : 0;
-    uint64_t *hashes = NULL;
+    uint64_t shared = 0;
+    enum ww_err rc = ww_rows_shared(p->tensor, &c[0], &shared, err);
     (void)n;
 
-    if (c[0].type != WW_DB_BLOB || c[0].len % 8 != 0) {
-        return ww_store_blob(&c[0], count * 8 + 8, "a list of rows", err);
-    }
-    hashes = ww_calloc(count, sizeof(*hashes));
-    if (!hashes) {
-        return no_memory(err);
-    }
-    for (size_t i = 0; i < count; i++) {
-        hashes[i] = ww_get_u64le((const uint8_t *)c[0].bytes + 8 * i);
-    }
-    qsort(hashes, count, sizeof(*hashes), by_value);
-    for (uint64_t r = 0; r < p->tensor->n_row_hashes && count > 0; r++) {
-        const uint64_t *row = &p->tensor->row_hashes[r];
-        p->report->rows_shared +=
-            bsearch(row, hashes, count, sizeof(*hashes), by_value) != NULL;
-    }
-    ww_free(hashes);
-    return WW_OK;
+    p->report->rows_shared += shared;
+    p->has_rows = p->has_rows || 2 * shared >= p->tensor->n_row_hashes;
+    return rc;
 }
 
 static enum ww_err ask_tensor(struct parts *p, const struct ww_print_tensor *t,
@@ -125,6 +106,8 @@ static enum ww_err ask_tensor(struct parts *p, const struct ww_print_tensor *t,
     p->tensor = t;
     p->layer = t->layer;
     p->found = false;
+    p->elsewhere = false;
+    p->has_rows = false;
     if (p->root >= 0) {
         rc = ww_db_run(p->db,
                        "SELECT ordinal FROM ww_tensors WHERE sha256 = $3 AND model = $1 "
@@ -146,6 +129,9 @@ static enum ww_err ask_tensor(struct parts *p, const struct ww_print_tensor *t,
                        "SELECT model, layer FROM ww_tensors WHERE sha256 = $1 "
                        "ORDER BY model, ordinal LIMIT $2",
                        hash, 2, note_place, p, err);
+    }
+    if (!rc && !p->has_rows && !p->elsewhere && t->n_row_hashes > 0) {
+        rc = ww_rows_find(p->db, t, p->report, err);
     }
     return rc;
 }

@@ -6,8 +6,9 @@
 #include "lineage/catalogue_store.h"
 #include "weightward/catalogue.h"
 
-/** root: number of the root, or -1. Fills frozen, rows, rows_shared and layers of report;
- *  a layer counts when at least half of its tensors, and two, are the other's. */
+/** root: number of the root, or -1. Fills frozen, rows, rows_shared, layers and row_parts
+ * of report; a layer counts when at least half of its tensors, and two, are the other's.
+ */
 enum ww_err ww_find_parts(struct ww_db *db, const struct ww_print *print, int64_t root,
                           struct ww_find_report *report,
                           struct ww_error *err) WW_MUST_USE;

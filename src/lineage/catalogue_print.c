@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tensors are taken in the order of their names, one by a thread; sketches are added up
- * in that order too, each thread waiting for its turn, so that the sum has the same bits
- * for any number of threads and memory for one sketch a thread is enough.
+ * in that order too, so that the sum has the same bits for any number of threads. A
+ * sketch that is early is parked, and its thread goes on; an embedding, which is long,
+ * has none.
  */
 #include "lineage/catalogue_print.h"
 
@@ -12,6 +13,7 @@
 #include <time.h>
 
 #include "lineage/catalogue_read.h"
+#include "lineage/catalogue_spectra.h"
 #include "model/convert.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
@@ -21,7 +23,7 @@
 
 #define MAX_THREADS 16
 #define PROGRESS_NS INT64_C(100000000)
-#define GAIN_MOST 65536 /* elements of a norm gain; a longer vector is none */
+#define PARKED_BYTES ((size_t)16 << 20)
 
 struct crew {
     const struct ww_model *model;
@@ -32,7 +34,10 @@ struct crew {
     pthread_mutex_t lock;
     pthread_cond_t turn_came;
     uint32_t next;
-    uint32_t turn; /* whose sketch is added next */
+    uint32_t turn;   /* whose sketch is added next */
+    bool *done;      /* [n_tensors] */
+    double **parked; /* [n_tensors], sketches of those that are done before their turn */
+    size_t n_parked;
     uint32_t
         failed; /* least tensor that failed, so that its error is the same each time */
     struct ww_error err;
@@ -93,7 +98,55 @@ static enum ww_err note_progress(struct crew *c, uint64_t bytes, struct ww_error
     return WW_OK;
 }
 
-/* Wait for the turn and add; a failed tensor takes its turn too, or others would wait. */
+static void add_sketch(struct crew *c, const double *buckets)
+{
+    for (size_t i = 0; i < c->m; i++) {
+        c->sum[i] += buckets[i];
+    }
+}
+
+/* The turn of all that are done, in order. */
+static void take_turns(struct crew *c)
+{
+    while (c->turn < c->print->n_tensors && c->done[c->turn]) {
+        double *buckets = c->parked[c->turn];
+        if (buckets) {
+            add_sketch(c, buckets);
+            c->n_parked--;
+        }
+        ww_free(buckets);
+        c->parked[c->turn] = NULL;
+        c->turn++;
+    }
+    pthread_cond_broadcast(&c->turn_came);
+}
+
+/* Add the sketch, or leave it for its turn, or wait for that when too many are left. */
+static void hand_over(struct member *m, uint32_t k)
+{
+    struct crew *c = m->crew;
+    double *fresh = NULL;
+
+    while (c->turn != k && c->n_parked * c->m * sizeof(double) >= PARKED_BYTES) {
+        pthread_cond_wait(&c->turn_came, &c->lock);
+    }
+    if (c->turn != k) {
+        fresh = ww_calloc(c->m, sizeof(*fresh));
+    }
+    while (c->turn != k && !fresh) {
+        pthread_cond_wait(&c->turn_came, &c->lock);
+    }
+    if (c->turn == k) {
+        add_sketch(c, m->reader.buckets);
+        ww_free(fresh);
+        return;
+    }
+    c->parked[k] = m->reader.buckets;
+    c->n_parked++;
+    m->reader.buckets = fresh;
+}
+
+/* A failed tensor takes its turn too, or others would wait. */
 static void hand_in(struct member *m, uint32_t k, enum ww_err rc, uint64_t bytes,
                     struct ww_error *err)
 {
@@ -101,23 +154,18 @@ static void hand_in(struct member *m, uint32_t k, enum ww_err rc, uint64_t bytes
     const uint32_t index = c->print->tensors[k].index;
 
     pthread_mutex_lock(&c->lock);
-    while (c->turn != k) {
-        pthread_cond_wait(&c->turn_came, &c->lock);
-    }
     if (!rc) {
         rc = note_progress(c, bytes, err);
     }
     if (!rc && ww_print_is_body(&c->model->tensors[index])) {
-        for (size_t i = 0; i < c->m; i++) {
-            c->sum[i] += m->reader.buckets[i];
-        }
+        hand_over(m, k);
     }
-    if (rc && c->failed == WW_NONE) {
+    if (rc && k < c->failed) {
         c->failed = k;
         c->err = *err;
     }
-    c->turn++;
-    pthread_cond_broadcast(&c->turn_came);
+    c->done[k] = true;
+    take_turns(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -278,66 +326,6 @@ static enum ww_err narrow(const double *sum, size_t m, size_t to, float **out,
     return WW_OK;
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static bool is_gain(const struct ww_tensor *t)
-{
-    return t->rank == 1 && t->n_elements > 0 && t->n_elements <= GAIN_MOST &&
-           ww_dtype_is_plain_float(t->dtype) && strstr(t->name, "norm") &&
-           ww_str_ends(t->name, "weight");
-}
-
-static enum ww_err read_gain(const struct ww_model *model, uint32_t index, float *out,
-                             struct ww_error *err)
-{
-    const struct ww_tensor *t = &model->tensors[index];
-    uint8_t *bytes = ww_calloc(t->n_bytes, 1);
-    double *values = ww_calloc(t->n_elements, sizeof(*values));
-    enum ww_err rc = bytes && values
-                         ? ww_model_read(model, index, bytes, err)
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
-
-    if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) > 0) {
-        rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
-                     t->name, model->path);
-    }
-    if (!rc) {
-        ww_to_double(t->dtype, bytes, values, t->n_elements);
-        qsort(values, t->n_elements, sizeof(*values), ascending);
-        for (uint64_t q = 0; q < WW_PRINT_QUANTILES; q++) {
-            out[q] = (float)values[q * (t->n_elements - 1) / (WW_PRINT_QUANTILES - 1)];
-        }
-    }
-    ww_free(bytes);
-    ww_free(values);
-    return rc;
-}
-
-static enum ww_err read_gains(const struct ww_model *model, struct ww_print *out,
-                              struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    out->gains =
-        ww_calloc((size_t)out->n_tensors * WW_PRINT_QUANTILES, sizeof(*out->gains));
-    if (!out->gains) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a model's print");
-    }
-    for (uint32_t k = 0; k < out->n_tensors && !rc; k++) {
-        const uint32_t index = out->tensors[k].index;
-        if (is_gain(&model->tensors[index])) {
-            rc = read_gain(model, index,
-                           out->gains + (size_t)out->n_gains++ * WW_PRINT_QUANTILES, err);
-        }
-    }
-    return rc;
-}
-
 static enum ww_err finish(const struct crew *c, struct ww_print *out,
                           struct ww_error *err)
 {
@@ -355,10 +343,10 @@ static enum ww_err finish(const struct crew *c, struct ww_print *out,
         rc = narrow(c->sum, c->m, WW_SKETCH_FINE, &out->fine, err);
     }
     if (!rc) {
-        rc = read_gains(c->model, out, err);
-    }
-    if (!rc) {
         rc = ww_anchor_gram(c->model, &out->gram, err);
+    }
+    if (!rc && !out->sampled) {
+        rc = ww_spectra_make(c->model, &out->spectra, &out->n_spectra, err);
     }
     ww_sha256_free(h);
     return rc;
@@ -384,8 +372,11 @@ enum ww_err ww_print_make(const struct ww_model *model,
     }
     crew.total = options->sample ? crew.total / 64 : crew.total;
     crew.sum = ww_calloc(crew.m, sizeof(*crew.sum));
-    rc = crew.sum ? list_tensors(model, out, err)
-                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a sketch");
+    crew.done = ww_calloc(model->n_tensors, sizeof(*crew.done));
+    crew.parked = ww_calloc(model->n_tensors, sizeof(*crew.parked));
+    rc = crew.sum && crew.done && crew.parked
+             ? list_tensors(model, out, err)
+             : WW_FAIL(err, WW_E_NOMEM, "out of memory for a sketch");
     if (!rc) {
         rc = read_all(&crew, err);
     }
@@ -396,6 +387,8 @@ enum ww_err ww_print_make(const struct ww_model *model,
         rc = finish(&crew, out, err);
     }
     ww_free(crew.sum);
+    ww_free(crew.done);
+    ww_free(crew.parked);
     if (rc) {
         ww_print_release(out);
     }
@@ -411,6 +404,6 @@ void ww_print_release(struct ww_print *print)
     ww_free(print->coarse);
     ww_free(print->fine);
     ww_free(print->gram);
-    ww_free(print->gains);
+    ww_free(print->spectra);
     memset(print, 0, sizeof(*print));
 }

@@ -15,9 +15,6 @@
 
 #define WW_PRINT_ANCHORS 256
 #define WW_PRINT_GRAM (WW_PRINT_ANCHORS * (WW_PRINT_ANCHORS + 1) / 2)
-/** A model's norm gains, sorted and read at so many places each: they outlive
- * permutations. */
-#define WW_PRINT_QUANTILES 16
 
 struct ww_print_tensor {
     const char *name; /* canonical; borrowed from the model */
@@ -39,9 +36,9 @@ struct ww_print {
     uint8_t family[WW_SHA256_BYTES]; /* of the body's names and shapes */
     float *coarse;                   /* [WW_SKETCH_COARSE] */
     float *fine;                     /* [WW_SKETCH_FINE], or NULL */
-    float *gram;  /* [WW_PRINT_GRAM], or NULL: no embedding of 256 rows */
-    float *gains; /* [n_gains * WW_PRINT_QUANTILES] */
-    uint32_t n_gains;
+    float *gram;    /* [WW_PRINT_GRAM], or NULL: no embedding of 256 rows */
+    float *spectra; /* [n_spectra], or NULL: a sample, or no head that could be mixed */
+    size_t n_spectra;
     uint64_t n_elements;
     uint64_t bytes_read;
 };

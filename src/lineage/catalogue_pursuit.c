@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lineage/nnls.h"
+#include "lineage/slices.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -75,38 +76,73 @@ double ww_sketch_cosine(const float *a, const float *b, size_t m)
     return sx > 0 && sy > 0 ? sxy / sqrt(sx * sy) : 0;
 }
 
-size_t ww_sketch_centre(const float *sketches, const bool *use, size_t n, size_t m,
-                        double *room)
-{
-    size_t best = n;
-    size_t count = 0;
-    double least = 0;
+/* The sum of all members in use, less that many roots when there is one. */
+struct total {
+    const struct ww_pursuit_problem *p;
+    double *out; /* [m] */
+};
 
-    memset(room, 0, m * sizeof(*room));
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; use[i] && j < m; j++) {
-            room[j] += (double)sketches[i * m + j];
+static void add_members(void *payload, size_t from, size_t to)
+{
+    const struct total *t = payload;
+    const struct ww_pursuit_problem *p = t->p;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const float *x = p->sketches + i * p->m;
+        for (size_t j = from; p->use[i] && j < to; j++) {
+            t->out[j] += (double)x[j] - (p->root ? (double)p->root[j] : 0);
         }
-        count += use[i];
     }
-    for (size_t j = 0; j < m && count > 0; j++) {
-        room[j] /= (double)count;
-    }
-    for (size_t i = 0; i < n; i++) {
+}
+
+struct centre {
+    const struct ww_pursuit_problem *p;
+    const double *mean;
+    double *squares; /* [n] */
+};
+
+static void measure(void *payload, size_t from, size_t to)
+{
+    const struct centre *c = payload;
+    const size_t m = c->p->m;
+
+    for (size_t i = from; i < to; i++) {
+        const float *x = c->p->sketches + i * m;
         double d[LANES] = {0};
-        double sum = 0;
-        for (size_t j = 0; use[i] && j + LANES <= m; j += LANES) {
+        for (size_t j = 0; c->p->use[i] && j + LANES <= m; j += LANES) {
             for (size_t l = 0; l < LANES; l++) {
-                const double x = (double)sketches[i * m + j + l] - room[j + l];
-                d[l] += x * x;
+                const double off = (double)x[j + l] - c->mean[j + l];
+                d[l] += off * off;
             }
         }
+        c->squares[i] = 0;
         for (size_t l = 0; l < LANES; l++) {
-            sum += d[l];
+            c->squares[i] += d[l];
         }
-        if (use[i] && (best == n || sum < least)) {
+    }
+}
+
+size_t ww_sketch_centre(const struct ww_pursuit_problem *problem, double *room)
+{
+    struct ww_pursuit_problem p = *problem;
+    struct total total = {&p, room};
+    struct centre centre = {&p, room, room + p.m};
+    size_t best = p.n;
+    size_t count = 0;
+
+    p.root = NULL;
+    memset(room, 0, p.m * sizeof(*room));
+    for (size_t i = 0; i < p.n; i++) {
+        count += p.use[i];
+    }
+    ww_slices(p.threads, p.m, LANES, add_members, &total);
+    for (size_t j = 0; j < p.m && count > 0; j++) {
+        room[j] /= (double)count;
+    }
+    ww_slices(p.threads, p.n, 1, measure, &centre);
+    for (size_t i = 0; i < p.n; i++) {
+        if (p.use[i] && (best == p.n || centre.squares[i] < centre.squares[best])) {
             best = i;
-            least = sum;
         }
     }
     return best;
@@ -120,6 +156,7 @@ struct state {
     bool *taken;      /* [n] */
     double *likeness; /* [n], with what is left */
     double *first;    /* [n], before any pick; the caller's */
+    double *squares;  /* [n], of members - root; below 0: not known yet */
     double *sorted;   /* [n] */
     size_t members[WW_PURSUIT_MOST];
     double xx[WW_PURSUIT_MOST * WW_PURSUIT_MOST];
@@ -163,14 +200,15 @@ static double take_apart(const struct state *s, double *v)
 static void find_common(struct state *s)
 {
     const size_t m = s->p->m;
+    struct total total = {s->p, s->common};
     size_t n = 0;
     double length = 0;
 
     for (size_t i = 0; i < s->p->n; i++) {
         n += s->p->use[i];
-        for (size_t j = 0; s->p->use[i] && j < m; j++) {
-            s->common[j] += (double)s->p->sketches[i * m + j] - (double)s->p->root[j];
-        }
+    }
+    if (n >= WW_PURSUIT_CONTROLS) {
+        ww_slices(s->p->threads, m, LANES, add_members, &total);
     }
     length = sqrt(dot(s->common, s->common, m));
     s->apart = n >= WW_PURSUIT_CONTROLS && length > 0;
@@ -221,22 +259,51 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* <r, x - root> alone, when the squares are known. */
+static double product(const double *r, const float *x, const float *root, size_t m)
+{
+    double a[LANES] = {0};
+
+    for (size_t i = 0; i + LANES <= m; i += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            a[l] += r[i + l] * ((double)x[i + l] - (double)root[i + l]);
+        }
+    }
+    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+}
+
 /* Likeness of every member still free to what is left; -2 for the others. */
+static void correlate_slice(void *payload, size_t from, size_t to)
+{
+    struct state *s = payload;
+    const struct ww_pursuit_problem *p = s->p;
+
+    for (size_t i = from; i < to; i++) {
+        const float *x = p->sketches + i * p->m;
+        double with = 0;
+        s->likeness[i] = -2;
+        if (!p->use[i] || s->taken[i]) {
+            continue;
+        }
+        if (s->squares[i] < 0) {
+            products(s->r, x, p->root, p->m, &with, &s->squares[i]);
+        } else {
+            with = product(s->r, x, p->root, p->m);
+        }
+        /* r is beside the common direction; x need not be. */
+        if (s->squares[i] > 0 && s->r2 > 0) {
+            s->likeness[i] = with / sqrt(s->squares[i] * s->r2);
+        }
+    }
+}
+
 static size_t correlate(struct state *s)
 {
     size_t n = 0;
 
+    ww_slices(s->p->threads, s->p->n, 1, correlate_slice, s);
     for (size_t i = 0; i < s->p->n; i++) {
-        double with = 0;
-        double square = 0;
-        s->likeness[i] = -2;
-        if (!s->p->use[i] || s->taken[i]) {
-            continue;
-        }
-        products(s->r, s->p->sketches + i * s->p->m, s->p->root, s->p->m, &with, &square);
-        /* r is beside the common direction; x need not be. */
-        if (square > 0 && s->r2 > 0) {
-            s->likeness[i] = with / sqrt(square * s->r2);
+        if (s->likeness[i] >= -1.5) {
             s->sorted[n++] = s->likeness[i];
         }
     }
@@ -387,11 +454,15 @@ enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness
         s->likeness = ww_calloc(problem->n, sizeof(*s->likeness));
         s->sorted = ww_calloc(problem->n, sizeof(*s->sorted));
         s->common = ww_calloc(problem->m, sizeof(*s->common));
+        s->squares = ww_calloc(problem->n, sizeof(*s->squares));
     }
     if (!s || !s->y || !s->r || !s->columns || !s->taken || !s->likeness || !s->sorted ||
-        !s->common) {
+        !s->common || !s->squares) {
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
     } else {
+        for (size_t i = 0; i < problem->n; i++) {
+            s->squares[i] = -1;
+        }
         pursue(s, out);
     }
     if (s) {
@@ -402,6 +473,7 @@ enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness
         ww_free(s->likeness);
         ww_free(s->sorted);
         ww_free(s->common);
+        ww_free(s->squares);
     }
     ww_free(s);
     return rc;

@@ -26,6 +26,7 @@ struct ww_pursuit_problem {
     size_t n;
     size_t m;
     double elements; /* of the body */
+    unsigned threads;
 };
 
 struct ww_pursuit_pick {
@@ -53,8 +54,8 @@ enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness
 
 double ww_sketch_cosine(const float *a, const float *b, size_t m);
 /** The member nearest to the mean of those in use: differences of siblings cancel in the
- *  mean, so that is what they descend from. n when none is in use. */
-size_t ww_sketch_centre(const float *sketches, const bool *use, size_t n, size_t m,
-                        double *room);
+ *  mean, so that is what they descend from. n when none is in use. Suspect and root are
+ *  not looked at; room is [m + n]. */
+size_t ww_sketch_centre(const struct ww_pursuit_problem *problem, double *room);
 
 #endif

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <string.h>
 
+#include "crypto/sha_blocks.h"
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -12,17 +13,54 @@
 
 #define STRETCH 4096 /* elements widened at once: they stay in the first cache */
 
-/* A row's hash so far: 8 bytes at a time, and what does not fill 8 yet. */
+/* A row's hash so far: words of 8 bytes go round four lanes, which do not wait for each
+ * other, and what does not fill a word yet. */
 struct row_hash {
-    uint64_t h;
+    uint64_t lanes[4];
+    unsigned lane; /* that the next word goes into */
     uint8_t tail[8];
     unsigned n_tail;
 };
 
-static uint64_t mix_word(uint64_t h, uint64_t word)
+static inline uint64_t mix_word(uint64_t h, uint64_t word)
 {
     h = (h ^ word) * UINT64_C(0xff51afd7ed558ccd);
     return h ^ h >> 32;
+}
+
+static inline uint64_t word_at(const uint8_t *p)
+{
+    uint64_t word = 0;
+    memcpy(&word, p, 8);
+    return le64toh(word);
+}
+
+static void add_word(struct row_hash *r, uint64_t word)
+{
+    r->lanes[r->lane] = mix_word(r->lanes[r->lane], word);
+    r->lane = (r->lane + 1) % 4;
+}
+
+/* Whole rounds of the lanes; the rest is left. */
+static uint64_t add_rounds(struct row_hash *r, const uint8_t *p, uint64_t n)
+{
+    uint64_t a = r->lanes[0];
+    uint64_t b = r->lanes[1];
+    uint64_t c = r->lanes[2];
+    uint64_t d = r->lanes[3];
+    uint64_t at = 0;
+
+    for (; at + 32 <= n; at += 32) {
+        a = mix_word(a, word_at(p + at));
+        b = mix_word(b, word_at(p + at + 8));
+        c = mix_word(c, word_at(p + at + 16));
+        d = mix_word(d, word_at(p + at + 24));
+    }
+    r->lanes[0] = a;
+    r->lanes[1] = b;
+    r->lanes[2] = c;
+    r->lanes[3] = d;
+    return at;
 }
 
 static void row_add(struct row_hash *r, const uint8_t *p, uint64_t n)
@@ -31,26 +69,37 @@ static void row_add(struct row_hash *r, const uint8_t *p, uint64_t n)
         r->tail[r->n_tail++] = *p++;
         n--;
         if (r->n_tail == 8) {
-            r->h = mix_word(r->h, ww_get_u64le(r->tail));
+            add_word(r, word_at(r->tail));
             r->n_tail = 0;
         }
     }
-    for (; n >= 8; p += 8, n -= 8) {
-        uint64_t word = 0;
-        memcpy(&word, p, 8);
-        r->h = mix_word(r->h, le64toh(word));
+    while (n >= 8) {
+        const uint64_t took = r->lane == 0 ? add_rounds(r, p, n) : 0;
+        p += took;
+        n -= took;
+        if (n >= 8) {
+            add_word(r, word_at(p));
+            p += 8;
+            n -= 8;
+        }
     }
-    memcpy(r->tail + r->n_tail, p, n);
-    r->n_tail += (unsigned)n;
+    if (n > 0) {
+        memcpy(r->tail + r->n_tail, p, n);
+        r->n_tail += (unsigned)n;
+    }
 }
 
 static uint64_t row_end(struct row_hash *r, uint64_t row_bytes)
 {
+    uint64_t h = row_bytes;
+
     if (r->n_tail > 0) {
         memset(r->tail + r->n_tail, 0, 8 - r->n_tail);
-        r->h = mix_word(r->h, ww_get_u64le(r->tail));
+        add_word(r, word_at(r->tail));
     }
-    const uint64_t h = ww_mix64(r->h ^ row_bytes);
+    for (unsigned l = 0; l < 4; l++) {
+        h = ww_mix64(h ^ r->lanes[l]);
+    }
     *r = (struct row_hash){0};
     return h;
 }
@@ -87,6 +136,7 @@ struct job {
     struct rows rows;
     uint64_t key;
     bool sample;
+    uint32_t rank;
     uint64_t *bytes;
 };
 
@@ -109,6 +159,43 @@ static enum ww_err sketch_bytes(const struct job *job, const uint8_t *p, uint64_
     return WW_OK;
 }
 
+static enum ww_err keep_leaf(struct ww_tensor_reader *r, struct ww_error *err)
+{
+    if (r->n_leaves == r->capacity) {
+        const size_t more = r->capacity ? 2 * r->capacity : 64;
+        void *grown = ww_realloc_array(r->leaves, more, WW_SHA256_BYTES);
+        if (!grown) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for reading a model");
+        }
+        r->leaves = grown;
+        r->capacity = more;
+    }
+    ww_sha_final(&r->leaf, r->leaves[r->n_leaves++]);
+    return WW_OK;
+}
+
+/* Both digests of the bytes at once: the second costs next to nothing. */
+static enum ww_err hash_bytes(struct job *job, uint64_t offset, uint64_t n,
+                              struct ww_error *err)
+{
+    struct ww_tensor_reader *r = job->r;
+    uint8_t prefix[WW_TREE_PREFIX];
+
+    if (job->sample) {
+        ww_sha_update(&r->content, r->bytes, n);
+        return WW_OK;
+    }
+    if (offset % WW_TREE_CHUNK == 0) {
+        ww_tree_leaf_prefix(job->rank, offset, prefix);
+        ww_sha_reset(&r->leaf);
+        ww_sha_update(&r->leaf, prefix, sizeof(prefix));
+    }
+    ww_sha_update_2(&r->content, r->bytes, &r->leaf, r->bytes, n);
+    return (offset + n) % WW_TREE_CHUNK == 0 || offset + n == job->t->n_bytes
+               ? keep_leaf(r, err)
+               : WW_OK;
+}
+
 /* Bytes [offset, offset + n) of the tensor; offset / size of an element is even. */
 static enum ww_err take_range(struct job *job, uint64_t offset, uint64_t n,
                               struct ww_error *err)
@@ -120,19 +207,32 @@ static enum ww_err take_range(struct job *job, uint64_t offset, uint64_t n,
         const uint64_t len = ww_min_u64(WW_READ_CHUNK, n - at);
         rc = ww_pread_full(file->fd, job->r->bytes, (size_t)len,
                            job->t->offset + offset + at, file->name, err);
-        if (!rc && !job->sample) {
-            rc = ww_tree_tensor_update(job->r->tree, job->r->bytes, (size_t)len, err);
+        if (!rc) {
+            rc = hash_bytes(job, offset + at, len, err);
         }
         if (!rc && ww_print_is_body(job->t)) {
             rc = sketch_bytes(job, job->r->bytes, offset + at, len, err);
         }
         if (!rc) {
-            ww_sha256_update(job->r->hash, job->r->bytes, (size_t)len);
             if (job->rows.row_bytes > 0) {
                 rows_add(&job->rows, job->r->bytes, len);
             }
             *job->bytes += len;
         }
+    }
+    return rc;
+}
+
+/* The tensor's root in the tree; without bytes there is one leaf, of none. */
+static enum ww_err fold_leaves(struct job *job, struct ww_error *err)
+{
+    struct ww_tensor_reader *r = job->r;
+    uint8_t root[WW_SHA256_BYTES];
+    enum ww_err rc = job->t->n_bytes ? WW_OK : hash_bytes(job, 0, 0, err);
+
+    if (!rc) {
+        ww_tree_fold(r->fold, r->leaves, r->n_leaves, root);
+        rc = ww_tree_tensor_root(r->fold, job->t, root, job->out->root, err);
     }
     return rc;
 }
@@ -174,6 +274,7 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
                       .rows = {.row_bytes = row_bytes_of(t)},
                       .key = ww_sketch_key(out->name),
                       .sample = sample,
+                      .rank = rank,
                       .bytes = bytes};
     enum ww_err rc = WW_OK;
 
@@ -184,17 +285,17 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
     }
     job.rows.out = out->row_hashes;
     memset(r->buckets, 0, r->m * sizeof(*r->buckets));
-    ww_sha256_reset(r->hash);
-    ww_tree_tensor_begin(r->tree, rank);
+    ww_sha_reset(&r->content);
+    r->n_leaves = 0;
     if (sample && out->rows > 0 && t->n_bytes > WW_SAMPLE_WHOLE) {
         rc = take_sample(&job, err);
     } else {
         rc = take_range(&job, 0, t->n_bytes, err);
     }
     if (!rc && !sample) {
-        rc = ww_tree_tensor_end(r->tree, t, out->root, err);
+        rc = fold_leaves(&job, err);
     }
-    ww_sha256_final(r->hash, out->sha256);
+    ww_sha_final(&r->content, out->sha256);
     out->n_row_hashes = job.rows.n;
     return rc;
 }
@@ -202,11 +303,14 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
 enum ww_err ww_tensor_reader_init(struct ww_tensor_reader *r, size_t m,
                                   struct ww_error *err)
 {
-    enum ww_err rc = ww_sha256_new(&r->hash, err);
+    enum ww_err rc = ww_sha256_new(&r->fold, err);
 
     r->m = m;
     if (!rc) {
-        rc = ww_tree_tensor_new(&r->tree, err);
+        rc = ww_sha_init(&r->content, ww_sha_fast(), err);
+    }
+    if (!rc) {
+        rc = ww_sha_init(&r->leaf, ww_sha_fast(), err);
     }
     r->bytes = ww_alloc_aligned(64, WW_READ_CHUNK);
     r->values = ww_alloc_aligned(64, STRETCH * sizeof(*r->values));
@@ -219,8 +323,10 @@ enum ww_err ww_tensor_reader_init(struct ww_tensor_reader *r, size_t m,
 
 void ww_tensor_reader_release(struct ww_tensor_reader *r)
 {
-    ww_sha256_free(r->hash);
-    ww_tree_tensor_free(r->tree);
+    ww_sha256_free(r->fold);
+    ww_sha_release(&r->content);
+    ww_sha_release(&r->leaf);
+    ww_free(r->leaves);
     ww_free(r->bytes);
     ww_free(r->values);
     ww_free(r->buckets);

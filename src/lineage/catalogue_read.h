@@ -3,10 +3,13 @@
 #ifndef WW_LINEAGE_CATALOGUE_READ_H
 #define WW_LINEAGE_CATALOGUE_READ_H
 
+#include "crypto/sha.h"
 #include "lineage/catalogue_print.h"
 #include "stream/tree.h"
 
-#define WW_READ_CHUNK (UINT64_C(4) << 20)
+/** A part of a leaf of the tensor tree, small enough for all its users to find it in the
+ *  second cache. */
+#define WW_READ_CHUNK (UINT64_C(256) << 10)
 
 /** What one thread needs; all-zero may be released. */
 struct ww_tensor_reader {
@@ -14,8 +17,12 @@ struct ww_tensor_reader {
     double *values;  /* a stretch of it, widened */
     double *buckets; /* [m], of this tensor alone */
     size_t m;
-    struct ww_sha256 *hash;
-    struct ww_tree_tensor *tree;
+    struct ww_sha content; /* the tensor's bytes */
+    struct ww_sha leaf;    /* of the tensor tree */
+    struct ww_sha256 *fold;
+    uint8_t (*leaves)[WW_SHA256_BYTES];
+    size_t n_leaves;
+    size_t capacity;
 };
 enum ww_err ww_tensor_reader_init(struct ww_tensor_reader *r, size_t m,
                                   struct ww_error *err) WW_MUST_USE;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lineage/catalogue_store.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "lineage/catalogue_pursuit.h"
 #include "util/alloc.h"
 #include "util/buf.h"
 #include "util/fail.h"
@@ -23,8 +25,8 @@ static const char *const schema[] = {
     "CREATE INDEX IF NOT EXISTS ww_models_stamp ON ww_models (stamp)",
     "CREATE TABLE IF NOT EXISTS ww_sketches (model %i PRIMARY KEY, coarse %s NOT "
     "NULL)",
-    "CREATE TABLE IF NOT EXISTS ww_details (model %i PRIMARY KEY, fine %s, gram %s,"
-    " gains %s NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ww_spectra (model %i PRIMARY KEY, spectra %s NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS ww_details (model %i PRIMARY KEY, gram %s, fine %s)",
     "CREATE TABLE IF NOT EXISTS ww_tensors (model BIGINT, ordinal BIGINT,"
     " name TEXT NOT NULL, layer BIGINT NOT NULL, sha256 %s NOT NULL, hashes %s NOT NULL,"
     " PRIMARY KEY (model, ordinal))",
@@ -146,9 +148,12 @@ static enum ww_err check_meta(struct ww_db *db, bool *sampled, struct ww_error *
     enum ww_err rc = read_meta(db, "version", &version, err);
 
     if (!rc && version != WW_CATALOGUE_VERSION) {
-        rc = WW_FAIL(err, version > WW_CATALOGUE_VERSION ? WW_E_VERSION : WW_E_MALFORMED,
-                     "'%s' is a catalogue of version %lld, this program knows %d",
-                     ww_db_name(db), (long long)version, WW_CATALOGUE_VERSION);
+        rc = WW_FAIL(err, version > 0 ? WW_E_VERSION : WW_E_MALFORMED,
+                     "'%s' is a catalogue of version %lld, this program knows %d%s",
+                     ww_db_name(db), (long long)version, WW_CATALOGUE_VERSION,
+                     version > 0 && version < WW_CATALOGUE_VERSION
+                         ? "; index the models again, into a new one"
+                         : "");
     }
     if (!rc) {
         rc = read_meta(db, "sampled", &class, err);
@@ -269,8 +274,8 @@ static enum ww_err add_floats(const float *x, size_t n, struct ww_buf *room,
 static enum ww_err add_details(struct ww_db *db, int64_t id, const struct ww_print *print,
                                struct ww_error *err)
 {
-    struct ww_db_value v[4] = {ww_db_int(id)};
-    struct ww_buf room[4];
+    struct ww_db_value v[3] = {ww_db_int(id)};
+    struct ww_buf room[2];
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < WW_LEN(room); i++) {
@@ -281,21 +286,22 @@ static enum ww_err add_details(struct ww_db *db, int64_t id, const struct ww_pri
         rc =
             run(db, "INSERT INTO ww_sketches (model, coarse) VALUES ($1, $2)", v, 2, err);
     }
-    if (!rc) {
-        rc = add_floats(print->fine, WW_SKETCH_FINE, &room[1], &v[1], err);
+    if (!rc && print->spectra) {
+        rc = add_floats(print->spectra, print->n_spectra, &room[0], &v[1], err);
+        if (!rc) {
+            rc = run(db, "INSERT INTO ww_spectra (model, spectra) VALUES ($1, $2)", v, 2,
+                     err);
+        }
     }
     if (!rc) {
-        rc = add_floats(print->gram, WW_PRINT_GRAM, &room[2], &v[2], err);
+        rc = add_floats(print->gram, WW_PRINT_GRAM, &room[0], &v[1], err);
     }
     if (!rc) {
-        rc = add_floats(print->gains, (size_t)print->n_gains * WW_PRINT_QUANTILES,
-                        &room[3], &v[3], err);
+        rc = add_floats(print->fine, WW_SKETCH_FINE, &room[1], &v[2], err);
     }
     if (!rc) {
-        rc = run(
-            db,
-            "INSERT INTO ww_details (model, fine, gram, gains) VALUES ($1, $2, $3, $4)",
-            v, 4, err);
+        rc = run(db, "INSERT INTO ww_details (model, gram, fine) VALUES ($1, $2, $3)", v,
+                 3, err);
     }
     for (size_t i = 0; i < WW_LEN(room); i++) {
         ww_buf_release(&room[i]);
@@ -304,7 +310,7 @@ static enum ww_err add_details(struct ww_db *db, int64_t id, const struct ww_pri
 }
 
 /* The least hashes, each once: two tensors that share most rows share most of these. */
-static size_t least_hashes(const struct ww_print_tensor *t, uint64_t least[WW_ROW_KEYS])
+size_t ww_row_keys(const struct ww_print_tensor *t, uint64_t least[WW_ROW_KEYS])
 {
     size_t n = 0;
 
@@ -329,7 +335,7 @@ static enum ww_err add_tensor(struct ww_db *db, int64_t id, uint32_t ordinal,
                               struct ww_error *err)
 {
     uint64_t least[WW_ROW_KEYS];
-    const size_t n_least = least_hashes(t, least);
+    const size_t n_least = ww_row_keys(t, least);
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(room);
@@ -451,27 +457,101 @@ enum ww_err ww_store_blob(const struct ww_db_value *column, size_t len, const ch
     return WW_OK;
 }
 
-static void get_floats(const uint8_t *bytes, float *out, size_t n)
+/* Infinity and NaN would make every cosine that they touch one. */
+enum ww_err ww_store_floats(const struct ww_db_value *column, float *out, size_t n,
+                            const char *what, struct ww_error *err)
 {
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t bits = ww_get_u32le(bytes + 4 * i);
-        memcpy(&out[i], &bits, sizeof(bits));
+    enum ww_err rc = ww_store_blob(column, 4 * n, what, err);
+    uint32_t special = 0;
+
+    if (rc) {
+        return rc;
     }
+    memcpy(out, column->bytes, 4 * n);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, &out[i], sizeof(bits));
+        bits = le32toh(bits);
+        memcpy(&out[i], &bits, sizeof(bits));
+        special |= ((bits & 0x7f800000u) + 0x00800000u) & 0x80000000u;
+    }
+    return special
+               ? WW_FAIL(err, WW_E_MALFORMED,
+                         "the catalogue is damaged: %s holds NaN or infinity; restore "
+                         "it or index again",
+                         what)
+               : WW_OK;
 }
+
+struct detail {
+    const char *column;
+    float *out;
+    size_t n;
+    bool *found;
+};
+
+static enum ww_err take_detail(void *payload, const struct ww_db_value *c, size_t n,
+                               struct ww_error *err)
+{
+    const struct detail *d = payload;
+    (void)n;
+
+    if (c[0].type == WW_DB_NULL) {
+        return WW_OK;
+    }
+    *d->found = true;
+    return ww_store_floats(&c[0], d->out, d->n, d->column, err);
+}
+
+enum ww_err ww_store_detail(struct ww_db *db, int64_t model, const char *column,
+                            float *out, size_t n, bool *found, struct ww_error *err)
+{
+    const struct ww_db_value v[] = {ww_db_int(model)};
+    struct detail detail = {column, out, n, found};
+    char *sql = ww_asprintf("SELECT %s FROM ww_details WHERE model = $1", column);
+    enum ww_err rc = WW_OK;
+
+    *found = false;
+    rc = sql ? ww_db_run(db, sql, v, 1, take_detail, &detail, err) : no_memory(err);
+    ww_free(sql);
+    return rc;
+}
+
+enum ww_err ww_store_has_fine(struct ww_db *db, bool *out, struct ww_error *err)
+{
+    int64_t model = -1;
+    enum ww_err rc =
+        ww_store_count(db, "SELECT model FROM ww_details WHERE fine IS NOT NULL LIMIT 1",
+                       NULL, 0, &model, err);
+
+    *out = model >= 0;
+    return rc;
+}
+
+struct taking {
+    struct ww_store_family *family;
+    const float *suspect;
+};
 
 static enum ww_err take_member(void *payload, const struct ww_db_value *c, size_t n,
                                struct ww_error *err)
 {
-    struct ww_store_family *f = payload;
+    const struct taking *taking = payload;
+    struct ww_store_family *f = taking->family;
     struct ww_store_member *m = f->members + f->n;
-    enum ww_err rc = ww_store_blob(&c[4], WW_SHA256_BYTES, "a stamp", err);
+    float *sketch = f->sketches + f->n * WW_SKETCH_COARSE;
+    enum ww_err rc = WW_OK;
     (void)n;
 
-    if (!rc) {
-        rc = ww_store_blob(&c[5], 4 * WW_SKETCH_COARSE, "a sketch", err);
+    if (f->n == f->capacity) {
+        return WW_OK; /* more came in between counting and reading: they are left out */
     }
-    if (rc || f->n == f->capacity) {
-        return rc; /* more came in between counting and reading: they are left out */
+    rc = ww_store_blob(&c[4], WW_SHA256_BYTES, "a stamp", err);
+    if (!rc) {
+        rc = ww_store_floats(&c[5], sketch, WW_SKETCH_COARSE, "a sketch", err);
+    }
+    if (rc) {
+        return rc;
     }
     if (c[0].type != WW_DB_INT || c[1].type != WW_DB_TEXT || c[2].type != WW_DB_TEXT) {
         return WW_FAIL(err, WW_E_MALFORMED,
@@ -482,15 +562,17 @@ static enum ww_err take_member(void *payload, const struct ww_db_value *c, size_
     m->name = ww_strdup(c[1].bytes);
     m->place = ww_strdup(c[2].bytes);
     memcpy(m->stamp, c[4].bytes, WW_SHA256_BYTES);
-    get_floats(c[5].bytes, f->sketches + f->n * WW_SKETCH_COARSE, WW_SKETCH_COARSE);
+    /* Here, where the sketch is in the first cache. */
+    f->cosines[f->n] = ww_sketch_cosine(taking->suspect, sketch, WW_SKETCH_COARSE);
     f->n++;
     return m->name && m->place ? WW_OK : no_memory(err);
 }
 
-enum ww_err ww_store_family(struct ww_db *db, const uint8_t family[WW_SHA256_BYTES],
+enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
                             struct ww_store_family *out, struct ww_error *err)
 {
-    const struct ww_db_value v[] = {ww_db_blob(family, WW_SHA256_BYTES)};
+    const struct ww_db_value v[] = {ww_db_blob(suspect->family, WW_SHA256_BYTES)};
+    struct taking taking = {out, suspect->coarse};
     int64_t n = 0;
     enum ww_err rc = ww_store_count(
         db, "SELECT count(*) FROM ww_models WHERE family = $1", v, 1, &n, err);
@@ -509,14 +591,15 @@ enum ww_err ww_store_family(struct ww_db *db, const uint8_t family[WW_SHA256_BYT
     out->capacity = (size_t)n;
     out->members = ww_calloc(out->capacity, sizeof(*out->members));
     out->sketches = ww_calloc(out->capacity * WW_SKETCH_COARSE, sizeof(*out->sketches));
-    if (!out->members || !out->sketches) {
+    out->cosines = ww_calloc(out->capacity, sizeof(*out->cosines));
+    if (!out->members || !out->sketches || !out->cosines) {
         return no_memory(err);
     }
     return ww_db_run(db,
                      "SELECT m.id, m.name, m.place, m.root, m.stamp, s.coarse "
                      "FROM ww_models m JOIN ww_sketches s ON s.model = m.id "
                      "WHERE m.family = $1 ORDER BY m.id",
-                     v, 1, take_member, out, err);
+                     v, 1, take_member, &taking, err);
 }
 
 void ww_store_family_release(struct ww_store_family *family)
@@ -527,5 +610,6 @@ void ww_store_family_release(struct ww_store_family *family)
     }
     ww_free(family->members);
     ww_free(family->sketches);
+    ww_free(family->cosines);
     memset(family, 0, sizeof(*family));
 }

@@ -6,10 +6,12 @@
 #include "db/db.h"
 #include "lineage/catalogue_print.h"
 
-#define WW_CATALOGUE_VERSION 1
+#define WW_CATALOGUE_VERSION 2
 #define WW_CATALOGUE_ID UINT32_C(0x57774361) /* "WwCa" */
 /** Least row hashes of a tensor that the index of rows has. */
 #define WW_ROW_KEYS 4
+/** Those of a tensor, ascending, each once; how many. */
+size_t ww_row_keys(const struct ww_print_tensor *tensor, uint64_t least[WW_ROW_KEYS]);
 
 /** Open, make tables where they are missing, check version and class. mode WRITE sets the
  *  class of a new catalogue to *sampled; READ fills it. */
@@ -55,15 +57,28 @@ struct ww_store_member {
 struct ww_store_family {
     struct ww_store_member *members; /* by id */
     float *sketches;                 /* [n][WW_SKETCH_COARSE] */
+    double *cosines;                 /* [n], with the suspect's sketch */
     size_t n;
     size_t capacity;
 };
 /** WW_E_LIMIT above 65,536 members: a gibibyte of sketches. */
 #define WW_FAMILY_MOST 65536
-enum ww_err ww_store_family(struct ww_db *db, const uint8_t family[WW_SHA256_BYTES],
+enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
                             struct ww_store_family *out,
                             struct ww_error *err) WW_MUST_USE;
 void ww_store_family_release(struct ww_store_family *family);
+
+/** Floats of a detail ("fine", "spectra") of one model; *found is false, and out is as it
+ *  was, when it has none. WW_E_MALFORMED for another length. */
+enum ww_err ww_store_detail(struct ww_db *db, int64_t model, const char *column,
+                            float *out, size_t n, bool *found,
+                            struct ww_error *err) WW_MUST_USE;
+/** Does any model have fine sketches? */
+enum ww_err ww_store_has_fine(struct ww_db *db, bool *out,
+                              struct ww_error *err) WW_MUST_USE;
+/** Finite floats out of a blob of exactly 4 n bytes; what names it in errors. */
+enum ww_err ww_store_floats(const struct ww_db_value *column, float *out, size_t n,
+                            const char *what, struct ww_error *err) WW_MUST_USE;
 
 /** A blob of exactly len bytes, or of any when len is 0; WW_E_MALFORMED else. */
 enum ww_err ww_store_blob(const struct ww_db_value *column, size_t len, const char *what,

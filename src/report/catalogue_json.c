@@ -78,6 +78,24 @@ static void write_layers(struct ww_jw *w, const struct ww_find_report *report)
     ww_jw_close(w);
 }
 
+static void write_rows(struct ww_jw *w, const struct ww_find_report *report)
+{
+    ww_jw_key(w, "rows");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_row_parts; i++) {
+        const struct ww_find_rows *r = &report->row_parts[i];
+        ww_jw_object(w);
+        ww_jw_kstr(w, "tensor", r->tensor);
+        ww_jw_kstr(w, "name", r->name);
+        ww_jw_kstr(w, "of_tensor", r->of);
+        ww_jw_ku64(w, "rows_equal", r->shared);
+        ww_jw_ku64(w, "rows", r->rows);
+        ww_jw_ku64(w, "rows_of_tensor", r->rows_of);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
 enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
                                 struct ww_error *err)
 {
@@ -96,6 +114,7 @@ enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
     }
     ww_jw_close(&w);
     write_layers(&w, report);
+    write_rows(&w, report);
     ww_jw_ku64(&w, "tensors", report->tensors);
     ww_jw_ku64(&w, "tensors_frozen", report->frozen);
     ww_jw_ku64(&w, "rows_changed", report->rows);
@@ -104,6 +123,7 @@ enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
     ww_jw_ku64(&w, "family", report->n_family);
     ww_jw_kdouble(&w, "threshold", report->threshold);
     write_share(&w, "unexplained", report->unexplained);
+    ww_jw_kbool(&w, "fine_sketches", report->refined);
     ww_jw_kstr(&w, "status", "exploratory");
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
     ww_jw_kdouble(&w, "search_seconds", report->search_seconds);

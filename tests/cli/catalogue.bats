@@ -92,6 +92,89 @@ EOR
            ["expert-caesar", "expert-rev"]' answer
 }
 
+# What a lock leaves of a blend: no weight in its place, the heads' spectra as they were.
+@test "a locked blend is found by the spectra of its heads and confirmed on the files" {
+    index_all
+    blend 0.7 0.2
+    make_keys
+    for level in exact dense; do
+        "$WW" lock suspect "locked-$level" --key lock --level "$level" -q
+        "$WW" lineage find c.db "locked-$level" --json -q --no-confirm >answer
+        jq -e '.root == "base" and (.root_evidence | test("spectra of heads alike")) and
+               [.matches[] | select(.kind == "source").name] == ["expert-rev", "expert-caesar"] and
+               (.matches[0].share - 0.7 | fabs) < 0.15 and
+               (.matches[1].share - 0.2 | fabs) < 0.15 and
+               (.matches[0].evidence | test("differences of spectra"))' answer
+    done
+    "$WW" lineage find c.db locked-exact --json -q >answer
+    jq -e '[.matches[] | [.name, .confirmed]] == [["expert-rev", true], ["expert-caesar", true]] and
+           (.matches[0].share - 0.7 | fabs) < 0.002' answer
+    for bad in "x'0000'" "'text'" "zeroblob(8) || x'0000c07f' || substr(spectra, 13)"; do
+        cp c.db bad.db
+        sql bad.db "UPDATE ww_spectra SET spectra = $bad"
+        refused 3 "damaged: a spectrum" "$WW" lineage find bad.db locked-exact -q
+    done
+}
+
+@test "a locked model is found as what was locked, a locked stranger is not" {
+    "$WW" lineage index c.db "$family/base" "$caesar" --root -q
+    make_keys
+    "$WW" lock "$caesar" locked --key lock -q
+    "$WW" lineage find c.db locked --root base --json -q --no-confirm >answer
+    jq -e '[.matches[] | [.name, .kind]] == [["expert-caesar", "source"]] and
+           (.matches[0].share - 1 | fabs) < 0.01' answer
+    "$WW" lock "$rev" stranger --key lock -q
+    "$WW" lineage find c.db stranger --root base --json -q --no-confirm >answer
+    jq -e '[.matches[] | select(.kind == "source")] == []' answer
+}
+
+@test "rows of another vocabulary and depth are found where they came from" {
+    index_all
+    python3 - "$rev" other <<'EOP'
+import json, os, struct, sys
+src, out = sys.argv[1:]
+data = open(os.path.join(src, "model.safetensors"), "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+head, body = json.loads(data[8:8 + n]), data[8 + n:]
+new, at, parts = {}, 0, []
+for name, t in sorted(head.items()):
+    if name == "__metadata__" or ".layers.3." in name:
+        continue
+    b = body[slice(*t["data_offsets"])]
+    if name == "model.embed_tokens.weight":
+        row = len(b) // t["shape"][0]
+        b = bytes([17]) * (7 * row) + b[row:]      # seven new tokens in front, one old one gone
+        t["shape"][0] += 6
+    new[name] = {"dtype": t["dtype"], "shape": t["shape"], "data_offsets": [at, at + len(b)]}
+    at += len(b)
+    parts.append(b)
+text = json.dumps(new).encode()
+os.mkdir(out)
+with open(os.path.join(out, "model.safetensors"), "wb") as f:
+    f.write(struct.pack("<Q", len(text)) + text + b"".join(parts))
+EOP
+    "$WW" lineage find c.db other --json -q >answer
+    jq -e '.root == null and [.rows[].tensor] == ["lm_head.weight", "embed_tokens.weight"] and (.rows[] | select(.tensor == "embed_tokens.weight")) ==
+           {tensor: "embed_tokens.weight", name: "expert-rev", of_tensor: "embed_tokens.weight",
+            rows_equal: 99, rows: 106, rows_of_tensor: 100}' answer
+    run -0 "$WW" lineage find c.db other -q
+    [[ $output == *"99 of 106 rows of 'embed_tokens.weight' are rows of 'embed_tokens.weight' in 'expert-rev'"* ]]
+}
+
+@test "fine sketches bring shares nearer to the truth" {
+    blend 0.6 0.25
+    "$WW" lineage index c.db "$family/base" "$rev" "$caesar" -q
+    "$WW" lineage index f.db "$family/base" "$rev" "$caesar" --fine -q
+    for db in c f; do
+        "$WW" lineage find "$db.db" suspect --root base --json -q --no-confirm >"$db.json"
+    done
+    jq -e '.fine_sketches == false' c.json
+    jq -e '.fine_sketches and (.matches[0].share - 0.6 | fabs) < 0.002' f.json
+    cp f.db bad.db
+    sql bad.db "UPDATE ww_details SET fine = substr(fine, 5)"
+    refused 3 "fine has 524284 bytes" "$WW" lineage find bad.db suspect --root base -q
+}
+
 @test "known weights are left out, and a second name says so" {
     index_all
     "$WW" lineage index c.db "$rev" --json -q >answer
@@ -152,8 +235,13 @@ EOR
     refused 3 "no file" "$WW" lineage index "$family" "$rev" -q
     index_all
     cp c.db newer.db
-    sql newer.db "PRAGMA user_version = 2"
-    refused 6 "version 2, this program knows 1" "$WW" lineage find newer.db "$rev" -q
+    sql newer.db "PRAGMA user_version = 3"
+    refused 6 "version 3, this program knows 2" "$WW" lineage find newer.db "$rev" -q
+    refused 6 "version 3, this program knows 2" "$WW" lineage index newer.db "$rev" -q
+    cp c.db older.db
+    sql older.db "UPDATE ww_meta SET value = 1 WHERE name = 'version'; PRAGMA user_version = 1"
+    refused 6 "version 1, this program knows 2" "$WW" lineage find older.db "$rev" -q
+    refused 6 "version 1, this program knows 2" "$WW" lineage index older.db "$rev" -q
     cp c.db cut.db
     truncate -s -65536 cut.db
     refused 3 "damaged" "$WW" lineage find cut.db "$rev" -q

@@ -34,6 +34,7 @@ int cli_planned_check(const struct cli_planned *planned, const char *verb);
 int lineage_decompose(int argc, const char **argv);
 int lineage_find(int argc, const char **argv);
 int lineage_index(int argc, const char **argv);
+int lineage_logits(int argc, const char **argv);
 int lineage_replay(int argc, const char **argv);
 int lineage_plan(int argc, const char **argv);
 int lineage_report(int argc, const char **argv);

@@ -13,6 +13,7 @@ static const struct word {
     {"lineage decompose", lineage_decompose, "shares of given sources in a model"},
     {"lineage find", lineage_find, "sources of a model among those of a catalogue"},
     {"lineage index", lineage_index, "prints of models into a catalogue"},
+    {"lineage logits", lineage_logits, "answers of an interface against heads"},
     {"lineage plan", lineage_plan, "what will be compared, signed beforehand"},
     {"lineage replay", lineage_replay,
      "a recipe computed again and compared bit for bit"},

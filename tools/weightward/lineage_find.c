@@ -49,6 +49,11 @@ static void tell(const struct ww_find_report *report, const char *suspect)
                " tensors)\n",
                l->layer, l->of, l->name, l->tensors, l->tensors_all);
     }
+    for (size_t i = 0; i < report->n_row_parts; i++) {
+        const struct ww_find_rows *r = &report->row_parts[i];
+        printf("  %" PRIu64 " of %" PRIu64 " rows of '%s' are rows of '%s' in '%s'\n",
+               r->shared, r->rows, r->tensor, r->of, r->name);
+    }
     if (report->root) {
         printf("unchanged from the root: %" PRIu32 " of %" PRIu32 " tensors, %" PRIu64
                " of %" PRIu64 " rows in the others\n",

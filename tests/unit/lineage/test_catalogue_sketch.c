@@ -166,7 +166,7 @@ static void blend(struct family *f, size_t member, double share)
 static struct ww_pursuit_problem problem_of(const struct family *f)
 {
     return (struct ww_pursuit_problem){f->suspect, f->root, f->sketches, f->use,
-                                       f->n,       M,       1e9};
+                                       f->n,       M,       1e9,         2};
 }
 
 static struct ww_pursuit search(const struct family *f)
@@ -316,12 +316,13 @@ static void sources_in_a_cluster_are_told_from_their_mates(void **state)
 static void the_root_is_nearest_to_the_mean_of_its_children(void **state)
 {
     struct family f = make_family(40, 0, 3);
-    static double room[M];
+    static double room[M + 40];
+    const struct ww_pursuit_problem p = problem_of(&f);
     (void)state;
     memcpy(f.sketches + 17 * M, f.root, M * sizeof(float));
-    assert_int_equal(ww_sketch_centre(f.sketches, f.use, f.n, M, room), 17);
+    assert_int_equal(ww_sketch_centre(&p, room), 17);
     memset(f.use, 0, f.n * sizeof(bool));
-    assert_int_equal(ww_sketch_centre(f.sketches, f.use, f.n, M, room), f.n);
+    assert_int_equal(ww_sketch_centre(&p, room), f.n);
     free_family(&f);
 }
 

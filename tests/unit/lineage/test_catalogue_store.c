@@ -54,6 +54,7 @@ static void every_value_of_a_wrong_length_or_type_is_refused(void **state)
         "UPDATE ww_sketches SET coarse = substr(coarse, 1, 16380)",
         "UPDATE ww_sketches SET coarse = zeroblob(16388)",
         "UPDATE ww_sketches SET coarse = 'text'",
+        "UPDATE ww_sketches SET coarse = zeroblob(16380) || x'0000807f'",
         "UPDATE ww_tensors SET hashes = x'000102'",
         "UPDATE ww_tensors SET hashes = 'text'",
         "UPDATE ww_models SET stamp = x'00'",
@@ -83,7 +84,7 @@ static void a_newer_catalogue_is_refused_before_it_is_read(void **state)
     char *dir = ww_test_mkdir();
     char *path = make_catalogue(dir);
     (void)state;
-    change(path, "UPDATE ww_meta SET value = 2 WHERE name = 'version'");
+    change(path, "UPDATE ww_meta SET value = 3 WHERE name = 'version'");
     FAILS(find(path, SIBLING), WW_E_VERSION);
     free(path);
     ww_test_rmdir(dir);

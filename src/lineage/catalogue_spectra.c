@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The product of a head is never formed: with A the columns of O_h and C the rows of V_g,
+ * both d long, the squared singular values of A^T C are the eigenvalues of L^T (C C^T) L,
+ * where A A^T = L L^T.
+ */
+#include "lineage/catalogue_spectra.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "la/la.h"
+#include "lineage/gains.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+/* Keeps a head of less than full rank positive. */
+#define RIDGE 1e-12
+
+struct spectra {
+    const struct ww_layout *layout;
+    float *out;
+    size_t n;
+    size_t capacity;
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for spectra");
+}
+
+/* Gram matrix of d rows. */
+static void gram(const float *rows, size_t d, size_t width, double *wide, double *out)
+{
+    for (size_t i = 0; i < d * width; i++) {
+        wide[i] = (double)rows[i];
+    }
+    ww_la_syrk(WW_LA_PLAIN, d, width, 1, wide, width, 0, out);
+}
+
+struct room {
+    double *wide; /* [d][width] */
+    double *a;    /* [d][d] each */
+    double *c;
+    double *t;
+    double *values; /* [d] */
+};
+
+/* The leading singular values of one head. */
+static enum ww_err head_values(const float *a, size_t width_a, const float *c,
+                               size_t width_c, size_t d, const struct room *room,
+                               float out[WW_SPECTRA_VALUES], struct ww_error *err)
+{
+    double trace = 0;
+    enum ww_err rc = WW_OK;
+
+    gram(a, d, width_a, room->wide, room->a);
+    gram(c, d, width_c, room->wide, room->c);
+    for (size_t i = 0; i < d; i++) {
+        trace += room->a[i * d + i];
+    }
+    for (size_t i = 0; i < d; i++) {
+        room->a[i * d + i] += RIDGE * trace + 1e-300;
+    }
+    rc = ww_la_cholesky(d, room->a, err);
+    if (rc) {
+        return rc;
+    }
+    ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, d, d, d, 1, room->c, d, room->a, d, 0, room->t,
+               d);
+    ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, d, d, d, 1, room->a, d, room->t, d, 0,
+               room->c, d);
+    rc = ww_la_eigen(d, room->c, room->values, err);
+    for (size_t k = 0; k < WW_SPECTRA_VALUES && !rc; k++) {
+        const double value = k < d ? room->values[d - 1 - k] : 0;
+        out[k] = (float)sqrt(value > 0 ? value : 0);
+    }
+    return rc;
+}
+
+static int by_first(const void *x, const void *y)
+{
+    const float *a = x;
+    const float *b = y;
+    return (a[0] < b[0]) - (a[0] > b[0]);
+}
+
+static enum ww_err add_heads(struct spectra *s, const struct ww_attention *att,
+                             const struct ww_slab *o, const struct ww_slab *v,
+                             struct ww_error *err)
+{
+    const size_t d = (size_t)att->v_dim;
+    const size_t width = o->width > v->width ? o->width : v->width;
+    const size_t per_group = (size_t)(att->n_heads / att->n_kv_heads);
+    const struct room room = {
+        ww_calloc(d * width, sizeof(double)), ww_calloc(d * d, sizeof(double)),
+        ww_calloc(d * d, sizeof(double)), ww_calloc(d * d, sizeof(double)),
+        ww_calloc(d, sizeof(double))};
+    float *out = s->out + s->n;
+    enum ww_err rc =
+        room.wide && room.a && room.c && room.t && room.values ? WW_OK : no_memory(err);
+
+    for (size_t h = 0; h < att->n_heads && !rc; h++) {
+        rc = head_values(o->rows + h * d * o->width, o->width,
+                         v->rows + h / per_group * d * v->width, v->width, d, &room,
+                         out + h * WW_SPECTRA_VALUES, err);
+    }
+    if (!rc) {
+        qsort(out, (size_t)att->n_heads, WW_SPECTRA_VALUES * sizeof(*out), by_first);
+        s->n += (size_t)att->n_heads * WW_SPECTRA_VALUES;
+    }
+    ww_free(room.wide);
+    ww_free(room.a);
+    ww_free(room.c);
+    ww_free(room.t);
+    ww_free(room.values);
+    return rc;
+}
+
+static bool fits(const struct ww_attention *att, const struct ww_slab *o,
+                 const struct ww_slab *v)
+{
+    return att->v_dim > 0 && att->n_kv_heads > 0 && o->rows && v->rows &&
+           o->n == att->n_heads * att->v_dim && v->n == att->n_kv_heads * att->v_dim;
+}
+
+static enum ww_err add_attention(struct spectra *s, uint32_t attention,
+                                 struct ww_error *err)
+{
+    const struct ww_attention *att = &s->layout->attentions[attention];
+    const struct ww_slab_of of_o = {s->layout, NULL, &att->o, true, att->context};
+    const struct ww_slab_of of_v = {s->layout, NULL, &att->v, false, att->value};
+    struct ww_slab o = {0};
+    struct ww_slab v = {0};
+    float *gain = NULL;
+    enum ww_err rc = ww_slab_load(&of_o, &o, err);
+
+    if (!rc) {
+        rc = ww_slab_load(&of_v, &v, err);
+    }
+    if (!rc && fits(att, &o, &v) &&
+        s->capacity - s->n >= att->n_heads * WW_SPECTRA_VALUES) {
+        rc = ww_gains_read(s->layout, attention, v.width, &gain, err);
+        if (!rc) {
+            ww_gains_fold(gain, &v);
+            rc = add_heads(s, att, &o, &v, err);
+        }
+    }
+    ww_free(gain);
+    ww_slab_release(&o);
+    ww_slab_release(&v);
+    return rc;
+}
+
+/* Attentions whose values and outputs a lock may mix, some of them when there are many.
+ */
+static enum ww_err add_all(struct spectra *s, struct ww_error *err)
+{
+    const uint32_t n = s->layout->n_attentions;
+    const uint32_t some = n < WW_SPECTRA_LAYERS ? n : WW_SPECTRA_LAYERS;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < some && !rc; i++) {
+        const uint32_t a = some > 1 ? i * (n - 1) / (some - 1) : 0;
+        if (s->layout->attentions[a].vo_class == WW_VO_GL) {
+            rc = add_attention(s, a, err);
+        }
+    }
+    return rc;
+}
+
+enum ww_err ww_spectra_make(const struct ww_model *model, float **out, size_t *n,
+                            struct ww_error *err)
+{
+    struct spectra s = {.capacity = WW_SPECTRA_MOST};
+    struct ww_layout *layout = NULL;
+    struct ww_error unknown = {0};
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    *n = 0;
+    if (ww_layout_resolve(model, NULL, &layout, &unknown)) {
+        return WW_OK;
+    }
+    s.layout = layout;
+    s.out = ww_calloc(s.capacity, sizeof(*s.out));
+    rc = s.out ? add_all(&s, err) : no_memory(err);
+    ww_layout_free(layout);
+    if (rc || s.n == 0) {
+        ww_free(s.out);
+        return rc;
+    }
+    *out = s.out;
+    *n = s.n;
+    return WW_OK;
+}
+
+double ww_spectra_distance(const float *a, const float *b, size_t n)
+{
+    double apart = 0;
+    double all = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const double d = (double)a[i] - (double)b[i];
+        apart += d * d;
+        all += (double)b[i] * (double)b[i];
+    }
+    return all > 0 ? sqrt(apart / all) : 0;
+}
+
+void ww_spectra_level(float *x, const float *root, size_t n)
+{
+    double along = 0;
+    double all = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        along += ((double)x[i] - (double)root[i]) * (double)root[i];
+        all += (double)root[i] * (double)root[i];
+    }
+    for (size_t i = 0; i < n && all > 0; i++) {
+        x[i] = (float)((double)x[i] - along / all * (double)root[i]);
+    }
+}

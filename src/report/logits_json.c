@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The answer of a comparison with logits. */
+#include "report/object.h"
+#include "weightward/report.h"
+
+/* Null where there is none. */
+static void write_number(struct ww_jw *w, const char *key, double value)
+{
+    ww_jw_key(w, key);
+    if (value < 0) {
+        ww_jw_null(w);
+    } else {
+        ww_jw_double(w, value);
+    }
+}
+
+static void write_head(struct ww_jw *w, const struct ww_logits_head *h, bool control)
+{
+    ww_jw_object(w);
+    ww_jw_kstr(w, "name", h->name);
+    ww_jw_kbool(w, "control", control);
+    ww_jw_ku64(w, "width", h->width);
+    write_number(w, "residual", h->residual);
+    write_number(w, "explained", h->residual < 0 ? -1 : h->explained);
+    write_number(w, "residual_of_unrelated", h->unrelated);
+    write_number(w, "p_labels", h->residual < 0 ? -1 : h->p_labels);
+    write_number(w, "p_controls", h->p_controls);
+    ww_jw_kbool(w, "supported", h->supported);
+    ww_jw_kstr(w, "note", h->note);
+    ww_jw_close(w);
+}
+
+static void write_blend(struct ww_jw *w, const struct ww_logits_blend *b)
+{
+    ww_jw_object(w);
+    ww_jw_kstr(w, "name", b->name);
+    write_number(w, "share", b->share);
+    ww_jw_key(w, "interval");
+    if (b->share < 0) {
+        ww_jw_null(w);
+    } else {
+        ww_jw_array(w);
+        ww_jw_double(w, b->low);
+        ww_jw_double(w, b->high);
+        ww_jw_close(w);
+    }
+    ww_jw_kdouble(w, "residual", b->residual);
+    ww_jw_kdouble(w, "residual_at_base", b->at_base);
+    ww_jw_kdouble(w, "residual_at_source", b->at_source);
+    ww_jw_kdouble(w, "rounding_taken_off", b->rounding);
+    ww_jw_kstr(w, "note", b->note);
+    ww_jw_close(w);
+}
+
+enum ww_err ww_report_logits_json(const struct ww_logits_report *report, char **out,
+                                  struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+
+    ww_object_begin(&w, &buf, "lineage");
+    ww_jw_kstr(&w, "word", "logits");
+    ww_jw_kstr(&w, "kind", report->logprobs ? "logprobs" : "logits");
+    ww_jw_ku64(&w, "answers", report->n);
+    ww_jw_ku64(&w, "vocabulary", report->vocab);
+    ww_jw_ku64(&w, "tokens", report->n_tokens);
+    ww_jw_key(&w, "width");
+    if (report->width) {
+        ww_jw_u64(&w, report->width);
+    } else {
+        ww_jw_null(&w);
+    }
+    ww_jw_ku64(&w, "width_at_least", report->at_least);
+    ww_jw_kdouble(&w, "gap", report->gap);
+    ww_jw_key(&w, "heads");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < report->n_heads; i++) {
+        write_head(&w, &report->heads[i], i >= report->n_candidates);
+    }
+    ww_jw_close(&w);
+    ww_jw_key(&w, "blends");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < report->n_blends; i++) {
+        write_blend(&w, &report->blends[i]);
+    }
+    ww_jw_close(&w);
+    ww_jw_kstr(&w, "status", "exploratory");
+    ww_jw_kstr(&w, "numbers", "labels from LAPACK, not signed");
+    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
+    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
+    return ww_object_end(&w, &buf, out, err);
+}
