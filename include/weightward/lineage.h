@@ -75,6 +75,23 @@ struct ww_lineage_tensor {
     double replay;      /* as of the whole; -1: the blend moves none of it */
 };
 
+/** Where a layer of the suspect lies in the base and its descendants. */
+struct ww_lineage_place {
+    uint32_t of_layer; /* of theirs; UINT32_MAX: it is like none */
+    double cosine;     /* mean over its matrices, with that layer of the base; -1: no layer
+                          was looked for, all lie in their own places */
+    const char *model; /* path as given: has the same first weights of each tensor; NULL:
+                          none has */
+};
+
+/** A matrix whose difference from the blend is of few directions. */
+struct ww_lineage_rank {
+    char *name;
+    uint32_t rank; /* singular values that rounding alone does not reach */
+    uint32_t most; /* ranks above are not called low */
+    double part;   /* share of the difference's energy in them */
+};
+
 #define WW_LINEAGE_MAX_WORDS 16
 
 /** T1, a common root of suspect and base: feed-forward rows that are each other's nearest
@@ -94,6 +111,11 @@ struct ww_decompose_report {
     size_t n_layers;
     struct ww_lineage_tensor *each; /* that were replayed, in the suspect's order */
     size_t n_each;
+    struct ww_lineage_place *places; /* of the suspect's layers in order, when they are not
+                                        all in their own places or several models' */
+    size_t n_places;
+    struct ww_lineage_rank *ranks; /* when what sources leave over is low-rank, else none */
+    size_t n_ranks;
     size_t n_controls;
     struct ww_lineage_root root; /* of suspect and base */
     uint64_t tensors;      /* compared */
@@ -116,6 +138,7 @@ struct ww_decompose_report {
                               Q4_K, decoded"; NULL: what it is */
     const char *method;    /* static: a merge method, or "blend", "none", "unclear" */
     const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
+    bool gradient;       /* numbers of the recipe run over the layers */
     char *recipe;        /* mergekit YAML that gives most bits of a sample; or NULL */
     double method_match; /* which share of them */
     bool has_keep_rates; /* elements were dropped, and no recipe tells how */

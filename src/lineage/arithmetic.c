@@ -34,6 +34,8 @@ static const struct arithmetic {
      true, true, false},
     {"narrow_delta", "base and weighted differences in the dtype of the output", DELTA,
      true, true, false},
+    {"mergekit", "step by step as mergekit's tensor library rounds", SUM, false, false,
+     false},
 };
 
 const char *ww_arithmetic_name(unsigned i)
@@ -48,7 +50,7 @@ const char *ww_arithmetic_summary(unsigned i)
 
 bool ww_arithmetic_is_wide(unsigned i)
 {
-    return i > 0 && i < WW_ARITHMETICS && !arithmetics[i].narrow_products &&
+    return i > 0 && i < WW_ARITHMETIC_PEER && !arithmetics[i].narrow_products &&
            !arithmetics[i].narrow_weights;
 }
 
@@ -88,7 +90,7 @@ bool ww_arithmetic_fits(unsigned i, const struct ww_weighing *w)
     const struct arithmetic *a = &arithmetics[i];
     const bool narrow = a->narrow_products || a->narrow_weights;
 
-    return i > 0 && i < WW_ARITHMETICS && (a->form == DELTA) <= w->has_base &&
+    return i > 0 && i < WW_ARITHMETIC_PEER && (a->form == DELTA) <= w->has_base &&
            (!narrow || w->dtype == WW_DTYPE_BF16 || w->dtype == WW_DTYPE_F16);
 }
 

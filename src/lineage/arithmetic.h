@@ -8,7 +8,8 @@
 
 #include "merge/plan.h"
 
-#define WW_ARITHMETICS 7
+#define WW_ARITHMETICS 8
+#define WW_ARITHMETIC_PEER 7 /* computed by the merge engine, as number 0 is */
 #define WW_ARITHMETIC_BLOCK 4096
 
 /** A tensor that is a weighted sum. */

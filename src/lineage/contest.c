@@ -3,7 +3,7 @@
  * Weights come from the fit. A density has no estimator here: it is searched, coarsely,
  * then finely, as more of the mask comes out right the nearer it is.
  */
-#include "lineage/contest.h"
+#include "lineage/contest_work.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,24 +15,13 @@
 
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 #define AS_GOOD 0.002
-#define EVEN 0.02   /* shares that differ by less are equal */
-#define REACH 0.004 /* of a number of SLERP */
 #define NEARLY 0.3  /* a coarse density is worth a finer look from here */
 #define SETTLED 0.9 /* no other selection needs a look */
+#define AGREED 0.99 /* numbers need no look over the layers */
 
 struct trial {
     double match;
     char *text;
-};
-
-struct contesting {
-    const struct ww_contest_ask *ask;
-    struct ww_sketch sketch; /* what all have in common */
-    struct ww_contest *out;
-    const char *tried[WW_CONTEST_MOST];
-    double matches[WW_CONTEST_MOST];
-    size_t n_tried;
-    uint64_t *bytes_read;
 };
 
 static enum ww_err no_memory(struct ww_error *err)
@@ -91,8 +80,21 @@ struct trying {
     uint32_t *tensor;
     enum ww_dtype *dtypes;
     struct ww_predictor *predictors[3]; /* by index; kept, dropped */
+    struct ww_merge_plan peer_plan;
+    struct ww_predictor *peer;
     struct ww_matches matches;
 };
+
+static enum ww_err open_peer(const struct ww_contest_ask *ask, struct trying *t,
+                             struct ww_error *err)
+{
+    bool known = false;
+    enum ww_err rc = ww_recipe_view_peer(&t->view, &known, &t->peer_plan, err);
+
+    return rc || !known ? rc
+                        : ww_predictor_new(&t->peer_plan, WW_NONE, t->dtypes,
+                                           WW_TIES_BY_INDEX, ask->run, &t->peer, err);
+}
 
 static enum ww_err open_trial(const struct ww_contest_ask *ask, const char *text,
                               bool cuts, struct trying *t, struct ww_error *err)
@@ -120,10 +122,10 @@ static enum ww_err open_trial(const struct ww_contest_ask *ask, const char *text
         rc = ww_predictor_new(&t->plan, WW_NONE, t->dtypes, ties[i], ask->run,
                               &t->predictors[i], err);
     }
-    return rc;
+    return rc || !cuts ? rc : open_peer(ask, t, err);
 }
 
-static enum ww_err try_text(struct contesting *c, const char *text, bool cuts,
+static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts,
                             double *match, struct ww_error *err)
 {
     struct trying t = {0};
@@ -138,6 +140,7 @@ static enum ww_err try_text(struct contesting *c, const char *text, bool cuts,
     job.predictors = (const struct ww_predictor *const *)t.predictors;
     job.kept = t.predictors[1];
     job.dropped = t.predictors[2];
+    job.peer = t.peer;
     job.tensor = t.tensor;
     if (!rc) {
         rc = ww_match_run(&job, &t.matches, c->bytes_read, err);
@@ -147,6 +150,8 @@ static enum ww_err try_text(struct contesting *c, const char *text, bool cuts,
     for (unsigned i = 0; i < 3; i++) {
         ww_predictor_free(t.predictors[i]);
     }
+    ww_predictor_free(t.peer);
+    ww_merge_plan_release(&t.peer_plan);
     ww_merge_plan_release(&t.plan);
     ww_recipe_view_release(&t.view);
     ww_free(t.tensor);
@@ -155,7 +160,7 @@ static enum ww_err try_text(struct contesting *c, const char *text, bool cuts,
 }
 
 /* One recipe; one that the numbers do not go with (a density, a shape) has no match. */
-static enum ww_err try_sketch(struct contesting *c, const struct ww_sketch *sketch,
+static enum ww_err try_sketch(struct ww_contesting *c, const struct ww_sketch *sketch,
                               bool cuts, struct trial *best, struct ww_error *err)
 {
     char *text = ww_sketch_text(sketch);
@@ -177,7 +182,8 @@ static enum ww_err try_sketch(struct contesting *c, const struct ww_sketch *sket
 
 /* A method is through: its best recipe against the best so far. One that came before is
  * kept unless the new one is clearly better. */
-static void enter(struct contesting *c, const char *method, struct trial *trial)
+static void enter(struct ww_contesting *c, const char *method, bool gradient,
+                  struct trial *trial)
 {
     c->tried[c->n_tried] = method;
     c->matches[c->n_tried++] = trial->match;
@@ -185,19 +191,20 @@ static void enter(struct contesting *c, const char *method, struct trial *trial)
         ww_free(c->out->recipe);
         c->out->recipe = trial->text;
         c->out->method = method;
+        c->out->gradient = gradient;
         c->out->match = trial->match;
         trial->text = NULL;
     }
     ww_free(trial->text);
 }
 
-static enum ww_err one(struct contesting *c, const struct ww_sketch *sketch,
-                       struct ww_error *err)
+enum ww_err ww_contest_enter(struct ww_contesting *c, const struct ww_sketch *sketch,
+                             struct ww_error *err)
 {
     struct trial trial = {0};
     const enum ww_err rc = try_sketch(c, sketch, false, &trial, err);
 
-    enter(c, sketch->method, &trial);
+    enter(c, sketch->method, sketch->weights_over || sketch->value_over, &trial);
     return rc;
 }
 
@@ -214,7 +221,7 @@ static double sum_of(const struct ww_contest_ask *ask)
 static bool even(const struct ww_contest_ask *ask)
 {
     for (size_t i = 1; i < ask->n; i++) {
-        if (fabs(ask->shares[i] - ask->shares[0]) > EVEN) {
+        if (fabs(ask->shares[i] - ask->shares[0]) > WW_CONTEST_EVEN) {
             return false;
         }
     }
@@ -222,25 +229,25 @@ static bool even(const struct ww_contest_ask *ask)
 }
 
 /* Sums with the weights that were found. */
-static enum ww_err try_sums(struct contesting *c, struct ww_error *err)
+static enum ww_err try_sums(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = c->sketch;
     enum ww_err rc = WW_OK;
 
     s.weighted = true;
     memcpy(s.weights, c->ask->shares, c->ask->n * sizeof(*s.weights));
-    if (fabs(sum_of(c->ask) - 1) < EVEN) {
+    if (fabs(sum_of(c->ask) - 1) < WW_CONTEST_EVEN) {
         s.method = "linear";
         s.base = NULL;
-        rc = one(c, &s, err);
+        rc = ww_contest_enter(c, &s, err);
         s.base = c->sketch.base;
     }
     s.method = "task_arithmetic";
-    return rc ? rc : one(c, &s, err);
+    return rc ? rc : ww_contest_enter(c, &s, err);
 }
 
 /* From one model to another; the weights of a spherical path sum to one or more. */
-static enum ww_err try_paths(struct contesting *c, struct ww_error *err)
+static enum ww_err try_paths(struct ww_contesting *c, struct ww_error *err)
 {
     const double *shares = c->ask->shares;
     struct ww_sketch s = c->sketch;
@@ -248,54 +255,55 @@ static enum ww_err try_paths(struct contesting *c, struct ww_error *err)
 
     s.method = "slerp";
     s.key = "t";
-    if (c->ask->n == 2 && sum_of(c->ask) > 1 - EVEN) {
+    if (c->ask->n == 2 && sum_of(c->ask) > 1 - WW_CONTEST_EVEN) {
         s.base = c->ask->sources[0];
-        s.value = ww_sketch_shortest(shares[1] / (shares[0] + shares[1]), REACH);
-        rc = one(c, &s, err);
+        s.value =
+            ww_sketch_shortest(shares[1] / (shares[0] + shares[1]), WW_CONTEST_REACH);
+        rc = ww_contest_enter(c, &s, err);
     } else if (c->ask->n == 1 && shares[0] < 1) {
-        s.value = ww_sketch_shortest(shares[0], REACH);
-        rc = one(c, &s, err);
+        s.value = ww_sketch_shortest(shares[0], WW_CONTEST_REACH);
+        rc = ww_contest_enter(c, &s, err);
     }
     s = c->sketch;
     s.base = NULL;
     s.weighted = true;
     for (size_t i = 0; i < c->ask->n; i++) {
-        s.weights[i] = ww_sketch_shortest(shares[i] / sum_of(c->ask), REACH);
+        s.weights[i] = ww_sketch_shortest(shares[i] / sum_of(c->ask), WW_CONTEST_REACH);
     }
-    if (!rc && c->ask->n >= 2 && sum_of(c->ask) > 1 - EVEN) {
+    if (!rc && c->ask->n >= 2 && sum_of(c->ask) > 1 - WW_CONTEST_EVEN) {
         s.method = "multislerp";
-        rc = one(c, &s, err);
+        rc = ww_contest_enter(c, &s, err);
     }
     return rc;
 }
 
 /* Methods without numbers of their own. */
-static enum ww_err try_means(struct contesting *c, struct ww_error *err)
+static enum ww_err try_means(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = c->sketch;
     enum ww_err rc = WW_OK;
 
     if (c->ask->n >= 2) {
         s.method = "model_stock";
-        rc = one(c, &s, err);
+        rc = ww_contest_enter(c, &s, err);
     }
     if (!rc && c->ask->n >= 2 && even(c->ask)) {
         s.method = "karcher";
         s.base = NULL;
-        rc = one(c, &s, err);
+        rc = ww_contest_enter(c, &s, err);
     }
     if (!rc && c->ask->core && c->ask->n == 1) {
         s.method = "arcee_fusion";
         s.base = c->sketch.base;
-        rc = one(c, &s, err);
+        rc = ww_contest_enter(c, &s, err);
     }
     return rc;
 }
 
 /* The core is a part of the elements: hundredths around its weights, one after another.
  */
-static enum ww_err refine(struct contesting *c, struct ww_sketch *s, struct trial *coarse,
-                          struct ww_error *err)
+static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
+                          struct trial *coarse, struct ww_error *err)
 {
     static const int steps[] = {-1, 1, -2, 2};
     enum ww_err rc = WW_OK;
@@ -316,7 +324,7 @@ static enum ww_err refine(struct contesting *c, struct ww_sketch *s, struct tria
 
 /* Density, or the share that is selected: tenths, then halves of them. Only the last look
  * leaves undecided elements out, as it costs three predictions. */
-static enum ww_err search(struct contesting *c, struct ww_sketch *s, double *number,
+static enum ww_err search(struct ww_contesting *c, struct ww_sketch *s, double *number,
                           struct trial *best, struct ww_error *err)
 {
     struct trial coarse = {0};
@@ -348,7 +356,8 @@ static enum ww_err search(struct contesting *c, struct ww_sketch *s, double *num
 }
 
 /* Differences that are cut by rank: the core has their weights. */
-static enum ww_err try_cut(struct contesting *c, const char *method, struct ww_error *err)
+static enum ww_err try_cut(struct ww_contesting *c, const char *method,
+                           struct ww_error *err)
 {
     const double *core = c->ask->core;
     struct ww_sketch s = c->sketch;
@@ -360,21 +369,21 @@ static enum ww_err try_cut(struct contesting *c, const char *method, struct ww_e
     s.method = method;
     s.weighted = s.dense = s.plain = true;
     for (size_t i = 0; i < c->ask->n; i++) {
-        s.weights[i] = ww_sketch_shortest(core[i], REACH);
+        s.weights[i] = ww_sketch_shortest(core[i], WW_CONTEST_REACH);
         sum += core[i];
     }
     start = s;
     rc = search(c, &s, &s.density, &best, err);
-    if (!rc && fabs(sum - 1) < EVEN) {
+    if (!rc && fabs(sum - 1) < WW_CONTEST_EVEN) {
         s = start;
         s.plain = false;
         rc = search(c, &s, &s.density, &best, err);
     }
-    enter(c, method, &best);
+    enter(c, method, false, &best);
     return rc;
 }
 
-static enum ww_err try_selections(struct contesting *c, struct ww_error *err)
+static enum ww_err try_selections(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = c->sketch;
     struct trial best = {0};
@@ -388,7 +397,23 @@ static enum ww_err try_selections(struct contesting *c, struct ww_error *err)
         rc = try_sketch(c, &s, false, &best, err);
         s.key = "select_topk";
         rc = rc ? rc : search(c, &s, &s.value, &best, err);
-        enter(c, s.method, &best);
+        enter(c, s.method, false, &best);
+    }
+    return rc;
+}
+
+static enum ww_err try_blends(struct ww_contesting *c, struct ww_error *err)
+{
+    enum ww_err rc = try_sums(c, err);
+
+    if (!rc) {
+        rc = try_paths(c, err);
+    }
+    if (!rc) {
+        rc = try_means(c, err);
+    }
+    if (!rc && c->ask->over && !c->ask->slices && c->out->match < AGREED) {
+        rc = ww_contest_gradients(c, err);
     }
     return rc;
 }
@@ -403,12 +428,23 @@ static enum ww_dtype output_dtype(const struct ww_model *suspect)
     return WW_DTYPE_F32;
 }
 
-static void list_equals(struct contesting *c)
+static bool is_listed(const struct ww_contest *out, size_t n, const char *method)
+{
+    bool listed = strcmp(method, out->method) == 0;
+
+    for (size_t i = 0; i < n && !listed; i++) {
+        listed = strcmp(method, out->equals[i]) == 0;
+    }
+    return listed;
+}
+
+static void list_equals(struct ww_contesting *c)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < c->n_tried; i++) {
-        if (c->matches[i] >= c->out->match - AS_GOOD && c->tried[i] != c->out->method) {
+    for (size_t i = 0; i < c->n_tried && c->out->method; i++) {
+        if (c->matches[i] >= c->out->match - AS_GOOD &&
+            !is_listed(c->out, n, c->tried[i])) {
             c->out->equals[n++] = c->tried[i];
         }
     }
@@ -417,7 +453,7 @@ static void list_equals(struct contesting *c)
 enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *out,
                            uint64_t *bytes_read, struct ww_error *err)
 {
-    struct contesting c = {.ask = ask, .out = out, .bytes_read = bytes_read};
+    struct ww_contesting c = {.ask = ask, .out = out, .bytes_read = bytes_read};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -425,12 +461,12 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
                                   .models = ask->sources,
                                   .n = ask->n,
                                   .dtype = output_dtype(ask->suspect)};
-    rc = try_sums(&c, err);
-    if (!rc) {
-        rc = try_paths(&c, err);
-    }
-    if (!rc) {
-        rc = try_means(&c, err);
+    if (ask->as_they_are) {
+        rc = ww_contest_stack(&c, err);
+    } else {
+        c.sketch.slices = ask->slices;
+        c.sketch.n_slices = ask->n_slices;
+        rc = try_blends(&c, err);
     }
     if (!rc && ask->core) {
         rc = try_selections(&c, err);

@@ -19,15 +19,22 @@ struct ww_contest_ask {
     const double
         *core;   /* weights if elements were selected (keep.h); NULL: they were not */
     bool halves; /* only tensors that are fitted on */
+    const struct ww_gradient_shares
+        *over;           /* shares over the depth; NULL: they are even */
+    const size_t *which; /* [n] with it: a source's place among those shares */
+    const struct ww_sketch_slice *slices; /* layers in other places; NULL: they are not */
+    size_t n_slices;
+    bool as_they_are; /* with slices: each is one model's */
     uint64_t seed;
     const struct ww_run_options *run;
 };
 
-#define WW_CONTEST_MOST 12 /* methods */
+#define WW_CONTEST_MOST 16 /* methods */
 
 struct ww_contest {
     char *recipe;       /* of the best, own; NULL: none could be computed */
     const char *method; /* static */
+    bool gradient;      /* numbers of the recipe run over the layers */
     double match;
     const char
         *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */

@@ -13,6 +13,7 @@
 #include "lineage/attention.h"
 #include "lineage/draws.h"
 #include "lineage/fit.h"
+#include "lineage/places.h"
 #include "lineage/prereg.h"
 #include "lineage/rank.h"
 #include "lineage/replay.h"
@@ -43,6 +44,7 @@ struct decomposing {
     struct ww_moments *whole;
     bool use[WW_LINEAGE_MAX_SOURCES]; /* candidates in the fit */
     struct ww_varied varied;
+    struct ww_gradient_shares over;
 };
 
 static enum ww_err no_memory(struct ww_error *err)
@@ -219,9 +221,21 @@ static enum ww_err fit_each(struct decomposing *d, struct ww_fit *fit, double *l
         memcpy(fit->share, d->varied.share, d->k * sizeof(*low));
         memcpy(low, d->varied.low, d->k * sizeof(*low));
         memcpy(high, d->varied.high, d->k * sizeof(*high));
+        rc = ww_gradient_shares(&d->family, d->moments, d->fitted, d->use, &d->over, err);
     }
     ww_free(layers);
     return rc;
+}
+
+/* One layer among many has a small share and is a finding all the same. */
+static bool has_layers(const struct ww_decompose_report *r, const char *name)
+{
+    for (size_t i = 0; i < r->n_places; i++) {
+        if (r->places[i].model && strcmp(r->places[i].model, name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
@@ -257,7 +271,8 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
         s->n_eff = fit.n_eff[i];
         s->low = fmax(0, fmin(low[i], s->share - margin));
         s->high = fmax(high[i], s->share + margin);
-        s->included = s->low > WW_LINEAGE_LEAST;
+        s->included =
+            s->low > WW_LINEAGE_LEAST || (d->use[i] && has_layers(report, s->name));
         s->recipe = s->included ? ww_sketch_shortest(s->share, 3 * s->error + SLACK) : 0;
     }
     return rc;
@@ -480,6 +495,7 @@ static void release(struct decomposing *d)
     ww_free(d->moments);
     ww_free(d->fitted);
     ww_free(d->varied.tensors);
+    ww_gradient_shares_release(&d->over);
     ww_free(d->held);
     ww_moments_free(d->whole);
     d->report->disguise = d->family.disguise.undone;
@@ -528,6 +544,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = choose(&d, err);
     }
     if (!rc) {
+        rc = ww_places_find(&d.family, options, d.fitted, report, err);
+    }
+    if (!rc) {
         rc = fit_whole(&d, err);
     }
     if (!rc) {
@@ -546,7 +565,10 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = ww_family_unchanged(&d.family, err);
     }
     if (!rc) {
-        rc = ww_verdict(&d.family, options, d.fitted, report, err);
+        const struct ww_verdict_ask ask = {&d.family, options, d.fitted,
+                                           d.over.n ? &d.over : NULL,
+                                           d.varied.varies ? d.varied.tensors : NULL};
+        rc = ww_verdict(&ask, report, err);
     }
     report->run.seconds = seconds_now() - start;
     release(&d);
@@ -566,6 +588,11 @@ void ww_decompose_report_release(struct ww_decompose_report *report)
     for (size_t i = 0; i < report->n_each; i++) {
         ww_free(report->each[i].name);
     }
+    for (size_t i = 0; i < report->n_ranks; i++) {
+        ww_free(report->ranks[i].name);
+    }
+    ww_free(report->ranks);
+    ww_free(report->places);
     ww_free(report->each);
     for (size_t i = 0; i < report->n_layers; i++) {
         ww_free(report->layers[i].name);

@@ -17,6 +17,7 @@ void ww_disguise_release(struct ww_disguise *disguise)
         disguise->free(disguise->payload);
     }
     ww_model_close(disguise->model);
+    ww_depths_release(&disguise->depths);
     ww_free(disguise->undone);
     memset(disguise, 0, sizeof(*disguise));
 }
@@ -112,6 +113,10 @@ static enum ww_err open_model(struct ww_model *model, const struct ww_model *bas
     enum ww_err rc = ww_disguise_quantised(model, out, &took, notes, err);
 
     if (!rc && !took) {
+        rc = ww_depths_find(model, base, &out->depths, err);
+    }
+    /* Layers in other places point elsewhere as well, and no lock moves layers. */
+    if (!rc && !took && out->depths.n == 0) {
         rc = ww_disguise_locked(model, base, out, &took, err);
     }
     if (!took) {

@@ -7,12 +7,14 @@
 #ifndef WW_LINEAGE_DISGUISE_H
 #define WW_LINEAGE_DISGUISE_H
 
+#include "lineage/depths.h"
 #include "util/str.h"
 #include "weightward/model.h"
 
 struct ww_disguise {
-    struct ww_model *model; /* under the base's names; owned */
-    char *undone;           /* one sentence; NULL: there was no disguise */
+    struct ww_model *model;  /* under the base's names; owned */
+    char *undone;            /* one sentence; NULL: there was no disguise */
+    struct ww_depths depths; /* where its layers lie in the base */
     /* Elements [first, first + n) of a tensor of model, finite, and for each the step of
      * its block or 0 where the dtype's grid is the only rounding. NULL: the model's files
      * hold them. From any thread, from many at once. */

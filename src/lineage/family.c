@@ -12,21 +12,11 @@ static enum ww_err no_memory(struct ww_error *err)
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");
 }
 
-/* The first component that is a number, as the field names layers. */
 static uint32_t layer_of(const char *name)
 {
-    const char *part = name;
+    struct ww_depth_name split;
 
-    while (part) {
-        const char *end = strchr(part, '.');
-        const size_t len = end ? (size_t)(end - part) : strlen(part);
-        uint64_t number = 0;
-        if (ww_parse_u64(part, len, &number) && number < WW_NONE) {
-            return (uint32_t)number;
-        }
-        part = end ? end + 1 : NULL;
-    }
-    return WW_NONE;
+    return ww_depth_split(name, &split) ? split.layer : WW_NONE;
 }
 
 /* Rows of a table of words may be more in one model than in the other; all else is of one
@@ -46,25 +36,29 @@ static bool fits(const struct ww_tensor *a, const struct ww_tensor *b, uint64_t 
     return true;
 }
 
-/* Index of the model that lacks the tensor, or n_models. */
-static unsigned find_all(const struct ww_family *f, uint32_t t, uint32_t *index,
-                         uint64_t *n_elements)
+/* *lacking: index of the model that lacks the tensor, or n_models. */
+static enum ww_err find_all(const struct ww_family *f, uint32_t t, uint32_t *index,
+                            uint64_t *n_elements, unsigned *lacking, struct ww_error *err)
 {
     const struct ww_tensor *tensor = &f->models[WW_FAMILY_SUSPECT]->tensors[t];
     uint64_t rows = tensor->rank == 2 ? tensor->shape[0] : 0;
 
     index[WW_FAMILY_SUSPECT] = t;
-    for (unsigned m = 1; m < f->n_models; m++) {
-        const struct ww_model *model = f->models[m];
-        index[m] = ww_model_find(model, tensor->name);
-        if (index[m] == WW_NONE ||
-            !ww_dtype_is_plain_float(model->tensors[index[m]].dtype) ||
-            !fits(tensor, &model->tensors[index[m]], &rows)) {
-            return m;
+    for (*lacking = 1; *lacking < f->n_models; ++*lacking) {
+        const struct ww_model *model = f->models[*lacking];
+        uint32_t *at = &index[*lacking];
+        enum ww_err rc =
+            ww_depths_index(&f->disguise.depths, model, tensor->name, at, err);
+        if (rc) {
+            return rc;
+        }
+        if (*at == WW_NONE || !ww_dtype_is_plain_float(model->tensors[*at].dtype) ||
+            !fits(tensor, &model->tensors[*at], &rows)) {
+            return WW_OK;
         }
     }
     *n_elements = tensor->rank == 2 ? rows * tensor->shape[1] : tensor->n_elements;
-    return f->n_models;
+    return WW_OK;
 }
 
 static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *name,
@@ -104,7 +98,7 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
             n++;
         }
     }
-    if (n == 0 || f->disguise.read) {
+    if (n == 0 || f->disguise.read || f->disguise.depths.n) {
         return WW_OK;
     }
     text = ww_asprintf("the suspect lacks %" PRIu32 " tensors of the base, '%s' first: "
@@ -129,17 +123,18 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     if (!f->tensors || !f->indices) {
         return no_memory(err);
     }
-    for (uint32_t t = 0; t < suspect->n_tensors; t++) {
+    for (uint32_t t = 0; t < suspect->n_tensors && !rc; t++) {
         const struct ww_tensor *tensor = &suspect->tensors[t];
         uint32_t *index = f->indices + (size_t)f->n_tensors * f->n_models;
         uint64_t n = 0;
+        unsigned m = WW_FAMILY_SUSPECT;
         if (f->disguise.dense && f->disguise.dense(f->disguise.payload, t)) {
             f->n_dense++;
             continue;
         }
-        const unsigned m = ww_dtype_is_plain_float(tensor->dtype)
-                               ? find_all(f, t, index, &n)
-                               : WW_FAMILY_SUSPECT;
+        if (ww_dtype_is_plain_float(tensor->dtype)) {
+            rc = find_all(f, t, index, &n, &m, err);
+        }
         if (m < f->n_models) {
             skipped = skipped ? skipped : tensor->name;
             lacking = n_skipped++ ? lacking : m;
@@ -149,13 +144,15 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
         f->tensors[f->n_tensors++] =
             (struct ww_family_tensor){tensor->name, n, layer_of(tensor->name), index};
     }
-    if (f->n_tensors == 0) {
+    if (!rc && f->n_tensors == 0) {
         return WW_FAIL(err, WW_E_UNRELATED,
                        "'%s' shares no tensor of one name and shape with '%s'; models of "
                        "another architecture cannot be its sources",
                        suspect->path, f->models[lacking ? lacking : 1]->path);
     }
-    rc = warn_skipped(f, n_skipped, skipped, lacking, err);
+    if (!rc) {
+        rc = warn_skipped(f, n_skipped, skipped, lacking, err);
+    }
     if (!rc) {
         rc = warn_lacking(f, err);
     }

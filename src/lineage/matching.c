@@ -179,6 +179,14 @@ static enum ww_err match_block(const struct matching *m, struct room *r, uint32_
             rc ? 0 : count_same(r, r->suspect, out, size, n);
     }
     to->fits[0] += moved;
+    if (!rc && job->peer && ww_predictor_has(job->peer, tensor)) {
+        rc = ww_predictor_read(job->peer, tensor, first, n, r->predicted, err);
+        to->same[WW_ARITHMETIC_PEER] +=
+            rc ? 0 : count_same(r, r->suspect, r->predicted, size, n);
+        to->agree[WW_ARITHMETIC_PEER] +=
+            rc ? 0 : count_same(r, r->engine, r->predicted, size, n);
+        to->fits[WW_ARITHMETIC_PEER] += moved;
+    }
     if (!rc && job->arithmetics && readable(t) && ww_weighing_of(t, &w)) {
         w.dtype = of->dtype;
         try_arithmetics(r, t, &w, size, n, moved, to);

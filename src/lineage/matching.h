@@ -6,7 +6,7 @@
 #include "lineage/arithmetic.h"
 #include "merge/predict.h"
 
-#define WW_MATCH_MOST 160 /* predictors */
+#define WW_MATCH_MOST 64 /* predictors of one reading */
 
 struct ww_match_job {
     const struct ww_model *suspect;
@@ -15,6 +15,7 @@ struct ww_match_job {
     unsigned n_predictors;
     const struct ww_predictor *kept; /* of the recipe, with both rules for ties; NULL: */
     const struct ww_predictor *dropped; /* ties do not matter */
+    const struct ww_predictor *peer;    /* in mergekit's arithmetic; NULL: not known */
     bool arithmetics;                   /* weighted sums in other arithmetic too */
     const uint32_t
         *tensor; /* per tensor of the plan: the suspect's; WW_NONE: not compared */

@@ -23,11 +23,15 @@ struct replaying {
     struct ww_model *suspect;
     struct ww_recipe_view view;
     struct ww_merge_plan plan;
-    struct ww_merge_plan plans[WW_MATCH_MOST]; /* of controls, as predictors */
-    struct ww_predictor *predictors[WW_MATCH_MOST];
+    uint32_t *models; /* per control: of the recipe, the one that is exchanged */
+    struct ww_merge_plan plans[WW_MATCH_MOST];      /* of controls, as predictors, */
+    struct ww_predictor *predictors[WW_MATCH_MOST]; /* behind that of the recipe */
     unsigned n_predictors;
+    uint64_t *others;          /* per control: elements that it has right */
     struct ww_predictor *kept; /* NULL: no ties */
     struct ww_predictor *dropped;
+    struct ww_merge_plan peer_plan;
+    struct ww_predictor *peer; /* NULL: its arithmetic is not known */
     uint32_t *tensor;
     enum ww_dtype *dtypes;
     struct ww_matches matches;
@@ -165,30 +169,9 @@ static enum ww_err add_control(struct replaying *r, uint32_t model, const char *
                                struct ww_error *err)
 {
     const struct ww_recipe *recipe = ww_recipe_view_recipe(&r->view);
-    struct ww_replay_report *report = r->report;
-    struct ww_merge_plan *plan = &r->plans[r->n_predictors];
-    struct ww_replay_control *c = NULL;
-    enum ww_err rc = WW_OK;
+    struct ww_replay_control *c = &r->report->controls[r->report->n_controls];
 
-    if (r->n_predictors >= WW_MATCH_MOST) {
-        return WW_FAIL(err, WW_E_LIMIT,
-                       "sources times controls are more than %d replays; give fewer "
-                       "controls",
-                       WW_MATCH_MOST - 1);
-    }
-    if (control) {
-        rc = ww_recipe_view_plan(&r->view, model, control, plan, err);
-    }
-    if (!rc) {
-        rc = ww_predictor_new(control ? plan : &r->plan, control ? WW_NONE : model,
-                              r->dtypes, WW_TIES_BY_INDEX, &r->options->run,
-                              &r->predictors[r->n_predictors], err);
-    }
-    if (rc) {
-        return rc;
-    }
-    c = &report->controls[report->n_controls++];
-    r->n_predictors++;
+    r->models[r->report->n_controls++] = model;
     c->source = ww_strdup(recipe->models[model].text);
     c->control = control ? ww_strdup(control) : NULL;
     return c->source && (!control || c->control) ? WW_OK : no_memory(err);
@@ -209,25 +192,18 @@ static bool has_cuts(const struct ww_merge_plan *plan)
     return false;
 }
 
-static enum ww_err add_controls(struct replaying *r, struct ww_error *err)
+/* Each source left out, and each control in its place. */
+static enum ww_err list_controls(struct replaying *r, struct ww_error *err)
 {
     const struct ww_recipe *recipe = ww_recipe_view_recipe(&r->view);
+    const size_t most = recipe->n_models * (1 + r->options->n_controls) + 1;
     enum ww_err rc = WW_OK;
 
-    r->report->controls = ww_calloc(WW_MATCH_MOST, sizeof(*r->report->controls));
-    if (!r->report->controls) {
+    r->report->controls = ww_calloc(most, sizeof(*r->report->controls));
+    r->models = ww_calloc(most, sizeof(*r->models));
+    r->others = ww_calloc(most, sizeof(*r->others));
+    if (!r->report->controls || !r->models || !r->others) {
         return no_memory(err);
-    }
-    rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_BY_INDEX,
-                          &r->options->run, &r->predictors[0], err);
-    r->n_predictors = 1;
-    if (!rc && has_cuts(&r->plan)) {
-        rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_KEPT,
-                              &r->options->run, &r->kept, err);
-    }
-    if (!rc && r->kept) {
-        rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_DROPPED,
-                              &r->options->run, &r->dropped, err);
     }
     for (uint32_t m = 0; m < recipe->n_models && !rc; m++) {
         if (!is_source(&r->plan, m)) {
@@ -238,6 +214,98 @@ static enum ww_err add_controls(struct replaying *r, struct ww_error *err)
             rc = add_control(r, m, r->options->controls[c], err);
         }
     }
+    return rc;
+}
+
+static enum ww_err predict_peer(struct replaying *r, struct ww_error *err)
+{
+    bool known = false;
+    enum ww_err rc = ww_recipe_view_peer(&r->view, &known, &r->peer_plan, err);
+
+    return rc || !known
+               ? rc
+               : ww_predictor_new(&r->peer_plan, WW_NONE, r->dtypes, WW_TIES_BY_INDEX,
+                                  &r->options->run, &r->peer, err);
+}
+
+static enum ww_err predict_recipe(struct replaying *r, struct ww_error *err)
+{
+    enum ww_err rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_BY_INDEX,
+                                      &r->options->run, &r->predictors[0], err);
+
+    if (!rc && has_cuts(&r->plan)) {
+        rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_KEPT,
+                              &r->options->run, &r->kept, err);
+    }
+    if (!rc && r->kept) {
+        rc = ww_predictor_new(&r->plan, WW_NONE, r->dtypes, WW_TIES_DROPPED,
+                              &r->options->run, &r->dropped, err);
+    }
+    return rc ? rc : predict_peer(r, err);
+}
+
+static enum ww_err predict_control(struct replaying *r, size_t at, struct ww_error *err)
+{
+    const char *control = r->report->controls[at].control;
+    struct ww_merge_plan *plan = &r->plans[r->n_predictors];
+    enum ww_err rc = WW_OK;
+
+    if (control) {
+        rc = ww_recipe_view_plan(&r->view, r->models[at], control, plan, err);
+    }
+    if (!rc) {
+        rc = ww_predictor_new(
+            control ? plan : &r->plan, control ? WW_NONE : r->models[at], r->dtypes,
+            WW_TIES_BY_INDEX, &r->options->run, &r->predictors[r->n_predictors], err);
+    }
+    r->n_predictors += !rc;
+    return rc;
+}
+
+static void drop_controls(struct replaying *r)
+{
+    for (unsigned p = 1; p < WW_MATCH_MOST; p++) {
+        ww_predictor_free(r->predictors[p]);
+        r->predictors[p] = NULL;
+        ww_merge_plan_release(&r->plans[p]);
+    }
+}
+
+/* As many controls as fit, in one reading; the first one keeps what it finds of the
+ * recipe itself. */
+static enum ww_err run_batch(struct replaying *r, size_t *at, struct ww_error *err)
+{
+    const bool first = *at == 0;
+    struct ww_matches later = {0};
+    struct ww_matches *matches = first ? &r->matches : &later;
+    struct ww_match_job job = {.suspect = r->suspect,
+                               .plan = &r->plan,
+                               .kept = r->kept,
+                               .dropped = r->dropped,
+                               .tensor = r->tensor,
+                               .peer = first ? r->peer : NULL,
+                               .arithmetics = first,
+                               .phase = "replay",
+                               .run = &r->options->run};
+    const size_t from = *at;
+    enum ww_err rc = WW_OK;
+
+    r->n_predictors = 1;
+    for (; *at < r->report->n_controls && r->n_predictors < WW_MATCH_MOST && !rc; ++*at) {
+        rc = predict_control(r, *at, err);
+    }
+    job.predictors = (const struct ww_predictor *const *)r->predictors;
+    job.n_predictors = r->n_predictors;
+    if (!rc) {
+        rc = ww_match_run(&job, matches, &r->report->run.bytes_read, err);
+    }
+    for (uint32_t t = 0; t < matches->n && !rc; t++) {
+        for (unsigned c = 0; c < matches->n_others; c++) {
+            r->others[from + c] += matches->tensors[t].others[c];
+        }
+    }
+    drop_controls(r);
+    ww_matches_release(&later);
     return rc;
 }
 
@@ -256,9 +324,6 @@ static void add_up(const struct ww_matches *m, struct ww_match *sum)
             sum->same[a] += one->same[a];
             sum->fits[a] += one->fits[a];
             sum->agree[a] += one->agree[a];
-        }
-        for (unsigned c = 0; c < m->n_others; c++) {
-            sum->others[c] += one->others[c];
         }
     }
 }
@@ -322,8 +387,7 @@ static enum ww_err draw_interval(struct replaying *r, unsigned best, struct ww_e
 static enum ww_err judge(struct replaying *r, struct ww_error *err)
 {
     struct ww_replay_report *report = r->report;
-    uint64_t others[WW_MATCH_MOST] = {0};
-    struct ww_match sum = {.others = others};
+    struct ww_match sum = {0};
     unsigned best = 0;
     enum ww_err rc = WW_OK;
 
@@ -334,7 +398,7 @@ static enum ww_err judge(struct replaying *r, struct ww_error *err)
     }
     report->supports = report->match >= WW_REPLAY_SUPPORTED;
     for (size_t c = 0; c < report->n_controls; c++) {
-        report->controls[c].match = share(others[c], sum.moved);
+        report->controls[c].match = share(r->others[c], sum.moved);
         report->supports &=
             1 - report->controls[c].match > WW_REPLAY_TIMES_WORSE * (1 - report->match);
     }
@@ -350,28 +414,21 @@ static enum ww_err judge(struct replaying *r, struct ww_error *err)
 
 static enum ww_err compare(struct replaying *r, struct ww_error *err)
 {
-    struct ww_match_job job = {.suspect = r->suspect,
-                               .plan = &r->plan,
-                               .arithmetics = true,
-                               .phase = "replay",
-                               .run = &r->options->run};
-    enum ww_err rc = WW_OK;
+    size_t at = 0;
+    enum ww_err rc = ww_recipe_view_plan(&r->view, WW_NONE, NULL, &r->plan, err);
 
-    rc = ww_recipe_view_plan(&r->view, WW_NONE, NULL, &r->plan, err);
     if (!rc) {
         rc = align(r, err);
     }
     if (!rc) {
-        rc = add_controls(r, err);
+        rc = list_controls(r, err);
     }
-    job.predictors = (const struct ww_predictor *const *)r->predictors;
-    job.n_predictors = r->n_predictors;
-    job.kept = r->kept;
-    job.dropped = r->dropped;
-    job.tensor = r->tensor;
     if (!rc) {
-        rc = ww_match_run(&job, &r->matches, &r->report->run.bytes_read, err);
+        rc = predict_recipe(r, err);
     }
+    do {
+        rc = rc ? rc : run_batch(r, &at, err);
+    } while (!rc && at < r->report->n_controls);
     if (!rc) {
         rc = ww_model_unchanged(r->suspect, err);
     }
@@ -391,17 +448,19 @@ static double seconds_now(void)
 static void release(struct replaying *r)
 {
     ww_matches_release(&r->matches);
-    for (unsigned p = 0; p < WW_MATCH_MOST; p++) {
-        ww_predictor_free(r->predictors[p]);
-        ww_merge_plan_release(&r->plans[p]);
-    }
+    ww_predictor_free(r->predictors[0]);
+    drop_controls(r);
     ww_predictor_free(r->kept);
     ww_predictor_free(r->dropped);
+    ww_predictor_free(r->peer);
+    ww_merge_plan_release(&r->peer_plan);
     ww_merge_plan_release(&r->plan);
     ww_recipe_view_release(&r->view);
     ww_model_close(r->suspect);
     ww_free(r->tensor);
     ww_free(r->dtypes);
+    ww_free(r->models);
+    ww_free(r->others);
     r->report->warnings = r->warnings.items;
     r->report->n_warnings = r->warnings.n;
     ww_free(r);

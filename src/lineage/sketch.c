@@ -30,19 +30,110 @@ static enum ww_err add_path(struct ww_buf *b, const char *path)
     return rc ? rc : ww_buf_add_str(b, "\"\n", NULL);
 }
 
-static enum ww_err add_source(struct ww_buf *b, const struct ww_sketch *s, size_t i)
+static enum ww_err add_list(struct ww_buf *b, const struct ww_gradient_list *list)
 {
-    enum ww_err rc = ww_buf_add_str(b, "  - model: ", NULL);
+    enum ww_err rc = ww_buf_add_str(b, list->n > 1 ? "[" : "", NULL);
 
-    rc = rc ? rc : add_path(b, s->models[i]);
-    if (!rc && (s->weighted || s->dense)) {
-        rc = ww_buf_add_str(b, "    parameters:\n", NULL);
+    for (size_t i = 0; i < list->n && !rc; i++) {
+        rc = ww_buf_addf(b, NULL, "%s%.10g", i ? ", " : "", list->at[i]);
     }
-    if (!rc && s->weighted) {
-        rc = ww_buf_addf(b, NULL, "      weight: %.10g\n", s->weights[i]);
+    return rc ? rc : ww_buf_add_str(b, list->n > 1 ? "]\n" : "\n", NULL);
+}
+
+/* A number, a list over the layers, or lists by the words in a tensor's name. */
+static enum ww_err add_number(struct ww_buf *b, int indent, const char *key, double value,
+                              const struct ww_gradient *over)
+{
+    enum ww_err rc = ww_buf_addf(b, NULL, "%*s%s:", indent, "", key);
+
+    if (!over) {
+        return rc ? rc : ww_buf_addf(b, NULL, " %.10g\n", value);
     }
-    if (!rc && s->dense) {
-        rc = ww_buf_addf(b, NULL, "      density: %.10g\n", s->density);
+    if (over->one) {
+        rc = rc ? rc : ww_buf_add_str(b, " ", NULL);
+        return rc ? rc : add_list(b, &over->groups[0]);
+    }
+    rc = rc ? rc : ww_buf_add_str(b, "\n", NULL);
+    for (unsigned g = 0; g < WW_GRADIENT_GROUPS && !rc; g++) {
+        const char *filter = ww_gradient_filter((enum ww_gradient_group)g);
+        if (over->groups[g].n == 0) {
+            continue;
+        }
+        if (filter) {
+            rc = ww_buf_addf(b, NULL, "%*s- filter: %s\n%*svalue: ", indent + 2, "",
+                             filter, indent + 4, "");
+        } else {
+            rc = ww_buf_addf(b, NULL, "%*s- value: ", indent + 2, "");
+        }
+        rc = rc ? rc : add_list(b, &over->groups[g]);
+    }
+    return rc;
+}
+
+/* i: of the sketch's models; n: none of them, the base, which has no numbers. */
+static enum ww_err add_source(struct ww_buf *b, const struct ww_sketch *s, size_t i,
+                              const struct ww_sketch_slice *slice)
+{
+    const int indent = slice ? 6 : 2;
+    const char *path = slice && slice->model ? slice->model
+                       : i < s->n            ? s->models[i]
+                                             : s->base;
+    const bool numbers = i < s->n && !(slice && slice->model);
+    enum ww_err rc = ww_buf_addf(b, NULL, "%*s- model: ", indent, "");
+
+    rc = rc ? rc : add_path(b, path);
+    if (!rc && slice) {
+        rc = ww_buf_addf(b, NULL, "%*slayer_range: [%u, %u]\n", indent + 2, "",
+                         slice->first, slice->end);
+    }
+    if (!rc && numbers && (s->weighted || s->dense)) {
+        rc = ww_buf_addf(b, NULL, "%*sparameters:\n", indent + 2, "");
+    }
+    if (!rc && numbers && s->weighted) {
+        rc = add_number(b, indent + 4, "weight", s->weights[i],
+                        s->weights_over ? &s->weights_over[i] : NULL);
+    }
+    if (!rc && numbers && s->dense) {
+        rc = add_number(b, indent + 4, "density", s->density, NULL);
+    }
+    return rc;
+}
+
+/* Slices have no base but one that they list. */
+static bool lists_base(const struct ww_sketch *s)
+{
+    bool listed = !s->base;
+
+    for (size_t i = 0; i < s->n && !listed; i++) {
+        listed = strcmp(s->models[i], s->base) == 0;
+    }
+    return !listed;
+}
+
+static enum ww_err add_slices(struct ww_buf *b, const struct ww_sketch *s)
+{
+    enum ww_err rc = ww_buf_add_str(b, "slices:\n", NULL);
+
+    for (size_t k = 0; k < s->n_slices && !rc; k++) {
+        const struct ww_sketch_slice *slice = &s->slices[k];
+        rc = ww_buf_add_str(b, "  - sources:\n", NULL);
+        if (!rc && slice->model) {
+            rc = add_source(b, s, 0, slice);
+            continue;
+        }
+        for (size_t i = 0; i < s->n + lists_base(s) && !rc; i++) {
+            rc = add_source(b, s, i, slice);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err add_models(struct ww_buf *b, const struct ww_sketch *s)
+{
+    enum ww_err rc = ww_buf_add_str(b, "models:\n", NULL);
+
+    for (size_t i = 0; i < s->n && !rc; i++) {
+        rc = add_source(b, s, i, NULL);
     }
     return rc;
 }
@@ -66,15 +157,14 @@ char *ww_sketch_text(const struct ww_sketch *s)
         rc = ww_buf_add_str(&b, "base_model: ", NULL);
         rc = rc ? rc : add_path(&b, s->base);
     }
-    rc = rc ? rc : ww_buf_add_str(&b, "models:\n", NULL);
-    for (size_t i = 0; i < s->n && !rc; i++) {
-        rc = add_source(&b, s, i);
+    if (!rc) {
+        rc = s->slices ? add_slices(&b, s) : add_models(&b, s);
     }
     if (!rc && (s->key || s->plain)) {
         rc = ww_buf_add_str(&b, "parameters:\n", NULL);
     }
     if (!rc && s->key) {
-        rc = ww_buf_addf(&b, NULL, "  %s: %.10g\n", s->key, s->value);
+        rc = add_number(&b, 2, s->key, s->value, s->value_over);
     }
     if (!rc && s->plain) {
         rc = ww_buf_add_str(&b, "  normalize: false\n", NULL);

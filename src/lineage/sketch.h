@@ -6,9 +6,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lineage/gradient.h"
 #include "weightward/model.h"
 
 #define WW_SKETCH_MOST 62
+
+/** Layers [first, end) of one model, or with model NULL of all of the sketch. */
+struct ww_sketch_slice {
+    const char *model;
+    uint32_t first;
+    uint32_t end;
+};
 
 struct ww_sketch {
     const char *method; /* static */
@@ -17,10 +25,14 @@ struct ww_sketch {
     size_t n;
     bool weighted;
     double weights[WW_SKETCH_MOST];
+    const struct ww_gradient *weights_over; /* [n], instead of the weights; or NULL */
     bool dense;
     double density;  /* of every source */
     const char *key; /* of the whole: "t", "select_topk"; NULL: none */
     double value;
+    const struct ww_gradient *value_over; /* instead of the value; or NULL */
+    const struct ww_sketch_slice *slices; /* NULL: whole models */
+    size_t n_slices;
     bool plain;          /* normalize: false */
     enum ww_dtype dtype; /* of the output */
 };

@@ -8,6 +8,11 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+/* Files are read in pieces of READ elements and visited in steps of STEP, so that the
+ * bytes and the columns of a step stay in a core's own cache. */
+#define STEP ((size_t)4096)
+#define READ (4 * STEP)
+
 struct sweep {
     const struct ww_family *family;
     const bool *sources;
@@ -22,25 +27,62 @@ struct worker {
     uint8_t *bytes;
 };
 
-/* The suspect may be more than its files say: then its steps come along. */
-static enum ww_err read_column(const struct ww_family *family, struct worker *w,
-                               unsigned m, uint32_t index, uint64_t first, size_t n,
-                               struct ww_error *err)
-{
-    const struct ww_disguise *disguise = &family->disguise;
-    double *out = w->tile.columns + (size_t)m * WW_MOMENTS_TILE;
-
-    if (m == WW_FAMILY_SUSPECT && disguise->read) {
-        w->tile.has_steps = true;
-        return disguise->read(disguise->payload, index, first, n, out, w->tile.steps,
-                              err);
-    }
-    return ww_elements_double(family->models[m], index, first, n, w->bytes, out, err);
-}
-
 static bool is_read(const struct sweep *s, unsigned m)
 {
     return m < WW_FAMILY_SOURCES || !s->sources || s->sources[m - WW_FAMILY_SOURCES];
+}
+
+/* The suspect may be more than its files say: then it is not read here. */
+static bool by_disguise(const struct sweep *s, unsigned m)
+{
+    return m == WW_FAMILY_SUSPECT && s->family->disguise.read;
+}
+
+static enum ww_err read_piece(const struct sweep *s, struct worker *w, uint32_t tensor,
+                              uint64_t first, size_t n, uint64_t *bytes,
+                              struct ww_error *err)
+{
+    const struct ww_family_tensor *t = &s->family->tensors[tensor];
+    enum ww_err rc = WW_OK;
+
+    for (unsigned m = 0; m < s->family->n_models && !rc; m++) {
+        const struct ww_model *model = s->family->models[m];
+        const size_t size = ww_dtype_bits(model->tensors[t->index[m]].dtype) / 8;
+        if (!is_read(s, m)) {
+            continue;
+        }
+        *bytes += n * size;
+        if (!by_disguise(s, m)) {
+            rc = ww_elements_bytes(model, t->index[m], first, n,
+                                   w->bytes + m * READ * sizeof(double), err);
+        }
+    }
+    return rc;
+}
+
+/* A disguise's steps come along with its values. */
+static enum ww_err widen_step(const struct sweep *s, struct worker *w, uint32_t tensor,
+                              uint64_t first, size_t at, size_t n, struct ww_error *err)
+{
+    const struct ww_family *family = s->family;
+    const struct ww_family_tensor *t = &family->tensors[tensor];
+    enum ww_err rc = WW_OK;
+
+    for (unsigned m = 0; m < family->n_models && !rc; m++) {
+        const struct ww_model *model = family->models[m];
+        const size_t size = ww_dtype_bits(model->tensors[t->index[m]].dtype) / 8;
+        double *out = w->tile.columns + (size_t)m * WW_MOMENTS_TILE;
+        if (by_disguise(s, m)) {
+            w->tile.has_steps = true;
+            rc = family->disguise.read(family->disguise.payload, t->index[m], first + at,
+                                       n, out, w->tile.steps, err);
+        } else if (is_read(s, m)) {
+            rc = ww_elements_widen(model, t->index[m],
+                                   w->bytes + m * READ * sizeof(double) + at * size, n,
+                                   out, err);
+        }
+    }
+    return rc;
 }
 
 static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
@@ -48,24 +90,19 @@ static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
 {
     struct sweep *s = payload;
     struct worker *w = &s->workers[thread];
-    const struct ww_family *family = s->family;
-    const struct ww_family_tensor *t = &family->tensors[tensor];
+    const uint64_t all = s->family->tensors[tensor].n_elements;
     enum ww_err rc = WW_OK;
 
-    for (uint64_t first = 0; first < t->n_elements && !rc; first += WW_MOMENTS_TILE) {
-        const uint64_t left = t->n_elements - first;
-        const size_t n = left < WW_MOMENTS_TILE ? (size_t)left : WW_MOMENTS_TILE;
+    for (uint64_t first = 0; first < all && !rc; first += READ) {
+        const size_t n = all - first < READ ? (size_t)(all - first) : READ;
         uint64_t bytes = 0;
-        for (unsigned m = 0; m < family->n_models && !rc; m++) {
-            const struct ww_tensor *of = &family->models[m]->tensors[t->index[m]];
-            if (!is_read(s, m)) {
-                continue;
+        rc = read_piece(s, w, tensor, first, n, &bytes, err);
+        for (size_t at = 0; at < n && !rc; at += STEP) {
+            const size_t len = n - at < STEP ? n - at : STEP;
+            rc = widen_step(s, w, tensor, first, at, len, err);
+            if (!rc) {
+                rc = s->visit(s->payload, tensor, &w->tile, len, err);
             }
-            rc = read_column(family, w, m, t->index[m], first, n, err);
-            bytes += n * (ww_dtype_bits(of->dtype) / 8);
-        }
-        if (!rc) {
-            rc = s->visit(s->payload, tensor, &w->tile, n, err);
         }
         if (!rc) {
             rc = ww_per_tensor_progress(crew, bytes, err);
@@ -93,7 +130,7 @@ static enum ww_err make_workers(const struct sweep *s, unsigned n, struct ww_err
 
     for (unsigned i = 0; i < n && !rc; i++) {
         struct worker *w = &s->workers[i];
-        w->bytes = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
+        w->bytes = ww_alloc_aligned(64, s->family->n_models * READ * sizeof(double));
         rc = ww_moments_tile_init(&w->tile, s->family->n_models - 2, err);
         if (!rc && !w->bytes) {
             rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "lineage/contest.h"
+#include "lineage/directions.h"
 #include "lineage/keep.h"
+#include "lineage/places.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -35,6 +37,9 @@ static const struct words by_shape[] = {
 static const struct words blend = {"blend",
                                    {"linear", "task_arithmetic", "slerp", "model_stock",
                                     "other arithmetic", "training after a merge", NULL}};
+static const struct words low_rank = {
+    "lora",
+    {"training in few directions", "difference of another model, truncated", NULL}};
 static const struct words unclear = {"unclear", {NULL}};
 static const struct words none = {"none", {NULL}};
 
@@ -51,7 +56,7 @@ static void set_words(struct ww_decompose_report *r, const struct words *w)
 
 /* The included sources as a contest takes them; false when there is none to name. */
 static bool ask_for(const struct ww_decompose_report *r, const char **sources,
-                    double *shares, size_t *n)
+                    double *shares, size_t *which, size_t *n)
 {
     *n = 0;
     for (size_t i = 0; i < r->n_sources; i++) {
@@ -59,6 +64,7 @@ static bool ask_for(const struct ww_decompose_report *r, const char **sources,
             if (!ww_sketch_can_name(r->sources[i].name)) {
                 return false;
             }
+            which[*n] = i;
             sources[*n] = r->sources[i].name;
             shares[(*n)++] = r->sources[i].recipe;
         }
@@ -66,8 +72,65 @@ static bool ask_for(const struct ww_decompose_report *r, const char **sources,
     return *n > 0;
 }
 
-static enum ww_err hold_contest(const struct ww_family *family,
-                                const struct ww_decompose_options *options,
+/* Layers that follow each other are one slice. */
+static size_t cut_slices(const struct ww_decompose_report *r, bool as_they_are,
+                         struct ww_sketch_slice *slices)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_places; i++) {
+        if (!ww_places_follows(r, i, as_they_are)) {
+            slices[n++] =
+                (struct ww_sketch_slice){as_they_are ? r->places[i].model : NULL,
+                                         r->places[i].of_layer, r->places[i].of_layer};
+        }
+        slices[n - 1].end++;
+    }
+    return n;
+}
+
+/* Can the layers be named as slices of models? */
+static bool can_slice(const struct ww_decompose_report *r, bool as_they_are)
+{
+    for (size_t i = 0; i < r->n_places; i++) {
+        if (r->places[i].of_layer == UINT32_MAX ||
+            (as_they_are && !ww_sketch_can_name(r->places[i].model))) {
+            return false;
+        }
+    }
+    return r->n_places > 0;
+}
+
+static enum ww_err run_contest(const struct ww_verdict_ask *v, struct ww_contest_ask *ask,
+                               bool as_they_are, struct ww_decompose_report *r,
+                               struct ww_contest *contest, struct ww_error *err)
+{
+    const bool sliced = as_they_are || v->family->disguise.depths.n > 0;
+    struct ww_sketch_slice *slices = ww_calloc(r->n_places + 1, sizeof(*slices));
+    enum ww_err rc =
+        slices ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for slices");
+
+    if (!rc) {
+        ask->as_they_are = as_they_are;
+        ask->n_slices =
+            sliced && can_slice(r, as_they_are) ? cut_slices(r, as_they_are, slices) : 0;
+        ask->slices = ask->n_slices ? slices : NULL;
+        rc = ww_contest_run(ask, contest, &r->run.bytes_read, err);
+    }
+    ww_free(slices);
+    return rc;
+}
+
+static struct ww_contest_ask new_ask(const struct ww_verdict_ask *v)
+{
+    return (struct ww_contest_ask){.suspect = v->family->models[WW_FAMILY_SUSPECT],
+                                   .base = v->options->base,
+                                   .halves = v->options->halves,
+                                   .seed = v->options->seed,
+                                   .run = &v->options->run};
+}
+
+static enum ww_err hold_contest(const struct ww_verdict_ask *v,
                                 const struct ww_keep *keep, struct ww_decompose_report *r,
                                 struct ww_contest *contest, struct ww_error *err)
 {
@@ -75,19 +138,18 @@ static enum ww_err hold_contest(const struct ww_family *family,
     size_t n_core = 0;
     const char *sources[WW_LINEAGE_MAX_SOURCES];
     double shares[WW_LINEAGE_MAX_SOURCES];
-    struct ww_contest_ask ask = {.suspect = family->models[WW_FAMILY_SUSPECT],
-                                 .base = options->base,
-                                 .sources = sources,
-                                 .shares = shares,
-                                 .core = keep ? core : NULL,
-                                 .halves = options->halves,
-                                 .seed = options->seed,
-                                 .run = &options->run};
+    size_t which[WW_LINEAGE_MAX_SOURCES];
+    struct ww_contest_ask ask = new_ask(v);
 
     memset(contest, 0, sizeof(*contest));
+    ask.sources = sources;
+    ask.shares = shares;
+    ask.which = which;
+    ask.core = keep ? core : NULL;
+    ask.over = v->over;
     /* Bits can only be compared where they are the suspect's own. */
-    if (family->disguise.read || !ww_sketch_can_name(options->base) ||
-        !ask_for(r, sources, shares, &ask.n)) {
+    if (v->family->disguise.read || !ww_sketch_can_name(v->options->base) ||
+        !ask_for(r, sources, shares, which, &ask.n)) {
         return WW_OK;
     }
     for (size_t i = 0; keep && i < r->n_sources; i++) {
@@ -95,7 +157,7 @@ static enum ww_err hold_contest(const struct ww_family *family,
             core[n_core++] = keep->core[i];
         }
     }
-    return ww_contest_run(&ask, contest, &r->run.bytes_read, err);
+    return run_contest(v, &ask, false, r, contest, err);
 }
 
 static uint32_t smallest(const struct ww_decompose_report *r)
@@ -113,10 +175,9 @@ static uint32_t smallest(const struct ww_decompose_report *r)
 
 /* What a selection leaves over is taken up by relatives of the sources. A recipe that
  * gives the bits without the smallest share decides that it is none. */
-static enum ww_err prune(const struct ww_family *family,
-                         const struct ww_decompose_options *options,
-                         const struct ww_keep *keep, struct ww_decompose_report *r,
-                         struct ww_contest *contest, struct ww_error *err)
+static enum ww_err prune(const struct ww_verdict_ask *v, const struct ww_keep *keep,
+                         struct ww_decompose_report *r, struct ww_contest *contest,
+                         struct ww_error *err)
 {
     const uint32_t at = smallest(r);
     struct ww_lineage_source *source = &r->sources[at];
@@ -124,7 +185,7 @@ static enum ww_err prune(const struct ww_family *family,
     enum ww_err rc = WW_OK;
 
     source->included = false;
-    rc = hold_contest(family, options, keep, r, &without, err);
+    rc = hold_contest(v, keep, r, &without, err);
     if (!rc && without.match >= BITS_AGREE) {
         source->recipe = 0;
         ww_free(contest->recipe);
@@ -162,17 +223,69 @@ static bool may_be_masked(const struct ww_decompose_report *r)
            (r->kept < MASKED || r->unexplained < MOSTLY_UNKNOWN);
 }
 
-static enum ww_err measure(const struct ww_family *family,
-                           const struct ww_decompose_options *options, const bool *fitted,
-                           struct ww_decompose_report *r, struct ww_keep *keep,
-                           struct ww_error *err)
+/* The others' part is what they have in common with the adapter. */
+static enum ww_err keep_only(struct ww_decompose_report *r, size_t source,
+                             struct ww_error *err)
+{
+    for (size_t i = 0; i < r->n_sources; i++) {
+        struct ww_lineage_source *s = &r->sources[i];
+        const bool was = s->included;
+        s->included = i == source;
+        s->recipe = i == source ? 1 : 0;
+        if (was && i != source) {
+            s->note = ww_strdup("what it explains lies in the few directions of a "
+                                "low-rank difference");
+            if (!s->note) {
+                return WW_FAIL(err, WW_E_NOMEM, "out of memory for a verdict");
+            }
+        }
+    }
+    return WW_OK;
+}
+
+/* An adapter that was merged in is no candidate: its rank is what can be read. Candidates
+ * have something in common with it, so their shares are not believed at first: it was
+ * added to the base, or to one of them, or to the blend. */
+static enum ww_err find_adapter(const struct ww_verdict_ask *v,
+                                struct ww_decompose_report *r, struct ww_error *err)
+{
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    struct ww_directions_ask ask = {v->family, shares, NULL, v->fitted, &v->options->run};
+    enum ww_err rc = WW_OK;
+
+    if (v->family->disguise.read || r->unexplained <= 1 - AT_CEILING) {
+        return WW_OK;
+    }
+    rc = ww_directions_find(&ask, r, err);
+    if (!rc && r->n_ranks) {
+        return keep_only(r, r->n_sources, err);
+    }
+    for (size_t i = 0; i < r->n_sources && !rc; i++) {
+        if (r->sources[i].included) {
+            shares[i] = 1;
+            rc = ww_directions_find(&ask, r, err);
+            shares[i] = 0;
+            if (!rc && r->n_ranks) {
+                return keep_only(r, i, err);
+            }
+        }
+    }
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].recipe;
+    }
+    ask.per_tensor = v->per_tensor;
+    return rc ? rc : ww_directions_find(&ask, r, err);
+}
+
+static enum ww_err measure(const struct ww_verdict_ask *v, struct ww_decompose_report *r,
+                           struct ww_keep *keep, struct ww_error *err)
 {
     double shares[WW_LINEAGE_MAX_SOURCES] = {0};
 
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
-    return ww_keep_measure(family, shares, fitted, &options->run, keep,
+    return ww_keep_measure(v->family, shares, v->fitted, &v->options->run, keep,
                            &r->run.bytes_read, err);
 }
 
@@ -183,47 +296,89 @@ static void set_mask(struct ww_decompose_report *r, const struct ww_keep *keep)
     r->has_keep_rates = true;
 }
 
-enum ww_err ww_verdict(const struct ww_family *family,
-                       const struct ww_decompose_options *options, const bool *fitted,
+/* Layers that are models' as they are need no shares. */
+static enum ww_err judge_stack(const struct ww_verdict_ask *v,
+                               struct ww_decompose_report *r, struct ww_error *err)
+{
+    struct ww_contest_ask ask = new_ask(v);
+    struct ww_contest contest = {0};
+    enum ww_err rc = WW_OK;
+
+    r->method = "passthrough";
+    if (can_slice(r, true)) {
+        rc = run_contest(v, &ask, true, r, &contest, err);
+    }
+    r->recipe = contest.recipe;
+    r->method_match = contest.match;
+    return rc;
+}
+
+/* What the bits and keep rates say when a contest is over. */
+static void conclude(struct ww_decompose_report *r, const struct ww_contest *contest,
+                     const struct ww_keep *keep)
+{
+    r->recipe = contest->recipe;
+    r->method_match = contest->match;
+    r->gradient = contest->gradient && contest->match >= BITS_AGREE;
+    if (contest->match >= BITS_AGREE) {
+        set_winner(r, contest);
+    } else if (r->n_ranks > 0) {
+        set_words(r, &low_rank);
+    } else if (r->unexplained <= 1 - AT_CEILING) {
+        set_words(r, &blend);
+    } else if (keep && contest->match >= NEARLY) {
+        set_winner(r, contest);
+    } else if (keep && r->kept < MASKED) {
+        set_mask(r, keep);
+    } else {
+        set_words(r, &unclear);
+    }
+}
+
+static size_t count_included(const struct ww_decompose_report *r)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        n += r->sources[i].included;
+    }
+    return n;
+}
+
+enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
                        struct ww_decompose_report *report, struct ww_error *err)
 {
     const bool masked = may_be_masked(report);
-    struct ww_contest contest;
+    const size_t n = count_included(report);
+    struct ww_contest contest = {0};
     struct ww_keep keep;
-    size_t n = 0;
     enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < report->n_sources; i++) {
-        n += report->sources[i].included;
-    }
     set_words(report, &none);
+    if (ww_places_whole(report)) {
+        return judge_stack(ask, report, err);
+    }
     if (n == 0) {
-        return WW_OK;
-    }
-    if (masked) {
-        rc = measure(family, options, fitted, report, &keep, err);
-    }
-    if (!rc) {
-        rc = hold_contest(family, options, masked ? &keep : NULL, report, &contest, err);
-    }
-    if (!rc && masked && n > 1 && contest.match < BITS_AGREE) {
-        rc = prune(family, options, &keep, report, &contest, err);
-    }
-    if (rc) {
+        rc = find_adapter(ask, report, err);
+        set_words(report, report->n_ranks ? &low_rank : &none);
         return rc;
     }
-    report->recipe = contest.recipe;
-    report->method_match = contest.match;
-    if (contest.match >= BITS_AGREE) {
-        set_winner(report, &contest);
-    } else if (report->unexplained <= 1 - AT_CEILING) {
-        set_words(report, &blend);
-    } else if (masked && contest.match >= NEARLY) {
-        set_winner(report, &contest);
-    } else if (report->kept < MASKED) {
-        set_mask(report, &keep);
-    } else {
-        set_words(report, &unclear);
+    if (masked) {
+        rc = measure(ask, report, &keep, err);
     }
+    if (!rc) {
+        rc = hold_contest(ask, masked ? &keep : NULL, report, &contest, err);
+    }
+    if (!rc && masked && n > 1 && contest.match < BITS_AGREE) {
+        rc = prune(ask, &keep, report, &contest, err);
+    }
+    if (!rc && contest.match < BITS_AGREE) {
+        rc = find_adapter(ask, report, err);
+    }
+    if (rc) {
+        ww_free(contest.recipe);
+        return rc;
+    }
+    conclude(report, &contest, masked ? &keep : NULL);
     return WW_OK;
 }

@@ -3,12 +3,20 @@
 #ifndef WW_LINEAGE_VERDICT_H
 #define WW_LINEAGE_VERDICT_H
 
-#include "lineage/family.h"
+#include "lineage/gradient.h"
+
+struct ww_verdict_ask {
+    const struct ww_family *family;
+    const struct ww_decompose_options *options;
+    const bool *fitted; /* which tensors may be looked at */
+    const struct ww_gradient_shares
+        *over;                /* shares over the depth; NULL: they are even */
+    const double *per_tensor; /* shares, [n_tensors][sources]; NULL: they are even */
+};
 
 /** Sets method, not_excluded and the recipe of a report whose shares and replay are in.
- *  fitted: which tensors may be looked at. */
-enum ww_err ww_verdict(const struct ww_family *family,
-                       const struct ww_decompose_options *options, const bool *fitted,
+ */
+enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
                        struct ww_decompose_report *report,
                        struct ww_error *err) WW_MUST_USE;
 

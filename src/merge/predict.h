@@ -32,6 +32,12 @@ enum ww_err ww_recipe_view_plan(struct ww_recipe_view *view, uint32_t instead,
                                 const char *path, struct ww_merge_plan *out,
                                 struct ww_error *err) WW_MUST_USE;
 
+/** The same in the arithmetic of mergekit. *known is false, and there is no plan, when
+ *  that is not known of the recipe's method. */
+enum ww_err ww_recipe_view_peer(struct ww_recipe_view *view, bool *known,
+                                struct ww_merge_plan *out,
+                                struct ww_error *err) WW_MUST_USE;
+
 struct ww_predictor;
 
 /**

@@ -2,6 +2,7 @@
 /* A recipe whose plans are looked at: the sources can be exchanged, nothing is made. */
 #include <string.h>
 
+#include "merge/peer.h"
 #include "merge/predict.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -78,5 +79,21 @@ enum ww_err ww_recipe_view_plan(struct ww_recipe_view *view, uint32_t instead,
     rc = ww_work_plan(work, work->file.last, out, err);
     recipe->models[instead].path = kept;
     recipe->models[instead].adapter = adapter;
+    return rc;
+}
+
+enum ww_err ww_recipe_view_peer(struct ww_recipe_view *view, bool *known,
+                                struct ww_merge_plan *out, struct ww_error *err)
+{
+    struct ww_work *work = &view->work;
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    *known = ww_peer_knows(work->file.recipes[work->file.last].method);
+    if (*known) {
+        view->options.peer_arithmetic = true;
+        rc = ww_work_plan(work, work->file.last, out, err);
+        view->options.peer_arithmetic = false;
+    }
     return rc;
 }

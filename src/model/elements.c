@@ -24,17 +24,26 @@ enum ww_err ww_elements_bytes(const struct ww_model *model, uint32_t tensor,
                            n * size, err);
 }
 
-static enum ww_err read_finite(const struct ww_model *model, uint32_t tensor,
-                               uint64_t first, size_t n, uint8_t *bytes,
-                               struct ww_error *err)
+static enum ww_err check_finite(const struct ww_model *model, uint32_t tensor,
+                                const uint8_t *bytes, size_t n, struct ww_error *err)
 {
     const struct ww_tensor *t = &model->tensors[tensor];
-    enum ww_err rc = ww_elements_bytes(model, tensor, first, n, bytes, err);
 
-    if (!rc && ww_count_nonfinite(t->dtype, bytes, n) > 0) {
-        rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.160s' of '%s' holds a NaN or an infinity", t->name,
-                     model->path);
+    return ww_count_nonfinite(t->dtype, bytes, n) == 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NONFINITE,
+                         "tensor '%.160s' of '%s' holds a NaN or an infinity", t->name,
+                         model->path);
+}
+
+enum ww_err ww_elements_widen(const struct ww_model *model, uint32_t tensor,
+                              const uint8_t *bytes, size_t n, double *out,
+                              struct ww_error *err)
+{
+    enum ww_err rc = check_finite(model, tensor, bytes, n, err);
+
+    if (!rc) {
+        ww_to_double(model->tensors[tensor].dtype, bytes, out, n);
     }
     return rc;
 }
@@ -43,20 +52,20 @@ enum ww_err ww_elements_double(const struct ww_model *model, uint32_t tensor,
                                uint64_t first, size_t n, uint8_t *bytes, double *out,
                                struct ww_error *err)
 {
-    enum ww_err rc = read_finite(model, tensor, first, n, bytes, err);
+    enum ww_err rc = ww_elements_bytes(model, tensor, first, n, bytes, err);
 
-    if (!rc) {
-        ww_to_double(model->tensors[tensor].dtype, bytes, out, n);
-    }
-    return rc;
+    return rc ? rc : ww_elements_widen(model, tensor, bytes, n, out, err);
 }
 
 enum ww_err ww_elements_float(const struct ww_model *model, uint32_t tensor,
                               uint64_t first, size_t n, uint8_t *bytes, float *out,
                               struct ww_error *err)
 {
-    enum ww_err rc = read_finite(model, tensor, first, n, bytes, err);
+    enum ww_err rc = ww_elements_bytes(model, tensor, first, n, bytes, err);
 
+    if (!rc) {
+        rc = check_finite(model, tensor, bytes, n, err);
+    }
     if (!rc) {
         ww_to_float(model->tensors[tensor].dtype, bytes, out, n);
     }

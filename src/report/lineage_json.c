@@ -54,6 +54,45 @@ static void write_layers(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_close(w);
 }
 
+/* Of layers that lie elsewhere or belong to several models. */
+static void write_places(struct ww_jw *w, const struct ww_decompose_report *report)
+{
+    ww_jw_key(w, "places");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_places; i++) {
+        const struct ww_lineage_place *p = &report->places[i];
+        ww_jw_object(w);
+        ww_jw_ku64(w, "layer", i);
+        ww_jw_key(w, "of_layer");
+        if (p->of_layer == UINT32_MAX) {
+            ww_jw_null(w);
+        } else {
+            ww_jw_u64(w, p->of_layer);
+        }
+        ww_jw_kstr(w, "model", p->model);
+        if (p->cosine >= 0) {
+            ww_jw_kdouble(w, "cosine", p->cosine);
+        }
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+static void write_ranks(struct ww_jw *w, const struct ww_decompose_report *report)
+{
+    ww_jw_key(w, "ranks");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_ranks; i++) {
+        ww_jw_object(w);
+        ww_jw_kstr(w, "name", report->ranks[i].name);
+        ww_jw_ku64(w, "rank", report->ranks[i].rank);
+        ww_jw_ku64(w, "most", report->ranks[i].most);
+        ww_jw_kdouble(w, "part", report->ranks[i].part);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
 static void write_root(struct ww_jw *w, const struct ww_lineage_root *root)
 {
     ww_jw_key(w, "root");
@@ -77,6 +116,7 @@ static void write_method(struct ww_jw *w, const struct ww_decompose_report *repo
     }
     ww_jw_close(w);
     ww_jw_kdouble(w, "match", report->method_match);
+    ww_jw_kbool(w, "gradient", report->gradient);
     ww_jw_kstr(w, "recipe", report->recipe);
     if (report->has_keep_rates) {
         ww_jw_key(w, "keep_rates");
@@ -115,6 +155,12 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_ku64(w, "elements_used", report->used);
     ww_jw_ku64(w, "heads", report->heads);
     write_layers(w, report);
+    if (report->n_places) {
+        write_places(w, report);
+    }
+    if (report->n_ranks) {
+        write_ranks(w, report);
+    }
     ww_jw_kstr(w, "status", report->confirmatory ? "confirmatory" : "exploratory");
     ww_jw_ku64(w, "bytes_read", report->run.bytes_read);
     ww_jw_kdouble(w, "seconds", report->run.seconds);

@@ -49,6 +49,12 @@ SHORT = ("linear", "task_arithmetic", "task_arithmetic bf16", "slerp", "ties", "
 NO_BASE = ("linear", "multislerp", "karcher")
 CHANCE = ("dare_linear", "della_linear")
 PAIRS = ("slerp",)
+# Recipes that depend on the layer, of k sources.
+DEPTH = {
+    "stack": (2, 3), "stack repeated": (1, 2), "stack in place": (2, 4),
+    "linear gradient": (2, 3), "task_arithmetic gradient": (2, 3), "slerp gradient": (2,), "slerp filters": (2,),
+}
+DEPTH_SHORT = ("stack", "slerp filters")
 
 
 def recipe(name, family, sources):
@@ -77,6 +83,117 @@ def recipe(name, family, sources):
     return out, weights
 
 
+def layers_of(family):
+    with open(os.path.join(family, "base", "config.json")) as f:
+        return json.load(f)["num_hidden_layers"]
+
+
+def stack(name, sources, n):
+    """Slices of one model each: overlapping thirds, a model on itself, or shares of the depth."""
+    half = n // 2
+    if name == "stack repeated":
+        ranges = [(sources[0], 0, half + 1), (sources[-1], half - 1, half + 1), (sources[0], half - 1, n)]
+    elif name == "stack in place":
+        cuts = [round(i * n / len(sources)) for i in range(len(sources) + 1)]
+        ranges = [(s, a, b) for s, a, b in zip(sources, cuts, cuts[1:])]
+    else:
+        ranges = [(s, i, n - len(sources) + 1 + i) for i, s in enumerate(sources)]
+    slices = [{"sources": [{"model": s, "layer_range": [a, b]}]} for s, a, b in ranges]
+    return {"merge_method": "passthrough", "slices": slices, "dtype": "bfloat16"}, ranges
+
+
+def over(anchors, n, layer):
+    place = layer / (n - 1) * (len(anchors) - 1)
+    i = min(int(place), len(anchors) - 2)
+    return anchors[i] + (place - i) * (anchors[i + 1] - anchors[i])
+
+
+GRADIENTS = {"linear": ([0.7, 0.3], [0.1, 0.3, 0.2]), "task_arithmetic": ([0.6, 0.2, 0.4], [0.1, 0.4], [0.3, 0.2])}
+
+
+def gradient(name, family, sources, n):
+    """The recipe, and the shares of each layer where one number is right for the whole layer."""
+    method = name.split()[0]
+    out = {"merge_method": method, "dtype": "float32", "out_dtype": "bfloat16"}
+    if method == "slerp":
+        lists = {"self_attn": [0, 0.5, 0.3, 0.7, 1], "mlp": [1, 0.5, 0.7, 0.3, 0]}
+        t = [{"filter": k, "value": v} for k, v in lists.items()] + [{"value": 0.5}]
+        out |= {"base_model": sources[0], "models": [{"model": s} for s in sources]}
+        out["parameters"] = {"t": t if name.endswith("filters") else [0.2, 0.6, 0.3]}
+        shares = None if name.endswith("filters") else [[1 - over([0.2, 0.6, 0.3], n, l), over([0.2, 0.6, 0.3], n, l)]
+                                                        for l in range(n)]
+        return out, shares
+    lists = list(GRADIENTS[method][: len(sources)])
+    if method == "linear":
+        longest = max(len(l) for l in lists[:-1])
+        even = [[over(l, longest, i) if longest > 1 else l[0] for i in range(longest)] for l in lists[:-1]]
+        lists = even + [[round(1 - sum(l[i] for l in even), 4) for i in range(longest)]]
+    else:
+        out["base_model"] = os.path.join(family, "base")
+    out["models"] = [{"model": s, "parameters": {"weight": l}} for s, l in zip(sources, lists)]
+    return out, [[over(a, n, l) for a in lists] for l in range(n)]
+
+
+def merge(config, suspect, family):
+    """mergekit 0.1.5 stops at config.json when the number of layers changed, with the weights written."""
+    try:
+        run_merge(MergeConfiguration.model_validate(config), suspect,
+                  options=MergeOptions(quiet=True, random_seed=17, write_model_card=False))
+    except Exception:
+        if not glob.glob(os.path.join(suspect, "*.safetensors")):
+            raise
+    if not os.path.exists(os.path.join(suspect, "config.json")):
+        with open(os.path.join(family, "base", "config.json")) as f:
+            written = json.load(f)
+        written["num_hidden_layers"] = sum(b - a for s in config["slices"] for x in s["sources"]
+                                           for a, b in [x["layer_range"]])
+        if "layer_types" in written:
+            written["layer_types"] = written["layer_types"][:1] * written["num_hidden_layers"]
+        with open(os.path.join(suspect, "config.json"), "w") as f:
+            json.dump(written, f)
+    file = suspect + ".yml"
+    with open(file, "w") as f:
+        yaml.safe_dump(config, f, sort_keys=False)
+    return file
+
+
+def replays(build, suspect, base, candidates, file):
+    true = lineage(build, "replay", suspect, "--recipe", file)
+    return {
+        "inferred": lineage(build, "replay", suspect, *base, *candidates).get("match", 0),
+        "true": true["match"], "without": max([c["match"] for c in true["match_controls"]] or [0]),
+    }
+
+
+def run_depth(build, family, work, name, k, tunes):
+    sources, n = tunes[:k], layers_of(family)
+    suspect = os.path.join(work, f"{name}-{k}".replace(" ", "-"))
+    is_stack = name.startswith("stack")
+    config, wanted = stack(name, sources, n) if is_stack else gradient(name, family, sources, n)
+    file = merge(config, suspect, family)
+    base = ["--base", os.path.join(family, "base")]
+    candidates = [a for t in tunes for a in ("--candidate", t)]
+    found = lineage(build, "decompose", suspect, *base, *candidates)
+    included = {s["name"] for s in found["sources"] if s["included"]}
+    row = {"name": name, "k": k, "exact": False, "sources": included == set(sources), "verdict": found["method"]["best"],
+           "method": config["merge_method"] in [found["method"]["best"], *found["method"]["not_excluded"]]}
+    if is_stack:
+        layers = [(s, l) for s, a, b in wanted for l in range(a, b)]
+        row["method"] &= [(p["model"], p["of_layer"]) for p in found.get("places", [])] == layers
+    else:
+        row["verdict"] += ", over the layers" if found["method"]["gradient"] else ""
+        row["method"] &= found["method"]["gradient"]
+        if wanted:
+            order = [s["name"] for s in found["sources"]]
+            per = {l["name"]: l["shares"] for l in found["per_layer"]}
+            row["exact"], row["off"] = True, max(
+                abs(per[f"layer {l}"][order.index(s)] - w) for l in range(n) for s, w in zip(sources, wanted[l]))
+    row |= replays(build, suspect, base, candidates, file)
+    if is_stack and k == 1:
+        row["without"] = None
+    return row
+
+
 def lineage(build, *arguments):
     done = subprocess.run([os.path.join(build, "weightward"), "lineage", *arguments, "--json", "-q"],
                           capture_output=True, text=True)
@@ -89,11 +206,7 @@ def run(build, family, work, name, k, tunes):
     sources = tunes[:k]
     config, weights = recipe(name, family, sources)
     suspect = os.path.join(work, f"{name}-{k}".replace(" ", "-"))
-    run_merge(MergeConfiguration.model_validate(config), suspect,
-              options=MergeOptions(quiet=True, random_seed=17, write_model_card=False))
-    file = suspect + ".yml"
-    with open(file, "w") as f:
-        yaml.safe_dump(config, f)
+    file = merge(config, suspect, family)
     base = ["--base", os.path.join(family, "base")]
     candidates = [a for t in tunes for a in ("--candidate", t)]
     found = lineage(build, "decompose", suspect, *base, *candidates)
@@ -126,7 +239,7 @@ def misses(row):
         out.append("method")
     if "true" in row and row["true"] < 0.999:
         out.append("replay")
-    if "true" in row and row["without"] > 0.9:
+    if row.get("without") is not None and row["without"] > 0.9:
         out.append("left out")
     return out
 
@@ -143,12 +256,12 @@ def main():
     failed = 0
     print("merge | k | sources | off | verdict | inferred recipe | true recipe | one left out | misses")
     with tempfile.TemporaryDirectory() as work:
-        for name in SHORT if args.short else METHODS:
+        for name in (*SHORT, *DEPTH_SHORT) if args.short else (*METHODS, *DEPTH):
             most = 2 if args.short or name in PAIRS else min(4, len(tunes))
-            for k in range(2, most + 1):
+            for k in [k for k in DEPTH[name] if k <= most] if name in DEPTH else range(2, most + 1):
                 if args.only and args.only != name:
                     continue
-                row = run(args.build, family, work, name, k, tunes)
+                row = (run_depth if name in DEPTH else run)(args.build, family, work, name, k, tunes)
                 bad = misses(row)
                 failed += bool(bad)
                 number = lambda key, form="{:.4f}": form.format(row[key]) if row.get(key) is not None else "-"

@@ -70,19 +70,6 @@ decompose() {
            (.sources[2].note | test("cannot be told")) and (.sources[2].included | not)' answer
 }
 
-@test "layers in other places are not explained, and that is said" {
-    cat >recipe.yml <<EOF
-merge_method: passthrough
-slices:
-  - sources: [{model: $family/expert-rev, layer_range: [0, 3]}]
-  - sources: [{model: $family/expert-caesar, layer_range: [1, 4]}]
-EOF
-    "$WW" merge recipe.yml suspect -q
-    decompose --json >answer
-    jq -e '.unexplained > 0.9 and .method.best == "unclear" and
-           (.warnings | any(test("not explained")))' answer
-}
-
 @test "the base itself supports nothing" {
     cp -r "$family/base" suspect
     run -0 decompose

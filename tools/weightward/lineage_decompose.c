@@ -26,6 +26,51 @@ static void tell_source(const struct ww_lineage_source *s)
     printf("\n");
 }
 
+/* "layers: 0 to 2 are 0 to 2 of 'a', 3 to 5 are 1 to 3 of 'b'" */
+static void tell_places(const struct ww_decompose_report *r, const char *base)
+{
+    const struct ww_lineage_place *p = r->places;
+    size_t from = 0;
+
+    for (size_t i = 0; i < r->n_places; i++) {
+        const bool ends = i + 1 == r->n_places || p[i + 1].model != p[i].model ||
+                          p[i + 1].of_layer != p[i].of_layer + 1;
+        if (!ends) {
+            continue;
+        }
+        printf("%s%zu to %zu ", from ? ", " : "layers: ", from, i);
+        if (p[i].of_layer == UINT32_MAX) {
+            printf("are like none");
+        } else if (p[i].model) {
+            printf("are %" PRIu32 " to %" PRIu32 " of '%s'", p[from].of_layer,
+                   p[i].of_layer, p[i].model);
+        } else {
+            printf("come from %" PRIu32 " to %" PRIu32 " of descendants of '%s'",
+                   p[from].of_layer, p[i].of_layer, base);
+        }
+        from = i + 1;
+    }
+    if (r->n_places) {
+        printf("\n");
+    }
+}
+
+static void tell_ranks(const struct ww_decompose_report *r)
+{
+    uint32_t least = UINT32_MAX;
+    uint32_t most = 0;
+
+    for (size_t i = 0; i < r->n_ranks; i++) {
+        least = r->ranks[i].rank < least ? r->ranks[i].rank : least;
+        most = r->ranks[i].rank > most ? r->ranks[i].rank : most;
+    }
+    if (r->n_ranks) {
+        printf("what was added to %zu matrices has rank %" PRIu32 " to %" PRIu32
+               " above rounding\n",
+               r->n_ranks, least, most);
+    }
+}
+
 static void tell(const struct ww_decompose_report *report, const char *suspect,
                  const char *base)
 {
@@ -62,7 +107,10 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
                "log10 p at most %.0f\n",
                base, report->root.fixed_points, report->root.rows, report->root.log10_p);
     }
-    printf("method: %s", report->method);
+    tell_places(report, base);
+    tell_ranks(report);
+    printf("method: %s%s", report->method,
+           report->gradient ? ", by numbers that run over the layers" : "");
     for (size_t i = 0; report->not_excluded[i]; i++) {
         printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);
     }
