@@ -43,6 +43,11 @@ struct ww_evo_member {
     unsigned top;        /* tokens that its lists really have, of those asked for */
     bool bytes;          /* tokens without text can be told from each other */
     bool deterministic;  /* the same answer twice, bit for bit; only by ww_evo_probe */
+    bool continues;      /* goes on with an answer that was begun: chats need that */
+    bool forces;         /* tells the log-probability of a token that is in no list */
+    unsigned adapters;   /* that requests can scale */
+    unsigned vocabulary; /* tokens that it says it knows; 0: not told */
+    char identity[65];   /* name of the model in permits: of its address and name, hex */
     char canary[65];     /* digest of what it said to a fixed question, hex */
     char *failure;       /* why it could not be probed, or NULL */
 };
@@ -88,6 +93,9 @@ struct ww_probe_report {
 WW_API enum ww_err ww_evo_probe(const char *pool, unsigned top,
                                 struct ww_probe_report *report,
                                 struct ww_error *err) WW_MUST_USE;
+/** The report as JSON in a new file. WW_E_EXISTS, WW_E_IO. */
+WW_API enum ww_err ww_evo_probe_save(const struct ww_probe_report *report,
+                                     const char *path, struct ww_error *err) WW_MUST_USE;
 WW_API void ww_probe_report_release(struct ww_probe_report *report);
 
 #ifdef __cplusplus

@@ -24,12 +24,13 @@ struct ww_serve_options {
     const char *pool;   /* members' keys, certificates and the chat template; NULL */
     const char *model;  /* name that clients ask for; NULL: "fusion" */
     unsigned answers;   /* at once; 0: 64; at most 1024 */
+    double canary_seconds; /* between two looks at the members; 0: 60; negative: none */
     /** Called while serving, about every 50 ms; true: accept nothing more, finish what
      *  runs and return. */
     bool (*stop)(void *payload);
     /** Once, when it listens; where. May be NULL. */
     void (*ready)(void *payload, const char *address);
-    /** A line about an answer that failed, from any thread. May be NULL. */
+    /** A line about what failed, from any thread. May be NULL. */
     void (*say)(void *payload, const char *line);
     void *payload;
 };
@@ -43,6 +44,8 @@ struct ww_serve_report {
 
 /**
  * Verifies the recipe, asks every member for its canary, then listens until stop says so.
+ * While it serves it asks for the canaries again: behind a changed one it answers nothing
+ * more (status 503, also of /health).
  * WW_E_NOT_SIGNED, WW_E_SIGNATURE, WW_E_UNTRUSTED for the recipe; WW_E_CHANGED when
  * another model stands behind a member's name; WW_E_DENIED for a permit that is missing or
  * another one; WW_E_KEY_ACCESS; WW_E_USAGE also for listening to other machines without

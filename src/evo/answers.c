@@ -213,6 +213,7 @@ static enum ww_err read_root(struct ww_answer_cache *cache, struct ww_answers *a
         memcpy(keys[n], g->keys, g->n_said * sizeof(*keys));
         n += g->n_said;
     }
+    a->calls = n;
     enum ww_err rc = ww_answer_cache_root(cache, keys, n, a->root, err);
     ww_free(keys);
     return rc;

@@ -46,6 +46,7 @@ struct ww_answers {
     struct ww_span *token; /* [tokens], bytes of each number; empty: the end token; of
                               options the last item's */
     uint8_t root[32];      /* of the hash tree over the cached answers */
+    size_t calls;          /* cached answers: what asking for all of this takes */
     struct ww_answer_owned *owned;
 };
 

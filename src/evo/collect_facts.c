@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "evo/collect.h"
+#include "evo/permits.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
@@ -18,8 +19,10 @@ static enum ww_err facts_key(const struct ww_member *member, uint32_t top,
         .end = member->end,
         .model = member->model,
         .top = top,
+        .scales = member->adapters,
+        .n_scales = member->n_adapters,
     };
-    return ww_answer_key(member, name, 1, &ask, out, err);
+    return ww_answer_key(member, name, 2, &ask, out, err);
 }
 
 enum ww_err ww_cached_facts(struct ww_answer_cache *cache, const struct ww_member *member,
@@ -77,6 +80,16 @@ enum ww_err ww_describe_member(const struct ww_member *member,
     out->scores_prompts = facts->scores_prompts;
     out->top = facts->top;
     out->bytes = facts->bytes;
+    out->continues = facts->hints.continues != WW_CONTINUES_NOT ||
+                     (facts->dialect && strcmp(facts->dialect->name, "openai-chat") != 0);
+    out->forces = facts->forces;
+    out->adapters = facts->adapters;
+    out->vocabulary = facts->vocabulary;
+    enum ww_err rc = ww_remote_identity(member, digest, err);
+    if (rc) {
+        return rc;
+    }
+    ww_hex(out->identity, digest, sizeof(digest));
     if (facts->dialect) {
         ww_canary_digest(facts, digest);
         ww_hex(out->canary, digest, sizeof(digest));

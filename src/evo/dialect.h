@@ -10,6 +10,20 @@
 #include "evo/scored.h"
 #include "json/json.h"
 
+/** How a server goes on with an answer that was begun. */
+enum ww_continues {
+    WW_CONTINUES_NOT,
+    WW_CONTINUES_TOLD,  /* where the request says so */
+    WW_CONTINUES_ALONE, /* whenever the last message is the assistant's */
+};
+
+/** What was found out about a server, as far as requests and answers depend on it. */
+struct ww_hints {
+    bool has_end_id;
+    uint32_t end_id; /* number of the end token, which may have no text in lists */
+    enum ww_continues continues; /* of chats */
+};
+
 /** One question. */
 struct ww_ask {
     bool score;            /* every token of answer; else: what follows prompt + answer */
@@ -18,6 +32,12 @@ struct ww_ask {
     const char *end;       /* text of the end token, scored behind the answer; "" */
     const char *model;
     uint32_t top;
+    const struct ww_hints *hints; /* NULL: nothing is known */
+    const double *scales;         /* [n_scales] of the server's adapters, all of them */
+    uint32_t n_scales;
+    struct ww_span forced; /* the next token, whose log-probability is asked for, as text;
+                              empty: none */
+    uint32_t skip;         /* generated tokens before the one whose list is wanted */
 };
 
 typedef enum ww_err (*ww_ask_writer)(const struct ww_ask *ask, struct ww_jw *w,

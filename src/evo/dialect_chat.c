@@ -12,6 +12,7 @@
 #include "util/fail.h"
 
 #define MOST_BYTES 1024
+#define FORCING 10000 /* added to a logit */
 
 /* A token's bytes to room; false when it has none. */
 static bool read_bytes(const struct ww_jnode *list, uint8_t *room, size_t *len)
@@ -41,8 +42,9 @@ static size_t count_bytes(const struct ww_jnode *list)
 }
 
 /* One entry; its bytes, if it has them, go to *room, which moves on. */
-static enum ww_err read_entry(const struct ww_jnode *t, struct ww_part_list *list,
-                              uint8_t **room, struct ww_error *err)
+static enum ww_err read_entry(const struct ww_ask *ask, const struct ww_jnode *t,
+                              struct ww_part_list *list, uint8_t **room,
+                              struct ww_error *err)
 {
     const char *text = "";
     double logprob = 0;
@@ -53,7 +55,10 @@ static enum ww_err read_entry(const struct ww_jnode *t, struct ww_part_list *lis
     if (!ww_jdouble(ww_jget(t, "logprob"), &logprob)) {
         return WW_FAIL(err, WW_E_MALFORMED, "a listed token has no log-probability");
     }
-    if (read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0) {
+    if (ask->hints && ask->hints->has_end_id && id == (int64_t)ask->hints->end_id) {
+        const struct ww_span end = {(const uint8_t *)ask->end, strlen(ask->end)};
+        ww_part_list_add(list, end, logprob);
+    } else if (read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0) {
         ww_part_list_add(list, (struct ww_span){*room, len}, logprob);
         *room += len;
     } else {
@@ -62,16 +67,38 @@ static enum ww_err read_entry(const struct ww_jnode *t, struct ww_part_list *lis
     return WW_OK;
 }
 
-/* The first generated token's list; content: the array of generated tokens. */
+/* The forced token alone: its text must be the one that was asked for. */
+static enum ww_err read_forced(const struct ww_ask *ask, const struct ww_jnode *t,
+                               uint64_t tokens, struct ww_scored *out,
+                               struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    uint8_t bytes[MOST_BYTES];
+    uint8_t *room = bytes;
+    enum ww_err rc = ww_part_list_room(&list, 1, err);
+    rc = rc ? rc : read_entry(ask, t, &list, &room, err);
+    if (!rc && (list.n != 1 || !ww_span_eq(list.token[0].bytes, ask->forced))) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "the server did not say the token that it was told to");
+    }
+    rc = rc ? rc : ww_part_next(ask, &list, tokens, out, err);
+    ww_part_list_release(&list);
+    return rc;
+}
+
+/* A generated token's list; content: the array of generated tokens. */
 static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *content,
                               uint64_t tokens, struct ww_scored *out,
                               struct ww_error *err)
 {
     struct ww_part_list list = {0};
     uint8_t *bytes = NULL;
-    const struct ww_jnode *first = content ? ww_jfirst(content) : NULL;
+    const struct ww_jnode *first = content ? ww_jat(content, ask->skip) : NULL;
     if (!content || ww_jtype(content) != WW_J_ARRAY) {
         return WW_FAIL(err, WW_E_UNSUPPORTED, "the server gives no log-probabilities");
+    }
+    if (first && ask->forced.len > 0) {
+        return read_forced(ask, first, tokens, out, err);
     }
     const struct ww_jnode *top = ww_jget(first, "top_logprobs");
     if (first && (!top || ww_jtype(top) != WW_J_ARRAY)) {
@@ -89,7 +116,7 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
     uint8_t *room = bytes;
     for (const struct ww_jnode *t = top ? ww_jfirst(top) : NULL; t && !rc;
          t = ww_jnext(t)) {
-        rc = read_entry(t, &list, &room, err);
+        rc = read_entry(ask, t, &list, &room, err);
     }
     if (!rc) {
         rc = ww_part_next(ask, &list, tokens, out, err);
@@ -99,26 +126,41 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
     return rc;
 }
 
+static void write_message(struct ww_jw *w, const char *role, struct ww_span text)
+{
+    ww_jw_object(w);
+    ww_jw_kstr(w, "role", role);
+    ww_jw_key(w, "content");
+    ww_jw_strn(w, (const char *)text.data, text.len);
+    ww_jw_close(w);
+}
+
+/* An answer that was begun is the assistant's message, which some servers go on with. */
 enum ww_err ww_chat_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_error *err)
 {
-    if (ask->answer.len > 0) {
+    const enum ww_continues how = ask->hints ? ask->hints->continues : WW_CONTINUES_NOT;
+    if (ask->answer.len > 0 && how == WW_CONTINUES_NOT) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "a chat answers from its beginning and continues no answer: only "
-                       "the first token can be asked for");
+                       "a chat answers from its beginning and this server continues no "
+                       "answer: only the first token can be asked for");
     }
     ww_jw_kstr(w, "model", ask->model);
     ww_jw_key(w, "messages");
     ww_jw_array(w);
-    ww_jw_object(w);
-    ww_jw_kstr(w, "role", "user");
-    enum ww_err rc = ww_part_text(ask, w, "content", err);
+    write_message(w, "user", ask->prompt);
+    if (ask->answer.len > 0) {
+        write_message(w, "assistant", ask->answer);
+    }
     ww_jw_close(w);
-    ww_jw_close(w);
-    ww_jw_ku64(w, "max_tokens", 1);
+    if (ask->answer.len > 0 && how == WW_CONTINUES_TOLD) {
+        ww_jw_kbool(w, "continue_final_message", true);
+        ww_jw_kbool(w, "add_generation_prompt", false);
+    }
+    ww_jw_ku64(w, "max_tokens", 1 + (uint64_t)ask->skip);
     ww_jw_ku64(w, "temperature", 0);
     ww_jw_kbool(w, "logprobs", true);
     ww_jw_ku64(w, "top_logprobs", ask->top);
-    return rc;
+    return WW_OK;
 }
 
 enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
@@ -133,17 +175,59 @@ enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
                       ww_part_usage(root), out, err);
 }
 
+/* Every adapter is named: what is not would keep its scale in some versions. */
+static void write_scales(const struct ww_ask *ask, struct ww_jw *w)
+{
+    ww_jw_key(w, "lora");
+    ww_jw_array(w);
+    for (uint32_t i = 0; i < ask->n_scales; i++) {
+        ww_jw_object(w);
+        ww_jw_ku64(w, "id", i);
+        ww_jw_kdouble(w, "scale", ask->scales[i]);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+static bool is_end(const struct ww_ask *ask, struct ww_span token)
+{
+    return token.len == strlen(ask->end) && memcmp(token.data, ask->end, token.len) == 0;
+}
+
+/* A bias that no logit of a model outweighs. */
+static void write_forced(const struct ww_ask *ask, struct ww_jw *w)
+{
+    ww_jw_key(w, "logit_bias");
+    ww_jw_array(w);
+    ww_jw_array(w);
+    if (ask->hints && ask->hints->has_end_id && is_end(ask, ask->forced)) {
+        ww_jw_u64(w, ask->hints->end_id); /* its text would be cut into others */
+    } else {
+        ww_jw_strn(w, (const char *)ask->forced.data, ask->forced.len);
+    }
+    ww_jw_u64(w, FORCING);
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
 /* llama-server keeps a prompt's cache across adapter scales, so it must not use it; its
- * log-probabilities are of the raw logits whatever the sampling. */
+ * log-probabilities are of the raw logits whatever the sampling, so that a forced token
+ * comes with the one that it has without the bias. */
 enum ww_err ww_llama_write(const struct ww_ask *ask, struct ww_jw *w,
                            struct ww_error *err)
 {
     enum ww_err rc = ww_part_text(ask, w, "prompt", err);
-    ww_jw_ku64(w, "n_predict", 1);
+    ww_jw_ku64(w, "n_predict", 1 + (uint64_t)ask->skip);
     ww_jw_ku64(w, "n_probs", ask->top);
     ww_jw_ku64(w, "temperature", 0);
     ww_jw_kbool(w, "cache_prompt", false);
     ww_jw_kbool(w, "post_sampling_probs", false);
+    if (ask->n_scales > 0) {
+        write_scales(ask, w);
+    }
+    if (ask->forced.len > 0) {
+        write_forced(ask, w);
+    }
     return rc;
 }
 

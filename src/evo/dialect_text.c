@@ -207,7 +207,7 @@ static enum ww_err take_token(const struct ww_ask *ask, const struct echoed *e,
         return WW_OK;
     }
     const bool is_end = offset >= p->end;
-    if (is_end && (!ask->end[0] || p->ended)) {
+    if (is_end && (!ask->end[0] || p->ended || (!p->seen && ask->answer.len > 0))) {
         return WW_OK; /* generated */
     }
     if (!p->seen && offset != p->begin) {

@@ -240,25 +240,13 @@ enum ww_err ww_endpoint_ask(struct ww_endpoint *e, const struct ww_dialect *dial
     return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
 }
 
-enum ww_err ww_endpoint_next(struct ww_endpoint *e, const struct ww_dialect *dialect,
-                             struct ww_span prompt, struct ww_span so_far, uint32_t top,
-                             struct ww_scored *out, struct ww_error *err)
-{
-    const struct ww_ask ask = {.prompt = prompt,
-                               .answer = so_far,
-                               .end = "",
-                               .model = e->member->model,
-                               .top = top};
-    return ww_endpoint_ask(e, dialect, &ask, out, err);
-}
-
-enum ww_err ww_endpoint_get(struct ww_endpoint *e, const char *path, struct ww_json **out,
-                            struct ww_error *err)
+enum ww_err ww_endpoint_post(struct ww_endpoint *e, const char *path, const char *body,
+                             size_t len, struct ww_json **out, struct ww_error *err)
 {
     struct ww_http_reply reply = {0};
     struct ww_error ignored = {0};
     *out = NULL;
-    enum ww_err rc = ww_http_send(e->http, path, NULL, 0, e->o.cancel, &reply, err);
+    enum ww_err rc = ww_http_send(e->http, path, body, len, e->o.cancel, &reply, err);
     if (!rc && reply.status == 200 &&
         ww_json_parse(reply.body.data, reply.body.len, &ww_json_limits_config, out,
                       &ignored)) {
@@ -266,4 +254,10 @@ enum ww_err ww_endpoint_get(struct ww_endpoint *e, const char *path, struct ww_j
     }
     ww_http_reply_release(&reply);
     return rc;
+}
+
+enum ww_err ww_endpoint_get(struct ww_endpoint *e, const char *path, struct ww_json **out,
+                            struct ww_error *err)
+{
+    return ww_endpoint_post(e, path, NULL, 0, out, err);
 }

@@ -48,14 +48,12 @@ enum ww_err ww_endpoint_ask(struct ww_endpoint *endpoint,
                             const struct ww_dialect *dialect, const struct ww_ask *ask,
                             struct ww_scored *out, struct ww_error *err) WW_MUST_USE;
 
-/** What follows text: the likeliest top tokens, at out->at[0]. One call. */
-enum ww_err ww_endpoint_next(struct ww_endpoint *endpoint,
-                             const struct ww_dialect *dialect, struct ww_span prompt,
-                             struct ww_span so_far, uint32_t top, struct ww_scored *out,
-                             struct ww_error *err) WW_MUST_USE;
-
 /** GET path, one try: the body if the answer is 200 and JSON, else an empty *out. */
 enum ww_err ww_endpoint_get(struct ww_endpoint *endpoint, const char *path,
                             struct ww_json **out, struct ww_error *err) WW_MUST_USE;
+/** The same of a POST that costs nothing. */
+enum ww_err ww_endpoint_post(struct ww_endpoint *endpoint, const char *path,
+                             const char *body, size_t len, struct ww_json **out,
+                             struct ww_error *err) WW_MUST_USE;
 
 #endif

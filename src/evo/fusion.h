@@ -11,6 +11,7 @@
 #define WW_EVO_FUSION_H
 
 #include "evo/confirm.h"
+#include "evo/members.h"
 #include "sign/envelope.h"
 
 #define WW_FUSION_TYPE "weightward.fusion/1"
@@ -24,6 +25,9 @@ struct ww_fusion_member {
     uint8_t canary[32];  /* of its answer to a fixed question */
     bool has_permit;
     uint8_t permit[32]; /* SHA-256 of the owner's signed permit */
+    uint8_t owner[32];  /* hint of the key that signed it */
+    double *adapters;   /* [n_adapters] scales of the server's; NULL */
+    uint32_t n_adapters;
 };
 
 /** What a rule reached on the held-out items; where there were none, on the fitted ones
@@ -51,11 +55,13 @@ struct ww_fusion {
     uint32_t n_scores;
     struct ww_fusion_score scores[WW_RULE_COUNT];
 
-    uint64_t calls, calls_avoided;
+    uint64_t calls; /* that the answers take, whoever made them and in how many runs */
     uint8_t cache_root[32];
     uint64_t seed;
     const char *tool;
     struct ww_json *text; /* what the strings lie in; NULL: the caller's */
+    double *scales;       /* [n_scales] what the adapters lie in; NULL: the caller's */
+    size_t n_scales;
 };
 
 enum ww_err ww_fusion_write(const struct ww_fusion *fusion, struct ww_buf *out,

@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "crypto/hash.h"
+#include "crypto/signkey.h"
 #include "evo/collect.h"
 #include "evo/fusion.h"
 #include "evo/fusion_details.h"
+#include "evo/permits.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 #include "weightward/fusion.h"
 #include "weightward/report.h"
 
@@ -32,8 +35,10 @@ struct fit {
     const struct ww_fusion_options *o;
     struct ww_fusion_report *report;
     enum ww_rule_id asked;
+    uint32_t told; /* tokens of the largest vocabulary that a server told of; 0: none */
     struct ww_members members;
     struct split fitted, held_out;
+    struct ww_permit permits[WW_POOL_MAX_MEMBERS]; /* [members.k] */
     struct ww_rule rules[WW_RULE_COUNT];
     struct ww_item_score *single, *score; /* of the split that is scored */
     struct ww_fusion recipe;
@@ -88,7 +93,8 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
                         : f->held_out.answers.tokens;
     const uint32_t usual =
         f->o->collect.level == WW_EVO_BYTES ? WW_GATHER_BYTES : VOCABULARY;
-    uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : usual;
+    uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : f->told;
+    vocabulary = vocabulary ? vocabulary : usual;
     if (f->o->vocabulary && tokens > vocabulary) {
         return WW_FAIL(err, WW_E_USAGE,
                        "members listed %zu unlike tokens, but the vocabulary is said to "
@@ -102,6 +108,24 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
     if (!rc && f->o->confirm) {
         rc = ww_pool_set_make(&f->held_out.answers, &f->held_out.set, err);
     }
+    return rc;
+}
+
+/* What servers told when they were probed. */
+static enum ww_err read_told(struct fit *f, struct ww_error *err)
+{
+    const struct ww_collect_options *o = &f->o->collect;
+    struct ww_answer_cache *cache = NULL;
+    enum ww_err rc = ww_answer_cache_open(o->cache, false, &cache, err);
+    for (uint32_t i = 0; i < f->members.k && !rc; i++) {
+        struct ww_member_facts facts;
+        bool found = false;
+        rc = ww_cached_facts(cache, &f->members.member[i], o->top ? o->top : WW_EVO_TOP,
+                             &found, &facts, err);
+        f->told = !rc && facts.vocabulary > f->told ? facts.vocabulary : f->told;
+        ww_member_facts_release(&facts);
+    }
+    ww_answer_cache_close(cache);
     return rc;
 }
 
@@ -210,21 +234,21 @@ static enum ww_err add_details(struct fit *f, struct ww_error *err)
     return ww_fusion_details_make(&fit, &f->report->details, err);
 }
 
-static enum ww_err permit_of(const struct ww_member *member, struct ww_fusion_member *out,
-                             struct ww_error *err)
+/* May who signs pool these models? Asked before anything is paid for, and again with the
+ * rule that was taken. */
+static enum ww_err ask_permits(struct fit *f, enum ww_rule_id rule, struct ww_error *err)
 {
-    struct ww_buf text;
-    if (!member->permit) {
-        return WW_OK;
+    char requester[2 * WW_SHA256_BYTES + 1] = "";
+    struct ww_pubkey *key = NULL;
+    enum ww_err rc = WW_OK;
+    if (f->o->key) {
+        rc = ww_signkey_public(f->o->key, &key, err);
+        rc = rc ? rc : ww_pubkey_hint(key, requester, err);
+        ww_pubkey_free(key);
     }
-    ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
-    enum ww_err rc = ww_file_read(member->permit, &text, err);
-    if (!rc) {
-        ww_sha256_of(text.data, text.len, out->permit);
-        out->has_permit = true;
-    }
-    ww_buf_release(&text);
-    return rc;
+    return rc ? rc
+              : ww_permits_check(f->members.member, f->members.k, requester,
+                                 ww_rule_name(rule), f->permits, err);
 }
 
 /* What the recipe says of a member; dialect and canary are those of the cached answers.
@@ -247,9 +271,17 @@ static enum ww_err name_member(struct fit *f, struct ww_answer_cache *cache, uin
                                          .url = m->url,
                                          .dialect = facts.dialect->name,
                                          .model = m->model,
-                                         .end = m->end};
+                                         .end = m->end,
+                                         .has_permit = f->permits[i].given,
+                                         .adapters = m->adapters,
+                                         .n_adapters = m->n_adapters};
         ww_canary_digest(&facts, out->canary);
-        rc = permit_of(m, out, err);
+        memcpy(out->permit, f->permits[i].digest, sizeof(out->permit));
+        if (out->has_permit &&
+            !ww_unhex(out->owner, sizeof(out->owner), f->permits[i].owner,
+                      strlen(f->permits[i].owner))) {
+            rc = WW_FAIL(err, WW_E_INTERNAL, "a key's hint is no hex");
+        }
     }
     ww_member_facts_release(&facts);
     return rc;
@@ -265,6 +297,7 @@ static enum ww_err emit(struct fit *f, struct ww_error *err)
     if (!rc && !r->member) {
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
     }
+    rc = rc ? rc : ask_permits(f, r->rule.id, err);
     for (uint32_t i = 0; i < r->k && !rc; i++) {
         rc = name_member(f, cache, i, err);
     }
@@ -281,8 +314,7 @@ static enum ww_err emit(struct fit *f, struct ww_error *err)
     memcpy(r->cache_root, f->fitted.answers.root, sizeof(r->cache_root));
     r->fitted = f->fitted.tasks.n;
     r->confirmed = f->held_out.tasks.n;
-    r->calls = f->report->calls;
-    r->calls_avoided = f->report->calls_avoided;
+    r->calls = f->fitted.answers.calls + f->held_out.answers.calls;
     r->seed = f->o->seed;
     r->tool = ww_version();
     return ww_fusion_save(r, f->o->key, f->o->output, err);
@@ -314,6 +346,9 @@ static enum ww_err fit_all(struct fit *f, struct ww_error *err)
     if (!rc) {
         rc = read_all(f, err);
     }
+    if (!rc && f->o->output) {
+        rc = ask_permits(f, f->asked, err);
+    }
     if (!rc && f->o->ask) {
         rc = ask(f, &f->fitted, err);
     }
@@ -326,6 +361,9 @@ static enum ww_err fit_all(struct fit *f, struct ww_error *err)
     rc = load(f, &f->fitted, err);
     if (!rc && f->o->confirm) {
         rc = load(f, &f->held_out, err);
+    }
+    if (!rc) {
+        rc = read_told(f, err);
     }
     if (!rc) {
         rc = make_sets(f, err);

@@ -6,13 +6,13 @@
 
 #include "crypto/hash.h"
 #include "evo/fusion.h"
+#include "evo/probe.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
 
 #define MOST_TOP 1024
-#define MOST_VOCABULARY ((uint64_t)1 << 24)
 #define LARGEST 1e6 /* of any number that a rule has */
 
 static enum ww_err wrong(const char *what, struct ww_error *err)
@@ -92,6 +92,34 @@ static enum ww_err read_rule(const struct ww_jnode *root, struct ww_fusion *f,
     return read_weights(node, &f->rule) ? WW_OK : wrong("rule", err);
 }
 
+/* Room for all members' scales is there; f->n_scales are taken. */
+static bool read_scales(const struct ww_jnode *node, struct ww_fusion *f,
+                        struct ww_fusion_member *m)
+{
+    const struct ww_jnode *list = ww_jget(node, "adapters");
+    const size_t n = list && ww_jtype(list) == WW_J_ARRAY ? ww_jsize(list) : 0;
+    if (!list) {
+        return true;
+    }
+    double *to = f->scales + f->n_scales;
+    m->adapters = to;
+    m->n_adapters = (uint32_t)n;
+    f->n_scales += n;
+    return n > 0 && n <= WW_MEMBER_MOST_ADAPTERS &&
+           numbers(list, to, m->n_adapters, -WW_MEMBER_MOST_SCALE, WW_MEMBER_MOST_SCALE);
+}
+
+/* Of all members together, read or not. */
+static size_t count_scales(const struct ww_jnode *list)
+{
+    size_t n = 0;
+    for (const struct ww_jnode *m = ww_jfirst(list); m; m = ww_jnext(m)) {
+        const struct ww_jnode *scales = ww_jget(m, "adapters");
+        n += scales && ww_jtype(scales) == WW_J_ARRAY ? ww_jsize(scales) : 0;
+    }
+    return n;
+}
+
 static enum ww_err read_member(const struct ww_jnode *node, struct ww_fusion *f,
                                uint32_t at, struct ww_error *err)
 {
@@ -102,7 +130,9 @@ static enum ww_err read_member(const struct ww_jnode *node, struct ww_fusion *f,
         !text_of(node, "dialect", false, &m->dialect) ||
         !text_of(node, "model", true, &m->model) ||
         !text_of(node, "end", true, &m->end) || !digest_of(node, "canary", m->canary) ||
-        (m->has_permit && !digest_of(node, "permit", m->permit))) {
+        (m->has_permit && (!digest_of(node, "permit", m->permit) ||
+                           !digest_of(node, "owner", m->owner))) ||
+        !read_scales(node, f, m)) {
         return wrong("members", err);
     }
     for (uint32_t i = 0; i < at; i++) {
@@ -125,7 +155,8 @@ static enum ww_err read_members(const struct ww_jnode *root, struct ww_fusion *f
                        WW_POOL_MAX_MEMBERS);
     }
     f->member = ww_calloc(n, sizeof(*f->member));
-    if (!f->member) {
+    f->scales = ww_calloc(count_scales(list) + 1, sizeof(*f->scales));
+    if (!f->member || !f->scales) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a fusion recipe");
     }
     enum ww_err rc = WW_OK;
@@ -196,7 +227,7 @@ static enum ww_err read_facts(const struct ww_jnode *root, struct ww_fusion *f,
         return wrong("level' or 'per_byte", err);
     }
     if (!count_of(root, "top", 1, MOST_TOP, &top) ||
-        !count_of(root, "vocabulary", 1, MOST_VOCABULARY, &vocabulary)) {
+        !count_of(root, "vocabulary", 1, WW_MOST_VOCABULARY, &vocabulary)) {
         return wrong("top' or 'vocabulary", err);
     }
     f->top = (uint32_t)top;
@@ -210,7 +241,6 @@ static enum ww_err read_facts(const struct ww_jnode *root, struct ww_fusion *f,
         return wrong("confirmed", err);
     }
     if (!count_of(root, "calls", 0, most, &f->calls) ||
-        !count_of(root, "calls_avoided", 0, most, &f->calls_avoided) ||
         !count_of(root, "seed", 0, most, &f->seed) ||
         !digest_of(root, "cache_root", f->cache_root) ||
         !text_of(root, "tool", false, &f->tool)) {
@@ -278,6 +308,7 @@ enum ww_err ww_fusion_read(const uint8_t *text, size_t len, struct ww_fusion *ou
 void ww_fusion_release(struct ww_fusion *fusion)
 {
     ww_free(fusion->member);
+    ww_free(fusion->scales);
     ww_json_free(fusion->text);
     memset(fusion, 0, sizeof(*fusion));
 }

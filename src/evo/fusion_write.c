@@ -46,6 +46,10 @@ static void write_member(struct ww_jw *w, const struct ww_fusion_member *m)
     ww_jw_khex(w, "canary", m->canary, sizeof(m->canary));
     if (m->has_permit) {
         ww_jw_khex(w, "permit", m->permit, sizeof(m->permit));
+        ww_jw_khex(w, "owner", m->owner, sizeof(m->owner));
+    }
+    if (m->n_adapters > 0) {
+        numbers(w, "adapters", m->adapters, m->n_adapters);
     }
     ww_jw_close(w);
 }
@@ -109,7 +113,6 @@ enum ww_err ww_fusion_write(const struct ww_fusion *f, struct ww_buf *out,
     }
     ww_jw_close(&w);
     ww_jw_ku64(&w, "calls", f->calls);
-    ww_jw_ku64(&w, "calls_avoided", f->calls_avoided);
     ww_jw_khex(&w, "cache_root", f->cache_root, sizeof(f->cache_root));
     ww_jw_ku64(&w, "seed", f->seed);
     ww_jw_kstr(&w, "tool", f->tool);

@@ -24,6 +24,18 @@ static void add_field(struct ww_sha256 *h, const void *bytes, size_t len)
     ww_sha256_update(h, bytes, len);
 }
 
+static void add_scales(struct ww_sha256 *h, const struct ww_ask *ask)
+{
+    uint8_t bytes[8];
+    add_field(h, "adapters", 8);
+    for (uint32_t i = 0; i < ask->n_scales; i++) {
+        uint64_t bits = 0;
+        memcpy(&bits, &ask->scales[i], sizeof(bits));
+        ww_put_u64le(bytes, bits);
+        add_field(h, bytes, sizeof(bytes));
+    }
+}
+
 enum ww_err ww_answer_key(const struct ww_member *member, const char *dialect,
                           uint32_t version, const struct ww_ask *ask, uint8_t out[32],
                           struct ww_error *err)
@@ -44,6 +56,13 @@ enum ww_err ww_answer_key(const struct ww_member *member, const char *dialect,
     add_field(h, numbers, sizeof(numbers));
     add_field(h, ask->prompt.data, ask->prompt.len);
     add_field(h, ask->answer.data, ask->answer.len);
+    if (ask->n_scales > 0) {
+        add_scales(h, ask);
+    }
+    if (ask->forced.len > 0) {
+        add_field(h, "forced", 6);
+        add_field(h, ask->forced.data, ask->forced.len);
+    }
     ww_sha256_final(h, out);
     ww_sha256_free(h);
     return WW_OK;
@@ -207,8 +226,12 @@ static enum ww_err ask_scoring(const struct ww_gather *gather,
             continue;
         }
         const struct ww_member *m = &gather->members->member[k];
-        const struct ww_ask ask = {true,   item->prompt, item->answer,
-                                   m->end, m->model,     gather->top};
+        const struct ww_ask ask = {.score = true,
+                                   .prompt = item->prompt,
+                                   .answer = item->answer,
+                                   .end = m->end,
+                                   .model = m->model,
+                                   .top = gather->top};
         enum ww_err rc = ww_gather_ask(gather, k, &ask, g, err);
         if (rc || !g->complete) {
             return rc;
@@ -237,14 +260,14 @@ static double unseen(const struct ww_scored_at *at)
     return least > WW_POOL_FLOOR ? least : WW_POOL_FLOOR;
 }
 
-static double find_logprob(const struct ww_scored_at *at, struct ww_span gold)
+static const double *find_logprob(const struct ww_scored_at *at, struct ww_span gold)
 {
     for (uint32_t i = 0; i < at->n; i++) {
         if (ww_span_eq(at->top[i].bytes, gold)) {
-            return at->top[i].logprob;
+            return &at->top[i].logprob;
         }
     }
-    return unseen(at);
+    return NULL;
 }
 
 /* The longest listed token that the answer goes on with, ending between characters; else
@@ -277,12 +300,9 @@ static enum ww_err ask_position(const struct ww_gather *gather,
         if (gather->facts[k].scores_prompts) {
             continue;
         }
-        const struct ww_ask ask = {false,
-                                   item->prompt,
-                                   {item->answer.data, done},
-                                   "",
-                                   gather->members->member[k].model,
-                                   gather->top};
+        const struct ww_ask ask =
+            ww_ask_next(&gather->members->member[k], &gather->facts[k], item->prompt,
+                        (struct ww_span){item->answer.data, done}, gather->top);
         enum ww_err rc = ww_gather_ask(gather, k, &ask, g, err);
         if (rc || !g->complete) {
             return rc;
@@ -294,6 +314,38 @@ static enum ww_err ask_position(const struct ww_gather *gather,
         at[k] = &said->at[0];
     }
     return WW_OK;
+}
+
+static bool is_end(const struct ww_member *m, struct ww_span token)
+{
+    return ww_span_eq(token, (struct ww_span){(const uint8_t *)m->end, strlen(m->end)});
+}
+
+/* A right token's log-probability: from the list, else by one more question where the
+ * pool wants that and the server can, else estimated. */
+static enum ww_err score_gold(const struct ww_gather *gather, uint32_t k,
+                              const struct ww_task_item *item, size_t done,
+                              const struct ww_scored_at *at, struct ww_span gold,
+                              double *out, struct ww_gathered *g, struct ww_error *err)
+{
+    const struct ww_member *m = &gather->members->member[k];
+    const double *listed = find_logprob(at, gold);
+    const struct ww_member_facts *facts = &gather->facts[k];
+    const bool ask_it = m->exact && facts->forces && gold.len > 0 &&
+                        (facts->hints.has_end_id || !is_end(m, gold));
+    *out = listed ? *listed : unseen(at);
+    if (listed || !ask_it) {
+        return WW_OK;
+    }
+    struct ww_ask ask =
+        ww_ask_next(m, facts, item->prompt, (struct ww_span){item->answer.data, done}, 1);
+    ask.forced = gold;
+    enum ww_err rc = ww_gather_ask(gather, k, &ask, g, err);
+    if (!rc && g->complete) {
+        const struct ww_scored *said = &g->said[g->n_said - 1];
+        *out = said->n && said->at[0].n ? said->at[0].top[0].logprob : *out;
+    }
+    return rc;
 }
 
 static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_item *item,
@@ -325,15 +377,19 @@ static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_ite
                          "member can be asked for the next",
                          number + 1);
         }
-        for (uint32_t k = 0; k < g->k && !rc; k++) {
+        for (uint32_t k = 0; k < g->k && !rc && g->complete; k++) {
             const char *end = gather->members->member[k].end;
             const struct ww_span gold =
                 g->gold[i].len ? g->gold[i]
                                : (struct ww_span){(const uint8_t *)end, strlen(end)};
             if (at[k]) {
                 g->at[(size_t)i * g->k + k] = at[k];
-                g->logprob[(size_t)i * g->k + k] = find_logprob(at[k], gold);
+                rc = score_gold(gather, k, item, done, at[k], gold,
+                                &g->logprob[(size_t)i * g->k + k], g, err);
             }
+        }
+        if (!g->complete) {
+            break;
         }
         done += rc ? 0 : g->gold[i].len;
     }

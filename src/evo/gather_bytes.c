@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "evo/gather_int.h"
+#include "evo/probe.h"
 #include "evo/pool.h"
 #include "la/fixmath.h"
 #include "util/alloc.h"
@@ -102,12 +103,9 @@ static enum ww_err ask(struct walk *w, size_t j, struct ww_error *err)
         }
         return WW_OK;
     }
-    const struct ww_ask question = {false,
-                                    item->prompt,
-                                    {item->answer.data, j},
-                                    "",
-                                    w->gather->members->member[w->member].model,
-                                    w->gather->top};
+    const struct ww_ask question = ww_ask_next(
+        &w->gather->members->member[w->member], &w->gather->facts[w->member], item->prompt,
+        (struct ww_span){item->answer.data, j}, w->gather->top);
     enum ww_err rc = ww_gather_ask(w->gather, w->member, &question, w->g, err);
     if (rc || !w->g->complete) {
         return rc;

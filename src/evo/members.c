@@ -48,12 +48,53 @@ static enum ww_err read_price(const struct ww_ynode *map, const char *key, doubl
     return WW_OK;
 }
 
+static enum ww_err read_flag(const struct ww_ynode *map, const char *key, bool *out,
+                             struct ww_error *err)
+{
+    const struct ww_ynode *node = ww_yget(map, key);
+    if (node && !ww_ybool(node, out)) {
+        return WW_FAIL(err, WW_E_MALFORMED, "line %zu: '%s' must be true or false",
+                       ww_yline(node), key);
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_adapters(const struct ww_ynode *map, struct ww_member *m,
+                                 struct ww_error *err)
+{
+    const struct ww_ynode *list = ww_yget(map, "adapters");
+    const size_t n = list && ww_ytype(list) == WW_Y_LIST ? ww_ysize(list) : 0;
+    if (!list) {
+        return WW_OK;
+    }
+    if (n == 0 || n > WW_MEMBER_MOST_ADAPTERS) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "line %zu: 'adapters' must be a list of 1 to %d scales",
+                       ww_yline(list), WW_MEMBER_MOST_ADAPTERS);
+    }
+    m->adapters = ww_calloc(n, sizeof(*m->adapters));
+    if (!m->adapters) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
+    }
+    for (const struct ww_ynode *s = ww_yfirst(list); s; s = ww_ynext(s)) {
+        double *to = &m->adapters[m->n_adapters++];
+        if (!ww_ynumber(s, to) || !(*to >= -WW_MEMBER_MOST_SCALE) ||
+            !(*to <= WW_MEMBER_MOST_SCALE)) {
+            return WW_FAIL(err, WW_E_MALFORMED,
+                           "line %zu: a scale of 'adapters' must be a number from -%g to "
+                           "%g",
+                           ww_yline(s), WW_MEMBER_MOST_SCALE, WW_MEMBER_MOST_SCALE);
+        }
+    }
+    return WW_OK;
+}
+
 static enum ww_err read_member(const struct ww_ynode *map, struct ww_member *m,
                                struct ww_error *err)
 {
     static const char *const allowed[] = {
-        "name",   "url", "dialect",     "model",      "key_file",    "ca_file",
-        "permit", "end", "allow_plain", "price_call", "price_ktoken"};
+        "name",  "url", "dialect",     "model",      "key_file",     "ca_file",  "permit",
+        "owner", "end", "allow_plain", "price_call", "price_ktoken", "adapters", "exact"};
     const struct {
         const char *key;
         const char **to;
@@ -62,7 +103,8 @@ static enum ww_err read_member(const struct ww_ynode *map, struct ww_member *m,
         {"name", &m->name, true},          {"url", &m->url, true},
         {"model", &m->model, true},        {"dialect", &m->dialect, false},
         {"key_file", &m->key_file, false}, {"ca_file", &m->ca_file, false},
-        {"permit", &m->permit, false},     {"end", &m->end, false},
+        {"permit", &m->permit, false},     {"owner", &m->owner, false},
+        {"end", &m->end, false},
     };
     enum ww_err rc =
         ww_yonly(map, allowed, WW_LEN(allowed), WW_E_MALFORMED, "a member", err);
@@ -73,13 +115,11 @@ static enum ww_err read_member(const struct ww_ynode *map, struct ww_member *m,
     }
     rc = rc ? rc : read_price(map, "price_call", &m->price_call, err);
     rc = rc ? rc : read_price(map, "price_ktoken", &m->price_ktoken, err);
+    rc = rc ? rc : read_flag(map, "allow_plain", &m->allow_plain, err);
+    rc = rc ? rc : read_flag(map, "exact", &m->exact, err);
+    rc = rc ? rc : read_adapters(map, m, err);
     if (rc) {
         return rc;
-    }
-    const struct ww_ynode *plain = ww_yget(map, "allow_plain");
-    if (plain && !ww_ybool(plain, &m->allow_plain)) {
-        return WW_FAIL(err, WW_E_MALFORMED,
-                       "line %zu: 'allow_plain' must be true or false", ww_yline(plain));
     }
     if (strpbrk(m->url, "@?#")) {
         return WW_FAIL(
@@ -99,7 +139,8 @@ static enum ww_err read_member(const struct ww_ynode *map, struct ww_member *m,
 static enum ww_err read_all(const struct ww_ynode *root, struct ww_members *out,
                             struct ww_error *err)
 {
-    static const char *const allowed[] = {"members", "chat"}; /* chat: of whoever serves the pool */
+    static const char *const allowed[] = {"members",
+                                          "chat"}; /* chat: of whoever serves the pool */
     const struct ww_ynode *list = ww_yget(root, "members");
     enum ww_err rc =
         ww_yonly(root, allowed, WW_LEN(allowed), WW_E_MALFORMED, "a pool", err);
@@ -169,6 +210,9 @@ enum ww_err ww_members_read(const char *path, struct ww_members *out,
 
 void ww_members_release(struct ww_members *members)
 {
+    for (uint32_t i = 0; members->member && i < members->k; i++) {
+        ww_free(members->member[i].adapters);
+    }
     ww_free(members->member);
     ww_yaml_free(members->text);
     memset(members, 0, sizeof(*members));

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * Pool files: YAML with "members", each a model behind an endpoint: name, url, dialect
- * ("auto" unless given), model, key_file (a file of the user's alone), permit, price. No
- * key is ever in the file itself.
+ * ("auto" unless given), model, key_file (a file of the user's alone), permit, price,
+ * scales of adapters. No key is ever in the file itself.
  */
 #ifndef WW_EVO_MEMBERS_H
 #define WW_EVO_MEMBERS_H
 
 #include "evo/tasks.h"
+
+#define WW_MEMBER_MOST_ADAPTERS 256
+#define WW_MEMBER_MOST_SCALE 1000.0
 
 struct ww_member {
     const char *name;     /* unique, also up to case */
@@ -16,12 +19,17 @@ struct ww_member {
     const char *model;    /* as the server calls it */
     const char *key_file; /* NULL: none */
     const char *ca_file;  /* NULL: the system's */
-    const char *permit;   /* signed statement of the owner; NULL */
+    const char *permit;   /* signed policy of the owner; NULL */
+    const char *owner;    /* PEM file of the owner's public key; NULL */
     const char *end;      /* text that the server reads as its end token, scored behind
                              every answer; "" */
     bool allow_plain;     /* http to another machine */
     double price_call;    /* 0 unless given, in the pool's currency */
     double price_ktoken;
+    bool exact; /* a right token in no list is asked for by itself */
+    double
+        *adapters; /* [n_adapters] scales of the server's adapters, in its order; owned */
+    uint32_t n_adapters;
 };
 
 struct ww_members {

@@ -17,6 +17,7 @@
 
 #define TOLERANCE 0.1
 #define LIKELY (-5.0)
+#define FACTS_BYTES 29 /* of a record, behind the dialect's name */
 
 static const struct {
     const char *prompt;
@@ -37,14 +38,19 @@ static struct ww_span span_of(const char *text)
     return (struct ww_span){(const uint8_t *)text, strlen(text)};
 }
 
-static struct ww_ask canary_ask(const struct ww_member *member, uint32_t question,
+static struct ww_ask canary_ask(const struct ww_member *member,
+                                const struct ww_member_facts *facts, uint32_t question,
                                 bool score, uint32_t top)
 {
+    if (!score) {
+        return ww_ask_next(member, facts, span_of(questions[question].prompt),
+                           span_of(""), top);
+    }
     return (struct ww_ask){
-        .score = score,
+        .score = true,
         .prompt = span_of(questions[question].prompt),
-        .answer = span_of(score ? questions[question].answer : ""),
-        .end = score ? member->end : "",
+        .answer = span_of(questions[question].answer),
+        .end = member->end,
         .model = member->model,
         .top = top,
     };
@@ -74,10 +80,14 @@ static enum ww_err try_dialect(struct ww_endpoint *e, const struct ww_member *me
                                const struct ww_dialect *dialect, uint32_t top,
                                struct ww_member_facts *out, struct ww_error *err)
 {
-    enum ww_err rc = WW_E_UNSUPPORTED;
     out->dialect = dialect;
+    enum ww_err rc = ww_probe_hints(e, member, out, err);
+    if (rc) {
+        return rc;
+    }
+    rc = WW_E_UNSUPPORTED;
     for (uint32_t q = 0; dialect->score_path && q < WW_LEN(questions); q++) {
-        const struct ww_ask ask = canary_ask(member, q, true, top);
+        const struct ww_ask ask = canary_ask(member, out, q, true, top);
         ww_error_clear(err);
         rc = ww_endpoint_ask(e, dialect, &ask, &out->canary, err);
         out->question = q;
@@ -89,7 +99,7 @@ static enum ww_err try_dialect(struct ww_endpoint *e, const struct ww_member *me
     if (!rc || !another_way(rc)) {
         return rc;
     }
-    const struct ww_ask ask = canary_ask(member, 0, false, top);
+    const struct ww_ask ask = canary_ask(member, out, 0, false, top);
     ww_error_clear(err);
     out->question = 0;
     return ww_endpoint_ask(e, dialect, &ask, &out->canary, err);
@@ -134,20 +144,26 @@ static enum ww_err find_dialect(struct ww_endpoint *e, const struct ww_member *m
     return rc ? err->code : WW_OK;
 }
 
-/* A server of several models may answer any name with the one that it has. */
+/* A server of several models may answer any name with the one that it has. Some say how
+ * many tokens a model knows. */
 static enum ww_err check_name(struct ww_endpoint *e, const struct ww_member *member,
-                              struct ww_error *err)
+                              uint32_t *vocabulary, struct ww_error *err)
 {
     struct ww_json *json = NULL;
     const char *id = NULL;
     bool found = false;
+    uint64_t n = 0;
     enum ww_err rc = ww_endpoint_get(e, "/v1/models", &json, err);
     const struct ww_jnode *data = json ? ww_jget(ww_json_root(json), "data") : NULL;
     const struct ww_jnode *first =
         data && ww_jtype(data) == WW_J_ARRAY ? ww_jfirst(data) : NULL;
     for (const struct ww_jnode *m = first; m; m = ww_jnext(m)) {
-        found =
-            found || (ww_jstr(ww_jget(m, "id"), &id) && strcmp(id, member->model) == 0);
+        const bool it = ww_jstr(ww_jget(m, "id"), &id) && strcmp(id, member->model) == 0;
+        if (it && ww_ju64(ww_jget(ww_jget(m, "meta"), "n_vocab"), &n) &&
+            n <= WW_MOST_VOCABULARY) {
+            *vocabulary = (uint32_t)n;
+        }
+        found = found || it;
     }
     if (!rc && first && !found && id) {
         rc = WW_FAIL(err, WW_E_NOTFOUND,
@@ -162,14 +178,17 @@ enum ww_err ww_probe(struct ww_endpoint *endpoint, const struct ww_member *membe
                      uint32_t top, struct ww_member_facts *out, struct ww_error *err)
 {
     struct ww_error local = {0};
+    uint32_t vocabulary = 0;
     memset(out, 0, sizeof(*out));
-    enum ww_err rc = check_name(endpoint, member, &local);
+    enum ww_err rc = check_name(endpoint, member, &vocabulary, &local);
     rc = rc ? rc : find_dialect(endpoint, member, top, out, &local);
+    rc = rc ? rc : ww_probe_ways(endpoint, member, out, &local);
     if (rc) {
         ww_member_facts_release(out);
         memset(out, 0, sizeof(*out));
         return WW_FAIL(err, rc, "%s", local.text);
     }
+    out->vocabulary = vocabulary;
     look_at(out);
     return WW_OK;
 }
@@ -185,7 +204,7 @@ static const struct ww_said_token *listed(const struct ww_scored_at *at,
     return NULL;
 }
 
-static bool near(const struct ww_scored_at *a, const struct ww_scored_at *b)
+static bool covers(const struct ww_scored_at *a, const struct ww_scored_at *b)
 {
     if (!ww_span_eq(a->gold, b->gold) || isnan(a->logprob) != isnan(b->logprob)) {
         return false;
@@ -206,21 +225,25 @@ static bool near(const struct ww_scored_at *a, const struct ww_scored_at *b)
     return true;
 }
 
+bool ww_scored_near(const struct ww_scored_at *a, const struct ww_scored_at *b)
+{
+    return covers(a, b) && covers(b, a);
+}
+
 enum ww_err ww_probe_canary(struct ww_endpoint *endpoint, const struct ww_member *member,
                             const struct ww_member_facts *facts, uint32_t top, bool *same,
                             bool *exact, struct ww_error *err)
 {
     struct ww_scored now;
     const struct ww_ask ask =
-        canary_ask(member, facts->question, facts->scores_prompts, top);
+        canary_ask(member, facts, facts->question, facts->scores_prompts, top);
     enum ww_err rc = ww_endpoint_ask(endpoint, facts->dialect, &ask, &now, err);
     if (rc) {
         return rc;
     }
     *same = now.n == facts->canary.n;
     for (uint32_t i = 0; i < now.n && *same; i++) {
-        *same = near(&facts->canary.at[i], &now.at[i]) &&
-                near(&now.at[i], &facts->canary.at[i]);
+        *same = ww_scored_near(&facts->canary.at[i], &now.at[i]);
     }
     *exact = now.bytes.len == facts->canary.bytes.len &&
              memcmp(now.bytes.data, facts->canary.bytes.data, now.bytes.len) == 0;
@@ -258,13 +281,17 @@ void ww_canary_digest(const struct ww_member_facts *facts, uint8_t out[32])
 enum ww_err ww_member_facts_write(const struct ww_member_facts *facts, struct ww_buf *out,
                                   struct ww_error *err)
 {
-    const uint8_t flags[2] = {facts->scores_prompts, facts->bytes};
+    const uint8_t flags[5] = {facts->scores_prompts, facts->bytes, facts->forces,
+                              facts->hints.has_end_id, (uint8_t)facts->hints.continues};
     const char *name = facts->dialect->name;
     enum ww_err rc = ww_buf_add_u32le(out, (uint32_t)strlen(name), err);
     rc = rc ? rc : ww_buf_add_str(out, name, err);
     rc = rc ? rc : ww_buf_add_u32le(out, facts->dialect->version, err);
     rc = rc ? rc : ww_buf_add_u32le(out, facts->top, err);
     rc = rc ? rc : ww_buf_add_u32le(out, facts->question, err);
+    rc = rc ? rc : ww_buf_add_u32le(out, facts->vocabulary, err);
+    rc = rc ? rc : ww_buf_add_u32le(out, facts->adapters, err);
+    rc = rc ? rc : ww_buf_add_u32le(out, facts->hints.end_id, err);
     rc = rc ? rc : ww_buf_add(out, flags, sizeof(flags), err);
     return rc ? rc
               : ww_buf_add(out, facts->canary.bytes.data, facts->canary.bytes.len, err);
@@ -276,7 +303,7 @@ enum ww_err ww_member_facts_read(const uint8_t *bytes, size_t len,
     char name[32] = "";
     memset(out, 0, sizeof(*out));
     const size_t named = len >= 4 ? ww_get_u32le(bytes) : 0;
-    if (named == 0 || named >= sizeof(name) || len < named + 18) {
+    if (named == 0 || named >= sizeof(name) || len < 4 + named + FACTS_BYTES) {
         return WW_FAIL(err, WW_E_MALFORMED, "recorded facts of a member are cut");
     }
     memcpy(name, bytes + 4, named);
@@ -287,11 +314,18 @@ enum ww_err ww_member_facts_read(const uint8_t *bytes, size_t len,
     }
     out->top = ww_get_u32le(rest + 4);
     out->question = ww_get_u32le(rest + 8);
-    out->scores_prompts = rest[12] != 0;
-    out->bytes = rest[13] != 0;
-    if (out->question >= WW_LEN(questions) ||
+    out->vocabulary = ww_get_u32le(rest + 12);
+    out->adapters = ww_get_u32le(rest + 16);
+    out->hints.end_id = ww_get_u32le(rest + 20);
+    out->scores_prompts = rest[24] != 0;
+    out->bytes = rest[25] != 0;
+    out->forces = rest[26] != 0;
+    out->hints.has_end_id = rest[27] != 0;
+    out->hints.continues = (enum ww_continues)rest[28];
+    if (out->question >= WW_LEN(questions) || rest[28] > WW_CONTINUES_ALONE ||
         (out->scores_prompts && !out->dialect->score_path)) {
         return WW_FAIL(err, WW_E_MALFORMED, "recorded facts contradict themselves");
     }
-    return ww_scored_read(rest + 14, len - 18 - named, &out->canary, err);
+    return ww_scored_read(rest + FACTS_BYTES, len - 4 - named - FACTS_BYTES, &out->canary,
+                          err);
 }

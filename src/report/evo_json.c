@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The answers of probing and collecting. */
+#include <string.h>
+
 #include "report/object.h"
+#include "util/alloc.h"
+#include "util/fs.h"
 #include "weightward/report.h"
 
 static void write_members(struct ww_jw *w, const struct ww_evo_member *members, size_t n,
@@ -18,6 +22,11 @@ static void write_members(struct ww_jw *w, const struct ww_evo_member *members, 
         ww_jw_kbool(w, "bytes", m->bytes);
         if (probed) {
             ww_jw_kbool(w, "deterministic", m->deterministic);
+            ww_jw_kbool(w, "continues", m->continues);
+            ww_jw_kbool(w, "forces", m->forces);
+            ww_jw_ku64(w, "adapters", m->adapters);
+            ww_jw_ku64(w, "vocabulary", m->vocabulary);
+            ww_jw_kstr(w, "identity", m->identity);
             ww_jw_kstr(w, "failure", m->failure);
         }
         ww_jw_kstr(w, "canary", m->canary[0] ? m->canary : NULL);
@@ -48,6 +57,17 @@ enum ww_err ww_report_collect_json(const struct ww_collect_report *report, char 
     ww_jw_kstr(&w, "root", report->root[0] ? report->root : NULL);
     write_members(&w, report->members, report->n_members, false);
     return ww_object_end(&w, &buf, out, err);
+}
+
+enum ww_err ww_evo_probe_save(const struct ww_probe_report *report, const char *path,
+                              struct ww_error *err)
+{
+    char *json = NULL;
+    enum ww_err rc = ww_path_check_new(path, err);
+    rc = rc ? rc : ww_report_probe_json(report, &json, err);
+    rc = rc ? rc : ww_file_write(path, json, strlen(json), 0644, false, err);
+    ww_free(json);
+    return rc;
 }
 
 enum ww_err ww_report_probe_json(const struct ww_probe_report *report, char **out,

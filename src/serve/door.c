@@ -212,14 +212,17 @@ static enum MHD_Result on_health(struct visit *v, const char *path)
 {
     static const char good[] = "{\"status\":\"ok\"}";
     static const char stopping[] = "{\"status\":\"stopping\"}";
+    static const char changed[] = "{\"status\":\"member_changed\"}";
     const bool stops = atomic_load(&v->served->stopping);
+    const bool other = atomic_load(&v->served->changed) != 0;
     struct ww_error ignored = {0};
     struct ww_buf body;
     (void)path;
-    ww_buf_init(&body, sizeof(stopping));
+    ww_buf_init(&body, sizeof(changed));
     enum MHD_Result sent = MHD_NO;
-    if (!ww_buf_add_str(&body, stops ? stopping : good, &ignored)) {
-        sent = send_json(v, stops ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK, &body);
+    if (!ww_buf_add_str(&body, stops ? stopping : other ? changed : good, &ignored)) {
+        sent = send_json(v, stops || other ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK,
+                         &body);
     }
     ww_buf_release(&body);
     return sent;

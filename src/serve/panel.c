@@ -18,7 +18,8 @@ enum state { IDLE, ASKED, ENDED };
 struct hand {
     struct ww_panel *panel;
     struct ww_endpoint *endpoint;
-    const struct ww_dialect *dialect;
+    const struct ww_member *member;
+    const struct ww_member_facts *facts;
     struct ww_scored said;
     struct ww_error err;
     pthread_t thread;
@@ -37,9 +38,10 @@ struct ww_panel {
 static void ask(struct hand *h)
 {
     const struct ww_panel *c = h->panel;
+    const struct ww_ask q =
+        ww_ask_next(h->member, h->facts, c->prompt, c->so_far, c->o.top);
     ww_error_clear(&h->err);
-    if (ww_endpoint_next(h->endpoint, h->dialect, c->prompt, c->so_far, c->o.top,
-                         &h->said, &h->err)) {
+    if (ww_endpoint_ask(h->endpoint, h->facts->dialect, &q, &h->said, &h->err)) {
         memset(&h->said, 0, sizeof(h->said));
     }
 }
@@ -97,7 +99,8 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
     for (uint32_t m = 0; m < c->o.k && !rc; m++) {
         struct hand *h = &c->hand[m];
         h->panel = c;
-        h->dialect = c->o.dialect[m];
+        h->member = &c->o.member[m];
+        h->facts = &c->o.facts[m];
         rc = ww_endpoint_open(&c->o.member[m], c->o.endpoint, &h->endpoint, err);
         if (!rc && m > 0) {
             rc = start(h, err);

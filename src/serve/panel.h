@@ -7,13 +7,13 @@
 #ifndef WW_SERVE_PANEL_H
 #define WW_SERVE_PANEL_H
 
-#include "evo/endpoint.h"
+#include "evo/probe.h"
 
 struct ww_panel;
 
 struct ww_panel_options {
-    const struct ww_member *member;          /* [k] */
-    const struct ww_dialect *const *dialect; /* [k] */
+    const struct ww_member *member;      /* [k] */
+    const struct ww_member_facts *facts; /* [k] */
     uint32_t k;
     uint32_t top;
     const struct ww_endpoint_options *endpoint;

@@ -41,6 +41,9 @@ static void tell_failure(struct ww_served *s, const struct ww_error *err,
 
 static enum ww_err step(struct ww_reply *r, struct ww_error *err)
 {
+    if (atomic_load(&r->served->changed)) {
+        return WW_FAIL(err, WW_E_CHANGED, "another model stands behind a member's name");
+    }
     enum ww_err rc = ww_answer_step(&r->answer, err);
     if (rc) {
         return rc;
@@ -114,6 +117,12 @@ bool ww_reply_begin(struct ww_reply *reply, struct ww_served *served, const uint
     reply->served = served;
     ww_buf_init(&reply->out, MAX_OUT);
     if (!read_body(reply, body, len, chat, refusal)) {
+        return false;
+    }
+    if (atomic_load(&served->changed)) {
+        ww_refuse(refusal, 503, "server_error", "member_changed",
+                  "another model stands behind the name of a member than when the pool "
+                  "was signed");
         return false;
     }
     ww_shape_begin(&reply->shape, &reply->question, served->model, served->end);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Verify, listen, wait, stop. Stopping goes in three steps: nobody new comes in, what
- * runs is finished, and what does not finish in the time of the longest answer is ended.
+ * Verify, listen and watch, wait, stop. Stopping goes in three steps: nobody new comes
+ * in, what runs is finished, and what does not finish in the time of the longest answer
+ * is ended.
  */
 #include <string.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 #include "serve/fused_answer.h"
 #include "serve/door.h"
 #include "serve/served.h"
+#include "serve/watch.h"
 #include "util/fail.h"
 
 #define LISTEN "127.0.0.1:8600"
@@ -58,6 +60,7 @@ enum ww_err ww_serve(const struct ww_serve_options *options,
     const char *listen = options->listen ? options->listen : LISTEN;
     struct ww_served served;
     struct ww_door *door = NULL;
+    struct ww_watch watch = {0};
     memset(report, 0, sizeof(*report));
     enum ww_err rc = check(options, listen, err);
     if (rc) {
@@ -71,6 +74,10 @@ enum ww_err ww_serve(const struct ww_serve_options *options,
     if (rc) {
         goto out;
     }
+    rc = ww_watch_start(&watch, &served, options->canary_seconds, err);
+    if (rc) {
+        goto out;
+    }
     if (options->ready) {
         options->ready(options->payload, ww_door_where(door));
     }
@@ -81,6 +88,8 @@ enum ww_err ww_serve(const struct ww_serve_options *options,
     ww_door_shut(door);
     finish_running(&served);
 out:
+    served.cancel = true;
+    ww_watch_end(&watch);
     ww_door_free(door);
     report->requests = atomic_load(&served.requests);
     report->answers = atomic_load(&served.done);

@@ -11,11 +11,13 @@
 
 #include "crypto/hash.h"
 #include "crypto/verify.h"
+#include "evo/permits.h"
 #include "evo/probe.h"
 #include "serve/template.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 #define CANARY_TRIES                                                                     \
     3 /* servers that batch move a log-probability over a rounding's edge */
@@ -28,6 +30,7 @@ static enum ww_err open_recipe(struct ww_served *s, struct ww_error *err)
 {
     struct ww_pubkey *key = NULL;
     enum ww_err rc = ww_pubkey_load(s->options->key, &key, err);
+    rc = rc ? rc : ww_pubkey_hint(key, s->signer, err);
     if (!rc) {
         rc = ww_fusion_open(s->options->recipe, key, &s->fusion, err);
     }
@@ -100,12 +103,36 @@ static enum ww_err join_member(struct ww_served *s, uint32_t i, struct ww_error 
         .end = m->end,
         .key_file = added ? added->key_file : NULL,
         .ca_file = added ? added->ca_file : NULL,
+        .adapters = m->adapters,
+        .n_adapters = m->n_adapters,
+        .permit = m->has_permit && added ? added->permit : NULL,
+        .owner = m->has_permit && added ? added->owner : NULL,
         .allow_plain = added && added->allow_plain,
     };
     if (!s->end[0]) {
         s->end = m->end;
     }
     return check_permit(m, added ? added->permit : NULL, err);
+}
+
+/* Do the permits still allow what they allowed? They expire, and so does the pool. */
+static enum ww_err check_permits(struct ww_served *s, struct ww_error *err)
+{
+    struct ww_permit permit[WW_POOL_MAX_MEMBERS];
+    uint8_t owner[WW_SHA256_BYTES];
+    enum ww_err rc = ww_permits_check(s->member, s->fusion.k, s->signer,
+                                      ww_rule_name(s->fusion.rule.id), permit, err);
+    for (uint32_t i = 0; i < s->fusion.k && !rc; i++) {
+        if (permit[i].given &&
+            (!ww_unhex(owner, sizeof(owner), permit[i].owner, strlen(permit[i].owner)) ||
+             memcmp(owner, s->fusion.member[i].owner, sizeof(owner)) != 0)) {
+            rc = WW_FAIL(err, WW_E_DENIED,
+                         "the permit of member '%s' is signed by another owner than when "
+                         "the recipe was",
+                         s->member[i].name);
+        }
+    }
+    return rc;
 }
 
 /* Does the model behind the name say what it said when the recipe was made? */
@@ -121,8 +148,8 @@ static enum ww_err check_canary(struct ww_served *s, uint32_t i, struct ww_error
         if (!rc) {
             ww_canary_digest(&facts, digest);
             same = memcmp(digest, s->fusion.member[i].canary, sizeof(digest)) == 0;
-            s->dialect[i] = facts.dialect;
-            ww_member_facts_release(&facts);
+            ww_member_facts_release(&s->facts[i]);
+            s->facts[i] = facts;
         }
     }
     ww_endpoint_free(e);
@@ -139,9 +166,9 @@ static enum ww_err check_canary(struct ww_served *s, uint32_t i, struct ww_error
 static enum ww_err reserve(struct ww_served *s, struct ww_error *err)
 {
     s->member = ww_calloc(s->fusion.k, sizeof(*s->member));
-    s->dialect = ww_calloc(s->fusion.k, sizeof(*s->dialect));
+    s->facts = ww_calloc(s->fusion.k, sizeof(*s->facts));
     s->idle = ww_calloc(s->answers, sizeof(*s->idle));
-    return s->member && s->dialect && s->idle
+    return s->member && s->facts && s->idle
                ? WW_OK
                : WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool");
 }
@@ -191,6 +218,7 @@ enum ww_err ww_served_open(const struct ww_serve_options *options, struct ww_ser
     for (uint32_t i = 0; i < out->fusion.k && !rc; i++) {
         rc = join_member(out, i, err);
     }
+    rc = rc ? rc : check_permits(out, err);
     for (uint32_t i = 0; i < out->fusion.k && !rc; i++) {
         rc = check_canary(out, i, err);
     }
@@ -209,10 +237,13 @@ void ww_served_close(struct ww_served *served)
     }
     served->n_idle = 0;
     ww_free(served->idle);
-    ww_free(served->dialect);
+    for (uint32_t i = 0; served->facts && i < served->fusion.k; i++) {
+        ww_member_facts_release(&served->facts[i]);
+    }
+    ww_free(served->facts);
     ww_free(served->member);
     served->idle = NULL;
-    served->dialect = NULL;
+    served->facts = NULL;
     served->member = NULL;
     ww_bearers_release(&served->bearers);
     ww_members_release(&served->pool);
@@ -225,7 +256,7 @@ enum ww_err ww_served_take(struct ww_served *served, struct ww_panel **out,
 {
     const struct ww_panel_options o = {
         .member = served->member + served->first,
-        .dialect = served->dialect + served->first,
+        .facts = served->facts + served->first,
         .k = served->rule.k,
         .top = served->fusion.top,
         .endpoint = &served->endpoint,

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "crypto/hash.h"
 #include "evo/fusion.h"
 #include "serve/bearer.h"
 #include "serve/panel.h"
@@ -21,16 +22,19 @@
 struct ww_served {
     const struct ww_serve_options *options;
     const char *model;
-    const char *end; /* text that stands for the end token */
+    char signer[2 * WW_SHA256_BYTES + 1]; /* hint of the key that signed the recipe */
+    const char *end;                      /* text that stands for the end token */
     int64_t created;
     struct ww_fusion fusion;
     struct ww_members pool; /* as the pool file has them; k 0: none */
     struct ww_chat_template chat;
     struct ww_bearers bearers;
-    struct ww_member *member;          /* [fusion.k] */
-    const struct ww_dialect **dialect; /* [fusion.k] */
-    struct ww_rule rule;               /* over the members that are asked, */
-    uint32_t first;                    /* which begin here */
+    struct ww_member *member;      /* [fusion.k] */
+    struct ww_member_facts *facts; /* [fusion.k], as they were found at the start */
+    struct ww_rule rule;           /* over the members that are asked, */
+    uint32_t first;                /* which begin here */
+    atomic_uint changed;           /* member behind which another model stands now, */
+                                   /* from 1; 0: none */
     struct ww_endpoint_options endpoint;
     pthread_mutex_t lock;
     struct ww_panel **idle; /* [answers] */

@@ -79,50 +79,11 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
     pool one two >pool.yml
     echo '{"prompt": "R:abc=", "answer": "cba"}' >tasks.jsonl
     collect --json >first
-    # three tokens and the end, two members
-    jq -e '.complete and .answers == 8 and .calls == 12' first
+    # three tokens and the end, two members; a canary and a forced token each, and a canary behind
+    jq -e '.complete and .answers == 8 and .calls == 14' first
     collect --json >second
     jq -e '.calls == 0' second
     [ "$(jq -r .root first)" = "$(jq -r .root second)" ]
-}
-
-@test "faults of servers are tried again, and the answers are the same" {
-    serve good --skill rev --seed 1
-    pool good >pool.yml
-    tasks 15 >tasks.jsonl
-    cache=good collect --json >good.json
-    url=$(url good)
-    # the same address, so that answers have the same names
-    port=$(cat good.port)
-    kill "${servers[0]}"
-    wait "${servers[0]}" 2>/dev/null || true
-    serve good --skill rev --seed 1 --port "$port" --fault 429:20 --fault half:23 \
-        --fault drop:26 --fault null:29 --fault short:19
-    [ "$(url good)" = "$url" ]
-    cache=bad collect --json >bad.json
-    jq -e '.complete and .calls > 33' bad.json
-    [ "$(jq -r .root good.json)" = "$(jq -r .root bad.json)" ]
-}
-
-@test "what was paid for survives kill -9" {
-    serve rev --skill rev --seed 1 --delay-ms 5
-    pool rev >pool.yml
-    tasks 60 >tasks.jsonl
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        "$WW" evo collect pool.yml tasks.jsonl --cache answers -q >/dev/null 3>&- &
-        pid=$!
-        sleep "0.0$((RANDOM % 10))"
-        kill -9 $pid 2>/dev/null || true
-        wait $pid 2>/dev/null || true
-    done
-    collect --connections 4 --json >last
-    jq -e '.complete and .answers == 120' last
-    # at most what was under way at each kill, and the canaries of each run
-    calls=$(wc -c <rev.calls)
-    [ "$calls" -ge 122 ]
-    [ "$calls" -le $((120 + 11 * 2 + 10 * 4)) ]
-    cache=fresh collect --json >fresh.json
-    [ "$(jq -r .root last)" = "$(jq -r .root fresh.json)" ]
 }
 
 @test "limits are not exceeded" {

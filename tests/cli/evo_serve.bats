@@ -106,17 +106,91 @@ ask() { status /v1/completions -d "$1" "${@:2}"; }
     stop
 }
 
-@test "a permit that the recipe names has to be there" {
+# permit NAME OWNER [WHEN [RESOURCE]]: signed by OWNER, for the key boss; NAME.permit.
+permit() {
+    local id=$(jq -r ".members[] | select(.name == \"$1\") | .identity" probed.json)
+    jq -n --arg n "$1" --arg r "model:sha256:${4:-$id}" --arg k "key:$("$WW" key show boss.pub --json | jq -r .id)" \
+        --argjson when "${3:-null}" --arg until "${until:-2099-01-01T00:00:00Z}" \
+        '{type: "weightward.policy/1", id: ("of-" + $n), version: "1", issued: "2026-01-01T00:00:00Z", expires: $until,
+          rules: [{id: ("pool-" + $n), effect: "permit", subjects: [$k], actions: ["merge"], resources: [$r]}
+                  + (if $when then {when: $when} else {} end)]}' >"$1.json"
+    rm -f "$1.permit"
+    "$WW" policy sign "$1.json" --key "$2.key" --out "$1.permit" -q
+}
+permitted_pool() {
+    sed 's/name: \([a-z]*\),/name: \1, permit: \1.permit, owner: \1-owner.pub,/' pool.yml >permitted.yml
+}
+
+@test "members' permits are policies of their owners, and are asked when a pool is signed and served" {
     make_recipe
-    echo '{"may": "pool"}' >permit
-    sed 's/name: rev,/name: rev, permit: permit,/' pool.yml >permitted.yml
-    "$WW" evo fit permitted.yml tasks.jsonl --cache answers --output permitted.json --sign boss.key -q >/dev/null
+    "$WW" evo probe pool.yml --out probed.json >/dev/null
+    for name in rev caesar; do "$WW" key new signing --out $name-owner --no-passphrase -q; done
+    permitted_pool
+    fit() { "$WW" evo fit permitted.yml tasks.jsonl --cache answers --confirm held.jsonl --output "$1" --sign "${2:-boss}.key" -q; }
+    permit rev rev-owner
+    permit caesar caesar-owner '{"methods": ["adaptive"], "min_sources": "2"}'
+    fit permitted.json >/dev/null
+    jq -r .payload permitted.json | base64 -d >payload
+    jq -e --arg d "$(sha256sum <rev.permit | cut -d' ' -f1)" --arg o "$("$WW" key show rev-owner.pub --json | jq -r .id)" \
+        '.members[0].permit == $d and .members[0].owner == $o and (.members | all(.owner))' payload
+    # another signer, another rule, a permit of only one member, none at all
+    "$WW" key new signing --out thief --no-passphrase -q
+    refused 1 "do not allow to pool 'rev': no-permit" fit x.json thief
+    refused 1 "nearest fails at methods" "$WW" evo fit permitted.yml tasks.jsonl --cache answers --rule uniform \
+        --output x.json --sign boss.key
+    sed 's/permit: caesar.permit, //' permitted.yml >half.yml
+    refused 1 "'caesar' has no permit and others have one" "$WW" evo fit half.yml tasks.jsonl --cache answers \
+        --output x.json --sign boss.key
+    sed 's/owner: rev-owner.pub, //' permitted.yml >ownerless.yml
+    refused 2 "'owner' in the pool file" "$WW" evo fit ownerless.yml tasks.jsonl --cache answers --output x.json --sign boss.key
+    nothing_written x.json
+    # serving asks again
     refused 1 "permit for member 'rev'" "$WW" evo serve permitted.json --key boss.pub
     refused 1 "permit for member 'rev'" "$WW" evo serve permitted.json --key boss.pub --pool pool.yml
     recipe=permitted.json serve --pool permitted.yml
     stop
-    echo '{"may": "not"}' >permit
+    cp rev.permit first.permit
+    permit rev rev-owner '{"max_sources": "3"}'
     refused 1 'is not the permit' "$WW" evo serve permitted.json --key boss.pub --pool permitted.yml
+    # permits that their owners did not write so
+    permit rev thief
+    refused 1 "not signed by the owner" fit x.json
+    cp rev.json rev.permit
+    refused 1 "is no signed policy" fit x.json
+    jq -c '.signatures[0].sig |= sub("^.."; "AA")' first.permit >rev.permit
+    refused 1 "altered" fit x.json
+    permit rev rev-owner null "$(jq -r '.members[1].identity' probed.json)"
+    refused 1 "a model of another owner" fit x.json
+    until=2026-02-01T00:00:00Z permit rev rev-owner
+    refused 1 "policy-expired" fit x.json
+    permit rev rev-owner '{"max_weight": "0.5"}'
+    refused 1 "nearest fails at max_weight" fit x.json
+    nothing_written x.json
+}
+
+@test "another model behind a name is noticed while a pool is served" {
+    make_recipe
+    serve --canary 0.2
+    local body='{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}'
+    [ "$(ask "$body")" = 200 ]
+    sleep 0.6
+    [ "$(status /health)" = 200 ]
+    # a member that is away is no other member
+    local port=$(cat rev.port)
+    kill -9 "${servers[0]}"
+    wait "${servers[0]}" || true
+    sleep 0.6
+    [ "$(status /health)" = 200 ]
+    mock rev --skill rev --seed 9 --port "$port"
+    for _ in $(seq 100); do
+        [ "$(status /health)" = 503 ] && break
+        sleep 0.1
+    done
+    jq -e '.status == "member_changed"' body
+    [ "$(ask "$body")" = 503 ]
+    jq -e '.error.code == "member_changed"' body
+    grep -q "another model stands behind member 'rev' now" said
+    stop
 }
 
 @test "a stream adds up to the same text" {

@@ -30,6 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     const struct ww_dialect *d = ww_dialect_at(data[0] & 7);
+    const struct ww_hints hints = {.has_end_id = true, .end_id = 2};
     const struct ww_ask ask = {
         .score = d && d->score_path && (data[0] & 8),
         .prompt = {(const uint8_t *)"ab", 2},
@@ -37,6 +38,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .end = data[0] & 16 ? "</s>" : "",
         .model = "m",
         .top = 3,
+        .hints = data[0] & 32 ? &hints : NULL,
+        .forced = {(const uint8_t *)"a", data[0] >> 6 & 1},
+        .skip = data[0] >> 7,
     };
     if (!d) {
         /* a record as the cache gives it */

@@ -8,11 +8,14 @@
  *   mock_server --port-file F [--port N] [--model NAME] [--seed N] [--skill rev|caesar]
  * [--pairs]
  *               [--shape completions|llama|chat] [--key K] [--delay-ms N]
- *               [--fault NAME:EVERY]... [--calls F]
+ *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N] [--turn
+ * N]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
- * nan long stall. --calls: a file that grows by one byte for every answer with status
- * 200.
+ * lowest cut twice nan long stall slow reset http2. --calls: a file that grows by one
+ * byte for every answer with status 200. --continues: a chat goes on with the assistant's
+ * last message. --adapters: so many, whose scales a request may name. --turn: behind so
+ * many questions it is another model.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -27,6 +30,7 @@
 #include <unistd.h>
 
 #include "json/json.h"
+#include "mock_wire.h"
 #include "util/buf.h"
 
 #define SIGNS "abcdefghijklmnopqrstuvwxyz =:"
@@ -34,6 +38,7 @@
 #define END "</s>"
 #define MAX_FAULTS 8
 #define MAX_TOKENS 4096
+#define MAX_ADAPTERS 8
 
 static struct {
     const char *model;
@@ -45,14 +50,20 @@ static struct {
     uint16_t port;
     int calls;
     bool pairs;
+    bool continues;
+    unsigned adapters;
+    unsigned turn; /* 0: never */
+    unsigned stall_s;
     struct {
         char name[16];
         unsigned every;
     } fault[MAX_FAULTS];
     size_t n_faults;
-} mock = {.model = "mock", .skill = "", .shape = "completions", .calls = -1};
+} mock = {
+    .model = "mock", .skill = "", .shape = "completions", .calls = -1, .stall_s = 30};
 
 static atomic_uint questions;
+static _Thread_local double scale[MAX_ADAPTERS]; /* of the question */
 
 static uint32_t mix(uint32_t h, uint32_t v)
 {
@@ -86,13 +97,17 @@ static void distribution(const char *text, size_t len, double lp[N_SIGNS + 1])
 {
     const int right = right_next(text, len);
     double sum = 0;
-    uint32_t h = mix(mock.seed, 77);
+    const bool turned = mock.turn && atomic_load(&questions) > mock.turn;
+    uint32_t h = mix(mock.seed + turned, 77);
     for (size_t i = len > 3 ? len - 3 : 0; i < len; i++) {
         h = mix(h, (uint8_t)text[i]);
     }
     for (int s = 0; s <= N_SIGNS; s++) {
         lp[s] = (double)(mix(h, (uint32_t)s) >> 8) / (double)(1 << 24) * 3;
         lp[s] += s == right ? 8 : 0;
+        for (unsigned a = 0; a < mock.adapters; a++) {
+            lp[s] += scale[a] * (double)(mix(a, (uint32_t)s) >> 8) / (double)(1 << 24);
+        }
         sum += exp(lp[s]);
     }
     for (int s = 0; s <= N_SIGNS; s++) {
@@ -215,7 +230,9 @@ static void write_echo(struct ww_jw *w, const char *text, size_t len, unsigned t
         if (i == 0 || (i + 1 == c.n && faulty("null", number))) {
             ww_jw_null(w);
         } else {
-            ww_jw_double(w, faulty("sentinel", number) ? -9999.0 : gold);
+            ww_jw_double(w, faulty("sentinel", number) ? -9999.0
+                            : faulty("lowest", number) ? -3.4028234663852886e38
+                                                       : gold);
         }
     }
     ww_jw_close(w);
@@ -268,36 +285,63 @@ static void write_next(struct ww_jw *w, const char *text, size_t len, unsigned t
     ww_jw_close(w);
 }
 
-/* [{id, token, bytes, logprob, top_logprobs: [...]}] */
-static void write_list(struct ww_jw *w, const char *text, size_t len, unsigned top)
+/* {id, token, bytes, logprob} */
+static void write_entry(struct ww_jw *w, int sign, double logprob, bool bytes)
 {
-    double lp[N_SIGNS + 1];
-    int best[N_SIGNS + 1] = {0};
     char room[2];
-    distribution(text, len, lp);
-    const unsigned n = likeliest(lp, top, best);
-    ww_jw_array(w);
-    ww_jw_object(w);
-    ww_jw_kstr(w, "token", sign_text(best[0], room));
-    ww_jw_kdouble(w, "logprob", lp[best[0]]);
-    ww_jw_key(w, "top_logprobs");
-    ww_jw_array(w);
-    for (unsigned i = 0; i < n; i++) {
-        const char *token = sign_text(best[i], room);
-        ww_jw_object(w);
-        ww_jw_ku64(w, "id", (uint64_t)best[i]);
-        ww_jw_kstr(w, "token", token);
+    const char *token = sign_text(sign, room);
+    ww_jw_ku64(w, "id", (uint64_t)sign);
+    ww_jw_kstr(w, "token", token);
+    ww_jw_kdouble(w, "logprob", logprob);
+    if (bytes) {
         ww_jw_key(w, "bytes");
         ww_jw_array(w);
         for (const char *b = token; *b; b++) {
             ww_jw_u64(w, (uint8_t)*b);
         }
         ww_jw_close(w);
-        ww_jw_kdouble(w, "logprob", lp[best[i]]);
+    }
+}
+
+/* A generated token with its list; forced: the token that must be said, -1: the
+ * likeliest. Told to, a token of the list has the text of another one. */
+static int write_token(struct ww_jw *w, const char *text, size_t len, unsigned top,
+                       int forced, bool twice)
+{
+    double lp[N_SIGNS + 1];
+    int best[N_SIGNS + 1] = {0};
+    distribution(text, len, lp);
+    const unsigned n = likeliest(lp, top, best);
+    const int said = forced >= 0 ? forced : best[0];
+    ww_jw_object(w);
+    write_entry(w, said, lp[said], true);
+    ww_jw_key(w, "top_logprobs");
+    ww_jw_array(w);
+    for (unsigned i = 0; i < n; i++) {
+        ww_jw_object(w);
+        write_entry(w, twice && i == 5 ? best[6] : best[i], lp[best[i]], !twice);
         ww_jw_close(w);
     }
     ww_jw_close(w);
     ww_jw_close(w);
+    return said;
+}
+
+static void write_list(struct ww_jw *w, const char *text, unsigned top, uint64_t tokens,
+                       int forced, bool twice)
+{
+    char so_far[8192];
+    size_t len = strlen(text) < sizeof(so_far) / 2 ? strlen(text) : sizeof(so_far) / 2;
+    memcpy(so_far, text, len);
+    ww_jw_array(w);
+    for (uint64_t i = 0; i < tokens && i < 64; i++) {
+        char room[2];
+        const int said = write_token(w, so_far, len, top, forced, twice);
+        if (said == N_SIGNS) {
+            break;
+        }
+        so_far[len++] = *sign_text(said, room);
+    }
     ww_jw_close(w);
 }
 
@@ -339,24 +383,47 @@ static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsign
     write_usage(w, strlen(prompt));
 }
 
-static void answer_llama(const struct ww_jnode *q, struct ww_jw *w)
+static void answer_llama(const struct ww_jnode *q, struct ww_jw *w, unsigned number)
 {
     const char *prompt = "";
-    uint64_t top = 5;
+    const char *forced = NULL;
+    uint64_t top = 5, tokens = 1;
+    const struct ww_jnode *lora = ww_jget(q, "lora");
+    const struct ww_jnode *bias = ww_jget(q, "logit_bias");
+    memset(scale, 0, sizeof(scale));
     (void)ww_jstr(ww_jget(q, "prompt"), &prompt);
     (void)ww_ju64(ww_jget(q, "n_probs"), &top);
+    (void)ww_ju64(ww_jget(q, "n_predict"), &tokens);
+    for (unsigned a = 0; lora && a < mock.adapters; a++) {
+        (void)ww_jdouble(ww_jget(ww_jat(lora, a), "scale"), &scale[a]);
+    }
+    const struct ww_jnode *told = bias ? ww_jat(ww_jat(bias, 0), 0) : NULL;
+    uint64_t id = 0;
+    const bool numbered = ww_ju64(told, &id) && id <= N_SIGNS;
+    (void)ww_jstr(told, &forced);
     ww_jw_ku64(w, "tokens_evaluated", strlen(prompt));
     ww_jw_ku64(w, "tokens_predicted", 1);
+    ww_jw_kbool(w, "truncated", faulty("cut", number));
     ww_jw_key(w, "completion_probabilities");
-    write_list(w, prompt, strlen(prompt), (unsigned)top);
+    write_list(w, prompt, (unsigned)top, tokens,
+               numbered ? (int)id
+               : forced ? sign_of(forced)
+                        : -1,
+               faulty("twice", number));
 }
 
 static void answer_chat(const struct ww_jnode *q, struct ww_jw *w)
 {
     const char *prompt = "";
-    uint64_t top = 5;
+    const char *begun = "";
+    char text[2048];
+    uint64_t top = 5, tokens = 1;
     const struct ww_jnode *messages = ww_jget(q, "messages");
-    (void)ww_jstr(ww_jget(messages ? ww_jfirst(messages) : NULL, "content"), &prompt);
+    (void)ww_jstr(ww_jget(ww_jat(messages, 0), "content"), &prompt);
+    (void)ww_jstr(ww_jget(ww_jat(messages, 1), "content"), &begun);
+    (void)ww_ju64(ww_jget(q, "max_tokens"), &tokens);
+    (void)snprintf(text, sizeof(text), "%.1000s%.1000s", prompt,
+                   mock.continues ? begun : "");
     (void)ww_ju64(ww_jget(q, "top_logprobs"), &top);
     ww_jw_key(w, "choices");
     ww_jw_array(w);
@@ -364,58 +431,11 @@ static void answer_chat(const struct ww_jnode *q, struct ww_jw *w)
     ww_jw_key(w, "logprobs");
     ww_jw_object(w);
     ww_jw_key(w, "content");
-    write_list(w, prompt, strlen(prompt), (unsigned)top);
+    write_list(w, text, (unsigned)top, tokens, -1, false);
     ww_jw_close(w);
     ww_jw_close(w);
     ww_jw_close(w);
-    write_usage(w, strlen(prompt));
-}
-
-static void send_all(int fd, const void *bytes, size_t len)
-{
-    const char *at = bytes;
-    while (len > 0) {
-        const ssize_t n = send(fd, at, len, MSG_NOSIGNAL);
-        if (n <= 0) {
-            return;
-        }
-        at += n;
-        len -= (size_t)n;
-    }
-}
-
-static void reply(int fd, const char *status, const char *more, const void *body,
-                  size_t len)
-{
-    char head[256];
-    const int n =
-        snprintf(head, sizeof(head),
-                 "HTTP/1.1 %s\r\nContent-Type: application/json\r\n%sContent-Length: "
-                 "%zu\r\n\r\n",
-                 status, more, len);
-    send_all(fd, head, (size_t)n);
-    send_all(fd, body, len);
-}
-
-/* An absurd body. */
-static void send_long(int fd)
-{
-    static char spaces[1 << 20];
-    char head[128];
-    memset(spaces, ' ', sizeof(spaces));
-    const int n =
-        snprintf(head, sizeof(head), "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n",
-                 sizeof(spaces) * 70);
-    send_all(fd, head, (size_t)n);
-    for (int i = 0; i < 70; i++) {
-        send_all(fd, spaces, sizeof(spaces));
-    }
-}
-
-static void refuse(int fd, const char *status, const char *more)
-{
-    static const char body[] = "{\"error\": {\"message\": \"as told\"}}";
-    reply(fd, status, more, body, sizeof(body) - 1);
+    write_usage(w, strlen(text));
 }
 
 /* A question; false closes the connection. */
@@ -435,11 +455,19 @@ static bool answer(int fd, const char *path, const char *body, size_t len)
         refuse(fd, faulty("500", number) ? "500 Oops" : "400 Bad", "");
         return true;
     }
-    if (faulty("drop", number)) {
+    if (faulty("drop", number) || faulty("http2", number) || faulty("reset", number) ||
+        faulty("slow", number)) {
+        if (faulty("http2", number)) {
+            send_http2(fd);
+        } else if (faulty("reset", number)) {
+            reset_connection(fd);
+        } else if (faulty("slow", number)) {
+            send_slowly(fd);
+        }
         return false;
     }
     if (faulty("stall", number)) {
-        (void)sleep(30);
+        (void)sleep(mock.stall_s);
     }
     if (ww_json_parse((const uint8_t *)body, len, &ww_json_limits_config, &json, &err)) {
         refuse(fd, "400 Bad Request", "");
@@ -449,7 +477,7 @@ static bool answer(int fd, const char *path, const char *body, size_t len)
     ww_jw_init(&w, &out, 0);
     ww_jw_object(&w);
     if (strcmp(path, "/completion") == 0) {
-        answer_llama(ww_json_root(json), &w);
+        answer_llama(ww_json_root(json), &w, number);
     } else if (strcmp(path, "/v1/chat/completions") == 0) {
         answer_chat(ww_json_root(json), &w);
     } else {
@@ -499,6 +527,21 @@ static bool route(int fd, const char *request, const char *body, size_t len)
     if (get && llama && strcmp(path, "/props") == 0) {
         static const char props[] = "{\"default_generation_settings\": {}}";
         reply(fd, "200 OK", "", props, sizeof(props) - 1);
+        return true;
+    }
+    if (get && llama && mock.adapters && strcmp(path, "/lora-adapters") == 0) {
+        int n = snprintf(models, sizeof(models), "[");
+        for (unsigned a = 0; a < mock.adapters; a++) {
+            n += snprintf(models + n, sizeof(models) - (size_t)n, "%s{\"id\": %u}",
+                          a ? ", " : "", a);
+        }
+        n += snprintf(models + n, sizeof(models) - (size_t)n, "]");
+        reply(fd, "200 OK", "", models, (size_t)n);
+        return true;
+    }
+    if (llama && strcmp(path, "/tokenize") == 0 && strstr(body, END)) {
+        const int n = snprintf(models, sizeof(models), "{\"tokens\": [%d]}", N_SIGNS);
+        reply(fd, "200 OK", "", models, (size_t)n);
         return true;
     }
     const char *mine = llama  ? "/completion"
@@ -558,8 +601,9 @@ static const char *parse(int argc, char **argv)
 {
     const char *port_file = NULL;
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--pairs") == 0) {
-            mock.pairs = true;
+        mock.pairs = mock.pairs || strcmp(argv[i], "--pairs") == 0;
+        mock.continues = mock.continues || strcmp(argv[i], "--continues") == 0;
+        if (strcmp(argv[i], "--pairs") == 0 || strcmp(argv[i], "--continues") == 0) {
             continue;
         }
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -582,6 +626,12 @@ static const char *parse(int argc, char **argv)
             mock.seed = (uint32_t)strtoul(value, NULL, 10);
         } else if (value && strcmp(argv[i], "--delay-ms") == 0) {
             mock.delay_ms = (unsigned)strtoul(value, NULL, 10);
+        } else if (value && strcmp(argv[i], "--adapters") == 0) {
+            mock.adapters = (unsigned)strtoul(value, NULL, 10) % (MAX_ADAPTERS + 1);
+        } else if (value && strcmp(argv[i], "--turn") == 0) {
+            mock.turn = (unsigned)strtoul(value, NULL, 10);
+        } else if (value && strcmp(argv[i], "--stall-s") == 0) {
+            mock.stall_s = (unsigned)strtoul(value, NULL, 10);
         } else if (value && strcmp(argv[i], "--port") == 0) {
             mock.port = (uint16_t)strtoul(value, NULL, 10);
         } else if (value && strcmp(argv[i], "--fault") == 0) {

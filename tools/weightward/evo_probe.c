@@ -9,6 +9,7 @@
 struct probe {
     struct cli_common common;
     int top;
+    char *out;
 };
 
 static void tell(const struct ww_probe_report *r)
@@ -21,9 +22,16 @@ static void tell(const struct ww_probe_report *r)
         }
         printf("%-20s %s: %s, lists of %u tokens, %s, canary %.16s\n", m->name,
                m->dialect,
-               m->scores_prompts ? "scores prompts" : "says only what comes next", m->top,
+               m->scores_prompts ? "scores prompts"
+               : m->continues    ? "says only what comes next"
+                                 : "says only how an answer begins",
+               m->top,
                m->deterministic ? "repeats itself bit for bit" : "does not repeat itself",
                m->canary);
+        if (m->adapters) {
+            printf("%-20s   scales %u adapters in each request\n", "", m->adapters);
+        }
+        printf("%-20s   in permits: model:sha256:%s\n", "", m->identity);
     }
     if (!r->compared) {
         printf("tokenizers: not compared, as fewer than two members score prompts\n");
@@ -47,6 +55,11 @@ static int run_probe(const void *given, const char *verb, const char *const *arg
     if (rc) {
         return cli_fail(CLI_EVO, &opt->common, &err);
     }
+    rc = opt->out ? ww_evo_probe_save(&report, opt->out, &err) : WW_OK;
+    if (rc) {
+        ww_probe_report_release(&report);
+        return cli_fail(CLI_EVO, &opt->common, &err);
+    }
     if (opt->common.json) {
         char *json = NULL;
         rc = ww_report_probe_json(&report, &json, &err);
@@ -66,6 +79,8 @@ int evo_probe(int argc, const char **argv)
     struct probe opt = {0};
     const struct poptOption table[] = {
         {"top", 0, POPT_ARG_INT, &opt.top, 0, "tokens to ask for in lists (20)", "K"},
+        {"out", 0, POPT_ARG_STRING, &opt.out, 0, "also write the answer, as JSON, here",
+         "FILE"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

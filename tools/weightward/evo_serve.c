@@ -14,6 +14,7 @@ struct serve {
     char *pool;
     char *model;
     int answers;
+    double canary;
 };
 
 static bool stop(void *payload)
@@ -31,7 +32,7 @@ static void ready(void *payload, const char *address)
 static void say(void *payload, const char *line)
 {
     const struct serve *opt = payload;
-    cli_say(&opt->common, "an answer failed: %s", line);
+    cli_say(&opt->common, "failed: %s", line);
 }
 
 static int run_serve(const void *given, const char *verb, const char *const *args)
@@ -48,6 +49,7 @@ static int run_serve(const void *given, const char *verb, const char *const *arg
         .pool = opt->pool,
         .model = opt->model,
         .answers = (unsigned)opt->answers,
+        .canary_seconds = opt->canary,
         .stop = stop,
         .ready = ready,
         .say = say,
@@ -90,6 +92,8 @@ int evo_serve(int argc, const char **argv)
         {"model", 0, POPT_ARG_STRING, &opt.model, 0, "name that clients ask for (fusion)",
          "NAME"},
         {"answers", 0, POPT_ARG_INT, &opt.answers, 0, "at once (64)", "N"},
+        {"canary", 0, POPT_ARG_DOUBLE, &opt.canary, 0,
+         "between two looks at the members (60); negative: none", "SECONDS"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

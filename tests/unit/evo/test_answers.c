@@ -228,8 +228,12 @@ static void answers_come_from_the_cache_alone(void **state)
         WW_OK);
     assert_int_equal(ww_tasks_parse((const uint8_t *)items, strlen(items), &tasks, &err),
                      WW_OK);
-    const struct ww_ask ask = {true, tasks.item[0].prompt, tasks.item[0].answer, "", "m",
-                               2};
+    const struct ww_ask ask = {.score = true,
+                               .prompt = tasks.item[0].prompt,
+                               .answer = tasks.item[0].answer,
+                               .end = "",
+                               .model = "m",
+                               .top = 2};
     assert_int_equal(ww_dialect_read(facts.dialect, &ask, (const uint8_t *)body,
                                      strlen(body), &said, &err),
                      WW_OK);

@@ -14,12 +14,18 @@ static struct ww_span span(const char *text)
 static struct ww_ask ask_score(const char *prompt, const char *answer, const char *end,
                                uint32_t top)
 {
-    return (struct ww_ask){true, span(prompt), span(answer), end, "m", top};
+    return (struct ww_ask){.score = true,
+                           .prompt = span(prompt),
+                           .answer = span(answer),
+                           .end = end,
+                           .model = "m",
+                           .top = top};
 }
 
 static struct ww_ask ask_next(const char *prompt, uint32_t top)
 {
-    return (struct ww_ask){false, span(prompt), span(""), "", "m", top};
+    return (struct ww_ask){
+        .prompt = span(prompt), .answer = span(""), .end = "", .model = "m", .top = top};
 }
 
 static enum ww_err get(const char *dialect, const struct ww_ask *ask, const char *body,
@@ -282,6 +288,106 @@ static void a_chat_is_not_asked_to_go_on(void **state)
     ww_buf_release(&body);
 }
 
+static bool writes(const char *dialect, const struct ww_ask *ask, const char *part)
+{
+    struct ww_buf body;
+    struct ww_error err = {0};
+    OK(ww_dialect_write(ww_dialect_named(dialect), ask, &body, &err));
+    const bool found = strstr(ww_buf_cstr(&body), part);
+    ww_buf_release(&body);
+    return found;
+}
+
+static void a_chat_that_goes_on_is_given_the_answer_so_far(void **state)
+{
+    (void)state;
+    struct ww_hints hints = {.continues = WW_CONTINUES_ALONE};
+    struct ww_ask ask = ask_next("ab", 9);
+    const char *told = "\"continue_final_message\":true";
+    ask.answer = span("c");
+    ask.hints = &hints;
+    assert_true(writes("openai-chat", &ask,
+                       "[{\"role\":\"user\",\"content\":\"ab\"},"
+                       "{\"role\":\"assistant\",\"content\":\"c\"}]"));
+    assert_false(writes("openai-chat", &ask, told));
+    hints.continues = WW_CONTINUES_TOLD;
+    assert_true(writes("openai-chat", &ask, told));
+    ask.skip = 2;
+    assert_true(writes("openai-chat", &ask, "\"max_tokens\":3"));
+}
+
+static void scales_and_forced_tokens_are_written(void **state)
+{
+    (void)state;
+    static const double scales[] = {0.5, -1};
+    struct ww_ask ask = ask_next("ab", 9);
+    assert_false(writes("llama-server", &ask, "lora"));
+    assert_false(writes("llama-server", &ask, "logit_bias"));
+    ask.scales = scales;
+    ask.n_scales = 2;
+    ask.forced = span("x");
+    assert_true(writes("llama-server", &ask,
+                       "\"lora\":[{\"id\":0,\"scale\":0.5},{\"id\":1,\"scale\":-1}]"));
+    assert_true(writes("llama-server", &ask, "\"logit_bias\":[[\"x\",10000]]"));
+    assert_true(writes("llama-server", &ask, "\"cache_prompt\":false"));
+}
+
+static void a_forced_token_is_read_only_when_it_was_said(void **state)
+{
+    (void)state;
+    struct ww_scored s;
+    struct ww_error err = {0};
+    struct ww_ask ask = ask_next("ab", 1);
+    static const char body[] =
+        "{\"completion_probabilities\":[{\"id\":4,\"token\":\"x\",\"bytes\":[120],"
+        "\"logprob\":-9.5,\"top_logprobs\":[{\"id\":5,\"token\":\"q\",\"bytes\":[113],"
+        "\"logprob\":-0.1}]}]}";
+    ask.forced = span("x");
+    OK(get("llama-server", &ask, body, &s, &err));
+    assert_int_equal(s.at[0].n, 1);
+    assert_true(is(s.at[0].top[0].bytes, "x") && s.at[0].top[0].logprob == -9.5);
+    ww_scored_release(&s);
+    ask.forced = span("y");
+    assert_int_equal(get("llama-server", &ask, body, &s, &err), WW_E_UNSUPPORTED);
+}
+
+static void an_end_token_without_text_is_told_by_its_number(void **state)
+{
+    (void)state;
+    struct ww_scored s;
+    struct ww_error err = {0};
+    const struct ww_hints hints = {.has_end_id = true, .end_id = 2};
+    struct ww_ask ask = ask_next("ab", 9);
+    ask.hints = &hints;
+    ask.end = "</s>";
+    OK(get("llama-server", &ask,
+           "{\"completion_probabilities\":[{\"top_logprobs\":["
+           "{\"id\":2,\"token\":\"\",\"bytes\":[],\"logprob\":-0.5}]}]}",
+           &s, &err));
+    assert_true(is(s.at[0].top[0].bytes, "</s>"));
+    ww_scored_release(&s);
+}
+
+static void a_later_token_of_an_answer_is_read(void **state)
+{
+    (void)state;
+    struct ww_scored s;
+    struct ww_error err = {0};
+    struct ww_ask ask = ask_next("ab", 9);
+    static const char body[] =
+        "{\"choices\":[{\"logprobs\":{\"content\":["
+        "{\"top_logprobs\":[{\"token\":\"a\",\"logprob\":-0.5}]},"
+        "{\"top_logprobs\":[{\"token\":\"b\",\"logprob\":-0.25}]}]}}]}";
+    ask.skip = 1;
+    OK(get("openai-chat", &ask, body, &s, &err));
+    assert_true(is(s.at[0].top[0].bytes, "b"));
+    ww_scored_release(&s);
+    ask.skip = 2; /* it ended before */
+    OK(get("openai-chat", &ask, body, &s, &err));
+    assert_int_equal(s.at[0].n, 0);
+    ww_scored_release(&s);
+}
+
 static void a_record_is_read_strictly(void **state)
 {
     (void)state;
@@ -311,6 +417,11 @@ int main(void)
         cmocka_unit_test(what_comes_next_is_read_in_each_dialect),
         cmocka_unit_test(prompts_are_scored_in_each_shape),
         cmocka_unit_test(tokens_without_text_are_told_apart),
+        cmocka_unit_test(a_chat_that_goes_on_is_given_the_answer_so_far),
+        cmocka_unit_test(scales_and_forced_tokens_are_written),
+        cmocka_unit_test(a_forced_token_is_read_only_when_it_was_said),
+        cmocka_unit_test(an_end_token_without_text_is_told_by_its_number),
+        cmocka_unit_test(a_later_token_of_an_answer_is_read),
         cmocka_unit_test(a_cut_prompt_is_no_answer),
         cmocka_unit_test(a_chat_is_not_asked_to_go_on),
         cmocka_unit_test(a_record_is_read_strictly),

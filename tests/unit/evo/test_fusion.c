@@ -8,6 +8,7 @@
 
 static char folder[] = "/tmp/ww-fusion-XXXXXX";
 static char key_path[64], pub_path[64], other_pub[64], path[64];
+static double scales[2] = {0.5, -1.25};
 static struct ww_fusion_member members[2] = {
     {.name = "one",
      .url = "http://127.0.0.1:9/v1",
@@ -16,13 +17,16 @@ static struct ww_fusion_member members[2] = {
      .end = "</s>",
      .canary = {1},
      .has_permit = true,
-     .permit = {2}},
+     .permit = {2},
+     .owner = {4}},
     {.name = "two",
      .url = "https://host.example",
      .dialect = "llama-server",
      .model = "",
      .end = "",
-     .canary = {3}},
+     .canary = {3},
+     .adapters = scales,
+     .n_adapters = 2},
 };
 
 static void make_key(const char *name, char *private_path, char *public_path)
@@ -97,6 +101,10 @@ static void every_rule_comes_back_as_it_was(void **state)
         assert_int_equal(back.k, 2);
         assert_string_equal(back.member[0].end, "</s>");
         assert_true(back.member[0].has_permit && !back.member[1].has_permit);
+        assert_int_equal(back.member[0].owner[0], 4);
+        assert_int_equal(back.member[0].n_adapters, 0);
+        assert_int_equal(back.member[1].n_adapters, 2);
+        assert_memory_equal(back.member[1].adapters, scales, sizeof(scales));
         assert_int_equal(back.vocabulary, 310);
         assert_true(back.scores[0].interval.high == 0.8);
         if (id == WW_RULE_ADAPTIVE) {

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Permits of members: policies signed by the owners of models that can only be asked.
+ * Such a model has no tensors to name it by, so its name in policies is a digest of where
+ * it is asked for and under which name; what stands behind that name is the canary's
+ * matter. The evaluator of all other verbs decides.
+ */
+#ifndef WW_EVO_PERMITS_H
+#define WW_EVO_PERMITS_H
+
+#include "crypto/hash.h"
+#include "evo/members.h"
+
+/** SHA-256 over "weightward.remote-model/1", url and model, each behind its length. */
+enum ww_err ww_remote_identity(const struct ww_member *member,
+                               uint8_t out[WW_SHA256_BYTES],
+                               struct ww_error *err) WW_MUST_USE;
+
+struct ww_permit {
+    bool given;
+    uint8_t digest[WW_SHA256_BYTES];     /* of the file */
+    char owner[2 * WW_SHA256_BYTES + 1]; /* hint of the key that signed it */
+};
+
+/**
+ * May the holder of a key pool these models now? requester: the key's hint; method: the
+ * rule's name. Without any permit nothing is asked. out [k]. WW_E_DENIED when the rules
+ * say no, when only some members have a permit, or when one speaks of another owner's
+ * model; WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE for a permit that its owner did
+ * not sign; WW_E_POLICY.
+ */
+enum ww_err ww_permits_check(const struct ww_member *member, uint32_t k,
+                             const char *requester, const char *method,
+                             struct ww_permit *out, struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,102 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What servers can do beyond lists: answers that go on, forced tokens, scales of adapters.
+bats_require_minimum_version 1.5.0
+load helper
+load mock
+
+@test "probing finds what a server can do, and keeps it in a file" {
+    mock plain --seed 1 --shape chat
+    mock more --seed 2 --shape chat --continues
+    mock llama --seed 3 --shape llama --adapters 2
+    pool plain more llama >pool.yml
+    "$WW" evo probe pool.yml --out probed.json --json >said
+    cmp probed.json said
+    jq -e '[.members[].continues] == [false, true, true] and [.members[].forces] == [false, false, true] and
+           [.members[].adapters] == [0, 0, 2] and (.members | all(.identity | length == 64))' said
+    refused 4 "exists" "$WW" evo probe pool.yml --out probed.json
+    run -0 "$WW" evo probe pool.yml
+    [[ $output == *"says only how an answer begins"* ]]
+    [[ $output == *"scales 2 adapters"* ]]
+    [[ $output == *"model:sha256:$(jq -r .members[0].identity said)"* ]]
+}
+
+@test "a chat that goes on with answers is asked token by token" {
+    mock plain --skill rev --seed 1 --shape chat
+    mock more --skill rev --seed 1 --shape chat --continues
+    mock llama --skill rev --seed 1 --shape llama
+    rows 1 3 >tasks.jsonl
+    pool plain >pool.yml
+    cache=plain refused 6 "continues no answer" collect
+    pool more llama >pool.yml
+    cache=more collect --json >more.json
+    jq -e '.complete and .members[0].dialect == "openai-chat"' more.json
+    # the same model by another interface: the same numbers
+    "$WW" evo fit pool.yml tasks.jsonl --cache more --rule uniform --json >fit.json
+    pool llama >pool.yml
+    "$WW" evo fit pool.yml tasks.jsonl --cache more --rule uniform --json >llama.json
+    [ "$(jq .rules[1].bits fit.json)" = "$(jq .rules[1].bits llama.json)" ]
+}
+
+@test "scales of adapters go with every question, and are other answers" {
+    mock base --skill rev --seed 1 --shape llama --adapters 2
+    rows 1 2 >tasks.jsonl
+    (echo "members:"; member base "adapters: [0.5, -1.0]") >pool.yml
+    collect --json >first.json
+    jq -e '.complete and .calls > 0' first.json
+    (echo "members:"; member base "adapters: [0.5, -1]") >pool.yml
+    collect --json | jq -e '.calls == 0'
+    (echo "members:"; member base "adapters: [0.5, 1]") >pool.yml
+    collect --json >other.json
+    jq -e '.calls > 0 and .calls_avoided == 0' other.json
+    [ "$(jq -r .members[0].canary first.json)" != "$(jq -r .members[0].canary other.json)" ]
+    (echo "members:"; member base "adapters: [1]") >pool.yml
+    refused 2 "scales for 1 adapters and its server has 2" collect
+    (echo "members:"; member base "adapters: []") >pool.yml
+    refused 3 "'adapters' must be a list" collect
+    (echo "members:"; member base "adapters: [1, x]") >pool.yml
+    refused 3 "a scale of 'adapters'" collect
+    mock text --skill rev --seed 1
+    (echo "members:"; member text "adapters: [1]") >pool.yml
+    refused 6 "cannot send" collect
+}
+
+@test "a pool of scales is signed with them and served with them" {
+    mock base --skill rev --seed 1 --shape llama --adapters 2
+    cat >pool.yml <<END
+members:
+  - {name: up, url: "$(url base)", model: mock, end: "</s>", adapters: [2, 0]}
+  - {name: down, url: "$(url base)", model: mock, end: "</s>", adapters: [0, -2]}
+END
+    rows 1 8 >tasks.jsonl
+    "$WW" key new signing --out boss --no-passphrase -q
+    "$WW" evo run pool.yml tasks.jsonl --cache answers --output recipe.json --sign boss.key -q >/dev/null
+    jq -r .payload recipe.json | base64 -d | jq -e '[.members[].adapters] == [[2, 0], [0, -2]]'
+    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
+        [ -n "$base" ] && break
+        sleep 0.05
+    done
+    curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
+    jq -e '.choices[0].text == "dcba"' body
+}
+
+@test "a right token in no list is asked for by itself where the pool says so" {
+    mock llama --skill caesar --seed 1 --shape llama
+    pool llama >pool.yml
+    rows 1 6 | grep '"R:' >tasks.jsonl # nothing that it knows
+    cache=plain collect --top 3 --json >plain.json
+    (echo "members:"; member llama "exact: true") >pool.yml
+    cache=exact collect --top 3 --json >exact.json
+    jq -e --argjson n "$(jq .answers plain.json)" '.complete and .answers > $n' exact.json
+    # with all tokens in the lists nothing more is asked, and the numbers are those
+    cache=all collect --top 30 --json >all.json
+    [ "$(jq .answers all.json)" = "$(jq .answers plain.json)" ]
+    for name in exact all; do
+        top=$([ $name = all ] && echo 30 || echo 3)
+        "$WW" evo fit pool.yml tasks.jsonl --cache $name --top $top --vocabulary 30 --json >$name.fit
+    done
+    [ "$(jq .rules[0].bits exact.fit)" = "$(jq .rules[0].bits all.fit)" ]
+}

@@ -1,0 +1,136 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Servers that fail, one fault after the other: the same answers, or a clear end.
+bats_require_minimum_version 1.5.0
+load helper
+load mock
+
+# What 20 items of a server without faults give.
+good_server() {
+    mock rev --skill rev --seed 1 "$@"
+    pool rev >pool.yml
+    rows 1 10 >tasks.jsonl
+    cache=good collect --json >good.json
+    want=$(jq -r .root good.json)
+}
+
+@test "every passing fault on one answer in five leaves the same answers" {
+    good_server
+    for fault in 429 500 half short null drop reset http2 nan; do
+        again rev --skill rev --seed 1 --fault "$fault:5"
+        cache=$fault collect --tries 12 --json >bad.json
+        jq -e '.complete and .calls > 22' bad.json
+        [ "$(jq -r .root bad.json)" = "$want" ]
+        # what a server answered well was asked for once
+        cache=$fault collect --json | jq -e '.calls == 0'
+        [ "$(wc -c <rev.calls)" -le "$(jq .calls bad.json)" ]
+    done
+}
+
+@test "many faults and many connections leave the same recipe" {
+    mock rev --skill rev --seed 1
+    pool rev >pool.yml
+    rows 1 10 >tasks.jsonl
+    rows 101 20 >held.jsonl
+    fit() { "$WW" evo run pool.yml tasks.jsonl --cache "$1" --confirm held.jsonl --output "$1.json" -q "${@:2}" >/dev/null; }
+    fit one --connections 1
+    fit sixteen --connections 16
+    cmp one.json sixteen.json
+    again rev --skill rev --seed 1 --fault 429:17 --fault half:19 --fault drop:23 --fault short:13 --fault reset:29
+    fit faulty --connections 8
+    cmp one.json faulty.json
+}
+
+# A run that is killed at any moment and begun again: the recipe is that of a run that was
+# left alone. WW_KILLS says how often.
+@test "kill -9 at random moments changes no byte of the recipe" {
+    kills=${WW_KILLS:-10}
+    mock rev --skill rev --seed 1 --delay-ms 4
+    mock caesar --skill caesar --seed 2 --delay-ms 4
+    pool rev caesar >pool.yml
+    rows 1 40 >tasks.jsonl
+    rows 101 $((kills > 30 ? 100 : 40)) >held.jsonl
+    fit() { "$WW" evo run pool.yml tasks.jsonl --cache "$1" --confirm held.jsonl --output "$1.json" -q "${@:2}" >/dev/null 2>&1; }
+    items=$(cat tasks.jsonl held.jsonl | wc -l)
+    for _ in $(seq "$kills"); do
+        "$WW" evo run pool.yml tasks.jsonl --cache killed --confirm held.jsonl --output killed.json \
+            --connections 2 -q >/dev/null 2>&1 3>&- &
+        pid=$!
+        sleep "0.$(printf %03d $((RANDOM % 60 + 1)))"
+        kill -9 $pid 2>/dev/null || true
+        wait $pid 2>/dev/null || true
+        [ -e killed.json ] && break
+    done
+    [ -e killed.json ] || fit killed
+    calls=$(cat rev.calls caesar.calls | wc -c)
+    # no paid answer is asked for twice but those under way at a kill; canaries besides
+    [ "$calls" -ge $((2 * items)) ]
+    [ "$calls" -le $((2 * items + (kills + 1) * (2 * 2 * 2 + 2))) ]
+    fit whole
+    cmp killed.json whole.json
+}
+
+@test "what no second try mends ends with a reason, and what was paid for stays" {
+    mock rev --skill rev --seed 1 --fault nolp:20
+    pool rev >pool.yml
+    rows 1 10 >tasks.jsonl
+    refused 6 "no log-probabilities" collect --connections 1
+    kept=$(wc -c <rev.calls)
+    again rev --skill rev --seed 1
+    collect --json >rest.json
+    jq -e '.complete and .calls < 22' rest.json
+    # echo ignored now and then
+    again rev --skill rev --seed 1 --fault echo:9
+    cache=echo refused 6 "does not echo" collect --connections 1
+    # a prompt that the server cut
+    end_mocks
+    mock cut --skill rev --seed 1 --shape llama --fault cut:7
+    pool cut >pool.yml
+    cache=cut refused 6 "cut the prompt" collect --connections 1
+    # another model behind the name while it is asked
+    mock turned --skill rev --seed 1 --turn 12
+    pool turned >pool.yml
+    cache=turned refused 4 "another model stands behind the name" collect --connections 1
+}
+
+@test "zero is zero in all its spellings, and twins of tokens are left out" {
+    mock low --skill rev --seed 1 --fault sentinel:1
+    pool low >pool.yml
+    echo '{"prompt": "R:abc=", "answer": "cba"}' >tasks.jsonl
+    echo '{"prompt": "R:abd=", "answer": "dba"}' >>tasks.jsonl
+    cache=sentinel collect --json >sentinel.json
+    again low --skill rev --seed 1 --fault lowest:1
+    cache=lowest collect --json >lowest.json
+    [ "$(jq -r .root sentinel.json)" = "$(jq -r .root lowest.json)" ]
+    end_mocks
+    mock list --skill rev --seed 1 --shape llama
+    pool list >pool.yml
+    "$WW" evo probe pool.yml --json | jq -e '.members[0].top == 20'
+    again list --skill rev --seed 1 --shape llama --fault twice:1
+    "$WW" evo probe pool.yml --json | jq -e '.members[0].top == 18'
+}
+
+@test "a server that drips and one that stalls cost no more than the time that is left" {
+    rows 1 2 >tasks.jsonl
+    for fault in slow stall; do
+        mock "$fault" --skill rev --fault "$fault:3"
+        pool "$fault" >pool.yml
+        began=$(date +%s)
+        cache=$fault run -1 collect --max-time 2
+        [[ $output == *"STOPPED: the limit of 2 seconds"* ]]
+        [ $(($(date +%s) - began)) -le 6 ]
+        end_mocks
+    done
+}
+
+@test "every server that cannot be asked is refused with its reason" {
+    rows 1 2 >tasks.jsonl
+    for row in "nan|3|" "http2|4|gave no answer" "reset|4|gave no answer" "half|3|" "long|3|more than 67108864 bytes" \
+        "nolp|6|no log-probabilities" "400|6|status 400" "500|4|status 500" "429|4|status 429"; do
+        IFS='|' read -r fault status pattern <<<"$row"
+        mock "with-$fault" --fault "$fault:1"
+        pool "with-$fault" >pool.yml
+        cache=$fault refused "$status" "$pattern" collect --tries 1
+        end_mocks
+    done
+}
