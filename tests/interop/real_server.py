@@ -65,9 +65,23 @@ def _vocabulary(writer, folder):
     return len(tokens)
 
 
+def tensors(folder):
+    """{name: float32 array} of a folder with one bf16 or float32 file."""
+    import numpy as np
+    with open(os.path.join(folder, "model.safetensors"), "rb") as f:
+        header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        data = f.read()
+    out = {}
+    for name, t in header.items():
+        if name != "__metadata__":
+            raw = data[t["data_offsets"][0]:t["data_offsets"][1]]
+            wide = np.frombuffer(raw, np.uint16).astype(np.uint32) << 16 if t["dtype"] == "BF16" else np.frombuffer(raw, np.uint32)
+            out[name] = wide.view(np.float32).reshape(t["shape"])
+    return out
+
+
 def write_gguf(folder, path):
     import gguf
-    from safetensors.torch import load_file
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         config = json.load(f)
     heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
@@ -82,8 +96,7 @@ def write_gguf(folder, path):
     writer.add_rope_freq_base(config.get("rope_parameters", config).get("rope_theta", 10000.0))
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_vocab_size(_vocabulary(writer, folder))
-    for name, v in load_file(os.path.join(folder, "model.safetensors")).items():
-        v = v.float().numpy()
+    for name, v in tensors(folder).items():
         stem, end = name.rsplit(".", 1)
         if stem in TOPS:
             stem = TOPS[stem]
