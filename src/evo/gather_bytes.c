@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "evo/gather_int.h"
-#include "evo/probe.h"
 #include "evo/pool.h"
+#include "evo/probe.h"
 #include "la/fixmath.h"
 #include "util/alloc.h"
 #include "util/fail.h"
