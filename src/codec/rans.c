@@ -112,17 +112,6 @@ bool ww_rans_table_read(struct ww_rans_table *table, const uint8_t *bytes, size_
     return true;
 }
 
-void ww_rans_slots_fill(const struct ww_rans_table *table, struct ww_rans_slots *out)
-{
-    WW_INVARIANT(table->n <= WW_RANS_SLOT_SYMBOLS);
-    for (unsigned s = 0; s < table->n; s++) {
-        uint32_t *at = &out->slot[table->start[s]];
-        for (uint32_t i = 0; i < table->freq[s]; i++) {
-            at[i] = (uint32_t)table->freq[s] << 19 | i << 7 | s;
-        }
-    }
-}
-
 struct ww_rans_push ww_rans_push_of(struct ww_rans_step step)
 {
     const uint64_t freq = step.freq;

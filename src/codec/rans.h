@@ -100,17 +100,6 @@ static inline uint32_t ww_rans_push(uint32_t state, const struct ww_rans_push *p
     return state + quotient * push->rest + push->bias;
 }
 
-/** The same for n_bits <= 12 raw bits; none change nothing. */
-static inline uint32_t ww_rans_push_bits(uint32_t state, uint32_t value, unsigned n_bits,
-                                         uint8_t **at)
-{
-    const unsigned shift = WW_RANS_BITS - n_bits;
-
-    state = ww_rans_emit(state, UINT64_C(1) << (32 - n_bits), at);
-    return (state >> shift << WW_RANS_BITS) + (state & ((1u << shift) - 1)) +
-           (value << shift);
-}
-
 struct ww_rans_in {
     uint32_t state;
     const uint8_t *at;
@@ -154,44 +143,6 @@ static inline uint32_t ww_rans_bits(struct ww_rans_in *in, unsigned n_bits)
     const uint32_t value = ww_rans_slot(in) >> (WW_RANS_BITS - n_bits);
     ww_rans_take(in, ww_rans_raw(value, n_bits));
     return value;
-}
-
-/** A table with at most 128 symbols for fast decoding: one look-up for each step.
- *  freq << 19 | slot - start << 7 | symbol. */
-struct ww_rans_slots {
-    uint32_t slot[WW_RANS_TOTAL];
-};
-#define WW_RANS_SLOT_SYMBOLS 128
-void ww_rans_slots_fill(const struct ww_rans_table *table, struct ww_rans_slots *out);
-
-/* The caller knows that two bytes are left. */
-static inline void ww_rans_refill_within(struct ww_rans_in *in, uint32_t state)
-{
-    if (state < WW_RANS_LOW) {
-        state = state << 16 | (uint32_t)in->at[0] | (uint32_t)in->at[1] << 8;
-        in->at += 2;
-    }
-    in->state = state;
-}
-
-static inline unsigned ww_rans_symbol_within(struct ww_rans_in *in,
-                                             const struct ww_rans_slots *slots)
-{
-    const uint32_t entry = slots->slot[ww_rans_slot(in)];
-
-    ww_rans_refill_within(in, (entry >> 19) * (in->state >> WW_RANS_BITS) +
-                                  (entry >> 7 & (WW_RANS_TOTAL - 1)));
-    return entry & (WW_RANS_SLOT_SYMBOLS - 1);
-}
-
-static inline uint32_t ww_rans_bits_within(struct ww_rans_in *in, unsigned n_bits)
-{
-    const unsigned shift = WW_RANS_BITS - n_bits;
-    const uint32_t slot = ww_rans_slot(in);
-
-    ww_rans_refill_within(in, (in->state >> WW_RANS_BITS << shift) +
-                                  (slot & ((1u << shift) - 1)));
-    return slot >> shift;
 }
 
 /** Was this exactly one encoder's message? */

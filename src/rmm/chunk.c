@@ -37,14 +37,13 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
     if (!room) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
     }
-    for (unsigned u = 0; u < WW_LEN(room->symbols); u++) {
-        unsigned n_raw = 0;
-        room->symbols[u] = (uint8_t)ww_folded_symbol(u, &n_raw);
+    for (unsigned u = 0; u < WW_CHUNK_SMALL; u++) {
+        room->small[u] = (uint8_t)ww_folded_symbol(u);
     }
+    ww_folded_leads(room->folded_leads);
+    ww_split_leads(room->byte_leads);
+    ww_lanes_spread_make(&room->spread);
     ww_buf_init(&room->first, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
-    for (unsigned s = 0; s < WW_LEN(room->leads); s++) {
-        room->leads[s] = ww_folded_lead_of(s);
-    }
     ww_buf_init(&room->second, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
     return WW_OK;
 }
@@ -54,32 +53,27 @@ void ww_chunk_room_free(struct ww_chunk_room *room)
     if (room) {
         ww_free(room->folded);
         ww_free(room->contexts);
+        ww_free(room->symbols);
         ww_free(room->words);
-        ww_free(room->steps);
-        ww_free(room->scratch);
         ww_buf_release(&room->first);
         ww_buf_release(&room->second);
         ww_free(room);
     }
 }
 
-/* Numbers are at least two bytes where contexts are used and one byte elsewhere. */
 enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err)
 {
-    const size_t n = WW_CHUNK_BYTES / 2;
-    const size_t n_steps = (WW_CHUNK_BYTES / WW_CHUNK_LANES + 1) * 2;
-
-    if (room->folded) {
+    if (room->words) {
         return WW_OK;
     }
-    _Static_assert(WW_CHUNK_MAX_STEPS <= 4, "half the numbers with four steps fit too");
-    room->contexts = ww_calloc(n, sizeof(*room->contexts));
-    room->steps = ww_calloc(n_steps, sizeof(*room->steps));
-    room->scratch = ww_calloc(n_steps, sizeof(*room->scratch));
-    room->words = ww_calloc(WW_CHUNK_LANES, WW_CHUNK_WORDS);
-    room->folded = ww_calloc(n, sizeof(*room->folded));
-    if (!room->contexts || !room->words || !room->steps || !room->scratch ||
-        !room->folded) {
+    /* Numbers may be bytes. Pages that are not touched cost nothing. */
+    room->folded = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->folded));
+    room->contexts = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->contexts));
+    room->symbols = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->symbols));
+    room->words = ww_calloc(1, WW_CHUNK_WORDS);
+    if (!room->folded || !room->contexts || !room->symbols || !room->words) {
+        ww_free(room->words);
+        room->words = NULL;
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
     }
     return WW_OK;
@@ -185,55 +179,4 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     default:
         return false;
     }
-}
-
-enum ww_err ww_chunk_lengths_add(struct ww_buf *out, size_t *at, struct ww_error *err)
-{
-    static const uint8_t zeros[4 * WW_CHUNK_LANES] = {0};
-
-    *at = out->len;
-    return ww_buf_add(out, zeros, sizeof(zeros), err);
-}
-
-enum ww_err ww_chunk_lane_add(struct ww_chunk_room *room, size_t n_steps, unsigned lane,
-                              size_t lengths_at, struct ww_buf *out, struct ww_error *err)
-{
-    const size_t before = out->len;
-    const enum ww_err rc = ww_rans_encode(room->steps, n_steps, room->scratch, out, err);
-
-    if (!rc) {
-        ww_put_u32le(out->data + lengths_at + (size_t)4 * lane,
-                     (uint32_t)(out->len - before));
-    }
-    return rc;
-}
-
-bool ww_chunk_lanes_begin(struct ww_rans_in lanes[WW_CHUNK_LANES], const uint8_t *bytes,
-                          size_t len, size_t *used)
-{
-    size_t at = 4 * WW_CHUNK_LANES;
-
-    if (len < at) {
-        return false;
-    }
-    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-        const size_t n = ww_get_u32le(bytes + (size_t)4 * l);
-        if (n > len - at) {
-            return false;
-        }
-        ww_rans_begin(&lanes[l], bytes + at, n);
-        at += n;
-    }
-    *used = at;
-    return true;
-}
-
-bool ww_chunk_lanes_done(const struct ww_rans_in lanes[WW_CHUNK_LANES])
-{
-    bool done = true;
-
-    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-        done = done && ww_rans_done(&lanes[l]);
-    }
-    return done;
 }

@@ -7,16 +7,18 @@
  *   1 same     nothing: the bytes are those of the prediction
  *   2 order    u8 largest exponent field of the prediction
  *              | 16 tables, each as codec/rans.h has it or one zero byte for none
- *              | 4 lengths u32 | 4 messages
- *   3 split    one table | 4 lengths u32 | 4 messages | width - 1 bytes of each number
+ *              | message
+ *   3 split    one table | width - 1 bytes of each number | message
  *   4 own      u8 axis | u32 rank | u64 row | u64 first number | rank scales, each the
- * bits of a fp32 | rank classes, each u8 below 16 | as order from the tables on
+ *              bits of a fp32 | rank classes, each u8 below 16 | 16 tables | message
  *   5 few      u8 k | k numbers | for each number of the chunk its place among them
  *
+ * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for 4096
+ * numbers or more, else 4.
  * order: numbers as ordered integers, the difference to the prediction folded to u; the
  * table of a number is min(15, largest exponent - exponent of the prediction). u below 16
  * is a symbol of its own, else the place of its highest bit with the two bits below it is
- * the symbol and the other bits are raw, at most twelve in a step, high ones first.
+ * the symbol, 16 for 16, and the other bits are raw.
  * own: a number is an integer times the scale of its latent index, one product in fp32,
  * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
  * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
@@ -25,8 +27,7 @@
  * their bits, each of which occurs; a place has 0 bits for one number, 1 for two, 2 for
  * up to four, else 4, low bits of a byte first, zeros behind the last. split: number
  * rotated left by one bit, so that the sign is last; its highest byte is the symbol (254
- * and 255 are symbol 254 and one raw bit), the lower bytes follow as they are. Message l
- * holds n / 4 numbers, the first n % 4 of them one more, one after the other.
+ * and 255 are symbol 254 and one raw bit), the lower bytes are stored as they are.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H
@@ -35,7 +36,6 @@
 #include "weightward/model.h"
 
 #define WW_CHUNK_BYTES ((size_t)2 << 20)
-#define WW_CHUNK_LANES 4
 #define WW_CHUNK_CONTEXTS 16
 /* The longest coded chunk: stored is never longer, and it is always tried. */
 #define WW_CHUNK_MAX_CODED (WW_CHUNK_BYTES + 1)

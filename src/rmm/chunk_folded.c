@@ -10,6 +10,33 @@
 
 #include "util/num.h"
 
+void ww_folded_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS])
+{
+    for (unsigned s = 0; s < ww_folded_symbols(32); s++) {
+        leads[s] = (struct ww_lanes_lead){(uint8_t)s, 0};
+        if (s >= WW_FOLDED_DIRECT) {
+            leads[s].bits = (uint8_t)(4 | (s & 3));
+            leads[s].n_raw = (uint8_t)(WW_FOLDED_TOP - 2 + (s - WW_FOLDED_DIRECT) / 4);
+        }
+    }
+}
+
+/* Two tallies, since one waits for itself when a symbol follows itself. */
+static void count_symbols(struct ww_chunk_room *room, size_t n)
+{
+    memset(room->tally, 0, sizeof(room->tally));
+    for (size_t i = 0; i < n; i++) {
+        const unsigned symbol = ww_folded_symbol_in(room, room->folded[i]);
+        room->symbols[i] = (uint8_t)symbol;
+        room->tally[i & 1][room->contexts[i]][symbol]++;
+    }
+    for (unsigned c = 0; c < WW_CHUNK_CONTEXTS; c++) {
+        for (unsigned s = 0; s < WW_RANS_MAX_SYMBOLS; s++) {
+            room->counts[c][s] = (uint64_t)room->tally[0][c][s] + room->tally[1][c][s];
+        }
+    }
+}
+
 static enum ww_err add_tables(struct ww_chunk_room *room, unsigned n_bits,
                               struct ww_buf *out, struct ww_error *err)
 {
@@ -43,96 +70,30 @@ static void make_pushes(struct ww_chunk_room *room, unsigned n)
     }
 }
 
-/* Low ones first; the decoder takes twelve at a time from the top, so the short step is
- * the last of them. */
-static uint32_t push_raw(uint32_t state, uint32_t folded, unsigned n_raw, uint8_t **at)
-{
-    unsigned take = (n_raw - 1) % WW_RANS_BITS + 1;
-
-    for (unsigned low = 0; low < n_raw; take = WW_RANS_BITS) {
-        state = ww_rans_push_bits(state, folded >> low & ((1u << take) - 1), take, at);
-        low += take;
-    }
-    return state;
-}
-
-/* The last of its steps first. */
-static inline uint32_t push_number(const struct ww_chunk_room *room, size_t i,
-                                   uint32_t state, uint8_t **at)
-{
-    const uint32_t folded = room->folded[i];
-    const unsigned symbol = ww_folded_symbol_in(room, folded);
-    const unsigned n_raw = room->leads[symbol].n_raw;
-
-    if (n_raw > WW_RANS_BITS) {
-        state = push_raw(state, folded, n_raw, at);
-    } else if (n_raw > 0) {
-        state = ww_rans_push_bits(state, folded & ((1u << n_raw) - 1), n_raw, at);
-    }
-    return ww_rans_push(state, &room->push[room->contexts[i]][symbol], at);
-}
-
-/* All lanes at once: each one is a chain, and four chains run beside each other. */
-static void push_lanes(struct ww_chunk_room *room, size_t n, uint32_t *states,
-                       uint8_t **ends)
-{
-    uint32_t state[WW_CHUNK_LANES];
-    uint8_t *at[WW_CHUNK_LANES];
-    size_t first[WW_CHUNK_LANES];
-    const size_t least = n / WW_CHUNK_LANES;
-
-    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-        const size_t len = ww_chunk_lane(n, l, &first[l]);
-        state[l] = WW_RANS_LOW;
-        at[l] = room->words + (l + 1) * WW_CHUNK_WORDS;
-        if (len > least) {
-            state[l] = push_number(room, first[l] + least, state[l], &at[l]);
-        }
-    }
-    for (size_t i = least; i-- > 0;) {
-#pragma GCC unroll 4
-        for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-            state[l] = push_number(room, first[l] + i, state[l], &at[l]);
-        }
-    }
-    memcpy(states, state, sizeof(state));
-    memcpy(ends, at, sizeof(at));
-}
-
-static enum ww_err add_lanes(struct ww_chunk_room *room, size_t n, struct ww_buf *out,
-                             struct ww_error *err)
-{
-    uint32_t states[WW_CHUNK_LANES];
-    uint8_t *ends[WW_CHUNK_LANES];
-    size_t at = 0;
-    enum ww_err rc = ww_chunk_lengths_add(out, &at, err);
-
-    push_lanes(room, n, states, ends);
-    for (unsigned l = 0; l < WW_CHUNK_LANES && !rc; l++) {
-        const size_t len = (size_t)(room->words + (l + 1) * WW_CHUNK_WORDS - ends[l]);
-        ww_put_u32le(out->data + at + (size_t)4 * l, (uint32_t)(4 + len));
-        rc = ww_buf_add_u32le(out, states[l], err);
-        if (!rc) {
-            rc = ww_buf_add(out, ends[l], len, err);
-        }
-    }
-    return rc;
-}
-
 enum ww_err ww_folded_encode(struct ww_chunk_room *room, size_t n, unsigned n_bits,
                              struct ww_buf *out, struct ww_error *err)
 {
-    const enum ww_err rc = add_tables(room, n_bits, out, err);
+    const bool is_short = n_bits - 3 <= WW_LANES_RAW;
+    const struct ww_lanes_text text = {.spread = &room->spread,
+                                       .kind = is_short ? WW_LANES_SHORT : WW_LANES_ANY,
+                                       .numbers = room->folded,
+                                       .symbols = room->symbols,
+                                       .contexts = room->contexts,
+                                       .leads = room->folded_leads,
+                                       .push = room->push};
+    enum ww_err rc = WW_OK;
 
+    count_symbols(room, n);
+    rc = add_tables(room, n_bits, out, err);
     if (rc) {
         return rc;
     }
     make_pushes(room, ww_folded_symbols(n_bits));
-    return add_lanes(room, n, out, err);
+    return ww_lanes_encode(&text, n, room->words, WW_CHUNK_WORDS, out, err);
 }
 
-bool ww_folded_tables_read(struct ww_chunk_room *room, unsigned n_bits,
-                           const uint8_t *coded, size_t len, size_t *used)
+static bool read_tables(struct ww_chunk_room *room, unsigned n_bits, const uint8_t *coded,
+                        size_t len, struct ww_folded_in *in, size_t *used)
 {
     for (unsigned c = 0; c < WW_CHUNK_CONTEXTS; c++) {
         struct ww_rans_table *table = &room->tables[c];
@@ -141,7 +102,6 @@ bool ww_folded_tables_read(struct ww_chunk_room *room, unsigned n_bits,
             return false;
         }
         if (coded[*used] == 0) {
-            table->n = 0;
             (*used)++;
             continue;
         }
@@ -149,8 +109,47 @@ bool ww_folded_tables_read(struct ww_chunk_room *room, unsigned n_bits,
             table->n > ww_folded_symbols(n_bits)) {
             return false;
         }
-        ww_rans_slots_fill(table, &room->slots[c]);
+        ww_lanes_slots_fill(table, &room->slots[c]);
+        in->present |= 1u << c;
         *used += n;
     }
     return true;
+}
+
+bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,
+                     const uint8_t *coded, size_t len, struct ww_folded_in *in)
+{
+    const bool is_short = n_bits - 3 <= WW_LANES_RAW;
+    size_t used = 0;
+
+    memset(in, 0, sizeof(*in));
+    in->code = (struct ww_lanes_code){.slots = room->slots,
+                                      .leads = room->folded_leads,
+                                      .spread = &room->spread,
+                                      .kind = is_short ? WW_LANES_SHORT : WW_LANES_ANY};
+    if (!read_tables(room, n_bits, coded, len, in, &used)) {
+        return false;
+    }
+    ww_lanes_begin(&in->lanes, ww_lanes_for(n), coded + used, len - used);
+    return true;
+}
+
+bool ww_folded_next(struct ww_folded_in *in, const uint8_t *contexts, uint32_t *out,
+                    size_t n)
+{
+    uint32_t wanted = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        wanted |= 1u << contexts[i];
+    }
+    if (wanted & ~in->present) {
+        return false;
+    }
+    ww_lanes_decode(&in->lanes, &in->code, contexts, out, n);
+    return true;
+}
+
+bool ww_folded_done(const struct ww_folded_in *in)
+{
+    return ww_lanes_done(&in->lanes);
 }

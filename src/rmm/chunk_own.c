@@ -18,11 +18,22 @@
 #define AT_ROW 5
 #define AT_FIRST 13
 
-static inline uint32_t latent(const struct ww_chunk_scales *s, size_t i)
+/* Latent indices of n numbers from number `at` of the chunk on. */
+static void latents_of(const struct ww_chunk_scales *s, size_t at, size_t n,
+                       uint16_t *latents)
 {
-    const uint64_t at = s->first + i;
+    const uint64_t first = s->first + at;
+    const uint64_t length = s->axis ? s->rank : s->row;
+    uint64_t k = s->axis ? first % s->rank : first / s->row;
+    uint64_t left = s->axis ? 1 : length - first % s->row;
 
-    return (uint32_t)(s->axis ? at % s->rank : at / s->row);
+    for (size_t i = 0; i < n; i++) {
+        latents[i] = (uint16_t)k;
+        if (--left == 0) {
+            k = k + 1 == s->rank && s->axis ? 0 : k + 1;
+            left = s->axis ? 1 : length;
+        }
+    }
 }
 
 static enum ww_err add_head(const struct ww_chunk_scales *s, struct ww_buf *out,
@@ -51,20 +62,19 @@ enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integ
                                 size_t n, const struct ww_chunk_scales *s,
                                 struct ww_buf *out, struct ww_error *err)
 {
-    unsigned n_raw = 0;
     enum ww_err rc = ww_chunk_room_ready(room, err);
 
     if (rc) {
         return rc;
     }
-    memset(room->counts, 0, sizeof(room->counts));
-    for (size_t i = 0; i < n; i++) {
-        const int32_t q = integers[i];
-        const uint32_t folded = q < 0 ? (uint32_t)(-2 * q - 1) : (uint32_t)(2 * q);
-        const uint8_t context = s->classes[latent(s, i)];
-        room->folded[i] = folded;
-        room->contexts[i] = context;
-        room->counts[context][ww_folded_symbol(folded, &n_raw)]++;
+    for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
+        const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
+        latents_of(s, at, some, room->block_latents);
+        for (size_t i = 0; i < some; i++) {
+            const int32_t q = integers[at + i];
+            room->folded[at + i] = q < 0 ? (uint32_t)(-2 * q - 1) : (uint32_t)(2 * q);
+            room->contexts[at + i] = s->classes[room->block_latents[i]];
+        }
     }
     rc = add_head(s, out, err);
     return rc ? rc : ww_folded_encode(room, n, N_BITS, out, err);
@@ -126,22 +136,24 @@ static bool read_scales(const uint8_t *coded, uint32_t rank, float *scales,
     return true;
 }
 
-static bool decode_all(struct ww_rans_in *lanes, const struct ww_chunk_room *room,
+static bool decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
                        struct ww_chunk_type type, const struct ww_chunk_scales *s,
                        size_t n, uint8_t *out)
 {
-    for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-        size_t first = 0;
-        const size_t len = ww_chunk_lane(n, l, &first);
-        for (size_t i = first; i < first + len; i++) {
-            const uint32_t k = latent(s, i);
-            const struct ww_rans_table *table = &room->tables[s->classes[k]];
-            if (table->n == 0) {
-                return false;
-            }
-            const uint32_t u = ww_folded_decode(&lanes[l], table);
+    for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
+        const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
+        latents_of(s, at, some, room->block_latents);
+        for (size_t i = 0; i < some; i++) {
+            room->block_contexts[i] = s->classes[room->block_latents[i]];
+        }
+        if (!ww_folded_next(in, room->block_contexts, room->block, some)) {
+            return false;
+        }
+        for (size_t i = 0; i < some; i++) {
+            const uint32_t u = room->block[i];
             const int32_t q = u & 1 ? -(int32_t)(u >> 1) - 1 : (int32_t)(u >> 1);
-            ww_chunk_own_number(type, q, s->scales[k], out + i * type.width);
+            ww_chunk_own_number(type, q, s->scales[room->block_latents[i]],
+                                out + (at + i) * type.width);
         }
     }
     return true;
@@ -152,9 +164,8 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
 {
     const size_t n = n_bytes / type.width;
     struct ww_chunk_scales s = {0};
-    struct ww_rans_in lanes[WW_CHUNK_LANES];
+    struct ww_folded_in in;
     size_t used = 0;
-    size_t lanes_used = 0;
 
     if (!type.exponent_mask || !read_head(coded, len, n, &s) ||
         !read_scales(coded + HEAD_BYTES, s.rank, room->scales, &s.classes)) {
@@ -162,8 +173,6 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     }
     s.scales = room->scales;
     used = HEAD_BYTES + (size_t)5 * s.rank;
-    return ww_folded_tables_read(room, N_BITS, coded, len, &used) &&
-           ww_chunk_lanes_begin(lanes, coded + used, len - used, &lanes_used) &&
-           used + lanes_used == len && decode_all(lanes, room, type, &s, n, out) &&
-           ww_chunk_lanes_done(lanes);
+    return ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in) &&
+           decode_all(&in, room, type, &s, n, out) && ww_folded_done(&in);
 }

@@ -29,25 +29,6 @@ static unsigned high_byte(const uint8_t *at, unsigned width)
     return (unsigned)(rotate(ww_ordered_load(at, width), width) >> (8 * (width - 1)));
 }
 
-static enum ww_err code_lane(struct ww_chunk_room *room, unsigned width,
-                             const uint8_t *bytes, size_t n, unsigned lane, size_t at,
-                             struct ww_buf *out, struct ww_error *err)
-{
-    size_t first = 0;
-    const size_t len = ww_chunk_lane(n, lane, &first);
-    size_t n_steps = 0;
-
-    for (size_t i = first; i < first + len; i++) {
-        const unsigned high = high_byte(bytes + i * width, width);
-        const unsigned symbol = high < ESCAPE ? high : ESCAPE;
-        room->steps[n_steps++] = ww_rans_step_of(&room->tables[0], symbol);
-        if (symbol == ESCAPE) {
-            room->steps[n_steps++] = ww_rans_raw(high - ESCAPE, 1);
-        }
-    }
-    return ww_chunk_lane_add(room, n_steps, lane, at, out, err);
-}
-
 static enum ww_err add_low_bytes(unsigned width, const uint8_t *bytes, size_t n,
                                  struct ww_buf *out, struct ww_error *err)
 {
@@ -67,65 +48,91 @@ static enum ww_err add_low_bytes(unsigned width, const uint8_t *bytes, size_t n,
     return WW_OK;
 }
 
+void ww_split_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS])
+{
+    for (unsigned s = 0; s < ESCAPE; s++) {
+        leads[s] = (struct ww_lanes_lead){(uint8_t)s, 0};
+    }
+    leads[ESCAPE] = (struct ww_lanes_lead){ESCAPE / 2, 1};
+}
+
+static enum ww_err add_table(struct ww_chunk_room *room, size_t n, struct ww_buf *out,
+                             struct ww_error *err)
+{
+    struct ww_rans_table *table = &room->tables[0];
+    uint64_t *counts = room->counts[0];
+
+    for (unsigned s = 0; s < WW_RANS_MAX_SYMBOLS; s++) {
+        counts[s] = (uint64_t)room->tally[0][0][s] + room->tally[1][0][s];
+    }
+    counts[0] += n == 0; /* a table needs something to count */
+    ww_rans_table_make(table, counts, WW_RANS_MAX_SYMBOLS);
+    for (unsigned s = 0; s < table->n; s++) {
+        if (counts[s] > 0) {
+            room->push[0][s] = ww_rans_push_of(ww_rans_step_of(table, s));
+        }
+    }
+    return ww_rans_table_write(table, out, err);
+}
+
 enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                                   const uint8_t *bytes, size_t n_bytes,
                                   struct ww_buf *out, struct ww_error *err)
 {
+    struct ww_lanes_text text = {.spread = &room->spread,
+                                 .kind = WW_LANES_PLAIN,
+                                 .numbers = room->folded,
+                                 .symbols = room->symbols,
+                                 .leads = room->byte_leads,
+                                 .push = room->push};
     const size_t n = n_bytes / type.width;
-    uint64_t *counts = room->counts[0];
-    size_t at = 0;
     enum ww_err rc = WW_OK;
 
-    memset(counts, 0, sizeof(room->counts[0]));
-    counts[0] = n == 0; /* a table needs something to count */
+    memset(room->tally[0][0], 0, sizeof(room->tally[0][0]));
+    memset(room->tally[1][0], 0, sizeof(room->tally[1][0]));
     for (size_t i = 0; i < n; i++) {
         const unsigned high = high_byte(bytes + i * type.width, type.width);
-        counts[high < ESCAPE ? high : ESCAPE]++;
+        const unsigned symbol = high < ESCAPE ? high : ESCAPE;
+        room->folded[i] = high;
+        room->symbols[i] = (uint8_t)symbol;
+        room->tally[i & 1][0][symbol]++;
     }
-    ww_rans_table_make(&room->tables[0], counts, WW_RANS_MAX_SYMBOLS);
-    rc = ww_rans_table_write(&room->tables[0], out, err);
+    rc = add_table(room, n, out, err);
     if (!rc) {
-        rc = ww_chunk_lengths_add(out, &at, err);
+        rc = add_low_bytes(type.width, bytes, n, out, err);
     }
-    for (unsigned l = 0; l < WW_CHUNK_LANES && !rc; l++) {
-        rc = code_lane(room, type.width, bytes, n, l, at, out, err);
-    }
-    return rc ? rc : add_low_bytes(type.width, bytes, n, out, err);
+    text.kind = room->tables[0].n > ESCAPE ? WW_LANES_ANY : WW_LANES_PLAIN;
+    return rc ? rc : ww_lanes_encode(&text, n, room->words, WW_CHUNK_WORDS, out, err);
 }
 
-static inline void decode_number(struct ww_rans_in *in, const struct ww_rans_table *table,
-                                 unsigned width, const uint8_t *low, size_t i,
-                                 uint8_t *out)
+static inline __attribute__((always_inline)) void
+join(const uint32_t *high, const uint8_t *low, unsigned width, size_t n, uint8_t *out)
 {
-    uint64_t high = ww_rans_symbol(in, table);
-    uint64_t bits = 0;
-
-    if (high == ESCAPE) {
-        high += ww_rans_bits(in, 1);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits = 0;
+        memcpy(&bits, low + i * (width - 1), width - 1);
+        bits = unrotate(bits | (uint64_t)high[i] << (8 * (width - 1)), width);
+        memcpy(out + i * width, &bits, width);
     }
-    memcpy(&bits, low + i * (width - 1), width - 1);
-    bits = unrotate(bits | high << (8 * (width - 1)), width);
-    memcpy(out + i * width, &bits, width);
 }
 
-static inline void decode_width(struct ww_rans_in *lanes,
-                                const struct ww_rans_table *table, unsigned width,
-                                const uint8_t *low, size_t n, uint8_t *out)
+/* Constants, so that copies become moves. */
+static void join_width(const uint32_t *high, const uint8_t *low, unsigned width, size_t n,
+                       uint8_t *out)
 {
-    size_t first[WW_CHUNK_LANES];
-    const size_t most = ww_chunk_lane(n, 0, &first[0]);
-    const size_t least = n / WW_CHUNK_LANES;
-
-    for (unsigned l = 1; l < WW_CHUNK_LANES; l++) {
-        (void)ww_chunk_lane(n, l, &first[l]);
-    }
-    for (size_t i = 0; i < least; i++) {
-        for (unsigned l = 0; l < WW_CHUNK_LANES; l++) {
-            decode_number(&lanes[l], table, width, low, first[l] + i, out);
-        }
-    }
-    for (unsigned l = 0; l < n % WW_CHUNK_LANES; l++) {
-        decode_number(&lanes[l], table, width, low, first[l] + most - 1, out);
+    switch (width) {
+    case 1:
+        join(high, low, 1, n, out);
+        break;
+    case 2:
+        join(high, low, 2, n, out);
+        break;
+    case 4:
+        join(high, low, 4, n, out);
+        break;
+    default:
+        join(high, low, 8, n, out);
+        break;
     }
 }
 
@@ -133,30 +140,24 @@ bool ww_chunk_split_decode(struct ww_chunk_room *room, struct ww_chunk_type type
                            const uint8_t *coded, size_t len, uint8_t *out, size_t n_bytes)
 {
     const size_t n = n_bytes / type.width;
-    struct ww_rans_in lanes[WW_CHUNK_LANES];
+    const size_t low = type.width - 1;
     struct ww_rans_table *table = &room->tables[0];
+    struct ww_lanes_code code = {room->slots, room->byte_leads, &room->spread,
+                                 WW_LANES_PLAIN};
+    struct ww_lanes_in in;
     size_t used = 0;
-    size_t lanes_used = 0;
 
-    if (!ww_rans_table_read(table, coded, len, &used) ||
-        !ww_chunk_lanes_begin(lanes, coded + used, len - used, &lanes_used) ||
-        len - used - lanes_used != n * (type.width - 1)) {
+    if (!ww_rans_table_read(table, coded, len, &used) || len - used < n * low) {
         return false;
     }
-    const uint8_t *low = coded + used + lanes_used;
-    switch (type.width) { /* constants, so that copies become moves */
-    case 1:
-        decode_width(lanes, table, 1, low, n, out);
-        break;
-    case 2:
-        decode_width(lanes, table, 2, low, n, out);
-        break;
-    case 4:
-        decode_width(lanes, table, 4, low, n, out);
-        break;
-    default:
-        decode_width(lanes, table, 8, low, n, out);
-        break;
+    ww_lanes_slots_fill(table, &room->slots[0]);
+    code.kind = table->n > ESCAPE ? WW_LANES_ANY : WW_LANES_PLAIN;
+    ww_lanes_begin(&in, ww_lanes_for(n), coded + used + n * low, len - used - n * low);
+    for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
+        const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
+        ww_lanes_decode(&in, &code, NULL, room->block, some);
+        join_width(room->block, coded + used + at * low, type.width, some,
+                   out + at * type.width);
     }
-    return ww_chunk_lanes_done(lanes);
+    return ww_lanes_done(&in);
 }

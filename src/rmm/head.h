@@ -19,7 +19,7 @@
 #include "crypto/hash.h"
 
 #define WW_PACK_MAGIC "weightward-pack\n"
-#define WW_PACK_VERSION 1
+#define WW_PACK_VERSION 2
 #define WW_PACK_HEAD_BYTES 128
 #define WW_PACK_ALIGN 4096u
 #define WW_PACK_MAX_MANIFEST ((uint64_t)64 << 20)

@@ -10,7 +10,7 @@
 #include "weightward/model.h"
 #include "weightward/package.h"
 
-#define WW_PACK_SCHEMA "weightward.package/1"
+#define WW_PACK_SCHEMA "weightward.package/2"
 #define WW_PACK_MAX_MEMBERS 4096
 #define WW_PACK_ID_BYTES 16
 #define WW_PACK_MAX_OTHERS 62 /* with the base what a piece of a plan takes */

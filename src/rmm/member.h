@@ -8,6 +8,7 @@
 #include "model/st_file.h"
 #include "rmm/unmerge.h"
 #include "rmm/own.h"
+#include "rmm/rank_code.h"
 #include "rmm/table.h"
 #include "weightward/package.h"
 
@@ -44,7 +45,8 @@ struct ww_member {
     struct ww_adapter *opened;    /* with pairs */
     struct ww_member_pair *pairs;
     uint32_t n_pairs;
-    uint32_t *pair_of; /* per part: its pair, or WW_NONE */
+    struct ww_rank_coded **ranks; /* per part: factors while it is written, or NULL */
+    uint32_t *pair_of;            /* per part: its pair, or WW_NONE */
 };
 
 /** Open every file and cut it into parts. base may be NULL; error 0: exact.

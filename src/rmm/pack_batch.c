@@ -124,11 +124,15 @@ static enum ww_err code_exact(struct ww_chunk_room *room, struct ww_sha256 *sha,
         hash_leaves(sha, job); /* of the base's own bytes */
     }
     if (job->base_fd >= 0) {
-        rc = ww_unmerge_read(job->unmerge, job->base_tensor, job->base_at, job->prediction,
-                           job->n, err);
+        rc = ww_unmerge_read(job->unmerge, job->base_tensor, job->base_at,
+                             job->prediction, job->n, err);
     }
     if (rc) {
         return rc;
+    }
+    if (job->rank) {
+        ww_rank_predict(job->rank, job->base_at, job->prediction, job->prediction,
+                        job->n);
     }
     return ww_chunk_encode(room, job->type, job->bytes,
                            job->base_fd >= 0 ? job->prediction : NULL, job->n,

@@ -9,6 +9,7 @@
 #include "crypto/hash.h"
 #include "rmm/unmerge.h"
 #include "rmm/chunk.h"
+#include "rmm/rank.h"
 #include "weightward/run.h"
 
 #define WW_PACK_MAX_THREADS 16
@@ -28,6 +29,7 @@ struct ww_pack_job {
     uint64_t base_rank;                  /* for leaves of the base's tensor tree, */
     uint64_t base_at;                    /* which begin at this byte of the tensor */
     uint8_t (*leaves)[WW_SHA256_BYTES];  /* NULL: not wanted */
+    const struct ww_rank *rank;          /* part of the prediction, or NULL */
     const int16_t *integers;             /* form own, instead of the bytes; or NULL */
     struct ww_chunk_scales scales;
     /* Whose chunk it is: for the one who writes. */

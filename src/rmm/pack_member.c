@@ -81,6 +81,34 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
     return rc;
 }
 
+/* Is the tensor its base and a product? Asked when its first chunk is handed out. */
+static enum ww_err set_rank(const struct writing *w, uint32_t part,
+                            struct ww_pack_job *job, struct ww_error *err)
+{
+    const struct ww_tensor *base = job->base_fd >= 0 ? job->base_tensor : NULL;
+    const bool may = base && base->rank == 2 && ww_rank_dtype(base->dtype) &&
+                     w->member->unmerge.n == 0;
+    struct ww_rank_found found;
+    enum ww_err rc = WW_OK;
+
+    if (may && w->chunk == 0) {
+        const struct ww_rank_pair pair = {.fd = job->fd,
+                                          .at = job->offset,
+                                          .base_fd = job->base_fd,
+                                          .base_at = base->offset,
+                                          .name = job->name,
+                                          .dtype = base->dtype,
+                                          .m = (size_t)base->shape[0],
+                                          .d = (size_t)base->shape[1]};
+        rc = ww_rank_find(&pair, &found, err);
+        if (!rc && found.rank.shape.rank > 0) {
+            rc = ww_rank_encode(w->crew->rooms[0], &found, &w->member->ranks[part], err);
+        }
+    }
+    job->rank = w->member->ranks[part] ? &w->member->ranks[part]->rank : NULL;
+    return rc;
+}
+
 /* Factors that come back within an error. */
 static enum ww_err set_integers(const struct writing *w, uint32_t part,
                                 struct ww_pack_job *job, struct ww_error *err)
@@ -129,6 +157,9 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
         job->type = ww_chunk_type_of(part->dtype);
         rc = set_prediction(w, job->part, job, err);
         if (!rc) {
+            rc = set_rank(w, job->part, job, err);
+        }
+        if (!rc) {
             rc = set_integers(w, job->part, job, err);
         }
         w->chunk++;
@@ -141,6 +172,28 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
 static bool ends_file(const struct ww_pack_table *t, const struct ww_pack_job *job)
 {
     return job->offset + job->n == t->files[job->file].size_bytes;
+}
+
+/* The factors of a part, before its chunks. */
+static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *err)
+{
+    struct ww_pack_table_part *part = &w->member->table.parts[p];
+    const struct ww_rank_coded *coded = w->member->ranks[p];
+    enum ww_err rc = WW_OK;
+
+    if (!coded) {
+        return WW_OK;
+    }
+    part->rank = coded->rank.shape;
+    part->factors = coded->entries;
+    part->n_factors = coded->n;
+    for (uint64_t i = 0; i < coded->n && !rc; i++) {
+        const struct ww_buf *bytes = &coded->chunks[i];
+        part->factors[i].at = w->out->plain_bytes;
+        w->entry->coded[bytes->data[0]] += bytes->len;
+        rc = ww_section_add(w->out, bytes->data, bytes->len, err);
+    }
+    return rc;
 }
 
 static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
@@ -162,11 +215,16 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
     if (ends_file(t, job)) {
         ww_sha256_final(w->sha, t->files[job->file].sha256);
     }
+    if (job->chunk == 0) {
+        rc = write_rank(w, job->part, err);
+    }
     chunk->at = w->out->plain_bytes;
     chunk->len = (uint32_t)job->coded.len;
     memcpy(chunk->sha256, job->sha256, WW_SHA256_BYTES);
     w->entry->coded[job->coded.data[0]] += job->coded.len;
-    rc = ww_section_add(w->out, job->coded.data, job->coded.len, err);
+    if (!rc) {
+        rc = ww_section_add(w->out, job->coded.data, job->coded.len, err);
+    }
     if (job->chunk + 1 == part->n_chunks) {
         ww_member_fitted(w->member, job->part);
     }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "model/dtype.h"
-#include "rmm/chunk.h"
+#include "rmm/rank.h"
 #include "rmm/table.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -15,7 +15,11 @@ static const struct ww_json_limits limits = {WW_PACK_TABLE_MAX_BYTES, 8, 4000000
 
 static const char *const table_keys[] = {"schema", "salt", "files"};
 static const char *const file_keys[] = {"path", "size", "sha256", "same", "parts"};
-static const char *const part_keys[] = {"bytes", "dtype", "tensor", "base", "chunks"};
+static const char *const part_keys[] = {"bytes", "dtype", "tensor",
+                                        "base",  "rank",  "chunks"};
+static const char *const rank_keys[] = {"rank", "rows", "rounding", "chunks"};
+
+#define MOST_NUMBERS (UINT64_C(1) << 48) /* of a tensor with factors */
 
 struct reader {
     const char *member;
@@ -50,16 +54,14 @@ static bool read_flag(const struct ww_jnode *node, bool *out)
     return !node || (ww_jbool(node, out) && *out);
 }
 
-static enum ww_err read_chunks(struct reader *r, struct ww_pack_table_part *part,
-                               const struct ww_jnode *list)
+/* Chunks that lie behind those read so far. */
+static enum ww_err read_chunks(struct reader *r, uint64_t n, const struct ww_jnode *list)
 {
     struct ww_pack_table *t = r->table;
 
-    if (!is_array(list) || ww_jsize(list) != ww_part_chunks(part->bytes)) {
+    if (!is_array(list) || ww_jsize(list) != n) {
         return malformed(r, "chunks");
     }
-    part->first_chunk = t->n_chunks;
-    part->n_chunks = ww_jsize(list);
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {
         struct ww_pack_table_chunk *chunk = &t->chunks[t->n_chunks++];
         uint64_t len = 0;
@@ -75,13 +77,50 @@ static enum ww_err read_chunks(struct reader *r, struct ww_pack_table_part *part
     return WW_OK;
 }
 
+/* Factors are no larger than the tensor's numbers in fp64, so that who claims little
+ * cannot ask for much memory. */
+static enum ww_err read_rank(struct reader *r, struct ww_pack_table_part *part,
+                             const struct ww_jnode *node)
+{
+    struct ww_pack_rank *rank = &part->rank;
+    const uint64_t n = part->bytes / 2;
+    const char *rounding = NULL;
+    uint64_t sides = 0;
+    const enum ww_err rc = ww_jonly(node, rank_keys, WW_LEN(rank_keys), WW_E_MALFORMED,
+                                    "rank of a package's member", r->err);
+
+    if (rc) {
+        return rc;
+    }
+    if (!part->predicted || !ww_rank_dtype(part->dtype) ||
+        !ww_ju64(ww_jget(node, "rank"), &sides) || sides == 0 || sides > WW_RANK_MOST) {
+        return malformed(r, "rank");
+    }
+    rank->rank = (uint32_t)sides;
+    if (!ww_ju64(ww_jget(node, "rows"), &rank->rows) || rank->rows == 0 ||
+        n % rank->rows != 0 || n > MOST_NUMBERS || sides > rank->rows ||
+        sides > n / rank->rows) {
+        return malformed(r, "rows");
+    }
+    if (!ww_jstr(ww_jget(node, "rounding"), &rounding) ||
+        (strcmp(rounding, "sum") != 0 && strcmp(rounding, "product") != 0)) {
+        return malformed(r, "rounding");
+    }
+    rank->product = strcmp(rounding, "product") == 0;
+    part->factors = r->table->chunks + r->table->n_chunks;
+    part->n_factors = ww_part_chunks(ww_rank_b_bytes(rank)) +
+                      ww_part_chunks(ww_rank_a_bytes(rank, n / rank->rows));
+    return read_chunks(r, part->n_factors, ww_jget(node, "chunks"));
+}
+
 static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
 {
     struct ww_pack_table_part *part = &r->table->parts[r->table->n_parts++];
     const struct ww_jnode *tensor = ww_jget(node, "tensor");
     const char *dtype = NULL;
-    const enum ww_err rc = ww_jonly(node, part_keys, WW_LEN(part_keys), WW_E_MALFORMED,
-                                    "part of a package's member", r->err);
+    const struct ww_jnode *rank = ww_jget(node, "rank");
+    enum ww_err rc = ww_jonly(node, part_keys, WW_LEN(part_keys), WW_E_MALFORMED,
+                              "part of a package's member", r->err);
 
     if (rc) {
         return rc;
@@ -101,7 +140,12 @@ static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
         (part->predicted && !part->tensor)) {
         return malformed(r, "base");
     }
-    return read_chunks(r, part, ww_jget(node, "chunks"));
+    if (rank) {
+        rc = read_rank(r, part, rank);
+    }
+    part->first_chunk = r->table->n_chunks;
+    part->n_chunks = ww_part_chunks(part->bytes);
+    return rc ? rc : read_chunks(r, part->n_chunks, ww_jget(node, "chunks"));
 }
 
 static enum ww_err read_parts(struct reader *r, struct ww_pack_table_file *file,
@@ -173,6 +217,7 @@ static enum ww_err make_room(struct reader *r, const struct ww_jnode *files)
         for (const struct ww_jnode *p = count(parts) ? ww_jfirst(parts) : NULL; p;
              p = ww_jnext(p)) {
             n_chunks += count(ww_jget(p, "chunks"));
+            n_chunks += count(ww_jget(ww_jget(p, "rank"), "chunks"));
         }
     }
     r->table->files = ww_calloc(ww_jsize(files), sizeof(*r->table->files));

@@ -16,6 +16,33 @@ uint64_t ww_part_chunks(uint64_t bytes)
     return ww_div_up(bytes, WW_CHUNK_BYTES);
 }
 
+static void write_chunks(struct ww_jw *w, const struct ww_pack_table_chunk *chunks,
+                         uint64_t n)
+{
+    ww_jw_key(w, "chunks");
+    ww_jw_array(w);
+    for (uint64_t c = 0; c < n; c++) {
+        char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
+        ww_hex(hex, chunks[c].sha256, WW_SHA256_BYTES);
+        ww_jw_array(w);
+        ww_jw_u64(w, chunks[c].len);
+        ww_jw_str(w, hex);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
+static void write_rank(struct ww_jw *w, const struct ww_pack_table_part *part)
+{
+    ww_jw_key(w, "rank");
+    ww_jw_object(w);
+    ww_jw_ku64(w, "rank", part->rank.rank);
+    ww_jw_ku64(w, "rows", part->rank.rows);
+    ww_jw_kstr(w, "rounding", part->rank.product ? "product" : "sum");
+    write_chunks(w, part->factors, part->n_factors);
+    ww_jw_close(w);
+}
+
 static void write_part(struct ww_jw *w, const struct ww_pack_table *table,
                        const struct ww_pack_table_part *part)
 {
@@ -28,18 +55,10 @@ static void write_part(struct ww_jw *w, const struct ww_pack_table *table,
     if (part->predicted) {
         ww_jw_kbool(w, "base", true);
     }
-    ww_jw_key(w, "chunks");
-    ww_jw_array(w);
-    for (uint64_t c = 0; c < part->n_chunks; c++) {
-        const struct ww_pack_table_chunk *chunk = &table->chunks[part->first_chunk + c];
-        char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
-        ww_hex(hex, chunk->sha256, WW_SHA256_BYTES);
-        ww_jw_array(w);
-        ww_jw_u64(w, chunk->len);
-        ww_jw_str(w, hex);
-        ww_jw_close(w);
+    if (part->rank.rank > 0) {
+        write_rank(w, part);
     }
-    ww_jw_close(w);
+    write_chunks(w, table->chunks + part->first_chunk, part->n_chunks);
     ww_jw_close(w);
 }
 

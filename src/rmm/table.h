@@ -10,7 +10,7 @@
 #include "json/json.h"
 #include "weightward/model.h"
 
-#define WW_PACK_TABLE_SCHEMA "weightward.package-member/1"
+#define WW_PACK_TABLE_SCHEMA "weightward.package-member/2"
 #define WW_PACK_TABLE_MAX_BYTES ((size_t)64 << 20)
 #define WW_SALT_BYTES 32
 
@@ -20,6 +20,13 @@ struct ww_pack_table_chunk {
     uint8_t sha256[WW_SHA256_BYTES];
 };
 
+/** A product of low rank between a tensor and its base: see rank.h. */
+struct ww_pack_rank {
+    uint32_t rank; /* 0: none */
+    uint64_t rows; /* of the tensor */
+    bool product;  /* how the merge rounded */
+};
+
 struct ww_pack_table_part {
     const char *tensor; /* NULL: a header, or a file that is no weight file */
     enum ww_dtype dtype;
@@ -27,6 +34,9 @@ struct ww_pack_table_part {
     uint64_t bytes;
     uint64_t first_chunk; /* in the table's chunks */
     uint64_t n_chunks;
+    struct ww_pack_rank rank;
+    struct ww_pack_table_chunk *factors; /* of that; before the part's own chunks */
+    uint64_t n_factors;
 };
 
 struct ww_pack_table_file {

@@ -9,6 +9,7 @@
 
 #include "rmm/as_member.h"
 #include "rmm/base_use.h"
+#include "rmm/rank_code.h"
 #include "rmm/unpack_plan.h"
 #include "rmm/unpack_run.h"
 #include "util/alloc.h"
@@ -262,7 +263,8 @@ static const struct ww_pack_table_part *find_tensor(const struct ww_pack_table *
 }
 
 static enum ww_err give_chunk(const struct ww_unpack_run *run,
-                              const struct ww_pack_table_part *part, uint32_t base_tensor,
+                              const struct ww_pack_table_part *part,
+                              const struct ww_rank *rank, uint32_t base_tensor,
                               uint64_t c, uint8_t *prediction,
                               struct ww_unpack_room *room, uint8_t *bytes, size_t *n,
                               struct ww_error *err)
@@ -280,7 +282,7 @@ static enum ww_err give_chunk(const struct ww_unpack_run *run,
         }
     }
     return rc ? rc
-              : ww_unpack_chunk(&run->view, part, c,
+              : ww_unpack_chunk(&run->view, part, c, rank,
                                 base_tensor != WW_NONE ? prediction : NULL, room, bytes,
                                 *n, err);
 }
@@ -291,6 +293,7 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
                                struct ww_error *err)
 {
     const struct ww_pack_table_part *part = find_tensor(&run->view.table, tensor);
+    struct ww_rank rank = {0};
     uint32_t base_tensor = WW_NONE;
     enum ww_err rc = WW_OK;
 
@@ -302,13 +305,18 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
     if (!rc && base_tensor != WW_NONE) {
         rc = ww_base_use_check_tensor(run->base, &run->file.manifest, tensor, err);
     }
+    if (!rc && part->rank.rank > 0) {
+        rc = ww_rank_load(&run->view, part, room->chunk, room->coded, &rank, err);
+    }
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
         size_t n = 0;
-        rc = give_chunk(run, part, base_tensor, c, prediction, room, bytes, &n, err);
+        rc = give_chunk(run, part, rank.b ? &rank : NULL, base_tensor, c, prediction,
+                        room, bytes, &n, err);
         if (!rc) {
             rc = give(payload, bytes, n, err);
         }
     }
+    ww_rank_release(&rank);
     return rc;
 }
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "rmm/rank_code.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -23,6 +24,7 @@ static void room_free(struct ww_unpack_room *room)
         ww_chunk_room_free(room->chunk);
         ww_free(room->coded);
         ww_free(room->mixed);
+        ww_free(room->with_rank);
         ww_free(room);
     }
 }
@@ -56,8 +58,10 @@ enum ww_err ww_unpack_rooms_take(struct ww_unpack_rooms *rooms,
     if (room) {
         room->coded = ww_calloc(1, WW_CHUNK_MAX_CODED);
         room->mixed = ww_calloc(1, WW_CHUNK_BYTES);
+        room->with_rank = ww_calloc(1, WW_CHUNK_BYTES);
     }
-    if (!room || !room->coded || !room->mixed || ww_chunk_room_new(&room->chunk, NULL)) {
+    if (!room || !room->coded || !room->mixed || !room->with_rank ||
+        ww_chunk_room_new(&room->chunk, NULL)) {
         room_free(room);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
     }
@@ -80,8 +84,9 @@ static const char *part_name(const struct ww_pack_table_part *part)
 
 enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
-                            const uint8_t *prediction, struct ww_unpack_room *room,
-                            uint8_t *out, size_t n, struct ww_error *err)
+                            const struct ww_rank *rank, const uint8_t *prediction,
+                            struct ww_unpack_room *room, uint8_t *out, size_t n,
+                            struct ww_error *err)
 {
     const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
     const char *member = view->member->name;
@@ -98,6 +103,10 @@ enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
             "member '%s': chunk %llu of tensor '%s' is not what its table says", member,
             (unsigned long long)chunk + 1, part_name(part));
     }
+    if (rank && prediction) {
+        ww_rank_predict(rank, chunk * WW_CHUNK_BYTES, prediction, room->with_rank, n);
+        prediction = room->with_rank;
+    }
     if (!ww_chunk_decode(room->chunk, ww_chunk_type_of(part->dtype), room->coded, c->len,
                          prediction, out, n)) {
         return part->predicted
@@ -113,21 +122,51 @@ enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
     return WW_OK;
 }
 
+/* A piece while it is made: with the factors of its part, if there are any. */
+struct open_piece {
+    const struct ww_unpack_piece *piece;
+    struct ww_rank rank;
+};
+
+static enum ww_err load_rank(struct open_piece *at, struct ww_error *err)
+{
+    struct ww_unpack_room *room = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (at->piece->part->rank.rank == 0) {
+        return WW_OK;
+    }
+    rc = ww_unpack_rooms_take(at->piece->rooms, &room, err);
+    if (!rc) {
+        rc = ww_rank_load(at->piece->view, at->piece->part, room->chunk, room->coded,
+                          &at->rank, err);
+        ww_unpack_rooms_give(at->piece->rooms, room);
+    }
+    return rc;
+}
+
 static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
                                uint64_t n_tiles, void **state, const uint32_t **row_map,
                                struct ww_error *err)
 {
-    const struct ww_unpack_piece **at = ww_calloc(1, sizeof(*at));
+    struct open_piece *at = ww_calloc(1, sizeof(*at));
+    enum ww_err rc = WW_OK;
 
     (void)n_rows;
     (void)row_bytes;
     (void)n_tiles;
     *row_map = NULL;
-    *state = at;
+    *state = NULL;
     if (!at) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
     }
-    *at = params;
+    at->piece = params;
+    rc = load_rank(at, err);
+    if (rc) {
+        ww_free(at);
+        return rc;
+    }
+    *state = at;
     return WW_OK;
 }
 
@@ -152,7 +191,8 @@ static const uint8_t *predict(const struct ww_unpack_piece *piece,
 static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                               struct ww_error *err)
 {
-    const struct ww_unpack_piece *piece = *(const struct ww_unpack_piece **)state;
+    const struct open_piece *at = state;
+    const struct ww_unpack_piece *piece = at->piece;
     struct ww_unpack_room *room = NULL;
     enum ww_err rc = ww_unpack_rooms_take(piece->rooms, &room, err);
 
@@ -161,9 +201,9 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
     }
     for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
         rc = ww_unpack_chunk(piece->view, piece->part, piece->first + tile->first_row + i,
-                             predict(piece, tile, i, room), room,
-                             tile->out + i * tile->row_bytes, (size_t)tile->row_bytes,
-                             err);
+                             at->rank.b ? &at->rank : NULL, predict(piece, tile, i, room),
+                             room, tile->out + i * tile->row_bytes,
+                             (size_t)tile->row_bytes, err);
     }
     ww_unpack_rooms_give(piece->rooms, room);
     return rc;
@@ -171,9 +211,12 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
 
 static enum ww_err kernel_close(void *state, bool complete, struct ww_error *err)
 {
+    struct open_piece *at = state;
+
     (void)complete;
     (void)err;
-    ww_free(state);
+    ww_rank_release(&at->rank);
+    ww_free(at);
     return WW_OK;
 }
 

@@ -7,14 +7,16 @@
 
 #include "rmm/unmerge.h"
 #include "rmm/chunk.h"
+#include "rmm/rank.h"
 #include "rmm/pack_file.h"
 #include "stream/stream.h"
 
 /** Working memory of one thread. */
 struct ww_unpack_room {
     struct ww_chunk_room *chunk;
-    uint8_t *coded; /* WW_CHUNK_MAX_CODED */
-    uint8_t *mixed; /* WW_CHUNK_BYTES */
+    uint8_t *coded;     /* WW_CHUNK_MAX_CODED */
+    uint8_t *mixed;     /* WW_CHUNK_BYTES */
+    uint8_t *with_rank; /* the same */
     struct ww_unpack_room *next;
 };
 
@@ -31,11 +33,13 @@ void ww_unpack_rooms_init(struct ww_unpack_rooms *rooms);
 void ww_unpack_rooms_release(struct ww_unpack_rooms *rooms);
 
 /** Read, check and decode one chunk of a part to its n bytes. prediction: as many bytes
- * of the base, NULL for none. WW_E_TAMPERED when the coded bytes have another digest. */
+ * of the base, NULL for none; rank: of a part that has factors, else NULL.
+ * WW_E_TAMPERED when the coded bytes have another digest. */
 enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
-                            const uint8_t *prediction, struct ww_unpack_room *room,
-                            uint8_t *out, size_t n, struct ww_error *err) WW_MUST_USE;
+                            const struct ww_rank *rank, const uint8_t *prediction,
+                            struct ww_unpack_room *room, uint8_t *out, size_t n,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** Parameters of the kernel: rows are the part's chunks from `first` on. */
 struct ww_unpack_piece {

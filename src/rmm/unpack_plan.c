@@ -143,6 +143,12 @@ static enum ww_err digest_part(const struct ww_pack_view *view,
         ww_sha256_update(sha, view->table.chunks[part->first_chunk + c].sha256,
                          WW_SHA256_BYTES);
     }
+    for (uint64_t c = 0; c < part->n_factors && !rc; c++) {
+        ww_sha256_update(sha, part->factors[c].sha256, WW_SHA256_BYTES);
+    }
+    if (!rc && part->rank.rank > 0) {
+        ww_sha256_update(sha, part->rank.product ? "product" : "sum", 3);
+    }
     if (!rc) {
         ww_sha256_final(sha, out);
     }

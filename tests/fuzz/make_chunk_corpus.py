@@ -12,30 +12,26 @@ def save(name, kind, n, data):
         f.write(bytes([kind, n]) + data)
 
 
-def lanes(*messages):
-    return b"".join(struct.pack("<I", len(m)) for m in messages) + b"".join(messages)
-
-
 def main():
     os.makedirs(HERE, exist_ok=True)
     random.seed(1)
-    ends = struct.pack("<I", 1 << 16)
+    ends = struct.pack("<I", 1 << 16) * 4
     zero = bytes([1, 0x80, 32])                              # one symbol: frequency 4096
     wide = bytes([20]) + bytes(19) + bytes([0x80, 32])       # always a symbol with raw bits
-    words = struct.pack("<I", 0x12345678) + random.randbytes(40)
+    words = struct.pack("<I", 0x12345678) * 4 + random.randbytes(40)
     save("stored", 4, 5, bytes([0]) + b"bytes")
     save("same", 128, 9, bytes([1]))
     for kind, low in ((0, 1), (1, 1), (2, 3), (3, 7), (4, 0), (5, 1)):
-        save(f"split-{kind}", kind, 8, bytes([3]) + zero + lanes(*[ends] * 4) + bytes(8 * low))
+        save(f"split-{kind}", kind, 8, bytes([3]) + zero + bytes(8 * low) + ends)
     save("few-mask", 3, 9, bytes([5, 2]) + struct.pack("<2d", 0, 0.75) + bytes([0x5a, 1]))
     save("few-three", 4, 3, bytes([5, 3, 1, 2, 7, 0x24]))
     save("few-one", 0, 255, bytes([5, 1, 0x80, 0x3f]))
     for exponent in (0x78, 0x0f):
         for kind in (128, 129, 130):
             save(f"order-{exponent}-{kind}", kind, 8,
-                 bytes([2, exponent]) + zero * 16 + lanes(*[ends] * 4))
+                 bytes([2, exponent]) + zero * 16 + ends)
             save(f"raw-{exponent}-{kind}", kind, 8,
-                 bytes([2, exponent]) + wide * 16 + lanes(*[words] * 4))
+                 bytes([2, exponent]) + wide * 16 + words)
 
 
 main()

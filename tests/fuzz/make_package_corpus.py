@@ -28,7 +28,7 @@ def member(**more):
 
 
 def manifest(members, base=None, version=1):
-    return {"schema": "weightward.package/1", "tool": "weightward 0.1.0", "id": "cd" * 16,
+    return {"schema": "weightward.package/2", "tool": "weightward 0.1.0", "id": "cd" * 16,
             "version": version, "previous": SHA if version > 1 else None, "base": base,
             "members": members}
 
@@ -49,7 +49,7 @@ def main():
         {"bytes": 8, "dtype": "U8", "chunks": chunks[:1]},
         {"bytes": 2097152, "dtype": "BF16", "tensor": "w", "base": True, "chunks": chunks[1:]}]}
     side = {"path": "a.json", "size": 4, "sha256": SHA, "same": True}
-    save("table", 2, {"schema": "weightward.package-member/1", "salt": SHA,
+    save("table", 2, {"schema": "weightward.package-member/2", "salt": SHA,
                       "files": [side, weights]})
 
 

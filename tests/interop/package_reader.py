@@ -25,30 +25,55 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
-class Lane:
-    def __init__(self, data):
-        self.state = struct.unpack_from("<I", data)[0]
-        self.words = struct.unpack(f"<{(len(data) - 4) // 2}H", data[4:])
+class Message:
+    """Lanes that share their words: number i is of lane i % lanes."""
+
+    def __init__(self, data, n):
+        self.lanes = 32 if n >= 4096 else 4
+        self.state = list(struct.unpack_from(f"<{self.lanes}I", data))
+        rest = data[4 * self.lanes:]
+        self.words = struct.unpack(f"<{len(rest) // 2}H", rest)
         self.at = 0
 
-    def take(self, start, freq):
-        self.state = freq * (self.state >> 12) + (self.state & 4095) - start
-        if self.state < 1 << 16:
-            self.state = self.state << 16 | self.words[self.at]
+    def refill(self, lane, state):
+        if state < 1 << 16:
+            state = state << 16 | self.words[self.at]
             self.at += 1
+        self.state[lane] = state
 
-    def symbol(self, table):
-        symbol, start, freq = table[self.state & 4095]
-        self.take(start, freq)
+    def symbol(self, lane, table):
+        state = self.state[lane]
+        symbol, start, freq = table[state & 4095]
+        self.refill(lane, freq * (state >> 12) + (state & 4095) - start)
         return symbol
 
-    def bits(self, n):
-        value = (self.state & 4095) >> (12 - n)
-        self.take(value << (12 - n), 1 << (12 - n))
-        return value
+    def raw(self, lane, n):
+        state = self.state[lane]
+        self.refill(lane, state >> n)
+        return state & ((1 << n) - 1)
 
-    def end(self):
-        assert self.state == 1 << 16 and self.at == len(self.words), "message does not end"
+    def numbers(self, tables, lead):
+        """One number for each table; lead: what a symbol begins with, and raw bits."""
+        out = []
+        for first in range(0, len(tables), self.lanes):
+            group = tables[first:first + self.lanes]
+            leads = [lead(self.symbol(lane, t)) for lane, t in enumerate(group)]
+            values = [v for v, _ in leads]
+            for take in (lambda n: max(n - 15, 0), lambda n: min(n, 15)):
+                for lane, (_, n_raw) in enumerate(leads):
+                    n = take(n_raw)
+                    values[lane] = values[lane] << n | self.raw(lane, n)
+            out += values
+        assert set(self.state) == {1 << 16} and self.at == len(self.words), "it does not end"
+        return out
+
+
+def folded(symbol):
+    return (symbol, 0) if symbol < 16 else (4 | symbol & 3, symbol // 4 - 2)
+
+
+def unfold(u):
+    return -(u >> 1) - 1 if u & 1 else u >> 1
 
 
 def read_table(data, at):
@@ -62,25 +87,6 @@ def read_table(data, at):
         slots += [(symbol, len(slots), freq)] * freq
     assert n == 0 or len(slots) == 4096
     return (slots or None), at
-
-
-def read_lanes(data, at):
-    lengths = struct.unpack_from("<4I", data, at)
-    at += 16
-    lanes = []
-    for n in lengths:
-        lanes.append(Lane(data[at:at + n]))
-        at += n
-    return lanes, at
-
-
-def ranges(n):
-    """Numbers of the four messages."""
-    first = 0
-    for lane in range(4):
-        count = n // 4 + (lane < n % 4)
-        yield lane, range(first, first + count)
-        first += count
 
 
 def ordered(bits, width):
@@ -104,38 +110,22 @@ def decode_order(data, kind, prediction):
     for _ in range(16):
         table, at = read_table(data, at)
         tables.append(table)
-    lanes, at = read_lanes(data, at)
-    assert at == len(data)
     contexts = np.minimum(largest - exponents.astype(int), 15).tolist()
-    values, out = base.tolist(), [0] * len(base)
-    for lane, numbers in ranges(len(base)):
-        message = lanes[lane]
-        for i in numbers:
-            u = message.symbol(tables[contexts[i]])
-            if u >= 16:
-                left, u = 2 + (u - 16) // 4, 4 | (u - 16) & 3
-                while left > 0:
-                    n = min(left, 12)
-                    u, left = u << n | message.bits(n), left - n
-            step = -(u >> 1) - 1 if u & 1 else u >> 1
-            order = (ordered(values[i], width) + step) % (1 << 8 * width)
-            out[i] = unordered(order, width)
-        message.end()
+    values = Message(data[at:], len(base)).numbers([tables[c] for c in contexts], folded)
+    out = [unordered((ordered(p, width) + unfold(u)) % (1 << 8 * width), width)
+           for p, u in zip(base.tolist(), values)]
     return np.array(out, dtype).tobytes()
 
 
 def decode_split(data, width, n_bytes):
     n = n_bytes // width
     table, at = read_table(data, 0)
-    lanes, at = read_lanes(data, at)
-    low = np.frombuffer(data[at:], np.uint8).reshape(n, width - 1)
+    low = np.frombuffer(data[at:at + n * (width - 1)], np.uint8).reshape(n, width - 1)
+    message = Message(data[at + n * (width - 1):], n)
     rotated = np.zeros((n, 8), np.uint8)
     rotated[:, :width - 1] = low
-    for lane, numbers in ranges(n):
-        for i in numbers:
-            high = lanes[lane].symbol(table)
-            rotated[i, width - 1] = high if high < 254 else high + lanes[lane].bits(1)
-        lanes[lane].end()
+    rotated[:, width - 1] = message.numbers([table] * n,
+                                            lambda s: (s, 0) if s < 254 else (127, 1))
     bits = rotated.view("<u8").reshape(-1)
     bits = bits >> np.uint64(1) | (bits & np.uint64(1)) << np.uint64(8 * width - 1)
     return bits.view(np.uint8).reshape(n, 8)[:, :width].tobytes()
@@ -151,22 +141,11 @@ def decode_own(data, kind, n_bytes):
     for _ in range(16):
         table, at = read_table(data, at)
         tables.append(table)
-    lanes, at = read_lanes(data, at)
-    assert at == len(data)
     place = first + np.arange(n)
     index = place % rank if axis else place // row
-    integers, indices = np.zeros(n, np.float32), index.tolist()
-    for lane, numbers in ranges(n):
-        message = lanes[lane]
-        for i in numbers:
-            u = message.symbol(tables[classes[indices[i]]])
-            if u >= 16:
-                left, u = 2 + (u - 16) // 4, 4 | (u - 16) & 3
-                while left > 0:
-                    bits = min(left, 12)
-                    u, left = u << bits | message.bits(bits), left - bits
-            integers[i] = -(u >> 1) - 1 if u & 1 else u >> 1
-        message.end()
+    values = Message(data[at:], n).numbers([tables[classes[k]] for k in index.tolist()],
+                                           folded)
+    integers = np.array([unfold(u) for u in values], np.float32)
     product = integers * scales[index]          # one rounding, in fp32
     if shift == 23:
         return product.astype("<f4").tobytes()
@@ -212,6 +191,43 @@ def decode_chunk(data, dtype, n_bytes, prediction):
     return out
 
 
+def rounded_bf16(x):
+    """To nearest even, as bits; what is no number becomes 0."""
+    bits = x.view(np.uint32).astype(np.uint64)
+    bits = (bits + 0x7fff + (bits >> np.uint64(16) & np.uint64(1))) >> np.uint64(16)
+    return np.where(np.isnan(x), 0, bits).astype(np.uint16)
+
+
+def widened_bf16(bits):
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def predict(part, base, content, at):
+    """The base's tensor with the product of its factors, and where those end."""
+    entry, bits = part["rank"], np.frombuffer(base, "<u2")
+    rank, rows = entry["rank"], entry["rows"]
+    columns, chunks, sides = len(bits) // rows, iter(entry["chunks"]), []
+    for n in (rows * rank, rank * columns):
+        out = b""
+        while len(out) < 4 * n:
+            length, digest = next(chunks)
+            coded = content[at:at + length]
+            assert sha256(coded) == digest
+            out += decode_chunk(coded, "F32", min(CHUNK, 4 * n - len(out)), None)
+            at += length
+        sides.append(np.frombuffer(out, "<f4"))
+    assert next(chunks, None) is None and part["dtype"] == "BF16"
+    b, a = sides[0].reshape(rows, rank), sides[1].reshape(rank, columns)
+    delta = np.zeros((rows, columns), np.float32)
+    for k in range(rank):
+        delta += b[:, k:k + 1] * a[k]
+    if entry["rounding"] == "product":
+        delta = widened_bf16(rounded_bf16(delta))
+    else:
+        assert entry["rounding"] == "sum"
+    return rounded_bf16(widened_bf16(bits).reshape(rows, columns) + delta).tobytes(), at
+
+
 def expand(prk, label, extra):
     return HKDFExpand(algorithm=hashes.SHA256(), length=32, info=label + b"\0" + extra).derive(prk)
 
@@ -221,7 +237,7 @@ class Package:
         self.data = open(path, "rb").read()
         fields = struct.unpack_from("<16sIIQQQQ32s32s8s", self.data)
         magic, version, flags, at, n, bundle, keys, digest, tail, check = fields
-        assert magic == b"weightward-pack\n" and version == 1 and flags == 0
+        assert magic == b"weightward-pack\n" and version == 2 and flags == 0
         assert hashlib.sha256(self.data[:120]).digest()[:8] == check
         text = self.data[at:at + n]
         assert hashlib.sha256(text).digest() == digest
@@ -298,6 +314,8 @@ class Package:
                 out = base(None, file["path"])
             for part in file.get("parts", []):
                 whole = base(part["tensor"], None) if part.get("base") else None
+                if "rank" in part:
+                    whole, at = predict(part, whole, content, at)
                 for c, (length, digest) in enumerate(part["chunks"]):
                     coded = content[at:at + length]
                     assert sha256(coded) == digest

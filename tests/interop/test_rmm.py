@@ -6,7 +6,7 @@
 
 The reader (package_reader.py) knows docs/formats/package.md alone: it decodes every file of
 a fine-tune and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
-signature with the cryptography package. Forms of an adapter are loaded by peft and
+signature with the cryptography package. An adapter that peft merged is found as a product. Forms of an adapter are loaded by peft and
 transformers, whose answers must be those of the adapter; of a GGUF file the products are
 what the gguf package reads, under its names. llama.cpp itself is not asked.
 """
@@ -92,6 +92,29 @@ def bounded(run, check, work, base, adapter):
                       "magnitude" not in k)
         print(f"{name}: error {min(errors):.3f} to {max(errors):.3f}, "
               f"{8 * entry['coded']['own'] / numbers:.2f} bits for each number")
+
+
+def merged(run, check, work, base, adapter):
+    """A model that peft merged: a product of low rank is found, and other readers use it."""
+    import peft
+    import torch
+    import transformers
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    out = os.path.join(work, "merged")
+    model.save_pretrained(out)
+    run("rmm", "pack", "m.pkg", f"m={out}", "--exact", "--base", base)
+    package = Package(os.path.join(work, "m.pkg"))
+    check(package, "m", out)
+    _, content = package.content("m")
+    n = struct.unpack("<Q", content[-8:])[0]
+    parts = [p for f in json.loads(content[-8 - n:-8])["files"] for p in f.get("parts", [])]
+    ranks = [p["rank"] for p in parts if "rank" in p]
+    assert len(ranks) >= 4 and {r["rank"] for r in ranks} == {4}, ranks
+    run("rmm", "unpack", "m.pkg", "m", "m", "--base", base)
+    assert read(out, "model.safetensors") == read(os.path.join(work, "m"), "model.safetensors")
+    print(f"merged by peft: {len(ranks)} products of rank 4 found, rounded as",
+          sorted({r["rounding"] for r in ranks}))
 
 
 def answers(model):
@@ -223,6 +246,7 @@ def main():
         n += check(package, "lora", adapter, content_key=content_key)
         print(f"{n} files decoded by the independent reader, signature and commitment checked")
 
+        merged(run, check, work, base, adapter)
         bounded(run, check, work, base, adapter)
         forms(run, work, base)
 

@@ -179,7 +179,7 @@ static void equal_bytes_cost_one(void **state)
         memcpy(f->bytes + 2 * i, &m, 2);
     }
     assert_int_equal(round_trip(f, WW_DTYPE_BF16, true, 100000), WW_CHUNK_ORDER);
-    assert_true(f->coded.len < 100);
+    assert_true(f->coded.len < 200); /* 32 states and a table */
 }
 
 /* The reference table: bf16, weights of sd 0.02, differences of sd 1e-5 to 2e-3: ideal

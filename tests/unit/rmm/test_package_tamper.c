@@ -222,7 +222,7 @@ static void a_newer_version_is_refused_by_name(void **state)
     (void)state;
     fx_pack(f, f->pkg, false, false, 1);
     look(f, &p);
-    p.bytes.data[16] = 2;
+    p.bytes.data[16]++;
     restore(f, &p);
     FAILS(ww_pack_list(f->pkg, &report, &err), WW_E_VERSION);
     ww_buf_release(&p.bytes);

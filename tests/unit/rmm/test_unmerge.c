@@ -150,7 +150,7 @@ static void malformed_weights_are_refused(void **state)
     struct ww_pack_manifest m;
     struct ww_buf text;
     static const char part[] =
-        "{\"schema\":\"weightward.package/1\",\"tool\":\"x\","
+        "{\"schema\":\"weightward.package/2\",\"tool\":\"x\","
         "\"id\":\"00000000000000000000000000000000\",\"version\":1,\"previous\":null,"
         "\"base\":%s,\"members\":[{\"name\":\"a\",\"kind\":\"model\",\"mode\":\"exact\","
         "\"error\":0,\"offset\":4096,\"bytes\":8,\"sha256\":\"%064d\",\"files\":0,"

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Interleaved messages come back, by vector instructions and by plain C the same, and end
+ * where an encoder ended them. */
+#include "ww_test.h"
+
+#include "codec/rans_lanes.h"
+#include "util/fail.h"
+#include "ww_random.h"
+
+#define MOST 20000
+#define CONTEXTS WW_LANES_CONTEXTS
+
+struct fx {
+    struct ww_rans_table tables[CONTEXTS];
+    struct ww_lanes_slots slots[CONTEXTS];
+    struct ww_rans_push push[CONTEXTS][WW_LANES_SYMBOLS];
+    struct ww_lanes_lead leads[WW_LANES_SYMBOLS];
+    struct ww_lanes_spread spread;
+    uint32_t numbers[MOST];
+    uint32_t back[MOST];
+    uint8_t symbols[MOST];
+    uint8_t contexts[MOST];
+    uint8_t room[16 * MOST];
+    struct ww_buf coded;
+};
+
+/* As form order has them: 16 to 63 have up to 13 raw bits; or up to 29. */
+static void set_leads(struct fx *f)
+{
+    for (unsigned s = 0; s < WW_LANES_SYMBOLS; s++) {
+        f->leads[s] =
+            s < 16 ? (struct ww_lanes_lead){(uint8_t)s, 0}
+                   : (struct ww_lanes_lead){(uint8_t)(4 | (s & 3)), (uint8_t)(s / 4 - 2)};
+    }
+}
+
+static int set_up(void **state)
+{
+    struct fx *f = calloc(1, sizeof(*f));
+    assert_non_null(f);
+    ww_buf_init(&f->coded, sizeof(f->room));
+    ww_lanes_spread_make(&f->spread);
+    set_leads(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fx *f = *state;
+    ww_buf_release(&f->coded);
+    free(f);
+    return 0;
+}
+
+/* n numbers whose symbols are below n_symbols, small ones more often; their tables. */
+static void make(struct fx *f, uint64_t seed, size_t n, unsigned n_symbols)
+{
+    uint64_t counts[CONTEXTS][WW_LANES_SYMBOLS] = {{0}};
+    for (size_t i = 0; i < n; i++) {
+        const unsigned c = (unsigned)(fx_random(&seed) % CONTEXTS);
+        const unsigned limit = 1 + (unsigned)(fx_random(&seed) % n_symbols);
+        const unsigned s = (unsigned)(fx_random(&seed) % limit);
+        const unsigned n_raw = f->leads[s].n_raw;
+        f->contexts[i] = (uint8_t)c;
+        f->symbols[i] = (uint8_t)s;
+        f->numbers[i] = (uint32_t)f->leads[s].bits << n_raw |
+                        ((uint32_t)fx_random(&seed) & ((1u << n_raw) - 1));
+        counts[c][s]++;
+    }
+    for (unsigned c = 0; c < CONTEXTS; c++) {
+        counts[c][0]++;
+        ww_rans_table_make(&f->tables[c], counts[c], WW_RANS_MAX_SYMBOLS);
+        ww_lanes_slots_fill(&f->tables[c], &f->slots[c]);
+        for (unsigned s = 0; s < f->tables[c].n; s++) {
+            if (f->tables[c].freq[s] > 0) {
+                f->push[c][s] = ww_rans_push_of(ww_rans_step_of(&f->tables[c], s));
+            }
+        }
+    }
+}
+
+static void encode(struct fx *f, size_t n, enum ww_lanes_kind kind, bool fast)
+{
+    const struct ww_lanes_text text = {fast ? &f->spread : NULL,
+                                       kind,
+                                       f->numbers,
+                                       f->symbols,
+                                       f->contexts,
+                                       f->leads,
+                                       f->push};
+    struct ww_error err = {0};
+    ww_buf_clear(&f->coded);
+    OK(ww_lanes_encode(&text, n, f->room, sizeof(f->room), &f->coded, &err));
+}
+
+/* In blocks, since that is how a chunk is decoded. */
+static bool decode(struct fx *f, size_t n, size_t len, enum ww_lanes_kind kind, bool fast)
+{
+    const struct ww_lanes_code code = {f->slots, f->leads, fast ? &f->spread : NULL,
+                                       kind};
+    struct ww_lanes_in in;
+    memset(f->back, 0xa5, sizeof(f->back));
+    ww_lanes_begin(&in, ww_lanes_for(n), f->coded.data, len);
+    for (size_t at = 0; at < n; at += 1024) {
+        const size_t some = n - at < 1024 ? n - at : 1024;
+        ww_lanes_decode(&in, &code, f->contexts + at, f->back + at, some);
+    }
+    return ww_lanes_done(&in);
+}
+
+static const struct {
+    unsigned n_symbols;
+    enum ww_lanes_kind kind;
+} kinds[] = {{1, WW_LANES_SHORT}, {12, WW_LANES_SHORT}, {64, WW_LANES_SHORT},
+             {64, WW_LANES_ANY},  {128, WW_LANES_ANY},  {16, WW_LANES_PLAIN}};
+
+static void messages_come_back_both_ways(void **state)
+{
+    static const size_t sizes[] = {0, 1, 3, 4, 5, 4095, 4096, 4097, 4128, 10000, MOST};
+    struct fx *f = *state;
+    for (size_t k = 0; k < WW_LEN(kinds); k++) {
+        for (size_t s = 0; s < WW_LEN(sizes); s++) {
+            const size_t n = sizes[s];
+            make(f, s + 1, n, kinds[k].n_symbols);
+            for (unsigned fast = 0; fast < 4; fast++) {
+                encode(f, n, kinds[k].kind, fast & 1); /* all four ways are one */
+                assert_true(decode(f, n, f->coded.len, kinds[k].kind, fast >> 1));
+                assert_memory_equal(f->back, f->numbers, n * sizeof(*f->back));
+            }
+        }
+    }
+}
+
+static void both_ways_write_the_same_bytes(void **state)
+{
+    static uint8_t plain[16 * MOST];
+    struct fx *f = *state;
+    for (size_t k = 0; k < WW_LEN(kinds); k++) {
+        make(f, 40 + k, MOST, kinds[k].n_symbols);
+        encode(f, MOST, kinds[k].kind, false);
+        const size_t len = f->coded.len;
+        memcpy(plain, f->coded.data, len);
+        encode(f, MOST, kinds[k].kind, true);
+        assert_int_equal(f->coded.len, len);
+        assert_memory_equal(f->coded.data, plain, len);
+    }
+}
+
+static void cut_and_changed_messages_end_the_same_both_ways(void **state)
+{
+    static uint32_t plain[MOST];
+    struct fx *f = *state;
+    const size_t n = 5000;
+    unsigned refused = 0;
+    unsigned tried = 0;
+    make(f, 9, n, 64);
+    encode(f, n, WW_LANES_SHORT, true);
+    for (size_t len = 0; len < f->coded.len; len += 1 + len / 16) {
+        assert_false(decode(f, n, len, WW_LANES_SHORT, true));
+        assert_false(decode(f, n, len, WW_LANES_SHORT, false));
+    }
+    for (size_t at = 0; at < f->coded.len; at += 37) {
+        f->coded.data[at] ^= 4;
+        const bool done = decode(f, n, f->coded.len, WW_LANES_SHORT, false);
+        memcpy(plain, f->back, sizeof(plain));
+        assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, true) == done);
+        assert_memory_equal(plain, f->back, sizeof(plain));
+        refused += !done;
+        tried++;
+        f->coded.data[at] ^= 4;
+    }
+    assert_true(refused > tried / 2 && tried > 50);
+}
+
+/* Words of what an encoder's steps cost: the entropy, a word and a state for each lane.
+ */
+static void sizes_are_near_the_entropy(void **state)
+{
+    struct fx *f = *state;
+    double bits = 0;
+    make(f, 5, MOST, 64);
+    encode(f, MOST, WW_LANES_SHORT, true);
+    for (size_t i = 0; i < MOST; i++) {
+        const unsigned freq = f->tables[f->contexts[i]].freq[f->symbols[i]];
+        bits += 12 - log2((double)freq) + f->leads[f->symbols[i]].n_raw;
+    }
+    assert_true((double)f->coded.len * 8 < bits * 1.001 + 48 * WW_LANES_MOST);
+    assert_true((double)f->coded.len * 8 > bits * 0.999);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(messages_come_back_both_ways, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(both_ways_write_the_same_bytes, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(cut_and_changed_messages_end_the_same_both_ways,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sizes_are_near_the_entropy, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

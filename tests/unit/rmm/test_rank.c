@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Merged adapters are found and cost little; what is no product is left alone. */
+#include "ww_test.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "rmm/rank_code.h"
+#include "util/fail.h"
+#include "ww_random.h"
+
+#define M 320
+#define D 512
+
+struct fx {
+    int fd; /* the base, then the tensor */
+    uint16_t base[M * D];
+    uint16_t tune[M * D];
+    uint16_t predicted[M * D];
+    float b[M * 16];
+    float a[16 * D];
+};
+
+static int set_up(void **state)
+{
+    struct fx *f = calloc(1, sizeof(*f));
+    char path[] = "/tmp/ww-rank.XXXXXX";
+    assert_non_null(f);
+    f->fd = mkstemp(path);
+    assert_true(f->fd >= 0);
+    unlink(path);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fx *f = *state;
+    close(f->fd);
+    free(f);
+    return 0;
+}
+
+static float gauss(uint64_t *seed)
+{
+    double sum = 0;
+    for (unsigned i = 0; i < 12; i++) {
+        sum += (double)(fx_random(seed) >> 11) / 9007199254740992.0;
+    }
+    return (float)(sum - 6);
+}
+
+static uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float from_bf16(uint16_t bits)
+{
+    const uint32_t wide = (uint32_t)bits << 16;
+    float x;
+    memcpy(&x, &wide, 4);
+    return x;
+}
+
+static void make_base(struct fx *f, uint64_t *seed)
+{
+    for (size_t i = 0; i < M * D; i++) {
+        f->base[i] = to_bf16(0.02F * gauss(seed));
+    }
+}
+
+/* Changes of about 1e-3 from factors of rank r, rounded as a merge does. */
+static void merge(struct fx *f, size_t r, bool product)
+{
+    uint64_t seed = 11;
+    make_base(f, &seed);
+    for (size_t i = 0; i < M * r; i++) {
+        f->b[i] = 0.03F * gauss(&seed) / sqrtf((float)r);
+    }
+    for (size_t i = 0; i < r * D; i++) {
+        f->a[i] = 0.03F * gauss(&seed);
+    }
+    for (size_t i = 0; i < M * D; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < r; k++) {
+            sum += (double)f->b[i / D * r + k] * (double)f->a[k * D + i % D];
+        }
+        const float d = product ? from_bf16(to_bf16((float)sum)) : (float)sum;
+        f->tune[i] = to_bf16(from_bf16(f->base[i]) + d);
+    }
+}
+
+static void find(struct fx *f, struct ww_rank_found *found)
+{
+    const struct ww_rank_pair pair = {.fd = f->fd,
+                                      .at = sizeof(f->base),
+                                      .base_fd = f->fd,
+                                      .base_at = 0,
+                                      .name = "x",
+                                      .dtype = WW_DTYPE_BF16,
+                                      .m = M,
+                                      .d = D};
+    struct ww_error err = {0};
+    assert_int_equal(pwrite(f->fd, f->base, sizeof(f->base), 0), sizeof(f->base));
+    assert_int_equal(pwrite(f->fd, f->tune, sizeof(f->tune), sizeof(f->base)),
+                     sizeof(f->tune));
+    OK(ww_rank_find(&pair, found, &err));
+}
+
+/* Share of the numbers that the base and the product give exactly. */
+static double share(struct fx *f, const struct ww_rank *rank)
+{
+    size_t equal = 0;
+    /* In pieces that begin and end anywhere. */
+    for (size_t at = 0; at < sizeof(f->base); at += 2046) {
+        const size_t n = sizeof(f->base) - at < 2046 ? sizeof(f->base) - at : 2046;
+        ww_rank_predict(rank, at, (uint8_t *)f->base + at, (uint8_t *)f->predicted + at,
+                        n);
+    }
+    for (size_t i = 0; i < M * D; i++) {
+        equal += f->predicted[i] == f->tune[i];
+    }
+    return (double)equal / (M * D);
+}
+
+static void a_merged_adapter_is_found(void **state)
+{
+    static const size_t ranks[] = {1, 4, 16};
+    struct fx *f = *state;
+    for (size_t i = 0; i < WW_LEN(ranks); i++) {
+        for (unsigned product = 0; product < 2; product++) {
+            struct ww_rank_found found;
+            merge(f, ranks[i], product);
+            find(f, &found);
+            assert_int_equal(found.rank.shape.rank, ranks[i]);
+            assert_int_equal(found.rank.shape.product, product);
+            const double equal = share(f, &found.rank);
+            if (equal < 0.8) {
+                fail_msg("rank %zu, product %u: %.3f are equal", ranks[i], product,
+                         equal);
+            }
+            ww_rank_found_release(&found);
+        }
+    }
+}
+
+static void what_is_no_product_is_left_alone(void **state)
+{
+    struct fx *f = *state;
+    struct ww_rank_found found;
+    static const float deltas[] = {1e-5F, 1e-4F, 1e-3F};
+    for (size_t i = 0; i < WW_LEN(deltas); i++) {
+        uint64_t seed = 3;
+        make_base(f, &seed);
+        for (size_t j = 0; j < M * D; j++) {
+            f->tune[j] = to_bf16(from_bf16(f->base[j]) + deltas[i] * gauss(&seed));
+        }
+        find(f, &found);
+        assert_int_equal(found.rank.shape.rank, 0);
+        assert_null(found.rank.b);
+    }
+    /* Nothing changed at all; a number that is none. */
+    memcpy(f->tune, f->base, sizeof(f->tune));
+    find(f, &found);
+    assert_int_equal(found.rank.shape.rank, 0);
+    merge(f, 4, false);
+    f->tune[77] = 0x7fc0;
+    find(f, &found);
+    assert_int_equal(found.rank.shape.rank, 0);
+}
+
+/* Numbers that are none in the base: the prediction is 0, on every machine. */
+static void what_is_no_number_is_predicted_as_zero(void **state)
+{
+    static const uint16_t base[4] = {0x7fc0, 0xff81, 0x7f80, 0x3f80};
+    const struct ww_pack_rank shape = {.rank = 1, .rows = 1, .product = false};
+    struct ww_error err = {0};
+    struct ww_rank rank;
+    uint16_t out[4];
+    (void)state;
+    OK(ww_rank_init(&rank, &shape, 4, WW_DTYPE_BF16, &err));
+    rank.b[0] = 1;
+    rank.a[0] = 1;
+    rank.a[1] = 1;
+    rank.a[2] = -INFINITY; /* inf - inf */
+    rank.a[3] = 1;
+    ww_rank_predict(&rank, 0, (const uint8_t *)base, (uint8_t *)out, sizeof(base));
+    assert_int_equal(out[0], 0);
+    assert_int_equal(out[1], 0);
+    assert_int_equal(out[2], 0);
+    assert_int_equal(out[3], 0x4000);
+    ww_rank_release(&rank);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_merged_adapter_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_no_product_is_left_alone, set_up,
+                                        tear_down),
+        cmocka_unit_test(what_is_no_number_is_predicted_as_zero),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
