@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Chunks of every form, decoded on whatever machine this is compiled for.
+ *
+ *   chunks make FILE     code the cases below
+ *   chunks decode FILE   all decoded bytes to stdout; fails when a chunk does not decode,
+ *                        or when coding them again gives other bytes
+ *
+ * It needs the codecs and nothing else, so that it can be built for another architecture
+ * without its libraries: see run.sh. A case of FILE is five u32 (form wanted, dtype,
+ * lengths of prediction, chunk and decoded bytes), then prediction and chunk. Predictions
+ * of the last cases are made of a base and a product of low rank (rmm/rank.h).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rmm/rank.h"
+#include "util/fail.h"
+#include "util/num.h"
+#include "ww_random.h"
+
+#define MOST ((size_t)1 << 16)
+#define HEAD 20
+
+enum content { TUNED, SPREAD, MASK, TEXT, WEIGHTS, EQUAL, NOISE, FACTORS, SUM, PRODUCT };
+
+static const struct one {
+    enum ww_chunk_form form;
+    enum ww_dtype dtype;
+    enum content content;
+    uint32_t n; /* numbers */
+} cases[] = {
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, TUNED, 9001},
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, SPREAD, 5000},
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, TUNED, 333},
+    {WW_CHUNK_ORDER, WW_DTYPE_F16, TUNED, 4500},
+    {WW_CHUNK_ORDER, WW_DTYPE_F32, TUNED, 4500},
+    {WW_CHUNK_SPLIT, WW_DTYPE_BF16, WEIGHTS, 6000},
+    {WW_CHUNK_SPLIT, WW_DTYPE_F32, WEIGHTS, 5000},
+    {WW_CHUNK_SPLIT, WW_DTYPE_F64, WEIGHTS, 1000},
+    {WW_CHUNK_SPLIT, WW_DTYPE_U8, TEXT, 6000},
+    {WW_CHUNK_FEW, WW_DTYPE_F32, MASK, 5000},
+    {WW_CHUNK_SAME, WW_DTYPE_BF16, EQUAL, 2000},
+    {WW_CHUNK_STORED, WW_DTYPE_U8, NOISE, 2000},
+    {WW_CHUNK_OWN, WW_DTYPE_BF16, FACTORS, 6000},
+    {WW_CHUNK_OWN, WW_DTYPE_F16, FACTORS, 6000},
+    {WW_CHUNK_OWN, WW_DTYPE_F32, FACTORS, 6000},
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, SUM, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, PRODUCT, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_F16, SUM, 9000},
+};
+
+#define RANK 6
+#define COLUMNS 300
+
+/* Sums of halves and quarters: the same numbers everywhere. */
+static float bell(uint64_t *seed)
+{
+    int64_t sum = 0;
+
+    for (unsigned i = 0; i < 8; i++) {
+        sum += (int64_t)(fx_random(seed) >> 40);
+    }
+    return (float)(sum - ((int64_t)8 << 23)) / 16777216.0F;
+}
+
+static void put(enum ww_dtype dtype, float x, uint8_t *at)
+{
+    const struct ww_chunk_type type = ww_chunk_type_of(dtype);
+    const double wide = (double)x;
+
+    if (type.exponent_mask) {
+        ww_chunk_own_number(type, 1, x, at);
+    } else {
+        memcpy(at, &wide, type.width);
+    }
+}
+
+/* What the base and a product say, in place. */
+static void with_rank(const struct one *c, uint8_t *prediction, size_t n)
+{
+    const struct ww_pack_rank shape = {
+        .rank = RANK, .rows = c->n / COLUMNS, .product = c->content == PRODUCT};
+    struct ww_rank rank;
+    uint64_t seed = 77;
+
+    if (ww_rank_init(&rank, &shape, COLUMNS, c->dtype, NULL)) {
+        abort();
+    }
+    for (size_t i = 0; i < shape.rows * RANK; i++) {
+        rank.b[i] = 0.05F * bell(&seed);
+    }
+    for (size_t i = 0; i < (size_t)RANK * COLUMNS; i++) {
+        rank.a[i] = 0.05F * bell(&seed);
+    }
+    ww_rank_predict(&rank, 0, prediction, prediction, n);
+    ww_rank_release(&rank);
+}
+
+static bool of_rank(const struct one *c)
+{
+    return c->content == SUM || c->content == PRODUCT;
+}
+
+static bool predicted(const struct one *c)
+{
+    return c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME;
+}
+
+/* The bytes of a case, given its prediction. */
+static void fill(const struct one *c, const uint8_t *prediction, uint8_t *out)
+{
+    static const char letters[] = "the quick brown fox jumps over the lazy dog, ";
+    const unsigned width = ww_chunk_type_of(c->dtype).width;
+    uint64_t seed = 5 + (uint64_t)c->form + 16 * (uint64_t)c->content;
+
+    memcpy(out, prediction, (size_t)c->n * width);
+    for (size_t i = 0; i < c->n; i++) {
+        uint8_t *at = out + i * width;
+        const float x = bell(&seed);
+        const uint32_t step = (uint32_t)(fx_random(&seed) >> 58);
+        if (c->content == TUNED || of_rank(c)) {
+            at[0] = (uint8_t)(at[0] + (step < 40 ? 0 : step - 48));
+        } else if (c->content == SPREAD) {
+            at[1] ^= (uint8_t)(step == 0 ? 0x81 : step & 1);
+            at[0] = (uint8_t)(at[0] + step * step);
+        } else if (c->content == MASK) {
+            put(c->dtype, step & 1 ? 1.0F : 0.0F, at);
+        } else if (c->content == TEXT) {
+            at[0] = (uint8_t)letters[(i + step % 3) % (sizeof(letters) - 1)];
+        } else if (c->content == NOISE) {
+            at[0] = (uint8_t)fx_random(&seed);
+        } else if (c->content == WEIGHTS) {
+            put(c->dtype, x, at);
+        }
+    }
+}
+
+static enum ww_err code(struct ww_chunk_room *room, const struct one *c,
+                        const uint8_t *bytes, const uint8_t *prediction,
+                        struct ww_buf *out, struct ww_error *err)
+{
+    static const float scales[4] = {0.01F, 0.3F, 7e-6F, 1.5F};
+    static const uint8_t classes[4] = {0, 3, 3, 9};
+    static int16_t integers[MOST];
+    const struct ww_chunk_scales own = {1, 4, 1, 2, scales, classes};
+    const struct ww_chunk_type type = ww_chunk_type_of(c->dtype);
+    uint64_t seed = 9;
+
+    if (c->form != WW_CHUNK_OWN) {
+        return ww_chunk_encode(room, type, bytes, predicted(c) ? prediction : NULL,
+                               (size_t)c->n * type.width, out, err);
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        integers[i] = (int16_t)(bell(&seed) * 300.0F);
+    }
+    return ww_chunk_own_encode(room, integers, c->n, &own, out, err);
+}
+
+static void make_base(const struct one *c, uint8_t *base)
+{
+    const unsigned width = ww_chunk_type_of(c->dtype).width;
+    uint64_t seed = 1;
+
+    for (size_t i = 0; i < c->n; i++) {
+        put(c->dtype, 0.05F * bell(&seed), base + i * width);
+    }
+}
+
+static bool make_case(struct ww_chunk_room *room, const struct one *c, FILE *to)
+{
+    static uint8_t base[MOST], prediction[MOST], bytes[MOST], head[HEAD];
+    const size_t n = (size_t)c->n * ww_chunk_type_of(c->dtype).width;
+    const size_t n_base = predicted(c) ? n : 0;
+    struct ww_error err = {0};
+    struct ww_buf coded;
+    bool good = false;
+
+    ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
+    make_base(c, base);
+    memcpy(prediction, base, n);
+    if (of_rank(c)) {
+        with_rank(c, prediction, n);
+    }
+    fill(c, prediction, bytes);
+    if (!code(room, c, bytes, prediction, &coded, &err) && coded.data[0] == c->form) {
+        const uint32_t fields[] = {(uint32_t)c->form, (uint32_t)c->dtype,
+                                   (uint32_t)n_base, (uint32_t)coded.len, (uint32_t)n};
+        for (size_t i = 0; i < WW_LEN(fields); i++) {
+            ww_put_u32le(head + 4 * i, fields[i]);
+        }
+        good = fwrite(head, 1, HEAD, to) == HEAD &&
+               fwrite(base, 1, n_base, to) == n_base &&
+               fwrite(coded.data, 1, coded.len, to) == coded.len;
+    }
+    ww_buf_release(&coded);
+    return good;
+}
+
+static bool decode_case(struct ww_chunk_room *room, const struct one *c, FILE *from)
+{
+    static uint8_t prediction[MOST], coded[2 * MOST], bytes[MOST], head[HEAD];
+    const struct ww_chunk_type type = ww_chunk_type_of(c->dtype);
+    struct ww_error err = {0};
+    struct ww_buf again;
+    bool good = fread(head, 1, HEAD, from) == HEAD;
+    const size_t n_base = ww_get_u32le(head + 8);
+    const size_t len = ww_get_u32le(head + 12);
+    const size_t n = ww_get_u32le(head + 16);
+
+    good = good && ww_get_u32le(head) == c->form && ww_get_u32le(head + 4) == c->dtype &&
+           n == (size_t)c->n * type.width && n_base <= n && len <= sizeof(coded) &&
+           fread(prediction, 1, n_base, from) == n_base &&
+           fread(coded, 1, len, from) == len;
+    if (good && of_rank(c)) {
+        with_rank(c, prediction, n);
+    }
+    good = good &&
+           ww_chunk_decode(room, type, coded, len, n_base ? prediction : NULL, bytes, n);
+    ww_buf_init(&again, WW_CHUNK_MAX_CODED);
+    good = good && !code(room, c, bytes, prediction, &again, &err) && again.len == len &&
+           memcmp(again.data, coded, len) == 0;
+    ww_buf_release(&again);
+    return good && fwrite(bytes, 1, n, stdout) == n;
+}
+
+int main(int argc, char **argv)
+{
+    const bool make = argc == 3 && strcmp(argv[1], "make") == 0;
+    struct ww_chunk_room *room = NULL;
+    struct ww_error err = {0};
+    FILE *file = argc == 3 ? fopen(argv[2], make ? "wb" : "rb") : NULL;
+    bool good = file && !ww_chunk_room_new(&room, &err);
+
+    for (size_t i = 0; i < WW_LEN(cases) && good; i++) {
+        good =
+            make ? make_case(room, &cases[i], file) : decode_case(room, &cases[i], file);
+        if (!good) {
+            fprintf(stderr, "chunks: case %zu fails\n", i);
+        }
+    }
+    ww_chunk_room_free(room);
+    return file && fclose(file) == 0 && good ? 0 : 1;
+}
