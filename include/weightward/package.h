@@ -27,9 +27,12 @@ struct ww_pack_member {
 
 struct ww_pack_options {
     const char *base;           /* model folder, may be NULL: coded without a prediction */
-    double error;               /* 0: exact. Else members are adapters, and each product of
-                                   a pair of factors comes back within this share of its
-                                   Frobenius norm; all else of them is exact. 1e-4 to 1 */
+    double error;               /* 0: exact. Else each product of a pair of an adapter's
+                                   factors, and the change of each matrix of a model against
+                                   the base, comes back within this share of its Frobenius
+                                   norm; all else is exact. 1e-4 to 1 */
+    uint64_t budget;            /* 0: none. Else the package has at most so many bytes, with
+                                   the smallest error found, and error is 0. WW_E_LIMIT */
     const struct ww_signer *signer; /* NULL: not signed */
     const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is a
                                    merge of it with others, and it is coded against what
@@ -39,8 +42,8 @@ struct ww_pack_options {
 
 /* How a chunk was coded: bytes by these in reports. */
 enum ww_pack_form { WW_PACK_STORED, WW_PACK_SAME, WW_PACK_ORDER, WW_PACK_SPLIT,
-                    WW_PACK_OWN, WW_PACK_FEW, WW_PACK_FORMS };
-/** "stored", "same", "order", "split", "own", "few" */
+                    WW_PACK_OWN, WW_PACK_FEW, WW_PACK_DENSE, WW_PACK_FORMS };
+/** "stored", "same", "order", "split", "own", "few", "dense" */
 WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
 /** A model that a member's base was merged of with it, and that it needs to come back. */

@@ -19,6 +19,7 @@
 #include "weightward/logits.h"
 #include "weightward/merge.h"
 #include "weightward/package.h"
+#include "weightward/package_inspect.h"
 #include "weightward/trace.h"
 #include "weightward/policy.h"
 #include "weightward/seal.h"
@@ -123,6 +124,13 @@ WW_API enum ww_err ww_report_search_html(const struct ww_search_report *report, 
 /** word: what was done with the package. */
 WW_API enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *report,
                                        char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err
+ww_report_pack_inspect_json(const struct ww_pack_inspection *inspection, char **out,
+                            struct ww_error *err) WW_MUST_USE;
+/** The same as a page of its own with pictures. */
+WW_API enum ww_err
+ww_report_pack_inspect_html(const struct ww_pack_inspection *inspection, char **out,
+                            struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
                                               char **out,
                                               struct ww_error *err) WW_MUST_USE;

@@ -113,6 +113,15 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
     return WW_OK;
 }
 
+static enum ww_err parse_config(struct ww_adapter *adapter, const uint8_t *text,
+                                size_t len, struct ww_error *err)
+{
+    enum ww_err rc =
+        ww_json_parse(text, len, &ww_json_limits_config, &adapter->config, err);
+
+    return rc ? rc : read_facts(adapter, err);
+}
+
 static enum ww_err read_config(struct ww_adapter *adapter, struct ww_error *err)
 {
     struct ww_buf text;
@@ -121,11 +130,7 @@ static enum ww_err read_config(struct ww_adapter *adapter, struct ww_error *err)
     ww_buf_init(&text, ww_json_limits_config.max_bytes);
     rc = ww_file_read_at(adapter->dirfd, WW_ADAPTER_CONFIG, WW_LINKS_HUB, &text, err);
     if (!rc) {
-        rc = ww_json_parse(text.data, text.len, &ww_json_limits_config, &adapter->config,
-                           err);
-    }
-    if (!rc) {
-        rc = read_facts(adapter, err);
+        rc = parse_config(adapter, text.data, text.len, err);
     }
     ww_buf_release(&text);
     return rc;
@@ -197,24 +202,42 @@ static enum ww_err read_tensors(struct ww_adapter *adapter, struct ww_error *err
     return rc;
 }
 
+static enum ww_err new_adapter(const char *path, struct ww_adapter **out,
+                               struct ww_error *err)
+{
+    struct ww_adapter *adapter = ww_calloc(1, sizeof(*adapter));
+
+    *out = adapter;
+    if (adapter) {
+        adapter->dirfd = -1;
+        adapter->file.fd = -1;
+        adapter->path = ww_strdup(path);
+    }
+    if (!adapter || !adapter->path) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+    }
+    return WW_OK;
+}
+
+static enum ww_err finish(struct ww_adapter *adapter, enum ww_err rc,
+                          struct ww_adapter **out)
+{
+    *out = rc ? NULL : adapter;
+    if (rc) {
+        ww_adapter_close(adapter);
+    }
+    return rc;
+}
+
 enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
                             struct ww_error *err)
 {
-    struct ww_adapter *adapter = ww_calloc(1, sizeof(*adapter));
-    enum ww_err rc = WW_OK;
+    struct ww_adapter *adapter = NULL;
+    enum ww_err rc = new_adapter(path, &adapter, err);
 
-    *out = NULL;
-    if (!adapter) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+    if (!rc) {
+        rc = ww_dir_open(path, &adapter->dirfd, err);
     }
-    adapter->dirfd = -1;
-    adapter->file.fd = -1;
-    adapter->path = ww_strdup(path);
-    if (!adapter->path) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-        goto out;
-    }
-    rc = ww_dir_open(path, &adapter->dirfd, err);
     if (!rc) {
         rc = ww_folder_scan(adapter->dirfd, &adapter->folder, err);
     }
@@ -227,13 +250,31 @@ enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
     if (!rc) {
         rc = read_tensors(adapter, err);
     }
-out:
-    if (rc) {
-        ww_adapter_close(adapter);
-    } else {
-        *out = adapter;
+    return finish(adapter, rc, out);
+}
+
+enum ww_err ww_adapter_of(const char *name, const struct ww_buf *config,
+                          const struct ww_buf *header, uint64_t data_bytes,
+                          struct ww_adapter **out, struct ww_error *err)
+{
+    struct ww_adapter *adapter = NULL;
+    enum ww_err rc = new_adapter(name, &adapter, err);
+
+    if (!rc) {
+        rc = parse_config(adapter, config->data, config->len, err);
     }
-    return rc;
+    if (!rc && header->len < 8) {
+        rc = WW_FAIL(err, WW_E_SAFETENSORS, "'" WW_ADAPTER_WEIGHTS "' has no header");
+    }
+    if (!rc) {
+        rc = ww_st_parse(header->data + 8, header->len - 8, data_bytes,
+                         WW_ADAPTER_WEIGHTS, &adapter->file.parsed, err);
+    }
+    if (!rc) {
+        adapter->file.header_bytes = header->len;
+        rc = read_tensors(adapter, err);
+    }
+    return finish(adapter, rc, out);
 }
 
 void ww_adapter_close(struct ww_adapter *adapter)
@@ -349,8 +390,8 @@ enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_te
                        err);
     if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) > 0) {
         rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.160s' of adapter '%s' holds a NaN or an infinity", t->name,
-                     adapter->path);
+                     "tensor '%.160s' of adapter '%s' holds a NaN or an infinity",
+                     t->name, adapter->path);
     }
     if (!rc) {
         ww_to_double(t->dtype, bytes, *out, t->n_elements);

@@ -12,19 +12,20 @@
 #include "json/json.h"
 #include "model/folder.h"
 #include "model/st_file.h"
+#include "util/buf.h"
 #include "weightward/model.h"
 
 #define WW_ADAPTER_CONFIG "adapter_config.json"
 #define WW_ADAPTER_WEIGHTS "adapter_model.safetensors"
 
 enum ww_adapter_part {
-    WW_PART_A,            /* [r, in...] */
-    WW_PART_B,            /* [out, r...] */
-    WW_PART_B_BIAS,       /* [out], added to the output */
-    WW_PART_EMBEDDING_A,  /* [r, vocabulary] */
-    WW_PART_EMBEDDING_B,  /* [width, r] */
-    WW_PART_MAGNITUDE,    /* [out]: DoRA, arXiv 2402.09353 */
-    WW_PART_FULL          /* takes the place of a weight of the base */
+    WW_PART_A,           /* [r, in...] */
+    WW_PART_B,           /* [out, r...] */
+    WW_PART_B_BIAS,      /* [out], added to the output */
+    WW_PART_EMBEDDING_A, /* [r, vocabulary] */
+    WW_PART_EMBEDDING_B, /* [width, r] */
+    WW_PART_MAGNITUDE,   /* [out]: DoRA, arXiv 2402.09353 */
+    WW_PART_FULL         /* takes the place of a weight of the base */
 };
 
 struct ww_adapter_entry {
@@ -39,16 +40,16 @@ struct ww_adapter {
     int dirfd;
     struct ww_folder folder;
     struct ww_st_file file;
-    struct ww_tensor *tensors; /* in offset order */
+    struct ww_tensor *tensors;        /* in offset order */
     struct ww_adapter_entry *entries; /* one per tensor */
     uint32_t n_tensors;
-    char **modules;            /* owns the entries' names */
+    char **modules; /* owns the entries' names */
     struct ww_json *config;
-    const char *base;          /* base_model_name_or_path, or NULL */
+    const char *base;                  /* base_model_name_or_path, or NULL */
     const struct ww_jnode *parameters; /* target_parameters, or NULL */
     bool dora;
     bool rslora;
-    bool fan_in_fan_out;       /* the base stores [in, out] */
+    bool fan_in_fan_out; /* the base stores [in, out] */
     double alpha;
     uint64_t rank;
 };
@@ -57,6 +58,11 @@ struct ww_adapter {
  *  parts that are not understood, naming them; WW_E_NOTFOUND. */
 enum ww_err ww_adapter_open(const char *path, struct ww_adapter **out,
                             struct ww_error *err) WW_MUST_USE;
+/** The same of text and of a weight file's header, length included, that lie in memory;
+ *  its tensors cannot be read through ww_adapter_read. */
+enum ww_err ww_adapter_of(const char *name, const struct ww_buf *config,
+                          const struct ww_buf *header, uint64_t data_bytes,
+                          struct ww_adapter **out, struct ww_error *err) WW_MUST_USE;
 void ww_adapter_close(struct ww_adapter *adapter);
 
 /** True when the folder holds an adapter and no model. */
@@ -74,8 +80,8 @@ enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *mod
                                uint64_t rank, double *scaling,
                                struct ww_error *err) WW_MUST_USE;
 
-/** A tensor of the adapter as doubles, finite; *out is the caller's to free. WW_E_QUANTISED,
- *  WW_E_LIMIT above a gibibyte of doubles, WW_E_NONFINITE. */
+/** A tensor of the adapter as doubles, finite; *out is the caller's to free.
+ * WW_E_QUANTISED, WW_E_LIMIT above a gibibyte of doubles, WW_E_NONFINITE. */
 enum ww_err ww_adapter_read(const struct ww_adapter *adapter,
                             const struct ww_tensor *tensor, double **out,
                             struct ww_error *err) WW_MUST_USE;
@@ -87,8 +93,8 @@ uint32_t ww_adapter_find(const struct ww_model *base, const char *name, bool *tw
 bool ww_adapter_ends(const char *s, const char *end);
 
 /** The base's tensor that an entry belongs to: the module's weight (of B_BIAS its bias
- *  need not exist), of FULL the tensor itself. Names match whole, or one ends in the other
- *  at a dot and only once, or the module's name is known to differ from the file's
+ *  need not exist), of FULL the tensor itself. Names match whole, or one ends in the
+ * other at a dot and only once, or the module's name is known to differ from the file's
  *  (model/adapter_names.h). WW_E_TENSOR when the base has none. */
 enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
                               const struct ww_model *base, uint32_t *tensor,

@@ -176,6 +176,9 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
         return ww_chunk_own_decode(room, type, coded + 1, len - 1, out, n);
     case WW_CHUNK_FEW:
         return ww_chunk_few_decode(type, coded + 1, len - 1, out, n);
+    case WW_CHUNK_DENSE:
+        return prediction &&
+               ww_chunk_dense_decode(room, type, coded + 1, len - 1, prediction, out, n);
     default:
         return false;
     }

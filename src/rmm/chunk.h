@@ -12,6 +12,8 @@
  *   4 own      u8 axis | u32 rank | u64 row | u64 first number | rank scales, each the
  *              bits of a fp32 | rank classes, each u8 below 16 | 16 tables | message
  *   5 few      u8 k | k numbers | for each number of the chunk its place among them
+ *   6 dense    u8 largest exponent field of the prediction | u8 k | k levels and the
+ *              step, each the bits of a fp32 | 16 tables | message
  *
  * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for 4096
  * numbers or more, else 4.
@@ -23,11 +25,15 @@
  * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
  * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
  * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
- * by the table of its index's class. few: the 1 to 16 different numbers, ascending by
- * their bits, each of which occurs; a place has 0 bits for one number, 1 for two, 2 for
- * up to four, else 4, low bits of a byte first, zeros behind the last. split: number
- * rotated left by one bit, so that the sign is last; its highest byte is the symbol (254
- * and 255 are symbol 254 and one raw bit), the lower bytes are stored as they are.
+ * by the table of its index's class. dense: integers as in own, by the tables of order;
+ * integer q is a change of level |q|, or beyond k of the last level and step for each
+ * more, with the sign of q, in fp64; it is added to the prediction in fp64 and the sum is
+ * rounded once to the type. 0 is the prediction's bits. few: the 1 to 16 different
+ * numbers, ascending by their bits, each of which occurs; a place has 0 bits for one
+ * number, 1 for two, 2 for up to four, else 4, low bits of a byte first, zeros behind the
+ * last. split: number rotated left by one bit, so that the sign is last; its highest byte
+ * is the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes are stored
+ * as they are.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H
@@ -47,6 +53,7 @@ enum ww_chunk_form {
     WW_CHUNK_SPLIT,
     WW_CHUNK_OWN,
     WW_CHUNK_FEW,
+    WW_CHUNK_DENSE,
     WW_CHUNK_FORMS
 };
 
@@ -84,6 +91,24 @@ enum ww_dtype ww_chunk_own_dtype(struct ww_chunk_type type);
 /** The number that an integer and a scale stand for, at out. */
 void ww_chunk_own_number(struct ww_chunk_type type, int32_t integer, float scale,
                          uint8_t *out);
+
+/** How integers become changes of a prediction: see form dense. */
+#define WW_CHUNK_LEVELS 8
+#define WW_CHUNK_MOST 65535
+struct ww_chunk_levels {
+    unsigned n; /* 1 to WW_CHUNK_LEVELS */
+    float step; /* also the width of a cell */
+    float levels[WW_CHUNK_LEVELS];
+};
+/** Append n bytes of finite numbers as the form dense, or as same. */
+enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                  const struct ww_chunk_levels *levels,
+                                  const uint8_t *bytes, const uint8_t *prediction,
+                                  size_t n, struct ww_buf *out,
+                                  struct ww_error *err) WW_MUST_USE;
+/** The integer of a change, and the change of an integer. */
+int32_t ww_chunk_dense_cell(const struct ww_chunk_levels *levels, double change);
+double ww_chunk_dense_level(const struct ww_chunk_levels *levels, int32_t q);
 
 /** Append the coded chunk, in the shortest of the exact forms. prediction (n bytes) may
  * be NULL; n is a multiple of the width and at most WW_CHUNK_BYTES. */

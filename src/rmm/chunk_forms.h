@@ -57,6 +57,10 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                          const uint8_t *coded, size_t len, uint8_t *out,
                          size_t n) WW_MUST_USE;
 
+bool ww_chunk_dense_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                           const uint8_t *coded, size_t len, const uint8_t *prediction,
+                           uint8_t *out, size_t n) WW_MUST_USE;
+
 /** Are there few enough different numbers, and what would their form cost? */
 bool ww_chunk_is_few(struct ww_chunk_type type, const uint8_t *bytes, size_t n,
                      size_t *coded);

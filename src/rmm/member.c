@@ -149,6 +149,20 @@ static enum ww_err cut(struct ww_member *m, const struct ww_model *base,
     return m->table.chunks ? WW_OK : no_memory(m, err);
 }
 
+/* A change is against a base; a model without one has none. */
+static enum ww_err want_changes(struct ww_member *m, const struct ww_model *base,
+                                struct ww_error *err)
+{
+    if (!base) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "member '%s' is a model, and its change is packed within an "
+                       "error: name the base, or pack it exactly",
+                       m->name);
+    }
+    m->changes = ww_calloc(m->table.n_parts, sizeof(*m->changes));
+    return m->changes ? WW_OK : no_memory(m, err);
+}
+
 enum ww_err ww_member_open(const char *name, const char *path,
                            const struct ww_model *base, double error,
                            struct ww_member *out, struct ww_error *err)
@@ -173,7 +187,7 @@ enum ww_err ww_member_open(const char *name, const char *path,
     }
     out->adapter = !rc && ww_adapter_is_folder(path);
     if (!rc && error > 0) {
-        rc = ww_member_pair(out, err);
+        rc = out->adapter ? ww_member_pair(out, err) : want_changes(out, base, err);
     }
 out:
     if (rc) {
@@ -215,6 +229,7 @@ void ww_member_close(struct ww_member *m)
     }
     ww_free(m->pairs);
     ww_free(m->pair_of);
+    ww_free(m->changes);
     ww_adapter_close(m->opened);
     ww_pack_table_release(&m->table);
     ww_folder_release(&m->folder);

@@ -6,10 +6,11 @@
 #include "model/adapter.h"
 #include "model/folder.h"
 #include "model/st_file.h"
-#include "rmm/unmerge.h"
+#include "rmm/dense.h"
 #include "rmm/own.h"
 #include "rmm/rank_code.h"
 #include "rmm/table.h"
+#include "rmm/unmerge.h"
 #include "weightward/package.h"
 
 /** A file being read; parts are in the table. */
@@ -30,6 +31,12 @@ struct ww_member_pair {
     struct ww_own own;
 };
 
+/* The change of a tensor of a model, when it need not come back exactly. */
+struct ww_member_change {
+    bool tried;
+    struct ww_dense dense;
+};
+
 struct ww_member {
     const char *name; /* borrowed */
     const char *path;
@@ -47,11 +54,12 @@ struct ww_member {
     uint32_t n_pairs;
     struct ww_rank_coded **ranks; /* per part: factors while it is written, or NULL */
     uint32_t *pair_of;            /* per part: its pair, or WW_NONE */
+    struct ww_member_change *changes; /* per part, of a model within an error */
 };
 
 /** Open every file and cut it into parts. base may be NULL; error 0: exact.
  * WW_E_UNSUPPORTED for a folder without weights in safetensors files, and with an error
- * for models. */
+ * for models without a base. */
 enum ww_err ww_member_open(const char *name, const char *path,
                            const struct ww_model *base, double error,
                            struct ww_member *out, struct ww_error *err) WW_MUST_USE;
@@ -64,6 +72,10 @@ enum ww_err ww_member_fit(struct ww_member *member, uint32_t part,
                           struct ww_error *err) WW_MUST_USE;
 /** A part was written: factors that nobody needs any more go. */
 void ww_member_fitted(struct ww_member *member, uint32_t part);
+/** The same of a tensor of a model, whose base is given. */
+enum ww_err ww_member_dense(struct ww_member *member, const struct ww_model *base,
+                            uint32_t part, const struct ww_dense **out,
+                            struct ww_error *err) WW_MUST_USE;
 void ww_member_close(struct ww_member *member);
 /** WW_E_CHANGED when a file is not what it was. */
 enum ww_err ww_member_unchanged(const struct ww_member *member,

@@ -59,12 +59,6 @@ enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
-    if (!m->adapter) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "member '%s' is no adapter: only adapters are packed within an "
-                       "error; pack it exactly",
-                       m->name);
-    }
     rc = ww_adapter_open(m->path, &m->opened, err);
     if (rc) {
         return rc;

@@ -346,3 +346,22 @@ out:
     }
     return rc;
 }
+
+enum ww_err ww_own_spectrum(const struct ww_own_factors *f, double *squares,
+                            struct ww_error *err)
+{
+    struct fit t = {.f = f};
+    enum ww_err rc =
+        fit_init(&t) ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a spectrum");
+
+    if (!rc) {
+        cross_columns(f->m, f->r, f->r, f->b, f->b, t.gram_b);
+        cross_rows(f->d, f->r, f->r, f->a, f->a, t.gram_a);
+        decompose(&t);
+    }
+    for (size_t k = 0; k < f->r && !rc; k++) {
+        squares[k] = t.sigma[k] * t.sigma[k];
+    }
+    fit_release(&t);
+    return rc;
+}

@@ -35,6 +35,9 @@ struct ww_own {
 enum ww_err ww_own_fit(const struct ww_own_factors *factors, double bound,
                        struct ww_own *out, struct ww_error *err) WW_MUST_USE;
 void ww_own_release(struct ww_own *own);
+/** Squared singular values of B A, r of them, falling. */
+enum ww_err ww_own_spectrum(const struct ww_own_factors *factors, double *squares,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** Eigenvalues (falling) and eigenvectors (columns of v) of a symmetric n x n matrix,
  * which is overwritten, by cyclic Jacobi rotations. */

@@ -4,7 +4,7 @@
 
 #include "crypto/lockkey.h"
 #include "crypto/recipient.h"
-#include "rmm/packing.h"
+#include "rmm/pack_budget.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -25,7 +25,11 @@ enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *member
     if (!rc && n == 0) {
         rc = WW_FAIL(err, WW_E_USAGE, "a package needs a member: name one as NAME=PATH");
     }
-    return rc ? rc : ww_packing_run(&p, report, err);
+    if (rc) {
+        return rc;
+    }
+    return options->budget > 0 ? ww_packing_within(&p, report, err)
+                               : ww_packing_run(&p, report, err);
 }
 
 enum ww_err ww_pack_add(const char *path, const struct ww_pack_member *members, size_t n,
@@ -43,7 +47,8 @@ enum ww_err ww_pack_add(const char *path, const struct ww_pack_member *members, 
 
     memset(report, 0, sizeof(*report));
     if (!rc) {
-        rc = ww_packing_run(&p, report, err);
+        rc = options->budget > 0 ? ww_packing_within(&p, report, err)
+                                 : ww_packing_run(&p, report, err);
         ww_pack_close(&old);
     }
     return rc;

@@ -106,7 +106,38 @@ static void hash_leaves(struct ww_sha256 *sha, struct ww_pack_job *job)
     }
 }
 
-static enum ww_err code_exact(struct ww_chunk_room *room, struct ww_sha256 *sha,
+static enum ww_err code_exactly(struct ww_chunk_room *room, struct ww_pack_job *job,
+                                struct ww_buf *out)
+{
+    return ww_chunk_encode(room, job->type, job->bytes,
+                           job->base_fd >= 0 ? job->prediction : NULL, job->n, out,
+                           &job->err);
+}
+
+/* Where half of the bits are wanted back, all of them may cost no more. */
+static enum ww_err code_levels(struct ww_chunk_room *room, struct ww_pack_job *job)
+{
+    struct ww_buf exact;
+    enum ww_err rc =
+        ww_chunk_dense_encode(room, job->type, job->levels, job->bytes, job->prediction,
+                              job->n, &job->coded, &job->err);
+
+    if (rc ? rc != WW_E_LIMIT : job->coded.len < job->n / 2) {
+        return rc;
+    }
+    ww_buf_init(&exact, WW_CHUNK_MAX_CODED);
+    const bool too_long = rc != WW_OK;
+    rc = code_exactly(room, job, &exact);
+    if (!rc && (too_long || exact.len <= job->coded.len)) {
+        ww_buf_clear(&job->coded);
+        rc = ww_buf_add(&job->coded, exact.data, exact.len, &job->err);
+        job->levels = NULL;
+    }
+    ww_buf_release(&exact);
+    return rc;
+}
+
+static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
                               struct ww_pack_job *job)
 {
     struct ww_error *err = &job->err;
@@ -134,24 +165,19 @@ static enum ww_err code_exact(struct ww_chunk_room *room, struct ww_sha256 *sha,
         ww_rank_predict(job->rank, job->base_at, job->prediction, job->prediction,
                         job->n);
     }
-    return ww_chunk_encode(room, job->type, job->bytes,
-                           job->base_fd >= 0 ? job->prediction : NULL, job->n,
-                           &job->coded, err);
+    return job->levels ? code_levels(room, job) : code_exactly(room, job, &job->coded);
 }
 
 /* The bytes of the file that comes back are those that a decoder gives. */
-static enum ww_err code_own(struct ww_chunk_room *room, struct ww_pack_job *job)
+static enum ww_err decode_again(struct ww_chunk_room *room, struct ww_pack_job *job)
 {
-    enum ww_err rc = ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
-                                         &job->scales, &job->coded, &job->err);
-
-    if (!rc && (job->coded.len > WW_CHUNK_MAX_CODED ||
-                !ww_chunk_decode(room, job->type, job->coded.data, job->coded.len, NULL,
-                                 job->bytes, job->n))) {
-        rc =
-            WW_FAIL(&job->err, WW_E_INTERNAL, "'%s': a chunk does not decode", job->name);
+    if (job->coded.len > WW_CHUNK_MAX_CODED ||
+        !ww_chunk_decode(room, job->type, job->coded.data, job->coded.len,
+                         job->levels ? job->prediction : NULL, job->bytes, job->n)) {
+        return WW_FAIL(&job->err, WW_E_INTERNAL, "'%s': a chunk does not decode",
+                       job->name);
     }
-    return rc;
+    return WW_OK;
 }
 
 static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
@@ -160,7 +186,13 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(&job->coded);
-    rc = job->integers ? code_own(room, job) : code_exact(room, sha, job);
+    rc = job->integers
+             ? ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
+                                   &job->scales, &job->coded, &job->err)
+             : code_bytes(room, sha, job);
+    if (!rc && (job->integers || job->levels)) {
+        rc = decode_again(room, job);
+    }
     if (!rc) {
         ww_sha256_reset(sha);
         ww_sha256_update(sha, job->coded.data, job->coded.len);

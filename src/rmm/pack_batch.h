@@ -32,6 +32,7 @@ struct ww_pack_job {
     const struct ww_rank *rank;          /* part of the prediction, or NULL */
     const int16_t *integers;             /* form own, instead of the bytes; or NULL */
     struct ww_chunk_scales scales;
+    const struct ww_chunk_levels *levels; /* form dense, of the bytes; or NULL */
     /* Whose chunk it is: for the one who writes. */
     uint32_t file;
     uint32_t part;

@@ -59,7 +59,8 @@ struct ww_pack_new {
     char *partial; /* for texts; NULL once it has its name */
     int dirfd;     /* the folder of both */
     int fd;
-    uint64_t at; /* where the next section goes */
+    uint64_t at;   /* where the next section goes */
+    uint64_t most; /* bytes that it may have; 0: any */
 };
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
                               struct ww_error *err) WW_MUST_USE;
@@ -72,6 +73,11 @@ enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
                                const struct ww_pack_manifest *manifest,
                                const struct ww_signer *signer, const struct ww_buf *keys,
                                bool replace, struct ww_error *err) WW_MUST_USE;
+/** What finish would write in all, or a little more when it is to be signed. */
+enum ww_err ww_pack_new_measure(const struct ww_pack_new *made,
+                                const struct ww_pack_manifest *manifest, bool is_signed,
+                                const struct ww_buf *keys, uint64_t *bytes,
+                                struct ww_error *err) WW_MUST_USE;
 /** The same package with other keys; manifest and signature stay. */
 enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
                                   const struct ww_pack_file *from,

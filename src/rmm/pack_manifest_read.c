@@ -184,7 +184,7 @@ static enum ww_err read_sealing(struct reader *r, const struct ww_jnode *node,
     for (unsigned f = 0; f < WW_PACK_FORMS; f++) {
         const struct ww_jnode *bytes =
             ww_jget(coded, ww_pack_form_name((enum ww_pack_form)f));
-        if (!bytes && f == WW_PACK_FEW) {
+        if (!bytes && f >= WW_PACK_FEW) {
             continue; /* named only where there are some */
         }
         if (!ww_ju64(bytes, &m->coded[f])) {

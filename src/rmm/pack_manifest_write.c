@@ -89,7 +89,7 @@ static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *
         ww_jw_key(w, "coded");
         ww_jw_object(w);
         for (unsigned f = 0; f < WW_PACK_FORMS; f++) {
-            if (f != WW_PACK_FEW || m->coded[f] > 0) {
+            if (f < WW_PACK_FEW || m->coded[f] > 0) {
                 ww_jw_ku64(w, ww_pack_form_name((enum ww_pack_form)f), m->coded[f]);
             }
         }

@@ -136,6 +136,20 @@ static enum ww_err set_integers(const struct writing *w, uint32_t part,
     return WW_OK;
 }
 
+/* A change of the base that comes back within an error. */
+static enum ww_err set_levels(const struct writing *w, uint32_t part,
+                              struct ww_pack_job *job, struct ww_error *err)
+{
+    const struct ww_dense *dense = NULL;
+    const enum ww_err rc = ww_member_dense(w->member, w->use->base, part, &dense, err);
+
+    job->levels = dense ? &dense->levels : NULL;
+    if (!rc && dense && dense->error > w->entry->error) {
+        w->entry->error = dense->error;
+    }
+    return rc;
+}
+
 static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
                               struct ww_error *err)
 {
@@ -161,6 +175,9 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
         }
         if (!rc) {
             rc = set_integers(w, job->part, job, err);
+        }
+        if (!rc) {
+            rc = set_levels(w, job->part, job, err);
         }
         w->chunk++;
         w->offset += job->n;

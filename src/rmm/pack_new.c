@@ -16,6 +16,7 @@
 #include "util/fs.h"
 #include "util/num.h"
 
+#define ROOM_TO_SIGN 8192
 #define COPY_STEP ((size_t)1 << 20)
 
 static enum ww_err open_folder(const char *path, int *fd, struct ww_error *err)
@@ -158,6 +159,33 @@ enum ww_err ww_pack_new_name(struct ww_pack_new *made, bool replace, struct ww_e
     return rc;
 }
 
+enum ww_err ww_pack_new_measure(const struct ww_pack_new *made,
+                                const struct ww_pack_manifest *manifest, bool is_signed,
+                                const struct ww_buf *keys, uint64_t *bytes,
+                                struct ww_error *err)
+{
+    struct ww_buf text;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&text, (size_t)WW_PACK_MAX_MANIFEST);
+    rc = ww_pack_manifest_write(manifest, &text, err);
+    *bytes = made->at + text.len + keys->len + (is_signed ? ROOM_TO_SIGN : 0);
+    ww_buf_release(&text);
+    return rc;
+}
+
+/* A signature with many certificates is longer than what was kept for it. */
+static enum ww_err check_size(const struct ww_pack_new *made, uint64_t bytes,
+                              struct ww_error *err)
+{
+    if (made->most == 0 || bytes <= made->most) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_LIMIT,
+                   "the package has %llu bytes with its signature, and %llu are allowed",
+                   (unsigned long long)bytes, (unsigned long long)made->most);
+}
+
 enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
                                const struct ww_pack_manifest *manifest,
                                const struct ww_signer *signer, const struct ww_buf *keys,
@@ -175,6 +203,9 @@ enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
     if (!rc && signer) {
         ww_sha256_of(text.data, text.len, digest);
         rc = make_bundle(manifest, signer, digest, &bundle, err);
+    }
+    if (!rc) {
+        rc = check_size(made, at + text.len + bundle.len + keys->len, err);
     }
     if (!rc) {
         rc = put(made, &text, &at, err);

@@ -12,7 +12,8 @@
 
 const char *ww_pack_form_name(enum ww_pack_form form)
 {
-    static const char *const names[] = {"stored", "same", "order", "split", "own", "few"};
+    static const char *const names[] = {"stored", "same", "order", "split",
+                                        "own",    "few",  "dense"};
 
     return (unsigned)form < WW_LEN(names) ? names[form] : "?";
 }

@@ -47,6 +47,10 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
         return WW_FAIL(err, WW_E_USAGE, "an error of %g, expected 0.0001 to 1",
                        p->options->error);
     }
+    if (p->options->budget > 0 && p->options->inverses) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "what a merge says of its sources is exact; no budget with it");
+    }
     if (p->options->inverses && (!p->options->base || p->options->error != 0)) {
         return WW_FAIL(err, WW_E_USAGE,
                        "what a merge says of its sources is exact, and the merge is the "
@@ -227,11 +231,16 @@ static enum ww_err finish(struct ww_packing *p, struct ww_error *err)
     if (!rc && p->old) {
         rc = ww_file_unchanged(p->old->fd, &p->old->st, p->path, err);
     }
-    if (!rc) {
-        rc = ww_pack_new_finish(&p->made, &p->manifest, p->options->signer, &p->keys,
-                                p->old != NULL, err);
+    if (rc) {
+        return rc;
     }
-    return rc;
+    if (p->measured) {
+        return ww_pack_new_measure(&p->made, &p->manifest, p->options->signer != NULL,
+                                   &p->keys, p->measured, err);
+    }
+    p->made.most = p->most;
+    return ww_pack_new_finish(&p->made, &p->manifest, p->options->signer, &p->keys,
+                              p->old != NULL, err);
 }
 
 static void release(struct ww_packing *p)
@@ -293,7 +302,7 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
         rc = finish(p, err);
     }
     ww_pack_new_release(&p->made);
-    if (!rc) {
+    if (!rc && !p->measured) {
         rc = describe(p, report, err);
     }
     release(p);

@@ -23,6 +23,8 @@ struct ww_packing {
     struct ww_pack_new made;
     struct ww_pack_manifest manifest;
     struct ww_buf keys;
+    uint64_t *measured; /* not NULL: only its size is wanted, and nothing stays */
+    uint64_t most;      /* bytes that it may have; 0: any */
 };
 
 /** Everything up to the rename; the report says what was written. */

@@ -262,12 +262,12 @@ static const struct ww_pack_table_part *find_tensor(const struct ww_pack_table *
     return NULL;
 }
 
-static enum ww_err give_chunk(const struct ww_unpack_run *run,
-                              const struct ww_pack_table_part *part,
-                              const struct ww_rank *rank, uint32_t base_tensor,
-                              uint64_t c, uint8_t *prediction,
-                              struct ww_unpack_room *room, uint8_t *bytes, size_t *n,
-                              struct ww_error *err)
+enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
+                                 const struct ww_pack_table_part *part,
+                                 const struct ww_rank *rank, uint32_t base_tensor,
+                                 uint64_t c, uint8_t *prediction,
+                                 struct ww_unpack_room *room, uint8_t *bytes, size_t *n,
+                                 struct ww_error *err)
 {
     const uint64_t at = c * WW_CHUNK_BYTES;
     enum ww_err rc = WW_OK;
@@ -310,8 +310,8 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
     }
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
         size_t n = 0;
-        rc = give_chunk(run, part, rank.b ? &rank : NULL, base_tensor, c, prediction,
-                        room, bytes, &n, err);
+        rc = ww_unpack_part_chunk(run, part, rank.b ? &rank : NULL, base_tensor, c,
+                                  prediction, room, bytes, &n, err);
         if (!rc) {
             rc = give(payload, bytes, n, err);
         }
@@ -321,7 +321,7 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
 }
 
 /* A tensor has no evidence of its own that anybody could be asked about. */
-static enum ww_err refuse_asking(const struct ww_unpack_run *run, struct ww_error *err)
+enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run, struct ww_error *err)
 {
     const struct ww_pack_table *t = &run->view.table;
 
@@ -360,7 +360,7 @@ enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *ten
     }
     rc = ww_unpack_open(&run, path, name, options, err);
     if (!rc) {
-        rc = refuse_asking(&run, err);
+        rc = ww_unpack_refuse_asking(&run, err);
         if (!rc) {
             rc = give_tensor(&run, tensor, room, bytes, bytes + WW_CHUNK_BYTES, give,
                              payload, err);

@@ -84,7 +84,10 @@ PY
     refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev"
     refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact --error 0.1
     refused 2 "expected 0.0001 to 1" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 7
-    refused 6 "is no adapter" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1
+    refused 6 "name the base" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1
+    refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1 --budget 9
+    refused 3 "with all changes rounded away" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" \
+        --base "$FAMILY/base" --budget 1000
     refused 2 "NAME=PATH" "$WW" rmm pack x.pkg "$FAMILY/expert-rev" --exact
     refused 2 "name of a member" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact \
         --to other=ann.pub
@@ -182,4 +185,77 @@ PY
     refused 6 "cannot be solved" "$WW" merge ties.yml x --reversible x.pkg
     nothing_written x
     nothing_written x.pkg
+}
+
+@test "the changes of models come back within an error, or within a budget" {
+    "$WW" rmm pack d.pkg rev="$FAMILY/expert-rev" --error 0.5 --base "$FAMILY/base" -q
+    "$WW" rmm list d.pkg --json >l.json
+    [ "$(jq '.members[0] | .mode == "bounded" and .error > 0.4 and .error <= 0.5 and .codec.dense > 0' \
+        l.json)" = true ]
+    "$WW" rmm verify d.pkg --base "$FAMILY/base" -q
+    "$WW" rmm unpack d.pkg rev out --base "$FAMILY/base" --threads 3 -q
+    cmp "$FAMILY/expert-rev/config.json" out/config.json
+    ! cmp -s "$FAMILY/expert-rev/model.safetensors" out/model.safetensors
+    "$WW" rmm pack b.pkg rev="$FAMILY/expert-rev" --budget 120000 --base "$FAMILY/base" -q
+    [ "$(stat -c %s b.pkg)" -le 120000 ]
+    [ "$(stat -c %s b.pkg)" -ge 110000 ]
+    # what fits as it is stays as it is
+    "$WW" rmm pack e.pkg rev="$FAMILY/expert-rev" --budget 900000 --base "$FAMILY/base" --json >e.json
+    [ "$(jq -r '.members[0].mode' e.json)" = exact ]
+}
+
+@test "members are looked into: ranks, cosines, sizes and errors, as JSON and as a page" {
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" rev --rank 4 --portable -q
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-caesar" caesar --rank 4 --portable -q
+    "$WW" key new recipient --out ann --no-passphrase -q
+    "$WW" rmm pack p.pkg rev=rev caesar=caesar closed=rev full="$FAMILY/expert-rev" --exact \
+        --base "$FAMILY/base" --to closed=ann.pub -q
+    "$WW" rmm inspect p.pkg rev caesar --json --report p.html >i.json
+    [ "$(jq '.command == "inspect" and .cosines[0] > 0.999 and (.cosines[1] | . > 0.2 and . < 0.9) and
+        .members[0].rank_99 <= 4 and (.members[0].own | length) == 5 and (.rows | length) == 1' \
+        i.json)" = true ]
+    grep -q '</html>' p.html
+    "$WW" rmm inspect p.pkg closed full --base "$FAMILY/base" --json >c.json
+    [ "$(jq '(.members[0].why_not | test("recipients")) and .members[1].unchanged < 0.2 and
+        (.members[1].dense | length) == 5' c.json)" = true ]
+    "$WW" rmm inspect p.pkg closed rev --open-with ann.key --json >o.json
+    [ "$(jq '.cosines[1] > 0.999' o.json)" = true ]
+    refused 4 "no member 'x'" "$WW" rmm inspect p.pkg x
+    refused 4 "new file" "$WW" rmm inspect p.pkg rev --report p.html
+}
+
+@test "a mixture of members is a merge with its record, by weights or by a recipe" {
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" rev --rank 3 --portable -q
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-caesar" caesar --rank 2 --portable -q
+    "$WW" key new signing --out me --no-passphrase -q
+    "$WW" rmm pack p.pkg a=rev b=caesar m="$FAMILY/expert-rev" --exact --base "$FAMILY/base" \
+        --sign me.key -q
+    "$WW" rmm mix p.pkg sum --weight a=0.5 --weight b=-0.25 --sign me.key --signed-by me.pub -q
+    "$WW" verify sum --key me.pub -q
+    printf 'merge_method: linear\nmodels:\n- {model: rev, parameters: {weight: 0.5}}\n- {model: caesar, parameters: {weight: -0.25}}\nparameters: {normalize: false}\n' >r.yml
+    "$WW" merge r.yml same -q
+    cmp sum/adapter_model.safetensors same/adapter_model.safetensors
+    [ ! -e sum.members ]
+    "$WW" rmm mix p.pkg small --weight a=1 --weight b=1 --rank 2 -q
+    [ "$(jq .r small/adapter_config.json)" = 2 ]
+    "$WW" rmm mix p.pkg model --weight a=1 --weight m=0.5 --base "$FAMILY/base" -q
+    printf 'merge_method: ties\nbase_model: %s\nmodels:\n- {model: member:m, parameters: {weight: 1, density: 0.5}}\n- {model: %s+member:b, parameters: {weight: 1, density: 0.5}}\n' \
+        "$FAMILY/base" "$FAMILY/base" >t.yml
+    "$WW" rmm mix p.pkg ties --recipe t.yml --base "$FAMILY/base" --json >t.json
+    [ "$(jq -r .method t.json)" = ties ]
+    # the members restored under the recipe's names give the merge again
+    mkdir ties.members
+    "$WW" rmm unpack p.pkg m ties.members/m --base "$FAMILY/base" -q
+    "$WW" rmm unpack p.pkg b ties.members/b --base "$FAMILY/base" -q
+    "$WW" merge --rederive ties -q
+    refused 2 "NAME=W" "$WW" rmm mix p.pkg x --weight a
+    refused 4 "no member 'c'" "$WW" rmm mix p.pkg x --weight c=1
+    refused 2 "two weights" "$WW" rmm mix p.pkg x --weight a=1 --weight a=2
+    refused 2 "needs the base" "$WW" rmm mix p.pkg x --weight a=1 --weight m=1
+    refused 2 "say --weight" "$WW" rmm mix p.pkg x
+    refused 4 "exists" "$WW" rmm mix p.pkg sum --weight a=1
+    sed 's/member:m/member:none/' t.yml >n.yml
+    refused 4 "does not have" "$WW" rmm mix p.pkg x --recipe n.yml
+    nothing_written x
+    [ ! -e x.members ]
 }

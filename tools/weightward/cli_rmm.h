@@ -12,6 +12,7 @@ struct cli_rmm {
     char **sources;
     int exact;
     double error;
+    long long budget;
     char **to; /* NAME=PUB */
     char *sign;
     struct cli_passphrase sign_passphrase;
@@ -22,7 +23,11 @@ struct cli_rmm {
     char *tensor;
     char *form; /* unpack: name of a form */
     int at_least;
-    struct cli_guard guard; /* unpack */
+    char *report;    /* inspect: a page */
+    char **weights;  /* mix: NAME=W */
+    char *recipe;    /* mix */
+    int rank;        /* mix */
+    struct cli_guard guard; /* unpack, mix */
 };
 
 /** One of them; args: what stands behind the word, NULL-terminated. Exit status. */
@@ -33,6 +38,8 @@ int cli_rmm_drop(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_share(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_list(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_inspect(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_mix(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_unmerge(const struct cli_rmm *opt, const char *const *args);
 

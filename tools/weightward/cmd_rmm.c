@@ -12,11 +12,15 @@ static const struct word {
     int max;
     const char *arguments;
 } words[] = {
-    {"pack", cli_rmm_pack, 2, 4097, "pack PKG NAME=PATH... --exact|--error E [--base MODEL]"},
-    {"add", cli_rmm_add, 2, 4097, "add PKG NAME=PATH... --exact|--error E [--base MODEL]"},
+    {"pack", cli_rmm_pack, 2, 4097,
+     "pack PKG NAME=PATH... --exact|--error E|--budget N [--base MODEL]"},
+    {"add", cli_rmm_add, 2, 4097,
+     "add PKG NAME=PATH... --exact|--error E|--budget N [--base MODEL]"},
     {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME"},
     {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY"},
     {"list", cli_rmm_list, 1, 1, "list PKG"},
+    {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]"},
+    {"mix", cli_rmm_mix, 2, 2, "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]"},
     {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]"},
     {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]"},
     {"unmerge", cli_rmm_unmerge, 3, 3,
@@ -106,8 +110,8 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         }
         return words[i].run(opt, args + 1);
     }
-    return cli_usage(verb, "the commands are pack, add, drop, share, list, verify, unpack "
-                           "and unmerge");
+    return cli_usage(verb, "the commands are pack, add, drop, share, list, inspect, verify, "
+                           "unpack, mix and unmerge");
 }
 
 int cmd_rmm(int argc, const char **argv)
@@ -123,7 +127,11 @@ int cmd_rmm(int argc, const char **argv)
          "another source of that merge (repeatable)", "MODEL"},
         {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte", NULL},
         {"error", 0, POPT_ARG_DOUBLE, &opt.error, 0,
-         "adapters: products of factors come back within this share, the rest exactly", "E"},
+         "products of factors and changes of matrices come back within this share, the rest "
+         "exactly",
+         "E"},
+        {"budget", 0, POPT_ARG_LONGLONG, &opt.budget, 0,
+         "as close as a package of so many bytes allows", "BYTES"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
          "NAME=PUB"},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign the package", "KEY"},
@@ -138,19 +146,26 @@ int cmd_rmm(int argc, const char **argv)
         {"open-passphrase-fd", 0, POPT_ARG_INT, &opt.open_passphrase.fd, 0,
          "the same from a descriptor", "N"},
         {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "verify: who must have signed", "PUB"},
-        {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0, "unpack: who must have signed",
-         "PUB"},
+        {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0,
+         "unpack, mix, inspect: who must have signed", "PUB"},
         {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions", "N"},
         {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
-         "Policy options (unpack):", NULL},
+         "Policy options (unpack, mix):", NULL},
         {"form", 0, POPT_ARG_STRING, &opt.form, 0,
-         "unpack: form of an adapter: files, peft, portable, gguf or model", "FORM"},
+         "unpack: form of an adapter: files, peft, portable, gguf or model; mix: model", "FORM"},
+        {"weight", 0, POPT_ARG_ARGV, &opt.weights, 0, "mix: so much of this member (repeatable)",
+         "NAME=W"},
+        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "mix: a recipe with member:NAME in it",
+         "FILE"},
+        {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "mix: of the adapter, at most", "N"},
+        {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures", "FILE"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "pack|add|drop|share|list|verify|unpack|unmerge PKG ...", 2,
-                   5000, run_rmm, &opt);
+    return cli_run(argc, argv, table,
+                   "pack|add|drop|share|list|inspect|verify|unpack|mix|unmerge PKG ...", 2, 5000,
+                   run_rmm, &opt);
 }

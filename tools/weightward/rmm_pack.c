@@ -141,7 +141,8 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     struct ww_pack_report report = {0};
     struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
-    struct ww_pack_options options = {.base = opt->base, .error = opt->error};
+    struct ww_pack_options options = {
+        .base = opt->base, .error = opt->error, .budget = (uint64_t)opt->budget};
     enum ww_err rc = WW_OK;
     struct ww_merge_inverse *inverses = NULL;
     int status = cli_run_options(&opt->common, &options.run);
@@ -184,11 +185,12 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
 static int pack(const struct cli_rmm *opt, const char *word, const char *const *args)
 {
     struct members members = {0};
-    if ((opt->exact != 0) == (opt->error != 0)) {
-        return cli_usage("rmm", "say --exact, or for adapters --error E: how close what comes "
-                                "back is to be");
+    if ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
+        opt->budget < 0) {
+        return cli_usage("rmm", "say --exact, or --error E: how close what comes back is to "
+                                "be, or --budget BYTES: how large the package may be");
     }
-    if (opt->merged && (opt->base || opt->error != 0)) {
+    if (opt->merged && (opt->base || !opt->exact)) {
         return cli_usage("rmm", "--merged takes the place of --base and goes with --exact");
     }
     int status = read_members(opt, args + 1, &members);

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A number is that of the base and a level that is chosen by an integer. The product and
+ * the sums are of doubles and are rounded once more to the type, so what comes back has
+ * the same bytes on every machine. Integer 0 is the base's number bit for bit. As in the
+ * form order the base's exponent chooses the table: where the type is coarse a small
+ * change was rounded away, and the integer is mostly 0.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "codec/ordered.h"
+#include "model/convert.h"
+#include "rmm/chunk_folded.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define N_BITS 17 /* of a folded integer */
+#define BLOCK 256
+
+static unsigned exponent_of(struct ww_chunk_type type, const uint8_t *number)
+{
+    return (unsigned)(ww_ordered_load(number, type.width) >> type.exponent_shift) &
+           type.exponent_mask;
+}
+
+static unsigned largest_of(struct ww_chunk_type type, const uint8_t *prediction, size_t n)
+{
+    unsigned largest = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const unsigned e = exponent_of(type, prediction + i * type.width);
+        largest = e > largest ? e : largest;
+    }
+    return largest;
+}
+
+static unsigned context_of(unsigned largest, unsigned exponent)
+{
+    const unsigned below = largest - exponent;
+
+    return below < WW_CHUNK_CONTEXTS ? below : WW_CHUNK_CONTEXTS - 1;
+}
+
+static void contexts_of(struct ww_chunk_type type, unsigned largest,
+                        const uint8_t *prediction, size_t n, uint8_t *contexts)
+{
+    for (size_t i = 0; i < n; i++) {
+        const unsigned exponent = exponent_of(type, prediction + i * type.width);
+        contexts[i] = (uint8_t)context_of(largest, exponent);
+    }
+}
+
+int32_t ww_chunk_dense_cell(const struct ww_chunk_levels *levels, double change)
+{
+    const double cells = floor(fabs(change) / (double)levels->step + 0.5);
+    const int32_t q = cells < WW_CHUNK_MOST ? (int32_t)cells : WW_CHUNK_MOST;
+
+    return change < 0 ? -q : q;
+}
+
+double ww_chunk_dense_level(const struct ww_chunk_levels *levels, int32_t q)
+{
+    const uint32_t k = (uint32_t)(q < 0 ? -q : q);
+    double level = 0;
+
+    if (k == 0) {
+        return 0;
+    }
+    level = (double)levels->levels[(k < levels->n ? k : levels->n) - 1];
+    if (k > levels->n) {
+        level += (double)(k - levels->n) * (double)levels->step;
+    }
+    return q < 0 ? -level : level;
+}
+
+static enum ww_err add_head(const struct ww_chunk_levels *s, unsigned largest,
+                            struct ww_buf *out, struct ww_error *err)
+{
+    const uint8_t head[] = {WW_CHUNK_DENSE, (uint8_t)largest, (uint8_t)s->n};
+    uint32_t bits = 0;
+    enum ww_err rc = ww_buf_add(out, head, sizeof(head), err);
+
+    for (unsigned k = 0; k < s->n && !rc; k++) {
+        memcpy(&bits, &s->levels[k], sizeof(bits));
+        rc = ww_buf_add_u32le(out, bits, err);
+    }
+    memcpy(&bits, &s->step, sizeof(bits));
+    return rc ? rc : ww_buf_add_u32le(out, bits, err);
+}
+
+/* True when every integer is 0. */
+static bool fold(struct ww_chunk_room *room, struct ww_chunk_type type,
+                 const struct ww_chunk_levels *s, unsigned largest, const uint8_t *bytes,
+                 const uint8_t *prediction, size_t n)
+{
+    const enum ww_dtype dtype = ww_chunk_own_dtype(type);
+    double weights[BLOCK];
+    double base[BLOCK];
+    uint32_t any = 0;
+
+    for (size_t at = 0; at < n; at += BLOCK) {
+        const size_t count = n - at < BLOCK ? n - at : BLOCK;
+        ww_to_double(dtype, bytes + at * type.width, weights, count);
+        ww_to_double(dtype, prediction + at * type.width, base, count);
+        for (size_t i = 0; i < count; i++) {
+            const int32_t q = ww_chunk_dense_cell(s, weights[i] - base[i]);
+            const uint32_t u = q < 0 ? (uint32_t)(-2 * q - 1) : (uint32_t)(2 * q);
+            room->folded[at + i] = u;
+            any |= u;
+        }
+    }
+    contexts_of(type, largest, prediction, n, room->contexts);
+    return any == 0;
+}
+
+enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                  const struct ww_chunk_levels *levels,
+                                  const uint8_t *bytes, const uint8_t *prediction,
+                                  size_t n_bytes, struct ww_buf *out,
+                                  struct ww_error *err)
+{
+    static const uint8_t same = WW_CHUNK_SAME;
+    const size_t n = n_bytes / type.width;
+    const unsigned largest = largest_of(type, prediction, n);
+    enum ww_err rc = ww_chunk_room_ready(room, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (fold(room, type, levels, largest, bytes, prediction, n)) {
+        return ww_buf_add(out, &same, 1, err);
+    }
+    rc = add_head(levels, largest, out, err);
+    return rc ? rc : ww_folded_encode(room, n, N_BITS, out, err);
+}
+
+static bool read_levels(const uint8_t *coded, size_t len, struct ww_chunk_levels *s,
+                        size_t *used)
+{
+    float all[WW_CHUNK_LEVELS + 1];
+
+    s->n = len > 1 ? coded[1] : 0;
+    *used = 2 + sizeof(float) * ((size_t)s->n + 1);
+    if (s->n == 0 || s->n > WW_CHUNK_LEVELS || *used > len) {
+        return false;
+    }
+    for (unsigned k = 0; k <= s->n; k++) {
+        const uint32_t bits = ww_get_u32le(coded + 2 + sizeof(float) * k);
+        memcpy(&all[k], &bits, sizeof(bits));
+        if (!isfinite(all[k]) || !(all[k] >= 0)) {
+            return false;
+        }
+    }
+    memcpy(s->levels, all, s->n * sizeof(float));
+    s->step = all[s->n];
+    return true;
+}
+
+/* prediction and out may be the same bytes. */
+static void add_levels(struct ww_chunk_type type, const struct ww_chunk_levels *s,
+                       const uint32_t *folded, const uint8_t *prediction, size_t n,
+                       uint8_t *out)
+{
+    const enum ww_dtype dtype = ww_chunk_own_dtype(type);
+    double values[BLOCK];
+    uint8_t rounded[BLOCK * sizeof(float)];
+
+    for (size_t at = 0; at < n; at += BLOCK) {
+        const size_t count = n - at < BLOCK ? n - at : BLOCK;
+        ww_to_double(dtype, prediction + at * type.width, values, count);
+        for (size_t i = 0; i < count; i++) {
+            const uint32_t u = folded[at + i];
+            const int32_t q = u & 1 ? -(int32_t)(u >> 1) - 1 : (int32_t)(u >> 1);
+            values[i] += ww_chunk_dense_level(s, q);
+        }
+        ww_from_double(dtype, values, rounded, count);
+        for (size_t i = 0; i < count; i++) {
+            const uint8_t *from = folded[at + i] == 0
+                                      ? prediction + (at + i) * type.width
+                                      : rounded + i * type.width;
+            memmove(out + (at + i) * type.width, from, type.width);
+        }
+    }
+}
+
+bool ww_chunk_dense_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                           const uint8_t *coded, size_t len, const uint8_t *prediction,
+                           uint8_t *out, size_t n_bytes)
+{
+    const size_t n = n_bytes / type.width;
+    struct ww_chunk_levels levels = {0};
+    struct ww_folded_in in;
+    size_t used = 0;
+
+    if (!type.exponent_mask || !read_levels(coded, len, &levels, &used) ||
+        coded[0] != largest_of(type, prediction, n) ||
+        !ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in)) {
+        return false;
+    }
+    for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
+        const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
+        const uint8_t *base = prediction + at * type.width;
+        contexts_of(type, coded[0], base, some, room->block_contexts);
+        if (!ww_folded_next(&in, room->block_contexts, room->block, some)) {
+            return false;
+        }
+        add_levels(type, &levels, room->block, base, some, out + at * type.width);
+    }
+    return ww_folded_done(&in);
+}

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Changes of models against their base, chunk by chunk: lengths, cosines and what is
+ * unchanged of every tensor, spectra and sizes of matrices that are not too large. The
+ * same chunk of all members is looked at before the next one is decoded.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "la/la.h"
+#include "model/convert.h"
+#include "rmm/base_use.h"
+#include "rmm/dense.h"
+#include "rmm/inspect.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define BLOCK 256
+#define MAX_SIDE 1024                    /* of a matrix whose spectrum is looked at */
+#define MAX_ELEMENTS ((uint64_t)8 << 20) /* of it */
+
+struct work {
+    struct ww_inspecting *x;
+    size_t n;
+    uint32_t *found; /* per member: its tensor of the name, or WW_NONE */
+    double *gram;
+    double *changes;   /* n blocks */
+    double *unchanged; /* numbers */
+    double *norms;     /* [n * errors] squared, of what rates were measured on */
+    double *errors;
+    double *bits;
+    double *numbers;
+    uint64_t matrices; /* that rates were thought of for */
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for looking into models");
+}
+
+static bool is_model(const struct ww_peek *p)
+{
+    return p->open && !p->adapter;
+}
+
+/* n changes of the block at `at` (in numbers) of the chunk that was read last. */
+static void changes_of(struct work *w, size_t i, enum ww_dtype dtype, size_t at, size_t n)
+{
+    const size_t width = ww_dtype_bits(dtype) / 8;
+    const struct ww_peek *p = &w->x->peeks[i];
+    double *to = w->changes + i * BLOCK;
+    double base[BLOCK];
+
+    ww_to_double(dtype, p->bytes + at * width, to, n);
+    ww_to_double(dtype, p->prediction + at * width, base, n);
+    for (size_t k = 0; k < n; k++) {
+        const double change = to[k] - base[k];
+        to[k] = isfinite(change) ? change : 0;
+        w->unchanged[i] += memcmp(p->bytes + (at + k) * width,
+                                  p->prediction + (at + k) * width, width) == 0;
+    }
+}
+
+static void add_block(struct work *w, size_t n)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        for (size_t j = 0; j <= i && w->found[i] != WW_NONE; j++) {
+            double sum = 0;
+            for (size_t k = 0; k < n && w->found[j] != WW_NONE; k++) {
+                sum += w->changes[i * BLOCK + k] * w->changes[j * BLOCK + k];
+            }
+            w->gram[i * w->n + j] += sum;
+            if (i != j) {
+                w->gram[j * w->n + i] += sum;
+            }
+        }
+    }
+}
+
+static enum ww_err chunk(struct work *w, enum ww_dtype dtype, uint64_t c,
+                         struct ww_error *err)
+{
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < w->n && !rc; i++) {
+        if (w->found[i] != WW_NONE) {
+            rc = ww_peek_chunk(&w->x->peeks[i], w->found[i], c, &n, err);
+        }
+    }
+    n /= ww_dtype_bits(dtype) / 8;
+    for (size_t at = 0; at < n && !rc; at += BLOCK) {
+        const size_t count = n - at < BLOCK ? n - at : BLOCK;
+        for (size_t i = 0; i < w->n; i++) {
+            if (w->found[i] != WW_NONE) {
+                changes_of(w, i, dtype, at, count);
+            }
+        }
+        add_block(w, count);
+    }
+    return rc;
+}
+
+/* A whole tensor's changes, and its bytes and the base's; the caller frees all. */
+static enum ww_err whole(struct work *w, size_t i, double **changes, uint8_t **bytes,
+                         uint8_t **base, struct ww_error *err)
+{
+    struct ww_peek *p = &w->x->peeks[i];
+    const struct ww_peek_tensor *t = &p->tensors[w->found[i]];
+    const size_t n = (size_t)t->n_elements;
+    double *other = ww_calloc(n, sizeof(*other));
+    size_t at = 0;
+    enum ww_err rc = WW_OK;
+
+    *changes = ww_calloc(n, sizeof(**changes));
+    *bytes = ww_calloc(1, (size_t)t->part->bytes);
+    *base = ww_calloc(1, (size_t)t->part->bytes);
+    if (!other || !*changes || !*bytes || !*base) {
+        rc = no_memory(err);
+    }
+    for (uint64_t c = 0; c < t->part->n_chunks && !rc; c++) {
+        size_t count = 0;
+        rc = ww_peek_chunk(p, w->found[i], c, &count, err);
+        if (!rc) {
+            memcpy(*bytes + at, p->bytes, count);
+            memcpy(*base + at, p->prediction, count);
+            at += count;
+        }
+    }
+    if (!rc) {
+        ww_to_double(t->dtype, *bytes, *changes, n);
+        ww_to_double(t->dtype, *base, other, n);
+        for (size_t k = 0; k < n; k++) {
+            (*changes)[k] -= other[k];
+        }
+    }
+    ww_free(other);
+    return rc;
+}
+
+static enum ww_err spectrum(struct work *w, size_t i, const struct ww_peek_tensor *t,
+                            const double *changes, struct ww_error *err)
+{
+    const size_t rows = (size_t)t->shape[0];
+    const size_t cols = (size_t)(t->n_elements / t->shape[0]);
+    const size_t n = rows < cols ? rows : cols;
+    double *gram = ww_calloc(n, n * sizeof(*gram));
+    double *values = ww_calloc(n, sizeof(*values));
+    double *falling = ww_calloc(n, sizeof(*falling));
+    enum ww_err rc = gram && values && falling ? WW_OK : no_memory(err);
+
+    if (!rc) {
+        ww_la_syrk(rows < cols ? WW_LA_PLAIN : WW_LA_TRANSPOSED, n,
+                   rows < cols ? cols : rows, 1, changes, cols, 0, gram);
+        rc = ww_la_eigen(n, gram, values, err);
+    }
+    for (size_t k = 0; k < n && !rc; k++) {
+        falling[k] = values[n - 1 - k] > 0 ? values[n - 1 - k] : 0;
+    }
+    if (!rc) {
+        ww_inspect_spectrum(&w->x->report->members[i], falling, n);
+    }
+    ww_free(gram);
+    ww_free(values);
+    ww_free(falling);
+    return rc;
+}
+
+/* What codec dense makes of the matrix within one error. */
+static enum ww_err rate(struct work *w, size_t i, const struct ww_peek_tensor *t,
+                        const uint8_t *bytes, const uint8_t *base, size_t e,
+                        struct ww_error *err)
+{
+    const size_t at = i * WW_INSPECT_ERRORS + e;
+    const size_t n_bytes = (size_t)t->part->bytes;
+    const struct ww_dense_input in = {t->dtype, bytes, base, (size_t)t->n_elements};
+    struct ww_dense_sums sums = {0};
+    struct ww_dense dense;
+    enum ww_err rc = ww_dense_fit(&in, ww_inspect_errors[e], &dense, err);
+
+    if (rc || !dense.fits) {
+        return rc;
+    }
+    for (size_t done = 0; done < n_bytes && !rc; done += WW_CHUNK_BYTES) {
+        const size_t n =
+            n_bytes - done < WW_CHUNK_BYTES ? n_bytes - done : WW_CHUNK_BYTES;
+        ww_buf_clear(&w->x->coded);
+        rc = ww_chunk_dense_encode(w->x->room, ww_chunk_type_of(t->dtype), &dense.levels,
+                                   bytes + done, base + done, n, &w->x->coded, err);
+        w->bits[at] += 8 * (double)w->x->coded.len;
+    }
+    ww_dense_measure(&in, &dense.levels, &sums);
+    w->numbers[at] += (double)t->n_elements;
+    w->norms[at] += sums.norm2;
+    w->errors[at] += sums.error2;
+    return rc;
+}
+
+static bool is_looked_at(const struct ww_peek_tensor *t)
+{
+    const uint64_t cols = t->rank == 2 && t->shape[0] ? t->n_elements / t->shape[0] : 0;
+    const uint64_t side = cols < t->shape[0] ? cols : t->shape[0];
+
+    return side > 1 && side <= MAX_SIDE && t->n_elements <= MAX_ELEMENTS &&
+           t->n_elements >= WW_DENSE_LEAST && ww_chunk_type_of(t->dtype).exponent_mask;
+}
+
+static enum ww_err matrix(struct work *w, size_t i, bool sampled, struct ww_error *err)
+{
+    const struct ww_peek_tensor *t = &w->x->peeks[i].tensors[w->found[i]];
+    double *changes = NULL;
+    uint8_t *bytes = NULL;
+    uint8_t *base = NULL;
+    enum ww_err rc = whole(w, i, &changes, &bytes, &base, err);
+
+    if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) == 0 &&
+        ww_count_nonfinite(t->dtype, base, t->n_elements) == 0) {
+        rc = spectrum(w, i, t, changes, err);
+        for (size_t e = 0; e < WW_INSPECT_ERRORS && !rc && sampled; e++) {
+            rc = rate(w, i, t, bytes, base, e, err);
+        }
+    }
+    ww_free(changes);
+    ww_free(bytes);
+    ww_free(base);
+    return rc;
+}
+
+/* A tensor of the base in all members that were coded against it. */
+static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t t,
+                          const struct ww_pack_manifest *m, struct ww_error *err)
+{
+    const enum ww_dtype dtype = base->tensors[t].dtype;
+    uint64_t n_chunks = 0;
+    bool large = true;
+    enum ww_err rc = WW_OK;
+
+    memset(w->gram, 0, w->n * w->n * sizeof(*w->gram));
+    for (size_t i = 0; i < w->n; i++) {
+        struct ww_peek *p = &w->x->peeks[i];
+        w->found[i] = is_model(p) ? ww_peek_find(p, base->tensors[t].name) : WW_NONE;
+        if (w->found[i] != WW_NONE && p->tensors[w->found[i]].base == WW_NONE) {
+            w->found[i] = WW_NONE;
+        }
+        if (w->found[i] != WW_NONE) {
+            n_chunks = p->tensors[w->found[i]].part->n_chunks;
+            large = !is_looked_at(&p->tensors[w->found[i]]);
+            w->x->report->members[i].numbers += base->tensors[t].n_elements;
+        }
+    }
+    if (n_chunks == 0 || !ww_dtype_is_plain_float(dtype)) {
+        return WW_OK;
+    }
+    rc = ww_base_use_check_tensor(base, m, base->tensors[t].name, err);
+    for (uint64_t c = 0; c < n_chunks && !rc; c++) {
+        rc = chunk(w, dtype, c, err);
+    }
+    for (size_t i = 0; i < w->n && !rc && !large; i++) {
+        if (w->found[i] != WW_NONE && w->gram[i * w->n + i] > 0) {
+            rc = matrix(w, i, w->matrices < WW_INSPECT_SAMPLE, err);
+        }
+    }
+    w->matrices += !large;
+    if (!rc) {
+        rc = ww_inspect_add(w->x, base->tensors[t].name, w->gram, err);
+    }
+    return rc ? rc : ww_pace_step(&w->x->pace, 1, err);
+}
+
+static void finish(struct work *w)
+{
+    for (size_t i = 0; i < w->n; i++) {
+        struct ww_inspect_member *m = &w->x->report->members[i];
+        if (!is_model(&w->x->peeks[i])) {
+            continue;
+        }
+        m->unchanged =
+            m->numbers > 0 ? w->unchanged[i] / (double)m->numbers : (double)NAN;
+        for (size_t e = 0; e < WW_INSPECT_ERRORS; e++) {
+            const size_t at = i * WW_INSPECT_ERRORS + e;
+            if (w->numbers[at] > 0 && w->norms[at] > 0) {
+                m->rates[m->n_rates++] = (struct ww_inspect_rate){
+                    w->bits[at] / w->numbers[at], sqrt(w->errors[at] / w->norms[at])};
+            }
+        }
+    }
+}
+
+enum ww_err ww_inspect_models(struct ww_inspecting *x, struct ww_error *err)
+{
+    const size_t n = x->report->n_members;
+    const size_t points = n * WW_INSPECT_ERRORS;
+    const struct ww_unpack_run *run = NULL;
+    struct work w = {.x = x,
+                     .n = n,
+                     .found = ww_calloc(n, sizeof(*w.found)),
+                     .gram = ww_calloc(n, n * sizeof(*w.gram)),
+                     .changes = ww_calloc(n, BLOCK * sizeof(double)),
+                     .unchanged = ww_calloc(n, sizeof(double)),
+                     .norms = ww_calloc(points, sizeof(double)),
+                     .errors = ww_calloc(points, sizeof(double)),
+                     .bits = ww_calloc(points, sizeof(double)),
+                     .numbers = ww_calloc(points, sizeof(double))};
+    enum ww_err rc = WW_OK;
+
+    if (!w.found || !w.gram || !w.changes || !w.unchanged || !w.norms || !w.errors ||
+        !w.bits || !w.numbers) {
+        rc = no_memory(err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        run = is_model(&x->peeks[i]) ? &x->peeks[i].run : run;
+    }
+    for (uint32_t t = 0; run && t < run->base->n_tensors && !rc; t++) {
+        rc = tensor(&w, run->base, t, &run->file.manifest, err);
+    }
+    if (!rc) {
+        finish(&w);
+    }
+    void *const all[] = {w.found, w.gram,   w.changes, w.unchanged,
+                         w.norms, w.errors, w.bits,    w.numbers};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        ww_free(all[i]);
+    }
+    return rc;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A matrix of a model within an error: levels are found on a sample of it, then the whole
+ * tensor is measured with them, and the cells are made finer until it keeps the bound.
+ * What is not worth it or cannot be done so is coded exactly: vectors, small matrices,
+ * numbers that are not finite, types that are no floats of two or four bytes.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "model/convert.h"
+#include "rmm/member.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define MAX_TRIES 8
+#define FINER 0.97
+#define SAMPLE_BLOCK ((size_t)4096) /* bytes of a stretch */
+
+/* Where a part's bytes lie, and the base's. */
+struct place {
+    const struct ww_member *member;
+    const struct ww_model *base;
+    const struct ww_pack_table_part *part;
+    int fd;
+    const char *file;
+    uint64_t offset;
+    const struct ww_tensor *tensor; /* of the base */
+    uint8_t *bytes;                 /* WW_CHUNK_BYTES each */
+    uint8_t *prediction;
+};
+
+static bool is_worth_it(const struct place *p)
+{
+    return ww_chunk_type_of(p->part->dtype).exponent_mask != 0 && p->tensor->rank >= 2 &&
+           p->tensor->n_elements >= WW_DENSE_LEAST;
+}
+
+static enum ww_err read_both(const struct place *p, uint64_t at, size_t n, size_t to,
+                             struct ww_error *err)
+{
+    const struct ww_weight_file *file = &p->base->files[p->tensor->file];
+    enum ww_err rc = ww_pread_full(p->fd, p->bytes + to, n, p->offset + at, p->file, err);
+
+    return rc ? rc
+              : ww_pread_full(file->fd, p->prediction + to, n, p->tensor->offset + at,
+                              file->name, err);
+}
+
+static struct ww_dense_input input_of(const struct place *p, size_t n_bytes)
+{
+    return (struct ww_dense_input){.dtype = p->part->dtype,
+                                   .weights = p->bytes,
+                                   .base = p->prediction,
+                                   .n = n_bytes / (ww_dtype_bits(p->part->dtype) / 8)};
+}
+
+static bool is_finite(const struct ww_dense_input *in)
+{
+    return ww_count_nonfinite(in->dtype, in->weights, in->n) == 0 &&
+           ww_count_nonfinite(in->dtype, in->base, in->n) == 0;
+}
+
+/* Stretches that lie evenly over the tensor. */
+static enum ww_err sample(const struct place *p, size_t *n_bytes, struct ww_error *err)
+{
+    const size_t width = ww_dtype_bits(p->part->dtype) / 8;
+    const uint64_t n = ww_min_u64(p->part->bytes, WW_DENSE_SAMPLE * width);
+    const uint64_t n_blocks = ww_div_up(n, SAMPLE_BLOCK);
+    enum ww_err rc = WW_OK;
+
+    *n_bytes = 0;
+    for (uint64_t i = 0; i < n_blocks && !rc; i++) {
+        const uint64_t all = ww_div_up(p->part->bytes, SAMPLE_BLOCK);
+        const uint64_t at = all * i / n_blocks * SAMPLE_BLOCK;
+        const size_t count = (size_t)ww_min_u64(SAMPLE_BLOCK, p->part->bytes - at);
+        rc = read_both(p, at, count, *n_bytes, err);
+        *n_bytes += count;
+    }
+    return rc;
+}
+
+/* Over the whole tensor; *finite false when it is not. */
+static enum ww_err measure(const struct place *p, const struct ww_chunk_levels *levels,
+                           double *error, bool *finite, struct ww_error *err)
+{
+    struct ww_dense_sums sums = {0};
+    enum ww_err rc = WW_OK;
+
+    *finite = true;
+    for (uint64_t at = 0; at < p->part->bytes && !rc && *finite; at += WW_CHUNK_BYTES) {
+        const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, p->part->bytes - at);
+        rc = read_both(p, at, n, 0, err);
+        if (!rc) {
+            const struct ww_dense_input in = input_of(p, n);
+            *finite = is_finite(&in);
+            ww_dense_measure(&in, levels, &sums);
+        }
+    }
+    *error = ww_dense_error(&sums);
+    return rc;
+}
+
+static void finer(struct ww_chunk_levels *levels)
+{
+    levels->step *= (float)FINER;
+    for (unsigned k = 0; k < levels->n; k++) {
+        levels->levels[k] *= (float)FINER;
+    }
+}
+
+static enum ww_err fit(const struct place *p, struct ww_dense *out, struct ww_error *err)
+{
+    size_t n_bytes = 0;
+    bool finite = true;
+    enum ww_err rc = sample(p, &n_bytes, err);
+
+    if (rc) {
+        return rc;
+    }
+    const struct ww_dense_input in = input_of(p, n_bytes);
+    if (!is_finite(&in)) {
+        return WW_OK;
+    }
+    rc = ww_dense_fit(&in, p->member->error, out, err);
+    for (unsigned i = 0; i < MAX_TRIES && !rc && out->fits; i++) {
+        rc = measure(p, &out->levels, &out->error, &finite, err);
+        if (!finite || out->error <= p->member->error) {
+            break;
+        }
+        finer(&out->levels);
+    }
+    out->fits = out->fits && finite && out->error <= p->member->error;
+    return rc;
+}
+
+static bool find_place(const struct ww_member *m, const struct ww_model *base,
+                       uint32_t part, struct place *p)
+{
+    for (uint32_t f = 0; f < m->table.n_files; f++) {
+        const struct ww_pack_table_file *file = &m->table.files[f];
+        uint64_t offset = 0;
+        if (part < file->first_part || part >= file->first_part + file->n_parts) {
+            continue;
+        }
+        for (uint32_t i = file->first_part; i < part; i++) {
+            offset += m->table.parts[i].bytes;
+        }
+        *p = (struct place){.member = m,
+                            .base = base,
+                            .part = &m->table.parts[part],
+                            .fd = m->files[f].fd,
+                            .file = file->path,
+                            .offset = offset,
+                            .tensor = &base->tensors[m->base_tensors[part]]};
+        return true;
+    }
+    return false;
+}
+
+enum ww_err ww_member_dense(struct ww_member *m, const struct ww_model *base,
+                            uint32_t part, const struct ww_dense **out,
+                            struct ww_error *err)
+{
+    struct ww_member_change *change = m->changes ? &m->changes[part] : NULL;
+    struct place p;
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (!change || m->base_tensors[part] == WW_NONE || !find_place(m, base, part, &p) ||
+        !is_worth_it(&p)) {
+        return WW_OK;
+    }
+    if (!change->tried) {
+        p.bytes = ww_calloc(1, WW_CHUNK_BYTES);
+        p.prediction = ww_calloc(1, WW_CHUNK_BYTES);
+        rc = p.bytes && p.prediction
+                 ? fit(&p, &change->dense, err)
+                 : WW_FAIL(err, WW_E_NOMEM, "out of memory for member '%s'", m->name);
+        change->tried = true;
+        ww_free(p.bytes);
+        ww_free(p.prediction);
+    }
+    if (!rc && change->dense.fits) {
+        *out = &change->dense;
+    }
+    return rc;
+}

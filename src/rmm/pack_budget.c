@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A package of at most so many bytes. Half the error costs about one more bit for each
+ * number, so the size is nearly a line over the logarithm of the error: a few packages
+ * that are measured and not kept find the smallest error that fits.
+ */
+#include "rmm/pack_budget.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "util/fail.h"
+
+#define MAX_TRIES 9
+#define LEAST_ERROR 1e-4
+#define CLOSE 0.995 /* of the budget: no better one is looked for */
+
+struct search {
+    struct ww_packing *p; /* as the caller filled it in */
+    struct ww_pack_options options;
+    struct ww_pack_report *report;
+};
+
+static enum ww_err size_of(struct search *s, double error, uint64_t *bytes,
+                           struct ww_error *err)
+{
+    struct ww_packing p = *s->p;
+    enum ww_err rc = WW_OK;
+
+    s->options.error = error;
+    p.options = &s->options;
+    p.measured = bytes;
+    rc = ww_packing_run(&p, s->report, err);
+    ww_pack_report_release(s->report);
+    return rc;
+}
+
+static double middle(double fine, double coarse, double fine_bytes, double coarse_bytes,
+                     double budget)
+{
+    const double share = (fine_bytes - budget) / (fine_bytes - coarse_bytes);
+    const double kept = share < 0.1 ? 0.1 : share > 0.9 ? 0.9 : share;
+
+    return fine * pow(coarse / fine, kept);
+}
+
+/* Errors between one that is too dear and one that fits. */
+static enum ww_err narrow(struct search *s, uint64_t budget, uint64_t fine_bytes,
+                          uint64_t coarse_bytes, double *error, struct ww_error *err)
+{
+    double fine = LEAST_ERROR;
+    double coarse = 1;
+    enum ww_err rc = WW_OK;
+
+    for (unsigned i = 0; i < MAX_TRIES && !rc; i++) {
+        const double next = middle(fine, coarse, (double)fine_bytes, (double)coarse_bytes,
+                                   (double)budget);
+        uint64_t bytes = 0;
+        if ((double)coarse_bytes >= CLOSE * (double)budget || coarse / fine < 1.005) {
+            break;
+        }
+        rc = size_of(s, next, &bytes, err);
+        if (bytes <= budget) {
+            coarse = next;
+            coarse_bytes = bytes;
+        } else {
+            fine = next;
+            fine_bytes = bytes;
+        }
+    }
+    *error = coarse;
+    return rc;
+}
+
+static enum ww_err find(struct search *s, uint64_t budget, double *error,
+                        struct ww_error *err)
+{
+    uint64_t exact = 0;
+    uint64_t coarsest = 0;
+    enum ww_err rc = size_of(s, 0, &exact, err);
+
+    *error = 0;
+    if (rc || exact <= budget) {
+        return rc;
+    }
+    rc = size_of(s, 1, &coarsest, err);
+    if (!rc && coarsest > budget) {
+        return WW_FAIL(
+            err, WW_E_LIMIT,
+            "a budget of %llu bytes: with all changes rounded away the package "
+            "has %llu; allow more",
+            (unsigned long long)budget, (unsigned long long)coarsest);
+    }
+    return rc ? rc : narrow(s, budget, exact, coarsest, error, err);
+}
+
+enum ww_err ww_packing_within(struct ww_packing *p, struct ww_pack_report *report,
+                              struct ww_error *err)
+{
+    struct search s = {.p = p, .options = *p->options, .report = report};
+    double error = 0;
+    enum ww_err rc = find(&s, p->options->budget, &error, err);
+
+    memset(report, 0, sizeof(*report));
+    if (rc) {
+        return rc;
+    }
+    s.options.error = error;
+    p->options = &s.options;
+    p->most = s.options.budget;
+    return ww_packing_run(p, report, err);
+}

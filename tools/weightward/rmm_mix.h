@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Members of a package on their way into a merge. */
+#ifndef WW_RMM_MIX_H
+#define WW_RMM_MIX_H
+
+#include "cli_rmm.h"
+
+struct cli_mix {
+    struct ww_pack_report package; /* what there is */
+    bool *used;                    /* per member of it */
+    char *members;                 /* the folder where they are restored */
+    char *recipe;                  /* the file that names them there */
+};
+
+/** Write the recipe into the members' folder, and note whom it uses. */
+enum ww_err cli_mix_recipe(const struct cli_rmm *opt, struct cli_mix *mix,
+                           struct ww_error *err);
+/** "OUT.members/NAME", or NULL; free. */
+char *cli_mix_path(const struct cli_mix *mix, const char *name);
+/** Set the error; its code. */
+enum ww_err cli_rmm_error(struct ww_error *err, enum ww_err code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
