@@ -94,7 +94,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("family")
-    parser.add_argument("--errors", nargs="*", type=float, default=[0.1, 0.4, 0.5, 0.6, 0.7])
+    parser.add_argument("--errors", nargs="*", type=float, default=[0.1, 0.8])
     parser.add_argument("--only", nargs="*", default=None)
     args = parser.parse_args()
     torch.set_num_threads(1)
