@@ -9,8 +9,8 @@
 
 #include "model/convert.h"
 #include "model/safetensors.h"
-#include "rmm/unpack_plan.h"
 #include "rmm/rank_code.h"
+#include "rmm/unpack_plan.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
