@@ -8,15 +8,15 @@
 
 #include <math.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "util/clones.h"
 #include "util/fail.h"
 
 #define PI 0x1.921fb54442d18p+1
 #define HALF_PI 0x1.921fb54442d18p+0
-#define HALF_PI_1 0x1.921fb54400000p+0  /* its first 33 bits, the next 33, the rest */
+#define HALF_PI_1 0x1.921fb54400000p+0 /* its first 33 bits, the next 33, the rest */
 #define HALF_PI_2 0x1.0b4611a600000p-34
 #define HALF_PI_3 0x1.3198a2e037073p-69
 #define LN2_1 0x1.62e42fee00000p-1
@@ -147,4 +147,59 @@ double ww_fix_tanh(double x)
     double e = a < 0.17 ? expm1_series(2 * a) : ww_fix_exp(2 * a) - 1;
     double t = e / (e + 2);
     return x < 0 ? -t : t;
+}
+
+/* Of many: both sides of every choice are computed, so that loops become vector code. An
+ * argument of 2^k is clamped to where 2^k does not matter, so 32 bits hold k. */
+static inline double part_of_exp(double x, double *series, int32_t *power)
+{
+    const double at = x / LN2;
+    const int32_t k = (int32_t)(x < 0 ? at - 0.5 : at + 0.5);
+    const double q = (double)k;
+    const double r = (x - q * LN2_1) - q * LN2_2;
+    double sum = 1;
+    for (int i = 15; i >= 2; i--) {
+        sum = 1 + r / (double)i * sum;
+    }
+    *series = r * sum;
+    *power = k;
+    return 1 + *series;
+}
+
+static inline double scaled_by(double v, int32_t k)
+{
+    const int32_t half = k / 2;
+    return v * power_of_two(half) * power_of_two(k - half);
+}
+
+WW_CLONES void ww_fix_exp_n(const double *x, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double v = x[i];
+        const double low = v < -745 ? -745 : v;
+        const double inside = low > 709.8 ? 709.8 : low;
+        double series;
+        int32_t k;
+        const double e = part_of_exp(inside, &series, &k);
+        double result = scaled_by(e, k);
+        result = v < -745 ? 0 : result;
+        out[i] = v > 709.8 ? (double)INFINITY : result;
+    }
+}
+
+/* Below 0.17 the power of two is 0 and the argument of the series the same. */
+WW_CLONES void ww_fix_tanh_n(const double *x, size_t n, double *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const double v = x[i];
+        const double a = v < 0 ? -v : v;
+        const double inside = a > 20 ? 20 : a;
+        double series;
+        int32_t k;
+        const double whole = part_of_exp(2 * inside, &series, &k);
+        const double e = a < 0.17 ? series : scaled_by(whole, k) - 1;
+        double t = e / (e + 2);
+        t = a > 20 ? 1 : t;
+        out[i] = v < 0 ? -t : t;
+    }
 }

@@ -3,6 +3,8 @@
 #ifndef WW_LA_FIXMATH_H
 #define WW_LA_FIXMATH_H
 
+#include <stddef.h>
+
 /** abs(x) up to 1e5; error below 4e-16. */
 double ww_fix_sin(double x);
 double ww_fix_cos(double x);
@@ -14,5 +16,9 @@ double ww_fix_exp(double x);
 double ww_fix_log(double x);
 /** Relative error below 2e-15. */
 double ww_fix_tanh(double x);
+
+/** The same values, bit for bit, of n numbers; out may be x. */
+void ww_fix_exp_n(const double *x, size_t n, double *out);
+void ww_fix_tanh_n(const double *x, size_t n, double *out);
 
 #endif

@@ -32,8 +32,8 @@ struct ww_build_model {
     struct ww_model *model; /* owned by the plan */
     const char *text;       /* as the recipe names it */
     uint32_t first_input;
-    const struct ww_bake *bake; /* with an adapter added; NULL: none */
-    uint32_t bake_input;        /* with it: the changed weights */
+    const struct ww_bake *bake;    /* with an adapter added; NULL: none */
+    uint32_t bake_input;           /* with it: the changed weights */
     struct ww_layer_place *places; /* per tensor */
     struct ww_layer_stack *stacks;
     uint32_t n_stacks;
@@ -51,7 +51,7 @@ struct ww_plan_adapter {
 
 /** Roots of a model's tensors, taken while the model is merged. */
 struct ww_plan_roots {
-    uint32_t *order;                  /* tensors by name; NULL: not wanted */
+    uint32_t *order;                   /* tensors by name; NULL: not wanted */
     uint8_t (*roots)[WW_SHA256_BYTES]; /* per tensor; set when the plan was run */
 };
 
@@ -60,12 +60,13 @@ struct ww_plan_impl {
     struct ww_pool pool;
     int *fds; /* of tables made beforehand */
     size_t n_fds;
-    const char *lock_json; /* the lock that the output is under, NULL: none */
+    const char *lock_json;         /* the lock that the output is under, NULL: none */
     struct ww_unlock_view **views; /* per model: read as open, NULL: it is. Own */
     uint32_t n_views;
     struct ww_plan_adapter *adapters; /* per model; NULL: none has one */
     uint32_t n_adapters;
-    struct ww_plan_roots *roots; /* per model; NULL: no root is wanted */
+    struct ww_plan_roots *roots;      /* per model; NULL: no root is wanted */
+    struct ww_merge_earlier *earlier; /* own; NULL: the merge begins anew */
 };
 
 /** One output tensor before it has a place in a file. */
@@ -114,7 +115,8 @@ uint32_t ww_build_find_embed(const struct ww_model *model);
 enum ww_err ww_build_models(struct ww_build *build, const char *const *paths,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Were the locked files, with the digests of a run, those of their manifests? */
+/** Were the files, with the digests of a run, those of the manifests and records that the
+ *  plan went by? */
 enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
                                  const uint8_t (*input_sha256)[WW_SHA256_BYTES],
                                  struct ww_error *err) WW_MUST_USE;
@@ -126,8 +128,8 @@ enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
                               struct ww_unlock_view **out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** What locks on the sources allow; sets plan->order_free and the output's lock. With keys
- *  locked models are opened. */
+/** What locks on the sources allow; sets plan->order_free and the output's lock. With
+ * keys locked models are opened. */
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** Adapters that the recipe adds to models, which are open by now. paths: per model, the
@@ -154,7 +156,7 @@ struct ww_build_seat {
     uint32_t model;
     const struct ww_ynode *parameters;
     uint64_t first_layer;
-    uint32_t tensor; /* of the model, for the tensor at hand; WW_NONE: it has none */
+    uint32_t tensor;     /* of the model, for the tensor at hand; WW_NONE: it has none */
     uint32_t statistics; /* model that holds what is imported beside it, WW_NONE */
     bool is_base;
 };
@@ -190,11 +192,11 @@ enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const vo
                               size_t len, struct ww_error *err) WW_MUST_USE;
 
 /** The whole: a plan of one recipe of a file. paths: a folder for each of its models;
- *  adapters: NULL, or for each the folder of the adapter that is added to it, NULL for none. */
+ *  adapters: NULL, or for each the folder of the adapter that is added to it, NULL for
+ * none. */
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
                                const char *const *adapters, const void *recipe_text,
-                               size_t recipe_len,
-                               const struct ww_merge_options *options,
+                               size_t recipe_len, const struct ww_merge_options *options,
                                struct ww_strlist *warnings, struct ww_merge_plan *out,
                                struct ww_error *err) WW_MUST_USE;
 void ww_merge_plan_release(struct ww_merge_plan *plan);

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "merge/earlier.h"
 #include "merge/engine.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
@@ -301,6 +302,11 @@ enum ww_err ww_merge_digest(const struct ww_merge_plan *plan, uint32_t tensor,
     add_u64(h, t->stats != NULL);
     for (uint32_t s = 0; t->stats && s < t->n_sources; s++) {
         add_source(h, plan, t, &t->stats[s]);
+    }
+    if (plan->earlier) {
+        const double numbers[] = {plan->earlier->mean_norm, plan->earlier->scale};
+        add_u64(h, plan->earlier->tasks);
+        add_doubles(h, numbers, WW_LEN(numbers));
     }
     add_u64(h, t->base != NULL);
     if (t->base) {

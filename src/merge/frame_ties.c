@@ -39,14 +39,16 @@ static void trim(double *x, size_t n, size_t k, double *sorted)
     }
 }
 
-void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n)
+void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
+                    bool by_count)
 {
     for (size_t k = 0; k < n; k++) {
         double votes = 0.0;
         double sum = 0.0;
         double count = 0.0;
         for (uint32_t i = 0; i < n_parts; i++) {
-            votes += parts[i].x[k];
+            const double x = parts[i].x[k];
+            votes += by_count ? (double)((x > 0) - (x < 0)) : x;
         }
         for (uint32_t i = 0; i < n_parts; i++) {
             const double x = parts[i].x[k];
@@ -85,7 +87,7 @@ enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, s
     enum ww_err rc = ww_frame_trim(parts, n_parts, n, least, err);
 
     if (!rc) {
-        ww_frame_elect(parts, n_parts, n);
+        ww_frame_elect(parts, n_parts, n, false);
     }
     return rc;
 }

@@ -3,6 +3,7 @@
 #ifndef WW_MERGE_FRAME_TIES_H
 #define WW_MERGE_FRAME_TIES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,9 +19,12 @@ struct ww_frame_part {
  * by lowest index; the others become 0. */
 enum ww_err ww_frame_trim(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
                           size_t least, struct ww_error *err);
-/** Of what is kept: elect a sign by the sum of what is kept (0: plus); the mean, over
- * those of that sign, of weight times entry is left in part 0. */
-void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n);
+/** Of what is kept: elect a sign by the sum of what is kept, or by the number of those
+ * with it (0: plus); the mean, over those of that sign, of weight times entry is left in
+ * part 0.
+ */
+void ww_frame_elect(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
+                    bool by_count);
 /** Both, one after the other. */
 enum ww_err ww_frame_ties(const struct ww_frame_part *parts, uint32_t n_parts, size_t n,
                           size_t least, struct ww_error *err) WW_MUST_USE;

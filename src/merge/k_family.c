@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "merge/bracket.h"
 #include "merge/kernel.h"
 #include "merge/mask.h"
 #include "merge/peer.h"
@@ -51,8 +52,9 @@ struct family {
     uint64_t key; /* of masks */
     struct family_source *sources;
     struct ww_select select;
-    struct ww_magsum *sums; /* [2 n_sources]: all, kept */
-    uint8_t *kept;          /* [n_sources][kept_bytes]: what the pass of sums selected */
+    struct ww_bracket *bracket; /* finds its cuts, NULL: it does so itself */
+    struct ww_magsum *sums;     /* [2 n_sources]: all, kept */
+    uint8_t *kept; /* [n_sources][kept_bytes]: what the pass of sums selected */
     size_t kept_bytes;
 };
 
@@ -91,12 +93,15 @@ static void family_close(struct ww_merge_job *job)
 {
     struct family *f = job->state;
     if (f) {
+        ww_bracket_free(f->bracket);
         ww_select_release(&f->select);
         ww_free(f->kept);
         ww_free(f->sums);
         ww_free(f->sources);
         ww_free(f);
         job->state = NULL;
+        job->narrow = false;
+        job->spot_stride = 0;
     }
 }
 
@@ -155,6 +160,9 @@ static enum ww_err open_cuts(struct ww_merge_job *job, struct ww_error *err)
         }
     }
     job->local_bytes = f->select.n_cuts * sizeof(uint64_t);
+    if (!rc && job->can_narrow && !f->wide) {
+        rc = ww_bracket_new(&f->select, job, &f->bracket, err);
+    }
     return rc;
 }
 
@@ -319,13 +327,28 @@ static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_bl
     }
 }
 
+/* above[i]: is the element above a cut? */
+static void keep_above(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                       uint32_t source, uint32_t cut, uint64_t *keys, uint8_t *above)
+{
+    const struct family *f = job->state;
+    const struct ww_cut *c = &f->select.cuts[cut];
+    uint64_t *seen = (uint64_t *)b->local + cut;
+
+    if (!f->wide) {
+        ww_select_above_float(c, b->tile, b->x[source], b->n, keys, seen, above);
+        return;
+    }
+    ww_key_magnitudes(b->x[source], b->n, true, keys);
+    ww_select_above(c, b->tile, keys, b->n, seen, above);
+}
+
 /* r->keep for one source of a block. */
 static void select_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
                          uint32_t source, const struct room *r)
 {
     const struct family *f = job->state;
     const struct family_source *s = &f->sources[source];
-    uint64_t *seen = b->local;
 
     if (s->density >= 1 || s->density <= 0) {
         memset(r->keep, s->density >= 1, b->n);
@@ -339,12 +362,9 @@ static void select_block(const struct ww_merge_job *job, const struct ww_merge_b
         keep_ranked(job, b, source, r);
         return;
     }
-    ww_key_magnitudes(b->x[source], b->n, f->wide, r->keys);
-    ww_select_above(&f->select.cuts[s->top], b->tile, r->keys, b->n, &seen[s->top],
-                    r->keep);
+    keep_above(job, b, source, s->top, r->keys, r->keep);
     if (s->outlier != NO_CUT) {
-        ww_select_above(&f->select.cuts[s->outlier], b->tile, r->keys, b->n,
-                        &seen[s->outlier], r->outlier);
+        keep_above(job, b, source, s->outlier, r->keys, r->outlier);
         for (size_t i = 0; i < b->n; i++) {
             r->keep[i] &= (uint8_t)!r->outlier[i];
         }
@@ -378,6 +398,10 @@ static void family_scan(const struct ww_merge_job *job, unsigned pass,
         ww_mask_hash(job, b, r.hashes);
     }
     for (uint32_t s = 0; s < job->n_sources; s++) {
+        if (job->narrow) {
+            ww_bracket_scan(f->bracket, s, b->keys[s], b->n, acc);
+            continue;
+        }
         if (!f->summing) {
             ww_key_magnitudes(b->x[s], b->n, f->wide, r.keys);
             ww_select_scan(&f->select, s, r.keys, b->n, acc);
@@ -398,6 +422,10 @@ static void family_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
     const struct ww_magsum *sums = acc;
     (void)pass;
 
+    if (job->narrow) {
+        ww_bracket_fold(f->bracket, tile, acc);
+        return;
+    }
     if (!f->summing) {
         ww_select_fold(&f->select, tile, acc);
         return;
@@ -414,10 +442,17 @@ static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool 
 {
     struct family *f = job->state;
     enum ww_err rc = WW_OK;
+    bool missed = false;
     (void)pass;
 
     if (!f->summing) {
-        rc = ww_select_scanned(&f->select, job, again, err);
+        rc = job->narrow ? ww_bracket_scanned(f->bracket, job, again, &missed, err)
+                         : ww_select_scanned(&f->select, job, again, err);
+        if (missed) {
+            job->acc_bytes = ww_select_acc_bytes(&f->select);
+            *again = true;
+            return rc;
+        }
         if (!rc && !*again && f->rescale) {
             *again = true;
             rc = start_sums(job, err);
@@ -577,6 +612,7 @@ static bool always_rows(const struct ww_merge_job *job)
     }                                                                                    \
     const struct ww_method_ops ww_merge_##method = {                                     \
         .deltas = true,                                                                  \
+        .small = (keep) != KEEP_RANKED,                                                  \
         .wants_rows = rows,                                                              \
         .open = method##_open,                                                           \
         .scan = family_scan,                                                             \

@@ -24,8 +24,8 @@ static void close_state(struct ww_merge_job *job)
     }
 }
 
-static enum ww_err open_weights(struct ww_merge_job *job, const char *name, bool normalize,
-                                struct ww_error *err)
+static enum ww_err open_weights(struct ww_merge_job *job, const char *name,
+                                bool normalize, struct ww_error *err)
 {
     struct ww_weighted *state = ww_calloc(1, sizeof(*state));
     job->state = state;
@@ -102,6 +102,7 @@ static enum ww_err linear_block(const struct ww_merge_job *job,
 }
 
 const struct ww_method_ops ww_merge_linear = {
+    .small = true,
     .open = linear_open,
     .block = linear_block,
     .close = close_state,
@@ -132,6 +133,7 @@ static enum ww_err mwa_open(struct ww_merge_job *job, bool *scan, struct ww_erro
 }
 
 const struct ww_method_ops ww_merge_mwa = {
+    .small = true,
     .open = mwa_open,
     .block = linear_block,
     .close = close_state,
@@ -145,6 +147,7 @@ static enum ww_err passthrough_open(struct ww_merge_job *job, bool *scan,
 }
 
 const struct ww_method_ops ww_merge_passthrough = {
+    .small = true,
     .open = passthrough_open,
     .block = linear_block,
     .close = close_state,
@@ -213,6 +216,7 @@ static enum ww_err task_block(const struct ww_merge_job *job,
 
 const struct ww_method_ops ww_merge_task_arithmetic = {
     .deltas = true,
+    .small = true,
     .open = task_open,
     .block = task_block,
     .close = close_state,

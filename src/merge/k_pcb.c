@@ -12,12 +12,14 @@
  * elements does not matter.
  */
 #include <math.h>
+#include <string.h>
 
 #include "la/fixmath.h"
 #include "merge/kernel.h"
 #include "merge/weighted.h"
 #include "merge/whole.h"
 #include "util/alloc.h"
+#include "util/clones.h"
 
 #define LEAST_SUM 1e-12
 
@@ -49,6 +51,8 @@ struct pcb_room {
     double *a[WW_MERGE_MOST_SOURCES];
     double *part[WW_MERGE_MOST_SOURCES];
     double *s[WW_MERGE_MOST_SOURCES];
+    double *with;
+    double *term;
     uint64_t *keys;
 };
 
@@ -61,13 +65,15 @@ static void room_of(const struct ww_merge_job *job, void *scratch, struct pcb_ro
         room->s[i] = next + 2 * job->max_block;
         next += 3 * job->max_block;
     }
-    room->keys = (uint64_t *)next;
+    room->with = next;
+    room->term = next + job->max_block;
+    room->keys = (uint64_t *)(next + 2 * job->max_block);
 }
 
 static void set_room(struct ww_merge_job *job)
 {
     job->scratch_bytes =
-        (3 * (size_t)job->n_sources + 1) * job->max_block * sizeof(double);
+        (3 * (size_t)job->n_sources + 3) * job->max_block * sizeof(double);
 }
 
 static double scaled(double a, const struct pcb_model *m)
@@ -85,18 +91,52 @@ static double sign_of(double v)
     return v > 0 ? 1 : v < 0 ? -1 : 0;
 }
 
-static double agreement(const struct pcb *p, const struct ww_merge_block *b,
-                        const struct pcb_room *room, uint32_t source, size_t i)
+WW_CLONES static void add_products(const double *restrict x, const double *restrict y,
+                                   size_t n, double *restrict to)
 {
-    const double own = p->inter == INTER_RAW || p->inter == INTER_SCALED
-                           ? b->x[source][i]
-                           : room->part[source][i];
-    double sum = 0;
-    for (uint32_t k = 0; k < p->n_sources; k++) {
-        const double other = p->inter == INTER_RAW ? b->x[k][i] : room->part[k][i];
-        sum += p->inter == INTER_PAIRS ? ww_fix_tanh(own * other) : other;
+    for (size_t i = 0; i < n; i++) {
+        to[i] = x[i] * y[i];
     }
-    return p->inter == INTER_PAIRS ? sum : ww_fix_tanh(own * sum);
+}
+
+/* How far the models agree with one of them: room->with. */
+static void agreement(const struct pcb *p, const struct ww_merge_block *b,
+                      const struct pcb_room *room, uint32_t source)
+{
+    double *const *all = p->inter == INTER_RAW ? b->x : room->part;
+    const double *own = p->inter == INTER_PAIRS ? room->part[source] : b->x[source];
+
+    memset(room->with, 0, b->n * sizeof(*room->with));
+    for (uint32_t k = 0; k < p->n_sources; k++) {
+        const double *term = all[k];
+        if (p->inter == INTER_PAIRS) {
+            add_products(own, all[k], b->n, room->term);
+            ww_fix_tanh_n(room->term, b->n, room->term);
+            term = room->term;
+        }
+        ww_weighted_add(term, b->n, room->with);
+    }
+    if (p->inter != INTER_PAIRS) {
+        add_products(own, room->with, b->n, room->term);
+        ww_fix_tanh_n(room->term, b->n, room->with);
+    }
+}
+
+WW_CLONES static void place(const double *restrict x, size_t n, struct pcb_model m,
+                            double *restrict a, double *restrict part)
+{
+    for (size_t i = 0; i < n; i++) {
+        a[i] = clamp(fabs(x[i]), m.low, m.high);
+        part[i] = sign_of(x[i]) * scaled(a[i], &m);
+    }
+}
+
+WW_CLONES static void powers(const double *restrict part, size_t n, double factor,
+                             double *restrict to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = factor * part[i] * part[i];
+    }
 }
 
 /* a and s of a block. */
@@ -104,17 +144,14 @@ static void score(const struct pcb *p, const struct ww_merge_block *b,
                   const struct pcb_room *room)
 {
     for (uint32_t k = 0; k < p->n_sources; k++) {
-        for (size_t i = 0; i < b->n; i++) {
-            const double a = clamp(fabs(b->x[k][i]), p->models[k].low, p->models[k].high);
-            room->a[k][i] = a;
-            room->part[k][i] = sign_of(b->x[k][i]) * scaled(a, &p->models[k]);
-        }
+        place(b->x[k], b->n, p->models[k], room->a[k], room->part[k]);
     }
     for (uint32_t k = 0; k < p->n_sources; k++) {
+        agreement(p, b, room, k);
+        powers(room->part[k], b->n, p->n_sources, room->s[k]);
+        ww_fix_exp_n(room->s[k], b->n, room->s[k]);
         for (size_t i = 0; i < b->n; i++) {
-            const double m = room->part[k][i];
-            room->s[k][i] =
-                ww_fix_exp(p->n_sources * m * m) * agreement(p, b, room, k, i);
+            room->s[k][i] = room->s[k][i] * room->with[i];
         }
     }
 }

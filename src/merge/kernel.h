@@ -15,7 +15,7 @@
 
 #define WW_MERGE_MOST_SOURCES 62 /* of a tensor, without its base */
 
-/** One output tensor being merged. Kernels change `state` and the three sizes only. */
+/** One output tensor being merged. Kernels change what comes from `state` on only. */
 struct ww_merge_job {
     const struct ww_merge_plan *plan;
     const struct ww_merge_tensor *tensor;
@@ -26,14 +26,21 @@ struct ww_merge_job {
     uint64_t tile_elements; /* of every tile but the last; whole rows where wanted */
     uint64_t n_tiles;
     uint64_t max_block; /* elements of a block at most */
+    bool can_narrow; /* differences fit floats as well as doubles: keys are to be had */
     uint32_t n_sources;
-    uint32_t n_x;         /* sources, then imported statistics */
-    const struct ww_method_ops *ops; /* the method's, or those of its whole-model passes */
-    void *shared;         /* what the method found out about the whole model: ww_whole_ops;
-                             NULL without, and while only parameters are checked */
-    void *state;          /* the method's own */
-    size_t acc_bytes;     /* of a tile's sums in the pass at hand */
-    size_t local_bytes;   /* zeroed at the start of each tile, in passes and the last walk */
+    uint32_t n_x; /* sources, then imported statistics */
+    const struct ww_method_ops
+        *ops;     /* the method's, or those of its whole-model passes */
+    void *shared; /* what the method found out about the whole model: ww_whole_ops;
+                     NULL without, and while only parameters are checked */
+    void *state;  /* the method's own */
+    bool narrow;  /* the passes to come want blocks' keys in place of x and base */
+    uint64_t
+        spot_stride; /* they see spots alone, one in so many elements; 0: everything */
+    uint64_t spot_elements;
+    size_t acc_bytes; /* of a tile's sums in the pass at hand */
+    size_t
+        local_bytes; /* zeroed at the start of each tile, in passes and the last walk */
     size_t scratch_bytes; /* for blocks, contents undefined, aligned to 64 */
 };
 
@@ -45,8 +52,10 @@ struct ww_merge_block {
     double *const *x;   /* [n_x]; x[i] may be overwritten. Sources less the base where
                            ops->deltas and there is a base */
     const double *base; /* NULL without a base */
-    double *out;        /* of the last walk; in passes room for n doubles */
-    void *local;        /* of this tile */
+    const uint32_t *const *keys; /* with job->narrow, and nothing else: [n_sources] of
+                                    bits of the magnitudes of x, rounded to float */
+    double *out;                 /* of the last walk; in passes room for n doubles */
+    void *local;                 /* of this tile */
     void *scratch;
 };
 
@@ -54,6 +63,7 @@ struct ww_whole_ops;
 
 struct ww_method_ops {
     bool deltas;
+    bool small; /* blocks may be of any size: elements do not know of each other */
     /** Blocks of whole rows; NULL: never. Asked before open. */
     bool (*wants_rows)(const struct ww_merge_job *job);
     /** Check parameters and shapes, make the state; *scan asks for a pass first. */
@@ -87,6 +97,8 @@ struct ww_whole_ops {
     /** A pass over all tensors is done. */
     enum ww_err (*passed)(struct ww_merge_job *job, bool *again, struct ww_error *err);
     void (*end)(void *shared);
+    /** What a later merge needs to go on from this one; NULL: nothing is kept. */
+    void (*state)(const void *shared, struct ww_merge_state *out);
 };
 
 /** Parameters by name; they are in the method's table, or it is a bug. */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "merge/build.h"
+#include "merge/earlier.h"
 #include "sign/statement.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -24,8 +25,8 @@
 struct lock_facts {
     bool locked;
     bool merged; /* while its sources were locked */
-    bool exact; /* the level: what merges */
-    bool scale; /* with powers of two */
+    bool exact;  /* the level: what merges */
+    bool scale;  /* with powers of two */
     const char *group;
     const char *descriptor;
     const char *descriptor_sha256;
@@ -59,8 +60,8 @@ static enum ww_err read_lock(const struct ww_build_model *m, struct lock_facts *
     }
     out->merged = strcmp(schema, MERGE_SCHEMA) == 0;
     (void)ww_jstr(ww_jget(lock, "level"), &level);
-    out->exact = strcmp(level, "exact") == 0 &&
-                 ww_jbool(ww_jget(lock, "scale"), &out->scale);
+    out->exact =
+        strcmp(level, "exact") == 0 && ww_jbool(ww_jget(lock, "scale"), &out->scale);
     (void)ww_jstr(ww_jget(lock, "group"), &out->group);
     (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "id"), &out->descriptor);
     (void)ww_jstr(ww_jget(ww_jget(lock, "descriptor"), "sha256"),
@@ -118,8 +119,8 @@ static enum ww_err open_locked(struct ww_build *build, uint32_t m,
                        "files were; unlock it first",
                        build->models[m].text);
     }
-    rc = ww_unlock_by_keys(build->models[m].model, build->models[m].text,
-                           build->options, &impl->views[m], err);
+    rc = ww_unlock_by_keys(build->models[m].model, build->models[m].text, build->options,
+                           &impl->views[m], err);
     if (!rc) {
         read_through(build, m, impl->views[m]);
         facts->locked = false;
@@ -162,7 +163,7 @@ enum ww_err ww_merge_check_views(const struct ww_merge_plan *plan,
         }
         input += plan->models[i]->n_files;
     }
-    return rc;
+    return rc ? rc : ww_merge_check_earlier(plan, input_sha256, err);
 }
 
 static enum ww_err check_one(const struct ww_build_model *m, const struct lock_facts *f,
@@ -181,10 +182,11 @@ static enum ww_err check_one(const struct ww_build_model *m, const struct lock_f
         return WW_OK;
     }
     if (!f->exact) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "model '%s' is not locked at level exact; such models do not merge "
-                       "while locked, give the key by --unlock-with",
-                       m->text);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "model '%s' is not locked at level exact; such models do not merge "
+            "while locked, give the key by --unlock-with",
+            m->text);
     }
     if (!f->group || strlen(f->group) != GROUP_CHARS || !f->descriptor ||
         !f->descriptor_sha256) {
@@ -264,11 +266,12 @@ static enum ww_err check_recipe(const struct ww_build *build, bool scale,
                        recipe->method->name);
     }
     if (scale && !sums_by_place(recipe->method)) {
-        return WW_FAIL(err, WW_E_NOT_ORDER_FREE,
-                       "method '%s' goes by the values of elements, which the factors of two "
-                       "in these locks change; use linear or task_arithmetic, lock with "
-                       "--no-scale, or give the key by --unlock-with",
-                       recipe->method->name);
+        return WW_FAIL(
+            err, WW_E_NOT_ORDER_FREE,
+            "method '%s' goes by the values of elements, which the factors of two "
+            "in these locks change; use linear or task_arithmetic, lock with "
+            "--no-scale, or give the key by --unlock-with",
+            recipe->method->name);
     }
     for (uint32_t m = 0; m < recipe->n_modules; m++) {
         if (recipe->modules[m].is_sliced) {

@@ -35,14 +35,11 @@ static double *side_of(const struct ww_lora_set *set, uint32_t i, bool left)
 /* Drop entries by chance, as masks of whole models are drawn: by the name of the tensor,
  * the adapter's place and the entry's. */
 static enum ww_err thin(const struct ww_lora_set *set, const struct ww_frame_part *parts,
-                        bool left, size_t n, struct ww_error *err)
+                        const char *name, size_t n, struct ww_error *err)
 {
-    char *name = ww_asprintf("%s.lora_%c.weight", set->name, left ? 'B' : 'A');
     uint32_t *draws = ww_calloc(n + 1, sizeof(*draws));
 
-    if (!name || !draws) {
-        ww_free(name);
-        ww_free(draws);
+    if (!draws) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a mask");
     }
     const uint64_t key = ww_mask_key_of(set->seed, name);
@@ -57,7 +54,6 @@ static enum ww_err thin(const struct ww_lora_set *set, const struct ww_frame_par
             parts[i].x[k] *= draws[k] < density * 4294967296.0 ? factor : 0;
         }
     }
-    ww_free(name);
     ww_free(draws);
     return WW_OK;
 }
@@ -73,32 +69,45 @@ static void add_up(const struct ww_lora_set *set, const struct ww_frame_part *pa
     }
 }
 
+enum ww_err ww_lora_combine(const struct ww_lora_set *set,
+                            const struct ww_frame_part *parts,
+                            const struct ww_lora_rule *rule, const char *name, size_t n,
+                            double *out, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (rule->prune == WW_LORA_KEEP_LARGEST) {
+        rc = ww_frame_trim(parts, set->n, n, 0, err);
+    } else if (rule->prune == WW_LORA_KEEP_BY_CHANCE) {
+        rc = thin(set, parts, name, n, err);
+    }
+    if (!rc && rule->elect) {
+        ww_frame_elect(parts, set->n, n, set->by_count);
+        memcpy(out, parts[0].x, n * sizeof(*out));
+    } else if (!rc) {
+        add_up(set, parts, n, out);
+    }
+    return rc;
+}
+
 /* One side of all parts, n entries each, into out. */
 static enum ww_err combine(const struct ww_lora_set *set, bool left,
                            const struct ww_lora_rule *rule, size_t n, double *out,
                            struct ww_error *err)
 {
     struct ww_frame_part *parts = ww_calloc(set->n, sizeof(*parts));
-    enum ww_err rc = WW_OK;
+    char *name = ww_asprintf("%s.lora_%c.weight", set->name, left ? 'B' : 'A');
+    enum ww_err rc =
+        parts && name ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
 
-    if (!parts) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-    }
-    for (uint32_t i = 0; i < set->n; i++) {
+    for (uint32_t i = 0; i < set->n && !rc; i++) {
         parts[i] = (struct ww_frame_part){side_of(set, i, left), set->parts[i].density,
                                           weight_of(set, i, left)};
     }
-    if (rule->prune == WW_LORA_KEEP_LARGEST) {
-        rc = ww_frame_trim(parts, set->n, n, 0, err);
-    } else if (rule->prune == WW_LORA_KEEP_BY_CHANCE) {
-        rc = thin(set, parts, left, n, err);
+    if (!rc) {
+        rc = ww_lora_combine(set, parts, rule, name, n, out, err);
     }
-    if (!rc && rule->elect) {
-        ww_frame_elect(parts, set->n, n);
-        memcpy(out, parts[0].x, n * sizeof(*out));
-    } else if (!rc) {
-        add_up(set, parts, n, out);
-    }
+    ww_free(name);
     ww_free(parts);
     return rc;
 }

@@ -19,8 +19,15 @@ enum ww_lora_way {
     WW_LORA_FACTORS_TIES,
     WW_LORA_FACTORS_PRUNED,
     WW_LORA_FACTORS_DARE,
-    WW_LORA_FACTORS_DARE_TIES
+    WW_LORA_FACTORS_DARE_TIES,
+    WW_LORA_WHOLE_TIES, /* from here on by whole differences */
+    WW_LORA_WHOLE_PRUNED,
+    WW_LORA_WHOLE_DARE,
+    WW_LORA_WHOLE_DARE_TIES
 };
+
+/** Do masks by chance, and so seed and places, decide? */
+bool ww_lora_by_chance(enum ww_lora_way way);
 
 const struct ww_lora_rule *ww_lora_rule_of(enum ww_lora_way way);
 

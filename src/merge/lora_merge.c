@@ -64,7 +64,7 @@ static void digest_set(struct lora_run *run, const struct ww_lora_module *module
         add_double(h, set->parts[i].scaling);
         add_double(h, set->parts[i].weight);
         add_double(h, set->parts[i].density);
-        if (run->job.way >= WW_LORA_FACTORS_DARE) {
+        if (ww_lora_by_chance(run->job.way)) {
             add_u64(h, set->seed);
             add_u64(h, set->parts[i].order);
             add_u64(h, set->parts[i].rescale);
@@ -83,14 +83,23 @@ static enum ww_err start_digest(struct lora_run *run, struct ww_error *err)
         add_u64(run->digest, run->job.way);
         add_u64(run->digest, r->adapter.rank);
         add_double(run->digest, r->adapter.energy);
+        if (r->adapter.by_count) {
+            add_u64(run->digest, r->adapter.by_count);
+        }
         add_u64(run->digest, run->job.n_modules);
     }
     return rc;
 }
 
-static enum ww_err combine(enum ww_lora_way way, const struct ww_lora_set *set,
+static enum ww_err combine(const struct ww_lora_job *job, const struct ww_lora_set *set,
                            struct ww_lora_pair *out, struct ww_error *err)
 {
+    const enum ww_lora_way way = job->way;
+
+    if (way >= WW_LORA_WHOLE_TIES) {
+        return ww_lora_whole(set, ww_lora_rule_of(way), (size_t)job->recipe->adapter.rank,
+                             out, err);
+    }
     if (way == WW_LORA_KNOTS) {
         return ww_lora_knots(set, out, err);
     }
@@ -160,7 +169,7 @@ static enum ww_err merge_module(struct lora_run *run, const struct ww_lora_modul
 
     if (!rc) {
         digest_set(run, module, &set);
-        rc = combine(run->job.way, &set, &pair, err);
+        rc = combine(&run->job, &set, &pair, err);
     }
     if (!rc && (want->rank || want->energy > 0)) {
         rc = ww_lora_shrink(set.m, set.n_in, &pair, (size_t)want->rank, want->energy,
@@ -384,7 +393,9 @@ enum ww_err ww_lora_describe(struct ww_work *work, struct ww_buf *out,
 
     if (!rc) {
         rc = ww_buf_addf(out, err, "method %s: of adapters%s\n", job.recipe->method->name,
-                         job.recipe->adapter.factors ? ", factors apart" : "");
+                         job.recipe->adapter.factors ? ", factors apart"
+                         : job.recipe->adapter.whole ? ", differences multiplied out"
+                                                     : "");
     }
     for (uint32_t i = 0; i < job.n_inputs && !rc; i++) {
         rc = ww_buf_addf(out, err, "adapter %u: %s\n", i, job.inputs[i].text);

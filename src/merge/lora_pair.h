@@ -6,10 +6,13 @@
  *   sum      B's side by side, A's below each other: exact, the ranks add up
  *   shrink   the truncated singular value decomposition of a pair
  *   knots    KnOTS (arXiv 2410.19735): all differences side by side are U S [V_1 ...],
- * TIES on the V_i core     Core Space (2509.17786): each difference in the spans of all B
- * and all A, TIES there factors  the A's by themselves and the B's by themselves, as
- * PEFT's add_weighted_adapter does by "linear", "ties", "magnitude_prune", "dare_linear"
- * and "dare_ties": no sum of the differences, offered to compare
+ *            TIES on the V_i
+ *   core     Core Space (2509.17786): each difference in the spans of all B and all A,
+ *            TIES there
+ *   factors  the A's by themselves and the B's by themselves, as PEFT's
+ *            add_weighted_adapter does by "linear", "ties", "magnitude_prune",
+ *            "dare_linear" and "dare_ties": no sum of the differences, offered to compare
+ *   whole    the same done to the differences, multiplied out: its "ties_svd" and kin
  *
  * All but sum and factors go through LAPACK: other machines may give other last bits.
  */
@@ -47,6 +50,7 @@ struct ww_lora_set {
     double lambda;    /* of the whole */
     const char *name; /* of the weight, without ".weight" */
     uint64_t seed;    /* of masks by chance */
+    bool by_count;    /* election by the number of signs, not by their sum */
 };
 
 /** What becomes of factors before they are summed, entry by entry. */
@@ -61,6 +65,14 @@ struct ww_lora_rule {
     bool elect; /* a sign, and the mean of those that have it, instead of the sum */
 };
 
+struct ww_frame_part;
+/** n entries of each part, which are overwritten, by the rule into out. name: of the
+ *  tensor, for masks by chance. */
+enum ww_err ww_lora_combine(const struct ww_lora_set *set,
+                            const struct ww_frame_part *parts,
+                            const struct ww_lora_rule *rule, const char *name, size_t n,
+                            double *out, struct ww_error *err) WW_MUST_USE;
+
 enum ww_err ww_lora_sum(const struct ww_lora_set *set, struct ww_lora_pair *out,
                         struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_lora_knots(const struct ww_lora_set *set, struct ww_lora_pair *out,
@@ -71,6 +83,11 @@ enum ww_err ww_lora_core(const struct ww_lora_set *set, struct ww_lora_pair *out
 enum ww_err ww_lora_factors(const struct ww_lora_set *set,
                             const struct ww_lora_rule *rule, struct ww_lora_pair *out,
                             struct ww_error *err) WW_MUST_USE;
+/** The differences multiplied out: PEFT's "svd" kinds. rank 0: the largest of the parts'.
+ */
+enum ww_err ww_lora_whole(const struct ww_lora_set *set, const struct ww_lora_rule *rule,
+                          size_t rank, struct ww_lora_pair *out,
+                          struct ww_error *err) WW_MUST_USE;
 /** By a rank of at most max_rank (0: any) that keeps the share of the squared norm (0: as
  *  much as max_rank can). kept: what was. */
 enum ww_err ww_lora_shrink(size_t m, size_t n, struct ww_lora_pair *pair, size_t max_rank,

@@ -83,43 +83,76 @@ const struct ww_lora_rule *ww_lora_rule_of(enum ww_lora_way way)
         [WW_LORA_FACTORS_PRUNED] = {WW_LORA_KEEP_LARGEST, false},
         [WW_LORA_FACTORS_DARE] = {WW_LORA_KEEP_BY_CHANCE, false},
         [WW_LORA_FACTORS_DARE_TIES] = {WW_LORA_KEEP_BY_CHANCE, true},
+        [WW_LORA_WHOLE_TIES] = {WW_LORA_KEEP_LARGEST, true},
+        [WW_LORA_WHOLE_PRUNED] = {WW_LORA_KEEP_LARGEST, false},
+        [WW_LORA_WHOLE_DARE] = {WW_LORA_KEEP_BY_CHANCE, false},
+        [WW_LORA_WHOLE_DARE_TIES] = {WW_LORA_KEEP_BY_CHANCE, true},
     };
     return &rules[way];
 }
+
+bool ww_lora_by_chance(enum ww_lora_way way)
+{
+    return way >= WW_LORA_FACTORS &&
+           ww_lora_rule_of(way)->prune == WW_LORA_KEEP_BY_CHANCE;
+}
+
+static enum ww_err check_sign(const struct ww_lora_job *job, struct ww_error *err)
+{
+    const bool elects = job->way >= WW_LORA_FACTORS && ww_lora_rule_of(job->way)->elect;
+
+    return job->recipe->adapter.by_count && !elects
+               ? WW_FAIL(err, WW_E_RECIPE,
+                         "line %zu: 'sign: frequency' is for methods that elect a sign: "
+                         "ties and dare_ties by factors or whole",
+                         job->recipe->adapter.line)
+               : WW_OK;
+}
+
+enum combine { SUM, FACTORS, WHOLE };
 
 static enum ww_err choose_way(struct ww_lora_job *job, struct ww_error *err)
 {
     static const struct {
         const char *method;
-        bool factors;
+        enum combine combine;
         enum ww_lora_way way;
     } ways[] = {
-        {"linear", false, WW_LORA_SUM},
-        {"task_arithmetic", false, WW_LORA_SUM},
-        {"knots", false, WW_LORA_KNOTS},
-        {"core_space", false, WW_LORA_CORE},
-        {"linear", true, WW_LORA_FACTORS},
-        {"task_arithmetic", true, WW_LORA_FACTORS},
-        {"ties", true, WW_LORA_FACTORS_TIES},
-        {"breadcrumbs", true, WW_LORA_FACTORS_PRUNED},
-        {"dare_linear", true, WW_LORA_FACTORS_DARE},
-        {"dare_ties", true, WW_LORA_FACTORS_DARE_TIES},
+        {"linear", SUM, WW_LORA_SUM},
+        {"task_arithmetic", SUM, WW_LORA_SUM},
+        {"knots", SUM, WW_LORA_KNOTS},
+        {"core_space", SUM, WW_LORA_CORE},
+        {"linear", FACTORS, WW_LORA_FACTORS},
+        {"task_arithmetic", FACTORS, WW_LORA_FACTORS},
+        {"ties", FACTORS, WW_LORA_FACTORS_TIES},
+        {"breadcrumbs", FACTORS, WW_LORA_FACTORS_PRUNED},
+        {"dare_linear", FACTORS, WW_LORA_FACTORS_DARE},
+        {"dare_ties", FACTORS, WW_LORA_FACTORS_DARE_TIES},
+        {"ties", WHOLE, WW_LORA_WHOLE_TIES},
+        {"breadcrumbs", WHOLE, WW_LORA_WHOLE_PRUNED},
+        {"dare_linear", WHOLE, WW_LORA_WHOLE_DARE},
+        {"dare_ties", WHOLE, WW_LORA_WHOLE_DARE_TIES},
     };
     const struct ww_recipe *r = job->recipe;
+    const enum combine combine = r->adapter.factors ? FACTORS
+                                 : r->adapter.whole ? WHOLE
+                                                    : SUM;
 
     for (size_t i = 0; i < WW_LEN(ways); i++) {
-        if (strcmp(ways[i].method, r->method->name) == 0 &&
-            ways[i].factors == r->adapter.factors) {
+        if (strcmp(ways[i].method, r->method->name) == 0 && ways[i].combine == combine) {
             job->way = ways[i].way;
-            return WW_OK;
+            return check_sign(job, err);
         }
     }
     return WW_FAIL(
         err, WW_E_UNSUPPORTED,
         "method '%s' does not merge adapters%s; linear, task_arithmetic, knots and "
         "core_space do, ties, breadcrumbs, dare_linear and dare_ties with 'combine: "
-        "factors', and any method merges models named BASE+ADAPTER",
-        r->method->name, r->adapter.factors ? " by factors" : "");
+        "factors' or 'combine: whole', and any method merges models named BASE+ADAPTER",
+        r->method->name,
+        r->adapter.factors ? " by factors"
+        : r->adapter.whole ? " by whole differences"
+                           : "");
 }
 
 static enum ww_err refuse_options(const struct ww_recipe *r, struct ww_error *err)
@@ -411,12 +444,12 @@ static enum ww_err check_pruning(const struct ww_lora_job *job,
     double gamma = 0;
     enum ww_err rc = WW_OK;
 
-    if (job->way == WW_LORA_FACTORS_PRUNED) {
+    if (job->way == WW_LORA_FACTORS_PRUNED || job->way == WW_LORA_WHOLE_PRUNED) {
         rc = value_of(job, module, i, "gamma", &gamma, err);
     }
     if (!rc && gamma != 0) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "'combine: factors' drops no outliers: gamma of '%s' is %g, say "
+                     "a merge of adapters drops no outliers: gamma of '%s' is %g, say "
                      "'gamma: 0'",
                      job->inputs[i].text, gamma);
     }
@@ -509,7 +542,8 @@ enum ww_err ww_lora_set_of(const struct ww_lora_job *job,
     *out = (struct ww_lora_set){.m = (size_t)module->m,
                                 .n_in = (size_t)module->n,
                                 .name = module->name,
-                                .seed = job->work->options->seed};
+                                .seed = job->work->options->seed,
+                                .by_count = job->recipe->adapter.by_count};
     out->parts = ww_calloc(job->n_inputs, sizeof(*out->parts));
     if (!rc && !out->parts) {
         rc = no_memory(err);
@@ -521,7 +555,8 @@ enum ww_err ww_lora_set_of(const struct ww_lora_job *job,
         rc = add_part(job, module, i, divisor, read, out, err);
     }
     if (!rc && job->way >= WW_LORA_FACTORS && out->lambda != 1) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED, "'combine: factors' has no lambda");
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "'combine: factors' and 'whole' have no lambda");
     }
     return rc;
 }

@@ -282,7 +282,8 @@ static enum ww_err finish(void *payload, struct ww_error *err)
     }
     if (!rc) {
         rc = ww_merge_check_views(
-            &work->plan, (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256, err);
+            &work->plan, (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256,
+            err);
     }
     if (!rc) {
         rc = ww_work_add_sources(work, work->file.last, &work->plan, &run->result,
@@ -294,7 +295,10 @@ static enum ww_err finish(void *payload, struct ww_error *err)
     if (!rc) {
         rc = report_changes(run, err);
     }
-    return rc ? rc : write_evidence(run, err);
+    work->state = run->result.state;
+    rc = rc ? rc : write_evidence(run, err);
+    work->state = NULL;
+    return rc;
 }
 
 static enum ww_err make_folder(struct merge_run *run, const char *out_path,
@@ -389,9 +393,10 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
         rc = ww_lora_wanted(&work, &adapters, err);
     }
     if (!rc && adapters && (options->lock || options->n_parts)) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "a merge of adapters is an adapter: it has no parts, and a lock is of a "
-                     "model; carry adapters over with 'lock --base'");
+        rc = WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "a merge of adapters is an adapter: it has no parts, and a lock is of a "
+            "model; carry adapters over with 'lock --base'");
     } else if (!rc && adapters) {
         rc = ww_lora_merge(&work, out_path, out_path, NULL, NULL, err);
         rc = rc ? rc : report_sources(&work, err);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "merge/earlier.h"
 #include "merge/engine.h"
 #include "merge/pass.h"
 #include "stream/cpus.h"
@@ -32,8 +33,7 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *row_map = NULL;
     *state = piece;
     WW_INVARIANT(n_tiles == piece->item.job.n_tiles);
-    piece->item.job.shared =
-        ww_whole_of(&e->wholes, piece->item.job.tensor->method);
+    piece->item.job.shared = ww_whole_of(&e->wholes, piece->item.job.tensor->method);
     enum ww_err rc = ww_merge_passes(&piece->item, e->threads, e->memory, err);
     if (rc && ops->close) {
         ops->close(&piece->item.job);
@@ -139,6 +139,11 @@ static enum ww_err give(struct ww_merge_engine *e, struct ww_stream_result *from
     to->output_sha256 = from->output_sha256;
     to->input_sha256 = from->input_sha256;
     to->run = from->report;
+    to->state = ww_calloc(1, sizeof(*to->state));
+    if (!to->state) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the state of a merge");
+    }
+    ww_whole_state(&e->wholes, to->state);
     from->output_sha256 = NULL;
     from->input_sha256 = NULL;
     return WW_OK;
@@ -149,6 +154,7 @@ void ww_merge_result_release(struct ww_merge_result *result)
     ww_free(result->output_sha256);
     ww_free(result->input_sha256);
     ww_free(result->tensor_root);
+    ww_free(result->state);
     memset(result, 0, sizeof(*result));
 }
 

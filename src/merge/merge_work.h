@@ -8,6 +8,7 @@
 
 #include "evidence/ancestors.h"
 #include "merge/build.h"
+#include "merge/earlier.h"
 #include "sign/statement.h"
 #include "stream/stream.h"
 
@@ -38,6 +39,8 @@ struct ww_work {
     struct ww_work_source *sources;
     size_t n_sources;
     struct ww_ancestors ancestors; /* evidence that the sources carry */
+    const struct ww_merge_state
+        *state; /* that the merge ends with, NULL: none is known */
 };
 
 /** Read and parse; recipe_dir is where relative models are looked for second. */
@@ -66,12 +69,13 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
 enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Make "OUT.steps" unless it is made already; gone when the work is closed. What a killed
- *  run left of it is removed with --resume. */
+/** Make "OUT.steps" unless it is made already; gone when the work is closed. What a
+ * killed run left of it is removed with --resume. */
 enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
                                struct ww_error *err) WW_MUST_USE;
 
-/** The folder of a model or of an adapter ("what", for the message) that m names by path. */
+/** The folder of a model or of an adapter ("what", for the message) that m names by path.
+ */
 enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_model *m,
                                 const char *path, const char *what, const char **out,
                                 struct ww_error *err) WW_MUST_USE;
@@ -128,6 +132,8 @@ struct ww_record_view {
     uint64_t seed;
     uint64_t shard_bytes;
     uint8_t plan_sha256[WW_SHA256_BYTES];
+    const char *method; /* NULL: not said */
+    struct ww_merge_state state;
     const struct ww_jnode *subjects; /* [{name, digest: {sha256}}] */
     const struct ww_jnode *sources;
 };

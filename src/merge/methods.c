@@ -113,7 +113,10 @@ static const struct ww_method_param doge[] = {
     FLOAT("learning_rate", 1e-4, 0, 1),
     FLOAT("eta", 0.07, 0, ANY),
     FLOAT("keep", 0.3, 0, 1)};
-static const struct ww_method_param opcm[] = {SPECTRAL_FAMILY, FLOAT("alpha", 0.5, 0, 1)};
+static const struct ww_method_param opcm[] = {
+    SPECTRAL_FAMILY,
+    FLOAT("alpha", 0.5, 0, 1),
+    {"earlier", WW_PARAM_SOURCE, WW_PARAM_BOOL, false, 0, 0, 1}};
 static const struct ww_method_param regmean[] = {PER_SOURCE("weight", 1, -ANY, ANY),
                                                  FLOAT("off_diagonal", 0.5, 0, 1)};
 static const struct ww_method_param emr[] = {

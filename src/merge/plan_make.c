@@ -4,14 +4,14 @@
 #include <unistd.h>
 
 #include "merge/build.h"
+#include "merge/earlier.h"
 #include "merge/peer.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
-                             const char *const *adapters,
-                             const void *recipe_text, size_t recipe_len,
-                             struct ww_error *err)
+                             const char *const *adapters, const void *recipe_text,
+                             size_t recipe_len, struct ww_error *err)
 {
     enum ww_err rc = ww_build_models(build, paths, err);
 
@@ -35,6 +35,9 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
     }
     if (!rc) {
         rc = ww_build_sides(build, recipe_text, recipe_len, err);
+    }
+    if (!rc) {
+        rc = ww_build_earlier(build, err);
     }
     return rc ? rc : ww_merge_check(build->plan, err);
 }
@@ -73,9 +76,8 @@ static enum ww_err check_peer(const struct ww_recipe *recipe,
 }
 
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
-                               const char *const *adapters,
-                               const void *recipe_text, size_t recipe_len,
-                               const struct ww_merge_options *options,
+                               const char *const *adapters, const void *recipe_text,
+                               size_t recipe_len, const struct ww_merge_options *options,
                                struct ww_strlist *warnings, struct ww_merge_plan *out,
                                struct ww_error *err)
 {
@@ -125,6 +127,7 @@ void ww_merge_plan_release(struct ww_merge_plan *plan)
         for (size_t i = 0; i < impl->n_fds; i++) {
             close(impl->fds[i]);
         }
+        ww_merge_earlier_free(impl->earlier);
         ww_free(impl->fds);
         ww_pool_release(&impl->pool);
         ww_free(impl);

@@ -442,15 +442,45 @@ static enum ww_err read_text(const struct ww_recipe *recipe, const char *key,
     return WW_OK;
 }
 
-/* adapter: {combine: sum | factors, rank: N, energy: SHARE} */
+/* The word's place among those allowed; 0 where there is none. */
+static enum ww_err read_word(const struct ww_ynode *adapter, const char *key,
+                             const char *const *words, size_t n_words, size_t *out,
+                             struct ww_error *err)
+{
+    const struct ww_ynode *node = ww_yget(adapter, key);
+    const char *text = "";
+
+    *out = 0;
+    if (!node) {
+        return WW_OK;
+    }
+    if (ww_ytext(node, &text)) {
+        while (*out < n_words && strcmp(words[*out], text) != 0) {
+            ++*out;
+        }
+    } else {
+        *out = n_words;
+    }
+    return *out < n_words
+               ? WW_OK
+               : WW_FAIL(err, WW_E_RECIPE, "line %zu: %s of an adapter is '%s' or '%s'%s",
+                         ww_yline(node), key, words[0], words[1],
+                         n_words > 2 ? ", or 'whole'" : "");
+}
+
+/* adapter: {combine: sum | factors | whole, sign: total | frequency, rank: N,
+ * energy: SHARE} */
 static enum ww_err read_adapter(struct ww_recipe *recipe, struct ww_error *err)
 {
-    static const char *const keys[] = {"combine", "rank", "energy"};
+    static const char *const keys[] = {"combine", "sign", "rank", "energy"};
     const struct ww_ynode *node = ww_yget(recipe->root, "adapter");
     struct ww_recipe_adapter *out = &recipe->adapter;
     const struct ww_ynode *rank = ww_yget(node, "rank");
     const struct ww_ynode *energy = ww_yget(node, "energy");
-    const char *combine = "sum";
+    static const char *const ways[] = {"sum", "factors", "whole"};
+    static const char *const signs[] = {"total", "frequency"};
+    size_t way = 0;
+    size_t sign = 0;
     int64_t n = 0;
     enum ww_err rc = WW_OK;
 
@@ -460,37 +490,39 @@ static enum ww_err read_adapter(struct ww_recipe *recipe, struct ww_error *err)
     out->given = true;
     out->line = ww_yline(node);
     rc = ww_yonly(node, keys, WW_LEN(keys), WW_E_RECIPE, "adapter", err);
+    if (!rc) {
+        rc = read_word(node, "combine", ways, WW_LEN(ways), &way, err);
+    }
+    if (!rc) {
+        rc = read_word(node, "sign", signs, WW_LEN(signs), &sign, err);
+    }
     if (rc) {
         return rc;
-    }
-    if ((ww_yget(node, "combine") && !ww_ytext(ww_yget(node, "combine"), &combine)) ||
-        (strcmp(combine, "sum") != 0 && strcmp(combine, "factors") != 0)) {
-        return WW_FAIL(err, WW_E_RECIPE,
-                       "line %zu: combine of an adapter is 'sum' or 'factors'", out->line);
     }
     if (rank && (!ww_yi64(rank, &n) || n < 1 || n > 65536)) {
         return WW_FAIL(err, WW_E_RECIPE,
                        "line %zu: rank of an adapter is a whole number from 1 to 65536",
                        out->line);
     }
-    if (energy && (!ww_ynumber(energy, &out->energy) || !(out->energy > 0) ||
-                   out->energy > 1)) {
+    if (energy &&
+        (!ww_ynumber(energy, &out->energy) || !(out->energy > 0) || out->energy > 1)) {
         return WW_FAIL(err, WW_E_RECIPE,
                        "line %zu: energy of an adapter is a share above 0, at most 1",
                        out->line);
     }
     out->rank = (uint64_t)n;
-    out->factors = strcmp(combine, "factors") == 0;
+    out->factors = way == 1;
+    out->whole = way == 2;
+    out->by_count = sign == 1;
     return WW_OK;
 }
 
 static enum ww_err read_recipe(struct ww_recipe *recipe, struct ww_error *err)
 {
-    static const char *const keys[] = {"models",        "slices",           "modules",
-                                       "merge_method",  "base_model",       "dtype",
-                                       "out_dtype",     "tokenizer_source", "tokenizer",
-                                       "chat_template", "parameters",       "name",
-                                       "adapter"};
+    static const char *const keys[] = {
+        "models",     "slices",    "modules",          "merge_method", "base_model",
+        "dtype",      "out_dtype", "tokenizer_source", "tokenizer",    "chat_template",
+        "parameters", "name",      "adapter"};
     enum ww_err rc =
         ww_yonly(recipe->root, keys, WW_LEN(keys), WW_E_RECIPE, "the recipe", err);
 

@@ -23,7 +23,7 @@ struct ww_recipe_model {
     char *revision; /* NULL */
     char *adapter;  /* NULL */
     char *adapter_revision;
-    uint32_t recipe; /* the recipe of this file whose result it is, or WW_NONE */
+    uint32_t recipe;    /* the recipe of this file whose result it is, or WW_NONE */
     bool is_statistics; /* no model but what a method imports beside one */
     size_t line;
 };
@@ -89,6 +89,8 @@ struct ww_recipe_vocab {
 struct ww_recipe_adapter {
     bool given;
     bool factors;  /* combine: A and B apart, else the differences */
+    bool whole;    /* combine: the differences multiplied out */
+    bool by_count; /* sign: frequency */
     uint64_t rank; /* 0: whatever comes out */
     double energy; /* 0: no matter */
     size_t line;

@@ -35,6 +35,14 @@ static void write_internal(struct ww_jw *w, const void *payload)
     if (work->report && work->report->method) {
         ww_jw_kstr(w, "method", work->report->method);
     }
+    if (work->state && work->state->tasks) {
+        ww_jw_key(w, "continual");
+        ww_jw_object(w);
+        write_number(w, "tasks", work->state->tasks);
+        ww_jw_kdouble(w, "mean_norm", work->state->mean_norm);
+        ww_jw_kdouble(w, "scale", work->state->scale);
+        ww_jw_close(w);
+    }
 }
 
 enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *record,
@@ -108,6 +116,13 @@ static enum ww_err read_build(const struct ww_jnode *build, struct ww_record_vie
     if (!ww_jstr(ww_jget(internal, "plan_sha256"), &plan) ||
         !ww_unhex(out->plan_sha256, WW_SHA256_BYTES, plan, strlen(plan))) {
         return malformed(err, "it has no digest of the plan");
+    }
+    const struct ww_jnode *state = ww_jget(internal, "continual");
+    (void)ww_jstr(ww_jget(internal, "method"), &out->method);
+    if (!read_number(ww_jget(state, "tasks"), &out->state.tasks) ||
+        !ww_jdouble(ww_jget(state, "mean_norm"), &out->state.mean_norm) ||
+        !ww_jdouble(ww_jget(state, "scale"), &out->state.scale)) {
+        out->state.tasks = 0;
     }
     /* Records of before had no such member. */
     (void)ww_jbool(ww_jget(external, "order_free"), &out->order_free);

@@ -97,9 +97,14 @@ enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32
     if (!s->cuts || !s->zeros) {
         return ww_merge_no_memory(job, err);
     }
-    /* Counts of a tile; the last one of each cut is that of zeros. */
-    job->acc_bytes = n_cuts * (BINS + 1) * sizeof(uint32_t);
+    job->acc_bytes = ww_select_acc_bytes(s);
     return WW_OK;
+}
+
+/* Counts of a tile; the last one of each cut is that of zeros. */
+size_t ww_select_acc_bytes(const struct ww_select *s)
+{
+    return s->n_cuts * (BINS + 1) * sizeof(uint32_t);
 }
 
 void ww_select_release(struct ww_select *s)
@@ -240,16 +245,16 @@ static void descend(struct ww_cut *cut, const uint64_t *bins)
 
 /* Nothing or all above: no key is needed, but for one that decides the same. A rank of n
  * still finds the smallest key, for methods that ask for a value. */
-static void decide_ends(struct ww_select *s, struct ww_cut *cut)
+void ww_cut_ends(struct ww_cut *cut, uint64_t n)
 {
-    if (cut->rank == 0 || cut->rank > s->n || s->n == 0) {
+    if (cut->rank == 0 || cut->rank > n || n == 0) {
         cut->done = true;
         cut->key = cut->rank == 0 ? UINT64_MAX : 0;
         cut->take = cut->rank == 0 ? 0 : UINT64_MAX;
     }
 }
 
-static void settle(struct ww_cut *cut)
+void ww_cut_settle(struct ww_cut *cut)
 {
     cut->key = cut->prefix;
     cut->take = cut->rank - cut->larger;
@@ -261,6 +266,11 @@ static void settle(struct ww_cut *cut)
     }
 }
 
+bool ww_cut_splits(const struct ww_cut *cut)
+{
+    return cut->take != 0 && cut->take != UINT64_MAX;
+}
+
 /* Does some cut split elements that are equal? Then their places are counted. */
 static enum ww_err start_counting(struct ww_select *s, struct ww_merge_job *job,
                                   bool *again, struct ww_error *err)
@@ -268,7 +278,7 @@ static enum ww_err start_counting(struct ww_select *s, struct ww_merge_job *job,
     *again = false;
     for (uint32_t c = 0; c < s->n_cuts; c++) {
         struct ww_cut *cut = &s->cuts[c];
-        if (cut->take == 0 || cut->take == UINT64_MAX || job->n_tiles < 2) {
+        if (!ww_cut_splits(cut) || job->n_tiles < 2) {
             continue;
         }
         cut->before = ww_calloc(job->n_tiles + 1, sizeof(*cut->before));
@@ -307,7 +317,7 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
     }
     for (uint32_t c = 0; c < s->n_cuts; c++) {
         struct ww_cut *cut = &s->cuts[c];
-        decide_ends(s, cut);
+        ww_cut_ends(cut, s->n);
         if (!cut->done) {
             descend(cut, s->sums + c * BINS);
         }
@@ -322,7 +332,7 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
     s->sums = NULL;
     for (uint32_t c = 0; c < s->n_cuts; c++) {
         if (!s->cuts[c].done) {
-            settle(&s->cuts[c]);
+            ww_cut_settle(&s->cuts[c]);
         }
     }
     return start_counting(s, job, again, err);
@@ -342,7 +352,7 @@ void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *ke
                      size_t n, uint64_t *seen, uint8_t *above)
 {
     uint64_t key = cut->key;
-    bool split = cut->take != 0 && cut->take != UINT64_MAX;
+    const bool split = ww_cut_splits(cut);
     uint64_t before = (cut->before ? cut->before[tile] : 0) + (split ? *seen : 0);
 
     if (cut->take == 0 && key == UINT64_MAX) {
@@ -362,4 +372,38 @@ void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *ke
         here += equal;
     }
     *seen += here;
+}
+
+WW_CLONES static uint32_t at_least_float(const double *restrict x, size_t n,
+                                         int32_t least, int32_t key,
+                                         uint8_t *restrict above)
+{
+    uint32_t equal = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float f = (float)x[i];
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof(bits));
+        const int32_t magnitude = (int32_t)(bits & 0x7fffffff);
+        above[i] = magnitude >= least;
+        equal += magnitude == key;
+    }
+    return equal;
+}
+
+void ww_select_above_float(const struct ww_cut *cut, uint64_t tile, const double *x,
+                           size_t n, uint64_t *keys, uint64_t *seen, uint8_t *above)
+{
+    const bool split = ww_cut_splits(cut);
+    const uint64_t before = (cut->before ? cut->before[tile] : 0) + (split ? *seen : 0);
+
+    if (cut->key >= INT32_MAX ||
+        (split && before < cut->take && before + n > cut->take)) {
+        ww_key_magnitudes(x, n, false, keys);
+        ww_select_above(cut, tile, keys, n, seen, above);
+        return;
+    }
+    const bool with_equal = cut->take == UINT64_MAX || (split && before + n <= cut->take);
+    const int32_t key = (int32_t)cut->key;
+    const uint32_t equal = at_least_float(x, n, with_equal ? key : key + 1, key, above);
+    *seen += split ? equal : 0;
 }

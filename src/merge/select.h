@@ -57,6 +57,16 @@ double ww_key_signed_wide_value(uint64_t key);
 enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32_t n_cuts,
                            uint64_t n, bool wide, struct ww_error *err) WW_MUST_USE;
 void ww_select_release(struct ww_select *s);
+/** What a tile of its first pass takes. */
+size_t ww_select_acc_bytes(const struct ww_select *s);
+
+/** Is the cut one that needs no key: nothing or everything above? Then it is done. n: of
+ * the vector. */
+void ww_cut_ends(struct ww_cut *cut, uint64_t n);
+/** prefix is the whole key, larger and equal are counted: key and take. */
+void ww_cut_settle(struct ww_cut *cut);
+/** Are some of the equal ones above and some below? */
+bool ww_cut_splits(const struct ww_cut *cut);
 
 /** A pass: keys of one vector of a block; every vector with a cut is given once. */
 void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *keys,
@@ -70,5 +80,8 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
  *  of a tile, kept between its blocks. */
 void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *keys,
                      size_t n, uint64_t *seen, uint8_t *above);
+/** The same by magnitudes of values rounded to float; keys: room for n of them. */
+void ww_select_above_float(const struct ww_cut *cut, uint64_t tile, const double *x,
+                           size_t n, uint64_t *keys, uint64_t *seen, uint8_t *above);
 
 #endif

@@ -6,14 +6,17 @@
  * x r block of P = U^T tau V become 0; A + U P V^T is the next A. U and V need not be
  * completed to squares for it:
  *     U P V^T = tau - sum_i (u_i^T tau v_i) u_i v_i^T - U_r offdiag(U_r^T tau V_r) V_r^T.
- * What is no matrix is summed. The authors scale the whole model after each step to the
- * mean norm of the tasks and undo that before the next, so one scale at the end is the
- * same; it needs norms over the whole model, and decompositions are made twice.
+ * What is no matrix is summed. An earlier result is such an A again when its scale is
+ * undone, and counts with the mean norm of its models. The authors scale the whole model
+ * after each step to the mean norm of the tasks and undo that before the next, so one
+ * scale at the end is the same; it needs norms over the whole model, and decompositions
+ * are made twice.
  */
 #include <math.h>
 #include <string.h>
 
 #include "la/la.h"
+#include "merge/earlier.h"
 #include "merge/spectral.h"
 #include "merge/tilesum.h"
 #include "util/alloc.h"
@@ -24,6 +27,11 @@ struct opcm {
     bool matrix;     /* of the tensor at hand */
     struct ww_tilesum sums;
     double scale;
+    const struct ww_merge_state *earlier; /* of the first source; NULL: a model */
+    double lambda;                        /* of all tensors, */
+    bool many_lambdas;                    /* if there is one */
+    uint64_t tasks;
+    double mean_norm;
 };
 
 /* tau by U P V^T; core is r x r, left m x k. */
@@ -121,17 +129,35 @@ static enum ww_err opcm_begin(struct ww_merge_job *job, uint64_t n, struct ww_er
         return ww_merge_no_memory(job, err);
     }
     o->n_sources = job->n_sources;
+    o->earlier = job->plan->earlier;
+    o->lambda = ww_merge_param(job, "lambda");
     o->squares = ww_calloc((size_t)o->n_sources + 1, sizeof(*o->squares));
     return o->squares ? WW_OK : ww_merge_no_memory(job, err);
+}
+
+/* The unscaled sum of an earlier merge. */
+static void undo_scale(const struct ww_merge_job *job)
+{
+    const struct ww_merge_state *earlier = job->plan->earlier;
+    struct ww_spectral *s = job->state;
+
+    if (earlier) {
+        s->weight[0] = 1 / earlier->scale;
+    }
 }
 
 static enum ww_err pass_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
 {
     struct opcm *o = job->shared;
     enum ww_err rc = ww_spectral_open(job, opcm_solve, scan, err);
+    if (rc) {
+        return rc;
+    }
+    undo_scale(job);
+    o->many_lambdas = o->many_lambdas || ww_merge_param(job, "lambda") != o->lambda;
     o->matrix = *scan;
     *scan = true;
-    return rc ? rc : ww_tilesum_init(&o->sums, job, (size_t)o->n_sources + 1, err);
+    return ww_tilesum_init(&o->sums, job, (size_t)o->n_sources + 1, err);
 }
 
 static void pass_scan(const struct ww_merge_job *job, unsigned pass,
@@ -201,9 +227,14 @@ static enum ww_err opcm_passed(struct ww_merge_job *job, bool *again,
     (void)err;
 
     *again = false;
+    o->tasks = o->earlier ? o->earlier->tasks + o->n_sources - 1 : o->n_sources;
     for (uint32_t i = 0; i < o->n_sources; i++) {
-        mean += sqrt(o->squares[i]) / o->n_sources;
+        const double norm = i == 0 && o->earlier
+                                ? o->earlier->mean_norm * (double)o->earlier->tasks
+                                : sqrt(o->squares[i]);
+        mean += norm / (double)o->tasks;
     }
+    o->mean_norm = mean;
     const double merged = sqrt(o->squares[o->n_sources]);
     o->scale = merged > 0 ? mean / merged : 1;
     return WW_OK;
@@ -216,10 +247,21 @@ static enum ww_err opcm_open(struct ww_merge_job *job, bool *scan, struct ww_err
     struct ww_spectral *s = job->state;
 
     if (!rc) {
+        undo_scale(job);
         s->rest_sum = true;
         s->lambda *= o ? o->scale : 1;
     }
     return rc;
+}
+
+/* A lambda of 0 cannot be undone. */
+static void opcm_state(const void *shared, struct ww_merge_state *out)
+{
+    const struct opcm *o = shared;
+
+    if (!o->many_lambdas && o->lambda * o->scale != 0) {
+        *out = (struct ww_merge_state){o->tasks, o->mean_norm, o->lambda * o->scale};
+    }
 }
 
 static const struct ww_whole_ops whole = {
@@ -232,6 +274,7 @@ static const struct ww_whole_ops whole = {
                .close = pass_close},
     .passed = opcm_passed,
     .end = opcm_end,
+    .state = opcm_state,
 };
 
 const struct ww_method_ops ww_merge_opcm = WW_SPECTRAL_WHOLE(opcm_open, &whole);

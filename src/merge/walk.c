@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tile is read in chunks of about 2 MiB for all inputs together, a chunk is handed to
- * the method in blocks of 1024 elements or of whole rows, so that the doubles of all
- * inputs stay in a cache. NaN and infinity are looked for in the stored bytes, where the
- * test is an integer compare, before any arithmetic can hide or spread them.
+ * A tile is read in chunks of half a MiB for all inputs together, a chunk is handed to
+ * the method in blocks of 256 or 1024 elements or of whole rows, so that bytes stay in a
+ * cache and the doubles of all inputs in the nearest one. NaN and infinity are looked for
+ * in the stored bytes, where the test is an integer compare, before any arithmetic can
+ * hide or spread them.
  */
 #include "merge/walk.h"
 
@@ -16,12 +17,14 @@
 #include "merge/weighted.h"
 #include "model/convert.h"
 #include "util/alloc.h"
+#include "util/clones.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
 
 #define BLOCK 1024u
-#define CHUNK_BYTES ((uint64_t)2 << 20)
+#define SMALL_BLOCK 256u
+#define CHUNK_BYTES ((uint64_t)512 << 10)
 #define ALIGN 64u
 #define MAX_IN 64u
 
@@ -81,7 +84,7 @@ static void set_shape(struct ww_merge_item *item)
     job->n_cols = t->rank ? t->shape[t->rank - 1] : 1;
     job->n_rows = job->n_cols ? job->n / job->n_cols : 0;
     item->axis_elements = t->rank && t->shape[0] ? job->n / t->shape[0] : 1;
-    item->job.max_block = BLOCK;
+    item->job.max_block = job->ops->small ? SMALL_BLOCK : BLOCK;
     if (job->ops->wants_rows && job->ops->wants_rows(job) && job->n_cols) {
         item->by_rows = true;
         item->job.max_block = job->n_cols * ww_max_u64(1, BLOCK / job->n_cols);
@@ -89,6 +92,28 @@ static void set_shape(struct ww_merge_item *item)
     job->max_block = ww_min_u64(job->max_block, ww_max_u64(job->n, 1));
     uint64_t chunk = CHUNK_BYTES / ww_max_u64(1, bytes_of_element(item));
     item->n_chunk = item->job.max_block * ww_max_u64(1, chunk / item->job.max_block);
+}
+
+/* Does the dtype that the plan computes in hold every value of a stored one? */
+static bool holds(enum ww_dtype compute, enum ww_dtype dtype)
+{
+    return compute == dtype || compute == WW_DTYPE_F64 ||
+           (compute == WW_DTYPE_F32 && dtype != WW_DTYPE_F64);
+}
+
+/* Rounding the difference of two floats to double and then to float is rounding it to
+ * float: 53 bits are more than twice 24 and two. */
+static void set_narrow(struct ww_merge_item *item)
+{
+    const struct ww_merge_tensor *t = item->job.tensor;
+
+    item->job.can_narrow =
+        item->job.ops->deltas && t->base && !item->job.plan->peer && !item->by_rows;
+    for (uint32_t i = 0; i < item->n_in; i++) {
+        item->job.can_narrow = item->job.can_narrow &&
+                               item->in[i]->dtype != WW_DTYPE_F64 &&
+                               holds(t->compute, item->in[i]->dtype);
+    }
 }
 
 enum ww_err ww_merge_item_init(struct ww_merge_item *item,
@@ -110,6 +135,7 @@ enum ww_err ww_merge_item_init(struct ww_merge_item *item,
     }
     line_up(item);
     set_shape(item);
+    set_narrow(item);
     return WW_OK;
 }
 
@@ -262,13 +288,6 @@ static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
     return WW_OK;
 }
 
-/* Does the dtype that the plan computes in hold every value of a stored one? */
-static bool holds(enum ww_dtype compute, enum ww_dtype dtype)
-{
-    return compute == dtype || compute == WW_DTYPE_F64 ||
-           (compute == WW_DTYPE_F32 && dtype != WW_DTYPE_F64);
-}
-
 static void widen(enum ww_dtype dtype, enum ww_dtype compute, const uint8_t *bytes,
                   double *x, size_t n)
 {
@@ -277,6 +296,37 @@ static void widen(enum ww_dtype dtype, enum ww_dtype compute, const uint8_t *byt
         uint8_t narrow[sizeof(double)];
         ww_from_double(compute, &x[i], narrow, 1);
         ww_to_double(compute, narrow, &x[i], 1);
+    }
+}
+
+WW_CLONES static void keys_of(const float *restrict x, const float *restrict base,
+                              size_t n, uint32_t *restrict keys)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float d = x[i] - base[i];
+        uint32_t bits;
+        memcpy(&bits, &d, sizeof(bits));
+        keys[i] = bits & 0x7fffffff;
+    }
+}
+
+/* The same room, for half as wide numbers. */
+static void load_keys(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n,
+                      const uint32_t **keys)
+{
+    const struct ww_merge_item *item = w->item;
+    const uint32_t last = item->n_in - 1;
+    float *base = (float *)(void *)w->base;
+    float *x = (float *)(void *)w->out;
+
+    ww_to_float(item->in[last]->dtype, in[last] + at * size_of(item->in[last]->dtype),
+                base, n);
+    for (uint32_t i = 0; i < item->job.n_sources; i++) {
+        const enum ww_dtype dtype = item->in[i]->dtype;
+        uint32_t *to = (uint32_t *)(void *)w->x[i];
+        ww_to_float(dtype, in[i] + at * size_of(dtype), x, n);
+        keys_of(x, base, n, to);
+        keys[i] = to;
     }
 }
 
@@ -323,8 +373,10 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
     const struct ww_merge_job *job = &item->job;
     const struct ww_method_ops *ops = job->ops;
     enum ww_dtype dtype = job->tensor->dtype;
+    const uint32_t *keys[MAX_IN];
     struct ww_merge_block b = {
         .tile = tile,
+        .keys = job->narrow ? keys : NULL,
         .x = w->x,
         .base = job->tensor->base ? w->base : NULL,
         .out = w->out,
@@ -335,7 +387,11 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
     for (uint64_t at = 0; at < n; at += b.n) {
         b.first = first + at;
         b.n = ww_min_u64(item->job.max_block, n - at);
-        load_block(w, in, at, b.n);
+        if (goal->scan && job->narrow) {
+            load_keys(w, in, at, b.n, keys);
+        } else {
+            load_block(w, in, at, b.n);
+        }
         if (goal->scan) {
             ops->scan(job, goal->pass, &b, w->acc);
             continue;
@@ -358,6 +414,19 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
         ww_from_double(dtype, w->out, goal->out + at * size_of(dtype), b.n);
     }
     return WW_OK;
+}
+
+static enum ww_err check_result(const struct ww_merge_item *item, const uint8_t *out,
+                                uint64_t n, struct ww_error *err)
+{
+    const enum ww_dtype dtype = item->job.tensor->dtype;
+
+    return ww_count_nonfinite(dtype, out, n) == 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NONFINITE,
+                         "tensor '%.200s': the result is NaN or infinite in %s; use "
+                         "smaller weights or a wider dtype",
+                         item->job.tensor->name, ww_dtype_name(dtype));
 }
 
 /* One chunk: bytes given, or read; then checked, then walked over. */
@@ -384,7 +453,23 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
             return rc;
         }
     }
-    return blocks(w, in, first, n, tile, goal, err);
+    enum ww_err rc = blocks(w, in, first, n, tile, goal, err);
+    return rc || !goal->out ? rc : check_result(item, goal->out, n, err);
+}
+
+/* What a sample sees of a tile: the parts of spots that lie in it. */
+static enum ww_err spots(struct ww_walk *w, uint64_t tile, const struct goal *goal,
+                         uint64_t first, uint64_t end, struct ww_error *err)
+{
+    const struct ww_merge_job *job = &w->item->job;
+    const uint64_t most = ww_min_u64(job->spot_elements, w->item->n_chunk);
+    enum ww_err rc = WW_OK;
+
+    for (uint64_t at = ww_div_up(first, job->spot_stride) * job->spot_stride;
+         at < end && !rc; at += job->spot_stride) {
+        rc = chunk(w, NULL, at, ww_min_u64(most, end - at), tile, goal, err);
+    }
+    return rc;
 }
 
 static enum ww_err tile_walk(struct ww_walk *w, const uint8_t *const *given,
@@ -395,11 +480,14 @@ static enum ww_err tile_walk(struct ww_walk *w, const uint8_t *const *given,
     size_t size = size_of(job->tensor->dtype);
     uint64_t first = tile * job->tile_elements;
     uint64_t end = ww_min_u64(job->n, first + job->tile_elements);
-    uint64_t step = given ? end - first : item->n_chunk;
+    const uint64_t step = item->n_chunk;
 
     memset(w->local, 0, job->local_bytes);
     if (goal.scan) {
         memset(w->acc, 0, job->acc_bytes);
+    }
+    if (goal.scan && job->spot_stride) {
+        return spots(w, tile, &goal, first, end, err);
     }
     for (uint64_t at = first; at < end; at += step) {
         uint64_t n = ww_min_u64(step, end - at);
@@ -422,17 +510,7 @@ enum ww_err ww_walk_scan(struct ww_walk *walk, unsigned pass, uint64_t tile,
 enum ww_err ww_walk_write(struct ww_walk *walk, const uint8_t *const *in, uint64_t tile,
                           uint8_t *out, struct ww_error *err)
 {
-    const struct ww_merge_job *job = &walk->item->job;
-    enum ww_dtype dtype = job->tensor->dtype;
     struct goal goal = {.out = out};
-    uint64_t n = ww_min_u64(job->tile_elements, job->n - tile * job->tile_elements);
-    enum ww_err rc = tile_walk(walk, in, tile, goal, err);
 
-    if (!rc && ww_count_nonfinite(dtype, out, n)) {
-        rc = WW_FAIL(err, WW_E_NONFINITE,
-                     "tensor '%.200s': the result is NaN or infinite in %s; use smaller "
-                     "weights or a wider dtype",
-                     job->tensor->name, ww_dtype_name(dtype));
-    }
-    return rc;
+    return tile_walk(walk, in, tile, goal, err);
 }

@@ -47,6 +47,16 @@ void *ww_whole_of(const struct ww_wholes *wholes, const struct ww_method *method
     return NULL;
 }
 
+void ww_whole_state(const struct ww_wholes *wholes, struct ww_merge_state *out)
+{
+    for (size_t i = 0; i < wholes->n; i++) {
+        const struct ww_whole_ops *ops = wholes->items[i].method->ops->whole;
+        if (ops->state) {
+            ops->state(wholes->items[i].shared, out);
+        }
+    }
+}
+
 static bool is_of(const struct ww_merge_tensor *t, const struct ww_method *method)
 {
     return t->method == method && ww_dtype_is_plain_float(t->dtype);

@@ -22,6 +22,8 @@ enum ww_err ww_whole_run(const struct ww_merge_plan *plan, unsigned threads,
                          uint64_t memory, struct ww_wholes *out,
                          struct ww_error *err) WW_MUST_USE;
 void ww_whole_release(struct ww_wholes *wholes);
+/** What a later merge needs to go on from this one: of the method that has something. */
+void ww_whole_state(const struct ww_wholes *wholes, struct ww_merge_state *out);
 /** ww_merge_job.shared of a method, NULL without. */
 void *ww_whole_of(const struct ww_wholes *wholes, const struct ww_method *method);
 

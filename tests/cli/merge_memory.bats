@@ -44,7 +44,7 @@ recipe() {
     echo "dtype: bfloat16"
     case $method in
     passthrough) printf 'models:\n  - {model: one}\n' && return ;;
-    slerp | nuslerp | nearswap | arcee_fusion | linear | karcher | geometric_median | multislerp) ;;
+    slerp | nuslerp | nearswap | arcee_fusion | linear | mwa | karcher | geometric_median | multislerp) ;;
     *) echo "base_model: base" ;;
     esac
     case $method in
@@ -58,9 +58,13 @@ recipe() {
     case $method in
     slerp) echo "  - {model: one}" ;;
     nearswap | arcee_fusion) ;;
+    mwa) echo "  - {model: one, parameters: {metric: 2.5}}" ;;
     *) echo "  - {model: one, parameters: {weight: 0.5, density: 0.5, gamma: 0.01, epsilon: 0.1}}" ;;
     esac
-    echo "  - {model: two, parameters: {weight: 0.6, density: 0.4, gamma: 0.01, epsilon: 0.1}}"
+    case $method in
+    mwa) echo "  - {model: two, parameters: {metric: 2.4}}" ;;
+    *) echo "  - {model: two, parameters: {weight: 0.6, density: 0.4, gamma: 0.01, epsilon: 0.1}}" ;;
+    esac
 }
 
 within_limits() {
@@ -87,7 +91,7 @@ one_method() {
     [ -z "${WW_ALL_METHODS:-}" ] || methods="linear passthrough task_arithmetic magmax ram ramplus_tl
         nearswap consensus ties dare_linear dare_ties breadcrumbs breadcrumbs_ties della
         della_linear sce compeft arcee_fusion slerp nuslerp multislerp karcher model_stock
-        geometric_median"
+        geometric_median mwa emr pcb widen"
     for m in $methods; do
         one_method "$m"
     done

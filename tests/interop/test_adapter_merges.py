@@ -154,8 +154,9 @@ def masked(order):
 
 def pruned_by_chance(loaded, modules, **options):
     """peft goes through the modules in their order, A before B, adapter by adapter."""
-    order = [(f"{m}.lora_{side}.weight", source)
-             for m in modules for side in "AB" for source in (0, 1)]
+    whole = options["combination_type"].endswith("svd")
+    sides = (".weight",) if whole else (".lora_A.weight", ".lora_B.weight")
+    order = [(m + side, source) for m in modules for side in sides for source in (0, 1)]
     real, torch.bernoulli = torch.bernoulli, masked(order)
     try:
         loaded.add_weighted_adapter(**options)
@@ -174,22 +175,33 @@ def against_peft(f, base):
              ("ties", "ties", "adapter: {combine: factors}\nparameters: {normalize: false}\n", 0.6),
              ("magnitude_prune", "breadcrumbs", PRUNED, 0.3),
              ("dare_linear", "dare_linear", "adapter: {combine: factors}\n", 0.4),
-             ("dare_ties", "dare_ties", "adapter: {combine: factors}\n", 0.7)]
+             ("dare_ties", "dare_ties", "adapter: {combine: factors}\n", 0.7),
+             ("ties", "ties", "adapter: {combine: factors, sign: frequency}\n", 0.6),
+             ("dare_ties", "dare_ties", "adapter: {combine: factors, sign: frequency}\n", 0.7),
+             ("ties_svd", "ties", "adapter: {combine: whole, rank: 4}\n", 0.6),
+             ("ties_svd", "ties", "adapter: {combine: whole, rank: 5, sign: frequency}\n", 0.3),
+             ("magnitude_prune_svd", "breadcrumbs",
+              "adapter: {combine: whole, rank: 4}\nparameters: {gamma: 0}\n", 0.3),
+             ("dare_linear_svd", "dare_linear", "adapter: {combine: whole, rank: 4}\n", 0.4),
+             ("dare_ties_svd", "dare_ties", "adapter: {combine: whole, rank: 4}\n", 0.7)]
     modules = [n for n, m in loaded.base_model.model.named_modules() if hasattr(m, "lora_A")]
-    for combination, method, more, density in cases:
+    for i, (combination, method, more, density) in enumerate(cases):
+        name = f"{combination}-{i}"
         more_args = {"density": density} if density else {}
-        if combination == "svd":
-            more_args["svd_rank"] = 4
+        if combination.endswith("svd"):
+            more_args["svd_rank"] = 5 if "rank: 5" in more else 4
+        if "frequency" in more:
+            more_args["majority_sign_method"] = "frequency"
         pruned_by_chance(loaded, modules, adapters=["a", "b"],
-                         weights=[WEIGHTS["a"], WEIGHTS["b"]], adapter_name=combination,
+                         weights=[WEIGHTS["a"], WEIGHTS["b"]], adapter_name=name,
                          combination_type=combination, **more_args)
-        want = {n: m.get_delta_weight(combination).detach().numpy()
+        want = {n: m.get_delta_weight(name).detach().numpy()
                 for n, m in loaded.base_model.model.named_modules()
-                if hasattr(m, "lora_A") and combination in m.lora_A}
-        out = f.merge(recipe(method, ["a", "b"], more, density), "peft-" + combination, "-q",
+                if hasattr(m, "lora_A") and name in m.lora_A}
+        out = f.merge(recipe(method, ["a", "b"], more, density), "peft-" + name, "-q",
                       "--seed", str(SEED))
-        compare(f"peft {combination}", factors(out), want, 2e-6)
-        done = f.run("merge", "--rederive", "peft-" + combination, "-q")
+        compare(f"peft {combination}", factors(out), want, 1e-6)
+        done = f.run("merge", "--rederive", "peft-" + name, "-q")
         check(done.returncode == 0, f"computed again {done.stderr.strip()}")
         again, _ = families.load(base)
         again = peft.PeftModel.from_pretrained(again, out, autocast_adapter_dtype=False).double()

@@ -2,6 +2,8 @@
 /* Our functions against libm, Philox against its published vectors. */
 #include "ww_test.h"
 
+#include <string.h>
+
 #include "la/fixmath.h"
 #include "la/philox.h"
 #include "ww_random.h"
@@ -34,6 +36,34 @@ static void functions_are_as_close_as_promised(void **state)
     assert_true(ww_fix_acos(1) == 0 && ww_fix_acos(-1) == acos(-1));
     assert_true(ww_fix_exp(-1000) == 0 && isinf(ww_fix_exp(1000)) && ww_fix_exp(0) == 1);
     assert_true(ww_fix_tanh(100) == 1 && ww_fix_tanh(-100) == -1 && ww_fix_log(1) == 0);
+}
+
+static bool same_bits(double a, double b)
+{
+    return memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+static void many_at_once_are_the_same_numbers(void **state)
+{
+    (void)state;
+    double x[4096];
+    double e[4096];
+    double t[4096];
+    const size_t n = sizeof(x) / sizeof(x[0]);
+    for (size_t i = 0; i < n; i++) {
+        x[i] = ((double)i - 2048) * (i % 3 == 0 ? 0.41 : i % 3 == 1 ? 1e-3 : 1e-9);
+    }
+    x[0] = -0.0;
+    x[1] = 709.9;
+    x[2] = -745.5;
+    x[3] = 0.17;
+    x[4] = -20;
+    ww_fix_exp_n(x, n, e);
+    ww_fix_tanh_n(x, n, t);
+    for (size_t i = 0; i < n; i++) {
+        assert_true(same_bits(e[i], ww_fix_exp(x[i])));
+        assert_true(same_bits(t[i], ww_fix_tanh(x[i])));
+    }
 }
 
 /* Random123's known answers. */
@@ -74,7 +104,8 @@ static void philox_is_the_same_with_vector_units(void **state)
         assert_memory_equal(one, other, sizeof(one));
         for (uint32_t l = 0; l < WW_PHILOX_LANES; l++) {
             const uint64_t at = starts[s] + l;
-            const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), (uint32_t)s, 1};
+            const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), (uint32_t)s,
+                                         1};
             uint32_t words[4];
             ww_philox(key, counter, words);
             assert_memory_equal(one + 4 * l, words, sizeof(words));
@@ -86,6 +117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_are_as_close_as_promised),
+        cmocka_unit_test(many_at_once_are_the_same_numbers),
         cmocka_unit_test(philox_gives_the_published_words),
         cmocka_unit_test(philox_is_the_same_with_vector_units),
     };

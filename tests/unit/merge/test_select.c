@@ -2,6 +2,7 @@
 /* Exact cuts against a sort, over tiles in any order. */
 #include "ww_test.h"
 
+#include "merge/bracket.h"
 #include "merge/mask.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
@@ -106,6 +107,113 @@ static void cuts_are_those_of_a_sort(void **state)
             check(ranks[r], true, distinct[d], false, true);
         }
     }
+}
+
+/* Passes as the engine makes them: all of a tile, or the spots that lie in it. */
+static void run_bracket(struct ww_bracket *b, struct ww_merge_job *job, uint64_t tile,
+                        const uint32_t *keys, bool *missed)
+{
+    struct ww_error err = {0};
+    bool again = true;
+    while (again) {
+        for (uint64_t t = job->n_tiles; t-- > 0;) {
+            void *acc = calloc(1, job->acc_bytes);
+            const uint64_t first = t * tile;
+            const uint64_t end = first + tile < job->n ? first + tile : job->n;
+            const uint64_t stride = job->spot_stride ? job->spot_stride : end - first;
+            const uint64_t most = job->spot_stride ? job->spot_elements : end - first;
+            uint64_t at =
+                job->spot_stride ? (first + stride - 1) / stride * stride : first;
+            for (; at < end; at += stride) {
+                const uint64_t n = end - at < most ? end - at : most;
+                ww_bracket_scan(b, 0, keys + at, (size_t)n, acc);
+            }
+            ww_bracket_fold(b, t, acc);
+            free(acc);
+        }
+        OK(ww_bracket_scanned(b, job, &again, missed, &err));
+    }
+}
+
+/* Elements in spots of a sample are small, all others are not. */
+static double misleading(uint64_t i, uint64_t n)
+{
+    return i % ((n + 15) / 16) < 16384 ? 1 : 1000 + (double)i;
+}
+
+/* n keys of few or of many values; the cut is that of the histograms. */
+static void check_bracket(uint64_t n, uint64_t distinct, double share, bool misled)
+{
+    struct ww_error err = {0};
+    struct ww_merge_tensor tensor = {.name = "t"};
+    const uint64_t tile = n / 7 + 1;
+    struct ww_merge_job job = {
+        .tensor = &tensor, .n = n, .n_tiles = (n + tile - 1) / tile};
+    struct ww_select want = {0};
+    struct ww_select got = {0};
+    struct ww_bracket *b = NULL;
+    uint64_t seed = distinct;
+    uint64_t *wide = calloc(n, sizeof(*wide));
+    uint32_t *keys = calloc(n, sizeof(*keys));
+    bool again = true;
+    bool missed = false;
+    for (uint64_t i = 0; i < n; i++) {
+        const double v =
+            misled ? misleading(i, n) : (double)(fx_random(&seed) % distinct);
+        wide[i] = ww_key_magnitude(v * 1.25e-4, false);
+        keys[i] = (uint32_t)wide[i];
+    }
+    const struct ww_cut cut = {.rank = (uint64_t)(share * (double)n)};
+    OK(ww_select_init(&want, &job, 1, n, false, &err));
+    want.cuts[0] = cut;
+    while (again) {
+        for (uint64_t t = 0; t < job.n_tiles; t++) {
+            void *acc = calloc(1, job.acc_bytes);
+            const uint64_t first = t * tile;
+            ww_select_scan(&want, 0, wide + first,
+                           (size_t)(first + tile < n ? tile : n - first), acc);
+            ww_select_fold(&want, t, acc);
+            free(acc);
+        }
+        OK(ww_select_scanned(&want, &job, &again, &err));
+    }
+    OK(ww_select_init(&got, &job, 1, n, false, &err));
+    got.cuts[0] = cut;
+    OK(ww_bracket_new(&got, &job, &b, &err));
+    run_bracket(b, &job, tile, keys, &missed);
+    assert_true(missed == misled);
+    assert_true(!job.narrow && job.spot_stride == 0);
+    if (missed) {
+        assert_true(!got.cuts[0].done && !got.cuts[0].before);
+    } else {
+        assert_int_equal(got.cuts[0].key, want.cuts[0].key);
+        assert_int_equal(got.cuts[0].take, want.cuts[0].take);
+        assert_true(!got.cuts[0].before == !want.cuts[0].before);
+        for (uint64_t t = 0; want.cuts[0].before && t <= job.n_tiles; t++) {
+            assert_int_equal(got.cuts[0].before[t], want.cuts[0].before[t]);
+        }
+    }
+    ww_bracket_free(b);
+    ww_select_release(&want);
+    ww_select_release(&got);
+    free(wide);
+    free(keys);
+}
+
+static void brackets_find_the_cuts_of_histograms(void **state)
+{
+    (void)state;
+    const double shares[] = {0, 1e-4, 0.2, 0.5, 0.9999, 1};
+    const uint64_t distinct[] = {1, 2, 700, UINT64_C(1) << 40};
+    for (size_t s = 0; s < 6; s++) {
+        for (size_t d = 0; d < 4; d++) {
+            check_bracket(50000, distinct[d], shares[s], false);
+        }
+    }
+    /* large enough for a sample */
+    check_bracket(2200000, 900, 0.5, false);
+    check_bracket(2200000, UINT64_C(1) << 40, 0.3, false);
+    check_bracket(2200000, 1, 0.3, true);
 }
 
 static void signed_keys_sort_and_come_back(void **state)
@@ -216,6 +324,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_are_those_of_a_sort),
+        cmocka_unit_test(brackets_find_the_cuts_of_histograms),
         cmocka_unit_test(signed_keys_sort_and_come_back),
         cmocka_unit_test(row_ranks_are_those_of_a_sort),
         cmocka_unit_test(a_row_keeps_what_draws_and_ranks_say),
