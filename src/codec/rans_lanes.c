@@ -24,6 +24,13 @@ void ww_lanes_slots_fill(const struct ww_rans_table *table, struct ww_lanes_slot
     }
 }
 
+void ww_lanes_slots_none(struct ww_lanes_slots *out)
+{
+    for (unsigned i = 0; i < WW_RANS_TOTAL; i++) {
+        out->slot[i] = WW_LANES_NONE;
+    }
+}
+
 void ww_lanes_begin(struct ww_lanes_in *in, unsigned n, const uint8_t *bytes, size_t len)
 {
     *in = (struct ww_lanes_in){.n = n, .at = bytes + len, .end = bytes + len};
@@ -69,6 +76,7 @@ INLINE void decode_group(struct ww_lanes_in *in, const struct ww_lanes_code *cod
 {
     uint8_t symbols[WW_LANES_MOST];
     unsigned most = 0;
+    unsigned none = 0;
 
     for (unsigned l = 0; l < n; l++) {
         const struct ww_lanes_slots *slots = &code->slots[contexts ? contexts[l] : 0];
@@ -81,7 +89,9 @@ INLINE void decode_group(struct ww_lanes_in *in, const struct ww_lanes_code *cod
         most =
             code->leads[symbols[l]].n_raw > most ? code->leads[symbols[l]].n_raw : most;
         in->state[l] = refill(in, next, within);
+        none |= symbols[l];
     }
+    in->over = in->over || (code->holes && (none & WW_LANES_NONE) != 0);
     for (unsigned l = 0; most > WW_LANES_RAW && l < n; l++) {
         const unsigned n_raw = code->leads[symbols[l]].n_raw;
         const unsigned high = n_raw > WW_LANES_RAW ? n_raw - WW_LANES_RAW : 0;

@@ -33,6 +33,10 @@ struct ww_lanes_slots {
     uint32_t slot[WW_RANS_TOTAL];
 };
 void ww_lanes_slots_fill(const struct ww_rans_table *table, struct ww_lanes_slots *out);
+/** Slots of a context that no number may have, for codes with holes, whose tables do not
+ *  have this symbol: a message that comes to it is not one of an encoder. */
+#define WW_LANES_NONE 128u
+void ww_lanes_slots_none(struct ww_lanes_slots *out);
 
 /** What a symbol stands for: its number is bits << n_raw | raw bits. */
 struct ww_lanes_lead {
@@ -50,7 +54,8 @@ void ww_lanes_spread_make(struct ww_lanes_spread *spread);
 
 enum ww_lanes_kind {
     WW_LANES_PLAIN, /* the symbol is the number */
-    WW_LANES_SHORT, /* leads of codec/folded.h with at most 15 raw bits */
+    WW_LANES_SHORT, /* a symbol from 16 on is 4 | symbol % 4 before symbol / 4 - 2 raw
+                       bits, 15 at most */
     WW_LANES_ANY    /* whatever the leads say */
 };
 
@@ -58,6 +63,7 @@ struct ww_lanes_code {
     const struct ww_lanes_slots *slots;   /* of each context */
     const struct ww_lanes_lead *leads;    /* of each symbol */
     const struct ww_lanes_spread *spread; /* NULL: plain C, whatever the machine has */
+    bool holes;                           /* some slots are those of none */
     enum ww_lanes_kind kind;              /* what a fast path may rely on */
 };
 
@@ -66,7 +72,7 @@ struct ww_lanes_in {
     unsigned n;
     const uint8_t *at;
     const uint8_t *end;
-    bool over; /* a word was wanted behind the end */
+    bool over; /* a word was wanted behind the end, or a context has no symbols */
 };
 
 /** n lanes: 4 or WW_LANES_MOST. */

@@ -103,6 +103,7 @@ ALWAYS size_t decode(struct ww_lanes_in *in, const struct ww_lanes_code *code,
     __m256i state[VECTORS];
     __m256i symbol[VECTORS];
     __m256i large[VECTORS];
+    __m256i none = _mm256_setzero_si256();
     size_t i = 0;
 
     for (unsigned v = 0; v < VECTORS; v++) {
@@ -116,6 +117,7 @@ ALWAYS size_t decode(struct ww_lanes_in *in, const struct ww_lanes_code *code,
                 step(&state[v], code->slots->slot, contexts_at(contexts, i + 8 * v));
             large[v] = _mm256_cmpgt_epi32(symbol[v], small);
             any = _mm256_or_si256(any, large[v]);
+            none = _mm256_or_si256(none, symbol[v]);
         }
 #pragma GCC unroll 4
         for (unsigned v = 0; v < VECTORS; v++) {
@@ -140,6 +142,8 @@ ALWAYS size_t decode(struct ww_lanes_in *in, const struct ww_lanes_code *code,
         _mm256_storeu_si256((__m256i *)(void *)(in->state + 8 * v), state[v]);
     }
     in->at = at;
+    none = _mm256_and_si256(none, _mm256_set1_epi32(WW_LANES_NONE));
+    in->over = in->over || (code->holes && !_mm256_testz_si256(none, none));
     return i;
 }
 

@@ -294,8 +294,7 @@ static void keep_random(const struct ww_merge_job *job, const struct ww_merge_bl
                         uint32_t source, const struct room *r)
 {
     const struct family *f = job->state;
-    /* Draws are whole numbers: below is below the next whole one. density is in (0, 1).
-     */
+    /* Draws are whole numbers: below is below the next whole one; 0 < density < 1. */
     const double below = f->sources[source].density * 0x1p32;
     const uint32_t whole = (uint32_t)below;
     const uint32_t last = whole - (whole == below);

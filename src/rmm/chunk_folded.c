@@ -10,6 +10,8 @@
 
 #include "util/num.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 void ww_folded_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS])
 {
     for (unsigned s = 0; s < ww_folded_symbols(32); s++) {
@@ -21,18 +23,81 @@ void ww_folded_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS])
     }
 }
 
-/* Two tallies, since one waits for itself when a symbol follows itself. */
-static void count_symbols(struct ww_chunk_room *room, size_t n)
+/* A plain loop of which vectors are made: the bits of a float are exponent and mantissa,
+ * of which the symbol is the two highest. Numbers are below 2^24. */
+INLINE void find_symbols(const uint32_t *folded, size_t n, uint8_t *symbols)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float wide = (float)(int32_t)folded[i];
+        uint32_t bits = 0;
+        memcpy(&bits, &wide, sizeof(bits));
+        bits = (bits >> 21) - 4 * 127;
+        symbols[i] = (uint8_t)(folded[i] < WW_FOLDED_DIRECT ? folded[i] : bits);
+    }
+}
+
+static void symbols_any(const uint32_t *folded, size_t n, uint8_t *symbols)
+{
+    find_symbols(folded, n, symbols);
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+__attribute__((target("avx2"))) static void symbols_avx2(const uint32_t *folded, size_t n,
+                                                         uint8_t *symbols)
+{
+    find_symbols(folded, n, symbols);
+}
+
+static void symbols_of(const uint32_t *folded, size_t n, uint8_t *symbols)
+{
+    if (__builtin_cpu_supports("avx2")) {
+        symbols_avx2(folded, n, symbols);
+    } else {
+        symbols_any(folded, n, symbols);
+    }
+}
+#else
+static void symbols_of(const uint32_t *folded, size_t n, uint8_t *symbols)
+{
+    symbols_any(folded, n, symbols);
+}
+#endif
+
+void ww_folded_begin_count(struct ww_chunk_room *room)
 {
     memset(room->tally, 0, sizeof(room->tally));
-    for (size_t i = 0; i < n; i++) {
-        const unsigned symbol = ww_folded_symbol_in(room, room->folded[i]);
-        room->symbols[i] = (uint8_t)symbol;
-        room->tally[i & 1][room->contexts[i]][symbol]++;
+}
+
+/* Several tallies, since one waits for itself when a symbol follows itself. */
+void ww_folded_count(struct ww_chunk_room *room, size_t at, size_t n, unsigned n_bits)
+{
+    uint8_t *const symbols = room->symbols + at;
+    const uint8_t *const contexts = room->contexts + at;
+    size_t i = 0;
+
+    if (n_bits < 24) {
+        symbols_of(room->folded + at, n, symbols);
+    } else {
+        for (size_t k = 0; k < n; k++) {
+            symbols[k] = (uint8_t)ww_folded_symbol_in(room, room->folded[at + k]);
+        }
     }
+    for (; i + WW_CHUNK_TALLIES <= n; i += WW_CHUNK_TALLIES) {
+        for (size_t t = 0; t < WW_CHUNK_TALLIES; t++) {
+            room->tally[t][contexts[i + t]][symbols[i + t]]++;
+        }
+    }
+    for (; i < n; i++) {
+        room->tally[0][contexts[i]][symbols[i]]++;
+    }
+}
+
+static void sum_tallies(struct ww_chunk_room *room)
+{
     for (unsigned c = 0; c < WW_CHUNK_CONTEXTS; c++) {
         for (unsigned s = 0; s < WW_RANS_MAX_SYMBOLS; s++) {
-            room->counts[c][s] = (uint64_t)room->tally[0][c][s] + room->tally[1][c][s];
+            room->counts[c][s] = (uint64_t)room->tally[0][c][s] + room->tally[1][c][s] +
+                                 room->tally[2][c][s] + room->tally[3][c][s];
         }
     }
 }
@@ -70,7 +135,7 @@ static void make_pushes(struct ww_chunk_room *room, unsigned n)
     }
 }
 
-enum ww_err ww_folded_encode(struct ww_chunk_room *room, size_t n, unsigned n_bits,
+enum ww_err ww_folded_finish(struct ww_chunk_room *room, size_t n, unsigned n_bits,
                              struct ww_buf *out, struct ww_error *err)
 {
     const bool is_short = n_bits - 3 <= WW_LANES_RAW;
@@ -83,13 +148,24 @@ enum ww_err ww_folded_encode(struct ww_chunk_room *room, size_t n, unsigned n_bi
                                        .push = room->push};
     enum ww_err rc = WW_OK;
 
-    count_symbols(room, n);
+    sum_tallies(room);
     rc = add_tables(room, n_bits, out, err);
     if (rc) {
         return rc;
     }
     make_pushes(room, ww_folded_symbols(n_bits));
     return ww_lanes_encode(&text, n, room->words, WW_CHUNK_WORDS, out, err);
+}
+
+enum ww_err ww_folded_encode(struct ww_chunk_room *room, size_t n, unsigned n_bits,
+                             struct ww_buf *out, struct ww_error *err)
+{
+    ww_folded_begin_count(room);
+    for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
+        ww_folded_count(room, at, n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK,
+                        n_bits);
+    }
+    return ww_folded_finish(room, n, n_bits, out, err);
 }
 
 static bool read_tables(struct ww_chunk_room *room, unsigned n_bits, const uint8_t *coded,
@@ -102,6 +178,8 @@ static bool read_tables(struct ww_chunk_room *room, unsigned n_bits, const uint8
             return false;
         }
         if (coded[*used] == 0) {
+            ww_lanes_slots_none(&room->slots[c]);
+            in->code.holes = true;
             (*used)++;
             continue;
         }
@@ -110,7 +188,6 @@ static bool read_tables(struct ww_chunk_room *room, unsigned n_bits, const uint8
             return false;
         }
         ww_lanes_slots_fill(table, &room->slots[c]);
-        in->present |= 1u << c;
         *used += n;
     }
     return true;
@@ -134,19 +211,10 @@ bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,
     return true;
 }
 
-bool ww_folded_next(struct ww_folded_in *in, const uint8_t *contexts, uint32_t *out,
+void ww_folded_next(struct ww_folded_in *in, const uint8_t *contexts, uint32_t *out,
                     size_t n)
 {
-    uint32_t wanted = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        wanted |= 1u << contexts[i];
-    }
-    if (wanted & ~in->present) {
-        return false;
-    }
     ww_lanes_decode(&in->lanes, &in->code, contexts, out, n);
-    return true;
 }
 
 bool ww_folded_done(const struct ww_folded_in *in)

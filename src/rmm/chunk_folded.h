@@ -43,19 +43,25 @@ void ww_folded_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS]);
 enum ww_err ww_folded_encode(struct ww_chunk_room *room, size_t n, unsigned n_bits,
                              struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 
+/** The same in steps, for who has numbers a block at a time: begin, count each block when
+ *  it stands in the room, finish. */
+void ww_folded_begin_count(struct ww_chunk_room *room);
+void ww_folded_count(struct ww_chunk_room *room, size_t at, size_t n, unsigned n_bits);
+enum ww_err ww_folded_finish(struct ww_chunk_room *room, size_t n, unsigned n_bits,
+                             struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+
 struct ww_folded_in {
     struct ww_lanes_in lanes;
     struct ww_lanes_code code;
-    uint32_t present; /* contexts that have a table */
 };
 /** Read the tables of n numbers and begin the message, which takes the rest. */
 bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,
                      const uint8_t *coded, size_t len,
                      struct ww_folded_in *in) WW_MUST_USE;
-/** The next n numbers, WW_CHUNK_BLOCK or fewer at the end; false when one of their
- *  contexts has no table. */
-bool ww_folded_next(struct ww_folded_in *in, const uint8_t *contexts, uint32_t *out,
-                    size_t n) WW_MUST_USE;
+/** The next n numbers, WW_CHUNK_BLOCK or fewer at the end. A context without a table is
+ *  found out at the end. */
+void ww_folded_next(struct ww_folded_in *in, const uint8_t *contexts, uint32_t *out,
+                    size_t n);
 bool ww_folded_done(const struct ww_folded_in *in) WW_MUST_USE;
 
 #endif

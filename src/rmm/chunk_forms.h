@@ -9,6 +9,7 @@
 /* Numbers that are decoded at a time: what passes between the steps stays near. */
 #define WW_CHUNK_BLOCK ((size_t)2048)
 #define WW_CHUNK_SMALL 4096
+#define WW_CHUNK_TALLIES 4
 
 struct ww_chunk_room {
     struct ww_lanes_lead folded_leads[WW_LANES_SYMBOLS]; /* see chunk_folded.h */
@@ -26,7 +27,7 @@ struct ww_chunk_room {
     uint8_t *contexts;
     uint8_t *symbols;
     uint8_t *words; /* WW_CHUNK_WORDS */
-    uint32_t tally[2][WW_CHUNK_CONTEXTS][WW_LANES_SYMBOLS];
+    uint32_t tally[WW_CHUNK_TALLIES][WW_CHUNK_CONTEXTS][WW_LANES_SYMBOLS];
     uint64_t counts[WW_CHUNK_CONTEXTS][WW_RANS_MAX_SYMBOLS];
     struct ww_rans_push push[WW_CHUNK_CONTEXTS][WW_LANES_SYMBOLS];
     struct ww_buf first; /* candidates */

@@ -77,9 +77,15 @@ enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_ty
     const uint8_t byte = (uint8_t)largest;
     const enum ww_err rc = ww_buf_add(out, &byte, 1, err);
 
-    steps->contexts(type, largest, prediction, n, room->contexts);
-    steps->fold(bytes, prediction, n, room->folded);
-    return rc ? rc : ww_folded_encode(room, n, 8 * type.width, out, err);
+    ww_folded_begin_count(room);
+    for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
+        const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
+        const uint8_t *base = prediction + at * type.width;
+        steps->contexts(type, largest, base, some, room->contexts + at);
+        steps->fold(bytes + at * type.width, base, some, room->folded + at);
+        ww_folded_count(room, at, some, 8 * type.width);
+    }
+    return rc ? rc : ww_folded_finish(room, n, 8 * type.width, out, err);
 }
 
 bool ww_chunk_order_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
@@ -99,9 +105,7 @@ bool ww_chunk_order_decode(struct ww_chunk_room *room, struct ww_chunk_type type
         const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
         const uint8_t *base = prediction + at * type.width;
         steps->contexts(type, largest, base, some, room->block_contexts);
-        if (!ww_folded_next(&in, room->block_contexts, room->block, some)) {
-            return false;
-        }
+        ww_folded_next(&in, room->block_contexts, room->block, some);
         steps->unfold(room->block, base, some, out + at * type.width);
     }
     return ww_folded_done(&in);

@@ -136,7 +136,7 @@ static bool read_scales(const uint8_t *coded, uint32_t rank, float *scales,
     return true;
 }
 
-static bool decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
+static void decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
                        struct ww_chunk_type type, const struct ww_chunk_scales *s,
                        size_t n, uint8_t *out)
 {
@@ -146,9 +146,7 @@ static bool decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
         for (size_t i = 0; i < some; i++) {
             room->block_contexts[i] = s->classes[room->block_latents[i]];
         }
-        if (!ww_folded_next(in, room->block_contexts, room->block, some)) {
-            return false;
-        }
+        ww_folded_next(in, room->block_contexts, room->block, some);
         for (size_t i = 0; i < some; i++) {
             const uint32_t u = room->block[i];
             const int32_t q = u & 1 ? -(int32_t)(u >> 1) - 1 : (int32_t)(u >> 1);
@@ -156,7 +154,6 @@ static bool decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
                                 out + (at + i) * type.width);
         }
     }
-    return true;
 }
 
 bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
@@ -173,6 +170,9 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     }
     s.scales = room->scales;
     used = HEAD_BYTES + (size_t)5 * s.rank;
-    return ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in) &&
-           decode_all(&in, room, type, &s, n, out) && ww_folded_done(&in);
+    if (!ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in)) {
+        return false;
+    }
+    decode_all(&in, room, type, &s, n, out);
+    return ww_folded_done(&in);
 }

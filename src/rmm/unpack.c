@@ -12,11 +12,17 @@
 #include "rmm/rank_code.h"
 #include "rmm/unpack_plan.h"
 #include "rmm/unpack_run.h"
+#include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/num.h"
 #include "util/str.h"
 #include "weightward/guard.h"
+
+#define LEAST_MEMORY ((uint64_t)48 << 20)
+#define THREAD_MEMORY ((uint64_t)16 << 20)
+#define MOST_MEMORY ((uint64_t)256 << 20)
 
 enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const char *name,
                            const struct ww_unpack_options *options, struct ww_error *err)
@@ -112,11 +118,26 @@ static enum ww_err ask(const struct ww_unpack_run *run, const char *out_path,
     return rc;
 }
 
+/* Less than the executor's own default where nothing is said: fresh pages cost more here
+ * than decoding into them, and a thread works on a few chunks at a time. */
+static struct ww_run_options with_memory(const struct ww_unpack_run *run,
+                                         const struct ww_run_options *options)
+{
+    struct ww_run_options own = *options;
+
+    if (own.memory_bytes == 0 && run->unmerge.n == 0) {
+        own.memory_bytes = ww_min_u64(
+            LEAST_MEMORY + THREAD_MEMORY * ww_threads_wanted(options), MOST_MEMORY);
+    }
+    return own;
+}
+
 enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
                               const struct ww_run_options *options,
                               struct ww_run_report *report, struct ww_error *err)
 {
     struct ww_unpack_plan plan;
+    const struct ww_run_options own = with_memory(run, options);
     struct ww_stream_result result = {0};
     struct ww_out *out = NULL;
     enum ww_err rc =
@@ -126,10 +147,10 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
         return rc;
     }
     if (out_path) {
-        rc = ww_out_begin(out_path, &plan.plan, 0, options, &out, err);
+        rc = ww_out_begin(out_path, &plan.plan, 0, &own, &out, err);
     }
     if (!rc) {
-        rc = ww_stream_run(&plan.plan, out, options, &result, err);
+        rc = ww_stream_run(&plan.plan, out, &own, &result, err);
     }
     if (!rc) {
         rc = check_files(run, &result, err);

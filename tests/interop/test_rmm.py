@@ -111,6 +111,9 @@ def merged(run, check, work, base, adapter):
     parts = [p for f in json.loads(content[-8 - n:-8])["files"] for p in f.get("parts", [])]
     ranks = [p["rank"] for p in parts if "rank" in p]
     assert len(ranks) >= 4 and {r["rank"] for r in ranks} == {4}, ranks
+    for n in ("1", "2", "8"):
+        run("rmm", "pack", f"m{n}.pkg", f"m={out}", "--exact", "--base", base, "--threads", n)
+        assert read(work, f"m{n}.pkg") == read(work, "m.pkg"), n
     run("rmm", "unpack", "m.pkg", "m", "m", "--base", base)
     assert read(out, "model.safetensors") == read(os.path.join(work, "m"), "model.safetensors")
     print(f"merged by peft: {len(ranks)} products of rank 4 found, rounded as",

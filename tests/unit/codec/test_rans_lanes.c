@@ -22,6 +22,7 @@ struct fx {
     uint8_t contexts[MOST];
     uint8_t room[16 * MOST];
     struct ww_buf coded;
+    bool holes;
 };
 
 /* As form order has them: 16 to 63 have up to 13 raw bits; or up to 29. */
@@ -97,8 +98,11 @@ static void encode(struct fx *f, size_t n, enum ww_lanes_kind kind, bool fast)
 /* In blocks, since that is how a chunk is decoded. */
 static bool decode(struct fx *f, size_t n, size_t len, enum ww_lanes_kind kind, bool fast)
 {
-    const struct ww_lanes_code code = {f->slots, f->leads, fast ? &f->spread : NULL,
-                                       kind};
+    const struct ww_lanes_code code = {.slots = f->slots,
+                                       .leads = f->leads,
+                                       .spread = fast ? &f->spread : NULL,
+                                       .holes = f->holes,
+                                       .kind = kind};
     struct ww_lanes_in in;
     memset(f->back, 0xa5, sizeof(f->back));
     ww_lanes_begin(&in, ww_lanes_for(n), f->coded.data, len);
@@ -173,6 +177,24 @@ static void cut_and_changed_messages_end_the_same_both_ways(void **state)
     assert_true(refused > tried / 2 && tried > 50);
 }
 
+/* A context that lost its table is found out, wherever it is met. */
+static void a_context_without_symbols_is_refused(void **state)
+{
+    struct fx *f = *state;
+    make(f, 3, MOST, 64);
+    encode(f, MOST, WW_LANES_SHORT, true);
+    ww_lanes_slots_none(&f->slots[5]);
+    f->holes = true;
+    assert_false(decode(f, MOST, f->coded.len, WW_LANES_SHORT, true));
+    assert_false(decode(f, MOST, f->coded.len, WW_LANES_SHORT, false));
+    for (size_t i = 0; i < MOST; i++) {
+        f->contexts[i] = f->contexts[i] == 5 ? 4 : f->contexts[i];
+    }
+    encode(f, MOST, WW_LANES_SHORT, true);
+    assert_true(decode(f, MOST, f->coded.len, WW_LANES_SHORT, true));
+    assert_true(decode(f, MOST, f->coded.len, WW_LANES_SHORT, false));
+}
+
 /* Words of what an encoder's steps cost: the entropy, a word and a state for each lane.
  */
 static void sizes_are_near_the_entropy(void **state)
@@ -197,6 +219,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(cut_and_changed_messages_end_the_same_both_ways,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_context_without_symbols_is_refused, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(sizes_are_near_the_entropy, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
