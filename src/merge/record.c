@@ -38,7 +38,7 @@ static void write_internal(struct ww_jw *w, const void *payload)
     if (work->state && work->state->tasks) {
         ww_jw_key(w, "continual");
         ww_jw_object(w);
-        write_number(w, "tasks", work->state->tasks);
+        ww_jw_kdecimal(w, "tasks", work->state->tasks);
         ww_jw_kdouble(w, "mean_norm", work->state->mean_norm);
         ww_jw_kdouble(w, "scale", work->state->scale);
         ww_jw_close(w);
