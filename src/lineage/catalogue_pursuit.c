@@ -8,6 +8,7 @@
 #include "lineage/nnls.h"
 #include "lineage/slices.h"
 #include "util/alloc.h"
+#include "util/clones.h"
 #include "util/fail.h"
 
 #define LANES 8
@@ -33,8 +34,8 @@ double ww_family_wise_z(double chance, size_t n)
 
 /* <r, x - root> and |x - root|^2 in eight lanes: a fixed order that a compiler can keep
  * in vector registers. */
-static void products(const double *r, const float *x, const float *root, size_t m,
-                     double *with, double *square)
+WW_CLONES static void products(const double *r, const float *x, const float *root,
+                               size_t m, double *with, double *square)
 {
     double a[LANES] = {0};
     double b[LANES] = {0};
@@ -50,7 +51,7 @@ static void products(const double *r, const float *x, const float *root, size_t 
     *square = ((b[0] + b[1]) + (b[2] + b[3])) + ((b[4] + b[5]) + (b[6] + b[7]));
 }
 
-double ww_sketch_cosine(const float *a, const float *b, size_t m)
+WW_CLONES static double cosine(const float *a, const float *b, size_t m)
 {
     double x[LANES] = {0};
     double y[LANES] = {0};
@@ -76,11 +77,31 @@ double ww_sketch_cosine(const float *a, const float *b, size_t m)
     return sx > 0 && sy > 0 ? sxy / sqrt(sx * sy) : 0;
 }
 
+double ww_sketch_cosine(const float *a, const float *b, size_t m)
+{
+    return cosine(a, b, m);
+}
+
 /* The sum of all members in use, less that many roots when there is one. */
 struct total {
     const struct ww_pursuit_problem *p;
     double *out; /* [m] */
 };
+
+WW_CLONES static void add_difference(const float *x, const float *root, size_t n,
+                                     double *out)
+{
+    for (size_t j = 0; j < n; j++) {
+        out[j] += (double)x[j] - (double)root[j];
+    }
+}
+
+WW_CLONES static void add_row(const float *x, size_t n, double *out)
+{
+    for (size_t j = 0; j < n; j++) {
+        out[j] += (double)x[j];
+    }
+}
 
 static void add_members(void *payload, size_t from, size_t to)
 {
@@ -88,9 +109,11 @@ static void add_members(void *payload, size_t from, size_t to)
     const struct ww_pursuit_problem *p = t->p;
 
     for (size_t i = 0; i < p->n; i++) {
-        const float *x = p->sketches + i * p->m;
-        for (size_t j = from; p->use[i] && j < to; j++) {
-            t->out[j] += (double)x[j] - (p->root ? (double)p->root[j] : 0);
+        const float *x = p->sketches + i * p->m + from;
+        if (p->use[i] && p->root) {
+            add_difference(x, p->root + from, to - from, t->out + from);
+        } else if (p->use[i]) {
+            add_row(x, to - from, t->out + from);
         }
     }
 }
@@ -260,7 +283,8 @@ static int ascending(const void *a, const void *b)
 }
 
 /* <r, x - root> alone, when the squares are known. */
-static double product(const double *r, const float *x, const float *root, size_t m)
+WW_CLONES static double product(const double *r, const float *x, const float *root,
+                                size_t m)
 {
     double a[LANES] = {0};
 

@@ -4,6 +4,7 @@
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "lineage/catalogue_pursuit.h"
@@ -11,6 +12,8 @@
 #include "util/buf.h"
 #include "util/fail.h"
 #include "util/num.h"
+
+#define LARGE_PAGE ((size_t)2 << 20)
 
 /* %s is the type of bytes: BLOB, or BYTEA on a server; %i of a number that rows are kept
  * by: SQLite makes an INTEGER, and no other, the place of the row itself. */
@@ -528,6 +531,17 @@ enum ww_err ww_store_has_fine(struct ww_db *db, bool *out, struct ww_error *err)
     return rc;
 }
 
+/* Hundreds of megabytes: in pages of 2 MiB, where the kernel has them. */
+static void *large_room(size_t n)
+{
+    void *room = ww_alloc_aligned(LARGE_PAGE, n > 0 ? n : 1);
+
+    if (room && n >= LARGE_PAGE) {
+        (void)madvise(room, n / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
+    }
+    return room;
+}
+
 struct taking {
     struct ww_store_family *family;
     const float *suspect;
@@ -590,7 +604,7 @@ enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
     }
     out->capacity = (size_t)n;
     out->members = ww_calloc(out->capacity, sizeof(*out->members));
-    out->sketches = ww_calloc(out->capacity * WW_SKETCH_COARSE, sizeof(*out->sketches));
+    out->sketches = large_room(out->capacity * WW_SKETCH_COARSE * sizeof(*out->sketches));
     out->cosines = ww_calloc(out->capacity, sizeof(*out->cosines));
     if (!out->members || !out->sketches || !out->cosines) {
         return no_memory(err);

@@ -63,7 +63,7 @@ EOR
 }
 
 @test "four writers at once lose nothing on a server" {
-    query "DROP TABLE IF EXISTS ww_meta, ww_models, ww_sketches, ww_details, ww_tensors, ww_rows"
+    query "DROP TABLE IF EXISTS ww_meta, ww_models, ww_sketches, ww_spectra, ww_details, ww_tensors, ww_rows"
     for i in 1 2 3 4; do
         cp -r "$family/expert-rev" "m$i"
         chmod -R u+w "m$i"
@@ -81,8 +81,8 @@ EOR
 @test "what a server holds is believed no more than a file" {
     query "UPDATE ww_sketches SET coarse = substr(coarse, 1, 100)"
     refused 3 "a sketch has 100 bytes" "$WW" lineage find "$URI" "$family/expert-caesar" -q
-    query "UPDATE ww_meta SET value = 2 WHERE name = 'version'"
-    refused 6 "version 2, this program knows 1" "$WW" lineage find "$URI" "$family/base" -q
+    query "UPDATE ww_meta SET value = 3 WHERE name = 'version'"
+    refused 6 "version 3, this program knows 2" "$WW" lineage find "$URI" "$family/base" -q
     query "DROP TABLE ww_models, ww_meta"
     refused 4 "refused a statement" "$WW" lineage find "$URI" "$family/base" -q
 }
