@@ -302,6 +302,9 @@ static enum ww_err fill_lists(struct ww_said *a, struct ww_error *err)
         return no_memory(err);
     }
     n = intersect(a, a->ids);
+    if ((uint64_t)a->n * n > VALUES_MOST) {
+        return WW_FAIL(err, WW_E_LIMIT, "%zu answers of %zu tokens; give fewer", a->n, n);
+    }
     a->n_ids =
         n < a->most ? n : a->most; /* the first ones: which they are means nothing */
     a->values = ww_calloc(a->n * a->n_ids, sizeof(*a->values));
