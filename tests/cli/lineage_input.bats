@@ -115,3 +115,21 @@ TABLE
     refused 1 "other" "$WW" lineage decompose "$family/expert-rev" --base "$family/base" \
         --candidate other
 }
+
+@test "answers that cannot be compared with a head are refused by name and line" {
+    local head=$BATS_TEST_DIRNAME/../vectors/amber/base
+    refused 4 "none.jsonl" "$WW" lineage logits none.jsonl --candidate "$head" -q
+    : >empty.jsonl
+    refused 3 "'empty.jsonl': no answer" "$WW" lineage logits empty.jsonl -q
+    printf '{"logits": [1, 2]}\n{"logits": [1, 2, 3]}\n' >a.jsonl
+    refused 3 "'a.jsonl': line 2: 3 tokens, those before have 2" "$WW" lineage logits a.jsonl -q
+    printf '{"logprobs": [-1, -9999]}\n' >a.jsonl
+    refused 3 "masked token" "$WW" lineage logits a.jsonl -q
+    printf '{"ids": [1, 2], "logprobs": [-1, -2]}\n{"ids": [3, 4], "logprobs": [-1, -2]}\n' >a.jsonl
+    refused 6 "0 tokens are common to all answers" "$WW" lineage logits a.jsonl -q
+    printf '{"logits": [%s]}\n' "$(seq -s, 100)" >a.jsonl
+    refused 6 "fits any answer over fewer than 130" "$WW" lineage logits a.jsonl --candidate "$head" -q
+    refused 2 "need a --candidate" "$WW" lineage logits a.jsonl --base "$head" -q
+    safetensors a.safetensors '{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
+    refused 3 "expected a float matrix 'logits'" "$WW" lineage logits a.safetensors -q
+}
