@@ -69,6 +69,8 @@ def bench_index(build, work):
 def add_siblings(path, n):
     rng = np.random.default_rng(7)
     db = sqlite3.connect(path)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF", "cache_size = -1500000"):
+        db.execute(f"PRAGMA {pragma}")
     family, = db.execute("SELECT family FROM ww_models WHERE name = 'base'").fetchone()
     sketch, = db.execute("SELECT coarse FROM ww_sketches s JOIN ww_models m ON m.id = s.model "
                          "WHERE m.name = 'base'").fetchone()
