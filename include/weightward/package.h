@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Packages: one signed file from which each of several models and adapters comes back byte
- * for byte, or adapters within a stated error, and then always as the same bytes. Members
- * are coded against a base model that is not in the package; each can be sealed for its own
- * recipients. Format: docs/formats/package.md.
+ * Packages: one signed file from which each of several models and adapters comes back
+ * byte for byte, or adapters within a stated error, and then always as the same bytes.
+ * Members are coded against a base model that is not in the package; each can be sealed
+ * for its own recipients. Format: docs/formats/package.md.
  */
 #ifndef WEIGHTWARD_PACKAGE_H
 #define WEIGHTWARD_PACKAGE_H
 
+#include "weightward/evidence.h"
 #include "weightward/key.h"
 #include "weightward/merge.h"
 #include "weightward/run.h"
@@ -19,9 +20,9 @@ extern "C" {
 
 /** A folder that goes into a package: a model, or a PEFT adapter. */
 struct ww_pack_member {
-    const char *name;           /* a bare file name, unique in the package */
+    const char *name; /* a bare file name, unique in the package */
     const char *path;
-    const char *const *to;      /* NAME.pub of its recipients; none: readable by anyone */
+    const char *const *to; /* NAME.pub of its recipients; none: readable by anyone */
     size_t n_to;
 };
 
@@ -33,11 +34,12 @@ struct ww_pack_options {
                                    norm; all else is exact. 1e-4 to 1 */
     uint64_t budget;            /* 0: none. Else the package has at most so many bytes, with
                                    the smallest error found, and error is 0. WW_E_LIMIT */
-    const struct ww_signer *signer; /* NULL: not signed */
+    const struct ww_signer *signer; /* NULL: not signed; else what it was made of lies
+                                   beside it, in PATH.evidence */
     const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is a
                                    merge of it with others, and it is coded against what
                                    the two say of it. n 0: against the base alone */
-    struct ww_run_options run;  /* resume is refused */
+    struct ww_run_options run;               /* resume is refused */
 };
 
 /* How a chunk was coded: bytes by these in reports. */
@@ -48,9 +50,9 @@ WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
 /** A model that a member's base was merged of with it, and that it needs to come back. */
 struct ww_pack_needed {
-    char *name;                 /* of its folder when it was packed */
+    char *name; /* of its folder when it was packed */
     char tensor_tree[65];
-    double weight;              /* of it, when the merge is solved for the member */
+    double weight; /* of it, when the merge is solved for the member */
 };
 
 /** What a package says of a member. */
@@ -58,14 +60,14 @@ struct ww_pack_entry {
     char *name;
     bool adapter;
     bool sealed;
-    bool bounded;               /* not exact: */
-    double error;               /* largest of any pair, as measured when it was packed */
-    uint64_t bytes;             /* of its section */
+    bool bounded;   /* not exact: */
+    double error;   /* largest of any pair, as measured when it was packed */
+    uint64_t bytes; /* of its section */
     uint64_t files;
-    uint64_t files_bytes;       /* what comes back */
-    uint64_t coded[WW_PACK_FORMS];  /* zero for sealed members */
+    uint64_t files_bytes;          /* what comes back */
+    uint64_t coded[WW_PACK_FORMS]; /* zero for sealed members */
     char commitment[65];
-    char (*recipients)[33];     /* ids in hex */
+    char (*recipients)[33]; /* ids in hex */
     size_t n_recipients;
     struct ww_pack_needed *needed;
     size_t n_needed;
@@ -74,30 +76,30 @@ struct ww_pack_entry {
 struct ww_pack_report {
     char id[33];
     uint64_t version;
-    char *base;                 /* name, or NULL */
-    uint64_t base_tensors;      /* that members use */
+    char *base;            /* name, or NULL */
+    uint64_t base_tensors; /* that members use */
     struct ww_pack_entry *members;
     size_t n_members;
-    uint64_t bytes;             /* of the package */
-    uint64_t files_bytes;       /* of all members */
+    uint64_t bytes;       /* of the package */
+    uint64_t files_bytes; /* of all members */
     bool is_signed;
     char manifest_sha256[65];
-    char signer[256];           /* verified, or empty */
-    uint64_t restored;          /* verify: members that were restored in memory */
+    char signer[256];  /* verified, or empty */
+    uint64_t restored; /* verify: members that were restored in memory */
     struct ww_run_report run;
 };
 WW_API void ww_pack_report_release(struct ww_pack_report *report);
 
-/** Write a new package: PATH.partial, fsync, rename. The same input gives the same bytes on
- *  any number of threads, unless members are sealed. Peak memory: run.memory_bytes, and
+/** Write a new package: PATH.partial, fsync, rename. The same input gives the same bytes
+ * on any number of threads, unless members are sealed. Peak memory: run.memory_bytes, and
  *  what the headers take. WW_E_EXISTS. */
 WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *members,
                                   size_t n, const struct ww_pack_options *options,
                                   struct ww_pack_report *report,
                                   struct ww_error *err) WW_MUST_USE;
 
-/** Add members to a package; what is there already is copied as it is. With a package that
- *  is signed a signer is needed. WW_E_UNRELATED when the base is another one. */
+/** Add members to a package; what is there already is copied as it is. With a package
+ * that is signed a signer is needed. WW_E_UNRELATED when the base is another one. */
 WW_API enum ww_err ww_pack_add(const char *path, const struct ww_pack_member *members,
                                size_t n, const struct ww_pack_options *options,
                                struct ww_pack_report *report,
@@ -130,21 +132,28 @@ struct ww_pack_verify_options {
     const struct ww_unsealer *unsealer; /* may be NULL */
     struct ww_run_options run;
 };
-/** Signature, then the digest of every section, and with a base every file of the members.
- *  WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_TAMPERED, WW_E_DENIED. */
+/** Signature, then the digest of every section, and with a base every file of the
+ * members. WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_TAMPERED, WW_E_DENIED.
+ */
 WW_API enum ww_err ww_pack_verify(const char *path,
                                   const struct ww_pack_verify_options *options,
                                   struct ww_pack_report *report,
                                   struct ww_error *err) WW_MUST_USE;
 
+/** For ww_chain_options.check_file: a package by its signature and every section, so that
+ *  what lies beside it speaks of its manifest; any other file is left to its SHA-256. */
+WW_API enum ww_err ww_pack_check_file(const char *path, const struct ww_chain_keys *keys,
+                                      struct ww_verify_report *report, char hint[65],
+                                      struct ww_error *err) WW_MUST_USE;
+
 /* As what a member comes back; all but the first are of adapters. */
 enum ww_unpack_form {
-    WW_UNPACK_FILES,            /* as it was packed */
-    WW_UNPACK_PEFT,             /* the same, of an adapter alone */
-    WW_UNPACK_PORTABLE,         /* a plain LoRA that engines beside PEFT read rightly: one
-                                   rank, scaling in the factors, float32 */
-    WW_UNPACK_GGUF,             /* the same as a GGUF file for llama.cpp; needs the base */
-    WW_UNPACK_MODEL,            /* the base with the adapter added */
+    WW_UNPACK_FILES,    /* as it was packed */
+    WW_UNPACK_PEFT,     /* the same, of an adapter alone */
+    WW_UNPACK_PORTABLE, /* a plain LoRA that engines beside PEFT read rightly: one
+                           rank, scaling in the factors, float32 */
+    WW_UNPACK_GGUF,     /* the same as a GGUF file for llama.cpp; needs the base */
+    WW_UNPACK_MODEL,    /* the base with the adapter added */
     WW_UNPACK_FORMS
 };
 /** "files", "peft", "portable", "gguf", "model" */
@@ -153,12 +162,12 @@ WW_API const char *ww_unpack_form_name(enum ww_unpack_form form);
 struct ww_unpack_options {
     enum ww_unpack_form form;
     const char *base;           /* NULL: the member must not need it */
-    const char *const *sources; /* [n_sources] model folders in any order, among them those
-                                   that the base was merged of with the member; others are
-                                   ignored */
+    const char *const *sources; /* [n_sources] model folders in any order, among them
+                                   those that the base was merged of with the member;
+                                   others are ignored */
     size_t n_sources;
     const struct ww_unsealer *unsealer; /* NULL: plain members only */
-    const char *public_key;     /* who must have signed; NULL: anyone or no one */
+    const char *public_key;             /* who must have signed; NULL: anyone or no one */
     struct ww_run_options run;
     /* Asked once every file is restored and has its digest, before the folder appears;
        folder is where it lies until then. All but WW_OK removes it. NULL: nothing. */
@@ -166,10 +175,10 @@ struct ww_unpack_options {
     void *before_commit_payload;
 };
 /** Restore a member as a folder, which appears whole or not at all: every file has the
- *  digest that the manifest commits to. Other forms are made of a member that was restored
- *  so, in "OUT.member", which goes away. WW_E_NOTFOUND, WW_E_UNRELATED when the base is
- *  another one, WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED; WW_E_UNSUPPORTED when the
- *  form cannot say what the adapter says. */
+ *  digest that the manifest commits to. Other forms are made of a member that was
+ * restored so, in "OUT.member", which goes away. WW_E_NOTFOUND, WW_E_UNRELATED when the
+ * base is another one, WW_E_NOT_FOR_YOU, WW_E_SEALED, WW_E_TAMPERED; WW_E_UNSUPPORTED
+ * when the form cannot say what the adapter says. */
 WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
                              const struct ww_unpack_options *options,
                              struct ww_pack_report *report,
@@ -179,8 +188,8 @@ WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out
 typedef enum ww_err (*ww_unpack_fn)(void *payload, const void *bytes, size_t n,
                                     struct ww_error *err);
 /** One tensor of a member, in order; only its chunks are read, each checked before it is
- *  decoded. Peak memory: the table and a few chunks. WW_E_DENIED for a member that asks for
- *  policies: they are asked about whole members. */
+ *  decoded. Peak memory: the table and a few chunks. WW_E_DENIED for a member that asks
+ * for policies: they are asked about whole members. */
 WW_API enum ww_err ww_unpack_tensor(const char *path, const char *name,
                                     const char *tensor,
                                     const struct ww_unpack_options *options,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bulk encryption through OpenSSL, whose AES-GCM (NIST SP 800-38D) uses AES and carry-less
- * multiplication of the processor. libsodium would refuse AES without these instructions;
- * OpenSSL would be slow and leak by timing, so ChaCha20-Poly1305 takes its place there.
- * Each call has a context of its own: that costs a microsecond for a chunk of a megabyte
- * and lets any thread seal any chunk.
+ * Bulk encryption through OpenSSL, whose AES-GCM (NIST SP 800-38D) uses AES and
+ * carry-less multiplication of the processor. libsodium would refuse AES without these
+ * instructions; OpenSSL would be slow and leak by timing, so ChaCha20-Poly1305 takes its
+ * place there. Each call has a context of its own: that costs a microsecond for a chunk
+ * of a megabyte and lets any thread seal any chunk.
  */
 #include "crypto/aead.h"
 
@@ -19,39 +19,9 @@
 
 #define MAX_BYTES ((size_t)64 << 20)
 
-static const struct {
-    uint32_t number;
-    const char *name;
-    const char *ossl;
-} ciphers[] = {
-    {WW_AEAD_AES256_GCM, "aes-256-gcm", "AES-256-GCM"},
-    {WW_AEAD_CHACHA20, "chacha20-poly1305", "ChaCha20-Poly1305"},
-};
-
-const char *ww_aead_name(uint32_t cipher)
-{
-    for (size_t i = 0; i < WW_LEN(ciphers); i++) {
-        if (ciphers[i].number == cipher) {
-            return ciphers[i].name;
-        }
-    }
-    return NULL;
-}
-
-bool ww_aead_find(const char *name, uint32_t *out)
-{
-    for (size_t i = 0; i < WW_LEN(ciphers); i++) {
-        if (strcmp(ciphers[i].name, name) == 0) {
-            *out = ciphers[i].number;
-            return true;
-        }
-    }
-    return false;
-}
-
 static const char *ossl_name(enum ww_aead_cipher cipher)
 {
-    return ciphers[cipher == WW_AEAD_AES256_GCM ? 0 : 1].ossl;
+    return cipher == WW_AEAD_AES256_GCM ? "AES-256-GCM" : "ChaCha20-Poly1305";
 }
 
 enum ww_aead_cipher ww_aead_best(void)
@@ -91,7 +61,8 @@ enum ww_err ww_aead_seal(enum ww_aead_cipher cipher, const uint8_t *key,
     }
     if (EVP_EncryptUpdate(ctx, out, &done, in, (int)n) != 1 || (size_t)done != n ||
         EVP_EncryptFinal_ex(ctx, out + n, &rest) != 1 || rest != 0 ||
-        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, WW_AEAD_TAG_BYTES, out + n) != 1) {
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, WW_AEAD_TAG_BYTES, out + n) !=
+            1) {
         rc = ww_ossl_fail(err, WW_E_CRYPTO, "encryption failed");
     }
 out:

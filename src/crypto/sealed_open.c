@@ -91,11 +91,6 @@ static enum ww_err key_by_passphrase(const struct ww_record *record,
     return WW_OK;
 }
 
-const uint8_t *ww_record_recipient(const struct ww_record *record, size_t i)
-{
-    return record->stanzas + i * record->stride_bytes;
-}
-
 static const uint8_t *stanza_for(const struct ww_record *record, const uint8_t *id)
 {
     for (size_t i = 0; i < record->n_stanzas; i++) {

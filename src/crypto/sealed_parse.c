@@ -209,3 +209,8 @@ enum ww_err ww_record_parse(const uint8_t *bytes, size_t len, struct ww_record *
     *out = record;
     return WW_OK;
 }
+
+const uint8_t *ww_record_recipient(const struct ww_record *record, size_t i)
+{
+    return record->stanzas + i * record->stride_bytes;
+}

@@ -95,11 +95,6 @@ bool ww_bytes_equal(const void *a, const void *b, size_t len)
     return sodium_memcmp(a, b, len) == 0;
 }
 
-void ww_wipe(void *p, size_t len)
-{
-    sodium_memzero(p, len);
-}
-
 void ww_random(void *out, size_t len)
 {
     WW_INVARIANT(sodium_init() >= 0);

@@ -13,6 +13,7 @@
 
 #include "evidence/front_matter.h"
 #include "evidence/chain.h"
+#include "sign/tensors.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -310,6 +311,20 @@ enum ww_err ww_license_at(int dirfd, const char *path, char out[WW_LICENSE_BYTES
     return rc == WW_E_NOMEM ? WW_FAIL(err, rc, "out of memory for a card") : WW_OK;
 }
 
+/* Locked or not, as its own tensor statement says. One that cannot be read says nothing.
+ */
+static void gather_lock(int dirfd, struct ww_source_evidence *out)
+{
+    struct ww_tensor_statement statement = {0};
+    const char *hex = NULL;
+
+    if (ww_tensors_read(dirfd, NULL, &statement, NULL) == WW_OK) {
+        out->is_locked = ww_jstr(ww_jget(statement.lock, "lock_id"), &hex) &&
+                         ww_unhex(out->lock_id, sizeof(out->lock_id), hex, strlen(hex));
+    }
+    ww_tensors_release(&statement);
+}
+
 enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
                                 struct ww_source_evidence *out, struct ww_error *err)
 {
@@ -345,6 +360,7 @@ enum ww_err ww_ancestors_gather(struct ww_ancestors *all, int dirfd,
     }
     if (!rc) {
         rc = ww_license_at(dirfd, files[WW_ANCESTOR_CARD].side, out->license, err);
+        gather_lock(dirfd, out);
     }
     ww_buf_release(&text);
     return rc;

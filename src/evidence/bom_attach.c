@@ -14,7 +14,8 @@ static enum ww_err put(const char *path, const struct ww_buf *plain,
                        const struct ww_buf *bundle, struct ww_error *err)
 {
     int fd = -1;
-    enum ww_err rc = ww_dir_open(path, &fd, err);
+    bool is_file = false;
+    enum ww_err rc = ww_evidence_dir(path, &is_file, &fd, err);
 
     if (!rc) {
         rc = ww_mkdirs_at(fd, WW_ATTESTATIONS_DIR, err);

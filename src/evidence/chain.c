@@ -5,6 +5,7 @@
  * limits on depth and count are there for time and memory alone. A statement that several
  * models share is read once, and matched against the bytes that each of them used.
  */
+#include "evidence/beside.h"
 #include "evidence/bom.h"
 
 #include <fcntl.h>
@@ -25,6 +26,7 @@ struct walk {
     const struct ww_chain_judge *judge; /* NULL */
     struct ww_chain_evidence *seen;     /* one per link */
     int dirfd;
+    bool is_file; /* its evidence lies beside it */
     struct ww_notes notes;
 };
 
@@ -358,6 +360,27 @@ out:
     return rc;
 }
 
+/* What its statement must speak of: said by who knows such files, or its SHA-256. */
+static enum ww_err verify_file(struct walk *w, const char *path, char hint[WW_HINT_BYTES],
+                               struct ww_error *err)
+{
+    struct ww_verify_report *model = &w->report->model;
+    uint8_t digest[WW_SHA256_BYTES];
+    uint64_t bytes = 0;
+    enum ww_err rc = WW_OK;
+
+    if (w->options->check_file) {
+        rc = w->options->check_file(path, w->keys, model, hint, err);
+    }
+    if (!rc && !model->root_sha256[0]) {
+        rc = ww_file_sha256(path, digest, &bytes, err);
+        ww_hex(model->root_sha256, digest, sizeof(digest));
+        model->files_checked = 1;
+        model->bytes_checked = bytes;
+    }
+    return rc;
+}
+
 /* Unverified, the tensor statement's word is taken for what a verification reports. */
 static enum ww_err take_word(struct walk *w, struct ww_error *err)
 {
@@ -389,6 +412,10 @@ static enum ww_err open_own(const struct walk *w, struct ww_chain_evidence *out,
 
     ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
     rc = ww_file_read_at(w->dirfd, WW_PROVENANCE_FILE, WW_LINKS_REFUSE, &text, &local);
+    if (rc == WW_E_NOTFOUND && w->is_file) {
+        rc = WW_FAIL(err, rc, "there is no '" WW_PROVENANCE_FILE "' beside the file");
+        goto out;
+    }
     if (rc == WW_E_NOTFOUND) {
         rc = has_plain(w) ? WW_FAIL(err, WW_E_NOT_SIGNED, "provenance '%s' is not signed",
                                     WW_PROVENANCE_PLAIN_FILE)
@@ -404,9 +431,9 @@ static enum ww_err open_own(const struct walk *w, struct ww_chain_evidence *out,
     }
     ww_hex(root, out->provenance.root, WW_SHA256_BYTES);
     if (w->keys && strcmp(root, w->report->model.root_sha256) != 0) {
-        rc = WW_FAIL(err, WW_E_WRONG_MODEL,
-                     "provenance speaks of a folder with root %s, the signature of %s",
-                     root, w->report->model.root_sha256);
+        rc = WW_FAIL(err, WW_E_WRONG_MODEL, "provenance speaks of a %s %s, found %s",
+                     w->is_file ? "file known by" : "folder with root", root,
+                     w->report->model.root_sha256);
     }
 out:
     ww_buf_release(&text);
@@ -429,8 +456,9 @@ static enum ww_err accept_model(struct walk *w, const char *hint, struct ww_erro
                sizeof(model->tensor_root));
     }
     /* Every file was verified, but for what the caller let pass. */
-    if (!w->options->ignore_unsigned_files ||
-        ww_chain_stated(&w->seen[0], ww_ancestor_side(WW_ANCESTOR_CARD))) {
+    if (!w->is_file &&
+        (!w->options->ignore_unsigned_files ||
+         ww_chain_stated(&w->seen[0], ww_ancestor_side(WW_ANCESTOR_CARD)))) {
         rc = ww_license_at(w->dirfd, ww_ancestor_side(WW_ANCESTOR_CARD), model->license,
                            err);
     }
@@ -449,10 +477,13 @@ static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
     enum ww_err rc = ww_path_last(path, &name, err);
 
     if (!rc) {
-        rc = ww_dir_open(path, &w->dirfd, err);
+        rc = ww_evidence_dir(path, &w->is_file, &w->dirfd, err);
     }
-    if (!rc) {
-        rc = w->keys ? verify_files(w, path, hint, err) : take_word(w, err);
+    if (!rc && w->keys) {
+        rc = w->is_file ? verify_file(w, path, hint, err)
+                        : verify_files(w, path, hint, err);
+    } else if (!rc) {
+        rc = take_word(w, err);
     }
     if (!rc) {
         rc = open_own(w, &own, err);
@@ -476,6 +507,8 @@ static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
     }
     if (own.kind == WW_EVIDENCE_NONE) {
         memcpy(own.signer, w->report->model.signer, sizeof(own.signer));
+    } else if (!w->report->model.signer[0]) {
+        memcpy(w->report->model.signer, own.signer, sizeof(own.signer));
     }
     rc = add_link(w, name, 0, &own, &link, err);
     if (!rc) {

@@ -42,6 +42,11 @@ enum ww_err ww_chain_open_signed(int dirfd, const char *path,
                                  const struct ww_verifier **verifier,
                                  struct ww_error *err) WW_MUST_USE;
 
+/** Open the folder that holds the evidence of a path: the folder itself, or of a file the
+ *  one beside it. WW_E_NOTFOUND when a file has none. */
+enum ww_err ww_evidence_dir(const char *path, bool *is_file, int *dirfd,
+                            struct ww_error *err) WW_MUST_USE;
+
 /** Evidence that was read and whose signature holds: one of the two is filled. */
 struct ww_chain_evidence {
     enum ww_evidence_kind kind;
@@ -51,7 +56,8 @@ struct ww_chain_evidence {
     struct ww_provenance_view provenance;
     struct ww_oms signature;
 };
-/** Check the signature of a file's text, then read its statement. keys NULL: read alone. */
+/** Check the signature of a file's text, then read its statement. keys NULL: read alone.
+ */
 enum ww_err ww_chain_evidence_open(const struct ww_chain_keys *keys,
                                    const struct ww_buf *text, enum ww_evidence_kind kind,
                                    struct ww_chain_evidence *out,

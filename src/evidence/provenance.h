@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Provenance of a model: an in-toto statement with all files of the folder as subjects and
- * SLSA provenance v1 as its predicate. One writer and one reader for every action, so that
- * whoever walks a chain knows one form.
+ * Provenance of a model: an in-toto statement with all files of the folder as subjects
+ * and SLSA provenance v1 as its predicate. One writer and one reader for every action, so
+ * that whoever walks a chain knows one form.
  */
 #ifndef WW_EVIDENCE_PROVENANCE_H
 #define WW_EVIDENCE_PROVENANCE_H
@@ -25,7 +25,9 @@ struct ww_source_evidence {
     enum ww_evidence_kind kind;
     uint8_t sha256[WW_SHA256_BYTES];
     char license[WW_LICENSE_BYTES]; /* as its card spells it, "" for none */
-    bool has_decision;              /* and the file of what policies said about it */
+    bool is_locked;                 /* its tensor statement holds a lock with this id */
+    uint8_t lock_id[WW_SHA256_BYTES];
+    bool has_decision; /* and the file of what policies said about it */
     uint8_t decision[WW_SHA256_BYTES];
 };
 
@@ -42,8 +44,8 @@ struct ww_provenance_source {
 
 struct ww_provenance {
     const char *build_type;
-    const char *name;   /* of the folder */
-    const uint8_t *root; /* its OMS root */
+    const char *name;                /* of the folder */
+    const uint8_t *root;             /* its OMS root, or what else a file is known by */
     const struct ww_resource *files; /* all that the root covers */
     size_t n_files;
     const uint8_t *tree; /* root of its tensor tree, or NULL */
@@ -84,8 +86,8 @@ struct ww_provenance_view {
     size_t n_links;
 };
 
-/** Parse a payload whose signature holds. WW_E_BUNDLE, WW_E_JSON, WW_E_LIMIT; WW_E_VERSION
- *  for a build type that is not known here. */
+/** Parse a payload whose signature holds. WW_E_BUNDLE, WW_E_JSON, WW_E_LIMIT;
+ * WW_E_VERSION for a build type that is not known here. */
 enum ww_err ww_provenance_parse(const uint8_t *payload, size_t len,
                                 struct ww_provenance_view *out,
                                 struct ww_error *err) WW_MUST_USE;

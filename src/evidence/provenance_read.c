@@ -28,6 +28,8 @@ static const struct {
     {WW_SEAL_BUILD_TYPE, "seal", "externalParameters", "level"},
     {WW_EXTRACT_BUILD_TYPE, "extract", "externalParameters", "method"},
     {WW_ORIGIN_BUILD_TYPE, "origin", "externalParameters", "method"},
+    {WW_PACK_BUILD_TYPE, "pack", "externalParameters", "mode"},
+    {WW_FUSION_BUILD_TYPE, "fusion", "externalParameters", "rule"},
 };
 
 static enum ww_err malformed(struct ww_error *err, const char *what)
@@ -73,7 +75,7 @@ static enum ww_err read_subjects(const struct ww_jnode *list,
     const size_t n = ww_jsize(list);
     struct ww_resource model = {0};
 
-    if (!list || ww_jtype(list) != WW_J_ARRAY || n < 2) {
+    if (!list || ww_jtype(list) != WW_J_ARRAY || n < 1) {
         return malformed(err, "it has no subjects, expected the folder and its files");
     }
     if (!ww_provenance_file(node, &model)) {
@@ -81,7 +83,7 @@ static enum ww_err read_subjects(const struct ww_jnode *list,
     }
     out->name = model.name;
     memcpy(out->root, model.sha256, sizeof(out->root));
-    out->files = ww_calloc(n - 1, sizeof(*out->files));
+    out->files = ww_calloc(n, sizeof(*out->files));
     if (!out->files) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu subjects", n);
     }
@@ -108,6 +110,10 @@ static enum ww_err read_evidence(const struct ww_jnode *notes,
     const struct ww_jnode *decision = ww_jget(notes, "decision");
     const char *license = NULL;
 
+    out->is_locked = ww_jget(notes, "locked") != NULL;
+    if (out->is_locked && !read_hex(ww_jget(notes, "locked"), out->lock_id)) {
+        return malformed(err, "the lock id of a source is malformed");
+    }
     out->has_decision = decision != NULL;
     if (decision && !read_hex(decision, out->decision)) {
         return malformed(err, "the digest of a source's decision is malformed");
@@ -168,6 +174,10 @@ static enum ww_err read_sources(const struct ww_jnode *list,
     if (n > WW_PROVENANCE_MAX_SOURCES) {
         return WW_FAIL(err, WW_E_LIMIT, "provenance: %zu sources, at most %d", n,
                        WW_PROVENANCE_MAX_SOURCES);
+    }
+    /* A recipe is one file, and a folder is none without files. */
+    if (out->n_files == 0 && strcmp(out->action, "fusion") != 0) {
+        return malformed(err, "it has one subject, expected the folder and its files");
     }
     if ((n == 0) != (strcmp(out->action, "origin") == 0)) {
         return WW_FAIL(err, WW_E_BUNDLE, "provenance: %zu sources of build type '%s'", n,
@@ -232,8 +242,7 @@ static enum ww_err read_statement(const struct ww_jnode *root,
     if (rc) {
         return rc;
     }
-    if (!ww_jstr(ww_jget(root, "_type"), &type) ||
-        strcmp(type, WW_STATEMENT_TYPE) != 0) {
+    if (!ww_jstr(ww_jget(root, "_type"), &type) || strcmp(type, WW_STATEMENT_TYPE) != 0) {
         return malformed(err, "it is no in-toto statement of version 1");
     }
     if (!ww_jstr(ww_jget(root, "predicateType"), &type) ||

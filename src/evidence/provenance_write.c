@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing provenance: everything that decides a model's bytes and nothing else. No path and
- * no time enters, so that making the model again gives the same statement.
+ * Writing provenance: everything that decides a model's bytes and nothing else. No path
+ * and no time enters, so that making the model again gives the same statement.
  */
 #include <string.h>
 
@@ -99,14 +99,16 @@ static enum ww_err write_source(struct ww_jw *w, const struct ww_provenance_sour
     if (s->lock_id) {
         ww_jw_khex(w, "unlocked", s->lock_id, WW_SHA256_BYTES);
     }
+    if (s->evidence.is_locked && !s->lock_id) {
+        ww_jw_khex(w, "locked", s->evidence.lock_id, WW_SHA256_BYTES);
+    }
     if (s->evidence.license[0]) {
         ww_jw_kstr(w, "license", s->evidence.license);
     }
     if (s->evidence.kind != WW_EVIDENCE_NONE) {
-        ww_jw_khex(w,
-                   s->evidence.kind == WW_EVIDENCE_PROVENANCE ? "provenance"
-                                                              : "signature",
-                   s->evidence.sha256, WW_SHA256_BYTES);
+        ww_jw_khex(
+            w, s->evidence.kind == WW_EVIDENCE_PROVENANCE ? "provenance" : "signature",
+            s->evidence.sha256, WW_SHA256_BYTES);
     }
     if (s->evidence.has_decision) {
         ww_jw_khex(w, "decision", s->evidence.decision, WW_SHA256_BYTES);

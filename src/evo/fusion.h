@@ -74,6 +74,18 @@ void ww_fusion_release(struct ww_fusion *fusion);
 /** A new file with one signature; key NULL: the bare document, which nobody serves. */
 enum ww_err ww_fusion_save(const struct ww_fusion *fusion, struct ww_signkey *key,
                            const char *path, struct ww_error *err) WW_MUST_USE;
+
+/* The recipe that was written, and the files that it was fitted and confirmed with. */
+struct ww_fusion_paths {
+    const char *recipe;
+    const char *tasks;
+    const char *held_out; /* where items were held out */
+};
+/** Provenance of a signed recipe, beside it. */
+enum ww_err ww_fusion_evidence(const struct ww_fusion *fusion,
+                               const struct ww_fusion_paths *paths,
+                               struct ww_signkey *key, struct ww_error *err) WW_MUST_USE;
+
 /** WW_E_NOT_SIGNED for a bare document, WW_E_UNTRUSTED for another signer,
  *  WW_E_SIGNATURE for altered bytes. */
 enum ww_err ww_fusion_open(const char *path, const struct ww_pubkey *key,

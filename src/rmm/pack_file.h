@@ -9,6 +9,9 @@
 #include "rmm/section.h"
 #include "rmm/table.h"
 
+struct ww_bundle;
+struct ww_verifier;
+
 struct ww_pack_file {
     char *path;
     int fd;
@@ -34,6 +37,18 @@ enum ww_err ww_pack_member_find(const struct ww_pack_file *file, const char *nam
 enum ww_err ww_pack_check_signature(const struct ww_pack_file *file,
                                     const char *public_key, char *signer,
                                     struct ww_error *err) WW_MUST_USE;
+/** The same with the bundle parsed and whom it is to be checked with. signer may be NULL.
+ */
+enum ww_err ww_pack_check_bundle(const struct ww_pack_file *file,
+                                 struct ww_bundle *bundle,
+                                 const struct ww_verifier *verifier, char *signer,
+                                 struct ww_error *err) WW_MUST_USE;
+/** Every section has its digest, and what lies between is zero. WW_E_TAMPERED. */
+enum ww_err ww_pack_check_sections(const struct ww_pack_file *file,
+                                   const struct ww_run_options *run,
+                                   struct ww_run_report *report,
+                                   struct ww_error *err) WW_MUST_USE;
+
 /** Fill a report that is all zero. */
 enum ww_err ww_pack_describe(const struct ww_pack_file *file,
                              struct ww_pack_report *report,

@@ -135,6 +135,15 @@ static enum ww_err check_statement(const struct ww_pack_file *f,
     return rc;
 }
 
+enum ww_err ww_pack_check_bundle(const struct ww_pack_file *f, struct ww_bundle *bundle,
+                                 const struct ww_verifier *verifier, char *signer,
+                                 struct ww_error *err)
+{
+    const enum ww_err rc = ww_bundle_check(bundle, verifier, signer, err);
+
+    return rc ? rc : check_statement(f, bundle, err);
+}
+
 enum ww_err ww_pack_check_signature(const struct ww_pack_file *f, const char *public_key,
                                     char *signer, struct ww_error *err)
 {
@@ -156,10 +165,7 @@ enum ww_err ww_pack_check_signature(const struct ww_pack_file *f, const char *pu
         open = !rc;
     }
     if (!rc) {
-        rc = ww_bundle_check(&bundle, &verifier, signer, err);
-    }
-    if (!rc) {
-        rc = check_statement(f, &bundle, err);
+        rc = ww_pack_check_bundle(f, &bundle, &verifier, signer, err);
     }
     if (open) {
         ww_bundle_release(&bundle);

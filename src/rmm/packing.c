@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "evidence/provenance.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -59,6 +60,12 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
     if (n > WW_PACK_MAX_MEMBERS) {
         return WW_FAIL(err, WW_E_LIMIT, "%zu members, at most %d fit in a package", n,
                        WW_PACK_MAX_MEMBERS);
+    }
+    if (p->options->signer && p->n_given > WW_PROVENANCE_MAX_SOURCES - 2) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "%zu members at once, at most %d in one signed step: add the "
+                       "others afterwards",
+                       p->n_given, WW_PROVENANCE_MAX_SOURCES - 2);
     }
     if (p->old && p->old->bundle.len > 0 && !p->options->signer) {
         return WW_FAIL(err, WW_E_USAGE,
@@ -266,6 +273,9 @@ static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *r
 
     if (!rc) {
         rc = ww_pack_describe(&written, report, err);
+        if (!rc) {
+            rc = ww_packing_evidence(p, &written, err);
+        }
         ww_pack_close(&written);
     }
     report->run.bytes_read = p->pace.total;

@@ -36,4 +36,9 @@ enum ww_err ww_packing_seal(struct ww_packing *p, const struct ww_pack_member *g
                             struct ww_pack_manifest_member *entry, struct ww_secret **key,
                             struct ww_error *err) WW_MUST_USE;
 
+/** Put what a signed package was made of beside it. */
+enum ww_err ww_packing_evidence(const struct ww_packing *p,
+                                const struct ww_pack_file *made,
+                                struct ww_error *err) WW_MUST_USE;
+
 #endif

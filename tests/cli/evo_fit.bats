@@ -65,6 +65,26 @@ two_experts() {
     jq -r .payload recipe.json | base64 -d >payload
     jq -e '.type == "weightward.fusion/1" and .rule.name == "adaptive" and (.members | length) == 2
            and .confirmed.items == 40 and .members[0].name == "rev"' payload
+    # what it was made of lies beside it: members by an answer, tasks, the cache by its root
+    "$WW" verify recipe.json --chain --key boss.pub --json >chain
+    jq -e '[.chain[] | [.name, .action, .method]] == [["recipe.json", "fusion", "adaptive"],
+           ["rev", "unsigned", null], ["caesar", "unsigned", null], ["tasks.jsonl", "unsigned", null],
+           ["held.jsonl", "unsigned", null], ["answers", "unsigned", null]]' chain
+    jq -r .dsseEnvelope.payload recipe.json.evidence/attestations/provenance.sigstore.json |
+        base64 -d >made
+    jq -e --slurpfile r payload --arg h "$(sha256sum recipe.json | cut -d" " -f1)" '
+        .subject == [{name: "recipe.json", digest: {sha256: $h}}] and
+        (.predicate.buildDefinition | .buildType == "urn:weightward:build:fusion:1" and
+         [.resolvedDependencies[].annotations.files[].digest.sha256] ==
+         [($r[0].members[].canary), $r[0].fitted.sha256, $r[0].confirmed.sha256,
+          $r[0].cache_root])' made
+    cp -r recipe.json.evidence other.json.evidence
+    cp recipe.json other.json
+    echo >>other.json
+    run -1 "$WW" verify other.json --chain --key boss.pub
+    [[ $output == *"speaks of a file known by"* ]]
+    run -3 "$WW" policy sign recipe.json --key boss.key
+    [[ $output == *"the step that makes it signs it, once"* ]]
     # from the cache alone, with the servers gone: the same rule, number for number
     for pid in "${servers[@]}"; do kill "$pid"; done
     run_evo fit --confirm held.jsonl --output again.json --json >out

@@ -253,6 +253,53 @@ payload() {
     nothing_written out2
 }
 
+@test "unmerging is asked about like unpacking, and extracting like both" {
+    family
+    # third is a merge of second and b: second comes back from it, b and a package
+    "$WW" merge third.yml third --sign partner.key "${ROOT[@]}" -q
+    "$WW" rmm pack p.pkg second=second --exact --merged third --source b --sign owner.key -q
+    BACK=(p.pkg second out --merged third --source b -q)
+    refused 4 "'second' asks for policies" "$WW" rmm unmerge "${BACK[@]}"
+    nothing_written out
+    "$WW" rmm unmerge "${BACK[@]}" "${ROOT[@]}" --as partner.key
+    payload out/attestations/unpack-decision.sigstore.json | jq -e '
+        .predicate.verificationResult == "PASSED" and
+        .predicate.weightward_decision.action == "extract"'
+    rm out/attestations/unpack-decision.sigstore.json
+    diff -r second out
+    rm -r out
+    denied() { # PATTERN COMMAND...: exit 1, and a record that the asker signed
+        local pattern=$1
+        shift
+        refused 1 "$pattern" "$@" --as partner.key --decision no.json -q
+        nothing_written out
+        [ ! -e out.member ]
+        payload no.json | jq -e '.predicateType == "https://slsa.dev/verification_summary/v1"
+            and .predicate.verificationResult == "FAILED" and
+            .predicate.weightward_decision.action == "extract"'
+        openssl base64 -d -A <<<"$(jq -r '.dsseEnvelope.signatures[0].sig' no.json)" >sig
+        printf 'DSSEv1 28 application/vnd.in-toto+json %d ' "$(payload no.json | wc -c)" >pae
+        payload no.json >>pae
+        openssl dgst -sha256 -verify partner.pub -signature sig pae
+        rm no.json
+    }
+    # a policy that permits merging alone, in force under the same root's successor
+    policy 2 | jq '.rules[0].actions = ["merge"]' >policy2.json
+    "$WW" policy sign policy2.json --key owner.key -q
+    next 2 policy2.json
+    ONLY=(--policy-root root.signed.json --policy-root root2.signed.json
+        --policy policy2.signed.json)
+    denied "no-permit" "$WW" rmm unmerge "${BACK[@]}" "${ONLY[@]}"
+    denied "no-permit" "$WW" rmm unpack p.pkg second out --merged third --source b "${ONLY[@]}"
+    denied "no-permit" "$WW" extract b second out --rank 2 "${ONLY[@]}"
+    rm root2.*
+    next 2 policy.json "$(revoked model "$A")"
+    THEN=("${ROOT[@]}" --policy-root root2.signed.json)
+    denied "extract 'second', made of 'a': revoked" "$WW" rmm unmerge "${BACK[@]}" "${THEN[@]}"
+    denied "extract 'second', made of 'a': revoked" "$WW" extract b second out --rank 2 \
+        "${THEN[@]}"
+}
+
 @test "a policy older than one that an ancestor was decided under is refused" {
     family
     policy 2 >policy2.json

@@ -85,6 +85,34 @@ uri() {
     nothing_written model/model.sig
 }
 
+@test "a token that is removed while it signs leaves nothing behind" {
+    # a module made for it: what it signs last is "token removed"
+    local module=$WW_BIN/tests/unit/crypto/libfake_token.so
+    [ -e "$module" ] || skip "the module is not built"
+    make_model
+    make_pair mine P-256
+    "$WW" key new lock --out lock --no-passphrase -q
+    echo 1234 >pin
+    local gone="pkcs11:token=fake;object=removed?module-path=$module"
+    refused 5 "the token was removed" "$WW" sign model --tensors --passphrase-file pin --key "$gone"
+    nothing_written model/model.sig
+    [ ! -e model/attestations/tensors.sigstore.json ]
+    refused 5 "the token was removed" "$WW" lock model locked --key lock --sign "$gone" \
+        --sign-passphrase-file pin
+    nothing_written locked
+    printf 'merge_method: linear\nmodels:\n- {model: model, parameters: {weight: 1}}\n' >r.yml
+    refused 5 "the token was removed" "$WW" merge r.yml merged --sign "$gone" \
+        --sign-passphrase-file pin
+    nothing_written merged
+    refused 5 "the token was removed" "$WW" rmm pack p.pkg m=model --exact --sign "$gone" \
+        --sign-passphrase-file pin
+    nothing_written p.pkg
+    echo 9999 >pin
+    refused 5 "PIN is wrong" "$WW" lock model locked --key lock --sign "$gone" \
+        --sign-passphrase-file pin
+    nothing_written locked
+}
+
 program() { # NAME, its body on standard input
     { echo '#!/bin/sh'; cat; } >"$1"
     chmod +x "$1"

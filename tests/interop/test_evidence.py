@@ -177,12 +177,15 @@ def main():
     run("key", "new", "recipient", "--out", "al", "--no-passphrase")
     run("lock", "merged", "sealed", "--level", "sealed", "--to", "al.pub", "--sign", "me.key")
     run("extract", "expert-rev", "expert-caesar", "adapter", "--rank", "4", "--sign", "me.key")
+    run("rmm", "pack", "all.pkg", "rev=expert-rev", "locked=locked-expert-rev", "--exact",
+        "--sign", "me.key")
+    run("rmm", "drop", "all.pkg", "rev", "--sign", "me.key")
     boms = ("one.cdx.json", "two.cdx.json")
     for path in boms:
         run("verify", "merged", "--chain", "--key", "me.pub", "--bom", path)
         passes(f"CycloneDX: {path}", bom, path)
     texts = [open(path, encoding="utf-8").read() for path in boms]
-    for name in ("locked-expert-rev", "merged", "sealed", "adapter"):
+    for name in ("locked-expert-rev", "merged", "sealed", "adapter", "all.pkg.evidence"):
         passes(f"CycloneDX: of '{name}', made with it", bom, f"{name}/attestations/bom.cdx.json")
         with open(f"{name}/attestations/bom.cdx.json", encoding="utf-8") as f:
             plain = json.load(f)
@@ -227,7 +230,10 @@ def main():
                  if name.endswith(".sigstore.json")]
     check("four statements are carried", len(ancestors) == 4, ancestors)
     files = [name + "/attestations/provenance.sigstore.json"
-             for name in ("merged", "sealed", "adapter")]
+             for name in ("merged", "sealed", "adapter", "all.pkg.evidence")]
+    carried = "all.pkg.evidence/attestations/ancestors/"
+    files += [carried + name for name in sorted(os.listdir(carried))
+              if name.endswith(".sigstore.json")]
     files += ["merged/attestations/ancestors/" + name for name in ancestors]
     for path in files:
         with open(path, encoding="utf-8") as f:

@@ -2,6 +2,7 @@
 /* weightward verify, which is also all that weightward-verify does. */
 #include "cli.h"
 #include "cli_chain.h"
+#include "weightward/package.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -39,7 +40,8 @@ static void strip_model(char **ignore, const char *model)
             while (len > 0 && bases[b][len - 1] == '/') {
                 len--;
             }
-            if (len > 0 && strncmp(ignore[i], bases[b], len) == 0 && ignore[i][len] == '/') {
+            if (len > 0 && strncmp(ignore[i], bases[b], len) == 0 &&
+                ignore[i][len] == '/') {
                 memmove(ignore[i], ignore[i] + len + 1, strlen(ignore[i] + len + 1) + 1);
                 break;
             }
@@ -84,14 +86,16 @@ static int run_chain(const struct verify *opt, const char *verb, const char *mod
                     .identity_provider = opt->provider,
                     .ignore_paths = (const char *const *)opt->ignore,
                     .n_ignore_paths = cli_count(opt->ignore),
-                    .ignore_unsigned_files = opt->ignore_unsigned != 0},
+                    .ignore_unsigned_files = opt->ignore_unsigned != 0,
+                    .check_file = ww_pack_check_file},
         .trust = {.roots = (const char *const *)opt->roots,
                   .n_roots = cli_count(opt->roots),
                   .state = opt->state,
                   .at_unix = opt->at},
     };
     if (opt->tensor || opt->signature) {
-        return cli_usage(verb, "--chain is of whole folders: not with --signature or --tensor");
+        return cli_usage(verb,
+                         "--chain is of whole folders: not with --signature or --tensor");
     }
     if (opt->roots && opt->keys) {
         return cli_usage(verb, "--root names the keys that count; leave --key out");
@@ -103,7 +107,8 @@ static int run_chain(const struct verify *opt, const char *verb, const char *mod
     return status ? status : cli_verify_chain(&chain, verb, model);
 }
 
-/* Exactly one answer to the question whom the caller trusts; along a chain, one or more. */
+/* Exactly one answer to the question whom the caller trusts; along a chain, one or more.
+ */
 static int choose_method(const struct verify *opt, const char *verb,
                          enum ww_verify_method *method)
 {
@@ -126,8 +131,9 @@ static int choose_method(const struct verify *opt, const char *verb,
     if (is_keyless && opt->at && !opt->walk) {
         return cli_usage(verb, "--at has no use with --identity: the log says when");
     }
-    *method = is_keyless ? WW_VERIFY_KEYLESS : opt->chain ? WW_VERIFY_CERTIFICATE
-                                                          : WW_VERIFY_KEY;
+    *method = is_keyless   ? WW_VERIFY_KEYLESS
+              : opt->chain ? WW_VERIFY_CERTIFICATE
+                           : WW_VERIFY_KEY;
     return 0;
 }
 
@@ -200,7 +206,8 @@ int cmd_verify(int argc, const char **argv)
         {"chain", 0, POPT_ARG_NONE, &opt.walk, 0,
          "verify the evidence of all ancestors too, each by one of those trusted", NULL},
         {"root", 0, POPT_ARG_ARGV, &opt.roots, 0,
-         "with --chain: the trust root that is believed, then its successors (repeatable)",
+         "with --chain: the trust root that is believed, then its successors "
+         "(repeatable)",
          "ROOT"},
         {"state", 0, POPT_ARG_STRING, &opt.state, 0,
          "with --root: refuse roots older than this file has seen", "FILE"},

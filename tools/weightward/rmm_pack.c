@@ -8,7 +8,7 @@
 
 struct members {
     struct ww_pack_member *items;
-    char **names;               /* own */
+    char **names; /* own */
     size_t n;
 };
 
@@ -64,7 +64,8 @@ static int add_recipient(struct members *m, const char *text, size_t n_to)
         return 0;
     }
     snprintf(message, sizeof message,
-             "--to takes NAME=PUB with the name of a member that is being packed, not '%.200s'",
+             "--to takes NAME=PUB with the name of a member that is being packed, not "
+             "'%.200s'",
              text);
     return cli_usage("rmm", message);
 }
@@ -103,12 +104,15 @@ static void tell(const struct cli_rmm *opt, const char *path,
 {
     char a[32];
     char b[32];
-    cli_say(&opt->common, "wrote '%s' version %llu: %zu members, %s of %s (%.1f %%) in %.1f s%s",
-            path, (unsigned long long)report->version, report->n_members,
+    cli_say(&opt->common,
+            "wrote '%s' version %llu: %zu members, %s of %s (%.1f %%) in %.1f s%s", path,
+            (unsigned long long)report->version, report->n_members,
             cli_bytes(report->bytes, a), cli_bytes(report->files_bytes, b),
-            report->files_bytes ? 100.0 * (double)report->bytes / (double)report->files_bytes
-                                : 0,
-            report->run.seconds, report->is_signed ? ", signed" : ", not signed (use --sign)");
+            report->files_bytes
+                ? 100.0 * (double)report->bytes / (double)report->files_bytes
+                : 0,
+            report->run.seconds,
+            report->is_signed ? ", signed" : ", not signed (use --sign)");
 }
 
 /* What the merge says of each member, with the others and those of --source. */
@@ -122,7 +126,8 @@ static enum ww_err invert(const struct cli_rmm *opt, const struct members *membe
     *out = calloc(members->n + 1, sizeof **out);
     if (all && *out) {
         for (size_t i = 0; i < n; i++) {
-            all[i] = i < members->n ? members->items[i].path : opt->sources[i - members->n];
+            all[i] =
+                i < members->n ? members->items[i].path : opt->sources[i - members->n];
         }
         rc = ww_merge_invert(opt->merged, all, n, members->n, run, *out, err);
     } else {
@@ -170,6 +175,9 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     if (rc) {
         status = cli_fail("rmm", &opt->common, &err);
     } else {
+        if (report.n_members > 0) {
+            cli_bom(&opt->common, path, options.signer);
+        }
         tell(opt, path, &report);
         status = cli_rmm_answer(opt, word, &report, false);
     }
@@ -215,8 +223,9 @@ int cli_rmm_drop(const struct cli_rmm *opt, const char *const *args)
 {
     int status = write_package(opt, "drop", args[0], NULL, args[1]);
     if (status == 0) {
-        cli_say(&opt->common, "the member and its key are not in the package any more; copies "
-                              "of the old file still hold them");
+        cli_say(&opt->common,
+                "the member and its key are not in the package any more; copies "
+                "of the old file still hold them");
     }
     return status;
 }
@@ -229,7 +238,8 @@ int cli_rmm_share(const struct cli_rmm *opt, const char *const *args)
     struct ww_pack_report report = {0};
     int status = 0;
     if (!opt->to) {
-        return cli_usage("rmm", "--to NAME=PUB is needed: which member, and who may open it");
+        return cli_usage("rmm",
+                         "--to NAME=PUB is needed: which member, and who may open it");
     }
     enum ww_err rc = cli_rmm_unsealer(opt, &unsealer, &err);
     for (size_t i = 0; i < cli_count(opt->to) && rc == WW_OK && status == 0; i++) {
@@ -249,7 +259,8 @@ int cli_rmm_share(const struct cli_rmm *opt, const char *const *args)
     if (rc) {
         status = cli_fail("rmm", &opt->common, &err);
     } else if (status == 0) {
-        cli_say(&opt->common, "one more key each; members and signature are as they were");
+        cli_say(&opt->common,
+                "one more key each; members and signature are as they were");
         status = cli_rmm_answer(opt, "share", &report, false);
     }
     ww_pack_report_release(&report);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a fusion recipe was made of, as provenance beside it. Members are known by their
+ * answer to a fixed question and by their owner's permit: nobody outside a server has its
+ * weights. What they said is known by the root of the hash tree over all answers, what
+ * they were asked by the files of tasks.
+ */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "evidence/beside.h"
+#include "evo/fusion.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+#define FILES_OF_ONE 2
+#define OTHERS 3 /* tasks, held-out tasks, answers */
+
+struct making {
+    const struct ww_fusion *f;
+    struct ww_provenance_source sources[WW_POOL_MAX_MEMBERS + OTHERS];
+    struct ww_resource files[WW_POOL_MAX_MEMBERS + OTHERS][FILES_OF_ONE];
+    uint64_t sizes[WW_POOL_MAX_MEMBERS + OTHERS][FILES_OF_ONE];
+    size_t n;
+};
+
+static void add(struct making *m, const char *name)
+{
+    m->sources[m->n] = (struct ww_provenance_source){
+        .name = name, .files = m->files[m->n], .sizes = m->sizes[m->n]};
+    m->n++;
+}
+
+/* Of the last source. */
+static void add_file(struct making *m, const char *name,
+                     const uint8_t sha256[WW_SHA256_BYTES], uint64_t bytes)
+{
+    struct ww_provenance_source *s = &m->sources[m->n - 1];
+    const size_t at = s->n_files++;
+
+    m->files[m->n - 1][at].name = name;
+    memcpy(m->files[m->n - 1][at].sha256, sha256, WW_SHA256_BYTES);
+    m->sizes[m->n - 1][at] = bytes;
+}
+
+static void add_tasks(struct making *m, const char *path,
+                      const uint8_t sha256[WW_SHA256_BYTES])
+{
+    struct stat st = {0};
+
+    (void)stat(path, &st);
+    add(m, ww_path_base(path));
+    add_file(m, ww_path_base(path), sha256, (uint64_t)st.st_size);
+}
+
+static void collect(struct making *m, const struct ww_fusion_paths *paths)
+{
+    const struct ww_fusion *f = m->f;
+
+    for (uint32_t i = 0; i < f->k; i++) {
+        const struct ww_fusion_member *member = &f->member[i];
+        add(m, member->name);
+        add_file(m, "answer to a fixed question", member->canary, 0);
+        if (member->has_permit) {
+            add_file(m, "permit", member->permit, 0);
+        }
+    }
+    add_tasks(m, paths->tasks, f->tasks);
+    if (f->confirmed > 0) {
+        add_tasks(m, paths->held_out, f->held_out);
+    }
+    add(m, "answers");
+    add_file(m, "hash tree over all answers", f->cache_root, 0);
+}
+
+static void write_external(struct ww_jw *w, const void *payload)
+{
+    const struct ww_fusion *f = ((const struct making *)payload)->f;
+
+    ww_jw_kstr(w, "rule", ww_rule_name(f->rule.id));
+    ww_jw_ku64(w, "top", f->top);
+    ww_jw_ku64(w, "vocabulary", f->vocabulary);
+    ww_jw_kdecimal(w, "seed", f->seed);
+}
+
+enum ww_err ww_fusion_evidence(const struct ww_fusion *fusion,
+                               const struct ww_fusion_paths *paths,
+                               struct ww_signkey *key, struct ww_error *err)
+{
+    const struct ww_signer signer = {.key = key};
+    const struct ww_ancestors none = {0};
+    struct making *m = ww_calloc(1, sizeof(*m));
+    uint8_t root[WW_SHA256_BYTES];
+    uint64_t bytes = 0;
+    enum ww_err rc = m ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for evidence");
+
+    if (!rc) {
+        rc = ww_file_sha256(paths->recipe, root, &bytes, err);
+    }
+    if (!rc) {
+        m->f = fusion;
+        collect(m, paths);
+        const struct ww_provenance provenance = {.build_type = WW_FUSION_BUILD_TYPE,
+                                                 .name = ww_path_base(paths->recipe),
+                                                 .root = root,
+                                                 .external = write_external,
+                                                 .payload = m,
+                                                 .sources = m->sources,
+                                                 .n_sources = m->n};
+        rc = ww_evidence_beside(paths->recipe, &provenance, &none, &signer, err);
+    }
+    ww_free(m);
+    return rc;
+}
