@@ -166,6 +166,9 @@ PY
     "$WW" merge r.yml m --reversible rest.pkg --reversible-to ann.pub --sign me.key -q
     "$WW" rmm verify rest.pkg --key me.pub --json >v.json
     [ "$(jq -r '.members[] | .name, .sealed' v.json | xargs)" = "expert-rev true expert-caesar true" ]
+    "$WW" verify rest.pkg --chain --key me.pub >told
+    grep -q "pack 'rest.pkg' (exact) of 'm', 'expert-rev', 'expert-caesar'" told
+    grep -q "the signed bill of materials, against this chain" told
     [ "$(jq -r '.members[0].needed[] | .name, (.tensor_tree | length)' v.json | xargs)" = \
         "expert-caesar 64 base 64" ]
     "$WW" rmm list rest.pkg | grep -q "unmerge needs expert-rev"

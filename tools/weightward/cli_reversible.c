@@ -141,6 +141,7 @@ enum ww_err cli_reversible_write(const struct cli_reversible *opt,
         rc = ww_pack_create(opt->path, r.members, r.n, &pack, &report, err);
     }
     if (rc == WW_OK) {
+        cli_bom(common, opt->path, options->signer);
         cli_say(common, "wrote '%s': %zu sources, %s of %s; rmm unmerge gives one back, with the "
                 "others", opt->path, report.n_members, cli_bytes(report.bytes, a),
                 cli_bytes(report.files_bytes, b));

@@ -20,15 +20,32 @@ static void make(struct ww_buf *out, const char *type, size_t n_sources)
 {
     struct ww_error err = {0};
     const struct ww_provenance_source sources[] = {
-        {.name = "one", .files = files, .sizes = sizes, .n_files = 2, .tree = tree,
+        {.name = "one",
+         .files = files,
+         .sizes = sizes,
+         .n_files = 2,
+         .tree = tree,
          .evidence = {WW_EVIDENCE_PROVENANCE, {5}}},
-        {.name = "two", .files = files, .sizes = sizes, .n_files = 1, .lock_id = root,
+        {.name = "two",
+         .files = files,
+         .sizes = sizes,
+         .n_files = 1,
+         .lock_id = root,
          .evidence = {WW_EVIDENCE_SIGNATURE, {6}}},
-        {.name = "three", .files = files, .sizes = sizes, .n_files = 1},
+        {.name = "three",
+         .files = files,
+         .sizes = sizes,
+         .n_files = 1,
+         .evidence = {.is_locked = true, .lock_id = {7}}},
     };
-    const struct ww_provenance p = {.build_type = type, .name = "m", .root = root,
-                                    .files = files, .n_files = 2, .tree = tree,
-                                    .external = external, .sources = sources,
+    const struct ww_provenance p = {.build_type = type,
+                                    .name = "m",
+                                    .root = root,
+                                    .files = files,
+                                    .n_files = 2,
+                                    .tree = tree,
+                                    .external = external,
+                                    .sources = sources,
                                     .n_sources = n_sources};
 
     OK(ww_provenance_write(&p, out, &err));
@@ -57,6 +74,8 @@ static void reader_gives_back_what_was_written(void **state)
     assert_int_equal(view.links[1].evidence.kind, WW_EVIDENCE_SIGNATURE);
     assert_int_equal(view.links[1].evidence.sha256[0], 6);
     assert_int_equal(view.links[2].evidence.kind, WW_EVIDENCE_NONE);
+    assert_true(view.links[2].evidence.is_locked && !view.links[1].evidence.is_locked);
+    assert_int_equal(view.links[2].evidence.lock_id[0], 7);
     assert_int_equal(ww_jsize(view.links[0].files), 2);
     ww_provenance_release(&view);
     ww_buf_release(&text);
@@ -114,6 +133,7 @@ static void malformed_statements_are_refused_by_name(void **state)
     refused("\"provenance\":\"05", "\"provenance\":\"0G", WW_E_BUNDLE, "malformed");
     refused("\"provenance\":", "\"signature\":\"x\",\"provenance\":", WW_E_BUNDLE,
             "two kinds");
+    refused("\"locked\":\"07", "\"locked\":\"7", WW_E_BUNDLE, "lock id");
     refused("\"tensor_tree\":\"02", "\"tensor_tree\":\"2", WW_E_BUNDLE, "tensor root");
     refused("\"resolvedDependencies\":", "\"resolved\":", WW_E_BUNDLE,
             "resolvedDependencies");
@@ -142,6 +162,42 @@ static void an_origin_has_no_sources_and_a_merge_has_some(void **state)
     ww_buf_release(&text);
 }
 
+/* A recipe is one file; a package, and every folder, has parts that are named. */
+static void a_recipe_alone_may_be_its_only_subject(void **state)
+{
+    (void)state;
+    static const char *const types[] = {WW_FUSION_BUILD_TYPE, WW_PACK_BUILD_TYPE,
+                                        WW_MERGE_BUILD_TYPE};
+    static const char *const actions[] = {"fusion", "pack", "merge"};
+    for (size_t i = 0; i < 3; i++) {
+        struct ww_error err = {0};
+        struct ww_provenance_view view;
+        struct ww_buf text = {0};
+        const struct ww_provenance_source source = {
+            .name = "one", .files = files, .sizes = sizes, .n_files = 1};
+        struct ww_provenance p = {.build_type = types[i],
+                                  .name = "m",
+                                  .root = root,
+                                  .external = external,
+                                  .sources = &source,
+                                  .n_sources = 1};
+        OK(ww_provenance_write(&p, &text, &err));
+        const enum ww_err rc = ww_provenance_parse(text.data, text.len, &view, &err);
+        assert_int_equal(rc, i == 0 ? WW_OK : WW_E_BUNDLE);
+        assert_true(i > 0 || view.n_files == 0);
+        ww_provenance_release(&view);
+        ww_buf_release(&text);
+        p.files = files;
+        p.n_files = 2;
+        OK(ww_provenance_write(&p, &text, &err));
+        ww_error_clear(&err);
+        OK(ww_provenance_parse(text.data, text.len, &view, &err));
+        assert_string_equal(view.action, actions[i]);
+        ww_provenance_release(&view);
+        ww_buf_release(&text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +205,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(malformed_statements_are_refused_by_name),
         cmocka_unit_test(an_origin_has_no_sources_and_a_merge_has_some),
+        cmocka_unit_test(a_recipe_alone_may_be_its_only_subject),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

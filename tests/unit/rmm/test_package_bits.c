@@ -78,6 +78,7 @@ static void every_bit_of_a_package_counts(void **state)
     s.key = fx_join(s.dir, "me");
     pack(&s);
     fx_read(s.pkg, &text);
+    print_message("%zu bytes\n", text.len);
     assert_in_range(text.len, 8192, 16384);
     s.public_key = fx_join(s.dir, "me.pub");
     assert_true(accepts(&s, text.data, text.len));
