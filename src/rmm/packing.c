@@ -275,6 +275,10 @@ static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *r
         rc = ww_pack_describe(&written, report, err);
         if (!rc) {
             rc = ww_packing_evidence(p, &written, err);
+            if (rc) {
+                ww_error_context(err, "package '%s' is there, but not its evidence",
+                                 p->path);
+            }
         }
         ww_pack_close(&written);
     }

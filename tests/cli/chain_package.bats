@@ -124,6 +124,14 @@ OWN=p.pkg.evidence/attestations/provenance.sigstore.json
     "$WW" verify p.pkg --chain "${KEYS[@]}" | grep -q "origin of 'p.pkg version 1'"
 }
 
+@test "a package whose evidence cannot be written says so" {
+    make_package
+    : >q.pkg.evidence
+    refused 3 "package 'q.pkg' is there, but not its evidence: the evidence of 'q.pkg'" \
+        "$WW" rmm pack q.pkg caesar=caesar --exact --sign packer.key -q
+    "$WW" rmm verify q.pkg --key packer.pub -q
+}
+
 @test "a revoked member breaks the chain of a package under a trust root" {
     make_package
     make_root root.json 1 1 owner packer
