@@ -75,8 +75,8 @@ enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
                           struct ww_error *err) WW_MUST_USE;
 
 /**
- * Which variables matter at all: found before the search, by trials of many of them at
- * once. Where nothing is screened all are kept, and the search begins at the start.
+ * Which variables matter at all: found before the search, by trials of each of them
+ * alone. Where nothing is screened all are kept, and the search begins at the start.
  */
 struct ww_screen {
     bool *kept;       /* [d] */
@@ -85,6 +85,7 @@ struct ww_screen {
     double *from;   /* [d], where the search begins */
     double *effect; /* [n_variables], and the standard errors */
     double *error;
+    double *share; /* of the way to the level, where it begins */
     bool done;
 };
 enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *space,

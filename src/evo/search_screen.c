@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Screening: which variables move the score at all. Every trial has about half of the
- * variables at their level and the others at the start, by the rows of a Paley matrix
- * (Plackett and Burman, The design of optimum multifactorial experiments, 1946) and their
- * complements (fold-over: Box and Wilson 1951), so that all trials tell something of
- * every variable and interactions of two do not look like effects. A row and its
- * complement see the same items, other rows other ones. One variable at a time would need
- * as many trials for an answer about one of them.
+ * Screening: which variables move the score at all. The start, and each variable alone at
+ * its level, are tried on the same items; differences are paired by item where scores
+ * come by item, else by round. A variable stays where it helps, and begins as far on the
+ * way to its level as there is evidence: all of it at two standard errors, less below, so
+ * that what seems to help by chance counts little until the search has seen more of it.
  *
- * A variable stays where its effect is above its standard error. The search begins on the
- * line from the start through the levels of those that stay, at the best of a few places.
+ * Designs with many variables at their level at once (Plackett and Burman 1946) take
+ * fewer trials for the same error and were measured far worse on adapters: one that harms
+ * hides the others (docs/benchmarks.md).
  */
 #include <math.h>
 #include <string.h>
@@ -18,11 +17,10 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define THRESHOLD 1.0 /* standard errors: leaving one out that helps costs more */
+#define ENOUGH 2.0 /* standard errors */
 #define PLACES 4
 
-static const double places[PLACES] = {0.75, 1.25, 1.75,
-                                      2.25}; /* of the way to the level */
+static const double places[PLACES] = {1, 1.75, 2.5, 3.25}; /* of the way to the level */
 
 enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *space,
                            struct ww_error *err)
@@ -33,8 +31,9 @@ enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *spac
     screen->from = ww_calloc(d, sizeof(*screen->from));
     screen->effect = ww_calloc(space->n_variables, sizeof(*screen->effect));
     screen->error = ww_calloc(space->n_variables, sizeof(*screen->error));
+    screen->share = ww_calloc(space->n_variables, sizeof(*screen->share));
     if (!screen->kept || !screen->number || !screen->from || !screen->effect ||
-        !screen->error) {
+        !screen->error || !screen->share) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
     }
     ww_space_start(space, screen->from);
@@ -52,110 +51,83 @@ void ww_screen_release(struct ww_screen *screen)
     ww_free(screen->from);
     ww_free(screen->effect);
     ww_free(screen->error);
-}
-
-static bool is_prime(uint32_t n)
-{
-    for (uint32_t i = 2; i * i <= n; i++) {
-        if (n % i == 0) {
-            return false;
-        }
-    }
-    return n > 1;
-}
-
-/* Least prime of the form 4 m + 3 with room for all variables. */
-static uint32_t prime_of(const struct ww_space *space)
-{
-    uint32_t q = 3;
-    while (q < space->n_variables || !is_prime(q)) {
-        q += 4;
-    }
-    return q;
+    ww_free(screen->share);
 }
 
 uint32_t ww_screen_trials(const struct ww_space *space)
 {
-    return space->screen ? space->screen * 2 * (prime_of(space) + 1) + PLACES : 0;
+    return space->screen ? space->screen * (space->n_variables + 1) + PLACES : 0;
 }
 
-static bool is_square(uint32_t a, uint32_t q)
-{
-    for (uint32_t i = 1; i < q; i++) {
-        if (i * i % q == a) {
-            return true;
-        }
-    }
-    return a == 0;
-}
-
-/* Paley's matrix without its first column: +1 or -1 of a row and a variable. */
-static double sign_of(uint32_t row, uint32_t variable, uint32_t q)
-{
-    return row < q && is_square((variable + q - row) % q, q) ? 1 : -1;
-}
-
-static void point(const struct ww_space *space, uint32_t row, double which, uint32_t q,
-                  double *x)
+/* Points of one round: the start, then each variable alone. */
+static void fill_round(const struct ww_space *space, double *x)
 {
     ww_space_start(space, x);
     for (uint32_t v = 0; v < space->n_variables; v++) {
         const struct ww_space_variable *variable = &space->variable[v];
+        double *at = x + (size_t)(v + 1) * space->d;
+        ww_space_start(space, at);
         for (uint32_t j = 0; j < variable->values; j++) {
-            if (sign_of(row, v, q) == which) {
-                x[variable->first + j] = variable->level;
-            }
+            at[variable->first + j] = variable->level;
         }
     }
 }
 
 struct sums {
     double *sum, *squares; /* [n_variables] */
-    uint32_t n;
+    uint32_t *n;
 };
 
-/* What a row said against its complement, by item where both have as many scores. */
-static void add_row(const struct ww_search *s, uint32_t trial, uint32_t row, uint32_t q,
-                    struct sums *sums)
+/* What a trial said against the start's. */
+static void add_trial(const struct ww_search *s, uint32_t start, uint32_t trial,
+                      uint32_t v, struct sums *sums)
 {
     const struct ww_journal_entry *a = ww_journal_find(s->journal, trial);
-    const struct ww_journal_entry *b = ww_journal_find(s->journal, trial + 1);
+    const struct ww_journal_entry *b = ww_journal_find(s->journal, start);
     const bool by_item = a->n == b->n;
     const uint32_t n = by_item ? a->n : 1;
-    const double sign = s->space.minimise ? -0.5 : 0.5;
+    const double sign = s->space.minimise ? -1 : 1;
     if (a->n == 0 || b->n == 0) {
         return;
     }
     for (uint32_t i = 0; i < n; i++) {
-        const double gain =
-            by_item ? sign * (a->scores[i] - b->scores[i])
-                    : (ww_search_value(s, trial) - ww_search_value(s, trial + 1)) / 2;
-        for (uint32_t v = 0; v < s->space.n_variables; v++) {
-            const double effect = sign_of(row, v, q) * gain;
-            sums->sum[v] += effect;
-            sums->squares[v] += effect * effect;
-        }
-        sums->n++;
+        const double gain = by_item
+                                ? sign * (a->scores[i] - b->scores[i])
+                                : ww_search_value(s, trial) - ww_search_value(s, start);
+        sums->sum[v] += gain;
+        sums->squares[v] += gain * gain;
+        sums->n[v]++;
     }
 }
 
-static enum ww_err try_rows(struct ww_search *s, struct sums *sums, struct ww_error *err)
+static enum ww_err try_rounds(struct ww_search *s, struct sums *sums,
+                              struct ww_error *err)
 {
-    const uint32_t q = prime_of(&s->space);
-    double x[2 * WW_SPACE_MAX_NUMBERS];
-    enum ww_err rc = WW_OK;
-    for (uint32_t at = 0; at < s->space.screen * (q + 1) && !rc; at++) {
-        const uint32_t row = at % (q + 1);
+    const uint32_t n = s->space.n_variables + 1;
+    double *x = ww_calloc(n, s->space.d * sizeof(*x));
+    enum ww_err rc = x ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
+    if (!rc) {
+        fill_round(&s->space, x);
+    }
+    for (uint32_t r = 0; r < s->space.screen && !rc; r++) {
         uint32_t first = 0;
-        point(&s->space, row, 1, q, x);
-        point(&s->space, row, -1, q, x + s->space.d);
-        rc = ww_search_try(s, x, 2, WW_PART_SEARCH,
+        rc = ww_search_try(s, x, n, WW_PART_SEARCH,
                            ww_search_items(s, WW_PART_SEARCH, s->rounds++), &first, err);
-        if (!rc) {
-            add_row(s, first, row, q, sums);
+        for (uint32_t v = 0; v + 1 < n && !rc; v++) {
+            add_trial(s, first, first + 1 + v, v, sums);
         }
     }
+    ww_free(x);
     return rc;
+}
+
+/* How far a variable begins on the way to its level, 0 to 1. One observation has no
+ * error and is believed. */
+static double evidence(const struct ww_screen *screen, uint32_t v)
+{
+    const double effect = screen->effect[v];
+    const double enough = ENOUGH * screen->error[v];
+    return effect <= 0 ? 0 : effect < enough ? effect / enough : 1;
 }
 
 /* Variables that stay; where none does, the one with most to say for it. */
@@ -165,17 +137,18 @@ static void keep(const struct ww_space *space, const struct sums *sums,
     uint32_t best = 0;
     bool any = false;
     for (uint32_t v = 0; v < space->n_variables; v++) {
-        const double mean = sums->n ? sums->sum[v] / sums->n : 0;
-        const double spread = sums->n ? sums->squares[v] / sums->n - mean * mean : 0;
+        const double n = sums->n[v];
+        const double mean = n > 0 ? sums->sum[v] / n : 0;
+        const double spread = n > 0 ? sums->squares[v] / n - mean * mean : 0;
         screen->effect[v] = mean;
-        screen->error[v] = sums->n > 1 && spread > 0 ? sqrt(spread / (sums->n - 1)) : 0;
-        any = any || mean > THRESHOLD * screen->error[v];
+        screen->error[v] = n > 1 && spread > 0 ? sqrt(spread / (n - 1)) : 0;
+        any = any || mean > 0;
         best = mean > screen->effect[best] ? v : best;
     }
     screen->n = 0;
     for (uint32_t v = 0; v < space->n_variables; v++) {
-        const bool stays =
-            any ? screen->effect[v] > THRESHOLD * screen->error[v] : v == best;
+        const bool stays = any ? screen->effect[v] > 0 : v == best;
+        screen->share[v] = any ? evidence(screen, v) : stays;
         for (uint32_t j = 0; j < space->variable[v].values; j++) {
             const uint32_t number = space->variable[v].first + j;
             screen->kept[number] = stays;
@@ -195,7 +168,7 @@ static void on_line(const struct ww_space *space, const struct ww_screen *screen
         const struct ww_space_variable *variable = &space->variable[v];
         for (uint32_t j = 0; j < variable->values; j++) {
             const uint32_t i = variable->first + j;
-            const double to = x[i] + place * (variable->level - x[i]);
+            const double to = x[i] + place * screen->share[v] * (variable->level - x[i]);
             if (screen->kept[i]) {
                 x[i] = to < variable->low    ? variable->low
                        : to > variable->high ? variable->high
@@ -238,9 +211,10 @@ enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
         return WW_OK;
     }
     struct sums sums = {.sum = ww_calloc(s->space.n_variables, sizeof(double)),
-                        .squares = ww_calloc(s->space.n_variables, sizeof(double))};
-    enum ww_err rc = sums.sum && sums.squares
-                         ? try_rows(s, &sums, err)
+                        .squares = ww_calloc(s->space.n_variables, sizeof(double)),
+                        .n = ww_calloc(s->space.n_variables, sizeof(uint32_t))};
+    enum ww_err rc = sums.sum && sums.squares && sums.n
+                         ? try_rounds(s, &sums, err)
                          : WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
     if (!rc) {
         keep(&s->space, &sums, screen);
@@ -248,6 +222,7 @@ enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
     }
     ww_free(sums.sum);
     ww_free(sums.squares);
+    ww_free(sums.n);
     return rc;
 }
 
@@ -264,6 +239,7 @@ void ww_screen_json(const struct ww_screen *screen, const struct ww_space *space
         ww_jw_object(w);
         ww_jw_kdouble(w, "effect", screen->effect[v]);
         ww_jw_kdouble(w, "error", screen->error[v]);
+        ww_jw_kdouble(w, "share", screen->share[v]);
         ww_jw_kbool(w, "kept", screen->kept[space->variable[v].first]);
         ww_jw_close(w);
     }

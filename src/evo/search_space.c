@@ -17,9 +17,17 @@
 #define MAX_RECIPE ((size_t)1 << 20)
 
 #define KEY_OF(field, key, standard) key,
-static const char *const space_keys[] = {
-    "recipe",  "recipe_file", "variables", "goal",   "items",
-    "deliver", "objectives",  "l1",        "method", WW_SPACE_NUMBERS(KEY_OF)};
+static const char *const space_keys[] = {"adapters",
+                                         "recipe",
+                                         "recipe_file",
+                                         "variables",
+                                         "goal",
+                                         "items",
+                                         "deliver",
+                                         "objectives",
+                                         "l1",
+                                         "method",
+                                         WW_SPACE_NUMBERS(KEY_OF)};
 #undef KEY_OF
 static const char *const variable_keys[] = {"low",   "high",   "start", "step",
                                             "scale", "values", "level"};
@@ -310,15 +318,39 @@ static enum ww_err read_settings(const struct ww_ynode *root, struct ww_space *s
     return rc;
 }
 
+/* Of many adapters few are for the task: they are screened unless told otherwise. */
+static enum ww_err read_adapters(const struct ww_ynode *root,
+                                 const struct ww_ynode *adapters, struct ww_space *space,
+                                 struct ww_error *err)
+{
+    static const char *const others[] = {"recipe", "recipe_file", "variables"};
+    for (size_t i = 0; i < WW_LEN(others); i++) {
+        if (ww_yget(root, others[i])) {
+            return WW_FAIL(err, WW_E_RECIPE,
+                           "line %zu: '%s' does not go with 'adapters', which makes it",
+                           ww_yline(ww_yget(root, others[i])), others[i]);
+        }
+    }
+    const bool usual = !ww_yget(root, "objectives") && !ww_yget(root, "method");
+    if (usual && !ww_yget(root, "screen")) {
+        space->screen = 1;
+    }
+    return ww_space_adapters(adapters, space, err);
+}
+
 static enum ww_err read_root(const struct ww_ynode *root, const char *path,
                              struct ww_space *space, struct ww_error *err)
 {
     enum ww_err rc =
         ww_yonly(root, space_keys, WW_LEN(space_keys), WW_E_RECIPE, "a space", err);
+    const struct ww_ynode *adapters = ww_yget(root, "adapters");
+    space->deliver_model = adapters != NULL;
     if (!rc) {
         rc = read_settings(root, space, err);
     }
-    if (!rc) {
+    if (!rc && adapters) {
+        rc = read_adapters(root, adapters, space, err);
+    } else if (!rc) {
         rc = read_variables(ww_yget(root, "variables"), space, err);
     }
     if (!rc) {
@@ -327,7 +359,7 @@ static enum ww_err read_root(const struct ww_ynode *root, const char *path,
     if (!rc) {
         rc = read_method(ww_yget(root, "method"), space, err);
     }
-    if (!rc) {
+    if (!rc && !adapters) {
         rc = read_recipe(root, path, space, err);
     }
     return rc ? rc : check_use(space, err);

@@ -61,6 +61,11 @@ struct ww_space {
     uint8_t digest[32]; /* of the file and the recipe */
 };
 
+struct ww_ynode;
+/** Variables and recipe of a space's "adapters". */
+enum ww_err ww_space_adapters(const struct ww_ynode *map, struct ww_space *space,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** WW_E_YAML; WW_E_RECIPE with the line: unknown keys, boxes without inside, a name that
  *  the recipe does not use or that is not declared. A recipe_file lies beside the file.
  */

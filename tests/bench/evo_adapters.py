@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""evo_adapters.py BUILD AMBER [--seeds N] [--examples N]: scales of a pool of adapters by
+"""evo_adapters.py BUILD AMBER [--seeds N] [--examples N] [--evaluations N] [--few] [--ours]: scales of a pool of adapters by
 three rules at one number of forward passes of examples.
 
 AMBER is the whole trained family (base, lora-rev/caesar/sort/swap, sibling-dup, unrelated,
@@ -13,8 +13,12 @@ LoraHub (2307.13269): keys are summed, (sum w B)(sum w A), w in [-1.5, 1.5] from
 Evo-Merging (2509.12951): keys are summed with B scaled by b and the a-share of the largest
 entries of A scaled by b; a third of the evaluations for a, the rest for b, step 0.05, 20
 candidates (6 where there are 40 evaluations), new examples for each evaluation, best single value wins.
-Ours: sum of s B A; adapters that lower the loss at a small scale stay; CMA-ES over their
-scales, one set of examples per generation; mean and leaders are tried again on other ones.
+Ours: sum of s B A. Items are drawn from the four tasks evenly. Each adapter is tried alone
+at 0.3 beside none, on twice as many items as a candidate gets; those that lower the loss
+stay, each with the share of its effect in two standard errors, at most 1; the best of four
+scales of these shares is where CMA-ES begins, one set of items per generation. Where there
+are passes for it, mean and leaders are tried again on other items. `evo search` with
+"adapters" does the same by command.
 """
 import argparse
 import json
@@ -91,11 +95,21 @@ class Pool:
             lab[i, len(x) - 1:len(s) - 1] = torch.tensor(y)
         return inp, lab
 
+    def logits(self, change, inp):
+        weights = {m: self.state[m] + d for m, d in change.items()}
+        return torch.func.functional_call(self.model, weights, kwargs={"input_ids": inp, "use_cache": False}).logits
+
+    @torch.no_grad()
+    def losses(self, change, inp, lab):
+        """Mean loss per token, by item."""
+        loss = torch.nn.functional.cross_entropy(self.logits(change, inp).transpose(1, 2), lab, ignore_index=-100,
+                                                 reduction="none")
+        return (loss.sum(1) / (lab != -100).sum(1)).numpy()
+
     @torch.no_grad()
     def measure(self, change, inp, lab):
         """Mean loss per token and share of whole answers that are right."""
-        weights = {m: self.state[m] + d for m, d in change.items()}
-        logits = torch.func.functional_call(self.model, weights, kwargs={"input_ids": inp, "use_cache": False}).logits
+        logits = self.logits(change, inp)
         loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), lab, ignore_index=-100)
         right = ((logits.argmax(-1) == lab) | (lab == -100)).all(1).float().mean()
         return loss.item(), right.item()
@@ -221,38 +235,63 @@ def evo_merging(build, pool, budget, seed):
     return by_keys(pool, best_beta, density)
 
 
-def ours(build, pool, budget, seed):
+class Passes:
+    """Items by task in turn, none twice before all were drawn; counted one by one."""
+
+    def __init__(self, pool, rows, passes, rng):
+        self.pool, self.rows, self.left, self.rng = pool, rows, passes, rng
+        first = [r["prompt"][0] for r in rows]
+        self.tasks = [[i for i, c in enumerate(first) if c == t] for t in sorted(set(first))]
+        self.drawn = [[] for _ in self.tasks]
+        self.turn = 0
+
+    def batch(self, n):
+        out = []
+        for _ in range(n):
+            t = self.turn % len(self.tasks)
+            self.turn += 1
+            if not self.drawn[t]:
+                self.drawn[t] = list(self.rng.permutation(self.tasks[t]))
+            out.append(self.rows[self.drawn[t].pop()])
+        return self.pool.encode(out)
+
+    def losses(self, change, batch):
+        self.left -= len(batch[0])
+        assert self.left >= 0
+        return self.pool.losses(change, *batch)
+
+
+def ours(build, pool, passes, seed, items, again):
     n = len(pool)
-    batch = budget.batch()
-    none = budget.loss(exact(pool, np.zeros(n)), batch)
-    alone = [budget.loss(exact(pool, 0.3 * np.eye(n)[i]), batch) for i in range(n)]
-    kept = [i for i in range(n) if alone[i] < none] or list(range(n))
+    batch = passes.batch(2 * items)
+    none = passes.losses(exact(pool, np.zeros(n)), batch)
+    gain = np.array([none - passes.losses(exact(pool, 0.3 * np.eye(n)[i]), batch) for i in range(n)])
+    effect, error = gain.mean(1), gain.std(1, ddof=1) / np.sqrt(2 * items)
+    kept = [i for i in range(n) if effect[i] > 0] or [int(np.argmax(effect))]
     few = [pool[i] for i in kept]
-    grid = [0.3, 0.5, 0.7, 0.9]
-    start = grid[int(np.argmin([budget.loss(exact(few, np.full(len(few), g)), batch) for g in grid]))]
-    again = 5 if budget.left > 100 else 0
-    search = Search(build, np.full(len(few), start), 0.15, seed, 8, -1.5, 1.5)
-    xs, leaders, mean = None, [], np.full(len(few), start)
-    while budget.left - again * 3 >= 8:
+    share = np.clip(effect[kept] / (2 * error[kept]), 0.01, 1)
+    batch = passes.batch(items)
+    scale = min((0.3, 0.5, 0.7, 0.9), key=lambda g: passes.losses(exact(few, g * share), batch).mean())
+    mean = scale * share
+    search = Search(build, mean, 0.15, seed, 8, -1.5, 1.5)
+    leaders, spare = [], 5 * 3 * items if again else 0
+    while passes.left - spare >= 8 * items:
         xs = search.ask()
         if xs is None:
             break
-        batch = budget.batch() if again else batch
-        values = [budget.loss(exact(few, x), batch) for x in xs]
+        batch = passes.batch(items)
+        values = [passes.losses(exact(few, x), batch).mean() for x in xs]
         order = np.argsort(values, kind="stable")
-        leaders = sorted(leaders + [(values[i], tuple(xs[i])) for i in order[:2]])[:again - 1 if again else 1]
-        mean = xs[order[:4]].mean(0)
+        leaders = sorted(leaders + [(values[i], tuple(xs[i])) for i in order[:2]])[:4]
+        weight = np.log(4.5) - np.log(np.arange(1, 5))
+        mean = weight @ xs[order[:4]] / weight.sum()
         search.tell(values)
     search.close()
-    answer = mean
     if again:
         tried = [mean] + [np.array(x) for _, x in leaders]
-        total = np.zeros(len(tried))
-        for _ in range(3):
-            batch = budget.batch()
-            total += [budget.loss(exact(few, x), batch) for x in tried]
-        answer = tried[int(np.argmin(total))]
-    return exact(few, answer), kept
+        batch = passes.batch(3 * items)
+        mean = min(tried, key=lambda x: passes.losses(exact(few, x), batch).mean())
+    return exact(few, mean), kept
 
 
 def main():
@@ -262,6 +301,8 @@ def main():
     p.add_argument("--seeds", type=int, default=3)
     p.add_argument("--examples", type=int, default=60)
     p.add_argument("--evaluations", type=int, default=1200)
+    p.add_argument("--few", action="store_true", help="40 evaluations of 5 examples alone")
+    p.add_argument("--ours", action="store_true", help="without the published rules")
     a = p.parse_args()
     torch.set_num_threads(1)
     pool = Pool(a.amber)
@@ -277,17 +318,25 @@ def main():
     for t, ad in zip(TASKS, pool.adapters):
         report(f"lora-{t} alone", exact([ad], [1]))
     report("all nine at 1/9, exact sum", exact(everyone, np.full(9, 1 / 9)))
-    for evaluations, examples in [(40, 5), (a.evaluations, a.examples)]:
-        print(f"\n{evaluations} evaluations of {examples} examples: {evaluations * examples} forward passes")
+    for evaluations, examples in [(40, 5), (a.evaluations, a.examples)][:1 if a.few else 2]:
+        passes, few = evaluations * examples, evaluations == 40
+        print(f"\n{evaluations} evaluations of {examples} examples: {passes} forward passes")
+        cost = []
         for seed in range(1, a.seeds + 1):
             def budget(k):
                 return Budget(pool, rows, evaluations, examples, np.random.default_rng(100 * seed + k))
-            report(f"seed {seed}: LoraHub", lorahub(a.build, everyone, budget(1), seed))
-            report(f"seed {seed}: Evo-Merging", evo_merging(a.build, everyone, budget(2), seed))
-            change, kept = ours(a.build, everyone, budget(3), seed)
-            report(f"seed {seed}: ours, kept {kept}", change)
-            change, kept = ours(a.build, pool.adapters, budget(3), seed)
-            report(f"seed {seed}: ours without distractors", change)
+
+            def run(adapters):
+                p = Passes(pool, rows, passes, np.random.default_rng(100 * seed + 3))
+                return ours(a.build, adapters, p, seed, 4 if few else examples, not few)
+            if not a.ours:
+                report(f"seed {seed}: LoraHub", lorahub(a.build, everyone, budget(1), seed))
+                report(f"seed {seed}: Evo-Merging", evo_merging(a.build, everyone, budget(2), seed))
+            change, kept = run(everyone)
+            right = report(f"seed {seed}: ours, kept {kept}", change)
+            cost.append(100 * (report(f"seed {seed}: ours without distractors", run(pool.adapters)[0]) - right))
+        print(f"distractors cost {np.mean(cost):.2f} points, standard error "
+              f"{np.std(cost, ddof=1) / np.sqrt(len(cost)) if len(cost) > 1 else float('nan'):.2f}")
 
 
 if __name__ == "__main__":

@@ -163,3 +163,52 @@ YML
     make_space "method: guess"
     refused 3 "'method' must be 'cma' or 'crossover'" search no.json j4 few
 }
+
+@test "a pool of adapters is screened, summed exactly and scored by a forward pass" {
+    for task in rev caesar; do
+        "$WW" extract "$FAMILY/base" "$FAMILY/expert-$task" "$task" --rank 16 -q
+    done
+    # one that points the other way
+    cp -r rev against
+    sed -i 's/"lora_alpha": *\([0-9]*\)/"lora_alpha": -\1/' against/adapter_config.json
+    cat >space.yml <<YML
+adapters:
+  base: $FAMILY/base
+  pool: [rev, caesar, against]
+population: 4
+leaders: 1
+repeats: 1
+YML
+    "$WW" evo search space.yml --evaluator "$WW_BIN/task_evaluator" --output out.json --journal j \
+        --evaluations 21 --parallel 2 -q 6 "$FAMILY/tasks/rev.test.jsonl" \
+        "$FAMILY/tasks/caesar.test.jsonl" >said
+    jq -e '.screen.rev.kept and (.screen.against.kept | not) and .variables.against == 0 and
+           .gain_over_start and .variables.rev > 0.3' out.json
+    jq -r .recipe out.json >recipe.yml
+    "$WW" merge recipe.yml merged -q
+    # without a base the sum is an adapter, whose rank is the sum of theirs
+    for name in x y; do
+        mkdir $name
+        echo '{"peft_type": "LORA", "r": 2, "lora_alpha": 2}' >$name/adapter_config.json
+        safetensors $name/adapter_model.safetensors "$(jq -cn '"base_model.model.q_proj" as $m | {
+            ($m + ".lora_A.weight"): {dtype: "F32", shape: [2, 8], data_offsets: [0, 64]},
+            ($m + ".lora_B.weight"): {dtype: "F32", shape: [8, 2], data_offsets: [64, 128]}}')" 128
+    done
+    sed -i '/base:/d; s/\[rev, caesar, against\]/[x, y]/' space.yml
+    cat >is_adapter <<'SH'
+#!/bin/sh
+[ -e "$1/adapter_model.safetensors" ] && jq -c '{score: .r}' "$1/adapter_config.json"
+SH
+    chmod +x is_adapter
+    "$WW" evo search space.yml --evaluator ./is_adapter --output a.json --journal j2 --evaluations 21 -q >said
+    jq -e '.failed == 0 and .start_score == 4' a.json
+    echo "recipe: 'x: 1'" >>space.yml
+    refused 3 "does not go with 'adapters'" "$WW" evo search space.yml --evaluator ./is_adapter \
+        --output b.json --journal j3
+    printf 'adapters: {pool: [rev, x/rev]}\n' >space.yml
+    refused 3 "two adapters are named 'rev'" "$WW" evo search space.yml --evaluator ./is_adapter \
+        --output b.json --journal j3
+    printf 'adapters: {pool: [rev], level: 3}\n' >space.yml
+    refused 3 "'level' in the box" "$WW" evo search space.yml --evaluator ./is_adapter \
+        --output b.json --journal j3
+}

@@ -63,7 +63,7 @@ static void a_screen_keeps_what_helps(void **state)
     assert_non_null(strstr(ww_buf_cstr(&text), "\"kept\": false"));
     ww_buf_release(&text);
     done(&p);
-    p = make(SIX "screen: 2\n");
+    p = make(SIX "screen: 5\n");
     FAILS(search(&p, "few", 60, 2, NULL, NULL, &r, &err), WW_E_USAGE);
     done(&p);
     resumes(SIX "screen: 1\nrepeats: 1\nleaders: 1\n", "few", 45);
