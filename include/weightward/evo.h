@@ -32,6 +32,11 @@ struct ww_collect_options {
     double max_tokens;
     double max_cost; /* in the unit of the pool file's prices */
     double max_seconds;
+    /** A drawing of the items, for trials of a search: "search", "again" or "final" by
+     * the items' own hashes; NULL: all of them. */
+    const char *part;
+    uint64_t draw;             /* its seed */
+    size_t sample;             /* items; 0: the whole part */
     struct ww_run_options run; /* progress counts items; threads and memory: not used */
 };
 
@@ -77,6 +82,21 @@ WW_API enum ww_err ww_evo_collect(const struct ww_collect_options *options,
                                   struct ww_collect_report *report,
                                   struct ww_error *err) WW_MUST_USE;
 WW_API void ww_collect_report_release(struct ww_collect_report *report);
+
+/** What a pool's even mixture scores on the items of a drawing. */
+struct ww_pool_scores {
+    double *scores; /* [n] minus bits per token, by item */
+    size_t n;
+    size_t right; /* whole answers */
+    uint64_t calls;
+};
+
+/** Ask what the cache lacks and score; the limits are those of ww_evo_collect, and
+ *  WW_E_LIMIT when one ends it. */
+WW_API enum ww_err ww_pool_score(const struct ww_collect_options *options,
+                                 struct ww_pool_scores *out,
+                                 struct ww_error *err) WW_MUST_USE;
+WW_API void ww_pool_scores_release(struct ww_pool_scores *scores);
 
 struct ww_probe_report {
     struct ww_evo_member *members;

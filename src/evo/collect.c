@@ -302,6 +302,7 @@ static enum ww_err start(struct collect *c, struct ww_collect_report *report,
     }
     enum ww_err rc = ww_members_read(o->pool, &c->members, err);
     rc = rc ? rc : ww_tasks_read(o->tasks, &c->tasks, err);
+    rc = rc || !o->part ? rc : ww_tasks_draw(&c->tasks, o->part, o->draw, o->sample, err);
     rc = rc ? rc : ww_answer_cache_open(o->cache, true, &c->cache, err);
     if (rc) {
         return rc;

@@ -4,6 +4,7 @@
 #define WW_EVO_COLLECT_H
 
 #include "evo/answer_cache.h"
+#include "evo/answers.h"
 #include "evo/gather.h"
 #include "weightward/evo.h"
 

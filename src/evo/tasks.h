@@ -45,6 +45,12 @@ enum ww_err ww_tasks_read(const char *path, struct ww_tasks *out,
                           struct ww_error *err) WW_MUST_USE;
 void ww_tasks_release(struct ww_tasks *tasks);
 
+/** Keep one part of the items, "search" (half of them), "again" or "final" (a quarter
+ *  each), decided by each item's hash; of it at most sample items (0: all), drawn by the
+ *  seed, in the file's order. WW_E_USAGE for another part, or where none is left. */
+enum ww_err ww_tasks_draw(struct ww_tasks *tasks, const char *part, uint64_t seed,
+                          size_t sample, struct ww_error *err) WW_MUST_USE;
+
 /** First item of a that is in b as well, to *out; a->n: none. */
 enum ww_err ww_tasks_shared(const struct ww_tasks *a, const struct ww_tasks *b,
                             size_t *out, struct ww_error *err) WW_MUST_USE;

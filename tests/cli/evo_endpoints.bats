@@ -100,3 +100,35 @@ END
     done
     [ "$(jq .rules[0].bits exact.fit)" = "$(jq .rules[0].bits all.fit)" ]
 }
+
+@test "scales behind a server are searched, and a killed search pays for nothing twice" {
+    mock base --skill rev --seed 1 --shape llama --adapters 2
+    rows 1 40 | grep '"R:' >tasks.jsonl
+    cat >space.yml <<END
+recipe: |
+  members: [{name: base, url: "$(url base)", model: mock, end: "</s>", adapters: [\${a}, \${b}]}]
+variables:
+  a: {low: -4, high: 4, start: 3, step: 1}
+  b: {low: -4, high: 4, start: -3, step: 1}
+END
+    score() { "$WW" evo score --tasks tasks.jsonl --cache answers --connections 16 -q "$@"; }
+    search() {
+        "$WW" evo search space.yml --evaluator "$WW" --output "$1" --journal "$1.journal" --evaluations 40 --seed 3 -q -- \
+            evo score --tasks tasks.jsonl --cache answers --sample 4 --connections 16 -q
+    }
+    search found.json >/dev/null
+    jq -e '.gain_over_start and .gain.interval[0] > 0 and .score > .start_score' found.json
+    calls=$(wc -c <base.calls)
+    # the same search from its beginning: every trial's answers are there
+    search again.json >/dev/null
+    [ "$(jq -c .variables found.json)" = "$(jq -c .variables again.json)" ]
+    [ "$(wc -c <base.calls)" = "$calls" ]
+    # parts are apart, drawings repeat
+    pool base | sed 's/, end: "<.s>"/&, adapters: [0, 0]/' >pool.yml
+    score pool.yml search 1 --sample 3 >one
+    score pool.yml search 1 --sample 3 >same
+    cmp one same
+    [ "$(for part in search again final; do score pool.yml $part 1 | jq '.scores | length'; done | paste -sd+ | bc)" = 40 ]
+    refused 2 "no part of the items" score pool.yml third 1
+    refused 2 "SEED" score pool.yml search x
+}

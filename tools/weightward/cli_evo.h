@@ -16,6 +16,7 @@ int evo_collect(int argc, const char **argv);
 int evo_fit(int argc, const char **argv);
 int evo_run(int argc, const char **argv);
 int evo_probe(int argc, const char **argv);
+int evo_score(int argc, const char **argv);
 int evo_serve(int argc, const char **argv);
 
 #endif

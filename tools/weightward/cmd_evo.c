@@ -16,6 +16,7 @@ static const struct word {
     {"evo collect", evo_collect, "ask a pool about a task file, each question once"},
     {"evo fit", evo_fit, "rules fitted to what was collected, confirmed on other items"},
     {"evo run", evo_run, "collect, fit and confirm, to a signed recipe"},
+    {"evo score", evo_score, "a pool as the candidate of a search, for its evaluator"},
     {"evo serve", evo_serve, "a signed recipe as one model, for OpenAI's clients"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])

@@ -4,6 +4,7 @@
 
 #include "evo/members.h"
 #include "evo/tasks.h"
+#include "util/buf.h"
 
 static enum ww_err parse(const char *text, struct ww_tasks *out, struct ww_error *err)
 {
@@ -135,6 +136,78 @@ static void wrong_pools_are_refused(void **state)
     }
 }
 
+static void many(struct ww_tasks *t)
+{
+    struct ww_buf text;
+    struct ww_error err = {0};
+    char line[64];
+    ww_buf_init(&text, 1 << 16);
+    for (int i = 0; i < 200; i++) {
+        snprintf(line, sizeof(line), "{\"prompt\":\"p%d\",\"answer\":\"a\"}\n", i);
+        OK(ww_buf_add_str(&text, line, &err));
+    }
+    OK(parse(ww_buf_cstr(&text), t, &err));
+    ww_buf_release(&text);
+}
+
+static void parts_are_apart_and_drawings_repeat(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"search", "again", "final"};
+    struct ww_error err = {0};
+    size_t sum = 0;
+    size_t shared = 0;
+    struct ww_tasks whole[3];
+    for (size_t i = 0; i < 3; i++) {
+        struct ww_tasks some, same, other;
+        many(&whole[i]);
+        many(&some);
+        many(&same);
+        many(&other);
+        OK(ww_tasks_draw(&whole[i], parts[i], 1, 0, &err));
+        OK(ww_tasks_draw(&some, parts[i], 7, 10, &err));
+        OK(ww_tasks_draw(&same, parts[i], 7, 10, &err));
+        OK(ww_tasks_draw(&other, parts[i], 8, 10, &err));
+        sum += whole[i].n;
+        assert_int_equal(some.n, 10);
+        size_t equal = 0;
+        for (size_t n = 0; n < 10; n++) {
+            assert_memory_equal(some.item[n].hash, same.item[n].hash, 32);
+            equal += memcmp(some.item[n].hash, other.item[n].hash, 32) == 0;
+        }
+        assert_true(equal < 10);
+        OK(ww_tasks_shared(&some, &whole[i], &shared, &err));
+        assert_int_equal(shared, 0); /* of the part */
+        ww_tasks_release(&some);
+        ww_tasks_release(&same);
+        ww_tasks_release(&other);
+    }
+    assert_int_equal(sum, 200);
+    for (size_t i = 0; i < 3; i++) {
+        OK(ww_tasks_shared(&whole[i], &whole[(i + 1) % 3], &shared, &err));
+        assert_int_equal(shared, whole[i].n); /* none */
+    }
+    assert_int_equal(ww_tasks_draw(&whole[0], "third", 1, 0, &err), WW_E_USAGE);
+    ww_error_clear(&err);
+    assert_int_equal(ww_tasks_draw(&whole[0], "final", 1, 0, &err), WW_E_USAGE);
+    for (size_t i = 0; i < 3; i++) {
+        ww_tasks_release(&whole[i]);
+    }
+}
+
+static void scales_of_a_member_are_read(void **state)
+{
+    (void)state;
+    struct ww_members m;
+    struct ww_error err = {0};
+    OK(pool("members: [{name: a, url: \"http://127.0.0.1:9\", model: m, exact: true, "
+            "adapters: [0.5, -1, 0]}]",
+            &m, &err));
+    assert_int_equal(m.member[0].n_adapters, 3);
+    assert_true(m.member[0].adapters[1] == -1 && m.member[0].exact);
+    ww_members_release(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +216,8 @@ int main(void)
         cmocka_unit_test(shared_items_are_found),
         cmocka_unit_test(a_pool_is_read),
         cmocka_unit_test(wrong_pools_are_refused),
+        cmocka_unit_test(parts_are_apart_and_drawings_repeat),
+        cmocka_unit_test(scales_of_a_member_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
