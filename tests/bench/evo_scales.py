@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scales of adapters searched behind a real server, which alone holds the weights.
 
-  evo_scales.py BUILD FAMILY [--evaluations 100] [--sample 24] [--seed 1] [--only-search]
+  evo_scales.py BUILD FAMILY [--evaluations 100] [--sample 24] [--seed 1] [--start 0.25] [--only-search]
 
 Four adapters of a family's base (rev, caesar, sort, swap) go through a package into GGUF
 files and are loaded by llama.cpp's server (the xllamacpp wheel). `evo search` sets their
@@ -58,7 +58,7 @@ def search(ww, a, port, tasks, work):
     space, out = os.path.join(work, "space.yml"), os.path.join(work, "found.json")
     with open(space, "w", encoding="ascii") as f:
         f.write(SPACE.format(port=port, names=", ".join("${%s}" % t for t in TASKS),
-                             variables="".join(f"  {t}: {{low: -1.5, high: 1.5, start: 0.25, step: 0.3}}\n" for t in TASKS)))
+                             variables="".join(f"  {t}: {{low: -1.5, high: 1.5, start: {a.start}, step: 0.3}}\n" for t in TASKS)))
     subprocess.run([ww, "evo", "search", space, "--evaluator", ww, "--output", out, "--journal", out + ".journal", "--evaluations",
                     str(a.evaluations), "--seed", str(a.seed), "-q", "--", "evo", "score", "--tasks", tasks, "--cache",
                     os.path.join(work, "searched"), "--sample", str(a.sample), "--connections", "8", "-q"], check=True,
@@ -81,6 +81,7 @@ def main():
     p.add_argument("--evaluations", type=int, default=100)
     p.add_argument("--sample", type=int, default=24)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--start", type=float, default=0.25)
     p.add_argument("--only-search", action="store_true")
     a = p.parse_args()
     ww = os.path.join(os.path.abspath(a.build), "weightward")
