@@ -65,7 +65,8 @@ struct ww_lineage_layer {
     uint64_t elements;
 };
 
-/** What the replay leaves of a tensor. */
+/** What the replay leaves of a tensor; of one of a million elements or more a quarter is
+ *  replayed. */
 struct ww_lineage_tensor {
     char *name;
     uint32_t layer; /* UINT32_MAX: outside of layers */
@@ -126,7 +127,7 @@ struct ww_decompose_report {
     bool confirmatory;     /* it was the run of a plan signed beforehand */
     bool varies;           /* shares differ between tensors; they are means over those */
     double noise;          /* beyond rounding: standard deviation per element */
-    double r2;             /* of the whole difference from the base */
+    double r2;             /* of the difference from the base, where it was replayed */
     double r2_ceiling;     /* what rounding of the exact blend would leave */
     double unexplained;    /* 1 - r2 / r2_ceiling, not below 0 */
     double replay;         /* share of moved elements whose bits the blend by the recipe

@@ -111,6 +111,7 @@ static enum ww_err cut_in_halves(struct decomposing *d, struct ww_error *err)
 
 static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
 {
+    struct ww_sweep_ask ask = {.phase = "decompose", .stored = true};
     enum ww_err rc = WW_OK;
 
     d->moments = ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
@@ -119,6 +120,7 @@ static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
         return no_memory(err);
     }
     rc = cut_in_halves(d, err);
+    ask.use = d->fitted;
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         d->moments[t] = ww_moments_new(d->k);
         if (!d->moments[t]) {
@@ -127,8 +129,8 @@ static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
         d->report->elements += d->family.tensors[t].n_elements;
     }
     if (!rc) {
-        rc = ww_sweep(&d->family, "decompose", d->fitted, NULL, &d->options->run, visit,
-                      d, &d->report->run.bytes_read, err);
+        rc = ww_sweep(&d->family, &ask, &d->options->run, visit, d,
+                      &d->report->run.bytes_read, err);
     }
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         rc = ww_moments_add(d->whole, d->moments[t], 1, err);

@@ -199,6 +199,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
                         .n_sources = n_sources,
                         .dtype = first_dtype(family),
                         .n_gram = (size_t)(n_sources + 1) * (n_sources + 1) + 1};
+    const struct ww_sweep_ask ask = {.phase = "method", .use = use, .in_part = true};
     double n[WW_KEEP_RANKS] = {0};
     double kept[WW_KEEP_RANKS] = {0};
     enum ww_err rc = WW_OK;
@@ -210,7 +211,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for keep rates");
         goto out;
     }
-    rc = ww_sweep(family, "method", use, NULL, run, visit, &k, bytes_read, err);
+    rc = ww_sweep(family, &ask, run, visit, &k, bytes_read, err);
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         spread(&k.per_tensor[t], n, kept);
     }

@@ -86,11 +86,27 @@ static enum ww_err read_inputs(const struct matching *m, struct room *r,
     return rc;
 }
 
+/* The dtypes of nearly all models, without a call for each element. */
+static uint64_t count_same_16(const uint8_t *moved, const uint16_t *a, const uint16_t *b,
+                              size_t n)
+{
+    uint64_t same = 0;
+
+    for (size_t e = 0; e < n; e++) {
+        same += (moved[e] != 0) & (a[e] == b[e]);
+    }
+    return same;
+}
+
 static uint64_t count_same(const struct room *r, const uint8_t *a, const uint8_t *b,
                            size_t size, size_t n)
 {
     uint64_t same = 0;
 
+    if (size == sizeof(uint16_t)) {
+        return count_same_16(r->moved, (const uint16_t *)(const void *)a,
+                             (const uint16_t *)(const void *)b, n);
+    }
     for (size_t e = 0; e < n; e++) {
         same += r->moved[e] && memcmp(a + e * size, b + e * size, size) == 0;
     }

@@ -86,12 +86,13 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     tile->sorted =
         ww_alloc_aligned(64, (size_t)(k + 1) * WW_MOMENTS_TILE * sizeof(double));
     tile->steps = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
-    tile->bin = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->bin));
+    tile->stored = ww_calloc(k + (size_t)2, sizeof(*tile->stored));
+    tile->bin = ww_calloc(WW_MOMENTS_TILE + 8, sizeof(*tile->bin));
     tile->order = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->order));
     tile->picked = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->picked));
     tile->moved = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(*tile->moved));
-    return tile->columns && tile->sorted && tile->steps && tile->bin && tile->picked &&
-                   tile->order && tile->moved
+    return tile->columns && tile->sorted && tile->steps && tile->stored && tile->bin &&
+                   tile->picked && tile->order && tile->moved
                ? WW_OK
                : no_memory(err);
 }
@@ -101,6 +102,7 @@ void ww_moments_tile_release(struct ww_moments_tile *tile)
     ww_free(tile->columns);
     ww_free(tile->sorted);
     ww_free(tile->steps);
+    ww_free(tile->stored);
     ww_free(tile->bin);
     ww_free(tile->picked);
     ww_free(tile->order);
@@ -252,6 +254,101 @@ static uint64_t classify(struct ww_moments_tile *tile, unsigned k, size_t n,
     return n_pruned;
 }
 
+/* The same of BF16 as it is stored: the larger half of a float. So a difference is cut
+ * off to its larger half as well, which has its exponent, and everything is 16 bits wide.
+ */
+struct narrow_block {
+    uint16_t largest[BLOCK];
+    uint16_t longest[BLOCK];
+};
+
+static inline float float_of(uint16_t bits)
+{
+    const uint32_t wide = (uint32_t)bits << 16;
+    float v = 0;
+
+    memcpy(&v, &wide, sizeof(v));
+    return v;
+}
+
+WW_CLONES static void begin_narrow(struct narrow_block *b, const uint16_t *base, size_t n)
+{
+    for (size_t e = 0; e < n; e++) {
+        b->largest[e] = base[e] & 0x7fff;
+        b->longest[e] = 0;
+    }
+}
+
+WW_CLONES static void add_narrow(struct narrow_block *b, const uint16_t *base,
+                                 const uint16_t *x, size_t n)
+{
+    for (size_t e = 0; e < n; e++) {
+        const uint16_t length = x[e] & 0x7fff;
+        b->largest[e] = b->largest[e] > length ? b->largest[e] : length;
+    }
+    for (size_t e = 0; e < n; e++) {
+        const float difference = float_of(x[e]) - float_of(base[e]);
+        uint32_t bits = 0;
+        memcpy(&bits, &difference, sizeof(bits));
+        const uint16_t half = (uint16_t)(bits >> 16 & 0x7fff);
+        b->longest[e] = b->longest[e] > half ? b->longest[e] : half;
+    }
+}
+
+/* All bits, or none: conditions that vector units compute without a branch. */
+static inline uint16_t mask(bool condition)
+{
+    return condition ? 0xffff : 0;
+}
+
+/* Fields of exponents alone: a normal one is at least 1, eight steps are 2^-4 of the
+ * largest value's power of two. */
+WW_CLONES static uint64_t put_narrow_in_bins(const struct narrow_block *b,
+                                             const uint16_t *base, const uint16_t *y,
+                                             uint8_t *bin, size_t n)
+{
+    const uint16_t to_bin = WW_MOMENTS_BIN_BIAS - 7 - 127;
+    uint16_t of[BLOCK];
+    uint32_t n_pruned = 0;
+
+    for (size_t e = 0; e < n; e++) {
+        const uint16_t field = b->largest[e] >> 7;
+        const uint16_t normal = field > 1 ? field : 1;
+        const uint16_t length = (uint16_t)((b->longest[e] >> 7) + 4);
+        const uint16_t at = (uint16_t)(normal + to_bin);
+        const uint16_t pruned =
+            mask((uint16_t)(y[e] << 1) == 0) & mask((uint16_t)(base[e] << 1) != 0);
+        const uint16_t used = mask(length >= normal) & mask(b->longest[e] != 0) &
+                              mask(at < WW_MOMENTS_BINS);
+        of[e] = at & used & (uint16_t)~pruned;
+        n_pruned += pruned & 1;
+    }
+    for (size_t e = 0; e < n; e++) {
+        bin[e] = (uint8_t)of[e];
+    }
+    return n_pruned;
+}
+
+static uint64_t classify_stored(struct ww_moments_tile *tile, unsigned k, size_t n)
+{
+    uint64_t n_pruned = 0;
+    struct narrow_block block;
+
+    for (size_t at = 0; at < n; at += BLOCK) {
+        const size_t len = n - at < BLOCK ? n - at : BLOCK;
+        const uint16_t *base = (const uint16_t *)(const void *)tile->stored[1] + at;
+        begin_narrow(&block, base, len);
+        for (unsigned i = 0; i < k; i++) {
+            add_narrow(&block, base,
+                       (const uint16_t *)(const void *)tile->stored[i + 2] + at, len);
+        }
+        n_pruned += put_narrow_in_bins(
+            &block, base, (const uint16_t *)(const void *)tile->stored[0] + at,
+            tile->bin + at, len);
+    }
+    return n_pruned;
+}
+
 /* Sums of a x b[q] for some columns at once: a is loaded once for all of them. Every sum
  * runs over LANES partial sums in the order of elements, whatever the vector unit is. */
 #define AT_ONCE 4
@@ -373,25 +470,37 @@ static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *ti
     }
 }
 
-/* Counting sort, stable, so that sums run in the order of elements. Those that are used
- * are picked first, without a branch that nobody could foresee. */
+/* Elements that are used, in order, without a branch that nobody could foresee: eight
+ * bins at once, of which a zero leaves no bit. The tile's bins end with zeros. */
+static size_t pick(const uint8_t *bin, size_t n, uint32_t *picked,
+                   uint32_t count[WW_MOMENTS_BINS])
+{
+    const uint64_t low = UINT64_C(0x7f7f7f7f7f7f7f7f);
+    size_t used = 0;
+
+    for (size_t e = 0; e < n; e += 8) {
+        uint64_t word = 0;
+        memcpy(&word, bin + e, sizeof(word));
+        uint64_t bits = (((word & low) + low) | word) & ~low;
+        for (; bits; bits &= bits - 1) {
+            const size_t at = e + (size_t)__builtin_ctzll(bits) / 8;
+            picked[used++] = (uint32_t)at;
+            count[bin[at]]++;
+        }
+    }
+    return used;
+}
+
+/* Counting sort, stable, so that sums run in the order of elements. */
 static size_t sort(struct ww_moments_tile *tile, size_t n,
                    uint32_t first[WW_MOMENTS_BINS + 1])
 {
-    const uint8_t *bin = tile->bin;
-    uint32_t *picked = tile->picked;
-    uint32_t *order = tile->order;
     uint32_t count[WW_MOMENTS_BINS] = {0};
     uint32_t at = 0;
     size_t used = 0;
 
-    for (size_t e = 0; e < n; e++) {
-        picked[used] = (uint32_t)e;
-        used += bin[e] != 0;
-    }
-    for (size_t i = 0; i < used; i++) {
-        count[bin[picked[i]]]++;
-    }
+    memset(tile->bin + n, 0, 8);
+    used = pick(tile->bin, n, tile->picked, count);
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
         first[b] = at;
         at += count[b];
@@ -399,7 +508,7 @@ static size_t sort(struct ww_moments_tile *tile, size_t n,
     }
     first[WW_MOMENTS_BINS] = at;
     for (size_t i = 0; i < used; i++) {
-        order[count[bin[picked[i]]]++] = picked[i];
+        tile->order[count[tile->bin[tile->picked[i]]]++] = tile->picked[i];
     }
     return used;
 }
@@ -412,6 +521,49 @@ static void gather(const double *restrict from, const uint32_t *restrict order, 
     }
 }
 
+WW_CLONES static void subtract(const uint16_t *x, const uint16_t *base, size_t n,
+                               double *to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = (double)float_of(x[i]) - (double)float_of(base[i]);
+    }
+}
+
+static void gather_narrow(const uint8_t *stored, const uint32_t *order, size_t n,
+                          uint16_t *to)
+{
+    const uint16_t *from = (const uint16_t *)(const void *)stored;
+
+    for (size_t i = 0; i < n; i++) {
+        to[i] = from[order[i]];
+    }
+}
+
+/* Of those that are used alone: their values, less the base's. */
+static void gather_stored(const struct ww_moments_tile *tile, unsigned k, size_t n)
+{
+    uint16_t base[BLOCK];
+    uint16_t x[BLOCK];
+
+    for (size_t at = 0; at < n; at += BLOCK) {
+        const size_t len = n - at < BLOCK ? n - at : BLOCK;
+        gather_narrow(tile->stored[1], tile->order + at, len, base);
+        for (unsigned p = 0; p <= k; p++) {
+            gather_narrow(tile->stored[p ? p + 1 : 0], tile->order + at, len, x);
+            subtract(x, base, len, tile->sorted + (size_t)p * WW_MOMENTS_TILE + at);
+        }
+    }
+}
+
+static void gather_columns(const struct ww_moments_tile *tile, unsigned k, size_t n)
+{
+    for (unsigned p = 0; p <= k; p++) {
+        /* The base's own column is not among the differences. */
+        const double *from = tile->columns + (size_t)(p ? p + 1 : 0) * WW_MOMENTS_TILE;
+        gather(from, tile->order, n, tile->sorted + (size_t)p * WW_MOMENTS_TILE);
+    }
+}
+
 enum ww_err ww_moments_accumulate(struct ww_moments *moments,
                                   struct ww_moments_tile *tile, size_t n,
                                   enum ww_dtype dtype, struct ww_error *err)
@@ -419,12 +571,13 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
     uint32_t first[WW_MOMENTS_BINS + 1];
     size_t used = 0;
 
-    moments->pruned += classify(tile, moments->k, n, dtype);
+    moments->pruned += tile->is_stored ? classify_stored(tile, moments->k, n)
+                                       : classify(tile, moments->k, n, dtype);
     used = sort(tile, n, first);
-    for (unsigned p = 0; p <= moments->k; p++) {
-        /* The base's own column is not among the differences. */
-        const double *from = tile->columns + (size_t)(p ? p + 1 : 0) * WW_MOMENTS_TILE;
-        gather(from, tile->order, used, tile->sorted + (size_t)p * WW_MOMENTS_TILE);
+    if (tile->is_stored) {
+        gather_stored(tile, moments->k, used);
+    } else {
+        gather_columns(tile, moments->k, used);
     }
     for (unsigned b = 1; b < WW_MOMENTS_BINS; b++) {
         struct ww_moments_bin *bin = NULL;

@@ -46,7 +46,10 @@ struct ww_moments_tile {
     double *steps;   /* [TILE], with has_steps: of blocks that the suspect was rounded in,
                         0 where the grid is all */
     bool has_steps;
-    uint8_t *bin;     /* [TILE], 0: not used */
+    const uint8_t **stored; /* [k + 2], with is_stored: elements in BF16, and columns hold
+                               nothing */
+    bool is_stored;
+    uint8_t *bin;     /* [TILE + 8], 0: not used */
     uint32_t *picked; /* [TILE]: elements that are used */
     uint32_t *order;  /* [TILE]: the same by bin */
     int64_t *moved;   /* [TILE], for who visits */
@@ -55,7 +58,7 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
                                  struct ww_error *err) WW_MUST_USE;
 void ww_moments_tile_release(struct ww_moments_tile *tile);
 
-/** Add n elements that lie in the tile's columns, in the order they have; dtype is the
+/** Add n elements that lie in the tile, in the order they have; dtype is the
  * grid that weights were on. A weight that is zero in the suspect and not in the base was
  * pruned and says nothing; with has_steps zeros are values like others. */
 enum ww_err ww_moments_accumulate(struct ww_moments *moments,

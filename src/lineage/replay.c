@@ -234,6 +234,8 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
     struct replaying r = {family, shares, per_tensor,
                           ww_calloc(family->n_tensors, sizeof(struct ww_replay))};
     bool moving[WW_LINEAGE_MAX_SOURCES];
+    const struct ww_sweep_ask ask = {
+        .phase = "replay", .use = use, .sources = moving, .in_part = true};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -241,7 +243,7 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
     }
     find_moving(&r, moving);
-    rc = ww_sweep(family, "replay", use, moving, run, visit, &r, bytes_read, err);
+    rc = ww_sweep(family, &ask, run, visit, &r, bytes_read, err);
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         const struct ww_replay *one = &r.per_tensor[t];
         out->moved += one->moved;

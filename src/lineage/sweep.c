@@ -15,7 +15,7 @@
 
 struct sweep {
     const struct ww_family *family;
-    const bool *sources;
+    const struct ww_sweep_ask *ask;
     ww_tile_fn visit;
     void *payload;
     struct worker *workers;
@@ -29,7 +29,8 @@ struct worker {
 
 static bool is_read(const struct sweep *s, unsigned m)
 {
-    return m < WW_FAMILY_SOURCES || !s->sources || s->sources[m - WW_FAMILY_SOURCES];
+    return m < WW_FAMILY_SOURCES || !s->ask->sources ||
+           s->ask->sources[m - WW_FAMILY_SOURCES];
 }
 
 /* The suspect may be more than its files say: then it is not read here. */
@@ -60,6 +61,33 @@ static enum ww_err read_piece(const struct sweep *s, struct worker *w, uint32_t 
     return rc;
 }
 
+/* Can a tensor be looked at as its files have it? */
+static bool is_stored(const struct sweep *s, uint32_t tensor)
+{
+    const struct ww_family *family = s->family;
+    bool all = s->ask->stored && !family->disguise.read;
+
+    for (unsigned m = 0; m < family->n_models && all; m++) {
+        const uint32_t index = family->tensors[tensor].index[m];
+        all = family->models[m]->tensors[index].dtype == WW_DTYPE_BF16 && is_read(s, m);
+    }
+    return all;
+}
+
+static enum ww_err take_stored(const struct sweep *s, struct worker *w, uint32_t tensor,
+                               size_t at, size_t n, struct ww_error *err)
+{
+    const struct ww_family_tensor *t = &s->family->tensors[tensor];
+    enum ww_err rc = WW_OK;
+
+    for (unsigned m = 0; m < s->family->n_models && !rc; m++) {
+        w->tile.stored[m] = w->bytes + m * READ * sizeof(double) + 2 * at;
+        rc = ww_elements_finite(s->family->models[m], t->index[m], w->tile.stored[m], n,
+                                err);
+    }
+    return rc;
+}
+
 /* A disguise's steps come along with its values. */
 static enum ww_err widen_step(const struct sweep *s, struct worker *w, uint32_t tensor,
                               uint64_t first, size_t at, size_t n, struct ww_error *err)
@@ -85,21 +113,32 @@ static enum ww_err widen_step(const struct sweep *s, struct worker *w, uint32_t 
     return rc;
 }
 
+/* From one piece that is read to the next one. */
+static uint64_t stride(const struct sweep *s, uint32_t tensor)
+{
+    return s->ask->in_part && s->family->tensors[tensor].n_elements >= WW_SWEEP_LARGE
+               ? WW_SWEEP_PART * READ
+               : READ;
+}
+
 static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
                                 unsigned thread, uint32_t tensor, struct ww_error *err)
 {
     struct sweep *s = payload;
     struct worker *w = &s->workers[thread];
     const uint64_t all = s->family->tensors[tensor].n_elements;
+    const uint64_t next = stride(s, tensor);
     enum ww_err rc = WW_OK;
 
-    for (uint64_t first = 0; first < all && !rc; first += READ) {
+    w->tile.is_stored = is_stored(s, tensor);
+    for (uint64_t first = 0; first < all && !rc; first += next) {
         const size_t n = all - first < READ ? (size_t)(all - first) : READ;
         uint64_t bytes = 0;
         rc = read_piece(s, w, tensor, first, n, &bytes, err);
         for (size_t at = 0; at < n && !rc; at += STEP) {
             const size_t len = n - at < STEP ? n - at : STEP;
-            rc = widen_step(s, w, tensor, first, at, len, err);
+            rc = w->tile.is_stored ? take_stored(s, w, tensor, at, len, err)
+                                   : widen_step(s, w, tensor, first, at, len, err);
             if (!rc) {
                 rc = s->visit(s->payload, tensor, &w->tile, len, err);
             }
@@ -118,7 +157,8 @@ static uint64_t count_bytes(const struct sweep *s, uint32_t t)
 
     for (unsigned m = 0; m < family->n_models; m++) {
         if (is_read(s, m)) {
-            total += family->models[m]->tensors[family->tensors[t].index[m]].n_bytes;
+            total += family->models[m]->tensors[family->tensors[t].index[m]].n_bytes *
+                     READ / stride(s, t);
         }
     }
     return total;
@@ -148,16 +188,14 @@ static void free_workers(const struct sweep *s, unsigned n)
     ww_free(s->workers);
 }
 
-enum ww_err ww_sweep(const struct ww_family *family, const char *phase, const bool *use,
-                     const bool *sources, const struct ww_run_options *run,
-                     ww_tile_fn visit, void *payload, uint64_t *bytes_read,
-                     struct ww_error *err)
+enum ww_err ww_sweep(const struct ww_family *family, const struct ww_sweep_ask *ask,
+                     const struct ww_run_options *run, ww_tile_fn visit, void *payload,
+                     uint64_t *bytes_read, struct ww_error *err)
 {
     const unsigned n = ww_per_tensor_threads(run);
-    struct sweep s = {family, sources, visit, payload,
-                      ww_calloc(n, sizeof(struct worker))};
+    struct sweep s = {family, ask, visit, payload, ww_calloc(n, sizeof(struct worker))};
     uint64_t *sizes = ww_calloc(family->n_tensors, sizeof(*sizes));
-    struct ww_per_tensor_job job = {.phase = phase,
+    struct ww_per_tensor_job job = {.phase = ask->phase,
                                     .run = run,
                                     .sizes = sizes,
                                     .n = family->n_tensors,
@@ -170,7 +208,7 @@ enum ww_err ww_sweep(const struct ww_family *family, const char *phase, const bo
         goto out;
     }
     for (uint32_t t = 0; t < family->n_tensors; t++) {
-        sizes[t] = !use || use[t] ? family->tensors[t].n_elements : 0;
+        sizes[t] = !ask->use || ask->use[t] ? family->tensors[t].n_elements : 0;
         job.total_bytes += sizes[t] ? count_bytes(&s, t) : 0;
     }
     rc = make_workers(&s, n, err);

@@ -15,11 +15,19 @@ typedef enum ww_err (*ww_tile_fn)(void *payload, uint32_t tensor,
                                   struct ww_moments_tile *tile, size_t n,
                                   struct ww_error *err);
 
-/** use: which tensors are read; NULL: all. sources: which of them ([n_models - 2]), NULL:
- * all; the columns of others hold nothing. */
-enum ww_err ww_sweep(const struct ww_family *family, const char *phase, const bool *use,
-                     const bool *sources, const struct ww_run_options *run,
-                     ww_tile_fn visit, void *payload, uint64_t *bytes_read,
-                     struct ww_error *err) WW_MUST_USE;
+struct ww_sweep_ask {
+    const char *phase;
+    const bool *use;     /* which tensors are read; NULL: all */
+    const bool *sources; /* which sources ([n_models - 2]), NULL: all; the columns of
+                            others hold nothing */
+    bool in_part;        /* of large tensors one piece in WW_SWEEP_PART */
+    bool stored;         /* where all is BF16: as it is stored, not in columns */
+};
+#define WW_SWEEP_PART 4
+#define WW_SWEEP_LARGE ((uint64_t)1 << 20) /* elements */
+
+enum ww_err ww_sweep(const struct ww_family *family, const struct ww_sweep_ask *ask,
+                     const struct ww_run_options *run, ww_tile_fn visit, void *payload,
+                     uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
 
 #endif

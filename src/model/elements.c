@@ -24,8 +24,8 @@ enum ww_err ww_elements_bytes(const struct ww_model *model, uint32_t tensor,
                            n * size, err);
 }
 
-static enum ww_err check_finite(const struct ww_model *model, uint32_t tensor,
-                                const uint8_t *bytes, size_t n, struct ww_error *err)
+enum ww_err ww_elements_finite(const struct ww_model *model, uint32_t tensor,
+                               const uint8_t *bytes, size_t n, struct ww_error *err)
 {
     const struct ww_tensor *t = &model->tensors[tensor];
 
@@ -40,7 +40,7 @@ enum ww_err ww_elements_widen(const struct ww_model *model, uint32_t tensor,
                               const uint8_t *bytes, size_t n, double *out,
                               struct ww_error *err)
 {
-    enum ww_err rc = check_finite(model, tensor, bytes, n, err);
+    enum ww_err rc = ww_elements_finite(model, tensor, bytes, n, err);
 
     if (!rc) {
         ww_to_double(model->tensors[tensor].dtype, bytes, out, n);
@@ -64,7 +64,7 @@ enum ww_err ww_elements_float(const struct ww_model *model, uint32_t tensor,
     enum ww_err rc = ww_elements_bytes(model, tensor, first, n, bytes, err);
 
     if (!rc) {
-        rc = check_finite(model, tensor, bytes, n, err);
+        rc = ww_elements_finite(model, tensor, bytes, n, err);
     }
     if (!rc) {
         ww_to_float(model->tensors[tensor].dtype, bytes, out, n);

@@ -24,7 +24,11 @@ enum ww_err ww_elements_float(const struct ww_model *model, uint32_t tensor,
                               uint64_t first, size_t n, uint8_t *bytes, float *out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** The same of bytes of the tensor that were read already. */
+/** WW_E_NONFINITE by these n elements of a tensor, as stored. */
+enum ww_err ww_elements_finite(const struct ww_model *model, uint32_t tensor,
+                               const uint8_t *bytes, size_t n,
+                               struct ww_error *err) WW_MUST_USE;
+/** The same, widened. */
 enum ww_err ww_elements_widen(const struct ww_model *model, uint32_t tensor,
                               const uint8_t *bytes, size_t n, double *out,
                               struct ww_error *err) WW_MUST_USE;

@@ -113,8 +113,9 @@ static void compare(const struct ww_moments *m, const struct plain *p, unsigned 
 }
 
 /* Tiles of odd lengths, values over many exponents, zeros, and equal ones. */
-static void check(enum ww_dtype dtype, unsigned k, bool has_steps)
+static void check(enum ww_dtype dtype, unsigned k, bool has_steps, bool is_stored)
 {
+    static uint16_t narrow[MOST + 2][WW_MOMENTS_TILE];
     static const size_t lengths[] = {1, 7, 1024, 1025, 20011, WW_MOMENTS_TILE};
     static struct plain plain;
     struct ww_moments *m = ww_moments_new(k);
@@ -123,6 +124,7 @@ static void check(enum ww_dtype dtype, unsigned k, bool has_steps)
     assert_non_null(m);
     assert_int_equal(ww_moments_tile_init(&tile, k, NULL), WW_OK);
     tile.has_steps = has_steps;
+    tile.is_stored = is_stored;
     for (size_t t = 0; t < 6; t++) {
         for (size_t e = 0; e < lengths[t]; e++) {
             const double size = ldexp(1, (int)(e % 23) - 20);
@@ -133,7 +135,9 @@ static void check(enum ww_dtype dtype, unsigned k, bool has_steps)
             }
             v[0] = e % 13 == 2 ? 0 : stored(dtype, v[1] + draw() * size / 8);
             for (unsigned i = 0; i < k + 2; i++) {
-                tile.columns[(size_t)i * WW_MOMENTS_TILE + e] = v[i];
+                tile.columns[(size_t)i * WW_MOMENTS_TILE + e] = is_stored ? (double)NAN : v[i];
+                ww_from_double(WW_DTYPE_BF16, &v[i], &narrow[i][e], 1);
+                tile.stored[i] = (const uint8_t *)narrow[i];
             }
             tile.steps[e] = has_steps ? draw() * 0x1p-6 + 0x1p-7 : 0;
             add_plainly(&plain, v, k, tile.steps[e], has_steps, dtype);
@@ -149,18 +153,19 @@ static void sums_are_those_of_a_plain_loop(void **state)
 {
     (void)state;
     for (unsigned k = 1; k <= MOST; k++) {
-        check(WW_DTYPE_BF16, k, false);
+        check(WW_DTYPE_BF16, k, false, false);
+        check(WW_DTYPE_BF16, k, false, true);
     }
-    check(WW_DTYPE_F16, 3, false);
-    check(WW_DTYPE_F32, 3, false);
-    check(WW_DTYPE_F64, 3, false);
+    check(WW_DTYPE_F16, 3, false, false);
+    check(WW_DTYPE_F32, 3, false, false);
+    check(WW_DTYPE_F64, 3, false, false);
 }
 
 static void steps_of_blocks_decide_the_bin(void **state)
 {
     (void)state;
-    check(WW_DTYPE_BF16, 2, true);
-    check(WW_DTYPE_F32, 5, true);
+    check(WW_DTYPE_BF16, 2, true, false);
+    check(WW_DTYPE_F32, 5, true, false);
 }
 
 int main(void)
