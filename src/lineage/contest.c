@@ -15,9 +15,17 @@
 
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 #define AS_GOOD 0.002
+#define WORTH 0.15  /* so are the weights */
+#define ROUNDS 3    /* of looks at the weights */
+#define SCALES 15   /* fiftieths by which shares may be too small */
 #define NEARLY 0.3  /* a coarse density is worth a finer look from here */
 #define SETTLED 0.9 /* no other selection needs a look */
 #define AGREED 0.99 /* numbers need no look over the layers */
+
+static double hundredths(double v)
+{
+    return round(v * 100) / 100;
+}
 
 struct trial {
     double match;
@@ -300,24 +308,48 @@ static enum ww_err try_means(struct ww_contesting *c, struct ww_error *err)
     return rc;
 }
 
-/* The core is a part of the elements: hundredths around its weights, one after another.
+/* Rounds over the hundredths around each weight, one after another, as long as they help.
  */
 static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
                           struct trial *coarse, struct ww_error *err)
 {
     static const int steps[] = {-1, 1, -2, 2};
+    double before = 0;
     enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < s->n; i++) {
-        const double near = round(s->weights[i] * 100) / 100;
-        double best = s->weights[i];
-        for (size_t k = 0; k < sizeof(steps) / sizeof(steps[0]) && !rc; k++) {
-            const double before = coarse->match;
-            s->weights[i] = round(near * 100 + steps[k]) / 100;
-            rc = try_sketch(c, s, false, coarse, err);
-            best = coarse->match > before ? s->weights[i] : best;
+    for (unsigned round = 0; round < ROUNDS && !rc && coarse->match > before; round++) {
+        before = coarse->match;
+        for (size_t i = 0; i < s->n; i++) {
+            const double near = hundredths(s->weights[i]);
+            double best = s->weights[i];
+            for (size_t k = 0; k < sizeof(steps) / sizeof(steps[0]) && !rc; k++) {
+                const double least = coarse->match;
+                s->weights[i] = hundredths(near + steps[k] / 100.0);
+                rc = try_sketch(c, s, false, coarse, err);
+                best = coarse->match > least ? s->weights[i] : best;
+            }
+            s->weights[i] = best;
         }
-        s->weights[i] = best;
+    }
+    return rc;
+}
+
+/* Shares of a selection are the weights less what was dropped, and about in one part for
+ * all: the part is looked for, in hundredths that recipes have. */
+static enum ww_err rescale(struct ww_contesting *c, struct ww_sketch *s,
+                           struct trial *coarse, struct ww_error *err)
+{
+    const struct ww_sketch start = *s;
+    enum ww_err rc = WW_OK;
+
+    for (unsigned step = 0; step <= SCALES && !rc; step++) {
+        struct ww_sketch scaled = start;
+        const double least = coarse->match;
+        for (size_t i = 0; i < s->n; i++) {
+            scaled.weights[i] = hundredths(start.weights[i] * (1 + 0.02 * step));
+        }
+        rc = try_sketch(c, &scaled, false, coarse, err);
+        *s = coarse->match > least ? scaled : *s;
     }
     return rc;
 }
@@ -345,7 +377,10 @@ static enum ww_err search(struct ww_contesting *c, struct ww_sketch *s, double *
         at = coarse.match > before ? *number : tenth;
     }
     *number = at;
-    if (!rc && coarse.match > NEARLY && s->weighted) {
+    if (!rc && s->weighted && coarse.match > WORTH) {
+        rc = rescale(c, s, &coarse, err);
+    }
+    if (!rc && s->weighted && coarse.match > WORTH) {
         rc = refine(c, s, &coarse, err);
     }
     if (!rc && coarse.match > NEARLY) {
@@ -355,29 +390,32 @@ static enum ww_err search(struct ww_contesting *c, struct ww_sketch *s, double *
     return rc;
 }
 
-/* Differences that are cut by rank: the core has their weights. */
+/* Of few sources the core has the weights; of many too few elements are in it, and shares
+ * are the better beginning. */
 static enum ww_err try_cut(struct ww_contesting *c, const char *method,
                            struct ww_error *err)
 {
-    const double *core = c->ask->core;
+    const double *starts[] = {c->ask->core, c->ask->shares};
     struct ww_sketch s = c->sketch;
     struct trial best = {0};
-    struct ww_sketch start;
-    double sum = 0;
     enum ww_err rc = WW_OK;
 
     s.method = method;
-    s.weighted = s.dense = s.plain = true;
-    for (size_t i = 0; i < c->ask->n; i++) {
-        s.weights[i] = ww_sketch_shortest(core[i], WW_CONTEST_REACH);
-        sum += core[i];
-    }
-    start = s;
-    rc = search(c, &s, &s.density, &best, err);
-    if (!rc && fabs(sum - 1) < WW_CONTEST_EVEN) {
-        s = start;
-        s.plain = false;
+    s.weighted = s.dense = true;
+    for (unsigned k = 0; k < 2 && !rc && best.match < SETTLED; k++) {
+        double sum = 0;
+        for (size_t i = 0; i < c->ask->n; i++) {
+            s.weights[i] = ww_sketch_shortest(starts[k][i], WW_CONTEST_REACH);
+            sum += starts[k][i];
+        }
+        const struct ww_sketch start = s;
+        s.plain = true;
         rc = search(c, &s, &s.density, &best, err);
+        if (!rc && best.match < SETTLED && fabs(sum - 1) < WW_CONTEST_EVEN) {
+            s = start;
+            s.plain = false;
+            rc = search(c, &s, &s.density, &best, err);
+        }
     }
     enter(c, method, false, &best);
     return rc;

@@ -29,7 +29,8 @@ struct words {
 
 static const struct words by_shape[] = {
     [WW_KEEP_ALL] = {"unclear", {NULL}},
-    [WW_KEEP_FLAT] = {"dare_linear", {"dare_ties", "sce", NULL}},
+    /* With several sources the longest of them hides the ramp of each. */
+    [WW_KEEP_FLAT] = {"dare_linear", {"dare_ties", "della_linear", "della", "sce", NULL}},
     [WW_KEEP_RAMP] = {"della_linear", {"della", "dare_linear", "dare_ties", "sce", NULL}},
     [WW_KEEP_STEP] = {"ties", {"della", "della_linear", "sce", NULL}},
     [WW_KEEP_BAND] = {"breadcrumbs", {"breadcrumbs_ties", NULL}},
