@@ -112,3 +112,11 @@ EOF
     run -1 infer --json
     jq -e '.supports | not' <<<"$output"
 }
+
+@test "more controls than one reading takes give each the same answer" {
+    merged task_arithmetic 0.6 0.25
+    for _ in {1..33}; do set -- "$@" --control "$family/base"; done
+    "$WW" lineage replay suspect --recipe recipe.yml "$@" --json -q >answer
+    jq -e '.match == 1 and (.match_controls | length) == 68 and
+           ([.match_controls[] | select(.control) | [.source, .match]] | unique | length) == 2' answer
+}
