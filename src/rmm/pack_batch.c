@@ -5,6 +5,7 @@
  */
 #include "rmm/pack_batch.h"
 
+#include "crypto/sha_blocks.h"
 #include "stream/cpus.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
@@ -69,6 +70,9 @@ enum ww_err ww_pack_crew_new(const struct ww_run_options *run, struct ww_pack_cr
         if (!rc) {
             rc = ww_sha256_new(&crew->shas[i], err);
         }
+        for (unsigned k = 0; k < 2 && !rc; k++) {
+            rc = ww_sha_init(&crew->leaves[i][k], ww_sha_fast(), err);
+        }
     }
     for (unsigned b = 0; b < WW_LEN(crew->batches) && !rc; b++) {
         rc = batch_init(&crew->batches[b], crew->n_threads * JOBS_PER_THREAD, err);
@@ -89,6 +93,8 @@ void ww_pack_crew_free(struct ww_pack_crew *crew)
     for (unsigned i = 0; i < WW_PACK_MAX_THREADS; i++) {
         ww_chunk_room_free(crew->rooms[i]);
         ww_sha256_free(crew->shas[i]);
+        ww_sha_release(&crew->leaves[i][0]);
+        ww_sha_release(&crew->leaves[i][1]);
     }
     for (unsigned b = 0; b < WW_LEN(crew->batches); b++) {
         batch_release(&crew->batches[b]);
@@ -96,8 +102,31 @@ void ww_pack_crew_free(struct ww_pack_crew *crew)
     ww_free(crew);
 }
 
-static void hash_leaves(struct ww_sha256 *sha, struct ww_pack_job *job)
+/* A whole chunk is two leaves, which are hashed side by side. */
+static void hash_two(struct ww_sha *two, struct ww_pack_job *job)
 {
+    uint8_t(*const leaf)[WW_SHA256_BYTES] = &job->leaves[job->base_at / WW_TREE_CHUNK];
+    uint8_t prefix[WW_TREE_PREFIX];
+
+    for (size_t i = 0; i < 2; i++) {
+        ww_tree_leaf_prefix(job->base_rank, job->base_at + i * WW_TREE_CHUNK, prefix);
+        ww_sha_reset(&two[i]);
+        ww_sha_update(&two[i], prefix, sizeof(prefix));
+    }
+    ww_sha_update_2(&two[0], job->prediction, &two[1], job->prediction + WW_TREE_CHUNK,
+                    WW_TREE_CHUNK);
+    ww_sha_final(&two[0], leaf[0]);
+    ww_sha_final(&two[1], leaf[1]);
+}
+
+static void hash_leaves(struct ww_sha256 *sha, struct ww_sha *two,
+                        struct ww_pack_job *job)
+{
+    _Static_assert(WW_CHUNK_BYTES == 2 * WW_TREE_CHUNK, "a chunk is two leaves");
+    if (job->n == WW_CHUNK_BYTES) {
+        hash_two(two, job);
+        return;
+    }
     for (size_t at = 0; at < job->n; at += WW_TREE_CHUNK) {
         const uint64_t offset = job->base_at + at;
         ww_tree_leaf(sha, job->base_rank, offset, job->prediction + at,
@@ -138,7 +167,7 @@ static enum ww_err code_levels(struct ww_chunk_room *room, struct ww_pack_job *j
 }
 
 static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
-                              struct ww_pack_job *job)
+                              struct ww_sha *two, struct ww_pack_job *job)
 {
     struct ww_error *err = &job->err;
     enum ww_err rc =
@@ -152,7 +181,7 @@ static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
         return rc;
     }
     if (job->leaves) {
-        hash_leaves(sha, job); /* of the base's own bytes */
+        hash_leaves(sha, two, job); /* of the base's own bytes */
     }
     if (job->base_fd >= 0) {
         rc = ww_unmerge_read(job->unmerge, job->base_tensor, job->base_at,
@@ -181,7 +210,7 @@ static enum ww_err decode_again(struct ww_chunk_room *room, struct ww_pack_job *
 }
 
 static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
-                          struct ww_pack_job *job)
+                          struct ww_sha *two, struct ww_pack_job *job)
 {
     enum ww_err rc = WW_OK;
 
@@ -189,7 +218,7 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     rc = job->integers
              ? ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
                                    &job->scales, &job->coded, &job->err)
-             : code_bytes(room, sha, job);
+             : code_bytes(room, sha, two, job);
     if (!rc && (job->integers || job->levels)) {
         rc = decode_again(room, job);
     }
@@ -209,8 +238,8 @@ static void work_on(struct ww_pack_crew *crew, struct ww_pack_batch *batch,
         if (i >= batch->n) {
             return;
         }
-        batch->jobs[i].rc =
-            do_job(crew->rooms[index], crew->shas[index], &batch->jobs[i]);
+        batch->jobs[i].rc = do_job(crew->rooms[index], crew->shas[index],
+                                   crew->leaves[index], &batch->jobs[i]);
     }
 }
 

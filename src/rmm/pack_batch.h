@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "crypto/hash.h"
+#include "crypto/sha.h"
 #include "rmm/unmerge.h"
 #include "rmm/chunk.h"
 #include "rmm/rank.h"
@@ -57,6 +57,7 @@ struct ww_pack_crew {
     unsigned n_threads;
     struct ww_chunk_room *rooms[WW_PACK_MAX_THREADS];
     struct ww_sha256 *shas[WW_PACK_MAX_THREADS];
+    struct ww_sha leaves[WW_PACK_MAX_THREADS][2];
     pthread_t threads[WW_PACK_MAX_THREADS];
     bool started[WW_PACK_MAX_THREADS];
     struct ww_pack_batch batches[2]; /* one is coded while the other is written */

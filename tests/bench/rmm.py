@@ -8,8 +8,10 @@ Sizes in percent of the BF16 weights: a whole package; BitX's scheme (the ZipLLM
 with the base, exponents and the rest as two streams, zstd -3); zstd -3 of the plain XOR;
 zstd of the weights (-19, and -9 of large ones); zipnn when it can be imported. Pairs: weights of standard
 deviation 0.02 and a change of a stated one, rounded once, 64 MiB each; one where 15 % of
-the weights move; and folders that are named. Then adapters, exactly and within errors. Speeds are CPU seconds of both commands,
-reading, digests and writing included. FOLDER needs 1 GB and is left clean.
+the weights move; merged adapters of rank 16 and 64, the sum rounded once or the product
+before it; and folders that are named. Then adapters, exactly and within errors. Speeds
+are of CPU seconds of both whole commands on one thread, reading, digests and writing
+included: slowest and fastest of ROUNDS (3). FOLDER needs 1 GB and is left clean.
 """
 import json
 import os
@@ -24,6 +26,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 N = 32 << 20
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 
 
 def zstd(data, level):
@@ -60,14 +63,29 @@ def cpu(command):
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def measure(binary, work, label, base, tune):
-    """base, tune: folders with BF16 weights in model.safetensors."""
-    package, out = os.path.join(work, "p.pkg"), os.path.join(work, "out")
+def one_round(binary, package, base, tune, out):
+    """CPU seconds of pack and unpack; the package is left."""
+    for path in (package, out):
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.exists(path):
+            os.remove(path)
     pack = cpu([binary, "rmm", "pack", package, f"m={tune}", "--exact", "--base", base,
                 "--threads", "1", "-q"])
     unpack = cpu([binary, "rmm", "unpack", package, "m", out, "--base", base, "--threads",
                   "1", "-q"])
     assert subprocess.run(["diff", "-r", tune, out]).returncode == 0, "not the same files"
+    return pack, unpack
+
+
+def spread(size, seconds):
+    return f"{size / max(seconds) / 1e6:.0f}-{size / min(seconds) / 1e6:.0f}"
+
+
+def measure(binary, work, label, base, tune):
+    """base, tune: folders with BF16 weights in model.safetensors."""
+    package, out = os.path.join(work, "p.pkg"), os.path.join(work, "out")
+    packs, unpacks = zip(*(one_round(binary, package, base, tune, out) for _ in range(ROUNDS)))
     a, b = (load_file(os.path.join(x, "model.safetensors")) for x in (base, tune))
     names = sorted(n for n in b if n in a and b[n].dtype == torch.bfloat16)
     x, y = bits(a, names), bits(b, names)
@@ -78,15 +96,15 @@ def measure(binary, work, label, base, tune):
         own, bitx(x, y), zstd(x ^ y, 3), zstd(y, 19 if y.size < (4 << 20) else 9))]
     print(f"{label:34} {row[0]:6.1f} | {row[1]:6.2f} | {row[2]:6.2f} {row[3]:6.2f} "
           f"{row[4]:6.1f} {'-' if zip_size is None else format(100 * zip_size / size, '.1f'):>6}"
-          f" | {100 * (1 - row[1] / row[2]):5.0f} % | {size / pack / 1e6:6.0f} "
-          f"{size / unpack / 1e6:6.0f}", flush=True)
+          f" | {100 * (1 - row[1] / row[2]):5.0f} % | {spread(size, packs):>8} "
+          f"{spread(size, unpacks):>8}", flush=True)
     shutil.rmtree(out)
     os.remove(package)
 
 
 def save(folder, values):
     os.makedirs(folder, exist_ok=True)
-    save_file({"w": values}, os.path.join(folder, "model.safetensors"))
+    save_file({"w": values.reshape(-1, 4096)}, os.path.join(folder, "model.safetensors"))
 
 
 def synthetic(work):
@@ -99,6 +117,19 @@ def synthetic(work):
     moved = base.float() * (1 + 0.006 * torch.randn(N, generator=g))
     yield ("15 % moved by about 0.6 %",
            torch.where(torch.rand(N, generator=g) < 0.15, moved, base.float()).bfloat16())
+
+
+def merged(work):
+    """A base of 32 MiB, and adapters merged into it: changes of sd 1e-3."""
+    g = torch.Generator().manual_seed(3)
+    base = (torch.randn(4096, 4096, generator=g) * 0.02).bfloat16()
+    save(os.path.join(work, "base"), base)
+    for rank, how in ((16, "sum"), (16, "product"), (64, "sum")):
+        delta = (torch.randn(4096, rank, generator=g) @ torch.randn(rank, 4096, generator=g)
+                 * (1e-3 / rank ** 0.5))
+        tune = (base + delta.bfloat16() if how == "product" else
+                (base.float() + delta).bfloat16())
+        yield f"merged adapter, rank {rank}, {how}", tune
 
 
 def adapters(binary, work):
@@ -134,9 +165,11 @@ def main():
     print(f"{'pair':34} {'same %':>6} | {'ours':>6} | {'BitX':>6} {'XOR-3':>6} {'zstd':>6} "
           f"{'zipnn':>6} | {'saved':>7} | pack, unpack MB/s")
     try:
-        for label, values in synthetic(work):
-            save(os.path.join(work, "tune"), values)
-            measure(binary, work, label, os.path.join(work, "base"), os.path.join(work, "tune"))
+        for pairs_of in (synthetic, merged):
+            for label, values in pairs_of(work):
+                save(os.path.join(work, "tune"), values)
+                measure(binary, work, label, os.path.join(work, "base"),
+                        os.path.join(work, "tune"))
         adapters(binary, work)
         for pair in pairs:
             base, tune = pair.split("=")

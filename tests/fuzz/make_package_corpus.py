@@ -51,6 +51,10 @@ def main():
     side = {"path": "a.json", "size": 4, "sha256": SHA, "same": True}
     save("table", 2, {"schema": "weightward.package-member/2", "salt": SHA,
                       "files": [side, weights]})
+    matrix = {"bytes": 48, "dtype": "BF16", "tensor": "w", "base": True, "chunks": chunks[:1],
+              "rank": {"rank": 2, "rows": 4, "rounding": "sum", "chunks": chunks}}
+    save("table-rank", 2, {"schema": "weightward.package-member/2", "salt": SHA,
+                           "files": [dict(weights, size=48, parts=[matrix])]})
 
 
 main()

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A merged adapter through a package: fewer bytes, the same files back, and what was
+ * altered in its factors is refused; so are tables that no writer makes. */
+#include "rmm_fixture.h"
+
+#include "rmm/pack_file.h"
+#include "rmm/rank.h"
+
+#define M 256
+#define D 512
+#define R 4
+
+struct rx {
+    char *dir;
+    char *base;
+    char *tune;
+    char *pkg;
+    char *out;
+};
+
+static float centred(uint64_t *seed)
+{
+    return (float)((double)(fx_random(seed) >> 11) / 9007199254740992.0 - 0.5);
+}
+
+static uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float from_bf16(uint16_t bits)
+{
+    const uint32_t wide = (uint32_t)bits << 16;
+    float x;
+    memcpy(&x, &wide, 4);
+    return x;
+}
+
+static char *model(const char *dir, const char *name, const uint16_t *numbers)
+{
+    char *path = fx_join(dir, name);
+    char header[200];
+    assert_int_equal(mkdir(path, 0755), 0);
+    snprintf(header, sizeof(header),
+             "{\"w\":{\"dtype\":\"BF16\",\"shape\":[%d,%d],\"data_offsets\":[0,%d]}}", M,
+             D, 2 * M * D);
+    fx_shard(path, "model.safetensors", header, (const uint8_t *)numbers,
+             (size_t)2 * M * D);
+    fx_write(path, "config.json", "{\"model_type\":\"llama\"}", 22);
+    return path;
+}
+
+static struct rx *rx_new(void)
+{
+    static uint16_t base[M * D], tune[M * D];
+    struct rx *x = calloc(1, sizeof(*x));
+    float b[M * R], a[R * D];
+    uint64_t seed = 4;
+    assert_non_null(x);
+    for (size_t i = 0; i < M * R; i++) {
+        b[i] = 0.1F * centred(&seed);
+    }
+    for (size_t i = 0; i < R * D; i++) {
+        a[i] = 0.1F * centred(&seed);
+    }
+    for (size_t i = 0; i < M * D; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < R; k++) {
+            sum += b[i / D * R + k] * a[k * D + i % D];
+        }
+        base[i] = to_bf16(0.1F * centred(&seed));
+        tune[i] = to_bf16(from_bf16(base[i]) + sum);
+    }
+    x->dir = ww_test_mkdir();
+    x->base = model(x->dir, "base", base);
+    x->tune = model(x->dir, "tune", tune);
+    x->pkg = fx_join(x->dir, "m.pkg");
+    x->out = fx_join(x->dir, "out");
+    const struct ww_pack_member member = {"tune", x->tune, NULL, 0};
+    const struct ww_pack_options options = {.base = x->base};
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    OK(ww_pack_create(x->pkg, &member, 1, &options, &report, &err));
+    ww_pack_report_release(&report);
+    return x;
+}
+
+static void rx_free(struct rx *x)
+{
+    free(x->base);
+    free(x->tune);
+    free(x->pkg);
+    free(x->out);
+    ww_test_rmdir(x->dir);
+    free(x);
+}
+
+static enum ww_err give(void *payload, const void *bytes, size_t n, struct ww_error *err)
+{
+    (void)err;
+    return ww_buf_add(payload, bytes, n, NULL);
+}
+
+static void a_merged_adapter_comes_back(void **state)
+{
+    struct rx *x = rx_new();
+    const struct ww_unpack_options options = {.base = x->base};
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    struct ww_buf file, tensor, package;
+    (void)state;
+    fx_read(x->pkg, &package);
+    assert_true(package.len < (size_t)2 * M * D / 6);
+    OK(ww_unpack(x->pkg, "tune", x->out, &options, &report, &err));
+    ww_pack_report_release(&report);
+    fx_read(fx_name(x->tune, "/model.safetensors"), &file);
+    ww_buf_init(&tensor, (size_t)2 * M * D);
+    OK(ww_unpack_tensor(x->pkg, "tune", "w", &options, give, &tensor, &err));
+    assert_int_equal(tensor.len, 2 * M * D);
+    assert_memory_equal(tensor.data, file.data + file.len - tensor.len, tensor.len);
+    ww_buf_release(&file);
+    ww_buf_release(&tensor);
+    ww_buf_release(&package);
+    rx_free(x);
+}
+
+static void altered_factors_are_refused(void **state)
+{
+    struct rx *x = rx_new();
+    const struct ww_unpack_options options = {.base = x->base};
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    struct ww_pack_file file;
+    struct ww_pack_view view;
+    struct ww_buf bytes;
+    uint64_t at = 0;
+    (void)state;
+    OK(ww_pack_open(x->pkg, &file, &err));
+    OK(ww_pack_view_open(&file, 0, NULL, &view, &err));
+    for (uint32_t p = 0; p < view.table.n_parts; p++) {
+        const struct ww_pack_table_part *part = &view.table.parts[p];
+        if (part->rank.rank > 0) {
+            assert_int_equal(part->rank.rank, R);
+            assert_int_equal(part->n_factors, 2);
+            at = file.manifest.members[0].offset + part->factors[1].at + 30;
+        }
+    }
+    ww_pack_view_close(&view);
+    ww_pack_close(&file);
+    assert_true(at > 0);
+    fx_read(x->pkg, &bytes);
+    bytes.data[at] ^= 1;
+    fx_write(x->dir, "m.pkg", bytes.data, bytes.len);
+    FAILS(ww_unpack(x->pkg, "tune", x->out, &options, &report, &err), WW_E_TAMPERED);
+    assert_non_null(strstr(err.text, "factors of tensor 'w'"));
+    ww_buf_release(&bytes);
+    rx_free(x);
+}
+
+#define SHA "abababababababababababababababababababababababababababababababab"
+#define HEAD                                                                             \
+    "{\"schema\":\"weightward.package-member/2\",\"salt\":\"" SHA "\",\"files\":"        \
+    "[{\"path\":\"m\",\"size\":48,\"sha256\":\"" SHA "\",\"parts\":[{\"bytes\":48,"
+#define CHUNK "[10,\"" SHA "\"]"
+#define PART(dtype, base, rank)                                                          \
+    HEAD "\"dtype\":\"" dtype "\",\"tensor\":\"w\"," base "\"rank\":" rank               \
+         ",\"chunks\":[" CHUNK "]}]}]}"
+#define BASE "\"base\":true,"
+#define RANK(r, rows, rounding, chunks)                                                  \
+    "{\"rank\":" r ",\"rows\":" rows ",\"rounding\":" rounding ",\"chunks\":[" chunks "]}"
+#define TWO CHUNK "," CHUNK
+
+static void tables_that_no_writer_makes_are_refused(void **state)
+{
+    static const struct {
+        const char *text;
+        enum ww_err rc;
+        uint64_t content;
+    } cases[] = {
+        {PART("BF16", BASE, RANK("2", "4", "\"sum\"", TWO)), WW_OK, 30},
+        {PART("F16", BASE, RANK("4", "4", "\"product\"", TWO)), WW_OK, 30},
+        {PART("BF16", BASE, RANK("2", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 20},
+        {PART("BF16", "", RANK("2", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("I16", BASE, RANK("2", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("F32", BASE, RANK("2", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("0", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("5", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("4", "8", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("257", "4", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("2", "5", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("2", "0", "\"sum\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("2", "4", "\"up\"", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("2", "4", "1", TWO)), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, RANK("2", "4", "\"sum\"", CHUNK)), WW_E_MALFORMED, 20},
+        {PART("BF16", BASE, RANK("2", "4", "\"sum\"", TWO "," CHUNK)), WW_E_MALFORMED,
+         40},
+        {PART("BF16", BASE, "{\"rank\":2,\"rows\":4,\"x\":1}"), WW_E_MALFORMED, 30},
+        {PART("BF16", BASE, "[]"), WW_E_MALFORMED, 30},
+    };
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        struct ww_pack_table table;
+        struct ww_error err = {0};
+        const enum ww_err rc =
+            ww_pack_table_read((const uint8_t *)cases[i].text, strlen(cases[i].text),
+                               cases[i].content, "a", &table, &err);
+        if (rc != cases[i].rc) {
+            fail_msg("case %zu: %s (%s)", i, ww_err_name(rc), err.text);
+        }
+        if (!rc) {
+            assert_int_equal(table.parts[0].factors[0].at, 0);
+            assert_int_equal(table.parts[0].factors[1].at, 10);
+            assert_int_equal(table.chunks[table.parts[0].first_chunk].at, 20);
+            ww_pack_table_release(&table);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_merged_adapter_comes_back),
+        cmocka_unit_test(altered_factors_are_refused),
+        cmocka_unit_test(tables_that_no_writer_makes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
