@@ -25,7 +25,7 @@ struct ww_rank_found {
 };
 
 /** Ranks below this are looked for. */
-#define WW_RANK_SOUGHT 64u
+#define WW_RANK_SOUGHT 80u
 
 /** + - * / sqrt in a fixed order: the same on every machine. Costs little where the
  *  difference is not of low rank, and some passes over the tensor where it is. */

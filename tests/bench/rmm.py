@@ -11,7 +11,7 @@ deviation 0.02 and a change of a stated one, rounded once, 64 MiB each; one wher
 the weights move; merged adapters of rank 16 and 64, the sum rounded once or the product
 before it; and folders that are named. Then adapters, exactly and within errors. Speeds
 are of CPU seconds of both whole commands on one thread, reading, digests and writing
-included: slowest and fastest of ROUNDS (3). FOLDER needs 1 GB and is left clean.
+included: slowest and fastest of ROUNDS (3); ONLY=merged for merged adapters alone. FOLDER needs 1 GB and is left clean.
 """
 import json
 import os
@@ -165,12 +165,14 @@ def main():
     print(f"{'pair':34} {'same %':>6} | {'ours':>6} | {'BitX':>6} {'XOR-3':>6} {'zstd':>6} "
           f"{'zipnn':>6} | {'saved':>7} | pack, unpack MB/s")
     try:
-        for pairs_of in (synthetic, merged):
+        only = os.environ.get("ONLY")
+        for pairs_of in (merged,) if only == "merged" else (synthetic, merged):
             for label, values in pairs_of(work):
                 save(os.path.join(work, "tune"), values)
                 measure(binary, work, label, os.path.join(work, "base"),
                         os.path.join(work, "tune"))
-        adapters(binary, work)
+        if only != "merged":
+            adapters(binary, work)
         for pair in pairs:
             base, tune = pair.split("=")
             measure(binary, work, os.path.basename(tune), base, tune)
