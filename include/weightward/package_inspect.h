@@ -83,6 +83,32 @@ WW_API enum ww_err ww_pack_inspect(const char *path,
                                    struct ww_pack_inspection *out,
                                    struct ww_error *err) WW_MUST_USE;
 
+struct ww_pack_rows_options {
+    const char *const *names; /* adapters of the package; NULL: all of them */
+    size_t n_names;
+    size_t directions;        /* p; 0: as many as bytes allow */
+    uint64_t bytes;           /* of what RMM stores, 16 bits a number */
+    const struct ww_unsealer *unsealer; /* NULL: plain members only */
+    const char *public_key;   /* who must have signed; NULL: anyone or no one */
+    struct ww_run_options run;
+};
+
+struct ww_pack_rows_report {
+    size_t adapters;
+    size_t directions;
+    uint64_t bytes;           /* that RMM would store */
+    uint64_t raw_bytes;       /* of the factors, at 16 bits */
+    double error;             /* of all products together */
+};
+
+/** To compare with: merge adapters reversibly as published (arXiv 2510.14163) and write what
+ *  comes back of each as OUT/NAME, a portable adapter in float32. WW_E_UNSUPPORTED when they
+ *  do not have the same modules, shapes and rank; WW_E_LIMIT when nothing fits. */
+WW_API enum ww_err ww_pack_rows(const char *path, const char *out_path,
+                                const struct ww_pack_rows_options *options,
+                                struct ww_pack_rows_report *report,
+                                struct ww_error *err) WW_MUST_USE;
+
 #ifdef __cplusplus
 }
 #endif

@@ -131,6 +131,8 @@ ww_report_pack_inspect_json(const struct ww_pack_inspection *inspection, char **
 WW_API enum ww_err
 ww_report_pack_inspect_html(const struct ww_pack_inspection *inspection, char **out,
                             struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_pack_rows_json(const struct ww_pack_rows_report *report,
+                                            char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
                                               char **out,
                                               struct ww_error *err) WW_MUST_USE;

@@ -93,3 +93,18 @@ enum ww_err ww_report_pack_inspect_json(const struct ww_pack_inspection *r, char
     ww_jw_ku64(&w, "sampled", r->sampled);
     return ww_object_end(&w, &buf, out, err);
 }
+
+enum ww_err ww_report_pack_rows_json(const struct ww_pack_rows_report *r, char **out,
+                                     struct ww_error *err)
+{
+    struct ww_buf buf;
+    struct ww_jw w;
+    ww_object_begin(&w, &buf, "rmm");
+    ww_jw_kstr(&w, "command", "rows");
+    ww_jw_ku64(&w, "adapters", r->adapters);
+    ww_jw_ku64(&w, "directions", r->directions);
+    ww_jw_ku64(&w, "bytes", r->bytes);
+    ww_jw_ku64(&w, "raw_bytes", r->raw_bytes);
+    ww_jw_kdouble(&w, "error", r->error);
+    return ww_object_end(&w, &buf, out, err);
+}

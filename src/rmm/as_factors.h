@@ -3,6 +3,7 @@
 #ifndef WW_RMM_AS_FACTORS_H
 #define WW_RMM_AS_FACTORS_H
 
+#include "merge/extract_write.h"
 #include "rmm/as_member.h"
 
 struct ww_as_pair {
@@ -29,5 +30,10 @@ void ww_as_pairs_release(struct ww_as_pairs *pairs);
 enum ww_err ww_as_pair_read(const struct ww_adapter *adapter,
                             const struct ww_as_pair *pair, float **a, float **b,
                             struct ww_error *err) WW_MUST_USE;
+
+/** Add a pair to a portable adapter in the making: a is r x d, b m x r, as PEFT has them. */
+enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m,
+                           size_t r, size_t d, const float *a, const float *b,
+                           struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -22,15 +22,13 @@ static float *transposed(const float *values, size_t rows, size_t cols)
 }
 
 /* Where the base stores [in, out] the writer takes the product of that form: A^T B^T. */
-static enum ww_err put_pair(struct ww_extracting *x, const struct ww_as_pair *pair,
-                            const float *a, const float *b, struct ww_error *err)
+enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m,
+                           size_t r, size_t d, const float *a, const float *b,
+                           struct ww_error *err)
 {
-    const size_t r = (size_t)pair->a->shape[0];
-    const size_t d = (size_t)pair->a->shape[1];
-    const size_t m = (size_t)pair->b->shape[0];
     float *left = x->across ? transposed(a, r, d) : NULL;
     float *right = x->across ? transposed(b, m, r) : NULL;
-    char *name = ww_asprintf("%s.weight", pair->module);
+    char *name = ww_asprintf("%s.weight", module);
     const struct ww_tensor t = {
         .name = name, .rank = 2, .shape = {x->across ? d : m, x->across ? m : d}};
     struct ww_lowrank factors = {.rank = r};
@@ -60,7 +58,10 @@ static enum ww_err put_all(struct ww_extracting *x, const struct ww_as *as,
         float *b = NULL;
         rc = ww_as_pair_read(as->adapter, &pairs->items[i], &a, &b, err);
         if (!rc) {
-            rc = put_pair(x, &pairs->items[i], a, b, err);
+            const struct ww_as_pair *pair = &pairs->items[i];
+            rc = ww_as_put_pair(x, pair->module, (size_t)pair->b->shape[0],
+                                (size_t)pair->a->shape[0], (size_t)pair->a->shape[1], a,
+                                b, err);
         }
         ww_free(a);
         ww_free(b);

@@ -12,8 +12,9 @@
  *   4 own      u8 axis | u32 rank | u64 row | u64 first number | rank scales, each the
  *              bits of a fp32 | rank classes, each u8 below 16 | 16 tables | message
  *   5 few      u8 k | k numbers | for each number of the chunk its place among them
- *   6 dense    u8 largest exponent field of the prediction | u8 k | k levels and the
- *              step, each the bits of a fp32 | 16 tables | message
+ *   6 dense    u8 largest exponent field of the prediction | u8 1: one table, 0: tables
+ *              as in order | u8 k | k levels and the step, each the bits of a fp32
+ *              | 16 tables | message
  *
  * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for 4096
  * numbers or more, else 4.
@@ -25,7 +26,8 @@
  * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
  * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
  * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
- * by the table of its index's class. dense: integers as in own, by the tables of order;
+ * by the table of its index's class. dense: integers as in own, by the tables of order or all by
+ * the first one;
  * integer q is a change of level |q|, or beyond k of the last level and step for each
  * more, with the sign of q, in fp64; it is added to the prediction in fp64 and the sum is
  * rounded once to the type. 0 is the prediction's bits. few: the 1 to 16 different

@@ -2,9 +2,10 @@
 /*
  * A number is that of the base and a level that is chosen by an integer. The product and
  * the sums are of doubles and are rounded once more to the type, so what comes back has
- * the same bytes on every machine. Integer 0 is the base's number bit for bit. As in the
- * form order the base's exponent chooses the table: where the type is coarse a small
- * change was rounded away, and the integer is mostly 0.
+ * the same bytes on every machine. Integer 0 is the base's number bit for bit. Where
+ * the type is coarse a small change was rounded away and the integer is mostly 0, so the
+ * base's exponent may choose the table as in the form order; elsewhere one table for all
+ * is shorter. Both are tried.
  */
 #include <math.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 #define N_BITS 17 /* of a folded integer */
 #define BLOCK 256
+#define AT_LEVELS 3
 
 static unsigned exponent_of(struct ww_chunk_type type, const uint8_t *number)
 {
@@ -35,19 +37,19 @@ static unsigned largest_of(struct ww_chunk_type type, const uint8_t *prediction,
     return largest;
 }
 
-static unsigned context_of(unsigned largest, unsigned exponent)
+static unsigned context_of(unsigned largest, unsigned exponent, bool one)
 {
     const unsigned below = largest - exponent;
 
-    return below < WW_CHUNK_CONTEXTS ? below : WW_CHUNK_CONTEXTS - 1;
+    return one ? 0 : below < WW_CHUNK_CONTEXTS ? below : WW_CHUNK_CONTEXTS - 1;
 }
 
-static void contexts_of(struct ww_chunk_type type, unsigned largest,
+static void contexts_of(struct ww_chunk_type type, unsigned largest, bool one,
                         const uint8_t *prediction, size_t n, uint8_t *contexts)
 {
     for (size_t i = 0; i < n; i++) {
         const unsigned exponent = exponent_of(type, prediction + i * type.width);
-        contexts[i] = (uint8_t)context_of(largest, exponent);
+        contexts[i] = (uint8_t)context_of(largest, exponent, one);
     }
 }
 
@@ -74,10 +76,10 @@ double ww_chunk_dense_level(const struct ww_chunk_levels *levels, int32_t q)
     return q < 0 ? -level : level;
 }
 
-static enum ww_err add_head(const struct ww_chunk_levels *s, unsigned largest,
+static enum ww_err add_head(const struct ww_chunk_levels *s, unsigned largest, bool one,
                             struct ww_buf *out, struct ww_error *err)
 {
-    const uint8_t head[] = {WW_CHUNK_DENSE, (uint8_t)largest, (uint8_t)s->n};
+    const uint8_t head[] = {WW_CHUNK_DENSE, (uint8_t)largest, one, (uint8_t)s->n};
     uint32_t bits = 0;
     enum ww_err rc = ww_buf_add(out, head, sizeof(head), err);
 
@@ -91,7 +93,7 @@ static enum ww_err add_head(const struct ww_chunk_levels *s, unsigned largest,
 
 /* True when every integer is 0. */
 static bool fold(struct ww_chunk_room *room, struct ww_chunk_type type,
-                 const struct ww_chunk_levels *s, unsigned largest, const uint8_t *bytes,
+                 const struct ww_chunk_levels *s, const uint8_t *bytes,
                  const uint8_t *prediction, size_t n)
 {
     const enum ww_dtype dtype = ww_chunk_own_dtype(type);
@@ -110,7 +112,6 @@ static bool fold(struct ww_chunk_room *room, struct ww_chunk_type type,
             any |= u;
         }
     }
-    contexts_of(type, largest, prediction, n, room->contexts);
     return any == 0;
 }
 
@@ -123,16 +124,25 @@ enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_ty
     static const uint8_t same = WW_CHUNK_SAME;
     const size_t n = n_bytes / type.width;
     const unsigned largest = largest_of(type, prediction, n);
+    struct ww_buf *tried[] = {&room->first, &room->second};
     enum ww_err rc = ww_chunk_room_ready(room, err);
 
     if (rc) {
         return rc;
     }
-    if (fold(room, type, levels, largest, bytes, prediction, n)) {
+    if (fold(room, type, levels, bytes, prediction, n)) {
         return ww_buf_add(out, &same, 1, err);
     }
-    rc = add_head(levels, largest, out, err);
-    return rc ? rc : ww_folded_encode(room, n, N_BITS, out, err);
+    for (unsigned one = 0; one < WW_LEN(tried) && !rc; one++) {
+        ww_buf_clear(tried[one]);
+        contexts_of(type, largest, one, prediction, n, room->contexts);
+        rc = add_head(levels, largest, one, tried[one], err);
+        if (!rc) {
+            rc = ww_folded_encode(room, n, N_BITS, tried[one], err);
+        }
+    }
+    const struct ww_buf *best = tried[tried[1]->len <= tried[0]->len];
+    return rc ? rc : ww_buf_add(out, best->data, best->len, err);
 }
 
 static bool read_levels(const uint8_t *coded, size_t len, struct ww_chunk_levels *s,
@@ -140,13 +150,13 @@ static bool read_levels(const uint8_t *coded, size_t len, struct ww_chunk_levels
 {
     float all[WW_CHUNK_LEVELS + 1];
 
-    s->n = len > 1 ? coded[1] : 0;
-    *used = 2 + sizeof(float) * ((size_t)s->n + 1);
-    if (s->n == 0 || s->n > WW_CHUNK_LEVELS || *used > len) {
+    s->n = len > 2 ? coded[2] : 0;
+    *used = AT_LEVELS + sizeof(float) * ((size_t)s->n + 1);
+    if (s->n == 0 || s->n > WW_CHUNK_LEVELS || *used > len || coded[1] > 1) {
         return false;
     }
     for (unsigned k = 0; k <= s->n; k++) {
-        const uint32_t bits = ww_get_u32le(coded + 2 + sizeof(float) * k);
+        const uint32_t bits = ww_get_u32le(coded + AT_LEVELS + sizeof(float) * k);
         memcpy(&all[k], &bits, sizeof(bits));
         if (!isfinite(all[k]) || !(all[k] >= 0)) {
             return false;
@@ -201,7 +211,7 @@ bool ww_chunk_dense_decode(struct ww_chunk_room *room, struct ww_chunk_type type
     for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
         const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
         const uint8_t *base = prediction + at * type.width;
-        contexts_of(type, coded[0], base, some, room->block_contexts);
+        contexts_of(type, coded[0], coded[1], base, some, room->block_contexts);
         ww_folded_next(&in, room->block_contexts, room->block, some);
         add_levels(type, &levels, room->block, base, some, out + at * type.width);
     }

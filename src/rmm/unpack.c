@@ -171,7 +171,7 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
 }
 
 /* "OUT.member" below the folder where OUT is made, and gone when the form is there. */
-static enum ww_err remove_member(const char *path, struct ww_error *err)
+enum ww_err ww_unpack_remove(const char *path, struct ww_error *err)
 {
     const char *base = ww_path_base(path);
     char *parent =
@@ -211,7 +211,7 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     if (!rc) {
         const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
                                             out_path, options, report, err);
-        rc = remove_member(member, made ? NULL : err);
+        rc = ww_unpack_remove(member, made ? NULL : err);
         rc = made ? made : rc;
     }
 out:

@@ -38,5 +38,7 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
 /** WW_E_DENIED for a member that asks for policies: parts of it are given to nobody. */
 enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run,
                                     struct ww_error *err) WW_MUST_USE;
+/** Remove a folder with all that is in it. */
+enum ww_err ww_unpack_remove(const char *path, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -2,14 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What packages within an error keep of a fine-tune's gain, and at how many bits.
 
-    rmm_quality.py BUILD FAMILY [--errors E ...] [--adapters-only | --models-only]
+    rmm_quality.py BUILD FAMILY [--part models|adapters]
 
 FAMILY is the trained family that tests/vectors/amber is part of, whole. Retained: (base loss -
-loss of what came back) / (base loss - loss of the source), losses in nats on 256 test rows of
-the fine-tune's own task. Models: codec dense by `rmm pack --error`, and BitDelta's form
-without distillation, computed here: sign and mean of every matrix, one bit a weight. Adapters:
-codec own, and the paper's RMM by `rmm rows`, at ranks 8 (as trained) and at the ranks and
-numbers of adapters that are named.
+loss of what came back) / (base loss - loss of the source), losses in nats on the first 128 test
+rows of the fine-tune's own task.
+
+Models: codec dense by `rmm pack`, at an error of 0.1 and at the smallest error that takes at
+most one bit for each weight of the model, vectors included; BitDelta's form without
+distillation, computed here: sign and mean of every matrix, one bit for each of its weights.
+
+Adapters: codec own by `rmm pack`, and the published RMM by `rmm rows`, bytes of all factors
+alone in both. Four LoRAs of rank 8 as trained, and eight full fine-tunes as adapters of rank 8
+and 16 by `extract`. A point of RMM is compared with the smallest of own that keeps as much.
 """
 import argparse
 import json
@@ -27,6 +32,8 @@ MODELS = [("expert-rev", "rev"), ("expert-caesar", "caesar"), ("expert-sort", "s
           ("sibling-rev-s2", "rev")]
 ADAPTERS = [("lora-rev", "rev"), ("lora-caesar", "caesar"), ("lora-sort", "sort"),
             ("lora-swap", "swap")]
+ERRORS = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
+ROWS = 128
 
 
 class Family:
@@ -50,7 +57,7 @@ class Family:
         key = (task, model, adapter)
         if key not in self.known or self.work in model + (adapter or ""):
             loaded = self.scorer.load_model(model, adapter)
-            found = self.scorer.evaluate(self.path, loaded, self.tokenizer, [task])[task]
+            found = self.scorer.evaluate(self.path, loaded, self.tokenizer, [task], ROWS)[task]
             self.known[key] = found["nll"]
         return self.known[key]
 
@@ -70,40 +77,106 @@ def bitdelta(base, tune, out):
     save_file(b, os.path.join(out, "model.safetensors"), {"format": "pt"})
 
 
-def one_model(f, name, task, errors):
-    tune = os.path.join(f.path, name)
-    package, out = os.path.join(f.work, "m.pkg"), os.path.join(f.work, "m")
+def dense(f, tune, error, n):
+    """Bits for each weight; the package stays."""
+    package = os.path.join(f.work, "m.pkg")
+    if os.path.exists(package):
+        os.remove(package)
+    f.run("rmm", "pack", package, f"m={tune}", "--base", f.base, "--error", str(error))
+    coded = f.listed(package)["members"][0]["codec"]
+    return 8 * (sum(coded.values()) - coded["split"]) / n
+
+
+def one_model(f, name, task):
+    tune, out = os.path.join(f.path, name), os.path.join(f.work, "m")
     weights = load_file(os.path.join(tune, "model.safetensors"))
     n = sum(w.numel() for w in weights.values())
     bitdelta(f.base, tune, out)
-    print(f"{name:16} sign and mean {'':12} 1.00 bits, retained "
-          f"{f.retained(task, (tune, None), (out, None)):6.1f} %", flush=True)
+    kept = [f.retained(task, (tune, None), (out, None))]
     shutil.rmtree(out)
-    for error in errors:
-        f.run("rmm", "pack", package, f"m={tune}", "--base", f.base, "--error", str(error))
-        f.run("rmm", "unpack", package, "m", out, "--base", f.base)
-        coded = f.listed(package)["members"][0]["codec"]
-        bits = 8 * (sum(coded.values()) - coded["split"]) / n
-        print(f"{name:16} dense, error {error:4.2f} {bits:12.2f} bits, retained "
-              f"{f.retained(task, (tune, None), (out, None)):6.1f} %", flush=True)
-        os.remove(package)
+    fine, coarse = 0.6, 0.97
+    for _ in range(5):
+        middle = (fine + coarse) / 2
+        fine, coarse = (fine, middle) if dense(f, tune, middle, n) <= 1 else (middle, coarse)
+    bits = []
+    for error in (0.1, coarse):
+        bits.append(dense(f, tune, error, n))
+        f.run("rmm", "unpack", os.path.join(f.work, "m.pkg"), "m", out, "--base", f.base)
+        kept.append(f.retained(task, (tune, None), (out, None)))
         shutil.rmtree(out)
+    print(f"{name:16} error 0.1: {bits[0]:.2f} bits, {kept[1]:.1f} %; error {coarse:.2f}: "
+          f"{bits[1]:.2f} bits, {kept[2]:.1f} %; sign and mean: 1 bit, {kept[0]:.1f} %", flush=True)
+
+
+def mean_retained(f, members, folder):
+    return sum(f.retained(task, (f.base, path), (f.base, os.path.join(folder, name)))
+               for name, path, task in members) / len(members)
+
+
+def own_points(f, members):
+    points = []
+    for error in ERRORS:
+        package, out = os.path.join(f.work, "a.pkg"), os.path.join(f.work, "a")
+        f.run("rmm", "pack", package, *(f"{n}={p}" for n, p, _ in members), "--error", str(error))
+        os.mkdir(out)
+        for name, _, _ in members:
+            f.run("rmm", "unpack", package, name, os.path.join(out, name))
+        size = sum(m["codec"]["own"] for m in f.listed(package)["members"])
+        points.append((size, mean_retained(f, members, out), error))
+        shutil.rmtree(out)
+        os.remove(package)
+    return points
+
+
+def adapters(f, label, members):
+    package, out = os.path.join(f.work, "r.pkg"), os.path.join(f.work, "r")
+    points = own_points(f, members)
+    f.run("rmm", "pack", package, *(f"{n}={p}" for n, p, _ in members), "--exact")
+    for directions in (1, 2, 3, 5):
+        if directions > len(members) - 1:
+            continue
+        done = subprocess.run([f.binary, "rmm", "rows", package, out, "--directions",
+                               str(directions), "--json", "-q"], check=True, stdout=subprocess.PIPE)
+        report = json.loads(done.stdout)
+        kept = mean_retained(f, members, out)
+        good = [p for p in points if p[1] >= kept]
+        ours = min(good) if good else None
+        text = (f"own at error {ours[2]} keeps {ours[1]:.1f} % in {report['bytes'] / ours[0]:.1f} "
+                "times fewer bytes" if ours else "own keeps less at every error")
+        print(f"{label:24} p={directions}: {100 * report['bytes'] / report['raw_bytes']:5.1f} % of the "
+              f"bytes, {kept:5.1f} %; {text}", flush=True)
+        shutil.rmtree(out)
+    for size, kept, error in points:
+        print(f"{label:24} own, error {error:4.2f}: {100 * size / report['raw_bytes']:5.1f} % of the "
+              f"bytes, {kept:5.1f} %", flush=True)
+    os.remove(package)
+
+
+def extracted(f, rank):
+    members = []
+    for name, task in MODELS + [("lora-rev-merged", "rev")]:
+        path = os.path.join(f.work, f"{name}-{rank}")
+        f.run("extract", f.base, os.path.join(f.path, name), path, "--rank", str(rank), "--portable")
+        members.append((name, path, task))
+    return members
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("family")
-    parser.add_argument("--errors", nargs="*", type=float, default=[0.1, 0.8])
-    parser.add_argument("--only", nargs="*", default=None)
+    parser.add_argument("--part", choices=("models", "adapters"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
         f = Family(os.path.join(os.path.abspath(args.build), "weightward"),
                    os.path.abspath(args.family), work)
-        for name, task in MODELS:
-            if args.only is None or name in args.only:
-                one_model(f, name, task, args.errors)
+        for name, task in MODELS if args.part != "adapters" else []:
+            one_model(f, name, task)
+        if args.part != "models":
+            adapters(f, "4 LoRAs, rank 8", [(n, os.path.join(f.path, n), t) for n, t in ADAPTERS])
+            for rank in (8, 16):
+                adapters(f, f"8 extracted, rank {rank}", extracted(f, rank))
 
 
 if __name__ == "__main__":

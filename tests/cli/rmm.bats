@@ -227,6 +227,29 @@ PY
     refused 4 "new file" "$WW" rmm inspect p.pkg rev --report p.html
 }
 
+@test "reversible merging by rows gives adapters back, to compare with" {
+    for m in rev caesar; do
+        "$WW" extract "$FAMILY/base" "$FAMILY/expert-$m" $m --rank 4 --portable -q
+    done
+    "$WW" rmm pack p.pkg rev=rev caesar=caesar full="$FAMILY/expert-rev" --exact -q
+    "$WW" rmm rows p.pkg out --directions 1 --json >r.json
+    # two models lie on one line: p (r + n) + r numbers of r n, and roundings to 16 bits
+    [ "$(jq '.adapters == 2 and .directions == 1 and .error < 0.01 and .bytes * 8 == .raw_bytes * 10' \
+        r.json)" = true ]
+    [ "$(jq .r out/caesar/adapter_config.json)" = 4 ]
+    "$WW" rmm rows p.pkg more rev caesar --budget 1000000 -q
+    diff -r out more
+    refused 3 "expected 1 to 1" "$WW" rmm rows p.pkg x --directions 2
+    refused 3 "0 directions" "$WW" rmm rows p.pkg x --budget 1000
+    refused 6 "two adapters" "$WW" rmm rows p.pkg x rev --directions 1
+    refused 6 "no adapter" "$WW" rmm rows p.pkg x full --directions 1
+    refused 2 "say --directions" "$WW" rmm rows p.pkg x
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" thin --rank 2 --portable -q
+    "$WW" rmm add p.pkg thin=thin --exact -q
+    refused 6 "other ranks" "$WW" rmm rows p.pkg x --directions 1
+    nothing_written x
+}
+
 @test "a mixture of members is a merge with its record, by weights or by a recipe" {
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" rev --rank 3 --portable -q
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-caesar" caesar --rank 2 --portable -q

@@ -32,6 +32,13 @@ def main():
                  bytes([2, exponent]) + zero * 16 + ends)
             save(f"raw-{exponent}-{kind}", kind, 8,
                  bytes([2, exponent]) + wide * 16 + words)
+    levels = struct.pack("<4f", 1e-3, 2e-3, 3e-3, 1e-3)
+    for kind in (128, 129, 130):
+        for one in (0, 1):
+            save(f"dense-{kind}-{one}", kind, 8,
+                 bytes([6, 0x78, one, 3]) + levels + zero * 16 + ends)
+            save(f"dense-raw-{kind}-{one}", kind, 8,
+                 bytes([6, 0x78, one, 3]) + levels + wide * 16 + words)
 
 
 main()

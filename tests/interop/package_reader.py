@@ -156,6 +156,45 @@ def decode_own(data, kind, n_bytes):
         "<u2").tobytes()
 
 
+def widen(data, shift):
+    """Stored numbers as doubles, exactly."""
+    if shift == 7:
+        return (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32).astype(float)
+    return np.frombuffer(data, "<f2" if shift == 10 else "<f4").astype(float)
+
+
+def narrow(values, shift):
+    """Doubles rounded once, to nearest even."""
+    if shift != 7:
+        return values.astype("<f2" if shift == 10 else "<f4").view("<u2" if shift == 10 else "<u4")
+    near = values.astype(np.float32)
+    cut = np.where(np.abs(near.astype(float)) > np.abs(values), np.nextafter(near, np.float32(0)), near)
+    bits = cut.astype(np.float32).view(np.uint32).astype(np.uint64)
+    bits |= (cut.astype(float) != values).astype(np.uint64)     # below the bits that count
+    return ((bits + 0x7fff + (bits >> np.uint64(16) & np.uint64(1))) >> np.uint64(16)).astype("<u2")
+
+
+def decode_dense(data, kind, prediction):
+    width, shift, mask = kind
+    stored = np.frombuffer(prediction, {2: "<u2", 4: "<u4"}[width])
+    exponents = ((stored >> shift) & mask).astype(int)
+    largest, one, k = data[0], data[1], data[2]
+    assert largest == exponents.max() and one < 2
+    levels = np.frombuffer(data, "<f4", k, 3).astype(float)
+    step = float(np.frombuffer(data, "<f4", 1, 3 + 4 * k)[0])
+    tables, at = [], 7 + 4 * k
+    for _ in range(16):
+        table, at = read_table(data, at)
+        tables.append(table)
+    contexts = (exponents * 0 if one else np.minimum(largest - exponents, 15)).tolist()
+    values = Message(data[at:], len(stored)).numbers([tables[c] for c in contexts], folded)
+    integers = np.array([unfold(u) for u in values], int)
+    size = np.abs(integers)
+    change = levels[np.clip(size, 1, k) - 1] + np.maximum(size - k, 0) * step
+    moved = narrow(widen(prediction, shift) + np.sign(integers) * change, shift)
+    return np.where(integers == 0, stored, moved).astype(stored.dtype).tobytes()
+
+
 def decode_few(data, width, n_bytes):
     n, k = n_bytes // width, data[0]
     values = [data[1 + i * width:1 + (i + 1) * width] for i in range(k)]
@@ -184,9 +223,11 @@ def decode_chunk(data, dtype, n_bytes, prediction):
         out = decode_split(data, width, n_bytes)
     elif form == 4:
         out = decode_own(data, kind, n_bytes)
-    else:
-        assert form == 5
+    elif form == 5:
         out = decode_few(data, width, n_bytes)
+    else:
+        assert form == 6
+        out = decode_dense(data, kind, prediction)
     assert len(out) == n_bytes
     return out
 

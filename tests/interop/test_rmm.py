@@ -118,6 +118,27 @@ def merged(run, check, work, base, adapter):
     assert read(out, "model.safetensors") == read(os.path.join(work, "m"), "model.safetensors")
     print(f"merged by peft: {len(ranks)} products of rank 4 found, rounded as",
           sorted({r["rounding"] for r in ranks}))
+def dense(run, check, work, base):
+    """A model's change within an error: numpy's norms, the independent decoder."""
+    import torch
+    from safetensors.torch import load_file
+    source, back = os.path.join(AMBER, "expert-caesar"), os.path.join(work, "dense")
+    run("rmm", "pack", "d.pkg", f"m={source}", "--error", "0.8", "--base", base)
+    run("rmm", "unpack", "d.pkg", "m", back, "--base", base)
+    package = Package(os.path.join(work, "d.pkg"))
+    check(package, "m", back)
+    a, b, c = (load_file(os.path.join(x, "model.safetensors")) for x in (base, source, back))
+    errors = []
+    for name, w in b.items():
+        change = w.double() - a[name].double()
+        if w.ndim < 2:
+            assert torch.equal(w, c[name]), name
+        else:
+            errors.append(float((c[name].double() - w.double()).norm() / change.norm()))
+    entry = package.manifest["members"][0]
+    assert max(errors) <= 0.8 and abs(max(errors) - entry["error"]) < 1e-6, errors
+    bits = 8 * entry["coded"]["dense"] / sum(w.numel() for w in b.values() if w.ndim > 1)
+    print(f"dense: error {min(errors):.3f} to {max(errors):.3f}, {bits:.2f} bits for each weight")
 
 
 def answers(model):
@@ -251,6 +272,7 @@ def main():
 
         merged(run, check, work, base, adapter)
         bounded(run, check, work, base, adapter)
+        dense(run, check, work, base)
         forms(run, work, base)
 
         import peft

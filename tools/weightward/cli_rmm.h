@@ -27,6 +27,7 @@ struct cli_rmm {
     char **weights;  /* mix: NAME=W */
     char *recipe;    /* mix */
     int rank;        /* mix */
+    int directions;  /* rows */
     struct cli_guard guard; /* unpack, mix */
 };
 
@@ -40,6 +41,7 @@ int cli_rmm_list(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_inspect(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_mix(const struct cli_rmm *opt, const char *const *args);
+int cli_rmm_rows(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args);
 int cli_rmm_unmerge(const struct cli_rmm *opt, const char *const *args);
 

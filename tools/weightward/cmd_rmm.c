@@ -21,6 +21,7 @@ static const struct word {
     {"list", cli_rmm_list, 1, 1, "list PKG"},
     {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]"},
     {"mix", cli_rmm_mix, 2, 2, "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]"},
+    {"rows", cli_rmm_rows, 2, 66, "rows PKG OUT [NAME...] --directions P|--budget BYTES"},
     {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]"},
     {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]"},
     {"unmerge", cli_rmm_unmerge, 3, 3,
@@ -111,7 +112,7 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         return words[i].run(opt, args + 1);
     }
     return cli_usage(verb, "the commands are pack, add, drop, share, list, inspect, verify, "
-                           "unpack, mix and unmerge");
+                           "unpack, mix, rows and unmerge");
 }
 
 int cmd_rmm(int argc, const char **argv)
@@ -131,7 +132,7 @@ int cmd_rmm(int argc, const char **argv)
          "exactly",
          "E"},
         {"budget", 0, POPT_ARG_LONGLONG, &opt.budget, 0,
-         "as close as a package of so many bytes allows", "BYTES"},
+         "as close as a package of so many bytes allows; rows: as many directions", "BYTES"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
          "NAME=PUB"},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign the package", "KEY"},
@@ -160,12 +161,14 @@ int cmd_rmm(int argc, const char **argv)
         {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "mix: a recipe with member:NAME in it",
          "FILE"},
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "mix: of the adapter, at most", "N"},
+        {"directions", 0, POPT_ARG_INT, &opt.directions, 0,
+         "rows: principal directions of each row and column", "P"},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures", "FILE"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
          "Common options:", NULL},
         POPT_TABLEEND,
     };
     return cli_run(argc, argv, table,
-                   "pack|add|drop|share|list|inspect|verify|unpack|mix|unmerge PKG ...", 2, 5000,
-                   run_rmm, &opt);
+                   "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 2,
+                   5000, run_rmm, &opt);
 }
