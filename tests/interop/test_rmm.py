@@ -8,7 +8,7 @@ The reader (package_reader.py) knows docs/formats/package.md alone: it decodes e
 a fine-tune and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
 signature with the cryptography package. An adapter that peft merged is found as a product. Forms of an adapter are loaded by peft and
 transformers, whose answers must be those of the adapter; of a GGUF file the products are
-what the gguf package reads, under its names. llama.cpp itself is not asked.
+what the gguf package reads, under its names; test_llama_cpp.py asks llama.cpp itself.
 """
 import json
 import os
