@@ -95,7 +95,7 @@ def one_model(f, name, task):
     kept = [f.retained(task, (tune, None), (out, None))]
     shutil.rmtree(out)
     fine, coarse = 0.74, 0.94
-    for _ in range(3):
+    for _ in range(5):
         middle = (fine + coarse) / 2
         fine, coarse = (fine, middle) if dense(f, tune, middle, n) <= 1 else (middle, coarse)
     bits = []
