@@ -22,7 +22,8 @@
 #define MOST_KEY 0x7fffffffU
 #define BINS_BITS 12u
 #define BINS ((size_t)1 << BINS_BITS)
-#define STEP ((size_t)256)
+#define GROUP ((size_t)8)
+#define STEP (32 * GROUP)
 #define MOST_FILLED ((size_t)1 << 20) /* of a cut: 8 MiB */
 
 /* of all keys in it: how many, bits that are 1 in one of them, bits that are 0 in one */
@@ -145,9 +146,24 @@ WW_CLONES static uint32_t count_larger(const uint32_t *keys, size_t n, uint32_t 
     return count;
 }
 
+/* Bit i: is one of the group's keys in the bracket? */
+WW_CLONES static uint32_t groups_within(const uint32_t *keys, size_t n_groups,
+                                        uint32_t low, uint32_t span)
+{
+    uint32_t found = 0;
+    for (size_t g = 0; g < n_groups; g++) {
+        uint32_t any = 0;
+        for (size_t i = 0; i < GROUP; i++) {
+            any |= keys[g * GROUP + i] - low <= span;
+        }
+        found |= any << g;
+    }
+    return found;
+}
+
 /* Those in the bracket, without a branch that would be taken at random. */
-static size_t gather(const uint32_t *keys, size_t n, uint32_t low, uint32_t span,
-                     uint32_t *to)
+static size_t pick(const uint32_t *keys, size_t n, uint32_t low, uint32_t span,
+                   uint32_t *to)
 {
     size_t m = 0;
     for (size_t i = 0; i < n; i++) {
@@ -155,6 +171,20 @@ static size_t gather(const uint32_t *keys, size_t n, uint32_t low, uint32_t span
         m += keys[i] - low <= span;
     }
     return m;
+}
+
+/* The same of at most STEP keys, groups that have none passed over. */
+static size_t gather(const uint32_t *keys, size_t n, uint32_t low, uint32_t span,
+                     uint32_t *to)
+{
+    const size_t n_groups = n / GROUP;
+    uint32_t found = groups_within(keys, n_groups, low, span);
+    size_t m = 0;
+
+    for (; found; found &= found - 1) {
+        m += pick(keys + (size_t)__builtin_ctz(found) * GROUP, GROUP, low, span, to + m);
+    }
+    return m + pick(keys + n_groups * GROUP, n - n_groups * GROUP, low, span, to + m);
 }
 
 static void scan_range(const struct range *r, const uint32_t *keys, size_t n,

@@ -132,6 +132,10 @@ enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
  * keys locked models are opened. */
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
+/** A head that config.json ties to the embedding and that differs from it: WW_E_TENSOR. */
+enum ww_err ww_build_heads(const struct ww_build *build,
+                           struct ww_error *err) WW_MUST_USE;
+
 /** Adapters that the recipe adds to models, which are open by now. paths: per model, the
  *  adapter's folder or NULL; NULL for none at all. Another base
  *  is WW_E_TENSOR or WW_E_SHAPE, one of another name WW_E_WRONG_MODEL. */

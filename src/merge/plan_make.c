@@ -22,6 +22,9 @@ static enum ww_err run_steps(struct ww_build *build, const char *const *paths,
         rc = ww_build_locks(build, err);
     }
     if (!rc) {
+        rc = ww_build_heads(build, err);
+    }
+    if (!rc) {
         rc = ww_build_adapters(build, adapters, err);
     }
     if (!rc) {

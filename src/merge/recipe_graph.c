@@ -73,7 +73,7 @@ static enum ww_err visit(struct ww_recipe_file *file, uint32_t start, uint8_t *s
                                "%s line %zu: recipe '%s' takes its own result, by way of "
                                "'%s'",
                                file->label, r->models[i].line, file->recipes[from].name,
-                               r->models[i].text);
+                               r->name ? r->name : r->models[i].text);
             }
             next = from;
         }

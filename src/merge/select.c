@@ -183,6 +183,16 @@ static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
     }
 }
 
+/* In the first pass cuts of one vector have one histogram: that of the first of them. */
+static uint32_t counted_as(const struct ww_select *s, uint32_t c)
+{
+    uint32_t first = 0;
+    while (s->level == 0 && s->cuts[first].vector != s->cuts[c].vector) {
+        first++;
+    }
+    return s->level == 0 ? first : c;
+}
+
 void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *keys,
                     size_t n, void *acc)
 {
@@ -191,6 +201,9 @@ void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *
     for (uint32_t c = 0; c < s->n_cuts; c++) {
         const struct ww_cut *cut = &s->cuts[c];
         if (cut->vector != vector) {
+            continue;
+        }
+        if (!s->counting && counted_as(s, c) != c) {
             continue;
         }
         if (!s->counting) {
@@ -224,7 +237,7 @@ void ww_select_fold(struct ww_select *s, uint64_t tile, const void *acc)
         for (size_t b = 0; b < BINS; b++) {
             to[b] += from[b];
         }
-        s->zeros[c] += s->level == 0 ? from[BINS] : 0;
+        s->zeros[c] += s->level == 0 ? counts[counted_as(s, c) * (BINS + 1) + BINS] : 0;
     }
 }
 
@@ -319,7 +332,7 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
         struct ww_cut *cut = &s->cuts[c];
         ww_cut_ends(cut, s->n);
         if (!cut->done) {
-            descend(cut, s->sums + c * BINS);
+            descend(cut, s->sums + counted_as(s, c) * BINS);
         }
         *again = *again || !cut->done;
     }

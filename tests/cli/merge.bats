@@ -178,6 +178,14 @@ YML
     nothing_written base/out
 }
 
+@test "a head that is tied by config.json and stored as another matrix is refused" {
+    make_family
+    sed -i 's/"tie_word_embeddings": false/"tie_word_embeddings": true/' expert-rev/config.json
+    refused 3 "ties the head to the embedding and 'lm_head.weight' is another" \
+        "$WW" merge recipe.yml out
+    nothing_written out
+}
+
 @test "models beside the recipe are found from another folder" {
     make_family
     mkdir elsewhere
@@ -391,7 +399,7 @@ PY
         printf 'name: one\nmerge_method: linear\nmodels: [{model: two, parameters: {weight: 1}}]\n'
         printf -- '---\nname: two\nmerge_method: linear\nmodels: [{model: one, parameters: {weight: 1}}]\n'
     } >bad.yml
-    bad "takes its own result"
+    bad "recipe 'one' takes its own result, by way of 'two'"
     for density in 1.5 -0.5 .inf .nan; do
         given ties "weight: 1, density: $density" >bad.yml
         bad "line 4: density is"

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A model whose config.json ties the head to the embedding and whose files have a head
+ * all the same: loaders use the embedding and leave the head unread, and a merge would
+ * use the head. With equal bytes both mean the same; else the folder contradicts itself.
+ */
+#include <string.h>
+
+#include "merge/build.h"
+#include "model/config.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define HEAD "lm_head.weight"
+#define STEP ((uint64_t)1 << 20)
+
+static enum ww_err read_part(const struct ww_build *build, const struct ww_build_model *m,
+                             const struct ww_tensor *t, uint64_t at, uint64_t n,
+                             uint8_t *to, struct ww_error *err)
+{
+    return ww_merge_input_read(build->plan, m->first_input + t->file, to, (size_t)n,
+                               t->offset + at, err);
+}
+
+static bool same_kind(const struct ww_tensor *a, const struct ww_tensor *b)
+{
+    return a->dtype == b->dtype && a->n_bytes == b->n_bytes && a->rank == b->rank &&
+           memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
+}
+
+static enum ww_err compare(const struct ww_build *build, const struct ww_build_model *m,
+                           const struct ww_tensor *head, bool *equal,
+                           struct ww_error *err)
+{
+    const struct ww_tensor *embed = &m->model->tensors[m->embed];
+    uint8_t *a = ww_calloc(2, STEP);
+    enum ww_err rc = a ? WW_OK : ww_build_no_memory(err);
+
+    *equal = same_kind(embed, head);
+    for (uint64_t at = 0; at < head->n_bytes && *equal && !rc; at += STEP) {
+        const uint64_t n = ww_min_u64(STEP, head->n_bytes - at);
+        rc = read_part(build, m, embed, at, n, a, err);
+        rc = rc ? rc : read_part(build, m, head, at, n, a + STEP, err);
+        *equal = memcmp(a, a + STEP, (size_t)n) == 0;
+    }
+    ww_free(a);
+    return rc;
+}
+
+enum ww_err ww_build_heads(const struct ww_build *build, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
+        const struct ww_build_model *m = &build->models[i];
+        const uint32_t head = ww_model_find(m->model, HEAD);
+        bool equal = true;
+        if (build->plan->locked || build->recipe->models[i].is_statistics ||
+            head == WW_NONE || m->embed == WW_NONE || !m->model->config ||
+            !m->model->config->tie) {
+            continue;
+        }
+        rc = compare(build, m, &m->model->tensors[head], &equal, err);
+        if (!rc && !equal) {
+            rc = WW_FAIL(
+                err, WW_E_TENSOR,
+                "model '%s': config.json ties the head to the embedding and '" HEAD
+                "' is another matrix; set tie_word_embeddings to false if it is "
+                "the head, remove the tensor if it is not",
+                m->text);
+        }
+    }
+    return rc;
+}
