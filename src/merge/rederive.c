@@ -5,6 +5,7 @@
  * that lie in the folder. All of them: every file is compared by its digest, the sources'
  * too. A sample: the chosen tensors by their roots.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -110,6 +111,28 @@ static enum ww_err compare_files(const struct again *a,
     return rc;
 }
 
+static bool near(double a, double b)
+{
+    return fabs(a - b) <= 1e-9 * fabs(b);
+}
+
+/* The numbers that a later merge goes on with. */
+static enum ww_err compare_state(const struct ww_merge_state *computed,
+                                 const struct ww_merge_state *stated,
+                                 struct ww_error *err)
+{
+    return stated->tasks == 0 || (computed->tasks == stated->tasks &&
+                                  near(computed->mean_norm, stated->mean_norm) &&
+                                  near(computed->scale, stated->scale))
+               ? WW_OK
+               : WW_FAIL(err, WW_E_DIFFERS,
+                         "the record says that a later merge goes on from %.0f models of "
+                         "norm %.17g, scaled by %.17g; computed were %.0f, %.17g and "
+                         "%.17g",
+                         (double)stated->tasks, stated->mean_norm, stated->scale,
+                         (double)computed->tasks, computed->mean_norm, computed->scale);
+}
+
 static enum ww_err rederive_all(struct again *a, struct ww_error *err)
 {
     struct ww_merge_result result = {0};
@@ -129,6 +152,9 @@ static enum ww_err rederive_all(struct again *a, struct ww_error *err)
     }
     if (!rc) {
         rc = compare_files(a, &result, err);
+    }
+    if (!rc) {
+        rc = compare_state(result.state, &a->merged.record.state, err);
     }
     if (!rc) {
         a->work.report->tensors_checked = a->work.plan.n_tensors;
@@ -214,7 +240,8 @@ static enum ww_err compare_sample(struct again *a, const struct ww_merge_result 
         }
     }
     if (!rc) {
-        rc = ww_merge_digest_model(a->merged.model, a->want, NULL, roots, &a->options.run, err);
+        rc = ww_merge_digest_model(a->merged.model, a->want, NULL, roots, &a->options.run,
+                                   err);
     }
     for (uint32_t i = 0; i < n && !rc; i++) {
         if (memcmp(roots[i], result->tensor_root[i], WW_SHA256_BYTES) != 0) {

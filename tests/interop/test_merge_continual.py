@@ -129,6 +129,16 @@ def main(build):
         check(state["tasks"] == "2" and abs(state["mean_norm"] / mean - 1) < 1e-9,
               f"the record: {state}")
 
+        shutil.copytree("a0.5", "lies")
+        place = "lies/attestations/provenance.intoto.json"
+        with open(place) as f:
+            text = f.read()
+        with open(place, "w") as f:
+            f.write(text.replace(repr(state["mean_norm"]), repr(state["mean_norm"] * 1.001)))
+        done = run("merge", "--rederive", "lies", "-q")
+        check(done.returncode != 0 and "a later merge goes on" in done.stderr,
+              f"numbers that were changed are told ({done.stderr.strip()})")
+
         def refused(text, out, words):
             done = merge(text, out)
             check(done.returncode != 0 and words in done.stderr and not os.path.exists(out),
