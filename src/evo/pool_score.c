@@ -40,11 +40,12 @@ static enum ww_err ask(const struct ww_collect_options *o, struct ww_pool_scores
 static enum ww_err load(struct scoring *s, struct ww_error *err)
 {
     const struct ww_collect_options *o = s->o;
+    const struct ww_answers_view view = {.top = o->top, .level = o->level};
     enum ww_err rc = ww_members_read(o->pool, &s->members, err);
     rc = rc ? rc : ww_tasks_read(o->tasks, &s->tasks, err);
     rc = rc || !o->part ? rc : ww_tasks_draw(&s->tasks, o->part, o->draw, o->sample, err);
     rc = rc ? rc
-            : ww_answers_load(&s->members, &s->tasks, o->cache, o->top, &s->answers, err);
+            : ww_answers_load(&s->members, &s->tasks, o->cache, &view, &s->answers, err);
     if (rc) {
         return rc;
     }
