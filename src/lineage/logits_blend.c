@@ -25,7 +25,8 @@ struct blend {
     const struct ww_blend_problem *p;
     const double *answers; /* real, or made */
     double *head;          /* [v][d] */
-    double *square[3];     /* [n] each, of the last stencil */
+    double *square[3];     /* [n] each, of the last stencil, */
+    double centre;         /* which lay about this share */
     double *r;             /* [d][d] */
     double *hidden;        /* [n][d] */
     double *made;          /* [n][v] */
@@ -79,6 +80,7 @@ static enum ww_err narrow(struct blend *b, double h, double *share, struct ww_er
     double next = 0;
     enum ww_err rc = WW_OK;
 
+    b->centre = *share;
     for (unsigned i = 0; i < 3 && !rc; i++) {
         rc = at_share(b, *share + h * ((double)i - 1), b->square[i], &f[i], err);
     }
@@ -120,8 +122,8 @@ static int ascending(const void *x, const void *y)
     return (a > b) - (a < b);
 }
 
-/* Answers drawn anew with replacement, from the last stencil, which lay about centre. */
-static void spread(const struct blend *b, double centre, struct ww_blend_found *out)
+/* Answers drawn anew with replacement, from the last stencil; share is its bottom. */
+static void spread(const struct blend *b, double share, struct ww_blend_found *out)
 {
     double shares[REPLICATES];
     uint64_t state = b->p->seed;
@@ -134,8 +136,8 @@ static void spread(const struct blend *b, double centre, struct ww_blend_found *
                 f[s] += b->square[s][which];
             }
         }
-        shares[k] = bottom(f, centre, FINE);
-        shares[k] = isnan(shares[k]) ? centre : shares[k];
+        shares[k] = bottom(f, b->centre, FINE);
+        shares[k] = isnan(shares[k]) ? share : shares[k];
     }
     qsort(shares, REPLICATES, sizeof(*shares), ascending);
     out->low = shares[REPLICATES / 40];

@@ -165,6 +165,19 @@ static void the_share_of_a_head_is_where_least_is_left(void **state)
     }
 }
 
+/* The bottom moves between two looks where heads differ much; the interval is about the
+ * second, whatever the first one said. */
+static void an_interval_lies_about_its_share(void **state)
+{
+    static const double shares[] = {0.13, 0.33, 0.77};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        const struct ww_blend_found found = blend(shares[i], 1.5, WW_DTYPE_F32, 80 + i);
+        assert_false(found.flat);
+        assert_true(found.low < found.share && found.share < found.high);
+    }
+}
+
 static void rounding_of_the_head_is_taken_off_its_share(void **state)
 {
     double shifted = 0;
@@ -283,6 +296,7 @@ int main(void)
         cmocka_unit_test(answers_lie_in_their_heads_space_whatever_was_added_to_each),
         cmocka_unit_test(the_rank_of_answers_is_the_width),
         cmocka_unit_test(the_share_of_a_head_is_where_least_is_left),
+        cmocka_unit_test(an_interval_lies_about_its_share),
         cmocka_unit_test(rounding_of_the_head_is_taken_off_its_share),
         cmocka_unit_test(lists_keep_the_tokens_that_all_have),
         cmocka_unit_test(a_long_vocabulary_is_drawn_from_the_same_way_for_all),
