@@ -113,7 +113,8 @@ static enum ww_err look_up(struct ww_db *db, const struct ww_print_tensor *tenso
                               v, WW_ROW_KEYS + 1, take_place, out, err);
 }
 
-static enum ww_err add(const struct comparison *found, struct ww_find_report *report,
+/* The names of what was found go over to the report. */
+static enum ww_err add(struct comparison *found, struct ww_find_report *report,
                        struct ww_error *err)
 {
     struct ww_find_rows *grown =
@@ -124,6 +125,7 @@ static enum ww_err add(const struct comparison *found, struct ww_find_report *re
     }
     report->row_parts = grown;
     grown[report->n_row_parts] = found->best;
+    found->best = (struct ww_find_rows){.name = NULL};
     grown[report->n_row_parts].rows = found->tensor->n_row_hashes;
     grown[report->n_row_parts].tensor = ww_strdup(found->tensor->name);
     return grown[report->n_row_parts++].tensor ? WW_OK : no_memory(err);
@@ -148,7 +150,7 @@ enum ww_err ww_rows_find(struct ww_db *db, const struct ww_print_tensor *tensor,
         (4 * with.best.shared >= tensor->n_row_hashes ||
          4 * with.best.shared >= with.best.rows_of) &&
         with.best.shared > 0) {
-        return add(&with, report, err);
+        rc = add(&with, report, err);
     }
     ww_free(with.best.name);
     ww_free(with.best.of);

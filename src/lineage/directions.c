@@ -107,13 +107,14 @@ static enum ww_err leading_energy(const double *g, size_t m, size_t k, double *o
                                   struct ww_error *err)
 {
     double *q = ww_calloc(2 * k * m + 1, sizeof(*q));
-    double *next = q + k * m;
+    double *next = NULL;
     uint64_t state = 1;
 
     *out = 0;
     if (!q) {
         return no_memory(err);
     }
+    next = q + k * m;
     for (size_t i = 0; i < k * m; i++) {
         q[i] = ww_draw(&state) >> 63 ? 1 : -1;
     }

@@ -58,7 +58,7 @@ static enum ww_err look_at(struct placing *p, uint32_t t, uint8_t *own, uint8_t 
 static enum ww_err look(struct placing *p, struct ww_error *err)
 {
     uint8_t *own = ww_calloc(2 * (size_t)LOOK, sizeof(double));
-    uint8_t *other = own + LOOK * sizeof(double);
+    uint8_t *other = own ? own + LOOK * sizeof(double) : NULL;
     enum ww_err rc = own ? WW_OK : no_memory(err);
 
     for (uint32_t t = 0; t < p->family->n_tensors && !rc; t++) {

@@ -227,7 +227,7 @@ static void fold_sample(struct ww_bracket *b, const uint32_t *counts)
 {
     const size_t n = b->select->n_cuts * SAMPLE_BINS;
 
-    if (!b->sample) {
+    if (!b->sample && !b->no_memory) {
         b->sample = ww_calloc(n, sizeof(*b->sample));
         b->no_memory = !b->sample;
     }
@@ -242,7 +242,7 @@ static bool make_room(struct ww_bracket *b, struct range *r)
         r->counts = ww_calloc(BINS, sizeof(*r->counts));
         r->bins = ww_calloc(BINS, sizeof(*r->bins));
         r->runs = ww_calloc(b->n_tiles + 1, sizeof(*r->runs));
-        b->no_memory = !r->counts || !r->bins || !r->runs;
+        b->no_memory = b->no_memory || !r->counts || !r->bins || !r->runs;
     }
     return !b->no_memory;
 }
