@@ -13,6 +13,8 @@
 
 #define STRETCH 4096 /* elements widened at once: they stay in the first cache */
 
+_Static_assert(WW_TREE_CHUNK % WW_READ_CHUNK == 0, "a leaf ends where a read does");
+
 /* A row's hash so far: words of 8 bytes go round four lanes, which do not wait for each
  * other, and what does not fill a word yet. */
 struct row_hash {

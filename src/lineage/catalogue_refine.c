@@ -75,8 +75,9 @@ static void fit(struct refine *r)
     ww_nnls(r->xx, WW_PURSUIT_MOST, r->xy, k, r->active, r->share);
 }
 
-/* Picks with a share, with their errors by what is left. */
-static void tell(struct refine *r)
+/* Picks with a share, with their errors by what is left. False, and nothing is changed,
+ * where sketches of two picks are one direction. */
+static bool tell(struct refine *r)
 {
     double inverse[WW_PURSUIT_MOST] = {0};
     bool active[WW_PURSUIT_MOST] = {false};
@@ -93,7 +94,7 @@ static void tell(struct refine *r)
     }
     r2 = dot(r->y, r->y);
     if (!ww_inverse_diagonal(r->xx, WW_PURSUIT_MOST, k, active, inverse)) {
-        return;
+        return false;
     }
     for (unsigned i = 0; i < k; i++) {
         struct ww_pursuit_pick *p = &r->found->picks[i];
@@ -108,6 +109,7 @@ static void tell(struct refine *r)
     }
     r->found->n = kept;
     r->found->unexplained = y2 > 0 ? r2 / y2 : 0;
+    return true;
 }
 
 enum ww_err ww_find_refine(struct ww_db *db, const float *suspect, size_t root,
@@ -133,7 +135,7 @@ enum ww_err ww_find_refine(struct ww_db *db, const float *suspect, size_t root,
     if (!rc && *done) {
         subtract(suspect, r->root, r->y);
         fit(r);
-        tell(r);
+        *done = tell(r);
     }
     if (r) {
         ww_free(r->room);

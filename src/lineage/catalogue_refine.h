@@ -12,7 +12,8 @@
 #define WW_REFINE_UNEXPLAINED 0.1
 
 /** suspect: fine. Shares, cosines and z of found are replaced, and *done set, when root
- * and all picks have fine sketches; a pick without a share is dropped. */
+ * and all picks have fine sketches that tell them apart; a pick without a share is
+ * dropped. */
 enum ww_err ww_find_refine(struct ww_db *db, const float *suspect, size_t root,
                            const struct ww_store_family *family, struct ww_pursuit *found,
                            bool *done, struct ww_error *err) WW_MUST_USE;

@@ -206,7 +206,7 @@ double ww_spectra_distance(const float *a, const float *b, size_t n)
         apart += d * d;
         all += (double)b[i] * (double)b[i];
     }
-    return all > 0 ? sqrt(apart / all) : 0;
+    return all > 0 ? sqrt(apart / all) : HUGE_VAL;
 }
 
 void ww_spectra_level(float *x, const float *root, size_t n)

@@ -20,7 +20,7 @@
 enum ww_err ww_spectra_make(const struct ww_model *model, float **out, size_t *n,
                             struct ww_error *err) WW_MUST_USE;
 
-/** |a - b| / |b|. */
+/** |a - b| / |b|; infinite for a b of zeros, which is like nothing. */
 double ww_spectra_distance(const float *a, const float *b, size_t n);
 
 /** Take what merely grew or shrank all values alike out of the difference of x from the

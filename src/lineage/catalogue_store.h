@@ -68,7 +68,7 @@ enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
                             struct ww_error *err) WW_MUST_USE;
 void ww_store_family_release(struct ww_store_family *family);
 
-/** Floats of a detail ("fine", "spectra") of one model; *found is false, and out is as it
+/** Floats of a detail ("fine", "gram") of one model; *found is false, and out is as it
  *  was, when it has none. WW_E_MALFORMED for another length. */
 enum ww_err ww_store_detail(struct ww_db *db, int64_t model, const char *column,
                             float *out, size_t n, bool *found,

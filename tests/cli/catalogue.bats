@@ -114,6 +114,11 @@ EOR
         sql bad.db "UPDATE ww_spectra SET spectra = $bad"
         refused 3 "damaged: a spectrum" "$WW" lineage find bad.db locked-exact -q
     done
+    # Spectra of nothing are like nothing.
+    cp c.db zero.db
+    sql zero.db "UPDATE ww_spectra SET spectra = zeroblob(length(spectra))"
+    "$WW" lineage find zero.db locked-exact --json -q --no-confirm >answer
+    jq -e '(.root_evidence // "" | test("spectra") | not) and .matches == []' answer
 }
 
 @test "a locked model is found as what was locked, a locked stranger is not" {
