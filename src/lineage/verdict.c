@@ -19,6 +19,7 @@
 #define NEARLY 0.9      /* match that names it where a number is a little off */
 #define AT_CEILING 0.99 /* r2 over its ceiling that leaves nothing unexplained */
 #define MASKED 0.95     /* kept share below which elements were dropped */
+#define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
 #define MOSTLY_UNKNOWN 0.5
 
@@ -297,18 +298,25 @@ static void set_mask(struct ww_decompose_report *r, const struct ww_keep *keep)
     r->has_keep_rates = true;
 }
 
-/* Layers that are models' as they are need no shares. */
+/* Layers that are models' as they are need no shares. That was read off the beginnings
+ * of tensors; *stack is false when the rest says otherwise. */
 static enum ww_err judge_stack(const struct ww_verdict_ask *v,
-                               struct ww_decompose_report *r, struct ww_error *err)
+                               struct ww_decompose_report *r, bool *stack,
+                               struct ww_error *err)
 {
     struct ww_contest_ask ask = new_ask(v);
     struct ww_contest contest = {0};
     enum ww_err rc = WW_OK;
 
-    r->method = "passthrough";
     if (can_slice(r, true)) {
         rc = run_contest(v, &ask, true, r, &contest, err);
+        *stack = contest.match >= STACKED;
     }
+    if (rc || !*stack) {
+        ww_free(contest.recipe);
+        return rc;
+    }
+    r->method = "passthrough";
     r->recipe = contest.recipe;
     r->method_match = contest.match;
     return rc;
@@ -351,13 +359,17 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
 {
     const bool masked = may_be_masked(report);
     const size_t n = count_included(report);
+    bool stack = ww_places_whole(report);
     struct ww_contest contest = {0};
     struct ww_keep keep;
     enum ww_err rc = WW_OK;
 
     set_words(report, &none);
-    if (ww_places_whole(report)) {
-        return judge_stack(ask, report, err);
+    if (stack) {
+        rc = judge_stack(ask, report, &stack, err);
+    }
+    if (rc || stack) {
+        return rc;
     }
     if (n == 0) {
         rc = find_adapter(ask, report, err);

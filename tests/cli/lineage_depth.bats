@@ -66,6 +66,22 @@ places() {
     jq -e '.method.best == "passthrough" and (.sources | all(.included))' answer
 }
 
+@test "layers that only begin like those of models are no stack" {
+    local file=suspect/model.safetensors head from end
+    stack "rev 0 2" "caesar 2 4"
+    head=$(od -An -tu8 -N8 "$file" | tr -d ' ')
+    tail -c +9 "$file" | head -c "$head" |
+        jq -r 'del(.__metadata__)[].data_offsets | select(.[1] - .[0] > 8192) | @tsv' >offsets
+    [ -s offsets ]
+    while read -r from end; do
+        head -c $((end - from - 8192)) /dev/zero | tr '\0' '<' |
+            dd of="$file" seek=$((8 + head + from + 8192)) oflag=seek_bytes conv=notrunc status=none
+    done <offsets
+    decompose --json >answer
+    [ "$(places answer)" = "expert-rev 0, expert-rev 1, expert-caesar 2, expert-caesar 3" ]
+    jq -e '.method.best != "passthrough" and .method.match < 0.5' answer
+}
+
 @test "a blend of stacked layers is a sum with slices" {
     cat >recipe.yml <<YML
 merge_method: task_arithmetic
