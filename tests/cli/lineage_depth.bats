@@ -80,6 +80,24 @@ places() {
     decompose --json >answer
     [ "$(places answer)" = "expert-rev 0, expert-rev 1, expert-caesar 2, expert-caesar 3" ]
     jq -e '.method.best != "passthrough" and .method.match < 0.5' answer
+    run -0 decompose
+    [[ $output == *"layers: 0 to 1 begin as 0 to 1 of '"*"expert-rev', 2 to 3 begin as 2 to 3 of '"* ]]
+}
+
+@test "a layer that is like none is told apart from those behind it" {
+    local file=suspect/model.safetensors head from end
+    stack "rev 0 2" "rev 0 4"
+    head=$(od -An -tu8 -N8 "$file" | tr -d ' ')
+    tail -c +9 "$file" | head -c "$head" |
+        jq -r 'to_entries[] | select(.key | test("layers[.][01][.]")) | .value.data_offsets | @tsv' >offsets
+    while read -r from end; do
+        head -c $((end - from)) /dev/urandom | tr '\200-\377' '\000-\177' | tr '\100-\177' '\000-\077' |
+            dd of="$file" seek=$((8 + head + from)) oflag=seek_bytes conv=notrunc status=none
+    done <offsets
+    decompose --json >answer
+    [ "$(places answer)" = "- null, - null, expert-rev 0, expert-rev 1, expert-rev 2, expert-rev 3" ]
+    run -0 decompose
+    [[ $output == *"layers: 0 to 1 are like none, 2 to 5 begin as 0 to 3 of '"*"expert-rev'"* ]]
 }
 
 @test "a blend of stacked layers is a sum with slices" {

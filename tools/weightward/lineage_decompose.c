@@ -26,23 +26,32 @@ static void tell_source(const struct ww_lineage_source *s)
     printf("\n");
 }
 
-/* "layers: 0 to 2 are 0 to 2 of 'a', 3 to 5 are 1 to 3 of 'b'" */
+/* Is the layer behind p told in one breath with it? */
+static bool goes_on(const struct ww_lineage_place *p)
+{
+    const bool none = p->of_layer == UINT32_MAX;
+
+    return p[1].model == p->model &&
+           p[1].of_layer == (none ? UINT32_MAX : p->of_layer + 1);
+}
+
+/* "layers: 0 to 2 are 0 to 2 of 'a', 3 to 5 are 1 to 3 of 'b'". Only their beginnings
+ * were compared; a stack was replayed as well. */
 static void tell_places(const struct ww_decompose_report *r, const char *base)
 {
     const struct ww_lineage_place *p = r->places;
+    const char *are = strcmp(r->method, "passthrough") == 0 ? "are" : "begin as";
     size_t from = 0;
 
     for (size_t i = 0; i < r->n_places; i++) {
-        const bool ends = i + 1 == r->n_places || p[i + 1].model != p[i].model ||
-                          p[i + 1].of_layer != p[i].of_layer + 1;
-        if (!ends) {
+        if (i + 1 < r->n_places && goes_on(&p[i])) {
             continue;
         }
         printf("%s%zu to %zu ", from ? ", " : "layers: ", from, i);
         if (p[i].of_layer == UINT32_MAX) {
             printf("are like none");
         } else if (p[i].model) {
-            printf("are %" PRIu32 " to %" PRIu32 " of '%s'", p[from].of_layer,
+            printf("%s %" PRIu32 " to %" PRIu32 " of '%s'", are, p[from].of_layer,
                    p[i].of_layer, p[i].model);
         } else {
             printf("come from %" PRIu32 " to %" PRIu32 " of descendants of '%s'",
