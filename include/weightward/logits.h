@@ -74,7 +74,8 @@ WW_API void ww_logits_report_release(struct ww_logits_report *report);
 /**
  * Compare answers with heads. answers is a file of JSON lines, or a .safetensors file
  * with a matrix "logits" or "logprobs" (docs/formats/logits.md). Works without any
- * candidate: then only the width is told. Memory: three times answers x tokens doubles.
+ * candidate: then only the width is told. Memory: five times answers x tokens doubles,
+ * the workspace of a decomposition, and twice the rows of a head.
  * WW_E_JSON, WW_E_MALFORMED, WW_E_SHAPE, WW_E_LIMIT; WW_E_UNSUPPORTED when too few tokens
  * are common to all answers for a head of a candidate's width.
  */

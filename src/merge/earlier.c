@@ -15,6 +15,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define MOST_TASKS ((uint64_t)1 << 32) /* a count that sums of it cannot overflow */
+
 struct ww_merge_earlier {
     uint32_t model; /* of the plan */
     uint32_t base;
@@ -95,7 +97,7 @@ static enum ww_err read_state(const struct ww_merge_earlier *e, const char *meth
                        e->text);
     }
     return isfinite(out->mean_norm) && isfinite(out->scale) && out->mean_norm >= 0 &&
-                   out->scale != 0
+                   out->scale != 0 && out->tasks <= MOST_TASKS
                ? WW_OK
                : malformed(e, "its numbers make no sense", err);
 }

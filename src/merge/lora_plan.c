@@ -556,7 +556,8 @@ enum ww_err ww_lora_set_of(const struct ww_lora_job *job,
     }
     if (!rc && job->way >= WW_LORA_FACTORS && out->lambda != 1) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "'combine: factors' and 'whole' have no lambda");
+                     "'combine: factors' and 'whole' have no lambda; give weights in its "
+                     "place");
     }
     return rc;
 }

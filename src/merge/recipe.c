@@ -444,8 +444,8 @@ static enum ww_err read_text(const struct ww_recipe *recipe, const char *key,
 
 /* The word's place among those allowed; 0 where there is none. */
 static enum ww_err read_word(const struct ww_ynode *adapter, const char *key,
-                             const char *const *words, size_t n_words, size_t *out,
-                             struct ww_error *err)
+                             const char *const *words, size_t n_words,
+                             const char *allowed, size_t *out, struct ww_error *err)
 {
     const struct ww_ynode *node = ww_yget(adapter, key);
     const char *text = "";
@@ -461,11 +461,9 @@ static enum ww_err read_word(const struct ww_ynode *adapter, const char *key,
     } else {
         *out = n_words;
     }
-    return *out < n_words
-               ? WW_OK
-               : WW_FAIL(err, WW_E_RECIPE, "line %zu: %s of an adapter is '%s' or '%s'%s",
-                         ww_yline(node), key, words[0], words[1],
-                         n_words > 2 ? ", or 'whole'" : "");
+    return *out < n_words ? WW_OK
+                          : WW_FAIL(err, WW_E_RECIPE, "line %zu: %s of an adapter is %s",
+                                    ww_yline(node), key, allowed);
 }
 
 /* adapter: {combine: sum | factors | whole, sign: total | frequency, rank: N,
@@ -491,10 +489,12 @@ static enum ww_err read_adapter(struct ww_recipe *recipe, struct ww_error *err)
     out->line = ww_yline(node);
     rc = ww_yonly(node, keys, WW_LEN(keys), WW_E_RECIPE, "adapter", err);
     if (!rc) {
-        rc = read_word(node, "combine", ways, WW_LEN(ways), &way, err);
+        rc = read_word(node, "combine", ways, WW_LEN(ways), "'sum', 'factors' or 'whole'",
+                       &way, err);
     }
     if (!rc) {
-        rc = read_word(node, "sign", signs, WW_LEN(signs), &sign, err);
+        rc = read_word(node, "sign", signs, WW_LEN(signs), "'total' or 'frequency'",
+                       &sign, err);
     }
     if (rc) {
         return rc;

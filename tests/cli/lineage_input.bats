@@ -132,4 +132,15 @@ TABLE
     refused 2 "need a --candidate" "$WW" lineage logits a.jsonl --base "$head" -q
     safetensors a.safetensors '{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
     refused 3 "expected a float matrix 'logits'" "$WW" lineage logits a.safetensors -q
+    safetensors a.safetensors '{"logits":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},
+        "logprobs":{"dtype":"F32","shape":[1,2],"data_offsets":[8,16]}}' 16
+    refused 3 "both 'logits' and 'logprobs' are there" "$WW" lineage logits a.safetensors -q
+    safetensors a.safetensors '{"logits":{"dtype":"F32","shape":[0,2],"data_offsets":[0,0]}}' 0
+    refused 3 "'a.safetensors': no answer" "$WW" lineage logits a.safetensors -q
+    safetensors a.safetensors '{"logits":{"dtype":"F32","shape":[3,1],"data_offsets":[0,12]}}' 12
+    refused 3 "an answer over 1 tokens, expected two or more" "$WW" lineage logits a.safetensors -q
+    cp -r "$head" headless
+    safetensors headless/model.safetensors '{"x":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
+    printf '{"logits": [%s]}\n' "$(seq -s, 100)" >a.jsonl
+    refused 3 "'headless' has no head that can be read" "$WW" lineage logits a.jsonl --candidate headless -q
 }

@@ -250,6 +250,18 @@ YML
     refused 6 "does not merge adapters" "$WW" merge r.yml out
     both breadcrumbs a a2 'adapter: {combine: factors}'
     refused 6 "gamma of 'a' is 0.01" "$WW" merge r.yml out
+    both breadcrumbs a a2 'adapter: {combine: whole}'
+    refused 6 "gamma of 'a' is 0.01" "$WW" merge r.yml out
+    both ties a a2 $'adapter: {combine: whole}\nparameters: {lambda: 0.5}'
+    refused 6 "'combine: factors' and 'whole' have no lambda" "$WW" merge r.yml out
+    both knots a a2 'adapter: {combine: whole}'
+    refused 6 "does not merge adapters by whole differences" "$WW" merge r.yml out
+    both breadcrumbs a a2 $'adapter: {combine: whole, sign: frequency}\nparameters: {gamma: 0}'
+    refused 3 "methods that elect a sign" "$WW" merge r.yml out
+    both task_arithmetic a a2 'adapter: {combine: half}'
+    refused 3 "combine of an adapter is 'sum', 'factors' or 'whole'" "$WW" merge r.yml out
+    both task_arithmetic a a2 'adapter: {sign: [total]}'
+    refused 3 "sign of an adapter is 'total' or 'frequency'" "$WW" merge r.yml out
     both dare_ties a a2 $'adapter: {combine: factors}\nparameters: {density: 0}'
     refused 3 "density 0 keeps nothing of 'a'" "$WW" merge r.yml out
     both task_arithmetic a expert-rev ''

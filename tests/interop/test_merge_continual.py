@@ -139,6 +139,19 @@ def main(build):
         check(done.returncode != 0 and "a later merge goes on" in done.stderr,
               f"numbers that were changed are told ({done.stderr.strip()})")
 
+        def stated(folder, **more):
+            """A copy of a merge whose record says something else."""
+            shutil.copytree("a0.5", folder)
+            place = f"{folder}/attestations/provenance.intoto.json"
+            with open(place) as f:
+                record = json.load(f)
+            internal = record["predicate"]["buildDefinition"]["internalParameters"]
+            internal["continual"] |= more
+            if not more:
+                del internal["continual"]
+            with open(place, "w") as f:
+                json.dump(record, f)
+
         def refused(text, out, words):
             done = merge(text, out)
             check(done.returncode != 0 and words in done.stderr and not os.path.exists(out),
@@ -146,6 +159,15 @@ def main(build):
 
         refused(recipe(["m2", "a0.5"], "a0.5"), "r1", "must be the first model")
         refused(recipe(["m0", "m1"], "m0"), "r2", "no record")
+        refused(recipe(["a0.5", "m2"], "a0.5").replace(
+            "earlier: true", "earlier: [{filter: mlp, value: true}, {value: false}]"),
+            "r7", "one earlier merge must go into every tensor")
+        for folder, more in (("norm", {"mean_norm": -1.0}), ("scale", {"scale": 0.0}),
+                             ("many", {"tasks": "18446744073709551615"})):
+            stated(folder, **more)
+            refused(recipe([folder, "m2"], folder), "r8" + folder, "its numbers make no sense")
+        stated("silent")
+        refused(recipe(["silent", "m2"], "silent"), "r9", "does not say how its models")
         merge(recipe(["m0", "m1"]).replace("opcm", "task_arithmetic")
               .replace("alpha: 0.5, ", "").replace("{model: m0}", "{model: m0, parameters: {weight: 1}}")
               .replace("{model: m1}", "{model: m1, parameters: {weight: 1}}"), "ta")
