@@ -447,28 +447,31 @@ enum ww_err ww_store_add(struct ww_db *db, const struct ww_store_model *who,
     return rc;
 }
 
+static enum ww_err wrong_size(const struct ww_db_value *column, size_t len,
+                              const char *what, struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_MALFORMED,
+                   "the catalogue is damaged: %s has %zu bytes, expected %zu; restore "
+                   "it or index again",
+                   what, column->type == WW_DB_BLOB ? column->len : 0, len);
+}
+
 enum ww_err ww_store_blob(const struct ww_db_value *column, size_t len, const char *what,
                           struct ww_error *err)
 {
-    if (column->type != WW_DB_BLOB || (len > 0 && column->len != len)) {
-        return WW_FAIL(
-            err, WW_E_MALFORMED,
-            "the catalogue is damaged: %s has %zu bytes, expected %zu; restore "
-            "it or index again",
-            what, column->type == WW_DB_BLOB ? column->len : 0, len);
-    }
-    return WW_OK;
+    return column->type != WW_DB_BLOB || (len > 0 && column->len != len)
+               ? wrong_size(column, len, what, err)
+               : WW_OK;
 }
 
 /* Infinity and NaN would make every cosine that they touch one. */
 enum ww_err ww_store_floats(const struct ww_db_value *column, float *out, size_t n,
                             const char *what, struct ww_error *err)
 {
-    enum ww_err rc = ww_store_blob(column, 4 * n, what, err);
     uint32_t special = 0;
 
-    if (rc) {
-        return rc;
+    if (column->type != WW_DB_BLOB || column->len != 4 * n) {
+        return wrong_size(column, 4 * n, what, err);
     }
     memcpy(out, column->bytes, 4 * n);
     for (size_t i = 0; i < n; i++) {
