@@ -102,6 +102,17 @@ static enum ww_err read_state(const struct ww_merge_earlier *e, const char *meth
                : malformed(e, "its numbers make no sense", err);
 }
 
+/* Layers elsewhere are other weights than those whose norms were told. */
+static bool is_sliced(const struct ww_recipe *r)
+{
+    bool sliced = false;
+
+    for (uint32_t m = 0; m < r->n_modules; m++) {
+        sliced = sliced || r->modules[m].is_sliced;
+    }
+    return sliced;
+}
+
 /* The name under which the record's recipe has the base. */
 static enum ww_err read_base(struct ww_merge_earlier *e, struct ww_error *err)
 {
@@ -112,10 +123,14 @@ static enum ww_err read_base(struct ww_merge_earlier *e, struct ww_error *err)
 
     if (!rc) {
         const struct ww_recipe *r = &file.recipes[file.last];
-        if (r->base == WW_NONE || r->models[r->base].recipe != WW_NONE) {
+        const struct ww_recipe_model *base =
+            r->base == WW_NONE ? NULL : &r->models[r->base];
+        if (!base || base->recipe != WW_NONE || base->adapter) {
             rc = malformed(e, "its base is no model of its own", err);
+        } else if (is_sliced(r)) {
+            rc = malformed(e, "it was merged by slices", err);
         } else {
-            e->base_name = ww_strdup(r->models[r->base].text);
+            e->base_name = ww_strdup(base->text);
             rc = e->base_name ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory");
         }
     }
@@ -147,6 +162,13 @@ enum ww_err ww_build_earlier(struct ww_build *build, struct ww_error *err)
     }
     e->model = lead->sources[0].model;
     e->base = lead->base->model;
+    /* Digests of files would not tell. */
+    if (build->models[e->model].bake || build->models[e->base].bake) {
+        return refuse(lead, "an earlier merge and its base take no adapters", err);
+    }
+    if (is_sliced(build->recipe)) {
+        return refuse(lead, "an earlier merge goes into whole models, not slices", err);
+    }
     e->text = ww_strdup(build->models[e->model].text);
     if (!e->text) {
         return ww_build_no_memory(err);

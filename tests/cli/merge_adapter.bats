@@ -229,6 +229,38 @@ YML
     refused 1 "'two' is not the one that was merged" "$WW" merge --rederive small
 }
 
+@test "a merge goes on from an earlier one without adapters or slices" {
+    make_adapted
+    cont() {
+        printf 'merge_method: opcm\nbase_model: %s\nmodels:\n- {model: %s%s}\n- {model: expert-rev}\n' "$@"
+    }
+    cont base base+ad "" >first.yml
+    "$WW" merge first.yml first -q
+    cont base first ", parameters: {earlier: true}" >next.yml
+    "$WW" merge next.yml next -q
+    cont base first+ad ", parameters: {earlier: true}" >r.yml
+    refused 3 "take no adapters" "$WW" merge r.yml out -q
+    cont base+ad first ", parameters: {earlier: true}" >r.yml
+    refused 3 "take no adapters" "$WW" merge r.yml out -q
+    sources() {
+        printf '  - sources: [%s, {model: base, layer_range: [%s]}, {model: expert-rev, layer_range: [%s]}]\n' \
+            "{model: $1, layer_range: [$2]$3}" "$2" "$2"
+    }
+    { printf 'merge_method: opcm\nbase_model: base\nslices:\n'
+      sources first "0, 2" ", parameters: {earlier: true}"
+      sources first "2, 4" ", parameters: {earlier: true}"; } >r.yml
+    refused 3 "goes into whole models, not slices" "$WW" merge r.yml out -q
+    { printf 'merge_method: opcm\nbase_model: base\nslices:\n'
+      echo '  - sources: [{model: base, layer_range: [0, 4]}, {model: expert-rev, layer_range: [0, 4]}]'; } >slices.yml
+    "$WW" merge slices.yml slices -q
+    cont base slices ", parameters: {earlier: true}" >r.yml
+    refused 3 "it was merged by slices" "$WW" merge r.yml out -q
+    cont base+ad base "" >other.yml
+    "$WW" merge other.yml other -q
+    cont base other ", parameters: {earlier: true}" >r.yml
+    refused 3 "its base is no model of its own" "$WW" merge r.yml out -q
+}
+
 @test "what no merge of adapters can be is refused" {
     make_adapted
     adapter a 'base_model_name_or_path: "amber"'
