@@ -113,37 +113,6 @@ static enum ww_err write_meta(struct ww_db *db, const char *name, int64_t value,
                v, 2, err);
 }
 
-static enum ww_err make_tables(struct ww_db *db, bool sampled, struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    /* Servers make a table twice when two ask at once: one number locks this step. */
-    if (ww_db_is_server(db)) {
-        rc = run(db, "BEGIN", NULL, 0, err);
-        if (!rc) {
-            rc = run(db, "SELECT pg_advisory_xact_lock(1467433825)", NULL, 0, err);
-        }
-    } else {
-        rc = ww_db_begin(db, NULL, err);
-    }
-    for (size_t i = 0; i < WW_LEN(schema) && !rc; i++) {
-        rc = run_schema(db, schema[i], err);
-    }
-    if (!rc) {
-        rc = write_meta(db, "version", WW_CATALOGUE_VERSION, err);
-    }
-    if (!rc) {
-        rc = write_meta(db, "sampled", sampled, err);
-    }
-    if (!rc) {
-        rc = ww_db_commit(db, err);
-    }
-    if (rc) {
-        ww_db_rollback(db);
-    }
-    return rc;
-}
-
 static enum ww_err check_meta(struct ww_db *db, bool *sampled, struct ww_error *err)
 {
     int64_t version = 0;
@@ -166,6 +135,43 @@ static enum ww_err check_meta(struct ww_db *db, bool *sampled, struct ww_error *
                      "'%s' does not say whether its prints are samples", ww_db_name(db));
     }
     *sampled = class == 1;
+    return rc;
+}
+
+/* In one transaction with the look at the version: a catalogue of another one, which is
+ * refused, stays as it is. */
+static enum ww_err make_tables(struct ww_db *db, bool sampled, struct ww_error *err)
+{
+    bool class = false;
+    enum ww_err rc = WW_OK;
+
+    /* Servers make a table twice when two ask at once: one number locks this step. */
+    if (ww_db_is_server(db)) {
+        rc = run(db, "BEGIN", NULL, 0, err);
+        if (!rc) {
+            rc = run(db, "SELECT pg_advisory_xact_lock(1467433825)", NULL, 0, err);
+        }
+    } else {
+        rc = ww_db_begin(db, NULL, err);
+    }
+    for (size_t i = 0; i < WW_LEN(schema) && !rc; i++) {
+        rc = run_schema(db, schema[i], err);
+    }
+    if (!rc) {
+        rc = write_meta(db, "version", WW_CATALOGUE_VERSION, err);
+    }
+    if (!rc) {
+        rc = write_meta(db, "sampled", sampled, err);
+    }
+    if (!rc) {
+        rc = check_meta(db, &class, err);
+    }
+    if (!rc) {
+        rc = ww_db_commit(db, err);
+    }
+    if (rc) {
+        ww_db_rollback(db);
+    }
     return rc;
 }
 

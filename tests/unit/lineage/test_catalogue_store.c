@@ -90,6 +90,36 @@ static void a_newer_catalogue_is_refused_before_it_is_read(void **state)
     ww_test_rmdir(dir);
 }
 
+/* The first version had no spectra. */
+static void an_older_catalogue_is_refused_and_left_as_it_is(void **state)
+{
+    static const char *const models[] = {SIBLING};
+    const struct ww_db_stamp stamp = {WW_CATALOGUE_ID, WW_CATALOGUE_VERSION, "catalogue"};
+    const struct ww_index_options options = {.root = false};
+    struct ww_index_report report;
+    struct ww_db *db = NULL;
+    char *dir = ww_test_mkdir();
+    char *path = make_catalogue(dir);
+    int64_t n = -1;
+    (void)state;
+    OK(ww_db_open(path, WW_DB_WRITE, &stamp, &db, &err));
+    OK(ww_db_run(db, "DROP TABLE ww_spectra", NULL, 0, NULL, NULL, &err));
+    OK(ww_db_run(db, "UPDATE ww_meta SET value = 1 WHERE name = 'version'", NULL, 0, NULL,
+                 NULL, &err));
+    ww_db_close(db);
+    FAILS(find(path, SIBLING), WW_E_VERSION);
+    FAILS(ww_catalogue_index(path, models, 1, &options, &report, &err), WW_E_VERSION);
+    assert_non_null(strstr(err.text, "index the models again"));
+    ww_index_report_release(&report);
+    OK(ww_db_open(path, WW_DB_READ, &stamp, &db, &err));
+    OK(ww_store_count(db, "SELECT count(*) FROM sqlite_master WHERE name = 'ww_spectra'",
+                      NULL, 0, &n, &err));
+    assert_int_equal(n, 0);
+    ww_db_close(db);
+    free(path);
+    ww_test_rmdir(dir);
+}
+
 /* One byte in 61 positions that cover header, schema, inner pages and the end. */
 static void a_byte_that_changed_is_refused_or_harmless(void **state)
 {
@@ -128,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_value_of_a_wrong_length_or_type_is_refused),
         cmocka_unit_test(a_newer_catalogue_is_refused_before_it_is_read),
+        cmocka_unit_test(an_older_catalogue_is_refused_and_left_as_it_is),
         cmocka_unit_test(a_byte_that_changed_is_refused_or_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
