@@ -6,6 +6,7 @@
 #include "merge/mask.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
+#include "util/fault.h"
 #include "ww_random.h"
 
 #define N 10000
@@ -110,12 +111,13 @@ static void cuts_are_those_of_a_sort(void **state)
 }
 
 /* Passes as the engine makes them: all of a tile, or the spots that lie in it. */
-static void run_bracket(struct ww_bracket *b, struct ww_merge_job *job, uint64_t tile,
-                        const uint32_t *keys, bool *missed)
+static enum ww_err run_bracket(struct ww_bracket *b, struct ww_merge_job *job,
+                               uint64_t tile, const uint32_t *keys, bool *missed)
 {
     struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
     bool again = true;
-    while (again) {
+    while (again && !rc) {
         for (uint64_t t = job->n_tiles; t-- > 0;) {
             void *acc = calloc(1, job->acc_bytes);
             const uint64_t first = t * tile;
@@ -131,8 +133,9 @@ static void run_bracket(struct ww_bracket *b, struct ww_merge_job *job, uint64_t
             ww_bracket_fold(b, t, acc);
             free(acc);
         }
-        OK(ww_bracket_scanned(b, job, &again, missed, &err));
+        rc = ww_bracket_scanned(b, job, &again, missed, &err);
     }
+    return rc;
 }
 
 /* Elements in spots of a sample are small, all others are not. */
@@ -180,7 +183,7 @@ static void check_bracket(uint64_t n, uint64_t distinct, double share, bool misl
     OK(ww_select_init(&got, &job, 1, n, false, &err));
     got.cuts[0] = cut;
     OK(ww_bracket_new(&got, &job, &b, &err));
-    run_bracket(b, &job, tile, keys, &missed);
+    OK(run_bracket(b, &job, tile, keys, &missed));
     assert_true(missed == misled);
     assert_true(!job.narrow && job.spot_stride == 0);
     if (missed) {
@@ -214,6 +217,60 @@ static void brackets_find_the_cuts_of_histograms(void **state)
     check_bracket(2200000, 900, 0.5, false);
     check_bracket(2200000, UINT64_C(1) << 40, 0.3, false);
     check_bracket(2200000, 1, 0.3, true);
+}
+
+/* Two cuts of N keys, the n-th allocation failing. */
+static enum ww_err cut_twice(const uint32_t *keys, unsigned long n, struct ww_select *out)
+{
+    struct ww_error err = {0};
+    struct ww_merge_tensor tensor = {.name = "t"};
+    struct ww_merge_job job = {
+        .tensor = &tensor, .n = N, .n_tiles = (N + TILE - 1) / TILE};
+    struct ww_bracket *b = NULL;
+    bool missed = false;
+    enum ww_err rc = WW_OK;
+    OK(ww_select_init(out, &job, 2, N, false, &err));
+    out->cuts[0] = (struct ww_cut){.rank = N / 5};
+    out->cuts[1] = (struct ww_cut){.rank = N / 2};
+    ww_fault_arm(WW_FAULT_ALLOC, n);
+    rc = ww_bracket_new(out, &job, &b, &err);
+    rc = rc ? rc : run_bracket(b, &job, TILE, keys, &missed);
+    ww_fault_arm(WW_FAULT_ALLOC, 0);
+    ww_bracket_free(b);
+    assert_false(missed);
+    return rc;
+}
+
+static void memory_that_is_out_is_told_or_costs_a_pass(void **state)
+{
+    static uint32_t keys[N];
+    struct ww_select want;
+    uint64_t seed = 21;
+    unsigned told = 0;
+    unsigned passed = 0;
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        keys[i] = 0x3a000000 + (uint32_t)(fx_random(&seed) % 300) * 0x10000;
+    }
+    assert_int_equal(cut_twice(keys, 0, &want), WW_OK);
+    assert_true(want.cuts[0].before && want.cuts[1].before);
+    for (unsigned long n = 1; n == 1 || ww_fault_seen(WW_FAULT_ALLOC) >= n - 1; n++) {
+        struct ww_select got;
+        const enum ww_err rc = cut_twice(keys, n, &got);
+        told += rc == WW_E_NOMEM;
+        passed += rc == WW_OK;
+        assert_true(rc == WW_E_NOMEM || rc == WW_OK);
+        for (size_t c = 0; c < 2 && !rc; c++) {
+            assert_int_equal(got.cuts[c].key, want.cuts[c].key);
+            assert_int_equal(got.cuts[c].take, want.cuts[c].take);
+            assert_memory_equal(got.cuts[c].before, want.cuts[c].before,
+                                (N / TILE + 2) * sizeof(*want.cuts[c].before));
+        }
+        ww_select_release(&got);
+    }
+    /* One is the last, where nothing fails; a list of filled bins may lack memory. */
+    assert_true(told > 5 && passed > 2);
+    ww_select_release(&want);
 }
 
 static void signed_keys_sort_and_come_back(void **state)
@@ -325,6 +382,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_are_those_of_a_sort),
         cmocka_unit_test(brackets_find_the_cuts_of_histograms),
+        cmocka_unit_test(memory_that_is_out_is_told_or_costs_a_pass),
         cmocka_unit_test(signed_keys_sort_and_come_back),
         cmocka_unit_test(row_ranks_are_those_of_a_sort),
         cmocka_unit_test(a_row_keeps_what_draws_and_ranks_say),
