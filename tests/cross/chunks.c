@@ -9,12 +9,13 @@
  * It needs the codecs and nothing else, so that it can be built for another architecture
  * without its libraries: see run.sh. A case of FILE is five u32 (form wanted, dtype,
  * lengths of prediction, chunk and decoded bytes), then prediction and chunk. Predictions
- * of the last cases are made of a base and a product of low rank (rmm/rank.h).
+ * of some cases are made of a base and a product of low rank (rmm/rank.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/convert.h"
 #include "rmm/rank.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -23,7 +24,19 @@
 #define MOST ((size_t)1 << 16)
 #define HEAD 20
 
-enum content { TUNED, SPREAD, MASK, TEXT, WEIGHTS, EQUAL, NOISE, FACTORS, SUM, PRODUCT };
+enum content {
+    TUNED,
+    SPREAD,
+    MASK,
+    TEXT,
+    WEIGHTS,
+    EQUAL,
+    NOISE,
+    FACTORS,
+    SUM,
+    PRODUCT,
+    CHANGE
+};
 
 static const struct one {
     enum ww_chunk_form form;
@@ -49,6 +62,9 @@ static const struct one {
     {WW_CHUNK_ORDER, WW_DTYPE_BF16, SUM, 9000},
     {WW_CHUNK_ORDER, WW_DTYPE_BF16, PRODUCT, 9000},
     {WW_CHUNK_ORDER, WW_DTYPE_F16, SUM, 9000},
+    {WW_CHUNK_DENSE, WW_DTYPE_BF16, CHANGE, 9000},
+    {WW_CHUNK_DENSE, WW_DTYPE_F16, CHANGE, 333},
+    {WW_CHUNK_DENSE, WW_DTYPE_F32, CHANGE, 9000},
 };
 
 #define RANK 6
@@ -75,6 +91,14 @@ static void put(enum ww_dtype dtype, float x, uint8_t *at)
     } else {
         memcpy(at, &wide, type.width);
     }
+}
+
+static float get(enum ww_dtype dtype, const uint8_t *at)
+{
+    float x = 0;
+
+    ww_to_float(dtype, at, &x, 1);
+    return x;
 }
 
 /* What the base and a product say, in place. */
@@ -105,7 +129,8 @@ static bool of_rank(const struct one *c)
 
 static bool predicted(const struct one *c)
 {
-    return c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME;
+    return c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME ||
+           c->form == WW_CHUNK_DENSE;
 }
 
 /* The bytes of a case, given its prediction. */
@@ -133,6 +158,8 @@ static void fill(const struct one *c, const uint8_t *prediction, uint8_t *out)
             at[0] = (uint8_t)fx_random(&seed);
         } else if (c->content == WEIGHTS) {
             put(c->dtype, x, at);
+        } else if (c->content == CHANGE) {
+            put(c->dtype, get(c->dtype, at) + 0.002F * x, at);
         }
     }
 }
@@ -143,11 +170,16 @@ static enum ww_err code(struct ww_chunk_room *room, const struct one *c,
 {
     static const float scales[4] = {0.01F, 0.3F, 7e-6F, 1.5F};
     static const uint8_t classes[4] = {0, 3, 3, 9};
+    static const struct ww_chunk_levels levels = {3, 0.0007F, {0.0008F, 0.0014F, 0.002F}};
     static int16_t integers[MOST];
     const struct ww_chunk_scales own = {1, 4, 1, 2, scales, classes};
     const struct ww_chunk_type type = ww_chunk_type_of(c->dtype);
     uint64_t seed = 9;
 
+    if (c->form == WW_CHUNK_DENSE) {
+        return ww_chunk_dense_encode(room, type, &levels, bytes, prediction,
+                                     (size_t)c->n * type.width, out, err);
+    }
     if (c->form != WW_CHUNK_OWN) {
         return ww_chunk_encode(room, type, bytes, predicted(c) ? prediction : NULL,
                                (size_t)c->n * type.width, out, err);
