@@ -132,7 +132,7 @@ static void try_cell(const struct ww_dense_input *in, double cell, struct ww_den
     out->error = ww_dense_error(&sums);
 }
 
-static double deviation(const struct ww_dense_input *in)
+double ww_dense_norm2(const struct ww_dense_input *in)
 {
     double weights[BLOCK];
     double base[BLOCK];
@@ -144,14 +144,14 @@ static double deviation(const struct ww_dense_input *in)
             sum += (weights[i] - base[i]) * (weights[i] - base[i]);
         }
     }
-    return in->n > 0 ? sqrt(sum / (double)in->n) : 0;
+    return sum;
 }
 
 /* Between a cell that is fine enough and one that is not. */
 enum ww_err ww_dense_fit(const struct ww_dense_input *in, double bound,
                          struct ww_dense *out, struct ww_error *err)
 {
-    const double sd = deviation(in);
+    const double sd = in->n > 0 ? sqrt(ww_dense_norm2(in) / (double)in->n) : 0;
     double cell = bound < 1 ? sd * bound * 3 : WIDEST * sd;
     double fine = 0;
     double coarse = WIDEST * sd;

@@ -35,5 +35,7 @@ struct ww_dense_sums {
 void ww_dense_measure(const struct ww_dense_input *in,
                       const struct ww_chunk_levels *levels, struct ww_dense_sums *sums);
 double ww_dense_error(const struct ww_dense_sums *sums);
+/** Sum of the squares of the changes. */
+double ww_dense_norm2(const struct ww_dense_input *in);
 
 #endif

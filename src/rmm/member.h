@@ -52,8 +52,8 @@ struct ww_member {
     struct ww_adapter *opened;    /* with pairs */
     struct ww_member_pair *pairs;
     uint32_t n_pairs;
-    struct ww_rank_coded **ranks; /* per part: factors while it is written, or NULL */
-    uint32_t *pair_of;            /* per part: its pair, or WW_NONE */
+    struct ww_rank_coded **ranks;     /* per part: factors while it is written, or NULL */
+    uint32_t *pair_of;                /* per part: its pair, or WW_NONE */
     struct ww_member_change *changes; /* per part, of a model within an error */
 };
 
@@ -72,9 +72,11 @@ enum ww_err ww_member_fit(struct ww_member *member, uint32_t part,
                           struct ww_error *err) WW_MUST_USE;
 /** A part was written: factors that nobody needs any more go. */
 void ww_member_fitted(struct ww_member *member, uint32_t part);
-/** The same of a tensor of a model, whose base is given. */
+/** The same of a tensor of a model, whose base is given, and the product that its
+ *  prediction has, or NULL. The error is of the whole change. */
 enum ww_err ww_member_dense(struct ww_member *member, const struct ww_model *base,
-                            uint32_t part, const struct ww_dense **out,
+                            const struct ww_rank *rank, uint32_t part,
+                            const struct ww_dense **out,
                             struct ww_error *err) WW_MUST_USE;
 void ww_member_close(struct ww_member *member);
 /** WW_E_CHANGED when a file is not what it was. */

@@ -2,6 +2,8 @@
 /*
  * A matrix of a model within an error: levels are found on a sample of it, then the whole
  * tensor is measured with them, and the cells are made finer until it keeps the bound.
+ * Where a product was found, it is part of the prediction, and levels are of what it
+ * leaves: that is short, so the bound of it is wider by as much.
  * What is not worth it or cannot be done so is coded exactly: vectors, small matrices,
  * numbers that are not finite, types that are no floats of two or four bytes.
  */
@@ -24,6 +26,7 @@ struct place {
     const struct ww_member *member;
     const struct ww_model *base;
     const struct ww_pack_table_part *part;
+    const struct ww_rank *rank; /* part of the prediction, or NULL */
     int fd;
     const char *file;
     uint64_t offset;
@@ -38,6 +41,7 @@ static bool is_worth_it(const struct place *p)
            p->tensor->n_elements >= WW_DENSE_LEAST;
 }
 
+/* The tensor's bytes and the base's. */
 static enum ww_err read_both(const struct place *p, uint64_t at, size_t n, size_t to,
                              struct ww_error *err)
 {
@@ -47,6 +51,13 @@ static enum ww_err read_both(const struct place *p, uint64_t at, size_t n, size_
     return rc ? rc
               : ww_pread_full(file->fd, p->prediction + to, n, p->tensor->offset + at,
                               file->name, err);
+}
+
+static void add_rank(const struct place *p, uint64_t at, size_t n, size_t to)
+{
+    if (p->rank) {
+        ww_rank_predict(p->rank, at, p->prediction + to, p->prediction + to, n);
+    }
 }
 
 static struct ww_dense_input input_of(const struct place *p, size_t n_bytes)
@@ -63,6 +74,30 @@ static bool is_finite(const struct ww_dense_input *in)
            ww_count_nonfinite(in->dtype, in->base, in->n) == 0;
 }
 
+/* The length of what the prediction leaves, of that of the change. */
+static enum ww_err length_left(const struct place *p, double *share, struct ww_error *err)
+{
+    double change2 = 0;
+    double left2 = 0;
+    enum ww_err rc = WW_OK;
+
+    *share = 1;
+    for (uint64_t at = 0; p->rank && at < p->part->bytes && !rc; at += WW_CHUNK_BYTES) {
+        const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, p->part->bytes - at);
+        rc = read_both(p, at, n, 0, err);
+        if (!rc) {
+            const struct ww_dense_input in = input_of(p, n);
+            change2 += ww_dense_norm2(&in);
+            add_rank(p, at, n, 0);
+            left2 += ww_dense_norm2(&in);
+        }
+    }
+    if (!rc && p->rank && change2 > 0) {
+        *share = sqrt(left2 / change2);
+    }
+    return rc;
+}
+
 /* Stretches that lie evenly over the tensor. */
 static enum ww_err sample(const struct place *p, size_t *n_bytes, struct ww_error *err)
 {
@@ -77,6 +112,9 @@ static enum ww_err sample(const struct place *p, size_t *n_bytes, struct ww_erro
         const uint64_t at = all * i / n_blocks * SAMPLE_BLOCK;
         const size_t count = (size_t)ww_min_u64(SAMPLE_BLOCK, p->part->bytes - at);
         rc = read_both(p, at, count, *n_bytes, err);
+        if (!rc) {
+            add_rank(p, at, count, *n_bytes);
+        }
         *n_bytes += count;
     }
     return rc;
@@ -95,6 +133,7 @@ static enum ww_err measure(const struct place *p, const struct ww_chunk_levels *
         rc = read_both(p, at, n, 0, err);
         if (!rc) {
             const struct ww_dense_input in = input_of(p, n);
+            add_rank(p, at, n, 0);
             *finite = is_finite(&in);
             ww_dense_measure(&in, levels, &sums);
         }
@@ -113,26 +152,32 @@ static void finer(struct ww_chunk_levels *levels)
 
 static enum ww_err fit(const struct place *p, struct ww_dense *out, struct ww_error *err)
 {
+    double share = 1;
     size_t n_bytes = 0;
     bool finite = true;
-    enum ww_err rc = sample(p, &n_bytes, err);
+    enum ww_err rc = length_left(p, &share, err);
 
+    if (!rc) {
+        rc = sample(p, &n_bytes, err);
+    }
     if (rc) {
         return rc;
     }
+    const double bound = p->member->error / share;
     const struct ww_dense_input in = input_of(p, n_bytes);
     if (!is_finite(&in)) {
         return WW_OK;
     }
-    rc = ww_dense_fit(&in, p->member->error, out, err);
+    rc = ww_dense_fit(&in, bound, out, err);
     for (unsigned i = 0; i < MAX_TRIES && !rc && out->fits; i++) {
         rc = measure(p, &out->levels, &out->error, &finite, err);
-        if (!finite || out->error <= p->member->error) {
+        if (!finite || out->error <= bound) {
             break;
         }
         finer(&out->levels);
     }
-    out->fits = out->fits && finite && out->error <= p->member->error;
+    out->fits = out->fits && finite && out->error <= bound;
+    out->error *= share;
     return rc;
 }
 
@@ -161,8 +206,8 @@ static bool find_place(const struct ww_member *m, const struct ww_model *base,
 }
 
 enum ww_err ww_member_dense(struct ww_member *m, const struct ww_model *base,
-                            uint32_t part, const struct ww_dense **out,
-                            struct ww_error *err)
+                            const struct ww_rank *rank, uint32_t part,
+                            const struct ww_dense **out, struct ww_error *err)
 {
     struct ww_member_change *change = m->changes ? &m->changes[part] : NULL;
     struct place p;
@@ -174,6 +219,7 @@ enum ww_err ww_member_dense(struct ww_member *m, const struct ww_model *base,
         return WW_OK;
     }
     if (!change->tried) {
+        p.rank = rank;
         p.bytes = ww_calloc(1, WW_CHUNK_BYTES);
         p.prediction = ww_calloc(1, WW_CHUNK_BYTES);
         rc = p.bytes && p.prediction

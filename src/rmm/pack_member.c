@@ -141,7 +141,8 @@ static enum ww_err set_levels(const struct writing *w, uint32_t part,
                               struct ww_pack_job *job, struct ww_error *err)
 {
     const struct ww_dense *dense = NULL;
-    const enum ww_err rc = ww_member_dense(w->member, w->use->base, part, &dense, err);
+    const enum ww_err rc =
+        ww_member_dense(w->member, w->use->base, job->rank, part, &dense, err);
 
     job->levels = dense ? &dense->levels : NULL;
     if (!rc && dense && dense->error > w->entry->error) {

@@ -16,6 +16,7 @@ struct rx {
     char *tune;
     char *pkg;
     char *out;
+    double reported; /* error */
 };
 
 static float centred(uint64_t *seed)
@@ -52,7 +53,7 @@ static char *model(const char *dir, const char *name, const uint16_t *numbers)
     return path;
 }
 
-static struct rx *rx_new(void)
+static struct rx *rx_within(double error)
 {
     static uint16_t base[M * D], tune[M * D];
     struct rx *x = calloc(1, sizeof(*x));
@@ -79,12 +80,18 @@ static struct rx *rx_new(void)
     x->pkg = fx_join(x->dir, "m.pkg");
     x->out = fx_join(x->dir, "out");
     const struct ww_pack_member member = {"tune", x->tune, NULL, 0};
-    const struct ww_pack_options options = {.base = x->base};
+    const struct ww_pack_options options = {.base = x->base, .error = error};
     struct ww_pack_report report;
     struct ww_error err = {0};
     OK(ww_pack_create(x->pkg, &member, 1, &options, &report, &err));
+    x->reported = report.members[0].error;
     ww_pack_report_release(&report);
     return x;
+}
+
+static struct rx *rx_new(void)
+{
+    return rx_within(0);
 }
 
 static void rx_free(struct rx *x)
@@ -124,6 +131,52 @@ static void a_merged_adapter_comes_back(void **state)
     ww_buf_release(&tensor);
     ww_buf_release(&package);
     rx_free(x);
+}
+
+static double distance2(const struct ww_buf *x, const struct ww_buf *y)
+{
+    const size_t n = (size_t)M * D;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t a = 0;
+        uint16_t b = 0;
+        memcpy(&a, x->data + x->len - 2 * (n - i), 2);
+        memcpy(&b, y->data + y->len - 2 * (n - i), 2);
+        sum += pow((double)from_bf16(a) - (double)from_bf16(b), 2);
+    }
+    return sum;
+}
+
+/* What is reported is what comes back, of the whole change, though most of that is the
+ * product's. */
+static void the_error_reported_is_that_of_base_and_product(void **state)
+{
+    static const double bounds[] = {1e-4, 0.002, 0.3, 1};
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(bounds); i++) {
+        struct rx *x = rx_within(bounds[i]);
+        const struct ww_unpack_options options = {.base = x->base};
+        struct ww_pack_report report;
+        struct ww_error err = {0};
+        struct ww_buf base, tune, back, package;
+        OK(ww_unpack(x->pkg, "tune", x->out, &options, &report, &err));
+        ww_pack_report_release(&report);
+        fx_read(fx_name(x->base, "/model.safetensors"), &base);
+        fx_read(fx_name(x->tune, "/model.safetensors"), &tune);
+        fx_read(fx_name(x->out, "/model.safetensors"), &back);
+        fx_read(x->pkg, &package);
+        const double error = sqrt(distance2(&tune, &back) / distance2(&tune, &base));
+        print_message("bound %g: reported %g, is %g, %zu bytes\n", bounds[i], x->reported,
+                      error, package.len);
+        assert_true(fabs(error - x->reported) < 1e-9);
+        assert_true(error <= bounds[i]);
+        assert_true(package.len < (size_t)2 * M * D / 6);
+        ww_buf_release(&base);
+        ww_buf_release(&tune);
+        ww_buf_release(&back);
+        ww_buf_release(&package);
+        rx_free(x);
+    }
 }
 
 static void altered_factors_are_refused(void **state)
@@ -222,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_merged_adapter_comes_back),
+        cmocka_unit_test(the_error_reported_is_that_of_base_and_product),
         cmocka_unit_test(altered_factors_are_refused),
         cmocka_unit_test(tables_that_no_writer_makes_are_refused),
     };
