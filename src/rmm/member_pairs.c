@@ -132,6 +132,9 @@ void ww_member_fitted(struct ww_member *m, uint32_t part)
 {
     const uint32_t i = m->pair_of ? m->pair_of[part] : WW_NONE;
 
+    if (m->ranks[part]) {
+        ww_rank_release(&m->ranks[part]->rank); /* the table needs its chunks' digests */
+    }
     if (i != WW_NONE && --m->pairs[i].left == 0) {
         ww_own_release(&m->pairs[i].own);
     }

@@ -196,7 +196,7 @@ static bool ends_file(const struct ww_pack_table *t, const struct ww_pack_job *j
 static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *err)
 {
     struct ww_pack_table_part *part = &w->member->table.parts[p];
-    const struct ww_rank_coded *coded = w->member->ranks[p];
+    struct ww_rank_coded *coded = w->member->ranks[p];
     enum ww_err rc = WW_OK;
 
     if (!coded) {
@@ -206,10 +206,11 @@ static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *er
     part->factors = coded->entries;
     part->n_factors = coded->n;
     for (uint64_t i = 0; i < coded->n && !rc; i++) {
-        const struct ww_buf *bytes = &coded->chunks[i];
+        struct ww_buf *bytes = &coded->chunks[i];
         part->factors[i].at = w->out->plain_bytes;
         w->entry->coded[bytes->data[0]] += bytes->len;
         rc = ww_section_add(w->out, bytes->data, bytes->len, err);
+        ww_buf_release(bytes);
     }
     return rc;
 }
