@@ -75,9 +75,9 @@ struct ww_pack_inspect_options {
     const char *public_key;             /* who must have signed; NULL: anyone or no one */
     struct ww_run_options run;          /* progress alone */
 };
-/** Members that cannot be opened, or ask for policies, or are no sums of matrices say so
- * in why. WW_E_LIMIT for too many members, WW_E_NOTFOUND, WW_E_UNRELATED for another
- * base. */
+/** Members that cannot be opened, or ask for policies, or come back out of a merge, or
+ * are adapters that are no sums of products say so in why. WW_E_LIMIT for too many
+ * members, WW_E_NOTFOUND, WW_E_UNRELATED for another base. */
 WW_API enum ww_err ww_pack_inspect(const char *path,
                                    const struct ww_pack_inspect_options *options,
                                    struct ww_pack_inspection *out,
@@ -86,24 +86,25 @@ WW_API enum ww_err ww_pack_inspect(const char *path,
 struct ww_pack_rows_options {
     const char *const *names; /* adapters of the package; NULL: all of them */
     size_t n_names;
-    size_t directions;        /* p; 0: as many as bytes allow */
-    uint64_t bytes;           /* of what RMM stores, 16 bits a number */
+    size_t directions;                  /* p; 0: as many as bytes allow */
+    uint64_t bytes;                     /* of what RMM stores, 16 bits a number */
     const struct ww_unsealer *unsealer; /* NULL: plain members only */
-    const char *public_key;   /* who must have signed; NULL: anyone or no one */
+    const char *public_key;             /* who must have signed; NULL: anyone or no one */
     struct ww_run_options run;
 };
 
 struct ww_pack_rows_report {
     size_t adapters;
     size_t directions;
-    uint64_t bytes;           /* that RMM would store */
-    uint64_t raw_bytes;       /* of the factors, at 16 bits */
-    double error;             /* of all products together */
+    uint64_t bytes;     /* that RMM would store */
+    uint64_t raw_bytes; /* of the factors, at 16 bits */
+    double error;       /* of all products together */
 };
 
-/** To compare with: merge adapters reversibly as published (arXiv 2510.14163) and write what
- *  comes back of each as OUT/NAME, a portable adapter in float32. WW_E_UNSUPPORTED when they
- *  do not have the same modules, shapes and rank; WW_E_LIMIT when nothing fits. */
+/** To compare with: merge adapters reversibly as published (arXiv 2510.14163) and write
+ * what comes back of each as OUT/NAME, a portable adapter in float32. WW_E_UNSUPPORTED
+ * when they do not have the same modules, shapes and rank; WW_E_LIMIT when nothing fits.
+ */
 WW_API enum ww_err ww_pack_rows(const char *path, const char *out_path,
                                 const struct ww_pack_rows_options *options,
                                 struct ww_pack_rows_report *report,

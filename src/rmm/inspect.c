@@ -143,6 +143,9 @@ static bool is_a_reason(enum ww_err rc)
     case WW_E_TAMPERED:
     case WW_E_MALFORMED:
     case WW_E_UNRELATED:
+    case WW_E_NOT_SIGNED:
+    case WW_E_UNTRUSTED:
+    case WW_E_SIGNATURE:
         return false;
     default:
         return rc != WW_OK;
@@ -156,15 +159,24 @@ static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t
     struct ww_inspect_member *m = &x->report->members[i];
     const struct ww_unpack_options how = {.base = m->adapter ? NULL : options->base,
                                           .unsealer = options->unsealer,
-                                          .public_key = i ? NULL : options->public_key};
+                                          .public_key = options->public_key};
     struct ww_error reason = {0};
     enum ww_err rc = WW_OK;
 
+    if (m->why) {
+        return WW_OK;
+    }
     if (!m->adapter && !options->base) {
         m->why = ww_strdup("a model, and no base was named to compare it with");
         return m->why ? WW_OK : no_memory(err);
     }
     rc = ww_peek_open(path, m->name, &how, &x->peeks[i], &reason);
+    if (!rc && x->peeks[i].adapter) {
+        rc = ww_inspect_check_pairs(&x->peeks[i], &reason);
+        if (rc) {
+            ww_peek_close(&x->peeks[i]);
+        }
+    }
     if (is_a_reason(rc)) {
         m->why = ww_strdup(reason.text);
         return m->why ? WW_OK : no_memory(err);
@@ -201,6 +213,11 @@ static enum ww_err choose(struct ww_pack_inspection *out, const struct ww_pack_f
             out->members[i].name = ww_strdup(m->members[at].name);
             out->n_members = i + 1;
             rc = out->members[i].name ? WW_OK : no_memory(err);
+        }
+        if (!rc && m->members[at].n_others > 0) {
+            /* Its prediction is not what the base is, and no other models are named. */
+            out->members[i].why = ww_strdup("it comes back out of a merge; unpack it");
+            rc = out->members[i].why ? WW_OK : no_memory(err);
         }
     }
     return rc;

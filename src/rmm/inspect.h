@@ -46,6 +46,10 @@ struct ww_inspect_pair {
     uint32_t a; /* tensors of the peek */
     uint32_t b;
 };
+/** Is the adapter's change the sum of its pairs of matrices? WW_E_UNSUPPORTED, and what
+ *  ww_adapter_scaling has to say. */
+enum ww_err ww_inspect_check_pairs(const struct ww_peek *peek,
+                                   struct ww_error *err) WW_MUST_USE;
 /** Every pair of matrices of an adapter, by module. Free the items. */
 enum ww_err ww_inspect_pairs(const struct ww_peek *peek, struct ww_inspect_pair **items,
                              size_t *n, struct ww_error *err) WW_MUST_USE;

@@ -235,6 +235,9 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
     bool large = true;
     enum ww_err rc = WW_OK;
 
+    if (!ww_dtype_is_plain_float(dtype)) {
+        return WW_OK; /* and none of its numbers is counted */
+    }
     memset(w->gram, 0, w->n * w->n * sizeof(*w->gram));
     for (size_t i = 0; i < w->n; i++) {
         struct ww_peek *p = &w->x->peeks[i];
@@ -248,7 +251,7 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
             w->x->report->members[i].numbers += base->tensors[t].n_elements;
         }
     }
-    if (n_chunks == 0 || !ww_dtype_is_plain_float(dtype)) {
+    if (n_chunks == 0) {
         return WW_OK;
     }
     rc = ww_base_use_check_tensor(base, m, base->tensors[t].name, err);

@@ -49,6 +49,47 @@ enum ww_err ww_inspect_pairs(const struct ww_peek *peek, struct ww_inspect_pair 
     return WW_OK;
 }
 
+static enum ww_err check_scalings(const struct ww_adapter *adapter,
+                                  const struct ww_inspect_pair *items, size_t n,
+                                  struct ww_error *err)
+{
+    double scaling = 0;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = ww_adapter_scaling(adapter, items[i].module,
+                                adapter->tensors[items[i].a].shape[0], &scaling, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_inspect_check_pairs(const struct ww_peek *peek, struct ww_error *err)
+{
+    const struct ww_adapter *adapter = peek->adapter;
+    const char *name = peek->run.view.member->name;
+    struct ww_inspect_pair *items = NULL;
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    if (adapter->dora || adapter->parameters) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "member '%s' uses %s, and its change is no sum of products", name,
+                       adapter->dora ? "DoRA" : "target_parameters");
+    }
+    rc = ww_inspect_pairs(peek, &items, &n, err);
+    if (!rc && 2 * n != adapter->n_tensors) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "member '%s' has %u tensors, and %zu of them are pairs of matrices "
+                     "of one type and a rank up to %d; its change is no sum of products",
+                     name, adapter->n_tensors, 2 * n, WW_OWN_MAX_RANK);
+    }
+    if (!rc) {
+        rc = check_scalings(adapter, items, n, err);
+    }
+    ww_free(items);
+    return rc;
+}
+
 const struct ww_inspect_pair *ww_inspect_find(const struct ww_inspect_pair *items,
                                               size_t n, const char *module)
 {

@@ -52,7 +52,7 @@ struct ww_member {
     struct ww_adapter *opened;    /* with pairs */
     struct ww_member_pair *pairs;
     uint32_t n_pairs;
-    struct ww_rank_coded **ranks;     /* per part: factors while it is written, or NULL */
+    struct ww_rank_coded **ranks;     /* per part, or NULL; numbers while it is written */
     uint32_t *pair_of;                /* per part: its pair, or WW_NONE */
     struct ww_member_change *changes; /* per part, of a model within an error */
 };

@@ -38,9 +38,15 @@ static enum ww_err add_member(struct writing *w, const char *path, const char *n
 
     if (!rc && !peek->adapter) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED, "member '%s' is no adapter", name);
-        ww_peek_close(peek);
     }
-    return rc ? rc : ww_rows_set_add(&w->set, peek, err);
+    if (!rc) {
+        rc = ww_inspect_check_pairs(peek, err);
+    }
+    if (rc) {
+        ww_peek_close(peek);
+        return rc;
+    }
+    return ww_rows_set_add(&w->set, peek, err);
 }
 
 static enum ww_err add_members(struct writing *w, const char *path,
@@ -78,7 +84,6 @@ static enum ww_err add_members(struct writing *w, const char *path,
     return rc;
 }
 
-/* Numbers that all positions take with p directions, or raw. */
 static uint64_t positions(const struct ww_rows_set *set)
 {
     uint64_t n = 0;
@@ -100,7 +105,16 @@ static enum ww_err choose(const struct ww_rows_set *set,
                          : ww_rows_within(set->n, set->r, n, options->bytes);
     const struct ww_rows rows = {.n = set->n, .r = set->r, .p = p};
 
-    if (p == 0 || p > most) {
+    if (p == 0) {
+        const struct ww_rows one = {.n = set->n, .r = set->r, .p = 1};
+        return WW_FAIL(
+            err, WW_E_LIMIT,
+            "a budget of %llu bytes: one direction of %zu adapters takes %llu; "
+            "allow more",
+            (unsigned long long)options->bytes, set->n,
+            (unsigned long long)(2 * n * ww_rows_numbers(&one)));
+    }
+    if (p > most) {
         return WW_FAIL(err, WW_E_LIMIT,
                        "%zu directions of %zu adapters of rank %zu, expected 1 to %zu", p,
                        set->n, set->r, most);

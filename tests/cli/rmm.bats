@@ -240,7 +240,7 @@ PY
     "$WW" rmm rows p.pkg more rev caesar --budget 1000000 -q
     diff -r out more
     refused 3 "expected 1 to 1" "$WW" rmm rows p.pkg x --directions 2
-    refused 3 "0 directions" "$WW" rmm rows p.pkg x --budget 1000
+    refused 3 "one direction of 2 adapters takes" "$WW" rmm rows p.pkg x --budget 1000
     refused 6 "two adapters" "$WW" rmm rows p.pkg x rev --directions 1
     refused 6 "no adapter" "$WW" rmm rows p.pkg x full --directions 1
     refused 2 "say --directions" "$WW" rmm rows p.pkg x

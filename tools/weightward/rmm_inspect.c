@@ -65,15 +65,8 @@ static enum ww_err write_page(const char *path, const struct ww_pack_inspection 
 {
     char *html = NULL;
     enum ww_err rc = ww_report_pack_inspect_html(r, &html, err);
-    FILE *f = rc ? NULL : fopen(path, "wx");
     if (rc == WW_OK) {
-        bool ok = f && fputs(html, f) >= 0;
-        ok = (!f || fclose(f) == 0) && ok;
-        if (!ok) {
-            err->code = rc = WW_E_IO;
-            snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s'",
-                     path);
-        }
+        rc = cli_write_new(path, html, err);
     }
     ww_string_free(html);
     return rc;
@@ -104,7 +97,10 @@ int cli_rmm_inspect(const struct cli_rmm *opt, const char *const *args)
                                               .names = args[1] ? args + 1 : NULL,
                                               .unsealer = &unsealer,
                                               .public_key = opt->signed_by};
-    int status = cli_run_options(&opt->common, &options.run);
+    int status = cli_report_free("rmm", &opt->common, opt->report);
+    if (status == 0) {
+        status = cli_run_options(&opt->common, &options.run);
+    }
     if (status) {
         return status;
     }
