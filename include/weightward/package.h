@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * Packages: one signed file from which each of several models and adapters comes back
- * byte for byte, or adapters within a stated error, and then always as the same bytes.
- * Members are coded against a base model that is not in the package; each can be sealed
- * for its own recipients. Format: docs/formats/package.md.
+ * byte for byte, or within a stated error, and then always as the same bytes. Members are
+ * coded against a base model that is not in the package; each can be sealed for its own
+ * recipients. Format: docs/formats/package.md.
  */
 #ifndef WEIGHTWARD_PACKAGE_H
 #define WEIGHTWARD_PACKAGE_H
@@ -27,24 +27,32 @@ struct ww_pack_member {
 };
 
 struct ww_pack_options {
-    const char *base;           /* model folder, may be NULL: coded without a prediction */
-    double error;               /* 0: exact. Else each product of a pair of an adapter's
-                                   factors, and the change of each matrix of a model against
-                                   the base, comes back within this share of its Frobenius
-                                   norm; all else is exact. 1e-4 to 1 */
-    uint64_t budget;            /* 0: none. Else the package has at most so many bytes, with
-                                   the smallest error found, and error is 0. WW_E_LIMIT */
+    const char *base; /* model folder, may be NULL: coded without a prediction */
+    double error;     /* 0: exact. Else each product of a pair of an adapter's
+                         factors, and the change of each matrix of a model against
+                         the base, comes back within this share of its Frobenius
+                         norm; all else is exact. 1e-4 to 1 */
+    uint64_t budget;  /* 0: none. Else the package has at most so many bytes, with
+                         the smallest error found, and error is 0. WW_E_LIMIT */
     const struct ww_signer *signer; /* NULL: not signed; else what it was made of lies
                                    beside it, in PATH.evidence */
-    const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is a
-                                   merge of it with others, and it is coded against what
+    const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is
+                                   a merge of it with others, and it is coded against what
                                    the two say of it. n 0: against the base alone */
     struct ww_run_options run;               /* resume is refused */
 };
 
 /* How a chunk was coded: bytes by these in reports. */
-enum ww_pack_form { WW_PACK_STORED, WW_PACK_SAME, WW_PACK_ORDER, WW_PACK_SPLIT,
-                    WW_PACK_OWN, WW_PACK_FEW, WW_PACK_DENSE, WW_PACK_FORMS };
+enum ww_pack_form {
+    WW_PACK_STORED,
+    WW_PACK_SAME,
+    WW_PACK_ORDER,
+    WW_PACK_SPLIT,
+    WW_PACK_OWN,
+    WW_PACK_FEW,
+    WW_PACK_DENSE,
+    WW_PACK_FORMS
+};
 /** "stored", "same", "order", "split", "own", "few", "dense" */
 WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
@@ -61,7 +69,7 @@ struct ww_pack_entry {
     bool adapter;
     bool sealed;
     bool bounded;   /* not exact: */
-    double error;   /* largest of any pair, as measured when it was packed */
+    double error;   /* largest of any product or matrix, measured when it was packed */
     uint64_t bytes; /* of its section */
     uint64_t files;
     uint64_t files_bytes;          /* what comes back */

@@ -2,13 +2,14 @@
 /*
  * A package of at most so many bytes. Half the error costs about one more bit for each
  * number, so the size is nearly a line over the logarithm of the error: a few packages
- * that are measured and not kept find the smallest error that fits.
+ * that are measured and not kept find the smallest error that fits. The error is in the
+ * package and decides its bytes, so no libm is asked for it.
  */
 #include "rmm/pack_budget.h"
 
-#include <math.h>
 #include <string.h>
 
+#include "la/fixmath.h"
 #include "util/fail.h"
 
 #define MAX_TRIES 9
@@ -41,7 +42,7 @@ static double middle(double fine, double coarse, double fine_bytes, double coars
     const double share = (fine_bytes - budget) / (fine_bytes - coarse_bytes);
     const double kept = share < 0.1 ? 0.1 : share > 0.9 ? 0.9 : share;
 
-    return fine * pow(coarse / fine, kept);
+    return fine * ww_fix_exp(kept * ww_fix_log(coarse / fine));
 }
 
 /* Errors between one that is too dear and one that fits. */
