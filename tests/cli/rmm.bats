@@ -282,6 +282,16 @@ PY
     refused 4 "exists" "$WW" rmm mix p.pkg sum --weight a=1
     sed 's/member:m/member:none/' t.yml >n.yml
     refused 4 "does not have" "$WW" rmm mix p.pkg x --recipe n.yml
+    refused 2 "a recipe says itself" "$WW" rmm mix p.pkg x --recipe t.yml --rank 2
+    refused 2 "is of a mixture that is an adapter" "$WW" rmm mix p.pkg x --weight m=1 --rank 2
+    refused 2 "goes into the recipe" "$WW" rmm mix p.pkg "x y" --recipe t.yml
+    mkdir x.members
+    refused 4 "cut off" "$WW" rmm mix p.pkg x --weight a=1
+    rmdir x.members
+    echo '{}' >rev/weightward-policy.json
+    "$WW" rmm add p.pkg asks=rev --exact --sign me.key -q
+    refused 4 "asks for policies" "$WW" rmm mix p.pkg x --weight asks=1
+    refused 1 "asks for policies" "$WW" rmm rows p.pkg x asks b --directions 1
     nothing_written x
     [ ! -e x.members ]
 }

@@ -6,8 +6,8 @@
 
 The reader (package_reader.py) knows docs/formats/package.md alone: it decodes every file of
 a fine-tune and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
-signature with the cryptography package. An adapter that peft merged is found as a product. Forms of an adapter are loaded by peft and
-transformers, whose answers must be those of the adapter; of a GGUF file the products are
+signature with the cryptography package. An adapter that peft merged is found as a product.
+Forms of an adapter are loaded by peft and transformers, whose answers must be those of the adapter; of a GGUF file the products are
 what the gguf package reads, under its names; test_llama_cpp.py asks llama.cpp itself.
 """
 import json
@@ -118,6 +118,8 @@ def merged(run, check, work, base, adapter):
     assert read(out, "model.safetensors") == read(os.path.join(work, "m"), "model.safetensors")
     print(f"merged by peft: {len(ranks)} products of rank 4 found, rounded as",
           sorted({r["rounding"] for r in ranks}))
+
+
 def dense(run, check, work, base):
     """A model's change within an error: numpy's norms, the independent decoder."""
     import torch

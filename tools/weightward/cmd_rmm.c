@@ -148,7 +148,7 @@ int cmd_rmm(int argc, const char **argv)
          "the same from a descriptor", "N"},
         {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "verify: who must have signed", "PUB"},
         {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0,
-         "unpack, mix, inspect: who must have signed", "PUB"},
+         "unpack, mix, inspect, rows: who must have signed", "PUB"},
         {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions", "N"},
         {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
