@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Coded chunks of a package. The first byte chooses the type of the numbers and whether
- * there is a prediction, the second how many there are. What decodes must be what its own
- * coding decodes to.
+ * Coded chunks of a package. The first byte chooses the type of the numbers, whether
+ * there is a prediction, and whether there are 32 times as many numbers as the second one
+ * says: enough for the lanes that vector instructions decode. What decodes must be what
+ * its own coding decodes to.
  */
 #include "fuzz.h"
 
@@ -11,12 +12,13 @@
 #include "rmm/chunk.h"
 #include "util/alloc.h"
 
-#define MOST 256
+#define MOST 8192
+#define MANY 32u
 
 static void check_back(struct ww_chunk_room *room, struct ww_chunk_type type,
                        const uint8_t *bytes, const uint8_t *base, size_t n)
 {
-    uint8_t back[MOST * 8];
+    static uint8_t back[MOST * 8];
     struct ww_error err = {0};
     struct ww_buf coded;
     ww_buf_init(&coded, WW_CHUNK_MAX_CODED);
@@ -32,15 +34,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
                                            WW_DTYPE_F64,  WW_DTYPE_U8,  WW_DTYPE_I16};
     struct ww_chunk_room *room = NULL;
     struct ww_error err = {0};
-    uint8_t base[MOST * 8];
-    uint8_t out[MOST * 8];
+    static uint8_t base[MOST * 8];
+    static uint8_t out[MOST * 8];
     uint8_t *copy = NULL;
     if (len < 2) {
         return 0;
     }
     const struct ww_chunk_type type =
-        ww_chunk_type_of(dtypes[(bytes[0] & 127) % (sizeof(dtypes) / sizeof(dtypes[0]))]);
-    const size_t n = bytes[1] * (size_t)type.width;
+        ww_chunk_type_of(dtypes[(bytes[0] & 63) % (sizeof(dtypes) / sizeof(dtypes[0]))]);
+    const size_t n = (size_t)bytes[1] * (bytes[0] & 64 ? MANY : 1u) * type.width;
     const uint8_t *prediction = bytes[0] & 128 ? base : NULL;
     for (size_t i = 0; i < sizeof(base); i++) {
         base[i] = (uint8_t)(i % 3 ? 0x3c : i * 5);

@@ -12,6 +12,14 @@ def save(name, kind, n, data):
         f.write(bytes([kind, n]) + data)
 
 
+def largest(kind, n):
+    """The largest exponent field of the target's base, which a chunk must begin with."""
+    width, shift, mask = ((2, 7, 0xff), (2, 10, 0x1f), (4, 23, 0xff))[kind % 64]
+    base = bytes(0x3c if i % 3 else i * 5 % 256 for i in range(width * n))
+    return max(int.from_bytes(base[i:i + width], "little") >> shift & mask
+               for i in range(0, width * n, width))
+
+
 def main():
     os.makedirs(HERE, exist_ok=True)
     random.seed(1)
@@ -26,19 +34,24 @@ def main():
     save("few-mask", 3, 9, bytes([5, 2]) + struct.pack("<2d", 0, 0.75) + bytes([0x5a, 1]))
     save("few-three", 4, 3, bytes([5, 3, 1, 2, 7, 0x24]))
     save("few-one", 0, 255, bytes([5, 1, 0x80, 0x3f]))
-    for exponent in (0x78, 0x0f):
-        for kind in (128, 129, 130):
-            save(f"order-{exponent}-{kind}", kind, 8,
-                 bytes([2, exponent]) + zero * 16 + ends)
-            save(f"raw-{exponent}-{kind}", kind, 8,
-                 bytes([2, exponent]) + wide * 16 + words)
     levels = struct.pack("<4f", 1e-3, 2e-3, 3e-3, 1e-3)
     for kind in (128, 129, 130):
+        top = largest(kind, 8)
+        save(f"order-{kind}", kind, 8, bytes([2, top]) + zero * 16 + ends)
+        save(f"raw-{kind}", kind, 8, bytes([2, top]) + wide * 16 + words)
         for one in (0, 1):
             save(f"dense-{kind}-{one}", kind, 8,
-                 bytes([6, 0x78, one, 3]) + levels + zero * 16 + ends)
+                 bytes([6, top, one, 3]) + levels + zero * 16 + ends)
             save(f"dense-raw-{kind}-{one}", kind, 8,
-                 bytes([6, 0x78, one, 3]) + levels + wide * 16 + words)
+                 bytes([6, top, one, 3]) + levels + wide * 16 + words)
+    # 8160 numbers in 32 lanes
+    ends, words = ends * 8, words[:16] * 8 + random.randbytes(3000)
+    for kind, low in ((64, 1), (68, 0)):
+        save(f"many-split-{kind}", kind, 255, bytes([3]) + zero + bytes(8160 * low) + ends)
+    for kind in (192, 193):
+        top = largest(kind, 8160)
+        save(f"many-order-{kind}", kind, 255, bytes([2, top]) + zero * 16 + ends)
+        save(f"many-raw-{kind}", kind, 255, bytes([2, top]) + wide * 16 + words)
 
 
 main()
