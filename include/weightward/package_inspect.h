@@ -32,9 +32,9 @@ struct ww_inspect_member {
     double rank_50;   /* singular values that hold 50, 90, 99 % of a matrix' squared */
     double rank_90;   /* length, mean over the matrices */
     double rank_99;
-    double *spectrum;  /* [n_spectrum] squared singular values, largest first: their share
-                          of */
-    size_t n_spectrum; /* the matrix, mean over the matrices */
+    double *spectrum; /* [n_spectrum] squared singular values, largest first: their
+                         share of those of a matrix, mean over the matrices */
+    size_t n_spectrum;
     uint64_t matrices; /* that the spectrum is of; models: those of up to 1024 rows or
                           columns */
     struct ww_inspect_rate *rates; /* codec own of adapters, dense of models */
