@@ -8,8 +8,8 @@
  *     P(byte b) = sum over p <= j of a_p P_p(tokens from p through j with b at j) / total
  *
  * where a_p is the mass of "a token ends at p" among what the answer so far allows. A
- * place is asked about when some mass ends there. What lists do not show is left out, and
- * a place that no listed token leads to begins anew.
+ * place is asked about when some mass ends there. What lists do not show is left out;
+ * where no listed token leads on, the walk begins anew behind the character.
  */
 #include <math.h>
 #include <string.h>
@@ -40,6 +40,12 @@ struct walk {
 static const uint8_t *answer_of(const struct walk *w, size_t p)
 {
     return w->item->answer.data + p;
+}
+
+/* No member can be asked about the next byte here: requests are text. */
+static bool is_inside(const struct walk *w, size_t j)
+{
+    return j < w->item->answer.len && (*answer_of(w, j) & 0xC0) == 0x80;
 }
 
 /* The token from p reaches j: all of it up to there is the answer's. */
@@ -82,7 +88,7 @@ static void condition(struct walk *w, size_t j, double total)
         for (size_t p = 0; p < j; p++) {
             w->at[p] = NULL;
         }
-        w->mass[j] = 1;
+        w->mass[j] = is_inside(w, j) ? 0 : 1;
         return;
     }
     for (size_t p = 0; p <= j; p++) {
@@ -93,8 +99,7 @@ static void condition(struct walk *w, size_t j, double total)
 static enum ww_err ask(struct walk *w, size_t j, struct ww_error *err)
 {
     const struct ww_task_item *item = w->item;
-    const bool inside = j < item->answer.len && (*answer_of(w, j) & 0xC0) == 0x80;
-    if (w->mass[j] < LEAST || inside) {
+    if (w->mass[j] < LEAST || is_inside(w, j)) {
         if (w->mass[j] > 0.5) {
             return WW_FAIL(err, WW_E_UNSUPPORTED,
                            "item %zu has a token that ends inside of a character, where "
@@ -103,9 +108,9 @@ static enum ww_err ask(struct walk *w, size_t j, struct ww_error *err)
         }
         return WW_OK;
     }
-    const struct ww_ask question = ww_ask_next(
-        &w->gather->members->member[w->member], &w->gather->facts[w->member], item->prompt,
-        (struct ww_span){item->answer.data, j}, w->gather->top);
+    const struct ww_ask question =
+        ww_ask_next(&w->gather->members->member[w->member], &w->gather->facts[w->member],
+                    item->prompt, (struct ww_span){item->answer.data, j}, w->gather->top);
     enum ww_err rc = ww_gather_ask(w->gather, w->member, &question, w->g, err);
     if (rc || !w->g->complete) {
         return rc;

@@ -39,7 +39,8 @@ static const struct said second[] = {
     {"ab", {"</s>"}, {0.5}},
     {NULL, {NULL}, {0}},
 };
-static const struct said *const members_say[] = {first, second};
+static const struct said *const first_and_second[] = {first, second};
+static const struct said *const *members_say = first_and_second;
 
 static const struct said *find(const struct said *list, struct ww_span behind)
 {
@@ -174,6 +175,52 @@ static void a_byte_that_nobody_lists_is_not_the_end(void **state)
     ww_gathered_release(&g);
 }
 
+/* Of "\u00e9" lists show nothing: both bytes have their share of what is left, and the
+ * next question is behind them. */
+static void a_character_that_nobody_lists_is_walked_over(void **state)
+{
+    (void)state;
+    static const struct said about[] = {
+        {"", {"a"}, {0.5}}, {"\xC3\xA9", {"a", "x"}, {0.75, 0.25}}, {NULL, {NULL}, {0}}};
+    static const struct said *const says[] = {about};
+    struct ww_gather gather = with(WW_EVO_BYTES, false);
+    const struct ww_task_item item = {.prompt = span(PROMPT),
+                                      .answer = span("\xC3\xA9"
+                                                     "a")};
+    struct ww_gathered g;
+    struct ww_member one = members[0];
+    struct ww_members alone = {.k = 1, .member = &one};
+    one.end = "";
+    gather.members = &alone;
+    members_say = says;
+    questions = 0;
+    OK(ww_gather_item(&gather, &item, 0, &g, &err));
+    members_say = first_and_second;
+    assert_true(g.complete && g.n == 3);
+    assert_int_equal(questions, 2);
+    NEAR(g.logprob[0], log(0.5 / 256), 1e-9);
+    NEAR(g.logprob[1], log(1.0 / 257), 1e-9);
+    NEAR(g.logprob[2], log(0.75), 1e-12);
+    ww_gathered_release(&g);
+}
+
+static void what_bytes_cannot_be_asked_about_is_refused(void **state)
+{
+    (void)state;
+    static const struct said half[] = {{"", {"\xC3"}, {0.75}}, {NULL, {NULL}, {0}}};
+    static const struct said *const says[] = {half, half};
+    static const uint8_t many[16385] = {'a'};
+    struct ww_gather gather = with(WW_EVO_BYTES, false);
+    struct ww_task_item item = {.prompt = span(PROMPT), .answer = span("\xC3\xA9")};
+    struct ww_gathered g;
+    members_say = says;
+    FAILS(ww_gather_item(&gather, &item, 3, &g, &err), WW_E_UNSUPPORTED);
+    members_say = first_and_second;
+    assert_non_null(strstr(err.text, "item 4 has a token that ends inside"));
+    item.answer = (struct ww_span){many, sizeof(many)};
+    FAILS(ww_gather_item(&gather, &item, 0, &g, &err), WW_E_LIMIT);
+}
+
 static void options_are_sums_of_whatever_tokens(void **state)
 {
     (void)state;
@@ -242,6 +289,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_come_from_all_places_where_tokens_end),
         cmocka_unit_test(a_byte_that_nobody_lists_is_not_the_end),
+        cmocka_unit_test(a_character_that_nobody_lists_is_walked_over),
+        cmocka_unit_test(what_bytes_cannot_be_asked_about_is_refused),
         cmocka_unit_test(options_are_sums_of_whatever_tokens),
         cmocka_unit_test(options_are_walked_where_nobody_scores),
         cmocka_unit_test(what_is_missing_is_said),
