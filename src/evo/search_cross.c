@@ -76,13 +76,13 @@ static void compete(struct cross *c, uint32_t n)
         }
     }
     for (uint32_t i = 0; i < n; i++) {
-        double sum = 0;
+        double sum = 0; /* NaN or 0 for a failed trial, which is worth less than 0 */
         for (uint32_t j = 0; j < c->items; j++) {
             if (c->total[j] > 0) {
                 sum += (score_of(c, i, j) - c->least[j]) / c->total[j];
             }
         }
-        c->fitness[i] = isnan(sum) ? -1 : sum;
+        c->fitness[i] = isnan(score_of(c, i, 0)) ? -1 : sum;
     }
 }
 

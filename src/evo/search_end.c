@@ -13,7 +13,8 @@
 
 uint32_t ww_search_reserve(const struct ww_space *space)
 {
-    return space->repeats * (space->leaders + 1 + 2);
+    const uint64_t n = (uint64_t)space->repeats * (space->leaders + 1 + 2);
+    return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2; /* more than any budget */
 }
 
 /* Mean value over the rounds of a point in a row of trials; failed rounds make it NaN. */
@@ -78,7 +79,7 @@ static enum ww_err decide(struct ww_search *s, const double *pair,
     if (rc) {
         return rc;
     }
-    report->gain = gain.mean;
+    report->gain = gain.n > 0 ? gain.mean : (double)NAN;
     report->has_interval = gain.has_interval;
     memcpy(report->interval, gain.interval, sizeof(gain.interval));
     report->has_gain =
@@ -138,6 +139,7 @@ enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
     uint32_t observations = 0;
     double pair[2 * WW_SPACE_MAX_NUMBERS];
     enum ww_err rc = again(s, x, n, &best, w, err);
+    report->gain = report->score = report->start_score = (double)NAN; /* not measured */
     ww_space_start(&s->space, pair + d);
     memcpy(pair, best < n ? x + (size_t)best * d : pair + d, d * sizeof(*pair));
     if (!rc && best < n) {

@@ -130,12 +130,14 @@ static double evidence(const struct ww_screen *screen, uint32_t v)
     return effect <= 0 ? 0 : effect < enough ? effect / enough : 1;
 }
 
-/* Variables that stay; where none does, the one with most to say for it. */
+/* Variables that stay; where none does, the one with most to say for it, and the first
+ * where all trials failed. */
 static void keep(const struct ww_space *space, const struct sums *sums,
                  struct ww_screen *screen)
 {
     uint32_t best = 0;
     bool any = false;
+    bool tried = false;
     for (uint32_t v = 0; v < space->n_variables; v++) {
         const double n = sums->n[v];
         const double mean = n > 0 ? sums->sum[v] / n : 0;
@@ -143,7 +145,10 @@ static void keep(const struct ww_space *space, const struct sums *sums,
         screen->effect[v] = mean;
         screen->error[v] = n > 1 && spread > 0 ? sqrt(spread / (n - 1)) : 0;
         any = any || mean > 0;
-        best = mean > screen->effect[best] ? v : best;
+        if (n > 0 && (!tried || mean > screen->effect[best])) {
+            best = v;
+            tried = true;
+        }
     }
     screen->n = 0;
     for (uint32_t v = 0; v < space->n_variables; v++) {

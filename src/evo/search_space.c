@@ -96,18 +96,26 @@ static enum ww_err check_variable(const struct ww_ynode *map,
         wrong = "'low' is not below 'high'";
     } else if (v->start < v->low || v->start > v->high) {
         wrong = "'start' lies outside of the box";
-    } else if (!(v->level >= v->low && v->level <= v->high)) {
-        wrong = "'level' lies outside of the box";
     } else if (!(v->step > 0)) {
         wrong = "'step' is not above 0";
     } else if (v->is_log && !(v->low > 1e-300)) {
         wrong = "a logarithmic scale needs a 'low' above 0";
     } else if (v->values == 0 || v->values > WW_SPACE_MAX_NUMBERS) {
         wrong = "'values' is not between 1 and 512";
+    } else if (!(v->level >= v->low && v->level <= v->high)) {
+        wrong = "'level' lies outside of the box";
     }
     return wrong ? WW_FAIL(err, WW_E_RECIPE, "line %zu: variable '%s': %s", ww_yline(map),
                            v->name, wrong)
                  : WW_OK;
+}
+
+/* A step above the start, or below it where the box ends there. */
+static double usual_level(const struct ww_space_variable *v)
+{
+    const double step = v->start < v->high ? v->step : -v->step;
+    const double level = v->is_log ? v->start * ww_fix_exp(step) : v->start + step;
+    return level > v->high ? v->high : level < v->low ? v->low : level;
 }
 
 /* A first step is a quarter of the box unless given. */
@@ -138,8 +146,7 @@ static enum ww_err read_variable(const struct ww_ynode *map, struct ww_space_var
     if (!rc) {
         rc = read_number(map, "step", &v->step, err);
     }
-    v->level = v->is_log ? v->start * ww_fix_exp(v->step) : v->start + v->step;
-    v->level = v->level > v->high ? v->high : v->level;
+    v->level = usual_level(v);
     if (!rc) {
         rc = read_number(map, "level", &v->level, err);
     }
@@ -268,6 +275,32 @@ static enum ww_err check_use(const struct ww_space *space, struct ww_error *err)
     return rc;
 }
 
+/* What a method would not read is refused. */
+static enum ww_err check_method(const struct ww_space *space, bool second,
+                                struct ww_error *err)
+{
+    const bool many = space->n_objectives > 0;
+    if (many && space->l1 > 0) {
+        return WW_FAIL(err, WW_E_RECIPE,
+                       "'l1' is taken from one score, and does not go "
+                       "with 'objectives'");
+    }
+    if ((many || second) && (space->screen || space->patience)) {
+        return WW_FAIL(err, WW_E_RECIPE, "'%s' goes with method 'cma' alone",
+                       space->screen ? "screen" : "patience");
+    }
+    for (uint32_t i = 0; space->screen && i < space->n_variables; i++) {
+        const struct ww_space_variable *v = &space->variable[i];
+        if (v->level == v->start) {
+            return WW_FAIL(err, WW_E_RECIPE,
+                           "variable '%s': 'level' is its start, where a screen learns "
+                           "nothing",
+                           v->name);
+        }
+    }
+    return WW_OK;
+}
+
 static enum ww_err read_method(const struct ww_ynode *node, struct ww_space *space,
                                struct ww_error *err)
 {
@@ -279,10 +312,7 @@ static enum ww_err read_method(const struct ww_ynode *node, struct ww_space *spa
     if (!rc && second) {
         space->method = many ? WW_METHOD_SURROGATE : WW_METHOD_CROSSOVER;
     }
-    if (!rc && space->screen && (many || second)) {
-        rc = WW_FAIL(err, WW_E_RECIPE, "'screen' goes with method 'cma' alone");
-    }
-    return rc;
+    return rc ? rc : check_method(space, second, err);
 }
 
 static enum ww_err read_settings(const struct ww_ynode *root, struct ww_space *space,

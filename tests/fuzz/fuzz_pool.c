@@ -22,6 +22,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(m->name[0] && m->url[0] && m->model[0] && !strchr(m->url, '@'));
         FUZZ_CHECK(!strcmp(m->dialect, "auto") || ww_dialect_named(m->dialect));
         FUZZ_CHECK(m->price_call >= 0 && m->price_ktoken >= 0);
+        FUZZ_CHECK(m->n_adapters <= WW_MEMBER_MOST_ADAPTERS);
+        for (uint32_t i = 0; i < m->n_adapters; i++) {
+            FUZZ_CHECK(m->adapters[i] >= -WW_MEMBER_MOST_SCALE &&
+                       m->adapters[i] <= WW_MEMBER_MOST_SCALE);
+        }
     }
     ww_members_release(&members);
     return 0;

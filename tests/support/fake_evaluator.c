@@ -2,7 +2,7 @@
 /*
  * fake_evaluator MODE PATH PART SEED: scores for the tests of searches. The recipe has a
  * line "x: NUMBER" or "x: [NUMBER, ...]"; the best x is 0.3, 0.6, 0.9, ... Modes that
- * misbehave do so where the first number is above 0.5.
+ * misbehave do so where the first number is above 0.5, "early" in every re-test.
  */
 #include <math.h>
 #include <signal.h>
@@ -162,6 +162,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(mode, "flaky") == 0) {
         return flaky(argv[2]);
+    }
+    if (strcmp(mode, "early") == 0 && strcmp(argv[3], "search") != 0) {
+        return 3;
     }
     if (strcmp(mode, "dead") == 0 || (bad && strcmp(mode, "fails") == 0)) {
         return 3;

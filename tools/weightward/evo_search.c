@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward evo search: numbers of a recipe, by a program that scores candidates. */
+#include <math.h>
 #include <stdio.h>
 
 #include "cli_evo.h"
@@ -20,6 +21,11 @@ static void show_gain(const struct ww_search_report *r)
 {
     if (!r->has_gain) {
         printf("no gain over the start was found; the result is the start\n");
+    }
+    if (isnan(r->gain)) {
+        printf("nothing was compared: the re-tests gave no scores\n%s\n%s", r->chosen,
+               r->recipe);
+        return;
     }
     printf("difference to the start %.4g", r->gain);
     if (r->has_interval) {

@@ -69,6 +69,56 @@ static void a_screen_keeps_what_helps(void **state)
     resumes(SIX "screen: 1\nrepeats: 1\nleaders: 1\n", "few", 45);
 }
 
+/* A variable whose trials fail says nothing for itself, one that harms says more. */
+static void a_screen_does_not_take_what_failed(void **state)
+{
+    (void)state;
+    struct place p = make("recipe: 'x: [${a}, ${b}]'\nvariables:\n"
+                          "  a: {low: 0, high: 2, start: 0, step: 0.2, level: 1}\n"
+                          "  b: {low: 0, high: 2, start: 0.6, step: 0.2, level: 1}\n"
+                          "screen: 1\nretries: 0\nrepeats: 1\nleaders: 1\n");
+    struct ww_search_report r;
+    OK(search(&p, "fails", 40, 2, NULL, NULL, &r, &err));
+    assert_true(r.numbers[0].chosen == 0);
+    ww_search_report_release(&r);
+    struct ww_buf text = contents(p.out);
+    const char *screen = strstr(ww_buf_cstr(&text), "\"b\": {");
+    assert_non_null(screen);
+    assert_non_null(strstr(screen, "\"kept\": true"));
+    ww_buf_release(&text);
+    done(&p);
+}
+
+/* From the end of the box the screen goes the other way. */
+static void a_screen_looks_into_the_box(void **state)
+{
+    (void)state;
+    struct place p = make("recipe: 'x: [${a}, ${b}]'\nvariables:\n"
+                          "  a: {low: -1, high: 1.5, start: 1.5, step: 0.5}\n"
+                          "  b: {low: -1, high: 1.5, start: -0.5, step: 0.5}\n"
+                          "screen: 1\nrepeats: 1\nleaders: 1\n");
+    struct ww_search_report r;
+    OK(search(&p, "few", 60, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain && r.numbers[0].chosen < 1);
+    ww_search_report_release(&r);
+    done(&p);
+}
+
+static void what_was_not_scored_again_is_not_compared(void **state)
+{
+    (void)state;
+    struct place p = make(VARIABLES "retries: 0\nrepeats: 1\nleaders: 1\n");
+    struct ww_search_report r;
+    OK(search(&p, "early", 30, 2, NULL, NULL, &r, &err));
+    assert_string_equal(r.chosen, "start");
+    assert_true(!r.has_gain && isnan(r.gain) && isnan(r.score) && isnan(r.start_score));
+    ww_search_report_release(&r);
+    struct ww_buf text = contents(p.out);
+    assert_non_null(strstr(ww_buf_cstr(&text), "\"start_score\": null"));
+    ww_buf_release(&text);
+    done(&p);
+}
+
 static void patience_ends_a_search(void **state)
 {
     (void)state;
@@ -175,6 +225,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_screen_keeps_what_helps),
+        cmocka_unit_test(a_screen_does_not_take_what_failed),
+        cmocka_unit_test(a_screen_looks_into_the_box),
+        cmocka_unit_test(what_was_not_scored_again_is_not_compared),
         cmocka_unit_test(patience_ends_a_search),
         cmocka_unit_test(a_penalty_shrinks),
         cmocka_unit_test(crossover_joins_what_parents_can_do),
