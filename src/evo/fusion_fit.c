@@ -111,7 +111,7 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
     return rc;
 }
 
-/* What servers told when they were probed. */
+/* What servers told when they were probed, of tokens. */
 static enum ww_err read_told(struct fit *f, struct ww_error *err)
 {
     const struct ww_collect_options *o = &f->o->collect;
@@ -368,7 +368,7 @@ static enum ww_err fit_all(struct fit *f, struct ww_error *err)
     if (!rc && f->o->confirm) {
         rc = load(f, &f->held_out, err);
     }
-    if (!rc) {
+    if (!rc && f->o->collect.level == WW_EVO_TOKENS) {
         rc = read_told(f, err);
     }
     if (!rc) {

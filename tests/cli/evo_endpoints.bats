@@ -101,6 +101,18 @@ END
     [ "$(jq .rules[0].bits exact.fit)" = "$(jq .rules[0].bits all.fit)" ]
 }
 
+@test "a vocabulary is what a server tells, of tokens alone" {
+    mock base --skill rev --seed 1 --vocabulary 40
+    pool base >pool.yml
+    rows 1 3 >tasks.jsonl
+    "$WW" evo probe pool.yml --json | jq -e '.members[0].vocabulary == 40'
+    for level in tokens bytes; do
+        "$WW" evo run pool.yml tasks.jsonl --cache answers --level $level --output $level.json -q >/dev/null
+    done
+    jq -e '.vocabulary == 40' tokens.json
+    jq -e '.vocabulary == 257' bytes.json
+}
+
 @test "scales behind a server are searched, and no answer is paid for twice" {
     mock base --skill rev --seed 1 --shape llama --adapters 2
     rows 1 40 | grep '"R:' >tasks.jsonl
@@ -130,4 +142,6 @@ END
     [ "$(for part in search again final; do score pool.yml $part 1 | jq '.scores | length'; done | paste -sd+ | bc)" = 40 ]
     refused 2 "no part of the items" score pool.yml third 1
     refused 2 "SEED" score pool.yml search x
+    refused 2 "SEED" score pool.yml search +1
+    refused 2 "SEED" score -- pool.yml search -1
 }

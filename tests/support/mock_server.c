@@ -5,17 +5,17 @@
  * has a fixed pseudo-random logit, and with a skill the right one of a prompt like
  * "R:abc=" (reversed) or "K:abc=" (each letter three further) stands above the others.
  *
- *   mock_server --port-file F [--port N] [--model NAME] [--seed N] [--skill rev|caesar]
- * [--pairs]
+ *   mock_server --port-file F [--port N] [--model NAME] [--seed N]
+ *               [--skill rev|caesar] [--pairs]
  *               [--shape completions|llama|chat] [--key K] [--delay-ms N]
- *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N] [--turn
- * N]
+ *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
+ *               [--vocabulary N] [--turn N]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
  * lowest cut twice nan long stall slow reset http2. --calls: a file that grows by one
  * byte for every answer with status 200. --continues: a chat goes on with the assistant's
- * last message. --adapters: so many, whose scales a request may name. --turn: behind so
- * many questions it is another model.
+ * last message. --adapters: so many, whose scales a request may name. --vocabulary: so
+ * many tokens it says it has. --turn: behind so many questions it is another model.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -52,7 +52,8 @@ static struct {
     bool pairs;
     bool continues;
     unsigned adapters;
-    unsigned turn; /* 0: never */
+    unsigned vocabulary; /* that it tells of; 0: none */
+    unsigned turn;       /* 0: never */
     unsigned stall_s;
     struct {
         char name[16];
@@ -519,8 +520,9 @@ static bool route(int fd, const char *request, const char *body, size_t len)
     const bool llama = strcmp(mock.shape, "llama") == 0;
     const bool chat = strcmp(mock.shape, "chat") == 0;
     if (get && strcmp(path, "/v1/models") == 0) {
-        const int n = snprintf(models, sizeof(models), "{\"data\": [{\"id\": \"%s\"}]}",
-                               mock.model);
+        const int n = snprintf(
+            models, sizeof(models), "{\"data\": [{\"id\": \"%s\", \"meta\": {%s%u}}]}",
+            mock.model, mock.vocabulary ? "\"n_vocab\": " : "\"is\": ", mock.vocabulary);
         reply(fd, "200 OK", "", models, (size_t)n);
         return true;
     }
@@ -628,6 +630,8 @@ static const char *parse(int argc, char **argv)
             mock.delay_ms = (unsigned)strtoul(value, NULL, 10);
         } else if (value && strcmp(argv[i], "--adapters") == 0) {
             mock.adapters = (unsigned)strtoul(value, NULL, 10) % (MAX_ADAPTERS + 1);
+        } else if (value && strcmp(argv[i], "--vocabulary") == 0) {
+            mock.vocabulary = (unsigned)strtoul(value, NULL, 10);
         } else if (value && strcmp(argv[i], "--turn") == 0) {
             mock.turn = (unsigned)strtoul(value, NULL, 10);
         } else if (value && strcmp(argv[i], "--stall-s") == 0) {

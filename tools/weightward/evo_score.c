@@ -40,8 +40,8 @@ static int run_score(const void *given, const char *verb, const char *const *arg
     if (!opt->tasks || !opt->cache) {
         return cli_usage(verb, "--tasks TASKS and --cache DIR are needed");
     }
-    if (errno || *end || end == args[2] || opt->sample < 0 || opt->top < 0 ||
-        opt->connections < 0) {
+    if (errno || *end || args[2][0] < '0' || args[2][0] > '9' || opt->sample < 0 ||
+        opt->top < 0 || opt->connections < 0) {
         return cli_usage(verb,
                          "SEED, --sample, --top and --connections are numbers from 0");
     }

@@ -120,6 +120,12 @@ static void wrong_pools_are_refused(void **state)
         {"members: [{name: a, url: https://h, model: x, dialect: tgj}]", "tgj"},
         {"members: [{name: a, url: https://h, model: x, price_call: -1}]", "price_call"},
         {"members: [{name: a, url: https://h, model: x, allow_plain: 3}]", "allow_plain"},
+        {"members: [{name: a, url: https://h, model: x, exact: 1}]", "'exact'"},
+        {"members: [{name: a, url: https://h, model: x, adapters: 1}]", "'adapters'"},
+        {"members: [{name: a, url: https://h, model: x, adapters: [1, 1001]}]",
+         "from -1000 to 1000"},
+        {"members: [{name: a, url: https://h, model: x, adapters: [.nan]}]",
+         "from -1000 to 1000"},
         {"members: [{name: a, url: https://h, model: x}, {name: A, url: https://h, "
          "model: "
          "x}]",
