@@ -24,7 +24,6 @@
 #define TRIES 3
 #define LONGEST_WAIT 2.0
 #define TOTAL_MS 60000
-#define MAX_PERMIT ((size_t)1 << 20)
 
 static enum ww_err open_recipe(struct ww_served *s, struct ww_error *err)
 {
@@ -60,7 +59,7 @@ static enum ww_err check_permit(const struct ww_fusion_member *m, const char *pa
             "the pool file",
             m->name);
     }
-    ww_buf_init(&text, MAX_PERMIT);
+    ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
     enum ww_err rc = ww_file_read(path, &text, err);
     if (!rc) {
         ww_sha256_of(text.data, text.len, digest);
@@ -115,7 +114,8 @@ static enum ww_err join_member(struct ww_served *s, uint32_t i, struct ww_error 
     return check_permit(m, added ? added->permit : NULL, err);
 }
 
-/* Do the permits still allow what they allowed? They expire, and so does the pool. */
+/* Do the permits still allow what they allowed? Asked when a pool starts: one that runs
+ * goes on behind their last day. */
 static enum ww_err check_permits(struct ww_served *s, struct ww_error *err)
 {
     struct ww_permit permit[WW_POOL_MAX_MEMBERS];
