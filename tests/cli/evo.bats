@@ -2,46 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 bats_require_minimum_version 1.5.0
 load helper
+load mock
 
-MOCK=$WW_BIN/mock_server
-servers=()
-
-# serve NAME OPTIONS...: a server, its port in NAME.port, its answers counted in NAME.calls.
-serve() {
-    local name=$1
-    shift
-    rm -f "$name.port"
-    "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
-    servers+=($!)
-    for _ in $(seq 100); do
-        [ -e "$name.port" ] && return
-        sleep 0.05
-    done
-    return 1
-}
-teardown() {
-    for pid in "${servers[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-}
-url() { echo "http://127.0.0.1:$(cat "$1.port")"; }
-# member NAME [MORE]: a line of a pool.
-member() { echo "  - {name: $1, url: \"$(url "$1")\", model: mock, end: \"</s>\"${2:+, $2}}"; }
-pool() {
-    echo "members:"
-    for name in "$@"; do
-        member "$name"
-    done
-}
 tasks() {
     head -n "$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl"
     head -n "$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl"
 }
-collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "$@"; }
 
 @test "answers are collected once, and a second run makes no call" {
-    serve rev --skill rev --seed 1
-    serve caesar --skill caesar --seed 2
+    mock rev --skill rev --seed 1
+    mock caesar --skill caesar --seed 2
     pool rev caesar >pool.yml
     tasks 10 >tasks.jsonl
     collect --json >first
@@ -62,8 +32,8 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
 }
 
 @test "connections and the order of arrival change nothing" {
-    serve rev --skill rev --seed 1 --delay-ms 2
-    serve llama --skill rev --seed 1 --shape llama --delay-ms 1
+    mock rev --skill rev --seed 1 --delay-ms 2
+    mock llama --skill rev --seed 1 --shape llama --delay-ms 1
     pool rev llama >pool.yml
     tasks 4 >tasks.jsonl
     cache=one collect --connections 1 --json >one.json
@@ -74,8 +44,8 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
 }
 
 @test "members that score no prompts are asked token by token" {
-    serve one --skill rev --seed 1 --shape llama
-    serve two --skill rev --seed 2 --shape llama
+    mock one --skill rev --seed 1 --shape llama
+    mock two --skill rev --seed 2 --shape llama
     pool one two >pool.yml
     echo '{"prompt": "R:abc=", "answer": "cba"}' >tasks.jsonl
     collect --json >first
@@ -87,7 +57,7 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
 }
 
 @test "limits are not exceeded" {
-    serve rev --skill rev --seed 1
+    mock rev --skill rev --seed 1
     echo "members:" >pool.yml
     member rev "price_call: 0.5" >>pool.yml
     tasks 20 >tasks.jsonl
@@ -105,7 +75,7 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
 }
 
 @test "a flipped bit costs one answer" {
-    serve rev --skill rev --seed 1
+    mock rev --skill rev --seed 1
     pool rev >pool.yml
     tasks 5 >tasks.jsonl
     collect --json >first
@@ -124,22 +94,22 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
 }
 
 @test "another model behind the name is noticed" {
-    serve rev --skill rev --seed 1
+    mock rev --skill rev --seed 1
     pool rev >pool.yml
     tasks 2 >tasks.jsonl
     collect -q
     kill "${servers[0]}"
     wait "${servers[0]}" 2>/dev/null || true
-    serve rev --skill rev --seed 9 --port "$(cat rev.port)"
+    mock rev --skill rev --seed 9 --port "$(cat rev.port)"
     tasks 3 >tasks.jsonl
     refused 4 "another model stands behind the name" collect
 }
 
 @test "probing says what servers do" {
-    serve whole --seed 1
-    serve list --seed 2 --shape llama
-    serve chat --seed 3 --shape chat
-    serve deaf --seed 4 --fault echo:1
+    mock whole --seed 1
+    mock list --seed 2 --shape llama
+    mock chat --seed 3 --shape chat
+    mock deaf --seed 4 --fault echo:1
     pool whole list chat deaf >pool.yml
     "$WW" evo probe pool.yml --json >probed
     jq -e '.word == "probe" and
@@ -148,7 +118,7 @@ collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "
            [.members[].scores_prompts] == [true, false, false, false] and
            (.members | all(.top == 20 and .deterministic and .failure == null)) and
            .one_tokenizer == null' probed
-    serve pairs --seed 1 --pairs
+    mock pairs --seed 1 --pairs
     cat >pool.yml <<END
 members:
   - {name: whole, url: "$(url whole)", model: mock}
@@ -162,7 +132,7 @@ END
 
 @test "servers that cannot be asked are refused with the reason" {
     tasks 2 >tasks.jsonl
-    serve locked --key sesame
+    mock locked --key sesame
     echo "members:" >pool.yml
     member locked "key_file: key" >>pool.yml
     echo wrong >key
@@ -174,20 +144,20 @@ END
     tasks 3 >tasks.jsonl
     refused 5 "" collect
 
-    serve named --model other
+    mock named --model other
     pool named >pool.yml
     refused 4 "has no model 'mock'; it has 'other'" collect
-    serve mute --fault nolp:1
+    mock mute --fault nolp:1
     pool mute >pool.yml
     refused 6 "" collect
-    serve slow --fault stall:1
+    mock slow --fault stall:1
     pool slow >pool.yml
     run -1 collect --max-time 1
     [[ $output == *"STOPPED: the limit of 1 seconds"* ]]
-    serve nan --fault nan:1
+    mock nan --fault nan:1
     pool nan >pool.yml
     refused 3 "" collect --tries 1
-    serve long --fault long:1
+    mock long --fault long:1
     pool long >pool.yml
     refused 3 "more than 67108864 bytes" collect --tries 1
     cat >pool.yml <<END
@@ -218,7 +188,7 @@ END
 }
 
 @test "task files, pools and caches that are wrong are refused" {
-    serve rev --skill rev
+    mock rev --skill rev
     pool rev >pool.yml
     tasks 2 >tasks.jsonl
     cat tasks.jsonl tasks.jsonl >twice.jsonl

@@ -2,39 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 bats_require_minimum_version 1.5.0
 load helper
+load mock
 
-MOCK=$WW_BIN/mock_server
-servers=()
-
-# serve NAME OPTIONS...: a server, its port in NAME.port.
-serve() {
-    local name=$1
-    shift
-    rm -f "$name.port"
-    "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
-    servers+=($!)
-    for _ in $(seq 100); do
-        [ -e "$name.port" ] && return
-        sleep 0.05
-    done
-    return 1
-}
-teardown() {
-    for pid in "${servers[@]}"; do
-        kill "$pid" 2>/dev/null || true
-    done
-}
-pool() {
-    echo "members:"
-    for name in "$@"; do
-        echo "  - {name: $name, url: \"http://127.0.0.1:$(cat "$name.port")\", model: mock, end: \"</s>\"}"
-    done
-}
-# rows FROM COUNT: of two tasks, mixed.
-rows() {
-    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl" | head -n "$2"
-    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
-}
 # with_options FILE: its items with their answers and others, four in all.
 with_options() {
     jq -c '(.answer | explode) as $a |
@@ -45,8 +14,8 @@ with_options() {
 run_evo() { "$WW" evo "$1" pool.yml tasks.jsonl --cache answers "${@:2}"; }
 
 two_experts() {
-    serve rev --skill rev --seed 1
-    serve caesar --skill caesar --seed 2
+    mock rev --skill rev --seed 1
+    mock caesar --skill caesar --seed 2
     pool rev caesar >pool.yml
     rows 1 20 >tasks.jsonl
     rows 101 20 >held.jsonl
@@ -96,8 +65,8 @@ two_experts() {
 }
 
 @test "members that know nothing of each other's do not beat the best one by chance" {
-    serve rev --skill rev --seed 1
-    serve twin --skill rev --seed 1
+    mock rev --skill rev --seed 1
+    mock twin --skill rev --seed 1
     pool rev twin >pool.yml
     rows 1 20 | grep '"R:' >tasks.jsonl
     rows 101 40 | grep '"R:' >held.jsonl
@@ -158,8 +127,8 @@ two_experts() {
 }
 
 @test "members with unlike tokens are compared by options and by bytes" {
-    serve rev --skill rev --seed 1
-    serve caesar --skill caesar --seed 2 --pairs # tokens of two characters
+    mock rev --skill rev --seed 1
+    mock caesar --skill caesar --seed 2 --pairs # tokens of two characters
     pool rev caesar >pool.yml
     with_options <(rows 1 15) >tasks.jsonl
     with_options <(rows 101 15) >held.jsonl

@@ -2,41 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 bats_require_minimum_version 1.5.0
 load helper
+load mock
 
-MOCK=$WW_BIN/mock_server
-servers=()
-
-# mock NAME OPTIONS...: a member, its port in NAME.port.
-mock() {
-    local name=$1
-    shift
-    rm -f "$name.port"
-    "$MOCK" --port-file "$name.port" --calls "$name.calls" "$@" 3>&- &
-    servers+=($!)
-    for _ in $(seq 100); do
-        [ -e "$name.port" ] && return
-        sleep 0.05
-    done
-    return 1
-}
-# A server that outlives its test would keep bats waiting.
-teardown() {
-    for pid in "${servers[@]}"; do
-        kill -9 "$pid" 2>/dev/null || true
-    done
-}
-rows() {
-    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl" | head -n "$2"
-    tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
-}
 # Two members and a signed recipe of them; options of the first one's server.
 make_recipe() {
     mock rev --skill rev --seed 1 "$@"
     mock caesar --skill caesar --seed 2
-    for name in rev caesar; do
-        echo "  - {name: $name, url: \"http://127.0.0.1:$(cat $name.port)\", model: mock, end: \"</s>\"}"
-    done >rows.yml
-    (echo "members:"; cat rows.yml) >pool.yml
+    pool rev caesar >pool.yml
     rows 1 15 >tasks.jsonl
     rows 101 15 >held.jsonl
     "$WW" key new signing --out boss --no-passphrase -q

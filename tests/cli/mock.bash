@@ -45,6 +45,7 @@ pool() {
         member "$name"
     done
 }
+# rows FROM COUNT: of two tasks, mixed.
 rows() {
     tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/rev.test.jsonl" | head -n "$2"
     tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
