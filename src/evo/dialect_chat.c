@@ -67,7 +67,8 @@ static enum ww_err read_entry(const struct ww_ask *ask, const struct ww_jnode *t
     return WW_OK;
 }
 
-/* The forced token alone: its text must be the one that was asked for. */
+/* The forced token alone, or nothing where another one was said: a text that is several
+ * tokens to the server cannot be forced. */
 static enum ww_err read_forced(const struct ww_ask *ask, const struct ww_jnode *t,
                                uint64_t tokens, struct ww_scored *out,
                                struct ww_error *err)
@@ -77,9 +78,8 @@ static enum ww_err read_forced(const struct ww_ask *ask, const struct ww_jnode *
     uint8_t *room = bytes;
     enum ww_err rc = ww_part_list_room(&list, 1, err);
     rc = rc ? rc : read_entry(ask, t, &list, &room, err);
-    if (!rc && (list.n != 1 || !ww_span_eq(list.token[0].bytes, ask->forced))) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "the server did not say the token that it was told to");
+    if (!rc && list.n && !ww_span_eq(list.token[0].bytes, ask->forced)) {
+        list.n = 0;
     }
     rc = rc ? rc : ww_part_next(ask, &list, tokens, out, err);
     ww_part_list_release(&list);

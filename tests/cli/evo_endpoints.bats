@@ -99,6 +99,10 @@ END
         "$WW" evo fit pool.yml tasks.jsonl --cache $name --top $top --vocabulary 30 --json >$name.fit
     done
     [ "$(jq .rules[0].bits exact.fit)" = "$(jq .rules[0].bits all.fit)" ]
+    # what is no token of the server cannot be forced: it is estimated, and asked for once
+    echo '{"prompt": "R:abc=", "answer": "\u00e9a"}' >tasks.jsonl
+    cache=odd collect --top 3 --json | jq -e '.complete and .calls > 0'
+    cache=odd collect --top 3 --json | jq -e '.complete and .calls == 0'
 }
 
 @test "a vocabulary is what a server tells, of tokens alone" {
