@@ -34,6 +34,7 @@ struct walk {
     struct ww_gathered *g;
     double *mass;                   /* [answer.len + 1] */
     const struct ww_scored_at **at; /* [answer.len + 1] */
+    size_t longest;                 /* token that was listed so far */
     double choice[CHOICES];         /* of the place */
 };
 
@@ -61,12 +62,18 @@ static bool is_end(const struct walk *w, struct ww_span token)
            (*end && token.len == strlen(end) && memcmp(token.data, end, token.len) == 0);
 }
 
+/* Tokens from before it do not reach j. */
+static size_t first_place(const struct walk *w, size_t j)
+{
+    return j > w->longest ? j - w->longest : 0;
+}
+
 /* Mass that ends at j, and how much goes through it. */
 static double arrive(struct walk *w, size_t j)
 {
     double through = 0;
     double ends = 0;
-    for (size_t p = 0; p < j; p++) {
+    for (size_t p = first_place(w, j); p < j; p++) {
         for (uint32_t i = 0; w->at[p] && i < w->at[p]->n; i++) {
             const struct ww_said_token *t = &w->at[p]->top[i];
             if (is_end(w, t->bytes) || t->bytes.data[0] == 0xFF ||
@@ -85,13 +92,13 @@ static double arrive(struct walk *w, size_t j)
 static void condition(struct walk *w, size_t j, double total)
 {
     if (!(total > 1e-300)) {
-        for (size_t p = 0; p < j; p++) {
+        for (size_t p = first_place(w, j); p < j; p++) {
             w->at[p] = NULL;
         }
         w->mass[j] = is_inside(w, j) ? 0 : 1;
         return;
     }
-    for (size_t p = 0; p <= j; p++) {
+    for (size_t p = first_place(w, j); p <= j; p++) {
         w->mass[p] /= total;
     }
 }
@@ -120,13 +127,17 @@ static enum ww_err ask(struct walk *w, size_t j, struct ww_error *err)
         return WW_FAIL(err, WW_E_MALFORMED, "a recorded answer is of another kind");
     }
     w->at[j] = &said->at[0];
+    for (uint32_t i = 0; i < said->at[0].n; i++) {
+        const size_t bytes = said->at[0].top[i].bytes.len;
+        w->longest = bytes > w->longest ? bytes : w->longest;
+    }
     return WW_OK;
 }
 
 static void choose(struct walk *w, size_t j)
 {
     memset(w->choice, 0, sizeof(w->choice));
-    for (size_t p = 0; p <= j; p++) {
+    for (size_t p = first_place(w, j); p <= j; p++) {
         for (uint32_t i = 0; w->at[p] && i < w->at[p]->n; i++) {
             const struct ww_said_token *t = &w->at[p]->top[i];
             const double mass = w->mass[p] * ww_fix_exp(t->logprob);
@@ -209,6 +220,7 @@ enum ww_err ww_gather_bytes(const struct ww_gather *gather,
         memset(w.mass, 0, (len + 1) * sizeof(*w.mass));
         memset(w.at, 0, (len + 1) * sizeof(const struct ww_scored_at *));
         w.member = k;
+        w.longest = 0;
         rc = walk_bytes(&w, err);
     }
     ww_free(w.mass);

@@ -311,6 +311,7 @@ static enum ww_err judge(struct ww_http *http, CURLcode code, const struct excha
     (void)curl_easy_getinfo(http->curl, CURLINFO_REQUEST_SIZE, &status);
     (void)curl_easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
     reply->maybe_done = status > 0 || sent > 0;
+    /* Frames of HTTP/2, or no HTTP, are an unsupported protocol to libcurl: they pass. */
     reply->may_retry = code != CURLE_PEER_FAILED_VERIFICATION &&
                        code != CURLE_SSL_CACERT_BADFILE && code != CURLE_URL_MALFORMAT;
     return WW_OK;
