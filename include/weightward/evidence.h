@@ -82,7 +82,8 @@ struct ww_chain_link {
     const char *action;       /* "merge", "lock", "seal", "extract", "origin",
                                  "pack", "fusion"; "signed": only a model signature;
                                  "unsigned": no evidence at all */
-    char *method;             /* of a merge or lock, "" for none */
+    char *method;             /* how: of a merge, the mode of a pack, the rule of a
+                                 fusion, ...; "" for none */
     char signer[256];         /* "" for none */
     char evidence_sha256[65]; /* of the file that holds the statement, or "" */
     char root_sha256[65];     /* OMS root, "" where it is not stated */

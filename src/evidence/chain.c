@@ -26,7 +26,8 @@ struct walk {
     const struct ww_chain_judge *judge; /* NULL */
     struct ww_chain_evidence *seen;     /* one per link */
     int dirfd;
-    bool is_file; /* its evidence lies beside it */
+    bool is_file;  /* its evidence lies beside it */
+    bool is_known; /* and what it must speak of was said by who knows such files */
     struct ww_notes notes;
 };
 
@@ -371,9 +372,12 @@ static enum ww_err verify_file(struct walk *w, const char *path, char hint[WW_HI
 
     if (w->options->check_file) {
         rc = w->options->check_file(path, w->keys, model, hint, err);
+        w->is_known = !rc && model->root_sha256[0];
     }
-    if (!rc && !model->root_sha256[0]) {
+    if (!rc && !w->is_known) {
         rc = ww_file_sha256(path, digest, &bytes, err);
+    }
+    if (!rc && !w->is_known) {
         ww_hex(model->root_sha256, digest, sizeof(digest));
         model->files_checked = 1;
         model->bytes_checked = bytes;
@@ -399,6 +403,28 @@ static enum ww_err take_word(struct walk *w, struct ww_error *err)
 static bool has_plain(const struct walk *w)
 {
     return faccessat(w->dirfd, WW_PROVENANCE_PLAIN_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* A file with a package's manifest in it, or with the digests that a folder's root is
+ * made of, has the very digest that the statement speaks of, and is neither. */
+static enum ww_err check_kind(const struct walk *w, const char *action,
+                              struct ww_error *err)
+{
+    const bool of_package = strcmp(action, "pack") == 0;
+    const bool of_recipe = strcmp(action, "fusion") == 0;
+    const bool fits = w->is_known  ? of_package
+                      : w->is_file ? of_recipe
+                                   : !of_package && !of_recipe;
+
+    return fits ? WW_OK
+                : WW_FAIL(err, WW_E_WRONG_MODEL,
+                          "provenance speaks of a %s, found a %s with its digest",
+                          of_package  ? "package"
+                          : of_recipe ? "recipe"
+                                      : "folder",
+                          w->is_known  ? "package"
+                          : w->is_file ? "plain file"
+                                       : "folder");
 }
 
 /* The provenance of the model itself; NONE when it has none. */
@@ -434,6 +460,8 @@ static enum ww_err open_own(const struct walk *w, struct ww_chain_evidence *out,
         rc = WW_FAIL(err, WW_E_WRONG_MODEL, "provenance speaks of a %s %s, found %s",
                      w->is_file ? "file known by" : "folder with root", root,
                      w->report->model.root_sha256);
+    } else if (w->keys) {
+        rc = check_kind(w, out->provenance.action, err);
     }
 out:
     ww_buf_release(&text);
