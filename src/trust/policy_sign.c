@@ -76,8 +76,8 @@ enum ww_err ww_document_check(const uint8_t *payload, size_t len,
     }
     return WW_FAIL(
         err, WW_E_POLICY,
-        "a %s is none of what a trust root is about: roots, policies, requests "
-        "and approvals; the step that makes it signs it, once",
+        "a %s is no root, policy, request or approval: the step that makes it signs it, "
+        "once",
         ww_signed_word(kind));
 }
 
