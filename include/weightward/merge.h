@@ -5,7 +5,8 @@
  *
  * The plan is made before the first byte: every tensor has its sources and its parameters
  * as numbers. The folder appears whole or not at all, the record and the signature are
- * written last. The same recipe, sources and options give the same bytes on any machine.
+ * written last. The same recipe, sources and options give the same bytes for any number
+ * of threads and, but for methods that go through LAPACK, on any machine.
  */
 #ifndef WEIGHTWARD_MERGE_H
 #define WEIGHTWARD_MERGE_H
