@@ -94,8 +94,9 @@ static int run_chain(const struct verify *opt, const char *verb, const char *mod
                   .at_unix = opt->at},
     };
     if (opt->tensor || opt->signature) {
-        return cli_usage(verb,
-                         "--chain is of whole folders: not with --signature or --tensor");
+        return cli_usage(
+            verb,
+            "--chain is of a whole folder or file: not with --signature or --tensor");
     }
     if (opt->roots && opt->keys) {
         return cli_usage(verb, "--root names the keys that count; leave --key out");
