@@ -9,7 +9,8 @@ of the specification's repository, as proposed in September 2026). Models, keys,
 and changed bundles are made here, with openssl; the suite fetches its 19 bundles of older
 releases, other clients and keyless signers from a registry, and they are taken from
 tests/vectors/oms, where they lie. Bundles that a client must refuse are made by exchanging the
-material of a good one, so that a refusal to sign them proves nothing; each has a control.
+material of a good one, or by signing a changed statement with the right key, so that nothing but
+what the case is about is wrong with them; each kind has a control.
 Five round trips sign keyless, for which an identity is needed from the network: not offered.
 """
 import base64
@@ -264,8 +265,17 @@ class Suite:
         envelope = json.loads(bundle.read_text())["dsseEnvelope"]
         return json.loads(base64.b64decode(envelope["payload"]))
 
-    def changed(self, bundle, name, change):
-        """A copy of a bundle; change gets the bundle and its payload, and edits either."""
+    def sign_again(self, envelope, key):
+        payload = base64.b64decode(envelope["payload"])
+        kind = envelope["payloadType"].encode()
+        text, sig = self.folder / "pae", self.folder / "pae.sig"
+        text.write_bytes(b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload))
+        openssl("dgst", "-sha384", "-sign", key, "-out", sig, text)
+        envelope["signatures"][0]["sig"] = base64.b64encode(sig.read_bytes()).decode()
+
+    def changed(self, bundle, name, change, key=None):
+        """A copy of a bundle; change gets the bundle and its payload, and edits either. Signed
+        anew where there is a key, and something to sign."""
         made = json.loads(bundle.read_text())
         payload = json.loads(base64.b64decode(made["dsseEnvelope"]["payload"]))
         before = json.dumps(payload)
@@ -273,6 +283,8 @@ class Suite:
         if json.dumps(payload) != before:
             text = json.dumps(payload, indent=2).encode()
             made["dsseEnvelope"]["payload"] = base64.b64encode(text).decode()
+        if key and made.get("dsseEnvelope", {}).get("signatures"):
+            self.sign_again(made["dsseEnvelope"], key)
         path = self.folder / f"{name}.sig"
         path.write_text(json.dumps(made))
         return path
@@ -366,8 +378,12 @@ class Suite:
             "malformed-missing-envelope_fail": put(["bundle", "dsseEnvelope"], None),
         }
         model = self.model("simple")
+        signer = self.keys.path("chain.key")
+        good = self.changed(key, "signed-again", lambda *_: None, signer)
+        done = self.verify(model, "simple", "key", "chain", good)
+        assert done.returncode == 0, done.stderr  # the control of the others
         for case, change in wrong.items():
-            bundle = self.changed(key, case, change)
+            bundle = self.changed(key, case, change, signer)
             self.expect(case, self.verify(model, "simple", "key", "chain", bundle), False)
         for case, text in (("key-simple-corrupted-bundle_fail", '{"garbage": true}'),
                            ("key-simple-truncated-bundle_fail", key.read_text()[:100]),
