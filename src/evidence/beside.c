@@ -3,6 +3,7 @@
  * A folder carries its evidence; a package or a recipe is one file, so its evidence lies
  * in a folder beside it, under the same paths, and the walk need not know the difference.
  */
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +46,26 @@ enum ww_err ww_evidence_dir(const char *path, bool *is_file, int *dirfd,
     }
     ww_free(beside);
     return rc;
+}
+
+bool ww_evidence_speaks_of(int dirfd, const uint8_t root[WW_SHA256_BYTES])
+{
+    struct ww_provenance_view view = {0};
+    struct ww_bundle bundle = {0};
+    struct ww_buf text;
+    bool same = false;
+
+    ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
+    same = ww_file_read_at(dirfd, WW_PROVENANCE_FILE, WW_LINKS_REFUSE, &text, NULL) ==
+               WW_OK &&
+           ww_bundle_parse(text.data, text.len, &bundle, NULL) == WW_OK &&
+           ww_provenance_parse(bundle.payload.data, bundle.payload.len, &view, NULL) ==
+               WW_OK &&
+           memcmp(view.root, root, WW_SHA256_BYTES) == 0;
+    ww_provenance_release(&view);
+    ww_bundle_release(&bundle);
+    ww_buf_release(&text);
+    return same;
 }
 
 enum ww_err ww_file_sha256(const char *path, uint8_t out[WW_SHA256_BYTES],

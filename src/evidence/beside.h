@@ -12,6 +12,10 @@ char *ww_evidence_path(const char *path) WW_MUST_USE;
 enum ww_err ww_file_sha256(const char *path, uint8_t out[WW_SHA256_BYTES],
                            uint64_t *bytes, struct ww_error *err) WW_MUST_USE;
 
+/** Does the statement in a folder of evidence speak of what is known by this digest? Its
+ *  signature is not verified. */
+bool ww_evidence_speaks_of(int dirfd, const uint8_t root[WW_SHA256_BYTES]);
+
 /** Sign a statement about a file and put it beside the file with the evidence of what it
  *  was made of, in place of an older one. A bill of materials that was there goes. */
 enum ww_err ww_evidence_beside(const char *path, const struct ww_provenance *provenance,

@@ -85,9 +85,9 @@ enum ww_err ww_chain_walk(const char *path, const struct ww_chain_options *optio
                           struct ww_chain_report *report,
                           struct ww_error *err) WW_MUST_USE;
 
-/** WW_E_WRONG_MODEL unless every weight file that was used of a source is one that the
- *  source's own evidence speaks of, and no other file and no tensor root differs. A side
- *  file that the evidence leaves out is noted. */
+/** WW_E_WRONG_MODEL unless every weight file that was used of a source, and every section
+ *  of a package, is one that the source's own evidence speaks of, and no other file and
+ *  no tensor root differs. A side file that the evidence leaves out is noted. */
 enum ww_err ww_chain_match(const struct ww_provenance_link *used,
                            const struct ww_chain_evidence *evidence,
                            struct ww_notes *notes, struct ww_error *err) WW_MUST_USE;

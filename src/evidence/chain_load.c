@@ -235,6 +235,15 @@ const uint8_t *ww_chain_stated(const struct ww_chain_evidence *e, const char *na
     return resource ? resource->digest : NULL;
 }
 
+/* What may not be left out: weights, and every section of a package, whose names are
+ * those of its members. */
+static bool must_be_stated(const struct ww_chain_evidence *e, const char *name)
+{
+    return ww_str_ends(name, ".safetensors") ||
+           (e->kind == WW_EVIDENCE_PROVENANCE &&
+            strcmp(e->provenance.action, "pack") == 0);
+}
+
 static enum ww_err match_file(const struct ww_provenance_link *used,
                               const struct ww_chain_evidence *e,
                               const struct ww_resource *file, struct ww_notes *notes,
@@ -247,7 +256,7 @@ static enum ww_err match_file(const struct ww_provenance_link *used,
                        "its evidence has another digest for file '%s' than was used",
                        file->name);
     }
-    if (!digest && ww_str_ends(file->name, ".safetensors")) {
+    if (!digest && must_be_stated(e, file->name)) {
         return WW_FAIL(err, WW_E_WRONG_MODEL,
                        "its evidence does not speak of file '%s', which was used",
                        file->name);

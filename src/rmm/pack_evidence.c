@@ -113,7 +113,10 @@ static size_t kept(const struct ww_packing *p)
     return p->old->manifest.n_members - (p->drop != WW_PACK_KEEP_ALL);
 }
 
-/* The version before: what was taken of it are sections. Its evidence may be missing. */
+/* The version before: what was taken of it are sections. Its evidence may be missing, or
+ * after a crash be that of a still older one, in which members of it would have no
+ * origin.
+ */
 static enum ww_err add_old(struct making *x, struct ww_error *err)
 {
     const struct ww_packing *p = x->p;
@@ -137,7 +140,9 @@ static enum ww_err add_old(struct making *x, struct ww_error *err)
         dirfd = -1;
     }
     if (!rc) {
-        rc = end(x, m->name, dirfd, err);
+        const bool fits =
+            dirfd >= 0 && ww_evidence_speaks_of(dirfd, p->old->head.manifest_sha256);
+        rc = end(x, m->name, fits ? dirfd : -1, err);
     }
     if (dirfd >= 0) {
         close(dirfd);

@@ -118,6 +118,15 @@ OWN=p.pkg.evidence/attestations/provenance.sigstore.json
     try 1 "is not signed"
     refused 1 "the signature of package .*not given" "$WW" verify p.pkg --chain --key owner.pub
     refused 1 "link 'base': .*not given" "$WW" verify p.pkg --chain --key packer.pub
+    # evidence of an older version, as a crash leaves it, is not that of the version added to
+    cp -r p.pkg.evidence older
+    "$WW" rmm add p.pkg again=locked --exact --sign packer.key -q
+    rm -r p.pkg.evidence
+    mv older p.pkg.evidence
+    refused 1 "speaks of a file known by" "$WW" verify p.pkg --chain "${KEYS[@]}"
+    "$WW" rmm add p.pkg third=locked --exact --sign packer.key -q
+    "$WW" verify p.pkg --chain "${KEYS[@]}" | grep -q "origin of 'p.pkg version 2'"
+    cp "$BATS_FILE_TMPDIR"/p.pkg .
     # a package that lost its evidence, and one that never had any, can be added to
     rm -r p.pkg.evidence
     "$WW" rmm add p.pkg locked=locked --exact --sign packer.key -q

@@ -210,8 +210,9 @@ static void evidence_must_speak_of_what_was_used(void **state)
     struct ww_error err = {0};
     struct ww_notes notes = {0};
     struct ww_resource files[] = {{"a.json", {0}}, {"m.safetensors", {0}}};
-    struct ww_chain_evidence e = {.kind = WW_EVIDENCE_PROVENANCE,
-                                  .provenance = {.files = files, .n_files = 2}};
+    struct ww_chain_evidence e = {
+        .kind = WW_EVIDENCE_PROVENANCE,
+        .provenance = {.action = "merge", .files = files, .n_files = 2}};
 
     memset(files[0].sha256, 0xcd, WW_SHA256_BYTES);
     memset(files[1].sha256, 0xab, WW_SHA256_BYTES);
@@ -221,6 +222,9 @@ static void evidence_must_speak_of_what_was_used(void **state)
     FAILS(match("[" FILE_AB("n.safetensors") "]", &e, false, &notes, &err),
           WW_E_WRONG_MODEL);
     OK(match("[" FILE_AB("other.json") "]", &e, false, &notes, &err));
+    assert_int_equal(notes.list.n, 1);
+    e.provenance.action = "pack"; /* sections have names of members */
+    FAILS(match("[" FILE_AB("member") "]", &e, false, &notes, &err), WW_E_WRONG_MODEL);
     assert_int_equal(notes.list.n, 1);
     e.provenance.has_tree = true;
     FAILS(match("[" FILE_AB("m.safetensors") "]", &e, true, &notes, &err),
