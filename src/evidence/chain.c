@@ -370,6 +370,11 @@ static enum ww_err verify_file(struct walk *w, const char *path, char hint[WW_HI
     uint64_t bytes = 0;
     enum ww_err rc = WW_OK;
 
+    if (w->options->n_ignore_paths > 0 || w->options->ignore_unsigned_files) {
+        return WW_FAIL(err, WW_E_USAGE,
+                       "'%s' is a file and no folder: nothing of it can be ignored",
+                       path);
+    }
     if (w->options->check_file) {
         rc = w->options->check_file(path, w->keys, model, hint, err);
         w->is_known = !rc && model->root_sha256[0];

@@ -118,6 +118,10 @@ OWN=p.pkg.evidence/attestations/provenance.sigstore.json
     try 1 "is not signed"
     refused 1 "the signature of package .*not given" "$WW" verify p.pkg --chain --key owner.pub
     refused 1 "link 'base': .*not given" "$WW" verify p.pkg --chain --key packer.pub
+    refused 2 "nothing of it can be ignored" "$WW" verify p.pkg --chain "${KEYS[@]}" \
+        --ignore-unsigned-files
+    refused 2 "nothing of it can be ignored" "$WW" verify p.pkg --chain "${KEYS[@]}" \
+        --ignore-paths rev
     # evidence of an older version, as a crash leaves it, is not that of the version added to
     cp -r p.pkg.evidence older
     "$WW" rmm add p.pkg again=locked --exact --sign packer.key -q
