@@ -3,9 +3,35 @@
  * items, and the numbers; or the front. */
 #include "report/plot.h"
 
+#include <math.h>
+
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "weightward/report.h"
+
+static void score_row(struct ww_page *p, const char *key, double score)
+{
+    ww_page_putf(p, "<tr><th>%s</th><td>", key);
+    if (isnan(score)) {
+        ww_page_put(p, "not measured");
+    } else {
+        ww_page_putf(p, "%.6g", score);
+    }
+    ww_page_put(p, "</td></tr>\n");
+}
+
+/* Where every trial of a re-test failed there is no gain, and no number for it. */
+static const char *claim(const struct ww_search_report *r)
+{
+    if (isnan(r->gain)) {
+        return "<p class=\"no\">Nothing was compared with the start, since the re-tests "
+               "gave "
+               "no scores: the result is the start.</p>\n";
+    }
+    return r->has_gain ? "<p>Scores above are of items that nothing was chosen by.</p>\n"
+                       : "<p class=\"no\">No gain over the start is left on items that "
+                         "nothing was chosen by: the result is the start.</p>\n";
+}
 
 static void summary(struct ww_page *p, const struct ww_search_report *r)
 {
@@ -16,9 +42,10 @@ static void summary(struct ww_page *p, const struct ww_search_report *r)
                  "<tr><th>generations</th><td>%u</td></tr>\n",
                  r->trials, r->failed, r->generations);
     if (r->recipe) {
-        ww_page_putf(p, "<tr><th>score</th><td>%.6g</td></tr>\n", r->score);
-        ww_page_putf(p, "<tr><th>score of the start</th><td>%.6g</td></tr>\n",
-                     r->start_score);
+        score_row(p, "score", r->score);
+        score_row(p, "score of the start", r->start_score);
+    }
+    if (r->recipe && !isnan(r->gain)) {
         ww_page_putf(p, "<tr><th>gain</th><td class=\"%s\">%.4g",
                      r->has_gain ? "yes" : "untold", r->gain);
         if (r->has_interval) {
@@ -29,12 +56,7 @@ static void summary(struct ww_page *p, const struct ww_search_report *r)
     }
     ww_page_put(p, "</table>\n");
     if (r->recipe) {
-        ww_page_put(p,
-                    r->has_gain
-                        ? "<p>Scores above are of items that nothing was chosen by."
-                          "</p>\n"
-                        : "<p class=\"no\">No gain over the start is left on items "
-                          "that nothing was chosen by: the result is the start.</p>\n");
+        ww_page_put(p, claim(r));
     }
 }
 
