@@ -25,8 +25,7 @@ static const char *claim(const struct ww_search_report *r)
 {
     if (isnan(r->gain)) {
         return "<p class=\"no\">Nothing was compared with the start, since the re-tests "
-               "gave "
-               "no scores: the result is the start.</p>\n";
+               "gave no scores: the result is the start.</p>\n";
     }
     return r->has_gain ? "<p>Scores above are of items that nothing was chosen by.</p>\n"
                        : "<p class=\"no\">No gain over the start is left on items that "
