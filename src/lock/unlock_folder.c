@@ -104,7 +104,8 @@ static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy 
     return WW_OK;
 }
 
-/* Files that came into the locked folder later stay behind; say so. */
+/* Files that came into the locked folder later stay behind; say so. Its own evidence does
+ * too, which is no loss: the source's lies aside. */
 static enum ww_err warn_extra(const struct unlock_run *run,
                               const struct ww_side_copy *sides, uint32_t n_sides,
                               struct ww_error *err)
@@ -113,13 +114,7 @@ static enum ww_err warn_extra(const struct unlock_run *run,
 
     for (uint32_t i = 0; i < run->u.model->n_side && !rc; i++) {
         const char *path = run->u.model->side[i].path;
-        bool known = strcmp(path, WW_TENSORS_FILE) == 0 ||
-                     strcmp(path, WW_TENSORS_PLAIN_FILE) == 0 ||
-                     strcmp(path, WW_PROVENANCE_FILE) == 0 ||
-                     strcmp(path, WW_PROVENANCE_PLAIN_FILE) == 0 ||
-                     ww_str_starts(path, WW_ANCESTORS_DIR "/") ||
-                     strcmp(path, WW_SIGNATURE_FILE) == 0 ||
-                     (run->u.manifest.dense.used && strcmp(path, WW_RESIDUAL_FILE) == 0);
+        bool known = ww_is_evidence(path) && !ww_str_starts(path, WW_SET_ASIDE_DIR);
         for (uint32_t s = 0; s < n_sides && !known; s++) {
             known = strcmp(sides[s].from, path) == 0;
         }
@@ -167,8 +162,8 @@ static enum ww_err compare_digests(const struct unlock_run *run, struct ww_error
             rc = WW_FAIL(
                 err, WW_E_DAMAGED, "file '%s' does not come back as it was: %s", path,
                 i < run->u.model->n_files ? "the layout differs from the one that it "
-                                          "was locked with"
-                                        : "it was changed in the locked model");
+                                            "was locked with"
+                                          : "it was changed in the locked model");
         }
     }
     return rc;
@@ -178,7 +173,8 @@ static enum ww_err stream(struct unlock_run *run, const char *out_path,
                           struct ww_error *err)
 {
     const struct ww_run_options *options = &run->u.options->run;
-    enum ww_err rc = ww_out_begin(out_path, &run->u.plan.plan, 0, options, &run->out, err);
+    enum ww_err rc =
+        ww_out_begin(out_path, &run->u.plan.plan, 0, options, &run->out, err);
 
     if (!rc) {
         rc = ww_stream_run(&run->u.plan.plan, run->out, options, &run->result, err);
