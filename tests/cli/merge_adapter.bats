@@ -108,7 +108,7 @@ adapter() {
     grep -q "was made for 'somewhere/on/a/disk'" said
     adapter right 'base_model_name_or_path: "other/Amber"'
     "$WW" merge right.yml out2 2>said
-    ! grep -q "was made for" said
+    ! grep -q "was made for" said || false
     adapter wrong 'base_model_name_or_path: "org/beryl"'
     refused 1 "was made for 'org/beryl'" "$WW" merge wrong.yml out3
     "$WW" merge wrong.yml out3 --allow-mixed -q

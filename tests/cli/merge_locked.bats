@@ -35,7 +35,7 @@ same_under_key() {
     merge "$method" o locked-merge lo/ "$base" "$@"
     "$WW" lock open open-locked --key lock --no-scale -q
     cmp open-locked/model.safetensors locked-merge/model.safetensors
-    ! cmp -s open/model.safetensors locked-merge/model.safetensors
+    ! cmp -s open/model.safetensors locked-merge/model.safetensors || false
 }
 
 @test "merges of locked models are locks of merges, for every order-free method" {
@@ -65,7 +65,7 @@ same_under_key() {
     merge ties - open "" base weight=1 density=0.4
     merge ties - locked-merge lo/ base weight=1 density=0.4
     "$WW" lock open open-locked --key lock --no-scale -q
-    ! cmp -s open-locked/model.safetensors locked-merge/model.safetensors
+    ! cmp -s open-locked/model.safetensors locked-merge/model.safetensors || false
 }
 
 @test "methods that sum over tensors are right to the rounding of the sums" {

@@ -45,7 +45,7 @@ make_sealed() {
     "$WW" sign model --key me.key -q
     "$WW" lock model sealed --level sealed --to alice.pub -q
     [ ! -e sealed/model.safetensors ]
-    ! grep -rq "$(sha256sum model/model.safetensors | cut -c1-64)" sealed
+    ! grep -rq "$(sha256sum model/model.safetensors | cut -c1-64)" sealed || false
     cmp model/config.json sealed/config.json
     "$WW" unlock sealed back --open-with alice.key -q
     diff -r model back
@@ -188,7 +188,7 @@ make_sealed() {
         [.chain[] | .action] == ["seal", "merge", "origin", "origin"] and
         ([.chain[] | .name] == ["sealed", "m", "a", "b"])'
     "$WW" unlock sealed back --open-with alice.key 2>said
-    ! grep -q "added after sealing" said
+    ! grep -q "added after sealing" said || false
     diff -r m back
     "$WW" verify back --key me.pub --chain --json -q | jq -e '[.chain[] | .name] == ["m", "a", "b"]'
     # The statement is about these files and that source, and bears a signature.
@@ -201,7 +201,7 @@ make_sealed() {
     # Or says nothing of it.
     "$WW" lock m mute --level sealed --to alice.pub --sign me.key --no-lineage -q
     [ ! -e mute/attestations/provenance.sigstore.json ]
-    ! grep -rq "$(sha256sum m/model.safetensors | cut -c1-64)" mute
+    ! grep -rq "$(sha256sum m/model.safetensors | cut -c1-64)" mute || false
     refused 2 "no-lineage" "$WW" lock m x --level exact --key lock --sign me.key --no-lineage
     refused 2 "goes with a signature" "$WW" lock m x --level sealed --to alice.pub --no-lineage
     nothing_written x
