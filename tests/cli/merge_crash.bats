@@ -53,7 +53,8 @@ kill_and_resume() {
         # shellcheck disable=SC2086
         "$WW" merge $args out --resume -q
         diff -rq whole out
-        [ ! -e out.partial ] && [ ! -e out.steps ]
+        [ ! -e out.partial ]
+        [ ! -e out.steps ]
     done
     echo "killed with something written: $left times"
     [ "$left" -gt 0 ]
