@@ -141,12 +141,35 @@ static void adapters_that_are_no_sum_of_products_say_so(void **state)
     fx_free(f);
 }
 
+static void too_many_at_a_time_are_refused(void **state)
+{
+    struct fx *f = fx_new();
+    const char *names[WW_INSPECT_MEMBERS + 1];
+    struct ww_pack_inspection found;
+    struct ww_pack_rows_report told;
+    struct ww_error err = {0};
+    (void)state;
+    fx_pack(f, f->pkg, false, false, 1);
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        names[i] = "one";
+    }
+    const struct ww_pack_inspect_options options = {.names = names,
+                                                    .n_names = WW_LEN(names)};
+    const struct ww_pack_rows_options rows = {
+        .names = names, .n_names = WW_LEN(names), .directions = 1};
+    FAILS(ww_pack_inspect(f->pkg, &options, &found, &err), WW_E_LIMIT);
+    FAILS(ww_pack_rows(f->pkg, f->out, &rows, &told, &err), WW_E_LIMIT);
+    fx_nothing(f);
+    fx_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_alone_are_counted),
         cmocka_unit_test(a_source_of_a_merge_is_left_out_and_others_are_not),
         cmocka_unit_test(adapters_that_are_no_sum_of_products_say_so),
+        cmocka_unit_test(too_many_at_a_time_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

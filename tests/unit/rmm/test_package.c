@@ -244,6 +244,48 @@ static void two_weight_files_may_hold_one_name(void **state)
     fx_free(f);
 }
 
+/* One step names its sources, the base and the version before. */
+static void what_one_step_cannot_hold_is_refused(void **state)
+{
+    enum { MOST = 1022 };
+    struct fx *f = fx_new();
+    struct ww_pack_member *members = calloc(MOST + 1, sizeof(*members));
+    struct ww_signkey *key = NULL;
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    (void)state;
+    assert_non_null(members);
+    for (size_t i = 0; i <= MOST; i++) {
+        members[i] = (struct ww_pack_member){"one", f->one, NULL, 0};
+    }
+    OK(ww_signkey_load(fx_name(f->key, ".key"), NULL, &key, &err));
+    const struct ww_signer signer = {.key = key};
+    const struct ww_pack_options options = {.base = f->base, .signer = &signer};
+    FAILS(ww_pack_create(f->pkg, members, MOST + 1, &options, &report, &err), WW_E_LIMIT);
+    assert_non_null(strstr(err.text, "in one signed step"));
+    /* One less is looked at, and its names are one. */
+    FAILS(ww_pack_create(f->pkg, members, MOST, &options, &report, &err), WW_E_USAGE);
+    ww_signkey_free(key);
+    free(members);
+    fx_free(f);
+}
+
+/* The merge says exactly what is left of a source. */
+static void a_budget_is_not_of_what_a_merge_says(void **state)
+{
+    struct fx *f = fx_new();
+    const struct ww_merge_inverse inverse = {.n = 0};
+    const struct ww_pack_member member = {"one", f->one, NULL, 0};
+    const struct ww_pack_options options = {
+        .base = f->base, .inverses = &inverse, .budget = 1 << 20};
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    (void)state;
+    FAILS(ww_pack_create(f->pkg, &member, 1, &options, &report, &err), WW_E_USAGE);
+    assert_non_null(strstr(err.text, "no budget"));
+    fx_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +298,8 @@ int main(void)
         cmocka_unit_test(a_tensor_comes_alone),
         cmocka_unit_test(without_a_base_it_works_too),
         cmocka_unit_test(wrong_use_is_refused),
+        cmocka_unit_test(what_one_step_cannot_hold_is_refused),
+        cmocka_unit_test(a_budget_is_not_of_what_a_merge_says),
         cmocka_unit_test(two_weight_files_may_hold_one_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
