@@ -80,6 +80,7 @@ static enum ww_err unions(const struct ww_answers *a, const struct ww_answer_ite
         choice.gold_logprob = s->at[t].gold;
         rc = ww_pool_union_make(&choice, a->k, vocabulary, &s->known[t], err);
     }
+    s->shown[t].weight = s->known[t].weight = item->weight;
     return rc;
 }
 

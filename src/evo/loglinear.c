@@ -131,6 +131,7 @@ enum ww_err ww_pool_union_make(const struct ww_pool_choice *choice, uint32_t k,
         return rc;
     }
     out->k = k;
+    out->weight = 1;
     out->token = ww_calloc(total, sizeof(*out->token));
     if (!out->token) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu log-probabilities", total);
@@ -212,14 +213,14 @@ static void add_moments(const struct ww_pool_union *u, const double *logp, doubl
         for (uint32_t a = 0; a < k; a++) {
             mean[a] += p * l[a];
             for (uint32_t b = 0; h && b <= a; b++) {
-                h[a * k + b] += p * l[a] * l[b];
+                h[a * k + b] += u->weight * (p * l[a] * l[b]);
             }
         }
     }
     for (uint32_t a = 0; a < k; a++) {
-        g[a] += mean[a] - u->l[(size_t)u->gold * k + a];
+        g[a] += u->weight * (mean[a] - u->l[(size_t)u->gold * k + a]);
         for (uint32_t b = 0; h && b <= a; b++) {
-            h[a * k + b] -= mean[a] * mean[b];
+            h[a * k + b] -= u->weight * (mean[a] * mean[b]);
         }
     }
 }
@@ -229,6 +230,7 @@ double ww_pool_loglinear_loss(const struct ww_pool_union *u, size_t n, const dou
 {
     double mean[WW_POOL_MAX_MEMBERS];
     double loss = 0;
+    double total = 0;
     const uint32_t k = n ? u[0].k : 0;
     if (g) {
         memset(g, 0, k * sizeof(*g));
@@ -242,7 +244,8 @@ double ww_pool_loglinear_loss(const struct ww_pool_union *u, size_t n, const dou
         if (!logp) {
             return (double)NAN;
         }
-        loss -= ww_pool_loglinear(&u[t], w, logp);
+        loss -= u[t].weight * ww_pool_loglinear(&u[t], w, logp);
+        total += u[t].weight;
         if (g) {
             add_moments(&u[t], logp, mean, g, h);
         }
@@ -250,14 +253,15 @@ double ww_pool_loglinear_loss(const struct ww_pool_union *u, size_t n, const dou
             ww_free(logp);
         }
     }
+    total = total > 0 ? total : 1;
     for (uint32_t a = 0; a < k; a++) {
         if (g) {
-            g[a] /= (double)n;
+            g[a] /= total;
         }
         for (uint32_t b = 0; h && b <= a; b++) {
-            h[a * k + b] /= (double)n;
+            h[a * k + b] /= total;
             h[b * k + a] = h[a * k + b];
         }
     }
-    return n ? loss / (double)n : 0;
+    return loss / total;
 }

@@ -34,6 +34,7 @@ struct ww_pool_union {
     double log_others; /* log of the number of tokens in the bucket; -inf when empty */
     uint32_t gold;     /* row of the gold token; n when it lies in the bucket */
     bool gold_in_bucket;
+    double weight;     /* of the position in a loss; made as 1 */
 };
 
 /** WW_E_MALFORMED for a token twice in a list, a list longer than the vocabulary, a
@@ -47,7 +48,7 @@ void ww_pool_union_release(struct ww_pool_union *u);
  *  gold token's. */
 double ww_pool_loglinear(const struct ww_pool_union *u, const double *w, double *out);
 
-/** Mean loss in nats over positions, its gradient to g [k] and Hessian to h [k][k] where
+/** Mean loss in nats over positions by their weights, its gradient to g [k] and Hessian to h [k][k] where
  *  they are not NULL. */
 double ww_pool_loglinear_loss(const struct ww_pool_union *u, size_t n, const double *w,
                               double *g, double *h);

@@ -291,6 +291,37 @@ static void fitted_weights_are_the_least_loss(void **state)
     release(u);
 }
 
+/* A position of weight 2 counts as two, in the loss and in what is fitted to it. */
+static void a_weight_is_how_often_a_position_counts(void **state)
+{
+    (void)state;
+    static struct world w;
+    static struct ww_pool_union u[N];
+    static struct ww_pool_union doubled[N + N / 2];
+    const double at[K] = {0.3, 0.7, -0.2, 0.4};
+    struct ww_error err = {0};
+    double one[K], two[K];
+    unsigned rounds;
+    make(&w, 12);
+    unions(&w, 8, true, u);
+    memcpy(doubled, u, sizeof(u));
+    memcpy(doubled + N, u, sizeof(u) / 2);
+    for (int t = 0; t < N / 2; t++) {
+        u[t].weight = 2;
+    }
+    NEAR(ww_pool_loglinear_loss(u, N, at, NULL, NULL),
+         ww_pool_loglinear_loss(doubled, N + N / 2, at, NULL, NULL), 1e-12);
+    assert_int_equal(ww_pool_fit_loglinear(u, N, K, true, 1e-4, one, &rounds, &err),
+                     WW_OK);
+    assert_int_equal(
+        ww_pool_fit_loglinear(doubled, N + N / 2, K, true, 1e-4, two, &rounds, &err),
+        WW_OK);
+    for (int m = 0; m < K; m++) {
+        NEAR(one[m], two[m], 1e-6);
+    }
+    release(u);
+}
+
 static enum ww_err union_of(const uint32_t *token, const double *logp, uint32_t n)
 {
     struct ww_error err = {0};
@@ -329,6 +360,7 @@ int main(void)
         cmocka_unit_test(cut_lists_still_sum_to_one),
         cmocka_unit_test(gradient_and_curvature_are_the_differences),
         cmocka_unit_test(fitted_weights_are_the_least_loss),
+        cmocka_unit_test(a_weight_is_how_often_a_position_counts),
         cmocka_unit_test(lists_without_sense_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
