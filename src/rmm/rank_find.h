@@ -24,7 +24,7 @@ struct ww_rank_found {
     struct ww_own own;   /* its integers */
 };
 
-/** Ranks below this are looked for. */
+/** Ranks up to this are looked for. */
 #define WW_RANK_SOUGHT 80u
 
 /** + - * / sqrt in a fixed order: the same on every machine. Costs little where the
