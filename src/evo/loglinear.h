@@ -48,8 +48,8 @@ void ww_pool_union_release(struct ww_pool_union *u);
  *  gold token's. */
 double ww_pool_loglinear(const struct ww_pool_union *u, const double *w, double *out);
 
-/** Mean loss in nats over positions by their weights, its gradient to g [k] and Hessian to h [k][k] where
- *  they are not NULL. */
+/** Mean loss in nats over positions by their weights, its gradient to g [k] and Hessian
+ *  to h [k][k] where they are not NULL. */
 double ww_pool_loglinear_loss(const struct ww_pool_union *u, size_t n, const double *w,
                               double *g, double *h);
 
