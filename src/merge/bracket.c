@@ -238,7 +238,7 @@ static void fold_sample(struct ww_bracket *b, const uint32_t *counts)
 
 static bool make_room(struct ww_bracket *b, struct range *r)
 {
-    if (!r->counts) {
+    if (!r->counts && !b->no_memory) {
         r->counts = ww_calloc(BINS, sizeof(*r->counts));
         r->bins = ww_calloc(BINS, sizeof(*r->bins));
         r->runs = ww_calloc(b->n_tiles + 1, sizeof(*r->runs));
