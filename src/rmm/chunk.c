@@ -48,13 +48,20 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
     return WW_OK;
 }
 
+static void free_numbers(struct ww_chunk_room *room)
+{
+    ww_free(room->folded);
+    ww_free(room->contexts);
+    ww_free(room->symbols);
+    ww_free(room->words);
+    room->folded = NULL;
+    room->contexts = room->symbols = room->words = NULL;
+}
+
 void ww_chunk_room_free(struct ww_chunk_room *room)
 {
     if (room) {
-        ww_free(room->folded);
-        ww_free(room->contexts);
-        ww_free(room->symbols);
-        ww_free(room->words);
+        free_numbers(room);
         ww_buf_release(&room->first);
         ww_buf_release(&room->second);
         ww_free(room);
@@ -72,8 +79,7 @@ enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err
     room->symbols = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->symbols));
     room->words = ww_calloc(1, WW_CHUNK_WORDS);
     if (!room->folded || !room->contexts || !room->symbols || !room->words) {
-        ww_free(room->words);
-        room->words = NULL;
+        free_numbers(room);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
     }
     return WW_OK;
