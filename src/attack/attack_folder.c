@@ -6,7 +6,6 @@
  */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "attack/attack_report.h"
@@ -17,6 +16,7 @@
 #include "lock/lock_paths.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
@@ -78,13 +78,6 @@ static void release(struct attack_run *run)
     for (size_t i = 0; i < WW_LEN(run->models); i++) {
         ww_model_close(run->models[i]);
     }
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 static enum ww_err check_truth(const struct attack_run *run, struct ww_error *err)
@@ -312,14 +305,14 @@ enum ww_err ww_attack_folder(const char *path, const char *out_path,
                              struct ww_attack_report *report, struct ww_error *err)
 {
     struct attack_run run = {.options = options, .report = report};
-    const double started = now();
+    const double started = ww_now();
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
     report->mode = options->mode;
     ww_la_threads(ww_threads_wanted(&options->run));
     rc = attack(&run, path, options->mode == WW_ATTACK_NAIVE ? NULL : out_path, err);
-    report->seconds = now() - started;
+    report->seconds = ww_now() - started;
     release(&run);
     ww_la_threads(1);
     if (rc) {

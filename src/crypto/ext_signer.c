@@ -18,6 +18,7 @@
 
 #include "crypto/signdevice.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/process.h"

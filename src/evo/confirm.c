@@ -7,17 +7,11 @@
 #include "la/philox.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/order.h"
 
 #define OUTSIDE 40 /* one in so many draws lies below the interval, as many above */
 
 enum { BITS, NEXT, WHOLE, GAINS };
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
 
 static void draw_items(uint64_t seed, uint32_t draw, size_t n, size_t *items)
 {
@@ -43,7 +37,7 @@ static void gains(const struct ww_item_score *rule, const struct ww_item_score *
 
 static struct ww_interval middle(double *values)
 {
-    qsort(values, WW_CONFIRM_DRAWS, sizeof(*values), by_value);
+    qsort(values, WW_CONFIRM_DRAWS, sizeof(*values), ww_order_doubles);
     return (struct ww_interval){
         values[WW_CONFIRM_DRAWS / OUTSIDE],
         values[WW_CONFIRM_DRAWS - 1 - WW_CONFIRM_DRAWS / OUTSIDE]};

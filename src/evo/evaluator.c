@@ -11,8 +11,8 @@
 
 #include "evo/evaluator_run.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
-#include "util/process.h"
 
 #define MAX_PARALLEL 256
 #define TICK_MS 50 /* how late cancelling and deadlines may be noticed */

@@ -3,23 +3,16 @@
 #include "evo/meter.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "util/clock.h"
 #include "util/fail.h"
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget)
 {
     memset(s, 0, sizeof(*s));
     (void)pthread_mutex_init(&s->mutex, NULL);
     s->budget = *budget;
-    s->began = now();
+    s->began = ww_now();
 }
 
 void ww_spending_release(struct ww_spending *s)
@@ -29,7 +22,7 @@ void ww_spending_release(struct ww_spending *s)
 
 double ww_spending_seconds(const struct ww_spending *s)
 {
-    return now() - s->began;
+    return ww_now() - s->began;
 }
 
 static double price(const struct ww_member *m, uint64_t tokens)

@@ -3,10 +3,10 @@
  * A search goes from cheap to dear: the digest, the root among models of the suspect's
  * shape, sources by sketches, tensors and rows by hashes, and at last the files.
  */
+#include "util/clock.h"
 #include "weightward/catalogue.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "lineage/catalogue_hidden.h"
 #include "lineage/catalogue_parts.h"
@@ -43,13 +43,6 @@ struct search {
 static enum ww_err no_memory(struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static enum ww_err add_match(struct ww_find_report *report, const char *name,
@@ -455,7 +448,7 @@ static enum ww_err tell_layers(struct search *s, struct ww_error *err)
 
 static enum ww_err search(struct search *s, struct ww_error *err)
 {
-    const double from = now();
+    const double from = ww_now();
     size_t first = 0;
     int64_t count = 0;
     enum ww_err rc = find_identical(s, err);
@@ -489,7 +482,7 @@ static enum ww_err search(struct search *s, struct ww_error *err)
     if (!rc && first == 0) {
         rc = tell_layers(s, err);
     }
-    s->report->search_seconds = now() - from;
+    s->report->search_seconds = ww_now() - from;
     if (!rc && !s->options->no_confirm && s->pursuit.n > 0) {
         rc = confirm(s, first, err);
     }
@@ -523,7 +516,7 @@ enum ww_err ww_catalogue_find(const char *where, const char *suspect,
                               const struct ww_find_options *options,
                               struct ww_find_report *report, struct ww_error *err)
 {
-    const double from = now();
+    const double from = ww_now();
     struct search s = {.options = options, .suspect = suspect, .report = report};
     bool sampled = false;
     bool fine = false;
@@ -540,7 +533,7 @@ enum ww_err ww_catalogue_find(const char *where, const char *suspect,
         rc = read_suspect(&s, sampled, fine, err);
     }
     report->run.bytes_read += s.print.bytes_read;
-    report->run.seconds = now() - from;
+    report->run.seconds = ww_now() - from;
     report->warnings = s.warnings.items;
     report->n_warnings = s.warnings.n;
     ww_print_release(&s.print);

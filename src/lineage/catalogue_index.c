@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "util/clock.h"
 #include "weightward/catalogue.h"
 
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lineage/catalogue_store.h"
@@ -105,15 +105,13 @@ enum ww_err ww_catalogue_index(const char *where, const char *const *models, siz
                                const struct ww_index_options *options,
                                struct ww_index_report *report, struct ww_error *err)
 {
-    struct timespec from;
-    struct timespec to;
+    const double begun = ww_now();
     struct ww_db *db = NULL;
     bool sampled = options->sample;
     int64_t count = 0;
     enum ww_err rc = ww_store_open(where, WW_DB_WRITE, &sampled, &db, err);
 
     memset(report, 0, sizeof(*report));
-    clock_gettime(CLOCK_MONOTONIC, &from);
     report->entries = ww_calloc(n, sizeof(*report->entries));
     if (!rc && !report->entries) {
         rc = no_memory(err);
@@ -125,9 +123,7 @@ enum ww_err ww_catalogue_index(const char *where, const char *const *models, siz
         rc = ww_store_count(db, "SELECT count(*) FROM ww_models", NULL, 0, &count, err);
     }
     report->n_models = (uint64_t)count;
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    report->run.seconds =
-        (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+    report->run.seconds = ww_now() - begun;
     ww_db_close(db);
     return rc;
 }

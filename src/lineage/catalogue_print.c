@@ -10,13 +10,13 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lineage/catalogue_read.h"
 #include "lineage/catalogue_spectra.h"
 #include "model/convert.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/num.h"
 #include "util/str.h"
@@ -75,21 +75,14 @@ bool ww_print_is_body(const struct ww_tensor *tensor)
            ww_layer_of(tensor->name, NULL) != WW_NONE;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 /* Called with the lock held. */
 static enum ww_err note_progress(struct crew *c, uint64_t bytes, struct ww_error *err)
 {
     const struct ww_run_options *run = &c->options->run;
 
     c->print->bytes_read += bytes;
-    if (run->progress && now_ns() - c->told_ns >= PROGRESS_NS) {
-        c->told_ns = now_ns();
+    if (run->progress && ww_now_ns() - c->told_ns >= PROGRESS_NS) {
+        c->told_ns = ww_now_ns();
         if (run->progress(run->progress_payload, "reading", c->print->bytes_read,
                           c->total)) {
             return WW_FAIL(err, WW_E_CANCELLED, "interrupted");

@@ -10,6 +10,7 @@
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/fail.h"
+#include "util/order.h"
 
 #define LANES 8
 /* Below this the difference is what storing sketches in 32 bits leaves. */
@@ -275,13 +276,6 @@ static void fit(struct state *s)
     s->r2 = dot(s->r, s->r, m);
 }
 
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* <r, x - root> alone, when the squares are known. */
 WW_CLONES static double product(const double *r, const float *x, const float *root,
                                 size_t m)
@@ -339,12 +333,12 @@ static double empirical_threshold(double *sorted, size_t n, double z)
 {
     double median = 0;
 
-    qsort(sorted, n, sizeof(*sorted), ascending);
+    qsort(sorted, n, sizeof(*sorted), ww_order_doubles);
     median = sorted[n / 2];
     for (size_t i = 0; i < n; i++) {
         sorted[i] = fabs(sorted[i] - median);
     }
-    qsort(sorted, n, sizeof(*sorted), ascending);
+    qsort(sorted, n, sizeof(*sorted), ww_order_doubles);
     return median + z * 1.4826 * sorted[n / 2];
 }
 

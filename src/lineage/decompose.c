@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "lineage/attention.h"
 #include "lineage/draws.h"
@@ -22,6 +21,7 @@
 #include "lineage/varied.h"
 #include "lineage/verdict.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 
 #define MOSTLY_UNKNOWN 0.5
@@ -482,13 +482,6 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void release(struct decomposing *d)
 {
     for (uint32_t t = 0; d->moments && t < d->family.n_tensors; t++) {
@@ -524,7 +517,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                  struct ww_decompose_report *report, struct ww_error *err)
 {
     struct decomposing d = {.options = options, .report = report};
-    const double start = seconds_now();
+    const double start = ww_now();
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -572,7 +565,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                            d.varied.varies ? d.varied.tensors : NULL};
         rc = ww_verdict(&ask, report, err);
     }
-    report->run.seconds = seconds_now() - start;
+    report->run.seconds = ww_now() - start;
     release(&d);
     return rc;
 }

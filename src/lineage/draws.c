@@ -5,6 +5,7 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/order.h"
 
 #define REPLICATES 200
 
@@ -25,13 +26,6 @@ bool ww_draw_fitted(uint64_t seed, const char *tensor)
         state = ww_draw(&state);
     }
     return ww_draw(&state) >> 63;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t n,
@@ -55,7 +49,7 @@ enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t
         }
         values[r] = all > 0 ? some / all : 0;
     }
-    qsort(values, REPLICATES, sizeof(*values), by_value);
+    qsort(values, REPLICATES, sizeof(*values), ww_order_doubles);
     *low = values[REPLICATES / 40 - 1];
     *high = values[REPLICATES - REPLICATES / 40];
     ww_free(values);

@@ -14,6 +14,7 @@
 #include "lineage/nnls.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/order.h"
 
 #define MAX_Z (WW_LINEAGE_MAX_SOURCES + 1)
 #define TURNS 20
@@ -183,13 +184,6 @@ void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static enum ww_err replicate(const struct ww_moments *const *blocks, size_t n, unsigned k,
                              const bool *use, uint64_t *state, uint32_t *times,
                              struct ww_fit *out, struct ww_error *err)
@@ -235,7 +229,7 @@ enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, u
     }
     for (unsigned i = 0; i < k && !rc; i++) {
         double *v = values + (size_t)i * REPLICATES;
-        qsort(v, REPLICATES, sizeof(*v), by_value);
+        qsort(v, REPLICATES, sizeof(*v), ww_order_doubles);
         low[i] = v[REPLICATES / 40 - 1];
         high[i] = v[REPLICATES - REPLICATES / 40];
     }

@@ -3,11 +3,11 @@
  * Heads are opened first, because their width says how many tokens are needed: with four
  * times as many tokens as columns a head with nothing in common leaves 0.87 of an answer.
  */
+#include "util/clock.h"
 #include "weightward/logits.h"
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "la/la.h"
 #include "lineage/logits_blend.h"
@@ -37,13 +37,6 @@ struct logits {
 static enum ww_err no_memory(struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for heads");
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static enum ww_err tell_progress(const struct logits *l, size_t done,
@@ -380,7 +373,7 @@ enum ww_err ww_lineage_logits(const char *answers,
                               const struct ww_logits_options *options,
                               struct ww_logits_report *report, struct ww_error *err)
 {
-    const double from = now();
+    const double from = ww_now();
     struct logits l = {.options = options, .report = report};
     enum ww_err rc = WW_OK;
 
@@ -394,7 +387,7 @@ enum ww_err ww_lineage_logits(const char *answers,
     ww_free(l.heads);
     ww_free(l.room);
     ww_said_release(&l.answers);
-    report->run.seconds = now() - from;
+    report->run.seconds = ww_now() - from;
     return rc;
 }
 

@@ -15,6 +15,7 @@
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/order.h"
 
 #define SCAN 10
 #define REPLICATES 400
@@ -115,13 +116,6 @@ static enum ww_err find_share(struct blend *b, double *share, struct ww_error *e
     return rc;
 }
 
-static int ascending(const void *x, const void *y)
-{
-    const double a = *(const double *)x;
-    const double b = *(const double *)y;
-    return (a > b) - (a < b);
-}
-
 /* Answers drawn anew with replacement, from the last stencil; share is its bottom. */
 static void spread(const struct blend *b, double share, struct ww_blend_found *out)
 {
@@ -139,7 +133,7 @@ static void spread(const struct blend *b, double share, struct ww_blend_found *o
         shares[k] = bottom(f, b->centre, FINE);
         shares[k] = isnan(shares[k]) ? share : shares[k];
     }
-    qsort(shares, REPLICATES, sizeof(*shares), ascending);
+    qsort(shares, REPLICATES, sizeof(*shares), ww_order_doubles);
     out->low = shares[REPLICATES / 40];
     out->high = shares[REPLICATES - 1 - REPLICATES / 40];
 }

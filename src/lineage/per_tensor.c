@@ -3,10 +3,10 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "stream/cpus.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "weightward/model.h"
 
@@ -29,13 +29,6 @@ struct hand {
     unsigned thread;
 };
 
-static int64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 unsigned ww_per_tensor_threads(const struct ww_run_options *run)
 {
     const unsigned wanted = ww_threads_wanted(run);
@@ -51,8 +44,8 @@ enum ww_err ww_per_tensor_progress(struct ww_per_tensor *crew, uint64_t bytes,
 
     pthread_mutex_lock(&crew->lock);
     crew->done += bytes;
-    if (job->run->progress && now_ns() - crew->told_ns >= PROGRESS_NS) {
-        crew->told_ns = now_ns();
+    if (job->run->progress && ww_now_ns() - crew->told_ns >= PROGRESS_NS) {
+        crew->told_ns = ww_now_ns();
         if (job->run->progress(job->run->progress_payload, job->phase, crew->done,
                                job->total_bytes)) {
             rc = WW_FAIL(err, WW_E_CANCELLED, "interrupted");

@@ -5,12 +5,12 @@
  * is lost: S = round(f(B, M)) holds one way only, and the other recipes fail at it.
  */
 #include <string.h>
-#include <time.h>
 
 #include "lineage/draws.h"
 #include "lineage/matching.h"
 #include "lineage/prereg.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "weightward/lineage.h"
@@ -438,13 +438,6 @@ static enum ww_err compare(struct replaying *r, struct ww_error *err)
     return rc ? rc : judge(r, err);
 }
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void release(struct replaying *r)
 {
     ww_matches_release(&r->matches);
@@ -492,7 +485,7 @@ enum ww_err ww_lineage_replay(const char *suspect,
                               struct ww_replay_report *report, struct ww_error *err)
 {
     struct replaying *r = ww_calloc(1, sizeof(*r));
-    const double start = seconds_now();
+    const double start = ww_now();
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -511,7 +504,7 @@ enum ww_err ww_lineage_replay(const char *suspect,
     if (!rc && report->recipe) {
         rc = compare(r, err);
     }
-    report->run.seconds = seconds_now() - start;
+    report->run.seconds = ww_now() - start;
     release(r);
     return rc;
 }

@@ -13,6 +13,7 @@
 #include "lineage/draws.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/order.h"
 
 #define MUCH 1.05 /* residual of the one fit, in those of the many */
 #define REPLICATES 200
@@ -65,13 +66,6 @@ static double mean(const struct ww_varied_ask *a, const struct ww_varied *v,
     return total > 0 ? sum / total : 0;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a;
-    const double y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void draw_intervals(const struct ww_varied_ask *a, const double *weights,
                            double *values, uint32_t *times, struct ww_varied *out)
 {
@@ -88,7 +82,7 @@ static void draw_intervals(const struct ww_varied_ask *a, const double *weights,
     }
     for (unsigned i = 0; i < a->k; i++) {
         double *v = values + (size_t)i * REPLICATES;
-        qsort(v, REPLICATES, sizeof(*v), by_value);
+        qsort(v, REPLICATES, sizeof(*v), ww_order_doubles);
         out->low[i] = v[REPLICATES / 40 - 1];
         out->high[i] = v[REPLICATES - REPLICATES / 40];
     }

@@ -7,22 +7,15 @@
 #include "serve/fused_answer.h"
 
 #include <string.h>
-#include <time.h>
 
 #include "crypto/secret.h"
 #include "serve/stop.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/str.h"
 
 #define MAX_TEXT ((size_t)1 << 20)
-
-static double seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 void ww_answer_begin(struct ww_answer *answer, const struct ww_question *question,
                      const struct ww_rule *rule, uint32_t vocabulary,
@@ -32,7 +25,7 @@ void ww_answer_begin(struct ww_answer *answer, const struct ww_question *questio
     answer->question = question;
     answer->member = member;
     answer->panel = panel;
-    answer->started = seconds();
+    answer->started = ww_now();
     answer->draws = question->seed;
     if (!question->has_seed) {
         ww_random(&answer->draws, sizeof(answer->draws));
@@ -165,7 +158,7 @@ enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err)
     const struct ww_buf *prompt = &answer->question->prompt;
     const struct ww_span asked = {prompt->data, prompt->len};
     const struct ww_span so_far = {answer->text.data, answer->text.len};
-    if (seconds() - answer->started > WW_ANSWER_SECONDS) {
+    if (ww_now() - answer->started > WW_ANSWER_SECONDS) {
         return WW_FAIL(err, WW_E_LIMIT, "an answer took more than %d seconds",
                        WW_ANSWER_SECONDS);
     }

@@ -5,11 +5,11 @@
  * the one in the signed list, so that an added tensor does not hide behind another index.
  */
 #include <string.h>
-#include <time.h>
 
 #include "sign/tensors.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
@@ -67,14 +67,6 @@ enum ww_err ww_tensors_match_headers(const struct ww_tensor_statement *statement
     return WW_OK;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec ts = {0};
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 struct reader {
     const struct ww_run_options *run;
     int64_t last_ns;
@@ -83,7 +75,7 @@ struct reader {
 static enum ww_err report_progress(struct reader *reader, uint64_t done, uint64_t total,
                                    struct ww_error *err)
 {
-    int64_t now = reader->run->progress ? now_ns() : 0;
+    int64_t now = reader->run->progress ? ww_now_ns() : 0;
 
     if (!reader->run->progress || now - reader->last_ns < PROGRESS_NS) {
         return WW_OK;

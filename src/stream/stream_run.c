@@ -12,9 +12,9 @@
 #include "stream/engine.h"
 #include "crypto/sha_blocks.h"
 #include "util/alloc.h"
+#include "util/clock.h"
 #include "util/fail.h"
 #include "util/num.h"
-#include "util/process.h"
 
 #define PROGRESS_MS 100
 
