@@ -7,6 +7,7 @@
  */
 #include "evidence/beside.h"
 #include "evidence/bom.h"
+#include "evidence/fusion_stated.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -520,6 +521,10 @@ static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
     }
     if (!rc) {
         rc = open_own(w, &own, err);
+    }
+    if (!rc && w->keys && own.kind == WW_EVIDENCE_PROVENANCE &&
+        strcmp(own.provenance.action, "fusion") == 0) {
+        rc = ww_recipe_agrees(path, &own.provenance, err);
     }
     if (!rc && w->keys) {
         rc = check_tensors(w, &own, err);

@@ -64,6 +64,9 @@ struct ww_fusion {
     size_t n_scales;
 };
 
+/** "tokens", "options", "bytes". */
+const char *ww_fusion_level_name(enum ww_evo_level level);
+
 enum ww_err ww_fusion_write(const struct ww_fusion *fusion, struct ww_buf *out,
                             struct ww_error *err) WW_MUST_USE;
 /** WW_E_MALFORMED, WW_E_JSON; WW_E_VERSION for another type. text may go afterwards. */

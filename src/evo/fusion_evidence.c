@@ -79,6 +79,10 @@ static void write_external(struct ww_jw *w, const void *payload)
     const struct ww_fusion *f = ((const struct making *)payload)->f;
 
     ww_jw_kstr(w, "rule", ww_rule_name(f->rule.id));
+    ww_jw_kstr(w, "level", ww_fusion_level_name(f->level));
+    if (f->per_byte) {
+        ww_jw_kbool(w, "per_byte", true);
+    }
     ww_jw_ku64(w, "top", f->top);
     ww_jw_ku64(w, "vocabulary", f->vocabulary);
     ww_jw_kdecimal(w, "seed", f->seed);

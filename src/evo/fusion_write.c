@@ -80,6 +80,14 @@ static void write_score(struct ww_jw *w, const struct ww_fusion *f,
     ww_jw_close(w);
 }
 
+const char *ww_fusion_level_name(enum ww_evo_level level)
+{
+    static const char *const names[] = {[WW_EVO_TOKENS] = "tokens",
+                                        [WW_EVO_OPTIONS] = "options",
+                                        [WW_EVO_BYTES] = "bytes"};
+    return names[level];
+}
+
 enum ww_err ww_fusion_write(const struct ww_fusion *f, struct ww_buf *out,
                             struct ww_error *err)
 {
@@ -89,7 +97,7 @@ enum ww_err ww_fusion_write(const struct ww_fusion *f, struct ww_buf *out,
     ww_jw_kstr(&w, "type", WW_FUSION_TYPE);
     write_rule(&w, f);
     if (f->level != WW_EVO_TOKENS) {
-        ww_jw_kstr(&w, "level", f->level == WW_EVO_OPTIONS ? "options" : "bytes");
+        ww_jw_kstr(&w, "level", ww_fusion_level_name(f->level));
     }
     if (f->per_byte) {
         ww_jw_kbool(&w, "per_byte", true);
