@@ -22,6 +22,8 @@ struct ww_hints {
     bool has_end_id;
     uint32_t end_id; /* number of the end token, which may have no text in lists */
     enum ww_continues continues; /* of chats */
+    bool hides_end; /* its lists call the end token nothing, as they call others too: it
+                       is scored behind the text, with the list that it is one of */
 };
 
 /** One question. */

@@ -13,6 +13,7 @@
 
 #define MOST_BYTES 1024
 #define FORCING 10000 /* added to a logit */
+#define OLLAMA_TOP 20
 
 /* A token's bytes to room; false when it has none. */
 static bool read_bytes(const struct ww_jnode *list, uint8_t *room, size_t *len)
@@ -58,7 +59,8 @@ static enum ww_err read_entry(const struct ww_ask *ask, const struct ww_jnode *t
     if (ask->hints && ask->hints->has_end_id && id == (int64_t)ask->hints->end_id) {
         const struct ww_span end = {(const uint8_t *)ask->end, strlen(ask->end)};
         ww_part_list_add(list, end, logprob);
-    } else if (read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0) {
+    } else if (!ww_part_token_id(text, &id) &&
+               read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0) {
         ww_part_list_add(list, (struct ww_span){*room, len}, logprob);
         *room += len;
     } else {
@@ -247,6 +249,7 @@ enum ww_err ww_llama_read(const struct ww_ask *ask, const struct ww_jnode *root,
                       evaluated + predicted, out, err);
 }
 
+/* More than 20 are refused. */
 enum ww_err ww_ollama_write(const struct ww_ask *ask, struct ww_jw *w,
                             struct ww_error *err)
 {
@@ -255,7 +258,7 @@ enum ww_err ww_ollama_write(const struct ww_ask *ask, struct ww_jw *w,
     ww_jw_kbool(w, "raw", true);
     ww_jw_kbool(w, "stream", false);
     ww_jw_kbool(w, "logprobs", true);
-    ww_jw_ku64(w, "top_logprobs", ask->top);
+    ww_jw_ku64(w, "top_logprobs", ask->top < OLLAMA_TOP ? ask->top : OLLAMA_TOP);
     ww_jw_key(w, "options");
     ww_jw_object(w);
     ww_jw_ku64(w, "num_predict", 1);

@@ -9,6 +9,7 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/str.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD"
 
@@ -19,7 +20,9 @@ enum ww_err ww_part_text(const struct ww_ask *ask, struct ww_jw *w, const char *
     ww_buf_init(&text, ask->prompt.len + ask->answer.len + strlen(ask->end) + 1);
     enum ww_err rc = ww_buf_add(&text, ask->prompt.data, ask->prompt.len, err);
     rc = rc ? rc : ww_buf_add(&text, ask->answer.data, ask->answer.len, err);
-    rc = rc || !ask->score ? rc : ww_buf_add_str(&text, ask->end, err);
+    if (ask->score || (ask->hints && ask->hints->hides_end)) {
+        rc = rc ? rc : ww_buf_add_str(&text, ask->end, err);
+    }
     if (!rc) {
         ww_jw_key(w, key);
         ww_jw_strn(w, ww_buf_cstr(&text), text.len);
@@ -58,11 +61,25 @@ void ww_part_list_add(struct ww_part_list *list, struct ww_span bytes, double lo
     list->token[list->n++] = (struct ww_said_token){bytes, logprob};
 }
 
+/* "token_id:12", as vLLM calls tokens when it is told to, their bytes too. */
+bool ww_part_token_id(const char *text, int64_t *id)
+{
+    static const char prefix[] = "token_id:";
+    const size_t len = sizeof(prefix) - 1;
+    uint64_t number = 0;
+    if (strncmp(text, prefix, len) != 0 ||
+        !ww_parse_u64(text + len, strlen(text + len), &number) || number > INT32_MAX) {
+        return false;
+    }
+    *id = (int64_t)number;
+    return true;
+}
+
 void ww_part_list_add_text(struct ww_part_list *list, const char *text, int64_t id,
                            double logprob)
 {
     struct ww_span bytes;
-    if (ww_part_token(text, &bytes)) {
+    if (!ww_part_token_id(text, &id) && ww_part_token(text, &bytes)) {
         ww_part_list_add(list, bytes, logprob);
     } else if (id >= 0) {
         char *name = list->names[list->n];

@@ -13,6 +13,9 @@ enum ww_err ww_part_text(const struct ww_ask *ask, struct ww_jw *w, const char *
  *  holds U+FFFD). */
 bool ww_part_token(const char *text, struct ww_span *out);
 
+/** False for a text that is no "token_id:NUMBER". */
+bool ww_part_token_id(const char *text, int64_t *id);
+
 /** A growing list of tokens; names that had to be made live in it. */
 struct ww_part_list {
     struct ww_said_token *token;

@@ -5,6 +5,11 @@
  * which of them are the answer's: the tokens' texts cannot, since bytes of a cut
  * character print as nothing. max_tokens is 1, because 0 means "no limit" to some
  * servers; the token that is generated lies behind the answer and is left out.
+ *
+ * llama-cpp-python prints special tokens as nothing, all of them, so that its lists have
+ * no end token that could be told from the others. There the next token is asked for by
+ * scoring the end token behind the text: its number is its own, the list is the next
+ * token's.
  */
 #include <math.h>
 #include <string.h>
@@ -14,6 +19,11 @@
 #include "util/fail.h"
 #include "util/str.h"
 
+static bool hides_end(const struct ww_ask *ask)
+{
+    return ask->hints && ask->hints->hides_end;
+}
+
 enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_error *err)
 {
     ww_jw_kstr(w, "model", ask->model);
@@ -21,7 +31,7 @@ enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_e
     ww_jw_ku64(w, "max_tokens", 1);
     ww_jw_ku64(w, "logprobs", ask->top);
     ww_jw_ku64(w, "temperature", 0);
-    if (ask->score) {
+    if (ask->score || hides_end(ask)) {
         ww_jw_kbool(w, "echo", true);
     }
     return rc;
@@ -32,7 +42,7 @@ enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_e
 static enum ww_err read_map(const struct ww_jnode *map, const char *gold,
                             struct ww_part_list *list, struct ww_error *err)
 {
-    enum ww_err rc = ww_part_list_room(list, ww_jsize(map), err);
+    enum ww_err rc = ww_part_list_room(list, ww_jsize(map) + 1, err);
     for (const struct ww_jnode *t = ww_jfirst(map); t && !rc; t = ww_jnext(t)) {
         double logprob = 0;
         struct ww_span bytes;
@@ -40,7 +50,11 @@ static enum ww_err read_map(const struct ww_jnode *map, const char *gold,
             return WW_FAIL(err, WW_E_MALFORMED,
                            "a log-probability in 'top_logprobs' is no number");
         }
-        if (ww_part_token(ww_jkey(t), &bytes) || (gold && !strcmp(gold, ww_jkey(t)))) {
+        int64_t id = -1;
+        if (ww_part_token_id(ww_jkey(t), &id)) {
+            ww_part_list_add_text(list, ww_jkey(t), id, logprob);
+        } else if (ww_part_token(ww_jkey(t), &bytes) ||
+                   (gold && !strcmp(gold, ww_jkey(t)))) {
             ww_part_list_add(list, bytes, logprob);
         }
     }
@@ -57,35 +71,6 @@ static const struct ww_jnode *logprobs_of(const struct ww_jnode *root,
         return NULL;
     }
     return lp;
-}
-
-enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
-                              struct ww_scored *out, struct ww_error *err)
-{
-    struct ww_part_list list = {0};
-    struct ww_error local = {0};
-    const struct ww_jnode *lp = logprobs_of(root, &local);
-    if (!lp) {
-        return WW_FAIL(err, local.code, "%s", local.text);
-    }
-    const struct ww_jnode *lists = ww_jget(lp, "top_logprobs");
-    if (!lists || ww_jtype(lists) != WW_J_ARRAY) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "the server gives no lists of likely tokens");
-    }
-    /* A server that generates its end token at once may show nothing at all. */
-    const struct ww_jnode *map = ww_jfirst(lists);
-    enum ww_err rc = WW_OK;
-    if (map && ww_jtype(map) != WW_J_OBJECT) {
-        rc = WW_FAIL(err, WW_E_MALFORMED, "a list of likely tokens is missing");
-    } else if (map) {
-        rc = read_map(map, NULL, &list, err);
-    }
-    if (!rc) {
-        rc = ww_part_next(ask, &list, ww_part_usage(root), out, err);
-    }
-    ww_part_list_release(&list);
-    return rc;
 }
 
 static uint64_t characters(struct ww_span text)
@@ -178,14 +163,88 @@ static uint64_t listed_first(const struct ww_ask *ask, const struct ww_jnode *to
     return of_prompt ? 0 : characters((struct ww_span){(const uint8_t *)text, len});
 }
 
+/* What follows the text: the list of the place where the end token was scored, and that
+ * token with its own number. */
+static enum ww_err read_tail(const struct ww_ask *ask, const struct ww_jnode *lp,
+                             uint64_t tokens, struct ww_scored *out, struct ww_error *err)
+{
+    const struct ww_span end = {(const uint8_t *)ask->end, strlen(ask->end)};
+    struct ww_ask asked = *ask;
+    struct ww_part_list list = {0};
+    struct echoed e = {0};
+    uint64_t offset = 0;
+    double logprob = 0;
+    size_t n = 0;
+    size_t i = 0;
+    enum ww_err rc = open_echoed(lp, &e, &n, err);
+    if (rc) {
+        return rc;
+    }
+    const uint64_t begin = listed_first(ask, ww_jget(lp, "tokens")) +
+                           characters(ask->prompt) + characters(ask->answer);
+    while (i < n && ww_ju64(e.offset, &offset) && offset < begin) {
+        step(&e);
+        i++;
+    }
+    if (i == n || offset != begin) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server does not echo the prompt with its log-probabilities");
+    }
+    if (!ww_jdouble(e.logprob, &logprob) || ww_jtype(e.list) != WW_J_OBJECT) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "the end token has no log-probability or no list");
+    }
+    rc = read_map(e.list, NULL, &list, err);
+    if (!rc) {
+        ww_part_list_add(&list, end, logprob);
+        asked.top = ask->top + 1;
+        rc = ww_part_next(&asked, &list, tokens, out, err);
+    }
+    ww_part_list_release(&list);
+    return rc;
+}
+
+enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
+                              struct ww_scored *out, struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    struct ww_error local = {0};
+    const struct ww_jnode *lp = logprobs_of(root, &local);
+    if (!lp) {
+        return WW_FAIL(err, local.code, "%s", local.text);
+    }
+    if (hides_end(ask)) {
+        return read_tail(ask, lp, ww_part_usage(root), out, err);
+    }
+    const struct ww_jnode *lists = ww_jget(lp, "top_logprobs");
+    if (!lists || ww_jtype(lists) != WW_J_ARRAY) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server gives no lists of likely tokens");
+    }
+    /* A server that generates its end token at once may show nothing at all. */
+    const struct ww_jnode *map = ww_jfirst(lists);
+    enum ww_err rc = WW_OK;
+    if (map && ww_jtype(map) != WW_J_OBJECT) {
+        rc = WW_FAIL(err, WW_E_MALFORMED, "a list of likely tokens is missing");
+    } else if (map) {
+        rc = read_map(map, NULL, &list, err);
+    }
+    if (!rc) {
+        rc = ww_part_next(ask, &list, ww_part_usage(root), out, err);
+    }
+    ww_part_list_release(&list);
+    return rc;
+}
+
 struct text_place {
     uint64_t begin; /* of the answer, in the server's characters */
     uint64_t end;
-    size_t seen;  /* tokens of the answer */
-    double sum;   /* surprise of the prompt */
-    size_t count; /* its tokens that have one */
-    bool ended;   /* the end token was seen */
-    bool lossy;   /* texts of tokens are not the whole text */
+    size_t seen;   /* tokens of the answer */
+    double sum;    /* surprise of the prompt */
+    size_t count;  /* its tokens that have one */
+    bool ended;    /* the end token was seen */
+    bool lossy;    /* texts of tokens are not the whole text */
+    bool nameless; /* lists have no name for the end token */
     struct ww_buf said;
 };
 
@@ -215,6 +274,7 @@ static enum ww_err take_token(const struct ww_ask *ask, const struct echoed *e,
                        "the prompt ends inside of a token; end it where one ends");
     }
     p->ended = is_end;
+    p->nameless = is_end && !*text && ww_jget(e->list, "") != NULL;
     p->seen++;
     struct ww_span bytes;
     p->lossy = p->lossy || (!is_end && !ww_part_token(text, &bytes));
@@ -272,6 +332,7 @@ enum ww_err ww_text_read_score(const struct ww_ask *ask, const struct ww_jnode *
         rc =
             ww_scored_end(&w, place.count ? place.sum / (double)place.count : (double)NAN,
                           ww_part_usage(root), out, err);
+        out->nameless_end = !rc && place.nameless;
     } else {
         ww_scored_drop(&w);
     }

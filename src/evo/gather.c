@@ -215,6 +215,14 @@ static enum ww_err take_scored(const struct ww_gather *gather, uint32_t member,
     return WW_OK;
 }
 
+/* Is the member asked once? Where its scores come without lists that is enough only for
+ * who needs none. */
+static bool scores(const struct ww_gather *gather, uint32_t member)
+{
+    const struct ww_member_facts *facts = &gather->facts[member];
+    return facts->scores_prompts && (facts->top > 0 || gather->no_lists);
+}
+
 static enum ww_err ask_scoring(const struct ww_gather *gather,
                                const struct ww_task_item *item, size_t number,
                                uint32_t *first, struct ww_gathered *g,
@@ -222,7 +230,7 @@ static enum ww_err ask_scoring(const struct ww_gather *gather,
 {
     *first = g->k;
     for (uint32_t k = 0; k < g->k; k++) {
-        if (!gather->facts[k].scores_prompts) {
+        if (!scores(gather, k)) {
             continue;
         }
         const struct ww_member *m = &gather->members->member[k];
@@ -297,7 +305,7 @@ static enum ww_err ask_position(const struct ww_gather *gather,
                                 struct ww_error *err)
 {
     for (uint32_t k = 0; k < g->k; k++) {
-        if (gather->facts[k].scores_prompts) {
+        if (scores(gather, k)) {
             continue;
         }
         const struct ww_ask ask =
@@ -403,7 +411,7 @@ enum ww_err ww_gather_tokens(const struct ww_gather *gather,
     bool walks = false;
     uint32_t first = 0;
     for (uint32_t k = 0; k < g->k; k++) {
-        walks = walks || !gather->facts[k].scores_prompts;
+        walks = walks || !scores(gather, k);
     }
     enum ww_err rc = ask_scoring(gather, item, number, &first, g, err);
     if (!rc && g->complete && walks) {

@@ -14,12 +14,13 @@
 #ifndef WW_EVO_GATHER_H
 #define WW_EVO_GATHER_H
 
+#include "evo/byte_walk.h"
 #include "evo/members.h"
 #include "evo/probe.h"
 #include "weightward/evo.h"
 
 /** What a position of bytes can be: a byte, or the end. */
-#define WW_GATHER_BYTES 257
+#define WW_GATHER_BYTES WW_BYTE_CHOICES
 
 /** Answer to a question to a member. *found false: not there, and the walk ends. */
 typedef enum ww_err (*ww_fetch)(void *payload, uint32_t member, const struct ww_ask *ask,
@@ -34,6 +35,7 @@ struct ww_gather {
     void *payload;
     enum ww_evo_level level;
     bool per_byte; /* options: their log-probabilities divided by their lengths */
+    bool no_lists; /* tokens: only the right ones' log-probabilities are wanted */
 };
 
 struct ww_gathered {

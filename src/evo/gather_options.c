@@ -41,7 +41,8 @@ static enum ww_err score(const struct ww_gather *gather, uint32_t member,
                                   .facts = &gather->facts[member],
                                   .top = gather->top,
                                   .fetch = fetch,
-                                  .payload = &payload};
+                                  .payload = &payload,
+                                  .no_lists = true};
     struct ww_task_item asked = *item;
     struct ww_gathered said;
     asked.answer = option;

@@ -20,14 +20,16 @@
 #define DOMAIN "weightward.remote-model/1"
 #define FULL_WEIGHT 1000000
 
-struct permits {
+struct ww_permits {
     const struct ww_member *member;
     uint32_t k;
     struct ww_policy policy[WW_POOL_MAX_MEMBERS];
     const struct ww_policy *list[WW_POOL_MAX_MEMBERS];
     struct ww_model_facts facts[WW_POOL_MAX_MEMBERS];
+    struct ww_model_facts once[WW_POOL_MAX_MEMBERS]; /* [n_sources] */
     struct ww_request_source source[WW_POOL_MAX_MEMBERS];
     size_t n_sources; /* a model that is a member twice is one source */
+    char owner[WW_POOL_MAX_MEMBERS][2 * WW_SHA256_BYTES + 1];
 };
 
 static void add_text(struct ww_sha256 *h, const char *text)
@@ -130,8 +132,8 @@ static enum ww_err all_or_none(const struct ww_member *member, uint32_t k, bool 
 }
 
 /* Is the resource a model of the same owner? */
-static bool is_own(const struct permits *p, const struct ww_permit *permit, uint32_t at,
-                   const struct ww_rule_resource *r)
+static bool is_own(const struct ww_permits *p, const struct ww_permit *permit,
+                   uint32_t at, const struct ww_rule_resource *r)
 {
     for (uint32_t i = 0; i < p->k && r->kind != WW_RES_TAG; i++) {
         if (strcmp(permit[i].owner, permit[at].owner) == 0 &&
@@ -144,7 +146,7 @@ static bool is_own(const struct permits *p, const struct ww_permit *permit, uint
 
 /* Does what a permit allows touch a member of somebody else? What it says about models
  * that are no members changes nothing. */
-static enum ww_err check_scope(const struct permits *p, const struct ww_permit *permit,
+static enum ww_err check_scope(const struct ww_permits *p, const struct ww_permit *permit,
                                uint32_t at, struct ww_error *err)
 {
     const struct ww_policy *policy = &p->policy[at];
@@ -169,7 +171,8 @@ static enum ww_err check_scope(const struct permits *p, const struct ww_permit *
     return WW_OK;
 }
 
-static enum ww_err gather(struct permits *p, struct ww_permit *out, struct ww_error *err)
+static enum ww_err gather(struct ww_permits *p, struct ww_permit *out,
+                          struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (uint32_t i = 0; i < p->k && !rc; i++) {
@@ -177,7 +180,8 @@ static enum ww_err gather(struct permits *p, struct ww_permit *out, struct ww_er
         rc = read_permit(&p->member[i], &p->policy[i], &out[i], err);
         rc = rc ? rc : ww_remote_identity(&p->member[i], f->root, err);
         f->name = p->member[i].name;
-        f->signer = out[i].owner;
+        memcpy(p->owner[i], out[i].owner, sizeof(p->owner[i]));
+        f->signer = p->owner[i];
         f->lineage_known = true; /* its owner's word is all that there is */
         f->weight = FULL_WEIGHT;
         p->list[i] = &p->policy[i];
@@ -188,13 +192,8 @@ static enum ww_err gather(struct permits *p, struct ww_permit *out, struct ww_er
     return rc;
 }
 
-static enum ww_err decide(struct permits *p, const char *requester, const char *method,
-                          struct ww_error *err)
+static void count_sources(struct ww_permits *p)
 {
-    const struct ww_trust_facts nothing = {0};
-    const struct ww_words nobody = {0};
-    struct ww_model_facts once[WW_POOL_MAX_MEMBERS];
-    struct ww_decision d;
     for (uint32_t i = 0; i < p->k; i++) {
         bool seen = false;
         for (size_t s = 0; s < p->n_sources; s++) {
@@ -202,23 +201,35 @@ static enum ww_err decide(struct permits *p, const char *requester, const char *
                 seen || memcmp(p->source[s].root, p->facts[i].root, WW_SHA256_BYTES) == 0;
         }
         if (!seen) {
-            once[p->n_sources] = p->facts[i];
+            p->once[p->n_sources] = p->facts[i];
             p->source[p->n_sources].weight = FULL_WEIGHT;
             memcpy(p->source[p->n_sources++].root, p->facts[i].root, WW_SHA256_BYTES);
         }
     }
-    const int64_t now = (int64_t)time(NULL);
+}
+
+enum ww_err ww_permits_allow(const struct ww_permits *p, const char *requester,
+                             const char *method, int64_t now, struct ww_error *err)
+{
+    const struct ww_trust_facts nothing = {0};
+    const struct ww_words nobody = {0};
+    struct ww_request_source source[WW_POOL_MAX_MEMBERS];
+    struct ww_decision d;
+    if (!p) {
+        return WW_OK;
+    }
+    memcpy(source, p->source, sizeof(source)); /* requests own theirs */
     const struct ww_request request = {.action = WW_MAY_MERGE,
                                        .requester = requester,
                                        .method = method,
                                        .time = now,
-                                       .sources = p->source,
+                                       .sources = source,
                                        .n_sources = p->n_sources};
     const struct ww_evaluation e = {.policies = p->list,
                                     .n_policies = p->k,
                                     .trust = &nothing,
                                     .request = &request,
-                                    .sources = once,
+                                    .sources = p->once,
                                     .approvals = &nobody,
                                     .now = now};
     ww_policy_evaluate(&e, &d);
@@ -235,27 +246,50 @@ static enum ww_err decide(struct permits *p, const char *requester, const char *
                    !d.n_rules && d.failed ? d.failed : "");
 }
 
-enum ww_err ww_permits_check(const struct ww_member *member, uint32_t k,
-                             const char *requester, const char *method,
-                             struct ww_permit *out, struct ww_error *err)
+void ww_permits_free(struct ww_permits *p)
+{
+    if (p) {
+        for (uint32_t i = 0; i < p->k; i++) {
+            ww_policy_release(&p->policy[i]);
+        }
+        ww_free(p);
+    }
+}
+
+enum ww_err ww_permits_open(const struct ww_member *member, uint32_t k,
+                            struct ww_permit *out, struct ww_permits **permits,
+                            struct ww_error *err)
 {
     bool any = false;
+    *permits = NULL;
     memset(out, 0, k * sizeof(*out));
     enum ww_err rc = all_or_none(member, k, &any, err);
     if (rc || !any) {
         return rc;
     }
-    struct permits *p = ww_calloc(1, sizeof(*p));
+    struct ww_permits *p = ww_calloc(1, sizeof(*p));
     if (!p) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for permits");
     }
     p->member = member;
     p->k = k;
     rc = gather(p, out, err);
-    rc = rc ? rc : decide(p, requester, method, err);
-    for (uint32_t i = 0; i < k; i++) {
-        ww_policy_release(&p->policy[i]);
+    if (rc) {
+        ww_permits_free(p);
+        return rc;
     }
-    ww_free(p);
+    count_sources(p);
+    *permits = p;
+    return WW_OK;
+}
+
+enum ww_err ww_permits_check(const struct ww_member *member, uint32_t k,
+                             const char *requester, const char *method,
+                             struct ww_permit *out, struct ww_error *err)
+{
+    struct ww_permits *permits = NULL;
+    enum ww_err rc = ww_permits_open(member, k, out, &permits, err);
+    rc = rc ? rc : ww_permits_allow(permits, requester, method, (int64_t)time(NULL), err);
+    ww_permits_free(permits);
     return rc;
 }

@@ -22,13 +22,28 @@ struct ww_permit {
     char owner[2 * WW_SHA256_BYTES + 1]; /* hint of the key that signed it */
 };
 
+/** Permits that were read and whose signatures hold, to be asked again as time passes. */
+struct ww_permits;
+
 /**
- * May the holder of a key pool these models now? requester: the key's hint; method: the
- * rule's name. Without any permit nothing is asked. out [k]. WW_E_DENIED when the rules
- * say no, when only some members have a permit, or when one speaks of another owner's
- * model; WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE for a permit that its owner did
- * not sign; WW_E_POLICY.
+ * *permits NULL: no member has one. out [k]. member stays the caller's. WW_E_DENIED when
+ * only some members have a permit, or when one speaks of another owner's model;
+ * WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE for a permit that its owner did not
+ * sign; WW_E_POLICY.
  */
+enum ww_err ww_permits_open(const struct ww_member *member, uint32_t k,
+                            struct ww_permit *out, struct ww_permits **permits,
+                            struct ww_error *err) WW_MUST_USE;
+void ww_permits_free(struct ww_permits *permits);
+
+/** May the holder of a key pool these models at that time (of the epoch)? requester: the
+ *  key's hint; method: the rule's name. permits NULL: nothing is asked. WW_E_DENIED.
+ * Reads no file; safe from several threads. */
+enum ww_err ww_permits_allow(const struct ww_permits *permits, const char *requester,
+                             const char *method, int64_t now,
+                             struct ww_error *err) WW_MUST_USE;
+
+/** Both, now. */
 enum ww_err ww_permits_check(const struct ww_member *member, uint32_t k,
                              const char *requester, const char *method,
                              struct ww_permit *out, struct ww_error *err) WW_MUST_USE;

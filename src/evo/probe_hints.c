@@ -26,7 +26,7 @@ struct ww_ask ww_ask_next(const struct ww_member *member,
     return (struct ww_ask){
         .prompt = prompt,
         .answer = answer,
-        .end = facts->hints.has_end_id ? member->end : "",
+        .end = facts->hints.has_end_id || facts->hints.hides_end ? member->end : "",
         .model = member->model,
         .top = top,
         .hints = &facts->hints,

@@ -92,6 +92,7 @@ static enum ww_err try_dialect(struct ww_endpoint *e, const struct ww_member *me
         rc = ww_endpoint_ask(e, dialect, &ask, &out->canary, err);
         out->question = q;
         out->scores_prompts = rc == WW_OK;
+        out->hints.hides_end = rc == WW_OK && out->canary.nameless_end;
         if (rc != WW_E_UNSUPPORTED) {
             break;
         }
@@ -281,7 +282,8 @@ void ww_canary_digest(const struct ww_member_facts *facts, uint8_t out[32])
 enum ww_err ww_member_facts_write(const struct ww_member_facts *facts, struct ww_buf *out,
                                   struct ww_error *err)
 {
-    const uint8_t flags[5] = {facts->scores_prompts, facts->bytes, facts->forces,
+    const uint8_t scores = (uint8_t)(facts->scores_prompts + facts->hints.hides_end);
+    const uint8_t flags[5] = {scores, facts->bytes, facts->forces,
                               facts->hints.has_end_id, (uint8_t)facts->hints.continues};
     const char *name = facts->dialect->name;
     enum ww_err rc = ww_buf_add_u32le(out, (uint32_t)strlen(name), err);
@@ -318,6 +320,7 @@ enum ww_err ww_member_facts_read(const uint8_t *bytes, size_t len,
     out->adapters = ww_get_u32le(rest + 16);
     out->hints.end_id = ww_get_u32le(rest + 20);
     out->scores_prompts = rest[24] != 0;
+    out->hints.hides_end = rest[24] == 2;
     out->bytes = rest[25] != 0;
     out->forces = rest[26] != 0;
     out->hints.has_end_id = rest[27] != 0;

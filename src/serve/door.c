@@ -213,15 +213,18 @@ static enum MHD_Result on_health(struct visit *v, const char *path)
     static const char good[] = "{\"status\":\"ok\"}";
     static const char stopping[] = "{\"status\":\"stopping\"}";
     static const char changed[] = "{\"status\":\"member_changed\"}";
-    const bool stops = atomic_load(&v->served->stopping);
-    const bool other = atomic_load(&v->served->changed) != 0;
+    static const char denied[] = "{\"status\":\"permit_denied\"}";
     struct ww_error ignored = {0};
     struct ww_buf body;
     (void)path;
     ww_buf_init(&body, sizeof(changed));
     enum MHD_Result sent = MHD_NO;
-    if (!ww_buf_add_str(&body, stops ? stopping : other ? changed : good, &ignored)) {
-        sent = send_json(v, stops || other ? MHD_HTTP_SERVICE_UNAVAILABLE : MHD_HTTP_OK,
+    const char *state = atomic_load(&v->served->stopping)      ? stopping
+                        : atomic_load(&v->served->changed)     ? changed
+                        : ww_served_allow(v->served, &ignored) ? denied
+                                                               : good;
+    if (!ww_buf_add_str(&body, state, &ignored)) {
+        sent = send_json(v, state == good ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE,
                          &body);
     }
     ww_buf_release(&body);

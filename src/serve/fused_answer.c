@@ -17,13 +17,13 @@
 
 #define MAX_TEXT ((size_t)1 << 20)
 
-void ww_answer_begin(struct ww_answer *answer, const struct ww_question *question,
-                     const struct ww_rule *rule, uint32_t vocabulary,
-                     const struct ww_member *member, struct ww_panel *panel)
+enum ww_err ww_answer_begin(struct ww_answer *answer, const struct ww_question *question,
+                            const struct ww_answer_pool *pool, struct ww_panel *panel,
+                            struct ww_error *err)
 {
     memset(answer, 0, sizeof(*answer));
     answer->question = question;
-    answer->member = member;
+    answer->pool = *pool;
     answer->panel = panel;
     answer->started = ww_now();
     answer->draws = question->seed;
@@ -31,7 +31,11 @@ void ww_answer_begin(struct ww_answer *answer, const struct ww_question *questio
         ww_random(&answer->draws, sizeof(answer->draws));
     }
     ww_buf_init(&answer->text, MAX_TEXT);
-    ww_fuse_begin(&answer->fuse, rule, vocabulary);
+    ww_fuse_begin(&answer->fuse, pool->rule,
+                  pool->level == WW_EVO_OPTIONS ? question->n_options : pool->vocabulary);
+    return pool->level == WW_EVO_BYTES
+               ? ww_byte_answer_new(pool->rule->k, pool->member, &answer->bytes, err)
+               : WW_OK;
 }
 
 static void forget(struct ww_answer *a)
@@ -47,14 +51,15 @@ void ww_answer_release(struct ww_answer *answer)
         ww_fuse_release(&answer->fuse);
     }
     forget(answer);
+    ww_byte_answer_free(answer->bytes);
     ww_buf_release(&answer->text);
     memset(answer, 0, sizeof(*answer));
 }
 
 /* splitmix64 (Steele, Lea, Flood 2014), as a number in [0, 1). */
-static double next_draw(uint64_t *state)
+double ww_answer_draw(struct ww_answer *answer)
 {
-    uint64_t z = *state += 0x9E3779B97F4A7C15U;
+    uint64_t z = answer->draws += 0x9E3779B97F4A7C15U;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
     z = (z ^ z >> 27) * 0x94D049BB133111EBU;
     return (double)((z ^ z >> 31) >> 11) * 0x1p-53;
@@ -108,11 +113,11 @@ static enum ww_err fuse(struct ww_answer *a, struct ww_error *err)
         goto out;
     }
     for (uint32_t m = 0; m < k; m++) {
-        lists[m] = list_of(&a->member[m], &a->said[m], token + at, logprob + at);
+        lists[m] = list_of(&a->pool.member[m], &a->said[m], token + at, logprob + at);
         at += lists[m].n;
         if (!lists[m].n) {
             rc = WW_FAIL(err, WW_E_UNSUPPORTED, "member '%s' lists no token that is text",
-                         a->member[m].name);
+                         a->pool.member[m].name);
             goto out;
         }
     }
@@ -123,25 +128,46 @@ out:
     return rc;
 }
 
-static enum ww_err take(struct ww_answer *a, struct ww_error *err)
+static enum ww_err take_token(struct ww_answer *a, struct ww_error *err)
 {
     const struct ww_question *r = a->question;
-    const size_t before = a->text.len;
-    a->at = ww_fuse_draw(&a->fuse, r->temperature, r->top_p, next_draw(&a->draws));
-    const struct ww_span token = a->fuse.list[a->at].token;
-    a->ended = token.len == 0;
-    a->tokens++;
-    enum ww_err rc = ww_buf_add(&a->text, token.data, token.len, err);
+    const struct ww_span asked = {r->prompt.data, r->prompt.len};
+    const struct ww_span so_far = {a->text.data, a->text.len};
+    forget(a);
+    enum ww_err rc = ww_panel_ask(a->panel, asked, so_far, NULL, a->said, err);
     if (rc) {
         return rc;
     }
+    for (uint32_t m = 0; m < a->fuse.rule->k && !a->prompt_tokens; m++) {
+        const uint64_t counted = a->said[m].tokens;
+        a->prompt_tokens = counted > a->tokens + 1 ? counted - a->tokens - 1 : 0;
+    }
+    rc = fuse(a, err);
+    if (rc) {
+        return rc;
+    }
+    const uint32_t at =
+        ww_fuse_draw(&a->fuse, r->temperature, r->top_p, ww_answer_draw(a));
+    a->taken = a->fuse.list[at];
+    a->list = a->fuse.list;
+    a->n = a->fuse.n;
+    ww_fuse_take(&a->fuse, at);
+    return ww_buf_add(&a->text, a->taken.token.data, a->taken.token.len, err);
+}
+
+/* Is that the end, and how much of the text can no stop take back? */
+static void look_at_end(struct ww_answer *a, size_t before)
+{
+    const struct ww_question *r = a->question;
+    const bool ended = !a->taken.token.len || a->pool.level == WW_EVO_OPTIONS;
     const size_t stop =
         ww_stop_find(r->stop, r->n_stops, a->text.data, a->text.len, before);
+    a->tokens++;
     if (stop < a->text.len) {
         a->text.len = stop;
         a->text.data[stop] = '\0';
         a->finish = "stop";
-    } else if (a->ended) {
+    } else if (ended) {
         a->finish = "stop";
     } else if (a->tokens == r->max_tokens) {
         a->finish = "length";
@@ -149,29 +175,23 @@ static enum ww_err take(struct ww_answer *a, struct ww_error *err)
     a->certain = a->finish ? a->text.len
                            : a->text.len - ww_stop_held(r->stop, r->n_stops, a->text.data,
                                                         a->text.len);
-    ww_fuse_take(&a->fuse, a->at);
-    return WW_OK;
 }
 
 enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err)
 {
-    const struct ww_buf *prompt = &answer->question->prompt;
-    const struct ww_span asked = {prompt->data, prompt->len};
-    const struct ww_span so_far = {answer->text.data, answer->text.len};
+    static enum ww_err (*const step[])(struct ww_answer * answer,
+                                       struct ww_error * err) = {
+        [WW_EVO_TOKENS] = take_token,
+        [WW_EVO_OPTIONS] = ww_option_answer_step,
+        [WW_EVO_BYTES] = ww_byte_answer_step};
+    const size_t before = answer->text.len;
     if (ww_now() - answer->started > WW_ANSWER_SECONDS) {
         return WW_FAIL(err, WW_E_LIMIT, "an answer took more than %d seconds",
                        WW_ANSWER_SECONDS);
     }
-    forget(answer);
-    enum ww_err rc = ww_panel_ask(answer->panel, asked, so_far, answer->said, err);
-    if (rc) {
-        return rc;
+    enum ww_err rc = step[answer->pool.level](answer, err);
+    if (!rc) {
+        look_at_end(answer, before);
     }
-    for (uint32_t m = 0; m < answer->fuse.rule->k && !answer->prompt_tokens; m++) {
-        const uint64_t counted = answer->said[m].tokens;
-        answer->prompt_tokens =
-            counted > answer->tokens + 1 ? counted - answer->tokens - 1 : 0;
-    }
-    rc = fuse(answer, err);
-    return rc ? rc : take(answer, err);
+    return rc;
 }

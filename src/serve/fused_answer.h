@@ -3,6 +3,9 @@
  * One answer of the pool, token by token: all members are asked, their lists become one
  * by the recipe's rule, and a token of it is taken. The same request with a seed gives
  * the same answer as long as the members say the same.
+ *
+ * What a token is depends on what the members were compared by: one of their tokenizer's,
+ * a character (of bytes), or a whole option of the request.
  */
 #ifndef WW_SERVE_FUSED_ANSWER_H
 #define WW_SERVE_FUSED_ANSWER_H
@@ -10,19 +13,35 @@
 #include "evo/fuse.h"
 #include "serve/panel.h"
 #include "serve/question.h"
+#include "weightward/evo.h"
 
 #define WW_ANSWER_SECONDS 600
 
+/** Who answers, and by which rule; everything is the caller's. */
+struct ww_answer_pool {
+    const struct ww_rule *rule;
+    uint32_t vocabulary;
+    enum ww_evo_level level;
+    bool per_byte; /* options: their log-probabilities divided by their lengths */
+    uint32_t top;
+    const struct ww_member *member;      /* [rule->k] */
+    const struct ww_member_facts *facts; /* [rule->k] */
+};
+
+struct ww_byte_answer;
+
 struct ww_answer {
     const struct ww_question *question;
-    const struct ww_member *member;
+    struct ww_answer_pool pool;
     struct ww_panel *panel;
-    struct ww_fuse fuse; /* its list: of the token that was taken last */
+    struct ww_fuse fuse;
+    struct ww_byte_answer *bytes;     /* NULL: not by bytes */
+    struct ww_fuse_token taken;       /* the last token; empty: the end */
+    const struct ww_fuse_token *list; /* [n] it was one of, likeliest first; of bytes */
+    uint32_t n;                       /* those that are characters */
     struct ww_buf text;
     size_t shown;           /* bytes of text that went out */
     size_t certain;         /* bytes of text that no stop can take back */
-    uint32_t at;            /* in fuse.list, what was taken */
-    bool ended;             /* that was the end token */
     uint32_t tokens;        /* the end token too */
     uint64_t prompt_tokens; /* as a member counts; 0: not told */
     const char *finish;     /* "stop", "length"; NULL: it goes on */
@@ -31,10 +50,10 @@ struct ww_answer {
     struct ww_scored said[WW_POOL_MAX_MEMBERS];
 };
 
-/** Everything stays the caller's. */
-void ww_answer_begin(struct ww_answer *answer, const struct ww_question *question,
-                     const struct ww_rule *rule, uint32_t vocabulary,
-                     const struct ww_member *member, struct ww_panel *panel);
+/** Everything stays the caller's. WW_E_NOMEM. */
+enum ww_err ww_answer_begin(struct ww_answer *answer, const struct ww_question *question,
+                            const struct ww_answer_pool *pool, struct ww_panel *panel,
+                            struct ww_error *err) WW_MUST_USE;
 void ww_answer_release(struct ww_answer *answer);
 
 /** The next token; not after finish is set. What ww_panel_ask says; WW_E_LIMIT after
@@ -45,5 +64,18 @@ enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err) WW_MU
  *  (empty). False: a token that is no text by itself. */
 bool ww_answer_token(const struct ww_member *member, struct ww_span said,
                      struct ww_span *out);
+
+/** In [0, 1), the next of the answer's draws. */
+double ww_answer_draw(struct ww_answer *answer);
+
+/* How the next token is taken where it is no token: to answer->taken and ->list. */
+enum ww_err ww_byte_answer_new(uint32_t k, const struct ww_member *member,
+                               struct ww_byte_answer **out,
+                               struct ww_error *err) WW_MUST_USE;
+void ww_byte_answer_free(struct ww_byte_answer *bytes);
+enum ww_err ww_byte_answer_step(struct ww_answer *answer,
+                                struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_option_answer_step(struct ww_answer *answer,
+                                  struct ww_error *err) WW_MUST_USE;
 
 #endif

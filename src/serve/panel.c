@@ -18,9 +18,8 @@ enum state { IDLE, ASKED, ENDED };
 struct hand {
     struct ww_panel *panel;
     struct ww_endpoint *endpoint;
-    const struct ww_member *member;
-    const struct ww_member_facts *facts;
-    struct ww_scored said;
+    uint32_t number;
+    enum ww_err rc;
     struct ww_error err;
     pthread_t thread;
     bool started;
@@ -32,18 +31,15 @@ struct ww_panel {
     struct hand *hand; /* [k] */
     pthread_mutex_t lock;
     pthread_cond_t asked, answered;
-    struct ww_span prompt, so_far;
+    ww_panel_job job;
+    void *payload;
 };
 
 static void ask(struct hand *h)
 {
     const struct ww_panel *c = h->panel;
-    const struct ww_ask q =
-        ww_ask_next(h->member, h->facts, c->prompt, c->so_far, c->o.top);
     ww_error_clear(&h->err);
-    if (ww_endpoint_ask(h->endpoint, h->facts->dialect, &q, &h->said, &h->err)) {
-        memset(&h->said, 0, sizeof(h->said));
-    }
+    h->rc = c->job(c->payload, h->number, h->endpoint, &h->err);
 }
 
 static void *work(void *payload)
@@ -99,8 +95,7 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
     for (uint32_t m = 0; m < c->o.k && !rc; m++) {
         struct hand *h = &c->hand[m];
         h->panel = c;
-        h->member = &c->o.member[m];
-        h->facts = &c->o.facts[m];
+        h->number = m;
         rc = ww_endpoint_open(&c->o.member[m], c->o.endpoint, &h->endpoint, err);
         if (!rc && m > 0) {
             rc = start(h, err);
@@ -138,14 +133,13 @@ void ww_panel_free(struct ww_panel *panel)
     ww_free(panel);
 }
 
-enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
-                         struct ww_span so_far, struct ww_scored *out,
+enum ww_err ww_panel_run(struct ww_panel *panel, ww_panel_job job, void *payload,
                          struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     (void)pthread_mutex_lock(&panel->lock);
-    panel->prompt = prompt;
-    panel->so_far = so_far;
+    panel->job = job;
+    panel->payload = payload;
     for (uint32_t m = 0; m < panel->o.k; m++) {
         panel->hand[m].state = panel->hand[m].started ? ASKED : IDLE;
     }
@@ -161,13 +155,45 @@ enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
     (void)pthread_mutex_unlock(&panel->lock);
     for (uint32_t m = 0; m < panel->o.k; m++) {
         struct hand *h = &panel->hand[m];
-        if (!rc && h->err.code) {
-            rc = WW_FAIL(err, h->err.code, "%s", h->err.text);
+        if (!rc && h->rc) {
+            rc = WW_FAIL(err, h->rc, "%s", h->err.text);
         }
-        out[m] = h->said;
-        memset(&h->said, 0, sizeof(h->said));
         ww_error_clear(&h->err);
     }
+    return rc;
+}
+
+struct next {
+    const struct ww_panel_options *o;
+    struct ww_span prompt, so_far;
+    const bool *wanted;
+    struct ww_scored *out;
+};
+
+static enum ww_err ask_next(void *payload, uint32_t member, struct ww_endpoint *endpoint,
+                            struct ww_error *err)
+{
+    const struct next *n = payload;
+    const struct ww_member_facts *facts = &n->o->facts[member];
+    if (n->wanted && !n->wanted[member]) {
+        return WW_OK;
+    }
+    const struct ww_ask q =
+        ww_ask_next(&n->o->member[member], facts, n->prompt, n->so_far, n->o->top);
+    enum ww_err rc = ww_endpoint_ask(endpoint, facts->dialect, &q, &n->out[member], err);
+    if (rc) {
+        memset(&n->out[member], 0, sizeof(n->out[member]));
+    }
+    return rc;
+}
+
+enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
+                         struct ww_span so_far, const bool *wanted, struct ww_scored *out,
+                         struct ww_error *err)
+{
+    struct next next = {&panel->o, prompt, so_far, wanted, out};
+    memset(out, 0, panel->o.k * sizeof(*out));
+    const enum ww_err rc = ww_panel_run(panel, ask_next, &next, err);
     for (uint32_t m = 0; m < panel->o.k && rc; m++) {
         ww_scored_release(&out[m]);
     }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * All members asked at once about the next token: one connection and one thread for each,
- * so that a pool answers as fast as its slowest member. One panel serves one answer at a
- * time.
+ * All members asked at once: one connection and one thread for each, so that a pool
+ * answers as fast as its slowest member. One panel serves one answer at a time.
  */
 #ifndef WW_SERVE_PANEL_H
 #define WW_SERVE_PANEL_H
@@ -24,9 +23,18 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
                          struct ww_error *err) WW_MUST_USE;
 void ww_panel_free(struct ww_panel *panel);
 
-/** What follows: out [k]. The first member's failure. */
+/** What is to be asked of one member; runs in its thread, and alone may use its
+ *  connection. */
+typedef enum ww_err (*ww_panel_job)(void *payload, uint32_t member,
+                                    struct ww_endpoint *endpoint, struct ww_error *err);
+
+/** The job for every member at once; the failure of the first one that has one. */
+enum ww_err ww_panel_run(struct ww_panel *panel, ww_panel_job job, void *payload,
+                         struct ww_error *err) WW_MUST_USE;
+
+/** What follows: out [k], of the wanted ones (NULL: of all). */
 enum ww_err ww_panel_ask(struct ww_panel *panel, struct ww_span prompt,
-                         struct ww_span so_far, struct ww_scored *out,
+                         struct ww_span so_far, const bool *wanted, struct ww_scored *out,
                          struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "util/alloc.h"
 #include "util/fail.h"
 
 #define COMPLETION_TOKENS                                                                \
@@ -72,6 +73,40 @@ static bool read_stop(struct ww_question *r, const struct ww_jnode *node)
         r->n_stops++;
     }
     return true;
+}
+
+/* Texts that are not empty, none twice. */
+static bool read_options(struct ww_question *r, const struct ww_jnode *node)
+{
+    const size_t n = node && ww_jtype(node) == WW_J_ARRAY ? ww_jsize(node) : 0;
+    if (n < 2 || n > WW_QUESTION_OPTIONS || r->option) {
+        return false;
+    }
+    r->option = ww_calloc(n, sizeof(*r->option));
+    for (const struct ww_jnode *o = ww_jfirst(node); o && r->option; o = ww_jnext(o)) {
+        const char *text = NULL;
+        if (!ww_jstr(o, &text) || !*text) {
+            return false;
+        }
+        const struct ww_span span = {(const uint8_t *)text, strlen(text)};
+        for (uint32_t i = 0; i < r->n_options; i++) {
+            if (ww_span_eq(r->option[i], span)) {
+                return false;
+            }
+        }
+        r->option[r->n_options++] = span;
+    }
+    return r->option != NULL;
+}
+
+/* The same as newer versions of vLLM call it. */
+static bool read_structured(struct ww_question *r, const struct ww_jnode *node)
+{
+    static const char *const known[] = {"choice"};
+    struct ww_error ignored = {0};
+    return ww_jtype(node) == WW_J_OBJECT &&
+           ww_jonly(node, known, WW_LEN(known), WW_E_MALFORMED, "", &ignored) == WW_OK &&
+           read_options(r, ww_jget(node, "choice"));
 }
 
 static bool read_top(struct ww_question *r, const struct ww_jnode *node, unsigned most)
@@ -168,6 +203,9 @@ static const struct {
     {"top_p", BOTH, read_top_p, "above 0, at most 1"},
     {"seed", BOTH, read_seed, "an integer"},
     {"stop", BOTH, read_stop, "a text or up to 4 of them, none empty"},
+    {"guided_choice", BOTH, read_options, "2 to 256 unlike texts, none empty, once"},
+    {"structured_outputs", BOTH, read_structured,
+     "'choice' alone: 2 to 256 unlike texts, none empty, once"},
     {"logprobs", COMPLETION, read_logprobs, "0 to 5"},
     {"logprobs", CHAT, read_logprobs, "true or false"},
     {"top_logprobs", CHAT, read_top_logprobs, "0 to 20, with 'logprobs' true"},
@@ -346,6 +384,7 @@ out:
 
 void ww_question_release(struct ww_question *question)
 {
+    ww_free(question->option);
     ww_buf_release(&question->prompt);
     ww_json_free(question->text);
     memset(question, 0, sizeof(*question));

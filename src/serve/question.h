@@ -6,10 +6,12 @@
 #ifndef WW_SERVE_QUESTION_H
 #define WW_SERVE_QUESTION_H
 
+#include "evo/tasks.h"
 #include "json/json.h"
 
 #define WW_QUESTION_BYTES ((size_t)1 << 20)
 #define WW_QUESTION_STOPS 4
+#define WW_QUESTION_OPTIONS 256
 #define WW_QUESTION_TOKENS 4096
 #define WW_QUESTION_COMPLETION_TOP 5
 #define WW_QUESTION_CHAT_TOP 20
@@ -34,7 +36,9 @@ struct ww_question {
     uint64_t seed;
     uint32_t n_stops;
     const char *stop[WW_QUESTION_STOPS];
-    int top; /* likeliest tokens to show; -1: no log-probabilities */
+    uint32_t n_options;
+    struct ww_span *option; /* [n_options] what is to be chosen from; owned */
+    int top;                /* likeliest tokens to show; -1: no log-probabilities */
     bool stream;
     bool usage;           /* one more event with the counts */
     struct ww_json *text; /* what the strings lie in */

@@ -24,6 +24,13 @@ void ww_refuse(struct ww_refusal *refusal, unsigned status, const char *type,
     }
 }
 
+static void say(const struct ww_served *s, const struct ww_error *err)
+{
+    if (s->options->say) {
+        s->options->say(s->options->payload, err->text);
+    }
+}
+
 /* A failure while answering, for the client; the owner hears all of it. */
 static void tell_failure(struct ww_served *s, const struct ww_error *err,
                          struct ww_refusal *refusal)
@@ -31,9 +38,7 @@ static void tell_failure(struct ww_served *s, const struct ww_error *err,
     char text[128];
     const bool stopped = err->code == WW_E_CANCELLED;
     (void)atomic_fetch_add(&s->failures, 1);
-    if (s->options->say) {
-        s->options->say(s->options->payload, err->text);
-    }
+    say(s, err);
     (void)snprintf(text, sizeof(text), "the pool gave no answer: %s (%s)",
                    ww_err_text(err->code), ww_err_name(err->code));
     ww_refuse(refusal, stopped ? 503 : 502, "server_error", "pool_failed", text);
@@ -90,6 +95,30 @@ static enum ww_err whole(struct ww_reply *r, struct ww_error *err)
     return rc;
 }
 
+static enum ww_err begin_answer(struct ww_reply *r, struct ww_error *err)
+{
+    const struct ww_served *s = r->served;
+    const struct ww_answer_pool pool = {.rule = &s->rule,
+                                        .vocabulary = s->fusion.vocabulary,
+                                        .level = s->fusion.level,
+                                        .per_byte = s->fusion.per_byte,
+                                        .top = s->fusion.top,
+                                        .member = s->member + s->first,
+                                        .facts = s->facts + s->first};
+    return ww_answer_begin(&r->answer, &r->question, &pool, r->panel, err);
+}
+
+/* Options are what a pool of options answers with, and no other one. */
+static const char *wrong_kind(const struct ww_reply *r)
+{
+    const bool chooses = r->served->fusion.level == WW_EVO_OPTIONS;
+    const bool asked = r->question.n_options > 0;
+    return chooses == asked ? NULL
+           : chooses        ? "this pool chooses among options: give them as "
+                              "'guided_choice', a list of texts"
+                            : "'guided_choice': this pool answers with text of its own";
+}
+
 static bool read_body(struct ww_reply *r, const uint8_t *body, size_t len, bool chat,
                       struct ww_refusal *refusal)
 {
@@ -104,6 +133,11 @@ static bool read_body(struct ww_reply *r, const uint8_t *body, size_t len, bool 
                        "the model '%.60s' does not exist; this is '%.60s'",
                        r->question.model, r->served->model);
         ww_refuse(refusal, 404, "invalid_request_error", "model_not_found", text);
+        return false;
+    }
+    const char *wrong = wrong_kind(r);
+    if (wrong) {
+        ww_refuse(refusal, 400, "invalid_request_error", NULL, wrong);
         return false;
     }
     return true;
@@ -125,6 +159,11 @@ bool ww_reply_begin(struct ww_reply *reply, struct ww_served *served, const uint
                   "was signed");
         return false;
     }
+    if (ww_served_allow(served, &err)) {
+        say(served, &err);
+        ww_refuse(refusal, 403, "permission_error", "permit_denied", err.text);
+        return false;
+    }
     ww_shape_begin(&reply->shape, &reply->question, served->model, served->end);
     enum ww_err rc = ww_served_take(served, &reply->panel, &err);
     if (!rc && !reply->panel) {
@@ -133,9 +172,9 @@ bool ww_reply_begin(struct ww_reply *reply, struct ww_served *served, const uint
         return false;
     }
     if (!rc) {
-        ww_answer_begin(&reply->answer, &reply->question, &served->rule,
-                        served->fusion.vocabulary, served->member + served->first,
-                        reply->panel);
+        rc = begin_answer(reply, &err);
+    }
+    if (!rc) {
         rc = reply->question.stream ? next_event(reply, &err) : whole(reply, &err);
     }
     if (rc) {

@@ -11,7 +11,6 @@
 
 #include "crypto/hash.h"
 #include "crypto/verify.h"
-#include "evo/permits.h"
 #include "evo/probe.h"
 #include "serve/template.h"
 #include "util/alloc.h"
@@ -32,12 +31,6 @@ static enum ww_err open_recipe(struct ww_served *s, struct ww_error *err)
     rc = rc ? rc : ww_pubkey_hint(key, s->signer, err);
     if (!rc) {
         rc = ww_fusion_open(s->options->recipe, key, &s->fusion, err);
-    }
-    if (!rc && s->fusion.level != WW_EVO_TOKENS) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "recipe '%s' was fitted to options or bytes, and a pool answers in "
-                     "tokens; fit it with '--level tokens'",
-                     s->options->recipe);
     }
     ww_pubkey_free(key);
     return rc;
@@ -114,14 +107,13 @@ static enum ww_err join_member(struct ww_served *s, uint32_t i, struct ww_error 
     return check_permit(m, added ? added->permit : NULL, err);
 }
 
-/* Do the permits still allow what they allowed? Asked when a pool starts: one that runs
- * goes on behind their last day. */
+/* Do the permits still allow what they allowed, and are they of the same owners? */
 static enum ww_err check_permits(struct ww_served *s, struct ww_error *err)
 {
     struct ww_permit permit[WW_POOL_MAX_MEMBERS];
     uint8_t owner[WW_SHA256_BYTES];
-    enum ww_err rc = ww_permits_check(s->member, s->fusion.k, s->signer,
-                                      ww_rule_name(s->fusion.rule.id), permit, err);
+    enum ww_err rc = ww_permits_open(s->member, s->fusion.k, permit, &s->permits, err);
+    rc = rc ? rc : ww_served_allow(s, err);
     for (uint32_t i = 0; i < s->fusion.k && !rc; i++) {
         if (permit[i].given &&
             (!ww_unhex(owner, sizeof(owner), permit[i].owner, strlen(permit[i].owner)) ||
@@ -133,6 +125,13 @@ static enum ww_err check_permits(struct ww_served *s, struct ww_error *err)
         }
     }
     return rc;
+}
+
+enum ww_err ww_served_allow(const struct ww_served *served, struct ww_error *err)
+{
+    return ww_permits_allow(served->permits, served->signer,
+                            ww_rule_name(served->fusion.rule.id), (int64_t)time(NULL),
+                            err);
 }
 
 /* Does the model behind the name say what it said when the recipe was made? */
@@ -245,6 +244,8 @@ void ww_served_close(struct ww_served *served)
     served->idle = NULL;
     served->facts = NULL;
     served->member = NULL;
+    ww_permits_free(served->permits);
+    served->permits = NULL;
     ww_bearers_release(&served->bearers);
     ww_members_release(&served->pool);
     ww_fusion_release(&served->fusion);

@@ -11,6 +11,7 @@
 
 #include "crypto/hash.h"
 #include "evo/fusion.h"
+#include "evo/permits.h"
 #include "serve/bearer.h"
 #include "serve/panel.h"
 #include "serve/question.h"
@@ -28,6 +29,7 @@ struct ww_served {
     struct ww_fusion fusion;
     struct ww_members pool; /* as the pool file has them; k 0: none */
     struct ww_chat_template chat;
+    struct ww_permits *permits; /* of the members; NULL: there are none */
     struct ww_bearers bearers;
     struct ww_member *member;      /* [fusion.k] */
     struct ww_member_facts *facts; /* [fusion.k], as they were found at the start */
@@ -49,6 +51,10 @@ struct ww_served {
 enum ww_err ww_served_open(const struct ww_serve_options *options, struct ww_served *out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_served_close(struct ww_served *served);
+
+/** Do the members' permits allow it now? Cheap: asked for every request. WW_E_DENIED. */
+enum ww_err ww_served_allow(const struct ww_served *served,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** A panel for one answer; *out NULL when all are at work. */
 enum ww_err ww_served_take(struct ww_served *served, struct ww_panel **out,

@@ -95,12 +95,12 @@ static enum ww_err chat_token(struct ww_shape *s, const struct ww_answer *a,
         return rc;
     }
     ww_jw_object(&w);
-    chat_entry(s, &w, &a->fuse.list[a->at]);
+    chat_entry(s, &w, &a->taken);
     ww_jw_key(&w, "top_logprobs");
     ww_jw_array(&w);
-    for (uint32_t i = 0; i < a->fuse.n && i < (uint32_t)s->top; i++) {
+    for (uint32_t i = 0; i < a->n && i < (uint32_t)s->top; i++) {
         ww_jw_object(&w);
-        chat_entry(s, &w, &a->fuse.list[i]);
+        chat_entry(s, &w, &a->list[i]);
         ww_jw_close(&w);
     }
     ww_jw_close(&w);
@@ -108,23 +108,33 @@ static enum ww_err chat_token(struct ww_shape *s, const struct ww_answer *a,
     return ww_jw_end(&w, err);
 }
 
+static void put_top(const struct ww_shape *s, const struct ww_fuse_token *t,
+                    struct ww_jw *w)
+{
+    char key[512];
+    if (t->token.len >= sizeof(key)) {
+        return;
+    }
+    (void)snprintf(key, sizeof(key), "%.*s", (int)t->token.len,
+                   t->token.len ? (const char *)t->token.data : "");
+    ww_jw_kdouble(w, t->token.len ? key : s->end, t->logprob);
+}
+
 /* The likeliest, and the one that was taken. */
 static void put_tops(const struct ww_shape *s, const struct ww_answer *a, struct ww_jw *w)
 {
+    bool shown = false;
     if (s->top == 0) {
         ww_jw_null(w);
         return;
     }
     ww_jw_object(w);
-    for (uint32_t i = 0; i < a->fuse.n; i++) {
-        const struct ww_fuse_token *t = &a->fuse.list[i];
-        char key[512];
-        if ((i >= (uint32_t)s->top && i != a->at) || t->token.len >= sizeof(key)) {
-            continue;
-        }
-        (void)snprintf(key, sizeof(key), "%.*s", (int)t->token.len,
-                       t->token.len ? (const char *)t->token.data : "");
-        ww_jw_kdouble(w, t->token.len ? key : s->end, t->logprob);
+    for (uint32_t i = 0; i < a->n && i < (uint32_t)s->top; i++) {
+        shown = shown || ww_span_eq(a->list[i].token, a->taken.token);
+        put_top(s, &a->list[i], w);
+    }
+    if (!shown) {
+        put_top(s, &a->taken, w);
     }
     ww_jw_close(w);
 }
@@ -142,7 +152,7 @@ static enum ww_err text_token(struct ww_shape *s, const struct ww_answer *a,
                               struct ww_error *err)
 {
     struct ww_buf *const parts[] = {&s->tokens, &s->logprobs, &s->tops, &s->offsets};
-    const struct ww_fuse_token *t = &a->fuse.list[a->at];
+    const struct ww_fuse_token *t = &a->taken;
     enum ww_err rc = WW_OK;
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && !rc; i++) {
         struct ww_jw w;

@@ -149,3 +149,60 @@ END
     refused 2 "SEED" score pool.yml search +1
     refused 2 "SEED" score -- pool.yml search -1
 }
+
+@test "an end token that lists have no name for is scored in its place" {
+    mock plain --skill rev --seed 1
+    mock hides --skill rev --seed 1 --hides-end
+    rows 1 4 | grep '"R:' >tasks.jsonl
+    for name in plain hides; do
+        pool $name >pool.yml
+        for level in tokens bytes; do
+            "$WW" evo run pool.yml tasks.jsonl --cache $name --level $level --top 30 --rule uniform --json >$name.$level
+        done
+    done
+    # one call for an item and the canaries; another for each byte and the end
+    jq -e '.complete and .calls > 4' hides.tokens
+    [ "$(jq .calls hides.tokens)" = "$(jq .calls plain.tokens)" ]
+    [ "$(jq .rules[1].bits hides.bytes)" = "$(jq .rules[1].bits plain.bytes)" ]
+    "$WW" key new signing --out boss --no-passphrase -q
+    "$WW" evo fit pool.yml tasks.jsonl --cache hides --top 30 --rule uniform --output recipe.json --sign boss.key -q >/dev/null
+    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
+        [ -n "$base" ] && break
+        sleep 0.05
+    done
+    curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
+    jq -e '.choices[0].text == "dcba" and .choices[0].finish_reason == "stop"' body
+}
+
+@test "the same model behind every kind of server says the same" {
+    mock completions --skill rev --seed 1
+    for shape in llama vllm sglang tgi ollama; do mock $shape --skill rev --seed 1 --shape $shape; done
+    rows 1 6 | grep '"R:' >tasks.jsonl
+    declare -A dialect=([completions]=openai-completions [llama]=llama-server)
+    for shape in completions llama vllm sglang tgi ollama; do
+        pool $shape >pool.yml
+        "$WW" evo run pool.yml tasks.jsonl --cache $shape --rule best-single --json >$shape.json
+        jq -r '.rules[0].bits * 1e9 | round' $shape.json >>bits
+        [ "$("$WW" evo probe pool.yml --json | jq -r .members[0].dialect)" = "${dialect[$shape]:-$shape}" ]
+    done
+    [ "$(sort -u bits | wc -l)" = 1 ]
+    # one call for an item and the canaries where prompts are scored, one for each token else
+    [ "$(jq -s 'map(.calls) | .[0] == .[1]' completions.json vllm.json)" = true ]
+    [ "$(jq -s 'map(.calls) | .[0] < .[1] / 2' sglang.json ollama.json)" = true ]
+    # the end is heard from each of them
+    "$WW" key new signing --out boss --no-passphrase -q
+    pool completions vllm sglang tgi ollama >pool.yml
+    "$WW" evo run pool.yml tasks.jsonl --cache all --top 5 --rule uniform --output recipe.json --sign boss.key -q >/dev/null
+    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 2>said >/dev/null 3>&- &
+    servers+=($!)
+    for _ in $(seq 100); do
+        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
+        [ -n "$base" ] && break
+        sleep 0.05
+    done
+    curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
+    jq -e '.choices[0].text == "dcba" and .choices[0].finish_reason == "stop"' body
+}

@@ -18,7 +18,7 @@ good_server() {
     good_server
     for fault in 429 500 half short null drop reset http2 nan; do
         again rev --skill rev --seed 1 --fault "$fault:5"
-        cache=$fault collect --tries 12 --json >bad.json
+        cache=$fault collect --tries 12 --connections 16 --json >bad.json # waits side by side
         jq -e '.complete and .calls > 22' bad.json
         [ "$(jq -r .root bad.json)" = "$want" ]
         # what a server answered well was asked for once
@@ -121,9 +121,9 @@ good_server() {
         mock "$fault" --skill rev --fault "$fault:3"
         pool "$fault" >pool.yml
         began=$(date +%s)
-        cache=$fault run -1 collect --max-time 2
-        [[ $output == *"STOPPED: the limit of 2 seconds"* ]]
-        [ $(($(date +%s) - began)) -le 6 ]
+        cache=$fault run -1 collect --max-time 1
+        [[ $output == *"STOPPED: the limit of 1 seconds"* ]]
+        [ $(($(date +%s) - began)) -le 5 ]
         end_mocks
     done
 }

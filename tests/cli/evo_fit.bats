@@ -150,12 +150,6 @@ two_experts() {
     rows 1 15 >tasks.jsonl
     run -2 run_evo run --level options
     [[ $output == *"item 1 has no 'options'"* ]]
-    # serving is by tokens
-    "$WW" key new signing --out boss --no-passphrase
-    with_options <(rows 1 15) >tasks.jsonl
-    run_evo fit --level options --output signed.json --sign boss.key -q
-    run -6 "$WW" evo serve signed.json --key boss.pub --listen 127.0.0.1:0
-    [[ $output == *"--level tokens"* ]]
 }
 
 @test "task files that count something twice or hold nothing are refused, and so is no budget" {

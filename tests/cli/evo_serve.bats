@@ -15,6 +15,20 @@ make_recipe() {
     "$WW" evo run pool.yml tasks.jsonl --cache answers --confirm held.jsonl --output recipe.json \
         --sign boss.key -q >/dev/null
 }
+# The same, made once for the tests that leave its servers alone.
+setup_file() {
+    cd "$BATS_FILE_TMPDIR" || return 1
+    umask 077
+    make_recipe
+    echo "${servers[@]}" >pids
+}
+teardown_file() {
+    servers=($(cat "$BATS_FILE_TMPDIR/pids"))
+    end_mocks
+}
+shared_recipe() {
+    cp -r "$BATS_FILE_TMPDIR/." .
+}
 # serve OPTIONS...: the pool; its pid in $server, its address in $base.
 serve() {
     : >said # of a server before this one
@@ -38,7 +52,7 @@ status() { curl -s -m 20 -o body -w '%{http_code}' "$base$1" "${@:2}"; }
 ask() { status /v1/completions -d "$1" "${@:2}"; }
 
 @test "a pool answers as one model, and both experts are heard" {
-    make_recipe
+    shared_recipe
     serve
     [ "$(status /health)" = 200 ]
     [ "$(status /v1/models)" = 200 ]
@@ -72,9 +86,9 @@ ask() { status /v1/completions -d "$1" "${@:2}"; }
     # one member is as good as a pool, and the only one that is asked
     "$WW" evo fit pool.yml tasks.jsonl --cache answers --rule best-single --output single.json --sign boss.key -q >/dev/null
     recipe=single.json serve
-    local calls=$(cat rev.calls caesar.calls | wc -c)
+    local calls=$(cat "$BATS_FILE_TMPDIR"/*.calls | wc -c)
     [ "$(ask '{"model": "fusion", "prompt": "free", "max_tokens": 4, "seed": 1}')" = 200 ]
-    [ "$(jq .usage.completion_tokens body)" = "$(($(cat rev.calls caesar.calls | wc -c) - calls))" ]
+    [ "$(jq .usage.completion_tokens body)" = "$(($(cat "$BATS_FILE_TMPDIR"/*.calls | wc -c) - calls))" ]
     stop
 }
 
@@ -94,7 +108,7 @@ permitted_pool() {
 }
 
 @test "members' permits are policies of their owners, and are asked when a pool is signed and served" {
-    make_recipe
+    shared_recipe
     "$WW" evo probe pool.yml --out probed.json >/dev/null
     for name in rev caesar; do "$WW" key new signing --out $name-owner --no-passphrase -q; done
     permitted_pool
@@ -140,6 +154,32 @@ permitted_pool() {
     nothing_written x.json
 }
 
+@test "a permit that expires while a pool is served ends its answers" {
+    shared_recipe
+    "$WW" evo probe pool.yml --out probed.json >/dev/null
+    for name in rev caesar; do "$WW" key new signing --out $name-owner --no-passphrase -q; done
+    permitted_pool
+    permit caesar caesar-owner
+    # long enough to get there, however slow the machine is
+    for seconds in 4 30; do
+        rm -rf permitted.json permitted.json.evidence
+        until=$(date -u -d "+$seconds seconds" +%Y-%m-%dT%H:%M:%SZ) permit rev rev-owner
+        "$WW" evo fit permitted.yml tasks.jsonl --cache answers --output permitted.json --sign boss.key -q >/dev/null || continue
+        recipe=permitted.json serve --pool permitted.yml || continue
+        [ "$(ask '{"model": "fusion", "prompt": "R:ab=", "temperature": 0}')" = 200 ] && break
+    done
+    jq -e '.choices[0].text == "ba"' body
+    for _ in $(seq 400); do
+        [ "$(ask '{"model": "fusion", "prompt": "R:ab=", "temperature": 0}')" = 403 ] && break
+        sleep 0.25
+    done
+    jq -e '.error.code == "permit_denied" and (.error.message | contains("policy-expired"))' body
+    [ "$(status /health)" = 503 ]
+    jq -e '.status == "permit_denied"' body
+    grep -q "policy-expired" said
+    stop
+}
+
 @test "another model behind a name is noticed while a pool is served" {
     make_recipe
     serve --canary 0.2
@@ -166,7 +206,7 @@ permitted_pool() {
 }
 
 @test "a stream adds up to the same text" {
-    make_recipe
+    shared_recipe
     serve
     for more in '"temperature": 0' '"seed": 3, "stop": ["e", "ab"]' '"seed": 4, "logprobs": 1'; do
         local body='{"model": "fusion", "prompt": "R:ghijk=", "max_tokens": 30, '$more
@@ -185,7 +225,7 @@ permitted_pool() {
 }
 
 @test "an unsigned, altered or foreign recipe is not served" {
-    make_recipe
+    shared_recipe
     jq -r .payload recipe.json | base64 -d >bare.json
     refused 1 'no signed fusion recipe' "$WW" evo serve bare.json --key boss.pub
     jq -c ".payload = \"$(sed 's/"top":20/"top":19/' bare.json | base64 -w 0)\"" recipe.json >altered.json
@@ -210,7 +250,7 @@ permitted_pool() {
 }
 
 @test "only keys of the file may ask" {
-    make_recipe
+    shared_recipe
     echo "sk-0123456789abcdef" >keys
     echo "short" >bad
     chmod 644 keys
@@ -230,7 +270,7 @@ permitted_pool() {
 }
 
 @test "what is not understood is refused in words that clients know" {
-    make_recipe
+    shared_recipe
     serve
     [ "$(ask '{"model": "fusion"')" = 400 ]
     jq -e '.error.type == "invalid_request_error" and (.error.message | length) > 0' body
@@ -254,7 +294,7 @@ permitted_pool() {
 }
 
 @test "messages are joined by the pool's template" {
-    make_recipe
+    shared_recipe
     (cat pool.yml; printf 'chat:\n  user: ["R:", ""]\n  answer: "="\n') >chat.yml
     serve --pool chat.yml
     local body='{"model": "fusion", "temperature": 0, "messages": [{"role": "user", "content": "wxyz"}]'

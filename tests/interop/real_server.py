@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOPS = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
@@ -219,6 +220,28 @@ def run(ww, *args):
     if done.returncode:
         raise RuntimeError(f"{' '.join(args)}: {done.returncode} {done.stdout} {done.stderr}")
     return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def served(ww, recipe, key, *options):
+    """Port of a recipe that is served."""
+    server = subprocess.Popen([ww, "evo", "serve", recipe, "--key", key, "--listen", "127.0.0.1:0", *options],
+                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        line = server.stderr.readline()
+        if "listening at" not in line:
+            raise RuntimeError(line)
+        yield int(line.rsplit(":", 1)[1].split("/")[0])
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def post(port, path, body):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request) as reply:
+        return json.load(reply)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.request
 
 import real_server
 
@@ -24,13 +23,6 @@ FIT, HELD = 12, 20
 SCALES = (0.7, -0.4)
 
 
-def post(port, path, body):
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request) as reply:
-        return json.load(reply)
-
-
 def same_numbers(build, port, folder):
     """The server's lists against the reference forward pass, which test_forward.py compares with transformers."""
     import numpy as np
@@ -38,7 +30,7 @@ def same_numbers(build, port, folder):
         vocab = json.load(f)["model"]["vocab"]
     worst = 0
     for text in ("R:abcd=", "K:hello=ke", "free text"):
-        said = post(port, "/completion", {"prompt": text, "n_predict": 1, "n_probs": 20, "temperature": 0})
+        said = real_server.post(port, "/completion", {"prompt": text, "n_predict": 1, "n_probs": 20, "temperature": 0})
         ids = ",".join(["1", *(str(vocab[c]) for c in text)])
         rows = subprocess.run([os.path.join(build, "forward_probe"), folder, ids], stdout=subprocess.PIPE, check=True, text=True)
         logits = np.array(rows.stdout.splitlines()[-1].split(), float)
@@ -90,18 +82,11 @@ def fitted(ww, ports, work):
 
 
 def served(ww, recipe, work):
-    server = subprocess.Popen([ww, "evo", "serve", recipe, "--key", os.path.join(work, "boss.pub"), "--listen", "127.0.0.1:0"],
-                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    try:
-        line = server.stderr.readline()
-        assert "listening at" in line, line
-        port = int(line.rsplit(":", 1)[1].split("/")[0])
+    with real_server.served(ww, recipe, os.path.join(work, "boss.pub")) as port:
         for prompt, answer in (("R:abcd=", "dcba"), ("K:abcd=", "defg")):
-            said = post(port, "/v1/completions", {"model": "fusion", "prompt": prompt, "max_tokens": 9, "temperature": 0})
+            said = real_server.post(port, "/v1/completions",
+                                    {"model": "fusion", "prompt": prompt, "max_tokens": 9, "temperature": 0})
             assert said["choices"][0]["text"] == answer and said["choices"][0]["finish_reason"] == "stop", said
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def scaled(work):

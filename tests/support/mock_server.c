@@ -7,15 +7,18 @@
  *
  *   mock_server --port-file F [--port N] [--model NAME] [--seed N]
  *               [--skill rev|caesar] [--pairs]
- *               [--shape completions|llama|chat] [--key K] [--delay-ms N]
+ *               [--shape completions|llama|chat|vllm|sglang|tgi|ollama] [--key K]
+ * [--delay-ms N]
  *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
- *               [--vocabulary N] [--turn N]
+ *               [--vocabulary N] [--turn N] [--hides-end]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
  * lowest cut twice nan long stall slow reset http2. --calls: a file that grows by one
  * byte for every answer with status 200. --continues: a chat goes on with the assistant's
  * last message. --adapters: so many, whose scales a request may name. --vocabulary: so
  * many tokens it says it has. --turn: behind so many questions it is another model.
+ * --hides-end: special tokens print as nothing, so that its lists show one of them with
+ * another one's number, as llama-cpp-python's server does.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -29,123 +32,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "json/json.h"
+#include "mock_model.h"
 #include "mock_wire.h"
 #include "util/buf.h"
-
-#define SIGNS "abcdefghijklmnopqrstuvwxyz =:"
-#define N_SIGNS 29 /* and the end token */
-#define END "</s>"
-#define MAX_FAULTS 8
-#define MAX_TOKENS 4096
-#define MAX_ADAPTERS 8
-
-static struct {
-    const char *model;
-    const char *skill;
-    const char *shape;
-    const char *key;
-    uint32_t seed;
-    unsigned delay_ms;
-    uint16_t port;
-    int calls;
-    bool pairs;
-    bool continues;
-    unsigned adapters;
-    unsigned vocabulary; /* that it tells of; 0: none */
-    unsigned turn;       /* 0: never */
-    unsigned stall_s;
-    struct {
-        char name[16];
-        unsigned every;
-    } fault[MAX_FAULTS];
-    size_t n_faults;
-} mock = {
-    .model = "mock", .skill = "", .shape = "completions", .calls = -1, .stall_s = 30};
-
-static atomic_uint questions;
-static _Thread_local double scale[MAX_ADAPTERS]; /* of the question */
-
-static uint32_t mix(uint32_t h, uint32_t v)
-{
-    h = (h ^ v) * 2654435761U;
-    return h ^ h >> 15;
-}
-
-/* The next sign of the right answer; -1: no skill for this. N_SIGNS: the end. */
-static int right_next(const char *text, size_t len)
-{
-    const bool rev = strcmp(mock.skill, "rev") == 0;
-    const char *equals = memchr(text, '=', len);
-    if (!mock.skill[0] || len < 3 || !equals || text[1] != ':' ||
-        text[0] != (rev ? 'R' : 'K')) {
-        return -1;
-    }
-    const size_t word = (size_t)(equals - text) - 2;
-    const size_t done = len - word - 3;
-    if (done >= word) {
-        return N_SIGNS;
-    }
-    const char c = rev ? text[2 + word - 1 - done] : text[2 + done];
-    if (c < 'a' || c > 'z') {
-        return -1;
-    }
-    return rev ? c - 'a' : (c - 'a' + 3) % 26;
-}
-
-/* Log-probabilities of all signs and the end, after text. */
-static void distribution(const char *text, size_t len, double lp[N_SIGNS + 1])
-{
-    const int right = right_next(text, len);
-    double sum = 0;
-    const bool turned = mock.turn && atomic_load(&questions) > mock.turn;
-    uint32_t h = mix(mock.seed + turned, 77);
-    for (size_t i = len > 3 ? len - 3 : 0; i < len; i++) {
-        h = mix(h, (uint8_t)text[i]);
-    }
-    for (int s = 0; s <= N_SIGNS; s++) {
-        lp[s] = (double)(mix(h, (uint32_t)s) >> 8) / (double)(1 << 24) * 3;
-        lp[s] += s == right ? 8 : 0;
-        for (unsigned a = 0; a < mock.adapters; a++) {
-            lp[s] += scale[a] * (double)(mix(a, (uint32_t)s) >> 8) / (double)(1 << 24);
-        }
-        sum += exp(lp[s]);
-    }
-    for (int s = 0; s <= N_SIGNS; s++) {
-        lp[s] -= log(sum);
-    }
-}
-
-static const char *sign_text(int s, char room[2])
-{
-    room[0] = s < N_SIGNS ? SIGNS[s] : '\0';
-    room[1] = '\0';
-    return s < N_SIGNS ? room : END;
-}
-
-static int sign_of(const char *text)
-{
-    const char *at = *text ? strchr(SIGNS, *text) : NULL;
-    return at ? (int)(at - SIGNS) : -1;
-}
-
-/* The likeliest top signs, best first. */
-static unsigned likeliest(const double *lp, unsigned top, int *out)
-{
-    bool taken[N_SIGNS + 1] = {false};
-    unsigned n = 0;
-    for (; n < top && n <= N_SIGNS; n++) {
-        int best = -1;
-        for (int s = 0; s <= N_SIGNS; s++) {
-            if (!taken[s] && (best < 0 || lp[s] > lp[best])) {
-                best = s;
-            }
-        }
-        taken[best] = true;
-        out[n] = best;
-    }
-    return n;
-}
 
 static bool faulty(const char *name, unsigned number)
 {
@@ -165,47 +54,14 @@ static void write_map(struct ww_jw *w, const double *lp, unsigned top, int gold)
     bool shown = gold < 0;
     ww_jw_object(w);
     for (unsigned i = 0; i < n; i++) {
-        ww_jw_kdouble(w, sign_text(best[i], room), lp[best[i]]);
+        const bool hidden = mock.hides_end && best[i] == N_SIGNS && gold != N_SIGNS;
+        ww_jw_kdouble(w, sign_text(best[i], room), hidden ? -60 : lp[best[i]]);
         shown = shown || best[i] == gold;
     }
     if (!shown) { /* as servers do with echo */
         ww_jw_kdouble(w, sign_text(gold, room), lp[gold]);
     }
     ww_jw_close(w);
-}
-
-struct cut {
-    size_t from[MAX_TOKENS];
-    size_t len[MAX_TOKENS];
-    size_t n;
-};
-
-static void cut_text(const char *text, size_t len, struct cut *c)
-{
-    c->n = 0;
-    for (size_t i = 0; i < len && c->n < MAX_TOKENS;) {
-        size_t n = mock.pairs && i + 1 < len ? 2 : 1;
-        if (strncmp(text + i, END, strlen(END)) == 0) {
-            n = strlen(END);
-        }
-        c->from[c->n] = i;
-        c->len[c->n++] = n;
-        while (i + n < len && ((uint8_t)text[i + n] & 0xC0) == 0x80) {
-            n++; /* a character is not cut */
-        }
-        c->len[c->n - 1] = n;
-        i += n;
-    }
-}
-
-static double token_logprob(const char *text, const struct cut *c, size_t i, double *lp)
-{
-    const char *token = text + c->from[i];
-    const int s = c->len[i] == strlen(END) && strncmp(token, END, c->len[i]) == 0
-                      ? N_SIGNS
-                      : sign_of(token);
-    distribution(text, c->from[i], lp);
-    return s < 0 ? -3.4e38 : lp[s];
 }
 
 /* {tokens, token_logprobs, top_logprobs, text_offset}; the end token has no length in the
@@ -346,14 +202,6 @@ static void write_list(struct ww_jw *w, const char *text, unsigned top, uint64_t
     ww_jw_close(w);
 }
 
-static void write_usage(struct ww_jw *w, size_t tokens)
-{
-    ww_jw_key(w, "usage");
-    ww_jw_object(w);
-    ww_jw_ku64(w, "total_tokens", tokens + 1);
-    ww_jw_close(w);
-}
-
 static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsigned number)
 {
     const char *prompt = "";
@@ -440,7 +288,7 @@ static void answer_chat(const struct ww_jnode *q, struct ww_jw *w)
 }
 
 /* A question; false closes the connection. */
-static bool answer(int fd, const char *path, const char *body, size_t len)
+static bool answer(int fd, const char *body, size_t len)
 {
     struct ww_json *json = NULL;
     struct ww_buf out;
@@ -477,12 +325,21 @@ static bool answer(int fd, const char *path, const char *body, size_t len)
     ww_buf_init(&out, (size_t)64 << 20);
     ww_jw_init(&w, &out, 0);
     ww_jw_object(&w);
-    if (strcmp(path, "/completion") == 0) {
-        answer_llama(ww_json_root(json), &w, number);
-    } else if (strcmp(path, "/v1/chat/completions") == 0) {
-        answer_chat(ww_json_root(json), &w);
+    const struct ww_jnode *q = ww_json_root(json);
+    if (strcmp(mock.shape, "llama") == 0) {
+        answer_llama(q, &w, number);
+    } else if (strcmp(mock.shape, "chat") == 0) {
+        answer_chat(q, &w);
+    } else if (strcmp(mock.shape, "vllm") == 0 && ww_jget(q, "prompt_logprobs")) {
+        answer_vllm(q, &w);
+    } else if (strcmp(mock.shape, "sglang") == 0) {
+        answer_sglang(q, &w);
+    } else if (strcmp(mock.shape, "tgi") == 0) {
+        answer_tgi(q, &w);
+    } else if (strcmp(mock.shape, "ollama") == 0) {
+        answer_ollama(q, &w);
     } else {
-        answer_completions(ww_json_root(json), &w, number);
+        answer_completions(q, &w, number);
     }
     ww_jw_close(&w);
     if (ww_jw_end(&w, &err)) {
@@ -503,6 +360,19 @@ static bool answer(int fd, const char *path, const char *body, size_t len)
     return true;
 }
 
+/* Where it is asked, and what tells it from others. */
+static const struct shape {
+    const char *name, *path, *sign, *says;
+} shapes[] = {
+    {"completions", "/v1/completions", NULL, NULL},
+    {"llama", "/completion", "/props", "{\"default_generation_settings\": {}}"},
+    {"chat", "/v1/chat/completions", NULL, NULL},
+    {"vllm", "/v1/completions", "/version", "{\"version\": \"0.15.0\"}"},
+    {"sglang", "/generate", "/get_model_info", "{\"model_path\": \"mock\"}"},
+    {"tgi", "/generate", "/info", "{\"model_id\": \"mock\"}"},
+    {"ollama", "/api/generate", "/api/version", "{\"version\": \"0.13.0\"}"},
+};
+
 static bool route(int fd, const char *request, const char *body, size_t len)
 {
     char path[128] = "";
@@ -517,8 +387,11 @@ static bool route(int fd, const char *request, const char *body, size_t len)
             return true;
         }
     }
+    const struct shape *shape = &shapes[0];
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+        shape = strcmp(shapes[i].name, mock.shape) == 0 ? &shapes[i] : shape;
+    }
     const bool llama = strcmp(mock.shape, "llama") == 0;
-    const bool chat = strcmp(mock.shape, "chat") == 0;
     if (get && strcmp(path, "/v1/models") == 0) {
         const int n = snprintf(
             models, sizeof(models), "{\"data\": [{\"id\": \"%s\", \"meta\": {%s%u}}]}",
@@ -526,9 +399,8 @@ static bool route(int fd, const char *request, const char *body, size_t len)
         reply(fd, "200 OK", "", models, (size_t)n);
         return true;
     }
-    if (get && llama && strcmp(path, "/props") == 0) {
-        static const char props[] = "{\"default_generation_settings\": {}}";
-        reply(fd, "200 OK", "", props, sizeof(props) - 1);
+    if (get && shape->sign && strcmp(path, shape->sign) == 0) {
+        reply(fd, "200 OK", "", shape->says, strlen(shape->says));
         return true;
     }
     if (get && llama && mock.adapters && strcmp(path, "/lora-adapters") == 0) {
@@ -546,14 +418,11 @@ static bool route(int fd, const char *request, const char *body, size_t len)
         reply(fd, "200 OK", "", models, (size_t)n);
         return true;
     }
-    const char *mine = llama  ? "/completion"
-                       : chat ? "/v1/chat/completions"
-                              : "/v1/completions";
-    if (get || strcmp(path, mine) != 0) {
+    if (get || strcmp(path, shape->path) != 0) {
         refuse(fd, "404 Not Found", "");
         return true;
     }
-    return answer(fd, path, body, len);
+    return answer(fd, body, len);
 }
 
 static void *serve(void *data)
@@ -603,9 +472,12 @@ static const char *parse(int argc, char **argv)
 {
     const char *port_file = NULL;
     for (int i = 1; i < argc; i++) {
-        mock.pairs = mock.pairs || strcmp(argv[i], "--pairs") == 0;
-        mock.continues = mock.continues || strcmp(argv[i], "--continues") == 0;
-        if (strcmp(argv[i], "--pairs") == 0 || strcmp(argv[i], "--continues") == 0) {
+        bool *const flag = strcmp(argv[i], "--pairs") == 0       ? &mock.pairs
+                           : strcmp(argv[i], "--continues") == 0 ? &mock.continues
+                           : strcmp(argv[i], "--hides-end") == 0 ? &mock.hides_end
+                                                                 : NULL;
+        if (flag) {
+            *flag = true;
             continue;
         }
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;

@@ -24,7 +24,8 @@ static int tell(const struct ww_collect_report *r)
     for (size_t i = 0; i < r->n_members; i++) {
         const struct ww_evo_member *m = &r->members[i];
         printf("%-20s %s, %s\n", m->name, m->dialect,
-               m->scores_prompts ? "one call for an item" : "one call for a token");
+               m->scores_prompts && m->top ? "one call for an item"
+                                           : "one call for a token");
     }
     printf("%llu of %llu items, %llu answers kept; %llu calls now, %llu not needed; %llu "
            "tokens, cost %g, %.1f s\n",

@@ -222,7 +222,8 @@ static void answers_come_from_the_cache_alone(void **state)
     const struct ww_answers_view two = {.top = 2};
     uint8_t key[32];
     struct ww_member_facts facts = {.dialect = ww_dialect_named("openai-completions"),
-                                    .scores_prompts = true};
+                                    .scores_prompts = true,
+                                    .top = 2};
     assert_int_equal(
         ww_members_parse((const uint8_t *)pool, strlen(pool), "p", &members, &err),
         WW_OK);

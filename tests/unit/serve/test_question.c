@@ -123,6 +123,40 @@ static void chat_without_a_template_is_refused(void **state)
     assert_non_null(strstr(err.text, "template"));
 }
 
+static void options_are_read_by_both_names(void **state)
+{
+    (void)state;
+    static const char *const good[] = {
+        "{\"model\":\"m\",\"prompt\":\"a\",\"guided_choice\":[\"x\",\"yz\"]}",
+        "{\"model\":\"m\",\"prompt\":\"a\",\"structured_outputs\":{\"choice\":"
+        "[\"x\",\"yz\"]}}"};
+    static const char *const wrong[] = {
+        "\"guided_choice\":[\"x\"]",
+        "\"guided_choice\":[\"x\",\"x\"]",
+        "\"guided_choice\":[\"x\",\"\"]",
+        "\"guided_choice\":[\"x\",1]",
+        "\"guided_choice\":\"x\"",
+        "\"structured_outputs\":{}",
+        "\"structured_outputs\":{\"regex\":\"x\"}",
+        "\"guided_choice\":[\"x\",\"y\"],\"structured_outputs\":{\"choice\":[\"x\","
+        "\"y\"]}"};
+    struct ww_question q;
+    struct ww_error err = {0};
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        OK(parse(good[i], false, &no_template, &q, &err));
+        assert_int_equal(q.n_options, 2);
+        assert_true(q.option[1].len == 2 && q.option[1].data[1] == 'z');
+        ww_question_release(&q);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char body[256];
+        (void)snprintf(body, sizeof(body), "{\"model\":\"m\",\"prompt\":\"a\",%s}",
+                       wrong[i]);
+        ww_error_clear(&err);
+        FAILS(parse(body, false, &no_template, &q, &err), WW_E_MALFORMED);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +164,7 @@ int main(void)
         cmocka_unit_test(messages_are_joined_by_the_template),
         cmocka_unit_test(what_is_not_done_here_is_refused_with_its_name),
         cmocka_unit_test(chat_without_a_template_is_refused),
+        cmocka_unit_test(options_are_read_by_both_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
