@@ -61,6 +61,22 @@ void ww_part_list_add(struct ww_part_list *list, struct ww_span bytes, double lo
     list->token[list->n++] = (struct ww_said_token){bytes, logprob};
 }
 
+enum ww_err ww_part_no_end(const struct ww_ask *ask, struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_USAGE,
+                   "'%s' is several tokens of the server, expected the text of its end "
+                   "token as 'end'",
+                   ask->end);
+}
+
+/* The last text is a part of "end" behind more of it? */
+static bool cuts_end(const struct ww_ask *ask, const char *last)
+{
+    const size_t len = strlen(last);
+    const size_t whole = strlen(ask->end);
+    return len > 0 && len < whole && strcmp(ask->end + whole - len, last) == 0;
+}
+
 /* "token_id:12", as vLLM calls tokens when it is told to, their bytes too. */
 bool ww_part_token_id(const char *text, int64_t *id)
 {
@@ -127,6 +143,9 @@ enum ww_err ww_part_score(const struct ww_ask *ask, struct ww_part_row *rows, si
     const size_t first = find_answer(ask, rows, n);
     double sum = 0;
     size_t counted = 0;
+    if (first == n && n > 0 && cuts_end(ask, rows[n - 1].text)) {
+        return ww_part_no_end(ask, err);
+    }
     if (first == n) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the answer does not begin and end where tokens do, or the server "

@@ -273,6 +273,9 @@ static enum ww_err take_token(const struct ww_ask *ask, const struct echoed *e,
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the prompt ends inside of a token; end it where one ends");
     }
+    if (is_end && *text && strcmp(text, ask->end) != 0) {
+        return ww_part_no_end(ask, err);
+    }
     p->ended = is_end;
     p->nameless = is_end && !*text && ww_jget(e->list, "") != NULL;
     p->seen++;

@@ -130,12 +130,13 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
                           unsigned tries, struct ww_error *err)
 {
     const char *name = e->member->name;
+    const char *word = tries == 1 ? "try" : "tries";
     char words[SAID_CHARS + 4];
     server_words(reply, words);
     switch (reply->status) {
     case 0:
-        return WW_FAIL(err, WW_E_IO, "member '%s' at '%s' gave no answer in %u tries: %s",
-                       name, e->member->url, tries, reply->problem);
+        return WW_FAIL(err, WW_E_IO, "member '%s' at '%s' gave no answer in %u %s: %s",
+                       name, e->member->url, tries, word, reply->problem);
     case 401:
     case 403:
         return WW_FAIL(err, WW_E_KEY, "member '%s' refuses the key%s (status %u)", name,
@@ -147,8 +148,8 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
                        e->member->model, words);
     default:
         return WW_FAIL(err, ww_http_retryable(reply->status) ? WW_E_IO : WW_E_UNSUPPORTED,
-                       "member '%s' answers with status %u after %u tries%s", name,
-                       reply->status, tries, words);
+                       "member '%s' answers with status %u after %u %s%s", name,
+                       reply->status, tries, word, words);
     }
 }
 

@@ -57,6 +57,11 @@ static enum ww_err find_end_id(struct ww_endpoint *e, const struct ww_member *me
         ww_ju64(ww_jfirst(tokens), &id) && id <= UINT32_MAX) {
         hints->has_end_id = true;
         hints->end_id = (uint32_t)id;
+    } else if (!rc && tokens && ww_jtype(tokens) == WW_J_ARRAY && ww_jsize(tokens) > 1) {
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "member '%s': '%s' is %zu tokens of the server, expected the text "
+                     "of its end token as 'end'",
+                     member->name, member->end, ww_jsize(tokens));
     }
     ww_json_free(json);
     ww_buf_release(&body);

@@ -163,7 +163,14 @@ END
     cat >pool.yml <<END
 members: [{name: down, url: "http://127.0.0.1:1", model: mock}]
 END
-    refused 4 "gave no answer in 1 tries" collect --tries 1
+    refused 4 "gave no answer in 1 try" collect --tries 1
+    mock plain
+    pool plain | sed 's/"<.s>"/"<|end|>"/' >pool.yml
+    refused 2 "'<.end.>' is several tokens of the server" collect
+    for limit in --max-calls --max-tokens --max-cost --max-time; do
+        for value in -1 nan; do refused 2 "are 0 or more" collect $limit=$value; done
+    done
+    refused 2 "are 0 or more" "$WW" evo run pool.yml tasks.jsonl --cache c --max-calls=-1
     cat >pool.yml <<END
 members: [{name: far, url: "http://example.org", model: mock}]
 END

@@ -21,6 +21,17 @@ static const struct word {
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 
+bool evo_limits(double *const *limits, size_t n)
+{
+    bool good = true;
+    for (size_t i = 0; i < n; i++) {
+        const bool given = !(*limits[i] == EVO_UNLIMITED);
+        *limits[i] = given ? *limits[i] : -1;
+        good = good && (!given || *limits[i] >= 0); /* and no NaN */
+    }
+    return good;
+}
+
 bool evo_level(const char *name, enum ww_evo_level *out)
 {
     static const char *const names[] = {[WW_EVO_TOKENS] = "tokens",

@@ -3,6 +3,7 @@
 #include "cli_evo.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define STOPPED 1
 
@@ -23,6 +24,10 @@ static int tell(const struct ww_collect_report *r)
 {
     for (size_t i = 0; i < r->n_members; i++) {
         const struct ww_evo_member *m = &r->members[i];
+        if (strcmp(m->dialect, "auto") == 0) {
+            printf("%-20s not asked\n", m->name);
+            continue;
+        }
         printf("%-20s %s, %s\n", m->name, m->dialect,
                m->scores_prompts && m->top ? "one call for an item"
                                            : "one call for a token");
@@ -62,6 +67,10 @@ static int run_collect(const void *given, const char *verb, const char *const *a
         .max_cost = opt->cost,
         .max_seconds = opt->seconds,
     };
+    double *const limits[] = {&o.max_calls, &o.max_tokens, &o.max_cost, &o.max_seconds};
+    if (!evo_limits(limits, sizeof(limits) / sizeof(limits[0]))) {
+        return cli_usage(verb, "limits (--max-...) are 0 or more");
+    }
     if (!opt->cache) {
         return cli_usage(verb, "--cache DIR says where answers are kept");
     }
@@ -94,7 +103,10 @@ static int run_collect(const void *given, const char *verb, const char *const *a
 
 int evo_collect(int argc, const char **argv)
 {
-    struct collect opt = {.calls = -1, .tokens = -1, .cost = -1, .seconds = -1};
+    struct collect opt = {.calls = EVO_UNLIMITED,
+                          .tokens = EVO_UNLIMITED,
+                          .cost = EVO_UNLIMITED,
+                          .seconds = EVO_UNLIMITED};
     const struct poptOption table[] = {
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
          "DIR"},

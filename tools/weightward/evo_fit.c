@@ -114,6 +114,11 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
         .seed = (uint64_t)opt->seed,
         .output = opt->output,
     };
+    double *const limits[] = {&o.collect.max_calls, &o.collect.max_cost,
+                              &o.collect.max_seconds};
+    if (!evo_limits(limits, sizeof(limits) / sizeof(limits[0]))) {
+        return cli_usage(verb, "limits (--max-...) are 0 or more");
+    }
     if (!opt->cache) {
         return cli_usage(verb, "--cache DIR says where answers are kept");
     }
@@ -151,8 +156,11 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
 
 int evo_fit(int argc, const char **argv)
 {
-    struct fit opt = {
-        .passphrase.fd = -1, .seed = 1, .calls = -1, .cost = -1, .seconds = -1};
+    struct fit opt = {.passphrase.fd = -1,
+                      .seed = 1,
+                      .calls = EVO_UNLIMITED,
+                      .cost = EVO_UNLIMITED,
+                      .seconds = EVO_UNLIMITED};
     const struct poptOption table[] = {
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
          "DIR"},
