@@ -76,6 +76,39 @@ static bool another_way(enum ww_err rc)
     return rc == WW_E_UNSUPPORTED || rc == WW_E_NOTFOUND || rc == WW_E_IO;
 }
 
+/* Is the list where the answer begins the one that the server gives for what follows the
+ * prompt? llama-cpp-python echoes models without a first token of their own one place
+ * late. Where it is not, that list is the canary, and prompts are not scored. */
+static enum ww_err check_places(struct ww_endpoint *e, const struct ww_member *member,
+                                uint32_t top, struct ww_member_facts *out,
+                                struct ww_error *err)
+{
+    const struct ww_member_facts plain = {.dialect = out->dialect};
+    const struct ww_ask ask = canary_ask(member, &plain, out->question, false, top);
+    struct ww_scored_at first;
+    struct ww_scored next;
+    struct ww_error local = {0};
+    if (out->canary.n == 0 || out->canary.at[0].n == 0) {
+        return WW_OK; /* no lists at all */
+    }
+    enum ww_err rc = ww_endpoint_ask(e, out->dialect, &ask, &next, &local);
+    if (rc) {
+        return another_way(rc) ? WW_OK : WW_FAIL(err, rc, "%s", local.text);
+    }
+    first = out->canary.at[0];
+    first.gold = (struct ww_span){NULL, 0};
+    first.logprob = (double)NAN;
+    if (next.n != 1 || next.at[0].n == 0 || ww_scored_near(&first, &next.at[0])) {
+        ww_scored_release(&next);
+        return WW_OK;
+    }
+    ww_scored_release(&out->canary);
+    out->canary = next;
+    out->scores_prompts = false;
+    out->hints.hides_end = false;
+    return WW_OK;
+}
+
 static enum ww_err try_dialect(struct ww_endpoint *e, const struct ww_member *member,
                                const struct ww_dialect *dialect, uint32_t top,
                                struct ww_member_facts *out, struct ww_error *err)
@@ -97,7 +130,10 @@ static enum ww_err try_dialect(struct ww_endpoint *e, const struct ww_member *me
             break;
         }
     }
-    if (!rc || !another_way(rc)) {
+    if (!rc) {
+        return check_places(e, member, top, out, err);
+    }
+    if (!another_way(rc)) {
         return rc;
     }
     const struct ww_ask ask = canary_ask(member, out, 0, false, top);

@@ -15,15 +15,15 @@ tasks() {
     pool rev caesar >pool.yml
     tasks 10 >tasks.jsonl
     collect --json >first
-    # 2 members x 20 items, a canary each before, and after
+    # 2 members x 20 items, two questions to each before, and a canary after
     jq -e '.schema == "weightward.evo/1" and .word == "collect" and .complete and
-           .items == 20 and .answers == 40 and .calls == 44 and .calls_avoided == 0 and
+           .items == 20 and .answers == 40 and .calls == 46 and .calls_avoided == 0 and
            .tokens > 0 and .damaged == 0 and (.members | all(.scores_prompts))' first
-    [ "$(cat rev.calls caesar.calls | wc -c)" = 44 ]
+    [ "$(cat rev.calls caesar.calls | wc -c)" = 46 ]
     collect --json >second
     jq -e '.complete and .calls == 0 and .calls_avoided == 40' second
     [ "$(jq -r .root first)" = "$(jq -r .root second)" ]
-    [ "$(cat rev.calls caesar.calls | wc -c)" = 44 ]
+    [ "$(cat rev.calls caesar.calls | wc -c)" = 46 ]
     [ "$(stat -c %a answers/answers.wwa)" = 600 ]
     # the servers are gone, the answers are not
     for pid in "${servers[@]}"; do kill "$pid"; done

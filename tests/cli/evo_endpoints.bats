@@ -206,3 +206,17 @@ END
     curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
     jq -e '.choices[0].text == "dcba" and .choices[0].finish_reason == "stop"' body
 }
+
+@test "an echo that is of other places is found out, and not believed" {
+    mock plain --skill rev --seed 1
+    mock shifted --skill rev --seed 1 --shifts
+    rows 1 4 | grep '"R:' >tasks.jsonl
+    for name in plain shifted; do
+        pool $name >pool.yml
+        "$WW" evo run pool.yml tasks.jsonl --cache $name --rule best-single --json >$name.json
+        "$WW" evo probe pool.yml --json >$name.probed
+    done
+    jq -e '.members[0].scores_prompts' plain.probed
+    jq -e '.members[0] | .scores_prompts == false and .failure == null' shifted.probed
+    [ "$(jq '.rules[0].bits * 1e9 | round' plain.json)" = "$(jq '.rules[0].bits * 1e9 | round' shifted.json)" ]
+}

@@ -115,7 +115,7 @@ double token_logprob(const char *text, const struct cut *c, size_t i, double *lp
     const int s = c->len[i] == strlen(END) && strncmp(token, END, c->len[i]) == 0
                       ? N_SIGNS
                       : sign_of(token);
-    distribution(text, c->from[i], lp);
+    distribution(text, c->from[i] + (mock.shifts ? c->len[i] : 0), lp);
     return s < 0 ? -3.4e38 : lp[s];
 }
 

@@ -28,6 +28,7 @@ struct mock {
     bool pairs;
     bool continues;
     bool hides_end;
+    bool shifts;
     unsigned adapters;
     unsigned vocabulary; /* that it tells of; 0: none */
     unsigned turn;       /* 0: never */

@@ -10,7 +10,7 @@
  *               [--shape completions|llama|chat|vllm|sglang|tgi|ollama] [--key K]
  * [--delay-ms N]
  *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
- *               [--vocabulary N] [--turn N] [--hides-end]
+ *               [--vocabulary N] [--turn N] [--hides-end] [--shifts]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
  * lowest cut twice nan long stall slow reset http2. --calls: a file that grows by one
@@ -18,7 +18,8 @@
  * last message. --adapters: so many, whose scales a request may name. --vocabulary: so
  * many tokens it says it has. --turn: behind so many questions it is another model.
  * --hides-end: special tokens print as nothing, so that its lists show one of them with
- * another one's number, as llama-cpp-python's server does.
+ * another one's number, as llama-cpp-python's server does; --shifts: what it echoes is of
+ * one token later, as there for models without a first token of their own.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -475,6 +476,7 @@ static const char *parse(int argc, char **argv)
         bool *const flag = strcmp(argv[i], "--pairs") == 0       ? &mock.pairs
                            : strcmp(argv[i], "--continues") == 0 ? &mock.continues
                            : strcmp(argv[i], "--hides-end") == 0 ? &mock.hides_end
+                           : strcmp(argv[i], "--shifts") == 0    ? &mock.shifts
                                                                  : NULL;
         if (flag) {
             *flag = true;
