@@ -74,20 +74,25 @@ enum ww_err ww_fusion_read(const uint8_t *text, size_t len, struct ww_fusion *ou
                            struct ww_error *err) WW_MUST_USE;
 void ww_fusion_release(struct ww_fusion *fusion);
 
-/** A new file with one signature; key NULL: the bare document, which nobody serves. */
+/** The bytes of a recipe's file, with one signature; key NULL: the bare document, which
+ *  nobody serves. */
+enum ww_err ww_fusion_text(const struct ww_fusion *fusion, struct ww_signkey *key,
+                           struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
+/** A new file of these bytes, alone. */
 enum ww_err ww_fusion_save(const struct ww_fusion *fusion, struct ww_signkey *key,
                            const char *path, struct ww_error *err) WW_MUST_USE;
 
-/* The recipe that was written, and the files that it was fitted and confirmed with. */
+/* A recipe to be written, and the files that it was fitted and confirmed with. */
 struct ww_fusion_paths {
     const char *recipe;
     const char *tasks;
     const char *held_out; /* where items were held out */
 };
-/** Provenance of a signed recipe, beside it. */
-enum ww_err ww_fusion_evidence(const struct ww_fusion *fusion,
-                               const struct ww_fusion_paths *paths,
-                               struct ww_signkey *key, struct ww_error *err) WW_MUST_USE;
+/** A signed recipe as a new file, with its provenance beside it, which is there first: a
+ *  recipe that is there is whole. Where it cannot be written its provenance goes. */
+enum ww_err ww_fusion_publish(const struct ww_fusion *fusion,
+                              const struct ww_fusion_paths *paths, struct ww_signkey *key,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** WW_E_NOT_SIGNED for a bare document, WW_E_UNTRUSTED for another signer,
  *  WW_E_SIGNATURE for altered bytes. */

@@ -7,7 +7,9 @@
  */
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "crypto/hash.h"
 #include "evidence/beside.h"
 #include "evo/fusion.h"
 #include "util/alloc.h"
@@ -88,21 +90,19 @@ static void write_external(struct ww_jw *w, const void *payload)
     ww_jw_kdecimal(w, "seed", f->seed);
 }
 
-enum ww_err ww_fusion_evidence(const struct ww_fusion *fusion,
-                               const struct ww_fusion_paths *paths,
-                               struct ww_signkey *key, struct ww_error *err)
+static enum ww_err put_evidence(const struct ww_fusion *fusion,
+                                const struct ww_fusion_paths *paths,
+                                const struct ww_buf *text, struct ww_signkey *key,
+                                struct ww_error *err)
 {
     const struct ww_signer signer = {.key = key};
     const struct ww_ancestors none = {0};
     struct making *m = ww_calloc(1, sizeof(*m));
     uint8_t root[WW_SHA256_BYTES];
-    uint64_t bytes = 0;
     enum ww_err rc = m ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for evidence");
 
     if (!rc) {
-        rc = ww_file_sha256(paths->recipe, root, &bytes, err);
-    }
-    if (!rc) {
+        ww_sha256_of(text->data, text->len, root);
         m->f = fusion;
         collect(m, paths);
         const struct ww_provenance provenance = {.build_type = WW_FUSION_BUILD_TYPE,
@@ -115,5 +115,47 @@ enum ww_err ww_fusion_evidence(const struct ww_fusion *fusion,
         rc = ww_evidence_beside(paths->recipe, &provenance, &none, &signer, err);
     }
     ww_free(m);
+    return rc;
+}
+
+/* Of a recipe that is not there. */
+static void drop_evidence(const char *recipe)
+{
+    char *beside = ww_evidence_path(recipe);
+    const char *base = beside ? ww_path_base(beside) : NULL;
+    char *parent = beside && base != beside ? ww_strndup(beside, (size_t)(base - beside))
+                                            : ww_strdup(".");
+    int dir = -1;
+
+    if (beside && parent && ww_dir_open(parent, &dir, NULL) == WW_OK) {
+        const enum ww_err left = ww_remove_tree_at(dir, base, NULL);
+        (void)left; /* the error that is told is the one that led here */
+        close(dir);
+    }
+    ww_free(parent);
+    ww_free(beside);
+}
+
+enum ww_err ww_fusion_publish(const struct ww_fusion *fusion,
+                              const struct ww_fusion_paths *paths, struct ww_signkey *key,
+                              struct ww_error *err)
+{
+    struct ww_buf text;
+    ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
+    enum ww_err rc = ww_path_check_new(paths->recipe, err);
+    if (rc) {
+        return rc; /* another one's evidence is left alone */
+    }
+    rc = ww_fusion_text(fusion, key, &text, err);
+    if (!rc) {
+        rc = put_evidence(fusion, paths, &text, key, err);
+    }
+    if (!rc) {
+        rc = ww_file_write(paths->recipe, text.data, text.len, 0644, false, err);
+    }
+    if (rc && access(paths->recipe, F_OK) != 0) { /* else it is whole, if not yet safe */
+        drop_evidence(paths->recipe);
+    }
+    ww_buf_release(&text);
     return rc;
 }

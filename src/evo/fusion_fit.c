@@ -317,13 +317,9 @@ static enum ww_err emit(struct fit *f, struct ww_error *err)
     r->calls = f->fitted.answers.calls + f->held_out.answers.calls;
     r->seed = f->o->seed;
     r->tool = ww_version();
-    rc = ww_fusion_save(r, f->o->key, f->o->output, err);
-    if (!rc && f->o->key) {
-        const struct ww_fusion_paths paths = {f->o->output, f->fitted.path,
-                                              f->held_out.path};
-        rc = ww_fusion_evidence(r, &paths, f->o->key, err);
-    }
-    return rc;
+    const struct ww_fusion_paths paths = {f->o->output, f->fitted.path, f->held_out.path};
+    return f->o->key ? ww_fusion_publish(r, &paths, f->o->key, err)
+                     : ww_fusion_save(r, NULL, f->o->output, err);
 }
 
 static enum ww_err checked(struct fit *f, struct ww_error *err)

@@ -128,31 +128,40 @@ enum ww_err ww_fusion_write(const struct ww_fusion *f, struct ww_buf *out,
     return ww_jw_end(&w, err);
 }
 
-enum ww_err ww_fusion_save(const struct ww_fusion *fusion, struct ww_signkey *key,
-                           const char *path, struct ww_error *err)
+enum ww_err ww_fusion_text(const struct ww_fusion *fusion, struct ww_signkey *key,
+                           struct ww_buf *out, struct ww_error *err)
 {
     struct ww_envelope envelope = {0};
-    struct ww_buf payload, text;
-    ww_buf_init(&payload, WW_ENVELOPE_MAX_PAYLOAD);
-    ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
-    enum ww_err rc = ww_fusion_write(fusion, &payload, err);
-    if (rc || !key) {
-        goto write;
+    struct ww_buf payload;
+    if (!key) {
+        return ww_fusion_write(fusion, out, err);
     }
-    rc = ww_envelope_make(WW_SIGNED_FUSION, payload.data, payload.len, &envelope, err);
+    ww_buf_init(&payload, WW_ENVELOPE_MAX_PAYLOAD);
+    enum ww_err rc = ww_fusion_write(fusion, &payload, err);
+    if (!rc) {
+        rc =
+            ww_envelope_make(WW_SIGNED_FUSION, payload.data, payload.len, &envelope, err);
+    }
     if (!rc) {
         rc = ww_envelope_sign(&envelope, key, err);
     }
     if (!rc) {
-        rc = ww_envelope_write(&envelope, &text, err);
-    }
-write:
-    if (!rc) {
-        const struct ww_buf *from = key ? &text : &payload;
-        rc = ww_file_write(path, from->data, from->len, 0644, false, err);
+        rc = ww_envelope_write(&envelope, out, err);
     }
     ww_envelope_release(&envelope);
     ww_buf_release(&payload);
+    return rc;
+}
+
+enum ww_err ww_fusion_save(const struct ww_fusion *fusion, struct ww_signkey *key,
+                           const char *path, struct ww_error *err)
+{
+    struct ww_buf text;
+    ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
+    enum ww_err rc = ww_fusion_text(fusion, key, &text, err);
+    if (!rc) {
+        rc = ww_file_write(path, text.data, text.len, 0644, false, err);
+    }
     ww_buf_release(&text);
     return rc;
 }
