@@ -39,7 +39,12 @@ struct ww_pack_options {
     const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is
                                    a merge of it with others, and it is coded against what
                                    the two say of it. n 0: against the base alone */
-    struct ww_run_options run;               /* resume is refused */
+    const char *const *after; /* NULL, or for each member NULL or the name of another that
+                                 it is a version of, in the package or given before it:
+                                 what is shorter so is coded against that one, so all
+                                 that may open it must be allowed that one. WW_E_DENIED */
+    const struct ww_unsealer *unsealer; /* opens those that are sealed; may be NULL */
+    struct ww_run_options run;          /* resume is refused */
 };
 
 /* How a chunk was coded: bytes by these in reports. */
@@ -79,6 +84,8 @@ struct ww_pack_entry {
     size_t n_recipients;
     struct ww_pack_needed *needed;
     size_t n_needed;
+    char *parent; /* member that it is a version of, which its recipients can read too;
+                     or NULL */
 };
 
 struct ww_pack_report {
@@ -114,14 +121,15 @@ WW_API enum ww_err ww_pack_add(const char *path, const struct ww_pack_member *me
                                struct ww_error *err) WW_MUST_USE;
 
 /** Write the package without a member and without its key. Copies of the older file still
- *  hold it. WW_E_NOTFOUND. */
+ *  hold it. WW_E_NOTFOUND; WW_E_USAGE while there are versions of it. */
 WW_API enum ww_err ww_pack_drop(const char *path, const char *name,
                                 const struct ww_pack_options *options,
                                 struct ww_pack_report *report,
                                 struct ww_error *err) WW_MUST_USE;
 
 /** Let others open a sealed member: one stanza each. Only the keys change, the signature
- *  stays. WW_E_NOT_FOR_YOU, WW_E_USAGE when the member is not sealed. */
+ *  stays. WW_E_NOT_FOR_YOU, WW_E_USAGE when the member is not sealed, WW_E_DENIED when it
+ * is a version of one that they may not open. */
 WW_API enum ww_err ww_pack_share(const char *path, const char *name,
                                  const char *const *to, size_t n_to,
                                  const struct ww_unsealer *unsealer,

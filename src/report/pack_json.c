@@ -43,6 +43,9 @@ static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
         ww_jw_str(w, m->recipients[i]);
     }
     ww_jw_close(w);
+    if (m->parent) {
+        ww_jw_kstr(w, "parent", m->parent);
+    }
     if (m->n_needed > 0) {
         write_needed(w, m);
     }

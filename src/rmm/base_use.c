@@ -77,6 +77,14 @@ enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t
     return use->leaves[tensor] ? WW_OK : no_memory(err);
 }
 
+void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint32_t part)
+{
+    if (ww_base_use_leaves(use, tensor, part)) {
+        ww_free(use->leaves[tensor]);
+        use->leaves[tensor] = NULL;
+    }
+}
+
 uint8_t (*ww_base_use_leaves(const struct ww_base_use *use, uint32_t tensor,
                              uint32_t part))[WW_SHA256_BYTES]
 {

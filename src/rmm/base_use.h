@@ -24,6 +24,8 @@ void ww_base_use_release(struct ww_base_use *use);
  *  and no other part is reading it. */
 enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t part,
                               struct ww_error *err) WW_MUST_USE;
+/** The part reads it no more. */
+void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint32_t part);
 /** The leaves that this part is to fill, NULL for none. */
 uint8_t (*ww_base_use_leaves(const struct ww_base_use *use, uint32_t tensor,
                              uint32_t part))[WW_SHA256_BYTES];

@@ -14,6 +14,7 @@
 #define WW_PACK_MAX_MEMBERS 4096
 #define WW_PACK_ID_BYTES 16
 #define WW_PACK_MAX_OTHERS 62 /* with the base what a piece of a plan takes */
+#define WW_PACK_MAX_CHAIN 16  /* parents of a member, and theirs */
 
 struct ww_base_tensor {
     const char *name;
@@ -55,6 +56,8 @@ struct ww_pack_manifest_member {
     double of_base;
     const struct ww_pack_other *others; /* borrowed */
     size_t n_others;                    /* 0: against the base alone */
+    const char *parent; /* member before it that it is a version of; NULL: none */
+    unsigned depth;     /* parents in all */
 };
 
 /** Strings are borrowed; from json when it was read. */

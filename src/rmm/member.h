@@ -37,6 +37,9 @@ struct ww_member_change {
     struct ww_dense dense;
 };
 
+struct ww_parent;
+struct ww_unpack_rooms;
+
 struct ww_member {
     const char *name; /* borrowed */
     const char *path;
@@ -55,6 +58,8 @@ struct ww_member {
     struct ww_rank_coded **ranks;     /* per part, or NULL; numbers while it is written */
     uint32_t *pair_of;                /* per part: its pair, or WW_NONE */
     struct ww_member_change *changes; /* per part, of a model within an error */
+    const struct ww_parent *parent;   /* borrowed; NULL: no version of another */
+    struct ww_unpack_rooms *rooms;    /* to read it in */
 };
 
 /** Open every file and cut it into parts. base may be NULL; error 0: exact.
@@ -73,7 +78,8 @@ enum ww_err ww_member_fit(struct ww_member *member, uint32_t part,
 /** A part was written: factors that nobody needs any more go. */
 void ww_member_fitted(struct ww_member *member, uint32_t part);
 /** The same of a tensor of a model, whose base is given, and the product that its
- *  prediction has, or NULL. The error is of the whole change. */
+ *  prediction has, or NULL; a part that is chained has its parent's as prediction. The
+ * error is of the whole change against the base. */
 enum ww_err ww_member_dense(struct ww_member *member, const struct ww_model *base,
                             const struct ww_rank *rank, uint32_t part,
                             const struct ww_dense **out,

@@ -12,6 +12,7 @@
 
 #include "model/convert.h"
 #include "rmm/member.h"
+#include "rmm/parent.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -27,12 +28,15 @@ struct place {
     const struct ww_model *base;
     const struct ww_pack_table_part *part;
     const struct ww_rank *rank; /* part of the prediction, or NULL */
+    bool chained;               /* the parent predicts */
     int fd;
     const char *file;
     uint64_t offset;
     const struct ww_tensor *tensor; /* of the base */
     uint8_t *bytes;                 /* WW_CHUNK_BYTES each */
     uint8_t *prediction;
+    uint8_t *parent; /* the chunk of the parent that was read last */
+    uint64_t parent_chunk;
 };
 
 static bool is_worth_it(const struct place *p)
@@ -53,11 +57,41 @@ static enum ww_err read_both(const struct place *p, uint64_t at, size_t n, size_
                               file->name, err);
 }
 
-static void add_rank(const struct place *p, uint64_t at, size_t n, size_t to)
+static enum ww_err read_parent(struct place *p, uint64_t chunk, struct ww_error *err)
 {
+    const uint64_t left = p->part->bytes - chunk * WW_CHUNK_BYTES;
+    struct ww_unpack_room *room = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (p->parent_chunk == chunk) {
+        return WW_OK;
+    }
+    rc = ww_unpack_rooms_take(p->member->rooms, &room, err);
+    if (!rc) {
+        rc = ww_parent_read(p->member->parent, p->part->parent_part, chunk, room,
+                            p->parent, (size_t)ww_min_u64(WW_CHUNK_BYTES, left), err);
+        ww_unpack_rooms_give(p->member->rooms, room);
+    }
+    p->parent_chunk = rc ? UINT64_MAX : chunk;
+    return rc;
+}
+
+/* The base's bytes become the prediction. They lie in one chunk. */
+static enum ww_err predict(struct place *p, uint64_t at, size_t n, size_t to,
+                           struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
     if (p->rank) {
         ww_rank_predict(p->rank, at, p->prediction + to, p->prediction + to, n);
     }
+    if (p->chained) {
+        rc = read_parent(p, at / WW_CHUNK_BYTES, err);
+        if (!rc) {
+            memcpy(p->prediction + to, p->parent + at % WW_CHUNK_BYTES, n);
+        }
+    }
+    return rc;
 }
 
 static struct ww_dense_input input_of(const struct place *p, size_t n_bytes)
@@ -75,31 +109,32 @@ static bool is_finite(const struct ww_dense_input *in)
 }
 
 /* The length of what the prediction leaves, of that of the change. */
-static enum ww_err length_left(const struct place *p, double *share, struct ww_error *err)
+static enum ww_err length_left(struct place *p, double *share, struct ww_error *err)
 {
+    const bool other = p->rank || p->chained;
     double change2 = 0;
     double left2 = 0;
     enum ww_err rc = WW_OK;
 
     *share = 1;
-    for (uint64_t at = 0; p->rank && at < p->part->bytes && !rc; at += WW_CHUNK_BYTES) {
+    for (uint64_t at = 0; other && at < p->part->bytes && !rc; at += WW_CHUNK_BYTES) {
         const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, p->part->bytes - at);
         rc = read_both(p, at, n, 0, err);
         if (!rc) {
             const struct ww_dense_input in = input_of(p, n);
             change2 += ww_dense_norm2(&in);
-            add_rank(p, at, n, 0);
+            rc = predict(p, at, n, 0, err);
             left2 += ww_dense_norm2(&in);
         }
     }
-    if (!rc && p->rank && change2 > 0) {
+    if (!rc && other && change2 > 0) {
         *share = sqrt(left2 / change2);
     }
     return rc;
 }
 
 /* Stretches that lie evenly over the tensor. */
-static enum ww_err sample(const struct place *p, size_t *n_bytes, struct ww_error *err)
+static enum ww_err sample(struct place *p, size_t *n_bytes, struct ww_error *err)
 {
     const size_t width = ww_dtype_bits(p->part->dtype) / 8;
     const uint64_t n = ww_min_u64(p->part->bytes, WW_DENSE_SAMPLE * width);
@@ -113,7 +148,7 @@ static enum ww_err sample(const struct place *p, size_t *n_bytes, struct ww_erro
         const size_t count = (size_t)ww_min_u64(SAMPLE_BLOCK, p->part->bytes - at);
         rc = read_both(p, at, count, *n_bytes, err);
         if (!rc) {
-            add_rank(p, at, count, *n_bytes);
+            rc = predict(p, at, count, *n_bytes, err);
         }
         *n_bytes += count;
     }
@@ -121,7 +156,7 @@ static enum ww_err sample(const struct place *p, size_t *n_bytes, struct ww_erro
 }
 
 /* Over the whole tensor; *finite false when it is not. */
-static enum ww_err measure(const struct place *p, const struct ww_chunk_levels *levels,
+static enum ww_err measure(struct place *p, const struct ww_chunk_levels *levels,
                            double *error, bool *finite, struct ww_error *err)
 {
     struct ww_dense_sums sums = {0};
@@ -133,7 +168,7 @@ static enum ww_err measure(const struct place *p, const struct ww_chunk_levels *
         rc = read_both(p, at, n, 0, err);
         if (!rc) {
             const struct ww_dense_input in = input_of(p, n);
-            add_rank(p, at, n, 0);
+            rc = predict(p, at, n, 0, err);
             *finite = is_finite(&in);
             ww_dense_measure(&in, levels, &sums);
         }
@@ -150,7 +185,7 @@ static void finer(struct ww_chunk_levels *levels)
     }
 }
 
-static enum ww_err fit(const struct place *p, struct ww_dense *out, struct ww_error *err)
+static enum ww_err fit(struct place *p, struct ww_dense *out, struct ww_error *err)
 {
     double share = 1;
     size_t n_bytes = 0;
@@ -220,14 +255,18 @@ enum ww_err ww_member_dense(struct ww_member *m, const struct ww_model *base,
     }
     if (!change->tried) {
         p.rank = rank;
+        p.chained = p.part->chained;
+        p.parent_chunk = UINT64_MAX;
+        p.parent = p.chained ? ww_calloc(1, WW_CHUNK_BYTES) : NULL;
         p.bytes = ww_calloc(1, WW_CHUNK_BYTES);
         p.prediction = ww_calloc(1, WW_CHUNK_BYTES);
-        rc = p.bytes && p.prediction
+        rc = p.bytes && p.prediction && (!p.chained || p.parent)
                  ? fit(&p, &change->dense, err)
                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for member '%s'", m->name);
         change->tried = true;
         ww_free(p.bytes);
         ww_free(p.prediction);
+        ww_free(p.parent);
     }
     if (!rc && change->dense.fits) {
         *out = &change->dense;

@@ -140,6 +140,10 @@ enum ww_err ww_pack_share(const char *path, const char *name, const char *const 
         rc = ww_recipients_load(to, n_to, &add, err);
     }
     if (!rc) {
+        rc = ww_packing_share_check(&f, member, (const uint8_t(*)[WW_X25519_BYTES])add,
+                                    n_to, to, err);
+    }
+    if (!rc) {
         rc = change_keys(&f, member, (const uint8_t(*)[WW_X25519_BYTES])add, n_to,
                          unsealer, &keys, err);
     }

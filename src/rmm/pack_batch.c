@@ -6,6 +6,7 @@
 #include "rmm/pack_batch.h"
 
 #include "crypto/sha_blocks.h"
+#include "rmm/parent.h"
 #include "stream/cpus.h"
 #include "stream/tree.h"
 #include "util/alloc.h"
@@ -135,11 +136,16 @@ static void hash_leaves(struct ww_sha256 *sha, struct ww_sha *two,
     }
 }
 
+static bool is_predicted(const struct ww_pack_job *job)
+{
+    return job->base_fd >= 0 || job->parent;
+}
+
 static enum ww_err code_exactly(struct ww_chunk_room *room, struct ww_pack_job *job,
                                 struct ww_buf *out)
 {
     return ww_chunk_encode(room, job->type, job->bytes,
-                           job->base_fd >= 0 ? job->prediction : NULL, job->n, out,
+                           is_predicted(job) ? job->prediction : NULL, job->n, out,
                            &job->err);
 }
 
@@ -166,6 +172,19 @@ static enum ww_err code_levels(struct ww_chunk_room *room, struct ww_pack_job *j
     return rc;
 }
 
+static enum ww_err read_parent(struct ww_pack_job *job)
+{
+    struct ww_unpack_room *room = NULL;
+    enum ww_err rc = ww_unpack_rooms_take(job->rooms, &room, &job->err);
+
+    if (!rc) {
+        rc = ww_parent_read(job->parent, job->parent_part, job->chunk, room,
+                            job->prediction, job->n, &job->err);
+        ww_unpack_rooms_give(job->rooms, room);
+    }
+    return rc;
+}
+
 static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
                               struct ww_sha *two, struct ww_pack_job *job)
 {
@@ -176,6 +195,9 @@ static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
     if (!rc && job->base_fd >= 0) {
         rc = ww_pread_full(job->base_fd, job->prediction, job->n, job->base_offset,
                            job->name, err);
+    }
+    if (!rc && job->parent) {
+        rc = read_parent(job);
     }
     if (rc) {
         return rc;

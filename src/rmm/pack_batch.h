@@ -16,6 +16,9 @@
 /* Of one thread: working memory, and four chunks with prediction and coded bytes. */
 #define WW_PACK_THREAD_BYTES ((uint64_t)48 << 20)
 
+struct ww_parent;
+struct ww_unpack_rooms;
+
 struct ww_pack_job {
     int fd;
     const char *name; /* for error texts */
@@ -30,7 +33,10 @@ struct ww_pack_job {
     uint64_t base_at;                    /* which begin at this byte of the tensor */
     uint8_t (*leaves)[WW_SHA256_BYTES];  /* NULL: not wanted */
     const struct ww_rank *rank;          /* part of the prediction, or NULL */
-    const int16_t *integers;             /* form own, instead of the bytes; or NULL */
+    const struct ww_parent *parent;      /* predicts instead of the base; or NULL */
+    uint32_t parent_part;
+    struct ww_unpack_rooms *rooms; /* to decode it in */
+    const int16_t *integers;       /* form own, instead of the bytes; or NULL */
     struct ww_chunk_scales scales;
     const struct ww_chunk_levels *levels; /* form dense, of the bytes; or NULL */
     /* Whose chunk it is: for the one who writes. */

@@ -66,6 +66,16 @@ struct ww_pack_view {
 enum ww_err ww_pack_view_open(const struct ww_pack_file *file, size_t member,
                               const struct ww_unsealer *unsealer,
                               struct ww_pack_view *out, struct ww_error *err) WW_MUST_USE;
+/** The same with the section's key at hand, which is taken over; NULL: plain. fd is
+ *  borrowed. */
+enum ww_err ww_pack_view_open_with(int fd, const struct ww_pack_manifest_member *member,
+                                   struct ww_secret *key, struct ww_pack_view *out,
+                                   struct ww_error *err) WW_MUST_USE;
+/** The key of a sealed member's section. */
+enum ww_err ww_pack_view_key(const struct ww_pack_manifest_member *member,
+                             const struct ww_record *record,
+                             const struct ww_unsealer *unsealer, struct ww_secret **key,
+                             struct ww_error *err) WW_MUST_USE;
 void ww_pack_view_close(struct ww_pack_view *view);
 
 /** A package, or another file, in the making: PATH.partial. */

@@ -17,11 +17,12 @@ static const char *const base_keys[] = {"name", "tensors", "files"};
 static const char *const tensor_keys[] = {"name", "dtype", "shape", "root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
 static const char *const plain_keys[] = {
-    "name",   "kind",  "mode",        "error",      "offset", "bytes",
-    "sha256", "files", "files_bytes", "commitment", "coded",  "unmerge"};
-static const char *const sealed_keys[] = {
-    "name",  "kind",        "mode",       "error",  "offset", "bytes",  "sha256",
-    "files", "files_bytes", "commitment", "cipher", "key_id", "unmerge"};
+    "name",  "kind",        "mode",       "error", "offset",  "bytes",  "sha256",
+    "files", "files_bytes", "commitment", "coded", "unmerge", "parent", "leak"};
+static const char *const sealed_keys[] = {"name",        "kind",       "mode",   "error",
+                                          "offset",      "bytes",      "sha256", "files",
+                                          "files_bytes", "commitment", "cipher", "key_id",
+                                          "unmerge",     "parent",     "leak"};
 static const char *const unmerge_keys[] = {"merged", "sources"};
 static const char *const other_keys[] = {"name", "weight", "tensor_tree"};
 
@@ -235,6 +236,31 @@ static enum ww_err read_unmerge(struct reader *r, const struct ww_jnode *node,
     return rc;
 }
 
+/* A member before it, which whoever opens this one can open; "leak" says so. */
+static enum ww_err read_parent(struct reader *r, const struct ww_jnode *node,
+                               struct ww_pack_manifest_member *m)
+{
+    const struct ww_jnode *parent = ww_jget(node, "parent");
+    const char *leak = NULL;
+    size_t at = SIZE_MAX;
+
+    if (!parent) {
+        return ww_jget(node, "leak") ? malformed(r, "members.leak") : WW_OK;
+    }
+    if (!ww_jstr(ww_jget(node, "leak"), &leak) || strcmp(leak, "parent") != 0) {
+        return malformed(r, "members.leak");
+    }
+    if (ww_jstr(parent, &m->parent)) {
+        at = ww_pack_manifest_find(r->m, m->parent);
+    }
+    if (at >= r->m->n_members - 1 || r->m->members[at].n_others > 0 || m->n_others > 0 ||
+        r->m->members[at].depth >= WW_PACK_MAX_CHAIN) {
+        return malformed(r, "members.parent");
+    }
+    m->depth = r->m->members[at].depth + 1;
+    return WW_OK;
+}
+
 /* Room for what read_unmerge reads. */
 static enum ww_err count_others(struct reader *r, const struct ww_jnode *list)
 {
@@ -289,6 +315,9 @@ static enum ww_err read_member(struct reader *r, const struct ww_jnode *node,
     }
     if (!rc) {
         rc = read_unmerge(r, node, m);
+    }
+    if (!rc) {
+        rc = read_parent(r, node, m);
     }
     if (!rc && (!ww_ju64(ww_jget(node, "files"), &m->n_files) ||
                 !ww_ju64(ww_jget(node, "files_bytes"), &m->files_bytes) ||

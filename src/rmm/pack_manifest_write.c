@@ -82,6 +82,10 @@ static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *
     if (m->n_others > 0) {
         write_unmerge(w, m);
     }
+    if (m->parent) {
+        ww_jw_kstr(w, "parent", m->parent);
+        ww_jw_kstr(w, "leak", "parent");
+    }
     if (m->sealed) {
         ww_jw_kstr(w, "cipher", ww_aead_name(m->cipher));
         ww_jw_khex(w, "key_id", m->key_id, WW_RECORD_ID_BYTES);

@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "crypto/secret.h"
+#include "rmm/pack_choice.h"
+#include "rmm/parent.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -65,6 +67,13 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
 
     job->base_fd = -1;
     job->leaves = NULL;
+    job->parent = NULL;
+    if (w->member->table.parts[part].chained) {
+        job->parent = w->member->parent;
+        job->parent_part = w->member->table.parts[part].parent_part;
+        job->rooms = w->member->rooms;
+        return WW_OK;
+    }
     if (t == WW_NONE) {
         return WW_OK;
     }
@@ -136,6 +145,45 @@ static enum ww_err set_integers(const struct writing *w, uint32_t part,
     return WW_OK;
 }
 
+/* Of a version: base or parent? Asked when the first chunk is handed out. */
+static enum ww_err set_parent(const struct writing *w, uint32_t part,
+                              struct ww_pack_job *job, struct ww_error *err)
+{
+    struct ww_pack_table_part *at = &w->member->table.parts[part];
+    struct ww_pack_choice choice = {
+        .job = job, .part_bytes = at->bytes, .rank = w->member->ranks[part]};
+    bool parent = false;
+    enum ww_err rc = WW_OK;
+
+    if (w->chunk > 0 || job->integers || !w->member->parent) {
+        return WW_OK;
+    }
+    choice.parent_part =
+        at->tensor || w->part == 0
+            ? ww_parent_part(w->member->parent, at, w->member->table.files[w->file].path)
+            : WW_NONE;
+    if (choice.parent_part == WW_NONE) {
+        return WW_OK;
+    }
+    job->parent = w->member->parent;
+    job->rooms = w->member->rooms;
+    rc = ww_pack_choose(&choice, w->crew->rooms[0], &parent, err);
+    job->parent = NULL;
+    if (rc || !parent) {
+        return rc;
+    }
+    if (job->base_fd >= 0) {
+        ww_base_use_cancel(w->use, w->member->base_tensors[part], part);
+    }
+    ww_rank_coded_free(w->member->ranks[part]);
+    w->member->ranks[part] = NULL;
+    job->rank = NULL;
+    at->chained = true;
+    at->predicted = false;
+    at->parent_part = choice.parent_part;
+    return set_prediction(w, part, job, err);
+}
+
 /* A change of the base that comes back within an error. */
 static enum ww_err set_levels(const struct writing *w, uint32_t part,
                               struct ww_pack_job *job, struct ww_error *err)
@@ -176,6 +224,9 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
         }
         if (!rc) {
             rc = set_integers(w, job->part, job, err);
+        }
+        if (!rc) {
+            rc = set_parent(w, job->part, job, err);
         }
         if (!rc) {
             rc = set_levels(w, job->part, job, err);

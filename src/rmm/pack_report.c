@@ -26,6 +26,7 @@ void ww_pack_report_release(struct ww_pack_report *report)
         }
         ww_free(report->members[i].needed);
         ww_free(report->members[i].name);
+        ww_free(report->members[i].parent);
         ww_free(report->members[i].recipients);
     }
     ww_free(report->members);
@@ -74,8 +75,9 @@ static enum ww_err describe_member(const struct ww_pack_file *f, size_t i,
     memcpy(out->coded, m->coded, sizeof(out->coded));
     ww_hex(out->commitment, m->commitment, WW_SHA256_BYTES);
     out->name = ww_strdup(m->name);
+    out->parent = m->parent ? ww_strdup(m->parent) : NULL;
     out->recipients = ww_calloc(n, sizeof(*out->recipients));
-    if (!out->name || !out->recipients) {
+    if (!out->name || !out->recipients || (m->parent && !out->parent)) {
         return no_memory(err);
     }
     for (size_t r = 0; r < n; r++) {

@@ -15,8 +15,8 @@ static const struct ww_json_limits limits = {WW_PACK_TABLE_MAX_BYTES, 8, 4000000
 
 static const char *const table_keys[] = {"schema", "salt", "files"};
 static const char *const file_keys[] = {"path", "size", "sha256", "same", "parts"};
-static const char *const part_keys[] = {"bytes", "dtype", "tensor",
-                                        "base",  "rank",  "chunks"};
+static const char *const part_keys[] = {"bytes",  "dtype", "tensor", "base",
+                                        "parent", "rank",  "chunks"};
 static const char *const rank_keys[] = {"rank", "rows", "rounding", "chunks"};
 
 #define MOST_NUMBERS (UINT64_C(1) << 48) /* of a tensor with factors */
@@ -139,6 +139,10 @@ static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
     if (!read_flag(ww_jget(node, "base"), &part->predicted) ||
         (part->predicted && !part->tensor)) {
         return malformed(r, "base");
+    }
+    if (!read_flag(ww_jget(node, "parent"), &part->chained) ||
+        (part->chained && part->predicted)) {
+        return malformed(r, "parent");
     }
     if (rank) {
         rc = read_rank(r, part, rank);

@@ -55,6 +55,9 @@ static void write_part(struct ww_jw *w, const struct ww_pack_table *table,
     if (part->predicted) {
         ww_jw_kbool(w, "base", true);
     }
+    if (part->chained) {
+        ww_jw_kbool(w, "parent", true);
+    }
     if (part->rank.rank > 0) {
         write_rank(w, part);
     }

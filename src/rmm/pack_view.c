@@ -8,20 +8,21 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-static enum ww_err open_key(const struct ww_pack_file *f, size_t member,
-                            const struct ww_unsealer *unsealer, struct ww_pack_view *v,
-                            struct ww_error *err)
+enum ww_err ww_pack_view_key(const struct ww_pack_manifest_member *member,
+                             const struct ww_record *record,
+                             const struct ww_unsealer *unsealer, struct ww_secret **key,
+                             struct ww_error *err)
 {
     static const struct ww_unsealer none = {0};
     struct ww_secret *content_key = NULL;
-    enum ww_err rc = ww_record_unseal(&f->records[member], unsealer ? unsealer : &none,
-                                      &content_key, NULL, err);
+    enum ww_err rc =
+        ww_record_unseal(record, unsealer ? unsealer : &none, &content_key, NULL, err);
 
     if (rc) {
-        ww_error_context(err, "member '%s'", v->member->name);
+        ww_error_context(err, "member '%s'", member->name);
         return rc;
     }
-    rc = ww_section_key(content_key, v->member->key_id, &v->key, err);
+    rc = ww_section_key(content_key, member->key_id, key, err);
     ww_secret_free(content_key);
     return rc;
 }
@@ -77,27 +78,22 @@ static enum ww_err check_commitment(const struct ww_pack_view *v, struct ww_erro
     return rc;
 }
 
-enum ww_err ww_pack_view_open(const struct ww_pack_file *f, size_t member,
-                              const struct ww_unsealer *unsealer,
-                              struct ww_pack_view *out, struct ww_error *err)
+enum ww_err ww_pack_view_open_with(int fd, const struct ww_pack_manifest_member *member,
+                                   struct ww_secret *key, struct ww_pack_view *out,
+                                   struct ww_error *err)
 {
-    const struct ww_pack_manifest_member *m = &f->manifest.members[member];
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
-    out->member = m;
-    if (m->sealed) {
-        rc = open_key(f, member, unsealer, out, err);
-    }
-    if (!rc) {
-        out->section = (struct ww_section_in){.fd = f->fd,
-                                              .name = m->name,
-                                              .offset = m->offset,
-                                              .bytes = m->bytes,
-                                              .key = out->key,
-                                              .cipher = m->cipher};
-        rc = ww_section_open(&out->section, err);
-    }
+    out->member = member;
+    out->key = key;
+    out->section = (struct ww_section_in){.fd = fd,
+                                          .name = member->name,
+                                          .offset = member->offset,
+                                          .bytes = member->bytes,
+                                          .key = key,
+                                          .cipher = member->cipher};
+    rc = ww_section_open(&out->section, err);
     if (!rc) {
         rc = read_table(out, err);
     }
@@ -108,6 +104,21 @@ enum ww_err ww_pack_view_open(const struct ww_pack_file *f, size_t member,
         ww_pack_view_close(out);
     }
     return rc;
+}
+
+enum ww_err ww_pack_view_open(const struct ww_pack_file *f, size_t member,
+                              const struct ww_unsealer *unsealer,
+                              struct ww_pack_view *out, struct ww_error *err)
+{
+    const struct ww_pack_manifest_member *m = &f->manifest.members[member];
+    struct ww_secret *key = NULL;
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    if (m->sealed) {
+        rc = ww_pack_view_key(m, &f->records[member], unsealer, &key, err);
+    }
+    return rc ? rc : ww_pack_view_open_with(f->fd, m, key, out, err);
 }
 
 void ww_pack_view_close(struct ww_pack_view *v)

@@ -72,7 +72,11 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
                        "package '%s' is signed; name the key that signs its next version",
                        p->path);
     }
-    return check_names(p, err);
+    enum ww_err rc = check_names(p, err);
+    if (!rc) {
+        rc = ww_packing_chain_check(p, err);
+    }
+    return rc ? rc : ww_packing_drop_check(p, err);
 }
 
 static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
@@ -114,9 +118,10 @@ static enum ww_err begin_manifest(struct ww_packing *p, struct ww_error *err)
 
     m->version = 1;
     m->members = ww_calloc(n, sizeof(*m->members));
+    p->parents = ww_calloc(n, sizeof(*p->parents));
     m->tensors = ww_calloc(old ? old->n_tensors : 0, sizeof(*m->tensors));
     m->files = ww_calloc(old ? old->n_files : 0, sizeof(*m->files));
-    if (!m->members || !m->tensors || !m->files) {
+    if (!m->members || !p->parents || !m->tensors || !m->files) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
     }
     if (!old) {
@@ -168,9 +173,36 @@ static enum ww_err copy_old(struct ww_packing *p, struct ww_error *err)
     return rc;
 }
 
+/* Of a version: what it is coded against, opened. */
+static enum ww_err set_parent(struct ww_packing *p, size_t i,
+                              struct ww_pack_manifest_member *entry, struct ww_error *err)
+{
+    const char *name = p->options->after ? p->options->after[i] : NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!name) {
+        return WW_OK;
+    }
+    rc = ww_packing_parent(p, name, &p->members[i].parent, err);
+    if (rc) {
+        return rc;
+    }
+    p->members[i].rooms = &p->rooms;
+    entry->parent = name;
+    entry->depth = p->members[i].parent->view.member->depth + 1;
+    if (entry->depth > WW_PACK_MAX_CHAIN) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "member '%s' would be the %uth version in a row, at most %d are "
+                       "read one through the other; pack it against the base",
+                       p->given[i].name, entry->depth, WW_PACK_MAX_CHAIN);
+    }
+    return WW_OK;
+}
+
 static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error *err)
 {
-    struct ww_pack_manifest_member *entry = &p->manifest.members[p->manifest.n_members++];
+    const size_t at = p->manifest.n_members;
+    struct ww_pack_manifest_member *entry = &p->manifest.members[at];
     struct ww_secret *key = NULL;
     struct ww_section_out out = {
         .fd = p->made.fd, .name = p->made.partial, .at = p->made.at};
@@ -182,7 +214,9 @@ static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error 
     entry->of_base = p->members[i].unmerge.of_base;
     entry->others = p->members[i].unmerge.others;
     entry->n_others = p->members[i].unmerge.n;
-    if (p->given[i].n_to > 0) {
+    rc = set_parent(p, i, entry, err);
+    p->manifest.n_members++;
+    if (!rc && p->given[i].n_to > 0) {
         rc = ww_packing_seal(p, &p->given[i], entry, &key, err);
     }
     out.key = key;
@@ -199,8 +233,11 @@ static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error 
         memset(entry->coded, 0, sizeof(entry->coded));
     }
     ww_section_out_release(&out);
-    ww_secret_free(key);
-    return rc;
+    if (rc) {
+        ww_secret_free(key);
+        return rc;
+    }
+    return ww_packing_keep(p, i, at, key, err);
 }
 
 /* From what is in the package and nothing else, so that it can be made again. */
@@ -258,6 +295,11 @@ static void release(struct ww_packing *p)
         }
     }
     ww_free(p->members);
+    for (size_t i = 0; p->parents && i < p->manifest.n_members; i++) {
+        ww_parent_close(&p->parents[i]);
+    }
+    ww_free(p->parents);
+    ww_unpack_rooms_release(&p->rooms);
     ww_base_use_release(&p->use);
     ww_pack_crew_free(p->crew);
     ww_model_close(p->base);
@@ -295,6 +337,7 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
 
     memset(report, 0, sizeof(*report));
     ww_buf_init(&p->keys, (size_t)WW_PACK_MAX_KEYS);
+    ww_unpack_rooms_init(&p->rooms);
     p->made.dirfd = -1;
     p->made.fd = -1;
     if (!rc) {

@@ -5,6 +5,7 @@
 
 #include "rmm/pack_file.h"
 #include "rmm/pack_member.h"
+#include "rmm/parent.h"
 
 #define WW_PACK_KEEP_ALL SIZE_MAX
 
@@ -23,6 +24,9 @@ struct ww_packing {
     struct ww_pack_new made;
     struct ww_pack_manifest manifest;
     struct ww_buf keys;
+    struct ww_parent *parents; /* as the manifest's members: those that are opened */
+    struct ww_unpack_rooms rooms;
+    bool base_checked;  /* it is the one of the old package */
     uint64_t *measured; /* not NULL: only its size is wanted, and nothing stays */
     uint64_t most;      /* bytes that it may have; 0: any */
 };
@@ -35,6 +39,27 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
 enum ww_err ww_packing_seal(struct ww_packing *p, const struct ww_pack_member *given,
                             struct ww_pack_manifest_member *entry, struct ww_secret **key,
                             struct ww_error *err) WW_MUST_USE;
+
+/** May each member be a version of what it names? WW_E_NOTFOUND, WW_E_DENIED when its
+ *  recipients may not open that. */
+enum ww_err ww_packing_chain_check(const struct ww_packing *p,
+                                   struct ww_error *err) WW_MUST_USE;
+/** The member that is dropped is nobody's parent. WW_E_USAGE. */
+enum ww_err ww_packing_drop_check(const struct ww_packing *p,
+                                  struct ww_error *err) WW_MUST_USE;
+/** The same of new recipients of a member. WW_E_DENIED. */
+enum ww_err ww_packing_share_check(const struct ww_pack_file *file, size_t member,
+                                   const uint8_t (*add)[WW_RECORD_SECRET_BYTES],
+                                   size_t n_add, const char *const *to,
+                                   struct ww_error *err) WW_MUST_USE;
+/** A member of the manifest, whose section is written, opened as a parent. */
+enum ww_err ww_packing_parent(struct ww_packing *p, const char *name,
+                              const struct ww_parent **out,
+                              struct ww_error *err) WW_MUST_USE;
+/** A given member is member `at` of the manifest now: open it if a later one is a version
+ *  of it. key: of its section, taken over. */
+enum ww_err ww_packing_keep(struct ww_packing *p, size_t given, size_t at,
+                            struct ww_secret *key, struct ww_error *err) WW_MUST_USE;
 
 /** Put what a signed package was made of beside it. */
 enum ww_err ww_packing_evidence(const struct ww_packing *p,

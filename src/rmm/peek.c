@@ -13,6 +13,7 @@
 #include "rmm/unpack_plan.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
 
@@ -31,13 +32,24 @@ static enum ww_err read_part(struct ww_peek *p, const struct ww_pack_table_part 
 
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
         size_t n = 0;
-        rc = ww_unpack_part_chunk(&p->run, part, NULL, WW_NONE, c, p->prediction,
-                                  p->room, p->bytes, &n, err);
+        rc = ww_unpack_part_chunk(&p->run, part, NULL, WW_NONE, c, p->prediction, p->room,
+                                  p->bytes, &n, err);
         if (!rc) {
             rc = ww_buf_add(out, p->bytes, n, err);
         }
     }
     return rc;
+}
+
+/* What a change is told against, though a parent predicts it. */
+static uint32_t beside(const struct ww_model *base, const struct ww_pack_table_part *part)
+{
+    const uint32_t t = base ? ww_model_find(base, part->tensor) : WW_NONE;
+
+    return t != WW_NONE && base->tensors[t].n_bytes == part->bytes &&
+                   base->tensors[t].dtype == part->dtype
+               ? t
+               : WW_NONE;
 }
 
 static enum ww_err fill(struct ww_peek *p, const struct ww_pack_table_part *part,
@@ -60,6 +72,10 @@ static enum ww_err fill(struct ww_peek *p, const struct ww_pack_table_part *part
                                   .part = part};
     memcpy(to->shape, from->shape, sizeof(to->shape));
     p->n_tensors++;
+    if (part->chained) {
+        to->base = beside(p->run.base, part);
+        return WW_OK;
+    }
     return ww_unpack_base_tensor(&p->run.view, part, p->run.base, &to->base, err);
 }
 
@@ -232,9 +248,17 @@ enum ww_err ww_peek_chunk(struct ww_peek *p, uint32_t tensor, uint64_t c, size_t
 
     enum ww_err rc = load_product(p, tensor, err);
 
-    return rc ? rc
-              : ww_unpack_part_chunk(&p->run, t->part, p->product.b ? &p->product : NULL,
-                                     t->base, c, p->prediction, p->room, p->bytes, n, err);
+    if (!rc) {
+        rc = ww_unpack_part_chunk(&p->run, t->part, p->product.b ? &p->product : NULL,
+                                  t->base, c, p->prediction, p->room, p->bytes, n, err);
+    }
+    if (!rc && t->part->chained && t->base != WW_NONE) {
+        const struct ww_tensor *from = &p->run.base->tensors[t->base];
+        const struct ww_weight_file *file = &p->run.base->files[from->file];
+        rc = ww_pread_full(file->fd, p->prediction, *n, from->offset + c * WW_CHUNK_BYTES,
+                           file->name, err);
+    }
+    return rc;
 }
 
 enum ww_err ww_peek_read(struct ww_peek *p, uint32_t tensor, double **out,

@@ -30,7 +30,9 @@ struct ww_pack_rank {
 struct ww_pack_table_part {
     const char *tensor; /* NULL: a header, or a file that is no weight file */
     enum ww_dtype dtype;
-    bool predicted; /* by the base's tensor of this name */
+    bool predicted;       /* by the base's tensor of this name */
+    bool chained;         /* by the same part of the member's parent, instead */
+    uint32_t parent_part; /* there; see parent.h */
     uint64_t bytes;
     uint64_t first_chunk; /* in the table's chunks */
     uint64_t n_chunks;

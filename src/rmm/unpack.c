@@ -53,6 +53,14 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
         rc = ww_unmerge_find(run->view.member, options->sources, options->n_sources,
                              &run->unmerge, err);
     }
+    if (!rc) {
+        rc = ww_parents_open(&run->parents, &run->file, member, options->unsealer,
+                             run->base, err);
+    }
+    if (!rc) {
+        rc = ww_parent_bind(run->parents.first, run->view.member->name, &run->view.table,
+                            err);
+    }
     if (rc) {
         ww_unpack_close(run);
     }
@@ -61,6 +69,7 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
 
 void ww_unpack_close(struct ww_unpack_run *run)
 {
+    ww_parents_close(&run->parents);
     ww_unmerge_close(&run->unmerge);
     ww_model_close(run->base);
     if (run->view.member) {
@@ -140,8 +149,8 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
     const struct ww_run_options own = with_memory(run, options);
     struct ww_stream_result result = {0};
     struct ww_out *out = NULL;
-    enum ww_err rc =
-        ww_unpack_plan_init(&plan, &run->view, run->base, &run->unmerge, err);
+    enum ww_err rc = ww_unpack_plan_init(&plan, &run->view, run->base, &run->unmerge,
+                                         run->parents.first, err);
 
     if (rc) {
         return rc;
@@ -294,7 +303,10 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
     enum ww_err rc = WW_OK;
 
     *n = (size_t)(part->bytes - at < WW_CHUNK_BYTES ? part->bytes - at : WW_CHUNK_BYTES);
-    if (base_tensor != WW_NONE) {
+    if (part->chained) {
+        rc = ww_parent_read(run->parents.first, part->parent_part, c, room, prediction,
+                            *n, err);
+    } else if (base_tensor != WW_NONE) {
         const struct ww_tensor *from = &run->base->tensors[base_tensor];
         const struct ww_weight_file *file = &run->base->files[from->file];
         rc = ww_pread_full(file->fd, prediction, *n, from->offset + at, file->name, err);
@@ -302,10 +314,10 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
             rc = ww_unmerge_read(&run->unmerge, from, at, prediction, *n, err);
         }
     }
+    const bool predicted = part->chained || base_tensor != WW_NONE;
     return rc ? rc
-              : ww_unpack_chunk(&run->view, part, c, rank,
-                                base_tensor != WW_NONE ? prediction : NULL, room, bytes,
-                                *n, err);
+              : ww_unpack_chunk(&run->view, part, c, rank, predicted ? prediction : NULL,
+                                room, bytes, *n, err);
 }
 
 static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tensor,
@@ -323,7 +335,9 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
                        run->view.member->name, tensor);
     }
     rc = ww_unpack_base_tensor(&run->view, part, run->base, &base_tensor, err);
-    if (!rc && base_tensor != WW_NONE) {
+    if (!rc && run->base &&
+        (part->chained ? ww_parent_needs_base(run->parents.first, part->parent_part)
+                       : base_tensor != WW_NONE)) {
         rc = ww_base_use_check_tensor(run->base, &run->file.manifest, tensor, err);
     }
     if (!rc && part->rank.rank > 0) {

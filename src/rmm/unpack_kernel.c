@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "rmm/parent.h"
 #include "rmm/rank_code.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -25,6 +26,8 @@ static void room_free(struct ww_unpack_room *room)
         ww_free(room->coded);
         ww_free(room->mixed);
         ww_free(room->with_rank);
+        ww_free(room->chain[0]);
+        ww_free(room->chain[1]);
         ww_free(room);
     }
 }
@@ -109,7 +112,7 @@ enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
     }
     if (!ww_chunk_decode(room->chunk, ww_chunk_type_of(part->dtype), room->coded, c->len,
                          prediction, out, n)) {
-        return part->predicted
+        return part->predicted || part->chained
                    ? WW_FAIL(
                          err, WW_E_UNRELATED,
                          "member '%s': chunk %llu of tensor '%s' does not decode: the "
@@ -170,22 +173,32 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     return WW_OK;
 }
 
-/* The base's row, or what it says with the others' rows; NULL: no prediction. */
-static const uint8_t *predict(const struct ww_unpack_piece *piece,
-                              const struct ww_tile *tile, uint64_t row,
-                              struct ww_unpack_room *room)
+/* The base's row, or what it says with the others' rows, or what the parent has there;
+ * NULL: no prediction. */
+static enum ww_err predict(const struct ww_unpack_piece *piece,
+                           const struct ww_tile *tile, uint64_t row,
+                           struct ww_unpack_room *room, const uint8_t **out,
+                           struct ww_error *err)
 {
     const uint8_t *rows[WW_MAX_SOURCES];
 
+    if (piece->part->chained) {
+        *out = room->mixed;
+        return ww_parent_read(piece->parent, piece->part->parent_part,
+                              piece->first + tile->first_row + row, room, room->mixed,
+                              (size_t)tile->row_bytes, err);
+    }
     for (uint32_t s = 0; s < tile->n_sources; s++) {
         rows[s] = tile->rows[s][row];
     }
     if (tile->n_sources < 2) {
-        return tile->n_sources ? rows[0] : NULL;
+        *out = tile->n_sources ? rows[0] : NULL;
+        return WW_OK;
     }
     ww_unmerge_mix(piece->unmerge, piece->part->dtype, rows, room->mixed,
                    (size_t)tile->row_bytes);
-    return room->mixed;
+    *out = room->mixed;
+    return WW_OK;
 }
 
 static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
@@ -200,10 +213,14 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
         return rc;
     }
     for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
-        rc = ww_unpack_chunk(piece->view, piece->part, piece->first + tile->first_row + i,
-                             at->rank.b ? &at->rank : NULL, predict(piece, tile, i, room),
-                             room, tile->out + i * tile->row_bytes,
-                             (size_t)tile->row_bytes, err);
+        const uint8_t *prediction = NULL;
+        rc = predict(piece, tile, i, room, &prediction, err);
+        if (!rc) {
+            rc = ww_unpack_chunk(
+                piece->view, piece->part, piece->first + tile->first_row + i,
+                at->rank.b ? &at->rank : NULL, prediction, room,
+                tile->out + i * tile->row_bytes, (size_t)tile->row_bytes, err);
+        }
     }
     ww_unpack_rooms_give(piece->rooms, room);
     return rc;

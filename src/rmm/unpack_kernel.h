@@ -11,12 +11,15 @@
 #include "rmm/pack_file.h"
 #include "stream/stream.h"
 
+struct ww_parent;
+
 /** Working memory of one thread. */
 struct ww_unpack_room {
     struct ww_chunk_room *chunk;
     uint8_t *coded;     /* WW_CHUNK_MAX_CODED */
     uint8_t *mixed;     /* WW_CHUNK_BYTES */
     uint8_t *with_rank; /* the same */
+    uint8_t *chain[2];  /* the same; NULL until a parent is read */
     struct ww_unpack_room *next;
 };
 
@@ -47,6 +50,7 @@ struct ww_unpack_piece {
     const struct ww_pack_table_part *part;
     struct ww_unpack_rooms *rooms;
     const struct ww_unmerge *unmerge; /* with more than one source of rows */
+    const struct ww_parent *parent;   /* of the member, NULL: none */
     uint64_t first;
 };
 extern const struct ww_kernel ww_unpack_kernel;

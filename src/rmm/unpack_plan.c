@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "rmm/base_use.h"
+#include "rmm/parent.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -119,7 +120,8 @@ static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
     const size_t i = p->n_pieces;
     struct ww_piece *piece = next_piece(p, output);
 
-    p->params[i] = (struct ww_unpack_piece){view, part, &p->rooms, p->unmerge, first};
+    p->params[i] =
+        (struct ww_unpack_piece){view, part, &p->rooms, p->unmerge, p->parent, first};
     piece->kind = WW_PIECE_KERNEL;
     piece->n_bytes = n_rows * row_bytes;
     piece->n_rows = n_rows;
@@ -134,6 +136,7 @@ static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
 /* What decides a part's bytes beside the base. */
 static enum ww_err digest_part(const struct ww_pack_view *view,
                                const struct ww_pack_table_part *part,
+                               const struct ww_parent *parent,
                                uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_sha256 *sha = NULL;
@@ -148,6 +151,9 @@ static enum ww_err digest_part(const struct ww_pack_view *view,
     }
     if (!rc && part->rank.rank > 0) {
         ww_sha256_update(sha, part->rank.product ? "product" : "sum", 3);
+    }
+    if (!rc && part->chained) {
+        ww_parent_digest(parent, part->parent_part, sha);
     }
     if (!rc) {
         ww_sha256_final(sha, out);
@@ -167,7 +173,7 @@ static enum ww_err add_part(struct ww_unpack_plan *p, const struct ww_pack_view 
     enum ww_err rc = ww_unpack_base_tensor(view, part, base, &t, err);
 
     if (!rc) {
-        rc = digest_part(view, part, digest, err);
+        rc = digest_part(view, part, p->parent, digest, err);
     }
     if (rc) {
         return rc;
@@ -238,12 +244,14 @@ static enum ww_err add_file(struct ww_unpack_plan *p, const struct ww_pack_view 
 
 enum ww_err ww_unpack_plan_init(struct ww_unpack_plan *p, const struct ww_pack_view *view,
                                 const struct ww_model *base,
-                                const struct ww_unmerge *unmerge, struct ww_error *err)
+                                const struct ww_unmerge *unmerge,
+                                const struct ww_parent *parent, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     memset(p, 0, sizeof(*p));
     p->unmerge = unmerge;
+    p->parent = parent;
     ww_unpack_rooms_init(&p->rooms);
     rc = make_room(p, view, base, err);
     for (uint32_t f = 0; f < view->table.n_files && !rc; f++) {

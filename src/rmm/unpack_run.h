@@ -3,6 +3,7 @@
 #ifndef WW_RMM_UNPACK_RUN_H
 #define WW_RMM_UNPACK_RUN_H
 
+#include "rmm/parent.h"
 #include "rmm/unmerge.h"
 #include "rmm/unpack_kernel.h"
 #include "rmm/pack_file.h"
@@ -12,6 +13,7 @@ struct ww_unpack_run {
     struct ww_pack_view view;
     struct ww_model *base;
     struct ww_unmerge unmerge;
+    struct ww_parents parents;
     char signer[256];
     enum ww_err (*before_commit)(void *payload, const char *folder, struct ww_error *err);
     void *before_commit_payload;
@@ -28,7 +30,8 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
                               struct ww_error *err) WW_MUST_USE;
 
 /** One chunk of a part: *n bytes. rank: the part's product, or NULL; base_tensor: of the
- * base or WW_NONE; prediction: room of WW_CHUNK_BYTES, which then holds the base's bytes. */
+ * base or WW_NONE; prediction: room of WW_CHUNK_BYTES, which then holds the base's bytes.
+ */
 enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
                                  const struct ww_pack_table_part *part,
                                  const struct ww_rank *rank, uint32_t base_tensor,

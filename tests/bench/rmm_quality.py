@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What packages within an error keep of a fine-tune's gain, and at how many bits.
 
-    rmm_quality.py BUILD FAMILY [--part models|adapters]
+    rmm_quality.py BUILD FAMILY [--part models|versions|trained|adapters]
 
 FAMILY is the trained family that tests/vectors/amber is part of, whole. Retained: (base loss -
 loss of what came back) / (base loss - loss of the source), losses in nats on the first 128 test
@@ -11,6 +11,12 @@ rows of the fine-tune's own task.
 Models: codec dense by `rmm pack`, at an error of 0.1 and at the smallest error that takes at
 most one bit for each weight of the model, vectors included; BitDelta's form without
 distillation, computed here: sign and mean of every matrix, one bit for each of its weights.
+
+Versions: a later version of a fine-tune packed beside it exactly, and within errors, once
+against the base and once against the version before; percent of the BF16 weights.
+
+Trained: eight LoRAs, trained here by the family's own train.py for five tasks, three of them
+twice, rank 8 and rank 16; the first four and all eight.
 
 Adapters: codec own by `rmm pack`, and the published RMM by `rmm rows`, bytes of all factors
 alone in both. Four LoRAs of rank 8 as trained, and eight full fine-tunes as adapters of rank 8
@@ -32,8 +38,11 @@ MODELS = [("expert-rev", "rev"), ("expert-caesar", "caesar"), ("expert-sort", "s
           ("sibling-rev-s2", "rev")]
 ADAPTERS = [("lora-rev", "rev"), ("lora-caesar", "caesar"), ("lora-sort", "sort"),
             ("lora-swap", "swap")]
-ERRORS = (0.1, 0.4, 0.6, 0.8)
+ERRORS = (0.1, 0.4, 0.6, 0.8, 0.9)
 ROWS = 128
+TRAINED = [("rev", 0), ("caesar", 0), ("sort", 0), ("swap", 0), ("dup", 0), ("rev", 1),
+           ("caesar", 1), ("swap", 1)]
+STEPS = 250
 
 
 class Family:
@@ -108,49 +117,91 @@ def one_model(f, name, task):
           f"{bits[1]:.2f} bits, {kept[2]:.1f} %; sign and mean: 1 bit, {kept[0]:.1f} %", flush=True)
 
 
-def mean_retained(f, members, folder):
-    return sum(f.retained(task, (f.base, path), (f.base, os.path.join(folder, name)))
-               for name, path, task in members) / len(members)
+def versions(f, parent, tune):
+    """The later version's section against what came before, and against the base."""
+    weights = os.path.getsize(os.path.join(f.path, tune, "model.safetensors"))
+    package = os.path.join(f.work, "v.pkg")
+    members = [f"{name}={os.path.join(f.path, name)}" for name in (parent, tune)]
+    for how in (["--exact"], ["--error", "0.1"], ["--error", "0.8"]):
+        found = []
+        for chain in ([], ["--versions"]):
+            f.run("rmm", "pack", package, *members, "--base", f.base, *how, *chain)
+            found.append(f.listed(package)["members"][1]["bytes"])
+            os.remove(package)
+        print(f"{tune} after {parent}, {' '.join(how)}: {100 * found[0] / weights:.2f} % alone, "
+              f"{100 * found[1] / weights:.2f} % as a version", flush=True)
+
+
+def train(f, rank):
+    """The family's own recipe for an adapter, of another rank and fewer steps."""
+    import train as trainer
+    from peft import LoraConfig, get_peft_model
+    family = trainer.load_family(f.path)
+    members = []
+    for task, seed in TRAINED:
+        name = f"{task}-{seed}"
+        path = os.path.join(os.path.dirname(f.work), f"{name}-r{rank}")
+        torch.manual_seed(1000 * rank + 10 * seed + len(members))
+        model = get_peft_model(trainer.load(f.base), LoraConfig(
+            r=rank, lora_alpha=2 * rank, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
+            target_modules=family.LORA_TARGETS))
+        settings = dict(family.LORA, steps=STEPS, min_steps=120)
+        trainer.tune(family, f.path, model, task, settings, 7 * rank + seed,
+                     lambda text: print(text, file=sys.stderr), f"{name} r={rank}")
+        model.save_pretrained(path)
+        members.append((name, path, task))
+    return members
+
+
+def retained_of(f, members, folder):
+    return [f.retained(task, (f.base, path), (f.base, os.path.join(folder, name)))
+            for name, path, task in members]
 
 
 def own_points(f, members):
+    """For each error the bytes and what is kept of each adapter, which are coded apart."""
     points = []
     for error in ERRORS:
         package, out = os.path.join(f.work, "a.pkg"), os.path.join(f.work, "a")
         f.run("rmm", "pack", package, *(f"{n}={p}" for n, p, _ in members), "--error", str(error))
         os.mkdir(out)
-        print(f"error {error}", file=sys.stderr, flush=True)
         for name, _, _ in members:
             f.run("rmm", "unpack", package, name, os.path.join(out, name))
-        size = sum(m["codec"]["own"] for m in f.listed(package)["members"])
-        points.append((size, mean_retained(f, members, out), error))
+        sizes = [m["codec"]["own"] for m in f.listed(package)["members"]]
+        points.append((sizes, retained_of(f, members, out), error))
         shutil.rmtree(out)
         os.remove(package)
     return points
 
 
-def adapters(f, label, members):
+def rows_point(f, members, directions):
     package, out = os.path.join(f.work, "r.pkg"), os.path.join(f.work, "r")
-    points = own_points(f, members)
     f.run("rmm", "pack", package, *(f"{n}={p}" for n, p, _ in members), "--exact")
-    for directions in (1, 3, 5):
-        if directions > len(members) - 1:
-            continue
-        done = subprocess.run([f.binary, "rmm", "rows", package, out, "--directions",
-                               str(directions), "--json", "-q"], check=True, stdout=subprocess.PIPE)
-        report = json.loads(done.stdout)
-        kept = mean_retained(f, members, out)
-        good = [p for p in points if p[1] >= kept]
-        ours = min(good) if good else None
-        text = (f"own at error {ours[2]} keeps {ours[1]:.1f} % in {report['bytes'] / ours[0]:.1f} "
-                "times fewer bytes" if ours else "own keeps less at every error")
-        print(f"{label:24} p={directions}: {100 * report['bytes'] / report['raw_bytes']:5.1f} % of the "
-              f"bytes, {kept:5.1f} %; {text}", flush=True)
-        shutil.rmtree(out)
-    for size, kept, error in points:
-        print(f"{label:24} own, error {error:4.2f}: {100 * size / report['raw_bytes']:5.1f} % of the "
-              f"bytes, {kept:5.1f} %", flush=True)
+    done = subprocess.run([f.binary, "rmm", "rows", package, out, "--directions",
+                           str(directions), "--json", "-q"], check=True, stdout=subprocess.PIPE)
+    kept = retained_of(f, members, out)
+    shutil.rmtree(out)
     os.remove(package)
+    return json.loads(done.stdout), sum(kept) / len(kept)
+
+
+def adapters(f, label, members, counts, directions):
+    points = own_points(f, members)
+    for n in counts:
+        own = [(sum(sizes[:n]), sum(kept[:n]) / n, error) for sizes, kept, error in points]
+        for p in directions:
+            report, kept = rows_point(f, members[:n], p)
+            good = [point for point in own if point[1] >= kept]
+            ours = min(good) if good else None
+            text = (f"own at error {ours[2]} keeps {ours[1]:.1f} % in "
+                    f"{report['bytes'] / ours[0]:.1f} times fewer bytes" if ours
+                    else "own keeps less at every error")
+            print(f"{label}, n={n}, p={p}: {100 * report['bytes'] / report['raw_bytes']:5.1f} % of "
+                  f"the bytes, {kept:5.1f} %; {text}", flush=True)
+        for size, kept, error in own:
+            print(f"{label}, n={n}, own, error {error:4.2f}: "
+                  f"{100 * size / report['raw_bytes']:5.1f} % of the bytes, {kept:5.1f} %",
+                  flush=True)
 
 
 def extracted(f, rank):
@@ -166,18 +217,26 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("family")
-    parser.add_argument("--part", choices=("models", "adapters"))
+    parser.add_argument("--part", choices=("models", "versions", "trained", "adapters"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
+        now = os.path.join(work, "now")
+        os.mkdir(now)
         f = Family(os.path.join(os.path.abspath(args.build), "weightward"),
-                   os.path.abspath(args.family), work)
-        for name, task in MODELS if args.part != "adapters" else []:
-            one_model(f, name, task)
-        if args.part != "models":
-            adapters(f, "4 LoRAs, rank 8", [(n, os.path.join(f.path, n), t) for n, t in ADAPTERS])
+                   os.path.abspath(args.family), now)
+        if args.part in (None, "models"):
+            for name, task in MODELS:
+                one_model(f, name, task)
+        if args.part in (None, "versions"):
+            versions(f, "expert-rev", "expert-rev-v2")
+        for rank in (8, 16) if args.part in (None, "trained") else ():
+            adapters(f, f"trained, rank {rank}", train(f, rank), (4, 8), (1, 2))
+        if args.part in (None, "adapters"):
+            adapters(f, "4 LoRAs, rank 8", [(n, os.path.join(f.path, n), t) for n, t in ADAPTERS],
+                     (4,), (1, 3))
             for rank in (16, 8):
-                adapters(f, f"8 extracted, rank {rank}", extracted(f, rank))
+                adapters(f, f"8 extracted, rank {rank}", extracted(f, rank), (8,), (1, 3, 5))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,33 @@ PY
     refused 2 "standard output" "$WW" rmm unpack p.pkg caesar out --tensor x
 }
 
+@test "a later version is coded against the one before, for the same people" {
+    make_package
+    "$WW" rmm mix p.pkg later --weight rev=0.9 --weight caesar=0.1 --base "$FAMILY/base" \
+        --open-with ann.key -q
+    "$WW" rmm pack alone.pkg rev="$FAMILY/expert-rev" rev-2=later --exact --base "$FAMILY/base" -q
+    "$WW" rmm pack v.pkg rev="$FAMILY/expert-rev" rev-2=later --versions --exact \
+        --base "$FAMILY/base" -q
+    "$WW" rmm list v.pkg >list
+    grep -q "version of rev: who opens it can read that too" list
+    [ "$("$WW" rmm list v.pkg --json | jq -r '.members[1].parent')" = rev ]
+    [ "$(stat -c %s v.pkg)" -lt "$(($(stat -c %s alone.pkg) * 9 / 10))" ]
+    "$WW" rmm unpack v.pkg rev-2 out-1 --base "$FAMILY/base" -q
+    diff -r later out-1
+    refused 1 "everyone" "$WW" rmm add p.pkg rev-2=later --exact --base "$FAMILY/base" \
+        --after rev --sign me.key
+    refused 1 "'bob.pub' may not open" "$WW" rmm add p.pkg rev-2=later --exact \
+        --base "$FAMILY/base" --chain rev-2=rev --to rev-2=bob.pub --sign me.key
+    "$WW" rmm add p.pkg rev-2=later --exact --base "$FAMILY/base" --after rev \
+        --to rev-2=ann.pub --open-with ann.key --sign me.key -q
+    refused 1 "may not open" "$WW" rmm share p.pkg --to rev-2=bob.pub --open-with ann.key
+    refused 2 "drop it first" "$WW" rmm drop p.pkg rev --sign me.key
+    "$WW" rmm unpack p.pkg rev-2 out-2 --base "$FAMILY/base" --open-with ann.key -q
+    diff -r later out-2
+    refused 2 "goes with add" "$WW" rmm pack x.pkg rev=later --exact --after rev
+    refused 2 "--chain takes" "$WW" rmm pack x.pkg rev=later --exact --chain rev2=rev
+}
+
 @test "a version is not rolled back, a dropped member is gone" {
     make_package
     cp p.pkg old.pkg

@@ -44,6 +44,8 @@ def main():
     save("sealed", 1, manifest([member(cipher="aes-256-gcm", key_id="ef" * 16)], None, 2))
     unmerge = {"merged": 2, "sources": [{"name": "b", "weight": -1, "tensor_tree": SHA}]}
     save("unmerge", 1, manifest([member(coded=coded, unmerge=unmerge)], base))
+    later = member(name="b", offset=8192, coded=coded, parent="a", leak="parent")
+    save("versions", 1, manifest([member(coded=coded), later], base))
     chunks = [[40, SHA], [60, SHA]]
     weights = {"path": "m.safetensors", "size": 2097160, "sha256": SHA, "parts": [
         {"bytes": 8, "dtype": "U8", "chunks": chunks[:1]},
@@ -55,6 +57,10 @@ def main():
               "rank": {"rank": 2, "rows": 4, "rounding": "sum", "chunks": chunks}}
     save("table-rank", 2, {"schema": "weightward.package-member/2", "salt": SHA,
                            "files": [dict(weights, size=48, parts=[matrix])]})
+    chained = {"bytes": 48, "dtype": "BF16", "tensor": "w", "parent": True,
+               "chunks": [[100, SHA]]}
+    save("table-parent", 2, {"schema": "weightward.package-member/2", "salt": SHA,
+                             "files": [dict(weights, size=48, parts=[chained])]})
 
 
 main()

@@ -335,8 +335,16 @@ class Package:
             out += cipher.decrypt(nonce, piece, None)
         return member, out
 
-    def member(self, name, base, content_key=None, keep=lambda path: True):
-        """(path, bytes) of files that `keep` wants. base(tensor or None, path): bytes."""
+    def parts_of(self, name, base):
+        """Parts of a parent by what a version finds them by; none of its parts is sealed."""
+        found = {}
+        for _ in self.member(name, base, parts=found):
+            pass
+        return found
+
+    def member(self, name, base, content_key=None, keep=lambda path: True, parts=None):
+        """(path, bytes) of files that `keep` wants. base(tensor or None, path): bytes. parts: a
+        dictionary that gets the bytes of every part."""
         entry, content = self.content(name, content_key)
         n = struct.unpack("<Q", content[-8:])[0]
         table = json.loads(content[-8 - n:-8])
@@ -348,13 +356,20 @@ class Package:
             entry["commitment"]
         if "key_id" not in entry:
             assert sha256(b"weightward/package/salt/v1\0" + listed) == table["salt"]
+        parents = self.parts_of(entry["parent"], base) if "parent" in entry else {}
+        assert entry.get("leak") == ("parent" if parents else None)
         at = 0
         for file in table["files"]:
             out, wanted = b"", keep(file["path"])
             if file.get("same"):
                 out = base(None, file["path"])
             for part in file.get("parts", []):
+                key = (part["tensor"], None) if "tensor" in part else (None, file["path"])
                 whole = base(part["tensor"], None) if part.get("base") else None
+                if part.get("parent"):
+                    kind, whole = parents[key]
+                    assert kind == part["dtype"] and len(whole) == part["bytes"]
+                begin = len(out)
                 if "rank" in part:
                     whole, at = predict(part, whole, content, at)
                 for c, (length, digest) in enumerate(part["chunks"]):
@@ -365,6 +380,8 @@ class Package:
                     if wanted:
                         out += decode_chunk(coded, part["dtype"], size,
                                             whole and whole[c * CHUNK:c * CHUNK + size])
+                if parts is not None:
+                    parts.setdefault(key, (part["dtype"], out[begin:]))
             if wanted:
                 assert len(out) == file["size"] and sha256(out) == file["sha256"], file["path"]
                 yield file["path"], out

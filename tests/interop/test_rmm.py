@@ -151,6 +151,38 @@ def dense(run, check, work, base):
     print(f"dense: error {min(errors):.3f} to {max(errors):.3f}, {bits:.2f} bits for each weight")
 
 
+def versions(run, check, work, base, adapter):
+    """A later version of a model and of an adapter, read by the independent decoder."""
+    import torch
+    from safetensors.torch import load_file, save_file
+    later, tuned = os.path.join(work, "later"), os.path.join(work, "tuned")
+    torch.manual_seed(6)
+    for source, out, name in ((f"{AMBER}/expert-rev", later, "model.safetensors"),
+                              (adapter, tuned, "adapter_model.safetensors")):
+        shutil.copytree(source, out)
+        tensors = load_file(os.path.join(out, name))
+        tensors = {k: (v.float() * (1 + 0.002 * torch.randn(v.shape))).to(v.dtype)
+                   for k, v in tensors.items()}
+        save_file(tensors, os.path.join(out, name), {"format": "pt"})
+    members = [f"rev={AMBER}/expert-rev", f"later={later}", f"lora={adapter}", f"tuned={tuned}"]
+    chain = ("--chain", "later=rev", "--chain", "tuned=lora")
+    run("rmm", "pack", "v.pkg", *members, "--exact", "--base", base, *chain)
+    package = Package(os.path.join(work, "v.pkg"))
+    check(package, "later", later)
+    check(package, "tuned", tuned)
+    run("rmm", "pack", "vb.pkg", *members, "--error", "0.05", "--base", base, *chain)
+    package = Package(os.path.join(work, "vb.pkg"))
+    sizes = {m["name"]: m["bytes"] for m in package.manifest["members"]}
+    for name in ("later", "tuned"):
+        run("rmm", "unpack", "vb.pkg", name, f"{name}-back", "--base", base)
+        check(package, name, os.path.join(work, f"{name}-back"))
+    errors = product_errors(tuned, os.path.join(work, "tuned-back"))
+    assert 0 < max(errors) <= 0.05, errors
+    print("versions read by the independent reader; within an error of 0.05 the later model "
+          f"takes {sizes['later'] / sizes['rev']:.2f} of the first, the adapter "
+          f"{sizes['tuned'] / sizes['lora']:.2f}")
+
+
 def answers(model):
     import torch
     ids = torch.arange(3, 35).reshape(2, 16)
@@ -175,6 +207,27 @@ def products(folder):
     return {k[len("base_model.model."):].replace(".lora_A.weight", ""):
             config["lora_alpha"] / config["r"] * numbers[k.replace("lora_A", "lora_B")] @ a
             for k, a in numbers.items() if ".lora_A." in k}
+
+
+def vllm_takes(folder, base, most=16):
+    """What vLLM's loader of adapters demands (its PEFTHelper and checks of names, as of 0.11):
+    three fields, a rank of at most max_lora_rank, no bias, no DoRA, no whole weights, factors
+    under PEFT's names of modules that the model has, and one scale from r and lora_alpha."""
+    config = json.loads(read(folder, "adapter_config.json"))
+    assert isinstance(config["r"], int) and config["target_modules"], config
+    assert 0 < config["r"] <= most and config["lora_alpha"] == config["r"], config
+    assert config["bias"] == "none" and not config.get("use_dora"), config
+    assert config["modules_to_save"] is None and not config["use_rslora"], config
+    modules = {name.removesuffix(".weight") for name in weights(base)}
+    sides = {"lora_A": {}, "lora_B": {}}
+    for name, value in factors(folder).items():
+        assert name.startswith("base_model.model.") and name.endswith(".weight"), name
+        module, side = name[len("base_model.model."):-len(".weight")].rsplit(".", 1)
+        assert module in modules and module.split(".")[-1] in config["target_modules"], name
+        sides[side][module] = value.shape
+    assert sides["lora_A"].keys() == sides["lora_B"].keys() and sides["lora_A"], sides
+    for module, shape in sides["lora_A"].items():
+        assert shape[0] == config["r"] == sides["lora_B"][module][1], module
 
 
 def check_gguf(path, base, want):
@@ -231,6 +284,12 @@ def forms(run, work, base):
     portable = os.path.join(work, "odd-portable")
     got = answers(peft.PeftModel.from_pretrained(load(base), portable))
     same_answers("odd as portable", got, odd, 1e-5)
+    vllm_takes(portable, base)
+    try:
+        vllm_takes(source, base)
+        raise RuntimeError("the check of what vLLM demands cannot fail")
+    except AssertionError:
+        pass
     run("rmm", "unpack", "f.pkg", "odd", "odd-peft", "--form", "peft")
     assert factors(os.path.join(work, "odd-peft")).keys() == factors(source).keys()
     run("rmm", "unpack", "f.pkg", "odd", "odd.gguf", "--form", "gguf", "--base", base)
@@ -284,6 +343,7 @@ def main():
         bounded(run, check, work, base, adapter)
         dense(run, check, work, base)
         forms(run, work, base)
+        versions(run, check, work, base, adapter)
 
         import peft
         import transformers

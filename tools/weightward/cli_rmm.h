@@ -13,7 +13,10 @@ struct cli_rmm {
     int exact;
     double error;
     long long budget;
-    char **to; /* NAME=PUB */
+    char **to;    /* NAME=PUB */
+    char **chain; /* pack, add: NAME=PARENT */
+    char *after;  /* add: parent of the members */
+    int versions; /* each member is one of the one before it */
     char *sign;
     struct cli_passphrase sign_passphrase;
     char *open_with;
@@ -23,11 +26,11 @@ struct cli_rmm {
     char *tensor;
     char *form; /* unpack: name of a form */
     int at_least;
-    char *report;    /* inspect: a page */
-    char **weights;  /* mix: NAME=W */
-    char *recipe;    /* mix */
-    int rank;        /* mix */
-    int directions;  /* rows */
+    char *report;           /* inspect: a page */
+    char **weights;         /* mix: NAME=W */
+    char *recipe;           /* mix */
+    int rank;               /* mix */
+    int directions;         /* rows */
     struct cli_guard guard; /* unpack, mix */
 };
 

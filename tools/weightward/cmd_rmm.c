@@ -20,7 +20,8 @@ static const struct word {
     {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY"},
     {"list", cli_rmm_list, 1, 1, "list PKG"},
     {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]"},
-    {"mix", cli_rmm_mix, 2, 2, "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]"},
+    {"mix", cli_rmm_mix, 2, 2,
+     "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]"},
     {"rows", cli_rmm_rows, 2, 66, "rows PKG OUT [NAME...] --directions P|--budget BYTES"},
     {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]"},
     {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]"},
@@ -62,6 +63,9 @@ static void show_member(const struct ww_pack_entry *m)
         printf(", sealed for %zu", m->n_recipients);
     }
     printf("\n");
+    if (m->parent) {
+        printf("  version of %s: who opens it can read that too\n", m->parent);
+    }
     for (size_t i = 0; i < m->n_recipients; i++) {
         printf("  recipient %s\n", m->recipients[i]);
     }
@@ -111,8 +115,9 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         }
         return words[i].run(opt, args + 1);
     }
-    return cli_usage(verb, "the commands are pack, add, drop, share, list, inspect, verify, "
-                           "unpack, mix, rows and unmerge");
+    return cli_usage(verb,
+                     "the commands are pack, add, drop, share, list, inspect, verify, "
+                     "unpack, mix, rows and unmerge");
 }
 
 int cmd_rmm(int argc, const char **argv)
@@ -126,15 +131,25 @@ int cmd_rmm(int argc, const char **argv)
          "pack, unmerge: merge of which members are sources", "MODEL"},
         {"source", 0, POPT_ARG_ARGV, &opt.sources, 0,
          "another source of that merge (repeatable)", "MODEL"},
-        {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte", NULL},
+        {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte",
+         NULL},
         {"error", 0, POPT_ARG_DOUBLE, &opt.error, 0,
-         "products of factors and changes of matrices come back within this share, the rest "
+         "products of factors and changes of matrices come back within this share, the "
+         "rest "
          "exactly",
          "E"},
         {"budget", 0, POPT_ARG_LONGLONG, &opt.budget, 0,
-         "as close as a package of so many bytes allows; rows: as many directions", "BYTES"},
+         "as close as a package of so many bytes allows; rows: as many directions",
+         "BYTES"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
          "NAME=PUB"},
+        {"chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
+         "pack, add: code a member against another that it is a version of (repeatable)",
+         "NAME=PARENT"},
+        {"versions", 0, POPT_ARG_NONE, &opt.versions, 0,
+         "pack, add: each member is a version of the one named before it", NULL},
+        {"after", 0, POPT_ARG_STRING, &opt.after, 0,
+         "add: the members are versions of this one", "PARENT"},
         {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign the package", "KEY"},
         {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
          "passphrase of the signing key", "FILE"},
@@ -149,26 +164,30 @@ int cmd_rmm(int argc, const char **argv)
         {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "verify: who must have signed", "PUB"},
         {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0,
          "unpack, mix, inspect, rows: who must have signed", "PUB"},
-        {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions", "N"},
+        {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions",
+         "N"},
         {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
-         "Policy options (unpack, mix):", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
+         0, "Policy options (unpack, mix):", NULL},
         {"form", 0, POPT_ARG_STRING, &opt.form, 0,
-         "unpack: form of an adapter: files, peft, portable, gguf or model; mix: model", "FORM"},
-        {"weight", 0, POPT_ARG_ARGV, &opt.weights, 0, "mix: so much of this member (repeatable)",
-         "NAME=W"},
-        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "mix: a recipe with member:NAME in it",
-         "FILE"},
+         "unpack: form of an adapter: files, peft, portable, gguf or model; mix: model",
+         "FORM"},
+        {"weight", 0, POPT_ARG_ARGV, &opt.weights, 0,
+         "mix: so much of this member (repeatable)", "NAME=W"},
+        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0,
+         "mix: a recipe with member:NAME in it", "FILE"},
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "mix: of the adapter, at most", "N"},
         {"directions", 0, POPT_ARG_INT, &opt.directions, 0,
          "rows: principal directions of each row and column", "P"},
-        {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures", "FILE"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
-         "Common options:", NULL},
+        {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures",
+         "FILE"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table,
-                   "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 2,
-                   5000, run_rmm, &opt);
+    return cli_run(
+        argc, argv, table,
+        "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 2,
+        5000, run_rmm, &opt);
 }

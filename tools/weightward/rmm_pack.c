@@ -8,7 +8,8 @@
 
 struct members {
     struct ww_pack_member *items;
-    char **names; /* own */
+    char **names;       /* own */
+    const char **after; /* what each is a version of, or NULL */
     size_t n;
 };
 
@@ -19,6 +20,7 @@ static void members_free(struct members *m)
         free((void *)(uintptr_t)m->items[i].to);
     }
     free(m->items);
+    free((void *)m->after);
     free(m->names);
 }
 
@@ -70,6 +72,42 @@ static int add_recipient(struct members *m, const char *text, size_t n_to)
     return cli_usage("rmm", message);
 }
 
+/* NAME=PARENT of a member that is given. */
+static int add_parent(struct members *m, const char *text)
+{
+    char message[400];
+    const char *parent = NULL;
+    char *name = cut(text, &parent);
+    for (size_t i = 0; name && i < m->n; i++) {
+        if (strcmp(m->names[i], name) == 0) {
+            m->after[i] = parent;
+            free(name);
+            return 0;
+        }
+    }
+    free(name);
+    snprintf(
+        message, sizeof message,
+        "--chain takes NAME=PARENT with the name of a member that is being packed, not "
+        "'%.200s'",
+        text);
+    return cli_usage("rmm", message);
+}
+
+static int read_parents(const struct cli_rmm *opt, struct members *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        m->after[i] = opt->versions && i > 0 ? m->names[i - 1] : opt->after;
+    }
+    for (size_t i = 0; i < cli_count(opt->chain); i++) {
+        int status = add_parent(m, opt->chain[i]);
+        if (status) {
+            return status;
+        }
+    }
+    return 0;
+}
+
 static int read_members(const struct cli_rmm *opt, const char *const *args,
                         struct members *out)
 {
@@ -79,7 +117,8 @@ static int read_members(const struct cli_rmm *opt, const char *const *args,
     }
     out->items = calloc(n + 1, sizeof *out->items);
     out->names = calloc(n + 1, sizeof *out->names);
-    if (!out->items || !out->names) {
+    out->after = calloc(n + 1, sizeof *out->after);
+    if (!out->items || !out->names || !out->after) {
         return out_of_memory();
     }
     for (; out->n < n; out->n++) {
@@ -96,7 +135,7 @@ static int read_members(const struct cli_rmm *opt, const char *const *args,
             return status;
         }
     }
-    return 0;
+    return read_parents(opt, out);
 }
 
 static void tell(const struct cli_rmm *opt, const char *path,
@@ -146,6 +185,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     struct ww_pack_report report = {0};
     struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
+    struct ww_unsealer unsealer = {0};
     struct ww_pack_options options = {
         .base = opt->base, .error = opt->error, .budget = (uint64_t)opt->budget};
     enum ww_err rc = WW_OK;
@@ -155,7 +195,10 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
         return status;
     }
     cli_catch_signals();
-    if (opt->merged && members) {
+    options.after = members ? members->after : NULL;
+    options.unsealer = &unsealer;
+    rc = cli_rmm_unsealer(opt, &unsealer, &err);
+    if (rc == WW_OK && opt->merged && members) {
         rc = invert(opt, members, &options.run, &inverses, &err);
         options.base = opt->merged;
         options.inverses = inverses;
@@ -185,6 +228,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
         ww_merge_inverse_release(&inverses[i]);
     }
     free(inverses);
+    ww_secret_free(unsealer.recipient_passphrase);
     ww_pack_report_release(&report);
     ww_signkey_free(key);
     return status;
@@ -195,11 +239,16 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
     struct members members = {0};
     if ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
         opt->budget < 0) {
-        return cli_usage("rmm", "say --exact, or --error E: how close what comes back is to "
-                                "be, or --budget BYTES: how large the package may be");
+        return cli_usage("rmm",
+                         "say --exact, or --error E: how close what comes back is to "
+                         "be, or --budget BYTES: how large the package may be");
     }
     if (opt->merged && (opt->base || !opt->exact)) {
-        return cli_usage("rmm", "--merged takes the place of --base and goes with --exact");
+        return cli_usage("rmm",
+                         "--merged takes the place of --base and goes with --exact");
+    }
+    if (opt->after && word[0] != 'a') {
+        return cli_usage("rmm", "--after goes with add; say --chain NAME=PARENT");
     }
     int status = read_members(opt, args + 1, &members);
     if (status == 0) {

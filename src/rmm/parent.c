@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Parts are cut at the same places in every member, so that a chunk needs one chunk of
+ * each parent and no more. Parents come before their children in the manifest, which
+ * leaves no room for a circle.
+ */
+#include "rmm/parent.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "rmm/rank_code.h"
+#include "rmm/unpack_plan.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+/* A tensor by its name, or what is no tensor by its file. */
+struct ww_parent_name {
+    const char *name;
+    bool tensor;
+    uint32_t part;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct ww_parent_name *x = a;
+    const struct ww_parent_name *y = b;
+    const int order = strcmp(x->name, y->name);
+
+    if (x->tensor != y->tensor) {
+        return x->tensor ? 1 : -1;
+    }
+    return order ? order : (x->part > y->part) - (x->part < y->part);
+}
+
+static enum ww_err sort_names(struct ww_parent *p, struct ww_error *err)
+{
+    const struct ww_pack_table *t = &p->view.table;
+
+    p->names = ww_calloc(t->n_parts, sizeof(*p->names));
+    if (!p->names) {
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a member's parent");
+    }
+    for (uint32_t f = 0; f < t->n_files; f++) {
+        for (uint32_t i = 0; i < t->files[f].n_parts; i++) {
+            const uint32_t part = t->files[f].first_part + i;
+            const char *tensor = t->parts[part].tensor;
+            if (tensor || i == 0) {
+                p->names[p->n_names++] = (struct ww_parent_name){
+                    tensor ? tensor : t->files[f].path, tensor != NULL, part};
+            }
+        }
+    }
+    qsort(p->names, p->n_names, sizeof(*p->names), compare);
+    return WW_OK;
+}
+
+uint32_t ww_parent_part(const struct ww_parent *p, const struct ww_pack_table_part *part,
+                        const char *path)
+{
+    const struct ww_parent_name wanted = {part->tensor ? part->tensor : path,
+                                          part->tensor != NULL, 0};
+    size_t low = 0;
+    size_t high = p->n_names;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (compare(&p->names[middle], &wanted) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == p->n_names || p->names[low].tensor != wanted.tensor ||
+        strcmp(p->names[low].name, wanted.name) != 0) {
+        return WW_NONE;
+    }
+    const struct ww_pack_table_part *found = &p->view.table.parts[p->names[low].part];
+    return found->bytes == part->bytes && found->dtype == part->dtype ? p->names[low].part
+                                                                      : WW_NONE;
+}
+
+enum ww_err ww_parent_bind(const struct ww_parent *parent, const char *member,
+                           struct ww_pack_table *t, struct ww_error *err)
+{
+    for (uint32_t f = 0; f < t->n_files; f++) {
+        for (uint32_t i = 0; i < t->files[f].n_parts; i++) {
+            struct ww_pack_table_part *part = &t->parts[t->files[f].first_part + i];
+            if (!part->chained) {
+                continue;
+            }
+            part->parent_part = parent && (part->tensor || i == 0)
+                                    ? ww_parent_part(parent, part, t->files[f].path)
+                                    : WW_NONE;
+            if (part->parent_part == WW_NONE) {
+                return WW_FAIL(err, WW_E_MALFORMED,
+                               "member '%s': '%s' is coded against a parent that does "
+                               "not have it",
+                               member, part->tensor ? part->tensor : t->files[f].path);
+            }
+        }
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_parent_open(int fd, const struct ww_pack_manifest_member *member,
+                           struct ww_secret *key, const struct ww_model *base,
+                           const struct ww_parent *parent, struct ww_parent *out,
+                           struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->base = base;
+    out->parent = parent;
+    rc = ww_pack_view_open_with(fd, member, key, &out->view, err);
+    if (!rc) {
+        rc = sort_names(out, err);
+    }
+    if (!rc) {
+        rc = ww_parent_bind(parent, member->name, &out->view.table, err);
+    }
+    if (rc) {
+        ww_parent_close(out);
+    }
+    return rc;
+}
+
+void ww_parent_close(struct ww_parent *p)
+{
+    if (p->view.member) {
+        ww_pack_view_close(&p->view);
+    }
+    ww_free(p->names);
+    memset(p, 0, sizeof(*p));
+}
+
+static enum ww_err open_one(struct ww_parents *p, const struct ww_pack_file *f,
+                            size_t member, const struct ww_unsealer *unsealer,
+                            const struct ww_model *base, struct ww_parent *at,
+                            struct ww_error *err)
+{
+    const struct ww_pack_manifest_member *m = &f->manifest.members[member];
+    const bool last = at + 1 == p->items + p->n;
+    struct ww_secret *key = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (m->sealed) {
+        rc = ww_pack_view_key(m, &f->records[member], unsealer, &key, err);
+    }
+    return rc ? rc : ww_parent_open(f->fd, m, key, base, last ? NULL : at + 1, at, err);
+}
+
+/* The farthest first, as each needs those before it. */
+enum ww_err ww_parents_open(struct ww_parents *p, const struct ww_pack_file *f,
+                            size_t member, const struct ww_unsealer *unsealer,
+                            const struct ww_model *base, struct ww_error *err)
+{
+    const struct ww_pack_manifest *m = &f->manifest;
+    size_t at[WW_PACK_MAX_CHAIN + 1];
+    const char *name = m->members[member].parent;
+    enum ww_err rc = WW_OK;
+
+    memset(p, 0, sizeof(*p));
+    while (name && p->n <= WW_PACK_MAX_CHAIN) {
+        at[p->n] = ww_pack_manifest_find(m, name);
+        name = m->members[at[p->n]].parent;
+        p->n++;
+    }
+    if (p->n == 0) {
+        return WW_OK;
+    }
+    p->items = ww_calloc(p->n, sizeof(*p->items));
+    if (!p->items) {
+        p->n = 0;
+        return WW_FAIL(err, WW_E_NOMEM, "out of memory for parents of a member");
+    }
+    for (size_t i = p->n; i-- > 0 && !rc;) {
+        rc = open_one(p, f, at[i], unsealer, base, &p->items[i], err);
+    }
+    p->first = p->items;
+    if (rc) {
+        ww_error_context(err, "member '%s' is a version of another",
+                         m->members[member].name);
+        ww_parents_close(p);
+    }
+    return rc;
+}
+
+void ww_parents_close(struct ww_parents *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        ww_parent_close(&p->items[i]);
+    }
+    ww_free(p->items);
+    memset(p, 0, sizeof(*p));
+}
+
+bool ww_parent_needs_base(const struct ww_parent *p, uint32_t part)
+{
+    const struct ww_pack_table_part *at = &p->view.table.parts[part];
+
+    while (at->chained) {
+        p = p->parent;
+        at = &p->view.table.parts[at->parent_part];
+    }
+    return at->predicted;
+}
+
+void ww_parent_digest(const struct ww_parent *p, uint32_t part, struct ww_sha256 *sha)
+{
+    const struct ww_pack_table_part *at = &p->view.table.parts[part];
+
+    for (;;) {
+        for (uint64_t c = 0; c < at->n_chunks; c++) {
+            ww_sha256_update(sha, p->view.table.chunks[at->first_chunk + c].sha256,
+                             WW_SHA256_BYTES);
+        }
+        for (uint64_t c = 0; c < at->n_factors; c++) {
+            ww_sha256_update(sha, at->factors[c].sha256, WW_SHA256_BYTES);
+        }
+        if (!at->chained) {
+            return;
+        }
+        p = p->parent;
+        at = &p->view.table.parts[at->parent_part];
+    }
+}
+
+static enum ww_err make_room(struct ww_unpack_room *room, struct ww_error *err)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        room->chain[i] = room->chain[i] ? room->chain[i] : ww_calloc(1, WW_CHUNK_BYTES);
+        if (!room->chain[i]) {
+            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a member's parent");
+        }
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_base(const struct ww_parent *p,
+                             const struct ww_pack_table_part *part, uint64_t chunk,
+                             uint8_t *out, size_t n, struct ww_error *err)
+{
+    uint32_t t = WW_NONE;
+    enum ww_err rc = ww_unpack_base_tensor(&p->view, part, p->base, &t, err);
+
+    if (!rc) {
+        const struct ww_tensor *tensor = &p->base->tensors[t];
+        const struct ww_weight_file *file = &p->base->files[tensor->file];
+        rc = ww_pread_full(file->fd, out, n, tensor->offset + chunk * WW_CHUNK_BYTES,
+                           file->name, err);
+    }
+    return rc;
+}
+
+/* One level: prediction NULL for none. */
+static enum ww_err decode(const struct ww_parent *p,
+                          const struct ww_pack_table_part *part, uint64_t chunk,
+                          const uint8_t *prediction, struct ww_unpack_room *room,
+                          uint8_t *out, size_t n, struct ww_error *err)
+{
+    struct ww_rank rank = {0};
+    enum ww_err rc = WW_OK;
+
+    if (part->rank.rank > 0) {
+        rc = ww_rank_load(&p->view, part, room->chunk, room->coded, &rank, err);
+    }
+    if (!rc) {
+        rc = ww_unpack_chunk(&p->view, part, chunk, rank.b ? &rank : NULL, prediction,
+                             room, out, n, err);
+    }
+    ww_rank_release(&rank);
+    return rc;
+}
+
+enum ww_err ww_parent_read(const struct ww_parent *p, uint32_t part, uint64_t chunk,
+                           struct ww_unpack_room *room, uint8_t *out, size_t n,
+                           struct ww_error *err)
+{
+    const struct ww_parent *levels[WW_PACK_MAX_CHAIN + 1];
+    const struct ww_pack_table_part *parts[WW_PACK_MAX_CHAIN + 1];
+    const uint8_t *prediction = NULL;
+    unsigned depth = 0;
+    enum ww_err rc = make_room(room, err);
+
+    levels[0] = p;
+    parts[0] = &p->view.table.parts[part];
+    while (parts[depth]->chained) {
+        levels[depth + 1] = levels[depth]->parent;
+        parts[depth + 1] =
+            &levels[depth + 1]->view.table.parts[parts[depth]->parent_part];
+        depth++;
+    }
+    if (!rc && parts[depth]->predicted) {
+        prediction = room->chain[(depth + 1) % 2];
+        rc = read_base(levels[depth], parts[depth], chunk, room->chain[(depth + 1) % 2],
+                       n, err);
+    }
+    for (unsigned i = depth + 1; i-- > 0 && !rc;) {
+        uint8_t *to = i == 0 ? out : room->chain[i % 2];
+        rc = decode(levels[i], parts[i], chunk, prediction, room, to, n, err);
+        prediction = to;
+    }
+    return rc;
+}
