@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WIDTH 860.0
+#include "report/plot.h"
+
+#define WIDTH WW_PLOT_WIDTH
 #define HEIGHT 220.0
-#define LEFT 60.0
-#define TOP 10.0
+#define LEFT WW_PLOT_LEFT
+#define RIGHT WW_PLOT_RIGHT
+#define TOP WW_PLOT_TOP
 #define BOTTOM 30.0
 #define KINDS 64u /* rows of the map; what lies beyond is told in words */
 #define KIND_BYTES 96
@@ -18,7 +21,7 @@
 
 static double x_of(size_t i, size_t n)
 {
-    return LEFT + (WIDTH - LEFT - 10) / (double)(n > 1 ? n - 1 : 1) * (double)i;
+    return LEFT + (WIDTH - LEFT - RIGHT) / (double)(n > 1 ? n - 1 : 1) * (double)i;
 }
 
 static double y_of(double v, double high)
@@ -30,43 +33,34 @@ static void grid(struct ww_page *p, double high)
 {
     for (int k = 0; k <= 4; k++) {
         const double v = high * k / 4;
-        ww_page_putf(
-            p,
-            "<line x1=\"%.0f\" y1=\"%.1f\" x2=\"%.0f\" y2=\"%.1f\" class=\"grid\"/>"
-            "<text x=\"%.0f\" y=\"%.1f\" class=\"y\">%.3g</text>\n",
-            LEFT, y_of(v, high), WIDTH - 10, y_of(v, high), LEFT - 6, y_of(v, high) + 4,
-            v);
+        ww_plot_level(p, y_of(v, high), v);
     }
 }
 
 static void line_of(struct ww_page *p, const struct ww_decompose_report *d, size_t source,
                     double high)
 {
-    ww_page_putf(p,
-                 "<polyline fill=\"none\" stroke-width=\"1.6\" stroke=\"%s\" points=\"",
-                 ww_page_colour(source));
+    ww_plot_line_begin(p, ww_page_colour(source));
     for (size_t l = 0; l < d->n_layers; l++) {
         ww_page_putf(p, "%.1f,%.1f ", x_of(l, d->n_layers),
                      y_of(d->layers[l].shares[source], high));
     }
     ww_page_put(p, "\"/>\n");
     for (size_t l = 0; l < d->n_layers; l++) {
-        ww_page_putf(p, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.4\" fill=\"%s\"><title>",
-                     x_of(l, d->n_layers), y_of(d->layers[l].shares[source], high),
-                     ww_page_colour(source));
+        ww_plot_dot_begin(p, x_of(l, d->n_layers),
+                          y_of(d->layers[l].shares[source], high),
+                          ww_page_colour(source));
         ww_page_text(p, d->layers[l].name);
-        ww_page_putf(p, ": %.4f, %" PRIu64 " weights moved far enough</title></circle>\n",
+        ww_page_putf(p, ": %.4f, %" PRIu64 " weights moved far enough",
                      d->layers[l].shares[source], d->layers[l].elements);
+        ww_plot_dot_end(p);
     }
 }
 
 static void name_layers(struct ww_page *p, const struct ww_decompose_report *d)
 {
     for (size_t l = 0; l < d->n_layers; l += d->n_layers / 12 + 1) {
-        const char *space = strrchr(d->layers[l].name, ' ');
-        const char *label = space && space[1] >= '0' && space[1] <= '9' ? space + 1 : "·";
-        ww_page_putf(p, "<text x=\"%.1f\" y=\"%.0f\" class=\"x\">%.8s</text>\n",
-                     x_of(l, d->n_layers), HEIGHT - 10, label);
+        ww_plot_layer(p, x_of(l, d->n_layers), HEIGHT - 10, d->layers[l].name);
     }
 }
 
@@ -74,9 +68,7 @@ static void legend(struct ww_page *p, const struct ww_decompose_report *d)
 {
     ww_page_put(p, "<p class=\"legend\">");
     for (size_t i = 0; i < d->n_sources; i++) {
-        ww_page_putf(p, "<span style=\"color:%s\">&#9632;</span> ", ww_page_colour(i));
-        ww_page_text(p, d->sources[i].name);
-        ww_page_put(p, " &nbsp; ");
+        ww_plot_legend_entry(p, i, d->sources[i].name, NULL);
     }
     ww_page_put(p, "</p>\n");
 }

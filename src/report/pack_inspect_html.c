@@ -4,16 +4,17 @@
  * logarithms, cosines as a map. One file, no script, nothing from the net.
  */
 #include <math.h>
+#include <stdio.h>
 
-#include "report/page.h"
+#include "report/plot.h"
 #include "util/str.h"
 #include "weightward/report.h"
 
-#define WIDTH 860.0
+#define WIDTH WW_PLOT_WIDTH
 #define HEIGHT 260.0
-#define LEFT 60.0
-#define RIGHT 10.0
-#define TOP 10.0
+#define LEFT WW_PLOT_LEFT
+#define RIGHT WW_PLOT_RIGHT
+#define TOP WW_PLOT_TOP
 #define BOTTOM 34.0
 #define CELL 34.0
 #define LABELS 170.0
@@ -43,28 +44,15 @@ static void grid(struct ww_page *p, const struct axes *a, const char *below)
 {
     ww_page_putf(p, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n", WIDTH, HEIGHT);
     for (double y = a->y_high; y >= 0.999 * a->y_low; y /= 10) {
-        ww_page_putf(
-            p,
-            "<line x1=\"%.0f\" y1=\"%.1f\" x2=\"%.0f\" y2=\"%.1f\" "
-            "class=\"grid\"/><text x=\"%.0f\" y=\"%.1f\" class=\"y\">%.3g</text>\n",
-            LEFT, y_of(a, y), WIDTH - RIGHT, y_of(a, y), LEFT - 6, y_of(a, y) + 4, y);
+        ww_plot_level(p, y_of(a, y), y);
     }
     for (int k = 0; k <= 4; k++) {
         const double x = a->x_low + (a->x_high - a->x_low) * k / 4;
-        ww_page_putf(p, "<text x=\"%.1f\" y=\"%.0f\" class=\"x\">%.3g</text>\n",
-                     x_of(a, x), HEIGHT - 18, x);
+        char number[32];
+        (void)snprintf(number, sizeof(number), "%.3g", x);
+        ww_plot_below(p, x_of(a, x), HEIGHT - 18, number);
     }
-    ww_page_putf(p, "<text x=\"%.0f\" y=\"%.0f\" class=\"x\">", (LEFT + WIDTH) / 2,
-                 HEIGHT - 3);
-    ww_page_text(p, below);
-    ww_page_put(p, "</text>\n");
-}
-
-static void begin_line(struct ww_page *p, size_t colour)
-{
-    ww_page_putf(p,
-                 "<polyline fill=\"none\" stroke-width=\"1.6\" stroke=\"%s\" points=\"",
-                 ww_page_colour(colour));
+    ww_plot_below(p, (LEFT + WIDTH) / 2, HEIGHT - 3, below);
 }
 
 static void end_line(struct ww_page *p, const char *name)
@@ -74,23 +62,16 @@ static void end_line(struct ww_page *p, const char *name)
     ww_page_put(p, "</title></polyline>\n");
 }
 
-static void legend_entry(struct ww_page *p, size_t colour, const char *name)
-{
-    ww_page_putf(p, "<span style=\"color:%s\">&#9632;</span> ", ww_page_colour(colour));
-    ww_page_text(p, name);
-    ww_page_put(p, " &nbsp; ");
-}
-
 static void legend(struct ww_page *p, const struct ww_pack_inspection *r, bool rows)
 {
     ww_page_put(p, "<p class=\"legend\">");
     for (size_t i = 0; i < r->n_members; i++) {
         if (!r->members[i].why) {
-            legend_entry(p, i, r->members[i].name);
+            ww_plot_legend_entry(p, i, r->members[i].name, NULL);
         }
     }
     if (rows) {
-        legend_entry(p, r->n_members, "all adapters by rows");
+        ww_plot_legend_entry(p, r->n_members, "all adapters by rows", NULL);
     }
     ww_page_put(p, "</p>\n");
 }
@@ -109,7 +90,7 @@ static void spectra(struct ww_page *p, const struct ww_pack_inspection *r)
     grid(p, &a, "singular value");
     for (size_t i = 0; i < r->n_members; i++) {
         const struct ww_inspect_member *m = &r->members[i];
-        begin_line(p, i);
+        ww_plot_line_begin(p, ww_page_colour(i));
         for (size_t k = 0; k < m->n_spectrum; k++) {
             ww_page_putf(p, "%.1f,%.1f ", x_of(&a, (double)k + 1),
                          y_of(&a, m->spectrum[k]));
@@ -122,18 +103,17 @@ static void spectra(struct ww_page *p, const struct ww_pack_inspection *r)
 static void curve(struct ww_page *p, const struct axes *a, size_t colour,
                   const char *name, const struct ww_inspect_rate *rates, size_t n)
 {
-    begin_line(p, colour);
+    ww_plot_line_begin(p, ww_page_colour(colour));
     for (size_t k = 0; k < n; k++) {
         ww_page_putf(p, "%.1f,%.1f ", x_of(a, rates[k].bits), y_of(a, rates[k].error));
     }
     end_line(p, name);
     for (size_t k = 0; k < n; k++) {
-        ww_page_putf(p, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.4\" fill=\"%s\"><title>",
-                     x_of(a, rates[k].bits), y_of(a, rates[k].error),
-                     ww_page_colour(colour));
+        ww_plot_dot_begin(p, x_of(a, rates[k].bits), y_of(a, rates[k].error),
+                          ww_page_colour(colour));
         ww_page_text(p, name);
-        ww_page_putf(p, ": %.3f bits, error %.4f</title></circle>\n", rates[k].bits,
-                     rates[k].error);
+        ww_page_putf(p, ": %.3f bits, error %.4f", rates[k].bits, rates[k].error);
+        ww_plot_dot_end(p);
     }
 }
 

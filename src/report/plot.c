@@ -3,12 +3,14 @@
 #include "report/plot.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
-#define WIDTH 860.0
+#define WIDTH WW_PLOT_WIDTH
 #define HEIGHT 240.0
-#define LEFT 60.0
-#define RIGHT 10.0
-#define TOP 10.0
+#define LEFT WW_PLOT_LEFT
+#define RIGHT WW_PLOT_RIGHT
+#define TOP WW_PLOT_TOP
 #define BOTTOM 40.0
 #define BAR 18.0
 
@@ -66,33 +68,80 @@ static struct frame frame_of(const struct ww_plot *plot, const struct ww_plot_li
     return f;
 }
 
+void ww_plot_level(struct ww_page *p, double y, double v)
+{
+    ww_page_putf(p,
+                 "<line x1=\"%.0f\" y1=\"%.1f\" x2=\"%.0f\" y2=\"%.1f\" "
+                 "class=\"grid\"/><text x=\"%.0f\" y=\"%.1f\" class=\"y\">%.3g</text>\n",
+                 LEFT, y, WIDTH - RIGHT, y, LEFT - 6, y + 4, v);
+}
+
+void ww_plot_below(struct ww_page *p, double x, double y, const char *text)
+{
+    ww_page_putf(p, "<text x=\"%.1f\" y=\"%.0f\" class=\"x\">", x, y);
+    ww_page_text(p, text);
+    ww_page_put(p, "</text>\n");
+}
+
+void ww_plot_layer(struct ww_page *p, double x, double y, const char *name)
+{
+    const char *end = name + strlen(name);
+    const char *at = end;
+
+    while (at > name && at[-1] >= '0' && at[-1] <= '9') {
+        at--;
+    }
+    const bool numbered = at < end && at > name && (at[-1] == ' ' || at[-1] == '.');
+    ww_plot_below(p, x, y, numbered ? at : "·");
+}
+
+void ww_plot_line_begin(struct ww_page *p, const char *colour)
+{
+    ww_page_putf(p,
+                 "<polyline fill=\"none\" stroke-width=\"1.6\" stroke=\"%s\" points=\"",
+                 colour);
+}
+
+void ww_plot_dot_begin(struct ww_page *p, double x, double y, const char *colour)
+{
+    ww_page_putf(p, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.4\" fill=\"%s\"><title>", x, y,
+                 colour);
+}
+
+void ww_plot_dot_end(struct ww_page *p)
+{
+    ww_page_put(p, "</title></circle>\n");
+}
+
+void ww_plot_legend_entry(struct ww_page *p, size_t i, const char *name,
+                          const char *other)
+{
+    ww_page_putf(p, "<span style=\"color:%s\">&#9632;</span> ", ww_page_colour(i));
+    ww_page_text(p, name);
+    if (other) {
+        ww_page_put(p, " and ");
+        ww_page_text(p, other);
+    }
+    ww_page_put(p, " &nbsp; ");
+}
+
 static void axes(struct ww_page *p, const struct ww_plot *plot, const struct frame *f)
 {
     for (int k = 0; k <= 4; k++) {
         const double v = f->y[0] + (f->y[1] - f->y[0]) * k / 4;
-        ww_page_putf(p,
-                     "<line x1=\"%.0f\" y1=\"%.1f\" x2=\"%.0f\" y2=\"%.1f\" "
-                     "class=\"grid\"/><text x=\"%.0f\" y=\"%.1f\" class=\"y\">%.3g"
-                     "</text>\n",
-                     LEFT, y_of(f, v), WIDTH - RIGHT, y_of(f, v), LEFT - 6,
-                     y_of(f, v) + 4, v);
+        ww_plot_level(p, y_of(f, v), v);
         const double u = f->x[0] + (f->x[1] - f->x[0]) * k / 4;
-        ww_page_putf(p, "<text x=\"%.1f\" y=\"%.0f\" class=\"x\">%.4g</text>\n",
-                     LEFT + (WIDTH - LEFT - RIGHT) * k / 4, HEIGHT - 24,
-                     f->log_x ? exp(u) : u);
+        char number[32];
+        (void)snprintf(number, sizeof(number), "%.4g", f->log_x ? exp(u) : u);
+        ww_plot_below(p, LEFT + (WIDTH - LEFT - RIGHT) * k / 4, HEIGHT - 24, number);
     }
-    ww_page_putf(p, "<text x=\"%.0f\" y=\"%.0f\" class=\"x\">", (LEFT + WIDTH) / 2,
-                 HEIGHT - 6);
-    ww_page_put(p, plot->x_name);
-    ww_page_put(p, "</text>\n");
+    ww_plot_below(p, (LEFT + WIDTH) / 2, HEIGHT - 6, plot->x_name);
 }
 
 static void line_of(struct ww_page *p, const struct frame *f,
                     const struct ww_plot_line *line, const char *colour)
 {
-    ww_page_putf(p,
-                 "<polyline fill=\"none\" stroke-width=\"1.6\" stroke=\"%s\" points=\"",
-                 colour);
+    ww_plot_line_begin(p, colour);
     for (size_t k = 0; k < line->n; k++) {
         if (isfinite(line->y[k])) {
             ww_page_putf(p, "%.1f,%.1f ", x_of(f, line->x[k]), y_of(f, line->y[k]));
@@ -115,14 +164,13 @@ static void points_of(struct ww_page *p, const struct frame *f,
                          "stroke=\"%s\"/>\n",
                          x, y_of(f, line->low[k]), x, y_of(f, line->high[k]), colour);
         }
-        ww_page_putf(p, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"2.6\" fill=\"%s\"><title>",
-                     x, y_of(f, line->y[k]), colour);
+        ww_plot_dot_begin(p, x, y_of(f, line->y[k]), colour);
         ww_page_text(p, line->name);
         ww_page_putf(p, ": %.6g, %.4g", line->x[k], line->y[k]);
         if (line->low) {
             ww_page_putf(p, " [%.4g, %.4g]", line->low[k], line->high[k]);
         }
-        ww_page_put(p, "</title></circle>\n");
+        ww_plot_dot_end(p);
     }
 }
 
@@ -130,9 +178,7 @@ void ww_plot_legend(struct ww_page *p, const char *const *names, size_t n)
 {
     ww_page_put(p, "<p class=\"legend\">");
     for (size_t i = 0; i < n; i++) {
-        ww_page_putf(p, "<span style=\"color:%s\">&#9632;</span> ", ww_page_colour(i));
-        ww_page_text(p, names[i]);
-        ww_page_put(p, " &nbsp; ");
+        ww_plot_legend_entry(p, i, names[i], NULL);
     }
     ww_page_put(p, "</p>\n");
 }
@@ -143,10 +189,9 @@ void ww_plot_lines(struct ww_page *p, const struct ww_plot *plot,
     const struct frame f = frame_of(plot, lines, n);
     ww_page_put(p, "<p class=\"legend\">");
     ww_page_put(p, plot->y_name);
+    ww_page_put(p, " &nbsp; ");
     for (size_t i = 0; i < n; i++) {
-        ww_page_putf(p, " &nbsp; <span style=\"color:%s\">&#9632;</span> ",
-                     ww_page_colour(i));
-        ww_page_text(p, lines[i].name);
+        ww_plot_legend_entry(p, i, lines[i].name, NULL);
     }
     ww_page_putf(p, "</p>\n<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n", WIDTH,
                  HEIGHT);
