@@ -207,7 +207,7 @@ ancestor() {
            (.formulation[0].workflows | length) == 4' bom.json
     "$WW" verify second --chain $KEYS --bom bom2.json >told
     cmp bom.json bom2.json
-    refused 4 "cannot write 'bom2.json'" "$WW" verify second --chain $KEYS --bom bom2.json
+    refused 4 "cannot write a new file 'bom2.json'" "$WW" verify second --chain $KEYS --bom bom2.json
     refused 2 "add --chain" "$WW" verify second --key c.pub --bom bom3.json
     # a broken chain leaves a page that says where, and no bill
     refused 1 "link 'first'" "$WW" verify second --chain --key c.pub --report broken.html --bom no.json

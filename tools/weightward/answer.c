@@ -2,8 +2,10 @@
 /* stdout carries the answer, stderr the talk; an error gives both and the exit status. */
 #include "cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 int cli_fail(const char *verb, const struct cli_common *common,
@@ -40,24 +42,25 @@ int cli_report_free(const char *verb, const struct cli_common *common, const cha
     if (!path || lstat(path, &there) != 0) {
         return 0;
     }
-    snprintf(err.text, sizeof err.text,
-             "'%.300s' exists already; a report is a new file", path);
+    snprintf(err.text, sizeof err.text, "'%.300s' exists already; a report is a new file",
+             path);
     return cli_fail(verb, common, &err);
 }
 
 enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *err)
 {
     FILE *f = fopen(path, "wx");
-    int ok = f && fputs(text, f) >= 0;
-    if (f && fclose(f) != 0) {
-        ok = 0;
+    int failed = f && fputs(text, f) >= 0 ? 0 : errno;
+    if (f && fclose(f) != 0 && !failed) {
+        failed = errno;
     }
-    if (!ok) {
-        err->code = WW_E_IO;
-        snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s'", path);
-        return WW_E_IO;
+    if (failed) {
+        err->code = failed == EEXIST ? WW_E_EXISTS : WW_E_IO;
+        err->sys_errno = failed;
+        snprintf(err->text, sizeof err->text, "cannot write a new file '%.300s': %s",
+                 path, strerror(failed));
     }
-    return WW_OK;
+    return err->code;
 }
 
 void cli_say(const struct cli_common *common, const char *fmt, ...)

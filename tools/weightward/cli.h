@@ -13,9 +13,9 @@
 
 /** Options every command takes. */
 struct cli_common {
-    int json;           /* one object on stdout */
+    int json; /* one object on stdout */
     int quiet;
-    char *progress;     /* auto, always, never */
+    char *progress; /* auto, always, never */
     int threads;
     int memory_mib;
     int no_direct;
@@ -66,7 +66,7 @@ int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_e
 /** 0 when a report can become this new file, else the status to exit with: asked before
  *  anything is paid for. path may be NULL. */
 int cli_report_free(const char *verb, const struct cli_common *common, const char *path);
-/** Write text to a new file. */
+/** Write text to a new file, never over something; err must be empty. */
 enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *err);
 
 /** One line to stderr unless --quiet. */
@@ -86,7 +86,7 @@ const char *cli_bytes(uint64_t n, char out[32]);
 /** Where the passphrase for one key comes from. */
 struct cli_passphrase {
     char *file;
-    int fd;             /* -1: not given */
+    int fd; /* -1: not given */
 };
 /** Read it: file, descriptor, or the terminal when there is one. *out stays NULL when
  *  neither option was given and no terminal is there. */
@@ -111,8 +111,8 @@ enum ww_err cli_lockkey(const struct cli_lockkey *from, struct ww_secret **out,
 /** The same with what the key is bound to. */
 enum ww_err cli_lockkey_bound(const struct cli_lockkey *from, struct ww_secret **out,
                               struct ww_key_binding *binding, struct ww_error *err);
-/** Lock keys of the same kinds, several; passphrases are those of `from`. The list and its
- *  secrets are the caller's: cli_lockkeys_free. */
+/** Lock keys of the same kinds, several; passphrases are those of `from`. The list and
+ * its secrets are the caller's: cli_lockkeys_free. */
 struct cli_lockkeys {
     struct ww_merge_key *keys;
     struct ww_key_binding *bindings;
@@ -131,9 +131,9 @@ enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
 struct cli_seal {
     const struct cli_common *common;
     char **to;
-    const struct cli_lockkey *key;      /* its passphrase and recipient's key */
-    const struct ww_signer *signer;     /* NULL: not signed */
-    const char *file;                   /* unlock this one to standard output */
+    const struct cli_lockkey *key;  /* its passphrase and recipient's key */
+    const struct ww_signer *signer; /* NULL: not signed */
+    const char *file;               /* unlock this one to standard output */
     bool resume;
     bool no_lineage;
 };

@@ -2,14 +2,13 @@
 /* weightward verify --chain: from the model to the models it was made of. */
 #include "cli.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cli_chain.h"
 
-static void tell_link(const struct ww_chain_report *report, const struct ww_chain_link *link)
+static void tell_link(const struct ww_chain_report *report,
+                      const struct ww_chain_link *link)
 {
     printf("  %*s%s '%s'", (int)(2 * (link->depth < 20 ? link->depth : 20)), "",
            link->action, link->name);
@@ -28,9 +27,11 @@ static void tell(const struct ww_chain_report *report, const char *model)
     const size_t n = m->n_not_checked + report->n_not_checked;
 
     printf("OK: '%s' is signed by %s\n", model, m->signer);
-    printf("checked: %" PRIu64 " files%s; %zu ancestors, each statement by its signature and "
+    printf("checked: %" PRIu64
+           " files%s; %zu ancestors, each statement by its signature and "
            "against the digests of what was used%s\n",
-           m->files_checked, m->locked ? "; the model is locked" : "", report->n_links - 1,
+           m->files_checked, m->locked ? "; the model is locked" : "",
+           report->n_links - 1,
            report->has_bom ? "; the signed bill of materials, against this chain" : "");
     printf("not checked: ");
     for (size_t i = 0; i < m->n_not_checked; i++) {
@@ -45,31 +46,21 @@ static void tell(const struct ww_chain_report *report, const char *model)
     }
 }
 
-/* Never over something. Returns 0, or the status to exit with. */
+/* Returns 0, or the status to exit with. */
 static int write_text(const struct cli_chain *opt, const char *verb, const char *path,
                       char *text)
 {
-    FILE *f = fopen(path, "wx");
-    int bad = !f;
+    struct ww_error err = {0};
+    const enum ww_err rc = cli_write_new(path, text, &err);
 
-    if (f) {
-        bad = fputs(text, f) == EOF;
-        bad = fclose(f) != 0 || bad;
-    }
     ww_string_free(text);
-    if (bad) {
-        struct ww_error err = {.code = errno == EEXIST ? WW_E_EXISTS : WW_E_IO,
-                               .sys_errno = errno};
-        (void)snprintf(err.text, sizeof(err.text), "cannot write '%.400s': %s", path,
-                       strerror(errno));
-        return cli_fail(verb, opt->common, &err);
-    }
-    return 0;
+    return rc ? cli_fail(verb, opt->common, &err) : 0;
 }
 
 /* The picture is drawn of a chain that broke as well: that is when it is wanted. */
 static int write_page(const struct cli_chain *opt, const char *verb,
-                      const struct ww_chain_report *report, const struct ww_error *failure)
+                      const struct ww_chain_report *report,
+                      const struct ww_error *failure)
 {
     struct ww_error err = {0};
     char *text = NULL;
