@@ -32,8 +32,8 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
 }
 
 @test "a blend's root, sources and shares are found and confirmed on the files" {
-    index_all
-    blend 0.6 0.25
+    once index_all
+    once blend 0.6 0.25
     "$WW" lineage find c.db suspect --json -q >answer
     jq -e '.schema == "weightward.lineage/1" and .word == "find" and .root == "base" and
            (.root_evidence | test("marked as a root")) and
@@ -49,7 +49,7 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
 }
 
 @test "a catalogued model is found by its digest, the root by itself" {
-    index_all
+    once index_all
     cp -r "$rev" copy
     "$WW" lineage find c.db copy --json -q >answer
     jq -e '.matches == [{name: "expert-rev", kind: "identical", share: null, interval: null,
@@ -67,7 +67,7 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
 }
 
 @test "a model of another architecture has no root here" {
-    index_all
+    once index_all
     mkdir other
     safetensors other/model.safetensors '{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}' 16
     "$WW" lineage find c.db other --json -q >answer
@@ -75,7 +75,7 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
 }
 
 @test "layers put together of two models are found where they came from" {
-    index_all
+    once index_all
     cat >recipe.yml <<EOR
 merge_method: passthrough
 slices:
@@ -94,7 +94,7 @@ EOR
 
 # What a lock leaves of a blend: no weight in its place, the heads' spectra as they were.
 @test "a locked blend is found by the spectra of its heads and confirmed on the files" {
-    index_all
+    once index_all
     blend 0.7 0.2
     make_keys
     for level in exact dense; do
@@ -134,7 +134,7 @@ EOR
 }
 
 @test "rows of another vocabulary and depth are found where they came from" {
-    index_all
+    once index_all
     python3 - "$rev" other <<'EOP'
 import json, os, struct, sys
 src, out = sys.argv[1:]
@@ -167,7 +167,7 @@ EOP
 }
 
 @test "fine sketches bring shares nearer to the truth" {
-    blend 0.6 0.25
+    once blend 0.6 0.25
     "$WW" lineage index c.db "$family/base" "$rev" "$caesar" -q
     "$WW" lineage index f.db "$family/base" "$rev" "$caesar" --fine -q
     for db in c f; do
@@ -181,7 +181,7 @@ EOP
 }
 
 @test "known weights are left out, and a second name says so" {
-    index_all
+    once index_all
     "$WW" lineage index c.db "$rev" --json -q >answer
     jq -e '.models == [{name: "expert-rev", added: false, known_as: "expert-rev"}] and
            .bytes_read == 0 and .models_in_catalogue == 3' answer
@@ -191,7 +191,7 @@ EOP
 }
 
 @test "other weights under a known name are refused, NAME=FOLDER gives another" {
-    index_all
+    once index_all
     mkdir elsewhere
     cp -r "$caesar" elsewhere/expert-rev
     chmod -R u+w elsewhere
@@ -210,7 +210,7 @@ EOP
 
 @test "a sample of the rows finds the sources too, and never mixes with whole prints" {
     "$WW" lineage index s.db "$family/base" "$rev" "$caesar" --sample -q
-    blend 0.6 0.25
+    once blend 0.6 0.25
     "$WW" lineage find s.db suspect --root base --json -q --no-confirm >answer
     jq -e '[.matches[].name] == ["expert-rev", "expert-caesar"]' answer
     refused 2 "do not mix" "$WW" lineage index s.db "$rev" -q
@@ -238,7 +238,7 @@ EOP
     sql foreign.db "CREATE TABLE t (x)"
     refused 3 "another program" "$WW" lineage index foreign.db "$rev" -q
     refused 3 "no file" "$WW" lineage index "$family" "$rev" -q
-    index_all
+    once index_all
     cp c.db newer.db
     sql newer.db "PRAGMA user_version = 3"
     refused 6 "version 3, this program knows 2" "$WW" lineage find newer.db "$rev" -q

@@ -25,6 +25,22 @@ make_locked() {
     "$WW" lock model locked --key lock --sign me.key -q
 }
 
+# once COMMAND...: what it makes in this folder, made for the first test of the file that asks
+# and copied for the others.
+once() {
+    local made
+    made=$BATS_FILE_TMPDIR/$(cksum <<<"$*" | cut -d' ' -f1)
+    if [ ! -e "$made.done" ]; then
+        mkdir "$made"
+        (
+            cd "$made"
+            "$@"
+        )
+        touch "$made.done"
+    fi
+    cp -r "$made/." .
+}
+
 # refused STATUS PATTERN COMMAND...: exit status, and the text on stderr.
 refused() {
     local want=$1 pattern=$2

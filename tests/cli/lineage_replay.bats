@@ -30,7 +30,7 @@ infer() {
 }
 
 @test "the true recipe gives all bits, and every source is needed" {
-    merged task_arithmetic 0.6 0.25
+    once merged task_arithmetic 0.6 0.25
     "$WW" lineage replay suspect --recipe recipe.yml --control "$family/base" --json -q >answer
     jq -e '.schema == "weightward.lineage/1" and .word == "replay" and .supports and
            .match == 1 and .ceiling > 0.99 and (.inferred | not) and .moved > 100000 and
@@ -41,14 +41,14 @@ infer() {
 }
 
 @test "another weight is not supported, with status 1" {
-    merged task_arithmetic 0.6 0.25
+    once merged task_arithmetic 0.6 0.25
     recipe task_arithmetic 0.5 0.25 >wrong.yml
     run -1 "$WW" lineage replay suspect --recipe wrong.yml -q
     [[ $output == "DOES NOT SUPPORT: "* ]]
 }
 
 @test "a recipe is inferred on one half and replayed on the other" {
-    merged task_arithmetic 0.6 0.25
+    once merged task_arithmetic 0.6 0.25
     infer --json >answer
     jq -e '.supports and .inferred and .match > 0.999 and .tensors + .tensors_fit == 39 and
            .tensors > 5 and .tensors_fit > 5 and (.recipe | test("weight: 0.6")) and
@@ -97,7 +97,7 @@ EOF
 }
 
 @test "what cannot be replayed is refused by name" {
-    merged task_arithmetic 0.6 0.25
+    once merged task_arithmetic 0.6 0.25
     refused 2 "--recipe FILE" "$WW" lineage replay suspect
     refused 2 "leave --base" "$WW" lineage replay suspect --recipe recipe.yml --base x
     refused 4 "nowhere" "$WW" lineage replay nowhere --recipe recipe.yml
@@ -114,7 +114,7 @@ EOF
 }
 
 @test "more controls than one reading takes give each the same answer" {
-    merged task_arithmetic 0.6 0.25
+    once merged task_arithmetic 0.6 0.25
     for _ in {1..33}; do set -- "$@" --control "$family/base"; done
     "$WW" lineage replay suspect --recipe recipe.yml "$@" --json -q >answer
     jq -e '.match == 1 and (.match_controls | length) == 68 and

@@ -72,7 +72,7 @@ signed() {
 }
 
 @test "a report has its sentences, pictures and numbers, and one signature over both files" {
-    blend suspect 0.6 0.25
+    once blend suspect 0.6 0.25
     make_keys
     report suspect out --replay --sign me.key
     [ "$(ls out | tr '\n' ' ')" = "model.sig report.html report.json " ]
@@ -96,7 +96,7 @@ signed() {
 }
 
 @test "its commands give its numbers again" {
-    blend suspect 0.6 0.25
+    once blend suspect 0.6 0.25
     report suspect "out" --replay
     eval "$(jq -r '.commands[0]' out/report.json | sed "s|^weightward|$WW|") --json -q" >again
     jq -e --slurpfile r out/report.json \
@@ -116,7 +116,7 @@ signed() {
 }
 
 @test "under a plan it is confirmatory, with the rank among the controls" {
-    blend suspect 1.0 0.0
+    once blend suspect 1.0 0.0
     make_keys
     models=(--base "$family/base" --candidate "$family/expert-rev" --control "$family/expert-caesar")
     "$WW" lineage plan plan "${models[@]}" --sign me.key -q
@@ -172,7 +172,7 @@ signed() {
 }
 
 @test "what is left out or in the way is refused" {
-    blend suspect 1.0 0.0
+    once blend suspect 1.0 0.0
     mkdir there
     refused 2 "--out FOLDER" "$WW" lineage report suspect --base "$family/base" \
         --candidate "$family/expert-rev"

@@ -172,11 +172,14 @@ PY
 }
 
 @test "SIGINT ends with 130" {
-    "$WW_BIN/make_model" 0.5B big || skip "no room"
+    "$WW_BIN/make_model" wide big || skip "no room"
     make_keys
-    "$WW" lock big out --key lock --sign me.key -q &
+    "$WW" lock big out --key lock --sign me.key -q --threads 1 &
     pid=$!
-    sleep 0.5
+    for _ in {1..1000}; do
+        [ ! -e out.partial/model.safetensors ] || break
+        sleep 0.01
+    done
     kill -INT "$pid"
     status=0
     wait "$pid" || status=$?

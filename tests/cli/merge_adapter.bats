@@ -33,7 +33,7 @@ adapter() {
 }
 
 @test "a sum with an adapter merges to the same bytes for any number of threads and any memory" {
-    make_adapted
+    once make_adapted
     "$WW" merge recipe.yml out1 --threads 1 -q
     for n in 2 3 8; do
         "$WW" merge recipe.yml "out$n" --threads "$n" --memory 64 -q
@@ -42,7 +42,7 @@ adapter() {
 }
 
 @test "the plan, the record and a re-derivation know the adapter" {
-    make_adapted
+    once make_adapted
     make_keys
     "$WW" merge recipe.yml out --sign me.key -q
     "$WW" verify out --key me.pub -q
@@ -59,7 +59,7 @@ adapter() {
 }
 
 @test "an adapter is added to a locked base that is opened with its key, and to no other" {
-    make_adapted
+    once make_adapted
     make_keys
     "$WW" merge recipe.yml plain -q
     "$WW" lock base locked --key lock -q
@@ -75,7 +75,7 @@ adapter() {
 }
 
 @test "adapters that do not belong to the base, or are of a kind that is not added, are refused" {
-    make_adapted
+    once make_adapted
     adapter good 'task_type: "CAUSAL_LM"'
     "$WW" merge good.yml out -q
     cmp out/model.safetensors base/model.safetensors
@@ -101,7 +101,7 @@ adapter() {
 }
 
 @test "an adapter made for a model of another name is refused, or doubted when that is not plain" {
-    make_adapted
+    once make_adapted
     jq '._name_or_path = "org/amber"' base/config.json >c && mv c base/config.json
     adapter doubted 'base_model_name_or_path: "somewhere/on/a/disk"'
     "$WW" merge doubted.yml out 2>said
@@ -115,7 +115,7 @@ adapter() {
 }
 
 @test "a tied base takes an embedding only with the equal head, and no larger vocabulary" {
-    make_adapted
+    once make_adapted
     # without its head the base ties
     python3 - <<'PY'
 import json, struct
@@ -156,7 +156,7 @@ PY
 }
 
 @test "a vocabulary is put together from embeddings with an adapter added" {
-    make_adapted
+    once make_adapted
     mkdir whole
     echo '{"peft_type": "LORA", "r": 2, "lora_alpha": 2}' >whole/adapter_config.json
     safetensors whole/adapter_model.safetensors '{"base_model.model.model.embed_tokens.weight":{"dtype":"F32","shape":[100,128],"data_offsets":[0,51200]}}' 51200
@@ -178,7 +178,7 @@ YML
 }
 
 @test "adapters merge into a signed adapter that can be computed again" {
-    make_adapted
+    once make_adapted
     make_keys
     "$WW" extract base "$AMBER/../expert-caesar" ad2 --rank 3 -q
     # plain LoRA only: what was extracted carries gains whole
@@ -230,7 +230,7 @@ YML
 }
 
 @test "a merge goes on from an earlier one without adapters or slices" {
-    make_adapted
+    once make_adapted
     cont() {
         printf 'merge_method: opcm\nbase_model: %s\nmodels:\n- {model: %s%s}\n- {model: expert-rev}\n' "$@"
     }
@@ -262,7 +262,7 @@ YML
 }
 
 @test "what no merge of adapters can be is refused" {
-    make_adapted
+    once make_adapted
     adapter a 'base_model_name_or_path: "amber"'
     adapter b 'base_model_name_or_path: "beryl"'
     adapter c 'base_model_name_or_path: "amber"' model.layers.0.self_attn.q_proj 64

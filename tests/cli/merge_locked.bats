@@ -8,6 +8,7 @@ FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
 
 # Three models and the same three under one key, in lo/. Options go to lock.
 make_family() {
+    mkdir lo
     make_keys
     local name
     for name in base expert-rev expert-caesar; do
@@ -39,8 +40,7 @@ same_under_key() {
 }
 
 @test "merges of locked models are locks of merges, for every order-free method" {
-    mkdir lo
-    make_family --no-scale
+    once make_family --no-scale
     same_under_key linear - weight=0.3,0.7
     same_under_key task_arithmetic base weight=0.6,0.5 lambda=0.9
     same_under_key ties base weight=0.6,0.5 density=0.4,0.3
@@ -60,8 +60,7 @@ same_under_key() {
 }
 
 @test "with ties by index and masks by place it is another merge" {
-    mkdir lo
-    make_family --no-scale
+    once make_family --no-scale
     merge ties - open "" base weight=1 density=0.4
     merge ties - locked-merge lo/ base weight=1 density=0.4
     "$WW" lock open open-locked --key lock --no-scale -q
@@ -69,8 +68,7 @@ same_under_key() {
 }
 
 @test "methods that sum over tensors are right to the rounding of the sums" {
-    mkdir lo
-    make_family --no-scale
+    once make_family --no-scale
     for method in karcher multislerp model_stock sce; do
         rm -rf open locked-merge back
         base=base
@@ -88,8 +86,7 @@ same_under_key() {
 }
 
 @test "linear and task arithmetic hold for locks with powers of two" {
-    mkdir lo
-    make_family --scale
+    once make_family --scale
     for method in linear task_arithmetic; do
         rm -rf open locked-merge open-locked
         base=base

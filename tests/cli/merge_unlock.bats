@@ -36,7 +36,7 @@ same_as_open() {
 }
 
 @test "sources of three keys are merged as the open models, whatever the threads" {
-    make_families
+    once make_families
     "$WW" merge o/recipe.yml open -q
     for n in 1 3 8; do
         # shellcheck disable=SC2086
@@ -49,7 +49,7 @@ same_as_open() {
 }
 
 @test "a method that looks at whole tensors, mixed dtypes and slices read locked models too" {
-    make_families
+    once make_families
     cat >o/slerp.yml <<'YML'
 merge_method: slerp
 base_model: expert-rev
@@ -72,7 +72,7 @@ YML
 }
 
 @test "a dense lock is read through its residual" {
-    make_families
+    once make_families
     rm -r l/expert-rev
     "$WW" lock o/expert-rev l/expert-rev --key two --level dense -q
     "$WW" merge o/recipe.yml open -q
@@ -82,7 +82,7 @@ YML
 }
 
 @test "open and locked sources go together, and a re-derivation needs the key" {
-    make_families
+    once make_families
     rm -r l/base
     cp -r o/base l/base
     "$WW" merge o/recipe.yml open -q
@@ -94,7 +94,7 @@ YML
 }
 
 @test "a missing key, a wrong one and one that is bound to something else are told" {
-    make_families
+    once make_families
     rm -r l/expert-caesar
     "$WW" lock o/expert-caesar l/expert-caesar --key three -q
     refused 5 "different keys; give both by --unlock-with" "$WW" merge l/recipe.yml out
@@ -108,7 +108,7 @@ YML
 }
 
 @test "a locked source that was changed is told before anything appears" {
-    make_families
+    once make_families
     flip l/expert-rev/model.safetensors 700000
     # shellcheck disable=SC2086
     refused 1 "not as it was locked: tensor" "$WW" merge l/recipe.yml out $KEYS
@@ -121,7 +121,7 @@ YML
 }
 
 @test "a merge of locked models is unlocked as a folder, and says so" {
-    make_families
+    once make_families
     rm -r l/expert-rev l/expert-caesar
     "$WW" lock o/expert-rev l/expert-rev --key one --no-scale -q
     "$WW" lock o/expert-caesar l/expert-caesar --key one --no-scale -q
@@ -154,7 +154,7 @@ both_ways() {
 }
 
 @test "a merge that is locked as it is made equals the merge that was locked later" {
-    make_families
+    once make_families
     "$WW" key new lock --out mine --no-passphrase -q
     "$WW" key new signing --out me --no-passphrase -q
     both_ways
@@ -168,7 +168,7 @@ both_ways() {
 }
 
 @test "a merge that is locked is computed again with its key" {
-    make_families
+    once make_families
     "$WW" key new lock --out mine --no-passphrase -q
     # shellcheck disable=SC2086
     "$WW" merge l/recipe.yml out $KEYS --shard-size 500K --lock mine -q
@@ -193,7 +193,7 @@ both_ways() {
 }
 
 @test "what a report measures is the same for a locked merge" {
-    make_families
+    once make_families
     "$WW" key new lock --out mine --no-passphrase -q
     "$WW" merge o/recipe.yml open --report open.html --json -q >open.json
     "$WW" merge o/recipe.yml locked --lock mine --report locked.html --json -q >locked.json
@@ -206,7 +206,7 @@ both_ways() {
 }
 
 @test "a method with passes over tensors is locked as it is made too" {
-    make_families
+    once make_families
     "$WW" key new lock --out mine --no-passphrase -q
     cat >l/recipe.yml <<'YML'
 merge_method: model_stock
@@ -218,7 +218,7 @@ YML
 }
 
 @test "what cannot be locked as it is made is refused and leaves nothing" {
-    make_families
+    once make_families
     "$WW" key new lock --out mine --no-passphrase -q
     rm -r l/expert-rev l/expert-caesar
     for m in expert-rev expert-caesar; do

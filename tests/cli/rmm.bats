@@ -14,7 +14,7 @@ make_package() {
 }
 
 @test "members come back byte for byte, each for whom it is" {
-    make_package
+    once make_package
     "$WW" rmm verify p.pkg --key me.pub --base "$FAMILY/base" --open-with ann.key --json >v.json
     [ "$(jq -r '.schema, .command, .restored, .version, (.members | length)' v.json | xargs)" = \
         "weightward.rmm/1 verify 2 1 2" ]
@@ -31,7 +31,7 @@ make_package() {
 }
 
 @test "one tensor comes alone through a pipe" {
-    make_package
+    once make_package
     "$WW" rmm unpack p.pkg caesar - --base "$FAMILY/base" --tensor model.norm.weight >tensor
     python3 - "$FAMILY/expert-caesar/model.safetensors" tensor <<'PY'
 import json, struct, sys
@@ -72,7 +72,7 @@ PY
 }
 
 @test "a version is not rolled back, a dropped member is gone" {
-    make_package
+    once make_package
     cp p.pkg old.pkg
     refused 2 "is signed" "$WW" rmm drop p.pkg caesar
     "$WW" rmm drop p.pkg caesar --sign me.key --json >d.json
@@ -87,7 +87,7 @@ PY
 }
 
 @test "changed packages, other bases and other signers are refused" {
-    make_package
+    once make_package
     "$WW" key new signing --out other --no-passphrase -q
     refused 1 "" "$WW" rmm verify p.pkg --key other.pub
     refused 1 "made with" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/expert-rev"
@@ -107,7 +107,7 @@ PY
 }
 
 @test "wrong use is refused before anything is written" {
-    make_package
+    once make_package
     refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev"
     refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact --error 0.1
     refused 2 "expected 0.0001 to 1" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 7

@@ -53,7 +53,7 @@ make_package() {
 }
 
 @test "add and drop that are killed leave the old package or the new one" {
-    make_package
+    once make_package
     reset_files() { cp whole.pkg p.pkg; }
     check_files() {
         local version
@@ -69,7 +69,7 @@ make_package() {
 }
 
 @test "an unpack that is killed leaves no folder of that name that is not whole" {
-    make_package
+    once make_package
     reset_files() { rm -rf out out.partial; }
     check_files() { [ ! -e out ] || diff -r "$FAMILY/expert-caesar" out; }
     kill_at "$MOMENTS" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
@@ -90,7 +90,7 @@ full() {
 }
 
 @test "on a full disk pack, add, drop and unpack fail and leave what was there" {
-    make_package
+    once make_package
     mkdir small
     mount -t tmpfs -o size=1200k tmpfs small 2>/dev/null || skip "needs the right to mount"
     cp p.pkg small/p.pkg # 960 KiB
@@ -103,7 +103,7 @@ full() {
 }
 
 @test "files that may not grow any further are errors, and nothing is left" {
-    make_package
+    once make_package
     for words in "pack x.pkg rev=$FAMILY/expert-rev --exact" \
         "add p.pkg two=$FAMILY/expert-rev --exact" "drop p.pkg caesar" "unpack p.pkg caesar out"; do
         status=0
@@ -119,7 +119,7 @@ full() {
 
 # What a package is made of: head, sections plain and sealed, manifest, bundle, keys.
 @test "every part of a package is missed when it is cut and found when it is changed" {
-    make_package
+    once make_package
     "$WW" key new signing --out me --no-passphrase -q
     "$WW" rmm drop p.pkg caesar -q
     "$WW" rmm add p.pkg caesar="$FAMILY/expert-caesar" --error 0.5 --base "$FAMILY/base" \

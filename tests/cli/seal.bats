@@ -16,7 +16,7 @@ make_sealed() {
 }
 
 @test "each recipient gets every byte back, a stranger nothing" {
-    make_sealed
+    once make_sealed
     "$WW" unlock sealed back --open-with alice.key -q
     diff -r model back
     "$WW" unlock sealed back2 --open-with bob.key -q
@@ -28,7 +28,7 @@ make_sealed() {
 }
 
 @test "a sealed folder is signed like any other, and changes show without a key" {
-    make_sealed
+    once make_sealed
     "$WW" verify sealed --key me.pub
     "$VERIFY" sealed --key me.pub
     flip sealed/model.safetensors.sealed 500000
@@ -63,7 +63,7 @@ make_sealed() {
 }
 
 @test "one file goes through a pipe, good chunks only" {
-    make_sealed
+    once make_sealed
     "$WW" unlock sealed - --file model.safetensors --open-with alice.key >out
     cmp out model/model.safetensors
     # the second chunk is bad: the first one and no byte more
@@ -78,7 +78,7 @@ make_sealed() {
 }
 
 @test "a cut, a swapped and a renamed file are refused" {
-    make_sealed
+    once make_sealed
     cp -r sealed cut
     truncate -s -1 cut/model.safetensors.sealed
     refused 1 "cut or something was added" "$WW" unlock cut back --open-with alice.key
@@ -111,7 +111,7 @@ make_sealed() {
 }
 
 @test "recipients come and go" {
-    make_sealed
+    once make_sealed
     [ "$("$WW" recipients list sealed | wc -l)" = 2 ]
     refused 5 "none of them" "$WW" recipients add sealed --open-with mallory.key --to mallory.pub
     "$WW" recipients add sealed --open-with alice.key --to mallory.pub
