@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sample is sixteen spots of the tensor, or all of a small one; its histogram over
- * the top bits of keys brackets each cut, with a margin for a sample. How many of the
- * equal ones at the cut lie before a tile is known from the bins that each tile filled:
- * those are kept, as a list, while there are few.
+ * The sample is short spots all over the tensor, or all of a small one, in any order; its
+ * histogram over the top bits of keys brackets each cut, with a margin for a sample. How
+ * many of the equal ones at the cut lie before a tile is known from the bins that each
+ * tile filled: those are kept, as a list, while there are few.
  */
 #include "merge/bracket.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
+#include "merge/pick.h"
 #include "util/alloc.h"
-#include "util/clones.h"
 #include "util/num.h"
 
 #define SAMPLE_SHIFT 16u
 #define SAMPLE_BINS ((size_t)1 << (31 - SAMPLE_SHIFT))
-#define SPOTS 16u
-#define SPOT_ELEMENTS ((uint64_t)16384)
-#define SMALL ((uint64_t)1 << 21) /* elements: all of it is the sample */
-#define MARGIN 0.04
+#define SPOTS ((uint64_t)256)
+#define SPOT_ELEMENTS ((uint64_t)256)
+#define SMALL (2 * SPOTS * SPOT_ELEMENTS) /* elements: all of it is the sample */
+#define MARGIN 0.03
 #define MOST_KEY 0x7fffffffU
 #define BINS_BITS 12u
 #define BINS ((size_t)1 << BINS_BITS)
-#define GROUP ((size_t)8)
-#define STEP (32 * GROUP)
+#define STEP ((size_t)256)
 #define MOST_FILLED ((size_t)1 << 20) /* of a cut: 8 MiB */
 
 /* of all keys in it: how many, bits that are 1 in one of them, bits that are 0 in one */
@@ -67,7 +67,10 @@ struct range {
 struct ww_bracket {
     struct ww_select *select;
     struct range *ranges;
-    uint64_t *sample; /* [n_cuts][SAMPLE_BINS] */
+    uint32_t *sample; /* [n_vectors][capacity] of keys */
+    uint64_t capacity;
+    atomic_uint_fast64_t *filled; /* [n_vectors] */
+    uint32_t n_vectors;
     uint64_t n_tiles;
     bool sampling;
     bool of_all; /* the sample is the whole tensor */
@@ -106,7 +109,38 @@ void ww_bracket_free(struct ww_bracket *b)
     }
     ww_free(b->ranges);
     ww_free(b->sample);
+    ww_free(b->filled);
     ww_free(b);
+}
+
+/* A spot in so many elements, and not always of the same columns. */
+static uint64_t stride_of(const struct ww_merge_job *job, uint64_t n)
+{
+    const uint64_t stride = ww_div_up(n, SPOTS);
+
+    if (job->n_cols < 2 || job->n_cols >= stride) {
+        return stride;
+    }
+    return stride - stride % job->n_cols + job->n_cols * 5 / 8;
+}
+
+static bool make_sample(struct ww_bracket *b, struct ww_merge_job *job)
+{
+    const struct ww_select *select = b->select;
+
+    b->of_all = select->n <= SMALL;
+    for (uint32_t c = 0; c < select->n_cuts; c++) {
+        b->n_vectors = select->cuts[c].vector >= b->n_vectors ? select->cuts[c].vector + 1
+                                                              : b->n_vectors;
+    }
+    job->spot_stride = b->of_all ? 0 : stride_of(job, select->n);
+    job->spot_first = 0;
+    job->spot_elements = SPOT_ELEMENTS;
+    b->capacity =
+        b->of_all ? select->n : (select->n / job->spot_stride + 1) * SPOT_ELEMENTS;
+    b->sample = ww_calloc(b->n_vectors * b->capacity + 1, sizeof(*b->sample));
+    b->filled = ww_calloc(b->n_vectors + (size_t)1, sizeof(*b->filled));
+    return b->sample && b->filled;
 }
 
 enum ww_err ww_bracket_new(struct ww_select *select, struct ww_merge_job *job,
@@ -121,9 +155,8 @@ enum ww_err ww_bracket_new(struct ww_select *select, struct ww_merge_job *job,
     b->select = select;
     b->n_tiles = job->n_tiles;
     b->sampling = true;
-    b->of_all = select->n <= SMALL;
     b->ranges = ww_calloc(select->n_cuts, sizeof(*b->ranges));
-    if (!b->ranges) {
+    if (!b->ranges || !make_sample(b, job)) {
         return ww_merge_no_memory(job, err);
     }
     for (uint32_t c = 0; c < select->n_cuts; c++) {
@@ -131,70 +164,18 @@ enum ww_err ww_bracket_new(struct ww_select *select, struct ww_merge_job *job,
         b->ranges[c].done = select->cuts[c].done;
     }
     job->narrow = true;
-    job->spot_stride = b->of_all ? 0 : ww_div_up(select->n, SPOTS);
-    job->spot_elements = SPOT_ELEMENTS;
-    job->acc_bytes = select->n_cuts * SAMPLE_BINS * sizeof(uint32_t);
+    job->acc_bytes = 0;
     return WW_OK;
-}
-
-WW_CLONES static uint32_t count_larger(const uint32_t *keys, size_t n, uint32_t high)
-{
-    uint32_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        count += (int32_t)keys[i] > (int32_t)high; /* both below 2^31 */
-    }
-    return count;
-}
-
-/* Bit i: is one of the group's keys in the bracket? */
-WW_CLONES static uint32_t groups_within(const uint32_t *keys, size_t n_groups,
-                                        uint32_t low, uint32_t span)
-{
-    uint32_t found = 0;
-    for (size_t g = 0; g < n_groups; g++) {
-        uint32_t any = 0;
-        for (size_t i = 0; i < GROUP; i++) {
-            any |= keys[g * GROUP + i] - low <= span;
-        }
-        found |= any << g;
-    }
-    return found;
-}
-
-/* Those in the bracket, without a branch that would be taken at random. */
-static size_t pick(const uint32_t *keys, size_t n, uint32_t low, uint32_t span,
-                   uint32_t *to)
-{
-    size_t m = 0;
-    for (size_t i = 0; i < n; i++) {
-        to[m] = keys[i];
-        m += keys[i] - low <= span;
-    }
-    return m;
-}
-
-/* The same of at most STEP keys, groups that have none passed over. */
-static size_t gather(const uint32_t *keys, size_t n, uint32_t low, uint32_t span,
-                     uint32_t *to)
-{
-    const size_t n_groups = n / GROUP;
-    uint32_t found = groups_within(keys, n_groups, low, span);
-    size_t m = 0;
-
-    for (; found; found &= found - 1) {
-        m += pick(keys + (size_t)__builtin_ctz(found) * GROUP, GROUP, low, span, to + m);
-    }
-    return m + pick(keys + n_groups * GROUP, n - n_groups * GROUP, low, span, to + m);
 }
 
 static void scan_range(const struct range *r, const uint32_t *keys, size_t n,
                        struct tile_cut *acc)
 {
-    uint32_t in[STEP + 1];
+    uint32_t in[STEP + WW_PICK_SLACK];
 
     for (size_t at = 0; at < n; at += STEP) {
-        const size_t step = ww_min_u64(STEP, n - at);
-        const size_t m = gather(keys + at, step, r->low, r->high - r->low, in);
+        const size_t m = ww_pick(keys + at, ww_min_u64(STEP, n - at), r->low,
+                                 r->high - r->low, in, &acc->larger);
         for (size_t i = 0; i < m; i++) {
             struct bin *bin = &acc->bins[(in[i] - r->low) >> r->shift];
             bin->count++;
@@ -202,37 +183,29 @@ static void scan_range(const struct range *r, const uint32_t *keys, size_t n,
             bin->zeros |= ~in[i];
         }
     }
-    acc->larger += count_larger(keys, n, r->high);
+}
+
+static void add_to_sample(const struct ww_bracket *b, uint32_t vector,
+                          const uint32_t *keys, uint64_t n)
+{
+    const uint64_t at = atomic_fetch_add(&b->filled[vector], n);
+
+    if (at < b->capacity) {
+        memcpy(b->sample + vector * b->capacity + at, keys,
+               ww_min_u64(n, b->capacity - at) * sizeof(*keys));
+    }
 }
 
 void ww_bracket_scan(const struct ww_bracket *b, uint32_t vector, const uint32_t *keys,
                      size_t n, void *acc)
 {
-    for (uint32_t c = 0; c < b->select->n_cuts; c++) {
-        if (b->select->cuts[c].vector != vector || b->ranges[c].done) {
-            continue;
-        }
-        if (!b->sampling) {
+    if (b->sampling && vector < b->n_vectors) {
+        add_to_sample(b, vector, keys, n);
+    }
+    for (uint32_t c = 0; c < b->select->n_cuts && !b->sampling; c++) {
+        if (b->select->cuts[c].vector == vector && !b->ranges[c].done) {
             scan_range(&b->ranges[c], keys, n, (struct tile_cut *)acc + c);
-            continue;
         }
-        uint32_t *bins = (uint32_t *)acc + c * SAMPLE_BINS;
-        for (size_t i = 0; i < n; i++) {
-            bins[keys[i] >> SAMPLE_SHIFT]++;
-        }
-    }
-}
-
-static void fold_sample(struct ww_bracket *b, const uint32_t *counts)
-{
-    const size_t n = b->select->n_cuts * SAMPLE_BINS;
-
-    if (!b->sample && !b->no_memory) {
-        b->sample = ww_calloc(n, sizeof(*b->sample));
-        b->no_memory = !b->sample;
-    }
-    for (size_t i = 0; b->sample && i < n; i++) {
-        b->sample[i] += counts[i];
     }
 }
 
@@ -296,11 +269,7 @@ void ww_bracket_fold(struct ww_bracket *b, uint64_t tile, const void *acc)
 {
     const struct tile_cut *cuts = acc;
 
-    if (b->sampling) {
-        fold_sample(b, acc);
-        return;
-    }
-    for (uint32_t c = 0; c < b->select->n_cuts; c++) {
+    for (uint32_t c = 0; c < b->select->n_cuts && !b->sampling; c++) {
         if (!b->ranges[c].done) {
             fold_range(b, &b->ranges[c], tile, &cuts[c]);
         }
@@ -320,25 +289,44 @@ static uint32_t sample_bin(const uint64_t *bins, double rank)
     return 0;
 }
 
-static void bracket_from_sample(const struct ww_bracket *b, uint32_t c)
+/* bins: room for SAMPLE_BINS. */
+static void bracket_from_sample(const struct ww_bracket *b, uint32_t c, uint64_t *bins)
 {
-    const uint64_t *bins = b->sample + c * SAMPLE_BINS;
+    const struct ww_cut *cut = &b->select->cuts[c];
+    const uint32_t *keys = b->sample + cut->vector * b->capacity;
+    const uint64_t n = ww_min_u64(atomic_load(&b->filled[cut->vector]), b->capacity);
     struct range *r = &b->ranges[c];
-    double n = 0;
 
-    for (size_t i = 0; i < SAMPLE_BINS; i++) {
-        n += (double)bins[i];
+    memset(bins, 0, SAMPLE_BINS * sizeof(*bins));
+    for (uint64_t i = 0; i < n; i++) {
+        bins[keys[i] >> SAMPLE_SHIFT]++;
     }
-    const double rank = (double)b->select->cuts[c].rank / (double)b->select->n * n;
-    const double margin = b->of_all ? 0 : MARGIN * n;
+    const double rank = (double)cut->rank / (double)b->select->n * (double)n;
+    const double margin = b->of_all ? 0 : MARGIN * (double)n;
     r->low = sample_bin(bins, rank + margin) << SAMPLE_SHIFT;
     r->high = rank - margin <= 0 ? MOST_KEY
                                  : sample_bin(bins, rank - margin) << SAMPLE_SHIFT |
                                        ((1U << SAMPLE_SHIFT) - 1);
-    if (rank + margin >= n && !b->of_all) {
+    if (rank + margin >= (double)n && !b->of_all) {
         r->low = 0;
     }
     set_shift(r);
+}
+
+static bool brackets_from_sample(struct ww_bracket *b)
+{
+    uint64_t *bins = ww_calloc(SAMPLE_BINS, sizeof(*bins));
+
+    for (uint32_t c = 0; bins && c < b->select->n_cuts; c++) {
+        if (!b->ranges[c].done) {
+            bracket_from_sample(b, c, bins);
+        }
+    }
+    b->sampling = !bins;
+    ww_free(bins);
+    ww_free(b->sample);
+    b->sample = NULL;
+    return !b->sampling;
 }
 
 /* How many equal ones lie before each tile. */
@@ -361,9 +349,19 @@ static enum ww_err count_before(const struct ww_bracket *b, const struct range *
     return WW_OK;
 }
 
-/* A pass over a bracket is done: the cut, or a narrower bracket. */
+static void next_range(struct range *r, uint32_t low, uint32_t high)
+{
+    r->low = low;
+    r->high = high;
+    r->larger = 0;
+    r->scattered = false;
+    release(r);
+    set_shift(r);
+}
+
+/* A pass over a bracket is done: the cut, a narrower bracket, or the next one. */
 static enum ww_err narrow(struct ww_bracket *b, uint32_t c, struct ww_merge_job *job,
-                          bool *missed, struct ww_error *err)
+                          struct ww_error *err)
 {
     struct range *r = &b->ranges[c];
     struct ww_cut *cut = &b->select->cuts[c];
@@ -377,8 +375,8 @@ static enum ww_err narrow(struct ww_bracket *b, uint32_t c, struct ww_merge_job 
         found = larger + r->counts[bin] >= cut->rank;
         larger += found ? 0 : r->counts[bin];
     }
-    *missed = cut->rank <= r->larger || !found;
-    if (*missed) {
+    if (cut->rank <= r->larger || !found) { /* the sample misled */
+        next_range(r, found ? r->high + 1 : 0, found ? MOST_KEY : r->low - 1);
         return WW_OK;
     }
     const uint32_t first = r->low + (bin << r->shift);
@@ -395,59 +393,31 @@ static enum ww_err narrow(struct ww_bracket *b, uint32_t c, struct ww_merge_job 
             r->done = true;
         }
     }
-    r->high = one_key ? keys->ones
-                      : (uint32_t)ww_min_u64(r->high, first + (1U << r->shift) - 1);
-    r->low = one_key ? keys->ones : first;
-    r->larger = 0;
-    r->scattered = false;
-    release(r);
-    set_shift(r);
+    if (one_key) {
+        next_range(r, (uint32_t)cut->prefix, (uint32_t)cut->prefix);
+    } else {
+        next_range(r, first, (uint32_t)ww_min_u64(r->high, first + (1U << r->shift) - 1));
+    }
     return rc;
 }
 
-/* As if nothing had been found. */
-static void forget(struct ww_bracket *b)
-{
-    for (uint32_t c = 0; c < b->select->n_cuts; c++) {
-        struct ww_cut *cut = &b->select->cuts[c];
-        ww_free(cut->before);
-        *cut = (struct ww_cut){.vector = cut->vector,
-                               .rank = cut->rank,
-                               .all_ties = cut->all_ties,
-                               .no_ties = cut->no_ties};
-    }
-}
-
 enum ww_err ww_bracket_scanned(struct ww_bracket *b, struct ww_merge_job *job,
-                               bool *again, bool *missed, struct ww_error *err)
+                               bool *again, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     *again = false;
-    *missed = false;
-    if (b->no_memory) {
+    if (b->no_memory || (b->sampling && !brackets_from_sample(b))) {
         return ww_merge_no_memory(job, err);
     }
-    for (uint32_t c = 0; c < b->select->n_cuts && !*missed && !rc; c++) {
-        if (b->ranges[c].done) {
-            continue;
-        }
-        if (b->sampling) {
-            bracket_from_sample(b, c);
-        } else {
-            rc = narrow(b, c, job, missed, err);
+    for (uint32_t c = 0; c < b->select->n_cuts && !rc; c++) {
+        if (!b->ranges[c].done && b->ranges[c].counts) {
+            rc = narrow(b, c, job, err);
         }
         *again = *again || !b->ranges[c].done;
     }
-    ww_free(b->sample);
-    b->sample = NULL;
-    b->sampling = false;
     job->spot_stride = 0;
     job->acc_bytes = b->select->n_cuts * sizeof(struct tile_cut);
-    if (*missed) {
-        forget(b);
-        *again = false;
-    }
     if (!*again) {
         job->narrow = false;
         job->acc_bytes = 0;

@@ -5,8 +5,8 @@
  * A sample says between which keys each cut lies; one pass then counts what is larger and
  * sorts what is between into bins, each of which knows whether all its keys are one.
  * Where they are, as for differences of 16-bit floats, the cut is found; else the bin is
- * the next bracket. Keys are 32 bits wide. The result is that of select.h, which takes
- * over where a sample misled: a sample costs or saves time and decides nothing.
+ * the next bracket, and where the sample misled the keys beside it are. Keys are 32 bits
+ * wide. The result is that of select.h: a sample costs or saves time and decides nothing.
  */
 #ifndef WW_MERGE_BRACKET_H
 #define WW_MERGE_BRACKET_H
@@ -24,10 +24,9 @@ void ww_bracket_free(struct ww_bracket *bracket);
 void ww_bracket_scan(const struct ww_bracket *bracket, uint32_t vector,
                      const uint32_t *keys, size_t n, void *acc);
 void ww_bracket_fold(struct ww_bracket *bracket, uint64_t tile, const void *acc);
-/** *again: one more pass; *missed: none helps, the cuts are as they were in the
- * beginning. Neither: they are done, and job asks for nothing special any more. */
+/** *again: one more pass. Else the cuts are done, and job asks for nothing special any
+ *  more. */
 enum ww_err ww_bracket_scanned(struct ww_bracket *bracket, struct ww_merge_job *job,
-                               bool *again, bool *missed,
-                               struct ww_error *err) WW_MUST_USE;
+                               bool *again, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -7,6 +7,7 @@
 #include "stream/stream.h"
 
 struct ww_merge_engine;
+struct ww_ahead;
 
 /** What the kernel gets for a tensor. */
 struct ww_merge_piece {
@@ -22,6 +23,7 @@ struct ww_merge_engine {
     uint64_t memory;
     struct ww_merge_piece *pieces; /* [n_tensors] */
     struct ww_wholes wholes;
+    struct ww_ahead *ahead; /* NULL: passes run when a tensor is opened */
     struct ww_plan stream;
     uint32_t *opened; /* per input: the stream's input that has its open bytes */
     const struct ww_reader **readers;

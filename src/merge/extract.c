@@ -90,39 +90,39 @@ static enum ww_err read_rows(void *payload, size_t first, size_t count, double *
     return rc;
 }
 
-/* The choice is by the shape alone: no option of the run changes a byte. */
+/* Is the matrix held while it is decomposed? By the shape alone: no option of the run
+ * changes a byte. */
+static bool is_held(const struct ww_extracting *x, const struct ww_tensor *t)
+{
+    return is_linear(t) &&
+           t->n_elements * sizeof(float) + ww_lowrank_bytes((size_t)t->shape[0],
+                                                            (size_t)t->shape[1],
+                                                            (size_t)x->rank, x->energy) <=
+               MATRIX_BYTES;
+}
+
+/* diff: the difference, NULL where it is read row by row. */
 static enum ww_err decompose(const struct ww_extracting *x, const struct ww_pair *pair,
-                             double norm, struct ww_lowrank *out, struct ww_error *err)
+                             const float *diff, double norm, struct ww_lowrank *out,
+                             struct ww_error *err)
 {
     const struct ww_tensor *t = &pair->base->tensors[pair->t];
     const size_t m = (size_t)t->shape[0];
     const size_t n = (size_t)t->shape[1];
     const size_t rank = (size_t)x->rank;
-    const uint64_t bytes = ww_lowrank_bytes(m, n, rank, x->energy);
-    float *diff = NULL;
-    enum ww_err rc = WW_OK;
+    const struct ww_lowrank_rows rows = {m, n, norm, read_rows, (void *)(uintptr_t)pair};
 
-    if (bytes + t->n_elements * sizeof(*diff) > MATRIX_BYTES) {
-        const struct ww_lowrank_rows rows = {m, n, norm, read_rows,
-                                             (void *)(uintptr_t)pair};
-        return ww_lowrank_streamed(&rows, rank, x->energy, out, err);
-    }
-    diff = ww_calloc(t->n_elements + 1, sizeof(*diff));
-    rc = diff ? ww_pair_difference(pair, 0, t->n_elements, diff, err) : no_memory(err);
-    if (!rc) {
-        rc = ww_lowrank_of(m, n, diff, rank, x->energy, out, err);
-    }
-    ww_free(diff);
-    return rc;
+    return diff ? ww_lowrank_of(m, n, diff, rank, x->energy, out, err)
+                : ww_lowrank_streamed(&rows, rank, x->energy, out, err);
 }
 
 static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
-                          double norm, struct ww_error *err)
+                          const float *diff, double norm, struct ww_error *err)
 {
     const struct ww_tensor *t = &pair->base->tensors[pair->t];
     struct ww_extract_report *report = x->report;
     struct ww_lowrank lowrank = {0};
-    enum ww_err rc = decompose(x, pair, norm, &lowrank, err);
+    enum ww_err rc = decompose(x, pair, diff, norm, &lowrank, err);
 
     if (rc) {
         return rc;
@@ -189,6 +189,25 @@ static enum ww_err take_whole(struct ww_extracting *x, const struct ww_model *ba
     return rc || !is_tied(base, t) ? rc : take_head(x, base, t, from, err);
 }
 
+/* How much a weight changed; *diff is what there is to decompose, where it is held. */
+static enum ww_err compare(const struct ww_extracting *x, const struct ww_pair *pair,
+                           float **diff, bool *changed, double *norm,
+                           struct ww_error *err)
+{
+    const struct ww_tensor *t = &pair->base->tensors[pair->t];
+    enum ww_err rc = WW_OK;
+
+    if (!is_held(x, t)) {
+        return ww_pair_compare(pair, changed, norm, err);
+    }
+    *diff = ww_calloc(t->n_elements + 1, sizeof(**diff));
+    rc = *diff ? ww_pair_difference(pair, 0, t->n_elements, *diff, err) : no_memory(err);
+    if (!rc) {
+        ww_pair_measure(*diff, t->n_elements, changed, norm);
+    }
+    return rc;
+}
+
 static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *base,
                                const struct ww_model *model, uint32_t t,
                                struct ww_error *err)
@@ -197,20 +216,21 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
     struct ww_pair pair;
     bool changed = false;
     double norm = 0;
+    float *diff = NULL;
     enum ww_err rc = ww_pair_open(base, model, t, &pair, err);
 
     if (rc || !ww_dtype_is_plain_float(tensor->dtype)) {
         x->report->unchanged += !rc;
         return rc;
     }
-    rc = ww_pair_compare(&pair, &changed, &norm, err);
+    rc = compare(x, &pair, &diff, &changed, &norm, err);
     if (rc) {
-        return rc;
+        goto out;
     }
     if (!changed) {
         x->report->unchanged++;
     } else if (is_linear(tensor)) {
-        rc = factor(x, &pair, norm, err);
+        rc = factor(x, &pair, diff, norm, err);
     } else if (x->portable) {
         x->report->dropped++;
         rc = note(x->report, err, "changed and is left out: no linear weight",
@@ -218,6 +238,8 @@ static enum ww_err take_tensor(struct ww_extracting *x, const struct ww_model *b
     } else {
         rc = take_whole(x, base, tensor, pair.other, err);
     }
+out:
+    ww_free(diff);
     return rc;
 }
 

@@ -86,6 +86,14 @@ enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint6
     return rc;
 }
 
+void ww_pair_measure(const float *difference, uint64_t n, bool *changed, double *norm)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        *norm += (double)difference[i] * (double)difference[i];
+        *changed = *changed || difference[i] != 0;
+    }
+}
+
 enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *norm,
                             struct ww_error *err)
 {
@@ -98,9 +106,8 @@ enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *n
     for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
         const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
         rc = ww_pair_difference(pair, at, count, diff, err);
-        for (uint64_t i = 0; i < count && !rc; i++) {
-            *norm += (double)diff[i] * (double)diff[i];
-            *changed = *changed || diff[i] != 0;
+        if (!rc) {
+            ww_pair_measure(diff, count, changed, norm);
         }
     }
     ww_free(diff);

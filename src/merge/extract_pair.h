@@ -25,6 +25,9 @@ enum ww_err ww_pair_values(const struct ww_model *model, uint32_t t, uint64_t fi
 /** The model's less the base's. */
 enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint64_t n,
                                float *out, struct ww_error *err) WW_MUST_USE;
+/** Of a difference, or more of it: *changed becomes true where some element differs, and
+ *  *norm grows by the squared norm. */
+void ww_pair_measure(const float *difference, uint64_t n, bool *changed, double *norm);
 /** *changed: some element differs; *norm: the difference's squared norm. */
 enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *norm,
                             struct ww_error *err) WW_MUST_USE;

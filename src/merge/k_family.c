@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "merge/bracket.h"
+#include "merge/elect.h"
 #include "merge/kernel.h"
 #include "merge/mask.h"
 #include "merge/peer.h"
@@ -51,6 +52,7 @@ struct family {
     bool rescale;
     uint64_t key; /* of masks */
     struct family_source *sources;
+    double *weights; /* of the sources */
     struct ww_select select;
     struct ww_bracket *bracket; /* finds its cuts, NULL: it does so itself */
     struct ww_magsum *sums;     /* [2 n_sources]: all, kept */
@@ -97,6 +99,7 @@ static void family_close(struct ww_merge_job *job)
         ww_select_release(&f->select);
         ww_free(f->kept);
         ww_free(f->sums);
+        ww_free(f->weights);
         ww_free(f->sources);
         ww_free(f);
         job->state = NULL;
@@ -204,6 +207,7 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
         s->density = ww_merge_source_param(job, i, "density");
         s->extra = extra ? ww_merge_source_param(job, i, extra) : 0;
         s->factor = 1;
+        f->weights[i] = s->weight;
         sum += s->weight;
         bool partial = s->density > 0 && s->density < 1;
         f->partial = f->partial || partial;
@@ -223,6 +227,12 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
     return WW_OK;
 }
 
+static bool by_content(const struct ww_merge_job *job)
+{
+    const struct family *f = job->state;
+    return job->plan->order_free && (f->keep == KEEP_RANDOM || f->keep == KEEP_RANKED);
+}
+
 /* The pass of sums: acc is [2 n_sources] sums, of what goes and of what is kept. Where
  * blocks are whole bytes of bits, and these are few, the selection is remembered. */
 static enum ww_err start_sums(struct ww_merge_job *job, struct ww_error *err)
@@ -233,6 +243,7 @@ static enum ww_err start_sums(struct ww_merge_job *job, struct ww_error *err)
     f->summing = true;
     f->sums = ww_calloc(2 * (size_t)job->n_sources, sizeof(*f->sums));
     job->acc_bytes = 2 * job->n_sources * sizeof(*f->sums);
+    job->narrow = job->can_narrow && !f->wide && !by_content(job);
     if (f->sums && job->tile_elements % 8 == 0 && job->max_block % 8 == 0 &&
         bytes <= MOST_KEPT_BYTES / job->n_sources) {
         f->kept_bytes = bytes;
@@ -257,7 +268,8 @@ static enum ww_err family_open(struct ww_merge_job *job, enum keep keep, bool el
         return ww_merge_no_memory(job, err);
     }
     f->sources = ww_calloc(job->n_sources, sizeof(*f->sources));
-    if (!f->sources) {
+    f->weights = ww_calloc(job->n_sources, sizeof(*f->weights));
+    if (!f->sources || !f->weights) {
         return ww_merge_no_memory(job, err);
     }
     f->keep = keep;
@@ -306,18 +318,16 @@ static void keep_random(const struct ww_merge_job *job, const struct ww_merge_bl
 
 /* The larger the magnitude within its row, the likelier it is kept. */
 static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_block *b,
-                        uint32_t source, const struct room *r)
+                        uint32_t source, const uint32_t *keys, const struct room *r)
 {
     const struct family *f = job->state;
     const struct family_source *s = &f->sources[source];
-    uint32_t *keys = (uint32_t *)r->keys;
     const struct ww_row_odds odds = {
         .low = s->density - s->extra,
         .step = 2 * s->extra / (double)(job->n_cols - 1),
         .shared = job->plan->order_free,
     };
 
-    ww_key_magnitudes32(b->x[source], b->n, keys);
     ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
                  r->draws);
     for (size_t row = 0; row < b->n; row += job->n_cols) {
@@ -334,12 +344,27 @@ static void keep_above(const struct ww_merge_job *job, const struct ww_merge_blo
     const struct ww_cut *c = &f->select.cuts[cut];
     uint64_t *seen = (uint64_t *)b->local + cut;
 
+    if (job->narrow) {
+        for (size_t i = 0; i < b->n; i++) {
+            keys[i] = b->keys[source][i];
+        }
+        ww_select_above(c, b->tile, keys, b->n, seen, above);
+        return;
+    }
     if (!f->wide) {
         ww_select_above_float(c, b->tile, b->x[source], b->n, keys, seen, above);
         return;
     }
     ww_key_magnitudes(b->x[source], b->n, true, keys);
     ww_select_above(c, b->tile, keys, b->n, seen, above);
+}
+
+WW_CLONES static void leave_out(const uint8_t *restrict outlier, size_t n,
+                                uint8_t *restrict keep)
+{
+    for (size_t i = 0; i < n; i++) {
+        keep[i] = outlier[i] ? 0 : keep[i];
+    }
 }
 
 /* r->keep for one source of a block. */
@@ -358,15 +383,17 @@ static void select_block(const struct ww_merge_job *job, const struct ww_merge_b
         return;
     }
     if (f->keep == KEEP_RANKED) {
-        keep_ranked(job, b, source, r);
+        uint32_t *keys = (uint32_t *)r->keys;
+        if (!job->narrow) {
+            ww_key_magnitudes32(b->x[source], b->n, keys);
+        }
+        keep_ranked(job, b, source, job->narrow ? b->keys[source] : keys, r);
         return;
     }
     keep_above(job, b, source, s->top, r->keys, r->keep);
     if (s->outlier != NO_CUT) {
         keep_above(job, b, source, s->outlier, r->keys, r->outlier);
-        for (size_t i = 0; i < b->n; i++) {
-            r->keep[i] &= (uint8_t)!r->outlier[i];
-        }
+        leave_out(r->outlier, b->n, r->keep);
     }
 }
 
@@ -377,12 +404,6 @@ WW_CLONES static void apply(double *restrict x, const uint8_t *restrict keep,
         double v = x[i] * factor * weight;
         x[i] = keep[i] ? v : 0;
     }
-}
-
-static bool by_content(const struct ww_merge_job *job)
-{
-    const struct family *f = job->state;
-    return job->plan->order_free && (f->keep == KEEP_RANDOM || f->keep == KEEP_RANKED);
 }
 
 static void family_scan(const struct ww_merge_job *job, unsigned pass,
@@ -397,7 +418,7 @@ static void family_scan(const struct ww_merge_job *job, unsigned pass,
         ww_mask_hash(job, b, r.hashes);
     }
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        if (job->narrow) {
+        if (job->narrow && !f->summing) {
             ww_bracket_scan(f->bracket, s, b->keys[s], b->n, acc);
             continue;
         }
@@ -410,7 +431,11 @@ static void family_scan(const struct ww_merge_job *job, unsigned pass,
         if (f->kept) {
             ww_mask_pack(r.keep, b->n, kept_bits(f, b, s));
         }
-        ww_magsum_add_split(&sums[2 * s], b->x[s], r.keep, b->n);
+        if (job->narrow) {
+            ww_magsum_add_keys(&sums[2 * s], b->keys[s], r.keep, b->n);
+        } else {
+            ww_magsum_add_split(&sums[2 * s], b->x[s], r.keep, b->n);
+        }
     }
 }
 
@@ -421,7 +446,7 @@ static void family_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
     const struct ww_magsum *sums = acc;
     (void)pass;
 
-    if (job->narrow) {
+    if (job->narrow && !f->summing) {
         ww_bracket_fold(f->bracket, tile, acc);
         return;
     }
@@ -441,17 +466,11 @@ static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool 
 {
     struct family *f = job->state;
     enum ww_err rc = WW_OK;
-    bool missed = false;
     (void)pass;
 
     if (!f->summing) {
-        rc = job->narrow ? ww_bracket_scanned(f->bracket, job, again, &missed, err)
+        rc = job->narrow ? ww_bracket_scanned(f->bracket, job, again, err)
                          : ww_select_scanned(&f->select, job, again, err);
-        if (missed) {
-            job->acc_bytes = ww_select_acc_bytes(&f->select);
-            *again = true;
-            return rc;
-        }
         if (!rc && !*again && f->rescale) {
             *again = true;
             rc = start_sums(job, err);
@@ -459,6 +478,7 @@ static enum ww_err family_scanned(struct ww_merge_job *job, unsigned pass, bool 
         return rc;
     }
     *again = false;
+    job->narrow = false;
     for (uint32_t s = 0; s < job->n_sources; s++) {
         double all = ww_magsum_value(&f->sums[2 * s]);
         double kept = ww_magsum_value(&f->sums[2 * s + 1]);
@@ -487,30 +507,6 @@ static void recall_block(const struct ww_merge_job *job, const struct ww_merge_b
     }
 }
 
-/* `zero`: the sign of a sum of 0. */
-WW_CLONES static void agree(const double *restrict p, const double *restrict sum,
-                            double weight, double zero, size_t n,
-                            double *restrict numerator, double *restrict divisor)
-{
-    for (size_t i = 0; i < n; i++) {
-        double sign = sum[i] > 0 ? 1 : zero;
-        sign = sum[i] < 0 ? -1 : sign;
-        double along = p[i] * sign;
-        numerator[i] = numerator[i] + (along > 0 ? p[i] : 0);
-        divisor[i] = divisor[i] + (along > 0 ? weight : 0);
-    }
-}
-
-WW_CLONES static void divide(const double *restrict numerator,
-                             const double *restrict divisor, size_t n,
-                             double *restrict out)
-{
-    for (size_t i = 0; i < n; i++) {
-        double d = divisor[i] != 0 ? divisor[i] : 1;
-        out[i] = numerator[i] / d;
-    }
-}
-
 /* Elect a sign for each element, then add those that have it. A sum of 0 counts as plus,
  * as in mergekit; between locked models, whose signs may all be turned, it elects none.
  */
@@ -518,14 +514,22 @@ static void elect(const struct ww_merge_job *job, const struct ww_merge_block *b
                   const struct room *r)
 {
     const struct family *f = job->state;
+    const struct ww_election election = {.x = b->x,
+                                         .weights = f->weights,
+                                         .n_x = job->n_sources,
+                                         .zero = job->plan->order_free ? 0 : 1,
+                                         .normalize = f->normalize};
     double *divisor = r->numbers;
     double *numerator = (double *)r->hashes;
-    double zero = job->plan->order_free ? 0 : 1;
 
+    if (job->n_sources <= WW_ELECT_FEW && !job->plan->peer) {
+        ww_elect_few(&election, b->n, b->out);
+        return;
+    }
     memset(divisor, 0, b->n * sizeof(*divisor));
     memset(numerator, 0, b->n * sizeof(*numerator));
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        agree(b->x[s], b->out, f->sources[s].weight, zero, b->n, numerator, divisor);
+        ww_elect_add(&election, s, b->out, b->n, numerator, divisor);
         if (job->plan->peer) {
             ww_peer_float(job->tensor->compute, numerator, b->n);
             ww_peer_float(job->tensor->compute, divisor, b->n);
@@ -536,7 +540,7 @@ static void elect(const struct ww_merge_job *job, const struct ww_merge_block *b
         ww_peer_round(job->tensor->compute, divisor, b->n);
     }
     if (f->normalize) {
-        divide(numerator, divisor, b->n, b->out);
+        ww_elect_divide(numerator, divisor, b->n, b->out);
     } else {
         memcpy(b->out, numerator, b->n * sizeof(*b->out));
     }
@@ -582,10 +586,10 @@ static enum ww_err family_block(const struct ww_merge_job *job,
     memset(b->out, 0, b->n * sizeof(*b->out));
     for (uint32_t s = 0; s < job->n_sources; s++) {
         recall_block(job, b, s, &r);
-        apply(b->x[s], r.keep, f->sources[s].factor, f->sources[s].weight, b->n);
-    }
-    for (uint32_t s = 0; s < job->n_sources; s++) {
-        ww_weighted_add(b->x[s], b->n, b->out);
+        apply(b->x[s], r.keep, f->sources[s].factor, f->weights[s], b->n);
+        if (!f->elect || job->n_sources > WW_ELECT_FEW) {
+            ww_weighted_add(b->x[s], b->n, b->out);
+        }
     }
     if (f->elect) {
         elect(job, b, &r);

@@ -6,175 +6,58 @@
  *     s = exp(N m^2) tanh(how far the models agree),
  * everything of a model below the quantile of `pcb_ratio` becomes 0 and the rest is
  * scaled to [0, 1] again; the result is sum w sign(t) a s / sum s. The authors' programs
- * measure agreement in three ways, which `inter` chooses. Quantiles are exact: two passes
- * for those of a, rounded to float, four for those of s, where what lies at the quantile
- * must become exactly 0. Only counts go over tensors, so the order of
- * elements does not matter.
+ * measure agreement in three ways, which `inter` chooses. Quantiles are exact
+ * (quantile.h): those of a, rounded to float, then those of s, where what lies at the
+ * quantile must become exactly 0. s is dear, so a near one says which elements are in
+ * question: those in a bracket, and in the end those of which something is left. Only
+ * counts go over tensors, so the order of elements does not matter.
  */
 #include <math.h>
 #include <string.h>
 
-#include "la/fixmath.h"
 #include "merge/kernel.h"
+#include "merge/pcb_score.h"
+#include "merge/quantile.h"
+#include "merge/select.h"
 #include "merge/weighted.h"
 #include "merge/whole.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 
 #define LEAST_SUM 1e-12
-
-enum inter {
-    INTER_RAW,    /* tanh(t sum of t): the package */
-    INTER_SCALED, /* tanh(t sum of sign m): the script for vision models */
-    INTER_PAIRS   /* sum of tanh(sign m, sign m): the script that searches */
-};
-
-struct pcb_model {
-    double low; /* of a */
-    double high;
-    double least; /* of s */
-    double most;
-};
+#define MOST_MAGNITUDE 0x7fffffffU
 
 struct pcb {
-    uint32_t n_sources;
-    enum inter inter;
+    struct ww_pcb_rule rule;
     double r;
     double ratio;
-    bool scoring; /* the pass at hand looks at s, else at a */
-    struct ww_whole_cuts cuts;
-    struct pcb_model *models;
+    bool scoring;             /* the pass at hand looks at s, else at a */
+    struct ww_quantiles cuts; /* two of each model */
+    struct ww_pcb_model *models;
 };
 
-/* Of a block: a, sign m and s of every source, cut from the scratch. */
-struct pcb_room {
-    double *a[WW_MERGE_MOST_SOURCES];
-    double *part[WW_MERGE_MOST_SOURCES];
-    double *s[WW_MERGE_MOST_SOURCES];
-    double *with;
-    double *term;
-    uint64_t *keys;
-};
-
-static void room_of(const struct ww_merge_job *job, void *scratch, struct pcb_room *room)
-{
-    double *next = scratch;
-    for (uint32_t i = 0; i < job->n_sources; i++) {
-        room->a[i] = next;
-        room->part[i] = next + job->max_block;
-        room->s[i] = next + 2 * job->max_block;
-        next += 3 * job->max_block;
-    }
-    room->with = next;
-    room->term = next + job->max_block;
-    room->keys = (uint64_t *)(next + 2 * job->max_block);
-}
-
-static void set_room(struct ww_merge_job *job)
-{
-    job->scratch_bytes =
-        (3 * (size_t)job->n_sources + 3) * job->max_block * sizeof(double);
-}
-
-static double scaled(double a, const struct pcb_model *m)
-{
-    return m->high > m->low ? (a - m->low) / (m->high - m->low) : 0;
-}
-
-static double clamp(double v, double low, double high)
-{
-    return v < low ? low : v > high ? high : v;
-}
-
-static double sign_of(double v)
-{
-    return v > 0 ? 1 : v < 0 ? -1 : 0;
-}
-
-WW_CLONES static void add_products(const double *restrict x, const double *restrict y,
-                                   size_t n, double *restrict to)
-{
-    for (size_t i = 0; i < n; i++) {
-        to[i] = x[i] * y[i];
-    }
-}
-
-/* How far the models agree with one of them: room->with. */
-static void agreement(const struct pcb *p, const struct ww_merge_block *b,
-                      const struct pcb_room *room, uint32_t source)
-{
-    double *const *all = p->inter == INTER_RAW ? b->x : room->part;
-    const double *own = p->inter == INTER_PAIRS ? room->part[source] : b->x[source];
-
-    memset(room->with, 0, b->n * sizeof(*room->with));
-    for (uint32_t k = 0; k < p->n_sources; k++) {
-        const double *term = all[k];
-        if (p->inter == INTER_PAIRS) {
-            add_products(own, all[k], b->n, room->term);
-            ww_fix_tanh_n(room->term, b->n, room->term);
-            term = room->term;
-        }
-        ww_weighted_add(term, b->n, room->with);
-    }
-    if (p->inter != INTER_PAIRS) {
-        add_products(own, room->with, b->n, room->term);
-        ww_fix_tanh_n(room->term, b->n, room->with);
-    }
-}
-
-WW_CLONES static void place(const double *restrict x, size_t n, struct pcb_model m,
-                            double *restrict a, double *restrict part)
-{
-    for (size_t i = 0; i < n; i++) {
-        a[i] = clamp(fabs(x[i]), m.low, m.high);
-        part[i] = sign_of(x[i]) * scaled(a[i], &m);
-    }
-}
-
-WW_CLONES static void powers(const double *restrict part, size_t n, double factor,
-                             double *restrict to)
-{
-    for (size_t i = 0; i < n; i++) {
-        to[i] = factor * part[i] * part[i];
-    }
-}
-
-/* a and s of a block. */
-static void score(const struct pcb *p, const struct ww_merge_block *b,
-                  const struct pcb_room *room)
-{
-    for (uint32_t k = 0; k < p->n_sources; k++) {
-        place(b->x[k], b->n, p->models[k], room->a[k], room->part[k]);
-    }
-    for (uint32_t k = 0; k < p->n_sources; k++) {
-        agreement(p, b, room, k);
-        powers(room->part[k], b->n, p->n_sources, room->s[k]);
-        ww_fix_exp_n(room->s[k], b->n, room->s[k]);
-        for (size_t i = 0; i < b->n; i++) {
-            room->s[k][i] = room->s[k][i] * room->with[i];
-        }
-    }
-}
-
-/* The cut through the element of an index in ascending order. */
-static struct ww_cut cut_at(uint32_t vector, uint64_t n, double index)
+/* The rank from the largest of an index in ascending order. */
+static uint64_t rank_of(uint64_t n, double index)
 {
     const uint64_t at = index <= 0 ? 0 : (uint64_t)index;
-    return (struct ww_cut){
-        .vector = vector, .rank = n - (at < n ? at : n - 1), .all_ties = true};
+    return n - (at < n ? at : n - 1);
 }
 
 static enum ww_err start_cuts(struct ww_merge_job *job, struct pcb *p, uint64_t n,
                               struct ww_error *err)
 {
-    enum ww_err rc =
-        ww_whole_cuts_init(&p->cuts, job, 2 * p->n_sources, n, p->scoring, err);
+    const uint32_t n_sources = p->rule.n_sources;
+    enum ww_err rc = ww_quantiles_init(&p->cuts, job, n_sources, 2 * n_sources, n, err);
     const double all = (double)n;
 
-    for (uint32_t k = 0; k < p->n_sources && !rc; k++) {
-        struct ww_cut *cut = &p->cuts.select.cuts[2 * k];
-        cut[0] = cut_at(k, n, p->scoring ? all * (1 - p->ratio) : all * p->r);
-        cut[1] = cut_at(k, n, p->scoring ? all : all * (1 - p->r) - 1);
+    p->cuts.lowest = p->scoring ? ww_key_signed_wide(-(double)INFINITY) : 0;
+    p->cuts.highest = p->scoring ? ww_key_signed_wide((double)INFINITY) : MOST_MAGNITUDE;
+    for (uint32_t k = 0; k < n_sources && !rc; k++) {
+        struct ww_quantile *cut = &p->cuts.cuts[(size_t)2 * k];
+        cut[0].vector = k;
+        cut[0].rank = rank_of(n, p->scoring ? all * (1 - p->ratio) : all * p->r);
+        cut[1].vector = k;
+        cut[1].rank = rank_of(n, p->scoring ? all : all * (1 - p->r) - 1);
     }
     return rc;
 }
@@ -182,7 +65,7 @@ static enum ww_err start_cuts(struct ww_merge_job *job, struct pcb *p, uint64_t 
 static void pcb_end(void *shared)
 {
     struct pcb *p = shared;
-    ww_whole_cuts_release(&p->cuts);
+    ww_quantiles_release(&p->cuts);
     ww_free(p->models);
     ww_free(p);
 }
@@ -194,50 +77,158 @@ static enum ww_err pcb_begin(struct ww_merge_job *job, uint64_t n, struct ww_err
     if (!p) {
         return ww_merge_no_memory(job, err);
     }
-    p->n_sources = job->n_sources;
-    p->inter = (enum inter)ww_merge_param(job, "inter");
     p->r = ww_merge_param(job, "clamp");
     p->ratio = ww_merge_param(job, "pcb_ratio");
-    p->models = ww_calloc(p->n_sources, sizeof(*p->models));
+    p->models = ww_calloc(job->n_sources, sizeof(*p->models));
+    p->rule =
+        (struct ww_pcb_rule){.n_sources = job->n_sources,
+                             .inter = (enum ww_pcb_inter)ww_merge_param(job, "inter"),
+                             .models = p->models};
     return p->models ? start_cuts(job, p, n, err) : ww_merge_no_memory(job, err);
 }
 
 static enum ww_err pass_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
 {
-    const struct pcb *p = job->shared;
+    struct pcb *p = job->shared;
     *scan = true;
     if (ww_merge_param(job, "pcb_ratio") != p->ratio ||
         ww_merge_param(job, "clamp") != p->r ||
-        ww_merge_param(job, "inter") != (double)p->inter) {
+        ww_merge_param(job, "inter") != (double)p->rule.inter) {
         return ww_merge_refuse(
             job, err,
             "the whole model competes at once, so pcb_ratio, clamp and "
             "inter must be the same for all tensors");
     }
-    set_room(job);
-    job->acc_bytes = p->cuts.acc_bytes;
+    job->scratch_bytes = ww_pcb_room_bytes(job);
+    job->narrow = job->can_narrow && !p->scoring;
+    ww_quantiles_open(&p->cuts, job);
     return WW_OK;
+}
+
+static void scan_magnitudes(const struct ww_merge_job *job,
+                            const struct ww_merge_block *b,
+                            const struct ww_pcb_room *room, void *acc)
+{
+    struct pcb *p = job->shared;
+
+    for (uint32_t k = 0; k < p->rule.n_sources; k++) {
+        const uint32_t *keys = job->narrow ? b->keys[k] : room->index;
+        if (!job->narrow) {
+            ww_key_magnitudes32(b->x[k], b->n, room->index);
+        }
+        if (p->cuts.sampling) {
+            ww_quantiles_sample32(&p->cuts, k, keys, b->n);
+            continue;
+        }
+        for (uint32_t c = 2 * k; c < 2 * k + 2; c++) {
+            if (!p->cuts.cuts[c].done) {
+                ww_quantiles_scan32(&p->cuts, c, keys, b->n, acc);
+            }
+        }
+    }
+}
+
+WW_CLONES static void mark_between(const double *restrict s, const double *restrict slack,
+                                   size_t n, double low, double high,
+                                   uint8_t *restrict mark)
+{
+    for (size_t i = 0; i < n; i++) {
+        mark[i] |= (s[i] + slack[i] >= low) & (s[i] - slack[i] <= high);
+    }
+}
+
+WW_CLONES static uint64_t count_above(const double *restrict s, size_t n, double high,
+                                      const uint8_t *restrict mark)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        count += (s[i] > high) & (mark[i] == 0);
+    }
+    return count;
+}
+
+/* Leaves the changes of marked elements alone, one after the other; says how many. */
+static size_t keep_marked(const struct ww_pcb_rule *rule, const struct ww_merge_block *b,
+                          const struct ww_pcb_room *room)
+{
+    size_t m = 0;
+
+    for (size_t i = 0; i < b->n; i++) {
+        room->index[m] = (uint32_t)i;
+        m += room->mark[i] != 0;
+    }
+    for (uint32_t k = 0; k < rule->n_sources; k++) {
+        double *x = b->x[k];
+        for (size_t j = 0; j < m; j++) {
+            x[j] = x[room->index[j]];
+        }
+    }
+    return m;
+}
+
+static void set_keys(const struct ww_pcb_room *room, uint32_t source, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        room->keys[i] = ww_key_signed_wide(room->s[source][i]);
+    }
+}
+
+static void sample_scores(struct pcb *p, const struct ww_merge_block *b,
+                          const struct ww_pcb_room *room)
+{
+    ww_pcb_score(&p->rule, b->x, b->n, room);
+    for (uint32_t k = 0; k < p->rule.n_sources; k++) {
+        set_keys(room, k, b->n);
+        ww_quantiles_sample(&p->cuts, k, room->keys, b->n);
+    }
+}
+
+static void scan_scores(const struct pcb *p, const struct ww_merge_block *b,
+                        const struct ww_pcb_room *room, void *acc)
+{
+    const struct ww_quantile *cuts = p->cuts.cuts;
+    const uint32_t n_cuts = p->cuts.n_cuts;
+
+    ww_pcb_near(&p->rule, b->x, b->n, room);
+    memset(room->mark, 0, b->n);
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        if (!cuts[c].done) {
+            mark_between(room->s[c / 2], room->slack[c / 2], b->n,
+                         ww_key_signed_wide_value(cuts[c].low),
+                         ww_key_signed_wide_value(cuts[c].high), room->mark);
+        }
+    }
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        if (!cuts[c].done) {
+            const double high = ww_key_signed_wide_value(cuts[c].high);
+            ww_quantiles_larger(c, count_above(room->s[c / 2], b->n, high, room->mark),
+                                acc);
+        }
+    }
+    const size_t m = keep_marked(&p->rule, b, room);
+    ww_pcb_score(&p->rule, b->x, m, room);
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        if (!cuts[c].done) {
+            set_keys(room, c / 2, m);
+            ww_quantiles_scan(&p->cuts, c, room->keys, m, acc);
+        }
+    }
 }
 
 static void pass_scan(const struct ww_merge_job *job, unsigned pass,
                       const struct ww_merge_block *b, void *acc)
 {
-    const struct pcb *p = job->shared;
-    struct pcb_room room;
+    struct pcb *p = job->shared;
+    struct ww_pcb_room room;
     (void)pass;
 
-    room_of(job, b->scratch, &room);
-    if (p->scoring) {
-        score(p, b, &room);
-    }
-    for (uint32_t k = 0; k < p->n_sources; k++) {
-        for (size_t i = 0; i < b->n && p->scoring; i++) {
-            room.keys[i] = ww_key_signed_wide(room.s[k][i]);
-        }
-        if (!p->scoring) {
-            ww_key_magnitudes(b->x[k], b->n, false, room.keys);
-        }
-        ww_select_scan(&p->cuts.select, k, room.keys, b->n, acc);
+    ww_pcb_room_of(job, b->scratch, &room);
+    if (!p->scoring) {
+        scan_magnitudes(job, b, &room, acc);
+    } else if (p->cuts.sampling) {
+        sample_scores(p, b, &room);
+    } else {
+        scan_scores(p, b, &room, acc);
     }
 }
 
@@ -246,35 +237,44 @@ static void pass_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
 {
     struct pcb *p = job->shared;
     (void)pass;
-    ww_select_fold(&p->cuts.select, tile, acc);
+    (void)tile;
+    ww_quantiles_fold(&p->cuts, acc);
+}
+
+static double magnitude_of(uint64_t key)
+{
+    const uint32_t bits = (uint32_t)key;
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return (double)value;
 }
 
 static enum ww_err pcb_passed(struct ww_merge_job *job, bool *again, struct ww_error *err)
 {
     struct pcb *p = job->shared;
     const uint64_t n = p->cuts.n;
-    enum ww_err rc = ww_whole_cuts_passed(&p->cuts, err);
+    enum ww_err rc = ww_quantiles_passed(&p->cuts, job, again, err);
 
-    *again = !p->cuts.done || !p->scoring;
-    if (rc || !p->cuts.done) {
+    if (rc || *again) {
         return rc;
     }
-    for (uint32_t k = 0; k < p->n_sources; k++) {
-        const struct ww_cut *cut = &p->cuts.select.cuts[2 * k];
-        struct pcb_model *m = &p->models[k];
+    for (uint32_t k = 0; k < p->rule.n_sources; k++) {
+        const struct ww_quantile *cut = &p->cuts.cuts[(size_t)2 * k];
+        struct ww_pcb_model *m = &p->models[k];
         if (p->scoring) {
             m->least = ww_key_signed_wide_value(cut[0].key);
             m->most = ww_key_signed_wide_value(cut[1].key);
         } else {
-            m->low = ww_whole_cut_magnitude(&cut[0]);
-            m->high = ww_whole_cut_magnitude(&cut[1]);
+            m->low = magnitude_of(cut[0].key);
+            m->high = magnitude_of(cut[1].key);
         }
     }
     if (p->scoring) {
         return WW_OK;
     }
-    ww_whole_cuts_release(&p->cuts);
+    ww_quantiles_release(&p->cuts);
     p->scoring = true;
+    *again = true;
     return start_cuts(job, p, n, err);
 }
 
@@ -286,7 +286,7 @@ static enum ww_err pcb_open(struct ww_merge_job *job, bool *scan, struct ww_erro
     if (!w) {
         return ww_merge_no_memory(job, err);
     }
-    set_room(job);
+    job->scratch_bytes = ww_pcb_room_bytes(job);
     w->lambda = ww_merge_param(job, "lambda");
     w->w = ww_merge_source_params(job, "weight");
     return w->w ? WW_OK : ww_merge_no_memory(job, err);
@@ -302,28 +302,34 @@ static void pcb_close(struct ww_merge_job *job)
     }
 }
 
+/* Where no model has anything above its quantile the sum is 0. */
 static enum ww_err pcb_block(const struct ww_merge_job *job,
                              const struct ww_merge_block *b, struct ww_error *err)
 {
     const struct pcb *p = job->shared;
     const struct ww_weighted *w = job->state;
-    struct pcb_room room;
+    struct ww_pcb_room room;
     (void)err;
 
-    room_of(job, b->scratch, &room);
-    score(p, b, &room);
-    for (size_t i = 0; i < b->n; i++) {
-        double sum = 0;
-        double total = 0;
-        for (uint32_t k = 0; k < p->n_sources; k++) {
-            const struct pcb_model *m = &p->models[k];
-            const double s = clamp(room.s[k][i], m->least, m->most);
-            const double share =
-                m->most > m->least ? (s - m->least) / (m->most - m->least) : 0;
-            sum += w->w[k] * sign_of(b->x[k][i]) * room.a[k][i] * share;
-            total += share;
-        }
-        b->out[i] = sum / (total > LEAST_SUM ? total : LEAST_SUM);
+    ww_pcb_room_of(job, b->scratch, &room);
+    ww_pcb_near(&p->rule, b->x, b->n, &room);
+    memset(room.mark, 0, b->n);
+    for (uint32_t k = 0; k < p->rule.n_sources; k++) {
+        mark_between(room.s[k], room.slack[k], b->n, p->models[k].least, (double)INFINITY,
+                     room.mark);
+    }
+    const size_t m = keep_marked(&p->rule, b, &room);
+    ww_pcb_score(&p->rule, b->x, m, &room);
+    memset(room.with, 0, m * sizeof(*room.with));
+    memset(room.term, 0, m * sizeof(*room.term));
+    for (uint32_t k = 0; k < p->rule.n_sources; k++) {
+        ww_pcb_add(b->x[k], room.a[k], room.s[k], p->models[k], w->w[k], m, room.with,
+                   room.term);
+    }
+    memset(b->out, 0, b->n * sizeof(*b->out));
+    for (size_t j = 0; j < m; j++) {
+        const double total = room.term[j];
+        b->out[room.index[j]] = room.with[j] / (total > LEAST_SUM ? total : LEAST_SUM);
     }
     ww_weighted_onto(b->base, w->lambda, b->n, b->out);
     return WW_OK;

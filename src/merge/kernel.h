@@ -37,6 +37,7 @@ struct ww_merge_job {
     bool narrow;  /* the passes to come want blocks' keys in place of x and base */
     uint64_t
         spot_stride; /* they see spots alone, one in so many elements; 0: everything */
+    uint64_t spot_first; /* the first of them */
     uint64_t spot_elements;
     size_t acc_bytes; /* of a tile's sums in the pass at hand */
     size_t

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The executor writes, hashes and resumes; this is its kernel. A tensor's passes run when
- * its piece is opened, on threads of their own, while the executor still works on the
- * tensors before it. Where all inputs are as wide as the output the executor reads them
- * ahead; else (another dtype, rows picked by a map) each walk reads what it needs.
+ * its piece is opened (those of whole-matrix methods before it, ahead.h), on threads of
+ * their own, while the executor still works on the tensors before it. Where all inputs
+ * are as wide as the output the executor reads them ahead; else (another dtype, rows
+ * picked by a map) each walk reads what it needs.
  */
 #include <inttypes.h>
 #include <string.h>
 
+#include "merge/ahead.h"
 #include "merge/earlier.h"
 #include "merge/engine.h"
 #include "merge/pass.h"
@@ -34,6 +36,9 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *state = piece;
     WW_INVARIANT(n_tiles == piece->item.job.n_tiles);
     piece->item.job.shared = ww_whole_of(&e->wholes, piece->item.job.tensor->method);
+    if (e->ahead) {
+        return ww_ahead_open(e->ahead, piece->item.job.index, err);
+    }
     enum ww_err rc = ww_merge_passes(&piece->item, e->threads, e->memory, err);
     if (rc && ops->close) {
         ops->close(&piece->item.job);
@@ -186,8 +191,12 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
         rc = ww_whole_run(plan, e.threads, e.memory, &e.wholes, err);
     }
     if (!rc) {
+        rc = ww_ahead_new(&e, &e.ahead, err);
+    }
+    if (!rc) {
         rc = ww_stream_run(&e.stream, folder, &use, &digests, err);
     }
+    ww_ahead_free(e.ahead);
     if (!rc) {
         rc = give(&e, &digests, result, err);
     }

@@ -7,8 +7,10 @@
  */
 #include "merge/rowrank.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "merge/mask.h"
 #include "util/clones.h"
 #include "util/num.h"
 
@@ -33,15 +35,49 @@ static double bound(const struct ww_row_odds *odds, double rank)
     return (odds->low + odds->step * rank) * 0x1p32;
 }
 
-/* Draws below `below` keep and are sure; so are those from `above` on. */
-WW_CLONES static void settle(const uint32_t *restrict draws, size_t n, double below,
-                             double above, uint8_t *restrict keep, uint8_t *restrict sure)
+/* Draws are whole numbers: below a bound is up to the last whole number before it. */
+struct limit {
+    uint32_t last;
+    uint32_t any; /* 0 or all bits: is there such a number? */
+};
+
+static struct limit limit_of(double bound)
+{
+    const double last = ceil(bound) - 1;
+    return (struct limit){last >= (double)UINT32_MAX ? UINT32_MAX
+                          : last > 0                 ? (uint32_t)last
+                                                     : 0,
+                          last >= 0 ? UINT32_MAX : 0};
+}
+
+/* Draws up to the first limit are kept, those up to the second one are in doubt. */
+WW_CLONES static void settle(const uint32_t *restrict draws, size_t n, struct limit below,
+                             struct limit above, uint8_t *restrict keep,
+                             uint8_t *restrict doubt)
 {
     for (size_t i = 0; i < n; i++) {
-        const double draw = (double)draws[i];
-        keep[i] = draw < below;
-        sure[i] = (draw < below) | (draw >= above);
+        const uint32_t kept = draws[i] <= below.last ? below.any : 0;
+        const uint32_t either = draws[i] <= above.last ? above.any : 0;
+        keep[i] = (uint8_t)(kept & 1);
+        doubt[i] = (uint8_t)(either & ~kept & 1);
     }
+}
+
+/* The places of marks, each 0 or 1, one after the other. */
+static size_t places(const uint8_t *marks, size_t n, uint32_t *to)
+{
+    size_t m = 0;
+
+    for (size_t at = 0; at < n; at += 64) {
+        uint8_t bits[8] = {0};
+        uint64_t set;
+        ww_mask_pack(marks + at, n - at < 64 ? n - at : 64, bits);
+        memcpy(&set, bits, sizeof(set));
+        for (; set; set &= set - 1) {
+            to[m++] = (uint32_t)(at + (size_t)__builtin_ctzll(set));
+        }
+    }
+    return m;
 }
 
 WW_CLONES static uint32_t largest(const uint32_t *keys, size_t n)
@@ -100,7 +136,8 @@ static void decide_by_sort(const struct row *r, void *scratch, uint8_t *keep)
     }
 }
 
-/* Where the bins begin, and the end, in ranks; those below the lowest key are not set. */
+/* Where the bins begin, and the end, in ranks; empty ones above the lowest bin may be
+ * left as they are, as nobody asks for them. */
 static uint32_t bins_of(const struct row *r, uint32_t starts[BINS + 1])
 {
     const uint32_t top = largest(r->keys, r->n) >> BIN_SHIFT;
@@ -112,11 +149,14 @@ static uint32_t bins_of(const struct row *r, uint32_t starts[BINS + 1])
         const uint32_t at = r->keys[i] >> BIN_SHIFT;
         starts[at > lowest ? at - lowest : 0]++;
     }
+    const uint32_t lowest_keys = starts[0]; /* many, where changes are 0 */
     starts[BINS] = above;
-    for (uint32_t b = BINS; above > 0; b--) {
+    for (uint32_t b = BINS; above > lowest_keys; b--) {
         above -= starts[b - 1];
         starts[b - 1] = above;
     }
+    starts[1] = lowest_keys;
+    starts[0] = 0;
     return lowest;
 }
 
@@ -145,16 +185,13 @@ void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
 {
     const double ends[2] = {bound(odds, 0), bound(odds, n > 0 ? (double)(n - 1) : 0)};
     const bool grows = ends[0] <= ends[1];
-    uint8_t *sure = scratch;
+    uint8_t *doubt = scratch;
     struct row r = {.keys = keys, .draws = draws, .n = n, .odds = odds};
 
     r.open = (uint32_t *)((uint8_t *)scratch + WW_ROW_RANK_SCRATCH(n) +
                           2 * n * sizeof(uint32_t));
-    settle(draws, n, ends[!grows], ends[grows], keep, sure);
-    for (size_t i = 0; i < n; i++) {
-        r.open[r.n_open] = (uint32_t)i;
-        r.n_open += !sure[i];
-    }
+    settle(draws, n, limit_of(ends[!grows]), limit_of(ends[grows]), keep, doubt);
+    r.n_open = places(doubt, n, r.open);
     if (r.n_open > 0) {
         decide_by_bins(&r, keep);
     }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "arch/core_dot.h"
+#include "merge/select.h"
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/fail.h"
@@ -70,30 +71,31 @@ void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc)
     }
 }
 
-/* Of each value the place among the bins of its lane, and the units. */
+/* Of each key the place among the bins of its lane and sum, and the units. */
 #define MAGSUM_STEP 256u
-WW_CLONES static void take_apart(const double *restrict x, size_t n,
+#define MAGSUM_SIZE (WW_MAGSUM_LANES * WW_MAGSUM_BINS)
+WW_CLONES static void take_apart(const uint32_t *restrict keys,
+                                 const uint8_t *restrict which, size_t n,
                                  uint32_t *restrict place, uint32_t *restrict units)
 {
     for (size_t i = 0; i < n; i++) {
-        float f = (float)x[i];
-        uint32_t bits;
-        memcpy(&bits, &f, sizeof(bits));
-        uint32_t exponent = bits >> 23 & 0xff;
-        place[i] = exponent | (uint32_t)(i % WW_MAGSUM_LANES) * WW_MAGSUM_BINS;
-        units[i] = (bits & 0x7fffff) | (exponent ? 0x800000U : 0);
+        const uint32_t exponent = keys[i] >> 23;
+        place[i] = exponent + (uint32_t)(i % WW_MAGSUM_LANES) * WW_MAGSUM_BINS +
+                   which[i] * MAGSUM_SIZE;
+        units[i] = (keys[i] & 0x7fffff) + (exponent ? 0x800000U : 0);
     }
 }
 
-void ww_magsum_add(struct ww_magsum *sum, const double *x, size_t n)
+void ww_magsum_add_keys(struct ww_magsum sums[2], const uint32_t *keys,
+                        const uint8_t *which, size_t n)
 {
-    uint64_t *bins = sum->bins[0];
+    uint64_t *bins = sums[0].bins[0];
     uint32_t place[MAGSUM_STEP];
     uint32_t units[MAGSUM_STEP];
 
     for (size_t at = 0; at < n; at += MAGSUM_STEP) {
         const size_t m = ww_min_u64(MAGSUM_STEP, n - at);
-        take_apart(x + at, m, place, units);
+        take_apart(keys + at, which + at, m, place, units);
         for (size_t i = 0; i < m; i++) {
             bins[place[i]] += units[i];
         }
@@ -103,16 +105,21 @@ void ww_magsum_add(struct ww_magsum *sum, const double *x, size_t n)
 void ww_magsum_add_split(struct ww_magsum sums[2], const double *x, const uint8_t *which,
                          size_t n)
 {
-    uint64_t *bins[2] = {sums[0].bins[0], sums[1].bins[0]};
-    uint32_t place[MAGSUM_STEP];
-    uint32_t units[MAGSUM_STEP];
+    uint32_t keys[MAGSUM_STEP];
 
     for (size_t at = 0; at < n; at += MAGSUM_STEP) {
         const size_t m = ww_min_u64(MAGSUM_STEP, n - at);
-        take_apart(x + at, m, place, units);
-        for (size_t i = 0; i < m; i++) {
-            bins[which[at + i]][place[i]] += units[i];
-        }
+        ww_key_magnitudes32(x + at, m, keys);
+        ww_magsum_add_keys(sums, keys, which + at, m);
+    }
+}
+
+void ww_magsum_add(struct ww_magsum *sum, const double *x, size_t n)
+{
+    static const uint8_t first[MAGSUM_STEP];
+
+    for (size_t at = 0; at < n; at += MAGSUM_STEP) {
+        ww_magsum_add_split(sum, x + at, first, ww_min_u64(MAGSUM_STEP, n - at));
     }
 }
 

@@ -37,6 +37,9 @@ void ww_magsum_add(struct ww_magsum *sum, const double *x, size_t n);
 /** Each value to sums[which], 0 or 1. */
 void ww_magsum_add_split(struct ww_magsum sums[2], const double *x, const uint8_t *which,
                          size_t n);
+/** The same by keys, the bits of magnitudes as floats. */
+void ww_magsum_add_keys(struct ww_magsum sums[2], const uint32_t *keys,
+                        const uint8_t *which, size_t n);
 void ww_magsum_merge(struct ww_magsum *to, const struct ww_magsum *from);
 double ww_magsum_value(const struct ww_magsum *sum);
 

@@ -107,8 +107,7 @@ static void set_narrow(struct ww_merge_item *item)
 {
     const struct ww_merge_tensor *t = item->job.tensor;
 
-    item->job.can_narrow =
-        item->job.ops->deltas && t->base && !item->job.plan->peer && !item->by_rows;
+    item->job.can_narrow = item->job.ops->deltas && t->base && !item->job.plan->peer;
     for (uint32_t i = 0; i < item->n_in; i++) {
         item->job.can_narrow = item->job.can_narrow &&
                                item->in[i]->dtype != WW_DTYPE_F64 &&
@@ -310,40 +309,93 @@ WW_CLONES static void keys_of(const float *restrict x, const float *restrict bas
     }
 }
 
+static inline float float_of_bf16(const uint8_t *p)
+{
+    uint16_t half;
+    float f;
+    memcpy(&half, p, sizeof(half));
+    const uint32_t wide = (uint32_t)half << 16;
+    memcpy(&f, &wide, sizeof(f));
+    return f;
+}
+
+WW_CLONES static void keys_of_bf16(const uint8_t *restrict x,
+                                   const uint8_t *restrict base, size_t n,
+                                   uint32_t *restrict keys)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float d = float_of_bf16(x + 2 * i) - float_of_bf16(base + 2 * i);
+        uint32_t bits;
+        memcpy(&bits, &d, sizeof(bits));
+        keys[i] = bits & 0x7fffffff;
+    }
+}
+
 /* The same room, for half as wide numbers. */
 static void load_keys(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n,
                       const uint32_t **keys)
 {
     const struct ww_merge_item *item = w->item;
     const uint32_t last = item->n_in - 1;
+    const enum ww_dtype of_base = item->in[last]->dtype;
+    const uint8_t *stored = in[last] + at * size_of(of_base);
     float *base = (float *)(void *)w->base;
     float *x = (float *)(void *)w->out;
 
-    ww_to_float(item->in[last]->dtype, in[last] + at * size_of(item->in[last]->dtype),
-                base, n);
+    ww_to_float(of_base, stored, base, n);
     for (uint32_t i = 0; i < item->job.n_sources; i++) {
         const enum ww_dtype dtype = item->in[i]->dtype;
         uint32_t *to = (uint32_t *)(void *)w->x[i];
+        keys[i] = to;
+        if (dtype == WW_DTYPE_BF16 && of_base == WW_DTYPE_BF16) {
+            keys_of_bf16(in[i] + at * size_of(dtype), stored, n, to);
+            continue;
+        }
         ww_to_float(dtype, in[i] + at * size_of(dtype), x, n);
         keys_of(x, base, n, to);
-        keys[i] = to;
     }
 }
 
+WW_CLONES static void change_of_bf16(const uint8_t *restrict x,
+                                     const double *restrict base, size_t n,
+                                     double *restrict to)
+{
+    for (size_t i = 0; i < n; i++) {
+        to[i] = (double)float_of_bf16(x + 2 * i) - base[i];
+    }
+}
+
+/* An input less the base, which is there already. */
+static void load_change(struct ww_walk *w, uint32_t i, const uint8_t *bytes, size_t n)
+{
+    const struct ww_merge_tensor *t = w->item->job.tensor;
+    const enum ww_dtype dtype = w->item->in[i]->dtype;
+
+    if (dtype == WW_DTYPE_BF16 && holds(t->compute, dtype)) {
+        change_of_bf16(bytes, w->base, n, w->x[i]);
+    } else {
+        widen(dtype, t->compute, bytes, w->x[i], n);
+        ww_weighted_delta(w->x[i], w->base, n);
+    }
+    if (w->item->job.plan->peer) {
+        ww_peer_round(t->compute, w->x[i], n);
+    }
+}
+
+/* The base, which is last, comes first: changes are from it. */
 static void load_block(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n)
 {
     const struct ww_merge_item *item = w->item;
     const struct ww_merge_tensor *t = item->job.tensor;
 
-    for (uint32_t i = 0; i < item->n_in; i++) {
-        double *to = t->base && i == item->n_in - 1 ? w->base : w->x[i];
-        enum ww_dtype dtype = item->in[i]->dtype;
-        widen(dtype, t->compute, in[i] + at * size_of(dtype), to, n);
-    }
-    for (uint32_t i = 0; i < t->n_sources && t->base && item->job.ops->deltas; i++) {
-        ww_weighted_delta(w->x[i], w->base, n);
-        if (item->job.plan->peer) {
-            ww_peer_round(t->compute, w->x[i], n);
+    for (uint32_t i = item->n_in; i-- > 0;) {
+        const bool is_base = t->base && i == item->n_in - 1;
+        const enum ww_dtype dtype = item->in[i]->dtype;
+        const uint8_t *bytes = in[i] + at * size_of(dtype);
+        if (i < t->n_sources && t->base && item->job.ops->deltas) {
+            load_change(w, i, bytes, n);
+        } else {
+            widen(dtype, t->compute, bytes, is_base ? w->base : w->x[i], n);
         }
     }
 }
@@ -465,7 +517,10 @@ static enum ww_err spots(struct ww_walk *w, uint64_t tile, const struct goal *go
     const uint64_t most = ww_min_u64(job->spot_elements, w->item->n_chunk);
     enum ww_err rc = WW_OK;
 
-    for (uint64_t at = ww_div_up(first, job->spot_stride) * job->spot_stride;
+    const uint64_t behind = first - ww_min_u64(first, job->spot_first);
+
+    for (uint64_t at =
+             job->spot_first + ww_div_up(behind, job->spot_stride) * job->spot_stride;
          at < end && !rc; at += job->spot_stride) {
         rc = chunk(w, NULL, at, ww_min_u64(most, end - at), tile, goal, err);
     }

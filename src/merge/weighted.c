@@ -20,9 +20,50 @@ WW_CLONES static void add(const double *restrict x, double w, size_t n,
     }
 }
 
+/* Of few sources nothing is stored in between. n_x is a constant where this is used. */
+#define FEW 4
+static inline __attribute__((always_inline)) void
+sum_of(double *const *x, const double *w, uint32_t n_x, size_t n, double *restrict out)
+{
+    const double *from[FEW];
+    double by[FEW];
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        from[s] = x[s];
+        by[s] = w[s];
+    }
+    for (size_t i = 0; i < n; i++) {
+        double sum = by[0] * from[0][i];
+        for (uint32_t s = 1; s < n_x; s++) {
+            sum = sum + by[s] * from[s][i];
+        }
+        out[i] = sum;
+    }
+}
+
+WW_CLONES static void sum_2(double *const *x, const double *w, size_t n, double *out)
+{
+    sum_of(x, w, 2, n, out);
+}
+WW_CLONES static void sum_3(double *const *x, const double *w, size_t n, double *out)
+{
+    sum_of(x, w, 3, n, out);
+}
+WW_CLONES static void sum_4(double *const *x, const double *w, size_t n, double *out)
+{
+    sum_of(x, w, 4, n, out);
+}
+
 void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
                      double *out)
 {
+    static void (*const forms[])(double *const *, const double *, size_t,
+                                 double *) = {sum_2, sum_3, sum_4};
+
+    if (n_x >= 2 && n_x <= FEW) {
+        forms[n_x - 2](x, w, n, out);
+        return;
+    }
     scale(x[0], w[0], n, out);
     for (uint32_t s = 1; s < n_x; s++) {
         add(x[s], w[s], n, out);

@@ -234,11 +234,3 @@ void ww_whole_cuts_release(struct ww_whole_cuts *cuts)
 {
     ww_select_release(&cuts->select);
 }
-
-double ww_whole_cut_magnitude(const struct ww_cut *cut)
-{
-    uint32_t bits = (uint32_t)cut->key;
-    float value = 0;
-    memcpy(&value, &bits, sizeof(value));
-    return (double)value;
-}

@@ -49,7 +49,5 @@ enum ww_err ww_whole_cuts_init(struct ww_whole_cuts *cuts, struct ww_merge_job *
 enum ww_err ww_whole_cuts_passed(struct ww_whole_cuts *cuts,
                                  struct ww_error *err) WW_MUST_USE;
 void ww_whole_cuts_release(struct ww_whole_cuts *cuts);
-/** The magnitude that a cut through magnitudes goes through, rounded to float. */
-double ww_whole_cut_magnitude(const struct ww_cut *cut);
 
 #endif

@@ -155,11 +155,52 @@ static void double_of_f32(const uint8_t *src, double *dst, size_t n)
     }
 }
 
-WW_CLONES static void narrow_bf16(const double *src, uint8_t *dst, size_t n)
+WW_CLONES static void narrow_any_bf16(const double *src, uint8_t *dst, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         uint16_t h = bf16_of_double(src[i]);
         memcpy(dst + sizeof(h) * i, &h, sizeof(h));
+    }
+}
+
+/* Bits of doubles: 2^-126, below which a bfloat16 has fewer digits, and 2^127. Between
+ * them rounding is that of the double's own digits to seven. */
+#define LEAST_NORMAL INT64_C(0x3810000000000000)
+#define END_NORMAL INT64_C(0x47e0000000000000)
+#define DIGITS_LOST 45
+#define EXPONENTS_APART (896 << 7)
+
+/* False, and dst is worth nothing, when a value is neither between them nor 0. */
+WW_CLONES static bool narrow_normal_bf16(const double *src, uint8_t *dst, size_t n)
+{
+    const int64_t below_half = (INT64_C(1) << (DIGITS_LOST - 1)) - 1;
+    int64_t outside = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        int64_t bits;
+        memcpy(&bits, &src[i], sizeof(bits));
+        const int64_t body = bits & INT64_MAX;
+        const int64_t even = (int64_t)((uint64_t)body >> DIGITS_LOST) & 1;
+        const int64_t rounded =
+            (int64_t)((uint64_t)(body + below_half + even) >> DIGITS_LOST);
+        const int64_t small = rounded - EXPONENTS_APART;
+        const int64_t sign = (int64_t)((uint64_t)bits >> 48) & 0x8000;
+        const uint16_t h = (uint16_t)(sign | (body == 0 ? 0 : small));
+        outside |= (body < LEAST_NORMAL) & (body != 0);
+        outside |= body >= END_NORMAL;
+        memcpy(dst + sizeof(h) * i, &h, sizeof(h));
+    }
+    return outside == 0;
+}
+
+#define NARROW_STEP ((size_t)256)
+static void narrow_bf16(const double *src, uint8_t *dst, size_t n)
+{
+    for (size_t at = 0; at < n; at += NARROW_STEP) {
+        const size_t step = n - at < NARROW_STEP ? n - at : NARROW_STEP;
+        if (!narrow_normal_bf16(src + at, dst + 2 * at, step)) {
+            narrow_any_bf16(src + at, dst + 2 * at, step);
+        }
     }
 }
 

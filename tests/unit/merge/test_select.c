@@ -4,6 +4,7 @@
 
 #include "merge/bracket.h"
 #include "merge/mask.h"
+#include "merge/pick.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
 #include "util/fault.h"
@@ -112,14 +113,14 @@ static void cuts_are_those_of_a_sort(void **state)
 
 /* Passes as the engine makes them: all of a tile, or the spots that lie in it. */
 static enum ww_err run_bracket(struct ww_bracket *b, struct ww_merge_job *job,
-                               uint64_t tile, const uint32_t *keys, bool *missed)
+                               uint64_t tile, const uint32_t *keys)
 {
     struct ww_error err = {0};
     enum ww_err rc = WW_OK;
     bool again = true;
     while (again && !rc) {
         for (uint64_t t = job->n_tiles; t-- > 0;) {
-            void *acc = calloc(1, job->acc_bytes);
+            void *acc = calloc(1, job->acc_bytes + 1);
             const uint64_t first = t * tile;
             const uint64_t end = first + tile < job->n ? first + tile : job->n;
             const uint64_t stride = job->spot_stride ? job->spot_stride : end - first;
@@ -133,19 +134,21 @@ static enum ww_err run_bracket(struct ww_bracket *b, struct ww_merge_job *job,
             ww_bracket_fold(b, t, acc);
             free(acc);
         }
-        rc = ww_bracket_scanned(b, job, &again, missed, &err);
+        rc = ww_bracket_scanned(b, job, &again, &err);
     }
     return rc;
 }
 
-/* Elements in spots of a sample are small, all others are not. */
-static double misleading(uint64_t i, uint64_t n)
+/* Elements in spots of a sample are small or large, all others are not. */
+enum misled { BY_NOTHING, BY_SMALL, BY_LARGE };
+static double misleading(const struct ww_merge_job *job, uint64_t i, enum misled by)
 {
-    return i % ((n + 15) / 16) < 16384 ? 1 : 1000 + (double)i;
+    const double in_spot = by == BY_SMALL ? 1 : 1e9;
+    return i % job->spot_stride < job->spot_elements ? in_spot : 1000 + (double)i;
 }
 
 /* n keys of few or of many values; the cut is that of the histograms. */
-static void check_bracket(uint64_t n, uint64_t distinct, double share, bool misled)
+static void check_bracket(uint64_t n, uint64_t distinct, double share, enum misled by)
 {
     struct ww_error err = {0};
     struct ww_merge_tensor tensor = {.name = "t"};
@@ -159,14 +162,18 @@ static void check_bracket(uint64_t n, uint64_t distinct, double share, bool misl
     uint64_t *wide = calloc(n, sizeof(*wide));
     uint32_t *keys = calloc(n, sizeof(*keys));
     bool again = true;
-    bool missed = false;
+    const struct ww_cut cut = {.rank = (uint64_t)(share * (double)n)};
+    OK(ww_select_init(&got, &job, 1, n, false, &err));
+    got.cuts[0] = cut;
+    OK(ww_bracket_new(&got, &job, &b, &err));
     for (uint64_t i = 0; i < n; i++) {
         const double v =
-            misled ? misleading(i, n) : (double)(fx_random(&seed) % distinct);
+            by ? misleading(&job, i, by) : (double)(fx_random(&seed) % distinct);
         wide[i] = ww_key_magnitude(v * 1.25e-4, false);
         keys[i] = (uint32_t)wide[i];
     }
-    const struct ww_cut cut = {.rank = (uint64_t)(share * (double)n)};
+    OK(run_bracket(b, &job, tile, keys));
+    assert_true(!job.narrow && job.spot_stride == 0);
     OK(ww_select_init(&want, &job, 1, n, false, &err));
     want.cuts[0] = cut;
     while (again) {
@@ -180,21 +187,11 @@ static void check_bracket(uint64_t n, uint64_t distinct, double share, bool misl
         }
         OK(ww_select_scanned(&want, &job, &again, &err));
     }
-    OK(ww_select_init(&got, &job, 1, n, false, &err));
-    got.cuts[0] = cut;
-    OK(ww_bracket_new(&got, &job, &b, &err));
-    OK(run_bracket(b, &job, tile, keys, &missed));
-    assert_true(missed == misled);
-    assert_true(!job.narrow && job.spot_stride == 0);
-    if (missed) {
-        assert_true(!got.cuts[0].done && !got.cuts[0].before);
-    } else {
-        assert_int_equal(got.cuts[0].key, want.cuts[0].key);
-        assert_int_equal(got.cuts[0].take, want.cuts[0].take);
-        assert_true(!got.cuts[0].before == !want.cuts[0].before);
-        for (uint64_t t = 0; want.cuts[0].before && t <= job.n_tiles; t++) {
-            assert_int_equal(got.cuts[0].before[t], want.cuts[0].before[t]);
-        }
+    assert_int_equal(got.cuts[0].key, want.cuts[0].key);
+    assert_int_equal(got.cuts[0].take, want.cuts[0].take);
+    assert_true(!got.cuts[0].before == !want.cuts[0].before);
+    for (uint64_t t = 0; want.cuts[0].before && t <= job.n_tiles; t++) {
+        assert_int_equal(got.cuts[0].before[t], want.cuts[0].before[t]);
     }
     ww_bracket_free(b);
     ww_select_release(&want);
@@ -210,13 +207,15 @@ static void brackets_find_the_cuts_of_histograms(void **state)
     const uint64_t distinct[] = {1, 2, 700, UINT64_C(1) << 40};
     for (size_t s = 0; s < 6; s++) {
         for (size_t d = 0; d < 4; d++) {
-            check_bracket(50000, distinct[d], shares[s], false);
+            check_bracket(50000, distinct[d], shares[s], BY_NOTHING);
         }
     }
     /* large enough for a sample */
-    check_bracket(2200000, 900, 0.5, false);
-    check_bracket(2200000, UINT64_C(1) << 40, 0.3, false);
-    check_bracket(2200000, 1, 0.3, true);
+    check_bracket(900000, 900, 0.5, BY_NOTHING);
+    check_bracket(900000, UINT64_C(1) << 40, 0.3, BY_NOTHING);
+    check_bracket(900000, UINT64_C(1) << 40, 1e-5, BY_NOTHING);
+    check_bracket(900000, 1, 0.3, BY_SMALL);
+    check_bracket(900000, 1, 0.7, BY_LARGE);
 }
 
 /* Two cuts of N keys, the n-th allocation failing. */
@@ -227,17 +226,15 @@ static enum ww_err cut_twice(const uint32_t *keys, unsigned long n, struct ww_se
     struct ww_merge_job job = {
         .tensor = &tensor, .n = N, .n_tiles = (N + TILE - 1) / TILE};
     struct ww_bracket *b = NULL;
-    bool missed = false;
     enum ww_err rc = WW_OK;
     OK(ww_select_init(out, &job, 2, N, false, &err));
     out->cuts[0] = (struct ww_cut){.rank = N / 5};
     out->cuts[1] = (struct ww_cut){.rank = N / 2};
     ww_fault_arm(WW_FAULT_ALLOC, n);
     rc = ww_bracket_new(out, &job, &b, &err);
-    rc = rc ? rc : run_bracket(b, &job, TILE, keys, &missed);
+    rc = rc ? rc : run_bracket(b, &job, TILE, keys);
     ww_fault_arm(WW_FAULT_ALLOC, 0);
     ww_bracket_free(b);
-    assert_false(missed);
     return rc;
 }
 
@@ -271,6 +268,33 @@ static void memory_that_is_out_is_told_or_costs_a_pass(void **state)
     /* One is the last, where nothing fails; a list of filled bins may lack memory. */
     assert_true(told > 5 && passed > 2);
     ww_select_release(&want);
+}
+
+static void picking_by_vectors_is_picking_one_by_one(void **state)
+{
+    (void)state;
+    uint64_t seed = 5;
+    uint32_t keys[300];
+    uint32_t got[300 + WW_PICK_SLACK];
+    uint32_t want[300 + WW_PICK_SLACK];
+    const uint32_t lows[] = {0, 1000, 0x7ffffff0, 0x40000000};
+    if (!ww_pick_fast()) {
+        skip();
+    }
+    for (size_t n = 0; n <= 300; n += 1 + n / 7) {
+        for (size_t k = 0; k < 16; k++) {
+            const uint32_t low = lows[k / 4];
+            const uint32_t span = (k % 4) * ((0x7fffffff - low) / 3);
+            uint64_t larger[2] = {3, 3};
+            for (size_t i = 0; i < n; i++) {
+                keys[i] = (uint32_t)fx_random(&seed) & (i % 3 ? 0x7fffffff : 0x7ff);
+            }
+            const size_t m = ww_pick_x86(keys, n, low, span, got, &larger[0]);
+            assert_int_equal(m, ww_pick_plain(keys, n, low, span, want, &larger[1]));
+            assert_memory_equal(got, want, m * sizeof(*got));
+            assert_int_equal(larger[0], larger[1]);
+        }
+    }
 }
 
 static void signed_keys_sort_and_come_back(void **state)
@@ -383,6 +407,7 @@ int main(void)
         cmocka_unit_test(cuts_are_those_of_a_sort),
         cmocka_unit_test(brackets_find_the_cuts_of_histograms),
         cmocka_unit_test(memory_that_is_out_is_told_or_costs_a_pass),
+        cmocka_unit_test(picking_by_vectors_is_picking_one_by_one),
         cmocka_unit_test(signed_keys_sort_and_come_back),
         cmocka_unit_test(row_ranks_are_those_of_a_sort),
         cmocka_unit_test(a_row_keeps_what_draws_and_ranks_say),

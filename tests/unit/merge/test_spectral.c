@@ -3,9 +3,9 @@
  * bits. Their formulas are compared with independent ones in tests/interop. */
 #include "merge_fixture.h"
 
-static const char *const all[] = {"aswudi", "core_space", "doge",     "iso_c",    "iso_cts",
-                                  "knots",  "optmerge",   "svc",      "swudi",
-                                  "tsv_m",  "wudi",       "wudi_flow"};
+static const char *const all[] = {"aswudi",  "core_space", "doge",     "iso_c",
+                                  "iso_cts", "knots",      "optmerge", "svc",
+                                  "swudi",   "tsv_m",      "wudi",     "wudi_flow"};
 
 static void hex_of(const uint8_t digest[32], char text[65])
 {
@@ -101,7 +101,8 @@ static void the_flow_has_the_same_bits_everywhere(void **state)
     m->tensors[1].compute = WW_DTYPE_F64;
     OK(mx_run(m, &err));
     hex_of(m->digest, text);
-    assert_string_equal(text, "ca0d6be644b02113aaac21716c90808c99d431132ea9e52345c04f53f5dbc3ae");
+    assert_string_equal(
+        text, "ca0d6be644b02113aaac21716c90808c99d431132ea9e52345c04f53f5dbc3ae");
     assert_false(ww_method_find("wudi_flow")->within_tolerance);
     assert_true(ww_method_find("swudi")->within_tolerance);
     mx_free(m);
@@ -183,6 +184,24 @@ static void more_tasks_than_directions_are_handled(void **state)
     mx_free(m);
 }
 
+/* Others are under way on the second thread then, or done and never asked for. */
+static void a_tensor_that_fails_ends_those_ahead_of_it(void **state)
+{
+    (void)state;
+    for (uint32_t bad = 0; bad < 6; bad++) {
+        struct ww_error err = {0};
+        struct mx *m = mx_new(80 + bad);
+        static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+        for (uint32_t t = 0; t < 6; t++) {
+            mx_tensor(m, names[t], WW_DTYPE_BF16, t == bad ? 3 : 48, 40, 0, 5, "iso_cts");
+            mx_set(m, t, "common_space_fraction", t == bad ? 0 : 0.8);
+        }
+        FAILS(mx_run(m, &err), WW_E_RECIPE);
+        assert_non_null(strstr(err.text, "common_space_fraction"));
+        mx_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +211,7 @@ int main(void)
         cmocka_unit_test(one_source_comes_back),
         cmocka_unit_test(equal_models_stay_the_base),
         cmocka_unit_test(more_tasks_than_directions_are_handled),
+        cmocka_unit_test(a_tensor_that_fails_ends_those_ahead_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Quantiles of several tensors against a sort, and near scores against exact ones. */
+#include "ww_test.h"
+
+#include <math.h>
+
+#include "merge/pcb_score.h"
+#include "merge/quantile.h"
+#include "merge/select.h"
+#include "ww_random.h"
+
+#define TENSORS 3
+#define STEP 700
+
+static int descending(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a;
+    const uint64_t y = *(const uint64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* What a pass sees of a tensor: all of it, or the spots of a sample. */
+static void pass_tensor(struct ww_quantiles *q, struct ww_merge_job *job,
+                        const uint64_t *keys, bool narrow)
+{
+    ww_quantiles_open(q, job);
+    void *acc = calloc(1, job->acc_bytes + 1);
+    const uint64_t stride = job->spot_stride ? job->spot_stride : STEP;
+    const uint64_t most = job->spot_stride ? job->spot_elements : STEP;
+    for (uint64_t at = job->spot_first; at < job->n; at += stride) {
+        const size_t n = (size_t)(job->n - at < most ? job->n - at : most);
+        uint32_t small[STEP];
+        for (size_t i = 0; i < n; i++) {
+            small[i] = (uint32_t)keys[at + i];
+        }
+        if (q->sampling && narrow) {
+            ww_quantiles_sample32(q, 0, small, n);
+        } else if (q->sampling) {
+            ww_quantiles_sample(q, 0, keys + at, n);
+        }
+        for (uint32_t c = 0; c < q->n_cuts && !q->sampling; c++) {
+            if (!q->cuts[c].done && narrow) {
+                ww_quantiles_scan32(q, c, small, n, acc);
+            } else if (!q->cuts[c].done) {
+                ww_quantiles_scan(q, c, keys + at, n, acc);
+            }
+        }
+    }
+    ww_quantiles_fold(q, acc);
+    free(acc);
+}
+
+enum kind { WIDE, NARROW, FEW, MISLED };
+
+static uint64_t key_of(enum kind kind, uint64_t i, uint64_t n, uint64_t *seed)
+{
+    const uint64_t r = fx_random(seed);
+    switch (kind) {
+    case WIDE:
+        return r >> 1 | r << 63;
+    case NARROW:
+        return r & 0x7fffffff;
+    case FEW:
+        return r % 5 * 1000;
+    case MISLED:
+        break;
+    }
+    return i % ((n + 1023) / 1024) < 512 ? 7 : r & 0x7fffffff;
+}
+
+static unsigned check(enum kind kind, uint64_t n, double share)
+{
+    struct ww_error err = {0};
+    struct ww_merge_tensor tensor = {.name = "t"};
+    struct ww_merge_job job = {.tensor = &tensor};
+    struct ww_quantiles q;
+    uint64_t *keys = calloc(n, sizeof(*keys));
+    uint64_t seed = n + (uint64_t)kind;
+    const bool narrow = kind != WIDE;
+    bool again = true;
+    unsigned passes = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        keys[i] = key_of(kind, i, n, &seed);
+    }
+    OK(ww_quantiles_init(&q, &job, 1, 2, n, &err));
+    q.highest = narrow ? 0x7fffffff : UINT64_MAX;
+    q.cuts[0].rank = 1 + (uint64_t)(share * (double)(n - 1));
+    q.cuts[1].rank = n;
+    for (; again; passes++) {
+        uint64_t first = 0;
+        assert_true(passes < 20);
+        for (uint64_t t = 0; t < TENSORS; t++) {
+            job.n = t + 1 < TENSORS ? n / (TENSORS + t) : n - first;
+            pass_tensor(&q, &job, keys + first, narrow);
+            first += job.n;
+        }
+        OK(ww_quantiles_passed(&q, &job, &again, &err));
+    }
+    qsort(keys, n, sizeof(*keys), descending);
+    assert_int_equal(q.cuts[0].key, keys[q.cuts[0].rank - 1]);
+    assert_int_equal(q.cuts[1].key, keys[n - 1]);
+    ww_quantiles_release(&q);
+    free(keys);
+    return passes;
+}
+
+static void quantiles_are_those_of_a_sort(void **state)
+{
+    (void)state;
+    const double shares[] = {0, 0.1, 0.5, 0.99};
+    for (size_t s = 0; s < 4; s++) {
+        for (enum kind kind = WIDE; kind <= FEW; kind++) {
+            assert_int_equal(check(kind, 1 + 3000 * s, shares[s]), 1); /* the sample */
+        }
+        assert_true(check(NARROW, 700000, shares[s]) <= 5);
+    }
+    assert_int_equal(check(WIDE, 700000, 0.3), 2); /* keys of the bracket are kept */
+    assert_true(check(FEW, 700000, 0.3) <= 2);     /* one reading after the sample */
+    (void)check(MISLED, 900000, 0.2);
+}
+
+#define N 512
+#define MODELS 3
+
+/* Changes of all sizes, of models that agree or not; some are 0. */
+static double change(uint64_t *seed, unsigned scale)
+{
+    const double size[] = {1e-30, 1e-4, 0.3, 40};
+    const double v = ((double)(fx_random(seed) >> 11) * 0x1p-52 - 1) * size[scale];
+    return fx_random(seed) % 9 == 0 ? 0 : v;
+}
+
+static void near_scores_are_within_their_slack(void **state)
+{
+    (void)state;
+    struct ww_merge_job job = {.n_sources = MODELS, .max_block = N};
+    struct ww_pcb_room room;
+    void *scratch = aligned_alloc(64, (ww_pcb_room_bytes(&job) + 63) / 64 * 64);
+    static double rows[MODELS][N];
+    static double s[MODELS][N];
+    static double slack[MODELS][N];
+    double *x[MODELS] = {rows[0], rows[1], rows[2]};
+    uint64_t seed = 77;
+    ww_pcb_room_of(&job, scratch, &room);
+    for (unsigned k = 0; k < 12; k++) {
+        struct ww_pcb_model models[MODELS];
+        const struct ww_pcb_rule rule = {MODELS, (enum ww_pcb_inter)(k / 4), models};
+        for (uint32_t m = 0; m < MODELS; m++) {
+            const double size[] = {1e-30, 1e-4, 0.3, 40};
+            models[m] = (struct ww_pcb_model){.low = 0.01 * size[k % 4],
+                                              .high = (1 + m) * size[k % 4]};
+            for (size_t i = 0; i < N; i++) {
+                rows[m][i] = change(&seed, k % 4);
+            }
+        }
+        ww_pcb_near(&rule, x, N, &room);
+        for (uint32_t m = 0; m < MODELS; m++) {
+            memcpy(s[m], room.s[m], sizeof(s[m]));
+            memcpy(slack[m], room.slack[m], sizeof(slack[m]));
+        }
+        ww_pcb_score(&rule, x, N, &room);
+        for (uint32_t m = 0; m < MODELS; m++) {
+            for (size_t i = 0; i < N; i++) {
+                const double off = fabs(room.s[m][i] - s[m][i]);
+                assert_true(off <= slack[m][i] / 20);
+                assert_true(slack[m][i] <= 1e-4 * exp(MODELS) * MODELS);
+            }
+        }
+    }
+    free(scratch);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(quantiles_are_those_of_a_sort),
+        cmocka_unit_test(near_scores_are_within_their_slack),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
