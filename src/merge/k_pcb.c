@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "merge/kernel.h"
+#include "merge/mask.h"
 #include "merge/pcb_score.h"
 #include "merge/quantile.h"
 #include "merge/select.h"
@@ -151,12 +152,8 @@ WW_CLONES static uint64_t count_above(const double *restrict s, size_t n, double
 static size_t keep_marked(const struct ww_pcb_rule *rule, const struct ww_merge_block *b,
                           const struct ww_pcb_room *room)
 {
-    size_t m = 0;
+    const size_t m = ww_mask_places(room->mark, b->n, room->index);
 
-    for (size_t i = 0; i < b->n; i++) {
-        room->index[m] = (uint32_t)i;
-        m += room->mark[i] != 0;
-    }
     for (uint32_t k = 0; k < rule->n_sources; k++) {
         double *x = b->x[k];
         for (size_t j = 0; j < m; j++) {

@@ -141,3 +141,19 @@ WW_CLONES void ww_mask_unpack(const uint8_t *bits, size_t n, uint8_t *mask)
         memcpy(mask + at, &word, n - at < 8 ? n - at : 8);
     }
 }
+
+size_t ww_mask_places(const uint8_t *mask, size_t n, uint32_t *to)
+{
+    size_t m = 0;
+
+    for (size_t at = 0; at < n; at += 64) {
+        uint8_t bits[8] = {0};
+        uint64_t set;
+        ww_mask_pack(mask + at, n - at < 64 ? n - at : 64, bits);
+        memcpy(&set, bits, sizeof(set));
+        for (; set; set &= set - 1) {
+            to[m++] = (uint32_t)(at + (size_t)__builtin_ctzll(set));
+        }
+    }
+    return m;
+}

@@ -23,5 +23,7 @@ void ww_mask_hash(const struct ww_merge_job *job, const struct ww_merge_block *b
 /** Bytes of 0 and 1 as bits, and back. bits: ceil(n / 8) bytes. */
 void ww_mask_pack(const uint8_t *mask, size_t n, uint8_t *bits);
 void ww_mask_unpack(const uint8_t *bits, size_t n, uint8_t *mask);
+/** The places of the ones, in order; returns how many. */
+size_t ww_mask_places(const uint8_t *mask, size_t n, uint32_t *to);
 
 #endif

@@ -19,6 +19,7 @@
 #define LN2 0x1.62e42fefa39efp-1
 #define TO_WHOLE 0x1.8p52 /* adding it rounds to whole numbers, in the lowest bits */
 #define MOST_TANH 20.0    /* it is 1 from there on */
+#define MOST_SMALL 0.0625 /* four terms are within 1e-11 up to there */
 
 size_t ww_pcb_room_bytes(const struct ww_merge_job *job)
 {
@@ -201,15 +202,38 @@ WW_CLONES static void near_score(const double *restrict part, double factor, siz
     }
 }
 
-/* Both at once, where there is one tangent. */
-WW_CLONES static void near_single(const double *restrict x, const double *restrict with,
-                                  const double *restrict part, double factor, size_t n,
+/* The tangents of products; of small ones, as most changes are, by a polynomial. */
+WW_CLONES static void near_tangents(const double *restrict x, const double *restrict with,
+                                    size_t n, double *restrict to)
+{
+    int64_t large = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const double y = x[i] * with[i];
+        large |= fabs(y) >= MOST_SMALL;
+        to[i] = y;
+    }
+    if (!large) {
+        for (size_t i = 0; i < n; i++) {
+            const double u = to[i] * to[i];
+            const double sum = 1 - u * (1.0 / 3 - u * (2.0 / 15 - u * (17.0 / 315)));
+            to[i] = to[i] * sum;
+        }
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        to[i] = near_tanh(to[i]);
+    }
+}
+
+/* s: the tangents. */
+WW_CLONES static void near_single(const double *restrict part, double factor, size_t n,
                                   double *restrict s, double *restrict slack)
 {
     for (size_t i = 0; i < n; i++) {
         double scale;
         const double e = (1 + near_parts(factor * part[i] * part[i], &scale)) * scale;
-        const double v = e * near_tanh(x[i] * with[i]);
+        const double v = e * s[i];
         s[i] = v;
         slack[i] = NEAR * fabs(v);
     }
@@ -239,8 +263,8 @@ void ww_pcb_near(const struct ww_pcb_rule *rule, double *const *x, size_t n,
         if (rule->inter == WW_PCB_PAIRS) {
             near_pairs(rule, n, room, k);
         } else {
-            near_single(x[k], room->with, room->part[k], rule->n_sources, n, room->s[k],
-                        room->slack[k]);
+            near_tangents(x[k], room->with, n, room->s[k]);
+            near_single(room->part[k], rule->n_sources, n, room->s[k], room->slack[k]);
         }
     }
 }

@@ -165,13 +165,16 @@ void ww_quantiles_scan32(const struct ww_quantiles *q, uint32_t c, const uint32_
     const uint32_t span = (uint32_t)cut->high - low;
     struct tile_cut *to = (struct tile_cut *)acc + c;
     uint32_t in[STEP + WW_PICK_SLACK];
+    uint64_t wide[STEP];
 
     for (size_t at = 0; at < n; at += STEP) {
         const size_t m =
             ww_pick(keys + at, ww_min_u64(STEP, n - at), low, span, in, &to->larger);
         for (size_t i = 0; i < m; i++) {
+            wide[i] = in[i];
             to_bin(cut, in[i], to);
         }
+        keep(cut, wide, m);
     }
 }
 

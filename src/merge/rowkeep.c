@@ -63,23 +63,6 @@ WW_CLONES static void settle(const uint32_t *restrict draws, size_t n, struct li
     }
 }
 
-/* The places of marks, each 0 or 1, one after the other. */
-static size_t places(const uint8_t *marks, size_t n, uint32_t *to)
-{
-    size_t m = 0;
-
-    for (size_t at = 0; at < n; at += 64) {
-        uint8_t bits[8] = {0};
-        uint64_t set;
-        ww_mask_pack(marks + at, n - at < 64 ? n - at : 64, bits);
-        memcpy(&set, bits, sizeof(set));
-        for (; set; set &= set - 1) {
-            to[m++] = (uint32_t)(at + (size_t)__builtin_ctzll(set));
-        }
-    }
-    return m;
-}
-
 WW_CLONES static uint32_t largest(const uint32_t *keys, size_t n)
 {
     uint32_t max = 0;
@@ -191,7 +174,7 @@ void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
     r.open = (uint32_t *)((uint8_t *)scratch + WW_ROW_RANK_SCRATCH(n) +
                           2 * n * sizeof(uint32_t));
     settle(draws, n, limit_of(ends[!grows]), limit_of(ends[grows]), keep, doubt);
-    r.n_open = places(doubt, n, r.open);
+    r.n_open = ww_mask_places(doubt, n, r.open);
     if (r.n_open > 0) {
         decide_by_bins(&r, keep);
     }

@@ -398,6 +398,13 @@ static void masks_come_back_from_their_bits(void **state)
         ww_mask_unpack(bits, n, back);
         assert_memory_equal(mask, back, n);
         assert_true(n == sizeof(back) || back[n] == 7);
+        size_t m = 0;
+        uint32_t at[100];
+        const size_t n_ones = ww_mask_places(mask, n, at);
+        for (size_t i = 0; i < n; i++) {
+            assert_true(!mask[i] || at[m++] == i);
+        }
+        assert_int_equal(m, n_ones);
     }
 }
 
