@@ -78,7 +78,9 @@ bool ww_byte_fits(const uint8_t *text, size_t len, unsigned byte)
     if (byte > 0xFF || (n == 0 && (byte == 0 || (byte & 0xC0) == 0x80))) {
         return false;
     }
-    memcpy(c, text + len - n, n);
+    if (n > 0) { /* text may be NULL */
+        memcpy(c, text + len - n, n);
+    }
     c[n] = (uint8_t)byte;
     const size_t whole = c[0] >= 0xF0 ? 4 : c[0] >= 0xE0 ? 3 : c[0] >= 0xC0 ? 2 : 1;
     /* The lowest and the highest character that begin so bound all that do. */
@@ -94,7 +96,7 @@ bool ww_byte_fits(const uint8_t *text, size_t len, unsigned byte)
 /* The token from p reaches j: all of it up to there was said. */
 static bool reaches(struct ww_span token, const uint8_t *said, size_t p, size_t j)
 {
-    return token.len >= j - p && memcmp(token.data, said + p, j - p) == 0;
+    return token.len >= j - p && (j == p || memcmp(token.data, said + p, j - p) == 0);
 }
 
 static bool is_end(const struct ww_byte_walk *w, struct ww_span token)

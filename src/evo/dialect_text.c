@@ -274,7 +274,11 @@ static enum ww_err take_token(const struct ww_ask *ask, const struct echoed *e,
                        "the prompt ends inside of a token; end it where one ends");
     }
     if (is_end && *text && strcmp(text, ask->end) != 0) {
-        return ww_part_no_end(ask, err);
+        const bool piece = offset == p->end && strncmp(ask->end, text, strlen(text)) == 0;
+        return piece
+                   ? ww_part_no_end(ask, err)
+                   : WW_FAIL(err, WW_E_UNSUPPORTED,
+                             "the answer ends inside of a token; end it where one ends");
     }
     p->ended = is_end;
     p->nameless = is_end && !*text && ww_jget(e->list, "") != NULL;

@@ -42,6 +42,7 @@ static void only_what_makes_text_fits(void **state)
         assert_true(fits("\xF0\x9F\x98", b) == (b >= 0x80 && b <= 0xBF));
     }
     assert_false(fits("a", WW_BYTE_END));
+    assert_true(ww_byte_fits(NULL, 0, 'a'));
 }
 
 /* "ab" at once or in two tokens: the mass of "b" behind "a" comes from both. */
