@@ -13,85 +13,18 @@
 #include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/str.h"
 
-#define LOOK 4096        /* elements of a matrix */
-#define PRICE 0.02       /* of a step to another place than the next */
-#define LIKE 0.5         /* least cosine of a layer and what became of it */
-#define MOST_LAYERS 4096 /* a number above is none of a layer */
-#define MOST_KINDS 16    /* of matrices that are looked at; experts have hundreds */
-
-bool ww_depth_split(const char *name, struct ww_depth_name *out)
-{
-    const char *part = name;
-
-    while (part) {
-        const char *end = strchr(part, '.');
-        const size_t len = end ? (size_t)(end - part) : strlen(part);
-        uint64_t number = 0;
-        if (ww_parse_u64(part, len, &number) && number < WW_NONE) {
-            *out = (struct ww_depth_name){(size_t)(part - name), (uint32_t)number,
-                                          part + len};
-            return true;
-        }
-        part = end ? end + 1 : NULL;
-    }
-    return false;
-}
+#define LOOK 4096 /* elements of a matrix, unless layers are so many that */
+#define WORK (UINT64_C(1) << 31) /* comparing all with all costs more than this, */
+#define ROOM (UINT64_C(1) << 26) /* or keeping them */
+#define LEAST_LOOK 64
+#define PRICE 0.02    /* of a step to another place than the next */
+#define LIKE 0.5      /* least cosine of a layer and what became of it */
+#define MOST_KINDS 16 /* of matrices that are looked at; experts have hundreds */
 
 static enum ww_err no_memory(struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for a map of layers");
-}
-
-/* Is the tensor in a layer of this stack? */
-static bool in_stack(const char *name, const char *stack, size_t len,
-                     struct ww_depth_name *out)
-{
-    return ww_depth_split(name, out) && out->before == len &&
-           memcmp(name, stack, len) == 0 && out->layer < MOST_LAYERS;
-}
-
-/* The stack that most tensors are in: its first tensor, or WW_NONE. */
-static uint32_t find_stack(const struct ww_model *model)
-{
-    struct ww_depth_name name;
-    struct ww_depth_name other;
-    uint32_t best = WW_NONE;
-    uint32_t most = 0;
-
-    for (uint32_t t = 0; t < model->n_tensors; t++) {
-        uint32_t n = 0;
-        if (!ww_depth_split(model->tensors[t].name, &name) ||
-            (best != WW_NONE &&
-             in_stack(model->tensors[t].name, model->tensors[best].name, name.before,
-                      &other))) {
-            continue;
-        }
-        for (uint32_t o = t; o < model->n_tensors; o++) {
-            n += in_stack(model->tensors[o].name, model->tensors[t].name, name.before,
-                          &other);
-        }
-        if (n > most) {
-            most = n;
-            best = t;
-        }
-    }
-    return best;
-}
-
-static uint32_t count_layers(const struct ww_model *model, const char *stack)
-{
-    struct ww_depth_name name;
-    uint32_t n = 0;
-
-    for (uint32_t t = 0; t < model->n_tensors; t++) {
-        if (in_stack(model->tensors[t].name, stack, strlen(stack), &name) &&
-            name.layer >= n) {
-            n = name.layer + 1;
-        }
-    }
-    return n;
 }
 
 /* Matrices of a layer: what stands behind its number. */
@@ -99,6 +32,7 @@ struct kinds {
     const char **rest;
     const struct ww_tensor **shape;
     uint32_t n;
+    size_t look; /* elements of each, a multiple of eight */
 };
 
 static bool is_kind(const struct ww_tensor *t)
@@ -119,7 +53,8 @@ static enum ww_err find_kinds(const struct ww_model *base, const char *stack,
     for (uint32_t t = 0; t < base->n_tensors && out->n < MOST_KINDS; t++) {
         const struct ww_tensor *tensor = &base->tensors[t];
         bool known = false;
-        if (!in_stack(tensor->name, stack, strlen(stack), &name) || !is_kind(tensor)) {
+        if (!ww_depth_in_stack(tensor->name, stack, strlen(stack), &name) ||
+            !is_kind(tensor)) {
             continue;
         }
         for (uint32_t k = 0; k < out->n && !known; k++) {
@@ -139,7 +74,24 @@ static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b)
            memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
 }
 
-/* Unit vectors [layers][kinds][LOOK]; zeros where there is no such matrix. */
+/* Numbers of layers come from names of tensors: one name makes four thousand. Then less
+ * of each matrix is looked at, and of fewer matrices. */
+static void bound_work(uint64_t n, uint64_t n_base, struct kinds *kinds)
+{
+    kinds->look = LOOK;
+    while (n * n_base * kinds->n * kinds->look > WORK ||
+           (n + n_base) * kinds->n * kinds->look > ROOM) {
+        if (kinds->look > LEAST_LOOK) {
+            kinds->look /= 2;
+        } else if (kinds->n > 1) {
+            kinds->n /= 2;
+        } else {
+            break;
+        }
+    }
+}
+
+/* Unit vectors [layers][kinds][look]; zeros where there is no such matrix. */
 static enum ww_err read_looks(const struct ww_model *model, const char *stack,
                               const struct kinds *kinds, float *out, struct ww_error *err)
 {
@@ -151,7 +103,8 @@ static enum ww_err read_looks(const struct ww_model *model, const char *stack,
         const struct ww_tensor *tensor = &model->tensors[t];
         uint32_t k = 0;
         double sum = 0;
-        if (!in_stack(tensor->name, stack, strlen(stack), &name) || !is_kind(tensor)) {
+        if (!ww_depth_in_stack(tensor->name, stack, strlen(stack), &name) ||
+            !is_kind(tensor)) {
             continue;
         }
         while (k < kinds->n && strcmp(kinds->rest[k], name.rest) != 0) {
@@ -160,8 +113,9 @@ static enum ww_err read_looks(const struct ww_model *model, const char *stack,
         if (k == kinds->n || !same_shape(tensor, kinds->shape[k])) {
             continue;
         }
-        float *x = out + ((size_t)name.layer * kinds->n + k) * LOOK;
-        const size_t n = tensor->n_elements < LOOK ? (size_t)tensor->n_elements : LOOK;
+        const size_t n =
+            tensor->n_elements < kinds->look ? (size_t)tensor->n_elements : kinds->look;
+        float *x = out + ((size_t)name.layer * kinds->n + k) * kinds->look;
         rc = ww_elements_float(model, t, 0, n, bytes, x, err);
         for (size_t e = 0; e < n && !rc; e++) {
             sum += (double)x[e] * (double)x[e];
@@ -174,12 +128,12 @@ static enum ww_err read_looks(const struct ww_model *model, const char *stack,
     return rc;
 }
 
-static double dot(const float *a, const float *b)
+static double dot(const float *a, const float *b, size_t n)
 {
     double lane[8] = {0};
     double sum = 0;
 
-    for (size_t i = 0; i < LOOK; i += 8) {
+    for (size_t i = 0; i < n; i += 8) {
         for (unsigned l = 0; l < 8; l++) {
             lane[l] += (double)a[i + l] * (double)b[i + l];
         }
@@ -190,14 +144,14 @@ static double dot(const float *a, const float *b)
     return sum;
 }
 
-static double score(const float *a, const float *b, uint32_t n_kinds)
+static double score(const float *a, const float *b, const struct kinds *kinds)
 {
     double sum = 0;
 
-    for (uint32_t k = 0; k < n_kinds; k++) {
-        sum += dot(a + (size_t)k * LOOK, b + (size_t)k * LOOK);
+    for (uint32_t k = 0; k < kinds->n; k++) {
+        sum += dot(a + k * kinds->look, b + k * kinds->look, kinds->look);
     }
-    return sum / n_kinds;
+    return sum / kinds->n;
 }
 
 enum ww_err ww_depths_path(const double *scores, uint32_t n, uint32_t m, uint32_t *of,
@@ -263,7 +217,7 @@ static enum ww_err compare(const struct ww_model *suspect, const struct ww_model
                            uint32_t n_base, const struct kinds *kinds,
                            struct ww_depths *out, struct ww_error *err)
 {
-    const size_t layer = (size_t)kinds->n * LOOK;
+    const size_t layer = kinds->n * kinds->look;
     float *a = ww_calloc(out->n * layer + 1, sizeof(*a));
     float *b = ww_calloc(n_base * layer + 1, sizeof(*b));
     double *scores = ww_calloc((size_t)out->n * n_base, sizeof(*scores));
@@ -277,7 +231,7 @@ static enum ww_err compare(const struct ww_model *suspect, const struct ww_model
         rc = read_looks(base, out->stack, kinds, b, err);
     }
     for (uint32_t j = 0; j < out->n && !rc && own; j++) {
-        own = score(a + j * layer, b + j * layer, kinds->n) >= LIKE;
+        own = score(a + j * layer, b + j * layer, kinds) >= LIKE;
     }
     if (rc || own) {
         ww_depths_release(out);
@@ -285,8 +239,7 @@ static enum ww_err compare(const struct ww_model *suspect, const struct ww_model
     }
     for (uint32_t j = 0; j < out->n; j++) {
         for (uint32_t l = 0; l < n_base; l++) {
-            scores[(size_t)j * n_base + l] =
-                score(a + j * layer, b + l * layer, kinds->n);
+            scores[(size_t)j * n_base + l] = score(a + j * layer, b + l * layer, kinds);
         }
     }
     rc = ww_depths_path(scores, out->n, n_base, out->of, err);
@@ -303,13 +256,16 @@ out:
 enum ww_err ww_depths_find(const struct ww_model *suspect, const struct ww_model *base,
                            struct ww_depths *out, struct ww_error *err)
 {
-    const uint32_t first = find_stack(suspect);
     struct ww_depth_name name;
     struct kinds kinds = {0};
+    uint32_t first = WW_NONE;
     uint32_t n_base = 0;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_depth_stack(suspect, &first, err);
 
     memset(out, 0, sizeof(*out));
+    if (rc) {
+        return rc;
+    }
     if (first == WW_NONE || !ww_depth_split(suspect->tensors[first].name, &name)) {
         return WW_OK;
     }
@@ -317,8 +273,8 @@ enum ww_err ww_depths_find(const struct ww_model *suspect, const struct ww_model
     if (!out->stack) {
         return no_memory(err);
     }
-    out->n = count_layers(suspect, out->stack);
-    n_base = count_layers(base, out->stack);
+    out->n = ww_depth_layers(suspect, out->stack);
+    n_base = ww_depth_layers(base, out->stack);
     out->of = ww_calloc((size_t)out->n + 1, sizeof(*out->of));
     out->cosine = ww_calloc((size_t)out->n + 1, sizeof(*out->cosine));
     if (!out->of || !out->cosine) {
@@ -327,6 +283,7 @@ enum ww_err ww_depths_find(const struct ww_model *suspect, const struct ww_model
     }
     rc = find_kinds(base, out->stack, &kinds, err);
     if (!rc && n_base && kinds.n) {
+        bound_work(out->n, n_base, &kinds);
         rc = compare(suspect, base, n_base, &kinds, out, err);
     } else {
         ww_depths_release(out);
@@ -355,7 +312,8 @@ enum ww_err ww_depths_index(const struct ww_depths *depths, const struct ww_mode
     char *there = NULL;
 
     *out = WW_NONE;
-    if (depths->n == 0 || !in_stack(name, depths->stack, strlen(depths->stack), &split) ||
+    if (depths->n == 0 ||
+        !ww_depth_in_stack(name, depths->stack, strlen(depths->stack), &split) ||
         split.layer >= depths->n) {
         *out = ww_model_find(model, name);
         return WW_OK;

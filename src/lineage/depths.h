@@ -8,17 +8,7 @@
 #ifndef WW_LINEAGE_DEPTHS_H
 #define WW_LINEAGE_DEPTHS_H
 
-#include "weightward/model.h"
-
-/** "model.layers.3.mlp.up_proj.weight": what stands before the number, the number, and
- *  what stands behind it. */
-struct ww_depth_name {
-    size_t before; /* bytes */
-    uint32_t layer;
-    const char *rest;
-};
-/** False: no component of the name is a number. */
-bool ww_depth_split(const char *name, struct ww_depth_name *out);
+#include "lineage/depth_stack.h"
 
 struct ww_depths {
     uint32_t n;     /* layers of the suspect; 0: each lies where the base has it */

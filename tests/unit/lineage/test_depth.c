@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -30,6 +31,33 @@ static void names_are_cut_at_their_number(void **state)
     assert_string_equal(name.rest, "");
     assert_false(ww_depth_split("model.norm.weight", &name));
     assert_false(ww_depth_split("layers.1a.weight", &name));
+}
+
+/* Each of many tensors in a stack of its own, and three layers of one stack. */
+static void the_stack_of_most_tensors_is_found_among_many(void **state)
+{
+    enum { MANY = 60000 };
+    struct ww_tensor *tensors = ww_calloc(MANY + 3, sizeof(*tensors));
+    char(*names)[24] = ww_calloc(MANY + 3, sizeof(*names));
+    struct ww_model model = {.tensors = tensors, .n_tensors = MANY + 3};
+    uint32_t first = 0;
+    (void)state;
+
+    assert_true(tensors && names);
+    for (unsigned i = 0; i < MANY + 3; i++) {
+        const bool layer = i >= MANY / 2 && i < MANY / 2 + 3;
+        snprintf(names[i], sizeof(names[i]), layer ? "layers.%u.w" : "s%u.0.w",
+                 layer ? i - MANY / 2 : i);
+        tensors[i].name = names[i];
+    }
+    assert_int_equal(ww_depth_stack(&model, &first, NULL), WW_OK);
+    assert_int_equal(first, MANY / 2);
+    assert_int_equal(ww_depth_layers(&model, "layers."), 3);
+    model.n_tensors = MANY / 2;
+    assert_int_equal(ww_depth_stack(&model, &first, NULL), WW_OK);
+    assert_int_equal(first, 0);
+    ww_free(tensors);
+    ww_free(names);
 }
 
 static void path_follows_runs_where_layers_are_alike(void **state)
@@ -263,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_cut_at_their_number),
+        cmocka_unit_test(the_stack_of_most_tensors_is_found_among_many),
         cmocka_unit_test(path_follows_runs_where_layers_are_alike),
         cmocka_unit_test(lists_are_the_shortest_that_the_shares_allow),
         cmocka_unit_test(attention_and_mlp_may_have_lists_of_their_own),
