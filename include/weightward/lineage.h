@@ -2,8 +2,8 @@
 /**
  * Merge lineage from weights: in which shares a suspect was made of which candidates.
  *
- * A share is the coefficient of a source's task vector: S - base = sum of share x (source -
- * base). What comes out supports a lineage or does not support it; it never proves one.
+ * A share is the coefficient of a source's task vector: S - base = sum of share x (source
+ * - base). What comes out supports a lineage or does not support it; it never proves one.
  */
 #ifndef WEIGHTWARD_LINEAGE_H
 #define WEIGHTWARD_LINEAGE_H
@@ -22,12 +22,13 @@ struct ww_decompose_options {
     const char *base;              /* model folder that all descend from */
     const char *const *candidates; /* possible sources; at least one */
     size_t n_candidates;
-    const char *const *controls;   /* descendants of the base that are no source */
+    const char *const *controls; /* descendants of the base that are no source */
     size_t n_controls;
-    uint64_t seed;                 /* of the bootstrap and the halves */
-    bool halves; /* fit on half of the tensors, drawn by the seed, and replay the others */
-    const char *plan;     /* signed plan that the run must be (WW_E_DIFFERS), checked before
-                             the suspect is opened; NULL: exploratory */
+    uint64_t seed; /* of the bootstrap and the halves */
+    bool
+        halves; /* fit on half of the tensors, drawn by the seed, and replay the others */
+    const char *plan; /* signed plan that the run must be (WW_E_DIFFERS), checked before
+                         the suspect is opened; NULL: exploratory */
     const char *plan_key; /* SPKI PEM path of the key that signed it */
     struct ww_run_options run;
 };
@@ -40,7 +41,7 @@ WW_API enum ww_err ww_lineage_plan(const struct ww_decompose_options *options,
                                    struct ww_error *err) WW_MUST_USE;
 
 struct ww_lineage_source {
-    char *name;       /* path as given */
+    char *name; /* path as given */
     double share;
     double low, high; /* 95 %: tensors drawn anew, never narrower than 1.96 errors,
                          nor than 0.002 when something came after the merge */
@@ -54,10 +55,13 @@ struct ww_lineage_source {
     double heads_low, heads_high;
     double statistic; /* share over standard error, with controls */
     double *reached;  /* [n_controls] the same of each control in its place; NULL: none */
-    char *note;       /* why it was left out of the fit, or NULL */
+    char *note; /* why it was left out of the fit, or why the bits of a recipe decide
+                   about it where a share does not; or NULL */
 };
 /** A share below is not told from none. */
 #define WW_LINEAGE_LEAST 0.02
+/** A difference of which more is unexplained has come from elsewhere as well. */
+#define WW_LINEAGE_ELSEWHERE 0.05
 
 struct ww_lineage_layer {
     char *name;     /* "layer 3", or "outside of layers" */
@@ -79,8 +83,8 @@ struct ww_lineage_tensor {
 /** Where a layer of the suspect lies in the base and its descendants. */
 struct ww_lineage_place {
     uint32_t of_layer; /* of theirs; UINT32_MAX: it is like none */
-    double cosine;     /* mean over its matrices, with that layer of the base; -1: no layer
-                          was looked for, all lie in their own places */
+    double cosine; /* mean over its matrices, with that layer of the base; -1: no layer
+                      was looked for, all lie in their own places */
     const char *model; /* path as given: has the same first weights of each tensor; NULL:
                           none has */
 };
@@ -96,8 +100,8 @@ struct ww_lineage_rank {
 #define WW_LINEAGE_MAX_WORDS 16
 
 /** T1, a common root of suspect and base: feed-forward rows that are each other's nearest
- *  neighbour at the same place. The bound on the chance of so many holds for models trained
- *  from independent initialisations whose hidden units nobody sorted. */
+ *  neighbour at the same place. The bound on the chance of so many holds for models
+ * trained from independent initialisations whose hidden units nobody sorted. */
 struct ww_lineage_root {
     uint64_t layers; /* 0: there are no such rows to compare */
     uint64_t rows;
@@ -112,37 +116,41 @@ struct ww_decompose_report {
     size_t n_layers;
     struct ww_lineage_tensor *each; /* that were replayed, in the suspect's order */
     size_t n_each;
-    struct ww_lineage_place *places; /* of the suspect's layers in order, when they are not
-                                        all in their own places or several models' */
+    struct ww_lineage_place *places; /* of the suspect's layers in order, when they are
+                                        not all in their own places or several models' */
     size_t n_places;
-    struct ww_lineage_rank *ranks; /* when what sources leave over is low-rank, else none */
+    struct ww_lineage_rank
+        *ranks; /* when what sources leave over is low-rank, else none */
     size_t n_ranks;
     size_t n_controls;
     struct ww_lineage_root root; /* of suspect and base */
-    uint64_t tensors;      /* compared */
-    uint64_t tensors_fit;  /* of those: fitted on */
-    uint64_t elements;     /* compared */
-    uint64_t heads;        /* products of heads that were compared for a dense lock */
-    uint64_t used;         /* elements that moved far enough to carry a share */
-    bool confirmatory;     /* it was the run of a plan signed beforehand */
-    bool varies;           /* shares differ between tensors; they are means over those */
-    double noise;          /* beyond rounding: standard deviation per element */
-    double r2;             /* of the difference from the base, where it was replayed */
-    double r2_ceiling;     /* what rounding of the exact blend would leave */
-    double unexplained;    /* 1 - r2 / r2_ceiling, not below 0 */
-    double replay;         /* share of moved elements whose bits the blend by the recipe
-                              numbers gives, computed in double and rounded once */
-    double kept;           /* share of moved elements where the suspect left the base */
-    double pruned;         /* share of weights that are zero where the base's are not; they
-                              are left out of all sums */
-    char *disguise;        /* what the suspect was before it was compared: "a GGUF file of
-                              Q4_K, decoded"; NULL: what it is */
-    const char *method;    /* static: a merge method, or "blend", "none", "unclear" */
+    uint64_t tensors;            /* compared */
+    uint64_t tensors_fit;        /* of those: fitted on */
+    uint64_t elements;           /* compared */
+    uint64_t heads;     /* products of heads that were compared for a dense lock */
+    uint64_t used;      /* elements that moved far enough to carry a share */
+    bool confirmatory;  /* it was the run of a plan signed beforehand */
+    bool varies;        /* shares differ between tensors; they are means over those */
+    double noise;       /* beyond rounding: standard deviation per element */
+    double r2;          /* of the difference from the base, where it was replayed */
+    double r2_ceiling;  /* what rounding of the exact blend would leave */
+    double unexplained; /* 1 - r2 / r2_ceiling, not below 0 */
+    bool
+        incomplete; /* more than WW_LINEAGE_ELSEWHERE is unexplained, by no method either:
+                       sources that are included may be relatives of one not given */
+    double replay;  /* share of moved elements whose bits the blend by the recipe
+                       numbers gives, computed in double and rounded once */
+    double kept;    /* share of moved elements where the suspect left the base */
+    double pruned;  /* share of weights that are zero where the base's are not; they
+                       are left out of all sums */
+    char *disguise; /* what the suspect was before it was compared: "a GGUF file of
+                       Q4_K, decoded"; NULL: what it is */
+    const char *method; /* static: a merge method, or "blend", "none", "unclear" */
     const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
-    bool gradient;       /* numbers of the recipe run over the layers */
-    char *recipe;        /* mergekit YAML that gives most bits of a sample; or NULL */
-    double method_match; /* which share of them */
-    bool has_keep_rates; /* elements were dropped, and no recipe tells how */
+    bool gradient;         /* numbers of the recipe run over the layers */
+    char *recipe;          /* mergekit YAML that gives most bits of a sample; or NULL */
+    double method_match;   /* which share of them */
+    bool has_keep_rates;   /* elements were dropped, and no recipe tells how */
     double keep_rates[20]; /* share not left at the base, by rank of the task vectors */
     char **warnings;
     size_t n_warnings;
@@ -152,18 +160,19 @@ WW_API void ww_decompose_report_release(struct ww_decompose_report *report);
 
 /**
  * Compare the suspect with a base and candidates tensor by tensor, in two readings of all
- * files. The suspect may be a model folder, a GGUF file or a folder that holds one, a folder
- * with eight-bit weights, an adapter of the base, or a lock of it; docs/lineage.md tells
- * what is undone. The same numbers for any thread count. WW_E_UNRELATED when they have no
- * tensor of one shape in common; WW_E_GGUF; WW_E_NONFINITE; WW_E_LIMIT for too many sources.
- * WW_OK also when no candidate is included.
+ * files. The suspect may be a model folder, a GGUF file or a folder that holds one, a
+ * folder with eight-bit weights, an adapter of the base, or a lock of it; docs/lineage.md
+ * tells what is undone. The same numbers for any thread count. WW_E_UNRELATED when they
+ * have no tensor of one shape in common; WW_E_GGUF; WW_E_NONFINITE; WW_E_LIMIT for too
+ * many sources. WW_OK also when no candidate is included.
  */
 WW_API enum ww_err ww_lineage_decompose(const char *suspect,
                                         const struct ww_decompose_options *options,
                                         struct ww_decompose_report *report,
                                         struct ww_error *err) WW_MUST_USE;
 
-/** A recipe is supported by this match, when every control misses so many times the bits. */
+/** A recipe is supported by this match, when every control misses so many times the bits.
+ */
 #define WW_REPLAY_SUPPORTED 0.99
 #define WW_REPLAY_TIMES_WORSE 10
 
@@ -187,36 +196,37 @@ struct ww_lineage_name {
 };
 
 struct ww_replay_options {
-    const char *recipe;            /* mergekit YAML; NULL: inferred from what follows */
-    const struct ww_lineage_name *names; /* of the recipe's models, those that lie elsewhere */
+    const char *recipe; /* mergekit YAML; NULL: inferred from what follows */
+    const struct ww_lineage_name
+        *names; /* of the recipe's models, those that lie elsewhere */
     size_t n_names;
     const char *base;              /* as in struct ww_decompose_options, */
     const char *const *candidates; /* without a recipe */
     size_t n_candidates;
     const char *const *controls; /* descendants of the base that are no source */
     size_t n_controls;
-    uint64_t seed; /* of the halves, the bootstrap and random masks */
-    const char *plan;     /* as in struct ww_decompose_options, without a recipe */
+    uint64_t seed;    /* of the halves, the bootstrap and random masks */
+    const char *plan; /* as in struct ww_decompose_options, without a recipe */
     const char *plan_key;
     struct ww_run_options run;
 };
 
 struct ww_replay_report {
-    char *recipe;  /* text; NULL: no recipe could be inferred */
+    char *recipe; /* text; NULL: no recipe could be inferred */
     char *method;
-    bool confirmatory; /* it was the run of a plan signed beforehand */
-    bool inferred; /* then only tensors count that were not fitted on */
-    const char *arithmetic;     /* that gives most bits; static */
-    double match;               /* share of moved elements with the suspect's bits */
-    double low, high;           /* 95 %: tensors drawn anew */
-    double ceiling;             /* what the same numbers share with the merge engine's
-                                   bits when they are computed in float32 */
+    bool confirmatory;            /* it was the run of a plan signed beforehand */
+    bool inferred;                /* then only tensors count that were not fitted on */
+    const char *arithmetic;       /* that gives most bits; static */
+    double match;                 /* share of moved elements with the suspect's bits */
+    double low, high;             /* 95 %: tensors drawn anew */
+    double ceiling;               /* what the same numbers share with the merge engine's
+                                     bits when they are computed in float32 */
     struct ww_replay_kind *kinds; /* of arithmetic that were tried */
     size_t n_kinds;
     struct ww_replay_control *controls;
     size_t n_controls;
-    bool supports; /* match >= 0.99, and every control misses ten times as many bits */
-    uint64_t tensors;     /* replayed */
+    bool supports;    /* match >= 0.99, and every control misses ten times as many bits */
+    uint64_t tensors; /* replayed */
     uint64_t tensors_fit; /* of the suspect, not replayed */
     uint64_t moved;       /* elements whose inputs differ, less those */
     uint64_t undecided;   /* that equal values at a cut decide: a sort may keep either */
@@ -228,8 +238,9 @@ WW_API void ww_replay_report_release(struct ww_replay_report *report);
 
 /**
  * Compute a recipe again and compare bits, against the recipe with each source left out
- * and with each control in its place. WW_E_RECIPE and what reading refuses; WW_E_UNRELATED
- * when the recipe makes no tensor that the suspect has. WW_OK whatever the match is.
+ * and with each control in its place. WW_E_RECIPE and what reading refuses;
+ * WW_E_UNRELATED when the recipe makes no tensor that the suspect has. WW_OK whatever the
+ * match is.
  */
 WW_API enum ww_err ww_lineage_replay(const char *suspect,
                                      const struct ww_replay_options *options,
@@ -257,8 +268,8 @@ struct ww_declared_source {
 
 struct ww_verify_lineage_report {
     enum ww_lineage_agreement agreement;
-    const char *declared_by; /* static: the file that says it; NULL: none */
-    char *why;               /* one sentence */
+    const char *declared_by;             /* static: the file that says it; NULL: none */
+    char *why;                           /* one sentence */
     struct ww_declared_source *declared; /* less the base */
     size_t n_declared;
     char **undeclared; /* candidates that the weights support */
@@ -271,8 +282,8 @@ struct ww_verify_lineage_report {
 WW_API void ww_verify_lineage_report_release(struct ww_verify_lineage_report *report);
 
 /**
- * What the folder declares (mergekit_config.yml, else base_model of README.md) against its
- * weights. A model that is not here, a layout that cannot be compared: UNTOLD.
+ * What the folder declares (mergekit_config.yml, else base_model of README.md) against
+ * its weights. A model that is not here, a layout that cannot be compared: UNTOLD.
  */
 WW_API enum ww_err ww_lineage_verify(const char *suspect,
                                      const struct ww_verify_lineage_options *options,
@@ -281,16 +292,16 @@ WW_API enum ww_err ww_lineage_verify(const char *suspect,
 
 /** Since when a model's bytes are known to have existed, and by whom. */
 struct ww_commitment {
-    char *name;        /* path as given */
-    const char *role;  /* static: "suspect", "base", "candidate", "control" */
+    char *name;           /* path as given */
+    const char *role;     /* static: "suspect", "base", "candidate", "control" */
     char sha256_tree[65]; /* root of its tensor tree; "" of what is no model folder */
-    bool is_signed;    /* it has a model signature */
-    bool holds;        /* every file under it matches, and a signer who is trusted made it */
-    char signer[256];  /* when it holds */
+    bool is_signed;       /* it has a model signature */
+    bool holds; /* every file under it matches, and a signer who is trusted made it */
+    char signer[256];          /* when it holds */
     char signature_sha256[65]; /* of the signature file */
-    int64_t at_unix;   /* earliest time that a log or timestamp authority under the trusted
-                          root signed for it; 0: none, the signature has no time */
-    char *why;         /* why it does not hold, or has no time; or NULL */
+    int64_t at_unix; /* earliest time that a log or timestamp authority under the trusted
+                        root signed for it; 0: none, the signature has no time */
+    char *why;       /* why it does not hold, or has no time; or NULL */
 };
 
 enum ww_priority {
@@ -302,7 +313,7 @@ enum ww_priority {
 struct ww_lineage_report_options {
     struct ww_decompose_options compare; /* what is compared, with the plan */
     bool replay;                         /* infer a recipe and replay it too */
-    struct ww_chain_options trust;       /* whose signatures of models count; may be empty */
+    struct ww_chain_options trust; /* whose signatures of models count; may be empty */
     const char *out; /* where it will be written: WW_E_EXISTS before anything is read; or
                         NULL */
 };
@@ -310,14 +321,14 @@ struct ww_lineage_report_options {
 struct ww_lineage_report {
     struct ww_commitment *models; /* suspect, base, candidates, controls */
     size_t n_models;
-    enum ww_priority *priority;   /* [decompose.n_sources] */
+    enum ww_priority *priority; /* [decompose.n_sources] */
     struct ww_decompose_report decompose;
     bool has_replay;
     struct ww_replay_report replay;
     char plan_sha256[65]; /* of the signed plan; "" without one */
     uint64_t seed;
-    int64_t made_unix; /* by this machine's clock */
-    char *command;     /* that repeats it, words quoted for a shell */
+    int64_t made_unix;    /* by this machine's clock */
+    char *command;        /* that repeats it, words quoted for a shell */
     char *replay_command; /* NULL without a replay */
 };
 WW_API void ww_lineage_report_release(struct ww_lineage_report *report);
@@ -332,8 +343,8 @@ WW_API enum ww_err ww_lineage_report(const char *suspect,
 #define WW_LINEAGE_PAGE "report.html"
 #define WW_LINEAGE_JSON "report.json"
 
-/** Write both texts into a new folder, with signer (or NULL) under one model signature that
- *  ww_verify_folder checks. WW_E_EXISTS; nothing stays behind a failure. */
+/** Write both texts into a new folder, with signer (or NULL) under one model signature
+ * that ww_verify_folder checks. WW_E_EXISTS; nothing stays behind a failure. */
 WW_API enum ww_err ww_lineage_report_write(const char *path, const char *page,
                                            const char *json,
                                            const struct ww_signer *signer,

@@ -8,6 +8,7 @@
 
 #include "attack/attack_plan.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -81,17 +82,37 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     return WW_OK;
 }
 
-/* Elements [first, first + n) of a model's tensor, as doubles; fds: in the place of the
- * model's own. */
-static enum ww_err read_part(const struct ww_model *model, const int *fds,
-                             uint32_t tensor, uint64_t first, size_t n, uint8_t *bytes,
-                             double *out, struct ww_error *err)
+/* Elements [first, first + n) of a model's tensor, as doubles. */
+static enum ww_err read_model(const struct ww_model *model, uint32_t tensor,
+                              uint64_t first, size_t n, uint8_t *bytes, double *out,
+                              struct ww_error *err)
 {
     const struct ww_tensor *t = &model->tensors[tensor];
     const size_t elem = ww_dtype_bits(t->dtype) / 8;
+    enum ww_err rc = ww_weight_bytes(&model->files[t->file], t->offset + first * elem,
+                                     bytes, n * elem, err);
+
+    if (!rc) {
+        ww_to_double(t->dtype, bytes, out, n);
+    }
+    return rc;
+}
+
+/* The same of the locked model as it was given: whoever looks at it through the attack
+ * has put readers of its outputs in the place of its files. */
+static enum ww_err read_given(const struct ww_attack_job *job, uint32_t tensor,
+                              uint64_t first, size_t n, uint8_t *bytes, double *out,
+                              struct ww_error *err)
+{
+    const struct ww_model *model = job->pair->locked->model;
+    const struct ww_tensor *t = &model->tensors[tensor];
+    const size_t elem = ww_dtype_bits(t->dtype) / 8;
     const struct ww_weight_file *file = &model->files[t->file];
-    enum ww_err rc = ww_pread_full(fds ? fds[t->file] : file->fd, bytes, n * elem,
-                                   t->offset + first * elem, file->name, err);
+    const struct ww_reader *reader = job->readers ? job->readers[t->file] : NULL;
+    const uint64_t at = t->offset + first * elem;
+    enum ww_err rc = reader ? reader->read(reader->payload, at, bytes, n * elem, err)
+                            : ww_pread_full(job->given ? job->given[t->file] : file->fd,
+                                            bytes, n * elem, at, file->name, err);
 
     if (!rc) {
         ww_to_double(t->dtype, bytes, out, n);
@@ -135,7 +156,7 @@ static enum ww_err score_truth(const struct state *state, const struct ww_tensor
     const struct ww_model *truth = state->piece->job->truth;
     const uint32_t at = ww_model_find(truth, t->name);
     const size_t elem = ww_dtype_bits(t->dtype) / 8;
-    enum ww_err rc = read_part(truth, NULL, at, first, n, room->bytes, room->other, err);
+    enum ww_err rc = read_model(truth, at, first, n, room->bytes, room->other, err);
 
     const struct ww_blend *blend = state->piece->job->pair->blend;
 
@@ -162,12 +183,12 @@ static enum ww_err score_chunk(const struct state *state, const uint8_t *made,
     const struct ww_model *model = pair->locked->model;
     const struct ww_tensor *t = &model->tensors[state->piece->output];
     const uint32_t anchor = ww_pair_tensor(pair, state->piece->output);
-    enum ww_err rc = read_part(pair->anchor->model, NULL, anchor, first, n, room->bytes,
-                               room->anchor, err);
+    enum ww_err rc =
+        read_model(pair->anchor->model, anchor, first, n, room->bytes, room->anchor, err);
 
     if (!rc) {
-        rc = read_part(model, state->piece->job->given, state->piece->output, first, n,
-                       room->bytes, room->other, err);
+        rc = read_given(state->piece->job, state->piece->output, first, n, room->bytes,
+                        room->other, err);
     }
     if (rc) {
         return rc;

@@ -32,6 +32,7 @@ void ww_attack_plan_release(struct ww_attack_plan *plan)
     ww_free(plan->pieces);
     ww_free(plan->plan.inputs);
     ww_free(plan->plan.outputs);
+    ww_free(plan->readers);
     memset(plan, 0, sizeof(*plan));
 }
 
@@ -47,8 +48,9 @@ static enum ww_err allocate(struct ww_attack_plan *plan, struct ww_error *err)
     plan->sources = ww_calloc(n_pieces, sizeof(*plan->sources));
     plan->pieces = ww_calloc(n_pieces, sizeof(*plan->pieces));
     plan->side_fds = ww_calloc(model->n_side, sizeof(*plan->side_fds));
+    plan->readers = ww_calloc(n_io, sizeof(*plan->readers));
     if (!plan->plan.inputs || !plan->plan.outputs || !plan->kernels || !plan->sources ||
-        !plan->pieces || !plan->side_fds) {
+        !plan->pieces || !plan->side_fds || !plan->readers) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
     }
     return WW_OK;
@@ -163,6 +165,7 @@ static enum ww_err plan_weights(struct ww_attack_plan *plan,
         const struct ww_weight_file *file = &model->files[f];
         plan->plan.inputs[f] =
             (struct ww_input){file->name, file->fd, file->size_bytes, false};
+        plan->readers[f] = file->reader;
         plan->plan.outputs[f] =
             (struct ww_output){file->name, file->size_bytes, piece, 1 + file->n_tensors};
         *header = (struct ww_piece_source){f, 0};
@@ -171,6 +174,7 @@ static enum ww_err plan_weights(struct ww_attack_plan *plan,
         piece += file->n_tensors;
     }
     plan->plan.n_inputs = plan->plan.n_outputs = model->n_files;
+    plan->plan.readers = plan->readers;
     ww_free(by_tensor);
     return rc;
 }

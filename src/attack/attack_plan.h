@@ -25,6 +25,8 @@ struct ww_attack_job {
     const struct ww_pair *pair;
     const struct ww_model *truth; /* NULL: not scored against it */
     const int *given; /* the locked model's files as they are; NULL: those of the model */
+    const struct ww_reader *const *readers; /* by file, what reads it as it is instead, or
+                                               NULL; NULL: nothing does */
     struct ww_lock_job lock;
     struct ww_dense_job dense;
     struct ww_dense_job partner_dense; /* of the anchor, where pair->blend */
@@ -62,6 +64,7 @@ struct ww_attack_plan {
     struct ww_attack_piece *kernels; /* by output tensor */
     struct ww_piece_source *sources;
     struct ww_piece *pieces;
+    const struct ww_reader **readers; /* by input: of weights that lie in no file */
     int *side_fds;
     uint32_t n_sides;
 };

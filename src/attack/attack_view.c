@@ -11,6 +11,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define LEAST_FRAME 0.9 /* cosine of streams of relatives, rounded in blocks or not */
+
 struct ww_attack_view {
     struct ww_layout *layouts[2];
     struct ww_pair pair;
@@ -44,16 +46,22 @@ static bool any(const struct ww_attack_found *f)
 
 static bool undoes(const struct ww_pair *pair)
 {
-    return ww_attack_related(pair) && any(&pair->found);
+    /* Columns that rounding spoilt are most of the weights' norm when they are undone. */
+    const bool related =
+        pair->noisy ? pair->frame_cosine >= LEAST_FRAME : ww_attack_related(pair);
+
+    return related && any(&pair->found);
 }
 
-static enum ww_err make(struct ww_attack_view *view, struct ww_error *err)
+static enum ww_err make(struct ww_attack_view *view, const struct ww_pair *pair,
+                        struct ww_error *err)
 {
-    enum ww_err rc = ww_attack_job_init(&view->job, &view->pair, err);
+    enum ww_err rc = ww_attack_job_init(&view->job, pair, err);
 
     if (!rc) {
         rc = ww_attack_plan_init(&view->plan, &view->job, false, err);
     }
+    view->job.readers = view->plan.readers;
     return rc ? rc : ww_made_new(&view->plan.plan, &view->made, err);
 }
 
@@ -64,7 +72,8 @@ static bool is_grave(enum ww_err rc)
 }
 
 static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model *locked,
-                             const struct ww_model *anchor, struct ww_error *err)
+                             const struct ww_model *anchor, bool noisy,
+                             struct ww_error *err)
 {
     enum ww_err rc = ww_layout_resolve(locked, NULL, &view->layouts[0], err);
 
@@ -74,6 +83,7 @@ static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model 
     if (!rc) {
         rc = ww_pair_init(&view->pair, view->layouts[0], view->layouts[1], err);
         view->paired = !rc;
+        view->pair.noisy = noisy;
     }
     if (!rc) {
         rc = ww_attack_search(&view->pair, WW_ATTACK_JOINT, err);
@@ -82,7 +92,7 @@ static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model 
 }
 
 enum ww_err ww_attack_view_open(const struct ww_model *locked,
-                                const struct ww_model *anchor,
+                                const struct ww_model *anchor, bool noisy,
                                 struct ww_attack_view **out, struct ww_error *err)
 {
     struct ww_attack_view *view = ww_calloc(1, sizeof(*view));
@@ -93,11 +103,11 @@ enum ww_err ww_attack_view_open(const struct ww_model *locked,
     if (!view) {
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
     }
-    rc = open_view(view, locked, anchor, &why);
+    rc = open_view(view, locked, anchor, noisy, &why);
     if (rc && is_grave(rc)) {
         rc = WW_FAIL(err, rc, "%s", why.text);
     } else if (!rc && undoes(&view->pair)) {
-        rc = make(view, err);
+        rc = make(view, &view->pair, err);
         *out = rc ? NULL : view;
     } else {
         rc = WW_OK;
@@ -106,6 +116,27 @@ enum ww_err ww_attack_view_open(const struct ww_model *locked,
         ww_attack_view_free(view);
     }
     return rc;
+}
+
+enum ww_err ww_attack_view_beside(const struct ww_attack_view *view,
+                                  const struct ww_reader *const *readers,
+                                  struct ww_attack_view **out, struct ww_error *err)
+{
+    struct ww_attack_view *beside = ww_calloc(1, sizeof(*beside));
+    enum ww_err rc = beside
+                         ? make(beside, &view->pair, err)
+                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+
+    *out = NULL;
+    for (uint32_t f = 0; !rc && f < view->pair.locked->model->n_files; f++) {
+        beside->plan.readers[f] = readers[f];
+    }
+    if (rc) {
+        ww_attack_view_free(beside);
+        return rc;
+    }
+    *out = beside;
+    return WW_OK;
 }
 
 const struct ww_reader *ww_attack_view_reader(const struct ww_attack_view *view,

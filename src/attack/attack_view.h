@@ -11,12 +11,20 @@ struct ww_attack_view;
 
 /** Find what a lock did to the model. Both models are borrowed until the view is freed.
  *  *out stays NULL, and WW_OK, when no layout is known for them, they do not belong
- *  together, or nothing that a lock does was found. WW_E_NOMEM, WW_E_IO and the like. */
+ *  together, or nothing that a lock does was found. noisy: the weights were rounded in
+ *  blocks; the residual stream tells relatives then, and dense locks are not undone.
+ * WW_E_NOMEM, WW_E_IO and the like. */
 enum ww_err ww_attack_view_open(const struct ww_model *locked,
-                                const struct ww_model *anchor,
+                                const struct ww_model *anchor, bool noisy,
                                 struct ww_attack_view **out,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_attack_view_free(struct ww_attack_view *view);
+/** The same undoing of something else that lies in the locked model's layout, the size of
+ *  an error say: readers[file] has it, and is borrowed like the first view. */
+enum ww_err ww_attack_view_beside(const struct ww_attack_view *view,
+                                  const struct ww_reader *const *readers,
+                                  struct ww_attack_view **out,
+                                  struct ww_error *err) WW_MUST_USE;
 /** Reads a weight file as it was before the lock: same size, same header. Borrowed. */
 const struct ww_reader *ww_attack_view_reader(const struct ww_attack_view *view,
                                               uint32_t file);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** Newton's method in one variable, downhill only: what a pair and a neuron come down to. */
+/** Newton's method in one variable, downhill only: what a pair and a neuron come down to.
+ */
 #ifndef WW_ATTACK_DESCEND_H
 #define WW_ATTACK_DESCEND_H
 

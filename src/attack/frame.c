@@ -13,9 +13,9 @@
 #include "attack/pair.h"
 #include "attack/slab.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/fs.h"
 #include "util/num.h"
 
 #define LEAST_SAMPLES 4096
@@ -119,8 +119,8 @@ static enum ww_err add_table(const struct ww_layout *layout, uint32_t tensor,
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
     }
     for (uint64_t s = 0; s < table->n_samples / table->inner && !rc; s++) {
-        rc = ww_pread_full(file->fd, bytes, block * elem,
-                           t->offset + s * table->step * block * elem, file->name, err);
+        rc = ww_weight_bytes(file, t->offset + s * table->step * block * elem, bytes,
+                             block * elem, err);
         if (!rc) {
             rc = ww_slab_finite(t, bytes, block, err);
         }

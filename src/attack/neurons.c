@@ -44,10 +44,11 @@ static enum ww_err load(const struct ww_pair *pair, uint32_t mlp,
 /* Norms and dot products of up rows and down columns, per neuron. */
 struct sums {
     double *alpha, *beta, *cu, *cw;
+    double *own_u, *own_w; /* norms of the anchor's */
 };
 
 static enum ww_err sum_rows(const struct ww_slabs *slabs, const uint32_t *perm,
-                            double *norm, double *dot, double *anchor)
+                            double *norm, double *dot, double *own, double *anchor)
 {
     const size_t w = slabs->locked.width;
 
@@ -56,7 +57,8 @@ static enum ww_err sum_rows(const struct ww_slabs *slabs, const uint32_t *perm,
         const float *x0 = slabs->anchor.rows + (size_t)perm[i] * w;
         norm[i] = ww_row_dot(x, x, w);
         dot[i] = ww_row_dot(x0, x, w);
-        *anchor += ww_row_dot(x0, x0, w);
+        own[i] = ww_row_dot(x0, x0, w);
+        *anchor += own[i];
     }
     return WW_OK;
 }
@@ -72,6 +74,8 @@ static void solve_signs(struct ww_pair *pair, const struct ww_mlp *mlp,
             .cw = s->cw[i],
             .power = mlp->act == WW_FN_RELU2 ? 2 : 1,
             .positive = !mlp->sign_moves,
+            .own_u = pair->noisy ? s->own_u[i] : 0,
+            .own_w = pair->noisy ? s->own_w[i] : 0,
         };
         const double t = ww_solve_neuron(&problem);
         const double e = t != 0 && isfinite(t) ? -round(log2(fabs(t))) : 0;
@@ -92,8 +96,9 @@ static enum ww_err find_signs(struct ww_pair *pair, uint32_t index,
     const struct ww_mlp *mlp = &pair->locked->mlps[index];
     const struct ww_mlp *mlp0 = &pair->anchor->mlps[counterpart(pair, index)];
     const size_t n = out->n;
-    double *all = ww_calloc(4 * n, sizeof(*all));
-    const struct sums sums = {all, all + n, all + 2 * n, all + 3 * n};
+    double *all = ww_calloc(6 * n, sizeof(*all));
+    const struct sums sums = {all,         all + n,     all + 2 * n,
+                              all + 3 * n, all + 4 * n, all + 5 * n};
     struct ww_slabs slabs = {0};
     enum ww_err rc = WW_OK;
 
@@ -104,7 +109,7 @@ static enum ww_err find_signs(struct ww_pair *pair, uint32_t index,
     if (rc || !slabs.locked.rows) {
         goto out;
     }
-    rc = sum_rows(&slabs, out->perm, sums.alpha, sums.cu, &pair->like.anchor);
+    rc = sum_rows(&slabs, out->perm, sums.alpha, sums.cu, sums.own_u, &pair->like.anchor);
     ww_slabs_release(&slabs);
     if (!rc) {
         rc = load(pair, index, &mlp->down, &mlp0->down, true, &slabs, err);
@@ -112,7 +117,7 @@ static enum ww_err find_signs(struct ww_pair *pair, uint32_t index,
     if (rc || !slabs.locked.rows) {
         goto out;
     }
-    rc = sum_rows(&slabs, out->perm, sums.beta, sums.cw, &pair->like.anchor);
+    rc = sum_rows(&slabs, out->perm, sums.beta, sums.cw, sums.own_w, &pair->like.anchor);
     if (!rc) {
         solve_signs(pair, mlp, &sums, out);
     }

@@ -38,6 +38,8 @@ struct ww_pair {
     const struct ww_run_options *run; /* may be NULL: no progress, no way to cancel */
     struct ww_blend *blend;           /* NULL: undo only */
     struct ww_likeness like;
+    bool noisy; /* the locked weights were rounded in blocks: no dense lock is looked for
+                 */
     double frame_cosine; /* mean over the indices of a residual stream, 1 before any was
                             compared */
     struct ww_attack_found found;

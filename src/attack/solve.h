@@ -70,6 +70,8 @@ struct ww_neuron_problem {
     double cw;
     int power;
     bool positive;
+    double own_u; /* the anchor's squared norms, where a side may have been spoilt by */
+    double own_w; /* rounding; 0: both sides are believed */
 };
 double ww_solve_neuron(const struct ww_neuron_problem *problem);
 

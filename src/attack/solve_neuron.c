@@ -13,6 +13,7 @@
 #include <math.h>
 
 #define SHORT_STEP 1e-13
+#define LIKE 0.8 /* squared cosine of a side that was not spoilt */
 
 /* The objective for t = e^u > 0. */
 static struct ww_descent_value at(const void *problem, double u)
@@ -59,9 +60,32 @@ static double lowest(const struct ww_neuron_problem *p, double *u)
     return best;
 }
 
+/* Rounding in blocks leaves nothing of a column that is much shorter than those beside
+ * it. When one side is like the anchor and the other one is not, the first tells. */
+static double one_side(const struct ww_neuron_problem *p)
+{
+    const double like_u = p->alpha > 0 ? p->cu * p->cu / (p->alpha * p->own_u) : 0;
+    const double like_w = p->beta > 0 ? p->cw * p->cw / (p->beta * p->own_w) : 0;
+
+    if (like_u >= LIKE && like_w < LIKE) {
+        return copysign(sqrt(p->own_u / p->alpha), p->positive ? 1 : p->cu);
+    }
+    if (like_w >= LIKE && like_u < LIKE) {
+        return copysign(pow(p->own_w / p->beta, -0.5 / p->power),
+                        p->positive || p->power % 2 == 0 ? 1 : p->cw);
+    }
+    return 0;
+}
+
 double ww_solve_neuron(const struct ww_neuron_problem *problem)
 {
     double u = 0.0;
+    if (problem->power >= 1 && problem->own_u > 0 && problem->own_w > 0) {
+        const double alone = one_side(problem);
+        if (alone < 0 || alone > 0) {
+            return alone;
+        }
+    }
     if (!(problem->alpha > 0.0) || !(problem->beta > 0.0) || problem->power < 1) {
         return 1.0;
     }

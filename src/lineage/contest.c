@@ -1,68 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Weights come from the fit. A density has no estimator here: it is searched, coarsely,
- * then finely, as more of the mask comes out right the nearer it is.
- */
+/* Recipes are computed on a sample and compared with the suspect, bit by bit. */
 #include "lineage/contest_work.h"
 
 #include <math.h>
 #include <string.h>
 
+#include "lineage/arc.h"
 #include "lineage/draws.h"
 #include "lineage/matching.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
-#define AS_GOOD 0.002
-#define WORTH 0.15  /* so are the weights */
-#define ROUNDS 3    /* of looks at the weights */
-#define SCALES 15   /* fiftieths by which shares may be too small */
-#define NEARLY 0.3  /* a coarse density is worth a finer look from here */
-#define SETTLED 0.9 /* no other selection needs a look */
-#define AGREED 0.99 /* numbers need no look over the layers */
-
-static double hundredths(double v)
-{
-    return round(v * 100) / 100;
-}
-
-struct trial {
-    double match;
-    char *text;
-};
 
 static enum ww_err no_memory(struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for a contest of recipes");
 }
 
-/* Tensors from a place that the seed draws, as long as the sample has room; the first one
- * in any case. */
-static void take_sample(const struct ww_contest_ask *ask,
-                        const struct ww_merge_plan *plan, uint32_t *tensor)
+static uint64_t gcd(uint64_t a, uint64_t b)
 {
-    uint64_t state = ask->seed;
-    const uint32_t n = plan->n_tensors;
-    const uint32_t from = n ? (uint32_t)(ww_draw(&state) % n) : 0;
-    uint64_t room = SAMPLE;
+    while (b > 0) {
+        const uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* An order of all n that begins where the seed says and soon has been everywhere: steps
+ * of the golden section. */
+struct order {
+    uint64_t from;
+    uint64_t step;
+    uint64_t n;
+};
+
+static struct order draw_order(uint64_t seed, uint64_t n)
+{
+    uint64_t state = seed;
+    struct order o = {.step = (uint64_t)(0.618 * (double)n) + 1, .n = n};
+
+    o.from = n ? ww_draw(&state) % n : 0;
+    while (n > 1 && gcd(o.step, n) != 1) {
+        o.step++;
+    }
+    return o;
+}
+
+static uint32_t place(const struct order *o, uint32_t i)
+{
+    return (uint32_t)((o->from + i * o->step) % o->n);
+}
+
+/* Takes tensors of the order as long as there is room; vectors are the small change that
+ * comes after all matrices. */
+static bool fill(const struct ww_contest_ask *ask, const struct order *o, bool matrices,
+                 uint64_t *room, const uint32_t *tensor, bool *taken)
+{
     bool any = false;
 
-    for (uint32_t i = 0; i < n; i++) {
-        const uint32_t t = (from + i) % n;
-        uint64_t size = 0;
-        if (tensor[t] == WW_NONE) {
-            continue;
+    for (uint32_t i = 0; i < o->n; i++) {
+        const uint32_t t = place(o, i);
+        const struct ww_tensor *of =
+            tensor[t] == WW_NONE ? NULL : &ask->suspect->tensors[tensor[t]];
+        if (of && (of->rank >= 2) == matrices && of->n_elements <= *room) {
+            taken[t] = any = true;
+            *room -= of->n_elements;
         }
-        size = ask->suspect->tensors[tensor[t]].n_elements;
-        if ((ask->halves && !ww_draw_fitted(ask->seed, plan->tensors[t].name)) ||
-            (any && size > room)) {
-            tensor[t] = WW_NONE;
-            continue;
-        }
-        any = true;
-        room -= size < room ? size : room;
     }
+    return any;
+}
+
+static uint32_t smallest(const struct ww_contest_ask *ask, uint32_t n,
+                         const uint32_t *tensor)
+{
+    uint32_t best = WW_NONE;
+    uint64_t least = UINT64_MAX;
+
+    for (uint32_t t = 0; t < n; t++) {
+        const struct ww_tensor *of =
+            tensor[t] == WW_NONE ? NULL : &ask->suspect->tensors[tensor[t]];
+        if (of && of->rank >= 2 && of->n_elements < least) {
+            least = of->n_elements;
+            best = t;
+        }
+    }
+    return best;
+}
+
+/* Leaves a sample of the tensors: matrices of all depths while there is room, or the
+ * smallest one if none fits, and vectors in what is left. */
+static enum ww_err take_sample(const struct ww_contest_ask *ask, uint64_t room,
+                               const struct ww_merge_plan *plan, uint32_t *tensor,
+                               struct ww_error *err)
+{
+    const struct order o = draw_order(ask->seed, plan->n_tensors);
+    bool *taken = ww_calloc(plan->n_tensors + (size_t)1, sizeof(*taken));
+
+    if (!taken) {
+        return no_memory(err);
+    }
+    for (uint32_t t = 0; t < plan->n_tensors && ask->half; t++) {
+        tensor[t] = tensor[t] != WW_NONE && ask->half[tensor[t]] ? tensor[t] : WW_NONE;
+    }
+    if (!fill(ask, &o, true, &room, tensor, taken)) {
+        const uint32_t t = smallest(ask, plan->n_tensors, tensor);
+        if (t != WW_NONE) {
+            taken[t] = true;
+        }
+    }
+    (void)fill(ask, &o, false, &room, tensor, taken);
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        tensor[t] = taken[t] ? tensor[t] : WW_NONE;
+    }
+    ww_free(taken);
+    return WW_OK;
 }
 
 static double best_match(const struct ww_matches *m)
@@ -104,9 +157,10 @@ static enum ww_err open_peer(const struct ww_contest_ask *ask, struct trying *t,
                                            WW_TIES_BY_INDEX, ask->run, &t->peer, err);
 }
 
-static enum ww_err open_trial(const struct ww_contest_ask *ask, const char *text,
-                              bool cuts, struct trying *t, struct ww_error *err)
+static enum ww_err open_trial(const struct ww_contesting *c, const char *text, bool cuts,
+                              struct trying *t, struct ww_error *err)
 {
+    const struct ww_contest_ask *ask = c->ask;
     static const enum ww_merge_ties ties[] = {WW_TIES_BY_INDEX, WW_TIES_KEPT,
                                               WW_TIES_DROPPED};
     uint32_t n_found = 0;
@@ -125,7 +179,7 @@ static enum ww_err open_trial(const struct ww_contest_ask *ask, const char *text
         return no_memory(err);
     }
     ww_match_align(ask->suspect, &t->plan, t->tensor, t->dtypes, &n_found);
-    take_sample(ask, &t->plan, t->tensor);
+    rc = take_sample(ask, c->room, &t->plan, t->tensor, err);
     for (unsigned i = 0; i < (cuts ? 3 : 1) && !rc; i++) {
         rc = ww_predictor_new(&t->plan, WW_NONE, t->dtypes, ties[i], ask->run,
                               &t->predictors[i], err);
@@ -143,7 +197,7 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts
                                .arithmetics = true,
                                .phase = "method",
                                .run = c->ask->run};
-    enum ww_err rc = open_trial(c->ask, text, cuts, &t, err);
+    enum ww_err rc = open_trial(c, text, cuts, &t, err);
 
     job.predictors = (const struct ww_predictor *const *)t.predictors;
     job.kept = t.predictors[1];
@@ -168,8 +222,8 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts
 }
 
 /* One recipe; one that the numbers do not go with (a density, a shape) has no match. */
-static enum ww_err try_sketch(struct ww_contesting *c, const struct ww_sketch *sketch,
-                              bool cuts, struct trial *best, struct ww_error *err)
+enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sketch,
+                           bool cuts, struct ww_trial *best, struct ww_error *err)
 {
     char *text = ww_sketch_text(sketch);
     double match = 0;
@@ -181,7 +235,7 @@ static enum ww_err try_sketch(struct ww_contesting *c, const struct ww_sketch *s
     }
     if (!rc && match > best->match) {
         ww_free(best->text);
-        *best = (struct trial){match, text};
+        *best = (struct ww_trial){match, text};
         return WW_OK;
     }
     ww_free(text);
@@ -190,12 +244,13 @@ static enum ww_err try_sketch(struct ww_contesting *c, const struct ww_sketch *s
 
 /* A method is through: its best recipe against the best so far. One that came before is
  * kept unless the new one is clearly better. */
-static void enter(struct ww_contesting *c, const char *method, bool gradient,
-                  struct trial *trial)
+void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient,
+                      struct ww_trial *trial)
 {
     c->tried[c->n_tried] = method;
     c->matches[c->n_tried++] = trial->match;
-    if (trial->text && trial->match > c->out->match + (c->out->recipe ? AS_GOOD : 0)) {
+    if (trial->text &&
+        trial->match > c->out->match + (c->out->recipe ? WW_CONTEST_AS_GOOD : 0)) {
         ww_free(c->out->recipe);
         c->out->recipe = trial->text;
         c->out->method = method;
@@ -209,10 +264,11 @@ static void enter(struct ww_contesting *c, const char *method, bool gradient,
 enum ww_err ww_contest_enter(struct ww_contesting *c, const struct ww_sketch *sketch,
                              struct ww_error *err)
 {
-    struct trial trial = {0};
-    const enum ww_err rc = try_sketch(c, sketch, false, &trial, err);
+    struct ww_trial trial = {0};
+    const enum ww_err rc = ww_contest_try(c, sketch, false, &trial, err);
 
-    enter(c, sketch->method, sketch->weights_over || sketch->value_over, &trial);
+    ww_contest_close(c, sketch->method, sketch->weights_over || sketch->value_over,
+                     &trial);
     return rc;
 }
 
@@ -266,7 +322,7 @@ static enum ww_err try_paths(struct ww_contesting *c, struct ww_error *err)
     if (c->ask->n == 2 && sum_of(c->ask) > 1 - WW_CONTEST_EVEN) {
         s.base = c->ask->sources[0];
         s.value =
-            ww_sketch_shortest(shares[1] / (shares[0] + shares[1]), WW_CONTEST_REACH);
+            ww_sketch_shortest(ww_arc_number(shares[0], shares[1]), WW_CONTEST_REACH);
         rc = ww_contest_enter(c, &s, err);
     } else if (c->ask->n == 1 && shares[0] < 1) {
         s.value = ww_sketch_shortest(shares[0], WW_CONTEST_REACH);
@@ -308,138 +364,6 @@ static enum ww_err try_means(struct ww_contesting *c, struct ww_error *err)
     return rc;
 }
 
-/* Rounds over the hundredths around each weight, one after another, as long as they help.
- */
-static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
-                          struct trial *coarse, struct ww_error *err)
-{
-    static const int steps[] = {-1, 1, -2, 2};
-    double before = 0;
-    enum ww_err rc = WW_OK;
-
-    for (unsigned round = 0; round < ROUNDS && !rc && coarse->match > before; round++) {
-        before = coarse->match;
-        for (size_t i = 0; i < s->n; i++) {
-            const double near = hundredths(s->weights[i]);
-            double best = s->weights[i];
-            for (size_t k = 0; k < sizeof(steps) / sizeof(steps[0]) && !rc; k++) {
-                const double least = coarse->match;
-                s->weights[i] = hundredths(near + steps[k] / 100.0);
-                rc = try_sketch(c, s, false, coarse, err);
-                best = coarse->match > least ? s->weights[i] : best;
-            }
-            s->weights[i] = best;
-        }
-    }
-    return rc;
-}
-
-/* Shares of a selection are the weights less what was dropped, and about in one part for
- * all: the part is looked for, in hundredths that recipes have. */
-static enum ww_err rescale(struct ww_contesting *c, struct ww_sketch *s,
-                           struct trial *coarse, struct ww_error *err)
-{
-    const struct ww_sketch start = *s;
-    enum ww_err rc = WW_OK;
-
-    for (unsigned step = 0; step <= SCALES && !rc; step++) {
-        struct ww_sketch scaled = start;
-        const double least = coarse->match;
-        for (size_t i = 0; i < s->n; i++) {
-            scaled.weights[i] = hundredths(start.weights[i] * (1 + 0.02 * step));
-        }
-        rc = try_sketch(c, &scaled, false, coarse, err);
-        *s = coarse->match > least ? scaled : *s;
-    }
-    return rc;
-}
-
-/* Density, or the share that is selected: tenths, then halves of them. Only the last look
- * leaves undecided elements out, as it costs three predictions. */
-static enum ww_err search(struct ww_contesting *c, struct ww_sketch *s, double *number,
-                          struct trial *best, struct ww_error *err)
-{
-    struct trial coarse = {0};
-    double at = 0;
-    enum ww_err rc = WW_OK;
-
-    for (unsigned i = 1; i <= 9 && !rc; i++) {
-        const double before = coarse.match;
-        *number = i / 10.0;
-        rc = try_sketch(c, s, false, &coarse, err);
-        at = coarse.match > before ? *number : at;
-    }
-    for (int side = -1; side <= 1 && !rc && coarse.match > NEARLY; side += 2) {
-        const double before = coarse.match;
-        const double tenth = at;
-        *number = round((tenth + side * 0.05) * 100) / 100;
-        rc = try_sketch(c, s, false, &coarse, err);
-        at = coarse.match > before ? *number : tenth;
-    }
-    *number = at;
-    if (!rc && s->weighted && coarse.match > WORTH) {
-        rc = rescale(c, s, &coarse, err);
-    }
-    if (!rc && s->weighted && coarse.match > WORTH) {
-        rc = refine(c, s, &coarse, err);
-    }
-    if (!rc && coarse.match > NEARLY) {
-        rc = try_sketch(c, s, true, best, err);
-    }
-    ww_free(coarse.text);
-    return rc;
-}
-
-/* Of few sources the core has the weights; of many too few elements are in it, and shares
- * are the better beginning. */
-static enum ww_err try_cut(struct ww_contesting *c, const char *method,
-                           struct ww_error *err)
-{
-    const double *starts[] = {c->ask->core, c->ask->shares};
-    struct ww_sketch s = c->sketch;
-    struct trial best = {0};
-    enum ww_err rc = WW_OK;
-
-    s.method = method;
-    s.weighted = s.dense = true;
-    for (unsigned k = 0; k < 2 && !rc && best.match < SETTLED; k++) {
-        double sum = 0;
-        for (size_t i = 0; i < c->ask->n; i++) {
-            s.weights[i] = ww_sketch_shortest(starts[k][i], WW_CONTEST_REACH);
-            sum += starts[k][i];
-        }
-        const struct ww_sketch start = s;
-        s.plain = true;
-        rc = search(c, &s, &s.density, &best, err);
-        if (!rc && best.match < SETTLED && fabs(sum - 1) < WW_CONTEST_EVEN) {
-            s = start;
-            s.plain = false;
-            rc = search(c, &s, &s.density, &best, err);
-        }
-    }
-    enter(c, method, false, &best);
-    return rc;
-}
-
-static enum ww_err try_selections(struct ww_contesting *c, struct ww_error *err)
-{
-    struct ww_sketch s = c->sketch;
-    struct trial best = {0};
-    enum ww_err rc = try_cut(c, "ties", err);
-
-    if (!rc && c->out->match < SETTLED) {
-        rc = try_cut(c, "breadcrumbs", err);
-    }
-    if (!rc && c->out->match < SETTLED && c->ask->n >= 2) {
-        s.method = "sce";
-        rc = try_sketch(c, &s, false, &best, err);
-        s.key = "select_topk";
-        rc = rc ? rc : search(c, &s, &s.value, &best, err);
-        enter(c, s.method, false, &best);
-    }
-    return rc;
-}
-
 static enum ww_err try_blends(struct ww_contesting *c, struct ww_error *err)
 {
     enum ww_err rc = try_sums(c, err);
@@ -450,7 +374,7 @@ static enum ww_err try_blends(struct ww_contesting *c, struct ww_error *err)
     if (!rc) {
         rc = try_means(c, err);
     }
-    if (!rc && c->ask->over && !c->ask->slices && c->out->match < AGREED) {
+    if (!rc && c->ask->over && !c->ask->slices && c->out->match < WW_CONTEST_AGREED) {
         rc = ww_contest_gradients(c, err);
     }
     return rc;
@@ -481,7 +405,7 @@ static void list_equals(struct ww_contesting *c)
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_tried && c->out->method; i++) {
-        if (c->matches[i] >= c->out->match - AS_GOOD &&
+        if (c->matches[i] >= c->out->match - WW_CONTEST_AS_GOOD &&
             !is_listed(c->out, n, c->tried[i])) {
             c->out->equals[n++] = c->tried[i];
         }
@@ -491,7 +415,8 @@ static void list_equals(struct ww_contesting *c)
 enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *out,
                            uint64_t *bytes_read, struct ww_error *err)
 {
-    struct ww_contesting c = {.ask = ask, .out = out, .bytes_read = bytes_read};
+    struct ww_contesting c = {
+        .ask = ask, .out = out, .room = SAMPLE, .bytes_read = bytes_read};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -507,7 +432,7 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
         rc = try_blends(&c, err);
     }
     if (!rc && ask->core) {
-        rc = try_selections(&c, err);
+        rc = ww_contest_selections(&c, err);
     }
     if (rc) {
         ww_free(out->recipe);

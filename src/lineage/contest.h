@@ -16,9 +16,11 @@ struct ww_contest_ask {
     const char *const *sources; /* those included */
     const double *shares;       /* as recipes would write them */
     size_t n;
+    const char *const *others; /* that no share shows, and that a selection may need */
+    size_t n_others;
     const double
-        *core;   /* weights if elements were selected (keep.h); NULL: they were not */
-    bool halves; /* only tensors that are fitted on */
+        *core; /* weights if elements were selected (keep.h); NULL: they were not */
+    const bool *half; /* of the suspect's tensors, those fitted on; NULL: all */
     const struct ww_gradient_shares
         *over;           /* shares over the depth; NULL: they are even */
     const size_t *which; /* [n] with it: a source's place among those shares */
@@ -38,6 +40,8 @@ struct ww_contest {
     double match;
     const char
         *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */
+    bool has_set; /* the bits say which sources: of those asked for, then the others */
+    bool set[WW_SKETCH_MOST];
 };
 
 enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *out,

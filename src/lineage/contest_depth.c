@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lineage/arc.h"
 #include "lineage/contest_work.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -76,7 +77,7 @@ static bool fit_path(struct depth *d)
             return false;
         }
         d->points[i] = over->points[i];
-        d->points[i].value = to / sum;
+        d->points[i].value = n == 2 ? ww_arc_number(sum - to, to) : to;
         d->points[i].error = error_at(d, i, n - 1) + (n == 2 ? error_at(d, i, 0) : 0);
     }
     return n <= 2 && ww_gradient_fit(d->points, over->n, &d->path);

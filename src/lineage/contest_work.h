@@ -5,8 +5,11 @@
 
 #include "lineage/contest.h"
 
-#define WW_CONTEST_EVEN 0.02   /* shares that differ by less are equal */
-#define WW_CONTEST_REACH 0.004 /* of a number of SLERP */
+#define WW_CONTEST_EVEN 0.02     /* shares that differ by less are equal */
+#define WW_CONTEST_REACH 0.004   /* of a number of SLERP */
+#define WW_CONTEST_AGREED 0.99   /* a match that needs no other look */
+#define WW_CONTEST_SETTLED 0.9   /* no other selection needs a look */
+#define WW_CONTEST_AS_GOOD 0.002 /* matches that differ by less are equal */
 
 struct ww_contesting {
     const struct ww_contest_ask *ask;
@@ -15,8 +18,26 @@ struct ww_contesting {
     const char *tried[WW_CONTEST_MOST];
     double matches[WW_CONTEST_MOST];
     size_t n_tried;
+    uint64_t room; /* elements of a sample */
     uint64_t *bytes_read;
 };
+
+/** Best recipe of a method so far, own. */
+struct ww_trial {
+    double match;
+    char *text;
+};
+
+/** One recipe against the best; one that the numbers do not go with (a density, a shape)
+ *  has no match. cuts: elements that equal values at a cut decide are left out, at three
+ *  times the cost. */
+enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sketch,
+                           bool cuts, struct ww_trial *best,
+                           struct ww_error *err) WW_MUST_USE;
+/** A method is through: its best recipe against the best of all, which stays unless this
+ *  one is clearly better. Takes the trial. */
+void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient,
+                      struct ww_trial *trial);
 
 /** One recipe of one method takes part. */
 enum ww_err ww_contest_enter(struct ww_contesting *c, const struct ww_sketch *sketch,
@@ -26,5 +47,16 @@ enum ww_err ww_contest_stack(struct ww_contesting *c, struct ww_error *err) WW_M
 /** Sums and paths whose numbers run over the layers. */
 enum ww_err ww_contest_gradients(struct ww_contesting *c,
                                  struct ww_error *err) WW_MUST_USE;
+/** Methods that select elements. */
+enum ww_err ww_contest_selections(struct ww_contesting *c,
+                                  struct ww_error *err) WW_MUST_USE;
+/** The number of a method that has one, in tenths, then halves of them. */
+enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *sketch,
+                              double *number, struct ww_trial *best,
+                              struct ww_error *err) WW_MUST_USE;
+/** Sources by the bits alone: of those asked for and the others, one after another comes
+ *  in or goes out as long as that helps. sketch: a method and its number. */
+enum ww_err ww_contest_set(struct ww_contesting *c, const struct ww_sketch *sketch,
+                           struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -12,6 +12,7 @@
 #include "lineage/attention.h"
 #include "lineage/draws.h"
 #include "lineage/fit.h"
+#include "lineage/halves.h"
 #include "lineage/places.h"
 #include "lineage/prereg.h"
 #include "lineage/rank.h"
@@ -39,8 +40,9 @@ struct decomposing {
     struct ww_family family;
     unsigned k;                  /* candidates and controls */
     struct ww_moments **moments; /* per tensor */
-    bool *fitted;                /* per tensor */
-    bool *held;                  /* per tensor: replayed; NULL: all are */
+    bool *half;   /* per tensor of the suspect: of the fitted half; NULL: no halves */
+    bool *fitted; /* per tensor */
+    bool *held;   /* per tensor: replayed; NULL: all are */
     struct ww_moments *whole;
     bool use[WW_LINEAGE_MAX_SOURCES]; /* candidates in the fit */
     struct ww_varied varied;
@@ -92,21 +94,26 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
 static enum ww_err cut_in_halves(struct decomposing *d, struct ww_error *err)
 {
     const uint32_t n = d->family.n_tensors;
+    enum ww_err rc = WW_OK;
 
     d->fitted = ww_calloc(n, sizeof(*d->fitted));
     d->held = d->options->halves ? ww_calloc(n, sizeof(*d->held)) : NULL;
     if (!d->fitted || (d->options->halves && !d->held)) {
         return no_memory(err);
     }
-    for (uint32_t t = 0; t < n; t++) {
-        d->fitted[t] =
-            !d->held || ww_draw_fitted(d->options->seed, d->family.tensors[t].name);
+    if (d->held) {
+        rc = ww_halves_draw(d->family.models[WW_FAMILY_SUSPECT], d->options->seed,
+                            &d->half, err);
+    }
+    for (uint32_t t = 0; t < n && !rc; t++) {
+        const uint32_t at = d->family.tensors[t].index[WW_FAMILY_SUSPECT];
+        d->fitted[t] = !d->half || d->half[at];
         if (d->held) {
             d->held[t] = !d->fitted[t];
         }
         d->report->tensors_fit += d->fitted[t];
     }
-    return WW_OK;
+    return rc;
 }
 
 static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
@@ -287,7 +294,7 @@ static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
     struct ww_attention_shares heads;
     enum ww_err rc = WW_OK;
 
-    if (d->family.n_dense == 0) {
+    if (d->family.n_dense == 0 || d->family.disguise.read) { /* products of the files */
         return WW_OK;
     }
     rc = ww_attention_shares(&d->family, d->use, d->options->seed, &heads, err);
@@ -488,6 +495,7 @@ static void release(struct decomposing *d)
         ww_moments_free(d->moments[t]);
     }
     ww_free(d->moments);
+    ww_free(d->half);
     ww_free(d->fitted);
     ww_free(d->varied.tensors);
     ww_gradient_shares_release(&d->over);
@@ -560,9 +568,13 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = ww_family_unchanged(&d.family, err);
     }
     if (!rc) {
-        const struct ww_verdict_ask ask = {&d.family, options, d.fitted,
+        const struct ww_verdict_ask ask = {&d.family,
+                                           options,
+                                           d.fitted,
+                                           d.half,
                                            d.over.n ? &d.over : NULL,
-                                           d.varied.varies ? d.varied.tensors : NULL};
+                                           d.varied.varies ? d.varied.tensors : NULL,
+                                           d.use};
         rc = ww_verdict(&ask, report, err);
     }
     report->run.seconds = ww_now() - start;

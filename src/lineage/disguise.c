@@ -117,7 +117,7 @@ static enum ww_err open_model(struct ww_model *model, const struct ww_model *bas
     }
     /* Layers in other places point elsewhere as well, and no lock moves layers. */
     if (!rc && !took && out->depths.n == 0) {
-        rc = ww_disguise_locked(model, base, out, &took, err);
+        rc = ww_disguise_locked(model, base, false, out, &took, err);
     }
     if (!took) {
         out->model = model;
@@ -147,6 +147,9 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
         } else {
             rc = WW_FAIL(err, rc, "%s", why.text);
         }
+    }
+    if (!rc && out->read && !ww_adapter_is_folder(path)) {
+        rc = ww_disguise_under(base, out, err);
     }
     if (rc) {
         ww_disguise_release(out);

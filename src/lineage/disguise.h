@@ -49,9 +49,15 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
 enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
                                 struct ww_disguise *out,
                                 struct ww_error *err) WW_MUST_USE;
-/** Undoes a lock of the base, when the model looks like one: *took. */
+/** Undoes a lock of the base, when the model looks like one: *took. noisy: the weights
+ *  were rounded in blocks. The payload is a ww_attack_view. */
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
-                               struct ww_disguise *out, bool *took,
+                               bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
+
+/** Undoes a lock of the base under weights that out decodes, when they look like one; out
+ *  is the decoded and unlocked suspect then, and stays as it is else. */
+enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,
+                              struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -123,7 +123,8 @@ static void free_view(void *payload)
 }
 
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
-                               struct ww_disguise *out, bool *took, struct ww_error *err)
+                               bool noisy, struct ww_disguise *out, bool *took,
+                               struct ww_error *err)
 {
     struct ww_attack_view *view = NULL;
     bool odd = false;
@@ -133,7 +134,7 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
     if (rc || !odd) {
         return rc;
     }
-    rc = ww_attack_view_open(model, base, &view, err);
+    rc = ww_attack_view_open(model, base, noisy, &view, err);
     if (rc || !view) {
         return rc;
     }

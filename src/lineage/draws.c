@@ -17,15 +17,15 @@ uint64_t ww_draw(uint64_t *state)
     return z;
 }
 
-bool ww_draw_fitted(uint64_t seed, const char *tensor)
+uint64_t ww_draw_name(uint64_t seed, const char *name)
 {
     uint64_t state = seed;
 
-    for (const char *c = tensor; *c; c++) {
+    for (const char *c = name; *c; c++) {
         state ^= (uint8_t)*c;
         state = ww_draw(&state);
     }
-    return ww_draw(&state) >> 63;
+    return ww_draw(&state);
 }
 
 enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t n,

@@ -3,7 +3,6 @@
 #ifndef WW_LINEAGE_DRAWS_H
 #define WW_LINEAGE_DRAWS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,8 +21,8 @@ static inline uint64_t ww_mix64(uint64_t x)
 /** The next number of SplitMix64. */
 uint64_t ww_draw(uint64_t *state);
 
-/** Does a tensor belong to the half that is fitted on? A coin for its name. */
-bool ww_draw_fitted(uint64_t seed, const char *tensor);
+/** A number that a seed and a name decide. */
+uint64_t ww_draw_name(uint64_t seed, const char *name);
 
 /** 2.5 % and 97.5 % of sum(same) / sum(moved) over n tensors drawn anew with replacement.
  */

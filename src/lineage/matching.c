@@ -10,9 +10,9 @@
 
 #include "lineage/per_tensor.h"
 #include "model/convert.h"
+#include "model/elements.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/fs.h"
 
 #define BLOCK WW_ARITHMETIC_BLOCK
 #define MOST_INPUTS 64
@@ -170,8 +170,8 @@ static enum ww_err match_block(const struct matching *m, struct room *r, uint32_
     struct ww_match *to = &m->out->tensors[tensor];
     struct ww_weighing w;
     uint64_t moved = 0;
-    enum ww_err rc = ww_pread_full(file->fd, r->suspect, n * size,
-                                   of->offset + first * size, file->name, err);
+    enum ww_err rc =
+        ww_weight_bytes(file, of->offset + first * size, r->suspect, n * size, err);
 
     *bytes += n * size;
     memset(r->moved, 1, n);

@@ -5,6 +5,7 @@
  */
 #include "lineage/replay.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "model/convert.h"
@@ -131,10 +132,28 @@ WW_CLONES static void add_plain(struct lanes *sum, const struct columns *c)
     add_lanes(sum, c, e, (unsigned)(c->n - e));
 }
 
-/* What a block's rounding step says takes the place of the grid's; bits say nothing. */
+/* Root of the mean square of the base's weights. */
+static double size_of(const struct columns *c)
+{
+    double sum = 0;
+
+    for (size_t e = 0; e < c->n; e++) {
+        sum += c->base[e] * c->base[e];
+    }
+    return c->n ? sqrt(sum / (double)c->n) : 0;
+}
+
+/* What a block's rounding step says takes the place of the grid's; bits say nothing. A
+ * step as long as weights are left nothing of them: a lock under the blocks had made them
+ * shorter than those beside them. */
 static void add_in_blocks(struct lanes *sum, const struct columns *c)
 {
+    const double longest = size_of(c);
+
     for (size_t e = 0; e < c->n; e++) {
+        if (c->steps[e] > longest) {
+            continue;
+        }
         const double y = c->suspect[e] - c->base[e];
         const double miss = c->suspect[e] - c->blend[e];
         const double block = c->steps[e];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "lineage/draws.h"
+#include "lineage/halves.h"
 #include "lineage/matching.h"
 #include "lineage/prereg.h"
 #include "util/alloc.h"
@@ -32,6 +33,7 @@ struct replaying {
     struct ww_predictor *dropped;
     struct ww_merge_plan peer_plan;
     struct ww_predictor *peer; /* NULL: its arithmetic is not known */
+    bool *half; /* per tensor of the suspect: it was fitted on; NULL: none was */
     uint32_t *tensor;
     enum ww_dtype *dtypes;
     struct ww_matches matches;
@@ -131,9 +133,14 @@ static enum ww_err align(struct replaying *r, struct ww_error *err)
             return rc;
         }
     }
-    for (uint32_t t = 0; t < n && r->report->inferred; t++) {
-        if (r->tensor[t] != WW_NONE &&
-            ww_draw_fitted(r->options->seed, r->plan.tensors[t].name)) {
+    if (r->report->inferred) {
+        enum ww_err rc = ww_halves_draw(r->suspect, r->options->seed, &r->half, err);
+        if (rc) {
+            return rc;
+        }
+    }
+    for (uint32_t t = 0; t < n && r->half; t++) {
+        if (r->tensor[t] != WW_NONE && r->half[r->tensor[t]]) {
             r->tensor[t] = WW_NONE;
             n_found--;
             r->report->tensors_fit++;
@@ -450,6 +457,7 @@ static void release(struct replaying *r)
     ww_merge_plan_release(&r->plan);
     ww_recipe_view_release(&r->view);
     ww_model_close(r->suspect);
+    ww_free(r->half);
     ww_free(r->tensor);
     ww_free(r->dtypes);
     ww_free(r->models);

@@ -127,9 +127,58 @@ static struct ww_contest_ask new_ask(const struct ww_verdict_ask *v)
 {
     return (struct ww_contest_ask){.suspect = v->family->models[WW_FAMILY_SUSPECT],
                                    .base = v->options->base,
-                                   .halves = v->options->halves,
+                                   .half = v->half,
                                    .seed = v->options->seed,
                                    .run = &v->options->run};
+}
+
+/* Candidates that the sums left out, though they are no copies of others. */
+static size_t name_others(const struct ww_verdict_ask *v,
+                          const struct ww_decompose_report *r, const char **others)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        const struct ww_lineage_source *s = &r->sources[i];
+        if (!s->included && v->use[i] && ww_sketch_can_name(s->name)) {
+            others[n++] = s->name;
+        }
+    }
+    return n;
+}
+
+/* The bits decide which candidates are sources; why a sum says otherwise is noted. */
+static enum ww_err take_set(const struct ww_verdict_ask *v,
+                            const struct ww_contest *contest,
+                            struct ww_decompose_report *r, struct ww_error *err)
+{
+    bool was[WW_LINEAGE_MAX_SOURCES];
+    size_t at = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        was[i] = r->sources[i].included;
+    }
+    for (unsigned turn = 0; turn < 2; turn++) { /* those asked for, then the others */
+        for (size_t i = 0; i < r->n_sources; i++) {
+            struct ww_lineage_source *s = &r->sources[i];
+            if (was[i] == (turn == 1) ||
+                (turn && (!v->use[i] || !ww_sketch_can_name(s->name)))) {
+                continue;
+            }
+            s->included = contest->set[at++];
+            if (s->included != was[i]) {
+                s->note = ww_strdup(s->included ? "the recipe that gives the bits needs "
+                                                  "it, though it leaves no share in a sum"
+                                                : "the recipe that gives the bits does "
+                                                  "without it");
+                s->recipe = s->included ? s->recipe : 0;
+                if (!s->note) {
+                    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a verdict");
+                }
+            }
+        }
+    }
+    return WW_OK;
 }
 
 static enum ww_err hold_contest(const struct ww_verdict_ask *v,
@@ -139,12 +188,14 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
     double core[WW_LINEAGE_MAX_SOURCES];
     size_t n_core = 0;
     const char *sources[WW_LINEAGE_MAX_SOURCES];
+    const char *others[WW_LINEAGE_MAX_SOURCES];
     double shares[WW_LINEAGE_MAX_SOURCES];
     size_t which[WW_LINEAGE_MAX_SOURCES];
     struct ww_contest_ask ask = new_ask(v);
 
     memset(contest, 0, sizeof(*contest));
     ask.sources = sources;
+    ask.others = others;
     ask.shares = shares;
     ask.which = which;
     ask.core = keep ? core : NULL;
@@ -159,6 +210,7 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
             core[n_core++] = keep->core[i];
         }
     }
+    ask.n_others = keep ? name_others(v, r, others) : 0;
     return run_contest(v, &ask, false, r, contest, err);
 }
 
@@ -354,6 +406,13 @@ static size_t count_included(const struct ww_decompose_report *r)
     return n;
 }
 
+/* Bits that come out, and elements that were dropped, explain what sums do not. */
+static bool is_incomplete(const struct ww_decompose_report *r)
+{
+    return count_included(r) > 0 && r->unexplained > WW_LINEAGE_ELSEWHERE &&
+           r->method_match < NEARLY && !r->has_keep_rates;
+}
+
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
                        struct ww_decompose_report *report, struct ww_error *err)
 {
@@ -382,6 +441,9 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     if (!rc) {
         rc = hold_contest(ask, masked ? &keep : NULL, report, &contest, err);
     }
+    if (!rc && contest.has_set) {
+        rc = take_set(ask, &contest, report, err);
+    }
     if (!rc && masked && n > 1 && contest.match < BITS_AGREE) {
         rc = prune(ask, &keep, report, &contest, err);
     }
@@ -393,5 +455,6 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         return rc;
     }
     conclude(report, &contest, masked ? &keep : NULL);
+    report->incomplete = is_incomplete(report);
     return WW_OK;
 }

@@ -9,9 +9,11 @@ struct ww_verdict_ask {
     const struct ww_family *family;
     const struct ww_decompose_options *options;
     const bool *fitted; /* which tensors may be looked at */
+    const bool *half;   /* the same of the suspect's tensors; NULL: all */
     const struct ww_gradient_shares
         *over;                /* shares over the depth; NULL: they are even */
     const double *per_tensor; /* shares, [n_tensors][sources]; NULL: they are even */
+    const bool *use;          /* candidates that the sums can tell apart */
 };
 
 /** Sets method, not_excluded and the recipe of a report whose shares and replay are in.

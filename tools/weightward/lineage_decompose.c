@@ -15,7 +15,8 @@ struct decompose {
 static void tell_source(const struct ww_lineage_source *s)
 {
     if (s->note) {
-        printf("  '%s': left out, %s\n", s->name, s->note);
+        printf("  '%s': %s, %s\n", s->name, s->included ? "included" : "left out",
+               s->note);
         return;
     }
     printf("  '%s': share %.4f, 95 %% interval %.4f to %.4f", s->name, s->share, s->low,
@@ -89,8 +90,10 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
     }
     printf("%s: the weights of '%s' %s that %zu of %zu candidates went into it beyond "
            "'%s'\n",
-           included ? "SUPPORTS" : "DOES NOT SUPPORT", suspect,
-           included ? "support" : "do not support",
+           !included            ? "DOES NOT SUPPORT"
+           : report->incomplete ? "SUPPORTS IN PART"
+                                : "SUPPORTS",
+           suspect, included ? "support" : "do not support",
            included ? included : report->n_sources, report->n_sources, base);
     for (size_t i = 0; i < report->n_sources; i++) {
         tell_source(&report->sources[i]);
@@ -126,6 +129,12 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
     printf("\nexplained: %.4f of the difference, %.4f at most after rounding; %.4f of "
            "the moved weights come out bit for bit\n",
            report->r2, report->r2_ceiling, report->replay);
+    if (report->incomplete) {
+        printf(
+            "%.4f of the difference has come from elsewhere: training after a merge, or "
+            "a source that was not given, and then its relatives look like sources\n",
+            report->unexplained);
+    }
     printf("note: %s; sources that were not given cannot be found\n",
            report->confirmatory ? "confirmatory, as the plan says"
                                 : "exploratory, without a plan signed beforehand");

@@ -10,27 +10,56 @@
 
 #include <cmocka.h>
 
+#include "lineage/arc.h"
 #include "lineage/draws.h"
+#include "lineage/halves.h"
 #include "lineage/keep.h"
 #include "lineage/sketch.h"
 #include "merge/recipe.h"
 #include "util/alloc.h"
 
-static void halves_follow_the_seed_and_are_halves(void **state)
+/* A model of names alone: attention and feed-forward block of n layers. */
+static struct ww_model *named(struct ww_tensor *tensors, char (*names)[40], unsigned n,
+                              struct ww_model *model)
 {
-    unsigned fitted = 0;
+    static const char *const parts[] = {"attn.q", "attn.k", "attn.o",
+                                        "attn.v", "mlp.up", "mlp.down"};
+
+    for (unsigned i = 0; i < 6 * n; i++) {
+        snprintf(names[i], sizeof(names[i]), "layers.%u.%s.weight", i / 6, parts[i % 6]);
+        tensors[i] = (struct ww_tensor){.name = names[i], .rank = 2};
+    }
+    *model = (struct ww_model){.tensors = tensors, .n_tensors = 6 * n};
+    return model;
+}
+
+static void halves_follow_the_seed_and_halve_each_part(void **state)
+{
+    enum { LAYERS = 100 };
+    static struct ww_tensor tensors[6 * LAYERS];
+    static char names[6 * LAYERS][40];
+    struct ww_model model;
+    bool *half[3];
     unsigned moved = 0;
     (void)state;
 
-    for (unsigned i = 0; i < 2000; i++) {
-        char name[32];
-        snprintf(name, sizeof(name), "layers.%u.weight", i);
-        assert_int_equal(ww_draw_fitted(1, name), ww_draw_fitted(1, name));
-        fitted += ww_draw_fitted(1, name);
-        moved += ww_draw_fitted(1, name) != ww_draw_fitted(2, name);
+    named(tensors, names, LAYERS, &model);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(ww_halves_draw(&model, i / 2, &half[i], NULL), WW_OK);
     }
-    assert_true(fitted > 900 && fitted < 1100);
-    assert_true(moved > 900 && moved < 1100);
+    assert_memory_equal(half[0], half[1], model.n_tensors * sizeof(bool));
+    for (unsigned l = 0; l < LAYERS; l++) {
+        const bool *of = half[0] + (size_t)6 * l;
+        assert_int_equal(of[0] + of[1] + of[2] + of[3], 2);
+        assert_int_equal(of[4] + of[5], 1);
+    }
+    for (unsigned i = 0; i < model.n_tensors; i++) {
+        moved += half[0][i] != half[2][i];
+    }
+    assert_true(moved > 220 && moved < 380);
+    for (unsigned i = 0; i < 3; i++) {
+        ww_free(half[i]);
+    }
 }
 
 static void intervals_are_over_tensors(void **state)
@@ -48,6 +77,20 @@ static void intervals_are_over_tensors(void **state)
     }
     assert_int_equal(ww_draw_interval(same, moved, 10, 3, &low, &high, NULL), WW_OK);
     assert_true(low < 0.3 && high > 0.99);
+}
+
+static void number_of_an_arc_follows_from_both_shares(void **state)
+{
+    (void)state;
+    for (double angle = 0.01; angle < 1.6; angle += 0.2) {
+        for (double t = 0.05; t < 1; t += 0.15) {
+            const double from = sin((1 - t) * angle) / sin(angle);
+            const double to = sin(t * angle) / sin(angle);
+            assert_true(fabs(ww_arc_number(from, to) - t) < 1e-6);
+        }
+    }
+    assert_true(ww_arc_number(0.7, 0.3) == 0.3);
+    assert_true(ww_arc_number(1, 0) == 0 && ww_arc_number(0, 1) == 1);
 }
 
 static void shortest_decimal_is_within_reach(void **state)
@@ -133,8 +176,9 @@ static void text_is_a_recipe_that_says_the_same(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halves_follow_the_seed_and_are_halves),
+        cmocka_unit_test(halves_follow_the_seed_and_halve_each_part),
         cmocka_unit_test(intervals_are_over_tensors),
+        cmocka_unit_test(number_of_an_arc_follows_from_both_shares),
         cmocka_unit_test(shortest_decimal_is_within_reach),
         cmocka_unit_test(shapes_of_keep_rates_are_told_apart),
         cmocka_unit_test(text_is_a_recipe_that_says_the_same),

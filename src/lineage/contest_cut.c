@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Methods that select elements. A density has no estimator here: it is searched,
+ * coarsely, then finely, as more of the mask comes out right the nearer it is.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "lineage/contest_work.h"
+#include "util/alloc.h"
+
+#define LOOK ((uint64_t)1 << 17) /* elements that numbers are searched on */
+#define WORTH 0.15               /* so are the weights */
+#define ROUNDS 3                 /* of looks at the weights */
+#define SCALES 15                /* fiftieths by which shares may be too small */
+#define NEARLY 0.3               /* a coarse density is worth a finer look from here */
+
+static double hundredths(double v)
+{
+    return round(v * 100) / 100;
+}
+
+/* Rounds over the hundredths around each weight, one after another, as long as they help.
+ */
+static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
+                          struct ww_trial *coarse, struct ww_error *err)
+{
+    static const int steps[] = {-1, 1, -2, 2};
+    double before = 0;
+    enum ww_err rc = WW_OK;
+
+    for (unsigned round = 0; round < ROUNDS && !rc && coarse->match > before; round++) {
+        before = coarse->match;
+        for (size_t i = 0; i < s->n; i++) {
+            const double near = hundredths(s->weights[i]);
+            double best = s->weights[i];
+            for (size_t k = 0; k < sizeof(steps) / sizeof(steps[0]) && !rc; k++) {
+                const double least = coarse->match;
+                s->weights[i] = hundredths(near + steps[k] / 100.0);
+                rc = ww_contest_try(c, s, false, coarse, err);
+                best = coarse->match > least ? s->weights[i] : best;
+            }
+            s->weights[i] = best;
+        }
+    }
+    return rc;
+}
+
+/* Shares of a selection are the weights less what was dropped, and about in one part for
+ * all: the part is looked for, in hundredths that recipes have. */
+static enum ww_err rescale(struct ww_contesting *c, struct ww_sketch *s,
+                           struct ww_trial *coarse, struct ww_error *err)
+{
+    const struct ww_sketch start = *s;
+    enum ww_err rc = WW_OK;
+
+    for (unsigned step = 0; step <= SCALES && !rc; step++) {
+        struct ww_sketch scaled = start;
+        const double least = coarse->match;
+        for (size_t i = 0; i < s->n; i++) {
+            scaled.weights[i] = hundredths(start.weights[i] * (1 + 0.02 * step));
+        }
+        rc = ww_contest_try(c, &scaled, false, coarse, err);
+        *s = coarse->match > least ? scaled : *s;
+    }
+    return rc;
+}
+
+/* Density, or the share that is selected: tenths, then halves of them. Only the last look
+ * leaves undecided elements out, as it costs three predictions. */
+enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *s,
+                              double *number, struct ww_trial *best, struct ww_error *err)
+{
+    const uint64_t room = c->room;
+    struct ww_trial coarse = {0};
+    double at = 0;
+    enum ww_err rc = WW_OK;
+
+    c->room = room < LOOK ? room : LOOK;
+    for (unsigned i = 1; i <= 9 && !rc; i++) {
+        const double before = coarse.match;
+        *number = i / 10.0;
+        rc = ww_contest_try(c, s, false, &coarse, err);
+        at = coarse.match > before ? *number : at;
+    }
+    for (int side = -1; side <= 1 && !rc && coarse.match > NEARLY; side += 2) {
+        const double before = coarse.match;
+        const double tenth = at;
+        *number = round((tenth + side * 0.05) * 100) / 100;
+        rc = ww_contest_try(c, s, false, &coarse, err);
+        at = coarse.match > before ? *number : tenth;
+    }
+    *number = at;
+    if (!rc && s->weighted && coarse.match > WORTH) {
+        rc = rescale(c, s, &coarse, err);
+    }
+    if (!rc && s->weighted && coarse.match > WORTH) {
+        rc = refine(c, s, &coarse, err);
+    }
+    c->room = room;
+    if (!rc && coarse.match > NEARLY) {
+        rc = ww_contest_try(c, s, true, best, err);
+    }
+    ww_free(coarse.text);
+    return rc;
+}
+
+/* Of few sources the core has the weights; of many too few elements are in it, and shares
+ * are the better beginning. */
+static enum ww_err try_cut(struct ww_contesting *c, const char *method,
+                           struct ww_error *err)
+{
+    const double *starts[] = {c->ask->core, c->ask->shares};
+    struct ww_sketch s = c->sketch;
+    struct ww_trial best = {0};
+    enum ww_err rc = WW_OK;
+
+    s.method = method;
+    s.weighted = s.dense = true;
+    for (unsigned k = 0; k < 2 && !rc && best.match < WW_CONTEST_SETTLED; k++) {
+        double sum = 0;
+        for (size_t i = 0; i < c->ask->n; i++) {
+            s.weights[i] = ww_sketch_shortest(starts[k][i], WW_CONTEST_REACH);
+            sum += starts[k][i];
+        }
+        const struct ww_sketch start = s;
+        s.plain = true;
+        rc = ww_contest_search(c, &s, &s.density, &best, err);
+        if (!rc && best.match < WW_CONTEST_SETTLED && fabs(sum - 1) < WW_CONTEST_EVEN) {
+            s = start;
+            s.plain = false;
+            rc = ww_contest_search(c, &s, &s.density, &best, err);
+        }
+    }
+    ww_contest_close(c, method, false, &best);
+    return rc;
+}
+
+enum ww_err ww_contest_selections(struct ww_contesting *c, struct ww_error *err)
+{
+    struct ww_sketch s = c->sketch;
+    struct ww_trial best = {0};
+    enum ww_err rc = try_cut(c, "ties", err);
+
+    if (!rc && c->out->match < WW_CONTEST_SETTLED) {
+        rc = try_cut(c, "breadcrumbs", err);
+    }
+    if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n >= 2) {
+        s.method = "sce";
+        rc = ww_contest_try(c, &s, false, &best, err);
+        s.key = "select_topk";
+        rc = rc ? rc : ww_contest_search(c, &s, &s.value, &best, err);
+        ww_contest_close(c, s.method, false, &best);
+        if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n_others) {
+            rc = ww_contest_set(c, &s, err);
+        }
+    }
+    return rc;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A lock under quantised weights. What was decoded is shown as a model of F32 tensors in
+ * one file that nobody wrote, and the joint attack looks for the lock in it: units are
+ * matched by cosine, which a rounding step does not hide. Steps of rounding go through
+ * the same undoing: a factor that a lock gave to a row or column is on them as well, and
+ * columns that rounding spoilt weigh nothing in a fit.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "attack/attack_view.h"
+#include "lineage/disguise.h"
+#include "model/convert.h"
+#include "model/elements.h"
+#include "model/shown.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+#include "util/reader.h"
+
+#define LOOK 16384 /* elements that a mean step is taken from */
+#define PART 4096  /* elements decoded at once */
+#define HEADER 8   /* bytes in front of the tensors; nobody looks at them */
+
+struct side {
+    const struct under *under;
+    bool steps; /* of rounding, instead of the weights */
+    struct ww_reader decoded;
+    const struct ww_reader *undone;
+};
+
+struct under {
+    struct ww_disguise inner; /* the quantised weights */
+    struct ww_disguise lock;  /* of flat, which it owns */
+    struct ww_model *flat;
+    struct side weights;
+    struct side steps;
+    struct ww_attack_view *beside; /* the lock undone on the steps */
+    uint8_t header[HEADER];
+};
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a lock under quantised weights");
+}
+
+/* The tensor that a byte of the flat file is in; offsets rise. */
+static uint32_t tensor_at(const struct ww_model *flat, uint64_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = flat->n_tensors;
+
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (flat->tensors[middle].offset <= offset) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct room {
+    double values[PART];
+    double steps[PART];
+};
+
+/* n elements of one tensor as F32: values, or their steps. */
+static enum ww_err decode(const struct side *side, uint32_t t, uint64_t first, size_t n,
+                          struct room *room, uint8_t *out, struct ww_error *err)
+{
+    const struct ww_disguise *inner = &side->under->inner;
+    enum ww_err rc = WW_OK;
+
+    for (size_t done = 0; done < n && !rc;) {
+        const size_t part = (size_t)ww_min_u64(PART, n - done);
+        rc = inner->read(inner->payload, t, first + done, part, room->values, room->steps,
+                         err);
+        if (!rc) {
+            ww_from_double(WW_DTYPE_F32, side->steps ? room->steps : room->values,
+                           out + done * sizeof(float), part);
+        }
+        done += part;
+    }
+    return rc;
+}
+
+/* Bytes of the flat file: whole elements. */
+static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_t len,
+                                struct ww_error *err)
+{
+    const struct side *side = payload;
+    const struct ww_model *flat = side->under->flat;
+    const uint64_t end = flat->files[0].size_bytes;
+    struct room *room = ww_calloc(1, sizeof(*room));
+    uint8_t *to = out;
+    enum ww_err rc = room ? WW_OK : no_memory(err);
+
+    if (!rc && (offset % sizeof(float) || len % sizeof(float) || offset > end ||
+                len > end - offset)) {
+        rc = WW_FAIL(err, WW_E_INTERNAL, "a decoded tensor was asked for in parts");
+    }
+    while (len > 0 && !rc) {
+        const uint32_t t = tensor_at(flat, offset);
+        const struct ww_tensor *tensor = &flat->tensors[t];
+        size_t n = 0;
+        if (offset < HEADER) {
+            n = (size_t)ww_min_u64(len, HEADER - offset);
+            memset(to, 0, n);
+        } else {
+            const uint64_t at = offset - tensor->offset;
+            n = (size_t)ww_min_u64(len, tensor->n_bytes - at);
+            rc = decode(side, t, at / sizeof(float), n / sizeof(float), room, to, err);
+        }
+        to += n;
+        offset += n;
+        len -= n;
+    }
+    ww_free(room);
+    return rc;
+}
+
+static enum ww_err read_under(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                              double *values, double *steps, struct ww_error *err)
+{
+    const struct under *u = payload;
+    const struct ww_tensor *t = &u->flat->tensors[tensor];
+    const uint64_t at = t->offset + first * sizeof(float);
+    const struct ww_reader *const readers[2] = {u->weights.undone, u->steps.undone};
+    double *const out[2] = {values, steps};
+    float *some = ww_calloc(n + 1, sizeof(*some));
+    enum ww_err rc = some ? WW_OK : no_memory(err);
+
+    for (unsigned i = 0; i < 2 && !rc; i++) {
+        rc = readers[i]->read(readers[i]->payload, at, some, n * sizeof(float), err);
+        for (size_t e = 0; e < n && !rc; e++) {
+            out[i][e] = i ? fabs((double)some[e]) : (double)some[e];
+        }
+    }
+    ww_free(some);
+    return rc;
+}
+
+static enum ww_err unchanged(void *payload, struct ww_error *err)
+{
+    const struct under *u = payload;
+
+    return ww_disguise_unchanged(&u->inner, err);
+}
+
+static bool is_dense(const void *payload, uint32_t tensor)
+{
+    const struct under *u = payload;
+
+    return u->lock.dense(u->lock.payload, tensor);
+}
+
+static void free_under(void *payload)
+{
+    struct under *u = payload;
+
+    if (u->flat) {
+        u->flat->config = NULL; /* the base's */
+    }
+    ww_attack_view_free(u->beside);
+    if (u->lock.model) {
+        ww_disguise_release(&u->lock);
+    } else {
+        ww_model_close(u->flat);
+    }
+    ww_disguise_release(&u->inner);
+    ww_free(u);
+}
+
+/* The decoded tensors one behind another in one file. */
+static enum ww_err flatten(struct under *u, const struct ww_model *base,
+                           struct ww_error *err)
+{
+    const struct ww_model *from = u->inner.model;
+    struct ww_tensor *tensors = ww_calloc(from->n_tensors + (size_t)1, sizeof(*tensors));
+    struct ww_weight_file *file = ww_calloc(1, sizeof(*file));
+    uint64_t at = HEADER;
+    enum ww_err rc = tensors && file ? WW_OK : no_memory(err);
+
+    for (uint32_t t = 0; t < from->n_tensors && !rc; t++) {
+        tensors[t] = from->tensors[t];
+        tensors[t].dtype = WW_DTYPE_F32;
+        tensors[t].n_bytes = tensors[t].n_elements * sizeof(float);
+        tensors[t].offset = at;
+        tensors[t].file = 0;
+        at += tensors[t].n_bytes;
+    }
+    if (!rc) {
+        rc = ww_model_shown(from->path, tensors, from->n_tensors, &u->flat, err);
+    }
+    if (!rc) {
+        *file = (struct ww_weight_file){.name = "decoded weights",
+                                        .fd = -1,
+                                        .size_bytes = at,
+                                        .header = u->header,
+                                        .header_bytes = HEADER,
+                                        .n_tensors = from->n_tensors,
+                                        .reader = &u->weights.decoded};
+        u->flat->files = file;
+        u->flat->n_files = 1;
+        u->flat->config = base->config;
+        file = NULL;
+    }
+    ww_free(file);
+    ww_free(tensors);
+    return rc;
+}
+
+/* The disguise as others see it, in the place of the inner one. */
+static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    const struct ww_reader *const readers[] = {&u->steps.decoded};
+    char *text = ww_asprintf("%s, and %s", u->inner.undone, u->lock.undone);
+    enum ww_err rc = text ? WW_OK : no_memory(err);
+
+    u->weights.undone = u->flat->files[0].reader;
+    u->flat->files[0].reader = &u->weights.decoded; /* what the lock's view reads */
+    if (!rc) {
+        rc = ww_attack_view_beside(u->lock.payload, readers, &u->beside, err);
+    }
+    if (!rc) {
+        u->steps.undone = ww_attack_view_reader(u->beside, 0);
+        rc = ww_model_shown(u->flat->path, u->flat->tensors, u->flat->n_tensors, &model,
+                            err);
+    }
+    if (rc) {
+        ww_free(text);
+        return rc;
+    }
+    *out = (struct ww_disguise){.model = model,
+                                .undone = text,
+                                .read = read_under,
+                                .dense = u->lock.dense ? is_dense : NULL,
+                                .unchanged = unchanged,
+                                .free = free_under,
+                                .payload = u};
+    return WW_OK;
+}
+
+enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,
+                              struct ww_error *err)
+{
+    struct under *u = ww_calloc(1, sizeof(*u));
+    bool took = false;
+    enum ww_err rc = u ? WW_OK : no_memory(err);
+
+    if (rc) {
+        return rc;
+    }
+    u->inner = *out;
+    u->weights = (struct side){u, false, {read_decoded, &u->weights}, NULL};
+    u->steps = (struct side){u, true, {read_decoded, &u->steps}, NULL};
+    rc = flatten(u, base, err);
+    if (!rc) {
+        rc = ww_disguise_locked(u->flat, base, true, &u->lock, &took, err);
+    }
+    if (!rc && took) {
+        rc = take(u, out, err);
+    }
+    if (rc || !took) {
+        memset(&u->inner, 0, sizeof(u->inner)); /* stays the caller's */
+        free_under(u);
+    }
+    return rc;
+}

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Suspects that no test holds, as an auditor meets them.
+
+    .venv/bin/python tests/bench/lineage_suspects.py BUILD FAMILY [--only NAME] [--keep FOLDER]
+
+FAMILY is as for lineage_grid.py. Merges by mergekit with numbers and options that the grid
+does not have, merges of merges, what happens to a merge afterwards, sources that are not
+among the candidates, candidates that are near twins. For each: are exactly the sources
+included (of those that are given), how far are the shares off where a sum says them, is the
+method right or listed, and where something is missing, is that said?
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+from mergekit.config import MergeConfiguration  # noqa: E402
+from mergekit.merge import MergeOptions, run_merge  # noqa: E402
+
+ALL = ("rev", "caesar", "sort", "swap", "rev-v2", "rev-s2", "dup")
+FOLDERS = {"rev-s2": "sibling-rev-s2", "dup": "sibling-dup"}
+
+
+class Bench:
+    def __init__(self, build, family, work):
+        self.build, self.family, self.work = build, os.path.abspath(family), work
+        self.n = 0
+
+    def path(self, name):
+        if name.startswith("/"):
+            return name
+        return os.path.join(self.family, "base" if name == "base" else FOLDERS.get(name, f"expert-{name}"))
+
+    def merge(self, method, sources, whole=None, base="base", dtype="float32", out="bfloat16", seed=7):
+        """sources: {name: parameters}"""
+        self.n += 1
+        folder = os.path.join(self.work, f"merge-{self.n}")
+        config = {"merge_method": method, "dtype": dtype, "out_dtype": out,
+                  "models": [{"model": self.path(n), "parameters": p} if p else {"model": self.path(n)}
+                             for n, p in sources.items()]}
+        if base:
+            config["base_model"] = self.path(base)
+        if whole:
+            config["parameters"] = whole
+        run_merge(MergeConfiguration.model_validate(config), folder,
+                  options=MergeOptions(quiet=True, random_seed=seed, write_model_card=False))
+        return folder
+
+    def change(self, folder, how):
+        """A copy with each matrix changed; how(name, float tensor, base, generator)."""
+        self.n += 1
+        out = os.path.join(self.work, f"changed-{self.n}")
+        os.makedirs(out)
+        base = load_file(os.path.join(self.path("base"), "model.safetensors"))
+        tensors = {}
+        for file in sorted(os.listdir(folder)):
+            if file.endswith(".safetensors"):
+                tensors |= load_file(os.path.join(folder, file))
+        g = torch.Generator().manual_seed(self.n)
+        new = {k: how(k, v.float(), base[k].float(), g).to(v.dtype).contiguous() for k, v in tensors.items()}
+        save_file(new, os.path.join(out, "model.safetensors"), {"format": "pt"})
+        with open(os.path.join(self.path("base"), "config.json")) as f, \
+                open(os.path.join(out, "config.json"), "w") as to:
+            to.write(f.read())
+        return out
+
+    def decompose(self, suspect, candidates):
+        arguments = [a for c in candidates for a in ("--candidate", self.path(c))]
+        done = subprocess.run([os.path.join(self.build, "weightward"), "lineage", "decompose", suspect, "--base",
+                               self.path("base"), *arguments, "--json", "-q"], capture_output=True, text=True)
+        if done.returncode:
+            return {"error": done.stderr.strip()}
+        return json.loads(done.stdout)
+
+
+def w(value, **more):
+    return {"weight": value, **more}
+
+
+def noise(part):
+    def how(name, v, base, g):
+        return v + torch.randn(v.shape, generator=g) * part * (v - base).pow(2).mean().sqrt()
+    return how
+
+
+def trained(part):
+    """As further training does: a few directions in each matrix, and some of all."""
+    def how(name, v, base, g):
+        if v.ndim < 2:
+            return v
+        low = torch.randn(v.shape[0], 4, generator=g) @ torch.randn(4, v.shape[1], generator=g)
+        step = low / low.pow(2).mean().sqrt() + 0.5 * torch.randn(v.shape, generator=g)
+        return v + part * step * (v - base).pow(2).mean().sqrt()
+    return how
+
+
+# name: (suspect, {source: share or None}, methods that are right, candidates, must say that much is unexplained)
+CASES = {}
+
+
+def case(name, shares, methods, candidates=ALL, unknown=False, off=0.01):
+    def put(make):
+        CASES[name] = (make, shares, methods, candidates, unknown, off)
+        return make
+    return put
+
+
+FIVE = {"rev": 0.31, "caesar": 0.07, "sort": 0.22, "swap": 0.12, "dup": 0.28}
+case("linear of five", FIVE, ("linear",))(lambda b: b.merge("linear", {k: w(v) for k, v in FIVE.items()}, base=None))
+case("linear, weights normalised by the merger", {"rev": 0.25, "sort": 0.75}, ("linear",))(
+    lambda b: b.merge("linear", {"rev": w(1), "sort": w(3)}, {"normalize": True}, base=None))
+case("linear with the base among the models", {"rev": 0.45, "dup": 0.25}, ("linear", "task_arithmetic", "linear with the base"))(
+    lambda b: b.merge("linear", {"base": w(0.3), "rev": w(0.45), "dup": w(0.25)}, base=None))
+case("task arithmetic with lambda", {"caesar": 0.4, "swap": 0.32}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"caesar": w(0.5), "swap": w(0.4)}, {"lambda": 0.8}))
+case("task arithmetic, normalised, weights above one", {"caesar": 0.6, "swap": 0.4}, ("task_arithmetic", "linear"))(
+    lambda b: b.merge("task_arithmetic", {"caesar": w(1.5), "swap": w(1.0)}, {"normalize": True}))
+case("a negative weight", {"caesar": 0.7}, ("blend", "task_arithmetic", "unclear"), unknown=True)(
+    lambda b: b.merge("task_arithmetic", {"caesar": w(0.7), "swap": w(-0.4)}))
+case("a share of 0.03", {"rev": 0.9, "dup": 0.03}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.9), "dup": w(0.03)}))
+case("one source, scaled", {"sort": 0.37}, ("task_arithmetic", "slerp"))(
+    lambda b: b.merge("task_arithmetic", {"sort": w(0.37)}))
+case("one source as it is", {"sort": 1}, ("linear", "task_arithmetic", "passthrough"))(
+    lambda b: b.merge("linear", {"sort": w(1)}, base=None))
+case("slerp from the base", {"sort": 0.6}, ("slerp", "task_arithmetic"))(
+    lambda b: b.merge("slerp", {"base": {}, "sort": {}}, {"t": 0.6}))
+case("slerp over the layers", {"rev": None, "swap": None}, ("slerp",))(
+    lambda b: b.merge("slerp", {"rev": {}, "swap": {}}, {"t": [0.1, 0.7, 0.4]}, base="rev"))
+case("linear, weights by the part of a layer", {"rev": None, "swap": None}, ("linear",))(
+    lambda b: b.merge("linear", {"rev": w([{"filter": "self_attn", "value": 0.8}, {"filter": "mlp", "value": 0.3}, {"value": 0.5}]),
+                                 "swap": w([{"filter": "self_attn", "value": 0.2}, {"filter": "mlp", "value": 0.7}, {"value": 0.5}])},
+                      base=None))
+case("nuslerp", {"rev": None, "swap": None}, ("slerp", "linear", "nuslerp", "blend"))(
+    lambda b: b.merge("nuslerp", {"rev": w(0.6), "swap": w(0.4)}, base=None))
+case("ties, a density of each source", {"rev": None, "swap": None}, ("ties",))(
+    lambda b: b.merge("ties", {"rev": w(0.6, density=0.3), "swap": w(0.5, density=0.8)}, {"normalize": False}))
+case("ties, int8 masks, normalised, lambda", {"rev": None, "sort": None, "dup": None}, ("ties",))(
+    lambda b: b.merge("ties", {"rev": w(0.5, density=0.5), "sort": w(0.3, density=0.5), "dup": w(0.4, density=0.5)},
+                      {"normalize": True, "int8_mask": True, "lambda": 0.9}))
+case("ties, density 0.2", {"caesar": None, "dup": None}, ("ties",))(
+    lambda b: b.merge("ties", {"caesar": w(0.5, density=0.2), "dup": w(0.5, density=0.2)}, {"normalize": False}))
+case("dare linear, densities 0.3 and 0.8", {"caesar": None, "dup": None}, ("dare_linear",))(
+    lambda b: b.merge("dare_linear", {"caesar": w(0.5, density=0.3), "dup": w(0.5, density=0.8)}, seed=99))
+case("dare linear of one source", {"caesar": None}, ("dare_linear",))(
+    lambda b: b.merge("dare_linear", {"caesar": w(1.0, density=0.3)}, seed=5))
+case("dare ties", {"caesar": None, "dup": None}, ("dare_ties", "dare_linear"))(
+    lambda b: b.merge("dare_ties", {"caesar": w(0.6, density=0.5), "dup": w(0.5, density=0.5)}, seed=98))
+case("della", {"caesar": None, "dup": None}, ("della", "della_linear"))(
+    lambda b: b.merge("della", {"caesar": w(0.6, density=0.6, epsilon=0.2), "dup": w(0.5, density=0.6, epsilon=0.2)}, seed=97))
+case("breadcrumbs with ties", {"caesar": None, "dup": None}, ("breadcrumbs", "breadcrumbs_ties", "ties"))(
+    lambda b: b.merge("breadcrumbs_ties", {"caesar": w(0.6, density=0.8), "dup": w(0.5, density=0.8)}))
+case("sce of three, a fifth selected", {"rev": None, "caesar": None, "dup": None}, ("sce",))(
+    lambda b: b.merge("sce", {"rev": {}, "caesar": {}, "dup": {}}, {"select_topk": 0.2}))
+case("sce of five", {"rev": None, "caesar": None, "sort": None, "swap": None, "dup": None}, ("sce",))(
+    lambda b: b.merge("sce", {"rev": {}, "caesar": {}, "sort": {}, "swap": {}, "dup": {}}, {"select_topk": 0.7}))
+case("model stock of five", {k: None for k in FIVE}, ("model_stock",))(
+    lambda b: b.merge("model_stock", {k: {} for k in FIVE}))
+case("arcee fusion", {"dup": None}, ("arcee_fusion",))(lambda b: b.merge("arcee_fusion", {"dup": {}}))
+case("nearswap", {"dup": None}, ("nearswap", "unclear", "blend"))(
+    lambda b: b.merge("nearswap", {"dup": {}}, {"t": 0.001}))
+case("float16 out of bfloat16 models", {"rev": 0.4, "dup": 0.35}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.4), "dup": w(0.35)}, out="float16"))
+case("float32 out", {"rev": 0.4, "dup": 0.35}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.4), "dup": w(0.35)}, out="float32"))
+case("float16 arithmetic", {"rev": 0.4, "dup": 0.35}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.4), "dup": w(0.35)}, dtype="float16", out="bfloat16"))
+case("a merge of a merge", {"rev": 0.3, "sort": 0.2, "swap": 0.5}, ("linear", "task_arithmetic", "blend"))(
+    lambda b: b.merge("linear", {b.merge("linear", {"rev": w(0.6), "sort": w(0.4)}, base=None): w(0.5), "swap": w(0.5)}, base=None))
+case("a merge of a TIES merge", {"rev": None, "sort": None, "swap": 0.5}, ("blend", "unclear", "ties", "sce"))(
+    lambda b: b.merge("linear", {b.merge("ties", {"rev": w(0.6, density=0.6), "sort": w(0.5, density=0.6)}, {"normalize": False}): w(0.5),
+                                 "swap": w(0.5)}, base=None))
+case("noise of a twentieth", {"rev": 0.5, "sort": 0.3}, ("blend",))(
+    lambda b: b.change(b.merge("task_arithmetic", {"rev": w(0.5), "sort": w(0.3)}), noise(0.05)))
+case("one source and noise", {"dup": 1}, ("blend", "linear"))(lambda b: b.change(b.path("dup"), noise(0.1)))
+case("a merge that was trained on", {"rev": 0.5, "sort": 0.3}, ("blend", "lora", "unclear"), unknown=True, off=0.02)(
+    lambda b: b.change(b.merge("task_arithmetic", {"rev": w(0.5), "sort": w(0.3)}), trained(0.4)))
+case("a source that is not among the candidates", {"rev": None}, ("blend", "unclear", "none"), ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.4), "dup": w(0.5)}))
+case("no source is among the candidates", {}, ("none", "blend", "unclear"), ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("task_arithmetic", {"sort": w(0.4), "dup": w(0.5)}))
+case("the source's twin is given in its place", {}, ("none", "blend", "unclear"), ("rev-s2", "caesar", "swap"), True)(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.6)}))
+case("ties of a source that is not given", {"rev": None}, ("none", "blend", "unclear"), ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("ties", {"rev": w(0.6, density=0.6), "dup": w(0.6, density=0.6)}, {"normalize": False}))
+case("near twins, both are sources", {"rev": 0.5, "rev-s2": 0.3, "rev-v2": 0.2}, ("linear",))(
+    lambda b: b.merge("linear", {"rev": w(0.5), "rev-s2": w(0.3), "rev-v2": w(0.2)}, base=None))
+case("near twins, one is a source", {"rev-v2": 0.55, "dup": 0.2}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev-v2": w(0.55), "dup": w(0.2)}))
+
+
+def judge(found, shares, methods, candidates, unknown, off):
+    if "error" in found:
+        return [found["error"][:90]], {}
+    name = lambda s: next(c for c in ALL if s["name"].endswith(os.sep + FOLDERS.get(c, f"expert-{c}")))
+    included = {name(s): s["share"] for s in found["sources"] if s["included"]}
+    given = {k for k in shares if k in candidates}
+    out = []
+    if given - set(included):
+        out.append("missed " + " ".join(sorted(given - set(included))))
+    if set(included) - given:
+        out.append("accused " + " ".join(sorted(set(included) - given)))
+    far = [f"{k} {included[k]:.4f}" for k, v in shares.items() if v is not None and k in included and abs(included[k] - v) > off]
+    if far:
+        out.append("share " + " ".join(far))
+    listed = [found["method"]["best"], *found["method"]["not_excluded"]]
+    if not set(methods) & set(listed):
+        out.append("method")
+    if unknown and found["unexplained"] < 0.05:
+        out.append("sure")
+    return out, included
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build")
+    parser.add_argument("family")
+    parser.add_argument("--only")
+    parser.add_argument("--keep")
+    args = parser.parse_args()
+    failed = 0
+    print("suspect | method | unexplained | match | included | amiss")
+    with tempfile.TemporaryDirectory() as work:
+        if args.keep:
+            work = args.keep
+            os.makedirs(work, exist_ok=True)
+        bench = Bench(args.build, args.family, work)
+        for name, (make, shares, methods, candidates, unknown, off) in CASES.items():
+            if args.only and args.only not in name:
+                continue
+            suspect = make(bench)
+            found = bench.decompose(suspect, candidates)
+            amiss, included = judge(found, shares, methods, candidates, unknown, off)
+            failed += bool(amiss)
+            method = found.get("method", {})
+            print(name, method.get("best"), f"{found.get('unexplained', -1):.4f}", f"{method.get('match', 0):.4f}",
+                  " ".join(f"{k} {v:.3f}" for k, v in included.items()) or "none", ", ".join(amiss) or "nothing",
+                  sep=" | ", flush=True)
+            if args.keep:
+                with open(os.path.join(work, name.replace(" ", "-") + ".json"), "w") as f:
+                    json.dump({"suspect": suspect, "candidates": candidates, "found": found}, f)
+    print(f"{failed} of {len(CASES)} are amiss")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
