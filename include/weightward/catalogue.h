@@ -90,6 +90,7 @@ struct ww_find_rows {
 struct ww_find_report {
     char *root; /* NULL: nothing in the catalogue is related */
     char *root_evidence;
+    char *disguise;      /* how the suspect's weights were stored; NULL: as they are */
     double root_anchors; /* likeness of embedding anchors, -1 to 1; 0 without */
     struct ww_find_match *matches;
     size_t n_matches;
@@ -117,8 +118,9 @@ WW_API void ww_find_report_release(struct ww_find_report *report);
  *  from the root are not alike; the threshold follows from it and the family's size. */
 #define WW_FIND_FALSE_ALARM 1e-3
 
-/** Search a suspect's print. WW_OK also when nothing is found. WW_E_NOTFOUND for a
- * missing catalogue or a root that is not in it; else as above. */
+/** Search a suspect's print; the suspect is a model folder, a GGUF file, a folder with
+ * one, or one with eight-bit weights. WW_OK also when nothing is found. WW_E_NOTFOUND for
+ * a missing catalogue or a root that is not in it; else as above. */
 WW_API enum ww_err ww_catalogue_find(const char *where, const char *suspect,
                                      const struct ww_find_options *options,
                                      struct ww_find_report *report,

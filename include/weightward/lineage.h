@@ -69,6 +69,14 @@ struct ww_lineage_layer {
     uint64_t elements;
 };
 
+/** One class of tensors in one layer. */
+struct ww_lineage_class {
+    uint32_t layer;    /* UINT32_MAX: outside of layers */
+    const char *name;  /* static: "attention", "feed-forward", "norms", "other" */
+    double *shares;    /* [n_sources]; NULL: too few elements moved far enough */
+    uint64_t elements; /* that did */
+};
+
 /** What the replay leaves of a tensor; of one of a million elements or more a quarter is
  *  replayed. */
 struct ww_lineage_tensor {
@@ -114,6 +122,8 @@ struct ww_decompose_report {
     size_t n_sources;
     struct ww_lineage_layer *layers;
     size_t n_layers;
+    struct ww_lineage_class *classes; /* of each layer in turn, those that it has */
+    size_t n_classes;
     struct ww_lineage_tensor *each; /* that were replayed, in the suspect's order */
     size_t n_each;
     struct ww_lineage_place *places; /* of the suspect's layers in order, when they are

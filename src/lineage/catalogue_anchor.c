@@ -46,6 +46,24 @@ static uint64_t step_of(uint64_t rows)
     return step;
 }
 
+/* The same of weights that are decoded. */
+static enum ww_err decode_rows(const struct ww_disguise *decoded, uint32_t index,
+                               const struct ww_tensor *t, double *out,
+                               struct ww_error *err)
+{
+    const size_t width = (size_t)t->shape[1];
+    double *steps = ww_calloc(width, sizeof(*steps));
+    enum ww_err rc =
+        steps ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+
+    for (uint64_t a = 0; a < WW_PRINT_ANCHORS && !rc; a++) {
+        rc = decoded->read(decoded->payload, index, a * step_of(t->shape[0]) * width,
+                           width, out + a * width, steps, err);
+    }
+    ww_free(steps);
+    return rc;
+}
+
 static enum ww_err read_rows(const struct ww_model *model, const struct ww_tensor *t,
                              double *out, struct ww_error *err)
 {
@@ -72,7 +90,8 @@ static enum ww_err read_rows(const struct ww_model *model, const struct ww_tenso
     return rc;
 }
 
-enum ww_err ww_anchor_gram(const struct ww_model *model, float **out,
+enum ww_err ww_anchor_gram(const struct ww_model *model,
+                           const struct ww_disguise *decoded, float **out,
                            struct ww_error *err)
 {
     const uint32_t index = find_embedding(model);
@@ -90,7 +109,8 @@ enum ww_err ww_anchor_gram(const struct ww_model *model, float **out,
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
         goto out;
     }
-    rc = read_rows(model, t, rows, err);
+    rc = decoded ? decode_rows(decoded, index, t, rows, err)
+                 : read_rows(model, t, rows, err);
     for (size_t i = 0; i < WW_PRINT_ANCHORS && !rc; i++) {
         for (size_t j = 0; j <= i; j++) {
             double sum = 0;

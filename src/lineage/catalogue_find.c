@@ -1,362 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * A search goes from cheap to dear: the digest, the root among models of the suspect's
- * shape, sources by sketches, tensors and rows by hashes, and at last the files.
- */
-#include "util/clock.h"
+/* A suspect is read, searched for, and compared with the files of what was found. */
 #include "weightward/catalogue.h"
 
 #include <string.h>
 
-#include "lineage/catalogue_hidden.h"
-#include "lineage/catalogue_parts.h"
-#include "lineage/catalogue_refine.h"
+#include "lineage/catalogue_decoded.h"
+#include "lineage/catalogue_search.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
-#include "util/fail.h"
-#include "util/num.h"
+#include "util/clock.h"
 #include "util/str.h"
 #include "weightward/lineage.h"
 
-/* Weights of unrelated models have a cosine near 0, of one root's above 0.9. */
-#define RELATED 0.5
-/* Likeness of anchors: chance is 1 / sqrt(32,640) = 0.006. */
-#define ANCHORS_ALIKE 0.5
-/* Further from its root than any sibling is: then the heads are asked too. */
-#define IN_PLACE 0.95
-
-struct search {
-    struct ww_db *db;
+struct find {
     const struct ww_find_options *options;
     const char *suspect;
+    struct ww_lookup search;
     struct ww_print print;
-    struct ww_store_family family;
-    bool *related;
-    size_t root; /* member, or family.n */
-    double body; /* elements */
-    unsigned threads;
-    struct ww_pursuit pursuit;
-    struct ww_find_report *report;
     struct ww_strlist warnings;
 };
-
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
-}
-
-static enum ww_err add_match(struct ww_find_report *report, const char *name,
-                             struct ww_find_match match, char *evidence,
-                             struct ww_error *err)
-{
-    struct ww_find_match *grown =
-        ww_realloc_array(report->matches, report->n_matches + 1, sizeof(*grown));
-
-    if (grown) {
-        report->matches = grown;
-    }
-    match.name = ww_strdup(name);
-    match.evidence = evidence;
-    if (!grown || !match.name || !evidence) {
-        ww_free(match.name);
-        ww_free(evidence);
-        return no_memory(err);
-    }
-    report->matches[report->n_matches++] = match;
-    return WW_OK;
-}
-
-static enum ww_err find_identical(struct search *s, struct ww_error *err)
-{
-    const struct ww_find_match match = {
-        .kind = "identical", .share = -1, .low = -1, .high = -1};
-    char *name = NULL;
-    enum ww_err rc = ww_store_known(s->db, "digest", s->print.digest, &name, err);
-
-    if (!rc && name) {
-        rc = add_match(s->report, name, match,
-                       ww_strdup(s->print.sampled
-                                     ? "all sampled bytes have the same SHA-256"
-                                     : "the tensor trees have the same SHA-256 root"),
-                       err);
-    }
-    ww_free(name);
-    return rc;
-}
-
-static size_t declared_root(const struct search *s, const double *cosines)
-{
-    size_t best = s->family.n;
-
-    for (size_t i = 0; i < s->family.n; i++) {
-        if (s->family.members[i].root && s->related[i] &&
-            (best == s->family.n || cosines[i] > cosines[best])) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-static enum ww_err named_root(struct search *s, struct ww_error *err)
-{
-    for (size_t i = 0; i < s->family.n; i++) {
-        if (strcmp(s->family.members[i].name, s->options->root) == 0) {
-            s->root = i;
-            s->report->root_evidence = ww_strdup("named by the user");
-            return s->report->root_evidence ? WW_OK : no_memory(err);
-        }
-    }
-    return WW_FAIL(err, WW_E_NOTFOUND,
-                   "the catalogue has no model '%s' of the suspect's shape",
-                   s->options->root);
-}
-
-static struct ww_pursuit_problem problem_of(const struct search *s)
-{
-    return (struct ww_pursuit_problem){
-        .suspect = s->print.coarse,
-        .root = s->root < s->family.n ? s->family.sketches + s->root * WW_SKETCH_COARSE
-                                      : NULL,
-        .sketches = s->family.sketches,
-        .use = s->related,
-        .n = s->family.n,
-        .m = WW_SKETCH_COARSE,
-        .elements = s->body,
-        .threads = s->threads};
-}
-
-static enum ww_err guess_root(struct search *s, size_t n_related, struct ww_error *err)
-{
-    const struct ww_pursuit_problem problem = problem_of(s);
-    double *room = ww_calloc(WW_SKETCH_COARSE + s->family.n, sizeof(*room));
-    const char *how = "marked as a root in the catalogue";
-
-    if (!room) {
-        return no_memory(err);
-    }
-    s->root = declared_root(s, s->family.cosines);
-    if (s->root == s->family.n && n_related > 0) {
-        s->root = ww_sketch_centre(&problem, room);
-        how = n_related > 2
-                  ? "nearest to the mean of its relatives"
-                  : "one of too few relatives to tell the root; --root names it";
-    }
-    ww_free(room);
-    if (s->root == s->family.n) {
-        return WW_OK;
-    }
-    s->report->root_evidence =
-        ww_asprintf("%s; cosine of the weights %.4f", how, s->family.cosines[s->root]);
-    return s->report->root_evidence ? WW_OK : no_memory(err);
-}
-
-static enum ww_err find_root(struct search *s, struct ww_error *err)
-{
-    size_t n_related = 0;
-    enum ww_err rc = WW_OK;
-
-    s->related = ww_calloc(s->family.n, sizeof(*s->related));
-    s->root = s->family.n;
-    if (!s->related) {
-        return no_memory(err);
-    }
-    for (size_t i = 0; i < s->family.n; i++) {
-        s->related[i] = s->family.cosines[i] >= RELATED;
-        n_related += s->related[i];
-    }
-    rc = s->options->root ? named_root(s, err) : guess_root(s, n_related, err);
-    if (!rc && s->root < s->family.n) {
-        s->report->root = ww_strdup(s->family.members[s->root].name);
-        rc = s->report->root ? WW_OK : no_memory(err);
-    }
-    return rc;
-}
-
-/* Anchors of the root, or of every model when none is related place by place. */
-struct anchors {
-    const float *suspect;
-    double best;
-    char *name;
-};
-
-static enum ww_err take_anchors(void *payload, const struct ww_db_value *c, size_t n,
-                                struct ww_error *err)
-{
-    struct anchors *a = payload;
-    float *gram = NULL;
-    double likeness = 0;
-    enum ww_err rc = WW_OK;
-    (void)n;
-
-    if (c[1].type == WW_DB_NULL || c[0].type != WW_DB_TEXT) {
-        return WW_OK;
-    }
-    gram = ww_calloc(WW_PRINT_GRAM, sizeof(*gram));
-    rc = gram ? ww_store_floats(&c[1], gram, WW_PRINT_GRAM, "a Gram matrix of anchors",
-                                err)
-              : no_memory(err);
-    likeness = rc ? 0 : ww_anchor_likeness(a->suspect, gram);
-    ww_free(gram);
-    if (!rc && (!a->name || likeness > a->best)) {
-        ww_free(a->name);
-        a->best = likeness;
-        a->name = ww_strdup(c[0].bytes);
-        rc = a->name ? WW_OK : no_memory(err);
-    }
-    return rc;
-}
-
-static enum ww_err compare_anchors(struct search *s, struct ww_error *err)
-{
-    static const char all[] =
-        "SELECT m.name, d.gram FROM ww_models m JOIN ww_details d ON "
-        "d.model = m.id ORDER BY m.root DESC, m.id LIMIT $1";
-    static const char one[] =
-        "SELECT m.name, d.gram FROM ww_models m JOIN ww_details d ON "
-        "d.model = m.id WHERE m.id = $1";
-    const bool known = s->root < s->family.n;
-    const struct ww_db_value v[] = {
-        ww_db_int(known ? s->family.members[s->root].id : WW_FAMILY_MOST)};
-    struct anchors a = {.suspect = s->print.gram};
-    enum ww_err rc = WW_OK;
-
-    if (!a.suspect) {
-        return WW_OK;
-    }
-    rc = ww_db_run(s->db, known ? one : all, v, 1, take_anchors, &a, err);
-    if (!rc && a.name) {
-        s->report->root_anchors = a.best;
-    }
-    if (!rc && !known && a.name && a.best >= ANCHORS_ALIKE) {
-        s->report->root = a.name;
-        a.name = NULL;
-        s->report->root_evidence = ww_asprintf(
-            "embedding anchors alike (%.4f), weights in other places: another "
-            "shape, a lock or a permutation",
-            a.best);
-        rc = s->report->root_evidence ? WW_OK : no_memory(err);
-    } else if (!rc && !known) {
-        s->report->root_anchors = 0;
-    }
-    ww_free(a.name);
-    return rc;
-}
-
-/* of: what was compared, weights by their sketches or spectra. */
-static enum ww_err add_pick(struct search *s, const char *of,
-                            const struct ww_pursuit_pick *p, const struct ww_mates *mates,
-                            struct ww_error *err)
-{
-    const bool source = ww_mates_source(mates, s->pursuit.unexplained);
-    const struct ww_find_match match = {.kind = source ? "source" : "similar",
-                                        .share = p->share,
-                                        .low = -1,
-                                        .high = -1,
-                                        .cosine = p->cosine};
-    char *mate = mates->n
-                     ? ww_asprintf(", at most %.4f with one of %zu mates (margin %.4f)",
-                                   mates->mate, mates->n, mates->margin)
-                     : ww_strdup(", without mates to compare with");
-    char *evidence =
-        mate ? ww_asprintf("cosine of the differences of %s from the root %.4f, "
-                           "threshold %.4f; share over error %.1f; own part %.4f%s",
-                           of, p->cosine, s->pursuit.threshold, p->z, mates->own, mate)
-             : NULL;
-
-    ww_free(mate);
-    return add_match(s->report, s->family.members[p->member].name, match, evidence, err);
-}
-
-/* Shares by the fine sketches, where the coarse ones leave little unexplained. */
-static enum ww_err refine(struct search *s, struct ww_error *err)
-{
-    bool done = false;
-    enum ww_err rc = WW_OK;
-
-    if (!s->print.fine || s->pursuit.n == 0 ||
-        s->pursuit.unexplained > WW_REFINE_UNEXPLAINED) {
-        return WW_OK;
-    }
-    rc = ww_find_refine(s->db, s->print.fine, s->root, &s->family, &s->pursuit, &done,
-                        err);
-    s->report->refined = done;
-    return rc;
-}
-
-static enum ww_err find_sources(struct search *s, struct ww_error *err)
-{
-    const struct ww_pursuit_problem problem = problem_of(s);
-    struct ww_mates mates[WW_PURSUIT_MOST];
-    double *likeness = ww_calloc(s->family.n, sizeof(*likeness));
-    enum ww_err rc = likeness ? WW_OK : no_memory(err);
-
-    s->related[s->root] = false;
-    if (!rc) {
-        rc = ww_pursue(&problem, likeness, &s->pursuit, err);
-    }
-    if (!rc) {
-        rc = refine(s, err);
-    }
-    if (!rc) {
-        rc = ww_mates_compare(&problem, likeness, &s->pursuit, mates, err);
-    }
-    s->report->threshold = s->pursuit.threshold;
-    s->report->unexplained = s->pursuit.unexplained;
-    for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
-        rc = add_pick(s, "weights", &s->pursuit.picks[i], &mates[i], err);
-    }
-    ww_free(likeness);
-    return rc;
-}
-
-static enum ww_err take_hidden(struct search *s, const struct ww_hidden *hidden,
-                               struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    if (s->root == s->family.n) {
-        s->root = hidden->root;
-        s->report->root = ww_strdup(s->family.members[s->root].name);
-    }
-    ww_free(s->report->root_evidence);
-    s->report->root_evidence = ww_asprintf("spectra of heads alike (off by %.4f of their "
-                                           "length), weights in other places: a "
-                                           "lock or a permutation",
-                                           hidden->distance);
-    if (!s->report->root || !s->report->root_evidence) {
-        return no_memory(err);
-    }
-    s->pursuit = hidden->pursuit;
-    s->report->threshold = s->pursuit.threshold;
-    s->report->unexplained = s->pursuit.unexplained;
-    for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
-        rc = add_pick(s, "spectra", &s->pursuit.picks[i], &hidden->mates[i], err);
-    }
-    return rc;
-}
-
-/* Is the suspect one whose weights were moved? Only then do spectra, which are fewer and
- * so say less, stand in for sketches. */
-static enum ww_err find_moved(struct search *s, struct ww_error *err)
-{
-    const bool known = s->root < s->family.n;
-    struct ww_hidden *hidden = NULL;
-    enum ww_err rc = WW_OK;
-
-    if (!s->print.spectra || s->family.n == 0 || s->pursuit.n > 0 ||
-        (known && s->family.cosines[s->root] >= IN_PLACE)) {
-        return WW_OK;
-    }
-    hidden = ww_calloc(1, sizeof(*hidden));
-    rc = hidden ? ww_find_hidden(s->db, &s->print, &s->family, s->root, s->threads,
-                                 hidden, err)
-                : no_memory(err);
-    if (!rc && hidden->root < s->family.n) {
-        rc = take_hidden(s, hidden, err);
-    }
-    ww_free(hidden);
-    return rc;
-}
 
 /* The files as they were indexed? Another model in their place would be a lie. */
 static bool at_hand(const struct ww_store_member *m)
@@ -375,11 +37,10 @@ static bool at_hand(const struct ww_store_member *m)
     return same;
 }
 
-static void take_confirmed(struct search *s, const struct ww_decompose_report *found,
-                           size_t first)
+static void take_confirmed(struct ww_lookup *s, const struct ww_decompose_report *found)
 {
     for (size_t i = 0; i < found->n_sources; i++) {
-        struct ww_find_match *m = &s->report->matches[first + i];
+        struct ww_find_match *m = &s->report->matches[s->first + i];
         if (!found->sources[i].note) {
             m->share = found->sources[i].share;
             m->low = found->sources[i].low;
@@ -389,14 +50,40 @@ static void take_confirmed(struct search *s, const struct ww_decompose_report *f
     }
 }
 
-static enum ww_err confirm(struct search *s, size_t first, struct ww_error *err)
+/* Files say more than prints: what they contradict is taken back. */
+static enum ww_err take_back(struct find *f, struct ww_error *err)
 {
+    struct ww_find_report *report = f->search.report;
+    struct ww_find_match *picks = report->matches + f->search.first;
+    const size_t n = f->search.pursuit.n;
+    const size_t behind = report->n_matches - f->search.first - n;
+
+    for (size_t i = 0; i < n; i++) {
+        ww_free(picks[i].name);
+        ww_free(picks[i].evidence);
+    }
+    memmove(picks, picks + n, behind * sizeof(*picks));
+    report->n_matches -= n;
+    ww_free(report->root);
+    ww_free(report->root_evidence);
+    report->root = NULL;
+    report->root_evidence = NULL;
+    report->unexplained = -1;
+    return ww_strlist_add(&f->warnings,
+                          "the prints named a root and sources, and their files are no "
+                          "relatives of the suspect: both were taken back",
+                          err);
+}
+
+static enum ww_err confirm(struct find *f, struct ww_error *err)
+{
+    struct ww_lookup *s = &f->search;
     const char *candidates[WW_PURSUIT_MOST];
     struct ww_decompose_report found = {0};
     struct ww_decompose_options options = {.base = s->family.members[s->root].place,
                                            .candidates = candidates,
                                            .n_candidates = s->pursuit.n,
-                                           .run = s->options->run};
+                                           .run = f->options->run};
     bool here = at_hand(&s->family.members[s->root]);
     enum ww_err rc = WW_OK;
 
@@ -407,108 +94,53 @@ static enum ww_err confirm(struct search *s, size_t first, struct ww_error *err)
     }
     if (!here) {
         return ww_strlist_add(
-            &s->warnings,
+            &f->warnings,
             "not confirmed: the files of root and sources are not where "
             "they were indexed, or have changed",
             err);
     }
-    rc = ww_lineage_decompose(s->suspect, &options, &found, err);
-    if (!rc) {
-        take_confirmed(s, &found, first);
-        s->report->run.bytes_read += found.run.bytes_read;
+    rc = ww_lineage_decompose(f->suspect, &options, &found, err);
+    s->report->run.bytes_read += found.run.bytes_read;
+    if (rc == WW_E_UNRELATED) {
+        ww_error_clear(err);
+        rc = take_back(f, err);
+    } else if (!rc) {
+        take_confirmed(s, &found);
     }
     ww_decompose_report_release(&found);
     return rc;
 }
 
-static enum ww_err tell_layers(struct search *s, struct ww_error *err)
+static enum ww_err search(struct find *f, struct ww_error *err)
 {
-    struct ww_find_report *report = s->report;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_lookup_run(&f->search, err);
 
-    for (size_t i = 0; i < report->n_layers && !rc; i++) {
-        const struct ww_find_match match = {
-            .kind = "layers", .share = -1, .low = -1, .high = -1, .confirmed = true};
-        size_t count = 0;
-        size_t before = 0;
-        for (size_t j = 0; j < report->n_layers; j++) {
-            if (strcmp(report->layers[j].name, report->layers[i].name) == 0) {
-                before += j < i;
-                count++;
-            }
-        }
-        if (before == 0) {
-            rc = add_match(report, report->layers[i].name, match,
-                           ww_asprintf("%zu layers are its layers, bit for bit", count),
-                           err);
-        }
+    if (!rc && !f->options->no_confirm && f->search.pursuit.n > 0) {
+        rc = confirm(f, err);
     }
     return rc;
 }
 
-static enum ww_err search(struct search *s, struct ww_error *err)
-{
-    const double from = ww_now();
-    size_t first = 0;
-    int64_t count = 0;
-    enum ww_err rc = find_identical(s, err);
-
-    if (!rc) {
-        rc =
-            ww_store_count(s->db, "SELECT count(*) FROM ww_models", NULL, 0, &count, err);
-        s->report->n_models = (uint64_t)count;
-    }
-    if (!rc) {
-        rc = ww_store_family(s->db, &s->print, &s->family, err);
-        s->report->n_family = s->family.n;
-    }
-    if (!rc) {
-        rc = find_root(s, err);
-    }
-    first = s->report->n_matches;
-    if (!rc && s->root < s->family.n && first == 0) {
-        rc = find_sources(s, err);
-    }
-    if (!rc && first == 0) {
-        rc = find_moved(s, err);
-    }
-    if (!rc) {
-        rc = compare_anchors(s, err);
-    }
-    if (!rc) {
-        const int64_t root = s->root < s->family.n ? s->family.members[s->root].id : -1;
-        rc = ww_find_parts(s->db, &s->print, root, s->report, err);
-    }
-    if (!rc && first == 0) {
-        rc = tell_layers(s, err);
-    }
-    s->report->search_seconds = ww_now() - from;
-    if (!rc && !s->options->no_confirm && s->pursuit.n > 0) {
-        rc = confirm(s, first, err);
-    }
-    return rc;
-}
-
-static enum ww_err read_suspect(struct search *s, bool sampled, bool fine,
-                                struct ww_error *err)
+/* A print borrows the names of its model, which is open until the search is done. */
+static enum ww_err read_and_search(struct find *f, bool sampled, bool fine,
+                                   struct ww_error *err)
 {
     const struct ww_print_options how = {
-        .sample = sampled, .fine = fine, .run = s->options->run};
-    struct ww_model *model = NULL;
-    enum ww_err rc = ww_model_open(s->suspect, &model, err);
+        .sample = sampled, .fine = fine, .run = f->options->run};
+    struct ww_disguise suspect;
+    enum ww_err rc = ww_disguise_decoded(f->suspect, &suspect, &f->warnings, err);
 
+    if (rc) {
+        return rc;
+    }
+    rc = suspect.read ? ww_print_decoded(&suspect, &how, &f->print, err)
+                      : ww_print_make(suspect.model, &how, &f->print, err);
     if (!rc) {
-        rc = ww_print_make(model, &how, &s->print, err);
+        rc = search(f, err);
     }
-    for (uint32_t k = 0; k < s->print.n_tensors && !rc; k++) {
-        const struct ww_tensor *t = &model->tensors[s->print.tensors[k].index];
-        s->body += ww_print_is_body(t) ? (double)t->n_elements : 0;
-    }
-    s->body = sampled ? s->body / 64 : s->body;
-    if (!rc) {
-        rc = search(s, err); /* here, because the print's names are the model's */
-    }
-    ww_model_close(model);
+    f->search.report->disguise = suspect.undone;
+    suspect.undone = NULL;
+    ww_disguise_release(&suspect);
     return rc;
 }
 
@@ -517,29 +149,31 @@ enum ww_err ww_catalogue_find(const char *where, const char *suspect,
                               struct ww_find_report *report, struct ww_error *err)
 {
     const double from = ww_now();
-    struct search s = {.options = options, .suspect = suspect, .report = report};
+    struct find f = {.options = options, .suspect = suspect};
     bool sampled = false;
     bool fine = false;
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
-    s.threads = ww_threads_wanted(&options->run);
     report->unexplained = -1;
-    rc = ww_store_open(where, WW_DB_READ, &sampled, &s.db, err);
+    f.search.print = &f.print;
+    f.search.root_name = options->root;
+    f.search.threads = ww_threads_wanted(&options->run);
+    f.search.report = report;
+    rc = ww_store_open(where, WW_DB_READ, &sampled, &f.search.db, err);
     if (!rc) {
-        rc = ww_store_has_fine(s.db, &fine, err);
+        rc = ww_store_has_fine(f.search.db, &fine, err);
     }
     if (!rc) {
-        rc = read_suspect(&s, sampled, fine, err);
+        rc = read_and_search(&f, sampled, fine, err);
     }
-    report->run.bytes_read += s.print.bytes_read;
+    report->run.bytes_read += f.print.bytes_read;
     report->run.seconds = ww_now() - from;
-    report->warnings = s.warnings.items;
-    report->n_warnings = s.warnings.n;
-    ww_print_release(&s.print);
-    ww_store_family_release(&s.family);
-    ww_free(s.related);
-    ww_db_close(s.db);
+    report->warnings = f.warnings.items;
+    report->n_warnings = f.warnings.n;
+    ww_db_close(f.search.db);
+    ww_lookup_release(&f.search);
+    ww_print_release(&f.print);
     return rc;
 }
 
@@ -566,5 +200,6 @@ void ww_find_report_release(struct ww_find_report *report)
     ww_free(report->warnings);
     ww_free(report->root);
     ww_free(report->root_evidence);
+    ww_free(report->disguise);
     memset(report, 0, sizeof(*report));
 }

@@ -60,11 +60,11 @@ static enum ww_err take_spectra(void *payload, const struct ww_db_value *c, size
 
 static size_t choose_root(const struct hidden *h, unsigned threads, double *room)
 {
-    const struct ww_pursuit_problem problem = {.sketches = h->spectra,
-                                               .use = h->use,
-                                               .n = h->family->n,
-                                               .m = h->m,
-                                               .threads = threads};
+    const struct ww_scan scan = {.sketches = h->spectra,
+                                 .use = h->use,
+                                 .n = h->family->n,
+                                 .m = h->m,
+                                 .threads = threads};
     size_t best = h->family->n;
 
     for (size_t i = 0; i < h->family->n; i++) {
@@ -73,7 +73,7 @@ static size_t choose_root(const struct hidden *h, unsigned threads, double *room
             best = i;
         }
     }
-    return best < h->family->n ? best : ww_sketch_centre(&problem, room);
+    return best < h->family->n ? best : ww_sketch_centre(&scan, NULL, room);
 }
 
 static enum ww_err pursue(struct hidden *h, unsigned threads, struct ww_hidden *out,

@@ -93,10 +93,8 @@ static void fill(struct field *f)
     (void)difference(f->p, f->p->suspect, f->vectors + f->n * m);
     for (size_t i = 0; i < side; i++) {
         for (size_t j = 0; j <= i; j++) {
-            double sum = i == j ? RIDGE : 0;
-            for (size_t l = 0; l < m; l++) {
-                sum += f->vectors[i * m + l] * f->vectors[j * m + l];
-            }
+            const double sum = ww_sketch_dot(f->vectors + i * m, f->vectors + j * m, m) +
+                               (i == j ? RIDGE : 0);
             f->inverse[i * side + j] = sum;
             f->inverse[j * side + i] = sum;
         }

@@ -151,8 +151,7 @@ static enum ww_err take_name(void *payload, const struct ww_db_value *c, size_t 
     char **out = payload;
     (void)n;
     ww_free(*out);
-    *out = ww_strdup(c[0].type == WW_DB_TEXT ? c[0].bytes : "");
-    return *out ? WW_OK : no_memory(err);
+    return ww_store_name(&c[0], "a model's name", out, err);
 }
 
 /* The place that has most of the layer; of equal ones the earliest in the catalogue. */

@@ -223,8 +223,8 @@ static enum ww_err read_all(struct crew *c, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err list_tensors(const struct ww_model *model, struct ww_print *out,
-                                struct ww_error *err)
+enum ww_err ww_print_list(const struct ww_model *model, struct ww_print *out,
+                          struct ww_error *err)
 {
     uint32_t *order = NULL;
     uint32_t *rank = NULL;
@@ -259,18 +259,27 @@ static void hash_shape(struct ww_sha256 *h, const char *name, const struct ww_te
 }
 
 /* A family is what can be subtracted: the same body, whatever dtype and vocabulary. */
-static void hash_family(const struct ww_model *model, struct ww_sha256 *h,
-                        struct ww_print *out)
+enum ww_err ww_print_family(const struct ww_model *model, struct ww_print *out,
+                            struct ww_error *err)
 {
-    ww_sha256_reset(h);
+    struct ww_sha256 *h = NULL;
+    enum ww_err rc = ww_sha256_new(&h, err);
+
+    if (rc) {
+        return rc;
+    }
     ww_sha256_update(h, "weightward.family/1", 20);
     for (uint32_t k = 0; k < out->n_tensors; k++) {
         const struct ww_tensor *t = &model->tensors[out->tensors[k].index];
         if (ww_print_is_body(t)) {
             hash_shape(h, out->tensors[k].name, t);
+            out->body += (double)t->n_elements;
         }
     }
+    out->body = out->sampled ? out->body / 64 : out->body;
     ww_sha256_final(h, out->family);
+    ww_sha256_free(h);
+    return WW_OK;
 }
 
 static enum ww_err hash_model(struct ww_sha256 *h, struct ww_print *out,
@@ -300,8 +309,8 @@ static enum ww_err hash_model(struct ww_sha256 *h, struct ww_print *out,
     return WW_OK;
 }
 
-static enum ww_err narrow(const double *sum, size_t m, size_t to, float **out,
-                          struct ww_error *err)
+enum ww_err ww_print_narrow(const double *sum, size_t m, size_t to, float **out,
+                            struct ww_error *err)
 {
     float *v = ww_calloc(to, sizeof(*v));
 
@@ -326,17 +335,19 @@ static enum ww_err finish(const struct crew *c, struct ww_print *out,
     enum ww_err rc = ww_sha256_new(&h, err);
 
     if (!rc) {
-        hash_family(c->model, h, out);
         rc = hash_model(h, out, err);
     }
     if (!rc) {
-        rc = narrow(c->sum, c->m, WW_SKETCH_COARSE, &out->coarse, err);
-    }
-    if (!rc && c->options->fine) {
-        rc = narrow(c->sum, c->m, WW_SKETCH_FINE, &out->fine, err);
+        rc = ww_print_family(c->model, out, err);
     }
     if (!rc) {
-        rc = ww_anchor_gram(c->model, &out->gram, err);
+        rc = ww_print_narrow(c->sum, c->m, WW_SKETCH_COARSE, &out->coarse, err);
+    }
+    if (!rc && c->options->fine) {
+        rc = ww_print_narrow(c->sum, c->m, WW_SKETCH_FINE, &out->fine, err);
+    }
+    if (!rc) {
+        rc = ww_anchor_gram(c->model, NULL, &out->gram, err);
     }
     if (!rc && !out->sampled) {
         rc = ww_spectra_make(c->model, &out->spectra, &out->n_spectra, err);
@@ -368,7 +379,7 @@ enum ww_err ww_print_make(const struct ww_model *model,
     crew.done = ww_calloc(model->n_tensors, sizeof(*crew.done));
     crew.parked = ww_calloc(model->n_tensors, sizeof(*crew.parked));
     rc = crew.sum && crew.done && crew.parked
-             ? list_tensors(model, out, err)
+             ? ww_print_list(model, out, err)
              : WW_FAIL(err, WW_E_NOMEM, "out of memory for a sketch");
     if (!rc) {
         rc = read_all(&crew, err);

@@ -10,6 +10,7 @@
 
 #include "crypto/hash.h"
 #include "lineage/catalogue_sketch.h"
+#include "lineage/disguise.h"
 #include "weightward/model.h"
 #include "weightward/run.h"
 
@@ -31,6 +32,9 @@ struct ww_print {
     struct ww_print_tensor *tensors; /* in bytewise order of the files' names */
     uint32_t n_tensors;
     bool sampled;
+    bool decoded; /* of quantised weights: no tensors, no digest, no spectra */
+    double body;  /* elements that the sketch covers */
+    double noise; /* squared length of what quantising added to it */
     uint8_t
         digest[WW_SHA256_BYTES]; /* root of the tensor tree; of a sample, of its hashes */
     uint8_t family[WW_SHA256_BYTES]; /* of the body's names and shapes */
@@ -55,6 +59,16 @@ enum ww_err ww_print_make(const struct ww_model *model,
                           struct ww_error *err) WW_MUST_USE;
 void ww_print_release(struct ww_print *print);
 
+/** Tensors by their names, with what the headers say of them. */
+enum ww_err ww_print_list(const struct ww_model *model, struct ww_print *out,
+                          struct ww_error *err) WW_MUST_USE;
+/** The family, and the elements of the body, of tensors that are listed. */
+enum ww_err ww_print_family(const struct ww_model *model, struct ww_print *out,
+                            struct ww_error *err) WW_MUST_USE;
+/** Sums of m buckets as to floats, neighbours added up. */
+enum ww_err ww_print_narrow(const double *sum, size_t m, size_t to, float **out,
+                            struct ww_error *err) WW_MUST_USE;
+
 /** Rows of a sample: blocks of 16 rows, one in 64, drawn by the name; tensors of at most
  *  64 KiB whole. */
 #define WW_SAMPLE_BLOCK 16
@@ -69,8 +83,9 @@ uint32_t ww_layer_of(const char *name, const char **inside);
 bool ww_print_is_body(const struct ww_tensor *tensor);
 
 /** Products of the rows of an embedding that stand for 256 tokens; *out stays NULL when
- * the model has none. */
-enum ww_err ww_anchor_gram(const struct ww_model *model, float **out,
+ * the model has none. decoded: what reads its tensors, NULL: its files do. */
+enum ww_err ww_anchor_gram(const struct ww_model *model,
+                           const struct ww_disguise *decoded, float **out,
                            struct ww_error *err) WW_MUST_USE;
 /** Correlation of two Grams' cosines off the diagonal; -1 to 1. */
 double ww_anchor_likeness(const float *a, const float *b);

@@ -5,16 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lineage/draws.h"
 #include "lineage/nnls.h"
-#include "lineage/slices.h"
 #include "util/alloc.h"
-#include "util/clones.h"
 #include "util/fail.h"
-#include "util/order.h"
 
-#define LANES 8
 /* Below this the difference is what storing sketches in 32 bits leaves. */
 #define SAME 1e-12
+/* A difference that is no longer than this many times the noise says nothing. */
+#define NOISE_ALONE 1.1
+
+static enum ww_err no_memory(struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+}
 
 double ww_family_wise_z(double chance, size_t n)
 {
@@ -33,155 +37,28 @@ double ww_family_wise_z(double chance, size_t n)
     return high;
 }
 
-/* <r, x - root> and |x - root|^2 in eight lanes: a fixed order that a compiler can keep
- * in vector registers. */
-WW_CLONES static void products(const double *r, const float *x, const float *root,
-                               size_t m, double *with, double *square)
-{
-    double a[LANES] = {0};
-    double b[LANES] = {0};
-
-    for (size_t i = 0; i + LANES <= m; i += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            const double d = (double)x[i + l] - (double)root[i + l];
-            a[l] += r[i + l] * d;
-            b[l] += d * d;
-        }
-    }
-    *with = ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
-    *square = ((b[0] + b[1]) + (b[2] + b[3])) + ((b[4] + b[5]) + (b[6] + b[7]));
-}
-
-WW_CLONES static double cosine(const float *a, const float *b, size_t m)
-{
-    double x[LANES] = {0};
-    double y[LANES] = {0};
-    double xy[LANES] = {0};
-    double sx = 0;
-    double sy = 0;
-    double sxy = 0;
-
-    for (size_t i = 0; i + LANES <= m; i += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            const double p = (double)a[i + l];
-            const double q = (double)b[i + l];
-            x[l] += p * p;
-            y[l] += q * q;
-            xy[l] += p * q;
-        }
-    }
-    for (size_t l = 0; l < LANES; l++) {
-        sx += x[l];
-        sy += y[l];
-        sxy += xy[l];
-    }
-    return sx > 0 && sy > 0 ? sxy / sqrt(sx * sy) : 0;
-}
-
-double ww_sketch_cosine(const float *a, const float *b, size_t m)
-{
-    return cosine(a, b, m);
-}
-
-/* The sum of all members in use, less that many roots when there is one. */
-struct total {
-    const struct ww_pursuit_problem *p;
-    double *out; /* [m] */
+/* Products of all members' differences with one member's, which may be picked. */
+struct probe {
+    double *with; /* [n]; NULL: free */
+    size_t member;
 };
-
-WW_CLONES static void add_difference(const float *x, const float *root, size_t n,
-                                     double *out)
-{
-    for (size_t j = 0; j < n; j++) {
-        out[j] += (double)x[j] - (double)root[j];
-    }
-}
-
-WW_CLONES static void add_row(const float *x, size_t n, double *out)
-{
-    for (size_t j = 0; j < n; j++) {
-        out[j] += (double)x[j];
-    }
-}
-
-static void add_members(void *payload, size_t from, size_t to)
-{
-    const struct total *t = payload;
-    const struct ww_pursuit_problem *p = t->p;
-
-    for (size_t i = 0; i < p->n; i++) {
-        const float *x = p->sketches + i * p->m + from;
-        if (p->use[i] && p->root) {
-            add_difference(x, p->root + from, to - from, t->out + from);
-        } else if (p->use[i]) {
-            add_row(x, to - from, t->out + from);
-        }
-    }
-}
-
-struct centre {
-    const struct ww_pursuit_problem *p;
-    const double *mean;
-    double *squares; /* [n] */
-};
-
-static void measure(void *payload, size_t from, size_t to)
-{
-    const struct centre *c = payload;
-    const size_t m = c->p->m;
-
-    for (size_t i = from; i < to; i++) {
-        const float *x = c->p->sketches + i * m;
-        double d[LANES] = {0};
-        for (size_t j = 0; c->p->use[i] && j + LANES <= m; j += LANES) {
-            for (size_t l = 0; l < LANES; l++) {
-                const double off = (double)x[j + l] - c->mean[j + l];
-                d[l] += off * off;
-            }
-        }
-        c->squares[i] = 0;
-        for (size_t l = 0; l < LANES; l++) {
-            c->squares[i] += d[l];
-        }
-    }
-}
-
-size_t ww_sketch_centre(const struct ww_pursuit_problem *problem, double *room)
-{
-    struct ww_pursuit_problem p = *problem;
-    struct total total = {&p, room};
-    struct centre centre = {&p, room, room + p.m};
-    size_t best = p.n;
-    size_t count = 0;
-
-    p.root = NULL;
-    memset(room, 0, p.m * sizeof(*room));
-    for (size_t i = 0; i < p.n; i++) {
-        count += p.use[i];
-    }
-    ww_slices(p.threads, p.m, LANES, add_members, &total);
-    for (size_t j = 0; j < p.m && count > 0; j++) {
-        room[j] /= (double)count;
-    }
-    ww_slices(p.threads, p.n, 1, measure, &centre);
-    for (size_t i = 0; i < p.n; i++) {
-        if (p.use[i] && (best == p.n || centre.squares[i] < centre.squares[best])) {
-            best = i;
-        }
-    }
-    return best;
-}
+#define PROBES (WW_PURSUIT_MOST + WW_SCAN_AT_ONCE)
 
 struct state {
     const struct ww_pursuit_problem *p;
     double *y;        /* suspect - root */
     double *r;        /* what the picks leave */
+    double *room;     /* [m] */
     double *columns;  /* [WW_PURSUIT_MOST][m], picks - root */
+    float *targets;   /* [WW_SCAN_AT_ONCE][m] */
     bool *taken;      /* [n] */
     double *likeness; /* [n], with what is left */
     double *first;    /* [n], before any pick; the caller's */
-    double *squares;  /* [n], of members - root; below 0: not known yet */
-    double *sorted;   /* [n] */
+    double *with;     /* [n], products of members' differences with y */
+    double *squares;  /* [n], of those differences */
+    double *values;   /* [n] */
+    struct probe probes[PROBES];
+    unsigned of[WW_PURSUIT_MOST]; /* a pick's probe */
     size_t members[WW_PURSUIT_MOST];
     double xx[WW_PURSUIT_MOST * WW_PURSUIT_MOST];
     double xy[WW_PURSUIT_MOST];
@@ -196,24 +73,25 @@ struct state {
     bool apart; /* common is taken out */
 };
 
-static double dot(const double *a, const double *b, size_t m)
-{
-    double s = 0;
-    for (size_t i = 0; i < m; i++) {
-        s += a[i] * b[i];
-    }
-    return s;
-}
-
 /* Take the common direction out of v; how much there was. */
 static double take_apart(const struct state *s, double *v)
 {
-    const double along = s->apart ? dot(v, s->common, s->p->m) : 0;
+    const double along = s->apart ? ww_sketch_dot(v, s->common, s->p->m) : 0;
 
     for (size_t i = 0; i < s->p->m && s->apart; i++) {
         v[i] -= along * s->common[i];
     }
     return along;
+}
+
+static struct ww_scan scan_of(const struct state *s)
+{
+    return (struct ww_scan){.sketches = s->p->sketches,
+                            .use = s->p->use,
+                            .root = s->p->root,
+                            .n = s->p->n,
+                            .m = s->p->m,
+                            .threads = s->p->threads};
 }
 
 /*
@@ -224,21 +102,41 @@ static double take_apart(const struct state *s, double *v)
 static void find_common(struct state *s)
 {
     const size_t m = s->p->m;
-    struct total total = {s->p, s->common};
+    const struct ww_scan scan = scan_of(s);
     size_t n = 0;
     double length = 0;
 
     for (size_t i = 0; i < s->p->n; i++) {
         n += s->p->use[i];
     }
-    if (n >= WW_PURSUIT_CONTROLS) {
-        ww_slices(s->p->threads, m, LANES, add_members, &total);
+    if (n >= WW_PURSUIT_CONTROLS && s->p->sum) {
+        for (size_t j = 0; j < m; j++) {
+            s->common[j] = s->p->sum[j] - (double)n * (double)s->p->root[j];
+        }
+    } else if (n >= WW_PURSUIT_CONTROLS) {
+        ww_scan_sum(&scan, s->common);
     }
-    length = sqrt(dot(s->common, s->common, m));
+    length = sqrt(ww_sketch_dot(s->common, s->common, m));
     s->apart = n >= WW_PURSUIT_CONTROLS && length > 0;
     for (size_t j = 0; j < m; j++) {
         s->common[j] = s->apart ? s->common[j] / length : 0;
     }
+}
+
+double ww_pursuit_unexplained(double left, double all, double noise)
+{
+    return all > noise ? fmin(1, fmax(0, left - noise) / (all - noise)) : 1;
+}
+
+/* A member's difference, without what is common; how much that was. */
+static double make_column(const struct state *s, size_t member, double *column)
+{
+    const size_t m = s->p->m;
+
+    for (size_t i = 0; i < m; i++) {
+        column[i] = (double)s->p->sketches[member * m + i] - (double)s->p->root[i];
+    }
+    return take_apart(s, column);
 }
 
 static void add_column(struct state *s, size_t member)
@@ -246,16 +144,13 @@ static void add_column(struct state *s, size_t member)
     const size_t m = s->p->m;
     double *column = s->columns + s->k * m;
 
-    for (size_t i = 0; i < m; i++) {
-        column[i] = (double)s->p->sketches[member * m + i] - (double)s->p->root[i];
-    }
-    s->column_common[s->k] = take_apart(s, column);
+    s->column_common[s->k] = make_column(s, member, column);
     for (unsigned j = 0; j <= s->k; j++) {
-        const double v = dot(column, s->columns + j * m, m);
+        const double v = ww_sketch_dot(column, s->columns + j * m, m);
         s->xx[s->k * WW_PURSUIT_MOST + j] = v;
         s->xx[j * WW_PURSUIT_MOST + s->k] = v;
     }
-    s->xy[s->k] = dot(column, s->y, m);
+    s->xy[s->k] = ww_sketch_dot(column, s->y, m);
     s->members[s->k] = member;
     s->active[s->k] = true;
     s->taken[member] = true;
@@ -273,77 +168,172 @@ static void fit(struct state *s)
             s->r[i] -= s->share[j] * s->columns[j * m + i];
         }
     }
-    s->r2 = dot(s->r, s->r, m);
+    s->r2 = ww_sketch_dot(s->r, s->r, m);
 }
 
-/* <r, x - root> alone, when the squares are known. */
-WW_CLONES static double product(const double *r, const float *x, const float *root,
-                                size_t m)
+static void narrow(const double *x, size_t m, float *out)
 {
-    double a[LANES] = {0};
+    for (size_t i = 0; i < m; i++) {
+        out[i] = (float)x[i];
+    }
+}
 
-    for (size_t i = 0; i + LANES <= m; i += LANES) {
-        for (size_t l = 0; l < LANES; l++) {
-            a[l] += r[i + l] * ((double)x[i + l] - (double)root[i + l]);
+/* Products with y and lengths, of all members. */
+static void measure_members(struct state *s)
+{
+    const struct ww_scan scan = scan_of(s);
+    const float *target = s->targets;
+
+    narrow(s->y, s->p->m, s->targets);
+    ww_scan_products(&scan, &target, 1, &s->with, s->squares);
+}
+
+static bool has_probe(const struct state *s, size_t member)
+{
+    for (unsigned i = 0; i < PROBES; i++) {
+        if (s->probes[i].with && s->probes[i].member == member) {
+            return true;
         }
     }
-    return ((a[0] + a[1]) + (a[2] + a[3])) + ((a[4] + a[5]) + (a[6] + a[7]));
+    return false;
 }
 
-/* Likeness of every member still free to what is left; -2 for the others. */
-static void correlate_slice(void *payload, size_t from, size_t to)
+/* The member most like what is left that nobody probed; n when there is none. */
+static size_t most_alike(const struct state *s)
 {
-    struct state *s = payload;
-    const struct ww_pursuit_problem *p = s->p;
+    size_t best = s->p->n;
 
-    for (size_t i = from; i < to; i++) {
-        const float *x = p->sketches + i * p->m;
-        double with = 0;
-        s->likeness[i] = -2;
-        if (!p->use[i] || s->taken[i]) {
+    for (size_t i = 0; i < s->p->n; i++) {
+        if (s->likeness[i] > 0 &&
+            (best == s->p->n || s->likeness[i] > s->likeness[best]) && !has_probe(s, i)) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static bool is_picked(const struct state *s, unsigned probe)
+{
+    for (unsigned j = 0; j < s->k; j++) {
+        if (s->of[j] == probe) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * What is left after a pick is y less shares of picks, and so are its products: one more
+ * pass tells those with the pick, and with the members that are likely to be picked next.
+ */
+static bool probe(struct state *s)
+{
+    const size_t m = s->p->m;
+    const struct ww_scan scan = scan_of(s);
+    const float *targets[WW_SCAN_AT_ONCE];
+    double *with[WW_SCAN_AT_ONCE];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < PROBES && n < WW_SCAN_AT_ONCE; i++) {
+        struct probe *free_one = &s->probes[i];
+        size_t member = 0;
+        if (is_picked(s, i)) {
             continue;
         }
-        if (s->squares[i] < 0) {
-            products(s->r, x, p->root, p->m, &with, &s->squares[i]);
-        } else {
-            with = product(s->r, x, p->root, p->m);
+        free_one->member = s->p->n; /* what it was is asked for again, if it is */
+        member = most_alike(s);
+        if (member == s->p->n) {
+            break;
         }
-        /* r is beside the common direction; x need not be. */
-        if (s->squares[i] > 0 && s->r2 > 0) {
-            s->likeness[i] = with / sqrt(s->squares[i] * s->r2);
+        if (!free_one->with) {
+            free_one->with = ww_calloc(s->p->n, sizeof(*free_one->with));
         }
+        if (!free_one->with) {
+            return false;
+        }
+        free_one->member = member;
+        (void)make_column(s, member, s->room);
+        narrow(s->room, m, s->targets + n * m);
+        targets[n] = s->targets + n * m;
+        with[n++] = free_one->with;
     }
+    ww_scan_products(&scan, targets, n, with, NULL);
+    return true;
 }
 
+/* Likeness of every member still free to what is left; -2 for the others. Those that a
+ * foreign hand made so long that their squares are no numbers are like nothing. */
 static size_t correlate(struct state *s)
 {
     size_t n = 0;
 
-    ww_slices(s->p->threads, s->p->n, 1, correlate_slice, s);
     for (size_t i = 0; i < s->p->n; i++) {
-        if (s->likeness[i] >= -1.5) {
-            s->sorted[n++] = s->likeness[i];
+        double with = s->with[i];
+        double likeness = 0;
+        s->likeness[i] = -2;
+        if (!s->p->use[i] || s->taken[i]) {
+            continue;
+        }
+        for (unsigned j = 0; j < s->k; j++) {
+            with -= s->share[j] * s->probes[s->of[j]].with[i];
+        }
+        /* r is beside the common direction; x need not be. */
+        likeness =
+            s->squares[i] > 0 && s->r2 > 0 ? with / sqrt(s->squares[i] * s->r2) : -2;
+        if (isfinite(likeness) && likeness >= -1.5) {
+            s->likeness[i] = likeness;
+            s->values[n++] = likeness;
         }
     }
     return n;
 }
 
-/* Median and spread of the members, sources being few among them. */
-static double empirical_threshold(double *sorted, size_t n, double z)
+/* The k-th of n in order, by Hoare's selection around members that are drawn. */
+static double nth(double *x, size_t n, size_t k)
 {
-    double median = 0;
+    const ptrdiff_t want = (ptrdiff_t)k;
+    ptrdiff_t from = 0;
+    ptrdiff_t to = (ptrdiff_t)n - 1;
 
-    qsort(sorted, n, sizeof(*sorted), ww_order_doubles);
-    median = sorted[n / 2];
-    for (size_t i = 0; i < n; i++) {
-        sorted[i] = fabs(sorted[i] - median);
+    while (from < to) {
+        const size_t length = (size_t)(to - from) + 1;
+        const double at = x[from + (ptrdiff_t)(ww_mix64(length) % length)];
+        ptrdiff_t low = from;
+        ptrdiff_t high = to;
+        while (low <= high) {
+            for (; x[low] < at; low++) {
+            }
+            for (; x[high] > at; high--) {
+            }
+            if (low <= high) {
+                const double swapped = x[low];
+                x[low++] = x[high];
+                x[high--] = swapped;
+            }
+        }
+        /* What lies between the two is equal to the drawn one. */
+        if (want > high && want < low) {
+            break;
+        }
+        from = want >= low ? low : from;
+        to = want <= high ? high : to;
     }
-    qsort(sorted, n, sizeof(*sorted), ww_order_doubles);
-    return median + z * 1.4826 * sorted[n / 2];
+    return x[k];
 }
 
-/* The member most like what is left, if it reaches the threshold. */
-static bool pick(struct state *s, double z, struct ww_pursuit *out)
+/* Median and spread of the members, sources being few among them. */
+static double empirical_threshold(double *values, size_t n, double z)
+{
+    const double median = nth(values, n, n / 2);
+
+    for (size_t i = 0; i < n; i++) {
+        values[i] = fabs(values[i] - median);
+    }
+    return median + z * 1.4826 * nth(values, n, n / 2);
+}
+
+/* The member most like what is left, if it reaches the threshold; n when none does. */
+static size_t best_member(struct state *s, double z, struct ww_pursuit *out)
 {
     const double own = s->p->elements > 0 ? 1 / s->p->elements : 0;
     double threshold = z * sqrt(1 / (double)s->p->m + own);
@@ -351,7 +341,7 @@ static bool pick(struct state *s, double z, struct ww_pursuit *out)
     const size_t n = correlate(s);
 
     if (n >= WW_PURSUIT_CONTROLS) {
-        const double seen = empirical_threshold(s->sorted, n, z);
+        const double seen = empirical_threshold(s->values, n, z);
         threshold = seen > threshold ? seen : threshold;
     }
     if (s->k == 0) {
@@ -365,10 +355,21 @@ static bool pick(struct state *s, double z, struct ww_pursuit *out)
             member = i;
         }
     }
-    if (member < s->p->n) {
-        add_column(s, member);
+    return member;
+}
+
+static enum ww_err take(struct state *s, size_t member, struct ww_error *err)
+{
+    if (!has_probe(s, member) && !probe(s)) {
+        return no_memory(err);
     }
-    return member < s->p->n;
+    for (unsigned i = 0; i < PROBES; i++) {
+        if (s->probes[i].with && s->probes[i].member == member) {
+            s->of[s->k] = i;
+        }
+    }
+    add_column(s, member);
+    return WW_OK;
 }
 
 /* Error of each share if what is left were noise that sketching spreads evenly. */
@@ -423,76 +424,105 @@ static void tell(const struct state *s, const double z[WW_PURSUIT_MOST],
             s->members[j], s->share[j], s->share[j] * sqrt(square / norm2), z[j]};
     }
     qsort(out->picks, out->n, sizeof(*out->picks), larger_share_first);
-    out->unexplained = (s->r2 + common * common) / s->y2;
+    out->unexplained =
+        out->n == 0 && s->y2 <= NOISE_ALONE * s->p->noise
+            ? -1
+            : ww_pursuit_unexplained(s->r2 + common * common, s->y2, s->p->noise);
 }
 
-static void pursue(struct state *s, struct ww_pursuit *out)
+static enum ww_err pursue(struct state *s, struct ww_pursuit *out, struct ww_error *err)
 {
     const struct ww_pursuit_problem *p = s->p;
     const double z_least = ww_family_wise_z(WW_FIND_FALSE_ALARM, p->n);
     double z[WW_PURSUIT_MOST] = {0};
     double root2 = 0;
+    enum ww_err rc = WW_OK;
 
+    out->noise = p->noise;
     for (size_t i = 0; i < p->m; i++) {
         s->y[i] = (double)p->suspect[i] - (double)p->root[i];
         root2 += (double)p->root[i] * (double)p->root[i];
     }
-    s->y2 = dot(s->y, s->y, p->m);
+    s->y2 = ww_sketch_dot(s->y, s->y, p->m);
     if (s->y2 <= SAME * root2) {
         out->unexplained = -1;
-        return;
+        return WW_OK;
     }
     find_common(s);
     s->y_common = take_apart(s, s->y);
     memcpy(s->r, s->y, p->m * sizeof(*s->r));
-    s->r2 = dot(s->r, s->r, p->m);
-    while (s->k < WW_PURSUIT_MOST && s->r2 > SAME * root2 && pick(s, z_least, out)) {
-        fit(s);
+    s->r2 = ww_sketch_dot(s->r, s->r, p->m);
+    measure_members(s);
+    while (!rc && s->k < WW_PURSUIT_MOST && s->r2 > SAME * root2) {
+        const size_t member = best_member(s, z_least, out);
+        if (member == p->n) {
+            break;
+        }
+        rc = take(s, member, err);
+        if (!rc) {
+            fit(s);
+        }
+    }
+    if (rc) {
+        return rc;
     }
     while (drop_weakest(s, z_least, z)) {
         fit(s);
     }
     tell(s, z, out);
+    return WW_OK;
+}
+
+static void release(struct state *s)
+{
+    for (unsigned i = 0; i < PROBES; i++) {
+        ww_free(s->probes[i].with);
+    }
+    ww_free(s->y);
+    ww_free(s->r);
+    ww_free(s->room);
+    ww_free(s->columns);
+    ww_free(s->targets);
+    ww_free(s->taken);
+    ww_free(s->likeness);
+    ww_free(s->with);
+    ww_free(s->values);
+    ww_free(s->common);
+    ww_free(s->squares);
+    ww_free(s);
 }
 
 enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness,
                       struct ww_pursuit *out, struct ww_error *err)
 {
+    const size_t n = problem->n;
+    const size_t m = problem->m;
     struct state *s = ww_calloc(1, sizeof(*s));
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
-    if (s) {
-        s->p = problem;
-        s->first = likeness;
-        s->y = ww_calloc(problem->m, sizeof(*s->y));
-        s->r = ww_calloc(problem->m, sizeof(*s->r));
-        s->columns = ww_calloc(WW_PURSUIT_MOST * problem->m, sizeof(*s->columns));
-        s->taken = ww_calloc(problem->n, sizeof(*s->taken));
-        s->likeness = ww_calloc(problem->n, sizeof(*s->likeness));
-        s->sorted = ww_calloc(problem->n, sizeof(*s->sorted));
-        s->common = ww_calloc(problem->m, sizeof(*s->common));
-        s->squares = ww_calloc(problem->n, sizeof(*s->squares));
+    if (!s) {
+        return no_memory(err);
     }
-    if (!s || !s->y || !s->r || !s->columns || !s->taken || !s->likeness || !s->sorted ||
-        !s->common || !s->squares) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+    s->p = problem;
+    s->first = likeness;
+    s->y = ww_calloc(m, sizeof(*s->y));
+    s->r = ww_calloc(m, sizeof(*s->r));
+    s->room = ww_calloc(m, sizeof(*s->room));
+    s->columns = ww_calloc(WW_PURSUIT_MOST * m, sizeof(*s->columns));
+    s->targets = ww_calloc(WW_SCAN_AT_ONCE * m, sizeof(*s->targets));
+    s->common = ww_calloc(m, sizeof(*s->common));
+    s->taken = ww_calloc(n, sizeof(*s->taken));
+    s->likeness = ww_calloc(n, sizeof(*s->likeness));
+    s->with = ww_calloc(n, sizeof(*s->with));
+    s->values = ww_calloc(n, sizeof(*s->values));
+    s->squares = ww_calloc(n, sizeof(*s->squares));
+    if (!s->y || !s->r || !s->room || !s->columns || !s->targets || !s->common ||
+        !s->taken || !s->likeness || !s->with || !s->values || !s->squares) {
+        rc = no_memory(err);
     } else {
-        for (size_t i = 0; i < problem->n; i++) {
-            s->squares[i] = -1;
-        }
-        pursue(s, out);
+        rc = pursue(s, out, err);
     }
-    if (s) {
-        ww_free(s->y);
-        ww_free(s->r);
-        ww_free(s->columns);
-        ww_free(s->taken);
-        ww_free(s->likeness);
-        ww_free(s->sorted);
-        ww_free(s->common);
-        ww_free(s->squares);
-    }
-    ww_free(s);
+    release(s);
     return rc;
 }

@@ -13,6 +13,7 @@
 #ifndef WW_LINEAGE_CATALOGUE_PURSUIT_H
 #define WW_LINEAGE_CATALOGUE_PURSUIT_H
 
+#include "lineage/catalogue_scan.h"
 #include "weightward/catalogue.h"
 
 #define WW_PURSUIT_MOST 32
@@ -27,6 +28,8 @@ struct ww_pursuit_problem {
     size_t m;
     double elements; /* of the body */
     unsigned threads;
+    const double *sum; /* [m], of the sketches in use; NULL: not known yet */
+    double noise;      /* squared length of what quantising added to the suspect */
 };
 
 struct ww_pursuit_pick {
@@ -41,21 +44,20 @@ struct ww_pursuit {
     unsigned n;
     double threshold;   /* at the first pick */
     bool calibrated;    /* by the family's members */
-    double unexplained; /* -1: the suspect's body is the root's */
+    double noise;       /* the problem's */
+    double unexplained; /* beyond the noise; -1: the suspect's body is the root's, as far
+                           as noise lets see */
 };
 
 /** One-sided normal quantile that n trials exceed together with this chance. */
 double ww_family_wise_z(double chance, size_t n);
 
+/** Which part of a squared length is left, both without the noise in them. */
+double ww_pursuit_unexplained(double left, double all, double noise);
+
 /** likeness, [n], gets each member's cosine with the suspect's difference, before any
  * pick; -2 for those not in use. */
 enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness,
                       struct ww_pursuit *out, struct ww_error *err) WW_MUST_USE;
-
-double ww_sketch_cosine(const float *a, const float *b, size_t m);
-/** The member nearest to the mean of those in use: differences of siblings cancel in the
- *  mean, so that is what they descend from. n when none is in use. Suspect and root are
- *  not looked at; room is [m + n]. */
-size_t ww_sketch_centre(const struct ww_pursuit_problem *problem, double *room);
 
 #endif

@@ -22,18 +22,6 @@ struct refine {
     bool active[WW_PURSUIT_MOST];
 };
 
-static double dot(const double *a, const double *b)
-{
-    double s[8] = {0};
-
-    for (size_t i = 0; i < M; i += 8) {
-        for (size_t l = 0; l < 8; l++) {
-            s[l] += a[i + l] * b[i + l];
-        }
-    }
-    return ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
-}
-
 static void subtract(const float *x, const float *root, double *out)
 {
     for (size_t i = 0; i < M; i++) {
@@ -65,11 +53,11 @@ static void fit(struct refine *r)
     for (unsigned i = 0; i < k; i++) {
         const double *column = r->columns + (size_t)i * M;
         for (unsigned j = 0; j <= i; j++) {
-            const double v = dot(column, r->columns + (size_t)j * M);
+            const double v = ww_sketch_dot(column, r->columns + (size_t)j * M, M);
             r->xx[i * WW_PURSUIT_MOST + j] = v;
             r->xx[j * WW_PURSUIT_MOST + i] = v;
         }
-        r->xy[i] = dot(column, r->y);
+        r->xy[i] = ww_sketch_dot(column, r->y, M);
         r->active[i] = true;
     }
     ww_nnls(r->xx, WW_PURSUIT_MOST, r->xy, k, r->active, r->share);
@@ -82,7 +70,7 @@ static bool tell(struct refine *r)
     double inverse[WW_PURSUIT_MOST] = {0};
     bool active[WW_PURSUIT_MOST] = {false};
     const unsigned k = r->found->n;
-    const double y2 = dot(r->y, r->y);
+    const double y2 = ww_sketch_dot(r->y, r->y, M);
     unsigned kept = 0;
     double r2 = 0;
 
@@ -92,7 +80,7 @@ static bool tell(struct refine *r)
             r->y[j] -= r->share[i] * r->columns[(size_t)i * M + j];
         }
     }
-    r2 = dot(r->y, r->y);
+    r2 = ww_sketch_dot(r->y, r->y, M);
     if (!ww_inverse_diagonal(r->xx, WW_PURSUIT_MOST, k, active, inverse)) {
         return false;
     }
@@ -108,7 +96,7 @@ static bool tell(struct refine *r)
         r->found->picks[kept++] = *p;
     }
     r->found->n = kept;
-    r->found->unexplained = y2 > 0 ? r2 / y2 : 0;
+    r->found->unexplained = y2 > 0 ? ww_pursuit_unexplained(r2, y2, r->found->noise) : 0;
     return true;
 }
 

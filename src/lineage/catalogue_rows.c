@@ -81,17 +81,16 @@ static enum ww_err compare(void *payload, const struct ww_db_value *c, size_t n,
     enum ww_err rc = ww_rows_shared(with->tensor, &c[0], &shared, err);
     (void)n;
 
-    if (rc || shared <= with->best.shared || c[1].type != WW_DB_TEXT ||
-        c[2].type != WW_DB_TEXT) {
+    if (rc || shared <= with->best.shared) {
         return rc;
     }
     ww_free(with->best.name);
     ww_free(with->best.of);
     with->best.shared = shared;
     with->best.rows_of = c[0].len / 8;
-    with->best.of = ww_strdup(c[1].bytes);
-    with->best.name = ww_strdup(c[2].bytes);
-    return with->best.of && with->best.name ? WW_OK : no_memory(err);
+    with->best.name = NULL;
+    rc = ww_store_name(&c[1], "a tensor's name", &with->best.of, err);
+    return rc ? rc : ww_store_name(&c[2], "a model's name", &with->best.name, err);
 }
 
 static enum ww_err look_up(struct ww_db *db, const struct ww_print_tensor *tensor,

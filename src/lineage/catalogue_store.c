@@ -7,12 +7,14 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "lineage/catalogue_pursuit.h"
+#include "lineage/catalogue_scan.h"
 #include "util/alloc.h"
 #include "util/buf.h"
+#include "util/clones.h"
 #include "util/fail.h"
 #include "util/num.h"
 
+#define NAME_MOST 65536
 #define LARGE_PAGE ((size_t)2 << 20)
 
 /* %s is the type of bytes: BLOB, or BYTEA on a server; %i of a number that rows are kept
@@ -233,16 +235,28 @@ enum ww_err ww_store_stamp(const struct ww_model *model, const char *place,
     return rc;
 }
 
+/* A foreign hand could write into whoever's terminal shows it. */
+enum ww_err ww_store_name(const struct ww_db_value *column, const char *what, char **out,
+                          struct ww_error *err)
+{
+    *out = NULL;
+    if (column->type != WW_DB_TEXT || column->len > NAME_MOST ||
+        !ww_text_ok(column->bytes, column->len)) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "the catalogue is damaged: %s is no text of at most %d bytes "
+                       "without control characters; restore it or index again",
+                       what, NAME_MOST);
+    }
+    *out = ww_strndup(column->bytes, column->len);
+    return *out ? WW_OK : no_memory(err);
+}
+
 static enum ww_err take_text(void *payload, const struct ww_db_value *columns, size_t n,
                              struct ww_error *err)
 {
     char **out = payload;
     (void)n;
-    if (*out || columns[0].type != WW_DB_TEXT) {
-        return WW_OK;
-    }
-    *out = ww_strdup(columns[0].bytes);
-    return *out ? WW_OK : no_memory(err);
+    return *out ? WW_OK : ww_store_name(&columns[0], "a model's name", out, err);
 }
 
 enum ww_err ww_store_known(struct ww_db *db, const char *column,
@@ -470,24 +484,31 @@ enum ww_err ww_store_blob(const struct ww_db_value *column, size_t len, const ch
                : WW_OK;
 }
 
+/* Little-endian floats into our own; the highest bit of what is returned is set when one
+ * is no number. */
+WW_CLONES static uint32_t copy_floats(const uint8_t *restrict from, float *restrict to,
+                                      size_t n)
+{
+    uint32_t special = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, from + 4 * i, sizeof(bits));
+        bits = le32toh(bits);
+        memcpy(&to[i], &bits, sizeof(bits));
+        special |= (bits & 0x7f800000u) + 0x00800000u;
+    }
+    return special & 0x80000000u;
+}
+
 /* Infinity and NaN would make every cosine that they touch one. */
 enum ww_err ww_store_floats(const struct ww_db_value *column, float *out, size_t n,
                             const char *what, struct ww_error *err)
 {
-    uint32_t special = 0;
-
     if (column->type != WW_DB_BLOB || column->len != 4 * n) {
         return wrong_size(column, 4 * n, what, err);
     }
-    memcpy(out, column->bytes, 4 * n);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = 0;
-        memcpy(&bits, &out[i], sizeof(bits));
-        bits = le32toh(bits);
-        memcpy(&out[i], &bits, sizeof(bits));
-        special |= ((bits & 0x7f800000u) + 0x00800000u) & 0x80000000u;
-    }
-    return special
+    return copy_floats(column->bytes, out, n)
                ? WW_FAIL(err, WW_E_MALFORMED,
                          "the catalogue is damaged: %s holds NaN or infinity; restore "
                          "it or index again",
@@ -576,19 +597,26 @@ static enum ww_err take_member(void *payload, const struct ww_db_value *c, size_
     if (rc) {
         return rc;
     }
-    if (c[0].type != WW_DB_INT || c[1].type != WW_DB_TEXT || c[2].type != WW_DB_TEXT) {
+    if (c[0].type != WW_DB_INT || c[2].type != WW_DB_TEXT) {
         return WW_FAIL(err, WW_E_MALFORMED,
-                       "the catalogue is damaged: a model without number, name or place");
+                       "the catalogue is damaged: a model without number or place");
+    }
+    rc = ww_store_name(&c[1], "a model's name", &m->name, err);
+    if (rc) {
+        return rc;
     }
     m->id = c[0].number;
     m->root = c[3].number != 0;
-    m->name = ww_strdup(c[1].bytes);
     m->place = ww_strdup(c[2].bytes);
     memcpy(m->stamp, c[4].bytes, WW_SHA256_BYTES);
     /* Here, where the sketch is in the first cache. */
     f->cosines[f->n] = ww_sketch_cosine(taking->suspect, sketch, WW_SKETCH_COARSE);
+    f->related[f->n] = f->cosines[f->n] >= WW_FAMILY_RELATED;
+    if (f->related[f->n]) {
+        ww_scan_add(sketch, WW_SKETCH_COARSE, f->sum);
+    }
     f->n++;
-    return m->name && m->place ? WW_OK : no_memory(err);
+    return m->place ? WW_OK : no_memory(err);
 }
 
 enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
@@ -615,7 +643,9 @@ enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
     out->members = ww_calloc(out->capacity, sizeof(*out->members));
     out->sketches = large_room(out->capacity * WW_SKETCH_COARSE * sizeof(*out->sketches));
     out->cosines = ww_calloc(out->capacity, sizeof(*out->cosines));
-    if (!out->members || !out->sketches || !out->cosines) {
+    out->related = ww_calloc(out->capacity, sizeof(*out->related));
+    out->sum = ww_calloc(WW_SKETCH_COARSE, sizeof(*out->sum));
+    if (!out->members || !out->sketches || !out->cosines || !out->related || !out->sum) {
         return no_memory(err);
     }
     return ww_db_run(db,
@@ -634,5 +664,7 @@ void ww_store_family_release(struct ww_store_family *family)
     ww_free(family->members);
     ww_free(family->sketches);
     ww_free(family->cosines);
+    ww_free(family->related);
+    ww_free(family->sum);
     memset(family, 0, sizeof(*family));
 }

@@ -58,9 +58,13 @@ struct ww_store_family {
     struct ww_store_member *members; /* by id */
     float *sketches;                 /* [n][WW_SKETCH_COARSE] */
     double *cosines;                 /* [n], with the suspect's sketch */
+    bool *related;                   /* [n]: at least WW_FAMILY_RELATED */
+    double *sum; /* [WW_SKETCH_COARSE], of related members' sketches */
     size_t n;
     size_t capacity;
 };
+/** Weights of unrelated models have a cosine near 0, of one root's above 0.9. */
+#define WW_FAMILY_RELATED 0.5
 /** WW_E_LIMIT above 65,536 members: a gibibyte of sketches. */
 #define WW_FAMILY_MOST 65536
 enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
@@ -79,6 +83,11 @@ enum ww_err ww_store_has_fine(struct ww_db *db, bool *out,
 /** Finite floats out of a blob of exactly 4 n bytes; what names it in errors. */
 enum ww_err ww_store_floats(const struct ww_db_value *column, float *out, size_t n,
                             const char *what, struct ww_error *err) WW_MUST_USE;
+
+/** A copy of a name that will be shown to people: text without control characters, of at
+ *  most 64 KiB; what names it in errors. WW_E_MALFORMED. */
+enum ww_err ww_store_name(const struct ww_db_value *column, const char *what, char **out,
+                          struct ww_error *err) WW_MUST_USE;
 
 /** A blob of exactly len bytes, or of any when len is 0; WW_E_MALFORMED else. */
 enum ww_err ww_store_blob(const struct ww_db_value *column, size_t len, const char *what,

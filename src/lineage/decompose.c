@@ -4,7 +4,6 @@
  * replay. Every tensor keeps sums of its own, so that layers, the whole and the bootstrap
  * cost no further reading.
  */
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "lineage/draws.h"
 #include "lineage/fit.h"
 #include "lineage/halves.h"
+#include "lineage/layer_shares.h"
 #include "lineage/places.h"
 #include "lineage/prereg.h"
 #include "lineage/rank.h"
@@ -330,68 +330,6 @@ static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
     return WW_OK;
 }
 
-static int by_number(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a;
-    const uint32_t y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static enum ww_err fit_layer(struct decomposing *d, uint32_t number,
-                             struct ww_lineage_layer *out, struct ww_error *err)
-{
-    struct ww_moments *pool = ww_moments_new(d->k);
-    struct ww_fit fit;
-    enum ww_err rc = pool ? WW_OK : no_memory(err);
-
-    for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
-        if (d->family.tensors[t].layer == number) {
-            rc = ww_moments_add(pool, d->moments[t], 1, err);
-        }
-    }
-    if (!rc) {
-        ww_fit(pool, d->use, &fit);
-        out->elements = fit.used;
-        out->name = number == WW_NONE ? ww_strdup("outside of layers")
-                                      : ww_asprintf("layer %" PRIu32, number);
-        out->shares = ww_calloc(d->report->n_sources, sizeof(*out->shares));
-        rc = out->name && out->shares ? WW_OK : no_memory(err);
-    }
-    if (!rc) {
-        memcpy(out->shares, fit.share, d->report->n_sources * sizeof(*out->shares));
-    }
-    ww_moments_free(pool);
-    return rc;
-}
-
-static enum ww_err fit_layers(struct decomposing *d, struct ww_error *err)
-{
-    const uint32_t n = d->family.n_tensors;
-    uint32_t *numbers = ww_calloc(n, sizeof(*numbers));
-    size_t n_distinct = 0;
-    enum ww_err rc = numbers ? WW_OK : no_memory(err);
-
-    for (uint32_t t = 0; t < n && !rc; t++) {
-        numbers[t] = d->family.tensors[t].layer;
-    }
-    if (!rc) {
-        qsort(numbers, n, sizeof(*numbers), by_number);
-        for (uint32_t t = 0; t < n; t++) {
-            if (t == 0 || numbers[t] != numbers[t - 1]) {
-                numbers[n_distinct++] = numbers[t];
-            }
-        }
-        d->report->layers = ww_calloc(n_distinct, sizeof(*d->report->layers));
-        rc = d->report->layers ? WW_OK : no_memory(err);
-    }
-    for (size_t i = 0; i < n_distinct && !rc; i++) {
-        rc = fit_layer(d, numbers[i], &d->report->layers[i], err);
-        d->report->n_layers = i + 1;
-    }
-    ww_free(numbers);
-    return rc;
-}
-
 /* Weights of strangers are orthogonal, whatever shapes and names they share. */
 static enum ww_err check_related(const struct decomposing *d, const struct ww_replay *s,
                                  struct ww_error *err)
@@ -556,7 +494,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = test_controls(&d, err);
     }
     if (!rc) {
-        rc = fit_layers(&d, err);
+        rc = ww_layers_fit(&d.family, d.moments, d.use, report, err);
     }
     if (!rc) {
         rc = fit_heads(&d, err);
@@ -605,6 +543,10 @@ void ww_decompose_report_release(struct ww_decompose_report *report)
         ww_free(report->layers[i].name);
         ww_free(report->layers[i].shares);
     }
+    for (size_t i = 0; i < report->n_classes; i++) {
+        ww_free(report->classes[i].shares);
+    }
+    ww_free(report->classes);
     ww_free(report->sources);
     ww_free(report->recipe);
     ww_free(report->disguise);

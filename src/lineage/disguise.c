@@ -104,23 +104,47 @@ static enum ww_err open_gguf_folder(const char *path, struct ww_error *why,
     return rc;
 }
 
-/* A folder of safetensors files: quantised, locked, or as it is. */
-static enum ww_err open_model(struct ww_model *model, const struct ww_model *base,
-                              struct ww_disguise *out, struct ww_strlist *notes,
+enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
+                                struct ww_strlist *notes, struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    struct ww_error why = {0};
+    bool took = false;
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    if (ww_str_ends(path, ".gguf") && !is_folder(path)) {
+        rc = ww_disguise_gguf(path, out, notes, err);
+    } else {
+        rc = ww_model_open(path, &model, &why);
+        if (!rc) {
+            rc = ww_disguise_quantised(model, out, &took, notes, err);
+            out->model = took ? out->model : model;
+        } else if (rc == WW_E_GGUF) {
+            rc = open_gguf_folder(path, &why, out, notes, err);
+        } else {
+            rc = WW_FAIL(err, rc, "%s", why.text);
+        }
+    }
+    if (rc) {
+        ww_disguise_release(out);
+    }
+    return rc;
+}
+
+/* Layers in other places, or else a lock: what only the base can tell. */
+static enum ww_err undo_moves(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err)
 {
+    struct ww_model *model = out->model;
     bool took = false;
-    enum ww_err rc = ww_disguise_quantised(model, out, &took, notes, err);
+    enum ww_err rc = ww_depths_find(model, base, &out->depths, err);
 
-    if (!rc && !took) {
-        rc = ww_depths_find(model, base, &out->depths, err);
-    }
     /* Layers in other places point elsewhere as well, and no lock moves layers. */
-    if (!rc && !took && out->depths.n == 0) {
+    if (!rc && out->depths.n == 0) {
+        out->model = NULL;
         rc = ww_disguise_locked(model, base, false, out, &took, err);
-    }
-    if (!took) {
-        out->model = model;
+        out->model = took ? out->model : model;
     }
     return rc;
 }
@@ -129,27 +153,17 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
                              struct ww_disguise *out, struct ww_strlist *notes,
                              struct ww_error *err)
 {
-    struct ww_model *model = NULL;
-    struct ww_error why = {0};
     enum ww_err rc = WW_OK;
 
-    memset(out, 0, sizeof(*out));
-    if (ww_str_ends(path, ".gguf") && !is_folder(path)) {
-        rc = ww_disguise_gguf(path, out, notes, err);
-    } else if (ww_adapter_is_folder(path)) {
+    if (ww_adapter_is_folder(path)) {
+        memset(out, 0, sizeof(*out));
         rc = ww_disguise_adapter(path, base, out, err);
     } else {
-        rc = ww_model_open(path, &model, &why);
+        rc = ww_disguise_decoded(path, out, notes, err);
         if (!rc) {
-            rc = open_model(model, base, out, notes, err);
-        } else if (rc == WW_E_GGUF) {
-            rc = open_gguf_folder(path, &why, out, notes, err);
-        } else {
-            rc = WW_FAIL(err, rc, "%s", why.text);
+            rc = out->read ? ww_disguise_under(base, out, err)
+                           : undo_moves(base, out, err);
         }
-    }
-    if (!rc && out->read && !ww_adapter_is_folder(path)) {
-        rc = ww_disguise_under(base, out, err);
     }
     if (rc) {
         ww_disguise_release(out);

@@ -34,6 +34,11 @@ struct ww_disguise {
 enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
                              struct ww_disguise *out, struct ww_strlist *notes,
                              struct ww_error *err) WW_MUST_USE;
+/** The same of what needs no base: GGUF and eight-bit weights; anything else is a model
+ *  as it is, with read NULL. */
+enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
+                                struct ww_strlist *notes,
+                                struct ww_error *err) WW_MUST_USE;
 void ww_disguise_release(struct ww_disguise *disguise);
 /** WW_E_CHANGED when a file moved since it was opened. */
 enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,

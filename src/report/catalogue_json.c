@@ -106,6 +106,7 @@ enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
     ww_jw_kstr(&w, "word", "find");
     ww_jw_kstr(&w, "root", report->root);
     ww_jw_kstr(&w, "root_evidence", report->root_evidence);
+    ww_jw_kstr(&w, "disguise", report->disguise);
     ww_jw_kdouble(&w, "root_anchors", report->root_anchors);
     ww_jw_key(&w, "matches");
     ww_jw_array(&w);

@@ -121,6 +121,10 @@ static void replay(struct ww_page *p, const struct ww_replay_report *r)
     ww_page_putf(
         p, "<tr><td>as above, computed as %s</td><td>%.4f (%.4f to %.4f)</td></tr>\n",
         r->arithmetic ? r->arithmetic : "nothing", r->match, r->low, r->high);
+    ww_page_putf(p,
+                 "<tr><td>the same numbers in float32: what arithmetic alone can cost"
+                 "</td><td>%.4f</td></tr>\n",
+                 r->ceiling);
     for (size_t i = 0; i < r->n_controls; i++) {
         const struct ww_replay_control *c = &r->controls[i];
         ww_page_put(p, c->control ? "<tr><td>with " : "<tr><td>without ");
@@ -169,6 +173,7 @@ enum ww_err ww_report_lineage_html(const struct ww_lineage_report *report, char 
         sentences(&p, &findings, d->confirmatory);
         models(&p, report);
         ww_picture_shares(&p, d);
+        ww_picture_classes(&p, d);
         ww_picture_residual(&p, d);
         if (d->n_controls > 0) {
             ww_picture_controls(&p, d);

@@ -54,6 +54,32 @@ static void write_layers(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_close(w);
 }
 
+static void write_classes(struct ww_jw *w, const struct ww_decompose_report *report)
+{
+    ww_jw_key(w, "per_class");
+    ww_jw_array(w);
+    for (size_t i = 0; i < report->n_classes; i++) {
+        const struct ww_lineage_class *c = &report->classes[i];
+        ww_jw_object(w);
+        ww_jw_key(w, "layer");
+        if (c->layer == UINT32_MAX) {
+            ww_jw_null(w);
+        } else {
+            ww_jw_u64(w, c->layer);
+        }
+        ww_jw_kstr(w, "class", c->name);
+        ww_jw_ku64(w, "elements", c->elements);
+        ww_jw_key(w, "shares");
+        ww_jw_array(w);
+        for (size_t k = 0; c->shares && k < report->n_sources; k++) {
+            ww_jw_double(w, c->shares[k]);
+        }
+        ww_jw_close(w);
+        ww_jw_close(w);
+    }
+    ww_jw_close(w);
+}
+
 /* Of layers that lie elsewhere or belong to several models. */
 static void write_places(struct ww_jw *w, const struct ww_decompose_report *report)
 {
@@ -156,6 +182,7 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_ku64(w, "elements_used", report->used);
     ww_jw_ku64(w, "heads", report->heads);
     write_layers(w, report);
+    write_classes(w, report);
     if (report->n_places) {
         write_places(w, report);
     }

@@ -66,6 +66,73 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
     [[ $output == "DOES NOT SUPPORT: "* ]]
 }
 
+# shuffled SRC DST SEED: each tensor's weights in an order that follows from seed and size:
+# the same shapes and values, and no relative.
+shuffled() {
+    cp -r "$1" "$2"
+    chmod -R u+w "$2"
+    python3 - "$2/model.safetensors" "$3" <<'EOP'
+import array, json, random, struct, sys
+path, seed = sys.argv[1:]
+raw = open(path, "rb").read()
+n = struct.unpack("<Q", raw[:8])[0]
+head, body = json.loads(raw[8:8 + n]), bytearray(raw[8 + n:])
+orders = {}
+for name, t in head.items():
+    if name != "__metadata__":
+        a, b = t["data_offsets"]
+        v = array.array("H", bytes(body[a:b]))
+        if len(v) not in orders:
+            orders[len(v)] = list(range(len(v)))
+            random.Random(f"{seed} {len(v)}").shuffle(orders[len(v)])
+        body[a:b] = array.array("H", [v[i] for i in orders[len(v)]]).tobytes()
+open(path, "wb").write(raw[:8 + n] + body)
+EOP
+}
+
+@test "two families of one architecture are told apart, and files are believed more than prints" {
+    index_all
+    blend 0.6 0.25
+    for name in base expert-rev expert-caesar; do
+        shuffled "$family/$name" "other-$name" 1
+    done
+    "$WW" lineage index c.db other-base --root -q
+    "$WW" lineage index c.db other-expert-rev other-expert-caesar -q
+    shuffled suspect suspect-1 1
+    "$WW" lineage find c.db suspect --json -q >answer
+    jq -e '.root == "base" and [.matches[].name] == ["expert-rev", "expert-caesar"] and
+           .family == 6 and (.matches | all(.kind == "source" and .confirmed))' answer
+    "$WW" lineage find c.db suspect-1 --json -q >answer
+    jq -e '.root == "other-base" and [.matches[].name] == ["other-expert-rev", "other-expert-caesar"] and
+           (.matches[0].share - 0.6 | fabs) < 0.001 and (.matches | all(.confirmed))' answer
+    # A print whose files are another model's: the files are believed.
+    for pair in base:other-base expert-rev:other-expert-rev expert-caesar:other-expert-caesar; do
+        sql c.db "UPDATE ww_models SET (place, stamp) = (SELECT place, stamp FROM ww_models
+                  WHERE name = '${pair%%:*}') WHERE name = '${pair##*:}'"
+    done
+    "$WW" lineage find c.db suspect-1 --json -q >answer
+    jq -e '.root == null and .matches == [] and (.warnings | any(test("taken back")))' answer
+    run -0 "$WW" lineage find c.db suspect-1 -q
+    [[ $output == *"root: none in the catalogue is related"* ]]
+}
+
+@test "a catalogue on a medium that cannot be written is searched, and not added to" {
+    place=$(mktemp -d /tmp/ww-ro-XXXXXX)
+    as=()
+    [ "$(id -u)" != 0 ] || as=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
+    "${as[@]}" test -x "$WW" -a -r "$rev/config.json" || skip "nobody may not run what is tested"
+    index_all "$place/c.db"
+    blend 0.6 0.25
+    cp -r suspect "$place/suspect"
+    chmod -R a+rX,a-w "$place"
+    run -0 "${as[@]}" "$WW" lineage find "$place/c.db" "$place/suspect" --json -q
+    jq -e '[.matches[].name] == ["expert-rev", "expert-caesar"]' <<<"$output"
+    refused 4 "cannot write" "${as[@]}" "$WW" lineage index "$place/c.db" "$place/suspect" -q
+    [ "$(ls "$place" | tr '\n' ' ')" = "c.db suspect " ]
+    chmod -R u+w "$place"
+    rm -r "$place"
+}
+
 @test "a model of another architecture has no root here" {
     once index_all
     mkdir other

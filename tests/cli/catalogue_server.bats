@@ -79,6 +79,24 @@ EOR
 }
 
 @test "what a server holds is believed no more than a file" {
+    damage() { # SQL WORDS
+        query "$1"
+        refused 3 "$2" "$WW" lineage find "$URI" "$family/expert-caesar" -q
+    }
+    # Types, texts and numbers that no writer of ours leaves.
+    damage "UPDATE ww_models SET name = E'a\\x1b[2J' || id" "a model's name is no text"
+    query "UPDATE ww_models SET name = 'model ' || id"
+    damage "ALTER TABLE ww_models ALTER COLUMN root TYPE INT" "column 'root' .* has a type that"
+    query "ALTER TABLE ww_models ALTER COLUMN root TYPE BIGINT"
+    damage "ALTER TABLE ww_models ALTER COLUMN stamp TYPE TEXT USING encode(stamp, 'hex')" "a stamp"
+    query "ALTER TABLE ww_models ALTER COLUMN stamp TYPE BYTEA USING decode(stamp, 'hex')"
+    damage "ALTER TABLE ww_models ALTER COLUMN place DROP NOT NULL; UPDATE ww_models SET place = NULL" \
+        "a model without number or place"
+    query "UPDATE ww_models SET place = '/nowhere', id = -id"
+    query "UPDATE ww_sketches SET model = -model; UPDATE ww_details SET model = -model"
+    query "UPDATE ww_tensors SET model = -model"
+    "$WW" lineage find "$URI" "$family/expert-caesar" -q >/dev/null
+    damage "UPDATE ww_sketches SET coarse = decode('0000c07f', 'hex') || substr(coarse, 5)" "NaN or infinity"
     query "UPDATE ww_sketches SET coarse = substr(coarse, 1, 100)"
     refused 3 "a sketch has 100 bytes" "$WW" lineage find "$URI" "$family/expert-caesar" -q
     query "UPDATE ww_meta SET value = 3 WHERE name = 'version'"

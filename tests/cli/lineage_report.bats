@@ -88,7 +88,21 @@ signed() {
     [ "$(scale out recipe)" = "supports" ]
     [ "$(scale out completeness)" = "supports" ]
     [ "$(scale out priority)" = "cannot tell cannot tell" ]
-    [ "$(grep -c '<svg' out/report.html)" = 2 ]
+    [ "$(grep -c '<svg' out/report.html)" = 4 ]
+    # The maps show what the JSON says: every cell of each source, and the residual of each tensor.
+    jq -r '.decompose as $d | range(2) as $k | $d.per_class[] | select(.shares != []) |
+           (if .layer == null then "outside of layers" else "layer \(.layer)" end) + ", " + .class + ": " +
+           "\(.shares[$k]) \(.elements)"' out/report.json |
+        awk '{ n = NF; printf "%s", $1; for (i = 2; i < n - 1; i++) printf " %s", $i; printf " %.4f, %s weights\n", $(n - 1), $n }' >cells
+    [ "$(wc -l <cells)" -ge 16 ]
+    while read -r line; do grep -qF "<title>$line moved far enough" out/report.html; done <cells
+    jq -r '.per_tensor[] | select(.unexplained >= 0) | "\(.name) \(.unexplained)"' out/report.json |
+        awk '{ printf "%s: %.4f unexplained\n", $1, $2 }' >residuals
+    while read -r line; do grep -qF "<title>$line" out/report.html; done <residuals
+    # Sentences keep to the scale; the replay's table has a row for each recipe.
+    jq -e 'all(.findings[]; .scale == "supports" or .scale == "does not support" or .scale == "cannot tell")' out/report.json
+    [ "$(grep -cE '<li><span class="(yes|no|untold)">(The evidence (supports|does not support) that|It cannot be told whether) ' out/report.html)" = "$(jq '.findings | length' out/report.json)" ]
+    [ "$(grep -cE '<tr><td>(with|without) ' out/report.html)" = "$(jq '.replay.match_controls | length' out/report.json)" ]
     grep -q "exploratory" out/report.html
     grep -q "no rate of false claims is known" out/report.html
     flip out/report.html 900
@@ -126,7 +140,7 @@ signed() {
          (.statistics[0] | .statistic > .controls[0]) and
          (.findings[] | select(.about == "source") | .basis | test("p 0.5 by rank among 1 controls"))' \
         out/report.json
-    [ "$(grep -c '<svg' out/report.html)" = 3 ]
+    [ "$(grep -c '<svg' out/report.html)" = 4 ]
     refused 1 "differs|not the model|candidates" "$WW" lineage report suspect "${models[@]}" \
         --candidate "$family/expert-caesar" --plan plan --key me.pub --out other
     nothing_written other

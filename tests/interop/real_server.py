@@ -81,7 +81,8 @@ def tensors(folder):
     return out
 
 
-def write_gguf(folder, path):
+def write_gguf(folder, path, kind=None):
+    """kind: a type of the gguf package that matrices are quantised to."""
     import gguf
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as f:
         config = json.load(f)
@@ -106,7 +107,10 @@ def write_gguf(folder, path):
             v = _half_turns(v, heads) if part.endswith("q_proj") else v
             v = _half_turns(v, kv_heads) if part.endswith("k_proj") else v
             stem = f"blk.{layer}.{PARTS[part]}"
-        writer.add_tensor(f"{stem}.{end}", v)
+        if kind is None or v.ndim < 2:
+            writer.add_tensor(f"{stem}.{end}", v)
+        else:
+            writer.add_tensor(f"{stem}.{end}", gguf.quants.quantize(v, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -295,6 +295,28 @@ def check(tool, case, candidates):
     return problems
 
 
+# Bounds of shares: Q4_K confirmed on the files, the others by sketches alone.
+FOUND = {"Q8_0": 0.05, "Q4_K": 0.05, "fp8-blocks": 0.05, "int8": 0.05}
+
+
+def check_find(tool, catalogue, case):
+    """A quantised suspect among catalogued models: its bytes are nobody's, its weights are."""
+    name, path = case[:2]
+    said = json.loads(run(tool, "lineage", "find", catalogue, path, "--json", "-q",
+                          *([] if name == "Q4_K" else ["--no-confirm"])))
+    got = {m["name"]: m["share"] for m in said["matches"] if m["kind"] == "source"}
+    want = {"expert-rev": TRUTH[0], "expert-caesar": TRUTH[1]}
+    print(f"find {name}:", got, f"unexplained {said['unexplained']:.4f}")
+    problems = []
+    if said["root"] != "base" or got.keys() != want.keys():
+        problems.append(f"find {name}: root {said['root']}, sources {got}")
+    elif any(abs(got[k] - want[k]) > FOUND[name] for k in want) or said["unexplained"] > 0.1:
+        problems.append(f"find {name}: {got}, unexplained {said['unexplained']}")
+    if not said["disguise"]:
+        problems.append(f"find {name}: no word of the disguise")
+    return problems
+
+
 def adapter(work, base):
     """A LoRA folder, and the model that it makes."""
     g = torch.Generator().manual_seed(9)
@@ -362,8 +384,12 @@ def main(build):
                 .reshape(v.shape)).bfloat16() for k, v in base.items()})
         first = {k: d.float() for k, d in deltas[0].items()}
         n = 0
+        catalogue = os.path.join(work, "c.db")
+        run(tool, "lineage", "index", catalogue, os.path.join(FAMILY, "base"), "--root", "-q")
+        run(tool, "lineage", "index", catalogue, *experts, decoy, "-q")
         for case in disguises(tool, merged, exact, first, work):
             problems += check(tool, case, experts + [decoy])
+            problems += check_find(tool, catalogue, case) if case[0] in FOUND else []
             n += 1
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",

@@ -35,6 +35,10 @@ static void tell(const struct ww_find_report *report, const char *suspect)
            " catalogued models went into it\n",
            n ? "SUPPORTS" : "DOES NOT SUPPORT", suspect, n ? "support" : "do not support",
            n ? n : (size_t)report->n_models, report->n_models);
+    if (report->disguise) {
+        printf("suspect: %s; hashes of its bytes are compared with nobody's\n",
+               report->disguise);
+    }
     if (report->root) {
         printf("root: '%s' (%s)\n", report->root, report->root_evidence);
     } else {

@@ -5,6 +5,7 @@
 #include "lineage/catalogue_mates.h"
 #include "lineage/catalogue_print.h"
 #include "lineage/catalogue_pursuit.h"
+#include "lineage/catalogue_scan.h"
 #include "lineage/catalogue_sketch.h"
 #include "util/num.h"
 
@@ -165,8 +166,14 @@ static void blend(struct family *f, size_t member, double share)
 
 static struct ww_pursuit_problem problem_of(const struct family *f)
 {
-    return (struct ww_pursuit_problem){f->suspect, f->root, f->sketches, f->use,
-                                       f->n,       M,       1e9,         2};
+    return (struct ww_pursuit_problem){.suspect = f->suspect,
+                                       .root = f->root,
+                                       .sketches = f->sketches,
+                                       .use = f->use,
+                                       .n = f->n,
+                                       .m = M,
+                                       .elements = 1e9,
+                                       .threads = 2};
 }
 
 static struct ww_pursuit search(const struct family *f)
@@ -317,12 +324,100 @@ static void the_root_is_nearest_to_the_mean_of_its_children(void **state)
 {
     struct family f = make_family(40, 0, 3);
     static double room[M + 40];
-    const struct ww_pursuit_problem p = problem_of(&f);
+    static double sum[M];
+    const struct ww_scan scan = {f.sketches, f.use, NULL, f.n, M, 2};
     (void)state;
     memcpy(f.sketches + 17 * M, f.root, M * sizeof(float));
-    assert_int_equal(ww_sketch_centre(&p, room), 17);
+    assert_int_equal(ww_sketch_centre(&scan, NULL, room), 17);
+    ww_scan_sum(&scan, sum);
+    assert_int_equal(ww_sketch_centre(&scan, sum, room), 17);
     memset(f.use, 0, f.n * sizeof(bool));
-    assert_int_equal(ww_sketch_centre(&p, room), f.n);
+    assert_int_equal(ww_sketch_centre(&scan, NULL, room), f.n);
+    free_family(&f);
+}
+
+/* One pass for several targets gives what plain sums give, for any number of threads. */
+static void a_pass_has_the_products_of_plain_sums(void **state)
+{
+    enum { N = 37 };
+    struct family f = make_family(N, 0.5, 8);
+    double room[2][WW_SCAN_AT_ONCE + 1][N];
+    const float *targets[WW_SCAN_AT_ONCE];
+    (void)state;
+    f.use[5] = false;
+    for (unsigned k = 1; k <= WW_SCAN_AT_ONCE; k++) {
+        for (unsigned threads = 1; threads <= 2; threads++) {
+            const struct ww_scan scan = {f.sketches, f.use, f.root, N, M, threads};
+            double *with[WW_SCAN_AT_ONCE];
+            for (unsigned t = 0; t < k; t++) {
+                targets[t] = f.sketches + (t + 1) * M;
+                with[t] = room[threads - 1][t];
+            }
+            ww_scan_products(&scan, targets, k, with, room[threads - 1][WW_SCAN_AT_ONCE]);
+        }
+        for (unsigned t = 0; t <= WW_SCAN_AT_ONCE; t++) {
+            assert_memory_equal(room[0][t], room[1][t], sizeof(room[0][t]));
+            t = t + 1 == k ? WW_SCAN_AT_ONCE - 1 : t;
+        }
+    }
+    for (size_t i = 0; i < N; i++) {
+        double square = 0;
+        for (unsigned t = 0; t < WW_SCAN_AT_ONCE; t++) {
+            double with = 0;
+            square = 0;
+            for (size_t j = 0; j < M && f.use[i]; j++) {
+                const double d = (double)f.sketches[i * M + j] - (double)f.root[j];
+                with += d * (double)targets[t][j];
+                square += d * d;
+            }
+            NEAR(room[0][t][i], with, 1e-5 * M);
+        }
+        NEAR(room[0][WW_SCAN_AT_ONCE][i], square, 1e-6 * M);
+    }
+    free_family(&f);
+}
+
+/* The sum that reading leaves behind is as good as one made by the search. */
+static void a_sum_that_is_known_gives_the_same_sources(void **state)
+{
+    struct family f = make_family(100, 0.6, 9);
+    static double sum[M];
+    static double likeness[100];
+    struct ww_pursuit found;
+    struct ww_pursuit_problem p = problem_of(&f);
+    const struct ww_scan scan = {f.sketches, f.use, NULL, f.n, M, 2};
+    (void)state;
+    for (size_t i = 20; i < 26; i++) { /* more than one pass asks for at once */
+        blend(&f, i, 0.15);
+    }
+    ww_scan_sum(&scan, sum);
+    p.sum = sum;
+    OK(ww_pursue(&p, likeness, &found, &err));
+    const struct ww_pursuit again = search(&f);
+    assert_int_equal(found.n, 6);
+    assert_int_equal(again.n, 6);
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(found.picks[i].member, again.picks[i].member);
+        NEAR(found.picks[i].share, again.picks[i].share, 1e-9);
+        NEAR(found.picks[i].share, 0.15, 0.001);
+    }
+    free_family(&f);
+}
+
+/* Finite floats whose squares are none: like nothing, and no order is lost over them. */
+static void members_too_long_for_a_float_are_picked_by_nobody(void **state)
+{
+    struct family f = make_family(60, 0.3, 10);
+    (void)state;
+    blend(&f, 7, 0.7);
+    for (size_t j = 0; j < M; j++) {
+        f.sketches[3 * M + j] = j % 2 ? 3e38F : -3e38F;
+        f.sketches[4 * M + j] = 3e38F;
+    }
+    const struct ww_pursuit found = search(&f);
+    for (unsigned i = 0; i < found.n; i++) {
+        assert_true(found.picks[i].member != 3 && found.picks[i].member != 4);
+    }
     free_family(&f);
 }
 
@@ -350,6 +445,9 @@ int main(void)
         cmocka_unit_test(one_more_of_a_cluster_is_blamed_on_none_of_it),
         cmocka_unit_test(sources_in_a_cluster_are_told_from_their_mates),
         cmocka_unit_test(the_root_is_nearest_to_the_mean_of_its_children),
+        cmocka_unit_test(a_pass_has_the_products_of_plain_sums),
+        cmocka_unit_test(a_sum_that_is_known_gives_the_same_sources),
+        cmocka_unit_test(members_too_long_for_a_float_are_picked_by_nobody),
         cmocka_unit_test(the_root_itself_has_no_sources),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,12 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "db/db.h"
 #include "lineage/catalogue_store.h"
+#include "util/num.h"
 #include "weightward/catalogue.h"
 
 #define BASE WW_VECTORS "/amber/base"
@@ -153,6 +155,99 @@ static void a_byte_that_changed_is_refused_or_harmless(void **state)
     ww_test_rmdir(dir);
 }
 
+/* A print of one tensor; what is in it does not matter, but for the digest. */
+static void fill_print(struct ww_print *p, struct ww_print_tensor *t, uint64_t number)
+{
+    static float nothing[WW_SKETCH_COARSE];
+
+    memset(t, 0, sizeof(*t));
+    memset(p, 0, sizeof(*p));
+    t->name = "layers.0.w";
+    p->tensors = t;
+    p->n_tensors = 1;
+    p->coarse = nothing;
+    ww_put_u64le(p->digest, number + 1);
+}
+
+/* Names must be fit to be shown; everything else is as a writer of ours would have it. */
+static void names_that_would_write_into_a_terminal_are_refused(void **state)
+{
+    static const char *const changes[] = {
+        "UPDATE ww_models SET name = 'a' || char(27) || '[2Jb'",
+        "UPDATE ww_models SET name = CAST(x'c328' AS TEXT)",
+        "UPDATE ww_models SET name = 'a' || char(10) || 'SUPPORTS'",
+        "UPDATE ww_models SET name = printf('%70000s', 'a')",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        char *dir = ww_test_mkdir();
+        char *path = make_catalogue(dir);
+        change(path, changes[i]);
+        FAILS(find(path, SIBLING), WW_E_MALFORMED);
+        assert_non_null(strstr(err.text, "a model's name is no text"));
+        FAILS(find(path, BASE), WW_E_MALFORMED); /* known by its digest */
+        free(path);
+        ww_test_rmdir(dir);
+    }
+}
+
+/* In a process of its own. */
+static _Noreturn void write_one(const char *path, uint64_t number)
+{
+    char name[32];
+    struct ww_print print;
+    struct ww_print_tensor tensor;
+    const struct ww_store_model who = {.name = name, .place = "/nowhere"};
+    struct ww_error mine = {0};
+    struct ww_db *db = NULL;
+    char *known = NULL;
+    bool sampled = false;
+    enum ww_err rc = ww_store_open(path, WW_DB_WRITE, &sampled, &db, &mine);
+
+    (void)snprintf(name, sizeof(name), "model%llu", (unsigned long long)number);
+    fill_print(&print, &tensor, number);
+    rc = rc ? rc : ww_store_add(db, &who, &print, &known, &mine);
+    if (rc || known) {
+        fprintf(stderr, "writer %s: %s\n", name, mine.text);
+    }
+    ww_db_close(db);
+    _exit(rc || known ? 1 : 0);
+}
+
+static void two_hundred_writers_at_once_lose_nothing(void **state)
+{
+    enum { WRITERS = 200 };
+    pid_t writers[WRITERS];
+    char *dir = ww_test_mkdir();
+    char *path = NULL;
+    bool sampled = false;
+    struct ww_db *db = NULL;
+    int64_t n = 0;
+    (void)state;
+    assert_true(asprintf(&path, "%s/c.db", dir) > 0);
+    for (uint64_t i = 0; i < WRITERS; i++) {
+        writers[i] = fork();
+        assert_true(writers[i] >= 0);
+        if (writers[i] == 0) {
+            write_one(path, i);
+        }
+    }
+    for (size_t i = 0; i < WRITERS; i++) {
+        int status = 0;
+        assert_int_equal(waitpid(writers[i], &status, 0), writers[i]);
+        assert_int_equal(status, 0);
+    }
+    OK(ww_store_open(path, WW_DB_READ, &sampled, &db, &err));
+    OK(ww_store_count(db,
+                      "SELECT count(*) FROM ww_models m JOIN ww_sketches s ON s.model = "
+                      "m.id JOIN ww_tensors t ON t.model = m.id",
+                      NULL, 0, &n, &err));
+    assert_int_equal(n, WRITERS);
+    ww_db_close(db);
+    free(path);
+    ww_test_rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +255,8 @@ int main(void)
         cmocka_unit_test(a_newer_catalogue_is_refused_before_it_is_read),
         cmocka_unit_test(an_older_catalogue_is_refused_and_left_as_it_is),
         cmocka_unit_test(a_byte_that_changed_is_refused_or_harmless),
+        cmocka_unit_test(names_that_would_write_into_a_terminal_are_refused),
+        cmocka_unit_test(two_hundred_writers_at_once_lose_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
