@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lineage/catalogue_hidden.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct hidden {
     size_t n;          /* values */
     size_t m;          /* the same with zeros up to whole lanes */
     float *suspect;    /* [m] */
+    double limit;      /* of the distance of relatives */
     float *spectra;    /* [family->n][m] */
     bool *use;         /* [family->n]: has spectra of this shape, near the suspect's */
     double *distances; /* [family->n] */
@@ -53,7 +55,7 @@ static enum ww_err take_spectra(void *payload, const struct ww_db_value *c, size
     rc = ww_store_floats(&c[1], h->spectra + i * h->m, h->n, "a spectrum", err);
     if (!rc) {
         h->distances[i] = ww_spectra_distance(h->suspect, h->spectra + i * h->m, h->n);
-        h->use[i] = h->distances[i] <= WW_HIDDEN_RELATED;
+        h->use[i] = h->distances[i] <= h->limit;
     }
     return rc;
 }
@@ -123,6 +125,9 @@ enum ww_err ww_find_hidden(struct ww_db *db, const struct ww_print *print,
         goto out;
     }
     memcpy(h.suspect, print->spectra, h.n * sizeof(*h.suspect));
+    h.limit =
+        fmin(WW_HIDDEN_RELATED,
+             WW_HIDDEN_CHANCE * ww_spectra_distance(print->chance, print->spectra, h.n));
     rc = ww_db_run(db,
                    "SELECT s.model, s.spectra FROM ww_models m JOIN ww_spectra s ON "
                    "s.model = m.id WHERE m.family = $1 ORDER BY m.id",

@@ -14,10 +14,12 @@ struct ww_hidden {
     struct ww_mates mates[WW_PURSUIT_MOST];
 };
 
-/** Matrices of one size and one spread of weights have leading values that are alike
- *  without any relation: a model with its weights shuffled is 0.18 away from itself, a
- *  far-trained sibling 0.04. */
+/** A relative's spectra are this near at most: far-trained siblings of the tests are 0.04
+ *  away, the same weights shuffled 0.18. */
 #define WW_HIDDEN_RELATED 0.1
+/** And nearer, by this, than those of drawn weights are: where chance alone comes as
+ * near, spectra say nothing. */
+#define WW_HIDDEN_CHANCE 0.5
 
 /** root: a member that is the root in any case, or family->n: the one marked as a root
  *  that is nearest, else the member nearest to the mean. */

@@ -350,7 +350,7 @@ static enum ww_err finish(const struct crew *c, struct ww_print *out,
         rc = ww_anchor_gram(c->model, NULL, &out->gram, err);
     }
     if (!rc && !out->sampled) {
-        rc = ww_spectra_make(c->model, &out->spectra, &out->n_spectra, err);
+        rc = ww_spectra_make(c->model, &out->spectra, &out->chance, &out->n_spectra, err);
     }
     ww_sha256_free(h);
     return rc;
@@ -409,5 +409,6 @@ void ww_print_release(struct ww_print *print)
     ww_free(print->fine);
     ww_free(print->gram);
     ww_free(print->spectra);
+    ww_free(print->chance);
     memset(print, 0, sizeof(*print));
 }

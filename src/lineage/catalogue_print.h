@@ -42,6 +42,7 @@ struct ww_print {
     float *fine;                     /* [WW_SKETCH_FINE], or NULL */
     float *gram;    /* [WW_PRINT_GRAM], or NULL: no embedding of 256 rows */
     float *spectra; /* [n_spectra], or NULL: a sample, or no head that could be mixed */
+    float *chance;  /* [n_spectra], or NULL: the same of drawn weights */
     size_t n_spectra;
     uint64_t n_elements;
     uint64_t bytes_read;

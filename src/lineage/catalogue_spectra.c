@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "la/la.h"
+#include "lineage/draws.h"
 #include "lineage/gains.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -18,9 +19,19 @@
 /* Keeps a head of less than full rank positive. */
 #define RIDGE 1e-12
 
+/* The leading values of a head of drawn weights, of length 1. */
+struct chance {
+    size_t d;
+    size_t width_o;
+    size_t width_v;
+    double values[WW_SPECTRA_VALUES];
+};
+
 struct spectra {
     const struct ww_layout *layout;
     float *out;
+    float *drawn;
+    struct chance chance; /* of the attention before, and mostly of this one */
     size_t n;
     size_t capacity;
 };
@@ -47,12 +58,14 @@ struct room {
     double *values; /* [d] */
 };
 
-/* The leading singular values of one head. */
+/* The leading singular values of one head; *length is that of all its values. */
 static enum ww_err head_values(const float *a, size_t width_a, const float *c,
                                size_t width_c, size_t d, const struct room *room,
-                               float out[WW_SPECTRA_VALUES], struct ww_error *err)
+                               float out[WW_SPECTRA_VALUES], double *length,
+                               struct ww_error *err)
 {
     double trace = 0;
+    double squares = 0;
     enum ww_err rc = WW_OK;
 
     gram(a, d, width_a, room->wide, room->a);
@@ -72,6 +85,10 @@ static enum ww_err head_values(const float *a, size_t width_a, const float *c,
     ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, d, d, d, 1, room->a, d, room->t, d, 0,
                room->c, d);
     rc = ww_la_eigen(d, room->c, room->values, err);
+    for (size_t k = 0; k < d && !rc; k++) {
+        squares += room->values[k] > 0 ? room->values[k] : 0;
+    }
+    *length = sqrt(squares);
     for (size_t k = 0; k < WW_SPECTRA_VALUES && !rc; k++) {
         const double value = k < d ? room->values[d - 1 - k] : 0;
         out[k] = (float)sqrt(value > 0 ? value : 0);
@@ -86,6 +103,49 @@ static int by_first(const void *x, const void *y)
     return (a[0] < b[0]) - (a[0] > b[0]);
 }
 
+/* The sum of four numbers evenly between -1/2 and 1/2: near enough to a normal one. */
+static void draw_rows(float *rows, size_t n, uint64_t *state)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t bits = ww_draw(state);
+        double sum = 0;
+        for (unsigned k = 0; k < 4; k++) {
+            sum += (double)(bits >> 16 * k & 0xffff) / 65536 - 0.5;
+        }
+        rows[i] = (float)sum;
+    }
+}
+
+static enum ww_err draw_head(struct spectra *s, size_t d, size_t width_o, size_t width_v,
+                             const struct room *room, struct ww_error *err)
+{
+    struct chance *c = &s->chance;
+    float *rows = NULL;
+    float values[WW_SPECTRA_VALUES];
+    double length = 0;
+    uint64_t state = 1;
+    enum ww_err rc = WW_OK;
+
+    if (c->d == d && c->width_o == width_o && c->width_v == width_v) {
+        return WW_OK;
+    }
+    rows = ww_calloc(d * (width_o + width_v), sizeof(*rows));
+    if (!rows) {
+        return no_memory(err);
+    }
+    draw_rows(rows, d * (width_o + width_v), &state);
+    rc = head_values(rows, width_o, rows + d * width_o, width_v, d, room, values, &length,
+                     err);
+    if (!rc) {
+        *c = (struct chance){.d = d, .width_o = width_o, .width_v = width_v};
+        for (size_t k = 0; k < WW_SPECTRA_VALUES; k++) {
+            c->values[k] = (double)values[k] / length;
+        }
+    }
+    ww_free(rows);
+    return rc;
+}
+
 static enum ww_err add_heads(struct spectra *s, const struct ww_attention *att,
                              const struct ww_slab *o, const struct ww_slab *v,
                              struct ww_error *err)
@@ -98,16 +158,23 @@ static enum ww_err add_heads(struct spectra *s, const struct ww_attention *att,
         ww_calloc(d * d, sizeof(double)), ww_calloc(d * d, sizeof(double)),
         ww_calloc(d, sizeof(double))};
     float *out = s->out + s->n;
-    enum ww_err rc =
-        room.wide && room.a && room.c && room.t && room.values ? WW_OK : no_memory(err);
+    float *drawn = s->drawn + s->n;
+    enum ww_err rc = room.wide && room.a && room.c && room.t && room.values
+                         ? draw_head(s, d, o->width, v->width, &room, err)
+                         : no_memory(err);
 
     for (size_t h = 0; h < att->n_heads && !rc; h++) {
+        double length = 0;
         rc = head_values(o->rows + h * d * o->width, o->width,
                          v->rows + h / per_group * d * v->width, v->width, d, &room,
-                         out + h * WW_SPECTRA_VALUES, err);
+                         out + h * WW_SPECTRA_VALUES, &length, err);
+        for (size_t k = 0; k < WW_SPECTRA_VALUES; k++) {
+            drawn[h * WW_SPECTRA_VALUES + k] = (float)(length * s->chance.values[k]);
+        }
     }
     if (!rc) {
         qsort(out, (size_t)att->n_heads, WW_SPECTRA_VALUES * sizeof(*out), by_first);
+        qsort(drawn, (size_t)att->n_heads, WW_SPECTRA_VALUES * sizeof(*out), by_first);
         s->n += (size_t)att->n_heads * WW_SPECTRA_VALUES;
     }
     ww_free(room.wide);
@@ -170,8 +237,8 @@ static enum ww_err add_all(struct spectra *s, struct ww_error *err)
     return rc;
 }
 
-enum ww_err ww_spectra_make(const struct ww_model *model, float **out, size_t *n,
-                            struct ww_error *err)
+enum ww_err ww_spectra_make(const struct ww_model *model, float **out, float **chance,
+                            size_t *n, struct ww_error *err)
 {
     struct spectra s = {.capacity = WW_SPECTRA_MOST};
     struct ww_layout *layout = NULL;
@@ -179,19 +246,23 @@ enum ww_err ww_spectra_make(const struct ww_model *model, float **out, size_t *n
     enum ww_err rc = WW_OK;
 
     *out = NULL;
+    *chance = NULL;
     *n = 0;
     if (ww_layout_resolve(model, NULL, &layout, &unknown)) {
         return WW_OK;
     }
     s.layout = layout;
     s.out = ww_calloc(s.capacity, sizeof(*s.out));
-    rc = s.out ? add_all(&s, err) : no_memory(err);
+    s.drawn = ww_calloc(s.capacity, sizeof(*s.drawn));
+    rc = s.out && s.drawn ? add_all(&s, err) : no_memory(err);
     ww_layout_free(layout);
     if (rc || s.n == 0) {
         ww_free(s.out);
+        ww_free(s.drawn);
         return rc;
     }
     *out = s.out;
+    *chance = s.drawn;
     *n = s.n;
     return WW_OK;
 }

@@ -16,9 +16,12 @@
 #define WW_SPECTRA_MOST 65536
 
 /** Values of a model, heads of an attention by their first value, largest first; *out
- *  stays NULL where no layout is known or no head may be mixed. */
-enum ww_err ww_spectra_make(const struct ww_model *model, float **out, size_t *n,
-                            struct ww_error *err) WW_MUST_USE;
+ *  stays NULL where no layout is known or no head may be mixed. *chance has as many: what
+ *  heads of the same lengths would have if their weights were drawn. Leading values of
+ *  random matrices are hardly random, so two models that are near these are near each
+ *  other, and no relatives for that. */
+enum ww_err ww_spectra_make(const struct ww_model *model, float **out, float **chance,
+                            size_t *n, struct ww_error *err) WW_MUST_USE;
 
 /** |a - b| / |b|; infinite for a b of zeros, which is like nothing. */
 double ww_spectra_distance(const float *a, const float *b, size_t n);

@@ -90,7 +90,7 @@ open(path, "wb").write(raw[:8 + n] + body)
 EOP
 }
 
-@test "two families of one architecture are told apart, and files are believed more than prints" {
+@test "two families of one architecture are told apart, and one that is not there is neither" {
     index_all
     blend 0.6 0.25
     for name in base expert-rev expert-caesar; do
@@ -99,12 +99,17 @@ EOP
     "$WW" lineage index c.db other-base --root -q
     "$WW" lineage index c.db other-expert-rev other-expert-caesar -q
     shuffled suspect suspect-1 1
+    shuffled suspect suspect-2 2
     "$WW" lineage find c.db suspect --json -q >answer
     jq -e '.root == "base" and [.matches[].name] == ["expert-rev", "expert-caesar"] and
            .family == 6 and (.matches | all(.kind == "source" and .confirmed))' answer
     "$WW" lineage find c.db suspect-1 --json -q >answer
     jq -e '.root == "other-base" and [.matches[].name] == ["other-expert-rev", "other-expert-caesar"] and
            (.matches[0].share - 0.6 | fabs) < 0.001 and (.matches | all(.confirmed))' answer
+    "$WW" lineage find c.db suspect-2 --json -q >answer
+    jq -e '.root == null and .matches == [] and .layers == [] and .rows == []' answer
+    "$WW" lineage find c.db suspect-2 --root base --json -q --no-confirm >answer
+    jq -e '.matches == []' answer
     # A print whose files are another model's: the files are believed.
     for pair in base:other-base expert-rev:other-expert-rev expert-caesar:other-expert-caesar; do
         sql c.db "UPDATE ww_models SET (place, stamp) = (SELECT place, stamp FROM ww_models
@@ -112,8 +117,8 @@ EOP
     done
     "$WW" lineage find c.db suspect-1 --json -q >answer
     jq -e '.root == null and .matches == [] and (.warnings | any(test("taken back")))' answer
-    run -0 "$WW" lineage find c.db suspect-1 -q
-    [[ $output == *"root: none in the catalogue is related"* ]]
+    run -0 "$WW" lineage find c.db suspect-2 -q
+    [[ $output == "DOES NOT SUPPORT: "*"root: none in the catalogue is related"* ]]
 }
 
 @test "a catalogue on a medium that cannot be written is searched, and not added to" {

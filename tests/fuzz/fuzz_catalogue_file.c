@@ -25,6 +25,7 @@ struct room {
     float coarse[WW_SKETCH_COARSE];
     float gram[WW_PRINT_GRAM];
     float spectra[N_SPECTRA];
+    float chance[N_SPECTRA];
 };
 
 static struct room rooms[4]; /* root, two members, suspect */
@@ -76,6 +77,7 @@ static void fill_room(unsigned which)
                            .coarse = r->coarse,
                            .gram = which % 3 ? NULL : r->gram,
                            .spectra = r->spectra,
+                           .chance = r->chance,
                            .n_spectra = N_SPECTRA};
     memset(p->digest, (int)which, sizeof(p->digest));
 }
