@@ -15,5 +15,8 @@
  */
 void ww_exact_gemm(size_t m, size_t n, size_t k, const double *a, size_t lda,
                    const double *b, size_t ldb, int add, double *c, size_t ldc);
+/** The same in single precision, every product and every sum rounded to float. */
+void ww_exact_gemm_f32(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                       const float *b, size_t ldb, int add, float *c, size_t ldc);
 
 #endif

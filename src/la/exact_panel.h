@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One panel of a product, included by exact_gemm.c once for each width of registers:
+ * One panel of a product, included by exact_product.h once for each width of registers:
  * TARGET is the attribute, NAME(x) the name. A compiler splits wide vectors before it
  * inlines, so every function needs the attribute itself. A tile of c stays in registers
  * over the panel.
@@ -20,7 +20,7 @@ TARGET static void NAME(full_tile)(const struct tile *t)
         memcpy(&right, t->b + p * COLS + LANES, sizeof(lanes));
 #pragma GCC unroll 4
         for (size_t i = 0; i < ROWS; i++) {
-            const double factor = t->a[i * t->lda + p];
+            const NUMBER factor = t->a[i * t->lda + p];
             sum[i][0] += factor * left;
             sum[i][1] += factor * right;
         }
@@ -32,10 +32,23 @@ TARGET static void NAME(full_tile)(const struct tile *t)
     }
 }
 
+/* Beside c, where the last columns have room. */
+TARGET static void NAME(narrow_tile)(const struct tile *t, size_t cols)
+{
+    NUMBER room[ROWS * COLS] = {0};
+    struct tile wide = *t;
+
+    copy_tile(room, COLS, t->c, t->ldc, cols);
+    wide.c = room;
+    wide.ldc = COLS;
+    NAME(full_tile)(&wide);
+    copy_tile(t->c, t->ldc, room, COLS, cols);
+}
+
 /* c += a b for k rows of b, which are not packed yet in whole. */
 TARGET static void NAME(panel)(size_t m, size_t n, const struct tile *whole, size_t ldb)
 {
-    double packed[INNER * COLS];
+    NUMBER packed[INNER * COLS];
     for (size_t j = 0; j < n; j += COLS) {
         const size_t cols = n - j < COLS ? n - j : COLS;
         pack(whole->b + j, ldb, whole->k, cols, packed);
@@ -43,10 +56,12 @@ TARGET static void NAME(panel)(size_t m, size_t n, const struct tile *whole, siz
             const size_t rows = m - i < ROWS ? m - i : ROWS;
             const struct tile t = {whole->k, whole->a + i * whole->lda,     whole->lda,
                                    packed,   whole->c + i * whole->ldc + j, whole->ldc};
-            if (rows == ROWS && cols == COLS) {
-                NAME(full_tile)(&t);
+            if (rows < ROWS) {
+                few_rows(&t, rows, cols);
+            } else if (cols < COLS) {
+                NAME(narrow_tile)(&t, cols);
             } else {
-                part_tile(&t, rows, cols);
+                NAME(full_tile)(&t);
             }
         }
     }

@@ -38,10 +38,49 @@ static void adds_to_what_is_there_and_keeps_the_padding(void **state)
     assert_true(c[0] == 134.0 && c[1] == -1.0);
 }
 
+static float *singles(const double *a, size_t n)
+{
+    float *out = calloc(n + 1, sizeof(*out));
+    assert_non_null(out);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (float)a[i];
+    }
+    return out;
+}
+
+static void singles_have_the_bits_of_plain_loops(void **state)
+{
+    static const size_t sizes[][3] = {{1, 1, 1},    {4, 32, 256}, {5, 17, 257},
+                                      {32, 20, 70}, {7, 16, 3},   {8, 8, 0}};
+    uint64_t seed = 12;
+    (void)state;
+    for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++) {
+        const size_t m = sizes[s][0];
+        const size_t n = sizes[s][1];
+        const size_t k = sizes[s][2];
+        double *wide_a = random_matrix(m, k, &seed);
+        double *wide_b = random_matrix(k, n, &seed);
+        float *a = singles(wide_a, m * k);
+        float *b = singles(wide_b, k * n);
+        float *c = calloc(m * n, sizeof(*c));
+        assert_non_null(c);
+        ww_exact_gemm_f32(m, n, k, a, k, b, n, 0, c, n);
+        for (size_t i = 0; i < m * n; i++) {
+            float sum = 0;
+            for (size_t p = 0; p < k; p++) {
+                sum += a[i / n * k + p] * b[p * n + i % n];
+            }
+            assert_memory_equal(&c[i], &sum, sizeof(sum));
+        }
+        free(wide_a), free(wide_b), free(a), free(b), free(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(has_the_bits_of_plain_loops),
+        cmocka_unit_test(singles_have_the_bits_of_plain_loops),
         cmocka_unit_test(adds_to_what_is_there_and_keeps_the_padding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
