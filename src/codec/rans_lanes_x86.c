@@ -38,6 +38,21 @@ void ww_lanes_spread_make(struct ww_lanes_spread *spread)
 
 _Static_assert(VECTORS * 8 == WW_LANES_MOST, "a group is four vectors");
 
+/* Eight entries by scalar loads: the instruction that gathers is slower on many machines.
+ */
+ALWAYS __m256i gather(const uint32_t *from, __m256i place)
+{
+    const uint64_t a = (uint64_t)_mm256_extract_epi64(place, 0);
+    const uint64_t b = (uint64_t)_mm256_extract_epi64(place, 1);
+    const uint64_t c = (uint64_t)_mm256_extract_epi64(place, 2);
+    const uint64_t d = (uint64_t)_mm256_extract_epi64(place, 3);
+
+    return _mm256_setr_epi32((int)from[(uint32_t)a], (int)from[a >> 32],
+                             (int)from[(uint32_t)b], (int)from[b >> 32],
+                             (int)from[(uint32_t)c], (int)from[c >> 32],
+                             (int)from[(uint32_t)d], (int)from[d >> 32]);
+}
+
 ALWAYS __m256i refill(__m256i state, const struct ww_lanes_spread *spread,
                       const uint8_t **at)
 {
@@ -61,8 +76,7 @@ ALWAYS __m256i step(__m256i *state, const uint32_t *slots, __m256i context)
     const __m256i low = _mm256_set1_epi32(WW_RANS_TOTAL - 1);
     const __m256i place = _mm256_add_epi32(_mm256_slli_epi32(context, WW_RANS_BITS),
                                            _mm256_and_si256(*state, low));
-    const __m256i entry =
-        _mm256_i32gather_epi32((const int *)(const void *)slots, place, 4);
+    const __m256i entry = gather(slots, place);
     const __m256i freq =
         _mm256_add_epi32(_mm256_srli_epi32(entry, 20), _mm256_set1_epi32(1));
 
@@ -242,10 +256,8 @@ ALWAYS __m256i high_product(__m256i a, __m256i b)
 ALWAYS __m256i push_symbol(__m256i state, const struct pushes *p, __m256i place,
                            const struct ww_lanes_spread *spread, uint8_t **at)
 {
-    const __m256i info =
-        _mm256_i32gather_epi32((const int *)(const void *)p->info, place, 4);
-    const __m256i reciprocal =
-        _mm256_i32gather_epi32((const int *)(const void *)p->reciprocal, place, 4);
+    const __m256i info = gather(p->info[0], place);
+    const __m256i reciprocal = gather(p->reciprocal[0], place);
     const __m256i less = _mm256_srli_epi32(info, 20); /* freq - 1 */
     const __m256i freq = _mm256_add_epi32(less, _mm256_set1_epi32(1));
     const __m256i start = _mm256_and_si256(_mm256_srli_epi32(info, 8),

@@ -10,7 +10,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "codec/ordered.h"
 #include "model/convert.h"
 #include "rmm/chunk_folded.h"
 #include "util/fail.h"
@@ -20,36 +19,14 @@
 #define BLOCK 256
 #define AT_LEVELS 3
 
-static unsigned exponent_of(struct ww_chunk_type type, const uint8_t *number)
-{
-    return (unsigned)(ww_ordered_load(number, type.width) >> type.exponent_shift) &
-           type.exponent_mask;
-}
-
-static unsigned largest_of(struct ww_chunk_type type, const uint8_t *prediction, size_t n)
-{
-    unsigned largest = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        const unsigned e = exponent_of(type, prediction + i * type.width);
-        largest = e > largest ? e : largest;
-    }
-    return largest;
-}
-
-static unsigned context_of(unsigned largest, unsigned exponent, bool one)
-{
-    const unsigned below = largest - exponent;
-
-    return one ? 0 : below < WW_CHUNK_CONTEXTS ? below : WW_CHUNK_CONTEXTS - 1;
-}
-
-static void contexts_of(struct ww_chunk_type type, unsigned largest, bool one,
+/* one: all by the first table. */
+static void contexts_of(struct ww_chunk_type type, uint32_t largest, bool one,
                         const uint8_t *prediction, size_t n, uint8_t *contexts)
 {
-    for (size_t i = 0; i < n; i++) {
-        const unsigned exponent = exponent_of(type, prediction + i * type.width);
-        contexts[i] = (uint8_t)context_of(largest, exponent, one);
+    if (one) {
+        memset(contexts, 0, n);
+    } else {
+        ww_chunk_order_contexts(type, largest, prediction, n, contexts);
     }
 }
 
@@ -76,7 +53,7 @@ double ww_chunk_dense_level(const struct ww_chunk_levels *levels, int32_t q)
     return q < 0 ? -level : level;
 }
 
-static enum ww_err add_head(const struct ww_chunk_levels *s, unsigned largest, bool one,
+static enum ww_err add_head(const struct ww_chunk_levels *s, uint32_t largest, bool one,
                             struct ww_buf *out, struct ww_error *err)
 {
     const uint8_t head[] = {WW_CHUNK_DENSE, (uint8_t)largest, one, (uint8_t)s->n};
@@ -123,7 +100,7 @@ enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_ty
 {
     static const uint8_t same = WW_CHUNK_SAME;
     const size_t n = n_bytes / type.width;
-    const unsigned largest = largest_of(type, prediction, n);
+    const uint32_t largest = ww_chunk_order_largest(type, prediction, n);
     struct ww_buf *tried[] = {&room->first, &room->second};
     enum ww_err rc = ww_chunk_room_ready(room, err);
 
@@ -186,9 +163,8 @@ static void add_levels(struct ww_chunk_type type, const struct ww_chunk_levels *
         }
         ww_from_double(dtype, values, rounded, count);
         for (size_t i = 0; i < count; i++) {
-            const uint8_t *from = folded[at + i] == 0
-                                      ? prediction + (at + i) * type.width
-                                      : rounded + i * type.width;
+            const uint8_t *from = folded[at + i] == 0 ? prediction + (at + i) * type.width
+                                                      : rounded + i * type.width;
             memmove(out + (at + i) * type.width, from, type.width);
         }
     }
@@ -204,7 +180,7 @@ bool ww_chunk_dense_decode(struct ww_chunk_room *room, struct ww_chunk_type type
     size_t used = 0;
 
     if (!type.exponent_mask || !read_levels(coded, len, &levels, &used) ||
-        coded[0] != largest_of(type, prediction, n) ||
+        coded[0] != ww_chunk_order_largest(type, prediction, n) ||
         !ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in)) {
         return false;
     }

@@ -23,16 +23,17 @@ void ww_folded_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS])
     }
 }
 
-/* A plain loop of which vectors are made: the bits of a float are exponent and mantissa,
- * of which the symbol is the two highest. Numbers are below 2^24. */
+/* A plain loop without a choice, of which vectors are made: the bits of a float are
+ * exponent and mantissa, of which the symbol is the two highest. Numbers are below 2^24. */
 INLINE void find_symbols(const uint32_t *folded, size_t n, uint8_t *symbols)
 {
     for (size_t i = 0; i < n; i++) {
         const float wide = (float)(int32_t)folded[i];
         uint32_t bits = 0;
         memcpy(&bits, &wide, sizeof(bits));
+        const uint32_t direct = 0U - (uint32_t)(folded[i] < WW_FOLDED_DIRECT);
         bits = (bits >> 21) - 4 * 127;
-        symbols[i] = (uint8_t)(folded[i] < WW_FOLDED_DIRECT ? folded[i] : bits);
+        symbols[i] = (uint8_t)((folded[i] & direct) | (bits & ~direct));
     }
 }
 

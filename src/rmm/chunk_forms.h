@@ -45,6 +45,11 @@ enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_ty
 bool ww_chunk_order_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                            const uint8_t *coded, size_t len, const uint8_t *prediction,
                            uint8_t *out, size_t n) WW_MUST_USE;
+/** Tables of n numbers by their predictions' exponents, and the largest of those. */
+uint32_t ww_chunk_order_largest(struct ww_chunk_type type, const uint8_t *prediction,
+                                size_t n);
+void ww_chunk_order_contexts(struct ww_chunk_type type, uint32_t largest,
+                             const uint8_t *prediction, size_t n, uint8_t *contexts);
 enum ww_err ww_chunk_split_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                                   const uint8_t *bytes, size_t n, struct ww_buf *out,
                                   struct ww_error *err) WW_MUST_USE;

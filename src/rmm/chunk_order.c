@@ -66,6 +66,18 @@ static const struct steps *steps_of(unsigned width)
 }
 #endif
 
+uint32_t ww_chunk_order_largest(struct ww_chunk_type type, const uint8_t *prediction,
+                                size_t n)
+{
+    return steps_of(type.width)->largest(type, prediction, n);
+}
+
+void ww_chunk_order_contexts(struct ww_chunk_type type, uint32_t largest,
+                             const uint8_t *prediction, size_t n, uint8_t *contexts)
+{
+    steps_of(type.width)->contexts(type, largest, prediction, n, contexts);
+}
+
 enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                                   const uint8_t *bytes, const uint8_t *prediction,
                                   size_t n_bytes, struct ww_buf *out,

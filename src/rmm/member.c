@@ -139,7 +139,8 @@ static enum ww_err cut(struct ww_member *m, const struct ww_model *base,
     m->table.parts = ww_calloc(n, sizeof(*m->table.parts));
     m->base_tensors = ww_calloc(n, sizeof(*m->base_tensors));
     m->ranks = ww_calloc(n, sizeof(*m->ranks));
-    if (!m->table.parts || !m->base_tensors || !m->ranks) {
+    m->rank_sought = ww_calloc(n, sizeof(*m->rank_sought));
+    if (!m->table.parts || !m->base_tensors || !m->ranks || !m->rank_sought) {
         return no_memory(m, err);
     }
     for (uint32_t i = 0; i < m->table.n_files; i++) {
@@ -222,6 +223,7 @@ void ww_member_close(struct ww_member *m)
         ww_rank_coded_free(m->ranks[p]);
     }
     ww_free(m->ranks);
+    ww_free(m->rank_sought);
     ww_free(m->files);
     ww_free(m->base_tensors);
     for (uint32_t i = 0; i < m->n_pairs; i++) {

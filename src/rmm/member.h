@@ -56,6 +56,7 @@ struct ww_member {
     struct ww_member_pair *pairs;
     uint32_t n_pairs;
     struct ww_rank_coded **ranks;     /* per part, or NULL; numbers while it is written */
+    bool *rank_sought;                /* per part */
     uint32_t *pair_of;                /* per part: its pair, or WW_NONE */
     struct ww_member_change *changes; /* per part, of a model within an error */
     const struct ww_parent *parent;   /* borrowed; NULL: no version of another */

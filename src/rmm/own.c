@@ -15,6 +15,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define LANES 8
 #define MAX_TRIES 12
 #define NEAR_BOUND 0.98 /* from here on a larger step would gain nothing */
 #define AIM 0.99
@@ -81,17 +82,34 @@ static void cross_columns(size_t m, size_t n, size_t k, const double *a, const d
     }
 }
 
+/* In lanes, so that sums need not wait for each other. */
+static double inner(size_t d, const double *a, const double *b)
+{
+    double sums[LANES] = {0};
+    double sum = 0;
+    size_t j = 0;
+
+    for (; j + LANES <= d; j += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            sums[l] += a[j + l] * b[j + l];
+        }
+    }
+    for (; j < d; j++) {
+        sum += a[j] * b[j];
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        sum += sums[l];
+    }
+    return sum;
+}
+
 /* out (n x k) = a (n x d) b^T (d x k). */
 static void cross_rows(size_t d, size_t n, size_t k, const double *a, const double *b,
                        double *out)
 {
     for (size_t p = 0; p < n; p++) {
         for (size_t q = 0; q < k; q++) {
-            double sum = 0;
-            for (size_t j = 0; j < d; j++) {
-                sum += a[p * d + j] * b[q * d + j];
-            }
-            out[p * k + q] = sum;
+            out[p * k + q] = inner(d, a + p * d, b + q * d);
         }
     }
 }

@@ -244,11 +244,6 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     if (!rc && (job->integers || job->levels)) {
         rc = decode_again(room, job);
     }
-    if (!rc) {
-        ww_sha256_reset(sha);
-        ww_sha256_update(sha, job->coded.data, job->coded.len);
-        ww_sha256_final(sha, job->sha256);
-    }
     return rc;
 }
 

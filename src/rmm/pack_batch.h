@@ -47,7 +47,6 @@ struct ww_pack_job {
     uint8_t *bytes;
     uint8_t *prediction;
     struct ww_buf coded;
-    uint8_t sha256[WW_SHA256_BYTES];
     enum ww_err rc;
     struct ww_error err;
 };

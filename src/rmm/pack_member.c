@@ -10,6 +10,8 @@
 #include "crypto/secret.h"
 #include "rmm/pack_choice.h"
 #include "rmm/parent.h"
+#include "crypto/sha_blocks.h"
+#include "rmm/pack_rank.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -23,7 +25,8 @@ struct writing {
     struct ww_pace *pace;
     struct ww_section_out *out;
     struct ww_pack_manifest_member *entry;
-    struct ww_sha256 *sha; /* of the file that is being written */
+    struct ww_sha sha;   /* of the file that is being written */
+    struct ww_sha coded; /* of a chunk of it */
     /* The next chunk to hand out. */
     uint32_t file;
     uint32_t part;
@@ -94,26 +97,10 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
 static enum ww_err set_rank(const struct writing *w, uint32_t part,
                             struct ww_pack_job *job, struct ww_error *err)
 {
-    const struct ww_tensor *base = job->base_fd >= 0 ? job->base_tensor : NULL;
-    const bool may = base && base->rank == 2 && ww_rank_dtype(base->dtype) &&
-                     w->member->unmerge.n == 0;
-    struct ww_rank_found found;
-    enum ww_err rc = WW_OK;
+    const struct ww_pack_rank_at at = {w->member, w->use->base, w->file, w->part,
+                                       w->offset};
+    const enum ww_err rc = w->chunk == 0 ? ww_pack_rank(&at, w->crew, err) : WW_OK;
 
-    if (may && w->chunk == 0) {
-        const struct ww_rank_pair pair = {.fd = job->fd,
-                                          .at = job->offset,
-                                          .base_fd = job->base_fd,
-                                          .base_at = base->offset,
-                                          .name = job->name,
-                                          .dtype = base->dtype,
-                                          .m = (size_t)base->shape[0],
-                                          .d = (size_t)base->shape[1]};
-        rc = ww_rank_find(&pair, &found, err);
-        if (!rc && found.rank.shape.rank > 0) {
-            rc = ww_rank_encode(w->crew->rooms[0], &found, &w->member->ranks[part], err);
-        }
-    }
     job->rank = w->member->ranks[part] ? &w->member->ranks[part]->rank : NULL;
     return rc;
 }
@@ -266,6 +253,22 @@ static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *er
     return rc;
 }
 
+/* With the digests of the file, of the coded chunk and of the section, two at a time: the
+ * first goes on beside one of the others. */
+static enum ww_err write_coded(struct writing *w, const struct ww_pack_job *job,
+                               uint8_t sha256[WW_SHA256_BYTES], struct ww_error *err)
+{
+    const struct ww_buf *coded = &job->coded;
+    const size_t both = coded->len < job->n ? coded->len : job->n;
+    const struct ww_section_beside rest = {&w->sha, job->bytes + both, job->n - both};
+
+    ww_sha_reset(&w->coded);
+    ww_sha_update_2(&w->coded, coded->data, &w->sha, job->bytes, both);
+    ww_sha_update(&w->coded, coded->data + both, coded->len - both);
+    ww_sha_final(&w->coded, sha256);
+    return ww_section_add_beside(w->out, coded->data, coded->len, rest, err);
+}
+
 static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
                              struct ww_error *err)
 {
@@ -279,21 +282,19 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
         return WW_FAIL(err, job->rc, "%s", job->err.text);
     }
     if (job->offset == 0) {
-        ww_sha256_reset(w->sha);
-    }
-    ww_sha256_update(w->sha, job->bytes, job->n);
-    if (ends_file(t, job)) {
-        ww_sha256_final(w->sha, t->files[job->file].sha256);
+        ww_sha_reset(&w->sha);
     }
     if (job->chunk == 0) {
         rc = write_rank(w, job->part, err);
     }
     chunk->at = w->out->plain_bytes;
     chunk->len = (uint32_t)job->coded.len;
-    memcpy(chunk->sha256, job->sha256, WW_SHA256_BYTES);
     w->entry->coded[job->coded.data[0]] += job->coded.len;
     if (!rc) {
-        rc = ww_section_add(w->out, job->coded.data, job->coded.len, err);
+        rc = write_coded(w, job, chunk->sha256, err);
+    }
+    if (ends_file(t, job)) {
+        ww_sha_final(&w->sha, t->files[job->file].sha256);
     }
     if (job->chunk + 1 == part->n_chunks) {
         ww_member_fitted(w->member, job->part);
@@ -393,9 +394,17 @@ enum ww_err ww_member_write(struct ww_member *member, struct ww_base_use *use,
                             struct ww_section_out *out,
                             struct ww_pack_manifest_member *entry, struct ww_error *err)
 {
-    struct writing w = {member, use, crew, pace, out, entry, NULL, 0, 0, 0, 0};
-    enum ww_err rc = ww_sha256_new(&w.sha, err);
+    struct writing w = {.member = member,
+                        .use = use,
+                        .crew = crew,
+                        .pace = pace,
+                        .out = out,
+                        .entry = entry};
+    enum ww_err rc = ww_sha_init(&w.sha, ww_sha_fast(), err);
 
+    if (!rc) {
+        rc = ww_sha_init(&w.coded, ww_sha_fast(), err);
+    }
     if (!rc) {
         rc = find_same(&w, err);
     }
@@ -415,6 +424,7 @@ enum ww_err ww_member_write(struct ww_member *member, struct ww_base_use *use,
     entry->bytes = out->bytes;
     entry->n_files = member->table.n_files;
     entry->files_bytes = member->bytes;
-    ww_sha256_free(w.sha);
+    ww_sha_release(&w.sha);
+    ww_sha_release(&w.coded);
     return rc;
 }

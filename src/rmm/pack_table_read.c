@@ -83,7 +83,7 @@ static enum ww_err read_rank(struct reader *r, struct ww_pack_table_part *part,
                              const struct ww_jnode *node)
 {
     struct ww_pack_rank *rank = &part->rank;
-    const uint64_t n = part->bytes / 2;
+    const uint64_t n = part->bytes / ww_max_u64(1, ww_dtype_bits(part->dtype) / 8);
     const char *rounding = NULL;
     uint64_t sides = 0;
     const enum ww_err rc = ww_jonly(node, rank_keys, WW_LEN(rank_keys), WW_E_MALFORMED,
@@ -107,6 +107,9 @@ static enum ww_err read_rank(struct reader *r, struct ww_pack_table_part *part,
         return malformed(r, "rounding");
     }
     rank->product = strcmp(rounding, "product") == 0;
+    if (rank->product && part->dtype == WW_DTYPE_F32) {
+        return malformed(r, "rounding");
+    }
     part->factors = r->table->chunks + r->table->n_chunks;
     part->n_factors = ww_part_chunks(ww_rank_b_bytes(rank)) +
                       ww_part_chunks(ww_rank_a_bytes(rank, n / rank->rows));

@@ -8,7 +8,8 @@
  *   p = base + d                                sum: one in fp32, rounded to the dtype
  *   p = base + (d rounded to the dtype)         product: the same with d rounded first
  *
- * Roundings are to nearest even; a p that is no number counts as 0.
+ * Roundings are to nearest even; a p that is no number counts as 0. Tensors of fp32 have
+ * one rounding either way, and are sums.
  */
 #ifndef WW_RMM_RANK_H
 #define WW_RMM_RANK_H

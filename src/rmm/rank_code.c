@@ -140,7 +140,8 @@ enum ww_err ww_rank_load(const struct ww_pack_view *view,
                          struct ww_chunk_room *room, uint8_t *coded, struct ww_rank *out,
                          struct ww_error *err)
 {
-    const uint64_t columns = part->bytes / 2 / part->rank.rows;
+    const uint64_t columns =
+        part->bytes / (ww_dtype_bits(part->dtype) / 8) / part->rank.rows;
     uint64_t chunk = 0;
     enum ww_err rc = ww_rank_init(out, &part->rank, columns, part->dtype, err);
 

@@ -19,8 +19,11 @@
 #define GAUSS_BITS 2.0471        /* of a Gaussian of variance one, in steps of one */
 #define LN_2 0.693147180559945309
 
-/* Errors of the rounded factors, in shares of what rounding the tensor does. */
-static const double shares[] = {0.03, 0.1, 0.3};
+/* Errors of the rounded factors, in shares of what rounding the tensor does, and of the
+ * differences where that is more: integers of 16 bits are not finer. Large matrices want
+ * the first, small ones pay more for their factors. */
+static const double shares[] = {0.03, 0.1, 0.3, 0.6, 1.0};
+static const double finest[] = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2};
 
 struct finding {
     const struct ww_rank_pair *pair;
@@ -45,15 +48,15 @@ static enum ww_err finding_init(struct finding *f, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     f->n = rows < pair->m ? rows : pair->m;
-    rc = ww_rank_block_init(&f->rows, f->n, pair->d, err);
+    rc = ww_rank_block_init(&f->rows, pair->dtype, f->n, pair->d, err);
     f->at = ww_calloc(f->n, sizeof(*f->at));
-    f->prediction = ww_calloc(f->n, 2 * pair->d);
+    f->prediction = ww_calloc(f->n, f->rows.width * pair->d);
     if (!rc && (!f->at || !f->prediction)) {
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a sample of a tensor");
     }
     for (size_t i = 0; i < f->n && !rc; i++) {
         f->at[i] = i * pair->m / f->n;
-        rc = ww_rank_block_read(&f->rows, pair, f->at[i], 0, i, err);
+        rc = ww_rank_block_read(&f->rows, pair, f->at[i], 0, i, 1, err);
     }
     if (!rc) {
         f->plain = ww_rank_bits(pair->dtype, f->rows.tune, f->rows.base, f->rows.base,
@@ -104,10 +107,11 @@ static double bits_of_factors(const struct ww_rank_pair *pair, const struct ww_o
 static double bits_of_rest(const struct finding *f, struct ww_rank *rank)
 {
     const struct ww_rank_pair *pair = f->pair;
-    const size_t row = 2 * pair->d;
+    const size_t row = f->rows.width * pair->d;
+    const unsigned ways = pair->dtype == WW_DTYPE_F32 ? 1 : 2;
     double best[2] = {0, 0};
 
-    for (unsigned product = 0; product < 2; product++) {
+    for (unsigned product = 0; product < ways; product++) {
         rank->shape.product = product == 1;
         for (size_t i = 0; i < f->n; i++) {
             ww_rank_predict(rank, f->at[i] * row, f->rows.base + i * row,
@@ -116,14 +120,13 @@ static double bits_of_rest(const struct finding *f, struct ww_rank *rank)
         best[product] = ww_rank_bits(pair->dtype, f->rows.tune, f->prediction,
                                      f->rows.base, f->n * pair->d);
     }
-    rank->shape.product = best[1] < best[0];
+    rank->shape.product = ways == 2 && best[1] < best[0];
     return best[rank->shape.product] * (double)pair->m / (double)f->n;
 }
 
-/* Round the factors so that their error is this share of the rounding's, and keep them
- * when nothing cheaper was found. */
-static enum ww_err try_share(const struct finding *f, const struct ww_rank_fit *fit,
-                             double share, double *least, struct ww_rank_found *out,
+/* Round the factors within this error, and keep them when nothing cheaper was found. */
+static enum ww_err try_error(const struct finding *f, const struct ww_rank_fit *fit,
+                             double error, double *least, struct ww_rank_found *out,
                              struct ww_error *err)
 {
     const struct ww_own_factors factors = {
@@ -138,7 +141,7 @@ static enum ww_err try_share(const struct finding *f, const struct ww_rank_fit *
     enum ww_err rc = WW_OK;
 
     memset(&now, 0, sizeof(now));
-    rc = ww_own_fit(&factors, share * sqrt(fit->noise2 / fit->delta2), &now.own, err);
+    rc = ww_own_fit(&factors, error, &now.own, err);
     if (rc || !now.own.fits) {
         return rc;
     }
@@ -157,13 +160,30 @@ static enum ww_err try_share(const struct finding *f, const struct ww_rank_fit *
     return rc;
 }
 
+/* Coarser factors cost less and leave more, so beyond the best they only get worse. */
+static enum ww_err try_errors(const struct finding *f, const struct ww_rank_fit *fit,
+                              struct ww_rank_found *out, struct ww_error *err)
+{
+    const double noise = sqrt(fit->noise2 / fit->delta2);
+    double least = WORTH * f->plain * (double)f->pair->m / (double)f->n;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(shares) && !rc; i++) {
+        const double before = least;
+        rc = try_error(f, fit, fmax(shares[i] * noise, finest[i]), &least, out, err);
+        if (least == before && out->rank.shape.rank > 0) {
+            break;
+        }
+    }
+    return rc;
+}
+
 enum ww_err ww_rank_find(const struct ww_rank_pair *pair, struct ww_rank_found *out,
                          struct ww_error *err)
 {
     size_t rows[WW_RANK_SOUGHT];
     struct finding f = {.pair = pair};
     struct ww_rank_fit fit = {0};
-    double least = 0;
     size_t n = 0;
     enum ww_err rc = ww_rank_probe(pair, rows, &n, err);
 
@@ -175,9 +195,8 @@ enum ww_err ww_rank_find(const struct ww_rank_pair *pair, struct ww_rank_found *
     if (!rc) {
         rc = ww_rank_fit(pair, rows, n, &fit, err);
     }
-    least = WORTH * f.plain * (double)pair->m / (double)f.n;
-    for (size_t i = 0; i < WW_LEN(shares) && !rc && fit.r > 0; i++) {
-        rc = try_share(&f, &fit, shares[i], &least, out, err);
+    if (!rc && fit.r > 0) {
+        rc = try_errors(&f, &fit, out, err);
     }
     ww_rank_fit_release(&fit);
     finding_release(&f);

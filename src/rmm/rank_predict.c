@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sums over k are made for many columns at once, each column by itself, so vectors of any
- * length give the same numbers as a plain loop.
+ * Sums over k are those of la/exact.h: each element by itself and in order, so vectors of
+ * any length give the same numbers as a plain loop.
  */
 #include "rmm/rank.h"
 
 #include <string.h>
 
+#include "la/exact.h"
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 
-#define SPAN ((size_t)1024) /* columns at a time */
+#define SPAN ((size_t)256) /* columns at a time, */
+#define TALL ((size_t)32)  /* of so many rows */
 #define INLINE static inline __attribute__((always_inline))
 
 bool ww_rank_dtype(enum ww_dtype dtype)
 {
-    return dtype == WW_DTYPE_BF16 || dtype == WW_DTYPE_F16;
+    return dtype == WW_DTYPE_BF16 || dtype == WW_DTYPE_F16 || dtype == WW_DTYPE_F32;
 }
 
 uint64_t ww_rank_b_bytes(const struct ww_pack_rank *shape)
@@ -48,32 +50,6 @@ void ww_rank_release(struct ww_rank *rank)
     ww_free(rank->b);
     ww_free(rank->a);
     memset(rank, 0, sizeof(*rank));
-}
-
-/* delta[j] = sum of b[k] a[k][j]; two at a time, in the same order, to load less. */
-INLINE void sum_span(const float *b, const float *a, size_t stride, uint32_t r, size_t n,
-                     float *delta)
-{
-    uint32_t k = 0;
-
-    memset(delta, 0, n * sizeof(*delta));
-    for (; k + 2 <= r; k += 2) {
-        const float x = b[k];
-        const float y = b[k + 1];
-        const float *p = a + k * stride;
-        const float *q = p + stride;
-        for (size_t j = 0; j < n; j++) {
-            const float one = delta[j] + x * p[j];
-            delta[j] = one + y * q[j];
-        }
-    }
-    for (; k < r; k++) {
-        const float x = b[k];
-        const float *p = a + k * stride;
-        for (size_t j = 0; j < n; j++) {
-            delta[j] += x * p[j];
-        }
-    }
 }
 
 /* To nearest even; what is no number becomes 0. */
@@ -129,68 +105,105 @@ static void add_f16(const float *delta, bool product, const uint8_t *from, uint8
     }
 }
 
-/* n columns of one row. */
-INLINE void predict_span(const struct ww_rank *t, uint64_t row, uint64_t column,
-                         const uint8_t *from, uint8_t *out, size_t n)
+static void add_f32(const float *delta, const uint8_t *from, uint8_t *out, size_t n)
 {
-    const uint32_t r = t->shape.rank;
-    float delta[SPAN];
+    for (size_t j = 0; j < n; j++) {
+        float base = 0;
+        memcpy(&base, from + 4 * j, sizeof(base));
+        const float sum = base + delta[j];
+        const float number = sum == sum ? sum : 0;
+        memcpy(out + 4 * j, &number, sizeof(number));
+    }
+}
 
-    sum_span(t->b + row * r, t->a + column, (size_t)t->columns, r, n, delta);
-    if (t->dtype == WW_DTYPE_F16) {
-        add_f16(delta, t->shape.product, from, out, n);
-    } else if (t->shape.product) {
+INLINE void add_row(enum ww_dtype dtype, bool product, const float *delta,
+                    const uint8_t *from, uint8_t *out, size_t n)
+{
+    if (dtype == WW_DTYPE_F16) {
+        add_f16(delta, product, from, out, n);
+    } else if (dtype == WW_DTYPE_F32) {
+        add_f32(delta, from, out, n);
+    } else if (product) {
         add_bf16(delta, true, from, out, n);
     } else {
         add_bf16(delta, false, from, out, n);
     }
 }
 
-typedef void (*span_fn)(const struct ww_rank *t, uint64_t row, uint64_t column,
-                        const uint8_t *from, uint8_t *out, size_t n);
+typedef void (*add_fn)(enum ww_dtype dtype, bool product, const float *delta,
+                       const uint8_t *from, uint8_t *out, size_t n);
 
-static void span_any(const struct ww_rank *t, uint64_t row, uint64_t column,
-                     const uint8_t *from, uint8_t *out, size_t n)
+static void add_any(enum ww_dtype dtype, bool product, const float *delta,
+                    const uint8_t *from, uint8_t *out, size_t n)
 {
-    predict_span(t, row, column, from, out, n);
+    add_row(dtype, product, delta, from, out, n);
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
-__attribute__((target("avx2"))) static void span_avx2(const struct ww_rank *t,
-                                                      uint64_t row, uint64_t column,
-                                                      const uint8_t *from, uint8_t *out,
-                                                      size_t n)
+__attribute__((target("avx2"))) static void add_avx2(enum ww_dtype dtype, bool product,
+                                                     const float *delta,
+                                                     const uint8_t *from, uint8_t *out,
+                                                     size_t n)
 {
-    predict_span(t, row, column, from, out, n);
+    add_row(dtype, product, delta, from, out, n);
 }
 
-static span_fn span_of_this_machine(void)
+static add_fn add_of_this_machine(void)
 {
-    return __builtin_cpu_supports("avx2") ? span_avx2 : span_any;
+    return __builtin_cpu_supports("avx2") ? add_avx2 : add_any;
 }
 #else
-static span_fn span_of_this_machine(void)
+static add_fn add_of_this_machine(void)
 {
-    return span_any;
+    return add_any;
 }
 #endif
+
+/* n columns of some rows; from and out begin at the first of them. */
+static void predict_block(const struct ww_rank *t, uint64_t row, size_t n_rows,
+                          uint64_t column, size_t n, const uint8_t *from, uint8_t *out)
+{
+    const add_fn add = add_of_this_machine();
+    const size_t width = ww_dtype_bits(t->dtype) / 8;
+    const size_t columns = (size_t)t->columns;
+    float delta[TALL * SPAN];
+
+    ww_exact_gemm_f32(n_rows, n, t->shape.rank, t->b + row * t->shape.rank, t->shape.rank,
+                      t->a + column, columns, 0, delta, SPAN);
+    for (size_t i = 0; i < n_rows; i++) {
+        add(t->dtype, t->shape.product, delta + i * SPAN, from + i * columns * width,
+            out + i * columns * width, n);
+    }
+}
+
+/* Rows of a rectangle, in blocks that stay in the cache. */
+static void predict_rows(const struct ww_rank *t, uint64_t row, uint64_t n_rows,
+                         uint64_t column, uint64_t n, const uint8_t *from, uint8_t *out)
+{
+    const size_t width = ww_dtype_bits(t->dtype) / 8;
+
+    for (uint64_t i = 0; i < n_rows; i += TALL) {
+        for (uint64_t j = 0; j < n; j += SPAN) {
+            const size_t at = (size_t)(i * t->columns + j) * width;
+            predict_block(t, row + i, (size_t)ww_min_u64(TALL, n_rows - i), column + j,
+                          (size_t)ww_min_u64(SPAN, n - j), from + at, out + at);
+        }
+    }
+}
 
 void ww_rank_predict(const struct ww_rank *t, uint64_t at, const uint8_t *from,
                      uint8_t *out, size_t n_bytes)
 {
-    const span_fn span = span_of_this_machine();
-    uint64_t row = at / 2 / t->columns;
-    uint64_t column = at / 2 % t->columns;
+    const size_t width = ww_dtype_bits(t->dtype) / 8;
+    const uint64_t n = n_bytes / width;
 
-    for (size_t i = 0; i < n_bytes / 2;) {
-        const size_t n =
-            (size_t)ww_min_u64(ww_min_u64(SPAN, t->columns - column), n_bytes / 2 - i);
-        span(t, row, column, from + 2 * i, out + 2 * i, n);
-        i += n;
-        column += n;
-        if (column == t->columns) {
-            column = 0;
-            row++;
-        }
+    for (uint64_t i = 0; i < n;) {
+        const uint64_t row = (at / width + i) / t->columns;
+        const uint64_t column = (at / width + i) % t->columns;
+        const bool whole = column == 0 && n - i >= t->columns;
+        const uint64_t n_rows = whole ? (n - i) / t->columns : 1;
+        const uint64_t some = whole ? t->columns : ww_min_u64(t->columns - column, n - i);
+        predict_rows(t, row, n_rows, column, some, from + i * width, out + i * width);
+        i += n_rows * some;
     }
 }

@@ -22,6 +22,7 @@
 struct probe {
     struct ww_rank_block block;
     size_t s;      /* rows */
+    double *delta; /* s x d, less with each direction that is removed */
     double *norms; /* of them */
     double *pivot; /* a direction */
     size_t *at;    /* which rows of the tensor */
@@ -37,10 +38,13 @@ static enum ww_err load(struct probe *p, const struct ww_rank_pair *pair,
 
     for (size_t i = 0; i < p->s && !rc; i++) {
         p->at[i] = i * pair->m / p->s;
-        rc = ww_rank_block_read(&p->block, pair, p->at[i], column, i, err);
+        rc = ww_rank_block_read(&p->block, pair, p->at[i], column, i, 1, err);
     }
     if (!rc) {
-        ww_rank_block_widen(&p->block, pair->dtype, p->s);
+        ww_rank_block_widen(&p->block, p->s);
+    }
+    for (size_t i = 0; i < p->s * p->block.d && !rc; i++) {
+        p->delta[i] = (double)p->block.delta[i];
     }
     return rc;
 }
@@ -52,8 +56,8 @@ static void measure(struct probe *p)
     for (size_t i = 0; i < p->s; i++) {
         p->norms[i] = 0;
         for (size_t j = 0; j < d; j++) {
-            const double x = p->block.delta[i * d + j];
-            const double h = p->block.half[i * d + j];
+            const double x = p->delta[i * d + j];
+            const double h = (double)p->block.half[i * d + j];
             p->norms[i] += x * x;
             p->noise2 += h * h / 3;
         }
@@ -65,7 +69,7 @@ static void measure(struct probe *p)
 static size_t deflate(struct probe *p, double *left)
 {
     const size_t d = p->block.d;
-    double *const delta = p->block.delta;
+    double *const delta = p->delta;
     size_t best = 0;
 
     for (size_t i = 1; i < p->s; i++) {
@@ -141,11 +145,12 @@ enum ww_err ww_rank_probe(const struct ww_rank_pair *pair, size_t *rows, size_t 
     if (most == 0) {
         return WW_OK;
     }
-    rc = ww_rank_block_init(&p.block, p.s, d, err);
+    rc = ww_rank_block_init(&p.block, pair->dtype, p.s, d, err);
+    p.delta = ww_calloc(p.s, d * sizeof(*p.delta));
     p.norms = ww_calloc(p.s, sizeof(*p.norms));
     p.at = ww_calloc(p.s, sizeof(*p.at));
     p.pivot = ww_calloc(d, sizeof(*p.pivot));
-    if (!rc && (!p.norms || !p.at || !p.pivot)) {
+    if (!rc && (!p.delta || !p.norms || !p.at || !p.pivot)) {
         rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a sample of a tensor");
     }
     if (!rc) {
@@ -156,6 +161,7 @@ enum ww_err ww_rank_probe(const struct ww_rank_pair *pair, size_t *rows, size_t 
         count(&p, most, rows, n);
     }
     ww_rank_block_release(&p.block);
+    ww_free(p.delta);
     ww_free(p.norms);
     ww_free(p.at);
     ww_free(p.pivot);

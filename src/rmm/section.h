@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "crypto/hash.h"
+#include "crypto/sha.h"
 #include "crypto/sealed.h"
 #include "util/buf.h"
 
@@ -16,6 +16,14 @@ enum ww_err ww_section_key(struct ww_secret *content_key,
                            const uint8_t key_id[WW_RECORD_ID_BYTES],
                            struct ww_secret **out, struct ww_error *err) WW_MUST_USE;
 
+/** Bytes of another digest, hashed side by side with what is written: two digests take
+ *  little more time than one. */
+struct ww_section_beside {
+    struct ww_sha *sha; /* NULL: none */
+    const uint8_t *bytes;
+    size_t n;
+};
+
 /** Where a section goes. Set fd, name and at (of its first byte); to seal it, key and
  *  cipher; then begin. */
 struct ww_section_out {
@@ -24,8 +32,9 @@ struct ww_section_out {
     uint64_t at; /* in the file, of what is written next */
     struct ww_secret *key;
     uint32_t cipher;
-    struct ww_sha256 *sha; /* of what was written */
-    struct ww_buf piece;   /* of plaintext, not sealed yet */
+    struct ww_sha sha; /* of what was written */
+    struct ww_section_beside beside;
+    struct ww_buf piece; /* of plaintext, not sealed yet */
     uint8_t *sealed;
     uint64_t index;
     uint64_t plain_bytes;
@@ -35,6 +44,10 @@ enum ww_err ww_section_begin(struct ww_section_out *out,
                              struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_section_add(struct ww_section_out *out, const void *bytes, size_t n,
                            struct ww_error *err) WW_MUST_USE;
+/** The same with all bytes of another digest beside it. */
+enum ww_err ww_section_add_beside(struct ww_section_out *out, const void *bytes, size_t n,
+                                  struct ww_section_beside beside,
+                                  struct ww_error *err) WW_MUST_USE;
 /** The last piece; sha256: of the whole section. */
 enum ww_err ww_section_end(struct ww_section_out *out, uint8_t sha256[WW_SHA256_BYTES],
                            struct ww_error *err) WW_MUST_USE;

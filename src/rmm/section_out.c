@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "crypto/aead.h"
+#include "crypto/sha_blocks.h"
 #include "rmm/section.h"
 #include "rmm/section_nonce.h"
 #include "util/alloc.h"
@@ -15,7 +16,7 @@
 
 enum ww_err ww_section_begin(struct ww_section_out *out, struct ww_error *err)
 {
-    enum ww_err rc = ww_sha256_new(&out->sha, err);
+    enum ww_err rc = ww_sha_init(&out->sha, ww_sha_fast(), err);
 
     ww_buf_init(&out->piece, WW_SECTION_PIECE);
     if (!rc && out->key) {
@@ -27,12 +28,26 @@ enum ww_err ww_section_begin(struct ww_section_out *out, struct ww_error *err)
     return rc;
 }
 
+/* Of n bytes that are written, and as many of those beside them. */
+static void digest(struct ww_section_out *out, const uint8_t *bytes, size_t n)
+{
+    struct ww_section_beside *b = &out->beside;
+    const size_t both = b->n < n ? b->n : n;
+
+    if (both > 0) {
+        ww_sha_update_2(&out->sha, bytes, b->sha, b->bytes, both);
+        b->bytes += both;
+        b->n -= both;
+    }
+    ww_sha_update(&out->sha, bytes + both, n - both);
+}
+
 static enum ww_err put(struct ww_section_out *out, const uint8_t *bytes, size_t n,
                        struct ww_error *err)
 {
     const enum ww_err rc = ww_pwrite_full(out->fd, bytes, n, out->at, out->name, err);
 
-    ww_sha256_update(out->sha, bytes, n);
+    digest(out, bytes, n);
     out->at += n;
     out->bytes += n;
     return rc;
@@ -79,18 +94,30 @@ enum ww_err ww_section_add(struct ww_section_out *out, const void *bytes, size_t
     return rc;
 }
 
+enum ww_err ww_section_add_beside(struct ww_section_out *out, const void *bytes, size_t n,
+                                  struct ww_section_beside beside, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    out->beside = beside;
+    rc = ww_section_add(out, bytes, n, err);
+    ww_sha_update(beside.sha, out->beside.bytes, out->beside.n);
+    out->beside = (struct ww_section_beside){0};
+    return rc;
+}
+
 enum ww_err ww_section_end(struct ww_section_out *out, uint8_t sha256[WW_SHA256_BYTES],
                            struct ww_error *err)
 {
     const enum ww_err rc = out->key ? seal_piece(out, true, err) : WW_OK;
 
-    ww_sha256_final(out->sha, sha256);
+    ww_sha_final(&out->sha, sha256);
     return rc;
 }
 
 void ww_section_out_release(struct ww_section_out *out)
 {
-    ww_sha256_free(out->sha);
+    ww_sha_release(&out->sha);
     ww_buf_release(&out->piece);
     ww_free(out->sealed);
     memset(out, 0, sizeof(*out));

@@ -79,26 +79,33 @@ void ww_unpack_close(struct ww_unpack_run *run)
     memset(run, 0, sizeof(*run));
 }
 
+/* A file is not the one that was packed: because a chunk was altered, or the base is
+ * another one, or else. */
+static enum ww_err tell_why(const struct ww_unpack_run *run, uint32_t file,
+                            struct ww_unpack_rooms *rooms, struct ww_error *err)
+{
+    enum ww_err rc = ww_unpack_find_altered(&run->view, file, rooms, err);
+
+    if (!rc && run->base) {
+        rc = ww_base_use_check(run->base, &run->file.manifest, err);
+    }
+    return rc ? rc
+              : WW_FAIL(err, WW_E_TAMPERED,
+                        "member '%s': file '%s' is restored, but is not the one that was "
+                        "packed",
+                        run->view.member->name, run->view.table.files[file].path);
+}
+
 static enum ww_err check_files(const struct ww_unpack_run *run,
                                const struct ww_stream_result *result,
-                               struct ww_error *err)
+                               struct ww_unpack_rooms *rooms, struct ww_error *err)
 {
     const struct ww_pack_table *t = &run->view.table;
     enum ww_err rc = WW_OK;
 
     for (uint32_t f = 0; f < t->n_files && !rc; f++) {
-        if (memcmp(result->output_sha256[f], t->files[f].sha256, WW_SHA256_BYTES) == 0) {
-            continue;
-        }
-        if (run->base) {
-            rc = ww_base_use_check(run->base, &run->file.manifest, err);
-        }
-        if (!rc) {
-            rc =
-                WW_FAIL(err, WW_E_TAMPERED,
-                        "member '%s': file '%s' is restored, but is not the one that was "
-                        "packed",
-                        run->view.member->name, t->files[f].path);
+        if (memcmp(result->output_sha256[f], t->files[f].sha256, WW_SHA256_BYTES) != 0) {
+            rc = tell_why(run, f, rooms, err);
         }
     }
     return rc;
@@ -162,7 +169,7 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
         rc = ww_stream_run(&plan.plan, out, &own, &result, err);
     }
     if (!rc) {
-        rc = check_files(run, &result, err);
+        rc = check_files(run, &result, &plan.rooms, err);
     }
     if (!rc && out) {
         rc = ask(run, out_path, err);

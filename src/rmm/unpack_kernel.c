@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The executor reads the base and writes the files; the coded chunks, which are of any
- * length, the kernel reads itself. A chunk's digest is checked before it is decoded, so a
- * decoder never sees bytes that nobody wrote.
+ * length, the kernel reads itself. Of whole files the digest of the file decides, which
+ * is taken anyway and is what the manifest commits to; digests of coded chunks then say
+ * which chunk it was that did not come back. A chunk that is read alone is checked before
+ * it is decoded.
  */
 #include "rmm/unpack_kernel.h"
 
@@ -85,44 +87,118 @@ static const char *part_name(const struct ww_pack_table_part *part)
     return part->tensor ? part->tensor : "(no tensor)";
 }
 
+static enum ww_err check_digest(const struct ww_pack_view *view,
+                                const struct ww_pack_table_part *part, uint64_t chunk,
+                                const uint8_t *coded, struct ww_error *err)
+{
+    const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
+    uint8_t digest[WW_SHA256_BYTES];
+
+    ww_sha256_of(coded, c->len, digest);
+    if (memcmp(digest, c->sha256, sizeof(digest)) == 0) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_TAMPERED,
+                   "member '%s': chunk %llu of tensor '%s' is not what its table says",
+                   view->member->name, (unsigned long long)chunk + 1, part_name(part));
+}
+
+/* Why a chunk does not decode. */
+static enum ww_err explain(const struct ww_pack_view *view,
+                           const struct ww_pack_table_part *part, uint64_t chunk,
+                           const uint8_t *coded, struct ww_error *err)
+{
+    const enum ww_err rc = check_digest(view, part, chunk, coded, err);
+
+    if (rc) {
+        return rc;
+    }
+    return part->predicted || part->chained
+               ? WW_FAIL(err, WW_E_UNRELATED,
+                         "member '%s': chunk %llu of tensor '%s' does not decode: the "
+                         "base is not the one that the package was made with",
+                         view->member->name, (unsigned long long)chunk + 1,
+                         part_name(part))
+               : WW_FAIL(err, WW_E_MALFORMED,
+                         "member '%s': chunk %llu of tensor '%s' does not decode",
+                         view->member->name, (unsigned long long)chunk + 1,
+                         part_name(part));
+}
+
+static enum ww_err decode_chunk(const struct ww_pack_view *view,
+                                const struct ww_pack_table_part *part, uint64_t chunk,
+                                const struct ww_rank *rank, const uint8_t *prediction,
+                                struct ww_unpack_room *room, uint8_t *out, size_t n,
+                                struct ww_error *err)
+{
+    const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
+
+    if (rank && prediction) {
+        ww_rank_predict(rank, chunk * WW_CHUNK_BYTES, prediction, room->with_rank, n);
+        prediction = room->with_rank;
+    }
+    return ww_chunk_decode(room->chunk, ww_chunk_type_of(part->dtype), room->coded,
+                           c->len, prediction, out, n)
+               ? WW_OK
+               : explain(view, part, chunk, room->coded, err);
+}
+
+static enum ww_err read_chunk(const struct ww_pack_view *view,
+                              const struct ww_pack_table_part *part, uint64_t chunk,
+                              struct ww_unpack_room *room, struct ww_error *err)
+{
+    const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
+
+    return ww_section_read(&view->section, c->at, room->coded, c->len, err);
+}
+
 enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
                             const struct ww_rank *rank, const uint8_t *prediction,
                             struct ww_unpack_room *room, uint8_t *out, size_t n,
                             struct ww_error *err)
 {
-    const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
-    const char *member = view->member->name;
-    uint8_t digest[WW_SHA256_BYTES];
-    enum ww_err rc = ww_section_read(&view->section, c->at, room->coded, c->len, err);
+    enum ww_err rc = read_chunk(view, part, chunk, room, err);
+
+    if (!rc) {
+        rc = check_digest(view, part, chunk, room->coded, err);
+    }
+    return rc ? rc : decode_chunk(view, part, chunk, rank, prediction, room, out, n, err);
+}
+
+/* Of a file whose digest is taken: see above. */
+static enum ww_err restore_chunk(const struct ww_pack_view *view,
+                                 const struct ww_pack_table_part *part, uint64_t chunk,
+                                 const struct ww_rank *rank, const uint8_t *prediction,
+                                 struct ww_unpack_room *room, uint8_t *out, size_t n,
+                                 struct ww_error *err)
+{
+    const enum ww_err rc = read_chunk(view, part, chunk, room, err);
+
+    return rc ? rc : decode_chunk(view, part, chunk, rank, prediction, room, out, n, err);
+}
+
+enum ww_err ww_unpack_find_altered(const struct ww_pack_view *view, uint32_t file,
+                                   struct ww_unpack_rooms *rooms, struct ww_error *err)
+{
+    const struct ww_pack_table_file *f = &view->table.files[file];
+    struct ww_unpack_room *room = NULL;
+    enum ww_err rc = ww_unpack_rooms_take(rooms, &room, err);
 
     if (rc) {
         return rc;
     }
-    ww_sha256_of(room->coded, c->len, digest);
-    if (memcmp(digest, c->sha256, sizeof(digest)) != 0) {
-        return WW_FAIL(
-            err, WW_E_TAMPERED,
-            "member '%s': chunk %llu of tensor '%s' is not what its table says", member,
-            (unsigned long long)chunk + 1, part_name(part));
+    for (uint32_t p = 0; p < f->n_parts && !rc; p++) {
+        const struct ww_pack_table_part *part = &view->table.parts[f->first_part + p];
+        for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
+            rc = read_chunk(view, part, c, room, err);
+            if (!rc) {
+                rc = check_digest(view, part, c, room->coded, err);
+            }
+        }
     }
-    if (rank && prediction) {
-        ww_rank_predict(rank, chunk * WW_CHUNK_BYTES, prediction, room->with_rank, n);
-        prediction = room->with_rank;
-    }
-    if (!ww_chunk_decode(room->chunk, ww_chunk_type_of(part->dtype), room->coded, c->len,
-                         prediction, out, n)) {
-        return part->predicted || part->chained
-                   ? WW_FAIL(
-                         err, WW_E_UNRELATED,
-                         "member '%s': chunk %llu of tensor '%s' does not decode: the "
-                         "base is not the one that the package was made with",
-                         member, (unsigned long long)chunk + 1, part_name(part))
-                   : WW_FAIL(err, WW_E_MALFORMED,
-                             "member '%s': chunk %llu of tensor '%s' does not decode",
-                             member, (unsigned long long)chunk + 1, part_name(part));
-    }
-    return WW_OK;
+    ww_unpack_rooms_give(rooms, room);
+    return rc;
 }
 
 /* A piece while it is made: with the factors of its part, if there are any. */
@@ -216,7 +292,7 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
         const uint8_t *prediction = NULL;
         rc = predict(piece, tile, i, room, &prediction, err);
         if (!rc) {
-            rc = ww_unpack_chunk(
+            rc = restore_chunk(
                 piece->view, piece->part, piece->first + tile->first_row + i,
                 at->rank.b ? &at->rank : NULL, prediction, room,
                 tile->out + i * tile->row_bytes, (size_t)tile->row_bytes, err);

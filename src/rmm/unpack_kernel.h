@@ -44,6 +44,12 @@ enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             struct ww_unpack_room *room, uint8_t *out, size_t n,
                             struct ww_error *err) WW_MUST_USE;
 
+/** The first chunk of a file whose coded bytes have another digest than the table says:
+ *  WW_E_TAMPERED; WW_OK when there is none. */
+enum ww_err ww_unpack_find_altered(const struct ww_pack_view *view, uint32_t file,
+                                   struct ww_unpack_rooms *rooms,
+                                   struct ww_error *err) WW_MUST_USE;
+
 /** Parameters of the kernel: rows are the part's chunks from `first` on. */
 struct ww_unpack_piece {
     const struct ww_pack_view *view;

@@ -9,17 +9,21 @@ with the base, exponents and the rest as two streams, zstd -3); zstd -3 of the p
 zstd of the weights (-19, and -9 of large ones); zipnn when it can be imported. Pairs: weights of standard
 deviation 0.02 and a change of a stated one, rounded once, 64 MiB each; one where 15 % of
 the weights move; merged adapters of rank 16 and 64, the sum rounded once or the product
-before it; and folders that are named. Then adapters, exactly and within errors. Speeds
-are of CPU seconds of both whole commands on one thread, reading, digests and writing
-included: slowest and fastest of ROUNDS (3); ONLY=merged for merged adapters alone. FOLDER needs 1 GB and is left clean.
+before it, in BF16 and F32; and folders that are named. Then adapters, exactly and within errors, and
+two pairs of 256 MiB, of which only our speeds are measured, beside what the disk of FOLDER
+does past the page cache. Speeds are of CPU seconds of both whole commands on one thread, reading,
+digests and writing included: slowest and fastest of ROUNDS (3). ONLY=merged or ONLY=large
+for these alone. FOLDER needs 2 GB and is left clean.
 """
 import json
+import mmap
 import os
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import torch
@@ -38,8 +42,11 @@ def zstd(data, level):
 def bitx(base, tune):
     """XOR, rotated so that the sign goes with the mantissa, two streams."""
     x = base ^ tune
-    x = (x << 1) | (x >> 15)
-    return zstd((x >> 8).astype(np.uint8), 3) + zstd((x & 255).astype(np.uint8), 3)
+    top = 8 * x.itemsize - 8
+    x = (x << 1) | (x >> (top + 7))
+    rest = x & ((1 << top) - 1) if top == 8 else x[:, None].view(np.uint8)[:, :3]
+    return (zstd((x >> top).astype(np.uint8), 3) +
+            zstd(np.ascontiguousarray(rest.astype(np.uint8)), 3))
 
 
 def zipnn_bytes(tune):
@@ -52,8 +59,9 @@ def zipnn_bytes(tune):
 
 
 def bits(tensors, names):
-    return np.concatenate([tensors[n].contiguous().view(torch.int16).numpy().view(np.uint16)
-                           .reshape(-1) for n in names])
+    unsigned = {torch.bfloat16: np.uint16, torch.float32: np.uint32}
+    return np.concatenate([tensors[n].contiguous().view(torch.uint8).numpy().reshape(-1)
+                           .view(unsigned[tensors[n].dtype]) for n in names])
 
 
 def cpu(command):
@@ -87,10 +95,10 @@ def measure(binary, work, label, base, tune):
     package, out = os.path.join(work, "p.pkg"), os.path.join(work, "out")
     packs, unpacks = zip(*(one_round(binary, package, base, tune, out) for _ in range(ROUNDS)))
     a, b = (load_file(os.path.join(x, "model.safetensors")) for x in (base, tune))
-    names = sorted(n for n in b if n in a and b[n].dtype == torch.bfloat16)
+    names = sorted(n for n in b if n in a and b[n].dtype in (torch.bfloat16, torch.float32))
     x, y = bits(a, names), bits(b, names)
-    size = 2 * y.size
-    zip_size = zipnn_bytes(y)
+    size = y.nbytes
+    zip_size = zipnn_bytes(y) if y.itemsize == 2 else None
     own = os.path.getsize(package)
     row = [100 * (x == y).mean()] + [100 * v / size for v in (
         own, bitx(x, y), zstd(x ^ y, 3), zstd(y, 19 if y.size < (4 << 20) else 9))]
@@ -100,6 +108,48 @@ def measure(binary, work, label, base, tune):
           f"{spread(size, unpacks):>8}", flush=True)
     shutil.rmtree(out)
     os.remove(package)
+
+
+def disk(folder, size=256 << 20, step=4 << 20):
+    """Direct writes and reads, MB/s by the clock."""
+    path, room = os.path.join(folder, "direct"), mmap.mmap(-1, step)
+    room.write(os.urandom(step))
+    rates = []
+    for flags, move in ((os.O_WRONLY | os.O_CREAT, os.pwrite), (os.O_RDONLY, None)):
+        fd = os.open(path, flags | os.O_DIRECT, 0o600)
+        start = time.monotonic()
+        for at in range(0, size, step):
+            if move:
+                move(fd, room, at)
+            else:
+                os.preadv(fd, [room], at)
+        os.fsync(fd)
+        rates.append(size / (time.monotonic() - start) / 1e6)
+        os.close(fd)
+    os.remove(path)
+    return rates
+
+
+def large(binary, work):
+    """Speeds where starting counts little."""
+    g = torch.Generator().manual_seed(5)
+    base, tune = (torch.empty(128 << 20, dtype=torch.bfloat16) for _ in range(2))
+    step = 16 << 20
+    for at in range(0, base.numel(), step):
+        base[at:at + step] = torch.randn(step, generator=g) * 0.02
+    for delta in (1e-4, 2e-3):
+        for at in range(0, base.numel(), step):
+            tune[at:at + step] = base[at:at + step].float() + torch.randn(step, generator=g) * delta
+        folders = [os.path.join(work, x) for x in ("base", "tune")]
+        for folder, values in zip(folders, (base, tune)):
+            save(folder, values)
+        package, out = os.path.join(work, "p.pkg"), os.path.join(work, "out")
+        packs, unpacks = zip(*(one_round(binary, package, *folders, out) for _ in range(ROUNDS)))
+        print(f"256 MiB, change of sd {delta:g}: pack {spread(256 << 20, packs)}, unpack "
+              f"{spread(256 << 20, unpacks)} MB/s", flush=True)
+        shutil.rmtree(out)
+        os.remove(package)
+    print("disk, past the page cache: {:.0f} MB/s written, {:.0f} MB/s read".format(*disk(work)))
 
 
 def save(folder, values):
@@ -124,11 +174,14 @@ def merged(work):
     g = torch.Generator().manual_seed(3)
     base = (torch.randn(4096, 4096, generator=g) * 0.02).bfloat16()
     save(os.path.join(work, "base"), base)
-    for rank, how in ((16, "sum"), (16, "product"), (64, "sum")):
+    for rank, how in ((16, "sum"), (16, "product"), (64, "sum"), (16, "F32")):
         delta = (torch.randn(4096, rank, generator=g) @ torch.randn(rank, 4096, generator=g)
                  * (1e-3 / rank ** 0.5))
         tune = (base + delta.bfloat16() if how == "product" else
                 (base.float() + delta).bfloat16())
+        if how == "F32":
+            save(os.path.join(work, "base"), base.float())
+            tune = base.float() + delta
         yield f"merged adapter, rank {rank}, {how}", tune
 
 
@@ -166,12 +219,15 @@ def main():
           f"{'zipnn':>6} | {'saved':>7} | pack, unpack MB/s")
     try:
         only = os.environ.get("ONLY")
-        for pairs_of in (merged,) if only == "merged" else (synthetic, merged):
+        chosen = {"merged": (merged,), "large": ()}.get(only, (synthetic, merged))
+        for pairs_of in chosen:
             for label, values in pairs_of(work):
                 save(os.path.join(work, "tune"), values)
                 measure(binary, work, label, os.path.join(work, "base"),
                         os.path.join(work, "tune"))
-        if only != "merged":
+        if only in (None, "large"):
+            large(binary, work)
+        if only is None:
             adapters(binary, work)
         for pair in pairs:
             base, tune = pair.split("=")

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "rmm/rank_block.h"
 #include "rmm/rank_code.h"
 #include "util/fail.h"
 #include "ww_random.h"
@@ -147,6 +148,50 @@ static void a_merged_adapter_is_found(void **state)
     }
 }
 
+/* In fp32 a product is rounded so finely that factors of 16 bits leave some of it. */
+static void an_adapter_merged_in_fp32_is_found(void **state)
+{
+    struct fx *f = *state;
+    const size_t n = sizeof(f->base) / 4; /* M/2 rows */
+    float *base = (float *)(void *)f->base;
+    float *tune = (float *)(void *)f->tune;
+    struct ww_rank_pair pair = {.fd = f->fd,
+                                .at = sizeof(f->base),
+                                .base_fd = f->fd,
+                                .name = "x",
+                                .dtype = WW_DTYPE_F32,
+                                .m = M / 2,
+                                .d = D};
+    struct ww_rank_found found;
+    struct ww_error err = {0};
+    uint64_t seed = 5;
+    merge(f, 4, false); /* for its factors */
+    for (size_t i = 0; i < n; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < 4; k++) {
+            sum += f->b[i / D * 4 + k] * f->a[k * D + i % D];
+        }
+        base[i] = 0.02F * gauss(&seed);
+        tune[i] = base[i] + sum;
+    }
+    assert_int_equal(pwrite(f->fd, base, sizeof(f->base), 0), sizeof(f->base));
+    assert_int_equal(pwrite(f->fd, tune, sizeof(f->tune), sizeof(f->base)),
+                     sizeof(f->tune));
+    OK(ww_rank_find(&pair, &found, &err));
+    assert_int_equal(found.rank.shape.rank, 4);
+    assert_false(found.rank.shape.product);
+    ww_rank_predict(&found.rank, 0, (uint8_t *)base, (uint8_t *)f->predicted,
+                    sizeof(f->base));
+    const double with = ww_rank_bits(WW_DTYPE_F32, (uint8_t *)tune,
+                                     (uint8_t *)f->predicted, (uint8_t *)base, n);
+    const double without =
+        ww_rank_bits(WW_DTYPE_F32, (uint8_t *)tune, (uint8_t *)base, (uint8_t *)base, n);
+    if (with > without / 2) {
+        fail_msg("%.2f bits of %.2f", with / (double)n, without / (double)n);
+    }
+    ww_rank_found_release(&found);
+}
+
 static void what_is_no_product_is_left_alone(void **state)
 {
     struct fx *f = *state;
@@ -199,6 +244,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_merged_adapter_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_adapter_merged_in_fp32_is_found, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_product_is_left_alone, set_up,
                                         tear_down),
         cmocka_unit_test(what_is_no_number_is_predicted_as_zero),
