@@ -32,11 +32,14 @@ struct ww_inspect_member {
     double rank_50;   /* singular values that hold 50, 90, 99 % of a matrix' squared */
     double rank_90;   /* length, mean over the matrices */
     double rank_99;
-    double *spectrum; /* [n_spectrum] squared singular values, largest first: their
-                         share of those of a matrix, mean over the matrices */
+    double rank_errors[3]; /* standard errors of these means, where some of the matrices
+                              were looked into; 0 where all were */
+    double *spectrum;      /* [n_spectrum] squared singular values, largest first: their
+                              share of those of a matrix, mean over the matrices */
     size_t n_spectrum;
-    uint64_t matrices; /* that the spectrum is of; models: those of up to 1024 rows or
-                          columns */
+    uint64_t matrices;    /* that the spectrum is of, */
+    uint64_t of_matrices; /* spread evenly over so many; models: those of up to 1024 rows
+                             or columns */
     struct ww_inspect_rate *rates; /* codec own of adapters, dense of models */
     size_t n_rates;
 };

@@ -198,9 +198,14 @@ static void member(struct ww_page *p, const struct ww_inspect_member *m)
         ww_page_put(p, "</td></tr>\n");
         return;
     }
-    ww_page_putf(p, "<td>%llu</td><td>%.4g</td><td>%.1f, %.1f, %.1f</td>",
+    ww_page_putf(p, "<td>%llu</td><td>%.4g</td><td>%.1f, %.1f, %.1f",
                  (unsigned long long)m->numbers, m->length, m->rank_50, m->rank_90,
                  m->rank_99);
+    if (m->matrices < m->of_matrices) {
+        ww_page_putf(p, " (each within %.1f, %.1f, %.1f)", m->rank_errors[0],
+                     m->rank_errors[1], m->rank_errors[2]);
+    }
+    ww_page_put(p, "</td>");
     if (isfinite(m->unchanged)) {
         ww_page_putf(p, "<td>%.1f %%</td></tr>\n", 100 * m->unchanged);
     } else {
@@ -234,8 +239,9 @@ enum ww_err ww_report_pack_inspect_html(const struct ww_pack_inspection *r, char
     }
     ww_page_putf(
         &p,
-        "<p>Curves are measured on at most %llu matrices of each member, spectra "
-        "of models on those with at most 1024 rows or columns.</p>\n",
+        "<p>Curves of a member, and spectra of a model, are of about %llu matrices, "
+        "spread evenly over those with at most 1024 rows or columns; where some are left "
+        "out, the standard error of the mean is given.</p>\n",
         (unsigned long long)r->sampled);
     return ww_page_end(&p, out);
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "report/object.h"
+#include "util/fail.h"
 #include "weightward/report.h"
 
 static void write_rates(struct ww_jw *w, const char *key,
@@ -43,9 +44,11 @@ static void write_member(struct ww_jw *w, const struct ww_inspect_member *m)
             ww_jw_kdouble(w, "unchanged", m->unchanged);
         }
         ww_jw_ku64(w, "matrices", m->matrices);
+        ww_jw_ku64(w, "of_matrices", m->of_matrices);
         ww_jw_kdouble(w, "rank_50", m->rank_50);
         ww_jw_kdouble(w, "rank_90", m->rank_90);
         ww_jw_kdouble(w, "rank_99", m->rank_99);
+        write_numbers(w, "rank_errors", m->rank_errors, WW_LEN(m->rank_errors));
         write_numbers(w, "spectrum", m->spectrum, m->n_spectrum);
         write_rates(w, m->adapter ? "own" : "dense", m->rates, m->n_rates);
     }

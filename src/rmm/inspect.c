@@ -7,6 +7,7 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/num.h"
 #include "util/str.h"
 
 const double ww_inspect_errors[WW_INSPECT_ERRORS] = {0.05, 0.1, 0.2, 0.4, 0.6};
@@ -50,6 +51,8 @@ enum ww_err ww_inspect_member_init(struct ww_inspect_member *m, struct ww_error 
     return m->spectrum && m->rates ? WW_OK : no_memory(err);
 }
 
+static const double shares[] = {0.5, 0.9, 0.99};
+
 /* Singular values that hold a share of the squared length. */
 static double rank_of(const double *squares, size_t n, double total, double share)
 {
@@ -76,22 +79,37 @@ void ww_inspect_spectrum(struct ww_inspect_member *m, const double *squares, siz
         m->spectrum[k] += squares[k] / total;
         m->n_spectrum = k + 1 > m->n_spectrum ? k + 1 : m->n_spectrum;
     }
-    m->rank_50 += rank_of(squares, n, total, 0.5);
-    m->rank_90 += rank_of(squares, n, total, 0.9);
-    m->rank_99 += rank_of(squares, n, total, 0.99);
+    double *const ranks[] = {&m->rank_50, &m->rank_90, &m->rank_99};
+    for (size_t i = 0; i < WW_LEN(ranks); i++) {
+        const double rank = rank_of(squares, n, total, shares[i]);
+        *ranks[i] += rank;
+        m->rank_errors[i] += rank * rank; /* until they are means */
+    }
     m->matrices++;
+}
+
+/* The standard error of a mean of n out of `of` numbers, from their squares' sum. */
+static double error_of(double mean, double squares, double n, double of)
+{
+    const double spread = squares / n - mean * mean;
+
+    return n > 1 && of > n && spread > 0 ? sqrt(spread / (n - 1) * (1 - n / of)) : 0;
 }
 
 static void mean_spectrum(struct ww_inspect_member *m)
 {
     const double n = m->matrices > 0 ? (double)m->matrices : 1;
+    double *const ranks[] = {&m->rank_50, &m->rank_90, &m->rank_99};
 
     for (size_t k = 0; k < m->n_spectrum; k++) {
         m->spectrum[k] /= n;
     }
-    m->rank_50 /= n;
-    m->rank_90 /= n;
-    m->rank_99 /= n;
+    m->of_matrices = ww_max_u64(m->of_matrices, m->matrices);
+    for (size_t i = 0; i < WW_LEN(ranks); i++) {
+        *ranks[i] /= n;
+        m->rank_errors[i] =
+            error_of(*ranks[i], m->rank_errors[i], n, (double)m->of_matrices);
+    }
 }
 
 static void cosines_of(const double *gram, size_t n, double *cosines)

@@ -8,7 +8,7 @@
 #include "rmm/peek.h"
 #include "weightward/package_inspect.h"
 
-#define WW_INSPECT_SAMPLE 32 /* matrices that curves are measured on */
+#define WW_INSPECT_SAMPLE 32 /* matrices that curves, and spectra of models, are of */
 
 struct ww_inspecting {
     struct ww_pack_inspection *report;

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "codec/ordered.h"
 #include "la/la.h"
 #include "model/convert.h"
 #include "rmm/base_use.h"
@@ -14,8 +15,10 @@
 #include "rmm/inspect.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/num.h"
 
 #define BLOCK 256
+#define LANES 8
 #define MAX_SIDE 1024                    /* of a matrix whose spectrum is looked at */
 #define MAX_ELEMENTS ((uint64_t)8 << 20) /* of it */
 
@@ -30,7 +33,8 @@ struct work {
     double *errors;
     double *bits;
     double *numbers;
-    uint64_t matrices; /* that rates were thought of for */
+    uint64_t matrices; /* of the base that can be looked at, */
+    uint64_t next;     /* and which of them is next */
 };
 
 static enum ww_err no_memory(struct ww_error *err)
@@ -41,6 +45,18 @@ static enum ww_err no_memory(struct ww_error *err)
 static bool is_model(const struct ww_peek *p)
 {
     return p->open && !p->adapter;
+}
+
+/* Numbers that have the same bits in both. */
+static size_t n_same(const uint8_t *a, const uint8_t *b, size_t width, size_t n)
+{
+    size_t same = 0;
+
+    for (size_t k = 0; k < n; k++) {
+        same += ww_ordered_load(a + k * width, (unsigned)width) ==
+                ww_ordered_load(b + k * width, (unsigned)width);
+    }
+    return same;
 }
 
 /* n changes of the block at `at` (in numbers) of the chunk that was read last. */
@@ -56,19 +72,38 @@ static void changes_of(struct work *w, size_t i, enum ww_dtype dtype, size_t at,
     for (size_t k = 0; k < n; k++) {
         const double change = to[k] - base[k];
         to[k] = isfinite(change) ? change : 0;
-        w->unchanged[i] += memcmp(p->bytes + (at + k) * width,
-                                  p->prediction + (at + k) * width, width) == 0;
     }
+    for (size_t k = n; k < BLOCK; k++) {
+        to[k] = 0;
+    }
+    w->unchanged[i] +=
+        (double)n_same(p->bytes + at * width, p->prediction + at * width, width, n);
 }
 
-static void add_block(struct work *w, size_t n)
+/* In lanes, so that sums need not wait for each other. */
+static double inner(const double *a, const double *b)
+{
+    double sums[LANES] = {0};
+    double sum = 0;
+
+    for (size_t k = 0; k < BLOCK; k += LANES) {
+        for (size_t l = 0; l < LANES; l++) {
+            sums[l] += a[k + l] * b[k + l];
+        }
+    }
+    for (size_t l = 0; l < LANES; l++) {
+        sum += sums[l];
+    }
+    return sum;
+}
+
+static void add_block(struct work *w)
 {
     for (size_t i = 0; i < w->n; i++) {
         for (size_t j = 0; j <= i && w->found[i] != WW_NONE; j++) {
-            double sum = 0;
-            for (size_t k = 0; k < n && w->found[j] != WW_NONE; k++) {
-                sum += w->changes[i * BLOCK + k] * w->changes[j * BLOCK + k];
-            }
+            const double sum = w->found[j] == WW_NONE ? 0
+                                                      : inner(w->changes + i * BLOCK,
+                                                              w->changes + j * BLOCK);
             w->gram[i * w->n + j] += sum;
             if (i != j) {
                 w->gram[j * w->n + i] += sum;
@@ -96,7 +131,7 @@ static enum ww_err chunk(struct work *w, enum ww_dtype dtype, uint64_t c,
                 changes_of(w, i, dtype, at, count);
             }
         }
-        add_block(w, count);
+        add_block(w);
     }
     return rc;
 }
@@ -196,7 +231,7 @@ static enum ww_err rate(struct work *w, size_t i, const struct ww_peek_tensor *t
     return rc;
 }
 
-static bool is_looked_at(const struct ww_peek_tensor *t)
+static bool is_looked_at(const struct ww_tensor *t)
 {
     const uint64_t cols = t->rank == 2 && t->shape[0] ? t->n_elements / t->shape[0] : 0;
     const uint64_t side = cols < t->shape[0] ? cols : t->shape[0];
@@ -205,7 +240,32 @@ static bool is_looked_at(const struct ww_peek_tensor *t)
            t->n_elements >= WW_DENSE_LEAST && ww_chunk_type_of(t->dtype).exponent_mask;
 }
 
-static enum ww_err matrix(struct work *w, size_t i, bool sampled, struct ww_error *err)
+static uint64_t count_matrices(const struct ww_model *base)
+{
+    uint64_t n = 0;
+
+    for (uint32_t t = 0; t < base->n_tensors; t++) {
+        n += is_looked_at(&base->tensors[t]);
+    }
+    return n;
+}
+
+/* One of each run of neighbours, by a number that is as good as drawn: all layers are
+ * there, and kinds as often as chance has it. Every seventh would be those of one kind.
+ */
+static bool is_sampled(const struct work *w)
+{
+    const uint64_t run = w->next * WW_INSPECT_SAMPLE / w->matrices;
+    const uint64_t first = ww_div_up(run * w->matrices, WW_INSPECT_SAMPLE);
+    const uint64_t end = ww_div_up((run + 1) * w->matrices, WW_INSPECT_SAMPLE);
+    uint32_t drawn = (uint32_t)(run + 1) * UINT32_C(0x9e3779b9);
+
+    drawn = (drawn ^ drawn >> 15) * UINT32_C(0x85ebca6b);
+    drawn ^= drawn >> 13;
+    return w->matrices <= WW_INSPECT_SAMPLE || w->next == first + drawn % (end - first);
+}
+
+static enum ww_err matrix(struct work *w, size_t i, struct ww_error *err)
 {
     const struct ww_peek_tensor *t = &w->x->peeks[i].tensors[w->found[i]];
     double *changes = NULL;
@@ -216,7 +276,7 @@ static enum ww_err matrix(struct work *w, size_t i, bool sampled, struct ww_erro
     if (!rc && ww_count_nonfinite(t->dtype, bytes, t->n_elements) == 0 &&
         ww_count_nonfinite(t->dtype, base, t->n_elements) == 0) {
         rc = spectrum(w, i, t, changes, err);
-        for (size_t e = 0; e < WW_INSPECT_ERRORS && !rc && sampled; e++) {
+        for (size_t e = 0; e < WW_INSPECT_ERRORS && !rc; e++) {
             rc = rate(w, i, t, bytes, base, e, err);
         }
     }
@@ -232,8 +292,11 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
 {
     const enum ww_dtype dtype = base->tensors[t].dtype;
     uint64_t n_chunks = 0;
-    bool large = true;
+    const bool looked_at = is_looked_at(&base->tensors[t]);
+    const bool sampled = looked_at && is_sampled(w);
     enum ww_err rc = WW_OK;
+
+    w->next += looked_at;
 
     if (!ww_dtype_is_plain_float(dtype)) {
         return WW_OK; /* and none of its numbers is counted */
@@ -247,7 +310,6 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
         }
         if (w->found[i] != WW_NONE) {
             n_chunks = p->tensors[w->found[i]].part->n_chunks;
-            large = !is_looked_at(&p->tensors[w->found[i]]);
             w->x->report->members[i].numbers += base->tensors[t].n_elements;
         }
     }
@@ -258,12 +320,12 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
     for (uint64_t c = 0; c < n_chunks && !rc; c++) {
         rc = chunk(w, dtype, c, err);
     }
-    for (size_t i = 0; i < w->n && !rc && !large; i++) {
+    for (size_t i = 0; i < w->n && !rc && looked_at; i++) {
         if (w->found[i] != WW_NONE && w->gram[i * w->n + i] > 0) {
-            rc = matrix(w, i, w->matrices < WW_INSPECT_SAMPLE, err);
+            w->x->report->members[i].of_matrices++;
+            rc = sampled ? matrix(w, i, err) : WW_OK;
         }
     }
-    w->matrices += !large;
     if (!rc) {
         rc = ww_inspect_add(w->x, base->tensors[t].name, w->gram, err);
     }
@@ -313,6 +375,7 @@ enum ww_err ww_inspect_models(struct ww_inspecting *x, struct ww_error *err)
     for (size_t i = 0; i < n; i++) {
         run = is_model(&x->peeks[i]) ? &x->peeks[i].run : run;
     }
+    w.matrices = run ? count_matrices(run->base) : 0;
     for (uint32_t t = 0; run && t < run->base->n_tensors && !rc; t++) {
         rc = tensor(&w, run->base, t, &run->file.manifest, err);
     }

@@ -32,6 +32,12 @@ static void show_member(const struct ww_inspect_member *m)
         printf("  half, 90 %% and 99 %% of a matrix lie in %.1f, %.1f and %.1f singular "
                "values\n",
                m->rank_50, m->rank_90, m->rank_99);
+        if (m->matrices < m->of_matrices) {
+            printf("  standard errors of these: %.1f, %.1f and %.1f, from %llu of %llu "
+                   "matrices\n",
+                   m->rank_errors[0], m->rank_errors[1], m->rank_errors[2],
+                   (unsigned long long)m->matrices, (unsigned long long)m->of_matrices);
+        }
     }
     if (m->n_rates > 0) {
         show_rates(m->adapter ? "codec own" : "codec dense", m->rates, m->n_rates);

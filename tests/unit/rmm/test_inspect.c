@@ -2,6 +2,8 @@
 /* What is said of members, and of which it is said that nothing can be. */
 #include "rmm_fixture.h"
 
+#include <math.h>
+
 #include "weightward/package_inspect.h"
 
 #define SMALL 12
@@ -141,6 +143,64 @@ static void adapters_that_are_no_sum_of_products_say_so(void **state)
     fx_free(f);
 }
 
+#define MATRICES 80
+#define SIDE 32
+
+/* Matrix i is changed at i % 5 + 1 places of its diagonal: its singular values. */
+static void write_diagonals(const char *folder, bool changed)
+{
+    const size_t each = (size_t)2 * SIDE * SIDE;
+    uint16_t *numbers = calloc(MATRICES, each);
+    char *header = calloc(MATRICES, 100);
+    size_t len = 1;
+    assert_non_null(numbers);
+    assert_non_null(header);
+    header[0] = '{';
+    for (size_t i = 0; i < MATRICES; i++) {
+        len += (size_t)snprintf(header + len, 100,
+                                "%s\"m%02zu\":{\"dtype\":\"BF16\",\"shape\":[%d,%d],"
+                                "\"data_offsets\":[%zu,%zu]}",
+                                i ? "," : "", i, SIDE, SIDE, i * each, (i + 1) * each);
+        for (size_t k = 0; changed && k <= i % 5; k++) {
+            numbers[i * SIDE * SIDE + k * (SIDE + 1)] = 0x3f80;
+        }
+    }
+    header[len] = '}';
+    assert_int_equal(mkdir(folder, 0755), 0);
+    fx_shard(folder, "model.safetensors", header, (uint8_t *)numbers, MATRICES * each);
+    fx_write(folder, "config.json", "{\"model_type\":\"llama\"}", 22);
+    free(numbers);
+    free(header);
+}
+
+static void spectra_of_some_matrices_stand_for_all(void **state)
+{
+    struct fx *f = fx_new();
+    char *base = fx_join(f->dir, "zero");
+    char *tune = fx_join(f->dir, "diagonal");
+    struct ww_pack_inspection found;
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    (void)state;
+    write_diagonals(base, false);
+    write_diagonals(tune, true);
+    const struct ww_pack_member member = {"m", tune, NULL, 0};
+    const struct ww_pack_options options = {.base = base};
+    const struct ww_pack_inspect_options how = {.base = base};
+    OK(ww_pack_create(f->pkg, &member, 1, &options, &report, &err));
+    ww_pack_report_release(&report);
+    OK(ww_pack_inspect(f->pkg, &how, &found, &err));
+    const struct ww_inspect_member *m = &found.members[0];
+    assert_int_equal(m->of_matrices, MATRICES);
+    assert_in_range(m->matrices, 28, 36);
+    assert_true(m->rank_errors[2] > 0.05 && m->rank_errors[2] < 0.5);
+    assert_true(fabs(m->rank_99 - 3) < 3 * m->rank_errors[2]);
+    ww_pack_inspection_release(&found);
+    free(base);
+    free(tune);
+    fx_free(f);
+}
+
 static void too_many_at_a_time_are_refused(void **state)
 {
     struct fx *f = fx_new();
@@ -169,6 +229,7 @@ int main(void)
         cmocka_unit_test(weights_alone_are_counted),
         cmocka_unit_test(a_source_of_a_merge_is_left_out_and_others_are_not),
         cmocka_unit_test(adapters_that_are_no_sum_of_products_say_so),
+        cmocka_unit_test(spectra_of_some_matrices_stand_for_all),
         cmocka_unit_test(too_many_at_a_time_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
