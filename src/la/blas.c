@@ -18,6 +18,18 @@ static void one_thread(void)
     openblas_set_num_threads(1);
 }
 
+/* Where it has threads at all. They come back when they are wanted. */
+extern int blas_thread_shutdown_(void) __attribute__((weak));
+
+/* OpenBLAS starts its threads when it is loaded, and they spin for some hundredths of a
+ * second before they sleep, in a program that multiplies nothing as well. */
+__attribute__((constructor)) static void send_threads_home(void)
+{
+    if (blas_thread_shutdown_) {
+        blas_thread_shutdown_();
+    }
+}
+
 void ww_la_ready(void)
 {
     pthread_once(&once, one_thread);

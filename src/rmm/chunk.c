@@ -74,10 +74,10 @@ enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err
         return WW_OK;
     }
     /* Numbers may be bytes. Pages that are not touched cost nothing. */
-    room->folded = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->folded));
-    room->contexts = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->contexts));
-    room->symbols = ww_calloc(WW_CHUNK_BYTES, sizeof(*room->symbols));
-    room->words = ww_calloc(1, WW_CHUNK_WORDS);
+    room->folded = ww_alloc_pages(WW_CHUNK_BYTES * sizeof(*room->folded));
+    room->contexts = ww_alloc_pages(WW_CHUNK_BYTES);
+    room->symbols = ww_alloc_pages(WW_CHUNK_BYTES);
+    room->words = ww_alloc_pages(WW_CHUNK_WORDS);
     if (!room->folded || !room->contexts || !room->symbols || !room->words) {
         free_numbers(room);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");

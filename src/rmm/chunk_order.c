@@ -13,8 +13,8 @@
 
 struct steps {
     uint32_t (*largest)(struct ww_chunk_type type, const uint8_t *prediction, size_t n);
-    void (*contexts)(struct ww_chunk_type type, uint32_t largest,
-                     const uint8_t *prediction, size_t n, uint8_t *contexts);
+    uint32_t (*contexts)(struct ww_chunk_type type, uint32_t largest,
+                         const uint8_t *prediction, size_t n, uint8_t *contexts);
     void (*fold)(const uint8_t *bytes, const uint8_t *prediction, size_t n,
                  uint32_t *folded);
     void (*unfold)(const uint32_t *folded, const uint8_t *prediction, size_t n,
@@ -75,7 +75,7 @@ uint32_t ww_chunk_order_largest(struct ww_chunk_type type, const uint8_t *predic
 void ww_chunk_order_contexts(struct ww_chunk_type type, uint32_t largest,
                              const uint8_t *prediction, size_t n, uint8_t *contexts)
 {
-    steps_of(type.width)->contexts(type, largest, prediction, n, contexts);
+    (void)steps_of(type.width)->contexts(type, largest, prediction, n, contexts);
 }
 
 enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
@@ -93,7 +93,7 @@ enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_ty
     for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
         const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
         const uint8_t *base = prediction + at * type.width;
-        steps->contexts(type, largest, base, some, room->contexts + at);
+        (void)steps->contexts(type, largest, base, some, room->contexts + at);
         steps->fold(bytes + at * type.width, base, some, room->folded + at);
         ww_folded_count(room, at, some, 8 * type.width);
     }
@@ -106,19 +106,20 @@ bool ww_chunk_order_decode(struct ww_chunk_room *room, struct ww_chunk_type type
 {
     const struct steps *steps = steps_of(type.width);
     const size_t n = n_bytes / type.width;
-    const uint32_t largest = steps->largest(type, prediction, n);
     struct ww_folded_in in;
+    uint32_t largest = 0;
 
-    if (len < 1 || coded[0] != largest ||
-        !ww_folded_begin(room, 8 * type.width, n, coded + 1, len - 1, &in)) {
+    if (len < 1 || !ww_folded_begin(room, 8 * type.width, n, coded + 1, len - 1, &in)) {
         return false;
     }
     for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
         const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
         const uint8_t *base = prediction + at * type.width;
-        steps->contexts(type, largest, base, some, room->block_contexts);
+        const uint32_t here =
+            steps->contexts(type, coded[0], base, some, room->block_contexts);
+        largest = here > largest ? here : largest;
         ww_folded_next(&in, room->block_contexts, room->block, some);
         steps->unfold(room->block, base, some, out + at * type.width);
     }
-    return ww_folded_done(&in);
+    return coded[0] == largest && ww_folded_done(&in);
 }

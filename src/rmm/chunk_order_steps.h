@@ -37,18 +37,23 @@ TARGET static uint32_t NAME(largest)(struct ww_chunk_type type, const uint8_t *p
     return largest;
 }
 
-TARGET static void NAME(contexts)(struct ww_chunk_type type, uint32_t largest,
-                                  const uint8_t *prediction, size_t n, uint8_t *contexts)
+/* The largest exponent of these numbers on the way: a decoder has no other need of it. */
+TARGET static uint32_t NAME(contexts)(struct ww_chunk_type type, uint32_t largest,
+                                      const uint8_t *prediction, size_t n,
+                                      uint8_t *contexts)
 {
     const NUMBER most = (NUMBER)largest;
     const NUMBER last = WW_CHUNK_CONTEXTS - 1;
+    NUMBER found = 0;
 
     for (size_t i = 0; i < n; i++) {
         const NUMBER p = NAME(load)(prediction + i * sizeof(p));
-        const NUMBER below =
-            (NUMBER)(most - (NUMBER)((p >> type.exponent_shift) & type.exponent_mask));
+        const NUMBER e = (NUMBER)((p >> type.exponent_shift) & type.exponent_mask);
+        const NUMBER below = (NUMBER)(most - e);
+        found = e > found ? e : found;
         contexts[i] = (uint8_t)(below < last ? below : last);
     }
+    return found;
 }
 
 TARGET static void NAME(fold)(const uint8_t *bytes, const uint8_t *prediction, size_t n,

@@ -34,8 +34,8 @@ static enum ww_err batch_init(struct ww_pack_batch *batch, unsigned n,
     for (unsigned i = 0; i < n; i++) {
         struct ww_pack_job *job = &batch->jobs[i];
         ww_buf_init(&job->coded, WW_CHUNK_MAX_CODED);
-        job->bytes = ww_calloc(1, WW_CHUNK_BYTES);
-        job->prediction = ww_calloc(1, WW_CHUNK_BYTES);
+        job->bytes = ww_alloc_pages(WW_CHUNK_BYTES);
+        job->prediction = ww_alloc_pages(WW_CHUNK_BYTES);
         if (!job->bytes || !job->prediction) {
             return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
         }

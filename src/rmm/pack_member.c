@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "crypto/secret.h"
-#include "rmm/pack_choice.h"
-#include "rmm/parent.h"
 #include "crypto/sha_blocks.h"
+#include "rmm/pack_choice.h"
 #include "rmm/pack_rank.h"
+#include "rmm/parent.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"

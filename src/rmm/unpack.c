@@ -20,7 +20,7 @@
 #include "util/str.h"
 #include "weightward/guard.h"
 
-#define LEAST_MEMORY ((uint64_t)48 << 20)
+#define LEAST_MEMORY ((uint64_t)16 << 20)
 #define THREAD_MEMORY ((uint64_t)16 << 20)
 #define MOST_MEMORY ((uint64_t)256 << 20)
 

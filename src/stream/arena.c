@@ -8,14 +8,12 @@
 #include "stream/arena.h"
 
 #include <string.h>
-#include <sys/mman.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 
 #define MAX_RANGES 4096
-#define HUGE_PAGE ((size_t)2 << 20)
 
 struct range {
     size_t start;
@@ -35,14 +33,13 @@ enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out, struct ww_error 
     *out = NULL;
     n_bytes -= n_bytes % WW_IO_PAGE;
     struct ww_arena *arena = ww_calloc(1, sizeof(*arena));
-    uint8_t *block = ww_alloc_aligned(HUGE_PAGE, n_bytes);
+    uint8_t *block = ww_alloc_pages(n_bytes);
     if (!arena || !block) {
         ww_free(arena);
         ww_free(block);
         return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu bytes of buffers",
                        n_bytes);
     }
-    madvise(block, n_bytes, MADV_HUGEPAGE); /* a wish: failure does no harm */
     arena->block = block;
     arena->n_bytes = n_bytes;
     *out = arena;

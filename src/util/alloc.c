@@ -10,8 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "util/fault.h"
+
+#define LARGE_PAGE ((size_t)2 << 20)
 
 void *ww_calloc(size_t n, size_t size)
 {
@@ -41,6 +44,16 @@ void *ww_alloc_aligned(size_t align, size_t n)
         align = sizeof(void *);
     }
     return posix_memalign(&p, align, n ? n : 1) == 0 ? p : NULL;
+}
+
+void *ww_alloc_pages(size_t n)
+{
+    void *p = ww_alloc_aligned(LARGE_PAGE, n);
+
+    if (p) {
+        madvise(p, n, MADV_HUGEPAGE); /* a wish: failure does no harm */
+    }
+    return p;
 }
 
 char *ww_strdup(const char *s)

@@ -17,6 +17,10 @@ void *ww_realloc_array(void *p, size_t n, size_t size) WW_MUST_USE;
 /** n bytes aligned to align (a power of two), contents undefined; free with ww_free. */
 void *ww_alloc_aligned(size_t align, size_t n) WW_MUST_USE;
 
+/** n bytes for a buffer of megabytes, contents undefined, in large pages where the system
+ *  has them: a small page costs a fault before its first byte. Free with ww_free. */
+void *ww_alloc_pages(size_t n) WW_MUST_USE;
+
 char *ww_strdup(const char *s) WW_MUST_USE;
 char *ww_strndup(const char *s, size_t len) WW_MUST_USE;
 
