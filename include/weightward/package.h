@@ -56,9 +56,10 @@ enum ww_pack_form {
     WW_PACK_OWN,
     WW_PACK_FEW,
     WW_PACK_DENSE,
+    WW_PACK_KLT,
     WW_PACK_FORMS
 };
-/** "stored", "same", "order", "split", "own", "few", "dense" */
+/** "stored", "same", "order", "split", "own", "few", "dense", "klt" */
 WW_API const char *ww_pack_form_name(enum ww_pack_form form);
 
 /** A model that a member's base was merged of with it, and that it needs to come back. */

@@ -179,7 +179,10 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     case WW_CHUNK_SPLIT:
         return ww_chunk_split_decode(room, type, coded + 1, len - 1, out, n);
     case WW_CHUNK_OWN:
-        return ww_chunk_own_decode(room, type, coded + 1, len - 1, out, n);
+        return ww_chunk_own_decode(room, type, coded + 1, len - 1, NULL, out, n);
+    case WW_CHUNK_KLT:
+        return prediction &&
+               ww_chunk_own_decode(room, type, coded + 1, len - 1, prediction, out, n);
     case WW_CHUNK_FEW:
         return ww_chunk_few_decode(type, coded + 1, len - 1, out, n);
     case WW_CHUNK_DENSE:

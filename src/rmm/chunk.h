@@ -15,6 +15,7 @@
  *   6 dense    u8 largest exponent field of the prediction | u8 1: one table, 0: tables
  *              as in order | u8 k | k levels and the step, each the bits of a fp32
  *              | 16 tables | message
+ *   7 klt      as own
  *
  * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for 4096
  * numbers or more, else 4.
@@ -26,7 +27,9 @@
  * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
  * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
  * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
- * by the table of its index's class. dense: integers as in own, by the tables of order or all by
+ * by the table of its index's class. klt: the same, the product added to the
+ * prediction's number in fp32 before it is rounded; integer 0 is the prediction's bits.
+ * dense: integers as in own, by the tables of order or all by
  * the first one;
  * integer q is a change of level |q|, or beyond k of the last level and step for each
  * more, with the sign of q, in fp64; it is added to the prediction in fp64 and the sum is
@@ -56,6 +59,7 @@ enum ww_chunk_form {
     WW_CHUNK_OWN,
     WW_CHUNK_FEW,
     WW_CHUNK_DENSE,
+    WW_CHUNK_KLT,
     WW_CHUNK_FORMS
 };
 
@@ -81,10 +85,11 @@ struct ww_chunk_scales {
     uint64_t first;
     const float *scales;    /* rank of them, finite */
     const uint8_t *classes; /* rank of them */
+    bool near;              /* form klt: on top of the prediction */
 };
 #define WW_CHUNK_MAX_RANK 4096
 
-/** Append n integers of -32767 to 32767 as the form own. */
+/** Append n integers of -32767 to 32767 as the form own or klt. */
 enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integers,
                                 size_t n, const struct ww_chunk_scales *scales,
                                 struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
@@ -93,6 +98,10 @@ enum ww_dtype ww_chunk_own_dtype(struct ww_chunk_type type);
 /** The number that an integer and a scale stand for, at out. */
 void ww_chunk_own_number(struct ww_chunk_type type, int32_t integer, float scale,
                          uint8_t *out);
+
+/** The same of form klt, on top of a number; out may be that. */
+void ww_chunk_near_number(struct ww_chunk_type type, int32_t integer, float scale,
+                          const uint8_t *near, uint8_t *out);
 
 /** How integers become changes of a prediction: see form dense. */
 #define WW_CHUNK_LEVELS 8

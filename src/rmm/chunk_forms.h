@@ -59,9 +59,10 @@ bool ww_chunk_split_decode(struct ww_chunk_room *room, struct ww_chunk_type type
 /** What the symbols of the form split stand for. */
 void ww_split_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS]);
 
+/** prediction NULL: form own, else klt. */
 bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                         const uint8_t *coded, size_t len, uint8_t *out,
-                         size_t n) WW_MUST_USE;
+                         const uint8_t *coded, size_t len, const uint8_t *prediction,
+                         uint8_t *out, size_t n) WW_MUST_USE;
 
 bool ww_chunk_dense_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
                            const uint8_t *coded, size_t len, const uint8_t *prediction,

@@ -40,7 +40,7 @@ static enum ww_err add_head(const struct ww_chunk_scales *s, struct ww_buf *out,
                             struct ww_error *err)
 {
     uint8_t head[HEAD_BYTES];
-    const uint8_t form = WW_CHUNK_OWN;
+    const uint8_t form = s->near ? WW_CHUNK_KLT : WW_CHUNK_OWN;
     enum ww_err rc = ww_buf_add(out, &form, 1, err);
 
     head[0] = (uint8_t)s->axis;
@@ -97,6 +97,21 @@ void ww_chunk_own_number(struct ww_chunk_type type, int32_t integer, float scale
     ww_from_double(ww_chunk_own_dtype(type), &wide, out, 1);
 }
 
+void ww_chunk_near_number(struct ww_chunk_type type, int32_t integer, float scale,
+                          const uint8_t *near, uint8_t *out)
+{
+    float number = 0;
+
+    if (integer == 0) {
+        memmove(out, near, type.width);
+        return;
+    }
+    ww_to_float(ww_chunk_own_dtype(type), near, &number, 1);
+    number += (float)integer * scale;
+    const double wide = (double)number;
+    ww_from_double(ww_chunk_own_dtype(type), &wide, out, 1);
+}
+
 /* The head of a chunk of n numbers; scales are still bits. */
 static bool read_head(const uint8_t *coded, size_t len, size_t n,
                       struct ww_chunk_scales *s)
@@ -138,7 +153,7 @@ static bool read_scales(const uint8_t *coded, uint32_t rank, float *scales,
 
 static void decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
                        struct ww_chunk_type type, const struct ww_chunk_scales *s,
-                       size_t n, uint8_t *out)
+                       const uint8_t *prediction, size_t n, uint8_t *out)
 {
     for (size_t at = 0; at < n; at += WW_CHUNK_BLOCK) {
         const size_t some = n - at < WW_CHUNK_BLOCK ? n - at : WW_CHUNK_BLOCK;
@@ -150,14 +165,21 @@ static void decode_all(struct ww_folded_in *in, struct ww_chunk_room *room,
         for (size_t i = 0; i < some; i++) {
             const uint32_t u = room->block[i];
             const int32_t q = u & 1 ? -(int32_t)(u >> 1) - 1 : (int32_t)(u >> 1);
-            ww_chunk_own_number(type, q, s->scales[room->block_latents[i]],
-                                out + (at + i) * type.width);
+            const float scale = s->scales[room->block_latents[i]];
+            uint8_t *to = out + (at + i) * type.width;
+            if (prediction) {
+                ww_chunk_near_number(type, q, scale, prediction + (at + i) * type.width,
+                                     to);
+            } else {
+                ww_chunk_own_number(type, q, scale, to);
+            }
         }
     }
 }
 
 bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                         const uint8_t *coded, size_t len, uint8_t *out, size_t n_bytes)
+                         const uint8_t *coded, size_t len, const uint8_t *prediction,
+                         uint8_t *out, size_t n_bytes)
 {
     const size_t n = n_bytes / type.width;
     struct ww_chunk_scales s = {0};
@@ -173,6 +195,6 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     if (!ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in)) {
         return false;
     }
-    decode_all(&in, room, type, &s, n, out);
+    decode_all(&in, room, type, &s, prediction, n, out);
     return ww_folded_done(&in);
 }

@@ -28,6 +28,7 @@ struct ww_member_pair {
     const struct ww_tensor *b; /* m x r */
     bool tried;
     unsigned left; /* parts not written yet */
+    bool near;     /* coded as what differs from the parent's */
     struct ww_own own;
 };
 
@@ -76,6 +77,11 @@ enum ww_err ww_member_pair(struct ww_member *member, struct ww_error *err) WW_MU
 enum ww_err ww_member_fit(struct ww_member *member, uint32_t part,
                           const struct ww_member_pair **out,
                           struct ww_error *err) WW_MUST_USE;
+/** Of a version: replace what was fitted by the difference to the parent's factors, where
+ *  both lie in it and that is shorter. Both parts are chained then. */
+enum ww_err ww_member_near(struct ww_member *member, struct ww_member_pair *pair,
+                           const struct ww_own_factors *factors,
+                           struct ww_error *err) WW_MUST_USE;
 /** A part was written: factors that nobody needs any more go. */
 void ww_member_fitted(struct ww_member *member, uint32_t part);
 /** The same of a tensor of a model, whose base is given, and the product that its

@@ -84,7 +84,7 @@ enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err fit(const struct ww_member *m, struct ww_member_pair *pair,
+static enum ww_err fit(struct ww_member *m, struct ww_member_pair *pair,
                        struct ww_error *err)
 {
     double *a = NULL;
@@ -102,6 +102,9 @@ static enum ww_err fit(const struct ww_member *m, struct ww_member_pair *pair,
                                                .a = a,
                                                .type = ww_chunk_type_of(pair->a->dtype)};
         rc = ww_own_fit(&factors, m->error, &pair->own, err);
+        if (!rc && m->parent && pair->own.fits) {
+            rc = ww_member_near(m, pair, &factors, err);
+        }
     }
     pair->tried = true;
     ww_free(a);

@@ -219,13 +219,18 @@ static bool quantise(const struct fit *t, double step, struct ww_own *out)
     return true;
 }
 
-static double decoded(const struct fit *t, int16_t q, float scale)
+static double decoded(const struct fit *t, int16_t q, float scale, const double *near)
 {
     const enum ww_dtype dtype = ww_chunk_own_dtype(t->f->type);
     uint8_t bytes[8];
     double value = 0;
 
-    ww_chunk_own_number(t->f->type, q, scale, bytes);
+    if (near) {
+        ww_from_double(dtype, near, bytes, 1);
+        ww_chunk_near_number(t->f->type, q, scale, bytes, bytes);
+    } else {
+        ww_chunk_own_number(t->f->type, q, scale, bytes);
+    }
     ww_to_double(dtype, bytes, &value, 1);
     return value;
 }
@@ -239,10 +244,12 @@ static double error_of(struct fit *t, const struct ww_own *own, double *b, doubl
     double error2 = 0;
 
     for (size_t i = 0; i < t->f->m * r; i++) {
-        b[i] = decoded(t, own->b[i], own->scales[i % r]);
+        b[i] = decoded(t, own->b[i], own->scales[i % r],
+                       t->f->near_b ? &t->f->near_b[i] : NULL);
     }
     for (size_t i = 0; i < r * t->f->d; i++) {
-        a[i] = decoded(t, own->a[i], own->scales[i / t->f->d]);
+        a[i] = decoded(t, own->a[i], own->scales[i / t->f->d],
+                       t->f->near_a ? &t->f->near_a[i] : NULL);
     }
     cross_columns(t->f->m, r, r, t->f->b, b, t->room);
     cross_rows(t->f->d, r, r, a, t->f->a, t->core);
@@ -351,6 +358,10 @@ enum ww_err ww_own_fit(const struct ww_own_factors *f, double bound, struct ww_o
     multiply(f->m, f->r, f->r, f->b, t.to_x, t.x);
     multiply(f->r, f->r, f->d, t.to_y, f->a, t.y);
     fix_signs(&t);
+    if (f->near_b && !ww_own_align(f, t.sigma, t.x, t.y, err)) {
+        rc = err->code == WW_E_NOMEM ? WW_E_NOMEM : WW_OK;
+        goto out;
+    }
     search(&t, out, b, a);
     classify(f, out);
 out:

@@ -15,6 +15,8 @@ struct ww_own_factors {
     const double *b;
     const double *a;
     struct ww_chunk_type type; /* that they are stored in */
+    const double *near_b; /* NULL, or factors of the same shapes, as they are stored, of */
+    const double *near_a; /* which the integers say the difference */
 };
 
 struct ww_own {
@@ -34,6 +36,13 @@ struct ww_own {
  */
 enum ww_err ww_own_fit(const struct ww_own_factors *factors, double bound,
                        struct ww_own *out, struct ww_error *err) WW_MUST_USE;
+/**
+ * Turn U S and S V^T into the coordinates of the near factors: balanced, rotated so that
+ * they lie nearest, and what is left times the length of the direction it is multiplied
+ * with, which is what steps are equal in. False when the near ones do not span.
+ */
+bool ww_own_align(const struct ww_own_factors *factors, double *sigma, double *x,
+                  double *y, struct ww_error *err) WW_MUST_USE;
 void ww_own_release(struct ww_own *own);
 /** Squared singular values of B A, r of them, falling. */
 enum ww_err ww_own_spectrum(const struct ww_own_factors *factors, double *squares,

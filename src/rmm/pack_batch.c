@@ -219,12 +219,22 @@ static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
     return job->levels ? code_levels(room, job) : code_exactly(room, job, &job->coded);
 }
 
+static enum ww_err code_integers(struct ww_chunk_room *room, struct ww_pack_job *job)
+{
+    const enum ww_err rc = job->parent ? read_parent(job) : WW_OK;
+
+    return rc ? rc
+              : ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
+                                    &job->scales, &job->coded, &job->err);
+}
+
 /* The bytes of the file that comes back are those that a decoder gives. */
 static enum ww_err decode_again(struct ww_chunk_room *room, struct ww_pack_job *job)
 {
     if (job->coded.len > WW_CHUNK_MAX_CODED ||
         !ww_chunk_decode(room, job->type, job->coded.data, job->coded.len,
-                         job->levels ? job->prediction : NULL, job->bytes, job->n)) {
+                         job->levels || job->parent ? job->prediction : NULL, job->bytes,
+                         job->n)) {
         return WW_FAIL(&job->err, WW_E_INTERNAL, "'%s': a chunk does not decode",
                        job->name);
     }
@@ -237,10 +247,7 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(&job->coded);
-    rc = job->integers
-             ? ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
-                                   &job->scales, &job->coded, &job->err)
-             : code_bytes(room, sha, two, job);
+    rc = job->integers ? code_integers(room, job) : code_bytes(room, sha, two, job);
     if (!rc && (job->integers || job->levels)) {
         rc = decode_again(room, job);
     }

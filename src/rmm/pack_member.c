@@ -125,11 +125,12 @@ static enum ww_err set_integers(const struct writing *w, uint32_t part,
                                            .first = first,
                                            .scales = pair->own.scales,
                                            .classes = is_b ? pair->own.classes_b
-                                                           : pair->own.classes_a};
+                                                           : pair->own.classes_a,
+                                           .near = pair->near};
     if (pair->own.error > w->entry->error) {
         w->entry->error = pair->own.error;
     }
-    return WW_OK;
+    return pair->near ? set_prediction(w, part, job, err) : WW_OK;
 }
 
 /* Of a version: base or parent? Asked when the first chunk is handed out. */

@@ -13,7 +13,7 @@
 const char *ww_pack_form_name(enum ww_pack_form form)
 {
     static const char *const names[] = {"stored", "same", "order", "split",
-                                        "own",    "few",  "dense"};
+                                        "own",    "few",  "dense", "klt"};
 
     return (unsigned)form < WW_LEN(names) ? names[form] : "?";
 }

@@ -13,7 +13,8 @@ most one bit for each weight of the model, vectors included; BitDelta's form wit
 distillation, computed here: sign and mean of every matrix, one bit for each of its weights.
 
 Versions: a later version of a fine-tune packed beside it exactly, and within errors, once
-against the base and once against the version before; percent of the BF16 weights.
+against the base and once against the version before; percent of the BF16 weights. And four
+checkpoints of one adapter within an error.
 
 Trained: eight LoRAs, trained here by the family's own train.py for five tasks, three of them
 twice, rank 8 and rank 16; the first four and all eight.
@@ -38,7 +39,7 @@ MODELS = [("expert-rev", "rev"), ("expert-caesar", "caesar"), ("expert-sort", "s
           ("sibling-rev-s2", "rev")]
 ADAPTERS = [("lora-rev", "rev"), ("lora-caesar", "caesar"), ("lora-sort", "sort"),
             ("lora-swap", "swap")]
-ERRORS = (0.1, 0.4, 0.6, 0.8, 0.9)
+ERRORS = (0.1, 0.4, 0.6, 0.8)
 ROWS = 128
 TRAINED = [("rev", 0), ("caesar", 0), ("sort", 0), ("swap", 0), ("dup", 0), ("rev", 1),
            ("caesar", 1), ("swap", 1)]
@@ -103,17 +104,20 @@ def one_model(f, name, task):
     bitdelta(f.base, tune, out)
     kept = [f.retained(task, (tune, None), (out, None))]
     shutil.rmtree(out)
-    fine, coarse = 0.74, 0.94
-    for _ in range(5):
+    fine, coarse = 0.7, 0.98
+    for _ in range(8):
         middle = (fine + coarse) / 2
-        fine, coarse = (fine, middle) if dense(f, tune, middle, n) <= 1 else (middle, coarse)
+        bits = dense(f, tune, middle, n)
+        fine, coarse = (fine, middle) if bits <= 1 else (middle, coarse)
+        if 0.99 < bits <= 1:
+            break
     bits = []
     for error in (0.1, coarse):
         bits.append(dense(f, tune, error, n))
         f.run("rmm", "unpack", os.path.join(f.work, "m.pkg"), "m", out, "--base", f.base)
         kept.append(f.retained(task, (tune, None), (out, None)))
         shutil.rmtree(out)
-    print(f"{name:16} error 0.1: {bits[0]:.2f} bits, {kept[1]:.1f} %; error {coarse:.2f}: "
+    print(f"{name:16} error 0.1: {bits[0]:.2f} bits, {kept[1]:.1f} %; error {coarse:.3f}: "
           f"{bits[1]:.2f} bits, {kept[2]:.1f} %; sign and mean: 1 bit, {kept[0]:.1f} %", flush=True)
 
 
@@ -130,6 +134,37 @@ def versions(f, parent, tune):
             os.remove(package)
         print(f"{tune} after {parent}, {' '.join(how)}: {100 * found[0] / weights:.2f} % alone, "
               f"{100 * found[1] / weights:.2f} % as a version", flush=True)
+
+
+def checkpoints(f):
+    """The family's LoRA for rev, trained on a little, three times: section bytes of factors."""
+    import train as trainer
+    from peft import PeftModel
+    family = trainer.load_family(f.path)
+    paths = [os.path.join(f.path, "lora-rev")]
+    model = PeftModel.from_pretrained(trainer.load(f.base), paths[0], is_trainable=True)
+    for i in range(3):
+        settings = dict(family.LORA, lr=3e-4, steps=40, min_steps=40)
+        trainer.tune(family, f.path, model, "rev", settings, 90 + i,
+                     lambda text: print(text, file=sys.stderr), f"checkpoint {i + 1}")
+        paths.append(os.path.join(os.path.dirname(f.work), f"checkpoint-{i + 1}"))
+        model.save_pretrained(paths[-1])
+    numbers = sum(v.numel() for v in
+                  load_file(os.path.join(paths[0], "adapter_model.safetensors")).values())
+    package, out = os.path.join(f.work, "c.pkg"), os.path.join(f.work, "c")
+    for error in (0.1, 0.4):
+        for chain in ([], ["--versions"]):
+            f.run("rmm", "pack", package, *(f"v{i}={p}" for i, p in enumerate(paths)),
+                  "--error", str(error), *chain)
+            sizes = [m["codec"]["own"] + m["codec"]["klt"] for m in f.listed(package)["members"]]
+            f.run("rmm", "unpack", package, "v3", out)
+            kept = f.retained("rev", (f.base, paths[3]), (f.base, out))
+            print(f"lora-rev and three checkpoints after it, error {error}, "
+                  f"{' '.join(chain) or 'alone'}: " +
+                  ", ".join(f"{100 * size / (2 * numbers):.1f}" for size in sizes) +
+                  f" % of 16 bits; the last keeps {kept:.1f} %", flush=True)
+            shutil.rmtree(out)
+            os.remove(package)
 
 
 def train(f, rank):
@@ -230,6 +265,7 @@ def main():
                 one_model(f, name, task)
         if args.part in (None, "versions"):
             versions(f, "expert-rev", "expert-rev-v2")
+            checkpoints(f)
         for rank in (8, 16) if args.part in (None, "trained") else ():
             adapters(f, f"trained, rank {rank}", train(f, rank), (4, 8), (1, 2))
         if args.part in (None, "adapters"):

@@ -65,6 +65,9 @@ static const struct one {
     {WW_CHUNK_DENSE, WW_DTYPE_BF16, CHANGE, 9000},
     {WW_CHUNK_DENSE, WW_DTYPE_F16, CHANGE, 333},
     {WW_CHUNK_DENSE, WW_DTYPE_F32, CHANGE, 9000},
+    {WW_CHUNK_KLT, WW_DTYPE_BF16, FACTORS, 6000},
+    {WW_CHUNK_KLT, WW_DTYPE_F16, FACTORS, 333},
+    {WW_CHUNK_KLT, WW_DTYPE_F32, FACTORS, 6000},
 };
 
 #define RANK 6
@@ -130,7 +133,7 @@ static bool of_rank(const struct one *c)
 static bool predicted(const struct one *c)
 {
     return c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME ||
-           c->form == WW_CHUNK_DENSE;
+           c->form == WW_CHUNK_DENSE || c->form == WW_CHUNK_KLT;
 }
 
 /* The bytes of a case, given its prediction. */
@@ -172,7 +175,8 @@ static enum ww_err code(struct ww_chunk_room *room, const struct one *c,
     static const uint8_t classes[4] = {0, 3, 3, 9};
     static const struct ww_chunk_levels levels = {3, 0.0007F, {0.0008F, 0.0014F, 0.002F}};
     static int16_t integers[MOST];
-    const struct ww_chunk_scales own = {1, 4, 1, 2, scales, classes};
+    const struct ww_chunk_scales own = {1, 4, 1, 2, scales, classes,
+                                        c->form == WW_CHUNK_KLT};
     const struct ww_chunk_type type = ww_chunk_type_of(c->dtype);
     uint64_t seed = 9;
 
@@ -180,7 +184,7 @@ static enum ww_err code(struct ww_chunk_room *room, const struct one *c,
         return ww_chunk_dense_encode(room, type, &levels, bytes, prediction,
                                      (size_t)c->n * type.width, out, err);
     }
-    if (c->form != WW_CHUNK_OWN) {
+    if (c->form != WW_CHUNK_OWN && c->form != WW_CHUNK_KLT) {
         return ww_chunk_encode(room, type, bytes, predicted(c) ? prediction : NULL,
                                (size_t)c->n * type.width, out, err);
     }

@@ -131,7 +131,8 @@ def decode_split(data, width, n_bytes):
     return bits.view(np.uint8).reshape(n, 8)[:, :width].tobytes()
 
 
-def decode_own(data, kind, n_bytes):
+def decode_own(data, kind, n_bytes, near=None):
+    """near: the prediction of form klt."""
     width, shift, _ = kind
     n = n_bytes // width
     axis, rank, row, first = struct.unpack_from("<BIQQ", data)
@@ -147,6 +148,11 @@ def decode_own(data, kind, n_bytes):
                                            folded)
     integers = np.array([unfold(u) for u in values], np.float32)
     product = integers * scales[index]          # one rounding, in fp32
+    if near is not None:
+        stored = np.frombuffer(near, {2: "<u2", 4: "<u4"}[width])
+        product = widen(near, shift).astype(np.float32) + product
+        moved = narrow(product.astype(float), shift)
+        return np.where(integers == 0, stored, moved).astype(stored.dtype).tobytes()
     if shift == 23:
         return product.astype("<f4").tobytes()
     if shift == 10:
@@ -225,6 +231,8 @@ def decode_chunk(data, dtype, n_bytes, prediction):
         out = decode_own(data, kind, n_bytes)
     elif form == 5:
         out = decode_few(data, width, n_bytes)
+    elif form == 7:
+        out = decode_own(data, kind, n_bytes, prediction)
     else:
         assert form == 6
         out = decode_dense(data, kind, prediction)

@@ -223,7 +223,8 @@ def vllm_takes(folder, base, most=16):
     for name, value in factors(folder).items():
         assert name.startswith("base_model.model.") and name.endswith(".weight"), name
         module, side = name[len("base_model.model."):-len(".weight")].rsplit(".", 1)
-        assert module in modules and module.split(".")[-1] in config["target_modules"], name
+        assert module in modules, name
+        assert any(f".{module}".endswith(f".{t}") for t in config["target_modules"]), name
         sides[side][module] = value.shape
     assert sides["lora_A"].keys() == sides["lora_B"].keys() and sides["lora_A"], sides
     for module, shape in sides["lora_A"].items():

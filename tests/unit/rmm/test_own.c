@@ -78,7 +78,7 @@ static void the_error_is_what_was_asked_for(void **state)
             for (size_t d = 0; d < WW_LEN(dtypes); d++) {
                 struct ww_own own;
                 const struct ww_chunk_type type = ww_chunk_type_of(dtypes[d]);
-                const struct ww_own_factors f = {M, R, D, b, a, type};
+                const struct ww_own_factors f = {M, R, D, b, a, type, NULL, NULL};
                 OK(ww_own_fit(&f, bounds[e], &own, &err));
                 assert_true(own.fits);
                 const double error = error_of(b, a, &own, type);
@@ -101,7 +101,8 @@ static void what_a_type_cannot_hold_does_not_fit(void **state)
     struct ww_error err = {0};
     (void)state;
     make(b, a, 1, 0);
-    struct ww_own_factors f = {M, R, D, b, a, ww_chunk_type_of(WW_DTYPE_BF16)};
+    struct ww_own_factors f = {M,    R,   D, b, a, ww_chunk_type_of(WW_DTYPE_BF16),
+                               NULL, NULL};
     OK(ww_own_fit(&f, 1e-4, &own, &err));
     assert_false(own.fits);
     assert_null(own.a);
@@ -158,17 +159,19 @@ static void integers_come_back_at_the_expected_price(void **state)
     for (size_t i = 0; i < WW_LEN(a); i++) {
         a[i] = normal(&seed);
     }
-    const struct ww_own_factors f = {ROWS, R, COLUMNS,
-                                     b,    a, ww_chunk_type_of(WW_DTYPE_BF16)};
+    const struct ww_own_factors f = {
+        ROWS, R, COLUMNS, b, a, ww_chunk_type_of(WW_DTYPE_BF16), NULL, NULL};
     OK(ww_own_fit(&f, 0.1, &own, &err));
     OK(ww_chunk_room_new(&room, &err));
-    const struct ww_chunk_scales rows = {0, R, COLUMNS, 0, own.scales, own.classes_a};
-    const struct ww_chunk_scales columns = {1, R, 1, 0, own.scales, own.classes_b};
+    const struct ww_chunk_scales rows = {0,    R, COLUMNS, 0, own.scales, own.classes_a,
+                                         false};
+    const struct ww_chunk_scales columns = {1, R, 1, 0, own.scales, own.classes_b, false};
     const size_t n = code(room, own.a, WW_LEN(a), &rows, back, true) +
                      code(room, own.b, WW_LEN(b), &columns, back, true);
     NEAR(8 * (double)n / (R * (ROWS + COLUMNS)), 4.25, 0.25);
     /* A chunk that begins within a row. */
-    const struct ww_chunk_scales rest = {0, R, COLUMNS, 100, own.scales, own.classes_a};
+    const struct ww_chunk_scales rest = {0,    R, COLUMNS, 100, own.scales, own.classes_a,
+                                         false};
     (void)code(room, own.a + 100, 1300, &rest, back, true);
     ww_chunk_room_free(room);
     ww_own_release(&own);
@@ -188,7 +191,7 @@ static void impossible_heads_are_refused(void **state)
     static const uint8_t classes[2] = {0, 1};
     static const int16_t q[8] = {0, 1, -1, 5, 300, -32767, 32767, 0};
     const struct ww_chunk_type type = ww_chunk_type_of(WW_DTYPE_F32);
-    const struct ww_chunk_scales good = {0, 2, 4, 0, scales, classes};
+    const struct ww_chunk_scales good = {0, 2, 4, 0, scales, classes, false};
     struct ww_chunk_room *room = NULL;
     struct ww_error err = {0};
     struct ww_buf coded;

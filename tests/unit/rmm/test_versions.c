@@ -328,6 +328,72 @@ static void a_version_within_an_error_keeps_it_of_its_whole_change(void **state)
     fx_free(f);
 }
 
+/* A pair of rank 8: so much of some numbers, and of others. */
+static char *adapter(const struct fx *f, const char *name, float first, float more)
+{
+    enum { SIDE = 96, RANK = 8 };
+    static const char config[] =
+        "{\"peft_type\":\"LORA\",\"r\":8,\"lora_alpha\":8,\"target_modules\":[\"q\"]}";
+    char *dir = fx_join(f->dir, name);
+    char header[400];
+    float data[2 * SIDE * RANK];
+    uint64_t a = 3;
+    uint64_t b = 17;
+    for (size_t i = 0; i < WW_LEN(data); i++) {
+        data[i] = first * ((float)(fx_random(&a) % 1000) - 500) / 500;
+        data[i] += more * ((float)(fx_random(&b) % 1000) - 500) / 500;
+    }
+    assert_int_equal(mkdir(dir, 0755), 0);
+    snprintf(header, sizeof(header),
+             "{\"base_model.model.q.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[%d,%d],"
+             "\"data_offsets\":[0,%zu]},\"base_model.model.q.lora_B.weight\":{\"dtype\":"
+             "\"F32\",\"shape\":[%d,%d],\"data_offsets\":[%zu,%zu]}}",
+             RANK, SIDE, sizeof(data) / 2, SIDE, RANK, sizeof(data) / 2, sizeof(data));
+    fx_shard(dir, "adapter_model.safetensors", header, (const uint8_t *)data,
+             sizeof(data));
+    fx_write(dir, "adapter_config.json", config, strlen(config));
+    return dir;
+}
+
+static void a_version_of_an_adapter_is_coded_near_it(void **state)
+{
+    static const char *const after[] = {NULL, "v1", "v1"};
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    struct ww_buf first;
+    struct ww_buf other;
+    (void)state;
+    char *v1 = adapter(f, "v1", 1, 0);
+    char *v2 = adapter(f, "v2", 1, 0.1F);
+    char *far = adapter(f, "far", 0, 1); /* another adapter: nothing to gain */
+    const struct ww_pack_member members[] = {
+        {"v1", v1, NULL, 0}, {"v2", v2, NULL, 0}, {"far", far, NULL, 0}};
+    struct ww_pack_options options = {.error = 0.05, .after = after};
+    for (unsigned threads = 1; threads < 4; threads += 2) {
+        options.run.threads = threads;
+        OK(ww_pack_create(threads == 1 ? f->pkg : fx_name(f->pkg, ".3"), members, 3,
+                          &options, &report, &err));
+        const struct ww_pack_entry *m = report.members;
+        assert_true(m[0].coded[WW_PACK_OWN] > 0 && m[0].coded[WW_PACK_KLT] == 0);
+        assert_true(m[1].coded[WW_PACK_OWN] == 0 && m[2].coded[WW_PACK_KLT] == 0);
+        assert_true(m[1].coded[WW_PACK_KLT] * 10 < m[0].coded[WW_PACK_OWN] * 6);
+        assert_true(m[1].error > 0.04 && m[1].error <= 0.05);
+        ww_pack_report_release(&report);
+    }
+    fx_read(f->pkg, &first);
+    fx_read(fx_name(f->pkg, ".3"), &other);
+    assert_int_equal(first.len, other.len);
+    assert_memory_equal(first.data, other.data, first.len);
+    ww_buf_release(&first);
+    ww_buf_release(&other);
+    OK(fx_unpack(f, "v2", NULL, NULL, &err));
+    free(v1);
+    free(v2);
+    free(far);
+    fx_free(f);
+}
+
 static void replace(struct ww_buf *text, const char *from, const char *to)
 {
     char *at = memmem(text->data, text->len, from, strlen(from));
@@ -443,6 +509,7 @@ int main(void)
         cmocka_unit_test(versions_come_and_go),
         cmocka_unit_test(a_change_of_the_parent_stops_its_version),
         cmocka_unit_test(a_version_within_an_error_keeps_it_of_its_whole_change),
+        cmocka_unit_test(a_version_of_an_adapter_is_coded_near_it),
         cmocka_unit_test(hostile_parents_are_refused),
         cmocka_unit_test(tables_that_name_what_a_parent_lacks_are_refused),
         cmocka_unit_test(versions_in_too_long_a_row_are_refused),
