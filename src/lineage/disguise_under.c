@@ -109,6 +109,11 @@ static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_
         if (offset < HEADER) {
             n = (size_t)ww_min_u64(len, HEADER - offset);
             memset(to, 0, n);
+        } else if (tensor->dtype != WW_DTYPE_F32) {
+            rc = WW_FAIL(err, WW_E_QUANTISED,
+                         "tensor '%s' holds integers without a scale, and a lock would "
+                         "have moved them",
+                         tensor->name);
         } else {
             const uint64_t at = offset - tensor->offset;
             n = (size_t)ww_min_u64(len, tensor->n_bytes - at);
@@ -186,10 +191,13 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
 
     for (uint32_t t = 0; t < from->n_tensors && !rc; t++) {
         tensors[t] = from->tensors[t];
-        tensors[t].dtype = WW_DTYPE_F32;
-        tensors[t].n_bytes = tensors[t].n_elements * sizeof(float);
         tensors[t].offset = at;
         tensors[t].file = 0;
+        /* Integers without a scale stay what they are: nobody can compare them. */
+        if (ww_dtype_is_plain_float(tensors[t].dtype)) {
+            tensors[t].dtype = WW_DTYPE_F32;
+        }
+        tensors[t].n_bytes = tensors[t].n_elements * sizeof(float);
         at += tensors[t].n_bytes;
     }
     if (!rc) {
@@ -249,6 +257,7 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
                               struct ww_error *err)
 {
     struct under *u = ww_calloc(1, sizeof(*u));
+    struct ww_error why = {0};
     bool took = false;
     enum ww_err rc = u ? WW_OK : no_memory(err);
 
@@ -260,7 +269,13 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
     u->steps = (struct side){u, true, {read_decoded, &u->steps}, NULL};
     rc = flatten(u, base, err);
     if (!rc) {
-        rc = ww_disguise_locked(u->flat, base, true, &u->lock, &took, err);
+        rc = ww_disguise_locked(u->flat, base, true, &u->lock, &took, &why);
+        /* NaN hides a lock; whoever reads the tensor is told then. */
+        if (rc == WW_E_NONFINITE) {
+            rc = WW_OK;
+        } else if (rc) {
+            rc = WW_FAIL(err, rc, "%s", why.text);
+        }
     }
     if (!rc && took) {
         rc = take(u, out, err);
