@@ -104,8 +104,9 @@ static inline uint32_t lk_space(struct lk *lk, enum ww_space_kind kind, uint64_t
                                 uint32_t owner, const char *name)
 {
     uint32_t index = lk->layout.n_spaces++;
-    assert_true(index < LK_SPACES);
-    snprintf(lk->space_names[index], sizeof(lk->space_names[index]), "%s", name);
+    const size_t len = strlen(name);
+    assert_true(index < LK_SPACES && len < sizeof(lk->space_names[index]));
+    memcpy(lk->space_names[index], name, len + 1);
     lk->spaces[index] = (struct ww_space){kind, size, owner, lk->space_names[index]};
     return index;
 }
