@@ -17,6 +17,12 @@ uint32_t ww_search_reserve(const struct ww_space *space)
     return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2; /* more than any budget */
 }
 
+uint32_t ww_search_last(const struct ww_space *space)
+{
+    const uint64_t n = (uint64_t)space->repeats * 2;
+    return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2;
+}
+
 /* Mean value over the rounds of a point in a row of trials; failed rounds make it NaN. */
 static double over_rounds(const struct ww_search *s, uint32_t first, uint32_t stride)
 {
@@ -46,14 +52,15 @@ static enum ww_err again(struct ww_search *s, const double *x, uint32_t n, uint3
 {
     uint32_t from = 0;
     double most = 0;
-    enum ww_err rc = rounds(s, x, n, WW_PART_AGAIN, &from, err);
-    *best = n;
+    const bool alone = n == 1; /* nothing to choose */
+    enum ww_err rc = alone ? WW_OK : rounds(s, x, n, WW_PART_AGAIN, &from, err);
+    *best = alone ? 0 : n;
     if (rc) {
         return rc;
     }
     ww_jw_key(w, "again");
     ww_jw_array(w);
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && !alone; i++) {
         const double value = over_rounds(s, from + i, n);
         ww_jw_double(w, s->space.minimise ? -value : value);
         if (!isnan(value) && (*best == n || value > most)) {
@@ -151,6 +158,7 @@ enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
     }
     if (!rc) {
         write_gain(report, observations, w);
+        ww_search_numbers_json(s, "compared", pair, w);
         rc = ww_search_point_json(s, chosen, w, err);
     }
     return rc ? rc : ww_search_add_numbers(s, chosen, report, err);

@@ -46,9 +46,18 @@ uint32_t ww_search_failed(const struct ww_search *s);
 
 /** Begin and end the object of the result; between them is what a method says. */
 void ww_search_open_json(const struct ww_search *s, struct ww_jw *w);
+/** KEY: {...}, the numbers by their variables. */
+void ww_search_numbers_json(const struct ww_search *s, const char *key, const double *x,
+                            struct ww_jw *w);
 /** "variables": {...}, "recipe": "...". */
 enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
                                  struct ww_jw *w, struct ww_error *err) WW_MUST_USE;
+
+/** Candidates of a generation of n numbers. */
+uint32_t ww_search_population(const struct ww_space *space, uint32_t n);
+/** WW_E_NO_MATCH where this trial, the start's, has no score. */
+enum ww_err ww_search_check_start(const struct ww_search *s, uint32_t trial,
+                                  struct ww_error *err) WW_MUST_USE;
 
 /** What a report shows: a point of the curve behind trials first .. first + n - 1, the
  *  chosen numbers, and the front of trials first + 1 .. first + n with the start at
@@ -67,6 +76,8 @@ enum ww_err ww_search_add_front(const struct ww_search *s, uint32_t first,
 
 /** Trials behind the search: leaders and mean again, then the winner and the start. */
 uint32_t ww_search_reserve(const struct ww_space *space);
+/** The last of these alone, where there is nothing to choose. */
+uint32_t ww_search_last(const struct ww_space *space);
 /** Re-test n points x [n][d], and compare the best with the start; first: what the first
  *  of them is called. */
 enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
@@ -75,24 +86,27 @@ enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
                           struct ww_error *err) WW_MUST_USE;
 
 /**
- * Which variables matter at all: found before the search, by trials of each of them
- * alone. Where nothing is screened all are kept, and the search begins at the start.
+ * Which variables matter at all: found before the search, by trials of each of them.
+ * Where nothing is screened all are kept, and the search begins at the start.
  */
 struct ww_screen {
     bool *kept;       /* [d] */
     uint32_t *number; /* [n] indices of the kept ones */
     uint32_t n;
     double *from;   /* [d], where the search begins */
-    double *effect; /* [n_variables], and the standard errors */
+    double *effect; /* [n_variables] alone, and the standard errors */
     double *error;
     double *share; /* of the way to the level, where it begins */
+    uint32_t rounds;
     bool done;
 };
 enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *space,
                            struct ww_error *err) WW_MUST_USE;
 void ww_screen_release(struct ww_screen *screen);
-uint32_t ww_screen_trials(const struct ww_space *space); /* that it takes */
+uint32_t ww_screen_trials(const struct ww_space *space); /* that it takes at least */
+/** Its first trial is the start's. */
 enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
+                          struct ww_search_report *report,
                           struct ww_error *err) WW_MUST_USE;
 void ww_screen_json(const struct ww_screen *screen, const struct ww_space *space,
                     struct ww_jw *w);

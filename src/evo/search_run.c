@@ -122,11 +122,10 @@ void ww_search_open_json(const struct ww_search *s, struct ww_jw *w)
     ww_jw_ku64(w, "seed", s->options->seed);
 }
 
-enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
-                                 struct ww_jw *w, struct ww_error *err)
+void ww_search_numbers_json(const struct ww_search *s, const char *key, const double *x,
+                            struct ww_jw *w)
 {
-    struct ww_buf text;
-    ww_jw_key(w, "variables");
+    ww_jw_key(w, key);
     ww_jw_object(w);
     for (uint32_t i = 0; i < s->space.n_variables; i++) {
         const struct ww_space_variable *v = &s->space.variable[i];
@@ -142,6 +141,13 @@ enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
         }
     }
     ww_jw_close(w);
+}
+
+enum ww_err ww_search_point_json(const struct ww_search *s, const double *x,
+                                 struct ww_jw *w, struct ww_error *err)
+{
+    struct ww_buf text;
+    ww_search_numbers_json(s, "variables", x, w);
     ww_buf_init(&text, MAX_RESULT);
     enum ww_err rc = ww_space_render(&s->space, x, &text, err);
     ww_jw_kstr(w, "recipe", ww_buf_cstr(&text));

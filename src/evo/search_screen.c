@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Screening: which variables move the score at all. The start, and each variable alone at
- * its level, are tried on the same items; differences are paired by item where scores
- * come by item, else by round. A variable stays where it helps, and begins as far on the
- * way to its level as there is evidence: all of it at two standard errors, less below, so
- * that what seems to help by chance counts little until the search has seen more of it.
+ * Screening: which variables are worth searching, and where to begin. The first round
+ * tries the start and each variable alone at its level, on the same items; those that
+ * help by enough stay, all of them alike. Effects that were seen one by one do not tell
+ * how far all may go together, so places on the line from the start to their levels are
+ * tried.
+ *
+ * What helps alone may harm the others: where many teach the same, one is enough. Further
+ * rounds stand at the best place, on new items, and leave out one variable after the
+ * other; when the pool was better without one, the worst of them goes. One for each
+ * round: at a place that is too far everything seems to harm, and the first to go mends
+ * that (backward elimination; all at once was measured and loses what is needed).
  *
  * Designs with many variables at their level at once (Plackett and Burman 1946) take
  * fewer trials for the same error and were measured far worse on adapters: one that harms
@@ -17,10 +23,12 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define ENOUGH 2.0 /* standard errors */
+#define HELPS 0.0 /* standard errors by which a variable that stays helps alone */
+#define HARMS 0.5 /* and by which one that goes harms the others */
+#define SURE 1.0  /* and by which each is missed where no further round is needed */
 #define PLACES 4
 
-static const double places[PLACES] = {1, 1.75, 2.5, 3.25}; /* of the way to the level */
+static const double places[PLACES] = {0.5, 0.85, 1.4, 2.4}; /* of the way to the levels */
 
 enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *space,
                            struct ww_error *err)
@@ -56,108 +64,268 @@ void ww_screen_release(struct ww_screen *screen)
 
 uint32_t ww_screen_trials(const struct ww_space *space)
 {
-    return space->screen ? space->screen * (space->n_variables + 1) + PLACES : 0;
+    return space->screen ? space->n_variables + 1 + PLACES : 0;
 }
 
-/* Points of one round: the start, then each variable alone. */
-static void fill_round(const struct ww_space *space, double *x)
+/* The kept variables at some share of the way to their levels, in the box. */
+static void stand(const struct ww_space *space, const bool *stays, double place,
+                  double *x)
 {
     ww_space_start(space, x);
     for (uint32_t v = 0; v < space->n_variables; v++) {
         const struct ww_space_variable *variable = &space->variable[v];
-        double *at = x + (size_t)(v + 1) * space->d;
-        ww_space_start(space, at);
-        for (uint32_t j = 0; j < variable->values; j++) {
-            at[variable->first + j] = variable->level;
+        for (uint32_t j = 0; j < variable->values && stays[v]; j++) {
+            const uint32_t i = variable->first + j;
+            const double to = x[i] + place * (variable->level - x[i]);
+            x[i] = to < variable->low    ? variable->low
+                   : to > variable->high ? variable->high
+                                         : to;
         }
     }
 }
 
+/* What is gained by a change, over all rounds that tried it. */
 struct sums {
-    double *sum, *squares; /* [n_variables] */
-    uint32_t *n;
+    double sum, squares;
+    uint32_t n;
 };
 
-/* What a trial said against the start's. */
-static void add_trial(const struct ww_search *s, uint32_t start, uint32_t trial,
-                      uint32_t v, struct sums *sums)
+struct screening {
+    struct ww_search *s;
+    struct ww_screen *screen;
+    struct ww_search_report *report;
+    bool *stays;       /* [n_variables] */
+    struct sums *sums; /* [n_variables] */
+    uint32_t *moved;   /* [n] variables of the trials of a round */
+    uint32_t n;
+    double place;
+    double *x; /* [n_variables + 1][d] */
+};
+
+static enum ww_err begin(struct screening *c, struct ww_error *err)
+{
+    const uint32_t n = c->s->space.n_variables;
+    c->stays = ww_calloc(n, sizeof(*c->stays));
+    c->sums = ww_calloc(n, sizeof(*c->sums));
+    c->moved = ww_calloc(n, sizeof(*c->moved));
+    c->x = ww_calloc(n + 1, c->s->space.d * sizeof(*c->x));
+    return c->stays && c->sums && c->moved && c->x
+               ? WW_OK
+               : WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
+}
+
+static void end(struct screening *c)
+{
+    ww_free(c->stays);
+    ww_free(c->sums);
+    ww_free(c->moved);
+    ww_free(c->x);
+}
+
+/* What a trial said against another one, by item where both have as many scores. */
+static void add_trial(const struct ww_search *s, uint32_t trial, uint32_t against,
+                      struct sums *sums)
 {
     const struct ww_journal_entry *a = ww_journal_find(s->journal, trial);
-    const struct ww_journal_entry *b = ww_journal_find(s->journal, start);
+    const struct ww_journal_entry *b = ww_journal_find(s->journal, against);
     const bool by_item = a->n == b->n;
     const uint32_t n = by_item ? a->n : 1;
     const double sign = s->space.minimise ? -1 : 1;
-    if (a->n == 0 || b->n == 0) {
-        return;
-    }
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; a->n > 0 && b->n > 0 && i < n; i++) {
         const double gain = by_item
                                 ? sign * (a->scores[i] - b->scores[i])
-                                : ww_search_value(s, trial) - ww_search_value(s, start);
-        sums->sum[v] += gain;
-        sums->squares[v] += gain * gain;
-        sums->n[v]++;
+                                : ww_search_value(s, trial) - ww_search_value(s, against);
+        sums->sum += gain;
+        sums->squares += gain * gain;
+        sums->n++;
     }
 }
 
-static enum ww_err try_rounds(struct ww_search *s, struct sums *sums,
-                              struct ww_error *err)
+static double mean_of(const struct sums *sums)
 {
-    const uint32_t n = s->space.n_variables + 1;
-    double *x = ww_calloc(n, s->space.d * sizeof(*x));
-    enum ww_err rc = x ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
-    if (!rc) {
-        fill_round(&s->space, x);
+    return sums->n > 0 ? sums->sum / sums->n : 0;
+}
+
+/* Standard error; 0 of one observation, which is believed. */
+static double error_of(const struct sums *sums)
+{
+    const double mean = mean_of(sums);
+    const double spread = sums->n > 1 ? sums->squares / sums->n - mean * mean : 0;
+    return spread > 0 ? sqrt(spread / (sums->n - 1)) : 0;
+}
+
+/* The point and the points that differ in one variable each, on new items. */
+static enum ww_err try_round(struct screening *c, const bool *from, double place,
+                             uint32_t *first, struct ww_error *err)
+{
+    const struct ww_space *space = &c->s->space;
+    const uint64_t items = ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++);
+    bool *stays = c->stays;
+    stand(space, from, place, c->x);
+    for (uint32_t i = 0; i < c->n; i++) {
+        const bool stood = stays[c->moved[i]];
+        stays[c->moved[i]] = !stood;
+        stand(space, stays, place, c->x + (size_t)(i + 1) * space->d);
+        stays[c->moved[i]] = stood;
     }
-    for (uint32_t r = 0; r < s->space.screen && !rc; r++) {
-        uint32_t first = 0;
-        rc = ww_search_try(s, x, n, WW_PART_SEARCH,
-                           ww_search_items(s, WW_PART_SEARCH, s->rounds++), &first, err);
-        for (uint32_t v = 0; v + 1 < n && !rc; v++) {
-            add_trial(s, first, first + 1 + v, v, sums);
+    enum ww_err rc =
+        ww_search_try(c->s, c->x, c->n + 1, WW_PART_SEARCH, items, first, err);
+    for (uint32_t i = 0; i < c->n && !rc; i++) {
+        add_trial(c->s, *first + 1 + i, *first, &c->sums[c->moved[i]]);
+    }
+    c->screen->rounds++;
+    return rc ? rc : ww_search_add_point(c->s, *first, c->n + 1, c->report, err);
+}
+
+/* Where none helps the one that harms least stays, and the first where all failed. */
+static void choose(struct screening *c)
+{
+    struct ww_screen *screen = c->screen;
+    uint32_t best = 0;
+    bool any = false;
+    for (uint32_t v = 0; v < c->n; v++) {
+        const bool tried = c->sums[v].n > 0;
+        screen->effect[v] = mean_of(&c->sums[v]);
+        screen->error[v] = error_of(&c->sums[v]);
+        c->stays[v] =
+            screen->effect[v] > 0 && screen->effect[v] >= HELPS * screen->error[v];
+        any = any || c->stays[v];
+        if (tried && (c->sums[best].n == 0 || screen->effect[v] > screen->effect[best])) {
+            best = v;
         }
     }
-    ww_free(x);
+    c->stays[best] = any ? c->stays[best] : true;
+}
+
+static enum ww_err first_round(struct screening *c, struct ww_error *err)
+{
+    uint32_t first = 0;
+    for (uint32_t v = 0; v < c->s->space.n_variables; v++) {
+        c->moved[c->n++] = v;
+    }
+    enum ww_err rc = try_round(c, c->stays, 1, &first, err);
+    rc = rc ? rc : ww_search_check_start(c->s, first, err);
+    if (!rc) {
+        choose(c);
+        memset(c->sums, 0, c->n * sizeof(*c->sums));
+    }
     return rc;
 }
 
-/* How far a variable begins on the way to its level, 0 to 1. One observation has no
- * error and is believed. */
-static double evidence(const struct ww_screen *screen, uint32_t v)
+/* Would so many trials leave what the end takes? */
+static bool fits(const struct ww_search *s, uint64_t trials, uint64_t last)
 {
-    const double effect = screen->effect[v];
-    const double enough = ENOUGH * screen->error[v];
-    return effect <= 0 ? 0 : effect < enough ? effect / enough : 1;
+    return s->next + trials + last <= s->budget;
 }
 
-/* Variables that stay; where none does, the one with most to say for it, and the first
- * where all trials failed. */
-static void keep(const struct ww_space *space, const struct sums *sums,
-                 struct ww_screen *screen)
+/* Every place on new items; NaN where one failed. */
+static enum ww_err try_places(struct screening *c, double *value, struct ww_error *err)
 {
-    uint32_t best = 0;
-    bool any = false;
-    bool tried = false;
-    for (uint32_t v = 0; v < space->n_variables; v++) {
-        const double n = sums->n[v];
-        const double mean = n > 0 ? sums->sum[v] / n : 0;
-        const double spread = n > 0 ? sums->squares[v] / n - mean * mean : 0;
-        screen->effect[v] = mean;
-        screen->error[v] = n > 1 && spread > 0 ? sqrt(spread / (n - 1)) : 0;
-        any = any || mean > 0;
-        if (n > 0 && (!tried || mean > screen->effect[best])) {
-            best = v;
-            tried = true;
+    const uint32_t d = c->s->space.d;
+    double x[PLACES * WW_SPACE_MAX_NUMBERS];
+    uint32_t first = 0;
+    for (uint32_t i = 0; i < PLACES; i++) {
+        stand(&c->s->space, c->stays, places[i], x + (size_t)i * d);
+    }
+    enum ww_err rc =
+        ww_search_try(c->s, x, PLACES, WW_PART_SEARCH,
+                      ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++), &first, err);
+    for (uint32_t i = 0; i < PLACES && !rc; i++) {
+        value[i] += ww_search_value(c->s, first + i);
+    }
+    return rc ? rc : ww_search_add_point(c->s, first, PLACES, c->report, err);
+}
+
+/* The best place; tried again where the budget is for nothing else. */
+static enum ww_err find_place(struct screening *c, bool is_last, struct ww_error *err)
+{
+    const struct ww_space *space = &c->s->space;
+    const uint32_t last = ww_search_last(space);
+    const uint32_t search =
+        ww_search_population(space, c->screen->n) + ww_search_reserve(space);
+    double value[PLACES] = {0};
+    uint32_t best = PLACES;
+    enum ww_err rc = try_places(c, value, err);
+    while (!rc && is_last && !fits(c->s, 0, search) && fits(c->s, PLACES, last)) {
+        rc = try_places(c, value, err);
+    }
+    for (uint32_t i = 0; i < PLACES && !rc; i++) {
+        if (!isnan(value[i]) && (best == PLACES || value[i] > value[best])) {
+            best = i;
         }
     }
+    c->place = best < PLACES ? places[best] : c->place;
+    return rc;
+}
+
+/* The variable whose absence helps most goes, if it helps by enough. */
+static bool drop_worst(struct screening *c)
+{
+    uint32_t worst = 0;
+    double most = 0;
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct sums *sums = &c->sums[c->moved[i]];
+        const double gain = mean_of(sums) - HARMS * error_of(sums);
+        if (gain > most) {
+            worst = c->moved[i];
+            most = gain;
+        }
+    }
+    if (most > 0) {
+        c->stays[worst] = false;
+    }
+    return most > 0;
+}
+
+static bool all_missed(const struct screening *c)
+{
+    for (uint32_t i = 0; i < c->n; i++) {
+        const struct sums *sums = &c->sums[c->moved[i]];
+        if (mean_of(sums) + SURE * error_of(sums) >= 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As many rounds as the space says, the budget allows and the doubt asks for. */
+static enum ww_err more_rounds(struct screening *c, bool *dropped, struct ww_error *err)
+{
+    const struct ww_space *space = &c->s->space;
+    enum ww_err rc = WW_OK;
+    *dropped = false;
+    while (!rc && c->screen->rounds < space->screen) {
+        uint32_t first = 0;
+        c->n = 0;
+        for (uint32_t v = 0; v < space->n_variables; v++) {
+            if (c->stays[v]) {
+                c->moved[c->n++] = v;
+            }
+        }
+        if (c->n < 2 || !fits(c->s, c->n + 1 + PLACES, ww_search_last(space))) {
+            break;
+        }
+        rc = try_round(c, c->stays, c->place, &first, err);
+        const bool one_less = !rc && drop_worst(c);
+        *dropped = *dropped || one_less;
+        if (!one_less && all_missed(c)) {
+            break;
+        }
+    }
+    return rc;
+}
+
+static void keep(struct screening *c)
+{
+    const struct ww_space *space = &c->s->space;
+    struct ww_screen *screen = c->screen;
     screen->n = 0;
     for (uint32_t v = 0; v < space->n_variables; v++) {
-        const bool stays = any ? screen->effect[v] > 0 : v == best;
-        screen->share[v] = any ? evidence(screen, v) : stays;
+        screen->share[v] = c->stays[v] ? c->place : 0;
         for (uint32_t j = 0; j < space->variable[v].values; j++) {
             const uint32_t number = space->variable[v].first + j;
-            screen->kept[number] = stays;
-            if (stays) {
+            screen->kept[number] = c->stays[v];
+            if (c->stays[v]) {
                 screen->number[screen->n++] = number;
             }
         }
@@ -165,69 +333,29 @@ static void keep(const struct ww_space *space, const struct sums *sums,
     screen->done = true;
 }
 
-static void on_line(const struct ww_space *space, const struct ww_screen *screen,
-                    double place, double *x)
-{
-    ww_space_start(space, x);
-    for (uint32_t v = 0; v < space->n_variables; v++) {
-        const struct ww_space_variable *variable = &space->variable[v];
-        for (uint32_t j = 0; j < variable->values; j++) {
-            const uint32_t i = variable->first + j;
-            const double to = x[i] + place * screen->share[v] * (variable->level - x[i]);
-            if (screen->kept[i]) {
-                x[i] = to < variable->low    ? variable->low
-                       : to > variable->high ? variable->high
-                                             : to;
-            }
-        }
-    }
-}
-
-static enum ww_err find_place(struct ww_search *s, struct ww_screen *screen,
-                              struct ww_error *err)
-{
-    double x[PLACES * WW_SPACE_MAX_NUMBERS];
-    uint32_t first = 0;
-    uint32_t best = PLACES;
-    for (uint32_t i = 0; i < PLACES; i++) {
-        on_line(&s->space, screen, places[i], x + (size_t)i * s->space.d);
-    }
-    enum ww_err rc =
-        ww_search_try(s, x, PLACES, WW_PART_SEARCH,
-                      ww_search_items(s, WW_PART_SEARCH, s->rounds++), &first, err);
-    for (uint32_t i = 0; i < PLACES && !rc; i++) {
-        const double value = ww_search_value(s, first + i);
-        if (!isnan(value) &&
-            (best == PLACES || value > ww_search_value(s, first + best))) {
-            best = i;
-        }
-    }
-    if (!rc && best < PLACES) {
-        memcpy(screen->from, x + (size_t)best * s->space.d,
-               s->space.d * sizeof(*screen->from));
-    }
-    return rc;
-}
-
 enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
-                          struct ww_error *err)
+                          struct ww_search_report *report, struct ww_error *err)
 {
-    if (s->space.screen == 0) {
-        return WW_OK;
-    }
-    struct sums sums = {.sum = ww_calloc(s->space.n_variables, sizeof(double)),
-                        .squares = ww_calloc(s->space.n_variables, sizeof(double)),
-                        .n = ww_calloc(s->space.n_variables, sizeof(uint32_t))};
-    enum ww_err rc = sums.sum && sums.squares && sums.n
-                         ? try_rounds(s, &sums, err)
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
+    struct screening c = {.s = s, .screen = screen, .report = report, .place = 1};
+    bool dropped = false;
+    enum ww_err rc = begin(&c, err);
+    rc = rc ? rc : first_round(&c, err);
     if (!rc) {
-        keep(&s->space, &sums, screen);
-        rc = find_place(s, screen, err);
+        keep(&c);
+        rc = find_place(&c, s->space.screen == 1, err);
     }
-    ww_free(sums.sum);
-    ww_free(sums.squares);
-    ww_free(sums.n);
+    rc = rc || s->space.screen == 1 ? rc : more_rounds(&c, &dropped, err);
+    if (!rc) {
+        keep(&c);
+        if (dropped && fits(s, PLACES, ww_search_last(&s->space))) {
+            rc = find_place(&c, true, err);
+        }
+    }
+    if (!rc) {
+        keep(&c);
+        stand(&s->space, c.stays, c.place, screen->from);
+    }
+    end(&c);
     return rc;
 }
 
@@ -237,6 +365,7 @@ void ww_screen_json(const struct ww_screen *screen, const struct ww_space *space
     if (!screen->done) {
         return;
     }
+    ww_jw_ku64(w, "screen_rounds", screen->rounds);
     ww_jw_key(w, "screen");
     ww_jw_object(w);
     for (uint32_t v = 0; v < space->n_variables; v++) {

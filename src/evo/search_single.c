@@ -86,33 +86,45 @@ static void expand(const struct single *g, const double *u, double *x)
     }
 }
 
+uint32_t ww_search_population(const struct ww_space *space, uint32_t n)
+{
+    const uint32_t usual = 4 + (uint32_t)(3 * ww_fix_log(n));
+    return space->population ? space->population : usual > 8 ? usual : 8;
+}
+
+/* Without a screen a generation is the least; with one the search may end there. */
 static enum ww_err check_budget(const struct single *g, struct ww_error *err)
 {
     const struct ww_space *space = &g->s->space;
-    const uint32_t usual = 4 + (uint32_t)(3 * ww_fix_log(space->d));
-    const uint32_t lambda = space->population ? space->population : usual > 8 ? usual : 8;
-    const uint32_t least =
-        1 + ww_screen_trials(space) + lambda + ww_search_reserve(space);
+    const uint32_t lambda = ww_search_population(space, space->d);
+    const uint32_t least = space->screen ? ww_screen_trials(space) + ww_search_last(space)
+                                         : 1 + lambda + ww_search_reserve(space);
     return g->s->budget >= least
                ? WW_OK
                : WW_FAIL(err, WW_E_USAGE,
-                         "%u evaluations are too few: the start, the screen, one "
-                         "generation and the re-tests take %u",
-                         g->s->budget, least);
+                         "%u evaluations are too few: %s and the re-tests take %u",
+                         g->s->budget,
+                         space->screen ? "the screen" : "the start, one generation",
+                         least);
+}
+
+enum ww_err ww_search_check_start(const struct ww_search *s, uint32_t trial,
+                                  struct ww_error *err)
+{
+    return isnan(ww_search_value(s, trial))
+               ? WW_FAIL(err, WW_E_NO_MATCH,
+                         "evaluator '%s' gives no score for the start: %s",
+                         s->evaluator.argv[0], ww_journal_find(s->journal, trial)->why)
+               : WW_OK;
 }
 
 static enum ww_err try_start(struct single *g, struct ww_error *err)
 {
     uint32_t trial = 0;
     ww_space_start(&g->s->space, g->x);
-    enum ww_err rc = ww_search_try(g->s, g->x, 1, WW_PART_SEARCH,
-                                   ww_search_items(g->s, WW_PART_SEARCH, 0), &trial, err);
-    if (!rc && isnan(ww_search_value(g->s, trial))) {
-        rc =
-            WW_FAIL(err, WW_E_NO_MATCH, "evaluator '%s' gives no score for the start: %s",
-                    g->s->evaluator.argv[0], ww_journal_find(g->s->journal, trial)->why);
-    }
-    return rc;
+    const uint64_t items = ww_search_items(g->s, WW_PART_SEARCH, g->s->rounds++);
+    enum ww_err rc = ww_search_try(g->s, g->x, 1, WW_PART_SEARCH, items, &trial, err);
+    return rc ? rc : ww_search_check_start(g->s, trial, err);
 }
 
 /* Generations see other items, so a better mean is one that is better by more than its
@@ -198,11 +210,8 @@ enum ww_err ww_search_single(struct ww_search *s, struct ww_jw *w,
         rc = check_budget(&g, err);
     }
     if (!rc) {
-        rc = try_start(&g, err);
-    }
-    s->rounds = 1;
-    if (!rc) {
-        rc = ww_screen_run(s, &g.screen, err);
+        rc = s->space.screen ? ww_screen_run(s, &g.screen, report, err)
+                             : try_start(&g, err);
     }
     if (!rc) {
         rc = begin_cma(&g, err);

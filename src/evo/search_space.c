@@ -15,6 +15,7 @@
 
 #define MAX_COUNT 1000000
 #define MAX_RECIPE ((size_t)1 << 20)
+#define ADAPTER_ROUNDS 8
 
 #define KEY_OF(field, key, standard) key,
 static const char *const space_keys[] = {"adapters",
@@ -348,7 +349,8 @@ static enum ww_err read_settings(const struct ww_ynode *root, struct ww_space *s
     return rc;
 }
 
-/* Of many adapters few are for the task: they are screened unless told otherwise. */
+/* Of many adapters few are for the task: they are screened unless told otherwise, and
+ * most of the rounds end before. */
 static enum ww_err read_adapters(const struct ww_ynode *root,
                                  const struct ww_ynode *adapters, struct ww_space *space,
                                  struct ww_error *err)
@@ -363,7 +365,7 @@ static enum ww_err read_adapters(const struct ww_ynode *root,
     }
     const bool usual = !ww_yget(root, "objectives") && !ww_yget(root, "method");
     if (usual && !ww_yget(root, "screen")) {
-        space->screen = 1;
+        space->screen = ADAPTER_ROUNDS;
     }
     return ww_space_adapters(adapters, space, err);
 }

@@ -104,6 +104,13 @@ static int few(void)
     return 0;
 }
 
+/* The same, and the third number does what the first one does, for all the harm. */
+static int repeats(void)
+{
+    x[0] += n > 2 ? x[2] : 0;
+    return few();
+}
+
 /* Every number is for items of its own, which can be done or not. */
 static int tasks(void)
 {
@@ -153,6 +160,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(mode, "few") == 0) {
         return few();
+    }
+    if (strcmp(mode, "repeats") == 0) {
+        return repeats();
     }
     if (strcmp(mode, "tasks") == 0) {
         return tasks();

@@ -9,8 +9,9 @@
 #define FEW 20
 #define HELD 90
 #define SEEDS 3
-#define NOTHING 0.01 /* bits per token: what it costs to have others in the pool at all  \
-                      */
+#define NOTHING                                                                          \
+    0.01 /* bits per token: what it costs to have others in the pool at all              \
+          */
 
 enum kind { ONE_KNOWS, TWINS, NONSENSE, LISTS_OF_5 };
 

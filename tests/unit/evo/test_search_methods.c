@@ -64,9 +64,35 @@ static void a_screen_keeps_what_helps(void **state)
     ww_buf_release(&text);
     done(&p);
     p = make(SIX "screen: 5\n");
-    FAILS(search(&p, "few", 60, 2, NULL, NULL, &r, &err), WW_E_USAGE);
+    FAILS(search(&p, "few", 16, 2, NULL, NULL, &r, &err), WW_E_USAGE); /* 7 + 4 + 6 */
     done(&p);
     resumes(SIX "screen: 1\nrepeats: 1\nleaders: 1\n", "few", 45);
+}
+
+/* What helps alone and only repeats another one goes; rounds end with the budget. */
+static void a_screen_leaves_out_what_only_repeats(void **state)
+{
+    (void)state;
+    struct place p = make(SIX "screen: 3\nrepeats: 1\nleaders: 1\n");
+    struct ww_search_report r;
+    OK(search(&p, "repeats", 60, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain && r.numbers[2].chosen == 0);
+    NEAR(r.numbers[0].chosen, 0.6, 0.2);
+    NEAR(r.numbers[1].chosen, 0.6, 0.2);
+    ww_search_report_release(&r);
+    struct ww_buf text = contents(p.out);
+    assert_non_null(strstr(ww_buf_cstr(&text), "\"screen_rounds\": 3"));
+    ww_buf_release(&text);
+    done(&p);
+    /* 7 for the first round, 4 places and the last pair, no more */
+    p = make(SIX "screen: 3\nrepeats: 1\nleaders: 1\n");
+    OK(search(&p, "repeats", 13, 2, NULL, NULL, &r, &err));
+    assert_true(r.has_gain && r.trials == 13 && r.generations == 0);
+    ww_search_report_release(&r);
+    done(&p);
+    p = make(SIX "screen: 3\nrepeats: 1\nleaders: 1\n");
+    FAILS(search(&p, "repeats", 12, 2, NULL, NULL, &r, &err), WW_E_USAGE);
+    done(&p);
 }
 
 /* A variable whose trials fail says nothing for itself, one that harms says more. */
@@ -225,6 +251,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_screen_keeps_what_helps),
+        cmocka_unit_test(a_screen_leaves_out_what_only_repeats),
         cmocka_unit_test(a_screen_does_not_take_what_failed),
         cmocka_unit_test(a_screen_looks_into_the_box),
         cmocka_unit_test(what_was_not_scored_again_is_not_compared),
