@@ -161,7 +161,7 @@ permitted_pool() {
     permitted_pool
     permit caesar caesar-owner
     # long enough to get there, however slow the machine is
-    for seconds in 4 30; do
+    for seconds in 5 12 40; do
         rm -rf permitted.json permitted.json.evidence
         until=$(date -u -d "+$seconds seconds" +%Y-%m-%dT%H:%M:%SZ) permit rev rev-owner
         "$WW" evo fit permitted.yml tasks.jsonl --cache answers --output permitted.json --sign boss.key -q >/dev/null || continue
