@@ -3,6 +3,7 @@
 """Rules of pools behind a real server: four experts, then three distractors as well.
 
   evo_real.py BUILD FAMILY [--fit 64] [--held 128] [--top 20] [--connections 4] [--echo PYTHON] [--serve 0]
+              [--only experts|distractors]
 
 Each model is served by llama.cpp's server (the xllamacpp wheel) on loopback. The tasks of
 four experts are mixed: FIT rows of each task's valid split are fitted, HELD rows of each
@@ -46,7 +47,7 @@ def free_port():
 
 
 def wait_for(port):
-    for _ in range(600):
+    for _ in range(3000): # imports take long where many wait for two cores
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as reply:
             return reply.read()
         time.sleep(0.1)
@@ -135,10 +136,13 @@ def main():
     p.add_argument("--connections", type=int, default=4)
     p.add_argument("--echo")
     p.add_argument("--serve", type=int, default=0)
+    p.add_argument("--only", choices=("experts", "distractors"))
     a = p.parse_args()
     ww = os.path.join(os.path.abspath(a.build), "weightward")
-    one_pool(ww, a, TASKS)
-    one_pool(ww, a, TASKS + DISTRACTORS)
+    if a.only != "distractors":
+        one_pool(ww, a, TASKS)
+    if a.only != "experts":
+        one_pool(ww, a, TASKS + DISTRACTORS)
 
 
 if __name__ == "__main__":

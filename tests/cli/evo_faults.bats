@@ -40,7 +40,7 @@ load mock
     fit sixteen --connections 16
     cmp one.json sixteen.json
     again rev --skill rev --seed 1 --fault 429:17 --fault half:19 --fault drop:23 --fault short:13 --fault reset:29
-    fit faulty --connections 8
+    fit faulty --connections 24
     cmp one.json faulty.json
 }
 
