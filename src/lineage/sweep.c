@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lineage/sweep.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 
 #include "model/elements.h"
@@ -13,7 +12,6 @@
  * bytes and the columns of a step stay in a core's own cache. */
 #define STEP ((size_t)4096)
 #define READ (4 * STEP)
-#define AHEAD (64 * (uint64_t)READ)
 
 struct sweep {
     const struct ww_family *family;
@@ -39,24 +37,6 @@ static bool is_read(const struct sweep *s, unsigned m)
 static bool by_disguise(const struct sweep *s, unsigned m)
 {
     return m == WW_FAMILY_SUSPECT && s->family->disguise.read;
-}
-
-/* Files of many models are read in turns, piece by piece, which a disk takes for seeks:
- * it is told beforehand what comes. */
-static void ask_ahead(const struct sweep *s, uint32_t tensor, uint64_t first)
-{
-    const struct ww_family_tensor *t = &s->family->tensors[tensor];
-
-    for (unsigned m = 0; m < s->family->n_models; m++) {
-        const struct ww_model *model = s->family->models[m];
-        const struct ww_tensor *of = &model->tensors[t->index[m]];
-        const uint64_t size = ww_dtype_bits(of->dtype) / 8;
-        if (is_read(s, m) && !by_disguise(s, m)) {
-            (void)posix_fadvise(model->files[of->file].fd,
-                                (off_t)(of->offset + first * size), (off_t)(AHEAD * size),
-                                POSIX_FADV_WILLNEED);
-        }
-    }
 }
 
 static enum ww_err read_piece(const struct sweep *s, struct worker *w, uint32_t tensor,
@@ -154,9 +134,6 @@ static enum ww_err sweep_tensor(void *payload, struct ww_per_tensor *crew,
     for (uint64_t first = 0; first < all && !rc; first += next) {
         const size_t n = all - first < READ ? (size_t)(all - first) : READ;
         uint64_t bytes = 0;
-        if (first % AHEAD == 0) {
-            ask_ahead(s, tensor, first);
-        }
         rc = read_piece(s, w, tensor, first, n, &bytes, err);
         for (size_t at = 0; at < n && !rc; at += STEP) {
             const size_t len = n - at < STEP ? n - at : STEP;

@@ -13,12 +13,15 @@
 
 static struct ww_error err;
 
+/* Twelve even numbers make a normal one; four of them come out of each word. */
 static double normal(uint64_t *s)
 {
     double sum = -6;
-    for (int i = 0; i < 12; i++) {
+    for (int i = 0; i < 3; i++) {
         *s = ww_mix64(*s);
-        sum += (double)(*s >> 11) / 9007199254740992.0;
+        for (unsigned k = 0; k < 4; k++) {
+            sum += ((double)(*s >> 16 * k & 0xffff) + 0.5) / 65536;
+        }
     }
     return sum;
 }
