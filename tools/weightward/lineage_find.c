@@ -58,7 +58,7 @@ static void tell(const struct ww_find_report *report, const char *suspect)
         printf("  %" PRIu64 " of %" PRIu64 " rows of '%s' are rows of '%s' in '%s'\n",
                r->shared, r->rows, r->tensor, r->of, r->name);
     }
-    if (report->root) {
+    if (report->root && report->tensors > 0) {
         printf("unchanged from the root: %" PRIu32 " of %" PRIu32 " tensors, %" PRIu64
                " of %" PRIu64 " rows in the others\n",
                report->frozen, report->tensors, report->rows_shared, report->rows);
