@@ -14,16 +14,17 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define SAMPLE ((size_t)1 << 18) /* numbers */
+#define SAMPLE ((size_t)1 << 17) /* numbers */
 #define WORTH 0.97               /* of the bits without: less is not worth the time */
 #define GAUSS_BITS 2.0471        /* of a Gaussian of variance one, in steps of one */
 #define LN_2 0.693147180559945309
 
 /* Errors of the rounded factors, in shares of what rounding the tensor does, and of the
  * differences where that is more: integers of 16 bits are not finer. Large matrices want
- * the first, small ones pay more for their factors. */
-static const double shares[] = {0.03, 0.1, 0.3, 0.6, 1.0};
-static const double finest[] = {1e-4, 3e-4, 1e-3, 3e-3, 1e-2};
+ * fine ones, small ones pay more for their factors. */
+static const double shares[] = {0.004, 0.008, 0.015, 0.03, 0.055, 0.1, 0.3};
+static const double finest[] = {5e-5, 5e-5, 5e-5, 1e-4, 2e-4, 4e-4, 1e-3};
+#define FIRST 3 /* of them that is tried */
 
 struct finding {
     const struct ww_rank_pair *pair;
@@ -32,6 +33,8 @@ struct finding {
     uint64_t *at; /* its rows */
     uint8_t *prediction;
     double plain; /* bits of the sample, without a product */
+    bool knows_way;
+    bool product; /* then: what was rounded first */
 };
 
 static void finding_release(struct finding *f)
@@ -103,29 +106,42 @@ static double bits_of_factors(const struct ww_rank_pair *pair, const struct ww_o
     return bits;
 }
 
-/* Bits of the whole tensor by the sample; the better of the two ways to round. */
-static double bits_of_rest(const struct finding *f, struct ww_rank *rank)
+/* Bits of the sample when the merge rounded so. */
+static double bits_of_way(const struct finding *f, struct ww_rank *rank, bool product)
 {
     const struct ww_rank_pair *pair = f->pair;
     const size_t row = f->rows.width * pair->d;
-    const unsigned ways = pair->dtype == WW_DTYPE_F32 ? 1 : 2;
-    double best[2] = {0, 0};
 
-    for (unsigned product = 0; product < ways; product++) {
-        rank->shape.product = product == 1;
-        for (size_t i = 0; i < f->n; i++) {
-            ww_rank_predict(rank, f->at[i] * row, f->rows.base + i * row,
-                            f->prediction + i * row, row);
-        }
-        best[product] = ww_rank_bits(pair->dtype, f->rows.tune, f->prediction,
-                                     f->rows.base, f->n * pair->d);
+    rank->shape.product = product;
+    for (size_t i = 0; i < f->n; i++) {
+        ww_rank_predict(rank, f->at[i] * row, f->rows.base + i * row,
+                        f->prediction + i * row, row);
     }
-    rank->shape.product = ways == 2 && best[1] < best[0];
-    return best[rank->shape.product] * (double)pair->m / (double)f->n;
+    return ww_rank_bits(pair->dtype, f->rows.tune, f->prediction, f->rows.base,
+                        f->n * pair->d);
+}
+
+/* Bits of the whole tensor by the sample, in the better of the two ways to round, which
+ * the first factors tell. */
+static double bits_of_rest(struct finding *f, struct ww_rank *rank)
+{
+    double bits = 0;
+
+    if (f->knows_way || f->pair->dtype == WW_DTYPE_F32) {
+        bits = bits_of_way(f, rank, f->product);
+    } else {
+        const double sum = bits_of_way(f, rank, false);
+        bits = bits_of_way(f, rank, true);
+        f->product = bits < sum;
+        f->knows_way = true;
+        rank->shape.product = f->product;
+        bits = bits < sum ? bits : sum;
+    }
+    return bits * (double)f->pair->m / (double)f->n;
 }
 
 /* Round the factors within this error, and keep them when nothing cheaper was found. */
-static enum ww_err try_error(const struct finding *f, const struct ww_rank_fit *fit,
+static enum ww_err try_error(struct finding *f, const struct ww_rank_fit *fit,
                              double error, double *least, struct ww_rank_found *out,
                              struct ww_error *err)
 {
@@ -160,22 +176,38 @@ static enum ww_err try_error(const struct finding *f, const struct ww_rank_fit *
     return rc;
 }
 
-/* Coarser factors cost less and leave more, so beyond the best they only get worse. */
-static enum ww_err try_errors(const struct finding *f, const struct ww_rank_fit *fit,
-                              struct ww_rank_found *out, struct ww_error *err)
+/* One way from the first, until it gets worse. */
+static enum ww_err walk(struct finding *f, const struct ww_rank_fit *fit, int way,
+                        double *least, struct ww_rank_found *out, struct ww_error *err)
 {
     const double noise = sqrt(fit->noise2 / fit->delta2);
-    double least = WORTH * f->plain * (double)f->pair->m / (double)f->n;
     enum ww_err rc = WW_OK;
 
-    for (size_t i = 0; i < WW_LEN(shares) && !rc; i++) {
-        const double before = least;
-        rc = try_error(f, fit, fmax(shares[i] * noise, finest[i]), &least, out, err);
-        if (least == before && out->rank.shape.rank > 0) {
+    for (int i = FIRST + way; i >= 0 && i < (int)WW_LEN(shares) && !rc; i += way) {
+        const double before = *least;
+        rc = try_error(f, fit, fmax(shares[i] * noise, finest[i]), least, out, err);
+        if (*least == before && out->rank.shape.rank > 0) {
             break;
         }
     }
     return rc;
+}
+
+/* Coarser factors cost less and leave more, so bits fall to a least and rise again. */
+static enum ww_err try_errors(struct finding *f, const struct ww_rank_fit *fit,
+                              struct ww_rank_found *out, struct ww_error *err)
+{
+    const double noise = sqrt(fit->noise2 / fit->delta2);
+    double least = WORTH * f->plain * (double)f->pair->m / (double)f->n;
+    double first = 0;
+    enum ww_err rc =
+        try_error(f, fit, fmax(shares[FIRST] * noise, finest[FIRST]), &least, out, err);
+
+    first = least;
+    if (!rc) {
+        rc = walk(f, fit, 1, &least, out, err);
+    }
+    return rc || least < first ? rc : walk(f, fit, -1, &least, out, err);
 }
 
 enum ww_err ww_rank_find(const struct ww_rank_pair *pair, struct ww_rank_found *out,

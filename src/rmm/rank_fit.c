@@ -415,7 +415,8 @@ enum ww_err ww_rank_fit(const struct ww_rank_pair *pair, const size_t *rows, siz
     if (!rc && fit->finite) {
         trim(&w);
     }
-    if (!rc && fit->finite && fit->r > 0) {
+    /* Intervals of fp32 are narrower than what sums of singles are good for. */
+    if (!rc && fit->finite && fit->r > 0 && pair->dtype != WW_DTYPE_F32) {
         rc = refine(&w, err);
     }
     fit->r = fit->finite ? fit->r : 0;
