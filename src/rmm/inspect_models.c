@@ -47,16 +47,25 @@ static bool is_model(const struct ww_peek *p)
     return p->open && !p->adapter;
 }
 
-/* Numbers that have the same bits in both. */
-static size_t n_same(const uint8_t *a, const uint8_t *b, size_t width, size_t n)
+static inline __attribute__((always_inline)) size_t
+count_same(const uint8_t *a, const uint8_t *b, unsigned width, size_t n)
 {
     size_t same = 0;
 
     for (size_t k = 0; k < n; k++) {
-        same += ww_ordered_load(a + k * width, (unsigned)width) ==
-                ww_ordered_load(b + k * width, (unsigned)width);
+        same += ww_ordered_load(a + k * width, width) ==
+                ww_ordered_load(b + k * width, width);
     }
     return same;
+}
+
+/* Numbers that have the same bits in both; with a width that the compiler knows. */
+static size_t n_same(const uint8_t *a, const uint8_t *b, size_t width, size_t n)
+{
+    if (width == 2) {
+        return count_same(a, b, 2, n);
+    }
+    return width == 4 ? count_same(a, b, 4, n) : count_same(a, b, (unsigned)width, n);
 }
 
 /* n changes of the block at `at` (in numbers) of the chunk that was read last. */
