@@ -53,7 +53,15 @@ static const char *const not_understood[] = {
     "trainable_token_indices",
     "alora_invocation_tokens",
     "megatron_config",
+    "use_bdlora",   /* A or B in blocks along a diagonal */
+    "use_qalora",   /* A acts on pooled inputs */
+    "arrow_config", /* a router chooses among adapters */
 };
+
+/* Ways to begin that take a part of the base's weights away, on loading too: the model is
+ * not its base and a product. */
+static const char *const takes_from_base[] = {"pissa", "olora", "corda", "loftq",
+                                              "lora_ga"};
 
 static bool is_set(const struct ww_jnode *node)
 {
@@ -93,6 +101,17 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
             return WW_FAIL(err, WW_E_UNSUPPORTED,
                            "adapter '%s' uses '%s', which is not supported",
                            adapter->path, not_understood[i]);
+        }
+    }
+    for (size_t i = 0; ww_jstr(ww_jget(root, "init_lora_weights"), &type) &&
+                       i < WW_LEN(takes_from_base);
+         i++) {
+        if (ww_str_starts(type, takes_from_base[i])) {
+            return WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "adapter '%s' was begun by '%.40s', which changes its base, and "
+                "is no sum with the base; save it converted to a plain LoRA",
+                adapter->path, type);
         }
     }
     if (!ww_ju64(ww_jget(root, "r"), &adapter->rank) || adapter->rank == 0 ||

@@ -60,6 +60,10 @@ enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     rc = ww_adapter_open(m->path, &m->opened, err);
+    if (rc == WW_E_UNSUPPORTED) {
+        ww_error_clear(err);
+        return WW_OK; /* what its tensors mean is not known, so they come back exactly */
+    }
     if (rc) {
         return rc;
     }
@@ -105,6 +109,10 @@ static enum ww_err fit(struct ww_member *m, struct ww_member_pair *pair,
         if (!rc && m->parent && pair->own.fits) {
             rc = ww_member_near(m, pair, &factors, err);
         }
+    }
+    if (rc == WW_E_NONFINITE) {
+        ww_error_clear(err);
+        rc = WW_OK; /* exactly, with infinities and the payloads of NaNs */
     }
     pair->tried = true;
     ww_free(a);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Adapters that an error cannot be spoken of come back exactly, whatever was asked for.
+ */
+#include "rmm_fixture.h"
+
+enum { SIDE = 16, RANK = 4 };
+
+/* One pair; the first numbers of A are `first`'s bits. */
+static char *make(const struct fx *f, const char *name, const char *more,
+                  const uint32_t *first, size_t n)
+{
+    char *dir = fx_join(f->dir, name);
+    char config[300];
+    char header[400];
+    float data[2 * SIDE * RANK];
+    uint64_t seed = 3;
+    for (size_t i = 0; i < WW_LEN(data); i++) {
+        data[i] = ((float)(fx_random(&seed) % 1000) - 500) / 500;
+    }
+    if (n > 0) {
+        memcpy(data, first, n * sizeof(*first));
+    }
+    assert_int_equal(mkdir(dir, 0755), 0);
+    snprintf(header, sizeof(header),
+             "{\"base_model.model.q.lora_A.weight\":{\"dtype\":\"F32\",\"shape\":[%d,%d],"
+             "\"data_offsets\":[0,%zu]},\"base_model.model.q.lora_B.weight\":{\"dtype\":"
+             "\"F32\",\"shape\":[%d,%d],\"data_offsets\":[%zu,%zu]}}",
+             RANK, SIDE, sizeof(data) / 2, SIDE, RANK, sizeof(data) / 2, sizeof(data));
+    fx_shard(dir, "adapter_model.safetensors", header, (const uint8_t *)data,
+             sizeof(data));
+    snprintf(config, sizeof(config),
+             "{\"peft_type\":\"LORA\",\"r\":%d,\"lora_alpha\":8%s}", RANK, more);
+    fx_write(dir, "adapter_config.json", config, strlen(config));
+    return dir;
+}
+
+static enum ww_err pack(struct fx *f, const char *path, double error, double *got,
+                        struct ww_error *err)
+{
+    const struct ww_pack_member members[] = {{"odd", path, NULL, 0}};
+    const struct ww_pack_options options = {.error = error};
+    struct ww_pack_report report;
+    enum ww_err rc = WW_OK;
+    (void)unlink(f->pkg);
+    rc = ww_pack_create(f->pkg, members, 1, &options, &report, err);
+    *got = rc ? 0 : report.members[0].error;
+    ww_pack_report_release(&report);
+    return rc;
+}
+
+static void odd_numbers_come_back_bit_for_bit(void **state)
+{
+    static const uint32_t odd[] = {0x80000000, 0x7f800000, 0xff800000,
+                                   0x7fc12345, 0xffa00001, 0x00000003};
+    static const double errors[] = {0, 0.1, 1};
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    double error = 0;
+    (void)state;
+    char *path = make(f, "odd", "", odd, WW_LEN(odd));
+    for (size_t i = 0; i < WW_LEN(errors); i++) {
+        OK(pack(f, path, errors[i], &error, &err));
+        assert_true(error == 0);
+        OK(fx_unpack(f, "odd", NULL, NULL, &err));
+        fx_same(f, path);
+    }
+    free(path);
+    fx_free(f);
+}
+
+static void what_is_no_sum_of_products_comes_back_exactly(void **state)
+{
+    static const char *const more[] = {
+        ",\"use_bdlora\":{\"nblocks\":4}", ",\"use_qalora\":true",
+        ",\"layer_replication\":[[0,2]]", ",\"init_lora_weights\":\"pissa\""};
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    double error = 0;
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(more); i++) {
+        const struct ww_unpack_options portable = {.form = WW_UNPACK_PORTABLE};
+        struct ww_pack_report report;
+        char name[8];
+        snprintf(name, sizeof(name), "m%zu", i);
+        char *path = make(f, name, more[i], NULL, 0);
+        OK(pack(f, path, 0.1, &error, &err));
+        assert_true(error == 0);
+        FAILS(ww_unpack(f->pkg, "odd", f->out, &portable, &report, &err),
+              WW_E_UNSUPPORTED);
+        fx_nothing(f);
+        OK(fx_unpack(f, "odd", NULL, NULL, &err));
+        fx_same(f, path);
+        free(path);
+    }
+    fx_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(odd_numbers_come_back_bit_for_bit),
+        cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
