@@ -43,7 +43,7 @@ ERRORS = (0.1, 0.4, 0.6, 0.8)
 ROWS = 128
 TRAINED = [("rev", 0), ("caesar", 0), ("sort", 0), ("swap", 0), ("dup", 0), ("rev", 1),
            ("caesar", 1), ("swap", 1)]
-STEPS = 250
+STEPS = 150
 
 
 class Family:
@@ -105,11 +105,11 @@ def one_model(f, name, task):
     kept = [f.retained(task, (tune, None), (out, None))]
     shutil.rmtree(out)
     fine, coarse = 0.7, 0.98
-    for _ in range(8):
+    for _ in range(10):
         middle = (fine + coarse) / 2
         bits = dense(f, tune, middle, n)
         fine, coarse = (fine, middle) if bits <= 1 else (middle, coarse)
-        if 0.99 < bits <= 1:
+        if 0.995 < bits <= 1:
             break
     bits = []
     for error in (0.1, coarse):

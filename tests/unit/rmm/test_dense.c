@@ -116,6 +116,32 @@ static void one_bit_buys_a_change_of_full_length(void **state)
     assert_int_equal(there_and_back(&in, &d, &error, &along), 1);
 }
 
+/* An embedding: one row in twenty is trained. Its length alone would allow cells in which
+ * all but the largest numbers are lost. */
+static void heavy_tails_do_not_widen_the_cells(void **state)
+{
+    const struct ww_dense_input in = make(WW_DTYPE_F32, 1e-3);
+    struct ww_error err = {0};
+    struct ww_dense d;
+    double error = 0;
+    double along = 0;
+    uint64_t seed = 11;
+    double sum = 0;
+    (void)state;
+    for (size_t i = 0; i < N; i++) {
+        const float x = ((float)(fx_random(&seed) % 2000) - 1000) / 1000;
+        const float change = i / 64 % 20 == 0 ? x : 0.1F * x;
+        memcpy(weights + i * sizeof(change), &change, sizeof(change));
+        memset(base + i * sizeof(change), 0, sizeof(change));
+        sum += (double)change * (double)change;
+    }
+    OK(ww_dense_fit(&in, 0.8, &d, &err));
+    assert_true(d.fits);
+    assert_true((double)d.levels.step < 2.65 * sqrt(sum / N));
+    (void)there_and_back(&in, &d, &error, &along);
+    assert_true(error < 0.7 && along > 0.98);
+}
+
 static void what_cannot_be_kept_does_not_fit(void **state)
 {
     const struct ww_dense_input in = make(WW_DTYPE_BF16, 0);
@@ -188,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_comes_back_within_its_bound_for_each_type),
         cmocka_unit_test(one_bit_buys_a_change_of_full_length),
+        cmocka_unit_test(heavy_tails_do_not_widen_the_cells),
         cmocka_unit_test(what_cannot_be_kept_does_not_fit),
         cmocka_unit_test(the_base_s_bits_stay_where_nothing_changed),
         cmocka_unit_test(damaged_heads_are_refused),
