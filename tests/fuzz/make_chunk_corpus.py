@@ -44,6 +44,10 @@ def main():
                  bytes([6, top, one, 3]) + levels + zero * 16 + ends)
             save(f"dense-raw-{kind}-{one}", kind, 8,
                  bytes([6, top, one, 3]) + levels + wide * 16 + words)
+    scales = struct.pack("<BIQQ2f", 1, 2, 1, 0, 0.5, 2) + bytes([0, 3])
+    for kind, form in ((0, 4), (128, 7), (129, 7), (130, 7)):
+        save(f"factors-{kind}", kind, 8, bytes([form]) + scales + zero * 16 + ends)
+        save(f"factors-raw-{kind}", kind, 8, bytes([form]) + scales + wide * 16 + words)
     # 8160 numbers in 32 lanes
     ends, words = ends * 8, words[:16] * 8 + random.randbytes(3000)
     for kind, low in ((64, 1), (68, 0)):
