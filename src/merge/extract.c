@@ -2,9 +2,10 @@
 /*
  * One weight at a time: the difference in float32, its factors into a nameless file, then
  * a plan that copies them behind a header. Weights pass through in blocks; only matrices
- * whose decomposition takes MATRIX_BYTES or less are held. A weight that is no linear map
- * (gains, embeddings, biases) is carried whole when it changed, because an adapter that
- * answers differently from the model it stands for is worth nothing.
+ * whose decomposition takes MATRIX_BYTES or less are held, and they are read once. A
+ * weight that is no linear map (gains, embeddings, biases) is carried whole when it
+ * changed, because an adapter that answers differently from the model it stands for is
+ * worth nothing.
  */
 #include "weightward/extract.h"
 

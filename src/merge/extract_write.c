@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "json/json.h"
-#include "merge/extract_pair.h"
+#include "merge/extract_whole.h"
 #include "model/adapter.h"
 #include "model/st_write.h"
 #include "sign/statement.h"
@@ -28,19 +28,26 @@ static enum ww_err no_memory(struct ww_error *err)
     return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
 }
 
-/* One more float32 tensor, whose values are appended next; takes the name. */
+/* One more float32 tensor: one of the model's, or (WW_NONE) one whose values are appended
+ * next; takes the name. */
 static enum ww_err announce(struct ww_extracting *x, char *name, unsigned rank,
-                            const uint64_t *shape, struct ww_error *err)
+                            const uint64_t *shape, uint32_t whole, struct ww_error *err)
 {
     struct ww_tensor *grown =
         name ? ww_realloc_array(x->tensors, x->n_tensors + 1, sizeof(*grown)) : NULL;
+    uint32_t *origins = NULL;
     struct ww_tensor *t = NULL;
 
-    if (!grown) {
+    if (grown) {
+        x->tensors = grown;
+        origins = ww_realloc_array(x->whole, x->n_tensors + 1, sizeof(*origins));
+    }
+    if (!origins) {
         ww_free(name);
         return no_memory(err);
     }
-    x->tensors = grown;
+    x->whole = origins;
+    origins[x->n_tensors] = whole;
     t = &grown[x->n_tensors++];
     *t = (struct ww_tensor){
         .name = name, .dtype = WW_DTYPE_F32, .rank = rank, .n_elements = 1};
@@ -65,28 +72,9 @@ static enum ww_err append(struct ww_extracting *x, const float *values, uint64_t
 static enum ww_err put(struct ww_extracting *x, char *name, unsigned rank,
                        const uint64_t *shape, const float *values, struct ww_error *err)
 {
-    enum ww_err rc = announce(x, name, rank, shape, err);
+    enum ww_err rc = announce(x, name, rank, shape, WW_NONE, err);
 
     return rc ? rc : append(x, values, x->tensors[x->n_tensors - 1].n_elements, err);
-}
-
-static enum ww_err append_blocks(struct ww_extracting *x, uint32_t from,
-                                 struct ww_error *err)
-{
-    const struct ww_model *model = x->models[1];
-    const uint64_t n = model->tensors[from].n_elements;
-    float *block = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*block));
-    enum ww_err rc = block ? WW_OK : no_memory(err);
-
-    for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
-        const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
-        rc = ww_pair_values(model, from, at, count, block, err);
-        if (!rc) {
-            rc = append(x, block, count, err);
-        }
-    }
-    ww_free(block);
-    return rc;
 }
 
 /* The module of a weight: its name without the end. */
@@ -191,10 +179,7 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
         rc = ww_strlist_add(&x->saved, module, err);
     }
     if (!rc) {
-        rc = announce(x, ww_asprintf(PREFIX "%s", t->name), t->rank, t->shape, err);
-    }
-    if (!rc) {
-        rc = append_blocks(x, from, err);
+        rc = announce(x, ww_asprintf(PREFIX "%s", t->name), t->rank, t->shape, from, err);
     }
     ww_free(module);
     return rc;
@@ -305,6 +290,7 @@ struct extract_plan {
     struct ww_output outputs[MAX_OUTPUTS];
     struct ww_piece *pieces; /* the header, the tensors, the small files */
     struct ww_piece_source *sources;
+    struct ww_extract_whole *wholes;
     uint32_t *order;
     uint32_t *rank;
     uint32_t n_pieces;
@@ -318,6 +304,7 @@ static void release_plan(struct extract_plan *p)
     ww_buf_release(&p->config);
     ww_free(p->pieces);
     ww_free(p->sources);
+    ww_free(p->wholes);
     ww_free(p->plan.tree);
     ww_free(p->order);
     ww_free(p->rank);
@@ -343,20 +330,26 @@ static void add_small(struct extract_plan *p, const char *name, const void *byte
 static void add_weights(const struct ww_extracting *x, struct extract_plan *p)
 {
     struct ww_piece *first = in_memory(p, p->header.data, p->header.len);
+    uint64_t size = p->header.len;
     uint64_t at = 0;
 
     for (uint32_t i = 0; i < x->n_tensors; i++) {
+        struct ww_piece *piece = &p->pieces[p->n_pieces++];
         p->sources[i] = (struct ww_piece_source){0, at};
         p->plan.tree[i] = (struct ww_tree_slot){&x->tensors[i], p->rank[i]};
-        p->pieces[p->n_pieces++] = (struct ww_piece){.kind = WW_PIECE_COPY,
-                                                     .n_bytes = x->tensors[i].n_bytes,
-                                                     .n_sources = 1,
-                                                     .sources = &p->sources[i],
-                                                     .tree_index = i};
+        size += x->tensors[i].n_bytes;
+        if (x->whole[i] != WW_NONE) {
+            ww_extract_whole_piece(x->models[1], x->whole[i], i, &p->wholes[i], piece);
+            continue;
+        }
+        *piece = (struct ww_piece){.kind = WW_PIECE_COPY,
+                                   .n_bytes = x->tensors[i].n_bytes,
+                                   .n_sources = 1,
+                                   .sources = &p->sources[i],
+                                   .tree_index = i};
         at += x->tensors[i].n_bytes;
     }
-    p->outputs[0] = (struct ww_output){WW_ADAPTER_WEIGHTS, p->header.len + x->size_bytes,
-                                       first, 1 + x->n_tensors};
+    p->outputs[0] = (struct ww_output){WW_ADAPTER_WEIGHTS, size, first, 1 + x->n_tensors};
     p->plan.n_outputs = 1;
 }
 
@@ -373,13 +366,14 @@ static enum ww_err make_plan(const struct ww_extracting *x, struct extract_plan 
     p->input = (struct ww_input){"the adapter's weights", x->fd, x->size_bytes, false};
     p->plan = (struct ww_plan){.title = "adapter",
                                .inputs = &p->input,
-                               .n_inputs = 1,
+                               .n_inputs = x->size_bytes > 0 ? 1 : 0,
                                .outputs = p->outputs,
                                .tree = ww_calloc(n, sizeof(*p->plan.tree)),
                                .n_tree = x->n_tensors};
     p->pieces = ww_calloc(n + 1 + MAX_OUTPUTS, sizeof(*p->pieces));
     p->sources = ww_calloc(n, sizeof(*p->sources));
-    if (!p->plan.tree || !p->pieces || !p->sources) {
+    p->wholes = ww_calloc(n, sizeof(*p->wholes));
+    if (!p->plan.tree || !p->pieces || !p->sources || !p->wholes) {
         return no_memory(err);
     }
     add_weights(x, p);
@@ -407,6 +401,9 @@ static enum ww_err run_plan(struct ww_extracting *x, const struct extract_plan *
 
     if (!rc) {
         rc = ww_stream_run(&p->plan, out, x->run, &result, err);
+    }
+    if (!rc && x->models[1]) {
+        rc = ww_model_unchanged(x->models[1], err);
     }
     if (!rc && out && (signer || x->finish)) {
         rc = ww_extract_tensors(x, &result, name, signer, out, err);
@@ -460,6 +457,7 @@ void ww_extracting_release(struct ww_extracting *x)
         ww_free((char *)(uintptr_t)x->tensors[i].name);
     }
     ww_free(x->tensors);
+    ww_free(x->whole);
     ww_free(x->ranks);
     ww_strlist_release(&x->modules);
     ww_strlist_release(&x->saved);

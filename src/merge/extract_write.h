@@ -19,9 +19,10 @@ struct ww_extracting {
     bool portable;
     bool across;    /* the base stores [in, out] */
     bool embedding; /* factors that are put are of an embedding */
-    int fd;      /* the tensors, one after the other */
+    int fd;      /* the factors, one after the other */
     uint64_t size_bytes;
     struct ww_tensor *tensors; /* names are owned */
+    uint32_t *whole; /* of each: the model's tensor that it is, WW_NONE: it is in fd */
     uint32_t n_tensors;
     uint8_t tree[WW_SHA256_BYTES]; /* their tree's root, once they were written */
     struct ww_strlist modules;     /* with factors */
@@ -44,8 +45,8 @@ struct ww_extracting {
 enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,
                                    const struct ww_lowrank *lowrank,
                                    struct ww_error *err) WW_MUST_USE;
-/** t: its name and shape; the values are those of tensor `from` of the model, read block
- *  by block. */
+/** t: its name and shape; the values are those of tensor `from` of the model, read when
+ *  the adapter is written. */
 enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor *t,
                                  uint32_t from, struct ww_error *err) WW_MUST_USE;
 /** The tensor belongs to a module that is carried whole, and is not there yet. */
