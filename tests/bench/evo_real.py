@@ -124,6 +124,10 @@ def one_pool(ww, a, names):
             again = real_server.run(ww, "evo", "fit", *given, "--rule", rule, "--seed", "7")
             assert again["calls"] == 0, again
         print("other rules, another seed: 0 calls")
+        if names != TASKS:
+            real_server.write_pool(pool, {name: ports[name] for name in TASKS})
+            print("the experts alone, from the same answers:")
+            show(real_server.run(ww, "evo", "fit", *given))
 
 
 def main():
