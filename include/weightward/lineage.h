@@ -151,6 +151,7 @@ struct ww_decompose_report {
     double replay;  /* share of moved elements whose bits the blend by the recipe
                        numbers gives, computed in double and rounded once */
     double kept;    /* share of moved elements where the suspect left the base */
+    double kept_most;      /* the same of the rounded blend */
     double pruned;  /* share of weights that are zero where the base's are not; they
                        are left out of all sums */
     char *disguise; /* what the suspect was before it was compared: "a GGUF file of

@@ -18,6 +18,7 @@ struct ww_contest_ask {
     size_t n;
     const char *const *others; /* that no share shows, and that a selection may need */
     size_t n_others;
+    double kept; /* which part of the weights that could move left the base */
     const double
         *core; /* weights if elements were selected (keep.h); NULL: they were not */
     const bool *half; /* of the suspect's tensors, those fitted on; NULL: all */

@@ -11,7 +11,11 @@
 
 #define LOOK ((uint64_t)1 << 17) /* elements that numbers are searched on */
 #define WORTH 0.15               /* so are the weights */
-#define ROUNDS 3                 /* of looks at the weights */
+#define ROUNDS 6                 /* of looks at the weights */
+#define GAIN 0.01                /* of a look that is worth another one */
+#define SPREAD 0.4               /* match from which densities may differ */
+#define TURNS 2                  /* of looks at densities that differ */
+#define FEW 4                    /* sources whose densities are looked at one by one */
 #define SCALES 15                /* fiftieths by which shares may be too small */
 #define NEARLY 0.3               /* a coarse density is worth a finer look from here */
 
@@ -25,11 +29,12 @@ static double hundredths(double v)
 static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
                           struct ww_trial *coarse, struct ww_error *err)
 {
-    static const int steps[] = {-1, 1, -2, 2};
+    static const int steps[] = {-1, 1, -3, 3, -8, 8};
     double before = 0;
     enum ww_err rc = WW_OK;
 
-    for (unsigned round = 0; round < ROUNDS && !rc && coarse->match > before; round++) {
+    for (unsigned round = 0; round < ROUNDS && !rc && coarse->match > before + GAIN;
+         round++) {
         before = coarse->match;
         for (size_t i = 0; i < s->n; i++) {
             const double near = hundredths(s->weights[i]);
@@ -41,6 +46,37 @@ static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
                 best = coarse->match > least ? s->weights[i] : best;
             }
             s->weights[i] = best;
+        }
+    }
+    return rc;
+}
+
+/* Each source may have a density of its own: one after another, in tenths. */
+static enum ww_err spread(struct ww_contesting *c, struct ww_sketch *s,
+                          struct ww_trial *coarse, struct ww_error *err)
+{
+    double before = 0;
+    enum ww_err rc = WW_OK;
+
+    s->densities_differ = true;
+    for (size_t i = 0; i < s->n; i++) {
+        s->densities[i] = s->density;
+    }
+    for (unsigned turn = 0; turn < TURNS && !rc && coarse->match > before + GAIN;
+         turn++) {
+        before = coarse->match;
+        for (size_t i = 0; i < s->n && !rc; i++) {
+            double best = s->densities[i];
+            for (unsigned tenth = 1; tenth <= 9 && !rc; tenth++) {
+                const double least = coarse->match;
+                s->densities[i] = tenth / 10.0;
+                rc = ww_contest_try(c, s, false, coarse, err);
+                best = coarse->match > least ? s->densities[i] : best;
+            }
+            s->densities[i] = best;
+        }
+        if (!rc && coarse->match > before + GAIN) {
+            rc = refine(c, s, coarse, err);
         }
     }
     return rc;
@@ -97,6 +133,10 @@ enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *s,
     if (!rc && s->weighted && coarse.match > WORTH) {
         rc = refine(c, s, &coarse, err);
     }
+    if (!rc && s->dense && s->n > 1 && s->n <= FEW && coarse.match > SPREAD &&
+        coarse.match < WW_CONTEST_SETTLED) {
+        rc = spread(c, s, &coarse, err);
+    }
     c->room = room;
     if (!rc && coarse.match > NEARLY) {
         rc = ww_contest_try(c, s, true, best, err);
@@ -145,15 +185,18 @@ enum ww_err ww_contest_selections(struct ww_contesting *c, struct ww_error *err)
     if (!rc && c->out->match < WW_CONTEST_SETTLED) {
         rc = try_cut(c, "breadcrumbs", err);
     }
+    s.method = "sce";
     if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n >= 2) {
-        s.method = "sce";
         rc = ww_contest_try(c, &s, false, &best, err);
         s.key = "select_topk";
         rc = rc ? rc : ww_contest_search(c, &s, &s.value, &best, err);
         ww_contest_close(c, s.method, false, &best);
-        if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n_others) {
-            rc = ww_contest_set(c, &s, err);
-        }
+    }
+    /* About the part that left the base is what was selected. */
+    if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n_others) {
+        s.key = "select_topk";
+        s.value = fmax(0.1, round(c->ask->kept * 10) / 10);
+        rc = ww_contest_set(c, &s, err);
     }
     return rc;
 }

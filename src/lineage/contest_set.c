@@ -13,6 +13,7 @@
 
 #define SAMPLE ((uint64_t)1 << 18) /* elements of a step */
 #define STEPS 16
+#define WORTH 0.3 /* of a better number */
 
 struct climb {
     struct ww_contesting *c;
@@ -94,17 +95,15 @@ static enum ww_err step(struct climb *k, bool *helped, struct ww_error *err)
 static enum ww_err climb(struct climb *k, struct ww_error *err)
 {
     bool helped = true;
-    enum ww_err rc = match_of(k, &k->match, err);
+    enum ww_err rc = WW_OK;
 
+    /* One source selects nothing, and nothing is right wherever the base was kept. */
+    if (k->sketch.n >= 2) {
+        rc = match_of(k, &k->match, err);
+    }
     for (unsigned s = 0; s < STEPS && !rc && helped && k->match < WW_CONTEST_AGREED;
          s++) {
         rc = step(k, &helped, err);
-        if (!rc && helped) { /* more sources, another part that is selected */
-            struct ww_trial trial = {0};
-            rc = ww_contest_search(k->c, &k->sketch, &k->sketch.value, &trial, err);
-            k->match = trial.match > k->match ? trial.match : k->match;
-            ww_free(trial.text);
-        }
     }
     return rc;
 }
@@ -120,6 +119,14 @@ enum ww_err ww_contest_set(struct ww_contesting *c, const struct ww_sketch *sket
     start(&k, c, sketch);
     c->room = SAMPLE;
     rc = climb(&k, err);
+    if (!rc && k.match > WORTH) { /* about the part was known till now */
+        rc = ww_contest_search(c, &k.sketch, &k.sketch.value, &best, err);
+        ww_free(best.text);
+        best = (struct ww_trial){0};
+    }
+    if (!rc) {
+        rc = climb(&k, err);
+    }
     c->room = room;
     if (!rc) {
         rc = ww_contest_try(c, &k.sketch, true, &best, err);

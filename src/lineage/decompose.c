@@ -423,6 +423,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     if (sums.moved > 0) {
         r->replay = (double)sums.same / (double)sums.moved;
         r->kept = (double)sums.left / (double)sums.moved;
+        r->kept_most = (double)sums.would / (double)sums.moved;
     }
     return rc;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lineage/depth_stack.h"
 #include "lineage/draws.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -23,10 +24,11 @@ struct drawn {
 };
 
 /* Up to the dot before the last part but one: "layers.3.mlp" of "layers.3.mlp.up.weight".
- */
+ * What is in no layer is one part. */
 static size_t part_of(const char *name)
 {
     size_t dots[2] = {0, 0}; /* the last one, the one before */
+    struct ww_depth_name split;
 
     for (size_t i = 0; name[i]; i++) {
         if (name[i] == '.') {
@@ -34,7 +36,7 @@ static size_t part_of(const char *name)
             dots[0] = i;
         }
     }
-    return dots[1];
+    return ww_depth_split(name, &split) ? dots[1] : 0;
 }
 
 static int by_part(const struct drawn *x, const struct drawn *y)

@@ -26,6 +26,7 @@
 struct histogram {
     uint64_t n[BINS];
     uint64_t kept[BINS];
+    uint64_t beside; /* one step from the base */
 };
 
 struct keeping {
@@ -134,6 +135,14 @@ static void solve_core(const struct keeping *k, uint32_t n_tensors, struct ww_ke
     out->core_elements = (uint64_t)sum[size * size];
 }
 
+static bool is_beside(const struct keeping *k, double suspect, double base)
+{
+    const double off = fabs(suspect - base);
+
+    return off > 0 &&
+           off <= ldexp(1, ww_moments_step(fmax(fabs(suspect), fabs(base)), k->dtype));
+}
+
 static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
                          size_t n, struct ww_error *err)
 {
@@ -154,6 +163,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
             const unsigned b = bin_of(longest);
             h->n[b]++;
             h->kept[b] += suspect[e] != base[e];
+            h->beside += is_beside(k, suspect[e], base[e]);
         }
     }
     add_core(k, tile, n, k->grams + tensor * k->n_gram);
@@ -188,6 +198,21 @@ static enum ww_dtype first_dtype(const struct ww_family *family)
     return suspect->tensors[family->tensors[0].index[WW_FAMILY_SUSPECT]].dtype;
 }
 
+static double dropped(const struct histogram *per_tensor, uint32_t n_tensors)
+{
+    double all = 0;
+    double stayed = 0;
+
+    for (uint32_t t = 0; t < n_tensors; t++) {
+        for (unsigned b = 0; b < BINS; b++) {
+            all += (double)per_tensor[t].n[b];
+            stayed += (double)(per_tensor[t].n[b] - per_tensor[t].kept[b]);
+        }
+        stayed -= (double)per_tensor[t].beside / 2;
+    }
+    return all > 0 ? stayed / all : 0;
+}
+
 enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares,
                             const bool *use, const struct ww_run_options *run,
                             struct ww_keep *out, uint64_t *bytes_read,
@@ -219,6 +244,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
         out->rate[r] = n[r] > 0 ? kept[r] / n[r] : 0;
     }
     if (!rc) {
+        out->dropped = dropped(k.per_tensor, family->n_tensors);
         solve_core(&k, family->n_tensors, out);
     }
 out:

@@ -15,6 +15,9 @@ struct ww_keep {
      * longest, and point one way: there every method keeps them all. */
     double core[WW_LINEAGE_MAX_SOURCES];
     uint64_t core_elements;
+    /* Share of elements that stayed at the base beyond those that a continuous difference
+     * rounds to it: half as many as it rounds to the two values beside the base's. */
+    double dropped;
 };
 
 enum ww_keep_shape {

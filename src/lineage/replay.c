@@ -93,6 +93,7 @@ struct lanes {
     int64_t moved[LANES];
     int64_t same[LANES];
     int64_t left[LANES];
+    int64_t would[LANES];
 };
 
 /* LANES elements or fewer; a pruned one adds nothing. */
@@ -106,6 +107,7 @@ add_lanes(struct lanes *sum, const struct columns *c, size_t at, unsigned n)
         const double r = c->rounded[at + l];
         const int64_t counts = -(int64_t)!ww_moments_pruned(s, b, false);
         const int64_t moved = c->moved[at + l] & counts;
+        sum->would[l] -= moved & -(int64_t)(r != b);
         const double y = counts ? s - b : 0;
         const double miss = counts ? s - p : 0;
         const double step = counts ? r - p : 0;
@@ -168,6 +170,7 @@ static void add_in_blocks(struct lanes *sum, const struct columns *c)
         sum->same[0] -=
             c->moved[e] & -(int64_t)(block <= 0 && c->suspect[e] == c->rounded[e]);
         sum->left[0] -= c->moved[e] & -(int64_t)(y != 0);
+        sum->would[0] -= c->moved[e];
     }
 }
 
@@ -183,6 +186,7 @@ static void add_up(struct ww_replay *to, const struct lanes *sum, bool matrix)
         to->moved += (uint64_t)sum->moved[l];
         to->same += (uint64_t)sum->same[l];
         to->left += (uint64_t)sum->left[l];
+        to->would += (uint64_t)sum->would[l];
     }
 }
 
@@ -268,6 +272,7 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
         out->moved += one->moved;
         out->same += one->same;
         out->left += one->left;
+        out->would += one->would;
         out->base += one->base;
         out->suspect += one->suspect;
         out->both += one->both;

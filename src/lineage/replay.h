@@ -9,6 +9,7 @@ struct ww_replay {
     uint64_t moved; /* elements where some source with a share differs from the base */
     uint64_t same;  /* of those: the suspect has the blend's bits */
     uint64_t left;  /* of those: the suspect is not the base */
+    uint64_t would; /* of those: the rounded blend is not the base */
     double base;    /* of matrices: sums of B^2, S^2 and B x S */
     double suspect;
     double both;

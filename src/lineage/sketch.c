@@ -94,7 +94,8 @@ static enum ww_err add_source(struct ww_buf *b, const struct ww_sketch *s, size_
                         s->weights_over ? &s->weights_over[i] : NULL);
     }
     if (!rc && numbers && s->dense) {
-        rc = add_number(b, indent + 4, "density", s->density, NULL);
+        rc = add_number(b, indent + 4, "density",
+                        s->densities_differ ? s->densities[i] : s->density, NULL);
     }
     return rc;
 }

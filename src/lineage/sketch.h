@@ -27,7 +27,9 @@ struct ww_sketch {
     double weights[WW_SKETCH_MOST];
     const struct ww_gradient *weights_over; /* [n], instead of the weights; or NULL */
     bool dense;
-    double density;  /* of every source */
+    double density; /* of every source, unless */
+    bool densities_differ;
+    double densities[WW_SKETCH_MOST];
     const char *key; /* of the whole: "t", "select_topk"; NULL: none */
     double value;
     const struct ww_gradient *value_over; /* instead of the value; or NULL */

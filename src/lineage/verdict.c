@@ -210,6 +210,7 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
             core[n_core++] = keep->core[i];
         }
     }
+    ask.kept = r->kept;
     ask.n_others = keep ? name_others(v, r, others) : 0;
     return run_contest(v, &ask, false, r, contest, err);
 }
@@ -274,7 +275,7 @@ static void set_winner(struct ww_decompose_report *r, const struct ww_contest *c
 static bool may_be_masked(const struct ww_decompose_report *r)
 {
     return r->unexplained > 1 - AT_CEILING &&
-           (r->kept < MASKED || r->unexplained < MOSTLY_UNKNOWN);
+           (r->kept < MASKED * r->kept_most || r->unexplained < MOSTLY_UNKNOWN);
 }
 
 /* The others' part is what they have in common with the adapter. */
@@ -389,7 +390,7 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
         set_words(r, &blend);
     } else if (keep && contest->match >= NEARLY) {
         set_winner(r, contest);
-    } else if (keep && r->kept < MASKED) {
+    } else if (keep && keep->dropped > 1 - MASKED) {
         set_mask(r, keep);
     } else {
         set_words(r, &unclear);

@@ -55,6 +55,14 @@ decompose() {
            (.sources[1].included | not) and .sources[1].share < 0.001 and .replay == 1' answer
 }
 
+@test "a source that is not given leaves the answer in part, and no method is named" {
+    blend task_arithmetic 0.4 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
+    run -0 "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" -q
+    [[ $output == "SUPPORTS IN PART: "*"has come from elsewhere"* ]]
+}
+
 @test "controls give a p-value with the floor that their number sets" {
     blend task_arithmetic 1.0 0.0
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \

@@ -135,6 +135,11 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
             "a source that was not given, and then its relatives look like sources\n",
             report->unexplained);
     }
+    if (report->has_keep_rates) {
+        printf(
+            "elements were dropped, and no recipe tells which: what is left unexplained "
+            "does not tell whether a source is missing\n");
+    }
     printf("note: %s; sources that were not given cannot be found\n",
            report->confirmatory ? "confirmatory, as the plan says"
                                 : "exploratory, without a plan signed beforehand");

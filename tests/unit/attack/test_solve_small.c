@@ -228,6 +228,21 @@ static void a_dead_neuron_stays(void **state)
     assert_true(ww_solve_neuron(&no_row) == 1.0);
 }
 
+/* The row has a factor of -4, its column was rounded away, or to something else. */
+static void a_side_that_rounding_spoilt_does_not_decide(void **state)
+{
+    struct ww_neuron_problem p = {
+        .alpha = 16, .cu = -4, .power = 1, .own_u = 1, .own_w = 1};
+    (void)state;
+    assert_true(ww_solve_neuron(&p) == -0.25);
+    p.beta = 9;
+    p.cw = 0.3;
+    assert_true(ww_solve_neuron(&p) == -0.25);
+    p = (struct ww_neuron_problem){
+        .alpha = 9, .beta = 16, .cu = 0.3, .cw = -4, .power = 1, .own_u = 1, .own_w = 1};
+    assert_true(ww_solve_neuron(&p) == -4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +254,7 @@ int main(void)
         cmocka_unit_test(neurons_of_both_kinds_are_exact_without_displacement),
         cmocka_unit_test(a_squared_relu_neuron_is_never_above_a_scan),
         cmocka_unit_test(a_dead_neuron_stays),
+        cmocka_unit_test(a_side_that_rounding_spoilt_does_not_decide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
