@@ -114,7 +114,7 @@ static enum ww_err solve_rest(struct rest *r, uint32_t *match, struct ww_error *
     r->done = ww_calloc(side, sizeof(*r->done));
     if (!r->row_of || !r->parent || !r->row_price || !r->col_price || !r->reach ||
         !r->done) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an assignment of %u", r->left);
+        rc = WW_FAIL_MEMORY(err, "an assignment of %u", r->left);
         goto out;
     }
     for (size_t j = 0; j < side; j++) {
@@ -150,7 +150,7 @@ enum ww_err ww_assign(size_t n, const double *score, uint32_t *match,
     rest.rows = ww_calloc(n, sizeof(*rest.rows));
     rest.cols = ww_calloc(n, sizeof(*rest.cols));
     if (!rest.rows || !rest.cols) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an assignment of %zu", n);
+        rc = WW_FAIL_MEMORY(err, "an assignment of %zu", n);
         goto out;
     }
     rc = best_of_all(n, score, match, rest.cols, err);

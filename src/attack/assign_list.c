@@ -221,7 +221,7 @@ static enum ww_err graph_new(struct graph *g, struct ww_error *err)
     g->heap = ww_calloc((size_t)g->n * g->per_row, sizeof(*g->heap));
     if (!g->row_of || !g->parent || !g->row_price || !g->col_price || !g->reach ||
         !g->done || !g->touched || !g->heap) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an assignment of %u", g->n);
+        return WW_FAIL_MEMORY(err, "an assignment of %u", g->n);
     }
     for (uint32_t i = 0; i < g->n; i++) {
         g->match[i] = NONE;

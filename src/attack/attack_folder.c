@@ -152,7 +152,7 @@ static enum ww_err undo_rotation(struct attack_run *run, const char *out_path,
     }
     fds = ww_calloc(run->models[0]->n_files, sizeof(*fds));
     if (!fds) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+        rc = WW_FAIL_MEMORY(err, "an attack");
         goto out;
     }
     rc = ww_rotation_undo(&run->pair, &rotation, folder, fds, err);

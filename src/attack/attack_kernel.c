@@ -60,13 +60,13 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *out = NULL;
     *row_map = NULL;
     if (!state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+        return WW_FAIL_MEMORY(err, "an attack");
     }
     state->piece = params;
     state->n_tiles = n_tiles;
     state->tiles = ww_calloc((size_t)n_tiles, sizeof(*state->tiles));
     if (!state->tiles) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+        rc = WW_FAIL_MEMORY(err, "an attack");
     }
     if (!rc && state->piece->inner) {
         rc = state->piece->inner->open(state->piece->params, n_rows, row_bytes, n_tiles,
@@ -217,7 +217,7 @@ static enum ww_err score_tile(const struct state *state, const struct ww_tile *t
     enum ww_err rc = WW_OK;
 
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
+        return WW_FAIL_MEMORY(err, "a comparison");
     }
     for (uint64_t at = 0; at < n && !rc; at += CHUNK) {
         rc = score_chunk(state, tile->out + at * elem, first + at,

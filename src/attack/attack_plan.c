@@ -51,7 +51,7 @@ static enum ww_err allocate(struct ww_attack_plan *plan, struct ww_error *err)
     plan->readers = ww_calloc(n_io, sizeof(*plan->readers));
     if (!plan->plan.inputs || !plan->plan.outputs || !plan->kernels || !plan->sources ||
         !plan->pieces || !plan->side_fds || !plan->readers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     return WW_OK;
 }
@@ -156,7 +156,7 @@ static enum ww_err plan_weights(struct ww_attack_plan *plan,
     enum ww_err rc = WW_OK;
 
     if (!by_tensor) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
         rc = plan_tensor(plan, job, t, by_tensor, plan->sources, err);

@@ -31,7 +31,7 @@ static enum ww_err fill_tensor(const struct ww_attack_job *job, uint32_t t,
         .task = sqrt(s->task),
         .bytes = s->bytes,
         .identical_bytes = s->identical};
-    return out->name ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+    return out->name ? WW_OK : WW_FAIL_MEMORY(err, "a report");
 }
 
 enum ww_err ww_attack_report_fill(const struct ww_attack_job *job,
@@ -50,7 +50,7 @@ enum ww_err ww_attack_report_fill(const struct ww_attack_job *job,
     }
     report->tensors = ww_calloc(n, sizeof(*report->tensors));
     if (!report->tensors) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (uint32_t t = 0; t < n && !rc; t++) {
         const struct ww_score *s = &job->scores[t];

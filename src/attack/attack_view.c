@@ -101,7 +101,7 @@ enum ww_err ww_attack_view_open(const struct ww_model *locked,
 
     *out = NULL;
     if (!view) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+        return WW_FAIL_MEMORY(err, "a locked model");
     }
     rc = open_view(view, locked, anchor, noisy, &why);
     if (rc && is_grave(rc)) {
@@ -123,9 +123,8 @@ enum ww_err ww_attack_view_beside(const struct ww_attack_view *view,
                                   struct ww_attack_view **out, struct ww_error *err)
 {
     struct ww_attack_view *beside = ww_calloc(1, sizeof(*beside));
-    enum ww_err rc = beside
-                         ? make(beside, &view->pair, err)
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+    enum ww_err rc =
+        beside ? make(beside, &view->pair, err) : WW_FAIL_MEMORY(err, "a locked model");
 
     *out = NULL;
     for (uint32_t f = 0; !rc && f < view->pair.locked->model->n_files; f++) {

@@ -93,7 +93,7 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *out = NULL;
     *row_map = NULL;
     if (!state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     state->piece = params;
     if (state->piece->undo == WW_UNDO_DENSE) {
@@ -166,7 +166,7 @@ static enum ww_err room_new(const struct blend_state *state, struct room *room,
     }
     room->block = ww_calloc(4 * room->n + scratch, sizeof(double));
     if (!room->block) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     room->in = room->block;
     room->locked = room->in + room->n;
@@ -323,7 +323,7 @@ enum ww_err ww_blend_tensor(const struct ww_attack_piece *piece, uint64_t n_rows
     enum ww_err rc = WW_OK;
 
     if (!rows) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     rc = kernel_open(piece, n_rows, row_bytes, 1, &state, &row_map, err);
     for (uint64_t i = 0; i < n_rows && !rc; i++) {

@@ -16,7 +16,7 @@ static enum ww_err cross_init(struct ww_cross *cross, size_t d, struct ww_error 
         cross->gram[side] = ww_calloc(d, d * sizeof(double));
         cross->own[side] = ww_calloc(d, sizeof(double));
         if (!cross->c[side] || !cross->gram[side] || !cross->own[side]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the products of a head");
+            return WW_FAIL_MEMORY(err, "the products of a head");
         }
     }
     return WW_OK;
@@ -30,7 +30,7 @@ enum ww_err ww_crosses_new(size_t n, size_t d, struct ww_cross **out,
 
     *out = NULL;
     if (!all) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the products of a head");
+        return WW_FAIL_MEMORY(err, "the products of a head");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = cross_init(&all[i], d, err);
@@ -63,7 +63,7 @@ enum ww_err ww_crosses_want_anchor(struct ww_cross *crosses, size_t n,
         struct ww_cross *cross = &crosses[i / 2];
         cross->anchor[i % 2] = ww_calloc(cross->d, cross->d * sizeof(double));
         if (!cross->anchor[i % 2]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the products of a head");
+            return WW_FAIL_MEMORY(err, "the products of a head");
         }
     }
     return WW_OK;
@@ -132,7 +132,7 @@ enum ww_err ww_crosses_add(const struct ww_pair *pair, uint32_t a,
     }
     block = ww_calloc(2 * d, width * sizeof(*block));
     if (!block) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the rows of a head");
+        rc = WW_FAIL_MEMORY(err, "the rows of a head");
         goto out;
     }
     for (size_t b = 0; b < n_blocks; b++) {

@@ -66,7 +66,7 @@ static enum ww_err view_get(void *payload, uint32_t tensor, void **bytes,
 
     *bytes = ww_alloc_aligned(64, n + 64);
     if (!in || !*bytes) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", model->tensors[t].name);
+        rc = WW_FAIL_MEMORY(err, "'%s'", model->tensors[t].name);
     }
     if (!rc) {
         rc = ww_model_read(model, t, in, err);
@@ -98,7 +98,7 @@ static enum ww_err view_init(struct view *view, const struct ww_attack_job *job,
     view->job = job;
     view->from = ww_calloc(n, sizeof(*view->from));
     if (!view->from) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a check");
+        return WW_FAIL_MEMORY(err, "a check");
     }
     for (uint32_t t = 0; t < n && !rc; t++) {
         uint32_t output = t;
@@ -216,7 +216,7 @@ static enum ww_err run_blocks(const struct ww_pair *pair, struct ww_forward *mad
                                   all + 2 * len, all + 3 * len, all + 4 * len,
                                   all + 5 * len};
         if (!all) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a check");
+            return WW_FAIL_MEMORY(err, "a check");
         }
         if (serves(layout, b)) {
             rc = run_block(pair, made, locked, b, &rows, drift, err);

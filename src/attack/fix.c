@@ -33,7 +33,7 @@ enum ww_err ww_fix_init(struct ww_fix *fix, size_t n, size_t d, struct ww_error 
     fix->mixed = ww_calloc(n, sizeof(bool));
     if (!fix->undo || !fix->undo_t || !fix->mixed) {
         ww_fix_release(fix);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the matrices of an attention");
+        return WW_FAIL_MEMORY(err, "the matrices of an attention");
     }
     return WW_OK;
 }

@@ -116,7 +116,7 @@ static enum ww_err add_table(const struct ww_layout *layout, uint32_t tensor,
     enum ww_err rc = WW_OK;
 
     if (!bytes || !line) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+        rc = WW_FAIL_MEMORY(err, "'%s'", t->name);
     }
     for (uint64_t s = 0; s < table->n_samples / table->inner && !rc; s++) {
         rc = ww_weight_bytes(file, t->offset + s * table->step * block * elem, bytes,
@@ -158,7 +158,7 @@ static enum ww_err features_new(struct features *f, size_t n, size_t samples,
 {
     *f = (struct features){.n = n, .stride = samples};
     f->rows = ww_calloc(n, samples * sizeof(*f->rows));
-    return f->rows ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a frame");
+    return f->rows ? WW_OK : WW_FAIL_MEMORY(err, "a frame");
 }
 
 /* All tables of the stream, the same samples of both models. */

@@ -75,7 +75,7 @@ static enum ww_err norms_of(const struct ww_slab *v, const struct ww_slab *o,
     float *gram = ww_calloc(2 * d, d * sizeof(*gram));
 
     if (!gram) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the heads of an attention");
+        return WW_FAIL_MEMORY(err, "the heads of an attention");
     }
     for (size_t h = 0; h < vo->n_heads; h++) {
         const float *oh = o->rows + h * d * o->width;
@@ -103,7 +103,7 @@ static enum ww_err add_scores(const struct vo *vo, double *score, struct ww_erro
     enum ww_err rc = WW_OK;
 
     if (!p || !q || !norms) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the heads of an attention");
+        rc = WW_FAIL_MEMORY(err, "the heads of an attention");
         goto out;
     }
     rc = norms_of(&vo->v.locked, &vo->o.locked, vo, norms, err);
@@ -164,7 +164,7 @@ static enum ww_err assign_heads(const double *score, size_t n, size_t per,
     enum ww_err rc = WW_OK;
 
     if (!groups || !block || !inside || !match) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the heads of an attention");
+        rc = WW_FAIL_MEMORY(err, "the heads of an attention");
     }
     for (size_t g = 0; g < n_groups && !rc; g++) {
         for (size_t k = 0; k < n_groups && !rc; k++) {
@@ -218,7 +218,7 @@ static enum ww_err find_order(struct ww_pair *pair, uint32_t owner, struct ww_er
     enum ww_err rc = WW_OK;
 
     if (!score) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the heads of '%s'", att->name);
+        return WW_FAIL_MEMORY(err, "the heads of '%s'", att->name);
     }
     rc = sum_scores(pair, owner, score, &any, err);
     if (!rc && any) {

@@ -94,7 +94,7 @@ enum ww_err ww_inner_find_signed(const struct ww_inner *inner,
     enum ww_err rc = WW_OK;
 
     if (!score || !match) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the dimensions of a head");
+        rc = WW_FAIL_MEMORY(err, "the dimensions of a head");
         goto out;
     }
     for (size_t i = 0; i < n; i++) {

@@ -103,7 +103,7 @@ static enum ww_err find_signs(struct ww_pair *pair, uint32_t index,
     enum ww_err rc = WW_OK;
 
     if (!all) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for neurons");
+        return WW_FAIL_MEMORY(err, "neurons");
     }
     rc = load(pair, index, &mlp->up, &mlp0->up, false, &slabs, err);
     if (rc || !slabs.locked.rows) {

@@ -99,7 +99,7 @@ static enum ww_err first_heads(struct ww_pair *pair, struct ww_error *err)
         const uint64_t n = layout->attentions[a].n_heads;
         pair->heads[a] = ww_calloc((size_t)n, sizeof(**pair->heads));
         if (!pair->heads[a]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+            return WW_FAIL_MEMORY(err, "an attack");
         }
         for (uint64_t h = 0; h < n; h++) {
             pair->heads[a][h] = (uint32_t)h;
@@ -131,7 +131,7 @@ enum ww_err ww_pair_init(struct ww_pair *pair, const struct ww_layout *locked,
     pair->source = (struct ww_cell_source){source_has, source_get, pair};
     pair->gauge = (struct ww_gauge){.layout = locked, .given = &pair->given};
     if (!pair->given.spaces || !pair->given.neurons || !pair->heads || !pair->cells) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+        rc = WW_FAIL_MEMORY(err, "an attack");
     }
     if (!rc) {
         rc = first_heads(pair, err);

@@ -29,7 +29,7 @@ static enum ww_err normalised(const float *x, size_t n, size_t width, size_t use
 
     *out = rows;
     if (!rows) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for rows to compare");
+        return WW_FAIL_MEMORY(err, "rows to compare");
     }
     for (size_t i = 0; i < n; i++) {
         double norm = 0;
@@ -82,7 +82,7 @@ static enum ww_err find_best(const float *a, const float *b, size_t n, size_t wi
     band = band < 16 ? 16 : band > n ? n : band;
     scores = ww_calloc(band, n * sizeof(*scores));
     if (!scores) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a band of scores");
+        return WW_FAIL_MEMORY(err, "a band of scores");
     }
     for (size_t j = 0; j < n; j++) {
         best->score_b[j] = -2;
@@ -129,7 +129,7 @@ static enum ww_err match_left(const float *a, const float *b, size_t width, bool
     score = ww_calloc(n, n * sizeof(*score));
     match = ww_calloc(n, sizeof(*match));
     if (!score || !match) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an assignment");
+        rc = WW_FAIL_MEMORY(err, "an assignment");
         goto out;
     }
     for (size_t i = 0; i < n; i++) {
@@ -163,7 +163,7 @@ static enum ww_err settle(const float *a, const float *b, size_t width, bool eit
     enum ww_err rc = WW_OK;
 
     if (!left_a || !left_b || !taken) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an assignment");
+        rc = WW_FAIL_MEMORY(err, "an assignment");
         goto out;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -212,7 +212,7 @@ enum ww_err ww_pair_rows(const float *a, const float *b, size_t n, size_t width,
     best.score_b = ww_calloc(n, sizeof(*best.score_b));
     if (!out->match || !out->cosine || !best.of_a || !best.of_b || !best.score_b ||
         !ww_la_fits(n, width)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an assignment");
+        rc = WW_FAIL_MEMORY(err, "an assignment");
         goto out;
     }
     rc = normalised(a, n, width, used, &unit_a, err);

@@ -46,7 +46,7 @@ static enum ww_err work_new(struct work *w, size_t d, struct ww_error *err)
     w->block =
         ww_calloc(WW_LEN(big) * n + WW_LEN(flat) * d + 2 * d + 1, n * sizeof(*next));
     if (!w->block) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the products of a head");
+        return WW_FAIL_MEMORY(err, "the products of a head");
     }
     next = w->block;
     for (size_t i = 0; i < WW_LEN(big); i++, next += n * n) {

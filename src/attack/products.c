@@ -89,7 +89,7 @@ static enum ww_err merge_block(const struct ww_cross *x, size_t first, size_t n,
     enum ww_err rc = WW_OK;
 
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the products of a head");
+        return WW_FAIL_MEMORY(err, "the products of a head");
     }
     for (size_t i = 0; i < WW_LEN(part); i++) {
         part[i] = room + i * n * n;

@@ -65,7 +65,7 @@ static enum ww_err read_gains(const struct ww_pair *pair, const struct ww_norm *
     enum ww_err rc = WW_OK;
 
     if (!bytes || !gains) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+        rc = WW_FAIL_MEMORY(err, "'%s'", t->name);
     }
     if (!rc) {
         rc = ww_model_read(pair->anchor->model, at, bytes, err);
@@ -273,7 +273,7 @@ static enum ww_err add_table(const struct ww_pair *pair, uint32_t t, const doubl
     enum ww_err rc = WW_OK;
 
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a rotation");
+        return WW_FAIL_MEMORY(err, "a rotation");
     }
     double *anchor = room + (size_t)BATCH * d;
     double *sum = anchor + (size_t)BATCH * d;
@@ -335,7 +335,7 @@ static enum ww_err solve(const struct ww_pair *pair, struct ww_rotation *out,
 
     out->r = ww_calloc(square, sizeof(*out->r));
     if (!out->r || !tables) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a rotation");
+        rc = WW_FAIL_MEMORY(err, "a rotation");
     }
     if (!rc) {
         rc = sum_tables(pair, out, tables, err);
@@ -363,7 +363,7 @@ enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out
     out->parts = ww_calloc(out->n_tensors, sizeof(*out->parts));
     out->gains = ww_calloc(out->n_tensors, sizeof(*out->gains));
     if (!out->parts || !out->gains) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a rotation");
+        rc = WW_FAIL_MEMORY(err, "a rotation");
     }
     if (!rc) {
         walk_model(&w);

@@ -28,7 +28,7 @@ static enum ww_err align(const struct ww_rotation *rotation, const double *gains
     enum ww_err rc = WW_OK;
 
     if (!rows || !turned) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a rotation");
+        rc = WW_FAIL_MEMORY(err, "a rotation");
         goto out;
     }
     for (size_t i = 0; i < n * d; i++) {
@@ -59,7 +59,7 @@ static enum ww_err add_rows(const struct ww_rotation *rotation,
     double sizes[2] = {0};
 
     if (!rows) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a rotation");
+        return WW_FAIL_MEMORY(err, "a rotation");
     }
     for (size_t i = 0; i < n * d; i++) {
         const float *from = slabs->anchor.rows + (size_t)matching->match[i / d] * d;
@@ -123,7 +123,7 @@ enum ww_err ww_rotation_refine(const struct ww_pair *pair, const double *tables,
     enum ww_err rc = WW_OK;
 
     if (!next) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a rotation");
+        return WW_FAIL_MEMORY(err, "a rotation");
     }
     for (int round = 0; round < ROUNDS && !rc; round++) {
         memcpy(next, tables, square * sizeof(*next));

@@ -51,7 +51,7 @@ enum ww_err ww_round_signed_permutation(size_t d, const double *t, bool scale,
     double rest = 0.0;
     enum ww_err rc = WW_OK;
     if (!score || !lengths) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a %zu x %zu matrix", d, d);
+        rc = WW_FAIL_MEMORY(err, "a %zu x %zu matrix", d, d);
         goto out;
     }
     scores_of(d, t, score, lengths);

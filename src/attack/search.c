@@ -66,5 +66,5 @@ enum ww_err ww_attack_job_init(struct ww_attack_job *job, const struct ww_pair *
         .lock = {.gauge = &pair->gauge, .inverse = true},
         .dense = {.gauge = &pair->gauge, .source = &pair->source, .inverse = true},
         .scores = ww_calloc(pair->locked->model->n_tensors, sizeof(*job->scores))};
-    return job->scores ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for an attack");
+    return job->scores ? WW_OK : WW_FAIL_MEMORY(err, "an attack");
 }

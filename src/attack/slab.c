@@ -179,7 +179,7 @@ static enum ww_err widen_columns(const struct place *place, const uint64_t *at,
     float *line = ww_calloc((size_t)place->n_rows, sizeof(*line));
 
     if (!line) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", place->tensor->name);
+        return WW_FAIL_MEMORY(err, "'%s'", place->tensor->name);
     }
     for (size_t c = 0; c < out->width; c++) {
         ww_to_float(place->tensor->dtype, bytes + c * place->col_step * elem, line,
@@ -217,7 +217,7 @@ static enum ww_err read_rows(const struct ww_slab_of *of, const struct place *pl
     enum ww_err rc = WW_OK;
 
     if (!bytes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", place->tensor->name);
+        return WW_FAIL_MEMORY(err, "'%s'", place->tensor->name);
     }
     rc = ww_weight_bytes(file, place->tensor->offset + range.first * elem, bytes,
                          (size_t)range.n * elem, err);
@@ -244,7 +244,7 @@ static enum ww_err undo_columns(const struct ww_element *map, struct ww_slab *sl
     }
     row = ww_calloc(slab->width, sizeof(*row));
     if (!row) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a row");
+        return WW_FAIL_MEMORY(err, "a row");
     }
     for (size_t r = 0; r < slab->n; r++) {
         float *to = slab->rows + r * slab->width;
@@ -278,14 +278,14 @@ enum ww_err ww_slab_load(const struct ww_slab_of *of, struct ww_slab *out,
     out->width = (size_t)place.n_cols;
     at = ww_calloc(out->n, sizeof(*at));
     if (!at) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", place.tensor->name);
+        return WW_FAIL_MEMORY(err, "'%s'", place.tensor->name);
     }
     if (!locate_rows(of, &place, at, out->n)) {
         goto out;
     }
     out->rows = ww_calloc(out->n, out->width * sizeof(*out->rows));
     if (!out->rows) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", place.tensor->name);
+        rc = WW_FAIL_MEMORY(err, "'%s'", place.tensor->name);
         goto out;
     }
     rc = read_rows(of, &place, at, out, err);

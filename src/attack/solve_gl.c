@@ -57,7 +57,7 @@ static enum ww_err fix_new(struct fix *fix, const struct ww_gl_problem *p,
     fix->d = d;
     fix->block = ww_calloc(14 * square + 2 * d, sizeof(*fix->block));
     if (!fix->block) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the fix of a head of %zu", d);
+        return WW_FAIL_MEMORY(err, "the fix of a head of %zu", d);
     }
     double **slots[] = {&fix->at.t,    &fix->at.t_inv, &fix->at.a,       &fix->at.b,
                         &fix->at.rhs,  &fix->next.t,   &fix->next.t_inv, &fix->next.a,
@@ -378,7 +378,7 @@ enum ww_err ww_solve_one_sided(size_t d, const double *g, const double *c, doubl
     double *v = ww_calloc(2 * d * d + d, sizeof(*v));
     enum ww_err rc = WW_OK;
     if (!v) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a head of %zu", d);
+        return WW_FAIL_MEMORY(err, "a head of %zu", d);
     }
     double *projected = v + d * d;
     double *values = projected + d * d;

@@ -38,8 +38,7 @@ static enum ww_err copy_file(const struct ww_weight_file *file, int to,
                              struct ww_error *err)
 {
     uint8_t *bytes = ww_alloc_aligned(64, COPY_BYTES);
-    enum ww_err rc =
-        bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", file->name);
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", file->name);
 
     for (uint64_t at = 0; at < file->size_bytes && !rc; at += COPY_BYTES) {
         const size_t n = (size_t)ww_min_u64(COPY_BYTES, file->size_bytes - at);
@@ -102,7 +101,7 @@ static enum ww_err turn_tensor(const struct ww_pair *pair,
     enum ww_err rc = WW_OK;
 
     if (!x || !bytes) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+        rc = WW_FAIL_MEMORY(err, "'%s'", t->name);
     }
     if (!rc) {
         rc = ww_model_read(model, at, bytes, err);

@@ -44,7 +44,7 @@ enum ww_err ww_certs_new(struct ww_certs **out, struct ww_error *err)
     }
     if (!certs || !certs->stack) {
         ww_certs_free(certs);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for certificates");
+        return WW_FAIL_MEMORY(err, "certificates");
     }
     *out = certs;
     return WW_OK;
@@ -88,7 +88,7 @@ static enum ww_err add_der(struct ww_certs *certs, const uint8_t *der, size_t le
         goto out;
     }
     if (sk_X509_push(certs->stack, cert) <= 0) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for certificates");
+        rc = WW_FAIL_MEMORY(err, "certificates");
         goto out;
     }
     cert = NULL;
@@ -197,7 +197,7 @@ static enum ww_err refuse_chain(X509_STORE_CTX *ctx, struct ww_error *err)
 
     ERR_clear_error();
     if (reason == X509_V_ERR_OUT_OF_MEM) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a certificate chain");
+        return WW_FAIL_MEMORY(err, "a certificate chain");
     }
     ww_buf_init(&subject, NAME_MAX_BYTES);
     if (!cert || add_subject(cert, &subject, NULL) != WW_OK) {
@@ -224,7 +224,7 @@ enum ww_err ww_certs_store(const struct ww_certs *anchors, X509_STORE **out,
 
     *out = NULL;
     if (!store) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a certificate chain");
+        return WW_FAIL_MEMORY(err, "a certificate chain");
     }
     for (int i = 0; i < sk_X509_num(anchors->stack); i++) {
         if (X509_STORE_add_cert(store, sk_X509_value(anchors->stack, i)) != 1) {
@@ -261,7 +261,7 @@ static enum ww_err check_chain(const struct ww_certs *chain,
     enum ww_err rc = WW_OK;
 
     if (!ctx) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a certificate chain");
+        rc = WW_FAIL_MEMORY(err, "a certificate chain");
         goto out;
     }
     rc = ww_certs_store(anchors, &store, err);
@@ -386,7 +386,7 @@ static enum ww_err above_leaf(const struct ww_certs *chain, struct ww_certs **ou
     for (int i = 1; i < sk_X509_num(chain->stack) && !rc; i++) {
         X509 *cert = sk_X509_value(chain->stack, i);
         if (sk_X509_push((*out)->stack, cert) <= 0) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for certificates");
+            rc = WW_FAIL_MEMORY(err, "certificates");
         } else if (X509_up_ref(cert) != 1) {
             (void)sk_X509_pop((*out)->stack);
             rc = WW_FAIL(err, WW_E_CRYPTO, "certificate cannot be kept");

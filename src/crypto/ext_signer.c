@@ -277,7 +277,7 @@ enum ww_err ww_signkey_open_program(const char *program, const char *public_key,
         signer->seconds = seconds ? seconds : WW_SIGNER_SECONDS;
     }
     if (!signer || !signer->program) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signer program");
+        rc = WW_FAIL_MEMORY(err, "a signer program");
         goto out;
     }
     const struct ww_signdevice device = {signer, "signer program", sign_by_program,

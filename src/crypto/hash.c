@@ -77,7 +77,7 @@ enum ww_err ww_digest_new(const char *algorithm, struct ww_digest **out,
     }
     d = ww_calloc(1, sizeof(*d));
     if (!d) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a hash");
+        return WW_FAIL_MEMORY(err, "a hash");
     }
     rc = digest_init(d, found, err);
     if (rc) {
@@ -122,7 +122,7 @@ enum ww_err ww_sha256_new(struct ww_sha256 **out, struct ww_error *err)
     *out = NULL;
     h = ww_calloc(1, sizeof(*h));
     if (!h) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a hash");
+        return WW_FAIL_MEMORY(err, "a hash");
     }
     rc = digest_init(&h->digest, &algorithms[0], err);
     if (rc) {

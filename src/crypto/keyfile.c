@@ -86,7 +86,7 @@ enum ww_err ww_keyfile_write_pair(const char *base, struct ww_secret *key,
     enum ww_err rc = WW_OK;
 
     if (!key_path || !pub_path) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
     rc = ww_file_write(key_path, ww_secret_open(key), ww_secret_len(key), 0600, false,

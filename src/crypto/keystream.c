@@ -42,7 +42,7 @@ enum ww_err ww_keystream_new(struct ww_secret *prk, const void *info, size_t inf
     *out = NULL;
     ks = ww_calloc(1, sizeof(*ks));
     if (!ks) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a keystream");
+        return WW_FAIL_MEMORY(err, "a keystream");
     }
     rc = ww_secret_new(sizeof(struct state), &ks->memory, err);
     if (rc) {

@@ -63,7 +63,7 @@ enum ww_err ww_logkey_from_der(const uint8_t *der, size_t len, struct ww_logkey 
     }
     key = ww_calloc(1, sizeof(*key));
     if (!key) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
+        return WW_FAIL_MEMORY(err, "a key");
     }
     rc = ww_ossl_read_spki(der, len, "key of the log", &key->pkey, err);
     if (rc) {

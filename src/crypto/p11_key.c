@@ -99,10 +99,11 @@ static enum ww_err find_slot(const struct token *token, const struct ww_p11_uri 
         }
     }
     if (n_fit != 1) {
-        return WW_FAIL(err, WW_E_KEY,
-                       "%zu of the %lu tokens fit the URI, expected one; is it plugged in, "
-                       "and is 'token=%s' its label?",
-                       n_fit, n, uri->token.text);
+        return WW_FAIL(
+            err, WW_E_KEY,
+            "%zu of the %lu tokens fit the URI, expected one; is it plugged in, "
+            "and is 'token=%s' its label?",
+            n_fit, n, uri->token.text);
     }
     return WW_OK;
 }
@@ -125,8 +126,8 @@ static enum ww_err log_in(struct token *token, struct ww_secret *pin,
     }
     if (pin) {
         uint8_t *bytes = ww_secret_open(pin);
-        rv = token->module.f->C_Login(token->session, CKU_USER, bytes,
-                                      ww_secret_len(pin));
+        rv =
+            token->module.f->C_Login(token->session, CKU_USER, bytes, ww_secret_len(pin));
         ww_secret_close(pin);
     } else {
         rv = token->module.f->C_Login(token->session, CKU_USER, NULL, 0);
@@ -247,7 +248,7 @@ enum ww_err ww_signkey_open_token(const char *uri, struct ww_secret *pin,
     }
     token = ww_calloc(1, sizeof(*token));
     if (!token) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a token");
+        rc = WW_FAIL_MEMORY(err, "a token");
         goto out;
     }
     rc = ww_p11_module_open(parsed.module_path.text, &token->module, err);

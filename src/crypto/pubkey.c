@@ -72,7 +72,7 @@ enum ww_err ww_pubkey_from_evp(EVP_PKEY *pkey, const char *subject,
     *out = NULL;
     key = ww_calloc(1, sizeof(*key));
     if (!key) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a public key");
+        return WW_FAIL_MEMORY(err, "a public key");
     }
     rc = ww_curve_of(pkey, subject, &key->curve, err);
     if (rc) {

@@ -64,7 +64,7 @@ static enum ww_err decode_key(const char *text, uint8_t public_key[WW_X25519_BYT
     ww_buf_init(&bytes, WW_X25519_BYTES + 1);
     rc = ww_base64_decode(&bytes, text, KEY_TEXT_BYTES, NULL);
     if (rc == WW_E_NOMEM) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipient's key");
+        rc = WW_FAIL_MEMORY(err, "a recipient's key");
         goto out;
     }
     if (rc || bytes.len != WW_X25519_BYTES) {
@@ -173,7 +173,7 @@ static enum ww_err check_distinct(const char *const *paths,
     enum ww_err rc = WW_OK;
 
     if (!sorted) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+        return WW_FAIL_MEMORY(err, "recipients");
     }
     for (size_t i = 0; i < n; i++) {
         sorted[i] = (struct named_key){keys[i], i};
@@ -197,7 +197,7 @@ enum ww_err ww_recipients_load(const char *const *paths, size_t n,
 
     *out = NULL;
     if (!keys) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+        return WW_FAIL_MEMORY(err, "recipients");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = ww_recipient_load_public(paths[i], keys[i], err);

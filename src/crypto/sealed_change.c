@@ -149,7 +149,7 @@ enum ww_err ww_record_change_recipients(const struct ww_record *record,
     }
     bytes = ww_calloc(1, most);
     if (!bytes) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a sealed record");
+        rc = WW_FAIL_MEMORY(err, "a sealed record");
         goto out;
     }
     rc = ww_secret_new(FILE_KEY_BYTES, &file_key, err);

@@ -35,7 +35,7 @@ enum ww_err ww_secret_new(size_t len, struct ww_secret **out, struct ww_error *e
     }
     if (!secret || !secret->bytes) {
         ww_free(secret);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a secret of %zu bytes", len);
+        return WW_FAIL_MEMORY(err, "a secret of %zu bytes", len);
     }
     WW_INVARIANT(pthread_mutex_init(&secret->lock, NULL) == 0);
     secret->len = len;

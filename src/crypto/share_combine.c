@@ -66,7 +66,8 @@ static enum ww_err check_pair(const struct holding *a, const struct holding *b,
     const struct ww_share *y = &b->share;
 
     if (memcmp(x->set_id, y->set_id, sizeof(x->set_id)) != 0) {
-        return WW_FAIL(err, WW_E_SHARES, "shares '%s' and '%s' are of two keys, or of one "
+        return WW_FAIL(err, WW_E_SHARES,
+                       "shares '%s' and '%s' are of two keys, or of one "
                        "key that was split twice",
                        a->path, b->path);
     }
@@ -77,8 +78,9 @@ static enum ww_err check_pair(const struct holding *a, const struct holding *b,
                        a->path, b->path);
     }
     if (x->index == y->index) {
-        return WW_FAIL(err, WW_E_SHARES, "shares '%s' and '%s' are the same share, number %u",
-                       a->path, b->path, x->index);
+        return WW_FAIL(err, WW_E_SHARES,
+                       "shares '%s' and '%s' are the same share, number %u", a->path,
+                       b->path, x->index);
     }
     return WW_OK;
 }
@@ -107,8 +109,8 @@ static enum ww_err open_point(struct holding *h, const struct ww_unsealer *unsea
     static const struct ww_unsealer nothing = {NULL, NULL, NULL};
     struct ww_error own = {0};
     enum ww_err rc =
-        n ? WW_E_PASSPHRASE : ww_record_unseal(&h->share.record, &nothing, &h->point, NULL,
-                                               &own);
+        n ? WW_E_PASSPHRASE
+          : ww_record_unseal(&h->share.record, &nothing, &h->point, NULL, &own);
 
     for (size_t i = 0; i < n; i++) {
         ww_error_clear(&own);
@@ -118,8 +120,8 @@ static enum ww_err open_point(struct holding *h, const struct ww_unsealer *unsea
         }
     }
     if (rc) {
-        return WW_FAIL(err, rc == WW_E_KEYFILE ? WW_E_SHARES : rc, "share '%s': %s", h->path,
-                       own.text);
+        return WW_FAIL(err, rc == WW_E_KEYFILE ? WW_E_SHARES : rc, "share '%s': %s",
+                       h->path, own.text);
     }
     return WW_OK;
 }
@@ -144,7 +146,8 @@ static enum ww_err join(const struct holding *all, size_t n, struct ww_secret **
     ww_share_commitment(all[0].share.set_id, key, commitment);
     if (!ww_bytes_equal(commitment, all[0].share.commitment, sizeof(commitment))) {
         ww_secret_free(key);
-        return WW_FAIL(err, WW_E_SHARES, "the shares give another key than the one that was "
+        return WW_FAIL(err, WW_E_SHARES,
+                       "the shares give another key than the one that was "
                        "split: at least one is wrong");
     }
     *out = key;
@@ -194,7 +197,7 @@ enum ww_err ww_lockkey_combine(const struct ww_combine *combine, struct ww_secre
     }
     all = ww_calloc(n, sizeof(*all));
     if (!all) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for shares");
+        return WW_FAIL_MEMORY(err, "shares");
     }
     rc = open_all(all, n, combine, key, err);
     if (!rc && binding) {

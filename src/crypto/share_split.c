@@ -69,9 +69,8 @@ static enum ww_err seal_share(const struct ww_share *share, const struct ww_spli
                               struct ww_buf *file, struct ww_error *err)
 {
     const size_t i = share->index - 1u;
-    struct ww_record_plan plan = {.kind = WW_RECORD_SHARE,
-                                  .created_unix = share->created_unix,
-                                  .cost = *cost};
+    struct ww_record_plan plan = {
+        .kind = WW_RECORD_SHARE, .created_unix = share->created_unix, .cost = *cost};
     uint8_t head[WW_SHARE_HEAD_BYTES];
     struct ww_secret *record = NULL;
     enum ww_err rc = WW_OK;
@@ -112,7 +111,7 @@ static enum ww_err write_share(const char *base, const struct ww_share *share,
     struct ww_secret *point = NULL;
     struct ww_buf file;
     char *path = ww_asprintf("%s-%u.share", base, share->index);
-    enum ww_err rc = path ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    enum ww_err rc = path ? WW_OK : WW_FAIL_MEMORY(err, "a path");
 
     ww_buf_init(&file, SHARE_MAX_BYTES);
     if (!rc) {

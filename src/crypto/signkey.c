@@ -119,7 +119,7 @@ enum ww_err ww_signkey_from_pem(struct ww_secret *pem, struct ww_secret *passphr
     *out = NULL;
     key = ww_calloc(1, sizeof(*key));
     if (!key) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
+        return WW_FAIL_MEMORY(err, "a key");
     }
     rc = ww_pkcs8_read(pem, passphrase, &key->pkey, err);
     if (rc) {
@@ -170,7 +170,7 @@ enum ww_err ww_signkey_from_device(const struct ww_signdevice *device,
     *out = NULL;
     if (!key) {
         device->close(device->self);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a key");
+        return WW_FAIL_MEMORY(err, "a key");
     }
     key->device = *device;
     rc = ww_ossl_read_spki(public_der, len, "public half of the signing key", &key->pkey,

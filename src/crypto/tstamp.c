@@ -23,8 +23,8 @@ static enum ww_err parse(const uint8_t *der, size_t len, TS_RESP **out,
 
     *out = NULL;
     if (len == 0 || len > WW_TSTAMP_MAX_BYTES) {
-        return WW_FAIL(err, WW_E_BUNDLE, "timestamp has %zu bytes, expected 1 to %zu", len,
-                       WW_TSTAMP_MAX_BYTES);
+        return WW_FAIL(err, WW_E_BUNDLE, "timestamp has %zu bytes, expected 1 to %zu",
+                       len, WW_TSTAMP_MAX_BYTES);
     }
     *out = d2i_TS_RESP(NULL, &cursor, (long)len);
     if (!*out) {
@@ -90,7 +90,7 @@ static enum ww_err prepare(TS_VERIFY_CTX *ctx, const void *message, size_t len,
     TS_VERIFY_CTX_set_data(ctx, data);
     TS_VERIFY_CTX_set_certs(ctx, certs);
     if (!data || !certs) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a timestamp");
+        return WW_FAIL_MEMORY(err, "a timestamp");
     }
     rc = ww_certs_store(authority, &store, err);
     if (rc) {
@@ -119,7 +119,7 @@ static enum ww_err verify(TS_RESP *response, const void *message, size_t len,
     enum ww_err rc = WW_OK;
 
     if (!ctx) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a timestamp");
+        return WW_FAIL_MEMORY(err, "a timestamp");
     }
     rc = prepare(ctx, message, len, authority, at_unix, err);
     if (!rc && TS_RESP_verify_response(ctx, response) != 1) {

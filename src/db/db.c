@@ -24,7 +24,7 @@ enum ww_err ww_db_open(const char *where, enum ww_db_mode mode,
 
     *out = NULL;
     if (!db) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a data base");
+        return WW_FAIL_MEMORY(err, "a data base");
     }
     db->server =
         ww_str_starts(where, "postgresql://") || ww_str_starts(where, "postgres://");
@@ -75,7 +75,7 @@ enum ww_err ww_db_begin(struct ww_db *db, const char *lock, struct ww_error *err
     if (!rc && db->server) {
         char *sql = ww_asprintf("LOCK TABLE %s IN EXCLUSIVE MODE", lock);
         rc = sql ? ww_db_run(db, sql, NULL, 0, NULL, NULL, err)
-                 : WW_FAIL(err, WW_E_NOMEM, "out of memory for a data base");
+                 : WW_FAIL_MEMORY(err, "a data base");
         ww_free(sql);
         if (rc) {
             ww_db_rollback(db);

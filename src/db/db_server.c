@@ -195,7 +195,7 @@ enum ww_err ww_db_open_server(struct ww_db *db, const char *uri, struct ww_error
     db->handle = handle;
     db->name = ww_strdup(uri);
     if (!handle || !db->name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a data base");
+        return WW_FAIL_MEMORY(err, "a data base");
     }
     if (PQstatus(handle) != CONNECTION_OK) {
         return fail(db, WW_E_IO, "cannot reach", PQerrorMessage(handle), err);

@@ -183,9 +183,7 @@ static enum ww_err stamp_new(struct ww_db *db, const struct ww_db_stamp *stamp,
 {
     char *sql = ww_asprintf("PRAGMA application_id = %u", (unsigned)stamp->application);
     char *version = ww_asprintf("PRAGMA user_version = %u", (unsigned)stamp->version);
-    enum ww_err rc = sql && version
-                         ? WW_OK
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", db->name);
+    enum ww_err rc = sql && version ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", db->name);
 
     if (!rc) {
         rc = ww_db_run(db, sql, NULL, 0, NULL, NULL, err);
@@ -289,7 +287,7 @@ enum ww_err ww_db_open_sqlite(struct ww_db *db, const char *path, enum ww_db_mod
     db->ops = &sqlite_ops;
     db->name = ww_strdup(path);
     if (!db->name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", path);
+        return WW_FAIL_MEMORY(err, "'%s'", path);
     }
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
         return WW_FAIL(err, WW_E_MALFORMED, "'%s' is no file, so no %s", path,

@@ -97,7 +97,7 @@ static enum ww_err keep(struct ww_ancestors *all, const struct ww_ancestor *item
     }
     grown = ww_realloc_array(all->items, all->n + 1, sizeof(*grown));
     if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the evidence of ancestors");
+        return WW_FAIL_MEMORY(err, "the evidence of ancestors");
     }
     all->items = grown;
     grown[all->n] = *item;

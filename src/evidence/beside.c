@@ -35,7 +35,7 @@ enum ww_err ww_evidence_dir(const char *path, bool *is_file, int *dirfd,
     }
     beside = ww_evidence_path(path);
     if (!beside) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = ww_dir_open(beside, dirfd, &local);
     if (rc == WW_E_NOTFOUND) {
@@ -75,7 +75,7 @@ enum ww_err ww_file_sha256(const char *path, uint8_t out[WW_SHA256_BYTES],
     struct ww_sha256 *sha = NULL;
     struct stat st = {0};
     int fd = -1;
-    enum ww_err rc = room ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for reading");
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "reading");
 
     if (!rc) {
         rc = ww_sha256_new(&sha, err);

@@ -28,7 +28,7 @@ static enum ww_err make_dir(const char *path, int *dirfd, struct ww_error *err)
             base == beside ? ww_strdup(".") : ww_strndup(beside, (size_t)(base - beside));
     }
     if (!parent) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
     rc = ww_dir_open(parent, &fd, err);

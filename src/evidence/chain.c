@@ -32,11 +32,6 @@ struct walk {
     struct ww_notes notes;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a chain");
-}
-
 static void describe(struct ww_chain_link *link, const struct ww_chain_evidence *e)
 {
     link->action = "unsigned";
@@ -76,7 +71,7 @@ static enum ww_err add_link(struct walk *w, const char *name, unsigned depth,
     if (!seen) {
         ww_chain_evidence_release(e);
         return n < WW_CHAIN_MAX_LINKS
-                   ? no_memory(err)
+                   ? WW_FAIL_MEMORY(err, "a chain")
                    : WW_FAIL(err, WW_E_LIMIT, "a chain of more than %d models",
                              WW_CHAIN_MAX_LINKS);
     }
@@ -88,7 +83,7 @@ static enum ww_err add_link(struct walk *w, const char *name, unsigned depth,
         ww_strdup(e->kind == WW_EVIDENCE_PROVENANCE ? e->provenance.method : "");
     describe(&links[n], e);
     *index = report->n_links++;
-    return links[n].name && links[n].method ? WW_OK : no_memory(err);
+    return links[n].name && links[n].method ? WW_OK : WW_FAIL_MEMORY(err, "a chain");
 }
 
 static enum ww_err add_source(struct walk *w, size_t link, size_t source,
@@ -98,7 +93,7 @@ static enum ww_err add_source(struct walk *w, size_t link, size_t source,
     size_t *grown = ww_realloc_array(l->sources, l->n_sources + 1, sizeof(*grown));
 
     if (!grown) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a chain");
     }
     l->sources = grown;
     grown[l->n_sources++] = source;
@@ -540,7 +535,7 @@ static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
         name = ww_strdup(own.provenance.name);
         if (!name) {
             ww_chain_evidence_release(&own);
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a chain");
         }
     }
     if (own.kind == WW_EVIDENCE_NONE) {

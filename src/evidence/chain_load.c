@@ -19,7 +19,7 @@ static enum ww_err grow(struct ww_chain_keys *keys, struct ww_verifier **out,
         ww_realloc_array(keys->items, keys->n + 1, sizeof(*grown));
 
     if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the keys of a chain");
+        return WW_FAIL_MEMORY(err, "the keys of a chain");
     }
     keys->items = grown;
     *out = &grown[keys->n];

@@ -85,7 +85,7 @@ static enum ww_err read_subjects(const struct ww_jnode *list,
     memcpy(out->root, model.sha256, sizeof(out->root));
     out->files = ww_calloc(n, sizeof(*out->files));
     if (!out->files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu subjects", n);
+        return WW_FAIL_MEMORY(err, "%zu subjects", n);
     }
     for (node = ww_jnext(node); node; node = ww_jnext(node)) {
         if (!ww_provenance_file(node, &out->files[out->n_files++])) {
@@ -185,7 +185,7 @@ static enum ww_err read_sources(const struct ww_jnode *list,
     }
     out->links = ww_calloc(n, sizeof(*out->links));
     if (!out->links) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu sources", n);
+        return WW_FAIL_MEMORY(err, "%zu sources", n);
     }
     for (const struct ww_jnode *s = ww_jfirst(list); s && !rc; s = ww_jnext(s)) {
         rc = read_source(s, &out->links[out->n_links++], err);

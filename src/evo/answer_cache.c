@@ -44,7 +44,7 @@ static enum ww_err grow(struct ww_answer_cache *cache, struct ww_error *err)
     const size_t room = old_room ? 2 * old_room : 256;
     struct ww_answer_cache_slot *slot = ww_calloc(room, sizeof(*slot));
     if (!slot) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the index of a cache");
+        return WW_FAIL_MEMORY(err, "the index of a cache");
     }
     cache->slot = slot;
     cache->room = room;
@@ -158,7 +158,7 @@ enum ww_err ww_answer_cache_open(const char *dir, bool write,
     *out = NULL;
     struct ww_answer_cache *c = ww_calloc(1, sizeof(*c));
     if (!c) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a cache");
+        return WW_FAIL_MEMORY(err, "a cache");
     }
     c->fd = -1;
     c->write = write;
@@ -166,7 +166,7 @@ enum ww_err ww_answer_cache_open(const char *dir, bool write,
     (void)pthread_mutex_init(&c->mutex, NULL);
     (void)pthread_cond_init(&c->synced_more, NULL);
     if (!c->path) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
     }
     if (!rc && write) {
         rc = make_folder(dir, err);

@@ -50,7 +50,7 @@ static enum ww_err make_room(struct numbers *t, struct ww_error *err)
         const size_t room = t->token_room ? 2 * t->token_room : 256;
         void *token = ww_realloc_array(t->token, room, sizeof(*t->token));
         if (!token) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for tokens");
+            return WW_FAIL_MEMORY(err, "tokens");
         }
         t->token = token;
         t->token_room = room;
@@ -59,7 +59,7 @@ static enum ww_err make_room(struct numbers *t, struct ww_error *err)
         const size_t room = t->room ? 2 * t->room : 1024;
         uint32_t *place = ww_calloc(room, sizeof(*place));
         if (!place) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for tokens");
+            return WW_FAIL_MEMORY(err, "tokens");
         }
         ww_free(t->place);
         t->place = place;
@@ -149,7 +149,7 @@ static enum ww_err number_item(const struct ww_gathered *g,
     uint32_t *token = a->owned->token[index] = ww_calloc(listed, sizeof(*token));
     double *logprob = a->owned->logprob[index] = ww_calloc(listed, sizeof(*logprob));
     if (!item->gold || !item->at || !token || !logprob) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+        return WW_FAIL_MEMORY(err, "answers");
     }
     for (uint32_t i = 0; i < g->n && !rc; i++) {
         rc = number_position(g, members, i, item, &token, &logprob, t, err);
@@ -172,7 +172,7 @@ static enum ww_err answers_new(uint32_t k, size_t n, struct ww_answers *out,
         o->logprob = ww_calloc(n, sizeof(double *));
     }
     if (!out->item || !o || !o->gathered || !o->facts || !o->token || !o->logprob) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+        return WW_FAIL_MEMORY(err, "answers");
     }
     return WW_OK;
 }
@@ -205,7 +205,7 @@ static enum ww_err read_root(struct ww_answer_cache *cache, struct ww_answers *a
     }
     uint8_t(*keys)[32] = ww_calloc(n, sizeof(*keys));
     if (!keys) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the names of answers");
+        return WW_FAIL_MEMORY(err, "the names of answers");
     }
     n = 0;
     for (size_t i = 0; i < a->n; i++) {

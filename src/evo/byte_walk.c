@@ -48,7 +48,7 @@ static enum ww_err make_room(struct ww_byte_walk *w, size_t places, struct ww_er
     const struct ww_scored_at **at = ww_realloc_array(w->at, room, sizeof(*at));
     w->at = at ? at : w->at;
     if (!mass || !at) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an answer's bytes");
+        return WW_FAIL_MEMORY(err, "an answer's bytes");
     }
     for (size_t i = w->room; i < room; i++) {
         mass[i] = 0;

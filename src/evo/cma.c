@@ -176,7 +176,7 @@ static enum ww_err room(struct ww_cma *cma, uint32_t lambda, struct ww_error *er
     cma->order = ww_calloc(lambda, sizeof(*cma->order));
     cma->history = ww_calloc(cma->n_history, sizeof(*cma->history));
     if (!cma->y || !cma->x || !cma->order || !cma->history) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        return WW_FAIL_MEMORY(err, "a search");
     }
     return ww_cma_rates_make(&cma->rates, cma->n, lambda, cma->diagonal, err);
 }
@@ -304,7 +304,7 @@ enum ww_err ww_cma_new(const struct ww_cma_options *o, struct ww_cma **out,
     }
     struct ww_cma *cma = ww_calloc(1, sizeof(*cma));
     if (!cma) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        return WW_FAIL_MEMORY(err, "a search");
     }
     const uint32_t n = o->n;
     cma->n = n;
@@ -329,7 +329,7 @@ enum ww_err ww_cma_new(const struct ww_cma_options *o, struct ww_cma **out,
     if (!cma->start || (o->low && (!cma->low || !cma->high)) || !cma->mean ||
         !cma->p_sigma || !cma->p_c || !cma->d || !cma->best || !cma->c || !cma->b ||
         !cma->work) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        rc = WW_FAIL_MEMORY(err, "a search");
         goto out;
     }
     rc = begin(cma, o->lambda ? o->lambda : default_lambda(n), err);

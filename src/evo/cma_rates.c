@@ -48,7 +48,7 @@ enum ww_err ww_cma_rates_make(struct ww_cma_rates *r, uint32_t n, uint32_t lambd
 {
     double *w = ww_calloc(lambda, sizeof(*w));
     if (!w) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        return WW_FAIL_MEMORY(err, "a search");
     }
     ww_free(r->weights);
     r->weights = w;

@@ -178,7 +178,7 @@ static enum ww_err run_threads(struct collect *c, struct ww_error *err)
     n = n < c->n_missing ? n : (unsigned)c->n_missing;
     struct worker *workers = ww_calloc(n, sizeof(*workers));
     if (!workers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for connections");
+        return WW_FAIL_MEMORY(err, "connections");
     }
     for (unsigned i = 0; i < n; i++) {
         workers[i].c = c;
@@ -212,7 +212,7 @@ static enum ww_err keep_keys(struct collect *c, const struct ww_gathered *g,
         const size_t room = 2 * (c->n_keys + g->n_said);
         void *keys = ww_realloc_array(c->keys, room, sizeof(*c->keys));
         if (!keys) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the names of answers");
+            return WW_FAIL_MEMORY(err, "the names of answers");
         }
         c->keys = keys;
         c->room = room;
@@ -312,7 +312,7 @@ static enum ww_err start(struct collect *c, struct ww_collect_report *report,
     c->missing = ww_calloc(c->tasks.n, sizeof(*c->missing));
     report->members = ww_calloc(c->members.k, sizeof(*report->members));
     if (!c->facts || !c->asked_now || !c->missing || !report->members) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a collection");
+        return WW_FAIL_MEMORY(err, "a collection");
     }
     report->items = c->tasks.n;
     report->damaged = ww_answer_cache_damaged(c->cache);

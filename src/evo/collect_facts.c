@@ -94,9 +94,7 @@ enum ww_err ww_describe_member(const struct ww_member *member,
         ww_canary_digest(facts, digest);
         ww_hex(out->canary, digest, sizeof(digest));
     }
-    return out->name && out->dialect
-               ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+    return out->name && out->dialect ? WW_OK : WW_FAIL_MEMORY(err, "a report");
 }
 
 void ww_evo_member_release(struct ww_evo_member *member)

@@ -59,7 +59,7 @@ enum ww_err ww_confirm(const struct ww_item_score *rule,
     double *values = ww_calloc(WW_CONFIRM_DRAWS * (size_t)GAINS, sizeof(*values));
     enum ww_err rc = WW_OK;
     if (!items || !values) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu held-out items", n);
+        rc = WW_FAIL_MEMORY(err, "%zu held-out items", n);
         goto out;
     }
     for (uint32_t d = 0; d < WW_CONFIRM_DRAWS; d++) {

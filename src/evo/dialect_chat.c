@@ -112,7 +112,7 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
         rc = ww_part_list_room(&list, ww_jsize(top), err);
         bytes = ww_calloc(count_bytes(top) + MOST_BYTES, 1);
         if (!rc && !bytes) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of tokens");
+            rc = WW_FAIL_MEMORY(err, "a list of tokens");
         }
     }
     uint8_t *room = bytes;

@@ -18,7 +18,7 @@ static enum ww_err rows_new(size_t n, struct ww_part_row **out, struct ww_error 
 {
     *out = ww_calloc(n, sizeof(**out));
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a scored prompt");
+        return WW_FAIL_MEMORY(err, "a scored prompt");
     }
     for (size_t i = 0; i < n; i++) {
         (*out)[i] = (struct ww_part_row){.text = "", .logprob = (double)NAN, .id = -1};

@@ -50,7 +50,7 @@ enum ww_err ww_part_list_room(struct ww_part_list *list, size_t n, struct ww_err
     list->names = ww_calloc(n, sizeof(*list->names));
     list->room = n;
     if (!list->token || !list->names) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of tokens");
+        return WW_FAIL_MEMORY(err, "a list of tokens");
     }
     return WW_OK;
 }

@@ -49,7 +49,7 @@ enum ww_err ww_endpoint_open(const struct ww_member *member,
     enum ww_err rc = WW_OK;
     *out = NULL;
     if (!base || !e) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a member");
+        rc = WW_FAIL_MEMORY(err, "a member");
         goto out;
     }
     e->member = member;

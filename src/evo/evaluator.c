@@ -167,7 +167,7 @@ enum ww_err ww_evaluate(const struct ww_evaluator *evaluator, struct ww_trial *t
     }
     w.slots = ww_calloc(evaluator->parallel, sizeof(*w.slots));
     if (!w.slots) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for trials");
+        return WW_FAIL_MEMORY(err, "trials");
     }
     for (uint32_t i = 0; i < evaluator->parallel; i++) {
         w.slots[i].out = -1;

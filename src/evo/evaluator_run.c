@@ -45,7 +45,7 @@ enum ww_err ww_evaluator_start(const struct ww_evaluator *evaluator,
     snprintf(seed, sizeof(seed), "%" PRIu64, trial->seed);
     char **argv = arguments(evaluator->argv, trial, seed);
     if (!argv) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an evaluator's arguments");
+        return WW_FAIL_MEMORY(err, "an evaluator's arguments");
     }
     int e = pipe2(ends, O_CLOEXEC) != 0 ? errno : 0;
     if (!e) {

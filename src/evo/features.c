@@ -54,7 +54,7 @@ static enum ww_err reserve(const struct ww_answers *a, struct ww_pool_set *s,
     s->room = ww_calloc(s->n, ROWS * sizeof(*s->room) * s->k);
     return s->first && s->at && s->known && s->shown && s->room
                ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu answers", s->items);
+               : WW_FAIL_MEMORY(err, "%zu answers", s->items);
 }
 
 static uint32_t vocabulary_of(const struct ww_answers *a,

@@ -105,7 +105,7 @@ static enum ww_err reserve(struct room *r, struct ww_fuse *fuse, uint32_t total,
     fuse->list = ww_calloc(n, sizeof(*fuse->list));
     return r->entries && r->number && r->first && r->token && r->logp && fuse->list
                ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tokens", total);
+               : WW_FAIL_MEMORY(err, "%u tokens", total);
 }
 
 static void release(struct room *r)

@@ -44,7 +44,7 @@ static enum ww_err pick(const struct ww_pool_set *from, const size_t *items, siz
     out->at = ww_calloc(out->n, sizeof(*out->at));
     out->known = ww_calloc(out->n, sizeof(*out->known));
     if (!out->first || !out->at || !out->known) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a learning curve");
+        return WW_FAIL_MEMORY(err, "a learning curve");
     }
     for (size_t i = 0; i < n; i++) {
         const size_t first = from->first[items[i]];
@@ -95,8 +95,7 @@ enum ww_err ww_fusion_curve(const struct ww_fusion_fitted *fit,
     size_t *items = ww_calloc(n, sizeof(*items));
     struct ww_item_score *score = ww_calloc(fit->scored->items, sizeof(*score));
     size_t halves = 0;
-    enum ww_err rc =
-        items && score ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a curve");
+    enum ww_err rc = items && score ? WW_OK : WW_FAIL_MEMORY(err, "a curve");
     if (rc) {
         goto out;
     }

@@ -65,7 +65,7 @@ static enum ww_err name_members(const struct ww_fusion_fitted *fit,
         d->members[i] = ww_strdup(fit->members->member[i].name);
         good = good && d->members[i];
     }
-    return good ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for members' weights");
+    return good ? WW_OK : WW_FAIL_MEMORY(err, "members' weights");
 }
 
 /* Group of every item, in the order in which tasks are first named. */
@@ -74,7 +74,7 @@ static enum ww_err group(const struct ww_fusion_fitted *fit, size_t *group_of,
 {
     d->tasks = ww_calloc(WW_FUSION_MAX_TASKS, sizeof(*d->tasks));
     if (!d->tasks) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for tasks");
+        return WW_FAIL_MEMORY(err, "tasks");
     }
     for (size_t i = 0; i < fit->tasks->n; i++) {
         const char *name = fit->tasks->item[i].task;
@@ -88,7 +88,7 @@ static enum ww_err group(const struct ww_fusion_fitted *fit, size_t *group_of,
             d->tasks[g].name =
                 ww_strdup(g + 1 < WW_FUSION_MAX_TASKS ? name : "all other tasks");
             if (!d->tasks[g].name) {
-                return WW_FAIL(err, WW_E_NOMEM, "out of memory for tasks");
+                return WW_FAIL_MEMORY(err, "tasks");
             }
             d->n_tasks++;
         }
@@ -101,7 +101,7 @@ static enum ww_err group(const struct ww_fusion_fitted *fit, size_t *group_of,
         t->rules = ww_calloc(fit->n_rules, sizeof(*t->rules));
         t->members = ww_calloc(fit->members->k, sizeof(*t->members));
         if (!t->rules || !t->members) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for tasks");
+            return WW_FAIL_MEMORY(err, "tasks");
         }
     }
     return WW_OK;
@@ -167,7 +167,7 @@ static enum ww_err score_all(const struct ww_fusion_fitted *fit,
                      .group_of = ww_calloc(n, sizeof(*r.group_of))};
     enum ww_err rc = r.score && r.rule && r.single && r.group_of
                          ? group(fit, r.group_of, d, err)
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu scores", n);
+                         : WW_FAIL_MEMORY(err, "%zu scores", n);
     for (size_t i = 0; i < fit->n_rules && !rc; i++) {
         rc = score_tasks(fit, &r, fit->rules[i], false, i, d, err);
     }
@@ -187,8 +187,7 @@ enum ww_err ww_fusion_details_make(const struct ww_fusion_fitted *fit,
                                    struct ww_fusion_details **out, struct ww_error *err)
 {
     struct ww_fusion_details *d = ww_calloc(1, sizeof(*d));
-    enum ww_err rc =
-        d ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a fit's details");
+    enum ww_err rc = d ? WW_OK : WW_FAIL_MEMORY(err, "a fit's details");
     if (!rc) {
         rc = name_members(fit, d, err);
     }

@@ -99,7 +99,7 @@ static enum ww_err put_evidence(const struct ww_fusion *fusion,
     const struct ww_ancestors none = {0};
     struct making *m = ww_calloc(1, sizeof(*m));
     uint8_t root[WW_SHA256_BYTES];
-    enum ww_err rc = m ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for evidence");
+    enum ww_err rc = m ? WW_OK : WW_FAIL_MEMORY(err, "evidence");
 
     if (!rc) {
         ww_sha256_of(text->data, text->len, root);

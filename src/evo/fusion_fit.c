@@ -185,7 +185,7 @@ static enum ww_err score_all(struct fit *f, struct ww_error *err)
     f->single = ww_calloc(items, sizeof(*f->single));
     f->score = ww_calloc(items, sizeof(*f->score));
     if (!f->single || !f->score) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu scores", items);
+        return WW_FAIL_MEMORY(err, "%zu scores", items);
     }
     for (unsigned id = 0; id < WW_RULE_COUNT && !rc; id++) {
         if (!ww_rule_on_request((enum ww_rule_id)id) || id == f->asked) {
@@ -295,7 +295,7 @@ static enum ww_err emit(struct fit *f, struct ww_error *err)
     r->k = f->members.k;
     r->member = ww_calloc(r->k, sizeof(*r->member));
     if (!rc && !r->member) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        rc = WW_FAIL_MEMORY(err, "a recipe");
     }
     rc = rc ? rc : ask_permits(f, r->rule.id, err);
     for (uint32_t i = 0; i < r->k && !rc; i++) {

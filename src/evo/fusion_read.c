@@ -157,7 +157,7 @@ static enum ww_err read_members(const struct ww_jnode *root, struct ww_fusion *f
     f->member = ww_calloc(n, sizeof(*f->member));
     f->scales = ww_calloc(count_scales(list) + 1, sizeof(*f->scales));
     if (!f->member || !f->scales) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a fusion recipe");
+        return WW_FAIL_MEMORY(err, "a fusion recipe");
     }
     enum ww_err rc = WW_OK;
     f->k = (uint32_t)n;

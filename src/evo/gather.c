@@ -101,7 +101,7 @@ static enum ww_err make_room(struct ww_gathered *g, size_t more, struct ww_error
         g->keys = keys;
     }
     if (!said || !keys) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+        return WW_FAIL_MEMORY(err, "answers");
     }
     g->room = room;
     return WW_OK;
@@ -159,7 +159,7 @@ enum ww_err ww_gather_position(struct ww_gathered *g, struct ww_span gold,
         g->at = at;
     }
     if (!golds || !logprob || !at) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+        return WW_FAIL_MEMORY(err, "answers");
     }
     g->gold[g->n] = gold;
     for (uint32_t k = 0; k < g->k; k++) {
@@ -437,7 +437,7 @@ enum ww_err ww_gather_item(const struct ww_gather *gather,
     out->made = ww_calloc(out->k, sizeof(*out->made));
     if (!out->prompt_surprise || !out->made) {
         ww_gathered_release(out);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+        return WW_FAIL_MEMORY(err, "answers");
     }
     for (uint32_t k = 0; k < out->k; k++) {
         out->prompt_surprise[k] = (double)NAN;

@@ -123,8 +123,7 @@ enum ww_err ww_gather_options(const struct ww_gather *gather,
                        number + 1);
     }
     struct ww_said_token *options = ww_calloc(item->n_options, sizeof(*options));
-    enum ww_err rc =
-        options ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for options");
+    enum ww_err rc = options ? WW_OK : WW_FAIL_MEMORY(err, "options");
     g->vocabulary = item->n_options;
     for (uint32_t k = 0; k < g->k && !rc && g->complete; k++) {
         rc = column(gather, k, item, number, options, g, err);

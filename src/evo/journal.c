@@ -54,7 +54,7 @@ static enum ww_err make_room(struct ww_journal *journal, uint32_t trial,
     uint32_t room = (uint32_t)ww_max_u64(64, 2 * (uint64_t)trial);
     struct ww_journal_entry *more = ww_realloc_array(journal->entry, room, sizeof(*more));
     if (!more) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a journal");
+        return WW_FAIL_MEMORY(err, "a journal");
     }
     memset(more + journal->room, 0, (room - journal->room) * sizeof(*more));
     journal->entry = more;
@@ -76,7 +76,7 @@ enum ww_err ww_journal_keep(struct ww_journal *journal, uint32_t trial,
     if ((entry->n && !copy.scores) || (entry->why && !copy.why)) {
         ww_free(copy.scores);
         ww_free(copy.why);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a journal");
+        return WW_FAIL_MEMORY(err, "a journal");
     }
     if (entry->n) {
         memcpy(copy.scores, entry->scores, entry->n * sizeof(*copy.scores));
@@ -193,12 +193,12 @@ enum ww_err ww_journal_open(const char *path, const uint8_t run[32],
     struct ww_journal *journal = ww_calloc(1, sizeof(*journal));
     *out = NULL;
     if (!journal) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a journal");
+        return WW_FAIL_MEMORY(err, "a journal");
     }
     journal->fd = -1;
     journal->path = ww_strdup(path);
     if (!journal->path) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a journal");
+        rc = WW_FAIL_MEMORY(err, "a journal");
         goto out;
     }
     rc = open_locked(journal, &st, err);

@@ -134,7 +134,7 @@ enum ww_err ww_pool_union_make(const struct ww_pool_choice *choice, uint32_t k,
     out->weight = 1;
     out->token = ww_calloc(total, sizeof(*out->token));
     if (!out->token) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu log-probabilities", total);
+        return WW_FAIL_MEMORY(err, "%zu log-probabilities", total);
     }
     size_t n = 0;
     for (uint32_t m = 0; !rc && m < k; m++) {
@@ -154,8 +154,7 @@ enum ww_err ww_pool_union_make(const struct ww_pool_choice *choice, uint32_t k,
         out->log_others =
             out->n < vocabulary ? ww_fix_log(vocabulary - out->n) : -(double)INFINITY;
         out->l = ww_calloc((size_t)(out->n + 1) * k, sizeof(*out->l));
-        rc = out->l ? fill(out, choice, vocabulary, err)
-                    : WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool");
+        rc = out->l ? fill(out, choice, vocabulary, err) : WW_FAIL_MEMORY(err, "a pool");
     }
     if (rc) {
         ww_pool_union_release(out);

@@ -135,7 +135,7 @@ enum ww_err ww_pool_fit_loglinear(const struct ww_pool_union *u, size_t n, uint3
         .u = u, .n = n, .k = k, .non_negative = non_negative, .ridge = ridge};
     double *room = ww_calloc(3 * (size_t)k + 2 * (size_t)k * k, sizeof(*room));
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool");
+        return WW_FAIL_MEMORY(err, "a pool");
     }
     f.g = room;
     f.step = room + k;

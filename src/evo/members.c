@@ -74,7 +74,7 @@ static enum ww_err read_adapters(const struct ww_ynode *map, struct ww_member *m
     }
     m->adapters = ww_calloc(n, sizeof(*m->adapters));
     if (!m->adapters) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
+        return WW_FAIL_MEMORY(err, "scales");
     }
     for (const struct ww_ynode *s = ww_yfirst(list); s; s = ww_ynext(s)) {
         double *to = &m->adapters[m->n_adapters++];
@@ -154,7 +154,7 @@ static enum ww_err read_all(const struct ww_ynode *root, struct ww_members *out,
     }
     out->member = ww_calloc(n, sizeof(*out->member));
     if (!out->member) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for members");
+        return WW_FAIL_MEMORY(err, "members");
     }
     for (const struct ww_ynode *m = ww_yfirst(list); m && !rc; m = ww_ynext(m)) {
         struct ww_member *member = &out->member[out->k];

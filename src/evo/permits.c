@@ -269,7 +269,7 @@ enum ww_err ww_permits_open(const struct ww_member *member, uint32_t k,
     }
     struct ww_permits *p = ww_calloc(1, sizeof(*p));
     if (!p) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for permits");
+        return WW_FAIL_MEMORY(err, "permits");
     }
     p->member = member;
     p->k = k;

@@ -179,8 +179,7 @@ enum ww_err ww_pool_fit_static(const struct ww_pool_data *data, double gap,
     }
     double *p = relative(data);
     if (!p) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool of %zu positions",
-                       data->n);
+        return WW_FAIL_MEMORY(err, "a pool of %zu positions", data->n);
     }
     for (uint32_t i = 0; i < data->k; i++) {
         w[i] = 1.0 / data->k;

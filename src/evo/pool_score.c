@@ -63,7 +63,7 @@ static enum ww_err score(struct scoring *s, struct ww_pool_scores *out,
     s->items = ww_calloc(n, sizeof(*s->items));
     out->scores = ww_calloc(n, sizeof(*out->scores));
     if (!s->items || !out->scores) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu scores", n);
+        return WW_FAIL_MEMORY(err, "%zu scores", n);
     }
     enum ww_err rc = ww_rule_fit(WW_RULE_UNIFORM, &s->set, &options, &rule, err);
     rc = rc ? rc : ww_score_items(&rule, &s->set, s->items, err);

@@ -38,9 +38,7 @@ static enum ww_err probe_one(struct probing *p, uint32_t k, uint32_t top,
     }
     out->deterministic = exact;
     rc = ww_describe_member(m, &p->facts[k], out, err);
-    return rc || !local.code || out->failure
-               ? rc
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+    return rc || !local.code || out->failure ? rc : WW_FAIL_MEMORY(err, "a report");
 }
 
 enum ww_err ww_evo_probe(const char *pool, unsigned top, struct ww_probe_report *report,
@@ -50,7 +48,7 @@ enum ww_err ww_evo_probe(const char *pool, unsigned top, struct ww_probe_report 
     memset(report, 0, sizeof(*report));
     struct probing *p = ww_calloc(1, sizeof(*p));
     if (!p) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for probing");
+        return WW_FAIL_MEMORY(err, "probing");
     }
     ww_spending_init(&p->spending, &none);
     p->meter = ww_spending_meter(&p->spending);
@@ -61,8 +59,7 @@ enum ww_err ww_evo_probe(const char *pool, unsigned top, struct ww_probe_report 
             : ww_members_read(pool, &p->members, err);
     if (!rc) {
         report->members = ww_calloc(p->members.k, sizeof(*report->members));
-        rc = report->members ? WW_OK
-                             : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        rc = report->members ? WW_OK : WW_FAIL_MEMORY(err, "a report");
     }
     for (uint32_t k = 0; k < p->members.k && !rc; k++) {
         report->n_members++;

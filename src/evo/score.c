@@ -24,7 +24,7 @@ static double *room_for(const struct ww_pool_set *set, struct ww_error *err)
     }
     double *room = ww_calloc((size_t)most + 1, sizeof(*room));
     if (!room) {
-        (void)WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool's choices");
+        (void)WW_FAIL_MEMORY(err, "a pool's choices");
     }
     return room;
 }

@@ -258,7 +258,7 @@ enum ww_err ww_scored_read(const uint8_t *bytes, size_t len, struct ww_scored *o
         /* Every entry takes its own bytes, so there cannot be more than fit. */
         out->token = ww_calloc((len - HEAD) / ENTRY + 1, sizeof(*out->token));
         if (!out->at || !out->token) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an answer");
+            rc = WW_FAIL_MEMORY(err, "an answer");
         }
     }
     size_t used = 0;

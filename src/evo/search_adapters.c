@@ -82,7 +82,7 @@ static enum ww_err add_adapter(const struct ww_ynode *node, const struct scale *
                                     .step = scale->step,
                                     .level = scale->level};
     if (!v->name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        return WW_FAIL_MEMORY(err, "a space");
     }
     space->n_variables++;
     space->d++;
@@ -96,7 +96,7 @@ static enum ww_err put_path(struct ww_buf *out, const char *base, const char *pa
     struct ww_jw w;
     char *both = base ? ww_asprintf("%s+%s", base, path) : ww_strdup(path);
     if (!both) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     ww_jw_init(&w, out, 0);
     ww_jw_str(&w, both);
@@ -154,7 +154,7 @@ enum ww_err ww_space_adapters(const struct ww_ynode *map, struct ww_space *space
     }
     space->variable = rc ? NULL : ww_calloc(n, sizeof(*space->variable));
     if (!rc && !space->variable) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        rc = WW_FAIL_MEMORY(err, "a space");
     }
     for (const struct ww_ynode *at = rc ? NULL : ww_yfirst(pool); at && !rc;
          at = ww_ynext(at)) {
@@ -165,7 +165,7 @@ enum ww_err ww_space_adapters(const struct ww_ynode *map, struct ww_space *space
     }
     space->recipe = rc ? NULL : ww_strdup(ww_buf_cstr(&text));
     if (!rc && !space->recipe) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        rc = WW_FAIL_MEMORY(err, "a space");
     }
     ww_buf_release(&text);
     return rc;

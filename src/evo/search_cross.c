@@ -208,9 +208,8 @@ static enum ww_err first_archive(struct cross *c, struct ww_search_report *repor
     }
     c->total = ww_calloc(c->items, sizeof(*c->total));
     c->least = ww_calloc(c->items, sizeof(*c->least));
-    return c->total && c->least
-               ? ww_search_add_point(c->s, first, ARCHIVE, report, err)
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for an archive");
+    return c->total && c->least ? ww_search_add_point(c->s, first, ARCHIVE, report, err)
+                                : WW_FAIL_MEMORY(err, "an archive");
 }
 
 /* Children come, the least fit go, as many as came. */
@@ -262,7 +261,7 @@ static enum ww_err end(struct cross *c, struct ww_jw *w, struct ww_search_report
     double *x = ww_calloc(c->s->space.leaders + 1, c->d * sizeof(*x));
     enum ww_err rc = ww_leaders_init(&leaders, c->d, c->s->space.leaders + 1, err);
     if (!rc && !x) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for leaders");
+        rc = WW_FAIL_MEMORY(err, "leaders");
     }
     for (uint32_t i = 0; i < c->n && !rc; i++) {
         const double *at = c->x + (size_t)i * c->d;
@@ -293,8 +292,8 @@ enum ww_err ww_search_cross(struct ww_search *s, struct ww_jw *w,
                        s->budget, least);
     }
     c.x = ww_calloc(ARCHIVE + BROOD, c.d * sizeof(*c.x));
-    enum ww_err rc = c.x ? first_archive(&c, report, err)
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for an archive");
+    enum ww_err rc =
+        c.x ? first_archive(&c, report, err) : WW_FAIL_MEMORY(err, "an archive");
     if (!rc) {
         compete(&c, ARCHIVE);
     }

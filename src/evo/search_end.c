@@ -131,7 +131,7 @@ static enum ww_err name_chosen(struct ww_search *s, const double *x, const char 
     report->chosen = ww_strdup(report->has_gain ? word : "start");
     report->recipe = rc ? NULL : ww_strdup(ww_buf_cstr(&text));
     if (!rc && (!report->chosen || !report->recipe)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a result");
+        rc = WW_FAIL_MEMORY(err, "a result");
     }
     ww_buf_release(&text);
     return rc;

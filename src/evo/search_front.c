@@ -53,7 +53,7 @@ enum ww_err ww_front_init(struct ww_front *f, struct ww_search *s, size_t room,
     f->crowding = ww_calloc(room, sizeof(double));
     f->member = ww_calloc(room, sizeof(uint32_t));
     if (!f->x || !f->score || !f->in_front || !f->points || !f->crowding || !f->member) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        return WW_FAIL_MEMORY(err, "a search");
     }
     if (f->shown > WW_PARETO_MAX_VOLUME) {
         return WW_FAIL(err, WW_E_LIMIT, "at most %d leaders with several objectives",
@@ -235,7 +235,7 @@ enum ww_err ww_front_end(struct ww_front *f, struct ww_jw *w,
     const uint32_t n = f->n_members < f->shown ? f->n_members : f->shown;
     double *x = ww_calloc(n + 1, f->d * sizeof(double));
     if (!x) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a front");
+        return WW_FAIL_MEMORY(err, "a front");
     }
     ww_space_start(&f->s->space, x);
     for (uint32_t i = 0; i < n; i++) {
@@ -249,7 +249,7 @@ enum ww_err ww_front_end(struct ww_front *f, struct ww_jw *w,
     }
     report->chosen = rc ? NULL : ww_strdup("front");
     if (!rc && !report->chosen) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a result");
+        rc = WW_FAIL_MEMORY(err, "a result");
     }
     ww_free(x);
     return rc;

@@ -32,7 +32,7 @@ enum ww_err ww_leaders_init(struct ww_leaders *leaders, uint32_t d, uint32_t roo
         leaders->at[i].x = ww_calloc(d, sizeof(double));
         good = leaders->at[i].x != NULL;
     }
-    return good ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for leaders");
+    return good ? WW_OK : WW_FAIL_MEMORY(err, "leaders");
 }
 
 void ww_leaders_release(struct ww_leaders *leaders)
@@ -114,7 +114,7 @@ enum ww_err ww_search_compare(const struct ww_search *s, uint32_t first, uint32_
     }
     double *x = ww_calloc(most, sizeof(*x));
     if (!x) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
+        return WW_FAIL_MEMORY(err, "a comparison");
     }
     for (uint32_t r = 0; r < rounds; r++) {
         out->n += differences(s, first + 2 * r, x + out->n);

@@ -69,8 +69,7 @@ static enum ww_err fit(struct map *m, struct ww_error *err)
     const struct ww_front *f = &m->trials;
     double *u = ww_calloc(f->n, f->d * sizeof(*u));
     double *y = ww_calloc(f->n, sizeof(*y));
-    enum ww_err rc =
-        u && y ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for surrogates");
+    enum ww_err rc = u && y ? WW_OK : WW_FAIL_MEMORY(err, "surrogates");
     for (uint32_t i = 0; i < f->n && !rc; i++) {
         unit(m, f->x + (size_t)i * f->d, u + (size_t)i * f->d);
     }
@@ -125,8 +124,7 @@ enum ww_err ww_search_map(struct ww_search *s, struct ww_jw *w,
                           struct ww_search_report *report, struct ww_error *err)
 {
     struct map *m = ww_calloc(1, sizeof(*m));
-    enum ww_err rc =
-        m ? check(s, err) : WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+    enum ww_err rc = m ? check(s, err) : WW_FAIL_MEMORY(err, "a search");
     if (rc) {
         goto out;
     }

@@ -80,8 +80,8 @@ static enum ww_err clear_work(const struct ww_search *s, struct ww_error *err)
     int dir = -1;
     char *parent =
         base == s->work ? ww_strdup(".") : ww_strndup(s->work, (size_t)(base - s->work));
-    enum ww_err rc = parent ? ww_dir_open(parent, &dir, err)
-                            : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    enum ww_err rc =
+        parent ? ww_dir_open(parent, &dir, err) : WW_FAIL_MEMORY(err, "a path");
     if (!rc) {
         rc = ww_remove_tree_at(dir, base, err);
     }
@@ -96,7 +96,7 @@ static enum ww_err make_work(struct ww_search *s, struct ww_error *err)
 {
     s->work = ww_asprintf("%s.work", s->options->journal);
     if (!s->work) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     enum ww_err rc = clear_work(s, err);
     if (!rc && mkdir(s->work, 0700) != 0) {

@@ -42,7 +42,7 @@ enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *spac
     screen->share = ww_calloc(space->n_variables, sizeof(*screen->share));
     if (!screen->kept || !screen->number || !screen->from || !screen->effect ||
         !screen->error || !screen->share) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
+        return WW_FAIL_MEMORY(err, "a screen");
     }
     ww_space_start(space, screen->from);
     for (uint32_t i = 0; i < d; i++) {
@@ -109,9 +109,8 @@ static enum ww_err begin(struct screening *c, struct ww_error *err)
     c->sums = ww_calloc(n, sizeof(*c->sums));
     c->moved = ww_calloc(n, sizeof(*c->moved));
     c->x = ww_calloc(n + 1, c->s->space.d * sizeof(*c->x));
-    return c->stays && c->sums && c->moved && c->x
-               ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for a screen");
+    return c->stays && c->sums && c->moved && c->x ? WW_OK
+                                                   : WW_FAIL_MEMORY(err, "a screen");
 }
 
 static void end(struct screening *c)

@@ -39,7 +39,7 @@ static enum ww_err begin(struct single *g, struct ww_error *err)
     g->x = ww_calloc((size_t)g->room * d, sizeof(double));
     g->value = ww_calloc(g->room, sizeof(double));
     if (!g->low || !g->high || !g->start || !g->x || !g->value) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        return WW_FAIL_MEMORY(err, "a search");
     }
     enum ww_err rc = ww_screen_init(&g->screen, space, err);
     return rc ? rc : ww_leaders_init(&g->leaders, d, space->leaders, err);

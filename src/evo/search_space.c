@@ -128,7 +128,7 @@ static enum ww_err read_variable(const struct ww_ynode *map, struct ww_space_var
                               "a variable", err);
     v->name = ww_strdup(ww_ykey(map));
     if (!rc && !v->name) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        rc = WW_FAIL_MEMORY(err, "a space");
     }
     if (!rc) {
         rc = read_word(ww_yget(map, "scale"), "scale", "linear", "log", &v->is_log, err);
@@ -165,7 +165,7 @@ static enum ww_err read_variables(const struct ww_ynode *map, struct ww_space *s
     }
     space->variable = ww_calloc(n, sizeof(*space->variable));
     if (!space->variable) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        return WW_FAIL_MEMORY(err, "a space");
     }
     for (const struct ww_ynode *at = ww_yfirst(map); at; at = ww_ynext(at)) {
         struct ww_space_variable *v = &space->variable[space->n_variables++];
@@ -199,13 +199,13 @@ static enum ww_err read_objectives(const struct ww_ynode *map, struct ww_space *
     space->objectives = ww_calloc(n, sizeof(*space->objectives));
     space->objective_minimise = ww_calloc(n, sizeof(*space->objective_minimise));
     if (!space->objectives || !space->objective_minimise) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        return WW_FAIL_MEMORY(err, "a space");
     }
     for (const struct ww_ynode *at = ww_yfirst(map); at; at = ww_ynext(at)) {
         uint32_t i = space->n_objectives++;
         space->objectives[i] = ww_strdup(ww_ykey(at));
         if (!space->objectives[i]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+            return WW_FAIL_MEMORY(err, "a space");
         }
         enum ww_err rc = read_word(at, ww_ykey(at), "maximise", "minimise",
                                    &space->objective_minimise[i], err);
@@ -236,8 +236,7 @@ static enum ww_err read_recipe(const struct ww_ynode *root, const char *path,
         beside = file[0] == '/' ? ww_strdup(file)
                                 : ww_asprintf("%.*s%s", (int)(ww_path_base(path) - path),
                                               path, file);
-        rc = beside ? ww_file_read(beside, &buf, err)
-                    : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = beside ? ww_file_read(beside, &buf, err) : WW_FAIL_MEMORY(err, "a path");
         text = ww_buf_cstr(&buf);
         if (!rc && strlen(text) != buf.len) {
             rc = WW_FAIL(err, WW_E_RECIPE, "recipe '%s' is not text", beside);
@@ -245,8 +244,7 @@ static enum ww_err read_recipe(const struct ww_ynode *root, const char *path,
     }
     if (!rc) {
         space->recipe = ww_strdup(text);
-        rc =
-            space->recipe ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a space");
+        rc = space->recipe ? WW_OK : WW_FAIL_MEMORY(err, "a space");
     }
 out:
     ww_free(beside);

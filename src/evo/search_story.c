@@ -26,7 +26,7 @@ enum ww_err ww_search_add_point(const struct ww_search *s, uint32_t first, uint3
     void *curve =
         ww_realloc_array(report->curve, report->n_curve + 1u, sizeof(*report->curve));
     if (!curve) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     report->curve = curve;
     report->curve[report->n_curve++] =
@@ -41,7 +41,7 @@ enum ww_err ww_search_add_numbers(const struct ww_search *s, const double *chose
 {
     report->numbers = ww_calloc(s->space.d, sizeof(*report->numbers));
     if (!report->numbers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (uint32_t i = 0; i < s->space.n_variables; i++) {
         const struct ww_space_variable *v = &s->space.variable[i];
@@ -55,7 +55,7 @@ enum ww_err ww_search_add_numbers(const struct ww_search *s, const double *chose
                 .start = v->start,
                 .chosen = chosen[v->first + j]};
             if (!to->name) {
-                return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+                return WW_FAIL_MEMORY(err, "a report");
             }
         }
     }
@@ -87,5 +87,5 @@ enum ww_err ww_search_add_front(const struct ww_search *s, uint32_t first,
         }
         rows++;
     }
-    return good ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+    return good ? WW_OK : WW_FAIL_MEMORY(err, "a report");
 }

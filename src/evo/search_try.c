@@ -117,15 +117,14 @@ static enum ww_err before(void *payload, size_t i, struct ww_error *err)
     char *folder = NULL;
     trial->path = ww_asprintf("%s/%06u.yml", b->s->work, b->number[i]);
     if (!trial->path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a trial");
+        return WW_FAIL_MEMORY(err, "a trial");
     }
     enum ww_err rc = write_recipe(trial->path, &b->text[i], err);
     if (rc || !b->s->space.deliver_model) {
         return rc;
     }
     folder = ww_asprintf("%s/%06u", b->s->work, b->number[i]);
-    rc = folder ? write_model(b, trial, folder, err)
-                : WW_FAIL(err, WW_E_NOMEM, "out of memory for a trial");
+    rc = folder ? write_model(b, trial, folder, err) : WW_FAIL_MEMORY(err, "a trial");
     if (!rc && folder) {
         ww_free(trial->path);
         trial->path = folder;
@@ -236,7 +235,7 @@ enum ww_err ww_search_try(struct ww_search *s, const double *x, size_t n,
     enum ww_err rc = WW_OK;
     *first = s->next;
     if (!b.trials || !b.number || !b.what || !b.text) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for trials");
+        rc = WW_FAIL_MEMORY(err, "trials");
     }
     for (size_t i = 0; !rc && i < n; i++) {
         rc = add_point(&b, x + i * s->space.d, part, items, err);

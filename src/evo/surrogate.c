@@ -134,8 +134,7 @@ enum ww_err ww_surrogate_fit(const double *u, const double *y, size_t n, uint32_
     }
     e.l = ww_calloc(e.p, e.p * sizeof(*e.l));
     e.b = ww_calloc(e.p, sizeof(*e.b));
-    enum ww_err rc =
-        e.l && e.b ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a surrogate");
+    enum ww_err rc = e.l && e.b ? WW_OK : WW_FAIL_MEMORY(err, "a surrogate");
     if (rc) {
         goto out;
     }

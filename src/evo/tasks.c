@@ -57,7 +57,7 @@ static enum ww_err read_options(const struct ww_jnode *list, struct ww_task_item
     }
     item->options = ww_calloc(n, sizeof(*item->options));
     if (!item->options) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for options");
+        return WW_FAIL_MEMORY(err, "options");
     }
     for (const struct ww_jnode *o = ww_jfirst(list); o; o = ww_jnext(o)) {
         const char *text = NULL;
@@ -131,12 +131,12 @@ static enum ww_err add_line(const uint8_t *line, size_t len, struct ww_tasks *ou
         const size_t more = *room ? 2 * *room : 64;
         void *item = ww_realloc_array(out->item, more, sizeof(*out->item));
         if (!item) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for tasks");
+            return WW_FAIL_MEMORY(err, "tasks");
         }
         out->item = item;
         void *text = ww_realloc_array(out->text, more, sizeof(struct ww_json *));
         if (!text) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for tasks");
+            return WW_FAIL_MEMORY(err, "tasks");
         }
         out->text = text;
         *room = more;
@@ -171,7 +171,7 @@ static enum ww_err sorted(const struct ww_tasks *tasks, struct seen **out,
 {
     struct seen *s = ww_calloc(tasks->n, sizeof(*s));
     if (!s) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for tasks");
+        return WW_FAIL_MEMORY(err, "tasks");
     }
     for (size_t i = 0; i < tasks->n; i++) {
         s[i] = (struct seen){tasks->item[i].hash, i};

@@ -92,7 +92,7 @@ enum ww_err ww_tasks_draw(struct ww_tasks *tasks, const char *part, uint64_t see
     }
     struct drawn *drawn = ww_calloc(tasks->n + 1, sizeof(*drawn));
     if (!drawn) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu items", tasks->n);
+        return WW_FAIL_MEMORY(err, "%zu items", tasks->n);
     }
     size_t n = list_part(tasks, p, seed, drawn);
     qsort(drawn, n, sizeof(*drawn), by_order);

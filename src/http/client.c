@@ -179,7 +179,7 @@ enum ww_err ww_http_new(const struct ww_http_options *o, struct ww_http **out,
         http->max_bytes = o->max_bytes ? o->max_bytes : DEFAULT_MAX_BYTES;
     }
     if (!http || !http->base || !http->curl) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a connection");
+        rc = WW_FAIL_MEMORY(err, "a connection");
     } else if (set_limits(http->curl, o, http->reason)) {
         rc =
             WW_FAIL(err, WW_E_INTERNAL, "libcurl does not know an option that is needed");
@@ -226,7 +226,7 @@ static enum ww_err add_bearer(struct ww_http *http, struct curl_slist **list,
     char *line = ww_calloc(sizeof(BEARER) + len, 1);
     enum ww_err rc = WW_OK;
     if (!line) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a request");
+        return WW_FAIL_MEMORY(err, "a request");
     }
     memcpy(line, BEARER, sizeof(BEARER) - 1);
     memcpy(line + sizeof(BEARER) - 1, ww_secret_open(http->bearer), len);
@@ -238,7 +238,7 @@ static enum ww_err add_bearer(struct ww_http *http, struct curl_slist **list,
         }
     }
     if (!rc && !add_line(list, line)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a request");
+        rc = WW_FAIL_MEMORY(err, "a request");
     }
     ww_wipe(line, sizeof(BEARER) + len);
     ww_free(line);
@@ -299,7 +299,7 @@ static enum ww_err judge(struct ww_http *http, CURLcode code, const struct excha
         return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
     }
     if (code == CURLE_OUT_OF_MEMORY) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a request");
+        return WW_FAIL_MEMORY(err, "a request");
     }
     if (!code) {
         (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
@@ -331,7 +331,7 @@ enum ww_err ww_http_send(struct ww_http *http, const char *path, const char *bod
     char *url = ww_asprintf("%s%s", http->base, path);
     if (!url || !add_line(&lines, "Content-Type: application/json") ||
         !add_line(&lines, "Accept: application/json") || !add_line(&lines, "Expect:")) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a request");
+        rc = WW_FAIL_MEMORY(err, "a request");
         goto out;
     }
     if (http->bearer) {

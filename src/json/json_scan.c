@@ -141,8 +141,7 @@ static enum ww_err add_key(struct scan *s, struct ww_json_raw key)
         size_t capacity = s->key_capacity ? 2 * s->key_capacity : 64;
         struct ww_json_raw *keys = ww_realloc_array(s->keys, capacity, sizeof(*keys));
         if (!keys) {
-            return WW_FAIL(s->err, WW_E_NOMEM, "out of memory for %zu JSON keys",
-                           capacity);
+            return WW_FAIL_MEMORY(s->err, "%zu JSON keys", capacity);
         }
         s->keys = keys;
         s->key_capacity = capacity;

@@ -34,7 +34,7 @@ static enum ww_err build_tree(const uint8_t *text, size_t len, cJSON **root,
 {
     struct ww_c_locale l;
     if (!ww_c_locale_enter(&l)) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a JSON document");
+        return WW_FAIL_MEMORY(err, "a JSON document");
     }
     errno = 0;
     *root = cJSON_ParseWithLengthOpts((const char *)text, len, NULL, 0);
@@ -44,7 +44,7 @@ static enum ww_err build_tree(const uint8_t *text, size_t len, cJSON **root,
         return WW_OK;
     }
     if (e == ENOMEM) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a JSON document");
+        return WW_FAIL_MEMORY(err, "a JSON document");
     }
     return WW_FAIL(err, WW_E_INTERNAL, "JSON text passed the scan but not cJSON");
 }
@@ -60,7 +60,7 @@ enum ww_err ww_json_parse(const uint8_t *text, size_t len,
     }
     struct ww_json *json = ww_calloc(1, sizeof(*json));
     if (!json) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a JSON document");
+        return WW_FAIL_MEMORY(err, "a JSON document");
     }
     rc = build_tree(text, len, &json->root, err);
     if (rc) {

@@ -223,7 +223,7 @@ void ww_jw_double(struct ww_jw *w, double v)
     struct ww_c_locale l;
     if (isfinite(v)) {
         if (!ww_c_locale_enter(&l)) {
-            (void)WW_FAIL(&w->err, WW_E_NOMEM, "out of memory for a number");
+            (void)WW_FAIL_MEMORY(&w->err, "a number");
         } else {
             shortest_double(text, sizeof(text), v);
             ww_c_locale_leave(&l);

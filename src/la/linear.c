@@ -18,11 +18,6 @@ static enum ww_err singular(const char *what, size_t n, struct ww_error *err)
     return WW_FAIL(err, WW_E_UNSUPPORTED, "a %zu x %zu matrix is not %s", n, n, what);
 }
 
-static enum ww_err no_memory(size_t n, struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a %zu x %zu matrix", n, n);
-}
-
 enum ww_err ww_la_invert(size_t n, double *a, struct ww_error *err)
 {
     lapack_int info = 0;
@@ -32,7 +27,7 @@ enum ww_err ww_la_invert(size_t n, double *a, struct ww_error *err)
     double *work = ww_calloc(n * BLOCK, sizeof(*work));
     enum ww_err rc = WW_OK;
     if (!pivots || !work) {
-        rc = no_memory(n, err);
+        rc = WW_FAIL_MEMORY(err, "a %zu x %zu matrix", n, n);
         goto out;
     }
     if (n == 0) {
@@ -63,7 +58,7 @@ enum ww_err ww_la_divide(size_t m, size_t n, double *b, double *a, struct ww_err
     }
     lapack_int *pivots = ww_calloc(n, sizeof(*pivots));
     if (!pivots) {
-        return no_memory(n, err);
+        return WW_FAIL_MEMORY(err, "a %zu x %zu matrix", n, n);
     }
     ww_la_ready();
     LAPACK_dgetrf(&order, &order, a, &order, pivots, &info);

@@ -44,7 +44,7 @@ static enum ww_err workspace_new(struct workspace *work, uint64_t n_real,
     work->whole = ww_calloc((size_t)n_whole, sizeof(*work->whole));
     if (!work->real || !work->whole) {
         workspace_free(work);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the workspace of a matrix");
+        return WW_FAIL_MEMORY(err, "the workspace of a matrix");
     }
     work->n_real = (lapack_int)n_real;
     work->n_whole = (lapack_int)n_whole;
@@ -157,7 +157,7 @@ enum ww_err ww_la_polar(size_t m, size_t n, double *a, size_t *rank, struct ww_e
     double *vt = ww_calloc(thin * n, sizeof(*vt));
     enum ww_err rc = WW_OK;
     if (!u || !s || !vt) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a %zu x %zu matrix", m, n);
+        rc = WW_FAIL_MEMORY(err, "a %zu x %zu matrix", m, n);
         goto out;
     }
     rc = ww_la_svd(m, n, a, u, s, vt, err);

@@ -26,19 +26,14 @@ struct agreeing {
     struct ww_declared declared;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM,
-                   "out of memory for a comparison with what is declared");
-}
-
 static enum ww_err conclude(struct agreeing *a, enum ww_lineage_agreement what,
                             const char *why, struct ww_error *err)
 {
     a->report->agreement = what;
     ww_free(a->report->why);
     a->report->why = ww_strdup(why);
-    return a->report->why ? WW_OK : no_memory(err);
+    return a->report->why ? WW_OK
+                          : WW_FAIL_MEMORY(err, "a comparison with what is declared");
 }
 
 static const char *path_of(const struct agreeing *a, const char *name)
@@ -59,12 +54,14 @@ static enum ww_err add_declared(struct agreeing *a, const char *name, bool found
         ww_realloc_array(r->declared, r->n_declared + 1, sizeof(*grown));
 
     if (!grown) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a comparison with what is declared");
     }
     r->declared = grown;
     grown[r->n_declared] =
         (struct ww_declared_source){.name = ww_strdup(name), .found = found};
-    return grown[r->n_declared++].name ? WW_OK : no_memory(err);
+    return grown[r->n_declared++].name
+               ? WW_OK
+               : WW_FAIL_MEMORY(err, "a comparison with what is declared");
 }
 
 /* The recipe that lies in the folder, replayed. */
@@ -79,8 +76,8 @@ static enum ww_err replay(struct agreeing *a, struct ww_error *err)
                                               .n_names = a->options->n_names,
                                               .seed = a->options->seed,
                                               .run = a->options->run};
-    enum ww_err rc =
-        path ? ww_lineage_replay(a->suspect, &options, &r->replay, err) : no_memory(err);
+    enum ww_err rc = path ? ww_lineage_replay(a->suspect, &options, &r->replay, err)
+                          : WW_FAIL_MEMORY(err, "a comparison with what is declared");
 
     ww_free(path);
     r->has_replay = rc == WW_OK;

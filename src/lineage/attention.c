@@ -139,9 +139,7 @@ static enum ww_err add_heads(struct shares_run *run, const struct side *s,
     const size_t n_gram = (size_t)run->n * run->n;
     double *gram = ww_calloc(2 * n_gram, sizeof(double));
     struct ww_head heads[WW_INVARIANT_MAX];
-    enum ww_err rc =
-        scratch && gram ? WW_OK
-                        : WW_FAIL(err, WW_E_NOMEM, "out of memory for products of heads");
+    enum ww_err rc = scratch && gram ? WW_OK : WW_FAIL_MEMORY(err, "products of heads");
 
     for (size_t h = 0; h < n_heads && !rc; h++) {
         for (unsigned m = 0; m < run->n; m++) {
@@ -167,7 +165,7 @@ static enum ww_err add_side(struct shares_run *run, uint32_t attention, bool que
     const struct ww_attention *att = &run->layouts[WW_FAMILY_BASE]->attentions[attention];
     struct side *s = ww_calloc(1, sizeof(*s));
     bool ok = true;
-    enum ww_err rc = s ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for heads");
+    enum ww_err rc = s ? WW_OK : WW_FAIL_MEMORY(err, "heads");
 
     if (!rc) {
         rc = load_all(run, attention, queries, true, s->a, &ok, err);

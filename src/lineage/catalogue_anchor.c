@@ -53,8 +53,7 @@ static enum ww_err decode_rows(const struct ww_disguise *decoded, uint32_t index
 {
     const size_t width = (size_t)t->shape[1];
     double *steps = ww_calloc(width, sizeof(*steps));
-    enum ww_err rc =
-        steps ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+    enum ww_err rc = steps ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", t->name);
 
     for (uint64_t a = 0; a < WW_PRINT_ANCHORS && !rc; a++) {
         rc = decoded->read(decoded->payload, index, a * step_of(t->shape[0]) * width,
@@ -71,8 +70,7 @@ static enum ww_err read_rows(const struct ww_model *model, const struct ww_tenso
     const size_t row_bytes = width * (ww_dtype_bits(t->dtype) / 8);
     const struct ww_weight_file *file = &model->files[t->file];
     uint8_t *bytes = ww_calloc(row_bytes, 1);
-    enum ww_err rc =
-        bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", t->name);
 
     for (uint64_t a = 0; a < WW_PRINT_ANCHORS && !rc; a++) {
         rc = ww_pread_full(file->fd, bytes, row_bytes,
@@ -106,7 +104,7 @@ enum ww_err ww_anchor_gram(const struct ww_model *model,
         return WW_OK;
     }
     if (!rows || !gram) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", t->name);
+        rc = WW_FAIL_MEMORY(err, "'%s'", t->name);
         goto out;
     }
     rc = decoded ? decode_rows(decoded, index, t, rows, err)

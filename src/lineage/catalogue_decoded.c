@@ -142,7 +142,7 @@ enum ww_err ww_print_decoded(const struct ww_disguise *suspect,
     d.steps = ww_calloc(STRETCH, sizeof(*d.steps));
     rc = d.buckets && d.sum && d.values && d.steps
              ? ww_print_list(suspect->model, out, err)
-             : WW_FAIL(err, WW_E_NOMEM, "out of memory for a sketch");
+             : WW_FAIL_MEMORY(err, "a sketch");
     if (!rc) {
         rc = ww_print_family(suspect->model, out, err);
     }

@@ -121,7 +121,7 @@ enum ww_err ww_find_hidden(struct ww_db *db, const struct ww_print *print,
     h.distances = ww_calloc(family->n, sizeof(*h.distances));
     h.likeness = ww_calloc(family->n, sizeof(*h.likeness));
     if (!room || !h.suspect || !h.spectra || !h.use || !h.distances || !h.likeness) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        rc = WW_FAIL_MEMORY(err, "a search");
         goto out;
     }
     memcpy(h.suspect, print->spectra, h.n * sizeof(*h.suspect));

@@ -12,11 +12,6 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a catalogue");
-}
-
 /* NAME=FOLDER, unless a folder has that very name. */
 static const char *split(const char *given, size_t *name_len)
 {
@@ -79,7 +74,7 @@ static enum ww_err index_one(struct ww_db *db, const char *given,
     report->n_entries++;
     entry->name = name_len ? ww_strndup(given, name_len) : ww_strdup(model->name);
     if (!entry->name) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a catalogue");
         goto out;
     }
     who.name = entry->name;
@@ -114,7 +109,7 @@ enum ww_err ww_catalogue_index(const char *where, const char *const *models, siz
     memset(report, 0, sizeof(*report));
     report->entries = ww_calloc(n, sizeof(*report->entries));
     if (!rc && !report->entries) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a catalogue");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = index_one(db, models[i], options, report, err);

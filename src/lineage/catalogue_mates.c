@@ -164,7 +164,7 @@ enum ww_err ww_mates_compare(const struct ww_pursuit_problem *problem,
         f->vectors = ww_calloc((f->n + 1) * problem->m, sizeof(*f->vectors));
     }
     if (!f || !f->vectors) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        rc = WW_FAIL_MEMORY(err, "a search");
         goto out;
     }
     fill(f);

@@ -33,11 +33,6 @@ struct parts {
     const struct ww_print_tensor *tensor;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
-}
-
 static enum ww_err note_found(void *payload, const struct ww_db_value *columns, size_t n,
                               struct ww_error *err)
 {
@@ -71,7 +66,7 @@ static enum ww_err note_place(void *payload, const struct ww_db_value *c, size_t
         const size_t more = p->capacity ? 2 * p->capacity : 256;
         struct place *grown = ww_realloc_array(p->places, more, sizeof(*grown));
         if (!grown) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a search");
         }
         p->places = grown;
         p->capacity = more;
@@ -182,7 +177,7 @@ static enum ww_err tell_layer(struct parts *p, uint32_t layer, struct ww_error *
     }
     out = ww_realloc_array(report->layers, report->n_layers + 1, sizeof(*out));
     if (!out) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     report->layers = out;
     out += report->n_layers;

@@ -232,7 +232,7 @@ enum ww_err ww_print_list(const struct ww_model *model, struct ww_print *out,
 
     out->tensors = rc ? NULL : ww_calloc(model->n_tensors, sizeof(*out->tensors));
     if (!rc && !out->tensors) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a model's print");
+        rc = WW_FAIL_MEMORY(err, "a model's print");
     }
     for (uint32_t k = 0; k < model->n_tensors && !rc; k++) {
         const struct ww_tensor *t = &model->tensors[order[k]];
@@ -288,7 +288,7 @@ static enum ww_err hash_model(struct ww_sha256 *h, struct ww_print *out,
     uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(out->n_tensors, sizeof(*roots));
 
     if (!roots) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a model's print");
+        return WW_FAIL_MEMORY(err, "a model's print");
     }
     for (uint32_t k = 0; k < out->n_tensors; k++) {
         memcpy(roots[k], out->tensors[k].root, WW_SHA256_BYTES);
@@ -315,7 +315,7 @@ enum ww_err ww_print_narrow(const double *sum, size_t m, size_t to, float **out,
     float *v = ww_calloc(to, sizeof(*v));
 
     if (!v) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a sketch");
+        return WW_FAIL_MEMORY(err, "a sketch");
     }
     for (size_t i = 0; i < to; i++) {
         double total = 0;
@@ -378,9 +378,8 @@ enum ww_err ww_print_make(const struct ww_model *model,
     crew.sum = ww_calloc(crew.m, sizeof(*crew.sum));
     crew.done = ww_calloc(model->n_tensors, sizeof(*crew.done));
     crew.parked = ww_calloc(model->n_tensors, sizeof(*crew.parked));
-    rc = crew.sum && crew.done && crew.parked
-             ? ww_print_list(model, out, err)
-             : WW_FAIL(err, WW_E_NOMEM, "out of memory for a sketch");
+    rc = crew.sum && crew.done && crew.parked ? ww_print_list(model, out, err)
+                                              : WW_FAIL_MEMORY(err, "a sketch");
     if (!rc) {
         rc = read_all(&crew, err);
     }

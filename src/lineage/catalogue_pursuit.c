@@ -15,11 +15,6 @@
 /* A difference that is no longer than this many times the noise says nothing. */
 #define NOISE_ALONE 1.1
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
-}
-
 double ww_family_wise_z(double chance, size_t n)
 {
     const double tail = chance / (n > 0 ? (double)n : 1);
@@ -361,7 +356,7 @@ static size_t best_member(struct state *s, double z, struct ww_pursuit *out)
 static enum ww_err take(struct state *s, size_t member, struct ww_error *err)
 {
     if (!has_probe(s, member) && !probe(s)) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     for (unsigned i = 0; i < PROBES; i++) {
         if (s->probes[i].with && s->probes[i].member == member) {
@@ -502,7 +497,7 @@ enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness
 
     memset(out, 0, sizeof(*out));
     if (!s) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     s->p = problem;
     s->first = likeness;
@@ -519,7 +514,7 @@ enum ww_err ww_pursue(const struct ww_pursuit_problem *problem, double *likeness
     s->squares = ww_calloc(n, sizeof(*s->squares));
     if (!s->y || !s->r || !s->room || !s->columns || !s->targets || !s->common ||
         !s->taken || !s->likeness || !s->with || !s->values || !s->squares) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a search");
     } else {
         rc = pursue(s, out, err);
     }

@@ -167,7 +167,7 @@ static enum ww_err keep_leaf(struct ww_tensor_reader *r, struct ww_error *err)
         const size_t more = r->capacity ? 2 * r->capacity : 64;
         void *grown = ww_realloc_array(r->leaves, more, WW_SHA256_BYTES);
         if (!grown) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for reading a model");
+            return WW_FAIL_MEMORY(err, "reading a model");
         }
         r->leaves = grown;
         r->capacity = more;
@@ -283,7 +283,7 @@ enum ww_err ww_tensor_reader_run(struct ww_tensor_reader *r, const struct ww_mod
     out->rows = job.rows.row_bytes ? t->shape[0] : 0;
     out->row_hashes = ww_calloc(out->rows, sizeof(*out->row_hashes));
     if (!out->row_hashes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the rows of '%s'", t->name);
+        return WW_FAIL_MEMORY(err, "the rows of '%s'", t->name);
     }
     job.rows.out = out->row_hashes;
     memset(r->buckets, 0, r->m * sizeof(*r->buckets));
@@ -318,7 +318,7 @@ enum ww_err ww_tensor_reader_init(struct ww_tensor_reader *r, size_t m,
     r->values = ww_alloc_aligned(64, STRETCH * sizeof(*r->values));
     r->buckets = ww_calloc(m, sizeof(*r->buckets));
     if (!rc && (!r->bytes || !r->values || !r->buckets)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for reading a model");
+        rc = WW_FAIL_MEMORY(err, "reading a model");
     }
     return rc;
 }

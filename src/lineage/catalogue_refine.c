@@ -116,7 +116,7 @@ enum ww_err ww_find_refine(struct ww_db *db, const float *suspect, size_t root,
         r->columns = ww_calloc((size_t)found->n * M, sizeof(*r->columns));
     }
     if (!r || !r->room || !r->root || !r->y || !r->columns) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
+        rc = WW_FAIL_MEMORY(err, "a search");
     } else {
         rc = load(r, db, root, family, done, err);
     }

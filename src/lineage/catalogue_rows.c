@@ -9,11 +9,6 @@
 
 #define TRIED 4 /* tensors with most keys in common */
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
-}
-
 static int by_value(const void *a, const void *b)
 {
     const uint64_t x = *(const uint64_t *)a;
@@ -34,7 +29,7 @@ enum ww_err ww_rows_shared(const struct ww_print_tensor *tensor,
     }
     hashes = ww_calloc(count, sizeof(*hashes));
     if (!hashes) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     for (size_t i = 0; i < count; i++) {
         hashes[i] = ww_get_u64le((const uint8_t *)column->bytes + 8 * i);
@@ -120,14 +115,14 @@ static enum ww_err add(struct comparison *found, struct ww_find_report *report,
         ww_realloc_array(report->row_parts, report->n_row_parts + 1, sizeof(*grown));
 
     if (!grown) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     report->row_parts = grown;
     grown[report->n_row_parts] = found->best;
     found->best = (struct ww_find_rows){.name = NULL};
     grown[report->n_row_parts].rows = found->tensor->n_row_hashes;
     grown[report->n_row_parts].tensor = ww_strdup(found->tensor->name);
-    return grown[report->n_row_parts++].tensor ? WW_OK : no_memory(err);
+    return grown[report->n_row_parts++].tensor ? WW_OK : WW_FAIL_MEMORY(err, "a search");
 }
 
 enum ww_err ww_rows_find(struct ww_db *db, const struct ww_print_tensor *tensor,

@@ -19,11 +19,6 @@
 /* Further from its root than any sibling is: then the heads are asked too. */
 #define IN_PLACE 0.95
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a search");
-}
-
 static enum ww_err add_match(struct ww_find_report *report, const char *name,
                              struct ww_find_match match, char *evidence,
                              struct ww_error *err)
@@ -39,7 +34,7 @@ static enum ww_err add_match(struct ww_find_report *report, const char *name,
     if (!grown || !match.name || !evidence) {
         ww_free(match.name);
         ww_free(evidence);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     report->matches[report->n_matches++] = match;
     return WW_OK;
@@ -87,7 +82,7 @@ static enum ww_err named_root(struct ww_lookup *s, struct ww_error *err)
         if (strcmp(s->family.members[i].name, s->root_name) == 0) {
             s->root = i;
             s->report->root_evidence = ww_strdup("named by the user");
-            return s->report->root_evidence ? WW_OK : no_memory(err);
+            return s->report->root_evidence ? WW_OK : WW_FAIL_MEMORY(err, "a search");
         }
     }
     return WW_FAIL(err, WW_E_NOTFOUND,
@@ -122,7 +117,7 @@ static enum ww_err guess_root(struct ww_lookup *s, size_t n_related, struct ww_e
     const char *how = "marked as a root in the catalogue";
 
     if (!room) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     s->root = declared_root(s, s->family.cosines);
     if (s->root == s->family.n && n_related > 0) {
@@ -137,7 +132,7 @@ static enum ww_err guess_root(struct ww_lookup *s, size_t n_related, struct ww_e
     }
     s->report->root_evidence =
         ww_asprintf("%s; cosine of the weights %.4f", how, s->family.cosines[s->root]);
-    return s->report->root_evidence ? WW_OK : no_memory(err);
+    return s->report->root_evidence ? WW_OK : WW_FAIL_MEMORY(err, "a search");
 }
 
 static enum ww_err find_root(struct ww_lookup *s, struct ww_error *err)
@@ -152,7 +147,7 @@ static enum ww_err find_root(struct ww_lookup *s, struct ww_error *err)
     rc = s->root_name ? named_root(s, err) : guess_root(s, n_related, err);
     if (!rc && s->root < s->family.n) {
         s->report->root = ww_strdup(s->family.members[s->root].name);
-        rc = s->report->root ? WW_OK : no_memory(err);
+        rc = s->report->root ? WW_OK : WW_FAIL_MEMORY(err, "a search");
     }
     return rc;
 }
@@ -179,7 +174,7 @@ static enum ww_err take_anchors(void *payload, const struct ww_db_value *c, size
     gram = ww_calloc(WW_PRINT_GRAM, sizeof(*gram));
     rc = gram ? ww_store_floats(&c[1], gram, WW_PRINT_GRAM, "a Gram matrix of anchors",
                                 err)
-              : no_memory(err);
+              : WW_FAIL_MEMORY(err, "a search");
     likeness = rc ? 0 : ww_anchor_likeness(a->suspect, gram);
     ww_free(gram);
     if (!rc && (!a->name || likeness > a->best)) {
@@ -218,7 +213,7 @@ static enum ww_err compare_anchors(struct ww_lookup *s, struct ww_error *err)
             "embedding anchors alike (%.4f), weights in other places: another "
             "shape, a lock or a permutation",
             a.best);
-        rc = s->report->root_evidence ? WW_OK : no_memory(err);
+        rc = s->report->root_evidence ? WW_OK : WW_FAIL_MEMORY(err, "a search");
     } else if (!rc && !known) {
         s->report->root_anchors = 0;
     }
@@ -283,7 +278,7 @@ static enum ww_err find_sources(struct ww_lookup *s, struct ww_error *err)
     const struct ww_pursuit_problem problem = problem_of(s);
     struct ww_mates mates[WW_PURSUIT_MOST];
     double *likeness = ww_calloc(s->family.n, sizeof(*likeness));
-    enum ww_err rc = likeness ? WW_OK : no_memory(err);
+    enum ww_err rc = likeness ? WW_OK : WW_FAIL_MEMORY(err, "a search");
 
     leave_out_root(s);
     if (!rc) {
@@ -319,7 +314,7 @@ static enum ww_err take_hidden(struct ww_lookup *s, const struct ww_hidden *hidd
                                            "lock or a permutation",
                                            hidden->distance);
     if (!s->report->root || !s->report->root_evidence) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a search");
     }
     s->pursuit = hidden->pursuit;
     s->report->threshold = s->pursuit.threshold;
@@ -345,7 +340,7 @@ static enum ww_err find_moved(struct ww_lookup *s, struct ww_error *err)
     hidden = ww_calloc(1, sizeof(*hidden));
     rc = hidden ? ww_find_hidden(s->db, s->print, &s->family, s->root, s->threads, hidden,
                                  err)
-                : no_memory(err);
+                : WW_FAIL_MEMORY(err, "a search");
     if (!rc && hidden->root < s->family.n) {
         rc = take_hidden(s, hidden, err);
     }

@@ -36,11 +36,6 @@ struct spectra {
     size_t capacity;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for spectra");
-}
-
 /* Gram matrix of d rows. */
 static void gram(const float *rows, size_t d, size_t width, double *wide, double *out)
 {
@@ -131,7 +126,7 @@ static enum ww_err draw_head(struct spectra *s, size_t d, size_t width_o, size_t
     }
     rows = ww_calloc(d * (width_o + width_v), sizeof(*rows));
     if (!rows) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "spectra");
     }
     draw_rows(rows, d * (width_o + width_v), &state);
     rc = head_values(rows, width_o, rows + d * width_o, width_v, d, room, values, &length,
@@ -161,7 +156,7 @@ static enum ww_err add_heads(struct spectra *s, const struct ww_attention *att,
     float *drawn = s->drawn + s->n;
     enum ww_err rc = room.wide && room.a && room.c && room.t && room.values
                          ? draw_head(s, d, o->width, v->width, &room, err)
-                         : no_memory(err);
+                         : WW_FAIL_MEMORY(err, "spectra");
 
     for (size_t h = 0; h < att->n_heads && !rc; h++) {
         double length = 0;
@@ -254,7 +249,7 @@ enum ww_err ww_spectra_make(const struct ww_model *model, float **out, float **c
     s.layout = layout;
     s.out = ww_calloc(s.capacity, sizeof(*s.out));
     s.drawn = ww_calloc(s.capacity, sizeof(*s.drawn));
-    rc = s.out && s.drawn ? add_all(&s, err) : no_memory(err);
+    rc = s.out && s.drawn ? add_all(&s, err) : WW_FAIL_MEMORY(err, "spectra");
     ww_layout_free(layout);
     if (rc || s.n == 0) {
         ww_free(s.out);

@@ -40,11 +40,6 @@ static const char *const schema[] = {
     " PRIMARY KEY (hash, model, ordinal))",
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a catalogue");
-}
-
 static enum ww_err run(struct ww_db *db, const char *sql, const struct ww_db_value *v,
                        size_t n, struct ww_error *err)
 {
@@ -248,7 +243,7 @@ enum ww_err ww_store_name(const struct ww_db_value *column, const char *what, ch
                        what, NAME_MOST);
     }
     *out = ww_strndup(column->bytes, column->len);
-    return *out ? WW_OK : no_memory(err);
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a catalogue");
 }
 
 static enum ww_err take_text(void *payload, const struct ww_db_value *columns, size_t n,
@@ -268,7 +263,8 @@ enum ww_err ww_store_known(struct ww_db *db, const char *column,
     enum ww_err rc = WW_OK;
 
     *out = NULL;
-    rc = sql ? ww_db_run(db, sql, v, 1, take_text, out, err) : no_memory(err);
+    rc = sql ? ww_db_run(db, sql, v, 1, take_text, out, err)
+             : WW_FAIL_MEMORY(err, "a catalogue");
     ww_free(sql);
     return rc;
 }
@@ -545,7 +541,8 @@ enum ww_err ww_store_detail(struct ww_db *db, int64_t model, const char *column,
     enum ww_err rc = WW_OK;
 
     *found = false;
-    rc = sql ? ww_db_run(db, sql, v, 1, take_detail, &detail, err) : no_memory(err);
+    rc = sql ? ww_db_run(db, sql, v, 1, take_detail, &detail, err)
+             : WW_FAIL_MEMORY(err, "a catalogue");
     ww_free(sql);
     return rc;
 }
@@ -616,7 +613,7 @@ static enum ww_err take_member(void *payload, const struct ww_db_value *c, size_
         ww_scan_add(sketch, WW_SKETCH_COARSE, f->sum);
     }
     f->n++;
-    return m->place ? WW_OK : no_memory(err);
+    return m->place ? WW_OK : WW_FAIL_MEMORY(err, "a catalogue");
 }
 
 enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
@@ -646,7 +643,7 @@ enum ww_err ww_store_family(struct ww_db *db, const struct ww_print *suspect,
     out->related = ww_calloc(out->capacity, sizeof(*out->related));
     out->sum = ww_calloc(WW_SKETCH_COARSE, sizeof(*out->sum));
     if (!out->members || !out->sketches || !out->cosines || !out->related || !out->sum) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a catalogue");
     }
     return ww_db_run(db,
                      "SELECT m.id, m.name, m.place, m.root, m.stamp, s.coarse "

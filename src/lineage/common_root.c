@@ -28,11 +28,6 @@
 #define MAX_WIDTH ((uint64_t)1 << 16)
 #define LANES 8
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the test of a common root");
-}
-
 WW_CLONES static double dot(const float *a, const float *b, size_t n)
 {
     double lane[LANES] = {0};
@@ -74,7 +69,7 @@ enum ww_err ww_root_fixed_points(const float *a, const float *b, size_t n, size_
     if (!lengths || !of_a) {
         ww_free(lengths);
         ww_free(of_a);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the test of a common root");
     }
     for (size_t i = 0; i < n; i++) {
         lengths[i] = sqrt(dot(a + i * width, a + i * width, width));
@@ -176,7 +171,9 @@ static enum ww_err test_layer(const struct ww_model *a, const struct ww_tensor *
                         ww_calloc(n_elements + 1, sizeof(float)),
                         ww_calloc(n_elements + 1, sizeof(float))};
     uint64_t fixed = 0;
-    enum ww_err rc = room.bytes && room.a && room.b ? WW_OK : no_memory(err);
+    enum ww_err rc = room.bytes && room.a && room.b
+                         ? WW_OK
+                         : WW_FAIL_MEMORY(err, "the test of a common root");
 
     if (!rc) {
         rc = read_rows(a, ta, n, room.bytes, room.a, err);

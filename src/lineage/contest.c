@@ -13,11 +13,6 @@
 
 #define SAMPLE ((uint64_t)4 << 20) /* elements */
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a contest of recipes");
-}
-
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
     while (b > 0) {
@@ -99,7 +94,7 @@ static enum ww_err take_sample(const struct ww_contest_ask *ask, uint64_t room,
     bool *taken = ww_calloc(plan->n_tensors + (size_t)1, sizeof(*taken));
 
     if (!taken) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a contest of recipes");
     }
     for (uint32_t t = 0; t < plan->n_tensors && ask->half; t++) {
         tensor[t] = tensor[t] != WW_NONE && ask->half[tensor[t]] ? tensor[t] : WW_NONE;
@@ -176,7 +171,7 @@ static enum ww_err open_trial(const struct ww_contesting *c, const char *text, b
     t->tensor = ww_calloc(t->plan.n_tensors + (size_t)1, sizeof(*t->tensor));
     t->dtypes = ww_calloc(t->plan.n_tensors + (size_t)1, sizeof(*t->dtypes));
     if (!t->tensor || !t->dtypes) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a contest of recipes");
     }
     ww_match_align(ask->suspect, &t->plan, t->tensor, t->dtypes, &n_found);
     rc = take_sample(ask, c->room, &t->plan, t->tensor, err);
@@ -227,7 +222,8 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
 {
     char *text = ww_sketch_text(sketch);
     double match = 0;
-    enum ww_err rc = text ? try_text(c, text, cuts, &match, err) : no_memory(err);
+    enum ww_err rc = text ? try_text(c, text, cuts, &match, err)
+                          : WW_FAIL_MEMORY(err, "a contest of recipes");
 
     if (rc == WW_E_RECIPE || rc == WW_E_UNSUPPORTED || rc == WW_E_SHAPE ||
         rc == WW_E_TENSOR) {

@@ -11,11 +11,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a contest of recipes");
-}
-
 enum ww_err ww_contest_stack(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = {.method = "passthrough",
@@ -133,7 +128,7 @@ enum ww_err ww_contest_gradients(struct ww_contesting *c, struct ww_error *err)
     d.lists = ww_calloc(c->ask->n, sizeof(*d.lists));
     d.points = ww_calloc(c->ask->over->n + 1, sizeof(*d.points));
     if (!d.lists || !d.points) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a contest of recipes");
         goto out;
     }
     if (fit_lists(&d)) {

@@ -49,11 +49,6 @@ struct decomposing {
     struct ww_gradient_shares over;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decomposition");
-}
-
 static enum ww_err warn(struct decomposing *d, const char *text, struct ww_error *err)
 {
     return ww_strlist_add(&d->family.warnings, text, err);
@@ -99,7 +94,7 @@ static enum ww_err cut_in_halves(struct decomposing *d, struct ww_error *err)
     d->fitted = ww_calloc(n, sizeof(*d->fitted));
     d->held = d->options->halves ? ww_calloc(n, sizeof(*d->held)) : NULL;
     if (!d->fitted || (d->options->halves && !d->held)) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a decomposition");
     }
     if (d->held) {
         rc = ww_halves_draw(d->family.models[WW_FAMILY_SUSPECT], d->options->seed,
@@ -124,14 +119,14 @@ static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
     d->moments = ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
     d->whole = ww_moments_new(d->k);
     if (!d->moments || !d->whole) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a decomposition");
     }
     rc = cut_in_halves(d, err);
     ask.use = d->fitted;
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         d->moments[t] = ww_moments_new(d->k);
         if (!d->moments[t]) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a decomposition");
         }
         d->report->elements += d->family.tensors[t].n_elements;
     }
@@ -153,14 +148,14 @@ static enum ww_err name_sources(struct decomposing *d, struct ww_error *err)
 
     report->sources = ww_calloc(n, sizeof(*report->sources));
     if (!report->sources) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a decomposition");
     }
     report->n_sources = n;
     for (size_t i = 0; i < n; i++) {
         report->sources[i].p_value = -1;
         report->sources[i].name = ww_strdup(d->options->candidates[i]);
         if (!report->sources[i].name) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a decomposition");
         }
     }
     return WW_OK;
@@ -183,7 +178,7 @@ static enum ww_err choose(struct decomposing *d, struct ww_error *err)
                                        d->options->candidates[same[i]]);
         }
         if (!d->use[i] && !source->note) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a decomposition");
         }
     }
     return WW_OK;
@@ -195,7 +190,7 @@ static enum ww_err draw_intervals(const struct decomposing *d, double *low, doub
     const struct ww_moments **blocks =
         ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
     size_t n = 0;
-    enum ww_err rc = blocks ? WW_OK : no_memory(err);
+    enum ww_err rc = blocks ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         if (d->fitted[t]) {
@@ -217,7 +212,7 @@ static enum ww_err fit_each(struct decomposing *d, struct ww_fit *fit, double *l
     uint32_t *layers = ww_calloc(n, sizeof(*layers));
     const struct ww_varied_ask ask = {d->moments, d->fitted,  layers,          n, d->k,
                                       d->use,     fit->share, d->options->seed};
-    enum ww_err rc = layers ? WW_OK : no_memory(err);
+    enum ww_err rc = layers ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     for (uint32_t t = 0; t < n && !rc; t++) {
         layers[t] = d->family.tensors[t].layer;
@@ -319,7 +314,7 @@ static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
         if (d->use[i]) {
             source->reached = ww_calloc(d->options->n_controls, sizeof(double));
             if (!source->reached) {
-                return no_memory(err);
+                return WW_FAIL_MEMORY(err, "a decomposition");
             }
             source->p_value =
                 ww_rank(d->whole, d->use, i, (unsigned)d->options->n_candidates,
@@ -365,7 +360,7 @@ static enum ww_err tell_each(struct decomposing *d, const struct ww_replay *each
 
     r->each = ww_calloc(d->family.n_tensors, sizeof(*r->each));
     if (!r->each) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a decomposition");
     }
     for (uint32_t t = 0; t < d->family.n_tensors; t++) {
         const struct ww_family_tensor *tensor = &d->family.tensors[t];
@@ -375,7 +370,7 @@ static enum ww_err tell_each(struct decomposing *d, const struct ww_replay *each
         }
         out->name = ww_strdup(tensor->name);
         if (!out->name) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a decomposition");
         }
         r->n_each++;
         out->layer = tensor->layer;
@@ -392,7 +387,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     double shares[WW_LINEAGE_MAX_SOURCES] = {0};
     struct ww_replay *each = ww_calloc(d->family.n_tensors, sizeof(*each));
     struct ww_replay sums;
-    enum ww_err rc = each ? WW_OK : no_memory(err);
+    enum ww_err rc = each ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;

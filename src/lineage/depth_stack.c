@@ -69,7 +69,7 @@ enum ww_err ww_depth_stack(const struct ww_model *model, uint32_t *first,
 
     *first = WW_NONE;
     if (!list) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a map of layers");
+        return WW_FAIL_MEMORY(err, "a map of layers");
     }
     for (uint32_t t = 0; t < model->n_tensors; t++) {
         struct ww_depth_name name;

@@ -22,11 +22,6 @@
 #define LIKE 0.5      /* least cosine of a layer and what became of it */
 #define MOST_KINDS 16 /* of matrices that are looked at; experts have hundreds */
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a map of layers");
-}
-
 /* Matrices of a layer: what stands behind its number. */
 struct kinds {
     const char **rest;
@@ -48,7 +43,7 @@ static enum ww_err find_kinds(const struct ww_model *base, const char *stack,
     out->rest = ww_calloc((size_t)base->n_tensors + 1, sizeof(*out->rest));
     out->shape = ww_calloc((size_t)base->n_tensors + 1, sizeof(struct ww_tensor *));
     if (!out->rest || !out->shape) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a map of layers");
     }
     for (uint32_t t = 0; t < base->n_tensors && out->n < MOST_KINDS; t++) {
         const struct ww_tensor *tensor = &base->tensors[t];
@@ -97,7 +92,7 @@ static enum ww_err read_looks(const struct ww_model *model, const char *stack,
 {
     uint8_t *bytes = ww_calloc(LOOK, sizeof(double));
     struct ww_depth_name name;
-    enum ww_err rc = bytes ? WW_OK : no_memory(err);
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a map of layers");
 
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
         const struct ww_tensor *tensor = &model->tensors[t];
@@ -166,7 +161,7 @@ enum ww_err ww_depths_path(const double *scores, uint32_t n, uint32_t m, uint32_
     if (!sums || !from) {
         ww_free(sums);
         ww_free(from);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a map of layers");
     }
     for (uint32_t j = 0; j < n; j++) {
         double *swap = before;
@@ -222,7 +217,7 @@ static enum ww_err compare(const struct ww_model *suspect, const struct ww_model
     float *b = ww_calloc(n_base * layer + 1, sizeof(*b));
     double *scores = ww_calloc((size_t)out->n * n_base, sizeof(*scores));
     bool own = out->n == n_base;
-    enum ww_err rc = a && b && scores ? WW_OK : no_memory(err);
+    enum ww_err rc = a && b && scores ? WW_OK : WW_FAIL_MEMORY(err, "a map of layers");
 
     if (!rc) {
         rc = read_looks(suspect, out->stack, kinds, a, err);
@@ -271,14 +266,14 @@ enum ww_err ww_depths_find(const struct ww_model *suspect, const struct ww_model
     }
     out->stack = ww_strndup(suspect->tensors[first].name, name.before);
     if (!out->stack) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a map of layers");
     }
     out->n = ww_depth_layers(suspect, out->stack);
     n_base = ww_depth_layers(base, out->stack);
     out->of = ww_calloc((size_t)out->n + 1, sizeof(*out->of));
     out->cosine = ww_calloc((size_t)out->n + 1, sizeof(*out->cosine));
     if (!out->of || !out->cosine) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a map of layers");
         goto out;
     }
     rc = find_kinds(base, out->stack, &kinds, err);
@@ -323,7 +318,7 @@ enum ww_err ww_depths_index(const struct ww_depths *depths, const struct ww_mode
     }
     there = ww_asprintf("%s%u%s", depths->stack, depths->of[split.layer], split.rest);
     if (!there) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a map of layers");
     }
     *out = ww_model_find(model, there);
     ww_free(there);

@@ -29,11 +29,6 @@
 #define TRIED_FIRST 8 /* matrices that must agree before all are looked at */
 #define AGREEING 0.9
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the rank of a difference");
-}
-
 static double edge_of(const double *variances, size_t m, size_t n, double *total)
 {
     double columns[SIDE] = {0};
@@ -112,7 +107,7 @@ static enum ww_err leading_energy(const double *g, size_t m, size_t k, double *o
 
     *out = 0;
     if (!q) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the rank of a difference");
     }
     next = q + k * m;
     for (size_t i = 0; i < k * m; i++) {
@@ -143,7 +138,7 @@ enum ww_err ww_directions_count(const double *d, const double *variances, size_t
 
     *out = (struct ww_directions){.most = (uint32_t)((m < n ? m : n) / FEW)};
     if (!turned || !g) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "the rank of a difference");
         goto out;
     }
     for (size_t i = 0; i < m; i++) {
@@ -329,7 +324,7 @@ static enum ww_err tell(const struct finding *f, struct ww_decompose_report *rep
 
     report->ranks = ww_calloc(family->n_tensors, sizeof(*report->ranks));
     if (!report->ranks) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the rank of a difference");
     }
     for (uint32_t t = 0; t < family->n_tensors; t++) {
         struct ww_lineage_rank *out = &report->ranks[report->n_ranks];
@@ -338,7 +333,7 @@ static enum ww_err tell(const struct finding *f, struct ww_decompose_report *rep
         }
         out->name = ww_strdup(family->tensors[t].name);
         if (!out->name) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "the rank of a difference");
         }
         report->n_ranks++;
         out->rank = f->found[t].rank;
@@ -355,7 +350,7 @@ static enum ww_err make_corners(struct corner *corners, unsigned n, struct ww_er
         corners[i].variances = ww_calloc((size_t)SIDE * SIDE, sizeof(double));
         corners[i].base = ww_calloc(SIDE, sizeof(double));
         if (!corners[i].d || !corners[i].variances || !corners[i].base) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "the rank of a difference");
         }
     }
     return WW_OK;
@@ -375,7 +370,7 @@ enum ww_err ww_directions_find(const struct ww_directions_ask *ask,
     f.moved = ww_calloc(n + (size_t)1, sizeof(*f.moved));
     rc = sizes && f.corners && f.found && f.moved
              ? make_corners(f.corners, n_threads, err)
-             : no_memory(err);
+             : WW_FAIL_MEMORY(err, "the rank of a difference");
     if (!rc) {
         rc = look(&f, true, sizes, err);
     }

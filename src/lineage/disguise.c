@@ -53,7 +53,7 @@ static enum ww_err look_at(void *payload, const struct ww_walk_entry *entry, boo
     if (entry->type != S_IFDIR && ww_str_ends(entry->path, ".gguf") && s->n++ == 0) {
         s->found = ww_strdup(entry->path);
         if (!s->found) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+            return WW_FAIL_MEMORY(err, "a name");
         }
     }
     return WW_OK;
@@ -78,7 +78,7 @@ static enum ww_err find_gguf(const char *folder, char **out, struct ww_error *er
     }
     if (!rc && s.n == 1) {
         *out = ww_path_join(folder, s.found);
-        rc = *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+        rc = *out ? WW_OK : WW_FAIL_MEMORY(err, "a name");
     }
     ww_free(s.found);
     if (fd >= 0) {

@@ -54,7 +54,7 @@ static enum ww_err read_base(const struct ww_model *base, uint32_t tensor, uint6
                              size_t n, double *values, struct ww_error *err)
 {
     uint8_t *bytes = ww_calloc(n, sizeof(double));
-    enum ww_err rc = bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a tile");
 
     if (!rc) {
         rc = ww_elements_double(base, tensor, first, n, bytes, values, err);
@@ -169,7 +169,7 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
     enum ww_err rc = WW_OK;
 
     if (!s) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     s->base = base;
     out->payload = s;
@@ -179,7 +179,7 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
     s->changes = ww_calloc(base->n_tensors, sizeof(*s->changes));
     out->undone = ww_strdup("an adapter, taken with its base");
     if (!s->changes || !out->undone) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     rc = ww_adapter_open(path, &s->adapter, err);
     if (!rc && s->adapter->dora) {

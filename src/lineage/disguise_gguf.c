@@ -88,7 +88,7 @@ static enum ww_err read_gguf(void *payload, uint32_t tensor, uint64_t first, siz
     const struct ww_gguf_tensor *t = &s->file.header.tensors[s->of[tensor]];
     const uint64_t width = t->rank > 1 ? t->shape[t->rank - 1] : 1;
     struct room *room = ww_calloc(1, sizeof(*room));
-    enum ww_err rc = room ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a block");
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "a block");
 
     for (size_t done = 0; done < n && !rc;) {
         const uint64_t row = (first + done) / width;
@@ -175,14 +175,13 @@ static enum ww_err tell(const struct gguf_suspect *s, uint32_t n_unknown,
     out->undone = types ? ww_asprintf("a GGUF file of %s, decoded", types) : NULL;
     ww_free(types);
     if (!out->undone) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a GGUF file");
+        return WW_FAIL_MEMORY(err, "a GGUF file");
     }
     if (n_unknown > 0) {
         text = ww_asprintf("%" PRIu32 " tensors of the GGUF file have no counterpart in "
                            "transformers and are not compared",
                            n_unknown);
-        rc = text ? ww_strlist_add(notes, text, err)
-                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a note");
+        rc = text ? ww_strlist_add(notes, text, err) : WW_FAIL_MEMORY(err, "a note");
     }
     ww_free(text);
     return rc;
@@ -197,7 +196,7 @@ enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
     enum ww_err rc = WW_OK;
 
     if (!s) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a GGUF file");
+        return WW_FAIL_MEMORY(err, "a GGUF file");
     }
     s->file.fd = -1;
     out->payload = s;
@@ -212,7 +211,7 @@ enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
     s->places = ww_calloc(s->file.header.n_tensors, sizeof(*s->places));
     s->of = ww_calloc(s->file.header.n_tensors, sizeof(*s->of));
     if (!tensors || !s->places || !s->of) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a GGUF file");
+        rc = WW_FAIL_MEMORY(err, "a GGUF file");
     }
     if (!rc) {
         rc = show(s, tensors, &n_unknown, err);

@@ -59,7 +59,7 @@ static enum ww_err looks_locked(const struct ww_model *model, const struct ww_mo
                                 bool *odd, struct ww_error *err)
 {
     struct look *look = ww_calloc(1, sizeof(*look));
-    enum ww_err rc = look ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a look");
+    enum ww_err rc = look ? WW_OK : WW_FAIL_MEMORY(err, "a look");
 
     *odd = false;
     for (uint32_t t = 0; t < model->n_tensors && !rc && !*odd; t++) {
@@ -106,7 +106,7 @@ static enum ww_err describe(const struct ww_attack_found *f, char **out,
     }
     if (!rc) {
         *out = ww_strdup(ww_buf_cstr(&buf));
-        rc = *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a note");
+        rc = *out ? WW_OK : WW_FAIL_MEMORY(err, "a note");
     }
     ww_buf_release(&buf);
     return rc;

@@ -87,7 +87,7 @@ static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first
 {
     const struct quantised *q = payload;
     uint8_t *bytes = ww_calloc(n, sizeof(double));
-    enum ww_err rc = bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a tile");
 
     if (!rc && q->scales[tensor].values) {
         rc = read_eight(q, tensor, first, n, bytes, values, steps, err);
@@ -108,7 +108,7 @@ static enum ww_err find_scale(const struct ww_model *model, const struct ww_tens
         const size_t stem = strlen(t->name) - strlen(".weight");
         char *name = ww_asprintf("%.*s%s", (int)stem, t->name, scale_names[i].end);
         if (!name) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+            return WW_FAIL_MEMORY(err, "a name");
         }
         *at = ww_model_find(model, name);
         *factor = scale_names[i].factor;
@@ -163,7 +163,7 @@ static enum ww_err load_scales(const struct ww_model *model, const struct ww_ten
     bytes = ww_calloc(n, sizeof(double));
     out->values = ww_calloc(n, sizeof(double));
     if (!bytes || !out->values) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
+        rc = WW_FAIL_MEMORY(err, "scales");
     }
     if (!rc) {
         rc = ww_elements_double(model, at, 0, n, bytes, out->values, err);
@@ -181,7 +181,7 @@ static enum ww_err no_scales(const struct ww_tensor *t, struct scales *out,
 {
     out->values = ww_calloc(1, sizeof(double));
     if (!out->values) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for scales");
+        return WW_FAIL_MEMORY(err, "scales");
     }
     out->values[0] = 1;
     out->block[0] = t->shape[0];
@@ -244,14 +244,13 @@ static enum ww_err tell(const struct quantised *q, struct ww_disguise *out,
                               "their scales",
                               q->n_eight);
     if (!out->undone) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a note");
+        return WW_FAIL_MEMORY(err, "a note");
     }
     if (q->n_bare > 0) {
         text = ww_asprintf("%" PRIu32 " integer tensors of the suspect have no scales "
                            "that are known and are not compared",
                            q->n_bare);
-        rc = text ? ww_strlist_add(notes, text, err)
-                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a note");
+        rc = text ? ww_strlist_add(notes, text, err) : WW_FAIL_MEMORY(err, "a note");
     }
     ww_free(text);
     return rc;
@@ -275,7 +274,7 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
     q = ww_calloc(1, sizeof(*q));
     if (!q) {
         *took = false;
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a quantised model");
+        return WW_FAIL_MEMORY(err, "a quantised model");
     }
     q->model = model;
     *out = (struct ww_disguise){
@@ -285,7 +284,7 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
     q->scales = ww_calloc(model->n_tensors, sizeof(*q->scales));
     shown = ww_calloc(model->n_tensors, sizeof(*shown));
     if (!q->of || !q->scales || !shown) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a quantised model");
+        rc = WW_FAIL_MEMORY(err, "a quantised model");
     }
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
         if (!is_scale(&model->tensors[t])) {

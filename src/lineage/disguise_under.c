@@ -40,11 +40,6 @@ struct under {
     uint8_t header[HEADER];
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a lock under quantised weights");
-}
-
 /* The tensor that a byte of the flat file is in; offsets rise. */
 static uint32_t tensor_at(const struct ww_model *flat, uint64_t offset)
 {
@@ -96,7 +91,7 @@ static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_
     const uint64_t end = flat->files[0].size_bytes;
     struct room *room = ww_calloc(1, sizeof(*room));
     uint8_t *to = out;
-    enum ww_err rc = room ? WW_OK : no_memory(err);
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     if (!rc && (offset % sizeof(float) || len % sizeof(float) || offset > end ||
                 len > end - offset)) {
@@ -136,7 +131,7 @@ static enum ww_err read_under(void *payload, uint32_t tensor, uint64_t first, si
     const struct ww_reader *const readers[2] = {u->weights.undone, u->steps.undone};
     double *const out[2] = {values, steps};
     float *some = ww_calloc(n + 1, sizeof(*some));
-    enum ww_err rc = some ? WW_OK : no_memory(err);
+    enum ww_err rc = some ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     for (unsigned i = 0; i < 2 && !rc; i++) {
         rc = readers[i]->read(readers[i]->payload, at, some, n * sizeof(float), err);
@@ -187,7 +182,8 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
     struct ww_tensor *tensors = ww_calloc(from->n_tensors + (size_t)1, sizeof(*tensors));
     struct ww_weight_file *file = ww_calloc(1, sizeof(*file));
     uint64_t at = HEADER;
-    enum ww_err rc = tensors && file ? WW_OK : no_memory(err);
+    enum ww_err rc =
+        tensors && file ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     for (uint32_t t = 0; t < from->n_tensors && !rc; t++) {
         tensors[t] = from->tensors[t];
@@ -227,7 +223,7 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
     struct ww_model *model = NULL;
     const struct ww_reader *const readers[] = {&u->steps.decoded};
     char *text = ww_asprintf("%s, and %s", u->inner.undone, u->lock.undone);
-    enum ww_err rc = text ? WW_OK : no_memory(err);
+    enum ww_err rc = text ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     u->weights.undone = u->flat->files[0].reader;
     u->flat->files[0].reader = &u->weights.decoded; /* what the lock's view reads */
@@ -259,7 +255,7 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
     struct under *u = ww_calloc(1, sizeof(*u));
     struct ww_error why = {0};
     bool took = false;
-    enum ww_err rc = u ? WW_OK : no_memory(err);
+    enum ww_err rc = u ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     if (rc) {
         return rc;

@@ -37,7 +37,7 @@ enum ww_err ww_draw_interval(const uint64_t *same, const uint64_t *moved, size_t
 
     *low = *high = 0;
     if (!values) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an interval");
+        return WW_FAIL_MEMORY(err, "an interval");
     }
     for (unsigned r = 0; r < REPLICATES && n; r++) {
         double some = 0;

@@ -7,11 +7,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");
-}
-
 static uint32_t layer_of(const char *name)
 {
     struct ww_depth_name split;
@@ -74,7 +69,7 @@ static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *nam
                        "missing in '%s', or of another shape or no float",
                        n, name, f->models[model]->path);
     if (!text) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a comparison of models");
     }
     rc = ww_strlist_add(&f->warnings, text, err);
     ww_free(text);
@@ -104,7 +99,8 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
     text = ww_asprintf("the suspect lacks %" PRIu32 " tensors of the base, '%s' first: "
                        "nothing is said of them",
                        n, first);
-    rc = text ? ww_strlist_add(&f->warnings, text, err) : no_memory(err);
+    rc = text ? ww_strlist_add(&f->warnings, text, err)
+              : WW_FAIL_MEMORY(err, "a comparison of models");
     ww_free(text);
     return rc;
 }
@@ -121,7 +117,7 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     f->tensors = ww_calloc(suspect->n_tensors, sizeof(*f->tensors));
     f->indices = ww_calloc((size_t)suspect->n_tensors * f->n_models, sizeof(*f->indices));
     if (!f->tensors || !f->indices) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a comparison of models");
     }
     for (uint32_t t = 0; t < suspect->n_tensors && !rc; t++) {
         const struct ww_tensor *tensor = &suspect->tensors[t];
@@ -173,7 +169,7 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
     memset(out, 0, sizeof(*out));
     out->models = ww_calloc(n, sizeof(*out->models));
     if (!out->models) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a comparison of models");
     }
     out->n_models = n;
     for (unsigned m = WW_FAMILY_BASE; m < n && !rc; m++) {

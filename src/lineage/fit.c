@@ -189,7 +189,7 @@ static enum ww_err replicate(const struct ww_moments *const *blocks, size_t n, u
                              struct ww_fit *out, struct ww_error *err)
 {
     struct ww_moments *pool = ww_moments_new(k);
-    enum ww_err rc = pool ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a fit");
+    enum ww_err rc = pool ? WW_OK : WW_FAIL_MEMORY(err, "a fit");
 
     memset(times, 0, n * sizeof(*times));
     for (size_t i = 0; i < n; i++) {
@@ -218,7 +218,7 @@ enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, u
     enum ww_err rc = WW_OK;
 
     if (!values || !times) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a fit");
+        rc = WW_FAIL_MEMORY(err, "a fit");
         goto out;
     }
     for (unsigned r = 0; r < REPLICATES && !rc; r++) {

@@ -21,7 +21,7 @@ static enum ww_err read_gain(const struct ww_layout *layout, const struct ww_nor
     bytes = ww_calloc((size_t)t->n_bytes, 1);
     *out = ww_calloc(width, sizeof(**out));
     if (!bytes || !*out) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for gains");
+        rc = WW_FAIL_MEMORY(err, "gains");
     }
     if (!rc) {
         rc = ww_model_read(layout->model, gain, bytes, err);

@@ -35,11 +35,6 @@ static enum ww_gradient_group group_of(const char *name)
     return WW_GRADIENT_REST;
 }
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for shares over the depth");
-}
-
 /* The share of one group of one layer, as another point. */
 static enum ww_err add_point(const struct ww_family *family,
                              struct ww_moments *const *moments, const bool *fitted,
@@ -49,7 +44,7 @@ static enum ww_err add_point(const struct ww_family *family,
 {
     struct ww_moments *pool = ww_moments_new(out->k);
     struct ww_fit fit;
-    enum ww_err rc = pool ? WW_OK : no_memory(err);
+    enum ww_err rc = pool ? WW_OK : WW_FAIL_MEMORY(err, "shares over the depth");
 
     for (uint32_t t = 0; t < family->n_tensors && !rc; t++) {
         const struct ww_family_tensor *tensor = &family->tensors[t];
@@ -92,7 +87,7 @@ enum ww_err ww_gradient_shares(const struct ww_family *family,
     out->shares = ww_calloc(room * out->k, sizeof(*out->shares));
     out->errors = ww_calloc(room * out->k, sizeof(*out->errors));
     if (!out->points || !out->shares || !out->errors) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "shares over the depth");
     }
     for (uint32_t l = 0; l <= layers && !rc; l++) {
         for (unsigned g = 0; g < WW_GRADIENT_GROUPS && !rc; g++) {

@@ -71,7 +71,7 @@ enum ww_err ww_halves_draw(const struct ww_model *suspect, uint64_t seed, bool *
         ww_free(drawn);
         ww_free(*fitted);
         *fitted = NULL;
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for halves of tensors");
+        return WW_FAIL_MEMORY(err, "halves of tensors");
     }
     for (uint32_t t = 0; t < n; t++) {
         const char *name = suspect->tensors[t].name;

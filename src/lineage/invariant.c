@@ -121,7 +121,7 @@ enum ww_err ww_invariant_add(struct ww_invariant *sums, const double *gram,
         const size_t capacity = sums->capacity ? 2 * sums->capacity : 64;
         z = ww_realloc_array(sums->z, capacity, m * m * sizeof(double));
         if (!z) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for products of heads");
+            return WW_FAIL_MEMORY(err, "products of heads");
         }
         sums->z = z;
         sums->capacity = capacity;
@@ -187,7 +187,7 @@ enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const bool *use
     }
     drawn.z = ww_calloc(sums->n, m * m * sizeof(double));
     if (!drawn.z) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for products of heads");
+        return WW_FAIL_MEMORY(err, "products of heads");
     }
     for (unsigned r = 0; r < REPLICATES; r++) {
         for (size_t u = 0; u < sums->n; u++) {

@@ -233,7 +233,7 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
     k.per_tensor = ww_calloc(family->n_tensors, sizeof(*k.per_tensor));
     k.grams = ww_calloc(family->n_tensors * k.n_gram, sizeof(*k.grams));
     if (!k.per_tensor || !k.grams) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for keep rates");
+        rc = WW_FAIL_MEMORY(err, "keep rates");
         goto out;
     }
     rc = ww_sweep(family, &ask, run, visit, &k, bytes_read, err);

@@ -52,11 +52,6 @@ struct layers {
     struct ww_decompose_report *report;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for shares of layers");
-}
-
 /* The sums of a layer's class; *n is how many tensors those are of. */
 static enum ww_err pool_of(const struct layers *l, uint32_t layer, enum class class,
                            struct ww_moments *pool, uint32_t *n, struct ww_error *err)
@@ -78,7 +73,8 @@ static enum ww_err fit_pool(const struct layers *l, uint32_t layer, enum class c
                             struct ww_fit *fit, uint32_t *n, struct ww_error *err)
 {
     struct ww_moments *pool = ww_moments_new(l->family->n_models - WW_FAMILY_SOURCES);
-    enum ww_err rc = pool ? pool_of(l, layer, class, pool, n, err) : no_memory(err);
+    enum ww_err rc = pool ? pool_of(l, layer, class, pool, n, err)
+                          : WW_FAIL_MEMORY(err, "shares of layers");
 
     if (!rc) {
         ww_fit(pool, l->use, fit);
@@ -94,7 +90,7 @@ static enum ww_err copy_shares(const struct layers *l, const struct ww_fit *fit,
 
     *out = ww_calloc(n, sizeof(**out));
     if (!*out) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "shares of layers");
     }
     memcpy(*out, fit->share, n * sizeof(**out));
     return WW_OK;
@@ -113,7 +109,8 @@ static enum ww_err fit_layer(const struct layers *l, uint32_t layer,
     out->elements = fit.used;
     out->name = layer == WW_NONE ? ww_strdup("outside of layers")
                                  : ww_asprintf("layer %" PRIu32, layer);
-    return out->name ? copy_shares(l, &fit, &out->shares, err) : no_memory(err);
+    return out->name ? copy_shares(l, &fit, &out->shares, err)
+                     : WW_FAIL_MEMORY(err, "shares of layers");
 }
 
 static enum ww_err fit_classes(const struct layers *l, uint32_t layer,
@@ -172,13 +169,13 @@ enum ww_err ww_layers_fit(const struct ww_family *family,
     enum ww_err rc = WW_OK;
 
     if (!numbers) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "shares of layers");
     }
     n = list_layers(family, numbers);
     report->layers = ww_calloc(n, sizeof(*report->layers));
     report->classes = ww_calloc(n * WW_LEN(classes), sizeof(*report->classes));
     if (!report->layers || !report->classes) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "shares of layers");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = fit_layer(&l, numbers[i], &report->layers[i], err);

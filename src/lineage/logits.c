@@ -34,11 +34,6 @@ struct logits {
     double *room;               /* answers as a head sees them */
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for heads");
-}
-
 static enum ww_err tell_progress(const struct logits *l, size_t done,
                                  struct ww_error *err)
 {
@@ -61,7 +56,7 @@ static enum ww_err open_heads(struct logits *l, struct ww_error *err)
     l->report->heads = ww_calloc(l->n, sizeof(*l->report->heads));
     l->report->blends = ww_calloc(o->n_candidates, sizeof(*l->report->blends));
     if (!l->heads || !l->report->heads || !l->report->blends) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "heads");
     }
     for (size_t i = 0; i < l->n && !rc; i++) {
         const char *path =
@@ -71,7 +66,7 @@ static enum ww_err open_heads(struct logits *l, struct ww_error *err)
             l->report->heads[i].name = ww_strdup(l->heads[i].model->name);
             l->report->heads[i].width = l->heads[i].width;
             l->report->n_heads++;
-            rc = l->report->heads[i].name ? WW_OK : no_memory(err);
+            rc = l->report->heads[i].name ? WW_OK : WW_FAIL_MEMORY(err, "heads");
         }
     }
     l->report->n_candidates = o->n_candidates;
@@ -110,7 +105,7 @@ static enum ww_err see(const struct logits *l, double softcap, char **note,
     }
     ww_image_centre_rows(l->room, l->answers.n, l->answers.n_ids);
     *note = why ? ww_strdup(why) : NULL;
-    return why && !*note ? no_memory(err) : WW_OK;
+    return why && !*note ? WW_FAIL_MEMORY(err, "heads") : WW_OK;
 }
 
 static double length_of(const double *x, size_t n)
@@ -144,7 +139,7 @@ static enum ww_err load_head(const struct logits *l, const struct ww_head_file *
 
     *out = rc ? NULL : ww_calloc(l->answers.n_ids * ww_head_columns(head), sizeof(**out));
     if (!rc && !*out) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "heads");
     }
     if (!rc) {
         rc = ww_head_rows(head, l->answers.ids, l->answers.n_ids, *out, err);
@@ -162,7 +157,8 @@ static enum ww_err compare(struct logits *l, size_t which, struct ww_error *err)
     double *basis = NULL;
     double *square = ww_calloc(n, sizeof(*square));
     double left = 0;
-    enum ww_err rc = square ? load_head(l, head, &basis, err) : no_memory(err);
+    enum ww_err rc =
+        square ? load_head(l, head, &basis, err) : WW_FAIL_MEMORY(err, "heads");
 
     out->residual = -1;
     out->p_controls = -1;
@@ -218,7 +214,7 @@ static void judge(struct ww_logits_report *report)
 static enum ww_err say_why(char **note, const char *why, struct ww_error *err)
 {
     *note = ww_strdup(why);
-    return *note ? WW_OK : no_memory(err);
+    return *note ? WW_OK : WW_FAIL_MEMORY(err, "heads");
 }
 
 static enum ww_err fit_blend(struct logits *l, const double *base, const double *source,
@@ -269,7 +265,7 @@ static enum ww_err blend(struct logits *l, size_t which, const double *base,
     out->name = ww_strdup(head->model->name);
     l->report->n_blends++;
     if (!out->name) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "heads");
     }
     if (ww_head_columns(head) != ww_head_columns(from) ||
         head->softcap != from->softcap) {
@@ -360,7 +356,7 @@ static enum ww_err run(struct logits *l, const char *answers, struct ww_error *e
                        answers, l->answers.n_ids);
     }
     l->room = ww_calloc(l->answers.n * l->answers.n_ids, sizeof(*l->room));
-    rc = l->room ? tell_width(l, err) : no_memory(err);
+    rc = l->room ? tell_width(l, err) : WW_FAIL_MEMORY(err, "heads");
     for (size_t i = 0; i < l->n && !rc; i++) {
         rc = tell_progress(l, i, err);
         rc = rc ? rc : compare(l, i, err);

@@ -252,7 +252,7 @@ enum ww_err ww_blend_find(const struct ww_blend_problem *p, struct ww_blend_foun
     }
     if (!b.head || !b.r || !b.hidden || !b.made || !b.square[0] || !b.square[1] ||
         !b.square[2]) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for heads");
+        rc = WW_FAIL_MEMORY(err, "heads");
         goto out;
     }
     for (size_t i = 0; i < p->n * p->v; i++) {

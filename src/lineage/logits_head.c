@@ -94,7 +94,7 @@ enum ww_err ww_head_rows(const struct ww_head_file *head, const uint32_t *ids, s
     const size_t width = (size_t)head->width;
     const size_t columns = ww_head_columns(head);
     uint8_t *bytes = ww_calloc(width, sizeof(double));
-    enum ww_err rc = bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a head");
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a head");
 
     for (size_t i = 0; i < n && !rc; i++) {
         if (ids[i] >= head->rows) {

@@ -16,11 +16,6 @@
 /* So many singular values must lie behind the step, or it is the end of the answers. */
 #define BEHIND 4
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
-}
-
 void ww_image_centre_rows(double *m, size_t n, size_t v)
 {
     for (size_t i = 0; i < n; i++) {
@@ -39,7 +34,7 @@ enum ww_err ww_image_basis(double *m, size_t v, size_t d, double *r, struct ww_e
     double *mean = ww_calloc(d, sizeof(*mean));
 
     if (!mean) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "answers");
     }
     for (size_t i = 0; i < v; i++) {
         for (size_t j = 0; j < d; j++) {
@@ -63,7 +58,7 @@ enum ww_err ww_image_outside(const double *basis, size_t v, size_t d,
     double *own = coefficients ? NULL : ww_calloc(n * d, sizeof(*own));
     double *c = coefficients ? coefficients : own;
     double *left = ww_calloc(n * v, sizeof(*left));
-    enum ww_err rc = c && left ? WW_OK : no_memory(err);
+    enum ww_err rc = c && left ? WW_OK : WW_FAIL_MEMORY(err, "answers");
 
     if (!rc) {
         ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, d, v, 1, answers, v, basis, d, 0, c, d);
@@ -115,7 +110,7 @@ enum ww_err ww_image_p_labels(const double *basis, size_t v, size_t d,
     uint32_t *order = ww_calloc(v, sizeof(*order));
     uint64_t state = seed;
     unsigned no_worse = 0;
-    enum ww_err rc = room && moved && order ? WW_OK : no_memory(err);
+    enum ww_err rc = room && moved && order ? WW_OK : WW_FAIL_MEMORY(err, "answers");
 
     if (!rc) {
         const double seen = inside(basis, v, d, answers, use, room);
@@ -168,7 +163,7 @@ enum ww_err ww_image_rank(const double *answers, size_t n, size_t v,
     double *u = ww_calloc(n * r, sizeof(*u));
     double *s = ww_calloc(r, sizeof(*s));
     double *vt = ww_calloc(r * v, sizeof(*vt));
-    enum ww_err rc = a && u && s && vt ? WW_OK : no_memory(err);
+    enum ww_err rc = a && u && s && vt ? WW_OK : WW_FAIL_MEMORY(err, "answers");
 
     memset(out, 0, sizeof(*out));
     if (!rc) {

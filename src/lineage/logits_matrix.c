@@ -17,8 +17,8 @@ static enum ww_err open_file(const char *path, struct ww_st_file *out,
     const char *slash = strrchr(path, '/');
     char *folder = slash ? ww_strndup(path, (size_t)(slash - path) + 1) : ww_strdup(".");
     int dirfd = -1;
-    enum ww_err rc = folder ? ww_dir_open(folder, &dirfd, err)
-                            : WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+    enum ww_err rc =
+        folder ? ww_dir_open(folder, &dirfd, err) : WW_FAIL_MEMORY(err, "answers");
 
     if (!rc) {
         rc = ww_st_file_open(dirfd, slash ? slash + 1 : path, out, err);
@@ -66,8 +66,7 @@ static enum ww_err take_rows(struct ww_said *a, const struct ww_st_file *file,
     const size_t row_bytes = vocab * (ww_dtype_bits(t->dtype) / 8);
     uint8_t *bytes = ww_calloc(row_bytes, 1);
     double *row = ww_calloc(vocab, sizeof(*row));
-    enum ww_err rc =
-        bytes && row ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+    enum ww_err rc = bytes && row ? WW_OK : WW_FAIL_MEMORY(err, "answers");
 
     for (uint64_t r = 0; r < t->shape[0] && !rc; r++) {
         rc = ww_said_room(a, err);

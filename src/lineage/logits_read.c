@@ -32,11 +32,6 @@ struct ww_said_pair {
     double value;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
-}
-
 void ww_said_begin(struct ww_said *a, size_t most, uint64_t seed)
 {
     memset(a, 0, sizeof(*a));
@@ -77,7 +72,7 @@ enum ww_err ww_said_vocab(struct ww_said *a, uint64_t vocab, struct ww_error *er
     a->n_ids = vocab < a->most ? (size_t)vocab : a->most;
     a->ids = ww_calloc(a->n_ids, sizeof(*a->ids));
     if (!a->ids) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "answers");
     }
     draw_sorted(a->seed, vocab, a->n_ids, a->ids);
     return WW_OK;
@@ -97,7 +92,7 @@ enum ww_err ww_said_room(struct ww_said *a, struct ww_error *err)
     }
     grown = ww_realloc_array(a->values, more, a->n_ids * sizeof(*grown));
     if (!grown) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "answers");
     }
     a->values = grown;
     a->capacity = more;
@@ -165,14 +160,14 @@ static enum ww_err room_for_list(struct ww_said *a, size_t n, struct ww_error *e
     if (more > a->pairs_capacity) {
         pairs = ww_realloc_array(pairs, more, sizeof(*pairs));
         if (!pairs) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "answers");
         }
         a->pairs = pairs;
         a->pairs_capacity = more;
     }
     ends = ww_realloc_array(a->ends, a->n + 1, sizeof(*ends));
     if (!ends) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "answers");
     }
     a->ends = ends;
     return WW_OK;
@@ -299,7 +294,7 @@ static enum ww_err fill_lists(struct ww_said *a, struct ww_error *err)
 
     a->ids = ww_calloc(a->ends[0], sizeof(*a->ids));
     if (!a->ids) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "answers");
     }
     n = intersect(a, a->ids);
     if ((uint64_t)a->n * n > VALUES_MOST) {
@@ -309,7 +304,7 @@ static enum ww_err fill_lists(struct ww_said *a, struct ww_error *err)
         n < a->most ? n : a->most; /* the first ones: which they are means nothing */
     a->values = ww_calloc(a->n * a->n_ids, sizeof(*a->values));
     if (!a->values) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "answers");
     }
     for (size_t row = 0; row < a->n; row++) {
         size_t at = row ? a->ends[row - 1] : 0;

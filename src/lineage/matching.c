@@ -32,11 +32,6 @@ struct matching {
     struct room *rooms;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
-}
-
 static const struct ww_merge_source *input(const struct ww_merge_tensor *t, uint32_t i)
 {
     return i < t->n_sources ? &t->sources[i] : t->base;
@@ -240,7 +235,7 @@ static enum ww_err make_rooms(struct room *rooms, unsigned n, struct ww_error *e
         rooms[i].moved = ww_alloc_aligned(64, BLOCK);
         if (!rooms[i].suspect || !rooms[i].predicted || !rooms[i].engine ||
             !rooms[i].bytes || !rooms[i].inputs || !rooms[i].moved) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a replay");
         }
     }
     return WW_OK;
@@ -267,7 +262,7 @@ static enum ww_err make_matches(const struct ww_match_job *job, struct ww_matche
     out->tensors = ww_calloc(out->n + (size_t)1, sizeof(*out->tensors));
     out->memory = ww_calloc((size_t)out->n * out->n_others + 1, sizeof(uint64_t));
     if (!out->tensors || !out->memory) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a replay");
     }
     for (uint32_t t = 0; t < out->n; t++) {
         out->tensors[t].others = out->memory + (size_t)t * out->n_others;
@@ -291,7 +286,7 @@ enum ww_err ww_match_run(const struct ww_match_job *job, struct ww_matches *out,
 
     memset(out, 0, sizeof(*out));
     if (!m.rooms || !sizes) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a replay");
         goto out;
     }
     for (uint32_t t = 0; t < job->plan->n_tensors; t++) {

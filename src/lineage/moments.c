@@ -11,11 +11,6 @@
 
 #define LANES 8
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for sums of products");
-}
-
 struct ww_moments *ww_moments_new(unsigned k)
 {
     struct ww_moments *moments = ww_calloc(1, sizeof(*moments));
@@ -64,7 +59,7 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
             continue;
         }
         if (!dst) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "sums of products");
         }
         dst->n += (uint64_t)times * src->n;
         dst->steps += times * src->steps;
@@ -94,7 +89,7 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     return tile->columns && tile->sorted && tile->steps && tile->stored && tile->bin &&
                    tile->picked && tile->order && tile->moved
                ? WW_OK
-               : no_memory(err);
+               : WW_FAIL_MEMORY(err, "sums of products");
 }
 
 void ww_moments_tile_release(struct ww_moments_tile *tile)
@@ -586,7 +581,7 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
         }
         bin = bin_of(moments, b);
         if (!bin) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "sums of products");
         }
         bin->steps += sum_of_steps(tile, b, first[b], first[b + 1] - first[b]);
         add_bin(bin, tile, moments->k, first[b], first[b + 1] - first[b]);

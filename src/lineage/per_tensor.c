@@ -126,7 +126,7 @@ static enum ww_err make_order(const struct ww_per_tensor_job *job, uint32_t **ou
     if (!list || !order) {
         ww_free(list);
         ww_free(order);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");
+        return WW_FAIL_MEMORY(err, "a comparison of models");
     }
     for (uint32_t t = 0; t < job->n; t++) {
         if (job->sizes[t]) {

@@ -24,11 +24,6 @@ struct placing {
     size_t n;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the layers of a model");
-}
-
 static enum ww_err look_at(struct placing *p, uint32_t t, uint8_t *own, uint8_t *other,
                            struct ww_error *err)
 {
@@ -59,7 +54,7 @@ static enum ww_err look(struct placing *p, struct ww_error *err)
 {
     uint8_t *own = ww_calloc(2 * (size_t)LOOK, sizeof(double));
     uint8_t *other = own ? own + LOOK * sizeof(double) : NULL;
-    enum ww_err rc = own ? WW_OK : no_memory(err);
+    enum ww_err rc = own ? WW_OK : WW_FAIL_MEMORY(err, "the layers of a model");
 
     for (uint32_t t = 0; t < p->family->n_tensors && !rc; t++) {
         if (p->family->tensors[t].layer < p->n && (!p->use || p->use[t])) {
@@ -157,7 +152,7 @@ enum ww_err ww_places_find(const struct ww_family *family,
     p.looked = ww_calloc(p.n, sizeof(*p.looked));
     report->places = ww_calloc(p.n, sizeof(*report->places));
     if (!p.same || !p.looked || !report->places) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "the layers of a model");
         goto out;
     }
     report->n_places = p.n;

@@ -50,7 +50,7 @@ enum ww_err ww_prereg_digest(const char *path, const struct ww_run_options *run,
     }
     roots = ww_calloc(model->n_tensors + (size_t)1, sizeof(*roots));
     rc = roots ? ww_merge_digest_model(model, NULL, NULL, roots, run, err)
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+               : WW_FAIL_MEMORY(err, "a plan");
     if (!rc) {
         rc = ww_sha256_new(&h, err);
     }

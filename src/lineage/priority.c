@@ -18,16 +18,11 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the evidence of priority");
-}
-
 static enum ww_err say(struct ww_commitment *c, const char *why, struct ww_error *err)
 {
     ww_free(c->why);
     c->why = ww_strdup(why);
-    return c->why ? WW_OK : no_memory(err);
+    return c->why ? WW_OK : WW_FAIL_MEMORY(err, "the evidence of priority");
 }
 
 /* Of a folder model.sig, of a lone file FILE.sig beside it. */
@@ -45,7 +40,8 @@ static enum ww_err read_signature(const char *path, struct ww_buf *text,
         return rc;
     }
     file = ww_asprintf("%s.sig", path);
-    rc = file ? ww_file_read(file, text, err) : no_memory(err);
+    rc = file ? ww_file_read(file, text, err)
+              : WW_FAIL_MEMORY(err, "the evidence of priority");
     ww_free(file);
     return rc;
 }

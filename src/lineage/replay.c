@@ -263,7 +263,7 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
 
     memset(out, 0, sizeof(*out));
     if (!r.per_tensor) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
+        return WW_FAIL_MEMORY(err, "a replay");
     }
     find_moving(&r, moving);
     rc = ww_sweep(family, &ask, run, visit, &r, bytes_read, err);

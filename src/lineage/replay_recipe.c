@@ -40,11 +40,6 @@ struct replaying {
     struct ww_strlist warnings;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a replay");
-}
-
 static enum ww_err take_recipe(struct replaying *r, const char *text, const char *name,
                                const char *dir, struct ww_error *err)
 {
@@ -58,7 +53,8 @@ static enum ww_err take_recipe(struct replaying *r, const char *text, const char
     if (!rc) {
         r->report->recipe = ww_strdup(text);
         r->report->method = ww_strdup(r->view.report.method);
-        rc = r->report->recipe && r->report->method ? WW_OK : no_memory(err);
+        rc = r->report->recipe && r->report->method ? WW_OK
+                                                    : WW_FAIL_MEMORY(err, "a replay");
     }
     return rc;
 }
@@ -98,7 +94,7 @@ static enum ww_err load_recipe(struct replaying *r, struct ww_error *err)
     const char *base = ww_path_base(path);
     char *dir = base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
     struct ww_buf text;
-    enum ww_err rc = dir ? WW_OK : no_memory(err);
+    enum ww_err rc = dir ? WW_OK : WW_FAIL_MEMORY(err, "a replay");
 
     ww_buf_init(&text, MAX_RECIPE);
     if (!rc) {
@@ -120,14 +116,15 @@ static enum ww_err align(struct replaying *r, struct ww_error *err)
     r->tensor = ww_calloc(n + (size_t)1, sizeof(*r->tensor));
     r->dtypes = ww_calloc(n + (size_t)1, sizeof(*r->dtypes));
     if (!r->tensor || !r->dtypes) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a replay");
     }
     ww_match_align(r->suspect, &r->plan, r->tensor, r->dtypes, &n_found);
     if (n_found < r->suspect->n_tensors) {
         char *text = ww_asprintf("%u of %u tensors of the suspect are not replayed: the "
                                  "recipe makes none of that name and shape",
                                  r->suspect->n_tensors - n_found, r->suspect->n_tensors);
-        enum ww_err rc = text ? ww_strlist_add(&r->warnings, text, err) : no_memory(err);
+        enum ww_err rc = text ? ww_strlist_add(&r->warnings, text, err)
+                              : WW_FAIL_MEMORY(err, "a replay");
         ww_free(text);
         if (rc) {
             return rc;
@@ -181,7 +178,8 @@ static enum ww_err add_control(struct replaying *r, uint32_t model, const char *
     r->models[r->report->n_controls++] = model;
     c->source = ww_strdup(recipe->models[model].text);
     c->control = control ? ww_strdup(control) : NULL;
-    return c->source && (!control || c->control) ? WW_OK : no_memory(err);
+    return c->source && (!control || c->control) ? WW_OK
+                                                 : WW_FAIL_MEMORY(err, "a replay");
 }
 
 /* Does a selection by rank decide about elements? */
@@ -210,7 +208,7 @@ static enum ww_err list_controls(struct replaying *r, struct ww_error *err)
     r->models = ww_calloc(most, sizeof(*r->models));
     r->others = ww_calloc(most, sizeof(*r->others));
     if (!r->report->controls || !r->models || !r->others) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a replay");
     }
     for (uint32_t m = 0; m < recipe->n_models && !rc; m++) {
         if (!is_source(&r->plan, m)) {
@@ -343,7 +341,7 @@ static enum ww_err judge_kinds(struct replaying *r, const struct ww_match *sum,
 
     report->kinds = ww_calloc(WW_ARITHMETICS, sizeof(*report->kinds));
     if (!report->kinds) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a replay");
     }
     *best = 0;
     report->ceiling = 1;
@@ -375,7 +373,7 @@ static enum ww_err draw_interval(struct replaying *r, unsigned best, struct ww_e
     uint64_t *same = ww_calloc(2 * (size_t)m->n + 1, sizeof(*same));
     uint64_t *moved = same + m->n;
     size_t n = 0;
-    enum ww_err rc = same ? WW_OK : no_memory(err);
+    enum ww_err rc = same ? WW_OK : WW_FAIL_MEMORY(err, "a replay");
 
     for (uint32_t t = 0; t < m->n && !rc; t++) {
         if (m->tensors[t].moved) {
@@ -498,7 +496,7 @@ enum ww_err ww_lineage_replay(const char *suspect,
 
     memset(report, 0, sizeof(*report));
     if (!r) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a replay");
     }
     r->options = options;
     r->report = report;

@@ -22,11 +22,6 @@ struct reporting {
     struct ww_trusted_root *root;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
-}
-
 static enum ww_err look_at(struct reporting *r, const char *role, const char *path,
                            struct ww_error *err)
 {
@@ -36,7 +31,7 @@ static enum ww_err look_at(struct reporting *r, const char *role, const char *pa
     c->role = role;
     c->name = ww_strdup(path);
     if (!c->name) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a report");
     }
     r->report->n_models++;
     return ww_commitment_find(&ask, c, err);
@@ -51,7 +46,7 @@ static enum ww_err look_at_models(struct reporting *r, struct ww_error *err)
     r->report->models =
         ww_calloc(2 + o->n_candidates + o->n_controls, sizeof(*r->report->models));
     if (!r->report->models) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a report");
     }
     r->keys.what = "is not one that is trusted here";
     rc = ww_chain_keys_more(trust, &r->keys, err);
@@ -79,7 +74,7 @@ static enum ww_err judge_priority(struct reporting *r, struct ww_error *err)
 
     r->report->priority = ww_calloc(n, sizeof(*r->report->priority));
     if (!r->report->priority) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (size_t i = 0; i < n; i++) {
         r->report->priority[i] =

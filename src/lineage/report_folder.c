@@ -89,8 +89,7 @@ static enum ww_err open_parent(const char *path, int *parent, char **name,
     }
     len -= strlen(*name);
     folder = len ? ww_strndup(path, len) : ww_strdup(".");
-    rc = folder ? ww_dir_open(folder, parent, err)
-                : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    rc = folder ? ww_dir_open(folder, parent, err) : WW_FAIL_MEMORY(err, "a path");
     ww_free(folder);
     return rc;
 }
@@ -132,7 +131,7 @@ enum ww_err ww_lineage_report_write(const char *path, const char *page, const ch
     if (!rc) {
         partial = ww_asprintf("%s.partial", name);
         rc = partial ? write_at(parent, name, partial, page, json, signer, err)
-                     : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+                     : WW_FAIL_MEMORY(err, "a path");
     }
     if (parent >= 0) {
         close(parent);

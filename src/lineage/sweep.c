@@ -173,7 +173,7 @@ static enum ww_err make_workers(const struct sweep *s, unsigned n, struct ww_err
         w->bytes = ww_alloc_aligned(64, s->family->n_models * READ * sizeof(double));
         rc = ww_moments_tile_init(&w->tile, s->family->n_models - 2, err);
         if (!rc && !w->bytes) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");
+            rc = WW_FAIL_MEMORY(err, "a comparison of models");
         }
     }
     return rc;
@@ -204,7 +204,7 @@ enum ww_err ww_sweep(const struct ww_family *family, const struct ww_sweep_ask *
     enum ww_err rc = WW_OK;
 
     if (!s.workers || !sizes) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison of models");
+        rc = WW_FAIL_MEMORY(err, "a comparison of models");
         goto out;
     }
     for (uint32_t t = 0; t < family->n_tensors; t++) {

@@ -117,7 +117,7 @@ enum ww_err ww_varied_fit(const struct ww_varied_ask *ask, struct ww_varied *out
     memset(out, 0, sizeof(*out));
     out->tensors = ww_calloc(ask->n * ask->k + 1, sizeof(*out->tensors));
     if (!weights || !values || !times || !out->tensors) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the fits of tensors");
+        rc = WW_FAIL_MEMORY(err, "the fits of tensors");
         goto out;
     }
     fit_tensors(ask, out, weights);

@@ -109,8 +109,7 @@ static enum ww_err run_contest(const struct ww_verdict_ask *v, struct ww_contest
 {
     const bool sliced = as_they_are || v->family->disguise.depths.n > 0;
     struct ww_sketch_slice *slices = ww_calloc(r->n_places + 1, sizeof(*slices));
-    enum ww_err rc =
-        slices ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for slices");
+    enum ww_err rc = slices ? WW_OK : WW_FAIL_MEMORY(err, "slices");
 
     if (!rc) {
         ask->as_they_are = as_they_are;
@@ -173,7 +172,7 @@ static enum ww_err take_set(const struct ww_verdict_ask *v,
                                                   "without it");
                 s->recipe = s->included ? s->recipe : 0;
                 if (!s->note) {
-                    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a verdict");
+                    return WW_FAIL_MEMORY(err, "a verdict");
                 }
             }
         }
@@ -291,7 +290,7 @@ static enum ww_err keep_only(struct ww_decompose_report *r, size_t source,
             s->note = ww_strdup("what it explains lies in the few directions of a "
                                 "low-rank difference");
             if (!s->note) {
-                return WW_FAIL(err, WW_E_NOMEM, "out of memory for a verdict");
+                return WW_FAIL_MEMORY(err, "a verdict");
             }
         }
     }

@@ -227,7 +227,7 @@ static enum ww_err carry_open(const void *params, uint64_t n_rows, uint64_t row_
     *out = NULL;
     *row_map = NULL;
     if (!state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     WW_INVARIANT(n_rows == c->n_rows);
     state->carry = c;

@@ -44,8 +44,8 @@ struct carry_run {
     struct ww_piece_source *sources;
     uint32_t *order; /* tensors by name, */
     uint32_t *rank;  /* and the place of each */
-    int *fds;     /* of side files */
-    char **paths; /* of outputs */
+    int *fds;        /* of side files */
+    char **paths;    /* of outputs */
     struct ww_out *out;
     struct ww_stream_result result;
     char *out_name;
@@ -106,10 +106,11 @@ static enum ww_err open_base(struct carry_run *run, const char *path,
                               &run->manifest, err);
     }
     if (!rc && run->manifest.dense.used) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "base '%s' has a dense lock, to which adapters are not carried; lock "
-                     "the base at level exact",
-                     path);
+        rc =
+            WW_FAIL(err, WW_E_UNSUPPORTED,
+                    "base '%s' has a dense lock, to which adapters are not carried; lock "
+                    "the base at level exact",
+                    path);
     }
     if (!rc) {
         rc = ww_binding_allows_unlock(run->options->binding, &run->manifest, err);
@@ -122,8 +123,8 @@ static enum ww_err open_base(struct carry_run *run, const char *path,
     }
     rc = ww_layout_resolve(run->base, &layout, &run->layout, err);
     if (!rc) {
-        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret, &run->copy,
-                               &run->gauge, err);
+        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret,
+                               &run->copy, &run->gauge, err);
     }
     return rc;
 }
@@ -297,7 +298,7 @@ static enum ww_err side_path(const struct carry_run *run, const char *path, char
         folder = WW_SET_ASIDE_DIR;
     }
     *out = ww_asprintf("%s%s", folder, kept);
-    return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a list of files");
 }
 
 static enum ww_err plan_side(struct carry_run *run, const struct ww_entry *entry,
@@ -378,7 +379,7 @@ static enum ww_err make_plan(struct carry_run *run, struct ww_error *err)
     if (!targets || !reads || !run->carries || !run->pieces || !run->sources ||
         !run->fds || !run->paths || !run->plan.inputs || !run->plan.outputs ||
         !run->plan.tree) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        rc = WW_FAIL_MEMORY(err, "a plan");
         goto out;
     }
     rc = ww_tree_order(&made, &run->order, &run->rank, err);
@@ -456,7 +457,7 @@ static enum ww_err finish(struct carry_run *run, const char *out_path,
     }
     if (!rc && run->options->signer) {
         rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan,
-                                  &run->result, run->out, run->report->root_sha256, err);
+                             &run->result, run->out, run->report->root_sha256, err);
     }
     if (!rc) {
         rc = ww_out_commit(run->out, err);

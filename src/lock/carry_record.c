@@ -126,7 +126,7 @@ enum ww_err ww_carry_record_add(const struct ww_carry_record *r, struct ww_out *
     uint8_t before[WW_SHA256_BYTES];
     uint8_t tree[WW_SHA256_BYTES];
     enum ww_err rc = files && sizes ? ww_path_last(r->adapter->path, &name, err)
-                                    : WW_FAIL(err, WW_E_NOMEM, "out of memory for files");
+                                    : WW_FAIL_MEMORY(err, "files");
 
     if (!rc) {
         source.name = name;

@@ -20,8 +20,7 @@ enum ww_err ww_cells_init(struct ww_cells *cells, uint32_t n_cells, uint32_t n_a
     cells->inverse = ww_calloc(n_values, sizeof(*cells->inverse));
     if (!cells->cells || !cells->at || !cells->direct || !cells->inverse) {
         ww_cells_release(cells);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the matrices of %u cells",
-                       n_cells);
+        return WW_FAIL_MEMORY(err, "the matrices of %u cells", n_cells);
     }
     cells->n_cells = n_cells;
     cells->n_at = n_at;

@@ -31,7 +31,7 @@ static enum ww_err read_gains(struct ww_checker *c, uint32_t tensor, uint64_t n_
     pair->before = ww_calloc((size_t)(n_heads * d), sizeof(double));
     pair->after = ww_calloc((size_t)(n_heads * d), sizeof(double));
     if (!pair->before || !pair->after) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the gains of heads");
+        return WW_FAIL_MEMORY(err, "the gains of heads");
     }
     for (uint64_t h = 0; h < n_heads && !rc; h++) {
         struct ww_check_pair one = {0};
@@ -143,7 +143,7 @@ static enum ww_err latent_heads(struct ww_checker *c, const struct ww_attention 
         out->after =
             ww_calloc((size_t)(WW_CHECK_ROWS * n_heads * att->head_dim), sizeof(double));
         if (!out->before || !out->after) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+            rc = WW_FAIL_MEMORY(err, "activations");
         }
     }
     if (!rc) {
@@ -263,7 +263,7 @@ enum ww_err ww_check_attention(struct ww_checker *c, uint32_t index, struct ww_e
     context.before = ww_calloc(n, sizeof(double));
     context.after = ww_calloc(n, sizeof(double));
     if (!context.before || !context.after) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+        rc = WW_FAIL_MEMORY(err, "activations");
         goto out;
     }
     rc = run_attention(c, att, &e, &context, err);

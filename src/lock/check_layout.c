@@ -91,7 +91,7 @@ static enum ww_err new_acts(struct acts *a, size_t width, struct ww_error *err)
     for (size_t i = 0; i < WW_LEN(all); i++) {
         *all[i] = ww_calloc(N_TOKENS * width, sizeof(double));
         if (!*all[i]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+            return WW_FAIL_MEMORY(err, "activations");
         }
     }
     return WW_OK;

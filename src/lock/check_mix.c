@@ -24,19 +24,20 @@ enum ww_err ww_check_mix(const struct ww_gauge *gauge, uint32_t space,
     }
     scratch = ww_calloc(WW_MAX_CELL, sizeof(*scratch));
     if (!scratch) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+        rc = WW_FAIL_MEMORY(err, "activations");
     }
     for (size_t r = 0; r < rows && !rc; r++) {
-        ww_cells_apply(&cells, action, x + r * gauge->layout->spaces[space].size, scratch);
+        ww_cells_apply(&cells, action, x + r * gauge->layout->spaces[space].size,
+                       scratch);
     }
     ww_free(scratch);
     ww_cells_release(&cells);
     return rc;
 }
 
-void ww_check_join_heads(const struct ww_attention *att, size_t n_tokens, uint64_t n_heads,
-                         uint64_t n_rope, const double *nope, const double *rope,
-                         double *out)
+void ww_check_join_heads(const struct ww_attention *att, size_t n_tokens,
+                         uint64_t n_heads, uint64_t n_rope, const double *nope,
+                         const double *rope, double *out)
 {
     const size_t n = (size_t)att->mla_nope;
     const size_t r = (size_t)(att->head_dim - att->mla_nope);

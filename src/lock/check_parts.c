@@ -69,7 +69,7 @@ enum ww_err ww_check_pair_random(struct ww_checker *c, const struct ww_element *
     pair->before = ww_calloc(n, sizeof(double));
     pair->after = ww_calloc(n, sizeof(double));
     if (!pair->before || !pair->after) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+        return WW_FAIL_MEMORY(err, "activations");
     }
     for (size_t i = 0; i < n; i++) {
         pair->before[i] = ww_random_activation(&c->seed);
@@ -175,7 +175,7 @@ enum ww_err ww_check_same_mixed(struct ww_checker *c, const char *owner, const c
     enum ww_err rc = WW_OK;
 
     if (!moved) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for activations");
+        return WW_FAIL_MEMORY(err, "activations");
     }
     for (size_t r = 0; r < rows; r++) {
         ww_element_apply(element, WW_ACT_DIRECT, want + r * element->n,

@@ -168,7 +168,7 @@ enum ww_err ww_draw_haar(struct ww_draw *draw, double *out, uint32_t n,
     double *work = ww_calloc((size_t)n * 3, sizeof(*work));
 
     if (!work) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a matrix of %u rows", n);
+        return WW_FAIL_MEMORY(err, "a matrix of %u rows", n);
     }
     draw_normal(draw, out, (size_t)n * n);
     reduce(out, n, work, work + n);
@@ -202,7 +202,7 @@ enum ww_err ww_draw_conditioned(struct ww_draw *draw, double c, double *out,
     enum ww_err rc = WW_OK;
 
     if (!u || !v || !s) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a matrix of %u rows", n);
+        rc = WW_FAIL_MEMORY(err, "a matrix of %u rows", n);
         goto out;
     }
     rc = ww_draw_haar(draw, u, n, err);

@@ -80,8 +80,7 @@ static enum ww_err fill(const struct ww_dense_gauge *dense, struct drawn *drawn,
     drawn->direct = ww_calloc(n_values, sizeof(double));
     drawn->inverse = ww_calloc(n_values, sizeof(double));
     if (!drawn->direct || !drawn->inverse) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the matrices of '%s'",
-                       att->name);
+        return WW_FAIL_MEMORY(err, "the matrices of '%s'", att->name);
     }
     rc = ww_draw_open(&draw, dense->gauge->prk, kinds[drawn->part], att->name,
                       drawn->n_sets, drawn->n, err);
@@ -130,14 +129,14 @@ struct heads {
     uint64_t per_group; /* heads that share a set */
     uint64_t width;     /* of a head in the space */
     bool mix, turn;
-    enum part part;     /* of mix */
-    uint64_t rotary;    /* pairs over dimensions 0 .. rotary */
-    uint64_t first;     /* of the matrix in the head */
-    uint64_t rest;      /* its rows */
+    enum part part;  /* of mix */
+    uint64_t rotary; /* pairs over dimensions 0 .. rotary */
+    uint64_t first;  /* of the matrix in the head */
+    uint64_t rest;   /* its rows */
     bool shared_phases;
     enum ww_rope_style style;
-    bool astray;        /* a fault: sets of the next group */
-    bool flat;          /* a fault: not inverted */
+    bool astray; /* a fault: sets of the next group */
+    bool flat;   /* a fault: not inverted */
 };
 
 /* The spaces of a latent attention; the rope key is one head for all. */
@@ -382,7 +381,7 @@ enum ww_err ww_dense_gauge_new(const struct ww_gauge *gauge, double condition,
     }
     dense = ww_calloc(1, sizeof(*dense));
     if (!dense) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a dense lock");
+        return WW_FAIL_MEMORY(err, "a dense lock");
     }
     dense->gauge = gauge;
     dense->condition = condition;

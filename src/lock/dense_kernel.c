@@ -49,7 +49,7 @@ static enum ww_err open_state(const struct ww_dense_piece *piece,
 
     *out = NULL;
     if (!state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a dense kernel");
+        return WW_FAIL_MEMORY(err, "a dense kernel");
     }
     state->piece = piece;
     rc = ww_dense_map_init(&state->map, job->gauge, job->source, piece->tensor,
@@ -107,8 +107,7 @@ static enum ww_err not_finite(const struct dense_state *state,
     }
     if (bad > 0) {
         return WW_FAIL(err, WW_E_NONFINITE,
-                       "tensor '%s': %" PRIu64
-                       " elements near row %" PRIu64
+                       "tensor '%s': %" PRIu64 " elements near row %" PRIu64
                        " are NaN or infinite; repair the weights first",
                        t->name, bad, rows->units[0] * map->unit_rows);
     }
@@ -142,7 +141,7 @@ static enum ww_err new_workspace(const struct dense_state *state, struct workspa
                        : NULL;
     if (!w->scratch || (levels && !w->levels)) {
         free_workspace(w);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a dense kernel");
+        return WW_FAIL_MEMORY(err, "a dense kernel");
     }
     return WW_OK;
 }
@@ -175,8 +174,7 @@ static enum ww_err kernel_run(void *opaque, const struct ww_tile *tile,
     enum ww_err rc = new_workspace(state, &w, err);
 
     for (uint64_t at = 0; at < tile->n_rows && !rc; at += step) {
-        struct ww_dense_rows rows = {
-            .n = (unsigned)ww_min_u64(step, tile->n_rows - at)};
+        struct ww_dense_rows rows = {.n = (unsigned)ww_min_u64(step, tile->n_rows - at)};
         for (unsigned i = 0; i < rows.n; i++) {
             rows.units[i] = tile->first_row + at + i;
             rows.in[i] = tile->rows[0][at + i];
@@ -200,9 +198,9 @@ const struct ww_kernel ww_dense_kernel = {
     .close = kernel_close,
 };
 
-enum ww_err ww_dense_view(const struct ww_gauge *gauge, const struct ww_cell_source *source,
-                          uint32_t tensor, uint64_t *n_units, uint64_t *unit_bytes,
-                          struct ww_error *err)
+enum ww_err ww_dense_view(const struct ww_gauge *gauge,
+                          const struct ww_cell_source *source, uint32_t tensor,
+                          uint64_t *n_units, uint64_t *unit_bytes, struct ww_error *err)
 {
     struct ww_dense_map map = {0};
     enum ww_err rc = ww_dense_map_init(&map, gauge, source, tensor, false, true, err);

@@ -28,8 +28,8 @@ static bool axis_has_cells(const struct ww_layout *layout,
     return any;
 }
 
-uint32_t ww_dense_axis(const struct ww_layout *layout, const struct ww_cell_source *source,
-                       uint32_t tensor, bool *clash)
+uint32_t ww_dense_axis(const struct ww_layout *layout,
+                       const struct ww_cell_source *source, uint32_t tensor, bool *clash)
 {
     const struct ww_tensor *t = &layout->model->tensors[tensor];
     uint32_t found = WW_NO_AXIS;
@@ -44,8 +44,8 @@ uint32_t ww_dense_axis(const struct ww_layout *layout, const struct ww_cell_sour
             found = a;
         }
     }
-    *clash = *clash || (found != WW_NO_AXIS &&
-                        layout->bindings[tensor].name_space != WW_NONE);
+    *clash =
+        *clash || (found != WW_NO_AXIS && layout->bindings[tensor].name_space != WW_NONE);
     return found;
 }
 
@@ -199,7 +199,7 @@ static enum ww_err sort_cells(struct ww_dense_map *map, struct ww_error *err)
     if (!sorted || !first) {
         ww_free(sorted);
         ww_free(first);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u cells", n);
+        return WW_FAIL_MEMORY(err, "%u cells", n);
     }
     for (uint32_t c = 0; c < n; c++) {
         first[map->cells.at[map->cells.cells[c].first] / map->unit_rows + 2]++;
@@ -225,10 +225,11 @@ static enum ww_err set_unit_src(struct ww_dense_map *map, struct ww_error *err)
     }
     map->unit_src = ww_calloc((size_t)map->n_units, sizeof(*map->unit_src));
     if (!map->unit_src) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a row map");
+        return WW_FAIL_MEMORY(err, "a row map");
     }
     for (uint64_t u = 0; u < map->n_units; u++) {
-        map->unit_src[u] = (uint32_t)(map->rows.perm[u * map->unit_rows] / map->unit_rows);
+        map->unit_src[u] =
+            (uint32_t)(map->rows.perm[u * map->unit_rows] / map->unit_rows);
     }
     return WW_OK;
 }
@@ -247,7 +248,7 @@ static enum ww_err set_factors(const struct ww_element *element, double **out,
 {
     *out = ww_calloc(element->n, sizeof(**out));
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of an axis");
+        return WW_FAIL_MEMORY(err, "the factors of an axis");
     }
     for (uint32_t i = 0; i < element->n; i++) {
         (*out)[i] = factor_at(element, i);
@@ -264,13 +265,14 @@ enum ww_err ww_dense_map_assemble(struct ww_dense_map *map, enum ww_dtype dtype,
     uint64_t unit = 1;
     enum ww_err rc = WW_OK;
 
-    *map = (struct ww_dense_map){.dtype = dtype,
-                                 .on_rows = on_rows,
-                                 .n_cols = cols->n,
-                                 .row_bytes = cols->n * (uint64_t)ww_dtype_bits(dtype) / 8,
-                                 .rows = *rows,
-                                 .cols = *cols,
-                                 .cells = *cells};
+    *map =
+        (struct ww_dense_map){.dtype = dtype,
+                              .on_rows = on_rows,
+                              .n_cols = cols->n,
+                              .row_bytes = cols->n * (uint64_t)ww_dtype_bits(dtype) / 8,
+                              .rows = *rows,
+                              .cols = *cols,
+                              .cells = *cells};
     memset(rows, 0, sizeof(*rows));
     memset(cols, 0, sizeof(*cols));
     memset(cells, 0, sizeof(*cells));
@@ -380,7 +382,8 @@ enum ww_err ww_dense_map_invert(const struct ww_dense_map *map, struct ww_dense_
         n_values += (size_t)cell->n * cell->n;
         conjugate(on, &map->cells, cell, &cells, &cells.cells[c]);
     }
-    return ww_dense_map_assemble(out, map->dtype, map->on_rows, &rows, &cols, &cells, err);
+    return ww_dense_map_assemble(out, map->dtype, map->on_rows, &rows, &cols, &cells,
+                                 err);
 }
 
 /* One map of the tensor as rows and columns; a tensor of rank 1 is one row. */

@@ -25,13 +25,12 @@ static struct ww_dense_moves by_class(const struct ww_attention *att)
     const bool mla = att->qk_class == WW_QK_MLA;
     const uint64_t rotary = att->rope.style == WW_ROPE_NONE ? 0 : att->rope.dims;
     const uint64_t rest = mla ? att->mla_nope : att->head_dim - rotary;
-    const bool free_qk =
-        att->qk_class == WW_QK_GL || att->qk_class == WW_QK_ROPE || mla;
+    const bool free_qk = att->qk_class == WW_QK_GL || att->qk_class == WW_QK_ROPE || mla;
 
-    return (struct ww_dense_moves){
-        .qk = free_qk && rest > 1 && rest <= WW_MAX_CELL,
-        .phases = free_qk && rotary > 1,
-        .vo = att->vo_class == WW_VO_GL && att->v_dim > 1 && att->v_dim <= WW_MAX_CELL};
+    return (struct ww_dense_moves){.qk = free_qk && rest > 1 && rest <= WW_MAX_CELL,
+                                   .phases = free_qk && rotary > 1,
+                                   .vo = att->vo_class == WW_VO_GL && att->v_dim > 1 &&
+                                         att->v_dim <= WW_MAX_CELL};
 }
 
 /* Take away from an attention what a space of this kind would mix. */
@@ -109,7 +108,7 @@ enum ww_err ww_dense_moves(const struct ww_layout *layout, struct ww_dense_moves
 
     *out = moves;
     if (!moves) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
+        return WW_FAIL_MEMORY(err, "a list of moves");
     }
     for (uint32_t i = 0; i < layout->n_attentions; i++) {
         moves[i] = by_class(&layout->attentions[i]);

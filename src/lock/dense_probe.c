@@ -73,7 +73,7 @@ static enum ww_err act_on_space(const struct ww_dense_probe *p,
     if (scratch) {
         ww_cells_apply(&cells, action, y, scratch);
     } else {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        rc = WW_FAIL_MEMORY(err, "a probe");
     }
     ww_free(scratch);
     ww_cells_release(&cells);
@@ -91,7 +91,7 @@ static enum ww_err act_on_segment(const struct ww_dense_probe *p,
     enum ww_err rc = WW_OK;
 
     if (!from || !to) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        rc = WW_FAIL_MEMORY(err, "a probe");
         goto out;
     }
     for (uint64_t s = 0; s < size; s++) {
@@ -133,7 +133,7 @@ static enum ww_err fill_vectors(struct ww_dense_probe *p, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     if (!x || !y) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        rc = WW_FAIL_MEMORY(err, "a probe");
         goto out;
     }
     for (size_t i = 0; i < n; i++) {
@@ -161,7 +161,7 @@ enum ww_err ww_dense_probe_new(const struct ww_gauge *gauge,
 
     *out = NULL;
     if (!p) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        return WW_FAIL_MEMORY(err, "a probe");
     }
     *p = (struct ww_dense_probe){.gauge = gauge,
                                  .source = source,
@@ -176,7 +176,7 @@ enum ww_err ww_dense_probe_new(const struct ww_gauge *gauge,
     p->after = ww_calloc((size_t)p->n_rows, sizeof(*p->after));
     p->power = ww_calloc((size_t)p->n_rows, sizeof(*p->power));
     if (!p->u || !p->moved || !p->before || !p->after || !p->power) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        rc = WW_FAIL_MEMORY(err, "a probe");
     } else if (!p->flat) {
         rc = fill_vectors(p, err);
     }
@@ -250,7 +250,7 @@ enum ww_err ww_dense_probe_judge(const struct ww_dense_probe *p, double *error,
     enum ww_err rc = WW_OK;
 
     if (!want) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        return WW_FAIL_MEMORY(err, "a probe");
     }
     for (uint64_t r = 0; r < p->n_rows; r++) {
         want[r] = p->before[r];

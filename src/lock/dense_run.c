@@ -53,7 +53,7 @@ static enum ww_err new_tensor_run(void *payload, uint32_t tensor,
 {
     *out = ww_calloc(1, sizeof(**out));
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a dense lock");
+        return WW_FAIL_MEMORY(err, "a dense lock");
     }
     (*out)->run = payload;
     (*out)->tensor = tensor;
@@ -114,7 +114,7 @@ static enum ww_err new_way_back(const struct tensor_run *t,
     w->levels = ww_calloc(rows->n * n, sizeof(*w->levels));
     w->scratch = ww_calloc(ww_dense_scratch(&t->back), sizeof(*w->scratch));
     if (!w->bytes || !w->levels || !w->scratch) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a dense lock");
+        return WW_FAIL_MEMORY(err, "a dense lock");
     }
     w->rows.n = rows->n;
     for (unsigned i = 0; i < rows->n; i++) {
@@ -227,8 +227,8 @@ static enum ww_err unlock_rows(void *state, const struct ww_dense_rows *rows,
 
     (void)err;
     for (unsigned i = 0; i < rows->n; i++) {
-        fits &= ww_residual_restore(t->reader, rows->units[i], rows->out[i],
-                                    rows->levels[i]);
+        fits &=
+            ww_residual_restore(t->reader, rows->units[i], rows->out[i], rows->levels[i]);
     }
     (void)fits;
     return WW_OK;
@@ -250,7 +250,7 @@ static enum ww_err number_sections(struct ww_dense_run *run, const struct ww_gau
 
     run->section = ww_calloc(n, sizeof(*run->section));
     if (!run->section) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a dense lock");
+        return WW_FAIL_MEMORY(err, "a dense lock");
     }
     for (uint32_t t = 0; t < n; t++) {
         bool clash = false;

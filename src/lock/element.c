@@ -24,7 +24,7 @@ enum ww_err ww_element_init(struct ww_element *element, uint64_t n, struct ww_er
     element->exp = ww_calloc((size_t)n, sizeof(*element->exp));
     if (!element->perm || !element->neg || !element->exp) {
         ww_element_release(element);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the element of a space");
+        return WW_FAIL_MEMORY(err, "the element of a space");
     }
     element->n = (uint32_t)n;
     for (uint32_t i = 0; i < element->n; i++) {

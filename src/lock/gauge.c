@@ -106,7 +106,7 @@ static enum ww_err draw_streams(struct ww_gauge *gauge, struct ww_error *err)
     }
     gauge->towers = ww_calloc(layout->n_stacks, sizeof(*gauge->towers));
     if (!gauge->towers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual streams");
+        return WW_FAIL_MEMORY(err, "the residual streams");
     }
     for (uint32_t s = 0; s < layout->n_stacks && !rc; s++) {
         if (layout->stacks[s].own_stream) {
@@ -279,7 +279,7 @@ static enum ww_err order_groups(struct ww_draw *draw, uint32_t n_groups,
     uint32_t *order = ww_calloc(n_groups, sizeof(*order));
 
     if (!order) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for groups of experts");
+        return WW_FAIL_MEMORY(err, "groups of experts");
     }
     if (n_groups > 1) {
         ww_draw_perm(draw, order, n_groups);

@@ -34,7 +34,7 @@ static enum ww_err head_order(const struct ww_gauge *gauge,
     }
     kv = ww_calloc((size_t)n_groups, sizeof(*kv));
     if (!kv) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the heads of '%s'", att->name);
+        return WW_FAIL_MEMORY(err, "the heads of '%s'", att->name);
     }
     rc = ww_draw_open(&draw, gauge->prk, "kv-order", owner->name, n_groups, 0, err);
     if (rc) {
@@ -77,7 +77,7 @@ static enum ww_err compose(const struct ww_gauge *gauge, const struct ww_attenti
 
     order = ww_calloc((size_t)(n_groups * per_group), sizeof(*order));
     if (!order) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the heads of '%s'", att->name);
+        rc = WW_FAIL_MEMORY(err, "the heads of '%s'", att->name);
         goto out;
     }
     rc = head_order(gauge, att, per_group, order, err);

@@ -73,7 +73,7 @@ static enum ww_err draw_bits(const struct head_draw *d, const char *kind, unsign
 
     *out = ww_calloc((size_t)d->n_heads, (size_t)n);
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the draws of '%s'", d->owner);
+        return WW_FAIL_MEMORY(err, "the draws of '%s'", d->owner);
     }
     rc = ww_draw_open(&draw, d->gauge->prk, kind, d->owner, d->n_heads, n, err);
     for (uint64_t g = 0; g < d->n_heads && !rc; g++) {

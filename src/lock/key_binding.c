@@ -2,9 +2,9 @@
 /*
  * A model's id is a digest over its weight files alone: a README may change. It is known
  * before a lock by reading the weights once, and at unlocking from the manifest, which is
- * authentic by then. What a binding stops is a mistake of who holds the key, and the use of
- * a key outside of what it was handed out for by this program; the 32 bytes themselves know
- * nothing of it.
+ * authentic by then. What a binding stops is a mistake of who holds the key, and the use
+ * of a key outside of what it was handed out for by this program; the 32 bytes themselves
+ * know nothing of it.
  */
 #include "lock/key_binding.h"
 
@@ -53,8 +53,7 @@ static enum ww_err id_of_model(const struct ww_model *model,
 {
     struct ww_hash_job *jobs = ww_calloc(model->n_files, sizeof(*jobs));
     struct ww_sha256 *sha = NULL;
-    enum ww_err rc =
-        jobs ? begin_id(&sha, err) : WW_FAIL(err, WW_E_NOMEM, "out of memory for digests");
+    enum ww_err rc = jobs ? begin_id(&sha, err) : WW_FAIL_MEMORY(err, "digests");
 
     for (uint32_t f = 0; f < model->n_files && !rc; f++) {
         const struct ww_weight_file *file = &model->files[f];
@@ -115,7 +114,7 @@ static enum ww_err read_list(const struct ww_jnode *list, struct ww_lock_file **
 {
     *out = ww_calloc(ww_jsize(list), sizeof(**out));
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {
         if (!read_entry(at, &(*out)[(*n)++])) {
@@ -208,7 +207,8 @@ enum ww_err ww_binding_allows_lock(const struct ww_key_binding *binding,
         return WW_OK;
     }
     if (binding->purpose == WW_PURPOSE_UNLOCK) {
-        return WW_FAIL(err, WW_E_KEY, "the key is bound to unlocking; it may not lock '%s'",
+        return WW_FAIL(err, WW_E_KEY,
+                       "the key is bound to unlocking; it may not lock '%s'",
                        model->name);
     }
     if (is_set(binding->lock_id)) {
@@ -220,10 +220,11 @@ enum ww_err ww_binding_allows_lock(const struct ww_key_binding *binding,
     if (is_set(binding->model_id)) {
         rc = id_of_model(model, run, id, err);
         if (!rc && memcmp(id, binding->model_id, sizeof(id)) != 0) {
-            rc = WW_FAIL(err, WW_E_KEY,
-                         "the key is bound to the model '%s', and the weights of '%s' are "
-                         "others",
-                         name_of(binding), model->name);
+            rc =
+                WW_FAIL(err, WW_E_KEY,
+                        "the key is bound to the model '%s', and the weights of '%s' are "
+                        "others",
+                        name_of(binding), model->name);
         }
     }
     return rc;
@@ -239,9 +240,10 @@ enum ww_err ww_binding_allows_unlock(const struct ww_key_binding *binding,
         return WW_OK;
     }
     if (binding->purpose == WW_PURPOSE_LOCK) {
-        return WW_FAIL(err, WW_E_KEY,
-                       "the key is bound to locking; it may not be used on the lock of '%s'",
-                       m->source_name);
+        return WW_FAIL(
+            err, WW_E_KEY,
+            "the key is bound to locking; it may not be used on the lock of '%s'",
+            m->source_name);
     }
     if (is_set(binding->lock_id) &&
         memcmp(binding->lock_id, m->lock_id, WW_SHA256_BYTES) != 0) {

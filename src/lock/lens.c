@@ -24,8 +24,7 @@ static enum ww_err base_get(const struct ww_lens *lens, uint32_t tensor, void **
     }
     *bytes = ww_calloc(1, (size_t)model->tensors[tensor].n_bytes);
     if (!*bytes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for tensor '%s'",
-                       model->tensors[tensor].name);
+        return WW_FAIL_MEMORY(err, "tensor '%s'", model->tensors[tensor].name);
     }
     rc = ww_model_read(model, tensor, *bytes, err);
     if (rc) {
@@ -78,8 +77,7 @@ static enum ww_err lens_get(void *payload, uint32_t tensor, void **bytes,
     }
     *bytes = ww_alloc_aligned(64, n_bytes);
     if (!*bytes) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for tensor '%s'",
-                     layout->model->tensors[tensor].name);
+        rc = WW_FAIL_MEMORY(err, "tensor '%s'", layout->model->tensors[tensor].name);
         goto out;
     }
     if (ww_tensor_moves(layout, tensor)) {
@@ -123,7 +121,7 @@ enum ww_err ww_lens_read(const struct ww_layout *layout, const struct ww_weights
         own = ww_calloc(1, (size_t)t->n_bytes);
     }
     if (!*out || (!weights && !own)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for tensor '%s'", t->name);
+        rc = WW_FAIL_MEMORY(err, "tensor '%s'", t->name);
         goto out;
     }
     rc = weights ? weights->get(weights->payload, tensor, &bytes, err)

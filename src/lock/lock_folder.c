@@ -190,11 +190,11 @@ static enum ww_err prepare(struct lock_run *run, struct ww_error *err)
         rc = ww_lock_sides(run->model, &sides, &n_sides, err);
     }
     if (!rc) {
-        run->job = (struct ww_lock_job){.gauge = &run->gauge,
-                                        .probes = run->probes,
-                                        .dense = run->options->dense ? &run->dense.job
-                                                                     : NULL,
-                                        .dense_condition = run->options->condition};
+        run->job =
+            (struct ww_lock_job){.gauge = &run->gauge,
+                                 .probes = run->probes,
+                                 .dense = run->options->dense ? &run->dense.job : NULL,
+                                 .dense_condition = run->options->condition};
         run->dense.probes = run->probes;
         rc = ww_lock_plan_init(&run->plan, &run->job, "lock", true, sides, n_sides, err);
     }
@@ -231,9 +231,9 @@ static enum ww_err end_residual(struct lock_run *run, struct ww_error *err)
 static enum ww_err stream(struct lock_run *run, const char *out_path,
                           struct ww_error *err)
 {
-    const uint64_t extra =
-        EVIDENCE_BYTES + run->model->n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR +
-        (run->options->dense ? ww_dense_room(&run->dense) : 0);
+    const uint64_t extra = EVIDENCE_BYTES +
+                           run->model->n_tensors * (uint64_t)EVIDENCE_BYTES_PER_TENSOR +
+                           (run->options->dense ? ww_dense_room(&run->dense) : 0);
     struct ww_check_report *check = &run->report->check;
     enum ww_err rc = ww_out_begin(out_path, &run->plan.plan, extra, &run->options->run,
                                   &run->out, err);
@@ -278,7 +278,7 @@ static enum ww_err list_files(const struct lock_run *run, struct ww_manifest *m,
     m->source = ww_calloc(m->n_source, sizeof(*m->source));
     m->locked = ww_calloc(n_files, sizeof(*m->locked));
     if (!m->source || !m->locked) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
+        return WW_FAIL_MEMORY(err, "a manifest");
     }
     for (uint32_t f = 0; f < n_files; f++) {
         const struct ww_weight_file *file = &run->model->files[f];
@@ -311,8 +311,7 @@ static enum ww_err source_oms_root(const struct lock_run *run, char root[65],
     root[0] = '\0';
     ww_buf_init(&text, ww_json_limits_bundle.max_bytes);
     for (uint32_t i = 0; i < run->plan.n_sides; i++) {
-        is_signed =
-            is_signed || strcmp(run->plan.sides[i].from, WW_SIGNATURE_FILE) == 0;
+        is_signed = is_signed || strcmp(run->plan.sides[i].from, WW_SIGNATURE_FILE) == 0;
     }
     if (is_signed) {
         rc = ww_file_read_at(run->model->dirfd, WW_SIGNATURE_FILE, WW_LINKS_HUB, &text,
@@ -393,7 +392,7 @@ static enum ww_err write_tensors(struct lock_run *run, const char *lock_json,
 
     ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
     if (!by_name) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a statement");
+        rc = WW_FAIL_MEMORY(err, "a statement");
         goto out;
     }
     for (uint32_t k = 0; k < n; k++) {
@@ -447,7 +446,7 @@ static enum ww_err measure(struct lock_run *run, const char *out_path,
     }
     partial = ww_asprintf("%.*s.partial", (int)len, out_path);
     if (!partial) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = run->options->measure(run->options->measure_payload, partial, run->model->path,
                                &run->report->attack, err);
@@ -493,7 +492,7 @@ static enum ww_err seal(struct lock_run *run, const char *out_path, struct ww_er
     }
     if (!rc && run->options->signer) {
         rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan.plan,
-                                  &run->result, run->out, run->report->root_sha256, err);
+                             &run->result, run->out, run->report->root_sha256, err);
     }
     if (!rc) {
         rc = tell(run, err);

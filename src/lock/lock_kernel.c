@@ -55,7 +55,7 @@ static enum ww_err open_state(const struct ww_lock_piece *piece, struct lock_sta
     *out = NULL;
     state = ww_calloc(1, sizeof(*state));
     if (!state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a lock kernel");
+        return WW_FAIL_MEMORY(err, "a lock kernel");
     }
     state->piece = piece;
     state->tensor = &job->gauge->layout->model->tensors[piece->tensor];
@@ -66,7 +66,7 @@ static enum ww_err open_state(const struct ww_lock_piece *piece, struct lock_sta
     state->row_scales = scales(&state->map.rows);
     state->gathers = ww_calloc(state->map.n_slices, sizeof(*state->gathers));
     if (!state->gathers) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a lock kernel");
+        rc = WW_FAIL_MEMORY(err, "a lock kernel");
         goto out;
     }
     for (uint32_t s = 0; s < state->map.n_slices && !rc; s++) {

@@ -15,11 +15,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the evidence of a model");
-}
-
 enum ww_err ww_lock_late_plan(const struct ww_lock_late *late, struct ww_lock_plan *plan,
                               struct ww_error *err)
 {
@@ -28,18 +23,18 @@ enum ww_err ww_lock_late_plan(const struct ww_lock_late *late, struct ww_lock_pl
     void *inputs = ww_realloc_array(plan->plan.inputs, all, sizeof(*plan->plan.inputs));
 
     if (!inputs) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the evidence of a model");
     }
     plan->plan.inputs = inputs;
     void *readers = ww_realloc_array(plan->readers, all, sizeof(*plan->readers));
     if (!readers) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the evidence of a model");
     }
     plan->readers = readers;
     plan->plan.readers = plan->readers;
     plan->trees = ww_calloc(all, sizeof(*plan->trees));
     if (!plan->trees) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the evidence of a model");
     }
     plan->plan.input_trees = plan->trees;
     for (uint32_t f = 0; f < plan->layout->model->n_files; f++) {
@@ -60,7 +55,7 @@ static enum ww_err set_aside(int dirfd, const char *name, struct ww_out *out,
 {
     char *to = ww_asprintf("%s%s", WW_SET_ASIDE_DIR, name);
     struct ww_buf bytes;
-    enum ww_err rc = to ? WW_OK : no_memory(err);
+    enum ww_err rc = to ? WW_OK : WW_FAIL_MEMORY(err, "the evidence of a model");
 
     ww_buf_init(&bytes, ww_json_limits_bundle.max_bytes);
     if (!rc && !ww_is_evidence(name)) {
@@ -98,7 +93,7 @@ enum ww_err ww_lock_late_take(const struct ww_lock_late *late,
     }
     files->files = ww_calloc(files->names.n, sizeof(*files->files));
     if (!files->files) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the evidence of a model");
     }
     for (; files->n < files->names.n && !rc; files->n++) {
         rc = set_aside(model->dirfd, files->names.items[files->n], out,

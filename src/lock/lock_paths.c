@@ -32,7 +32,7 @@ enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **si
     *sides = NULL;
     *n_sides = 0;
     if (!all) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     for (uint32_t i = 0; i < model->n_side; i++) {
         const char *path = model->side[i].path;
@@ -41,7 +41,7 @@ enum ww_err ww_lock_sides(const struct ww_model *model, struct ww_side_copy **si
                                        model->side[i].size_bytes};
         if (!all[i].from || !all[i].to) {
             ww_side_copies_free(all, model->n_side);
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+            return WW_FAIL_MEMORY(err, "a list of files");
         }
     }
     *sides = all;

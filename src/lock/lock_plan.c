@@ -67,7 +67,7 @@ static enum ww_err allocate(struct ww_lock_plan *plan, struct ww_error *err)
     plan->side_fds = ww_calloc(plan->n_sides, sizeof(*plan->side_fds));
     if (!plan->plan.inputs || !plan->plan.outputs || !plan->readers || !plan->kernels ||
         !plan->mixers || !plan->sources || !plan->pieces || !plan->side_fds) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     plan->plan.n_inputs = plan->plan.n_outputs = (uint32_t)n_io;
     for (uint32_t i = 0; i < plan->n_sides; i++) {
@@ -86,7 +86,7 @@ static enum ww_err plan_tree(struct ww_lock_plan *plan, struct ww_error *err)
     }
     plan->plan.tree = ww_calloc(model->n_tensors, sizeof(*plan->plan.tree));
     if (!plan->plan.tree) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     plan->plan.n_tree = model->n_tensors;
     for (uint32_t k = 0; k < model->n_tensors; k++) {
@@ -288,7 +288,7 @@ enum ww_err ww_lock_plan_init(struct ww_lock_plan *plan, const struct ww_lock_jo
     }
     reads = ww_calloc(model->n_tensors, sizeof(*reads));
     if (!reads) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        rc = WW_FAIL_MEMORY(err, "a plan");
         goto out;
     }
     rc = pair_tensors(plan, job, reads, err);

@@ -119,9 +119,7 @@ enum ww_err ww_lock_record_add(const struct ww_lock_record *r, struct ww_out *ou
     struct ww_ancestors ancestors = {0};
     struct ww_buf payload = {0};
     uint8_t tree[WW_SHA256_BYTES];
-    enum ww_err rc = files && sizes
-                         ? WW_OK
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", most);
+    enum ww_err rc = files && sizes ? WW_OK : WW_FAIL_MEMORY(err, "%zu files", most);
 
     if (!rc) {
         list_source(r, files, sizes, &source.n_files);

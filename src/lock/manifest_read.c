@@ -18,11 +18,9 @@
 #include "util/str.h"
 
 static const char *const manifest_keys[] = {
-    "attack",
-    "schema",    "lock_id",    "level",  "scale",  "recipient", "descriptor", "tool",
-    "group",
-    "key_check", "commitment", "blocks", "source", "locked",    "check",      "dense",
-    "mac"};
+    "attack",     "schema", "lock_id", "level",     "scale",      "recipient",
+    "descriptor", "tool",   "group",   "key_check", "commitment", "blocks",
+    "source",     "locked", "check",   "dense",     "mac"};
 static const char *const dense_keys[] = {
     "law",           "condition",  "weights", "bits_per_weight", "projection_error",
     "output_change", "blocks_run", "residual"};
@@ -212,7 +210,7 @@ static enum ww_err read_files(const struct ww_jnode *list, const char *what,
     *n = ww_jsize(list);
     *out = ww_calloc(*n, sizeof(**out));
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", *n);
+        return WW_FAIL_MEMORY(err, "%zu files", *n);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at), i++) {
         enum ww_err rc = read_file(at, &(*out)[i], err);
@@ -264,8 +262,8 @@ static enum ww_err read_dense(const struct ww_jnode *root, struct ww_manifest *o
     struct ww_lock_file file = {0};
     enum ww_err rc = WW_OK;
 
-    out->dense.used = ww_jstr(ww_jget(root, "level"), &level) &&
-                      strcmp(level, "dense") == 0;
+    out->dense.used =
+        ww_jstr(ww_jget(root, "level"), &level) && strcmp(level, "dense") == 0;
     if (!out->dense.used) {
         return node ? malformed("dense", err) : WW_OK;
     }

@@ -203,7 +203,7 @@ static enum ww_err fill_block(const struct teller *teller, const struct ww_block
     block_words(teller, block, &words);
     out->name = ww_strdup(block->name);
     if (!out->name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
+        return WW_FAIL_MEMORY(err, "a list of moves");
     }
     rc = add_words(&words, &list, err);
     out->moved = list.items;
@@ -224,7 +224,7 @@ static enum ww_err list_moves(const struct teller *teller, struct ww_block_moves
     *blocks = NULL;
     *n_blocks = 0;
     if (!all) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of moves");
+        return WW_FAIL_MEMORY(err, "a list of moves");
     }
     for (uint32_t b = 0; b < layout->n_blocks && !rc; b++) {
         rc = fill_block(teller, &layout->blocks[b], &all[b], err);

@@ -121,8 +121,7 @@ enum ww_err ww_probes_new(const struct ww_gauge *gauge, struct ww_probes **out,
     }
     if (!probes || !probes->roles) {
         ww_free(probes);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes of %u tensors",
-                       n_tensors);
+        return WW_FAIL_MEMORY(err, "the probes of %u tensors", n_tensors);
     }
     probes->gauge = gauge;
     for (uint32_t t = 0; t < n_tensors; t++) {
@@ -175,8 +174,7 @@ static enum ww_err new_truth(struct truth *truth, uint64_t n, struct ww_error *e
     truth->factor = ww_calloc((size_t)n, sizeof(*truth->factor));
     if (!truth->from || !truth->factor || n >= UINT32_MAX) {
         free_truth(truth);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe of %llu indices",
-                       (unsigned long long)n);
+        return WW_FAIL_MEMORY(err, "a probe of %llu indices", (unsigned long long)n);
     }
     truth->n = (uint32_t)n;
     for (uint32_t i = 0; i < truth->n; i++) {
@@ -344,7 +342,7 @@ static enum ww_err fill_vectors(struct ww_probe *probe, struct ww_error *err)
     probe->u = ww_calloc(n, sizeof(*probe->u));
     probe->moved = ww_calloc(n * probe->n_slices, sizeof(*probe->moved));
     if (!probe->u || !probe->moved) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        return WW_FAIL_MEMORY(err, "a probe");
     }
     for (size_t j = 0; j < n; j++) {
         probe->u[j] = random_entry(&seed);
@@ -390,7 +388,7 @@ enum ww_err ww_probe_new(struct ww_probes *probes, uint32_t tensor, struct ww_pr
 
     *out = NULL;
     if (!probe) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a probe");
+        return WW_FAIL_MEMORY(err, "a probe");
     }
     probe->probes = probes;
     probe->index = tensor;

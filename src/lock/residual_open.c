@@ -25,10 +25,11 @@ struct ww_residual_source {
 
 static enum ww_err altered(const char *how, struct ww_error *err)
 {
-    return WW_FAIL(err, WW_E_SEALED,
-                   "file '%s' %s: it was altered, cut or exchanged, and the weights cannot "
-                   "be restored without it",
-                   WW_RESIDUAL_FILE, how);
+    return WW_FAIL(
+        err, WW_E_SEALED,
+        "file '%s' %s: it was altered, cut or exchanged, and the weights cannot "
+        "be restored without it",
+        WW_RESIDUAL_FILE, how);
 }
 
 enum ww_err ww_residual_index(ww_residual_read_fn read, const void *payload,
@@ -62,7 +63,7 @@ enum ww_err ww_residual_index(ww_residual_read_fn read, const void *payload,
     }
     *offsets = ww_calloc((size_t)*n + 1, sizeof(**offsets));
     if (!*offsets) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u sections", *n);
+        return WW_FAIL_MEMORY(err, "%u sections", *n);
     }
     for (uint32_t i = 0; i < *n && !rc; i++) {
         (*offsets)[i] = at;
@@ -108,7 +109,7 @@ static enum ww_err check_digest(const struct ww_residual_source *source,
     enum ww_err rc = ww_sha256_new(&sha, err);
 
     if (!rc && !buffer) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
+        rc = WW_FAIL_MEMORY(err, "a comparison");
     }
     for (uint64_t at = 0; at < size_bytes && !rc; at += READ_BYTES) {
         const size_t n = (size_t)ww_min_u64(READ_BYTES, size_bytes - at);
@@ -138,7 +139,7 @@ enum ww_err ww_residual_source_open(int dirfd, struct ww_secret *prk, uint64_t s
 
     *out = NULL;
     if (!source) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a residual");
+        return WW_FAIL_MEMORY(err, "a residual");
     }
     source->fd = -1;
     source->prk = prk;
@@ -177,9 +178,9 @@ uint32_t ww_residual_source_sections(const struct ww_residual_source *source)
     return source->n;
 }
 
-enum ww_err ww_residual_source_get(const struct ww_residual_source *source, uint32_t index,
-                                   const char *tensor, uint8_t **out, size_t *len,
-                                   struct ww_error *err)
+enum ww_err ww_residual_source_get(const struct ww_residual_source *source,
+                                   uint32_t index, const char *tensor, uint8_t **out,
+                                   size_t *len, struct ww_error *err)
 {
     const uint64_t at = source->offsets[index];
     const size_t n = (size_t)(source->offsets[index + 1] - at) - WW_RESIDUAL_SECTION_HEAD;
@@ -191,7 +192,7 @@ enum ww_err ww_residual_source_get(const struct ww_residual_source *source, uint
 
     *out = NULL;
     if (!box) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a residual");
+        rc = WW_FAIL_MEMORY(err, "a residual");
         goto out;
     }
     rc = read_fd(source, at + 8, iv, sizeof(iv), err);

@@ -65,10 +65,9 @@ static bool read_tables(struct cursor *c, struct ww_residual_reader *r)
         if (c->at >= c->len) {
             return false;
         }
-        if (c->bytes[c->at] != 0 &&
-            (!ww_rans_table_read(&r->tables[i], c->bytes + c->at, c->len - c->at,
-                                 &used) ||
-             r->tables[i].n > WW_RESIDUAL_TOKENS)) {
+        if (c->bytes[c->at] != 0 && (!ww_rans_table_read(&r->tables[i], c->bytes + c->at,
+                                                         c->len - c->at, &used) ||
+                                     r->tables[i].n > WW_RESIDUAL_TOKENS)) {
             return false;
         }
         c->at += used;
@@ -113,12 +112,13 @@ enum ww_err ww_residual_reader_new(const struct ww_residual_shape *shape, uint8_
         r->ends = ww_calloc((size_t)shape->n_lines + 1, sizeof(*r->ends));
     }
     if (!r || (shape->n_lines <= len && (!r->tables || !r->ends))) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual of a tensor");
+        rc = WW_FAIL_MEMORY(err, "the residual of a tensor");
     } else if (shape->n_lines > len || !read_head(&c, r) || !read_tables(&c, r) ||
                !read_lengths(&c, r)) {
-        rc = WW_FAIL(err, WW_E_SEALED,
-                     "the residual of a tensor of %llu lines of %llu numbers is malformed",
-                     (unsigned long long)shape->n_lines, (unsigned long long)shape->line);
+        rc =
+            WW_FAIL(err, WW_E_SEALED,
+                    "the residual of a tensor of %llu lines of %llu numbers is malformed",
+                    (unsigned long long)shape->n_lines, (unsigned long long)shape->line);
     }
     if (rc) {
         ww_residual_reader_free(r);

@@ -58,14 +58,15 @@ enum ww_err ww_residual_iv(struct ww_secret *prk, const uint8_t binding[WW_SHA25
 
     memcpy(extra, binding, WW_SHA256_BYTES);
     ww_sha256_of(plain, len, extra + WW_SHA256_BYTES);
-    return ww_draw_key(prk, IV_LABEL, extra, sizeof(extra), iv, WW_RESIDUAL_IV_BYTES, err);
+    return ww_draw_key(prk, IV_LABEL, extra, sizeof(extra), iv, WW_RESIDUAL_IV_BYTES,
+                       err);
 }
 
 enum ww_err ww_residual_key(struct ww_secret *prk, const uint8_t iv[WW_RESIDUAL_IV_BYTES],
                             uint8_t key[WW_XCHACHA_KEY_BYTES], struct ww_error *err)
 {
-    return ww_draw_key(prk, KEY_LABEL, iv, WW_RESIDUAL_IV_BYTES, key, WW_XCHACHA_KEY_BYTES,
-                       err);
+    return ww_draw_key(prk, KEY_LABEL, iv, WW_RESIDUAL_IV_BYTES, key,
+                       WW_XCHACHA_KEY_BYTES, err);
 }
 
 struct waiting {
@@ -122,14 +123,14 @@ enum ww_err ww_residual_sink_new(int dirfd, struct ww_secret *prk, uint32_t n_se
 
     *out = NULL;
     if (!sink) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a residual");
+        return WW_FAIL_MEMORY(err, "a residual");
     }
     sink->fd = -1;
     sink->prk = prk;
     sink->n_sections = n_sections;
     sink->waiting = ww_calloc(n_sections, sizeof(*sink->waiting));
     if (!sink->waiting) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a residual");
+        rc = WW_FAIL_MEMORY(err, "a residual");
     }
     if (!rc) {
         rc = ww_sha256_new(&sink->sha, err);
@@ -180,7 +181,7 @@ static enum ww_err write_section(struct ww_residual_sink *sink, struct waiting *
     enum ww_err rc = WW_OK;
 
     if (!box) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a residual");
+        rc = WW_FAIL_MEMORY(err, "a residual");
         goto out;
     }
     rc = ww_residual_binding(sink->next, sink->n_sections, w->tensor, binding, err);

@@ -45,7 +45,7 @@ enum ww_err ww_residual_writer_new(const struct ww_residual_shape *shape,
     }
     if (!w || !w->folded || !w->contexts || !w->tables || !w->lengths) {
         ww_residual_writer_free(w);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual of a tensor");
+        return WW_FAIL_MEMORY(err, "the residual of a tensor");
     }
     *out = w;
     return WW_OK;
@@ -97,11 +97,12 @@ static uint64_t n_numbers(const struct ww_residual_writer *w)
 
 static enum ww_err make_tables(struct ww_residual_writer *w, struct ww_error *err)
 {
-    uint64_t(*counts)[WW_RESIDUAL_TOKENS] = ww_calloc(WW_RESIDUAL_CONTEXTS, sizeof(*counts));
+    uint64_t(*counts)[WW_RESIDUAL_TOKENS] =
+        ww_calloc(WW_RESIDUAL_CONTEXTS, sizeof(*counts));
     unsigned n_raw = 0;
 
     if (!counts) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual of a tensor");
+        return WW_FAIL_MEMORY(err, "the residual of a tensor");
     }
     for (uint64_t i = 0; i < n_numbers(w); i++) {
         const uint64_t f = ww_ordered_load(w->folded + i * w->width, w->width);
@@ -145,7 +146,7 @@ static enum ww_err make_room(struct ww_residual_writer *w, size_t n, struct ww_e
     scratch = ww_realloc_array(w->scratch, n, sizeof(*scratch));
     w->scratch = scratch ? scratch : w->scratch;
     if (!steps || !scratch) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the residual of a tensor");
+        return WW_FAIL_MEMORY(err, "the residual of a tensor");
     }
     w->n_room = n;
     return WW_OK;

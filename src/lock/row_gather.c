@@ -98,7 +98,7 @@ static enum ww_err fill_mask(struct ww_row_gather *gather, const struct ww_eleme
 
     gather->mask = mask;
     if (!mask) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the signs of a row");
+        return WW_FAIL_MEMORY(err, "the signs of a row");
     }
     for (size_t j = 0; j < gather->n && cols->perm; j++) {
         mask[(j + 1) * width - 1] = cols->neg[j] ? 0x80 : 0;
@@ -117,7 +117,7 @@ static enum ww_err fill_index(struct ww_row_gather *gather, const struct ww_elem
         gather->wide = ww_calloc(gather->n, sizeof(*gather->wide));
     }
     if (!gather->narrow && !gather->wide) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the columns of a row");
+        return WW_FAIL_MEMORY(err, "the columns of a row");
     }
     for (size_t j = 0; j < gather->n; j++) {
         if (narrow) {
@@ -134,7 +134,7 @@ static enum ww_err fill_exponents(struct ww_row_gather *gather,
 {
     gather->exp = ww_calloc(gather->n, 1);
     if (!gather->exp) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of a row");
+        return WW_FAIL_MEMORY(err, "the factors of a row");
     }
     memcpy(gather->exp, cols->exp, gather->n);
     return WW_OK;

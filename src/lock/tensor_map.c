@@ -94,8 +94,7 @@ static enum ww_err load_factors(const struct ww_gauge *gauge, uint32_t tensor,
         factors[a].inner = product(t, a + 1, t->rank);
         factors[a].maps = ww_calloc(n_maps, sizeof(*factors[a].maps));
         if (!factors[a].maps) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the maps of '%s'",
-                           t->name);
+            return WW_FAIL_MEMORY(err, "the maps of '%s'", t->name);
         }
         factors[a].n_maps = n_maps;
         for (uint32_t m = 0; m < n_maps && !rc; m++) {
@@ -166,7 +165,7 @@ static enum ww_err invert(struct ww_tensor_map *map, struct ww_error *err)
 
     cols = ww_calloc(map->n_slices, sizeof(*cols));
     if (!cols) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an inverse map");
+        return WW_FAIL_MEMORY(err, "an inverse map");
     }
     for (uint32_t s = 0; s < map->n_slices && !rc; s++) {
         rc = ww_element_invert(&map->cols[s], err);
@@ -209,7 +208,7 @@ enum ww_err ww_tensor_map_init(struct ww_tensor_map *map, const struct ww_gauge 
     map->rows_per_slice = map->view.n_rows / map->n_slices;
     map->cols = ww_calloc(map->n_slices, sizeof(*map->cols));
     if (!map->cols) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the map of '%s'", t->name);
+        rc = WW_FAIL_MEMORY(err, "the map of '%s'", t->name);
         goto out;
     }
     rc = multiply(factors, 0, first, 0, &map->rows, err);

@@ -63,7 +63,7 @@ static enum ww_err plan_side(const struct unlock_run *run,
     *out = (struct ww_side_copy){ww_asprintf("%s%s", folder, file->path),
                                  ww_strdup(file->path), file->size_bytes};
     if (!out->from || !out->to) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     side = find_side(run->u.model, out->from);
     if (!side) {
@@ -89,7 +89,7 @@ static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy 
     *n = 0;
     *out = NULL;
     if (!sides) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     for (size_t i = 0; i < m->n_source && !rc; i++) {
         if (!is_weight_file(run->u.model, m->source[i].path)) {

@@ -123,7 +123,7 @@ static enum ww_err check_tensors(const struct merge_unlock *run, struct ww_error
     enum ww_err rc = ww_tree_tensor_new(&tree, err);
 
     if (!rc && !buffer) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
+        rc = WW_FAIL_MEMORY(err, "a comparison");
     }
     if (!rc && s->n_items != run->model->n_tensors) {
         rc = WW_FAIL(err, WW_E_WRONG_MODEL,
@@ -171,7 +171,7 @@ static enum ww_err list_sides(const struct ww_model *model, struct ww_side_copy 
     *n = 0;
     *out = sides;
     if (!sides) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     for (uint32_t i = 0; i < model->n_side; i++) {
         const char *path = model->side[i].path;
@@ -184,7 +184,7 @@ static enum ww_err list_sides(const struct ww_model *model, struct ww_side_copy 
         if (!sides[*n - 1].from || !sides[*n - 1].to) {
             ww_side_copies_free(sides, *n);
             *out = NULL;
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+            return WW_FAIL_MEMORY(err, "a list of files");
         }
     }
     return WW_OK;

@@ -216,7 +216,7 @@ static enum ww_err blame_tensor(const struct ww_unlock *run, uint32_t f,
     enum ww_err rc = WW_OK;
 
     if (!buffer) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a comparison");
+        return WW_FAIL_MEMORY(err, "a comparison");
     }
     rc = ww_tree_tensor_new(&tree, err);
     for (uint32_t k = 0; k < run->statement.n_items && !rc; k++) {

@@ -72,7 +72,7 @@ enum ww_err ww_unlock_view_open(struct ww_model *model, struct ww_secret *secret
 
     *out = NULL;
     if (!view) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked model");
+        return WW_FAIL_MEMORY(err, "a locked model");
     }
     view->options = (struct ww_lock_options){.secret = secret, .binding = binding};
     view->u = (struct ww_unlock){
@@ -85,7 +85,8 @@ enum ww_err ww_unlock_view_open(struct ww_model *model, struct ww_secret *secret
         rc = check_side(&view->u, &model->side[i], err);
     }
     if (!rc) {
-        rc = ww_lock_plan_init(&view->u.plan, &view->u.job, "unlock", false, NULL, 0, err);
+        rc =
+            ww_lock_plan_init(&view->u.plan, &view->u.job, "unlock", false, NULL, 0, err);
     }
     if (!rc) {
         rc = ww_made_new(&view->u.plan.plan, &view->made, err);

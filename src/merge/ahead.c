@@ -15,8 +15,9 @@
 
 #define WINDOW 8u
 #define MOST_BYTES ((uint64_t)768 << 20)
-#define MATRICES 6u /* beside those of the sources, about, while a tensor is worked on   \
-                     */
+#define MATRICES                                                                         \
+    6u /* beside those of the sources, about, while a tensor is worked on                \
+        */
 
 enum stage { NOT_BEGUN, RUNNING, DONE, GIVEN };
 
@@ -153,7 +154,7 @@ enum ww_err ww_ahead_new(struct ww_merge_engine *engine, struct ww_ahead **out,
     }
     if (!a || !a->stages) {
         ww_free(a);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->moved, NULL);

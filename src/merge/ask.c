@@ -39,13 +39,13 @@ static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
     }
     grown = ww_realloc_array(ask->sources, ask->n_sources + 1, sizeof(*grown));
     if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     ask->sources = grown;
     grown[ask->n_sources] =
         (struct ww_policy_source){.path = ww_strdup(path), .weight = WHOLE};
     if (!grown[ask->n_sources].path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     ask->n_sources++;
     return WW_OK;
@@ -105,9 +105,9 @@ static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
                 rc = add_source(ask, path, err);
             }
             if (!rc && recipe->models[i].adapter) {
-                rc = ww_work_find_folder(work, &recipe->models[i],
-                                         recipe->models[i].adapter, "adapter", &path,
-                                         err);
+                rc =
+                    ww_work_find_folder(work, &recipe->models[i],
+                                        recipe->models[i].adapter, "adapter", &path, err);
                 rc = rc ? rc : add_source(ask, path, err);
             }
         }
@@ -195,7 +195,7 @@ enum ww_err ww_merge_ask(const char *recipe_path, const struct ww_merge_options 
     }
     if (!rc) {
         out->method = ww_strdup(work.file.recipes[work.file.last].method->name);
-        rc = out->method ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+        rc = out->method ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
     }
     ww_work_close(&work);
     ww_merge_report_release(&report);

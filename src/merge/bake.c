@@ -18,11 +18,6 @@
 #define BLOCK_BYTES (UINT64_C(1) << 20)
 #define MAX_FACTOR_BYTES (UINT64_C(1) << 30)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 static enum ww_err misfit(const struct ww_bake_weight *weight, struct ww_error *err)
 {
     return WW_FAIL(
@@ -58,7 +53,7 @@ static enum ww_err transpose(double **m, uint64_t rows, uint64_t cols,
     double *t = ww_calloc(rows * cols + 1, sizeof(*t));
 
     if (!t) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     for (uint64_t i = 0; i < rows; i++) {
         for (uint64_t j = 0; j < cols; j++) {
@@ -191,13 +186,15 @@ static enum ww_err choose_origin(struct ww_bake_weight *weight, struct ww_error 
         memcmp(t->shape, weight->w->shape, t->rank * sizeof(t->shape[0])) != 0) {
         return misfit(weight, err);
     }
-    if (!ww_dtype_is_plain_float(t->dtype) || !ww_dtype_is_plain_float(weight->w->dtype)) {
+    if (!ww_dtype_is_plain_float(t->dtype) ||
+        !ww_dtype_is_plain_float(weight->w->dtype)) {
         return WW_FAIL(
             err, WW_E_QUANTISED,
             "tensor '%.160s' of '%s' is stored as %s; an adapter is added to the "
             "original checkpoint",
             t->name, full ? WW_ADAPTER_WEIGHTS : weight->from->base->path,
-            ww_dtype_name(ww_dtype_is_plain_float(t->dtype) ? weight->w->dtype : t->dtype));
+            ww_dtype_name(ww_dtype_is_plain_float(t->dtype) ? weight->w->dtype
+                                                            : t->dtype));
     }
     return WW_OK;
 }
@@ -241,7 +238,8 @@ static enum ww_err column_factors(struct ww_bake_weight *weight, struct ww_error
 {
     double *sums = ww_calloc(weight->n_cols, sizeof(*sums));
     struct ww_bake_room room = {0};
-    enum ww_err rc = sums ? ww_bake_room_new(weight, &room, err) : no_memory(err);
+    enum ww_err rc =
+        sums ? ww_bake_room_new(weight, &room, err) : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint64_t i = 0; i < weight->n_rows && !rc; i += room.step) {
         const uint64_t n = ww_min_u64(room.step, weight->n_rows - i);
@@ -267,7 +265,7 @@ enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight, struct ww_error *
     if (weight->change->part[WW_PART_B_BIAS]) {
         weight->right = ww_calloc(1, sizeof(*weight->right));
         if (!weight->right) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "an adapter");
         }
         weight->right[0] = 1;
         return WW_OK;
@@ -283,7 +281,8 @@ enum ww_err ww_bake_weight_open(struct ww_bake_weight *weight, struct ww_error *
         rc = transpose(&weight->right, weight->n_cols, weight->rank, err);
     }
     if (!rc && magnitude) {
-        rc = ww_adapter_read(weight->from->adapter, magnitude->tensor, &weight->magnitude, err);
+        rc = ww_adapter_read(weight->from->adapter, magnitude->tensor, &weight->magnitude,
+                             err);
     }
     if (!rc && magnitude && weight->across) {
         rc = column_factors(weight, err);
@@ -308,8 +307,8 @@ uint64_t ww_bake_weight_bytes(const struct ww_bake_weight *weight)
     return (blocks * weight->rank * weight->n_cols + left) * sizeof(double);
 }
 
-enum ww_err ww_bake_room_new(const struct ww_bake_weight *weight, struct ww_bake_room *out,
-                             struct ww_error *err)
+enum ww_err ww_bake_room_new(const struct ww_bake_weight *weight,
+                             struct ww_bake_room *out, struct ww_error *err)
 {
     const uint64_t step = ww_min_u64(
         weight->n_rows, ww_max_u64(1, BLOCK_BYTES / (weight->n_cols * sizeof(double))));
@@ -319,7 +318,8 @@ enum ww_err ww_bake_room_new(const struct ww_bake_weight *weight, struct ww_bake
     out->rows = ww_calloc(step * weight->n_cols, sizeof(double));
     out->left = ww_calloc(step * weight->rank + 1, sizeof(double));
     out->bytes = ww_calloc(step * most, sizeof(double));
-    return out->rows && out->left && out->bytes ? WW_OK : no_memory(err);
+    return out->rows && out->left && out->bytes ? WW_OK
+                                                : WW_FAIL_MEMORY(err, "an adapter");
 }
 
 void ww_bake_room_release(struct ww_bake_room *room)
@@ -407,7 +407,8 @@ static void add_row(const struct ww_bake_weight *weight, const double *left,
 
     for (; k + 4 <= weight->rank; k += 4) {
         const double x[4] = {weight->scaling * left[k], weight->scaling * left[k + 1],
-                             weight->scaling * left[k + 2], weight->scaling * left[k + 3]};
+                             weight->scaling * left[k + 2],
+                             weight->scaling * left[k + 3]};
         add_four(x, factor + k * n, n, row);
     }
     for (; k < weight->rank; k++) {

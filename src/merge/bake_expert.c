@@ -23,11 +23,6 @@
 static const char *const inputs_first[] = {"gpt_oss", "aria", "aria_text",
                                            "openai_privacy_filter"};
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 static const struct ww_tensor *factor(const struct ww_bake_weight *weight,
                                       enum ww_adapter_part part)
 {
@@ -116,7 +111,7 @@ static enum ww_err pick(const struct ww_bake_weight *weight, uint64_t first, uin
     const uint64_t step =
         ww_min_u64(n, ww_max_u64(1, BLOCK_BYTES / (all * sizeof(double))));
     uint8_t *bytes = ww_calloc(step * all + 1, width);
-    enum ww_err rc = bytes ? WW_OK : no_memory(err);
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint64_t at = 0; at < n && !rc; at += step) {
         const uint64_t rows = ww_min_u64(step, n - at);
@@ -177,7 +172,7 @@ static enum ww_err open_all(struct ww_bake_weight *weight, struct ww_error *err)
     const uint64_t in = factor(weight, WW_PART_A)->shape[1];
     double *b = weight->across ? ww_calloc(out * rank + 1, sizeof(*b)) : NULL;
     double *a = NULL;
-    enum ww_err rc = weight->across && !b ? no_memory(err) : WW_OK;
+    enum ww_err rc = weight->across && !b ? WW_FAIL_MEMORY(err, "an adapter") : WW_OK;
 
     if (!rc) {
         rc = ww_adapter_read(weight->from->adapter, factor(weight, WW_PART_A), &a, err);
@@ -213,7 +208,7 @@ enum ww_err ww_bake_expert_open(struct ww_bake_weight *weight, struct ww_error *
         weight->right = ww_calloc(n_right + 1, sizeof(*weight->right));
     }
     if (!weight->left_held || (all && weight->across && !weight->right)) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     return all ? open_all(weight, err) : open_own(weight, err);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which entries of an adapter change which weight of the base. A base that ties its head to
- * its embedding has no head to change: an adapter may carry the embedding twice, once for
- * each (PEFT keeps them as two), and then both must be the same bytes.
+ * Which entries of an adapter change which weight of the base. A base that ties its head
+ * to its embedding has no head to change: an adapter may carry the embedding twice, once
+ * for each (PEFT keeps them as two), and then both must be the same bytes.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +18,6 @@
 #define HEAD "lm_head.weight"
 #define COMPARE_BYTES ((size_t)1 << 16)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 /* The bias beside a weight: the same name but for its end. */
 static enum ww_err bias_of(const struct ww_model *base, const struct ww_adapter *adapter,
                            const struct ww_adapter_entry *entry, uint32_t *tensor,
@@ -34,7 +29,7 @@ static enum ww_err bias_of(const struct ww_model *base, const struct ww_adapter 
     char *bias = ww_asprintf("%.*sbias", (int)keep, name);
 
     if (!bias) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     *tensor = ww_model_find(base, bias);
     ww_free(bias);
@@ -68,7 +63,7 @@ static enum ww_err compare_bytes(const struct ww_adapter *adapter,
                                  bool *same, struct ww_error *err)
 {
     uint8_t *buf = ww_calloc(2, COMPARE_BYTES);
-    enum ww_err rc = buf ? WW_OK : no_memory(err);
+    enum ww_err rc = buf ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     *same = a->dtype == b->dtype && a->n_bytes == b->n_bytes;
     for (uint64_t at = 0; at < a->n_bytes && *same && !rc; at += COMPARE_BYTES) {
@@ -110,8 +105,9 @@ static enum ww_err check_tie(const struct ww_bake_from *from, const char **doubt
 
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
         if (adapter->entries[i].part == WW_PART_EMBEDDING_A) {
-            *doubt = "changes an embedding that is the head too: both change, as when PEFT "
-                     "merges it; PEFT without merging changes the embedding alone";
+            *doubt =
+                "changes an embedding that is the head too: both change, as when PEFT "
+                "merges it; PEFT without merging changes the embedding alone";
         }
     }
     if (!head && !embedding) {
@@ -147,7 +143,7 @@ enum ww_err ww_bake_group_add(struct ww_bake_group *group, struct ww_bake_change
         struct ww_bake_change *grown =
             ww_realloc_array(group->changes, more, sizeof(*grown));
         if (!grown) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "an adapter");
         }
         group->changes = grown;
         group->capacity = more;

@@ -60,11 +60,6 @@ struct place {
     uint32_t first[N_HALVES];
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 /* The module's name without wraps, and how many there are. */
 static size_t unwrapped(const char *module, uint32_t *wraps)
 {
@@ -125,7 +120,8 @@ static enum ww_err fits_form(const struct ww_model *base, const char *parameter,
     for (size_t i = 0; i < N_HALVES && *fits && form->stored[i] && !rc; i++) {
         const size_t keep = strlen(parameter) - strlen(form->parameter);
         char *name = ww_asprintf("%.*s%s", (int)keep, parameter, form->stored[i]);
-        rc = name ? find_one(base, name, &place->first[i], err) : no_memory(err);
+        rc = name ? find_one(base, name, &place->first[i], err)
+                  : WW_FAIL_MEMORY(err, "an adapter");
         *fits = !rc && place->first[i] != WW_NONE;
         ww_free(name);
     }
@@ -194,7 +190,7 @@ static enum ww_err gather(const struct ww_bake_from *from, const char *module, i
         place.leaf = dot ? dot + 1 : target;
         place.rank = order_of(place.leaf);
         char *name = ww_asprintf("%.*s.%s", len, module, place.leaf);
-        rc = name ? WW_OK : no_memory(err);
+        rc = name ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
         if (!rc && ww_adapter_ends(name, target)) {
             rc = locate(from->base, name, &place, &found, err);
         }
@@ -231,7 +227,7 @@ static enum ww_err of_expert(const struct ww_model *base, uint32_t first, const 
     char *other = ww_asprintf("%.*s.%u%s", (int)keep, name, e, zero + 2);
 
     if (!other) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     *found = ww_model_find(base, other);
     ww_free(other);
@@ -363,7 +359,8 @@ enum ww_err ww_bake_parameter(const struct ww_bake_from *from,
         return rc;
     }
     name = ww_asprintf("%.*s.%s", len, entry->module, places[at].leaf);
-    rc = name ? ww_strlist_add(&group->names, name, err) : no_memory(err);
+    rc = name ? ww_strlist_add(&group->names, name, err)
+              : WW_FAIL_MEMORY(err, "an adapter");
     if (!rc) {
         rc = add_place(from, &places[at], entry, group->names.items[group->names.n - 1],
                        group, err);

@@ -223,7 +223,7 @@ static enum ww_err fill(struct ww_bake *bake, struct ww_error *err)
     }
     bake->tensors = ww_calloc(bake->group.n, sizeof(*bake->tensors));
     if (!bake->tensors) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     for (uint32_t i = 0; i < bake->group.n && !rc; i++) {
         struct ww_bake_weight weight;
@@ -243,7 +243,7 @@ enum ww_err ww_bake_open(const struct ww_model *base,
 
     *out = NULL;
     if (!bake) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     pthread_mutex_init(&bake->lock, NULL);
     pthread_cond_init(&bake->freed, NULL);
@@ -255,7 +255,7 @@ enum ww_err ww_bake_open(const struct ww_model *base,
     if (readers) {
         bake->readers = ww_calloc(base->n_files, sizeof(*bake->readers));
         if (!bake->readers) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+            rc = WW_FAIL_MEMORY(err, "an adapter");
             goto out;
         }
         memcpy(bake->readers, readers, base->n_files * sizeof(*bake->readers));

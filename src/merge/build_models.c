@@ -11,7 +11,7 @@
 
 enum ww_err ww_build_no_memory(struct ww_error *err)
 {
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge plan");
+    return WW_FAIL_MEMORY(err, "a merge plan");
 }
 
 enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const char *fmt,

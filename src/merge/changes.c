@@ -15,13 +15,13 @@
 
 /* Of one tensor, over the sample. */
 struct sums {
-    uint64_t n;      /* elements looked at before */
-    uint64_t agree;  /* all changes that are not 0 have one sign */
-    uint64_t moved;  /* some change is not 0 */
-    uint64_t n_out;  /* elements looked at after */
-    uint64_t kept;   /* the result is not the base's */
-    double out2;     /* squared length of the result's change */
-    double *gram;    /* [n_models * n_models] */
+    uint64_t n;     /* elements looked at before */
+    uint64_t agree; /* all changes that are not 0 have one sign */
+    uint64_t moved; /* some change is not 0 */
+    uint64_t n_out; /* elements looked at after */
+    uint64_t kept;  /* the result is not the base's */
+    double out2;    /* squared length of the result's change */
+    double *gram;   /* [n_models * n_models] */
 };
 
 struct ww_changes {
@@ -49,7 +49,7 @@ enum ww_err ww_changes_new(const struct ww_merge_plan *plan, struct ww_changes *
 
     *out = NULL;
     if (!c) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     pthread_mutex_init(&c->lock, NULL);
     c->plan = plan;
@@ -57,7 +57,7 @@ enum ww_err ww_changes_new(const struct ww_merge_plan *plan, struct ww_changes *
     c->memory = ww_calloc(plan->n_tensors, each * sizeof(*c->memory));
     if (!c->sums || !c->memory) {
         ww_changes_free(c);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         c->sums[t].gram = c->memory + t * each;
@@ -254,7 +254,7 @@ static enum ww_err fill_layer(const struct group *g, uint32_t n,
     out->lengths = ww_calloc(n, sizeof(*out->lengths));
     out->cosines = ww_calloc((size_t)n * n, sizeof(*out->cosines));
     if (!out->name || !out->lengths || !out->cosines) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     out->elements = (uint64_t)g->elements;
     out->agreement = g->moved > 0 ? g->agree / g->moved : 0;
@@ -277,13 +277,13 @@ static enum ww_err name_models(uint32_t n, const char *const *names,
 {
     report->models = ww_calloc(n, sizeof(char *));
     if (!report->models) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     report->n_models = n;
     for (uint32_t i = 0; i < n; i++) {
         report->models[i] = ww_strdup(names[i]);
         if (!report->models[i]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+            return WW_FAIL_MEMORY(err, "a report");
         }
     }
     return WW_OK;
@@ -301,7 +301,7 @@ enum ww_err ww_changes_report(const struct ww_changes *c, const char *const *nam
     enum ww_err rc = name_models(n, names, report, err);
 
     if (!rc && (!groups || !grams)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        rc = WW_FAIL_MEMORY(err, "a report");
     }
     for (uint32_t t = 0; t < n_tensors && !rc; t++) {
         struct group *g = find_group(groups, &n_groups, c->plan->tensors[t].name);
@@ -312,8 +312,7 @@ enum ww_err ww_changes_report(const struct ww_changes *c, const char *const *nam
     if (!rc) {
         qsort(groups, n_groups, sizeof(*groups), by_layer);
         report->layers = ww_calloc(n_groups, sizeof(*report->layers));
-        rc = report->layers ? WW_OK
-                            : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        rc = report->layers ? WW_OK : WW_FAIL_MEMORY(err, "a report");
     }
     for (size_t i = 0; i < n_groups && !rc; i++) {
         report->n_layers = i + 1;

@@ -42,11 +42,6 @@ static bool must_read(const struct ww_merge_item *item)
     return false;
 }
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge plan");
-}
-
 static enum ww_err plan_piece(struct ww_merge_engine *e, uint32_t tensor,
                               struct ww_piece *piece, struct ww_error *err)
 {
@@ -65,7 +60,7 @@ static enum ww_err plan_piece(struct ww_merge_engine *e, uint32_t tensor,
     mine->reads = must_read(item);
     mine->sources = ww_calloc(item->n_in, sizeof(*mine->sources));
     if (!mine->sources) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge plan");
     }
     for (uint32_t i = 0; i < item->n_in; i++) {
         mine->sources[i] =
@@ -131,7 +126,7 @@ static enum ww_err plan_tree(struct ww_merge_engine *e, struct ww_error *err)
     e->tensors = ww_calloc(n, sizeof(*e->tensors));
     e->stream.tree = ww_calloc(n, sizeof(*e->stream.tree));
     if (!e->tensors || !e->stream.tree) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge plan");
     }
     for (uint32_t t = 0; t < n; t++) {
         describe(&e->plan->tensors[t], &e->tensors[t]);
@@ -157,7 +152,7 @@ static enum ww_err plan_inputs(struct ww_merge_engine *e, struct ww_error *err)
     e->readers = ww_calloc(most, sizeof(*e->readers));
     e->trees = ww_calloc(most, sizeof(*e->trees));
     if (!e->stream.inputs || !e->opened || !e->readers || !e->trees) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge plan");
     }
     e->stream.readers = e->readers;
     e->stream.input_trees = e->trees;
@@ -196,7 +191,7 @@ enum ww_err ww_merge_engine_plan(struct ww_merge_engine *e, struct ww_error *err
     e->pieces = ww_calloc(plan->n_tensors, sizeof(*e->pieces));
     e->all_pieces = next = ww_calloc(n_pieces, sizeof(*e->all_pieces));
     if (!e->stream.outputs || !e->pieces || !e->all_pieces) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge plan");
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         e->stream.buffered =

@@ -34,11 +34,6 @@
 /* Families whose linear layers are stored inputs first. */
 static const char *const inputs_first[] = {"gpt2", "openai-gpt", "imagegpt"};
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 static bool is_embedding(const char *name)
 {
     static const char *const words[] = {"embed", "wte.", "wpe.", "shared.weight",
@@ -64,11 +59,11 @@ static enum ww_err note(struct ww_extract_report *report, struct ww_error *err,
         ww_realloc_array(report->warnings, report->n_warnings + 1, sizeof(*grown));
 
     if (!grown) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     report->warnings = grown;
     grown[report->n_warnings] = ww_asprintf("tensor '%.160s' %s", name, text);
-    return grown[report->n_warnings++] ? WW_OK : no_memory(err);
+    return grown[report->n_warnings++] ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 }
 
 /* Rows of the difference, for a decomposition that reads them. */
@@ -78,7 +73,7 @@ static enum ww_err read_rows(void *payload, size_t first, size_t count, double *
     const struct ww_pair *pair = payload;
     const uint64_t n = pair->base->tensors[pair->t].shape[1];
     float *block = ww_calloc(ww_min_u64(count * n, WW_PAIR_BLOCK) + 1, sizeof(*block));
-    enum ww_err rc = block ? WW_OK : no_memory(err);
+    enum ww_err rc = block ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint64_t at = 0; at < count * n && !rc; at += WW_PAIR_BLOCK) {
         const uint64_t k = ww_min_u64(WW_PAIR_BLOCK, count * n - at);
@@ -136,7 +131,7 @@ static enum ww_err factor(struct ww_extracting *x, const struct ww_pair *pair,
         ww_free(report->worst_name);
         report->worst = lowrank.kept;
         report->worst_name = ww_strdup(t->name);
-        rc = report->worst_name ? WW_OK : no_memory(err);
+        rc = report->worst_name ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
     }
     if (!rc) {
         rc = ww_extract_put_factors(x, t, &lowrank, err);
@@ -202,7 +197,8 @@ static enum ww_err compare(const struct ww_extracting *x, const struct ww_pair *
         return ww_pair_compare(pair, changed, norm, err);
     }
     *diff = ww_calloc(t->n_elements + 1, sizeof(**diff));
-    rc = *diff ? ww_pair_difference(pair, 0, t->n_elements, *diff, err) : no_memory(err);
+    rc = *diff ? ww_pair_difference(pair, 0, t->n_elements, *diff, err)
+               : WW_FAIL_MEMORY(err, "an adapter");
     if (!rc) {
         ww_pair_measure(*diff, t->n_elements, changed, norm);
     }
@@ -305,7 +301,7 @@ enum ww_err ww_extract_scratch(const char *out_path, int *fd, struct ww_error *e
     enum ww_err rc = WW_OK;
 
     if (!base) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     for (size_t n = strlen(base); n > 1 && base[n - 1] == '/'; n--) {
         base[n - 1] = '\0';
@@ -347,7 +343,7 @@ static enum ww_err write_out(struct ww_extracting *x, const struct ww_model *bas
         "---\n\nThe difference of a model to `%s` as a LoRA adapter, made by "
         "`weightward extract`.\n",
         base->name, base->name);
-    enum ww_err rc = card ? WW_OK : no_memory(err);
+    enum ww_err rc = card ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     if (!rc) {
         x->card = card;

@@ -17,11 +17,6 @@
 
 #define MOST_ELEMENTS (UINT64_C(1) << 40)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 enum ww_err ww_pair_open(const struct ww_model *base, const struct ww_model *model,
                          uint32_t t, struct ww_pair *out, struct ww_error *err)
 {
@@ -57,8 +52,8 @@ enum ww_err ww_pair_values(const struct ww_model *model, uint32_t t, uint64_t fi
                            uint64_t n, float *out, struct ww_error *err)
 {
     uint8_t *bytes = ww_calloc(n + 1, ww_dtype_bits(model->tensors[t].dtype) / 8);
-    enum ww_err rc =
-        bytes ? ww_elements_float(model, t, first, n, bytes, out, err) : no_memory(err);
+    enum ww_err rc = bytes ? ww_elements_float(model, t, first, n, bytes, out, err)
+                           : WW_FAIL_MEMORY(err, "an adapter");
 
     ww_free(bytes);
     return rc;
@@ -69,7 +64,7 @@ enum ww_err ww_pair_difference(const struct ww_pair *pair, uint64_t first, uint6
                                float *out, struct ww_error *err)
 {
     float *base = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*base));
-    enum ww_err rc = base ? WW_OK : no_memory(err);
+    enum ww_err rc = base ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint64_t at = 0; at < n && !rc; at += WW_PAIR_BLOCK) {
         const uint64_t count = ww_min_u64(WW_PAIR_BLOCK, n - at);
@@ -99,7 +94,7 @@ enum ww_err ww_pair_compare(const struct ww_pair *pair, bool *changed, double *n
 {
     const uint64_t n = pair->base->tensors[pair->t].n_elements;
     float *diff = ww_calloc(ww_min_u64(n, WW_PAIR_BLOCK) + 1, sizeof(*diff));
-    enum ww_err rc = diff ? WW_OK : no_memory(err);
+    enum ww_err rc = diff ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     *changed = false;
     *norm = 0;

@@ -14,11 +14,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the record of an adapter");
-}
-
 static void write_external(struct ww_jw *w, const void *payload)
 {
     const struct ww_extracting *x = payload;
@@ -47,12 +42,13 @@ static enum ww_err digest(const struct ww_model *model, struct side *s,
     uint8_t(*files)[WW_SHA256_BYTES] = ww_calloc(model->n_files, sizeof(*files));
     uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(model->n_tensors, sizeof(*roots));
     struct ww_sha256 *h = NULL;
-    enum ww_err rc = files && roots ? WW_OK : no_memory(err);
+    enum ww_err rc =
+        files && roots ? WW_OK : WW_FAIL_MEMORY(err, "the record of an adapter");
 
     s->files = ww_calloc(model->n_files, sizeof(*s->files));
     s->sizes = ww_calloc(model->n_files, sizeof(*s->sizes));
     if (!s->files || !s->sizes) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "the record of an adapter");
     }
     if (!rc) {
         rc = ww_merge_digest_model(model, NULL, files, roots, run, err);

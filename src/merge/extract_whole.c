@@ -35,7 +35,7 @@ static enum ww_err whole_run(void *state, const struct ww_tile *tile,
     enum ww_err rc = WW_OK;
 
     if (!bytes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     rc = ww_elements_float(w->model, w->tensor, tile->first_row * w->unit, n, bytes,
                            (float *)(void *)tile->out, err);

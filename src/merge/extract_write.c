@@ -23,11 +23,6 @@
 #define PREFIX "base_model.model."
 #define CONFIG_MAX ((size_t)16 << 20)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 /* One more float32 tensor: one of the model's, or (WW_NONE) one whose values are appended
  * next; takes the name. */
 static enum ww_err announce(struct ww_extracting *x, char *name, unsigned rank,
@@ -44,7 +39,7 @@ static enum ww_err announce(struct ww_extracting *x, char *name, unsigned rank,
     }
     if (!origins) {
         ww_free(name);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     x->whole = origins;
     origins[x->n_tensors] = whole;
@@ -133,14 +128,14 @@ enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tens
         ranks[x->modules.n] = width;
     }
     if (!module || !a || !b || !ranks) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "an adapter");
         goto out;
     }
     if (x->across && width > r) {
         float *wide = padded(b, n, r, n, width);
         ww_free(b);
         b = wide;
-        rc = b ? WW_OK : no_memory(err);
+        rc = b ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
     }
     if (!rc) {
         rc = put(x,
@@ -171,7 +166,7 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
     enum ww_err rc = WW_OK;
 
     if (!module) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     if (ww_str_ends(t->name, ".bias")) {
         x->biases = true;
@@ -212,7 +207,7 @@ static enum ww_err rename_biases(struct ww_extracting *x, struct ww_error *err)
         renamed = ww_asprintf(PREFIX "%s.base_layer.bias", module);
         ww_free(module);
         if (!renamed) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "an adapter");
         }
         ww_free((char *)(uintptr_t)name);
         x->tensors[i].name = renamed;
@@ -374,7 +369,7 @@ static enum ww_err make_plan(const struct ww_extracting *x, struct extract_plan 
     p->sources = ww_calloc(n, sizeof(*p->sources));
     p->wholes = ww_calloc(n, sizeof(*p->wholes));
     if (!p->plan.tree || !p->pieces || !p->sources || !p->wholes) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     add_weights(x, p);
     add_small(p, WW_ADAPTER_CONFIG, p->config.data, p->config.len);

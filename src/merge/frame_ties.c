@@ -66,7 +66,7 @@ enum ww_err ww_frame_trim(const struct ww_frame_part *parts, uint32_t n_parts, s
     double *sorted = ww_calloc(n + 1, sizeof(*sorted));
 
     if (!sorted) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a selection");
+        return WW_FAIL_MEMORY(err, "a selection");
     }
     for (uint32_t i = 0; i < n_parts; i++) {
         size_t wanted = (size_t)(parts[i].density * (double)n);

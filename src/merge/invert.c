@@ -46,11 +46,6 @@ void ww_merge_inverse_release(struct ww_merge_inverse *inverse)
     memset(inverse, 0, sizeof(*inverse));
 }
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the sources of a merge");
-}
-
 static enum ww_err read_trees(struct invert *v, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -58,7 +53,7 @@ static enum ww_err read_trees(struct invert *v, struct ww_error *err)
     v->trees = ww_calloc(v->n, sizeof(*v->trees));
     v->place = ww_calloc(v->n, sizeof(*v->place));
     if (!v->trees || !v->place) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the sources of a merge");
     }
     for (size_t i = 0; i < v->n && !rc; i++) {
         struct ww_model *model = NULL;
@@ -214,7 +209,7 @@ static enum ww_err find_weights(struct invert *v, struct ww_error *err)
 
     v->weights = ww_calloc(n, sizeof(*v->weights));
     if (!these || !v->weights) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "the sources of a merge");
     }
     for (uint32_t t = 0; t < v->plan.n_tensors && !rc; t++) {
         const struct ww_merge_tensor *tensor = &v->plan.tensors[t];
@@ -256,7 +251,7 @@ static enum ww_err make_inverse(const struct invert *v, size_t wanted,
     out->weights = ww_calloc(v->n, sizeof(*out->weights));
     out->trees = ww_calloc(v->n, sizeof(*out->trees));
     if (!out->others || !out->weights || !out->trees) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the sources of a merge");
     }
     for (size_t i = 0; i < v->n; i++) {
         const double other = v->weights[v->place[i]];

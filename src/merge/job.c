@@ -50,12 +50,12 @@ enum ww_err ww_merge_refuse(const struct ww_merge_job *job, struct ww_error *err
 
 enum ww_err ww_merge_no_memory(const struct ww_merge_job *job, struct ww_error *err)
 {
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for merging tensor '%.200s'",
-                   job->tensor->name);
+    return WW_FAIL_MEMORY(err, "merging tensor '%.200s'", job->tensor->name);
 }
 
-enum ww_err ww_merge_input_read(const struct ww_merge_plan *plan, uint32_t input, void *out,
-                                size_t n, uint64_t offset, struct ww_error *err)
+enum ww_err ww_merge_input_read(const struct ww_merge_plan *plan, uint32_t input,
+                                void *out, size_t n, uint64_t offset,
+                                struct ww_error *err)
 {
     const struct ww_merge_input *file = &plan->inputs[input];
     const struct ww_reader *reader = file->reader;

@@ -40,7 +40,7 @@ static enum ww_err thin(const struct ww_lora_set *set, const struct ww_frame_par
     uint32_t *draws = ww_calloc(n + 1, sizeof(*draws));
 
     if (!draws) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a mask");
+        return WW_FAIL_MEMORY(err, "a mask");
     }
     const uint64_t key = ww_mask_key_of(set->seed, name);
     for (uint32_t i = 0; i < set->n; i++) {
@@ -97,8 +97,7 @@ static enum ww_err combine(const struct ww_lora_set *set, bool left,
 {
     struct ww_frame_part *parts = ww_calloc(set->n, sizeof(*parts));
     char *name = ww_asprintf("%s.lora_%c.weight", set->name, left ? 'B' : 'A');
-    enum ww_err rc =
-        parts && name ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+    enum ww_err rc = parts && name ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint32_t i = 0; i < set->n && !rc; i++) {
         parts[i] = (struct ww_frame_part){side_of(set, i, left), set->parts[i].density,
@@ -131,7 +130,7 @@ enum ww_err ww_lora_factors(const struct ww_lora_set *set,
     out->a = ww_calloc(rank * set->n_in + 1, sizeof(*out->a));
     out->b = ww_calloc(set->m * rank + 1, sizeof(*out->b));
     if (!out->a || !out->b) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     rc = combine(set, false, rule, rank * set->n_in, out->a, err);
     return rc ? rc : combine(set, true, rule, set->m * rank, out->b, err);

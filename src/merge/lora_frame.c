@@ -37,11 +37,6 @@ struct svd {
     double *vt;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 static void svd_release(struct svd *svd)
 {
     ww_free(svd->u);
@@ -61,7 +56,7 @@ static enum ww_err svd_of(size_t m, size_t n, const double *a, struct svd *svd,
     svd->s = ww_calloc(svd->r + 1, sizeof(*svd->s));
     svd->vt = ww_calloc(svd->r * n + 1, sizeof(*svd->vt));
     if (!copy || !svd->u || !svd->s || !svd->vt) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "an adapter");
     } else {
         memcpy(copy, a, m * n * sizeof(*a));
         rc = ww_la_svd(m, n, copy, svd->u, svd->s, svd->vt, err);
@@ -77,7 +72,7 @@ static enum ww_err frame_open(struct frame *f, struct ww_error *err)
 {
     f->x = ww_calloc(f->set->n, sizeof(*f->x));
     if (!f->x) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     enum ww_err rc = ww_lora_gather(f->set, &f->b, &f->at, &f->rank, err);
     return rc ? rc : ww_lora_basis_of(f->set->m, f->rank, f->b, &f->left, err);
@@ -98,7 +93,7 @@ static void frame_close(struct frame *f)
 static enum ww_err ties(const struct frame *f, size_t n, struct ww_error *err)
 {
     struct ww_frame_part *parts = ww_calloc(f->set->n, sizeof(*parts));
-    enum ww_err rc = parts ? WW_OK : no_memory(err);
+    enum ww_err rc = parts ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint32_t i = 0; i < f->set->n && !rc; i++) {
         parts[i] = (struct ww_frame_part){f->x[i], f->set->parts[i].density, 1};
@@ -116,7 +111,7 @@ static enum ww_err new_pair(const struct frame *f, size_t rank, struct ww_lora_p
     out->rank = rank;
     out->a = ww_calloc(rank * f->set->n_in + 1, sizeof(*out->a));
     out->b = ww_calloc(f->set->m * rank + 1, sizeof(*out->b));
-    return out->a && out->b ? WW_OK : no_memory(err);
+    return out->a && out->b ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 }
 
 /* Basis of one part's columns of A^T, its weight in r. */
@@ -127,7 +122,7 @@ static enum ww_err part_basis(const struct frame *f, uint32_t i,
     const size_t r = part->pair.rank;
     const size_t n = f->set->n_in;
     double *at = ww_calloc(n * r + 1, sizeof(*at));
-    enum ww_err rc = at ? WW_OK : no_memory(err);
+    enum ww_err rc = at ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     for (size_t k = 0; k < r && !rc; k++) {
         for (size_t j = 0; j < n; j++) {
@@ -141,7 +136,8 @@ static enum ww_err part_basis(const struct frame *f, uint32_t i,
     return rc;
 }
 
-/* Everything side by side is Q_B core blockdiag(Q_i^T): core is kq x the sum of their kq. */
+/* Everything side by side is Q_B core blockdiag(Q_i^T): core is kq x the sum of their kq.
+ */
 static enum ww_err knots_core(const struct frame *f, const struct ww_lora_basis *bases,
                               size_t width, double *core)
 {
@@ -168,7 +164,7 @@ static enum ww_err knots_parts(const struct frame *f, const struct ww_lora_basis
         const struct ww_lora_basis *right = &bases[i];
         f->x[i] = ww_calloc(svd->rank * f->set->n_in + 1, sizeof(double));
         if (!f->x[i]) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "an adapter");
         }
         ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, svd->rank, f->set->n_in, right->kq, 1,
                    svd->vt + to, svd->n, right->q, right->kq, 0, f->x[i], f->set->n_in);
@@ -208,7 +204,7 @@ enum ww_err ww_lora_knots(const struct ww_lora_set *set, struct ww_lora_pair *ou
     struct ww_lora_basis *bases = ww_calloc(set->n, sizeof(*bases));
     double *core = NULL;
     size_t width = 0;
-    enum ww_err rc = bases ? frame_open(&f, err) : no_memory(err);
+    enum ww_err rc = bases ? frame_open(&f, err) : WW_FAIL_MEMORY(err, "an adapter");
 
     for (uint32_t i = 0; i < set->n && !rc; i++) {
         rc = part_basis(&f, i, &bases[i], err);
@@ -216,7 +212,8 @@ enum ww_err ww_lora_knots(const struct ww_lora_set *set, struct ww_lora_pair *ou
     }
     if (!rc) {
         core = ww_calloc(f.left.kq * width + 1, sizeof(*core));
-        rc = core ? knots_core(&f, bases, width, core) : no_memory(err);
+        rc =
+            core ? knots_core(&f, bases, width, core) : WW_FAIL_MEMORY(err, "an adapter");
     }
     if (!rc) {
         rc = svd_of(f.left.kq, width, core, &svd, err);
@@ -261,7 +258,7 @@ static enum ww_err core_parts(const struct frame *f, const struct svd *left,
             ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, left->rank, right->rank, r,
                        part->weight * part->scaling, b, r, a, r, 0, f->x[i], right->rank);
         } else {
-            rc = no_memory(err);
+            rc = WW_FAIL_MEMORY(err, "an adapter");
         }
         ww_free(b);
         ww_free(a);
@@ -270,8 +267,8 @@ static enum ww_err core_parts(const struct frame *f, const struct svd *left,
     return rc;
 }
 
-/* The merged core m (rows x cols) back into the weight's coordinates: b = U_B m, a = V_A^T,
- * of the shorter side's rank. */
+/* The merged core m (rows x cols) back into the weight's coordinates: b = U_B m, a =
+ * V_A^T, of the shorter side's rank. */
 static enum ww_err core_out(const struct frame *f, const struct svd *left,
                             const struct svd *right, struct ww_lora_pair *out,
                             struct ww_error *err)
@@ -286,7 +283,7 @@ static enum ww_err core_out(const struct frame *f, const struct svd *left,
     if (!rc) {
         const size_t most = f->left.kq > f->right.kq ? f->left.kq : f->right.kq;
         half = ww_calloc(most * m.rank + 1, sizeof(*half));
-        rc = half ? WW_OK : no_memory(err);
+        rc = half ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
     }
     for (size_t k = 0; k < m.rank && !rc; k++) {
         const double root = sqrt(m.s[k]);

@@ -30,11 +30,6 @@ struct lora_run {
     struct ww_sha256 *digest; /* of the plan */
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge of adapters");
-}
-
 static void add_u64(struct ww_sha256 *h, uint64_t v)
 {
     uint8_t bytes[8];
@@ -115,7 +110,7 @@ static enum ww_err round_down(const struct ww_lora_module *module, const double 
 {
     *out = ww_calloc(n + 1, sizeof(**out));
     if (!*out) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge of adapters");
     }
     for (size_t i = 0; i < n; i++) {
         (*out)[i] = (float)x[i];
@@ -136,12 +131,12 @@ static enum ww_err put_pair(struct lora_run *run, const struct ww_lora_module *m
     char *name = ww_asprintf("%s.weight", module->name);
     struct ww_tensor t = {.name = name, .rank = 2, .shape = {module->m, module->n}};
     struct ww_lowrank low = {.rank = pair->rank ? pair->rank : 1};
-    enum ww_err rc = name ? WW_OK : no_memory(err);
+    enum ww_err rc = name ? WW_OK : WW_FAIL_MEMORY(err, "a merge of adapters");
 
     if (!rc && pair->rank == 0) {
         low.a = ww_calloc((size_t)module->n, sizeof(*low.a));
         low.b = ww_calloc((size_t)module->m, sizeof(*low.b));
-        rc = low.a && low.b ? WW_OK : no_memory(err);
+        rc = low.a && low.b ? WW_OK : WW_FAIL_MEMORY(err, "a merge of adapters");
     } else if (!rc) {
         rc = round_down(module, pair->a, pair->rank * (size_t)module->n, &low.a, err);
         rc =
@@ -210,7 +205,7 @@ static enum ww_err add_sources(struct lora_run *run, struct ww_error *err)
 {
     struct ww_lora_job *job = &run->job;
     struct ww_hash_job *files = ww_calloc(job->n_inputs, sizeof(*files));
-    enum ww_err rc = files ? WW_OK : no_memory(err);
+    enum ww_err rc = files ? WW_OK : WW_FAIL_MEMORY(err, "a merge of adapters");
 
     for (uint32_t i = 0; i < job->n_inputs && !rc; i++) {
         const struct ww_st_file *file = &job->inputs[i].adapter->file;
@@ -288,7 +283,7 @@ static enum ww_err finish(void *payload, struct ww_out *out, const struct ww_pla
     }
     files = ww_calloc(plan->n_outputs, sizeof(*files));
     if (!files) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge of adapters");
     }
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         files[i].name = plan->outputs[i].path;
@@ -330,7 +325,7 @@ static enum ww_err write_out(struct lora_run *run, struct ww_error *err)
         base[0] ? "\nbase_model_relation: adapter\n" : "", job->n_inputs,
         job->recipe->method->name);
     if (!card) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge of adapters");
     }
     run->x.card = card;
     run->x.task = common_task(job);

@@ -15,11 +15,6 @@
 
 #define TINY 1e-14 /* of the largest singular value: below is rounding */
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
-}
-
 void ww_lora_pair_release(struct ww_lora_pair *pair)
 {
     ww_free(pair->a);
@@ -40,7 +35,7 @@ static enum ww_err new_pair(size_t m, size_t n, size_t rank, struct ww_lora_pair
     out->rank = rank;
     out->a = ww_calloc(rank * n + 1, sizeof(*out->a));
     out->b = ww_calloc(m * rank + 1, sizeof(*out->b));
-    return out->a && out->b ? WW_OK : no_memory(err);
+    return out->a && out->b ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 }
 
 static size_t total_rank(const struct ww_lora_set *set)
@@ -86,7 +81,7 @@ enum ww_err ww_lora_gather(const struct ww_lora_set *set, double **b, double **a
     *b = ww_calloc(set->m * all + 1, sizeof(**b));
     *at = ww_calloc(set->n_in * all + 1, sizeof(**at));
     if (!*b || !*at) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     for (uint32_t i = 0; i < set->n; i++) {
         const struct ww_lora_pair *pair = &set->parts[i].pair;
@@ -113,7 +108,7 @@ enum ww_err ww_lora_basis_of(size_t rows, size_t k, const double *cols,
     out->q = ww_calloc(rows * out->kq + 1, sizeof(*out->q));
     out->r = ww_calloc(out->kq * k + 1, sizeof(*out->r));
     if (!out->q || !out->r) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     if (tall) {
         memcpy(out->q, cols, rows * k * sizeof(*cols));
@@ -181,7 +176,7 @@ static enum ww_err shrink_core(const struct ww_lora_basis *left,
     double *u = ww_calloc(left->kq * r + 1, sizeof(*u));
     double *s = ww_calloc(r + 1, sizeof(*s));
     double *vt = ww_calloc(r * right->kq + 1, sizeof(*vt));
-    enum ww_err rc = core && u && s && vt ? WW_OK : no_memory(err);
+    enum ww_err rc = core && u && s && vt ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     if (!rc) {
         ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, left->kq, right->kq, left->k, 1,
@@ -206,7 +201,7 @@ enum ww_err ww_lora_shrink(size_t m, size_t n, struct ww_lora_pair *pair, size_t
     struct ww_lora_basis right = {0};
     struct ww_lora_pair small = {0};
     double *at = ww_calloc(n * pair->rank + 1, sizeof(*at));
-    enum ww_err rc = at ? WW_OK : no_memory(err);
+    enum ww_err rc = at ? WW_OK : WW_FAIL_MEMORY(err, "an adapter");
 
     *kept = 1;
     if (pair->rank == 0) {

@@ -16,11 +16,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge of adapters");
-}
-
 static const struct ww_recipe_slice *slice_of(const struct ww_recipe *r)
 {
     return &r->modules[0].slices[0];
@@ -177,7 +172,7 @@ static enum ww_err open_inputs(struct ww_lora_job *job, struct ww_error *err)
     job->inputs =
         ww_pool_calloc(&job->work->pool, slice_of(r)->n_inputs, sizeof(*job->inputs));
     if (!job->inputs) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge of adapters");
     }
     for (uint32_t i = 0; i < slice_of(r)->n_inputs && !rc; i++) {
         const struct ww_recipe_input *named = &slice_of(r)->inputs[i];
@@ -276,7 +271,7 @@ static enum ww_err add_entry(struct ww_lora_job *job, uint32_t i,
         module->a = ww_pool_calloc(&job->work->pool, job->n_inputs, sizeof(*module->a));
         module->b = ww_pool_calloc(&job->work->pool, job->n_inputs, sizeof(*module->b));
         if (!module->a || !module->b) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a merge of adapters");
         }
     }
     *(is_a ? &module->a[i] : &module->b[i]) = e;
@@ -327,7 +322,7 @@ static enum ww_err place_layers(struct ww_lora_job *job, struct ww_error *err)
     struct ww_tensor *names = ww_pool_calloc(pool, job->n_modules, sizeof(*names));
     struct ww_model model = {.tensors = names, .n_tensors = job->n_modules};
     struct ww_build_model m = {.model = &model};
-    enum ww_err rc = names ? WW_OK : no_memory(err);
+    enum ww_err rc = names ? WW_OK : WW_FAIL_MEMORY(err, "a merge of adapters");
 
     for (uint32_t i = 0; i < job->n_modules && !rc; i++) {
         names[i].name = job->modules[i].name;
@@ -356,7 +351,7 @@ static enum ww_err list_modules(struct ww_lora_job *job, struct ww_error *err)
     }
     job->modules = ww_pool_calloc(&job->work->pool, most, sizeof(*job->modules));
     if (!job->modules) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge of adapters");
     }
     for (uint32_t i = 0; i < job->n_inputs && !rc; i++) {
         const struct ww_adapter *adapter = job->inputs[i].adapter;
@@ -426,7 +421,7 @@ static enum ww_err value_of(const struct ww_lora_job *job,
     tensor = ww_asprintf("%s.weight", module->name);
     rc = tensor ? ww_recipe_value(&r->method->params[i], scopes, WW_LEN(scopes), tensor,
                                   module->t, out, &found, err)
-                : no_memory(err);
+                : WW_FAIL_MEMORY(err, "a merge of adapters");
     ww_free(tensor);
     if (!rc && !found && r->method->params[i].required) {
         rc = WW_FAIL(err, WW_E_RECIPE,
@@ -546,7 +541,7 @@ enum ww_err ww_lora_set_of(const struct ww_lora_job *job,
                                 .by_count = job->recipe->adapter.by_count};
     out->parts = ww_calloc(job->n_inputs, sizeof(*out->parts));
     if (!rc && !out->parts) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a merge of adapters");
     }
     if (!rc) {
         rc = value_of(job, module, WW_NONE, "lambda", &out->lambda, err);

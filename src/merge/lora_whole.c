@@ -15,11 +15,6 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter's whole differences");
-}
-
 static enum ww_err multiply_out(const struct ww_lora_set *set,
                                 struct ww_frame_part *parts, struct ww_error *err)
 {
@@ -29,7 +24,7 @@ static enum ww_err multiply_out(const struct ww_lora_set *set,
             (struct ww_frame_part){ww_calloc(set->m * set->n_in + 1, sizeof(double)),
                                    part->density, part->weight};
         if (!parts[i].x) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "an adapter's whole differences");
         }
         ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, set->m, set->n_in, part->pair.rank,
                    part->scaling, part->pair.b, part->pair.rank, part->pair.a, set->n_in,
@@ -56,7 +51,7 @@ static enum ww_err cut(const struct ww_lora_set *set, const double *u, const dou
     out->a = ww_calloc(out->rank * set->n_in + 1, sizeof(*out->a));
     out->b = ww_calloc(set->m * out->rank + 1, sizeof(*out->b));
     if (!out->a || !out->b) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "an adapter's whole differences");
     }
     for (size_t k = 0; k < out->rank; k++) {
         const double root = sqrt(s[k]);
@@ -77,7 +72,8 @@ static enum ww_err decompose(const struct ww_lora_set *set, double *x, size_t ra
     double *u = ww_calloc(set->m * r + 1, sizeof(*u));
     double *s = ww_calloc(r + 1, sizeof(*s));
     double *vt = ww_calloc(r * set->n_in + 1, sizeof(*vt));
-    enum ww_err rc = u && s && vt ? WW_OK : no_memory(err);
+    enum ww_err rc =
+        u && s && vt ? WW_OK : WW_FAIL_MEMORY(err, "an adapter's whole differences");
 
     out->rank = rank < r ? rank : r;
     if (!rc) {
@@ -99,7 +95,9 @@ enum ww_err ww_lora_whole(const struct ww_lora_set *set, const struct ww_lora_ru
     struct ww_frame_part *parts = ww_calloc(set->n, sizeof(*parts));
     double *sum = ww_calloc(n + 1, sizeof(*sum));
     char *name = ww_asprintf("%s.weight", set->name);
-    enum ww_err rc = parts && sum && name ? WW_OK : no_memory(err);
+    enum ww_err rc = parts && sum && name
+                         ? WW_OK
+                         : WW_FAIL_MEMORY(err, "an adapter's whole differences");
 
     if (!rc) {
         rc = multiply_out(set, parts, err);

@@ -19,11 +19,6 @@
 #define TINY 1e-14
 #define BLOCK_ELEMENTS ((size_t)1 << 21)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decomposition");
-}
-
 static double squared_norm(size_t n, const float *d)
 {
     double sum = 0;
@@ -52,7 +47,7 @@ static enum ww_err full(size_t m, size_t n, const float *d, double *u, double *s
     enum ww_err rc = WW_OK;
 
     if (!a) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a decomposition");
     }
     for (size_t i = 0; i < m * n; i++) {
         a[i] = (double)d[i];
@@ -74,7 +69,7 @@ static enum ww_err randomised(size_t m, size_t n, const float *d, size_t k, doub
     enum ww_err rc = WW_OK;
 
     if (!a || !q || !z || !small || !us) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a decomposition");
         goto out;
     }
     for (size_t i = 0; i < m * n; i++) {
@@ -128,7 +123,7 @@ static enum ww_err take(size_t m, size_t n, size_t k, const double *u, const dou
     out->b = ww_calloc(m * r + 1, sizeof(*out->b));
     out->a = ww_calloc(r * n + 1, sizeof(*out->a));
     if (!out->b || !out->a) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a decomposition");
     }
     for (size_t j = 0; j < r; j++) {
         const double root = sqrt(s[j]);
@@ -172,7 +167,7 @@ enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
 
     *out = (struct ww_lowrank){0};
     if (!u || !s || !vt) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a decomposition");
         goto out;
     }
     rc = whole ? full(m, n, d, u, s, vt, err) : randomised(m, n, d, k, u, s, vt, err);
@@ -254,7 +249,7 @@ static enum ww_err finish(const struct stream *s, size_t max_rank, double energy
     double *values = ww_calloc(k, sizeof(*values));
     double *wt = NULL;
     double *u = NULL;
-    enum ww_err rc = w && values ? WW_OK : no_memory(err);
+    enum ww_err rc = w && values ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     if (!rc) {
         rc = ww_la_svd(n, k, s->z, w, values, s->small, err);
@@ -269,7 +264,7 @@ static enum ww_err finish(const struct stream *s, size_t max_rank, double energy
         ww_free(w);
         w = NULL;
         u = ww_calloc(m * k, sizeof(*u));
-        rc = u ? WW_OK : no_memory(err);
+        rc = u ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
     }
     if (!rc) {
         ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, m, k, k, 1, s->q, k, s->small, k, 0, u,
@@ -299,7 +294,7 @@ enum ww_err ww_lowrank_streamed(const struct ww_lowrank_rows *rows, size_t max_r
     s.z = ww_calloc(rows->n * k, sizeof(double));
     s.small = ww_calloc(k * k, sizeof(double));
     if (!s.block || !s.q || !s.z || !s.small) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a decomposition");
         goto out;
     }
     rc = find_range(&s, err);

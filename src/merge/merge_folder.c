@@ -30,11 +30,6 @@ struct merge_run {
     uint8_t tree[WW_SHA256_BYTES];
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
-}
-
 /* A source must stay as it is whatever happens, so the output may not lie in one. */
 static enum ww_err check_outside(const struct ww_work *work, const char *out_path,
                                  struct ww_error *err)
@@ -99,7 +94,7 @@ static enum ww_err write_tensors(struct merge_run *run, struct ww_error *err)
     struct ww_tensor *tensors = ww_calloc(plan->n_tensors, sizeof(*tensors));
     const struct ww_model model = {.tensors = tensors, .n_tensors = plan->n_tensors};
     struct ww_buf payload;
-    enum ww_err rc = tensors ? WW_OK : no_memory(err);
+    enum ww_err rc = tensors ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
 
     ww_buf_init(&payload, ww_json_limits_bundle.max_bytes);
     for (uint32_t i = 0; i < plan->n_tensors && !rc; i++) {
@@ -127,7 +122,7 @@ static enum ww_err make_oms(struct merge_run *run, struct ww_buf *payload,
 
     run->files = ww_calloc(plan->n_files, sizeof(*run->files));
     if (!run->files) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     for (uint32_t i = 0; i < plan->n_files; i++) {
         run->files[i].name = plan->files[i].name;
@@ -198,13 +193,13 @@ static enum ww_err report_sources(struct ww_work *work, struct ww_error *err)
 
     report->sources = ww_calloc(work->n_sources, sizeof(*report->sources));
     if (!report->sources) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     for (size_t i = 0; i < work->n_sources; i++) {
         report->sources[i].name = ww_strdup(work->sources[i].name);
         report->n_sources = i + 1;
         if (!report->sources[i].name) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a merge");
         }
         if (work->sources[i].has_tree) {
             ww_hex(report->sources[i].sha256_tree, work->sources[i].tree,
@@ -226,7 +221,7 @@ static enum ww_err report_changes(const struct merge_run *run, struct ww_error *
     }
     names = ww_calloc(recipe->n_models, sizeof(*names));
     if (!names) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     for (uint32_t i = 0; i < recipe->n_models; i++) {
         names[i] = recipe->models[i].text;

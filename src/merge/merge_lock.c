@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The merge is computed once, as the lock reads it. Digests of the open files, roots of the
- * open tensors and digests of the sources come from that run, so the evidence of the open
- * model is written when the weights are locked, and the lock sets it aside then.
+ * The merge is computed once, as the lock reads it. Digests of the open files, roots of
+ * the open tensors and digests of the sources come from that run, so the evidence of the
+ * open model is written when the weights are locked, and the lock sets it aside then.
  */
 #include "merge/merge_lock.h"
 
@@ -30,21 +30,16 @@ struct ww_merge_locking {
     int dirfd;
     struct ww_merge_engine engine;
     struct ww_made *made;
-    struct ww_model *model;       /* the open folder */
-    struct ww_input_tree *trees;  /* per weight file of model */
+    struct ww_model *model;              /* the open folder */
+    struct ww_input_tree *trees;         /* per weight file of model */
     const struct ww_input_tree **wanted; /* the same, as the lock takes them */
-    uint32_t *order;              /* of model's tensors by name, and ranks */
+    uint32_t *order;                     /* of model's tensors by name, and ranks */
     uint32_t *ranks;
     uint8_t (*roots)[WW_SHA256_BYTES];
-    struct ww_strlist *added;     /* evidence so far, while it is made */
+    struct ww_strlist *added; /* evidence so far, while it is made */
     struct ww_merge_result *result;
     const struct ww_merge_evidence *evidence;
 };
-
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a locked merge");
-}
 
 static enum ww_err check_key(const struct ww_work *work, struct ww_error *err)
 {
@@ -52,9 +47,10 @@ static enum ww_err check_key(const struct ww_work *work, struct ww_error *err)
     const struct ww_key_binding *binding = work->options->lock->binding;
 
     if (work->plan.locked) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "the sources are merged while locked, so the merge is locked "
-                       "already; give their keys by --unlock-with to lock it with another");
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "the sources are merged while locked, so the merge is locked "
+            "already; give their keys by --unlock-with to lock it with another");
     }
     if (binding && memcmp(binding->model_id, none, sizeof(none)) != 0) {
         return WW_FAIL(err, WW_E_KEY,
@@ -69,17 +65,15 @@ static enum ww_err hollow_file(const struct ww_merge_locking *l,
                                const struct ww_merge_file *file, struct ww_error *err)
 {
     uint64_t size = file->header_bytes;
-    enum ww_err rc =
-        ww_file_write_at(l->dirfd, file->name, file->header, file->header_bytes, 0644,
-                         false, err);
+    enum ww_err rc = ww_file_write_at(l->dirfd, file->name, file->header,
+                                      file->header_bytes, 0644, false, err);
     int fd = -1;
 
     if (rc) {
         return rc;
     }
     for (uint32_t i = 0; i < file->n_tensors; i++) {
-        const struct ww_merge_tensor *t =
-            &l->work->plan.tensors[file->first_tensor + i];
+        const struct ww_merge_tensor *t = &l->work->plan.tensors[file->first_tensor + i];
         uint64_t n = ww_dtype_bits(t->dtype) / 8;
         for (unsigned a = 0; a < t->rank; a++) {
             n *= t->shape[a];
@@ -111,7 +105,7 @@ static enum ww_err make_folder(struct ww_merge_locking *l, struct ww_error *err)
     char *beneath = ww_asprintf(OPEN_DIR "/%s", name);
     l->path = ww_path_join(l->work->steps, beneath ? beneath : "");
     if (!l->path || !beneath) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a locked merge");
     }
     int steps = -1;
     if (!rc) {
@@ -138,7 +132,7 @@ enum ww_err ww_merge_locking_new(struct ww_work *work, const char *out_path,
                                  struct ww_merge_locking **out, struct ww_error *err)
 {
     struct ww_merge_locking *l = ww_calloc(1, sizeof(*l));
-    enum ww_err rc = l ? check_key(work, err) : no_memory(err);
+    enum ww_err rc = l ? check_key(work, err) : WW_FAIL_MEMORY(err, "a locked merge");
 
     *out = NULL;
     if (!l) {
@@ -186,7 +180,7 @@ enum ww_err ww_merge_locking_add(struct ww_merge_locking *l, const char *path,
 {
     const char *base = ww_path_base(path);
     char *folder = ww_strndup(path, (size_t)(base - path));
-    enum ww_err rc = folder ? WW_OK : no_memory(err);
+    enum ww_err rc = folder ? WW_OK : WW_FAIL_MEMORY(err, "a locked merge");
 
     if (!rc && base != path) {
         folder[base - path - 1] = '\0';
@@ -213,10 +207,10 @@ static enum ww_err fill(struct ww_merge_locking *l, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    l->engine = (struct ww_merge_engine){
-        .plan = plan,
-        .threads = ww_threads_wanted(run),
-        .memory = run->memory_bytes ? run->memory_bytes : DEFAULT_MEMORY};
+    l->engine = (struct ww_merge_engine){.plan = plan,
+                                         .threads = ww_threads_wanted(run),
+                                         .memory = run->memory_bytes ? run->memory_bytes
+                                                                     : DEFAULT_MEMORY};
     rc = ww_merge_engine_plan(&l->engine, err);
     if (!rc) {
         rc = ww_whole_run(plan, l->engine.threads, l->engine.memory, &l->engine.wholes,
@@ -245,14 +239,13 @@ static enum ww_err want_roots(struct ww_merge_locking *l, struct ww_error *err)
     l->trees = ww_calloc(model->n_files, sizeof(*l->trees));
     l->wanted = ww_calloc(model->n_files, sizeof(*l->wanted));
     if (rc || !l->roots || !l->trees || !l->wanted) {
-        return rc ? rc : no_memory(err);
+        return rc ? rc : WW_FAIL_MEMORY(err, "a locked merge");
     }
     for (uint32_t f = 0; f < model->n_files; f++) {
         const struct ww_weight_file *file = &model->files[f];
-        l->trees[f] = (struct ww_input_tree){&model->tensors[file->first_tensor],
-                                             l->ranks + file->first_tensor,
-                                             file->n_tensors,
-                                             l->roots + file->first_tensor};
+        l->trees[f] = (struct ww_input_tree){
+            &model->tensors[file->first_tensor], l->ranks + file->first_tensor,
+            file->n_tensors, l->roots + file->first_tensor};
         l->wanted[f] = &l->trees[f];
     }
     return WW_OK;
@@ -271,7 +264,7 @@ static enum ww_err take_result(struct ww_merge_locking *l,
     r->input_sha256 = ww_calloc(plan->n_inputs, WW_SHA256_BYTES);
     r->tensor_root = ww_calloc(plan->n_tensors, WW_SHA256_BYTES);
     if (!r->output_sha256 || !r->input_sha256 || !r->tensor_root) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a locked merge");
     }
     memcpy(r->input_sha256, input_sha256, plan->n_inputs * (size_t)WW_SHA256_BYTES);
     for (uint32_t f = 0; f < plan->n_files; f++) {
@@ -294,8 +287,8 @@ static enum ww_err take_result(struct ww_merge_locking *l,
     return WW_OK;
 }
 
-/* Bill of materials of the open merge, which the lock sets aside with the rest. As with any
- * other, what is in the way is said and fails nothing. */
+/* Bill of materials of the open merge, which the lock sets aside with the rest. As with
+ * any other, what is in the way is said and fails nothing. */
 static enum ww_err add_bill(struct ww_merge_locking *l, struct ww_error *err)
 {
     const struct ww_signer *signer = l->work->options->signer;
@@ -307,7 +300,8 @@ static enum ww_err add_bill(struct ww_merge_locking *l, struct ww_error *err)
     }
     if (ww_bom_attach(l->path, signer, &why)) {
         char *text = ww_asprintf("no bill of materials of the open merge: %s", why.text);
-        rc = text ? ww_strlist_add(&l->work->warnings, text, err) : no_memory(err);
+        rc = text ? ww_strlist_add(&l->work->warnings, text, err)
+                  : WW_FAIL_MEMORY(err, "a locked merge");
         ww_free(text);
         return rc;
     }
@@ -339,7 +333,8 @@ static enum ww_err lock(struct ww_merge_locking *l, struct ww_error *err)
                                         .signer = options->signer,
                                         .scale_if_room = true, /* as 'lock' by itself */
                                         .run = options->run};
-    /* The sources as the merge's own run would hash them: the first inputs of its plan. */
+    /* The sources as the merge's own run would hash them: the first inputs of its plan.
+     */
     const struct ww_lock_late late = {.model_trees = l->wanted,
                                       .inputs = l->engine.stream.inputs,
                                       .readers = l->engine.readers,

@@ -136,7 +136,7 @@ static enum ww_err give(struct ww_merge_engine *e, struct ww_stream_result *from
 
     to->tensor_root = ww_calloc(plan->n_tensors, WW_SHA256_BYTES);
     if (!to->tensor_root) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a merge");
+        return WW_FAIL_MEMORY(err, "the digests of a merge");
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         memcpy(to->tensor_root[t], from->tensor_root[e->rank[t]], WW_SHA256_BYTES);
@@ -146,7 +146,7 @@ static enum ww_err give(struct ww_merge_engine *e, struct ww_stream_result *from
     to->run = from->report;
     to->state = ww_calloc(1, sizeof(*to->state));
     if (!to->state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the state of a merge");
+        return WW_FAIL_MEMORY(err, "the state of a merge");
     }
     ww_whole_state(&e->wholes, to->state);
     from->output_sha256 = NULL;

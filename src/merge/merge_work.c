@@ -22,11 +22,6 @@
 #define MAX_RECIPE_BYTES ((size_t)1 << 20)
 #define STEPS_MARK ".weightward-steps"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
-}
-
 enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
                          const char *name, const char *recipe_dir,
                          const struct ww_merge_options *options,
@@ -39,7 +34,7 @@ enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
     ww_buf_init(&work->text, MAX_RECIPE_BYTES);
     work->recipe_dir = ww_strdup(recipe_dir);
     if (!work->recipe_dir) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     rc = ww_buf_add(&work->text, text, len, err);
     if (!rc) {
@@ -49,7 +44,7 @@ enum ww_err ww_work_open(struct ww_work *work, const void *text, size_t len,
         const struct ww_method *method = work->file.recipes[work->file.last].method;
         report->evidence = method->evidence;
         report->method = ww_strdup(method->name);
-        rc = report->method ? WW_OK : no_memory(err);
+        rc = report->method ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
     }
     return rc;
 }
@@ -66,7 +61,7 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
     *work = (struct ww_work){0};
     ww_buf_init(&text, MAX_RECIPE_BYTES);
     if (!dir) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     rc = ww_file_read(path, &text, err);
     if (!rc) {
@@ -129,7 +124,7 @@ enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_mod
                                          ? ww_strdup(path)
                                          : ww_path_join(work->recipe_dir, path));
     if (!*out) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     return is_folder(*out)
                ? WW_OK
@@ -145,11 +140,10 @@ static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model
     if (m->recipe == WW_NONE) {
         return ww_work_find_folder(work, m, m->path, "model", out, err);
     }
-    *out =
-        ww_pool_keep(&work->pool, ww_path_join(work->steps ? work->steps : "",
-                                               work->file.recipes[m->recipe].name));
+    *out = ww_pool_keep(&work->pool, ww_path_join(work->steps ? work->steps : "",
+                                                  work->file.recipes[m->recipe].name));
     if (!*out) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     return is_folder(*out)
                ? WW_OK
@@ -163,15 +157,14 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
     const struct ww_recipe *r = &work->file.recipes[recipe];
     const char **paths = ww_pool_calloc(&work->pool, r->n_models, sizeof(*paths));
     const char **adapters = ww_pool_calloc(&work->pool, r->n_models, sizeof(*adapters));
-    enum ww_err rc = paths && adapters ? WW_OK : no_memory(err);
+    enum ww_err rc = paths && adapters ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
 
     memset(out, 0, sizeof(*out));
     for (uint32_t i = 0; i < r->n_models && !rc; i++) {
         const struct ww_recipe_model *m = &r->models[i];
         rc = find_model(work, m, &paths[i], err);
         if (!rc && m->adapter) {
-            rc = ww_work_find_folder(work, m, m->adapter, "adapter", &adapters[i],
-                                     err);
+            rc = ww_work_find_folder(work, m, m->adapter, "adapter", &adapters[i], err);
         }
     }
     if (!rc) {
@@ -284,7 +277,7 @@ enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
     }
     work->steps = ww_asprintf("%.*s.steps", (int)len, out_path);
     if (!work->steps) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a merge");
     }
     if (work->options->run.resume && is_left_behind(work->steps)) {
         remove_steps(work);
@@ -312,7 +305,8 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
     struct ww_run_options run = work->options->run;
     struct ww_out *out = NULL;
     char *path = ww_path_join(work->steps, work->file.recipes[recipe].name);
-    enum ww_err rc = path ? ww_work_plan(work, recipe, &plan, err) : no_memory(err);
+    enum ww_err rc =
+        path ? ww_work_plan(work, recipe, &plan, err) : WW_FAIL_MEMORY(err, "a merge");
 
     run.resume = false;
     if (!rc && plan.locked) {

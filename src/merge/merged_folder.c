@@ -16,11 +16,6 @@
 #include "util/fs.h"
 #include "util/num.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a merge");
-}
-
 /* The record of the merge that was locked. */
 static enum ww_err read_set_aside(struct ww_merged *m, struct ww_error *err)
 {
@@ -90,7 +85,7 @@ static enum ww_err hash_files(const struct ww_merged *m, const struct ww_merge_p
 {
     struct ww_hash_job *jobs = ww_calloc(plan->n_files, sizeof(*jobs));
     uint32_t n = 0;
-    enum ww_err rc = jobs ? WW_OK : no_memory(err);
+    enum ww_err rc = jobs ? WW_OK : WW_FAIL_MEMORY(err, "the digests of a merge");
 
     while (n < plan->n_files && !rc) {
         struct stat st;
@@ -135,7 +130,8 @@ static enum ww_err open_digests(const struct ww_merged *m,
     const struct ww_model *model = m->model;
     uint8_t(*files)[WW_SHA256_BYTES] = ww_calloc(model->n_files, sizeof(*files));
     uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(model->n_tensors, sizeof(*roots));
-    enum ww_err rc = files && roots ? WW_OK : no_memory(err);
+    enum ww_err rc =
+        files && roots ? WW_OK : WW_FAIL_MEMORY(err, "the digests of a merge");
 
     for (uint32_t i = 0; i < model->n_files && !rc; i++) {
         const uint32_t f = find_file(plan, model->files[i].name);

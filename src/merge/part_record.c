@@ -67,7 +67,7 @@ static enum ww_err read_inputs(const struct ww_jnode *list, struct ww_part_recor
     out->inputs = ww_calloc(n, sizeof(*out->inputs));
     out->input_sha256 = ww_calloc(n, sizeof(*out->input_sha256));
     if (!out->inputs || !out->input_sha256) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a part of a merge");
+        return WW_FAIL_MEMORY(err, "a part of a merge");
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at && *fine; at = ww_jnext(at)) {
         uint64_t index = 0;

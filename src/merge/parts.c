@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A part is the plan with fewer tensors and one file; the executor writes, hashes and
- * resumes it like any merge. Cuts depend on the plan and n alone. The join computes nothing
- * again: it copies, takes the digests of every part and of every source, and compares them
- * with what the parts say they had.
+ * resumes it like any merge. Cuts depend on the plan and n alone. The join computes
+ * nothing again: it copies, takes the digests of every part and of every source, and
+ * compares them with what the parts say they had.
  */
 #include "merge/parts.h"
 
@@ -19,11 +19,6 @@
 #include "util/num.h"
 
 #define RECORD_BYTES (UINT64_C(1) << 20)
-
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for parts of a merge");
-}
 
 static uint64_t bytes_of(const struct ww_merge_tensor *t)
 {
@@ -111,7 +106,7 @@ static enum ww_err part_plan(const struct ww_merge_plan *plan, uint32_t part, ui
     uint64_t n_bytes = 0;
 
     if (!inputs) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "parts of a merge");
     }
     cut(plan, part - 1, n, &first, &end, &n_bytes);
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
@@ -154,7 +149,7 @@ static enum ww_err write_record(const struct ww_work *work,
     record.inputs = ww_calloc(plan->n_inputs, sizeof(*record.inputs));
     record.input_sha256 = ww_calloc(plan->n_inputs, sizeof(*record.input_sha256));
     if (!record.inputs || !record.input_sha256) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "parts of a merge");
         goto out;
     }
     memcpy(record.plan_sha256, work->plan_sha256, WW_SHA256_BYTES);
@@ -185,7 +180,8 @@ enum ww_err ww_merge_part(struct ww_work *work, const char *out_path, uint32_t p
     struct ww_merge_result result = {0};
     struct ww_out *out = NULL;
     char *path = folder_of(out_path, part, n);
-    enum ww_err rc = path ? ww_path_check_new(path, err) : no_memory(err);
+    enum ww_err rc =
+        path ? ww_path_check_new(path, err) : WW_FAIL_MEMORY(err, "parts of a merge");
 
     if (!rc) {
         rc = part_plan(&work->plan, part, n, &file, &plan, err);
@@ -218,8 +214,8 @@ struct join {
     struct ww_part_record *records; /* [n] */
     char **paths;                   /* [n] */
     uint64_t *sizes;                /* [n], as the plan has them */
-    struct ww_plan stream;          /* inputs: the parts, then sources for their digests */
-    uint32_t *place;                /* of each of the plan's inputs in it, or WW_NONE */
+    struct ww_plan stream; /* inputs: the parts, then sources for their digests */
+    uint32_t *place;       /* of each of the plan's inputs in it, or WW_NONE */
     struct ww_piece *pieces;
     struct ww_piece_source *sources;
     struct ww_tensor *tensors;
@@ -276,8 +272,9 @@ static enum ww_err allocate(struct join *j, struct ww_error *err)
     j->sources = ww_calloc(plan->n_tensors, sizeof(*j->sources));
     j->tensors = ww_calloc(plan->n_tensors, sizeof(*j->tensors));
     if (!j->records || !j->paths || !j->sizes || !j->place || !j->stream.inputs ||
-        !j->stream.outputs || !j->stream.tree || !j->pieces || !j->sources || !j->tensors) {
-        return no_memory(err);
+        !j->stream.outputs || !j->stream.tree || !j->pieces || !j->sources ||
+        !j->tensors) {
+        return WW_FAIL_MEMORY(err, "parts of a merge");
     }
     return WW_OK;
 }
@@ -314,7 +311,7 @@ static enum ww_err open_part(struct join *j, const char *out_path, uint32_t i,
     ww_buf_init(&text, ww_json_limits_config.max_bytes);
     j->paths[i] = folder_of(out_path, i + 1, j->n);
     if (!j->paths[i]) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "parts of a merge");
     }
     rc = ww_dir_open(j->paths[i], &dirfd, err);
     if (!rc) {
@@ -392,8 +389,8 @@ static void plan_outputs(struct join *j)
     for (uint32_t f = 0; f < plan->n_files; f++) {
         const struct ww_merge_file *file = &plan->files[f];
         struct ww_output *output = &j->stream.outputs[f];
-        *output = (struct ww_output){file->name, file->header_bytes, next,
-                                     file->n_tensors + 1};
+        *output =
+            (struct ww_output){file->name, file->header_bytes, next, file->n_tensors + 1};
         *next++ = (struct ww_piece){.kind = WW_PIECE_BYTES,
                                     .n_bytes = file->header_bytes,
                                     .bytes = file->header,
@@ -477,7 +474,7 @@ static enum ww_err give(const struct join *j, struct ww_stream_result *from,
     to->tensor_root = ww_calloc(plan->n_tensors, WW_SHA256_BYTES);
     to->input_sha256 = ww_calloc(plan->n_inputs, WW_SHA256_BYTES);
     if (!to->tensor_root || !to->input_sha256) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "parts of a merge");
     }
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
         memcpy(to->tensor_root[t], from->tensor_root[j->rank[t]], WW_SHA256_BYTES);

@@ -25,11 +25,6 @@ struct ww_predictor {
     uint64_t *offset; /* and where */
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a prediction");
-}
-
 /* The one input that is left, as it is. */
 static enum ww_err pass_through(struct ww_predictor *p, struct ww_merge_tensor *t,
                                 struct ww_error *err)
@@ -38,7 +33,7 @@ static enum ww_err pass_through(struct ww_predictor *p, struct ww_merge_tensor *
     struct ww_merge_source *only = ww_pool_calloc(&p->pool, 1, sizeof(*only));
 
     if (!ones || !only) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a prediction");
     }
     for (unsigned i = 0; i < WW_METHOD_MAX_PARAMS; i++) {
         ones[i] = 1;
@@ -66,7 +61,7 @@ static enum ww_err leave_out(struct ww_predictor *p, uint32_t tensor, uint32_t w
     uint32_t n = 0;
 
     if (!kept || !stats) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a prediction");
     }
     for (uint32_t s = 0; s < t->n_sources; s++) {
         if (t->sources[s].model != without) {
@@ -102,7 +97,7 @@ static enum ww_err copy_tensors(struct ww_predictor *p, uint32_t without,
     p->file = ww_pool_calloc(&p->pool, n, sizeof(*p->file));
     p->offset = ww_pool_calloc(&p->pool, n, sizeof(*p->offset));
     if (!own || !p->has || !p->file || !p->offset) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a prediction");
     }
     memcpy(own, p->plan.tensors, n * sizeof(*own));
     p->plan.tensors = own;
@@ -140,7 +135,7 @@ enum ww_err ww_predictor_new(const struct ww_merge_plan *plan, uint32_t without,
 
     *out = NULL;
     if (!p) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a prediction");
     }
     p->plan = *plan;
     p->plan.ties = ties;

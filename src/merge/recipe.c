@@ -13,11 +13,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
-}
-
 static enum ww_err read_range(const struct ww_ynode *node, struct ww_recipe_input *out,
                               struct ww_error *err)
 {
@@ -105,7 +100,7 @@ static enum ww_err read_inputs(struct ww_recipe *recipe, const struct ww_ynode *
     }
     out->inputs = ww_calloc(ww_ysize(list), sizeof(*out->inputs));
     if (!out->inputs) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     for (const struct ww_ynode *n = ww_yfirst(list); n && !rc; n = ww_ynext(n)) {
         rc = read_input(recipe, n, sliced, &out->inputs[out->n_inputs++], err);
@@ -161,7 +156,7 @@ static enum ww_err read_slices(struct ww_recipe *recipe, const struct ww_ynode *
     out->is_sliced = true;
     out->slices = ww_calloc(ww_ysize(list), sizeof(*out->slices));
     if (!out->slices) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     for (const struct ww_ynode *n = ww_yfirst(list); n && !rc; n = ww_ynext(n)) {
         rc = read_slice(recipe, n, &out->slices[out->n_slices++], err);
@@ -178,7 +173,7 @@ static enum ww_err read_module(struct ww_recipe *recipe, const struct ww_ynode *
     }
     out->slices = ww_calloc(1, sizeof(*out->slices));
     if (!out->slices) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     out->n_slices = 1;
     out->slices[0] = (struct ww_recipe_slice){.base = WW_NONE, .line = ww_yline(node)};
@@ -198,7 +193,7 @@ static enum ww_err read_modules(struct ww_recipe *recipe, const struct ww_ynode 
     }
     recipe->modules = ww_calloc(ww_ysize(map), sizeof(*recipe->modules));
     if (!recipe->modules) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     for (const struct ww_ynode *n = ww_yfirst(map); n && !rc; n = ww_ynext(n)) {
         struct ww_recipe_module *m = &recipe->modules[recipe->n_modules++];
@@ -239,7 +234,7 @@ static enum ww_err read_body(struct ww_recipe *recipe, struct ww_error *err)
     } else {
         recipe->modules = ww_calloc(1, sizeof(*recipe->modules));
         if (!recipe->modules) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a recipe");
         }
         recipe->n_modules = 1;
         rc = read_module(recipe, root, &recipe->modules[0], err);
@@ -576,7 +571,7 @@ enum ww_err ww_recipe_parse(const uint8_t *text, size_t len, const char *name,
 
     *out = (struct ww_recipe_file){.label = ww_asprintf("recipe '%s'", name)};
     if (!out->label) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     rc = ww_yaml_parse(text, len, out->label, &ww_yaml_limits_recipe, &out->yaml, err);
     n = ww_yaml_count(out->yaml);
@@ -585,7 +580,7 @@ enum ww_err ww_recipe_parse(const uint8_t *text, size_t len, const char *name,
     }
     if (!rc) {
         out->recipes = ww_calloc(n, sizeof(*out->recipes));
-        rc = out->recipes ? WW_OK : no_memory(err);
+        rc = out->recipes ? WW_OK : WW_FAIL_MEMORY(err, "a recipe");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         out->recipes[i].root = ww_yaml_root(out->yaml, i);

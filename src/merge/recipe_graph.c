@@ -139,7 +139,7 @@ enum ww_err ww_recipe_graph(struct ww_recipe_file *file, struct ww_error *err)
 
     file->order = ww_calloc(file->n_recipes, sizeof(*file->order));
     if (!rc && (!state || !taken || !stack || !file->order)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        rc = WW_FAIL_MEMORY(err, "a recipe");
     }
     if (!rc) {
         link_models(file, taken);

@@ -52,7 +52,7 @@ static enum ww_err read_text(const struct ww_ynode *node, const char *text,
     }
     ww_free(model);
     ww_free(adapter);
-    return !rc && oom ? WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe") : rc;
+    return !rc && oom ? WW_FAIL_MEMORY(err, "a recipe") : rc;
 }
 
 /* {path: P, revision: R} or text, as the peer writes model and lora. */
@@ -66,7 +66,7 @@ static enum ww_err read_path(const struct ww_ynode *node, const char *what, char
 
     if (ww_ytext(node, &path)) {
         *out = ww_strdup(path);
-        return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        return *out ? WW_OK : WW_FAIL_MEMORY(err, "a recipe");
     }
     rc = ww_yonly(node, keys, WW_LEN(keys), WW_E_RECIPE, what, err);
     if (rc) {
@@ -78,7 +78,7 @@ static enum ww_err read_path(const struct ww_ynode *node, const char *what, char
     }
     (void)ww_ytext(ww_yget(node, "revision"), &revision);
     *out = ww_asprintf("%s%s%s", path, revision ? "@" : "", revision ? revision : "");
-    return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a recipe");
 }
 
 static enum ww_err text_of_map(const struct ww_ynode *node, char **out,
@@ -105,7 +105,7 @@ static enum ww_err text_of_map(const struct ww_ynode *node, char **out,
     }
     if (!rc) {
         *out = ww_asprintf("%s%s%s", model, adapter ? "+" : "", adapter ? adapter : "");
-        rc = *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        rc = *out ? WW_OK : WW_FAIL_MEMORY(err, "a recipe");
     }
     ww_free(model);
     ww_free(adapter);
@@ -120,14 +120,14 @@ static enum ww_err add(struct ww_recipe *recipe, const struct ww_ynode *node,
     struct ww_recipe_model *m = NULL;
 
     if (!models) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     recipe->models = models;
     m = &models[recipe->n_models++];
     *m = (struct ww_recipe_model){.recipe = WW_NONE, .line = ww_yline(node)};
     m->text = ww_strdup(text);
     if (!m->text) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     return read_text(node, text, m, err);
 }

@@ -44,7 +44,7 @@ enum ww_err ww_recipe_view_place(struct ww_recipe_view *view, const char *name,
         if (strcmp(recipe->models[m].text, name) == 0) {
             char *own = ww_strdup(path);
             if (!own) {
-                return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+                return WW_FAIL_MEMORY(err, "a recipe");
             }
             ww_free(recipe->models[m].path);
             recipe->models[m].path = own;

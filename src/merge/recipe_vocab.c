@@ -100,7 +100,7 @@ static enum ww_err read_tokens(struct ww_recipe *recipe, const struct ww_ynode *
     }
     vocab->tokens = ww_calloc(ww_ysize(tokens), sizeof(*vocab->tokens));
     if (!vocab->tokens) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a recipe");
+        return WW_FAIL_MEMORY(err, "a recipe");
     }
     for (const struct ww_ynode *n = ww_yfirst(tokens); n && !rc; n = ww_ynext(n)) {
         struct ww_recipe_token *t = &vocab->tokens[vocab->n_tokens++];

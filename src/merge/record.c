@@ -63,7 +63,7 @@ enum ww_err ww_record_write(const struct ww_work *work, const struct ww_record *
     enum ww_err rc = WW_OK;
 
     if (!sources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu sources", work->n_sources);
+        return WW_FAIL_MEMORY(err, "%zu sources", work->n_sources);
     }
     for (size_t i = 0; i < work->n_sources; i++) {
         const struct ww_work_source *s = &work->sources[i];

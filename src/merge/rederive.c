@@ -25,11 +25,6 @@ struct again {
     uint32_t *want;            /* per tensor of model: its rank in the sample */
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a re-derivation");
-}
-
 static enum ww_err open_record(struct again *a, const char *recipe_path,
                                const char *out_path,
                                const struct ww_merge_options *options,
@@ -91,7 +86,7 @@ static enum ww_err compare_files(const struct again *a,
 {
     const struct ww_merge_plan *plan = &a->work.plan;
     uint8_t(*found)[WW_SHA256_BYTES] = ww_calloc(plan->n_files, sizeof(*found));
-    enum ww_err rc = found ? WW_OK : no_memory(err);
+    enum ww_err rc = found ? WW_OK : WW_FAIL_MEMORY(err, "a re-derivation");
 
     if (!rc) {
         rc = ww_merged_digests(&a->merged, plan, &a->options.run, found, err);
@@ -193,7 +188,7 @@ static enum ww_err make_part(struct again *a, uint64_t sample, struct ww_merge_f
     a->part.inputs = inputs;
     if (!chosen || !inputs || !a->want || !a->part.tensors) {
         ww_free(chosen);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a re-derivation");
     }
     for (uint32_t i = 0; i < plan->n_inputs; i++) {
         inputs[i] = plan->inputs[i];
@@ -228,7 +223,7 @@ static enum ww_err compare_sample(struct again *a, const struct ww_merge_result 
 {
     const uint32_t n = a->part.n_tensors;
     uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*roots));
-    enum ww_err rc = roots ? WW_OK : no_memory(err);
+    enum ww_err rc = roots ? WW_OK : WW_FAIL_MEMORY(err, "a re-derivation");
 
     for (uint32_t i = 0; i < n && !rc; i++) {
         const uint32_t t = ww_model_find(a->merged.model, a->part.tensors[i].name);

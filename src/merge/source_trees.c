@@ -11,11 +11,6 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
-}
-
 static bool same_text(const char *a, const char *b)
 {
     return a == b || (a && b && strcmp(a, b) == 0);
@@ -57,7 +52,7 @@ static enum ww_err want(struct ww_merge_plan *plan, uint32_t i, uint32_t first,
     struct ww_input_tree *trees =
         ww_pool_calloc(&impl->pool, model->n_files, sizeof(*trees));
     if (!roots->order || !ranks || !roots->roots || !trees) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the digests of a source");
     }
     for (uint32_t f = 0; f < model->n_files; f++) {
         const struct ww_weight_file *file = &model->files[f];
@@ -79,7 +74,7 @@ enum ww_err ww_work_want_trees(struct ww_work *work, uint32_t recipe,
 
     impl->roots = ww_pool_calloc(&impl->pool, plan->n_models, sizeof(*impl->roots));
     if (!impl->roots) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the digests of a source");
     }
     for (uint32_t i = 0; i < plan->n_models && !rc; i++) {
         if (is_recorded(work, r, i)) {

@@ -47,7 +47,7 @@ static enum ww_err allocate(const struct ww_model *model, struct copy_plan *p,
     p->plan.readers = p->readers;
     if (!p->plan.inputs || !p->plan.outputs || !p->plan.tree || !p->pieces ||
         !p->sources || !p->readers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tensors", n_pieces);
+        return WW_FAIL_MEMORY(err, "%zu tensors", n_pieces);
     }
     return WW_OK;
 }
@@ -141,7 +141,7 @@ static enum ww_err digest_tree(const struct ww_work *work, const struct ww_model
     enum ww_err rc = WW_OK;
 
     if (!roots || !files) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        rc = WW_FAIL_MEMORY(err, "the digests of a source");
         goto out;
     }
     rc = ww_merge_digest_model(model, NULL, files, roots, &work->options->run, err);
@@ -188,7 +188,7 @@ static enum ww_err add_side(struct ww_work *work, int dirfd, const char *path,
 
     ww_buf_init(&buf, MAX_SIDE_BYTES);
     if (!name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        return WW_FAIL_MEMORY(err, "the digests of a source");
     }
     rc = ww_file_read_at(dirfd, path, WW_LINKS_HUB, &buf, err);
     if (!rc) {
@@ -209,7 +209,7 @@ static enum ww_err start_source(struct ww_work *work, char *name, size_t n_files
     out->sizes = ww_pool_calloc(&work->pool, n_files, sizeof(*out->sizes));
     return out->name && out->files && out->sizes
                ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+               : WW_FAIL_MEMORY(err, "the digests of a source");
 }
 
 static enum ww_err describe_source(struct ww_work *work, const char *text,
@@ -226,7 +226,7 @@ static enum ww_err describe_source(struct ww_work *work, const char *text,
     for (uint32_t f = 0; f < model->n_files; f++) {
         char *name = ww_pool_keep(&work->pool, ww_strdup(model->files[f].name));
         if (!name) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+            return WW_FAIL_MEMORY(err, "the digests of a source");
         }
         out->files[out->n_files].name = name;
         memcpy(out->files[out->n_files].sha256, sha256[f], WW_SHA256_BYTES);
@@ -280,7 +280,7 @@ static struct ww_work_source *add_source(struct ww_work *work, struct ww_error *
         ww_pool_calloc(&work->pool, work->n_sources + 1, sizeof(*sources));
 
     if (!sources) {
-        (void)WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        (void)WW_FAIL_MEMORY(err, "the digests of a source");
         return NULL;
     }
     if (work->n_sources > 0) {
@@ -324,11 +324,9 @@ enum ww_err ww_work_add_adapter(struct ww_work *work, const char *text,
 static enum ww_err name_part(struct ww_work *work, const char *path, const char *revision,
                              const char **out, struct ww_error *err)
 {
-    *out = ww_pool_keep(&work->pool,
-                        ww_asprintf("%s%s%s", path, revision ? "@" : "",
-                                    revision ? revision : ""));
-    return *out ? WW_OK
-                : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+    *out = ww_pool_keep(&work->pool, ww_asprintf("%s%s%s", path, revision ? "@" : "",
+                                                 revision ? revision : ""));
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "the digests of a source");
 }
 
 /* Roots that were taken during the merge; their folding overwrites the copy. */
@@ -338,8 +336,7 @@ static enum ww_err fold_roots(const struct ww_plan_roots *from, uint32_t n,
     uint8_t(*by_name)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*by_name));
     struct ww_sha256 *h = NULL;
     enum ww_err rc =
-        by_name ? ww_sha256_new(&h, err)
-                : WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a source");
+        by_name ? ww_sha256_new(&h, err) : WW_FAIL_MEMORY(err, "the digests of a source");
 
     for (uint32_t k = 0; k < n && !rc; k++) {
         memcpy(by_name[k], from->roots[from->order[k]], WW_SHA256_BYTES);

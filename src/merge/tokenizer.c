@@ -35,7 +35,7 @@ static enum ww_err add(struct ww_vocab *v, const char *token, uint64_t id,
         added = ww_realloc_array(v->added, capacity, sizeof(*added));
         v->added = added ? added : v->added;
         if (!ids || !added) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a vocabulary");
+            return WW_FAIL_MEMORY(err, "a vocabulary");
         }
         v->capacity = capacity;
     }

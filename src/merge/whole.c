@@ -181,7 +181,7 @@ enum ww_err ww_whole_run(const struct ww_merge_plan *plan, unsigned threads,
         }
         struct ww_whole *grown = ww_realloc_array(out->items, out->n + 1, sizeof(*grown));
         if (!grown) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a merge");
+            rc = WW_FAIL_MEMORY(err, "a merge");
             break;
         }
         out->items = grown;

@@ -191,7 +191,7 @@ static enum ww_err read_entry(struct ww_adapter *adapter, uint32_t i,
                                   : ww_strndup(name, len);
     entry->module = adapter->modules[i];
     if (!entry->module) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     return WW_OK;
 }
@@ -206,7 +206,7 @@ static enum ww_err read_tensors(struct ww_adapter *adapter, struct ww_error *err
     adapter->entries = ww_calloc(n, sizeof(*adapter->entries));
     adapter->modules = ww_calloc(n, sizeof(*adapter->modules));
     if (!adapter->tensors || !adapter->entries || !adapter->modules) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     adapter->n_tensors = n;
     if (n == 0) {
@@ -233,7 +233,7 @@ static enum ww_err new_adapter(const char *path, struct ww_adapter **out,
         adapter->path = ww_strdup(path);
     }
     if (!adapter || !adapter->path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        return WW_FAIL_MEMORY(err, "an adapter");
     }
     return WW_OK;
 }
@@ -402,7 +402,7 @@ enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_te
     bytes = ww_calloc(1, t->n_bytes + 1);
     *out = ww_calloc(t->n_elements + 1, sizeof(**out));
     if (!bytes || !*out) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        rc = WW_FAIL_MEMORY(err, "an adapter");
         goto out;
     }
     rc = ww_pread_full(adapter->file.fd, bytes, t->n_bytes, t->offset, WW_ADAPTER_WEIGHTS,
@@ -453,7 +453,7 @@ enum ww_err ww_adapter_target(const struct ww_adapter_entry *entry,
     enum ww_err rc = WW_OK;
 
     if (!name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+        return WW_FAIL_MEMORY(err, "a name");
     }
     *tensor = ww_adapter_find(base, name, &twice);
     if (*tensor == WW_NONE) {

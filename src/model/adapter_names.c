@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transformers 5 gave modules of some families new names and renames tensors when it reads
- * and writes files, which keep the old ones. PEFT names an adapter's tensors after the
- * modules, so they say layers.0.attention.q_proj where the base's file says
+ * Transformers 5 gave modules of some families new names and renames tensors when it
+ * reads and writes files, which keep the old ones. PEFT names an adapter's tensors after
+ * the modules, so they say layers.0.attention.q_proj where the base's file says
  * encoder.layer.0.attention.attention.query. One to one only: a module that is a part of
  * a fused tensor has no name here.
  */
@@ -91,7 +91,7 @@ enum ww_err ww_adapter_stored_name(const char *model_type, const char *name, cha
         stored = put_in(stored, r->pairs[i].module, r->pairs[i].file);
     }
     if (!stored) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+        return WW_FAIL_MEMORY(err, "a name");
     }
     *out = stored;
     return WW_OK;

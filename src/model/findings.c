@@ -12,11 +12,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a finding");
-}
-
 static enum ww_err make_room(struct ww_findings *list, struct ww_error *err)
 {
     if (list->n < list->capacity) {
@@ -25,7 +20,7 @@ static enum ww_err make_room(struct ww_findings *list, struct ww_error *err)
     uint32_t wide = list->capacity ? 2 * list->capacity : 8;
     struct ww_finding *moved = ww_realloc_array(list->items, wide, sizeof(*moved));
     if (!moved) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a finding");
     }
     list->items = moved;
     list->capacity = wide;
@@ -48,7 +43,7 @@ enum ww_err ww_findings_add(struct ww_findings *list, enum ww_err code,
     (void)WW_FAIL(&clean, WW_E_INTERNAL, "%s", raw);
     char *text = ww_strdup(clean.text);
     if (!text) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a finding");
     }
     list->items[list->n++] = (struct ww_finding){.code = code, .text = text};
     return WW_OK;

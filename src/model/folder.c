@@ -26,14 +26,14 @@ static enum ww_err add_entry(struct ww_folder *folder, struct ww_entry entry,
         size_t wide = folder->capacity ? 2 * folder->capacity : 32;
         struct ww_entry *moved = ww_realloc_array(folder->items, wide, sizeof(*moved));
         if (!moved) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+            return WW_FAIL_MEMORY(err, "a list of files");
         }
         folder->items = moved;
         folder->capacity = wide;
     }
     entry.path = ww_strdup(path);
     if (!entry.path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     folder->items[folder->n++] = entry;
     return WW_OK;

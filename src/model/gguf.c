@@ -444,7 +444,7 @@ enum ww_err ww_gguf_parse(const uint8_t *bytes, uint64_t n, uint64_t file_bytes,
         out->names = ww_calloc(n, 1);
         c.names = out->names;
         if (!out->keys || !out->tensors || !out->names) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the header of '%s'", name);
+            rc = WW_FAIL_MEMORY(err, "the header of '%s'", name);
         }
     }
     if (!rc) {

@@ -20,8 +20,7 @@ static enum ww_err read_prefix(struct ww_gguf_file *file, uint64_t n,
     ww_free(file->bytes);
     file->bytes = ww_calloc(1, (size_t)n);
     if (!file->bytes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the header of '%s'",
-                       file->name);
+        return WW_FAIL_MEMORY(err, "the header of '%s'", file->name);
     }
     return ww_pread_full(file->fd, file->bytes, (size_t)n, 0, file->name, err);
 }
@@ -60,7 +59,7 @@ enum ww_err ww_gguf_open(const char *path, struct ww_gguf_file *out, struct ww_e
     out->fd = -1;
     out->name = ww_strdup(path);
     if (!out->name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for '%s'", path);
+        return WW_FAIL_MEMORY(err, "'%s'", path);
     }
     rc = ww_file_open(path, &out->fd, &out->st, err);
     if (!rc) {

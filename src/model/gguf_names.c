@@ -110,7 +110,7 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
     out->name = in_layer ? ww_asprintf("model.layers.%" PRIu64 ".%s%s", layer, to, end)
                          : ww_asprintf("%s%s", to, end);
     if (!out->name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for names");
+        return WW_FAIL_MEMORY(err, "names");
     }
     const bool queries = ww_str_ends(to, ".q_proj");
     if (ww_gguf_is(header, "general.architecture", "llama") &&
@@ -175,7 +175,7 @@ static enum ww_err make_name(const char *name, char **out, struct ww_error *err)
         part = look_back(tops, WW_LEN(tops), name, (size_t)(end - name));
         *out = part ? ww_asprintf("%s%s", part, end) : NULL;
     }
-    return part && !*out ? WW_FAIL(err, WW_E_NOMEM, "out of memory for names") : WW_OK;
+    return part && !*out ? WW_FAIL_MEMORY(err, "names") : WW_OK;
 }
 
 enum ww_err ww_gguf_name_of(const char *architecture, const char *name, uint64_t n_rows,

@@ -50,11 +50,6 @@ static const struct quant_file quant_files[] = {
     {"hf_quant_config.json", "modelopt"},
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a model");
-}
-
 static enum ww_err set_names(struct ww_model *model, struct impl *impl, const char *path,
                              struct ww_error *err)
 {
@@ -64,13 +59,13 @@ static enum ww_err set_names(struct ww_model *model, struct impl *impl, const ch
     }
     impl->path = ww_strndup(path, len);
     if (!impl->path) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a model");
     }
     char *resolved = realpath(impl->path, NULL);
     impl->name = ww_strdup(ww_path_base(resolved ? resolved : impl->path));
     ww_free(resolved);
     if (!impl->name) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a model");
     }
     model->path = impl->path;
     model->name = impl->name;
@@ -112,7 +107,7 @@ static enum ww_err open_files(struct ww_model *model, struct impl *impl,
     impl->parsed = ww_calloc(names->n, sizeof(*impl->parsed));
     model->files = ww_calloc(names->n, sizeof(*model->files));
     if (!impl->parsed || !model->files) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a model");
     }
     for (size_t i = 0; i < names->n; i++) {
         struct ww_st_file *file = &impl->parsed[i];
@@ -174,7 +169,7 @@ static enum ww_err join_tensors(struct ww_model *model, struct impl *impl,
     }
     model->tensors = ww_calloc((size_t)total, sizeof(*model->tensors));
     if (!model->tensors) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a model");
     }
     for (uint32_t f = 0; f < model->n_files; f++) {
         struct ww_st_header *parsed = &impl->parsed[f].parsed;
@@ -220,7 +215,7 @@ static enum ww_err list_side_files(struct ww_model *model, struct impl *impl,
 {
     model->side = ww_calloc(impl->folder.n, sizeof(*model->side));
     if (!model->side) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a model");
     }
     for (size_t i = 0; i < impl->folder.n; i++) {
         const struct ww_entry *entry = &impl->folder.items[i];
@@ -271,7 +266,7 @@ static enum ww_err new_model(const char *path, struct ww_model **out,
     if (!model || !impl) {
         ww_free(impl);
         ww_free(model);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a model");
     }
     model->impl = impl;
     model->dirfd = -1;
@@ -327,7 +322,7 @@ enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, ui
     *out = NULL;
     if (!rc) {
         model->tensors = ww_calloc(n, sizeof(*model->tensors));
-        rc = model->tensors ? WW_OK : no_memory(err);
+        rc = model->tensors ? WW_OK : WW_FAIL_MEMORY(err, "a model");
     }
     if (!rc && n > 0) {
         memcpy(model->tensors, tensors, n * sizeof(*tensors));

@@ -35,7 +35,7 @@ static enum ww_err put_words(struct ww_buf *out, const char *key,
     }
     sorted = ww_calloc(words->n, sizeof(*sorted));
     if (!sorted) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a policy");
+        return WW_FAIL_MEMORY(err, "a policy");
     }
     memcpy(sorted, words->items, words->n * sizeof(*sorted));
     qsort(sorted, words->n, sizeof(*sorted), by_text);
@@ -71,7 +71,7 @@ static enum ww_err put_resources(struct ww_buf *out, const struct ww_rule *rule,
     enum ww_err rc = WW_OK;
 
     if (!texts || !words.items) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a policy");
+        rc = WW_FAIL_MEMORY(err, "a policy");
         goto out;
     }
     for (size_t i = 0; i < rule->n_resources && !rc; i++) {
@@ -81,7 +81,7 @@ static enum ww_err put_resources(struct ww_buf *out, const struct ww_rule *rule,
         texts[i] =
             ww_asprintf("%s%s", kinds[r->kind], r->kind == WW_RES_TAG ? r->tag : root);
         words.items[words.n++] = texts[i];
-        rc = texts[i] ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a policy");
+        rc = texts[i] ? WW_OK : WW_FAIL_MEMORY(err, "a policy");
     }
     if (!rc) {
         rc = put_words(out, "on", &words, err);
@@ -153,7 +153,7 @@ enum ww_err ww_policy_print(const struct ww_policy *policy, struct ww_buf *out,
     enum ww_err rc = WW_OK;
 
     if (!sorted) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a policy");
+        return WW_FAIL_MEMORY(err, "a policy");
     }
     for (size_t i = 0; i < policy->n_rules; i++) {
         sorted[i] = &policy->rules[i];

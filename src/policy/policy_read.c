@@ -317,7 +317,7 @@ static enum ww_err read_rules(struct ww_policy *policy, const struct ww_jnode *l
     }
     policy->rules = ww_calloc(n, sizeof(*policy->rules));
     if (!policy->rules) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a policy");
+        return WW_FAIL_MEMORY(err, "a policy");
     }
     for (const struct ww_jnode *node = ww_jfirst(list); node && !rc;
          node = ww_jnext(node)) {

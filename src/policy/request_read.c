@@ -60,7 +60,7 @@ static enum ww_err read_sources(const struct ww_reading *at, const struct ww_jno
     }
     out->sources = ww_calloc(n, sizeof(*out->sources));
     if (!out->sources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a request");
+        return WW_FAIL_MEMORY(err, "a request");
     }
     for (const struct ww_jnode *node = ww_jfirst(list); node && !rc;
          node = ww_jnext(node)) {

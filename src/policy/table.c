@@ -130,7 +130,7 @@ static enum ww_err read_models(struct ww_table *table, const struct ww_jnode *no
     table->models = ww_calloc(n + 1, sizeof(*table->models));
     table->names = ww_calloc(n + 1, sizeof(*table->names));
     if (!table->models || !table->names) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a table");
+        return WW_FAIL_MEMORY(err, "a table");
     }
     for (const struct ww_jnode *m = ww_jfirst(node); m && !rc; m = ww_jnext(m)) {
         rc = read_model(table, m, err);
@@ -146,7 +146,7 @@ static enum ww_err read_roles(struct ww_table *table, const struct ww_jnode *nod
 
     table->roles = ww_calloc(ww_jsize(node) + 1, sizeof(*table->roles));
     if (!table->roles) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a table");
+        return WW_FAIL_MEMORY(err, "a table");
     }
     for (const struct ww_jnode *r = ww_jfirst(node); r && !rc; r = ww_jnext(r)) {
         struct ww_role *to = &table->roles[table->trust.n_roles++];
@@ -164,7 +164,7 @@ static enum ww_err read_revoked(struct ww_table *table, const struct ww_jnode *n
 
     table->revoked = ww_calloc(ww_jsize(node) + 1, sizeof(*table->revoked));
     if (!table->revoked) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a table");
+        return WW_FAIL_MEMORY(err, "a table");
     }
     for (const struct ww_jnode *r = ww_jfirst(node); r; r = ww_jnext(r)) {
         struct ww_revoked *to = &table->revoked[table->trust.n_revoked++];
@@ -212,7 +212,7 @@ static enum ww_err read_table(struct ww_table *table, struct ww_error *err)
     }
     table->cases = ww_calloc(ww_jsize(cases), sizeof(*table->cases));
     if (!table->cases) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a table");
+        return WW_FAIL_MEMORY(err, "a table");
     }
     for (const struct ww_jnode *c = ww_jfirst(cases); c; c = ww_jnext(c)) {
         table->cases[table->n_cases++] = c;
@@ -228,7 +228,7 @@ enum ww_err ww_table_read(const uint8_t *text, size_t len, struct ww_table **out
 
     *out = NULL;
     if (!table) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a table");
+        return WW_FAIL_MEMORY(err, "a table");
     }
     rc = ww_json_parse(text, len, &limits, &table->json, err);
     if (!rc) {
@@ -292,7 +292,7 @@ static enum ww_err find_sources(const struct ww_table *table, const char *name,
 
     one->sources = ww_calloc(r->n_sources, sizeof(*one->sources));
     if (!one->sources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a case");
+        return WW_FAIL_MEMORY(err, "a case");
     }
     for (size_t s = 0; s < r->n_sources; s++) {
         size_t m = 0;

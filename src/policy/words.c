@@ -111,7 +111,7 @@ enum ww_err ww_read_own(const struct ww_reading *at, void *memory, struct ww_err
 
     if (!grown) {
         ww_free(memory);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %s", at->what);
+        return WW_FAIL_MEMORY(err, "%s", at->what);
     }
     grown[(*at->n_lists)++] = memory;
     *at->lists = grown;

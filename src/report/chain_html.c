@@ -109,7 +109,7 @@ static enum ww_err arrange(struct page *p, struct ww_error *err)
     p->places = ww_calloc(report->n_links, sizeof(*p->places));
     if (!p->places || !used) {
         ww_free(used);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a picture");
+        return WW_FAIL_MEMORY(err, "a picture");
     }
     for (size_t i = 0; i < report->n_links; i++) {
         const unsigned column = report->links[i].depth;

@@ -47,8 +47,7 @@ static enum ww_err add(struct ww_sentences *f, const char *about,
                        struct ww_error *err)
 {
     f->items[f->n++] = (struct ww_sentence){about, scale, claim, basis};
-    return claim && basis ? WW_OK
-                          : WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+    return claim && basis ? WW_OK : WW_FAIL_MEMORY(err, "a report");
 }
 
 static enum ww_err add_root(struct ww_sentences *f, const struct ww_lineage_report *r,
@@ -224,7 +223,7 @@ enum ww_err ww_sentences_make(const struct ww_lineage_report *report,
     out->n = 0;
     out->items = ww_calloc(3 + 2 * report->decompose.n_sources, sizeof(*out->items));
     if (!out->items) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     rc = add_root(out, report, err);
     rc = rc ? rc : add_sources(out, report, err);

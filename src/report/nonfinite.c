@@ -32,7 +32,7 @@ enum ww_err ww_inspect_nonfinite(const struct ww_model *model, uint64_t *count,
     *count = 0;
     void *chunk = ww_alloc_aligned(64, CHUNK_BYTES);
     if (!chunk) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a read buffer");
+        return WW_FAIL_MEMORY(err, "a read buffer");
     }
     for (uint32_t i = 0; rc == WW_OK && i < model->n_tensors; i++) {
         if (ww_dtype_is_plain_float(model->tensors[i].dtype)) {

@@ -67,7 +67,7 @@ static enum ww_err curve(struct ww_page *p, const struct ww_search_report *r,
     const struct ww_plot plot = {"trials", "score while searching", false};
     double *room = n ? ww_calloc(n, 3 * sizeof(*room)) : NULL;
     if (!room) {
-        return n ? WW_FAIL(err, WW_E_NOMEM, "out of memory for a page") : WW_OK;
+        return n ? WW_FAIL_MEMORY(err, "a page") : WW_OK;
     }
     for (size_t i = 0; i < n; i++) {
         room[i] = r->curve[i].trials;
@@ -136,7 +136,7 @@ static enum ww_err front(struct ww_page *p, const struct ww_search_report *r,
     }
     double *room = ww_calloc(n + 1, 2 * sizeof(*room));
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a page");
+        return WW_FAIL_MEMORY(err, "a page");
     }
     for (size_t i = 0; i <= n; i++) {
         room[i] = r->points[i * k];

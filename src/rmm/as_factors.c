@@ -98,7 +98,7 @@ enum ww_err ww_as_pairs_find(const struct ww_adapter *adapter, const char *form,
     sorted = ww_calloc(adapter->n_tensors, sizeof(*sorted));
     out->items = ww_calloc(adapter->n_tensors, sizeof(*out->items));
     if (!sorted || !out->items) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for an adapter");
+        rc = WW_FAIL_MEMORY(err, "an adapter");
         goto out;
     }
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
@@ -134,7 +134,7 @@ static enum ww_err read_scaled(const struct ww_adapter *adapter,
 
     if (!rc) {
         rounded = ww_calloc((size_t)t->n_elements, sizeof(*rounded));
-        rc = rounded ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a factor");
+        rc = rounded ? WW_OK : WW_FAIL_MEMORY(err, "a factor");
     }
     for (uint64_t i = 0; i < t->n_elements && !rc; i++) {
         rounded[i] = (float)(values[i] * scaling);

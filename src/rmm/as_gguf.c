@@ -91,8 +91,8 @@ static enum ww_err find_place(struct gguf *g, uint32_t i, uint64_t *at,
     const struct ww_as_pair *pair = &g->pairs.items[i];
     struct place *p = &g->places[i];
     char *name = ww_asprintf("%s.weight", pair->module);
-    enum ww_err rc = name ? check_shape(g->as->base, name, pair, err)
-                          : WW_FAIL(err, WW_E_NOMEM, "out of memory for names");
+    enum ww_err rc =
+        name ? check_shape(g->as->base, name, pair, err) : WW_FAIL_MEMORY(err, "names");
 
     if (!rc) {
         rc = ww_gguf_name_of(g->architecture, name, pair->b->shape[0], g->heads,
@@ -133,7 +133,7 @@ static enum ww_err put_tensor(struct ww_gguf_writer *w, const char *name,
 {
     char *full = ww_asprintf("%s%s", name, factor);
     const enum ww_err rc = full ? ww_gguf_put_f32_matrix(w, full, rows, cols, at, err)
-                                : WW_FAIL(err, WW_E_NOMEM, "out of memory for names");
+                                : WW_FAIL_MEMORY(err, "names");
 
     ww_free(full);
     return rc;
@@ -172,7 +172,7 @@ static enum ww_err write_matrix(struct gguf *g, uint64_t at,
 {
     const uint64_t n_bytes = ww_round_up(4 * padded[0] * padded[1], WW_GGUF_ALIGNMENT);
     float *out = ww_calloc((size_t)n_bytes / 4, sizeof(*out));
-    enum ww_err rc = out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a factor");
+    enum ww_err rc = out ? WW_OK : WW_FAIL_MEMORY(err, "a factor");
 
     for (uint64_t i = 0; i < size[0] && !rc; i++) {
         const uint64_t row = order ? ww_gguf_row(order, size[0], i) : i;
@@ -235,8 +235,7 @@ enum ww_err ww_as_gguf(const struct ww_as *as, struct ww_run_report *report,
     (void)report;
     ww_buf_init(&g.head, MAX_HEAD);
     g.places = ww_calloc(g.pairs.n, sizeof(*g.places));
-    rc = g.places ? read_base(&g, err)
-                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for names");
+    rc = g.places ? read_base(&g, err) : WW_FAIL_MEMORY(err, "names");
     if (!rc) {
         rc = make_head(&g, err);
     }

@@ -42,11 +42,6 @@ struct model_plan {
     char *card;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
-}
-
 static enum ww_err round_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
                               uint64_t n_tiles, void **state, const uint32_t **row_map,
                               struct ww_error *err)
@@ -209,7 +204,7 @@ static enum ww_err make_room(struct model_plan *p, const struct ww_model *base,
     return p->plan.inputs && p->plan.outputs && p->readers && p->pieces && p->sources &&
                    p->roundings && p->fds
                ? WW_OK
-               : no_memory(err);
+               : WW_FAIL_MEMORY(err, "a plan");
 }
 
 static void add_inputs(struct model_plan *p, const struct ww_model *base)
@@ -232,7 +227,7 @@ static enum ww_err make_card(struct model_plan *p, const struct ww_as *as,
                           "`%s` with the adapter `%s` added.\n",
                           as->base->name, as->base->name, as->name);
     if (!p->card) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     p->plan.outputs[p->plan.n_outputs++].path = CARD;
     add_bytes(p, p->card, strlen(p->card));

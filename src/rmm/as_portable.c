@@ -35,7 +35,7 @@ enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m
     enum ww_err rc = WW_OK;
 
     if (!name || (x->across && (!left || !right))) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a factor");
+        rc = WW_FAIL_MEMORY(err, "a factor");
     }
     if (!rc) {
         factors.b = x->across ? left : (float *)(uintptr_t)b;
@@ -79,7 +79,7 @@ static enum ww_err write_folder(struct ww_extracting *x, const struct ww_as *as,
                              "library_name: peft\n---\n\n`%s` as a plain LoRA adapter of "
                              "one rank: scaling is in its factors.\n",
                              base, as->name);
-    enum ww_err rc = card ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a card");
+    enum ww_err rc = card ? WW_OK : WW_FAIL_MEMORY(err, "a card");
 
     if (!rc) {
         x->card = card;

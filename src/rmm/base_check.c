@@ -87,7 +87,7 @@ static enum ww_err check_begin(struct check *c, const struct ww_model *base,
     }
     c->room = ww_calloc(1, WW_TREE_CHUNK);
     if (!rc && !c->room) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for checking the base");
+        rc = WW_FAIL_MEMORY(err, "checking the base");
     }
     return rc;
 }

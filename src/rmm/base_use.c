@@ -17,11 +17,6 @@
 
 #define STEP ((size_t)1 << 20)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the base of a package");
-}
-
 enum ww_err ww_base_use_init(struct ww_base_use *use, const struct ww_model *base,
                              struct ww_error *err)
 {
@@ -40,7 +35,7 @@ enum ww_err ww_base_use_init(struct ww_base_use *use, const struct ww_model *bas
     use->files = ww_calloc(base->n_side, sizeof(*use->files));
     if (!rc &&
         (!use->used || !use->roots || !use->leaves || !use->reader || !use->files)) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "the base of a package");
     }
     if (rc) {
         ww_base_use_release(use);
@@ -74,7 +69,7 @@ enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t
     use->reader[tensor] = part;
     use->leaves[tensor] =
         ww_calloc((size_t)ww_div_up(bytes, WW_TREE_CHUNK), sizeof(*use->leaves[tensor]));
-    return use->leaves[tensor] ? WW_OK : no_memory(err);
+    return use->leaves[tensor] ? WW_OK : WW_FAIL_MEMORY(err, "the base of a package");
 }
 
 void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint32_t part)
@@ -168,7 +163,7 @@ enum ww_err ww_base_use_file(struct ww_base_use *use, const char *path, int fd,
     }
     room = ww_calloc(2, STEP);
     if (!room) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the base of a package");
     }
     rc = ww_file_open_at(use->base->dirfd, path, WW_LINKS_HUB, &other, &st, err);
     *same = !rc && (uint64_t)st.st_size == size_bytes;
@@ -206,7 +201,7 @@ static enum ww_err merge_tensors(const struct ww_base_use *use,
     struct ww_base_tensor *all = ww_calloc(m->n_tensors + n, sizeof(*all));
     size_t at = 0;
     size_t n_all = 0;
-    enum ww_err rc = all ? WW_OK : no_memory(err);
+    enum ww_err rc = all ? WW_OK : WW_FAIL_MEMORY(err, "the base of a package");
 
     for (uint32_t k = 0; k < n && !rc; k++) {
         const uint32_t t = use->order[k];
@@ -245,7 +240,7 @@ static enum ww_err merge_files(const struct ww_base_use *use, struct ww_pack_man
     struct ww_base_file *all = ww_calloc(m->n_files + n, sizeof(*all));
     size_t at = 0;
     size_t n_all = 0;
-    enum ww_err rc = all ? WW_OK : no_memory(err);
+    enum ww_err rc = all ? WW_OK : WW_FAIL_MEMORY(err, "the base of a package");
 
     for (uint32_t i = 0; i < n && !rc; i++) {
         const struct ww_base_file *f = &use->files[i];

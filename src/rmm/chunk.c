@@ -35,7 +35,7 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
 
     *out = room;
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
+        return WW_FAIL_MEMORY(err, "coding a chunk");
     }
     for (unsigned u = 0; u < WW_CHUNK_SMALL; u++) {
         room->small[u] = (uint8_t)ww_folded_symbol(u);
@@ -80,7 +80,7 @@ enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err
     room->words = ww_alloc_pages(WW_CHUNK_WORDS);
     if (!room->folded || !room->contexts || !room->symbols || !room->words) {
         free_numbers(room);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding a chunk");
+        return WW_FAIL_MEMORY(err, "coding a chunk");
     }
     return WW_OK;
 }

@@ -12,11 +12,6 @@
 
 const double ww_inspect_errors[WW_INSPECT_ERRORS] = {0.05, 0.1, 0.2, 0.4, 0.6};
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for looking into a package");
-}
-
 static void release_tensor(struct ww_inspect_tensor *t)
 {
     ww_free(t->name);
@@ -48,7 +43,8 @@ enum ww_err ww_inspect_member_init(struct ww_inspect_member *m, struct ww_error 
 {
     m->spectrum = ww_calloc(WW_INSPECT_SPECTRUM, sizeof(*m->spectrum));
     m->rates = ww_calloc(WW_INSPECT_ERRORS, sizeof(*m->rates));
-    return m->spectrum && m->rates ? WW_OK : no_memory(err);
+    return m->spectrum && m->rates ? WW_OK
+                                   : WW_FAIL_MEMORY(err, "looking into a package");
 }
 
 static const double shares[] = {0.5, 0.9, 0.99};
@@ -138,7 +134,7 @@ enum ww_err ww_inspect_add(struct ww_inspecting *x, const char *name, const doub
     }
     if (!more || !t.name || !t.lengths || !t.cosines) {
         release_tensor(&t);
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "looking into a package");
     }
     cosines_of(gram, n, t.cosines);
     for (size_t i = 0; i < n; i++) {
@@ -186,7 +182,7 @@ static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t
     }
     if (!m->adapter && !options->base) {
         m->why = ww_strdup("a model, and no base was named to compare it with");
-        return m->why ? WW_OK : no_memory(err);
+        return m->why ? WW_OK : WW_FAIL_MEMORY(err, "looking into a package");
     }
     rc = ww_peek_open(path, m->name, &how, &x->peeks[i], &reason);
     if (!rc && x->peeks[i].adapter) {
@@ -197,7 +193,7 @@ static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t
     }
     if (is_a_reason(rc)) {
         m->why = ww_strdup(reason.text);
-        return m->why ? WW_OK : no_memory(err);
+        return m->why ? WW_OK : WW_FAIL_MEMORY(err, "looking into a package");
     }
     return rc ? WW_FAIL(err, rc, "%s", reason.text) : ww_inspect_member_init(m, err);
 }
@@ -218,7 +214,7 @@ static enum ww_err choose(struct ww_pack_inspection *out, const struct ww_pack_f
     out->members = ww_calloc(n, sizeof(*out->members));
     out->cosines = ww_calloc(n, n * sizeof(*out->cosines));
     if (!out->members || !out->cosines) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "looking into a package");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         size_t at = i;
@@ -230,12 +226,14 @@ static enum ww_err choose(struct ww_pack_inspection *out, const struct ww_pack_f
             out->members[i].unchanged = NAN;
             out->members[i].name = ww_strdup(m->members[at].name);
             out->n_members = i + 1;
-            rc = out->members[i].name ? WW_OK : no_memory(err);
+            rc = out->members[i].name ? WW_OK
+                                      : WW_FAIL_MEMORY(err, "looking into a package");
         }
         if (!rc && m->members[at].n_others > 0) {
             /* Its prediction is not what the base is, and no other models are named. */
             out->members[i].why = ww_strdup("it comes back out of a merge; unpack it");
-            rc = out->members[i].why ? WW_OK : no_memory(err);
+            rc = out->members[i].why ? WW_OK
+                                     : WW_FAIL_MEMORY(err, "looking into a package");
         }
     }
     return rc;
@@ -257,7 +255,7 @@ static enum ww_err describe(struct ww_pack_inspection *out, const char *path,
     out->sampled = WW_INSPECT_SAMPLE;
     if (file.manifest.base_name) {
         out->base = ww_strdup(file.manifest.base_name);
-        rc = out->base ? WW_OK : no_memory(err);
+        rc = out->base ? WW_OK : WW_FAIL_MEMORY(err, "looking into a package");
     }
     if (!rc && options->public_key) {
         rc = ww_pack_check_signature(&file, options->public_key, signer, err);
@@ -300,7 +298,7 @@ static enum ww_err look(struct ww_inspecting *x, const char *path,
     x->peeks = ww_calloc(n, sizeof(*x->peeks));
     x->gram = ww_calloc(n, n * sizeof(*x->gram));
     if (!rc && (!x->peeks || !x->gram)) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "looking into a package");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = open_member(x, path, i, options, err);

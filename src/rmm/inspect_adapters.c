@@ -209,7 +209,7 @@ enum ww_err ww_inspect_adapters(struct ww_inspecting *x, struct ww_error *err)
 
     if (!w.pairs || !w.n_pairs || !w.sides || !w.gram || !w.norms || !w.errors ||
         !w.bits || !w.numbers) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for looking into adapters");
+        rc = WW_FAIL_MEMORY(err, "looking into adapters");
     }
     if (!rc) {
         rc = find_modules(&w, &names, err);

@@ -37,11 +37,6 @@ struct work {
     uint64_t next;     /* and which of them is next */
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for looking into models");
-}
-
 static bool is_model(const struct ww_peek *p)
 {
     return p->open && !p->adapter;
@@ -160,7 +155,7 @@ static enum ww_err whole(struct work *w, size_t i, double **changes, uint8_t **b
     *bytes = ww_calloc(1, (size_t)t->part->bytes);
     *base = ww_calloc(1, (size_t)t->part->bytes);
     if (!other || !*changes || !*bytes || !*base) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "looking into models");
     }
     for (uint64_t c = 0; c < t->part->n_chunks && !rc; c++) {
         size_t count = 0;
@@ -191,7 +186,8 @@ static enum ww_err spectrum(struct work *w, size_t i, const struct ww_peek_tenso
     double *gram = ww_calloc(n, n * sizeof(*gram));
     double *values = ww_calloc(n, sizeof(*values));
     double *falling = ww_calloc(n, sizeof(*falling));
-    enum ww_err rc = gram && values && falling ? WW_OK : no_memory(err);
+    enum ww_err rc =
+        gram && values && falling ? WW_OK : WW_FAIL_MEMORY(err, "looking into models");
 
     if (!rc) {
         ww_la_syrk(rows < cols ? WW_LA_PLAIN : WW_LA_TRANSPOSED, n,
@@ -379,7 +375,7 @@ enum ww_err ww_inspect_models(struct ww_inspecting *x, struct ww_error *err)
 
     if (!w.found || !w.gram || !w.changes || !w.unchanged || !w.norms || !w.errors ||
         !w.bits || !w.numbers) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "looking into models");
     }
     for (size_t i = 0; i < n; i++) {
         run = is_model(&x->peeks[i]) ? &x->peeks[i].run : run;

@@ -33,7 +33,7 @@ enum ww_err ww_inspect_pairs(const struct ww_peek *peek, struct ww_inspect_pair 
     *n = 0;
     *items = ww_calloc(adapter->n_tensors, sizeof(**items));
     if (!*items) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of an adapter");
+        return WW_FAIL_MEMORY(err, "the factors of an adapter");
     }
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
         for (uint32_t k = 0;

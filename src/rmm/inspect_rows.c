@@ -8,11 +8,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for directions");
-}
-
 static enum ww_err module(struct ww_rows_set *t, size_t k, double *norms, double *errors,
                           struct ww_error *err)
 {
@@ -42,7 +37,7 @@ static enum ww_err measure(struct ww_rows_set *t, struct ww_pack_inspection *rep
 
     report->rows = ww_calloc(most, sizeof(*report->rows));
     if (!sums || !report->rows) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "directions");
     }
     for (size_t k = 0; k < t->n_pairs && !rc; k += step) {
         rc = module(t, k, sums, sums + most, err);
@@ -73,7 +68,7 @@ enum ww_err ww_inspect_rows(struct ww_inspecting *x, struct ww_error *err)
     }
     if (!rc && why) {
         x->report->no_rows = ww_strdup(why);
-        rc = x->report->no_rows ? WW_OK : no_memory(err);
+        rc = x->report->no_rows ? WW_OK : WW_FAIL_MEMORY(err, "directions");
     } else if (!rc) {
         rc = measure(&t, x->report, err);
     }

@@ -14,11 +14,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err no_memory(const struct ww_member *m, struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for member '%s'", m->name);
-}
-
 static enum ww_err open_file(struct ww_member *m, uint32_t i, struct ww_error *err)
 {
     struct ww_member_file *file = &m->files[i];
@@ -49,7 +44,7 @@ static enum ww_err open_files(struct ww_member *m, struct ww_error *err)
     m->files = ww_calloc(m->folder.n, sizeof(*m->files));
     m->table.files = ww_calloc(m->folder.n, sizeof(*m->table.files));
     if (!m->files || !m->table.files) {
-        return no_memory(m, err);
+        return WW_FAIL_MEMORY(err, "member '%s'", m->name);
     }
     for (size_t e = 0; e < m->folder.n && !rc; e++) {
         const struct ww_entry *entry = &m->folder.items[e];
@@ -141,13 +136,13 @@ static enum ww_err cut(struct ww_member *m, const struct ww_model *base,
     m->ranks = ww_calloc(n, sizeof(*m->ranks));
     m->rank_sought = ww_calloc(n, sizeof(*m->rank_sought));
     if (!m->table.parts || !m->base_tensors || !m->ranks || !m->rank_sought) {
-        return no_memory(m, err);
+        return WW_FAIL_MEMORY(err, "member '%s'", m->name);
     }
     for (uint32_t i = 0; i < m->table.n_files; i++) {
         add_parts(m, i, base);
     }
     m->table.chunks = ww_calloc(m->table.n_chunks, sizeof(*m->table.chunks));
-    return m->table.chunks ? WW_OK : no_memory(m, err);
+    return m->table.chunks ? WW_OK : WW_FAIL_MEMORY(err, "member '%s'", m->name);
 }
 
 /* A change is against a base; a model without one has none. */
@@ -161,7 +156,7 @@ static enum ww_err want_changes(struct ww_member *m, const struct ww_model *base
                        m->name);
     }
     m->changes = ww_calloc(m->table.n_parts, sizeof(*m->changes));
-    return m->changes ? WW_OK : no_memory(m, err);
+    return m->changes ? WW_OK : WW_FAIL_MEMORY(err, "member '%s'", m->name);
 }
 
 enum ww_err ww_member_open(const char *name, const char *path,

@@ -262,7 +262,7 @@ enum ww_err ww_member_dense(struct ww_member *m, const struct ww_model *base,
         p.prediction = ww_calloc(1, WW_CHUNK_BYTES);
         rc = p.bytes && p.prediction && (!p.chained || p.parent)
                  ? fit(&p, &change->dense, err)
-                 : WW_FAIL(err, WW_E_NOMEM, "out of memory for member '%s'", m->name);
+                 : WW_FAIL_MEMORY(err, "member '%s'", m->name);
         change->tried = true;
         ww_free(p.bytes);
         ww_free(p.prediction);

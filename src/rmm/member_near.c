@@ -14,11 +14,6 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-static enum ww_err no_memory(const struct ww_member *m, struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for member '%s'", m->name);
-}
-
 /* A whole part of the parent as doubles. */
 static enum ww_err read_part(const struct ww_member *m, uint32_t at,
                              struct ww_unpack_room *room, double **out,
@@ -31,7 +26,7 @@ static enum ww_err read_part(const struct ww_member *m, uint32_t at,
 
     *out = ww_calloc((size_t)(part->bytes / width), sizeof(**out));
     if (!bytes || !*out) {
-        rc = no_memory(m, err);
+        rc = WW_FAIL_MEMORY(err, "member '%s'", m->name);
     }
     for (uint64_t c = 0; c < part->n_chunks && !rc; c++) {
         const uint64_t from = c * WW_CHUNK_BYTES;

@@ -11,11 +11,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of an adapter");
-}
-
 /* The part of the adapter's tensor; its file lists them in the same order. */
 static uint32_t part_of(const struct ww_member *m, uint32_t tensor)
 {
@@ -70,7 +65,7 @@ enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
     m->pairs = ww_calloc(m->opened->n_tensors, sizeof(*m->pairs));
     m->pair_of = ww_calloc(m->table.n_parts, sizeof(*m->pair_of));
     if (!m->pairs || !m->pair_of) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the factors of an adapter");
     }
     for (uint32_t p = 0; p < m->table.n_parts; p++) {
         m->pair_of[p] = WW_NONE;

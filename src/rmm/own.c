@@ -345,7 +345,7 @@ enum ww_err ww_own_fit(const struct ww_own_factors *f, double bound, struct ww_o
     enum ww_err rc = WW_OK;
 
     if (!fit_init(&t) || !own_init(f, out) || !b || !a) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of an adapter");
+        rc = WW_FAIL_MEMORY(err, "the factors of an adapter");
         goto out;
     }
     cross_columns(f->m, f->r, f->r, f->b, f->b, t.gram_b);
@@ -380,8 +380,7 @@ enum ww_err ww_own_spectrum(const struct ww_own_factors *f, double *squares,
                             struct ww_error *err)
 {
     struct fit t = {.f = f};
-    enum ww_err rc =
-        fit_init(&t) ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a spectrum");
+    enum ww_err rc = fit_init(&t) ? WW_OK : WW_FAIL_MEMORY(err, "a spectrum");
 
     if (!rc) {
         cross_columns(f->m, f->r, f->r, f->b, f->b, t.gram_b);

@@ -165,7 +165,7 @@ bool ww_own_align(const struct ww_own_factors *f, double *sigma, double *x, doub
     bool good = align_init(&t);
 
     if (!good) {
-        (void)WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of an adapter");
+        (void)WW_FAIL_MEMORY(err, "the factors of an adapter");
     } else {
         balance(f, sigma, x, y);
         make_cross(&t, x, y);

@@ -28,7 +28,7 @@ static enum ww_err batch_init(struct ww_pack_batch *batch, unsigned n,
 {
     batch->jobs = ww_calloc(n, sizeof(*batch->jobs));
     if (!batch->jobs) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
+        return WW_FAIL_MEMORY(err, "coding");
     }
     batch->n_room = n;
     for (unsigned i = 0; i < n; i++) {
@@ -37,7 +37,7 @@ static enum ww_err batch_init(struct ww_pack_batch *batch, unsigned n,
         job->bytes = ww_alloc_pages(WW_CHUNK_BYTES);
         job->prediction = ww_alloc_pages(WW_CHUNK_BYTES);
         if (!job->bytes || !job->prediction) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
+            return WW_FAIL_MEMORY(err, "coding");
         }
     }
     return WW_OK;
@@ -62,7 +62,7 @@ enum ww_err ww_pack_crew_new(const struct ww_run_options *run, struct ww_pack_cr
 
     *out = NULL;
     if (!crew) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for coding");
+        return WW_FAIL_MEMORY(err, "coding");
     }
     crew->n_threads = (unsigned)ww_max_u64(
         1, ww_min_u64(ww_threads_wanted(run), memory / WW_PACK_THREAD_BYTES));

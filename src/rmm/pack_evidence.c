@@ -39,16 +39,12 @@ struct making {
     size_t n;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for the evidence of a package");
-}
-
 static enum ww_err begin(struct material *m, size_t room, struct ww_error *err)
 {
     m->files = ww_calloc(room, sizeof(*m->files));
     m->sizes = ww_calloc(room, sizeof(*m->sizes));
-    return m->files && m->sizes ? WW_OK : no_memory(err);
+    return m->files && m->sizes ? WW_OK
+                                : WW_FAIL_MEMORY(err, "the evidence of a package");
 }
 
 static void add_file(struct material *m, const char *name,
@@ -85,8 +81,8 @@ static enum ww_err add_base(struct making *x, struct ww_error *err)
     const struct ww_model *base = x->p->base;
     struct material *m = &x->materials[x->n];
     struct ww_file_digest *weights = ww_calloc(base->n_files, sizeof(*weights));
-    enum ww_err rc =
-        weights ? begin(m, (size_t)base->n_files + base->n_side, err) : no_memory(err);
+    enum ww_err rc = weights ? begin(m, (size_t)base->n_files + base->n_side, err)
+                             : WW_FAIL_MEMORY(err, "the evidence of a package");
 
     for (uint32_t i = 0; i < base->n_files && !rc; i++) {
         weights[i].path = base->files[i].name;
@@ -128,7 +124,7 @@ static enum ww_err add_old(struct making *x, struct ww_error *err)
 
     m->name = ww_asprintf("%s version %" PRIu64, ww_path_base(p->path), old->version);
     if (!rc && !m->name) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "the evidence of a package");
     }
     for (size_t i = 0; i < old->n_members && !rc; i++) {
         if (i != p->drop) {
@@ -159,7 +155,7 @@ static enum ww_err hash_member(const struct making *x, const struct ww_member *m
 
     *out = digests;
     if (!digests) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the evidence of a package");
     }
     for (uint32_t i = 0; i < n; i++) {
         digests[i].path = member->table.files[i].path;
@@ -211,7 +207,7 @@ static enum ww_err collect(struct making *x, struct ww_error *err)
     x->materials = ww_calloc(room, sizeof(*x->materials));
     x->sources = ww_calloc(room, sizeof(*x->sources));
     if (!x->materials || !x->sources) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "the evidence of a package");
     }
     if (p->base) {
         rc = add_base(x, err);
@@ -263,7 +259,7 @@ static enum ww_err put(struct making *x, struct ww_error *err)
                                              .payload = x,
                                              .sources = x->sources,
                                              .n_sources = x->n};
-    enum ww_err rc = sections ? WW_OK : no_memory(err);
+    enum ww_err rc = sections ? WW_OK : WW_FAIL_MEMORY(err, "the evidence of a package");
 
     for (size_t i = 0; i < m->n_members && !rc; i++) {
         sections[i].name = m->members[i].name;

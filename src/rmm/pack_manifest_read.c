@@ -127,7 +127,7 @@ static enum ww_err read_base(struct reader *r, const struct ww_jnode *base)
     r->m->tensors = ww_calloc(ww_jsize(tensors), sizeof(*r->m->tensors));
     r->m->files = ww_calloc(ww_jsize(files), sizeof(*r->m->files));
     if (!r->m->tensors || !r->m->files) {
-        return WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
+        return WW_FAIL_MEMORY(r->err, "a manifest");
     }
     for (const struct ww_jnode *at = ww_jfirst(tensors); at && !rc; at = ww_jnext(at)) {
         rc = read_tensor(r, at);
@@ -270,8 +270,7 @@ static enum ww_err count_others(struct reader *r, const struct ww_jnode *list)
         n += ww_jsize(ww_jget(ww_jget(at, "unmerge"), "sources"));
     }
     r->m->others = ww_calloc(n, sizeof(*r->m->others));
-    return r->m->others ? WW_OK
-                        : WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
+    return r->m->others ? WW_OK : WW_FAIL_MEMORY(r->err, "a manifest");
 }
 
 /* *end: of the section before, then of this one. */
@@ -338,7 +337,7 @@ static enum ww_err read_members(struct reader *r, const struct ww_jnode *list,
     }
     r->m->members = ww_calloc(ww_jsize(list), sizeof(*r->m->members));
     if (!r->m->members) {
-        return WW_FAIL(r->err, WW_E_NOMEM, "out of memory for a manifest");
+        return WW_FAIL_MEMORY(r->err, "a manifest");
     }
     rc = count_others(r, list);
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {

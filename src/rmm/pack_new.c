@@ -24,8 +24,8 @@ static enum ww_err open_folder(const char *path, int *fd, struct ww_error *err)
     const char *base = ww_path_base(path);
     char *parent =
         base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
-    const enum ww_err rc = parent ? ww_dir_open(parent, fd, err)
-                                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    const enum ww_err rc =
+        parent ? ww_dir_open(parent, fd, err) : WW_FAIL_MEMORY(err, "a path");
 
     ww_free(parent);
     return rc;
@@ -43,7 +43,7 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     out->path = ww_strdup(path);
     out->partial = ww_asprintf("%s.partial", path);
     if (!out->path || !out->partial) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = open_folder(path, &out->dirfd, err);
     if (rc) {
@@ -70,7 +70,7 @@ enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file
                              struct ww_error *err)
 {
     uint8_t *room = ww_calloc(1, COPY_STEP);
-    enum ww_err rc = room ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for copying");
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "copying");
 
     for (uint64_t at = 0; at < member->bytes && !rc; at += COPY_STEP) {
         const size_t n = (size_t)ww_min_u64(COPY_STEP, member->bytes - at);

@@ -99,7 +99,7 @@ static enum ww_err read_keys(struct ww_pack_file *f, struct ww_error *err)
 
     f->records = ww_calloc(f->manifest.n_members, sizeof(*f->records));
     if (!f->records) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for keys of members");
+        return WW_FAIL_MEMORY(err, "keys of members");
     }
     for (size_t i = 0; i < f->manifest.n_members && !rc; i++) {
         if (f->manifest.members[i].sealed) {
@@ -122,7 +122,7 @@ enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_e
     ww_buf_init(&out->keys, (size_t)WW_PACK_MAX_KEYS + 1);
     out->path = ww_strdup(path);
     if (!out->path) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
     rc = ww_file_open(path, &out->fd, &out->st, err);

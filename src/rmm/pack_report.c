@@ -34,17 +34,12 @@ void ww_pack_report_release(struct ww_pack_report *report)
     memset(report, 0, sizeof(*report));
 }
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
-}
-
 static enum ww_err describe_needed(const struct ww_pack_manifest_member *m,
                                    struct ww_pack_entry *out, struct ww_error *err)
 {
     out->needed = ww_calloc(m->n_others, sizeof(*out->needed));
     if (!out->needed) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (; out->n_needed < m->n_others; out->n_needed++) {
         const struct ww_pack_other *other = &m->others[out->n_needed];
@@ -53,7 +48,7 @@ static enum ww_err describe_needed(const struct ww_pack_manifest_member *m,
         ww_hex(needed->tensor_tree, other->tree, WW_SHA256_BYTES);
         needed->name = ww_strdup(other->name);
         if (!needed->name) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a report");
         }
     }
     return WW_OK;
@@ -78,7 +73,7 @@ static enum ww_err describe_member(const struct ww_pack_file *f, size_t i,
     out->parent = m->parent ? ww_strdup(m->parent) : NULL;
     out->recipients = ww_calloc(n, sizeof(*out->recipients));
     if (!out->name || !out->recipients || (m->parent && !out->parent)) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (size_t r = 0; r < n; r++) {
         ww_hex(out->recipients[r], ww_record_recipient(&f->records[i], r),
@@ -103,7 +98,7 @@ enum ww_err ww_pack_describe(const struct ww_pack_file *f, struct ww_pack_report
     report->is_signed = f->bundle.len > 0;
     report->members = ww_calloc(m->n_members, sizeof(*report->members));
     if (!report->members || (m->base_name && !report->base)) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "a report");
     }
     for (size_t i = 0; i < m->n_members && !rc; i++) {
         report->n_members = i + 1;

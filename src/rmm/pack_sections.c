@@ -70,7 +70,7 @@ enum ww_err ww_pack_check_sections(const struct ww_pack_file *f,
     struct ww_pace pace;
     uint64_t end = WW_PACK_HEAD_BYTES;
     uint8_t *room = ww_calloc(1, STEP);
-    enum ww_err rc = room ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for reading");
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "reading");
 
     ww_pace_begin(&pace, run, "verify", f->head.manifest_offset);
     for (size_t i = 0; i < m->n_members && !rc; i++) {

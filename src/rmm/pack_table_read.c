@@ -231,7 +231,7 @@ static enum ww_err make_room(struct reader *r, const struct ww_jnode *files)
     r->table->parts = ww_calloc(n_parts, sizeof(*r->table->parts));
     r->table->chunks = ww_calloc(n_chunks, sizeof(*r->table->chunks));
     if (!r->table->files || !r->table->parts || !r->table->chunks) {
-        return WW_FAIL(r->err, WW_E_NOMEM, "out of memory for the table of a member");
+        return WW_FAIL_MEMORY(r->err, "the table of a member");
     }
     return WW_OK;
 }

@@ -53,7 +53,7 @@ static enum ww_err read_table(struct ww_pack_view *v, struct ww_error *err)
     }
     text = ww_calloc(1, (size_t)len + 1);
     if (!text) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a table");
+        return WW_FAIL_MEMORY(err, "a table");
     }
     rc = ww_section_read(&v->section, end - sizeof(length) - len, text, (size_t)len, err);
     if (!rc) {

@@ -89,7 +89,7 @@ static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
     }
     p->members = ww_calloc(p->n_given, sizeof(*p->members));
     if (!rc && !p->members) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for members");
+        rc = WW_FAIL_MEMORY(err, "members");
     }
     for (size_t i = 0; i < p->n_given && !rc; i++) {
         rc = ww_member_open(p->given[i].name, p->given[i].path, p->base,
@@ -122,7 +122,7 @@ static enum ww_err begin_manifest(struct ww_packing *p, struct ww_error *err)
     m->tensors = ww_calloc(old ? old->n_tensors : 0, sizeof(*m->tensors));
     m->files = ww_calloc(old ? old->n_files : 0, sizeof(*m->files));
     if (!m->members || !p->parents || !m->tensors || !m->files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
+        return WW_FAIL_MEMORY(err, "a manifest");
     }
     if (!old) {
         return WW_OK;

@@ -40,7 +40,7 @@ static enum ww_err sort_names(struct ww_parent *p, struct ww_error *err)
 
     p->names = ww_calloc(t->n_parts, sizeof(*p->names));
     if (!p->names) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a member's parent");
+        return WW_FAIL_MEMORY(err, "a member's parent");
     }
     for (uint32_t f = 0; f < t->n_files; f++) {
         for (uint32_t i = 0; i < t->files[f].n_parts; i++) {
@@ -174,7 +174,7 @@ enum ww_err ww_parents_open(struct ww_parents *p, const struct ww_pack_file *f,
     p->items = ww_calloc(p->n, sizeof(*p->items));
     if (!p->items) {
         p->n = 0;
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for parents of a member");
+        return WW_FAIL_MEMORY(err, "parents of a member");
     }
     for (size_t i = p->n; i-- > 0 && !rc;) {
         rc = open_one(p, f, at[i], unsealer, base, &p->items[i], err);
@@ -233,7 +233,7 @@ static enum ww_err make_room(struct ww_unpack_room *room, struct ww_error *err)
     for (unsigned i = 0; i < 2; i++) {
         room->chain[i] = room->chain[i] ? room->chain[i] : ww_calloc(1, WW_CHUNK_BYTES);
         if (!room->chain[i]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a member's parent");
+            return WW_FAIL_MEMORY(err, "a member's parent");
         }
     }
     return WW_OK;

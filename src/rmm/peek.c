@@ -19,11 +19,6 @@
 
 #define MAX_READ_BYTES (UINT64_C(1) << 30)
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for looking into a member");
-}
-
 /* Headers and side files are coded without a prediction. */
 static enum ww_err read_part(struct ww_peek *p, const struct ww_pack_table_part *part,
                              struct ww_buf *out, struct ww_error *err)
@@ -187,7 +182,7 @@ enum ww_err ww_peek_open(const char *path, const char *name,
     out->prediction = ww_calloc(1, WW_CHUNK_BYTES);
     out->tensors = ww_calloc(out->run.view.table.n_parts, sizeof(*out->tensors));
     if (!out->bytes || !out->prediction || !out->tensors) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "looking into a member");
     }
     if (!rc) {
         rc = ww_unpack_rooms_take(&out->rooms, &out->room, err);
@@ -280,7 +275,7 @@ enum ww_err ww_peek_read(struct ww_peek *p, uint32_t tensor, double **out,
     }
     *out = ww_calloc((size_t)t->n_elements + 1, sizeof(**out));
     if (!*out) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "looking into a member");
     }
     for (uint64_t c = 0; c < t->part->n_chunks && !rc; c++) {
         size_t n = 0;

@@ -25,7 +25,7 @@ enum ww_err ww_rank_block_init(struct ww_rank_block *b, enum ww_dtype dtype, siz
     b->half = ww_calloc(room, d * sizeof(*b->half));
     if (!b->tune || !b->base || !b->delta || !b->half) {
         ww_rank_block_release(b);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the rows of a tensor");
+        return WW_FAIL_MEMORY(err, "the rows of a tensor");
     }
     return WW_OK;
 }

@@ -69,7 +69,7 @@ enum ww_err ww_rank_encode(struct ww_chunk_room *room, struct ww_rank_found *fou
         c->entries = ww_calloc(n, sizeof(*c->entries));
     }
     if (!c || !c->chunks || !c->entries) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of a tensor");
+        rc = WW_FAIL_MEMORY(err, "the factors of a tensor");
         goto out;
     }
     rc = code_factor(room, own->b, n_b, scales, c, err);

@@ -55,7 +55,7 @@ static enum ww_err finding_init(struct finding *f, struct ww_error *err)
     f->at = ww_calloc(f->n, sizeof(*f->at));
     f->prediction = ww_calloc(f->n, f->rows.width * pair->d);
     if (!rc && (!f->at || !f->prediction)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a sample of a tensor");
+        rc = WW_FAIL_MEMORY(err, "a sample of a tensor");
     }
     for (size_t i = 0; i < f->n && !rc; i++) {
         f->at[i] = i * pair->m / f->n;

@@ -88,7 +88,7 @@ static enum ww_err work_init(struct work *w, struct ww_error *err)
         *singles[i].at = ww_calloc(singles[i].n, sizeof(float));
         *doubles[i].at = ww_calloc(doubles[i].n, sizeof(double));
         if (!*singles[i].at || !*doubles[i].at) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of a tensor");
+            rc = WW_FAIL_MEMORY(err, "the factors of a tensor");
         }
     }
     return rc;
@@ -401,7 +401,7 @@ enum ww_err ww_rank_fit(const struct ww_rank_pair *pair, const size_t *rows, siz
     fit->b = ww_calloc(pair->m, n * sizeof(*fit->b));
     fit->a = ww_calloc(n, pair->d * sizeof(*fit->a));
     if (!fit->b || !fit->a) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of a tensor");
+        rc = WW_FAIL_MEMORY(err, "the factors of a tensor");
     }
     if (!rc) {
         rc = work_init(&w, err);

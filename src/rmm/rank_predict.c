@@ -40,7 +40,7 @@ enum ww_err ww_rank_init(struct ww_rank *rank, const struct ww_pack_rank *shape,
     rank->a = ww_calloc((size_t)columns, shape->rank * sizeof(float));
     if (!rank->b || !rank->a) {
         ww_rank_release(rank);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the factors of a tensor");
+        return WW_FAIL_MEMORY(err, "the factors of a tensor");
     }
     return WW_OK;
 }

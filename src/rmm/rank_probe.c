@@ -151,7 +151,7 @@ enum ww_err ww_rank_probe(const struct ww_rank_pair *pair, size_t *rows, size_t 
     p.at = ww_calloc(p.s, sizeof(*p.at));
     p.pivot = ww_calloc(d, sizeof(*p.pivot));
     if (!rc && (!p.delta || !p.norms || !p.at || !p.pivot)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a sample of a tensor");
+        rc = WW_FAIL_MEMORY(err, "a sample of a tensor");
     }
     if (!rc) {
         rc = load(&p, pair, err);

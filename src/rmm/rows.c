@@ -46,7 +46,7 @@ enum ww_err ww_rows_room_init(const struct ww_rows *rows, struct ww_rows_room *o
     out->values = ww_calloc(k, sizeof(double));
     if (!out->centred || !out->gram || !out->vectors || !out->values) {
         ww_rows_room_release(out);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for directions");
+        return WW_FAIL_MEMORY(err, "directions");
     }
     return WW_OK;
 }

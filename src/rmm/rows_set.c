@@ -8,11 +8,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for directions");
-}
-
 static const struct ww_tensor *tensor_of(const struct ww_rows_set *t, size_t i, size_t k)
 {
     return &t->peeks[i]->adapter->tensors[t->pairs[i][k].a];
@@ -108,7 +103,8 @@ enum ww_err ww_rows_set_go(struct ww_rows_set *t, size_t p, struct ww_error *err
     double *directions = mean + t->r;
     double *coefficients = directions + p * t->r;
     double *one = coefficients + t->n * p;
-    enum ww_err rc = vectors ? ww_rows_room_init(&rows, &room, err) : no_memory(err);
+    enum ww_err rc = vectors ? ww_rows_room_init(&rows, &room, err)
+                             : WW_FAIL_MEMORY(err, "directions");
 
     for (size_t at = 0; at < t->sides[0].m + t->sides[0].d && !rc; at++) {
         const bool is_b = at < t->sides[0].m;
@@ -136,7 +132,7 @@ enum ww_err ww_rows_set_read(struct ww_rows_set *t, size_t k, struct ww_error *e
         t->back[i].a = rc ? NULL : ww_calloc(s->r * s->d, sizeof(double));
         t->back[i].b = rc ? NULL : ww_calloc(s->r * s->m, sizeof(double));
         if (!rc && (!t->back[i].a || !t->back[i].b)) {
-            rc = no_memory(err);
+            rc = WW_FAIL_MEMORY(err, "directions");
         }
     }
     return rc;

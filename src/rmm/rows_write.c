@@ -25,11 +25,6 @@ struct writing {
     double error2;
 };
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for adapters");
-}
-
 static enum ww_err add_member(struct writing *w, const char *path, const char *name,
                               const struct ww_unpack_options *how, struct ww_error *err)
 {
@@ -71,7 +66,7 @@ static enum ww_err add_members(struct writing *w, const char *path,
     w->made = ww_calloc(n, sizeof(*w->made));
     w->reports = ww_calloc(n, sizeof(*w->reports));
     if (!rc && (!w->peeks || !w->made || !w->reports)) {
-        rc = no_memory(err);
+        rc = WW_FAIL_MEMORY(err, "adapters");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         if (options->names || all.members[i].adapter) {
@@ -131,7 +126,7 @@ static enum ww_err put(struct writing *w, size_t i, size_t k, struct ww_error *e
     const struct ww_inspect_side *s = &w->set.back[i];
     float *a = ww_calloc(s->r * s->d, sizeof(*a));
     float *b = ww_calloc(s->r * s->m, sizeof(*b));
-    enum ww_err rc = a && b ? WW_OK : no_memory(err);
+    enum ww_err rc = a && b ? WW_OK : WW_FAIL_MEMORY(err, "adapters");
 
     for (size_t n = 0; n < s->r * s->d && !rc; n++) {
         a[n] = (float)s->a[n];
@@ -205,7 +200,7 @@ static enum ww_err write_all(struct writing *w, const char *out_path,
         rc = path ? ww_extract_write(&w->made[i],
                                      peek->adapter->base ? peek->adapter->base : "", path,
                                      NULL, err)
-                  : no_memory(err);
+                  : WW_FAIL_MEMORY(err, "adapters");
         ww_free(path);
     }
     return rc;

@@ -84,7 +84,7 @@ enum ww_err ww_section_read(const struct ww_section_in *in, uint64_t at, void *o
     }
     room = ww_calloc(1, (size_t)SEALED_PIECE);
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a section");
+        return WW_FAIL_MEMORY(err, "a section");
     }
     while (n > 0 && !rc) {
         const size_t skip = (size_t)(at % WW_SECTION_PIECE);

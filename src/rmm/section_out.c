@@ -22,7 +22,7 @@ enum ww_err ww_section_begin(struct ww_section_out *out, struct ww_error *err)
     if (!rc && out->key) {
         out->sealed = ww_calloc(1, WW_SECTION_PIECE + WW_AEAD_TAG_BYTES);
         if (!out->sealed) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a section");
+            rc = WW_FAIL_MEMORY(err, "a section");
         }
     }
     return rc;

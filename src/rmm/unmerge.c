@@ -26,7 +26,7 @@ static enum ww_err begin(struct ww_unmerge *unmerge, double of_base, size_t n,
     unmerge->others = ww_calloc(n, sizeof(*unmerge->others));
     return unmerge->models && unmerge->others
                ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for the sources of a merge");
+               : WW_FAIL_MEMORY(err, "the sources of a merge");
 }
 
 enum ww_err ww_unmerge_open(const struct ww_merge_inverse *inverse,
@@ -189,7 +189,7 @@ enum ww_err ww_unmerge_read(const struct ww_unmerge *unmerge,
     }
     room = ww_calloc(unmerge->n, STEP);
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the sources of a merge");
+        return WW_FAIL_MEMORY(err, "the sources of a merge");
     }
     for (size_t done = 0; done < n && !rc; done += STEP) {
         const size_t len = (size_t)ww_min_u64(STEP, n - done);

@@ -127,7 +127,7 @@ static enum ww_err ask(const struct ww_unpack_run *run, const char *out_path,
     }
     partial = ww_asprintf("%.*s.partial", (int)len, out_path);
     if (!partial) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = run->before_commit(run->before_commit_payload, partial, err);
     ww_free(partial);
@@ -193,8 +193,8 @@ enum ww_err ww_unpack_remove(const char *path, struct ww_error *err)
     char *parent =
         base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
     int dirfd = -1;
-    enum ww_err rc = parent ? ww_dir_open(parent, &dirfd, err)
-                            : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    enum ww_err rc =
+        parent ? ww_dir_open(parent, &dirfd, err) : WW_FAIL_MEMORY(err, "a path");
 
     if (!rc) {
         rc = ww_remove_tree_at(dirfd, base, err);
@@ -217,7 +217,7 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     }
     member = ww_asprintf("%.*s.member", (int)len, out_path);
     if (!member) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = ww_path_check_new(member, err);
     if (rc) {
@@ -390,8 +390,7 @@ enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *ten
     struct ww_unpack_rooms rooms;
     struct ww_unpack_room *room = NULL;
     uint8_t *bytes = ww_calloc(2, WW_CHUNK_BYTES);
-    enum ww_err rc =
-        bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tensor");
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a tensor");
 
     ww_unpack_rooms_init(&rooms);
     if (!rc) {

@@ -68,7 +68,7 @@ enum ww_err ww_unpack_rooms_take(struct ww_unpack_rooms *rooms,
     if (!room || !room->coded || !room->mixed || !room->with_rank ||
         ww_chunk_room_new(&room->chunk, NULL)) {
         room_free(room);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
+        return WW_FAIL_MEMORY(err, "decoding");
     }
     *out = room;
     return WW_OK;
@@ -237,7 +237,7 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *row_map = NULL;
     *state = NULL;
     if (!at) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for decoding");
+        return WW_FAIL_MEMORY(err, "decoding");
     }
     at->piece = params;
     rc = load_rank(at, err);

@@ -66,7 +66,7 @@ static enum ww_err make_room(struct ww_unpack_plan *p, const struct ww_pack_view
     p->fds = ww_calloc(t->n_files, sizeof(*p->fds));
     if (!p->plan.inputs || !p->plan.outputs || !p->pieces || !p->sources || !p->params ||
         !p->fds) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     if (base) {
         add_inputs(p, base);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who may open a sealed folder. Only the keys file changes, in one rename; the weights and
- * the signature over them stay as they are, because the content key does. That is cheap,
- * and it is why removing someone is no revocation.
+ * Who may open a sealed folder. Only the keys file changes, in one rename; the weights
+ * and the signature over them stay as they are, because the content key does. That is
+ * cheap, and it is why removing someone is no revocation.
  */
 #include <string.h>
 
@@ -35,7 +35,7 @@ enum ww_err ww_seal_access_read(const char *path, struct ww_seal_access *out,
     }
     out->recipients = ww_calloc(folder.record.n_stanzas, sizeof(*out->recipients));
     if (!out->recipients) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+        rc = WW_FAIL_MEMORY(err, "recipients");
         goto out;
     }
     out->n_recipients = folder.record.n_stanzas;
@@ -74,12 +74,13 @@ static enum ww_err parse_ids(const char *const *ids, size_t n,
 
     *out = bytes;
     if (!bytes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+        return WW_FAIL_MEMORY(err, "recipients");
     }
     for (size_t i = 0; i < n; i++) {
         if (!ww_unhex(bytes[i], sizeof(bytes[i]), ids[i], strlen(ids[i]))) {
             return WW_FAIL(err, WW_E_USAGE,
-                           "'%s' is no recipient's id: 32 hexadecimal digits are", ids[i]);
+                           "'%s' is no recipient's id: 32 hexadecimal digits are",
+                           ids[i]);
         }
     }
     return WW_OK;
@@ -92,10 +93,11 @@ static enum ww_err check_sealing(const char *path, struct ww_error *err)
     enum ww_err rc = ww_seal_access_read(path, &access, err);
 
     if (!rc && access.sealing != WW_SEALED_RECIPIENTS) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                     "sealed model '%s' is sealed by a passphrase, not for recipients; seal "
-                     "the source again for those who may read it",
-                     path);
+        rc = WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "sealed model '%s' is sealed by a passphrase, not for recipients; seal "
+            "the source again for those who may read it",
+            path);
     }
     ww_seal_access_release(&access);
     return rc;

@@ -68,7 +68,7 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     *row_map = NULL;
     *out = state;
     if (!state) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a cipher");
+        return WW_FAIL_MEMORY(err, "a cipher");
     }
     state->piece = params;
     state->key = ww_secret_open(state->piece->key);

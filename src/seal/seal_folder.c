@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Sealing a folder. All that can be refused is refused before the first byte. The content
- * key is made for this run alone and never leaves guarded memory but inside the keys file,
- * which is written last: what a killed run leaves behind opens to no one.
+ * key is made for this run alone and never leaves guarded memory but inside the keys
+ * file, which is written last: what a killed run leaves behind opens to no one.
  */
 #include "seal/seal_job.h"
 
@@ -115,7 +115,7 @@ static enum ww_err make_keys(struct seal_run *run, const struct ww_argon2_cost *
 
     run->recipient_ids = ww_calloc(sealer->n_recipients, WW_RECORD_ID_BYTES);
     if (!rc && !run->recipient_ids) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for recipients");
+        rc = WW_FAIL_MEMORY(err, "recipients");
     }
     if (!rc) {
         rc = ww_secret_new(WW_RECORD_SECRET_BYTES, &run->content_key, err);
@@ -156,8 +156,8 @@ static enum ww_err stream(struct seal_run *run, const char *out_path,
                           struct ww_error *err)
 {
     const struct ww_run_options *options = &run->options->run;
-    enum ww_err rc = ww_seal_source_items(run->model, &run->spec, run->prk, &run->items,
-                                          err);
+    enum ww_err rc =
+        ww_seal_source_items(run->model, &run->spec, run->prk, &run->items, err);
 
     if (!rc) {
         rc = ww_seal_plan_init(&run->plan, &run->items, "seal", err);
@@ -204,7 +204,7 @@ static enum ww_err make_manifest(struct seal_run *run, struct ww_error *err)
     m.sealed = ww_calloc(run->items.n, sizeof(*m.sealed));
     m.plain = ww_calloc(run->items.n, sizeof(*m.plain));
     if (!m.sealed || !m.plain) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a manifest");
+        rc = WW_FAIL_MEMORY(err, "a manifest");
     }
     for (size_t i = 0; i < run->items.n && !rc; i++) {
         rc = list_item(run, i, &m, err);
@@ -228,7 +228,7 @@ static enum ww_err list_files(const struct seal_run *run, struct ww_resource **o
 
     *out = files;
     if (!files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+        return WW_FAIL_MEMORY(err, "a signature");
     }
     *n = 1;
     files[0].name = WW_SEAL_MANIFEST_FILE;

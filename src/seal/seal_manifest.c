@@ -27,7 +27,7 @@ enum ww_err ww_seal_stored_path(const char *path, char **out, struct ww_error *e
 {
     *out = ww_asprintf("%s%s%s", ww_seal_is_evidence(path) ? SOURCE_DIR : "", path,
                        WW_SEAL_SUFFIX);
-    return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a path");
 }
 
 static void write_files(struct ww_jw *w, const char *key, const char *digest,

@@ -15,9 +15,9 @@
 #define MAC_HEX_BYTES (2 * (size_t)WW_SHA256_BYTES)
 #define MAC_TAIL_BYTES (MAC_LEAD_BYTES + MAC_HEX_BYTES + 2)
 
-static const char *const manifest_keys[] = {
-    "schema", "level",  "tool",       "seal_id", "cipher", "chunk",
-    "source", "sealed", "recipients", "plain",   "mac"};
+static const char *const manifest_keys[] = {"schema",     "level", "tool",   "seal_id",
+                                            "cipher",     "chunk", "source", "sealed",
+                                            "recipients", "plain", "mac"};
 
 static enum ww_err malformed(const char *member, struct ww_error *err)
 {
@@ -77,7 +77,7 @@ static enum ww_err read_files(const struct ww_jnode *list, const char *member,
     }
     files = ww_calloc(ww_jsize(list), sizeof(*files));
     if (!files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     *out = files;
     *n = 0;
@@ -147,7 +147,8 @@ enum ww_err ww_seal_manifest_read(const struct ww_buf *text, struct ww_secret *p
 
     memset(out, 0, sizeof(*out));
     if (!rc) {
-        rc = ww_json_parse(text->data, text->len, &ww_json_limits_bundle, &out->json, err);
+        rc =
+            ww_json_parse(text->data, text->len, &ww_json_limits_bundle, &out->json, err);
     }
     if (!rc) {
         rc = read_members(ww_json_root(out->json), out, err);

@@ -31,8 +31,8 @@ static void item_free(struct ww_seal_item *item)
 }
 
 enum ww_err ww_seal_items_add(struct ww_seal_items *list, enum ww_seal_action action,
-                              const char *from, const char *to,
-                              struct ww_seal_item **out, struct ww_error *err)
+                              const char *from, const char *to, struct ww_seal_item **out,
+                              struct ww_error *err)
 {
     struct ww_seal_item *item = NULL;
 
@@ -40,14 +40,14 @@ enum ww_err ww_seal_items_add(struct ww_seal_items *list, enum ww_seal_action ac
         const size_t capacity = list->capacity ? 2 * list->capacity : 16;
         void *grown = ww_realloc_array(list->items, capacity, sizeof(*list->items));
         if (!grown) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+            return WW_FAIL_MEMORY(err, "a list of files");
         }
         list->items = grown;
         list->capacity = capacity;
     }
     item = ww_calloc(1, sizeof(*item));
     if (!item) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     item->action = action;
     item->fd = -1;
@@ -56,7 +56,7 @@ enum ww_err ww_seal_items_add(struct ww_seal_items *list, enum ww_seal_action ac
     item->to = ww_strdup(to);
     if (!item->from || !item->to) {
         item_free(item);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of files");
+        return WW_FAIL_MEMORY(err, "a list of files");
     }
     list->items[list->n++] = item;
     *out = item;
@@ -102,22 +102,23 @@ static enum ww_err read_head(struct ww_seal_item *item, uint8_t **out, uint64_t 
     uint8_t fixed[WW_SEAL_FIXED_BYTES];
     uint64_t need = 0;
     uint8_t *bytes = NULL;
-    enum ww_err rc = ww_seal_head_parse(NULL, 0, item->size_bytes, &item->head, &need, err);
+    enum ww_err rc =
+        ww_seal_head_parse(NULL, 0, item->size_bytes, &item->head, &need, err);
 
     *out = NULL;
     if (!rc) {
         rc = ww_pread_full(item->fd, fixed, sizeof(fixed), 0, item->from, err);
     }
     if (!rc) {
-        rc = ww_seal_head_parse(fixed, sizeof(fixed), item->size_bytes, &item->head, &need,
-                                err);
+        rc = ww_seal_head_parse(fixed, sizeof(fixed), item->size_bytes, &item->head,
+                                &need, err);
     }
     if (rc) {
         return rc;
     }
     bytes = ww_calloc(1, (size_t)need);
     if (!bytes) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the head of '%s'", item->from);
+        return WW_FAIL_MEMORY(err, "the head of '%s'", item->from);
     }
     rc = ww_pread_full(item->fd, bytes, (size_t)need, 0, item->from, err);
     if (!rc) {
@@ -162,9 +163,11 @@ static struct ww_piece bytes_piece(const uint8_t *bytes, uint64_t n)
         .kind = WW_PIECE_BYTES, .n_bytes = n, .bytes = bytes, .tree_index = WW_NONE};
 }
 
-/* What decides the bytes beside the plan: head and key are one value with the head tag. */
-static struct ww_piece chunk_piece(struct ww_seal_item *item, struct ww_seal_piece *params,
-                                   uint64_t first, uint64_t n_rows, uint64_t plain_bytes,
+/* What decides the bytes beside the plan: head and key are one value with the head tag.
+ */
+static struct ww_piece chunk_piece(struct ww_seal_item *item,
+                                   struct ww_seal_piece *params, uint64_t first,
+                                   uint64_t n_rows, uint64_t plain_bytes,
                                    struct ww_piece_source *source, const uint8_t *tag)
 {
     const bool opening = item->action == WW_SEAL_OPEN;
@@ -194,9 +197,8 @@ static void plan_chunks(struct ww_seal_item *item, uint64_t begin, uint64_t stri
 
     if (n > 1) {
         item->sources[1].offset = begin;
-        output->pieces[output->n_pieces++] =
-            chunk_piece(item, &item->full, 0, n - 1, head->chunk_bytes, &item->sources[1],
-                        tag);
+        output->pieces[output->n_pieces++] = chunk_piece(
+            item, &item->full, 0, n - 1, head->chunk_bytes, &item->sources[1], tag);
     }
     if (n > 0) {
         item->sources[2].offset = begin + (n - 1) * stride;
@@ -280,7 +282,7 @@ enum ww_err ww_seal_plan_init(struct ww_seal_plan *plan, const struct ww_seal_it
     plan->pieces = ww_calloc((size_t)n * WW_SEAL_PIECES, sizeof(*plan->pieces));
     if (!plan->plan.inputs || !plan->plan.outputs || !plan->pieces) {
         ww_seal_plan_release(plan);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     for (uint32_t i = 0; i < n; i++) {
         plan_item(list->items[i], i, &plan->plan,

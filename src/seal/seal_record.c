@@ -84,9 +84,8 @@ enum ww_err ww_seal_record_add(const struct ww_seal_record *r, struct ww_out *ou
         .name = r->model->name, .files = files, .sizes = sizes};
     struct ww_ancestors ancestors = {0};
     uint8_t tree[WW_SHA256_BYTES];
-    enum ww_err rc = files && sizes ? WW_OK
-                                    : WW_FAIL(err, WW_E_NOMEM,
-                                              "out of memory for %zu files", r->items->n);
+    enum ww_err rc =
+        files && sizes ? WW_OK : WW_FAIL_MEMORY(err, "%zu files", r->items->n);
 
     if (!rc) {
         list_source(r, files, sizes, &source.n_files);

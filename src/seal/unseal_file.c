@@ -68,8 +68,8 @@ static enum ww_err give_chunks(struct feed *f, uint8_t *in, uint8_t *out,
     enum ww_err rc = WW_OK;
 
     for (uint64_t i = 0; i < n_chunks && !rc; i++) {
-        const size_t n = (size_t)(i + 1 == n_chunks ? ww_seal_last_bytes(head)
-                                                    : head->chunk_bytes);
+        const size_t n =
+            (size_t)(i + 1 == n_chunks ? ww_seal_last_bytes(head) : head->chunk_bytes);
         rc = ww_pread_full(item->fd, in, n + WW_AEAD_TAG_BYTES,
                            ww_seal_chunks_offset(head) + i * stride, item->from, err);
         if (!rc) {
@@ -91,7 +91,7 @@ static enum ww_err feed_file(struct feed *f, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     if (!in || !out) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a chunk");
+        rc = WW_FAIL_MEMORY(err, "a chunk");
     }
     if (!rc && head->clear_bytes) {
         rc = give_out(f, f->item->clear, (size_t)head->clear_bytes, err);

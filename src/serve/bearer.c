@@ -57,7 +57,7 @@ enum ww_err ww_bearers_read(const char *path, struct ww_bearers *out,
     }
     out->digest = ww_calloc(WW_BEARER_KEYS, sizeof(*out->digest));
     if (!out->digest) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for keys");
+        rc = WW_FAIL_MEMORY(err, "keys");
         goto out;
     }
     rc = read_lines(ww_secret_open(text), ww_secret_len(text), out, err);

@@ -66,7 +66,7 @@ enum ww_err ww_byte_answer_new(uint32_t k, const struct ww_member *member,
         b->list = ww_calloc(k, sizeof(*b->list));
     }
     if (!b || !b->way || !b->list) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an answer by bytes");
+        return WW_FAIL_MEMORY(err, "an answer by bytes");
     }
     for (uint32_t m = 0; m < k; m++) {
         ww_byte_walk_begin(&b->way[m].walk, member[m].end);
@@ -81,7 +81,7 @@ static enum ww_err keep(struct way *w, size_t j, struct ww_scored *said,
         const size_t room = j + j / 2 + 64;
         struct ww_scored *grown = ww_realloc_array(w->said, room, sizeof(*grown));
         if (!grown) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for an answer by bytes");
+            return WW_FAIL_MEMORY(err, "an answer by bytes");
         }
         memset(grown + w->room, 0, (room - w->room) * sizeof(*grown));
         w->said = grown;

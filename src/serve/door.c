@@ -394,7 +394,7 @@ enum ww_err ww_door_open(struct ww_served *served, const char *listen,
     }
     d = ww_calloc(1, sizeof(*d));
     if (!d) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a server");
+        return WW_FAIL_MEMORY(err, "a server");
     }
     d->served = served;
     errno = 0;

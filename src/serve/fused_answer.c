@@ -109,7 +109,7 @@ static enum ww_err fuse(struct ww_answer *a, struct ww_error *err)
     double *logprob = ww_calloc(total + 1, sizeof(*logprob));
     enum ww_err rc = WW_OK;
     if (!token || !logprob) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tokens", total);
+        rc = WW_FAIL_MEMORY(err, "%zu tokens", total);
         goto out;
     }
     for (uint32_t m = 0; m < k; m++) {

@@ -42,7 +42,7 @@ static enum ww_err keep(struct told *t, const uint8_t key[32],
         void *records = ww_realloc_array(t->records, room, sizeof(*t->records));
         t->records = records ? records : t->records;
         if (!keys || !records) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for answers");
+            return WW_FAIL_MEMORY(err, "answers");
         }
         t->room = room;
     }
@@ -101,8 +101,7 @@ static enum ww_err fuse(struct ww_answer *a, const struct choosing *c,
     const size_t n = a->question->n_options;
     struct ww_span *token = ww_calloc(k * n, sizeof(*token));
     double *logprob = ww_calloc(k * n, sizeof(*logprob));
-    enum ww_err rc =
-        token && logprob ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for options");
+    enum ww_err rc = token && logprob ? WW_OK : WW_FAIL_MEMORY(err, "options");
     for (uint32_t m = 0; m < k && !rc; m++) {
         const struct ww_scored_at *at = c->said[m].n ? c->said[m].at[0] : NULL;
         lists[m] = (struct ww_fuse_list){token + m * n, logprob + m * n,
@@ -131,7 +130,7 @@ enum ww_err ww_option_answer_step(struct ww_answer *a, struct ww_error *err)
     const struct ww_question *q = a->question;
     struct choosing *c = ww_calloc(1, sizeof(*c));
     if (!c) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for options");
+        return WW_FAIL_MEMORY(err, "options");
     }
     c->pool = &a->pool;
     c->item = (struct ww_task_item){.prompt = {q->prompt.data, q->prompt.len},

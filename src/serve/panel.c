@@ -82,7 +82,7 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
     struct ww_panel *c = ww_calloc(1, sizeof(*c));
     *out = NULL;
     if (!c) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a panel");
+        return WW_FAIL_MEMORY(err, "a panel");
     }
     c->o = *options;
     (void)pthread_mutex_init(&c->lock, NULL);
@@ -90,7 +90,7 @@ enum ww_err ww_panel_new(const struct ww_panel_options *options, struct ww_panel
     (void)pthread_cond_init(&c->answered, NULL);
     c->hand = ww_calloc(c->o.k, sizeof(*c->hand));
     if (!c->hand) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a panel");
+        rc = WW_FAIL_MEMORY(err, "a panel");
     }
     for (uint32_t m = 0; m < c->o.k && !rc; m++) {
         struct hand *h = &c->hand[m];

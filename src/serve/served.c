@@ -167,9 +167,7 @@ static enum ww_err reserve(struct ww_served *s, struct ww_error *err)
     s->member = ww_calloc(s->fusion.k, sizeof(*s->member));
     s->facts = ww_calloc(s->fusion.k, sizeof(*s->facts));
     s->idle = ww_calloc(s->answers, sizeof(*s->idle));
-    return s->member && s->facts && s->idle
-               ? WW_OK
-               : WW_FAIL(err, WW_E_NOMEM, "out of memory for a pool");
+    return s->member && s->facts && s->idle ? WW_OK : WW_FAIL_MEMORY(err, "a pool");
 }
 
 /* Of a rule that takes one member's word, that member is the pool. */

@@ -156,8 +156,10 @@ static enum ww_err read_leaf(const struct ww_jnode *node, struct ww_bundle *out,
     enum ww_err rc = WW_OK;
 
     if (ww_jsize(node) != 1) {
-        return WW_FAIL(err, WW_E_BUNDLE, "'certificate' of the bundle has %zu members, "
-                       "expected 'rawBytes' alone", ww_jsize(node));
+        return WW_FAIL(err, WW_E_BUNDLE,
+                       "'certificate' of the bundle has %zu members, "
+                       "expected 'rawBytes' alone",
+                       ww_jsize(node));
     }
     out->is_keyless = true;
     rc = ww_certs_new(&out->certs, err);
@@ -180,7 +182,7 @@ static enum ww_err read_entries(const struct ww_jnode *list, struct ww_bundle *o
     }
     out->entries = ww_calloc(n ? n : 1, sizeof(*out->entries));
     if (!out->entries) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu log entries", n);
+        return WW_FAIL_MEMORY(err, "%zu log entries", n);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
         rc = ww_tlog_parse(at, &out->entries[out->n_entries++], err);
@@ -211,15 +213,17 @@ static enum ww_err read_stamps(const struct ww_jnode *node, struct ww_bundle *ou
     }
     out->stamps = ww_calloc(n ? n : 1, sizeof(*out->stamps));
     if (!out->stamps) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu timestamps", n);
+        return WW_FAIL_MEMORY(err, "%zu timestamps", n);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
         if (ww_jsize(at) != 1) {
-            return WW_FAIL(err, WW_E_BUNDLE, "timestamp has %zu members, expected "
-                           "'signedTimestamp' alone", ww_jsize(at));
+            return WW_FAIL(err, WW_E_BUNDLE,
+                           "timestamp has %zu members, expected "
+                           "'signedTimestamp' alone",
+                           ww_jsize(at));
         }
-        rc = decode(ww_jget(at, "signedTimestamp"), "signedTimestamp", WW_TSTAMP_MAX_BYTES,
-                    &out->stamps[out->n_stamps++], err);
+        rc = decode(ww_jget(at, "signedTimestamp"), "signedTimestamp",
+                    WW_TSTAMP_MAX_BYTES, &out->stamps[out->n_stamps++], err);
     }
     return rc;
 }

@@ -48,7 +48,7 @@ enum ww_err ww_cache_add(struct ww_cache *cache, const char *state,
         struct ww_cache_entry *entries =
             ww_realloc_array(cache->entries, capacity, sizeof(*entries));
         if (!entries) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu digests", capacity);
+            return WW_FAIL_MEMORY(err, "%zu digests", capacity);
         }
         cache->entries = entries;
         cache->capacity = capacity;
@@ -112,7 +112,8 @@ static enum ww_err read_predicate(const struct ww_jnode *node, struct ww_cache *
         out->has_tensors = ww_jstr(tensors, &hex) &&
                            ww_unhex(out->tensors, WW_SHA256_BYTES, hex, strlen(hex));
         if (!out->has_tensors) {
-            return WW_FAIL(err, WW_E_BUNDLE, "'tensors' of the digest cache is no digest");
+            return WW_FAIL(err, WW_E_BUNDLE,
+                           "'tensors' of the digest cache is no digest");
         }
     }
     rc = read_files(ww_jget(node, "files"), out, err);

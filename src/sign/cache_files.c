@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which files the cache may answer for. The change time decides: no program without
- * special rights can set it, so equal device, inode, size and both times mean equal bytes,
- * with two exceptions. A file that was changed just before it was hashed can change again
- * within the same tick of the file system's clock: such a file is not kept (the race that
- * version control systems know). And a program that holds a writable mapping can change
- * pages that are already dirty without touching the times: sign when nobody writes.
+ * special rights can set it, so equal device, inode, size and both times mean equal
+ * bytes, with two exceptions. A file that was changed just before it was hashed can
+ * change again within the same tick of the file system's clock: such a file is not kept
+ * (the race that version control systems know). And a program that holds a writable
+ * mapping can change pages that are already dirty without touching the times: sign when
+ * nobody writes.
  */
 #include "sign/cache.h"
 
@@ -47,9 +48,8 @@ static enum ww_err stat_file(int dirfd, const char *name, struct stat *st,
 }
 
 enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
-                           struct ww_signkey *key, int dirfd,
-                           struct ww_resource *files, size_t n, bool *done,
-                           struct ww_error *err)
+                           struct ww_signkey *key, int dirfd, struct ww_resource *files,
+                           size_t n, bool *done, struct ww_error *err)
 {
     char state[WW_FILE_STATE_BYTES];
     enum ww_err rc = ww_cache_load(path, key, &run->old, err);
@@ -59,7 +59,7 @@ enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
     }
     run->before = ww_calloc(n, sizeof(*run->before));
     if (!run->before) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", n);
+        return WW_FAIL_MEMORY(err, "%zu files", n);
     }
     clock_gettime(CLOCK_REALTIME, &run->begun);
     for (size_t i = 0; i < n && !rc; i++) {

@@ -76,7 +76,7 @@ enum ww_err ww_digest_files(int dirfd, struct ww_file_digest *files, size_t n,
     enum ww_err rc = WW_OK;
 
     if (!batch) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for open files");
+        return WW_FAIL_MEMORY(err, "open files");
     }
     for (size_t at = 0; at < n && !rc; at += BATCH) {
         size_t step = n - at < BATCH ? n - at : BATCH;
@@ -94,7 +94,7 @@ enum ww_err ww_digest_range(int fd, const char *name, struct ww_digest *d, uint6
     enum ww_err rc = WW_OK;
 
     if (!room) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for reading '%s'", name);
+        return WW_FAIL_MEMORY(err, "reading '%s'", name);
     }
     ww_digest_reset(d);
     while (start < end && !rc) {

@@ -119,7 +119,7 @@ static enum ww_err read_signatures(struct ww_envelope *out, const struct ww_jnod
     }
     out->signatures = ww_calloc(n, sizeof(*out->signatures));
     if (!out->signatures) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an envelope");
+        return WW_FAIL_MEMORY(err, "an envelope");
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at && !rc; at = ww_jnext(at)) {
         rc = read_signature(out, at, err);

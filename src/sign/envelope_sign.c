@@ -50,7 +50,7 @@ enum ww_err ww_envelope_sign(struct ww_envelope *envelope, struct ww_signkey *ke
     grown = ww_realloc_array(envelope->signatures, envelope->n_signatures + 1,
                              sizeof(*grown));
     if (!grown) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+        rc = WW_FAIL_MEMORY(err, "a signature");
         goto out;
     }
     envelope->signatures = grown;

@@ -94,7 +94,7 @@ enum ww_err ww_ignore_add_option(struct ww_ignore *ignore, const char *given,
     }
     path = ww_strdup(relative);
     if (!path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     tidy(path);
     if (!ww_path_is_relative(path)) {

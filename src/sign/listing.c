@@ -24,7 +24,7 @@ static enum ww_err add(struct ww_listing *listing, const struct ww_walk_entry *e
         struct ww_listed *items =
             ww_realloc_array(listing->items, capacity, sizeof(*items));
         if (!items) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", capacity);
+            return WW_FAIL_MEMORY(err, "%zu files", capacity);
         }
         listing->items = items;
         listing->capacity = capacity;
@@ -32,7 +32,7 @@ static enum ww_err add(struct ww_listing *listing, const struct ww_walk_entry *e
     struct ww_listed *item = &listing->items[listing->n];
     item->path = ww_strdup(entry->path);
     if (!item->path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a file name");
+        return WW_FAIL_MEMORY(err, "a file name");
     }
     item->type = entry->type;
     item->size_bytes = entry->size_bytes;

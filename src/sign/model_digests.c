@@ -46,7 +46,7 @@ static enum ww_err allocate(const struct ww_model *model, struct copy_plan *p,
     p->sources = ww_calloc(n_pieces, sizeof(*p->sources));
     if (!p->plan.inputs || !p->plan.outputs || !p->plan.tree || !p->pieces ||
         !p->sources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tensors", n_pieces);
+        return WW_FAIL_MEMORY(err, "%zu tensors", n_pieces);
     }
     return ww_tree_order(model, &p->order, &p->rank, err);
 }

@@ -150,7 +150,7 @@ static enum ww_err read_name(const char *name, const struct ww_oms *oms,
 {
     out->path = ww_strdup(name);
     if (!out->path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a file name");
+        return WW_FAIL_MEMORY(err, "a file name");
     }
     if (oms->shard_size && !split_shard(out->path, &out->start, &out->end)) {
         return WW_FAIL(err, WW_E_BUNDLE, "shard '%s' is not named PATH:START:END", name);
@@ -260,7 +260,7 @@ static enum ww_err read_resources(const struct ww_jnode *list, read_fn read,
     }
     out->resources = ww_calloc(ww_jsize(list), sizeof(*out->resources));
     if (!out->resources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", ww_jsize(list));
+        return WW_FAIL_MEMORY(err, "%zu files", ww_jsize(list));
     }
     out->n_resources = ww_jsize(list);
     rc = ww_sha256_new(&h, err);

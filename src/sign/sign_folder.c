@@ -55,8 +55,7 @@ static enum ww_err place_signature(struct job *job, struct ww_error *err)
         return ww_target_place_signature(&job->target, job->options->signature, err);
     }
     job->target.signature = ww_strdup(WW_SIGNATURE_FILE);
-    return job->target.signature ? WW_OK
-                                 : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    return job->target.signature ? WW_OK : WW_FAIL_MEMORY(err, "a path");
 }
 
 static enum ww_err refuse_existing(const struct job *job, int dirfd, const char *path,
@@ -73,9 +72,8 @@ static enum ww_err refuse_existing(const struct job *job, int dirfd, const char 
 /* Inside it would be signed, and change with every signature. */
 static enum ww_err place_cache(const struct job *job, struct ww_error *err)
 {
-    struct ww_target probe = {.given = job->target.given,
-                              .real = job->target.real,
-                              .dirfd = job->target.dirfd};
+    struct ww_target probe = {
+        .given = job->target.given, .real = job->target.real, .dirfd = job->target.dirfd};
     enum ww_err rc = WW_OK;
 
     if (!job->options->cache) {
@@ -83,7 +81,8 @@ static enum ww_err place_cache(const struct job *job, struct ww_error *err)
     }
     rc = ww_target_place_signature(&probe, job->options->cache, err);
     if (!rc && probe.signature) {
-        rc = WW_FAIL(err, WW_E_USAGE, "digest cache '%s' lies in the model; put it outside",
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "digest cache '%s' lies in the model; put it outside",
                      job->options->cache);
     }
     ww_free(probe.signature);
@@ -158,7 +157,7 @@ static enum ww_err list_files(struct job *job, struct ww_error *err)
         rc = ww_ignore_add(&skip, job->target.signature, err);
         partial = ww_asprintf("%s.partial", job->target.signature);
         if (!rc && !partial) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+            rc = WW_FAIL_MEMORY(err, "a path");
         }
         if (!rc) {
             rc = ww_ignore_add(&skip, partial, err);
@@ -177,7 +176,7 @@ static enum ww_err choose_files(struct job *job, struct ww_error *err)
 {
     job->resources = ww_calloc(job->listing.n, sizeof(*job->resources));
     if (!job->resources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", job->listing.n);
+        return WW_FAIL_MEMORY(err, "%zu files", job->listing.n);
     }
     for (size_t i = 0; i < job->listing.n; i++) {
         const struct ww_listed *item = &job->listing.items[i];
@@ -217,7 +216,7 @@ static enum ww_err hash_tensors(struct job *job, bool *is_done, struct ww_error 
     files = ww_calloc(job->model->n_files, sizeof(*files));
     roots = ww_calloc(job->model->n_tensors, sizeof(*roots));
     if (!files || !roots) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for digests");
+        rc = WW_FAIL_MEMORY(err, "digests");
         goto out;
     }
     rc = ww_model_digests(job->model, files, roots, &job->options->run, err);
@@ -229,8 +228,8 @@ static enum ww_err hash_tensors(struct job *job, bool *is_done, struct ww_error 
                                           job->n, sizeof(*job->resources), compare_name);
         if (hit) {
             memcpy(hit->sha256, files[i], sizeof(hit->sha256));
-            job->bytes += is_done[hit - job->resources] ? 0
-                                                        : job->model->files[i].size_bytes;
+            job->bytes +=
+                is_done[hit - job->resources] ? 0 : job->model->files[i].size_bytes;
             is_done[hit - job->resources] = true;
         }
     }
@@ -249,7 +248,7 @@ static enum ww_err hash_rest(struct job *job, const bool *is_done, struct ww_err
     enum ww_err rc = WW_OK;
 
     if (!files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", job->n);
+        return WW_FAIL_MEMORY(err, "%zu files", job->n);
     }
     for (size_t i = 0; i < job->n; i++) {
         files[n].path = job->resources[i].name;
@@ -289,8 +288,7 @@ static enum ww_err keep_tensors(struct job *job, const bool *is_done,
     for (uint32_t i = 0; !rc && i < model->n_files; i++) {
         const struct ww_resource *hit = bsearch(model->files[i].name, job->resources,
                                                 job->n, sizeof(*hit), compare_name);
-        job->tensors_kept =
-            job->tensors_kept && hit && is_done[hit - job->resources];
+        job->tensors_kept = job->tensors_kept && hit && is_done[hit - job->resources];
     }
     ww_model_close(model);
     return rc;
@@ -318,7 +316,7 @@ static enum ww_err hash_files(struct job *job, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     if (!is_done) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", job->n);
+        return WW_FAIL_MEMORY(err, "%zu files", job->n);
     }
     rc = ask_cache(job, is_done, err);
     if (!rc && job->options->tensors && !job->tensors_kept) {

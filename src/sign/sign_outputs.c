@@ -22,7 +22,7 @@ enum ww_err ww_output_resources(const struct ww_plan *plan,
     *out = resources;
     *n = 0;
     if (!resources) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a signature");
+        return WW_FAIL_MEMORY(err, "a signature");
     }
     for (uint32_t i = 0; i < plan->n_outputs; i++) {
         const char *path = plan->outputs[i].path;

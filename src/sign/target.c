@@ -22,7 +22,7 @@ static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
 
     *out = NULL;
     if (!room) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
     if (!realpath(path, room)) {
@@ -44,7 +44,7 @@ static enum ww_err split_file(struct ww_target *target, struct ww_error *err)
 
     target->file = ww_strdup(slash + 1);
     if (!target->file) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     slash[slash == target->real ? 1 : 0] = '\0';
     return WW_OK;
@@ -109,7 +109,7 @@ enum ww_err ww_target_place_signature(struct ww_target *target, const char *path
     enum ww_err rc = WW_OK;
 
     if (!folder) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
     rc = resolve(folder, &real, err);
@@ -122,7 +122,7 @@ enum ww_err ww_target_place_signature(struct ww_target *target, const char *path
     }
     target->signature = real[len] ? ww_path_join(real + len + 1, base) : ww_strdup(base);
     if (!target->signature) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
     }
 out:
     ww_free(real);

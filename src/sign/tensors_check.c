@@ -97,7 +97,7 @@ static enum ww_err hash_tensor(const struct ww_tensor *tensor, int fd, uint64_t 
     enum ww_err rc = WW_OK;
 
     if (!room) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for reading '%s'", tensor->name);
+        rc = WW_FAIL_MEMORY(err, "reading '%s'", tensor->name);
         goto out;
     }
     rc = ww_tree_tensor_new(&tree, err);

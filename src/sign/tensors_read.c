@@ -82,7 +82,7 @@ static enum ww_err read_items(const struct ww_jnode *list,
 
     out->items = ww_calloc(n, sizeof(*out->items));
     if (!out->items) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tensors", n);
+        return WW_FAIL_MEMORY(err, "%zu tensors", n);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at), i++) {
         enum ww_err rc = read_item(at, &out->items[i], err);
@@ -108,8 +108,7 @@ static enum ww_err check_root(const struct ww_tensor_statement *statement,
     enum ww_err rc = WW_OK;
 
     if (!roots) {
-        rc =
-            WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu digests", statement->n_items);
+        rc = WW_FAIL_MEMORY(err, "%zu digests", statement->n_items);
         goto out;
     }
     rc = ww_sha256_new(&h, err);

@@ -20,7 +20,7 @@ static enum ww_err fold_roots(const uint8_t (*roots)[WW_SHA256_BYTES], size_t n,
     enum ww_err rc = WW_OK;
 
     if (!copy) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu digests", n);
+        rc = WW_FAIL_MEMORY(err, "%zu digests", n);
         goto out;
     }
     rc = ww_sha256_new(&h, err);
@@ -120,9 +120,8 @@ enum ww_err ww_tensors_statement_of(const char *model_name, const struct ww_mode
     uint8_t(*roots)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*roots));
     uint32_t *order = NULL;
     uint32_t *rank = NULL;
-    enum ww_err rc = by_name && roots
-                         ? ww_tree_order(model, &order, &rank, err)
-                         : WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors", n);
+    enum ww_err rc = by_name && roots ? ww_tree_order(model, &order, &rank, err)
+                                      : WW_FAIL_MEMORY(err, "%u tensors", n);
 
     for (uint32_t k = 0; k < n && !rc; k++) {
         by_name[k] = &model->tensors[order[k]];

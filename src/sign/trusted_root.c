@@ -225,7 +225,7 @@ enum ww_err ww_trusted_root_parse(const uint8_t *text, size_t len,
 
     *out = NULL;
     if (!root) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a trusted root");
+        return WW_FAIL_MEMORY(err, "a trusted root");
     }
     rc = ww_json_parse(text, len, &ww_json_limits_small, &json, err);
     if (rc) {

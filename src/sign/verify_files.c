@@ -70,7 +70,7 @@ static enum ww_err collect_files(struct check *check, struct ww_error *err)
     check->files = ww_calloc(oms->n_resources, sizeof(*check->files));
     check->first = ww_calloc(oms->n_resources, sizeof(*check->first));
     if (!check->files || !check->first) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", oms->n_resources);
+        return WW_FAIL_MEMORY(err, "%zu files", oms->n_resources);
     }
     for (size_t i = 0; i < oms->n_resources; i++) {
         if (i > 0 && strcmp(oms->resources[i - 1].path, oms->resources[i].path) == 0) {
@@ -113,7 +113,7 @@ static enum ww_err holds_signed(const struct check *check, const char *path, boo
     char *prefix = ww_asprintf("%s/", path);
 
     if (!prefix) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     size_t at = lower_bound(check, prefix);
     *holds = is_signed(check, path) ||

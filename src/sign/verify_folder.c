@@ -39,7 +39,7 @@ static enum ww_err read_default_signature(struct job *job, struct ww_buf *text,
     target->signature =
         target->file ? ww_asprintf("%s.sig", target->file) : ww_strdup(WW_SIGNATURE_FILE);
     if (!target->signature) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = ww_file_read_at(target->dirfd, target->signature, WW_LINKS_REFUSE, text, &local);
     if (rc == WW_E_NOTFOUND) {

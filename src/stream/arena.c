@@ -37,8 +37,7 @@ enum ww_err ww_arena_new(size_t n_bytes, struct ww_arena **out, struct ww_error 
     if (!arena || !block) {
         ww_free(arena);
         ww_free(block);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu bytes of buffers",
-                       n_bytes);
+        return WW_FAIL_MEMORY(err, "%zu bytes of buffers", n_bytes);
     }
     arena->block = block;
     arena->n_bytes = n_bytes;

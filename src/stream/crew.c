@@ -199,7 +199,7 @@ static enum ww_err crew_memory(struct ww_engine *e, struct ww_error *err)
         e->writers[i].engine = e;
         e->writers[i].scratch = ww_alloc_aligned(WW_IO_PAGE, WW_SINK_SCRATCH);
         if (!e->writers[i].scratch) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a writer");
+            return WW_FAIL_MEMORY(err, "a writer");
         }
     }
     for (unsigned i = 0; i < e->n_workers; i++) {

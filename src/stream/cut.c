@@ -40,7 +40,7 @@ enum ww_err ww_cut_new(struct ww_engine *e, struct ww_cut **out, struct ww_error
     *out = NULL;
     struct ww_cut *cut = ww_calloc(1, sizeof(*cut));
     if (!cut) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     cut->e = e;
     cut->job_bytes = ww_max_u64(WW_MIB / 2, ww_min_u64(8 * WW_MIB, e->memory / 32));
@@ -136,7 +136,7 @@ static enum ww_err make_job(struct ww_cut *cut, struct ww_job **out, struct ww_e
     bool full = false;
 
     if (!job) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a job of the executor");
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     job->output = cut->output;
     job->file_offset = cut->file_offset;
@@ -175,7 +175,7 @@ static enum ww_err gap_job(struct ww_cut *cut, uint32_t input, uint64_t end,
     struct ww_load *load = job ? ww_load_new(cut->e, input, feed->cut_at, n) : NULL;
 
     if (!load) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a job of the executor");
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     load->feeds = true;
     feed->cut_at += n;

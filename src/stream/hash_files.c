@@ -336,7 +336,7 @@ enum ww_err ww_hash_files(struct ww_hash_job *jobs, size_t n, const char *algori
     enum ww_err rc = WW_OK;
 
     if (!all || !order || !buffers) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for hashing files");
+        rc = WW_FAIL_MEMORY(err, "hashing files");
         goto out;
     }
     all->order = order;

@@ -38,7 +38,7 @@ enum ww_err ww_input_walk_init(struct ww_input_walk *walk,
     }
     walk->leaves = ww_calloc(most, sizeof(*walk->leaves));
     if (!walk->leaves) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the tree of an input");
+        return WW_FAIL_MEMORY(err, "the tree of an input");
     }
     walk->tree = tree;
     return WW_OK;

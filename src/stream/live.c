@@ -80,8 +80,7 @@ static enum ww_err set_leaves(struct ww_live *live, struct ww_error *err)
     live->leaves_left = live->n_leaves;
     live->leaves = ww_calloc(live->n_leaves, WW_SHA256_BYTES);
     if (!live->leaves) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %" PRIu64 " tree leaves",
-                       live->n_leaves);
+        return WW_FAIL_MEMORY(err, "%" PRIu64 " tree leaves", live->n_leaves);
     }
     return WW_OK;
 }
@@ -122,7 +121,7 @@ static enum ww_err set_whole(struct ww_engine *e, struct ww_live *live,
     live->whole =
         ww_load_new(e, piece->sources[0].input, piece->sources[0].offset, piece->n_bytes);
     if (!live->whole) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a piece");
+        return WW_FAIL_MEMORY(err, "a piece");
     }
     live->whole->whole = true;
     live->whole->refs = 1;
@@ -135,7 +134,7 @@ enum ww_err ww_live_open(struct ww_engine *e, const struct ww_piece *piece,
     *out = NULL;
     struct ww_live *live = ww_calloc(1, sizeof(*live));
     if (!live) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a piece");
+        return WW_FAIL_MEMORY(err, "a piece");
     }
     live->piece = piece;
     set_tiles(live);

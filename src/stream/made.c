@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels work on whole tiles, readers ask for any range: the tiles made last are kept, so
- * that a reader who goes on where it stopped makes no tile twice. Kernels are opened and
- * closed under one lock, as they may expect; a piece stays open until its place is needed.
+ * Kernels work on whole tiles, readers ask for any range: the tiles made last are kept,
+ * so that a reader who goes on where it stopped makes no tile twice. Kernels are opened
+ * and closed under one lock, as they may expect; a piece stays open until its place is
+ * needed.
  */
 #include "stream/made.h"
 
@@ -242,7 +243,7 @@ static enum ww_err gather_all(const struct ww_made *m, const struct open_piece *
     g->bytes = ww_alloc_aligned(ALIGN, ww_max_u64(1, n_sources * each));
     g->rows = ww_calloc(ww_max_u64(1, n_sources * n), sizeof(*g->rows));
     if (!g->bytes || !g->rows) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
+        return WW_FAIL_MEMORY(err, "a tile");
     }
     for (uint32_t s = 0; s < n_sources && !rc; s++) {
         rc = gather(m, o, s, first, n, g->bytes + s * each, err);
@@ -310,8 +311,8 @@ static struct kept_tile *take_tile(struct ww_made *m, const struct ww_piece *pie
     return best;
 }
 
-static void give_tile(struct ww_made *m, struct kept_tile *t, const struct ww_piece *piece,
-                      uint64_t index)
+static void give_tile(struct ww_made *m, struct kept_tile *t,
+                      const struct ww_piece *piece, uint64_t index)
 {
     pthread_mutex_lock(&m->lock);
     t->piece = piece;
@@ -328,12 +329,13 @@ static enum ww_err make_room(struct kept_tile *t, uint64_t n, struct ww_error *e
     ww_free(t->bytes);
     t->bytes = ww_alloc_aligned(ALIGN, n);
     t->capacity = t->bytes ? n : 0;
-    return t->bytes ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
+    return t->bytes ? WW_OK : WW_FAIL_MEMORY(err, "a tile");
 }
 
 /* Bytes [at, at + n) of a tile. */
-static enum ww_err read_tile(struct ww_made *m, const struct open_piece *o, uint64_t index,
-                             uint64_t at, uint8_t *out, uint64_t n, struct ww_error *err)
+static enum ww_err read_tile(struct ww_made *m, const struct open_piece *o,
+                             uint64_t index, uint64_t at, uint8_t *out, uint64_t n,
+                             struct ww_error *err)
 {
     const uint64_t rows =
         ww_min_u64(o->tile_rows, o->piece->n_rows - index * o->tile_rows);
@@ -366,7 +368,8 @@ static enum ww_err read_tile(struct ww_made *m, const struct open_piece *o, uint
 
 /* Bytes [at, at + n) of a piece that a kernel makes. */
 static enum ww_err read_kernel(struct ww_made *m, const struct ww_piece *piece,
-                               uint64_t at, uint8_t *out, uint64_t n, struct ww_error *err)
+                               uint64_t at, uint8_t *out, uint64_t n,
+                               struct ww_error *err)
 {
     struct open_piece *o = NULL;
     enum ww_err rc = take_piece(m, piece, &o, err);
@@ -388,8 +391,8 @@ static enum ww_err read_kernel(struct ww_made *m, const struct ww_piece *piece,
     return rc;
 }
 
-static enum ww_err read_piece(struct ww_made *m, const struct ww_piece *piece, uint64_t at,
-                              uint8_t *out, uint64_t n, struct ww_error *err)
+static enum ww_err read_piece(struct ww_made *m, const struct ww_piece *piece,
+                              uint64_t at, uint8_t *out, uint64_t n, struct ww_error *err)
 {
     switch (piece->kind) {
     case WW_PIECE_BYTES:
@@ -457,7 +460,7 @@ static enum ww_err set_file(struct ww_made *m, uint32_t i, struct ww_error *err)
     f->reader = (struct ww_reader){read_file, f};
     f->starts = ww_calloc(ww_max_u64(1, f->output->n_pieces), sizeof(*f->starts));
     if (!f->starts) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     for (uint32_t p = 0; p < f->output->n_pieces; p++) {
         f->starts[p] = at;
@@ -478,7 +481,7 @@ enum ww_err ww_made_new(const struct ww_plan *plan, struct ww_made **out,
     }
     m = ww_calloc(1, sizeof(*m));
     if (!m) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     m->plan = plan;
     pthread_mutex_init(&m->opening, NULL);
@@ -486,7 +489,7 @@ enum ww_err ww_made_new(const struct ww_plan *plan, struct ww_made **out,
     pthread_cond_init(&m->freed, NULL);
     m->files = ww_calloc(ww_max_u64(1, plan->n_outputs), sizeof(*m->files));
     if (!m->files) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        rc = WW_FAIL_MEMORY(err, "a plan");
     }
     for (uint32_t i = 0; i < plan->n_outputs && !rc; i++) {
         rc = set_file(m, i, err);

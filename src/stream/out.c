@@ -28,7 +28,7 @@ static enum ww_err out_names(struct ww_out *out, const char *path, struct ww_err
     }
     char *clean = ww_strndup(path, len);
     if (!clean) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     const char *base = ww_path_base(clean);
     size_t parent_len = (size_t)(base - clean);
@@ -39,7 +39,7 @@ static enum ww_err out_names(struct ww_out *out, const char *path, struct ww_err
     out->partial = ww_asprintf("%s.partial", base);
     out->spare = ww_asprintf("%s.partial.journal", base);
     if (!parent || !out->base || !out->partial || !out->spare) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
     if (!ww_path_is_bare(out->base)) {
@@ -190,7 +190,7 @@ enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan,
     }
     struct ww_out *o = ww_calloc(1, sizeof(*o));
     if (!o) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for an output folder");
+        return WW_FAIL_MEMORY(err, "an output folder");
     }
     o->plan = plan;
     o->parent = -1;
@@ -228,7 +228,7 @@ static enum ww_err make_parents(const struct ww_out *out, const char *path,
     }
     char *folder = ww_strndup(path, (size_t)(base - path) - 1);
     if (!folder) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     enum ww_err rc = ww_mkdirs_at(out->dirfd, folder, err);
     ww_free(folder);

@@ -15,11 +15,6 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-static enum ww_err no_memory(struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for a job of the executor");
-}
-
 struct ww_job *ww_job_new(struct ww_engine *e)
 {
     struct ww_job *job = ww_calloc(1, sizeof(*job));
@@ -86,7 +81,7 @@ enum ww_err ww_job_add_load(struct ww_engine *e, struct ww_job *job, struct ww_l
         size_t capacity = job->load_capacity ? 2 * job->load_capacity : 8;
         void *grown = ww_realloc_array(job->loads, capacity, sizeof(struct ww_load *));
         if (!grown) {
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a job of the executor");
         }
         job->loads = grown;
         job->load_capacity = capacity;
@@ -143,7 +138,7 @@ static enum ww_err need_range(struct ww_engine *e, struct ww_job *job, uint32_t 
     }
     load = ww_load_new(e, input, offset, n_bytes);
     if (!load) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     source->load = load;
     source->at = 0;
@@ -162,7 +157,7 @@ static enum ww_err need_memory(struct ww_engine *e, struct ww_job *job,
         ww_load_new(e, piece->sources[0].input,
                     piece->sources[0].offset + part->piece_offset, part->n_bytes);
     if (!load) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     load->in_memory = true;
     load->ready = true;
@@ -211,7 +206,7 @@ static enum ww_err need_gather(struct ww_engine *e, struct ww_job *job,
 
     part->slots = ww_calloc(part->n_rows, sizeof(*part->slots));
     if (!part->slots) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     for (uint32_t s = 0; s < piece->n_sources; s++) {
         uint32_t *rows = wanted_rows(part, &n);
@@ -221,7 +216,7 @@ static enum ww_err need_gather(struct ww_engine *e, struct ww_job *job,
                  : NULL;
         if (!load) {
             ww_free(rows);
-            return no_memory(err);
+            return WW_FAIL_MEMORY(err, "a job of the executor");
         }
         load->rows = rows;
         load->n_rows = n;
@@ -268,7 +263,7 @@ static enum ww_err need_sources(struct ww_engine *e, struct ww_job *job,
 
     part->sources = ww_calloc(piece->n_sources, sizeof(*part->sources));
     if (!part->sources) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     if (live->whole) {
         part->sources[0].load = live->whole;
@@ -283,10 +278,10 @@ static enum ww_err need_sources(struct ww_engine *e, struct ww_job *job,
     }
     part->base_row = first;
     for (uint32_t s = 0; s < piece->n_sources; s++) {
-        enum ww_err rc = need_range(e, job, piece->sources[s].input,
-                                    piece->sources[s].offset +
-                                        first * live->source_row_bytes,
-                                    n * live->source_row_bytes, &part->sources[s], err);
+        enum ww_err rc =
+            need_range(e, job, piece->sources[s].input,
+                       piece->sources[s].offset + first * live->source_row_bytes,
+                       n * live->source_row_bytes, &part->sources[s], err);
         if (rc) {
             return rc;
         }
@@ -321,7 +316,7 @@ enum ww_err ww_job_add_part(struct ww_engine *e, struct ww_job *job, struct ww_l
 {
     struct ww_part *part = add_part(job);
     if (!part) {
-        return no_memory(err);
+        return WW_FAIL_MEMORY(err, "a job of the executor");
     }
     part->live = live;
     part->next_tile = first_tile;

@@ -148,7 +148,7 @@ enum ww_err ww_plan_check(const struct ww_plan *plan, struct ww_error *err)
     uint8_t *in_tree = ww_calloc(plan->n_tree, 1);
 
     if (!in_tree) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     for (uint32_t i = 0; plan->input_trees && i < plan->n_inputs && !rc; i++) {
         rc = check_input(&plan->inputs[i], plan->input_trees[i], err);

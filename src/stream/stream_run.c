@@ -117,7 +117,7 @@ static enum ww_err engine_memory(struct ww_engine *e, struct ww_error *err)
     }
     if (!result->output_sha256 || !result->input_sha256 || !result->tensor_root ||
         !e->sources || !e->feeds || !e->walks || !e->input_walks || !e->files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     /* An eighth is for what is not in the arena: row pointers, tiles made beside. */
     e->arena_bytes = e->memory - e->memory / 8;
@@ -384,7 +384,7 @@ enum ww_err ww_stream_run(const struct ww_plan *plan, struct ww_out *out,
     }
     struct run *r = ww_calloc(1, sizeof(*r));
     if (!r) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a plan");
+        return WW_FAIL_MEMORY(err, "a plan");
     }
     r->engine.plan = plan;
     r->engine.out = out;

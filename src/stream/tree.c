@@ -129,7 +129,7 @@ enum ww_err ww_tree_tensor_new(struct ww_tree_tensor **out, struct ww_error *err
     *out = NULL;
     struct ww_tree_tensor *tree = ww_calloc(1, sizeof(*tree));
     if (!tree) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a tensor tree");
+        return WW_FAIL_MEMORY(err, "a tensor tree");
     }
     enum ww_err rc = ww_sha256_new(&tree->h, err);
     if (rc) {
@@ -163,7 +163,7 @@ static enum ww_err leaf_start(struct ww_tree_tensor *tree, struct ww_error *err)
         size_t capacity = tree->capacity ? 2 * tree->capacity : 64;
         void *grown = ww_realloc_array(tree->leaves, capacity, WW_SHA256_BYTES);
         if (!grown) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a tensor tree");
+            return WW_FAIL_MEMORY(err, "a tensor tree");
         }
         tree->leaves = grown;
         tree->capacity = capacity;

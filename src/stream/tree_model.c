@@ -16,7 +16,7 @@ enum ww_err ww_tree_model_read(const struct ww_model *model,
     enum ww_err rc = ww_tree_order(model, &order, &rank, err);
 
     if (!rc && (!roots || !room)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for the digests of a model");
+        rc = WW_FAIL_MEMORY(err, "the digests of a model");
     }
     if (!rc) {
         rc = ww_tree_tensor_new(&tree, err);

@@ -49,7 +49,7 @@ enum ww_err ww_tree_order(const struct ww_model *model, uint32_t **order, uint32
     *order = NULL;
     *rank = NULL;
     if (!names || !by_rank || !ranks) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of %u tensors", n);
+        rc = WW_FAIL_MEMORY(err, "a list of %u tensors", n);
         goto out;
     }
     for (uint32_t i = 0; i < n; i++) {

@@ -22,7 +22,7 @@ enum ww_err ww_worker_init(struct ww_worker *w, bool fast_sha, struct ww_error *
 
     w->pointers = ww_calloc(WW_TILE_POINTERS, sizeof(*w->pointers));
     if (!w->pointers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a worker");
+        return WW_FAIL_MEMORY(err, "a worker");
     }
     for (size_t i = 0; i < WW_LEN(w->lanes) && !rc; i++) {
         rc = ww_sha_init(&w->lanes[i].own, fast_sha, err);
@@ -48,7 +48,7 @@ static enum ww_err scratch_of(struct ww_worker *w, uint64_t n, struct ww_error *
     w->scratch_bytes = 0;
     w->scratch = ww_alloc_aligned(SCRATCH_ALIGN, n);
     if (!w->scratch) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a tile");
+        return WW_FAIL_MEMORY(err, "a tile");
     }
     w->scratch_bytes = n;
     return WW_OK;

@@ -43,7 +43,7 @@ static enum ww_err take_samples(const struct ww_places *places,
 
     out->values = ww_calloc(n, 1);
     if (!samples || !out->values) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu samples", n);
+        rc = WW_FAIL_MEMORY(err, "%zu samples", n);
         goto out;
     }
     rc = ww_evidence_open(&evidence, places, layout, layout->model, err);
@@ -67,8 +67,7 @@ static enum ww_err list_tensors(const struct ww_places *places,
 {
     out->tensors = ww_calloc(places->n_tensors, sizeof(*out->tensors));
     if (!out->tensors) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors",
-                       places->n_tensors);
+        return WW_FAIL_MEMORY(err, "%u tensors", places->n_tensors);
     }
     out->n_tensors = places->n_tensors;
     for (uint32_t s = 0; s < places->n_tensors; s++) {

@@ -185,7 +185,7 @@ static enum ww_err keep(struct ww_ledger *ledger, const struct ww_ledger_entry *
         struct ww_ledger_entry *more =
             ww_realloc_array(ledger->entries, capacity, sizeof(*more));
         if (!more) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a ledger");
+            return WW_FAIL_MEMORY(err, "a ledger");
         }
         ledger->entries = more;
         ledger->capacity = capacity;

@@ -165,7 +165,7 @@ static enum ww_err read_files(const struct ww_jnode *list, struct ww_ledger_mode
     out->n_files = ww_jsize(list);
     out->files = ww_calloc(out->n_files, sizeof(*out->files));
     if (!out->files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu files", out->n_files);
+        return WW_FAIL_MEMORY(err, "%zu files", out->n_files);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at), i++) {
         struct ww_ledger_file *file = &out->files[i];
@@ -210,7 +210,7 @@ static enum ww_err read_tensors(const struct ww_jnode *list, struct ww_ledger_mo
     out->n_tensors = ww_jsize(list);
     out->tensors = ww_calloc(out->n_tensors, sizeof(*out->tensors));
     if (!out->tensors) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu tensors", out->n_tensors);
+        return WW_FAIL_MEMORY(err, "%zu tensors", out->n_tensors);
     }
     for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at), i++) {
         struct ww_ledger_tensor *tensor = &out->tensors[i];

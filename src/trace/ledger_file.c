@@ -27,7 +27,7 @@ static enum ww_err set_path(struct ww_ledger *ledger, const char *path,
     memset(ledger, 0, sizeof(*ledger));
     ledger->fd = -1;
     ledger->path = ww_strdup(path);
-    return ledger->path ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    return ledger->path ? WW_OK : WW_FAIL_MEMORY(err, "a path");
 }
 
 enum ww_err ww_ledger_read(const char *path, const char *public_key,
@@ -72,7 +72,7 @@ static enum ww_err flush_parent(const char *path, struct ww_error *err)
     enum ww_err rc = WW_OK;
 
     if (!parent) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     rc = ww_dir_open(parent, &fd, err);
     if (!rc) {

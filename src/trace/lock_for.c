@@ -49,7 +49,7 @@ static enum ww_err tensor_root(const struct hand_out *run, const struct ww_model
     enum ww_err rc = WW_OK;
 
     if (!files || !roots || !by_name) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu digests", n);
+        rc = WW_FAIL_MEMORY(err, "%zu digests", n);
         goto out;
     }
     rc = ww_model_digests(source, files, roots, &run->options->run, err);
@@ -87,7 +87,7 @@ static enum ww_err list_files(const struct ww_lock_facts *facts,
 
     out->files = ww_calloc(source->n_files, sizeof(*out->files));
     if (!out->files) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %u files", source->n_files);
+        return WW_FAIL_MEMORY(err, "%u files", source->n_files);
     }
     out->n_files = source->n_files;
     for (uint32_t f = 0; f < source->n_files; f++) {

@@ -178,7 +178,7 @@ static enum ww_err list_views(const struct ww_layout *layout, struct view **out,
     *total = 0;
     *out = views;
     if (!views) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes");
+        return WW_FAIL_MEMORY(err, "the probes");
     }
     for (uint32_t s = 0; s < layout->n_spaces; s++) {
         if (has_signs(layout, &layout->spaces[s]) && find_view(layout, s, &views[*n])) {
@@ -268,7 +268,7 @@ static enum ww_err allocate(struct ww_places *places, uint32_t n_views,
     places->elements =
         ww_calloc(places->n_coords, places->samples * sizeof(*places->elements));
     if (!places->tensors || !places->coords || !places->elements) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for the probes");
+        return WW_FAIL_MEMORY(err, "the probes");
     }
     return WW_OK;
 }

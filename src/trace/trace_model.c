@@ -56,7 +56,7 @@ static enum ww_err warn(struct trace_run *run, struct ww_error *err, char *text)
     }
     if (!more) {
         ww_free(text);
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a warning");
+        return WW_FAIL_MEMORY(err, "a warning");
     }
     report->warnings = more;
     report->warnings[report->n_warnings++] = text;
@@ -115,7 +115,7 @@ static enum ww_err allocate(struct trace_run *run, struct ww_error *err)
     run->copy = ww_calloc(n, sizeof(*run->copy));
     run->fits = ww_calloc(run->ledger.n, sizeof(*run->fits));
     if (!run->source || !run->copy || !run->fits) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu samples", n);
+        return WW_FAIL_MEMORY(err, "%zu samples", n);
     }
     return WW_OK;
 }

@@ -54,7 +54,7 @@ static enum ww_err load(struct ww_evidence *evidence, uint32_t slot, struct ww_e
     }
     evidence->bytes[slot] = ww_calloc(1, (size_t)tensor->n_bytes);
     if (!evidence->bytes[slot]) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for tensor '%s'", tensor->name);
+        return WW_FAIL_MEMORY(err, "tensor '%s'", tensor->name);
     }
     return ww_model_read(evidence->model, t, evidence->bytes[slot], err);
 }
@@ -70,7 +70,7 @@ enum ww_err ww_evidence_open(struct ww_evidence *evidence, const struct ww_place
     evidence->tensors = ww_calloc(places->n_tensors, sizeof(*evidence->tensors));
     evidence->bytes = ww_calloc(places->n_tensors, sizeof(*evidence->bytes));
     if (!evidence->tensors || !evidence->bytes) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for %u tensors", places->n_tensors);
+        rc = WW_FAIL_MEMORY(err, "%u tensors", places->n_tensors);
     }
     for (uint32_t s = 0; s < places->n_tensors && !rc; s++) {
         evidence->n_tensors = s + 1;

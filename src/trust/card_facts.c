@@ -82,7 +82,7 @@ enum ww_err ww_facts_need(struct ww_source_facts *owner, const char *id, uint64_
         ww_realloc_array(owner->needs, owner->n_needs + 1, sizeof(*grown));
 
     if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+        return WW_FAIL_MEMORY(err, "facts");
     }
     owner->needs = grown;
     id = keep(owner, id, err);

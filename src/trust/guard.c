@@ -59,7 +59,7 @@ static enum ww_err allocate(struct job *job, struct ww_error *err)
     v->output_name = job->given->output_name ? ww_strdup(job->given->output_name) : NULL;
     if (!v->facts || !v->paths || !v->models || !job->roots ||
         (job->given->output_name && !v->output_name)) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
+        return WW_FAIL_MEMORY(err, "a decision");
     }
     v->restores = job->given->restores;
     snprintf(v->action, sizeof(v->action), "%s", job->given->action);
@@ -116,7 +116,7 @@ static enum ww_err read_sources(struct job *job, struct ww_error *err)
         enum ww_err rc = WW_OK;
         v->paths[i] = ww_strdup(source->name ? source->name : path);
         if (!v->paths[i]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
+            return WW_FAIL_MEMORY(err, "a decision");
         }
         rc = ww_facts_read(source, &v->trust, &job->options->run, &v->facts[i], err);
         if (rc) {
@@ -256,7 +256,7 @@ static enum ww_err read_approvals(struct job *job, struct ww_error *err)
     v->approvals.items = ww_calloc(MAX_APPROVALS, sizeof(*v->approvals.items));
     v->approval_sha256 = ww_calloc(n, sizeof(*v->approval_sha256));
     if (!v->approvals.items || !v->approval_sha256) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for approvals");
+        return WW_FAIL_MEMORY(err, "approvals");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = read_approval(job, job->options->approvals[i], err);
@@ -413,7 +413,7 @@ enum ww_err ww_policy_guard(const struct ww_policy_ask *ask,
     }
     job.v = ww_calloc(1, sizeof(*job.v));
     if (!job.v) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a decision");
+        return WW_FAIL_MEMORY(err, "a decision");
     }
     ww_buf_init(&job.v->request_text, WW_ENVELOPE_MAX_PAYLOAD);
     rc = allocate(&job, err);

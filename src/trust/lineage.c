@@ -175,7 +175,7 @@ static enum ww_err new_node(struct lineage *l, const char *name, struct node **o
     }
     node = ww_calloc(1, sizeof(*node));
     if (!node) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+        return WW_FAIL_MEMORY(err, "facts");
     }
     l->nodes[l->n_nodes++] = node;
     node->facts.name = own(l, name, err);
@@ -274,7 +274,7 @@ static enum ww_err finish(struct lineage *l, struct node *node, struct ww_error 
         ww_realloc_array(out->ancestors, out->model.n_ancestors + 1, sizeof(*grown));
 
     if (!grown) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+        return WW_FAIL_MEMORY(err, "facts");
     }
     out->ancestors = grown;
     node->place = out->model.n_ancestors;
@@ -466,7 +466,7 @@ enum ww_err ww_lineage_read(const struct ww_trust *trust, int dirfd,
     enum ww_err rc = WW_OK;
 
     if (!l) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for facts");
+        return WW_FAIL_MEMORY(err, "facts");
     }
     l->trust = trust;
     l->out = out;

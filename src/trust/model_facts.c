@@ -271,7 +271,7 @@ static enum ww_err check_tensors(const char *path, const struct ww_tensor_statem
     files = ww_calloc(model->n_files, sizeof(*files));
     roots = ww_calloc(model->n_tensors, sizeof(*roots));
     if (!rc && (!files || !roots)) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for digests");
+        rc = WW_FAIL_MEMORY(err, "digests");
     }
     if (!rc) {
         rc = ww_model_digests(model, files, roots, run, err);

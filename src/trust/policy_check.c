@@ -95,12 +95,12 @@ static enum ww_err keep_signers(struct ww_policy_checked *to,
 {
     to->signers = ww_calloc(by->n + 1, sizeof(*to->signers));
     if (!to->signers) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (size_t i = 0; i < by->n; i++) {
         to->signers[i] = ww_strdup(by->keys[i]->id);
         if (!to->signers[i]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+            return WW_FAIL_MEMORY(err, "a report");
         }
         to->n_signers++;
     }
@@ -141,7 +141,7 @@ static enum ww_err check_file(const struct ww_trust *trust, const char *path,
     ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
     to->path = ww_strdup(path);
     if (!to->path) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     rc = ww_file_read(path, &text, err);
     if (rc) {
@@ -196,7 +196,7 @@ enum ww_err ww_policy_check(const char *const *files, size_t n_files,
     ww_utc_text(trust.root.expires, report->root_expires);
     report->files = ww_calloc(n_files + 1, sizeof(*report->files));
     if (!report->files) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        rc = WW_FAIL_MEMORY(err, "a report");
         goto out;
     }
     for (size_t i = 0; i < n_files && !rc; i++) {

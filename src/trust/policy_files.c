@@ -57,7 +57,7 @@ enum ww_err ww_policy_explain(const char *path, char **text, struct ww_error *er
     }
     if (!rc) {
         *text = ww_strdup(ww_buf_cstr(&out));
-        rc = *text ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a policy");
+        rc = *text ? WW_OK : WW_FAIL_MEMORY(err, "a policy");
     }
     ww_buf_release(&out);
     ww_policy_release(&policy);
@@ -90,7 +90,7 @@ static enum ww_err fill(const struct ww_table_result *from, struct ww_policy_cas
     to->name = ww_strdup(from->name);
     to->rules = ww_calloc(d->n_rules + 1, sizeof(*to->rules));
     if (!to->name || !to->rules) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     to->permit = d->permit;
     to->as_expected = from->as_expected;
@@ -102,7 +102,7 @@ static enum ww_err fill(const struct ww_table_result *from, struct ww_policy_cas
     for (size_t r = 0; r < d->n_rules; r++) {
         to->rules[r] = ww_strdup(d->rules[r]->id);
         if (!to->rules[r]) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+            return WW_FAIL_MEMORY(err, "a report");
         }
         to->n_rules++;
     }
@@ -118,7 +118,7 @@ static enum ww_err run_cases(const struct ww_table *table,
 
     report->cases = ww_calloc(n, sizeof(*report->cases));
     if (!report->cases) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a report");
+        return WW_FAIL_MEMORY(err, "a report");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         struct ww_table_result result;
@@ -144,7 +144,7 @@ enum ww_err ww_policy_test(const char *table_path, const char *const *policies,
     *report = (struct ww_policy_test_report){0};
     ww_buf_init(&text, TABLE_MAX_BYTES);
     if (!read || !list) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for policies");
+        rc = WW_FAIL_MEMORY(err, "policies");
         goto out;
     }
     for (size_t i = 0; i < n_policies && !rc; i++) {

@@ -188,7 +188,7 @@ enum ww_err ww_policy_sign(const char *path, struct ww_signkey *key, const char 
     if (!out_path) {
         made = was_signed ? ww_strdup(path) : signed_name(path);
         if (!made) {
-            rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+            rc = WW_FAIL_MEMORY(err, "a path");
             goto out;
         }
     }

@@ -224,7 +224,7 @@ enum ww_err ww_policy_request(const struct ww_policy_ask *ask, struct ww_signkey
 
     ww_buf_init(&text, WW_ENVELOPE_MAX_PAYLOAD);
     if (!roots) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "out of memory for a request");
+        rc = WW_FAIL_MEMORY(err, "a request");
         goto out;
     }
     rc = read_roots(ask, roots, err);

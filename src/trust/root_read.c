@@ -107,7 +107,7 @@ static enum ww_err read_keys(struct ww_root *root, const struct ww_jnode *node,
     }
     root->keys = ww_calloc(n, sizeof(*root->keys));
     if (!root->keys) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a root");
+        return WW_FAIL_MEMORY(err, "a root");
     }
     for (const struct ww_jnode *k = ww_jfirst(node); k && !rc; k = ww_jnext(k)) {
         rc = read_key(root, k, err);
@@ -158,7 +158,7 @@ static enum ww_err read_roles(struct ww_root *root, const struct ww_jnode *node,
     }
     root->roles = ww_calloc(n, sizeof(*root->roles));
     if (!root->roles) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a root");
+        return WW_FAIL_MEMORY(err, "a root");
     }
     for (const struct ww_jnode *r = ww_jfirst(node); r && !rc; r = ww_jnext(r)) {
         rc = read_role(root, r, err);
@@ -213,7 +213,7 @@ static enum ww_err read_policies(struct ww_root *root, const struct ww_jnode *li
     }
     root->policies = ww_calloc(n + 1, sizeof(*root->policies));
     if (!root->policies) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a root");
+        return WW_FAIL_MEMORY(err, "a root");
     }
     for (const struct ww_jnode *p = ww_jfirst(list); p && !rc; p = ww_jnext(p)) {
         rc = read_policy(root, p, err);
@@ -261,7 +261,7 @@ static enum ww_err read_revoked(struct ww_root *root, const struct ww_jnode *lis
     }
     root->revoked = ww_calloc(n + 1, sizeof(*root->revoked));
     if (!root->revoked) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a root");
+        return WW_FAIL_MEMORY(err, "a root");
     }
     for (const struct ww_jnode *r = ww_jfirst(list); r && !rc; r = ww_jnext(r)) {
         rc = read_revocation(root, r, err);

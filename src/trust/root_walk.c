@@ -92,8 +92,7 @@ static enum ww_err add_folder(const char *path, int fd, struct ww_strlist *files
     }
     for (size_t i = 0; i < names.n && !rc; i++) {
         char *file = ww_path_join(path, names.items[i]);
-        rc = file ? ww_strlist_add(files, file, err)
-                  : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        rc = file ? ww_strlist_add(files, file, err) : WW_FAIL_MEMORY(err, "a path");
         ww_free(file);
     }
     ww_strlist_release(&names);

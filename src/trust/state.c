@@ -35,7 +35,7 @@ static enum ww_err lock_beside(const char *path, int *fd, struct ww_error *err)
 
     *fd = -1;
     if (!name) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     *fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (*fd < 0 || flock(*fd, LOCK_EX) != 0) {

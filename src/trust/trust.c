@@ -118,7 +118,7 @@ static enum ww_err read_policies(struct ww_trust *trust, const char *const *path
     trust->policies = ww_calloc(n, sizeof(*trust->policies));
     trust->list = ww_calloc(n, sizeof(*trust->list));
     if (!trust->policies || !trust->list) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for policies");
+        return WW_FAIL_MEMORY(err, "policies");
     }
     for (size_t i = 0; i < n && !rc; i++) {
         rc = ww_trust_policy(trust, paths[i], &trust->policies[i], err);

@@ -56,7 +56,7 @@ enum ww_err ww_buf_reserve(struct ww_buf *buf, size_t extra, struct ww_error *er
     }
     uint8_t *data = ww_realloc_array(buf->data, capacity, 1);
     if (!data) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for %zu bytes", capacity);
+        return WW_FAIL_MEMORY(err, "%zu bytes", capacity);
     }
     data[buf->len] = 0;
     buf->data = data;

@@ -22,6 +22,9 @@ void ww_error_context(struct ww_error *err, const char *fmt, ...) WW_PRINTF(2, 3
     ww_fail_at((err), (code), 0, __FILE__, __LINE__, __VA_ARGS__)
 #define WW_FAIL_SYS(err, code, sys, ...)                                                 \
     ww_fail_at((err), (code), (sys), __FILE__, __LINE__, __VA_ARGS__)
+/* Usage: rc = WW_FAIL_MEMORY(err, "member '%s'", name); */
+#define WW_FAIL_MEMORY(err, ...)                                                         \
+    ww_fail_at((err), WW_E_NOMEM, 0, __FILE__, __LINE__, "out of memory for " __VA_ARGS__)
 
 /** A broken internal invariant: never compiled out, prints and aborts. */
 _Noreturn void ww_invariant_failed(const char *expr, const char *file, int line);

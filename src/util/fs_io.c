@@ -197,7 +197,7 @@ static enum ww_err open_parent(int dirfd, const char *path, int *fd, struct ww_e
     size_t len = base == path ? 0 : (size_t)(base - path) - 1;
     char *parent = len ? ww_strndup(path, len) : ww_strdup(".");
     if (!parent) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     int opened = ww_open_beneath(dirfd, parent, O_RDONLY | O_DIRECTORY, false);
     ww_free(parent);
@@ -314,7 +314,7 @@ static enum ww_err write_in_folder(int dirfd, const char *name, const void *byte
     }
     char *partial = ww_asprintf("%s.partial", name);
     if (!partial) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     enum ww_err rc = write_partial(dirfd, partial, bytes, len, mode, err);
     if (!rc) {
@@ -351,7 +351,7 @@ enum ww_err ww_file_write(const char *path, const void *bytes, size_t len, mode_
     char *folder =
         base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
     if (!folder) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     int dirfd = -1;
     enum ww_err rc = ww_dir_open(folder, &dirfd, err);

@@ -183,7 +183,7 @@ enum ww_err ww_mkdirs_at(int dirfd, const char *path, struct ww_error *err)
     }
     char *names = ww_strdup(path);
     if (!names) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     enum ww_err rc = WW_OK;
     int at = dirfd;

@@ -17,7 +17,7 @@ static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
 {
     *out = ww_calloc(1, PATH_MAX);
     if (!*out) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     if (!realpath(path, *out)) {
         const int sys = errno;
@@ -43,7 +43,7 @@ enum ww_err ww_path_last(const char *path, char **out, struct ww_error *err)
 
     *out = clean ? ww_strdup(ww_path_base(clean)) : NULL;
     ww_free(clean);
-    return *out ? WW_OK : WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a path");
 }
 
 static enum ww_err resolve_parent(const char *path, char **out, struct ww_error *err)
@@ -54,7 +54,7 @@ static enum ww_err resolve_parent(const char *path, char **out, struct ww_error 
 
     *out = NULL;
     if (!clean) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a path");
+        return WW_FAIL_MEMORY(err, "a path");
     }
     slash = strrchr(clean, '/');
     if (!slash) {

@@ -19,15 +19,14 @@ enum ww_err ww_strlist_add(struct ww_strlist *list, const char *s, struct ww_err
         size_t capacity = list->capacity ? 2 * list->capacity : 8;
         char **items = ww_realloc_array(list->items, capacity, sizeof(*items));
         if (!items) {
-            return WW_FAIL(err, WW_E_NOMEM, "out of memory for a list of %zu names",
-                           capacity);
+            return WW_FAIL_MEMORY(err, "a list of %zu names", capacity);
         }
         list->items = items;
         list->capacity = capacity;
     }
     char *copy = ww_strdup(s);
     if (!copy) {
-        return WW_FAIL(err, WW_E_NOMEM, "out of memory for a name");
+        return WW_FAIL_MEMORY(err, "a name");
     }
     list->items[list->n++] = copy;
     return WW_OK;

@@ -49,11 +49,6 @@ static uint32_t hash_of(const char *s)
     return h;
 }
 
-static enum ww_err no_memory(const struct builder *b, struct ww_error *err)
-{
-    return WW_FAIL(err, WW_E_NOMEM, "out of memory for %s", b->name);
-}
-
 static enum ww_err new_node(struct builder *b, size_t line, struct ww_ynode **out,
                             struct ww_error *err)
 {
@@ -67,7 +62,7 @@ static enum ww_err new_node(struct builder *b, size_t line, struct ww_ynode **ou
     }
     node = ww_calloc(1, sizeof(*node));
     if (!node) {
-        return no_memory(b, err);
+        return WW_FAIL_MEMORY(err, "%s", b->name);
     }
     node->line = line;
     node->made_before = b->yaml->newest;
@@ -150,7 +145,7 @@ static enum ww_err copy_node(struct builder *b, const struct ww_ynode *from,
     node->truth = from->truth;
     node->text = from->text ? ww_strdup(from->text) : NULL;
     if (from->text && !node->text) {
-        return no_memory(b, err);
+        return WW_FAIL_MEMORY(err, "%s", b->name);
     }
     for (const struct ww_ynode *c = from->child; c && !rc; c = c->next) {
         struct ww_ynode *child = NULL;
@@ -158,7 +153,7 @@ static enum ww_err copy_node(struct builder *b, const struct ww_ynode *from,
         if (!rc && c->key) {
             child->names = c->names;
             child->key = ww_strdup(c->key);
-            rc = child->key ? WW_OK : no_memory(b, err);
+            rc = child->key ? WW_OK : WW_FAIL_MEMORY(err, "%s", b->name);
         }
         if (!rc) {
             append(node, child);
@@ -185,7 +180,7 @@ static enum ww_err merge_map(struct builder *b, struct ww_ynode *into,
         rc = copy_node(b, m, b->depth, &copy, err);
         if (!rc) {
             copy->key = ww_strdup(m->key);
-            rc = copy->key ? WW_OK : no_memory(b, err);
+            rc = copy->key ? WW_OK : WW_FAIL_MEMORY(err, "%s", b->name);
         }
         if (!rc) {
             append(into, copy);
@@ -276,7 +271,7 @@ static enum ww_err set_anchor(struct builder *b, struct ww_ynode *node,
     }
     node->anchor = ww_strdup((const char *)anchor);
     if (!node->anchor) {
-        return no_memory(b, err);
+        return WW_FAIL_MEMORY(err, "%s", b->name);
     }
     b->anchors[b->n_anchors++] = node;
     return WW_OK;
@@ -352,7 +347,7 @@ static enum ww_err on_scalar(struct builder *b, const yaml_event_t *event,
         }
         b->key = ww_strdup(text);
         b->key_line = line_of(event);
-        return b->key ? WW_OK : no_memory(b, err);
+        return b->key ? WW_OK : WW_FAIL_MEMORY(err, "%s", b->name);
     }
     rc = new_node(b, line_of(event), &node, err);
     if (rc) {
@@ -360,7 +355,7 @@ static enum ww_err on_scalar(struct builder *b, const yaml_event_t *event,
     }
     node->text = ww_strdup(text);
     if (!node->text) {
-        return no_memory(b, err);
+        return WW_FAIL_MEMORY(err, "%s", b->name);
     }
     rc = type_scalar(b, node, (const char *)event->data.scalar.tag, quoted, err);
     if (!rc) {
@@ -443,7 +438,7 @@ static enum ww_err on_document_end(struct builder *b, struct ww_error *err)
     }
     roots = ww_realloc_array(yaml->roots, yaml->n_roots + 1, sizeof(*roots));
     if (!roots) {
-        return no_memory(b, err);
+        return WW_FAIL_MEMORY(err, "%s", b->name);
     }
     yaml->roots = roots;
     yaml->roots[yaml->n_roots++] = b->root;
@@ -475,7 +470,7 @@ static enum ww_err parser_error(const struct builder *b, const yaml_parser_t *pa
                                 struct ww_error *err)
 {
     if (parser->error == YAML_MEMORY_ERROR) {
-        return no_memory(b, err);
+        return WW_FAIL_MEMORY(err, "%s", b->name);
     }
     return WW_FAIL(err, WW_E_YAML, "%s line %zu: %s", b->name,
                    parser->problem_mark.line + 1,
@@ -536,7 +531,7 @@ enum ww_err ww_yaml_parse(const uint8_t *text, size_t len, const char *name,
     b.yaml = ww_calloc(1, sizeof(*b.yaml));
     if (!b.yaml || !yaml_parser_initialize(&parser)) {
         ww_free(b.yaml);
-        return no_memory(&b, err);
+        return WW_FAIL_MEMORY(err, "%s", (&b)->name);
     }
     yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&parser, len ? text : (const uint8_t *)"", len);
