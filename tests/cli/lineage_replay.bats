@@ -2,32 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 bats_require_minimum_version 1.5.0
 load helper
-
-family=$BATS_TEST_DIRNAME/../vectors/amber
-
-# recipe METHOD WEIGHT WEIGHT [LINE]: the two experts; LINE is one more of the whole.
-recipe() {
-    cat <<EOF
-merge_method: $1
-base_model: $family/base
-models:
-  - model: $family/expert-rev
-    parameters: {weight: $2, density: 0.6}
-  - model: $family/expert-caesar
-    parameters: {weight: $3, density: 0.6}
-${4:-}
-dtype: float32
-out_dtype: bfloat16
-EOF
-}
-merged() {
-    recipe "$@" >recipe.yml
-    "$WW" merge recipe.yml suspect -q
-}
-infer() {
-    "$WW" lineage replay suspect --base "$family/base" --candidate "$family/expert-rev" \
-        --candidate "$family/expert-caesar" -q "$@"
-}
+load recipes
 
 @test "the true recipe gives all bits, and every source is needed" {
     once merged task_arithmetic 0.6 0.25
@@ -65,35 +40,6 @@ infer() {
            (.recipe | test("density: 0.6"))' answer
 }
 
-@test "each source of TIES may have a density of its own" {
-    merged ties 0.6 0.5 "parameters: {normalize: false}"
-    sed '0,/density: 0.6/s//density: 0.3/' recipe.yml >own.yml
-    rm -r suspect
-    "$WW" merge own.yml suspect -q
-    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
-        --candidate "$family/expert-caesar" --json -q >answer
-    jq -e '.method.best == "ties" and .method.match > 0.999 and
-           (.method.recipe | test("density: 0.3") and test("density: 0.6"))' answer
-}
-
-@test "sources of SCE are found by the bits where a sum does not show them" {
-    merged dare_linear 0.8 -0.8
-    mv suspect third
-    cat >recipe.yml <<EOF
-merge_method: sce
-base_model: $family/base
-models: [{model: $family/expert-rev}, {model: $family/expert-caesar}, {model: third}]
-parameters: {select_topk: 0.2}
-dtype: float32
-out_dtype: bfloat16
-EOF
-    "$WW" merge recipe.yml suspect -q
-    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
-        --candidate "$family/expert-caesar" --candidate third --json -q >answer
-    jq -e '.method.best == "sce" and .method.match > 0.999 and (.sources | all(.included)) and
-           (.sources | map(select(.note)) | length) > 0' answer
-}
-
 @test "SLERP is told from a sum" {
     cat >recipe.yml <<EOF
 merge_method: slerp
@@ -106,14 +52,6 @@ EOF
     "$WW" merge recipe.yml suspect -q
     infer --json >answer
     jq -e '.supports and .method == "slerp" and (.recipe | test("t: 0.3"))' answer
-}
-
-@test "dropping by chance is told from dropping by size" {
-    merged dare_linear 0.5 0.5
-    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
-        --candidate "$family/expert-caesar" --json -q >answer
-    jq -e '.method.best == "dare_linear" and (.method.not_excluded | index("dare_ties")) and
-           (.method.keep_rates | length) == 20 and (.sources | all(.included))' answer
 }
 
 @test "replays are the same for any number of threads" {

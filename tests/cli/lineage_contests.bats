@@ -1,0 +1,43 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Many recipes are computed for an answer: too slow for sanitizers.
+bats_require_minimum_version 1.5.0
+load helper
+load recipes
+
+@test "each source of TIES may have a density of its own" {
+    merged ties 0.6 0.5 "parameters: {normalize: false}"
+    sed '0,/density: 0.6/s//density: 0.3/' recipe.yml >own.yml
+    rm -r suspect
+    "$WW" merge own.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "ties" and .method.match > 0.999 and
+           (.method.recipe | test("density: 0.3") and test("density: 0.6"))' answer
+}
+
+@test "sources of SCE are found by the bits where a sum does not show them" {
+    merged dare_linear 0.8 -0.8
+    mv suspect third
+    cat >recipe.yml <<EOF
+merge_method: sce
+base_model: $family/base
+models: [{model: $family/expert-rev}, {model: $family/expert-caesar}, {model: third}]
+parameters: {select_topk: 0.2}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --candidate third --json -q >answer
+    jq -e '.method.best == "sce" and .method.match > 0.999 and (.sources | all(.included)) and
+           (.sources | map(select(.note)) | length) > 0' answer
+}
+
+@test "dropping by chance is told from dropping by size" {
+    merged dare_linear 0.5 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "dare_linear" and (.method.not_excluded | index("dare_ties")) and
+           (.method.keep_rates | length) == 20 and (.sources | all(.included))' answer
+}
