@@ -63,7 +63,7 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
 {
     const struct ww_tensor *t = &q->model->tensors[q->of[tensor]];
     const struct scales *s = &q->scales[tensor];
-    const uint64_t width = t->rank > 1 ? t->shape[t->rank - 1] : 1;
+    const uint64_t width = t->n_elements / t->shape[0]; /* as scales are laid out */
     enum ww_err rc = ww_elements_bytes(q->model, q->of[tensor], first, n, bytes, err);
 
     for (size_t e = 0; e < n && !rc; e++) {

@@ -167,6 +167,38 @@ static void blocks_of_fp8_have_a_scale_each(void **state)
     end(&r);
 }
 
+/* A convolution's kernel: a row is all that belongs to an entry of the first axis. */
+static void rows_of_three_axes_have_a_scale_each(void **state)
+{
+    const struct eight all = {{1, -2, 3, -128, 127, 0, 5, 6}, {0.5f, 2}};
+    const int8_t bare[8] = {0x38, 0x39, 0x38, 0x38, 0x39, 0x38, 0x38, 0x39};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4,1", "0",
+                           "8") "," TENSOR("w.weight_scale", "F32", "2", "8", "16") "}",
+                &all, sizeof(all));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], all.q[e] * (double)all.scale[e / 4], 0);
+        NEAR(r.step[e], (double)all.scale[e / 4], 0);
+    }
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "F8_E4M3", "2,2,2", "0", "8") "}", bare,
+                sizeof(bare));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], bare[e] == 0x39 ? 1.125 : 1, 0);
+        NEAR(r.step[e], 0.125, 0);
+    }
+    end(&r);
+}
+
 static void scales_that_do_not_fit_are_refused(void **state)
 {
     static const struct {
@@ -314,6 +346,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_integers_have_a_scale_each),
         cmocka_unit_test(blocks_of_fp8_have_a_scale_each),
+        cmocka_unit_test(rows_of_three_axes_have_a_scale_each),
         cmocka_unit_test(scales_that_do_not_fit_are_refused),
         cmocka_unit_test(adapters_are_taken_with_their_base),
         cmocka_unit_test(adapters_that_do_not_fit_are_refused),
