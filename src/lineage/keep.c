@@ -33,7 +33,6 @@ struct keeping {
     const struct ww_family *family;
     const double *shares;
     unsigned n_sources;
-    enum ww_dtype dtype; /* of the suspect */
     struct histogram *per_tensor;
     double *grams; /* per tensor: [n_sources + 1][n_sources + 1], y first, and a count */
     size_t n_gram;
@@ -74,7 +73,7 @@ static bool in_core(const struct keeping *k, const struct ww_moments_tile *tile,
 }
 
 static void add_core(const struct keeping *k, const struct ww_moments_tile *tile,
-                     size_t n, double *gram)
+                     size_t n, enum ww_dtype grid, double *gram)
 {
     const double *base = tile->columns + WW_MOMENTS_TILE;
     const unsigned size = k->n_sources + 1;
@@ -94,9 +93,8 @@ static void add_core(const struct keeping *k, const struct ww_moments_tile *tile
             continue;
         }
         /* Rounding of the suspect is the noise: finer steps weigh more. */
-        const double weight =
-            ldexp(1, -2 * ww_moments_step(fmax(fabs(tile->columns[e]), fabs(base[e])),
-                                          k->dtype));
+        const double weight = ldexp(
+            1, -2 * ww_moments_step(fmax(fabs(tile->columns[e]), fabs(base[e])), grid));
         z[0] = tile->columns[e] - base[e];
         for (unsigned i = 0; i < k->n_sources; i++) {
             z[i + 1] = tile->columns[(size_t)(i + 2) * WW_MOMENTS_TILE + e] - base[e];
@@ -135,12 +133,15 @@ static void solve_core(const struct keeping *k, uint32_t n_tensors, struct ww_ke
     out->core_elements = (uint64_t)sum[size * size];
 }
 
-static bool is_beside(const struct keeping *k, double suspect, double base)
+/* The next value of the grid; below a power of two that is half a step away. What lies
+ * between, since the suspect's dtype is finer, was not rounded to the grid. */
+static bool is_beside(double suspect, double base, enum ww_dtype grid)
 {
     const double off = fabs(suspect - base);
+    const double step =
+        off > 0 ? ldexp(1, ww_moments_step(fmax(fabs(suspect), fabs(base)), grid)) : 0;
 
-    return off > 0 &&
-           off <= ldexp(1, ww_moments_step(fmax(fabs(suspect), fabs(base)), k->dtype));
+    return off > 0 && (off == step || off == step / 2);
 }
 
 static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile *tile,
@@ -149,6 +150,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     const struct keeping *k = payload;
     const double *suspect = tile->columns;
     const double *base = tile->columns + WW_MOMENTS_TILE;
+    const enum ww_dtype grid = ww_family_grid(k->family, tensor);
     struct histogram *h = &k->per_tensor[tensor];
     (void)err;
 
@@ -163,10 +165,10 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
             const unsigned b = bin_of(longest);
             h->n[b]++;
             h->kept[b] += suspect[e] != base[e];
-            h->beside += is_beside(k, suspect[e], base[e]);
+            h->beside += is_beside(suspect[e], base[e], grid);
         }
     }
-    add_core(k, tile, n, k->grams + tensor * k->n_gram);
+    add_core(k, tile, n, grid, k->grams + tensor * k->n_gram);
     return WW_OK;
 }
 
@@ -179,7 +181,7 @@ static void spread(const struct histogram *h, double *n, double *kept)
     for (unsigned b = 0; b < BINS; b++) {
         total += (double)h->n[b];
     }
-    for (unsigned b = 0; b < BINS; b++) {
+    for (unsigned b = 0; b < BINS && total > 0; b++) {
         const double from = at / total * WW_KEEP_RANKS;
         const double to = (at + (double)h->n[b]) / total * WW_KEEP_RANKS;
         for (unsigned r = (unsigned)from; h->n[b] && r < WW_KEEP_RANKS && r < to; r++) {
@@ -189,13 +191,6 @@ static void spread(const struct histogram *h, double *n, double *kept)
         }
         at += (double)h->n[b];
     }
-}
-
-static enum ww_dtype first_dtype(const struct ww_family *family)
-{
-    const struct ww_model *suspect = family->models[WW_FAMILY_SUSPECT];
-
-    return suspect->tensors[family->tensors[0].index[WW_FAMILY_SUSPECT]].dtype;
 }
 
 static double dropped(const struct histogram *per_tensor, uint32_t n_tensors)
@@ -222,7 +217,6 @@ enum ww_err ww_keep_measure(const struct ww_family *family, const double *shares
     struct keeping k = {.family = family,
                         .shares = shares,
                         .n_sources = n_sources,
-                        .dtype = first_dtype(family),
                         .n_gram = (size_t)(n_sources + 1) * (n_sources + 1) + 1};
     const struct ww_sweep_ask ask = {.phase = "method", .use = use, .in_part = true};
     double n[WW_KEEP_RANKS] = {0};

@@ -61,6 +61,11 @@ decompose() {
     jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
     run -0 "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" -q
     [[ $output == "SUPPORTS IN PART: "*"has come from elsewhere"* ]]
+    # Stored wider it is the same: what rounding left at the base was not dropped.
+    printf 'merge_method: passthrough\nmodels: [{model: suspect}]\ndtype: float32\n' >wide.yml
+    "$WW" merge wide.yml wide -q
+    "$WW" lineage decompose wide --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
 }
 
 @test "controls give a p-value with the floor that their number sets" {
