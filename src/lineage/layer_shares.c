@@ -15,7 +15,7 @@
 #include "util/fail.h"
 #include "util/str.h"
 
-enum class { ATTENTION, FEED_FORWARD, NORMS, OTHER, ALL };
+enum part { ATTENTION, FEED_FORWARD, NORMS, OTHER, ALL };
 
 static const char *const classes[] = {[ATTENTION] = "attention",
                                       [FEED_FORWARD] = "feed-forward",
@@ -24,7 +24,7 @@ static const char *const classes[] = {[ATTENTION] = "attention",
 
 static const struct {
     const char *word;
-    enum class class;
+    enum part part;
 } words[] = {
     {"norm", NORMS},
     {"ln_", NORMS},
@@ -38,11 +38,14 @@ static const struct {
     {"", OTHER},
 };
 
-static enum class class_of(const char *name) {
+static enum part part_of(const char *name)
+{
     size_t i = 0;
 
-    while (!strstr(name, words[i].word)){i++;}
-return words[i].class;
+    while (!strstr(name, words[i].word)) {
+        i++;
+    }
+    return words[i].part;
 }
 
 struct layers {
@@ -53,7 +56,7 @@ struct layers {
 };
 
 /* The sums of a layer's class; *n is how many tensors those are of. */
-static enum ww_err pool_of(const struct layers *l, uint32_t layer, enum class class,
+static enum ww_err pool_of(const struct layers *l, uint32_t layer, enum part part,
                            struct ww_moments *pool, uint32_t *n, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -61,7 +64,7 @@ static enum ww_err pool_of(const struct layers *l, uint32_t layer, enum class cl
     *n = 0;
     for (uint32_t t = 0; t < l->family->n_tensors && !rc; t++) {
         const struct ww_family_tensor *tensor = &l->family->tensors[t];
-        if (tensor->layer == layer && (class == ALL || class_of(tensor->name) == class)) {
+        if (tensor->layer == layer && (part == ALL || part_of(tensor->name) == part)) {
             rc = ww_moments_add(pool, l->moments[t], 1, err);
             ++*n;
         }
@@ -69,11 +72,11 @@ static enum ww_err pool_of(const struct layers *l, uint32_t layer, enum class cl
     return rc;
 }
 
-static enum ww_err fit_pool(const struct layers *l, uint32_t layer, enum class class,
+static enum ww_err fit_pool(const struct layers *l, uint32_t layer, enum part part,
                             struct ww_fit *fit, uint32_t *n, struct ww_error *err)
 {
     struct ww_moments *pool = ww_moments_new(l->family->n_models - WW_FAMILY_SOURCES);
-    enum ww_err rc = pool ? pool_of(l, layer, class, pool, n, err)
+    enum ww_err rc = pool ? pool_of(l, layer, part, pool, n, err)
                           : WW_FAIL_MEMORY(err, "shares of layers");
 
     if (!rc) {
@@ -122,7 +125,7 @@ static enum ww_err fit_classes(const struct layers *l, uint32_t layer,
         struct ww_lineage_class *out = &l->report->classes[l->report->n_classes];
         struct ww_fit fit;
         uint32_t n = 0;
-        rc = fit_pool(l, layer, (enum class)c, &fit, &n, err);
+        rc = fit_pool(l, layer, (enum part)c, &fit, &n, err);
         if (rc || n == 0) {
             continue;
         }
