@@ -241,10 +241,11 @@ static enum ww_err prune(const struct ww_verdict_ask *v, const struct ww_keep *k
     source->included = false;
     rc = hold_contest(v, keep, r, &without, err);
     if (!rc && without.match >= BITS_AGREE) {
-        source->recipe = 0;
         ww_free(contest->recipe);
         *contest = without;
-        return WW_OK;
+        rc = without.has_set ? take_set(v, contest, r, err) : WW_OK;
+        source->recipe = source->included ? source->recipe : 0;
+        return rc;
     }
     source->included = true;
     ww_free(without.recipe);
