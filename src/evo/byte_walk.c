@@ -107,7 +107,8 @@ static bool is_end(const struct ww_byte_walk *w, struct ww_span token)
 
 size_t ww_byte_walk_needs(const struct ww_byte_walk *walk, size_t j)
 {
-    return j > walk->longest ? j - walk->longest : 0;
+    const size_t near = j > walk->longest ? j - walk->longest : 0;
+    return near > walk->past ? near : walk->past;
 }
 
 /* Mass that ends at j, and how much goes through it. */
@@ -171,6 +172,8 @@ void ww_byte_walk_told(struct ww_byte_walk *walk, size_t j, const struct ww_scor
         const size_t bytes = at->top[i].bytes.len;
         walk->longest = bytes > walk->longest ? bytes : walk->longest;
     }
+    /* A token that is longer than those before it reaches on from j, not up to it. */
+    walk->past = ww_byte_walk_needs(walk, j);
 }
 
 /* Where no listed token leads on, a member has no say: everything is as likely. */

@@ -22,6 +22,7 @@ struct ww_byte_walk {
     const struct ww_scored_at **at; /* [room] what the member said there; NULL */
     size_t room;
     size_t longest;                 /* token that was listed so far */
+    size_t past;                    /* places before it are looked at no more */
     double choice[WW_BYTE_CHOICES]; /* of the place that was looked at last */
 };
 
@@ -35,7 +36,8 @@ enum ww_err ww_byte_walk_enter(struct ww_byte_walk *walk, const uint8_t *said, s
 /** What it said at place j; stays the caller's as long as ww_byte_walk_needs says. */
 void ww_byte_walk_told(struct ww_byte_walk *walk, size_t j,
                        const struct ww_scored_at *at);
-/** First place whose list is still looked at behind place j. */
+/** First place whose list is still looked at at place j and behind it; never an earlier
+ *  one once ww_byte_walk_told has answered for place j, however long tokens become. */
 size_t ww_byte_walk_needs(const struct ww_byte_walk *walk, size_t j);
 
 /** The masses of choices at place j: walk->choice. */

@@ -81,6 +81,38 @@ static void mass_of_a_byte_is_a_sum_over_ways(void **state)
     ww_byte_walk_release(&walk);
 }
 
+/* Lists of short tokens, then one of a long token: those that were given up stay so. */
+static void what_was_given_up_is_not_looked_at_again(void **state)
+{
+    (void)state;
+    static const uint8_t said[] = "abcdefgh";
+    struct ww_said_token token[6];
+    struct ww_scored_at at[6];
+    struct ww_byte_walk walk;
+    struct ww_error err = {0};
+    size_t gone = 0;
+    bool ask = false;
+    ww_byte_walk_begin(&walk, "");
+    for (size_t j = 0; j < 6; j++) {
+        token[j] = (struct ww_said_token){{said + j, j < 5 ? 1 : 3}, log(0.5)};
+        at[j] = (struct ww_scored_at){.top = &token[j], .n = 1};
+        OK(ww_byte_walk_enter(&walk, said, j, &ask, &err));
+        assert_true(ask);
+        ww_byte_walk_told(&walk, j, &at[j]);
+        assert_true(ww_byte_walk_needs(&walk, j) >= gone);
+        for (; gone < ww_byte_walk_needs(&walk, j); gone++) {
+            at[gone].top = NULL; /* its n stays: whoever looks falls */
+        }
+        ww_byte_walk_choose(&walk, said, j);
+        assert_true(fabs(walk.choice[said[j]] - 0.5) < 1e-12);
+    }
+    assert_int_equal(gone, 3);
+    OK(ww_byte_walk_enter(&walk, said, 6, &ask, &err));
+    ww_byte_walk_choose(&walk, said, 6);
+    assert_true(fabs(walk.choice['g'] - 1) < 1e-12); /* nothing else is known of "f" */
+    ww_byte_walk_release(&walk);
+}
+
 static void a_token_that_ends_inside_of_a_character_is_refused(void **state)
 {
     (void)state;
@@ -128,6 +160,7 @@ int main(void)
         cmocka_unit_test(text_ends_inside_of_a_character_or_does_not),
         cmocka_unit_test(only_what_makes_text_fits),
         cmocka_unit_test(mass_of_a_byte_is_a_sum_over_ways),
+        cmocka_unit_test(what_was_given_up_is_not_looked_at_again),
         cmocka_unit_test(a_token_that_ends_inside_of_a_character_is_refused),
         cmocka_unit_test(who_lists_nothing_that_leads_on_has_no_say),
     };
