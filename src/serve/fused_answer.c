@@ -177,6 +177,14 @@ static void look_at_end(struct ww_answer *a, size_t before)
                                                         a->text.len);
 }
 
+enum ww_err ww_answer_in_time(double started, struct ww_error *err)
+{
+    return ww_now() - started > WW_ANSWER_SECONDS
+               ? WW_FAIL(err, WW_E_LIMIT, "an answer took more than %d seconds",
+                         WW_ANSWER_SECONDS)
+               : WW_OK;
+}
+
 enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err)
 {
     static enum ww_err (*const step[])(struct ww_answer * answer,
@@ -185,11 +193,8 @@ enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err)
         [WW_EVO_OPTIONS] = ww_option_answer_step,
         [WW_EVO_BYTES] = ww_byte_answer_step};
     const size_t before = answer->text.len;
-    if (ww_now() - answer->started > WW_ANSWER_SECONDS) {
-        return WW_FAIL(err, WW_E_LIMIT, "an answer took more than %d seconds",
-                       WW_ANSWER_SECONDS);
-    }
-    enum ww_err rc = step[answer->pool.level](answer, err);
+    enum ww_err rc = ww_answer_in_time(answer->started, err);
+    rc = rc ? rc : step[answer->pool.level](answer, err);
     if (!rc) {
         look_at_end(answer, before);
     }

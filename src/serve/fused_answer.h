@@ -65,6 +65,9 @@ enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err) WW_MU
 bool ww_answer_token(const struct ww_member *member, struct ww_span said,
                      struct ww_span *out);
 
+/** WW_E_LIMIT for an answer that began WW_ANSWER_SECONDS before or earlier. */
+enum ww_err ww_answer_in_time(double started, struct ww_error *err) WW_MUST_USE;
+
 /** In [0, 1), the next of the answer's draws. */
 double ww_answer_draw(struct ww_answer *answer);
 

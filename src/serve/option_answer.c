@@ -3,7 +3,7 @@
  * An answer that is one of the request's options. Every member scores them by the walk
  * that a fit goes (evo/gather.h), in its own tokens, so a pool of options says here what
  * it was measured to say. Options that begin alike ask the same at first: a question is
- * sent once.
+ * sent once. All of that is one step, so the time of an answer is looked at for each.
  */
 #include <string.h>
 
@@ -22,6 +22,7 @@ struct told {
 
 struct choosing {
     const struct ww_answer_pool *pool;
+    double started; /* the answer */
     struct ww_task_item item;
     struct ww_gathered said[WW_POOL_MAX_MEMBERS];
 };
@@ -29,6 +30,7 @@ struct choosing {
 struct asking {
     struct ww_endpoint *endpoint;
     const struct ww_dialect *dialect;
+    double started;
     struct told told;
 };
 
@@ -64,8 +66,16 @@ static enum ww_err fetch(void *payload, uint32_t member, const struct ww_ask *as
                                   err);
         }
     }
-    enum ww_err rc = ww_endpoint_ask(a->endpoint, a->dialect, ask, out, err);
-    return rc ? rc : keep(&a->told, key, out, err);
+    enum ww_err rc = ww_answer_in_time(a->started, err);
+    rc = rc ? rc : ww_endpoint_ask(a->endpoint, a->dialect, ask, out, err);
+    if (rc) {
+        return rc;
+    }
+    rc = keep(&a->told, key, out, err);
+    if (rc) {
+        ww_scored_release(out);
+    }
+    return rc;
 }
 
 static enum ww_err score(void *payload, uint32_t member, struct ww_endpoint *endpoint,
@@ -75,7 +85,8 @@ static enum ww_err score(void *payload, uint32_t member, struct ww_endpoint *end
     struct ww_member own = c->pool->member[member];
     const struct ww_members alone = {.k = 1, .member = &own};
     struct asking asking = {.endpoint = endpoint,
-                            .dialect = c->pool->facts[member].dialect};
+                            .dialect = c->pool->facts[member].dialect,
+                            .started = c->started};
     const struct ww_gather gather = {.members = &alone,
                                      .facts = &c->pool->facts[member],
                                      .top = c->pool->top,
@@ -133,6 +144,7 @@ enum ww_err ww_option_answer_step(struct ww_answer *a, struct ww_error *err)
         return WW_FAIL_MEMORY(err, "options");
     }
     c->pool = &a->pool;
+    c->started = a->started;
     c->item = (struct ww_task_item){.prompt = {q->prompt.data, q->prompt.len},
                                     .answer = q->option[0],
                                     .options = q->option,

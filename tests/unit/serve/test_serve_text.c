@@ -7,6 +7,7 @@
 #include "serve/door.h"
 #include "serve/stop.h"
 #include "serve/template.h"
+#include "util/clock.h"
 
 static const char *const stops[] = {"aab", "xyz"};
 
@@ -141,6 +142,15 @@ static void addresses_of_this_machine_are_told_from_others(void **state)
     }
 }
 
+static void an_answer_has_its_time(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    OK(ww_answer_in_time(ww_now(), &err));
+    FAILS(ww_answer_in_time(ww_now() - WW_ANSWER_SECONDS - 1, &err), WW_E_LIMIT);
+    assert_string_equal(err.text, "an answer took more than 600 seconds");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -149,6 +159,7 @@ int main(void)
         cmocka_unit_test(tokens_that_are_no_text_are_told_from_the_end),
         cmocka_unit_test(a_template_is_six_texts_and_nothing_else),
         cmocka_unit_test(addresses_of_this_machine_are_told_from_others),
+        cmocka_unit_test(an_answer_has_its_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
