@@ -89,7 +89,8 @@ struct ww_fusion_paths {
     const char *held_out; /* where items were held out */
 };
 /** A signed recipe as a new file, with its provenance beside it, which is there first: a
- *  recipe that is there is whole. Where it cannot be written its provenance goes. */
+ *  recipe that is there is whole. Where it cannot be written its provenance goes, but for
+ *  a folder that was there before. */
 enum ww_err ww_fusion_publish(const struct ww_fusion *fusion,
                               const struct ww_fusion_paths *paths, struct ww_signkey *key,
                               struct ww_error *err) WW_MUST_USE;

@@ -118,6 +118,15 @@ static enum ww_err put_evidence(const struct ww_fusion *fusion,
     return rc;
 }
 
+/* Of a recipe that is not there any more, or was not written: not ours to remove. */
+static bool has_evidence(const char *recipe)
+{
+    char *beside = ww_evidence_path(recipe);
+    const bool there = !beside || access(beside, F_OK) == 0;
+    ww_free(beside);
+    return there;
+}
+
 /* Of a recipe that is not there. */
 static void drop_evidence(const char *recipe)
 {
@@ -146,6 +155,7 @@ enum ww_err ww_fusion_publish(const struct ww_fusion *fusion,
     if (rc) {
         return rc; /* another one's evidence is left alone */
     }
+    const bool older = has_evidence(paths->recipe);
     rc = ww_fusion_text(fusion, key, &text, err);
     if (!rc) {
         rc = put_evidence(fusion, paths, &text, key, err);
@@ -153,7 +163,8 @@ enum ww_err ww_fusion_publish(const struct ww_fusion *fusion,
     if (!rc) {
         rc = ww_file_write(paths->recipe, text.data, text.len, 0644, false, err);
     }
-    if (rc && access(paths->recipe, F_OK) != 0) { /* else it is whole, if not yet safe */
+    /* A recipe that is there is whole, if not yet safe. */
+    if (rc && !older && access(paths->recipe, F_OK) != 0) {
         drop_evidence(paths->recipe);
     }
     ww_buf_release(&text);

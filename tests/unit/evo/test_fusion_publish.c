@@ -117,6 +117,26 @@ static void a_failing_call_leaves_a_whole_recipe_or_nothing(void **state)
     assert_true(failed >= 6);
 }
 
+/* Of a recipe that was moved, perhaps; a run that succeeds takes its place. */
+static void evidence_that_was_there_stays_when_a_run_fails(void **state)
+{
+    (void)state;
+    static const enum ww_fault kinds[] = {WW_FAULT_WRITE, WW_FAULT_FSYNC,
+                                          WW_FAULT_RENAME};
+    for (size_t k = 0; k < 3; k++) {
+        OK(publish());
+        assert_int_equal(unlink(at.recipe), 0);
+        ww_fault_arm(kinds[k], 1);
+        assert_int_not_equal(publish(), WW_OK);
+        ww_fault_arm(kinds[k], 0);
+        assert_int_not_equal(access(at.recipe, F_OK), 0);
+        assert_int_equal(access(at.evidence, F_OK), 0);
+        OK(publish());
+        assert_true(is_whole());
+        clear();
+    }
+}
+
 /* The child is killed when the evidence is there, a little later each time. */
 static void a_killed_run_leaves_a_whole_recipe_or_none(void **state)
 {
@@ -150,6 +170,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failing_call_leaves_a_whole_recipe_or_nothing),
+        cmocka_unit_test(evidence_that_was_there_stays_when_a_run_fails),
         cmocka_unit_test(a_killed_run_leaves_a_whole_recipe_or_none),
     };
     return cmocka_run_group_tests(tests, begins, ends);
