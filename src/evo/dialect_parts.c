@@ -69,6 +69,14 @@ enum ww_err ww_part_no_end(const struct ww_ask *ask, struct ww_error *err)
                    ask->end);
 }
 
+enum ww_err ww_part_other_end(const struct ww_ask *ask, struct ww_error *err)
+{
+    return WW_FAIL(err, WW_E_UNSUPPORTED,
+                   "another token stands where '%s' was to be scored (does the server "
+                   "read it as its end token?)",
+                   ask->end);
+}
+
 /* The last text is a part of "end" behind more of it? */
 static bool cuts_end(const struct ww_ask *ask, const char *last)
 {

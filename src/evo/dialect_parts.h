@@ -16,8 +16,12 @@ bool ww_part_token(const char *text, struct ww_span *out);
 /** False for a text that is no "token_id:NUMBER". */
 bool ww_part_token_id(const char *text, int64_t *id);
 
-/** WW_E_USAGE: the server cuts "end" into several tokens, so that none of it is the end. */
+/** WW_E_USAGE: the server cuts "end" into several tokens, so that none of it is the end.
+ */
 enum ww_err ww_part_no_end(const struct ww_ask *ask, struct ww_error *err) WW_MUST_USE;
+
+/** WW_E_UNSUPPORTED: another token stands where "end" was to be scored. */
+enum ww_err ww_part_other_end(const struct ww_ask *ask, struct ww_error *err) WW_MUST_USE;
 
 /** A growing list of tokens; names that had to be made live in it. */
 struct ww_part_list {

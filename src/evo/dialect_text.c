@@ -169,6 +169,7 @@ static enum ww_err read_tail(const struct ww_ask *ask, const struct ww_jnode *lp
                              uint64_t tokens, struct ww_scored *out, struct ww_error *err)
 {
     const struct ww_span end = {(const uint8_t *)ask->end, strlen(ask->end)};
+    const char *text = NULL;
     struct ww_ask asked = *ask;
     struct ww_part_list list = {0};
     struct echoed e = {0};
@@ -190,6 +191,9 @@ static enum ww_err read_tail(const struct ww_ask *ask, const struct ww_jnode *lp
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server does not echo the prompt with its log-probabilities");
     }
+    if (!ww_jstr(e.token, &text) || *text) { /* a generated one, or a piece of "end" */
+        return ww_part_other_end(ask, err);
+    }
     if (!ww_jdouble(e.logprob, &logprob) || ww_jtype(e.list) != WW_J_OBJECT) {
         return WW_FAIL(err, WW_E_MALFORMED,
                        "the end token has no log-probability or no list");
@@ -197,7 +201,7 @@ static enum ww_err read_tail(const struct ww_ask *ask, const struct ww_jnode *lp
     rc = read_map(e.list, NULL, &list, err);
     if (!rc) {
         ww_part_list_add(&list, end, logprob);
-        asked.top = ask->top + 1;
+        asked.top += ask->top < WW_SCORED_MAX_TOP;
         rc = ww_part_next(&asked, &list, tokens, out, err);
     }
     ww_part_list_release(&list);
@@ -274,11 +278,12 @@ static enum ww_err take_token(const struct ww_ask *ask, const struct echoed *e,
                        "the prompt ends inside of a token; end it where one ends");
     }
     if (is_end && *text && strcmp(text, ask->end) != 0) {
-        const bool piece = offset == p->end && strncmp(ask->end, text, strlen(text)) == 0;
-        return piece
-                   ? ww_part_no_end(ask, err)
-                   : WW_FAIL(err, WW_E_UNSUPPORTED,
-                             "the answer ends inside of a token; end it where one ends");
+        const bool piece = strncmp(ask->end, text, strlen(text)) == 0;
+        return offset > p->end
+                   ? WW_FAIL(err, WW_E_UNSUPPORTED,
+                             "the answer ends inside of a token; end it where one ends")
+               : piece ? ww_part_no_end(ask, err)
+                       : ww_part_other_end(ask, err);
     }
     p->ended = is_end;
     p->nameless = is_end && !*text && ww_jget(e->list, "") != NULL;

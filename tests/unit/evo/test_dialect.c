@@ -143,6 +143,41 @@ static void an_end_token_is_scored(void **state)
     ww_scored_release(&s);
 }
 
+/* What stands where the end token should: "ab" -> "cd", then T at offset O. */
+#define BEHIND(T, O)                                                                     \
+    "{\"choices\":[{\"logprobs\":{\"tokens\":[\"ab\",\"c\",\"d\",\"" T                   \
+    "\"],\"token_logprobs\":[null,-1,-1,-1],\"top_logprobs\":[null,{},{},{}],"           \
+    "\"text_offset\":[0,2,3," O "]}}]}"
+
+static void what_is_no_end_token_is_not_scored_as_one(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dialect, *body;
+        enum ww_err code;
+        const char *says;
+    } cases[] = {
+        {"openai-completions", BEHIND("</s>", "4"), WW_OK, ""},
+        {"openai-completions", BEHIND("</", "4"), WW_E_USAGE, "is several tokens"},
+        {"openai-completions", BEHIND("x", "4"), WW_E_UNSUPPORTED, "another token"},
+        {"openai-completions", BEHIND("x", "5"), WW_E_UNSUPPORTED, "inside of a token"},
+        {"sglang",
+         "{\"meta_info\":{\"input_token_logprobs\":[[null,1,\"ab\"],[-1,2,\"cd\"],"
+         "[-1,3,\"</\"],[-1,4,\"s>\"]],\"input_top_logprobs\":[null,[],[],[]]}}",
+         WW_E_USAGE, "is several tokens"},
+    };
+    const struct ww_ask ask = ask_score("ab", "cd", "</s>", 2);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ww_scored s = {0};
+        struct ww_error err = {0};
+        const enum ww_err rc = get(cases[i].dialect, &ask, cases[i].body, &s, &err);
+        if (rc != cases[i].code || !strstr(err.text, cases[i].says)) {
+            fail_msg("case %zu: %s %s", i, ww_err_name(rc), err.text);
+        }
+        ww_scored_release(&s);
+    }
+}
+
 static void what_comes_next_is_read_in_each_dialect(void **state)
 {
     (void)state;
@@ -415,6 +450,7 @@ int main(void)
         cmocka_unit_test(echo_gives_the_answers_tokens),
         cmocka_unit_test(zero_comes_in_several_spellings),
         cmocka_unit_test(faults_of_an_echo_are_told_apart),
+        cmocka_unit_test(what_is_no_end_token_is_not_scored_as_one),
         cmocka_unit_test(an_end_token_is_scored),
         cmocka_unit_test(what_comes_next_is_read_in_each_dialect),
         cmocka_unit_test(prompts_are_scored_in_each_shape),

@@ -248,6 +248,17 @@ static void an_end_token_that_prints_as_nothing_is_scored(void **state)
     assert_true(s.n == 1 && isnan(s.at[0].logprob));
     is_list(&s.at[0], "<eos>", -0.125, "q", -2.5);
     ww_scored_release(&s);
+    /* a server that shows another token there scored no end */
+    ask.answer = span("");
+    static const char other[] =
+        "{\"choices\":[{\"logprobs\":{\"tokens\":[\"ab\",\"x\"],\"text_offset\":"
+        "[0,2],\"token_logprobs\":[null,-0.1],\"top_logprobs\":[null,{\"x\":-0.1}]}}]}";
+    struct ww_error err = {0};
+    FAILS(ww_dialect_read(ww_dialect_named("openai-completions"), &ask,
+                          (const uint8_t *)other, strlen(other), &s, &err),
+          WW_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "where '<eos>' was to be scored"));
+    ask.answer = span("c");
     assert_true(wrote("openai-completions", &ask, "\"prompt\":\"abc<eos>\""));
     assert_true(wrote("openai-completions", &ask, "\"echo\":true"));
 }
