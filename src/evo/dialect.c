@@ -19,13 +19,13 @@ static const struct ww_dialect rows[] = {
      ww_sglang_read_next, "/generate", ww_sglang_write, ww_sglang_read_score},
     {"tgi", 1, "/info", "model_id", "/generate", ww_tgi_write, ww_tgi_read_next,
      "/generate", ww_tgi_write, ww_tgi_read_score},
-    {"vllm", 1, "/version", "version", "/v1/completions", ww_text_write,
+    {"vllm", 2, "/version", "version", "/v1/completions", ww_text_write,
      ww_text_read_next, "/v1/completions", ww_vllm_write, ww_vllm_read},
     {"ollama", 1, "/api/version", "version", "/api/generate", ww_ollama_write,
      ww_ollama_read, NULL, NULL, NULL},
-    {"openai-completions", 1, NULL, NULL, "/v1/completions", ww_text_write,
+    {"openai-completions", 2, NULL, NULL, "/v1/completions", ww_text_write,
      ww_text_read_next, "/v1/completions", ww_text_write, ww_text_read_score},
-    {"openai-chat", 1, NULL, NULL, "/v1/chat/completions", ww_chat_write, ww_chat_read,
+    {"openai-chat", 2, NULL, NULL, "/v1/chat/completions", ww_chat_write, ww_chat_read,
      NULL, NULL, NULL},
 };
 

@@ -246,9 +246,9 @@ static void answers_come_from_the_cache_alone(void **state)
     assert_int_equal(ww_keep_facts(c, &members.member[0], 2, &facts, NULL), WW_OK);
     assert_int_equal(ww_answers_load(&members, &tasks, dir, &two, &answers, NULL),
                      WW_E_NOTFOUND);
-    assert_int_equal(
-        ww_answer_key(&members.member[0], "openai-completions", 1, &ask, key, NULL),
-        WW_OK);
+    assert_int_equal(ww_answer_key(&members.member[0], facts.dialect->name,
+                                   facts.dialect->version, &ask, key, NULL),
+                     WW_OK);
     assert_int_equal(ww_answer_cache_put(c, key, said.bytes.data, said.bytes.len, NULL),
                      WW_OK);
     assert_int_equal(ww_answers_load(&members, &tasks, dir, &two, &answers, NULL), WW_OK);
