@@ -2,9 +2,8 @@
 /*
  * Screening: which variables are worth searching, and where to begin. The first round
  * tries the start and each variable alone at its level, on the same items; those that
- * help by enough stay, all of them alike. Effects that were seen one by one do not tell
- * how far all may go together, so places on the line from the start to their levels are
- * tried.
+ * help stay, all of them alike. Effects that were seen one by one do not tell how far all
+ * may go together, so places on the line from the start to their levels are tried.
  *
  * What helps alone may harm the others: where many teach the same, one is enough. Further
  * rounds stand at the best place, on new items, and leave out one variable after the
@@ -23,8 +22,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define HELPS 0.0 /* standard errors by which a variable that stays helps alone */
-#define HARMS 0.5 /* and by which one that goes harms the others */
+#define HARMS 0.5 /* standard errors by which a variable that goes harms the others */
 #define SURE 1.0  /* and by which each is missed where no further round is needed */
 #define PLACES 4
 
@@ -153,14 +151,14 @@ static double error_of(const struct sums *sums)
     return spread > 0 ? sqrt(spread / (sums->n - 1)) : 0;
 }
 
-/* The point and the points that differ in one variable each, on new items. */
-static enum ww_err try_round(struct screening *c, const bool *from, double place,
-                             uint32_t *first, struct ww_error *err)
+/* Those that stay, and the points that differ in one variable each, on new items. */
+static enum ww_err try_round(struct screening *c, double place, uint32_t *first,
+                             struct ww_error *err)
 {
     const struct ww_space *space = &c->s->space;
     const uint64_t items = ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++);
     bool *stays = c->stays;
-    stand(space, from, place, c->x);
+    stand(space, stays, place, c->x);
     for (uint32_t i = 0; i < c->n; i++) {
         const bool stood = stays[c->moved[i]];
         stays[c->moved[i]] = !stood;
@@ -186,8 +184,7 @@ static void choose(struct screening *c)
         const bool tried = c->sums[v].n > 0;
         screen->effect[v] = mean_of(&c->sums[v]);
         screen->error[v] = error_of(&c->sums[v]);
-        c->stays[v] =
-            screen->effect[v] > 0 && screen->effect[v] >= HELPS * screen->error[v];
+        c->stays[v] = screen->effect[v] > 0;
         any = any || c->stays[v];
         if (tried && (c->sums[best].n == 0 || screen->effect[v] > screen->effect[best])) {
             best = v;
@@ -202,7 +199,7 @@ static enum ww_err first_round(struct screening *c, struct ww_error *err)
     for (uint32_t v = 0; v < c->s->space.n_variables; v++) {
         c->moved[c->n++] = v;
     }
-    enum ww_err rc = try_round(c, c->stays, 1, &first, err);
+    enum ww_err rc = try_round(c, 1, &first, err);
     rc = rc ? rc : ww_search_check_start(c->s, first, err);
     if (!rc) {
         choose(c);
@@ -304,7 +301,7 @@ static enum ww_err more_rounds(struct screening *c, bool *dropped, struct ww_err
         if (c->n < 2 || !fits(c->s, c->n + 1 + PLACES, ww_search_last(space))) {
             break;
         }
-        rc = try_round(c, c->stays, c->place, &first, err);
+        rc = try_round(c, c->place, &first, err);
         const bool one_less = !rc && drop_worst(c);
         *dropped = *dropped || one_less;
         if (!one_less && all_missed(c)) {
