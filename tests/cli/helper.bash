@@ -31,6 +31,7 @@ once() {
     local made
     made=$BATS_FILE_TMPDIR/$(cksum <<<"$*" | cut -d' ' -f1)
     if [ ! -e "$made.done" ]; then
+        rm -rf "$made" # of a test that failed on the way
         mkdir "$made"
         (
             cd "$made"

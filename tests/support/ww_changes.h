@@ -34,7 +34,7 @@ static inline void refuses_changes(ww_accepts_fn accepts, void *payload, uint8_t
 }
 
 /* Every bit; under a sanitizer, which is after reads beyond the end and not after
- * verdicts, three bits of each byte. */
+ * verdicts, every third one. Every length in both. */
 #ifdef __SANITIZE_ADDRESS__
 #define WW_CHANGES_STEP 3
 #else
