@@ -7,8 +7,8 @@
  *
  *   mock_server --port-file F [--port N] [--model NAME] [--seed N]
  *               [--skill rev|caesar] [--pairs]
- *               [--shape completions|llama|chat|vllm|sglang|tgi|ollama] [--key K]
- * [--delay-ms N]
+ *               [--shape completions|llama|chat|vllm|sglang|tgi|ollama]
+ *               [--key K] [--delay-ms N]
  *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
  *               [--vocabulary N] [--turn N] [--hides-end] [--shifts]
  *
@@ -457,11 +457,27 @@ static void *serve(void *data)
     return NULL;
 }
 
+/* A name that is misspelt would be a fault that never happens. */
+static bool is_fault(const char *name)
+{
+    static const char *const known[] = {"429",    "500",  "400",   "drop", "half",
+                                        "short",  "null", "nolp",  "echo", "sentinel",
+                                        "lowest", "cut",  "twice", "nan",  "long",
+                                        "stall",  "slow", "reset", "http2"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(name, known[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void parse_fault(const char *text)
 {
     if (mock.n_faults == MAX_FAULTS ||
         sscanf(text, "%15[^:]:%u", mock.fault[mock.n_faults].name,
                &mock.fault[mock.n_faults].every) != 2 ||
+        !is_fault(mock.fault[mock.n_faults].name) ||
         mock.fault[mock.n_faults].every == 0) {
         fprintf(stderr, "mock_server: wrong fault '%s'\n", text);
         exit(2);
