@@ -21,6 +21,12 @@ out_dtype: bfloat16
 EOR
     "$WW" merge recipe.yml suspect -q
 }
+teardown() {
+    [ -z "${place:-}" ] || {
+        chmod -R u+w "$place"
+        rm -r "$place"
+    }
+}
 index_all() {
     "$WW" lineage index "${1:-c.db}" "$family/base" --root -q
     "$WW" lineage index "${1:-c.db}" "$rev" "$caesar" -q
@@ -134,8 +140,6 @@ EOP
     jq -e '[.matches[].name] == ["expert-rev", "expert-caesar"]' <<<"$output"
     refused 4 "cannot write" "${as[@]}" "$WW" lineage index "$place/c.db" "$place/suspect" -q
     [ "$(ls "$place" | tr '\n' ' ')" = "c.db suspect " ]
-    chmod -R u+w "$place"
-    rm -r "$place"
 }
 
 @test "a model of another architecture has no root here" {

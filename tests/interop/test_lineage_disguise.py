@@ -384,13 +384,16 @@ def main(build):
                 .reshape(v.shape)).bfloat16() for k, v in base.items()})
         first = {k: d.float() for k, d in deltas[0].items()}
         n = 0
+        unmet = set(FOUND)
         catalogue = os.path.join(work, "c.db")
         run(tool, "lineage", "index", catalogue, os.path.join(FAMILY, "base"), "--root", "-q")
         run(tool, "lineage", "index", catalogue, *experts, decoy, "-q")
         for case in disguises(tool, merged, exact, first, work):
             problems += check(tool, case, experts + [decoy])
             problems += check_find(tool, catalogue, case) if case[0] in FOUND else []
+            unmet.discard(case[0])
             n += 1
+        problems += [f"find {name}: no such disguise" for name in sorted(unmet)]
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,
