@@ -167,6 +167,9 @@ END
     mock plain
     pool plain | sed 's/"<.s>"/"<|end|>"/' >pool.yml
     refused 2 "'<.end.>' is several tokens of the server" collect
+    mock numbered --shape llama
+    pool numbered | sed 's/"<.s>"/"<|end|>"/' >pool.yml
+    refused 2 "'<.end.>' is 2 tokens of the server" collect
     for limit in --max-calls --max-tokens --max-cost --max-time; do
         for value in -1 nan; do refused 2 "are 0 or more" collect $limit=$value; done
     done
