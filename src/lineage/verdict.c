@@ -32,7 +32,10 @@ static const struct words by_shape[] = {
     [WW_KEEP_ALL] = {"unclear", {NULL}},
     /* With several sources the longest of them hides the ramp of each. */
     [WW_KEEP_FLAT] = {"dare_linear", {"dare_ties", "della_linear", "della", "sce", NULL}},
-    [WW_KEEP_RAMP] = {"della_linear", {"della", "dare_linear", "dare_ties", "sce", NULL}},
+    /* A source that is not known has dropped and kept by lengths that are not known. */
+    [WW_KEEP_RAMP] = {"della_linear",
+                      {"della", "dare_linear", "dare_ties", "sce",
+                       "ties with a source that was not given", NULL}},
     [WW_KEEP_STEP] = {"ties", {"della", "della_linear", "sce", NULL}},
     [WW_KEEP_BAND] = {"breadcrumbs", {"breadcrumbs_ties", NULL}},
 };

@@ -88,6 +88,14 @@ static char *rate_of(const struct ww_decompose_report *d,
                            "not given look like sources; no controls were given to tell",
                            s->share, s->low, s->high, WW_LINEAGE_LEAST, d->unexplained);
     }
+    if (d->has_keep_rates && s->included && s->p_value < 0) {
+        return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn "
+                           "anew (above %.2f is asked for); but elements were dropped by "
+                           "no known recipe, which hides whether a source was not given, "
+                           "and relatives of one look like sources; no controls were "
+                           "given to tell",
+                           s->share, s->low, s->high, WW_LINEAGE_LEAST);
+    }
     if (s->p_value < 0) {
         return ww_asprintf(
             "share %.4f, 95 %% interval %.4f to %.4f over tensors drawn anew "

@@ -40,4 +40,9 @@ EOF
         --candidate "$family/expert-caesar" --json -q >answer
     jq -e '.method.best == "dare_linear" and (.method.not_excluded | index("dare_ties")) and
            (.method.keep_rates | length) == 20 and (.sources | all(.included))' answer
+    # What is printed of a source says what dropping hides.
+    "$WW" lineage report suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --out out -q
+    jq -e '[.findings[] | select(.about == "source") | .basis |
+            test("which hides whether a source was not given")] == [true, true]' out/report.json
 }

@@ -81,8 +81,9 @@ static void tell_ranks(const struct ww_decompose_report *r)
     }
 }
 
-static void tell(const struct ww_decompose_report *report, const char *suspect,
-                 const char *base)
+/* The first line: what a reader may stop at. */
+static void tell_answer(const struct ww_decompose_report *report, const char *suspect,
+                        const char *base)
 {
     size_t included = 0;
     for (size_t i = 0; i < report->n_sources; i++) {
@@ -95,9 +96,11 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
                                 : "SUPPORTS",
            suspect, included ? "support" : "do not support",
            included ? included : report->n_sources, report->n_sources, base);
-    for (size_t i = 0; i < report->n_sources; i++) {
-        tell_source(&report->sources[i]);
-    }
+}
+
+/* What the suspect was, and what could not be compared for that. */
+static void tell_disguise(const struct ww_decompose_report *report)
+{
     if (report->disguise) {
         printf("the suspect is %s\n", report->disguise);
     }
@@ -114,6 +117,33 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
         printf("%.4f of its weights are zero where the base's are not, and left out\n",
                report->pruned);
     }
+}
+
+/* What may have gone in besides. */
+static void tell_missing(const struct ww_decompose_report *report)
+{
+    if (report->incomplete) {
+        printf(
+            "%.4f of the difference has come from elsewhere: training after a merge, a "
+            "weight below zero, or a source that was not given, and then its relatives "
+            "look like sources\n",
+            report->unexplained);
+    }
+    if (report->has_keep_rates) {
+        printf(
+            "elements were dropped, and no recipe tells which: what is left unexplained "
+            "does not tell whether a source is missing\n");
+    }
+}
+
+static void tell(const struct ww_decompose_report *report, const char *suspect,
+                 const char *base)
+{
+    tell_answer(report, suspect, base);
+    for (size_t i = 0; i < report->n_sources; i++) {
+        tell_source(&report->sources[i]);
+    }
+    tell_disguise(report);
     if (report->root.layers) {
         printf("root shared with '%s': %" PRIu64 " of %" PRIu64 " rows match in place, "
                "log10 p at most %.0f\n",
@@ -129,17 +159,7 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
     printf("\nexplained: %.4f of the difference, %.4f at most after rounding; %.4f of "
            "the moved weights come out bit for bit\n",
            report->r2, report->r2_ceiling, report->replay);
-    if (report->incomplete) {
-        printf(
-            "%.4f of the difference has come from elsewhere: training after a merge, or "
-            "a source that was not given, and then its relatives look like sources\n",
-            report->unexplained);
-    }
-    if (report->has_keep_rates) {
-        printf(
-            "elements were dropped, and no recipe tells which: what is left unexplained "
-            "does not tell whether a source is missing\n");
-    }
+    tell_missing(report);
     printf("note: %s; sources that were not given cannot be found\n",
            report->confirmatory ? "confirmatory, as the plan says"
                                 : "exploratory, without a plan signed beforehand");
