@@ -60,7 +60,7 @@ struct ww_lineage_source {
 };
 /** A share below is not told from none. */
 #define WW_LINEAGE_LEAST 0.02
-/** A difference of which more is unexplained has come from elsewhere as well. */
+/** Where more of a difference is unexplained, a source may be missing. */
 #define WW_LINEAGE_ELSEWHERE 0.05
 
 struct ww_lineage_layer {

@@ -22,6 +22,9 @@
 #define ALL 0.97
 #define TOP_DROP 0.03
 #define NARROW 4 /* ranks that a step may take */
+#define KEPT 0.99
+#define FLOOR 2 /* ranks of a level in front of a step, */
+#define ABOVE 3 /* and of the one behind it, at least */
 
 struct histogram {
     uint64_t n[BINS];
@@ -247,6 +250,28 @@ out:
     return rc;
 }
 
+/* A step between two levels. Who cuts by length drops what is short, whatever another
+ * source adds there is of lengths that have nothing to do with it. */
+static bool has_floor(const double *r)
+{
+    unsigned top = WW_KEEP_RANKS;
+    unsigned flat = FIRST;
+    double least = r[FIRST];
+    double most = r[FIRST];
+
+    while (top > FIRST && r[top - 1] >= KEPT) {
+        top--;
+    }
+    for (; flat < top; flat++) {
+        least = fmin(least, r[flat]);
+        most = fmax(most, r[flat]);
+        if (most - least >= EVEN) {
+            break;
+        }
+    }
+    return top + ABOVE <= WW_KEEP_RANKS && flat >= FIRST + FLOOR && top - flat <= NARROW;
+}
+
 enum ww_keep_shape ww_keep_shape(const struct ww_keep *keep)
 {
     const double *r = keep->rate;
@@ -268,5 +293,8 @@ enum ww_keep_shape ww_keep_shape(const struct ww_keep *keep)
     if (most - least < EVEN) {
         return least < ALL ? WW_KEEP_FLAT : r[0] < 0.5 ? WW_KEEP_STEP : WW_KEEP_ALL;
     }
-    return between <= NARROW ? WW_KEEP_STEP : WW_KEEP_RAMP;
+    if (between <= NARROW) {
+        return WW_KEEP_STEP;
+    }
+    return has_floor(r) ? WW_KEEP_FLOOR : WW_KEEP_RAMP;
 }

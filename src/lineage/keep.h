@@ -21,11 +21,12 @@ struct ww_keep {
 };
 
 enum ww_keep_shape {
-    WW_KEEP_ALL,  /* nothing was dropped, or too little to say */
-    WW_KEEP_FLAT, /* by chance */
-    WW_KEEP_RAMP, /* by chance, the smaller the likelier */
-    WW_KEEP_STEP, /* the small ones */
-    WW_KEEP_BAND  /* the largest and the smallest */
+    WW_KEEP_ALL,   /* nothing was dropped, or too little to say */
+    WW_KEEP_FLAT,  /* by chance */
+    WW_KEEP_RAMP,  /* by chance, the smaller the likelier */
+    WW_KEEP_STEP,  /* the small ones */
+    WW_KEEP_FLOOR, /* the small ones, of which one part was kept whatever their length */
+    WW_KEEP_BAND   /* the largest and the smallest */
 };
 
 /** shares: of the family's sources, 0: not looked at. use: which tensors; NULL: all. */

@@ -37,6 +37,10 @@ static const struct words by_shape[] = {
                       {"della", "dare_linear", "dare_ties", "sce",
                        "ties with a source that was not given", NULL}},
     [WW_KEEP_STEP] = {"ties", {"della", "della_linear", "sce", NULL}},
+    /* Selected by length, but of no recipe that the sources allow, and never so little
+     * that nothing else was added. */
+    [WW_KEEP_FLOOR] = {"unclear",
+                       {"ties with a source that was not given", "ties", "sce", NULL}},
     [WW_KEEP_BAND] = {"breadcrumbs", {"breadcrumbs_ties", NULL}},
 };
 static const struct words blend = {"blend",
@@ -347,11 +351,15 @@ static enum ww_err measure(const struct ww_verdict_ask *v, struct ww_decompose_r
                            &r->run.bytes_read, err);
 }
 
+/* A floor below a step is what the given sources do not explain: then no dropping does.
+ */
 static void set_mask(struct ww_decompose_report *r, const struct ww_keep *keep)
 {
-    set_words(r, &by_shape[ww_keep_shape(keep)]);
+    const enum ww_keep_shape shape = ww_keep_shape(keep);
+
+    set_words(r, &by_shape[shape]);
     memcpy(r->keep_rates, keep->rate, sizeof(r->keep_rates));
-    r->has_keep_rates = true;
+    r->has_keep_rates = shape != WW_KEEP_FLOOR;
 }
 
 /* Layers that are models' as they are need no shares. That was read off the beginnings

@@ -84,7 +84,7 @@ static char *rate_of(const struct ww_decompose_report *d,
     if (d->incomplete && s->included && s->p_value < 0) {
         return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn "
                            "anew (above %.2f is asked for); but %.4f of the difference "
-                           "has come from elsewhere, and relatives of a source that was "
+                           "is not explained, and relatives of a source that was "
                            "not given look like sources; no controls were given to tell",
                            s->share, s->low, s->high, WW_LINEAGE_LEAST, d->unexplained);
     }

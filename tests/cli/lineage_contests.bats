@@ -46,3 +46,12 @@ EOF
     jq -e '[.findings[] | select(.about == "source") | .basis |
             test("which hides whether a source was not given")] == [true, true]' out/report.json
 }
+
+@test "what another source fills in where TIES dropped leaves the answer in part" {
+    merged ties 0.6 0.6 "parameters: {normalize: false}"
+    for given in expert-rev expert-caesar; do
+        "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/$given" --json -q >answer
+        jq -e '.incomplete and .method.best == "unclear" and (.method.keep_rates == null) and
+               (.method.not_excluded | index("ties with a source that was not given"))' answer
+    done
+}

@@ -124,9 +124,9 @@ static void tell_missing(const struct ww_decompose_report *report)
 {
     if (report->incomplete) {
         printf(
-            "%.4f of the difference has come from elsewhere: training after a merge, a "
-            "weight below zero, or a source that was not given, and then its relatives "
-            "look like sources\n",
+            "%.4f of the difference is not explained: training after a merge, a weight "
+            "below zero, elements dropped by chance from several sources, or a source "
+            "that was not given, and then its relatives look like sources\n",
             report->unexplained);
     }
     if (report->has_keep_rates) {

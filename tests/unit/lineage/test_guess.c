@@ -125,6 +125,14 @@ static double step(double rank)
 {
     return rank < 0.6 ? 0.01 : 1;
 }
+static double step_on_a_floor(double rank)
+{
+    return rank < 0.35 ? 0.56 + 0.05 * rank : rank < 0.4 ? 0.8 : 1;
+}
+static double steep_ramp(double rank)
+{
+    return 0.8 + 0.2 * rank;
+}
 static double band(double rank)
 {
     return rank < 0.4 ? 0.01 : rank < 0.95 ? 1 : 0.8;
@@ -137,6 +145,8 @@ static void shapes_of_keep_rates_are_told_apart(void **state)
     assert_int_equal(shape_of(chance), WW_KEEP_FLAT);
     assert_int_equal(shape_of(ramp), WW_KEEP_RAMP);
     assert_int_equal(shape_of(step), WW_KEEP_STEP);
+    assert_int_equal(shape_of(step_on_a_floor), WW_KEEP_FLOOR);
+    assert_int_equal(shape_of(steep_ramp), WW_KEEP_RAMP);
     assert_int_equal(shape_of(band), WW_KEEP_BAND);
 }
 
