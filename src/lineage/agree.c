@@ -160,6 +160,14 @@ static enum ww_err judge_sources(struct agreeing *a, size_t n_declared,
     if (rc) {
         return rc;
     }
+    if (r->n_undeclared && d->incomplete) {
+        return conclude(
+            a, WW_LINEAGE_UNTOLD,
+            "a candidate that is not declared looks like a source, but not all "
+            "of the difference is explained, and relatives of a source that is "
+            "not here look like sources",
+            err);
+    }
     if (r->n_undeclared) {
         return conclude(a, WW_LINEAGE_DISAGREES,
                         "the weights support a source that is not declared", err);

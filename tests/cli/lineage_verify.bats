@@ -64,6 +64,21 @@ here=(--source org/base="$family/base" --source org/rev="$family/expert-rev"
     [[ $output == *"is not declared, and supported"* ]]
 }
 
+@test "a relative of a source that is not here is not accused" {
+    merged
+    cat >cousin.yml <<EOF
+merge_method: dare_linear
+base_model: $family/base
+models: [{model: $family/expert-caesar, parameters: {weight: 1, density: 0.5}}]
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge cousin.yml cousin -q
+    card "org/rev"
+    run -6 verify "${here[@]}" --candidate cousin
+    [[ $output == "COULD NOT TELL: "*"relatives of a source"*"'cousin' is not declared, and looks like a source"* ]]
+}
+
 @test "a declared source that is not in the weights disagrees" {
     merged
     cp "$family/expert-rev/model.safetensors" suspect/

@@ -51,8 +51,9 @@ static int tell(const struct ww_verify_lineage_report *report)
                              : "not supported by the weights");
     }
     for (size_t i = 0; i < report->n_undeclared; i++) {
-        printf("  '%s' is not declared, and supported by the weights\n",
-               report->undeclared[i]);
+        printf("  '%s' is not declared, and %s\n", report->undeclared[i],
+               report->decompose.incomplete ? "looks like a source"
+                                            : "supported by the weights");
     }
     return statuses[report->agreement];
 }
