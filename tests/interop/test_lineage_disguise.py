@@ -230,8 +230,9 @@ def disguises(tool, merged, exact, first, work):
     for kind, bound in (("Q8_0", 0.02), ("Q4_0", 0.05)):
         yield (kind + " of a lock", write_gguf(at(f"locked-{kind}.gguf"), locked, kind), bound, True,
                words)
-    yield ("int8 of a lock", folder(at("locked-int8"), eight_bit(locked, "int8")), 0.02, True,
-           "decoded with their scales, and a lock")
+    for how in ("int8", "fp8-blocks"):
+        yield (how + " of a lock", folder(at("locked-" + how), eight_bit(locked, how)), 0.02, True,
+               "decoded with their scales, and a lock")
     yield ("signed stream", folder(at("stream"), signed_stream(merged, g)), 1e-4, True,
            "residual dimensions moved, ")
     yield ("permuted", folder(at("permuted"), permuted(merged, g)), 1e-4, True, "heads moved")
