@@ -15,11 +15,10 @@
 
 #define WINDOW 8u
 #define MOST_BYTES ((uint64_t)768 << 20)
-#define MATRICES                                                                         \
-    6u /* beside those of the sources, about, while a tensor is worked on                \
-        */
+/* Beside those of the sources, about, while a tensor is worked on. */
+#define MATRICES 6u
 
-enum stage { NOT_BEGUN, RUNNING, DONE, GIVEN };
+enum stage { NOT_BEGUN, RUNNING, DONE, GIVEN }; /* given: closing it is another's */
 
 struct ww_ahead {
     struct ww_merge_engine *engine;
@@ -82,7 +81,7 @@ static void work_on(struct ww_ahead *a, uint32_t tensor)
     }
     pthread_mutex_lock(&a->lock);
     a->held -= bytes_running(a, tensor) - bytes_done(a, tensor);
-    a->stages[tensor] = DONE;
+    a->stages[tensor] = rc ? GIVEN : DONE;
     if (rc && !a->rc) {
         a->rc = rc;
         a->error = err;
@@ -110,6 +109,7 @@ static void *help(void *argument)
 enum ww_err ww_ahead_open(struct ww_ahead *a, uint32_t tensor, struct ww_error *err)
 {
     pthread_mutex_lock(&a->lock);
+    WW_INVARIANT(a->rc || a->stages[tensor] != GIVEN);
     a->asked = tensor;
     pthread_cond_broadcast(&a->moved);
     while (!a->rc && a->stages[tensor] != DONE) {
@@ -158,8 +158,10 @@ enum ww_err ww_ahead_new(struct ww_merge_engine *engine, struct ww_ahead **out,
     }
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->moved, NULL);
-    /* A help that may fail to come. */
-    a->stop = pthread_create(&a->helper, NULL, help, a) != 0;
+    /* A help that may fail to come; where it does it looks at stop already. */
+    if (pthread_create(&a->helper, NULL, help, a) != 0) {
+        a->stop = true;
+    }
     *out = a;
     return WW_OK;
 }
