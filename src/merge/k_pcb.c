@@ -129,12 +129,13 @@ static void scan_magnitudes(const struct ww_merge_job *job,
     }
 }
 
+/* What is not a number is marked too, so that it comes out and is refused. */
 WW_CLONES static void mark_between(const double *restrict s, const double *restrict slack,
                                    size_t n, double low, double high,
                                    uint8_t *restrict mark)
 {
     for (size_t i = 0; i < n; i++) {
-        mark[i] |= (s[i] + slack[i] >= low) & (s[i] - slack[i] <= high);
+        mark[i] |= !(s[i] + slack[i] < low) & !(s[i] - slack[i] > high);
     }
 }
 

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The exact score takes its exponential and hyperbolic tangent from la/fixmath.h, whose
- * series are long and divide at each term. The near one has short series of products:
- * relative errors below 4e-7, of which NEAR is more than twenty times as much. Whatever a
+ * series are long and divide at each term. The near one has short series of products,
+ * which end at r^6 for |r| up to ln 2 / 2: an exponential is off by 1.7e-7 of itself at
+ * most, a tangent by 4.6e-7, so a score by less than 7e-7, of which NEAR is more than
+ * fourteen times as much; LEAST covers what has no bits left to be near with. Whatever a
  * comparison leaves in doubt is computed exactly, so it decides no bit.
  */
 #include "merge/pcb_score.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,6 +19,7 @@
 #include "util/num.h"
 
 #define NEAR 1e-5
+#define LEAST DBL_MIN
 #define LN2 0x1.62e42fefa39efp-1
 #define TO_WHOLE 0x1.8p52 /* adding it rounds to whole numbers, in the lowest bits */
 #define MOST_TANH 20.0    /* it is 1 from there on */
@@ -198,7 +202,7 @@ WW_CLONES static void near_score(const double *restrict part, double factor, siz
         double scale;
         const double e = (1 + near_parts(factor * part[i] * part[i], &scale)) * scale;
         s[i] = e * s[i];
-        slack[i] = NEAR * e * slack[i];
+        slack[i] = NEAR * e * slack[i] + LEAST;
     }
 }
 
@@ -235,7 +239,7 @@ WW_CLONES static void near_single(const double *restrict part, double factor, si
         const double e = (1 + near_parts(factor * part[i] * part[i], &scale)) * scale;
         const double v = e * s[i];
         s[i] = v;
-        slack[i] = NEAR * fabs(v);
+        slack[i] = NEAR * fabs(v) + LEAST;
     }
 }
 

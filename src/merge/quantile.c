@@ -279,6 +279,8 @@ static void end_sample(struct ww_quantiles *q)
         uint64_t *keys = q->sample + v * q->capacity;
         const uint64_t n = ww_min_u64(atomic_load(&q->filled[v]), q->capacity);
         qsort(keys, n, sizeof(*keys), descending);
+        q->unordered =
+            q->unordered || (n > 0 && (keys[0] > q->highest || keys[n - 1] < q->lowest));
         for (uint32_t c = 0; c < q->n_cuts; c++) {
             if (q->cuts[c].vector == v && n > 0) {
                 from_sample(q, keys, n, &q->cuts[c]);
@@ -291,12 +293,13 @@ static void end_sample(struct ww_quantiles *q)
 }
 
 /* A pass over a bracket is done: the key, a narrower bracket, or the next one. */
-static void narrow(const struct ww_quantiles *q, struct ww_quantile *cut)
+static void narrow(struct ww_quantiles *q, struct ww_quantile *cut)
 {
     uint64_t larger = cut->larger;
     size_t b = BINS;
 
     if (cut->rank <= larger) { /* the sample misled */
+        q->unordered = q->unordered || cut->high >= q->highest;
         set_bracket(cut, cut->high + 1, q->highest);
         return;
     }
@@ -305,6 +308,7 @@ static void narrow(const struct ww_quantiles *q, struct ww_quantile *cut)
         larger += cut->bins[b].count;
     }
     if (b == 0) {
+        q->unordered = q->unordered || cut->low <= q->lowest;
         set_bracket(cut, q->lowest, cut->low - 1);
         return;
     }
@@ -335,6 +339,11 @@ enum ww_err ww_quantiles_passed(struct ww_quantiles *q, struct ww_merge_job *job
                 narrow(q, &q->cuts[c]);
             }
         }
+    }
+    if (q->unordered) {
+        return WW_FAIL(err, WW_E_NONFINITE,
+                       "what is compared over the whole model is not a number at some "
+                       "weights, which are too large; merge by another method");
     }
     for (uint32_t c = 0; c < q->n_cuts; c++) {
         *again = *again || (!q->cuts[c].done && q->n > 0);

@@ -43,6 +43,7 @@ struct ww_quantiles {
     uint64_t capacity;
     atomic_uint_fast64_t *filled; /* [n_vectors] */
     bool no_memory;
+    bool unordered; /* there are keys outside of lowest .. highest: of NaN */
 };
 
 /** The caller fills vector and rank of the cuts, 1 <= rank <= n. */
@@ -68,7 +69,8 @@ void ww_quantiles_larger(uint32_t cut, uint64_t count, void *acc);
 void ww_quantiles_scan32(const struct ww_quantiles *q, uint32_t cut, const uint32_t *keys,
                          size_t n, void *acc);
 void ww_quantiles_fold(struct ww_quantiles *q, const void *acc);
-/** The pass is done; *again: one more is wanted. */
+/** The pass is done; *again: one more is wanted. WW_E_NONFINITE when keys are not between
+ *  lowest and highest. */
 enum ww_err ww_quantiles_passed(struct ww_quantiles *q, struct ww_merge_job *job,
                                 bool *again, struct ww_error *err) WW_MUST_USE;
 
