@@ -37,7 +37,8 @@ WW_API void ww_extract_report_release(struct ww_extract_report *report);
 /**
  * Write the adapter that takes base to model into a new folder, in PEFT's format: linear
  * weights as truncated singular value decompositions, other changed weights whole.
- * Through LAPACK: equal within rounding on other machines, not to the bit.
+ * Through LAPACK: equal within rounding on other machines and with another number of
+ * threads, not to the bit.
  * WW_E_TENSOR, WW_E_SHAPE when the models differ in names or shapes; WW_E_UNSUPPORTED when
  * nothing differs; WW_E_NONFINITE.
  */

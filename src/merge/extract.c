@@ -86,8 +86,8 @@ static enum ww_err read_rows(void *payload, size_t first, size_t count, double *
     return rc;
 }
 
-/* Is the matrix held while it is decomposed? By the shape alone: no option of the run
- * changes a byte. */
+/* Is the matrix held while it is decomposed? By the shape alone: no limit of memory
+ * changes a byte. The number of threads does, in BLAS. */
 static bool is_held(const struct ww_extracting *x, const struct ww_tensor *t)
 {
     return is_linear(t) &&
@@ -390,6 +390,7 @@ enum ww_err ww_extract_adapter(const char *base_path, const char *model_path,
         x.across = stored_inputs_first(base);
         ww_la_threads(ww_threads_wanted(&options->run));
         rc = take_all(&x, base, model, err);
+        ww_la_threads(1);
     }
     if (!rc) {
         rc = ww_model_unchanged(base, err);
