@@ -20,3 +20,24 @@ load helper
     refused 4 "exists" "$WW" extract "$AMBER/../base" "$AMBER" exists --rank 2
     [ ! -e out ] && [ ! -e out.partial ]
 }
+
+# Nothing lies in the nameless file then: all of the adapter is read where it is written.
+@test "a model whose gains alone changed becomes an adapter of whole weights, and comes back" {
+    make_model
+    python3 - <<'PY'
+import json, struct
+with open("model/model.safetensors", "r+b") as f:
+    size = struct.unpack("<Q", f.read(8))[0]
+    at = json.loads(f.read(size))["model.norm.weight"]["data_offsets"][0]
+    f.seek(8 + size + at)
+    f.write(b"\x80\x3f\x00\x40")
+PY
+    for n in 1 3; do
+        "$WW" extract "$AMBER" model "out$n" --threads "$n" -q
+    done
+    diff -r out1 out3
+    jq -e '.modules_to_save == ["model.norm"] and .target_modules == null' out1/adapter_config.json
+    printf 'merge_method: passthrough\nmodels: [{model: %s+out1}]\n' "$AMBER" >recipe.yml
+    "$WW" merge recipe.yml back -q
+    cmp back/model.safetensors model/model.safetensors
+}
