@@ -205,8 +205,9 @@ WW_API enum ww_err ww_unpack(const char *path, const char *name, const char *out
 typedef enum ww_err (*ww_unpack_fn)(void *payload, const void *bytes, size_t n,
                                     struct ww_error *err);
 /** One tensor of a member, in order; only its chunks are read, each checked before it is
- *  decoded. Peak memory: the table and a few chunks. WW_E_DENIED for a member that asks
- * for policies: they are asked about whole members. */
+ *  decoded, but with a public key first the whole section, whose digest is what is
+ * signed, and those of its parents. Peak memory: the table and a few chunks. WW_E_DENIED
+ * for a member that asks for policies: they are asked about whole members. */
 WW_API enum ww_err ww_unpack_tensor(const char *path, const char *name,
                                     const char *tensor,
                                     const struct ww_unpack_options *options,

@@ -43,6 +43,10 @@ enum ww_err ww_pack_check_bundle(const struct ww_pack_file *file,
                                  struct ww_bundle *bundle,
                                  const struct ww_verifier *verifier, char *signer,
                                  struct ww_error *err) WW_MUST_USE;
+/** A member's section has its digest. WW_E_TAMPERED. */
+enum ww_err ww_pack_check_section(const struct ww_pack_file *file,
+                                  const struct ww_pack_manifest_member *member,
+                                  struct ww_error *err) WW_MUST_USE;
 /** Every section has its digest, and what lies between is zero. WW_E_TAMPERED. */
 enum ww_err ww_pack_check_sections(const struct ww_pack_file *file,
                                    const struct ww_run_options *run,

@@ -62,6 +62,24 @@ static enum ww_err hash_section(const struct ww_pack_file *f,
     return rc;
 }
 
+enum ww_err ww_pack_check_section(const struct ww_pack_file *f,
+                                  const struct ww_pack_manifest_member *m,
+                                  struct ww_error *err)
+{
+    const struct ww_run_options run = {0};
+    struct ww_pace pace;
+    uint8_t *room = ww_calloc(1, STEP);
+    enum ww_err rc = WW_OK;
+
+    if (!room) {
+        return WW_FAIL_MEMORY(err, "reading");
+    }
+    ww_pace_begin(&pace, &run, "verify", m->bytes);
+    rc = hash_section(f, m, room, &pace, err);
+    ww_free(room);
+    return rc;
+}
+
 enum ww_err ww_pack_check_sections(const struct ww_pack_file *f,
                                    const struct ww_run_options *run,
                                    struct ww_run_report *report, struct ww_error *err)

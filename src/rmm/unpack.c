@@ -39,6 +39,7 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
     }
     if (options->public_key) {
         rc = ww_pack_check_signature(&run->file, options->public_key, run->signer, err);
+        run->is_signed = !rc;
     }
     if (!rc) {
         rc = ww_pack_member_find(&run->file, name, &member, err);
@@ -382,6 +383,20 @@ enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run, struct ww_e
     return WW_OK;
 }
 
+enum ww_err ww_unpack_check_signed(const struct ww_unpack_run *run, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!run->is_signed) {
+        return WW_OK;
+    }
+    rc = ww_pack_check_section(&run->file, run->view.member, err);
+    for (size_t i = 0; i < run->parents.n && !rc; i++) {
+        rc = ww_pack_check_section(&run->file, run->parents.items[i].view.member, err);
+    }
+    return rc;
+}
+
 enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *tensor,
                              const struct ww_unpack_options *options, ww_unpack_fn give,
                              void *payload, struct ww_error *err)
@@ -402,6 +417,9 @@ enum ww_err ww_unpack_tensor(const char *path, const char *name, const char *ten
     rc = ww_unpack_open(&run, path, name, options, err);
     if (!rc) {
         rc = ww_unpack_refuse_asking(&run, err);
+        if (!rc) {
+            rc = ww_unpack_check_signed(&run, err);
+        }
         if (!rc) {
             rc = give_tensor(&run, tensor, room, bytes, bytes + WW_CHUNK_BYTES, give,
                              payload, err);

@@ -15,6 +15,7 @@ struct ww_unpack_run {
     struct ww_unmerge unmerge;
     struct ww_parents parents;
     char signer[256];
+    bool is_signed; /* by who was asked for */
     enum ww_err (*before_commit)(void *payload, const char *folder, struct ww_error *err);
     void *before_commit_payload;
 };
@@ -30,8 +31,8 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
                               struct ww_error *err) WW_MUST_USE;
 
 /** One chunk of a part: *n bytes. rank: the part's product, or NULL; base_tensor: of the
- * base or WW_NONE; prediction: room of WW_CHUNK_BYTES, which then holds the base's bytes.
- */
+ * base or WW_NONE; prediction: room of WW_CHUNK_BYTES, which then holds the base's bytes,
+ * or the parent's of a part that is chained. */
 enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
                                  const struct ww_pack_table_part *part,
                                  const struct ww_rank *rank, uint32_t base_tensor,
@@ -41,6 +42,10 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
 /** WW_E_DENIED for a member that asks for policies: parts of it are given to nobody. */
 enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run,
                                     struct ww_error *err) WW_MUST_USE;
+/** For who reads parts of a member that must be signed: a chunk is checked by the table,
+ * and that is under the signature by the digest of its section alone. WW_E_TAMPERED. */
+enum ww_err ww_unpack_check_signed(const struct ww_unpack_run *run,
+                                   struct ww_error *err) WW_MUST_USE;
 /** Remove a folder with all that is in it. */
 enum ww_err ww_unpack_remove(const char *path, struct ww_error *err) WW_MUST_USE;
 

@@ -168,6 +168,91 @@ static void a_forged_manifest_is_refused(void **state)
     fx_free(f);
 }
 
+/* Flip a bit in a chunk of member 0's large tensor, and make the table's digest of it
+ * anew. */
+static void forge_chunk(const struct fx *f)
+{
+    struct ww_error err = {0};
+    struct ww_pack_file file;
+    struct ww_pack_view view;
+    struct ww_buf bytes;
+    char before[65];
+    char after[65];
+    const struct ww_pack_table_chunk *c = NULL;
+    fx_read(f->pkg, &bytes);
+    OK(ww_pack_open(f->pkg, &file, &err));
+    OK(ww_pack_view_open(&file, 0, NULL, &view, &err));
+    for (uint32_t p = 0; p < view.table.n_parts; p++) {
+        const struct ww_pack_table_part *part = &view.table.parts[p];
+        if (part->tensor && strcmp(part->tensor, "large") == 0) {
+            c = &view.table.chunks[part->first_chunk];
+        }
+    }
+    assert_non_null(c);
+    uint8_t *at = bytes.data + file.manifest.members[0].offset + c->at;
+    uint8_t digest[WW_SHA256_BYTES];
+    at[c->len - 1] ^= 1;
+    ww_sha256_of(at, c->len, digest);
+    ww_hex(before, c->sha256, sizeof(digest));
+    ww_hex(after, digest, sizeof(digest));
+    char *entry = memmem(bytes.data, bytes.len, before, 64);
+    assert_non_null(entry);
+    memcpy(entry, after, 64);
+    ww_pack_view_close(&view);
+    ww_pack_close(&file);
+    fx_write(f->dir, "models.pkg", bytes.data, bytes.len);
+    ww_buf_release(&bytes);
+}
+
+static enum ww_err ignore(void *payload, const void *bytes, size_t n,
+                          struct ww_error *err)
+{
+    (void)payload;
+    (void)bytes;
+    (void)n;
+    (void)err;
+    return WW_OK;
+}
+
+/* Tables are under the signature by the sections' digests alone. */
+static void a_tensor_that_must_be_signed_is_read_from_a_section_that_is(void **state)
+{
+    static const char *const after[] = {NULL, "one"};
+    static const char *const names[] = {"one", "again"};
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_signkey *key = NULL;
+    struct ww_pack_report report;
+    (void)state;
+    OK(ww_signkey_load(fx_name(f->key, ".key"), NULL, &key, &err));
+    const struct ww_signer signer = {.key = key};
+    const struct ww_pack_member members[] = {{"one", f->one, NULL, 0},
+                                             {"again", f->one, NULL, 0}};
+    const struct ww_pack_options how = {
+        .base = f->base, .after = after, .signer = &signer};
+    OK(ww_pack_create(f->pkg, members, 2, &how, &report, &err));
+    ww_pack_report_release(&report);
+    const struct ww_unpack_options anyone = {.base = f->base};
+    const struct ww_unpack_options signed_by = {.base = f->base,
+                                                .public_key = fx_name(f->key, ".pub")};
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        OK(ww_unpack_tensor(f->pkg, names[i], "large", &signed_by, ignore, NULL, &err));
+    }
+    forge_chunk(f);
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        ww_error_clear(&err);
+        assert_int_not_equal(
+            ww_unpack_tensor(f->pkg, names[i], "large", &anyone, ignore, NULL, &err),
+            WW_E_TAMPERED);
+        ww_error_clear(&err);
+        FAILS(ww_unpack_tensor(f->pkg, names[i], "large", &signed_by, ignore, NULL, &err),
+              WW_E_TAMPERED);
+        assert_non_null(strstr(err.text, "the section of member 'one'"));
+    }
+    ww_signkey_free(key);
+    fx_free(f);
+}
+
 static void another_signer_is_refused(void **state)
 {
     struct fx *f = fx_new();
@@ -236,6 +321,7 @@ int main(void)
         cmocka_unit_test(flipped_sections_do_not_unpack),
         cmocka_unit_test(cut_packages_are_refused),
         cmocka_unit_test(a_forged_manifest_is_refused),
+        cmocka_unit_test(a_tensor_that_must_be_signed_is_read_from_a_section_that_is),
         cmocka_unit_test(another_signer_is_refused),
         cmocka_unit_test(exchanged_keys_are_refused),
         cmocka_unit_test(a_newer_version_is_refused_by_name),
