@@ -19,7 +19,7 @@
 
 #define MAX_READ_BYTES (UINT64_C(1) << 30)
 
-/* Headers and side files are coded without a prediction. */
+/* Headers and side files are never the base's. */
 static enum ww_err read_part(struct ww_peek *p, const struct ww_pack_table_part *part,
                              struct ww_buf *out, struct ww_error *err)
 {
@@ -36,9 +36,13 @@ static enum ww_err read_part(struct ww_peek *p, const struct ww_pack_table_part 
     return rc;
 }
 
-/* What a change is told against, though a parent predicts it. */
-static uint32_t beside(const struct ww_model *base, const struct ww_pack_table_part *part)
+/* What a change is told against, though a parent predicts it: the base's tensor where the
+ * row of parents ends at that, since then the manifest says which it is. */
+static uint32_t beside(const struct ww_unpack_run *run,
+                       const struct ww_pack_table_part *part)
 {
+    const struct ww_model *base =
+        ww_parent_needs_base(run->parents.first, part->parent_part) ? run->base : NULL;
     const uint32_t t = base ? ww_model_find(base, part->tensor) : WW_NONE;
 
     return t != WW_NONE && base->tensors[t].n_bytes == part->bytes &&
@@ -68,7 +72,7 @@ static enum ww_err fill(struct ww_peek *p, const struct ww_pack_table_part *part
     memcpy(to->shape, from->shape, sizeof(to->shape));
     p->n_tensors++;
     if (part->chained) {
-        to->base = beside(p->run.base, part);
+        to->base = beside(&p->run, part);
         return WW_OK;
     }
     return ww_unpack_base_tensor(&p->run.view, part, p->run.base, &to->base, err);
@@ -189,6 +193,9 @@ enum ww_err ww_peek_open(const char *path, const char *name,
     }
     if (!rc) {
         rc = ww_unpack_refuse_asking(&out->run, err);
+    }
+    if (!rc) {
+        rc = ww_unpack_check_signed(&out->run, err);
     }
     if (!rc) {
         rc = read_files(out, err);

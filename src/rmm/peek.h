@@ -15,7 +15,7 @@ struct ww_peek_tensor {
     uint64_t shape[WW_MAX_RANK];
     uint64_t n_elements;
     const struct ww_pack_table_part *part;
-    uint32_t base; /* what it was coded against, or WW_NONE */
+    uint32_t base; /* what it was coded against, itself or by its parents, or WW_NONE */
 };
 
 struct ww_peek {

@@ -201,6 +201,43 @@ static void spectra_of_some_matrices_stand_for_all(void **state)
     fx_free(f);
 }
 
+/* A version is compared with the base that the row of its parents ends at, if there is
+ * one. */
+static void versions_are_told_against_the_base_that_the_package_has(void **state)
+{
+    static const char *const after[] = {NULL, "m"};
+    struct fx *f = fx_new();
+    char *base = fx_join(f->dir, "zero");
+    char *tune = fx_join(f->dir, "diagonal");
+    struct ww_error err = {0};
+    (void)state;
+    write_diagonals(base, false);
+    write_diagonals(tune, true);
+    const struct ww_pack_member members[] = {{"m", tune, NULL, 0}, {"n", tune, NULL, 0}};
+    const struct ww_pack_inspect_options how = {.base = base};
+    for (unsigned with = 0; with < 2; with++) {
+        const struct ww_pack_options options = {.base = with ? base : NULL,
+                                                .after = after};
+        struct ww_pack_inspection found;
+        struct ww_pack_report report;
+        (void)unlink(f->pkg);
+        OK(ww_pack_create(f->pkg, members, 2, &options, &report, &err));
+        ww_pack_report_release(&report);
+        OK(ww_pack_inspect(f->pkg, &how, &found, &err));
+        for (size_t i = 0; i < 2; i++) {
+            assert_int_equal(found.members[i].of_matrices, with ? MATRICES : 0);
+        }
+        if (with) {
+            NEAR(found.cosines[1], 1, 1e-9);
+            NEAR(found.members[1].length, found.members[0].length, 1e-9);
+        }
+        ww_pack_inspection_release(&found);
+    }
+    free(base);
+    free(tune);
+    fx_free(f);
+}
+
 static void too_many_at_a_time_are_refused(void **state)
 {
     struct fx *f = fx_new();
@@ -230,6 +267,7 @@ int main(void)
         cmocka_unit_test(a_source_of_a_merge_is_left_out_and_others_are_not),
         cmocka_unit_test(adapters_that_are_no_sum_of_products_say_so),
         cmocka_unit_test(spectra_of_some_matrices_stand_for_all),
+        cmocka_unit_test(versions_are_told_against_the_base_that_the_package_has),
         cmocka_unit_test(too_many_at_a_time_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
