@@ -105,6 +105,21 @@ static enum ww_err set_rank(const struct writing *w, uint32_t part,
     return rc;
 }
 
+/* What the base says of a part is not taken: not read, not stated, and no product kept.
+ */
+static void forget_base(const struct writing *w, uint32_t part, struct ww_pack_job *job)
+{
+    if (job->base_fd >= 0) {
+        ww_base_use_cancel(w->use, w->member->base_tensors[part], part);
+    }
+    ww_rank_coded_free(w->member->ranks[part]);
+    w->member->ranks[part] = NULL;
+    w->member->table.parts[part].predicted = false;
+    job->rank = NULL;
+    job->base_fd = -1;
+    job->leaves = NULL;
+}
+
 /* Factors that come back within an error. */
 static enum ww_err set_integers(const struct writing *w, uint32_t part,
                                 struct ww_pack_job *job, struct ww_error *err)
@@ -118,6 +133,8 @@ static enum ww_err set_integers(const struct writing *w, uint32_t part,
         return rc;
     }
     const bool is_b = part == pair->part_b;
+    forget_base(w, part, job); /* which may have a tensor of this name */
+    w->member->base_tensors[part] = WW_NONE;
     job->integers = (is_b ? pair->own.b : pair->own.a) + first;
     job->scales = (struct ww_chunk_scales){.axis = is_b,
                                            .rank = (uint32_t)pair->a->shape[0],
@@ -160,14 +177,8 @@ static enum ww_err set_parent(const struct writing *w, uint32_t part,
     if (rc || !parent) {
         return rc;
     }
-    if (job->base_fd >= 0) {
-        ww_base_use_cancel(w->use, w->member->base_tensors[part], part);
-    }
-    ww_rank_coded_free(w->member->ranks[part]);
-    w->member->ranks[part] = NULL;
-    job->rank = NULL;
+    forget_base(w, part, job);
     at->chained = true;
-    at->predicted = false;
     at->parent_part = choice.parent_part;
     return set_prediction(w, part, job, err);
 }

@@ -48,6 +48,16 @@ static enum ww_err pack(struct fx *f, const char *path, double error, double *go
     return rc;
 }
 
+static enum ww_err ignore(void *payload, const void *bytes, size_t n,
+                          struct ww_error *err)
+{
+    (void)payload;
+    (void)bytes;
+    (void)n;
+    (void)err;
+    return WW_OK;
+}
+
 static void odd_numbers_come_back_bit_for_bit(void **state)
 {
     static const uint32_t odd[] = {0x80000000, 0x7f800000, 0xff800000,
@@ -95,11 +105,43 @@ static void what_is_no_sum_of_products_comes_back_exactly(void **state)
     fx_free(f);
 }
 
+/* Integers take nothing of the base, so the package may not say which tensor it means. */
+static void a_base_with_the_factors_names_is_not_spoken_of(void **state)
+{
+    static const char tensor[] = "base_model.model.q.lora_A.weight";
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    struct ww_buf bytes;
+    (void)state;
+    char *path = make(f, "odd", "", NULL, 0);
+    char *base = fx_join(f->dir, "beside");
+    fx_read(fx_name(path, "/adapter_model.safetensors"), &bytes);
+    bytes.data[bytes.len - 1] ^= 1;
+    assert_int_equal(mkdir(base, 0755), 0);
+    fx_write(base, "model.safetensors", bytes.data, bytes.len);
+    fx_write(base, "config.json", "{\"model_type\":\"llama\"}", 22);
+    const struct ww_pack_member members[] = {{"odd", path, NULL, 0}};
+    const struct ww_pack_options options = {.base = base, .error = 0.1};
+    const struct ww_unpack_options with = {.base = base};
+    OK(ww_pack_create(f->pkg, members, 1, &options, &report, &err));
+    assert_true(report.members[0].error > 0);
+    assert_int_equal(report.base_tensors, 0);
+    ww_pack_report_release(&report);
+    OK(ww_unpack_tensor(f->pkg, "odd", tensor, &with, ignore, NULL, &err));
+    OK(fx_unpack(f, "odd", NULL, NULL, &err));
+    ww_buf_release(&bytes);
+    free(path);
+    free(base);
+    fx_free(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_numbers_come_back_bit_for_bit),
         cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
+        cmocka_unit_test(a_base_with_the_factors_names_is_not_spoken_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
