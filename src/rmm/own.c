@@ -289,7 +289,6 @@ static void classify(const struct ww_own_factors *f, struct ww_own *own)
 
 static bool own_init(const struct ww_own_factors *f, struct ww_own *own)
 {
-    memset(own, 0, sizeof(*own));
     own->b = ww_calloc(f->m * f->r, sizeof(*own->b));
     own->a = ww_calloc(f->r * f->d, sizeof(*own->a));
     own->scales = ww_calloc(f->r, sizeof(*own->scales));
@@ -342,8 +341,10 @@ enum ww_err ww_own_fit(const struct ww_own_factors *f, double bound, struct ww_o
     struct fit t = {.f = f, .bound = bound};
     double *b = ww_calloc(f->m * f->r, sizeof(*b));
     double *a = ww_calloc(f->r * f->d, sizeof(*a));
+    bool spans = true;
     enum ww_err rc = WW_OK;
 
+    memset(out, 0, sizeof(*out));
     if (!fit_init(&t) || !own_init(f, out) || !b || !a) {
         rc = WW_FAIL_MEMORY(err, "the factors of an adapter");
         goto out;
@@ -358,8 +359,10 @@ enum ww_err ww_own_fit(const struct ww_own_factors *f, double bound, struct ww_o
     multiply(f->m, f->r, f->r, f->b, t.to_x, t.x);
     multiply(f->r, f->r, f->d, t.to_y, f->a, t.y);
     fix_signs(&t);
-    if (f->near_b && !ww_own_align(f, t.sigma, t.x, t.y, err)) {
-        rc = err->code == WW_E_NOMEM ? WW_E_NOMEM : WW_OK;
+    if (f->near_b) {
+        rc = ww_own_align(f, t.sigma, t.x, t.y, &spans, err);
+    }
+    if (rc || !spans) {
         goto out;
     }
     search(&t, out, b, a);

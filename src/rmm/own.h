@@ -15,7 +15,8 @@ struct ww_own_factors {
     const double *b;
     const double *a;
     struct ww_chunk_type type; /* that they are stored in */
-    const double *near_b; /* NULL, or factors of the same shapes, as they are stored, of */
+    const double
+        *near_b; /* NULL, or factors of the same shapes, as they are stored, of */
     const double *near_a; /* which the integers say the difference */
 };
 
@@ -39,10 +40,11 @@ enum ww_err ww_own_fit(const struct ww_own_factors *factors, double bound,
 /**
  * Turn U S and S V^T into the coordinates of the near factors: balanced, rotated so that
  * they lie nearest, and what is left times the length of the direction it is multiplied
- * with, which is what steps are equal in. False when the near ones do not span.
+ * with, which is what steps are equal in. *spans false when the near ones do not; then x
+ * and y are of no use.
  */
-bool ww_own_align(const struct ww_own_factors *factors, double *sigma, double *x,
-                  double *y, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_own_align(const struct ww_own_factors *factors, double *sigma, double *x,
+                         double *y, bool *spans, struct ww_error *err) WW_MUST_USE;
 void ww_own_release(struct ww_own *own);
 /** Squared singular values of B A, r of them, falling. */
 enum ww_err ww_own_spectrum(const struct ww_own_factors *factors, double *squares,

@@ -158,23 +158,23 @@ static void take_difference(const struct align *t, double *sigma, double *x, dou
     }
 }
 
-bool ww_own_align(const struct ww_own_factors *f, double *sigma, double *x, double *y,
-                  struct ww_error *err)
+enum ww_err ww_own_align(const struct ww_own_factors *f, double *sigma, double *x,
+                         double *y, bool *spans, struct ww_error *err)
 {
     struct align t = {.f = f};
-    bool good = align_init(&t);
+    const enum ww_err rc =
+        align_init(&t) ? WW_OK : WW_FAIL_MEMORY(err, "the factors of an adapter");
 
-    if (!good) {
-        (void)WW_FAIL_MEMORY(err, "the factors of an adapter");
-    } else {
+    *spans = false;
+    if (!rc) {
         balance(f, sigma, x, y);
         make_cross(&t, x, y);
-        good = make_turn(&t);
+        *spans = make_turn(&t);
     }
-    if (good) {
+    if (*spans) {
         apply_turn(&t, x, y);
         take_difference(&t, sigma, x, y);
     }
     align_release(&t);
-    return good;
+    return rc;
 }

@@ -247,6 +247,7 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(&job->coded);
+    ww_error_clear(&job->err); /* the job before it may have got over one */
     rc = job->integers ? code_integers(room, job) : code_bytes(room, sha, two, job);
     if (!rc && (job->integers || job->levels)) {
         rc = decode_again(room, job);
