@@ -212,6 +212,51 @@ static void altered_factors_are_refused(void **state)
     rx_free(x);
 }
 
+/* A parent that is its base and a product predicts as it comes back. */
+static void a_version_of_a_merged_adapter_comes_back(void **state)
+{
+    static const char *const after[] = {NULL, "tune"};
+    struct rx *x = rx_new();
+    char *later = fx_join(x->dir, "later");
+    const struct ww_unpack_options unpack = {.base = x->base};
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    struct ww_buf file, tensor, packages[2];
+    (void)state;
+    assert_int_equal(mkdir(later, 0755), 0);
+    fx_read(fx_name(x->tune, "/model.safetensors"), &file);
+    for (size_t at = file.len - 2; at > 1000; at -= 128) {
+        file.data[at] ^= 2;
+    }
+    fx_write(later, "model.safetensors", file.data, file.len);
+    fx_write(later, "config.json", "{\"model_type\":\"llama\"}", 22);
+    const struct ww_pack_member members[] = {{"tune", x->tune, NULL, 0},
+                                             {"later", later, NULL, 0}};
+    for (unsigned i = 0; i < 2; i++) {
+        const struct ww_pack_options options = {
+            .base = x->base, .after = after, .run = {.threads = 1 + 3 * i}};
+        (void)unlink(x->pkg);
+        OK(ww_pack_create(x->pkg, members, 2, &options, &report, &err));
+        assert_true(report.members[1].bytes * 3 < report.members[0].bytes);
+        ww_pack_report_release(&report);
+        fx_read(x->pkg, &packages[i]);
+    }
+    assert_int_equal(packages[0].len, packages[1].len);
+    assert_memory_equal(packages[0].data, packages[1].data, packages[0].len);
+    OK(ww_unpack(x->pkg, "later", x->out, &unpack, &report, &err));
+    ww_pack_report_release(&report);
+    ww_buf_init(&tensor, (size_t)2 * M * D);
+    OK(ww_unpack_tensor(x->pkg, "later", "w", &unpack, give, &tensor, &err));
+    assert_int_equal(tensor.len, 2 * M * D);
+    assert_memory_equal(tensor.data, file.data + file.len - tensor.len, tensor.len);
+    ww_buf_release(&file);
+    ww_buf_release(&tensor);
+    ww_buf_release(&packages[0]);
+    ww_buf_release(&packages[1]);
+    free(later);
+    rx_free(x);
+}
+
 #define SHA "abababababababababababababababababababababababababababababababab"
 #define HEAD                                                                             \
     "{\"schema\":\"weightward.package-member/2\",\"salt\":\"" SHA "\",\"files\":"        \
@@ -278,6 +323,7 @@ int main(void)
         cmocka_unit_test(a_merged_adapter_comes_back),
         cmocka_unit_test(the_error_reported_is_that_of_base_and_product),
         cmocka_unit_test(altered_factors_are_refused),
+        cmocka_unit_test(a_version_of_a_merged_adapter_comes_back),
         cmocka_unit_test(tables_that_no_writer_makes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -473,6 +473,96 @@ static void tables_that_name_what_a_parent_lacks_are_refused(void **state)
     ww_pack_table_release(&t);
 }
 
+/* n members in a row; with `merged` the first one comes back out of a merge. */
+static enum ww_err read_row(size_t n, bool merged, struct ww_error *why)
+{
+    enum { MOST = WW_PACK_MAX_CHAIN + 2 };
+    static const struct ww_pack_other other = {.name = "o", .weight = 1};
+    struct ww_pack_manifest_member members[MOST] = {{0}};
+    struct ww_pack_manifest m = {
+        .version = 1, .base_name = "b", .members = members, .n_members = n};
+    struct ww_pack_manifest back;
+    struct ww_error err = {0};
+    struct ww_buf text;
+    char names[MOST][8];
+    for (size_t i = 0; i < n; i++) {
+        snprintf(names[i], sizeof(names[i]), "v%zu", i);
+        members[i] = (struct ww_pack_manifest_member){.name = names[i],
+                                                      .offset = (i + 1) * WW_PACK_ALIGN,
+                                                      .bytes = 100,
+                                                      .parent = i ? names[i - 1] : NULL};
+    }
+    if (merged) {
+        members[0].of_base = 2;
+        members[0].others = &other;
+        members[0].n_others = 1;
+    }
+    ww_buf_init(&text, 1U << 20);
+    OK(ww_pack_manifest_write(&m, &text, &err));
+    const enum ww_err rc = ww_pack_manifest_read(
+        text.data, text.len, (n + 1) * WW_PACK_ALIGN, "x", &back, why);
+    if (!rc) {
+        assert_int_equal(back.members[n - 1].depth, n - 1);
+        ww_pack_manifest_release(&back);
+    }
+    ww_buf_release(&text);
+    return rc;
+}
+
+static void rows_that_no_writer_makes_are_refused(void **state)
+{
+    struct ww_error err = {0};
+    (void)state;
+    OK(read_row(WW_PACK_MAX_CHAIN + 1, false, &err));
+    FAILS(read_row(WW_PACK_MAX_CHAIN + 2, false, &err), WW_E_MALFORMED);
+    OK(read_row(1, true, &err));
+    FAILS(read_row(2, true, &err), WW_E_MALFORMED);
+}
+
+static uint32_t chained_tensor(const struct ww_pack_table *t, const char *name)
+{
+    for (uint32_t p = 0; p < t->n_parts; p++) {
+        if (t->parts[p].chained && t->parts[p].tensor &&
+            strcmp(t->parts[p].tensor, name) == 0) {
+            return p;
+        }
+    }
+    fail_msg("'%s' is not chained", name);
+    return WW_NONE;
+}
+
+static void a_parent_with_another_shape_predicts_nothing(void **state)
+{
+    struct versions v = begin();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    struct ww_pack_file file;
+    struct ww_pack_view view;
+    struct ww_parents parents;
+    (void)state;
+    OK(pack(&v, v.f->pkg, in_a_row, 2, &report, &err));
+    ww_pack_report_release(&report);
+    OK(ww_pack_open(v.f->pkg, &file, &err));
+    OK(ww_pack_view_open(&file, 1, NULL, &view, &err));
+    OK(ww_parents_open(&parents, &file, 1, NULL, NULL, &err));
+    struct ww_pack_table_part *part =
+        &view.table.parts[chained_tensor(&view.table, "large")];
+    const struct ww_pack_table_part good = *part;
+    OK(ww_parent_bind(parents.first, "three", &view.table, &err));
+    part->bytes -= 2;
+    FAILS(ww_parent_bind(parents.first, "three", &view.table, &err), WW_E_MALFORMED);
+    *part = good;
+    part->dtype = WW_DTYPE_F16;
+    FAILS(ww_parent_bind(parents.first, "three", &view.table, &err), WW_E_MALFORMED);
+    *part = good;
+    part->tensor = "larger";
+    FAILS(ww_parent_bind(parents.first, "three", &view.table, &err), WW_E_MALFORMED);
+    ww_parents_close(&parents);
+    ww_pack_view_close(&view);
+    ww_pack_close(&file);
+    end(&v);
+}
+
 static void versions_in_too_long_a_row_are_refused(void **state)
 {
     enum { N = WW_PACK_MAX_CHAIN + 2 };
@@ -512,6 +602,8 @@ int main(void)
         cmocka_unit_test(a_version_of_an_adapter_is_coded_near_it),
         cmocka_unit_test(hostile_parents_are_refused),
         cmocka_unit_test(tables_that_name_what_a_parent_lacks_are_refused),
+        cmocka_unit_test(rows_that_no_writer_makes_are_refused),
+        cmocka_unit_test(a_parent_with_another_shape_predicts_nothing),
         cmocka_unit_test(versions_in_too_long_a_row_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
