@@ -25,7 +25,7 @@ struct ww_pack_job {
     uint64_t offset;
     size_t n;
     struct ww_chunk_type type;
-    int base_fd; /* -1: no prediction */
+    int base_fd; /* -1: the base does not predict */
     uint64_t base_offset;
     const struct ww_unmerge *unmerge;    /* n 0: the base as it is */
     const struct ww_tensor *base_tensor; /* with a prediction */

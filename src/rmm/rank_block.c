@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Half of the distance between neighbours is read off the exponent, in bits, and whether
+ * all is finite is asked once for the largest exponent: no choice within a loop, so that
+ * vectors are made of it. Bits are entropies by the tables that form order would have,
+ * but for the four lowest bits of the exponent in place of its distance to the largest.
+ */
 #include "rmm/rank_block.h"
 
 #include <string.h>

@@ -36,8 +36,8 @@ void ww_unpack_rooms_init(struct ww_unpack_rooms *rooms);
 void ww_unpack_rooms_release(struct ww_unpack_rooms *rooms);
 
 /** Read, check and decode one chunk of a part to its n bytes. prediction: as many bytes
- * of the base, NULL for none; rank: of a part that has factors, else NULL.
- * WW_E_TAMPERED when the coded bytes have another digest. */
+ * of the base or of the parent, NULL for none; rank: of a part that has factors, else
+ * NULL. WW_E_TAMPERED when the coded bytes have another digest. */
 enum ww_err ww_unpack_chunk(const struct ww_pack_view *view,
                             const struct ww_pack_table_part *part, uint64_t chunk,
                             const struct ww_rank *rank, const uint8_t *prediction,

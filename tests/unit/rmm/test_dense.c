@@ -98,6 +98,23 @@ static void a_change_comes_back_within_its_bound_for_each_type(void **state)
     }
 }
 
+/* The widest cells are those that a Gaussian needs, so they stop none. */
+static void a_gaussian_has_the_cells_that_its_bound_allows(void **state)
+{
+    const struct ww_dense_input in = make(WW_DTYPE_F32, 1e-3);
+    (void)state;
+    for (unsigned i = 1; i < 20; i++) {
+        const double bound = 0.05 * i;
+        struct ww_error err = {0};
+        struct ww_dense d;
+        OK(ww_dense_fit(&in, bound, &d, &err));
+        assert_true(d.fits);
+        if (!(d.error <= bound && d.error > 0.98 * bound)) {
+            fail_msg("bound %g: error %g", bound, d.error);
+        }
+    }
+}
+
 /* 0.8 is a cell of 2.5 deviations, which costs a Gaussian 0.96 bits. */
 static void one_bit_buys_a_change_of_full_length(void **state)
 {
@@ -213,6 +230,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_comes_back_within_its_bound_for_each_type),
+        cmocka_unit_test(a_gaussian_has_the_cells_that_its_bound_allows),
         cmocka_unit_test(one_bit_buys_a_change_of_full_length),
         cmocka_unit_test(heavy_tails_do_not_widen_the_cells),
         cmocka_unit_test(what_cannot_be_kept_does_not_fit),
