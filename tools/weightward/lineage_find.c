@@ -36,7 +36,7 @@ static void tell(const struct ww_find_report *report, const char *suspect)
            n ? "SUPPORTS" : "DOES NOT SUPPORT", suspect, n ? "support" : "do not support",
            n ? n : (size_t)report->n_models, report->n_models);
     if (report->disguise) {
-        printf("suspect: %s; hashes of its bytes are compared with nobody's\n",
+        printf("suspect: %s; its bytes are its own, so no hashes were compared\n",
                report->disguise);
     }
     if (report->root) {
