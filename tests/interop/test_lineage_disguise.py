@@ -357,8 +357,13 @@ def refusals(tool, work, merged, candidate):
     odd = eight_bit(merged, "fp8-rows")
     odd = folder(os.path.join(work, "odd"), {k: v[:3] if k.endswith("_scale") else v
                                              for k, v in odd.items()})
+    # Of a lock under integers one tensor cannot be read, so the lock is not looked for.
+    bare = eight_bit(weights(os.path.join(work, "lock-exact")), "int8")
+    bare.pop("model.layers.1.mlp.up_proj.SCB")
+    bare = folder(os.path.join(work, "bare"), bare)
     problems = []
     for path, status, words in ((strange, 1, "no relative"), (cut, 6, "cut off"),
+                                (bare, 1, "an order that comparing"),
                                 (two, 6, "holds 2 GGUF files"), (odd, 6, "do not fit")):
         done = subprocess.run([tool, "lineage", "decompose", path, "--base", base,
                                "--candidate", candidate, "-q"], text=True,
