@@ -255,24 +255,40 @@ static enum ww_err read_base(const struct ww_parent *p,
     return rc;
 }
 
+/* The factors of a part, or NULL. Its chunks are read one after the other and share them.
+ */
+static enum ww_err load_rank(const struct ww_parent *p,
+                             const struct ww_pack_table_part *part,
+                             struct ww_unpack_room *room, const struct ww_rank **out,
+                             struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    *out = NULL;
+    if (part->rank.rank == 0) {
+        return WW_OK;
+    }
+    if (room->rank_of != part) {
+        ww_rank_release(&room->rank);
+        rc = ww_rank_load(&p->view, part, room->chunk, room->coded, &room->rank, err);
+        room->rank_of = rc ? NULL : part;
+    }
+    *out = rc ? NULL : &room->rank;
+    return rc;
+}
+
 /* One level: prediction NULL for none. */
 static enum ww_err decode(const struct ww_parent *p,
                           const struct ww_pack_table_part *part, uint64_t chunk,
                           const uint8_t *prediction, struct ww_unpack_room *room,
                           uint8_t *out, size_t n, struct ww_error *err)
 {
-    struct ww_rank rank = {0};
-    enum ww_err rc = WW_OK;
+    const struct ww_rank *rank = NULL;
+    const enum ww_err rc = load_rank(p, part, room, &rank, err);
 
-    if (part->rank.rank > 0) {
-        rc = ww_rank_load(&p->view, part, room->chunk, room->coded, &rank, err);
-    }
-    if (!rc) {
-        rc = ww_unpack_chunk(&p->view, part, chunk, rank.b ? &rank : NULL, prediction,
-                             room, out, n, err);
-    }
-    ww_rank_release(&rank);
-    return rc;
+    return rc ? rc
+              : ww_unpack_chunk(&p->view, part, chunk, rank, prediction, room, out, n,
+                                err);
 }
 
 enum ww_err ww_parent_read(const struct ww_parent *p, uint32_t part, uint64_t chunk,

@@ -30,6 +30,7 @@ static void room_free(struct ww_unpack_room *room)
         ww_free(room->with_rank);
         ww_free(room->chain[0]);
         ww_free(room->chain[1]);
+        ww_rank_release(&room->rank);
         ww_free(room);
     }
 }

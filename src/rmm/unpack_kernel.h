@@ -16,10 +16,12 @@ struct ww_parent;
 /** Working memory of one thread. */
 struct ww_unpack_room {
     struct ww_chunk_room *chunk;
-    uint8_t *coded;     /* WW_CHUNK_MAX_CODED */
-    uint8_t *mixed;     /* WW_CHUNK_BYTES */
-    uint8_t *with_rank; /* the same */
-    uint8_t *chain[2];  /* the same; NULL until a parent is read */
+    uint8_t *coded;      /* WW_CHUNK_MAX_CODED */
+    uint8_t *mixed;      /* WW_CHUNK_BYTES */
+    uint8_t *with_rank;  /* the same */
+    uint8_t *chain[2];   /* the same; NULL until a parent is read */
+    struct ww_rank rank; /* factors of the parent's part that was read last, */
+    const struct ww_pack_table_part *rank_of; /* which is this one; or NULL */
     struct ww_unpack_room *next;
 };
 

@@ -53,6 +53,28 @@ static char *model(const char *dir, const char *name, const uint16_t *numbers)
     return path;
 }
 
+/* Factors of small numbers. */
+static void fill(float *b, float *a, uint64_t *seed)
+{
+    for (size_t i = 0; i < M * R; i++) {
+        b[i] = 0.1F * centred(seed);
+    }
+    for (size_t i = 0; i < R * D; i++) {
+        a[i] = 0.1F * centred(seed);
+    }
+}
+
+static void merge(const uint16_t *base, const float *b, const float *a, uint16_t *tune)
+{
+    for (size_t i = 0; i < M * D; i++) {
+        float sum = 0;
+        for (size_t k = 0; k < R; k++) {
+            sum += b[i / D * R + k] * a[k * D + i % D];
+        }
+        tune[i] = to_bf16(from_bf16(base[i]) + sum);
+    }
+}
+
 static struct rx *rx_within(double error)
 {
     static uint16_t base[M * D], tune[M * D];
@@ -60,20 +82,11 @@ static struct rx *rx_within(double error)
     float b[M * R], a[R * D];
     uint64_t seed = 4;
     assert_non_null(x);
-    for (size_t i = 0; i < M * R; i++) {
-        b[i] = 0.1F * centred(&seed);
-    }
-    for (size_t i = 0; i < R * D; i++) {
-        a[i] = 0.1F * centred(&seed);
-    }
+    fill(b, a, &seed);
     for (size_t i = 0; i < M * D; i++) {
-        float sum = 0;
-        for (size_t k = 0; k < R; k++) {
-            sum += b[i / D * R + k] * a[k * D + i % D];
-        }
         base[i] = to_bf16(0.1F * centred(&seed));
-        tune[i] = to_bf16(from_bf16(base[i]) + sum);
     }
+    merge(base, b, a, tune);
     x->dir = ww_test_mkdir();
     x->base = model(x->dir, "base", base);
     x->tune = model(x->dir, "tune", tune);
@@ -212,48 +225,83 @@ static void altered_factors_are_refused(void **state)
     rx_free(x);
 }
 
-/* A parent that is its base and a product predicts as it comes back. */
-static void a_version_of_a_merged_adapter_comes_back(void **state)
+/* Every 64th number moved: a later version. */
+static char *later(const struct rx *x, const char *of, const char *name)
 {
-    static const char *const after[] = {NULL, "tune"};
-    struct rx *x = rx_new();
-    char *later = fx_join(x->dir, "later");
-    const struct ww_unpack_options unpack = {.base = x->base};
-    struct ww_pack_report report;
-    struct ww_error err = {0};
-    struct ww_buf file, tensor, packages[2];
-    (void)state;
-    assert_int_equal(mkdir(later, 0755), 0);
-    fx_read(fx_name(x->tune, "/model.safetensors"), &file);
+    char *path = fx_join(x->dir, name);
+    struct ww_buf file;
+    fx_read(fx_name(of, "/model.safetensors"), &file);
     for (size_t at = file.len - 2; at > 1000; at -= 128) {
         file.data[at] ^= 2;
     }
-    fx_write(later, "model.safetensors", file.data, file.len);
-    fx_write(later, "config.json", "{\"model_type\":\"llama\"}", 22);
-    const struct ww_pack_member members[] = {{"tune", x->tune, NULL, 0},
-                                             {"later", later, NULL, 0}};
+    assert_int_equal(mkdir(path, 0755), 0);
+    fx_write(path, "model.safetensors", file.data, file.len);
+    fx_write(path, "config.json", "{\"model_type\":\"llama\"}", 22);
+    ww_buf_release(&file);
+    return path;
+}
+
+/* The base and another product than the tune's. */
+static char *other(const struct rx *x, const char *name)
+{
+    static uint16_t numbers[M * D];
+    struct ww_buf file;
+    float b[M * R], a[R * D];
+    uint64_t seed = 77;
+    fx_read(fx_name(x->base, "/model.safetensors"), &file);
+    memcpy(numbers, file.data + file.len - sizeof(numbers), sizeof(numbers));
+    ww_buf_release(&file);
+    fill(b, a, &seed);
+    merge(numbers, b, a, numbers);
+    return model(x->dir, name, numbers);
+}
+
+/* A parent that is its base and a product predicts as it comes back. */
+static void versions_of_merged_adapters_come_back(void **state)
+{
+    static const char *const after[] = {NULL, NULL, "tune", "other"};
+    struct rx *x = rx_new();
+    const struct ww_unpack_options unpack = {.base = x->base};
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    struct ww_buf packages[2];
+    (void)state;
+    char *paths[] = {x->tune, other(x, "other"), later(x, x->tune, "later"), NULL};
+    paths[3] = later(x, paths[1], "last");
+    const struct ww_pack_member members[] = {{"tune", paths[0], NULL, 0},
+                                             {"other", paths[1], NULL, 0},
+                                             {"later", paths[2], NULL, 0},
+                                             {"last", paths[3], NULL, 0}};
     for (unsigned i = 0; i < 2; i++) {
         const struct ww_pack_options options = {
             .base = x->base, .after = after, .run = {.threads = 1 + 3 * i}};
         (void)unlink(x->pkg);
-        OK(ww_pack_create(x->pkg, members, 2, &options, &report, &err));
-        assert_true(report.members[1].bytes * 3 < report.members[0].bytes);
+        OK(ww_pack_create(x->pkg, members, 4, &options, &report, &err));
+        assert_true(report.members[2].bytes * 3 < report.members[0].bytes);
+        assert_true(report.members[3].bytes * 3 < report.members[1].bytes);
         ww_pack_report_release(&report);
         fx_read(x->pkg, &packages[i]);
     }
     assert_int_equal(packages[0].len, packages[1].len);
     assert_memory_equal(packages[0].data, packages[1].data, packages[0].len);
-    OK(ww_unpack(x->pkg, "later", x->out, &unpack, &report, &err));
-    ww_pack_report_release(&report);
-    ww_buf_init(&tensor, (size_t)2 * M * D);
-    OK(ww_unpack_tensor(x->pkg, "later", "w", &unpack, give, &tensor, &err));
-    assert_int_equal(tensor.len, 2 * M * D);
-    assert_memory_equal(tensor.data, file.data + file.len - tensor.len, tensor.len);
-    ww_buf_release(&file);
-    ww_buf_release(&tensor);
+    for (size_t i = 2; i < 4; i++) {
+        struct ww_buf file, tensor;
+        char *out = fx_join(x->dir, i == 2 ? "out-2" : "out-3");
+        OK(ww_unpack(x->pkg, members[i].name, out, &unpack, &report, &err));
+        ww_pack_report_release(&report);
+        fx_read(fx_name(paths[i], "/model.safetensors"), &file);
+        ww_buf_init(&tensor, (size_t)2 * M * D);
+        OK(ww_unpack_tensor(x->pkg, members[i].name, "w", &unpack, give, &tensor, &err));
+        assert_int_equal(tensor.len, 2 * M * D);
+        assert_memory_equal(tensor.data, file.data + file.len - tensor.len, tensor.len);
+        ww_buf_release(&file);
+        ww_buf_release(&tensor);
+        free(out);
+        free(paths[i]);
+    }
     ww_buf_release(&packages[0]);
     ww_buf_release(&packages[1]);
-    free(later);
+    free(paths[1]);
     rx_free(x);
 }
 
@@ -323,7 +371,7 @@ int main(void)
         cmocka_unit_test(a_merged_adapter_comes_back),
         cmocka_unit_test(the_error_reported_is_that_of_base_and_product),
         cmocka_unit_test(altered_factors_are_refused),
-        cmocka_unit_test(a_version_of_a_merged_adapter_comes_back),
+        cmocka_unit_test(versions_of_merged_adapters_come_back),
         cmocka_unit_test(tables_that_no_writer_makes_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
