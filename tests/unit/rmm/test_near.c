@@ -160,7 +160,7 @@ static void nothing_near_does_not_fit(void **state)
     assert_false(near.fits);
 }
 
-/* Every cut and every flipped bit of a coded chunk: refused, or other numbers. */
+/* Every cut of a coded chunk is refused; a flipped bit is, or is read without harm. */
 static void the_form_is_read_only_as_it_was_written(void **state)
 {
     static const float scales[R] = {1, 2, 3, 4, 5, 6, 7, 8};
