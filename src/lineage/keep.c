@@ -23,8 +23,9 @@
 #define TOP_DROP 0.03
 #define NARROW 4 /* ranks that a step may take */
 #define KEPT 0.99
-#define FLOOR 2 /* ranks of a level in front of a step, */
-#define ABOVE 3 /* and of the one behind it, at least */
+#define NOTHING 0.1 /* where all that is short was dropped, no more is left than this */
+#define FLOOR 2     /* ranks of a level in front of a step, */
+#define ABOVE 3     /* and of the one behind it, at least */
 
 struct histogram {
     uint64_t n[BINS];
@@ -272,6 +273,12 @@ static bool has_floor(const double *r)
     return top + ABOVE <= WW_KEEP_RANKS && flat >= FIRST + FLOOR && top - flat <= NARROW;
 }
 
+/* Who cuts by length leaves next to nothing of the shortest. */
+static enum ww_keep_shape unless_floor(const double *r, enum ww_keep_shape shape)
+{
+    return r[0] > NOTHING ? WW_KEEP_FLOOR : shape;
+}
+
 enum ww_keep_shape ww_keep_shape(const struct ww_keep *keep)
 {
     const double *r = keep->rate;
@@ -285,16 +292,18 @@ enum ww_keep_shape ww_keep_shape(const struct ww_keep *keep)
         most = fmax(most, r[i]);
     }
     for (unsigned i = 0; i < last; i++) {
-        between += r[i] > 0.1 && r[i] < 0.9;
+        between += r[i] > NOTHING && r[i] < 1 - NOTHING;
     }
     if (r[last] < r[last - 1] - TOP_DROP) {
-        return WW_KEEP_BAND;
+        return unless_floor(r, WW_KEEP_BAND);
     }
     if (most - least < EVEN) {
-        return least < ALL ? WW_KEEP_FLAT : r[0] < 0.5 ? WW_KEEP_STEP : WW_KEEP_ALL;
+        return least < ALL  ? WW_KEEP_FLAT
+               : r[0] < 0.5 ? unless_floor(r, WW_KEEP_STEP)
+                            : WW_KEEP_ALL;
     }
     if (between <= NARROW) {
-        return WW_KEEP_STEP;
+        return unless_floor(r, WW_KEEP_STEP);
     }
     return has_floor(r) ? WW_KEEP_FLOOR : WW_KEEP_RAMP;
 }

@@ -40,7 +40,9 @@ static const struct words by_shape[] = {
     /* Selected by length, but of no recipe that the sources allow, and never so little
      * that nothing else was added. */
     [WW_KEEP_FLOOR] = {"unclear",
-                       {"ties with a source that was not given", "ties", "sce", NULL}},
+                       {"ties with a source that was not given",
+                        "breadcrumbs with a source that was not given", "ties",
+                        "breadcrumbs", "sce", NULL}},
     [WW_KEEP_BAND] = {"breadcrumbs", {"breadcrumbs_ties", NULL}},
 };
 static const struct words blend = {"blend",

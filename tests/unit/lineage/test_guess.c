@@ -137,6 +137,14 @@ static double band(double rank)
 {
     return rank < 0.4 ? 0.01 : rank < 0.95 ? 1 : 0.8;
 }
+static double short_step_on_a_floor(double rank)
+{
+    return rank < 0.2 ? 0.26 : 1;
+}
+static double band_on_a_floor(double rank)
+{
+    return rank < 0.25 ? 0.67 : rank < 0.95 ? 0.96 : 0.89;
+}
 
 static void shapes_of_keep_rates_are_told_apart(void **state)
 {
@@ -148,6 +156,8 @@ static void shapes_of_keep_rates_are_told_apart(void **state)
     assert_int_equal(shape_of(step_on_a_floor), WW_KEEP_FLOOR);
     assert_int_equal(shape_of(steep_ramp), WW_KEEP_RAMP);
     assert_int_equal(shape_of(band), WW_KEEP_BAND);
+    assert_int_equal(shape_of(short_step_on_a_floor), WW_KEEP_FLOOR);
+    assert_int_equal(shape_of(band_on_a_floor), WW_KEEP_FLOOR);
 }
 
 static void text_is_a_recipe_that_says_the_same(void **state)
