@@ -132,8 +132,7 @@ enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
     return rc;
 }
 
-/* Layers in other places, or else a lock: what only the base can tell. */
-static enum ww_err undo_moves(const struct ww_model *base, struct ww_disguise *out,
+enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err)
 {
     struct ww_model *model = out->model;
@@ -162,7 +161,7 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
         rc = ww_disguise_decoded(path, out, notes, err);
         if (!rc) {
             rc = out->read ? ww_disguise_under(base, out, err)
-                           : undo_moves(base, out, err);
+                           : ww_disguise_moved(base, out, err);
         }
     }
     if (rc) {

@@ -60,6 +60,11 @@ enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *ba
                                bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
 
+/** Of the plain model that out holds, and takes back on failure: layers in other places,
+ *  or else a lock undone, which only the base can tell. */
+enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** Undoes a lock of the base under weights that out decodes, when they look like one; out
  *  is the decoded and unlocked suspect then, and stays as it is else. */
 enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "lineage/disguise.h"
 #include "lineage/draws.h"
 #include "lineage/halves.h"
 #include "lineage/matching.h"
@@ -21,6 +22,7 @@
 struct replaying {
     const struct ww_replay_options *options;
     struct ww_replay_report *report;
+    struct ww_disguise disguise; /* owns the suspect, and may borrow from the plan */
     struct ww_model *suspect;
     struct ww_recipe_view view;
     struct ww_merge_plan plan;
@@ -59,6 +61,22 @@ static enum ww_err take_recipe(struct replaying *r, const char *text, const char
     return rc;
 }
 
+/* Why there is no recipe. */
+static const char *why_none(const struct ww_decompose_report *found)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < found->n_sources; i++) {
+        any = any || found->sources[i].included;
+    }
+    return !any ? "no recipe can be inferred: no candidate is included"
+           : found->disguise
+               ? "no recipe can be inferred: the suspect is not stored as a "
+                 "merge stores it, so that no bits can be compared"
+               : "no recipe can be inferred: none that was tried gives any "
+                 "of the bits";
+}
+
 /* From half of the tensors; the other half is what is replayed. */
 static enum ww_err infer_recipe(struct replaying *r, const char *suspect,
                                 struct ww_error *err)
@@ -79,8 +97,7 @@ static enum ww_err infer_recipe(struct replaying *r, const char *suspect,
         rc = ww_strlist_add(&r->warnings, found.warnings[i], err);
     }
     if (!rc && !found.recipe) {
-        rc = ww_strlist_add(&r->warnings,
-                            "no recipe can be inferred: no candidate is included", err);
+        rc = ww_strlist_add(&r->warnings, why_none(&found), err);
     } else if (!rc) {
         rc = take_recipe(r, found.recipe, "inferred", ".", err);
     }
@@ -108,6 +125,66 @@ static enum ww_err load_recipe(struct replaying *r, struct ww_error *err)
     return rc;
 }
 
+/* A model that the suspect descends from by the recipe: the base, if there is one. */
+static const struct ww_model *relative_of(const struct ww_merge_plan *plan)
+{
+    for (uint32_t t = 0; t < plan->n_tensors; t++) {
+        const struct ww_merge_tensor *of = &plan->tensors[t];
+        if (of->base && of->base->model != WW_NONE) {
+            return plan->models[of->base->model];
+        }
+    }
+    return plan->n_models ? plan->models[0] : NULL;
+}
+
+/* Weights in other places have no bits to compare: a lock is undone first. */
+static enum ww_err undo_lock(struct replaying *r, struct ww_error *err)
+{
+    const struct ww_model *relative = relative_of(&r->plan);
+    struct ww_error why = {0};
+    char *text = NULL;
+    enum ww_err rc = relative ? ww_disguise_moved(relative, &r->disguise, &why) : WW_OK;
+
+    /* NaN hides a lock, and has bits like any other number. */
+    if (rc && rc != WW_E_NONFINITE) {
+        return WW_FAIL(err, rc, "%s", why.text);
+    }
+    if (!r->disguise.undone) {
+        return WW_OK;
+    }
+    text = ww_asprintf("the suspect is %s", r->disguise.undone);
+    rc = text ? ww_strlist_add(&r->warnings, text, err) : WW_FAIL_MEMORY(err, "a replay");
+    ww_free(text);
+    return rc;
+}
+
+/* No bit survives a dense matrix. */
+static enum ww_err leave_out_dense(struct replaying *r, uint32_t *n_found,
+                                   struct ww_error *err)
+{
+    uint32_t n = 0;
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < r->plan.n_tensors && r->disguise.dense; t++) {
+        if (r->tensor[t] != WW_NONE &&
+            r->disguise.dense(r->disguise.payload, r->tensor[t])) {
+            r->tensor[t] = WW_NONE;
+            n++;
+        }
+    }
+    *n_found -= n;
+    if (n > 0) {
+        text = ww_asprintf("%u tensors were mixed by dense matrices, which leave no bit "
+                           "as it was, and are not replayed",
+                           n);
+        rc = text ? ww_strlist_add(&r->warnings, text, err)
+                  : WW_FAIL_MEMORY(err, "a replay");
+    }
+    ww_free(text);
+    return rc;
+}
+
 static enum ww_err align(struct replaying *r, struct ww_error *err)
 {
     const uint32_t n = r->plan.n_tensors;
@@ -126,6 +203,12 @@ static enum ww_err align(struct replaying *r, struct ww_error *err)
         enum ww_err rc = text ? ww_strlist_add(&r->warnings, text, err)
                               : WW_FAIL_MEMORY(err, "a replay");
         ww_free(text);
+        if (rc) {
+            return rc;
+        }
+    }
+    if (r->disguise.dense) {
+        enum ww_err rc = leave_out_dense(r, &n_found, err);
         if (rc) {
             return rc;
         }
@@ -423,6 +506,9 @@ static enum ww_err compare(struct replaying *r, struct ww_error *err)
     enum ww_err rc = ww_recipe_view_plan(&r->view, WW_NONE, NULL, &r->plan, err);
 
     if (!rc) {
+        rc = undo_lock(r, err);
+    }
+    if (!rc) {
         rc = align(r, err);
     }
     if (!rc) {
@@ -446,6 +532,7 @@ static enum ww_err compare(struct replaying *r, struct ww_error *err)
 static void release(struct replaying *r)
 {
     ww_matches_release(&r->matches);
+    ww_disguise_release(&r->disguise);
     ww_predictor_free(r->predictors[0]);
     drop_controls(r);
     ww_predictor_free(r->kept);
@@ -454,7 +541,6 @@ static void release(struct replaying *r)
     ww_merge_plan_release(&r->peer_plan);
     ww_merge_plan_release(&r->plan);
     ww_recipe_view_release(&r->view);
-    ww_model_close(r->suspect);
     ww_free(r->half);
     ww_free(r->tensor);
     ww_free(r->dtypes);
@@ -503,6 +589,7 @@ enum ww_err ww_lineage_replay(const char *suspect,
     rc = check_plan(r, err);
     if (!rc) {
         rc = ww_model_open(suspect, &r->suspect, err);
+        r->disguise.model = r->suspect;
     }
     if (!rc) {
         rc = options->recipe ? load_recipe(r, err) : infer_recipe(r, suspect, err);

@@ -135,8 +135,12 @@ static enum ww_err add_recipe(struct ww_sentences *f, const struct ww_lineage_re
         ww_asprintf("'%s' was computed by the recipe of this report", r->models[0].name);
 
     if (!p->recipe) {
-        return add(f, "recipe", WW_SENTENCE_NOT, claim,
-                   ww_strdup("no recipe could be inferred"), err);
+        const char *stored = r->decompose.disguise;
+        return add(f, "recipe", stored ? WW_SENTENCE_UNTOLD : WW_SENTENCE_NOT, claim,
+                   stored
+                       ? ww_asprintf("the suspect is %s: no bits can be compared", stored)
+                       : ww_strdup("no recipe could be inferred"),
+                   err);
     }
     for (size_t i = 0; i < p->n_controls; i++) {
         best = fmax(best, p->controls[i].match);

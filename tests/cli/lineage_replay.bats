@@ -63,6 +63,19 @@ EOF
     cmp t1 t3
 }
 
+@test "a locked suspect is unlocked by the base before its bits are compared" {
+    once merged task_arithmetic 0.6 0.25
+    "$WW" key new lock --out lock --no-passphrase -q
+    for level in exact dense; do
+        "$WW" lock suspect "$level" --key lock --level "$level" -q
+        "$WW" lineage replay "$level" --recipe recipe.yml --json -q >answer
+        jq -e '.supports and .match == 1 and (.warnings | any(test("a lock, undone")))' answer
+    done
+    jq -e '.warnings | any(test("mixed by dense matrices"))' answer
+    "$WW" lineage replay exact --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q | jq -e '.supports and .inferred'
+}
+
 @test "what cannot be replayed is refused by name" {
     once merged task_arithmetic 0.6 0.25
     refused 2 "--recipe FILE" "$WW" lineage replay suspect

@@ -119,6 +119,31 @@ signed() {
         jq -e '.supports'
 }
 
+@test "bits of rounded weights cannot be compared, and the report says so" {
+    once blend suspect 0.6 0.25
+    chmod -R u+w suspect
+    python3 - suspect/model.safetensors <<'EOP'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", raw[:8])[0]
+head, body, out = json.loads(raw[8:8 + n]), raw[8 + n:], bytearray()
+for t in sorted((t for k, t in head.items() if k != "__metadata__"), key=lambda t: t["data_offsets"]):
+    part = body[slice(*t["data_offsets"])]
+    if len(t["shape"]) == 2:  # BF16 to float, and the upper byte of a half is an E5M2
+        wide = bytearray(2 * len(part))
+        wide[2::4], wide[3::4] = part[::2], part[1::2]
+        values = struct.unpack(f"<{len(part) // 2}f", wide)
+        part, t["dtype"] = struct.pack(f"<{len(values)}e", *values)[1::2], "F8_E5M2"
+    t["data_offsets"] = [len(out), len(out) + len(part)]
+    out += part
+text = json.dumps(head).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(text)) + text + out)
+EOP
+    report suspect out --replay
+    [ "$(scale out recipe)" = "cannot tell" ]
+    jq -e '.findings[] | select(.about == "recipe") | .basis | test("no bits can be compared")' out/report.json
+}
+
 @test "names are text in the page and words in the commands" {
     blend "a<b>&'c" 1.0 0.0
     report "a<b>&'c" out

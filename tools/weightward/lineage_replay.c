@@ -23,14 +23,23 @@ static void tell_control(const struct ww_replay_control *c)
     }
 }
 
-static void tell(const struct ww_replay_report *report, const char *suspect)
+static void tell_match(const struct ww_replay_report *report, const char *suspect)
 {
+    if (!report->recipe) {
+        printf("DOES NOT SUPPORT: no recipe could be inferred for '%s'\n", suspect);
+        return;
+    }
     printf("%s: %s gives %.4f of the moved bits of '%s' (%.4f to %.4f over tensors), "
            "computed as %s\n",
            report->supports ? "SUPPORTS" : "DOES NOT SUPPORT",
            report->inferred ? "the inferred recipe" : "the recipe", report->match,
            suspect, report->low, report->high,
            report->arithmetic ? report->arithmetic : "nothing");
+}
+
+static void tell(const struct ww_replay_report *report, const char *suspect)
+{
+    tell_match(report, suspect);
     for (size_t i = 0; i < report->n_controls; i++) {
         tell_control(&report->controls[i]);
     }
