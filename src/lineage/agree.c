@@ -15,6 +15,7 @@
 #include "util/fs.h"
 #include "weightward/lineage.h"
 #include "weightward/merge.h"
+#include "weightward/model.h"
 
 #define ROOT_SHARED (-6) /* log10 p */
 #define MOSTLY_UNKNOWN 0.5
@@ -64,10 +65,22 @@ static enum ww_err add_declared(struct agreeing *a, const char *name, bool found
                : WW_FAIL_MEMORY(err, "a comparison with what is declared");
 }
 
+/* Does the recipe make most of what the folder holds? Bits of the rest say nothing. */
+static enum ww_err covers_most(const struct agreeing *a, bool *most, struct ww_error *err)
+{
+    struct ww_model *model = NULL;
+    enum ww_err rc = ww_model_open(a->suspect, &model, err);
+
+    *most = !rc && 2 * a->report->replay.tensors >= model->n_tensors;
+    ww_model_close(model);
+    return rc;
+}
+
 /* The recipe that lies in the folder, replayed. */
 static enum ww_err replay(struct agreeing *a, struct ww_error *err)
 {
     struct ww_verify_lineage_report *r = a->report;
+    bool most = true;
     char *path = ww_path_join(a->suspect, WW_MERGE_RECIPE_FILE);
     const struct ww_replay_options options = {.recipe = path,
                                               .controls = a->options->candidates,
@@ -98,8 +111,18 @@ static enum ww_err replay(struct agreeing *a, struct ww_error *err)
                 WW_REPLAY_TIMES_WORSE * (1 - r->replay.match);
         }
     }
+    if (!rc && r->replay.supports) {
+        rc = covers_most(a, &most, err);
+    }
     if (rc) {
         return rc;
+    }
+    if (!most) {
+        return conclude(
+            a, WW_LINEAGE_UNTOLD,
+            "the recipe gives the bits that it makes, and makes fewer than half "
+            "of the suspect's tensors in their names, shapes and dtypes",
+            err);
     }
     return r->replay.supports
                ? conclude(a, WW_LINEAGE_AGREES,

@@ -45,6 +45,13 @@ here=(--source org/base="$family/base" --source org/rev="$family/expert-rev"
     jq -e '.agrees == false and (.why | test("does not give"))' <<<"$output"
 }
 
+@test "a recipe that makes little of what the folder holds cannot be told" {
+    merged
+    LC_ALL=C sed -i 's/model\.layers\./model.lazers./g' suspect/model.safetensors
+    run -6 verify
+    [[ $output == "COULD NOT TELL: "*"fewer than half"* ]]
+}
+
 @test "models of a recipe may lie elsewhere; one that is nowhere cannot be told" {
     merged
     cp suspect/mergekit_config.yml kept
