@@ -37,8 +37,13 @@ void ww_la_ready(void)
 
 void ww_la_threads(unsigned n)
 {
+    const int wanted = n ? (int)n : 1;
+
     ww_la_ready();
-    openblas_set_num_threads(n ? (int)n : 1);
+    /* Others may multiply meanwhile, who read the number. */
+    if (openblas_get_num_threads() != wanted) {
+        openblas_set_num_threads(wanted);
+    }
 }
 
 static CBLAS_TRANSPOSE form_of(enum ww_la_form form)
