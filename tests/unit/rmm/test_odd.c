@@ -48,16 +48,6 @@ static enum ww_err pack(struct fx *f, const char *path, double error, double *go
     return rc;
 }
 
-static enum ww_err ignore(void *payload, const void *bytes, size_t n,
-                          struct ww_error *err)
-{
-    (void)payload;
-    (void)bytes;
-    (void)n;
-    (void)err;
-    return WW_OK;
-}
-
 static void odd_numbers_come_back_bit_for_bit(void **state)
 {
     static const uint32_t odd[] = {0x80000000, 0x7f800000, 0xff800000,
@@ -128,7 +118,7 @@ static void a_base_with_the_factors_names_is_not_spoken_of(void **state)
     assert_true(report.members[0].error > 0);
     assert_int_equal(report.base_tensors, 0);
     ww_pack_report_release(&report);
-    OK(ww_unpack_tensor(f->pkg, "odd", tensor, &with, ignore, NULL, &err));
+    OK(ww_unpack_tensor(f->pkg, "odd", tensor, &with, fx_ignore, NULL, &err));
     OK(fx_unpack(f, "odd", NULL, NULL, &err));
     ww_buf_release(&bytes);
     free(path);
