@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "la/la_int.h"
+#include "weightward/run.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -18,12 +19,10 @@ static void one_thread(void)
     openblas_set_num_threads(1);
 }
 
-/* Where it has threads at all. They come back when they are wanted. */
+/* Where it has threads at all: an inner name, in no header of OpenBLAS. */
 extern int blas_thread_shutdown_(void) __attribute__((weak));
 
-/* OpenBLAS starts its threads when it is loaded, and they spin for some hundredths of a
- * second before they sleep, in a program that multiplies nothing as well. */
-__attribute__((constructor)) static void send_threads_home(void)
+void ww_run_alone(void)
 {
     if (blas_thread_shutdown_) {
         blas_thread_shutdown_();

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "weightward/run.h"
+
 static const struct command {
     const char *name;
     int (*run)(int argc, const char **argv);
@@ -14,14 +16,16 @@ static const struct command {
 } commands[] = {
     {"inspect", cmd_inspect, "what a model folder holds and what a lock would move"},
     {"key", cmd_key, "make and describe keys"},
-    {"lock", cmd_lock, "transform the weights so that default merging tools fail on them"},
+    {"lock", cmd_lock,
+     "transform the weights so that default merging tools fail on them"},
     {"unlock", cmd_unlock, "give the source back, byte for byte"},
     {"attack", cmd_attack, "undo a lock without its key, by the base model or a sibling"},
     {"merge", cmd_merge, "merge models by a mergekit recipe, with a record of it"},
     {"recipients", cmd_recipients, "who may open a sealed model"},
     {"extract", cmd_extract, "write the difference of two models as a LoRA adapter"},
     {"sign", cmd_sign, "sign a folder (OpenSSF Model Signing)"},
-    {"rmm", cmd_rmm, "packages from which each of several models comes back, byte for byte"},
+    {"rmm", cmd_rmm,
+     "packages from which each of several models comes back, byte for byte"},
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"lineage", cmd_lineage, "say which sources a model was made of, in which shares"},
     {"evo", cmd_evo, "pool models behind servers; search merges by their scores"},
@@ -35,8 +39,10 @@ static void print_help(FILE *to)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
     }
-    fputs("\nweightward COMMAND --help lists a command's options; weightward help COMMAND "
-          "opens its page\n", to);
+    fputs(
+        "\nweightward COMMAND --help lists a command's options; weightward help COMMAND "
+        "opens its page\n",
+        to);
 }
 
 static const struct command *find(const char *name)
@@ -80,8 +86,10 @@ static int help(int argc, const char **argv)
     char page[64];
     snprintf(page, sizeof page, "weightward-%.32s", argv[1]);
     execlp("man", "man", page, (char *)NULL);
-    fprintf(stderr, "weightward help: the program 'man' is not installed; try: weightward "
-                    "%s --help\n", argv[1]);
+    fprintf(stderr,
+            "weightward help: the program 'man' is not installed; try: weightward "
+            "%s --help\n",
+            argv[1]);
     return ww_err_exit_status(WW_E_NOTFOUND);
 }
 
@@ -89,6 +97,7 @@ int main(int argc, char **argv)
 {
     struct ww_error err = {0};
     const char **args = (const char **)(void *)argv;
+    ww_run_alone();
     if (ww_process_harden(&err)) {
         fprintf(stderr, "weightward: %s\n", err.text);
         return ww_err_exit_status(err.code);
