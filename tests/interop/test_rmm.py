@@ -117,13 +117,14 @@ def merged(run, check, work, base, adapter):
     run("rmm", "unpack", "m.pkg", "m", "m", "--base", base)
     assert read(out, "model.safetensors") == read(os.path.join(work, "m"), "model.safetensors")
     # within an error levels are of what the product leaves; below 0.001 exact is smaller here
-    run("rmm", "pack", "w.pkg", f"m={out}", "--error", "0.003", "--base", base)
-    run("rmm", "unpack", "w.pkg", "m", "within", "--base", base)
-    package = Package(os.path.join(work, "w.pkg"))
-    check(package, "m", os.path.join(work, "within"))
-    entry = package.manifest["members"][0]
-    assert entry["coded"]["own"] > 0 and entry["coded"]["dense"] > 0, entry
-    assert 0 < entry["error"] <= 0.003, entry
+    for error, form in ("0.003", "dense"), ("0.0005", "order"):
+        run("rmm", "pack", f"w{error}.pkg", f"m={out}", "--error", error, "--base", base)
+        run("rmm", "unpack", f"w{error}.pkg", "m", f"within{error}", "--base", base)
+        package = Package(os.path.join(work, f"w{error}.pkg"))
+        check(package, "m", os.path.join(work, f"within{error}"))
+        entry = package.manifest["members"][0]
+        assert entry["coded"]["own"] > 0 and entry["coded"][form] > 0, entry
+        assert 0 < entry["error"] <= float(error), entry
     print(f"merged by peft: {len(ranks)} products of rank 4 found, rounded as",
           sorted({r["rounding"] for r in ranks}))
 
