@@ -42,6 +42,11 @@ enum ww_err ww_store_add(struct ww_db *db, const struct ww_store_model *who,
                          const struct ww_print *print, char **known_as,
                          struct ww_error *err) WW_MUST_USE;
 
+/** A statement that gives no rows. */
+enum ww_err ww_store_run(struct ww_db *db, const char *sql,
+                         const struct ww_db_value *parameters, size_t n,
+                         struct ww_error *err) WW_MUST_USE;
+/** One whole number; *out stays as it is when there is no row. */
 enum ww_err ww_store_count(struct ww_db *db, const char *sql,
                            const struct ww_db_value *parameters, size_t n, int64_t *out,
                            struct ww_error *err) WW_MUST_USE;
