@@ -137,6 +137,19 @@ void ww_recipe_release(struct ww_recipe_file *file);
 enum ww_err ww_recipe_model_of(struct ww_recipe *recipe, const struct ww_ynode *node,
                                uint32_t *out, struct ww_error *err) WW_MUST_USE;
 
+/** models, slices or modules, and base_model. */
+enum ww_err ww_recipe_read_inputs(struct ww_recipe *recipe,
+                                  struct ww_error *err) WW_MUST_USE;
+/** adapter. */
+enum ww_err ww_recipe_read_adapter(struct ww_recipe *recipe,
+                                   struct ww_error *err) WW_MUST_USE;
+/** Has every slice the base and the number of models that the method takes? */
+enum ww_err ww_recipe_check_bases(const struct ww_recipe *recipe,
+                                  struct ww_error *err) WW_MUST_USE;
+/** Marks the models that are statistics; whether they stand where the method wants some.
+ *  Inputs and vocabulary are read before. */
+enum ww_err ww_recipe_read_statistics(struct ww_recipe *recipe,
+                                      struct ww_error *err) WW_MUST_USE;
 /** tokenizer_source and tokenizer. */
 enum ww_err ww_recipe_read_vocab(struct ww_recipe *recipe,
                                  struct ww_error *err) WW_MUST_USE;
