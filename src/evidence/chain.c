@@ -7,28 +7,22 @@
  */
 #include "evidence/beside.h"
 #include "evidence/bom.h"
-#include "evidence/fusion_stated.h"
+#include "evidence/chain_model.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "sign/tensors.h"
-#include "sign/verify.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/str.h"
 
 struct walk {
-    const struct ww_chain_options *options;
     struct ww_chain_report *report;
     const struct ww_chain_keys *keys;
     const struct ww_chain_judge *judge; /* NULL */
     struct ww_chain_evidence *seen;     /* one per link */
-    int dirfd;
-    bool is_file;  /* its evidence lies beside it */
-    bool is_known; /* and what it must speak of was said by who knows such files */
+    struct ww_chain_model model;        /* the first of them */
     struct ww_notes notes;
 };
 
@@ -125,8 +119,8 @@ static enum ww_err check_decision(const struct walk *w,
         return WW_OK;
     }
     ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
-    rc = ww_ancestor_read(w->dirfd, used->evidence.decision, WW_ANCESTOR_DECISION, &text,
-                          err);
+    rc = ww_ancestor_read(w->model.dirfd, used->evidence.decision, WW_ANCESTOR_DECISION,
+                          &text, err);
     ww_buf_release(&text);
     return rc;
 }
@@ -138,8 +132,8 @@ static enum ww_err load(const struct walk *w, const struct ww_provenance_link *u
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
-    rc = ww_ancestor_read(w->dirfd, used->evidence.sha256, WW_ANCESTOR_STATEMENT, &text,
-                          err);
+    rc = ww_ancestor_read(w->model.dirfd, used->evidence.sha256, WW_ANCESTOR_STATEMENT,
+                          &text, err);
     if (!rc) {
         rc = ww_chain_evidence_open(w->keys, &text, used->evidence.kind, out, err);
     }
@@ -178,13 +172,13 @@ static enum ww_err find_license(struct walk *w, size_t link,
     if (card) {
         struct ww_buf text;
         ww_buf_init(&text, WW_ANCESTOR_SIDE_MAX_BYTES);
-        rc = ww_ancestor_read(w->dirfd, card, WW_ANCESTOR_CARD, &text, err);
+        rc = ww_ancestor_read(w->model.dirfd, card, WW_ANCESTOR_CARD, &text, err);
         ww_buf_release(&text);
         if (rc == WW_E_TAMPERED) {
             return rc;
         }
         ww_ancestor_path(card, WW_ANCESTOR_CARD, path);
-        rc = rc ? WW_OK : ww_license_at(w->dirfd, path, license, err);
+        rc = rc ? WW_OK : ww_license_at(w->model.dirfd, path, license, err);
     }
     if (!rc && !license[0]) {
         (void)ww_license_set(license, used->evidence.license);
@@ -272,205 +266,8 @@ static enum ww_err walk_sources(struct walk *w, size_t link, unsigned depth,
     return rc;
 }
 
-/* Who signed the folder, among those that are trusted. */
-static enum ww_err find_signer(const struct walk *w, const char *path,
-                               const struct ww_verifier **out, struct ww_bundle *bundle,
-                               struct ww_error *err)
-{
-    struct ww_error local = {0};
-    struct ww_buf text;
-    enum ww_err rc = WW_OK;
-
-    ww_buf_init(&text, WW_BUNDLE_MAX_BYTES);
-    rc = ww_file_read_at(w->dirfd, WW_SIGNATURE_FILE, WW_LINKS_REFUSE, &text, &local);
-    if (rc == WW_E_NOTFOUND) {
-        rc = WW_FAIL(err, WW_E_NOT_SIGNED,
-                     "no signature '" WW_SIGNATURE_FILE "' found for '%s'", path);
-    } else if (rc) {
-        rc = WW_FAIL(err, rc, "%s", local.text);
-    }
-    if (!rc) {
-        rc = ww_bundle_parse(text.data, text.len, bundle, err);
-    }
-    if (!rc) {
-        rc = ww_chain_keys_find(w->keys, bundle, out, err);
-    }
-    if (rc && rc != WW_E_NOT_SIGNED) {
-        ww_error_context(err, "signature '" WW_SIGNATURE_FILE "'");
-    }
-    ww_buf_release(&text);
-    return rc;
-}
-
-static enum ww_err verify_files(struct walk *w, const char *path,
-                                char hint[WW_HINT_BYTES], struct ww_error *err)
-{
-    const struct ww_chain_options *o = w->options;
-    const struct ww_verify_options options = {
-        .ignore_paths = o->ignore_paths,
-        .n_ignore_paths = o->n_ignore_paths,
-        .ignore_unsigned_files = o->ignore_unsigned_files,
-        .run = o->run,
-    };
-    const struct ww_verifier *verifier = NULL;
-    struct ww_bundle bundle = {0};
-    enum ww_err rc = find_signer(w, path, &verifier, &bundle, err);
-
-    ww_bundle_release(&bundle);
-    if (!rc) {
-        memcpy(hint, verifier->hint, WW_HINT_BYTES);
-        rc = ww_verify_folder_by(path, verifier, &options, &w->report->model, err);
-    }
-    return rc;
-}
-
-/* The tensor statement must hold here, and speak of the tensors that were made. */
-static enum ww_err check_tensors(const struct walk *w, const struct ww_chain_evidence *e,
-                                 struct ww_error *err)
-{
-    struct ww_error local = {0};
-    struct ww_bundle bundle = {0};
-    struct ww_tensor_statement statement = {0};
-    const struct ww_verifier *verifier = NULL;
-    enum ww_err rc = ww_chain_open_signed(w->dirfd, WW_TENSORS_FILE, w->keys, &bundle,
-                                          &verifier, &local);
-
-    if (rc == WW_E_NOTFOUND) {
-        rc = WW_OK;
-        goto out;
-    }
-    if (!rc) {
-        rc = ww_tensors_read_by(w->dirfd, verifier, NULL, &statement, &local);
-    }
-    if (rc) {
-        rc = WW_FAIL(err, rc, "tensor statement: %s", local.text);
-        goto out;
-    }
-    if (e->provenance.has_tree &&
-        memcmp(e->provenance.tree, statement.model_root, WW_SHA256_BYTES) != 0) {
-        rc = WW_FAIL(err, WW_E_WRONG_MODEL,
-                     "provenance speaks of other tensors than the tensor statement");
-    }
-out:
-    ww_tensors_release(&statement);
-    ww_bundle_release(&bundle);
-    return rc;
-}
-
-/* What its statement must speak of: said by who knows such files, or its SHA-256. */
-static enum ww_err verify_file(struct walk *w, const char *path, char hint[WW_HINT_BYTES],
-                               struct ww_error *err)
-{
-    struct ww_verify_report *model = &w->report->model;
-    uint8_t digest[WW_SHA256_BYTES];
-    uint64_t bytes = 0;
-    enum ww_err rc = WW_OK;
-
-    if (w->options->n_ignore_paths > 0 || w->options->ignore_unsigned_files) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "'%s' is a file and no folder: nothing of it can be ignored",
-                       path);
-    }
-    if (w->options->check_file) {
-        rc = w->options->check_file(path, w->keys, model, hint, err);
-        w->is_known = !rc && model->root_sha256[0];
-    }
-    if (!rc && !w->is_known) {
-        rc = ww_file_sha256(path, digest, &bytes, err);
-    }
-    if (!rc && !w->is_known) {
-        ww_hex(model->root_sha256, digest, sizeof(digest));
-        model->files_checked = 1;
-        model->bytes_checked = bytes;
-    }
-    return rc;
-}
-
-/* Unverified, the tensor statement's word is taken for what a verification reports. */
-static enum ww_err take_word(struct walk *w, struct ww_error *err)
-{
-    struct ww_tensor_statement statement = {0};
-    struct ww_verify_report *model = &w->report->model;
-    enum ww_err rc = ww_tensors_read_by(w->dirfd, NULL, NULL, &statement, err);
-
-    if (!rc) {
-        ww_hex(model->tensor_root, statement.model_root, WW_SHA256_BYTES);
-        model->locked = statement.lock != NULL;
-    }
-    ww_tensors_release(&statement);
-    return rc == WW_E_NOTFOUND ? WW_OK : rc;
-}
-
-static bool has_plain(const struct walk *w)
-{
-    return faccessat(w->dirfd, WW_PROVENANCE_PLAIN_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-/* A file with a package's manifest in it, or with the digests that a folder's root is
- * made of, has the very digest that the statement speaks of, and is neither. */
-static enum ww_err check_kind(const struct walk *w, const char *action,
-                              struct ww_error *err)
-{
-    const bool of_package = strcmp(action, "pack") == 0;
-    const bool of_recipe = strcmp(action, "fusion") == 0;
-    const bool fits = w->is_known  ? of_package
-                      : w->is_file ? of_recipe
-                                   : !of_package && !of_recipe;
-
-    return fits ? WW_OK
-                : WW_FAIL(err, WW_E_WRONG_MODEL,
-                          "provenance speaks of a %s, found a %s with its digest",
-                          of_package  ? "package"
-                          : of_recipe ? "recipe"
-                                      : "folder",
-                          w->is_known  ? "package"
-                          : w->is_file ? "plain file"
-                                       : "folder");
-}
-
-/* The provenance of the model itself; NONE when it has none. */
-static enum ww_err open_own(const struct walk *w, struct ww_chain_evidence *out,
-                            struct ww_error *err)
-{
-    struct ww_error local = {0};
-    char root[WW_HEX_BYTES(WW_SHA256_BYTES)];
-    struct ww_buf text;
-    enum ww_err rc = WW_OK;
-
-    ww_buf_init(&text, WW_ANCESTOR_MAX_BYTES);
-    rc = ww_file_read_at(w->dirfd, WW_PROVENANCE_FILE, WW_LINKS_REFUSE, &text, &local);
-    if (rc == WW_E_NOTFOUND && w->is_file) {
-        rc = WW_FAIL(err, rc, "there is no '" WW_PROVENANCE_FILE "' beside the file");
-        goto out;
-    }
-    if (rc == WW_E_NOTFOUND) {
-        rc = has_plain(w) ? WW_FAIL(err, WW_E_NOT_SIGNED, "provenance '%s' is not signed",
-                                    WW_PROVENANCE_PLAIN_FILE)
-                          : WW_OK;
-        goto out;
-    }
-    if (!rc) {
-        rc = ww_chain_evidence_open(w->keys, &text, WW_EVIDENCE_PROVENANCE, out, &local);
-    }
-    if (rc) {
-        rc = WW_FAIL(err, rc, "'" WW_PROVENANCE_FILE "': %s", local.text);
-        goto out;
-    }
-    ww_hex(root, out->provenance.root, WW_SHA256_BYTES);
-    if (w->keys && strcmp(root, w->report->model.root_sha256) != 0) {
-        rc = WW_FAIL(err, WW_E_WRONG_MODEL, "provenance speaks of a %s %s, found %s",
-                     w->is_file ? "file known by" : "folder with root", root,
-                     w->report->model.root_sha256);
-    } else if (w->keys) {
-        rc = check_kind(w, out->provenance.action, err);
-    }
-out:
-    ww_buf_release(&text);
-    return rc;
-}
-
 /* Two statements of the model may have two signers, and both must be right. */
-static enum ww_err accept_model(struct walk *w, const char *hint, struct ww_error *err)
+static enum ww_err accept_model(struct walk *w, struct ww_error *err)
 {
     struct ww_chain_link *model = &w->report->links[0];
     enum ww_err rc = WW_OK;
@@ -485,44 +282,29 @@ static enum ww_err accept_model(struct walk *w, const char *hint, struct ww_erro
                sizeof(model->tensor_root));
     }
     /* Every file was verified, but for what the caller let pass. */
-    if (!w->is_file &&
-        (!w->options->ignore_unsigned_files ||
+    if (!w->model.is_file &&
+        (!w->model.options->ignore_unsigned_files ||
          ww_chain_stated(&w->seen[0], ww_ancestor_side(WW_ANCESTOR_CARD)))) {
-        rc = ww_license_at(w->dirfd, ww_ancestor_side(WW_ANCESTOR_CARD), model->license,
-                           err);
+        rc = ww_license_at(w->model.dirfd, ww_ancestor_side(WW_ANCESTOR_CARD),
+                           model->license, err);
     }
     if (!rc) {
         rc = ask_judge(w, 0, err);
     }
-    return rc || !w->judge ? rc : w->judge->accept(w->judge->payload, model, hint, err);
+    return rc || !w->judge
+               ? rc
+               : w->judge->accept(w->judge->payload, model, w->model.hint, err);
 }
 
-static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
+static enum ww_err run(struct walk *w, struct ww_error *err)
 {
     struct ww_chain_evidence own = {0};
-    char hint[WW_HINT_BYTES] = "";
     char *name = NULL;
     size_t link = 0;
-    enum ww_err rc = ww_path_last(path, &name, err);
+    enum ww_err rc = ww_path_last(w->model.path, &name, err);
 
     if (!rc) {
-        rc = ww_evidence_dir(path, &w->is_file, &w->dirfd, err);
-    }
-    if (!rc && w->keys) {
-        rc = w->is_file ? verify_file(w, path, hint, err)
-                        : verify_files(w, path, hint, err);
-    } else if (!rc) {
-        rc = take_word(w, err);
-    }
-    if (!rc) {
-        rc = open_own(w, &own, err);
-    }
-    if (!rc && w->keys && own.kind == WW_EVIDENCE_PROVENANCE &&
-        strcmp(own.provenance.action, "fusion") == 0) {
-        rc = ww_recipe_agrees(path, &own.provenance, err);
-    }
-    if (!rc && w->keys) {
-        rc = check_tensors(w, &own, err);
+        rc = ww_chain_model_open(&w->model, &own, err);
     }
     if (rc) {
         ww_chain_evidence_release(&own);
@@ -545,7 +327,7 @@ static enum ww_err run(struct walk *w, const char *path, struct ww_error *err)
     }
     rc = add_link(w, name, 0, &own, &link, err);
     if (!rc) {
-        rc = accept_model(w, hint, err);
+        rc = accept_model(w, err);
     }
     if (!rc) {
         rc = walk_sources(w, link, 0, err);
@@ -561,14 +343,20 @@ enum ww_err ww_chain_walk(const char *path, const struct ww_chain_options *optio
                           const struct ww_chain_judge *judge,
                           struct ww_chain_report *report, struct ww_error *err)
 {
-    struct walk w = {
-        .options = options, .report = report, .keys = keys, .judge = judge, .dirfd = -1};
+    struct walk w = {.report = report,
+                     .keys = keys,
+                     .judge = judge,
+                     .model = {.path = path,
+                               .options = options,
+                               .keys = keys,
+                               .report = &report->model,
+                               .dirfd = -1}};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
-    rc = run(&w, path, err);
+    rc = run(&w, err);
     if (!rc && keys) {
-        rc = ww_bom_check(w.dirfd, keys, report, &report->has_bom, err);
+        rc = ww_bom_check(w.model.dirfd, keys, report, &report->has_bom, err);
     }
     if (!rc) {
         rc = ww_notes_take(&w.notes, &report->not_checked, &report->n_not_checked, err);
@@ -578,8 +366,8 @@ enum ww_err ww_chain_walk(const char *path, const struct ww_chain_options *optio
     }
     ww_free(w.seen);
     ww_notes_release(&w.notes);
-    if (w.dirfd >= 0) {
-        close(w.dirfd);
+    if (w.model.dirfd >= 0) {
+        close(w.model.dirfd);
     }
     return rc;
 }
