@@ -212,10 +212,12 @@ bool ww_str_glob(const char *pattern, const char *s)
 
 #define NEAREST_LEN 64
 
-/* Levenshtein distance by rows; words too long to be a typing mistake are far away. */
+/* Levenshtein distance by rows, two letters that changed places being one mistake; words
+ * too long to be a typing mistake are far away. */
 static size_t edit_distance(const char *a, const char *b)
 {
     size_t row[NEAREST_LEN + 1];
+    size_t above[NEAREST_LEN + 1] = {0}; /* the row before the last one */
     size_t n = strlen(a);
     size_t m = strlen(b);
     if (n > NEAREST_LEN || m > NEAREST_LEN) {
@@ -226,13 +228,21 @@ static size_t edit_distance(const char *a, const char *b)
     }
     for (size_t i = 1; i <= n; i++) {
         size_t diagonal = row[0];
+        size_t swapped = 0; /* above[j - 2], while above is being replaced */
         row[0] = i;
         for (size_t j = 1; j <= m; j++) {
             size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            const size_t two_back = above[j - 1];
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+                best = best < swapped + 1 ? best : swapped + 1;
+            }
+            swapped = two_back;
+            above[j - 1] = diagonal;
             diagonal = row[j];
             best = best < row[j] + 1 ? best : row[j] + 1;
             row[j] = best < row[j - 1] + 1 ? best : row[j - 1] + 1;
         }
+        above[m] = diagonal;
     }
     return row[m];
 }

@@ -210,6 +210,9 @@ static void nearest_name_is_found(void **state)
     assert_string_equal(ww_str_nearest("verfy", names, 4), "verify");
     assert_string_equal(ww_str_nearest("lokc", names, 4), "lock");
     assert_string_equal(ww_str_nearest("unlock", names, 4), "unlock");
+    const char *const alike[] = {"models", "modules"};
+    assert_string_equal(ww_str_nearest("modles", alike, 2), "models");
+    assert_string_equal(ww_str_nearest("modlues", alike, 2), "modules");
     assert_null(ww_str_nearest("merge", names, 4));
     assert_null(ww_str_nearest("y", names, 4));
     assert_null(ww_str_nearest("", names, 4));
