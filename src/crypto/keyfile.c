@@ -13,6 +13,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 enum ww_err ww_keyfile_check_private(int fd, const char *path, struct ww_error *err)
 {
@@ -24,6 +25,12 @@ enum ww_err ww_keyfile_check_private(int fd, const char *path, struct ww_error *
     }
     if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)) {
         return WW_FAIL(err, WW_E_KEYFILE, "'%s' is not a file", path);
+    }
+    if (st.st_mode & (S_IRWXG | S_IRWXO) && ww_str_ends(path, ".pub")) {
+        return WW_FAIL(err, WW_E_KEY_ACCESS,
+                       "'%s' is open to others, as public keys are; the secret key is "
+                       "expected here",
+                       path);
     }
     if (st.st_mode & (S_IRWXG | S_IRWXO)) {
         return WW_FAIL(err, WW_E_KEY_ACCESS,

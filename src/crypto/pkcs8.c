@@ -137,8 +137,10 @@ static enum ww_err decrypt(const struct block *block, struct ww_secret *passphra
     enum ww_err rc = WW_OK;
 
     if (!passphrase) {
-        return WW_FAIL(err, WW_E_PASSPHRASE,
-                       "key is encrypted, its passphrase is needed");
+        return WW_FAIL(
+            err, WW_E_PASSPHRASE,
+            "key is encrypted, its passphrase is needed: by an option for it, or "
+            "at a terminal");
     }
     sealed = d2i_X509_SIG(NULL, &cursor, block->len);
     if (!sealed || cursor != block->der + block->len) {

@@ -71,7 +71,9 @@ static enum ww_err key_by_passphrase(const struct ww_record *record,
     enum ww_err rc = WW_OK;
 
     if (!passphrase) {
-        return WW_FAIL(err, WW_E_PASSPHRASE, "key is sealed, its passphrase is needed");
+        return WW_FAIL(err, WW_E_PASSPHRASE,
+                       "key is sealed, its passphrase is needed: by an option for it, or "
+                       "at a terminal");
     }
     rc = ww_record_stretch(passphrase, body, &cost, &wrapping, err);
     if (rc) {
@@ -128,7 +130,8 @@ static enum ww_err key_by_recipient(const struct ww_record *record,
 
     if (!recipient) {
         return WW_FAIL(err, WW_E_PASSPHRASE,
-                       "key is sealed for recipients, the key file of one is needed");
+                       "key is sealed for recipients, the key file of one is needed: "
+                       "--open-with KEY");
     }
     rc = ww_secret_new(BINDING_BYTES + FILE_KEY_BYTES, &plain, err);
     if (rc) {

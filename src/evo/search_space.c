@@ -426,6 +426,9 @@ enum ww_err ww_space_read(const char *path, struct ww_space *out, struct ww_erro
     }
     if (!rc) {
         rc = read_root(ww_yaml_root(yaml, 0), path, out, err);
+        if (rc) {
+            ww_error_context(err, "space '%s'", path);
+        }
     }
     if (!rc) {
         rc = digest_of(&text, out, err);

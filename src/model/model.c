@@ -235,8 +235,12 @@ static enum ww_err choose_weights(struct ww_model *model, struct impl *impl,
         !ww_folder_find(&impl->folder, "config.json")) {
         return ww_weights_take(&impl->folder, WW_ADAPTER_WEIGHTS, &impl->weights, err);
     }
-    return ww_weights_choose(model->dirfd, &impl->folder, &impl->weights, &impl->findings,
-                             err);
+    enum ww_err rc = ww_weights_choose(model->dirfd, &impl->folder, &impl->weights,
+                                       &impl->findings, err);
+    if (rc) {
+        ww_error_context(err, "folder '%s'", model->path);
+    }
+    return rc;
 }
 
 static enum ww_err find_copies(struct ww_model *model, struct impl *impl,

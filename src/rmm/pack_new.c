@@ -52,7 +52,7 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     const char *name = ww_path_base(out->partial);
     if (unlinkat(out->dirfd, name, 0) != 0 && errno != ENOENT) {
         const int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot remove '%s'",
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot write '%s'",
                            out->partial);
     }
     out->fd = openat(out->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,

@@ -69,7 +69,8 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
     }
     if (p->old && p->old->bundle.len > 0 && !p->options->signer) {
         return WW_FAIL(err, WW_E_USAGE,
-                       "package '%s' is signed; name the key that signs its next version",
+                       "package '%s' is signed; name the key that signs its next "
+                       "version: --sign KEY",
                        p->path);
     }
     enum ww_err rc = check_names(p, err);

@@ -25,9 +25,10 @@ enum ww_err ww_unpack_base_tensor(const struct ww_pack_view *view,
         return WW_OK;
     }
     if (!base) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "member '%s' is coded against a base; name the base model",
-                       view->member->name);
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "member '%s' is coded against a base; name the base model: --base MODEL",
+            view->member->name);
     }
     *tensor = ww_model_find(base, part->tensor);
     if (*tensor == WW_NONE || base->tensors[*tensor].n_bytes != part->bytes ||
@@ -199,9 +200,10 @@ static enum ww_err add_same(struct ww_unpack_plan *p, const struct ww_pack_view 
     int fd = -1;
 
     if (!base) {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "member '%s' has files of its base; name the base model",
-                       view->member->name);
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "member '%s' has files of its base; name the base model: --base MODEL",
+            view->member->name);
     }
     if (ww_file_open_at(base->dirfd, file->path, WW_LINKS_HUB, &fd, &st, NULL)) {
         return ww_base_use_other("file", file->path, err);

@@ -18,6 +18,18 @@
 #include "util/fs.h"
 #include "weightward/seal.h"
 
+static enum ww_err read_keys_file(struct ww_sealed_folder *folder, struct ww_error *err)
+{
+    struct ww_error local = {0};
+    const enum ww_err rc = ww_file_read_at(folder->dirfd, WW_SEAL_KEYS_FILE, WW_LINKS_HUB,
+                                           &folder->keys, &local);
+
+    if (rc == WW_E_NOTFOUND) {
+        return WW_FAIL(err, rc, "there is no '" WW_SEAL_KEYS_FILE "', it is not sealed");
+    }
+    return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
+}
+
 enum ww_err ww_sealed_keys_read(struct ww_sealed_folder *folder, const char *path,
                                 struct ww_error *err)
 {
@@ -29,8 +41,7 @@ enum ww_err ww_sealed_keys_read(struct ww_sealed_folder *folder, const char *pat
     ww_buf_init(&folder->keys, WW_KEYFILE_MAX_BYTES);
     rc = ww_dir_open(path, &folder->dirfd, err);
     if (!rc) {
-        rc = ww_file_read_at(folder->dirfd, WW_SEAL_KEYS_FILE, WW_LINKS_HUB,
-                             &folder->keys, err);
+        rc = read_keys_file(folder, err);
     }
     if (!rc) {
         rc = ww_record_parse(folder->keys.data, folder->keys.len, &folder->record, err);
@@ -40,7 +51,7 @@ enum ww_err ww_sealed_keys_read(struct ww_sealed_folder *folder, const char *pat
                      ww_record_kind_name(folder->record.kind));
     }
     if (rc) {
-        ww_error_context(err, "sealed model '%s'", path);
+        ww_error_context(err, "model '%s'", path);
     }
     return rc;
 }

@@ -130,7 +130,7 @@ static enum ww_err make_folder(struct ww_out *out, const uint8_t digest[WW_SHA25
     if (!resume) {
         return WW_FAIL(err, WW_E_EXISTS,
                        "folder '%s' exists, an interrupted run left it; continue it with "
-                       "resume or remove it",
+                       "--resume or remove it",
                        out->partial);
     }
     return reopen(out, digest, err);

@@ -282,7 +282,7 @@ static enum ww_err write_partial(int dirfd, const char *partial, const void *byt
     /* A leftover of a killed run; O_EXCL then makes sure that the new file is ours. */
     if (unlinkat(dirfd, partial, 0) != 0 && errno != ENOENT) {
         int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot remove '%s'", partial);
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot write '%s'", partial);
     }
     int fd = openat(dirfd, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                     mode ? mode : 0644);

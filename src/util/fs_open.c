@@ -156,6 +156,9 @@ static enum ww_err accept_regular(int fd, const char *path, struct stat *st,
         int e = errno;
         return WW_FAIL_SYS(err, WW_E_IO, e, "cannot examine '%s'", path);
     }
+    if (S_ISDIR(st->st_mode)) {
+        return WW_FAIL(err, WW_E_PATH, "'%s' is a folder, a file is expected", path);
+    }
     if (!S_ISREG(st->st_mode)) {
         return WW_FAIL(err, WW_E_PATH, "file '%s' is not a regular file", path);
     }

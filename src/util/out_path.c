@@ -23,7 +23,7 @@ static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
         const int sys = errno;
         ww_free(*out);
         *out = NULL;
-        return WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot resolve '%s'", path);
+        return WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot find '%s'", path);
     }
     return WW_OK;
 }
@@ -73,7 +73,7 @@ enum ww_err ww_path_check_new(const char *path, struct ww_error *err)
 
     if (lstat(path, &st) == 0) {
         return WW_FAIL(err, WW_E_EXISTS,
-                       "output '%s' exists; name a folder that does not", path);
+                       "output '%s' exists; choose a name that does not", path);
     }
     return WW_OK;
 }

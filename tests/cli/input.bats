@@ -132,6 +132,24 @@ open('model/model.safetensors', 'wb').write(struct.pack('<Q', len(h)) + h)"
     [ "$status" = 3 ] || [ "$status" = 4 ]
 }
 
+@test "the wrong kind of file is told" {
+    make_keys
+    mkdir empty
+    refused 4 "folder 'empty': no weights" "$WW" lock empty out --key lock
+    refused 3 "'empty' is a folder, a file is expected" "$WW" lock "$AMBER" out --key empty
+    chmod 644 me.pub
+    refused 5 "as public keys are" "$WW" lock "$AMBER" out --key me.pub
+    echo pass >pass
+    "$WW" key new lock --out closed --passphrase-file pass -q
+    refused 5 "its passphrase is needed: by an option" "$WW" lock "$AMBER" out --key closed </dev/null
+    refused 4 "expert-rev': there is no 'attestations/keys.sealed', it is not sealed" \
+        "$WW" recipients list "$AMBER"
+    nothing_written out
+    # The name of a member that is not there, and of the option that is missing.
+    "$WW" rmm pack p "m=$AMBER" --base "$AMBER/../base" --exact -q
+    refused 2 "name the base model: --base MODEL" "$WW" rmm unpack p m out
+}
+
 @test "inspect resolves and checks" {
     run "$WW" inspect "$AMBER" --check
     [ "$status" = 0 ]

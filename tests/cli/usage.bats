@@ -20,8 +20,16 @@ load helper
     refused 2 "--nosuch" "$WW" lock model out --nosuch
 }
 
+@test "a page of a command that is not there" {
+    refused 2 "no command 'loc'.*'lock'" "$WW" help loc
+    refused 2 "no command 'zzz'" "$WW" help zzz
+}
+
 @test "missing and surplus arguments" {
-    refused 2 "missing" "$WW" lock model
+    refused 2 "missing; expected are 'MODEL OUT'" "$WW" lock model
+    refused 2 "missing; expected are 'pack\|add" "$WW" rmm
+    refused 2 "that the model was locked with" "$WW" unlock a b
+    refused 2 "at least 1" "$WW" extract a b c --rank 0
     refused 2 "too many" "$WW" lock a b c --key k
     refused 2 "--key" "$WW" lock a b
     refused 2 "--key" "$WW" verify a

@@ -76,6 +76,11 @@ void cli_say(const struct cli_common *common, const char *fmt, ...)
     fputc('\n', stderr);
 }
 
+const char *cli_s(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 const char *cli_bytes(uint64_t n, char out[32])
 {
     static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};

@@ -80,6 +80,9 @@ size_t cli_count(char *const *list);
 void cli_catch_signals(void);
 bool cli_interrupted(void);
 
+/** The "s" behind the name of so many things. */
+const char *cli_s(uint64_t n);
+
 /** "1.5 GiB" into a caller's buffer. */
 const char *cli_bytes(uint64_t n, char out[32]);
 

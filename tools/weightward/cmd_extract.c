@@ -67,7 +67,7 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     if (status) {
         return status;
     }
-    if (opt->rank < 0) {
+    if (opt->rank < 1) {
         return cli_usage(verb, "--rank must be at least 1");
     }
     options.rank = (uint64_t)opt->rank;
@@ -105,7 +105,7 @@ static int run_extract(const void *given, const char *verb, const char *const *a
 
 int cmd_extract(int argc, const char **argv)
 {
-    struct extract opt = {.guard = CLI_GUARD, .sign_passphrase.fd = -1};
+    struct extract opt = {.rank = 64, .guard = CLI_GUARD, .sign_passphrase.fd = -1};
     const struct poptOption table[] = {
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "largest rank of a factor (default 64)", "R"},
         {"energy", 0, POPT_ARG_DOUBLE, &opt.energy, 0,

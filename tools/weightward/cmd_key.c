@@ -160,6 +160,9 @@ static int key_new(const struct cli_key *opt, const char *kind)
         cli_say(&opt->common, "wrote '%s.key' (keep it) and '%s.pub' (hand it out)\n"
                 "others check your models with: weightward verify MODEL --key %s.pub",
                 opt->out, opt->out, opt->out);
+    } else if (!lock) {
+        cli_say(&opt->common, "wrote '%s.key' (keep it) and '%s.pub' (hand it out): what is "
+                "sealed for '%s.pub' opens with the key alone", opt->out, opt->out, opt->out);
     } else {
         cli_say(&opt->common, "wrote '%s': without it a locked model cannot be unlocked; keep "
                 "a copy somewhere safe", path);

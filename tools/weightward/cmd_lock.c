@@ -136,7 +136,9 @@ static int check_usage(const struct lock *opt, const char *verb)
 {
     const char *what = NULL;
     if (!opt->key.path) {
-        what = "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
+        what = opt->unlocking
+                   ? "--key LOCKKEY is needed: the key that the model was locked with"
+                   : "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
     } else if (opt->level && strcmp(opt->level, "exact") != 0 && !is_dense(opt)) {
         what = "--level is exact, dense or sealed";
     } else if (opt->condition != 0 && !is_dense(opt)) {
@@ -218,6 +220,24 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
     return status;
 }
 
+/* What was asked for, once keys are open and policies have permitted it. */
+static enum ww_err transform(const struct lock *opt, const char *const *args,
+                             const struct ww_lock_options *options,
+                             struct ww_lock_report *report, struct ww_error *err)
+{
+    const struct ww_ledger_options ledger = {
+        .path = opt->ledger, .recipient = opt->recipient, .mend = opt->mend != 0};
+    if (opt->base) {
+        return ww_lock_adapter(args[0], opt->base, args[1], opt->unlocking, options, report,
+                               err);
+    }
+    if (opt->unlocking) {
+        return ww_unlock_folder(args[0], args[1], options, report, err);
+    }
+    return opt->recipient ? ww_lock_for(args[0], args[1], &ledger, options, report, err)
+                          : ww_lock_folder(args[0], args[1], options, report, err);
+}
+
 static int run_lock(const void *given, const char *verb, const char *const *args)
 {
     const struct lock *opt = given;
@@ -271,18 +291,7 @@ static int run_lock(const void *given, const char *verb, const char *const *args
     if (rc) {
         goto out;
     }
-    if (opt->base) {
-        rc = ww_lock_adapter(args[0], opt->base, args[1], opt->unlocking, &options, &report,
-                             &err);
-    } else if (opt->unlocking) {
-        rc = ww_unlock_folder(args[0], args[1], &options, &report, &err);
-    } else if (opt->recipient) {
-        const struct ww_ledger_options ledger = {
-            .path = opt->ledger, .recipient = opt->recipient, .mend = opt->mend != 0};
-        rc = ww_lock_for(args[0], args[1], &ledger, &options, &report, &err);
-    } else {
-        rc = ww_lock_folder(args[0], args[1], &options, &report, &err);
-    }
+    rc = transform(opt, args, &options, &report, &err);
     if (!rc) {
         rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
     }

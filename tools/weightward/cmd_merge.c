@@ -230,18 +230,53 @@ static int check_usage(const struct merge *opt, const char *const *args)
     return what ? cli_usage("merge", what) : 0;
 }
 
+/* What a merge is unlocked, locked and signed with. */
+struct merge_keys {
+    struct cli_lockkeys unlock;
+    struct cli_lockkeys lock;
+    struct ww_signkey *sign;
+    struct ww_signer signer;
+};
+
+static void release_keys(struct merge_keys *keys)
+{
+    ww_signkey_free(keys->sign);
+    cli_lockkeys_free(&keys->unlock);
+    cli_lockkeys_free(&keys->lock);
+}
+
+/* They are the caller's on failure too. */
+static enum ww_err open_keys(const struct merge *opt, struct merge_keys *keys,
+                             struct ww_merge_options *options, struct ww_error *err)
+{
+    enum ww_err rc = cli_lockkeys(opt->unlock_with, &opt->lockkey, &keys->unlock, err);
+    if (rc) {
+        return rc;
+    }
+    options->unlock = keys->unlock.keys;
+    options->n_unlock = keys->unlock.n;
+    rc = cli_lockkeys(opt->lock ? (char *[]){opt->lock, NULL} : NULL, &opt->lockkey,
+                      &keys->lock, err);
+    options->lock = keys->lock.keys;
+    if (rc || !opt->sign) {
+        return rc;
+    }
+    rc = cli_signkey(opt->sign, &opt->sign_passphrase, &keys->sign, err);
+    keys->signer = (struct ww_signer){.key = keys->sign,
+                                      .certificate = opt->certificate,
+                                      .chain = (const char *const *)opt->chain,
+                                      .n_chain = cli_count(opt->chain)};
+    options->signer = &keys->signer;
+    return rc;
+}
+
 static int run_merge(const void *from, const char *verb, const char *const *args)
 {
     const struct merge *opt = from;
     struct ww_error err = {0};
     struct ww_merge_report report = {0};
-    struct ww_signkey *signkey = NULL;
-    struct cli_lockkeys unlock = {0};
-    struct cli_lockkeys lock = {0};
+    struct merge_keys keys = {0};
     struct cli_verdict verdict = {0};
-    struct ww_signer signer = {.certificate = opt->certificate,
-                               .chain = (const char *const *)opt->chain,
-                               .n_chain = cli_count(opt->chain)};
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
         .peer_arithmetic = opt->arithmetic && strcmp(opt->arithmetic, "mergekit") == 0,
@@ -267,29 +302,13 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         (void)read_part(opt->part, &options.part, &options.n_parts);
     }
     cli_catch_signals();
-    rc = cli_lockkeys(opt->unlock_with, &opt->lockkey, &unlock, &err);
+    rc = open_keys(opt, &keys, &options, &err);
     if (rc) {
         goto out;
-    }
-    options.unlock = unlock.keys;
-    options.n_unlock = unlock.n;
-    rc = cli_lockkeys(opt->lock ? (char *[]){opt->lock, NULL} : NULL, &opt->lockkey, &lock,
-                      &err);
-    if (rc) {
-        goto out;
-    }
-    options.lock = lock.keys;
-    if (opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
-        if (rc) {
-            goto out;
-        }
-        signer.key = signkey;
-        options.signer = &signer;
     }
     const bool makes = !opt->rederive && !opt->dry_run;
     if (makes) {
-        rc = guard(opt, &options, args, signkey, &verdict, &err);
+        rc = guard(opt, &options, args, keys.sign, &verdict, &err);
         if (rc) {
             goto out;
         }
@@ -325,9 +344,7 @@ out:
     }
     ww_merge_report_release(&report);
     cli_guard_release(&verdict);
-    ww_signkey_free(signkey);
-    cli_lockkeys_free(&unlock);
-    cli_lockkeys_free(&lock);
+    release_keys(&keys);
     return status;
 }
 
@@ -374,7 +391,7 @@ int cmd_merge(int argc, const char **argv)
         {"shard-size", 0, POPT_ARG_STRING, &opt.shard_size, 0,
          "largest weight file; without it files are cut as the base's", "SIZE"},
         {"no-source-trees", 0, POPT_ARG_NONE, &opt.no_source_trees, 0,
-         "record file digests of the sources only, which saves reading them once more", NULL},
+         "record file digests of the sources only, which saves hashing their tensors", NULL},
         {"reversible", 0, POPT_ARG_STRING, &opt.reversible.path, 0,
          "write a package from which rmm unmerge gives each source back", "PKG"},
         {"reversible-to", 0, POPT_ARG_ARGV, &opt.reversible.to, 0,

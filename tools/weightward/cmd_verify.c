@@ -60,7 +60,8 @@ static void tell(const struct verify *opt, const struct ww_verify_report *report
     if (opt->tensor) {
         printf("checked: tensor '%s' alone\n", opt->tensor);
     } else {
-        printf("checked: %" PRIu64 " files%s\n", report->files_checked,
+        printf("checked: %" PRIu64 " file%s%s\n", report->files_checked,
+               cli_s(report->files_checked),
                report->locked ? "; the model is locked" : "");
     }
     printf("not checked: ");

@@ -77,14 +77,29 @@ static const char *nearest(const char *word)
     return best;
 }
 
+static int unknown(const char *word)
+{
+    const char *near = nearest(word);
+    fprintf(stderr, "weightward: there is no command '%.60s'%s%s%s\n", word,
+            near ? "; did you mean '" : "; try: weightward --help", near ? near : "",
+            near ? "'?" : "");
+    return CLI_USAGE;
+}
+
 static int help(int argc, const char **argv)
 {
     if (argc < 2) {
         print_help(stdout);
         return 0;
     }
+    const struct command *command = find(argv[1]);
+    if (!command) {
+        return unknown(argv[1]);
+    }
+    /* One page has both ways. */
+    const char *name = command->run == cmd_unlock ? "lock" : command->name;
     char page[64];
-    snprintf(page, sizeof page, "weightward-%.32s", argv[1]);
+    snprintf(page, sizeof page, "weightward-%.32s", name);
     execlp("man", "man", page, (char *)NULL);
     fprintf(stderr,
             "weightward help: the program 'man' is not installed; try: weightward "
@@ -118,12 +133,5 @@ int main(int argc, char **argv)
         return help(argc - 1, args + 1);
     }
     const struct command *command = find(argv[1]);
-    if (!command) {
-        const char *near = nearest(argv[1]);
-        fprintf(stderr, "weightward: there is no command '%.60s'%s%s%s\n", argv[1],
-                near ? "; did you mean '" : "; try: weightward --help", near ? near : "",
-                near ? "'?" : "");
-        return CLI_USAGE;
-    }
-    return command->run(argc - 1, args + 1);
+    return !command ? unknown(argv[1]) : command->run(argc - 1, args + 1);
 }

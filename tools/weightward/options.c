@@ -71,7 +71,7 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
         n++;
     }
     if (n < min) {
-        return usage_error(c, verb, "an argument is missing", NULL);
+        return usage_error(c, verb, "an argument is missing; expected are", synopsis);
     }
     if (n > max) {
         return usage_error(c, verb, "one argument too many:", rest[max]);

@@ -21,8 +21,8 @@ int cli_rmm_list(const struct cli_rmm *opt, const char *const *args)
 static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report *report)
 {
     char a[32];
-    cli_say(&opt->common, "every section has its digest: %zu members, %s, version %llu",
-            report->n_members, cli_bytes(report->bytes, a),
+    cli_say(&opt->common, "every section has its digest: %zu member%s, %s, version %llu",
+            report->n_members, cli_s(report->n_members), cli_bytes(report->bytes, a),
             (unsigned long long)report->version);
     if (opt->base || opt->merged) {
         cli_say(&opt->common,

@@ -28,10 +28,11 @@ static void tell(const struct ww_chain_report *report, const char *model)
 
     printf("OK: '%s' is signed by %s\n", model, m->signer);
     printf("checked: %" PRIu64
-           " files%s; %zu ancestors, each statement by its signature and "
+           " file%s%s; %zu ancestor%s, each statement by its signature and "
            "against the digests of what was used%s\n",
-           m->files_checked, m->locked ? "; the model is locked" : "",
-           report->n_links - 1,
+           m->files_checked, cli_s(m->files_checked),
+           m->locked ? "; the model is locked" : "", report->n_links - 1,
+           cli_s(report->n_links - 1),
            report->has_bom ? "; the signed bill of materials, against this chain" : "");
     printf("not checked: ");
     for (size_t i = 0; i < m->n_not_checked; i++) {
