@@ -29,20 +29,6 @@ teardown_file() {
 shared_recipe() {
     cp -r "$BATS_FILE_TMPDIR/." .
 }
-# serve OPTIONS...: the pool; its pid in $server, its address in $base.
-serve() {
-    : >said # of a server before this one
-    "$WW" evo serve "${recipe:-recipe.json}" --key boss.pub --listen 127.0.0.1:0 "$@" >served 2>said 3>&- &
-    server=$!
-    servers+=("$server")
-    for _ in $(seq 100); do
-        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
-        [ -n "$base" ] && return
-        sleep 0.05
-    done
-    cat said
-    return 1
-}
 stop() {
     kill "-${1:-TERM}" "$server"
     wait "$server"

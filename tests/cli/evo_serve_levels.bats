@@ -18,18 +18,6 @@ recipe() {
     "$WW" evo run pool.yml tasks.jsonl --cache answers --level "$1" --top 30 --rule uniform --connections 16 \
         --output recipe.json --sign boss.key -q "${@:2}" >/dev/null
 }
-serve() {
-    "$WW" evo serve recipe.json --key boss.pub --listen 127.0.0.1:0 >served 2>said 3>&- &
-    server=$!
-    servers+=("$server")
-    for _ in $(seq 100); do
-        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
-        [ -n "$base" ] && return
-        sleep 0.05
-    done
-    cat said
-    return 1
-}
 ask() { curl -s -m 20 -o body -w '%{http_code}' "$base/v1/completions" -d "{\"model\": \"fusion\", $1}"; }
 # nats OPTIONS...: what a fit says of the one item in one.jsonl, all positions together.
 nats() {

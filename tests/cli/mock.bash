@@ -51,3 +51,17 @@ rows() {
     tail -n "+$1" "$BATS_TEST_DIRNAME/../vectors/amber/tasks/caesar.test.jsonl" | head -n "$2"
 }
 collect() { "$WW" evo collect pool.yml tasks.jsonl --cache "${cache:-answers}" "$@"; }
+# serve OPTIONS...: the pool of recipe.json or $recipe as one model; its pid in $server, its address in $base.
+serve() {
+    : >said # of a server before this one
+    "$WW" evo serve "${recipe:-recipe.json}" --key boss.pub --listen 127.0.0.1:0 "$@" >served 2>said 3>&- &
+    server=$!
+    servers+=("$server")
+    for _ in $(seq 100); do
+        base=$(sed -n 's|^.*listening at \(http://.*\)/v1$|\1|p' said)
+        [ -n "$base" ] && return
+        sleep 0.05
+    done
+    cat said
+    return 1
+}

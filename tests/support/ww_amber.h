@@ -8,7 +8,6 @@
 #define WW_AMBER_H
 
 #include "evo/answers.h"
-#include "json/json.h"
 #include "weightward/forward.h"
 
 #include <math.h>
@@ -16,10 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "char_tokens.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/fs.h"
-#include "util/str.h"
 
 #define AMBER_MOST 64 /* tokens of prompt and answer */
 
@@ -34,21 +32,6 @@ struct amber_row {
     uint32_t token[AMBER_MOST];
     uint32_t n, prompt; /* tokens in all, and before the answer */
 };
-
-static inline enum ww_err amber_json(const char *folder, const char *name,
-                                     struct ww_json **out, struct ww_error *err)
-{
-    struct ww_buf buf;
-    char *path = ww_path_join(folder, name);
-    ww_buf_init(&buf, ww_json_limits_config.max_bytes);
-    enum ww_err rc = path ? ww_file_read(path, &buf, err) : WW_E_NOMEM;
-    if (!rc) {
-        rc = ww_json_parse(buf.data, buf.len, &ww_json_limits_config, out, err);
-    }
-    ww_buf_release(&buf);
-    ww_free(path);
-    return rc;
-}
 
 static inline enum ww_err amber_open(const char *folder, struct amber_member *m,
                                      struct ww_error *err)
@@ -97,10 +80,10 @@ static inline enum ww_err amber_rows(const char *folder, const char *path, size_
     size_t at = 0;
     enum ww_err rc = file ? WW_OK : WW_FAIL(err, WW_E_NOTFOUND, "cannot open '%s'", path);
     if (!rc) {
-        rc = amber_json(folder, "tokenizer.json", &tokenizer, err);
+        rc = char_read_json(folder, "tokenizer.json", &tokenizer, err);
     }
     if (!rc) {
-        rc = amber_json(folder, "config.json", &config, err);
+        rc = char_read_json(folder, "config.json", &config, err);
     }
     if (!rc && (!ww_ju64(ww_jget(ww_json_root(config), "bos_token_id"), &bos) ||
                 !ww_ju64(ww_jget(ww_json_root(config), "eos_token_id"), &eos))) {
