@@ -46,20 +46,27 @@ static void prepare(const struct ww_pack_rank_at *at, uint32_t part, uint64_t of
                                     .dtype = base->dtype,
                                     .m = (size_t)base->shape[0],
                                     .d = (size_t)base->shape[1]};
+    s->pair.most = ww_rank_most(&s->pair);
 }
 
-/* The part and those behind it in its file; how many. */
+/* The part and those behind it in its file, as many as have room side by side. */
 static size_t collect(const struct ww_pack_rank_at *at, struct search *all, size_t most)
 {
     const struct ww_pack_table_file *file = &at->member->table.files[at->file];
     uint64_t offset = at->offset;
+    uint64_t memory = 0;
     size_t n = 0;
 
     for (uint32_t p = at->part; p < file->n_parts && n < most; p++) {
         const uint32_t part = file->first_part + p;
         if (may_have_one(at, part)) {
-            prepare(at, part, offset, &all[n++]);
+            prepare(at, part, offset, &all[n]);
+            memory += ww_rank_memory(&all[n].pair, all[n].pair.most);
+            if (n > 0 && memory > WW_RANK_MEMORY) {
+                break; /* one at least, which fits */
+            }
             at->member->rank_sought[part] = true;
+            n += all[n].pair.most > 0;
         }
         offset += at->member->table.parts[part].bytes;
     }

@@ -210,6 +210,31 @@ static enum ww_err try_errors(struct finding *f, const struct ww_rank_fit *fit,
     return rc || least < first ? rc : walk(f, fit, -1, &least, out, err);
 }
 
+/* Of the factors: 8 bytes a number in ww_rank_fit, and beside that the doubles of
+ * ww_own_fit (16) with its integers (2) and the numbers of a decoder (4), those of the
+ * best so far (6), or else less in the fit; of the rows: a block of them, and the sample.
+ */
+uint64_t ww_rank_memory(const struct ww_rank_pair *pair, size_t rank)
+{
+    const uint64_t r = rank;
+    const uint64_t sides = (uint64_t)pair->m + pair->d;
+    const uint64_t width = ww_dtype_bits(pair->dtype) / 8;
+    const uint64_t rows = pair->d * 64 * (2 * width + 12);
+    const uint64_t sample = (SAMPLE + pair->d) * (3 * width + 16);
+
+    return 40 * r * sides + rows + sample + 128 * r * r + 8192 * r;
+}
+
+size_t ww_rank_most(const struct ww_rank_pair *pair)
+{
+    size_t rank = WW_RANK_SOUGHT;
+
+    while (rank > 0 && ww_rank_memory(pair, rank) > WW_RANK_MEMORY) {
+        rank--;
+    }
+    return rank;
+}
+
 enum ww_err ww_rank_find(const struct ww_rank_pair *pair, struct ww_rank_found *out,
                          struct ww_error *err)
 {

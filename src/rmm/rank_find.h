@@ -16,6 +16,7 @@ struct ww_rank_pair {
     enum ww_dtype dtype;
     size_t m;
     size_t d;
+    size_t most; /* rank that is looked for; 0: WW_RANK_SOUGHT */
 };
 
 /** What was found; rank 0: nothing that makes the tensor smaller, all else is NULL. */
@@ -26,6 +27,13 @@ struct ww_rank_found {
 
 /** Ranks up to this are looked for. */
 #define WW_RANK_SOUGHT 80u
+
+/** Memory of a search: not more than this for a rank, */
+uint64_t ww_rank_memory(const struct ww_rank_pair *pair, size_t rank);
+#define WW_RANK_MEMORY ((uint64_t)256 << 20)
+/** and the largest rank that is looked for within WW_RANK_MEMORY, 0: not even one. The
+ * same on every machine, whatever memory it has, since the package depends on it. */
+size_t ww_rank_most(const struct ww_rank_pair *pair);
 
 /** + - * / sqrt in a fixed order: the same on every machine. Costs little where the
  *  difference is not of low rank, and some passes over the tensor where it is. */

@@ -138,7 +138,8 @@ enum ww_err ww_rank_probe(const struct ww_rank_pair *pair, size_t *rows, size_t 
     struct probe p = {.s = pair->m < ROWS ? pair->m : ROWS};
     const size_t d = (pair->d < COLUMNS ? pair->d : COLUMNS) / 4 * 4;
     const size_t least = p.s < d ? p.s : d;
-    const size_t most = least / 3 < WW_RANK_SOUGHT ? least / 3 : WW_RANK_SOUGHT;
+    const size_t sought = pair->most ? pair->most : WW_RANK_SOUGHT;
+    const size_t most = least / 3 < sought ? least / 3 : sought;
     enum ww_err rc = WW_OK;
 
     *n = 0;

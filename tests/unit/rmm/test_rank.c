@@ -3,6 +3,8 @@
 #include "ww_test.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "rmm/rank_block.h"
@@ -240,6 +242,98 @@ static void what_is_no_number_is_predicted_as_zero(void **state)
     ww_rank_release(&rank);
 }
 
+#define TALL ((size_t)12000)
+#define NARROW ((size_t)128)
+#define MOST ((size_t)42) /* a third of the narrow side */
+
+static void fill_tall(int fd)
+{
+    enum { RANK = 40 };
+    uint16_t *base = calloc(TALL * NARROW, 2);
+    uint16_t *tune = calloc(TALL * NARROW, 2);
+    float *a = calloc((size_t)RANK * NARROW, sizeof(*a));
+    float b[RANK];
+    uint64_t seed = 21;
+    assert_true(base && tune && a);
+    for (size_t k = 0; k < RANK * NARROW; k++) {
+        a[k] = 0.03F * gauss(&seed);
+    }
+    for (size_t i = 0; i < TALL; i++) {
+        float row[NARROW] = {0};
+        for (size_t k = 0; k < RANK; k++) {
+            b[k] = 0.03F * gauss(&seed);
+            for (size_t j = 0; j < NARROW; j++) {
+                row[j] += b[k] * a[k * NARROW + j];
+            }
+        }
+        for (size_t j = 0; j < NARROW; j++) {
+            base[i * NARROW + j] = to_bf16(0.02F * gauss(&seed));
+            tune[i * NARROW + j] = to_bf16(from_bf16(base[i * NARROW + j]) + row[j]);
+        }
+    }
+    assert_int_equal(pwrite(fd, base, TALL * NARROW * 2, 0), TALL * NARROW * 2);
+    assert_int_equal(pwrite(fd, tune, TALL * NARROW * 2, TALL * NARROW * 2),
+                     TALL * NARROW * 2);
+    free(base);
+    free(tune);
+    free(a);
+}
+
+/* In a process of its own, which may take so many bytes more: the rank, or no memory. */
+static int rank_within(const struct ww_rank_pair *pair, uint64_t bytes)
+{
+    const pid_t pid = fork();
+    int status = 0;
+    if (pid == 0) {
+        unsigned long pages = 0;
+        struct ww_rank_found found;
+        struct ww_error err = {0};
+        FILE *f = fopen("/proc/self/statm", "r");
+        if (!f || fscanf(f, "%lu", &pages) != 1) {
+            _exit(101);
+        }
+        fclose(f);
+        const rlim_t most = pages * (rlim_t)sysconf(_SC_PAGESIZE) + bytes;
+        const struct rlimit limit = {most, most};
+        if (setrlimit(RLIMIT_AS, &limit) != 0) {
+            _exit(102);
+        }
+        const enum ww_err rc = ww_rank_find(pair, &found, &err);
+        _exit(rc == WW_OK ? (int)found.rank.shape.rank : rc == WW_E_NOMEM ? 100 : 103);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void a_search_keeps_to_its_memory(void **state)
+{
+    struct fx *f = *state;
+    const struct ww_rank_pair large = {.dtype = WW_DTYPE_BF16, .m = 14336, .d = 4096};
+    const struct ww_rank_pair huge = {.dtype = WW_DTYPE_BF16, .m = 152064, .d = 4096};
+    const struct ww_rank_pair pair = {.fd = f->fd,
+                                      .at = TALL * NARROW * 2,
+                                      .base_fd = f->fd,
+                                      .name = "x",
+                                      .dtype = WW_DTYPE_BF16,
+                                      .m = TALL,
+                                      .d = NARROW,
+                                      .most = MOST};
+    assert_int_equal(ww_rank_most(&large), WW_RANK_SOUGHT);
+    assert_in_range(ww_rank_most(&huge), 36, WW_RANK_SOUGHT - 1);
+    assert_true(ww_rank_memory(&huge, ww_rank_most(&huge)) <= WW_RANK_MEMORY);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    const uint64_t most = ww_rank_memory(&pair, MOST);
+    fill_tall(f->fd);
+    /* A heap grows by steps. */
+    assert_int_equal(rank_within(&pair, most + ((uint64_t)1 << 20)), 40);
+    assert_int_equal(rank_within(&pair, most / 2), 100);
+#else
+    (void)pair;
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +343,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_no_product_is_left_alone, set_up,
                                         tear_down),
         cmocka_unit_test(what_is_no_number_is_predicted_as_zero),
+        cmocka_unit_test_setup_teardown(a_search_keeps_to_its_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
