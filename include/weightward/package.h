@@ -26,6 +26,18 @@ struct ww_pack_member {
     size_t n_to;
 };
 
+/* What members have in common while they are coded. */
+enum ww_pack_codec {
+    WW_PACK_ALONE, /* nothing: each for itself */
+    WW_PACK_ROWS,  /* adapters of the same modules, shapes and ranks: each row of B and column
+                      of A as a mean and directions of all, and coefficients of each
+                      (reversible model merging, arXiv 2510.14163) */
+    WW_PACK_CORE,  /* the same: subspaces that B and A of all lie in as far as they go, and
+                      coordinates of each (as in Core Space, arXiv 2509.17786); what that
+                      leaves is coded within the error, or exactly */
+    WW_PACK_CODECS
+};
+
 struct ww_pack_options {
     const char *base; /* model folder, may be NULL: coded without a prediction */
     double error;     /* 0: exact. Else each product of a pair of an adapter's
@@ -34,6 +46,13 @@ struct ww_pack_options {
                          norm; all else is exact. 1e-4 to 1 */
     uint64_t budget;  /* 0: none. Else the package has at most so many bytes, with
                          the smallest error found, and error is 0. WW_E_LIMIT */
+    enum ww_pack_codec codec; /* all members but ALONE share a basis, a member of its own
+                                 that is written before them; so all have the same
+                                 recipients, no parent in after, and error is 0 for ROWS */
+    size_t directions;        /* that are shared; 0: ROWS, as many as the budget holds */
+    bool residual; /* what directions leave is coded too: all comes back exactly; else an
+                      adapter of ROWS comes back as they give it, with its error as
+                      measured */
     const struct ww_signer *signer; /* NULL: not signed; else what it was made of lies
                                    beside it, in PATH.evidence */
     const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is
@@ -73,6 +92,9 @@ struct ww_pack_needed {
 struct ww_pack_entry {
     char *name;
     bool adapter;
+    bool basis;        /* no adapter and no model, but what others share, */
+    char codec[8];     /* so, */
+    size_t directions; /* with at most so many directions */
     bool sealed;
     bool bounded;   /* not exact: */
     double error;   /* largest of any product or matrix, measured when it was packed */
@@ -85,8 +107,9 @@ struct ww_pack_entry {
     size_t n_recipients;
     struct ww_pack_needed *needed;
     size_t n_needed;
-    char *parent; /* member that it is a version of, which its recipients can read too;
-                     or NULL */
+    char *parent; /* member that it is a version of, or its basis, which its recipients can
+                     read too; or NULL */
+    bool shares;  /* the parent is a basis */
 };
 
 struct ww_pack_report {

@@ -5,6 +5,7 @@
  */
 #include "model/st_file.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,26 @@ static enum ww_err read_length(struct ww_st_file *file, const char *name,
     return WW_OK;
 }
 
+static enum ww_err read_header(struct ww_st_file *out, const char *name,
+                               struct ww_error *err)
+{
+    enum ww_err rc = read_length(out, name, err);
+    if (rc) {
+        return rc;
+    }
+    out->header = ww_alloc_aligned(sizeof(void *), (size_t)out->header_bytes);
+    if (!out->header) {
+        return WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for the header", name);
+    }
+    rc = ww_pread_full(out->fd, out->header, (size_t)out->header_bytes, 0, name, err);
+    if (rc) {
+        return rc;
+    }
+    return ww_st_parse(out->header + LENGTH_BYTES, out->header_bytes - LENGTH_BYTES,
+                       (uint64_t)out->st.st_size - out->header_bytes, name, &out->parsed,
+                       err);
+}
+
 enum ww_err ww_st_file_open(int dirfd, const char *name, struct ww_st_file *out,
                             struct ww_error *err)
 {
@@ -60,26 +81,28 @@ enum ww_err ww_st_file_open(int dirfd, const char *name, struct ww_st_file *out,
     memset(out, 0, sizeof(*out));
     out->fd = -1;
     rc = ww_file_open_at(dirfd, name, WW_LINKS_HUB, &out->fd, &out->st, err);
+    if (!rc) {
+        rc = read_header(out, name, err);
+    }
     if (rc) {
-        goto out;
+        ww_st_file_close(out);
     }
-    rc = read_length(out, name, err);
-    if (rc) {
-        goto out;
+    return rc;
+}
+
+enum ww_err ww_st_file_of(int fd, const char *name, struct ww_st_file *out,
+                          struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    memset(out, 0, sizeof(*out));
+    out->fd = fd;
+    if (fstat(fd, &out->st) != 0) {
+        const int e = errno;
+        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot look at '%s'", name);
     }
-    out->header = ww_alloc_aligned(sizeof(void *), (size_t)out->header_bytes);
-    if (!out->header) {
-        rc = WW_FAIL(err, WW_E_NOMEM, "'%s': out of memory for the header", name);
-        goto out;
+    if (!rc) {
+        rc = read_header(out, name, err);
     }
-    rc = ww_pread_full(out->fd, out->header, (size_t)out->header_bytes, 0, name, err);
-    if (rc) {
-        goto out;
-    }
-    rc = ww_st_parse(out->header + LENGTH_BYTES, out->header_bytes - LENGTH_BYTES,
-                     (uint64_t)out->st.st_size - out->header_bytes, name, &out->parsed,
-                     err);
-out:
     if (rc) {
         ww_st_file_close(out);
     }

@@ -19,6 +19,9 @@ struct ww_st_file {
  *  Peak memory: about three times the header. */
 enum ww_err ww_st_file_open(int dirfd, const char *name, struct ww_st_file *out,
                             struct ww_error *err) WW_MUST_USE;
+/** The same of a file that is open, and has perhaps no name; fd is taken over. */
+enum ww_err ww_st_file_of(int fd, const char *name, struct ww_st_file *out,
+                          struct ww_error *err) WW_MUST_USE;
 /** A parsed tensor as the rest of the program sees it; name stays a borrow. */
 void ww_st_tensor_fill(struct ww_tensor *to, const struct ww_st_tensor *from,
                        uint64_t header_bytes, uint32_t file);

@@ -21,7 +21,11 @@ static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
 {
     ww_jw_object(w);
     ww_jw_kstr(w, "name", m->name);
-    ww_jw_kstr(w, "kind", m->adapter ? "adapter" : "model");
+    ww_jw_kstr(w, "kind", m->basis ? "basis" : m->adapter ? "adapter" : "model");
+    if (m->basis) {
+        ww_jw_kstr(w, "shared_by", m->codec);
+        ww_jw_ku64(w, "directions", m->directions);
+    }
     ww_jw_kstr(w, "mode", m->bounded ? "bounded" : "exact");
     ww_jw_ku64(w, "bytes", m->bytes);
     ww_jw_ku64(w, "files", m->files);
@@ -45,6 +49,7 @@ static void write_member(struct ww_jw *w, const struct ww_pack_entry *m)
     ww_jw_close(w);
     if (m->parent) {
         ww_jw_kstr(w, "parent", m->parent);
+        ww_jw_kstr(w, "leak", m->shares ? "shared" : "parent");
     }
     if (m->n_needed > 0) {
         write_needed(w, m);

@@ -198,12 +198,23 @@ static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t
     return rc ? WW_FAIL(err, rc, "%s", reason.text) : ww_inspect_member_init(m, err);
 }
 
+static size_t count_members(const struct ww_pack_manifest *m)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < m->n_members; i++) {
+        n += !m->members[i].basis;
+    }
+    return n;
+}
+
 static enum ww_err choose(struct ww_pack_inspection *out, const struct ww_pack_file *file,
                           const struct ww_pack_inspect_options *options,
                           struct ww_error *err)
 {
     const struct ww_pack_manifest *m = &file->manifest;
-    const size_t n = options->names ? options->n_names : m->n_members;
+    const size_t n = options->names ? options->n_names : count_members(m);
+    size_t next = 0; /* member, where all are wanted */
     enum ww_err rc = WW_OK;
 
     if (n > WW_INSPECT_MEMBERS) {
@@ -217,9 +228,14 @@ static enum ww_err choose(struct ww_pack_inspection *out, const struct ww_pack_f
         return WW_FAIL_MEMORY(err, "looking into a package");
     }
     for (size_t i = 0; i < n && !rc; i++) {
-        size_t at = i;
+        size_t at = 0;
         if (options->names) {
             rc = ww_pack_member_find(file, options->names[i], &at, err);
+        } else {
+            while (m->members[next].basis) {
+                next++;
+            }
+            at = next++;
         }
         if (!rc) {
             out->members[i].adapter = m->members[at].adapter;
@@ -228,6 +244,12 @@ static enum ww_err choose(struct ww_pack_inspection *out, const struct ww_pack_f
             out->n_members = i + 1;
             rc = out->members[i].name ? WW_OK
                                       : WW_FAIL_MEMORY(err, "looking into a package");
+        }
+        if (!rc && m->members[at].basis) {
+            out->members[i].why =
+                ww_strdup("it is what adapters share, and no model and no adapter");
+            rc = out->members[i].why ? WW_OK
+                                     : WW_FAIL_MEMORY(err, "looking into a package");
         }
         if (!rc && m->members[at].n_others > 0) {
             /* Its prediction is not what the base is, and no other models are named. */

@@ -7,6 +7,7 @@
 #include "crypto/sealed.h"
 #include "json/json.h"
 #include "rmm/head.h"
+#include "rmm/table.h"
 #include "weightward/model.h"
 #include "weightward/package.h"
 
@@ -40,6 +41,9 @@ struct ww_pack_other {
 struct ww_pack_manifest_member {
     const char *name;
     bool adapter;
+    bool basis;                 /* what others share: see shared.h */
+    enum ww_shared_codec codec; /* of a basis, */
+    uint32_t directions;        /* and the most of any of its tensors */
     bool sealed;
     bool bounded; /* within an error, not exact */
     double error; /* of bounded ones */
@@ -56,7 +60,8 @@ struct ww_pack_manifest_member {
     double of_base;
     const struct ww_pack_other *others; /* borrowed */
     size_t n_others;                    /* 0: against the base alone */
-    const char *parent; /* member before it that it is a version of; NULL: none */
+    const char *parent; /* member before it that it is a version of, or its basis; NULL:
+                           none */
     unsigned depth;     /* parents in all */
 };
 
@@ -88,6 +93,10 @@ enum ww_err ww_pack_manifest_read(const uint8_t *text, size_t len,
 /** Frees the arrays and the document. */
 void ww_pack_manifest_release(struct ww_pack_manifest *manifest);
 
+/** What whoever opens a member that has a parent reads as well: "parent", or "shared" of
+ *  a basis, which tells of all that have it. */
+const char *ww_pack_manifest_leak(const struct ww_pack_manifest *manifest,
+                                  const struct ww_pack_manifest_member *member);
 /** WW_NONE-like SIZE_MAX when there is none. */
 size_t ww_pack_manifest_find(const struct ww_pack_manifest *manifest, const char *name);
 

@@ -5,6 +5,8 @@
  */
 #include "rmm/member.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -192,6 +194,45 @@ out:
     return rc;
 }
 
+enum ww_err ww_member_of_file(const char *name, const char *file, int fd,
+                              struct ww_member *out, struct ww_error *err)
+{
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    struct ww_member_file *to = ww_calloc(1, sizeof(*to));
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->name = name;
+    out->dirfd = -1;
+    out->files = to;
+    out->table.files = ww_calloc(1, sizeof(*out->table.files));
+    if (copy < 0 || !to || !out->table.files) {
+        rc = copy < 0 ? WW_FAIL_SYS(err, ww_err_from_errno(errno), errno,
+                                    "cannot open '%s' twice", file)
+                      : WW_FAIL_MEMORY(err, "member '%s'", name);
+        close(fd);
+        if (copy >= 0) {
+            close(copy);
+        }
+        goto out;
+    }
+    to->fd = fd;
+    out->table.n_files = 1;
+    rc = ww_st_file_of(copy, file, &to->weights, err);
+    if (!rc) {
+        to->st = to->weights.st;
+        out->table.files[0].path = file;
+        out->table.files[0].size_bytes = (uint64_t)to->st.st_size;
+        out->bytes = (uint64_t)to->st.st_size;
+        rc = cut(out, NULL, err);
+    }
+out:
+    if (rc) {
+        ww_member_close(out);
+    }
+    return rc;
+}
+
 enum ww_err ww_member_unchanged(const struct ww_member *m, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -227,6 +268,10 @@ void ww_member_close(struct ww_member *m)
     ww_free(m->pairs);
     ww_free(m->pair_of);
     ww_free(m->changes);
+    for (uint32_t p = 0; m->shared && p < m->table.n_parts; p++) {
+        ww_shared_release(&m->shared[p].numbers);
+    }
+    ww_free(m->shared);
     ww_adapter_close(m->opened);
     ww_pack_table_release(&m->table);
     ww_folder_release(&m->folder);

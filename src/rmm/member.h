@@ -9,6 +9,7 @@
 #include "rmm/dense.h"
 #include "rmm/own.h"
 #include "rmm/rank_code.h"
+#include "rmm/shared.h"
 #include "rmm/table.h"
 #include "rmm/unmerge.h"
 #include "weightward/package.h"
@@ -30,6 +31,16 @@ struct ww_member_pair {
     unsigned left; /* parts not written yet */
     bool near;     /* coded as what differs from the parent's */
     struct ww_own own;
+};
+
+/** A factor that is made of a basis, and what the member's own numbers are. */
+struct ww_member_shared {
+    int fd;                   /* where the basis lies, borrowed; */
+    uint64_t at;              /* this part of it */
+    bool is;                  /* false: the part shares nothing */
+    bool loose;               /* what the basis leaves is not coded */
+    double error;             /* of the product then */
+    struct ww_shared numbers; /* while the part is written */
 };
 
 /* The change of a tensor of a model, when it need not come back exactly. */
@@ -60,6 +71,8 @@ struct ww_member {
     bool *rank_sought;                /* per part */
     uint32_t *pair_of;                /* per part: its pair, or WW_NONE */
     struct ww_member_change *changes; /* per part, of a model within an error */
+    struct ww_member_shared *shared;  /* per part, of a group; or NULL */
+    bool loose;                       /* some part is: it comes back changed */
     const struct ww_parent *parent;   /* borrowed; NULL: no version of another */
     struct ww_unpack_rooms *rooms;    /* to read it in */
 };
@@ -70,7 +83,10 @@ struct ww_member {
 enum ww_err ww_member_open(const char *name, const char *path,
                            const struct ww_model *base, double error,
                            struct ww_member *out, struct ww_error *err) WW_MUST_USE;
-/** Find the pairs of an adapter. */
+/** One file that is open and needs no name, as a member of its own; fd is taken over. */
+enum ww_err ww_member_of_file(const char *name, const char *file, int fd,
+                              struct ww_member *out, struct ww_error *err) WW_MUST_USE;
+/** Find the pairs of an adapter; none for one whose settings are not understood. */
 enum ww_err ww_member_pair(struct ww_member *member, struct ww_error *err) WW_MUST_USE;
 /** The pair of a part that is coded with an error, fitted now if it was not yet; NULL for
  *  a part that is coded exactly. */

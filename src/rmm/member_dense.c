@@ -156,12 +156,12 @@ static enum ww_err sample(struct place *p, size_t *n_bytes, struct ww_error *err
 }
 
 /* Over the whole tensor; *finite false when it is not. */
-static enum ww_err measure(struct place *p, const struct ww_chunk_levels *levels,
-                           double *error, bool *finite, struct ww_error *err)
+static enum ww_err measure(struct place *p, struct ww_dense *dense, bool *finite,
+                           struct ww_error *err)
 {
-    struct ww_dense_sums sums = {0};
     enum ww_err rc = WW_OK;
 
+    memset(&dense->sums, 0, sizeof(dense->sums));
     *finite = true;
     for (uint64_t at = 0; at < p->part->bytes && !rc && *finite; at += WW_CHUNK_BYTES) {
         const size_t n = (size_t)ww_min_u64(WW_CHUNK_BYTES, p->part->bytes - at);
@@ -170,10 +170,10 @@ static enum ww_err measure(struct place *p, const struct ww_chunk_levels *levels
             const struct ww_dense_input in = input_of(p, n);
             rc = predict(p, at, n, 0, err);
             *finite = is_finite(&in);
-            ww_dense_measure(&in, levels, &sums);
+            ww_dense_measure(&in, &dense->levels, &dense->sums);
         }
     }
-    *error = ww_dense_error(&sums);
+    dense->error = ww_dense_error(&dense->sums);
     return rc;
 }
 
@@ -205,14 +205,14 @@ static enum ww_err fit(struct place *p, struct ww_dense *out, struct ww_error *e
     }
     rc = ww_dense_fit(&in, bound, out, err);
     for (unsigned i = 0; i < MAX_TRIES && !rc && out->fits; i++) {
-        rc = measure(p, &out->levels, &out->error, &finite, err);
+        rc = measure(p, out, &finite, err);
         if (!finite || out->error <= bound) {
             break;
         }
         finer(&out->levels);
     }
     out->fits = out->fits && finite && out->error <= bound;
-    out->error *= share;
+    out->share = share;
     return rc;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <string.h>
 
+#include "rmm/basis.h"
 #include "rmm/chunk.h"
 #include "rmm/member.h"
 #include "util/alloc.h"
@@ -34,6 +35,35 @@ static bool is_mate(enum ww_adapter_part a, enum ww_adapter_part b)
 {
     return (a == WW_PART_A && b == WW_PART_B) ||
            (a == WW_PART_EMBEDDING_A && b == WW_PART_EMBEDDING_B);
+}
+
+#define WRAPPED ".base_layer" /* of a module with factors for several of its parameters */
+
+/* Factors of stacked experts (target_parameters of PEFT) are a product for each of some of
+ * the latent indices, which a fit of the whole product would mix. A parameter is named with
+ * its module before the last dot. */
+static bool of_experts(const struct ww_adapter *adapter, const char *module)
+{
+    const struct ww_jnode *list = adapter->parameters;
+    size_t len = strlen(module);
+
+    if (!list) {
+        return false;
+    }
+    while (len > strlen(WRAPPED) &&
+           strncmp(module + len - strlen(WRAPPED), WRAPPED, strlen(WRAPPED)) == 0) {
+        len -= strlen(WRAPPED);
+    }
+    for (const struct ww_jnode *at = ww_jfirst(list); at; at = ww_jnext(at)) {
+        const char *name = NULL;
+        const char *dot = ww_jstr(at, &name) ? strrchr(name, '.') : NULL;
+        const size_t n = dot ? (size_t)(dot - name) : 0;
+        if (!dot || (len >= n && memcmp(module + len - n, name, n) == 0 &&
+                     (len == n || module[len - n - 1] == '.'))) {
+            return true;
+        }
+    }
+    return ww_jtype(list) != WW_J_ARRAY;
 }
 
 static void add_pair(struct ww_member *m, uint32_t ta, uint32_t tb)
@@ -75,12 +105,48 @@ enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
             const struct ww_adapter_entry *a = &m->opened->entries[i];
             const struct ww_adapter_entry *b = &m->opened->entries[k];
             if (is_mate(a->part, b->part) && strcmp(a->module, b->module) == 0 &&
-                fits(a->tensor, b->tensor)) {
+                fits(a->tensor, b->tensor) && !of_experts(m->opened, a->module)) {
                 add_pair(m, i, k);
             }
         }
     }
     return WW_OK;
+}
+
+/* As what differs from what a basis makes of it. */
+static enum ww_err fit_shared(struct ww_member *m, struct ww_member_pair *pair,
+                              const struct ww_own_factors *factors, struct ww_error *err)
+{
+    struct ww_own_factors all = *factors;
+    double *b = NULL;
+    double *a = NULL;
+    enum ww_err rc = ww_basis_factor(m, pair->part_b, &b, err);
+
+    if (!rc) {
+        rc = ww_basis_factor(m, pair->part_a, &a, err);
+    }
+    all.near_b = b;
+    all.near_a = a;
+    if (!rc) {
+        rc = ww_own_fit(&all, m->error, &pair->own, err);
+    }
+    pair->near = true;
+    ww_free(b);
+    ww_free(a);
+    return rc;
+}
+
+static enum ww_err fit_factors(struct ww_member *m, struct ww_member_pair *pair,
+                               const struct ww_own_factors *factors, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (m->shared && m->shared[pair->part_a].is) {
+        return fit_shared(m, pair, factors, err);
+    }
+    rc = ww_own_fit(factors, m->error, &pair->own, err);
+    return rc || !m->parent || !pair->own.fits ? rc
+                                               : ww_member_near(m, pair, factors, err);
 }
 
 static enum ww_err fit(struct ww_member *m, struct ww_member_pair *pair,
@@ -100,10 +166,7 @@ static enum ww_err fit(struct ww_member *m, struct ww_member_pair *pair,
                                                .b = b,
                                                .a = a,
                                                .type = ww_chunk_type_of(pair->a->dtype)};
-        rc = ww_own_fit(&factors, m->error, &pair->own, err);
-        if (!rc && m->parent && pair->own.fits) {
-            rc = ww_member_near(m, pair, &factors, err);
-        }
+        rc = fit_factors(m, pair, &factors, err);
     }
     if (rc == WW_E_NONFINITE) {
         ww_error_clear(err);
@@ -122,7 +185,7 @@ enum ww_err ww_member_fit(struct ww_member *m, uint32_t part,
     enum ww_err rc = WW_OK;
 
     *out = NULL;
-    if (i == WW_NONE) {
+    if (i == WW_NONE || m->error == 0) {
         return WW_OK;
     }
     if (!m->pairs[i].tried) {
@@ -140,6 +203,9 @@ void ww_member_fitted(struct ww_member *m, uint32_t part)
 
     if (m->ranks[part]) {
         ww_rank_release(&m->ranks[part]->rank); /* the table needs its chunks' digests */
+    }
+    if (m->shared) {
+        ww_shared_release(&m->shared[part].numbers);
     }
     if (i != WW_NONE && --m->pairs[i].left == 0) {
         ww_own_release(&m->pairs[i].own);

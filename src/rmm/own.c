@@ -379,6 +379,33 @@ out:
     return rc;
 }
 
+enum ww_err ww_own_balance(const struct ww_own_factors *f, double *b, double *a,
+                           struct ww_error *err)
+{
+    struct fit t = {.f = f};
+    enum ww_err rc =
+        fit_init(&t) ? WW_OK : WW_FAIL_MEMORY(err, "the factors of an adapter");
+
+    if (!rc) {
+        cross_columns(f->m, f->r, f->r, f->b, f->b, t.gram_b);
+        cross_rows(f->d, f->r, f->r, f->a, f->a, t.gram_a);
+        decompose(&t);
+        multiply(f->m, f->r, f->r, f->b, t.to_x, t.x);
+        multiply(f->r, f->r, f->d, t.to_y, f->a, t.y);
+        fix_signs(&t);
+    }
+    for (size_t i = 0; i < f->m * f->r && !rc; i++) {
+        const double s = t.sigma[i % f->r];
+        b[i] = s > 0 ? t.x[i] / sqrt(s) : 0;
+    }
+    for (size_t i = 0; i < f->r * f->d && !rc; i++) {
+        const double s = t.sigma[i / f->d];
+        a[i] = s > 0 ? t.y[i] / sqrt(s) : 0;
+    }
+    fit_release(&t);
+    return rc;
+}
+
 enum ww_err ww_own_spectrum(const struct ww_own_factors *f, double *squares,
                             struct ww_error *err)
 {

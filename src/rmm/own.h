@@ -45,6 +45,10 @@ enum ww_err ww_own_fit(const struct ww_own_factors *factors, double bound,
  */
 enum ww_err ww_own_align(const struct ww_own_factors *factors, double *sigma, double *x,
                          double *y, bool *spans, struct ww_error *err) WW_MUST_USE;
+/** The same product with both factors as long: b (m x r) = U S^(1/2), a (r x d) =
+ *  S^(1/2) V^T, the largest number of each column of U positive. */
+enum ww_err ww_own_balance(const struct ww_own_factors *factors, double *b, double *a,
+                           struct ww_error *err) WW_MUST_USE;
 void ww_own_release(struct ww_own *own);
 /** Squared singular values of B A, r of them, falling. */
 enum ww_err ww_own_spectrum(const struct ww_own_factors *factors, double *squares,

@@ -5,7 +5,10 @@
  */
 #include "rmm/pack_batch.h"
 
+#include <string.h>
+
 #include "crypto/sha_blocks.h"
+#include "rmm/dense.h"
 #include "rmm/parent.h"
 #include "stream/cpus.h"
 #include "stream/tree.h"
@@ -138,7 +141,7 @@ static void hash_leaves(struct ww_sha256 *sha, struct ww_sha *two,
 
 static bool is_predicted(const struct ww_pack_job *job)
 {
-    return job->base_fd >= 0 || job->parent;
+    return job->base_fd >= 0 || job->parent || job->shared;
 }
 
 static enum ww_err code_exactly(struct ww_chunk_room *room, struct ww_pack_job *job,
@@ -164,6 +167,13 @@ static enum ww_err code_levels(struct ww_chunk_room *room, struct ww_pack_job *j
     const bool too_long = rc != WW_OK;
     rc = code_exactly(room, job, &exact);
     if (!rc && (too_long || exact.len <= job->coded.len)) {
+        const struct ww_dense_input in = {.dtype = ww_chunk_own_dtype(job->type),
+                                          .weights = job->bytes,
+                                          .base = job->prediction,
+                                          .n = job->n / job->type.width};
+        struct ww_dense_sums sums = {0};
+        ww_dense_measure(&in, job->levels, &sums);
+        job->exact2 = sums.error2;
         ww_buf_clear(&job->coded);
         rc = ww_buf_add(&job->coded, exact.data, exact.len, &job->err);
         job->levels = NULL;
@@ -185,12 +195,30 @@ static enum ww_err read_parent(struct ww_pack_job *job)
     return rc;
 }
 
+static void predict_shared(struct ww_pack_job *job)
+{
+    if (job->shared) {
+        ww_shared_predict(job->shared, job->chunk * WW_CHUNK_BYTES, job->prediction,
+                          job->n);
+    }
+}
+
+/* The bytes of the file, or of what is told as it. */
+static enum ww_err read_bytes(struct ww_pack_job *job)
+{
+    predict_shared(job);
+    if (job->loose) {
+        memcpy(job->bytes, job->prediction, job->n);
+        return WW_OK;
+    }
+    return ww_pread_full(job->fd, job->bytes, job->n, job->offset, job->name, &job->err);
+}
+
 static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
                               struct ww_sha *two, struct ww_pack_job *job)
 {
     struct ww_error *err = &job->err;
-    enum ww_err rc =
-        ww_pread_full(job->fd, job->bytes, job->n, job->offset, job->name, err);
+    enum ww_err rc = read_bytes(job);
 
     if (!rc && job->base_fd >= 0) {
         rc = ww_pread_full(job->base_fd, job->prediction, job->n, job->base_offset,
@@ -223,6 +251,7 @@ static enum ww_err code_integers(struct ww_chunk_room *room, struct ww_pack_job 
 {
     const enum ww_err rc = job->parent ? read_parent(job) : WW_OK;
 
+    predict_shared(job);
     return rc ? rc
               : ww_chunk_own_encode(room, job->integers, job->n / job->type.width,
                                     &job->scales, &job->coded, &job->err);
@@ -233,8 +262,9 @@ static enum ww_err decode_again(struct ww_chunk_room *room, struct ww_pack_job *
 {
     if (job->coded.len > WW_CHUNK_MAX_CODED ||
         !ww_chunk_decode(room, job->type, job->coded.data, job->coded.len,
-                         job->levels || job->parent ? job->prediction : NULL, job->bytes,
-                         job->n)) {
+                         job->levels || job->parent || job->shared ? job->prediction
+                                                                   : NULL,
+                         job->bytes, job->n)) {
         return WW_FAIL(&job->err, WW_E_INTERNAL, "'%s': a chunk does not decode",
                        job->name);
     }
@@ -247,6 +277,7 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     enum ww_err rc = WW_OK;
 
     ww_buf_clear(&job->coded);
+    job->exact2 = 0;
     ww_error_clear(&job->err); /* the job before it may have got over one */
     rc = job->integers ? code_integers(room, job) : code_bytes(room, sha, two, job);
     if (!rc && (job->integers || job->levels)) {

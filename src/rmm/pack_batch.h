@@ -10,6 +10,7 @@
 #include "rmm/unmerge.h"
 #include "rmm/chunk.h"
 #include "rmm/rank.h"
+#include "rmm/shared.h"
 #include "weightward/run.h"
 
 #define WW_PACK_MAX_THREADS 16
@@ -35,10 +36,13 @@ struct ww_pack_job {
     const struct ww_rank *rank;          /* part of the prediction, or NULL */
     const struct ww_parent *parent;      /* predicts instead of the base; or NULL */
     uint32_t parent_part;
-    struct ww_unpack_rooms *rooms; /* to decode it in */
-    const int16_t *integers;       /* form own, instead of the bytes; or NULL */
+    struct ww_unpack_rooms *rooms;  /* to decode it in */
+    const struct ww_shared *shared; /* predicts instead of both; or NULL */
+    bool loose;                     /* and is what comes back */
+    const int16_t *integers;        /* form own, instead of the bytes; or NULL */
     struct ww_chunk_scales scales;
     const struct ww_chunk_levels *levels; /* form dense, of the bytes; or NULL */
+    double exact2; /* what those would have been off, squared, where all is kept */
     /* Whose chunk it is: for the one who writes. */
     uint32_t file;
     uint32_t part;

@@ -95,19 +95,56 @@ static enum ww_err find(struct search *s, uint64_t budget, double *error,
     return rc ? rc : narrow(s, budget, exact, coarsest, error, err);
 }
 
+/* The most directions whose package fits. Too many for the adapters are too many. */
+static enum ww_err find_directions(struct search *s, uint64_t budget,
+                                   struct ww_error *err)
+{
+    size_t fit = 0;
+    size_t more = s->p->n_given; /* one less, and the rank, are what makes sense */
+
+    for (size_t next = 1; fit + 1 < more || fit == 0;) {
+        struct ww_error why = {0};
+        uint64_t bytes = 0;
+        s->options.directions = next;
+        const enum ww_err rc = size_of(s, 0, &bytes, &why);
+        if (rc && (rc != WW_E_LIMIT || next == 1)) {
+            return WW_FAIL(err, rc, "%s", why.text);
+        }
+        if (next == 1 && bytes > budget) {
+            return WW_FAIL(err, WW_E_LIMIT,
+                           "a budget of %llu bytes: with one direction the package has "
+                           "%llu; allow more",
+                           (unsigned long long)budget, (unsigned long long)bytes);
+        }
+        if (rc || bytes > budget) {
+            more = next;
+        } else {
+            fit = next;
+        }
+        next = fit + (more - fit) / 2;
+    }
+    s->options.directions = fit;
+    return WW_OK;
+}
+
 enum ww_err ww_packing_within(struct ww_packing *p, struct ww_pack_report *report,
                               struct ww_error *err)
 {
     struct search s = {.p = p, .options = *p->options, .report = report};
     double error = 0;
-    enum ww_err rc = find(&s, p->options->budget, &error, err);
+    const bool alone = p->options->codec == WW_PACK_ALONE;
+    enum ww_err rc = WW_OK;
+
+    s.options.budget = alone ? p->options->budget : 0; /* directions take its place */
+    rc = alone ? find(&s, p->options->budget, &error, err)
+               : find_directions(&s, p->options->budget, err);
 
     memset(report, 0, sizeof(*report));
     if (rc) {
         return rc;
     }
     s.options.error = error;
+    p->most = p->options->budget;
     p->options = &s.options;
-    p->most = s.options.budget;
     return ww_packing_run(p, report, err);
 }

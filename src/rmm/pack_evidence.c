@@ -171,7 +171,7 @@ static enum ww_err add_open(struct making *x, const struct ww_member *member,
     struct ww_file_digest *digests = NULL;
     enum ww_err rc = begin(m, member->table.n_files, err);
 
-    if (!rc && member->error > 0) {
+    if (!rc && (member->error > 0 || member->loose)) {
         rc = hash_member(x, member, &digests, err);
     }
     for (uint32_t i = 0; i < member->table.n_files && !rc; i++) {
@@ -232,7 +232,8 @@ static void write_external(struct ww_jw *w, const void *payload)
     if (p->n_given == 0) {
         ww_jw_kstr(w, "dropped", p->old->manifest.members[p->drop].name);
     } else {
-        ww_jw_kstr(w, "mode", p->options->error > 0 ? "bounded" : "exact");
+        const bool loose = p->options->codec == WW_PACK_ROWS && !p->options->residual;
+        ww_jw_kstr(w, "mode", p->options->error > 0 || loose ? "bounded" : "exact");
         ww_jw_kdouble(w, "error", p->options->error);
     }
     ww_jw_kdecimal(w, "version", x->made->manifest.version);

@@ -5,7 +5,7 @@
 #include "crypto/aead.h"
 #include "model/dtype.h"
 #include "rmm/manifest.h"
-#include "rmm/table.h"
+#include "rmm/shared.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -17,12 +17,13 @@ static const char *const base_keys[] = {"name", "tensors", "files"};
 static const char *const tensor_keys[] = {"name", "dtype", "shape", "root"};
 static const char *const file_keys[] = {"path", "size", "sha256"};
 static const char *const plain_keys[] = {
-    "name",  "kind",        "mode",       "error", "offset",  "bytes",  "sha256",
-    "files", "files_bytes", "commitment", "coded", "unmerge", "parent", "leak"};
-static const char *const sealed_keys[] = {"name",        "kind",       "mode",   "error",
-                                          "offset",      "bytes",      "sha256", "files",
-                                          "files_bytes", "commitment", "cipher", "key_id",
-                                          "unmerge",     "parent",     "leak"};
+    "name",   "kind",  "mode",        "error",      "offset", "bytes",
+    "sha256", "files", "files_bytes", "commitment", "coded",  "unmerge",
+    "parent", "leak",  "codec",       "directions"};
+static const char *const sealed_keys[] = {
+    "name",    "kind",   "mode",        "error",      "offset",    "bytes",
+    "sha256",  "files",  "files_bytes", "commitment", "cipher",    "key_id",
+    "unmerge", "parent", "leak",        "codec",      "directions"};
 static const char *const unmerge_keys[] = {"merged", "sources"};
 static const char *const other_keys[] = {"name", "weight", "tensor_tree"};
 
@@ -138,6 +139,28 @@ static enum ww_err read_base(struct reader *r, const struct ww_jnode *base)
     return rc;
 }
 
+/* How many numbers others share, and how. */
+static enum ww_err read_codec(struct reader *r, const struct ww_jnode *node,
+                              struct ww_pack_manifest_member *m)
+{
+    const char *codec = NULL;
+    uint64_t directions = 0;
+
+    if (!m->basis) {
+        return ww_jget(node, "codec") || ww_jget(node, "directions")
+                   ? malformed(r, "members.codec")
+                   : WW_OK;
+    }
+    if (!ww_jstr(ww_jget(node, "codec"), &codec) ||
+        !ww_shared_codec_parse(codec, &m->codec) ||
+        !ww_ju64(ww_jget(node, "directions"), &directions) || directions == 0 ||
+        directions > WW_SHARED_MOST) {
+        return malformed(r, "members.codec");
+    }
+    m->directions = (uint32_t)directions;
+    return WW_OK;
+}
+
 static enum ww_err read_kind(struct reader *r, const struct ww_jnode *node,
                              struct ww_pack_manifest_member *m)
 {
@@ -145,10 +168,12 @@ static enum ww_err read_kind(struct reader *r, const struct ww_jnode *node,
     const char *mode = NULL;
 
     if (!ww_jstr(ww_jget(node, "kind"), &kind) ||
-        (strcmp(kind, "adapter") != 0 && strcmp(kind, "model") != 0)) {
+        (strcmp(kind, "adapter") != 0 && strcmp(kind, "model") != 0 &&
+         strcmp(kind, "basis") != 0)) {
         return malformed(r, "members.kind");
     }
     m->adapter = strcmp(kind, "adapter") == 0;
+    m->basis = strcmp(kind, "basis") == 0;
     if (!ww_jstr(ww_jget(node, "mode"), &mode)) {
         return malformed(r, "members.mode");
     }
@@ -160,7 +185,7 @@ static enum ww_err read_kind(struct reader *r, const struct ww_jnode *node,
                        r->name, m->name, mode);
     }
     return ww_jdouble(ww_jget(node, "error"), &m->error) && m->error >= 0 &&
-                   (m->bounded || m->error == 0)
+                   (m->bounded ? !m->basis : m->error == 0)
                ? WW_OK
                : malformed(r, "members.error");
 }
@@ -223,7 +248,7 @@ static enum ww_err read_unmerge(struct reader *r, const struct ww_jnode *node,
     }
     rc = only(r, unmerge, unmerge_keys, WW_LEN(unmerge_keys));
     if (!rc &&
-        (!r->m->base_name || m->bounded ||
+        (!r->m->base_name || m->bounded || m->basis ||
          !ww_jdouble(ww_jget(unmerge, "merged"), &m->of_base) || !is_array(sources) ||
          ww_jsize(sources) == 0 || ww_jsize(sources) > WW_PACK_MAX_OTHERS)) {
         rc = malformed(r, "members.unmerge");
@@ -247,14 +272,16 @@ static enum ww_err read_parent(struct reader *r, const struct ww_jnode *node,
     if (!parent) {
         return ww_jget(node, "leak") ? malformed(r, "members.leak") : WW_OK;
     }
-    if (!ww_jstr(ww_jget(node, "leak"), &leak) || strcmp(leak, "parent") != 0) {
-        return malformed(r, "members.leak");
-    }
     if (ww_jstr(parent, &m->parent)) {
         at = ww_pack_manifest_find(r->m, m->parent);
     }
-    if (at >= r->m->n_members - 1 || r->m->members[at].n_others > 0 || m->n_others > 0 ||
-        r->m->members[at].depth >= WW_PACK_MAX_CHAIN) {
+    if (!m->parent || !ww_jstr(ww_jget(node, "leak"), &leak) ||
+        strcmp(leak, ww_pack_manifest_leak(r->m, m)) != 0) {
+        return malformed(r, "members.leak");
+    }
+    if (at >= r->m->n_members - 1 || m->basis ||
+        (r->m->members[at].basis && !m->adapter) || r->m->members[at].n_others > 0 ||
+        m->n_others > 0 || r->m->members[at].depth >= WW_PACK_MAX_CHAIN) {
         return malformed(r, "members.parent");
     }
     m->depth = r->m->members[at].depth + 1;
@@ -309,6 +336,9 @@ static enum ww_err read_member(struct reader *r, const struct ww_jnode *node,
     }
     r->m->n_members++;
     rc = read_kind(r, node, m);
+    if (!rc) {
+        rc = read_codec(r, node, m);
+    }
     if (!rc) {
         rc = read_place(r, node, m, end);
     }

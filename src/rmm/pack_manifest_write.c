@@ -3,6 +3,7 @@
 
 #include "crypto/aead.h"
 #include "rmm/manifest.h"
+#include "rmm/shared.h"
 #include "util/alloc.h"
 
 static void write_tensor(struct ww_jw *w, const struct ww_base_tensor *t)
@@ -66,11 +67,16 @@ static void write_unmerge(struct ww_jw *w, const struct ww_pack_manifest_member 
     ww_jw_close(w);
 }
 
-static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *m)
+static void write_member(struct ww_jw *w, const struct ww_pack_manifest *manifest,
+                         const struct ww_pack_manifest_member *m)
 {
     ww_jw_object(w);
     ww_jw_kstr(w, "name", m->name);
-    ww_jw_kstr(w, "kind", m->adapter ? "adapter" : "model");
+    ww_jw_kstr(w, "kind", m->basis ? "basis" : m->adapter ? "adapter" : "model");
+    if (m->basis) {
+        ww_jw_kstr(w, "codec", ww_shared_codec_name(m->codec));
+        ww_jw_ku64(w, "directions", m->directions);
+    }
     ww_jw_kstr(w, "mode", m->bounded ? "bounded" : "exact");
     ww_jw_kdouble(w, "error", m->error);
     ww_jw_ku64(w, "offset", m->offset);
@@ -84,7 +90,7 @@ static void write_member(struct ww_jw *w, const struct ww_pack_manifest_member *
     }
     if (m->parent) {
         ww_jw_kstr(w, "parent", m->parent);
-        ww_jw_kstr(w, "leak", "parent");
+        ww_jw_kstr(w, "leak", ww_pack_manifest_leak(manifest, m));
     }
     if (m->sealed) {
         ww_jw_kstr(w, "cipher", ww_aead_name(m->cipher));
@@ -123,7 +129,7 @@ enum ww_err ww_pack_manifest_write(const struct ww_pack_manifest *m, struct ww_b
     ww_jw_key(&w, "members");
     ww_jw_array(&w);
     for (size_t i = 0; i < m->n_members; i++) {
-        write_member(&w, &m->members[i]);
+        write_member(&w, m, &m->members[i]);
     }
     ww_jw_close(&w);
     ww_jw_close(&w);
@@ -138,6 +144,14 @@ void ww_pack_manifest_release(struct ww_pack_manifest *m)
     ww_free(m->others);
     ww_json_free(m->json);
     memset(m, 0, sizeof(*m));
+}
+
+const char *ww_pack_manifest_leak(const struct ww_pack_manifest *m,
+                                  const struct ww_pack_manifest_member *member)
+{
+    const size_t at = ww_pack_manifest_find(m, member->parent);
+
+    return at != SIZE_MAX && m->members[at].basis ? "shared" : "parent";
 }
 
 size_t ww_pack_manifest_find(const struct ww_pack_manifest *m, const char *name)

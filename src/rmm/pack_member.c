@@ -9,6 +9,7 @@
 
 #include "crypto/secret.h"
 #include "crypto/sha_blocks.h"
+#include "rmm/basis.h"
 #include "rmm/pack_choice.h"
 #include "rmm/pack_rank.h"
 #include "rmm/parent.h"
@@ -27,6 +28,8 @@ struct writing {
     struct ww_pack_manifest_member *entry;
     struct ww_sha sha;   /* of the file that is being written */
     struct ww_sha coded; /* of a chunk of it */
+    double exact2;       /* of the matrix that is being written: see add_error */
+    bool lossy;
     /* The next chunk to hand out. */
     uint32_t file;
     uint32_t part;
@@ -120,21 +123,21 @@ static void forget_base(const struct writing *w, uint32_t part, struct ww_pack_j
     job->leaves = NULL;
 }
 
-/* Factors that come back within an error. */
-static enum ww_err set_integers(const struct writing *w, uint32_t part,
-                                struct ww_pack_job *job, struct ww_error *err)
+/* Factors that come back within an error, if they do. */
+static enum ww_err fit_integers(const struct writing *w, uint32_t part,
+                                struct ww_pack_job *job,
+                                const struct ww_member_pair **out, struct ww_error *err)
 {
     const struct ww_member_pair *pair = NULL;
     const uint64_t first = w->chunk * (WW_CHUNK_BYTES / job->type.width);
-    enum ww_err rc = ww_member_fit(w->member, part, &pair, err);
+    const enum ww_err rc = ww_member_fit(w->member, part, &pair, err);
 
+    *out = pair;
     job->integers = NULL;
     if (rc || !pair) {
         return rc;
     }
     const bool is_b = part == pair->part_b;
-    forget_base(w, part, job); /* which may have a tensor of this name */
-    w->member->base_tensors[part] = WW_NONE;
     job->integers = (is_b ? pair->own.b : pair->own.a) + first;
     job->scales = (struct ww_chunk_scales){.axis = is_b,
                                            .rank = (uint32_t)pair->a->shape[0],
@@ -147,6 +150,20 @@ static enum ww_err set_integers(const struct writing *w, uint32_t part,
     if (pair->own.error > w->entry->error) {
         w->entry->error = pair->own.error;
     }
+    return WW_OK;
+}
+
+static enum ww_err set_integers(const struct writing *w, uint32_t part,
+                                struct ww_pack_job *job, struct ww_error *err)
+{
+    const struct ww_member_pair *pair = NULL;
+    const enum ww_err rc = fit_integers(w, part, job, &pair, err);
+
+    if (rc || !pair) {
+        return rc;
+    }
+    forget_base(w, part, job); /* which may have a tensor of this name */
+    w->member->base_tensors[part] = WW_NONE;
     return pair->near ? set_prediction(w, part, job, err) : WW_OK;
 }
 
@@ -192,10 +209,53 @@ static enum ww_err set_levels(const struct writing *w, uint32_t part,
         ww_member_dense(w->member, w->use->base, job->rank, part, &dense, err);
 
     job->levels = dense ? &dense->levels : NULL;
-    if (!rc && dense && dense->error > w->entry->error) {
-        w->entry->error = dense->error;
-    }
     return rc;
+}
+
+/* A factor of a group: its basis predicts it, and nothing else does. */
+static enum ww_err set_shared(const struct writing *w, uint32_t part,
+                              struct ww_pack_job *job, struct ww_error *err)
+{
+    const struct ww_member_shared *shared = &w->member->shared[part];
+    const struct ww_member_pair *pair = NULL;
+    enum ww_err rc =
+        w->chunk == 0 ? ww_basis_load(w->member, part, w->crew->rooms[0], err) : WW_OK;
+
+    job->base_fd = -1;
+    job->leaves = NULL;
+    job->parent = NULL;
+    job->rank = NULL;
+    job->levels = NULL;
+    job->shared = &shared->numbers;
+    job->loose = shared->loose;
+    if (shared->error > w->entry->error) {
+        w->entry->error = shared->error;
+    }
+    return rc ? rc : fit_integers(w, part, job, &pair, err);
+}
+
+/* What predicts a chunk, and how it is coded. */
+static enum ww_err set_coding(const struct writing *w, uint32_t part,
+                              struct ww_pack_job *job, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (w->member->shared && w->member->shared[part].is) {
+        return set_shared(w, part, job, err);
+    }
+    job->shared = NULL;
+    job->loose = false;
+    rc = set_prediction(w, part, job, err);
+    if (!rc) {
+        rc = set_rank(w, part, job, err);
+    }
+    if (!rc) {
+        rc = set_integers(w, part, job, err);
+    }
+    if (!rc) {
+        rc = set_parent(w, part, job, err);
+    }
+    return rc ? rc : set_levels(w, part, job, err);
 }
 
 static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
@@ -217,19 +277,7 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
         job->n =
             (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - w->chunk * WW_CHUNK_BYTES);
         job->type = ww_chunk_type_of(part->dtype);
-        rc = set_prediction(w, job->part, job, err);
-        if (!rc) {
-            rc = set_rank(w, job->part, job, err);
-        }
-        if (!rc) {
-            rc = set_integers(w, job->part, job, err);
-        }
-        if (!rc) {
-            rc = set_parent(w, job->part, job, err);
-        }
-        if (!rc) {
-            rc = set_levels(w, job->part, job, err);
-        }
+        rc = set_coding(w, job->part, job, err);
         w->chunk++;
         w->offset += job->n;
     }
@@ -252,7 +300,7 @@ static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *er
     if (!coded) {
         return WW_OK;
     }
-    part->rank = coded->rank.shape;
+    part->rank = coded->rank.shape; /* none of a part that shares a basis */
     part->factors = coded->entries;
     part->n_factors = coded->n;
     for (uint64_t i = 0; i < coded->n && !rc; i++) {
@@ -281,6 +329,26 @@ static enum ww_err write_coded(struct writing *w, const struct ww_pack_job *job,
     return ww_section_add_beside(w->out, coded->data, coded->len, rest, err);
 }
 
+/* The error of a matrix, of which some chunks were shorter exactly. */
+static void add_error(struct writing *w, const struct ww_pack_job *job)
+{
+    const struct ww_member_change *change =
+        w->member->changes ? &w->member->changes[job->part] : NULL;
+    const bool last = job->chunk + 1 == w->member->table.parts[job->part].n_chunks;
+
+    if (!change || !change->tried || !change->dense.fits) {
+        return;
+    }
+    w->exact2 = (job->chunk == 0 ? 0 : w->exact2) + job->exact2;
+    w->lossy = (job->chunk > 0 && w->lossy) || job->levels;
+    if (last && w->lossy) {
+        struct ww_dense_sums sums = change->dense.sums;
+        sums.error2 = sums.error2 > w->exact2 ? sums.error2 - w->exact2 : 0;
+        const double error = ww_dense_error(&sums) * change->dense.share;
+        w->entry->error = error > w->entry->error ? error : w->entry->error;
+    }
+}
+
 static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
                              struct ww_error *err)
 {
@@ -305,6 +373,7 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
     if (!rc) {
         rc = write_coded(w, job, chunk->sha256, err);
     }
+    add_error(w, job);
     if (ends_file(t, job)) {
         ww_sha_final(&w->sha, t->files[job->file].sha256);
     }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a package says of itself, and whether its signer is whom one trusts. */
+#include <stdio.h>
 #include <string.h>
 
 #include "crypto/verify.h"
 #include "rmm/pack_file.h"
+#include "rmm/shared.h"
 #include "sign/bundle.h"
 #include "sign/oms.h"
 #include "util/alloc.h"
@@ -61,6 +63,12 @@ static enum ww_err describe_member(const struct ww_pack_file *f, size_t i,
     const size_t n = m->sealed ? f->records[i].n_stanzas : 0;
 
     out->adapter = m->adapter;
+    out->basis = m->basis;
+    out->directions = m->directions;
+    snprintf(out->codec, sizeof(out->codec), "%s",
+             m->basis ? ww_shared_codec_name(m->codec) : "");
+    out->shares =
+        m->parent && strcmp(ww_pack_manifest_leak(&f->manifest, m), "shared") == 0;
     out->sealed = m->sealed;
     out->bounded = m->bounded;
     out->error = m->error;
@@ -103,7 +111,7 @@ enum ww_err ww_pack_describe(const struct ww_pack_file *f, struct ww_pack_report
     for (size_t i = 0; i < m->n_members && !rc; i++) {
         report->n_members = i + 1;
         rc = describe_member(f, i, &report->members[i], err);
-        report->files_bytes += m->members[i].files_bytes;
+        report->files_bytes += m->members[i].basis ? 0 : m->members[i].files_bytes;
     }
     if (rc) {
         ww_pack_report_release(report);

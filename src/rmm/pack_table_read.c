@@ -5,6 +5,7 @@
 
 #include "model/dtype.h"
 #include "rmm/rank.h"
+#include "rmm/shared.h"
 #include "rmm/table.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -16,8 +17,10 @@ static const struct ww_json_limits limits = {WW_PACK_TABLE_MAX_BYTES, 8, 4000000
 static const char *const table_keys[] = {"schema", "salt", "files"};
 static const char *const file_keys[] = {"path", "size", "sha256", "same", "parts"};
 static const char *const part_keys[] = {"bytes",  "dtype", "tensor", "base",
-                                        "parent", "rank",  "chunks"};
+                                        "parent", "rank",  "shared", "chunks"};
 static const char *const rank_keys[] = {"rank", "rows", "rounding", "chunks"};
+static const char *const shared_keys[] = {"codec", "side", "places", "directions",
+                                          "chunks"};
 
 #define MOST_NUMBERS (UINT64_C(1) << 48) /* of a tensor with factors */
 
@@ -116,12 +119,51 @@ static enum ww_err read_rank(struct reader *r, struct ww_pack_table_part *part,
     return read_chunks(r, part->n_factors, ww_jget(node, "chunks"));
 }
 
+static enum ww_err read_shared(struct reader *r, struct ww_pack_table_part *part,
+                               const struct ww_jnode *node)
+{
+    struct ww_pack_shared *s = &part->shared;
+    const uint64_t n = part->bytes / ww_max_u64(1, ww_dtype_bits(part->dtype) / 8);
+    const char *codec = NULL;
+    const char *side = NULL;
+    uint64_t directions = 0;
+    const enum ww_err rc = ww_jonly(node, shared_keys, WW_LEN(shared_keys),
+                                    WW_E_MALFORMED, "part of a package's member", r->err);
+
+    if (rc) {
+        return rc;
+    }
+    if (!part->chained || !part->tensor || !ww_rank_dtype(part->dtype) ||
+        !ww_jstr(ww_jget(node, "codec"), &codec) ||
+        !ww_shared_codec_parse(codec, &s->codec)) {
+        return malformed(r, "codec");
+    }
+    if (!ww_jstr(ww_jget(node, "side"), &side) ||
+        (strcmp(side, "a") != 0 && strcmp(side, "b") != 0)) {
+        return malformed(r, "side");
+    }
+    s->is_b = strcmp(side, "b") == 0;
+    if (!ww_ju64(ww_jget(node, "places"), &s->places) ||
+        !ww_ju64(ww_jget(node, "directions"), &directions) ||
+        directions > WW_SHARED_MOST) {
+        return malformed(r, "directions");
+    }
+    s->directions = (uint32_t)directions;
+    if (!ww_shared_fits(s, n)) {
+        return malformed(r, "places");
+    }
+    part->factors = r->table->chunks + r->table->n_chunks;
+    part->n_factors = ww_part_chunks(ww_shared_own_bytes(s, n));
+    return read_chunks(r, part->n_factors, ww_jget(node, "chunks"));
+}
+
 static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
 {
     struct ww_pack_table_part *part = &r->table->parts[r->table->n_parts++];
     const struct ww_jnode *tensor = ww_jget(node, "tensor");
     const char *dtype = NULL;
     const struct ww_jnode *rank = ww_jget(node, "rank");
+    const struct ww_jnode *shared = ww_jget(node, "shared");
     enum ww_err rc = ww_jonly(node, part_keys, WW_LEN(part_keys), WW_E_MALFORMED,
                               "part of a package's member", r->err);
 
@@ -149,6 +191,9 @@ static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
     }
     if (rank) {
         rc = read_rank(r, part, rank);
+    }
+    if (!rc && shared) {
+        rc = read_shared(r, part, shared);
     }
     part->first_chunk = r->table->n_chunks;
     part->n_chunks = ww_part_chunks(part->bytes);
@@ -225,6 +270,7 @@ static enum ww_err make_room(struct reader *r, const struct ww_jnode *files)
              p = ww_jnext(p)) {
             n_chunks += count(ww_jget(p, "chunks"));
             n_chunks += count(ww_jget(ww_jget(p, "rank"), "chunks"));
+            n_chunks += count(ww_jget(ww_jget(p, "shared"), "chunks"));
         }
     }
     r->table->files = ww_calloc(ww_jsize(files), sizeof(*r->table->files));

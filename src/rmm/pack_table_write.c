@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "rmm/chunk.h"
+#include "rmm/shared.h"
 #include "rmm/table.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -43,6 +44,18 @@ static void write_rank(struct ww_jw *w, const struct ww_pack_table_part *part)
     ww_jw_close(w);
 }
 
+static void write_shared(struct ww_jw *w, const struct ww_pack_table_part *part)
+{
+    ww_jw_key(w, "shared");
+    ww_jw_object(w);
+    ww_jw_kstr(w, "codec", ww_shared_codec_name(part->shared.codec));
+    ww_jw_kstr(w, "side", part->shared.is_b ? "b" : "a");
+    ww_jw_ku64(w, "places", part->shared.places);
+    ww_jw_ku64(w, "directions", part->shared.directions);
+    write_chunks(w, part->factors, part->n_factors);
+    ww_jw_close(w);
+}
+
 static void write_part(struct ww_jw *w, const struct ww_pack_table *table,
                        const struct ww_pack_table_part *part)
 {
@@ -60,6 +73,9 @@ static void write_part(struct ww_jw *w, const struct ww_pack_table *table,
     }
     if (part->rank.rank > 0) {
         write_rank(w, part);
+    }
+    if (part->shared.codec != WW_SHARED_NONE) {
+        write_shared(w, part);
     }
     write_chunks(w, table->chunks + part->first_chunk, part->n_chunks);
     ww_jw_close(w);

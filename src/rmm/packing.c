@@ -38,7 +38,8 @@ static enum ww_err check_names(const struct ww_packing *p, struct ww_error *err)
 
 static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
 {
-    const size_t n = p->n_given + (p->old ? p->old->manifest.n_members : 0);
+    const size_t n = p->n_given + (p->options->codec != WW_PACK_ALONE) +
+                     (p->old ? p->old->manifest.n_members : 0);
 
     if (p->options->run.resume) {
         return WW_FAIL(err, WW_E_USAGE, "packing cannot be resumed; start anew");
@@ -74,6 +75,9 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
                        p->path);
     }
     enum ww_err rc = check_names(p, err);
+    if (!rc) {
+        rc = ww_packing_group_check(p, err);
+    }
     if (!rc) {
         rc = ww_packing_chain_check(p, err);
     }
@@ -115,7 +119,7 @@ static enum ww_err begin_manifest(struct ww_packing *p, struct ww_error *err)
 {
     struct ww_pack_manifest *m = &p->manifest;
     const struct ww_pack_manifest *old = p->old ? &p->old->manifest : NULL;
-    const size_t n = p->n_given + (old ? old->n_members : 0);
+    const size_t n = p->n_given + 1 + (old ? old->n_members : 0); /* and a basis */
 
     m->version = 1;
     m->members = ww_calloc(n, sizeof(*m->members));
@@ -181,6 +185,8 @@ static enum ww_err set_parent(struct ww_packing *p, size_t i,
     const char *name = p->options->after ? p->options->after[i] : NULL;
     enum ww_err rc = WW_OK;
 
+    name = p->basis_name ? p->basis_name : name;
+
     if (!name) {
         return WW_OK;
     }
@@ -200,25 +206,20 @@ static enum ww_err set_parent(struct ww_packing *p, size_t i,
     return WW_OK;
 }
 
-static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error *err)
+enum ww_err ww_packing_write(struct ww_packing *p, struct ww_member *member,
+                             const struct ww_pack_member *given,
+                             struct ww_pack_manifest_member *entry, struct ww_error *err)
 {
     const size_t at = p->manifest.n_members;
-    struct ww_pack_manifest_member *entry = &p->manifest.members[at];
     struct ww_secret *key = NULL;
     struct ww_section_out out = {
         .fd = p->made.fd, .name = p->made.partial, .at = p->made.at};
     enum ww_err rc = WW_OK;
 
-    entry->name = p->given[i].name;
-    entry->bounded = p->options->error > 0;
     entry->offset = p->made.at;
-    entry->of_base = p->members[i].unmerge.of_base;
-    entry->others = p->members[i].unmerge.others;
-    entry->n_others = p->members[i].unmerge.n;
-    rc = set_parent(p, i, entry, err);
     p->manifest.n_members++;
-    if (!rc && p->given[i].n_to > 0) {
-        rc = ww_packing_seal(p, &p->given[i], entry, &key, err);
+    if (given->n_to > 0) {
+        rc = ww_packing_seal(p, given, entry, &key, err);
     }
     out.key = key;
     out.cipher = entry->cipher;
@@ -226,8 +227,7 @@ static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error 
         rc = ww_section_begin(&out, err);
     }
     if (!rc) {
-        rc =
-            ww_member_write(&p->members[i], &p->use, p->crew, &p->pace, &out, entry, err);
+        rc = ww_member_write(member, &p->use, p->crew, &p->pace, &out, entry, err);
     }
     p->made.at = ww_round_up(out.at, WW_PACK_ALIGN);
     if (entry->sealed) {
@@ -238,7 +238,22 @@ static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error 
         ww_secret_free(key);
         return rc;
     }
-    return ww_packing_keep(p, i, at, key, err);
+    return ww_packing_keep(p, at, key, err);
+}
+
+static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error *err)
+{
+    struct ww_pack_manifest_member *entry = &p->manifest.members[p->manifest.n_members];
+    struct ww_member *member = &p->members[i];
+    enum ww_err rc = WW_OK;
+
+    entry->name = p->given[i].name;
+    entry->bounded = p->options->error > 0 || member->loose;
+    entry->of_base = member->unmerge.of_base;
+    entry->others = member->unmerge.others;
+    entry->n_others = member->unmerge.n;
+    rc = set_parent(p, i, entry, err);
+    return rc ? rc : ww_packing_write(p, member, &p->given[i], entry, err);
 }
 
 /* From what is in the package and nothing else, so that it can be made again. */
@@ -296,6 +311,7 @@ static void release(struct ww_packing *p)
         }
     }
     ww_free(p->members);
+    ww_basis_release(&p->basis);
     for (size_t i = 0; p->parents && i < p->manifest.n_members; i++) {
         ww_parent_close(&p->parents[i]);
     }
@@ -305,6 +321,8 @@ static void release(struct ww_packing *p)
     ww_pack_crew_free(p->crew);
     ww_model_close(p->base);
     ww_pack_manifest_release(&p->manifest);
+    ww_free(p->basis_name);
+    p->basis_name = NULL;
     ww_buf_release(&p->keys);
 }
 
@@ -352,6 +370,9 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
     }
     if (!rc) {
         rc = copy_old(p, err);
+    }
+    if (!rc) {
+        rc = ww_packing_group(p, err);
     }
     for (size_t i = 0; i < p->n_given && !rc; i++) {
         rc = write_member(p, i, err);

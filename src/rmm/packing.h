@@ -3,6 +3,7 @@
 #ifndef WW_RMM_PACKING_H
 #define WW_RMM_PACKING_H
 
+#include "rmm/basis.h"
 #include "rmm/pack_file.h"
 #include "rmm/pack_member.h"
 #include "rmm/parent.h"
@@ -26,9 +27,11 @@ struct ww_packing {
     struct ww_buf keys;
     struct ww_parent *parents; /* as the manifest's members: those that are opened */
     struct ww_unpack_rooms rooms;
-    bool base_checked;  /* it is the one of the old package */
-    uint64_t *measured; /* not NULL: only its size is wanted, and nothing stays */
-    uint64_t most;      /* bytes that it may have; 0: any */
+    struct ww_basis basis; /* of members that share numbers */
+    char *basis_name;      /* NULL: none do */
+    bool base_checked;     /* it is the one of the old package */
+    uint64_t *measured;    /* not NULL: only its size is wanted, and nothing stays */
+    uint64_t most;         /* bytes that it may have; 0: any */
 };
 
 /** Everything up to the rename; the report says what was written. */
@@ -39,6 +42,19 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
 enum ww_err ww_packing_seal(struct ww_packing *p, const struct ww_pack_member *given,
                             struct ww_pack_manifest_member *entry, struct ww_secret **key,
                             struct ww_error *err) WW_MUST_USE;
+
+/** May the members that are given share numbers, if they are to? WW_E_USAGE. */
+enum ww_err ww_packing_group_check(const struct ww_packing *p,
+                                   struct ww_error *err) WW_MUST_USE;
+/** Work out what they share and write it as a member before them; nothing where they
+ * share nothing. WW_E_DENIED when they have other recipients. */
+enum ww_err ww_packing_group(struct ww_packing *p, struct ww_error *err) WW_MUST_USE;
+/** Write a member as the manifest's next one, sealed as `given` says, and open it as a
+ * parent where others need it. The entry has what is known before. */
+enum ww_err ww_packing_write(struct ww_packing *p, struct ww_member *member,
+                             const struct ww_pack_member *given,
+                             struct ww_pack_manifest_member *entry,
+                             struct ww_error *err) WW_MUST_USE;
 
 /** May each member be a version of what it names? WW_E_NOTFOUND, WW_E_DENIED when its
  *  recipients may not open that. */
@@ -56,10 +72,10 @@ enum ww_err ww_packing_share_check(const struct ww_pack_file *file, size_t membe
 enum ww_err ww_packing_parent(struct ww_packing *p, const char *name,
                               const struct ww_parent **out,
                               struct ww_error *err) WW_MUST_USE;
-/** A given member is member `at` of the manifest now: open it if a later one is a version
- *  of it. key: of its section, taken over. */
-enum ww_err ww_packing_keep(struct ww_packing *p, size_t given, size_t at,
-                            struct ww_secret *key, struct ww_error *err) WW_MUST_USE;
+/** Member `at` of the manifest is written: open it if one that is given needs it. key: of
+ *  its section, taken over. */
+enum ww_err ww_packing_keep(struct ww_packing *p, size_t at, struct ww_secret *key,
+                            struct ww_error *err) WW_MUST_USE;
 
 /** Put what a signed package was made of beside it. */
 enum ww_err ww_packing_evidence(const struct ww_packing *p,

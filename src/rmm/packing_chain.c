@@ -120,6 +120,12 @@ enum ww_err ww_packing_chain_check(const struct ww_packing *p, struct ww_error *
                            "package and not given before it",
                            p->given[i].name, name);
         }
+        if (of.old && of.old->basis) {
+            return WW_FAIL(err, WW_E_UNSUPPORTED,
+                           "'%s' is what adapters share and no member that '%s' could be "
+                           "a version of",
+                           name, p->given[i].name);
+        }
         if (of.old && of.old->n_others > 0) {
             return WW_FAIL(err, WW_E_UNSUPPORTED,
                            "member '%s' comes back out of a merge, so '%s' cannot be a "
@@ -139,9 +145,11 @@ enum ww_err ww_packing_drop_check(const struct ww_packing *p, struct ww_error *e
         if (m->members[i].parent &&
             strcmp(m->members[i].parent, m->members[p->drop].name) == 0) {
             return WW_FAIL(err, WW_E_USAGE,
-                           "member '%s' is a version of '%s' and would be lost with it; "
+                           "member '%s' is %s '%s' and would be lost with it; "
                            "drop it first",
-                           m->members[i].name, m->members[p->drop].name);
+                           m->members[i].name,
+                           m->members[p->drop].basis ? "coded by" : "a version of",
+                           m->members[p->drop].name);
         }
     }
     return WW_OK;
@@ -187,6 +195,10 @@ enum ww_err ww_packing_parent(struct ww_packing *p, const char *name,
     *out = NULL;
     if (!p->parents[at].view.member) {
         rc = check_base(p, err);
+        if (!rc && old != SIZE_MAX) {
+            /* Its versions would be coded against what is not what it says. */
+            rc = ww_pack_check_section(p->old, &p->old->manifest.members[old], err);
+        }
         if (!rc && p->manifest.members[at].sealed) {
             rc = ww_pack_view_key(&p->manifest.members[at], &p->old->records[old],
                                   p->options->unsealer, &key, err);
@@ -201,14 +213,18 @@ enum ww_err ww_packing_parent(struct ww_packing *p, const char *name,
     return rc;
 }
 
-enum ww_err ww_packing_keep(struct ww_packing *p, size_t given, size_t at,
-                            struct ww_secret *key, struct ww_error *err)
+enum ww_err ww_packing_keep(struct ww_packing *p, size_t at, struct ww_secret *key,
+                            struct ww_error *err)
 {
-    for (size_t i = given + 1; p->options->after && i < p->n_given; i++) {
-        if (p->options->after[i] &&
-            strcmp(p->options->after[i], p->given[given].name) == 0) {
-            return open_parent(p, at, key, err);
-        }
+    const char *name = p->manifest.members[at].name;
+    bool needed = p->manifest.members[at].basis;
+
+    for (size_t i = 0; p->options->after && i < p->n_given; i++) {
+        needed =
+            needed || (p->options->after[i] && strcmp(p->options->after[i], name) == 0);
+    }
+    if (needed) {
+        return open_parent(p, at, key, err);
     }
     ww_secret_free(key);
     return WW_OK;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "rmm/rank_code.h"
+#include "rmm/shared_load.h"
 #include "rmm/unpack_plan.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -56,11 +57,9 @@ static enum ww_err sort_names(struct ww_parent *p, struct ww_error *err)
     return WW_OK;
 }
 
-uint32_t ww_parent_part(const struct ww_parent *p, const struct ww_pack_table_part *part,
-                        const char *path)
+static uint32_t find(const struct ww_parent *p, const char *name, bool tensor)
 {
-    const struct ww_parent_name wanted = {part->tensor ? part->tensor : path,
-                                          part->tensor != NULL, 0};
+    const struct ww_parent_name wanted = {name, tensor, 0};
     size_t low = 0;
     size_t high = p->n_names;
 
@@ -76,23 +75,63 @@ uint32_t ww_parent_part(const struct ww_parent *p, const struct ww_pack_table_pa
         strcmp(p->names[low].name, wanted.name) != 0) {
         return WW_NONE;
     }
-    const struct ww_pack_table_part *found = &p->view.table.parts[p->names[low].part];
-    return found->bytes == part->bytes && found->dtype == part->dtype ? p->names[low].part
-                                                                      : WW_NONE;
+    return p->names[low].part;
+}
+
+uint32_t ww_parent_part(const struct ww_parent *p, const struct ww_pack_table_part *part,
+                        const char *path)
+{
+    const uint32_t at = p->view.member->basis
+                            ? WW_NONE
+                            : find(p, part->tensor ? part->tensor : path, part->tensor != NULL);
+    const struct ww_pack_table_part *found =
+        at == WW_NONE ? NULL : &p->view.table.parts[at];
+
+    return found && found->bytes == part->bytes && found->dtype == part->dtype ? at
+                                                                               : WW_NONE;
+}
+
+/* The basis' tensor for a part that shares it. */
+static uint32_t basis_part(const struct ww_parent *p,
+                           const struct ww_pack_table_part *part)
+{
+    const struct ww_pack_manifest_member *basis = p->view.member;
+    const uint32_t at = basis->basis && basis->codec == part->shared.codec
+                            ? find(p, part->tensor, true)
+                            : WW_NONE;
+    const struct ww_pack_table_part *found =
+        at == WW_NONE ? NULL : &p->view.table.parts[at];
+    const uint64_t n = part->bytes / (ww_dtype_bits(part->dtype) / 8);
+
+    return found && found->dtype == WW_DTYPE_BF16 &&
+                   found->bytes == ww_shared_basis_bytes(&part->shared, n)
+               ? at
+               : WW_NONE;
+}
+
+static uint32_t bind(const struct ww_parent *parent,
+                     const struct ww_pack_table_part *part, const char *path, bool first)
+{
+    if (!parent) {
+        return WW_NONE;
+    }
+    if (part->shared.codec != WW_SHARED_NONE) {
+        return basis_part(parent, part);
+    }
+    return part->tensor || first ? ww_parent_part(parent, part, path) : WW_NONE;
 }
 
 enum ww_err ww_parent_bind(const struct ww_parent *parent, const char *member,
                            struct ww_pack_table *t, struct ww_error *err)
 {
+    t->parent = parent;
     for (uint32_t f = 0; f < t->n_files; f++) {
         for (uint32_t i = 0; i < t->files[f].n_parts; i++) {
             struct ww_pack_table_part *part = &t->parts[t->files[f].first_part + i];
             if (!part->chained) {
                 continue;
             }
-            part->parent_part = parent && (part->tensor || i == 0)
-                                    ? ww_parent_part(parent, part, t->files[f].path)
-                                    : WW_NONE;
+            part->parent_part = bind(parent, part, t->files[f].path, i == 0);
             if (part->parent_part == WW_NONE) {
                 return WW_FAIL(err, WW_E_MALFORMED,
                                "member '%s': '%s' is coded against a parent that does "
@@ -291,6 +330,28 @@ static enum ww_err decode(const struct ww_parent *p,
                                 err);
 }
 
+enum ww_err ww_parent_predict(const struct ww_pack_view *view,
+                              const struct ww_pack_table_part *part,
+                              const struct ww_parent *parent, uint64_t chunk,
+                              struct ww_unpack_room *room, uint8_t *out, size_t n,
+                              struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (part->shared.codec == WW_SHARED_NONE) {
+        return ww_parent_read(parent, part->parent_part, chunk, room, out, n, err);
+    }
+    if (room->shared_of != part) {
+        ww_shared_release(&room->shared);
+        rc = ww_shared_load(view, part, parent, room, &room->shared, err);
+        room->shared_of = rc ? NULL : part;
+    }
+    if (!rc) {
+        ww_shared_predict(&room->shared, chunk * WW_CHUNK_BYTES, out, n);
+    }
+    return rc;
+}
+
 enum ww_err ww_parent_read(const struct ww_parent *p, uint32_t part, uint64_t chunk,
                            struct ww_unpack_room *room, uint8_t *out, size_t n,
                            struct ww_error *err)
@@ -303,16 +364,19 @@ enum ww_err ww_parent_read(const struct ww_parent *p, uint32_t part, uint64_t ch
 
     levels[0] = p;
     parts[0] = &p->view.table.parts[part];
-    while (parts[depth]->chained) {
+    while (parts[depth]->chained && parts[depth]->shared.codec == WW_SHARED_NONE) {
         levels[depth + 1] = levels[depth]->parent;
         parts[depth + 1] =
             &levels[depth + 1]->view.table.parts[parts[depth]->parent_part];
         depth++;
     }
-    if (!rc && parts[depth]->predicted) {
-        prediction = room->chain[(depth + 1) % 2];
-        rc = read_base(levels[depth], parts[depth], chunk, room->chain[(depth + 1) % 2],
-                       n, err);
+    if (!rc && (parts[depth]->predicted || parts[depth]->chained)) {
+        uint8_t *to = room->chain[(depth + 1) % 2];
+        prediction = to;
+        rc = parts[depth]->chained
+                 ? ww_parent_predict(&levels[depth]->view, parts[depth],
+                                     levels[depth]->parent, chunk, room, to, n, err)
+                 : read_base(levels[depth], parts[depth], chunk, to, n, err);
     }
     for (unsigned i = depth + 1; i-- > 0 && !rc;) {
         uint8_t *to = i == 0 ? out : room->chain[i % 2];

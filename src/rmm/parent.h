@@ -47,11 +47,18 @@ void ww_parents_close(struct ww_parents *parents);
 /** The part of a parent that may predict this part of a file at path; WW_NONE: none. */
 uint32_t ww_parent_part(const struct ww_parent *parent,
                         const struct ww_pack_table_part *part, const char *path);
-/** Find the parent's part for each that a table says is chained. parent may be NULL.
- *  WW_E_MALFORMED. */
+/** Find the parent's part for each that a table says is chained, and keep the parent in
+ *  the table. parent may be NULL. WW_E_MALFORMED. */
 enum ww_err ww_parent_bind(const struct ww_parent *parent, const char *member,
                            struct ww_pack_table *table, struct ww_error *err) WW_MUST_USE;
 
+/** What predicts a chunk of a part that is chained: the parent's bytes there, or what the
+ * part makes of a basis. out as below. */
+enum ww_err ww_parent_predict(const struct ww_pack_view *view,
+                              const struct ww_pack_table_part *part,
+                              const struct ww_parent *parent, uint64_t chunk,
+                              struct ww_unpack_room *room, uint8_t *out, size_t n,
+                              struct ww_error *err) WW_MUST_USE;
 /** The n bytes of one chunk of a parent's part; out is none of the room's but mixed. */
 enum ww_err ww_parent_read(const struct ww_parent *parent, uint32_t part, uint64_t chunk,
                            struct ww_unpack_room *room, uint8_t *out, size_t n,

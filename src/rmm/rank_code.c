@@ -105,34 +105,45 @@ void ww_rank_coded_free(struct ww_rank_coded *c)
     ww_free(c);
 }
 
+enum ww_err ww_factor_chunk(const struct ww_pack_view *view,
+                            const struct ww_pack_table_part *part, uint64_t chunk,
+                            enum ww_dtype dtype, struct ww_chunk_room *room,
+                            uint8_t *coded, uint8_t *out, size_t n, struct ww_error *err)
+{
+    const struct ww_pack_table_chunk *c = &part->factors[chunk];
+    uint8_t digest[WW_SHA256_BYTES];
+    const enum ww_err rc = ww_section_read(&view->section, c->at, coded, c->len, err);
+
+    if (rc) {
+        return rc;
+    }
+    ww_sha256_of(coded, c->len, digest);
+    if (memcmp(digest, c->sha256, sizeof(digest)) != 0) {
+        return WW_FAIL(err, WW_E_TAMPERED,
+                       "member '%s': the factors of tensor '%s' are not what its "
+                       "table says",
+                       view->member->name, part->tensor);
+    }
+    return ww_chunk_decode(room, ww_chunk_type_of(dtype), coded, c->len, NULL, out, n)
+               ? WW_OK
+               : WW_FAIL(err, WW_E_MALFORMED,
+                         "member '%s': the factors of tensor '%s' do not decode",
+                         view->member->name, part->tensor);
+}
+
 static enum ww_err load_factor(const struct ww_pack_view *view,
                                const struct ww_pack_table_part *part,
                                struct ww_chunk_room *room, uint8_t *coded, float *to,
                                uint64_t n_bytes, uint64_t *chunk, struct ww_error *err)
 {
-    for (uint64_t at = 0; at < n_bytes; at += WW_CHUNK_BYTES) {
-        const struct ww_pack_table_chunk *c = &part->factors[(*chunk)++];
-        uint8_t digest[WW_SHA256_BYTES];
-        const enum ww_err rc = ww_section_read(&view->section, c->at, coded, c->len, err);
-        if (rc) {
-            return rc;
-        }
-        ww_sha256_of(coded, c->len, digest);
-        if (memcmp(digest, c->sha256, sizeof(digest)) != 0) {
-            return WW_FAIL(err, WW_E_TAMPERED,
-                           "member '%s': the factors of tensor '%s' are not what its "
-                           "table says",
-                           view->member->name, part->tensor);
-        }
-        if (!ww_chunk_decode(room, ww_chunk_type_of(WW_DTYPE_F32), coded, c->len, NULL,
+    enum ww_err rc = WW_OK;
+
+    for (uint64_t at = 0; at < n_bytes && !rc; at += WW_CHUNK_BYTES) {
+        rc = ww_factor_chunk(view, part, (*chunk)++, WW_DTYPE_F32, room, coded,
                              (uint8_t *)to + at,
-                             (size_t)ww_min_u64(WW_CHUNK_BYTES, n_bytes - at))) {
-            return WW_FAIL(err, WW_E_MALFORMED,
-                           "member '%s': the factors of tensor '%s' do not decode",
-                           view->member->name, part->tensor);
-        }
+                             (size_t)ww_min_u64(WW_CHUNK_BYTES, n_bytes - at), err);
     }
-    return WW_OK;
+    return rc;
 }
 
 enum ww_err ww_rank_load(const struct ww_pack_view *view,

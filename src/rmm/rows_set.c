@@ -69,9 +69,8 @@ uint64_t ww_rows_set_positions(const struct ww_rows_set *t, size_t k)
            t->peeks[0]->adapter->tensors[t->pairs[0][k].b].shape[0];
 }
 
-/* Vectors of one position: row `at` of B, or column `at` of A. */
-static void gather(const struct ww_inspect_side *sides, size_t n, bool is_b, size_t at,
-                   double *out)
+void ww_rows_gather(const struct ww_inspect_side *sides, size_t n, bool is_b, size_t at,
+                    double *out)
 {
     for (size_t i = 0; i < n; i++) {
         const struct ww_inspect_side *s = &sides[i];
@@ -109,7 +108,7 @@ enum ww_err ww_rows_set_go(struct ww_rows_set *t, size_t p, struct ww_error *err
     for (size_t at = 0; at < t->sides[0].m + t->sides[0].d && !rc; at++) {
         const bool is_b = at < t->sides[0].m;
         const size_t place = is_b ? at : at - t->sides[0].m;
-        gather(t->sides, t->n, is_b, place, vectors);
+        ww_rows_gather(t->sides, t->n, is_b, place, vectors);
         ww_rows_fit(&rows, vectors, &room, mean, directions, coefficients);
         for (size_t i = 0; i < t->n; i++) {
             ww_rows_recover(&rows, mean, directions, coefficients, i, one);
@@ -146,14 +145,20 @@ void ww_rows_set_drop(struct ww_rows_set *t)
     }
 }
 
+void ww_rows_measure(const struct ww_inspect_side *side,
+                     const struct ww_inspect_side *back, double *norm2, double *error2)
+{
+    const double both = ww_inspect_inner(side, back);
+
+    *norm2 = ww_inspect_inner(side, side);
+    *error2 = *norm2 - 2 * both + ww_inspect_inner(back, back);
+    *error2 = *error2 > 0 ? *error2 : 0;
+}
+
 void ww_rows_set_measure(const struct ww_rows_set *t, size_t i, double *norm2,
                          double *error2)
 {
-    const double both = ww_inspect_inner(&t->sides[i], &t->back[i]);
-
-    *norm2 = ww_inspect_inner(&t->sides[i], &t->sides[i]);
-    *error2 = *norm2 - 2 * both + ww_inspect_inner(&t->back[i], &t->back[i]);
-    *error2 = *error2 > 0 ? *error2 : 0;
+    ww_rows_measure(&t->sides[i], &t->back[i], norm2, error2);
 }
 
 void ww_rows_set_release(struct ww_rows_set *t)

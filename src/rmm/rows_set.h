@@ -27,11 +27,17 @@ const char *ww_rows_set_why_not(struct ww_rows_set *set);
 size_t ww_rows_set_most(const struct ww_rows_set *set);
 /** Rows of B and columns of A of module k. */
 uint64_t ww_rows_set_positions(const struct ww_rows_set *set, size_t k);
+/** Vectors of n sides at one position: row `at` of B, or column `at` of A. out: n x r. */
+void ww_rows_gather(const struct ww_inspect_side *sides, size_t n, bool is_b, size_t at,
+                    double *out);
 /** Factors of module k into sides, scaled; then back: what p directions give of them. */
 enum ww_err ww_rows_set_read(struct ww_rows_set *set, size_t k,
                              struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_rows_set_go(struct ww_rows_set *set, size_t p,
                            struct ww_error *err) WW_MUST_USE;
+/** Squared length of a product, and of the error of what comes back. */
+void ww_rows_measure(const struct ww_inspect_side *side,
+                     const struct ww_inspect_side *back, double *norm2, double *error2);
 /** Squared length of adapter i's product, and of its error. */
 void ww_rows_set_measure(const struct ww_rows_set *set, size_t i, double *norm2,
                          double *error2);

@@ -27,6 +27,16 @@ struct ww_pack_rank {
     bool product;  /* how the merge rounded */
 };
 
+enum ww_shared_codec { WW_SHARED_NONE, WW_SHARED_ROWS, WW_SHARED_CORE, WW_SHARED_CODECS };
+
+/** What a part says of itself where its parent, a basis, says the rest: see shared.h. */
+struct ww_pack_shared {
+    enum ww_shared_codec codec;
+    bool is_b;           /* places are rows, else columns */
+    uint64_t places;     /* that have numbers of their own */
+    uint32_t directions; /* 1 to WW_SHARED_MOST */
+};
+
 struct ww_pack_table_part {
     const char *tensor; /* NULL: a header, or a file that is no weight file */
     enum ww_dtype dtype;
@@ -37,7 +47,8 @@ struct ww_pack_table_part {
     uint64_t first_chunk; /* in the table's chunks */
     uint64_t n_chunks;
     struct ww_pack_rank rank;
-    struct ww_pack_table_chunk *factors; /* of that; before the part's own chunks */
+    struct ww_pack_shared shared;
+    struct ww_pack_table_chunk *factors; /* of either; before the part's own chunks */
     uint64_t n_factors;
 };
 
@@ -50,6 +61,8 @@ struct ww_pack_table_file {
     uint32_t n_parts;
 };
 
+struct ww_parent;
+
 /** Strings are borrowed: from the model when written, from json when read. */
 struct ww_pack_table {
     uint8_t salt[WW_SALT_BYTES];
@@ -59,6 +72,7 @@ struct ww_pack_table {
     uint32_t n_parts;
     struct ww_pack_table_chunk *chunks;
     uint64_t n_chunks;
+    const struct ww_parent *parent; /* of its member, once parts are bound to it */
     struct ww_json *json;
 };
 

@@ -312,8 +312,8 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
 
     *n = (size_t)(part->bytes - at < WW_CHUNK_BYTES ? part->bytes - at : WW_CHUNK_BYTES);
     if (part->chained) {
-        rc = ww_parent_read(run->parents.first, part->parent_part, c, room, prediction,
-                            *n, err);
+        rc = ww_parent_predict(&run->view, part, run->parents.first, c, room, prediction,
+                               *n, err);
     } else if (base_tensor != WW_NONE) {
         const struct ww_tensor *from = &run->base->tensors[base_tensor];
         const struct ww_weight_file *file = &run->base->files[from->file];

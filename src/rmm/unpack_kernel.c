@@ -31,6 +31,7 @@ static void room_free(struct ww_unpack_room *room)
         ww_free(room->chain[0]);
         ww_free(room->chain[1]);
         ww_rank_release(&room->rank);
+        ww_shared_release(&room->shared);
         ww_free(room);
     }
 }
@@ -113,6 +114,14 @@ static enum ww_err explain(const struct ww_pack_view *view,
 
     if (rc) {
         return rc;
+    }
+    const struct ww_parent *parent = part->chained ? view->table.parent : NULL;
+    if (parent && !ww_parent_needs_base(parent, part->parent_part)) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "member '%s': chunk %llu of tensor '%s' does not decode on what "
+                       "its parent '%s' has there: it was made with another one",
+                       view->member->name, (unsigned long long)chunk + 1, part_name(part),
+                       parent->view.member->name);
     }
     return part->predicted || part->chained
                ? WW_FAIL(err, WW_E_UNRELATED,
@@ -261,9 +270,9 @@ static enum ww_err predict(const struct ww_unpack_piece *piece,
 
     if (piece->part->chained) {
         *out = room->mixed;
-        return ww_parent_read(piece->parent, piece->part->parent_part,
-                              piece->first + tile->first_row + row, room, room->mixed,
-                              (size_t)tile->row_bytes, err);
+        return ww_parent_predict(piece->view, piece->part, piece->parent,
+                                 piece->first + tile->first_row + row, room, room->mixed,
+                                 (size_t)tile->row_bytes, err);
     }
     for (uint32_t s = 0; s < tile->n_sources; s++) {
         rows[s] = tile->rows[s][row];

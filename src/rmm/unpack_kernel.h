@@ -8,6 +8,7 @@
 #include "rmm/unmerge.h"
 #include "rmm/chunk.h"
 #include "rmm/rank.h"
+#include "rmm/shared.h"
 #include "rmm/pack_file.h"
 #include "stream/stream.h"
 
@@ -22,6 +23,8 @@ struct ww_unpack_room {
     uint8_t *chain[2];   /* the same; NULL until a parent is read */
     struct ww_rank rank; /* factors of the parent's part that was read last, */
     const struct ww_pack_table_part *rank_of; /* which is this one; or NULL */
+    struct ww_shared shared; /* the same of the part that was made of a basis last */
+    const struct ww_pack_table_part *shared_of;
     struct ww_unpack_room *next;
 };
 

@@ -153,6 +153,9 @@ static enum ww_err digest_part(const struct ww_pack_view *view,
     if (!rc && part->rank.rank > 0) {
         ww_sha256_update(sha, part->rank.product ? "product" : "sum", 3);
     }
+    if (!rc && part->shared.codec != WW_SHARED_NONE) {
+        ww_sha256_update(sha, ww_shared_codec_name(part->shared.codec), 4);
+    }
     if (!rc && part->chained) {
         ww_parent_digest(parent, part->parent_part, sha);
     }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What packages within an error keep of a fine-tune's gain, and at how many bits.
 
-    rmm_quality.py BUILD FAMILY [--part models|versions|trained|adapters]
+    rmm_quality.py BUILD FAMILY [--part models|versions|trained|adapters|shared]
 
 FAMILY is the trained family that tests/vectors/amber is part of, whole. Retained: (base loss -
 loss of what came back) / (base loss - loss of the source), losses in nats on the first 128 test
@@ -22,6 +22,9 @@ twice, rank 8 and rank 16; the first four and all eight.
 Adapters: codec own by `rmm pack`, and the published RMM by `rmm rows`, bytes of all factors
 alone in both. Four LoRAs of rank 8 as trained, and eight full fine-tunes as adapters of rank 8
 and 16 by `extract`. A point of RMM is compared with the smallest of own that keeps as much.
+
+Shared: the same adapters in one package each way: codecs rows and core with some directions, and
+own; bytes of all coded chunks, the basis among them, and what is kept.
 """
 import argparse
 import json
@@ -239,6 +242,33 @@ def adapters(f, label, members, counts, directions):
                   flush=True)
 
 
+def shared_point(f, members, label, options):
+    package, out = os.path.join(f.work, "s.pkg"), os.path.join(f.work, "s")
+    f.run("rmm", "pack", package, *(f"{n}={p}" for n, p, _ in members), *options)
+    listed = f.listed(package)["members"]
+    os.mkdir(out)
+    for name, _, _ in members:
+        f.run("rmm", "unpack", package, name, os.path.join(out, name))
+    kept = retained_of(f, members, out)
+    size = sum(sum(m["codec"].values()) for m in listed)
+    print(f"{label}, {' '.join(options)}: {size} bytes, largest error "
+          f"{max(m['error'] for m in listed):.3f}, {sum(kept) / len(kept):.1f} %", flush=True)
+    shutil.rmtree(out)
+    os.remove(package)
+
+
+def shared(f, label, members, rows, core):
+    for error in ("0.1", "0.4"):
+        shared_point(f, members, label, ("--error", error))
+        for k in core:
+            shared_point(f, members, label,
+                         ("--codec", "core", "--directions", str(k), "--error", error))
+    for p in rows:
+        shared_point(f, members, label, ("--codec", "rows", "--directions", str(p)))
+    shared_point(f, members, label, ("--exact",))
+    shared_point(f, members, label, ("--codec", "rows", "--directions", "1", "--exact"))
+
+
 def extracted(f, rank):
     members = []
     for name, task in MODELS + [("lora-rev-merged", "rev")]:
@@ -252,7 +282,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("family")
-    parser.add_argument("--part", choices=("models", "versions", "trained", "adapters"))
+    parser.add_argument("--part",
+                        choices=("models", "versions", "trained", "adapters", "shared"))
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
@@ -273,6 +304,10 @@ def main():
                      (4,), (1, 2, 3))
             for rank in (16, 8):
                 adapters(f, f"8 extracted, rank {rank}", extracted(f, rank), (8,), (1, 3, 5))
+        if args.part in (None, "shared"):
+            shared(f, "4 LoRAs, rank 8", [(n, os.path.join(f.path, n), t) for n, t in ADAPTERS],
+                   (1, 2), (8, 16))
+            shared(f, "8 extracted, rank 8", extracted(f, 8), (1, 3), (16, 32))
 
 
 if __name__ == "__main__":

@@ -277,6 +277,43 @@ PY
     nothing_written x
 }
 
+@test "adapters that share rows come back as rmm rows gives them, from one package" {
+    for m in rev caesar; do
+        "$WW" extract "$FAMILY/base" "$FAMILY/expert-$m" $m --rank 4 --portable -q
+    done
+    "$WW" rmm pack p.pkg rev=rev caesar=caesar --exact -q
+    "$WW" rmm rows p.pkg out --directions 1 -q
+    "$WW" rmm pack r.pkg rev=rev caesar=caesar --codec rows --directions 1 --json >r.json
+    [ "$(jq -r '.members[0] | .kind, .shared_by, .directions' r.json | xargs)" = "basis rows 1" ]
+    [ "$(jq '.members[1] | .mode == "bounded" and .leak == "shared" and .error < 0.01' r.json)" = true ]
+    "$WW" rmm list r.pkg >list
+    grep -q "^basis .*codec rows, 1 direction$" list
+    grep -q "shares basis: who opens it can read that, which tells of all that do" list
+    for m in rev caesar; do
+        "$WW" rmm unpack r.pkg $m back-$m -q
+        cmp back-$m/adapter_model.safetensors out/$m/adapter_model.safetensors
+        cmp back-$m/adapter_config.json $m/adapter_config.json
+    done
+    "$WW" rmm inspect r.pkg --json >i.json
+    [ "$(jq -r '.members[].name' i.json | xargs)" = "rev caesar" ]
+    "$WW" rmm pack e.pkg rev=rev caesar=caesar --codec rows --directions 1 --exact -q
+    "$WW" rmm unpack e.pkg rev e -q
+    diff -r rev e
+    "$WW" rmm pack c.pkg rev=rev caesar=caesar --codec core --directions 3 --error 0.1 --json >c.json
+    [ "$(jq '[.members[1:][] | .error > 0 and .error <= 0.1 and .codec.klt > 0] | all' c.json)" = true ]
+    "$WW" rmm verify c.pkg --base "$FAMILY/base" -q
+    "$WW" rmm verify e.pkg --base "$FAMILY/base" -q
+    refused 2 "takes none, rows or core" "$WW" rmm pack x --codec cols rev=rev caesar=caesar --exact
+    refused 2 "goes with --codec rows" "$WW" rmm pack x rev=rev --directions 1
+    refused 2 "takes --directions" "$WW" rmm pack x rev=rev caesar=caesar --codec rows --exact
+    refused 2 "core takes --directions" "$WW" rmm pack x rev=rev caesar=caesar --codec core \
+        --directions 1
+    refused 2 "goes without" "$WW" rmm pack x rev=rev caesar=caesar --codec rows \
+        --directions 1 --versions
+    refused 2 "is coded by 'basis'" "$WW" rmm drop e.pkg basis
+    nothing_written x
+}
+
 @test "a mixture of members is a merge with its record, by weights or by a recipe" {
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" rev --rank 3 --portable -q
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-caesar" caesar --rank 2 --portable -q

@@ -9,7 +9,8 @@
  * It needs the codecs and nothing else, so that it can be built for another architecture
  * without its libraries: see run.sh. A case of FILE is five u32 (form wanted, dtype,
  * lengths of prediction, chunk and decoded bytes), then prediction and chunk. Predictions
- * of some cases are made of a base and a product of low rank (rmm/rank.h).
+ * of some cases are made of a base and a product of low rank (rmm/rank.h), or of a basis
+ * (rmm/shared.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 
 #include "model/convert.h"
 #include "rmm/rank.h"
+#include "rmm/shared.h"
 #include "util/fail.h"
 #include "util/num.h"
 #include "ww_random.h"
@@ -35,7 +37,9 @@ enum content {
     FACTORS,
     SUM,
     PRODUCT,
-    CHANGE
+    CHANGE,
+    ROWS, /* of a basis, as CORE */
+    CORE
 };
 
 static const struct one {
@@ -69,6 +73,11 @@ static const struct one {
     {WW_CHUNK_KLT, WW_DTYPE_F16, FACTORS, 333},
     {WW_CHUNK_KLT, WW_DTYPE_F32, FACTORS, 6000},
     {WW_CHUNK_ORDER, WW_DTYPE_F32, SUM, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, ROWS, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_F32, ROWS, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_F16, ROWS, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_BF16, CORE, 9000},
+    {WW_CHUNK_ORDER, WW_DTYPE_F32, CORE, 9000},
 };
 
 #define RANK 6
@@ -126,6 +135,38 @@ static void with_rank(const struct one *c, uint8_t *prediction, size_t n)
     ww_rank_release(&rank);
 }
 
+static bool of_basis(const struct one *c)
+{
+    return c->content == ROWS || c->content == CORE;
+}
+
+/* What a basis and numbers of BF16 make of a factor of 30 rows; B for rows in fp16. */
+static void with_basis(const struct one *c, uint8_t *prediction, size_t n)
+{
+    const struct ww_pack_shared shape = {
+        .codec = c->content == ROWS ? WW_SHARED_ROWS : WW_SHARED_CORE,
+        .is_b = c->dtype == WW_DTYPE_F16,
+        .places = COLUMNS,
+        .directions = RANK};
+    struct ww_shared shared;
+    uint8_t bits[2];
+    uint64_t seed = 78;
+
+    if (ww_shared_init(&shared, &shape, c->dtype, c->n, NULL)) {
+        abort();
+    }
+    for (size_t i = 0; i < ww_shared_basis_bytes(&shape, c->n) / 2; i++) {
+        put(WW_DTYPE_BF16, 0.05F * bell(&seed), bits);
+        shared.basis[i] = get(WW_DTYPE_BF16, bits);
+    }
+    for (size_t i = 0; i < ww_shared_own_bytes(&shape, c->n) / 2; i++) {
+        put(WW_DTYPE_BF16, bell(&seed), bits);
+        shared.own[i] = get(WW_DTYPE_BF16, bits);
+    }
+    ww_shared_predict(&shared, 0, prediction, n);
+    ww_shared_release(&shared);
+}
+
 static bool of_rank(const struct one *c)
 {
     return c->content == SUM || c->content == PRODUCT;
@@ -149,7 +190,7 @@ static void fill(const struct one *c, const uint8_t *prediction, uint8_t *out)
         uint8_t *at = out + i * width;
         const float x = bell(&seed);
         const uint32_t step = (uint32_t)(fx_random(&seed) >> 58);
-        if (c->content == TUNED || of_rank(c)) {
+        if (c->content == TUNED || of_rank(c) || of_basis(c)) {
             at[0] = (uint8_t)(at[0] + (step < 40 ? 0 : step - 48));
         } else if (c->content == SPREAD) {
             at[1] ^= (uint8_t)(step == 0 ? 0x81 : step & 1);
@@ -220,6 +261,9 @@ static bool make_case(struct ww_chunk_room *room, const struct one *c, FILE *to)
     if (of_rank(c)) {
         with_rank(c, prediction, n);
     }
+    if (of_basis(c)) {
+        with_basis(c, prediction, n);
+    }
     fill(c, prediction, bytes);
     if (!code(room, c, bytes, prediction, &coded, &err) && coded.data[0] == c->form) {
         const uint32_t fields[] = {(uint32_t)c->form, (uint32_t)c->dtype,
@@ -252,6 +296,9 @@ static bool decode_case(struct ww_chunk_room *room, const struct one *c, FILE *f
            fread(coded, 1, len, from) == len;
     if (good && of_rank(c)) {
         with_rank(c, prediction, n);
+    }
+    if (good && of_basis(c)) {
+        with_basis(c, prediction, n);
     }
     good = good &&
            ww_chunk_decode(room, type, coded, len, n_base ? prediction : NULL, bytes, n);

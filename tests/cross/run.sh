@@ -14,6 +14,7 @@ trap 'rm -rf "$work"' EXIT
 sources="tests/cross/chunks.c src/codec/rans.c src/codec/rans_lanes.c src/codec/rans_lanes_x86.c
     src/rmm/chunk.c src/rmm/chunk_order.c src/rmm/chunk_split.c src/rmm/chunk_folded.c
     src/rmm/chunk_own.c src/rmm/chunk_few.c src/rmm/chunk_dense.c src/rmm/rank_predict.c
+    src/rmm/shared.c
     src/la/exact_gemm_f32.c src/model/convert.c
     src/model/dtype.c src/util/alloc.c src/util/buf.c
     src/util/error.c src/util/fail.c src/util/fault.c src/util/str.c"

@@ -46,6 +46,10 @@ def main():
     save("unmerge", 1, manifest([member(coded=coded, unmerge=unmerge)], base))
     later = member(name="b", offset=8192, coded=coded, parent="a", leak="parent")
     save("versions", 1, manifest([member(coded=coded), later], base))
+    basis = member(name="basis", kind="basis", coded=coded, codec="rows", directions=3)
+    user = member(name="b", kind="adapter", mode="bounded", error=0.2, offset=8192, coded=coded,
+                  parent="basis", leak="shared")
+    save("shared", 1, manifest([basis, user], base))
     chunks = [[40, SHA], [60, SHA]]
     weights = {"path": "m.safetensors", "size": 2097160, "sha256": SHA, "parts": [
         {"bytes": 8, "dtype": "U8", "chunks": chunks[:1]},
@@ -57,6 +61,12 @@ def main():
               "rank": {"rank": 2, "rows": 4, "rounding": "sum", "chunks": chunks}}
     save("table-rank", 2, {"schema": "weightward.package-member/2", "salt": SHA,
                            "files": [dict(weights, size=48, parts=[matrix])]})
+    factor = {"bytes": 48, "dtype": "BF16", "tensor": "w", "parent": True,
+              "chunks": chunks[:1],
+              "shared": {"codec": "rows", "side": "b", "places": 4, "directions": 2,
+                         "chunks": chunks[1:]}}
+    save("table-shared", 2, {"schema": "weightward.package-member/2", "salt": SHA,
+                             "files": [dict(weights, size=48, parts=[factor])]})
     chained = {"bytes": 48, "dtype": "BF16", "tensor": "w", "parent": True,
                "chunks": [[100, SHA]]}
     save("table-parent", 2, {"schema": "weightward.package-member/2", "salt": SHA,

@@ -30,7 +30,8 @@ struct cli_rmm {
     char **weights;         /* mix: NAME=W */
     char *recipe;           /* mix */
     int rank;               /* mix */
-    int directions;         /* rows */
+    int directions;         /* rows, pack, add */
+    char *codec;            /* pack, add */
     struct cli_guard guard; /* unpack, mix */
 };
 

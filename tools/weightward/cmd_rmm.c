@@ -13,9 +13,9 @@ static const struct word {
     const char *arguments;
 } words[] = {
     {"pack", cli_rmm_pack, 2, 4097,
-     "pack PKG NAME=PATH... --exact|--error E|--budget N [--base MODEL]"},
+     "pack PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]"},
     {"add", cli_rmm_add, 2, 4097,
-     "add PKG NAME=PATH... --exact|--error E|--budget N [--base MODEL]"},
+     "add PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]"},
     {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME"},
     {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY"},
     {"list", cli_rmm_list, 1, 1, "list PKG"},
@@ -51,9 +51,13 @@ static void show_member(const struct ww_pack_entry *m)
 {
     char a[32];
     char b[32];
-    printf("%-24s %-8s %10s of %10s", m->name, m->adapter ? "adapter" : "model",
-           cli_bytes(m->bytes, a), cli_bytes(m->files_bytes, b));
-    if (m->files_bytes > 0) {
+    printf("%-24s %-8s %10s of %10s", m->name,
+           m->basis ? "basis" : m->adapter ? "adapter" : "model", cli_bytes(m->bytes, a),
+           cli_bytes(m->files_bytes, b));
+    if (m->basis) {
+        printf(", codec %s, %zu direction%s", m->codec, m->directions,
+               m->directions == 1 ? "" : "s");
+    } else if (m->files_bytes > 0) {
         printf(" (%.1f %%)", 100.0 * (double)m->bytes / (double)m->files_bytes);
     }
     if (m->bounded) {
@@ -63,7 +67,10 @@ static void show_member(const struct ww_pack_entry *m)
         printf(", sealed for %zu", m->n_recipients);
     }
     printf("\n");
-    if (m->parent) {
+    if (m->parent && m->shares) {
+        printf("  shares %s: who opens it can read that, which tells of all that do\n",
+               m->parent);
+    } else if (m->parent) {
         printf("  version of %s: who opens it can read that too\n", m->parent);
     }
     for (size_t i = 0; i < m->n_recipients; i++) {
@@ -141,6 +148,8 @@ int cmd_rmm(int argc, const char **argv)
         {"budget", 0, POPT_ARG_LONGLONG, &opt.budget, 0,
          "as close as a package of so many bytes allows; rows: as many directions",
          "BYTES"},
+        {"codec", 0, POPT_ARG_STRING, &opt.codec, 0,
+         "pack, add: what adapters share while they are coded: none, rows or core", "CODEC"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
          "NAME=PUB"},
         {"chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
@@ -179,7 +188,8 @@ int cmd_rmm(int argc, const char **argv)
          "mix: a recipe with member:NAME in it", "FILE"},
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "mix: of the adapter, at most", "N"},
         {"directions", 0, POPT_ARG_INT, &opt.directions, 0,
-         "rows: principal directions of each row and column", "P"},
+         "rows, and pack with --codec: principal directions that adapters share",
+         "P"},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures",
          "FILE"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,

@@ -2,6 +2,7 @@
 /* weightward rmm: the words that write a package. */
 #include "cli_rmm.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,6 +178,16 @@ static enum ww_err invert(const struct cli_rmm *opt, const struct members *membe
     return rc;
 }
 
+static bool is_codec(const struct cli_rmm *opt, const char *name)
+{
+    return opt->codec && strcmp(opt->codec, name) == 0;
+}
+
+static bool shares(const struct cli_rmm *opt)
+{
+    return is_codec(opt, "rows") || is_codec(opt, "core");
+}
+
 /* Options, key, and then one of the writers. */
 static int write_package(const struct cli_rmm *opt, const char *word, const char *path,
                          const struct members *members, const char *dropped)
@@ -193,6 +204,11 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
+    }
+    if (members && shares(opt)) {
+        options.codec = is_codec(opt, "rows") ? WW_PACK_ROWS : WW_PACK_CORE;
+        options.directions = (size_t)opt->directions;
+        options.residual = opt->exact != 0;
     }
     cli_catch_signals();
     options.after = members ? members->after : NULL;
@@ -234,11 +250,44 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     return status;
 }
 
+/* How close adapters that share numbers come back; 0, or what to answer. */
+static int check_shared(const struct cli_rmm *opt)
+{
+    if (opt->codec && !shares(opt) && !is_codec(opt, "none")) {
+        return cli_usage("rmm", "--codec takes none, rows or core");
+    }
+    if (!shares(opt)) {
+        return opt->directions == 0
+                   ? 0
+                   : cli_usage("rmm", "--directions goes with --codec rows or core");
+    }
+    if (is_codec(opt, "rows") &&
+        (opt->error != 0 || opt->directions < 0 || opt->budget < 0 ||
+         (opt->directions > 0) == (opt->budget > 0))) {
+        return cli_usage("rmm", "--codec rows takes --directions P or --budget BYTES, and "
+                                "--exact when what they leave is to be coded too");
+    }
+    if (is_codec(opt, "core") && (opt->directions <= 0 || opt->budget != 0 ||
+                                  (opt->error != 0) == (opt->exact != 0))) {
+        return cli_usage("rmm", "--codec core takes --directions P, and --error E or "
+                                "--exact: how close what comes back is to be");
+    }
+    if (opt->merged || opt->versions || opt->chain || opt->after) {
+        return cli_usage("rmm", "--codec goes without --merged, --versions, --chain and "
+                                "--after");
+    }
+    return 0;
+}
+
 static int pack(const struct cli_rmm *opt, const char *word, const char *const *args)
 {
     struct members members = {0};
-    if ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
-        opt->budget < 0) {
+    int status = check_shared(opt);
+    if (status) {
+        return status;
+    }
+    if (!shares(opt) && ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
+                         opt->budget < 0)) {
         return cli_usage("rmm",
                          "say --exact, or --error E: how close what comes back is to "
                          "be, or --budget BYTES: how large the package may be");
@@ -250,7 +299,7 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
     if (opt->after && word[0] != 'a') {
         return cli_usage("rmm", "--after goes with add; say --chain NAME=PARENT");
     }
-    int status = read_members(opt, args + 1, &members);
+    status = read_members(opt, args + 1, &members);
     if (status == 0) {
         status = write_package(opt, word, args[0], &members, NULL);
     }

@@ -72,7 +72,8 @@ static void what_is_no_sum_of_products_comes_back_exactly(void **state)
 {
     static const char *const more[] = {
         ",\"use_bdlora\":{\"nblocks\":4}", ",\"use_qalora\":true",
-        ",\"layer_replication\":[[0,2]]", ",\"init_lora_weights\":\"pissa\""};
+        ",\"layer_replication\":[[0,2]]", ",\"init_lora_weights\":\"pissa\"",
+        ",\"target_parameters\":[\"q.weight\"]", ",\"target_parameters\":[\"weight\"]"};
     struct fx *f = fx_new();
     struct ww_error err = {0};
     double error = 0;
@@ -92,6 +93,21 @@ static void what_is_no_sum_of_products_comes_back_exactly(void **state)
         fx_same(f, path);
         free(path);
     }
+    fx_free(f);
+}
+
+/* Latent indices of stacked experts may not be mixed; those of other modules may. */
+static void factors_beside_those_of_experts_are_coded(void **state)
+{
+    struct fx *f = fx_new();
+    struct ww_error err = {0};
+    double error = 0;
+    (void)state;
+    char *path = make(f, "beside", ",\"target_parameters\":[\"mlp.experts.down_proj\"]", NULL,
+                      0);
+    OK(pack(f, path, 0.1, &error, &err));
+    assert_true(error > 0 && error <= 0.1);
+    free(path);
     fx_free(f);
 }
 
@@ -131,6 +147,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_numbers_come_back_bit_for_bit),
         cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
+        cmocka_unit_test(factors_beside_those_of_experts_are_coded),
         cmocka_unit_test(a_base_with_the_factors_names_is_not_spoken_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -589,6 +589,92 @@ static void versions_in_too_long_a_row_are_refused(void **state)
     fx_free(f);
 }
 
+/* Also where none of its versions would read the damage. */
+static void a_damaged_parent_gets_no_versions(void **state)
+{
+    static const char *const after[] = {"two"};
+    struct versions v = begin();
+    struct ww_error err = {0};
+    struct ww_pack_report report;
+    struct ww_pack_file file;
+    struct ww_pack_view view;
+    struct ww_buf bytes;
+    char command[1500];
+    uint32_t p = 0;
+    (void)state;
+    const struct ww_pack_member two = {"two", v.f->two, NULL, 0};
+    const struct ww_pack_member three = {"three", v.three, NULL, 0};
+    struct ww_pack_options options = {.base = v.f->base, .run = {.threads = 1}};
+    snprintf(command, sizeof(command), "cd '%s' && rm " SHARD_1 " *.index.json", v.three);
+    assert_int_equal(system(command), 0);
+    OK(ww_pack_create(v.f->pkg, &two, 1, &options, &report, &err));
+    ww_pack_report_release(&report);
+    OK(ww_pack_open(v.f->pkg, &file, &err));
+    OK(ww_pack_view_open(&file, 0, NULL, &view, &err));
+    while (!view.table.parts[p].tensor ||
+           strcmp(view.table.parts[p].tensor, "large") != 0) {
+        p++;
+    }
+    fx_read(v.f->pkg, &bytes);
+    bytes.data[file.manifest.members[0].offset +
+               view.table.chunks[view.table.parts[p].first_chunk].at + 100] ^= 1;
+    fx_write(v.f->dir, "models.pkg", bytes.data, bytes.len);
+    ww_buf_release(&bytes);
+    ww_pack_view_close(&view);
+    ww_pack_close(&file);
+    options.after = after;
+    FAILS(ww_pack_add(v.f->pkg, &three, 1, &options, &report, &err), WW_E_TAMPERED);
+    assert_non_null(strstr(err.text, "'two'"));
+    end(&v);
+}
+
+/* What does not decode is told apart: with a base below it, and without one. */
+static void the_right_one_is_blamed_for_a_chunk(void **state)
+{
+    static const char *const after[] = {NULL, "two"};
+    struct versions v = begin();
+    struct ww_unpack_room *room = NULL;
+    struct ww_unpack_rooms rooms;
+    struct ww_error err = {0};
+    uint8_t *bytes = calloc(2, WW_CHUNK_BYTES);
+    (void)state;
+    assert_non_null(bytes);
+    ww_unpack_rooms_init(&rooms);
+    OK(ww_unpack_rooms_take(&rooms, &room, &err));
+    for (unsigned with_base = 0; with_base < 2; with_base++) {
+        const struct ww_pack_member members[] = {{"two", v.f->two, NULL, 0},
+                                                 {"three", v.three, NULL, 0}};
+        const struct ww_pack_options options = {.base = with_base ? v.f->base : NULL,
+                                                .after = after};
+        struct ww_model *base = NULL;
+        struct ww_pack_report report;
+        struct ww_pack_file file;
+        struct ww_pack_view view;
+        struct ww_parents parents;
+        (void)unlink(v.f->pkg);
+        OK(ww_pack_create(v.f->pkg, members, 2, &options, &report, &err));
+        ww_pack_report_release(&report);
+        OK(ww_model_open(v.f->base, &base, &err));
+        OK(ww_pack_open(v.f->pkg, &file, &err));
+        OK(ww_pack_view_open(&file, 1, NULL, &view, &err));
+        OK(ww_parents_open(&parents, &file, 1, NULL, base, &err));
+        OK(ww_parent_bind(parents.first, "three", &view.table, &err));
+        FAILS(ww_unpack_chunk(
+                  &view, &view.table.parts[chained_tensor(&view.table, "large")], 0, NULL,
+                  bytes, room, bytes + WW_CHUNK_BYTES, WW_CHUNK_BYTES, &err),
+              with_base ? WW_E_UNRELATED : WW_E_MALFORMED);
+        assert_non_null(strstr(err.text, with_base ? "base" : "parent 'two'"));
+        ww_parents_close(&parents);
+        ww_pack_view_close(&view);
+        ww_pack_close(&file);
+        ww_model_close(base);
+    }
+    ww_unpack_rooms_give(&rooms, room);
+    ww_unpack_rooms_release(&rooms);
+    free(bytes);
+    end(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +690,8 @@ int main(void)
         cmocka_unit_test(tables_that_name_what_a_parent_lacks_are_refused),
         cmocka_unit_test(rows_that_no_writer_makes_are_refused),
         cmocka_unit_test(a_parent_with_another_shape_predicts_nothing),
+        cmocka_unit_test(a_damaged_parent_gets_no_versions),
+        cmocka_unit_test(the_right_one_is_blamed_for_a_chunk),
         cmocka_unit_test(versions_in_too_long_a_row_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
