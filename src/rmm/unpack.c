@@ -244,10 +244,12 @@ static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
         return WW_FAIL(err, WW_E_USAGE, "form %d is not known", (int)options->form);
     }
     if (options->form != WW_UNPACK_FILES && !run->view.member->adapter) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "member '%s' is a model, and form '%s' is of adapters; unpack its "
-                       "files",
-                       run->view.member->name, ww_unpack_form_name(options->form));
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "member '%s' is %s, and form '%s' is of adapters; unpack its files",
+            run->view.member->name,
+            run->view.member->basis ? "what adapters share" : "a model",
+            ww_unpack_form_name(options->form));
     }
     if (options->form > WW_UNPACK_PEFT && options->run.resume) {
         return WW_FAIL(err, WW_E_USAGE, "form '%s' cannot be resumed; start anew",

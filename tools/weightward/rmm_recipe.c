@@ -86,6 +86,11 @@ static enum ww_err read_share(struct cli_mix *mix, const char *text, struct shar
         return cli_rmm_error(err, WW_E_NOTFOUND, "the package has no member '%.*s'",
                              (int)(equals - text), text);
     }
+    if (mix->package.members[out->member].basis) {
+        return cli_rmm_error(err, WW_E_UNSUPPORTED,
+                             "'%.*s' is what adapters share, and nothing to be mixed",
+                             (int)(equals - text), text);
+    }
     if (mix->used[out->member]) {
         return cli_rmm_error(err, WW_E_USAGE, "member '%.*s' has two weights",
                              (int)(equals - text), text);
