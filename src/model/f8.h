@@ -5,6 +5,9 @@
 
 #include "weightward/model.h"
 
+/** The step of weights that a scale of zero wiped out: longer than any other. */
+#define WW_STEP_LOST 0x1p100
+
 /** F8_E4M3, F8_E5M2 or I8. */
 bool ww_is_eight_bit(enum ww_dtype dtype);
 /** Not finite where the format says so. */

@@ -47,6 +47,9 @@ static const struct {
 #undef TYPE_NUMBER
 };
 
+#define READ_TYPE(name, number, elements, bytes) " " #name
+#define READ_TYPES WW_GGUF_TYPE_LIST(READ_TYPE)
+
 struct cursor {
     const uint8_t *bytes;
     uint64_t n;
@@ -262,6 +265,27 @@ static enum ww_err read_alignment(struct cursor *c, struct ww_error *err)
     return WW_OK;
 }
 
+/* Types that other programs write, so that a refusal has their name. */
+static const char *unread_name(uint32_t number)
+{
+    static const struct {
+        uint32_t number;
+        const char *name;
+    } unread[] = {{9, " (Q8_1)"},    {15, " (Q8_K)"},    {16, " (IQ2_XXS)"},
+                  {17, " (IQ2_XS)"}, {18, " (IQ3_XXS)"}, {19, " (IQ1_S)"},
+                  {21, " (IQ3_S)"},  {22, " (IQ2_S)"},   {24, " (I8)"},
+                  {25, " (I16)"},    {26, " (I32)"},     {27, " (I64)"},
+                  {28, " (F64)"},    {29, " (IQ1_M)"},   {40, " (NVFP4)"},
+                  {41, " (Q1_0)"},   {42, " (Q2_0)"}};
+
+    for (size_t i = 0; i < WW_LEN(unread); i++) {
+        if (unread[i].number == number) {
+            return unread[i].name;
+        }
+    }
+    return "";
+}
+
 static enum ww_err find_type(const struct cursor *c, uint32_t number,
                              struct ww_gguf_tensor *t, struct ww_error *err)
 {
@@ -273,9 +297,8 @@ static enum ww_err find_type(const struct cursor *c, uint32_t number,
     }
     return WW_FAIL(err, WW_E_GGUF,
                    "'%s': tensor '%.160s' is of type %" PRIu32
-                   ", which is not read; F32, F16, BF16, Q8_0, Q6_K, Q5_K, Q5_1, Q5_0, "
-                   "Q4_K, Q4_1 and Q4_0 are",
-                   c->file, t->name, number);
+                   "%s, which is not read; those that are:" READ_TYPES,
+                   c->file, t->name, number, unread_name(number));
 }
 
 /* Sizes: no zero, no product beyond 2^62, whole blocks along the fastest one. */

@@ -36,10 +36,17 @@
     X(Q5_0, 6, 32, 22)                                                                   \
     X(Q5_1, 7, 32, 24)                                                                   \
     X(Q8_0, 8, 32, 34)                                                                   \
+    X(Q2_K, 10, 256, 84)                                                                 \
+    X(Q3_K, 11, 256, 110)                                                                \
     X(Q4_K, 12, 256, 144)                                                                \
     X(Q5_K, 13, 256, 176)                                                                \
     X(Q6_K, 14, 256, 210)                                                                \
-    X(BF16, 30, 1, 2)
+    X(IQ4_NL, 20, 32, 18)                                                                \
+    X(IQ4_XS, 23, 256, 136)                                                              \
+    X(BF16, 30, 1, 2)                                                                    \
+    X(TQ1_0, 34, 256, 54)                                                                \
+    X(TQ2_0, 35, 256, 66)                                                                \
+    X(MXFP4, 39, 32, 17)
 
 enum ww_gguf_type {
 #define WW_GGUF_ENUM(name, number, elements, bytes) WW_GGUF_##name,
@@ -99,9 +106,17 @@ char *ww_gguf_get_string(const struct ww_gguf_header *header,
 /** n_blocks blocks as floats, bit for bit those of the reference implementation. */
 void ww_gguf_to_float(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
                       float *out);
-/** The distance of neighbouring values in each element's block; 0 for F32, F16, BF16. */
+/** What each element was rounded by: the distance of neighbouring values in its block, or
+ *  their mean distance on both sides where values are not evenly spaced (IQ4_NL, IQ4_XS,
+ *  MXFP4); WW_STEP_LOST where the block's scale is zero; 0 for F32, F16, BF16. */
 void ww_gguf_steps(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
                    double *out);
+
+/** Between which numbers each element was before it was rounded to its block: half way to
+ *  the neighbours of its value (of ww_gguf_to_float), infinite where it has none; the
+ *  value itself for F32, F16, BF16. */
+void ww_gguf_cells(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
+                   const float *values, double *low, double *high);
 
 /** An open file. */
 struct ww_gguf_file {

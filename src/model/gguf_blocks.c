@@ -4,10 +4,12 @@
  * implementation, so that results are equal bit for bit. A block format is one function
  * that gives every element a quantum (the step of its block), an integer and an offset.
  */
-#include "model/convert.h"
-#include "model/gguf.h"
+#include <math.h>
 
-#define MAX_BLOCK 256
+#include "model/convert.h"
+#include "model/f8.h"
+#include "model/gguf.h"
+#include "model/gguf_split.h"
 
 struct type_row {
     const char *name;
@@ -37,24 +39,14 @@ unsigned ww_gguf_block_bytes(enum ww_gguf_type type)
     return types[type].bytes;
 }
 
-/* value = step * q - least; without an offset least is 0 and not subtracted, because
- * -0.0 - 0 and -0.0 + 0 differ. */
-struct block {
-    float step[MAX_BLOCK / 16]; /* per run of `run` elements */
-    float least[MAX_BLOCK / 16];
-    int q[MAX_BLOCK];
-    unsigned run;
-    bool has_least;
-};
-
-static float half(const uint8_t *at)
+float ww_gguf_half(const uint8_t *at)
 {
     float v = 0;
     ww_to_float(WW_DTYPE_F16, at, &v, 1);
     return v;
 }
 
-static void nibbles(const uint8_t *qs, int shift, int *q)
+void ww_gguf_nibbles(const uint8_t *qs, int shift, int *q)
 {
     for (unsigned i = 0; i < 16; i++) {
         q[i] = (qs[i] & 15) - shift;
@@ -70,106 +62,65 @@ static void add_fifth(const uint8_t *qh, int *q)
     }
 }
 
-static void split_q4_0(const uint8_t *b, struct block *out)
+static void split_q4_0(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = half(b);
-    nibbles(b + 2, 8, out->q);
+    out->step[0] = ww_gguf_half(b);
+    ww_gguf_nibbles(b + 2, 8, out->q);
 }
 
-static void split_q4_1(const uint8_t *b, struct block *out)
+static void split_q4_1(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = half(b);
-    out->least[0] = -half(b + 2);
+    out->step[0] = ww_gguf_half(b);
+    out->least[0] = -ww_gguf_half(b + 2);
     out->has_least = true;
-    nibbles(b + 4, 0, out->q);
+    ww_gguf_nibbles(b + 4, 0, out->q);
 }
 
-static void split_q5_0(const uint8_t *b, struct block *out)
+static void split_q5_0(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = half(b);
-    nibbles(b + 6, 16, out->q);
+    out->step[0] = ww_gguf_half(b);
+    ww_gguf_nibbles(b + 6, 16, out->q);
     add_fifth(b + 2, out->q);
 }
 
-static void split_q5_1(const uint8_t *b, struct block *out)
+static void split_q5_1(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = half(b);
-    out->least[0] = -half(b + 2);
+    out->step[0] = ww_gguf_half(b);
+    out->least[0] = -ww_gguf_half(b + 2);
     out->has_least = true;
-    nibbles(b + 8, 0, out->q);
+    ww_gguf_nibbles(b + 8, 0, out->q);
     add_fifth(b + 4, out->q);
 }
 
-static void split_q8_0(const uint8_t *b, struct block *out)
+static void split_q8_0(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = half(b);
+    out->step[0] = ww_gguf_half(b);
     for (unsigned i = 0; i < 32; i++) {
         out->q[i] = (int8_t)b[2 + i];
     }
 }
 
-/* Eight pairs of six-bit scales and minima in twelve bytes: the first four whole, the
- * others with their upper two bits in the first eight bytes. */
-static void split_scales(const uint8_t *b, struct block *out)
-{
-    const float d = half(b);
-    const float least = half(b + 2);
-    const uint8_t *s = b + 4;
-
-    for (unsigned j = 0; j < 8; j++) {
-        const unsigned scale =
-            j < 4 ? s[j] & 63u : (s[j + 4] & 15u) | (unsigned)(s[j - 4] >> 6) << 4;
-        const unsigned low = j < 4
-                                 ? s[j + 4] & 63u
-                                 : (unsigned)(s[j + 4] >> 4) | (unsigned)(s[j] >> 6) << 4;
-        out->step[j] = d * (float)scale;
-        out->least[j] = least * (float)low;
-    }
-    out->has_least = true;
-}
-
-static void split_q4_k(const uint8_t *b, struct block *out)
-{
-    split_scales(b, out);
-    for (unsigned e = 0; e < 256; e++) {
-        const uint8_t byte = b[16 + e / 64 * 32 + e % 32];
-        out->q[e] = e / 32 % 2 ? byte >> 4 : byte & 15;
-    }
-}
-
-static void split_q5_k(const uint8_t *b, struct block *out)
-{
-    split_scales(b, out);
-    for (unsigned e = 0; e < 256; e++) {
-        const uint8_t byte = b[48 + e / 64 * 32 + e % 32];
-        out->q[e] =
-            (e / 32 % 2 ? byte >> 4 : byte & 15) + ((b[16 + e % 32] >> e / 32 & 1) << 4);
-    }
-}
-
-static void split_q6_k(const uint8_t *b, struct block *out)
-{
-    const float d = half(b + 208);
-
-    for (unsigned j = 0; j < 16; j++) {
-        out->step[j] = d * (float)(int8_t)b[192 + j];
-    }
-    for (unsigned e = 0; e < 256; e++) {
-        const unsigned part = e % 128 / 32; /* of the half's four runs of 32 */
-        const uint8_t low = b[e / 128 * 64 + part % 2 * 32 + e % 32];
-        const uint8_t high = b[128 + e / 128 * 32 + e % 32];
-        out->q[e] = ((part < 2 ? low & 15 : low >> 4) | (high >> 2 * part & 3) << 4) - 32;
-    }
-}
-
 static const struct {
-    void (*split)(const uint8_t *block, struct block *out);
+    void (*split)(const uint8_t *block, struct ww_gguf_block *out);
     unsigned run;
+    int least; /* of the numbers; beyond them values are cut off */
+    int most;
 } formats[WW_GGUF_TYPE_COUNT] = {
-    [WW_GGUF_Q4_0] = {split_q4_0, 32}, [WW_GGUF_Q4_1] = {split_q4_1, 32},
-    [WW_GGUF_Q5_0] = {split_q5_0, 32}, [WW_GGUF_Q5_1] = {split_q5_1, 32},
-    [WW_GGUF_Q8_0] = {split_q8_0, 32}, [WW_GGUF_Q4_K] = {split_q4_k, 32},
-    [WW_GGUF_Q5_K] = {split_q5_k, 32}, [WW_GGUF_Q6_K] = {split_q6_k, 16},
+    [WW_GGUF_Q4_0] = {split_q4_0, 32, -8, 7},
+    [WW_GGUF_Q4_1] = {split_q4_1, 32, 0, 15},
+    [WW_GGUF_Q5_0] = {split_q5_0, 32, -16, 15},
+    [WW_GGUF_Q5_1] = {split_q5_1, 32, 0, 31},
+    [WW_GGUF_Q8_0] = {split_q8_0, 32, -127, 127},
+    [WW_GGUF_Q2_K] = {ww_gguf_split_q2_k, 16, 0, 3},
+    [WW_GGUF_Q3_K] = {ww_gguf_split_q3_k, 16, -4, 3},
+    [WW_GGUF_Q4_K] = {ww_gguf_split_q4_k, 32, 0, 15},
+    [WW_GGUF_Q5_K] = {ww_gguf_split_q5_k, 32, 0, 31},
+    [WW_GGUF_Q6_K] = {ww_gguf_split_q6_k, 16, -32, 31},
+    [WW_GGUF_IQ4_NL] = {ww_gguf_split_iq4_nl, 32, 0, 0},
+    [WW_GGUF_IQ4_XS] = {ww_gguf_split_iq4_xs, 32, 0, 0},
+    [WW_GGUF_TQ1_0] = {ww_gguf_split_tq1_0, 256, -1, 1},
+    [WW_GGUF_TQ2_0] = {ww_gguf_split_tq2_0, 256, -1, 1},
+    [WW_GGUF_MXFP4] = {ww_gguf_split_mxfp4, 32, 0, 0},
 };
 
 static enum ww_dtype plain(enum ww_gguf_type type)
@@ -187,13 +138,21 @@ void ww_gguf_to_float(enum ww_gguf_type type, const uint8_t *blocks, size_t n_bl
         return;
     }
     for (size_t i = 0; i < n_blocks; i++, blocks += types[type].bytes) {
-        struct block b = {.run = formats[type].run};
+        struct ww_gguf_block b = {.run = formats[type].run};
         formats[type].split(blocks, &b);
         for (unsigned e = 0; e < types[type].elements; e++) {
             const float v = b.step[e / b.run] * (float)b.q[e];
             *out++ = b.has_least ? v - b.least[e / b.run] : v;
         }
     }
+}
+
+/* Distances to the neighbours below and above, in steps; 0: there is none. */
+static void neighbours(const struct ww_gguf_block *b, enum ww_gguf_type type, unsigned e,
+                       double *below, double *above)
+{
+    *below = b->uneven ? b->below[e] : b->q[e] > formats[type].least;
+    *above = b->uneven ? b->above[e] : b->q[e] < formats[type].most;
 }
 
 void ww_gguf_steps(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
@@ -203,11 +162,42 @@ void ww_gguf_steps(enum ww_gguf_type type, const uint8_t *blocks, size_t n_block
         out[i] = 0;
     }
     for (size_t i = 0; i < n_blocks && formats[type].split; i++) {
-        struct block b = {.run = formats[type].run};
+        struct ww_gguf_block b = {.run = formats[type].run};
         formats[type].split(blocks + i * types[type].bytes, &b);
         for (unsigned e = 0; e < types[type].elements; e++) {
+            double below = 0;
+            double above = 0;
+            neighbours(&b, type, e, &below, &above);
+            const double step =
+                fabs((double)b.step[e / b.run]) *
+                (below > 0 && above > 0 ? (below + above) / 2 : below + above);
+            *out++ = step > 0 ? step : WW_STEP_LOST;
+        }
+    }
+}
+
+/* A scale below zero turns sides around; one of zero leaves nothing of a value. */
+void ww_gguf_cells(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
+                   const float *values, double *low, double *high)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < n_blocks && !formats[type].split; i++, at++) {
+        low[at] = high[at] = (double)values[at];
+    }
+    for (size_t i = 0; i < n_blocks && formats[type].split; i++) {
+        struct ww_gguf_block b = {.run = formats[type].run};
+        formats[type].split(blocks + i * types[type].bytes, &b);
+        for (unsigned e = 0; e < types[type].elements; e++, at++) {
             const double step = (double)b.step[e / b.run];
-            *out++ = step < 0 ? -step : step;
+            double below = 0;
+            double above = 0;
+            neighbours(&b, type, e, &below, &above);
+            const double left = step > 0 ? below : above;
+            const double right = step > 0 ? above : below;
+            const double half = fabs(step) / 2;
+            low[at] = half * left > 0 ? (double)values[at] - half * left : -HUGE_VAL;
+            high[at] = half * right > 0 ? (double)values[at] + half * right : HUGE_VAL;
         }
     }
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names as the converter of llama.cpp writes them for decoders of the llama shape. Of the
- * architecture "llama" it also reorders rows of query and key heads, because its rotary
- * embedding turns neighbours where transformers turns the halves of a head.
+ * architecture "llama" and those derived from it, it also reorders rows of query and key
+ * heads, because its rotary embedding turns neighbours where transformers turns the
+ * halves of a head.
  */
 #include "model/gguf_names.h"
 
@@ -64,14 +65,38 @@ static bool split(const char *name, bool *has_layer, uint64_t *layer, const char
     return *end && (ww_str_eq(*end, ".weight") || ww_str_eq(*end, ".bias"));
 }
 
+/* Whose rows are reordered; NULL for the others. */
+static const char *turned_by(const struct ww_gguf_header *header)
+{
+    static const char *const turned[] = {"llama", "granite", "granitemoe", "arcee",
+                                         "smollm3"};
+
+    for (size_t i = 0; i < WW_LEN(turned); i++) {
+        if (ww_gguf_is(header, "general.architecture", turned[i])) {
+            return turned[i];
+        }
+    }
+    return NULL;
+}
+
+static bool count_heads(const struct ww_gguf_header *header, const char *architecture,
+                        const char *end, uint64_t *n)
+{
+    char key[64];
+
+    (void)snprintf(key, sizeof(key), "%s.attention.%s", architecture, end);
+    return ww_gguf_get_u64(header, key, n);
+}
+
 static enum ww_err find_heads(const struct ww_gguf_header *header,
                               const struct ww_gguf_tensor *tensor, const char *file,
-                              bool keys, uint32_t *heads, struct ww_error *err)
+                              const char *architecture, bool keys, uint32_t *heads,
+                              struct ww_error *err)
 {
     uint64_t n = 0;
 
-    if (!(keys && ww_gguf_get_u64(header, "llama.attention.head_count_kv", &n)) &&
-        !ww_gguf_get_u64(header, "llama.attention.head_count", &n)) {
+    if (!(keys && count_heads(header, architecture, "head_count_kv", &n)) &&
+        !count_heads(header, architecture, "head_count", &n)) {
         return WW_FAIL(err, WW_E_GGUF,
                        "'%s' does not say how many heads '%.160s' has, so that the order "
                        "of its rows is not known",
@@ -113,10 +138,10 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
         return WW_FAIL_MEMORY(err, "names");
     }
     const bool queries = ww_str_ends(to, ".q_proj");
-    if (ww_gguf_is(header, "general.architecture", "llama") &&
-        (queries || ww_str_ends(to, ".k_proj"))) {
+    const char *turned = turned_by(header);
+    if (turned && (queries || ww_str_ends(to, ".k_proj"))) {
         const enum ww_err rc =
-            find_heads(header, tensor, file, !queries, &out->heads, err);
+            find_heads(header, tensor, file, turned, !queries, &out->heads, err);
         if (rc) {
             ww_free(out->name);
             out->name = NULL;

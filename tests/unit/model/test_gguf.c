@@ -5,6 +5,7 @@
  */
 #include "model/gguf.h"
 
+#include "model/f8.h"
 #include "model/gguf_names.h"
 #include "util/alloc.h"
 #include "util/buf.h"
@@ -126,6 +127,11 @@ static void blocks_are_those_of_the_package(void **state)
     ww_buf_release(&want);
 }
 
+static bool is_uneven(enum ww_gguf_type type)
+{
+    return type == WW_GGUF_IQ4_NL || type == WW_GGUF_IQ4_XS || type == WW_GGUF_MXFP4;
+}
+
 /* Within a block all values lie a whole number of steps apart. */
 static void steps_are_the_distances_of_values(void **state)
 {
@@ -141,21 +147,124 @@ static void steps_are_the_distances_of_values(void **state)
         uint8_t *bytes = test_malloc((size_t)tensor->n_bytes);
         float v[512];
         double step[512];
+        double low[512];
+        double high[512];
         OK(ww_pread_full(file.fd, bytes, (size_t)tensor->n_bytes, tensor->offset, "x",
                          &err));
         ww_gguf_to_float(tensor->type, bytes, n_blocks, v);
         ww_gguf_steps(tensor->type, bytes, n_blocks, step);
+        ww_gguf_cells(tensor->type, bytes, n_blocks, v, low, high);
         for (unsigned e = 0; e < 512; e++) {
+            assert_true(low[e] <= (double)v[e] && (double)v[e] <= high[e]);
+            if (isfinite(high[e] - low[e])) {
+                NEAR(high[e] - low[e], step[e], 1e-12 * fabs((double)v[e]));
+            } else {
+                assert_true(step[e] > 0);
+            }
+        }
+        for (unsigned e = 0; e < 512 && !is_uneven(tensor->type); e++) {
             const double apart = ((double)v[e] - (double)v[e / 16 * 16]);
             assert_true((step[e] == 0) == (ww_gguf_block_elements(tensor->type) == 1) ||
                         apart == 0);
-            if (step[e] > 0) {
+            if (step[e] > 0 && step[e] < WW_STEP_LOST) {
                 NEAR(apart / step[e], round(apart / step[e]), 1e-3);
             }
         }
         test_free(bytes);
     }
     ww_gguf_close(&file);
+}
+
+/* Two bytes of each block say which of its sixteen values an element has: all in turn. */
+static void steps_of_uneven_values_are_those_around_them(void **state)
+{
+    /* A half of 1; eight scales of 33 - 32; an exponent of 128, for values doubled. */
+    static const uint8_t heads[][8] = {
+        {0, 0x3c}, {0, 0x3c, 0xaa, 0xaa, 0x11, 0x11, 0x11, 0x11}, {128}};
+    static const struct {
+        enum ww_gguf_type type;
+        unsigned head;
+        unsigned n;
+    } cases[] = {
+        {WW_GGUF_IQ4_NL, 2, 32}, {WW_GGUF_IQ4_XS, 8, 256}, {WW_GGUF_MXFP4, 1, 32}};
+    (void)state;
+
+    for (unsigned c = 0; c < 3; c++) {
+        uint8_t block[136] = {0};
+        float v[256];
+        double step[256];
+        double low[256];
+        double high[256];
+        memcpy(block, heads[c], cases[c].head);
+        for (unsigned i = 0; i < cases[c].n / 2; i++) {
+            block[cases[c].head + i] = (uint8_t)(i % 16 * 17);
+        }
+        ww_gguf_to_float(cases[c].type, block, 1, v);
+        ww_gguf_steps(cases[c].type, block, 1, step);
+        ww_gguf_cells(cases[c].type, block, 1, v, low, high);
+        for (unsigned e = 0; e < cases[c].n; e++) {
+            double above = HUGE_VAL;
+            double below = -HUGE_VAL;
+            for (unsigned i = 0; i < cases[c].n; i++) {
+                above = v[i] > v[e] && (double)v[i] < above ? (double)v[i] : above;
+                below = v[i] < v[e] && (double)v[i] > below ? (double)v[i] : below;
+            }
+            /* Half way to both, or without an end. */
+            assert_true((below > -HUGE_VAL ? (below + (double)v[e]) / 2 : below) ==
+                        low[e]);
+            assert_true((above < HUGE_VAL ? (above + (double)v[e]) / 2 : above) ==
+                        high[e]);
+            above = above < HUGE_VAL ? above : 2 * (double)v[e] - below;
+            below = below > -HUGE_VAL ? below : 2 * (double)v[e] - above;
+            NEAR(step[e], (above - below) / 2, 0);
+        }
+        /* The last of the sixteen is where it should be. */
+        NEAR(v[cases[c].n - 17], c == 2 ? -12 : 113, 0);
+    }
+}
+
+/* Weights of such a block are all one value, however far from it they were. */
+static void blocks_of_scale_zero_have_lost_their_weights(void **state)
+{
+    uint8_t block[84] = {0}; /* Q2_K */
+    double step[256];
+    double low[256];
+    double high[256];
+    float v[256];
+    (void)state;
+
+    block[1] = 3;     /* the scale of the second sixteen */
+    block[81] = 0x3c; /* a half of 1 */
+    ww_gguf_to_float(WW_GGUF_Q2_K, block, 1, v);
+    ww_gguf_steps(WW_GGUF_Q2_K, block, 1, step);
+    ww_gguf_cells(WW_GGUF_Q2_K, block, 1, v, low, high);
+    for (unsigned e = 0; e < 256; e++) {
+        NEAR(step[e], e / 16 == 1 ? 3 : WW_STEP_LOST, 0);
+        assert_true(e / 16 == 1 || (isinf(low[e]) && isinf(high[e])));
+    }
+    NEAR(high[16], 1.5, 0);
+}
+
+static void types_of_other_programs_are_refused_by_name(void **state)
+{
+    static const struct {
+        uint32_t number;
+        const char *words;
+    } cases[] = {{16, "type 16 (IQ2_XXS), which is not read"},
+                 {21, "type 21 (IQ3_S)"},
+                 {29, "type 29 (IQ1_M)"},
+                 {40, "type 40 (NVFP4)"},
+                 {28, "type 28 (F64)"},
+                 {99, "type 99, which is not read; those that are: F32 F16 Q4_0"}};
+    (void)state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct built b;
+        start(&b, 3, 1, 0);
+        put_tensor(&b, "t", 256, 1, cases[i].number, 0);
+        put_data(&b, 32, 64);
+        refused(&b, cases[i].words);
+    }
 }
 
 static void keys_of_every_type_are_read_over(void **state)
@@ -495,6 +604,27 @@ static void names_and_rows_are_those_before_the_conversion(void **state)
     ww_gguf_header_release(&header);
     ww_buf_release(&b.buf);
 
+    /* Architectures derived from it are converted alike, others are not. */
+    static const char *const others[] = {"granite", "qwen2"};
+    for (unsigned i = 0; i < 2; i++) {
+        const struct ww_gguf_tensor t = {
+            .name = "blk.0.attn_k.weight", .rank = 2, .shape = {16, 4}};
+        struct ww_gguf_place turned;
+        char key[64];
+        start(&b, 3, 0, 2);
+        put_str(&b, "general.architecture");
+        put_u32(&b, 8);
+        put_str(&b, others[i]);
+        snprintf(key, sizeof(key), "%s.attention.head_count", others[i]);
+        put_key_u32(&b, key, 4);
+        OK(ww_gguf_parse(b.buf.data, b.buf.len, b.buf.len, "x.gguf", &header, &err));
+        OK(ww_gguf_place_of(&header, &t, "x.gguf", &turned, &err));
+        assert_int_equal(turned.heads, i == 0 ? 4 : 0);
+        ww_free(turned.name);
+        ww_gguf_header_release(&header);
+        ww_buf_release(&b.buf);
+    }
+
     /* One head of six rows: (half, pair) became (pair, half). */
     const struct ww_gguf_place place = {.heads = 2};
     static const uint64_t want[12] = {0, 2, 4, 1, 3, 5, 6, 8, 10, 7, 9, 11};
@@ -538,6 +668,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_those_of_the_package),
         cmocka_unit_test(steps_are_the_distances_of_values),
+        cmocka_unit_test(steps_of_uneven_values_are_those_around_them),
+        cmocka_unit_test(blocks_of_scale_zero_have_lost_their_weights),
+        cmocka_unit_test(types_of_other_programs_are_refused_by_name),
         cmocka_unit_test(keys_of_every_type_are_read_over),
         cmocka_unit_test(damaged_beginnings_are_refused),
         cmocka_unit_test(damaged_keys_are_refused),

@@ -11,10 +11,12 @@ import sys
 import gguf
 import numpy as np
 
-TYPES = ["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0"]
+TYPES = ["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0",
+         "Q3_K", "Q2_K", "IQ4_NL", "IQ4_XS", "TQ1_0", "TQ2_0", "MXFP4"]
 # Bytes of a block that hold half-precision numbers: random ones would be NaN at times.
 HALVES = {"Q8_0": [0], "Q6_K": [208], "Q5_K": [0, 2], "Q5_1": [0, 2], "Q5_0": [0],
-          "Q4_K": [0, 2], "Q4_1": [0, 2], "Q4_0": [0]}
+          "Q4_K": [0, 2], "Q4_1": [0, 2], "Q4_0": [0], "Q3_K": [108], "Q2_K": [80, 82],
+          "IQ4_NL": [0], "IQ4_XS": [0], "TQ1_0": [52], "TQ2_0": [64], "MXFP4": []}
 
 
 def blocks(name, n, rng):
@@ -29,6 +31,10 @@ def blocks(name, n, rng):
     for at in HALVES[name]:
         scale = rng.normal(0, 0.05, n // per).astype(np.float16)
         raw[:, at:at + 2] = scale.view(np.uint8).reshape(-1, 2)
+    if name == "MXFP4":  # exponents: the largest would be infinite
+        raw[:, 0] = rng.integers(100, 140, n // per)
+        raw[0, 0] = 0
+        raw[1, 0] = 1
     return raw.reshape(n // 256, -1)
 
 
