@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "model/f8.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -35,7 +36,8 @@ static enum ww_err sketch_range(struct decoded *d, uint32_t index, uint64_t key,
         rc = d->suspect->read(d->suspect->payload, index, first + at, count, d->values,
                               d->steps, err);
         for (size_t e = 0; e < count && !rc; e++) {
-            d->out->noise += d->steps[e] * d->steps[e] / 12;
+            d->out->noise +=
+                d->steps[e] < WW_STEP_LOST ? d->steps[e] * d->steps[e] / 12 : 0;
         }
         if (!rc) {
             ww_sketch_add(d->buckets, d->m, key, first + at, d->values, count);

@@ -68,6 +68,14 @@ struct state {
     bool apart; /* common is taken out */
 };
 
+/* A suspect that was rounded in blocks differs from its root by its size as well. */
+static void take_size(const struct state *s, double *v)
+{
+    if (s->p->noise > 0) {
+        ww_sketch_beside(v, s->p->root, s->p->m);
+    }
+}
+
 /* Take the common direction out of v; how much there was. */
 static double take_apart(const struct state *s, double *v)
 {
@@ -111,6 +119,7 @@ static void find_common(struct state *s)
     } else if (n >= WW_PURSUIT_CONTROLS) {
         ww_scan_sum(&scan, s->common);
     }
+    take_size(s, s->common);
     length = sqrt(ww_sketch_dot(s->common, s->common, m));
     s->apart = n >= WW_PURSUIT_CONTROLS && length > 0;
     for (size_t j = 0; j < m; j++) {
@@ -131,6 +140,7 @@ static double make_column(const struct state *s, size_t member, double *column)
     for (size_t i = 0; i < m; i++) {
         column[i] = (double)s->p->sketches[member * m + i] - (double)s->p->root[i];
     }
+    take_size(s, column);
     return take_apart(s, column);
 }
 
@@ -443,6 +453,8 @@ static enum ww_err pursue(struct state *s, struct ww_pursuit *out, struct ww_err
         out->unexplained = -1;
         return WW_OK;
     }
+    take_size(s, s->y);
+    s->y2 = ww_sketch_dot(s->y, s->y, p->m);
     find_common(s);
     s->y_common = take_apart(s, s->y);
     memcpy(s->r, s->y, p->m * sizeof(*s->r));

@@ -22,10 +22,13 @@ struct refine {
     bool active[WW_PURSUIT_MOST];
 };
 
-static void subtract(const float *x, const float *root, double *out)
+static void subtract(const struct refine *r, const float *x, double *out)
 {
     for (size_t i = 0; i < M; i++) {
-        out[i] = (double)x[i] - (double)root[i];
+        out[i] = (double)x[i] - (double)r->root[i];
+    }
+    if (r->found->noise > 0) {
+        ww_sketch_beside(out, r->root, M);
     }
 }
 
@@ -40,7 +43,7 @@ static enum ww_err load(struct refine *r, struct ww_db *db, size_t root,
         const int64_t id = family->members[r->found->picks[i].member].id;
         rc = ww_store_detail(db, id, "fine", r->room, M, all, err);
         if (!rc && *all) {
-            subtract(r->room, r->root, r->columns + (size_t)i * M);
+            subtract(r, r->room, r->columns + (size_t)i * M);
         }
     }
     return rc;
@@ -121,7 +124,7 @@ enum ww_err ww_find_refine(struct ww_db *db, const float *suspect, size_t root,
         rc = load(r, db, root, family, done, err);
     }
     if (!rc && *done) {
-        subtract(suspect, r->root, r->y);
+        subtract(r, suspect, r->y);
         fit(r);
         *done = tell(r);
     }

@@ -166,6 +166,20 @@ double ww_sketch_dot(const double *a, const double *b, size_t m)
     return dot(a, b, m);
 }
 
+void ww_sketch_beside(double *v, const float *root, size_t m)
+{
+    double with = 0;
+    double square = 0;
+
+    for (size_t i = 0; i < m; i++) {
+        with += v[i] * (double)root[i];
+        square += (double)root[i] * (double)root[i];
+    }
+    for (size_t i = 0; i < m && square > 0; i++) {
+        v[i] -= with / square * (double)root[i];
+    }
+}
+
 WW_CLONES static void cosine_sums(const float *a, const float *b, size_t m, double *aa,
                                   double *bb, double *ab)
 {

@@ -39,6 +39,10 @@ void ww_scan_add(const float *x, size_t m, double *sum);
 /** Product of two of m doubles, m a multiple of 8, in eight partial sums. */
 double ww_sketch_dot(const double *a, const double *b, size_t m);
 
+/** Takes the part along the root out of v: rounding in blocks changes the size of a
+ *  suspect's weights, which is nobody's share. */
+void ww_sketch_beside(double *v, const float *root, size_t m);
+
 double ww_sketch_cosine(const float *a, const float *b, size_t m);
 
 /** The member nearest to the mean of those in use: differences of siblings cancel in the

@@ -16,10 +16,15 @@ struct ww_disguise {
     char *undone;            /* one sentence; NULL: there was no disguise */
     struct ww_depths depths; /* where its layers lie in the base */
     /* Elements [first, first + n) of a tensor of model, finite, and for each the step of
-     * its block or 0 where the dtype's grid is the only rounding. NULL: the model's files
-     * hold them. From any thread, from many at once. */
+     * its block or 0 where the dtype's grid is the only rounding, WW_STEP_LOST where
+     * nothing of it is left. NULL: the model's files hold them. From any thread, from
+     * many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                         double *values, double *steps, struct ww_error *err);
+    /* Between which numbers each value was before it was rounded to its block; infinite
+     * where that has an end. As read; NULL: half a step to either side, roughly. */
+    enum ww_err (*cells)(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                         double *low, double *high, struct ww_error *err);
     /* Which tensors were mixed by dense matrices, so that their weights say nothing one
      * by one; NULL: none. */
     bool (*dense)(const void *payload, uint32_t tensor);
@@ -47,6 +52,10 @@ enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,
 /* The kinds, each in a file of its own. */
 enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
                              struct ww_strlist *notes, struct ww_error *err) WW_MUST_USE;
+/** WW_E_QUANTISED for weights of four bits or fewer that a safetensors file holds packed:
+ *  two and more to an integer. */
+enum ww_err ww_disguise_unpacked(const struct ww_model *model,
+                                 struct ww_error *err) WW_MUST_USE;
 /** Takes the model over when it has eight-bit weights, and only then: *took. */
 enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *out,
                                   bool *took, struct ww_strlist *notes,
@@ -59,6 +68,13 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
                                bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
+
+/** Tensors that are the base's in another wrapper, as those of a text model inside of one
+ *  of images and text, get the base's names, when most of those in common are so, and
+ *  that is told in notes. */
+enum ww_err ww_disguise_renamed(struct ww_model *model, const struct ww_model *base,
+                                struct ww_strlist *notes,
+                                struct ww_error *err) WW_MUST_USE;
 
 /** Of the plain model that out holds, and takes back on failure: layers in other places,
  *  or else a lock undone, which only the base can tell. */

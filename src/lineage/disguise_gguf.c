@@ -46,14 +46,22 @@ static enum ww_err unchanged(void *payload, struct ww_error *err)
 struct room {
     uint8_t bytes[PART * sizeof(float)];
     float values[PART];
-    double steps[PART];
+    double first[PART];
+    double second[PART];
+};
+
+/* What is asked for: values and their steps, or the ends of their cells. */
+struct wanted {
+    bool cells;
+    double *first;
+    double *second;
 };
 
 /* Elements [at, at + n) of the tensor as the file has them; n may be cut down to what
  * fits into the room, and *n says so. */
 static enum ww_err decode(const struct gguf_suspect *s, const struct ww_gguf_tensor *t,
-                          uint64_t at, size_t *n, struct room *room, double *values,
-                          double *steps, struct ww_error *err)
+                          uint64_t at, size_t *n, struct room *room,
+                          const struct wanted *out, size_t done, struct ww_error *err)
 {
     const unsigned per = ww_gguf_block_elements(t->type);
     const unsigned size = ww_gguf_block_bytes(t->type);
@@ -73,16 +81,22 @@ static enum ww_err decode(const struct gguf_suspect *s, const struct ww_gguf_ten
         return WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
                        t->name, s->file.name);
     }
-    ww_gguf_steps(t->type, room->bytes, blocks, room->steps);
+    if (out->cells) {
+        ww_gguf_cells(t->type, room->bytes, blocks, room->values, room->first,
+                      room->second);
+    } else {
+        ww_gguf_steps(t->type, room->bytes, blocks, room->second);
+    }
     for (size_t e = 0; e < *n; e++) {
-        values[e] = (double)room->values[skip + e];
-        steps[e] = room->steps[skip + e];
+        out->first[done + e] =
+            out->cells ? room->first[skip + e] : (double)room->values[skip + e];
+        out->second[done + e] = room->second[skip + e];
     }
     return WW_OK;
 }
 
-static enum ww_err read_gguf(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                             double *values, double *steps, struct ww_error *err)
+static enum ww_err read_range(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                              const struct wanted *out, struct ww_error *err)
 {
     const struct gguf_suspect *s = payload;
     const struct ww_gguf_tensor *t = &s->file.header.tensors[s->of[tensor]];
@@ -99,11 +113,27 @@ static enum ww_err read_gguf(void *payload, uint32_t tensor, uint64_t first, siz
             at = ww_gguf_row(&s->places[tensor], t->shape[0], row) * width + column;
             part = (size_t)ww_min_u64(part, width - column);
         }
-        rc = decode(s, t, at, &part, room, values + done, steps + done, err);
+        rc = decode(s, t, at, &part, room, out, done, err);
         done += part;
     }
     ww_free(room);
     return rc;
+}
+
+static enum ww_err read_gguf(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                             double *values, double *steps, struct ww_error *err)
+{
+    const struct wanted out = {false, values, steps};
+
+    return read_range(payload, tensor, first, n, &out, err);
+}
+
+static enum ww_err read_cells(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                              double *low, double *high, struct ww_error *err)
+{
+    const struct wanted out = {true, low, high};
+
+    return read_range(payload, tensor, first, n, &out, err);
 }
 
 /* Those that have a name of transformers, as F32 tensors of a model. */
@@ -202,6 +232,7 @@ enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
     out->payload = s;
     out->free = free_gguf;
     out->read = read_gguf;
+    out->cells = read_cells;
     out->unchanged = unchanged;
     rc = ww_gguf_open(path, &s->file, err);
     if (rc) {

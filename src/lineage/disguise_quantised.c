@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Eight-bit weights with scales beside them, as transformers, compressed-tensors and
- * bitsandbytes write them: value = number x scale, one scale for the tensor, a row or a
- * block. The step of an element is that of its number times the scale.
+ * bitsandbytes write them: value = (number - zero point) x scale, one scale for the
+ * tensor, a row or a block, and zero points as scales are or none. The step of an element
+ * is that of its number times the scale.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -23,8 +24,15 @@ static const struct {
     double factor;
 } scale_names[] = {{".weight_scale_inv", 1}, {".weight_scale", 1}, {".SCB", 1.0 / 127}};
 
+/* What else lies beside such weights: scales of activations and caches, layouts. */
+static const char *const others[] = {
+    ".weight_zero_point", ".input_scale",       ".input_zero_point", ".activation_scale",
+    ".output_scale",      ".k_scale",           ".v_scale",          ".q_scale",
+    ".weight_format",     ".input_global_scale"};
+
 struct scales {
     double *values; /* NULL: the tensor is read as it is */
+    int8_t *zeros;  /* as values; NULL: all zero */
     uint64_t block[2];
     uint64_t columns; /* of scales */
 };
@@ -44,6 +52,7 @@ static void free_quantised(void *payload)
 
     for (uint32_t i = 0; q->scales && i < q->n; i++) {
         ww_free(q->scales[i].values);
+        ww_free(q->scales[i].zeros);
     }
     ww_free(q->scales);
     ww_free(q->of);
@@ -69,10 +78,12 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
     for (size_t e = 0; e < n && !rc; e++) {
         const uint64_t row = (first + e) / width;
         const uint64_t column = (first + e) % width;
-        const double scale =
-            s->values[row / s->block[0] * s->columns + column / s->block[1]];
-        values[e] = ww_eight_bit_value(t->dtype, bytes[e]) * scale;
+        const uint64_t of = row / s->block[0] * s->columns + column / s->block[1];
+        const double scale = s->values[of];
+        const double zero = s->zeros ? s->zeros[of] : 0;
+        values[e] = (ww_eight_bit_value(t->dtype, bytes[e]) - zero) * scale;
         steps[e] = fabs(ww_eight_bit_step(t->dtype, bytes[e]) * scale);
+        steps[e] = scale < 0 || scale > 0 ? steps[e] : WW_STEP_LOST;
         if (!isfinite(values[e])) {
             rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
                          t->name, q->model->path);
@@ -99,22 +110,32 @@ static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first
     return rc;
 }
 
-/* "x.weight" and ".SCB" give the index of "x.SCB". */
+/* "x.weight" and ".SCB" give the index of "x.SCB", or WW_NONE. */
+static enum ww_err find_beside(const struct ww_model *model, const struct ww_tensor *t,
+                               const char *end, uint32_t *at, struct ww_error *err)
+{
+    const size_t stem = strlen(t->name) - strlen(".weight");
+    char *name = ww_asprintf("%.*s%s", (int)stem, t->name, end);
+
+    if (!name) {
+        return WW_FAIL_MEMORY(err, "a name");
+    }
+    *at = ww_model_find(model, name);
+    ww_free(name);
+    return WW_OK;
+}
+
 static enum ww_err find_scale(const struct ww_model *model, const struct ww_tensor *t,
                               uint32_t *at, double *factor, struct ww_error *err)
 {
+    enum ww_err rc = WW_OK;
+
     *at = WW_NONE;
-    for (size_t i = 0; i < WW_LEN(scale_names) && *at == WW_NONE; i++) {
-        const size_t stem = strlen(t->name) - strlen(".weight");
-        char *name = ww_asprintf("%.*s%s", (int)stem, t->name, scale_names[i].end);
-        if (!name) {
-            return WW_FAIL_MEMORY(err, "a name");
-        }
-        *at = ww_model_find(model, name);
+    for (size_t i = 0; i < WW_LEN(scale_names) && *at == WW_NONE && !rc; i++) {
+        rc = find_beside(model, t, scale_names[i].end, at, err);
         *factor = scale_names[i].factor;
-        ww_free(name);
     }
-    return WW_OK;
+    return rc;
 }
 
 /* Which block of [rows][columns] each of the scales is for. */
@@ -175,6 +196,31 @@ static enum ww_err load_scales(const struct ww_model *model, const struct ww_ten
     return rc;
 }
 
+/* Zero points are integers, one for each scale; those of floats are not known. */
+static enum ww_err load_zeros(const struct ww_model *model, const struct ww_tensor *t,
+                              uint64_t n_scales, struct scales *out, struct ww_error *err)
+{
+    const struct ww_tensor *zero = NULL;
+    uint32_t at = WW_NONE;
+    enum ww_err rc = find_beside(model, t, ".weight_zero_point", &at, err);
+
+    if (rc || at == WW_NONE) {
+        return rc;
+    }
+    zero = &model->tensors[at];
+    if (t->dtype != WW_DTYPE_I8 || zero->dtype != WW_DTYPE_I8 ||
+        zero->n_elements != n_scales) {
+        return WW_FAIL(err, WW_E_QUANTISED,
+                       "the zero points '%.160s' of '%s' do not fit the scales of the "
+                       "weight they are for: one of dtype I8 for each is expected",
+                       zero->name, model->path);
+    }
+    out->zeros = ww_calloc((size_t)n_scales, sizeof(*out->zeros));
+    return out->zeros ? ww_elements_bytes(model, at, 0, (size_t)n_scales,
+                                          (uint8_t *)out->zeros, err)
+                      : WW_FAIL_MEMORY(err, "zero points");
+}
+
 /* An FP8 tensor without scales holds its values as they are. */
 static enum ww_err no_scales(const struct ww_tensor *t, struct scales *out,
                              struct ww_error *err)
@@ -196,10 +242,15 @@ static bool is_weight(const struct ww_tensor *t)
            t->n_elements > 0;
 }
 
-static bool is_scale(const struct ww_tensor *t)
+static bool is_beside(const struct ww_tensor *t)
 {
     for (size_t i = 0; i < WW_LEN(scale_names); i++) {
         if (ww_str_ends(t->name, scale_names[i].end)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < WW_LEN(others); i++) {
+        if (ww_str_ends(t->name, others[i])) {
             return true;
         }
     }
@@ -230,8 +281,12 @@ static enum ww_err show_tensor(struct quantised *q, uint32_t t, struct ww_tensor
     }
     shown[q->n - 1].dtype = WW_DTYPE_F32;
     q->n_eight++;
-    return at == WW_NONE ? no_scales(from, scales, err)
-                         : load_scales(q->model, from, at, factor, scales, err);
+    if (at == WW_NONE) {
+        return no_scales(from, scales, err);
+    }
+    rc = load_scales(q->model, from, at, factor, scales, err);
+    return rc ? rc
+              : load_zeros(q->model, from, q->model->tensors[at].n_elements, scales, err);
 }
 
 static enum ww_err tell(const struct quantised *q, struct ww_disguise *out,
@@ -287,7 +342,7 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
         rc = WW_FAIL_MEMORY(err, "a quantised model");
     }
     for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
-        if (!is_scale(&model->tensors[t])) {
+        if (!is_beside(&model->tensors[t])) {
             rc = show_tensor(q, t, shown, err);
         }
     }

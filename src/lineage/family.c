@@ -105,6 +105,35 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
     return rc;
 }
 
+/* An answer from a corner of the model is told as one. */
+static enum ww_err warn_little(struct ww_family *f, struct ww_error *err)
+{
+    const struct ww_model *base = f->models[WW_FAMILY_BASE];
+    const double least = 0.5;
+    double all = 0;
+    double compared = 0;
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < base->n_tensors; t++) {
+        all += (double)base->tensors[t].n_elements;
+    }
+    for (uint32_t t = 0; t < f->n_tensors; t++) {
+        compared += (double)f->tensors[t].n_elements;
+    }
+    if (f->n_dense > 0 || compared >= least * all) {
+        return WW_OK;
+    }
+    text =
+        ww_asprintf("weights that are compared are %.1f %% of the base's: shares are of "
+                    "these alone",
+                    100 * compared / all);
+    rc = text ? ww_strlist_add(&f->warnings, text, err)
+              : WW_FAIL_MEMORY(err, "a comparison of models");
+    ww_free(text);
+    return rc;
+}
+
 static enum ww_err align(struct ww_family *f, struct ww_error *err)
 {
     const struct ww_model *suspect = f->models[WW_FAMILY_SUSPECT];
@@ -152,6 +181,7 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     if (!rc) {
         rc = warn_lacking(f, err);
     }
+    rc = rc ? rc : warn_little(f, err);
     if (!rc && n_cut > 0) {
         rc = ww_strlist_add(&f->warnings,
                             "the suspect has more words than other models: only the rows "

@@ -3,6 +3,13 @@
  * The estimator. In a bin of step u the rounding of the suspect has variance u^2/12, and
  * whatever came after the merge adds tau^2 everywhere. Weights follow from both, tau^2
  * from what the bins leave over, in turns until it stands.
+ *
+ * Rounding in blocks also changes the size of weights: a quantiser that looks for the
+ * scale of least error makes them shorter by the share of that error, one that scales by
+ * the largest weight cuts others off. So Q(S) = g S + noise, that is y = (g - 1) B +
+ * g sum a_i x_i + noise, and a source that decayed, whose task vector points against the
+ * base, would take up what is the quantiser's. In bins of such rounding the base is a
+ * column of its own, fitted with g in turns.
  */
 #include "lineage/fit.h"
 
@@ -33,9 +40,51 @@ struct system {
     double xy[MAX_Z];
 };
 
+/* The base's column, where a bin has one. */
+struct size {
+    double scale; /* g; 1 where there is none */
+    double bb;    /* 0 where there is none */
+};
+
+/* (1, -a) of the sums in a row of k + 1 */
+static double left_over(const double *row, unsigned k, const double *a)
+{
+    double sum = row[0];
+
+    for (unsigned i = 0; i < k; i++) {
+        sum -= a[i] * row[i + 1];
+    }
+    return sum;
+}
+
+/* Least squares of y - g sum a x on the base, as g - 1 = <B, y - sum a x> / <B, B + sum a
+ * x>. */
+static struct size size_of(const struct ww_moments_bin *bin, unsigned k, const double *a)
+{
+    struct size s = {1, 0};
+
+    if (2 * bin->coarse > bin->n && bin->base[k + 1] > 0) {
+        const double rest = left_over(bin->base, k, a);
+        const double all = bin->base[k + 1] + bin->base[0] - rest;
+        if (all > 0 && 2 * fabs(rest) < all) {
+            s = (struct size){1 + rest / all, bin->base[k + 1]};
+        }
+    }
+    return s;
+}
+
+/* Sum i, j of the products without what the base has of both. */
+static double clear(const struct ww_moments_bin *bin, unsigned k, const struct size *s,
+                    unsigned i, unsigned j)
+{
+    const double z = bin->z[i * (k + 1) + j];
+
+    return s->bb > 0 ? z - bin->base[i] * bin->base[j] / s->bb : z;
+}
+
 /* Of the sources in use alone: with many controls the others are most of the sums. */
-static void weigh(const struct ww_moments *moments, const bool *use, double tau2,
-                  struct system *s)
+static void weigh(const struct ww_moments *moments, const bool *use, const double *a,
+                  double tau2, struct system *s)
 {
     const unsigned k = moments->k;
 
@@ -46,20 +95,23 @@ static void weigh(const struct ww_moments *moments, const bool *use, double tau2
         if (!bin) {
             continue;
         }
-        const double w = 1 / (rounding(bin) + tau2);
+        const struct size size = size_of(bin, k, a);
+        const double w = size.scale / (rounding(bin) + tau2);
         for (unsigned i = 0; i < k; i++) {
-            s->xy[i] += w * bin->z[i + 1];
+            s->xy[i] += w * clear(bin, k, &size, 0, i + 1);
             for (unsigned j = 0; j < k && (!use || use[i]); j++) {
                 if (!use || use[j]) {
-                    s->xx[i * k + j] += w * bin->z[(i + 1) * (k + 1) + j + 1];
+                    s->xx[i * k + j] +=
+                        w * size.scale * clear(bin, k, &size, i + 1, j + 1);
                 }
             }
         }
     }
 }
 
-/* (1, -a) Z (1, -a)^T */
-static double residual(const struct ww_moments_bin *bin, unsigned k, const double *a)
+/* (1, -g a) Z (1, -g a)^T */
+static double residual(const struct ww_moments_bin *bin, unsigned k, const double *a,
+                       const struct size *s)
 {
     double sum = 0;
 
@@ -69,9 +121,9 @@ static double residual(const struct ww_moments_bin *bin, unsigned k, const doubl
             continue;
         }
         for (unsigned j = 0; j <= k; j++) {
-            row += bin->z[i * (k + 1) + j] * (j ? -a[j - 1] : 1);
+            row += clear(bin, k, s, i, j) * (j ? -s->scale * a[j - 1] : 1);
         }
-        sum += row * (i ? -a[i - 1] : 1);
+        sum += row * (i ? -s->scale * a[i - 1] : 1);
     }
     return sum > 0 ? sum : 0;
 }
@@ -81,9 +133,10 @@ double ww_fit_residual(const struct ww_moments *moments, const double *shares)
     double sum = 0;
 
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
-        if (moments->bins[b]) {
-            sum += residual(moments->bins[b], moments->k, shares) /
-                   rounding(moments->bins[b]);
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (bin) {
+            const struct size size = size_of(bin, moments->k, shares);
+            sum += residual(bin, moments->k, shares, &size) / rounding(bin);
         }
     }
     return sum;
@@ -99,9 +152,10 @@ static double noise(const struct ww_moments *moments, const double *a, double ta
         if (!bin || bin->n < ENOUGH) {
             continue;
         }
+        const struct size size = size_of(bin, moments->k, a);
         const double w = 1 / (rounding(bin) + tau2);
         const double p = (double)bin->n * w * w;
-        sum += p * (residual(bin, moments->k, a) / (double)bin->n - rounding(bin));
+        sum += p * (residual(bin, moments->k, a, &size) / (double)bin->n - rounding(bin));
         weights += p;
     }
     return weights > 0 && sum > 0 ? sum / weights : 0;
@@ -139,8 +193,41 @@ static void errors(const struct system *s, unsigned k, struct ww_fit *out)
     }
 }
 
+/* The farthest that a share moved. */
+static double moved_by(const double *before, const double *now, unsigned k)
+{
+    double most = 0;
+
+    for (unsigned i = 0; i < k; i++) {
+        most = fmax(most, fabs(now[i] - before[i]));
+    }
+    return most;
+}
+
+static double turn(const struct ww_moments *moments, const bool *use, struct system *s,
+                   struct ww_fit *fit)
+{
+    double before[WW_LINEAGE_MAX_SOURCES];
+
+    memcpy(before, fit->share, sizeof(before));
+    weigh(moments, use, before, fit->tau2, s);
+    ww_nnls(s->xx, moments->k, s->xy, moments->k, use, fit->share);
+    return moved_by(before, fit->share, moments->k);
+}
+
+static bool has_sizes(const struct ww_moments *moments)
+{
+    bool any = false;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS && !any; b++) {
+        any = moments->bins[b] && moments->bins[b]->coarse > 0;
+    }
+    return any;
+}
+
 void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *out)
 {
+    const bool sizes = has_sizes(moments);
     struct system s;
     double moved = INFINITY;
 
@@ -151,29 +238,42 @@ void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *ou
     if (out->used < WW_FIT_LEAST) {
         return;
     }
-    for (unsigned turn = 0; turn < TURNS && moved > 1e-6; turn++) {
+    for (unsigned i = 0; i < TURNS && moved > 1e-6; i++) {
         const double before = out->tau2;
-        weigh(moments, use, out->tau2, &s);
-        ww_nnls(s.xx, moments->k, s.xy, moments->k, use, out->share);
+        const double shares = turn(moments, use, &s, out);
         out->tau2 = noise(moments, out->share, out->tau2);
         moved = before > 0 || out->tau2 > 0
                     ? fabs(out->tau2 - before) / (before > out->tau2 ? before : out->tau2)
                     : 0;
+        moved = sizes ? fmax(moved, shares) : moved;
     }
-    weigh(moments, use, out->tau2, &s);
-    ww_nnls(s.xx, moments->k, s.xy, moments->k, use, out->share);
+    (void)turn(moments, use, &s, out);
     errors(&s, moments->k, out);
     effective(moments, out->tau2, out->n_eff);
+}
+
+/* Of a task vector, the base's part of it included. */
+static double length_of(const struct ww_moments *moments, unsigned i)
+{
+    double sum = 0;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        sum += bin ? bin->z[(i + 1) * (moments->k + 1) + i + 1] / rounding(bin) : 0;
+    }
+    return sum;
 }
 
 void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)
 {
     const unsigned k = moments->k;
+    static const double none[WW_LINEAGE_MAX_SOURCES];
     struct system s;
 
-    weigh(moments, NULL, 0, &s);
+    weigh(moments, NULL, none, 0, &s);
     for (unsigned i = 0; i < k; i++) {
-        same[i] = s.xx[i * k + i] > 0 ? i : WW_NONE;
+        const double length = length_of(moments, i);
+        same[i] = length > 0 && s.xx[i * k + i] > COLLINEAR * length ? i : WW_NONE;
         for (unsigned j = 0; j < i && same[i] == i; j++) {
             const double ij = s.xx[i * k + j];
             const double both = s.xx[i * k + i] * s.xx[j * k + j];

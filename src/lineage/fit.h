@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Shares from sums of products: weights per rounding step, one noise term for the rest.
+/* Shares from sums of products: weights per rounding step, one noise term for the rest,
+ * a factor for each step where blocks were rounded.
  */
 #ifndef WW_LINEAGE_FIT_H
 #define WW_LINEAGE_FIT_H
@@ -23,7 +24,8 @@ void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *ou
 double ww_fit_residual(const struct ww_moments *moments, const double *shares);
 
 /** Sources that cannot be told apart in the fit: same[i] is the first one that source i
- * is a multiple of, or i; WW_NONE: it does not differ from the base. */
+ * is a multiple of, or i; WW_NONE: it does not differ from the base, or by its size alone
+ * where the suspect was rounded in blocks, which change sizes. */
 void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same);
 
 /** 2.5 % and 97.5 % of shares over blocks drawn anew with replacement; low and high are

@@ -29,17 +29,24 @@ void ww_moments_free(struct ww_moments *moments)
     ww_free(moments);
 }
 
-/* One block holds the bin and both of its arrays. */
+static size_t size_of_z(unsigned k)
+{
+    return (size_t)(k + 1) * (k + 1);
+}
+
+/* One block holds the bin and its arrays. */
 static struct ww_moments_bin *bin_of(struct ww_moments *moments, unsigned b)
 {
-    const size_t n_z = (size_t)(moments->k + 1) * (moments->k + 1);
+    const size_t n_z = size_of_z(moments->k);
+    const size_t n_all = n_z + moments->k + moments->k + 2;
     struct ww_moments_bin *bin = moments->bins[b];
 
     if (!bin) {
-        bin = ww_calloc(1, sizeof(*bin) + (n_z + moments->k) * sizeof(double));
+        bin = ww_calloc(1, sizeof(*bin) + n_all * sizeof(double));
         if (bin) {
             bin->z = (double *)(bin + 1);
             bin->q = bin->z + n_z;
+            bin->base = bin->q + moments->k;
             moments->bins[b] = bin;
         }
     }
@@ -49,7 +56,7 @@ static struct ww_moments_bin *bin_of(struct ww_moments *moments, unsigned b)
 enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *from,
                            double times, struct ww_error *err)
 {
-    const size_t n_z = (size_t)(into->k + 1) * (into->k + 1);
+    const size_t n_z = size_of_z(into->k);
 
     into->pruned += (uint64_t)times * from->pruned;
     for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
@@ -62,12 +69,16 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
             return WW_FAIL_MEMORY(err, "sums of products");
         }
         dst->n += (uint64_t)times * src->n;
+        dst->coarse += (uint64_t)times * src->coarse;
         dst->steps += times * src->steps;
         for (size_t i = 0; i < n_z; i++) {
             dst->z[i] += times * src->z[i];
         }
         for (unsigned i = 0; i < into->k; i++) {
             dst->q[i] += times * src->q[i];
+        }
+        for (unsigned i = 0; i < into->k + 2; i++) {
+            dst->base[i] += times * src->base[i];
         }
     }
     return WW_OK;
@@ -79,15 +90,17 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     tile->columns =
         ww_alloc_aligned(64, (size_t)(k + 2) * WW_MOMENTS_TILE * sizeof(double));
     tile->sorted =
-        ww_alloc_aligned(64, (size_t)(k + 1) * WW_MOMENTS_TILE * sizeof(double));
+        ww_alloc_aligned(64, (size_t)(k + 2) * WW_MOMENTS_TILE * sizeof(double));
     tile->steps = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
+    tile->low = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
+    tile->high = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(double));
     tile->stored = ww_calloc(k + (size_t)2, sizeof(*tile->stored));
     tile->bin = ww_calloc(WW_MOMENTS_TILE + 8, sizeof(*tile->bin));
     tile->order = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->order));
     tile->picked = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->picked));
     tile->moved = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(*tile->moved));
-    return tile->columns && tile->sorted && tile->steps && tile->stored && tile->bin &&
-                   tile->picked && tile->order && tile->moved
+    return tile->columns && tile->sorted && tile->steps && tile->low && tile->high &&
+                   tile->stored && tile->bin && tile->picked && tile->order && tile->moved
                ? WW_OK
                : WW_FAIL_MEMORY(err, "sums of products");
 }
@@ -97,6 +110,8 @@ void ww_moments_tile_release(struct ww_moments_tile *tile)
     ww_free(tile->columns);
     ww_free(tile->sorted);
     ww_free(tile->steps);
+    ww_free(tile->low);
+    ww_free(tile->high);
     ww_free(tile->stored);
     ww_free(tile->bin);
     ww_free(tile->picked);
@@ -209,12 +224,13 @@ static void put_in_rounded_bins(const struct block *b, const double *base, doubl
     for (size_t e = 0; e < n; e++) {
         const int64_t exponent = larger((b->largest[e] >> 52) - 1023, least) - mantissa;
         const double grid = power((int)exponent);
-        const double step = steps[e] > grid ? steps[e] : grid;
+        const bool coarse = steps[e] > grid;
+        const double step = coarse ? steps[e] : grid;
         const int64_t of = (magnitude(step) >> 52) - 1023 + WW_MOMENTS_BIN_BIAS;
         const bool used = (b->longest[e] >> 52) - 1023 >= exponent + 3 &&
                           b->longest[e] != 0 && of > 0 && of < WW_MOMENTS_BINS;
         bin[e] = used ? (uint8_t)of : 0;
-        steps[e] = step;
+        steps[e] = coarse ? step : -step;
         y[e] -= base[e];
     }
 }
@@ -419,20 +435,40 @@ WW_CLONES static double fourth(const double *a, size_t n)
     return sum;
 }
 
-static double sum_of_steps(const struct ww_moments_tile *tile, unsigned b, size_t first,
-                           size_t n)
+static void add_steps(struct ww_moments_bin *bin, const struct ww_moments_tile *tile,
+                      unsigned b, size_t first, size_t n)
 {
     const double step = power((int)b - WW_MOMENTS_BIN_BIAS);
     double sum = 0;
 
     if (!tile->has_steps) {
-        return (double)n * (step * step);
+        bin->steps += (double)n * (step * step);
+        return;
     }
     for (size_t i = 0; i < n; i++) {
         const double of = tile->steps[tile->order[first + i]];
         sum += of * of;
+        bin->coarse += of > 0;
     }
-    return sum;
+    bin->steps += sum;
+}
+
+/* Sums of one column's products with n_b others. */
+static void add_products(const double *a, const double *columns, unsigned n_b, size_t n,
+                         double *out)
+{
+    for (unsigned q = 0; q < n_b; q += AT_ONCE) {
+        const unsigned some = n_b - q < AT_ONCE ? n_b - q : AT_ONCE;
+        const double *b[AT_ONCE];
+        double sums[AT_ONCE];
+        for (unsigned i = 0; i < some; i++) {
+            b[i] = columns + (size_t)(q + i) * WW_MOMENTS_TILE;
+        }
+        dots(a, b, some, n, sums);
+        for (unsigned i = 0; i < some; i++) {
+            out[q + i] += sums[i];
+        }
+    }
 }
 
 static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *tile,
@@ -443,25 +479,21 @@ static void add_bin(struct ww_moments_bin *bin, const struct ww_moments_tile *ti
     bin->n += n;
     for (unsigned p = 0; p <= k; p++) {
         const double *a = columns + (size_t)p * WW_MOMENTS_TILE;
-        unsigned n_b = 0;
-        for (unsigned q = p; q <= k; q += n_b) {
-            const double *b[AT_ONCE];
-            double sums[AT_ONCE];
-            n_b = k + 1 - q < AT_ONCE ? k + 1 - q : AT_ONCE;
-            for (unsigned i = 0; i < n_b; i++) {
-                b[i] = columns + (size_t)(q + i) * WW_MOMENTS_TILE;
-            }
-            dots(a, b, n_b, n, sums);
-            for (unsigned i = 0; i < n_b; i++) {
-                bin->z[p * (k + 1) + q + i] += sums[i];
-                if (p != q + i) {
-                    bin->z[(q + i) * (k + 1) + p] += sums[i];
-                }
+        double sums[WW_LINEAGE_MAX_SOURCES + 1] = {0};
+        add_products(a, a, k + 1 - p, n, sums);
+        for (unsigned q = p; q <= k; q++) {
+            bin->z[p * (k + 1) + q] += sums[q - p];
+            if (p != q) {
+                bin->z[q * (k + 1) + p] += sums[q - p];
             }
         }
         if (p > 0) {
             bin->q[p - 1] += fourth(a, n);
         }
+    }
+    if (tile->has_steps) {
+        add_products(columns + (size_t)(k + 1) * WW_MOMENTS_TILE, columns, k + 2, n,
+                     bin->base);
     }
 }
 
@@ -557,6 +589,10 @@ static void gather_columns(const struct ww_moments_tile *tile, unsigned k, size_
         const double *from = tile->columns + (size_t)(p ? p + 1 : 0) * WW_MOMENTS_TILE;
         gather(from, tile->order, n, tile->sorted + (size_t)p * WW_MOMENTS_TILE);
     }
+    if (tile->has_steps) {
+        gather(tile->columns + WW_MOMENTS_TILE, tile->order, n,
+               tile->sorted + (size_t)(k + 1) * WW_MOMENTS_TILE);
+    }
 }
 
 enum ww_err ww_moments_accumulate(struct ww_moments *moments,
@@ -583,7 +619,7 @@ enum ww_err ww_moments_accumulate(struct ww_moments *moments,
         if (!bin) {
             return WW_FAIL_MEMORY(err, "sums of products");
         }
-        bin->steps += sum_of_steps(tile, b, first[b], first[b + 1] - first[b]);
+        add_steps(bin, tile, b, first[b], first[b + 1] - first[b]);
         add_bin(bin, tile, moments->k, first[b], first[b + 1] - first[b]);
     }
     return WW_OK;

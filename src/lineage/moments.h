@@ -20,9 +20,11 @@
 /** Z = sum z z^T with z = (y, x_1 .. x_k), row-major [k + 1][k + 1], full. */
 struct ww_moments_bin {
     uint64_t n;
-    double steps; /* sum of the squared steps */
+    uint64_t coarse; /* elements that blocks of the suspect rounded, not the grid */
+    double steps;    /* sum of the squared steps */
     double *z;
-    double *q; /* sum of x_i^4 */
+    double *q;    /* sum of x_i^4 */
+    double *base; /* [k + 2], with has_steps: sums of base times y, x_1 .. x_k and base */
 };
 
 struct ww_moments {
@@ -42,10 +44,15 @@ enum ww_err ww_moments_add(struct ww_moments *into, const struct ww_moments *fro
 #define WW_MOMENTS_TILE 32576
 struct ww_moments_tile {
     double *columns; /* [k + 2][TILE]: suspect, base, sources; becomes y, base, x_i */
-    double *sorted;  /* [k + 1][TILE] */
+    double *sorted;  /* [k + 2][TILE] */
     double *steps;   /* [TILE], with has_steps: of blocks that the suspect was rounded in,
-                        0 where the grid is all */
+                        0 where the grid is all; becomes what was rounded by, negative
+                        where that is the grid */
     bool has_steps;
+    double
+        *low; /* [TILE] each, with has_cells: between which numbers the suspect's were */
+    double *high; /* before they were rounded in blocks */
+    bool has_cells;
     const uint8_t **stored; /* [k + 2], with is_stored: elements in BF16, and columns hold
                                nothing */
     bool is_stored;

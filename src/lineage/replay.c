@@ -47,13 +47,15 @@ static double rounded_to(enum ww_dtype dtype, double v)
 }
 
 /* What becomes of the blend in a suspect that was stored more finely than the weights it
- * came from: a suspect that still lies on their grid was rounded to it before. */
+ * came from: a suspect that still lies on their grid was rounded to it before, as one
+ * that was rounded in blocks mostly was. */
 static void round_to_grid(enum ww_dtype grid, struct ww_moments_tile *tile, size_t n)
 {
     double *rounded = tile->sorted + WW_MOMENTS_TILE;
 
     for (size_t e = 0; e < n; e++) {
-        if (tile->columns[e] == rounded_to(grid, tile->columns[e])) {
+        const bool before_blocks = tile->has_steps && tile->steps[e] > 0;
+        if (before_blocks || tile->columns[e] == rounded_to(grid, tile->columns[e])) {
             rounded[e] = rounded_to(grid, tile->sorted[e]);
         }
     }
@@ -78,6 +80,8 @@ struct columns {
     const double *rounded;
     const double *steps;  /* NULL: the suspect was not rounded in blocks */
     const int64_t *moved; /* all ones or 0 */
+    const double *low;    /* with steps: cells of the suspect's values; NULL: not known */
+    const double *high;
     size_t n;
 };
 
@@ -145,6 +149,25 @@ static double size_of(const struct columns *c)
     return c->n ? sqrt(sum / (double)c->n) : 0;
 }
 
+/* What rounding the blend to the suspect's blocks leaves, squared. A blend in the cell of
+ * the suspect's value would have become that value. One outside would have become another
+ * of the block's, whole steps away. */
+static double block_floor(const struct columns *c, size_t e)
+{
+    const double step = c->steps[e];
+    const double miss = c->suspect[e] - c->blend[e];
+    const double p = c->rounded[e];
+
+    if (!c->low) {
+        return step * step / 12;
+    }
+    if (p >= c->low[e] && p <= c->high[e]) {
+        return miss * miss;
+    }
+    const double rest = miss - step * nearbyint(miss / step);
+    return rest * rest;
+}
+
 /* What a block's rounding step says takes the place of the grid's; bits say nothing. A
  * step as long as weights are left nothing of them: a lock under the blocks had made them
  * shorter than those beside them. */
@@ -165,7 +188,7 @@ static void add_in_blocks(struct lanes *sum, const struct columns *c)
         sum->both[0] += c->suspect[e] * c->base[e];
         sum->total[0] += y * y;
         sum->residual[0] += miss * miss;
-        sum->floor[0] += block > 0 ? block * block / 12 : step * step;
+        sum->floor[0] += block > 0 ? block_floor(c, e) : step * step;
         sum->moved[0] -= c->moved[e];
         sum->same[0] -=
             c->moved[e] & -(int64_t)(block <= 0 && c->suspect[e] == c->rounded[e]);
@@ -210,6 +233,8 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
                                     tile->sorted + WW_MOMENTS_TILE,
                                     tile->has_steps ? tile->steps : NULL,
                                     moved,
+                                    tile->has_cells ? tile->low : NULL,
+                                    tile->has_cells ? tile->high : NULL,
                                     n};
     struct lanes sum = {.base = {0}};
 
@@ -258,7 +283,7 @@ enum ww_err ww_replay_blend(const struct ww_family *family, const double *shares
                           ww_calloc(family->n_tensors, sizeof(struct ww_replay))};
     bool moving[WW_LINEAGE_MAX_SOURCES];
     const struct ww_sweep_ask ask = {
-        .phase = "replay", .use = use, .sources = moving, .in_part = true};
+        .phase = "replay", .use = use, .sources = moving, .cells = true, .in_part = true};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));

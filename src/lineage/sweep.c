@@ -88,6 +88,17 @@ static enum ww_err take_stored(const struct sweep *s, struct worker *w, uint32_t
     return rc;
 }
 
+static enum ww_err widen_cells(const struct sweep *s, struct worker *w, uint32_t index,
+                               uint64_t first, size_t n, struct ww_error *err)
+{
+    const struct ww_disguise *disguise = &s->family->disguise;
+
+    w->tile.has_cells = s->ask->cells && disguise->cells;
+    return w->tile.has_cells ? disguise->cells(disguise->payload, index, first, n,
+                                               w->tile.low, w->tile.high, err)
+                             : WW_OK;
+}
+
 /* A disguise's steps come along with its values. */
 static enum ww_err widen_step(const struct sweep *s, struct worker *w, uint32_t tensor,
                               uint64_t first, size_t at, size_t n, struct ww_error *err)
@@ -104,6 +115,7 @@ static enum ww_err widen_step(const struct sweep *s, struct worker *w, uint32_t 
             w->tile.has_steps = true;
             rc = family->disguise.read(family->disguise.payload, t->index[m], first + at,
                                        n, out, w->tile.steps, err);
+            rc = rc ? rc : widen_cells(s, w, t->index[m], first + at, n, err);
         } else if (is_read(s, m)) {
             rc = ww_elements_widen(model, t->index[m],
                                    w->bytes + m * READ * sizeof(double) + at * size, n,

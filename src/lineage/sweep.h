@@ -20,6 +20,8 @@ struct ww_sweep_ask {
     const bool *use;     /* which tensors are read; NULL: all */
     const bool *sources; /* which sources ([n_models - 2]), NULL: all; the columns of
                             others hold nothing */
+    bool cells;          /* where the suspect's values were before they were rounded, if
+                            its disguise can tell */
     bool in_part;        /* of large tensors one piece in WW_SWEEP_PART */
     bool stored;         /* where all is BF16: as it is stored, not in columns */
 };

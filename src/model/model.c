@@ -36,7 +36,8 @@ struct impl {
     uint32_t n_parsed;
     struct ww_names by_name;
     struct ww_findings findings;
-    bool or_adapter; /* an adapter alone will do */
+    struct ww_strlist renamed; /* names that no file has */
+    bool or_adapter;           /* an adapter alone will do */
 };
 
 /* Quantisers of old wrote a file of their own instead of a key in config.json. */
@@ -349,6 +350,33 @@ enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, ui
     return WW_OK;
 }
 
+enum ww_err ww_model_rename(struct ww_model *model, const char *const *names,
+                            struct ww_error *err)
+{
+    struct impl *impl = model->impl;
+    uint32_t twice = WW_NONE;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < model->n_tensors && !rc; t++) {
+        if (names[t]) {
+            rc = ww_strlist_add(&impl->renamed, names[t], err);
+            model->tensors[t].name =
+                rc ? model->tensors[t].name : impl->renamed.items[impl->renamed.n - 1];
+        }
+    }
+    ww_names_release(&impl->by_name);
+    if (!rc) {
+        rc = ww_names_build(&impl->by_name, model->tensors, sizeof(*model->tensors),
+                            model->n_tensors, &twice, err);
+    }
+    if (!rc && twice != WW_NONE) {
+        rc =
+            WW_FAIL(err, WW_E_TENSOR, "'%s' has two tensors that both stand for '%.160s'",
+                    model->path, model->tensors[twice].name);
+    }
+    return rc;
+}
+
 void ww_model_close(struct ww_model *model)
 {
     if (!model) {
@@ -363,6 +391,7 @@ void ww_model_close(struct ww_model *model)
     ww_weights_release(&impl->weights);
     ww_folder_release(&impl->folder);
     ww_findings_release(&impl->findings);
+    ww_strlist_release(&impl->renamed);
     ww_config_free(model->config);
     ww_free(model->files);
     ww_free(model->tensors);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tensors of another kind of file under the names that a model folder would give them. */
+/* Tensors under other names than their files give them. */
 #ifndef WW_MODEL_SHOWN_H
 #define WW_MODEL_SHOWN_H
 
@@ -9,5 +9,10 @@
  * path is for error texts. WW_E_TENSOR when a name is there twice. */
 enum ww_err ww_model_shown(const char *path, const struct ww_tensor *tensors, uint32_t n,
                            struct ww_model **out, struct ww_error *err) WW_MUST_USE;
+
+/** Tensor t gets the name names[t], which is copied; NULL: it keeps its own. WW_E_TENSOR
+ *  when a name is there twice then, and the model is of no use any more. */
+enum ww_err ww_model_rename(struct ww_model *model, const char *const *names,
+                            struct ww_error *err) WW_MUST_USE;
 
 #endif

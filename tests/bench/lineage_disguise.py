@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often an interval holds the truth when heads were mixed by dense matrices.
 
-    lineage_disguise.py BUILD FAMILY [TRIALS]
+    lineage_disguise.py BUILD FAMILY [TRIALS [SIZE]]
 
 Each trial blends two experts of FAMILY (base, expert-rev, expert-caesar, expert-sort) with
 random shares, rounds to bf16, and locks every attention anew in the way of published dense
 locks: values and outputs by a random matrix of a KV head (condition up to 100), rotary
 pairs of queries and keys by a random complex number; then rounds to bf16 again. The third
 candidate is a decoy. Told: the largest error of a share in the heads, and how many
-intervals hold the truth.
+intervals hold the truth. SIZE, as 0.02: task vectors are made shorter or longer first, so
+that those of attention are this part of its weights' standard deviation, on average over
+the matrices.
 """
 import json
 import os
@@ -60,15 +62,38 @@ def lock(tensors, g):
     return out
 
 
-def main(build, family, trials="200"):
-    tool = os.path.join(build, "weightward")
-    names = ["expert-rev", "expert-caesar", "expert-sort"]
+def sized(family, names, size, work):
+    """Folders of the candidates, with task vectors of attention of this size; 0: as they are."""
     load = lambda n: load_file(os.path.join(family, n, "model.safetensors"))
     base = load("base")
-    deltas = [{k: v.double() - base[k].double() for k, v in load(n).items()} for n in names]
+    out = []
+    for name in names:
+        model = load(name)
+        of = [((model[k].double() - v.double()).std() / v.double().std()).item()
+              for k, v in base.items() if "self_attn" in k and k.endswith("proj.weight")]
+        now = sum(of) / len(of)
+        print(f"{name}: task vectors of attention are {100 * now:.2f} % of its weights", flush=True)
+        path = os.path.join(family, name)
+        if size:
+            path = os.path.join(work, name)
+            os.makedirs(path)
+            shutil.copy(os.path.join(family, "base", "config.json"), path)
+            save_file({k: (v.double() + size / now * (model[k].double() - v.double())).bfloat16()
+                       for k, v in base.items()}, os.path.join(path, "model.safetensors"), {"format": "pt"})
+        out.append(path)
+    return out
+
+
+def main(build, family, trials="200", size="0"):
+    tool = os.path.join(build, "weightward")
+    names = ["expert-rev", "expert-caesar", "expert-sort"]
+    load = lambda path: load_file(os.path.join(path, "model.safetensors"))
+    base = load(os.path.join(family, "base"))
     g = torch.Generator().manual_seed(17)
     worst, held, total, plain, decoys = 0.0, 0, 0, 0.0, 0.0
     with tempfile.TemporaryDirectory() as work:
+        candidates = sized(family, names, float(size), work)
+        deltas = [{k: v.double() - base[k].double() for k, v in load(c).items()} for c in candidates]
         path = os.path.join(work, "suspect")
         os.makedirs(path)
         shutil.copy(os.path.join(family, "base", "config.json"), path)
@@ -77,7 +102,7 @@ def main(build, family, trials="200"):
             merged = {k: (v.double() + sum(t * d[k] for t, d in zip(truth, deltas))).bfloat16()
                       for k, v in base.items()}
             save_file(lock(merged, g), os.path.join(path, "model.safetensors"), {"format": "pt"})
-            args = [a for n in names for a in ("--candidate", os.path.join(family, n))]
+            args = [a for c in candidates for a in ("--candidate", c)]
             said = json.loads(subprocess.run(
                 [tool, "lineage", "decompose", path, "--base", os.path.join(family, "base"),
                  *args, "--json", "-q"], check=True, capture_output=True, text=True).stdout)

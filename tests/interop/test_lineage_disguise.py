@@ -9,7 +9,9 @@ then disguised. A third candidate, that went nowhere, has task vectors of the si
 first one's. Shares must be right within a bound for each disguise, the third share at most
 0.02, and each interval must hold the truth where the bound is one of sampling. GGUF files
 are written by the gguf package; its quantisers end at Q5_1, so the K formats have plain
-ones here. Eight-bit layouts are those of transformers, compressed-tensors and bitsandbytes.
+ones here. Those of llama.cpp itself, which search their scales, are tried on a wider family
+(llama_quants.py). Eight-bit layouts are those of transformers, compressed-tensors and
+bitsandbytes.
 """
 import json
 import os
@@ -22,6 +24,8 @@ import gguf
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+
+import llama_quants
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FAMILY = os.path.join(HERE, "..", "vectors", "amber")
@@ -149,6 +153,7 @@ def eight_bit(tensors, how):
         rows = v.abs().amax(1, keepdim=True)
         if how == "fp8-rows":
             out[name + "_scale"] = rows / 448
+            out[name[:-len("weight")] + "input_scale"] = torch.tensor(0.5)
             out[name] = (v / out[name + "_scale"]).to(torch.float8_e4m3fn)
         elif how == "fp8-tensor":
             out[name + "_scale"] = v.abs().max().reshape(1) / 57344
@@ -162,6 +167,13 @@ def eight_bit(tensors, how):
         elif how == "int8":
             out[name[:-len("weight")] + "SCB"] = rows[:, 0]
             out[name] = (v / rows * 127).round().to(torch.int8)
+        elif how == "int8-zeros":
+            low, high = v.amin(1, keepdim=True), v.amax(1, keepdim=True)
+            scale = (high - low) / 255
+            zero = (-128 - low / scale).round()
+            out[name + "_scale"] = scale.bfloat16()
+            out[name + "_zero_point"] = zero.to(torch.int8)
+            out[name] = ((v / scale.bfloat16()).round() + zero).clamp(-128, 127).to(torch.int8)
         else:
             out[name] = v.to(torch.float8_e4m3fn)
     return out
@@ -218,7 +230,7 @@ def disguises(tool, merged, exact, first, work):
                                   ("Q4_K", "Q4_0", 0.05), ("Q4_1", None, 0.05)):
         yield (kind, write_gguf(at(f"{kind}.gguf"), merged, kind, fallback), bound, True,
                f"a GGUF file of {fallback if kind.endswith('_K') else kind}")
-    for how in ("fp8-rows", "fp8-tensor", "fp8-blocks", "fp8-bare", "int8"):
+    for how in ("fp8-rows", "fp8-tensor", "fp8-blocks", "fp8-bare", "int8", "int8-zeros"):
         yield how, folder(at(how), eight_bit(merged, how)), 0.02, True, "eight-bit weights"
     for lock, words in (("exact", "a lock"), ("dense", "mixed by dense matrices")):
         out = at("lock-" + lock)
@@ -243,6 +255,11 @@ def disguises(tool, merged, exact, first, work):
     noisy = {k: (v + 0.1 * first[k].std() * torch.randn(v.shape, generator=g)).bfloat16()
              for k, v in exact.items()}
     yield "noise", folder(at("noise"), noisy), 0.005, True, None
+    loud = {k: (v + first[k].std() * torch.randn(v.shape, generator=g)).bfloat16() for k, v in exact.items()}
+    yield "noise as long as a source", folder(at("loud"), loud), 0.02, True, None
+    inner = {k.replace("model.", "model.language_model."): v for k, v in merged.items()}
+    inner["model.visual.weight"] = torch.zeros(4, 4).bfloat16()
+    yield "inside of a larger model", folder(at("inner"), inner), 1e-4, True, None
     further = {k: v.bfloat16() if v.ndim == 1 else
                (v + 0.15 * first[k].std() * torch.randn(v.shape[0], 4, generator=g)
                 @ torch.randn(4, v.shape[1], generator=g)).bfloat16() for k, v in exact.items()}
@@ -355,21 +372,53 @@ def refusals(tool, work, merged, candidate):
     for name in ("a.gguf", "b.gguf"):
         shutil.copy(os.path.join(work, "Q8_0.gguf"), os.path.join(two, name))
     odd = eight_bit(merged, "fp8-rows")
-    odd = folder(os.path.join(work, "odd"), {k: v[:3] if k.endswith("_scale") else v
+    odd = folder(os.path.join(work, "odd"), {k: v[:3] if k.endswith("weight_scale") else v
                                              for k, v in odd.items()})
     # Of a lock under integers one tensor cannot be read, so the lock is not looked for.
     bare = eight_bit(weights(os.path.join(work, "lock-exact")), "int8")
     bare.pop("model.layers.1.mlp.up_proj.SCB")
     bare = folder(os.path.join(work, "bare"), bare)
+    # Of four bits a weight: as GPTQ and bitsandbytes name them. And no safetensors at all.
+    gptq = {k.replace("weight", "qweight"): torch.zeros(v.shape[1] // 8, v.shape[0], dtype=torch.int32)
+            if "proj" in k else v for k, v in merged.items()}
+    nf4 = {k: torch.zeros(v.numel() // 2, 1, dtype=torch.uint8) if "proj" in k else v
+           for k, v in merged.items()}
+    gptq, nf4 = folder(os.path.join(work, "gptq"), gptq), folder(os.path.join(work, "nf4"), nf4)
+    pickled = folder(os.path.join(work, "pickled"), merged)
+    os.rename(os.path.join(pickled, "model.safetensors"), os.path.join(pickled, "pytorch_model.bin"))
+    unread = gguf.GGUFWriter(os.path.join(work, "iq2.gguf"), "llama")
+    unread.add_tensor("output.weight", np.zeros((1, 66), np.uint8), raw_dtype=gguf.GGMLQuantizationType.IQ2_XXS)
+    unread.write_header_to_file()
+    unread.write_kv_data_to_file()
+    unread.write_tensors_to_file()
+    unread.close()
     problems = []
     for path, status, words in ((strange, 1, "no relative"), (cut, 6, "cut off"),
                                 (bare, 1, "an order that comparing"),
-                                (two, 6, "holds 2 GGUF files"), (odd, 6, "do not fit")):
+                                (two, 6, "holds 2 GGUF files"), (odd, 6, "do not fit"),
+                                (gptq, 6, "packed weights"), (nf4, 6, "packed weights"),
+                                (pickled, 6, "pytorch_model.bin"),
+                                (os.path.join(work, "iq2.gguf"), 6, "IQ2_XXS")):
         done = subprocess.run([tool, "lineage", "decompose", path, "--base", base,
                                "--candidate", candidate, "-q"], text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode != status or words not in done.stderr:
             problems.append(f"{path}: status {done.returncode}, '{done.stderr.strip()}'")
+    return problems
+
+
+def by_llama(tool, work):
+    """Files of llama.cpp's own quantisers: of every type that is read, decoded as it does."""
+    lib = llama_quants.library()
+    family = llama_quants.Family(os.path.join(work, "llama"), tied=True)
+    merged = family.merged()
+    problems = []
+    for kind, importance in (("Q8_0", False), ("Q4_K_M", True), ("IQ4_XS", True), ("MXFP4", False),
+                             ("Q3_K", False), ("Q2_K", True)):
+        path = llama_quants.write_gguf(lib, os.path.join(work, kind + "-llama.gguf"), merged, kind, importance)
+        said = llama_quants.decompose(tool, family, path)
+        print(f"{kind} by llama.cpp:", *(f"{s['share']:.4f}" for s in said["sources"]))
+        problems += llama_quants.check(said, kind, llama_quants.BOUNDS.get(kind, 0.05))
     return problems
 
 
@@ -408,6 +457,7 @@ def main(build):
         print("adapter:", *(f"{s:.4f}" for s in shares))
         if abs(shares[0] - 1) > 0.005 or shares[1] > DECOY or "adapter" not in said["disguise"]:
             problems.append(f"adapter: {shares}")
+        problems += by_llama(tool, work)
         problems += refusals(tool, work, merged, experts[0])
     for p in problems:
         print(p)

@@ -3,7 +3,9 @@
 #include "lineage/disguise.h"
 
 #include "model/adapter.h"
+#include "model/f8.h"
 #include "model/gguf.h"
+#include "model/shown.h"
 #include "util/alloc.h"
 #include "util/fs.h"
 #include "util/num.h"
@@ -134,6 +136,17 @@ static void rows_of_integers_have_a_scale_each(void **state)
     read_it(&r);
     NEAR(r.v[4], 2, 1e-15);
     NEAR(r.step[4], 2.0 / 127, 1e-15);
+
+    /* A row whose scale is zero is lost, and does not weigh as one that is exact. */
+    const struct eight wiped = {{1, -2, 3, -128, 127, 0, 5, 6}, {0.5f, 0}};
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0",
+                           "8") "," TENSOR("w.weight_scale", "F32", "2,1", "8", "16") "}",
+                &wiped, sizeof(wiped));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    NEAR(r.step[3], 0.5, 0);
+    NEAR(r.step[4], WW_STEP_LOST, 0);
     end(&r);
 }
 
@@ -241,6 +254,104 @@ static void scales_that_do_not_fit_are_refused(void **state)
     end(&r);
 }
 
+static void zero_points_are_taken_off(void **state)
+{
+    const struct {
+        int8_t q[8];
+        float scale[2];
+        int8_t zero[2];
+    } all = {{1, -2, 3, -128, 127, 0, 5, 6}, {0.5f, 2}, {3, -1}};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale", "F32", "2,1", "8",
+                    "16") "," TENSOR("w.weight_zero_point", "I8", "2,1", "16", "18") "}",
+                &all, 18);
+    OK(open_it(&r, &err));
+    read_it(&r);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], (all.q[e] - all.zero[e / 4]) * (double)all.scale[e / 4], 0);
+    }
+    assert_int_equal(r.d.model->n_tensors, 1);
+    /* One for both rows, of another dtype, or of floats: not known. */
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale", "F32", "2,1", "8",
+                    "16") "," TENSOR("w.weight_zero_point", "I8", "1", "16", "17") "}",
+                &all, 17);
+    FAILS(open_it(&r, &err), WW_E_QUANTISED);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale", "F32", "1", "8",
+                    "12") "," TENSOR("w.weight_zero_point", "F32", "1", "12", "16") "}",
+                &all, 16);
+    FAILS(open_it(&r, &err), WW_E_QUANTISED);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "F8_E4M3", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale", "F32", "2,1", "8",
+                    "16") "," TENSOR("w.weight_zero_point", "I8", "2,1", "16", "18") "}",
+                &all, 18);
+    FAILS(open_it(&r, &err), WW_E_QUANTISED);
+    end(&r);
+}
+
+/* What lies beside is no weight, whether it is known by its scale's side or not. */
+static void scales_of_activations_are_no_weights(void **state)
+{
+    const struct eight all = {{0x38, 0x38, 0x39, 0x38, 0x38, 0x38, 0x38, 0x39}, {3, 8}};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "F8_E4M3", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale", "F32", "", "8",
+                    "12") "," TENSOR("w.input_scale", "F32", "", "12", "16") "}",
+                &all, sizeof(all));
+    OK(open_it(&r, &err));
+    read_it(&r);
+    assert_int_equal(r.d.model->n_tensors, 1);
+    for (unsigned e = 0; e < 8; e++) {
+        NEAR(r.v[e], 3 * (all.q[e] == 0x39 ? 1.125 : 1), 0);
+    }
+    end(&r);
+}
+
+static void packed_weights_are_refused_with_their_kind(void **state)
+{
+    static const struct {
+        const char *header;
+        const char *words;
+    } cases[] = {
+        {"{" TENSOR("w.qweight", "I32", "2,4", "0", "32") "}", "GPTQ, AWQ"},
+        {"{" TENSOR("w.weight_packed", "I32", "2,4", "0", "32") "}",
+         "compressed-tensors"},
+        {"{" TENSOR("w.weight.quant_state.bitsandbytes__nf4", "U8", "32", "0", "32") "}",
+         "bitsandbytes"},
+        {"{" TENSOR("w.weight.absmax", "F32", "8", "0", "32") "}", "bitsandbytes"},
+        {"{" TENSOR("w.weight", "U8", "32,1", "0", "32") "}", "four-bit bytes"},
+        {"{" TENSOR("w_blocks", "U8", "2,2,8", "0", "32") "}", "MXFP4"},
+    };
+    static const uint8_t zeros[32];
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct ww_error err = {0};
+        put_weights(r.suspect, "model.safetensors", cases[i].header, zeros,
+                    sizeof(zeros));
+        FAILS(open_it(&r, &err), WW_E_QUANTISED);
+        assert_non_null(strstr(err.text, cases[i].words));
+    }
+    end(&r);
+}
+
 #define CONFIG "{\"peft_type\":\"LORA\",\"r\":1,\"lora_alpha\":3"
 #define A_NAME "base_model.model.w.lora_A.weight"
 #define B_NAME "base_model.model.w.lora_B.weight"
@@ -325,6 +436,49 @@ static void gguf_files_and_folders_of_one_are_opened(void **state)
     end(&r);
 }
 
+static void parts_of_larger_models_have_the_names_of_the_base(void **state)
+{
+    static const char *const twice[] = {"x.weight", NULL};
+    static const char *const once[] = {"w.weight", NULL};
+    const float v[16] = {1, 2, 3};
+    struct ww_tensor tensors[2] = {{.name = "a.x.weight"}, {.name = "x.weight"}};
+    struct ww_model *shown = NULL;
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("language_model.w.weight", "F32", "2,4", "0", "32") "," TENSOR(
+                    "vision.w.weight", "F32", "2,4", "32", "64") "}",
+                v, sizeof(v));
+    OK(open_it(&r, &err));
+    assert_int_not_equal(ww_model_find(r.d.model, "w.weight"), WW_NONE);
+    assert_int_not_equal(ww_model_find(r.d.model, "vision.w.weight"), WW_NONE);
+    assert_int_equal(ww_model_find(r.d.model, "language_model.w.weight"), WW_NONE);
+    assert_int_equal(r.notes.n, 1);
+    assert_non_null(strstr(r.notes.items[0], "'language_model.w.weight'"));
+    /* As much is in common without: names stay. */
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("language_model.w.weight", "F32", "2,4", "0",
+                           "32") "," TENSOR("w.weight", "F32", "2,4", "32", "64") "}",
+                v, sizeof(v));
+    OK(open_it(&r, &err));
+    assert_int_not_equal(ww_model_find(r.d.model, "language_model.w.weight"), WW_NONE);
+    end(&r);
+
+    /* Two tensors of one name would be a matter of luck. */
+    OK(ww_model_shown("m", tensors, 2, &shown, &err));
+    FAILS(ww_model_rename(shown, twice, &err), WW_E_TENSOR);
+    ww_model_close(shown);
+    OK(ww_model_shown("m", tensors, 2, &shown, &err));
+    OK(ww_model_rename(shown, once, &err));
+    assert_int_equal(ww_model_find(shown, "w.weight"), 0);
+    assert_int_equal(ww_model_find(shown, "x.weight"), 1);
+    assert_int_equal(ww_model_find(shown, "a.x.weight"), WW_NONE);
+    ww_model_close(shown);
+}
+
 static void plain_folders_stay_what_they_are(void **state)
 {
     const float v[8] = {1, 2, 3};
@@ -348,9 +502,13 @@ int main(void)
         cmocka_unit_test(blocks_of_fp8_have_a_scale_each),
         cmocka_unit_test(rows_of_three_axes_have_a_scale_each),
         cmocka_unit_test(scales_that_do_not_fit_are_refused),
+        cmocka_unit_test(zero_points_are_taken_off),
+        cmocka_unit_test(scales_of_activations_are_no_weights),
+        cmocka_unit_test(packed_weights_are_refused_with_their_kind),
         cmocka_unit_test(adapters_are_taken_with_their_base),
         cmocka_unit_test(adapters_that_do_not_fit_are_refused),
         cmocka_unit_test(gguf_files_and_folders_of_one_are_opened),
+        cmocka_unit_test(parts_of_larger_models_have_the_names_of_the_base),
         cmocka_unit_test(plain_folders_stay_what_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

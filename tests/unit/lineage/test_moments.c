@@ -43,6 +43,8 @@ struct plain {
     double steps[WW_MOMENTS_BINS];
     double z[WW_MOMENTS_BINS][(MOST + 1) * (MOST + 1)];
     double fourth[WW_MOMENTS_BINS][MOST];
+    double base[WW_MOMENTS_BINS][MOST + 2]; /* times y, task vectors and itself */
+    uint64_t coarse[WW_MOMENTS_BINS];
     uint64_t pruned;
 };
 
@@ -70,6 +72,10 @@ static void add_plainly(struct plain *p, const double *v, unsigned k, double blo
     }
     p->n[bin]++;
     p->steps[bin] += step * step;
+    p->coarse[bin] += has_steps && block > grid;
+    for (unsigned i = 0; i <= k + 1 && has_steps; i++) {
+        p->base[bin][i] += v[1] * (i <= k ? z[i] : v[1]);
+    }
     for (unsigned i = 0; i <= k; i++) {
         for (unsigned j = 0; j <= k; j++) {
             p->z[bin][i * (k + 1) + j] += z[i] * z[j];
@@ -105,8 +111,14 @@ static void compare(const struct ww_moments *m, const struct plain *p, unsigned 
                 near(bin->q[i - 1], p->fourth[b][i - 1]);
             }
         }
+        for (unsigned i = 0; bin && i <= k + 1; i++) {
+            const double of = i <= k ? p->z[b][i * (k + 2)] : p->base[b][k + 1];
+            assert_true(fabs(bin->base[i] - p->base[b][i]) <=
+                        1e-11 * sqrt(of) * sqrt(p->base[b][k + 1]) + 1e-300);
+        }
         if (bin) {
             near(bin->steps, p->steps[b]);
+            assert_int_equal(bin->coarse, p->coarse[b]);
         }
     }
     assert_true(used > 100);
@@ -135,7 +147,8 @@ static void check(enum ww_dtype dtype, unsigned k, bool has_steps, bool is_store
             }
             v[0] = e % 13 == 2 ? 0 : stored(dtype, v[1] + draw() * size / 8);
             for (unsigned i = 0; i < k + 2; i++) {
-                tile.columns[(size_t)i * WW_MOMENTS_TILE + e] = is_stored ? (double)NAN : v[i];
+                tile.columns[(size_t)i * WW_MOMENTS_TILE + e] =
+                    is_stored ? (double)NAN : v[i];
                 ww_from_double(WW_DTYPE_BF16, &v[i], &narrow[i][e], 1);
                 tile.stored[i] = (const uint8_t *)narrow[i];
             }
