@@ -41,17 +41,19 @@ WW_API enum ww_err ww_lineage_plan(const struct ww_decompose_options *options,
                                    struct ww_error *err) WW_MUST_USE;
 
 struct ww_lineage_source {
-    char *name; /* path as given */
-    double share;
+    char *name;       /* path as given */
+    double share;     /* below 0: its task vector was taken away */
     double low, high; /* 95 %: tensors drawn anew, never narrower than 1.96 errors,
                          nor than 0.002 when something came after the merge */
     double error;     /* standard error by rounding and noise alone */
     double n_eff;     /* elements that carry the share */
     double recipe;    /* shortest decimal that the share allows; 0 when not included */
     double p_value;   /* rank among the controls, Holm over candidates; -1: no controls */
-    bool included;    /* the interval lies above WW_LINEAGE_LEAST */
-    double heads;     /* share in attentions that a dense lock mixed, with its interval; 0
-                         without such a lock */
+    bool included; /* the interval lies above WW_LINEAGE_LEAST, or below its negative */
+    double kept;   /* which part of its elements was kept, where elements were dropped
+                      and each is a sum over some of the sources; -1: not told */
+    double heads;  /* share in attentions that a dense lock mixed, with its interval; 0
+                      without such a lock */
     double heads_low, heads_high;
     double statistic; /* share over standard error, with controls */
     double *reached;  /* [n_controls] the same of each control in its place; NULL: none */
@@ -60,6 +62,9 @@ struct ww_lineage_source {
 };
 /** A share below is not told from none. */
 #define WW_LINEAGE_LEAST 0.02
+/** So many of the elements that moved are sums over some of the sources when nothing
+ * shows that another one is missing. */
+#define WW_LINEAGE_PARTS 0.95
 /** Where more of a difference is unexplained, a source may be missing. */
 #define WW_LINEAGE_ELSEWHERE 0.05
 
@@ -151,16 +156,19 @@ struct ww_decompose_report {
     double replay;  /* share of moved elements whose bits the blend by the recipe
                        numbers gives, computed in double and rounded once */
     double kept;    /* share of moved elements where the suspect left the base */
-    double kept_most;      /* the same of the rounded blend */
-    double pruned;  /* share of weights that are zero where the base's are not; they
-                       are left out of all sums */
-    char *disguise; /* what the suspect was before it was compared: "a GGUF file of
-                       Q4_K, decoded"; NULL: what it is */
+    double kept_most;   /* the same of the rounded blend */
+    double pruned;      /* share of weights that are zero where the base's are not; they
+                           are left out of all sums */
+    char *disguise;     /* what the suspect was before it was compared: "a GGUF file of
+                           Q4_K, decoded"; NULL: what it is */
     const char *method; /* static: a merge method, or "blend", "none", "unclear" */
     const char *not_excluded[WW_LINEAGE_MAX_WORDS]; /* static, ends with NULL */
-    bool gradient;         /* numbers of the recipe run over the layers */
-    char *recipe;          /* mergekit YAML that gives most bits of a sample; or NULL */
-    double method_match;   /* which share of them */
+    bool gradient;       /* numbers of the recipe run over the layers */
+    char *recipe;        /* mergekit YAML that gives most bits of a sample; or NULL */
+    double method_match; /* which share of them */
+    double parts; /* where elements may have been dropped: part of those that moved that
+                     is a sum over some of the included sources, less what chance would
+                     explain; -1: not told */
     bool has_keep_rates;   /* elements were dropped, and no recipe tells how */
     double keep_rates[20]; /* share not left at the base, by rank of the task vectors */
     char **warnings;

@@ -11,7 +11,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define SAMPLE ((uint64_t)4 << 20) /* elements */
+#define SAMPLE ((uint64_t)4 << 20)                     /* elements */
+#define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
@@ -370,6 +371,9 @@ static enum ww_err try_blends(struct ww_contesting *c, struct ww_error *err)
     if (!rc) {
         rc = try_means(c, err);
     }
+    if (!rc && c->ask->lengths && !c->ask->slices && c->out->match < WW_CONTEST_AGREED) {
+        rc = ww_contest_arcs(c, err);
+    }
     if (!rc && c->ask->over && !c->ask->slices && c->out->match < WW_CONTEST_AGREED) {
         rc = ww_contest_gradients(c, err);
     }
@@ -400,7 +404,7 @@ static void list_equals(struct ww_contesting *c)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < c->n_tried && c->out->method; i++) {
+    for (size_t i = 0; i < c->n_tried && c->out->method && n < MOST_EQUALS; i++) {
         if (c->matches[i] >= c->out->match - WW_CONTEST_AS_GOOD &&
             !is_listed(c->out, n, c->tried[i])) {
             c->out->equals[n++] = c->tried[i];
@@ -429,6 +433,9 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
     }
     if (!rc && ask->core) {
         rc = ww_contest_selections(&c, err);
+    }
+    if (!rc && ask->core && !ask->slices && out->match < WW_CONTEST_SETTLED) {
+        rc = ww_contest_local(&c, err);
     }
     if (rc) {
         ww_free(out->recipe);

@@ -15,6 +15,7 @@ struct ww_contest_ask {
     const char *base;
     const char *const *sources; /* those included */
     const double *shares;       /* as recipes would write them */
+    const double *lengths;      /* of their task vectors, all in one unit */
     size_t n;
     const char *const *others; /* that no share shows, and that a selection may need */
     size_t n_others;
@@ -32,7 +33,7 @@ struct ww_contest_ask {
     const struct ww_run_options *run;
 };
 
-#define WW_CONTEST_MOST 16 /* methods */
+#define WW_CONTEST_MOST 40 /* methods, some more than once */
 
 struct ww_contest {
     char *recipe;       /* of the best, own; NULL: none could be computed */

@@ -8,6 +8,7 @@
 
 #include "lineage/contest_work.h"
 #include "util/alloc.h"
+#include "util/fail.h"
 
 #define LOOK ((uint64_t)1 << 17) /* elements that numbers are searched on */
 #define WORTH 0.15               /* so are the weights */
@@ -26,8 +27,8 @@ static double hundredths(double v)
 
 /* Rounds over the hundredths around each weight, one after another, as long as they help.
  */
-static enum ww_err refine(struct ww_contesting *c, struct ww_sketch *s,
-                          struct ww_trial *coarse, struct ww_error *err)
+enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *s,
+                              struct ww_trial *coarse, struct ww_error *err)
 {
     static const int steps[] = {-1, 1, -3, 3, -8, 8};
     double before = 0;
@@ -76,7 +77,7 @@ static enum ww_err spread(struct ww_contesting *c, struct ww_sketch *s,
             s->densities[i] = best;
         }
         if (!rc && coarse->match > before + GAIN) {
-            rc = refine(c, s, coarse, err);
+            rc = ww_contest_refine(c, s, coarse, err);
         }
     }
     return rc;
@@ -131,7 +132,7 @@ enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *s,
         rc = rescale(c, s, &coarse, err);
     }
     if (!rc && s->weighted && coarse.match > WORTH) {
-        rc = refine(c, s, &coarse, err);
+        rc = ww_contest_refine(c, s, &coarse, err);
     }
     if (!rc && s->dense && s->n > 1 && s->n <= FEW && coarse.match > SPREAD &&
         coarse.match < WW_CONTEST_SETTLED) {
@@ -145,9 +146,35 @@ enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *s,
     return rc;
 }
 
+/* How many of the largest are dropped is looked for where the rest is right so far. */
+static enum ww_err try_gammas(struct ww_contesting *c, const struct ww_sketch *found,
+                              struct ww_trial *best, struct ww_error *err)
+{
+    static const double gammas[] = {0, 0.005, 0.02, 0.03, 0.05, 0.1};
+    const uint64_t room = c->room;
+    struct ww_sketch s = *found;
+    struct ww_trial coarse = {0};
+    double gamma = -1;
+    enum ww_err rc = WW_OK;
+
+    c->room = room < LOOK ? room : LOOK;
+    rc = ww_contest_try(c, &s, false, &coarse, err);
+    s.extra = "gamma";
+    for (size_t i = 0; i < WW_LEN(gammas) && !rc; i++) {
+        const double before = coarse.match;
+        s.extra_value = gammas[i];
+        rc = ww_contest_try(c, &s, false, &coarse, err);
+        gamma = coarse.match > before ? gammas[i] : gamma;
+    }
+    c->room = room;
+    ww_free(coarse.text);
+    s.extra_value = gamma;
+    return rc || gamma < 0 ? rc : ww_contest_search(c, &s, &s.density, best, err);
+}
+
 /* Of few sources the core has the weights; of many too few elements are in it, and shares
  * are the better beginning. */
-static enum ww_err try_cut(struct ww_contesting *c, const char *method,
+static enum ww_err try_cut(struct ww_contesting *c, const char *method, double *match,
                            struct ww_error *err)
 {
     const double *starts[] = {c->ask->core, c->ask->shares};
@@ -172,6 +199,11 @@ static enum ww_err try_cut(struct ww_contesting *c, const char *method,
             rc = ww_contest_search(c, &s, &s.density, &best, err);
         }
     }
+    if (!rc && strcmp(method, "ties") != 0 && best.match > SPREAD &&
+        best.match < WW_CONTEST_SETTLED) {
+        rc = try_gammas(c, &s, &best, err);
+    }
+    *match = best.match;
     ww_contest_close(c, method, false, &best);
     return rc;
 }
@@ -180,10 +212,14 @@ enum ww_err ww_contest_selections(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = c->sketch;
     struct ww_trial best = {0};
-    enum ww_err rc = try_cut(c, "ties", err);
+    double match = 0;
+    enum ww_err rc = try_cut(c, "ties", &match, err);
 
     if (!rc && c->out->match < WW_CONTEST_SETTLED) {
-        rc = try_cut(c, "breadcrumbs", err);
+        rc = try_cut(c, "breadcrumbs", &match, err);
+    }
+    if (!rc && match > SPREAD && c->out->match < WW_CONTEST_SETTLED) {
+        rc = try_cut(c, "breadcrumbs_ties", &match, err);
     }
     s.method = "sce";
     if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n >= 2) {

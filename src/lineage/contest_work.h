@@ -47,9 +47,17 @@ enum ww_err ww_contest_stack(struct ww_contesting *c, struct ww_error *err) WW_M
 /** Sums and paths whose numbers run over the layers. */
 enum ww_err ww_contest_gradients(struct ww_contesting *c,
                                  struct ww_error *err) WW_MUST_USE;
+/** Where none of those gives the bits: paths over the sphere of differences, sums whose
+ *  weights do not make one model. */
+enum ww_err ww_contest_arcs(struct ww_contesting *c, struct ww_error *err) WW_MUST_USE;
+/** Where no selection does: methods that decide element by element. */
+enum ww_err ww_contest_local(struct ww_contesting *c, struct ww_error *err) WW_MUST_USE;
 /** Methods that select elements. */
 enum ww_err ww_contest_selections(struct ww_contesting *c,
                                   struct ww_error *err) WW_MUST_USE;
+/** Weights in hundredths, one after another, as long as that helps. */
+enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *sketch,
+                              struct ww_trial *best, struct ww_error *err) WW_MUST_USE;
 /** The number of a method that has one, in tenths, then halves of them. */
 enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *sketch,
                               double *number, struct ww_trial *best,

@@ -13,11 +13,13 @@
 #include "lineage/fit.h"
 #include "lineage/halves.h"
 #include "lineage/layer_shares.h"
+#include "lineage/subsets.h"
 #include "lineage/places.h"
 #include "lineage/prereg.h"
 #include "lineage/rank.h"
 #include "lineage/replay.h"
 #include "lineage/common_root.h"
+#include "lineage/sides.h"
 #include "lineage/sketch.h"
 #include "lineage/varied.h"
 #include "lineage/verdict.h"
@@ -44,7 +46,7 @@ struct decomposing {
     bool *fitted; /* per tensor */
     bool *held;   /* per tensor: replayed; NULL: all are */
     struct ww_moments *whole;
-    bool use[WW_LINEAGE_MAX_SOURCES]; /* candidates in the fit */
+    int8_t side[WW_LINEAGE_MAX_SOURCES]; /* of zero, of candidates in the fit */
     struct ww_varied varied;
     struct ww_gradient_shares over;
 };
@@ -153,6 +155,7 @@ static enum ww_err name_sources(struct decomposing *d, struct ww_error *err)
     report->n_sources = n;
     for (size_t i = 0; i < n; i++) {
         report->sources[i].p_value = -1;
+        report->sources[i].kept = -1;
         report->sources[i].name = ww_strdup(d->options->candidates[i]);
         if (!report->sources[i].name) {
             return WW_FAIL_MEMORY(err, "a decomposition");
@@ -170,14 +173,14 @@ static enum ww_err choose(struct decomposing *d, struct ww_error *err)
     ww_fit_collinear(d->whole, same);
     for (size_t i = 0; i < d->options->n_candidates; i++) {
         struct ww_lineage_source *source = &d->report->sources[i];
-        d->use[i] = same[i] == i;
+        d->side[i] = same[i] == i ? WW_SIDE_PLUS : WW_SIDE_OUT;
         if (same[i] == WW_NONE) {
             source->note = ww_strdup("it does not differ from the base where it counts");
         } else if (same[i] != i) {
             source->note = ww_asprintf("it cannot be told from '%s'",
                                        d->options->candidates[same[i]]);
         }
-        if (!d->use[i] && !source->note) {
+        if (!d->side[i] && !source->note) {
             return WW_FAIL_MEMORY(err, "a decomposition");
         }
     }
@@ -198,7 +201,7 @@ static enum ww_err draw_intervals(const struct decomposing *d, double *low, doub
         }
     }
     if (!rc && n) {
-        rc = ww_fit_bootstrap(blocks, n, d->k, d->use, d->options->seed, low, high, err);
+        rc = ww_fit_bootstrap(blocks, n, d->k, d->side, d->options->seed, low, high, err);
     }
     ww_free(blocks);
     return rc;
@@ -211,7 +214,7 @@ static enum ww_err fit_each(struct decomposing *d, struct ww_fit *fit, double *l
     const uint32_t n = d->family.n_tensors;
     uint32_t *layers = ww_calloc(n, sizeof(*layers));
     const struct ww_varied_ask ask = {d->moments, d->fitted,  layers,          n, d->k,
-                                      d->use,     fit->share, d->options->seed};
+                                      d->side,    fit->share, d->options->seed};
     enum ww_err rc = layers ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     for (uint32_t t = 0; t < n && !rc; t++) {
@@ -225,7 +228,8 @@ static enum ww_err fit_each(struct decomposing *d, struct ww_fit *fit, double *l
         memcpy(fit->share, d->varied.share, d->k * sizeof(*low));
         memcpy(low, d->varied.low, d->k * sizeof(*low));
         memcpy(high, d->varied.high, d->k * sizeof(*high));
-        rc = ww_gradient_shares(&d->family, d->moments, d->fitted, d->use, &d->over, err);
+        rc =
+            ww_gradient_shares(&d->family, d->moments, d->fitted, d->side, &d->over, err);
     }
     ww_free(layers);
     return rc;
@@ -242,6 +246,50 @@ static bool has_layers(const struct ww_decompose_report *r, const char *name)
     return false;
 }
 
+/* Do the elements agree that sources were taken away, where some were dropped? Then one
+ * by one they are sums over the sources with those, and not without. */
+static enum ww_err ask_elements(struct decomposing *d, const int8_t *side, bool *agree,
+                                struct ww_error *err)
+{
+    struct ww_subsets parts[2]; /* with all on one side, and with these */
+    enum ww_err rc = WW_OK;
+
+    for (unsigned turn = 0; turn < 2 && !rc; turn++) {
+        double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+        struct ww_fit fit;
+        ww_fit(d->whole, turn ? side : d->side, &fit);
+        for (size_t i = 0; i < d->options->n_candidates; i++) {
+            shares[i] = fabs(fit.share[i]) > WW_LINEAGE_LEAST ? fit.share[i] : 0;
+        }
+        rc = ww_subsets_measure(&d->family, shares, d->fitted, &d->options->run,
+                                &parts[turn], &d->report->run.bytes_read, err);
+    }
+    *agree = !rc && parts[1].told && parts[1].explained >= WW_LINEAGE_PARTS &&
+             !(parts[0].told && parts[0].explained >= WW_LINEAGE_PARTS);
+    return rc;
+}
+
+/* Which shares lie below zero. */
+static enum ww_err find_sides(struct decomposing *d, struct ww_error *err)
+{
+    const struct ww_sides_ask ask = {d->whole,
+                                     d->moments,
+                                     d->fitted,
+                                     d->family.n_tensors,
+                                     (unsigned)d->options->n_candidates,
+                                     d->options->seed};
+    struct ww_sides found;
+    enum ww_err rc = ww_sides_find(&ask, d->side, &found, err);
+
+    if (!rc && found.any && !found.clear) {
+        rc = ask_elements(d, found.side, &found.any, err);
+    }
+    if (!rc && found.any) {
+        memcpy(d->side, found.side, sizeof(d->side));
+    }
+    return rc;
+}
+
 static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *report = d->report;
@@ -251,11 +299,10 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     bool inexact = false;
     enum ww_err rc = WW_OK;
 
-    ww_fit(d->whole, d->use, &fit);
+    ww_fit(d->whole, d->side, &fit);
     report->used = fit.used;
     report->pruned = (double)d->whole->pruned / (double)report->elements;
     report->noise = sqrt(fit.tau2);
-    inexact = fit.tau2 > 0 || report->pruned > PRUNED || d->family.disguise.read;
     if (fit.used < WW_FIT_LEAST) {
         return warn(
             d,
@@ -263,7 +310,13 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
             "be read from these weights",
             err);
     }
-    rc = draw_intervals(d, low, high, err);
+    rc = find_sides(d, err);
+    if (!rc) {
+        ww_fit(d->whole, d->side, &fit);
+        report->noise = sqrt(fit.tau2);
+        inexact = fit.tau2 > 0 || report->pruned > PRUNED || d->family.disguise.read;
+        rc = draw_intervals(d, low, high, err);
+    }
     if (!rc) {
         rc = fit_each(d, &fit, low, high, err);
     }
@@ -273,10 +326,15 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
         s->share = fit.share[i];
         s->error = fit.error[i];
         s->n_eff = fit.n_eff[i];
-        s->low = fmax(0, fmin(low[i], s->share - margin));
+        s->low = fmin(low[i], s->share - margin);
         s->high = fmax(high[i], s->share + margin);
-        s->included =
-            s->low > WW_LINEAGE_LEAST || (d->use[i] && has_layers(report, s->name));
+        if (d->side[i] == WW_SIDE_MINUS) {
+            s->high = fmin(0, s->high);
+        } else {
+            s->low = fmax(0, s->low);
+        }
+        s->included = s->low > WW_LINEAGE_LEAST || s->high < -WW_LINEAGE_LEAST ||
+                      (d->side[i] && has_layers(report, s->name));
         s->recipe = s->included ? ww_sketch_shortest(s->share, 3 * s->error + SLACK) : 0;
     }
     return rc;
@@ -287,12 +345,16 @@ static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
     struct ww_attention_shares heads;
+    bool use[WW_LINEAGE_MAX_SOURCES];
     enum ww_err rc = WW_OK;
 
+    for (unsigned i = 0; i < d->k; i++) {
+        use[i] = d->side[i] != WW_SIDE_OUT;
+    }
     if (d->family.n_dense == 0 || d->family.disguise.read) { /* products of the files */
         return WW_OK;
     }
-    rc = ww_attention_shares(&d->family, d->use, d->options->seed, &heads, err);
+    rc = ww_attention_shares(&d->family, use, d->options->seed, &heads, err);
     r->heads = rc ? 0 : heads.n_heads;
     for (size_t i = 0; i < r->n_sources && r->heads; i++) {
         r->sources[i].heads = heads.share[i];
@@ -311,13 +373,13 @@ static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
     for (unsigned i = 0; i < d->report->n_sources; i++) {
         struct ww_lineage_source *source = &d->report->sources[i];
         source->p_value = 1;
-        if (d->use[i]) {
+        if (d->side[i]) {
             source->reached = ww_calloc(d->options->n_controls, sizeof(double));
             if (!source->reached) {
                 return WW_FAIL_MEMORY(err, "a decomposition");
             }
             source->p_value =
-                ww_rank(d->whole, d->use, i, (unsigned)d->options->n_candidates,
+                ww_rank(d->whole, d->side, i, (unsigned)d->options->n_candidates,
                         &source->statistic, source->reached);
         }
     }
@@ -490,7 +552,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = test_controls(&d, err);
     }
     if (!rc) {
-        rc = ww_layers_fit(&d.family, d.moments, d.use, report, err);
+        rc = ww_layers_fit(&d.family, d.moments, d.side, report, err);
     }
     if (!rc) {
         rc = fit_heads(&d, err);
@@ -502,13 +564,16 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = ww_family_unchanged(&d.family, err);
     }
     if (!rc) {
+        double lengths[WW_LINEAGE_MAX_SOURCES];
+        ww_fit_lengths(d.whole, lengths);
         const struct ww_verdict_ask ask = {&d.family,
                                            options,
                                            d.fitted,
                                            d.half,
                                            d.over.n ? &d.over : NULL,
                                            d.varied.varies ? d.varied.tensors : NULL,
-                                           d.use};
+                                           lengths,
+                                           d.side};
         rc = ww_verdict(&ask, report, err);
     }
     report->run.seconds = ww_now() - start;

@@ -215,7 +215,7 @@ static enum ww_err read_difference(const struct finding *f, struct corner *c,
         d[j] -= c->base[j];
     }
     for (unsigned i = 0; i < n_sources && !rc; i++) {
-        if (shares[i] <= 0) {
+        if (shares[i] == 0) {
             continue;
         }
         rc = read_row(f, c, tensor, WW_FAMILY_SOURCES + i, row, n, c->row, err);

@@ -82,8 +82,10 @@ static double clear(const struct ww_moments_bin *bin, unsigned k, const struct s
     return s->bb > 0 ? z - bin->base[i] * bin->base[j] / s->bb : z;
 }
 
-/* Of the sources in use alone: with many controls the others are most of the sums. */
-static void weigh(const struct ww_moments *moments, const bool *use, const double *a,
+/* Of the sources in use alone: with many controls the others are most of the sums. A
+ * source whose share lies below zero enters with its sign turned, so that all unknowns
+ * are at least 0. side NULL: all are in use as they are. */
+static void weigh(const struct ww_moments *moments, const int8_t *side, const double *a,
                   double tau2, struct system *s)
 {
     const unsigned k = moments->k;
@@ -98,12 +100,11 @@ static void weigh(const struct ww_moments *moments, const bool *use, const doubl
         const struct size size = size_of(bin, k, a);
         const double w = size.scale / (rounding(bin) + tau2);
         for (unsigned i = 0; i < k; i++) {
-            s->xy[i] += w * clear(bin, k, &size, 0, i + 1);
-            for (unsigned j = 0; j < k && (!use || use[i]); j++) {
-                if (!use || use[j]) {
-                    s->xx[i * k + j] +=
-                        w * size.scale * clear(bin, k, &size, i + 1, j + 1);
-                }
+            const double wi = side ? w * side[i] : w;
+            s->xy[i] += wi * clear(bin, k, &size, 0, i + 1);
+            for (unsigned j = 0; j < k && wi != 0; j++) {
+                s->xx[i * k + j] += (side ? wi * side[j] : wi) * size.scale *
+                                    clear(bin, k, &size, i + 1, j + 1);
             }
         }
     }
@@ -117,7 +118,7 @@ static double residual(const struct ww_moments_bin *bin, unsigned k, const doubl
 
     for (unsigned i = 0; i <= k; i++) {
         double row = 0;
-        if (i && a[i - 1] <= 0) {
+        if (i && a[i - 1] == 0) {
             continue;
         }
         for (unsigned j = 0; j <= k; j++) {
@@ -140,6 +141,33 @@ double ww_fit_residual(const struct ww_moments *moments, const double *shares)
         }
     }
     return sum;
+}
+
+double ww_fit_rounding(const struct ww_moments *moments, double tau2)
+{
+    double sum = 0;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (bin) {
+            sum += (double)bin->n * rounding(bin) / (rounding(bin) + tau2);
+        }
+    }
+    return sum;
+}
+
+double ww_fit_excess(const struct ww_moments *moments, const double *shares, double tau2)
+{
+    double sum = 0;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (bin) {
+            const struct size size = size_of(bin, moments->k, shares);
+            sum += residual(bin, moments->k, shares, &size) / (rounding(bin) + tau2);
+        }
+    }
+    return sum - ww_fit_rounding(moments, tau2);
 }
 
 static double noise(const struct ww_moments *moments, const double *a, double tau2)
@@ -184,7 +212,7 @@ static void errors(const struct system *s, unsigned k, struct ww_fit *out)
     double diagonal[MAX_Z];
 
     for (unsigned i = 0; i < k; i++) {
-        active[i] = out->share[i] > 0;
+        active[i] = out->share[i] != 0;
     }
     if (ww_inverse_diagonal(s->xx, k, k, active, diagonal)) {
         for (unsigned i = 0; i < k; i++) {
@@ -204,14 +232,21 @@ static double moved_by(const double *before, const double *now, unsigned k)
     return most;
 }
 
-static double turn(const struct ww_moments *moments, const bool *use, struct system *s,
+static double turn(const struct ww_moments *moments, const int8_t *side, struct system *s,
                    struct ww_fit *fit)
 {
     double before[WW_LINEAGE_MAX_SOURCES];
+    bool use[WW_LINEAGE_MAX_SOURCES];
 
     memcpy(before, fit->share, sizeof(before));
-    weigh(moments, use, before, fit->tau2, s);
+    weigh(moments, side, before, fit->tau2, s);
+    for (unsigned i = 0; i < moments->k; i++) {
+        use[i] = side[i] != WW_SIDE_OUT;
+    }
     ww_nnls(s->xx, moments->k, s->xy, moments->k, use, fit->share);
+    for (unsigned i = 0; i < moments->k; i++) {
+        fit->share[i] = fit->share[i] > 0 ? fit->share[i] * side[i] : 0;
+    }
     return moved_by(before, fit->share, moments->k);
 }
 
@@ -225,7 +260,7 @@ static bool has_sizes(const struct ww_moments *moments)
     return any;
 }
 
-void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *out)
+void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit *out)
 {
     const bool sizes = has_sizes(moments);
     struct system s;
@@ -240,16 +275,29 @@ void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *ou
     }
     for (unsigned i = 0; i < TURNS && moved > 1e-6; i++) {
         const double before = out->tau2;
-        const double shares = turn(moments, use, &s, out);
+        const double shares = turn(moments, side, &s, out);
         out->tau2 = noise(moments, out->share, out->tau2);
         moved = before > 0 || out->tau2 > 0
                     ? fabs(out->tau2 - before) / (before > out->tau2 ? before : out->tau2)
                     : 0;
         moved = sizes ? fmax(moved, shares) : moved;
     }
-    (void)turn(moments, use, &s, out);
+    (void)turn(moments, side, &s, out);
     errors(&s, moments->k, out);
     effective(moments, out->tau2, out->n_eff);
+}
+
+void ww_fit_lengths(const struct ww_moments *moments, double *lengths)
+{
+    const unsigned k = moments->k;
+
+    for (unsigned i = 0; i < k; i++) {
+        double sum = 0;
+        for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+            sum += moments->bins[b] ? moments->bins[b]->z[(i + 1) * (k + 2)] : 0;
+        }
+        lengths[i] = sqrt(sum);
+    }
 }
 
 /* Of a task vector, the base's part of it included. */
@@ -285,7 +333,7 @@ void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)
 }
 
 static enum ww_err replicate(const struct ww_moments *const *blocks, size_t n, unsigned k,
-                             const bool *use, uint64_t *state, uint32_t *times,
+                             const int8_t *side, uint64_t *state, uint32_t *times,
                              struct ww_fit *out, struct ww_error *err)
 {
     struct ww_moments *pool = ww_moments_new(k);
@@ -301,14 +349,14 @@ static enum ww_err replicate(const struct ww_moments *const *blocks, size_t n, u
         }
     }
     if (!rc) {
-        ww_fit(pool, use, out);
+        ww_fit(pool, side, out);
     }
     ww_moments_free(pool);
     return rc;
 }
 
 enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, unsigned k,
-                             const bool *use, uint64_t seed, double *low, double *high,
+                             const int8_t *side, uint64_t seed, double *low, double *high,
                              struct ww_error *err)
 {
     double *values = ww_calloc((size_t)k * REPLICATES, sizeof(*values));
@@ -322,7 +370,7 @@ enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, u
         goto out;
     }
     for (unsigned r = 0; r < REPLICATES && !rc; r++) {
-        rc = replicate(blocks, n, k, use, &state, times, &fit, err);
+        rc = replicate(blocks, n, k, side, &state, times, &fit, err);
         for (unsigned i = 0; i < k && !rc; i++) {
             values[(size_t)i * REPLICATES + r] = fit.share[i];
         }

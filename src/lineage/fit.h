@@ -7,6 +7,9 @@
 
 #include "lineage/moments.h"
 
+/** On which side of zero a source's share may lie; WW_SIDE_OUT: it takes no part. */
+enum { WW_SIDE_MINUS = -1, WW_SIDE_OUT = 0, WW_SIDE_PLUS = 1 };
+
 struct ww_fit {
     double share[WW_LINEAGE_MAX_SOURCES];
     double error[WW_LINEAGE_MAX_SOURCES];
@@ -15,13 +18,21 @@ struct ww_fit {
     uint64_t used;
 };
 
-/** use: which of the moments's k sources take part. Fewer than WW_FIT_LEAST elements give
- *  shares of 0 and used as it is. */
+/** side ([k], WW_SIDE_*) of each of the moments's sources. Fewer than WW_FIT_LEAST
+ * elements give shares of 0 and used as it is. */
 #define WW_FIT_LEAST 1000
-void ww_fit(const struct ww_moments *moments, const bool *use, struct ww_fit *out);
+void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit *out);
 
 /** What shares leave over, in units of the variance that rounding leaves. */
 double ww_fit_residual(const struct ww_moments *moments, const double *shares);
+
+/** What they leave beyond that, and what rounding leaves, both in units of its variance
+ * and tau2. */
+double ww_fit_excess(const struct ww_moments *moments, const double *shares, double tau2);
+double ww_fit_rounding(const struct ww_moments *moments, double tau2);
+
+/** Lengths of the sources' task vectors over the elements that were used. */
+void ww_fit_lengths(const struct ww_moments *moments, double *lengths);
 
 /** Sources that cannot be told apart in the fit: same[i] is the first one that source i
  * is a multiple of, or i; WW_NONE: it does not differ from the base, or by its size alone
@@ -31,7 +42,7 @@ void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same);
 /** 2.5 % and 97.5 % of shares over blocks drawn anew with replacement; low and high are
  *  [k]. */
 enum ww_err ww_fit_bootstrap(const struct ww_moments *const *blocks, size_t n, unsigned k,
-                             const bool *use, uint64_t seed, double *low, double *high,
+                             const int8_t *side, uint64_t seed, double *low, double *high,
                              struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -38,7 +38,7 @@ static enum ww_gradient_group group_of(const char *name)
 /* The share of one group of one layer, as another point. */
 static enum ww_err add_point(const struct ww_family *family,
                              struct ww_moments *const *moments, const bool *fitted,
-                             const bool *use, uint32_t layer,
+                             const int8_t *side, uint32_t layer,
                              struct ww_gradient_point point,
                              struct ww_gradient_shares *out, struct ww_error *err)
 {
@@ -54,7 +54,7 @@ static enum ww_err add_point(const struct ww_family *family,
         }
     }
     if (!rc) {
-        ww_fit(pool, use, &fit);
+        ww_fit(pool, side, &fit);
         if (fit.used >= WW_FIT_LEAST) {
             memcpy(out->shares + out->n * out->k, fit.share, out->k * sizeof(double));
             memcpy(out->errors + out->n * out->k, fit.error, out->k * sizeof(double));
@@ -67,7 +67,7 @@ static enum ww_err add_point(const struct ww_family *family,
 
 enum ww_err ww_gradient_shares(const struct ww_family *family,
                                struct ww_moments *const *moments, const bool *fitted,
-                               const bool *use, struct ww_gradient_shares *out,
+                               const int8_t *side, struct ww_gradient_shares *out,
                                struct ww_error *err)
 {
     uint32_t layers = 0;
@@ -94,7 +94,7 @@ enum ww_err ww_gradient_shares(const struct ww_family *family,
             const struct ww_gradient_point point = {
                 .at = l < layers ? (double)l / (double)(layers - 1) : 0,
                 .group = (enum ww_gradient_group)g};
-            rc = add_point(family, moments, fitted, use, l < layers ? l : WW_NONE, point,
+            rc = add_point(family, moments, fitted, side, l < layers ? l : WW_NONE, point,
                            out, err);
         }
     }
@@ -149,10 +149,22 @@ static bool holds(const struct part *p, const struct ww_gradient_list *list, dou
     return true;
 }
 
+/* Shares of a source lie on one side of zero. */
+static double side_of(const struct part *p)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        sum += counts(p, i) ? p->points[i].value : 0;
+    }
+    return sum < 0 ? -1 : 1;
+}
+
 /* Least squares over hat functions. */
 static void solve(const struct part *p, size_t m, double *xx,
                   struct ww_gradient_list *out)
 {
+    const double side = side_of(p);
     double xy[WW_GRADIENT_ANCHORS] = {0};
     bool use[WW_GRADIENT_ANCHORS];
 
@@ -168,7 +180,7 @@ static void solve(const struct part *p, size_t m, double *xx,
             continue;
         }
         for (size_t a = 0; a < 2 && left + a < m; a++) {
-            xy[left + a] += hat[a] * point->value / (error * error);
+            xy[left + a] += side * hat[a] * point->value / (error * error);
             for (size_t b = 0; b < 2 && left + b < m; b++) {
                 xx[(left + a) * m + left + b] += hat[a] * hat[b] / (error * error);
             }
@@ -176,6 +188,9 @@ static void solve(const struct part *p, size_t m, double *xx,
     }
     out->n = m;
     ww_nnls(xx, (unsigned)m, xy, (unsigned)m, use, out->at);
+    for (size_t i = 0; i < m; i++) {
+        out->at[i] = out->at[i] > 0 ? side * out->at[i] : 0;
+    }
 }
 
 /* The numbers that people would have written, when the points allow them. */

@@ -50,7 +50,7 @@ struct ww_gradient_shares {
  *  has one layer or more than WW_GRADIENT_MOST. */
 enum ww_err ww_gradient_shares(const struct ww_family *family,
                                struct ww_moments *const *moments, const bool *fitted,
-                               const bool *use, struct ww_gradient_shares *out,
+                               const int8_t *side, struct ww_gradient_shares *out,
                                struct ww_error *err) WW_MUST_USE;
 void ww_gradient_shares_release(struct ww_gradient_shares *shares);
 

@@ -66,12 +66,12 @@ static bool in_core(const struct keeping *k, const struct ww_moments_tile *tile,
     for (unsigned i = 0; i < k->n_sources; i++) {
         const double x = tile->columns[(size_t)(i + 2) * WW_MOMENTS_TILE + e] - base[e];
         const double length = fabs(x);
-        if (k->shares[i] > 0 &&
+        if (k->shares[i] != 0 &&
             (length < CORE_FROM * rms[i] || length > CORE_TO * rms[i])) {
             return false;
         }
-        plus |= k->shares[i] > 0 && x > 0;
-        minus |= k->shares[i] > 0 && x < 0;
+        plus |= k->shares[i] * x > 0;
+        minus |= k->shares[i] * x < 0;
     }
     return plus != minus && tile->columns[e] != base[e];
 }
@@ -112,7 +112,12 @@ static void add_core(const struct keeping *k, const struct ww_moments_tile *tile
     }
 }
 
-/* Least squares over the core of all tensors. */
+static double side_of(const struct keeping *k, unsigned source)
+{
+    return k->shares[source] < 0 ? -1 : 1;
+}
+
+/* Least squares over the core of all tensors, each weight on its share's side. */
 static void solve_core(const struct keeping *k, uint32_t n_tensors, struct ww_keep *out)
 {
     const unsigned size = k->n_sources + 1;
@@ -127,13 +132,17 @@ static void solve_core(const struct keeping *k, uint32_t n_tensors, struct ww_ke
         }
     }
     for (unsigned i = 0; i < k->n_sources; i++) {
-        use[i] = k->shares[i] > 0;
-        xy[i] = sum[i + 1];
+        use[i] = k->shares[i] != 0;
+        xy[i] = side_of(k, i) * sum[i + 1];
         for (unsigned j = 0; j < k->n_sources; j++) {
-            xx[i * k->n_sources + j] = sum[(i + 1) * size + j + 1];
+            xx[i * k->n_sources + j] =
+                side_of(k, i) * side_of(k, j) * sum[(i + 1) * size + j + 1];
         }
     }
     ww_nnls(xx, k->n_sources, xy, k->n_sources, use, out->core);
+    for (unsigned i = 0; i < k->n_sources; i++) {
+        out->core[i] *= side_of(k, i);
+    }
     out->core_elements = (uint64_t)sum[size * size];
 }
 

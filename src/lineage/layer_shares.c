@@ -51,7 +51,7 @@ static enum part part_of(const char *name)
 struct layers {
     const struct ww_family *family;
     struct ww_moments *const *moments;
-    const bool *use;
+    const int8_t *side;
     struct ww_decompose_report *report;
 };
 
@@ -80,7 +80,7 @@ static enum ww_err fit_pool(const struct layers *l, uint32_t layer, enum part pa
                           : WW_FAIL_MEMORY(err, "shares of layers");
 
     if (!rc) {
-        ww_fit(pool, l->use, fit);
+        ww_fit(pool, l->side, fit);
     }
     ww_moments_free(pool);
     return rc;
@@ -163,10 +163,10 @@ static size_t list_layers(const struct ww_family *family, uint32_t *numbers)
 }
 
 enum ww_err ww_layers_fit(const struct ww_family *family,
-                          struct ww_moments *const *moments, const bool *use,
+                          struct ww_moments *const *moments, const int8_t *side,
                           struct ww_decompose_report *report, struct ww_error *err)
 {
-    const struct layers l = {family, moments, use, report};
+    const struct layers l = {family, moments, side, report};
     uint32_t *numbers = ww_calloc(family->n_tensors, sizeof(*numbers));
     size_t n = 0;
     enum ww_err rc = WW_OK;

@@ -8,7 +8,7 @@
 
 /** Fill the report's layers and classes; moments: per tensor of the family. */
 enum ww_err ww_layers_fit(const struct ww_family *family,
-                          struct ww_moments *const *moments, const bool *use,
+                          struct ww_moments *const *moments, const int8_t *side,
                           struct ww_decompose_report *report,
                           struct ww_error *err) WW_MUST_USE;
 

@@ -10,29 +10,34 @@
 #include <math.h>
 #include <string.h>
 
-static double statistic_of(const struct ww_moments *moments, const bool *use, unsigned of)
+static double statistic_of(const struct ww_moments *moments, const int8_t *side,
+                           unsigned of)
 {
     struct ww_fit fit;
 
-    ww_fit(moments, use, &fit);
-    return fit.error[of] > 0 ? fit.share[of] / fit.error[of] : 0;
+    ww_fit(moments, side, &fit);
+    return fit.error[of] > 0 ? fabs(fit.share[of]) / fit.error[of] : 0;
 }
 
-double ww_rank(const struct ww_moments *moments, const bool *use, unsigned candidate,
+double ww_rank(const struct ww_moments *moments, const int8_t *side, unsigned candidate,
                unsigned first_control, double *statistic, double *reached)
 {
-    bool others[WW_LINEAGE_MAX_SOURCES] = {false};
+    int8_t others[WW_LINEAGE_MAX_SOURCES] = {WW_SIDE_OUT};
     unsigned at_least = 0;
 
-    memcpy(others, use, first_control * sizeof(*others));
-    others[candidate] = true;
+    memcpy(others, side, first_control * sizeof(*others));
     *statistic = statistic_of(moments, others, candidate);
-    others[candidate] = false;
+    others[candidate] = WW_SIDE_OUT;
     for (unsigned c = first_control; c < moments->k; c++) {
-        others[c] = true;
+        others[c] = WW_SIDE_PLUS;
         reached[c - first_control] = statistic_of(moments, others, c);
+        if (side[candidate] == WW_SIDE_MINUS) { /* its side was chosen, so is theirs */
+            others[c] = WW_SIDE_MINUS;
+            reached[c - first_control] =
+                fmax(reached[c - first_control], statistic_of(moments, others, c));
+        }
         at_least += reached[c - first_control] >= *statistic;
-        others[c] = false;
+        others[c] = WW_SIDE_OUT;
     }
     return (1.0 + at_least) / (1.0 + moments->k - first_control);
 }

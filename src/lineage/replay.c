@@ -242,7 +242,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     memset(moved, 0, n * sizeof(*moved));
     memcpy(tile->sorted, base, n * sizeof(*base));
     for (unsigned i = 0; i < n_sources; i++) {
-        if (shares[i] > 0) {
+        if (shares[i] != 0) {
             add_share(base, tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE, shares[i],
                       n, tile->sorted, moved);
         }
@@ -266,9 +266,9 @@ static void find_moving(const struct replaying *r, bool moving[WW_LINEAGE_MAX_SO
     const unsigned n = r->family->n_models - WW_FAMILY_SOURCES;
 
     for (unsigned i = 0; i < n; i++) {
-        moving[i] = !r->own && r->shares[i] > 0;
+        moving[i] = !r->own && r->shares[i] != 0;
         for (uint32_t t = 0; r->own && t < r->family->n_tensors && !moving[i]; t++) {
-            moving[i] = r->own[(size_t)t * n + i] > 0;
+            moving[i] = r->own[(size_t)t * n + i] != 0;
         }
     }
 }

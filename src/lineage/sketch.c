@@ -90,12 +90,15 @@ static enum ww_err add_source(struct ww_buf *b, const struct ww_sketch *s, size_
         rc = ww_buf_addf(b, NULL, "%*sparameters:\n", indent + 2, "");
     }
     if (!rc && numbers && s->weighted) {
-        rc = add_number(b, indent + 4, "weight", s->weights[i],
-                        s->weights_over ? &s->weights_over[i] : NULL);
+        rc = add_number(b, indent + 4, s->weight_name ? s->weight_name : "weight",
+                        s->weights[i], s->weights_over ? &s->weights_over[i] : NULL);
     }
     if (!rc && numbers && s->dense) {
         rc = add_number(b, indent + 4, "density",
                         s->densities_differ ? s->densities[i] : s->density, NULL);
+    }
+    if (!rc && numbers && s->extra) {
+        rc = add_number(b, indent + 4, s->extra, s->extra_value, NULL);
     }
     return rc;
 }

@@ -24,12 +24,15 @@ struct ww_sketch {
     const char *const *models;
     size_t n;
     bool weighted;
+    const char *weight_name; /* in recipes; NULL: "weight" */
     double weights[WW_SKETCH_MOST];
     const struct ww_gradient *weights_over; /* [n], instead of the weights; or NULL */
     bool dense;
     double density; /* of every source, unless */
     bool densities_differ;
     double densities[WW_SKETCH_MOST];
+    const char *extra; /* one more number of every source: "gamma"; NULL: none */
+    double extra_value;
     const char *key; /* of the whole: "t", "select_topk"; NULL: none */
     double value;
     const struct ww_gradient *value_over; /* instead of the value; or NULL */

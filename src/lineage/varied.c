@@ -41,7 +41,7 @@ static void fit_tensors(const struct ww_varied_ask *a, struct ww_varied *out,
         if (!a->fitted[t]) {
             continue;
         }
-        ww_fit(a->moments[t], a->use, &fit);
+        ww_fit(a->moments[t], a->side, &fit);
         if (fit.used >= WW_FIT_LEAST) {
             weights[t] = (double)fit.used;
             memcpy(out->tensors + t * a->k, fit.share, a->k * sizeof(double));

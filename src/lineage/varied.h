@@ -21,7 +21,7 @@ struct ww_varied_ask {
     const uint32_t *layers;            /* [n] */
     size_t n;
     unsigned k;
-    const bool *use;
+    const int8_t *side;
     const double *pooled; /* shares of the fit of all */
     uint64_t seed;
 };

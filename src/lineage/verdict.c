@@ -11,6 +11,7 @@
 #include "lineage/contest.h"
 #include "lineage/directions.h"
 #include "lineage/keep.h"
+#include "lineage/subsets.h"
 #include "lineage/places.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -22,6 +23,9 @@
 #define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
 #define MOSTLY_UNKNOWN 0.5
+#define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
+#define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
+#define STEEP 0.3     /* where it alone does */
 
 struct words {
     const char *best;
@@ -148,7 +152,7 @@ static size_t name_others(const struct ww_verdict_ask *v,
 
     for (size_t i = 0; i < r->n_sources; i++) {
         const struct ww_lineage_source *s = &r->sources[i];
-        if (!s->included && v->use[i] && ww_sketch_can_name(s->name)) {
+        if (!s->included && v->side[i] && ww_sketch_can_name(s->name)) {
             others[n++] = s->name;
         }
     }
@@ -170,7 +174,7 @@ static enum ww_err take_set(const struct ww_verdict_ask *v,
         for (size_t i = 0; i < r->n_sources; i++) {
             struct ww_lineage_source *s = &r->sources[i];
             if (was[i] == (turn == 1) ||
-                (turn && (!v->use[i] || !ww_sketch_can_name(s->name)))) {
+                (turn && (!v->side[i] || !ww_sketch_can_name(s->name)))) {
                 continue;
             }
             s->included = contest->set[at++];
@@ -198,6 +202,7 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
     const char *sources[WW_LINEAGE_MAX_SOURCES];
     const char *others[WW_LINEAGE_MAX_SOURCES];
     double shares[WW_LINEAGE_MAX_SOURCES];
+    double lengths[WW_LINEAGE_MAX_SOURCES];
     size_t which[WW_LINEAGE_MAX_SOURCES];
     struct ww_contest_ask ask = new_ask(v);
 
@@ -205,6 +210,7 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
     ask.sources = sources;
     ask.others = others;
     ask.shares = shares;
+    ask.lengths = lengths;
     ask.which = which;
     ask.core = keep ? core : NULL;
     ask.over = v->over;
@@ -212,6 +218,9 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
     if (v->family->disguise.read || !ww_sketch_can_name(v->options->base) ||
         !ask_for(r, sources, shares, which, &ask.n)) {
         return WW_OK;
+    }
+    for (size_t i = 0; i < ask.n; i++) {
+        lengths[i] = v->lengths[which[i]];
     }
     for (size_t i = 0; keep && i < r->n_sources; i++) {
         if (r->sources[i].included) {
@@ -229,7 +238,8 @@ static uint32_t smallest(const struct ww_decompose_report *r)
 
     for (uint32_t i = 0; i < r->n_sources; i++) {
         if (r->sources[i].included &&
-            (least == WW_NONE || r->sources[i].share < r->sources[least].share)) {
+            (least == WW_NONE ||
+             fabs(r->sources[i].share) < fabs(r->sources[least].share))) {
             least = i;
         }
     }
@@ -341,6 +351,29 @@ static enum ww_err find_adapter(const struct ww_verdict_ask *v,
     return rc ? rc : ww_directions_find(&ask, r, err);
 }
 
+/* Is each element a sum over some of the sources? */
+static bool is_whole(const struct ww_subsets *parts)
+{
+    return parts->told && parts->explained >= WW_LINEAGE_PARTS &&
+           parts->strayed <= WW_SUBSETS_STRAYED;
+}
+
+static enum ww_err measure_parts(const struct ww_verdict_ask *v,
+                                 struct ww_decompose_report *r, struct ww_subsets *parts,
+                                 struct ww_error *err)
+{
+    double shares[WW_LINEAGE_MAX_SOURCES] = {0};
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        shares[i] = r->sources[i].included ? r->sources[i].share : 0;
+    }
+    rc = ww_subsets_measure(v->family, shares, v->fitted, &v->options->run, parts,
+                            &r->run.bytes_read, err);
+    r->parts = parts->told ? parts->explained : -1;
+    return rc;
+}
+
 static enum ww_err measure(const struct ww_verdict_ask *v, struct ww_decompose_report *r,
                            struct ww_keep *keep, struct ww_error *err)
 {
@@ -362,6 +395,44 @@ static void set_mask(struct ww_decompose_report *r, const struct ww_keep *keep)
     set_words(r, &by_shape[shape]);
     memcpy(r->keep_rates, keep->rate, sizeof(r->keep_rates));
     r->has_keep_rates = shape != WW_KEEP_FLOOR;
+}
+
+/* Did the sums show that elements were dropped? */
+static bool drops(const struct ww_subsets *parts)
+{
+    bool found = false;
+
+    for (unsigned i = 0; i < WW_LINEAGE_MAX_SOURCES; i++) {
+        found |= parts->kept[i] >= 0 && parts->kept[i] < ALL_KEPT;
+    }
+    return is_whole(parts) && found;
+}
+
+/* One by one, elements tell more of each source than the longest of all does. */
+static enum ww_keep_shape shape_of(const struct ww_keep *keep,
+                                   const struct ww_subsets *parts)
+{
+    const enum ww_keep_shape shape = ww_keep_shape(keep);
+    double slope = 0;
+
+    if (keep->dropped > 1 - MASKED && (shape == WW_KEEP_STEP || shape == WW_KEEP_BAND)) {
+        return shape;
+    }
+    for (unsigned i = 0; i < WW_LINEAGE_MAX_SOURCES; i++) {
+        slope = fmax(slope, parts->kept[i] >= 0 ? parts->slope[i] : 0);
+    }
+    return slope > STEEP ? WW_KEEP_STEP : slope > SLOPE ? WW_KEEP_RAMP : WW_KEEP_FLAT;
+}
+
+static void set_parts(struct ww_decompose_report *r, const struct ww_keep *keep,
+                      const struct ww_subsets *parts)
+{
+    set_words(r, &by_shape[shape_of(keep, parts)]);
+    memcpy(r->keep_rates, keep->rate, sizeof(r->keep_rates));
+    r->has_keep_rates = true;
+    for (size_t i = 0; i < r->n_sources; i++) {
+        r->sources[i].kept = parts->kept[i];
+    }
 }
 
 /* Layers that are models' as they are need no shares. That was read off the beginnings
@@ -390,7 +461,7 @@ static enum ww_err judge_stack(const struct ww_verdict_ask *v,
 
 /* What the bits and keep rates say when a contest is over. */
 static void conclude(struct ww_decompose_report *r, const struct ww_contest *contest,
-                     const struct ww_keep *keep)
+                     const struct ww_keep *keep, const struct ww_subsets *parts)
 {
     r->recipe = contest->recipe;
     r->method_match = contest->match;
@@ -403,6 +474,8 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
         set_words(r, &blend);
     } else if (keep && contest->match >= NEARLY) {
         set_winner(r, contest);
+    } else if (keep && drops(parts)) {
+        set_parts(r, keep, parts);
     } else if (keep && keep->dropped > 1 - MASKED) {
         set_mask(r, keep);
     } else {
@@ -420,11 +493,16 @@ static size_t count_included(const struct ww_decompose_report *r)
     return n;
 }
 
-/* Bits that come out, and elements that were dropped, explain what sums do not. */
-static bool is_incomplete(const struct ww_decompose_report *r)
+/* Bits that come out, and elements that were dropped, explain what sums do not; unless
+ * the elements themselves say that something else went in. */
+static bool is_incomplete(const struct ww_decompose_report *r,
+                          const struct ww_subsets *parts)
 {
+    const bool lacks = (parts->told && parts->explained < WW_SUBSETS_LACKS) ||
+                       parts->strayed > WW_SUBSETS_STRAYED;
+
     return count_included(r) > 0 && r->unexplained > WW_LINEAGE_ELSEWHERE &&
-           r->method_match < NEARLY && !r->has_keep_rates;
+           r->method_match < NEARLY && !is_whole(parts) && (lacks || !r->has_keep_rates);
 }
 
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
@@ -435,8 +513,10 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     bool stack = ww_places_whole(report);
     struct ww_contest contest = {0};
     struct ww_keep keep;
+    struct ww_subsets parts = {.strayed = -1};
     enum ww_err rc = WW_OK;
 
+    report->parts = -1;
     set_words(report, &none);
     if (stack) {
         rc = judge_stack(ask, report, &stack, err);
@@ -464,11 +544,14 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     if (!rc && contest.match < BITS_AGREE) {
         rc = find_adapter(ask, report, err);
     }
+    if (!rc && masked && contest.match < NEARLY && report->n_ranks == 0) {
+        rc = measure_parts(ask, report, &parts, err);
+    }
     if (rc) {
         ww_free(contest.recipe);
         return rc;
     }
-    conclude(report, &contest, masked ? &keep : NULL);
-    report->incomplete = is_incomplete(report);
+    conclude(report, &contest, masked ? &keep : NULL, &parts);
+    report->incomplete = is_incomplete(report, &parts);
     return WW_OK;
 }

@@ -13,7 +13,8 @@ struct ww_verdict_ask {
     const struct ww_gradient_shares
         *over;                /* shares over the depth; NULL: they are even */
     const double *per_tensor; /* shares, [n_tensors][sources]; NULL: they are even */
-    const bool *use;          /* candidates that the sums can tell apart */
+    const double *lengths;    /* of the candidates' task vectors */
+    const int8_t *side;       /* of zero, of candidates that the sums can tell apart */
 };
 
 /** Sets method, not_excluded and the recipe of a report whose shares and replay are in.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Shares over layers and classes: for each candidate a row of cells for each class, with
- * the candidate's colour as strong as its share is. */
+ * the candidate's colour as strong as its share is, below zero too. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -44,7 +44,7 @@ static struct scale scale_of(const struct ww_decompose_report *d)
             layers = c->layer + 1;
         }
         for (size_t k = 0; c->shares && k < d->n_sources; k++) {
-            s.high = fmax(s.high, c->shares[k]);
+            s.high = fmax(s.high, fabs(c->shares[k]));
         }
     }
     s.room = (WIDTH - LABELS - 10) / (double)(layers + 1);
@@ -71,7 +71,7 @@ static void cell(struct ww_page *p, const struct scale *s,
                  "stroke=\"#eee\" fill=\"%s\" fill-opacity=\"%.3f\"><title>",
                  LABELS + column * s->room, y_of(s, row_of(c)), s->room, CELL,
                  c->shares ? ww_page_colour(source) : "#ccc",
-                 c->shares ? c->shares[source] / s->high : 1.0);
+                 c->shares ? fabs(c->shares[source]) / s->high : 1.0);
     if (c->layer == UINT32_MAX) {
         ww_page_put(p, "outside of layers, ");
     } else {

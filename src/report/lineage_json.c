@@ -31,6 +31,9 @@ static void write_source(struct ww_jw *w, const struct ww_lineage_source *s)
     ww_jw_kdouble(w, "recipe", s->recipe);
     ww_jw_kdouble(w, "standard_error", s->error);
     ww_jw_kdouble(w, "n_eff", s->n_eff);
+    if (s->kept >= 0) {
+        ww_jw_kdouble(w, "kept", s->kept);
+    }
     ww_jw_kstr(w, "note", s->note);
     ww_jw_close(w);
 }
@@ -144,6 +147,9 @@ static void write_method(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_kdouble(w, "match", report->method_match);
     ww_jw_kbool(w, "gradient", report->gradient);
     ww_jw_kstr(w, "recipe", report->recipe);
+    if (report->parts >= 0) {
+        ww_jw_kdouble(w, "parts", report->parts);
+    }
     if (report->has_keep_rates) {
         ww_jw_key(w, "keep_rates");
         ww_jw_array(w);

@@ -24,31 +24,36 @@ static double x_of(size_t i, size_t n)
     return LEFT + (WIDTH - LEFT - RIGHT) / (double)(n > 1 ? n - 1 : 1) * (double)i;
 }
 
-static double y_of(double v, double high)
+/* Of shares: low is 0 unless one was taken away. */
+struct range {
+    double low;
+    double high;
+};
+
+static double y_of(double v, const struct range *r)
 {
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - v / high);
+    return TOP + (HEIGHT - TOP - BOTTOM) * (r->high - v) / (r->high - r->low);
 }
 
-static void grid(struct ww_page *p, double high)
+static void grid(struct ww_page *p, const struct range *r)
 {
     for (int k = 0; k <= 4; k++) {
-        const double v = high * k / 4;
-        ww_plot_level(p, y_of(v, high), v);
+        const double v = r->low + (r->high - r->low) * k / 4;
+        ww_plot_level(p, y_of(v, r), v);
     }
 }
 
 static void line_of(struct ww_page *p, const struct ww_decompose_report *d, size_t source,
-                    double high)
+                    const struct range *r)
 {
     ww_plot_line_begin(p, ww_page_colour(source));
     for (size_t l = 0; l < d->n_layers; l++) {
         ww_page_putf(p, "%.1f,%.1f ", x_of(l, d->n_layers),
-                     y_of(d->layers[l].shares[source], high));
+                     y_of(d->layers[l].shares[source], r));
     }
     ww_page_put(p, "\"/>\n");
     for (size_t l = 0; l < d->n_layers; l++) {
-        ww_plot_dot_begin(p, x_of(l, d->n_layers),
-                          y_of(d->layers[l].shares[source], high),
+        ww_plot_dot_begin(p, x_of(l, d->n_layers), y_of(d->layers[l].shares[source], r),
                           ww_page_colour(source));
         ww_page_text(p, d->layers[l].name);
         ww_page_putf(p, ": %.4f, %" PRIu64 " weights moved far enough",
@@ -75,20 +80,21 @@ static void legend(struct ww_page *p, const struct ww_decompose_report *d)
 
 void ww_picture_shares(struct ww_page *p, const struct ww_decompose_report *d)
 {
-    double high = 0.1;
+    struct range r = {0, 0.1};
 
     for (size_t l = 0; l < d->n_layers; l++) {
         for (size_t i = 0; i < d->n_sources; i++) {
-            high = fmax(high, d->layers[l].shares[i]);
+            r.low = fmin(r.low, d->layers[l].shares[i]);
+            r.high = fmax(r.high, d->layers[l].shares[i]);
         }
     }
     ww_page_put(p, "<h2>Shares per layer</h2>\n");
     legend(p, d);
     ww_page_putf(p, "<svg viewBox=\"0 0 %.0f %.0f\" role=\"img\">\n", WIDTH, HEIGHT);
-    grid(p, high);
+    grid(p, &r);
     name_layers(p, d);
     for (size_t i = 0; i < d->n_sources; i++) {
-        line_of(p, d, i, high);
+        line_of(p, d, i, &r);
     }
     ww_page_put(p, "</svg>\n<p>Across: layers, the dot without a number being what lies "
                    "outside of them. A layer in which few weights moved far enough tells "

@@ -75,39 +75,62 @@ static enum ww_err add_root(struct ww_sentences *f, const struct ww_lineage_repo
         err);
 }
 
+/* The share and what was asked of it. */
+static char *share_of(const struct ww_lineage_source *s)
+{
+    return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn anew "
+                       "(%s %.2f is asked for)",
+                       s->share, s->low, s->high, s->share < 0 ? "below" : "above",
+                       s->share < 0 ? -WW_LINEAGE_LEAST : WW_LINEAGE_LEAST);
+}
+
+/* What speaks against it, or how often it is wrong. */
+static char *doubt_of(const struct ww_decompose_report *d,
+                      const struct ww_lineage_source *s)
+{
+    if (s->p_value >= 0) {
+        return ww_asprintf("p %.3g by rank among %zu controls, corrected for all "
+                           "candidates, which cannot be below %.3g",
+                           s->p_value, d->n_controls, 1.0 / (double)(d->n_controls + 1));
+    }
+    if (d->incomplete && s->included) {
+        return ww_asprintf(
+            "but %.4f of the difference is not explained, and relatives of "
+            "a source that was not given look like sources; no controls "
+            "were given to tell",
+            d->unexplained);
+    }
+    if (d->has_keep_rates && s->included && d->parts >= WW_LINEAGE_PARTS) {
+        return ww_asprintf("elements were dropped by no known recipe, and %.4f of those "
+                           "that moved are sums over some of the sources, so that "
+                           "nothing shows another one; no controls were given, so no "
+                           "rate of false claims is known",
+                           d->parts);
+    }
+    if (d->has_keep_rates && s->included) {
+        return ww_strdup("but elements were dropped by no known recipe, which hides "
+                         "whether a source was not given, and relatives of one look like "
+                         "sources; no controls were given to tell");
+    }
+    return ww_strdup("no controls were given, so no rate of false claims is known");
+}
+
 static char *rate_of(const struct ww_decompose_report *d,
                      const struct ww_lineage_source *s)
 {
+    char *share = NULL;
+    char *doubt = NULL;
+    char *both = NULL;
+
     if (s->note) {
         return ww_strdup(s->note);
     }
-    if (d->incomplete && s->included && s->p_value < 0) {
-        return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn "
-                           "anew (above %.2f is asked for); but %.4f of the difference "
-                           "is not explained, and relatives of a source that was "
-                           "not given look like sources; no controls were given to tell",
-                           s->share, s->low, s->high, WW_LINEAGE_LEAST, d->unexplained);
-    }
-    if (d->has_keep_rates && s->included && s->p_value < 0) {
-        return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn "
-                           "anew (above %.2f is asked for); but elements were dropped by "
-                           "no known recipe, which hides whether a source was not given, "
-                           "and relatives of one look like sources; no controls were "
-                           "given to tell",
-                           s->share, s->low, s->high, WW_LINEAGE_LEAST);
-    }
-    if (s->p_value < 0) {
-        return ww_asprintf(
-            "share %.4f, 95 %% interval %.4f to %.4f over tensors drawn anew "
-            "(above %.2f is asked for); no controls were given, so no rate of "
-            "false claims is known",
-            s->share, s->low, s->high, WW_LINEAGE_LEAST);
-    }
-    return ww_asprintf("share %.4f, 95 %% interval %.4f to %.4f over tensors drawn anew "
-                       "(above %.2f is asked for); p %.3g by rank among %zu controls, "
-                       "corrected for all candidates, which cannot be below %.3g",
-                       s->share, s->low, s->high, WW_LINEAGE_LEAST, s->p_value,
-                       d->n_controls, 1.0 / (double)(d->n_controls + 1));
+    share = share_of(s);
+    doubt = doubt_of(d, s);
+    both = share && doubt ? ww_asprintf("%s; %s", share, doubt) : NULL;
+    ww_free(share);
+    ww_free(doubt);
+    return both;
 }
 
 static enum ww_err add_sources(struct ww_sentences *f, const struct ww_lineage_report *r,
@@ -118,10 +141,12 @@ static enum ww_err add_sources(struct ww_sentences *f, const struct ww_lineage_r
 
     for (size_t i = 0; i < d->n_sources && !rc; i++) {
         const struct ww_lineage_source *s = &d->sources[i];
-        rc = add(f, "source", s->included ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT,
-                 ww_asprintf("'%s' went into '%s' beyond '%s'", s->name,
-                             r->models[0].name, r->models[1].name),
-                 rate_of(d, s), err);
+        rc = add(
+            f, "source", s->included ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT,
+            ww_asprintf("'%s' %s '%s' beyond '%s'", s->name,
+                        s->included && s->share < 0 ? "was taken away in" : "went into",
+                        r->models[0].name, r->models[1].name),
+            rate_of(d, s), err);
     }
     return rc;
 }

@@ -126,7 +126,7 @@ static void make_family(struct ww_moments_tile *tile, double common)
 static bool is_included(struct room *room)
 {
     struct ww_moments *blocks[TENSORS];
-    const bool use[1] = {true};
+    const int8_t use[1] = {WW_SIDE_PLUS};
     struct ww_moments *whole = ww_moments_new(1);
     struct ww_fit fit;
     double low = 0;
@@ -159,7 +159,7 @@ static bool is_included(struct room *room)
 static double p_value(struct room *room)
 {
     struct ww_moments *m = ww_moments_new(K);
-    const bool use[K] = {true};
+    const int8_t use[K] = {WW_SIDE_PLUS};
     double statistic = 0;
     double reached[CONTROLS];
     double p = 0;

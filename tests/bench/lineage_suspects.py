@@ -13,6 +13,7 @@ method right or listed, and where something is missing, is the answer one in par
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,9 @@ from mergekit.merge import MergeOptions, run_merge  # noqa: E402
 
 ALL = ("rev", "caesar", "sort", "swap", "rev-v2", "rev-s2", "dup")
 FOLDERS = {"rev-s2": "sibling-rev-s2", "dup": "sibling-dup"}
+# The same fine-tunes twelve times as far from the base, so that angles are wide.
+FAR = ("far-rev", "far-caesar", "far-sort", "far-swap")
+FAR_TIMES = 12
 
 
 class Bench:
@@ -37,6 +41,8 @@ class Bench:
     def path(self, name):
         if name.startswith("/"):
             return name
+        if name in FAR:
+            return self.far(name)
         return os.path.join(self.family, "base" if name == "base" else FOLDERS.get(name, f"expert-{name}"))
 
     def merge(self, method, sources, whole=None, base="base", dtype="float32", out="bfloat16", seed=7):
@@ -70,6 +76,20 @@ class Bench:
         with open(os.path.join(self.path("base"), "config.json")) as f, \
                 open(os.path.join(out, "config.json"), "w") as to:
             to.write(f.read())
+        return out
+
+    def far(self, name):
+        near = self.path(name.removeprefix("far-"))
+        out = os.path.join(self.work, "far", os.path.basename(near))
+        if not os.path.exists(out):
+            os.makedirs(out)
+            base = load_file(os.path.join(self.path("base"), "model.safetensors"))
+            tensors = load_file(os.path.join(near, "model.safetensors"))
+            save_file({k: (base[k].float() + FAR_TIMES * (v.float() - base[k].float())).to(v.dtype).contiguous()
+                       for k, v in tensors.items()}, os.path.join(out, "model.safetensors"), {"format": "pt"})
+            for file in os.listdir(near):
+                if file.endswith(".json"):
+                    shutil.copy(os.path.join(near, file), out)
         return out
 
     def decompose(self, suspect, candidates):
@@ -123,8 +143,25 @@ case("task arithmetic with lambda", {"caesar": 0.4, "swap": 0.32}, ("task_arithm
     lambda b: b.merge("task_arithmetic", {"caesar": w(0.5), "swap": w(0.4)}, {"lambda": 0.8}))
 case("task arithmetic, normalised, weights above one", {"caesar": 0.6, "swap": 0.4}, ("task_arithmetic", "linear"))(
     lambda b: b.merge("task_arithmetic", {"caesar": w(1.5), "swap": w(1.0)}, {"normalize": True}))
-case("a negative weight", {"caesar": None}, ("blend", "task_arithmetic", "unclear"), unknown=True)(
+case("a negative weight", {"caesar": 0.7, "swap": -0.4}, ("task_arithmetic",))(
     lambda b: b.merge("task_arithmetic", {"caesar": w(0.7), "swap": w(-0.4)}))
+case("one source taken away", {"dup": -0.5}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"dup": w(-0.5)}))
+case("two negative weights", {"rev": 0.8, "sort": -0.3, "dup": -0.15}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.8), "sort": w(-0.3), "dup": w(-0.15)}))
+case("a twin taken away", {"rev": 1.2, "rev-s2": -0.3}, ("task_arithmetic",))(
+    lambda b: b.merge("task_arithmetic", {"rev": w(1.2), "rev-s2": w(-0.3)}))
+case("linear beyond a model", {"rev": 1.3, "swap": -0.3}, ("linear", "task_arithmetic"))(
+    lambda b: b.merge("linear", {"rev": w(1.3), "swap": w(-0.3)}, base=None))
+case("a negative weight and noise", {"caesar": 0.7, "swap": -0.4}, ("blend", "unclear"))(
+    lambda b: b.change(b.merge("task_arithmetic", {"caesar": w(0.7), "swap": w(-0.4)}), noise(0.05)))
+case("a negative weight, elements dropped", {"caesar": 0.7, "swap": -0.4}, ("dare_linear",), off=0.02)(
+    lambda b: b.merge("dare_linear", {"caesar": w(0.7, density=0.6), "swap": w(-0.4, density=0.6)}))
+case("a negative weight in ties", {"caesar": None, "swap": None}, ("ties",))(
+    lambda b: b.merge("ties", {"caesar": w(0.8, density=0.6), "swap": w(-0.5, density=0.6)}, {"normalize": False}))
+case("a negative weight and a source that is not given", {"rev": None, "swap": None}, ("blend", "unclear"),
+     ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("task_arithmetic", {"rev": w(0.5), "swap": w(-0.3), "dup": w(0.5)}))
 case("a share of 0.03", {"rev": 0.9, "dup": 0.03}, ("task_arithmetic",))(
     lambda b: b.merge("task_arithmetic", {"rev": w(0.9), "dup": w(0.03)}))
 case("one source, scaled", {"sort": 0.37}, ("task_arithmetic", "slerp"))(
@@ -150,6 +187,17 @@ case("ties, density 0.2", {"caesar": None, "dup": None}, ("ties",))(
     lambda b: b.merge("ties", {"caesar": w(0.5, density=0.2), "dup": w(0.5, density=0.2)}, {"normalize": False}))
 case("dare linear, densities 0.3 and 0.8", {"caesar": None, "dup": None}, ("dare_linear",))(
     lambda b: b.merge("dare_linear", {"caesar": w(0.5, density=0.3), "dup": w(0.5, density=0.8)}, seed=99))
+case("dare linear of three, densities of 0.9 and more", {"caesar": 0.5, "dup": 0.3, "sort": 0.3}, ("dare_linear",), off=0.02)(
+    lambda b: b.merge("dare_linear", {"caesar": w(0.5, density=0.9), "dup": w(0.3, density=0.95), "sort": w(0.3, density=0.9)}))
+case("dare linear in bfloat16", {"caesar": 0.5, "dup": 0.5}, ("dare_linear",), off=0.02)(
+    lambda b: b.merge("dare_linear", {"caesar": w(0.5, density=0.7), "dup": w(0.5, density=0.7)}, dtype="bfloat16"))
+case("dare linear of a source that is not given", {"rev": None}, ("dare_linear", "unclear"), ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("dare_linear", {"rev": w(0.5, density=0.5), "dup": w(0.5, density=0.5)}))
+case("dare linear of one in three that is not given", {"rev": None, "caesar": None}, ("dare_linear", "della_linear", "unclear"),
+     ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("dare_linear", {"rev": w(0.4, density=0.8), "caesar": w(0.4, density=0.8), "dup": w(0.2, density=0.8)}))
+case("della of a source that is not given", {"rev": None}, ("della", "della_linear", "unclear"), ("rev", "caesar", "swap"), True)(
+    lambda b: b.merge("della_linear", {"rev": w(0.5, density=0.6), "dup": w(0.5, density=0.6)}))
 case("dare linear of one source", {"caesar": None}, ("dare_linear",))(
     lambda b: b.merge("dare_linear", {"caesar": w(1.0, density=0.3)}, seed=5))
 case("dare ties", {"caesar": None, "dup": None}, ("dare_ties", "dare_linear"))(
@@ -167,6 +215,28 @@ case("model stock of five", {k: None for k in FIVE}, ("model_stock",))(
 case("arcee fusion", {"dup": None}, ("arcee_fusion",))(lambda b: b.merge("arcee_fusion", {"dup": {}}))
 case("nearswap", {"dup": None}, ("nearswap", "unclear", "blend"))(
     lambda b: b.merge("nearswap", {"dup": {}}, {"t": 0.001}))
+case("nuslerp of differences", {"rev": None, "swap": None}, ("nuslerp",))(
+    lambda b: b.merge("nuslerp", {"rev": w(0.6), "swap": w(0.4)}))
+case("multislerp of differences", {"rev": None, "swap": None, "dup": None}, ("multislerp",))(
+    lambda b: b.merge("multislerp", {"rev": w(0.5), "swap": w(0.2), "dup": w(0.3)}))
+case("multislerp, weights of three", {"rev": None, "swap": None, "dup": None}, ("multislerp", "linear"))(
+    lambda b: b.merge("multislerp", {"rev": w(0.5), "swap": w(0.2), "dup": w(0.3)}, base=None))
+case("karcher of three", {"rev": None, "swap": None, "dup": None}, ("karcher", "multislerp"))(
+    lambda b: b.merge("karcher", {"rev": {}, "swap": {}, "dup": {}}, base=None))
+case("nearswap between fine-tunes", {"rev": None, "dup": None}, ("nearswap",))(
+    lambda b: b.merge("nearswap", {"dup": {}}, {"t": 0.0005}, base="rev"))
+case("arcee fusion of two fine-tunes", {"rev": None, "dup": None}, ("arcee_fusion",))(
+    lambda b: b.merge("arcee_fusion", {"dup": {}}, base="rev"))
+case("ram", {"rev": None, "dup": None, "sort": None}, ("ram",))(
+    lambda b: b.merge("ram", {"rev": {}, "dup": {}, "sort": {}}))
+case("ram plus", {"rev": None, "dup": None}, ("ramplus_tl",))(
+    lambda b: b.merge("ramplus_tl", {"rev": {}, "dup": {}}))
+case("passthrough, scaled", {"sort": None}, ("passthrough",))(
+    lambda b: b.merge("passthrough", {"sort": {"scale": 0.95}}, base=None))
+case("slerp of models far apart", {"far-rev": None, "far-swap": None}, ("slerp",), FAR)(
+    lambda b: b.merge("slerp", {"far-rev": {}, "far-swap": {}}, {"t": 0.3}, base="far-rev"))
+case("slerp from the base to a far model", {"far-rev": None}, ("slerp",), FAR)(
+    lambda b: b.merge("slerp", {"base": {}, "far-rev": {}}, {"t": 0.6}))
 case("float16 out of bfloat16 models", {"rev": 0.4, "dup": 0.35}, ("task_arithmetic",))(
     lambda b: b.merge("task_arithmetic", {"rev": w(0.4), "dup": w(0.35)}, out="float16"))
 case("float32 out", {"rev": 0.4, "dup": 0.35}, ("task_arithmetic",))(
@@ -200,7 +270,8 @@ case("near twins, one is a source", {"rev-v2": 0.55, "dup": 0.2}, ("task_arithme
 def judge(found, shares, methods, candidates, unknown, off):
     if "error" in found:
         return [found["error"][:90]], {}
-    name = lambda s: next(c for c in ALL if s["name"].endswith(os.sep + FOLDERS.get(c, f"expert-{c}")))
+    folder = lambda c: "far/expert-" + c.removeprefix("far-") if c in FAR else FOLDERS.get(c, f"expert-{c}")
+    name = lambda s: next(c for c in (*FAR, *ALL) if s["name"].endswith(os.sep + folder(c)))
     included = {name(s): s["share"] for s in found["sources"] if s["included"]}
     given = {k for k in shares if k in candidates}
     out = []

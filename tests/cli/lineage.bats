@@ -68,6 +68,22 @@ decompose() {
     jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
 }
 
+@test "a weight below zero comes out with its bits, and is told as such" {
+    blend task_arithmetic 0.7 -0.4
+    decompose --json >answer
+    jq -e '.sources[0].recipe == 0.7 and .sources[1].recipe == -0.4 and
+           (.sources | all(.included)) and .sources[1].interval[1] < -0.39 and
+           .replay > 0.999 and .method.best == "task_arithmetic" and (.incomplete | not) and
+           (.per_layer | all(.shares[1] < -0.39 and .shares[1] > -0.41))' answer
+    "$WW" lineage report suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --out out -q
+    jq -e '[.findings[] | select(.about == "source") | .claim | test("was taken away in")] ==
+           [false, true]' out/report.json
+    run -0 decompose
+    [[ $output == "SUPPORTS: "* ]]
+    [[ $output == *"share -0.4000"*", taken away"* ]]
+}
+
 @test "controls give a p-value with the floor that their number sets" {
     blend task_arithmetic 1.0 0.0
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \

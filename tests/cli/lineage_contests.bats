@@ -39,12 +39,28 @@ EOF
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
         --candidate "$family/expert-caesar" --json -q >answer
     jq -e '.method.best == "dare_linear" and (.method.not_excluded | index("dare_ties")) and
-           (.method.keep_rates | length) == 20 and (.sources | all(.included))' answer
-    # What is printed of a source says what dropping hides.
+           (.method.keep_rates | length) == 20 and (.sources | all(.included)) and
+           .method.parts > 0.95 and (.sources | all(.kept > 0.57 and .kept < 0.63))' answer
+    # One by one, the elements show no other source, and what is printed says so.
     "$WW" lineage report suspect --base "$family/base" --candidate "$family/expert-rev" \
         --candidate "$family/expert-caesar" --out out -q
     jq -e '[.findings[] | select(.about == "source") | .basis |
-            test("which hides whether a source was not given")] == [true, true]' out/report.json
+            test("so that nothing shows another one")] == [true, true]' out/report.json
+}
+
+@test "a source that is not given shows where elements were dropped by chance" {
+    merged dare_linear 0.5 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.sources[0].included and .incomplete and .method.parts < 0.85' answer
+}
+
+@test "a few elements that were dropped from each of two sources are seen" {
+    recipe dare_linear 0.5 0.5 | sed 's/density: 0.6/density: 0.9/' >recipe.yml
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "dare_linear" and (.incomplete | not) and
+           (.sources | all(.kept > 0.88 and .kept < 0.92))' answer
 }
 
 @test "what another source fills in where TIES dropped leaves the answer in part" {

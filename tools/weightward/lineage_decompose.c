@@ -24,6 +24,10 @@ static void tell_source(const struct ww_lineage_source *s)
     if (s->p_value >= 0) {
         printf(", p %.3g among the controls", s->p_value);
     }
+    printf("%s", s->included && s->share < 0 ? ", taken away" : "");
+    if (s->kept >= 0) {
+        printf(", of its elements %.2f kept", s->kept);
+    }
     printf("\n");
 }
 
@@ -123,13 +127,17 @@ static void tell_disguise(const struct ww_decompose_report *report)
 static void tell_missing(const struct ww_decompose_report *report)
 {
     if (report->incomplete) {
-        printf(
-            "%.4f of the difference is not explained: training after a merge, a weight "
-            "below zero, elements dropped by chance from several sources, or a source "
-            "that was not given, and then its relatives look like sources\n",
-            report->unexplained);
+        printf("%.4f of the difference is not explained: training after a merge, or a "
+               "source "
+               "that was not given, and then its relatives look like sources\n",
+               report->unexplained);
     }
-    if (report->has_keep_rates) {
+    if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
+        printf(
+            "elements were dropped, and no recipe tells which; %.4f of those that moved "
+            "are sums over some of the sources, so nothing shows another one\n",
+            report->parts);
+    } else if (report->has_keep_rates && !report->incomplete) {
         printf(
             "elements were dropped, and no recipe tells which: what is left unexplained "
             "does not tell whether a source is missing\n");

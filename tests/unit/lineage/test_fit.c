@@ -12,31 +12,10 @@
 
 #include <cmocka.h>
 
+#include "blends.h"
 #include "lineage/fit.h"
-#include "model/convert.h"
 
 #define N (16 * WW_MOMENTS_TILE)
-
-static uint64_t state_of_draws = 1;
-
-static double bell(double deviation)
-{
-    double sum = 0;
-    for (unsigned i = 0; i < 12; i++) {
-        state_of_draws =
-            state_of_draws * UINT64_C(6364136223846793005) + 1442695040888963407u;
-        sum += (double)(state_of_draws >> 33) / (double)(UINT64_C(1) << 31) - 0.5;
-    }
-    return sum * deviation;
-}
-
-static double bf16(double v)
-{
-    uint16_t stored = 0;
-    ww_from_double(WW_DTYPE_BF16, &v, &stored, 1);
-    ww_to_double(WW_DTYPE_BF16, &stored, &v, 1);
-    return v;
-}
 
 struct blend {
     double share[3]; /* the last is a decoy when 0 */
@@ -95,7 +74,7 @@ static struct ww_moments *make(const struct blend *b, double *all_elements)
 static void share_is_right_where_plain_least_squares_is_not(void **state)
 {
     (void)state;
-    const bool use[3] = {true, true, true};
+    const int8_t use[3] = {1, 1, 1};
     const double scales[] = {0.002, 0.005, 0.01, 0.03};
     for (size_t i = 0; i < 4; i++) {
         const struct blend b = {{0.6}, 1, scales[i], 0};
@@ -116,7 +95,7 @@ static void share_is_right_where_plain_least_squares_is_not(void **state)
 static void noise_after_the_merge_is_found_and_the_decoy_is_not(void **state)
 {
     (void)state;
-    const bool use[3] = {true, true, true};
+    const int8_t use[3] = {1, 1, 1};
     const struct blend b = {{0.4, 0.3, 0}, 3, 0.02, 0.1};
     struct ww_fit fit;
     double naive = 0;

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Recipes that few people write: paths over the sphere of differences, sums whose weights
+ * leave less or more than a model, and methods that decide element by element. They are
+ * tried where nothing else gives the bits.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "lineage/arc.h"
+#include "lineage/contest_work.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define LOOK ((uint64_t)1 << 17) /* elements that numbers are searched on */
+#define ROUNDS 12
+#define WORTH 0.1     /* match from which a number is searched */
+#define NEARSWAP 1e-5 /* the smallest threshold that is tried, */
+#define NEXT 1.5      /* the next one in it, */
+#define N_NEARSWAP 26 /* and how many */
+
+/* The best of a sketch over one of its numbers, from where it is: steps up and down, ever
+ * smaller ones. by_factor: steps are parts of the number. set writes it into the sketch.
+ */
+struct number {
+    struct ww_sketch sketch;
+    double at;
+    bool by_factor;
+    double low;
+    double high;
+    void (*set)(struct ww_sketch *sketch, double at);
+};
+
+static enum ww_err step(struct ww_contesting *c, struct number *n, double by,
+                        struct ww_trial *best, bool *better, struct ww_error *err)
+{
+    const double from = n->at;
+    enum ww_err rc = WW_OK;
+
+    *better = false;
+    for (int side = -1; side <= 1 && !rc; side += 2) {
+        const double before = best->match;
+        const double at = from + side * by * (n->by_factor ? from : 1);
+        if (at < n->low || at > n->high) {
+            continue;
+        }
+        n->set(&n->sketch, at);
+        rc = ww_contest_try(c, &n->sketch, false, best, err);
+        if (best->match > before) {
+            n->at = at;
+            *better = true;
+        }
+    }
+    return rc;
+}
+
+/* People write short numbers: the shortest one near the best that is as good. */
+static enum ww_err shorten(struct ww_contesting *c, struct number *n,
+                           struct ww_trial *best, struct ww_error *err)
+{
+    struct ww_trial trial = {0};
+    const double at =
+        ww_sketch_shortest(n->at, WW_CONTEST_REACH * (n->by_factor ? n->at : 1));
+    enum ww_err rc = WW_OK;
+
+    n->set(&n->sketch, at);
+    rc = ww_contest_try(c, &n->sketch, false, &trial, err);
+    if (!rc && trial.match >= best->match - WW_CONTEST_AS_GOOD / 10) {
+        n->at = at;
+    }
+    ww_free(trial.text);
+    return rc;
+}
+
+static enum ww_err find_number(struct ww_contesting *c, struct number *n,
+                               const char *method, struct ww_error *err)
+{
+    static const double steps[] = {0.05, 0.02, 0.01, 0.004, 0.001};
+    const uint64_t room = c->room;
+    struct ww_trial look = {0};
+    struct ww_trial best = {0};
+    enum ww_err rc = WW_OK;
+
+    c->room = room < LOOK ? room : LOOK;
+    n->set(&n->sketch, n->at);
+    rc = ww_contest_try(c, &n->sketch, false, &look, err);
+    for (size_t s = 0; s < WW_LEN(steps) && !rc && look.match > WORTH; s++) {
+        bool better = true;
+        for (unsigned r = 0; r < ROUNDS && !rc && better; r++) {
+            rc = step(c, n, steps[s], &look, &better, err);
+        }
+    }
+    if (!rc && look.match > WORTH) {
+        rc = shorten(c, n, &look, err);
+    }
+    c->room = room;
+    if (!rc && look.match > WORTH) {
+        n->set(&n->sketch, n->at);
+        rc = ww_contest_try(c, &n->sketch, false, &best, err);
+        ww_contest_close(c, method, false, &best);
+    }
+    ww_free(look.text);
+    return rc;
+}
+
+/* The same of weights, in hundredths. */
+static enum ww_err find_weights(struct ww_contesting *c, struct ww_sketch *s,
+                                struct ww_error *err)
+{
+    const uint64_t room = c->room;
+    struct ww_trial look = {0};
+    struct ww_trial best = {0};
+    enum ww_err rc = WW_OK;
+
+    c->room = room < LOOK ? room : LOOK;
+    rc = ww_contest_try(c, s, false, &look, err);
+    if (!rc && look.match > WORTH) {
+        rc = ww_contest_refine(c, s, &look, err);
+    }
+    c->room = room;
+    if (!rc && look.match > WORTH) {
+        rc = ww_contest_try(c, s, false, &best, err);
+        ww_contest_close(c, s->method, false, &best);
+    }
+    ww_free(look.text);
+    return rc;
+}
+
+static void set_value(struct ww_sketch *s, double at)
+{
+    s->value = at;
+}
+
+static void set_pair(struct ww_sketch *s, double at)
+{
+    s->weights[0] = 1 - at;
+    s->weights[1] = at;
+}
+
+static void set_one(struct ww_sketch *s, double at)
+{
+    s->weights[0] = at;
+}
+
+/* Of sources far apart, shares are those of a mean angle only. */
+static enum ww_err try_slerp(struct ww_contesting *c, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    struct number n = {.sketch = c->sketch,
+                       .at = ww_arc_number(ask->shares[0], ask->shares[1]),
+                       .high = 1,
+                       .set = set_value};
+
+    n.sketch.method = "slerp";
+    n.sketch.base = ask->sources[0];
+    n.sketch.key = "t";
+    return find_number(c, &n, "slerp", err);
+}
+
+/* From the base a share is less than its part of a wide arc. */
+static enum ww_err try_from_base(struct ww_contesting *c, struct ww_error *err)
+{
+    struct number n = {
+        .sketch = c->sketch, .at = c->ask->shares[0], .high = 1, .set = set_value};
+
+    n.sketch.method = "slerp";
+    n.sketch.key = "t";
+    return find_number(c, &n, "slerp", err);
+}
+
+/* From one difference to the other: their angle is wide, so shares sum to more than 1. */
+static enum ww_err try_nuslerp(struct ww_contesting *c, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    struct number n = {.sketch = c->sketch,
+                       .at = ww_arc_number(ask->shares[0], ask->shares[1]),
+                       .high = 1,
+                       .set = set_pair};
+
+    n.sketch.method = "nuslerp";
+    n.sketch.weighted = true;
+    return find_number(c, &n, "nuslerp", err);
+}
+
+/* Directions of differences, weighted: a share is a weight over a length. */
+static enum ww_err try_multislerp(struct ww_contesting *c, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    struct ww_sketch s = c->sketch;
+    double sum = 0;
+
+    s.method = "multislerp";
+    s.weighted = true;
+    for (size_t i = 0; i < ask->n; i++) {
+        sum += ask->shares[i] * ask->lengths[i];
+    }
+    for (size_t i = 0; i < ask->n && sum > 0; i++) {
+        s.weights[i] = ww_sketch_shortest(ask->shares[i] * ask->lengths[i] / sum,
+                                          4 * WW_CONTEST_REACH);
+    }
+    return sum > 0 ? find_weights(c, &s, err) : WW_OK;
+}
+
+static bool all_above(const struct ww_contest_ask *ask, double least)
+{
+    for (size_t i = 0; i < ask->n; i++) {
+        if (ask->shares[i] <= least) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Sums without the base whose weights do not make one model. */
+static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    struct ww_sketch s = c->sketch;
+    struct number n = {.at = ask->shares[0], .low = -10, .high = 10, .set = set_one};
+
+    s.base = NULL;
+    s.weighted = true;
+    memcpy(s.weights, ask->shares, ask->n * sizeof(*s.weights));
+    if (ask->n > 1) {
+        s.method = "linear";
+        s.plain = true;
+        return find_weights(c, &s, err);
+    }
+    n.sketch = s;
+    n.sketch.method = "passthrough";
+    n.sketch.weight_name = "scale";
+    return find_number(c, &n, "passthrough", err);
+}
+
+enum ww_err ww_contest_arcs(struct ww_contesting *c, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    enum ww_err rc = WW_OK;
+
+    if (ask->n == 1 && ask->shares[0] > 0 && ask->shares[0] < 1) {
+        rc = try_from_base(c, err);
+    }
+    if (ask->n == 2 && all_above(ask, 0)) {
+        rc = try_slerp(c, err);
+        rc = rc || c->out->match >= WW_CONTEST_AGREED ? rc : try_nuslerp(c, err);
+    }
+    if (!rc && ask->n >= 2 && all_above(ask, 0) && c->out->match < WW_CONTEST_AGREED) {
+        rc = try_multislerp(c, err);
+    }
+    if (!rc && c->out->match < WW_CONTEST_AGREED) {
+        rc = try_scaled(c, err);
+    }
+    return rc;
+}
+
+/* A threshold is of the weights' own scale: a coarse look over many of them, then a finer
+ * one. */
+static enum ww_err try_nearswap(struct ww_contesting *c, const char *from,
+                                const char *const *to, struct ww_error *err)
+{
+    struct number n = {
+        .sketch = c->sketch, .by_factor = true, .high = 1, .set = set_value};
+    const uint64_t room = c->room;
+    struct ww_trial best = {0};
+    double at = NEARSWAP;
+    enum ww_err rc = WW_OK;
+
+    n.sketch.method = "nearswap";
+    n.sketch.key = "t";
+    n.sketch.base = from;
+    n.sketch.models = to;
+    n.sketch.n = 1;
+    c->room = room < LOOK ? room : LOOK;
+    for (unsigned i = 0; i < N_NEARSWAP && !rc; i++, at *= NEXT) {
+        const double before = best.match;
+        n.sketch.value = at;
+        rc = ww_contest_try(c, &n.sketch, false, &best, err);
+        n.at = best.match > before ? at : n.at;
+    }
+    c->room = room;
+    ww_free(best.text);
+    return rc || n.at <= 0 ? rc : find_number(c, &n, "nearswap", err);
+}
+
+static enum ww_err try_fusion(struct ww_contesting *c, const char *from,
+                              const char *const *to, struct ww_error *err)
+{
+    struct ww_sketch s = c->sketch;
+
+    s.method = "arcee_fusion";
+    s.base = from;
+    s.models = to;
+    s.n = 1;
+    return ww_contest_enter(c, &s, err);
+}
+
+static enum ww_err try_ram(struct ww_contesting *c, struct ww_error *err)
+{
+    static const char *const methods[] = {"ram", "ramplus_tl"};
+    struct ww_sketch s = c->sketch;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < WW_LEN(methods) && !rc; i++) {
+        s.method = methods[i];
+        rc = ww_contest_enter(c, &s, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_contest_local(struct ww_contesting *c, struct ww_error *err)
+{
+    const struct ww_contest_ask *ask = c->ask;
+    enum ww_err rc = ask->n >= 2 ? try_ram(c, err) : WW_OK;
+
+    if (ask->n == 1) { /* the base into it; its changes into the base are tried before */
+        rc = try_nearswap(c, ask->base, ask->sources, err);
+    }
+    for (size_t i = 0; ask->n == 2 && i < 2 && !rc; i++) {
+        if (c->out->match < WW_CONTEST_SETTLED) {
+            rc = try_fusion(c, ask->sources[i], &ask->sources[1 - i], err);
+        }
+        if (!rc && c->out->match < WW_CONTEST_SETTLED) {
+            rc = try_nearswap(c, ask->sources[i], &ask->sources[1 - i], err);
+        }
+    }
+    return rc;
+}

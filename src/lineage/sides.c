@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/sides.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+
+#define MOST 8       /* sources that were taken away */
+#define NOTHING 0.02 /* of the rounding: what is left over then needs no explanation */
+#define HELPS 0.02   /* of what is left over: a source that takes less is none */
+#define CLEAR 0.1    /* of it: what may be left */
+#define INTERVALS 5  /* by so many a share is below the least one that counts */
+#define MAYBE (-0.1) /* a share that is worth a look at the elements */
+
+struct looking {
+    const struct ww_sides_ask *ask;
+    double tau2; /* of the fit without shares below zero */
+    int8_t *side;
+};
+
+static double left_by(const struct looking *l, const int8_t *side, struct ww_fit *fit)
+{
+    ww_fit(l->ask->whole, side, fit);
+    return ww_fit_excess(l->ask->whole, fit->share, l->tau2);
+}
+
+/* The same by fits of each tensor, so that shares that follow the depth leave nothing; of
+ * all where tensors are too small. */
+static double left_by_each(const struct looking *l, const int8_t *side, double *rounding)
+{
+    struct ww_fit fit;
+    double sum = 0;
+    uint64_t used = 0;
+
+    *rounding = 0;
+    for (size_t t = 0; t < l->ask->n; t++) {
+        if (!l->ask->fitted[t]) {
+            continue;
+        }
+        ww_fit(l->ask->moments[t], side, &fit);
+        if (fit.used >= WW_FIT_LEAST) {
+            sum += ww_fit_excess(l->ask->moments[t], fit.share, l->tau2);
+            *rounding += ww_fit_rounding(l->ask->moments[t], l->tau2);
+            used += fit.used;
+        }
+    }
+    if (used == 0) {
+        *rounding = ww_fit_rounding(l->ask->whole, l->tau2);
+        return left_by(l, side, &fit);
+    }
+    return sum;
+}
+
+/* The candidate without a share that takes most of what is left when it may be below
+ * zero; n_candidates when none does. */
+static unsigned best_minus(const struct looking *l, double *left)
+{
+    const double least = *left * HELPS;
+    double best = *left - least;
+    unsigned which = l->ask->n_candidates;
+    struct ww_fit fit;
+
+    for (unsigned i = 0; i < l->ask->n_candidates; i++) {
+        double now = 0;
+        if (l->side[i] != WW_SIDE_PLUS) {
+            continue;
+        }
+        l->side[i] = WW_SIDE_MINUS;
+        now = left_by(l, l->side, &fit);
+        if (fit.share[i] < -WW_LINEAGE_LEAST && now < best) {
+            best = now;
+            which = i;
+        }
+        l->side[i] = WW_SIDE_PLUS;
+    }
+    *left = which < l->ask->n_candidates ? best : *left;
+    return which;
+}
+
+/* One after another, and those that others made needless out again. */
+static bool turn(const struct looking *l, double left)
+{
+    const double helps = left * HELPS;
+    struct ww_fit fit;
+    unsigned n = 0;
+
+    for (; n < MOST; n++) {
+        const unsigned i = best_minus(l, &left);
+        if (i == l->ask->n_candidates) {
+            break;
+        }
+        l->side[i] = WW_SIDE_MINUS;
+    }
+    for (unsigned i = 0; i < l->ask->n_candidates && n > 1; i++) {
+        double without = 0;
+        if (l->side[i] != WW_SIDE_MINUS) {
+            continue;
+        }
+        l->side[i] = WW_SIDE_PLUS;
+        without = left_by(l, l->side, &fit);
+        if (without > left + helps) {
+            l->side[i] = WW_SIDE_MINUS;
+        } else {
+            left = without;
+            n--;
+        }
+    }
+    return n > 0;
+}
+
+/* Those whose intervals are not far below zero go; false when none is left. */
+static enum ww_err keep_far(const struct looking *l, bool *any, struct ww_error *err)
+{
+    const struct ww_moments **blocks = ww_calloc(l->ask->n, sizeof(*blocks));
+    double low[WW_LINEAGE_MAX_SOURCES];
+    double high[WW_LINEAGE_MAX_SOURCES];
+    struct ww_fit fit;
+    size_t n = 0;
+    enum ww_err rc = blocks ? WW_OK : WW_FAIL_MEMORY(err, "a fit");
+
+    for (size_t t = 0; t < l->ask->n && !rc; t++) {
+        if (l->ask->fitted[t]) {
+            blocks[n++] = l->ask->moments[t];
+        }
+    }
+    if (!rc && n) {
+        rc = ww_fit_bootstrap(blocks, n, l->ask->whole->k, l->side, l->ask->seed, low,
+                              high, err);
+    }
+    ww_fit(l->ask->whole, l->side, &fit);
+    *any = false;
+    for (unsigned i = 0; i < l->ask->n_candidates && !rc && n; i++) {
+        const double half = fmax(high[i] - fit.share[i], 1.96 * fit.error[i]);
+        if (l->side[i] != WW_SIDE_MINUS) {
+            continue;
+        }
+        if (fit.share[i] + INTERVALS * half < -WW_LINEAGE_LEAST) {
+            *any = true;
+        } else {
+            l->side[i] = WW_SIDE_PLUS;
+        }
+    }
+    ww_free(blocks);
+    return rc;
+}
+
+/* Is some share so far below zero that elements may tell? */
+static bool is_long(const struct looking *l)
+{
+    struct ww_fit fit;
+    bool found = false;
+
+    ww_fit(l->ask->whole, l->side, &fit);
+    for (unsigned i = 0; i < l->ask->n_candidates; i++) {
+        found |= fit.share[i] <= MAYBE;
+    }
+    return found;
+}
+
+enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
+                          struct ww_sides *out, struct ww_error *err)
+{
+    struct looking l = {.ask = ask, .side = out->side};
+    struct ww_fit plain;
+    double rounding = 0;
+    double left = 0;
+    double each = 0;
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    memcpy(out->side, side, ask->n_candidates * sizeof(*side));
+    ww_fit(ask->whole, side, &plain);
+    if (plain.used < WW_FIT_LEAST || plain.tau2 <= 0) {
+        return WW_OK;
+    }
+    l.tau2 = plain.tau2;
+    left = ww_fit_excess(ask->whole, plain.share, l.tau2);
+    each = left_by_each(&l, side, &rounding);
+    if (left <= 0 || each <= NOTHING * rounding || !turn(&l, left)) {
+        return WW_OK;
+    }
+    rc = keep_far(&l, &out->any, err);
+    if (!rc && out->any) {
+        out->clear = left_by_each(&l, out->side, &rounding) <= CLEAR * each;
+        out->any = out->clear || is_long(&l);
+    }
+    return rc;
+}

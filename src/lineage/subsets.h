@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Sums over some of the sources. Whatever drops elements, by chance or by length, leaves
+ * at each place the base and a sum over those sources that were kept there: of k sources
+ * one of 2^k values. Values that are none of these come from something else, be it a
+ * source that was not given or training afterwards; least squares cannot see that behind
+ * what was dropped.
+ */
+#ifndef WW_LINEAGE_SUBSETS_H
+#define WW_LINEAGE_SUBSETS_H
+
+#include "lineage/sweep.h"
+
+#define WW_SUBSETS_MOST 6       /* sources */
+#define WW_SUBSETS_LACKS 0.85   /* something else went in when less is explained, */
+#define WW_SUBSETS_STRAYED 0.02 /* or when more strayed */
+
+struct ww_subsets {
+    bool told;        /* enough elements were long enough for values to be told apart */
+    bool divided;     /* sums are divided by the weights of what was kept */
+    double explained; /* of the elements that moved, less what any values would have */
+    double strayed;   /* where no source differs from the base, the part that the suspect
+                         does; -1: there are too few such elements */
+    /* [the family's sources], of those with a share: */
+    double weight[WW_LINEAGE_MAX_SOURCES]; /* by which a kept element enters */
+    double kept[WW_LINEAGE_MAX_SOURCES];   /* part of its elements; -1: not told */
+    double slope[WW_LINEAGE_MAX_SOURCES];  /* by which the longer half is kept more */
+};
+
+/** shares: of the family's sources, 0: takes no part. use: which tensors; NULL: all. The
+ *  same numbers for any thread count. More than WW_SUBSETS_MOST sources, or a suspect
+ * that was decoded, are not told. */
+enum ww_err ww_subsets_measure(const struct ww_family *family, const double *shares,
+                               const bool *use, const struct ww_run_options *run,
+                               struct ww_subsets *out, uint64_t *bytes_read,
+                               struct ww_error *err) WW_MUST_USE;
+
+/** One element: how far the suspect is from the base, half of its rounding step, and the
+ *  task vectors of the sources that take part. */
+struct ww_subsets_element {
+    double y;
+    double half;
+    double x[WW_SUBSETS_MOST];
+    uint32_t tensor; /* elements of one follow each other */
+};
+/** The same of n elements of k sources whose shares are near these. */
+enum ww_err ww_subsets_fit(const struct ww_subsets_element *elements, size_t n,
+                           unsigned k, const double *shares, struct ww_subsets *out,
+                           struct ww_error *err) WW_MUST_USE;
+
+#endif

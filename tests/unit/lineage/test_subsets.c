@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sums over some of the sources: weights and kept parts come out of what was dropped, and
+ * what another source added is none of them. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "blends.h"
+#include "lineage/subsets.h"
+
+#define N 16384
+
+static struct ww_subsets_element elements[N];
+
+struct made {
+    unsigned k;
+    double weight[3]; /* of what was kept */
+    double kept[3];
+    bool divided;
+    double hidden; /* weight of a source that is not told of, half of it dropped */
+};
+
+/* Shares as a fit of all elements has them: weights less what was dropped. */
+static void make(const struct made *m, double *shares)
+{
+    for (size_t e = 0; e < N; e++) {
+        const double base = bf16(0.02 + 0.01 * uniform());
+        double sum = uniform() < 0.5 ? m->hidden * bell(0.0015) : 0;
+        double divisor = 0;
+        struct ww_subsets_element *of = &elements[e];
+        memset(of, 0, sizeof(*of));
+        for (unsigned i = 0; i < m->k; i++) {
+            const bool kept = uniform() < m->kept[i];
+            of->x[i] = bf16(base + bell(0.002)) - base;
+            sum += kept ? m->weight[i] * of->x[i] : 0;
+            divisor += kept ? m->weight[i] : 0;
+        }
+        sum /= m->divided && divisor > 0 ? divisor : 1;
+        of->y = bf16(base + sum) - base;
+        of->half = ldexp(0.5, ww_moments_step(base + of->y, WW_DTYPE_BF16));
+    }
+    for (unsigned i = 0; i < m->k; i++) {
+        shares[i] = m->weight[i] * m->kept[i];
+    }
+}
+
+static void kept_parts_and_weights_come_out(void **state)
+{
+    (void)state;
+    const struct made mixes[] = {{1, {2}, {0.3}, false, 0},
+                                 {2, {0.6, 0.8}, {0.9, 0.5}, false, 0},
+                                 {3, {0.5, 0.5, 0.6}, {0.9, 0.95, 0.9}, false, 0},
+                                 {2, {0.9, -0.6}, {0.6, 0.6}, false, 0},
+                                 {2, {0.6, 0.4}, {0.5, 0.7}, true, 0}};
+    for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
+        double shares[3];
+        struct ww_subsets parts;
+        make(&mixes[m], shares);
+        assert_int_equal(ww_subsets_fit(elements, N, mixes[m].k, shares, &parts, NULL),
+                         WW_OK);
+        assert_true(parts.told && parts.explained > 0.98);
+        assert_true(parts.divided == mixes[m].divided);
+        for (unsigned i = 0; i < mixes[m].k; i++) {
+            assert_true(fabs(parts.kept[i] - mixes[m].kept[i]) < 0.03);
+            assert_true(fabs(parts.slope[i]) < 0.04);
+            assert_true(mixes[m].divided ||
+                        fabs(parts.weight[i] - mixes[m].weight[i]) < 0.01);
+        }
+    }
+}
+
+static void another_source_shows(void **state)
+{
+    (void)state;
+    const struct made mixes[] = {{1, {2}, {0.5}, false, 1.5},
+                                 {2, {1, 1.2}, {0.5, 0.5}, false, 1},
+                                 {2, {0.5, 0.5}, {0.9, 0.9}, false, 0.5}};
+    for (size_t m = 0; m < sizeof(mixes) / sizeof(mixes[0]); m++) {
+        double shares[3];
+        struct ww_subsets parts;
+        make(&mixes[m], shares);
+        assert_int_equal(ww_subsets_fit(elements, N, mixes[m].k, shares, &parts, NULL),
+                         WW_OK);
+        assert_true(parts.told && parts.explained < WW_SUBSETS_LACKS);
+    }
+}
+
+static void too_many_or_none_are_not_told(void **state)
+{
+    (void)state;
+    const double shares[WW_SUBSETS_MOST + 1] = {1, 1, 1, 1, 1, 1, 1};
+    struct ww_subsets parts;
+    assert_int_equal(
+        ww_subsets_fit(elements, N, WW_SUBSETS_MOST + 1, shares, &parts, NULL), WW_OK);
+    assert_false(parts.told);
+    assert_int_equal(ww_subsets_fit(elements, 0, 1, shares, &parts, NULL), WW_OK);
+    assert_false(parts.told);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kept_parts_and_weights_come_out),
+        cmocka_unit_test(another_source_shows),
+        cmocka_unit_test(too_many_or_none_are_not_told),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
