@@ -434,7 +434,7 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
     if (!rc && ask->core) {
         rc = ww_contest_selections(&c, err);
     }
-    if (!rc && ask->core && !ask->slices && out->match < WW_CONTEST_SETTLED) {
+    if (!rc && ask->core && !ask->slices && out->match < WW_CONTEST_AGREED) {
         rc = ww_contest_local(&c, err);
     }
     if (rc) {

@@ -16,6 +16,7 @@ struct ww_contest_ask {
     const char *const *sources; /* those included */
     const double *shares;       /* as recipes would write them */
     const double *lengths;      /* of their task vectors, all in one unit */
+    double scale;               /* of the base in the suspect: 1 of a merge */
     size_t n;
     const char *const *others; /* that no share shows, and that a selection may need */
     size_t n_others;

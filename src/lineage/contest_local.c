@@ -14,10 +14,10 @@
 
 #define LOOK ((uint64_t)1 << 17) /* elements that numbers are searched on */
 #define ROUNDS 12
+#define SCALED 0.005  /* by which a scale differs from 1 */
 #define WORTH 0.1     /* match from which a number is searched */
 #define NEARSWAP 1e-5 /* the smallest threshold that is tried, */
-#define NEXT 1.5      /* the next one in it, */
-#define N_NEARSWAP 26 /* and how many */
+#define DECADES 4     /* and how far they go */
 
 /* The best of a sketch over one of its numbers, from where it is: steps up and down, ever
  * smaller ones. by_factor: steps are parts of the number. set writes it into the sketch.
@@ -211,16 +211,23 @@ static bool all_above(const struct ww_contest_ask *ask, double least)
     return true;
 }
 
-/* Sums without the base whose weights do not make one model. */
+/* Sums without the base whose weights do not make one model: the base's own scale tells
+ * what they sum to. */
 static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
 {
     const struct ww_contest_ask *ask = c->ask;
     struct ww_sketch s = c->sketch;
-    struct number n = {.at = ask->shares[0], .low = -10, .high = 10, .set = set_one};
+    struct number n = {.at = ask->scale, .low = -10, .high = 10, .set = set_one};
+    double sum = 0;
 
     s.base = NULL;
     s.weighted = true;
-    memcpy(s.weights, ask->shares, ask->n * sizeof(*s.weights));
+    for (size_t i = 0; i < ask->n; i++) {
+        sum += ask->shares[i];
+    }
+    for (size_t i = 0; i < ask->n; i++) {
+        s.weights[i] = ww_sketch_shortest(ask->shares[i] * ask->scale / sum, 0.01);
+    }
     if (ask->n > 1) {
         s.method = "linear";
         s.plain = true;
@@ -229,6 +236,7 @@ static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
     n.sketch = s;
     n.sketch.method = "passthrough";
     n.sketch.weight_name = "scale";
+    n.at = ww_sketch_shortest(n.at, WW_CONTEST_REACH);
     return find_number(c, &n, "passthrough", err);
 }
 
@@ -247,14 +255,14 @@ enum ww_err ww_contest_arcs(struct ww_contesting *c, struct ww_error *err)
     if (!rc && ask->n >= 2 && all_above(ask, 0) && c->out->match < WW_CONTEST_AGREED) {
         rc = try_multislerp(c, err);
     }
-    if (!rc && c->out->match < WW_CONTEST_AGREED) {
+    if (!rc && fabs(ask->scale - 1) > SCALED && c->out->match < WW_CONTEST_AGREED) {
         rc = try_scaled(c, err);
     }
     return rc;
 }
 
-/* A threshold is of the weights' own scale: a coarse look over many of them, then a finer
- * one. */
+/* A threshold is of the weights' own scale, and rounding makes many of them alike: the
+ * short numbers of all scales first, then what lies beside the best. */
 static enum ww_err try_nearswap(struct ww_contesting *c, const char *from,
                                 const char *const *to, struct ww_error *err)
 {
@@ -262,7 +270,8 @@ static enum ww_err try_nearswap(struct ww_contesting *c, const char *from,
         .sketch = c->sketch, .by_factor = true, .high = 1, .set = set_value};
     const uint64_t room = c->room;
     struct ww_trial best = {0};
-    double at = NEARSWAP;
+    static const double numbers[] = {1, 1.5, 2, 2.5, 3, 4, 5, 6, 7, 8, 9};
+    double decade = NEARSWAP;
     enum ww_err rc = WW_OK;
 
     n.sketch.method = "nearswap";
@@ -271,11 +280,13 @@ static enum ww_err try_nearswap(struct ww_contesting *c, const char *from,
     n.sketch.models = to;
     n.sketch.n = 1;
     c->room = room < LOOK ? room : LOOK;
-    for (unsigned i = 0; i < N_NEARSWAP && !rc; i++, at *= NEXT) {
-        const double before = best.match;
-        n.sketch.value = at;
-        rc = ww_contest_try(c, &n.sketch, false, &best, err);
-        n.at = best.match > before ? at : n.at;
+    for (unsigned d = 0; d < DECADES; d++, decade *= 10) {
+        for (size_t i = 0; i < WW_LEN(numbers) && !rc; i++) {
+            const double before = best.match;
+            n.sketch.value = numbers[i] * decade;
+            rc = ww_contest_try(c, &n.sketch, false, &best, err);
+            n.at = best.match > before ? n.sketch.value : n.at;
+        }
     }
     c->room = room;
     ww_free(best.text);
@@ -316,10 +327,10 @@ enum ww_err ww_contest_local(struct ww_contesting *c, struct ww_error *err)
         rc = try_nearswap(c, ask->base, ask->sources, err);
     }
     for (size_t i = 0; ask->n == 2 && i < 2 && !rc; i++) {
-        if (c->out->match < WW_CONTEST_SETTLED) {
+        if (c->out->match < WW_CONTEST_AGREED) {
             rc = try_fusion(c, ask->sources[i], &ask->sources[1 - i], err);
         }
-        if (!rc && c->out->match < WW_CONTEST_SETTLED) {
+        if (!rc && c->out->match < WW_CONTEST_AGREED) {
             rc = try_nearswap(c, ask->sources[i], &ask->sources[1 - i], err);
         }
     }

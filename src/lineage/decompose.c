@@ -49,6 +49,7 @@ struct decomposing {
     int8_t side[WW_LINEAGE_MAX_SOURCES]; /* of zero, of candidates in the fit */
     struct ww_varied varied;
     struct ww_gradient_shares over;
+    double scale; /* of the base in the suspect, by the replayed matrices */
 };
 
 static enum ww_err warn(struct decomposing *d, const char *text, struct ww_error *err)
@@ -459,6 +460,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
                              d->varied.varies ? d->varied.tensors : NULL, d->held,
                              &d->options->run, &sums, each, &r->run.bytes_read, err);
     }
+    d->scale = sums.base > 0 ? sums.both / sums.base : 1;
     rc = rc ? rc : check_related(d, &sums, err);
     rc = rc ? rc : tell_each(d, each, err);
     ww_free(each);
@@ -573,6 +575,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                            d.over.n ? &d.over : NULL,
                                            d.varied.varies ? d.varied.tensors : NULL,
                                            lengths,
+                                           d.scale,
                                            d.side};
         rc = ww_verdict(&ask, report, err);
     }

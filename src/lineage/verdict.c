@@ -211,6 +211,7 @@ static enum ww_err hold_contest(const struct ww_verdict_ask *v,
     ask.others = others;
     ask.shares = shares;
     ask.lengths = lengths;
+    ask.scale = v->scale;
     ask.which = which;
     ask.core = keep ? core : NULL;
     ask.over = v->over;

@@ -14,6 +14,7 @@ struct ww_verdict_ask {
         *over;                /* shares over the depth; NULL: they are even */
     const double *per_tensor; /* shares, [n_tensors][sources]; NULL: they are even */
     const double *lengths;    /* of the candidates' task vectors */
+    double scale;             /* of the base in the suspect */
     const int8_t *side;       /* of zero, of candidates that the sums can tell apart */
 };
 
