@@ -77,6 +77,55 @@ CLONES void ww_dot_many(const double *w, const double *x, size_t ldx, size_t n,
     }
 }
 
+/* The same eight lanes for each of the products; n is a constant at each call. */
+#define MOST_PAIRS (WW_DOT_PAIRS * (WW_DOT_PAIRS + 1) / 2)
+static inline __attribute__((always_inline)) void
+dot_pairs(const double *const *x, const size_t n, size_t len, double *y)
+{
+    quad low[MOST_PAIRS];
+    quad high[MOST_PAIRS];
+    memset(low, 0, sizeof(low));
+    memset(high, 0, sizeof(high));
+    size_t i = 0;
+    for (; i + LANES <= len; i += LANES) {
+        for (size_t a = 0, k = 0; a < n; a++) {
+            for (size_t b = a; b < n; b++, k++) {
+                low[k] += *(const quad *)(x[a] + i) * *(const quad *)(x[b] + i);
+            }
+        }
+        for (size_t a = 0, k = 0; a < n; a++) {
+            for (size_t b = a; b < n; b++, k++) {
+                high[k] += *(const quad *)(x[a] + i + 4) * *(const quad *)(x[b] + i + 4);
+            }
+        }
+    }
+    for (size_t a = 0, k = 0; a < n; a++) {
+        for (size_t b = a; b < n; b++, k++) {
+            double lane[LANES];
+            memcpy(lane, &low[k], sizeof(low[k]));
+            memcpy(lane + 4, &high[k], sizeof(high[k]));
+            for (size_t j = i; j < len; j++) {
+                lane[j - i] += x[a][j] * x[b][j];
+            }
+            y[k] = add_lanes(lane);
+        }
+    }
+}
+
+CLONES static void dot_pairs_2(const double *const *x, size_t len, double *y)
+{
+    dot_pairs(x, 2, len, y);
+}
+CLONES static void dot_pairs_3(const double *const *x, size_t len, double *y)
+{
+    dot_pairs(x, 3, len, y);
+}
+
+void ww_dot_pairs(const double *const *x, size_t n, size_t len, double *y)
+{
+    (n == 2 ? dot_pairs_2 : dot_pairs_3)(x, len, y);
+}
+
 CLONES void ww_add_scaled(double *y, double a, const double *x, size_t len)
 {
     for (size_t i = 0; i < len; i++) {

@@ -12,6 +12,11 @@ double ww_dot(const double *a, const double *b, size_t len);
 void ww_dot_many(const double *w, const double *x, size_t ldx, size_t n, size_t len,
                  double *y, size_t ldy);
 
+/** All products of n vectors with each other, 2 <= n <= WW_DOT_PAIRS, in one reading of
+ *  them: y[0..] = x[0] x[0], x[0] x[1], .., x[1] x[1], .., the very same bits. */
+#define WW_DOT_PAIRS 3
+void ww_dot_pairs(const double *const *x, size_t n, size_t len, double *y);
+
 /** y[i] += a * x[i]. */
 void ww_add_scaled(double *y, double a, const double *x, size_t len);
 

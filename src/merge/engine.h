@@ -37,6 +37,9 @@ struct ww_merge_engine {
 extern const struct ww_kernel ww_merge_kernel;      /* a method */
 extern const struct ww_kernel ww_merge_copy_kernel; /* whole numbers, equal everywhere */
 
+/** For the passes of a piece: all bytes of its inputs, or NULL. */
+void ww_merge_lend(const void *params, const uint8_t *const *sources);
+
 /** Make engine->stream for the plan; engine is zeroed but for plan, threads, memory. */
 enum ww_err ww_merge_engine_plan(struct ww_merge_engine *engine,
                                  struct ww_error *err) WW_MUST_USE;

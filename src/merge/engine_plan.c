@@ -42,6 +42,13 @@ static bool must_read(const struct ww_merge_item *item)
     return false;
 }
 
+/* Do passes look at the inputs when the piece is opened, and at nothing else then? */
+static bool looks_first(const struct ww_merge_piece *piece)
+{
+    const struct ww_method *method = piece->item.job.tensor->method;
+    return method->ops->scan && !piece->reads && !method->within_tolerance;
+}
+
 static enum ww_err plan_piece(struct ww_merge_engine *e, uint32_t tensor,
                               struct ww_piece *piece, struct ww_error *err)
 {
@@ -74,6 +81,7 @@ static enum ww_err plan_piece(struct ww_merge_engine *e, uint32_t tensor,
         .n_rows = unit ? item->job.n / unit : 0,
         .row_bytes = unit * size,
         .kernel = computed ? &ww_merge_kernel : &ww_merge_copy_kernel,
+        .lend = computed && looks_first(mine) ? ww_merge_lend : NULL,
         .params = mine,
         .tree_index = e->rank[tensor],
     };

@@ -12,6 +12,7 @@
 
 #include "merge/bracket.h"
 #include "merge/elect.h"
+#include "merge/kept.h"
 #include "merge/kernel.h"
 #include "merge/mask.h"
 #include "merge/peer.h"
@@ -27,6 +28,7 @@
 #define NO_DIVISOR 1e-8 /* a sum of weights below it divides nothing */
 #define NO_MASS 1e-7    /* a sum of magnitudes below it rescales nothing */
 #define NO_CUT UINT32_MAX
+#define MOST_RANKS 65536 /* of a row, to keep what decides about each */
 #define MOST_KEPT_BYTES ((uint64_t)64 << 20)
 
 enum keep { KEEP_TOP, KEEP_MIDDLE, KEEP_RANDOM, KEEP_RANKED };
@@ -36,6 +38,7 @@ struct family_source {
     double density;
     double extra; /* gamma, or epsilon */
     double factor;
+    uint32_t *last;   /* by rank in a row, own; NULL: see ww_row_odds */
     uint32_t top;     /* cut: kept are those above, */
     uint32_t outlier; /* but not those above this one */
 };
@@ -100,6 +103,9 @@ static void family_close(struct ww_merge_job *job)
         ww_free(f->kept);
         ww_free(f->sums);
         ww_free(f->weights);
+        for (uint32_t i = 0; f->sources && i < job->n_sources; i++) {
+            ww_free(f->sources[i].last);
+        }
         ww_free(f->sources);
         ww_free(f);
         job->state = NULL;
@@ -169,6 +175,35 @@ static enum ww_err open_cuts(struct ww_merge_job *job, struct ww_error *err)
     return rc;
 }
 
+static struct ww_row_odds odds_of(const struct ww_merge_job *job,
+                                  const struct family_source *s)
+{
+    return (struct ww_row_odds){
+        .low = s->density - s->extra,
+        .step = 2 * s->extra / (double)(job->n_cols - 1),
+        .shared = job->plan->order_free,
+        .last = s->last,
+    };
+}
+
+/* What decides about each rank of a row: rows are many, and their length is one. */
+static enum ww_err open_ranks(struct ww_merge_job *job, struct family_source *s,
+                              struct ww_error *err)
+{
+    const struct ww_row_odds odds = odds_of(job, s);
+
+    if (s->density >= 1 || s->density <= 0 || job->n_cols == 0 ||
+        job->n_cols > MOST_RANKS) {
+        return WW_OK;
+    }
+    s->last = ww_calloc(job->n_cols, sizeof(*s->last));
+    if (!s->last) {
+        return ww_merge_no_memory(job, err);
+    }
+    ww_row_last(&odds, job->n_cols, s->last);
+    return WW_OK;
+}
+
 static enum ww_err check_ranked(const struct ww_merge_job *job,
                                 const struct family_source *s, struct ww_error *err)
 {
@@ -215,6 +250,9 @@ static enum ww_err open_sources(struct ww_merge_job *job, const char *extra,
             s->factor = 1 / s->density;
         }
         enum ww_err rc = f->keep == KEEP_RANKED ? check_ranked(job, s, err) : WW_OK;
+        if (!rc && f->keep == KEEP_RANKED) {
+            rc = open_ranks(job, s, err);
+        }
         if (rc) {
             return rc;
         }
@@ -322,11 +360,7 @@ static void keep_ranked(const struct ww_merge_job *job, const struct ww_merge_bl
 {
     const struct family *f = job->state;
     const struct family_source *s = &f->sources[source];
-    const struct ww_row_odds odds = {
-        .low = s->density - s->extra,
-        .step = 2 * s->extra / (double)(job->n_cols - 1),
-        .shared = job->plan->order_free,
-    };
+    const struct ww_row_odds odds = odds_of(job, s);
 
     ww_mask_draw(f->key, source, b->first, b->n, job->plan->order_free ? r->hashes : NULL,
                  r->draws);
@@ -394,15 +428,6 @@ static void select_block(const struct ww_merge_job *job, const struct ww_merge_b
     if (s->outlier != NO_CUT) {
         keep_above(job, b, source, s->outlier, r->keys, r->outlier);
         leave_out(r->outlier, b->n, r->keep);
-    }
-}
-
-WW_CLONES static void apply(double *restrict x, const uint8_t *restrict keep,
-                            double factor, double weight, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        double v = x[i] * factor * weight;
-        x[i] = keep[i] ? v : 0;
     }
 }
 
@@ -555,9 +580,9 @@ static void peer_block(const struct ww_merge_job *job, const struct ww_merge_blo
 
     for (uint32_t s = 0; s < job->n_sources; s++) {
         recall_block(job, b, s, r);
-        apply(b->x[s], r->keep, f->sources[s].factor, 1, b->n);
+        ww_keep_bytes(b->x[s], r->keep, f->sources[s].factor, 1, b->n);
         ww_peer_round(dtype, b->x[s], b->n);
-        apply(b->x[s], r->keep, 1, f->sources[s].weight, b->n);
+        ww_keep_bytes(b->x[s], r->keep, 1, f->sources[s].weight, b->n);
         ww_peer_round(dtype, b->x[s], b->n);
     }
     ww_peer_sum(dtype, b->x, job->n_sources, b->n, b->out);
@@ -567,6 +592,32 @@ static void peer_block(const struct ww_merge_job *job, const struct ww_merge_blo
     }
     ww_peer_onto(dtype, b->base, f->normalize && !f->elect ? f->divisor : 1, f->lambda,
                  b->n, b->out);
+}
+
+/* What is kept of a source in the output, rescaled and weighted: in one reading where the
+ * selection is a range of magnitudes, or remembered. */
+static void keep_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
+                       uint32_t source, const struct room *r)
+{
+    const struct family *f = job->state;
+    const struct family_source *s = &f->sources[source];
+    const bool by_cuts = f->keep == KEEP_TOP || f->keep == KEEP_MIDDLE;
+    const bool partial = s->density > 0 && s->density < 1;
+    double *x = b->x[source];
+    double range[2];
+
+    if (f->kept && b->n % 4 == 0) {
+        ww_keep_bits(x, kept_bits(f, b, source), s->factor, s->weight, b->n);
+        return;
+    }
+    if (by_cuts && partial && !f->wide && !f->kept &&
+        ww_select_range(&f->select.cuts[s->top], s->outlier == NO_CUT ? 1 : 2, b->tile, x,
+                        b->n, (uint64_t *)b->local + s->top, range)) {
+        ww_keep_range(x, range, s->factor, s->weight, b->n);
+        return;
+    }
+    recall_block(job, b, source, r);
+    ww_keep_bytes(x, r->keep, s->factor, s->weight, b->n);
 }
 
 static enum ww_err family_block(const struct ww_merge_job *job,
@@ -583,13 +634,11 @@ static enum ww_err family_block(const struct ww_merge_job *job,
         peer_block(job, b, &r);
         return WW_OK;
     }
-    memset(b->out, 0, b->n * sizeof(*b->out));
     for (uint32_t s = 0; s < job->n_sources; s++) {
-        recall_block(job, b, s, &r);
-        apply(b->x[s], r.keep, f->sources[s].factor, f->weights[s], b->n);
-        if (!f->elect || job->n_sources > WW_ELECT_FEW) {
-            ww_weighted_add(b->x[s], b->n, b->out);
-        }
+        keep_block(job, b, s, &r);
+    }
+    if (!f->elect || job->n_sources > WW_ELECT_FEW) {
+        ww_weighted_total(b->x, job->n_sources, b->n, b->out);
     }
     if (f->elect) {
         elect(job, b, &r);

@@ -112,12 +112,9 @@ static enum ww_err slerp_open(struct ww_merge_job *job, bool *scan, struct ww_er
 static void slerp_scan(const struct ww_merge_job *job, unsigned pass,
                        const struct ww_merge_block *b, void *acc)
 {
-    double *pair[2] = {b->out, b->x[0]};
+    double *pair[2] = {(double *)(uintptr_t)b->base, b->x[0]}; /* which are read alone */
     (void)job;
     (void)pass;
-    for (size_t i = 0; i < b->n; i++) {
-        b->out[i] = b->base[i];
-    }
     ww_gram_add(pair, 2, b->n, acc);
 }
 
@@ -162,9 +159,8 @@ static enum ww_err slerp_block(const struct ww_merge_job *job,
         peer_slerp(job, b);
         return WW_OK;
     }
-    for (size_t i = 0; i < b->n; i++) {
-        b->out[i] = st->c[0] * b->base[i] + st->c[1] * b->x[0][i];
-    }
+    ww_weighted_sum((double *const[]){(double *)(uintptr_t)b->base, b->x[0]}, st->c, 2,
+                    b->n, b->out);
     return WW_OK;
 }
 

@@ -146,9 +146,16 @@ static enum ww_err passthrough_open(struct ww_merge_job *job, bool *scan,
     return open_weights(job, "scale", false, err);
 }
 
+static bool passthrough_copies(const struct ww_merge_job *job)
+{
+    const struct ww_weighted *state = job->state;
+    return job->n_sources == 1 && state->w[0] == 1;
+}
+
 const struct ww_method_ops ww_merge_passthrough = {
     .small = true,
     .open = passthrough_open,
+    .copies = passthrough_copies,
     .block = linear_block,
     .close = close_state,
 };

@@ -77,6 +77,8 @@ struct ww_method_ops {
     /** All tiles of a pass are done; *again asks for one more. */
     enum ww_err (*scanned)(struct ww_merge_job *job, unsigned pass, bool *again,
                            struct ww_error *err);
+    /** Are the numbers of the output those of source 0? NULL: never. Asked after open. */
+    bool (*copies)(const struct ww_merge_job *job);
     /** The last walk: out[i] of a block. */
     enum ww_err (*block)(const struct ww_merge_job *job,
                          const struct ww_merge_block *block, struct ww_error *err);

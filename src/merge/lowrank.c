@@ -238,6 +238,27 @@ static enum ww_err find_range(const struct stream *s, struct ww_error *err)
     return rc;
 }
 
+/* q = q small^T, a few rows at a time: of a head of 150,000 words q is the memory. */
+#define TURN_ROWS ((size_t)512)
+static enum ww_err turn(const struct stream *s, struct ww_error *err)
+{
+    const size_t m = s->rows->m;
+    const size_t k = s->k;
+    double *turned = ww_calloc((TURN_ROWS < m ? TURN_ROWS : m) * k, sizeof(*turned));
+
+    if (!turned) {
+        return WW_FAIL_MEMORY(err, "a decomposition");
+    }
+    for (size_t i = 0; i < m; i += TURN_ROWS) {
+        const size_t count = TURN_ROWS < m - i ? TURN_ROWS : m - i;
+        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, count, k, k, 1, s->q + i * k, k,
+                   s->small, k, 0, turned, k);
+        memcpy(s->q + i * k, turned, count * k * sizeof(*turned));
+    }
+    ww_free(turned);
+    return WW_OK;
+}
+
 /* rows = q z^T and z = w diag(s) x, so rows = (q x^T) diag(s) w^T. */
 static enum ww_err finish(const struct stream *s, size_t max_rank, double energy,
                           struct ww_lowrank *out, struct ww_error *err)
@@ -248,7 +269,6 @@ static enum ww_err finish(const struct stream *s, size_t max_rank, double energy
     double *w = ww_calloc(n * k, sizeof(*w));
     double *values = ww_calloc(k, sizeof(*values));
     double *wt = NULL;
-    double *u = NULL;
     enum ww_err rc = w && values ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
     if (!rc) {
@@ -263,18 +283,14 @@ static enum ww_err finish(const struct stream *s, size_t max_rank, double energy
         }
         ww_free(w);
         w = NULL;
-        u = ww_calloc(m * k, sizeof(*u));
-        rc = u ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
+        rc = turn(s, err);
     }
     if (!rc) {
-        ww_la_gemm(WW_LA_PLAIN, WW_LA_TRANSPOSED, m, k, k, 1, s->q, k, s->small, k, 0, u,
-                   k);
         out->rank = choose_rank(k, values, s->rows->total, max_rank, energy, &out->kept);
-        rc = take(m, n, k, u, values, wt, out, err);
+        rc = take(m, n, k, s->q, values, wt, out, err);
     }
     ww_free(w);
     ww_free(values);
-    ww_free(u);
     return rc;
 }
 

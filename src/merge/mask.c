@@ -142,17 +142,24 @@ WW_CLONES void ww_mask_unpack(const uint8_t *bits, size_t n, uint8_t *mask)
     }
 }
 
+/* Bits are packed well before they are read as words: a word that was stored byte by byte
+ * just now would be waited for. */
+#define PLACES_STEP ((size_t)4096)
 size_t ww_mask_places(const uint8_t *mask, size_t n, uint32_t *to)
 {
+    uint8_t bits[PLACES_STEP / 8 + 8];
     size_t m = 0;
 
-    for (size_t at = 0; at < n; at += 64) {
-        uint8_t bits[8] = {0};
-        uint64_t set;
-        ww_mask_pack(mask + at, n - at < 64 ? n - at : 64, bits);
-        memcpy(&set, bits, sizeof(set));
-        for (; set; set &= set - 1) {
-            to[m++] = (uint32_t)(at + (size_t)__builtin_ctzll(set));
+    for (size_t at = 0; at < n; at += PLACES_STEP) {
+        const size_t step = n - at < PLACES_STEP ? n - at : PLACES_STEP;
+        ww_mask_pack(mask + at, step, bits);
+        memset(bits + ww_div_up(step, 8), 0, 8);
+        for (size_t word = 0; word < step; word += 64) {
+            uint64_t set;
+            memcpy(&set, bits + word / 8, sizeof(set));
+            for (; set; set &= set - 1) {
+                to[m++] = (uint32_t)(at + word + (size_t)__builtin_ctzll(set));
+            }
         }
     }
     return m;

@@ -46,6 +46,12 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
     return rc;
 }
 
+void ww_merge_lend(const void *params, const uint8_t *const *sources)
+{
+    struct ww_merge_piece *piece = (struct ww_merge_piece *)(uintptr_t)params;
+    piece->item.lent = sources;
+}
+
 static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                               struct ww_error *err)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads take tiles in any order; what a tile gives does not depend on who took it, and
- * folds do not depend on their order (kernel.h), so neither does the result. Reads go
- * through the page cache, which keeps the tensor for the next pass and for the last walk:
- * a tensor is read from the disk once where memory allows, and never held by us.
+ * folds do not depend on their order (kernel.h), so neither does the result. A tensor that
+ * fits the executor's buffers is lent by it. Others are read through the page cache, which
+ * keeps them for the next pass and for the last walk, and never held by us.
  */
 #include "merge/pass.h"
 
@@ -84,7 +84,8 @@ enum ww_err ww_merge_pass(struct ww_merge_item *item, unsigned number, unsigned 
 {
     struct pass p = {.item = item, .number = number};
     struct hand hands[MAX_THREADS] = {0};
-    uint64_t n = ww_max_u64(1, memory / 4 / ww_walk_bytes(item, true));
+    const bool reads = !item->lent;
+    uint64_t n = ww_max_u64(1, memory / 4 / ww_walk_bytes(item, reads));
     enum ww_err rc = WW_OK;
 
     n = ww_min_u64(ww_min_u64(n, ww_min_u64(threads, MAX_THREADS)), item->job.n_tiles);
@@ -92,7 +93,7 @@ enum ww_err ww_merge_pass(struct ww_merge_item *item, unsigned number, unsigned 
     pthread_mutex_init(&p.lock, NULL);
     for (unsigned i = 0; i < n && !rc; i++) {
         hands[i].pass = &p;
-        rc = ww_walk_new(item, true, &hands[i].walk, err);
+        rc = ww_walk_new(item, reads, &hands[i].walk, err);
     }
     if (!rc && n > 0) {
         unsigned started = start(hands, (unsigned)n);

@@ -50,6 +50,13 @@ static struct limit limit_of(double bound)
                           last >= 0 ? UINT32_MAX : 0};
 }
 
+void ww_row_last(const struct ww_row_odds *odds, size_t n, uint32_t *last)
+{
+    for (size_t rank = 0; rank < n; rank++) {
+        last[rank] = limit_of(bound(odds, (double)rank)).last;
+    }
+}
+
 /* Draws up to the first limit are kept, those up to the second one are in doubt. */
 WW_CLONES static void settle(const uint32_t *restrict draws, size_t n, struct limit below,
                              struct limit above, uint8_t *restrict keep,
@@ -94,17 +101,41 @@ WW_CLONES static void count_keys(const uint32_t *keys, size_t n, size_t i,
     *after = last;
 }
 
+/* The rank of an element where equal ones go by index. Keys are below 2^31. */
+WW_CLONES static uint32_t rank_of(const uint32_t *keys, size_t n, size_t i)
+{
+    const int32_t key = (int32_t)keys[i];
+    uint32_t larger = 0;
+    uint32_t smaller = 0;
+
+    for (size_t k = 0; k < i; k++) {
+        larger += (int32_t)keys[k] > key;
+    }
+    for (size_t k = i + 1; k < n; k++) {
+        smaller += (int32_t)keys[k] < key;
+    }
+    return (uint32_t)i - larger + smaller;
+}
+
+/* Does the draw of an element keep it at this rank? */
+static inline bool keeps(const struct row *r, size_t i, uint32_t rank)
+{
+    const uint32_t *last = r->odds->last;
+    return last ? r->draws[i] <= last[rank] : (double)r->draws[i] < bound(r->odds, rank);
+}
+
 static void decide_by_count(const struct row *r, size_t i, uint8_t *keep)
 {
     uint32_t smaller;
     uint32_t before;
     uint32_t after;
 
-    count_keys(r->keys, r->n, i, &smaller, &before, &after);
-    double rank = (double)smaller + (double)before;
-    if (r->odds->shared) {
-        rank = (double)smaller + (double)(before + after) / 2;
+    if (!r->odds->shared) {
+        keep[i] = keeps(r, i, rank_of(r->keys, r->n, i));
+        return;
     }
+    count_keys(r->keys, r->n, i, &smaller, &before, &after);
+    const double rank = (double)smaller + (double)(before + after) / 2;
     keep[i] = (double)r->draws[i] < bound(r->odds, rank);
 }
 
@@ -154,8 +185,8 @@ static void decide_by_bins(struct row *r, uint8_t *keep)
         const uint32_t i = r->open[k];
         const uint32_t at = r->keys[i] >> BIN_SHIFT;
         const uint32_t bin = at > lowest ? at - lowest : 0;
-        const bool first = (double)r->draws[i] < bound(r->odds, starts[bin]);
-        const bool last = (double)r->draws[i] < bound(r->odds, starts[bin + 1] - 1);
+        const bool first = keeps(r, i, starts[bin]);
+        const bool last = keeps(r, i, starts[bin + 1] - 1);
         keep[i] = first;
         r->open[left] = i;
         left += first != last;

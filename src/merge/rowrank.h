@@ -22,7 +22,10 @@ struct ww_row_odds {
     double low;
     double step;
     bool shared;
+    const uint32_t *last; /* [n] by rank, from ww_row_last; NULL: computed as needed */
 };
+/** last[rank]: the last draw that keeps an element. All odds are above 0 and below 1. */
+void ww_row_last(const struct ww_row_odds *odds, size_t n, uint32_t *last);
 
 /** keep[i] of the elements of a row by their draws and ranks as above: the same as with
  *  ww_row_rank, which is called for the rows that need it. scratch: WW_ROW_KEEP_SCRATCH

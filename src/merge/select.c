@@ -2,6 +2,7 @@
 /* Two histograms for floats, four for doubles, and a count of ties where they matter. */
 #include "merge/select.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "util/alloc.h"
@@ -419,4 +420,79 @@ void ww_select_above_float(const struct ww_cut *cut, uint64_t tile, const double
     const int32_t key = (int32_t)cut->key;
     const uint32_t equal = at_least_float(x, n, with_equal ? key : key + 1, key, above);
     *seen += split ? equal : 0;
+}
+
+static double double_of(uint64_t bits)
+{
+    double v;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+/* The value of a key; infinity counts as the number that follows the largest. */
+static double value_of(uint32_t key)
+{
+    float f;
+    memcpy(&f, &key, sizeof(f));
+    return isinf(f) ? 0x1p128 : (double)f;
+}
+
+/* Between two floats the middle goes to the even one; sums of two floats are exact. */
+double ww_key_least(uint64_t key)
+{
+    const uint64_t infinite = 0x7f800000;
+
+    if (key == 0 || key > infinite) {
+        return key == 0 ? 0 : (double)INFINITY;
+    }
+    const double middle = (value_of((uint32_t)key) + value_of((uint32_t)key - 1)) / 2;
+    uint64_t bits;
+    memcpy(&bits, &middle, sizeof(bits));
+    return double_of(bits + (key & 1));
+}
+
+WW_CLONES static uint64_t count_between(const double *x, size_t n, double least,
+                                        double end)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double magnitude = fabs(x[i]);
+        const bool in = (magnitude >= least) & (magnitude < end);
+        count += in;
+    }
+    return count;
+}
+
+/* Do all elements of a block that equal the cut lie on one side, and is it above? */
+static bool one_side(const struct ww_cut *cut, uint64_t tile, size_t n, uint64_t seen,
+                     bool *above)
+{
+    const bool split = ww_cut_splits(cut);
+    const uint64_t before = (cut->before ? cut->before[tile] : 0) + seen;
+
+    *above = cut->take == UINT64_MAX || (split && before + n <= cut->take);
+    return !split || *above || before >= cut->take;
+}
+
+bool ww_select_range(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile,
+                     const double *x, size_t n, uint64_t *seen, double range[2])
+{
+    bool above[2] = {false, false};
+
+    range[1] = (double)INFINITY;
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        if (!one_side(&cuts[c], tile, n, seen[c], &above[c])) {
+            return false;
+        }
+    }
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        const uint64_t key = cuts[c].key;
+        const bool none = cuts[c].take == 0 && key == UINT64_MAX;
+        range[c] = ww_key_least(none || above[c] ? key : key + 1);
+        /* Behind those that are taken nobody asks how many there were. */
+        if (ww_cut_splits(&cuts[c]) && above[c]) {
+            seen[c] += count_between(x, n, ww_key_least(key), ww_key_least(key + 1));
+        }
+    }
+    return true;
 }

@@ -80,7 +80,16 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
  *  of a tile, kept between its blocks. */
 void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *keys,
                      size_t n, uint64_t *seen, uint8_t *above);
-/** The same by magnitudes of values rounded to float; keys: room for n of them. */
+/** The same for one cut, or two that follow each other, by values: above the first and
+ *  not above the second one (infinite without it) are magnitudes from range[0] up to
+ *  below range[1]. False, and nothing is done, where equal ones of the block lie on both
+ *  sides. Keys are of floats. seen: of each cut. */
+bool ww_select_range(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile,
+                     const double *x, size_t n, uint64_t *seen, double range[2]);
+/** The smallest magnitude with this key of floats, or a larger one. */
+double ww_key_least(uint64_t key);
+/** The same as ww_select_above by magnitudes of values rounded to float; keys: room for n
+ *  of them. */
 void ww_select_above_float(const struct ww_cut *cut, uint64_t tile, const double *x,
                            size_t n, uint64_t *keys, uint64_t *seen, uint8_t *above);
 

@@ -64,6 +64,19 @@ const double *ww_tilesum_total(struct ww_tilesum *sums, uint64_t n_tiles)
 
 void ww_gram_add(double *const *x, uint32_t n_x, size_t n, double *acc)
 {
+    const double *of[WW_DOT_PAIRS];
+    double products[WW_GRAM_SUMS(WW_DOT_PAIRS)];
+
+    if (n_x >= 2 && n_x <= WW_DOT_PAIRS) {
+        for (uint32_t i = 0; i < n_x; i++) {
+            of[i] = x[i];
+        }
+        ww_dot_pairs(of, n_x, n, products);
+        for (size_t k = 0; k < WW_GRAM_SUMS(n_x); k++) {
+            acc[k] += products[k];
+        }
+        return;
+    }
     for (uint32_t i = 0; i < n_x; i++) {
         for (uint32_t j = i; j < n_x; j++) {
             *acc++ += ww_dot(x[i], x[j], n);

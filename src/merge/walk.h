@@ -13,6 +13,7 @@ struct ww_merge_item {
     bool by_rows;
     uint64_t n_chunk;      /* elements read at once */
     uint64_t axis_elements; /* of one index of axis 0: what row maps move */
+    const uint8_t *const *lent; /* [n_in]: all of each input, in memory; NULL: passes read */
 };
 
 enum ww_err ww_merge_item_init(struct ww_merge_item *item,

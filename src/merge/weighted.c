@@ -2,6 +2,8 @@
 /* One multiply and one add each, never fused: the same bits with and without AVX2. */
 #include "merge/weighted.h"
 
+#include <string.h>
+
 #include "util/clones.h"
 
 WW_CLONES static void scale(const double *restrict x, double w, size_t n,
@@ -74,6 +76,51 @@ WW_CLONES void ww_weighted_add(const double *restrict x, size_t n, double *restr
 {
     for (size_t i = 0; i < n; i++) {
         out[i] = out[i] + x[i];
+    }
+}
+
+static inline __attribute__((always_inline)) void
+total_of(double *const *x, uint32_t n_x, size_t n, double *restrict out)
+{
+    const double *from[FEW];
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        from[s] = x[s];
+    }
+    for (size_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (uint32_t s = 0; s < n_x; s++) {
+            sum = sum + from[s][i];
+        }
+        out[i] = sum;
+    }
+}
+
+WW_CLONES static void total_2(double *const *x, size_t n, double *out)
+{
+    total_of(x, 2, n, out);
+}
+WW_CLONES static void total_3(double *const *x, size_t n, double *out)
+{
+    total_of(x, 3, n, out);
+}
+WW_CLONES static void total_4(double *const *x, size_t n, double *out)
+{
+    total_of(x, 4, n, out);
+}
+
+void ww_weighted_total(double *const *x, uint32_t n_x, size_t n, double *out)
+{
+    static void (*const forms[])(double *const *, size_t, double *) = {total_2, total_3,
+                                                                       total_4};
+
+    if (n_x >= 2 && n_x <= FEW) {
+        forms[n_x - 2](x, n, out);
+        return;
+    }
+    memset(out, 0, n * sizeof(*out));
+    for (uint32_t s = 0; s < n_x; s++) {
+        ww_weighted_add(x[s], n, out);
     }
 }
 

@@ -17,6 +17,8 @@ void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
                      double *out);
 /** out += x. */
 void ww_weighted_add(const double *x, size_t n, double *out);
+/** out[i] = ((0 + x[0][i]) + x[1][i]) + ... */
+void ww_weighted_total(double *const *x, uint32_t n_x, size_t n, double *out);
 void ww_weighted_divide(double *out, double divisor, size_t n);
 /** out[i] = base[i] + lambda out[i] */
 void ww_weighted_onto(const double *base, double lambda, size_t n, double *out);

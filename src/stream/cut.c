@@ -27,6 +27,7 @@ struct ww_cut {
     uint32_t output;
     uint32_t piece;
     uint64_t file_offset;
+    struct ww_early early; /* sources of the next piece, read before it is opened */
     struct ww_live *live; /* piece being cut */
     uint64_t next_tile;
     struct ww_job *pending; /* waits for the gaps before its loads */
@@ -57,7 +58,7 @@ void ww_cut_free(struct ww_cut *cut)
 /* Buffers that n bytes of output need in this piece. */
 static uint64_t cost(const struct ww_live *live, uint64_t n)
 {
-    bool loads = live->piece->kind != WW_PIECE_BYTES && !live->whole;
+    bool loads = live->piece->kind != WW_PIECE_BYTES && !live->n_whole;
     uint64_t source = n;
     if (live->source_row_bytes != live->row_bytes) {
         source = n / live->row_bytes * live->source_row_bytes;
@@ -87,7 +88,7 @@ static bool stands_alone(const struct ww_cut *cut)
 {
     const struct ww_live *live = cut->live;
     return cut->next_tile == 0 &&
-           (live->whole || cost(live, ww_live_tile_bytes(live)) > cut->job_memory);
+           (live->n_whole || cost(live, ww_live_tile_bytes(live)) > cut->job_memory);
 }
 
 static void end_live(struct ww_cut *cut)
@@ -129,6 +130,23 @@ static enum ww_err extend(struct ww_cut *cut, struct ww_job *job, bool *full,
     return WW_OK;
 }
 
+/* Do the sources of the next piece have to be read before it is opened? */
+static bool wants_early(const struct ww_cut *cut)
+{
+    const struct ww_output *output = &cut->e->plan->outputs[cut->output];
+    return !cut->live && cut->early.n == 0 && cut->piece < output->n_pieces &&
+           ww_early_wanted(cut->e, &output->pieces[cut->piece]);
+}
+
+static enum ww_err open_piece(struct ww_cut *cut, const struct ww_piece *piece,
+                              struct ww_error *err)
+{
+    enum ww_err rc = cut->early.n ? ww_early_wait(cut->e, &cut->early) : WW_OK;
+
+    cut->next_tile = 0;
+    return rc ? rc : ww_live_open(cut->e, piece, &cut->early, &cut->live, err);
+}
+
 static enum ww_err make_job(struct ww_cut *cut, struct ww_job **out, struct ww_error *err)
 {
     const struct ww_output *output = &cut->e->plan->outputs[cut->output];
@@ -141,11 +159,10 @@ static enum ww_err make_job(struct ww_cut *cut, struct ww_job **out, struct ww_e
     job->output = cut->output;
     job->file_offset = cut->file_offset;
     cut->used = 0;
-    while (!full && cut->piece < output->n_pieces) {
+    while (!full && cut->piece < output->n_pieces && !wants_early(cut)) {
         enum ww_err rc = WW_OK;
         if (!cut->live) {
-            cut->next_tile = 0;
-            rc = ww_live_open(cut->e, &output->pieces[cut->piece], &cut->live, err);
+            rc = open_piece(cut, &output->pieces[cut->piece], err);
         }
         if (!rc) {
             rc = extend(cut, job, &full, err);
@@ -189,8 +206,8 @@ static enum ww_err line_up(struct ww_cut *cut, struct ww_job **job, struct ww_er
     for (; cut->pending_load < cut->pending->n_loads; cut->pending_load++) {
         struct ww_load *load = cut->pending->loads[cut->pending_load];
         struct ww_feed *feed = &cut->e->feeds[load->input];
-        if (!feed->wanted || load->feeds || load->admitted || load->rows ||
-            load->offset < feed->cut_at) {
+        if (!feed->wanted || load->feeds || (load->admitted && !load->early) ||
+            load->rows || load->offset < feed->cut_at) {
             continue;
         }
         if (load->offset > feed->cut_at && feed->cut_job == cut->pending) {
@@ -229,6 +246,10 @@ enum ww_err ww_cut_next(struct ww_cut *cut, struct ww_job **job, struct ww_error
     *job = NULL;
     if (!cut->pending && cut->output == cut->e->plan->n_outputs) {
         return tail_gap(cut, job, err);
+    }
+    if (!cut->pending && wants_early(cut)) {
+        return ww_early_job(cut->e, &cut->e->plan->outputs[cut->output].pieces[cut->piece],
+                            &cut->early, job, err);
     }
     if (!cut->pending) {
         cut->pending_load = 0;

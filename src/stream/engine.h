@@ -55,6 +55,7 @@ struct ww_load {
     unsigned reading;    /* requests under way */
     bool in_memory;
     bool whole; /* of a piece, shared by its jobs: not to be extended */
+    bool early; /* read before there is a job for it, which puts it in line */
     bool admitted;
     bool ready;
     bool feeds;    /* next in line for its input's digest */
@@ -76,7 +77,8 @@ struct ww_live {
     void *state;
     const uint32_t *row_map;
     bool opened;
-    struct ww_load *whole; /* the source, when row_map needs it in memory */
+    struct ww_load **whole; /* own: the sources, when row_map or open needs them */
+    uint32_t n_whole;       /* all of them or 0 */
     uint64_t tiles_left;
     uint64_t leaves_left;
     uint64_t n_leaves;
@@ -255,9 +257,24 @@ enum ww_err ww_job_add_part(struct ww_engine *e, struct ww_job *job, struct ww_l
 void ww_job_free(struct ww_engine *e, struct ww_job *job);
 void ww_load_free(struct ww_engine *e, struct ww_load *load);
 
+/* early.c: sources that are read before the kernel of their piece is opened. */
+struct ww_early {
+    struct ww_load *loads[WW_MAX_SOURCES];
+    uint32_t n; /* 0: none */
+};
+bool ww_early_wanted(const struct ww_engine *e, const struct ww_piece *piece);
+/** A job without output that reads them. */
+enum ww_err ww_early_job(struct ww_engine *e, const struct ww_piece *piece,
+                         struct ww_early *early, struct ww_job **job,
+                         struct ww_error *err) WW_MUST_USE;
+/** Wait until they are there, or the run has failed. The lock is not held. */
+enum ww_err ww_early_wait(struct ww_engine *e, const struct ww_early *early) WW_MUST_USE;
+
 /* live.c: pieces being worked on. */
+/** early: what was read for the piece, which takes it over. */
 enum ww_err ww_live_open(struct ww_engine *e, const struct ww_piece *piece,
-                         struct ww_live **out, struct ww_error *err) WW_MUST_USE;
+                         struct ww_early *early, struct ww_live **out,
+                         struct ww_error *err) WW_MUST_USE;
 /** Close the kernel, and when complete give the tensor's root; frees live. */
 enum ww_err ww_live_close(struct ww_engine *e, struct ww_live *live, bool complete,
                           struct ww_error *err) WW_MUST_USE;

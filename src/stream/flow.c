@@ -64,9 +64,9 @@ static void give_buffers(struct ww_engine *e, struct ww_job *job)
     }
 }
 
-static void admit_load(struct ww_engine *e, struct ww_load *load)
+/* Behind what was admitted before, for the digest and the tree of its input. */
+static void join_lines(struct ww_engine *e, struct ww_load *load)
 {
-    load->admitted = true;
     if (load->feeds) {
         load->refs++;
         e->feeds_open++;
@@ -77,6 +77,12 @@ static void admit_load(struct ww_engine *e, struct ww_load *load)
         e->feeds_open++;
         ww_list_push(&e->walks[load->input].line, &load->walk_node, load);
     }
+}
+
+static void admit_load(struct ww_engine *e, struct ww_load *load)
+{
+    load->admitted = true;
+    join_lines(e, load);
     if (load->in_memory) {
         load_line_up(e, load);
         return;
@@ -94,8 +100,13 @@ bool ww_flow_admit(struct ww_engine *e, struct ww_job *job)
         return false;
     }
     for (size_t i = 0; i < job->n_loads; i++) {
-        if (!job->loads[i]->admitted) {
-            admit_load(e, job->loads[i]);
+        struct ww_load *load = job->loads[i];
+        if (!load->admitted) {
+            admit_load(e, load);
+        } else if (load->early && job->output != WW_NONE) {
+            load->early = false;
+            join_lines(e, load);
+            load_line_up(e, load);
         }
     }
     if (job->output != WW_NONE) {
@@ -142,6 +153,9 @@ void ww_flow_load_read(struct ww_engine *e, struct ww_load *load)
 {
     load->ready = true;
     load_line_up(e, load);
+    if (load->early) {
+        pthread_cond_signal(&e->main);
+    }
     struct ww_node *node = e->waiting.next;
     while (node != &e->waiting) {
         struct ww_job *job = node->item;
@@ -244,10 +258,10 @@ static void close_if_done(struct ww_engine *e, struct ww_live *live)
 void ww_flow_live_cut(struct ww_engine *e, struct ww_live *live)
 {
     live->cut = true;
-    if (live->whole) {
-        ww_flow_load_unref(e, live->whole);
-        live->whole = NULL;
+    for (uint32_t s = 0; s < live->n_whole; s++) {
+        ww_flow_load_unref(e, live->whole[s]);
     }
+    live->n_whole = 0;
     close_if_done(e, live);
 }
 

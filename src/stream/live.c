@@ -5,6 +5,7 @@
  * sum per tile give the same bits for any number of threads and any memory limit.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "stream/engine.h"
 #include "stream/tree.h"
@@ -114,22 +115,64 @@ static enum ww_err set_whole(struct ww_engine *e, struct ww_live *live,
     const struct ww_piece *piece = live->piece;
     uint64_t limit = e->arena_bytes / 8 * 3 - 2 * WW_IO_PAGE;
 
-    if (!live->row_map || piece->n_sources != 1 || piece->n_bytes == 0 ||
+    if (live->n_whole || !live->row_map || piece->n_sources != 1 || piece->n_bytes == 0 ||
         piece->n_bytes > limit) {
         return WW_OK;
     }
-    live->whole =
+    live->whole = ww_calloc(1, sizeof(struct ww_load *));
+    struct ww_load *load =
         ww_load_new(e, piece->sources[0].input, piece->sources[0].offset, piece->n_bytes);
-    if (!live->whole) {
+    if (!live->whole || !load) {
         return WW_FAIL_MEMORY(err, "a piece");
     }
-    live->whole->whole = true;
-    live->whole->refs = 1;
+    load->whole = true;
+    load->refs = 1;
+    live->whole[0] = load;
+    live->n_whole = 1;
     return WW_OK;
 }
 
+/* The piece's own from here on, also when something fails. */
+static enum ww_err take_early(struct ww_live *live, struct ww_early *early,
+                              struct ww_error *err)
+{
+    if (early->n == 0) {
+        return WW_OK;
+    }
+    live->whole = ww_calloc(early->n, sizeof(struct ww_load *));
+    if (!live->whole) {
+        return WW_FAIL_MEMORY(err, "a piece");
+    }
+    memcpy(live->whole, early->loads, early->n * sizeof(struct ww_load *));
+    live->n_whole = early->n;
+    early->n = 0;
+    return WW_OK;
+}
+
+static enum ww_err open_kernel(struct ww_live *live, struct ww_error *err)
+{
+    const struct ww_piece *piece = live->piece;
+    const uint8_t *sources[WW_MAX_SOURCES];
+
+    for (uint32_t s = 0; s < live->n_whole; s++) {
+        sources[s] = live->whole[s]->data;
+    }
+    if (live->n_whole) {
+        piece->lend(piece->params, sources);
+    }
+    enum ww_err rc =
+        piece->kernel->open(piece->params, piece->n_rows, piece->row_bytes, live->n_tiles,
+                            &live->state, &live->row_map, err);
+    if (live->n_whole) {
+        piece->lend(piece->params, NULL);
+    }
+    live->opened = !rc;
+    return rc;
+}
+
 enum ww_err ww_live_open(struct ww_engine *e, const struct ww_piece *piece,
-                         struct ww_live **out, struct ww_error *err)
+                         struct ww_early *early, struct ww_live **out,
+                         struct ww_error *err)
 {
     *out = NULL;
     struct ww_live *live = ww_calloc(1, sizeof(*live));
@@ -144,16 +187,14 @@ enum ww_err ww_live_open(struct ww_engine *e, const struct ww_piece *piece,
     pthread_mutex_unlock(&e->lock);
     /* From here on the list owns it, also when something fails. */
     enum ww_err rc = check_memory(e, live, err);
+    if (!rc) {
+        rc = take_early(live, early, err);
+    }
+    if (!rc && piece->kind == WW_PIECE_KERNEL) {
+        rc = open_kernel(live, err);
+    }
     if (rc) {
         return rc;
-    }
-    if (piece->kind == WW_PIECE_KERNEL) {
-        rc = piece->kernel->open(piece->params, piece->n_rows, piece->row_bytes,
-                                 live->n_tiles, &live->state, &live->row_map, err);
-        if (rc) {
-            return rc;
-        }
-        live->opened = true;
     }
     rc = check_row_map(live, err);
     if (rc) {
@@ -209,6 +250,7 @@ enum ww_err ww_live_close(struct ww_engine *e, struct ww_live *live, bool comple
     e->lives_open--;
     pthread_mutex_unlock(&e->lock);
     ww_free(live->leaves);
+    ww_free(live->whole);
     ww_free(live);
     return rc;
 }

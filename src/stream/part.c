@@ -265,9 +265,15 @@ static enum ww_err need_sources(struct ww_engine *e, struct ww_job *job,
     if (!part->sources) {
         return WW_FAIL_MEMORY(err, "a job of the executor");
     }
-    if (live->whole) {
-        part->sources[0].load = live->whole;
-        return ww_job_add_load(e, job, live->whole, err);
+    for (uint32_t s = 0; s < live->n_whole; s++) {
+        part->sources[s].load = live->whole[s];
+        enum ww_err rc = ww_job_add_load(e, job, live->whole[s], err);
+        if (rc) {
+            return rc;
+        }
+    }
+    if (live->n_whole) {
+        return WW_OK;
     }
     if (part->n_rows == 0) {
         return WW_OK;

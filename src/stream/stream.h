@@ -100,6 +100,11 @@ struct ww_piece {
     uint64_t source_row_bytes;      /* KERNEL: of a source row when it is not row_bytes,
                                        else 0; then the kernel has no row map */
     const struct ww_kernel *kernel;
+    void (*lend)(const void *params, const uint8_t *const *sources);
+                                    /* KERNEL: NULL, or open reads all sources. Where they
+                                       fit they are read once, for open and the tiles, and
+                                       lent to it just before; with NULL just after, when
+                                       they may go */
     const void *params;             /* borrowed; described for the digest by: */
     uint8_t params_digest[WW_SHA256_BYTES];
     uint32_t tree_index;            /* index into plan->tree_tensors, or WW_NONE */

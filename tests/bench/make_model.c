@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * make_model SIZE OUT: a synthetic bf16 model folder from a fixed seed, with the shapes of a
- * released family of qwen2 models. SIZE is 0.5B, 1.5B, wide or tiny. Values are roughly normal.
+ * released family of qwen2 models. SIZE is 0.5B, 1.5B, wide, headed or tiny. Values are
+ * roughly normal.
  */
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +14,13 @@
 static const struct size {
     const char *name;
     unsigned hidden, layers, heads, kv, ff, vocab;
+    bool untied;
 } sizes[] = {
-    {"0.5B", 896, 24, 14, 2, 4864, 151936},
-    {"1.5B", 1536, 28, 12, 2, 8960, 151936},
-    {"wide", 896, 1, 14, 2, 4864, 151936}, /* little more than its embedding */
-    {"tiny", 64, 2, 4, 2, 128, 256},
+    {"0.5B", 896, 24, 14, 2, 4864, 151936, false},
+    {"1.5B", 1536, 28, 12, 2, 8960, 151936, false},
+    {"wide", 896, 1, 14, 2, 4864, 151936, false}, /* little more than its embedding */
+    {"headed", 896, 1, 14, 2, 4864, 151936, true}, /* and a head of its own */
+    {"tiny", 64, 2, 4, 2, 128, 256, false},
 };
 
 struct tensor {
@@ -62,6 +66,9 @@ static void list_tensors(const struct size *s)
         {"post_attention_layernorm.weight", s->hidden, 0},
     };
     add("model.embed_tokens.weight", s->vocab, s->hidden, 0, 0.02F);
+    if (s->untied) {
+        add("lm_head.weight", s->vocab, s->hidden, 0, 0.02F);
+    }
     add("model.norm.weight", s->hidden, 0, 1, 0.1F);
     for (unsigned l = 0; l < s->layers; l++) {
         for (size_t p = 0; p < sizeof parts / sizeof parts[0]; p++) {
@@ -160,9 +167,10 @@ static int write_config(const char *path, const struct size *s)
             "  \"intermediate_size\": %u,\n  \"num_attention_heads\": %u,\n"
             "  \"num_hidden_layers\": %u,\n  \"num_key_value_heads\": %u,\n"
             "  \"rms_norm_eps\": 1e-06,\n  \"rope_theta\": 1000000.0,\n"
-            "  \"tie_word_embeddings\": true,\n  \"torch_dtype\": \"bfloat16\",\n"
+            "  \"tie_word_embeddings\": %s,\n  \"torch_dtype\": \"bfloat16\",\n"
             "  \"vocab_size\": %u\n}\n",
-            s->hidden, s->ff, s->heads, s->layers, s->kv, s->vocab);
+            s->hidden, s->ff, s->heads, s->layers, s->kv, s->untied ? "false" : "true",
+            s->vocab);
     return fclose(out);
 }
 
@@ -176,7 +184,7 @@ int main(int argc, char **argv)
         }
     }
     if (!s) {
-        fprintf(stderr, "usage: make_model 0.5B|1.5B|wide|tiny OUT\n");
+        fprintf(stderr, "usage: make_model 0.5B|1.5B|wide|headed|tiny OUT\n");
         return 2;
     }
     list_tensors(s);

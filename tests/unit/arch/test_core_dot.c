@@ -67,6 +67,30 @@ static void many_rows_give_the_bits_of_one_row(void **state)
     }
 }
 
+static void pairs_give_the_bits_of_single_products(void **state)
+{
+    (void)state;
+    double rows[WW_DOT_PAIRS][MOST + 1];
+    const double *const x[WW_DOT_PAIRS] = {rows[0] + 1, rows[1] + 1, rows[2] + 1};
+    uint64_t seed = 3;
+    for (size_t i = 0; i < WW_DOT_PAIRS * (MOST + 1); i++) {
+        rows[i % WW_DOT_PAIRS][i / WW_DOT_PAIRS] = noise(&seed) * (i % 5 ? 1 : 1e9);
+    }
+    for (size_t n = 2; n <= WW_DOT_PAIRS; n++) {
+        for (size_t len = 0; len <= MOST; len++) {
+            double got[WW_DOT_PAIRS * (WW_DOT_PAIRS + 1) / 2];
+            const double *next = got;
+            ww_dot_pairs(x, n, len, got);
+            for (size_t a = 0; a < n; a++) {
+                for (size_t b = a; b < n; b++, next++) {
+                    const double want = ww_dot(x[a], x[b], len);
+                    assert_memory_equal(next, &want, sizeof(want));
+                }
+            }
+        }
+    }
+}
+
 static void add_scaled_adds(void **state)
 {
     (void)state;
@@ -81,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dot_has_the_documented_order_at_every_length),
         cmocka_unit_test(many_rows_give_the_bits_of_one_row),
+        cmocka_unit_test(pairs_give_the_bits_of_single_products),
         cmocka_unit_test(add_scaled_adds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,11 +66,32 @@ static void sums_of_few_have_the_bits_of_plain_loops(void **state)
     }
 }
 
+static void totals_begin_with_plus_zero(void **state)
+{
+    (void)state;
+    fill();
+    for (uint32_t n = 1; n <= MOST; n++) {
+        double got[N];
+        for (uint32_t s = 0; s < n; s++) {
+            x[s][5] = -0.0;
+        }
+        ww_weighted_total(x, n, N, got);
+        for (size_t i = 0; i < N; i++) {
+            double want = 0;
+            for (uint32_t s = 0; s < n; s++) {
+                want = want + x[s][i];
+            }
+            assert_memory_equal(&got[i], &want, sizeof(want));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(few_are_elected_as_many_are),
         cmocka_unit_test(sums_of_few_have_the_bits_of_plain_loops),
+        cmocka_unit_test(totals_begin_with_plus_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

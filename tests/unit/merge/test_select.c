@@ -2,11 +2,15 @@
 /* Exact cuts against a sort, over tiles in any order. */
 #include "ww_test.h"
 
+#include <math.h>
+
 #include "merge/bracket.h"
+#include "merge/kept.h"
 #include "merge/mask.h"
 #include "merge/pick.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
+#include "util/fail.h"
 #include "util/fault.h"
 #include "ww_random.h"
 
@@ -297,6 +301,97 @@ static void picking_by_vectors_is_picking_one_by_one(void **state)
     }
 }
 
+static void the_least_of_a_key_has_it_and_what_is_below_has_not(void **state)
+{
+    (void)state;
+    static const uint32_t ends[] = {1, 2, 3, 0x7fffff, 0x800000, 0x800001, 0x7f7fffff};
+    uint64_t seed = 6;
+
+    assert_true(ww_key_least(0) == 0 && isinf(ww_key_least(0x7f800001)) &&
+                isinf(ww_key_least(UINT64_MAX)));
+    assert_true(ww_key_magnitude(ww_key_least(0x7f800000), false) == 0x7f800000);
+    for (size_t i = 0; i < 2000; i++) {
+        const uint32_t key = i < WW_LEN(ends) ? ends[i]
+                                              : (uint32_t)(1 + fx_random(&seed) % 0x7f7fffff);
+        const double least = ww_key_least(key);
+        assert_true(ww_key_magnitude(least, false) >= key);
+        assert_true(ww_key_magnitude(nextafter(least, 0), false) < key);
+    }
+}
+
+/* Two cuts over few values, with equal ones on both sides of each: what is kept by the
+ * range, or where there is none by bytes, is what the cuts say one by one. */
+static void ranges_keep_what_cuts_say(void **state)
+{
+    (void)state;
+    enum { BLOCK = 77, LAST = N - N % BLOCK };
+    struct ww_cut cuts[2] = {{.take = 0}, {.take = 0}};
+    uint64_t seed = 12;
+    static double x[N], want[N];
+    static uint64_t keys[N];
+    static uint8_t above[2][N];
+
+    for (unsigned round = 0; round < 30; round++) {
+        const uint64_t takes[] = {0, 1, 400, 3000, UINT64_MAX};
+        uint64_t seen[2] = {0, 0};
+        uint64_t seen_by_key[2] = {0, 0};
+        unsigned n_ranges = 0;
+        for (size_t i = 0; i < N; i++) {
+            x[i] = (double)(fx_random(&seed) % 9) * 0x1p-9 - 0x1p-7;
+            keys[i] = ww_key_magnitude(x[i], false);
+        }
+        for (unsigned c = 0; c < 2; c++) {
+            cuts[c].take = takes[(round + c * (round / 5)) % WW_LEN(takes)];
+            cuts[c].key = ww_key_magnitude((double)(1 + 2 * c) * 0x1p-9, false);
+        }
+        for (size_t at = 0; at < LAST; at += BLOCK) {
+            double range[2];
+            for (unsigned c = 0; c < 2; c++) {
+                ww_select_above(&cuts[c], 0, keys + at, BLOCK, &seen_by_key[c],
+                                above[c] + at);
+            }
+            for (size_t i = at; i < at + BLOCK; i++) {
+                above[0][i] &= !above[1][i];
+                want[i] = above[0][i] ? x[i] * 3 * 0.7 : 0;
+            }
+            if (ww_select_range(cuts, 2, 0, x + at, BLOCK, seen, range)) {
+                n_ranges++;
+                ww_keep_range(x + at, range, 3, 0.7, BLOCK);
+            } else {
+                uint8_t one[2][BLOCK];
+                for (unsigned c = 0; c < 2; c++) {
+                    ww_select_above(&cuts[c], 0, keys + at, BLOCK, &seen[c], one[c]);
+                }
+                for (size_t i = 0; i < BLOCK; i++) {
+                    one[0][i] &= !one[1][i];
+                }
+                ww_keep_bytes(x + at, one[0], 3, 0.7, BLOCK);
+            }
+        }
+        assert_memory_equal(x, want, LAST * sizeof(*x));
+        assert_true(n_ranges > LAST / BLOCK * 3 / 4); /* all but those about a cut */
+    }
+}
+
+static void bits_keep_what_bytes_keep(void **state)
+{
+    (void)state;
+    uint64_t seed = 13;
+    double x[100], y[100];
+    uint8_t keep[100], bits[13];
+
+    for (size_t n = 0; n <= WW_LEN(x); n += 4) {
+        for (size_t i = 0; i < n; i++) {
+            keep[i] = fx_random(&seed) % 2;
+            x[i] = y[i] = (double)(fx_random(&seed) % 1000) - 500;
+        }
+        ww_mask_pack(keep, n, bits);
+        ww_keep_bytes(x, keep, 1.5, -0.3, n);
+        ww_keep_bits(y, bits, 1.5, -0.3, n);
+        assert_memory_equal(x, y, n * sizeof(*x));
+    }
+}
+
 static void signed_keys_sort_and_come_back(void **state)
 {
     (void)state;
@@ -352,14 +447,15 @@ static void a_row_keeps_what_draws_and_ranks_say(void **state)
 {
     (void)state;
     static const struct ww_row_odds odds[] = {
-        {0.4, 0.2, false}, {0.4, 0.2, true},    {0.7, -0.3, false},
-        {0.5, 0, true},    {0.01, 0.98, false},
+        {0.4, 0.2, false, NULL},    {0.4, 0.2, true, NULL}, {0.7, -0.3, false, NULL},
+        {0.5, 0, true, NULL}, {0.01, 0.98, false, NULL},
     };
     enum { MOST = 5000 };
     uint64_t seed = 11;
     static uint32_t keys[MOST], draws[MOST];
     static double rank[MOST];
-    static uint8_t keep[MOST];
+    static uint8_t keep[MOST], again[MOST];
+    static uint32_t last[MOST];
     uint8_t *scratch = malloc(WW_ROW_KEEP_SCRATCH(MOST));
     size_t sizes[] = {1, 2, 63, 896, MOST};
 
@@ -378,6 +474,10 @@ static void a_row_keeps_what_draws_and_ranks_say(void **state)
             const double bound = (o.low + o.step * rank[i]) * 0x1p32;
             assert_int_equal(keep[i], (double)draws[i] < bound);
         }
+        ww_row_last(&o, n, last);
+        o.last = last;
+        ww_row_keep(keys, draws, n, &o, scratch, again);
+        assert_memory_equal(keep, again, n);
     }
     free(scratch);
 }
@@ -415,6 +515,9 @@ int main(void)
         cmocka_unit_test(brackets_find_the_cuts_of_histograms),
         cmocka_unit_test(memory_that_is_out_is_told_or_costs_a_pass),
         cmocka_unit_test(picking_by_vectors_is_picking_one_by_one),
+        cmocka_unit_test(the_least_of_a_key_has_it_and_what_is_below_has_not),
+        cmocka_unit_test(ranges_keep_what_cuts_say),
+        cmocka_unit_test(bits_keep_what_bytes_keep),
         cmocka_unit_test(signed_keys_sort_and_come_back),
         cmocka_unit_test(row_ranks_are_those_of_a_sort),
         cmocka_unit_test(a_row_keeps_what_draws_and_ranks_say),

@@ -30,6 +30,10 @@ struct fx_params {
     enum ww_err fail_run; /* what the last tile answers */
     enum ww_err fail_open;
     enum ww_err fail_close;
+    const uint8_t *wanted[WW_MAX_SOURCES]; /* what is to be lent, n_lent of each */
+    uint64_t n_lent;
+    unsigned lent; /* times, of which returned */
+    unsigned returned;
 };
 
 struct fx {
@@ -130,6 +134,18 @@ static inline enum ww_err fx_close(void *state, bool complete, struct ww_error *
         }
     }
     return WW_OK;
+}
+
+/* Sources come whole and right, before the kernel is opened. */
+static inline void fx_lend(const void *params, const uint8_t *const *sources)
+{
+    struct fx_params *p = (struct fx_params *)(uintptr_t)params;
+    p->lent += sources != NULL;
+    p->returned += sources == NULL;
+    for (uint32_t s = 0; sources && s < p->n_sources; s++) {
+        assert_int_equal(p->opened, 0);
+        assert_memory_equal(sources[s], p->wanted[s], p->n_lent);
+    }
 }
 
 static const struct ww_kernel fx_kernel = {"test sum", fx_open, fx_run, fx_close};
@@ -320,6 +336,20 @@ static inline struct fx_params *fx_tensor(struct fx *f,
     return params;
 }
 
+/* The tensor added last has its sources lent when it is opened. */
+static inline void fx_lends(struct fx *f)
+{
+    const struct ww_output *output = &f->outputs[f->plan.n_outputs - 1];
+    struct ww_piece *piece = &output->pieces[output->n_pieces - 1];
+    struct fx_params *p = &f->params[f->n_used - 1];
+
+    piece->lend = fx_lend;
+    p->n_lent = piece->n_bytes;
+    for (uint32_t s = 0; s < piece->n_sources; s++) {
+        p->wanted[s] = f->data[piece->sources[s].input] + piece->sources[s].offset;
+    }
+}
+
 static inline void fx_reset(struct fx *f)
 {
     for (uint32_t i = 0; i < f->n_used; i++) {
@@ -327,6 +357,8 @@ static inline void fx_reset(struct fx *f)
         f->params[i].closed = 0;
         f->params[i].completed = 0;
         f->params[i].tiles = 0;
+        f->params[i].lent = 0;
+        f->params[i].returned = 0;
     }
 }
 

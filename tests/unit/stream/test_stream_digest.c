@@ -2,6 +2,7 @@
 /* The digest of a source is right whatever order and share of it the pieces take, and an
  * input in file order is read once. */
 #include "stream_fixture.h"
+#include "util/fail.h"
 
 #define MIB ((uint64_t)1 << 20)
 
@@ -36,6 +37,61 @@ static void digest_in_order_reads_once(void **state)
     fx_copy(f, a, at.offset, 20 * MIB + 11 - at.offset, false);
     run_dry(f, 0, &n);
     assert_int_equal(n, 20 * MIB + 11 - 1000);
+    fx_free(f);
+}
+
+/* Sources of a kernel that looks at them first are read once, for its opening, its tiles
+ * and the digests; what is small or does not fit is left to the kernel. */
+static void sources_are_lent_where_they_fit(void **state)
+{
+    (void)state;
+    static const uint64_t rows[] = {3 * 1024, 100, 600, 5 * 1024, 1024, 4 * 1024 + 7};
+    static const uint64_t memories[] = {0, 32 * MIB, 16 * MIB};
+    struct fx *f = fx_new(NULL, 28);
+    const uint64_t size = 20 * MIB;
+    const uint32_t in[2] = {fx_input(f, size, true), fx_input(f, size, true)};
+    struct fx_params *params[WW_LEN(rows)];
+    uint64_t at = 333;
+
+    fx_output(f, "a");
+    fx_bytes(f, in[0], 0, 333, true);
+    for (size_t i = 0; i < WW_LEN(rows); i++) {
+        const struct ww_piece_source from[2] = {{in[0], at}, {in[1], at}};
+        params[i] = fx_tensor(f, from, 2, rows[i], 1024, FX_IDENTITY);
+        fx_lends(f);
+        at += rows[i] * 1024;
+    }
+    for (size_t m = 0; m < WW_LEN(memories); m++) {
+        const uint64_t arena = (memories[m] ? memories[m] : 256 * MIB) / 8 * 7;
+        uint64_t n = 0;
+        run_dry(f, memories[m], &n);
+        assert_int_equal(n, 2 * size - 333); /* each byte once */
+        for (size_t i = 0; i < WW_LEN(rows); i++) {
+            const bool fits = rows[i] >= 512 && 2 * (rows[i] + 8) * 1024 <= arena / 8 * 3;
+            assert_int_equal(params[i]->lent, fits);
+            assert_int_equal(params[i]->returned, fits);
+        }
+        assert_true(params[0]->lent == (memories[m] != 16 * MIB));
+    }
+    fx_free(f);
+}
+
+/* The same of tensors in another order than that of the file, and of one tensor twice. */
+static void what_is_lent_out_of_order_is_read_twice_at_most(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 29);
+    const uint32_t a = fx_input(f, 12 * MIB, true);
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    for (uint64_t k = 4; k-- > 0;) {
+        const struct ww_piece_source from[2] = {{a, 3 * k * MIB}, {a, 3 * k * MIB}};
+        fx_tensor(f, from, 2, 3 * 1024, 1024, FX_IDENTITY);
+        fx_lends(f);
+    }
+    run_dry(f, 64 * MIB, &n);
+    assert_true(n >= 24 * MIB && n <= 36 * MIB);
     fx_free(f);
 }
 
@@ -170,6 +226,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_in_order_reads_once),
+        cmocka_unit_test(sources_are_lent_where_they_fit),
+        cmocka_unit_test(what_is_lent_out_of_order_is_read_twice_at_most),
         cmocka_unit_test(digest_fills_gaps),
         cmocka_unit_test(digest_fills_gaps_inside_a_job),
         cmocka_unit_test(digest_of_backward_order_reads_twice_at_most),
