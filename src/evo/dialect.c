@@ -13,19 +13,20 @@ static const struct ww_json_limits answer_limits = {(size_t)64 << 20, 24, 800000
 
 /* In the order in which "auto" looks for their signs; the two without one are last. */
 static const struct ww_dialect rows[] = {
-    {"llama-server", 1, "/props", "default_generation_settings", "/completion",
+    {"llama-server", 1, false, {"/props"}, "default_generation_settings", "/completion",
      ww_llama_write, ww_llama_read, NULL, NULL, NULL},
-    {"sglang", 1, "/get_model_info", "model_path", "/generate", ww_sglang_write,
-     ww_sglang_read_next, "/generate", ww_sglang_write, ww_sglang_read_score},
-    {"tgi", 1, "/info", "model_id", "/generate", ww_tgi_write, ww_tgi_read_next,
+    {"sglang", 1, false, {"/model_info", "/get_model_info"}, "model_path", "/generate",
+     ww_sglang_write, ww_sglang_read_next, "/generate", ww_sglang_write,
+     ww_sglang_read_score},
+    {"tgi", 1, false, {"/info"}, "model_id", "/generate", ww_tgi_write, ww_tgi_read_next,
      "/generate", ww_tgi_write, ww_tgi_read_score},
-    {"vllm", 2, "/version", "version", "/v1/completions", ww_text_write,
+    {"vllm", 2, false, {"/version"}, "version", "/v1/completions", ww_text_write,
      ww_text_read_next, "/v1/completions", ww_vllm_write, ww_vllm_read},
-    {"ollama", 1, "/api/version", "version", "/api/generate", ww_ollama_write,
+    {"ollama", 2, true, {"/api/version"}, "version", "/api/generate", ww_ollama_write,
      ww_ollama_read, NULL, NULL, NULL},
-    {"openai-completions", 2, NULL, NULL, "/v1/completions", ww_text_write,
+    {"openai-completions", 2, false, {NULL}, NULL, "/v1/completions", ww_text_write,
      ww_text_read_next, "/v1/completions", ww_text_write, ww_text_read_score},
-    {"openai-chat", 2, NULL, NULL, "/v1/chat/completions", ww_chat_write, ww_chat_read,
+    {"openai-chat", 3, true, {NULL}, NULL, "/v1/chat/completions", ww_chat_write, ww_chat_read,
      NULL, NULL, NULL},
 };
 

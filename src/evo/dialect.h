@@ -48,11 +48,14 @@ typedef enum ww_err (*ww_answer_reader)(const struct ww_ask *ask,
                                         const struct ww_jnode *root,
                                         struct ww_scored *out, struct ww_error *err);
 
+#define WW_DIALECT_SIGNS 2
+
 struct ww_dialect {
     const char *name;
     uint32_t version;   /* of our reading: a higher one asks again */
-    const char *sign;   /* path that only this server answers a GET on; NULL */
-    const char *member; /* in the answer there */
+    bool quiet_end;     /* shows no list where the likeliest token is the end */
+    const char *sign[WW_DIALECT_SIGNS]; /* paths that only this server answers a GET on */
+    const char *member;                 /* in the answer there */
     const char *next_path;
     ww_ask_writer next_write;
     ww_answer_reader next_read;

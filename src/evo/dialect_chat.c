@@ -2,7 +2,8 @@
 /*
  * Servers that list a generated token as {token, logprob, bytes, top_logprobs: [...]}:
  * OpenAI's chat, llama-server, Ollama. "bytes" is believed before "token": parts of
- * characters all print alike.
+ * characters all print alike. Servers that make the bytes from the printed text (Ollama,
+ * vLLM) give U+FFFD for such a part, which is no token's.
  */
 #include <math.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define MOST_BYTES 1024
 #define FORCING 10000 /* added to a logit */
 #define OLLAMA_TOP 20
+#define UNTOLD (-0.6931471805599453) /* ln 1/2: the likeliest, by a number not told */
 
 /* A token's bytes to room; false when it has none. */
 static bool read_bytes(const struct ww_jnode *list, uint8_t *room, size_t *len)
@@ -60,7 +62,8 @@ static enum ww_err read_entry(const struct ww_ask *ask, const struct ww_jnode *t
         const struct ww_span end = {(const uint8_t *)ask->end, strlen(ask->end)};
         ww_part_list_add(list, end, logprob);
     } else if (!ww_part_token_id(text, &id) &&
-               read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0) {
+               read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0 &&
+               !ww_part_replaced((struct ww_span){*room, len})) {
         ww_part_list_add(list, (struct ww_span){*room, len}, logprob);
         *room += len;
     } else {
@@ -97,7 +100,9 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
     uint8_t *bytes = NULL;
     const struct ww_jnode *first = content ? ww_jat(content, ask->skip) : NULL;
     if (!content || ww_jtype(content) != WW_J_ARRAY) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED, "the server gives no log-probabilities");
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the server gives no log-probabilities, which a pool is made of "
+                       "(some are started with a switch for them)");
     }
     if (first && ask->forced.len > 0) {
         return read_forced(ask, first, tokens, out, err);
@@ -126,6 +131,31 @@ static enum ww_err read_first(const struct ww_ask *ask, const struct ww_jnode *c
     ww_free(bytes);
     ww_part_list_release(&list);
     return rc;
+}
+
+/* A server that shows no list where its likeliest token is the end: the end alone, with a
+ * number that a likeliest token may have. Without a text for it nothing is known. */
+static enum ww_err read_ended(const struct ww_ask *ask, uint64_t tokens,
+                              struct ww_scored *out, struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    enum ww_err rc = ww_part_list_room(&list, 1, err);
+    if (!rc && ask->end[0]) {
+        ww_part_list_add(
+            &list, (struct ww_span){(const uint8_t *)ask->end, strlen(ask->end)}, UNTOLD);
+    }
+    rc = rc ? rc : ww_part_next(ask, &list, tokens, out, err);
+    ww_part_list_release(&list);
+    return rc;
+}
+
+/* Nothing was generated, and that was the model's will? */
+static bool ended(const struct ww_jnode *content, const struct ww_jnode *reason)
+{
+    const char *word = "";
+    const bool none = !content || ww_jtype(content) == WW_J_NULL ||
+                      (ww_jtype(content) == WW_J_ARRAY && ww_jsize(content) == 0);
+    return none && ww_jstr(reason, &word) && strcmp(word, "stop") == 0;
 }
 
 static void write_message(struct ww_jw *w, const char *role, struct ww_span text)
@@ -173,8 +203,13 @@ enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
     if (!choice) {
         return WW_FAIL(err, local.code, "%s", local.text);
     }
-    return read_first(ask, ww_jget(ww_jget(choice, "logprobs"), "content"),
-                      ww_part_usage(root), out, err);
+    const struct ww_jnode *lists = ww_jget(choice, "logprobs");
+    const struct ww_jnode *content = ww_jget(lists, "content");
+    if (lists && ww_jtype(lists) == WW_J_OBJECT &&
+        ended(content, ww_jget(choice, "finish_reason"))) {
+        return read_ended(ask, ww_part_usage(root), out, err);
+    }
+    return read_first(ask, content, ww_part_usage(root), out, err);
 }
 
 /* Every adapter is named: what is not would keep its scale in some versions. */
@@ -274,5 +309,8 @@ enum ww_err ww_ollama_read(const struct ww_ask *ask, const struct ww_jnode *root
     uint64_t said = 0;
     (void)ww_ju64(ww_jget(root, "prompt_eval_count"), &prompt);
     (void)ww_ju64(ww_jget(root, "eval_count"), &said);
-    return read_first(ask, ww_jget(root, "logprobs"), prompt + said, out, err);
+    const struct ww_jnode *content = ww_jget(root, "logprobs");
+    return ended(content, ww_jget(root, "done_reason"))
+               ? read_ended(ask, prompt + said, out, err)
+               : read_first(ask, content, prompt + said, out, err);
 }

@@ -34,7 +34,12 @@ enum ww_err ww_part_text(const struct ww_ask *ask, struct ww_jw *w, const char *
 bool ww_part_token(const char *text, struct ww_span *out)
 {
     *out = (struct ww_span){(const uint8_t *)text, strlen(text)};
-    return out->len > 0 && !strstr(text, REPLACEMENT);
+    return out->len > 0 && !ww_part_replaced(*out);
+}
+
+bool ww_part_replaced(struct ww_span bytes)
+{
+    return memmem(bytes.data, bytes.len, REPLACEMENT, strlen(REPLACEMENT)) != NULL;
 }
 
 void ww_part_list_release(struct ww_part_list *list)

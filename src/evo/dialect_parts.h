@@ -13,6 +13,9 @@ enum ww_err ww_part_text(const struct ww_ask *ask, struct ww_jw *w, const char *
  *  holds U+FFFD). */
 bool ww_part_token(const char *text, struct ww_span *out);
 
+/** Does it hold U+FFFD, as what a server could not print? */
+bool ww_part_replaced(struct ww_span bytes);
+
 /** False for a text that is no "token_id:NUMBER". */
 bool ww_part_token_id(const char *text, int64_t *id);
 

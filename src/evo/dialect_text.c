@@ -67,7 +67,9 @@ static const struct ww_jnode *logprobs_of(const struct ww_jnode *root,
     const struct ww_jnode *choice = ww_part_choice(root, err);
     const struct ww_jnode *lp = ww_jget(choice, "logprobs");
     if (choice && (!lp || ww_jtype(lp) != WW_J_OBJECT)) {
-        (void)WW_FAIL(err, WW_E_UNSUPPORTED, "the server gives no log-probabilities");
+        (void)WW_FAIL(err, WW_E_UNSUPPORTED,
+                      "the server gives no log-probabilities, which a pool is made of "
+                      "(some are started with a switch for them)");
         return NULL;
     }
     return lp;

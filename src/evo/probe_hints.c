@@ -19,6 +19,12 @@
 
 static const char *const question = "The colour of the sky on a clear day is";
 
+/* Is the end told in another way than by its text in a list? */
+static bool hears_end(const struct ww_member_facts *facts)
+{
+    return facts->hints.has_end_id || facts->hints.hides_end || facts->dialect->quiet_end;
+}
+
 struct ww_ask ww_ask_next(const struct ww_member *member,
                           const struct ww_member_facts *facts, struct ww_span prompt,
                           struct ww_span answer, uint32_t top)
@@ -26,7 +32,7 @@ struct ww_ask ww_ask_next(const struct ww_member *member,
     return (struct ww_ask){
         .prompt = prompt,
         .answer = answer,
-        .end = facts->hints.has_end_id || facts->hints.hides_end ? member->end : "",
+        .end = hears_end(facts) ? member->end : "",
         .model = member->model,
         .top = top,
         .hints = &facts->hints,

@@ -142,6 +142,21 @@ static enum ww_err try_dialect(struct ww_endpoint *e, const struct ww_member *me
     return ww_endpoint_ask(e, dialect, &ask, &out->canary, err);
 }
 
+/* One of the paths that this kind of server answers: newer ones may have another. */
+static enum ww_err find_sign(struct ww_endpoint *e, const struct ww_dialect *row,
+                             bool *found, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    *found = false;
+    for (size_t i = 0; i < WW_DIALECT_SIGNS && row->sign[i] && !*found && !rc; i++) {
+        struct ww_json *json = NULL;
+        rc = ww_endpoint_get(e, row->sign[i], &json, err);
+        *found = !rc && json && ww_jget(ww_json_root(json), row->member);
+        ww_json_free(json);
+    }
+    return rc;
+}
+
 /* By a path that only one kind of server answers; else the two that have no such path,
  * in order. */
 static enum ww_err find_dialect(struct ww_endpoint *e, const struct ww_member *member,
@@ -153,11 +168,9 @@ static enum ww_err find_dialect(struct ww_endpoint *e, const struct ww_member *m
     if (row) {
         return try_dialect(e, member, row, top, out, err);
     }
-    for (size_t i = 0; (row = ww_dialect_at(i)) && row->sign && !rc; i++) {
-        struct ww_json *json = NULL;
-        rc = ww_endpoint_get(e, row->sign, &json, err);
-        const bool found = !rc && json && ww_jget(ww_json_root(json), row->member);
-        ww_json_free(json);
+    for (size_t i = 0; (row = ww_dialect_at(i)) && row->sign[0] && !rc; i++) {
+        bool found = false;
+        rc = find_sign(e, row, &found, err);
         if (found) {
             return try_dialect(e, member, row, top, out, err);
         }
@@ -168,7 +181,7 @@ static enum ww_err find_dialect(struct ww_endpoint *e, const struct ww_member *m
     struct ww_error first = {0};
     rc = WW_E_UNSUPPORTED;
     for (size_t i = 0; (row = ww_dialect_at(i)) && another_way(rc); i++) {
-        if (!row->sign) {
+        if (!row->sign[0]) {
             ww_error_clear(err);
             rc = try_dialect(e, member, row, top, out, err);
             first = first.code ? first : *err;

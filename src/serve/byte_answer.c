@@ -121,8 +121,8 @@ static enum ww_err enter(struct ww_answer *a, struct ww_error *err)
         if (!wanted[m]) {
             continue;
         }
-        if (!a->tokens && !a->prompt_tokens && a->said[m].tokens > 1) {
-            a->prompt_tokens = a->said[m].tokens - 1;
+        if (!a->tokens && !a->prompt_tokens) {
+            a->prompt_tokens = ww_answer_counted(a, m);
         }
         rc = keep(&b->way[m], so_far.len, &a->said[m], err);
     }

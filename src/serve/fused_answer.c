@@ -128,6 +128,16 @@ out:
     return rc;
 }
 
+/* The answer so far, the token that the server says and an end token that it scored are
+ * in its count. */
+uint64_t ww_answer_counted(const struct ww_answer *answer, uint32_t m)
+{
+    const uint64_t counted = answer->said[m].tokens;
+    const uint64_t aside =
+        (uint64_t)answer->tokens + 1 + answer->pool.facts[m].hints.hides_end;
+    return counted > aside ? counted - aside : 0;
+}
+
 static enum ww_err take_token(struct ww_answer *a, struct ww_error *err)
 {
     const struct ww_question *r = a->question;
@@ -139,8 +149,7 @@ static enum ww_err take_token(struct ww_answer *a, struct ww_error *err)
         return rc;
     }
     for (uint32_t m = 0; m < a->fuse.rule->k && !a->prompt_tokens; m++) {
-        const uint64_t counted = a->said[m].tokens;
-        a->prompt_tokens = counted > a->tokens + 1 ? counted - a->tokens - 1 : 0;
+        a->prompt_tokens = ww_answer_counted(a, m);
     }
     rc = fuse(a, err);
     if (rc) {

@@ -65,6 +65,9 @@ enum ww_err ww_answer_step(struct ww_answer *answer, struct ww_error *err) WW_MU
 bool ww_answer_token(const struct ww_member *member, struct ww_span said,
                      struct ww_span *out);
 
+/** Tokens of the question by what member m counted for its last answer; 0: not told. */
+uint64_t ww_answer_counted(const struct ww_answer *answer, uint32_t m);
+
 /** WW_E_LIMIT for an answer that began WW_ANSWER_SECONDS before or earlier. */
 enum ww_err ww_answer_in_time(double started, struct ww_error *err) WW_MUST_USE;
 

@@ -175,20 +175,25 @@ END
     done
     curl -s -m 20 "$base/v1/completions" -d '{"model": "fusion", "prompt": "R:abcd=", "max_tokens": 9, "temperature": 0}' >body
     jq -e '.choices[0].text == "dcba" and .choices[0].finish_reason == "stop"' body
+    # the end that was scored behind the text is not the question's
+    jq -e '.usage.prompt_tokens == 7' body
 }
 
 @test "the same model behind every kind of server says the same" {
     mock completions --skill rev --seed 1
-    for shape in llama vllm sglang tgi ollama; do mock $shape --skill rev --seed 1 --shape $shape; done
+    for shape in llama vllm sglang sglang-old tgi ollama; do mock $shape --skill rev --seed 1 --shape $shape; done
     rows 1 6 | grep '"R:' >tasks.jsonl
-    declare -A dialect=([completions]=openai-completions [llama]=llama-server)
-    for shape in completions llama vllm sglang tgi ollama; do
+    declare -A dialect=([completions]=openai-completions [llama]=llama-server [sglang-old]=sglang)
+    for shape in completions llama vllm sglang sglang-old tgi ollama; do
         pool $shape >pool.yml
         "$WW" evo run pool.yml tasks.jsonl --cache $shape --rule best-single --json >$shape.json
-        jq -r '.rules[0].bits * 1e9 | round' $shape.json >>bits
+        [ $shape = ollama ] || jq -r '.rules[0].bits * 1e9 | round' $shape.json >>bits
         [ "$("$WW" evo probe pool.yml --json | jq -r .members[0].dialect)" = "${dialect[$shape]:-$shape}" ]
     done
     [ "$(sort -u bits | wc -l)" = 1 ]
+    # one that shows no list where it ends: the end is known to be likeliest, and one half is said for it
+    [ "$(jq '.rules[0] | [.accuracy, .answers]' ollama.json)" = "$(jq '.rules[0] | [.accuracy, .answers]' tgi.json)" ]
+    [ "$(jq -s '.[0].rules[0].bits > .[1].rules[0].bits' ollama.json tgi.json)" = true ]
     # one call for an item and the canaries where prompts are scored, one for each token else
     [ "$(jq -s 'map(.calls) | .[0] == .[1]' completions.json vllm.json)" = true ]
     [ "$(jq -s 'map(.calls) | .[0] < .[1] / 2' sglang.json ollama.json)" = true ]

@@ -242,6 +242,10 @@ void answer_ollama(const struct ww_jnode *q, struct ww_jw *w)
     ww_jw_kbool(w, "done", true);
     ww_jw_ku64(w, "prompt_eval_count", strlen(prompt));
     ww_jw_ku64(w, "eval_count", 1);
+    ww_jw_kstr(w, "done_reason", best[0] == N_SIGNS ? "stop" : "length");
+    if (best[0] == N_SIGNS) { /* it says nothing of its end */
+        return;
+    }
     ww_jw_key(w, "logprobs");
     ww_jw_array(w);
     ww_jw_object(w);

@@ -7,7 +7,7 @@
  *
  *   mock_server --port-file F [--port N] [--model NAME] [--seed N]
  *               [--skill rev|caesar] [--pairs]
- *               [--shape completions|llama|chat|vllm|sglang|tgi|ollama]
+ *               [--shape completions|llama|chat|vllm|sglang|sglang-old|tgi|ollama]
  *               [--key K] [--delay-ms N]
  *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
  *               [--vocabulary N] [--turn N] [--hides-end] [--shifts]
@@ -208,6 +208,7 @@ static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsign
     const char *prompt = "";
     uint64_t top = 5;
     bool echo = false;
+    static _Thread_local struct cut c;
     (void)ww_jstr(ww_jget(q, "prompt"), &prompt);
     (void)ww_ju64(ww_jget(q, "logprobs"), &top);
     (void)ww_jbool(ww_jget(q, "echo"), &echo);
@@ -230,7 +231,8 @@ static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsign
     }
     ww_jw_close(w);
     ww_jw_close(w);
-    write_usage(w, strlen(prompt));
+    cut_text(prompt, strlen(prompt), &c);
+    write_usage(w, c.n);
 }
 
 static void answer_llama(const struct ww_jnode *q, struct ww_jw *w, unsigned number)
@@ -333,7 +335,7 @@ static bool answer(int fd, const char *body, size_t len)
         answer_chat(q, &w);
     } else if (strcmp(mock.shape, "vllm") == 0 && ww_jget(q, "prompt_logprobs")) {
         answer_vllm(q, &w);
-    } else if (strcmp(mock.shape, "sglang") == 0) {
+    } else if (strncmp(mock.shape, "sglang", 6) == 0) {
         answer_sglang(q, &w);
     } else if (strcmp(mock.shape, "tgi") == 0) {
         answer_tgi(q, &w);
@@ -369,7 +371,8 @@ static const struct shape {
     {"llama", "/completion", "/props", "{\"default_generation_settings\": {}}"},
     {"chat", "/v1/chat/completions", NULL, NULL},
     {"vllm", "/v1/completions", "/version", "{\"version\": \"0.15.0\"}"},
-    {"sglang", "/generate", "/get_model_info", "{\"model_path\": \"mock\"}"},
+    {"sglang", "/generate", "/model_info", "{\"model_path\": \"mock\"}"},
+    {"sglang-old", "/generate", "/get_model_info", "{\"model_path\": \"mock\"}"},
     {"tgi", "/generate", "/info", "{\"model_id\": \"mock\"}"},
     {"ollama", "/api/generate", "/api/version", "{\"version\": \"0.13.0\"}"},
 };

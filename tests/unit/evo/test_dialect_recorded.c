@@ -207,9 +207,16 @@ static void ollama_lists_with_bytes(void **state)
         "\"bytes\":[195]}]}]}";
     static const char without[] = /* before 0.12.11 */
         "{\"model\":\"m\",\"response\":\"H\",\"done\":true,\"done_reason\":\"length\"}";
+    static const char replaced[] = /* made from what was printed */
+        "{\"done_reason\":\"length\",\"logprobs\":[{\"token\":\"H\",\"logprob\":-0.5,"
+        "\"top_logprobs\":[{\"token\":\"H\",\"logprob\":-0.5,\"bytes\":[72]},{\"token\":"
+        "\"\xEF\xBF\xBD\",\"logprob\":-1,\"bytes\":[239,191,189]}]}]}";
     struct ww_ask ask = next();
     struct ww_scored s;
     struct ww_error err = {0};
+    get("ollama", &ask, replaced, &s);
+    assert_true(s.at[0].n == 1 && ww_span_eq(s.at[0].top[0].bytes, span("H")));
+    ww_scored_release(&s);
     get("ollama", &ask, body, &s);
     is_list(&s.at[0], "H", -0.5, "\xC3", -1);
     assert_int_equal(s.tokens, 4);
@@ -220,6 +227,45 @@ static void ollama_lists_with_bytes(void **state)
     assert_true(wrote("ollama", &ask, "\"top_logprobs\":2"));
     ask.top = 64;
     assert_true(wrote("ollama", &ask, "\"top_logprobs\":20"));
+}
+
+/* Ollama leaves the end token out of its lists, and OpenAI's chats do: where it is the
+ * likeliest there is no list at all. */
+static void an_end_without_a_list_is_the_likeliest(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *dialect, *body;
+    } cases[] = {
+        {"ollama", "{\"model\":\"m\",\"response\":\"\",\"done\":true,\"done_reason\":"
+                   "\"stop\",\"prompt_eval_count\":3,\"eval_count\":1}"},
+        {"openai-chat",
+         "{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"
+         "\"\"},\"logprobs\":{\"content\":[],\"refusal\":null},\"finish_reason\":"
+         "\"stop\"}],\"usage\":{\"total_tokens\":4}}"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ww_ask ask = next();
+        struct ww_scored s;
+        get(cases[i].dialect, &ask, cases[i].body, &s);
+        assert_true(s.n == 1 && s.at[0].n == 0 && s.tokens == 4);
+        ww_scored_release(&s);
+        ask.end = "</s>";
+        get(cases[i].dialect, &ask, cases[i].body, &s);
+        assert_true(s.n == 1 && s.at[0].n == 1);
+        assert_true(ww_span_eq(s.at[0].top[0].bytes, span("</s>")));
+        assert_true(fabs(s.at[0].top[0].logprob + log(2)) < 1e-6);
+        ww_scored_release(&s);
+    }
+    /* a server that stopped and has no log-probabilities says nothing */
+    static const char without[] =
+        "{\"choices\":[{\"logprobs\":null,\"finish_reason\":\"stop\"}]}";
+    const struct ww_ask ask = next();
+    struct ww_scored s;
+    struct ww_error err = {0};
+    FAILS(ww_dialect_read(ww_dialect_named("openai-chat"), &ask, (const uint8_t *)without,
+                          strlen(without), &s, &err),
+          WW_E_UNSUPPORTED);
 }
 
 /* llama-cpp-python: the beginning of the text and special tokens print as nothing. */
@@ -271,6 +317,7 @@ int main(void)
         cmocka_unit_test(sglang_scores_and_goes_on),
         cmocka_unit_test(tgi_scores_without_lists_and_goes_on),
         cmocka_unit_test(ollama_lists_with_bytes),
+        cmocka_unit_test(an_end_without_a_list_is_the_likeliest),
         cmocka_unit_test(an_end_token_that_prints_as_nothing_is_scored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
