@@ -125,6 +125,14 @@ static void server_words(const struct ww_http_reply *reply, char out[SAID_CHARS 
     ww_json_free(json);
 }
 
+/* What may be wrong where no answer came. */
+static const char *advice(const struct ww_http_reply *reply)
+{
+    return strstr(reply->problem, "certificate")
+               ? "a certificate that the system does not know is named by 'ca_file'"
+               : "is it running, and is that its address?";
+}
+
 /* The end of all tries, said once. */
 static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_reply *reply,
                           unsigned tries, struct ww_error *err)
@@ -135,8 +143,9 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
     server_words(reply, words);
     switch (reply->status) {
     case 0:
-        return WW_FAIL(err, WW_E_IO, "member '%s' at '%s' gave no answer in %u %s: %s",
-                       name, e->member->url, tries, word, reply->problem);
+        return WW_FAIL(err, WW_E_IO,
+                       "member '%s' at '%s' gave no answer in %u %s: %s (%s)", name,
+                       e->member->url, tries, word, reply->problem, advice(reply));
     case 401:
     case 403:
         return WW_FAIL(err, WW_E_KEY, "member '%s' refuses the key%s (status %u)", name,
@@ -148,8 +157,11 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
                        e->member->model, words);
     default:
         return WW_FAIL(err, ww_http_retryable(reply->status) ? WW_E_IO : WW_E_UNSUPPORTED,
-                       "member '%s' answers with status %u after %u %s%s", name,
-                       reply->status, tries, word, words);
+                       "member '%s' answers with status %u after %u %s%s%s", name,
+                       reply->status, tries, word, words,
+                       reply->status >= 300 && reply->status < 400
+                           ? ": it is elsewhere, and nobody follows; correct its 'url'"
+                           : "");
     }
 }
 
@@ -197,7 +209,8 @@ static enum ww_err try_once(struct ww_endpoint *e, const struct ww_dialect *dial
         rc = ww_dialect_read(dialect, ask, reply.body.data, reply.body.len, out, err);
         *again = unreadable(rc);
         if (rc) {
-            ww_error_context(err, "member '%s' (%s)", e->member->name, dialect->name);
+            ww_error_context(err, "member '%s' (%s)%s", e->member->name, dialect->name,
+                             unreadable(rc) ? " gives what cannot be read" : "");
         }
     } else {
         *again = reply.may_retry;

@@ -50,8 +50,9 @@ static enum ww_err start(void *payload, const struct ww_member *member, uint64_t
     for (size_t i = 0; i < WW_LEN(limits) && !rc; i++) {
         if (limits[i].limit >= 0 && limits[i].would > limits[i].limit) {
             s->stopped = true;
-            rc = WW_FAIL(err, WW_E_LIMIT, "the limit of %g %s would be exceeded",
-                         limits[i].limit, limits[i].what);
+            rc = WW_FAIL(err, WW_E_LIMIT, "the limit of %g %s would be exceeded%s",
+                         limits[i].limit, limits[i].what,
+                         s->calls ? "" : " by the first call: raise it");
         }
     }
     if (!rc) {

@@ -85,7 +85,7 @@ static enum ww_err check_base(const struct ww_http_options *o, struct ww_error *
         return WW_FAIL(
             err, WW_E_USAGE,
             "'%s' is not encrypted and not on this machine: use https, or allow it "
-            "by name",
+            "('allow_plain: true')",
             base);
     }
     return WW_OK;

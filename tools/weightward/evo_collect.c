@@ -46,7 +46,7 @@ static int tell(const struct ww_collect_report *r)
         printf("root %s\n", r->root);
         return 0;
     }
-    printf("STOPPED: %s; run it again to go on\n", r->stopped);
+    printf("STOPPED: %s%s\n", r->stopped, r->calls ? "; run it again to go on" : "");
     return STOPPED;
 }
 

@@ -82,7 +82,8 @@ static int answer(const struct fit *opt, const char *verb,
         return status || report->complete ? status : STOPPED;
     }
     if (!report->complete) {
-        printf("STOPPED: %s; run it again to go on\n", report->stopped);
+        printf("STOPPED: %s%s\n", report->stopped,
+               report->calls ? "; run it again to go on" : "");
         return STOPPED;
     }
     tell(report, opt->output);
