@@ -158,7 +158,12 @@ enum ww_err ww_search_end(struct ww_search *s, const double *x, uint32_t n,
     }
     if (!rc) {
         write_gain(report, observations, w);
-        ww_search_numbers_json(s, "compared", pair, w);
+        if (observations > 0) {
+            ww_search_numbers_json(s, "compared", pair, w);
+        } else {
+            ww_jw_key(w, "compared");
+            ww_jw_null(w);
+        }
         rc = ww_search_point_json(s, chosen, w, err);
     }
     return rc ? rc : ww_search_add_numbers(s, chosen, report, err);

@@ -189,8 +189,8 @@ class Searched:
                 raise SystemExit("evo search failed")
             with open(path["out"]) as f:
                 found = json.load(f)
-        if "variables" in found:
-            found["scales"] = [found["compared"][n] for n in names]
+        if "variables" in found: # what was compared with the start, or the start where nothing was
+            found["scales"] = [(found["compared"] or found["variables"])[n] for n in names]
         return found
 
     def serve(self, listener, items):

@@ -141,6 +141,7 @@ static void what_was_not_scored_again_is_not_compared(void **state)
     ww_search_report_release(&r);
     struct ww_buf text = contents(p.out);
     assert_non_null(strstr(ww_buf_cstr(&text), "\"start_score\": null"));
+    assert_non_null(strstr(ww_buf_cstr(&text), "\"compared\": null"));
     ww_buf_release(&text);
     done(&p);
 }
