@@ -176,7 +176,7 @@ static struct ww_moments *make_rounded(void)
 static void blocks_that_shorten_weights_are_no_share_of_who_decayed(void **state)
 {
     (void)state;
-    const bool use[2] = {true, true};
+    const int8_t use[2] = {1, 1};
     uint32_t same[2];
     struct ww_fit fit;
     struct ww_moments *m = make_rounded();
