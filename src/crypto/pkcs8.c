@@ -17,6 +17,7 @@
 #include <openssl/x509.h>
 
 #include "crypto/ossl.h"
+#include "crypto/sealed.h"
 #include "util/fail.h"
 #include "util/str.h"
 
@@ -104,7 +105,10 @@ static enum ww_err find_block(struct ww_secret *pem, struct block *block,
     *block = (struct block){FORM_PLAIN, NULL, 0};
     const uint8_t *text = ww_secret_open(pem);
     BIO *bio = BIO_new_mem_buf(text, (int)ww_secret_len(pem));
-    if (bio) {
+    if (ww_record_is(text, ww_secret_len(pem))) {
+        rc = WW_FAIL(err, WW_E_KEY,
+                     "found a lock or recipient key, expected a signing key");
+    } else if (bio) {
         rc = next_block(bio, block, err);
     } else {
         rc = ww_ossl_fail(err, WW_E_NOMEM, "out of memory for a key");

@@ -16,6 +16,7 @@
 
 #include "crypto/curve.h"
 #include "crypto/ossl.h"
+#include "crypto/sealed.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -156,6 +157,11 @@ enum ww_err ww_pubkey_from_pem(const uint8_t *pem, size_t len, struct ww_pubkey 
         return WW_FAIL(err, WW_E_LIMIT,
                        "public key text has %zu bytes, at most %d are read", len,
                        PEM_FILE_MAX_BYTES);
+    }
+    if (ww_record_is(pem, len)) {
+        return WW_FAIL(err, WW_E_KEY,
+                       "found a lock or recipient key, expected the .pub file of a "
+                       "signing key");
     }
     bio = BIO_new_mem_buf(pem, (int)len);
     if (!bio) {

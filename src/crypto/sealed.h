@@ -3,6 +3,8 @@
 #ifndef WW_CRYPTO_SEALED_H
 #define WW_CRYPTO_SEALED_H
 
+#include <string.h>
+
 #include "crypto/secret.h"
 
 #define WW_RECORD_MAGIC "weightward-sealed\n"
@@ -51,7 +53,11 @@ struct ww_record {
 };
 
 /** True when the bytes begin like a sealed record. */
-bool ww_record_is(const uint8_t *bytes, size_t len);
+static inline bool ww_record_is(const uint8_t *bytes, size_t len)
+{
+    return len >= WW_RECORD_MAGIC_BYTES &&
+           memcmp(bytes, WW_RECORD_MAGIC, WW_RECORD_MAGIC_BYTES) == 0;
+}
 /** WW_E_KEYFILE when damaged, WW_E_VERSION for a newer one. Opens nothing. */
 enum ww_err ww_record_parse(const uint8_t *bytes, size_t len, struct ww_record *out,
                             struct ww_error *err) WW_MUST_USE;

@@ -39,12 +39,6 @@ static const struct stanza_type {
     {STANZA_NONE, FILE_KEY_BYTES, 1, WW_SEALED_NONE},
 };
 
-bool ww_record_is(const uint8_t *bytes, size_t len)
-{
-    return len >= WW_RECORD_MAGIC_BYTES &&
-           memcmp(bytes, WW_RECORD_MAGIC, WW_RECORD_MAGIC_BYTES) == 0;
-}
-
 void ww_record_checksum(const uint8_t *bytes, size_t len,
                         uint8_t out[WW_RECORD_CHECK_BYTES])
 {

@@ -181,9 +181,10 @@ enum ww_err ww_merge_ask(const char *recipe_path, const struct ww_merge_options 
     *out = (struct ww_merge_ask){0};
     if (!rc) {
         rc = list_models(&work, out, err);
-    }
-    if (!rc) {
-        rc = find_base(&work, out, err);
+        rc = rc ? rc : find_base(&work, out, err);
+        if (rc) {
+            ww_error_context(err, "%s", work.file.label);
+        }
     }
     if (!rc && shares && work.file.n_recipes == 1) {
         rc = ww_work_plan(&work, 0, &plan, err);

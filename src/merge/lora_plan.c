@@ -46,6 +46,9 @@ enum ww_err ww_lora_wanted(struct ww_work *work, bool *wanted, struct ww_error *
         }
         rc = m->adapter ? WW_OK
                         : ww_work_find_folder(work, m, m->path, "model", &path, err);
+        if (rc) {
+            ww_error_context(err, "%s", work->file.label);
+        }
         if (!rc && path && ww_adapter_is_folder(path)) {
             with = m;
         } else {

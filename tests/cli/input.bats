@@ -144,6 +144,11 @@ open('model/model.safetensors', 'wb').write(struct.pack('<Q', len(h)) + h)"
     refused 5 "its passphrase is needed: by an option" "$WW" lock "$AMBER" out --key closed </dev/null
     refused 4 "expert-rev': there is no 'attestations/keys.sealed', it is not sealed" \
         "$WW" recipients list "$AMBER"
+    refused 5 "found a lock or recipient key, expected a signing key" \
+        "$WW" lock "$AMBER" out --key lock --sign lock
+    refused 5 "found a lock or recipient key, expected the .pub" "$WW" verify "$AMBER" --key lock
+    printf 'merge_method: linear\nmodels: [{model: org/name, parameters: {weight: 1}}]\n' >r.yml
+    refused 4 "recipe 'r.yml': line 2: model 'org/name' is no folder" "$WW" merge r.yml out
     nothing_written out
     # The name of a member that is not there, and of the option that is missing.
     "$WW" rmm pack p "m=$AMBER" --base "$AMBER/../base" --exact -q
