@@ -8,6 +8,7 @@
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/fail.h"
+#include "util/float_bits.h"
 
 #define LANES 8
 
@@ -273,15 +274,6 @@ struct narrow_block {
     uint16_t longest[BLOCK];
 };
 
-static inline float float_of(uint16_t bits)
-{
-    const uint32_t wide = (uint32_t)bits << 16;
-    float v = 0;
-
-    memcpy(&v, &wide, sizeof(v));
-    return v;
-}
-
 WW_CLONES static void begin_narrow(struct narrow_block *b, const uint16_t *base, size_t n)
 {
     for (size_t e = 0; e < n; e++) {
@@ -298,7 +290,7 @@ WW_CLONES static void add_narrow(struct narrow_block *b, const uint16_t *base,
         b->largest[e] = b->largest[e] > length ? b->largest[e] : length;
     }
     for (size_t e = 0; e < n; e++) {
-        const float difference = float_of(x[e]) - float_of(base[e]);
+        const float difference = ww_float_of_bf16(x[e]) - ww_float_of_bf16(base[e]);
         uint32_t bits = 0;
         memcpy(&bits, &difference, sizeof(bits));
         const uint16_t half = (uint16_t)(bits >> 16 & 0x7fff);
@@ -552,7 +544,7 @@ WW_CLONES static void subtract(const uint16_t *x, const uint16_t *base, size_t n
                                double *to)
 {
     for (size_t i = 0; i < n; i++) {
-        to[i] = (double)float_of(x[i]) - (double)float_of(base[i]);
+        to[i] = (double)ww_float_of_bf16(x[i]) - (double)ww_float_of_bf16(base[i]);
     }
 }
 

@@ -19,6 +19,7 @@
 #include "util/alloc.h"
 #include "util/clones.h"
 #include "util/fail.h"
+#include "util/float_bits.h"
 #include "util/fs.h"
 #include "util/num.h"
 
@@ -309,14 +310,11 @@ WW_CLONES static void keys_of(const float *restrict x, const float *restrict bas
     }
 }
 
-static inline float float_of_bf16(const uint8_t *p)
+static inline float bf16_at(const uint8_t *p)
 {
     uint16_t half;
-    float f;
     memcpy(&half, p, sizeof(half));
-    const uint32_t wide = (uint32_t)half << 16;
-    memcpy(&f, &wide, sizeof(f));
-    return f;
+    return ww_float_of_bf16(half);
 }
 
 WW_CLONES static void keys_of_bf16(const uint8_t *restrict x,
@@ -324,7 +322,7 @@ WW_CLONES static void keys_of_bf16(const uint8_t *restrict x,
                                    uint32_t *restrict keys)
 {
     for (size_t i = 0; i < n; i++) {
-        const float d = float_of_bf16(x + 2 * i) - float_of_bf16(base + 2 * i);
+        const float d = bf16_at(x + 2 * i) - bf16_at(base + 2 * i);
         uint32_t bits;
         memcpy(&bits, &d, sizeof(bits));
         keys[i] = bits & 0x7fffffff;
@@ -365,7 +363,7 @@ WW_CLONES static void change_of_bf16(const uint8_t *restrict x,
                                      double *restrict to)
 {
     for (size_t i = 0; i < n; i++) {
-        to[i] = (double)float_of_bf16(x + 2 * i) - base[i];
+        to[i] = (double)bf16_at(x + 2 * i) - base[i];
     }
 }
 

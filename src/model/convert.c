@@ -14,16 +14,10 @@
 
 #include "util/clones.h"
 #include "util/fail.h"
+#include "util/float_bits.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "weights are little-endian; a big-endian host needs byte swaps here");
-
-static inline float float_of_bits(uint32_t bits)
-{
-    float f;
-    memcpy(&f, &bits, sizeof(f));
-    return f;
-}
 
 static inline uint32_t bits_of_float(float f)
 {
@@ -37,11 +31,6 @@ static inline uint16_t load_u16(const uint8_t *p, size_t i)
     uint16_t v;
     memcpy(&v, p + 2 * i, sizeof(v));
     return v;
-}
-
-static inline float float_of_bf16(uint16_t h)
-{
-    return float_of_bits((uint32_t)h << 16);
 }
 
 /* Both sides are always computed: a conditional with float work in one branch would stay
@@ -62,7 +51,7 @@ static inline float float_of_f16(uint16_t h)
     /* A subnormal is its 10 bits times 2^-24, and that product is exact. */
     uint32_t small = bits_of_float((float)(int32_t)body * 0x1p-24F);
     uint32_t bits = pick(body >= 0x7c00, special, normal);
-    return float_of_bits(sign | pick(body < 0x0400, small, bits));
+    return ww_float_of_bits(sign | pick(body < 0x0400, small, bits));
 }
 
 static inline uint64_t magnitude(double d)
@@ -103,7 +92,7 @@ static inline uint16_t f16_of_double(double d)
     uint32_t shifted = body - (112U << 23);
     uint32_t normal = (shifted + 0xfff + (shifted >> 13 & 1)) >> 13;
     /* Adding 0.5 puts the last place at 2^-24, the grid of the subnormals. */
-    uint32_t small = bits_of_float(float_of_bits(body) + 0.5F) - bits_of_float(0.5F);
+    uint32_t small = bits_of_float(ww_float_of_bits(body) + 0.5F) - bits_of_float(0.5F);
     uint32_t half = pick(body < 113U << 23, small, normal);
     half = pick(half > 0x7c00, 0x7c00, half);
     return (uint16_t)(sign | pick(is_nan(d), 0x7e00, half));
@@ -112,7 +101,7 @@ static inline uint16_t f16_of_double(double d)
 WW_CLONES static void widen_bf16(const uint8_t *src, float *dst, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        dst[i] = float_of_bf16(load_u16(src, i));
+        dst[i] = ww_float_of_bf16(load_u16(src, i));
     }
 }
 
@@ -126,7 +115,7 @@ WW_CLONES static void widen_f16(const uint8_t *src, float *dst, size_t n)
 WW_CLONES static void widen_bf16_double(const uint8_t *src, double *dst, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        dst[i] = (double)float_of_bf16(load_u16(src, i));
+        dst[i] = (double)ww_float_of_bf16(load_u16(src, i));
     }
 }
 

@@ -15,6 +15,7 @@
 #include "la/fixmath.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/float_bits.h"
 #include "util/fs.h"
 
 #define SYMBOLS 128 /* of 32-bit numbers */
@@ -59,14 +60,6 @@ enum ww_err ww_rank_block_read(struct ww_rank_block *b, const struct ww_rank_pai
                               p->base_at + at, p->name, err);
 }
 
-static float float_of(uint32_t bits)
-{
-    float x = 0;
-
-    memcpy(&x, &bits, sizeof(x));
-    return x;
-}
-
 /* Half the distance between numbers of an exponent, as bits of a float: the smallest
  * exponents, of numbers that no weight has, have none. */
 static uint32_t half_bits(uint32_t exponent, uint32_t mantissa_bits)
@@ -91,8 +84,9 @@ static bool widen_bf16(const uint8_t *tune, const uint8_t *base, size_t n, float
         const uint32_t of_base = (uint32_t)b >> 7 & 0xff;
         worst = e > worst ? e : worst;
         worst = of_base > worst ? of_base : worst;
-        delta[i] = float_of((uint32_t)t << 16) - float_of((uint32_t)b << 16);
-        half[i] = float_of(half_bits(e, 7));
+        delta[i] =
+            ww_float_of_bits((uint32_t)t << 16) - ww_float_of_bits((uint32_t)b << 16);
+        half[i] = ww_float_of_bits(half_bits(e, 7));
     }
     return worst < 0xff;
 }
@@ -111,8 +105,8 @@ static bool widen_f32(const uint8_t *tune, const uint8_t *base, size_t n, float 
         const uint32_t of_base = b >> 23 & 0xff;
         worst = e > worst ? e : worst;
         worst = of_base > worst ? of_base : worst;
-        delta[i] = float_of(t) - float_of(b);
-        half[i] = float_of(half_bits(e, 23));
+        delta[i] = ww_float_of_bits(t) - ww_float_of_bits(b);
+        half[i] = ww_float_of_bits(half_bits(e, 23));
     }
     return worst < 0xff;
 }
@@ -127,7 +121,7 @@ static bool widen_f16(const uint8_t *tune, const uint8_t *base, size_t n, float 
     for (size_t i = 0; i < n; i++) {
         const uint32_t e = (uint32_t)ww_ordered_load(tune + 2 * i, 2) >> 10 & 0x1f;
         delta[i] -= half[i];
-        half[i] = float_of(half_bits((e > 0 ? e : 1) + 112, 10));
+        half[i] = ww_float_of_bits(half_bits((e > 0 ? e : 1) + 112, 10));
     }
     return ww_count_nonfinite(WW_DTYPE_F16, tune, n) == 0 &&
            ww_count_nonfinite(WW_DTYPE_F16, base, n) == 0;
