@@ -58,7 +58,7 @@ void ww_base_use_release(struct ww_base_use *use)
     memset(use, 0, sizeof(*use));
 }
 
-enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t part,
+enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint64_t reader,
                               struct ww_error *err)
 {
     const uint64_t bytes = use->base->tensors[tensor].n_bytes;
@@ -66,27 +66,27 @@ enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t
     if (use->used[tensor] || use->leaves[tensor]) {
         return WW_OK;
     }
-    use->reader[tensor] = part;
+    use->reader[tensor] = reader;
     use->leaves[tensor] =
         ww_calloc((size_t)ww_div_up(bytes, WW_TREE_CHUNK), sizeof(*use->leaves[tensor]));
     return use->leaves[tensor] ? WW_OK : WW_FAIL_MEMORY(err, "the base of a package");
 }
 
-void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint32_t part)
+void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint64_t reader)
 {
-    if (ww_base_use_leaves(use, tensor, part)) {
+    if (ww_base_use_leaves(use, tensor, reader)) {
         ww_free(use->leaves[tensor]);
         use->leaves[tensor] = NULL;
     }
 }
 
 uint8_t (*ww_base_use_leaves(const struct ww_base_use *use, uint32_t tensor,
-                             uint32_t part))[WW_SHA256_BYTES]
+                             uint64_t reader))[WW_SHA256_BYTES]
 {
-    return use->reader[tensor] == part ? use->leaves[tensor] : NULL;
+    return use->reader[tensor] == reader ? use->leaves[tensor] : NULL;
 }
 
-enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint32_t part,
+enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint64_t reader,
                             struct ww_error *err)
 {
     const struct ww_tensor *t = &use->base->tensors[tensor];
@@ -94,7 +94,7 @@ enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint32_t p
     struct ww_sha256 *sha = NULL;
     enum ww_err rc = WW_OK;
 
-    if (!ww_base_use_leaves(use, tensor, part)) {
+    if (!ww_base_use_leaves(use, tensor, reader)) {
         return WW_OK;
     }
     rc = ww_sha256_new(&sha, err);

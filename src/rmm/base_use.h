@@ -12,7 +12,7 @@ struct ww_base_use {
     bool *used; /* per tensor: its root is known */
     uint8_t (*roots)[WW_SHA256_BYTES];
     uint8_t (**leaves)[WW_SHA256_BYTES]; /* per tensor, while it is read, */
-    uint32_t *reader;                    /* by this part of a member */
+    uint64_t *reader;                    /* by this part of a member */
     struct ww_base_file *files;          /* per side file; path NULL: not used */
 };
 
@@ -21,16 +21,16 @@ enum ww_err ww_base_use_init(struct ww_base_use *use, const struct ww_model *bas
 void ww_base_use_release(struct ww_base_use *use);
 
 /** Room for the leaves of a tensor that a part is about to read, when its root is wanted
- *  and no other part is reading it. */
-enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint32_t part,
+ *  and no other part is reading it. reader: a number for each part of each member. */
+enum ww_err ww_base_use_begin(struct ww_base_use *use, uint32_t tensor, uint64_t reader,
                               struct ww_error *err) WW_MUST_USE;
 /** The part reads it no more. */
-void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint32_t part);
+void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint64_t reader);
 /** The leaves that this part is to fill, NULL for none. */
 uint8_t (*ww_base_use_leaves(const struct ww_base_use *use, uint32_t tensor,
-                             uint32_t part))[WW_SHA256_BYTES];
+                             uint64_t reader))[WW_SHA256_BYTES];
 /** The part has read it: fold the leaves that it filled. */
-enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint32_t part,
+enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint64_t reader,
                             struct ww_error *err) WW_MUST_USE;
 
 /** Is the open file the base's of this path? Its digest either way. */

@@ -97,6 +97,9 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
 enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
                              const struct ww_pack_manifest_member *member,
                              struct ww_error *err) WW_MUST_USE;
+/** Append a section that lies at the beginning of another file. */
+enum ww_err ww_pack_new_append(struct ww_pack_new *made, int fd, uint64_t bytes,
+                               struct ww_error *err) WW_MUST_USE;
 /** Manifest, signature (signer may be NULL), keys; head last; fsync, rename. */
 enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
                                const struct ww_pack_manifest *manifest,

@@ -20,6 +20,7 @@
 _Static_assert((int)WW_CHUNK_FORMS == (int)WW_PACK_FORMS, "reports count by form");
 
 struct writing {
+    uint32_t index; /* among those that are written together */
     struct ww_member *member;
     struct ww_base_use *use;
     struct ww_pack_crew *crew;
@@ -40,6 +41,11 @@ struct writing {
 static struct ww_pack_table_part *next_part(const struct writing *w)
 {
     return &w->member->table.parts[w->member->table.files[w->file].first_part + w->part];
+}
+
+static uint64_t reader_of(const struct writing *w, uint32_t part)
+{
+    return (uint64_t)w->index << 32 | part;
 }
 
 /* Move to a chunk that is there; false at the end. */
@@ -84,7 +90,7 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
         return WW_OK;
     }
     if (w->chunk == 0) {
-        rc = ww_base_use_begin(w->use, t, part, err);
+        rc = ww_base_use_begin(w->use, t, reader_of(w, part), err);
     }
     job->base_fd = base->files[base->tensors[t].file].fd;
     job->base_at = w->chunk * WW_CHUNK_BYTES;
@@ -92,7 +98,7 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
     job->base_tensor = &base->tensors[t];
     job->unmerge = &w->member->unmerge;
     job->base_rank = w->use->rank[t];
-    job->leaves = ww_base_use_leaves(w->use, t, part);
+    job->leaves = ww_base_use_leaves(w->use, t, reader_of(w, part));
     return rc;
 }
 
@@ -113,7 +119,7 @@ static enum ww_err set_rank(const struct writing *w, uint32_t part,
 static void forget_base(const struct writing *w, uint32_t part, struct ww_pack_job *job)
 {
     if (job->base_fd >= 0) {
-        ww_base_use_cancel(w->use, w->member->base_tensors[part], part);
+        ww_base_use_cancel(w->use, w->member->base_tensors[part], reader_of(w, part));
     }
     ww_rank_coded_free(w->member->ranks[part]);
     w->member->ranks[part] = NULL;
@@ -381,7 +387,7 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
         ww_member_fitted(w->member, job->part);
     }
     if (!rc && base != WW_NONE && job->chunk + 1 == part->n_chunks) {
-        rc = ww_base_use_end(w->use, base, job->part, err);
+        rc = ww_base_use_end(w->use, base, reader_of(w, job->part), err);
     }
     return rc ? rc : ww_pace_step(w->pace, job->n, err);
 }
@@ -397,25 +403,43 @@ static enum ww_err write_batch(struct writing *w, struct ww_pack_batch *batch,
     return rc;
 }
 
-/* One batch is coded while the one before it is written. */
-static enum ww_err write_chunks(struct writing *w, struct ww_error *err)
+/* The next in turn that has a chunk to hand out, or any when none has. */
+static struct writing *next_in_turn(struct writing *all, size_t n, size_t *turn)
 {
-    struct ww_pack_batch *now = &w->crew->batches[0];
-    struct ww_pack_batch *before = &w->crew->batches[1];
+    for (size_t i = 0; i < n; i++) {
+        struct writing *w = &all[*turn];
+        *turn = (*turn + 1) % n;
+        if (find_chunk(w)) {
+            return w;
+        }
+    }
+    return all;
+}
+
+/* One batch is coded while the one before it is written. */
+static enum ww_err write_chunks(struct writing *all, size_t n, struct ww_error *err)
+{
+    struct ww_pack_crew *crew = all->crew;
+    struct ww_pack_batch *now = &crew->batches[0];
+    struct ww_pack_batch *before = &crew->batches[1];
+    struct writing *of_before = all;
+    size_t turn = 0;
     enum ww_err rc = WW_OK;
 
     before->n = 0;
     do {
         struct ww_pack_batch *swap = now;
+        struct writing *w = next_in_turn(all, n, &turn);
         rc = fill_batch(w, now, err);
         if (rc) {
             break;
         }
-        ww_pack_crew_start(w->crew, now);
-        rc = write_batch(w, before, err);
-        ww_pack_crew_join(w->crew);
+        ww_pack_crew_start(crew, now);
+        rc = write_batch(of_before, before, err);
+        ww_pack_crew_join(crew);
         now = before;
         before = swap;
+        of_before = w;
     } while (before->n > 0 && !rc);
     return rc;
 }
@@ -470,42 +494,61 @@ static enum ww_err write_table(struct writing *w, struct ww_error *err)
     return rc;
 }
 
-enum ww_err ww_member_write(struct ww_member *member, struct ww_base_use *use,
-                            struct ww_pack_crew *crew, struct ww_pace *pace,
-                            struct ww_section_out *out,
-                            struct ww_pack_manifest_member *entry, struct ww_error *err)
+static enum ww_err begin(struct writing *w, struct ww_error *err)
 {
-    struct writing w = {.member = member,
-                        .use = use,
-                        .crew = crew,
-                        .pace = pace,
-                        .out = out,
-                        .entry = entry};
-    enum ww_err rc = ww_sha_init(&w.sha, ww_sha_fast(), err);
+    enum ww_err rc = ww_sha_init(&w->sha, ww_sha_fast(), err);
 
     if (!rc) {
-        rc = ww_sha_init(&w.coded, ww_sha_fast(), err);
+        rc = ww_sha_init(&w->coded, ww_sha_fast(), err);
+    }
+    return rc ? rc : find_same(w, err);
+}
+
+static enum ww_err end(struct writing *w, struct ww_error *err)
+{
+    struct ww_pack_manifest_member *entry = w->entry;
+    enum ww_err rc = ww_member_unchanged(w->member, err);
+
+    if (!rc) {
+        rc = write_table(w, err);
     }
     if (!rc) {
-        rc = find_same(&w, err);
+        rc = ww_section_end(w->out, entry->sha256, err);
+    }
+    entry->adapter = w->member->adapter;
+    entry->bytes = w->out->bytes;
+    entry->n_files = w->member->table.n_files;
+    entry->files_bytes = w->member->bytes;
+    return rc;
+}
+
+enum ww_err ww_members_write(const struct ww_member_out *all, size_t n,
+                             struct ww_base_use *use, struct ww_pack_crew *crew,
+                             struct ww_pace *pace, struct ww_error *err)
+{
+    struct writing *ws = ww_calloc(n, sizeof(*ws));
+    enum ww_err rc = ws ? WW_OK : WW_FAIL_MEMORY(err, "coding");
+
+    for (size_t i = 0; i < n && !rc; i++) {
+        ws[i] = (struct writing){.index = (uint32_t)i,
+                                 .member = all[i].member,
+                                 .use = use,
+                                 .crew = crew,
+                                 .pace = pace,
+                                 .out = all[i].section,
+                                 .entry = all[i].entry};
+        rc = begin(&ws[i], err);
     }
     if (!rc) {
-        rc = write_chunks(&w, err);
+        rc = write_chunks(ws, n, err);
     }
-    if (!rc) {
-        rc = ww_member_unchanged(member, err);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = end(&ws[i], err);
     }
-    if (!rc) {
-        rc = write_table(&w, err);
+    for (size_t i = 0; ws && i < n; i++) {
+        ww_sha_release(&ws[i].sha);
+        ww_sha_release(&ws[i].coded);
     }
-    if (!rc) {
-        rc = ww_section_end(out, entry->sha256, err);
-    }
-    entry->adapter = member->adapter;
-    entry->bytes = out->bytes;
-    entry->n_files = member->table.n_files;
-    entry->files_bytes = member->bytes;
-    ww_sha_release(&w.sha);
-    ww_sha_release(&w.coded);
+    ww_free(ws);
     return rc;
 }

@@ -9,12 +9,18 @@
 #include "rmm/pack_batch.h"
 #include "rmm/section.h"
 
-/** Code every file of the member into the section, which has begun, and end it. *entry
- *  gets what the manifest says but for name, offset and sealing. */
-enum ww_err ww_member_write(struct ww_member *member, struct ww_base_use *use,
-                            struct ww_pack_crew *crew, struct ww_pace *pace,
-                            struct ww_section_out *out,
-                            struct ww_pack_manifest_member *entry,
-                            struct ww_error *err) WW_MUST_USE;
+/** A member and its section, which has begun. */
+struct ww_member_out {
+    struct ww_member *member;
+    struct ww_section_out *section;
+    struct ww_pack_manifest_member *entry;
+};
+
+/** Code every file of the members into their sections, which end then; entries get what
+ *  the manifest says but for name, offset and sealing. Several members take turns, some
+ *  chunks each, so that what they read of the same models lies in memory. */
+enum ww_err ww_members_write(const struct ww_member_out *all, size_t n,
+                             struct ww_base_use *use, struct ww_pack_crew *crew,
+                             struct ww_pace *pace, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -65,23 +65,35 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     return WW_OK;
 }
 
-enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
-                             const struct ww_pack_manifest_member *member,
-                             struct ww_error *err)
+static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint64_t bytes,
+                        const char *name, struct ww_error *err)
 {
     uint8_t *room = ww_calloc(1, COPY_STEP);
     enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "copying");
 
-    for (uint64_t at = 0; at < member->bytes && !rc; at += COPY_STEP) {
-        const size_t n = (size_t)ww_min_u64(COPY_STEP, member->bytes - at);
-        rc = ww_pread_full(from->fd, room, n, member->offset + at, from->path, err);
+    for (uint64_t at = 0; at < bytes && !rc; at += COPY_STEP) {
+        const size_t n = (size_t)ww_min_u64(COPY_STEP, bytes - at);
+        rc = ww_pread_full(fd, room, n, offset + at, name, err);
         if (!rc) {
             rc = ww_pwrite_full(made->fd, room, n, made->at + at, made->partial, err);
         }
     }
-    made->at = ww_round_up(made->at + member->bytes, WW_PACK_ALIGN);
+    made->at = ww_round_up(made->at + bytes, WW_PACK_ALIGN);
     ww_free(room);
     return rc;
+}
+
+enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
+                             const struct ww_pack_manifest_member *member,
+                             struct ww_error *err)
+{
+    return copy(made, from->fd, member->offset, member->bytes, from->path, err);
+}
+
+enum ww_err ww_pack_new_append(struct ww_pack_new *made, int fd, uint64_t bytes,
+                               struct ww_error *err)
+{
+    return copy(made, fd, 0, bytes, made->partial, err);
 }
 
 static enum ww_err make_bundle(const struct ww_pack_manifest *m,

@@ -227,7 +227,8 @@ enum ww_err ww_packing_write(struct ww_packing *p, struct ww_member *member,
         rc = ww_section_begin(&out, err);
     }
     if (!rc) {
-        rc = ww_member_write(member, &p->use, p->crew, &p->pace, &out, entry, err);
+        const struct ww_member_out one = {member, &out, entry};
+        rc = ww_members_write(&one, 1, &p->use, p->crew, &p->pace, err);
     }
     p->made.at = ww_round_up(out.at, WW_PACK_ALIGN);
     if (entry->sealed) {
@@ -241,19 +242,39 @@ enum ww_err ww_packing_write(struct ww_packing *p, struct ww_member *member,
     return ww_packing_keep(p, at, key, err);
 }
 
-static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error *err)
+void ww_packing_entry(const struct ww_packing *p, size_t i,
+                      struct ww_pack_manifest_member *entry)
 {
-    struct ww_pack_manifest_member *entry = &p->manifest.members[p->manifest.n_members];
-    struct ww_member *member = &p->members[i];
-    enum ww_err rc = WW_OK;
+    const struct ww_member *member = &p->members[i];
 
     entry->name = p->given[i].name;
     entry->bounded = p->options->error > 0 || member->loose;
     entry->of_base = member->unmerge.of_base;
     entry->others = member->unmerge.others;
     entry->n_others = member->unmerge.n;
+}
+
+static enum ww_err write_member(struct ww_packing *p, size_t i, struct ww_error *err)
+{
+    struct ww_pack_manifest_member *entry = &p->manifest.members[p->manifest.n_members];
+    enum ww_err rc = WW_OK;
+
+    ww_packing_entry(p, i, entry);
     rc = set_parent(p, i, entry, err);
-    return rc ? rc : ww_packing_write(p, member, &p->given[i], entry, err);
+    return rc ? rc : ww_packing_write(p, &p->members[i], &p->given[i], entry, err);
+}
+
+static enum ww_err write_members(struct ww_packing *p, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (p->options->inverses && p->n_given > 1) {
+        return ww_packing_together(p, err);
+    }
+    for (size_t i = 0; i < p->n_given && !rc; i++) {
+        rc = write_member(p, i, err);
+    }
+    return rc;
 }
 
 /* From what is in the package and nothing else, so that it can be made again. */
@@ -374,8 +395,8 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
     if (!rc) {
         rc = ww_packing_group(p, err);
     }
-    for (size_t i = 0; i < p->n_given && !rc; i++) {
-        rc = write_member(p, i, err);
+    if (!rc) {
+        rc = write_members(p, err);
     }
     if (!rc) {
         rc = finish(p, err);

@@ -56,6 +56,13 @@ enum ww_err ww_packing_write(struct ww_packing *p, struct ww_member *member,
                              struct ww_pack_manifest_member *entry,
                              struct ww_error *err) WW_MUST_USE;
 
+/** What the manifest says of given member i before it is written. */
+void ww_packing_entry(const struct ww_packing *p, size_t i,
+                      struct ww_pack_manifest_member *entry);
+/** Write all members that are given at once: the sources of one merge, each of which is
+ *  predicted by all others. */
+enum ww_err ww_packing_together(struct ww_packing *p, struct ww_error *err) WW_MUST_USE;
+
 /** May each member be a version of what it names? WW_E_NOTFOUND, WW_E_DENIED when its
  *  recipients may not open that. */
 enum ww_err ww_packing_chain_check(const struct ww_packing *p,

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "rmm/pack_file.h"
 #include "weightward/merge.h"
 
 #define BASE WW_VECTORS "/amber/base"
@@ -131,6 +132,31 @@ static void average_of_two_needs_little(void **state)
     drop_room(&r);
 }
 
+static void section_of(const char *pkg, size_t member, uint8_t sha256[32])
+{
+    struct ww_pack_file file;
+    struct ww_error err = {0};
+    OK(ww_pack_open(pkg, &file, &err));
+    memcpy(sha256, file.manifest.members[member].sha256, 32);
+    ww_pack_close(&file);
+}
+
+/* They take turns while they are written, and each is what it would be by itself. */
+static void sources_together_have_the_bytes_of_each_alone(void **state)
+{
+    struct room r = make_room(task, false);
+    const char *sources[] = {REV, CAESAR, BASE};
+    uint8_t together[32];
+    uint8_t alone[32];
+    (void)state;
+    pack(&r, r.pkg, sources, 3, 2, true);
+    pack(&r, fx_name(r.pkg, ".one"), sources, 3, 1, true);
+    section_of(r.pkg, 0, together);
+    section_of(fx_name(r.pkg, ".one"), 0, alone);
+    assert_memory_equal(together, alone, sizeof(alone));
+    drop_room(&r);
+}
+
 static void task_arithmetic_is_solved_with_its_base(void **state)
 {
     struct room r = make_room(task, false);
@@ -207,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(average_of_two_needs_little),
+        cmocka_unit_test(sources_together_have_the_bytes_of_each_alone),
         cmocka_unit_test(task_arithmetic_is_solved_with_its_base),
         cmocka_unit_test(what_cannot_be_solved_is_refused),
         cmocka_unit_test(a_folder_without_a_record_is_no_merge),
