@@ -24,7 +24,8 @@ alone in both. Four LoRAs of rank 8 as trained, and eight full fine-tunes as ada
 and 16 by `extract`. A point of RMM is compared with the smallest of own that keeps as much.
 
 Shared: the same adapters in one package each way: codecs rows and core with some directions, and
-own; bytes of all coded chunks, the basis among them, and what is kept.
+own; bytes of all coded chunks, the basis among them, and what is kept. Then 32 made adapters of
+rank 8 whose factors of 1024 rows and columns lie in common subspaces of 16, but for noise.
 """
 import argparse
 import json
@@ -269,6 +270,37 @@ def shared(f, label, members, rows, core):
     shared_point(f, members, label, ("--codec", "rows", "--directions", "1", "--exact"))
 
 
+def alike(f, noise, n=32, side=1024, rank=8, common=16):
+    gauss = torch.Generator().manual_seed(5)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=gauss, dtype=torch.float64)
+    left, right = (torch.linalg.qr(normal(side, common))[0] for _ in range(2))
+    members = []
+    for i in range(n):
+        path = os.path.join(f.work, f"alike{i}")
+        os.makedirs(path, exist_ok=True)
+        b, a = left @ normal(common, rank), normal(rank, common) @ right.T
+        b, a = (x + noise * normal(*x.shape) * x.norm() / x.numel() ** 0.5 for x in (b, a))
+        save_file({f"base_model.model.q.lora_{k}.weight": x.float().contiguous()
+                   for k, x in (("A", a), ("B", b))},
+                  os.path.join(path, "adapter_model.safetensors"))
+        with open(os.path.join(path, "adapter_config.json"), "w", encoding="utf-8") as out:
+            json.dump({"peft_type": "LORA", "r": rank, "lora_alpha": rank,
+                       "target_modules": ["q"]}, out)
+        members.append(f"alike{i}={path}")
+    package = os.path.join(f.work, "l.pkg")
+    for options in (("--error", "0.1"),
+                    ("--codec", "core", "--directions", str(common), "--error", "0.1"),
+                    ("--codec", "rows", "--directions", "4")):
+        f.run("rmm", "pack", package, *members, *options)
+        listed = f.listed(package)["members"]
+        print(f"{n} alike, noise {noise}, {' '.join(options)}: "
+              f"{sum(sum(m['codec'].values()) for m in listed)} bytes, largest error "
+              f"{max(m['error'] for m in listed):.3f}", flush=True)
+        os.remove(package)
+
+
 def extracted(f, rank):
     members = []
     for name, task in MODELS + [("lora-rev-merged", "rev")]:
@@ -307,7 +339,9 @@ def main():
         if args.part in (None, "shared"):
             shared(f, "4 LoRAs, rank 8", [(n, os.path.join(f.path, n), t) for n, t in ADAPTERS],
                    (1, 2), (8, 16))
-            shared(f, "8 extracted, rank 8", extracted(f, 8), (1, 3), (16, 32))
+            shared(f, "7 extracted, rank 8", extracted(f, 8)[:len(MODELS)], (1, 3), (16, 32))
+            for noise in (0.02, 0.1):
+                alike(f, noise)
 
 
 if __name__ == "__main__":
