@@ -130,8 +130,10 @@ struct ww_pack_report {
 WW_API void ww_pack_report_release(struct ww_pack_report *report);
 
 /** Write a new package: PATH.partial, fsync, rename. The same input gives the same bytes
- * on any number of threads, unless members are sealed. Peak memory: run.memory_bytes, and
- *  what the headers take. WW_E_EXISTS. */
+ * on any number of threads, unless members are sealed. Peak memory: run.memory_bytes, up to
+ * 256 MiB while merged adapters are looked for, with a codec also the factors of one module
+ * of all members as doubles, and what the headers take. WW_E_EXISTS; with a codec
+ * WW_E_UNSUPPORTED for members that cannot share, WW_E_DENIED for other recipients. */
 WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *members,
                                   size_t n, const struct ww_pack_options *options,
                                   struct ww_pack_report *report,

@@ -350,6 +350,7 @@ static void release(struct ww_packing *p)
 static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *report,
                             struct ww_error *err)
 {
+    const char *missing = "a report of it";
     struct ww_pack_file written;
     enum ww_err rc = ww_pack_open(p->path, &written, err);
 
@@ -357,12 +358,12 @@ static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *r
         rc = ww_pack_describe(&written, report, err);
         if (!rc) {
             rc = ww_packing_evidence(p, &written, err);
-            if (rc) {
-                ww_error_context(err, "package '%s' is there, but not its evidence",
-                                 p->path);
-            }
+            missing = "its evidence";
         }
         ww_pack_close(&written);
+    }
+    if (rc) {
+        ww_error_context(err, "package '%s' is there, but not %s", p->path, missing);
     }
     report->run.bytes_read = p->pace.total;
     report->run.bytes_written = report->bytes;

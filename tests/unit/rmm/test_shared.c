@@ -8,6 +8,7 @@
 
 #include "rmm/parent.h"
 #include "rmm/rows.h"
+#include "util/fault.h"
 
 enum { SIDE = 24, WIDE = 40, RANK = 4, N = 4, A = RANK * WIDE, B = SIDE * RANK };
 #define NUMBERS ((size_t)2 * (A + B)) /* of two modules */
@@ -518,6 +519,11 @@ static void what_cannot_be_shared_is_refused(void **state)
     end(s);
 }
 
+static void flip(uint8_t *byte, unsigned bit)
+{
+    *byte = (uint8_t)(*byte ^ (1U << bit));
+}
+
 /* Nobody signed it: the digests of the files decide. */
 static void flipped_sections_give_nothing_else_back(void **state)
 {
@@ -535,7 +541,7 @@ static void flipped_sections_give_nothing_else_back(void **state)
     for (size_t i = 0; i < 2; i++) { /* the basis, and the first that needs it */
         const struct ww_pack_manifest_member *m = &file.manifest.members[i];
         for (size_t at = 0; at < m->bytes; at += m->bytes / 40 + 1) {
-            bytes.data[m->offset + at] ^= 1U << at % 8;
+            flip(&bytes.data[m->offset + at], at % 8);
             fx_write(s->f->dir, "models.pkg", bytes.data, bytes.len);
             if (fx_unpack(s->f, "a0", NULL, NULL, &err) == WW_OK) {
                 fx_same(s->f, s->paths[0]); /* what was flipped is of no use to it */
@@ -543,7 +549,7 @@ static void flipped_sections_give_nothing_else_back(void **state)
             } else {
                 fx_nothing(s->f);
             }
-            bytes.data[m->offset + at] ^= 1U << at % 8;
+            flip(&bytes.data[m->offset + at], at % 8);
         }
     }
     assert_in_range(n_unused, 0, 8); /* the basis' own header, and its digest */
@@ -591,6 +597,45 @@ static void parts_that_a_basis_does_not_have_are_refused(void **state)
     end(s);
 }
 
+/* Some of the calls fail, one in each run: the error is told, and there is no package but
+ * where it says so. */
+static void what_fails_on_the_way_leaves_nothing(void **state)
+{
+    static const enum ww_fault kinds[] = {WW_FAULT_ALLOC, WW_FAULT_READ, WW_FAULT_WRITE};
+    struct set *s = begin();
+    struct ww_pack_options options = rows(1, true);
+    struct stat st;
+    (void)state;
+    for (size_t k = 0; k < WW_LEN(kinds); k++) {
+        enum ww_err rc = WW_E_INTERNAL;
+        for (unsigned long n = 1; rc; n += kinds[k] == WW_FAULT_ALLOC ? 29 : 7) {
+            struct ww_error err = {0};
+            struct ww_pack_report report = {0};
+            options.codec = n % 2 ? WW_PACK_ROWS : WW_PACK_CORE;
+            ww_fault_arm(kinds[k], n);
+            rc = ww_pack_create(s->f->pkg, s->members, 2, &options, &report, &err);
+            const bool reached = ww_fault_seen(kinds[k]) >= n;
+            ww_fault_arm(kinds[k], 0);
+            ww_pack_report_release(&report);
+            if (rc) {
+                const bool there = stat(s->f->pkg, &st) == 0;
+                if (!reached || !err.text[0] || there != !!strstr(err.text, "is there")) {
+                    fail_msg("call %lu of kind %u: %d, '%s'", n, (unsigned)kinds[k],
+                             (int)rc, err.text);
+                }
+                (void)unlink(s->f->pkg);
+                assert_true(stat(fx_name(s->f->pkg, ".partial"), &st) != 0);
+            } else if (reached) {
+                rc =
+                    WW_E_INTERNAL; /* got over it, as with a thread that does not start */
+                assert_int_equal(unlink(s->f->pkg), 0);
+            }
+        }
+        assert_int_equal(unlink(s->f->pkg), 0);
+    }
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -604,6 +649,7 @@ int main(void)
         cmocka_unit_test(a_basis_goes_last_and_comes_again),
         cmocka_unit_test(what_cannot_be_shared_is_refused),
         cmocka_unit_test(flipped_sections_give_nothing_else_back),
+        cmocka_unit_test(what_fails_on_the_way_leaves_nothing),
         cmocka_unit_test(parts_that_a_basis_does_not_have_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
