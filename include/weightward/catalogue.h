@@ -98,15 +98,16 @@ struct ww_find_report {
     size_t n_layers;
     struct ww_find_rows *row_parts; /* tensors that the root does not have */
     size_t n_row_parts;
-    uint32_t tensors;     /* of the suspect */
-    uint32_t frozen;      /* equal to the root's, bit for bit */
-    uint64_t rows_shared; /* rows of changed matrices that the root has too */
-    uint64_t rows;        /* of changed matrices */
-    uint64_t n_models;    /* in the catalogue */
-    uint64_t n_family;    /* of the suspect's shape */
-    double threshold;     /* cosine that a source must reach */
-    bool refined;         /* shares are from fine sketches */
-    double unexplained;   /* of the difference from the root, by the sketches; -1: none */
+    uint32_t tensors;      /* of the suspect */
+    uint32_t frozen;       /* equal to the root's, bit for bit */
+    uint64_t rows_shared;  /* rows of changed matrices that the root has too */
+    uint64_t rows;         /* of changed matrices */
+    uint64_t n_models;     /* in the catalogue */
+    uint64_t n_family;     /* of the suspect's shape */
+    double threshold;      /* cosine that a source must reach */
+    bool refined;          /* shares are from fine sketches */
+    double unexplained;    /* of the difference from the root; -1: none */
+    bool by_files;         /* that is from comparing files, not from sketches */
     double search_seconds; /* without reading suspect and files */
     char **warnings;
     size_t n_warnings;

@@ -37,8 +37,26 @@ static bool at_hand(const struct ww_store_member *m)
     return same;
 }
 
+/* How much of a decoded suspect's difference is rounding is not known to its sketch, and
+ * may be most of it. The files tell what is left unexplained beyond that. */
+static void take_unexplained(struct ww_lookup *s, const struct ww_decompose_report *found)
+{
+    s->report->unexplained = found->unexplained;
+    s->report->by_files = true;
+    for (size_t i = 0; i < found->n_sources; i++) {
+        struct ww_find_match *m = &s->report->matches[s->first + i];
+        if (found->sources[i].included && s->apart[i] &&
+            found->unexplained <= WW_MATES_EXPLAINED) {
+            m->kind = "source";
+        }
+    }
+}
+
 static void take_confirmed(struct ww_lookup *s, const struct ww_decompose_report *found)
 {
+    if (s->print->decoded) {
+        take_unexplained(s, found);
+    }
     for (size_t i = 0; i < found->n_sources; i++) {
         struct ww_find_match *m = &s->report->matches[s->first + i];
         if (!found->sources[i].note) {

@@ -12,9 +12,6 @@
 #define RIDGE 1e-9
 /* Below this share the mates have next to nothing in common with a pick. */
 #define INFORMS 0.1
-/* Without mates that inform, this much may be left: a sibling with a cosine of 0.7 to the
- * pick would leave as much. */
-#define EXPLAINED 0.5
 
 struct field {
     const struct ww_pursuit_problem *p;
@@ -180,10 +177,14 @@ out:
     return rc;
 }
 
+bool ww_mates_apart(const struct ww_mates *mates)
+{
+    return mates->own > mates->mate + mates->margin;
+}
+
 bool ww_mates_source(const struct ww_mates *mates, double unexplained)
 {
     const bool informed = mates->n + 1 >= WW_PURSUIT_CONTROLS && mates->common >= INFORMS;
 
-    return mates->own > mates->mate + mates->margin &&
-           (informed || unexplained <= EXPLAINED);
+    return ww_mates_apart(mates) && (informed || unexplained <= WW_MATES_EXPLAINED);
 }

@@ -30,8 +30,13 @@ enum ww_err ww_mates_compare(const struct ww_pursuit_problem *problem,
                              const double *likeness, const struct ww_pursuit *found,
                              struct ww_mates *out, struct ww_error *err) WW_MUST_USE;
 
+/** Is the pick's own part larger than any mate's? */
+bool ww_mates_apart(const struct ww_mates *mates);
 /** Is the pick a source? Own part larger than any mate's; and either mates that say how
  *  alike siblings are, or most of the difference explained. */
 bool ww_mates_source(const struct ww_mates *mates, double unexplained);
+/** Without mates that inform, this much may be left: a sibling with a cosine of 0.7 to
+ * the pick would leave as much. */
+#define WW_MATES_EXPLAINED 0.5
 
 #endif

@@ -293,6 +293,7 @@ static enum ww_err find_sources(struct ww_lookup *s, struct ww_error *err)
     s->report->threshold = s->pursuit.threshold;
     s->report->unexplained = s->pursuit.unexplained;
     for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
+        s->apart[i] = ww_mates_apart(&mates[i]);
         rc = add_pick(s, "weights", &s->pursuit.picks[i], &mates[i], err);
     }
     ww_free(likeness);

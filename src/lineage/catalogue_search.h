@@ -17,7 +17,8 @@ struct ww_lookup {
     struct ww_store_family family;
     size_t root; /* member, or family.n */
     struct ww_pursuit pursuit;
-    size_t first; /* match of the pursuit's first pick */
+    size_t first;                /* match of the pursuit's first pick */
+    bool apart[WW_PURSUIT_MOST]; /* which picks are more than their mates are */
 };
 
 /** Fill the report, all-zero but for unexplained = -1. Nothing found is WW_OK.

@@ -323,7 +323,11 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     }
     for (size_t i = 0; i < report->n_sources && !rc; i++) {
         struct ww_lineage_source *s = &report->sources[i];
-        const double margin = fmax(1.96 * fit.error[i], inexact ? ROUGHLY : 0);
+        /* Blocks change large weights more than small ones, and task vectors are mostly
+         * looked at where those are: the size that they changed by is not known better.
+         */
+        const double margin =
+            fmax(1.96 * fit.error[i], inexact ? ROUGHLY : 0) + fit.share[i] * fit.size;
         s->share = fit.share[i];
         s->error = fit.error[i];
         s->n_eff = fit.n_eff[i];

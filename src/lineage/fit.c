@@ -221,6 +221,27 @@ static void errors(const struct system *s, unsigned k, struct ww_fit *out)
     }
 }
 
+static double size_changed(const struct ww_moments *moments, const struct ww_fit *fit)
+{
+    const unsigned k = moments->k;
+    double sum = 0;
+    double weights = 0;
+
+    for (unsigned b = 0; b < WW_MOMENTS_BINS; b++) {
+        const struct ww_moments_bin *bin = moments->bins[b];
+        if (!bin) {
+            continue;
+        }
+        const struct size size = size_of(bin, k, fit->share);
+        for (unsigned i = 1; i <= k; i++) {
+            const double w = clear(bin, k, &size, i, i) / (rounding(bin) + fit->tau2);
+            sum += w * fabs(size.scale - 1);
+            weights += w;
+        }
+    }
+    return weights > 0 ? sum / weights : 0;
+}
+
 /* The farthest that a share moved. */
 static double moved_by(const double *before, const double *now, unsigned k)
 {
@@ -285,6 +306,7 @@ void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit 
     (void)turn(moments, side, &s, out);
     errors(&s, moments->k, out);
     effective(moments, out->tau2, out->n_eff);
+    out->size = size_changed(moments, out);
 }
 
 void ww_fit_lengths(const struct ww_moments *moments, double *lengths)

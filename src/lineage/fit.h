@@ -15,6 +15,8 @@ struct ww_fit {
     double error[WW_LINEAGE_MAX_SOURCES];
     double n_eff[WW_LINEAGE_MAX_SOURCES];
     double tau2; /* variance per element beyond rounding */
+    double size; /* |g - 1|, by which blocks changed the size of weights: a mean over what
+                    shares were read from */
     uint64_t used;
 };
 

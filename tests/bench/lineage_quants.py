@@ -3,14 +3,16 @@
 """Shares in files that llama.cpp's own quantisers wrote: how far off, and how often held.
 
     lineage_quants.py BUILD [--trials 4] [--layers 4] [--sizes 0.01,0.02,0.05] [--decays 0,0.2]
-                      [--kinds Q8_0,Q4_K_M,...] [--importance] [--find] [--seed 1]
+                      [--kinds Q8_0,Q4_K_M,...] [--importance] [--find] [--files] [--seed 1]
 
 Families are made up (tests/interop/llama_quants.py): a base of width 256, two sources and a
 decoy whose changes are SIZE of the weights' standard deviation, and shorter by DECAY of that.
 Each trial blends the sources by random shares of 0.15 to 0.8, rounds to bf16 and quantises.
 Told for each kind and family: mean and worst error of a share, the largest share of the decoy,
-how many intervals hold the truth, how often sources and decoy are told apart. --find asks a
-catalogue for the same files instead: root, sources, error of their shares.
+how many intervals hold the truth, how often sources and decoy are told apart, the most that is
+called unexplained. --find asks a catalogue for the same files instead: root, sources, error of
+their shares. --files: llama.cpp quantises a whole F16 file with a tied head and chooses the
+types (needs the cyllama wheel); a type that is not read must be refused by name.
 """
 import argparse
 import json
@@ -35,9 +37,11 @@ def shares_of(g):
 class Tally:
     def __init__(self):
         self.off, self.decoys, self.held, self.n, self.right, self.runs = [], [], 0, 0, 0, 0
+        self.unexplained = 0.0
 
     def add(self, said, shares):
         self.runs += 1
+        self.unexplained = max(self.unexplained, said["unexplained"])
         self.right += all(s["included"] == (t > 0) for t, s in zip(shares, said["sources"]))
         for truth, source in zip(shares, said["sources"]):
             if truth:
@@ -51,7 +55,8 @@ class Tally:
         mean = sum(self.off) / len(self.off)
         worst = max(self.off, key=abs)
         return (f"mean {mean:+.4f}, worst {worst:+.4f}, decoy at most {max(self.decoys):.4f}, "
-                f"{self.held} of {self.n} held, {self.right} of {self.runs} right")
+                f"{self.held} of {self.n} held, {self.right} of {self.runs} right, "
+                f"unexplained at most {self.unexplained:.3f}")
 
 
 def find(tool, family, catalogue, path, shares):
@@ -61,6 +66,25 @@ def find(tool, family, catalogue, path, shares):
     want = {os.path.basename(c): s for c, s in zip(family.candidates, shares) if s}
     off = max((abs(got[n] - want[n]) for n in want if n in got), default=float("nan"))
     return said["root"] == "base", got.keys() == want.keys(), off
+
+
+def whole_files(tool, family, work, kinds, trials, g):
+    for kind in kinds:
+        tally = Tally()
+        for _ in range(trials):
+            shares = shares_of(g)
+            source, path = os.path.join(work, "f16.gguf"), os.path.join(work, "suspect.gguf")
+            llama_quants.write_gguf(llama_quants.library(), source, family.merged(shares), "F16")
+            if not llama_quants.quantise_file(source, path, kind):
+                print(f"{kind}: refused by the quantiser", flush=True)
+                break
+            try:
+                tally.add(llama_quants.decompose(tool, family, path), shares)
+            except RuntimeError as e:
+                print(f"{kind}: {str(e).split(': ', 2)[-1]}", flush=True)
+                break
+        else:
+            print(f"{kind}: {tally.told()}", flush=True)
 
 
 def main():
@@ -73,6 +97,7 @@ def main():
     p.add_argument("--kinds", default=KINDS)
     p.add_argument("--importance", action="store_true")
     p.add_argument("--find", action="store_true")
+    p.add_argument("--files", action="store_true")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     tool = os.path.join(a.build, "weightward")
@@ -82,7 +107,11 @@ def main():
         for decay in numbers(a.decays):
             g = torch.Generator().manual_seed(a.seed)
             with tempfile.TemporaryDirectory() as work:
-                family = llama_quants.Family(work, a.layers, size, decay * size, a.seed)
+                family = llama_quants.Family(work, a.layers, size, decay * size, a.seed, a.files)
+                if a.files:
+                    print(f"{size:g} decay {decay:g}, whole files:")
+                    whole_files(tool, family, work, a.kinds.split(","), a.trials, g)
+                    continue
                 catalogue = os.path.join(work, "c.db")
                 if a.find:
                     subprocess.run([tool, "lineage", "index", catalogue, family.base, "--root", "-q"], check=True)

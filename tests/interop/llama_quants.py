@@ -73,6 +73,25 @@ def mix(kind, name, layers):
     return more if at < eighth or at >= 7 * layers // 8 or (at - eighth) % 3 == 2 else plain
 
 
+# Numbers of llama.cpp's mixes, for quantise_file.
+FILE_TYPES = {"F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11,
+              "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18,
+              "IQ3_XXS": 23, "IQ4_NL": 25, "IQ3_S": 26, "IQ3_M": 27, "IQ4_XS": 30, "BF16": 32, "TQ1_0": 36,
+              "TQ2_0": 37, "MXFP4_MOE": 38}
+
+
+def quantise_file(source, out, kind):
+    """By llama.cpp's own program for whole files, from the cyllama wheel, which chooses a type for
+    each tensor. False where it refuses to."""
+    from cyllama.llama import llama_cpp
+    params = llama_cpp.LlamaModelQuantizeParams()
+    params.nthread, params.ftype = 1, FILE_TYPES[kind]
+    try:
+        return not llama_cpp.model_quantize(source, out, params)
+    except RuntimeError:
+        return False
+
+
 def half_turns(v, heads):
     """Rows as the converter for rotary embeddings of neighbours puts them."""
     return v.reshape(heads, 2, v.shape[0] // heads // 2, *v.shape[1:]).swapaxes(1, 2).reshape(v.shape)
@@ -203,7 +222,7 @@ def decompose(tool, family, suspect):
 
 
 def check(said, name, bound, shares=TRUTH):
-    """Problems of an answer, in words."""
+    """What is wrong with an answer, in words."""
     problems = []
     for truth, source in zip(shares, said["sources"]):
         low, high = source["interval"]

@@ -64,8 +64,8 @@ static void tell(const struct ww_find_report *report, const char *suspect)
                report->frozen, report->tensors, report->rows_shared, report->rows);
     }
     if (report->unexplained >= 0) {
-        printf("unexplained: %.4f of the difference from the root, by the sketches\n",
-               report->unexplained);
+        printf("unexplained: %.4f of the difference from the root, by the %s\n",
+               report->unexplained, report->by_files ? "files" : "sketches");
     }
     printf("note: exploratory; models that are not in the catalogue cannot be found\n");
 }

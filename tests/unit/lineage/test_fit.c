@@ -185,6 +185,7 @@ static void blocks_that_shorten_weights_are_no_share_of_who_decayed(void **state
     assert_true(fabs(fit.share[0] - 0.6) < 0.02);
     assert_true(fit.share[1] < 0.02);
     assert_true(fit.error[0] < 0.02);
+    assert_true(fit.size > 0.01 && fit.size < 0.1);
     ww_fit_collinear(m, same);
     assert_int_equal(same[0], 0);
     assert_int_equal(same[1], 1);
