@@ -25,6 +25,29 @@ static double hundredths(double v)
     return round(v * 100) / 100;
 }
 
+/* What one twin has too much the other has too little: hundredths from one weight to
+ * another. */
+static enum ww_err shift(struct ww_contesting *c, struct ww_sketch *s,
+                         struct ww_trial *coarse, struct ww_error *err)
+{
+    static const int steps[] = {-1, 1, -4, 4};
+    enum ww_err rc = WW_OK;
+
+    for (size_t pair = 0; pair < s->n * s->n; pair++) {
+        const size_t i = pair / s->n;
+        const size_t j = pair % s->n;
+        for (size_t k = 0; i < j && k < WW_LEN(steps) && !rc; k++) {
+            struct ww_sketch moved = *s;
+            const double least = coarse->match;
+            moved.weights[i] = hundredths(s->weights[i] + steps[k] / 100.0);
+            moved.weights[j] = hundredths(s->weights[j] - steps[k] / 100.0);
+            rc = ww_contest_try(c, &moved, false, coarse, err);
+            *s = coarse->match > least ? moved : *s;
+        }
+    }
+    return rc;
+}
+
 /* Rounds over the hundredths around each weight, one after another, as long as they help.
  */
 enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *s,
@@ -47,6 +70,10 @@ enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *s,
                 best = coarse->match > least ? s->weights[i] : best;
             }
             s->weights[i] = best;
+        }
+        if (!rc && s->n <= FEW && coarse->match > SPREAD &&
+            coarse->match < WW_CONTEST_AGREED) {
+            rc = shift(c, s, coarse, err);
         }
     }
     return rc;
