@@ -2,8 +2,9 @@
 /*
  * Ranks are a means: what counts is whether a draw is below a bound that grows with the
  * rank. Most draws are above or below the bounds of all ranks; of the others the rank is
- * known within a bin of keys after one count, which decides nearly all; for the few that
- * are left the smaller keys of the row are counted. A row with many of those is sorted.
+ * known within a bin of keys after one count, and within a bin of one key from the count
+ * itself, which decides nearly all; for the few that are left the smaller keys of the row
+ * are counted. A row with many of those is sorted.
  */
 #include "merge/rowrank.h"
 
@@ -14,10 +15,13 @@
 #include "util/clones.h"
 #include "util/num.h"
 
-/* Bins of 1/32 of an octave, from the largest key down: what is 2^-32 of it shares one.
- */
+/* Bins of 1/32 of an octave, from the largest key down, each one for its lowest key and one
+ * for the others: differences of 16-bit floats are few, and most of them are such keys.
+ * What is 2^-32 of the largest shares two, one for 0. */
 #define BIN_SHIFT 18u
 #define BINS 1024u
+#define BIN_REST ((1U << BIN_SHIFT) - 1)
+#define MOST_COUNTED ((size_t)UINT16_MAX) /* of a row; longer ones are sorted */
 /* A count reads the row; a sort reads and writes it about so often. */
 #define COUNTS_OF_A_SORT 64u
 
@@ -28,6 +32,8 @@ struct row {
     const struct ww_row_odds *odds;
     uint32_t *open; /* elements whose draw leaves a doubt */
     size_t n_open;
+    uint16_t *bin;    /* [n] */
+    uint16_t *before; /* [n]: elements of the same bin before this one */
 };
 
 static double bound(const struct ww_row_odds *odds, double rank)
@@ -150,46 +156,98 @@ static void decide_by_sort(const struct row *r, void *scratch, uint8_t *keep)
     }
 }
 
-/* Where the bins begin, and the end, in ranks; empty ones above the lowest bin may be
- * left as they are, as nobody asks for them. */
-static uint32_t bins_of(const struct row *r, uint32_t starts[BINS + 1])
+WW_CLONES static void find_bins(const uint32_t *restrict keys, size_t n, int32_t lowest,
+                                uint16_t *restrict bin)
+{
+    for (size_t i = 0; i < n; i++) {
+        const int32_t at = (int32_t)(keys[i] >> BIN_SHIFT) - lowest;
+        const uint32_t rest = at > 0 ? keys[i] & BIN_REST : keys[i];
+        const int32_t up = at > 0 ? at : 0;
+        bin[i] = (uint16_t)(2 * up + (rest != 0));
+    }
+}
+
+/* Counted in two halves, so that a count seldom waits for the one before. */
+struct bins {
+    uint16_t starts[2 * BINS + 1]; /* in ranks, and the end */
+    uint16_t first[2 * BINS];      /* of the first half of the row */
+};
+
+/* Elements of its bin before each one, in its half of the row. */
+static void count_bins(const struct row *r, struct bins *bins)
+{
+    const size_t half = r->n / 2;
+    const uint16_t *restrict bin = r->bin;
+    uint16_t *restrict before = r->before;
+    uint16_t *restrict first = bins->first;
+    uint16_t *restrict second = bins->starts;
+
+    memset(bins, 0, sizeof(*bins));
+    for (size_t i = 0; i < half; i++) {
+        const size_t k = half + i;
+        const uint16_t a = first[bin[i]];
+        const uint16_t b = second[bin[k]];
+        before[i] = a;
+        before[k] = b;
+        first[bin[i]] = (uint16_t)(a + 1);
+        second[bin[k]] = (uint16_t)(b + 1);
+    }
+    if (r->n % 2) {
+        const size_t k = r->n - 1;
+        before[k] = second[bin[k]]++;
+    }
+}
+
+/* Empty bins above the lowest may be left as they are, as nobody asks for them. */
+static void find_starts(size_t n, struct bins *bins)
+{
+    uint16_t *starts = bins->starts;
+    const uint16_t *first = bins->first;
+    const uint32_t zeros = (uint32_t)first[0] + starts[0]; /* many, where changes are 0 */
+    const uint32_t low = zeros + first[1] + starts[1];
+    uint32_t above = (uint32_t)n;
+
+    starts[2 * BINS] = (uint16_t)above;
+    for (uint32_t b = 2 * BINS; above > low; b--) {
+        above -= (uint32_t)first[b - 1] + starts[b - 1];
+        starts[b - 1] = (uint16_t)above;
+    }
+    starts[2] = (uint16_t)low;
+    starts[1] = (uint16_t)zeros;
+    starts[0] = 0;
+}
+
+/* The rank of an element of a bin of one key. */
+static inline uint32_t exact_rank(const struct row *r, const struct bins *bins, uint32_t i)
+{
+    const uint32_t bin = r->bin[i];
+    const uint32_t ahead = i >= r->n / 2 ? bins->first[bin] : 0;
+    return bins->starts[bin] + ahead + r->before[i];
+}
+
+/* Decides what the bin of a key decides; what it leaves stays open. Where equal ones go by
+ * index, a bin of one key leaves nothing. */
+static void decide_by_bins(struct row *r, uint8_t *keep)
 {
     const uint32_t top = largest(r->keys, r->n) >> BIN_SHIFT;
     const uint32_t lowest = top >= BINS ? top - (BINS - 1) : 0;
-    uint32_t above = (uint32_t)r->n;
-
-    memset(starts, 0, (BINS + 1) * sizeof(*starts));
-    for (size_t i = 0; i < r->n; i++) {
-        const uint32_t at = r->keys[i] >> BIN_SHIFT;
-        starts[at > lowest ? at - lowest : 0]++;
-    }
-    const uint32_t lowest_keys = starts[0]; /* many, where changes are 0 */
-    starts[BINS] = above;
-    for (uint32_t b = BINS; above > lowest_keys; b--) {
-        above -= starts[b - 1];
-        starts[b - 1] = above;
-    }
-    starts[1] = lowest_keys;
-    starts[0] = 0;
-    return lowest;
-}
-
-/* Decides what the bin of a key decides; what it leaves stays open. */
-static void decide_by_bins(struct row *r, uint8_t *keep)
-{
-    uint32_t starts[BINS + 1];
-    const uint32_t lowest = bins_of(r, starts);
+    const bool by_index = !r->odds->shared;
+    struct bins bins;
     size_t left = 0;
 
+    find_bins(r->keys, r->n, (int32_t)lowest, r->bin);
+    count_bins(r, &bins);
+    find_starts(r->n, &bins);
     for (size_t k = 0; k < r->n_open; k++) {
         const uint32_t i = r->open[k];
-        const uint32_t at = r->keys[i] >> BIN_SHIFT;
-        const uint32_t bin = at > lowest ? at - lowest : 0;
-        const bool first = keeps(r, i, starts[bin]);
-        const bool last = keeps(r, i, starts[bin + 1] - 1);
-        keep[i] = first;
+        const uint32_t bin = r->bin[i];
+        const bool exact = by_index && !(bin & 1);
+        const uint32_t first = exact ? exact_rank(r, &bins, i) : bins.starts[bin];
+        const uint32_t last = exact ? first : (uint32_t)bins.starts[bin + 1] - 1;
+        const bool kept = keeps(r, i, first);
+        keep[i] = kept;
         r->open[left] = i;
-        left += first != last;
+        left += kept != keeps(r, i, last);
     }
     r->n_open = left;
 }
@@ -206,7 +264,9 @@ void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
                           2 * n * sizeof(uint32_t));
     settle(draws, n, limit_of(ends[!grows]), limit_of(ends[grows]), keep, doubt);
     r.n_open = ww_mask_places(doubt, n, r.open);
-    if (r.n_open > 0) {
+    r.bin = (uint16_t *)scratch + 4 * n; /* room that a sort takes later */
+    r.before = r.bin + n;
+    if (r.n_open > 0 && n <= MOST_COUNTED) {
         decide_by_bins(&r, keep);
     }
     if (r.n_open > COUNTS_OF_A_SORT) {

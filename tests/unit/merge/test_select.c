@@ -434,12 +434,16 @@ static void row_ranks_are_those_of_a_sort(void **state)
     }
 }
 
-/* Keys of one value, of few, of many, and of many octaves. */
+/* Keys of one value, of few, of many, of many octaves, and as differences of 16-bit floats
+ * have them: small whole numbers of some units, zeros, and a few others. */
+#define KINDS 5
 static uint32_t key_like(uint64_t *seed, unsigned kind)
 {
     const uint32_t r = (uint32_t)fx_random(seed);
-    const uint32_t by_kind[] = {5, r % 3 << 20, 0x3a000000 + r % 5000 * 1000,
-                                r & 0x7fffffff};
+    const double unit = r & 0x100 ? 0x1p-13 : r & 0x200 ? 0x1p-14 : 0x1.37p-17;
+    const uint32_t by_kind[KINDS] = {
+        5, r % 3 << 20, 0x3a000000 + r % 5000 * 1000, r & 0x7fffffff,
+        (uint32_t)ww_key_magnitude(unit * (double)(r % 16), false)};
     return by_kind[kind];
 }
 
@@ -450,22 +454,22 @@ static void a_row_keeps_what_draws_and_ranks_say(void **state)
         {0.4, 0.2, false, NULL},    {0.4, 0.2, true, NULL}, {0.7, -0.3, false, NULL},
         {0.5, 0, true, NULL}, {0.01, 0.98, false, NULL},
     };
-    enum { MOST = 5000 };
+    enum { MOST = 70000 }; /* more than 16 bits count */
     uint64_t seed = 11;
     static uint32_t keys[MOST], draws[MOST];
     static double rank[MOST];
     static uint8_t keep[MOST], again[MOST];
     static uint32_t last[MOST];
     uint8_t *scratch = malloc(WW_ROW_KEEP_SCRATCH(MOST));
-    size_t sizes[] = {1, 2, 63, 896, MOST};
+    size_t sizes[] = {1, 2, 63, 896, 5000, MOST};
 
     assert_non_null(scratch);
-    for (size_t t = 0; t < 5 * 4 * 5; t++) {
-        const size_t n = sizes[t / 20];
+    for (size_t t = 0; t < 5 * KINDS * 6; t++) {
+        const size_t n = sizes[t / (5 * KINDS)];
         struct ww_row_odds o = odds[t % 5];
         o.step /= n > 1 ? (double)(n - 1) : 1;
         for (size_t i = 0; i < n; i++) {
-            keys[i] = key_like(&seed, t / 5 % 4);
+            keys[i] = key_like(&seed, (unsigned)(t / 5 % KINDS));
             draws[i] = (uint32_t)fx_random(&seed);
         }
         ww_row_rank(keys, n, o.shared, scratch, rank);
