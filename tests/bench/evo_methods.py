@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""evo_methods.py BUILD AMBER [--seeds N] [--trials N] [--items N]: the methods of `evo search` against random points.
+"""evo_methods.py BUILD AMBER [--seeds N] [--trials N] [--items N] [--only one|several]: the methods of `evo search` against
+random points.
 
 One score: scales of four adapters (rev, caesar, sort, swap) in 0 to 1 from 0, their tasks mixed, by `crossover` (after
 M2N2), by CMA-ES, and by as many uniformly random points, of which the five best by their scores are tried again and the
@@ -106,14 +107,17 @@ def main():
     p.add_argument("--seeds", type=int, default=9)
     p.add_argument("--trials", type=int, default=100)
     p.add_argument("--items", type=int, default=8)
+    p.add_argument("--only", choices=("one", "several"))
     a = p.parse_args()
     torch.set_num_threads(1)
     pool = Pool(a.amber)
     rows, test = pool.items("valid", 256), pool.encode(pool.items("test", 128))
-    print(f"one score, {a.trials} trials of {a.items} items, {a.seeds} seeds")
-    one_score(a, pool, rows, test)
-    print(f"an objective for each task, {a.trials} trials of {a.items} items of each")
-    several(a, pool, rows)
+    if a.only != "several":
+        print(f"one score, {a.trials} trials of {a.items} items, {a.seeds} seeds", flush=True)
+        one_score(a, pool, rows, test)
+    if a.only != "one":
+        print(f"an objective for each task, {a.trials} trials of {a.items} items of each, {a.seeds} seeds", flush=True)
+        several(a, pool, rows)
 
 
 if __name__ == "__main__":
