@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "rmm/chunk_folded.h"
+#include "rmm/rank.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -45,6 +46,7 @@ enum ww_err ww_chunk_room_new(struct ww_chunk_room **out, struct ww_error *err)
     ww_lanes_spread_make(&room->spread);
     ww_buf_init(&room->first, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
     ww_buf_init(&room->second, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
+    ww_buf_init(&room->third, 2 * WW_CHUNK_BYTES + (WW_CHUNK_BYTES >> 2));
     return WW_OK;
 }
 
@@ -64,8 +66,27 @@ void ww_chunk_room_free(struct ww_chunk_room *room)
         free_numbers(room);
         ww_buf_release(&room->first);
         ww_buf_release(&room->second);
+        ww_buf_release(&room->third);
         ww_free(room);
     }
+}
+
+void ww_chunk_room_adapt(struct ww_chunk_room *room)
+{
+    room->may_adapt = true;
+}
+
+void ww_chunk_room_hints(struct ww_chunk_room *room, const struct ww_rank *rank,
+                         uint64_t at, const uint8_t *base, size_t n)
+{
+    room->has_hints = rank && n / 2 <= WW_ADAPTIVE_MOST &&
+                      ww_rank_hints(rank, at, base, room->hints, n);
+}
+
+enum ww_chunk_form ww_chunk_form_of(const uint8_t *coded, size_t len)
+{
+    return (enum ww_chunk_form)(coded[0] == WW_CHUNK_ADAPTIVE && len > 2 ? coded[2]
+                                                                         : coded[0]);
 }
 
 enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err)
@@ -99,6 +120,23 @@ static bool hardly_predicted(size_t coded, size_t n)
     return coded > n / 2;
 }
 
+/* Numbers of the form order, or bytes, as they stand: few enough for a form without
+ * tables. */
+static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                const uint8_t *bytes, const uint8_t *prediction, size_t n,
+                                struct ww_error *err)
+{
+    if (!room->may_adapt || n / type.width > WW_ADAPTIVE_MOST) {
+        return WW_OK;
+    }
+    if (prediction && type.exponent_mask) {
+        return ww_chunk_order_adaptive(room, type, prediction, n / type.width,
+                                       &room->third, err);
+    }
+    return type.width == 1 ? ww_chunk_text_encode(room->text, bytes, n, &room->third, err)
+                           : WW_OK;
+}
+
 static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type type,
                              const uint8_t *bytes, const uint8_t *prediction, size_t n,
                              struct ww_error *err)
@@ -107,6 +145,7 @@ static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type ty
 
     ww_buf_clear(&room->first);
     ww_buf_clear(&room->second);
+    ww_buf_clear(&room->third);
     if (!rc && prediction && type.exponent_mask) {
         rc = add_form(&room->first, WW_CHUNK_ORDER, err);
         if (!rc) {
@@ -114,6 +153,10 @@ static enum ww_err try_forms(struct ww_chunk_room *room, struct ww_chunk_type ty
                                        err);
         }
     }
+    if (!rc) {
+        rc = try_adaptive(room, type, bytes, prediction, n, err);
+    }
+    ww_buf_clear(&room->second);
     if (!rc && (room->first.len == 0 || hardly_predicted(room->first.len, n))) {
         rc = add_form(&room->second, WW_CHUNK_SPLIT, err);
         if (!rc) {
@@ -142,6 +185,9 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     if (room->second.len > 0 && room->second.len < best->len) {
         best = &room->second;
     }
+    if (room->third.len > 0 && room->third.len < best->len) {
+        best = &room->third;
+    }
     if (ww_chunk_is_few(type, bytes, n, &few) && few < best->len && few < n) {
         rc = add_form(out, WW_CHUNK_FEW, err);
         return rc ? rc : ww_chunk_few_encode(type, bytes, n, out, err);
@@ -153,13 +199,32 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     return rc ? rc : ww_buf_add(out, bytes, n, err);
 }
 
-bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
-                     const uint8_t *coded, size_t len, const uint8_t *prediction,
-                     uint8_t *out, size_t n)
+/* Forms that have one without tables, and the modes of that. */
+static bool knows_mode(unsigned form, unsigned mode)
 {
-    if (len < 1 || n > WW_CHUNK_BYTES || n % type.width != 0) {
+    const unsigned rest = mode & ~WW_ADAPTIVE_IS;
+
+    if (!(mode & WW_ADAPTIVE_IS)) {
         return false;
     }
+    switch (form) {
+    case WW_CHUNK_ORDER:
+        return rest == WW_ADAPTIVE_NEAR ||
+               (rest & ~(WW_ADAPTIVE_ACTIVE | WW_ADAPTIVE_ONE)) == 0;
+    case WW_CHUNK_DENSE:
+        return (rest & ~WW_ADAPTIVE_ACTIVE) == 0;
+    case WW_CHUNK_OWN:
+    case WW_CHUNK_KLT:
+        return rest == WW_ADAPTIVE_SCALED;
+    default:
+        return form == WW_CHUNK_SPLIT && rest == 0;
+    }
+}
+
+static bool decode_form(struct ww_chunk_room *room, struct ww_chunk_type type,
+                        const uint8_t *coded, size_t len, const uint8_t *prediction,
+                        uint8_t *out, size_t n)
+{
     switch (coded[0]) {
     case WW_CHUNK_STORED:
         if (len != n + 1) {
@@ -177,6 +242,10 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
         return prediction && type.exponent_mask &&
                ww_chunk_order_decode(room, type, coded + 1, len - 1, prediction, out, n);
     case WW_CHUNK_SPLIT:
+        if (room->mode != 0) {
+            return type.width == 1 &&
+                   ww_chunk_text_decode(room->text, coded + 1, len - 1, out, n);
+        }
         return ww_chunk_split_decode(room, type, coded + 1, len - 1, out, n);
     case WW_CHUNK_OWN:
         return ww_chunk_own_decode(room, type, coded + 1, len - 1, NULL, out, n);
@@ -191,4 +260,22 @@ bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     default:
         return false;
     }
+}
+
+bool ww_chunk_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
+                     const uint8_t *coded, size_t len, const uint8_t *prediction,
+                     uint8_t *out, size_t n)
+{
+    if (len < 1 || n > WW_CHUNK_BYTES || n % type.width != 0) {
+        return false;
+    }
+    room->mode = 0;
+    if (coded[0] == WW_CHUNK_ADAPTIVE) {
+        if (len < 3 || !knows_mode(coded[2], coded[1])) {
+            return false;
+        }
+        room->mode = coded[1];
+        return decode_form(room, type, coded + 2, len - 2, prediction, out, n);
+    }
+    return decode_form(room, type, coded, len, prediction, out, n);
 }

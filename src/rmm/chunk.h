@@ -16,29 +16,54 @@
  *              as in order | u8 k | k levels and the step, each the bits of a fp32
  *              | 16 tables | message
  *   7 klt      as own
+ *   16 adaptive  u8 mode | u8 form, one of these | what it has | message
+ *        order    u8 largest exponent field of the prediction | of mode 8: u16 edge
+ *        split    nothing
+ *        own, klt u8 axis | u16 rank | rank scales | rank sizes, each u8 below 64
+ *        dense    u8 largest exponent field | u8 1 or 0 | u8 k | k levels and the step
  *
- * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for 4096
- * numbers or more, else 4.
+ * A message is one of codec/rans_lanes.h, and takes the rest of the chunk: 32 lanes for
+ * 4096 numbers or more, else 4.
+ *
  * order: numbers as ordered integers, the difference to the prediction folded to u; the
  * table of a number is min(15, largest exponent - exponent of the prediction). u below 16
  * is a symbol of its own, else the place of its highest bit with the two bits below it is
  * the symbol, 16 for 16, and the other bits are raw.
+ *
  * own: a number is an integer times the scale of its latent index, one product in fp32,
  * and rounded once, to nearest even, to the type (bf16, fp16, fp32). With p = first +
  * place in the chunk, the index is p / row for axis 0 and p % rank for axis 1. The
  * integer is folded (0, -1, 1, -2 ... to 0, 1, 2, 3 ...) and coded as u is, with 17 bits,
  * by the table of its index's class. klt: the same, the product added to the
  * prediction's number in fp32 before it is rounded; integer 0 is the prediction's bits.
- * dense: integers as in own, by the tables of order or all by
- * the first one;
- * integer q is a change of level |q|, or beyond k of the last level and step for each
- * more, with the sign of q, in fp64; it is added to the prediction in fp64 and the sum is
- * rounded once to the type. 0 is the prediction's bits. few: the 1 to 16 different
- * numbers, ascending by their bits, each of which occurs; a place has 0 bits for one
- * number, 1 for two, 2 for up to four, else 4, low bits of a byte first, zeros behind the
- * last. split: number rotated left by one bit, so that the sign is last; its highest byte
- * is the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes are stored
- * as they are.
+ *
+ * dense: integers as in own, by the tables of order or all by the first one; integer q is
+ * a change of level |q|, or beyond k of the last level and step for each more, with the
+ * sign of q, in fp64; it is added to the prediction in fp64 and the sum is rounded once
+ * to the type. 0 is the prediction's bits.
+ *
+ * few: the 1 to 16 different numbers, ascending by their bits, each of which occurs; a
+ * place has 0 bits for one number, 1 for two, 2 for up to four, else 4, low bits of a
+ * byte first, zeros behind the last.
+ *
+ * split: number rotated left by one bit, so that the sign is last; its highest byte is
+ * the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes are stored as
+ * they are.
+ *
+ * adaptive: for chunks of 65536 numbers or fewer. The message is one of codec/adaptive.h
+ * and takes the rest. mode: 1, and of order and dense 2 (each context is four, by the
+ * numbers before), of order 4 (all of one context) or 8 alone (contexts are those of
+ * hints), of own and klt 16 always. A number is the difference or integer v: for sizes
+ * from 0 on, whether |v| has more bits than that; then, but for 0, its sign (1:
+ * negative), the two bits below the highest by what is known of that size and of the one
+ * before, and the others raw, eight at a time, high ones first. By the numbers before: e,
+ * at first 0, becomes floor((3 e + 16 min(|v|, 15)) / 4); below 3, 10, 24 or beyond. own,
+ * klt: the chunk is the whole factor from its first number on, row is numbers / rank; of
+ * size s of its index a number asks set s % 2, about sizes moved by 17 - floor(s / 2),
+ * which are bounded by 0 and 33. hints: with h = hint / 2, rounded down, (rmm/rank.h) the
+ * context is h + 14 - edge, bounded by 0 and 15; of odd hints -v is the difference.
+ * split: bytes of a type of one byte, each from its highest bit on, by the byte before (0
+ * for the first) and its own bits before.
  */
 #ifndef WW_RMM_CHUNK_H
 #define WW_RMM_CHUNK_H
@@ -60,8 +85,11 @@ enum ww_chunk_form {
     WW_CHUNK_FEW,
     WW_CHUNK_DENSE,
     WW_CHUNK_KLT,
-    WW_CHUNK_FORMS
+    WW_CHUNK_FORMS,
+    WW_CHUNK_ADAPTIVE = 16
 };
+/** The form of a coded chunk; of an adaptive one that which it is a form of. */
+enum ww_chunk_form ww_chunk_form_of(const uint8_t *coded, size_t len);
 
 /** What coding needs to know of a dtype. */
 struct ww_chunk_type {
@@ -76,6 +104,14 @@ struct ww_chunk_room;
 enum ww_err ww_chunk_room_new(struct ww_chunk_room **out,
                               struct ww_error *err) WW_MUST_USE;
 void ww_chunk_room_free(struct ww_chunk_room *room);
+/** Chunks of few numbers are coded as form adaptive from now on, where that is shorter.
+ *  It takes longer than tables do, and what is read again often is better without. */
+void ww_chunk_room_adapt(struct ww_chunk_room *room);
+struct ww_rank;
+/** Hints about the numbers of the next chunks, from the n bytes of the base, from byte
+ *  `at` of the tensor on, that the product is added to; rank NULL: none. */
+void ww_chunk_room_hints(struct ww_chunk_room *room, const struct ww_rank *rank,
+                         uint64_t at, const uint8_t *base, size_t n);
 
 /** How integers become numbers: see form own. */
 struct ww_chunk_scales {

@@ -92,6 +92,34 @@ static bool fold(struct ww_chunk_room *room, struct ww_chunk_type type,
     return any == 0;
 }
 
+/* The same integers without tables; room->first is the head, which begins with the form.
+ */
+static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                const struct ww_chunk_levels *levels, uint32_t largest,
+                                const uint8_t *prediction, size_t n, struct ww_buf *best,
+                                struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (unsigned i = 0; i < 4 && !rc && n <= WW_ADAPTIVE_MOST; i++) {
+        const bool one = i & 1;
+        const unsigned mode = WW_ADAPTIVE_IS | (i & 2 ? WW_ADAPTIVE_ACTIVE : 0);
+        ww_buf_clear(&room->first);
+        ww_buf_clear(&room->second);
+        contexts_of(type, largest, one, prediction, n, room->contexts);
+        rc = add_head(levels, largest, one, &room->first, err);
+        if (!rc) {
+            rc = ww_folded_adaptive(room, n, mode, room->first.data, room->first.len,
+                                    &room->second, err);
+        }
+        if (!rc && room->second.len < best->len) {
+            ww_buf_clear(best);
+            rc = ww_buf_add(best, room->second.data, room->second.len, err);
+        }
+    }
+    return rc;
+}
+
 enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                                   const struct ww_chunk_levels *levels,
                                   const uint8_t *bytes, const uint8_t *prediction,
@@ -119,7 +147,14 @@ enum ww_err ww_chunk_dense_encode(struct ww_chunk_room *room, struct ww_chunk_ty
         }
     }
     const struct ww_buf *best = tried[tried[1]->len <= tried[0]->len];
-    return rc ? rc : ww_buf_add(out, best->data, best->len, err);
+    ww_buf_clear(&room->third);
+    if (!rc) {
+        rc = ww_buf_add(&room->third, best->data, best->len, err);
+    }
+    if (!rc && room->may_adapt) {
+        rc = try_adaptive(room, type, levels, largest, prediction, n, &room->third, err);
+    }
+    return rc ? rc : ww_buf_add(out, room->third.data, room->third.len, err);
 }
 
 static bool read_levels(const uint8_t *coded, size_t len, struct ww_chunk_levels *s,

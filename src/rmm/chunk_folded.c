@@ -24,7 +24,8 @@ void ww_folded_leads(struct ww_lanes_lead leads[WW_LANES_SYMBOLS])
 }
 
 /* A plain loop without a choice, of which vectors are made: the bits of a float are
- * exponent and mantissa, of which the symbol is the two highest. Numbers are below 2^24. */
+ * exponent and mantissa, of which the symbol is the two highest. Numbers are below 2^24.
+ */
 INLINE void find_symbols(const uint32_t *folded, size_t n, uint8_t *symbols)
 {
     for (size_t i = 0; i < n; i++) {
@@ -169,6 +170,27 @@ enum ww_err ww_folded_encode(struct ww_chunk_room *room, size_t n, unsigned n_bi
     return ww_folded_finish(room, n, n_bits, out, err);
 }
 
+enum ww_err ww_folded_adaptive(struct ww_chunk_room *room, size_t n, unsigned mode,
+                               const uint8_t *head, size_t head_bytes, struct ww_buf *out,
+                               struct ww_error *err)
+{
+    const uint8_t bytes[] = {WW_CHUNK_ADAPTIVE, (uint8_t)mode};
+    struct ww_bits_out bits;
+    enum ww_err rc = ww_buf_add(out, bytes, sizeof(bytes), err);
+
+    if (!rc) {
+        rc = ww_buf_add(out, head, head_bytes, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    ww_adaptive_begin(&room->adaptive, mode);
+    ww_bits_out_begin(&bits, out, err);
+    ww_adaptive_put(&room->adaptive, &bits, room->folded,
+                    mode & WW_ADAPTIVE_ONE ? NULL : room->contexts, n);
+    return ww_bits_out_end(&bits);
+}
+
 static bool read_tables(struct ww_chunk_room *room, unsigned n_bits, const uint8_t *coded,
                         size_t len, struct ww_folded_in *in, size_t *used)
 {
@@ -201,6 +223,13 @@ bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,
     size_t used = 0;
 
     memset(in, 0, sizeof(*in));
+    if (room->mode != 0) {
+        in->adaptive = &room->adaptive;
+        in->n_bits = n_bits;
+        ww_adaptive_begin(in->adaptive, room->mode);
+        ww_bits_in_begin(&in->bits, coded, len);
+        return n <= WW_ADAPTIVE_MOST;
+    }
     in->code = (struct ww_lanes_code){.slots = room->slots,
                                       .leads = room->folded_leads,
                                       .spread = &room->spread,
@@ -215,10 +244,14 @@ bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,
 void ww_folded_next(struct ww_folded_in *in, const uint8_t *contexts, uint32_t *out,
                     size_t n)
 {
-    ww_lanes_decode(&in->lanes, &in->code, contexts, out, n);
+    if (in->adaptive) {
+        ww_adaptive_get(in->adaptive, &in->bits, contexts, in->n_bits, out, n);
+    } else {
+        ww_lanes_decode(&in->lanes, &in->code, contexts, out, n);
+    }
 }
 
 bool ww_folded_done(const struct ww_folded_in *in)
 {
-    return ww_lanes_done(&in->lanes);
+    return in->adaptive ? ww_bits_done(&in->bits) : ww_lanes_done(&in->lanes);
 }

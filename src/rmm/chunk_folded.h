@@ -50,9 +50,18 @@ void ww_folded_count(struct ww_chunk_room *room, size_t at, size_t n, unsigned n
 enum ww_err ww_folded_finish(struct ww_chunk_room *room, size_t n, unsigned n_bits,
                              struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 
+/** The same without tables, by the mode (rmm/chunk_adaptive.h): appends the form
+ *  adaptive's head and what `head` has, then the message. */
+enum ww_err ww_folded_adaptive(struct ww_chunk_room *room, size_t n, unsigned mode,
+                               const uint8_t *head, size_t head_bytes, struct ww_buf *out,
+                               struct ww_error *err) WW_MUST_USE;
+
 struct ww_folded_in {
     struct ww_lanes_in lanes;
     struct ww_lanes_code code;
+    struct ww_adaptive *adaptive; /* NULL: by tables, in lanes */
+    struct ww_bits_in bits;
+    unsigned n_bits;
 };
 /** Read the tables of n numbers and begin the message, which takes the rest. */
 bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,

@@ -5,6 +5,7 @@
 
 #include "codec/rans_lanes.h"
 #include "rmm/chunk.h"
+#include "rmm/chunk_adaptive.h"
 
 /* Numbers that are decoded at a time: what passes between the steps stays near. */
 #define WW_CHUNK_BLOCK ((size_t)2048)
@@ -16,6 +17,12 @@ struct ww_chunk_room {
     struct ww_lanes_lead byte_leads[WW_LANES_SYMBOLS];   /* see chunk_split.c */
     uint8_t small[WW_CHUNK_SMALL];                       /* symbols of folded numbers */
     struct ww_lanes_spread spread;
+    bool has_hints;               /* see ww_chunk_room_hints */
+    uint16_t hints[WW_ADAPTIVE_MOST];
+    bool may_adapt; /* see ww_chunk_room_adapt */
+    unsigned mode;  /* of the chunk that is decoded, 0: tables */
+    struct ww_adaptive adaptive;
+    struct ww_bit text[WW_ADAPTIVE_TEXT];
     struct ww_lanes_slots slots[WW_CHUNK_CONTEXTS]; /* of the tables that were read */
     struct ww_rans_table tables[WW_CHUNK_CONTEXTS];
     float scales[WW_CHUNK_MAX_RANK];
@@ -32,12 +39,18 @@ struct ww_chunk_room {
     struct ww_rans_push push[WW_CHUNK_CONTEXTS][WW_LANES_SYMBOLS];
     struct ww_buf first; /* candidates */
     struct ww_buf second;
+    struct ww_buf third;
 };
 
 /* Bytes of the words of a chunk: a symbol of twelve bits and raw ones (1 of one byte, 13
  * of two, 29 of four) take less than twice the number. */
 #define WW_CHUNK_WORDS (2 * WW_CHUNK_BYTES)
 
+/** What room->folded and room->contexts hold after that as form adaptive, in the shortest
+ *  of its modes. */
+enum ww_err ww_chunk_order_adaptive(struct ww_chunk_room *room, struct ww_chunk_type type,
+                                    const uint8_t *prediction, size_t n,
+                                    struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_chunk_order_encode(struct ww_chunk_room *room, struct ww_chunk_type type,
                                   const uint8_t *bytes, const uint8_t *prediction,
                                   size_t n, struct ww_buf *out,

@@ -9,6 +9,7 @@
 
 #include "model/convert.h"
 #include "rmm/chunk_folded.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
 
@@ -17,6 +18,8 @@
 #define AT_RANK 1
 #define AT_ROW 5
 #define AT_FIRST 13
+#define SHORT_BYTES 3 /* head of the form adaptive */
+#define SIZES 64      /* there */
 
 /* Latent indices of n numbers from number `at` of the chunk on. */
 static void latents_of(const struct ww_chunk_scales *s, size_t at, size_t n,
@@ -36,6 +39,19 @@ static void latents_of(const struct ww_chunk_scales *s, size_t at, size_t n,
     }
 }
 
+static enum ww_err add_scales(const struct ww_chunk_scales *s, struct ww_buf *out,
+                              struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t k = 0; k < s->rank && !rc; k++) {
+        uint32_t bits = 0;
+        memcpy(&bits, &s->scales[k], sizeof(bits));
+        rc = ww_buf_add_u32le(out, bits, err);
+    }
+    return rc;
+}
+
 static enum ww_err add_head(const struct ww_chunk_scales *s, struct ww_buf *out,
                             struct ww_error *err)
 {
@@ -50,12 +66,76 @@ static enum ww_err add_head(const struct ww_chunk_scales *s, struct ww_buf *out,
     if (!rc) {
         rc = ww_buf_add(out, head, sizeof(head), err);
     }
-    for (uint32_t k = 0; k < s->rank && !rc; k++) {
-        uint32_t bits = 0;
-        memcpy(&bits, &s->scales[k], sizeof(bits));
-        rc = ww_buf_add_u32le(out, bits, err);
+    if (!rc) {
+        rc = add_scales(s, out, err);
     }
     return rc ? rc : ww_buf_add(out, s->classes, s->rank, err);
+}
+
+/* A whole factor of few numbers, whose head can be short. */
+static bool may_be_short(const struct ww_chunk_scales *s, size_t n)
+{
+    return n <= WW_ADAPTIVE_MOST && s->first == 0 &&
+           (s->axis == 1 || n == (uint64_t)s->rank * s->row);
+}
+
+/* Bits of the mean square of a latent's integers: twice those of a typical one. */
+static enum ww_err find_sizes(const struct ww_chunk_scales *s, const int16_t *integers,
+                              const uint16_t *latents, size_t n, uint8_t *sizes,
+                              struct ww_error *err)
+{
+    uint64_t *sums = ww_calloc(s->rank, 2 * sizeof(*sums));
+    uint64_t *const counts = sums + s->rank;
+
+    if (!sums) {
+        return WW_FAIL_MEMORY(err, "coding a chunk");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const int64_t q = integers[i];
+        sums[latents[i]] += (uint64_t)(q * q);
+        counts[latents[i]]++;
+    }
+    for (uint32_t k = 0; k < s->rank; k++) {
+        const uint64_t mean = counts[k] ? sums[k] / counts[k] : 0;
+        sizes[k] = mean ? (uint8_t)(64 - __builtin_clzll(mean)) : 0;
+    }
+    ww_free(sums);
+    return WW_OK;
+}
+
+/* Integers stand folded in the room. */
+static enum ww_err encode_short(struct ww_chunk_room *room,
+                                const struct ww_chunk_scales *s, const int16_t *integers,
+                                size_t n, struct ww_buf *out, struct ww_error *err)
+{
+    uint8_t sizes[WW_CHUNK_MAX_RANK];
+    uint16_t *latents = ww_calloc(n + 1, sizeof(*latents));
+    struct ww_buf *head = &room->third;
+    const uint8_t bytes[] = {s->near ? WW_CHUNK_KLT : WW_CHUNK_OWN, (uint8_t)s->axis,
+                             (uint8_t)s->rank, (uint8_t)(s->rank >> 8)};
+    enum ww_err rc = latents ? WW_OK : WW_FAIL_MEMORY(err, "coding a chunk");
+
+    if (!rc) {
+        latents_of(s, 0, n, latents);
+        rc = find_sizes(s, integers, latents, n, sizes, err);
+    }
+    for (size_t i = 0; i < n && !rc; i++) {
+        room->contexts[i] = sizes[latents[i]];
+    }
+    ww_free(latents);
+    ww_buf_clear(head);
+    if (!rc) {
+        rc = ww_buf_add(head, bytes, sizeof(bytes), err);
+    }
+    if (!rc) {
+        rc = add_scales(s, head, err);
+    }
+    if (!rc) {
+        rc = ww_buf_add(head, sizes, s->rank, err);
+    }
+    return rc ? rc
+              : ww_folded_adaptive(room, n, WW_ADAPTIVE_IS | WW_ADAPTIVE_SCALED,
+                                   head->data, head->len, out, err);
 }
 
 enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integers,
@@ -76,8 +156,18 @@ enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integ
             room->contexts[at + i] = s->classes[room->block_latents[i]];
         }
     }
-    rc = add_head(s, out, err);
-    return rc ? rc : ww_folded_encode(room, n, N_BITS, out, err);
+    ww_buf_clear(&room->first);
+    rc = add_head(s, &room->first, err);
+    if (!rc) {
+        rc = ww_folded_encode(room, n, N_BITS, &room->first, err);
+    }
+    ww_buf_clear(&room->second);
+    if (!rc && room->may_adapt && may_be_short(s, n)) {
+        rc = encode_short(room, s, integers, n, &room->second, err);
+    }
+    const bool is_short = room->second.len > 0 && room->second.len < room->first.len;
+    const struct ww_buf *best = is_short ? &room->second : &room->first;
+    return rc ? rc : ww_buf_add(out, best->data, best->len, err);
 }
 
 enum ww_dtype ww_chunk_own_dtype(struct ww_chunk_type type)
@@ -132,8 +222,26 @@ static bool read_head(const uint8_t *coded, size_t len, size_t n,
     return s->axis == 1 || n == 0 || (end - 1) / s->row < s->rank;
 }
 
-static bool read_scales(const uint8_t *coded, uint32_t rank, float *scales,
-                        const uint8_t **classes)
+/* The same of the form adaptive. */
+static bool read_short(const uint8_t *coded, size_t len, size_t n,
+                       struct ww_chunk_scales *s)
+{
+    if (len < SHORT_BYTES || coded[0] > 1) {
+        return false;
+    }
+    s->axis = coded[0];
+    s->rank = (uint32_t)coded[1] | (uint32_t)coded[2] << 8;
+    if (s->rank == 0 || s->rank > WW_CHUNK_MAX_RANK ||
+        len - SHORT_BYTES < (size_t)5 * s->rank) {
+        return false;
+    }
+    s->row = s->axis ? 1 : n / s->rank;
+    s->first = 0;
+    return s->axis == 1 || (s->row > 0 && n % s->rank == 0);
+}
+
+static bool read_scales(const uint8_t *coded, uint32_t rank, unsigned n_classes,
+                        float *scales, const uint8_t **classes)
 {
     for (uint32_t k = 0; k < rank; k++) {
         const uint32_t bits = ww_get_u32le(coded + (size_t)4 * k);
@@ -144,7 +252,7 @@ static bool read_scales(const uint8_t *coded, uint32_t rank, float *scales,
     }
     *classes = coded + (size_t)4 * rank;
     for (uint32_t k = 0; k < rank; k++) {
-        if ((*classes)[k] >= WW_CHUNK_CONTEXTS) {
+        if ((*classes)[k] >= n_classes) {
             return false;
         }
     }
@@ -186,12 +294,17 @@ bool ww_chunk_own_decode(struct ww_chunk_room *room, struct ww_chunk_type type,
     struct ww_folded_in in;
     size_t used = 0;
 
-    if (!type.exponent_mask || !read_head(coded, len, n, &s) ||
-        !read_scales(coded + HEAD_BYTES, s.rank, room->scales, &s.classes)) {
+    const bool is_short = room->mode != 0;
+    const size_t head = is_short ? SHORT_BYTES : HEAD_BYTES;
+
+    if (!type.exponent_mask ||
+        !(is_short ? read_short(coded, len, n, &s) : read_head(coded, len, n, &s)) ||
+        !read_scales(coded + head, s.rank, is_short ? SIZES : WW_CHUNK_CONTEXTS,
+                     room->scales, &s.classes)) {
         return false;
     }
     s.scales = room->scales;
-    used = HEAD_BYTES + (size_t)5 * s.rank;
+    used = head + (size_t)5 * s.rank;
     if (!ww_folded_begin(room, N_BITS, n, coded + used, len - used, &in)) {
         return false;
     }

@@ -72,6 +72,7 @@ enum ww_err ww_pack_crew_new(const struct ww_run_options *run, struct ww_pack_cr
     for (unsigned i = 0; i < crew->n_threads && !rc; i++) {
         rc = ww_chunk_room_new(&crew->rooms[i], err);
         if (!rc) {
+            ww_chunk_room_adapt(crew->rooms[i]);
             rc = ww_sha256_new(&crew->shas[i], err);
         }
         for (unsigned k = 0; k < 2 && !rc; k++) {
@@ -240,6 +241,7 @@ static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
     if (rc) {
         return rc;
     }
+    ww_chunk_room_hints(room, job->rank, job->base_at, job->prediction, job->n);
     if (job->rank) {
         ww_rank_predict(job->rank, job->base_at, job->prediction, job->prediction,
                         job->n);

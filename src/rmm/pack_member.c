@@ -312,7 +312,7 @@ static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *er
     for (uint64_t i = 0; i < coded->n && !rc; i++) {
         struct ww_buf *bytes = &coded->chunks[i];
         part->factors[i].at = w->out->plain_bytes;
-        w->entry->coded[bytes->data[0]] += bytes->len;
+        w->entry->coded[ww_chunk_form_of(bytes->data, bytes->len)] += bytes->len;
         rc = ww_section_add(w->out, bytes->data, bytes->len, err);
         ww_buf_release(bytes);
     }
@@ -375,7 +375,7 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
     }
     chunk->at = w->out->plain_bytes;
     chunk->len = (uint32_t)job->coded.len;
-    w->entry->coded[job->coded.data[0]] += job->coded.len;
+    w->entry->coded[ww_chunk_form_of(job->coded.data, job->coded.len)] += job->coded.len;
     if (!rc) {
         rc = write_coded(w, job, chunk->sha256, err);
     }
@@ -468,10 +468,12 @@ static enum ww_err write_table(struct writing *w, struct ww_error *err)
 {
     struct ww_pack_table *t = &w->member->table;
     struct ww_buf text;
+    struct ww_buf coded;
     uint8_t length[8];
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, WW_PACK_TABLE_MAX_BYTES);
+    ww_buf_init(&coded, WW_PACK_TABLE_MAX_BYTES);
     if (w->out->key) {
         ww_random(t->salt, sizeof(t->salt));
     } else {
@@ -484,13 +486,17 @@ static enum ww_err write_table(struct writing *w, struct ww_error *err)
         rc = ww_pack_table_write(t, &text, err);
     }
     if (!rc) {
-        rc = ww_section_add(w->out, text.data, text.len, err);
+        rc = ww_pack_table_code(&text, &coded, err);
     }
-    ww_put_u64le(length, text.len);
+    if (!rc) {
+        rc = ww_section_add(w->out, coded.data, coded.len, err);
+    }
+    ww_put_u64le(length, coded.len);
     if (!rc) {
         rc = ww_section_add(w->out, length, sizeof(length), err);
     }
     ww_buf_release(&text);
+    ww_buf_release(&coded);
     return rc;
 }
 

@@ -57,7 +57,7 @@ static enum ww_err read_table(struct ww_pack_view *v, struct ww_error *err)
     }
     rc = ww_section_read(&v->section, end - sizeof(length) - len, text, (size_t)len, err);
     if (!rc) {
-        rc = ww_pack_table_read(text, (size_t)len, end - sizeof(length) - len, name,
+        rc = ww_pack_table_open(text, (size_t)len, end - sizeof(length) - len, name,
                                 &v->table, err);
     }
     ww_free(text);

@@ -5,8 +5,10 @@
  */
 #include "rmm/rank.h"
 
+#include <math.h>
 #include <string.h>
 
+#include "codec/ordered.h"
 #include "la/exact.h"
 #include "model/convert.h"
 #include "util/alloc.h"
@@ -130,6 +132,7 @@ INLINE void add_row(enum ww_dtype dtype, bool product, const float *delta,
     }
 }
 
+/* What is made of a row's products and the base's numbers. */
 typedef void (*add_fn)(enum ww_dtype dtype, bool product, const float *delta,
                        const uint8_t *from, uint8_t *out, size_t n);
 
@@ -160,10 +163,10 @@ static add_fn add_of_this_machine(void)
 #endif
 
 /* n columns of some rows; from and out begin at the first of them. */
-static void predict_block(const struct ww_rank *t, uint64_t row, size_t n_rows,
-                          uint64_t column, size_t n, const uint8_t *from, uint8_t *out)
+static void predict_block(const struct ww_rank *t, add_fn add, uint64_t row,
+                          size_t n_rows, uint64_t column, size_t n, const uint8_t *from,
+                          uint8_t *out)
 {
-    const add_fn add = add_of_this_machine();
     const size_t width = ww_dtype_bits(t->dtype) / 8;
     const size_t columns = (size_t)t->columns;
     float delta[TALL * SPAN];
@@ -177,22 +180,24 @@ static void predict_block(const struct ww_rank *t, uint64_t row, size_t n_rows,
 }
 
 /* Rows of a rectangle, in blocks that stay in the cache. */
-static void predict_rows(const struct ww_rank *t, uint64_t row, uint64_t n_rows,
-                         uint64_t column, uint64_t n, const uint8_t *from, uint8_t *out)
+static void predict_rows(const struct ww_rank *t, add_fn add, uint64_t row,
+                         uint64_t n_rows, uint64_t column, uint64_t n,
+                         const uint8_t *from, uint8_t *out)
 {
     const size_t width = ww_dtype_bits(t->dtype) / 8;
 
     for (uint64_t i = 0; i < n_rows; i += TALL) {
         for (uint64_t j = 0; j < n; j += SPAN) {
             const size_t at = (size_t)(i * t->columns + j) * width;
-            predict_block(t, row + i, (size_t)ww_min_u64(TALL, n_rows - i), column + j,
-                          (size_t)ww_min_u64(SPAN, n - j), from + at, out + at);
+            predict_block(t, add, row + i, (size_t)ww_min_u64(TALL, n_rows - i),
+                          column + j, (size_t)ww_min_u64(SPAN, n - j), from + at,
+                          out + at);
         }
     }
 }
 
-void ww_rank_predict(const struct ww_rank *t, uint64_t at, const uint8_t *from,
-                     uint8_t *out, size_t n_bytes)
+static void predict_with(const struct ww_rank *t, add_fn add, uint64_t at,
+                         const uint8_t *from, uint8_t *out, size_t n_bytes)
 {
     const size_t width = ww_dtype_bits(t->dtype) / 8;
     const uint64_t n = n_bytes / width;
@@ -203,7 +208,91 @@ void ww_rank_predict(const struct ww_rank *t, uint64_t at, const uint8_t *from,
         const bool whole = column == 0 && n - i >= t->columns;
         const uint64_t n_rows = whole ? (n - i) / t->columns : 1;
         const uint64_t some = whole ? t->columns : ww_min_u64(t->columns - column, n - i);
-        predict_rows(t, row, n_rows, column, some, from + i * width, out + i * width);
+        predict_rows(t, add, row, n_rows, column, some, from + i * width,
+                     out + i * width);
         i += n_rows * some;
     }
+}
+
+void ww_rank_predict(const struct ww_rank *t, uint64_t at, const uint8_t *from,
+                     uint8_t *out, size_t n_bytes)
+{
+    predict_with(t, add_of_this_machine(), at, from, out, n_bytes);
+}
+
+/* Of a product that is rounded to BF16 first, where it goes over x: the middle of the
+ * cell that x lies in. x is seldom within one, since sums have fewer bits than products;
+ * on a number of BF16 the middle is above it or below. */
+static float middle_of_cell(float x, bool above)
+{
+    const uint32_t half = 0x8000;
+    uint32_t bits = 0;
+
+    memcpy(&bits, &x, sizeof(bits));
+    if ((bits & 0xffff) != 0) {
+        bits = (bits & 0xffff0000U) | half;
+    } else if (above == (bits >> 31 == 0)) {
+        bits |= half;
+    } else {
+        bits = bits << 1 == 0 ? (bits ^ 0x80000000U) | half : bits - half;
+    }
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+/* Where the product would have to lie for the number to be on the edge between p and the
+ * neighbour above or below it. A sum on the edge is rounded to the even one of both. */
+static float edge_to(enum ww_dtype dtype, bool product, float base, uint16_t p, bool up)
+{
+    const uint64_t order = ww_ordered_of(p, 2) + (up ? 1 : 0xffff);
+    const uint16_t neighbour = (uint16_t)ww_ordered_bits(order & 0xffff, 2);
+    float one = 0;
+    float other = 0;
+
+    ww_to_float(dtype, (const uint8_t *)&p, &one, 1);
+    ww_to_float(dtype, (const uint8_t *)&neighbour, &other, 1);
+    const float edge = (one + other) * 0.5F - base;
+    return product && dtype == WW_DTYPE_BF16 ? middle_of_cell(edge, up == (p % 2 == 0))
+                                             : edge;
+}
+
+static uint16_t hint_of(enum ww_dtype dtype, bool product, float d, const uint8_t *from)
+{
+    uint16_t bits = 0;
+    float base = 0;
+    uint32_t distance = 0;
+
+    if (dtype == WW_DTYPE_F16) {
+        add_f16(&d, product, from, (uint8_t *)&bits, 1);
+    } else {
+        add_bf16(&d, product, from, (uint8_t *)&bits, 1);
+    }
+    ww_to_float(dtype, from, &base, 1);
+    const float up = fabsf(edge_to(dtype, product, base, bits, true) - d);
+    const float down = fabsf(edge_to(dtype, product, base, bits, false) - d);
+    const float near = down < up ? down : up;
+    if (!(near >= 0)) {
+        return 2 * (WW_RANK_HINTS - 1);
+    }
+    memcpy(&distance, &near, sizeof(distance));
+    return (uint16_t)(distance >> 22 << 1 | (down < up));
+}
+
+static void hint_row(enum ww_dtype dtype, bool product, const float *delta,
+                     const uint8_t *from, uint8_t *out, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        const uint16_t hint = hint_of(dtype, product, delta[j], from + 2 * j);
+        memcpy(out + 2 * j, &hint, sizeof(hint));
+    }
+}
+
+bool ww_rank_hints(const struct ww_rank *t, uint64_t at, const uint8_t *from,
+                   uint16_t *hints, size_t n_bytes)
+{
+    if (ww_dtype_bits(t->dtype) != 16) {
+        return false;
+    }
+    predict_with(t, hint_row, at, from, (uint8_t *)hints, n_bytes);
+    return true;
 }

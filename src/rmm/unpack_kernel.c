@@ -143,6 +143,8 @@ static enum ww_err decode_chunk(const struct ww_pack_view *view,
 {
     const struct ww_pack_table_chunk *c = &view->table.chunks[part->first_chunk + chunk];
 
+    ww_chunk_room_hints(room->chunk, prediction ? rank : NULL, chunk * WW_CHUNK_BYTES,
+                        prediction, n);
     if (rank && prediction) {
         ww_rank_predict(rank, chunk * WW_CHUNK_BYTES, prediction, room->with_rank, n);
         prediction = room->with_rank;

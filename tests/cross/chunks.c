@@ -39,7 +39,8 @@ enum content {
     PRODUCT,
     CHANGE,
     ROWS, /* of a basis, as CORE */
-    CORE
+    CORE,
+    NEAR /* factors on top of others */
 };
 
 static const struct one {
@@ -78,6 +79,15 @@ static const struct one {
     {WW_CHUNK_ORDER, WW_DTYPE_F16, ROWS, 9000},
     {WW_CHUNK_ORDER, WW_DTYPE_BF16, CORE, 9000},
     {WW_CHUNK_ORDER, WW_DTYPE_F32, CORE, 9000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, TUNED, 5000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_F32, TUNED, 333},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_U8, TEXT, 3000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_F32, FACTORS, 2000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, NEAR, 2000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, CHANGE, 3000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, SUM, 3000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, PRODUCT, 3000},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_F16, SUM, 3000},
 };
 
 #define RANK 6
@@ -114,8 +124,10 @@ static float get(enum ww_dtype dtype, const uint8_t *at)
     return x;
 }
 
-/* What the base and a product say, in place. */
-static void with_rank(const struct one *c, uint8_t *prediction, size_t n)
+/* What the base and a product say, in place, and hints about it. off: of the product, so
+ * much longer. */
+static void with_rank(struct ww_chunk_room *room, const struct one *c,
+                      uint8_t *prediction, size_t n, float off)
 {
     const struct ww_pack_rank shape = {
         .rank = RANK, .rows = c->n / COLUMNS, .product = c->content == PRODUCT};
@@ -126,11 +138,12 @@ static void with_rank(const struct one *c, uint8_t *prediction, size_t n)
         abort();
     }
     for (size_t i = 0; i < shape.rows * RANK; i++) {
-        rank.b[i] = 0.05F * bell(&seed);
+        rank.b[i] = (0.05F + 0.05F * off) * bell(&seed);
     }
     for (size_t i = 0; i < (size_t)RANK * COLUMNS; i++) {
         rank.a[i] = 0.05F * bell(&seed);
     }
+    ww_chunk_room_hints(room, &rank, 0, prediction, n);
     ww_rank_predict(&rank, 0, prediction, prediction, n);
     ww_rank_release(&rank);
 }
@@ -174,8 +187,10 @@ static bool of_rank(const struct one *c)
 
 static bool predicted(const struct one *c)
 {
-    return c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME ||
-           c->form == WW_CHUNK_DENSE || c->form == WW_CHUNK_KLT;
+    return c->form == WW_CHUNK_ADAPTIVE
+               ? c->content != TEXT && c->content != FACTORS
+               : c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME ||
+                     c->form == WW_CHUNK_DENSE || c->form == WW_CHUNK_KLT;
 }
 
 /* The bytes of a case, given its prediction. */
@@ -217,16 +232,17 @@ static enum ww_err code(struct ww_chunk_room *room, const struct one *c,
     static const uint8_t classes[4] = {0, 3, 3, 9};
     static const struct ww_chunk_levels levels = {3, 0.0007F, {0.0008F, 0.0014F, 0.002F}};
     static int16_t integers[MOST];
-    const struct ww_chunk_scales own = {1, 4, 1, 2, scales, classes,
-                                        c->form == WW_CHUNK_KLT};
+    const bool near = c->form == WW_CHUNK_KLT || c->content == NEAR;
+    const struct ww_chunk_scales own = {
+        1, 4, 1, c->form == WW_CHUNK_ADAPTIVE ? 0 : 2, scales, classes, near};
     const struct ww_chunk_type type = ww_chunk_type_of(c->dtype);
     uint64_t seed = 9;
 
-    if (c->form == WW_CHUNK_DENSE) {
+    if (c->content == CHANGE) {
         return ww_chunk_dense_encode(room, type, &levels, bytes, prediction,
                                      (size_t)c->n * type.width, out, err);
     }
-    if (c->form != WW_CHUNK_OWN && c->form != WW_CHUNK_KLT) {
+    if (c->content != FACTORS && c->content != NEAR) {
         return ww_chunk_encode(room, type, bytes, predicted(c) ? prediction : NULL,
                                (size_t)c->n * type.width, out, err);
     }
@@ -259,13 +275,20 @@ static bool make_case(struct ww_chunk_room *room, const struct one *c, FILE *to)
     make_base(c, base);
     memcpy(prediction, base, n);
     if (of_rank(c)) {
-        with_rank(c, prediction, n);
+        with_rank(room, c, prediction, n, 0);
     }
     if (of_basis(c)) {
         with_basis(c, prediction, n);
     }
     fill(c, prediction, bytes);
-    if (!code(room, c, bytes, prediction, &coded, &err) && coded.data[0] == c->form) {
+    if (of_rank(c) && c->form == WW_CHUNK_ADAPTIVE) { /* what hints are about */
+        memcpy(bytes, base, n);
+        with_rank(room, c, bytes, n, c->dtype == WW_DTYPE_F16 ? 0.0005F : 0.004F);
+        memcpy(prediction, base, n);
+        with_rank(room, c, prediction, n, 0);
+    }
+    if (!code(room, c, bytes, prediction, &coded, &err) && coded.data[0] == c->form &&
+        (!of_rank(c) || c->form != WW_CHUNK_ADAPTIVE || coded.data[1] == (1 | 8))) {
         const uint32_t fields[] = {(uint32_t)c->form, (uint32_t)c->dtype,
                                    (uint32_t)n_base, (uint32_t)coded.len, (uint32_t)n};
         for (size_t i = 0; i < WW_LEN(fields); i++) {
@@ -295,7 +318,7 @@ static bool decode_case(struct ww_chunk_room *room, const struct one *c, FILE *f
            fread(prediction, 1, n_base, from) == n_base &&
            fread(coded, 1, len, from) == len;
     if (good && of_rank(c)) {
-        with_rank(c, prediction, n);
+        with_rank(room, c, prediction, n, 0);
     }
     if (good && of_basis(c)) {
         with_basis(c, prediction, n);
@@ -318,6 +341,10 @@ int main(int argc, char **argv)
     bool good = file && !ww_chunk_room_new(&room, &err);
 
     for (size_t i = 0; i < WW_LEN(cases) && good; i++) {
+        if (cases[i].form == WW_CHUNK_ADAPTIVE) { /* they are the last */
+            ww_chunk_room_adapt(room);
+        }
+        ww_chunk_room_hints(room, NULL, 0, NULL, 0);
         good =
             make ? make_case(room, &cases[i], file) : decode_case(room, &cases[i], file);
         if (!good) {

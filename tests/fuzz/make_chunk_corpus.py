@@ -48,6 +48,21 @@ def main():
     for kind, form in ((0, 4), (128, 7), (129, 7), (130, 7)):
         save(f"factors-{kind}", kind, 8, bytes([form]) + scales + zero * 16 + ends)
         save(f"factors-raw-{kind}", kind, 8, bytes([form]) + scales + wide * 16 + words)
+    # Without tables: messages of any bytes, and one that ends (see Bits in package_reader.py)
+    some = random.Random(2).randbytes(60)
+    save("adaptive-text", 4, 40, bytes([16, 1, 3]) + some)
+    save("adaptive-none", 4, 0, bytes([16, 1, 3]) + bytes(4))
+    save("adaptive-factors", 2, 8, bytes([16, 17, 4]) +
+         struct.pack("<BH2f", 1, 2, 0.5, 2) + bytes([9, 14]) + some)
+    for kind in (128, 129, 130):
+        top = largest(kind, 8)
+        for mode in (1, 3, 5, 7):
+            save(f"adaptive-{kind}-{mode}", kind, 8, bytes([16, mode, 2, top]) + some)
+        save(f"adaptive-near-{kind}", kind, 8, bytes([16, 9, 2, top]) +
+             struct.pack("<H", 225) + some)
+        save(f"adaptive-dense-{kind}", kind, 8, bytes([16, 3, 6, top, 0, 3]) + levels + some)
+        save(f"adaptive-klt-{kind}", kind, 8, bytes([16, 17, 7]) +
+             struct.pack("<BH2f", 0, 2, 0.5, 2) + bytes([9, 14]) + some)
     # 8160 numbers in 32 lanes
     ends, words = ends * 8, words[:16] * 8 + random.randbytes(3000)
     for kind, low in ((64, 1), (68, 0)):

@@ -89,6 +89,93 @@ def read_table(data, at):
     return (slots or None), at
 
 
+class Bits:
+    """A range coder's message: bits by probabilities that follow them."""
+
+    def __init__(self, data):
+        self.data, self.at, self.range = data, 4, (1 << 32) - 1
+        self.code = int.from_bytes(data[:4], "big")
+        self.models = {}
+
+    def refill(self):
+        while self.range < 1 << 24:
+            self.range, self.code = self.range << 8, self.code << 8 | self.data[self.at]
+            self.at += 1
+
+    def bit(self, *name):
+        chance, seen = self.models.get(name, (32768, 0))
+        bound = (self.range >> 16) * chance
+        value = self.code < bound
+        if value:
+            self.range, chance = bound, chance + 2 * (65536 - chance) // (2 * seen + 3)
+        else:
+            self.range, self.code = self.range - bound, self.code - bound
+            chance -= 2 * chance // (2 * seen + 3)
+        self.models[name] = min(max(chance, 32), 65504), min(seen + 1, 254)
+        self.refill()
+        return int(value)
+
+    def raw(self, n):
+        self.range >>= n
+        value = self.code // self.range
+        assert value >> n == 0
+        self.code -= value * self.range
+        self.refill()
+        return value
+
+    def number(self, name, moved):
+        at = lambda size: min(max(size + moved, 0), 33)
+        size = 0
+        while self.bit(name, "more", at(size)):
+            size += 1
+        if size == 0:
+            return 0
+        negative, value, node = self.bit(name, "sign"), 1, 0
+        for i in range(min(size - 1, 2)):
+            bit = self.bit(name, "below", at(size), node)
+            value, node = value << 1 | bit, 1 + bit
+        left = max(size - 3, 0)
+        while left:
+            n = min(left, 8)
+            value, left = value << n | self.raw(n), left - n
+        return -value if negative else value
+
+    def numbers(self, mode, contexts):
+        """Signed; contexts: of each number, or its size."""
+        out, energy = [], 0
+        for c in contexts:
+            if mode & 16:
+                value = self.number(c & 1, 17 - (c >> 1))
+            else:
+                level = sum(energy >= edge for edge in (3, 10, 24)) if mode & 2 else 0
+                value = self.number((c, level), 0)
+            energy = (3 * energy + 16 * min(abs(value), 15)) // 4
+            out.append(value)
+        self.end()
+        return out
+
+    def text(self, n):
+        out = bytearray([0])
+        for _ in range(n):
+            node = 1
+            while node < 256:
+                node = 2 * node + self.bit(out[-1], node)
+            out.append(node - 256)
+        self.end()
+        return bytes(out[1:])
+
+    def end(self):
+        assert self.code == 0 and self.at == len(self.data), "it does not end"
+
+
+def coded_table(data):
+    """The text of a member's table."""
+    if data[:1] != b"\0":
+        return data
+    assert data[5:8] == bytes([16, 1, 3])
+    return Bits(data[8:]).text(struct.unpack_from("<I", data, 1)[0])
+
+
 def ordered(bits, width):
     sign = 1 << (8 * width - 1)
     return ~bits & (2 * sign - 1) if bits & sign else bits | sign
@@ -99,21 +186,32 @@ def unordered(value, width):
     return value & ~sign if value & sign else ~value & (2 * sign - 1)
 
 
-def decode_order(data, kind, prediction):
+def decode_order(data, kind, prediction, mode=0, hints=None):
+    """mode: of form adaptive."""
     width, shift, mask = kind
     dtype = {2: "<u2", 4: "<u4"}[width]
     base = np.frombuffer(prediction, dtype)
     exponents = (base >> shift) & mask
     largest = int(exponents.max()) if len(base) else 0
     assert data[0] == largest
-    tables, at = [], 1
-    for _ in range(16):
-        table, at = read_table(data, at)
-        tables.append(table)
-    contexts = np.minimum(largest - exponents.astype(int), 15).tolist()
-    values = Message(data[at:], len(base)).numbers([tables[c] for c in contexts], folded)
-    out = [unordered((ordered(p, width) + unfold(u)) % (1 << 8 * width), width)
-           for p, u in zip(base.tolist(), values)]
+    contexts = np.minimum(largest - exponents.astype(int), 15)
+    if mode & 8:
+        edge = struct.unpack_from("<H", data, 1)[0]
+        contexts = np.clip((hints >> 1).astype(int) + 14 - edge, 0, 15)
+        turned = Bits(data[3:]).numbers(mode, contexts.tolist())
+        values = [-v if flip else v for v, flip in zip(turned, (hints & 1).tolist())]
+    elif mode:
+        values = Bits(data[1:]).numbers(mode, (contexts * (0 if mode & 4 else 1)).tolist())
+    else:
+        tables, at = [], 1
+        for _ in range(16):
+            table, at = read_table(data, at)
+            tables.append(table)
+        message = Message(data[at:], len(base))
+        values = [unfold(u) for u in message.numbers([tables[c] for c in contexts.tolist()],
+                                                     folded)]
+    out = [unordered((ordered(p, width) + d) % (1 << 8 * width), width)
+           for p, d in zip(base.tolist(), values)]
     return np.array(out, dtype).tobytes()
 
 
@@ -131,22 +229,31 @@ def decode_split(data, width, n_bytes):
     return bits.view(np.uint8).reshape(n, 8)[:, :width].tobytes()
 
 
-def decode_own(data, kind, n_bytes, near=None):
+def decode_own(data, kind, n_bytes, near=None, mode=0):
     """near: the prediction of form klt."""
     width, shift, _ = kind
     n = n_bytes // width
-    axis, rank, row, first = struct.unpack_from("<BIQQ", data)
-    scales = np.frombuffer(data, "<f4", rank, 21)
-    classes = data[21 + 4 * rank:21 + 5 * rank]
-    at, tables = 21 + 5 * rank, []
-    for _ in range(16):
-        table, at = read_table(data, at)
-        tables.append(table)
+    if mode:
+        assert mode == 17
+        axis, rank = struct.unpack_from("<BH", data)
+        row, first, at = n // rank, 0, 3
+    else:
+        axis, rank, row, first = struct.unpack_from("<BIQQ", data)
+        at = 21
+    scales = np.frombuffer(data, "<f4", rank, at)
+    classes = data[at + 4 * rank:at + 5 * rank]
+    at, tables = at + 5 * rank, []
     place = first + np.arange(n)
     index = place % rank if axis else place // row
-    values = Message(data[at:], n).numbers([tables[classes[k]] for k in index.tolist()],
-                                           folded)
-    integers = np.array([unfold(u) for u in values], np.float32)
+    of_each = [classes[k] for k in index.tolist()]
+    if mode:
+        integers = np.array(Bits(data[at:]).numbers(mode, of_each), np.float32)
+    else:
+        for _ in range(16):
+            table, at = read_table(data, at)
+            tables.append(table)
+        values = Message(data[at:], n).numbers([tables[c] for c in of_each], folded)
+        integers = np.array([unfold(u) for u in values], np.float32)
     product = integers * scales[index]          # one rounding, in fp32
     if near is not None:
         stored = np.frombuffer(near, {2: "<u2", 4: "<u4"}[width])
@@ -180,7 +287,7 @@ def narrow(values, shift):
     return ((bits + 0x7fff + (bits >> np.uint64(16) & np.uint64(1))) >> np.uint64(16)).astype("<u2")
 
 
-def decode_dense(data, kind, prediction):
+def decode_dense(data, kind, prediction, mode=0):
     width, shift, mask = kind
     stored = np.frombuffer(prediction, {2: "<u2", 4: "<u4"}[width])
     exponents = ((stored >> shift) & mask).astype(int)
@@ -189,12 +296,15 @@ def decode_dense(data, kind, prediction):
     levels = np.frombuffer(data, "<f4", k, 3).astype(float)
     step = float(np.frombuffer(data, "<f4", 1, 3 + 4 * k)[0])
     tables, at = [], 7 + 4 * k
-    for _ in range(16):
-        table, at = read_table(data, at)
-        tables.append(table)
     contexts = (exponents * 0 if one else np.minimum(largest - exponents, 15)).tolist()
-    values = Message(data[at:], len(stored)).numbers([tables[c] for c in contexts], folded)
-    integers = np.array([unfold(u) for u in values], int)
+    if mode:
+        integers = np.array(Bits(data[at:]).numbers(mode, contexts), int)
+    else:
+        for _ in range(16):
+            table, at = read_table(data, at)
+            tables.append(table)
+        values = Message(data[at:], len(stored)).numbers([tables[c] for c in contexts], folded)
+        integers = np.array([unfold(u) for u in values], int)
     size = np.abs(integers)
     change = levels[np.clip(size, 1, k) - 1] + np.maximum(size - k, 0) * step
     moved = narrow(widen(prediction, shift) + np.sign(integers) * change, shift)
@@ -214,28 +324,34 @@ def decode_few(data, width, n_bytes):
     return table[places].tobytes()
 
 
-def decode_chunk(data, dtype, n_bytes, prediction):
+def decode_chunk(data, dtype, n_bytes, prediction, hints=None):
     kind = TYPES.get(dtype)
     width = kind[0] if kind else WIDTHS.get(dtype, 1)
-    form, data = data[0], data[1:]
-    if form == 0:
+    form, data, mode = data[0], data[1:], 0
+    if form == 16:
+        mode, form, data = data[0], data[1], data[2:]
+        assert mode & 1 and n_bytes // width <= 65536
+    if mode and form == 3:
+        assert width == 1 and mode == 1
+        out = Bits(data).text(n_bytes)
+    elif form == 0:
         out = data
     elif form == 1:
         assert not data
         out = prediction
     elif form == 2:
-        out = decode_order(data, kind, prediction)
+        out = decode_order(data, kind, prediction, mode, hints)
     elif form == 3:
         out = decode_split(data, width, n_bytes)
     elif form == 4:
-        out = decode_own(data, kind, n_bytes)
+        out = decode_own(data, kind, n_bytes, None, mode)
     elif form == 5:
         out = decode_few(data, width, n_bytes)
     elif form == 7:
-        out = decode_own(data, kind, n_bytes, prediction)
+        out = decode_own(data, kind, n_bytes, prediction, mode)
     else:
         assert form == 6
-        out = decode_dense(data, kind, prediction)
+        out = decode_dense(data, kind, prediction, mode)
     assert len(out) == n_bytes
     return out
 
@@ -270,11 +386,33 @@ def predict(part, base, content, at):
     delta = np.zeros((rows, columns), np.float32)
     for k in range(rank):
         delta += b[:, k:k + 1] * a[k]
-    if entry["rounding"] == "product":
-        delta = widened_bf16(rounded_bf16(delta))
-    else:
-        assert entry["rounding"] == "sum"
-    return rounded_bf16(widened_bf16(bits).reshape(rows, columns) + delta).tobytes(), at
+    stored, product = widened_bf16(bits).reshape(rows, columns), entry["rounding"] == "product"
+    assert product or entry["rounding"] == "sum"
+    rounded = widened_bf16(rounded_bf16(delta)) if product else delta
+    p = rounded_bf16(stored + rounded)
+    return p.tobytes(), hints_of(stored, delta, p, product), at
+
+
+def hints_of(base, delta, p, product):
+    """How near each product is to where p would be another number, and to which."""
+    order = np.where(p & 0x8000, ~p, p | 0x8000).astype(np.uint16)
+    edges = []
+    for step in (1, -1):
+        other = (order + np.uint16(step % 65536)).astype(np.uint16)
+        bits = np.where(other & 0x8000, other & 0x7fff, ~other).astype(np.uint16)
+        edge = (widened_bf16(p) + widened_bf16(bits)) * np.float32(0.5) - base
+        if product:
+            at = edge.view(np.uint32).astype(np.int64)
+            above = (step == 1) == (p % 2 == 0)
+            beside = np.where(above == (at >> 31 == 0), at | 0x8000,
+                              np.where(at & 0x7fffffff, at - 0x8000, at ^ 0x80008000))
+            at = np.where(at & 0xffff, (at & 0xffff0000) | 0x8000, beside)
+            edge = at.astype(np.uint32).view(np.float32)
+        edges.append(np.abs(edge - delta))
+    down = edges[1] < edges[0]
+    near = np.where(down, edges[1], edges[0])
+    hints = (near.view(np.uint32) >> 22 << 1) | down
+    return np.where(near >= 0, hints, 1022).astype(np.uint16).reshape(-1)
 
 
 def expand(prk, label, extra):
@@ -355,7 +493,7 @@ class Package:
         dictionary that gets the bytes of every part."""
         entry, content = self.content(name, content_key)
         n = struct.unpack("<Q", content[-8:])[0]
-        table = json.loads(content[-8 - n:-8])
+        table = json.loads(coded_table(content[-8 - n:-8]))
         salt = bytes.fromhex(table["salt"])
         listed = b"".join(struct.pack("<I", len(f["path"].encode())) + f["path"].encode() +
                           struct.pack("<Q", f["size"]) + bytes.fromhex(f["sha256"])
@@ -377,9 +515,9 @@ class Package:
                 if part.get("parent"):
                     kind, whole = parents[key]
                     assert kind == part["dtype"] and len(whole) == part["bytes"]
-                begin = len(out)
+                begin, hints = len(out), None
                 if "rank" in part:
-                    whole, at = predict(part, whole, content, at)
+                    whole, hints, at = predict(part, whole, content, at)
                 for c, (length, digest) in enumerate(part["chunks"]):
                     coded = content[at:at + length]
                     assert sha256(coded) == digest
@@ -387,7 +525,8 @@ class Package:
                     size = min(CHUNK, part["bytes"] - c * CHUNK)
                     if wanted:
                         out += decode_chunk(coded, part["dtype"], size,
-                                            whole and whole[c * CHUNK:c * CHUNK + size])
+                                            whole and whole[c * CHUNK:c * CHUNK + size],
+                                            hints)
                 if parts is not None:
                     parts.setdefault(key, (part["dtype"], out[begin:]))
             if wanted:
@@ -396,4 +535,4 @@ class Package:
         assert at == len(content) - 8 - n
 
 
-__all__ = ["Package", "InvalidSignature"]
+__all__ = ["Package", "InvalidSignature", "coded_table"]
