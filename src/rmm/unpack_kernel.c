@@ -12,6 +12,7 @@
 
 #include "rmm/parent.h"
 #include "rmm/rank_code.h"
+#include "rmm/shared_load.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -213,26 +214,33 @@ enum ww_err ww_unpack_find_altered(const struct ww_pack_view *view, uint32_t fil
     return rc;
 }
 
-/* A piece while it is made: with the factors of its part, if there are any. */
+/* A piece while it is made: with the factors of its part, or what that shares, once for
+ * all threads. */
 struct open_piece {
     const struct ww_unpack_piece *piece;
     struct ww_rank rank;
+    struct ww_shared shared;
 };
 
-static enum ww_err load_rank(struct open_piece *at, struct ww_error *err)
+static enum ww_err load_numbers(struct open_piece *at, struct ww_error *err)
 {
+    const struct ww_unpack_piece *piece = at->piece;
+    const bool shares = piece->part->shared.codec != WW_SHARED_NONE;
     struct ww_unpack_room *room = NULL;
     enum ww_err rc = WW_OK;
 
-    if (at->piece->part->rank.rank == 0) {
+    if (piece->part->rank.rank == 0 && !shares) {
         return WW_OK;
     }
-    rc = ww_unpack_rooms_take(at->piece->rooms, &room, err);
-    if (!rc) {
-        rc = ww_rank_load(at->piece->view, at->piece->part, room->chunk, room->coded,
-                          &at->rank, err);
-        ww_unpack_rooms_give(at->piece->rooms, room);
+    rc = ww_unpack_rooms_take(piece->rooms, &room, err);
+    if (rc) {
+        return rc;
     }
+    rc = shares ? ww_shared_load(piece->view, piece->part, piece->parent, room,
+                                 &at->shared, err)
+                : ww_rank_load(piece->view, piece->part, room->chunk, room->coded,
+                               &at->rank, err);
+    ww_unpack_rooms_give(piece->rooms, room);
     return rc;
 }
 
@@ -252,7 +260,7 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
         return WW_FAIL_MEMORY(err, "decoding");
     }
     at->piece = params;
-    rc = load_rank(at, err);
+    rc = load_numbers(at, err);
     if (rc) {
         ww_free(at);
         return rc;
@@ -263,18 +271,24 @@ static enum ww_err kernel_open(const void *params, uint64_t n_rows, uint64_t row
 
 /* The base's row, or what it says with the others' rows, or what the parent has there;
  * NULL: no prediction. */
-static enum ww_err predict(const struct ww_unpack_piece *piece,
-                           const struct ww_tile *tile, uint64_t row,
-                           struct ww_unpack_room *room, const uint8_t **out,
+static enum ww_err predict(const struct open_piece *at, const struct ww_tile *tile,
+                           uint64_t row, struct ww_unpack_room *room, const uint8_t **out,
                            struct ww_error *err)
 {
+    const struct ww_unpack_piece *piece = at->piece;
+    const uint64_t chunk = piece->first + tile->first_row + row;
     const uint8_t *rows[WW_MAX_SOURCES];
 
+    if (at->shared.basis) {
+        ww_shared_predict(&at->shared, chunk * WW_CHUNK_BYTES, room->mixed,
+                          (size_t)tile->row_bytes);
+        *out = room->mixed;
+        return WW_OK;
+    }
     if (piece->part->chained) {
         *out = room->mixed;
-        return ww_parent_predict(piece->view, piece->part, piece->parent,
-                                 piece->first + tile->first_row + row, room, room->mixed,
-                                 (size_t)tile->row_bytes, err);
+        return ww_parent_read(piece->parent, piece->part->parent_part, chunk, room,
+                              room->mixed, (size_t)tile->row_bytes, err);
     }
     for (uint32_t s = 0; s < tile->n_sources; s++) {
         rows[s] = tile->rows[s][row];
@@ -302,7 +316,7 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
     }
     for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
         const uint8_t *prediction = NULL;
-        rc = predict(piece, tile, i, room, &prediction, err);
+        rc = predict(at, tile, i, room, &prediction, err);
         if (!rc) {
             rc = restore_chunk(
                 piece->view, piece->part, piece->first + tile->first_row + i,
@@ -321,6 +335,7 @@ static enum ww_err kernel_close(void *state, bool complete, struct ww_error *err
     (void)complete;
     (void)err;
     ww_rank_release(&at->rank);
+    ww_shared_release(&at->shared);
     ww_free(at);
     return WW_OK;
 }

@@ -211,7 +211,7 @@ def products(folder):
 
 
 def vllm_takes(folder, base, most=16):
-    """What vLLM's loader of adapters demands (its PEFTHelper and checks of names, as of 0.11):
+    """What vLLM's loader of adapters demands (its PEFTHelper and checks of names, as of 0.22):
     three fields, a rank of at most max_lora_rank, no bias, no DoRA, no whole weights, factors
     under PEFT's names of modules that the model has, and one scale from r and lora_alpha."""
     config = json.loads(read(folder, "adapter_config.json"))
