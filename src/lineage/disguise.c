@@ -165,6 +165,13 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
             rc = out->read ? ww_disguise_under(base, out, err)
                            : ww_disguise_moved(base, out, err);
         }
+        if (!rc && out->read && out->depths.n > 0) {
+            rc =
+                ww_strlist_add(notes,
+                               "layers of the suspect lie elsewhere in the base, and are "
+                               "compared with those they came from",
+                               err);
+        }
     }
     if (rc) {
         ww_disguise_release(out);

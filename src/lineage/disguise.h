@@ -81,8 +81,9 @@ enum ww_err ww_disguise_renamed(struct ww_model *model, const struct ww_model *b
 enum ww_err ww_disguise_moved(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err) WW_MUST_USE;
 
-/** Undoes a lock of the base under weights that out decodes, when they look like one; out
- *  is the decoded and unlocked suspect then, and stays as it is else. */
+/** Of weights that out decodes: layers in other places, which out tells then, or else
+ *  undoes a lock of the base, when they look like one; out is the decoded and unlocked
+ *  suspect then, and stays as it is else. */
 enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *out,
                               struct ww_error *err) WW_MUST_USE;
 

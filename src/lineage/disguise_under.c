@@ -265,7 +265,11 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
     u->steps = (struct side){u, true, {read_decoded, &u->steps}, NULL};
     rc = flatten(u, base, err);
     if (!rc) {
-        rc = ww_disguise_locked(u->flat, base, true, &u->lock, &took, &why);
+        rc = ww_depths_find(u->flat, base, &out->depths, &why);
+        /* Layers in other places point elsewhere as well, and no lock moves layers. */
+        if (!rc && out->depths.n == 0) {
+            rc = ww_disguise_locked(u->flat, base, true, &u->lock, &took, &why);
+        }
         /* NaN hides a lock; whoever reads the tensor is told then. */
         if (rc == WW_E_NONFINITE) {
             rc = WW_OK;

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "lineage/strangers.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -210,7 +211,8 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
                               &out->disguise, &out->warnings, err);
         out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
-    return rc ? rc : align(out, err);
+    rc = rc ? rc : align(out, err);
+    return rc ? rc : ww_family_leave_strangers(out, err);
 }
 
 enum ww_err ww_family_unchanged(const struct ww_family *family, struct ww_error *err)

@@ -65,15 +65,20 @@ static bool split(const char *name, bool *has_layer, uint64_t *layer, const char
     return *end && (ww_str_eq(*end, ".weight") || ww_str_eq(*end, ".bias"));
 }
 
-/* Whose rows are reordered; NULL for the others. */
-static const char *turned_by(const struct ww_gguf_header *header)
-{
-    static const char *const turned[] = {"llama", "granite", "granitemoe", "arcee",
-                                         "smollm3"};
+/* Whose rows are reordered, and whose are as they were. Of other architectures it is not
+ * known which, and rows in a wrong order would be compared as if they were right. */
+static const char *const turned[] = {"llama", "granite", "granitemoe", "arcee",
+                                     "smollm3"};
+static const char *const straight[] = {"qwen2",    "qwen2moe",  "qwen3",  "qwen3moe",
+                                       "gemma",    "gemma2",    "gemma3", "phi3",
+                                       "stablelm", "starcoder2"};
 
-    for (size_t i = 0; i < WW_LEN(turned); i++) {
-        if (ww_gguf_is(header, "general.architecture", turned[i])) {
-            return turned[i];
+static const char *architecture_among(const struct ww_gguf_header *header,
+                                      const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (ww_gguf_is(header, "general.architecture", names[i])) {
+            return names[i];
         }
     }
     return NULL;
@@ -129,7 +134,11 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
         to = in_layer ? look_up(parts, WW_LEN(parts), part, len)
                       : look_up(tops, WW_LEN(tops), part, len);
     }
-    if (!to) {
+    const char *architecture = architecture_among(header, turned, WW_LEN(turned));
+    const bool queries = to && ww_str_ends(to, ".q_proj");
+    const bool ordered = queries || (to && ww_str_ends(to, ".k_proj"));
+    if (!to || (ordered && !architecture &&
+                !architecture_among(header, straight, WW_LEN(straight)))) {
         return WW_OK;
     }
     out->name = in_layer ? ww_asprintf("model.layers.%" PRIu64 ".%s%s", layer, to, end)
@@ -137,11 +146,9 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
     if (!out->name) {
         return WW_FAIL_MEMORY(err, "names");
     }
-    const bool queries = ww_str_ends(to, ".q_proj");
-    const char *turned = turned_by(header);
-    if (turned && (queries || ww_str_ends(to, ".k_proj"))) {
+    if (architecture && ordered) {
         const enum ww_err rc =
-            find_heads(header, tensor, file, turned, !queries, &out->heads, err);
+            find_heads(header, tensor, file, architecture, !queries, &out->heads, err);
         if (rc) {
             ww_free(out->name);
             out->name = NULL;

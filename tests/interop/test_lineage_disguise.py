@@ -270,6 +270,12 @@ def disguises(tool, merged, exact, first, work):
     more = {k: torch.cat([v, 0.05 * torch.randn(7, 128, generator=g).bfloat16()])
             if k in tables else v for k, v in merged.items()}
     yield "more words", folder(at("words"), more), 1e-4, True, None
+    order = torch.randperm(merged[tables[0]].shape[0] + 7, generator=g)
+    yield ("words in another order", folder(at("order"), {k: v[order] if k in tables else v
+                                                          for k, v in more.items()}), 1e-4, True, None)
+    cut = {k.replace("layers.2", "layers.1").replace("layers.3", "layers.2"): v
+           for k, v in merged.items() if "layers.1" not in k}
+    yield ("a layer less, Q8_0", write_gguf(at("cut.gguf"), cut, "Q8_0"), 0.02, True, "GGUF")
     part = {k: v for k, v in merged.items() if "layers.2" not in k and k != "lm_head.weight"}
     yield "tensors missing", folder(at("missing"), part), 1e-4, True, None
     shards = at("shards")

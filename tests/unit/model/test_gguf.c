@@ -605,8 +605,8 @@ static void names_and_rows_are_those_before_the_conversion(void **state)
     ww_buf_release(&b.buf);
 
     /* Architectures derived from it are converted alike, others are not. */
-    static const char *const others[] = {"granite", "qwen2"};
-    for (unsigned i = 0; i < 2; i++) {
+    static const char *const others[] = {"granite", "qwen2", "who"};
+    for (unsigned i = 0; i < 3; i++) {
         const struct ww_gguf_tensor t = {
             .name = "blk.0.attn_k.weight", .rank = 2, .shape = {16, 4}};
         struct ww_gguf_place turned;
@@ -620,6 +620,7 @@ static void names_and_rows_are_those_before_the_conversion(void **state)
         OK(ww_gguf_parse(b.buf.data, b.buf.len, b.buf.len, "x.gguf", &header, &err));
         OK(ww_gguf_place_of(&header, &t, "x.gguf", &turned, &err));
         assert_int_equal(turned.heads, i == 0 ? 4 : 0);
+        assert_int_equal(turned.name != NULL, i < 2);
         ww_free(turned.name);
         ww_gguf_header_release(&header);
         ww_buf_release(&b.buf);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Single tensors that are not the base's, in a suspect that is its relative. */
+#ifndef WW_LINEAGE_STRANGERS_H
+#define WW_LINEAGE_STRANGERS_H
+
+#include "lineage/family.h"
+
+/** Leaves out matrices that point elsewhere than the base's, as tables of words in
+ * another order do, and says so in the family's warnings; all stay when those are half of
+ * the weights or more: then it is no matter of single tensors. */
+enum ww_err ww_family_leave_strangers(struct ww_family *family,
+                                      struct ww_error *err) WW_MUST_USE;
+
+#endif
