@@ -2,6 +2,7 @@
 /* GGUF headers: what is accepted lies in the file, in order, without overlap. */
 #include "fuzz.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "model/gguf.h"
@@ -33,8 +34,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 (size_t)tensor->n_bytes / ww_gguf_block_bytes(tensor->type);
             float v[4096];
             double step[4096];
+            static double low[4096];
+            static double high[4096];
             ww_gguf_to_float(tensor->type, data + tensor->offset, blocks, v);
             ww_gguf_steps(tensor->type, data + tensor->offset, blocks, step);
+            ww_gguf_cells(tensor->type, data + tensor->offset, blocks, v, low, high);
+            for (uint64_t i = 0; i < n; i++) {
+                const double x = (double)v[i];
+                FUZZ_CHECK(!isfinite(x) || !isfinite(step[i]) ||
+                           (step[i] >= 0 && low[i] <= x && x <= high[i]));
+            }
         }
     }
     ww_gguf_header_release(&h);
