@@ -125,8 +125,9 @@ def gradient(name, family, sources, n):
         return out, shares
     lists = list(GRADIENTS[method][: len(sources)])
     if method == "linear":
-        longest = max(len(l) for l in lists[:-1])
-        even = [[over(l, longest, i) if longest > 1 else l[0] for i in range(longest)] for l in lists[:-1]]
+        given = lists[: len(sources) - 1]
+        longest = max(len(l) for l in given)
+        even = [[over(l, longest, i) if longest > 1 else l[0] for i in range(longest)] for l in given]
         lists = even + [[round(1 - sum(l[i] for l in even), 4) for i in range(longest)]]
     else:
         out["base_model"] = os.path.join(family, "base")
