@@ -3,6 +3,14 @@
 #include "report/object.h"
 #include "weightward/report.h"
 
+static void write_run(struct ww_jw *w, const struct ww_run_report *run)
+{
+    ww_jw_ku64(w, "bytes_read", run->bytes_read);
+    ww_jw_ku64(w, "bytes_written", run->bytes_written);
+    ww_jw_ku64(w, "bytes_kept", run->bytes_kept);
+    ww_jw_kdouble(w, "seconds", run->seconds);
+}
+
 static void write_moves(struct ww_jw *w, const struct ww_block_moves *blocks, size_t n)
 {
     ww_jw_key(w, "blocks");
@@ -86,10 +94,7 @@ enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *r
     if (report->root_sha256[0]) {
         ww_jw_kstr(&w, "root_sha256", report->root_sha256);
     }
-    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
-    ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
-    ww_jw_ku64(&w, "bytes_kept", report->run.bytes_kept);
-    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    write_run(&w, &report->run);
     ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
     return ww_object_end(&w, &buf, out, err);
 }
@@ -169,10 +174,7 @@ enum ww_err ww_report_merge_json(const struct ww_merge_report *report, char **ou
     if (report->tensors_checked) {
         ww_jw_ku64(&w, "tensors_checked", report->tensors_checked);
     }
-    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
-    ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
-    ww_jw_ku64(&w, "bytes_kept", report->run.bytes_kept);
-    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    write_run(&w, &report->run);
     ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
     return ww_object_end(&w, &buf, out, err);
 }
@@ -239,10 +241,7 @@ enum ww_err ww_report_seal_json(const char *verb, const struct ww_seal_report *r
     if (report->root_sha256[0]) {
         ww_jw_kstr(&w, "root_sha256", report->root_sha256);
     }
-    ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
-    ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
-    ww_jw_ku64(&w, "bytes_kept", report->run.bytes_kept);
-    ww_jw_kdouble(&w, "seconds", report->run.seconds);
+    write_run(&w, &report->run);
     ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
     return ww_object_end(&w, &buf, out, err);
 }

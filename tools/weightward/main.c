@@ -15,7 +15,7 @@ static const struct command {
     const char *summary;
 } commands[] = {
     {"inspect", cmd_inspect, "what a model folder holds and what a lock would move"},
-    {"key", cmd_key, "make and describe keys"},
+    {"key", cmd_key, "make, describe, bind and split keys"},
     {"lock", cmd_lock,
      "transform the weights so that default merging tools fail on them"},
     {"unlock", cmd_unlock, "give the source back, byte for byte"},
@@ -29,7 +29,7 @@ static const struct command {
     {"trace", cmd_trace, "say whose copy a model came from"},
     {"lineage", cmd_lineage, "say which sources a model was made of, in which shares"},
     {"evo", cmd_evo, "pool models behind servers; search merges by their scores"},
-    {"policy", cmd_policy, "explain a policy, and test it against a table of requests"},
+    {"policy", cmd_policy, "explain, test, sign and check policies: who may do what"},
     {"verify", cmd_verify, "check a signature and every file under it"},
 };
 
