@@ -22,7 +22,8 @@ static void tell(const struct ww_index_report *report, const char *catalogue)
             printf("added: '%s'\n", e->name);
         }
     }
-    printf("%" PRIu64 " models in '%s'\n", report->n_models, catalogue);
+    printf("%" PRIu64 " model%s in '%s'\n", report->n_models, cli_s(report->n_models),
+           catalogue);
 }
 
 static int run_index(const void *given, const char *verb, const char *const *args)
