@@ -102,6 +102,16 @@ one_method() {
     jq -e '.modules_to_save != null' out/adapter_config.json
 }
 
+# A matrix of 152k rows that is decomposed as it is read, and never held.
+@test "factors of a head of its own" {
+    [ -n "${WW_ALL_METHODS:-}" ] || skip "minutes: WW_ALL_METHODS=1"
+    "$WW_BIN/make_model" headed headed
+    "$WW_BIN/perturb_model" headed headed-one 0.02 1
+    within_limits "$WW" extract headed headed-one out --rank 128 -q
+    jq -e '.target_modules | index("lm_head")' out/adapter_config.json
+    rm -rf headed headed-one
+}
+
 # Twice as many inputs. Zeros stand for Fisher diagonals, which may not be negative.
 @test "methods with imported statistics" {
     cat >zeros.yml <<'YML'
