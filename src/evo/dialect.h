@@ -52,8 +52,8 @@ typedef enum ww_err (*ww_answer_reader)(const struct ww_ask *ask,
 
 struct ww_dialect {
     const char *name;
-    uint32_t version;   /* of our reading: a higher one asks again */
-    bool quiet_end;     /* shows no list where the likeliest token is the end */
+    uint32_t version; /* of our reading: a higher one asks again */
+    bool quiet_end;   /* shows no list where the likeliest token is the end */
     const char *sign[WW_DIALECT_SIGNS]; /* paths that only this server answers a GET on */
     const char *member;                 /* in the answer there */
     const char *next_path;

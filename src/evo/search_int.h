@@ -108,6 +108,19 @@ uint32_t ww_screen_trials(const struct ww_space *space); /* that it takes at lea
 enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
                           struct ww_search_report *report,
                           struct ww_error *err) WW_MUST_USE;
+
+/** What each variable gained alone, item by item, over all rounds that tried it. */
+struct ww_screen_gains {
+    uint32_t n;     /* variables */
+    uint32_t items; /* 0: scores are not by item */
+    double *gain;   /* [items][n] */
+};
+/** Trials first + 1 .. first + n against trial first, appended; a failed one gained 0. */
+enum ww_err ww_screen_gains_add(struct ww_screen_gains *gains, const struct ww_search *s,
+                                uint32_t first, struct ww_error *err) WW_MUST_USE;
+/** Which of them stay; stays [n] is false before, and may be afterwards. */
+enum ww_err ww_screen_cover(const struct ww_screen_gains *gains, bool *stays,
+                            struct ww_error *err) WW_MUST_USE;
 void ww_screen_json(const struct ww_screen *screen, const struct ww_space *space,
                     struct ww_jw *w);
 

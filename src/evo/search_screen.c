@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Screening: which variables are worth searching, and where to begin. The first round
- * tries the start and each variable alone at its level, on the same items; those that
- * help stay, all of them alike. Effects that were seen one by one do not tell how far all
- * may go together, so places on the line from the start to their levels are tried.
+ * Screening: which variables are worth searching, and where to begin. The first rounds
+ * try the start and each variable alone at its level, on the same items. Effects that
+ * were seen one by one tell neither how far all may go together, so places on the line
+ * from the start to their levels are tried; nor whether two that help the same items add
+ * up or repeat each other, so that is done with those that together do most for each item
+ * (search_cover.c) and with all that help, and the better set stays.
  *
- * What helps alone may harm the others: where many teach the same, one is enough. Further
- * rounds stand at the best place, on new items, and leave out one variable after the
- * other; when the pool was better without one, the worst of them goes. One for each
- * round: at a place that is too far everything seems to harm, and the first to go mends
- * that (backward elimination; all at once was measured and loses what is needed).
+ * Where all that help stayed, and the budget carries a search behind it, further rounds
+ * stand at the best place, on new items, and leave out one variable after the other; when
+ * the pool was better without one, the worst of them goes. One for each round: at a place
+ * that is too far everything seems to harm, and the first to go mends that (backward
+ * elimination; all at once was measured and loses what is needed).
  *
  * Designs with many variables at their level at once (Plackett and Burman 1946) take
  * fewer trials for the same error and were measured far worse on adapters: one that harms
@@ -25,6 +27,7 @@
 #define HARMS 0.5 /* standard errors by which a variable that goes harms the others */
 #define SURE 1.0  /* and by which each is missed where no further round is needed */
 #define PLACES 4
+#define CONTESTS 2 /* rounds of items in which two sets are compared */
 
 static const double places[PLACES] = {0.5, 0.85, 1.4, 2.4}; /* of the way to the levels */
 
@@ -93,27 +96,39 @@ struct screening {
     struct ww_screen *screen;
     struct ww_search_report *report;
     bool *stays;       /* [n_variables] */
+    bool *stood;       /* [n_variables] in the round before */
+    bool *wide;        /* [n_variables] what helps alone, be it needed or not */
     struct sums *sums; /* [n_variables] */
-    uint32_t *moved;   /* [n] variables of the trials of a round */
+    struct ww_screen_gains gains;
+    uint32_t *moved; /* [n] variables of the trials of a round */
     uint32_t n;
     double place;
-    double *x; /* [n_variables + 1][d] */
+    bool may_repeat; /* what stays helps alone, and was not asked whether it repeats
+                        others */
+    double *x;       /* [n_variables + 1][d] */
 };
 
 static enum ww_err begin(struct screening *c, struct ww_error *err)
 {
     const uint32_t n = c->s->space.n_variables;
+    c->gains.n = n;
     c->stays = ww_calloc(n, sizeof(*c->stays));
+    c->stood = ww_calloc(n, sizeof(*c->stood));
+    c->wide = ww_calloc(n, sizeof(*c->wide));
     c->sums = ww_calloc(n, sizeof(*c->sums));
     c->moved = ww_calloc(n, sizeof(*c->moved));
     c->x = ww_calloc(n + 1, c->s->space.d * sizeof(*c->x));
-    return c->stays && c->sums && c->moved && c->x ? WW_OK
-                                                   : WW_FAIL_MEMORY(err, "a screen");
+    return c->stays && c->stood && c->wide && c->sums && c->moved && c->x
+               ? WW_OK
+               : WW_FAIL_MEMORY(err, "a screen");
 }
 
 static void end(struct screening *c)
 {
     ww_free(c->stays);
+    ww_free(c->stood);
+    ww_free(c->wide);
+    ww_free(c->gains.gain);
     ww_free(c->sums);
     ww_free(c->moved);
     ww_free(c->x);
@@ -174,83 +189,152 @@ static enum ww_err try_round(struct screening *c, double place, uint32_t *first,
     return rc ? rc : ww_search_add_point(c->s, *first, c->n + 1, c->report, err);
 }
 
-/* Where none helps the one that harms least stays, and the first where all failed. */
-static void choose(struct screening *c)
-{
-    struct ww_screen *screen = c->screen;
-    uint32_t best = 0;
-    bool any = false;
-    for (uint32_t v = 0; v < c->n; v++) {
-        const bool tried = c->sums[v].n > 0;
-        screen->effect[v] = mean_of(&c->sums[v]);
-        screen->error[v] = error_of(&c->sums[v]);
-        c->stays[v] = screen->effect[v] > 0;
-        any = any || c->stays[v];
-        if (tried && (c->sums[best].n == 0 || screen->effect[v] > screen->effect[best])) {
-            best = v;
-        }
-    }
-    c->stays[best] = any ? c->stays[best] : true;
-}
-
-static enum ww_err first_round(struct screening *c, struct ww_error *err)
-{
-    uint32_t first = 0;
-    for (uint32_t v = 0; v < c->s->space.n_variables; v++) {
-        c->moved[c->n++] = v;
-    }
-    enum ww_err rc = try_round(c, 1, &first, err);
-    rc = rc ? rc : ww_search_check_start(c->s, first, err);
-    if (!rc) {
-        choose(c);
-        memset(c->sums, 0, c->n * sizeof(*c->sums));
-    }
-    return rc;
-}
-
 /* Would so many trials leave what the end takes? */
 static bool fits(const struct ww_search *s, uint64_t trials, uint64_t last)
 {
     return s->next + trials + last <= s->budget;
 }
 
-/* Every place on new items; NaN where one failed. */
-static enum ww_err try_places(struct screening *c, double *value, struct ww_error *err)
+/* Where none helps the one that harms least stays, and the first where all failed. */
+static enum ww_err choose(struct screening *c, struct ww_error *err)
+{
+    struct ww_screen *screen = c->screen;
+    const bool by_item = c->gains.items > 0;
+    uint32_t best = 0;
+    bool any = false;
+    enum ww_err rc = by_item ? ww_screen_cover(&c->gains, c->stays, err) : WW_OK;
+    for (uint32_t v = 0; v < c->n; v++) {
+        const bool tried = c->sums[v].n > 0;
+        screen->effect[v] = mean_of(&c->sums[v]);
+        screen->error[v] = error_of(&c->sums[v]);
+        c->wide[v] = screen->effect[v] > 0;
+        c->stays[v] = by_item ? c->stays[v] : c->wide[v];
+        any = any || c->stays[v];
+        if (tried && (c->sums[best].n == 0 || screen->effect[v] > screen->effect[best])) {
+            best = v;
+        }
+    }
+    c->stays[best] = any ? c->stays[best] : true;
+    c->wide[best] = c->wide[best] || c->stays[best];
+    return rc;
+}
+
+/* Each variable alone. */
+static enum ww_err try_alone(struct screening *c, struct ww_error *err)
+{
+    uint32_t first = 0;
+    memcpy(c->stood, c->stays, c->n * sizeof(*c->stood));
+    memset(c->stays, 0, c->n * sizeof(*c->stays));
+    enum ww_err rc = try_round(c, 1, &first, err);
+    if (!rc && c->screen->rounds == 1) {
+        rc = ww_search_check_start(c->s, first, err);
+    }
+    rc = rc ? rc : ww_screen_gains_add(&c->gains, c->s, first, err);
+    return rc ? rc : choose(c, err);
+}
+
+/* By item, what stays has to be found twice, if the budget carries it: few items seldom
+ * show all that is needed. */
+static enum ww_err first_rounds(struct screening *c, struct ww_error *err)
+{
+    const struct ww_space *space = &c->s->space;
+    bool sure = false;
+    for (c->n = 0; c->n < space->n_variables; c->n++) {
+        c->moved[c->n] = c->n;
+    }
+    enum ww_err rc = try_alone(c, err);
+    while (!rc && !sure && c->gains.items > 0 && c->screen->rounds < space->screen &&
+           fits(c->s, c->n + 1 + 3 * PLACES, ww_search_last(space))) {
+        rc = try_alone(c, err);
+        sure = !rc && memcmp(c->stood, c->stays, c->n * sizeof(*c->stood)) == 0;
+    }
+    memset(c->sums, 0, c->n * sizeof(*c->sums));
+    return rc;
+}
+
+/* Every place of a set on some items; NaN where one failed. */
+static enum ww_err try_places(struct screening *c, const bool *stays, uint64_t items,
+                              double *value, struct ww_error *err)
 {
     const uint32_t d = c->s->space.d;
     double x[PLACES * WW_SPACE_MAX_NUMBERS];
     uint32_t first = 0;
     for (uint32_t i = 0; i < PLACES; i++) {
-        stand(&c->s->space, c->stays, places[i], x + (size_t)i * d);
+        stand(&c->s->space, stays, places[i], x + (size_t)i * d);
     }
-    enum ww_err rc =
-        ww_search_try(c->s, x, PLACES, WW_PART_SEARCH,
-                      ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++), &first, err);
+    enum ww_err rc = ww_search_try(c->s, x, PLACES, WW_PART_SEARCH, items, &first, err);
     for (uint32_t i = 0; i < PLACES && !rc; i++) {
         value[i] += ww_search_value(c->s, first + i);
     }
     return rc ? rc : ww_search_add_point(c->s, first, PLACES, c->report, err);
 }
 
-/* The best place; tried again where the budget is for nothing else. */
-static enum ww_err find_place(struct screening *c, bool is_last, struct ww_error *err)
+/* Of a generation of the search and all that is behind it. */
+static uint64_t search_trials(const struct screening *c)
 {
     const struct ww_space *space = &c->s->space;
-    const uint32_t last = ww_search_last(space);
-    const uint32_t search =
-        ww_search_population(space, c->screen->n) + ww_search_reserve(space);
-    double value[PLACES] = {0};
+    return (uint64_t)ww_search_population(space, c->screen->n) + ww_search_reserve(space);
+}
+
+static uint64_t new_items(struct screening *c)
+{
+    return ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++);
+}
+
+/* Of the places, PLACES where all failed. */
+static uint32_t best_of(const double *value)
+{
     uint32_t best = PLACES;
-    enum ww_err rc = try_places(c, value, err);
-    while (!rc && is_last && !fits(c->s, 0, search) && fits(c->s, PLACES, last)) {
-        rc = try_places(c, value, err);
-    }
-    for (uint32_t i = 0; i < PLACES && !rc; i++) {
+    for (uint32_t i = 0; i < PLACES; i++) {
         if (!isnan(value[i]) && (best == PLACES || value[i] > value[best])) {
             best = i;
         }
     }
-    c->place = best < PLACES ? places[best] : c->place;
+    return best;
+}
+
+/* What covers all items against all that helps alone, each at its best place: variables
+ * that help the same items may repeat each other or add up, which only trials of them
+ * together tell. */
+static enum ww_err choose_set(struct screening *c, double *value, struct ww_error *err)
+{
+    const uint32_t last = ww_search_last(&c->s->space);
+    const size_t bytes = c->s->space.n_variables * sizeof(*c->wide);
+    double wide[PLACES] = {0};
+    enum ww_err rc = WW_OK;
+    for (uint32_t r = 0; r < CONTESTS && !rc && fits(c->s, 2 * PLACES, last); r++) {
+        const uint64_t items = new_items(c);
+        rc = try_places(c, c->stays, items, value, err);
+        rc = rc ? rc : try_places(c, c->wide, items, wide, err);
+    }
+    const uint32_t here = best_of(value);
+    const uint32_t there = best_of(wide);
+    if (!rc && there < PLACES && (here == PLACES || wide[there] > value[here])) {
+        memcpy(c->stays, c->wide, bytes);
+        memcpy(value, wide, sizeof(wide));
+        c->may_repeat = true;
+    }
+    return rc;
+}
+
+/* The best place; tried again where the budget is for nothing else. */
+static enum ww_err find_place(struct screening *c, bool is_last, struct ww_error *err)
+{
+    const uint32_t last = ww_search_last(&c->s->space);
+    const uint64_t search = search_trials(c);
+    const size_t bytes = c->s->space.n_variables * sizeof(*c->wide);
+    double value[PLACES] = {0};
+    enum ww_err rc = WW_OK;
+    if (memcmp(c->stays, c->wide, bytes) == 0) {
+        rc = try_places(c, c->stays, new_items(c), value, err);
+    } else {
+        rc = choose_set(c, value, err);
+    }
+    while (!rc && is_last && !fits(c->s, 0, search) && fits(c->s, PLACES, last)) {
+        rc = try_places(c, c->stays, new_items(c), value, err);
+    }
+    const uint32_t best = best_of(value);
+    c->place = !rc && best < PLACES ? places[best] : c->place;
     return rc;
 }
 
@@ -298,7 +382,7 @@ static enum ww_err more_rounds(struct screening *c, bool *dropped, struct ww_err
                 c->moved[c->n++] = v;
             }
         }
-        if (c->n < 2 || !fits(c->s, c->n + 1 + PLACES, ww_search_last(space))) {
+        if (c->n < 2 || !fits(c->s, c->n + 1 + PLACES, search_trials(c))) {
             break;
         }
         rc = try_round(c, c->place, &first, err);
@@ -333,17 +417,25 @@ enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
                           struct ww_search_report *report, struct ww_error *err)
 {
     struct screening c = {.s = s, .screen = screen, .report = report, .place = 1};
+    bool more = false;
     bool dropped = false;
     enum ww_err rc = begin(&c, err);
-    rc = rc ? rc : first_round(&c, err);
+    rc = rc ? rc : first_rounds(&c, err);
+    if (!rc && !fits(s, 2 * PLACES, ww_search_last(&s->space))) {
+        memcpy(c.stays, c.wide, s->space.n_variables * sizeof(*c.wide)); /* no contest */
+    }
     if (!rc) {
         keep(&c);
-        rc = find_place(&c, s->space.screen == 1, err);
+        c.may_repeat = c.gains.items == 0;
+        more = screen->rounds < s->space.screen &&
+               fits(s, 2 * PLACES + screen->n + 1, search_trials(&c));
+        rc = find_place(&c, !more, err);
     }
-    rc = rc || s->space.screen == 1 ? rc : more_rounds(&c, &dropped, err);
+    rc = rc || !more || !c.may_repeat ? rc : more_rounds(&c, &dropped, err);
     if (!rc) {
         keep(&c);
         if (dropped && fits(s, PLACES, ww_search_last(&s->space))) {
+            memcpy(c.wide, c.stays, s->space.n_variables * sizeof(*c.wide));
             rc = find_place(&c, true, err);
         }
     }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """evo_adapters.py BUILD AMBER [--pool nine|sixteen|four] [--seeds N] [--first N] [--examples N] [--evaluations N]
-[--few] [--ours] [--published]: scales of a pool of adapters by three rules at one number of forward passes of examples.
+[--few | --many | --published] [--only lorahub,evo,ours]: scales of a pool of adapters by three rules at one number of
+forward passes of examples.
 
 AMBER is the whole trained family (base, lora-rev/caesar/sort/swap, sibling-dup, unrelated, tasks). The target is the
 tasks of the pool's adapters mixed: valid rows to fit, test rows to report. Pools: four adapters and five distractors
@@ -12,7 +13,7 @@ LoraHub (2307.13269): keys are summed, (sum w B)(sum w A), w in [-1.5, 1.5] from
 examples; its NGOpt is replaced by the CMA-ES of this repository.
 Evo-Merging (2509.12951): keys are summed with B scaled by b and the a-share of the largest entries of A scaled by b; a
 third of the evaluations for a, the rest for b, step 0.05, 20 candidates (6 where there are 40 evaluations), new examples
-for each evaluation, best single value wins. --published: 1,200 evaluations of 300 examples, alone.
+for each evaluation, best single value wins. --published: its own budget, 1,200 evaluations of 300 examples, alone.
 Ours: `evo search` itself over sums of s B A, with the keys that "adapters" in a space sets, scored by this process; its
 last comparison with the start is within the budget. "not confirmed": its result would be the start, the base alone, since
 so few examples do not show the gain; what is scored is what it compared, as the others are not compared at all.
@@ -124,13 +125,17 @@ def evo_merging(build, pool, budget, seed):
 FEW = (50, 4, "screen: 8\nleaders: 1\nrepeats: 1\n")  # evaluations, examples of each, keys
 
 
+MANY = "screen: 8\nleaders: 4\nrepeats: 3\n"
+
+
 def ours(build, pool, adapters, rows, seed, how):
     evaluations, examples, keys = how
     search = Searched(build, pool, adapters, rows, keys)
     found = search.run(evaluations, examples, seed)
     assert search.passes <= evaluations * examples
     kept = [i for i, v in enumerate(found["screen"].values()) if v["kept"]]
-    return exact(adapters, found["scales"]), f"kept {kept}" + ("" if found["gain_over_start"] else ", not confirmed")
+    return exact(adapters, found["scales"]), f"kept {kept}, {search.passes} passes" + \
+        ("" if found["gain_over_start"] else ", not confirmed")
 
 
 def mean_and_error(x):
@@ -148,17 +153,18 @@ def compare(a, pool, rows, report, evaluations, examples, how):
 
         def note(name, change, more=""):
             right.setdefault(name, []).append(report(f"seed {seed}: {name}{more}", change))
-        if not a.ours:
+        if "lorahub" in a.only:
             note("LoraHub", lorahub(a.build, everyone, budget(1), seed))
+        if "evo" in a.only:
             note("Evo-Merging", evo_merging(a.build, everyone, budget(2), seed))
-        if not a.published:
-            change, kept = ours(a.build, pool, everyone, rows, seed, how)
-            note("ours", change, f", {kept}")
-            note("ours without distractors", ours(a.build, pool, pool.adapters, rows, seed, how)[0])
+        for name, adapters in (("ours", everyone), ("ours without distractors", pool.adapters)):
+            if "ours" in a.only:
+                change, kept = ours(a.build, pool, adapters, rows, seed, how)
+                note(name, change, f", {kept}")
     for name, values in right.items():
         loss, share = np.array(values).T
         print(f"{name}: {mean_and_error(100 * share)} %, loss {mean_and_error(loss)}")
-    if not a.published:
+    if "ours" in a.only:
         cost = np.array(right["ours without distractors"]) - np.array(right["ours"])
         print(f"distractors cost {mean_and_error(100 * cost[:, 1])} points", flush=True)
 
@@ -172,9 +178,11 @@ def main():
     p.add_argument("--first", type=int, default=1, help="the first seed")
     p.add_argument("--examples", type=int, default=40)
     p.add_argument("--evaluations", type=int, default=240)
-    p.add_argument("--few", action="store_true", help="200 forward passes alone")
-    p.add_argument("--ours", action="store_true", help="without the published rules")
-    p.add_argument("--published", action="store_true", help="Evo-Merging's own budget, the published rules alone")
+    p.add_argument("--only", type=lambda s: s.split(","), default=["lorahub", "evo", "ours"], help="of these rules")
+    budgets = p.add_mutually_exclusive_group()
+    budgets.add_argument("--few", action="store_true", help="200 forward passes alone")
+    budgets.add_argument("--many", action="store_true", help="--evaluations of --examples alone")
+    budgets.add_argument("--published", action="store_true", help="Evo-Merging's own budget alone")
     a = p.parse_args()
     torch.set_num_threads(1)
     pool = Pool(a.amber, a.pool)
@@ -183,7 +191,7 @@ def main():
 
     def report(name, change):
         loss, right = pool.measure(change, *test)
-        print(f"{name:<58} loss {loss:6.3f}  right {100 * right:5.1f} %", flush=True)
+        print(f"{name:<78} loss {loss:6.3f}  right {100 * right:5.1f} %", flush=True)
         return loss, right
 
     report("base", exact(everyone, np.zeros(len(everyone))))
@@ -191,12 +199,13 @@ def main():
         report(f"lora-{t} alone", exact([ad], [1]))
     report("all at one over their number, exact sum", exact(everyone, np.full(len(everyone), 1 / len(everyone))))
     if a.published:
-        compare(a, pool, rows, report, 1200, 300, None)
+        compare(a, pool, rows, report, 1200, 300, (1200, 300, MANY + "patience: 10\n"))
         return
-    compare(a, pool, rows, report, 40, 5, FEW)
+    if not a.many:
+        compare(a, pool, rows, report, 40, 5, FEW)
     if not a.few:
         compare(a, pool, rows, report, a.evaluations, a.examples,
-                (a.evaluations, a.examples, "screen: 8\nleaders: 4\nrepeats: 3\n"))
+                (a.evaluations, a.examples, MANY))
 
 
 if __name__ == "__main__":

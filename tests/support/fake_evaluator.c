@@ -111,6 +111,20 @@ static int repeats(void)
     return few();
 }
 
+/* The first three numbers are each for items of one kind; the fourth does a little of it
+ * for all, and harms beside them; the others do next to nothing. */
+static int kinds(void)
+{
+    for (uint64_t i = 0; i < ITEMS; i++) {
+        const double d = x[i % 3] + 0.2 * x[3] - 0.6;
+        const double harm = 0.5 * x[3] * (x[0] + x[1] + x[2]);
+        const double chance = 0.02 * (uniform(i) - 0.5) * (x[4] - x[5]);
+        printf("%s%.17g", i == 0 ? "{\"scores\": [" : ", ", chance - d * d - harm);
+    }
+    printf("]}\n");
+    return 0;
+}
+
 /* Every number is for items of its own, which can be done or not. */
 static int tasks(void)
 {
@@ -163,6 +177,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(mode, "repeats") == 0) {
         return repeats();
+    }
+    if (strcmp(mode, "kinds") == 0) {
+        return kinds();
     }
     if (strcmp(mode, "tasks") == 0) {
         return tasks();

@@ -95,6 +95,31 @@ static void a_screen_leaves_out_what_only_repeats(void **state)
     done(&p);
 }
 
+/* Each kind of items needs a variable of its own; what helps all of them alone, by more
+ * than chance, harms beside those. The budget ends behind the screen or goes on. */
+static void a_screen_keeps_what_each_kind_of_items_needs(void **state)
+{
+    (void)state;
+    static const uint32_t budgets[] = {40, 90};
+    for (int k = 0; k < 2; k++) {
+        struct place p = make(SIX "screen: 8\nrepeats: 1\nleaders: 1\n");
+        struct ww_search_report r;
+        OK(search(&p, "kinds", budgets[k], 2, NULL, NULL, &r, &err));
+        assert_true(r.has_gain);
+        for (int i = 0; i < 6; i++) {
+            NEAR(r.numbers[i].chosen, i < 3 ? 0.6 : 0, i < 3 ? 0.15 : 0);
+        }
+        ww_search_report_release(&r);
+        struct ww_buf text = contents(p.out);
+        const char *d = strstr(ww_buf_cstr(&text), "\"d\": {");
+        assert_non_null(d); /* alone it helps */
+        assert_true(strtod(strstr(d, "\"effect\": ") + 10, NULL) > 0.05);
+        ww_buf_release(&text);
+        done(&p);
+    }
+    resumes(SIX "screen: 8\nrepeats: 1\nleaders: 1\n", "kinds", 40);
+}
+
 /* A variable whose trials fail says nothing for itself, one that harms says more. */
 static void a_screen_does_not_take_what_failed(void **state)
 {
@@ -253,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_screen_keeps_what_helps),
         cmocka_unit_test(a_screen_leaves_out_what_only_repeats),
+        cmocka_unit_test(a_screen_keeps_what_each_kind_of_items_needs),
         cmocka_unit_test(a_screen_does_not_take_what_failed),
         cmocka_unit_test(a_screen_looks_into_the_box),
         cmocka_unit_test(what_was_not_scored_again_is_not_compared),
