@@ -185,7 +185,7 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     if (room->second.len > 0 && room->second.len < best->len) {
         best = &room->second;
     }
-    if (room->third.len > 0 && room->third.len < best->len) {
+    if (room->third.len > 0 && ww_adaptive_pays(room->third.len, best->len)) {
         best = &room->third;
     }
     if (ww_chunk_is_few(type, bytes, n, &few) && few < best->len && few < n) {

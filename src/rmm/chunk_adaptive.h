@@ -28,6 +28,13 @@ struct ww_adaptive_set {
     struct ww_bit sign;
 };
 
+/** Is it so much shorter that the time is worth it, of which it takes some tens of times
+ *  more? */
+static inline bool ww_adaptive_pays(size_t len, size_t with_tables)
+{
+    return len + with_tables / 64 < with_tables;
+}
+
 struct ww_adaptive {
     struct ww_adaptive_set sets[WW_ADAPTIVE_SETS];
     uint32_t energy; /* of the numbers before: see chunk_adaptive.c */

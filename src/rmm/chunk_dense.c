@@ -99,6 +99,7 @@ static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type
                                 const uint8_t *prediction, size_t n, struct ww_buf *best,
                                 struct ww_error *err)
 {
+    const size_t with_tables = best->len;
     enum ww_err rc = WW_OK;
 
     for (unsigned i = 0; i < 4 && !rc && n <= WW_ADAPTIVE_MOST; i++) {
@@ -112,7 +113,8 @@ static enum ww_err try_adaptive(struct ww_chunk_room *room, struct ww_chunk_type
             rc = ww_folded_adaptive(room, n, mode, room->first.data, room->first.len,
                                     &room->second, err);
         }
-        if (!rc && room->second.len < best->len) {
+        if (!rc && room->second.len < best->len &&
+            ww_adaptive_pays(room->second.len, with_tables)) {
             ww_buf_clear(best);
             rc = ww_buf_add(best, room->second.data, room->second.len, err);
         }

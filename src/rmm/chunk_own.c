@@ -165,7 +165,8 @@ enum ww_err ww_chunk_own_encode(struct ww_chunk_room *room, const int16_t *integ
     if (!rc && room->may_adapt && may_be_short(s, n)) {
         rc = encode_short(room, s, integers, n, &room->second, err);
     }
-    const bool is_short = room->second.len > 0 && room->second.len < room->first.len;
+    const bool is_short =
+        room->second.len > 0 && ww_adaptive_pays(room->second.len, room->first.len);
     const struct ww_buf *best = is_short ? &room->second : &room->first;
     return rc ? rc : ww_buf_add(out, best->data, best->len, err);
 }
