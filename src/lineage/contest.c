@@ -223,12 +223,16 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
 {
     char *text = ww_sketch_text(sketch);
     double match = 0;
-    enum ww_err rc = text ? try_text(c, text, cuts, &match, err)
-                          : WW_FAIL_MEMORY(err, "a contest of recipes");
+    struct ww_error why = {0}; /* a recipe that is refused leaves no word */
+    enum ww_err rc = text ? try_text(c, text, cuts, &match, &why)
+                          : WW_FAIL_MEMORY(&why, "a contest of recipes");
 
     if (rc == WW_E_RECIPE || rc == WW_E_UNSUPPORTED || rc == WW_E_SHAPE ||
         rc == WW_E_TENSOR) {
         rc = WW_OK;
+    }
+    if (rc && err) {
+        *err = why;
     }
     if (!rc && match > best->match) {
         ww_free(best->text);
