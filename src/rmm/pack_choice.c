@@ -37,6 +37,8 @@ static enum ww_err count_base(const struct ww_pack_choice *x, struct ww_chunk_ro
     if (job->base_fd >= 0) {
         rc = ww_pread_full(job->base_fd, job->prediction, n, job->base_offset + at,
                            job->name, err);
+        ww_chunk_room_hints(coder, !rc && x->rank ? &x->rank->rank : NULL, at,
+                            job->prediction, n);
         if (!rc && x->rank) {
             ww_rank_predict(&x->rank->rank, at, job->prediction, job->prediction, n);
         }
@@ -58,6 +60,7 @@ static enum ww_err count_parent(const struct ww_pack_choice *x,
                             err);
         ww_unpack_rooms_give(job->rooms, room);
     }
+    ww_chunk_room_hints(coder, NULL, 0, NULL, 0);
     return rc ? rc : count(x, coder, true, n, coded, bytes, err);
 }
 
