@@ -113,7 +113,8 @@ enum ww_err ww_member_pair(struct ww_member *m, struct ww_error *err)
     return WW_OK;
 }
 
-/* As what differs from what a basis makes of it. */
+/* As what differs from what a basis makes of it, or by itself where that has too few
+ * directions to turn the factors to. */
 static enum ww_err fit_shared(struct ww_member *m, struct ww_member_pair *pair,
                               const struct ww_own_factors *factors, struct ww_error *err)
 {
@@ -130,7 +131,10 @@ static enum ww_err fit_shared(struct ww_member *m, struct ww_member_pair *pair,
     if (!rc) {
         rc = ww_own_fit(&all, m->error, &pair->own, err);
     }
-    pair->near = true;
+    pair->near = pair->own.fits;
+    if (!rc && !pair->own.fits) {
+        rc = ww_own_fit(factors, m->error, &pair->own, err);
+    }
     ww_free(b);
     ww_free(a);
     return rc;

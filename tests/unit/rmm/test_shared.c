@@ -289,17 +289,18 @@ static void one_tensor_is_read_alone(void **state)
     end(s);
 }
 
-/* Few directions or as many as there are: what the basis leaves is coded. */
+/* Few directions or as many as there are: what the basis leaves is coded. With one there is
+ * nothing to turn all four latent indices to. */
 static void a_core_and_what_it_leaves_keep_the_error(void **state)
 {
-    static const size_t directions[] = {2, N * RANK};
+    static const size_t directions[] = {1, 2, N * RANK};
     struct set *s = begin();
     struct ww_error err = {0};
     struct ww_pack_report report;
     uint64_t first = 0;
     float got[NUMBERS];
     (void)state;
-    for (size_t k = 0; k < 2; k++) {
+    for (size_t k = 0; k < WW_LEN(directions); k++) {
         struct ww_pack_options options = {.codec = WW_PACK_CORE,
                                           .directions = directions[k],
                                           .error = 0.05,
@@ -311,13 +312,14 @@ static void a_core_and_what_it_leaves_keep_the_error(void **state)
         for (size_t i = 0; i < N; i++) {
             const struct ww_pack_entry *m = &report.members[i + 1];
             assert_true(m->bounded && m->error > 0 && m->error <= 0.05);
-            assert_true(m->coded[WW_PACK_KLT] > 0 && m->coded[WW_PACK_OWN] == 0);
+            assert_int_equal(m->coded[WW_PACK_KLT] > 0, k > 0);
+            assert_int_equal(m->coded[WW_PACK_OWN] > 0, k == 0);
             OK(fx_unpack(s->f, s->names[i], NULL, NULL, &err));
             read_back(s, got);
             assert_true(fabs(m->error - error_of(s->numbers[i], got)) < 1e-6);
             remove_out(s);
         }
-        assert_true(k == 0 || report.members[1].coded[WW_PACK_KLT] * 2 < first);
+        assert_true(k < 2 || report.members[1].coded[WW_PACK_KLT] * 2 < first);
         first = report.members[1].coded[WW_PACK_KLT];
         ww_pack_report_release(&report);
         (void)unlink(s->f->pkg);
