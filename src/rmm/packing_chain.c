@@ -41,15 +41,14 @@ static bool find(const struct ww_packing *p, size_t child, struct named *out)
 }
 
 /* to NULL: it is for everyone. */
-static enum ww_err not_among(const struct ww_pack_member *child, const char *parent,
+static enum ww_err not_among(const char *child, const char *parent, bool basis,
                              const char *to, struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_DENIED,
-                   "member '%s' is a version of '%s', which %s%s%s may not open, and "
-                   "cannot be read without it; seal '%s' for them first, or pack '%s' "
-                   "for itself",
-                   child->name, parent, to ? "'" : "", to ? to : "everyone",
-                   to ? "'" : "", parent, child->name);
+                   "member '%s' is %s '%s', which %s%s%s may not open, and cannot be "
+                   "read without it; seal '%s' for them first, or pack '%s' for itself",
+                   child, basis ? "coded by" : "a version of", parent, to ? "'" : "",
+                   to ? to : "everyone", to ? "'" : "", parent, child);
 }
 
 static bool is_among(const struct ww_record *record,
@@ -83,7 +82,7 @@ static enum ww_err check_recipients(const struct ww_pack_member *child,
         return WW_OK;
     }
     if (child->n_to == 0) {
-        return not_among(child, parent, NULL, err);
+        return not_among(child->name, parent, false, NULL, err);
     }
     rc = ww_recipients_load(child->to, child->n_to, &keys, err);
     if (!rc && n_given > 0) {
@@ -92,7 +91,7 @@ static enum ww_err check_recipients(const struct ww_pack_member *child,
     for (size_t i = 0; i < child->n_to && !rc; i++) {
         if (!is_among(of->record, (const uint8_t(*)[WW_X25519_BYTES])theirs, n_given,
                       keys[i])) {
-            rc = not_among(child, parent, child->to[i], err);
+            rc = not_among(child->name, parent, false, child->to[i], err);
         }
     }
     ww_free(keys);
@@ -235,12 +234,11 @@ enum ww_err ww_packing_share_check(const struct ww_pack_file *f, size_t member,
                                    const char *const *to, struct ww_error *err)
 {
     const struct ww_pack_manifest_member *m = &f->manifest.members[member];
-    const struct ww_pack_member child = {.name = m->name};
     const size_t at = m->parent ? ww_pack_manifest_find(&f->manifest, m->parent) : 0;
 
     for (size_t i = 0; m->parent && f->manifest.members[at].sealed && i < n_add; i++) {
         if (!is_among(&f->records[at], NULL, 0, add[i])) {
-            return not_among(&child, m->parent, to[i], err);
+            return not_among(m->name, m->parent, f->manifest.members[at].basis, to[i], err);
         }
     }
     return WW_OK;

@@ -220,8 +220,8 @@ enum ww_err ww_parents_open(struct ww_parents *p, const struct ww_pack_file *f,
     }
     p->first = p->items;
     if (rc) {
-        ww_error_context(err, "member '%s' is a version of another",
-                         m->members[member].name);
+        ww_error_context(err, "member '%s' is %s another", m->members[member].name,
+                         m->members[at[0]].basis ? "coded by" : "a version of");
         ww_parents_close(p);
     }
     return rc;

@@ -435,6 +435,7 @@ static void all_of_a_group_have_the_same_recipients(void **state)
     OK(fx_unpack(s->f, "a2", NULL, s->f->ann, &err));
     fx_same(s->f, s->paths[2]);
     FAILS(share(s, "a2", s->f->bob, &err), WW_E_DENIED);
+    assert_non_null(strstr(err.text, "'a2' is coded by 'basis'"));
     OK(share(s, "basis", s->f->bob, &err));
     OK(share(s, "a2", s->f->bob, &err));
     OK(fx_unpack(s->f, "a2", NULL, s->f->bob, &err));
