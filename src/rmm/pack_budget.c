@@ -133,12 +133,13 @@ enum ww_err ww_packing_within(struct ww_packing *p, struct ww_pack_report *repor
     struct search s = {.p = p, .options = *p->options, .report = report};
     double error = 0;
     const bool alone = p->options->codec == WW_PACK_ALONE;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_packing_group_check(p, err);
 
     s.options.budget = alone ? p->options->budget : 0; /* directions take its place */
-    rc = alone ? find(&s, p->options->budget, &error, err)
-               : find_directions(&s, p->options->budget, err);
-
+    if (!rc) {
+        rc = alone ? find(&s, p->options->budget, &error, err)
+                   : find_directions(&s, p->options->budget, err);
+    }
     memset(report, 0, sizeof(*report));
     if (rc) {
         return rc;

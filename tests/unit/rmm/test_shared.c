@@ -500,6 +500,12 @@ static void what_cannot_be_shared_is_refused(void **state)
     options.error = 0.1;
     FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_USAGE);
     options = rows(1, false);
+    options.budget = 1 << 20; /* directions, or as many as go into it */
+    FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_USAGE);
+    options = (struct ww_pack_options){
+        .codec = WW_PACK_CORE, .budget = 1 << 20, .residual = true};
+    FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_USAGE);
+    options = rows(1, false);
     options.after = after;
     FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_USAGE);
     options.after = NULL;
