@@ -71,6 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
         base[i] = (uint8_t)(i % 3 ? 0x3c : i * 5);
     }
     FUZZ_CHECK(ww_chunk_room_new(&room, &err) == WW_OK);
+    ww_chunk_room_adapt(room);
     if (prediction) {
         set_hints(room, dtype, base, n);
     }

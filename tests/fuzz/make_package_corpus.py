@@ -33,6 +33,27 @@ def manifest(members, base=None, version=1):
             "members": members}
 
 
+def coded_table(table):
+    """A table as a chunk of form adaptive: bytes of the lowest number of the last interval."""
+    text = json.dumps(table, separators=(",", ":")).encode()
+    low, span, n, bits = 0, 2**32 - 1, 4, {}
+    for before, byte in zip(bytes(1) + text, text):
+        node = 1
+        for k in range(7, -1, -1):
+            bit = byte >> k & 1
+            chance, seen = bits.get((before, node), (32768, 0))
+            bound = (span >> 16) * chance
+            low, span = (low, bound) if bit else (low + bound, span - bound)
+            way = 2 * (65536 - chance if bit else chance) // (2 * seen + 3)
+            moved = chance + way if bit else chance - way
+            bits[before, node] = min(max(moved, 32), 65504), min(seen + 1, 254)
+            node = 2 * node + bit
+            while span < 2**24:
+                low, span, n = low << 8, span << 8, n + 1
+    head = bytes(1) + struct.pack("<I", len(text)) + bytes([16, 1, 3])
+    return head + low.to_bytes(n, "big")
+
+
 def main():
     os.makedirs(HERE, exist_ok=True)
     coded = {"stored": 1, "same": 2, "order": 3, "split": 4, "own": 5}
@@ -58,9 +79,11 @@ def main():
     save("table", 2, {"schema": "weightward.package-member/2", "salt": SHA,
                       "files": [side, weights]})
     matrix = {"bytes": 48, "dtype": "BF16", "tensor": "w", "base": True, "chunks": chunks[:1],
-              "rank": {"rank": 2, "rows": 4, "rounding": "sum", "chunks": chunks}}
-    save("table-rank", 2, {"schema": "weightward.package-member/2", "salt": SHA,
-                           "files": [dict(weights, size=48, parts=[matrix])]})
+              "rank": {"rank": 2, "rows": 4, "rounding": "sum", "chunks": [[20, SHA], [40, SHA]]}}
+    ranked = {"schema": "weightward.package-member/2", "salt": SHA,
+              "files": [dict(weights, size=48, parts=[matrix])]}
+    save("table-rank", 2, ranked)
+    save("table-coded", 2, coded_table(ranked))
     factor = {"bytes": 48, "dtype": "BF16", "tensor": "w", "parent": True,
               "chunks": chunks[:1],
               "shared": {"codec": "rows", "side": "b", "places": 4, "directions": 2,
