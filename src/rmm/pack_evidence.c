@@ -223,6 +223,19 @@ static enum ww_err collect(struct making *x, struct ww_error *err)
     return rc;
 }
 
+/* What was asked for, or where nobody said how close, how close the farthest came. */
+static double error_of(const struct ww_packing *p)
+{
+    double error = p->options->error;
+
+    for (size_t i = 0; i < p->n_given; i++) {
+        const size_t at = ww_pack_manifest_find(&p->manifest, p->given[i].name);
+        const double one = p->members[i].loose ? p->manifest.members[at].error : 0;
+        error = one > error ? one : error;
+    }
+    return error;
+}
+
 static void write_external(struct ww_jw *w, const void *payload)
 {
     const struct making *x = payload;
@@ -234,7 +247,7 @@ static void write_external(struct ww_jw *w, const void *payload)
     } else {
         const bool loose = p->options->codec == WW_PACK_ROWS && !p->options->residual;
         ww_jw_kstr(w, "mode", p->options->error > 0 || loose ? "bounded" : "exact");
-        ww_jw_kdouble(w, "error", p->options->error);
+        ww_jw_kdouble(w, "error", error_of(p));
     }
     ww_jw_kdecimal(w, "version", x->made->manifest.version);
 }

@@ -175,3 +175,14 @@ OWN=p.pkg.evidence/attestations/provenance.sigstore.json
     refused 1 "link 'base': this model is revoked" "$WW" verify p.pkg --chain \
         --root root.signed.json --root root2.signed.json
 }
+
+@test "how far adapters that share rows are off is stated as it was measured" {
+    "$WW" key new signing --out packer --no-passphrase -q
+    for m in rev caesar; do
+        "$WW" extract "$AMBER/../base" "$AMBER/../expert-$m" $m --rank 4 --portable -q
+    done
+    "$WW" rmm pack p.pkg rev=rev caesar=caesar --codec rows --directions 1 --sign packer.key \
+        --json >list
+    payload "$OWN" | jq -e --slurpfile l list '.predicate.buildDefinition.externalParameters |
+        .mode == "bounded" and .error > 0 and .error == ([$l[0].members[1:][].error] | max)'
+}
