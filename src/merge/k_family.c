@@ -595,7 +595,8 @@ static void peer_block(const struct ww_merge_job *job, const struct ww_merge_blo
 }
 
 /* What is kept of a source in the output, rescaled and weighted: in one reading where the
- * selection is a range of magnitudes, or remembered. */
+ * selection is a range of magnitudes, or remembered. No range holds what overflowed the
+ * dtype that is computed in, which has to come out to be refused. */
 static void keep_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
                        uint32_t source, const struct room *r)
 {
@@ -603,6 +604,7 @@ static void keep_block(const struct ww_merge_job *job, const struct ww_merge_blo
     const struct family_source *s = &f->sources[source];
     const bool by_cuts = f->keep == KEEP_TOP || f->keep == KEEP_MIDDLE;
     const bool partial = s->density > 0 && s->density < 1;
+    const bool finite = job->can_narrow; /* nothing was rounded */
     double *x = b->x[source];
     double range[2];
 
@@ -610,7 +612,7 @@ static void keep_block(const struct ww_merge_job *job, const struct ww_merge_blo
         ww_keep_bits(x, kept_bits(f, b, source), s->factor, s->weight, b->n);
         return;
     }
-    if (by_cuts && partial && !f->wide && !f->kept &&
+    if (by_cuts && partial && finite && !f->wide && !f->kept &&
         ww_select_range(&f->select.cuts[s->top], s->outlier == NO_CUT ? 1 : 2, b->tile, x,
                         b->n, (uint64_t *)b->local + s->top, range)) {
         ww_keep_range(x, range, s->factor, s->weight, b->n);

@@ -145,6 +145,35 @@ static void not_finite_is_refused_by_passes_too(void **state)
     }
 }
 
+/* What is too large for the dtype that is computed in is no number that a selection may
+ * leave out: an infinite difference, and one of two infinities. */
+static void what_overflows_is_refused_where_it_is_selected(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    const float large = 1e6F;
+    for (uint32_t in_base = 0; in_base < 2; in_base++) {
+        struct mx *m = mx_new(4);
+        uint32_t t = mx_tensor(m, "the.tensor", WW_DTYPE_F32, 64, 64, 0, 2, "ties");
+        const off_t at = 4 * (64 * 64 - 3);
+        m->tensors[t].compute = WW_DTYPE_F16;
+        mx_set_source(m, t, 0, "density", 0.5);
+        mx_set_source(m, t, 1, "density", 0.5);
+        OK(mx_run(m, &err));
+        assert_int_equal(pwrite(m->inputs[0].fd, &large, 4,
+                                (off_t)m->more[t].sources[0].offset + at),
+                         4);
+        if (in_base) {
+            assert_int_equal(pwrite(m->inputs[MX_BASE].fd, &large, 4,
+                                    (off_t)m->more[t].base.offset + at),
+                             4);
+        }
+        FAILS(mx_run(m, &err), WW_E_NONFINITE);
+        assert_non_null(strstr(err.text, "'the.tensor'"));
+        mx_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +181,7 @@ int main(void)
         cmocka_unit_test(directions_that_cancel_are_refused),
         cmocka_unit_test(statistics_must_fit),
         cmocka_unit_test(not_finite_is_refused_by_passes_too),
+        cmocka_unit_test(what_overflows_is_refused_where_it_is_selected),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
