@@ -135,7 +135,7 @@ static bool wants_early(const struct ww_cut *cut)
 {
     const struct ww_output *output = &cut->e->plan->outputs[cut->output];
     return !cut->live && cut->early.n == 0 && cut->piece < output->n_pieces &&
-           ww_early_wanted(cut->e, &output->pieces[cut->piece]);
+           ww_early_wanted(cut->e, &output->pieces[cut->piece], cut->job_bytes);
 }
 
 static enum ww_err open_piece(struct ww_cut *cut, const struct ww_piece *piece,

@@ -13,6 +13,7 @@
 #include "util/fail.h"
 
 #define LEAST_BYTES (WW_MIB / 2)
+#define JOB_ENDS WW_MIB /* that the ranges of a job's loads take beyond its bytes */
 
 static uint64_t bytes_of_source(const struct ww_piece *piece)
 {
@@ -20,13 +21,27 @@ static uint64_t bytes_of_source(const struct ww_piece *piece)
                                    : piece->n_bytes;
 }
 
-bool ww_early_wanted(const struct ww_engine *e, const struct ww_piece *piece)
+/* What is not held may lie in one range more than there are sources. A job of a quarter of
+ * the buffers has to find room there when nothing else is held, though the end of each
+ * range is too short for what comes next; else nobody would ever go on. */
+static bool leaves_room(const struct ww_engine *e, const struct ww_piece *piece,
+                        uint64_t job_bytes)
+{
+    const uint64_t left = e->arena_bytes / 8 * 5;
+    const uint64_t ends = (piece->n_sources + 1) * (job_bytes + 2 * WW_IO_PAGE);
+
+    return ends + e->arena_bytes / 4 + JOB_ENDS <= left;
+}
+
+bool ww_early_wanted(const struct ww_engine *e, const struct ww_piece *piece,
+                     uint64_t job_bytes)
 {
     const uint64_t most = e->arena_bytes / 8 * 3;
     const uint64_t each = bytes_of_source(piece) + 2 * WW_IO_PAGE;
 
     return piece->kind == WW_PIECE_KERNEL && piece->lend && piece->n_sources > 0 &&
-           each >= LEAST_BYTES && each <= most / piece->n_sources;
+           each >= LEAST_BYTES && each <= most / piece->n_sources &&
+           leaves_room(e, piece, job_bytes);
 }
 
 enum ww_err ww_early_job(struct ww_engine *e, const struct ww_piece *piece,

@@ -95,6 +95,83 @@ static void what_is_lent_out_of_order_is_read_twice_at_most(void **state)
     fx_free(f);
 }
 
+/* Many sources that are held leave many short ranges, and a job has to find room. */
+static void many_sources_are_lent_where_jobs_find_room_beside_them(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n_sources;
+        uint64_t memory;
+        unsigned lent;
+    } cases[] = {{7, 16, 1}, {8, 16, 0}, {8, 32, 1}, {9, 32, 0}, {40, 1024, 1}};
+    for (size_t c = 0; c < WW_LEN(cases); c++) {
+        struct fx *f = fx_new(NULL, 31);
+        const uint32_t in = fx_input(f, 4 * MIB, true);
+        struct ww_piece_source from[40];
+        uint64_t n = 0;
+
+        for (uint32_t s = 0; s < cases[c].n_sources; s++) {
+            from[s] = (struct ww_piece_source){in, s * (uint64_t)1000};
+        }
+        fx_output(f, "a");
+        struct fx_params *p =
+            fx_tensor(f, from, cases[c].n_sources, 600, 1024, FX_IDENTITY);
+        fx_lends(f);
+        run_dry(f, cases[c].memory * MIB, &n);
+        assert_int_equal(p->lent, cases[c].lent);
+        fx_free(f);
+    }
+}
+
+/* Rows in any order come from what was lent. */
+static void rows_are_picked_from_what_was_lent(void **state)
+{
+    (void)state;
+    struct fx *f = fx_new(NULL, 32);
+    const uint32_t in[2] = {fx_input(f, 3 * MIB, true), fx_input(f, 3 * MIB, true)};
+    const struct ww_piece_source from[2] = {{in[0], 0}, {in[1], 0}};
+    uint64_t n = 0;
+
+    fx_output(f, "a");
+    fx_tensor(f, from, 2, 3 * 1024, 1024, FX_RANDOM);
+    fx_lends(f);
+    run_dry(f, 32 * MIB, &n);
+    assert_int_equal(n, 6 * MIB);
+    fx_free(f);
+}
+
+static void what_was_lent_is_given_back_when_something_fails(void **state)
+{
+    (void)state;
+    for (unsigned where = 0; where < 4; where++) {
+        struct ww_error err = {0};
+        struct ww_stream_result result;
+        struct ww_run_options options = {.threads = 2, .memory_bytes = 32 * MIB};
+        struct fx *f = fx_new(NULL, 33);
+        const uint32_t in = fx_input(f, 12 * MIB, true);
+        struct fx_params *p[2] = {NULL, NULL};
+
+        fx_output(f, "a");
+        for (uint64_t k = 0; k < 2; k++) {
+            const struct ww_piece_source from[2] = {{in, 6 * k * MIB},
+                                                    {in, (6 * k + 3) * MIB}};
+            p[k] = fx_tensor(f, from, 2, 3 * 1024, 1024, FX_IDENTITY);
+            fx_lends(f);
+        }
+        p[0]->fail_open = where == 0 ? WW_E_IO : WW_OK;
+        p[0]->fail_run = where == 1 ? WW_E_IO : WW_OK;
+        p[1]->fail_open = where == 2 ? WW_E_IO : WW_OK;
+        p[1]->fail_close = where == 3 ? WW_E_IO : WW_OK;
+        FAILS(ww_stream_run(&f->plan, NULL, &options, &result, &err), WW_E_IO);
+        for (uint64_t k = 0; k < 2; k++) {
+            assert_int_equal(p[k]->lent, p[k]->returned);
+            assert_int_equal(p[k]->opened, p[k]->closed);
+        }
+        assert_int_equal(p[0]->lent, 1);
+        fx_free(f);
+    }
+}
+
 /* What the pieces leave out is read for the digest alone. */
 static void digest_fills_gaps(void **state)
 {
@@ -228,6 +305,9 @@ int main(void)
         cmocka_unit_test(digest_in_order_reads_once),
         cmocka_unit_test(sources_are_lent_where_they_fit),
         cmocka_unit_test(what_is_lent_out_of_order_is_read_twice_at_most),
+        cmocka_unit_test(many_sources_are_lent_where_jobs_find_room_beside_them),
+        cmocka_unit_test(rows_are_picked_from_what_was_lent),
+        cmocka_unit_test(what_was_lent_is_given_back_when_something_fails),
         cmocka_unit_test(digest_fills_gaps),
         cmocka_unit_test(digest_fills_gaps_inside_a_job),
         cmocka_unit_test(digest_of_backward_order_reads_twice_at_most),
