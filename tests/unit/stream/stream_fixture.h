@@ -496,6 +496,7 @@ static inline struct fx *fx_mixed(const char *where, uint64_t scale)
     fx_bytes(f, a, 0, o, true);
     at.offset = o; /* unaligned from here on */
     fx_tensor(f, &at, 1, big / 4096, 4096, FX_IDENTITY);
+    fx_lends(f);
     o += big;
     at.offset = o;
     fx_tensor(f, &at, 1, big / 1024, 1024, FX_REVERSE);
@@ -510,6 +511,7 @@ static inline struct fx *fx_mixed(const char *where, uint64_t scale)
     fx_bytes(f, a, 8, 24, false);
     struct ww_piece_source two[3] = {{c, 0}, {c, big}, {b, 5}};
     fx_tensor(f, two, 3, big / 2048, 2048, FX_IDENTITY);
+    fx_lends(f);
     fx_tensor(f, two, 2, big / 2048, 2048, FX_RANDOM);
     fx_tensor(f, two, 1, big / 512, 512, FX_NEAR);
     fx_copy(f, b, 100, 1, true);
