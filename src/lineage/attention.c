@@ -228,7 +228,7 @@ static bool resolve(struct shares_run *run)
     return true;
 }
 
-static enum ww_err fit(struct shares_run *run, const bool *use, uint64_t seed,
+static enum ww_err fit(struct shares_run *run, const int8_t *side, uint64_t seed,
                        struct ww_attention_shares *out, struct ww_error *err)
 {
     double copy[WW_LINEAGE_MAX_SOURCES];
@@ -238,17 +238,18 @@ static enum ww_err fit(struct shares_run *run, const bool *use, uint64_t seed,
     if (rc || run->sums.n == 0) {
         return rc;
     }
-    ww_invariant_fit(&run->sums, use, out->share);
-    rc = ww_invariant_spread(&run->sums, use, seed, out->half, err);
+    ww_invariant_fit(&run->sums, side, out->share);
+    rc = ww_invariant_spread(&run->sums, side, seed, out->half, err);
     if (!rc) {
         run->replica = out->share;
         rc = add_all(run, err);
     }
     if (!rc) {
-        ww_invariant_fit(&run->sums, use, copy);
+        ww_invariant_fit(&run->sums, side, copy);
         for (unsigned i = 0; i < run->sums.k; i++) {
             const double shift = copy[i] - out->share[i];
-            out->share[i] = fmax(0, out->share[i] - shift);
+            const double length = side[i] * (out->share[i] - shift);
+            out->share[i] = length > 0 ? side[i] * length : 0;
             /* What was copied is a model of what happened, and as sure as that. */
             out->half[i] += fabs(shift) / 2;
         }
@@ -256,7 +257,7 @@ static enum ww_err fit(struct shares_run *run, const bool *use, uint64_t seed,
     return rc;
 }
 
-enum ww_err ww_attention_shares(const struct ww_family *family, const bool *use,
+enum ww_err ww_attention_shares(const struct ww_family *family, const int8_t *side,
                                 uint64_t seed, struct ww_attention_shares *out,
                                 struct ww_error *err)
 {
@@ -266,7 +267,7 @@ enum ww_err ww_attention_shares(const struct ww_family *family, const bool *use,
     memset(out, 0, sizeof(*out));
     run.sums.k = family->n_models - WW_FAMILY_SOURCES;
     if (resolve(&run)) {
-        rc = fit(&run, use, seed, out, err);
+        rc = fit(&run, side, seed, out, err);
     }
     for (unsigned m = 0; m < run.n; m++) {
         ww_layout_free(run.layouts[m]);

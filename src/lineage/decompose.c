@@ -291,6 +291,16 @@ static enum ww_err find_sides(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
+/* An interval ends at zero. */
+static void stay_on(int8_t side, double *low, double *high)
+{
+    if (side == WW_SIDE_MINUS) {
+        *high = fmin(0, *high);
+    } else {
+        *low = fmax(0, *low);
+    }
+}
+
 static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *report = d->report;
@@ -323,21 +333,13 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     }
     for (size_t i = 0; i < report->n_sources && !rc; i++) {
         struct ww_lineage_source *s = &report->sources[i];
-        /* Blocks change large weights more than small ones, and task vectors are mostly
-         * looked at where those are: the size that they changed by is not known better.
-         */
-        const double margin =
-            fmax(1.96 * fit.error[i], inexact ? ROUGHLY : 0) + fit.share[i] * fit.size;
+        const double margin = ww_fit_margin(&fit, (unsigned)i, inexact ? ROUGHLY : 0);
         s->share = fit.share[i];
         s->error = fit.error[i];
         s->n_eff = fit.n_eff[i];
         s->low = fmin(low[i], s->share - margin);
         s->high = fmax(high[i], s->share + margin);
-        if (d->side[i] == WW_SIDE_MINUS) {
-            s->high = fmin(0, s->high);
-        } else {
-            s->low = fmax(0, s->low);
-        }
+        stay_on(d->side[i], &s->low, &s->high);
         s->included = s->low > WW_LINEAGE_LEAST || s->high < -WW_LINEAGE_LEAST ||
                       (d->side[i] && has_layers(report, s->name));
         s->recipe = s->included ? ww_sketch_shortest(s->share, 3 * s->error + SLACK) : 0;
@@ -350,21 +352,19 @@ static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
     struct ww_attention_shares heads;
-    bool use[WW_LINEAGE_MAX_SOURCES];
     enum ww_err rc = WW_OK;
 
-    for (unsigned i = 0; i < d->k; i++) {
-        use[i] = d->side[i] != WW_SIDE_OUT;
-    }
     if (d->family.n_dense == 0 || d->family.disguise.read) { /* products of the files */
         return WW_OK;
     }
-    rc = ww_attention_shares(&d->family, use, d->options->seed, &heads, err);
+    rc = ww_attention_shares(&d->family, d->side, d->options->seed, &heads, err);
     r->heads = rc ? 0 : heads.n_heads;
     for (size_t i = 0; i < r->n_sources && r->heads; i++) {
-        r->sources[i].heads = heads.share[i];
-        r->sources[i].heads_low = fmax(0, heads.share[i] - heads.half[i] - ROUGHLY);
-        r->sources[i].heads_high = heads.share[i] + heads.half[i] + ROUGHLY;
+        struct ww_lineage_source *s = &r->sources[i];
+        s->heads = heads.share[i];
+        s->heads_low = s->heads - heads.half[i] - ROUGHLY;
+        s->heads_high = s->heads + heads.half[i] + ROUGHLY;
+        stay_on(d->side[i], &s->heads_low, &s->heads_high);
     }
     return rc;
 }
@@ -464,13 +464,13 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
                              d->varied.varies ? d->varied.tensors : NULL, d->held,
                              &d->options->run, &sums, each, &r->run.bytes_read, err);
     }
-    d->scale = sums.base > 0 ? sums.both / sums.base : 1;
     rc = rc ? rc : check_related(d, &sums, err);
     rc = rc ? rc : tell_each(d, each, err);
     ww_free(each);
     if (rc) {
         return rc;
     }
+    d->scale = sums.base > 0 ? sums.both / sums.base : 1;
     if (sums.total <= 0) {
         return warn(d, "the suspect does not differ from the base", err);
     }

@@ -309,6 +309,11 @@ void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit 
     out->size = size_changed(moments, out);
 }
 
+double ww_fit_margin(const struct ww_fit *fit, unsigned i, double least)
+{
+    return fmax(1.96 * fit->error[i], least) + fabs(fit->share[i]) * fit->size;
+}
+
 void ww_fit_lengths(const struct ww_moments *moments, double *lengths)
 {
     const unsigned k = moments->k;

@@ -25,6 +25,12 @@ struct ww_fit {
 #define WW_FIT_LEAST 1000
 void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit *out);
 
+/** Half of the interval of source i by errors alone, of which 1.96 are at least least.
+ * Blocks change large weights more than small ones, and task vectors are mostly looked at
+ * where those are: the size that they changed by is not known better than by all of it.
+ */
+double ww_fit_margin(const struct ww_fit *fit, unsigned i, double least);
+
 /** What shares leave over, in units of the variance that rounding leaves. */
 double ww_fit_residual(const struct ww_moments *moments, const double *shares);
 

@@ -139,17 +139,27 @@ enum ww_err ww_invariant_add(struct ww_invariant *sums, const double *gram,
     return WW_OK;
 }
 
-static void solve(const double *z, unsigned k, const bool *use, double *share)
+/* A source on the other side of zero enters with its sign turned. */
+static void solve(double *z, unsigned k, const int8_t *side, double *share)
 {
+    double *xx = z + k + 2; /* rows of k + 1 */
     double xy[MAX_Z];
+    bool use[MAX_Z];
 
     for (unsigned i = 0; i < k; i++) {
-        xy[i] = z[i + 1];
+        use[i] = side[i] != WW_SIDE_OUT;
+        xy[i] = side[i] * z[i + 1];
+        for (unsigned j = 0; j < k; j++) {
+            xx[i * (k + 1) + j] *= side[i] * side[j];
+        }
     }
-    ww_nnls(z + k + 2, k + 1, xy, k, use, share);
+    ww_nnls(xx, k + 1, xy, k, use, share);
+    for (unsigned i = 0; i < k; i++) {
+        share[i] = share[i] > 0 ? share[i] * side[i] : 0;
+    }
 }
 
-void ww_invariant_fit(const struct ww_invariant *sums, const bool *use, double *share)
+void ww_invariant_fit(const struct ww_invariant *sums, const int8_t *side, double *share)
 {
     const unsigned m = sums->k + 1;
     double z[MAX_Z * MAX_Z] = {0};
@@ -159,7 +169,7 @@ void ww_invariant_fit(const struct ww_invariant *sums, const bool *use, double *
             z[i] += sums->z[u * m * m + i];
         }
     }
-    solve(z, sums->k, use, share);
+    solve(z, sums->k, side, share);
 }
 
 /* 97.5 % point of Student's t, within 3 % from three degrees of freedom on. */
@@ -169,7 +179,7 @@ static double student(size_t freedom)
     return 1.96 + 2.37 / f + 2.8 / (f * f) + 5.6 / (f * f * f);
 }
 
-enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const bool *use,
+enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const int8_t *side,
                                 uint64_t seed, double *half, struct ww_error *err)
 {
     const unsigned m = sums->k + 1;
@@ -194,7 +204,7 @@ enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const bool *use
             memcpy(drawn.z + u * m * m, sums->z + ww_draw(&seed) % sums->n * m * m,
                    m * m * sizeof(double));
         }
-        ww_invariant_fit(&drawn, use, share);
+        ww_invariant_fit(&drawn, side, share);
         for (unsigned i = 0; i < sums->k; i++) {
             sum[i] += share[i];
             square[i] += share[i] * share[i];

@@ -11,10 +11,10 @@
 #ifndef WW_LINEAGE_INVARIANT_H
 #define WW_LINEAGE_INVARIANT_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lineage/fit.h"
 #include "weightward/layout.h"
 #include "weightward/lineage.h"
 
@@ -52,12 +52,12 @@ enum ww_err ww_invariant_add(struct ww_invariant *sums, const double *gram,
                              struct ww_error *err) WW_MUST_USE;
 void ww_invariant_release(struct ww_invariant *sums);
 
-/** Non-negative shares over all units. */
-void ww_invariant_fit(const struct ww_invariant *sums, const bool *use, double *share);
+/** Shares over all units, each on its side of zero (fit.h). */
+void ww_invariant_fit(const struct ww_invariant *sums, const int8_t *side, double *share);
 
 /** Half of a 95 % interval, from units drawn anew with replacement, with the factor that
  *  Student's distribution has for so few. */
-enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const bool *use,
+enum ww_err ww_invariant_spread(const struct ww_invariant *sums, const int8_t *side,
                                 uint64_t seed, double *half,
                                 struct ww_error *err) WW_MUST_USE;
 

@@ -132,7 +132,7 @@ static enum ww_err keep_far(const struct looking *l, bool *any, struct ww_error 
     ww_fit(l->ask->whole, l->side, &fit);
     *any = false;
     for (unsigned i = 0; i < l->ask->n_candidates && !rc && n; i++) {
-        const double half = fmax(high[i] - fit.share[i], 1.96 * fit.error[i]);
+        const double half = fmax(high[i] - fit.share[i], ww_fit_margin(&fit, i, 0));
         if (l->side[i] != WW_SIDE_MINUS) {
             continue;
         }

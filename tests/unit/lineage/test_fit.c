@@ -141,8 +141,8 @@ static double round_block(double *v)
     return step;
 }
 
-/* A blend of 0.6 in blocks; the source and a decoy lost 2 % of their size in training. */
-static struct ww_moments *make_rounded(void)
+/* A blend in blocks; the source and a decoy lost 2 % of their size in training. */
+static struct ww_moments *make_rounded(double share)
 {
     struct ww_moments *m = ww_moments_new(2);
     struct ww_moments_tile tile = {.has_steps = true};
@@ -158,7 +158,7 @@ static struct ww_moments *make_rounded(void)
             v[1][e] = bf16(bell(0.02));
             v[2][e] = bf16(0.98 * v[1][e] + bell(0.0008));
             v[3][e] = bf16(0.98 * v[1][e] + bell(0.0008));
-            v[0][e] = bf16(v[1][e] + 0.6 * (v[2][e] - v[1][e]));
+            v[0][e] = bf16(v[1][e] + share * (v[2][e] - v[1][e]));
         }
         for (size_t e = 0; e < WW_MOMENTS_TILE; e += 32) {
             const double step = round_block(v[0] + e);
@@ -179,7 +179,7 @@ static void blocks_that_shorten_weights_are_no_share_of_who_decayed(void **state
     const int8_t use[2] = {1, 1};
     uint32_t same[2];
     struct ww_fit fit;
-    struct ww_moments *m = make_rounded();
+    struct ww_moments *m = make_rounded(0.6);
 
     ww_fit(m, use, &fit);
     assert_true(fabs(fit.share[0] - 0.6) < 0.02);
@@ -203,7 +203,7 @@ static void blocks_that_shorten_weights_are_no_share_of_who_decayed(void **state
     ww_moments_free(m);
 
     /* The contrast: as if the grid had rounded them. */
-    m = make_rounded();
+    m = make_rounded(0.6);
     for (unsigned bin = 0; bin < WW_MOMENTS_BINS; bin++) {
         if (m->bins[bin]) {
             m->bins[bin]->coarse = 0;
@@ -212,6 +212,21 @@ static void blocks_that_shorten_weights_are_no_share_of_who_decayed(void **state
     ww_fit(m, use, &fit);
     assert_true(fit.share[0] + fit.share[1] > 0.7);
     ww_moments_free(m);
+}
+
+static void intervals_are_as_wide_on_either_side_of_zero(void **state)
+{
+    (void)state;
+    const int8_t sides[][2] = {{1, 0}, {-1, 0}};
+    for (size_t s = 0; s < 2; s++) {
+        struct ww_moments *m = make_rounded(0.6 * sides[s][0]);
+        struct ww_fit fit;
+        ww_fit(m, sides[s], &fit);
+        assert_true(fabs(fit.share[0] - 0.6 * sides[s][0]) <= ww_fit_margin(&fit, 0, 0));
+        assert_true(ww_fit_margin(&fit, 0, 0) > 0.5 * fit.size);
+        assert_true(ww_fit_margin(&fit, 0, 0.01) > 0.01 + 0.5 * fit.size);
+        ww_moments_free(m);
+    }
 }
 
 static void equal_sources_are_told_apart_from_none(void **state)
@@ -259,6 +274,7 @@ int main(void)
         cmocka_unit_test(share_is_right_where_plain_least_squares_is_not),
         cmocka_unit_test(noise_after_the_merge_is_found_and_the_decoy_is_not),
         cmocka_unit_test(blocks_that_shorten_weights_are_no_share_of_who_decayed),
+        cmocka_unit_test(intervals_are_as_wide_on_either_side_of_zero),
         cmocka_unit_test(equal_sources_are_told_apart_from_none),
         cmocka_unit_test(step_is_that_of_the_dtype),
     };
