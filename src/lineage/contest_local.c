@@ -225,6 +225,9 @@ static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
     for (size_t i = 0; i < ask->n; i++) {
         sum += ask->shares[i];
     }
+    if (sum <= 0) {
+        return WW_OK;
+    }
     for (size_t i = 0; i < ask->n; i++) {
         s.weights[i] = ww_sketch_shortest(ask->shares[i] * ask->scale / sum, 0.01);
     }

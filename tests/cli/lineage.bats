@@ -81,7 +81,7 @@ decompose() {
            [false, true]' out/report.json
     run -0 decompose
     [[ $output == "SUPPORTS: "* ]]
-    [[ $output == *"share -0.4000"*", taken away"* ]]
+    [[ $output == *", 1 of them below zero"*"share -0.4000"*", taken away"* ]]
 }
 
 @test "controls give a p-value with the floor that their number sets" {

@@ -90,16 +90,22 @@ static void tell_answer(const struct ww_decompose_report *report, const char *su
                         const char *base)
 {
     size_t included = 0;
+    size_t away = 0;
     for (size_t i = 0; i < report->n_sources; i++) {
         included += report->sources[i].included;
+        away += report->sources[i].included && report->sources[i].share < 0;
     }
     printf("%s: the weights of '%s' %s that %zu of %zu candidates went into it beyond "
-           "'%s'\n",
+           "'%s'",
            !included            ? "DOES NOT SUPPORT"
            : report->incomplete ? "SUPPORTS IN PART"
                                 : "SUPPORTS",
            suspect, included ? "support" : "do not support",
            included ? included : report->n_sources, report->n_sources, base);
+    if (away) {
+        printf(", %zu of them below zero", away);
+    }
+    printf("\n");
 }
 
 /* What the suspect was, and what could not be compared for that. */
@@ -128,8 +134,7 @@ static void tell_missing(const struct ww_decompose_report *report)
 {
     if (report->incomplete) {
         printf("%.4f of the difference is not explained: training after a merge, or a "
-               "source "
-               "that was not given, and then its relatives look like sources\n",
+               "source that was not given, and then its relatives look like sources\n",
                report->unexplained);
     }
     if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
