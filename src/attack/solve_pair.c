@@ -13,6 +13,9 @@
 #include <complex.h>
 #include <math.h>
 
+#ifndef CMPLX /* glibc has it for GCC alone */
+#define CMPLX(re, im) __builtin_complex((double)(re), (double)(im))
+#endif
 #define SHORT_STEP 1e-12
 
 struct curve {
