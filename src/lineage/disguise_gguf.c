@@ -210,7 +210,7 @@ static enum ww_err tell(const struct gguf_suspect *s, uint32_t n_unknown,
     if (n_unknown > 0) {
         text = ww_asprintf("%" PRIu32 " tensors of the GGUF file have no counterpart in "
                            "transformers that is known, or rows in an unknown order, "
-                           "and are not compared",
+                           "or gains that a converter changes, and are not compared",
                            n_unknown);
         rc = text ? ww_strlist_add(notes, text, err) : WW_FAIL_MEMORY(err, "a note");
     }

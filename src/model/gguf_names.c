@@ -65,20 +65,26 @@ static bool split(const char *name, bool *has_layer, uint64_t *layer, const char
     return *end && (ww_str_eq(*end, ".weight") || ww_str_eq(*end, ".bias"));
 }
 
-/* Whose rows are reordered, and whose are as they were. Of other architectures it is not
- * known which, and rows in a wrong order would be compared as if they were right. */
-static const char *const turned[] = {"llama", "granite", "granitemoe", "arcee",
-                                     "smollm3"};
-static const char *const straight[] = {"qwen2",    "qwen2moe",  "qwen3",  "qwen3moe",
-                                       "gemma",    "gemma2",    "gemma3", "phi3",
-                                       "stablelm", "starcoder2"};
+/* What the converter does to tensors. Of other architectures it is not known, and rows in
+ * a wrong order, or gains with 1 added, would be compared as if they were right. */
+struct architecture {
+    const char *name;
+    bool turned; /* rows of query and key heads are reordered */
+    bool gains;  /* norms are as they were, and have the names above */
+};
 
-static const char *architecture_among(const struct ww_gguf_header *header,
-                                      const char *const *names, size_t n)
+static const struct architecture architectures[] = {
+    {"llama", true, true},     {"granite", true, true},   {"granitemoe", true, true},
+    {"arcee", true, true},     {"smollm3", true, true},   {"qwen2", false, true},
+    {"qwen2moe", false, true}, {"qwen3", false, true},    {"qwen3moe", false, true},
+    {"phi3", false, true},     {"stablelm", false, true}, {"starcoder2", false, true},
+    {"gemma", false, false},   {"gemma2", false, false},  {"gemma3", false, false}};
+
+static const struct architecture *architecture_of(const struct ww_gguf_header *header)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (ww_gguf_is(header, "general.architecture", names[i])) {
-            return names[i];
+    for (size_t i = 0; i < WW_LEN(architectures); i++) {
+        if (ww_gguf_is(header, "general.architecture", architectures[i].name)) {
+            return &architectures[i];
         }
     }
     return NULL;
@@ -134,11 +140,11 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
         to = in_layer ? look_up(parts, WW_LEN(parts), part, len)
                       : look_up(tops, WW_LEN(tops), part, len);
     }
-    const char *architecture = architecture_among(header, turned, WW_LEN(turned));
+    const struct architecture *known = architecture_of(header);
     const bool queries = to && ww_str_ends(to, ".q_proj");
     const bool ordered = queries || (to && ww_str_ends(to, ".k_proj"));
-    if (!to || (ordered && !architecture &&
-                !architecture_among(header, straight, WW_LEN(straight)))) {
+    const bool gain = to && ww_str_ends(to, "norm");
+    if (!to || (ordered && !known) || (gain && !(known && known->gains))) {
         return WW_OK;
     }
     out->name = in_layer ? ww_asprintf("model.layers.%" PRIu64 ".%s%s", layer, to, end)
@@ -146,9 +152,9 @@ enum ww_err ww_gguf_place_of(const struct ww_gguf_header *header,
     if (!out->name) {
         return WW_FAIL_MEMORY(err, "names");
     }
-    if (architecture && ordered) {
+    if (ordered && known->turned) {
         const enum ww_err rc =
-            find_heads(header, tensor, file, architecture, !queries, &out->heads, err);
+            find_heads(header, tensor, file, known->name, !queries, &out->heads, err);
         if (rc) {
             ww_free(out->name);
             out->name = NULL;
@@ -198,7 +204,7 @@ static enum ww_err make_name(const char *name, char **out, struct ww_error *err)
         const char *number = name + strlen(layers);
         const char *dot = strchr(number, '.');
         uint64_t layer = 0;
-        if (dot >= end || !ww_parse_u64(number, (size_t)(dot - number), &layer)) {
+        if (!dot || dot >= end || !ww_parse_u64(number, (size_t)(dot - number), &layer)) {
             return WW_OK;
         }
         part = look_back(parts, WW_LEN(parts), dot + 1, (size_t)(end - dot - 1));

@@ -7,8 +7,8 @@
 
 /** Where a tensor of a GGUF file belongs. */
 struct ww_gguf_place {
-    char *name;     /* transformers' name, owned; NULL: it has none (rope_freqs), or its
-                       rows are in an order that is not known */
+    char *name;     /* transformers' name, owned; NULL: it has none (rope_freqs), or what
+                       the converter did to it is not known or not undone */
     uint32_t heads; /* rows of each head were put from (half, pair) to (pair, half) order
                        by the converter; 0: rows are as they were */
 };
