@@ -182,7 +182,6 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
     if (!rc) {
         rc = warn_lacking(f, err);
     }
-    rc = rc ? rc : warn_little(f, err);
     if (!rc && n_cut > 0) {
         rc = ww_strlist_add(&f->warnings,
                             "the suspect has more words than other models: only the rows "
@@ -212,7 +211,8 @@ enum ww_err ww_family_open(const char *const *paths, unsigned n, struct ww_famil
         out->models[WW_FAMILY_SUSPECT] = out->disguise.model;
     }
     rc = rc ? rc : align(out, err);
-    return rc ? rc : ww_family_leave_strangers(out, err);
+    rc = rc ? rc : ww_family_leave_strangers(out, err);
+    return rc ? rc : warn_little(out, err);
 }
 
 enum ww_err ww_family_unchanged(const struct ww_family *family, struct ww_error *err)

@@ -5,7 +5,7 @@
 
 #include "lineage/family.h"
 
-/** Leaves out matrices that point elsewhere than the base's, as tables of words in
+/** Leaves out tensors that point elsewhere than the base's, as tables of words in
  * another order do, and says so in the family's warnings; all stay when those are half of
  * the weights or more: then it is no matter of single tensors. */
 enum ww_err ww_family_leave_strangers(struct ww_family *family,

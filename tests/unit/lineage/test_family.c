@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which tensors of a suspect are compared, and what is told of the others. */
+#include "lineage/family.h"
+
+#include "lineage/draws.h"
+#include "util/alloc.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "ww_test.h"
+
+#define WIDTH 32
+
+struct table {
+    const char *name;
+    unsigned rows;
+    bool turned; /* rows in another order */
+};
+
+/* A weight of a row and column, near nothing that another row has. */
+static float weight(unsigned row, unsigned column)
+{
+    return (float)(ww_mix64((uint64_t)row << 32 | column) >> 40) / (float)(1 << 24) -
+           0.5F;
+}
+
+/* A folder with matrices of F32 one behind another. */
+static void put_model(const char *folder, const struct table *tables, unsigned n)
+{
+    char *path = ww_path_join(folder, "model.safetensors");
+    char header[1024] = "{";
+    static float all[3 * 256 * WIDTH];
+    uint8_t *bytes = test_calloc(8 + sizeof(header) + sizeof(all), 1);
+    struct ww_error err = {0};
+    size_t at = 0;
+
+    for (unsigned t = 0; t < n; t++) {
+        const size_t from = at;
+        for (unsigned i = 0; i < tables[t].rows * WIDTH; i++) {
+            const unsigned row = i / WIDTH;
+            all[at++] =
+                weight(tables[t].turned ? tables[t].rows - 1 - row : row, i % WIDTH);
+        }
+        snprintf(
+            header + strlen(header), sizeof(header) - strlen(header),
+            "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%u,%d],\"data_offsets\":[%zu,%zu]}%s",
+            t ? "," : "", tables[t].name, tables[t].rows, WIDTH, 4 * from, 4 * at,
+            t + 1 < n ? "" : "}");
+    }
+    ww_put_u64le(bytes, strlen(header));
+    memcpy(bytes + 8, header, strlen(header));
+    memcpy(bytes + 8 + strlen(header), all, 4 * at);
+    assert_non_null(path);
+    OK(ww_file_write(path, bytes, 8 + strlen(header) + 4 * at, 0644, true, &err));
+    ww_free(path);
+    test_free(bytes);
+}
+
+/* Tensors that are compared, and a bit for each of these words among the warnings. */
+static uint32_t compare(const struct table *suspect, unsigned n_suspect,
+                        const struct table *base, unsigned n_base, uint32_t *told)
+{
+    static const char *const words[] = {"point elsewhere than the base's",
+                                        "shares are of these alone"};
+    char *folders[2] = {ww_test_mkdir(), ww_test_mkdir()};
+    const char *const paths[3] = {folders[0], folders[1], folders[1]};
+    struct ww_error err = {0};
+    struct ww_family family;
+    uint32_t n = 0;
+
+    put_model(folders[0], suspect, n_suspect);
+    put_model(folders[1], base, n_base);
+    OK(ww_family_open(paths, 3, &family, &err));
+    *told = 0;
+    for (size_t i = 0; i < family.warnings.n; i++) {
+        for (unsigned w = 0; w < 2; w++) {
+            *told |= strstr(family.warnings.items[i], words[w]) ? 1U << w : 0;
+        }
+    }
+    n = family.n_tensors;
+    ww_family_release(&family);
+    ww_test_rmdir(folders[0]);
+    ww_test_rmdir(folders[1]);
+    return n;
+}
+
+/* One word more, so that the table is no matrix that a lock would have turned. */
+static void tables_in_another_order_are_left_out(void **state)
+{
+    static const struct table base[] = {
+        {"a", 128, false}, {"b", 64, false}, {"c", 128, false}};
+    static const struct table suspect[] = {{"a", 128, false}, {"b", 65, true}};
+    static const struct table other[] = {{"a", 129, true}, {"b", 64, false}};
+    uint32_t told = 0;
+    (void)state;
+
+    assert_int_equal(compare(suspect, 2, base, 2, &told), 1);
+    assert_int_equal(told, 1);
+    /* With c missing, what is left is less than half of the base. */
+    assert_int_equal(compare(suspect, 2, base, 3, &told), 1);
+    assert_int_equal(told, 3);
+    /* Half of the weights is no matter of single tensors. */
+    assert_int_equal(compare(other, 2, base, 2, &told), 2);
+    assert_int_equal(told, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tables_in_another_order_are_left_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
