@@ -196,6 +196,23 @@ static enum ww_err load_scales(const struct ww_model *model, const struct ww_ten
     return rc;
 }
 
+/* Where columns were sorted into groups by what they weigh, a list beside the weight
+ * tells the group of each, and scales of groups in their order are other columns'. */
+static enum ww_err refuse_sorted(const struct ww_model *model, const struct ww_tensor *t,
+                                 const struct scales *scales, struct ww_error *err)
+{
+    uint32_t at = WW_NONE;
+    enum ww_err rc = find_beside(model, t, ".weight_g_idx", &at, err);
+
+    if (!rc && at != WW_NONE && scales->columns > 1) {
+        rc = WW_FAIL(err, WW_E_QUANTISED,
+                     "'%.160s' of '%s' sorts columns into groups, which is not undone; "
+                     "save its weights as floats with the program that rounded them",
+                     model->tensors[at].name, model->path);
+    }
+    return rc;
+}
+
 /* Zero points are integers, one for each scale; those of floats are not known. */
 static enum ww_err load_zeros(const struct ww_model *model, const struct ww_tensor *t,
                               uint64_t n_scales, struct scales *out, struct ww_error *err)
@@ -285,6 +302,7 @@ static enum ww_err show_tensor(struct quantised *q, uint32_t t, struct ww_tensor
         return no_scales(from, scales, err);
     }
     rc = load_scales(q->model, from, at, factor, scales, err);
+    rc = rc ? rc : refuse_sorted(q->model, from, scales, err);
     return rc ? rc
               : load_zeros(q->model, from, q->model->tensors[at].n_elements, scales, err);
 }

@@ -254,6 +254,37 @@ static void scales_that_do_not_fit_are_refused(void **state)
     end(&r);
 }
 
+/* A list beside the weight says which group a column is in: the scales are in another
+ * order than the columns. */
+static void columns_that_were_sorted_are_refused(void **state)
+{
+    static const struct {
+        int8_t q[8];
+        float scale[4];
+        int32_t group[4];
+    } all = {{1, 2, 3, 4, 5, 6, 7, 8}, {0.5f, 2, 1, 4}, {1, 0, 1, 0}};
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0",
+                           "8") "," TENSOR("w.weight_scale", "F32", "2,2", "8", "24") "}",
+                &all, 24);
+    OK(open_it(&r, &err));
+    read_it(&r);
+    NEAR(r.v[2], 6, 0);
+    put_weights(r.suspect, "model.safetensors",
+                "{" TENSOR("w.weight", "I8", "2,4", "0", "8") "," TENSOR(
+                    "w.weight_scale", "F32", "2,2", "8",
+                    "24") "," TENSOR("w.weight_g_idx", "I32", "4", "24", "40") "}",
+                &all, sizeof(all));
+    FAILS(open_it(&r, &err), WW_E_QUANTISED);
+    assert_non_null(strstr(err.text, "'w.weight_g_idx'"));
+    end(&r);
+}
+
 static void zero_points_are_taken_off(void **state)
 {
     const struct {
@@ -502,6 +533,7 @@ int main(void)
         cmocka_unit_test(blocks_of_fp8_have_a_scale_each),
         cmocka_unit_test(rows_of_three_axes_have_a_scale_each),
         cmocka_unit_test(scales_that_do_not_fit_are_refused),
+        cmocka_unit_test(columns_that_were_sorted_are_refused),
         cmocka_unit_test(zero_points_are_taken_off),
         cmocka_unit_test(scales_of_activations_are_no_weights),
         cmocka_unit_test(packed_weights_are_refused_with_their_kind),
