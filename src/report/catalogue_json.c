@@ -124,6 +124,7 @@ enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
     ww_jw_ku64(&w, "family", report->n_family);
     ww_jw_kdouble(&w, "threshold", report->threshold);
     write_share(&w, "unexplained", report->unexplained);
+    ww_jw_kbool(&w, "unexplained_by_files", report->by_files);
     ww_jw_kbool(&w, "fine_sketches", report->refined);
     ww_jw_kstr(&w, "status", "exploratory");
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);

@@ -337,6 +337,8 @@ def check_find(tool, catalogue, case):
         problems.append(f"find {name}: root {said['root']}, sources {got}")
     elif any(abs(got[k] - want[k]) > FOUND[name] for k in want) or said["unexplained"] > 0.1:
         problems.append(f"find {name}: {got}, unexplained {said['unexplained']}")
+    if said["unexplained_by_files"] != (name == "Q4_K"):
+        problems.append(f"find {name}: unexplained by files: {said['unexplained_by_files']}")
     if not said["disguise"]:
         problems.append(f"find {name}: no word of the disguise")
     return problems
