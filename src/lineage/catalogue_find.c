@@ -9,6 +9,7 @@
 #include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/clock.h"
+#include "util/fail.h"
 #include "util/str.h"
 #include "weightward/lineage.h"
 
@@ -139,6 +140,19 @@ static enum ww_err search(struct find *f, struct ww_error *err)
     return rc;
 }
 
+/* Weights that are packed say nothing but whose they are, where they are somebody's. */
+static enum ww_err tell_packed(struct find *f, const struct ww_error *why,
+                               struct ww_error *err)
+{
+    if (f->search.report->n_matches == 0) {
+        return WW_FAIL(err, why->code, "%s", why->text);
+    }
+    return ww_strlist_add(&f->warnings,
+                          "packed weights are not decoded: only models with the same "
+                          "bytes were looked for, and no root and no sources",
+                          err);
+}
+
 /* A print borrows the names of its model, which is open until the search is done. */
 static enum ww_err read_and_search(struct find *f, bool sampled, bool fine,
                                    struct ww_error *err)
@@ -146,15 +160,20 @@ static enum ww_err read_and_search(struct find *f, bool sampled, bool fine,
     const struct ww_print_options how = {
         .sample = sampled, .fine = fine, .run = f->options->run};
     struct ww_disguise suspect;
+    struct ww_error why = {0};
     enum ww_err rc = ww_disguise_decoded(f->suspect, &suspect, &f->warnings, err);
 
     if (rc) {
         return rc;
     }
+    f->search.by_bytes = ww_disguise_unpacked(suspect.model, &why) != WW_OK;
     rc = suspect.read ? ww_print_decoded(&suspect, &how, &f->print, err)
                       : ww_print_make(suspect.model, &how, &f->print, err);
     if (!rc) {
         rc = search(f, err);
+    }
+    if (!rc && f->search.by_bytes) {
+        rc = tell_packed(f, &why, err);
     }
     f->search.report->disguise = suspect.undone;
     suspect.undone = NULL;

@@ -140,7 +140,6 @@ static enum ww_err find_root(struct ww_lookup *s, struct ww_error *err)
     size_t n_related = 0;
     enum ww_err rc = WW_OK;
 
-    s->root = s->family.n;
     for (size_t i = 0; i < s->family.n; i++) {
         n_related += s->family.related[i];
     }
@@ -374,6 +373,26 @@ static enum ww_err tell_layers(struct ww_lookup *s, struct ww_error *err)
     return rc;
 }
 
+/* Root and sources. */
+static enum ww_err find_by_weights(struct ww_lookup *s, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    s->root = s->family.n;
+    s->first = s->report->n_matches;
+    if (s->by_bytes) {
+        return WW_OK;
+    }
+    rc = find_root(s, err);
+    if (!rc && s->root < s->family.n && s->first == 0) {
+        rc = find_sources(s, err);
+    }
+    if (!rc && s->first == 0) {
+        rc = find_moved(s, err);
+    }
+    return rc ? rc : compare_anchors(s, err);
+}
+
 enum ww_err ww_lookup_run(struct ww_lookup *s, struct ww_error *err)
 {
     const double from = ww_now();
@@ -390,17 +409,7 @@ enum ww_err ww_lookup_run(struct ww_lookup *s, struct ww_error *err)
         s->report->n_family = s->family.n;
     }
     if (!rc) {
-        rc = find_root(s, err);
-    }
-    s->first = s->report->n_matches;
-    if (!rc && s->root < s->family.n && s->first == 0) {
-        rc = find_sources(s, err);
-    }
-    if (!rc && s->first == 0) {
-        rc = find_moved(s, err);
-    }
-    if (!rc) {
-        rc = compare_anchors(s, err);
+        rc = find_by_weights(s, err);
     }
     if (!rc) {
         const int64_t root = s->root < s->family.n ? s->family.members[s->root].id : -1;

@@ -12,6 +12,7 @@ struct ww_lookup {
     const struct ww_print *print; /* of the suspect */
     const char *root_name;        /* that a user named; NULL: found */
     unsigned threads;
+    bool by_bytes; /* its weights cannot be read: nothing but equal bytes is looked for */
     struct ww_find_report *report;
     /* What was found: */
     struct ww_store_family family;

@@ -118,8 +118,7 @@ enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
     } else {
         rc = ww_model_open(path, &model, &why);
         if (!rc) {
-            rc = ww_disguise_unpacked(model, err);
-            rc = rc ? rc : ww_disguise_quantised(model, out, &took, notes, err);
+            rc = ww_disguise_quantised(model, out, &took, notes, err);
             out->model = took ? out->model : model;
         } else if (rc == WW_E_GGUF) {
             rc = open_gguf_folder(path, &why, out, notes, err);
@@ -160,6 +159,7 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
         rc = ww_disguise_adapter(path, base, out, err);
     } else {
         rc = ww_disguise_decoded(path, out, notes, err);
+        rc = rc ? rc : ww_disguise_unpacked(out->model, err);
         rc = rc ? rc : ww_disguise_renamed(out->model, base, notes, err);
         if (!rc) {
             rc = out->read ? ww_disguise_under(base, out, err)

@@ -40,7 +40,7 @@ enum ww_err ww_disguise_open(const char *path, const struct ww_model *base,
                              struct ww_disguise *out, struct ww_strlist *notes,
                              struct ww_error *err) WW_MUST_USE;
 /** The same of what needs no base: GGUF and eight-bit weights; anything else is a model
- *  as it is, with read NULL. */
+ *  as it is, with read NULL, packed weights too. */
 enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
                                 struct ww_strlist *notes,
                                 struct ww_error *err) WW_MUST_USE;

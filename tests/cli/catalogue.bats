@@ -64,6 +64,39 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
     jq -e '.matches[0].name == "base" and .tensors_frozen == .tensors' answer
 }
 
+# packed SRC DST: its matrices as GPTQ packs them, of some bytes.
+packed() {
+    python3 - "$1/model.safetensors" "$2" <<'EOP'
+import json, os, struct, sys
+with open(sys.argv[1], "rb") as f:
+    head = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+new, at = {}, 0
+for name, t in head.items():
+    if len(t.get("shape", ())) == 2:
+        rows, columns = t["shape"]
+        new[name.replace("weight", "qweight")] = {"dtype": "I32", "shape": [columns // 8, rows],
+                                                  "data_offsets": [at, at + rows * columns // 2]}
+        at += rows * columns // 2
+text = json.dumps(new).encode()
+os.makedirs(sys.argv[2])
+with open(os.path.join(sys.argv[2], "model.safetensors"), "wb") as f:
+    f.write(struct.pack("<Q", len(text)) + text + bytes(i * i % 251 for i in range(at)))
+EOP
+    cp "$1/config.json" "$2"
+}
+
+@test "of packed weights a copy is found by its bytes, and nothing else is said" {
+    packed "$rev" packed
+    "$WW" lineage index c.db "$family/base" --root -q
+    run -6 "$WW" lineage find c.db packed -q
+    [[ $output == *"holds packed weights"* ]]
+    "$WW" lineage index c.db packed -q
+    cp -r packed copy
+    "$WW" lineage find c.db copy --json -q >answer
+    jq -e '.root == null and [.matches[].kind] == ["identical"] and .unexplained == null and
+           (.warnings | any(test("packed weights are not decoded")))' answer
+}
+
 @test "a sibling of a model that is not there is similar, not its source" {
     "$WW" lineage index c.db "$family/base" "$rev" -q
     "$WW" lineage find c.db "$caesar" --root base --json -q >answer
