@@ -160,13 +160,16 @@ static void change(const uint8_t *data, size_t size)
     close(fd);
 }
 
-static enum ww_err search(struct ww_db *db, struct ww_find_report *report,
+/* rounded: as a suspect whose weights were rounded in blocks. */
+static enum ww_err search(struct ww_db *db, bool rounded, struct ww_find_report *report,
                           struct ww_error *err)
 {
-    struct ww_lookup s = {
-        .db = db, .print = &rooms[3].print, .threads = 1, .report = report};
-    const enum ww_err rc = ww_lookup_run(&s, err);
+    struct ww_print print = rooms[3].print;
+    struct ww_lookup s = {.db = db, .print = &print, .threads = 1, .report = report};
+    enum ww_err rc = WW_OK;
 
+    print.noise = rounded ? 0.01 : 0;
+    rc = ww_lookup_run(&s, err);
     ww_lookup_release(&s);
     return rc;
 }
@@ -187,7 +190,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     change(data, size);
     rc = ww_store_open(path, WW_DB_READ, &sampled, &db, &err);
     rc = rc ? rc : ww_store_has_fine(db, &fine, &err);
-    rc = rc ? rc : search(db, &report, &err);
+    rc = rc ? rc : search(db, size % 2, &report, &err);
     FUZZ_CHECK((rc == WW_OK) == (err.text[0] == '\0'));
     FUZZ_CHECK(size > 4 || (report.root && report.n_matches > 0));
     ww_find_report_release(&report);
