@@ -3,7 +3,8 @@
  * Servers that list a generated token as {token, logprob, bytes, top_logprobs: [...]}:
  * OpenAI's chat, llama-server, Ollama. "bytes" is believed before "token": parts of
  * characters all print alike. Servers that make the bytes from the printed text (Ollama,
- * vLLM) give U+FFFD for such a part, which is no token's.
+ * vLLM) give U+FFFD for such a part, which is no token's; llama.cpp's, which number their
+ * tokens, give a token's own.
  */
 #include <math.h>
 #include <string.h>
@@ -63,7 +64,7 @@ static enum ww_err read_entry(const struct ww_ask *ask, const struct ww_jnode *t
         ww_part_list_add(list, end, logprob);
     } else if (!ww_part_token_id(text, &id) &&
                read_bytes(ww_jget(t, "bytes"), *room, &len) && len > 0 &&
-               !ww_part_replaced((struct ww_span){*room, len})) {
+               (id >= 0 || !ww_part_replaced((struct ww_span){*room, len}))) {
         ww_part_list_add(list, (struct ww_span){*room, len}, logprob);
         *room += len;
     } else {

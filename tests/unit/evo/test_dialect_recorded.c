@@ -229,6 +229,22 @@ static void ollama_lists_with_bytes(void **state)
     assert_true(wrote("ollama", &ask, "\"top_logprobs\":20"));
 }
 
+/* It numbers its tokens and gives their own bytes, of which one may spell U+FFFD. */
+static void llama_server_gives_a_token_s_own_bytes(void **state)
+{
+    (void)state;
+    static const char body[] =
+        "{\"content\":\"H\",\"completion_probabilities\":[{\"id\":5,\"token\":\"H\","
+        "\"bytes\":[72],\"logprob\":-0.5,\"top_logprobs\":[{\"id\":5,\"token\":\"H\","
+        "\"bytes\":[72],\"logprob\":-0.5},{\"id\":9,\"token\":\"\xEF\xBF\xBD\","
+        "\"bytes\":[239,191,189],\"logprob\":-1}]}]}";
+    const struct ww_ask ask = next();
+    struct ww_scored s;
+    get("llama-server", &ask, body, &s);
+    is_list(&s.at[0], "H", -0.5, "\xEF\xBF\xBD", -1);
+    ww_scored_release(&s);
+}
+
 /* Ollama leaves the end token out of its lists, and OpenAI's chats do: where it is the
  * likeliest there is no list at all. */
 static void an_end_without_a_list_is_the_likeliest(void **state)
@@ -317,6 +333,7 @@ int main(void)
         cmocka_unit_test(sglang_scores_and_goes_on),
         cmocka_unit_test(tgi_scores_without_lists_and_goes_on),
         cmocka_unit_test(ollama_lists_with_bytes),
+        cmocka_unit_test(llama_server_gives_a_token_s_own_bytes),
         cmocka_unit_test(an_end_without_a_list_is_the_likeliest),
         cmocka_unit_test(an_end_token_that_prints_as_nothing_is_scored),
     };
