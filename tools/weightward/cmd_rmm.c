@@ -55,8 +55,7 @@ static void show_member(const struct ww_pack_entry *m)
            m->basis ? "basis" : m->adapter ? "adapter" : "model", cli_bytes(m->bytes, a),
            cli_bytes(m->files_bytes, b));
     if (m->basis) {
-        printf(", codec %s, %zu direction%s", m->codec, m->directions,
-               m->directions == 1 ? "" : "s");
+        printf(", codec %s, %zu direction%s", m->codec, m->directions, cli_s(m->directions));
     } else if (m->files_bytes > 0) {
         printf(" (%.1f %%)", 100.0 * (double)m->bytes / (double)m->files_bytes);
     }

@@ -68,12 +68,12 @@ static void tell_sealed(const struct cli_seal *opt, const struct ww_seal_report 
     char who[64] = "by a passphrase";
     if (report->recipients) {
         snprintf(who, sizeof who, "for %llu recipient%s",
-                 (unsigned long long)report->recipients, report->recipients > 1 ? "s" : "");
+                 (unsigned long long)report->recipients, cli_s(report->recipients));
     }
     warn(opt, report);
-    cli_say(opt->common, "sealed into '%s' %s: %llu files, %s encrypted (%s) in %.1f s%s", out,
-            who, (unsigned long long)report->files, cli_bytes(report->bytes, a),
-            report->cipher, report->run.seconds,
+    cli_say(opt->common, "sealed into '%s' %s: %llu file%s, %s encrypted (%s) in %.1f s%s",
+            out, who, (unsigned long long)report->files, cli_s(report->files),
+            cli_bytes(report->bytes, a), report->cipher, report->run.seconds,
             opt->signer ? ", signed" : ", not signed (use --sign)");
     cli_say(opt->common, "headers, config.json, the tokenizer and other files stay readable%s",
             opt->signer && !opt->no_lineage
@@ -150,9 +150,9 @@ static enum ww_err unseal(const struct cli_seal *opt, const char *const *args,
     enum ww_err rc = ww_unseal_folder(args[0], args[1], unsealer, run, report, err);
     if (rc == WW_OK) {
         warn(opt, report);
-        cli_say(opt->common, "unsealed into '%s': %llu sealed files, %s; every file has its "
+        cli_say(opt->common, "unsealed into '%s': %llu sealed file%s, %s; every file has its "
                 "source's digest; %.1f s", args[1], (unsigned long long)report->files,
-                cli_bytes(report->bytes, a), report->run.seconds);
+                cli_s(report->files), cli_bytes(report->bytes, a), report->run.seconds);
     }
     return rc;
 }

@@ -80,8 +80,8 @@ static int run_sign(const void *given, const char *verb, const char *const *args
     if (rc) {
         goto out;
     }
-    cli_say(&opt->common, "signed %" PRIu64 " files of '%s' with key %s", report.files, model,
-            report.hint);
+    cli_say(&opt->common, "signed %" PRIu64 " file%s of '%s' with key %s", report.files,
+            cli_s(report.files), model, report.hint);
     if (opt->cache) {
         cli_say(&opt->common, "%" PRIu64 " of them unchanged by the cache '%s'",
                 report.cached, opt->cache);
