@@ -7,7 +7,7 @@
  * up or repeat each other, so that is done with those that together do most for each item
  * (search_cover.c) and with all that help, and the better set stays.
  *
- * Where all that help stayed, and the budget carries a search behind it, further rounds
+ * Where all that help were better, and the budget carries a search behind it, more rounds
  * stand at the best place, on new items, and leave out one variable after the other; when
  * the pool was better without one, the worst of them goes. One for each round: at a place
  * that is too far everything seems to harm, and the first to go mends that (backward
@@ -317,11 +317,29 @@ static enum ww_err choose_set(struct screening *c, double *value, struct ww_erro
     return rc;
 }
 
+/* What stays, as the search behind the screen has it. */
+static void keep(struct screening *c)
+{
+    const struct ww_space *space = &c->s->space;
+    struct ww_screen *screen = c->screen;
+    screen->n = 0;
+    for (uint32_t v = 0; v < space->n_variables; v++) {
+        screen->share[v] = c->stays[v] ? c->place : 0;
+        for (uint32_t j = 0; j < space->variable[v].values; j++) {
+            const uint32_t number = space->variable[v].first + j;
+            screen->kept[number] = c->stays[v];
+            if (c->stays[v]) {
+                screen->number[screen->n++] = number;
+            }
+        }
+    }
+    screen->done = true;
+}
+
 /* The best place; tried again where the budget is for nothing else. */
-static enum ww_err find_place(struct screening *c, bool is_last, struct ww_error *err)
+static enum ww_err find_place(struct screening *c, struct ww_error *err)
 {
     const uint32_t last = ww_search_last(&c->s->space);
-    const uint64_t search = search_trials(c);
     const size_t bytes = c->s->space.n_variables * sizeof(*c->wide);
     double value[PLACES] = {0};
     enum ww_err rc = WW_OK;
@@ -330,7 +348,8 @@ static enum ww_err find_place(struct screening *c, bool is_last, struct ww_error
     } else {
         rc = choose_set(c, value, err);
     }
-    while (!rc && is_last && !fits(c->s, 0, search) && fits(c->s, PLACES, last)) {
+    keep(c);
+    while (!rc && !fits(c->s, 0, search_trials(c)) && fits(c->s, PLACES, last)) {
         rc = try_places(c, c->stays, new_items(c), value, err);
     }
     const uint32_t best = best_of(value);
@@ -395,24 +414,6 @@ static enum ww_err more_rounds(struct screening *c, bool *dropped, struct ww_err
     return rc;
 }
 
-static void keep(struct screening *c)
-{
-    const struct ww_space *space = &c->s->space;
-    struct ww_screen *screen = c->screen;
-    screen->n = 0;
-    for (uint32_t v = 0; v < space->n_variables; v++) {
-        screen->share[v] = c->stays[v] ? c->place : 0;
-        for (uint32_t j = 0; j < space->variable[v].values; j++) {
-            const uint32_t number = space->variable[v].first + j;
-            screen->kept[number] = c->stays[v];
-            if (c->stays[v]) {
-                screen->number[screen->n++] = number;
-            }
-        }
-    }
-    screen->done = true;
-}
-
 enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
                           struct ww_search_report *report, struct ww_error *err)
 {
@@ -429,14 +430,14 @@ enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
         c.may_repeat = c.gains.items == 0;
         more = screen->rounds < s->space.screen &&
                fits(s, 2 * PLACES + screen->n + 1, search_trials(&c));
-        rc = find_place(&c, !more, err);
+        rc = find_place(&c, err);
     }
     rc = rc || !more || !c.may_repeat ? rc : more_rounds(&c, &dropped, err);
     if (!rc) {
         keep(&c);
         if (dropped && fits(s, PLACES, ww_search_last(&s->space))) {
             memcpy(c.wide, c.stays, s->space.n_variables * sizeof(*c.wide));
-            rc = find_place(&c, true, err);
+            rc = find_place(&c, err);
         }
     }
     if (!rc) {
