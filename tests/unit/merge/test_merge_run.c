@@ -90,6 +90,39 @@ static void passthrough_copies_and_scales(void **state)
     mx_free(m);
 }
 
+/* A copy is read for what is not finite to the last number, keeps the sign of 0 and the
+ * smallest numbers, and is none where the dtype that is computed in is narrower. */
+static void copies_are_looked_at_and_rounded_as_sums_are(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct mx *m = mx_new(4);
+    uint32_t t = mx_tensor(m, "a", WW_DTYPE_F32, 70001, 0, 0, 1, "passthrough");
+    uint32_t u = mx_tensor(m, "b", WW_DTYPE_F32, 1000, 0, 0, 1, "passthrough");
+    const off_t last = (off_t)m->more[t].sources[0].offset + 4 * 69998;
+    const float ends[3] = {-0.0F, 0x1p-149F, -0x1p-130F};
+    const float nan = NAN;
+
+    m->tensors[u].compute = WW_DTYPE_BF16;
+    assert_int_equal(pwrite(m->inputs[0].fd, ends, sizeof(ends), last), sizeof(ends));
+    OK(mx_run(m, &err));
+    double *want = mx_values(m, &m->more[t].sources[0], 70001);
+    assert_true(signbit(want[69998]) && want[69999] == 0x1p-149);
+    mx_same(m, t, want);
+    free(want);
+    want = mx_values(m, &m->more[u].sources[0], 1000);
+    for (int i = 0; i < 1000; i++) {
+        uint8_t narrow[2];
+        ww_from_double(WW_DTYPE_BF16, &want[i], narrow, 1);
+        ww_to_double(WW_DTYPE_BF16, narrow, &want[i], 1);
+    }
+    mx_same(m, u, want);
+    free(want);
+    assert_int_equal(pwrite(m->inputs[0].fd, &nan, 4, last + 8), 4);
+    FAILS(mx_run(m, &err), WW_E_NONFINITE);
+    mx_free(m);
+}
+
 static void rows_and_dtypes_are_mapped(void **state)
 {
     (void)state;
@@ -279,6 +312,7 @@ int main(void)
         cmocka_unit_test(linear_is_the_weighted_average),
         cmocka_unit_test(task_arithmetic_adds_differences),
         cmocka_unit_test(passthrough_copies_and_scales),
+        cmocka_unit_test(copies_are_looked_at_and_rounded_as_sums_are),
         cmocka_unit_test(rows_and_dtypes_are_mapped),
         cmocka_unit_test(odd_shapes_are_merged),
         cmocka_unit_test(inputs_are_rounded_to_what_is_computed_in),
