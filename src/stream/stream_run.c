@@ -284,6 +284,7 @@ static enum ww_err run_jobs(struct run *r, struct ww_error *err)
             return rc;
         }
         pthread_mutex_lock(&e->lock);
+        report_progress(r); /* kernels may take their time to open, and buffers be free */
         close_pieces(r);
         while (!e->failed && !ww_flow_admit(e, job)) {
             attend(r);

@@ -186,6 +186,29 @@ static void cancel_keeps_or_removes(void **state)
     fx_free(f);
 }
 
+/* Also where buffers are free, so that nothing is waited for but the opening of kernels. */
+static void cancel_is_heard_between_pieces(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct fx *f = fx_new(NULL, 5);
+    struct ww_stream_result result;
+    unsigned calls = 0;
+    struct ww_run_options options = {.progress = cancel, .progress_payload = &calls};
+    const uint32_t a = fx_input(f, 4 * MIB, true);
+    struct fx_params *last = NULL;
+
+    fx_output(f, "a");
+    for (uint64_t i = 0; i < 4; i++) {
+        const struct ww_piece_source at = {a, i * MIB};
+        last = fx_tensor(f, &at, 1, 1024, 1024, FX_IDENTITY);
+        fx_lends(f);
+    }
+    FAILS(fx_go(f, &options, &result, false, &err), WW_E_CANCELLED);
+    assert_int_equal(last->opened, 0);
+    fx_free(f);
+}
+
 static struct fx *changing;
 static int changing_how;
 
@@ -244,6 +267,7 @@ int main(void)
         cmocka_unit_test(fault_in_a_kernel),
         cmocka_unit_test(fault_in_a_row_map),
         cmocka_unit_test(cancel_keeps_or_removes),
+        cmocka_unit_test(cancel_is_heard_between_pieces),
         cmocka_unit_test(changed_input_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
