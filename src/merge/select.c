@@ -7,6 +7,7 @@
 
 #include "util/alloc.h"
 #include "util/clones.h"
+#include "util/float_bits.h"
 #include "util/num.h"
 
 #define DIGIT_BITS 16u
@@ -432,8 +433,7 @@ static double double_of(uint64_t bits)
 /* The value of a key; infinity counts as the number that follows the largest. */
 static double value_of(uint32_t key)
 {
-    float f;
-    memcpy(&f, &key, sizeof(f));
+    const float f = ww_float_of_bits(key);
     return isinf(f) ? 0x1p128 : (double)f;
 }
 
