@@ -253,7 +253,20 @@ struct counts {
     size_t moved;
     size_t met;    /* of those: by a value */
     size_t chance; /* by one that belongs elsewhere */
+    double all;    /* squares of how far they moved, */
+    double left;   /* and of how far from any value, where none is near enough */
 };
+
+/* How far y is from the nearest value of all. */
+static double rest_of(const struct values *v, unsigned n_sets, double y)
+{
+    double least = INFINITY;
+
+    for (unsigned s = 0; s < n_sets; s++) {
+        least = fmin(least, fabs(y - v->at[s]));
+    }
+    return least;
+}
 
 static void count_met(const struct group *g, struct counts *c)
 {
@@ -266,9 +279,13 @@ static void count_met(const struct group *g, struct counts *c)
             continue;
         }
         list_values(&g->m, &g->elements[e], &v);
+        const bool met = miss(&v, 1u << g->m.k, y, 0, 0) <= 1;
+        const double rest = met ? 0 : rest_of(&v, 1u << g->m.k, y);
+        c->all += g->elements[e].many * y * y;
+        c->left += g->elements[e].many * rest * rest;
         if (isfinite(other)) {
             c->moved++;
-            c->met += miss(&v, 1u << g->m.k, y, 0, 0) <= 1;
+            c->met += met;
             c->chance += miss(&v, 1u << g->m.k, other, 0, 0) <= 1;
         }
         other = y;
@@ -340,6 +357,7 @@ static void tell(const struct group *groups, size_t n_groups, int8_t *told,
     if (out->told) {
         out->explained =
             fmax(0, ((double)c.met / (double)c.moved - chance) / (1 - chance));
+        out->left = c.all > 0 ? c.left / c.all : 0;
     }
     for (unsigned i = 0; i < groups[0].m.k; i++) {
         struct kept k = {.kept = {0}, .of = {0}};

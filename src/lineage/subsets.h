@@ -13,12 +13,14 @@
 
 #define WW_SUBSETS_MOST 6       /* sources */
 #define WW_SUBSETS_LACKS 0.85   /* something else went in when less is explained, */
-#define WW_SUBSETS_STRAYED 0.02 /* or when more strayed */
+#define WW_SUBSETS_STRAYED 0.02 /* or when more strayed, or WW_LINEAGE_ELSEWHERE is left */
 
 struct ww_subsets {
     bool told;        /* enough elements were long enough for values to be told apart */
     bool divided;     /* sums are divided by the weights of what was kept */
     double explained; /* of the elements that moved, less what any values would have */
+    double left;      /* what they leave of the squares of how far it moved, tensors by
+                         their size: a few elements, or one tensor, may hold much of it */
     double strayed;   /* where no source differs from the base, the part that the suspect
                          does; -1: there are too few such elements */
     /* [the family's sources], of those with a share: */
@@ -41,6 +43,7 @@ struct ww_subsets_element {
     double y;
     double half;
     double x[WW_SUBSETS_MOST];
+    double many;     /* elements of its tensor that it stands for */
     uint32_t tensor; /* elements of one follow each other */
 };
 /** The same of n elements of k sources whose shares are near these. */

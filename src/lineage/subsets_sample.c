@@ -20,6 +20,7 @@ struct sample {
     size_t room;
     uint32_t tensor;
     uint64_t seen;
+    uint64_t until; /* elements that were seen when the room was full, or in all */
     uint64_t stride;
     uint64_t still; /* no source differs from the base */
     uint64_t strayed;
@@ -50,7 +51,11 @@ static void take(const struct sampling *s, struct sample *to,
     }
     to->still += !differs;
     to->strayed += !differs && item.y != 0;
-    if (to->n == to->room || (to->seen + e) % to->stride != 0) {
+    if (to->n == to->room) {
+        return;
+    }
+    to->until = to->seen + e + 1;
+    if ((to->seen + e) % to->stride != 0) {
         return;
     }
     item.half = ldexp(0.5, ww_moments_step(suspect, grid));
@@ -103,8 +108,14 @@ static size_t pack(const struct sampling *s, struct ww_subsets_element *items)
     size_t n = 0;
 
     for (uint32_t t = 0; t < s->family->n_tensors; t++) {
-        memmove(items + n, s->samples[t].items, s->samples[t].n * sizeof(*items));
-        n += s->samples[t].n;
+        const struct sample *from = &s->samples[t];
+        const double many = (double)from->stride *
+                            (double)s->family->tensors[t].n_elements /
+                            (double)(from->until ? from->until : 1);
+        memmove(items + n, from->items, from->n * sizeof(*items));
+        for (size_t i = 0; i < from->n; i++) {
+            items[n++].many = many;
+        }
     }
     return n;
 }

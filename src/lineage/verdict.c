@@ -356,7 +356,24 @@ static enum ww_err find_adapter(const struct ww_verdict_ask *v,
 static bool is_whole(const struct ww_subsets *parts)
 {
     return parts->told && parts->explained >= WW_LINEAGE_PARTS &&
-           parts->strayed <= WW_SUBSETS_STRAYED;
+           parts->left <= WW_LINEAGE_ELSEWHERE && parts->strayed <= WW_SUBSETS_STRAYED;
+}
+
+/* Do elements say that something else went in? */
+static bool lacks(const struct ww_subsets *parts)
+{
+    return parts->strayed > WW_SUBSETS_STRAYED ||
+           (parts->told && (parts->explained < WW_SUBSETS_LACKS ||
+                            parts->left > WW_LINEAGE_ELSEWHERE));
+}
+
+/* Do the bits name a method? Most of them do where a number is a little off, unless the
+ * others are something else's. */
+static bool is_named(const struct ww_decompose_report *r, const struct ww_subsets *parts,
+                     bool masked)
+{
+    return r->method_match >= BITS_AGREE ||
+           (masked && r->method_match >= NEARLY && !lacks(parts));
 }
 
 static enum ww_err measure_parts(const struct ww_verdict_ask *v,
@@ -473,7 +490,7 @@ static void conclude(struct ww_decompose_report *r, const struct ww_contest *con
         set_words(r, &low_rank);
     } else if (r->unexplained <= 1 - AT_CEILING) {
         set_words(r, &blend);
-    } else if (keep && contest->match >= NEARLY) {
+    } else if (is_named(r, parts, keep != NULL)) {
         set_winner(r, contest);
     } else if (keep && drops(parts)) {
         set_parts(r, keep, parts);
@@ -497,13 +514,11 @@ static size_t count_included(const struct ww_decompose_report *r)
 /* Bits that come out, and elements that were dropped, explain what sums do not; unless
  * the elements themselves say that something else went in. */
 static bool is_incomplete(const struct ww_decompose_report *r,
-                          const struct ww_subsets *parts)
+                          const struct ww_subsets *parts, bool masked)
 {
-    const bool lacks = (parts->told && parts->explained < WW_SUBSETS_LACKS) ||
-                       parts->strayed > WW_SUBSETS_STRAYED;
-
     return count_included(r) > 0 && r->unexplained > WW_LINEAGE_ELSEWHERE &&
-           r->method_match < NEARLY && !is_whole(parts) && (lacks || !r->has_keep_rates);
+           !is_named(r, parts, masked) && !is_whole(parts) &&
+           (lacks(parts) || !r->has_keep_rates);
 }
 
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
@@ -545,7 +560,7 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     if (!rc && contest.match < BITS_AGREE) {
         rc = find_adapter(ask, report, err);
     }
-    if (!rc && masked && contest.match < NEARLY && report->n_ranks == 0) {
+    if (!rc && masked && contest.match < BITS_AGREE && report->n_ranks == 0) {
         rc = measure_parts(ask, report, &parts, err);
     }
     if (rc) {
@@ -553,6 +568,6 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         return rc;
     }
     conclude(report, &contest, masked ? &keep : NULL, &parts);
-    report->incomplete = is_incomplete(report, &parts);
+    report->incomplete = is_incomplete(report, &parts, masked);
     return WW_OK;
 }

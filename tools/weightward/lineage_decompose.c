@@ -136,13 +136,12 @@ static void tell_missing(const struct ww_decompose_report *report)
         printf("%.4f of the difference is not explained: training after a merge, or a "
                "source that was not given, and then its relatives look like sources\n",
                report->unexplained);
-    }
-    if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
+    } else if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
         printf(
             "elements were dropped, and no recipe tells which; %.4f of those that moved "
             "are sums over some of the sources, so nothing shows another one\n",
             report->parts);
-    } else if (report->has_keep_rates && !report->incomplete) {
+    } else if (report->has_keep_rates) {
         printf(
             "elements were dropped, and no recipe tells which: what is left unexplained "
             "does not tell whether a source is missing\n");

@@ -42,6 +42,7 @@ static void make(const struct made *m, double *shares)
         }
         sum /= m->divided && divisor > 0 ? divisor : 1;
         of->y = bf16(base + sum) - base;
+        of->many = 1;
         of->half = ldexp(0.5, ww_moments_step(base + of->y, WW_DTYPE_BF16));
     }
     for (unsigned i = 0; i < m->k; i++) {
@@ -63,7 +64,7 @@ static void kept_parts_and_weights_come_out(void **state)
         make(&mixes[m], shares);
         assert_int_equal(ww_subsets_fit(elements, N, mixes[m].k, shares, &parts, NULL),
                          WW_OK);
-        assert_true(parts.told && parts.explained > 0.98);
+        assert_true(parts.told && parts.explained > 0.98 && parts.left < 0.002);
         assert_true(parts.divided == mixes[m].divided);
         for (unsigned i = 0; i < mixes[m].k; i++) {
             assert_true(fabs(parts.kept[i] - mixes[m].kept[i]) < 0.03);
@@ -90,6 +91,27 @@ static void another_source_shows(void **state)
     }
 }
 
+/* Few of the elements, but far off; or all of one tensor, of which each stands for many. */
+static void what_few_elements_hold_is_left(void **state)
+{
+    (void)state;
+    const struct made m = {2, {0.5, 0.4}, {1, 1}, false, 0};
+    for (unsigned of = 0; of < 2; of++) {
+        double shares[3];
+        struct ww_subsets parts;
+        make(&m, shares);
+        for (size_t e = 0; e < N; e++) {
+            const bool other = of ? e >= N - N / 32 : e % 64 == 0;
+            elements[e].tensor = of && other;
+            elements[e].many = of && other ? 8 : 1;
+            elements[e].y += other ? bell(of ? 0.001 : 0.006) : 0;
+        }
+        assert_int_equal(ww_subsets_fit(elements, N, m.k, shares, &parts, NULL), WW_OK);
+        assert_true(parts.told && parts.explained > WW_LINEAGE_PARTS);
+        assert_true(parts.left > WW_LINEAGE_ELSEWHERE);
+    }
+}
+
 static void too_many_or_none_are_not_told(void **state)
 {
     (void)state;
@@ -107,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kept_parts_and_weights_come_out),
         cmocka_unit_test(another_source_shows),
+        cmocka_unit_test(what_few_elements_hold_is_left),
         cmocka_unit_test(too_many_or_none_are_not_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
