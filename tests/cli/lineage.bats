@@ -68,6 +68,24 @@ decompose() {
     jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
 }
 
+@test "a source that is not given and went into one tensor leaves the answer in part" {
+    cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: 0.5}
+  - model: $family/expert-caesar
+    parameters: {weight: [{filter: layers.1.self_attn.k_proj, value: 3}, {value: 0}]}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear" and
+           .method.match > 0.9' answer
+}
+
 @test "a weight below zero comes out with its bits, and is told as such" {
     blend task_arithmetic 0.7 -0.4
     decompose --json >answer
