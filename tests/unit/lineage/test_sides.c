@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "blends.h"
+#include "lineage/rank.h"
 #include "lineage/sides.h"
 
 #define K 4 /* candidates */
@@ -48,6 +49,14 @@ static void make(const double *shares, double hidden, double noise)
     ww_moments_tile_release(&tile);
 }
 
+static void unmake(void)
+{
+    for (unsigned t = 0; t < TENSORS; t++) {
+        ww_moments_free(blocks[t]);
+    }
+    ww_moments_free(whole);
+}
+
 static void look(const double *shares, double hidden, double noise, struct ww_sides *out,
                  struct ww_fit *fit)
 {
@@ -59,10 +68,7 @@ static void look(const double *shares, double hidden, double noise, struct ww_si
     with.whole = whole;
     assert_int_equal(ww_sides_find(&with, side, out, NULL), WW_OK);
     ww_fit(whole, out->side, fit);
-    for (unsigned t = 0; t < TENSORS; t++) {
-        ww_moments_free(blocks[t]);
-    }
-    ww_moments_free(whole);
+    unmake();
 }
 
 static void weights_below_zero_are_found(void **state)
@@ -96,12 +102,30 @@ nobody_is_taken_away_where_a_source_is_missing_or_training_went_on(void **state)
     }
 }
 
+/* Two candidates, of which the second one was taken for such, and two controls. */
+static void controls_take_the_better_side_of_who_was_taken_away(void **state)
+{
+    (void)state;
+    const double shares[][K] = {{0.7, -0.4, 0, 0}, {0.7, 0, 0, -0.4}};
+    const int8_t side[K] = {1, -1, 0, 0};
+    for (size_t s = 0; s < 2; s++) {
+        double statistic = 0;
+        double reached[2];
+        make(shares[s], 0, 0);
+        const double p = ww_rank(whole, side, 1, 2, &statistic, reached);
+        assert_true(s ? p > 0.66 : p < 0.34);
+        assert_true(s ? reached[1] > 10 * statistic : statistic > 10 * reached[1]);
+        unmake();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_below_zero_are_found),
         cmocka_unit_test(
             nobody_is_taken_away_where_a_source_is_missing_or_training_went_on),
+        cmocka_unit_test(controls_take_the_better_side_of_who_was_taken_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
