@@ -22,7 +22,8 @@ struct field {
     double inverse[MOST * MOST];
 };
 
-/* The difference of a sketch from the root, of length 1; false when there is none. */
+/* The difference of a sketch from the root, of length 1, as the pursuit looks at it;
+ * false when there is none. */
 static bool difference(const struct ww_pursuit_problem *p, const float *sketch,
                        double *out)
 {
@@ -30,6 +31,11 @@ static bool difference(const struct ww_pursuit_problem *p, const float *sketch,
 
     for (size_t i = 0; i < p->m; i++) {
         out[i] = (double)sketch[i] - (double)p->root[i];
+    }
+    if (p->noise > 0) {
+        ww_sketch_beside(out, p->root, p->m);
+    }
+    for (size_t i = 0; i < p->m; i++) {
         square += out[i] * out[i];
     }
     for (size_t i = 0; i < p->m && square > 0; i++) {
