@@ -415,6 +415,37 @@ def hints_of(base, delta, p, product):
     return np.where(near >= 0, hints, 1022).astype(np.uint16).reshape(-1)
 
 
+def share(part, basis, content, at):
+    """A factor as its basis and numbers of its own make it, and where those end."""
+    entry, (width, shift, _) = part["shared"], TYPES[part["dtype"]]
+    places, p, n = entry["places"], entry["directions"], part["bytes"] // width
+    rows, of_b, own = entry["codec"] == "rows", entry["side"] == "b", b""
+    each = n // places
+    wanted = 2 * p * (places if rows else each)
+    for length, digest in entry["chunks"]:
+        coded = content[at:at + length]
+        assert sha256(coded) == digest
+        own += decode_chunk(coded, "BF16", min(CHUNK, wanted - len(own)), None)
+        at += length
+    assert len(own) == wanted and len(basis) == 2 * ((1 + p) * n if rows else places * p)
+    own, basis = widen(own, 7), widen(basis, 7)
+    if rows:
+        planes, place = basis.reshape(1 + p, n), np.arange(n)
+        numbers = own.reshape(places, p)[place // each if of_b else place % places]
+        out = planes[0].copy()
+        for j in range(p):
+            out += numbers[:, j] * planes[1 + j]
+    else:
+        assert entry["codec"] == "core"
+        left = (basis if of_b else own).astype(np.float32).reshape(-1, p)
+        right = (own if of_b else basis).astype(np.float32).reshape(p, -1)
+        out = np.zeros((len(left), right.shape[1]), np.float32)
+        for j in range(p):
+            out += left[:, j:j + 1] * right[j]
+        out = (out + np.float32(0)).astype(float).reshape(-1)
+    return narrow(np.where(np.isnan(out), 0, out), shift).tobytes(), at
+
+
 def expand(prk, label, extra):
     return HKDFExpand(algorithm=hashes.SHA256(), length=32, info=label + b"\0" + extra).derive(prk)
 
@@ -503,7 +534,9 @@ class Package:
         if "key_id" not in entry:
             assert sha256(b"weightward/package/salt/v1\0" + listed) == table["salt"]
         parents = self.parts_of(entry["parent"], base) if "parent" in entry else {}
-        assert entry.get("leak") == ("parent" if parents else None)
+        basis = parents and next(m for m in self.manifest["members"]
+                                 if m["name"] == entry["parent"])["kind"] == "basis"
+        assert entry.get("leak") == ("shared" if basis else "parent" if parents else None)
         at = 0
         for file in table["files"]:
             out, wanted = b"", keep(file["path"])
@@ -514,7 +547,12 @@ class Package:
                 whole = base(part["tensor"], None) if part.get("base") else None
                 if part.get("parent"):
                     kind, whole = parents[key]
-                    assert kind == part["dtype"] and len(whole) == part["bytes"]
+                    if "shared" in part:
+                        assert basis and kind == "BF16"
+                        whole, at = share(part, whole, content, at)
+                    assert ("shared" in part) == bool(basis)
+                    assert "shared" in part or kind == part["dtype"]
+                    assert len(whole) == part["bytes"]
                 begin, hints = len(out), None
                 if "rank" in part:
                     whole, hints, at = predict(part, whole, content, at)

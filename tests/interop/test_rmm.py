@@ -184,6 +184,26 @@ def versions(run, check, work, base, adapter):
           f"{sizes['tuned'] / sizes['lora']:.2f}")
 
 
+def shared(run, check, work, base):
+    """Adapters that share numbers, in each way: the independent decoder."""
+    for m in ("rev", "caesar"):
+        run("extract", base, os.path.join(AMBER, f"expert-{m}"), f"thin-{m}", "--rank", "4",
+            "--portable")
+    given = ["rev=thin-rev", "caesar=thin-caesar"]
+    for name, way in (("rows", ("--codec", "rows", "--directions", "1")),
+                      ("rows-exact", ("--codec", "rows", "--directions", "1", "--exact")),
+                      ("core", ("--codec", "core", "--directions", "3", "--error", "0.1")),
+                      ("core-one", ("--codec", "core", "--directions", "1", "--error", "0.1"))):
+        run("rmm", "pack", f"s-{name}.pkg", *given, *way)
+        package = Package(os.path.join(work, f"s-{name}.pkg"))
+        assert package.manifest["members"][0]["kind"] == "basis"
+        back = os.path.join(work, f"s-{name}")
+        run("rmm", "unpack", f"s-{name}.pkg", "rev", back)
+        check(package, "rev", back)
+        assert name != "core-one" or package.manifest["members"][1]["coded"]["own"] > 0
+    print("shared: rows and cores, alone and with what they leave")
+
+
 def answers(model):
     import torch
     ids = torch.arange(3, 35).reshape(2, 16)
@@ -346,6 +366,7 @@ def main():
         dense(run, check, work, base)
         forms(run, work, base)
         versions(run, check, work, base, adapter)
+        shared(run, check, work, base)
 
         import peft
         import transformers
