@@ -109,8 +109,8 @@ static void fill(struct work *w, const struct ww_inspect_side *sides)
     }
 }
 
-/* gram += x^T x for rows of q numbers, in the order of the rows. */
-static void add_gram(size_t rows, size_t q, const double *x, double *gram)
+/* gram = x^T x for rows of q numbers, in the order of the rows. */
+static void make_gram(size_t rows, size_t q, const double *x, double *gram)
 {
     memset(gram, 0, q * q * sizeof(*gram));
     for (size_t at = 0; at < rows; at++) {
@@ -128,7 +128,7 @@ static void factor(struct work *w, struct stack *t)
 {
     const size_t q = w->ranks;
 
-    add_gram(t->length, q, t->all, w->gram);
+    make_gram(t->length, q, t->all, w->gram);
     ww_own_eigen(q, w->gram, w->values, w->vectors);
     for (size_t j = 0; j < q; j++) {
         const bool nothing = !(w->values[j] > NOTHING * w->values[0]);
