@@ -6,7 +6,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-/* Plane q of the basis has number k of a place's vector here. */
+/* A plane of the basis has number k of a place's vector here. */
 static size_t index_of(const struct ww_inspect_side *s, bool is_b, size_t place, size_t k)
 {
     return is_b ? place * s->r + k : k * s->d + place;

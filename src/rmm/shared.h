@@ -5,12 +5,13 @@
  * make its factor of that. A factor of n numbers has `places`: the rows of B or the
  * columns of A.
  *
- *   rows   the vector of a place is a mean and directions, as published (arXiv
- * 2510.14163). The basis has 1 + directions planes like the factor, the mean first, and
- * the part `directions` numbers for each place: number e = mean_e + sum over j,
- * ascending, of c_place,j plane_j,e products and sums in fp64, not fused, rounded once to
- * the dtype. core   B is U C, and A is C V: the basis has U (places x directions) or V
- * (directions x places), the part C. The product is that of rank.h on top of zero.
+ * rows: the vector of a place is a mean and directions, as published (arXiv 2510.14163).
+ * The basis has 1 + directions planes like the factor, the mean first, and the part
+ * `directions` numbers for each place: number e = mean_e + sum over j, ascending, of
+ * c_place,j plane_j,e, products and sums in fp64, not fused, rounded once to the dtype.
+ *
+ * core: B is U C, and A is C V. The basis has U (places x directions) or V (directions x
+ * places), the part C. The product is that of rank.h on top of zero.
  *
  * Roundings are to nearest even; what is no number counts as 0. All of basis and part are
  * stored as BF16, row-major.
