@@ -314,6 +314,8 @@ PY
     refused 6 "is what adapters share" "$WW" rmm unpack e.pkg basis x --form peft
     refused 6 "nothing to be mixed" "$WW" rmm mix e.pkg x --weight basis=1
     nothing_written x
+    "$WW" rmm drop e.pkg rev 2>said
+    grep -q "not in the package any more, but what the basis tells of it is;" said
 }
 
 @test "a mixture of members is a merge with its record, by weights or by a recipe" {

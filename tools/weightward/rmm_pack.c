@@ -317,13 +317,30 @@ int cli_rmm_add(const struct cli_rmm *opt, const char *const *args)
     return pack(opt, "add", args);
 }
 
+static bool shares_basis(const char *path, const char *name)
+{
+    struct ww_error err = {0};
+    struct ww_pack_report report = {0};
+    bool found = false;
+    if (ww_pack_list(path, &report, &err) == WW_OK) {
+        for (size_t i = 0; i < report.n_members; i++) {
+            const struct ww_pack_entry *m = &report.members[i];
+            found = found || (m->shares && strcmp(m->name, name) == 0);
+        }
+        ww_pack_report_release(&report);
+    }
+    return found;
+}
+
 int cli_rmm_drop(const struct cli_rmm *opt, const char *const *args)
 {
+    const bool shared = shares_basis(args[0], args[1]);
     int status = write_package(opt, "drop", args[0], NULL, args[1]);
     if (status == 0) {
         cli_say(&opt->common,
-                "the member and its key are not in the package any more; copies "
-                "of the old file still hold them");
+                "the member and its key are not in the package any more%s; copies "
+                "of the old file still hold them",
+                shared ? ", but what the basis tells of it is" : "");
     }
     return status;
 }
