@@ -123,9 +123,8 @@ def evo_merging(build, pool, budget, seed):
 
 
 FEW = (50, 4, "screen: 8\nleaders: 1\nrepeats: 1\n")  # evaluations, examples of each, keys
-
-
 MANY = "screen: 8\nleaders: 4\nrepeats: 3\n"
+RULES = ["lorahub", "evo", "ours"]
 
 
 def ours(build, pool, adapters, rows, seed, how):
@@ -178,12 +177,14 @@ def main():
     p.add_argument("--first", type=int, default=1, help="the first seed")
     p.add_argument("--examples", type=int, default=40)
     p.add_argument("--evaluations", type=int, default=240)
-    p.add_argument("--only", type=lambda s: s.split(","), default=["lorahub", "evo", "ours"], help="of these rules")
+    p.add_argument("--only", type=lambda s: s.split(","), default=RULES, help="of these rules")
     budgets = p.add_mutually_exclusive_group()
     budgets.add_argument("--few", action="store_true", help="200 forward passes alone")
     budgets.add_argument("--many", action="store_true", help="--evaluations of --examples alone")
     budgets.add_argument("--published", action="store_true", help="Evo-Merging's own budget alone")
     a = p.parse_args()
+    if not set(a.only) <= set(RULES):
+        p.error("--only takes " + ", ".join(RULES))
     torch.set_num_threads(1)
     pool = Pool(a.amber, a.pool)
     rows, test = pool.items("valid", 256), pool.encode(pool.items("test", 128))
