@@ -270,6 +270,34 @@ static enum ww_err ask_elements(struct decomposing *d, const int8_t *side, bool 
     return rc;
 }
 
+static double unexplained(const struct ww_replay *sums)
+{
+    const double r2 = 1 - sums->residual / sums->total;
+    const double ceiling = 1 - sums->floor / sums->total;
+
+    return ceiling > 0 ? fmax(0, 1 - r2 / ceiling) : 1;
+}
+
+/* The same of a suspect whose blocks leave more noise than their steps say: cells of its
+ * values tell what is explained without and with these. */
+static enum ww_err ask_cells(struct decomposing *d, const int8_t *side, bool *agree,
+                             struct ww_error *err)
+{
+    double left[2] = {0};
+    enum ww_err rc = WW_OK;
+
+    for (unsigned turn = 0; turn < 2 && !rc; turn++) {
+        struct ww_replay sums;
+        struct ww_fit fit;
+        ww_fit(d->whole, turn ? side : d->side, &fit);
+        rc = ww_replay_blend(&d->family, fit.share, NULL, d->fitted, &d->options->run,
+                             &sums, NULL, &d->report->run.bytes_read, err);
+        left[turn] = rc ? 0 : unexplained(&sums);
+    }
+    *agree = !rc && left[0] > WW_LINEAGE_ELSEWHERE && left[1] <= WW_SIDES_CLEAR * left[0];
+    return rc;
+}
+
 /* Which shares lie below zero. */
 static enum ww_err find_sides(struct decomposing *d, struct ww_error *err)
 {
@@ -278,12 +306,14 @@ static enum ww_err find_sides(struct decomposing *d, struct ww_error *err)
                                      d->fitted,
                                      d->family.n_tensors,
                                      (unsigned)d->options->n_candidates,
-                                     d->options->seed};
+                                     d->options->seed,
+                                     d->family.disguise.cells != NULL};
     struct ww_sides found;
     enum ww_err rc = ww_sides_find(&ask, d->side, &found, err);
 
     if (!rc && found.any && !found.clear) {
-        rc = ask_elements(d, found.side, &found.any, err);
+        rc = d->family.disguise.cells ? ask_cells(d, found.side, &found.any, err)
+                                      : ask_elements(d, found.side, &found.any, err);
     }
     if (!rc && found.any) {
         memcpy(d->side, found.side, sizeof(d->side));
@@ -409,14 +439,6 @@ static enum ww_err check_related(const struct decomposing *d, const struct ww_re
         "them with the base does not undo",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
         cosine, LEAST_COSINE);
-}
-
-static double unexplained(const struct ww_replay *sums)
-{
-    const double r2 = 1 - sums->residual / sums->total;
-    const double ceiling = 1 - sums->floor / sums->total;
-
-    return ceiling > 0 ? fmax(0, 1 - r2 / ceiling) : 1;
 }
 
 /* Tensors that were not replayed have no place in the list. */

@@ -10,13 +10,13 @@
 #define MOST 8       /* sources that were taken away */
 #define NOTHING 0.02 /* of the rounding: what is left over then needs no explanation */
 #define HELPS 0.02   /* of what is left over: a source that takes less is none */
-#define CLEAR 0.1    /* of it: what may be left */
 #define INTERVALS 5  /* by so many a share is below the least one that counts */
 #define MAYBE (-0.1) /* a share that is worth a look at the elements */
 
 struct looking {
     const struct ww_sides_ask *ask;
-    double tau2; /* of the fit without shares below zero */
+    double tau2;  /* of the fit without shares below zero */
+    double helps; /* part of what is left that a source has to take */
     int8_t *side;
 };
 
@@ -57,7 +57,7 @@ static double left_by_each(const struct looking *l, const int8_t *side, double *
  * zero; n_candidates when none does. */
 static unsigned best_minus(const struct looking *l, double *left)
 {
-    const double least = *left * HELPS;
+    const double least = *left * l->helps;
     double best = *left - least;
     unsigned which = l->ask->n_candidates;
     struct ww_fit fit;
@@ -82,7 +82,7 @@ static unsigned best_minus(const struct looking *l, double *left)
 /* One after another, and those that others made needless out again. */
 static bool turn(const struct looking *l, double left)
 {
-    const double helps = left * HELPS;
+    const double helps = left * l->helps;
     struct ww_fit fit;
     unsigned n = 0;
 
@@ -162,28 +162,32 @@ static bool is_long(const struct looking *l)
 enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
                           struct ww_sides *out, struct ww_error *err)
 {
-    struct looking l = {.ask = ask, .side = out->side};
+    struct looking l = {
+        .ask = ask, .side = out->side, .helps = ask->cells ? 0 : HELPS};
     struct ww_fit plain;
     double rounding = 0;
     double left = 0;
     double each = 0;
+    bool shows = false;
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
     memcpy(out->side, side, ask->n_candidates * sizeof(*side));
     ww_fit(ask->whole, side, &plain);
-    if (plain.used < WW_FIT_LEAST || plain.tau2 <= 0) {
+    if (plain.used < WW_FIT_LEAST || (plain.tau2 <= 0 && !ask->cells)) {
         return WW_OK;
     }
     l.tau2 = plain.tau2;
     left = ww_fit_excess(ask->whole, plain.share, l.tau2);
     each = left_by_each(&l, side, &rounding);
-    if (left <= 0 || each <= NOTHING * rounding || !turn(&l, left)) {
+    shows = left > 0 && each > NOTHING * rounding;
+    if ((!shows && !ask->cells) || !turn(&l, left)) {
         return WW_OK;
     }
     rc = keep_far(&l, &out->any, err);
     if (!rc && out->any) {
-        out->clear = left_by_each(&l, out->side, &rounding) <= CLEAR * each;
+        out->clear =
+            shows && left_by_each(&l, out->side, &rounding) <= WW_SIDES_CLEAR * each;
         out->any = out->clear || is_long(&l);
     }
     return rc;

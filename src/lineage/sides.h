@@ -9,6 +9,8 @@
 
 #include "lineage/fit.h"
 
+#define WW_SIDES_CLEAR 0.1 /* of what is left without them: what may be left with them */
+
 struct ww_sides_ask {
     const struct ww_moments *whole;
     struct ww_moments *const *moments; /* [n], per tensor */
@@ -16,13 +18,15 @@ struct ww_sides_ask {
     size_t n;
     unsigned n_candidates; /* the first of the moments's sources */
     uint64_t seed;
+    bool cells; /* who asks decides by cells: noise of blocks hides what shares explain */
 };
 
 struct ww_sides {
     int8_t side[WW_LINEAGE_MAX_SOURCES];
     bool any;   /* some share lies far below zero */
     bool clear; /* and with it next to nothing is left that was left without; else
-                   elements were dropped, or it is none */
+                   elements were dropped, or blocks leave noise of their own, or it is
+                   none */
 };
 
 /** side: WW_SIDE_PLUS of the candidates that can be told apart, else WW_SIDE_OUT. */

@@ -230,6 +230,6 @@ def check(said, name, bound, shares=TRUTH):
             problems.append(f"{name}: share {source['share']:.4f}, want {truth}")
         if not low <= truth <= high:
             problems.append(f"{name}: {truth} is not in {low:.4f} to {high:.4f}")
-        if source["included"] != (truth > 0):
+        if source["included"] != (truth != 0):
             problems.append(f"{name}: included is {source['included']}")
     return problems

@@ -428,6 +428,9 @@ def by_llama(tool, work):
         said = llama_quants.decompose(tool, family, path)
         print(f"{kind} by llama.cpp:", *(f"{s['share']:.4f}" for s in said["sources"]))
         problems += llama_quants.check(said, kind, llama_quants.BOUNDS.get(kind, 0.05))
+    away = (0.7, -0.4, 0.0)
+    path = llama_quants.write_gguf(lib, os.path.join(work, "away.gguf"), family.merged(away), "Q4_K")
+    problems += llama_quants.check(llama_quants.decompose(tool, family, path), "Q4_K, taken away", 0.02, away)
     return problems
 
 

@@ -62,7 +62,7 @@ static void look(const double *shares, double hidden, double noise, struct ww_si
 {
     static const bool fitted[TENSORS] = {true, true, true, true, true, true};
     const int8_t side[K] = {1, 1, 1, 1};
-    const struct ww_sides_ask ask = {NULL, blocks, fitted, TENSORS, K, 5};
+    const struct ww_sides_ask ask = {NULL, blocks, fitted, TENSORS, K, 5, false};
     struct ww_sides_ask with = ask;
     make(shares, hidden, noise);
     with.whole = whole;
