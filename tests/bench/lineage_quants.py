@@ -3,7 +3,7 @@
 """Shares in files that llama.cpp's own quantisers wrote: how far off, and how often held.
 
     lineage_quants.py BUILD [--trials 4] [--layers 4] [--sizes 0.01,0.02,0.05] [--decays 0,0.2]
-                      [--kinds Q8_0,Q4_K_M,...] [--importance] [--find] [--files] [--seed 1]
+                      [--kinds Q8_0,Q4_K_M,...] [--importance] [--find] [--files] [--away] [--seed 1]
 
 Families are made up (tests/interop/llama_quants.py): a base of width 256, two sources and a
 decoy whose changes are SIZE of the weights' standard deviation, and shorter by DECAY of that.
@@ -11,8 +11,9 @@ Each trial blends the sources by random shares of 0.15 to 0.8, rounds to bf16 an
 Told for each kind and family: mean and worst error of a share, the largest share of the decoy,
 how many intervals hold the truth, how often sources and decoy are told apart, the most that is
 called unexplained. --find asks a catalogue for the same files instead: root, sources, error of
-their shares. --files: llama.cpp quantises a whole F16 file with a tied head and chooses the
-types (needs the cyllama wheel); a type that is not read must be refused by name.
+their shares. --away: the second source is taken away by its share. --files: llama.cpp quantises
+a whole F16 file with a tied head and chooses the types (needs the cyllama wheel); a type that
+is not read must be refused by name.
 """
 import argparse
 import json
@@ -30,8 +31,9 @@ KINDS = "F16,Q8_0,Q6_K,Q5_K,Q5_K_M,Q5_1,Q5_0,Q4_K,Q4_K_M,Q4_1,Q4_0,IQ4_XS,IQ4_NL
 WITH_IMPORTANCE = ("Q4_K", "Q4_K_M", "Q5_K", "Q5_K_M", "Q6_K", "Q3_K", "Q3_K_M", "Q2_K", "IQ4_XS", "IQ4_NL")
 
 
-def shares_of(g):
-    return (*(0.15 + 0.65 * torch.rand(2, generator=g)).tolist(), 0.0)
+def shares_of(g, away):
+    first, second = (0.15 + 0.65 * torch.rand(2, generator=g)).tolist()
+    return first, -second if away else second, 0.0
 
 
 class Tally:
@@ -42,7 +44,7 @@ class Tally:
     def add(self, said, shares):
         self.runs += 1
         self.unexplained = max(self.unexplained, said["unexplained"])
-        self.right += all(s["included"] == (t > 0) for t, s in zip(shares, said["sources"]))
+        self.right += all(s["included"] == (t != 0) for t, s in zip(shares, said["sources"]))
         for truth, source in zip(shares, said["sources"]):
             if truth:
                 self.off.append(source["share"] - truth)
@@ -68,11 +70,11 @@ def find(tool, family, catalogue, path, shares):
     return said["root"] == "base", got.keys() == want.keys(), off
 
 
-def whole_files(tool, family, work, kinds, trials, g):
+def whole_files(tool, family, work, kinds, trials, g, away):
     for kind in kinds:
         tally = Tally()
         for _ in range(trials):
-            shares = shares_of(g)
+            shares = shares_of(g, away)
             source, path = os.path.join(work, "f16.gguf"), os.path.join(work, "suspect.gguf")
             llama_quants.write_gguf(llama_quants.library(), source, family.merged(shares), "F16")
             if not llama_quants.quantise_file(source, path, kind):
@@ -98,6 +100,7 @@ def main():
     p.add_argument("--importance", action="store_true")
     p.add_argument("--find", action="store_true")
     p.add_argument("--files", action="store_true")
+    p.add_argument("--away", action="store_true")
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     tool = os.path.join(a.build, "weightward")
@@ -110,7 +113,7 @@ def main():
                 family = llama_quants.Family(work, a.layers, size, decay * size, a.seed, a.files)
                 if a.files:
                     print(f"{size:g} decay {decay:g}, whole files:")
-                    whole_files(tool, family, work, a.kinds.split(","), a.trials, g)
+                    whole_files(tool, family, work, a.kinds.split(","), a.trials, g, a.away)
                     continue
                 catalogue = os.path.join(work, "c.db")
                 if a.find:
@@ -120,7 +123,7 @@ def main():
                     for importance in (False, True) if a.importance and kind in WITH_IMPORTANCE else (False,):
                         tally, found = Tally(), []
                         for _ in range(a.trials):
-                            shares = shares_of(g)
+                            shares = shares_of(g, a.away)
                             path = os.path.join(work, "suspect.gguf")
                             llama_quants.write_gguf(lib, path, family.merged(shares), kind, importance)
                             if a.find:
