@@ -124,28 +124,39 @@ def merged(run, check, work, base, adapter):
         check(package, "m", os.path.join(work, f"within{error}"))
         entry = package.manifest["members"][0]
         assert entry["coded"]["own"] > 0 and entry["coded"][form] > 0, entry
-        assert 0 < entry["error"] <= float(error), entry
+        errors = change_errors(base, out, os.path.join(work, f"within{error}"))
+        assert max(errors) <= float(error), errors
+        assert abs(max(errors) - entry["error"]) <= 1e-3 * max(errors), (errors, entry)
+        assert (max(errors) > 0) == (form == "dense"), errors
     print(f"merged by peft: {len(ranks)} products of rank 4 found, rounded as",
           sorted({r["rounding"] for r in ranks}))
 
 
+def change_errors(base, source, back):
+    """Relative Frobenius error of every matrix's change; all other tensors must be the same."""
+    import torch
+    from safetensors.torch import load_file
+    a, b, c = (load_file(os.path.join(x, "model.safetensors")) for x in (base, source, back))
+    errors = []
+    for name, w in b.items():
+        change = float((w.double() - a[name].double()).norm())
+        if w.ndim < 2 or change == 0:
+            assert torch.equal(w, c[name]), name
+        else:
+            errors.append(float((c[name].double() - w.double()).norm()) / change)
+    return errors
+
+
 def dense(run, check, work, base):
     """A model's change within an error: numpy's norms, the independent decoder."""
-    import torch
     from safetensors.torch import load_file
     source, back = os.path.join(AMBER, "expert-caesar"), os.path.join(work, "dense")
     run("rmm", "pack", "d.pkg", f"m={source}", "--error", "0.8", "--base", base)
     run("rmm", "unpack", "d.pkg", "m", back, "--base", base)
     package = Package(os.path.join(work, "d.pkg"))
     check(package, "m", back)
-    a, b, c = (load_file(os.path.join(x, "model.safetensors")) for x in (base, source, back))
-    errors = []
-    for name, w in b.items():
-        change = w.double() - a[name].double()
-        if w.ndim < 2:
-            assert torch.equal(w, c[name]), name
-        else:
-            errors.append(float((c[name].double() - w.double()).norm() / change.norm()))
+    errors = change_errors(base, source, back)
+    b = load_file(os.path.join(source, "model.safetensors"))
     entry = package.manifest["members"][0]
     assert max(errors) <= 0.8 and abs(max(errors) - entry["error"]) < 1e-6, errors
     bits = 8 * entry["coded"]["dense"] / sum(w.numel() for w in b.values() if w.ndim > 1)
