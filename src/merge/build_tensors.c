@@ -329,6 +329,12 @@ static enum ww_err add_sliced(struct ww_build *build,
                             err);
 }
 
+static bool is_of_source(const struct ww_method *method, const char *name)
+{
+    const uint32_t i = ww_method_param(method, name);
+    return i != WW_NONE && method->params[i].scope == WW_PARAM_SOURCE;
+}
+
 /* A list is a gradient over layers; as long as the list of models it was hardly meant so,
  * and longer than the layers it cannot be. */
 static enum ww_err doubt_gradient(struct ww_build *build,
@@ -345,7 +351,7 @@ static enum ww_err doubt_gradient(struct ww_build *build,
                              ww_yline(parameters), name, len,
                              (unsigned long long)n_layers);
     }
-    if (len > 1 && len == n_inputs) {
+    if (len > 1 && len == n_inputs && is_of_source(build->recipe->method, name)) {
         return ww_build_warn(
             build, err,
             "line %zu: %s has as many values as there are models, and is "

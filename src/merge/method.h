@@ -71,5 +71,7 @@ const struct ww_method *ww_methods(size_t *n);
 const struct ww_method *ww_method_find(const char *name);
 /** Index into params, or WW_NONE. */
 uint32_t ww_method_param(const struct ww_method *method, const char *name);
+/** Is it a parameter of any method? */
+bool ww_method_any_param(const char *name);
 
 #endif

@@ -309,3 +309,13 @@ uint32_t ww_method_param(const struct ww_method *method, const char *name)
     }
     return WW_NONE;
 }
+
+bool ww_method_any_param(const char *name)
+{
+    for (size_t i = 0; i < WW_LEN(table); i++) {
+        if (ww_method_param(&table[i], name) != WW_NONE) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -6,6 +6,7 @@
  */
 #include "merge/recipe.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "merge/recipe_value.h"
@@ -13,31 +14,48 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+/* Methods that begin with the name, as dare_linear and dare_ties do with dare, or the one
+ * that is nearest to it; what to read when there is none. */
+static void say_meant(const char *name, char *text, size_t size)
+{
+    const char *names[128];
+    const char *nearest = NULL;
+    size_t n = 0;
+    size_t at = 0;
+    const struct ww_method *methods = ww_methods(&n);
+
+    n = n < WW_LEN(names) ? n : WW_LEN(names);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = methods[i].name;
+        if (name[0] && ww_str_starts(names[i], name) && at < size) {
+            at += (size_t)snprintf(text + at, size - at, "%s '%s'", at ? " or" : "; is",
+                                   names[i]);
+        }
+    }
+    nearest = at ? NULL : ww_str_nearest(name, names, n);
+    if (nearest) {
+        at = (size_t)snprintf(text, size, "; is '%s'", nearest);
+    }
+    snprintf(text + (at < size ? at : size - 1), size - (at < size ? at : size - 1), "%s",
+             at ? " meant?" : "; weightward-merge(1) lists those that are");
+}
+
 static enum ww_err read_method(struct ww_recipe *recipe, struct ww_error *err)
 {
     const struct ww_ynode *node = ww_yget(recipe->root, "merge_method");
-    const char *names[128];
     const char *name = NULL;
-    const char *nearest = NULL;
-    size_t n = 0;
-    const struct ww_method *methods = ww_methods(&n);
+    char meant[200];
 
     if (!ww_ytext(node, &name)) {
         return WW_FAIL(err, WW_E_RECIPE, "line %zu: the recipe has no merge_method",
                        ww_yline(recipe->root));
     }
-    recipe->method = ww_method_find(name);
     if (recipe->method) {
         return WW_OK;
     }
-    n = n < WW_LEN(names) ? n : WW_LEN(names);
-    for (size_t i = 0; i < n; i++) {
-        names[i] = methods[i].name;
-    }
-    nearest = ww_str_nearest(name, names, n);
-    return WW_FAIL(err, WW_E_RULE, "line %zu: merge method '%s' is not known%s%s%s",
-                   ww_yline(node), name, nearest ? "; is '" : "", nearest ? nearest : "",
-                   nearest ? "' meant?" : "; weightward-merge(1) lists those that are");
+    say_meant(name, meant, sizeof(meant));
+    return WW_FAIL(err, WW_E_RULE, "line %zu: merge method '%s' is not known%s",
+                   ww_yline(node), name, meant);
 }
 
 static enum ww_err read_dtype(const struct ww_recipe *recipe, const char *key, bool *has,
@@ -88,9 +106,12 @@ static enum ww_err read_recipe(struct ww_recipe *recipe, struct ww_error *err)
         "models",     "slices",    "modules",          "merge_method", "base_model",
         "dtype",      "out_dtype", "tokenizer_source", "tokenizer",    "chat_template",
         "parameters", "name",      "adapter"};
-    enum ww_err rc =
-        ww_yonly(recipe->root, keys, WW_LEN(keys), WW_E_RECIPE, "the recipe", err);
+    const char *method = "";
+    enum ww_err rc = WW_OK;
 
+    (void)ww_ytext(ww_yget(recipe->root, "merge_method"), &method);
+    recipe->method = ww_method_find(method);
+    rc = ww_recipe_only(recipe, recipe->root, keys, WW_LEN(keys), "the recipe", err);
     recipe->base = WW_NONE;
     recipe->parameters = ww_yget(recipe->root, "parameters");
     if (!rc) {

@@ -41,8 +41,8 @@ static enum ww_err read_input(struct ww_recipe *recipe, const struct ww_ynode *n
     static const char *const keys[] = {"model", "parameters", "statistics",
                                        "layer_range"};
     char where[200];
-    enum ww_err rc = ww_yonly(node, keys, sliced ? 4 : 3, WW_E_RECIPE,
-                              sliced ? "an input of a slice" : "an input", err);
+    enum ww_err rc = ww_recipe_only(recipe, node, keys, sliced ? 4 : 3,
+                                    sliced ? "an input of a slice" : "an input", err);
 
     out->line = ww_yline(node);
     out->parameters = ww_yget(node, "parameters");
@@ -108,17 +108,12 @@ static enum ww_err read_inputs(struct ww_recipe *recipe, const struct ww_ynode *
 static enum ww_err read_slice(struct ww_recipe *recipe, const struct ww_ynode *node,
                               struct ww_recipe_slice *out, struct ww_error *err)
 {
-    static const char *const keys[] = {"sources", "parameters", "base_model",
-                                       "residual_weight"};
-    enum ww_err rc = ww_yonly(node, keys, WW_LEN(keys), WW_E_RECIPE, "a slice", err);
+    static const char *const keys[] = {"sources", "parameters", "base_model"};
+    enum ww_err rc = ww_recipe_only(recipe, node, keys, WW_LEN(keys), "a slice", err);
 
     *out = (struct ww_recipe_slice){.base = WW_NONE,
                                     .parameters = ww_yget(node, "parameters"),
                                     .line = ww_yline(node)};
-    if (!rc && ww_yget(node, "residual_weight")) {
-        rc = ww_strlist_add(&recipe->warnings,
-                            "residual_weight has no effect, here as in mergekit", err);
-    }
     if (!rc) {
         rc = ww_recipe_check_parameters(recipe, out->parameters, "a slice", err);
     }
@@ -196,7 +191,7 @@ static enum ww_err read_modules(struct ww_recipe *recipe, const struct ww_ynode 
         struct ww_recipe_module *m = &recipe->modules[recipe->n_modules++];
         m->name = ww_ykey(n);
         m->parameters = ww_yget(n, "parameters");
-        rc = ww_yonly(n, keys, WW_LEN(keys), WW_E_RECIPE, "a module", err);
+        rc = ww_recipe_only(recipe, n, keys, WW_LEN(keys), "a module", err);
         if (!rc && !ww_yget(n, "models") == !ww_yget(n, "slices")) {
             rc = WW_FAIL(err, WW_E_RECIPE,
                          "line %zu: module '%s' needs models or slices, one of them",

@@ -117,20 +117,6 @@ static enum ww_err check_setting(const struct ww_ynode *node,
     return rc;
 }
 
-/* Is the name a parameter of any method? */
-static bool known_elsewhere(const char *name)
-{
-    size_t n = 0;
-    const struct ww_method *methods = ww_methods(&n);
-
-    for (size_t i = 0; i < n; i++) {
-        if (ww_method_param(&methods[i], name) != WW_NONE) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static enum ww_err unknown_parameter(struct ww_recipe *recipe,
                                      const struct ww_ynode *setting, const char *where,
                                      struct ww_error *err)
@@ -139,13 +125,19 @@ static enum ww_err unknown_parameter(struct ww_recipe *recipe,
     const char *names[WW_METHOD_MAX_PARAMS] = {NULL};
     const char *nearest = NULL;
     char text[300];
+    bool passed = false;
+    enum ww_err rc = WW_OK;
 
-    if (known_elsewhere(ww_ykey(setting))) {
+    if (ww_method_any_param(ww_ykey(setting))) {
         snprintf(text, sizeof(text), "line %zu: method '%s' takes no '%s'; it is ignored",
                  ww_yline(setting), method->name, ww_ykey(setting));
         return ww_strlist_has(&recipe->warnings, text)
                    ? WW_OK
                    : ww_strlist_add(&recipe->warnings, text, err);
+    }
+    rc = ww_recipe_misplaced(recipe, setting, &passed, err);
+    if (rc || passed) {
+        return rc;
     }
     for (size_t i = 0; i < method->n_params; i++) {
         names[i] = method->params[i].name;

@@ -9,6 +9,20 @@
 
 #include "merge/recipe.h"
 
+/**
+ * A key that means nothing where it stands. *passed is true when it changes nothing
+ * anyway, with a warning; refused with its place when it is known where it belongs; WW_OK
+ * and false when nothing is known of it.
+ */
+enum ww_err ww_recipe_misplaced(struct ww_recipe *recipe, const struct ww_ynode *node,
+                                bool *passed, struct ww_error *err) WW_MUST_USE;
+
+/** ww_yonly with what is known of keys that are elsewhere in a recipe; parameters beside
+ *  the parameters count as such once the method is known. */
+enum ww_err ww_recipe_only(struct ww_recipe *recipe, const struct ww_ynode *map,
+                           const char *const *keys, size_t n, const char *what,
+                           struct ww_error *err) WW_MUST_USE;
+
 /** Check every setting of a parameters map (NULL: fine) against the method: names, types,
  *  ranges. Names that other methods know are a warning. where is for messages. */
 enum ww_err ww_recipe_check_parameters(struct ww_recipe *recipe,

@@ -20,6 +20,12 @@ static enum ww_err read_source(struct ww_recipe *recipe, const struct ww_ynode *
         vocab->source = WW_VOCAB_BASE;
         return WW_OK;
     }
+    if (text && ww_str_starts(text, "model:")) {
+        return WW_FAIL(
+            err, WW_E_RECIPE,
+            "line %zu: a tokenizer's source is a model's path alone; write '%s'",
+            ww_yline(node), text + strlen("model:"));
+    }
     vocab->source = WW_VOCAB_MODEL;
     return ww_recipe_model_of(recipe, node, &vocab->model, err);
 }
@@ -127,10 +133,17 @@ static enum ww_err read_block(struct ww_recipe *recipe, const struct ww_ynode *b
 {
     static const char *const keys[] = {"source", "tokens", "pad_to_multiple_of"};
     const struct ww_ynode *pad = NULL;
+    const char *text = NULL;
     int64_t multiple = 0;
-    enum ww_err rc =
-        ww_yonly(block, keys, WW_LEN(keys), WW_E_RECIPE, "the tokenizer", err);
+    enum ww_err rc = WW_OK;
 
+    if (ww_ytext(block, &text)) {
+        return WW_FAIL(err, WW_E_RECIPE,
+                       "line %zu: the tokenizer is text, a map is expected; write "
+                       "tokenizer_source: %s",
+                       ww_yline(block), text);
+    }
+    rc = ww_yonly(block, keys, WW_LEN(keys), WW_E_RECIPE, "the tokenizer", err);
     recipe->vocab.is_block = true;
     recipe->vocab.source = WW_VOCAB_UNION;
     if (!rc && ww_yget(block, "source")) {

@@ -338,6 +338,11 @@ static void doubtful_lists_are_warned_about(void **state)
           "parameters: {weight: [1, 2, 3, 4, 5]}\n");
     assert_true(warned(pm, "weight has 5 values for 3 layers"));
     pm_free(pm);
+    pm = pm_new(); /* t is one for all models */
+    PM_OK("merge_method: slerp\nbase_model: m0\nmodels: [{model: m0}, {model: m1}]\n"
+          "parameters: {t: [0.3, 0.7]}\n");
+    assert_false(warned(pm, "as many values as there are models"));
+    pm_free(pm);
 }
 
 static void licences_that_differ_are_named(void **state)

@@ -99,6 +99,44 @@ static void what_makes_no_recipe_is_refused_with_its_line(void **state)
     refused(HEAD "chat_template: [1]\n" TWO, WW_E_RECIPE, "text is expected");
 }
 
+static void keys_in_a_wrong_place_are_refused_with_the_right_one(void **state)
+{
+    (void)state;
+    refused(HEAD "normalize: false\n" TWO, WW_E_RECIPE,
+            "normalize is a parameter; put it under parameters");
+    refused(HEAD "models:\n- {model: a, weight: 1}\n", WW_E_RECIPE,
+            "weight is a parameter; put it under parameters");
+    refused(HEAD "pad_to_multiple_of: 8\n" TWO, WW_E_RECIPE, "belongs under tokenizer");
+    refused(HEAD "models:\n- {model: a, layer_range: [0, 2]}\n", WW_E_RECIPE,
+            "layer_range belongs to the sources of slices");
+    refused(HEAD TWO "parameters: {normalize: true, filter: mlp}\n", WW_E_RECIPE,
+            "filter belongs beside a value");
+    refused(HEAD TWO "parameters: {dtype: float32}\n", WW_E_RECIPE,
+            "dtype is one for the whole recipe");
+    refused("gate_mode: hidden\nexperts: []\n", WW_E_RECIPE, "mergekit-moe");
+    refused("merge_method: dare\n" TWO, WW_E_RULE,
+            "is 'dare_linear' or 'dare_ties' meant?");
+    refused(HEAD TWO "tokenizer_source: model:b\n", WW_E_RECIPE, "write 'b'");
+    refused(HEAD TWO "tokenizer: union\n", WW_E_RECIPE, "write tokenizer_source: union");
+}
+
+static void keys_that_change_nothing_anywhere_are_warnings(void **state)
+{
+    struct ww_recipe_file file;
+    (void)state;
+    parse(HEAD "random_seed: 0\nint8_mask: true\nlambda: 1\n" TWO
+               "parameters: {embed_slerp: true, t: 0.5}\n",
+          &file);
+    const struct ww_strlist *said = &file.recipes[0].warnings;
+    assert_int_equal(said->n, 5);
+    assert_string_equal(said->items[0], "line 2: random_seed has no effect, here as in "
+                                        "mergekit; --seed is the seed of the masks");
+    assert_string_equal(
+        said->items[2],
+        "line 4: lambda is no parameter of method 'linear'; it is ignored");
+    ww_recipe_release(&file);
+}
+
 static void slices_that_do_not_fit_are_refused(void **state)
 {
     (void)state;
@@ -155,7 +193,7 @@ static void recipes_of_a_file_run_in_order_of_need(void **state)
     (void)state;
     parse(STEP("x", "y") "---\n" STEP(
               "y", "base") "---\n" HEAD "models: [{model: x, parameters: {weight: 1}}, "
-                                        "{model: y, parameters: {weight: 1}}]\n",
+                           "{model: y, parameters: {weight: 1}}]\n",
           &file);
     assert_int_equal(file.n_recipes, 3);
     assert_int_equal(file.order[0], 1);
@@ -187,6 +225,8 @@ int main(void)
         cmocka_unit_test(slices_keep_ranges_and_bases_of_their_own),
         cmocka_unit_test(the_same_model_twice_is_refused),
         cmocka_unit_test(what_makes_no_recipe_is_refused_with_its_line),
+        cmocka_unit_test(keys_in_a_wrong_place_are_refused_with_the_right_one),
+        cmocka_unit_test(keys_that_change_nothing_anywhere_are_warnings),
         cmocka_unit_test(slices_that_do_not_fit_are_refused),
         cmocka_unit_test(vocabulary_is_read_and_checked),
         cmocka_unit_test(recipes_of_a_file_run_in_order_of_need),
