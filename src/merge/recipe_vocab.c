@@ -182,7 +182,8 @@ enum ww_err ww_recipe_read_vocab(struct ww_recipe *recipe, struct ww_error *err)
     if (!rc && recipe->vocab.source == WW_VOCAB_BASE && recipe->base == WW_NONE) {
         rc =
             WW_FAIL(err, WW_E_RECIPE,
-                    "line %zu: the base's tokenizer is wanted but there is no base_model",
+                    "line %zu: the base's tokenizer is wanted but there is no base_model; "
+                    "name one, or a model's path as the tokenizer's source",
                     ww_yline(source ? source : block));
     }
     return rc;

@@ -469,12 +469,16 @@ static enum ww_err on_event(struct builder *b, const yaml_event_t *event,
 static enum ww_err parser_error(const struct builder *b, const yaml_parser_t *parser,
                                 struct ww_error *err)
 {
+    const char *problem = parser->problem ? parser->problem : "no YAML";
+    /* Of all characters it is nearly always this one. */
+    const bool tab = strstr(problem, "cannot start any token") != NULL;
+
     if (parser->error == YAML_MEMORY_ERROR) {
         return WW_FAIL_MEMORY(err, "%s", b->name);
     }
-    return WW_FAIL(err, WW_E_YAML, "%s line %zu: %s", b->name,
-                   parser->problem_mark.line + 1,
-                   parser->problem ? parser->problem : "no YAML");
+    return WW_FAIL(err, WW_E_YAML, "%s line %zu: %s%s", b->name,
+                   parser->problem_mark.line + 1, problem,
+                   tab ? "; a tab cannot, YAML is indented with spaces" : "");
 }
 
 static enum ww_err read_events(struct builder *b, yaml_parser_t *parser,

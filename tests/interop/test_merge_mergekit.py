@@ -163,6 +163,61 @@ models:
   - model: expert-caesar
     parameters: {<<: *p}
 """ + HEAD,
+    "as the peer writes recipes": """
+base_model: {model: {path: base}}
+dtype: float32
+merge_method: ties
+parameters: {int8_mask: 1.0, normalize: 0.0, density: 1}
+slices:
+- sources:
+  - {layer_range: [0, 2], model: {model: {path: base}}}
+  - {layer_range: [0, 2], model: {model: {path: expert-rev}}, parameters: {density: 1.0, weight: 0.67}}
+- sources:
+  - {layer_range: [2, 4], model: {model: {path: base}}}
+  - {layer_range: [2, 4], model: {model: {path: expert-rev}}, parameters: {density: 1.0, weight: 0.29}}
+tokenizer_source: base
+""",
+    "nothing where something may be": """
+merge_method: linear
+base_model: null
+slices:
+models:
+  - model: expert-rev
+    parameters:
+  - model: expert-caesar
+    parameters: {weight: 0.87}
+parameters: {weight: 0.31}
+tokenizer_source: ~
+chat_template:
+out_dtype: null
+""",
+    "keys that change nothing": "merge_method: model_stock\nbase_model: base\nnormalize: false\nint8_mask: true\n"
+    + TWO + "random_seed: 0\ndtype: float32\nparameters: {embed_slerp: true}\n",
+    "blocks that begin as nothing": """
+merge_method: passthrough
+slices:
+  - sources: [{model: base, layer_range: [0, 3]}]
+  - sources:
+      - model: base
+        layer_range: [2, 3]
+        parameters:
+          scale:
+            - {filter: o_proj, value: 0.0}
+            - {filter: down_proj, value: 0.0}
+            - value: 1.0
+  - sources: [{model: base, layer_range: [3, 4]}]
+""",
+    "slices of two bases": """
+merge_method: slerp
+base_model: base
+slices:
+  - sources: [{model: base, layer_range: [0, 2]}, {model: expert-rev, layer_range: [2, 4]}]
+  - base_model: expert-caesar
+    sources: [{model: expert-rev, layer_range: [2, 4]}, {model: expert-caesar, layer_range: [2, 4]}]
+    parameters: {t: 0.23}
+parameters: {t: "7e-1"}
+dtype: float32
+""",
     "tied beside untied": "merge_method: linear\n" + TWO.replace("expert-caesar", "tied") + HEAD,
     "tied donor": "merge_method: linear\n" + TWO.replace("expert-rev", "tied") + HEAD,
 }

@@ -68,6 +68,9 @@ static void what_two_readers_see_differently_is_refused(void **state)
     REFUSED("a: !!python/object:os.system x\n", WW_E_YAML, "not supported");
     REFUSED("a: !!int text\n", WW_E_YAML, "does not fit");
     REFUSED("a: [1, 2\n", WW_E_YAML, "line 2");
+    REFUSED("a:\n\t- b\n", WW_E_YAML,
+            "line 2: found character that cannot start any "
+            "token; a tab cannot");
     REFUSED("a: &x [*x]\n", WW_E_YAML, "stands inside what it names");
     REFUSED("a: 99999999999999999999\n", WW_E_YAML, "out of range");
 }
