@@ -9,6 +9,7 @@
 
 #include "merge/build.h"
 #include "merge/card.h"
+#include "merge/chat_template.h"
 #include "merge/json_edit.h"
 #include "model/config.h"
 #include "util/alloc.h"
@@ -267,11 +268,6 @@ static enum ww_err most_common(struct ww_build *build, const char **out,
     return rc;
 }
 
-static const char chatml[] =
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + "
-    "message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
-
 /* What chat_template asks for; *out NULL: leave the donor's. */
 static enum ww_err choose_template(struct ww_build *build, const char **out,
                                    struct ww_error *err)
@@ -285,11 +281,13 @@ static enum ww_err choose_template(struct ww_build *build, const char **out,
     if (strcmp(wanted, "auto") == 0) {
         return most_common(build, out, err);
     }
-    *out = strcmp(wanted, "chatml") == 0 ? chatml : wanted;
+    *out = ww_chat_template(wanted);
+    *out = *out ? *out : wanted;
     if (!strchr(*out, '{')) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "chat_template '%s' is neither auto, chatml nor Jinja text; write "
-                       "the text itself into the recipe",
+                       "chat_template '%s' is none of auto, alpaca, chatml, exaone, "
+                       "llama3 and mistral, and no Jinja text; write the text itself "
+                       "into the recipe",
                        wanted);
     }
     return WW_OK;

@@ -79,13 +79,26 @@ static bool same_shape(const struct ww_tensor *a, const struct ww_tensor *b,
     return true;
 }
 
+/* Rows of the vocabulary are brought into one order later. */
+static bool is_laid_out(const struct ww_build *build, const struct ww_build_slot *slot)
+{
+    return build->recipe->vocab.source != WW_VOCAB_DONOR && ww_build_is_vocab(slot->name);
+}
+
+static const char *advice(const struct ww_build_slot *slot, const struct ww_tensor *a,
+                          const struct ww_tensor *b)
+{
+    return ww_build_is_vocab(slot->name) && same_shape(a, b, true)
+               ? "; if the vocabularies differ say tokenizer_source: union"
+               : "";
+}
+
 static enum ww_err check_shapes(const struct ww_build *build,
                                 const struct ww_build_slot *slot,
                                 const struct ww_build_seat *first, struct ww_error *err)
 {
     const struct ww_tensor *a = tensor_of(build, first);
-    const bool vocab =
-        build->recipe->vocab.source != WW_VOCAB_DONOR && ww_build_is_vocab(slot->name);
+    const bool vocab = is_laid_out(build, slot);
 
     for (uint32_t i = 0; i < slot->n_seats; i++) {
         const struct ww_build_seat *seat = &slot->seats[i];
@@ -103,11 +116,39 @@ static enum ww_err check_shapes(const struct ww_build *build,
         print_shape(b, sb);
         return WW_FAIL(err, WW_E_SHAPE, "tensor '%s' is [%s] in '%s' and [%s] in '%s'%s",
                        slot->name, sa, text_of(build, first), sb, text_of(build, seat),
-                       a->rank == b->rank && same_shape(a, b, true)
-                           ? "; if the vocabularies differ say tokenizer_source: union"
-                           : "");
+                       advice(slot, a, b));
     }
     return WW_OK;
+}
+
+/* Slices and modules may have nothing in common with the model whose config.json the
+ * output gets; what that model has under the same name says what fits to it. */
+static enum ww_err check_donor(struct ww_build *build, const struct ww_build_slot *slot,
+                               const struct ww_build_seat *first, struct ww_error *err)
+{
+    const struct ww_build_model *donor = &build->models[build->donor];
+    const struct ww_tensor *a = tensor_of(build, first);
+    const uint32_t at = ww_model_find(donor->model, a->name);
+    const struct ww_tensor *b = at == WW_NONE ? NULL : &donor->model->tensors[at];
+    char sa[160];
+    char sb[160];
+
+    if (!b || same_shape(a, b, is_laid_out(build, slot) && a->rank > 0 && b->rank > 0)) {
+        return WW_OK;
+    }
+    print_shape(a, sa);
+    print_shape(b, sb);
+    if (build->options->allow_mixed) {
+        return ww_build_warn(build, err,
+                             "tensor '%s' is [%s] in '%s' and [%s] in '%s', which the "
+                             "config.json of the output is from",
+                             a->name, sa, text_of(build, first), sb, donor->text);
+    }
+    return WW_FAIL(
+        err, WW_E_SHAPE,
+        "tensor '%s' is [%s] in '%s' and [%s] in '%s', which the config.json of "
+        "the output is from%s",
+        a->name, sa, text_of(build, first), sb, donor->text, advice(slot, a, b));
 }
 
 /* The dtype that holds both: as the peer's framework promotes. */
@@ -344,6 +385,9 @@ enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slo
         first = slot->seats[i].tensor != WW_NONE ? &slot->seats[i] : NULL;
     }
     rc = check_shapes(build, slot, first, err);
+    if (!rc) {
+        rc = check_donor(build, slot, first, err);
+    }
     if (!rc) {
         rc = check_dtypes(build, slot, first, &common, err);
     }

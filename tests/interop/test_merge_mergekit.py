@@ -19,6 +19,7 @@ import tempfile
 import make_models as families
 import torch
 import yaml
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
@@ -532,6 +533,35 @@ def check_modules(build, family):
     return wrong[0] if wrong else None
 
 
+TALK = [("system", "S"), ("user", "Hi"), ("assistant", "Yo"), ("user", "More")]
+RENDERED = {
+    "alpaca": "S\n\n### Instruction:\nHi\n\n### Response:\nYo\n\n### Instruction:\nMore\n\n### Response:\n",
+    "chatml": None,   # as by the peer
+    "exaone": "[|system|]S[|endofturn|]\n[|user|]Hi\n[|assistant|]Yo[|endofturn|]\n[|user|]More\n[|assistant|]",
+    "llama3": "<B>" + "".join(f"<|start_header_id|>{r}<|end_header_id|>\n\n{t}<|eot_id|>" for r, t in TALK)
+              + "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    "mistral": None,
+}
+
+
+def rendered(folder):
+    """As transformers renders it."""
+    with open(os.path.join(folder, "chat_template.jinja")) as f:
+        template = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True).from_string(f.read())
+    return template.render(messages=[{"role": r, "content": t} for r, t in TALK], bos_token="<B>",
+                           eos_token="<E>", add_generation_prompt=True)
+
+
+def check_template(build, name, want):
+    text = "merge_method: linear\n" + TWO + f"chat_template: {name}\n"
+    told = ours(build, text, f"talk-{name}")
+    said = None if want or told else peer(text, f"talk-{name}-peer")
+    if told or said:
+        return f"peer: {said or 'done'}; here: {told or 'done'}"
+    got, want = rendered(f"talk-{name}"), want or rendered(f"talk-{name}-peer")
+    return None if got == want else f"{got!r} is not {want!r}"
+
+
 def main():
     build, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
     failed = 0
@@ -559,6 +589,10 @@ def main():
             wrong = check_arithmetic(build, i, text, share)
             failed += wrong is not None
             print(f"{'FAILED' if wrong else 'ok':7}arithmetic of {name}{': ' + wrong if wrong else ''}", flush=True)
+        for name, want in RENDERED.items() if not names or "templates" in names else []:
+            wrong = check_template(build, name, want)
+            failed += wrong is not None
+            print(f"{'FAILED' if wrong else 'ok':7}template {name}{': ' + wrong if wrong else ''}", flush=True)
         for family in TOWERS if not names or "modules" in names else []:
             wrong = check_modules(build, family)
             failed += wrong is not None

@@ -378,6 +378,31 @@ static void licence_table_knows_what_excludes_what(void **state)
     assert_null(ww_licence_conflict("cc-by-nc-4.0", "mit"));
 }
 
+static void layers_of_a_model_with_other_widths_are_refused(void **state)
+{
+    static const char stack[] = "merge_method: passthrough\nslices:\n"
+                                "- sources: [{model: m0, layer_range: [0, 2]}]\n"
+                                "- sources: [{model: m1, layer_range: [2, 3]}]\n";
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_drop(pm->model[1], "model.layers.2.mlp.weight");
+    ww_fx_add(pm->model[1], "4,5", "model.layers.2.mlp.weight");
+    PM_FAILS(stack, WW_E_SHAPE, "is [4, 5] in 'm1' and [4, 4] in 'm0', which the");
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_drop(pm->model[1], "model.layers.2.mlp.weight");
+    ww_fx_add(pm->model[1], "4,5", "model.layers.2.mlp.weight");
+    pm->options.allow_mixed = true;
+    PM_OK(stack);
+    assert_true(warned(pm, "is [4, 5] in 'm1' and [4, 4] in 'm0', which the"));
+    pm_free(pm);
+    pm = pm_new(); /* the head is that of the last slice */
+    ww_fx_drop(pm->model[1], "lm_head.weight");
+    ww_fx_add(pm->model[1], "12,4", "lm_head.weight");
+    PM_FAILS(stack, WW_E_SHAPE, "say tokenizer_source: union");
+    pm_free(pm);
+}
+
 static void copies_of_the_weights_beside_are_named(void **state)
 {
     struct pm *pm = pm_new();
@@ -409,8 +434,12 @@ static void chat_template_is_written_or_refused(void **state)
     assert_true(file_has(pm, "tokenizer_config.json", "\"chat_template\": null"));
     pm_free(pm);
     pm = pm_new();
+    PM_OK(LINEAR "chat_template: exaone\n");
+    assert_true(file_has(pm, "chat_template.jinja", "[|endofturn|]"));
+    pm_free(pm);
+    pm = pm_new();
     PM_FAILS(LINEAR "chat_template: nosuch\n", WW_E_UNSUPPORTED,
-             "neither auto, chatml nor");
+             "none of auto, alpaca, chatml");
     pm_free(pm);
     pm = pm_new();
     ww_fx_file(pm->model[1], "chat_template.jinja", "of m1 {{x}}");
@@ -438,6 +467,7 @@ int main(void)
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(licences_that_differ_are_named),
         cmocka_unit_test(licence_table_knows_what_excludes_what),
+        cmocka_unit_test(layers_of_a_model_with_other_widths_are_refused),
         cmocka_unit_test(copies_of_the_weights_beside_are_named),
         cmocka_unit_test(adapters_without_a_folder_are_refused),
         cmocka_unit_test(chat_template_is_written_or_refused),
