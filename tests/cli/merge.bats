@@ -361,7 +361,9 @@ page = open(sys.argv[1]).read()
 for svg in re.findall(r"<svg.*?</svg>", page, re.S):
     xml.dom.minidom.parseString(svg)
 PY
-    refused 4 "cannot write a new file" "$WW" merge recipe.yml third -q --report page.html
+    refused 4 "a report is a new file" "$WW" merge recipe.yml third -q --report page.html
+    refused 4 "cannot write a report into folder 'none/'" "$WW" merge recipe.yml third -q --report none/page.html
+    nothing_written third
 }
 
 @test "modules are known by name, hold all of a model and are not cut" {
@@ -376,6 +378,13 @@ PY
     refused 6 "module 'default' is not known" "$WW" merge r.yml out
     printf 'merge_method: passthrough\nmodules:\n  shared: {slices: [{sources: [{model: base, layer_range: [0, 2]}]}]}\n' >r.yml
     refused 6 "has slices" "$WW" merge r.yml out
+}
+
+@test "options of mergekit are met with those that do the same" {
+    refused 2 "here it is --allow-mixed" "$WW" merge recipe.yml out --allow-crimes
+    refused 2 "here it is --shard-size" "$WW" merge --out-shard-size=1B recipe.yml out
+    refused 2 "the tokenizer is always copied" "$WW" merge recipe.yml out --copy-tokenizer
+    refused 2 "leave it away" "$WW" merge recipe.yml out --cuda
 }
 
 @test "a recipe that cannot be meant is refused with its line, and writes nothing" {

@@ -3,10 +3,12 @@
 #include "cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int cli_fail(const char *verb, const struct cli_common *common,
              const struct ww_error *err)
@@ -39,11 +41,25 @@ int cli_report_free(const char *verb, const struct cli_common *common, const cha
 {
     struct stat there;
     struct ww_error err = {.code = WW_E_EXISTS};
-    if (!path || lstat(path, &there) != 0) {
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    char folder[PATH_MAX];
+    if (!path) {
         return 0;
     }
-    snprintf(err.text, sizeof err.text, "'%.300s' exists already; a report is a new file",
-             path);
+    if (lstat(path, &there) == 0) {
+        snprintf(err.text, sizeof err.text,
+                 "'%.300s' exists already; a report is a new file", path);
+        return cli_fail(verb, common, &err);
+    }
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1,
+             slash ? path : ".");
+    if (access(folder, W_OK | X_OK) == 0) {
+        return 0;
+    }
+    err.code = WW_E_IO;
+    err.sys_errno = errno;
+    snprintf(err.text, sizeof err.text, "cannot write a report into folder '%.300s': %s",
+             folder, strerror(errno));
     return cli_fail(verb, common, &err);
 }
 

@@ -43,6 +43,10 @@ int cli_run(int argc, const char **argv, const struct poptOption *table,
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 
+/** For merge: an option of mergekit-yaml is met with what does the same here; CLI_USAGE, or
+ *  0 when there is none. */
+int cli_mergekit_option(int argc, const char **argv);
+
 /** Free what parsing made: the context (may be NULL) and the strings in the table's
  *  variables. */
 void cli_finish(poptContext ctx, const struct poptOption *table);

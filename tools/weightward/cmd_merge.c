@@ -293,6 +293,9 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     if (status == 0) {
         status = cli_run_options(&opt->common, &options.run);
     }
+    if (status == 0) {
+        status = cli_report_free(verb, &opt->common, opt->report);
+    }
     if (status) {
         return status;
     }
@@ -350,6 +353,7 @@ out:
 
 int cmd_merge(int argc, const char **argv)
 {
+    const int foreign = cli_mergekit_option(argc, argv);
     struct merge opt = {.guard = CLI_GUARD, .sign_passphrase.fd = -1, .lockkey = CLI_LOCKKEY};
     const struct poptOption table[] = {
         {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing", NULL},
@@ -408,5 +412,5 @@ int cmd_merge(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
+    return foreign ? foreign : cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
 }
