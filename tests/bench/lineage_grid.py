@@ -3,6 +3,7 @@
 """Merges made by mergekit, taken apart again.
 
     .venv/bin/python tests/bench/lineage_grid.py BUILD FAMILY [--short] [--only NAME]
+                                                 [--merges FOLDER [--make]]
 
 FAMILY holds "base" and fine-tunes of it ("expert-*", "sibling-*"); the bundled family has two.
 Every deterministic method of the table is run with 2, 3 and 4 of them (--short: 2 alone); all
@@ -10,6 +11,7 @@ others are candidates as well, and the last fine-tune that is no source is a con
 replay. For each merge: are exactly the sources included, how far are the coefficients off, is
 the method right or listed, what does the inferred recipe replay on tensors it was not fitted on,
 what the true recipe on all, and the most that a recipe with one source left out reaches.
+Merges that lie in FOLDER are used again, others are put there; --make does no more than that.
 
 Asked for: sources without an error; coefficients of linear, task_arithmetic and slerp within
 0.01; the method right or listed; the true recipe at 0.999 or more, 0.9 or less with one left out.
@@ -22,11 +24,7 @@ import subprocess
 import sys
 import tempfile
 
-import yaml
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-from mergekit.config import MergeConfiguration  # noqa: E402
-from mergekit.merge import MergeOptions, run_merge  # noqa: E402
+from lineage_merges import Merges
 
 WEIGHTS = [0.45, 0.3, 0.35, 0.2]
 # name: (method, weights scale, parameters of each source, of the whole, exact coefficients?)
@@ -41,14 +39,27 @@ METHODS = {
     "ties": ("ties", False, {"density": 0.6}, {"normalize": False}, False),
     "ties normalized": ("ties", True, {"density": 0.4}, {"normalize": True}, False),
     "breadcrumbs": ("breadcrumbs", False, {"density": 0.7}, {}, False),
+    "breadcrumbs_ties": ("breadcrumbs_ties", False, {"density": 0.7}, {}, False),
     "sce": ("sce", None, {}, {"select_topk": 0.5}, False),
     "dare_linear": ("dare_linear", False, {"density": 0.5}, {}, False),
+    "nuslerp": ("nuslerp", True, {}, {}, False),
+    "nuslerp from the base": ("nuslerp", True, {}, {}, False),
+    "multislerp from the base": ("multislerp", True, {}, {}, False),
+    "nearswap": ("nearswap", None, {}, {"t": 0.0005}, False),
+    "arcee_fusion": ("arcee_fusion", None, {}, {}, False),
+    "ram": ("ram", None, {}, {}, False),
+    "ramplus_tl": ("ramplus_tl", None, {}, {}, False),
+    "dare_linear": ("dare_linear", False, {"density": 0.5}, {}, False),
+    "dare_ties": ("dare_ties", False, {"density": 0.5}, {}, False),
     "della_linear": ("della_linear", False, {"density": 0.5}, {}, False),
+    "della": ("della", False, {"density": 0.5}, {}, False),
 }
 SHORT = ("linear", "task_arithmetic", "task_arithmetic bf16", "slerp", "ties", "dare_linear")
-NO_BASE = ("linear", "multislerp", "karcher")
-CHANCE = ("dare_linear", "della_linear")
-PAIRS = ("slerp",)
+NO_BASE = ("linear", "multislerp", "karcher", "nuslerp")
+CHANCE = ("dare_linear", "dare_ties", "della_linear", "della")
+PAIRS = ("slerp", "nuslerp", "nuslerp from the base", "nearswap", "arcee_fusion")
+# The base of these is the first source, which "models" need not name again.
+INTO_FIRST = ("nearswap", "arcee_fusion")
 # Recipes that depend on the layer, of k sources.
 DEPTH = {
     "stack": (2, 3), "stack repeated": (1, 2), "stack in place": (2, 4),
@@ -76,7 +87,10 @@ def recipe(name, family, sources):
     if method == "slerp":
         out["base_model"] = sources[0]
         weights = [1 - whole["t"], whole["t"]]
-    elif method not in NO_BASE:
+    elif method in INTO_FIRST:
+        out["base_model"] = sources[0]
+        out["models"] = models[1:]
+    elif name not in NO_BASE:
         out["base_model"] = os.path.join(family, "base")
     if whole:
         out["parameters"] = whole
@@ -135,29 +149,6 @@ def gradient(name, family, sources, n):
     return out, [[over(a, n, l) for a in lists] for l in range(n)]
 
 
-def merge(config, suspect, family):
-    """mergekit 0.1.5 stops at config.json when the number of layers changed, with the weights written."""
-    try:
-        run_merge(MergeConfiguration.model_validate(config), suspect,
-                  options=MergeOptions(quiet=True, random_seed=17, write_model_card=False))
-    except Exception:
-        if not glob.glob(os.path.join(suspect, "*.safetensors")):
-            raise
-    if not os.path.exists(os.path.join(suspect, "config.json")):
-        with open(os.path.join(family, "base", "config.json")) as f:
-            written = json.load(f)
-        written["num_hidden_layers"] = sum(b - a for s in config["slices"] for x in s["sources"]
-                                           for a, b in [x["layer_range"]])
-        if "layer_types" in written:
-            written["layer_types"] = written["layer_types"][:1] * written["num_hidden_layers"]
-        with open(os.path.join(suspect, "config.json"), "w") as f:
-            json.dump(written, f)
-    file = suspect + ".yml"
-    with open(file, "w") as f:
-        yaml.safe_dump(config, f, sort_keys=False)
-    return file
-
-
 def replays(build, suspect, base, candidates, file):
     true = lineage(build, "replay", suspect, "--recipe", file)
     return {
@@ -166,12 +157,16 @@ def replays(build, suspect, base, candidates, file):
     }
 
 
-def run_depth(build, family, work, name, k, tunes):
+def depth_recipe(name, family, sources):
+    n = layers_of(family)
+    return stack(name, sources, n) if name.startswith("stack") else gradient(name, family, sources, n)
+
+
+def run_depth(build, family, merges, name, k, tunes):
     sources, n = tunes[:k], layers_of(family)
-    suspect = os.path.join(work, f"{name}-{k}".replace(" ", "-"))
     is_stack = name.startswith("stack")
-    config, wanted = stack(name, sources, n) if is_stack else gradient(name, family, sources, n)
-    file = merge(config, suspect, family)
+    config, wanted = depth_recipe(name, family, sources)
+    suspect, file = merges.merge(config)
     base = ["--base", os.path.join(family, "base")]
     candidates = [a for t in tunes for a in ("--candidate", t)]
     found = lineage(build, "decompose", suspect, *base, *candidates)
@@ -203,11 +198,10 @@ def lineage(build, *arguments):
     return json.loads(done.stdout)
 
 
-def run(build, family, work, name, k, tunes):
+def run(build, family, merges, name, k, tunes):
     sources = tunes[:k]
     config, weights = recipe(name, family, sources)
-    suspect = os.path.join(work, f"{name}-{k}".replace(" ", "-"))
-    file = merge(config, suspect, family)
+    suspect, file = merges.merge(config)
     base = ["--base", os.path.join(family, "base")]
     candidates = [a for t in tunes for a in ("--candidate", t)]
     found = lineage(build, "decompose", suspect, *base, *candidates)
@@ -220,14 +214,10 @@ def run(build, family, work, name, k, tunes):
         "off": max(abs(shares[s] - w) for s, w in zip(sources, weights)) if exact else None,
         "verdict": found["method"]["best"],
         "method": method == found["method"]["best"] or method in found["method"]["not_excluded"],
-        "inferred": lineage(build, "replay", suspect, *base, *candidates).get("match", 0),
     }
-    if method not in CHANCE:
-        true = lineage(build, "replay", suspect, "--recipe", file)
-        row["true"] = true["match"]
-        row["without"] = max(c["match"] for c in true["match_controls"])
-        row["arithmetic"] = true["arithmetic"]
-    return row
+    if method in CHANCE:
+        return row | {"inferred": lineage(build, "replay", suspect, *base, *candidates).get("match", 0)}
+    return row | replays(build, suspect, base, candidates, file)
 
 
 def misses(row):
@@ -245,31 +235,52 @@ def misses(row):
     return out
 
 
+def rows(args, tunes):
+    for name in (*SHORT, *DEPTH_SHORT) if args.short else (*METHODS, *DEPTH):
+        most = 2 if args.short or name in PAIRS else min(4, len(tunes))
+        for k in [k for k in DEPTH[name] if k <= most] if name in DEPTH else range(2, most + 1):
+            if not args.only or args.only == name:
+                yield name, k
+
+
+def look(args, family, merges, tunes):
+    """Each row told; how many miss something."""
+    failed = 0
+    print("merge | k | sources | off | verdict | inferred recipe | true recipe | one left out | misses")
+    for name, k in rows(args, tunes):
+        row = (run_depth if name in DEPTH else run)(args.build, family, merges, name, k, tunes)
+        bad = misses(row)
+        failed += bool(bad)
+        number = lambda key, form="{:.4f}": form.format(row[key]) if row.get(key) is not None else "-"
+        print(name, k, "right" if row["sources"] else "WRONG", number("off", "{:.5f}"),
+              row["verdict"], number("inferred"), number("true"), number("without"),
+              ", ".join(bad) or "none", sep=" | ", flush=True)
+    print(f"{failed} merges miss something")
+    return failed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("family")
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--only")
+    parser.add_argument("--merges")
+    parser.add_argument("--make", action="store_true")
     args = parser.parse_args()
+    if args.make and not args.merges:
+        parser.error("--make needs --merges FOLDER")
     family = os.path.abspath(args.family)
     tunes = sorted(glob.glob(os.path.join(family, "expert-*")) + glob.glob(os.path.join(family, "sibling-*")))
     failed = 0
-    print("merge | k | sources | off | verdict | inferred recipe | true recipe | one left out | misses")
     with tempfile.TemporaryDirectory() as work:
-        for name in (*SHORT, *DEPTH_SHORT) if args.short else (*METHODS, *DEPTH):
-            most = 2 if args.short or name in PAIRS else min(4, len(tunes))
-            for k in [k for k in DEPTH[name] if k <= most] if name in DEPTH else range(2, most + 1):
-                if args.only and args.only != name:
-                    continue
-                row = (run_depth if name in DEPTH else run)(args.build, family, work, name, k, tunes)
-                bad = misses(row)
-                failed += bool(bad)
-                number = lambda key, form="{:.4f}": form.format(row[key]) if row.get(key) is not None else "-"
-                print(name, k, "right" if row["sources"] else "WRONG", number("off", "{:.5f}"),
-                      row["verdict"], number("inferred"), number("true"), number("without"),
-                      ", ".join(bad) or "none", sep=" | ", flush=True)
-    print(f"{failed} merges miss something")
+        merges = Merges(args.merges or work, family)
+        if args.make:
+            for name, k in rows(args, tunes):
+                merges.merge((depth_recipe if name in DEPTH else recipe)(name, family, tunes[:k])[0])
+        else:
+            failed = look(args, family, merges, tunes)
+        print(merges.told())
     return 1 if failed else 0
 
 

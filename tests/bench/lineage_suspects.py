@@ -3,14 +3,17 @@
 """Suspects that no test holds, as an auditor meets them.
 
     .venv/bin/python tests/bench/lineage_suspects.py BUILD FAMILY [--only NAME] [--keep FOLDER]
+                                                     [--merges FOLDER [--make]]
 
-FAMILY is as for lineage_grid.py. Merges by mergekit with numbers and options that the grid
+FAMILY, and FOLDER of --merges, are as for lineage_grid.py; --keep has the answers. Merges
+by mergekit with numbers and options that the grid
 does not have, merges of merges, what happens to a merge afterwards, sources that are not
 among the candidates, candidates that are near twins. For each: are exactly the sources
 included (of those that are given), how far are the shares off where a sum says them, is the
 method right or listed, and where something is missing, is the answer one in part?
 """
 import argparse
+import glob
 import json
 import os
 import shutil
@@ -18,13 +21,7 @@ import subprocess
 import sys
 import tempfile
 
-import torch
-import yaml
-from safetensors.torch import load_file, save_file
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-from mergekit.config import MergeConfiguration  # noqa: E402
-from mergekit.merge import MergeOptions, run_merge  # noqa: E402
+from lineage_merges import Merges
 
 ALL = ("rev", "caesar", "sort", "swap", "rev-v2", "rev-s2", "dup")
 FOLDERS = {"rev-s2": "sibling-rev-s2", "dup": "sibling-dup"}
@@ -34,9 +31,8 @@ FAR_TIMES = 12
 
 
 class Bench:
-    def __init__(self, build, family, work):
-        self.build, self.family, self.work = build, os.path.abspath(family), work
-        self.n = 0
+    def __init__(self, build, family, merges):
+        self.build, self.family, self.merges = build, os.path.abspath(family), merges
 
     def path(self, name):
         if name.startswith("/"):
@@ -47,8 +43,6 @@ class Bench:
 
     def merge(self, method, sources, whole=None, base="base", dtype="float32", out="bfloat16", seed=7):
         """sources: {name: parameters}"""
-        self.n += 1
-        folder = os.path.join(self.work, f"merge-{self.n}")
         config = {"merge_method": method, "dtype": dtype, "out_dtype": out,
                   "models": [{"model": self.path(n), "parameters": p} if p else {"model": self.path(n)}
                              for n, p in sources.items()]}
@@ -56,40 +50,23 @@ class Bench:
             config["base_model"] = self.path(base)
         if whole:
             config["parameters"] = whole
-        run_merge(MergeConfiguration.model_validate(config), folder,
-                  options=MergeOptions(quiet=True, random_seed=seed, write_model_card=False))
-        return folder
+        return self.merges.merge(config, seed)[0]
 
-    def change(self, folder, how):
-        """A copy with each matrix changed; how(name, float tensor, base, generator)."""
-        self.n += 1
-        out = os.path.join(self.work, f"changed-{self.n}")
-        os.makedirs(out)
-        base = load_file(os.path.join(self.path("base"), "model.safetensors"))
-        tensors = {}
-        for file in sorted(os.listdir(folder)):
-            if file.endswith(".safetensors"):
-                tensors |= load_file(os.path.join(folder, file))
-        g = torch.Generator().manual_seed(self.n)
-        new = {k: how(k, v.float(), base[k].float(), g).to(v.dtype).contiguous() for k, v in tensors.items()}
-        save_file(new, os.path.join(out, "model.safetensors"), {"format": "pt"})
-        with open(os.path.join(self.path("base"), "config.json")) as f, \
-                open(os.path.join(out, "config.json"), "w") as to:
-            to.write(f.read())
+    def change(self, folder, kind, part):
+        """A copy with each matrix changed, by CHANGES[kind]."""
+        out = os.path.join(self.merges.folder, f"{kind}-{part}-{os.path.basename(folder)}")
+        if not os.path.exists(out):
+            import torch
+            g = torch.Generator().manual_seed(17)
+            write(out, self.path("base"), weights(folder), weights(self.path("base")),
+                  lambda v, base: CHANGES[kind](v, base, part, g))
         return out
 
     def far(self, name):
         near = self.path(name.removeprefix("far-"))
-        out = os.path.join(self.work, "far", os.path.basename(near))
+        out = os.path.join(self.merges.folder, "far", os.path.basename(near))
         if not os.path.exists(out):
-            os.makedirs(out)
-            base = load_file(os.path.join(self.path("base"), "model.safetensors"))
-            tensors = load_file(os.path.join(near, "model.safetensors"))
-            save_file({k: (base[k].float() + FAR_TIMES * (v.float() - base[k].float())).to(v.dtype).contiguous()
-                       for k, v in tensors.items()}, os.path.join(out, "model.safetensors"), {"format": "pt"})
-            for file in os.listdir(near):
-                if file.endswith(".json"):
-                    shutil.copy(os.path.join(near, file), out)
+            write(out, near, weights(near), weights(self.path("base")), lambda v, base: base + FAR_TIMES * (v - base))
         return out
 
     def decompose(self, suspect, candidates):
@@ -105,21 +82,40 @@ def w(value, **more):
     return {"weight": value, **more}
 
 
-def noise(part):
-    def how(name, v, base, g):
-        return v + torch.randn(v.shape, generator=g) * part * (v - base).pow(2).mean().sqrt()
-    return how
+def weights(folder):
+    from safetensors.torch import load_file
+    return {k: v for file in sorted(glob.glob(os.path.join(folder, "*.safetensors"))) for k, v in load_file(file).items()}
 
 
-def trained(part):
+def write(out, like, tensors, base, how):
+    """A folder of changed tensors, with what else lies in "like"; how(float tensor, base's)."""
+    from safetensors.torch import save_file
+    part = out + ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    os.makedirs(part)
+    save_file({k: how(v.float(), base[k].float()).to(v.dtype).contiguous() for k, v in tensors.items()},
+              os.path.join(part, "model.safetensors"), {"format": "pt"})
+    for file in glob.glob(os.path.join(like, "*.json")):
+        shutil.copy(file, part)
+    os.rename(part, out)
+
+
+def noise(v, base, part, g):
+    import torch
+    return v + torch.randn(v.shape, generator=g) * part * (v - base).pow(2).mean().sqrt()
+
+
+def trained(v, base, part, g):
     """As further training does: a few directions in each matrix, and some of all."""
-    def how(name, v, base, g):
-        if v.ndim < 2:
-            return v
-        low = torch.randn(v.shape[0], 4, generator=g) @ torch.randn(4, v.shape[1], generator=g)
-        step = low / low.pow(2).mean().sqrt() + 0.5 * torch.randn(v.shape, generator=g)
-        return v + part * step * (v - base).pow(2).mean().sqrt()
-    return how
+    import torch
+    if v.ndim < 2:
+        return v
+    low = torch.randn(v.shape[0], 4, generator=g) @ torch.randn(4, v.shape[1], generator=g)
+    step = low / low.pow(2).mean().sqrt() + 0.5 * torch.randn(v.shape, generator=g)
+    return v + part * step * (v - base).pow(2).mean().sqrt()
+
+
+CHANGES = {"noise": noise, "trained": trained}
 
 
 # name: (suspect, {source: share or None}, methods that are right, candidates, is something missing, bound)
@@ -154,7 +150,7 @@ case("a twin taken away", {"rev": 1.2, "rev-s2": -0.3}, ("task_arithmetic",))(
 case("linear beyond a model", {"rev": 1.3, "swap": -0.3}, ("linear", "task_arithmetic"))(
     lambda b: b.merge("linear", {"rev": w(1.3), "swap": w(-0.3)}, base=None))
 case("a negative weight and noise", {"caesar": 0.7, "swap": -0.4}, ("blend", "unclear"))(
-    lambda b: b.change(b.merge("task_arithmetic", {"caesar": w(0.7), "swap": w(-0.4)}), noise(0.05)))
+    lambda b: b.change(b.merge("task_arithmetic", {"caesar": w(0.7), "swap": w(-0.4)}), "noise", 0.05))
 case("a negative weight, elements dropped", {"caesar": 0.7, "swap": -0.4}, ("dare_linear",), off=0.02)(
     lambda b: b.merge("dare_linear", {"caesar": w(0.7, density=0.6), "swap": w(-0.4, density=0.6)}))
 case("a negative weight in ties", {"caesar": None, "swap": None}, ("ties",))(
@@ -249,10 +245,10 @@ case("a merge of a TIES merge", {"rev": None, "sort": None, "swap": 0.5}, ("blen
     lambda b: b.merge("linear", {b.merge("ties", {"rev": w(0.6, density=0.6), "sort": w(0.5, density=0.6)}, {"normalize": False}): w(0.5),
                                  "swap": w(0.5)}, base=None))
 case("noise of a twentieth", {"rev": 0.5, "sort": 0.3}, ("blend",))(
-    lambda b: b.change(b.merge("task_arithmetic", {"rev": w(0.5), "sort": w(0.3)}), noise(0.05)))
-case("one source and noise", {"dup": 1}, ("blend", "linear", "unclear"))(lambda b: b.change(b.path("dup"), noise(0.1)))
+    lambda b: b.change(b.merge("task_arithmetic", {"rev": w(0.5), "sort": w(0.3)}), "noise", 0.05))
+case("one source and noise", {"dup": 1}, ("blend", "linear", "unclear"))(lambda b: b.change(b.path("dup"), "noise", 0.1))
 case("a merge that was trained on", {"rev": 0.5, "sort": 0.3}, ("blend", "lora", "unclear"), unknown=True, off=0.02)(
-    lambda b: b.change(b.merge("task_arithmetic", {"rev": w(0.5), "sort": w(0.3)}), trained(0.4)))
+    lambda b: b.change(b.merge("task_arithmetic", {"rev": w(0.5), "sort": w(0.3)}), "trained", 0.4))
 case("a source that is not among the candidates", {"rev": None}, ("blend", "unclear", "none"), ("rev", "caesar", "swap"), True)(
     lambda b: b.merge("task_arithmetic", {"rev": w(0.4), "dup": w(0.5)}))
 case("no source is among the candidates", {}, ("none", "blend", "unclear"), ("rev", "caesar", "swap"), True)(
@@ -291,35 +287,51 @@ def judge(found, shares, methods, candidates, unknown, off):
     return out, included
 
 
+def look(args, bench):
+    """Each suspect told; how many are amiss."""
+    failed = n = 0
+    print("suspect | method | unexplained | match | included | amiss")
+    for name, (make, shares, methods, candidates, unknown, off) in CASES.items():
+        if args.only and args.only not in name:
+            continue
+        suspect = make(bench)
+        found = bench.decompose(suspect, candidates)
+        amiss, included = judge(found, shares, methods, candidates, unknown, off)
+        n += 1
+        failed += bool(amiss)
+        method = found.get("method", {})
+        print(name, method.get("best"), f"{found.get('unexplained', -1):.4f}", f"{method.get('match', 0):.4f}",
+              " ".join(f"{k} {v:.3f}" for k, v in included.items()) or "none", ", ".join(amiss) or "nothing",
+              sep=" | ", flush=True)
+        if args.keep:
+            os.makedirs(args.keep, exist_ok=True)
+            with open(os.path.join(args.keep, name.replace(" ", "-") + ".json"), "w") as f:
+                json.dump({"suspect": suspect, "candidates": candidates, "found": found}, f)
+    print(f"{failed} of {n} are amiss")
+    return failed
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("family")
     parser.add_argument("--only")
     parser.add_argument("--keep")
+    parser.add_argument("--merges")
+    parser.add_argument("--make", action="store_true")
     args = parser.parse_args()
+    if args.make and not args.merges:
+        parser.error("--make needs --merges FOLDER")
     failed = 0
-    print("suspect | method | unexplained | match | included | amiss")
     with tempfile.TemporaryDirectory() as work:
-        if args.keep:
-            work = args.keep
-            os.makedirs(work, exist_ok=True)
-        bench = Bench(args.build, args.family, work)
-        for name, (make, shares, methods, candidates, unknown, off) in CASES.items():
-            if args.only and args.only not in name:
-                continue
-            suspect = make(bench)
-            found = bench.decompose(suspect, candidates)
-            amiss, included = judge(found, shares, methods, candidates, unknown, off)
-            failed += bool(amiss)
-            method = found.get("method", {})
-            print(name, method.get("best"), f"{found.get('unexplained', -1):.4f}", f"{method.get('match', 0):.4f}",
-                  " ".join(f"{k} {v:.3f}" for k, v in included.items()) or "none", ", ".join(amiss) or "nothing",
-                  sep=" | ", flush=True)
-            if args.keep:
-                with open(os.path.join(work, name.replace(" ", "-") + ".json"), "w") as f:
-                    json.dump({"suspect": suspect, "candidates": candidates, "found": found}, f)
-    print(f"{failed} of {len(CASES)} are amiss")
+        merges = Merges(args.merges or work, args.family)
+        bench = Bench(args.build, args.family, merges)
+        if args.make:
+            for make, *_ in CASES.values():
+                make(bench)
+        else:
+            failed = look(args, bench)
+        print(merges.told())
     return 1 if failed else 0
 
 
