@@ -367,6 +367,19 @@ static void packed_weights_are_refused_with_their_kind(void **state)
         {"{" TENSOR("w.weight.absmax", "F32", "8", "0", "32") "}", "bitsandbytes"},
         {"{" TENSOR("w.weight", "U8", "32,1", "0", "32") "}", "four-bit bytes"},
         {"{" TENSOR("w_blocks", "U8", "2,2,8", "0", "32") "}", "MXFP4"},
+        {"{" TENSOR("w.q_weight", "I32", "2,4", "0", "32") "}", "EXL2"},
+        {"{" TENSOR("w.trellis", "I16", "2,4,2", "0", "32") "}", "EXL3"},
+        {"{" TENSOR("w.W_q", "U8", "4,8", "0", "32") "}", "HQQ"},
+        {"{" TENSOR("w.codebooks", "F16", "1,2,1,8", "0", "32") "}", "AQLM"},
+        {"{" TENSOR("w.centroids.weight", "F16", "2,8", "0", "32") "}", "VPTQ"},
+        {"{" TENSOR("w.Qidxs", "I16", "4,4", "0", "32") "}", "QuIP#"},
+        {"{" TENSOR("w.weight._data", "I8", "4,8", "0", "32") "}", "quanto"},
+        {"{" TENSOR("w.weight._data._data", "U8", "4,8", "0", "32") "}", "quanto"},
+        {"{" TENSOR("w._weight_qdata", "I8", "4,8", "0", "32") "}", "torchao"},
+        {"{" TENSOR("w.weight", "I8", "4,4", "0",
+                    "16") "," TENSOR("w.weight_scales", "F16", "8", "16", "32") "}",
+         "EETQ"},
+        {"{" TENSOR("w.dense_weights", "I32", "2,4", "0", "32") "}", "SpQR"},
     };
     static const uint8_t zeros[32];
     struct room r;
@@ -380,6 +393,28 @@ static void packed_weights_are_refused_with_their_kind(void **state)
         FAILS(open_it(&r, &err), WW_E_QUANTISED);
         assert_non_null(strstr(err.text, cases[i].words));
     }
+    end(&r);
+}
+
+/* Names that nobody has thought of, of a method that config.json tells. */
+static void a_method_is_refused_by_the_word_of_its_config(void **state)
+{
+    static const char integers[] = "{" TENSOR("w.weights", "I32", "2,4", "0", "32") "}";
+    static const char floats[] = "{" TENSOR("w.weight", "F32", "2,4", "0", "32") "}";
+    static const char config[] = "{\"quantization_config\":{\"quant_method\":\"higgs\"}}";
+    static const uint8_t zeros[32];
+    struct ww_error err = {0};
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    put_weights(r.suspect, "model.safetensors", integers, zeros, sizeof(zeros));
+    OK(open_it(&r, &err));
+    put(r.suspect, "config.json", config, strlen(config));
+    FAILS(open_it(&r, &err), WW_E_QUANTISED);
+    assert_non_null(strstr(err.text, "by config higgs"));
+    put_weights(r.suspect, "model.safetensors", floats, zeros, sizeof(zeros));
+    OK(open_it(&r, &err));
     end(&r);
 }
 
@@ -537,6 +572,7 @@ int main(void)
         cmocka_unit_test(zero_points_are_taken_off),
         cmocka_unit_test(scales_of_activations_are_no_weights),
         cmocka_unit_test(packed_weights_are_refused_with_their_kind),
+        cmocka_unit_test(a_method_is_refused_by_the_word_of_its_config),
         cmocka_unit_test(adapters_are_taken_with_their_base),
         cmocka_unit_test(adapters_that_do_not_fit_are_refused),
         cmocka_unit_test(gguf_files_and_folders_of_one_are_opened),
