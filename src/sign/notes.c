@@ -20,10 +20,6 @@ enum ww_err ww_notes_add(struct ww_notes *notes, struct ww_error *err, const cha
     char text[NOTE_BYTES];
     va_list args;
 
-    if (notes->list.n >= NOTES_MAX) {
-        notes->n_dropped++;
-        return WW_OK;
-    }
     va_start(args, fmt);
     int n = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
@@ -36,6 +32,13 @@ enum ww_err ww_notes_add(struct ww_notes *notes, struct ww_error *err, const cha
             text[len] = '\0';
             break;
         }
+    }
+    if (ww_strlist_has(&notes->list, text)) {
+        return WW_OK;
+    }
+    if (notes->list.n >= NOTES_MAX) {
+        notes->n_dropped++;
+        return WW_OK;
     }
     return ww_strlist_add(&notes->list, text, err);
 }

@@ -5,7 +5,7 @@
 
 #include "util/str.h"
 
-/** All-zero is empty. Beyond a limit notes are counted and not kept. */
+/** All-zero is empty. A sentence is kept once; beyond a limit they are counted alone. */
 struct ww_notes {
     struct ww_strlist list;
     size_t n_dropped;
