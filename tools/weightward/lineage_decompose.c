@@ -168,6 +168,10 @@ static void tell(const struct ww_decompose_report *report, const char *suspect,
     for (size_t i = 0; report->not_excluded[i]; i++) {
         printf("%s%s", i ? ", " : "; not excluded: ", report->not_excluded[i]);
     }
+    if (report->recipe) {
+        printf("; the best recipe gives %.4f of the bits of a sample",
+               report->method_match);
+    }
     printf("\nexplained: %.4f of the difference, %.4f at most after rounding; %.4f of "
            "the moved weights come out bit for bit\n",
            report->r2, report->r2_ceiling, report->replay);

@@ -133,7 +133,8 @@ int cli_run_options(const struct cli_common *common, struct ww_run_options *run)
         return CLI_USAGE;
     }
     if (common->threads < 0 || common->threads > 256 || common->memory_mib < 0) {
-        fprintf(stderr, "weightward: --threads takes 1 to 256, --memory a number of MiB\n");
+        fprintf(stderr, "weightward: --threads takes 1 to 256, or 0 for one for each CPU; "
+                        "--memory takes a number of MiB\n");
         return CLI_USAGE;
     }
     bool show = always || (!never && !common->quiet && isatty(STDERR_FILENO));
