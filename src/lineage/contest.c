@@ -311,6 +311,20 @@ static enum ww_err try_sums(struct ww_contesting *c, struct ww_error *err)
     return rc ? rc : ww_contest_enter(c, &s, err);
 }
 
+/* Without a base it is SLERP, whose bits it has to have to be listed. */
+static enum ww_err try_nuslerp(struct ww_contesting *c, const struct ww_sketch *slerp,
+                               struct ww_error *err)
+{
+    struct ww_sketch s = c->sketch;
+
+    s.method = "nuslerp";
+    s.base = NULL;
+    s.weighted = true;
+    s.weights[0] = 1 - slerp->value;
+    s.weights[1] = slerp->value;
+    return ww_contest_enter(c, &s, err);
+}
+
 /* From one model to another; the weights of a spherical path sum to one or more. */
 static enum ww_err try_paths(struct ww_contesting *c, struct ww_error *err)
 {
@@ -325,6 +339,9 @@ static enum ww_err try_paths(struct ww_contesting *c, struct ww_error *err)
         s.value =
             ww_sketch_shortest(ww_arc_number(shares[0], shares[1]), WW_CONTEST_REACH);
         rc = ww_contest_enter(c, &s, err);
+        if (!rc && c->matches[c->n_tried - 1] >= WW_CONTEST_AGREED) {
+            rc = try_nuslerp(c, &s, err);
+        }
     } else if (c->ask->n == 1 && shares[0] < 1) {
         s.value = ww_sketch_shortest(shares[0], WW_CONTEST_REACH);
         rc = ww_contest_enter(c, &s, err);

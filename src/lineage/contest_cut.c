@@ -239,14 +239,16 @@ enum ww_err ww_contest_selections(struct ww_contesting *c, struct ww_error *err)
 {
     struct ww_sketch s = c->sketch;
     struct ww_trial best = {0};
-    double match = 0;
-    enum ww_err rc = try_cut(c, "ties", &match, err);
+    double ties = 0;
+    double crumbs = 0;
+    enum ww_err rc = try_cut(c, "ties", &ties, err);
 
     if (!rc && c->out->match < WW_CONTEST_SETTLED) {
-        rc = try_cut(c, "breadcrumbs", &match, err);
+        rc = try_cut(c, "breadcrumbs", &crumbs, err);
     }
-    if (!rc && match > SPREAD && c->out->match < WW_CONTEST_SETTLED) {
-        rc = try_cut(c, "breadcrumbs_ties", &match, err);
+    /* But for the few longest, which it drops, it is TIES. */
+    if (!rc && fmax(ties, crumbs) > SPREAD && c->out->match < WW_CONTEST_AGREED) {
+        rc = try_cut(c, "breadcrumbs_ties", &crumbs, err);
     }
     s.method = "sce";
     if (!rc && c->out->match < WW_CONTEST_SETTLED && c->ask->n >= 2) {

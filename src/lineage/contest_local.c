@@ -14,6 +14,7 @@
 
 #define LOOK ((uint64_t)1 << 17) /* elements that numbers are searched on */
 #define ROUNDS 12
+#define TURNS 2       /* of looks at weights that sum to 1 */
 #define SCALED 0.005  /* by which a scale differs from 1 */
 #define WORTH 0.1     /* match from which a number is searched */
 #define NEARSWAP 1e-5 /* the smallest threshold that is tried, */
@@ -182,23 +183,42 @@ static enum ww_err try_nuslerp(struct ww_contesting *c, struct ww_error *err)
     return find_number(c, &n, "nuslerp", err);
 }
 
-/* Directions of differences, weighted: a share is a weight over a length. */
+/* Weights that sum to 1, in short decimals; false when there are none. */
+static bool even_out(struct ww_sketch *s, double reach)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < s->n; i++) {
+        sum += s->weights[i];
+    }
+    for (size_t i = 0; i < s->n && sum > 0; i++) {
+        s->weights[i] = ww_sketch_shortest(s->weights[i] / sum, reach);
+    }
+    return sum > 0;
+}
+
+/* Directions of differences, weighted: a share is a weight over a length. Weights count
+ * beside their sum alone, so a search may end beside the ones that somebody wrote: what
+ * it found is made to sum to 1, and searched around once more. */
 static enum ww_err try_multislerp(struct ww_contesting *c, struct ww_error *err)
 {
     const struct ww_contest_ask *ask = c->ask;
     struct ww_sketch s = c->sketch;
-    double sum = 0;
+    double reach = 4 * WW_CONTEST_REACH;
+    enum ww_err rc = WW_OK;
 
     s.method = "multislerp";
     s.weighted = true;
     for (size_t i = 0; i < ask->n; i++) {
-        sum += ask->shares[i] * ask->lengths[i];
+        s.weights[i] = ask->shares[i] * ask->lengths[i];
     }
-    for (size_t i = 0; i < ask->n && sum > 0; i++) {
-        s.weights[i] = ww_sketch_shortest(ask->shares[i] * ask->lengths[i] / sum,
-                                          4 * WW_CONTEST_REACH);
+    for (unsigned turn = 0;
+         turn < TURNS && !rc && c->out->match < WW_CONTEST_AGREED && even_out(&s, reach);
+         turn++) {
+        reach = WW_CONTEST_REACH;
+        rc = find_weights(c, &s, err);
     }
-    return sum > 0 ? find_weights(c, &s, err) : WW_OK;
+    return rc;
 }
 
 static bool all_above(const struct ww_contest_ask *ask, double least)

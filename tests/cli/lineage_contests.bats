@@ -16,6 +16,21 @@ load recipes
            (.method.recipe | test("density: 0.3") and test("density: 0.6"))' answer
 }
 
+@test "breadcrumbs with elected signs are told from TIES" {
+    merged breadcrumbs_ties 0.6 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "breadcrumbs_ties" and .method.match > 0.999' answer
+}
+
+@test "weights that count beside their sum alone are found as they were written" {
+    recipe multislerp 0.6 0.4 | sed 's/, density: 0.6//' >recipe.yml
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" -q >said
+    grep -q '^method: multislerp; the best recipe gives 1.0000 of the bits of a sample' said
+}
+
 @test "sources of SCE are found by the bits where a sum does not show them" {
     merged dare_linear 0.8 -0.8
     mv suspect third

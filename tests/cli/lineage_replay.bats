@@ -52,6 +52,9 @@ EOF
     "$WW" merge recipe.yml suspect -q
     infer --json >answer
     jq -e '.supports and .method == "slerp" and (.recipe | test("t: 0.3"))' answer
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q |
+        jq -e '.method.best == "slerp" and (.method.not_excluded | index("nuslerp"))'
 }
 
 @test "replays are the same for any number of threads" {
