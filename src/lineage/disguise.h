@@ -21,6 +21,7 @@ struct ww_disguise {
      * many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                         double *values, double *steps, struct ww_error *err);
+    bool exact; /* what is read was not rounded beyond the dtype's grid: an adapter */
     /* Between which numbers each value was before it was rounded to its block; infinite
      * where that has an end. As read; NULL: half a step to either side, roughly. */
     enum ww_err (*cells)(void *payload, uint32_t tensor, uint64_t first, size_t n,

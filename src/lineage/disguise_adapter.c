@@ -175,6 +175,7 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
     out->payload = s;
     out->free = free_adapter;
     out->read = read_adapter;
+    out->exact = true;
     out->unchanged = unchanged;
     s->changes = ww_calloc(base->n_tensors, sizeof(*s->changes));
     out->undone = ww_strdup("an adapter, taken with its base");

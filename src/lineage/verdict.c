@@ -328,7 +328,8 @@ static enum ww_err find_adapter(const struct ww_verdict_ask *v,
     struct ww_directions_ask ask = {v->family, shares, NULL, v->fitted, &v->options->run};
     enum ww_err rc = WW_OK;
 
-    if (v->family->disguise.read || r->unexplained <= 1 - AT_CEILING) {
+    if ((v->family->disguise.read && !v->family->disguise.exact) ||
+        r->unexplained <= 1 - AT_CEILING) {
         return WW_OK;
     }
     rc = ww_directions_find(&ask, r, err);
@@ -363,8 +364,8 @@ static bool is_whole(const struct ww_subsets *parts)
 static bool lacks(const struct ww_subsets *parts)
 {
     return parts->strayed > WW_SUBSETS_STRAYED ||
-           (parts->told && (parts->explained < WW_SUBSETS_LACKS ||
-                            parts->left > WW_LINEAGE_ELSEWHERE));
+           (parts->told &&
+            (parts->explained < WW_SUBSETS_LACKS || parts->left > WW_LINEAGE_ELSEWHERE));
 }
 
 /* Do the bits name a method? Most of them do where a number is a little off, unless the

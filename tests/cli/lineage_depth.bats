@@ -176,6 +176,11 @@ YML
             (.ranks | all(.rank <= 5)) and .sources[0].included == ($of != "base")' answer
         rm -r suspect
     done
+    # As it is, it is as little of them.
+    "$WW" lineage decompose adapter --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "lora" and (.ranks | all(.rank == 4)) and (.incomplete | not) and
+           (.sources | all(.included | not))' answer
 }
 
 @test "a full fine-tune is not called an adapter" {
