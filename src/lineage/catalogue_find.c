@@ -13,6 +13,8 @@
 #include "util/str.h"
 #include "weightward/lineage.h"
 
+#define BITS_AGREE 0.99
+
 struct find {
     const struct ww_find_options *options;
     const char *suspect;
@@ -38,35 +40,83 @@ static bool at_hand(const struct ww_store_member *m)
     return same;
 }
 
-/* How much of a decoded suspect's difference is rounding is not known to its sketch, and
- * may be most of it. The files tell what is left unexplained beyond that. */
-static void take_unexplained(struct ww_lookup *s, const struct ww_decompose_report *found)
+/* Do the files settle who went in? Hardly anything is left for somebody else, or a recipe
+ * of the picks gives the bits. */
+static bool is_settled(const struct ww_decompose_report *found)
 {
-    s->report->unexplained = found->unexplained;
-    s->report->by_files = true;
-    for (size_t i = 0; i < found->n_sources; i++) {
+    return found->unexplained <= WW_LINEAGE_ELSEWHERE ||
+           found->method_match >= BITS_AGREE;
+}
+
+/* Of what siblings share a sketch knows little, and of rounding nothing. */
+static void take_kinds(struct ww_lookup *s, const struct ww_decompose_report *found)
+{
+    const bool settled = is_settled(found);
+
+    for (size_t i = 0; i < s->pursuit.n; i++) {
         struct ww_find_match *m = &s->report->matches[s->first + i];
-        if (found->sources[i].included && s->apart[i] &&
-            found->unexplained <= WW_MATES_EXPLAINED) {
+        const bool apart =
+            s->print->decoded && s->apart[i] && found->unexplained <= WW_MATES_EXPLAINED;
+        if (found->sources[i].note) {
+            continue;
+        }
+        if (found->sources[i].included && (settled || apart)) {
             m->kind = "source";
+        } else if (!found->sources[i].included && settled) {
+            m->kind = "similar";
         }
     }
 }
 
-static void take_confirmed(struct ww_lookup *s, const struct ww_decompose_report *found)
+static void take_share(struct ww_find_match *m, const struct ww_lineage_source *from)
 {
-    if (s->print->decoded) {
-        take_unexplained(s, found);
+    m->share = from->share;
+    m->low = from->low;
+    m->high = from->high;
+    m->confirmed = from->included;
+}
+
+/* Members that the sketches did not pick are sources when they are included and hardly
+ * anything is left for somebody else: relatives of a source that is not here leave more.
+ */
+static enum ww_err take_more(struct ww_lookup *s, const struct ww_decompose_report *found,
+                             struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (unsigned i = 0; i < s->n_more && !rc; i++) {
+        const struct ww_lineage_source *from = &found->sources[s->pursuit.n + i];
+        struct ww_find_match match = {.kind = "source"};
+        if (!from->included || from->note || !is_settled(found)) {
+            continue;
+        }
+        take_share(&match, from);
+        rc =
+            ww_lookup_add(s->report, s->family.members[s->more[i]].name, match,
+                          ww_strdup("by the files: the sketches see mostly rounding, and "
+                                    "did not pick it"),
+                          err);
     }
-    for (size_t i = 0; i < found->n_sources; i++) {
-        struct ww_find_match *m = &s->report->matches[s->first + i];
+    return rc;
+}
+
+static enum ww_err take_confirmed(struct ww_lookup *s,
+                                  const struct ww_decompose_report *found,
+                                  struct ww_error *err)
+{
+    /* How much of a decoded suspect's difference is rounding is not known to its sketch,
+     * and may be most of it. The files tell what is left beyond that. */
+    if (s->print->decoded) {
+        s->report->unexplained = found->unexplained;
+        s->report->by_files = true;
+    }
+    take_kinds(s, found);
+    for (size_t i = 0; i < s->pursuit.n; i++) {
         if (!found->sources[i].note) {
-            m->share = found->sources[i].share;
-            m->low = found->sources[i].low;
-            m->high = found->sources[i].high;
-            m->confirmed = found->sources[i].included;
+            take_share(&s->report->matches[s->first + i], &found->sources[i]);
         }
     }
+    return take_more(s, found, err);
 }
 
 /* Files say more than prints: what they contradict is taken back. */
@@ -94,22 +144,41 @@ static enum ww_err take_back(struct find *f, struct ww_error *err)
                           err);
 }
 
+/* Nothing was said of these, so one that is not there hinders nothing. */
+static void leave_out_absent(struct ww_lookup *s)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < s->n_more; i++) {
+        if (at_hand(&s->family.members[s->more[i]])) {
+            s->more[n++] = s->more[i];
+        }
+    }
+    s->n_more = n;
+}
+
 static enum ww_err confirm(struct find *f, struct ww_error *err)
 {
     struct ww_lookup *s = &f->search;
-    const char *candidates[WW_PURSUIT_MOST];
+    const char *candidates[WW_PURSUIT_MOST + WW_LOOKUP_MORE];
     struct ww_decompose_report found = {0};
     struct ww_decompose_options options = {.base = s->family.members[s->root].place,
                                            .candidates = candidates,
-                                           .n_candidates = s->pursuit.n,
                                            .run = f->options->run};
     bool here = at_hand(&s->family.members[s->root]);
     enum ww_err rc = WW_OK;
 
     for (unsigned i = 0; i < s->pursuit.n; i++) {
         const struct ww_store_member *m = &s->family.members[s->pursuit.picks[i].member];
-        candidates[i] = m->place;
+        candidates[options.n_candidates++] = m->place;
         here = here && at_hand(m);
+    }
+    leave_out_absent(s);
+    for (unsigned i = 0; i < s->n_more; i++) {
+        candidates[options.n_candidates++] = s->family.members[s->more[i]].place;
+    }
+    if (here && options.n_candidates == 0) {
+        return WW_OK;
     }
     if (!here) {
         return ww_strlist_add(
@@ -124,7 +193,7 @@ static enum ww_err confirm(struct find *f, struct ww_error *err)
         ww_error_clear(err);
         rc = take_back(f, err);
     } else if (!rc) {
-        take_confirmed(s, &found);
+        rc = take_confirmed(s, &found, err);
     }
     ww_decompose_report_release(&found);
     return rc;
@@ -134,8 +203,16 @@ static enum ww_err search(struct find *f, struct ww_error *err)
 {
     enum ww_err rc = ww_lookup_run(&f->search, err);
 
-    if (!rc && !f->options->no_confirm && f->search.pursuit.n > 0) {
+    if (!rc && !f->options->no_confirm && f->search.pursuit.n + f->search.n_more > 0) {
         rc = confirm(f, err);
+    }
+    if (!rc && f->print.decoded && !f->search.report->by_files &&
+        f->search.pursuit.rounding >= WW_LOOKUP_HIDES) {
+        rc = ww_strlist_add(&f->warnings,
+                            "could not tell from the sketches: rounding is most of the "
+                            "suspect's difference from the root, so sources may be "
+                            "missing and shares are rough; the files would tell",
+                            err);
     }
     return rc;
 }

@@ -455,6 +455,7 @@ static enum ww_err pursue(struct state *s, struct ww_pursuit *out, struct ww_err
     }
     take_size(s, s->y);
     s->y2 = ww_sketch_dot(s->y, s->y, p->m);
+    out->rounding = s->y2 > 0 ? fmin(1, p->noise / s->y2) : 0;
     find_common(s);
     s->y_common = take_apart(s, s->y);
     memcpy(s->r, s->y, p->m * sizeof(*s->r));

@@ -45,6 +45,7 @@ struct ww_pursuit {
     double threshold;   /* at the first pick */
     bool calibrated;    /* by the family's members */
     double noise;       /* the problem's */
+    double rounding;    /* which part of the suspect's squared difference the noise is */
     double unexplained; /* beyond the noise; -1: the suspect's body is the root's, as far
                            as noise lets see */
 };

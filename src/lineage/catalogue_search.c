@@ -13,15 +13,16 @@
 #include "util/alloc.h"
 #include "util/clock.h"
 #include "util/fail.h"
+#include "weightward/lineage.h"
 
 /* Likeness of anchors: chance is 1 / sqrt(32,640) = 0.006. */
 #define ANCHORS_ALIKE 0.5
 /* Further from its root than any sibling is: then the heads are asked too. */
 #define IN_PLACE 0.95
 
-static enum ww_err add_match(struct ww_find_report *report, const char *name,
-                             struct ww_find_match match, char *evidence,
-                             struct ww_error *err)
+enum ww_err ww_lookup_add(struct ww_find_report *report, const char *name,
+                          struct ww_find_match match, char *evidence,
+                          struct ww_error *err)
 {
     struct ww_find_match *grown =
         ww_realloc_array(report->matches, report->n_matches + 1, sizeof(*grown));
@@ -53,11 +54,11 @@ static enum ww_err find_identical(struct ww_lookup *s, struct ww_error *err)
     rc = ww_store_known(s->db, "digest", s->print->digest, &name, err);
 
     if (!rc && name) {
-        rc = add_match(s->report, name, match,
-                       ww_strdup(s->print->sampled
-                                     ? "all sampled bytes have the same SHA-256"
-                                     : "the tensor trees have the same SHA-256 root"),
-                       err);
+        rc = ww_lookup_add(s->report, name, match,
+                           ww_strdup(s->print->sampled
+                                         ? "all sampled bytes have the same SHA-256"
+                                         : "the tensor trees have the same SHA-256 root"),
+                           err);
     }
     ww_free(name);
     return rc;
@@ -242,7 +243,8 @@ static enum ww_err add_pick(struct ww_lookup *s, const char *of,
              : NULL;
 
     ww_free(mate);
-    return add_match(s->report, s->family.members[p->member].name, match, evidence, err);
+    return ww_lookup_add(s->report, s->family.members[p->member].name, match, evidence,
+                         err);
 }
 
 /* Shares by the fine sketches, where the coarse ones leave little unexplained. */
@@ -272,6 +274,34 @@ static void leave_out_root(struct ww_lookup *s)
     s->family.related[s->root] = false;
 }
 
+/* Rounding makes every likeness small, so that the threshold keeps sources out. */
+static void keep_more(struct ww_lookup *s, double *likeness)
+{
+    const struct ww_pursuit *p = &s->pursuit;
+    const bool whole = p->unexplained >= 0 && p->unexplained <= WW_LINEAGE_ELSEWHERE;
+
+    if (!s->print->decoded || (whole && p->rounding < WW_LOOKUP_HIDES)) {
+        return;
+    }
+    for (unsigned i = 0; i < s->pursuit.n; i++) {
+        likeness[s->pursuit.picks[i].member] = 0;
+    }
+    while (s->n_more < WW_LOOKUP_MORE) {
+        size_t best = s->family.n;
+        for (size_t i = 0; i < s->family.n; i++) {
+            if (likeness[i] > 0 &&
+                (best == s->family.n || likeness[i] > likeness[best])) {
+                best = i;
+            }
+        }
+        if (best == s->family.n) {
+            return;
+        }
+        s->more[s->n_more++] = best;
+        likeness[best] = 0;
+    }
+}
+
 static enum ww_err find_sources(struct ww_lookup *s, struct ww_error *err)
 {
     const struct ww_pursuit_problem problem = problem_of(s);
@@ -294,6 +324,9 @@ static enum ww_err find_sources(struct ww_lookup *s, struct ww_error *err)
     for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
         s->apart[i] = ww_mates_apart(&mates[i]);
         rc = add_pick(s, "weights", &s->pursuit.picks[i], &mates[i], err);
+    }
+    if (!rc) {
+        keep_more(s, likeness);
     }
     ww_free(likeness);
     return rc;
@@ -365,9 +398,9 @@ static enum ww_err tell_layers(struct ww_lookup *s, struct ww_error *err)
             }
         }
         if (before == 0) {
-            rc = add_match(report, report->layers[i].name, match,
-                           ww_asprintf("%zu layers are its layers, bit for bit", count),
-                           err);
+            rc = ww_lookup_add(
+                report, report->layers[i].name, match,
+                ww_asprintf("%zu layers are its layers, bit for bit", count), err);
         }
     }
     return rc;

@@ -7,6 +7,13 @@
 #include "lineage/catalogue_mates.h"
 #include "lineage/catalogue_store.h"
 
+/* Rounding that is this part of a suspect's squared difference from the root hides
+ * sources from sketches: the error of its length by 4,096 buckets is as much as a share
+ * leaves. */
+#define WW_LOOKUP_HIDES 0.4
+/* How many members more than the picks are compared on their files then. */
+#define WW_LOOKUP_MORE 8
+
 struct ww_lookup {
     struct ww_db *db;
     const struct ww_print *print; /* of the suspect */
@@ -20,11 +27,19 @@ struct ww_lookup {
     struct ww_pursuit pursuit;
     size_t first;                /* match of the pursuit's first pick */
     bool apart[WW_PURSUIT_MOST]; /* which picks are more than their mates are */
+    size_t more[WW_LOOKUP_MORE]; /* of a decoded suspect: members most like it that were
+                                    not picked */
+    unsigned n_more;
 };
 
 /** Fill the report, all-zero but for unexplained = -1. Nothing found is WW_OK.
  *  WW_E_NOTFOUND for a root that is not there, WW_E_MALFORMED for what is damaged. */
 enum ww_err ww_lookup_run(struct ww_lookup *search, struct ww_error *err) WW_MUST_USE;
+/** Add a match to the report; its name is copied, evidence is taken over, NULL for memory
+ *  that was not there. */
+enum ww_err ww_lookup_add(struct ww_find_report *report, const char *name,
+                          struct ww_find_match match, char *evidence,
+                          struct ww_error *err) WW_MUST_USE;
 void ww_lookup_release(struct ww_lookup *search);
 
 #endif

@@ -54,6 +54,32 @@ db = sqlite3.connect(sys.argv[1]); db.executescript(sys.argv[2]); db.commit()' "
     [[ $output == "SUPPORTS: "* ]]
 }
 
+@test "a source with twins in the catalogue is named where a recipe gives the bits" {
+    cat >recipe.yml <<EOR
+merge_method: ties
+base_model: $family/base
+models:
+  - {model: $rev, parameters: {weight: 0.6, density: 0.6}}
+  - {model: $caesar, parameters: {weight: 0.5, density: 0.6}}
+dtype: float32
+out_dtype: bfloat16
+EOR
+    "$WW" merge recipe.yml suspect -q
+    for seed in 5 6; do
+        "$WW_BIN/perturb_model" "$rev" "twin$seed" 0.003 "$seed"
+    done
+    index_all
+    "$WW" lineage index c.db twin5 twin6 -q
+    for how in "" --no-confirm; do
+        "$WW" lineage find c.db suspect --json -q $how | jq -c '[.matches[] | [.name, .kind]]'
+    done >kinds
+    cat >expected <<EOR
+[["expert-rev","source"],["expert-caesar","source"]]
+[["expert-rev","similar"],["expert-caesar","source"]]
+EOR
+    cmp kinds expected
+}
+
 @test "a catalogued model is found by its digest, the root by itself" {
     once index_all
     cp -r "$rev" copy

@@ -416,6 +416,23 @@ def refusals(tool, work, merged, candidate):
     return problems
 
 
+def find_rounded(tool, family, path, work):
+    """Rounding of three bits hides sources from sketches: the files tell, and without them nothing does."""
+    catalogue = os.path.join(work, "rounded.db")
+    run(tool, "lineage", "index", catalogue, family.base, "--root", "-q")
+    run(tool, "lineage", "index", catalogue, *family.candidates, "-q")
+    said = [json.loads(run(tool, "lineage", "find", catalogue, path, "--json", "-q", *more))
+            for more in ([], ["--no-confirm"])]
+    got = {m["name"]: round(m["share"], 4) for m in said[0]["matches"] if m["kind"] == "source"}
+    print("find Q3_K by llama.cpp:", got)
+    problems = []
+    if got.keys() != {"candidate-0", "candidate-1"} or not said[0]["unexplained_by_files"]:
+        problems.append(f"find Q3_K by llama.cpp: {got}")
+    if not any("could not tell" in w for w in said[1]["warnings"]):
+        problems.append(f"find Q3_K by llama.cpp, without files: {said[1]['warnings']}")
+    return problems
+
+
 def by_llama(tool, work):
     """Files of llama.cpp's own quantisers: of every type that is read, decoded as it does."""
     lib = llama_quants.library()
@@ -428,6 +445,7 @@ def by_llama(tool, work):
         said = llama_quants.decompose(tool, family, path)
         print(f"{kind} by llama.cpp:", *(f"{s['share']:.4f}" for s in said["sources"]))
         problems += llama_quants.check(said, kind, llama_quants.BOUNDS.get(kind, 0.05))
+        problems += find_rounded(tool, family, path, work) if kind == "Q3_K" else []
     away = (0.7, -0.4, 0.0)
     path = llama_quants.write_gguf(lib, os.path.join(work, "away.gguf"), family.merged(away), "Q4_K")
     problems += llama_quants.check(llama_quants.decompose(tool, family, path), "Q4_K, taken away", 0.02, away)

@@ -21,7 +21,11 @@ static void tell_match(const struct ww_find_match *m)
     if (m->low >= 0) {
         printf(", 95 %% interval %.4f to %.4f", m->low, m->high);
     }
-    printf(" (%s%s)\n", m->evidence, m->confirmed ? "; confirmed on the files" : "");
+    printf(" (%s%s)\n", m->evidence,
+           !m->confirmed                     ? ""
+           : strcmp(m->kind, "similar") == 0 ? "; included on the files, which leave too "
+                                               "much unexplained to call it a source"
+                                             : "; confirmed on the files");
 }
 
 static void tell(const struct ww_find_report *report, const char *suspect)
