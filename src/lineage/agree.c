@@ -201,10 +201,19 @@ static enum ww_err judge_sources(struct agreeing *a, size_t n_declared,
                         "models that are here",
                         err);
     }
-    return missing ? conclude(a, WW_LINEAGE_DISAGREES,
-                              "the weights do not support a declared source", err)
-                   : conclude(a, WW_LINEAGE_AGREES,
-                              "the weights support every declared source", err);
+    if (missing) {
+        return conclude(a, WW_LINEAGE_DISAGREES,
+                        "the weights do not support a declared source", err);
+    }
+    /* Of one model a fine-tune is declared, and training leaves something over. */
+    return d->incomplete && n_declared > 1
+               ? conclude(a, WW_LINEAGE_UNTOLD,
+                          "every declared source looks like one, but not all of the "
+                          "difference is explained: training after a merge, or a "
+                          "relative stands for a source that was not declared",
+                          err)
+               : conclude(a, WW_LINEAGE_AGREES,
+                          "the weights support every declared source", err);
 }
 
 /* A card's list: the declared ones first, then those that nobody declared. */

@@ -84,6 +84,10 @@ EOF
     card "org/rev"
     run -6 verify "${here[@]}" --candidate cousin
     [[ $output == "COULD NOT TELL: "*"relatives of a source"*"'cousin' is not declared, and looks like a source"* ]]
+    # Nor does it stand for a source.
+    card "org/rev, org/cousin"
+    run -6 verify "${here[@]}" --source org/cousin=cousin
+    [[ $output == "COULD NOT TELL: "*"a relative stands for a source"* ]]
 }
 
 @test "a declared source that is not in the weights disagrees" {
