@@ -19,6 +19,8 @@
 #define ANCHORS_ALIKE 0.5
 /* Further from its root than any sibling is: then the heads are asked too. */
 #define IN_PLACE 0.95
+/* A likeness that no member has. */
+#define TAKEN (-2.0)
 
 enum ww_err ww_lookup_add(struct ww_find_report *report, const char *name,
                           struct ww_find_match match, char *evidence,
@@ -274,7 +276,8 @@ static void leave_out_root(struct ww_lookup *s)
     s->family.related[s->root] = false;
 }
 
-/* Rounding makes every likeness small, so that the threshold keeps sources out. */
+/* Rounding makes every likeness small, so that the threshold keeps sources out, and what
+ * it does to the size of weights may leave one below zero. */
 static void keep_more(struct ww_lookup *s, double *likeness)
 {
     const struct ww_pursuit *p = &s->pursuit;
@@ -284,12 +287,12 @@ static void keep_more(struct ww_lookup *s, double *likeness)
         return;
     }
     for (unsigned i = 0; i < s->pursuit.n; i++) {
-        likeness[s->pursuit.picks[i].member] = 0;
+        likeness[s->pursuit.picks[i].member] = TAKEN;
     }
     while (s->n_more < WW_LOOKUP_MORE) {
         size_t best = s->family.n;
         for (size_t i = 0; i < s->family.n; i++) {
-            if (likeness[i] > 0 &&
+            if (likeness[i] > TAKEN && s->family.related[i] &&
                 (best == s->family.n || likeness[i] > likeness[best])) {
                 best = i;
             }
@@ -298,7 +301,7 @@ static void keep_more(struct ww_lookup *s, double *likeness)
             return;
         }
         s->more[s->n_more++] = best;
-        likeness[best] = 0;
+        likeness[best] = TAKEN;
     }
 }
 
