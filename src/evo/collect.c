@@ -379,13 +379,22 @@ static void collect_release(struct collect *c)
 enum ww_err ww_evo_collect(const struct ww_collect_options *options,
                            struct ww_collect_report *report, struct ww_error *err)
 {
+    return ww_collect_after(options, NULL, report, err);
+}
+
+enum ww_err ww_collect_after(const struct ww_collect_options *options,
+                             const struct ww_spent *before,
+                             struct ww_collect_report *report, struct ww_error *err)
+{
+    const struct ww_spent none = {0};
+    before = before ? before : &none;
     const struct ww_budget budget = {options->max_calls, options->max_tokens,
                                      options->max_cost, options->max_seconds};
     struct collect c = {.o = options};
     struct ww_error local = {0};
     memset(report, 0, sizeof(*report));
     c.top = options->top ? options->top : WW_EVO_TOP;
-    ww_spending_init(&c.spending, &budget);
+    ww_spending_init(&c.spending, &budget, before);
     c.meter = ww_spending_meter(&c.spending);
     (void)pthread_mutex_init(&c.mutex, NULL);
     enum ww_err rc = start(&c, report, err);
@@ -393,10 +402,10 @@ enum ww_err ww_evo_collect(const struct ww_collect_options *options,
         goto out;
     }
     rc = ask_all(&c, report, &local);
-    report->calls = c.spending.calls;
-    report->tokens = c.spending.tokens;
-    report->cost = c.spending.cost;
-    report->seconds = ww_spending_seconds(&c.spending);
+    report->calls = c.spending.calls - before->calls;
+    report->tokens = c.spending.tokens - before->tokens;
+    report->cost = c.spending.cost - before->cost;
+    report->seconds = ww_spending_seconds(&c.spending) - before->seconds;
     if (rc && c.spending.stopped && (rc == WW_E_LIMIT || rc == WW_E_CANCELLED)) {
         (void)snprintf(report->stopped, sizeof(report->stopped), "%.255s", local.text);
         rc = WW_OK;

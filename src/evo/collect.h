@@ -6,9 +6,17 @@
 #include "evo/answer_cache.h"
 #include "evo/answers.h"
 #include "evo/gather.h"
+#include "evo/meter.h"
 #include "weightward/evo.h"
 
 #define WW_EVO_TOP 20
+
+/** ww_evo_collect under limits that other calls have used before; NULL: none. The report
+ *  is of this one alone. */
+enum ww_err ww_collect_after(const struct ww_collect_options *options,
+                             const struct ww_spent *before,
+                             struct ww_collect_report *report,
+                             struct ww_error *err) WW_MUST_USE;
 
 /** Facts of a member as the cache has them. *found. */
 enum ww_err ww_cached_facts(struct ww_answer_cache *cache, const struct ww_member *member,

@@ -35,6 +35,7 @@ struct fit {
     const struct ww_fusion_options *o;
     struct ww_fusion_report *report;
     enum ww_rule_id asked;
+    struct ww_spent spent;
     uint32_t told; /* tokens of the largest vocabulary that a server told of; 0: none */
     struct ww_members members;
     struct split fitted, held_out;
@@ -44,15 +45,20 @@ struct fit {
     struct ww_fusion recipe;
 };
 
+/* What the cache lacks; the limits are those of both splits together. */
 static enum ww_err ask(struct fit *f, const struct split *split, struct ww_error *err)
 {
     struct ww_collect_options o = f->o->collect;
     struct ww_collect_report report = {0};
     o.tasks = split->path;
-    enum ww_err rc = ww_evo_collect(&o, &report, err);
+    enum ww_err rc = ww_collect_after(&o, &f->spent, &report, err);
     if (rc) {
         return rc;
     }
+    f->spent.calls += report.calls;
+    f->spent.tokens += report.tokens;
+    f->spent.cost += report.cost;
+    f->spent.seconds += report.seconds;
     f->report->calls += report.calls;
     f->report->calls_avoided += report.calls_avoided;
     f->report->cost += report.cost;

@@ -7,12 +7,19 @@
 #include "util/clock.h"
 #include "util/fail.h"
 
-void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget)
+void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget,
+                      const struct ww_spent *before)
 {
     memset(s, 0, sizeof(*s));
     (void)pthread_mutex_init(&s->mutex, NULL);
     s->budget = *budget;
     s->began = ww_now();
+    if (before) {
+        s->calls = before->calls;
+        s->tokens = before->tokens;
+        s->cost = before->cost;
+        s->began -= before->seconds;
+    }
 }
 
 void ww_spending_release(struct ww_spending *s)

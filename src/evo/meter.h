@@ -18,6 +18,13 @@ struct ww_budget {
     double seconds;
 };
 
+struct ww_spent {
+    uint64_t calls;
+    uint64_t tokens;
+    double cost;
+    double seconds;
+};
+
 struct ww_spending {
     pthread_mutex_t mutex;
     struct ww_budget budget;
@@ -30,10 +37,12 @@ struct ww_spending {
     bool stopped; /* a limit was met */
 };
 
-void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget);
+/** before: what of the budget is used already, or NULL. */
+void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget,
+                      const struct ww_spent *before);
 void ww_spending_release(struct ww_spending *s);
 /** Its functions for an endpoint; borrows s. */
 struct ww_meter ww_spending_meter(struct ww_spending *s);
-double ww_spending_seconds(const struct ww_spending *s);
+double ww_spending_seconds(const struct ww_spending *s); /* those before included */
 
 #endif

@@ -50,7 +50,7 @@ enum ww_err ww_evo_probe(const char *pool, unsigned top, struct ww_probe_report 
     if (!p) {
         return WW_FAIL_MEMORY(err, "probing");
     }
-    ww_spending_init(&p->spending, &none);
+    ww_spending_init(&p->spending, &none, NULL);
     p->meter = ww_spending_meter(&p->spending);
     enum ww_err rc =
         top > WW_SCORED_MAX_TOP

@@ -101,6 +101,12 @@ two_experts() {
     two_experts
     run -1 run_evo run --max-calls 20 --json
     jq -e '.complete == false and .recipe == null' <<<"$output"
+    # of both task files together
+    run -1 run_evo run --confirm held.jsonl --max-calls 120 --json
+    jq -e '.complete == false and .calls <= 120' <<<"$output"
+    [ "$(cat rev.calls caesar.calls | wc -c)" -le 140 ]
+    run -1 run_evo run --confirm held.jsonl --max-tokens 100 --json
+    jq -e '.stopped | contains("the limit of 100 tokens")' <<<"$output"
     run -0 run_evo run
     [[ $output == *adaptive* ]]
 }

@@ -26,6 +26,7 @@ struct fit {
     int connections;
     long long seed;
     double calls;
+    double tokens;
     double cost;
     double seconds;
 };
@@ -103,7 +104,7 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
                     .top = (unsigned)opt->top,
                     .connections = (unsigned)opt->connections,
                     .max_calls = opt->calls,
-                    .max_tokens = -1,
+                    .max_tokens = opt->tokens,
                     .max_cost = opt->cost,
                     .max_seconds = opt->seconds},
         .ask = strcmp(verb, "evo run") == 0,
@@ -115,8 +116,8 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
         .seed = (uint64_t)opt->seed,
         .output = opt->output,
     };
-    double *const limits[] = {&o.collect.max_calls, &o.collect.max_cost,
-                              &o.collect.max_seconds};
+    double *const limits[] = {&o.collect.max_calls, &o.collect.max_tokens,
+                              &o.collect.max_cost, &o.collect.max_seconds};
     if (!evo_limits(limits, sizeof(limits) / sizeof(limits[0]))) {
         return cli_usage(verb, "limits (--max-...) are 0 or more");
     }
@@ -160,6 +161,7 @@ int evo_fit(int argc, const char **argv)
     struct fit opt = {.passphrase.fd = -1,
                       .seed = 1,
                       .calls = EVO_UNLIMITED,
+                      .tokens = EVO_UNLIMITED,
                       .cost = EVO_UNLIMITED,
                       .seconds = EVO_UNLIMITED};
     const struct poptOption table[] = {
@@ -187,11 +189,12 @@ int evo_fit(int argc, const char **argv)
          "tokens that the members know (told by servers, else 32768)", "N"},
         {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
         {"max-calls", 0, POPT_ARG_DOUBLE, &opt.calls, 0,
-         "never more calls for a task file, tries included", "N"},
+         "never more calls, tries included", "N"},
+        {"max-tokens", 0, POPT_ARG_DOUBLE, &opt.tokens, 0, "never more tokens", "N"},
         {"max-cost", 0, POPT_ARG_DOUBLE, &opt.cost, 0,
-         "never more money for a task file, by the pool's prices", "X"},
-        {"max-time", 0, POPT_ARG_DOUBLE, &opt.seconds, 0,
-         "stop asking for a task file after so long", "SECONDS"},
+         "never more money, by the pool's prices", "X"},
+        {"max-time", 0, POPT_ARG_DOUBLE, &opt.seconds, 0, "stop asking after so long",
+         "SECONDS"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -187,7 +187,7 @@ static void limits_hold_calls_under_way(void **state)
     struct ww_error err = {0};
     const struct ww_member m = {.name = "a", .price_call = 1, .price_ktoken = 10};
     const struct ww_budget b = {.calls = 10, .tokens = 250, .cost = -1, .seconds = -1};
-    ww_spending_init(&s, &b);
+    ww_spending_init(&s, &b, NULL);
     const struct ww_meter meter = ww_spending_meter(&s);
     assert_int_equal(meter.start(&s, &m, 100, &err), WW_OK);
     assert_int_equal(meter.start(&s, &m, 100, &err), WW_OK);
