@@ -15,25 +15,6 @@
 
 #define ADDS 0.01 /* of what the first one did */
 
-static double mean_of(const struct ww_screen_gains *g, uint32_t v)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < g->items; i++) {
-        sum += g->gain[(size_t)i * g->n + v];
-    }
-    return sum / g->items;
-}
-
-/* What a variable adds to the best of those that stay. */
-static double sum_above(const struct ww_screen_gains *g, uint32_t v, const double *best)
-{
-    double sum = 0;
-    for (uint32_t i = 0; i < g->items; i++) {
-        sum += fmax(0, g->gain[(size_t)i * g->n + v] - best[i]);
-    }
-    return sum;
-}
-
 /* Scores of each trial that has any, of items where all have as many; else 0. */
 static uint32_t items_of(const struct ww_search *s, uint32_t first, uint32_t n)
 {
@@ -70,33 +51,89 @@ enum ww_err ww_screen_gains_add(struct ww_screen_gains *gains, const struct ww_s
     return WW_OK;
 }
 
+/* Gains by variable, of those alone that help in the mean. */
+struct cover {
+    uint32_t n, items;
+    double *gain; /* [n][items] */
+    double *best; /* [items], of those that stay */
+    double *most; /* [n], what each added when it was last asked; it never adds more */
+};
+
+static enum ww_err begin(struct cover *c, const struct ww_screen_gains *gains,
+                         struct ww_error *err)
+{
+    *c = (struct cover){.n = gains->n, .items = gains->items};
+    c->gain = ww_calloc(c->n, c->items * sizeof(*c->gain));
+    c->best = ww_calloc(c->items, sizeof(*c->best));
+    c->most = ww_calloc(c->n, sizeof(*c->most));
+    if (!c->gain || !c->best || !c->most) {
+        return WW_FAIL_MEMORY(err, "a screen");
+    }
+    for (uint32_t v = 0; v < c->n; v++) {
+        double *own = c->gain + (size_t)v * c->items;
+        double sum = 0;
+        for (uint32_t i = 0; i < c->items; i++) {
+            own[i] = gains->gain[(size_t)i * c->n + v];
+            sum += own[i];
+        }
+        c->most[v] = sum > 0 ? (double)INFINITY : 0;
+    }
+    return WW_OK;
+}
+
+static void end(struct cover *c)
+{
+    ww_free(c->gain);
+    ww_free(c->best);
+    ww_free(c->most);
+}
+
+/* What a variable adds to the best of those that stay. */
+static double sum_above(const struct cover *c, uint32_t v)
+{
+    const double *own = c->gain + (size_t)v * c->items;
+    double sum = 0;
+    for (uint32_t i = 0; i < c->items; i++) {
+        sum += fmax(0, own[i] - c->best[i]);
+    }
+    return sum;
+}
+
+/* The one that adds most, n where none adds anything. Only those are asked that added
+ * more when they were asked before (Minoux 1978). */
+static uint32_t next_of(struct cover *c, double *adds)
+{
+    uint32_t next = c->n;
+    *adds = 0;
+    for (uint32_t v = 0; v < c->n; v++) {
+        if (c->most[v] > *adds) {
+            c->most[v] = sum_above(c, v);
+            next = c->most[v] > *adds ? v : next;
+            *adds = fmax(*adds, c->most[v]);
+        }
+    }
+    return next;
+}
+
 enum ww_err ww_screen_cover(const struct ww_screen_gains *gains, bool *stays,
                             struct ww_error *err)
 {
-    double *best = ww_calloc(gains->items, sizeof(*best));
+    struct cover c;
     double first = 0;
     double adds = 0;
-    if (!best) {
-        return WW_FAIL_MEMORY(err, "a screen");
-    }
-    for (;;) {
-        uint32_t next = gains->n;
-        adds = 0;
-        for (uint32_t v = 0; v < gains->n; v++) {
-            const bool may = !stays[v] && mean_of(gains, v) > 0;
-            const double sum = may ? sum_above(gains, v, best) : 0;
-            next = sum > adds ? v : next;
-            adds = fmax(adds, sum);
-        }
+    enum ww_err rc = begin(&c, gains, err);
+    while (!rc) {
+        const uint32_t next = next_of(&c, &adds);
         if (adds <= ADDS * first) {
             break;
         }
         first = fmax(first, adds);
         stays[next] = true;
-        for (uint32_t i = 0; i < gains->items; i++) {
-            best[i] = fmax(best[i], gains->gain[(size_t)i * gains->n + next]);
+        c.most[next] = 0;
+        for (uint32_t i = 0; i < c.items; i++) {
+            c.best[i] = fmax(c.best[i], c.gain[(size_t)next * c.items + i]);
         }
     }
-    ww_free(best);
-    return WW_OK;
+    end(&c);
+    return rc;
 }

@@ -17,19 +17,11 @@
  * fewer trials for the same error and were measured far worse on adapters: one that harms
  * hides the others (docs/benchmarks.md).
  */
-#include <math.h>
 #include <string.h>
 
-#include "evo/search_int.h"
+#include "evo/search_screen_int.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-
-#define HARMS 0.5 /* standard errors by which a variable that goes harms the others */
-#define SURE 1.0  /* and by which each is missed where no further round is needed */
-#define PLACES 4
-#define CONTESTS 2 /* rounds of items in which two sets are compared */
-
-static const double places[PLACES] = {0.5, 0.85, 1.4, 2.4}; /* of the way to the levels */
 
 enum ww_err ww_screen_init(struct ww_screen *screen, const struct ww_space *space,
                            struct ww_error *err)
@@ -65,50 +57,10 @@ void ww_screen_release(struct ww_screen *screen)
 
 uint32_t ww_screen_trials(const struct ww_space *space)
 {
-    return space->screen ? space->n_variables + 1 + PLACES : 0;
+    return space->screen ? space->n_variables + 1 + WW_SCREEN_PLACES : 0;
 }
 
-/* The kept variables at some share of the way to their levels, in the box. */
-static void stand(const struct ww_space *space, const bool *stays, double place,
-                  double *x)
-{
-    ww_space_start(space, x);
-    for (uint32_t v = 0; v < space->n_variables; v++) {
-        const struct ww_space_variable *variable = &space->variable[v];
-        for (uint32_t j = 0; j < variable->values && stays[v]; j++) {
-            const uint32_t i = variable->first + j;
-            const double to = x[i] + place * (variable->level - x[i]);
-            x[i] = to < variable->low    ? variable->low
-                   : to > variable->high ? variable->high
-                                         : to;
-        }
-    }
-}
-
-/* What is gained by a change, over all rounds that tried it. */
-struct sums {
-    double sum, squares;
-    uint32_t n;
-};
-
-struct screening {
-    struct ww_search *s;
-    struct ww_screen *screen;
-    struct ww_search_report *report;
-    bool *stays;       /* [n_variables] */
-    bool *stood;       /* [n_variables] in the round before */
-    bool *wide;        /* [n_variables] what helps alone, be it needed or not */
-    struct sums *sums; /* [n_variables] */
-    struct ww_screen_gains gains;
-    uint32_t *moved; /* [n] variables of the trials of a round */
-    uint32_t n;
-    double place;
-    bool may_repeat; /* what stays helps alone, and was not asked whether it repeats
-                        others */
-    double *x;       /* [n_variables + 1][d] */
-};
-
-static enum ww_err begin(struct screening *c, struct ww_error *err)
+static enum ww_err begin(struct ww_screening *c, struct ww_error *err)
 {
     const uint32_t n = c->s->space.n_variables;
     c->gains.n = n;
@@ -123,7 +75,7 @@ static enum ww_err begin(struct screening *c, struct ww_error *err)
                : WW_FAIL_MEMORY(err, "a screen");
 }
 
-static void end(struct screening *c)
+static void end(struct ww_screening *c)
 {
     ww_free(c->stays);
     ww_free(c->stood);
@@ -134,191 +86,34 @@ static void end(struct screening *c)
     ww_free(c->x);
 }
 
-/* What a trial said against another one, by item where both have as many scores. */
-static void add_trial(const struct ww_search *s, uint32_t trial, uint32_t against,
-                      struct sums *sums)
+void ww_screen_stand(const struct ww_space *space, const bool *stays, double place,
+                     double *x)
 {
-    const struct ww_journal_entry *a = ww_journal_find(s->journal, trial);
-    const struct ww_journal_entry *b = ww_journal_find(s->journal, against);
-    const bool by_item = a->n == b->n;
-    const uint32_t n = by_item ? a->n : 1;
-    const double sign = s->space.minimise ? -1 : 1;
-    for (uint32_t i = 0; a->n > 0 && b->n > 0 && i < n; i++) {
-        const double gain = by_item
-                                ? sign * (a->scores[i] - b->scores[i])
-                                : ww_search_value(s, trial) - ww_search_value(s, against);
-        sums->sum += gain;
-        sums->squares += gain * gain;
-        sums->n++;
+    ww_space_start(space, x);
+    for (uint32_t v = 0; v < space->n_variables; v++) {
+        const struct ww_space_variable *variable = &space->variable[v];
+        for (uint32_t j = 0; j < variable->values && stays[v]; j++) {
+            const uint32_t i = variable->first + j;
+            const double to = x[i] + place * (variable->level - x[i]);
+            x[i] = to < variable->low    ? variable->low
+                   : to > variable->high ? variable->high
+                                         : to;
+        }
     }
 }
 
-static double mean_of(const struct sums *sums)
-{
-    return sums->n > 0 ? sums->sum / sums->n : 0;
-}
-
-/* Standard error; 0 of one observation, which is believed. */
-static double error_of(const struct sums *sums)
-{
-    const double mean = mean_of(sums);
-    const double spread = sums->n > 1 ? sums->squares / sums->n - mean * mean : 0;
-    return spread > 0 ? sqrt(spread / (sums->n - 1)) : 0;
-}
-
-/* Those that stay, and the points that differ in one variable each, on new items. */
-static enum ww_err try_round(struct screening *c, double place, uint32_t *first,
-                             struct ww_error *err)
-{
-    const struct ww_space *space = &c->s->space;
-    const uint64_t items = ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++);
-    bool *stays = c->stays;
-    stand(space, stays, place, c->x);
-    for (uint32_t i = 0; i < c->n; i++) {
-        const bool stood = stays[c->moved[i]];
-        stays[c->moved[i]] = !stood;
-        stand(space, stays, place, c->x + (size_t)(i + 1) * space->d);
-        stays[c->moved[i]] = stood;
-    }
-    enum ww_err rc =
-        ww_search_try(c->s, c->x, c->n + 1, WW_PART_SEARCH, items, first, err);
-    for (uint32_t i = 0; i < c->n && !rc; i++) {
-        add_trial(c->s, *first + 1 + i, *first, &c->sums[c->moved[i]]);
-    }
-    c->screen->rounds++;
-    return rc ? rc : ww_search_add_point(c->s, *first, c->n + 1, c->report, err);
-}
-
-/* Would so many trials leave what the end takes? */
-static bool fits(const struct ww_search *s, uint64_t trials, uint64_t last)
+bool ww_screen_fits(const struct ww_search *s, uint64_t trials, uint64_t last)
 {
     return s->next + trials + last <= s->budget;
 }
 
-/* Where none helps the one that harms least stays, and the first where all failed. */
-static enum ww_err choose(struct screening *c, struct ww_error *err)
-{
-    struct ww_screen *screen = c->screen;
-    const bool by_item = c->gains.items > 0;
-    uint32_t best = 0;
-    bool any = false;
-    enum ww_err rc = by_item ? ww_screen_cover(&c->gains, c->stays, err) : WW_OK;
-    for (uint32_t v = 0; v < c->n; v++) {
-        const bool tried = c->sums[v].n > 0;
-        screen->effect[v] = mean_of(&c->sums[v]);
-        screen->error[v] = error_of(&c->sums[v]);
-        c->wide[v] = screen->effect[v] > 0;
-        c->stays[v] = by_item ? c->stays[v] : c->wide[v];
-        any = any || c->stays[v];
-        if (tried && (c->sums[best].n == 0 || screen->effect[v] > screen->effect[best])) {
-            best = v;
-        }
-    }
-    c->stays[best] = any ? c->stays[best] : true;
-    c->wide[best] = c->wide[best] || c->stays[best];
-    return rc;
-}
-
-/* Each variable alone. */
-static enum ww_err try_alone(struct screening *c, struct ww_error *err)
-{
-    uint32_t first = 0;
-    memcpy(c->stood, c->stays, c->n * sizeof(*c->stood));
-    memset(c->stays, 0, c->n * sizeof(*c->stays));
-    enum ww_err rc = try_round(c, 1, &first, err);
-    if (!rc && c->screen->rounds == 1) {
-        rc = ww_search_check_start(c->s, first, err);
-    }
-    rc = rc ? rc : ww_screen_gains_add(&c->gains, c->s, first, err);
-    return rc ? rc : choose(c, err);
-}
-
-/* By item, what stays has to be found twice, if the budget carries it: few items seldom
- * show all that is needed. */
-static enum ww_err first_rounds(struct screening *c, struct ww_error *err)
-{
-    const struct ww_space *space = &c->s->space;
-    bool sure = false;
-    for (c->n = 0; c->n < space->n_variables; c->n++) {
-        c->moved[c->n] = c->n;
-    }
-    enum ww_err rc = try_alone(c, err);
-    while (!rc && !sure && c->gains.items > 0 && c->screen->rounds < space->screen &&
-           fits(c->s, c->n + 1 + 3 * PLACES, ww_search_last(space))) {
-        rc = try_alone(c, err);
-        sure = !rc && memcmp(c->stood, c->stays, c->n * sizeof(*c->stood)) == 0;
-    }
-    memset(c->sums, 0, c->n * sizeof(*c->sums));
-    return rc;
-}
-
-/* Every place of a set on some items; NaN where one failed. */
-static enum ww_err try_places(struct screening *c, const bool *stays, uint64_t items,
-                              double *value, struct ww_error *err)
-{
-    const uint32_t d = c->s->space.d;
-    double x[PLACES * WW_SPACE_MAX_NUMBERS];
-    uint32_t first = 0;
-    for (uint32_t i = 0; i < PLACES; i++) {
-        stand(&c->s->space, stays, places[i], x + (size_t)i * d);
-    }
-    enum ww_err rc = ww_search_try(c->s, x, PLACES, WW_PART_SEARCH, items, &first, err);
-    for (uint32_t i = 0; i < PLACES && !rc; i++) {
-        value[i] += ww_search_value(c->s, first + i);
-    }
-    return rc ? rc : ww_search_add_point(c->s, first, PLACES, c->report, err);
-}
-
-/* Of a generation of the search and all that is behind it. */
-static uint64_t search_trials(const struct screening *c)
+uint64_t ww_screen_search_trials(const struct ww_screening *c)
 {
     const struct ww_space *space = &c->s->space;
     return (uint64_t)ww_search_population(space, c->screen->n) + ww_search_reserve(space);
 }
 
-static uint64_t new_items(struct screening *c)
-{
-    return ww_search_items(c->s, WW_PART_SEARCH, c->s->rounds++);
-}
-
-/* Of the places, PLACES where all failed. */
-static uint32_t best_of(const double *value)
-{
-    uint32_t best = PLACES;
-    for (uint32_t i = 0; i < PLACES; i++) {
-        if (!isnan(value[i]) && (best == PLACES || value[i] > value[best])) {
-            best = i;
-        }
-    }
-    return best;
-}
-
-/* What covers all items against all that helps alone, each at its best place: variables
- * that help the same items may repeat each other or add up, which only trials of them
- * together tell. */
-static enum ww_err choose_set(struct screening *c, double *value, struct ww_error *err)
-{
-    const uint32_t last = ww_search_last(&c->s->space);
-    const size_t bytes = c->s->space.n_variables * sizeof(*c->wide);
-    double wide[PLACES] = {0};
-    enum ww_err rc = WW_OK;
-    for (uint32_t r = 0; r < CONTESTS && !rc && fits(c->s, 2 * PLACES, last); r++) {
-        const uint64_t items = new_items(c);
-        rc = try_places(c, c->stays, items, value, err);
-        rc = rc ? rc : try_places(c, c->wide, items, wide, err);
-    }
-    const uint32_t here = best_of(value);
-    const uint32_t there = best_of(wide);
-    if (!rc && there < PLACES && (here == PLACES || wide[there] > value[here])) {
-        memcpy(c->stays, c->wide, bytes);
-        memcpy(value, wide, sizeof(wide));
-        c->may_repeat = true;
-    }
-    return rc;
-}
-
-/* What stays, as the search behind the screen has it. */
-static void keep(struct screening *c)
+void ww_screen_keep(struct ww_screening *c)
 {
     const struct ww_space *space = &c->s->space;
     struct ww_screen *screen = c->screen;
@@ -336,113 +131,36 @@ static void keep(struct screening *c)
     screen->done = true;
 }
 
-/* The best place; tried again where the budget is for nothing else. */
-static enum ww_err find_place(struct screening *c, struct ww_error *err)
-{
-    const uint32_t last = ww_search_last(&c->s->space);
-    const size_t bytes = c->s->space.n_variables * sizeof(*c->wide);
-    double value[PLACES] = {0};
-    enum ww_err rc = WW_OK;
-    if (memcmp(c->stays, c->wide, bytes) == 0) {
-        rc = try_places(c, c->stays, new_items(c), value, err);
-    } else {
-        rc = choose_set(c, value, err);
-    }
-    keep(c);
-    while (!rc && !fits(c->s, 0, search_trials(c)) && fits(c->s, PLACES, last)) {
-        rc = try_places(c, c->stays, new_items(c), value, err);
-    }
-    const uint32_t best = best_of(value);
-    c->place = !rc && best < PLACES ? places[best] : c->place;
-    return rc;
-}
-
-/* The variable whose absence helps most goes, if it helps by enough. */
-static bool drop_worst(struct screening *c)
-{
-    uint32_t worst = 0;
-    double most = 0;
-    for (uint32_t i = 0; i < c->n; i++) {
-        const struct sums *sums = &c->sums[c->moved[i]];
-        const double gain = mean_of(sums) - HARMS * error_of(sums);
-        if (gain > most) {
-            worst = c->moved[i];
-            most = gain;
-        }
-    }
-    if (most > 0) {
-        c->stays[worst] = false;
-    }
-    return most > 0;
-}
-
-static bool all_missed(const struct screening *c)
-{
-    for (uint32_t i = 0; i < c->n; i++) {
-        const struct sums *sums = &c->sums[c->moved[i]];
-        if (mean_of(sums) + SURE * error_of(sums) >= 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* As many rounds as the space says, the budget allows and the doubt asks for. */
-static enum ww_err more_rounds(struct screening *c, bool *dropped, struct ww_error *err)
-{
-    const struct ww_space *space = &c->s->space;
-    enum ww_err rc = WW_OK;
-    *dropped = false;
-    while (!rc && c->screen->rounds < space->screen) {
-        uint32_t first = 0;
-        c->n = 0;
-        for (uint32_t v = 0; v < space->n_variables; v++) {
-            if (c->stays[v]) {
-                c->moved[c->n++] = v;
-            }
-        }
-        if (c->n < 2 || !fits(c->s, c->n + 1 + PLACES, search_trials(c))) {
-            break;
-        }
-        rc = try_round(c, c->place, &first, err);
-        const bool one_less = !rc && drop_worst(c);
-        *dropped = *dropped || one_less;
-        if (!one_less && all_missed(c)) {
-            break;
-        }
-    }
-    return rc;
-}
-
 enum ww_err ww_screen_run(struct ww_search *s, struct ww_screen *screen,
                           struct ww_search_report *report, struct ww_error *err)
 {
-    struct screening c = {.s = s, .screen = screen, .report = report, .place = 1};
+    struct ww_screening c = {.s = s, .screen = screen, .report = report, .place = 1};
     bool more = false;
     bool dropped = false;
     enum ww_err rc = begin(&c, err);
-    rc = rc ? rc : first_rounds(&c, err);
-    if (!rc && !fits(s, 2 * PLACES, ww_search_last(&s->space))) {
+    rc = rc ? rc : ww_screen_first_rounds(&c, err);
+    if (!rc && !ww_screen_fits(s, 2 * WW_SCREEN_PLACES, ww_search_last(&s->space))) {
         memcpy(c.stays, c.wide, s->space.n_variables * sizeof(*c.wide)); /* no contest */
     }
     if (!rc) {
-        keep(&c);
+        ww_screen_keep(&c);
         c.may_repeat = c.gains.items == 0;
         more = screen->rounds < s->space.screen &&
-               fits(s, 2 * PLACES + screen->n + 1, search_trials(&c));
-        rc = find_place(&c, err);
+               ww_screen_fits(s, 2 * WW_SCREEN_PLACES + screen->n + 1,
+                              ww_screen_search_trials(&c));
+        rc = ww_screen_find_place(&c, err);
     }
-    rc = rc || !more || !c.may_repeat ? rc : more_rounds(&c, &dropped, err);
+    rc = rc || !more || !c.may_repeat ? rc : ww_screen_more_rounds(&c, &dropped, err);
     if (!rc) {
-        keep(&c);
-        if (dropped && fits(s, PLACES, ww_search_last(&s->space))) {
+        ww_screen_keep(&c);
+        if (dropped && ww_screen_fits(s, WW_SCREEN_PLACES, ww_search_last(&s->space))) {
             memcpy(c.wide, c.stays, s->space.n_variables * sizeof(*c.wide));
-            rc = find_place(&c, err);
+            rc = ww_screen_find_place(&c, err);
         }
     }
     if (!rc) {
-        keep(&c);
-        stand(&s->space, c.stays, c.place, screen->from);
+        ww_screen_keep(&c);
+        ww_screen_stand(&s->space, c.stays, c.place, screen->from);
     }
     end(&c);
     return rc;

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "evo/search_int.h"
 #include "evo/surrogate.h"
 #include "ww_random.h"
 
@@ -222,6 +223,61 @@ static void crossover_joins_what_parents_can_do(void **state)
     resumes(space, "tasks", 40);
 }
 
+/* The rule of a cover as it is described, every variable asked each time. */
+static void plain_cover(const struct ww_screen_gains *g, bool *stays)
+{
+    double *best = ww_calloc(g->items, sizeof(*best));
+    double first = 0;
+    for (;;) {
+        double adds = 0;
+        uint32_t next = 0;
+        for (uint32_t v = 0; v < g->n; v++) {
+            double mean = 0;
+            double sum = 0;
+            for (uint32_t i = 0; i < g->items; i++) {
+                mean += g->gain[(size_t)i * g->n + v];
+                sum += fmax(0, g->gain[(size_t)i * g->n + v] - best[i]);
+            }
+            if (mean > 0 && !stays[v] && sum > adds) {
+                next = v;
+                adds = sum;
+            }
+        }
+        if (adds <= 0.01 * first) {
+            break;
+        }
+        first = fmax(first, adds);
+        stays[next] = true;
+        for (uint32_t i = 0; i < g->items; i++) {
+            best[i] = fmax(best[i], g->gain[(size_t)i * g->n + next]);
+        }
+    }
+    ww_free(best);
+}
+
+static void a_cover_takes_what_adds_most(void **state)
+{
+    (void)state;
+    static double gain[400 * 40];
+    uint64_t seed = 9;
+    for (uint32_t run = 0; run < 20; run++) {
+        const struct ww_screen_gains g = {.n = 40, .items = 20 * (run + 1), .gain = gain};
+        bool want[40] = {false};
+        bool got[40] = {false};
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < g.n * g.items; i++) { /* few values, so there are ties */
+            gain[i] = (double)(fx_random(&seed) % 5) - 1.9;
+        }
+        plain_cover(&g, want);
+        OK(ww_screen_cover(&g, got, &err));
+        for (uint32_t v = 0; v < g.n; v++) {
+            n += want[v];
+            assert_int_equal(got[v], want[v]);
+        }
+        assert_true(n > 1 && n < g.n);
+    }
+}
+
 /* The scores are quadratics, so the surrogate's front is the true one. */
 static void a_surrogate_finds_the_front_with_few_trials(void **state)
 {
@@ -283,6 +339,7 @@ int main(void)
         cmocka_unit_test(a_screen_keeps_what_each_kind_of_items_needs),
         cmocka_unit_test(a_screen_does_not_take_what_failed),
         cmocka_unit_test(a_screen_looks_into_the_box),
+        cmocka_unit_test(a_cover_takes_what_adds_most),
         cmocka_unit_test(what_was_not_scored_again_is_not_compared),
         cmocka_unit_test(patience_ends_a_search),
         cmocka_unit_test(a_penalty_shrinks),
