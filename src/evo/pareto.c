@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Dominance, crowding, volume. Plain loops: sets have tens of points. */
+/* Dominance, crowding, volume. Plain loops: sets have tens of points, some a thousand. */
 #include "evo/pareto.h"
 
 #include <math.h>
 #include <string.h>
+
+#define ADDS 1e-9 /* of what the first one did: less is rounding */
 
 static bool has_nan(const double *a, uint32_t k)
 {
@@ -142,4 +144,55 @@ double ww_pareto_volume(const double *points, size_t n, uint32_t k,
         }
     }
     return kept ? volume(points, all, kept, k, k, reference) : 0;
+}
+
+/* Its own volume without what the taken ones have of it. */
+static double volume_added(const double *points, size_t at, const uint32_t *taken,
+                           size_t n, uint32_t k, const double *reference)
+{
+    double common[WW_PARETO_MAX_VOLUME * WW_PARETO_MAX_OBJECTIVES];
+    const double *own = points + at * k;
+    double product = 1;
+    for (uint32_t o = 0; o < k; o++) {
+        if (!(own[o] > reference[o])) {
+            return 0;
+        }
+        product *= own[o] - reference[o];
+    }
+    for (size_t i = 0; i < n; i++) {
+        for (uint32_t o = 0; o < k; o++) {
+            const double other = points[(size_t)taken[i] * k + o];
+            common[i * k + o] = other < own[o] ? other : own[o];
+        }
+    }
+    return product - ww_pareto_volume(common, n, k, reference);
+}
+
+/* A point adds the less the more there are, so only those are asked that added more than
+ * the best so far when they were asked before (Minoux 1978). */
+size_t ww_pareto_pick(const double *points, size_t n, uint32_t k, const double *reference,
+                      size_t want, double *most, uint32_t *out)
+{
+    size_t taken = 0;
+    double first = 0;
+    for (size_t i = 0; i < n; i++) {
+        most[i] = (double)INFINITY;
+    }
+    for (; taken < want && taken < WW_PARETO_MAX_VOLUME; taken++) {
+        double adds = 0;
+        for (size_t i = 0; i < n; i++) {
+            most[i] = most[i] > adds ? volume_added(points, i, out, taken, k, reference)
+                                     : most[i];
+            if (most[i] > adds) {
+                adds = most[i];
+                out[taken] = (uint32_t)i;
+            }
+        }
+        if (adds <= ADDS * first) {
+            break;
+        }
+        first = adds > first ? adds : first;
+        most[out[taken]] = 0;
+    }
+    return taken;
 }

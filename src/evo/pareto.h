@@ -28,4 +28,11 @@ void ww_pareto_crowding(const double *points, size_t n, uint32_t k, double *out)
 double ww_pareto_volume(const double *points, size_t n, uint32_t k,
                         const double *reference);
 
+/** Which points to take where few can be: the one with the most volume above the
+ *  reference, then the one that adds most to it, and so on, at most want <=
+ *  WW_PARETO_MAX_VOLUME. What adds nothing is not taken. most [n] is room to work in.
+ *  Returns how many; their indices to out. */
+size_t ww_pareto_pick(const double *points, size_t n, uint32_t k, const double *reference,
+                      size_t want, double *most, uint32_t *out);
+
 #endif

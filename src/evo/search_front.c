@@ -3,8 +3,10 @@
  * Several objectives: an archive of all that was tried. Children come from members of its
  * front, lonely ones first, by differential steps and the variables' own steps (Deb et
  * al. 2002 for the choice, Storn and Price 1997 for the step). Everything is tried on the
- * same items, since members of a front are compared over the whole run; at the end the
- * front is tried on other items, and what is reported is what was seen there.
+ * same items, since members of a front are compared over the whole run; at the end those
+ * of the front that dominate most above the start are tried on other items (with several
+ * objectives nearly everything is in a front, and its loneliest points are worse than the
+ * start in something), and what is reported is what was seen there.
  */
 #include "evo/search_front.h"
 
@@ -49,10 +51,12 @@ enum ww_err ww_front_init(struct ww_front *f, struct ww_search *s, size_t room,
     f->x = ww_calloc(room, f->d * sizeof(double));
     f->score = ww_calloc(room, f->k * sizeof(double));
     f->in_front = ww_calloc(room, sizeof(bool));
+    f->stays = ww_calloc(room, sizeof(bool));
     f->points = ww_calloc(room, f->k * sizeof(double));
     f->crowding = ww_calloc(room, sizeof(double));
     f->member = ww_calloc(room, sizeof(uint32_t));
-    if (!f->x || !f->score || !f->in_front || !f->points || !f->crowding || !f->member) {
+    if (!f->x || !f->score || !f->in_front || !f->stays || !f->points || !f->crowding ||
+        !f->member) {
         return WW_FAIL_MEMORY(err, "a search");
     }
     if (f->shown > WW_PARETO_MAX_VOLUME) {
@@ -67,24 +71,42 @@ void ww_front_release(struct ww_front *f)
     ww_free(f->x);
     ww_free(f->score);
     ww_free(f->in_front);
+    ww_free(f->stays);
     ww_free(f->points);
     ww_free(f->crowding);
     ww_free(f->member);
+}
+
+/* Of those that were members and those that came since: what is beaten stays so. */
+static void find_members(struct ww_front *f)
+{
+    const size_t bytes = f->k * sizeof(double);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (i >= f->ranked || f->in_front[i]) {
+            memcpy(f->points + (size_t)n * f->k, f->score + (size_t)i * f->k, bytes);
+            f->member[n++] = i;
+        }
+    }
+    ww_pareto_front(f->points, n, f->k, f->stays);
+    f->n_members = 0;
+    f->ranked = f->n;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t at = f->member[i];
+        f->in_front[at] = f->stays[i];
+        if (f->stays[i]) {
+            memcpy(f->points + (size_t)f->n_members * f->k, f->score + (size_t)at * f->k,
+                   bytes);
+            f->member[f->n_members++] = at;
+        }
+    }
 }
 
 /* Members of the front of all points, lonely ones first, ties by their order. */
 void ww_front_rank(struct ww_front *f)
 {
     const uint32_t k = f->k;
-    f->n_members = 0;
-    ww_pareto_front(f->score, f->n, k, f->in_front);
-    for (uint32_t i = 0; i < f->n; i++) {
-        if (f->in_front[i]) {
-            memcpy(f->points + (size_t)f->n_members * k, f->score + (size_t)i * k,
-                   k * sizeof(double));
-            f->member[f->n_members++] = i;
-        }
-    }
+    find_members(f);
     ww_pareto_crowding(f->points, f->n_members, k, f->crowding);
     for (uint32_t i = 1; i < f->n_members; i++) {
         uint32_t member = f->member[i];
@@ -97,6 +119,35 @@ void ww_front_rank(struct ww_front *f)
         f->member[at] = member;
         f->crowding[at] = crowding;
     }
+}
+
+enum ww_err ww_front_best_first(struct ww_front *f, struct ww_error *err)
+{
+    uint32_t picked[WW_PARETO_MAX_VOLUME];
+    ww_front_rank(f);
+    uint32_t *lonely = ww_calloc(f->n_members + 1, sizeof(*lonely));
+    if (!lonely) {
+        return WW_FAIL_MEMORY(err, "a front");
+    }
+    for (uint32_t i = 0; i < f->n_members; i++) {
+        lonely[i] = f->member[i];
+        memcpy(f->points + (size_t)i * f->k, f->score + (size_t)lonely[i] * f->k,
+               f->k * sizeof(double));
+    }
+    const size_t n = ww_pareto_pick(f->points, f->n_members, f->k, f->score, f->shown,
+                                    f->crowding, picked);
+    for (uint32_t i = 0; i < n; i++) {
+        f->member[i] = lonely[picked[i]];
+        f->in_front[f->member[i]] = false;
+    }
+    for (uint32_t i = 0, at = (uint32_t)n; i < f->n_members; i++) {
+        if (f->in_front[lonely[i]]) {
+            f->member[at++] = lonely[i];
+        }
+        f->in_front[lonely[i]] = true;
+    }
+    ww_free(lonely);
+    return WW_OK;
 }
 
 static double mirrored(double u, double low, double high)
@@ -231,19 +282,19 @@ enum ww_err ww_front_end(struct ww_front *f, struct ww_jw *w,
                          struct ww_search_report *report, struct ww_error *err)
 {
     uint32_t first = 0;
-    ww_front_rank(f);
+    enum ww_err rc = ww_front_best_first(f, err);
     const uint32_t n = f->n_members < f->shown ? f->n_members : f->shown;
-    double *x = ww_calloc(n + 1, f->d * sizeof(double));
+    double *x = rc ? NULL : ww_calloc(n + 1, f->d * sizeof(double));
     if (!x) {
-        return WW_FAIL_MEMORY(err, "a front");
+        return rc ? rc : WW_FAIL_MEMORY(err, "a front");
     }
     ww_space_start(&f->s->space, x);
     for (uint32_t i = 0; i < n; i++) {
         memcpy(x + (size_t)(1 + i) * f->d, f->x + (size_t)f->member[i] * f->d,
                f->d * sizeof(double));
     }
-    enum ww_err rc = ww_search_try(f->s, x, n + 1, WW_PART_FINAL,
-                                   ww_search_items(f->s, WW_PART_FINAL, 0), &first, err);
+    rc = ww_search_try(f->s, x, n + 1, WW_PART_FINAL,
+                       ww_search_items(f->s, WW_PART_FINAL, 0), &first, err);
     if (!rc) {
         rc = write_front(f, first, n, x, w, report, err);
     }

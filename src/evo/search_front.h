@@ -21,9 +21,11 @@ struct ww_front {
     ww_front_scorer scorer;
     void *payload;
     uint32_t n;       /* points */
+    uint32_t ranked;  /* of them, when the front was last found */
     double *x;        /* [room][d] */
     double *score;    /* [room][k] */
     bool *in_front;   /* [room] */
+    bool *stays;      /* [room], to work in */
     double *points;   /* [room][k], scores of the members */
     double *crowding; /* [room], of the members */
     uint32_t *member; /* [room], points of the front, lonely ones first */
@@ -39,7 +41,11 @@ enum ww_err ww_front_begin(struct ww_front *f, struct ww_search *s, uint32_t lea
                            struct ww_error *err) WW_MUST_USE;
 void ww_front_release(struct ww_front *f);
 
+/** Which points are members, lonely ones first. */
 void ww_front_rank(struct ww_front *f);
+/** The same, but first those, as many as can be shown, that dominate most volume above
+ * the first point, which is the start. */
+enum ww_err ww_front_best_first(struct ww_front *f, struct ww_error *err) WW_MUST_USE;
 /** A point of the box, in steps; a function of the seed and the child's number. */
 void ww_front_random(const struct ww_front *f, uint32_t child, const double *low,
                      const double *high, double *u);

@@ -2,15 +2,20 @@
 /*
  * Several objectives by surrogates, as MAP (Li et al. 2024, arXiv 2406.07529): random
  * points of the box are tried, a quadratic is fitted to each objective, and the front of
- * the quadratics is found for nothing. Its points are tried on other items, and what is
- * reported was seen there: a surrogate promises, it does not measure.
+ * the quadratics is found for nothing. Unlike there, the second half of the trials goes
+ * to where the quadratics promise most, since they have to be true there and not
+ * everywhere. The front's points are tried on other items, and what is reported was seen
+ * there: a surrogate promises, it does not measure.
  */
+#include <string.h>
+
 #include "evo/search_front.h"
 #include "evo/surrogate.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define FREE_GENERATIONS 100u
+#define ROUNDS 3u /* of points where the quadratics promise most */
 
 struct map {
     struct ww_front trials;
@@ -45,23 +50,17 @@ static enum ww_err score_free(struct ww_front *f, const double *x, uint32_t n,
     return WW_OK;
 }
 
-/* All trials but those of the re-test go into random points. */
-static enum ww_err try_points(struct map *m, struct ww_error *err)
+/* Points in steps behind those that were tried, random ones from `from` on. */
+static enum ww_err try_points(struct map *m, uint32_t from, uint32_t n,
+                              struct ww_error *err)
 {
     struct ww_front *f = &m->trials;
-    const uint32_t most = f->s->budget - f->shown - 1;
     double u[WW_SPACE_MAX_NUMBERS];
-    enum ww_err rc = WW_OK;
-    while (f->n < most && !rc) {
-        const uint32_t left = most - f->n;
-        const uint32_t n = left < WW_FRONT_POPULATION ? left : WW_FRONT_POPULATION;
-        for (uint32_t i = 0; i < n; i++) {
-            ww_front_random(f, f->n + i, m->low, m->high, u);
-            ww_space_from_steps(&f->s->space, u, f->x + (size_t)(f->n + i) * f->d);
-        }
-        rc = ww_front_try(f, n, err);
+    for (uint32_t i = from; i < n; i++) {
+        ww_front_random(f, f->n + i, m->low, m->high, u);
+        ww_space_from_steps(&f->s->space, u, f->x + (size_t)(f->n + i) * f->d);
     }
-    return rc;
+    return ww_front_try(f, n, err);
 }
 
 static enum ww_err fit(struct map *m, struct ww_error *err)
@@ -84,19 +83,87 @@ static enum ww_err fit(struct map *m, struct ww_error *err)
     return rc;
 }
 
+static void release_fit(struct map *m)
+{
+    for (uint32_t o = 0; o < WW_PARETO_MAX_OBJECTIVES; o++) {
+        ww_surrogate_release(&m->surrogate[o]);
+    }
+}
+
+/* Bred from the start and the front of what was tried, by what the quadratics say. */
 static enum ww_err find_front(struct map *m, struct ww_search_report *report,
                               struct ww_error *err)
 {
-    const size_t room = (size_t)(FREE_GENERATIONS + 2) * WW_FRONT_POPULATION;
     struct ww_front *f = &m->free;
+    const struct ww_front *tried = &m->trials;
+    release_fit(m);
+    ww_front_release(f);
+    ww_front_rank(&m->trials);
+    const uint32_t seeds =
+        tried->n_members < tried->shown ? tried->n_members : tried->shown;
+    const size_t room = 1 + seeds + (size_t)FREE_GENERATIONS * WW_FRONT_POPULATION;
     enum ww_err rc = ww_front_init(f, m->trials.s, room, score_free, m, err);
+    rc = rc ? rc : fit(m, err);
     if (!rc) {
         ww_space_start(&f->s->space, f->x);
-        rc = ww_front_try(f, 1, err);
+        for (uint32_t i = 0; i < seeds; i++) {
+            memcpy(f->x + (size_t)(1 + i) * f->d,
+                   tried->x + (size_t)tried->member[i] * f->d, f->d * sizeof(double));
+        }
+        rc = ww_front_try(f, 1 + seeds, err);
     }
     for (uint32_t g = 0; g < FREE_GENERATIONS && !rc; g++) {
         rc = ww_front_generation(f, WW_FRONT_POPULATION, err);
         report->generations++;
+    }
+    return rc ? rc : ww_front_best_first(f, err);
+}
+
+static bool was_tried(const struct ww_front *f, uint32_t n, const double *x)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (memcmp(f->x + (size_t)i * f->d, x, f->d * sizeof(*x)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* n points that the quadratics promise most of, so that they are best known there. */
+static enum ww_err try_promises(struct map *m, uint32_t n,
+                                struct ww_search_report *report, struct ww_error *err)
+{
+    struct ww_front *f = &m->trials;
+    enum ww_err rc = find_front(m, report, err);
+    uint32_t made = 0;
+    for (uint32_t i = 0; i < m->free.n_members && made < n && !rc; i++) {
+        const double *x = m->free.x + (size_t)m->free.member[i] * f->d;
+        if (!was_tried(f, f->n, x)) {
+            memcpy(f->x + (size_t)(f->n + made++) * f->d, x, f->d * sizeof(*x));
+        }
+    }
+    return rc ? rc : try_points(m, made, n, err);
+}
+
+/* Half of the trials at random, the others where the fits to those before promise most.
+ */
+static enum ww_err try_all(struct map *m, struct ww_search_report *report,
+                           struct ww_error *err)
+{
+    struct ww_front *f = &m->trials;
+    const uint32_t most = f->s->budget - f->shown - 1;
+    const uint32_t least = (uint32_t)ww_surrogate_terms(f->d) * 3 / 2;
+    const uint32_t random = most / 2 > least ? most / 2 : least < most ? least : most;
+    enum ww_err rc = WW_OK;
+    while (f->n < random && !rc) {
+        const uint32_t left = random - f->n;
+        rc = try_points(m, 0, left < WW_FRONT_POPULATION ? left : WW_FRONT_POPULATION,
+                        err);
+    }
+    const uint32_t step = (most - random + ROUNDS - 1) / ROUNDS;
+    while (f->n < most && !rc) {
+        const uint32_t left = most - f->n;
+        rc = try_promises(m, left < step ? left : step, report, err);
     }
     return rc;
 }
@@ -131,10 +198,7 @@ enum ww_err ww_search_map(struct ww_search *s, struct ww_jw *w,
     rc = ww_front_begin(&m->trials, s, (uint32_t)ww_surrogate_terms(s->space.d), err);
     ww_space_box(&s->space, m->low, m->high);
     if (!rc) {
-        rc = try_points(m, err);
-    }
-    if (!rc) {
-        rc = fit(m, err);
+        rc = try_all(m, report, err);
     }
     if (!rc) {
         rc = find_front(m, report, err);
@@ -143,9 +207,7 @@ enum ww_err ww_search_map(struct ww_search *s, struct ww_jw *w,
         write_fit(m, w);
         rc = ww_front_end(&m->free, w, report, err);
     }
-    for (uint32_t o = 0; o < WW_PARETO_MAX_OBJECTIVES; o++) {
-        ww_surrogate_release(&m->surrogate[o]);
-    }
+    release_fit(m);
     ww_front_release(&m->trials);
     ww_front_release(&m->free);
 out:

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""evo_methods.py BUILD AMBER [--seeds N] [--trials N] [--items N] [--only one|several]: the methods of `evo search` against
-random points.
+"""evo_methods.py BUILD AMBER [--seeds N] [--first N] [--trials N] [--items N] [--only one|several]: the methods of
+`evo search` against random points.
 
 One score: scales of four adapters (rev, caesar, sort, swap) in 0 to 1 from 0, their tasks mixed, by `crossover` (after
 M2N2), by CMA-ES, and by as many uniformly random points, of which the five best by their scores are tried again and the
 best of them taken, as the search does. Loss per token and whole answers right on 512 test rows.
 
 Several: the same scales, the losses of rev, caesar, sort and swap as objectives (--trials with --items for each task), by
-`surrogate` (after MAP), by the archive, and by random points whose front is tried again. The volume that the front
-dominates above the start on items that nothing was chosen by, from 200,000 points of the box between them.
+`surrogate` (after MAP), by the archive, and by random points of whose front the same choice is tried again. The volume
+that the front dominates above the start on items that nothing was chosen by, from 200,000 points of the box between.
 """
 import argparse
 import sys
@@ -46,16 +46,28 @@ def volume(front, start, rng):
     return hit.mean()
 
 
+def picked(losses, start, n, rng):
+    """Of a front, as `evo search` takes them: those that together dominate most above the start, one after the other."""
+    points = rng.uniform(0, start, (20_000, len(start)))
+    hits = np.array([(points >= loss).all(1) for loss in losses])
+    out = []
+    while len(out) < n and hits.any():
+        out.append(int(hits.sum(1).argmax()))
+        hits &= ~hits[out[-1]]
+    return out + [i for i in range(len(losses)) if i not in out][:n - len(out)]
+
+
 def by_task(search, x, part, seed, items):
     return search.score(x, part, seed, items).reshape(len(TASKS), -1).mean(1)
 
 
 def random_front(search, n, items, seed):
     rng = np.random.default_rng(seed)
-    points = rng.uniform(0, 1, (n - SHOWN - 1, len(search.adapters)))
+    points = rng.uniform(0, 1, (n - SHOWN - 2, len(search.adapters)))
     losses = np.array([by_task(search, x, "search", seed, items) for x in points])
     front = undominated(losses)
-    front = [front[i] for i in np.linspace(0, len(front) - 1, min(SHOWN, len(front))).astype(int)]
+    start = by_task(search, np.zeros(len(search.adapters)), "search", seed, items)
+    front = [front[i] for i in picked(losses[front], start, SHOWN, rng)]
     return np.array([by_task(search, points[i], "final", seed, items) for i in front])
 
 
@@ -66,7 +78,7 @@ def tell(name, values):
 
 def one_score(a, pool, rows, test):
     losses, right = {}, {}
-    for seed in range(1, a.seeds + 1):
+    for seed in range(a.first, a.first + a.seeds):
         for name, keys in (("crossover", "method: crossover\nitems: same\n"), ("cma", "items: fresh\n"), ("random", None)):
             search = Searched(a.build, pool, pool.adapters, rows, keys, BOX)
             x = random_best(search, a.trials, a.items, seed) if keys is None else \
@@ -83,7 +95,7 @@ def one_score(a, pool, rows, test):
 def several(a, pool, rows):
     start_keys = "leaders: 4\nobjectives: {" + ", ".join(f"{t}: minimise" for t in TASKS) + "}\n"
     volumes, told, items = {}, [], a.items * len(TASKS)
-    for seed in range(1, a.seeds + 1):
+    for seed in range(a.first, a.first + a.seeds):
         for name, keys in (("surrogate", "method: surrogate\n"), ("archive", ""), ("random", None)):
             search = Searched(a.build, pool, pool.adapters, rows, (keys or "") + start_keys, BOX, True)
             start = by_task(search, np.zeros(4), "final", seed, items)
@@ -105,6 +117,7 @@ def main():
     p.add_argument("build")
     p.add_argument("amber")
     p.add_argument("--seeds", type=int, default=9)
+    p.add_argument("--first", type=int, default=1, help="the first seed")
     p.add_argument("--trials", type=int, default=100)
     p.add_argument("--items", type=int, default=8)
     p.add_argument("--only", choices=("one", "several"))

@@ -60,12 +60,49 @@ static void volumes_are_exact(void **state)
     assert_true(ww_pareto_volume(two, 0, 2, zero) == 0);
 }
 
+/* Each that is taken adds as much as any other would. */
+static void what_adds_most_is_picked(void **state)
+{
+    (void)state;
+    enum { N = 60, WANT = 12 };
+    const double reference[4] = {0.2, 0.2, 0.2, 0.2};
+    double points[N * 4], taken[(WANT + 1) * 4], most[N];
+    uint32_t picked[WANT];
+    uint64_t seed = 8;
+    for (uint32_t k = 2; k <= 4; k++) {
+        for (int i = 0; i < N * 4; i++) {
+            points[i] = (double)(fx_random(&seed) >> 11) * 0x1p-53;
+        }
+        points[7] = (double)NAN;
+        const size_t n = ww_pareto_pick(points, N, k, reference, WANT, most, picked);
+        assert_true(n > 2 && n <= WANT);
+        double before = 0;
+        for (size_t t = 0; t < n; t++) {
+            double best = 0;
+            double own = 0;
+            for (uint32_t i = 0; i < N; i++) {
+                memcpy(taken + t * k, points + i * k, k * sizeof(double));
+                const double all = ww_pareto_volume(taken, t + 1, k, reference);
+                own = i == picked[t] ? all : own;
+                best = all > best ? all : best;
+            }
+            NEAR(own, best, 1e-12);
+            assert_true(own > before);
+            before = own;
+            memcpy(taken + t * k, points + picked[t] * k, k * sizeof(double));
+        }
+    }
+    const double low[] = {0.1, 0.9, 0.9, 0.1}; /* worse than the reference in something */
+    assert_int_equal(ww_pareto_pick(low, 2, 2, reference, 2, most, picked), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_front_is_what_nothing_beats),
         cmocka_unit_test(ends_are_lonely),
         cmocka_unit_test(volumes_are_exact),
+        cmocka_unit_test(what_adds_most_is_picked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
