@@ -19,6 +19,12 @@ static const char *const strings[] = {
     "bergro\xC3\x9F \xE4\xBD\xA0\xE5\xA5\xBD \xF0\x9F\x99\x82",
 };
 
+/* What members said of one string. */
+struct cuts {
+    struct ww_scored first; /* of the first member that could say it */
+    uint32_t of, unable;    /* it, and one that could not; k: none */
+};
+
 static bool same_cuts(const struct ww_scored *a, const struct ww_scored *b)
 {
     bool same = a->n == b->n;
@@ -28,14 +34,34 @@ static bool same_cuts(const struct ww_scored *a, const struct ww_scored *b)
     return same;
 }
 
-/* One string by every member that scores. A member that cannot cut it is left out. */
+static void differ(const struct ww_members *members, const struct cuts *c, uint32_t k,
+                   const struct ww_scored *said, struct ww_probe_report *report)
+{
+    if (!report->one_tokenizer) {
+        return;
+    }
+    report->one_tokenizer = false;
+    int at = snprintf(report->differs, sizeof(report->differs),
+                      "'%.80s' cuts a probe string into %u tokens, '%.80s' ",
+                      members->member[c->of].name, c->first.n, members->member[k].name);
+    if (said) {
+        (void)snprintf(report->differs + at, sizeof(report->differs) - (size_t)at,
+                       "otherwise, into %u", said->n);
+    } else {
+        (void)snprintf(report->differs + at, sizeof(report->differs) - (size_t)at,
+                       "has not all of its characters");
+    }
+}
+
+/* One string by every member that scores. A server that cannot be asked for it is left
+ * out; one that leaves characters out, since it has no tokens for them, has another
+ * tokenizer than one that has them. */
 static enum ww_err compare_string(struct ww_endpoint *const *endpoints,
                                   const struct ww_members *members,
                                   const struct ww_member_facts *facts, const char *text,
                                   struct ww_probe_report *report, struct ww_error *err)
 {
-    struct ww_scored first = {0};
-    uint32_t of = members->k;
+    struct cuts c = {.of = members->k, .unable = members->k};
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < members->k && !rc; k++) {
         struct ww_scored said = {0};
@@ -50,28 +76,28 @@ static enum ww_err compare_string(struct ww_endpoint *const *endpoints,
             continue;
         }
         rc = ww_endpoint_ask(endpoints[k], facts[k].dialect, &ask, &said, &local);
-        if (rc == WW_E_UNSUPPORTED) {
+        if (rc == WW_E_UNSUPPORTED || rc == WW_E_MALFORMED) {
+            c.unable = rc == WW_E_MALFORMED ? k : c.unable;
             rc = WW_OK;
         } else if (rc) {
             rc = WW_FAIL(err, rc, "%s", local.text);
-        } else if (of == members->k) {
-            of = k;
-            first = said;
+        } else if (c.of == members->k) {
+            c.of = k;
+            c.first = said;
             memset(&said, 0, sizeof(said));
         } else {
             report->compared = true;
-            if (!same_cuts(&first, &said) && report->one_tokenizer) {
-                report->one_tokenizer = false;
-                (void)snprintf(report->differs, sizeof(report->differs),
-                               "'%.80s' cuts a probe string into %u tokens, '%.80s' "
-                               "otherwise, into %u",
-                               members->member[of].name, first.n, members->member[k].name,
-                               said.n);
+            if (!same_cuts(&c.first, &said)) {
+                differ(members, &c, k, &said, report);
             }
         }
         ww_scored_release(&said);
     }
-    ww_scored_release(&first);
+    if (!rc && c.of < members->k && c.unable < members->k) {
+        report->compared = true;
+        differ(members, &c, c.unable, NULL, report);
+    }
+    ww_scored_release(&c.first);
     return rc;
 }
 

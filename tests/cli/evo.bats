@@ -126,6 +126,15 @@ members:
 END
     run -1 "$WW" evo probe pool.yml
     [[ $output == *"tokenizers: SEVERAL"* ]]
+    # a vocabulary without accents is another one, and two of them are not told apart by more
+    mock narrow --seed 1 --narrow
+    mock twin --seed 2 --narrow
+    pool whole narrow >pool2.yml
+    run -1 "$WW" evo probe pool2.yml
+    [[ $output == *"tokenizers: SEVERAL: 'whole' cuts a probe string"*"'narrow' has not all of its characters"* ]]
+    pool narrow twin >pool2.yml
+    run -0 "$WW" evo probe pool2.yml
+    [[ $output == *"tokenizers: one"* ]]
     echo '{"prompt": "R:ab", "answer": "abab"}' >tasks.jsonl
     refused 1 "into other tokens; a pool of tokens needs one tokenizer" collect
 }

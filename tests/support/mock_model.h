@@ -29,6 +29,7 @@ struct mock {
     bool continues;
     bool hides_end;
     bool shifts;
+    bool narrow;
     unsigned adapters;
     unsigned vocabulary; /* that it tells of; 0: none */
     unsigned turn;       /* 0: never */

@@ -10,7 +10,7 @@
  *               [--shape completions|llama|chat|vllm|sglang|sglang-old|tgi|ollama]
  *               [--key K] [--delay-ms N]
  *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
- *               [--vocabulary N] [--turn N] [--hides-end] [--shifts]
+ *               [--vocabulary N] [--turn N] [--hides-end] [--shifts] [--narrow]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
  * lowest cut twice nan long stall slow reset http2. --calls: a file that grows by one
@@ -19,7 +19,8 @@
  * many tokens it says it has. --turn: behind so many questions it is another model.
  * --hides-end: special tokens print as nothing, so that its lists show one of them with
  * another one's number, as llama-cpp-python's server does; --shifts: what it echoes is of
- * one token later, as there for models without a first token of their own.
+ * one token later, as there for models without a first token of their own; --narrow: it
+ * has no tokens for letters with accents and leaves them out of its echo.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -65,6 +66,18 @@ static void write_map(struct ww_jw *w, const double *lp, unsigned top, int gold)
     ww_jw_close(w);
 }
 
+static const char *without_accents(const char *text, size_t *len, char *out, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < *len && n + 1 < room; i++) {
+        out[n] = text[i];
+        n += (uint8_t)text[i] < 0x80;
+    }
+    out[n] = '\0';
+    *len = n;
+    return out;
+}
+
 /* {tokens, token_logprobs, top_logprobs, text_offset}; the end token has no length in the
  * offsets, as where special tokens print as nothing. */
 static void write_echo(struct ww_jw *w, const char *text, size_t len, unsigned top,
@@ -73,6 +86,10 @@ static void write_echo(struct ww_jw *w, const char *text, size_t len, unsigned t
     static _Thread_local struct cut c;
     double lp[N_SIGNS + 1];
     size_t offset = 0;
+    static _Thread_local char plain[sizeof(c.from) / sizeof(c.from[0])];
+    if (mock.narrow) {
+        text = without_accents(text, &len, plain, sizeof(plain));
+    }
     cut_text(text, len, &c);
     ww_jw_key(w, "tokens");
     ww_jw_array(w);
@@ -501,6 +518,7 @@ static const char *parse(int argc, char **argv)
                            : strcmp(argv[i], "--continues") == 0 ? &mock.continues
                            : strcmp(argv[i], "--hides-end") == 0 ? &mock.hides_end
                            : strcmp(argv[i], "--shifts") == 0    ? &mock.shifts
+                           : strcmp(argv[i], "--narrow") == 0    ? &mock.narrow
                                                                  : NULL;
         if (flag) {
             *flag = true;
