@@ -123,10 +123,17 @@ load mock
     for fault in slow stall; do
         mock "$fault" --skill rev --fault "$fault:3"
         pool "$fault" >pool.yml
-        began=$(date +%s)
-        cache=$fault run -1 collect --max-time 1
-        [[ $output == *"STOPPED: the limit of 1 seconds"* ]]
-        [ $(($(date +%s) - began)) -le 5 ]
+        # A busy machine can be late once, so the best of three counts; a limit that is not kept is
+        # late each time.
+        took=1000
+        for try in 1 2 3; do
+            began=$(date +%s)
+            cache=$fault$try run -1 collect --max-time 1
+            [[ $output == *"STOPPED: the limit of 1 seconds"* ]]
+            took=$(($(date +%s) - began))
+            [ "$took" -gt 5 ] || break
+        done
+        [ "$took" -le 5 ]
         end_mocks
     done
 }
