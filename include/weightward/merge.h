@@ -56,6 +56,8 @@ struct ww_merge_options {
     bool measure;                   /* fill the report's layers */
     uint64_t seed;                  /* of random masks */
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
+    const char *hub_cache; /* models that are no folders are looked for in this cache of
+                              huggingface_hub, by name and revision; NULL: nowhere */
     const char *license;  /* what the card states; NULL: what the sources' cards agree on */
     struct ww_run_options run;
 };

@@ -10,6 +10,7 @@
 
 #include "crypto/hash.h"
 #include "merge/build.h"
+#include "merge/hub_cache.h"
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -220,7 +221,8 @@ enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
             }
             impl->n_adapters = n;
         }
-        if (named->adapter_revision) {
+        if (named->adapter_revision &&
+            !ww_hub_has(build->options->hub_cache, paths[i])) {
             rc = ww_build_warn(build, err,
                                "revision '%s' of '%s' is not checked: it is a folder here",
                                named->adapter_revision, named->adapter);

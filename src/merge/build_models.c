@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "merge/build.h"
+#include "merge/hub_cache.h"
 #include "model/config.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -49,7 +50,8 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
             "model '%s' is quantised (%s); merge the weights that it was made of",
             m->text, m->model->config->quant_method);
     }
-    if (named->revision && named->recipe == WW_NONE) {
+    if (named->revision && named->recipe == WW_NONE &&
+        !ww_hub_has(build->options->hub_cache, m->model->path)) {
         rc = ww_build_warn(build, err,
                            "revision '%s' of '%s' is not checked: it is a folder here",
                            named->revision, named->path);

@@ -114,25 +114,56 @@ static enum ww_err compare_licences(struct ww_build *build, const char **common,
     return rc;
 }
 
+/* A name of the list, once; revisions and sums are no names on the hub. */
+static enum ww_err add_name(struct ww_strlist *names, const char *name,
+                            struct ww_buf *buf, struct ww_error *err)
+{
+    struct ww_jw w;
+    enum ww_err rc = WW_OK;
+
+    if (!name || ww_strlist_has(names, name)) {
+        return WW_OK;
+    }
+    rc = ww_strlist_add(names, name, err);
+    if (!rc) {
+        rc = ww_buf_add_str(buf, "- ", err);
+    }
+    ww_jw_init(&w, buf, 0);
+    ww_jw_str(&w, name);
+    if (!rc) {
+        rc = ww_jw_end(&w, err);
+    }
+    return rc ? rc : ww_buf_add_str(buf, "\n", err);
+}
+
+static enum ww_err base_models(const struct ww_recipe *recipe, struct ww_buf *buf,
+                               struct ww_error *err)
+{
+    struct ww_strlist names = {0};
+    enum ww_err rc = ww_buf_add_str(buf, "base_model:\n", err);
+
+    for (uint32_t i = 0; i < recipe->n_models && !rc; i++) {
+        const struct ww_recipe_model *m = &recipe->models[i];
+        if (m->is_statistics) {
+            continue;
+        }
+        rc = add_name(&names, m->path, buf, err);
+        if (!rc) {
+            rc = add_name(&names, m->adapter, buf, err);
+        }
+    }
+    ww_strlist_release(&names);
+    return rc;
+}
+
 static void front_matter(struct ww_build *build, const char *licence, bool differ,
                          struct ww_buf *buf, struct ww_error *err, enum ww_err *rc)
 {
     struct ww_jw w;
 
-    *rc = ww_buf_add_str(buf, "---\nbase_model:\n", err);
-    for (uint32_t i = 0; i < build->recipe->n_models && !*rc; i++) {
-        if (build->recipe->models[i].is_statistics) {
-            continue;
-        }
-        *rc = ww_buf_add_str(buf, "- ", err);
-        ww_jw_init(&w, buf, 0);
-        ww_jw_str(&w, build->recipe->models[i].text);
-        if (!*rc) {
-            *rc = ww_jw_end(&w, err);
-        }
-        if (!*rc) {
-            *rc = ww_buf_add_str(buf, "\n", err);
-        }
+    *rc = ww_buf_add_str(buf, "---\n", err);
+    if (!*rc) {
+        *rc = base_models(build->recipe, buf, err);
     }
     if (!*rc && (licence || differ)) {
         *rc = ww_buf_add_str(buf, "license: ", err);

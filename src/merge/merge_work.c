@@ -5,6 +5,7 @@
  * with its models. Intermediate results are folders of their own that are gone when the
  * output is there.
  */
+#include "merge/hub_cache.h"
 #include "merge/merge_work.h"
 
 #include <stdio.h>
@@ -115,23 +116,38 @@ static bool is_folder(const char *path)
     return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A folder from here, else beside the recipe. */
+/* A folder from here, else beside the recipe, else by its name on the hub. */
 enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_model *m,
                                 const char *path, const char *what, const char **out,
                                 struct ww_error *err)
 {
+    const char *cache = work->options->hub_cache;
+    const char *revision = path == m->adapter ? m->adapter_revision : m->revision;
+    char *cached = NULL;
+    enum ww_err rc = WW_OK;
+
     *out = ww_pool_keep(&work->pool, path[0] == '/' || is_folder(path)
                                          ? ww_strdup(path)
                                          : ww_path_join(work->recipe_dir, path));
     if (!*out) {
         return WW_FAIL_MEMORY(err, "a merge");
     }
-    return is_folder(*out)
-               ? WW_OK
-               : WW_FAIL(err, WW_E_NOTFOUND,
-                         "line %zu: %s '%s' is no folder, neither here nor beside the "
-                         "recipe; models are not downloaded, fetch it first",
-                         m->line, what, path);
+    if (is_folder(*out)) {
+        return WW_OK;
+    }
+    if (cache) {
+        rc = ww_hub_folder(cache, path, revision, &cached, err);
+    }
+    if (!rc && cached) {
+        *out = ww_pool_keep(&work->pool, cached);
+        return *out ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
+    }
+    return rc ? rc
+              : WW_FAIL(err, WW_E_NOTFOUND,
+                        "line %zu: %s '%s' is no folder, neither here nor beside the "
+                        "recipe%s; models are not downloaded, fetch it first%s",
+                        m->line, what, path, cache ? ", and not in the cache" : "",
+                        cache ? "" : " or say where a cache of the hub is (--hub-cache)");
 }
 
 static enum ww_err find_model(struct ww_work *work, const struct ww_recipe_model *m,

@@ -380,6 +380,32 @@ PY
     refused 6 "has slices" "$WW" merge r.yml out
 }
 
+@test "models of a recipe are found in a cache of the hub by name and revision" {
+    make_family
+    "$WW" merge recipe.yml want -q
+    for m in base expert-rev expert-caesar; do
+        folder=hub/models--org--$m
+        mkdir -p $folder/blobs $folder/refs $folder/snapshots/0123abc
+        printf 0123abc >$folder/refs/main
+        for f in "$m"/*; do
+            mv "$f" "$folder/blobs/$m-${f##*/}"
+            ln -s "../../blobs/$m-${f##*/}" "$folder/snapshots/0123abc/${f##*/}"
+        done
+        rm -r "$m"
+    done
+    sed 's#: base#: org/base#; s#: expert#: org/expert#; s#expert-rev$#&@main#' recipe.yml >published.yml
+    refused 4 "say where a cache of the hub is" "$WW" merge published.yml out
+    "$WW" merge published.yml out --hub-cache hub 2>said
+    ! grep warning said || false
+    cmp want/model.safetensors out/model.safetensors
+    grep -q -- '- "org/expert-rev"' out/README.md
+    "$WW" merge --rederive out --hub-cache hub -q
+    sed -i 's|rev@main|rev@other|' published.yml
+    refused 4 "and not in the cache" "$WW" merge published.yml out2 --hub-cache hub
+    sed -i 's|org/expert-rev@other|../models--org--expert-rev|' published.yml
+    refused 4 "and not in the cache" "$WW" merge published.yml out2 --hub-cache hub/models--org--base
+}
+
 @test "options of mergekit are met with those that do the same" {
     refused 2 "here it is --allow-mixed" "$WW" merge recipe.yml out --allow-crimes
     refused 2 "here it is --shard-size" "$WW" merge --out-shard-size=1B recipe.yml out

@@ -24,7 +24,7 @@ static const struct {
     {"--no-write-model-card", "leave it away: the card is always written"},
     {"--lora-merge-cache", "leave it away: adapters are added as they are read"},
     {"--lora-merge-dtype", "leave it away: adapters are added in float32"},
-    {"--transformers-cache", "leave it away: models are folders, fetch them first"},
+    {"--transformers-cache", "here it is --hub-cache"},
     {"--verbose", "leave it away: --dry-run prints the plan"},
     {"-v", "leave it away: --dry-run prints the plan"},
     {"--cuda", NOT_NEEDED},

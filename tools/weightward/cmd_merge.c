@@ -31,6 +31,7 @@ struct merge {
     long long join;
     struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
     char *license;
+    char *hub_cache;
     struct cli_guard guard;
     struct cli_reversible reversible;
 };
@@ -286,6 +287,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         .measure = opt->report && is_page(opt->report),
         .seed = (uint64_t)opt->seed,
         .license = opt->license,
+        .hub_cache = opt->hub_cache,
         .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
     };
     enum ww_err rc = WW_OK;
@@ -404,6 +406,8 @@ int cmd_merge(int argc, const char **argv)
          "continue what an interrupted run left in OUT.partial", NULL},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0,
          "write the JSON answer, or a page with pictures (.html), into a new file", "FILE"},
+        {"hub-cache", 0, POPT_ARG_STRING, &opt.hub_cache, 0,
+         "where models that are no folders are looked for, as huggingface_hub keeps them", "DIR"},
         {"license", 0, POPT_ARG_STRING, &opt.license, 0,
          "licence that the card of the output states", "ID"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
