@@ -131,9 +131,9 @@ static enum ww_err kept_ranks(const struct ww_merge_job *job,
     if (target == 0 || (s->extra > 0 && outliers == 0)) {
         return ww_merge_refuse(
             job, err,
-            "density %g and gamma %g of %.0f elements select none; set "
-            "density to 1 for it",
-            s->density, s->extra, n);
+            "%s %g of %.0f elements select none%s; set density to 1 for it, by a filter",
+            target == 0 ? "density" : "gamma", target == 0 ? s->density : s->extra, n,
+            target == 0 ? "" : " to leave out");
     }
     uint64_t bottom = job->n - target;
     bottom = bottom > outliers ? bottom - outliers : 0;
