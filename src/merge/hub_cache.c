@@ -24,16 +24,19 @@ static bool is_folder(const char *path)
     return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-static char *model_folder(const char *cache, const char *name)
+/* *out stays NULL for a name that is none of the hub. */
+static enum ww_err model_folder(const char *cache, const char *name, char **out,
+                                struct ww_error *err)
 {
     const size_t org = strcspn(name, "/");
     const char *rest = name[org] ? name + org + 1 : NULL;
 
     if (!is_word(name, org) || (rest && !is_word(rest, strlen(rest)))) {
-        return NULL;
+        return WW_OK;
     }
-    return ww_asprintf("%s/models--%.*s%s%s", cache, (int)org, name, rest ? "--" : "",
+    *out = ww_asprintf("%s/models--%.*s%s%s", cache, (int)org, name, rest ? "--" : "",
                        rest ? rest : "");
+    return *out ? WW_OK : WW_FAIL_MEMORY(err, "a model's name");
 }
 
 /* The commit that a branch or a tag points at; empty when there is none. */
@@ -55,14 +58,14 @@ enum ww_err ww_hub_folder(const char *cache, const char *name, const char *revis
                           char **out, struct ww_error *err)
 {
     const char *wanted = revision ? revision : "main";
-    char *folder = model_folder(cache, name);
+    char *folder = NULL;
     char *path = NULL;
     struct ww_buf ref;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = model_folder(cache, name, &folder, err);
 
     *out = NULL;
     ww_buf_init(&ref, 128);
-    if (!is_folder(folder) || !is_word(wanted, strlen(wanted))) {
+    if (rc || !is_folder(folder) || !is_word(wanted, strlen(wanted))) {
         goto out;
     }
     rc = read_ref(folder, wanted, &ref, err);
