@@ -9,7 +9,8 @@
 #include "util/fail.h"
 #include "util/order.h"
 
-#define OUTSIDE 40 /* one in so many draws lies below the interval, as many above */
+#define ROUNDING 1e-9 /* bits: twins in a pool gain as much */
+#define OUTSIDE 40    /* one in so many draws lies below the interval, as many above */
 
 enum { BITS, NEXT, WHOLE, GAINS };
 
@@ -76,7 +77,7 @@ enum ww_err ww_confirm(const struct ww_item_score *rule,
     out->bits = middle(values + (size_t)BITS * WW_CONFIRM_DRAWS);
     out->next = middle(values + (size_t)NEXT * WW_CONFIRM_DRAWS);
     out->whole = middle(values + (size_t)WHOLE * WW_CONFIRM_DRAWS);
-    out->better = out->bits.low > 0;
+    out->better = out->bits.low > ROUNDING;
 out:
     ww_free(items);
     ww_free(values);

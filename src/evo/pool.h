@@ -20,6 +20,8 @@
 #define WW_POOL_MAX_MEMBERS 64
 /** Log-probabilities below are this: servers send zero as the lowest float or -9999. */
 #define WW_POOL_FLOOR (-100.0)
+/** Prior of a member without weight. */
+#define WW_POOL_OUT (-1e6)
 
 /** One position of an answer. Arrays are [k], natural logarithms. */
 struct ww_pool_position {
@@ -65,6 +67,15 @@ enum ww_err ww_pool_fit_static(const struct ww_pool_data *data, double gap,
 
 /** Prior and the features in use, by CMA-ES from the static optimum, penalised towards it
  *  by ridge * (sum of squares). evaluations: in, at most; out, made (all offline). */
+enum ww_err ww_pool_fit_adaptive_all(const struct ww_pool_data *data,
+                                     const bool use[WW_POOL_FEATURES], double ridge,
+                                     uint64_t seed, struct ww_pool_linear *rule,
+                                     uint64_t *evaluations,
+                                     struct ww_error *err) WW_MUST_USE;
+
+/** The same; where there are members that the answers do not miss, the others are fitted
+ *  again without them, with as many evaluations, and those get a low prior, at least
+ *  WW_POOL_OUT. */
 enum ww_err ww_pool_fit_adaptive(const struct ww_pool_data *data,
                                  const bool use[WW_POOL_FEATURES], double ridge,
                                  uint64_t seed, struct ww_pool_linear *rule,

@@ -111,10 +111,10 @@ static void relative_priors(struct ww_pool_linear *rule)
     }
 }
 
-enum ww_err ww_pool_fit_adaptive(const struct ww_pool_data *data,
-                                 const bool use[WW_POOL_FEATURES], double ridge,
-                                 uint64_t seed, struct ww_pool_linear *rule,
-                                 uint64_t *evaluations, struct ww_error *err)
+enum ww_err ww_pool_fit_adaptive_all(const struct ww_pool_data *data,
+                                     const bool use[WW_POOL_FEATURES], double ridge,
+                                     uint64_t seed, struct ww_pool_linear *rule,
+                                     uint64_t *evaluations, struct ww_error *err)
 {
     struct fit fit = {.data = data, .use = use, .ridge = ridge};
     double start[MAX_VARIABLES];

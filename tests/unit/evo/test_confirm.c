@@ -56,6 +56,9 @@ static void no_gain_is_not_confirmed(void **state)
     make(0.0, 1, 2);
     OK(ww_confirm(rule, single, N, 7, &c, &err));
     assert_false(c.better);
+    make(1e-12, 0, 2); /* on every item, as rounding is */
+    OK(ww_confirm(rule, single, N, 7, &c, &err));
+    assert_true(c.bits.low > 0 && !c.better);
     make(-0.3, 1, 3);
     OK(ww_confirm(rule, single, N, 7, &c, &err));
     assert_true(!c.better && c.bits.high < 0);

@@ -124,6 +124,39 @@ static void the_answer_so_far_tells_whose_it_is(void **state)
         ww_pool_linear_bits(&w.data, &fixed) - ww_pool_linear_bits(&w.data, &rule) > 0.5);
 }
 
+/* The others are fitted as if the pool had never had it, to the bit; it is heard where
+ * they are surprised. */
+static void a_member_that_nobody_misses_stays_low(void **state)
+{
+    (void)state;
+    static struct world w;
+    struct ww_error err = {0};
+    struct ww_pool_linear rule, without;
+    const bool use[WW_POOL_FEATURES] = {true, true, false};
+    const int last = K - 1;
+    uint64_t n = 1000;
+    uint64_t fewer = 1000;
+    make(&w, 6);
+    for (int t = 0; t < N; t++) {
+        w.at[t].weight =
+            (t / 4) % K == last ? 0 : 1; /* nothing that the last one knows */
+    }
+    OK(ww_pool_fit_adaptive(&w.data, use, 1e-3, 7, &rule, &n, &err));
+    w.data.k = K - 1;
+    OK(ww_pool_fit_adaptive(&w.data, use, 1e-3, 7, &without, &fewer, &err));
+    assert_true(n > fewer && n <= 2000);
+    for (int m = 0; m < last; m++) {
+        assert_true(rule.prior[m] == without.prior[m]);
+        assert_true(rule.prior[last] < rule.prior[m] - 7);
+    }
+    assert_memory_equal(rule.a, without.a, sizeof(rule.a));
+    double weights[K];
+    ww_pool_linear_weights(&rule, &w.at[1], weights); /* of an item of the first one */
+    assert_true(weights[last] < 1e-3);
+    ww_pool_linear_weights(&rule, &w.at[4 * last + 2], weights);
+    assert_true(weights[last] > 0.5); /* more than all others together */
+}
+
 static void weights_follow_the_published_special_case(void **state)
 {
     (void)state;
@@ -355,6 +388,7 @@ int main(void)
         cmocka_unit_test(static_weights_are_the_optimum),
         cmocka_unit_test(a_pool_of_one_is_its_member),
         cmocka_unit_test(the_answer_so_far_tells_whose_it_is),
+        cmocka_unit_test(a_member_that_nobody_misses_stays_low),
         cmocka_unit_test(weights_follow_the_published_special_case),
         cmocka_unit_test(full_lists_give_the_exact_pool),
         cmocka_unit_test(cut_lists_still_sum_to_one),
