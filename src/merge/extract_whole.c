@@ -12,19 +12,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static enum ww_err whole_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
-                              uint64_t n_tiles, void **state, const uint32_t **row_map,
-                              struct ww_error *err)
-{
-    (void)n_rows;
-    (void)row_bytes;
-    (void)n_tiles;
-    (void)err;
-    *row_map = NULL;
-    *state = (void *)(uintptr_t)params;
-    return WW_OK;
-}
-
 static enum ww_err whole_run(void *state, const struct ww_tile *tile,
                              struct ww_error *err)
 {
@@ -43,16 +30,8 @@ static enum ww_err whole_run(void *state, const struct ww_tile *tile,
     return rc;
 }
 
-static enum ww_err whole_close(void *state, bool complete, struct ww_error *err)
-{
-    (void)state;
-    (void)complete;
-    (void)err;
-    return WW_OK;
-}
-
-static const struct ww_kernel kernel = {"weight in float32", whole_open, whole_run,
-                                        whole_close};
+static const struct ww_kernel kernel = {"weight in float32", ww_kernel_open_plain,
+                                        whole_run, ww_kernel_close_plain};
 
 void ww_extract_whole_piece(const struct ww_model *model, uint32_t tensor,
                             uint32_t tree_index, struct ww_extract_whole *whole,

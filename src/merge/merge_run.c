@@ -124,16 +124,8 @@ static enum ww_err copy_run(void *state, const struct ww_tile *tile, struct ww_e
     return WW_OK;
 }
 
-static enum ww_err copy_close(void *state, bool complete, struct ww_error *err)
-{
-    (void)state;
-    (void)complete;
-    (void)err;
-    return WW_OK;
-}
-
 const struct ww_kernel ww_merge_copy_kernel = {"merge equal", copy_open, copy_run,
-                                               copy_close};
+                                               ww_kernel_close_plain};
 
 static enum ww_err give(struct ww_merge_engine *e, struct ww_stream_result *from,
                         struct ww_merge_result *to, struct ww_error *err)

@@ -42,19 +42,6 @@ struct model_plan {
     char *card;
 };
 
-static enum ww_err round_open(const void *params, uint64_t n_rows, uint64_t row_bytes,
-                              uint64_t n_tiles, void **state, const uint32_t **row_map,
-                              struct ww_error *err)
-{
-    (void)n_rows;
-    (void)row_bytes;
-    (void)n_tiles;
-    (void)err;
-    *row_map = NULL;
-    *state = (void *)(uintptr_t)params;
-    return WW_OK;
-}
-
 static enum ww_err round_run(void *state, const struct ww_tile *tile,
                              struct ww_error *err)
 {
@@ -80,16 +67,8 @@ static enum ww_err round_run(void *state, const struct ww_tile *tile,
     return WW_OK;
 }
 
-static enum ww_err round_close(void *state, bool complete, struct ww_error *err)
-{
-    (void)state;
-    (void)complete;
-    (void)err;
-    return WW_OK;
-}
-
-static const struct ww_kernel round_kernel = {"round", round_open, round_run,
-                                              round_close};
+static const struct ww_kernel round_kernel = {"round", ww_kernel_open_plain, round_run,
+                                              ww_kernel_close_plain};
 
 static struct ww_piece *next_piece(struct model_plan *p, uint64_t n_bytes)
 {

@@ -249,3 +249,24 @@ enum ww_err ww_plan_digest(const struct ww_plan *plan, uint8_t out[WW_SHA256_BYT
     ww_sha256_free(h);
     return WW_OK;
 }
+
+enum ww_err ww_kernel_open_plain(const void *params, uint64_t n_rows, uint64_t row_bytes,
+                                 uint64_t n_tiles, void **state, const uint32_t **row_map,
+                                 struct ww_error *err)
+{
+    (void)n_rows;
+    (void)row_bytes;
+    (void)n_tiles;
+    (void)err;
+    *row_map = NULL;
+    *state = (void *)(uintptr_t)params;
+    return WW_OK;
+}
+
+enum ww_err ww_kernel_close_plain(void *state, bool complete, struct ww_error *err)
+{
+    (void)state;
+    (void)complete;
+    (void)err;
+    return WW_OK;
+}

@@ -73,6 +73,14 @@ struct ww_kernel {
     enum ww_err (*close)(void *state, bool complete, struct ww_error *err);
 };
 
+/** open and close of a kernel that keeps nothing: params are its state, rows are not
+ *  moved. */
+enum ww_err ww_kernel_open_plain(const void *params, uint64_t n_rows, uint64_t row_bytes,
+                                 uint64_t n_tiles, void **state, const uint32_t **row_map,
+                                 struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_kernel_close_plain(void *state, bool complete,
+                                  struct ww_error *err) WW_MUST_USE;
+
 enum ww_piece_kind {
     WW_PIECE_BYTES,                 /* bytes given in memory (a header) */
     WW_PIECE_COPY,                  /* a range of an input, unchanged */

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* weightward evo: the table of its words. */
 #include "cli_evo.h"
+#include "cli_words.h"
 
-#include <stdio.h>
 #include <string.h>
 
-static const struct word {
-    const char *name; /* "evo WORD" */
-    int (*run)(int argc, const char **argv);
-    const char *summary;
-} words[] = {
+static const struct cli_word words[] = {
     {"evo search", evo_search,
      "find a recipe's numbers by a program that scores candidates"},
     {"evo probe", evo_probe, "what servers do, found by asking"},
@@ -47,40 +43,7 @@ bool evo_level(const char *name, enum ww_evo_level *out)
     return !name;
 }
 
-static const char *word_of(const struct word *w)
-{
-    return w->name + sizeof CLI_EVO;
-}
-
-static void print_words(FILE *to)
-{
-    fputs("usage: weightward evo WORD ...\n\n", to);
-    for (size_t i = 0; i < N_WORDS; i++) {
-        fprintf(to, "  %-10s %s\n", word_of(&words[i]), words[i].summary);
-    }
-    fputs("\nweightward evo WORD --help lists a word's options (all take --json)\n", to);
-}
-
 int cmd_evo(int argc, const char **argv)
 {
-    if (argc < 2) {
-        print_words(stderr);
-        return CLI_USAGE;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        print_words(stdout);
-        return 0;
-    }
-    for (size_t i = 0; i < N_WORDS; i++) {
-        if (strcmp(argv[1], word_of(&words[i])) == 0) {
-            argv[1] = words[i].name;
-            return words[i].run(argc - 1, argv + 1);
-        }
-    }
-    fprintf(stderr, "weightward evo: unknown word '%.60s'; known are:", argv[1]);
-    for (size_t i = 0; i < N_WORDS; i++) {
-        fprintf(stderr, "%s %s", i ? "," : "", word_of(&words[i]));
-    }
-    fprintf(stderr, "\n");
-    return CLI_USAGE;
+    return cli_words(CLI_EVO, words, N_WORDS, argc, argv);
 }
