@@ -277,7 +277,8 @@ enum ww_err ww_fact_size(const struct ww_scope *scope, const char *name, uint64_
     enum ww_err rc = ww_fact_u64(scope, name, out, err);
 
     if (rc == WW_OK && *out == 0) {
-        rc = WW_FAIL(err, WW_E_CONFIG, "config.json: '%s' is 0", name);
+        rc = WW_FAIL(err, WW_E_CONFIG, "config.json: '%s' is 0, expected at least 1",
+                     name);
     }
     return rc;
 }

@@ -267,7 +267,9 @@ static enum ww_err attack(struct attack_run *run, const char *path, const char *
     enum ww_err rc = WW_OK;
 
     if (!run->options->anchor) {
-        return WW_FAIL(err, WW_E_USAGE, "an attack needs an anchor");
+        return WW_FAIL(err, WW_E_USAGE,
+                       "an attack needs an anchor: a model that the locked one descends "
+                       "from, or a sibling");
     }
     if (!(weight_of(run->options) > 0 && weight_of(run->options) < 1)) {
         return WW_FAIL(

@@ -72,7 +72,10 @@ static enum ww_err add_der(struct ww_certs *certs, const uint8_t *der, size_t le
 
     const size_t number = ww_certs_count(certs) + 1;
     if (number > MAX_CERTS) {
-        return WW_FAIL(err, WW_E_LIMIT, "more than %d certificates", MAX_CERTS);
+        return WW_FAIL(
+            err, WW_E_LIMIT,
+            "more than %d certificates, expected a chain from the signer to a root",
+            MAX_CERTS);
     }
     if (len == 0 || len > PEM_MAX_BYTES) {
         return WW_FAIL(err, malformed, "certificate %zu has %zu bytes", number, len);

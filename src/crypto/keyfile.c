@@ -24,7 +24,8 @@ enum ww_err ww_keyfile_check_private(int fd, const char *path, struct ww_error *
         return WW_FAIL_SYS(err, WW_E_IO, e, "cannot look at '%s'", path);
     }
     if (!S_ISREG(st.st_mode) && !S_ISFIFO(st.st_mode)) {
-        return WW_FAIL(err, WW_E_KEYFILE, "'%s' is not a file", path);
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "'%s' is a folder or a device, expected a key file", path);
     }
     if (st.st_mode & (S_IRWXG | S_IRWXO) && ww_str_ends(path, ".pub")) {
         return WW_FAIL(err, WW_E_KEY_ACCESS,

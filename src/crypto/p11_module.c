@@ -59,7 +59,10 @@ static enum ww_err find_list(struct ww_p11_module *module, const char *path,
     void *symbol = dlsym(module->library, "C_GetFunctionList");
 
     if (!symbol) {
-        return WW_FAIL(err, WW_E_KEY, "'%s' is no PKCS #11 library", path);
+        return WW_FAIL(err, WW_E_KEY,
+                       "'%s' is no PKCS #11 library: it has no C_GetFunctionList; "
+                       "module-path names the library of the token's vendor",
+                       path);
     }
     memcpy(&get, &symbol, sizeof(get)); /* C has no cast between the two */
     if (get(&module->f) != CKR_OK || !module->f) {

@@ -64,7 +64,9 @@ enum ww_err ww_passphrase_read_line(int fd, int cancel_byte, struct ww_secret **
         goto out;
     }
     if (len == 0) {
-        rc = WW_FAIL(err, WW_E_PASSPHRASE, "passphrase is empty");
+        rc = WW_FAIL(
+            err, WW_E_PASSPHRASE,
+            "passphrase is empty, expected at least one character in the first line");
         goto out;
     }
     rc = ww_secret_new(len, &exact, err);

@@ -57,7 +57,9 @@ static enum ww_err check_frame(const uint8_t *bytes, size_t len, struct ww_error
     uint8_t sum[WW_RECORD_CHECK_BYTES];
 
     if (!ww_record_is(bytes, len)) {
-        return WW_FAIL(err, WW_E_KEYFILE, "not a sealed key record");
+        return WW_FAIL(err, WW_E_KEYFILE,
+                       "not a sealed key record: it does not begin as one does, or was "
+                       "copied in part");
     }
     if (len < AT_STANZAS + STANZA_HEAD_BYTES + FILE_KEY_BYTES + TAIL_BYTES) {
         return WW_FAIL(err, WW_E_KEYFILE, "sealed record ends after %zu bytes", len);

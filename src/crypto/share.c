@@ -102,7 +102,8 @@ static enum ww_err parse_head(const uint8_t *bytes, struct ww_share *out,
     memcpy(out->commitment, bytes + AT_COMMITMENT, WW_SHA256_BYTES);
     if (out->threshold < 2 || out->threshold > out->n_shares || out->index < 1 ||
         out->index > out->n_shares || bytes[AT_INDEX + 3] != 0) {
-        return WW_FAIL(err, WW_E_SHARES, "share %u of %u, of which %u are needed: that "
+        return WW_FAIL(err, WW_E_SHARES,
+                       "share %u of %u, of which %u are needed: that "
                        "cannot be",
                        out->index, out->n_shares, out->threshold);
     }
@@ -126,8 +127,9 @@ static enum ww_err parse_record(const uint8_t *bytes, size_t len, struct ww_shar
     ww_share_record_id(bytes, id);
     if (out->record.kind != WW_RECORD_SHARE ||
         memcmp(id, out->record.id, sizeof(id)) != 0) {
-        return WW_FAIL(err, WW_E_SHARES,
-                       "share was altered: its head and its record do not belong together");
+        return WW_FAIL(
+            err, WW_E_SHARES,
+            "share was altered: its head and its record do not belong together");
     }
     return WW_OK;
 }
@@ -140,7 +142,9 @@ enum ww_err ww_share_parse(const uint8_t *bytes, size_t len, struct ww_share *ou
 
     memset(out, 0, sizeof(*out));
     if (!ww_share_is(bytes, len)) {
-        return WW_FAIL(err, WW_E_SHARES, "not a share of a key");
+        return WW_FAIL(
+            err, WW_E_SHARES,
+            "not a share of a key, expected a file that 'weightward key split' wrote");
     }
     if (len < AT_RECORD + 4) {
         return WW_FAIL(err, WW_E_SHARES, "share ends after %zu bytes", len);
@@ -151,7 +155,8 @@ enum ww_err ww_share_parse(const uint8_t *bytes, size_t len, struct ww_share *ou
     }
     const uint32_t record_bytes = ww_get_u32le(bytes + AT_RECORD_LEN);
     if (record_bytes > len - AT_RECORD - 4) {
-        return WW_FAIL(err, WW_E_SHARES, "share is cut: its record has %u bytes, %zu are "
+        return WW_FAIL(err, WW_E_SHARES,
+                       "share is cut: its record has %u bytes, %zu are "
                        "there",
                        record_bytes, len - AT_RECORD - 4);
     }

@@ -44,7 +44,10 @@ static enum ww_err check_signature(const struct holding *h, const struct ww_pubk
     enum ww_err rc = WW_OK;
 
     if (h->share.signature_bytes == 0) {
-        return WW_FAIL(err, WW_E_NOT_SIGNED, "share '%s' is not signed", h->path);
+        return WW_FAIL(err, WW_E_NOT_SIGNED,
+                       "share '%s' is not signed, so it may come from anybody; split "
+                       "with --sign, or combine without a signer",
+                       h->path);
     }
     ww_buf_init(&message, WW_KEYFILE_MAX_BYTES + 64);
     rc = ww_share_message(h->share.bytes, h->share.signed_bytes, &message, err);

@@ -61,7 +61,8 @@ static enum ww_err ask_twice(int tty, const char *prompt, struct ww_secret **out
         goto out;
     }
     if (!ww_secret_equal(first, second)) {
-        rc = WW_FAIL(err, WW_E_PASSPHRASE, "the two passphrases differ");
+        rc = WW_FAIL(err, WW_E_PASSPHRASE,
+                     "the two passphrases differ; nothing was written, try again");
         goto out;
     }
     *out = first;

@@ -290,7 +290,8 @@ enum ww_err ww_db_open_sqlite(struct ww_db *db, const char *path, enum ww_db_mod
         return WW_FAIL_MEMORY(err, "'%s'", path);
     }
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
-        return WW_FAIL(err, WW_E_MALFORMED, "'%s' is no file, so no %s", path,
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "'%s' is a folder or a device, expected the file of a %s", path,
                        stamp->what);
     }
     if (mode == WW_DB_READ && access(path, F_OK) != 0) {

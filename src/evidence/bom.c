@@ -91,7 +91,11 @@ static enum ww_err compare(const struct ww_buf *payload,
     }
     ww_buf_release(&mine);
     ww_json_free(json);
-    return rc || same ? rc : WW_FAIL(err, WW_E_WRONG_MODEL, "it tells of another chain");
+    return rc || same
+               ? rc
+               : WW_FAIL(err, WW_E_WRONG_MODEL,
+                         "it tells of another chain than the evidence beside it does; "
+                         "take both from where they were signed");
 }
 
 /* The plain one has no signature and no right to differ. */

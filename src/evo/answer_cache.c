@@ -96,7 +96,10 @@ static enum ww_err open_file(struct ww_answer_cache *c, const char *dir, struct 
                            c->path);
     }
     if (!S_ISREG(st->st_mode)) {
-        return WW_FAIL(err, WW_E_MALFORMED, "cache '%s' is no file", c->path);
+        return WW_FAIL(
+            err, WW_E_MALFORMED,
+            "cache '%s' is no file, so no cache of answers; give a folder of its own",
+            c->path);
     }
     if (st->st_mode & 077) {
         return WW_FAIL(err, WW_E_KEY_ACCESS,
@@ -135,7 +138,10 @@ static enum ww_err read_file(struct ww_answer_cache *c, uint64_t size,
         return rc;
     }
     if (memcmp(head, file_head, 8) != 0) {
-        return WW_FAIL(err, WW_E_MALFORMED, "'%s' is no answer cache", c->path);
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "'%s' is no answer cache: it does not begin as one does; give a "
+                       "folder of its own",
+                       c->path);
     }
     if (ww_get_u32le(head + 8) != WW_CACHE_VERSION) {
         return WW_FAIL(err, WW_E_VERSION,

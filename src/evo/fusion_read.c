@@ -344,7 +344,9 @@ enum ww_err ww_fusion_open(const char *path, const struct ww_pubkey *key,
         goto out;
     }
     if (!ww_envelope_is(text.data, text.len)) {
-        rc = WW_FAIL(err, WW_E_NOT_SIGNED, "no signed fusion recipe");
+        rc = WW_FAIL(err, WW_E_NOT_SIGNED,
+                     "no signed fusion recipe, expected what 'weightward evo fit' or "
+                     "'run' writes with --sign");
         goto out;
     }
     rc = ww_envelope_parse(text.data, text.len, &envelope, err);

@@ -84,7 +84,8 @@ static enum ww_err read_permit(const struct ww_member *m, struct ww_policy *poli
     ww_buf_init(&text, WW_ENVELOPE_MAX_BYTES);
     enum ww_err rc = ww_file_read(m->permit, &text, err);
     if (!rc && !ww_envelope_is(text.data, text.len)) {
-        rc = WW_FAIL(err, WW_E_NOT_SIGNED, "is no signed policy");
+        rc = WW_FAIL(err, WW_E_NOT_SIGNED,
+                     "is no signed policy; sign it with 'weightward policy sign'");
     }
     rc = rc ? rc : ww_envelope_parse(text.data, text.len, &envelope, err);
     if (!rc && envelope.kind != WW_SIGNED_POLICY) {

@@ -239,7 +239,8 @@ static enum ww_err read_recipe(const struct ww_ynode *root, const char *path,
         rc = beside ? ww_file_read(beside, &buf, err) : WW_FAIL_MEMORY(err, "a path");
         text = ww_buf_cstr(&buf);
         if (!rc && strlen(text) != buf.len) {
-            rc = WW_FAIL(err, WW_E_RECIPE, "recipe '%s' is not text", beside);
+            rc = WW_FAIL(err, WW_E_RECIPE, "recipe '%s' is not text: it has a byte 0",
+                         beside);
         }
     }
     if (!rc) {

@@ -15,6 +15,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/num.h"
 
 #define TASKS_MAX_BYTES ((size_t)256 << 20)
 #define MAX_ITEMS 1000000
@@ -67,7 +68,10 @@ static enum ww_err read_options(const struct ww_jnode *list, struct ww_task_item
         const struct ww_span option = span_of(text);
         for (uint32_t i = 0; i < item->n_options; i++) {
             if (ww_span_eq(item->options[i], option)) {
-                return WW_FAIL(err, WW_E_MALFORMED, "an option is there twice");
+                return WW_FAIL(err, WW_E_MALFORMED,
+                               "option '%.*s' is there twice, expected each once",
+                               (int)ww_min_u64(option.len, 60),
+                               (const char *)option.data);
             }
         }
         found = found || ww_span_eq(option, item->answer);
@@ -105,7 +109,8 @@ static enum ww_err read_item(const struct ww_jnode *root, struct ww_task_item *i
     item->task = "";
     item->weight = 1;
     if (task && !ww_jstr(task, &item->task)) {
-        return WW_FAIL(err, WW_E_MALFORMED, "'task' must be text");
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "'task' is no text, expected the name of the item's task");
     }
     if (weight && (!ww_jdouble(weight, &item->weight) || !(item->weight > 0) ||
                    item->weight > 1e6)) {
@@ -125,7 +130,7 @@ static enum ww_err add_line(const uint8_t *line, size_t len, struct ww_tasks *ou
                             size_t *room, struct ww_error *err)
 {
     if (out->n == MAX_ITEMS) {
-        return WW_FAIL(err, WW_E_LIMIT, "more than %d items", MAX_ITEMS);
+        return WW_FAIL(err, WW_E_LIMIT, "more than %d items; split the file", MAX_ITEMS);
     }
     if (out->n == *room) {
         const size_t more = *room ? 2 * *room : 64;
@@ -224,7 +229,8 @@ enum ww_err ww_tasks_parse(const uint8_t *text, size_t len, struct ww_tasks *out
         }
     }
     if (!rc && out->n == 0) {
-        rc = WW_FAIL(err, WW_E_MALFORMED, "no item in it");
+        rc = WW_FAIL(err, WW_E_MALFORMED,
+                     "no item in it, expected one JSON object a line");
     }
     if (!rc) {
         rc = check_unique(out, err);

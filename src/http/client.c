@@ -79,7 +79,10 @@ static enum ww_err check_base(const struct ww_http_options *o, struct ww_error *
     const char *host = base + (plain ? 7 : 8);
     const size_t len = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
     if (len == 0 || len > strlen(host)) {
-        return WW_FAIL(err, WW_E_USAGE, "'%s' names no host", base);
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "'%s' names no host, expected http://HOST[:PORT] or https://HOST[:PORT]",
+            base);
     }
     if (plain && !o->allow_plain && !loopback(host, len)) {
         return WW_FAIL(

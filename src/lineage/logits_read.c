@@ -320,7 +320,8 @@ static enum ww_err fill_lists(struct ww_said *a, struct ww_error *err)
 enum ww_err ww_said_end(struct ww_said *a, struct ww_error *err)
 {
     if (a->n == 0) {
-        return WW_FAIL(err, WW_E_MALFORMED, "no answer in it");
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "no answer in it, expected one JSON object a line");
     }
     return a->vocab ? WW_OK : fill_lists(a, err);
 }

@@ -89,7 +89,9 @@ static enum ww_err read_facts(struct ww_adapter *adapter, struct ww_error *err)
 
     if (!ww_jstr(ww_jget(root, "peft_type"), &type)) {
         return WW_FAIL(err, WW_E_ADAPTER_FILE,
-                       "'" WW_ADAPTER_CONFIG "' of '%s' has no peft_type", adapter->path);
+                       "'" WW_ADAPTER_CONFIG
+                       "' of '%s' has no peft_type, expected \"LORA\"",
+                       adapter->path);
     }
     if (strcmp(type, "LORA") != 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
@@ -210,7 +212,8 @@ static enum ww_err read_tensors(struct ww_adapter *adapter, struct ww_error *err
     }
     adapter->n_tensors = n;
     if (n == 0) {
-        return WW_FAIL(err, WW_E_ADAPTER_FILE, "adapter '%s' has no tensors",
+        return WW_FAIL(err, WW_E_ADAPTER_FILE,
+                       "adapter '%s' has no tensors; was it saved with its weights?",
                        adapter->path);
     }
     for (uint32_t i = 0; i < n && !rc; i++) {
@@ -283,7 +286,9 @@ enum ww_err ww_adapter_of(const char *name, const struct ww_buf *config,
         rc = parse_config(adapter, config->data, config->len, err);
     }
     if (!rc && header->len < 8) {
-        rc = WW_FAIL(err, WW_E_SAFETENSORS, "'" WW_ADAPTER_WEIGHTS "' has no header");
+        rc = WW_FAIL(err, WW_E_SAFETENSORS,
+                     "'" WW_ADAPTER_WEIGHTS "' has no header: it ends after %zu bytes",
+                     header->len);
     }
     if (!rc) {
         rc = ww_st_parse(header->data + 8, header->len - 8, data_bytes,

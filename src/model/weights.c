@@ -236,7 +236,10 @@ enum ww_err ww_weights_take(const struct ww_folder *folder, const char *name,
 
     memset(out, 0, sizeof(*out));
     if (!entry) {
-        return WW_FAIL(err, WW_E_NOTFOUND, "no file '%s' in the folder", name);
+        return WW_FAIL(err, WW_E_NOTFOUND,
+                       "no file '%s' in the folder; was it saved with its weights, "
+                       "as safetensors?",
+                       name);
     }
     entry->is_weights = true;
     return ww_strlist_add(&out->files, entry->path, err);

@@ -193,7 +193,8 @@ static enum ww_err read_table(struct ww_table *table, struct ww_error *err)
     enum ww_err rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, "table", err);
 
     if (!rc && (!ww_jstr(ww_jget(root, "type"), &type) || strcmp(type, TYPE) != 0)) {
-        rc = WW_FAIL(err, WW_E_VERSION, "table: expected type '%s'", TYPE);
+        rc = WW_FAIL(err, WW_E_VERSION, "table: its type is '%.80s', expected '%s'",
+                     type ? type : "", TYPE);
     }
     if (!rc) {
         rc = read_roles(table, ww_jget(root, "roles"), err);

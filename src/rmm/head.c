@@ -59,7 +59,10 @@ enum ww_err ww_pack_head_parse(const uint8_t *bytes, size_t len, uint64_t file_b
 
     memset(out, 0, sizeof(*out));
     if (len < WW_PACK_HEAD_BYTES || memcmp(bytes, WW_PACK_MAGIC, MAGIC_BYTES) != 0) {
-        return WW_FAIL(err, WW_E_MALFORMED, "'%s' is no package", name);
+        return WW_FAIL(
+            err, WW_E_MALFORMED,
+            "'%s' is no package: it does not begin as 'weightward rmm pack' writes them",
+            name);
     }
     if (ww_get_u32le(bytes + AT_VERSION) != WW_PACK_VERSION) {
         return WW_FAIL(err, WW_E_VERSION,

@@ -40,7 +40,10 @@ static enum ww_err check_signer(const struct ww_pack_file *f,
     enum ww_err rc = WW_OK;
 
     if (f->bundle.len == 0) {
-        return WW_FAIL(err, WW_E_NOT_SIGNED, "package '%s' is not signed", f->path);
+        return WW_FAIL(err, WW_E_NOT_SIGNED,
+                       "package '%s' is not signed; its author signs it with --sign when "
+                       "it is packed or changed",
+                       f->path);
     }
     rc = ww_bundle_parse(f->bundle.data, f->bundle.len, &bundle, err);
     if (!rc) {

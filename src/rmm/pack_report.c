@@ -159,7 +159,10 @@ enum ww_err ww_pack_check_signature(const struct ww_pack_file *f, const char *pu
     enum ww_err rc = WW_OK;
 
     if (f->bundle.len == 0) {
-        return WW_FAIL(err, WW_E_NOT_SIGNED, "package '%s' is not signed", f->path);
+        return WW_FAIL(err, WW_E_NOT_SIGNED,
+                       "package '%s' is not signed; its author signs it with --sign when "
+                       "it is packed or changed",
+                       f->path);
     }
     rc = ww_pubkey_load(public_key, &key, err);
     if (!rc) {

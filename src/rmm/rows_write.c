@@ -32,7 +32,10 @@ static enum ww_err add_member(struct writing *w, const char *path, const char *n
     enum ww_err rc = ww_peek_open(path, name, how, peek, err);
 
     if (!rc && !peek->adapter) {
-        rc = WW_FAIL(err, WW_E_UNSUPPORTED, "member '%s' is no adapter", name);
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "member '%s' is no adapter; name those that are, 'weightward rmm "
+                     "list' shows them",
+                     name);
     }
     if (!rc) {
         rc = ww_inspect_check_pairs(peek, err);

@@ -139,7 +139,10 @@ static enum ww_err open_source(struct seal_run *run, const char *path,
                                struct ww_error *err)
 {
     enum ww_err rc = ww_folder_is_sealed(path)
-                         ? WW_FAIL(err, WW_E_UNSUPPORTED, "'%s' is sealed already", path)
+                         ? WW_FAIL(err, WW_E_UNSUPPORTED,
+                                   "'%s' is sealed already; change who can open it with "
+                                   "'weightward recipients'",
+                                   path)
                          : ww_model_open(path, &run->model, err);
 
     if (!rc) {

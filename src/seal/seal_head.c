@@ -92,7 +92,9 @@ static enum ww_err parse_fixed(const uint8_t *bytes, struct ww_seal_head *head,
     const uint32_t chunk = ww_get_u32le(bytes + AT_CHUNK);
 
     if (memcmp(bytes, WW_SEAL_MAGIC, MAGIC_BYTES) != 0) {
-        return WW_FAIL(err, WW_E_SEALED, "not a sealed file");
+        return WW_FAIL(err, WW_E_SEALED,
+                       "not a sealed file: it does not begin as one does; is it the open "
+                       "file of this name?");
     }
     if (version != WW_SEAL_VERSION) {
         return WW_FAIL(err, WW_E_VERSION, "sealed file has version %u, known is %d",
@@ -169,7 +171,8 @@ enum ww_err ww_seal_head_parse(const uint8_t *bytes, uint64_t len, uint64_t file
     const uint64_t full = *need + (head.plain_bytes - head.clear_bytes) +
                           ww_seal_n_chunks(&head) * WW_AEAD_TAG_BYTES;
     if (full != file_bytes) {
-        return WW_FAIL(err, WW_E_SEALED, "sealed file has %llu bytes, expected %llu: it "
+        return WW_FAIL(err, WW_E_SEALED,
+                       "sealed file has %llu bytes, expected %llu: it "
                        "was cut or something was added",
                        (unsigned long long)file_bytes, (unsigned long long)full);
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a recipient's key to the manifest: the keys file gives the content key, the content
- * key's MAC vouches for the manifest, and the manifest names every file, so that a file
- * left out, put in the place of another or taken from another sealed model is noticed.
+ * From a recipient's key to the manifest: the keys file gives the content key, the
+ * content key's MAC vouches for the manifest, and the manifest names every file, so that
+ * a file left out, put in the place of another or taken from another sealed model is
+ * noticed.
  */
 #include "seal/sealed_folder.h"
 
@@ -67,7 +68,8 @@ static enum ww_err read_manifest(struct ww_sealed_folder *folder, struct ww_erro
         rc = ww_seal_manifest_read(&text, folder->prk, &folder->manifest, err);
     }
     if (!rc && memcmp(folder->manifest.seal_id, folder->record.id, WW_SEAL_ID_BYTES)) {
-        rc = WW_FAIL(err, WW_E_SEALED, "'sealed.json' and the keys file have two seal ids");
+        rc = WW_FAIL(err, WW_E_SEALED,
+                     "'sealed.json' and the keys file have two seal ids");
     }
     ww_buf_release(&text);
     return rc;
@@ -162,7 +164,10 @@ enum ww_err ww_sealed_add(const struct ww_sealed_folder *folder,
     }
     rc = ww_file_open_at(folder->dirfd, stored, WW_LINKS_HUB, &(*item)->fd, &st, &own);
     if (rc == WW_E_NOTFOUND) {
-        rc = WW_FAIL(err, WW_E_SEALED, "sealed file '%s' is missing", stored);
+        rc = WW_FAIL(err, WW_E_SEALED,
+                     "sealed file '%s' is missing, which the manifest names; copy the "
+                     "folder again",
+                     stored);
     } else if (rc) {
         rc = WW_FAIL(err, rc, "%s", own.text);
     }
@@ -185,8 +190,7 @@ enum ww_err ww_sealed_check_digest(const struct ww_sealed_folder *folder,
                                    struct ww_error *err)
 {
     uint8_t commitment[WW_SHA256_BYTES];
-    enum ww_err rc =
-        ww_seal_commitment(folder->prk, file->path, sha256, commitment, err);
+    enum ww_err rc = ww_seal_commitment(folder->prk, file->path, sha256, commitment, err);
 
     if (!rc && !ww_bytes_equal(commitment, file->digest, sizeof(commitment))) {
         rc = WW_FAIL(err, WW_E_SEALED,

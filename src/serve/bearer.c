@@ -31,7 +31,10 @@ static enum ww_err read_lines(const uint8_t *text, size_t len, struct ww_bearers
         const size_t n = end ? (size_t)(end - text) - at : len - at;
         line++;
         if (n && out->n == WW_BEARER_KEYS) {
-            return WW_FAIL(err, WW_E_LIMIT, "more than %d keys", WW_BEARER_KEYS);
+            return WW_FAIL(err, WW_E_LIMIT,
+                           "more than %d keys, of which no more are taken; remove those "
+                           "that nobody uses",
+                           WW_BEARER_KEYS);
         }
         if (n && !is_key(text + at, n)) {
             return WW_FAIL(err, WW_E_KEYFILE,
@@ -43,7 +46,12 @@ static enum ww_err read_lines(const uint8_t *text, size_t len, struct ww_bearers
         }
         at += n + 1;
     }
-    return out->n ? WW_OK : WW_FAIL(err, WW_E_KEYFILE, "no key in it");
+    return out->n
+               ? WW_OK
+               : WW_FAIL(err, WW_E_KEYFILE,
+                         "no key in it, expected at least one line of %d to %d visible "
+                         "characters",
+                         WW_BEARER_MIN, WW_BEARER_MAX);
 }
 
 enum ww_err ww_bearers_read(const char *path, struct ww_bearers *out,

@@ -278,7 +278,10 @@ static enum ww_err add_message(struct ww_question *r, const struct ww_jnode *m, 
     enum ww_err rc =
         ww_jtype(m) == WW_J_OBJECT
             ? ww_jonly(m, known, WW_LEN(known), WW_E_UNSUPPORTED, "a message", err)
-            : WW_FAIL(err, WW_E_MALFORMED, "message %zu is no object", at);
+            : WW_FAIL(
+                  err, WW_E_MALFORMED,
+                  "message %zu is no object, expected {\"role\": ..., \"content\": ...}",
+                  at);
     if (rc) {
         return rc;
     }
@@ -357,7 +360,7 @@ enum ww_err ww_question_read(const uint8_t *body, size_t len, bool chat,
     }
     const struct ww_jnode *root = ww_json_root(out->text);
     if (ww_jtype(root) != WW_J_OBJECT) {
-        rc = WW_FAIL(err, WW_E_MALFORMED, "the request is no object");
+        rc = WW_FAIL(err, WW_E_MALFORMED, "the request is no JSON object");
         goto out;
     }
     rc = known_only(root, chat, err);

@@ -188,7 +188,9 @@ static enum ww_err check_present(const struct check *check, const char *path,
         return WW_FAIL(err, WW_E_TAMPERED, "signed file '%s' is a %s now", path,
                        ww_type_name(st.st_mode & S_IFMT));
     }
-    return WW_FAIL(err, WW_E_MISSING_FILE, "signed file '%s' is missing", path);
+    return WW_FAIL(err, WW_E_MISSING_FILE,
+                   "signed file '%s' is missing; is the copy of the folder complete?",
+                   path);
 }
 
 static enum ww_err check_presence(const struct check *check, struct ww_error *err)

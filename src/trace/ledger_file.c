@@ -52,7 +52,10 @@ enum ww_err ww_ledger_read(const char *path, const char *public_key,
     }
     rc = ww_ledger_check(out, text.data, text.len, err);
     if (!rc && out->n == 0) {
-        rc = WW_FAIL(err, WW_E_LEDGER, "ledger '%s' holds no entry", path);
+        rc = WW_FAIL(err, WW_E_LEDGER,
+                     "ledger '%s' holds no entry: 'weightward lock --for NAME --ledger' "
+                     "writes them",
+                     path);
     }
 out:
     ww_buf_release(&text);

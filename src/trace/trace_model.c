@@ -302,7 +302,10 @@ static enum ww_err judge(struct trace_run *run, struct ww_error *err)
     struct ww_trace_report *report = run->report;
 
     if (report->entries == 0) {
-        return WW_FAIL(err, WW_E_LEDGER, "ledger '%s' holds no copy", run->ledger.path);
+        return WW_FAIL(
+            err, WW_E_LEDGER,
+            "ledger '%s' holds no copy: locks with --for and --ledger write them",
+            run->ledger.path);
     }
     if (run->n_other_key == report->entries) {
         return WW_FAIL(

@@ -225,7 +225,9 @@ static enum ww_err read_approval(struct job *job, const char *path, struct ww_er
         rc = WW_FAIL(err, WW_E_EXPIRED, "was given later than this clock says");
     }
     if (!rc && memcmp(request, v->request.digest, sizeof(request)) != 0) {
-        rc = WW_FAIL(err, WW_E_UNTRUSTED, "approves another request");
+        rc =
+            WW_FAIL(err, WW_E_UNTRUSTED,
+                    "approves another request than this one; it must be asked for again");
     }
     for (size_t i = 0; i < by.n && !rc && v->approvals.n < MAX_APPROVALS; i++) {
         v->approvals.items[v->approvals.n++] = by.keys[i]->id;

@@ -118,7 +118,8 @@ static enum ww_err list_files(const char *const *paths, size_t n,
         }
     }
     if (!rc && files->n == 0) {
-        rc = WW_FAIL(err, WW_E_USAGE, "a trust root is needed");
+        rc = WW_FAIL(err, WW_E_USAGE,
+                     "a trust root is needed, none was given; name its file");
     }
     if (!rc && files->n > MAX_ROOTS) {
         rc = WW_FAIL(err, WW_E_LIMIT, "%zu roots, at most %d are walked", files->n,

@@ -53,7 +53,8 @@ static enum ww_err match_root(const struct ww_trust *trust,
     }
     for (size_t i = 0; i < trust->n_policies; i++) {
         if (strcmp(trust->policies[i].id, policy->id) == 0) {
-            return WW_FAIL(err, WW_E_USAGE, "policy '%s' is given twice", policy->id);
+            return WW_FAIL(err, WW_E_USAGE,
+                           "policy '%s' is given twice, expected each once", policy->id);
         }
     }
     return WW_OK;
