@@ -3,6 +3,7 @@
 """What packages within an error keep of a fine-tune's gain, and at how many bits.
 
     rmm_quality.py BUILD FAMILY [--part models|versions|trained|adapters|shared]
+                   [--ranks 8,16] [--keep FOLDER]
 
 FAMILY is the trained family that tests/vectors/amber is part of, whole. Retained: (base loss -
 loss of what came back) / (base loss - loss of the source), losses in nats on the first 128 test
@@ -17,7 +18,8 @@ against the base and once against the version before; percent of the BF16 weight
 checkpoint of an adapter within an error.
 
 Trained: eight LoRAs, trained here by the family's own train.py for five tasks, three of them
-twice, rank 8 and rank 16; the first four and all eight.
+twice, rank 8 and rank 16 (--ranks); the first four and all eight. What FOLDER of --keep has is
+not trained again.
 
 Adapters: codec own by `rmm pack`, and the published RMM by `rmm rows`, bytes of all factors
 alone in both. Four LoRAs of rank 8 as trained, and eight full fine-tunes as adapters of rank 8
@@ -171,7 +173,7 @@ def checkpoints(f):
             os.remove(package)
 
 
-def train(f, rank):
+def train(f, rank, keep):
     """The family's own recipe for an adapter, of another rank and fewer steps."""
     import train as trainer
     from peft import LoraConfig, get_peft_model
@@ -179,16 +181,19 @@ def train(f, rank):
     members = []
     for task, seed in TRAINED:
         name = f"{task}-{seed}"
-        path = os.path.join(os.path.dirname(f.work), f"{name}-r{rank}")
-        torch.manual_seed(1000 * rank + 10 * seed + len(members))
+        path = os.path.join(keep, f"{name}-r{rank}")
+        members.append((name, path, task))
+        if os.path.isdir(path):
+            continue
+        torch.manual_seed(1000 * rank + 10 * seed + len(members) - 1)
         model = get_peft_model(trainer.load(f.base), LoraConfig(
             r=rank, lora_alpha=2 * rank, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM",
             target_modules=family.LORA_TARGETS))
         settings = dict(family.LORA, steps=STEPS, min_steps=120)
         trainer.tune(family, f.path, model, task, settings, 7 * rank + seed,
                      lambda text: print(text, file=sys.stderr), f"{name} r={rank}")
-        model.save_pretrained(path)
-        members.append((name, path, task))
+        model.save_pretrained(path + ".making")
+        os.rename(path + ".making", path)
     return members
 
 
@@ -316,6 +321,8 @@ def main():
     parser.add_argument("family")
     parser.add_argument("--part",
                         choices=("models", "versions", "trained", "adapters", "shared"))
+    parser.add_argument("--ranks", default="8,16")
+    parser.add_argument("--keep")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as work:
@@ -329,8 +336,8 @@ def main():
         if args.part in (None, "versions"):
             versions(f, "expert-rev", "expert-rev-v2")
             checkpoints(f)
-        for rank in (8, 16) if args.part in (None, "trained") else ():
-            adapters(f, f"trained, rank {rank}", train(f, rank), (4, 8), (1, 2))
+        for rank in map(int, args.ranks.split(",")) if args.part in (None, "trained") else ():
+            adapters(f, f"trained, rank {rank}", train(f, rank, args.keep or work), (4, 8), (1, 2))
         if args.part in (None, "adapters"):
             adapters(f, "4 LoRAs, rank 8", [(n, os.path.join(f.path, n), t) for n, t in ADAPTERS],
                      (4,), (1, 2, 3))
