@@ -4,9 +4,9 @@
  * folded into what reads through it, because a lock may move them there.
  *
  * Rounding a blend to the grid of its sources shifts shares (decompose.c), and products
- * mix coordinates, so that no weights undo it. But it can be copied: the blend of the
- * shares found is computed and rounded, and what its own products give is compared with
- * what went in. The difference is taken off.
+ * mix coordinates, so that no weights undo it. But it can be copied: a blend is computed
+ * and rounded, what its own products give is compared with what the suspect's gave, and
+ * its shares are moved until both are the same.
  */
 #include "lineage/attention.h"
 
@@ -19,6 +19,11 @@
 #include "model/convert.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+
+#define LEAST_MOVE 0.01 /* of a share, to see a slope */
+#define MOST_MOVE 0.1
+#define MOST_SLOPE 4.0 /* beyond that it says only that little is known */
+#define DOUBT 4        /* part of what was undone that may be wrong */
 
 struct shares_run {
     const struct ww_family *family;
@@ -228,38 +233,96 @@ static bool resolve(struct shares_run *run)
     return true;
 }
 
-static enum ww_err fit(struct shares_run *run, const int8_t *side, uint64_t seed,
-                       struct ww_attention_shares *out, struct ww_error *err)
+/* What the products of a copy with these shares give. */
+static enum ww_err read_copy(struct shares_run *run, const double *shares,
+                             const int8_t *side, double *out, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    run->replica = shares;
+    rc = add_all(run, err);
+    run->replica = NULL;
+    if (!rc) {
+        ww_invariant_fit(&run->sums, side, out);
+    }
+    return rc;
+}
+
+/* By how much a copy gives more when its shares are moved towards what was found. */
+static enum ww_err see_slope(struct shares_run *run, const int8_t *side,
+                             const double *share, const double *copy,
+                             const double *found, double *slope, struct ww_error *err)
+{
+    double moved[WW_LINEAGE_MAX_SOURCES];
+    double more[WW_LINEAGE_MAX_SOURCES];
+    enum ww_err rc = WW_OK;
+
+    for (unsigned i = 0; i < run->sums.k; i++) {
+        const double step = found[i] - copy[i];
+        const double length = fmin(fmax(fabs(step), LEAST_MOVE), MOST_MOVE);
+        const bool away = share[i] == 0 && found[i] == 0;
+        moved[i] = away ? 0 : share[i] + (side[i] * step < 0 ? -side[i] : side[i]) * length;
+        moved[i] = side[i] * moved[i] > 0 ? moved[i] : 0;
+    }
+    rc = read_copy(run, moved, side, more, err);
+    for (unsigned i = 0; i < run->sums.k && !rc; i++) {
+        const double by = moved[i] - share[i];
+        slope[i] = by != 0 ? (more[i] - copy[i]) / by : 1;
+        slope[i] = fmin(fmax(slope[i], 1 / MOST_SLOPE), MOST_SLOPE);
+    }
+    return rc;
+}
+
+/* Shares whose copy gives what was found, in two steps of Newton's. Where rounding goes
+ * one way or the other, at a half, small differences are read as large ones, and beside
+ * that large ones as small. What was read from other weights is nearly always the share of
+ * the heads too, and then there is nothing to go. */
+static enum ww_err undo_rounding(struct shares_run *run, const int8_t *side,
+                                 const double *found, double *share, double *half,
+                                 struct ww_error *err)
 {
     double copy[WW_LINEAGE_MAX_SOURCES];
+    double slope[WW_LINEAGE_MAX_SOURCES];
+    enum ww_err rc = WW_OK;
+
+    for (unsigned step = 0; step < 2 && !rc; step++) {
+        rc = read_copy(run, share, side, copy, err);
+        if (!rc && step == 0) {
+            rc = see_slope(run, side, share, copy, found, slope, err);
+        }
+        for (unsigned i = 0; i < run->sums.k && !rc; i++) {
+            const double length =
+                side[i] * (share[i] + (found[i] - copy[i]) / slope[i]);
+            share[i] = length > 0 ? side[i] * length : 0;
+        }
+    }
+    for (unsigned i = 0; i < run->sums.k && !rc; i++) {
+        /* What was copied is a model of what happened, and as sure as that. */
+        half[i] = half[i] / slope[i] + fabs(found[i] - share[i]) / DOUBT;
+    }
+    return rc;
+}
+
+static enum ww_err fit(struct shares_run *run, const int8_t *side, const double *start,
+                       uint64_t seed, struct ww_attention_shares *out,
+                       struct ww_error *err)
+{
+    double found[WW_LINEAGE_MAX_SOURCES];
     enum ww_err rc = add_all(run, err);
 
     out->n_heads = run->sums.n;
     if (rc || run->sums.n == 0) {
         return rc;
     }
-    ww_invariant_fit(&run->sums, side, out->share);
+    ww_invariant_fit(&run->sums, side, found);
     rc = ww_invariant_spread(&run->sums, side, seed, out->half, err);
-    if (!rc) {
-        run->replica = out->share;
-        rc = add_all(run, err);
-    }
-    if (!rc) {
-        ww_invariant_fit(&run->sums, side, copy);
-        for (unsigned i = 0; i < run->sums.k; i++) {
-            const double shift = copy[i] - out->share[i];
-            const double length = side[i] * (out->share[i] - shift);
-            out->share[i] = length > 0 ? side[i] * length : 0;
-            /* What was copied is a model of what happened, and as sure as that. */
-            out->half[i] += fabs(shift) / 2;
-        }
-    }
-    return rc;
+    memcpy(out->share, start ? start : found, run->sums.k * sizeof(*found));
+    return rc ? rc : undo_rounding(run, side, found, out->share, out->half, err);
 }
 
 enum ww_err ww_attention_shares(const struct ww_family *family, const int8_t *side,
-                                uint64_t seed, struct ww_attention_shares *out,
-                                struct ww_error *err)
+                                const double *start, uint64_t seed,
+                                struct ww_attention_shares *out, struct ww_error *err)
 {
     struct shares_run run = {.family = family, .n = family->n_models};
     enum ww_err rc = WW_OK;
@@ -267,7 +330,7 @@ enum ww_err ww_attention_shares(const struct ww_family *family, const int8_t *si
     memset(out, 0, sizeof(*out));
     run.sums.k = family->n_models - WW_FAMILY_SOURCES;
     if (resolve(&run)) {
-        rc = fit(&run, side, seed, out, err);
+        rc = fit(&run, side, start, seed, out, err);
     }
     for (unsigned m = 0; m < run.n; m++) {
         ww_layout_free(run.layouts[m]);

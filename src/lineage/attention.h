@@ -11,11 +11,13 @@ struct ww_attention_shares {
     size_t n_heads; /* products that were summed; 0: none could be formed */
 };
 
-/** side: of zero, of the sources' shares (fit.h). Each attention is read once per model,
- *  then once more to see what rounding to the base's dtype does to shares of this size,
- *  which is taken off. Memory: four matrices of an attention for each model. */
+/** side: of zero, of the sources' shares (fit.h). start: shares of other weights of the
+ *  suspect, or NULL. Each attention is read once per model, then three times more to see
+ *  what rounding to the base's dtype does to shares of this size, which is taken off.
+ *  Memory: four matrices of an attention for each model. */
 enum ww_err ww_attention_shares(const struct ww_family *family, const int8_t *side,
-                                uint64_t seed, struct ww_attention_shares *out,
+                                const double *start, uint64_t seed,
+                                struct ww_attention_shares *out,
                                 struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -382,12 +382,17 @@ static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
     struct ww_attention_shares heads;
+    double start[WW_LINEAGE_MAX_SOURCES];
     enum ww_err rc = WW_OK;
 
     if (d->family.n_dense == 0 || d->family.disguise.read) { /* products of the files */
         return WW_OK;
     }
-    rc = ww_attention_shares(&d->family, d->side, d->options->seed, &heads, err);
+    for (size_t i = 0; i < r->n_sources; i++) {
+        start[i] = r->sources[i].share;
+    }
+    rc = ww_attention_shares(&d->family, d->side, r->used < WW_FIT_LEAST ? NULL : start,
+                             d->options->seed, &heads, err);
     r->heads = rc ? 0 : heads.n_heads;
     for (size_t i = 0; i < r->n_sources && r->heads; i++) {
         struct ww_lineage_source *s = &r->sources[i];
