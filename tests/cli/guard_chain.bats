@@ -28,7 +28,7 @@ policy() {
         {type: "weightward.policy/1", id: "family", version: $v,
          issued: "2026-01-01T00:00:00Z", expires: "2099-01-01T00:00:00Z",
          rules: ([{id: "all", effect: "permit", subjects: ["anyone"],
-                   actions: ["lock", "unlock", "merge", "extract"],
+                   actions: ["lock", "unlock", "merge", "extract", "redistribute"],
                    resources: ["lineage:sha256:" + $a, "lineage:sha256:" + $b]}] + $more)}'
 }
 tensor_root() {
@@ -193,6 +193,11 @@ payload() {
     "$WW" extract b second ad --rank 4 --sign partner.key "${ROOT[@]}" -q
     "$WW" verify ad --chain --key owner.pub --key partner.pub -q
     AD=$(tensor_root ad partner.pub)
+    refused 4 "'ad' asks for policies" "$WW" rmm pack ad.pkg ad=ad --exact -q
+    "$WW" rmm pack ad.pkg ad=ad --exact --sign partner.key "${ROOT[@]}" -q
+    refused 1 "asks for policies" "$WW" rmm rows ad.pkg out --directions 1
+    refused 4 "asks for policies" "$WW" rmm mix ad.pkg out --weight ad=1
+    nothing_written out
     recipe b+ad b >with.yml
     "$WW" merge with.yml made --sign partner.key "${ROOT[@]}" -q
     payload made/attestations/decision.sigstore.json |
@@ -232,7 +237,15 @@ payload() {
 
 @test "a member of a package is asked about before its folder appears" {
     family
-    "$WW" rmm pack p.pkg second=second b=b --exact --base other --sign owner.key -q
+    PACK=(p.pkg second=second b=b --exact --base other --sign owner.key -q)
+    refused 4 "'second' asks for policies" "$WW" rmm pack "${PACK[@]}"
+    nothing_written p.pkg
+    "$WW" rmm pack "${PACK[@]}" "${ROOT[@]}"
+    payload p.pkg.v1.decision.sigstore.json | jq -e --arg r "$(tensor_root second partner.pub)" '
+        (.subject | map(.digest.sha256) | index($r)) and
+        (.predicate.verificationResult == "PASSED") and
+        (.predicate.weightward_decision.action == "redistribute")'
+    refused 4 "second' asks for policies" "$WW" rmm mix p.pkg out --weight second=1 --base other
     refused 4 "'second' asks for policies" "$WW" rmm unpack p.pkg second out --base other
     nothing_written out
     "$WW" rmm unpack p.pkg second out --base other "${ROOT[@]}" --as partner.key -q
@@ -247,6 +260,11 @@ payload() {
     refused 2 "whole members" "$WW" rmm unpack p.pkg b - --base other \
         --tensor model.norm.weight "${ROOT[@]}" --as partner.key
     next 2 policy.json "$(revoked model "$A")"
+    refused 1 "redistribute 'second', made of 'a': revoked" \
+        "$WW" rmm add p.pkg again=second --exact --base other --sign owner.key "${ROOT[@]}" \
+        --policy-root root2.signed.json --decision no.json -q
+    payload no.json | jq -e '.predicate.weightward_decision.action == "redistribute"'
+    "$WW" rmm list p.pkg --json | jq -e '(.members | length) == 2'
     refused 1 "extract 'second', made of 'a': revoked" "$WW" rmm unpack p.pkg second out2 \
         --base other "${ROOT[@]}" --policy-root root2.signed.json --as partner.key -q
     payload out2.decision.sigstore.json | jq -e '.predicate.verificationResult == "FAILED"'
@@ -257,7 +275,8 @@ payload() {
     family
     # third is a merge of second and b: second comes back from it, b and a package
     "$WW" merge third.yml third --sign partner.key "${ROOT[@]}" -q
-    "$WW" rmm pack p.pkg second=second --exact --merged third --source b --sign owner.key -q
+    "$WW" rmm pack p.pkg second=second --exact --merged third --source b --sign owner.key \
+        "${ROOT[@]}" -q
     BACK=(p.pkg second out --merged third --source b -q)
     refused 4 "'second' asks for policies" "$WW" rmm unmerge "${BACK[@]}"
     nothing_written out

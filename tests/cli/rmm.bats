@@ -357,9 +357,7 @@ PY
     refused 4 "cut off" "$WW" rmm mix p.pkg x --weight a=1
     rmdir x.members
     echo '{}' >rev/weightward-policy.json
-    "$WW" rmm add p.pkg asks=rev --exact --sign me.key -q
-    refused 4 "asks for policies" "$WW" rmm mix p.pkg x --weight asks=1
-    refused 1 "asks for policies" "$WW" rmm rows p.pkg x asks b --directions 1
+    refused 4 "asks for policies" "$WW" rmm add p.pkg asks=rev --exact --sign me.key -q
     nothing_written x
     [ ! -e x.members ]
 }

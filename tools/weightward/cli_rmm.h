@@ -32,7 +32,7 @@ struct cli_rmm {
     int rank;               /* mix */
     int directions;         /* rows, pack, add */
     char *codec;            /* pack, add */
-    struct cli_guard guard; /* unpack, mix */
+    struct cli_guard guard; /* pack, add, unpack, mix */
 };
 
 /** One of them; args: what stands behind the word, NULL-terminated. Exit status. */
@@ -56,5 +56,16 @@ int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
  *  out->recipient_passphrase. */
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
                              struct ww_error *err);
+
+/** Ask policies whether n members may be handed on in a package. sign: key of --sign, or
+ *  NULL. WW_OK to go on; a denial is recorded as cli_guard_ask does. */
+enum ww_err cli_rmm_ask(const struct cli_rmm *opt, const char *package,
+                        const struct ww_pack_member *members, size_t n,
+                        struct ww_signkey *sign, struct cli_verdict *verdict,
+                        struct ww_error *err);
+/** What was permitted, in --decision or beside the package, with its version. */
+enum ww_err cli_rmm_record(const struct cli_rmm *opt, const char *package,
+                           uint64_t version, const struct cli_verdict *verdict,
+                           struct ww_error *err);
 
 #endif

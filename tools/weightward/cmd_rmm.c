@@ -177,7 +177,7 @@ int cmd_rmm(int argc, const char **argv)
         {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
-         0, "Policy options (unpack, mix):", NULL},
+         0, "Policy options (pack, add, unpack, mix):", NULL},
         {"form", 0, POPT_ARG_STRING, &opt.form, 0,
          "unpack: form of an adapter: files, peft, portable, gguf or model; mix: model",
          "FORM"},

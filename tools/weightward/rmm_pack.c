@@ -197,6 +197,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
     struct ww_unsealer unsealer = {0};
+    struct cli_verdict verdict = {0};
     struct ww_pack_options options = {
         .base = opt->base, .error = opt->error, .budget = (uint64_t)opt->budget};
     enum ww_err rc = WW_OK;
@@ -214,15 +215,18 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     options.after = members ? members->after : NULL;
     options.unsealer = &unsealer;
     rc = cli_rmm_unsealer(opt, &unsealer, &err);
-    if (rc == WW_OK && opt->merged && members) {
-        rc = invert(opt, members, &options.run, &inverses, &err);
-        options.base = opt->merged;
-        options.inverses = inverses;
-    }
     if (rc == WW_OK && opt->sign) {
         rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, &err);
         signer.key = key;
         options.signer = &signer;
+    }
+    if (rc == WW_OK && members) {
+        rc = cli_rmm_ask(opt, path, members->items, members->n, key, &verdict, &err);
+    }
+    if (rc == WW_OK && opt->merged && members) {
+        rc = invert(opt, members, &options.run, &inverses, &err);
+        options.base = opt->merged;
+        options.inverses = inverses;
     }
     if (rc == WW_OK && dropped) {
         rc = ww_pack_drop(path, dropped, &options, &report, &err);
@@ -230,6 +234,9 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
         rc = ww_pack_add(path, members->items, members->n, &options, &report, &err);
     } else if (rc == WW_OK) {
         rc = ww_pack_create(path, members->items, members->n, &options, &report, &err);
+    }
+    if (rc == WW_OK) {
+        rc = cli_rmm_record(opt, path, report.version, &verdict, &err);
     }
     if (rc) {
         status = cli_fail("rmm", &opt->common, &err);
@@ -246,6 +253,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     free(inverses);
     ww_secret_free(unsealer.recipient_passphrase);
     ww_pack_report_release(&report);
+    cli_guard_release(&verdict);
     ww_signkey_free(key);
     return status;
 }
