@@ -194,6 +194,22 @@ out:
     return rc;
 }
 
+static void drop_cuts(struct ww_member *m)
+{
+    ww_free(m->table.parts);
+    ww_free(m->table.chunks);
+    ww_free(m->base_tensors);
+    ww_free(m->ranks);
+    ww_free(m->rank_sought);
+    m->table.parts = NULL;
+    m->table.chunks = NULL;
+    m->table.n_parts = 0;
+    m->table.n_chunks = 0;
+    m->base_tensors = NULL;
+    m->ranks = NULL;
+    m->rank_sought = NULL;
+}
+
 enum ww_err ww_member_of_file(const char *name, const char *file, int fd,
                               struct ww_member *out, struct ww_error *err)
 {
@@ -231,6 +247,32 @@ out:
         ww_member_close(out);
     }
     return rc;
+}
+
+enum ww_err ww_member_with_file(struct ww_member *m, const char *file, int fd,
+                                struct ww_error *err)
+{
+    const uint32_t n = m->table.n_files;
+    struct ww_member_file *files = ww_realloc_array(m->files, n + 1, sizeof(*files));
+    struct ww_pack_table_file *entries = NULL;
+
+    m->files = files ? files : m->files;
+    entries = ww_realloc_array(m->table.files, n + 1, sizeof(*entries));
+    m->table.files = entries ? entries : m->table.files;
+    if (!files || !entries) {
+        close(fd);
+        return WW_FAIL_MEMORY(err, "member '%s'", m->name);
+    }
+    files[n] = (struct ww_member_file){.fd = fd, .weights.fd = -1};
+    entries[n] = (struct ww_pack_table_file){.path = file};
+    m->table.n_files++;
+    if (fstat(fd, &files[n].st) != 0) {
+        return WW_FAIL_SYS(err, ww_err_from_errno(errno), errno, "cannot read '%s'", file);
+    }
+    entries[n].size_bytes = (uint64_t)files[n].st.st_size;
+    m->bytes += entries[n].size_bytes;
+    drop_cuts(m);
+    return cut(m, NULL, err);
 }
 
 enum ww_err ww_member_unchanged(const struct ww_member *m, struct ww_error *err)

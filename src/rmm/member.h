@@ -86,6 +86,10 @@ enum ww_err ww_member_open(const char *name, const char *path,
 /** One file that is open and needs no name, as a member of its own; fd is taken over. */
 enum ww_err ww_member_of_file(const char *name, const char *file, int fd,
                               struct ww_member *out, struct ww_error *err) WW_MUST_USE;
+/** Such a member, exact and not written yet, with one more file, which sorts behind the
+ * others. */
+enum ww_err ww_member_with_file(struct ww_member *member, const char *file, int fd,
+                                struct ww_error *err) WW_MUST_USE;
 /** Find the pairs of an adapter; none for one whose settings are not understood. */
 enum ww_err ww_member_pair(struct ww_member *member, struct ww_error *err) WW_MUST_USE;
 /** The pair of a part that is coded with an error, fitted now if it was not yet; NULL for

@@ -7,6 +7,7 @@
 
 #include "crypto/recipient.h"
 #include "merge/extract_write.h"
+#include "rmm/asking.h"
 #include "rmm/packing.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -131,9 +132,12 @@ static enum ww_err make(struct ww_packing *p, struct ww_error *err)
     int scratch = -1;
     enum ww_err rc = ww_extract_scratch(p->path, &scratch, err);
 
+    if (!rc) {
+        rc = ww_basis_make(p->members, p->n_given, p->basis_name, &how, scratch,
+                           &p->basis, err);
+    }
     return rc ? rc
-              : ww_basis_make(p->members, p->n_given, p->basis_name, &how, scratch,
-                              &p->basis, err);
+              : ww_basis_inherit(p->members, p->n_given, p->path, &p->basis.member, err);
 }
 
 enum ww_err ww_packing_group(struct ww_packing *p, struct ww_error *err)

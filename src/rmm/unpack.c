@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "rmm/as_member.h"
+#include "rmm/asking.h"
 #include "rmm/base_use.h"
 #include "rmm/rank_code.h"
 #include "rmm/unpack_plan.h"
@@ -18,7 +19,6 @@
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
-#include "weightward/guard.h"
 
 #define LEAST_MEMORY ((uint64_t)16 << 20)
 #define THREAD_MEMORY ((uint64_t)16 << 20)
@@ -372,9 +372,7 @@ enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run, struct ww_e
 
     for (uint32_t f = 0; f < t->n_files; f++) {
         const char *path = t->files[f].path;
-        if (strcmp(path, WW_POLICY_REFERENCE) == 0 ||
-            (ww_str_starts(path, WW_ANCESTORS_DIR "/") &&
-             ww_str_ends(path, ".policy.json"))) {
+        if (ww_path_asks(path)) {
             return WW_FAIL(
                 err, WW_E_DENIED,
                 "member '%s' asks for policies ('%s'), and they are asked about "

@@ -138,3 +138,24 @@ enum ww_err ww_reference_read(const uint8_t *text, size_t len,
     ww_json_free(json);
     return rc;
 }
+
+enum ww_err ww_reference_write(const struct ww_policy_need *needs, size_t n,
+                               struct ww_buf *out, struct ww_error *err)
+{
+    struct ww_jw w;
+
+    ww_jw_init(&w, out, 0);
+    ww_jw_object(&w);
+    ww_jw_kstr(&w, "type", TYPE);
+    ww_jw_key(&w, "policies");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < n; i++) {
+        ww_jw_object(&w);
+        ww_jw_kstr(&w, "id", needs[i].id);
+        ww_jw_kdecimal(&w, "version", needs[i].version);
+        ww_jw_close(&w);
+    }
+    ww_jw_close(&w);
+    ww_jw_close(&w);
+    return ww_jw_end(&w, err);
+}

@@ -67,5 +67,8 @@ enum ww_err ww_card_facts_read(const uint8_t *text, size_t len,
 enum ww_err ww_reference_read(const uint8_t *text, size_t len,
                               struct ww_source_facts *owner,
                               struct ww_error *err) WW_MUST_USE;
+/** The text of one. */
+enum ww_err ww_reference_write(const struct ww_policy_need *needs, size_t n,
+                               struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -198,11 +198,36 @@ payload() {
     refused 1 "asks for policies" "$WW" rmm rows ad.pkg out --directions 1
     refused 4 "asks for policies" "$WW" rmm mix ad.pkg out --weight ad=1
     nothing_written out
+    # What adapters share tells of all of them: made where each of them is permitted, and
+    # read alone by nobody, also after one that asks was dropped.
+    cp -r ad twin
+    "$WW" extract "$AMBER/../base" "$AMBER" free --rank 4 --portable -q
+    GROUP=(--codec rows --directions 1 --exact --sign partner.key -q)
+    refused 4 "'ad' asks for policies" "$WW" rmm pack g.pkg free=free ad=ad "${GROUP[@]}"
+    refused 4 "evidence of 'free' is missing" "$WW" rmm pack g.pkg ad=ad free=free \
+        "${GROUP[@]}" "${ROOT[@]}" --decision no.json
+    nothing_written g.pkg
+    rm no.json
+    "$WW" rmm pack g.pkg ad=ad twin=twin "${GROUP[@]}" "${ROOT[@]}"
+    "$WW" rmm drop g.pkg twin --sign partner.key -q
+    refused 4 "'basis' asks for policies" "$WW" rmm unpack g.pkg basis out
+    refused 1 "'basis' asks for policies" "$WW" rmm unpack g.pkg basis - --tensor any
+    refused 4 "evidence of 'basis' is missing" "$WW" rmm unpack g.pkg basis out \
+        "${ROOT[@]}" --as partner.key --decision no.json -q
+    refused 4 "'ad' asks for policies" "$WW" rmm unpack g.pkg ad out
+    nothing_written out
+    "$WW" rmm unpack g.pkg ad out "${ROOT[@]}" --as partner.key -q
+    rm out/attestations/unpack-decision.sigstore.json
+    diff -r ad out
+    rm -r out no.json
     recipe b+ad b >with.yml
     "$WW" merge with.yml made --sign partner.key "${ROOT[@]}" -q
     payload made/attestations/decision.sigstore.json |
         jq -e --arg ad "$AD" '[.subject[].digest.sha256] | index($ad)'
     next 2 policy.json "$(revoked model "$AD")"
+    refused 1 "redistribute 'ad': revoked" "$WW" rmm pack h.pkg ad=ad twin=twin \
+        "${GROUP[@]}" "${ROOT[@]}" --policy-root root2.signed.json
+    nothing_written h.pkg
     recipe made b >next.yml
     refused 1 "revoked" "$WW" merge with.yml out "${ROOT[@]}" \
         --policy-root root2.signed.json --as owner.key -q

@@ -310,6 +310,8 @@ PY
         --directions 1
     refused 2 "goes without" "$WW" rmm pack x rev=rev caesar=caesar --codec rows \
         --directions 1 --versions
+    "$WW" rmm unpack e.pkg basis shared -q
+    [ "$(ls shared)" = basis.safetensors ]
     refused 2 "is coded by 'basis'" "$WW" rmm drop e.pkg basis
     refused 6 "is what adapters share" "$WW" rmm unpack e.pkg basis x --form peft
     refused 6 "nothing to be mixed" "$WW" rmm mix e.pkg x --weight basis=1
