@@ -22,8 +22,8 @@ twice, rank 8 and rank 16 (--ranks); the first four and all eight. What FOLDER o
 not trained again.
 
 Adapters: codec own by `rmm pack`, and the published RMM by `rmm rows`, bytes of all factors
-alone in both. Four LoRAs of rank 8 as trained, and eight full fine-tunes as adapters of rank 8
-and 16 by `extract`. A point of RMM is compared with the smallest of own that keeps as much.
+alone in both. Four LoRAs of rank 8 as trained, and eight models, one a merged LoRA, as adapters of
+rank 8 and 16 by `extract`. A point of RMM is compared with the smallest of own that keeps as much.
 
 Shared: the same adapters in one package each way: codecs rows and core with some directions, and
 own; bytes of all coded chunks, the basis among them, and what is kept. Then 32 made adapters of
@@ -306,12 +306,34 @@ def alike(f, noise, n=32, side=1024, rank=8, common=16):
         os.remove(package)
 
 
+def with_all_modules(paths):
+    """A matrix that one of the models left as it was is a product of zeros: rows are of
+    adapters that have the same modules."""
+    adapters = [load_file(os.path.join(path, "adapter_model.safetensors")) for path in paths]
+    shapes = {name: t for adapter in adapters for name, t in adapter.items()}
+    for path, adapter in zip(paths, adapters):
+        missing = set(shapes) - set(adapter)
+        if not missing:
+            continue
+        adapter.update((name, torch.zeros_like(shapes[name])) for name in missing)
+        save_file(adapter, os.path.join(path, "adapter_model.safetensors"), {"format": "pt"})
+        settings = os.path.join(path, "adapter_config.json")
+        with open(settings, encoding="utf-8") as file:
+            config = json.load(file)
+        modules = {name.removeprefix("base_model.model.").rsplit(".lora_", 1)[0]
+                   for name in missing}
+        config["target_modules"] = sorted(modules.union(config["target_modules"]))
+        with open(settings, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+
+
 def extracted(f, rank):
     members = []
     for name, task in MODELS + [("lora-rev-merged", "rev")]:
         path = os.path.join(f.work, f"{name}-{rank}")
         f.run("extract", f.base, os.path.join(f.path, name), path, "--rank", str(rank), "--portable")
         members.append((name, path, task))
+    with_all_modules([path for _, path, _ in members])
     return members
 
 

@@ -209,6 +209,7 @@ payload() {
     nothing_written g.pkg
     rm no.json
     "$WW" rmm pack g.pkg ad=ad twin=twin "${GROUP[@]}" "${ROOT[@]}"
+    "$WW" rmm verify g.pkg -q
     "$WW" rmm drop g.pkg twin --sign partner.key -q
     refused 4 "'basis' asks for policies" "$WW" rmm unpack g.pkg basis out
     refused 1 "'basis' asks for policies" "$WW" rmm unpack g.pkg basis - --tensor any
