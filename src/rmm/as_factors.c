@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Readers beside PEFT take one scale from lora_alpha over r: llama.cpp knows neither
- * rank-stabilised scaling nor patterns, vLLM no patterns. With the scale inside of B and
- * lora_alpha equal to r there is nothing left to misread.
+ * rank-stabilised scaling nor patterns, vLLM of early 2025 no patterns. With the scale
+ * inside of B and lora_alpha equal to r there is nothing left to misread.
  */
 #include "rmm/as_factors.h"
 
@@ -13,6 +13,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
+
+#define OTHER_FORMS "form 'model' adds it to the base, form 'peft' leaves it as it is"
 
 static const char *const part_texts[] = {
     [WW_PART_B_BIAS] = "a bias beside its factors",
@@ -31,8 +33,8 @@ static enum ww_err check_entry(const struct ww_adapter_entry *e, const char *for
         return WW_OK;
     }
     return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "form '%s' holds pairs of matrices alone, and tensor '%.160s' is %s; "
-                   "use another form",
+                   "form '%s' holds pairs of matrices alone, and tensor '%.160s' is "
+                   "%s; " OTHER_FORMS,
                    form, e->tensor->name, plain ? "no matrix" : part_texts[e->part]);
 }
 
@@ -42,11 +44,10 @@ static enum ww_err check(const struct ww_adapter *adapter, const char *form,
     enum ww_err rc = WW_OK;
 
     if (adapter->parameters || adapter->dora) {
-        return WW_FAIL(
-            err, WW_E_UNSUPPORTED,
-            "form '%s' holds pairs of matrices alone, and the adapter uses %s; "
-            "use another form",
-            form, adapter->dora ? "DoRA" : "target_parameters");
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "form '%s' holds pairs of matrices alone, and the adapter uses "
+                       "%s; " OTHER_FORMS,
+                       form, adapter->dora ? "DoRA" : "target_parameters");
     }
     for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
         rc = check_entry(&adapter->entries[i], form, err);

@@ -53,7 +53,8 @@ static enum ww_err read_base(struct gguf *g, struct ww_error *err)
     if (!g->architecture) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "form 'gguf' of a model of type '%.60s': its names in GGUF files "
-                       "are not known",
+                       "are not known, only those of llama, mistral, qwen2 and qwen3; "
+                       "convert what form 'model' gives, or form 'portable'",
                        type);
     }
     rc = ww_config_fact(config->text, WW_FACT_HEADS, &present, &g->heads, err);

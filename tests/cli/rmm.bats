@@ -142,6 +142,12 @@ PY
     refused 2 "takes files" "$WW" rmm unpack a.pkg lora x --form zip
     refused 2 "together" "$WW" rmm unpack a.pkg lora - --form peft --tensor y
     refused 6 "is a model" "$WW" rmm unpack a.pkg rev x --form model --base "$FAMILY/base"
+    cp -r "$FAMILY/base" gemma
+    jq '.model_type = "gemma2"' "$FAMILY/base/config.json" >gemma/config.json
+    refused 6 "convert what form 'model' gives" "$WW" rmm unpack a.pkg lora x --form gguf --base gemma
+    jq '.use_dora = true' lora/adapter_config.json >same/adapter_config.json
+    "$WW" rmm pack d.pkg dora=same --exact -q
+    refused 6 "form 'model' adds it" "$WW" rmm unpack d.pkg dora x --form portable
     nothing_written x
     [ ! -e x.member ]
 }
