@@ -15,9 +15,9 @@
 #include "util/clones.h"
 #include "util/num.h"
 
-/* Bins of 1/32 of an octave, from the largest key down, each one for its lowest key and one
- * for the others: differences of 16-bit floats are few, and most of them are such keys.
- * What is 2^-32 of the largest shares two, one for 0. */
+/* Bins of 1/32 of an octave, from the largest key down, each one for its lowest key and
+ * one for the others: differences of 16-bit floats are few, and most of them are such
+ * keys. What is 2^-32 of the largest shares two, one for 0. */
 #define BIN_SHIFT 18u
 #define BINS 1024u
 #define BIN_REST ((1U << BIN_SHIFT) - 1)
@@ -123,10 +123,10 @@ WW_CLONES static uint32_t rank_of(const uint32_t *keys, size_t n, size_t i)
     return (uint32_t)i - larger + smaller;
 }
 
-/* Does the draw of an element keep it at this rank? */
-static inline bool keeps(const struct row *r, size_t i, uint32_t rank)
+/* Does the draw of an element keep it at this rank? last: of the odds, or NULL. */
+static inline bool keeps(const struct row *r, const uint32_t *last, size_t i,
+                         uint32_t rank)
 {
-    const uint32_t *last = r->odds->last;
     return last ? r->draws[i] <= last[rank] : (double)r->draws[i] < bound(r->odds, rank);
 }
 
@@ -137,7 +137,7 @@ static void decide_by_count(const struct row *r, size_t i, uint8_t *keep)
     uint32_t after;
 
     if (!r->odds->shared) {
-        keep[i] = keeps(r, i, rank_of(r->keys, r->n, i));
+        keep[i] = keeps(r, r->odds->last, i, rank_of(r->keys, r->n, i));
         return;
     }
     count_keys(r->keys, r->n, i, &smaller, &before, &after);
@@ -171,6 +171,7 @@ WW_CLONES static void find_bins(const uint32_t *restrict keys, size_t n, int32_t
 struct bins {
     uint16_t starts[2 * BINS + 1]; /* in ranks, and the end */
     uint16_t first[2 * BINS];      /* of the first half of the row */
+    uint16_t total[2 * BINS];      /* of both, made when all are counted */
 };
 
 /* Elements of its bin before each one, in its half of the row. */
@@ -182,7 +183,7 @@ static void count_bins(const struct row *r, struct bins *bins)
     uint16_t *restrict first = bins->first;
     uint16_t *restrict second = bins->starts;
 
-    memset(bins, 0, sizeof(*bins));
+    memset(bins, 0, sizeof(bins->starts) + sizeof(bins->first));
     for (size_t i = 0; i < half; i++) {
         const size_t k = half + i;
         const uint16_t a = first[bin[i]];
@@ -198,7 +199,9 @@ static void count_bins(const struct row *r, struct bins *bins)
     }
 }
 
-/* Empty bins above the lowest may be left as they are, as nobody asks for them. */
+/* Empty bins above the lowest may be left as they are, as nobody asks for them. Totals
+ * are added first and taken away by four, so that a step seldom waits for the one before;
+ * a step too far meets the lowest two, which are set last. */
 static void find_starts(size_t n, struct bins *bins)
 {
     uint16_t *starts = bins->starts;
@@ -207,49 +210,67 @@ static void find_starts(size_t n, struct bins *bins)
     const uint32_t low = zeros + first[1] + starts[1];
     uint32_t above = (uint32_t)n;
 
+    uint16_t *restrict total = bins->total;
+    for (uint32_t b = 0; b < 2 * BINS; b++) {
+        total[b] = (uint16_t)(first[b] + starts[b]);
+    }
     starts[2 * BINS] = (uint16_t)above;
-    for (uint32_t b = 2 * BINS; above > low; b--) {
-        above -= (uint32_t)first[b - 1] + starts[b - 1];
-        starts[b - 1] = (uint16_t)above;
+    for (uint32_t b = 2 * BINS; above > low; b -= 4) {
+        const uint32_t two = (uint32_t)total[b - 1] + total[b - 2];
+        const uint32_t three = two + total[b - 3];
+        const uint32_t four = three + total[b - 4];
+        starts[b - 1] = (uint16_t)(above - total[b - 1]);
+        starts[b - 2] = (uint16_t)(above - two);
+        starts[b - 3] = (uint16_t)(above - three);
+        above -= four;
+        starts[b - 4] = (uint16_t)above;
     }
     starts[2] = (uint16_t)low;
     starts[1] = (uint16_t)zeros;
     starts[0] = 0;
 }
 
-/* The rank of an element of a bin of one key. */
-static inline uint32_t exact_rank(const struct row *r, const struct bins *bins, uint32_t i)
+/* What the bin of an element decides is decided, what it leaves stays open. Where equal
+ * ones go by index, a bin of one key leaves nothing. Which kind a bin is cannot be
+ * guessed ahead, so both answers are made and one is taken. */
+static inline void decide_open(struct row *row, const struct bins *bins,
+                               const uint32_t *last, uint8_t *restrict keep)
 {
-    const uint32_t bin = r->bin[i];
-    const uint32_t ahead = i >= r->n / 2 ? bins->first[bin] : 0;
-    return bins->starts[bin] + ahead + r->before[i];
+    const struct row r = *row; /* a copy: bytes written to keep may not change it */
+    const uint32_t half = (uint32_t)(r.n / 2);
+    const uint32_t by_index = r.odds->shared ? 0 : UINT32_MAX;
+    size_t left = 0;
+
+    for (size_t k = 0; k < r.n_open; k++) {
+        const uint32_t i = r.open[k];
+        const uint32_t bin = r.bin[i];
+        const uint32_t exact = ((bin & 1) - 1) & by_index;
+        const uint32_t second = 0 - (uint32_t)(i >= half);
+        const uint32_t ahead = (bins->first[bin] & second) + r.before[i];
+        const uint32_t low = bins->starts[bin] + (ahead & exact);
+        const uint32_t end = (uint32_t)bins->starts[bin + 1] - 1;
+        const bool kept = keeps(&r, last, i, low);
+        keep[i] = kept;
+        r.open[left] = i;
+        left += kept != keeps(&r, last, i, (low & exact) | (end & ~exact));
+    }
+    row->n_open = left;
 }
 
-/* Decides what the bin of a key decides; what it leaves stays open. Where equal ones go by
- * index, a bin of one key leaves nothing. */
 static void decide_by_bins(struct row *r, uint8_t *keep)
 {
     const uint32_t top = largest(r->keys, r->n) >> BIN_SHIFT;
     const uint32_t lowest = top >= BINS ? top - (BINS - 1) : 0;
-    const bool by_index = !r->odds->shared;
     struct bins bins;
-    size_t left = 0;
 
     find_bins(r->keys, r->n, (int32_t)lowest, r->bin);
     count_bins(r, &bins);
     find_starts(r->n, &bins);
-    for (size_t k = 0; k < r->n_open; k++) {
-        const uint32_t i = r->open[k];
-        const uint32_t bin = r->bin[i];
-        const bool exact = by_index && !(bin & 1);
-        const uint32_t first = exact ? exact_rank(r, &bins, i) : bins.starts[bin];
-        const uint32_t last = exact ? first : (uint32_t)bins.starts[bin + 1] - 1;
-        const bool kept = keeps(r, i, first);
-        keep[i] = kept;
-        r->open[left] = i;
-        left += kept != keeps(r, i, last);
+    if (r->odds->last) {
+        decide_open(r, &bins, r->odds->last, keep);
+    } else {
+        decide_open(r, &bins, NULL, keep);
     }
-    r->n_open = left;
 }
 
 void ww_row_keep(const uint32_t *keys, const uint32_t *draws, size_t n,
