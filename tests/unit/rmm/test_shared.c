@@ -608,6 +608,14 @@ static void parts_that_a_basis_does_not_have_are_refused(void **state)
 
 /* Some of the calls fail, one in each run: the error is told, and there is no package but
  * where it says so. */
+static void ask(const struct set *s, size_t i, const char *text)
+{
+    fx_write(s->paths[i], "weightward-policy.json", text, strlen(text));
+}
+
+#define ASKS(of) "{\"type\":\"weightward.policy-reference/1\",\"policies\":[" of "]}"
+#define NEED(id, version) "{\"id\":\"" id "\",\"version\":\"" version "\"}"
+
 static void what_fails_on_the_way_leaves_nothing(void **state)
 {
     static const enum ww_fault kinds[] = {WW_FAULT_ALLOC, WW_FAULT_READ, WW_FAULT_WRITE};
@@ -615,6 +623,7 @@ static void what_fails_on_the_way_leaves_nothing(void **state)
     struct ww_pack_options options = rows(1, true);
     struct stat st;
     (void)state;
+    ask(s, 0, ASKS(NEED("p", "2")));
     for (size_t k = 0; k < WW_LEN(kinds); k++) {
         enum ww_err rc = WW_E_INTERNAL;
         for (unsigned long n = 1; rc; n += kinds[k] == WW_FAULT_ALLOC ? 29 : 7) {
@@ -645,6 +654,29 @@ static void what_fails_on_the_way_leaves_nothing(void **state)
     end(s);
 }
 
+static void a_basis_asks_for_what_each_of_them_asks_for(void **state)
+{
+    static const char both[] = ASKS(NEED("p", "3") "," NEED("q", "1"));
+    const struct ww_pack_options options = rows(1, true);
+    struct set *s = begin();
+    struct ww_pack_report report;
+    struct ww_error err = {0};
+    struct ww_buf text;
+    (void)state;
+    ask(s, 1, "{}");
+    FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_POLICY);
+    ask(s, 0, ASKS(NEED("p", "2")));
+    ask(s, 1, ASKS(NEED("q", "1") "," NEED("p", "3")));
+    pack(s, 1, true, &report);
+    ww_pack_report_release(&report);
+    OK(fx_unpack(s->f, "basis", NULL, NULL, &err));
+    fx_read(fx_name(s->f->out, "/weightward-policy.json"), &text);
+    assert_int_equal(text.len, strlen(both));
+    assert_memory_equal(text.data, both, text.len);
+    ww_buf_release(&text);
+    end(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -657,6 +689,7 @@ int main(void)
         cmocka_unit_test(all_of_a_group_have_the_same_recipients),
         cmocka_unit_test(a_basis_goes_last_and_comes_again),
         cmocka_unit_test(what_cannot_be_shared_is_refused),
+        cmocka_unit_test(a_basis_asks_for_what_each_of_them_asks_for),
         cmocka_unit_test(flipped_sections_give_nothing_else_back),
         cmocka_unit_test(what_fails_on_the_way_leaves_nothing),
         cmocka_unit_test(parts_that_a_basis_does_not_have_are_refused),
