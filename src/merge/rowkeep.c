@@ -171,7 +171,6 @@ WW_CLONES static void find_bins(const uint32_t *restrict keys, size_t n, int32_t
 struct bins {
     uint16_t starts[2 * BINS + 1]; /* in ranks, and the end */
     uint16_t first[2 * BINS];      /* of the first half of the row */
-    uint16_t total[2 * BINS];      /* of both, made when all are counted */
 };
 
 /* Elements of its bin before each one, in its half of the row. */
@@ -183,7 +182,7 @@ static void count_bins(const struct row *r, struct bins *bins)
     uint16_t *restrict first = bins->first;
     uint16_t *restrict second = bins->starts;
 
-    memset(bins, 0, sizeof(bins->starts) + sizeof(bins->first));
+    memset(bins, 0, sizeof(*bins));
     for (size_t i = 0; i < half; i++) {
         const size_t k = half + i;
         const uint16_t a = first[bin[i]];
@@ -199,9 +198,9 @@ static void count_bins(const struct row *r, struct bins *bins)
     }
 }
 
-/* Empty bins above the lowest may be left as they are, as nobody asks for them. Totals
- * are added first and taken away by four, so that a step seldom waits for the one before;
- * a step too far meets the lowest two, which are set last. */
+/* Empty bins above the lowest may be left as they are, as nobody asks for them. Four at a
+ * time, so that a step seldom waits for the one before; a step too far meets the lowest
+ * two, which are set last. */
 static void find_starts(size_t n, struct bins *bins)
 {
     uint16_t *starts = bins->starts;
@@ -210,16 +209,13 @@ static void find_starts(size_t n, struct bins *bins)
     const uint32_t low = zeros + first[1] + starts[1];
     uint32_t above = (uint32_t)n;
 
-    uint16_t *restrict total = bins->total;
-    for (uint32_t b = 0; b < 2 * BINS; b++) {
-        total[b] = (uint16_t)(first[b] + starts[b]);
-    }
     starts[2 * BINS] = (uint16_t)above;
     for (uint32_t b = 2 * BINS; above > low; b -= 4) {
-        const uint32_t two = (uint32_t)total[b - 1] + total[b - 2];
-        const uint32_t three = two + total[b - 3];
-        const uint32_t four = three + total[b - 4];
-        starts[b - 1] = (uint16_t)(above - total[b - 1]);
+        const uint32_t one = (uint32_t)first[b - 1] + starts[b - 1];
+        const uint32_t two = one + first[b - 2] + starts[b - 2];
+        const uint32_t three = two + first[b - 3] + starts[b - 3];
+        const uint32_t four = three + first[b - 4] + starts[b - 4];
+        starts[b - 1] = (uint16_t)(above - one);
         starts[b - 2] = (uint16_t)(above - two);
         starts[b - 3] = (uint16_t)(above - three);
         above -= four;
