@@ -5,7 +5,8 @@
   serve_pool.py BUILD [--clients 64] [--seconds 20] [--delay-ms 50]
 
 Members are stand-ins that answer after a fixed delay. One client first, then many, each
-with a connection of its own and streams of 32 tokens; time is taken from event to event.
+with a connection of its own and streams of 32 tokens; time is taken from event to event. The
+members' own time is that of the slowest of all, asked at once by as many clients.
 """
 
 import argparse
@@ -23,13 +24,16 @@ from served_pool import served_pool  # noqa: E402
 BODY = {"model": "fusion", "prompt": "some text", "max_tokens": 32, "temperature": 0.7, "stream": True}
 
 
-def ask_member(port, until, took):
-    c = http.client.HTTPConnection("127.0.0.1", port)
+def ask_members(ports, until, took):
+    """Every member at once, until the slowest has answered: what a token of the pool waits for."""
+    connections = [http.client.HTTPConnection("127.0.0.1", port) for port in ports]
     body = json.dumps({"model": "mock", "prompt": "some text", "max_tokens": 1, "logprobs": 20})
     while time.monotonic() < until:
         t = time.perf_counter()
-        c.request("POST", "/v1/completions", body)
-        c.getresponse().read()
+        for c in connections:
+            c.request("POST", "/v1/completions", body)
+        for c in connections:
+            c.getresponse().read()
         took.append((time.perf_counter() - t) * 1e3)
 
 
@@ -37,7 +41,7 @@ def member_ms(ports, clients, seconds):
     """All members asked directly by so many clients at once, as the pool asks them."""
     took = []
     until = time.monotonic() + seconds
-    threads = [threading.Thread(target=ask_member, args=(p, until, took)) for p in ports for _ in range(clients)]
+    threads = [threading.Thread(target=ask_members, args=(ports, until, took)) for _ in range(clients)]
     for t in threads:
         t.start()
     for t in threads:
