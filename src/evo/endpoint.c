@@ -56,8 +56,8 @@ enum ww_err ww_endpoint_open(const struct ww_member *member,
     e->o = *options;
     e->o.tries = e->o.tries ? e->o.tries : TRIES;
     e->o.longest_wait_s = e->o.longest_wait_s > 0 ? e->o.longest_wait_s : LONGEST_WAIT;
-    if (member->key_file) {
-        rc = ww_passphrase_from_file(member->key_file, &e->key, err);
+    if (member->key) {
+        rc = ww_member_key_copy(member->key, &e->key, err);
     }
     if (!rc) {
         const struct ww_http_options h = {

@@ -118,6 +118,9 @@ static enum ww_err read_member(const struct ww_ynode *map, struct ww_member *m,
     rc = rc ? rc : read_flag(map, "allow_plain", &m->allow_plain, err);
     rc = rc ? rc : read_flag(map, "exact", &m->exact, err);
     rc = rc ? rc : read_adapters(map, m, err);
+    if (!rc && m->key_file) {
+        rc = ww_member_key_new(m->key_file, &m->key, err);
+    }
     if (rc) {
         return rc;
     }
@@ -212,6 +215,7 @@ void ww_members_release(struct ww_members *members)
 {
     for (uint32_t i = 0; members->member && i < members->k; i++) {
         ww_free(members->member[i].adapters);
+        ww_member_key_free(members->member[i].key);
     }
     ww_free(members->member);
     ww_yaml_free(members->text);

@@ -7,6 +7,7 @@
 #ifndef WW_EVO_MEMBERS_H
 #define WW_EVO_MEMBERS_H
 
+#include "evo/member_key.h"
 #include "evo/tasks.h"
 
 #define WW_MEMBER_MOST_ADAPTERS 256
@@ -18,6 +19,7 @@ struct ww_member {
     const char *dialect;  /* "auto" or a row of the table */
     const char *model;    /* as the server calls it */
     const char *key_file; /* NULL: none */
+    struct ww_member_key *key; /* of key_file, read when it is needed; owned by members */
     const char *ca_file;  /* NULL: the system's */
     const char *permit;   /* signed policy of the owner; NULL */
     const char *owner;    /* PEM file of the owner's public key; NULL */

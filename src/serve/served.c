@@ -94,6 +94,7 @@ static enum ww_err join_member(struct ww_served *s, uint32_t i, struct ww_error 
         .model = m->model,
         .end = m->end,
         .key_file = added ? added->key_file : NULL,
+        .key = added ? added->key : NULL,
         .ca_file = added ? added->ca_file : NULL,
         .adapters = m->adapters,
         .n_adapters = m->n_adapters,

@@ -372,7 +372,7 @@ EOP
     refused 3 "no catalogue" "$WW" lineage index noise.db "$rev" -q
     sql foreign.db "CREATE TABLE t (x)"
     refused 3 "another program" "$WW" lineage index foreign.db "$rev" -q
-    refused 3 "no file" "$WW" lineage index "$family" "$rev" -q
+    refused 3 "expected the file of a catalogue" "$WW" lineage index "$family" "$rev" -q
     once index_all
     cp c.db newer.db
     sql newer.db "PRAGMA user_version = 3"

@@ -152,6 +152,11 @@ END
     chmod 644 key
     tasks 3 >tasks.jsonl
     refused 5 "" collect
+    # A descriptor is read once for all connections; what nobody wrote into is told.
+    sed -i 's#key_file: key#key_file: /dev/fd/9#' pool.yml
+    collect -q --connections 4 9<key
+    tasks 4 >tasks.jsonl
+    refused 5 "key_file '/dev/fd/9' is empty" collect 9</dev/null
 
     mock named --model other
     pool named >pool.yml
