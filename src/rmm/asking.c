@@ -34,6 +34,13 @@ static enum ww_err add_need(struct ww_source_facts *to, const struct ww_policy_n
             return WW_OK;
         }
     }
+    /* Said here already: each one is compared with all before it. */
+    if (to->n_needs >= WW_REFERENCE_MAX_NEEDS) {
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "all members together ask for more than %d policies, and what they "
+                       "share would have to; pack fewer together",
+                       WW_REFERENCE_MAX_NEEDS);
+    }
     return ww_facts_need(to, need->id, need->version, false, err);
 }
 

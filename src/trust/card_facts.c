@@ -13,7 +13,6 @@
 
 #define TYPE "weightward.policy-reference/1"
 #define MAX_TAGS 1024
-#define MAX_NEEDS 1024
 
 /* A copy that the facts own, NULL when memory is out. */
 static const char *keep(struct ww_source_facts *owner, const char *text,
@@ -127,10 +126,10 @@ enum ww_err ww_reference_read(const uint8_t *text, size_t len,
                       "policy reference", err);
     }
     list = rc ? NULL : ww_jget(ww_json_root(json), "policies");
-    if (!rc && (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > MAX_NEEDS)) {
+    if (!rc && (!list || ww_jtype(list) != WW_J_ARRAY || ww_jsize(list) > WW_REFERENCE_MAX_NEEDS)) {
         rc = WW_FAIL(err, WW_E_POLICY,
                      "policy reference: 'policies' must be a list of at most %d",
-                     MAX_NEEDS);
+                     WW_REFERENCE_MAX_NEEDS);
     }
     for (const struct ww_jnode *p = ww_jfirst(list); p && !rc; p = ww_jnext(p)) {
         rc = read_need(p, owner, err);
@@ -144,6 +143,10 @@ enum ww_err ww_reference_write(const struct ww_policy_need *needs, size_t n,
 {
     struct ww_jw w;
 
+    if (n > WW_REFERENCE_MAX_NEEDS) {
+        return WW_FAIL(err, WW_E_LIMIT, "%zu policies to ask for, at most %d", n,
+                       WW_REFERENCE_MAX_NEEDS);
+    }
     ww_jw_init(&w, out, 0);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "type", TYPE);

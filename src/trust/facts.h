@@ -11,6 +11,7 @@
 #include "util/str.h"
 
 #define WW_FACTS_MAX_ANCESTORS 256
+#define WW_REFERENCE_MAX_NEEDS 1024
 
 /** A policy that a model asks for, in a version not below. */
 struct ww_policy_need {
@@ -67,7 +68,7 @@ enum ww_err ww_card_facts_read(const uint8_t *text, size_t len,
 enum ww_err ww_reference_read(const uint8_t *text, size_t len,
                               struct ww_source_facts *owner,
                               struct ww_error *err) WW_MUST_USE;
-/** The text of one. */
+/** The text of one; WW_E_LIMIT for more than a reference may name. */
 enum ww_err ww_reference_write(const struct ww_policy_need *needs, size_t n,
                                struct ww_buf *out, struct ww_error *err) WW_MUST_USE;
 

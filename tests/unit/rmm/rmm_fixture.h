@@ -46,6 +46,23 @@ static inline void fx_write(const char *dir, const char *name, const void *bytes
     free(path);
 }
 
+/* A request for n policies: a0, a1, ... */
+static inline void fx_ask_for_many(const char *dir, char prefix, unsigned n)
+{
+    static const char head[] = "{\"type\":\"weightward.policy-reference/1\",\"policies\":[";
+    struct ww_error err = {0};
+    struct ww_buf text;
+    ww_buf_init(&text, (size_t)1 << 20);
+    OK(ww_buf_add_str(&text, head, &err));
+    for (unsigned k = 0; k < n; k++) {
+        OK(ww_buf_addf(&text, &err, "%s{\"id\":\"%c%u\",\"version\":\"1\"}", k ? "," : "",
+                       prefix, k));
+    }
+    OK(ww_buf_add_str(&text, "]}", &err));
+    fx_write(dir, "weightward-policy.json", text.data, text.len);
+    ww_buf_release(&text);
+}
+
 static inline void fx_read(const char *path, struct ww_buf *out)
 {
     struct ww_error err = {0};

@@ -606,8 +606,6 @@ static void parts_that_a_basis_does_not_have_are_refused(void **state)
     end(s);
 }
 
-/* Some of the calls fail, one in each run: the error is told, and there is no package but
- * where it says so. */
 static void ask(const struct set *s, size_t i, const char *text)
 {
     fx_write(s->paths[i], "weightward-policy.json", text, strlen(text));
@@ -616,6 +614,8 @@ static void ask(const struct set *s, size_t i, const char *text)
 #define ASKS(of) "{\"type\":\"weightward.policy-reference/1\",\"policies\":[" of "]}"
 #define NEED(id, version) "{\"id\":\"" id "\",\"version\":\"" version "\"}"
 
+/* Some of the calls fail, one in each run: the error is told, and there is no package but
+ * where it says so. */
 static void what_fails_on_the_way_leaves_nothing(void **state)
 {
     static const enum ww_fault kinds[] = {WW_FAULT_ALLOC, WW_FAULT_READ, WW_FAULT_WRITE};
@@ -665,14 +665,16 @@ static void a_basis_asks_for_what_each_of_them_asks_for(void **state)
     (void)state;
     ask(s, 1, "{}");
     FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_POLICY);
+    fx_ask_for_many(s->paths[0], 'a', 1000);
+    fx_ask_for_many(s->paths[1], 'b', 25); /* a reader takes no more than 1024 */
+    FAILS(ww_pack_create(s->f->pkg, s->members, N, &options, &report, &err), WW_E_LIMIT);
     ask(s, 0, ASKS(NEED("p", "2")));
     ask(s, 1, ASKS(NEED("q", "1") "," NEED("p", "3")));
     pack(s, 1, true, &report);
     ww_pack_report_release(&report);
     OK(fx_unpack(s->f, "basis", NULL, NULL, &err));
     fx_read(fx_name(s->f->out, "/weightward-policy.json"), &text);
-    assert_int_equal(text.len, strlen(both));
-    assert_memory_equal(text.data, both, text.len);
+    assert_string_equal(ww_buf_cstr(&text), both);
     ww_buf_release(&text);
     end(s);
 }
