@@ -291,10 +291,36 @@ payload() {
         --policy-root root2.signed.json --decision no.json -q
     payload no.json | jq -e '.predicate.weightward_decision.action == "redistribute"'
     "$WW" rmm list p.pkg --json | jq -e '(.members | length) == 2'
+    # A package is not written when its decision has no place.
+    ADD=(rmm add p.pkg again=second --exact --base other --sign owner.key "${ROOT[@]}" -q)
+    touch p.pkg.v2.decision.sigstore.json
+    refused 4 "v2.decision.sigstore.json' exists" "$WW" "${ADD[@]}"
+    refused 4 "'no.json' exists" "$WW" "${ADD[@]}" --decision no.json
+    "$WW" rmm list p.pkg --json | jq -e '(.members | length) == 2'
     refused 1 "extract 'second', made of 'a': revoked" "$WW" rmm unpack p.pkg second out2 \
         --base other "${ROOT[@]}" --policy-root root2.signed.json --as partner.key -q
     payload out2.decision.sigstore.json | jq -e '.predicate.verificationResult == "FAILED"'
     nothing_written out2
+}
+
+@test "a reversible merge packs its sources, and policies are asked about that too" {
+    family
+    "$WW" merge third.yml third --reversible p.pkg --sign partner.key "${ROOT[@]}" -q
+    payload p.pkg.v1.decision.sigstore.json | jq -e '
+        .predicate.verificationResult == "PASSED" and
+        .predicate.weightward_decision.action == "redistribute"'
+    refused 2 "a request is of one action" "$WW" merge third.yml out --reversible q.pkg \
+        --sign partner.key "${ROOT[@]}" --request none
+    policy 2 "$(jq -n --arg b "$B" '[{id: "kept", effect: "forbid", subjects: ["anyone"],
+        actions: ["redistribute"], resources: ["model:sha256:" + $b]}]')" >policy2.json
+    "$WW" policy sign policy2.json --key owner.key -q
+    next 2 policy2.json
+    THEN=(--policy-root root.signed.json --policy-root root2.signed.json
+        --policy policy2.signed.json --sign partner.key -q)
+    refused 1 "redistribute .*forbidden" "$WW" merge third.yml out --reversible q.pkg "${THEN[@]}"
+    nothing_written out
+    nothing_written q.pkg
+    "$WW" merge third.yml out "${THEN[@]}"
 }
 
 @test "unmerging is asked about like unpacking, and extracting like both" {

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli_guard.h"
+#include "cli_rmm.h"
 #include "weightward/package.h"
 
 struct reversible {
@@ -116,10 +116,35 @@ static void release(struct reversible *r)
     ww_merge_ask_release(&r->ask);
 }
 
+static struct cli_packing packing_of(const struct reversible *r, const char *package)
+{
+    return (struct cli_packing){.package = package, .members = r->members, .n = r->n};
+}
+
+enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cli_guard *guard,
+                               const struct cli_common *common, const char *recipe,
+                               const struct ww_merge_options *options, struct ww_signkey *key,
+                               struct cli_verdict *verdict, struct ww_error *err)
+{
+    struct reversible r = {.n = 0};
+    struct cli_guard again = *guard;
+    enum ww_err rc = ww_merge_ask(recipe, options, false, &r.ask, err);
+    if (rc == WW_OK) {
+        rc = make_members(&r, opt, err);
+    }
+    if (rc == WW_OK) {
+        const struct cli_packing packing = packing_of(&r, opt->path);
+        again.as = NULL;
+        rc = cli_pack_ask(&again, common, &packing, key, verdict, err);
+    }
+    release(&r);
+    return rc;
+}
+
 enum ww_err cli_reversible_write(const struct cli_reversible *opt,
                                  const struct cli_common *common, const char *recipe,
                                  const char *merged, const struct ww_merge_options *options,
-                                 struct ww_error *err)
+                                 const struct cli_verdict *verdict, struct ww_error *err)
 {
     struct reversible r = {.n = 0};
     struct ww_pack_report report = {0};
@@ -141,10 +166,12 @@ enum ww_err cli_reversible_write(const struct cli_reversible *opt,
         rc = ww_pack_create(opt->path, r.members, r.n, &pack, &report, err);
     }
     if (rc == WW_OK) {
+        const struct cli_packing packing = packing_of(&r, opt->path);
         cli_bom(common, opt->path, options->signer);
         cli_say(common, "wrote '%s': %zu sources, %s of %s; rmm unmerge gives one back, with the "
                 "others", opt->path, report.n_members, cli_bytes(report.bytes, a),
                 cli_bytes(report.files_bytes, b));
+        rc = cli_pack_record(common, &packing, report.version, verdict, err);
     } else {
         cli_say(common, "'%s' is merged, and there is no '%s'", merged, opt->path);
     }

@@ -4,6 +4,7 @@
 #define WW_CLI_REVERSIBLE_H
 
 #include "cli.h"
+#include "cli_guard.h"
 #include "weightward/merge.h"
 
 struct cli_reversible {
@@ -15,10 +16,17 @@ struct cli_reversible {
 enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *recipe,
                                  const struct ww_merge_options *options,
                                  struct ww_error *err);
+/* Are its sources permitted to be handed on? Before anything is merged too. The decision
+ * goes beside the package: that of the merge has the place of --decision.
+ * key: whose decision it is, which that of the merge has opened. */
+enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cli_guard *guard,
+                               const struct cli_common *common, const char *recipe,
+                               const struct ww_merge_options *options, struct ww_signkey *key,
+                               struct cli_verdict *verdict, struct ww_error *err);
 /* All sources of the merged folder but a base that is no input. */
 enum ww_err cli_reversible_write(const struct cli_reversible *opt,
                                  const struct cli_common *common, const char *recipe,
                                  const char *merged, const struct ww_merge_options *options,
-                                 struct ww_error *err);
+                                 const struct cli_verdict *verdict, struct ww_error *err);
 
 #endif

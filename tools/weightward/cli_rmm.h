@@ -57,15 +57,23 @@ int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
                              struct ww_error *err);
 
-/** Ask policies whether n members may be handed on in a package. sign: key of --sign, or
- *  NULL. WW_OK to go on; a denial is recorded as cli_guard_ask does. */
-enum ww_err cli_rmm_ask(const struct cli_rmm *opt, const char *package,
-                        const struct ww_pack_member *members, size_t n,
-                        struct ww_signkey *sign, struct cli_verdict *verdict,
-                        struct ww_error *err);
-/** What was permitted, in --decision or beside the package, with its version. */
-enum ww_err cli_rmm_record(const struct cli_rmm *opt, const char *package,
-                           uint64_t version, const struct cli_verdict *verdict,
-                           struct ww_error *err);
+/** What is about to be packed. */
+struct cli_packing {
+    const char *package;
+    const char *decision; /* where what was permitted goes; NULL: beside the package */
+    const struct ww_pack_member *members;
+    size_t n;
+    bool adds; /* to a package that is there */
+};
+/** Ask policies whether the members may be handed on in a package. sign: key of --sign, or
+ *  NULL. WW_OK to go on; a denial is recorded as cli_guard_ask does. WW_E_EXISTS when the
+ *  place of the decision is taken. */
+enum ww_err cli_pack_ask(const struct cli_guard *guard, const struct cli_common *common,
+                         const struct cli_packing *packing, struct ww_signkey *sign,
+                         struct cli_verdict *verdict, struct ww_error *err);
+/** What was permitted, in the packing's decision or beside the package, with its version. */
+enum ww_err cli_pack_record(const struct cli_common *common, const struct cli_packing *packing,
+                            uint64_t version, const struct cli_verdict *verdict,
+                            struct ww_error *err);
 
 #endif

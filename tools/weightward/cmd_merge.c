@@ -225,6 +225,9 @@ static int check_usage(const struct merge *opt, const char *const *args)
                                         opt->unlock_with || opt->no_source_trees)) {
         what = "--reversible is of a whole merge of open models, with their tensor trees: no "
                "--rederive, --dry-run, --part, --lock, --unlock-with or --no-source-trees";
+    } else if (opt->reversible.path && (opt->guard.request || opt->guard.approvals)) {
+        what = "--reversible asks policies about packing too, and a request is of one action: "
+               "merge with it, then use rmm pack --merged";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     }
@@ -278,6 +281,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     struct ww_merge_report report = {0};
     struct merge_keys keys = {0};
     struct cli_verdict verdict = {0};
+    struct cli_verdict packed = {0};
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
         .peer_arithmetic = opt->arithmetic && strcmp(opt->arithmetic, "mergekit") == 0,
@@ -320,6 +324,10 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     }
     if (opt->reversible.path) {
         rc = cli_reversible_check(&opt->reversible, args[0], &options, &err);
+        if (rc == WW_OK) {
+            rc = cli_reversible_ask(&opt->reversible, &opt->guard, &opt->common, args[0],
+                                    &options, verdict.key, &packed, &err);
+        }
         if (rc) {
             goto out;
         }
@@ -341,13 +349,14 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     }
     if (rc == WW_OK && opt->reversible.path) {
         rc = cli_reversible_write(&opt->reversible, &opt->common, args[0], args[1], &options,
-                                  &err);
+                                  &packed, &err);
     }
 out:
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
     }
     ww_merge_report_release(&report);
+    cli_guard_release(&packed);
     cli_guard_release(&verdict);
     release_keys(&keys);
     return status;

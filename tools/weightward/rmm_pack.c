@@ -198,6 +198,11 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
     struct ww_signer signer = {0};
     struct ww_unsealer unsealer = {0};
     struct cli_verdict verdict = {0};
+    const struct cli_packing packing = {.package = path,
+                                        .decision = opt->guard.decision,
+                                        .members = members ? members->items : NULL,
+                                        .n = members ? members->n : 0,
+                                        .adds = word[0] == 'a'};
     struct ww_pack_options options = {
         .base = opt->base, .error = opt->error, .budget = (uint64_t)opt->budget};
     enum ww_err rc = WW_OK;
@@ -221,7 +226,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
         options.signer = &signer;
     }
     if (rc == WW_OK && members) {
-        rc = cli_rmm_ask(opt, path, members->items, members->n, key, &verdict, &err);
+        rc = cli_pack_ask(&opt->guard, &opt->common, &packing, key, &verdict, &err);
     }
     if (rc == WW_OK && opt->merged && members) {
         rc = invert(opt, members, &options.run, &inverses, &err);
@@ -236,7 +241,7 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
         rc = ww_pack_create(path, members->items, members->n, &options, &report, &err);
     }
     if (rc == WW_OK) {
-        rc = cli_rmm_record(opt, path, report.version, &verdict, &err);
+        rc = cli_pack_record(&opt->common, &packing, report.version, &verdict, &err);
     }
     if (rc) {
         status = cli_fail("rmm", &opt->common, &err);
