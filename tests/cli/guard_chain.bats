@@ -210,6 +210,7 @@ payload() {
     rm no.json
     "$WW" rmm pack g.pkg ad=ad twin=twin "${GROUP[@]}" "${ROOT[@]}"
     "$WW" rmm verify g.pkg -q
+    "$WW" verify g.pkg --chain --key owner.pub --key partner.pub -q
     "$WW" rmm drop g.pkg twin --sign partner.key -q
     refused 4 "'basis' asks for policies" "$WW" rmm unpack g.pkg basis out
     refused 1 "'basis' asks for policies" "$WW" rmm unpack g.pkg basis - --tensor any
