@@ -10,6 +10,7 @@
 
 #include "lineage/disguise.h"
 #include "model/config.h"
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
 
@@ -18,23 +19,26 @@ static const struct {
     bool ends;        /* with it; else it is anywhere */
     bool bytes;       /* of U8 alone */
     const char *what;
+    /* Somebody's own model may give its floats such a name: then these are packed only
+     * with integers under this name beside them, "" never. NULL: whatever they are. */
+    const char *beside;
 } packed[] = {
-    {".qweight", true, false, "GPTQ, AWQ or the like"},
-    {".weight_packed", true, false, "compressed-tensors"},
-    {".q_weight", true, false, "EXL2"},
-    {".trellis", true, false, "EXL3"},
-    {".W_q", true, false, "HQQ or SINQ"},
-    {".codebooks", true, false, "AQLM"},
-    {".centroids.weight", true, false, "VPTQ"},
-    {".Qidxs", true, false, "QuIP#"},
-    {".weight._data", false, false, "quanto"},
-    {"weight_qdata", true, false, "torchao"},
-    {".weight_scales", true, false, "EETQ"},
-    {".dense_weights", true, false, "SpQR"},
-    {".quant_state.bitsandbytes__", false, false, "bitsandbytes"},
-    {".weight.absmax", true, false, "bitsandbytes"},
-    {"_blocks", true, true, "MXFP4"},
-    {".weight", true, true, "four-bit bytes"},
+    {".qweight", true, false, "GPTQ, AWQ or the like", NULL},
+    {".weight_packed", true, false, "compressed-tensors", NULL},
+    {".q_weight", true, false, "EXL2", ""},
+    {".trellis", true, false, "EXL3", ""},
+    {".W_q", true, false, "HQQ or SINQ", ""},
+    {".codebooks", true, false, "AQLM", ".codes"},
+    {".centroids.weight", true, false, "VPTQ", ".indices"},
+    {".Qidxs", true, false, "QuIP#", ""},
+    {".weight._data", false, false, "quanto", NULL},
+    {"weight_qdata", true, false, "torchao", NULL},
+    {".weight_scales", true, false, "EETQ", ".weight"},
+    {".dense_weights", true, false, "SpQR", ""},
+    {".quant_state.bitsandbytes__", false, false, "bitsandbytes", NULL},
+    {".weight.absmax", true, false, "bitsandbytes", NULL},
+    {"_blocks", true, true, "MXFP4", NULL},
+    {".weight", true, true, "four-bit bytes", NULL},
 };
 
 /* By config.json, whatever the names of their tensors are; eight-bit weights of others
@@ -58,28 +62,62 @@ static const enum ww_dtype integers[] = {WW_DTYPE_U8,  WW_DTYPE_I8,  WW_DTYPE_U1
                                          WW_DTYPE_I16, WW_DTYPE_U32, WW_DTYPE_I32,
                                          WW_DTYPE_U64, WW_DTYPE_I64};
 
-/* A matrix of integers is what such a method made; a config that speaks of it alone may
- * have been left behind when weights were saved as floats. */
-static bool is_integer_matrix(const struct ww_tensor *t)
+static bool is_integer(const struct ww_tensor *t)
 {
     for (size_t i = 0; i < WW_LEN(integers); i++) {
         if (t->dtype == integers[i]) {
-            return t->rank >= 2;
+            return true;
         }
     }
     return false;
 }
 
-static const char *kind_of(const struct ww_tensor *t)
+/* A matrix of integers is what such a method made; a config that speaks of it alone may
+ * have been left behind when weights were saved as floats. */
+static bool is_integer_matrix(const struct ww_tensor *t)
 {
-    for (size_t i = 0; i < WW_LEN(packed); i++) {
-        const bool named = packed[i].ends ? ww_str_ends(t->name, packed[i].part)
-                                          : strstr(t->name, packed[i].part) != NULL;
-        if (named && (!packed[i].bytes || (t->dtype == WW_DTYPE_U8 && t->rank >= 2))) {
-            return packed[i].what;
+    return t->rank >= 2 && is_integer(t);
+}
+
+/* Of a tensor with the name of packed[i]. */
+static enum ww_err is_packed(const struct ww_model *model, const struct ww_tensor *t,
+                             size_t i, bool *is, struct ww_error *err)
+{
+    const char *beside = packed[i].beside;
+    char *name = NULL;
+    uint32_t at = WW_NONE;
+
+    *is = packed[i].bytes ? t->dtype == WW_DTYPE_U8 && t->rank >= 2
+                          : !beside || is_integer(t);
+    if (*is || !beside || !beside[0]) {
+        return WW_OK;
+    }
+    name = ww_asprintf("%.*s%s", (int)(strlen(t->name) - strlen(packed[i].part)), t->name,
+                       beside);
+    if (!name) {
+        return WW_FAIL_MEMORY(err, "a name");
+    }
+    at = ww_model_find(model, name);
+    *is = at != WW_NONE && is_integer(&model->tensors[at]);
+    ww_free(name);
+    return WW_OK;
+}
+
+static enum ww_err find_kind(const struct ww_model *model, const struct ww_tensor *t,
+                             const char **what, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    *what = NULL;
+    for (size_t i = 0; i < WW_LEN(packed) && !*what && !rc; i++) {
+        bool is = packed[i].ends ? ww_str_ends(t->name, packed[i].part)
+                                 : strstr(t->name, packed[i].part) != NULL;
+        if (is) {
+            rc = is_packed(model, t, i, &is, err);
+            *what = !rc && is ? packed[i].what : NULL;
         }
     }
-    return NULL;
+    return rc;
 }
 
 enum ww_err ww_disguise_unpacked(const struct ww_model *model, struct ww_error *err)
@@ -87,7 +125,11 @@ enum ww_err ww_disguise_unpacked(const struct ww_model *model, struct ww_error *
     const char *method = model->config ? model->config->quant_method : NULL;
 
     for (uint32_t t = 0; t < model->n_tensors; t++) {
-        const char *what = kind_of(&model->tensors[t]);
+        const char *what = NULL;
+        enum ww_err rc = find_kind(model, &model->tensors[t], &what, err);
+        if (rc) {
+            return rc;
+        }
         if (!what && is_undecoded(method) && is_integer_matrix(&model->tensors[t])) {
             what = "integers";
         }

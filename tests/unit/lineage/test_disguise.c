@@ -370,8 +370,12 @@ static void packed_weights_are_refused_with_their_kind(void **state)
         {"{" TENSOR("w.q_weight", "I32", "2,4", "0", "32") "}", "EXL2"},
         {"{" TENSOR("w.trellis", "I16", "2,4,2", "0", "32") "}", "EXL3"},
         {"{" TENSOR("w.W_q", "U8", "4,8", "0", "32") "}", "HQQ"},
-        {"{" TENSOR("w.codebooks", "F16", "1,2,1,8", "0", "32") "}", "AQLM"},
-        {"{" TENSOR("w.centroids.weight", "F16", "2,8", "0", "32") "}", "VPTQ"},
+        {"{" TENSOR("w.codebooks", "F16", "1,1,1,8", "0",
+                    "16") "," TENSOR("w.codes", "I8", "4,4,1", "16", "32") "}",
+         "AQLM"},
+        {"{" TENSOR("w.centroids.weight", "F16", "1,8", "0",
+                    "16") "," TENSOR("w.indices", "I32", "1,2,2", "16", "32") "}",
+         "VPTQ"},
         {"{" TENSOR("w.Qidxs", "I16", "4,4", "0", "32") "}", "QuIP#"},
         {"{" TENSOR("w.weight._data", "I8", "4,8", "0", "32") "}", "quanto"},
         {"{" TENSOR("w.weight._data._data", "U8", "4,8", "0", "32") "}", "quanto"},
@@ -392,6 +396,28 @@ static void packed_weights_are_refused_with_their_kind(void **state)
                     sizeof(zeros));
         FAILS(open_it(&r, &err), WW_E_QUANTISED);
         assert_non_null(strstr(err.text, cases[i].words));
+    }
+    end(&r);
+}
+
+/* A matrix that somebody calls W_q is the queries', and floats are no indices. */
+static void floats_with_names_of_packed_kinds_are_read(void **state)
+{
+    static const char *const names[] = {
+        "w.q_weight",         "w.trellis", "w.W_q",           "w.codebooks",
+        "w.centroids.weight", "w.Qidxs",   "w.weight_scales", "w.dense_weights"};
+    static const uint8_t zeros[32];
+    struct room r;
+    (void)state;
+
+    begin(&r);
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        struct ww_error err = {0};
+        char header[200];
+        snprintf(header, sizeof(header), "{" TENSOR("%s", "F32", "2,4", "0", "32") "}",
+                 names[i]);
+        put_weights(r.suspect, "model.safetensors", header, zeros, sizeof(zeros));
+        OK(open_it(&r, &err));
     }
     end(&r);
 }
@@ -572,6 +598,7 @@ int main(void)
         cmocka_unit_test(zero_points_are_taken_off),
         cmocka_unit_test(scales_of_activations_are_no_weights),
         cmocka_unit_test(packed_weights_are_refused_with_their_kind),
+        cmocka_unit_test(floats_with_names_of_packed_kinds_are_read),
         cmocka_unit_test(a_method_is_refused_by_the_word_of_its_config),
         cmocka_unit_test(adapters_are_taken_with_their_base),
         cmocka_unit_test(adapters_that_do_not_fit_are_refused),
