@@ -131,7 +131,9 @@ static enum ww_err take_back(struct find *f, struct ww_error *err)
         ww_free(picks[i].name);
         ww_free(picks[i].evidence);
     }
-    memmove(picks, picks + n, behind * sizeof(*picks));
+    if (behind > 0) {
+        memmove(picks, picks + n, behind * sizeof(*picks));
+    }
     report->n_matches -= n;
     ww_free(report->root);
     ww_free(report->root_evidence);
@@ -243,9 +245,14 @@ static enum ww_err read_and_search(struct find *f, bool sampled, bool fine,
     if (rc) {
         return rc;
     }
-    f->search.by_bytes = ww_disguise_unpacked(suspect.model, &why) != WW_OK;
-    rc = suspect.read ? ww_print_decoded(&suspect, &how, &f->print, err)
-                      : ww_print_make(suspect.model, &how, &f->print, err);
+    rc = ww_disguise_unpacked(suspect.model, &why);
+    f->search.by_bytes = rc == WW_E_QUANTISED;
+    if (rc && !f->search.by_bytes) {
+        *err = why;
+    } else {
+        rc = suspect.read ? ww_print_decoded(&suspect, &how, &f->print, err)
+                          : ww_print_make(suspect.model, &how, &f->print, err);
+    }
     if (!rc) {
         rc = search(f, err);
     }
