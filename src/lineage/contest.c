@@ -248,8 +248,10 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
 void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient,
                       struct ww_trial *trial)
 {
-    c->tried[c->n_tried] = method;
-    c->matches[c->n_tried++] = trial->match;
+    if (c->n_tried < WW_CONTEST_MOST) { /* more may win, but are not listed as equals */
+        c->tried[c->n_tried] = method;
+        c->matches[c->n_tried++] = trial->match;
+    }
     if (trial->text &&
         trial->match > c->out->match + (c->out->recipe ? WW_CONTEST_AS_GOOD : 0)) {
         ww_free(c->out->recipe);
