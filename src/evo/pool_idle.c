@@ -27,13 +27,17 @@ struct rest {
     uint32_t member[WW_POOL_MAX_MEMBERS];
 };
 
-static double total_weight(const struct ww_pool_data *data)
+/* How many answers' tokens the weights are worth (Kish 1965): their number when they are
+ * equal. Nats are counted in these, so that the unit of weights does not matter. */
+static double effective_number(const struct ww_pool_data *data)
 {
     double sum = 0;
+    double squares = 0;
     for (size_t t = 0; t < data->n; t++) {
         sum += data->at[t].weight;
+        squares += data->at[t].weight * data->at[t].weight;
     }
-    return sum;
+    return squares > 0 ? sum * sum / squares : 0;
 }
 
 /* The one that is missed least becomes WW_POOL_OUT, if that costs little. */
@@ -143,7 +147,7 @@ enum ww_err ww_pool_fit_adaptive(const struct ww_pool_data *data,
                                  uint64_t seed, struct ww_pool_linear *rule,
                                  uint64_t *evaluations, struct ww_error *err)
 {
-    const double weight = total_weight(data);
+    const double weight = effective_number(data);
     struct rest rest = {0};
     struct ww_pool_linear again;
     uint64_t more = *evaluations;

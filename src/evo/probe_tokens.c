@@ -23,6 +23,7 @@ static const char *const strings[] = {
 struct cuts {
     struct ww_scored first; /* of the first member that could say it */
     uint32_t of, unable;    /* it, and one that could not; k: none */
+    struct ww_error why;    /* what that one's answer was like */
 };
 
 static bool same_cuts(const struct ww_scored *a, const struct ww_scored *b)
@@ -49,7 +50,7 @@ static void differ(const struct ww_members *members, const struct cuts *c, uint3
                        "otherwise, into %u", said->n);
     } else {
         (void)snprintf(report->differs + at, sizeof(report->differs) - (size_t)at,
-                       "has not all of its characters");
+                       "none of it: %.100s", c->why.text);
     }
 }
 
@@ -77,7 +78,10 @@ static enum ww_err compare_string(struct ww_endpoint *const *endpoints,
         }
         rc = ww_endpoint_ask(endpoints[k], facts[k].dialect, &ask, &said, &local);
         if (rc == WW_E_UNSUPPORTED || rc == WW_E_MALFORMED) {
-            c.unable = rc == WW_E_MALFORMED ? k : c.unable;
+            if (rc == WW_E_MALFORMED) {
+                c.unable = k;
+                c.why = local;
+            }
             rc = WW_OK;
         } else if (rc) {
             rc = WW_FAIL(err, rc, "%s", local.text);

@@ -131,7 +131,7 @@ END
     mock twin --seed 2 --narrow
     pool whole narrow >pool2.yml
     run -1 "$WW" evo probe pool2.yml
-    [[ $output == *"tokenizers: SEVERAL: 'whole' cuts a probe string"*"'narrow' has not all of its characters"* ]]
+    [[ $output == *"tokenizers: SEVERAL: 'whole' cuts a probe string"*"'narrow' none of it: "*"the answer's last tokens are missing"* ]]
     pool narrow twin >pool2.yml
     run -0 "$WW" evo probe pool2.yml
     [[ $output == *"tokenizers: one"* ]]

@@ -155,6 +155,16 @@ static void a_member_that_nobody_misses_stays_low(void **state)
     assert_true(weights[last] < 1e-3);
     ww_pool_linear_weights(&rule, &w.at[4 * last + 2], weights);
     assert_true(weights[last] > 0.5); /* more than all others together */
+    /* Weights in another unit are the same weights. */
+    struct ww_pool_linear scaled;
+    w.data.k = K;
+    n = 1000;
+    for (int t = 0; t < N; t++) {
+        w.at[t].weight *= 0x1p-20;
+    }
+    OK(ww_pool_fit_adaptive(&w.data, use, 1e-3, 7, &scaled, &n, &err));
+    assert_memory_equal(scaled.a, rule.a, sizeof(rule.a));
+    assert_memory_equal(scaled.prior, rule.prior, sizeof(rule.prior));
 }
 
 static void weights_follow_the_published_special_case(void **state)
