@@ -292,6 +292,7 @@ payload() {
         --policy-root root2.signed.json --decision no.json -q
     payload no.json | jq -e '.predicate.weightward_decision.action == "redistribute"'
     "$WW" rmm list p.pkg --json | jq -e '(.members | length) == 2'
+    refused 2 "asks no policies" "$WW" rmm drop p.pkg b "${ROOT[@]}" --as owner.key
     # A package is not written when its decision has no place.
     ADD=(rmm add p.pkg again=second --exact --base other --sign owner.key "${ROOT[@]}" -q)
     touch p.pkg.v2.decision.sigstore.json

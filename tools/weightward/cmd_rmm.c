@@ -11,22 +11,26 @@ static const struct word {
     int min;
     int max;
     const char *arguments;
+    bool asks; /* policies, when roots are given */
 } words[] = {
     {"pack", cli_rmm_pack, 2, 4097,
-     "pack PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]"},
+     "pack PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]",
+     true},
     {"add", cli_rmm_add, 2, 4097,
-     "add PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]"},
-    {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME"},
-    {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY"},
-    {"list", cli_rmm_list, 1, 1, "list PKG"},
-    {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]"},
+     "add PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]",
+     true},
+    {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME", false},
+    {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY", false},
+    {"list", cli_rmm_list, 1, 1, "list PKG", false},
+    {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]", false},
     {"mix", cli_rmm_mix, 2, 2,
-     "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]"},
-    {"rows", cli_rmm_rows, 2, 66, "rows PKG OUT [NAME...] --directions P|--budget BYTES"},
-    {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]"},
-    {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]"},
+     "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]", true},
+    {"rows", cli_rmm_rows, 2, 66, "rows PKG OUT [NAME...] --directions P|--budget BYTES",
+     false},
+    {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]", false},
+    {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]", true},
     {"unmerge", cli_rmm_unmerge, 3, 3,
-     "unmerge PKG NAME OUT --merged MODEL --source MODEL..."},
+     "unmerge PKG NAME OUT --merged MODEL --source MODEL...", true},
 };
 
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
@@ -52,10 +56,13 @@ static void show_member(const struct ww_pack_entry *m)
     char a[32];
     char b[32];
     printf("%-24s %-8s %10s of %10s", m->name,
-           m->basis ? "basis" : m->adapter ? "adapter" : "model", cli_bytes(m->bytes, a),
-           cli_bytes(m->files_bytes, b));
+           m->basis     ? "basis"
+           : m->adapter ? "adapter"
+                        : "model",
+           cli_bytes(m->bytes, a), cli_bytes(m->files_bytes, b));
     if (m->basis) {
-        printf(", codec %s, %zu direction%s", m->codec, m->directions, cli_s(m->directions));
+        printf(", codec %s, %zu direction%s", m->codec, m->directions,
+               cli_s(m->directions));
     } else if (m->files_bytes > 0) {
         printf(" (%.1f %%)", 100.0 * (double)m->bytes / (double)m->files_bytes);
     }
@@ -119,6 +126,11 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
                      words[i].arguments);
             return cli_usage(verb, text);
         }
+        if (opt->guard.roots && !words[i].asks) {
+            snprintf(text, sizeof text,
+                     "rmm %s asks no policies: leave --policy-root away", words[i].name);
+            return cli_usage(verb, text);
+        }
         return words[i].run(opt, args + 1);
     }
     return cli_usage(verb,
@@ -148,7 +160,8 @@ int cmd_rmm(int argc, const char **argv)
          "as close as a package of so many bytes allows; rows: as many directions",
          "BYTES"},
         {"codec", 0, POPT_ARG_STRING, &opt.codec, 0,
-         "pack, add: what adapters share while they are coded: none, rows or core", "CODEC"},
+         "pack, add: what adapters share while they are coded: none, rows or core",
+         "CODEC"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
          "NAME=PUB"},
         {"chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
@@ -187,8 +200,7 @@ int cmd_rmm(int argc, const char **argv)
          "mix: a recipe with member:NAME in it", "FILE"},
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "mix: of the adapter, at most", "N"},
         {"directions", 0, POPT_ARG_INT, &opt.directions, 0,
-         "rows, and pack with --codec: principal directions that adapters share",
-         "P"},
+         "rows, and pack with --codec: principal directions that adapters share", "P"},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures",
          "FILE"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
