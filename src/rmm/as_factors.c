@@ -34,8 +34,9 @@ static enum ww_err check_entry(const struct ww_adapter_entry *e, const char *for
     }
     return WW_FAIL(err, WW_E_UNSUPPORTED,
                    "form '%s' holds pairs of matrices alone, and tensor '%.160s' is "
-                   "%s; " OTHER_FORMS,
-                   form, e->tensor->name, plain ? "no matrix" : part_texts[e->part]);
+                   "%s; %s" OTHER_FORMS,
+                   form, e->tensor->name, plain ? "no matrix" : part_texts[e->part],
+                   e->part == WW_PART_B_BIAS ? "where the base has that bias " : "");
 }
 
 static enum ww_err check(const struct ww_adapter *adapter, const char *form,
