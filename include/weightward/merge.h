@@ -58,6 +58,9 @@ struct ww_merge_options {
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
     const char *hub_cache; /* models that are no folders are looked for in this cache of
                               huggingface_hub, by name and revision; NULL: nowhere */
+    const char *digest_cache; /* with a signer: file with the digests of sources that have
+                              not changed since an earlier merge, signed by the same key;
+                              read and rewritten; NULL: every source is hashed */
     const char *license;  /* what the card states; NULL: what the sources' cards agree on */
     struct ww_run_options run;
 };
@@ -94,6 +97,7 @@ struct ww_merge_report {
     char root_sha256[65]; /* OMS root, empty when unsigned */
     char lock_id[65];     /* of the locked output, empty when it is open */
     uint64_t tensors;
+    uint64_t cached;  /* weight files whose digests came from the cache */
     uint64_t tensors_checked; /* of a re-derivation; of a part: computed */
     struct ww_run_report run;
     char **warnings;

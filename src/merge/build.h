@@ -55,6 +55,8 @@ struct ww_plan_roots {
     uint8_t (*roots)[WW_SHA256_BYTES]; /* per tensor; set when the plan was run */
 };
 
+struct ww_known_model; /* merge/source_digests.h */
+
 /** What a plan owns: ww_merge_plan.impl. */
 struct ww_plan_impl {
     struct ww_pool pool;
@@ -66,6 +68,7 @@ struct ww_plan_impl {
     struct ww_plan_adapter *adapters; /* per model; NULL: none has one */
     uint32_t n_adapters;
     struct ww_plan_roots *roots;      /* per model; NULL: no root is wanted */
+    struct ww_known_model *known;     /* per model; NULL: no digest cache was asked */
     struct ww_merge_earlier *earlier; /* own; NULL: the merge begins anew */
 };
 

@@ -40,6 +40,9 @@ static enum ww_err check_outside(const struct ww_work *work, const char *out_pat
     for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
         rc = ww_path_check_output(work->plan.models[i]->path, out_path, err);
     }
+    for (uint32_t i = 0; i < work->plan.n_models && !rc && work->digests.path; i++) {
+        rc = ww_path_check_outside(work->plan.models[i]->path, work->digests.path, err);
+    }
     for (uint32_t i = 0; i < impl->n_adapters && !rc; i++) {
         const struct ww_adapter *adapter = impl->adapters[i].adapter;
         rc = adapter ? ww_path_check_output(adapter->path, out_path, err) : WW_OK;
@@ -270,11 +273,8 @@ static enum ww_err finish(void *payload, struct ww_error *err)
 {
     struct merge_run *run = payload;
     struct ww_work *work = run->work;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_work_sources_read(work, &work->plan, &run->result, err);
 
-    for (uint32_t i = 0; i < work->plan.n_models && !rc; i++) {
-        rc = ww_model_unchanged(work->plan.models[i], err);
-    }
     if (!rc) {
         rc = ww_merge_check_views(
             &work->plan, (const uint8_t(*)[WW_SHA256_BYTES])run->result.input_sha256,
@@ -332,6 +332,47 @@ static enum ww_err check_parts(const struct ww_work *work, struct ww_error *err)
     return WW_OK;
 }
 
+/* The merge is there: a cache that cannot be written takes nothing from it. */
+static enum ww_err keep_digests(struct merge_run *run, struct ww_error *err)
+{
+    struct ww_work *work = run->work;
+    struct ww_error local = {0};
+    char *warning = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!work->digests.path) {
+        return WW_OK;
+    }
+    work->report->cached = work->digests.hits;
+    if (ww_source_digests_save(&work->digests, run->out_name, run->root, &local) ==
+        WW_OK) {
+        return WW_OK;
+    }
+    warning = ww_asprintf("digest cache '%s' was not written: %s", work->digests.path,
+                          local.text);
+    if (!warning) {
+        return WW_FAIL_MEMORY(err, "a merge");
+    }
+    rc = ww_strlist_add(&work->warnings, warning, err);
+    ww_free(warning);
+    return rc;
+}
+
+static enum ww_err open_digests(struct ww_work *work, struct ww_error *err)
+{
+    const struct ww_merge_options *options = work->options;
+
+    if (options->digest_cache && (options->lock || options->n_parts)) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "digest cache '%s': a merge that is locked as it is made, or made "
+                       "in parts, hashes its sources; leave it out",
+                       options->digest_cache);
+    }
+    return ww_source_digests_open(&work->digests, options->digest_cache,
+                                  options->signer ? options->signer->key : NULL,
+                                  !options->no_source_trees, err);
+}
+
 /* All that follows once the recipe is read. */
 static enum ww_err merge_models(struct merge_run *run, const char *out_path,
                                 struct ww_error *err)
@@ -340,6 +381,9 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     const struct ww_merge_options *options = work->options;
     enum ww_err rc = check_parts(work, err);
 
+    if (!rc) {
+        rc = open_digests(work, err);
+    }
     if (!rc) {
         rc = ww_work_prepare(work, out_path, err);
     }
@@ -352,6 +396,9 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     if (!rc && options->lock) {
         rc = ww_merge_locking_new(work, out_path, &run->locking, err);
     }
+    if (!rc) {
+        rc = ww_source_digests_ask(&work->digests, &work->plan, err);
+    }
     if (!rc && !options->no_source_trees && !options->n_parts) {
         rc = ww_work_want_trees(work, work->file.last, &work->plan, err);
     }
@@ -363,6 +410,7 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     }
     if (!rc) {
         ww_hex(work->report->output_sha256_tree, run->tree, WW_SHA256_BYTES);
+        rc = keep_digests(run, err);
     }
     return rc;
 }
@@ -392,6 +440,11 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
             err, WW_E_UNSUPPORTED,
             "a merge of adapters is an adapter: it has no parts, and a lock is of a "
             "model; carry adapters over with 'lock --base'");
+    } else if (!rc && adapters && options->digest_cache) {
+        rc = WW_FAIL(err, WW_E_UNSUPPORTED,
+                     "digest cache '%s': adapters are small and always hashed; leave it "
+                     "out",
+                     options->digest_cache);
     } else if (!rc && adapters) {
         rc = ww_lora_merge(&work, out_path, out_path, NULL, NULL, err);
         rc = rc ? rc : report_sources(&work, err);

@@ -102,6 +102,7 @@ void ww_work_close(struct ww_work *work)
         remove_steps(work);
     }
     ww_ancestors_release(&work->ancestors);
+    ww_source_digests_release(&work->digests);
     ww_free(work->steps);
     ww_recipe_release(&work->file);
     ww_pool_release(&work->pool);
@@ -313,6 +314,17 @@ enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
     return mark_steps(work->steps, err);
 }
 
+enum ww_err ww_work_sources_read(struct ww_work *work, const struct ww_merge_plan *plan,
+                         struct ww_merge_result *result, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t i = 0; i < plan->n_models && !rc; i++) {
+        rc = ww_model_unchanged(plan->models[i], err);
+    }
+    return rc ? rc : ww_source_digests_fill(&work->digests, plan, result, err);
+}
+
 /* Run one recipe into its folder of the steps. */
 static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_error *err)
 {
@@ -333,11 +345,17 @@ static enum ww_err run_step(struct ww_work *work, uint32_t recipe, struct ww_err
     if (!rc) {
         rc = fold_digest(work, &plan, err);
     }
+    if (!rc) {
+        rc = ww_source_digests_ask(&work->digests, &plan, err);
+    }
     if (!rc && !work->options->no_source_trees) {
         rc = ww_work_want_trees(work, recipe, &plan, err);
     }
     if (!rc) {
         rc = ww_merge_run(&plan, path, 0, false, &run, &out, &result, err);
+    }
+    if (!rc) {
+        rc = ww_work_sources_read(work, &plan, &result, err);
     }
     if (!rc) {
         rc = ww_merge_check_views(

@@ -9,6 +9,7 @@
 #include "evidence/ancestors.h"
 #include "merge/build.h"
 #include "merge/earlier.h"
+#include "merge/source_digests.h"
 #include "sign/statement.h"
 #include "stream/stream.h"
 
@@ -38,6 +39,7 @@ struct ww_work {
     uint8_t plan_sha256[WW_SHA256_BYTES]; /* over the plans of all recipes */
     struct ww_work_source *sources;
     size_t n_sources;
+    struct ww_source_digests digests; /* of sources, from earlier merges */
     struct ww_ancestors ancestors; /* evidence that the sources carry */
     const struct ww_merge_state
         *state; /* that the merge ends with, NULL: none is known */
@@ -68,6 +70,12 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
  * plan the last into work->plan. Fills plan_sha256 and the sources met on the way. */
 enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
                             struct ww_error *err) WW_MUST_USE;
+
+/** A plan's models have been read: they must be what they were; digests that were known
+ *  before go into the result. */
+enum ww_err ww_work_sources_read(struct ww_work *work, const struct ww_merge_plan *plan,
+                         struct ww_merge_result *result,
+                         struct ww_error *err) WW_MUST_USE;
 
 /** Make "OUT.steps" unless it is made already; gone when the work is closed. What a
  * killed run left of it is removed with --resume. */

@@ -77,7 +77,7 @@ enum ww_err ww_work_want_trees(struct ww_work *work, uint32_t recipe,
         return WW_FAIL_MEMORY(err, "the digests of a source");
     }
     for (uint32_t i = 0; i < plan->n_models && !rc; i++) {
-        if (is_recorded(work, r, i)) {
+        if (is_recorded(work, r, i) && !ww_source_digests_tree(plan, i)) {
             rc = want(plan, i, first, err);
         }
         first += plan->models[i]->n_files;

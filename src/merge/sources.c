@@ -354,7 +354,13 @@ static enum ww_err add_tree(const struct ww_work *work, const struct ww_merge_pl
                             uint32_t i, struct ww_work_source *out, struct ww_error *err)
 {
     const struct ww_plan_impl *impl = plan->impl;
+    const uint8_t *known = ww_source_digests_tree(plan, i);
 
+    if (known) {
+        memcpy(out->tree, known, WW_SHA256_BYTES);
+        out->has_tree = true;
+        return WW_OK;
+    }
     return impl->roots && impl->roots[i].order
                ? fold_roots(&impl->roots[i], plan->models[i]->n_tensors, out, err)
                : digest_tree(work, plan->models[i], out, err);
@@ -384,7 +390,14 @@ static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model 
         memcpy(source->lock_id, plan->inputs[first].lock_id, WW_SHA256_BYTES);
         source->unlocked = true;
     }
-    return rc || !with_trees ? rc : add_tree(work, plan, i, source, err);
+    if (!rc && with_trees) {
+        rc = add_tree(work, plan, i, source, err);
+    }
+    return rc ? rc
+              : ww_source_digests_keep(
+                    &work->digests, plan, i,
+                    (const uint8_t(*)[WW_SHA256_BYTES])result->input_sha256 + first,
+                    source->has_tree ? source->tree : NULL, err);
 }
 
 enum ww_err ww_work_add_sources(struct ww_work *work, uint32_t recipe,

@@ -174,6 +174,7 @@ enum ww_err ww_report_merge_json(const struct ww_merge_report *report, char **ou
     if (report->tensors_checked) {
         ww_jw_ku64(&w, "tensors_checked", report->tensors_checked);
     }
+    ww_jw_ku64(&w, "files_cached", report->cached);
     write_run(&w, &report->run);
     ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
     return ww_object_end(&w, &buf, out, err);

@@ -37,6 +37,11 @@ enum ww_err ww_path_check_new(const char *path, struct ww_error *err) WW_MUST_US
 enum ww_err ww_path_check_output(const char *model_path, const char *out_path,
                                  struct ww_error *err) WW_MUST_USE;
 
+/** May something be written to path, whether it is there or not? WW_E_USAGE when it lies
+ *  inside the model, WW_E_NOTFOUND when its folder is not there. */
+enum ww_err ww_path_check_outside(const char *model_path, const char *path,
+                                  struct ww_error *err) WW_MUST_USE;
+
 /** Open a folder; *fd is the caller's. */
 enum ww_err ww_dir_open(const char *path, int *fd, struct ww_error *err) WW_MUST_USE;
 

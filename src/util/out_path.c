@@ -81,15 +81,19 @@ enum ww_err ww_path_check_new(const char *path, struct ww_error *err)
 enum ww_err ww_path_check_output(const char *model_path, const char *out_path,
                                  struct ww_error *err)
 {
+    enum ww_err rc = ww_path_check_new(out_path, err);
+
+    return rc ? rc : ww_path_check_outside(model_path, out_path, err);
+}
+
+enum ww_err ww_path_check_outside(const char *model_path, const char *out_path,
+                                  struct ww_error *err)
+{
     char *model = NULL;
     char *parent = NULL;
     size_t len = 0;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = resolve(model_path, &model, err);
 
-    rc = ww_path_check_new(out_path, err);
-    if (!rc) {
-        rc = resolve(model_path, &model, err);
-    }
     if (!rc) {
         rc = resolve_parent(out_path, &parent, err);
     }
@@ -99,8 +103,7 @@ enum ww_err ww_path_check_output(const char *model_path, const char *out_path,
     len = strlen(model);
     if (strncmp(parent, model, len) == 0 && (parent[len] == '/' || parent[len] == '\0')) {
         rc = WW_FAIL(err, WW_E_USAGE,
-                     "output '%s' lies inside the model '%s'; name a folder "
-                     "outside of it",
+                     "'%s' lies inside the model '%s'; name a place outside of it",
                      out_path, model_path);
     }
 out:

@@ -11,6 +11,7 @@
 # run is continued by the same command. After MINUTES (10) nothing new is begun.
 # METHODS and CACHES="warm cold" choose; OURS_ONLY=1 leaves mergekit out; VENV is where it is
 # installed. Cold: the files' pages are dropped from the cache before each merge.
+# DIGESTS=1: the signed merges find the digests of their sources in a cache of earlier ones.
 # --quick: one method on a model of one layer.
 set -eu
 quick=
@@ -25,7 +26,7 @@ methods=${METHODS:-${quick:+linear}}
 methods=${methods:-linear slerp task_arithmetic ties dare_ties della breadcrumbs model_stock passthrough}
 caches=${CACHES:-warm cold}
 models=$folder/models-$size
-results=$folder/results-$size.tsv
+results=$folder/results-$size${DIGESTS:+-digests}.tsv
 stop_at=$(($(date +%s) + ${MINUTES:-10} * 60))
 export OMP_NUM_THREADS=2 HF_HUB_OFFLINE=1
 
@@ -70,6 +71,14 @@ n_read() {
     *) echo 4 ;;
     esac
 }
+# One merge of all models leaves their digests.
+digests=
+if [ -n "${DIGESTS:-}" ]; then
+    digests="--cache $work/digests"
+    recipe ties >"$work/recipe.yml"
+    "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --sign "$work/me.key" $digests
+    rm -rf "$work/out"
+fi
 # The sources' pages are in the cache, or not.
 set_cache() {
     for m in base f1 f2 f3; do
@@ -110,7 +119,7 @@ one() {
     set_cache "$cache"
     plain=$(measure "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --no-source-trees)
     set_cache "$cache"
-    signed=$(measure "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --sign "$work/me.key")
+    signed=$(measure "$build/weightward" merge "$work/recipe.yml" "$work/out" -q --sign "$work/me.key" $digests)
     theirs="0 0 0"
     if [ -z "${OURS_ONLY:-}" ]; then
         set_cache "$cache"

@@ -32,6 +32,7 @@ struct merge {
     struct cli_lockkey lockkey; /* how lock keys are opened; its path stays unused */
     char *license;
     char *hub_cache;
+    char *cache;
     struct cli_guard guard;
     struct cli_reversible reversible;
 };
@@ -102,6 +103,10 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
             report->method, (unsigned long long)report->tensors,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
             opt->lock ? ", locked" : "", opt->sign ? ", signed" : ", not signed (use --sign)");
+    if (opt->cache) {
+        cli_say(&opt->common, "%llu weight files of the sources unchanged by the cache '%s'",
+                (unsigned long long)report->cached, opt->cache);
+    }
     cli_say(&opt->common, "%s: %s", report->method, report->evidence);
 }
 
@@ -228,6 +233,8 @@ static int check_usage(const struct merge *opt, const char *const *args)
     } else if (opt->reversible.path && (opt->guard.request || opt->guard.approvals)) {
         what = "--reversible asks policies about packing too, and a request is of one action: "
                "merge with it, then use rmm pack --merged";
+    } else if (opt->cache && (!opt->sign || opt->lock || opt->join)) {
+        what = "--cache needs --sign KEY, and goes with neither --lock nor --join";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
     }
@@ -292,6 +299,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         .seed = (uint64_t)opt->seed,
         .license = opt->license,
         .hub_cache = opt->hub_cache,
+        .digest_cache = opt->cache,
         .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
     };
     enum ww_err rc = WW_OK;
@@ -417,6 +425,8 @@ int cmd_merge(int argc, const char **argv)
          "write the JSON answer, or a page with pictures (.html), into a new file", "FILE"},
         {"hub-cache", 0, POPT_ARG_STRING, &opt.hub_cache, 0,
          "where models that are no folders are looked for, as huggingface_hub keeps them", "DIR"},
+        {"cache", 0, POPT_ARG_STRING, &opt.cache, 0,
+         "digests of an earlier signed merge, for sources that have not changed", "FILE"},
         {"license", 0, POPT_ARG_STRING, &opt.license, 0,
          "licence that the card of the output states", "ID"},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
