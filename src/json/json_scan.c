@@ -87,7 +87,11 @@ static enum ww_err refuse(struct scan *s, enum ww_err code, size_t pos, const ch
     va_start(args, fmt);
     vsnprintf(what, sizeof(what), fmt, args);
     va_end(args);
-    return WW_FAIL(s->err, code, "JSON line %zu, column %zu: %s", line, column, what);
+    /* Most often another kind of file was given. */
+    const bool none =
+        code == WW_E_JSON && s->len && !s->depth && s->expect == EXPECT_VALUE;
+    return WW_FAIL(s->err, code, "JSON line %zu, column %zu: %s%s", line, column, what,
+                   none ? "; this is no JSON document" : "");
 }
 
 static enum ww_err refuse_found(struct scan *s)

@@ -13,7 +13,9 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
+/* what: how an error names the path, for example "folder ". */
+static enum ww_err resolve(const char *what, const char *path, char **out,
+                           struct ww_error *err)
 {
     *out = ww_calloc(1, PATH_MAX);
     if (!*out) {
@@ -23,7 +25,8 @@ static enum ww_err resolve(const char *path, char **out, struct ww_error *err)
         const int sys = errno;
         ww_free(*out);
         *out = NULL;
-        return WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot find '%s'", path);
+        return WW_FAIL_SYS(err, ww_err_from_errno(sys), sys, "cannot find %s'%s'", what,
+                           path);
     }
     return WW_OK;
 }
@@ -58,10 +61,10 @@ static enum ww_err resolve_parent(const char *path, char **out, struct ww_error 
     }
     slash = strrchr(clean, '/');
     if (!slash) {
-        rc = resolve(".", out, err);
+        rc = resolve("", ".", out, err);
     } else {
         *(slash == clean ? slash + 1 : slash) = '\0';
-        rc = resolve(clean, out, err);
+        rc = resolve("the output's folder ", clean, out, err);
     }
     ww_free(clean);
     return rc;
@@ -92,7 +95,7 @@ enum ww_err ww_path_check_outside(const char *model_path, const char *out_path,
     char *model = NULL;
     char *parent = NULL;
     size_t len = 0;
-    enum ww_err rc = resolve(model_path, &model, err);
+    enum ww_err rc = resolve("", model_path, &model, err);
 
     if (!rc) {
         rc = resolve_parent(out_path, &parent, err);

@@ -55,7 +55,8 @@ static void invalid_text_is_refused_with_its_place(void **state)
     } rows[] = {
         {"", "line 1, column 1: the text ends, expected a value"},
         {" \n ", "line 2, column 2: the text ends"},
-        {"nul", "found 'n', expected a value"},
+        {"nul", "found 'n', expected a value; this is no JSON document"},
+        {"-----BEGIN", "number without digits; this is no JSON document"},
         {"True", "found 'T'"},
         {"NaN", "found 'N'"},
         {"Infinity", "found 'I'"},
