@@ -127,23 +127,11 @@ static enum ww_err open_models(struct attack_run *run, const char *path,
     return rc ? rc : check_truth(run, err);
 }
 
-/* The folder that OUT will lie in, NULL without one. */
-static char *folder_of(const char *out_path)
-{
-    const char *slash = out_path ? strrchr(out_path, '/') : NULL;
-
-    if (!out_path) {
-        return NULL;
-    }
-    return !slash ? ww_strdup(".")
-                  : ww_asprintf("%.*s/", (int)(slash - out_path), out_path);
-}
-
 static enum ww_err undo_rotation(struct attack_run *run, const char *out_path,
                                  struct ww_error *err)
 {
     struct ww_rotation rotation = {0};
-    char *folder = folder_of(out_path);
+    char *folder = out_path ? ww_path_folder(out_path) : NULL;
     int *fds = NULL;
     enum ww_err rc = ww_rotation_find(&run->pair, &rotation, err);
 

@@ -18,22 +18,12 @@
 static enum ww_err make_dir(const char *path, int *dirfd, struct ww_error *err)
 {
     char *beside = ww_evidence_path(path);
-    const char *base = beside ? ww_path_base(beside) : NULL;
-    char *parent = NULL;
     int fd = -1;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc =
+        beside ? ww_dir_open_of(beside, &fd, err) : WW_FAIL_MEMORY(err, "a path");
 
-    if (beside) {
-        parent =
-            base == beside ? ww_strdup(".") : ww_strndup(beside, (size_t)(base - beside));
-    }
-    if (!parent) {
-        rc = WW_FAIL_MEMORY(err, "a path");
-        goto out;
-    }
-    rc = ww_dir_open(parent, &fd, err);
     if (!rc) {
-        rc = ww_mkdirs_at(fd, base, err);
+        rc = ww_mkdirs_at(fd, ww_path_base(beside), err);
     }
     if (!rc) {
         rc = ww_dir_open(beside, dirfd, err);
@@ -41,11 +31,9 @@ static enum ww_err make_dir(const char *path, int *dirfd, struct ww_error *err)
     if (!rc) {
         rc = ww_mkdirs_at(*dirfd, WW_ANCESTORS_DIR, err);
     }
-out:
     if (fd >= 0) {
         close(fd);
     }
-    ww_free(parent);
     ww_free(beside);
     return rc;
 }

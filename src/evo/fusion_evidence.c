@@ -131,17 +131,11 @@ static bool has_evidence(const char *recipe)
 static void drop_evidence(const char *recipe)
 {
     char *beside = ww_evidence_path(recipe);
-    const char *base = beside ? ww_path_base(beside) : NULL;
-    char *parent = beside && base != beside ? ww_strndup(beside, (size_t)(base - beside))
-                                            : ww_strdup(".");
-    int dir = -1;
 
-    if (beside && parent && ww_dir_open(parent, &dir, NULL) == WW_OK) {
-        const enum ww_err left = ww_remove_tree_at(dir, base, NULL);
-        (void)left; /* the error that is told is the one that led here */
-        close(dir);
+    if (beside) {
+        /* The error that is told is the one that led here. */
+        (void)!ww_remove_tree(beside, NULL);
     }
-    ww_free(parent);
     ww_free(beside);
 }
 

@@ -76,20 +76,7 @@ static enum ww_err check_options(const struct ww_search *s, struct ww_error *err
 /* Remove the folder of candidates and what an interrupted run left in it. */
 static enum ww_err clear_work(const struct ww_search *s, struct ww_error *err)
 {
-    const char *base = ww_path_base(s->work);
-    int dir = -1;
-    char *parent =
-        base == s->work ? ww_strdup(".") : ww_strndup(s->work, (size_t)(base - s->work));
-    enum ww_err rc =
-        parent ? ww_dir_open(parent, &dir, err) : WW_FAIL_MEMORY(err, "a path");
-    if (!rc) {
-        rc = ww_remove_tree_at(dir, base, err);
-    }
-    if (dir >= 0) {
-        close(dir);
-    }
-    ww_free(parent);
-    return rc;
+    return ww_remove_tree(s->work, err);
 }
 
 static enum ww_err make_work(struct ww_search *s, struct ww_error *err)

@@ -14,19 +14,13 @@
 static enum ww_err open_file(const char *path, struct ww_st_file *out,
                              struct ww_error *err)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? ww_strndup(path, (size_t)(slash - path) + 1) : ww_strdup(".");
     int dirfd = -1;
-    enum ww_err rc =
-        folder ? ww_dir_open(folder, &dirfd, err) : WW_FAIL_MEMORY(err, "answers");
+    enum ww_err rc = ww_dir_open_of(path, &dirfd, err);
 
     if (!rc) {
-        rc = ww_st_file_open(dirfd, slash ? slash + 1 : path, out, err);
-    }
-    if (dirfd >= 0) {
+        rc = ww_st_file_open(dirfd, ww_path_base(path), out, err);
         close(dirfd);
     }
-    ww_free(folder);
     return rc;
 }
 

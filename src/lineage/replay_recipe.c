@@ -108,8 +108,7 @@ static enum ww_err infer_recipe(struct replaying *r, const char *suspect,
 static enum ww_err load_recipe(struct replaying *r, struct ww_error *err)
 {
     const char *path = r->options->recipe;
-    const char *base = ww_path_base(path);
-    char *dir = base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    char *dir = ww_path_folder(path);
     struct ww_buf text;
     enum ww_err rc = dir ? WW_OK : WW_FAIL_MEMORY(err, "a replay");
 

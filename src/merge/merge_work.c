@@ -54,8 +54,7 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
                               const struct ww_merge_options *options,
                               struct ww_merge_report *report, struct ww_error *err)
 {
-    const char *base = ww_path_base(path);
-    char *dir = base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    char *dir = ww_path_folder(path);
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
@@ -75,18 +74,8 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
 
 static void remove_steps(struct ww_work *work)
 {
-    const char *base = ww_path_base(work->steps);
-    char *parent = base == work->steps
-                       ? ww_strdup(".")
-                       : ww_strndup(work->steps, (size_t)(base - work->steps));
-    int fd = -1;
-
     /* Nothing is lost when it cannot be removed: the next run says that it is there. */
-    if (parent && ww_dir_open(parent, &fd, NULL) == WW_OK) {
-        (void)!ww_remove_tree_at(fd, base, NULL);
-        close(fd);
-    }
-    ww_free(parent);
+    (void)!ww_remove_tree(work->steps, NULL);
 }
 
 void ww_work_close(struct ww_work *work)

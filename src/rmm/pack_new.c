@@ -19,18 +19,6 @@
 #define ROOM_TO_SIGN 8192
 #define COPY_STEP ((size_t)1 << 20)
 
-static enum ww_err open_folder(const char *path, int *fd, struct ww_error *err)
-{
-    const char *base = ww_path_base(path);
-    char *parent =
-        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
-    const enum ww_err rc =
-        parent ? ww_dir_open(parent, fd, err) : WW_FAIL_MEMORY(err, "a path");
-
-    ww_free(parent);
-    return rc;
-}
-
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
                               struct ww_error *err)
 {
@@ -45,7 +33,7 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     if (!out->path || !out->partial) {
         return WW_FAIL_MEMORY(err, "a path");
     }
-    rc = open_folder(path, &out->dirfd, err);
+    rc = ww_dir_open_of(path, &out->dirfd, err);
     if (rc) {
         return rc;
     }

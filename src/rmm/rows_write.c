@@ -226,7 +226,7 @@ static enum ww_err make(struct writing *w, const char *out_path, size_t directio
                            out_path);
     }
     rc = write_all(w, out_path, err);
-    if (rc && ww_unpack_remove(out_path, NULL)) {
+    if (rc && ww_remove_tree(out_path, NULL)) {
         ww_error_context(err, "and '%s' could not be removed", out_path);
     }
     return rc;

@@ -188,23 +188,6 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
 }
 
 /* "OUT.member" below the folder where OUT is made, and gone when the form is there. */
-enum ww_err ww_unpack_remove(const char *path, struct ww_error *err)
-{
-    const char *base = ww_path_base(path);
-    char *parent =
-        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
-    int dirfd = -1;
-    enum ww_err rc =
-        parent ? ww_dir_open(parent, &dirfd, err) : WW_FAIL_MEMORY(err, "a path");
-
-    if (!rc) {
-        rc = ww_remove_tree_at(dirfd, base, err);
-        close(dirfd);
-    }
-    ww_free(parent);
-    return rc;
-}
-
 static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
                               const struct ww_unpack_options *options,
                               struct ww_run_report *report, struct ww_error *err)
@@ -228,7 +211,7 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     if (!rc) {
         const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
                                             out_path, options, report, err);
-        rc = ww_unpack_remove(member, made ? NULL : err);
+        rc = ww_remove_tree(member, made ? NULL : err);
         rc = made ? made : rc;
     }
 out:

@@ -46,7 +46,5 @@ enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run,
  * and that is under the signature by the digest of its section alone. WW_E_TAMPERED. */
 enum ww_err ww_unpack_check_signed(const struct ww_unpack_run *run,
                                    struct ww_error *err) WW_MUST_USE;
-/** Remove a folder with all that is in it. */
-enum ww_err ww_unpack_remove(const char *path, struct ww_error *err) WW_MUST_USE;
 
 #endif

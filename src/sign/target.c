@@ -102,8 +102,7 @@ enum ww_err ww_target_place_signature(struct ww_target *target, const char *path
                                       struct ww_error *err)
 {
     const char *base = ww_path_base(path);
-    char *folder =
-        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    char *folder = ww_path_folder(path);
     char *real = NULL;
     size_t len = strlen(target->real);
     enum ww_err rc = WW_OK;

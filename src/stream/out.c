@@ -31,14 +31,12 @@ static enum ww_err out_names(struct ww_out *out, const char *path, struct ww_err
         return WW_FAIL_MEMORY(err, "a path");
     }
     const char *base = ww_path_base(clean);
-    size_t parent_len = (size_t)(base - clean);
-    char *parent = parent_len ? ww_strndup(clean, parent_len) : ww_strdup(".");
     enum ww_err rc = WW_OK;
 
     out->base = ww_strdup(base);
     out->partial = ww_asprintf("%s.partial", base);
     out->spare = ww_asprintf("%s.partial.journal", base);
-    if (!parent || !out->base || !out->partial || !out->spare) {
+    if (!out->base || !out->partial || !out->spare) {
         rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
@@ -46,9 +44,8 @@ static enum ww_err out_names(struct ww_out *out, const char *path, struct ww_err
         rc = WW_FAIL(err, WW_E_PATH, "'%s' does not name a new folder", path);
         goto out;
     }
-    rc = ww_dir_open(parent, &out->parent, err);
+    rc = ww_dir_open_of(clean, &out->parent, err);
 out:
-    ww_free(parent);
     ww_free(clean);
     return rc;
 }
@@ -222,11 +219,10 @@ out:
 static enum ww_err make_parents(const struct ww_out *out, const char *path,
                                 struct ww_error *err)
 {
-    const char *base = ww_path_base(path);
-    if (base == path) {
+    if (!strchr(path, '/')) {
         return WW_OK;
     }
-    char *folder = ww_strndup(path, (size_t)(base - path) - 1);
+    char *folder = ww_path_folder(path);
     if (!folder) {
         return WW_FAIL_MEMORY(err, "a path");
     }

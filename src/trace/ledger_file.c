@@ -68,9 +68,7 @@ out:
 /* The folder must remember the new name as well. */
 static enum ww_err flush_parent(const char *path, struct ww_error *err)
 {
-    const char *base = ww_path_base(path);
-    char *parent =
-        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
+    char *parent = ww_path_folder(path);
     int fd = -1;
     enum ww_err rc = WW_OK;
 

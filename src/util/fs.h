@@ -26,6 +26,10 @@ char *ww_path_join(const char *a, const char *b) WW_MUST_USE;
 /** The last component of a path, borrowed; trailing slashes must have been removed. */
 const char *ww_path_base(const char *path);
 
+/** The folder that a path lies in, without a slash at its end: "." for a bare name, "/" for
+ *  what lies there. The caller's; NULL when memory ends. */
+char *ww_path_folder(const char *path);
+
 /** The last component of a path that may end in slashes; *out is the caller's. */
 enum ww_err ww_path_last(const char *path, char **out, struct ww_error *err) WW_MUST_USE;
 
@@ -44,6 +48,9 @@ enum ww_err ww_path_check_outside(const char *model_path, const char *path,
 
 /** Open a folder; *fd is the caller's. */
 enum ww_err ww_dir_open(const char *path, int *fd, struct ww_error *err) WW_MUST_USE;
+
+/** Open the folder that a path lies in; *fd is the caller's. */
+enum ww_err ww_dir_open_of(const char *path, int *fd, struct ww_error *err) WW_MUST_USE;
 
 /** How a symbolic link met on the way is treated. */
 enum ww_links {
@@ -103,6 +110,9 @@ enum ww_err ww_mkdirs_at(int dirfd, const char *path, struct ww_error *err) WW_M
  *  followed; missing is fine. Depth limit 128. */
 enum ww_err ww_remove_tree_at(int dirfd, const char *name, struct ww_error *err)
     WW_MUST_USE;
+
+/** The same for an entry by its path. */
+enum ww_err ww_remove_tree(const char *path, struct ww_error *err) WW_MUST_USE;
 
 /** One entry of a walk; path is relative to the walked folder, '/'-separated. */
 struct ww_walk_entry {

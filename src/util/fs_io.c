@@ -193,9 +193,7 @@ static enum ww_err open_parent(int dirfd, const char *path, int *fd, struct ww_e
         return WW_FAIL(err, WW_E_PATH, "path '%s' is not a plain path below the folder",
                        path);
     }
-    const char *base = ww_path_base(path);
-    size_t len = base == path ? 0 : (size_t)(base - path) - 1;
-    char *parent = len ? ww_strndup(path, len) : ww_strdup(".");
+    char *parent = ww_path_folder(path);
     if (!parent) {
         return WW_FAIL_MEMORY(err, "a path");
     }
@@ -347,15 +345,8 @@ enum ww_err ww_file_write(const char *path, const void *bytes, size_t len, mode_
     if (!ww_path_is_bare(base)) {
         return WW_FAIL(err, WW_E_PATH, "'%s' does not end in a file name", path);
     }
-    /* Keep the slash: the folder of "/x" is "/". */
-    char *folder =
-        base == path ? ww_strdup(".") : ww_strndup(path, (size_t)(base - path));
-    if (!folder) {
-        return WW_FAIL_MEMORY(err, "a path");
-    }
     int dirfd = -1;
-    enum ww_err rc = ww_dir_open(folder, &dirfd, err);
-    ww_free(folder);
+    enum ww_err rc = ww_dir_open_of(path, &dirfd, err);
     if (rc) {
         return rc;
     }

@@ -46,9 +46,26 @@ enum ww_err ww_dir_open(const char *path, int *fd, struct ww_error *err)
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (*fd < 0) {
         int e = errno;
+        struct stat st;
+        if (e == ENOTDIR && stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+            return WW_FAIL(err, WW_E_IO,
+                           "cannot open folder '%s': it is a file; give the folder that "
+                           "holds it",
+                           path);
+        }
         return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot open folder '%s'", path);
     }
     return WW_OK;
+}
+
+enum ww_err ww_dir_open_of(const char *path, int *fd, struct ww_error *err)
+{
+    char *folder = ww_path_folder(path);
+    const enum ww_err rc =
+        folder ? ww_dir_open(folder, fd, err) : WW_FAIL_MEMORY(err, "a path");
+
+    ww_free(folder);
+    return rc;
 }
 
 static enum ww_err open_failed(const char *path, int e, struct ww_error *err)

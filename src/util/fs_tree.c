@@ -262,3 +262,15 @@ enum ww_err ww_remove_tree_at(int dirfd, const char *name, struct ww_error *err)
     }
     return remove_entry(dirfd, name, 0, err);
 }
+
+enum ww_err ww_remove_tree(const char *path, struct ww_error *err)
+{
+    int dirfd = -1;
+    enum ww_err rc = ww_dir_open_of(path, &dirfd, err);
+
+    if (!rc) {
+        rc = ww_remove_tree_at(dirfd, ww_path_base(path), err);
+        close(dirfd);
+    }
+    return rc;
+}

@@ -54,3 +54,13 @@ const char *ww_path_base(const char *path)
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
+
+char *ww_path_folder(const char *path)
+{
+    const char *base = ww_path_base(path);
+    if (base == path) {
+        return ww_strdup(".");
+    }
+    const size_t len = (size_t)(base - path) - 1;
+    return len ? ww_strndup(path, len) : ww_strdup("/");
+}

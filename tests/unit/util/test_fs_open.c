@@ -198,6 +198,13 @@ static void only_a_folder_opens_as_one(void **state)
     assert_int_equal(fd, -1);
     FAILS(ww_dir_open("/dev/null", &fd, &err), WW_E_IO);
     assert_non_null(strstr(err.text, "cannot open folder '/dev/null'"));
+
+    char *file = ww_path_join(cache, "secret");
+    FAILS(ww_dir_open(file, &fd, &err), WW_E_IO);
+    assert_non_null(strstr(err.text, "it is a file; give the folder that holds it"));
+    OK(ww_dir_open_of(file, &fd, &err));
+    close(fd);
+    ww_free(file);
 }
 
 static void errno_maps_to_a_code(void **state)

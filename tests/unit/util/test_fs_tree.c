@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fault.h"
 #include "util/fs.h"
@@ -82,6 +83,12 @@ static void remove_tree_spares_what_links_point_at(void **state)
     assert_false(exists("single"));
     FAILS(ww_remove_tree_at(top, "..", &err), WW_E_PATH);
     FAILS(ww_remove_tree_at(top, "keep/file", &err), WW_E_PATH);
+
+    char *file = ww_path_join(folder, "keep/file");
+    OK(ww_remove_tree(file, &err));
+    assert_false(exists("keep/file"));
+    assert_true(exists("keep"));
+    ww_free(file);
 }
 
 /* One line per entry: type, path, size. */

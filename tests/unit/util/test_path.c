@@ -74,6 +74,19 @@ static void base_is_the_last_component(void **state)
     assert_string_equal(ww_path_base(""), "");
 }
 
+static void folder_is_all_before_the_last_component(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"a/b/c", "a/b"}, {"/a/b", "/a"}, {"/c", "/"}, {"c", "."}, {"./c", "."}, {"a/", "a"},
+    };
+    for (size_t i = 0; i < WW_LEN(rows); i++) {
+        char *folder = ww_path_folder(rows[i][0]);
+        assert_string_equal(folder, rows[i][1]);
+        ww_free(folder);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -81,6 +94,7 @@ int main(void)
         cmocka_unit_test(relative_paths_have_one_spelling),
         cmocka_unit_test(join_puts_one_slash),
         cmocka_unit_test(base_is_the_last_component),
+        cmocka_unit_test(folder_is_all_before_the_last_component),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
