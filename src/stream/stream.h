@@ -199,7 +199,8 @@ enum ww_err ww_out_commit(struct ww_out *out, struct ww_error *err) WW_MUST_USE;
 /** Close. Not committed: remove OUT.partial, or leave it for --resume when keep. */
 void ww_out_close(struct ww_out *out, bool keep);
 
-/** Digest of files, one worker per file, each read once with read-ahead. fds borrowed. */
+/** Digests of files, each read once with read-ahead. SHA-256 of two files at a time goes
+ *  by one worker where the processor can do that. fds borrowed. */
 struct ww_hash_job {
     int fd;
     const char *name;
