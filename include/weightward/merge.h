@@ -30,6 +30,8 @@ struct ww_merge_key {
     const struct ww_key_binding *binding; /* NULL: bound to nothing */
 };
 
+struct ww_merge_watch;
+
 struct ww_merge_options {
     const struct ww_merge_key *unlock; /* [n_unlock]: every locked source must be locked
                                           with one of them; it is read as the open model
@@ -54,6 +56,9 @@ struct ww_merge_options {
     uint32_t part;                  /* compute part 1 .. n_parts into "OUT.part-I-of-N", or
                                        0: join the parts, which lie beside OUT */
     bool measure;                   /* fill the report's layers */
+    const struct ww_merge_watch *watch; /* what makes something of the merge while it is
+                                       computed (ww_pack_beside_watch), not with parts or
+                                       a lock; borrowed; NULL: nothing does */
     uint64_t seed;                  /* of random masks */
     uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
     const char *hub_cache; /* models that are no folders are looked for in this cache of

@@ -38,6 +38,9 @@ enum ww_pack_codec {
     WW_PACK_CODECS
 };
 
+/** Sources of a merge, coded while the merge is computed: ww_pack_beside_new. */
+struct ww_pack_beside;
+
 struct ww_pack_options {
     const char *base; /* model folder, may be NULL: coded without a prediction */
     double error;     /* 0: exact. Else each product of a pair of an adapter's
@@ -58,6 +61,9 @@ struct ww_pack_options {
     const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is
                                    a merge of it with others, and it is coded against what
                                    the two say of it. n 0: against the base alone */
+    const struct ww_pack_beside *beside; /* with inverses: what was coded while the base was
+                                   merged is not read again, and the package is the same;
+                                   NULL: nothing was */
     const char *const *after; /* NULL, or for each member NULL or the name of another that
                                  it is a version of, in the package or given before it:
                                  what is shorter so is coded against that one, so all
@@ -138,6 +144,32 @@ WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member 
                                   size_t n, const struct ww_pack_options *options,
                                   struct ww_pack_report *report,
                                   struct ww_error *err) WW_MUST_USE;
+
+/**
+ * Code sources of a merge while it is computed, from the bytes that the merge has in
+ * memory: give ww_pack_beside_watch to ww_merge_folder, then ww_pack_beside_invert and the
+ * rest to ww_pack_create, with the merged folder as the base. sources: all folders of the
+ * merge, the first n_wanted to be packed, in this order; package: where the package will
+ * be, beside which coded chunks wait in a file without a name. These are borrowed. Memory:
+ * run->memory_bytes, or 256 MiB, beside the merge's own. Tensors whose inputs the merge
+ * does not take as they lie in one file (another dtype or vocabulary, a layer of another
+ * number), more than 16 sources and too little memory are no error: what was not coded is
+ * read again by ww_pack_create.
+ */
+WW_API enum ww_err ww_pack_beside_new(const char *package, const char *const *sources,
+                                      size_t n_sources, size_t n_wanted,
+                                      const struct ww_run_options *run,
+                                      struct ww_pack_beside **out,
+                                      struct ww_error *err) WW_MUST_USE;
+/** Borrowed from it. */
+WW_API const struct ww_merge_watch *
+ww_pack_beside_watch(const struct ww_pack_beside *beside);
+/** After the merge, what ww_merge_invert would read all sources for: out has n_wanted, to
+ *  be released. *known false: nothing was coded; use ww_merge_invert. */
+WW_API enum ww_err ww_pack_beside_invert(const struct ww_pack_beside *beside,
+                                         struct ww_merge_inverse *out, bool *known,
+                                         struct ww_error *err) WW_MUST_USE;
+WW_API void ww_pack_beside_free(struct ww_pack_beside *beside);
 
 /** Add members to a package; what is there already is copied as it is. With a package
  * that is signed a signer is needed. WW_E_UNRELATED when the base is another one. */

@@ -11,6 +11,7 @@
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
 #include "merge/parts.h"
+#include "merge/watch.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -268,6 +269,34 @@ static enum ww_err measure(struct merge_run *run, struct ww_error *err)
     return rc;
 }
 
+static enum ww_err tell_watch(const struct merge_run *run, struct ww_error *err)
+{
+    const struct ww_merge_plan *plan = &run->work->plan;
+    const struct ww_plan_impl *impl = plan->impl;
+    uint8_t(*trees)[WW_SHA256_BYTES] = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!plan->watch) {
+        return WW_OK;
+    }
+    trees = ww_calloc(plan->n_models, sizeof(*trees));
+    if (!trees) {
+        return WW_FAIL_MEMORY(err, "the sources of a merge");
+    }
+    for (uint32_t i = 0; impl->roots && i < plan->n_models && !rc; i++) {
+        if (impl->roots[i].order) {
+            rc = ww_plan_roots_fold(&impl->roots[i], plan->models[i]->n_tensors, trees[i],
+                                    err);
+        }
+    }
+    if (!rc) {
+        rc = plan->watch->end(plan->watch->payload, plan, &run->result,
+                              (const uint8_t(*)[WW_SHA256_BYTES])trees, err);
+    }
+    ww_free(trees);
+    return rc;
+}
+
 /* All bytes have passed. */
 static enum ww_err finish(void *payload, struct ww_error *err)
 {
@@ -289,6 +318,9 @@ static enum ww_err finish(void *payload, struct ww_error *err)
     }
     if (!rc) {
         rc = report_changes(run, err);
+    }
+    if (!rc) {
+        rc = tell_watch(run, err);
     }
     work->state = run->result.state;
     rc = rc ? rc : write_evidence(run, err);
@@ -401,6 +433,10 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     }
     if (!rc && !options->no_source_trees && !options->n_parts) {
         rc = ww_work_want_trees(work, work->file.last, &work->plan, err);
+    }
+    /* Of a merge that is computed here, once, tile by tile. */
+    if (!options->lock && !options->n_parts) {
+        work->plan.watch = options->watch;
     }
     if (!rc) {
         rc = measure(run, err);

@@ -13,6 +13,7 @@
 #include "merge/earlier.h"
 #include "merge/engine.h"
 #include "merge/pass.h"
+#include "merge/watch.h"
 #include "stream/cpus.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -52,6 +53,24 @@ void ww_merge_lend(const void *params, const uint8_t *const *sources)
     piece->item.lent = sources;
 }
 
+static enum ww_err show(const struct ww_merge_piece *piece, const struct ww_tile *tile,
+                        const uint8_t *const *in, struct ww_error *err)
+{
+    const struct ww_merge_item *item = &piece->item;
+    const struct ww_merge_watch *watch = item->job.plan->watch;
+    const struct ww_merge_seen seen = {
+        .tensor = item->job.index,
+        .at = tile->first_row * tile->row_bytes,
+        .n = tile->n_rows * tile->row_bytes,
+        .out = tile->out,
+        .inputs = (const struct ww_merge_source *const *)item->in,
+        .in = in,
+        .n_in = tile->n_sources,
+    };
+
+    return watch && !piece->reads ? watch->tile(watch->payload, &seen, err) : WW_OK;
+}
+
 static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                               struct ww_error *err)
 {
@@ -68,7 +87,7 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                            err);
     }
     ww_walk_free(walk);
-    return rc;
+    return rc ? rc : show(piece, tile, in, err);
 }
 
 static enum ww_err kernel_close(void *state, bool complete, struct ww_error *err)
@@ -190,6 +209,9 @@ enum ww_err ww_merge_run(const struct ww_merge_plan *plan, const char *path,
     }
     if (!rc) {
         rc = ww_ahead_new(&e, &e.ahead, err);
+    }
+    if (!rc && plan->watch) {
+        rc = plan->watch->begin(plan->watch->payload, plan, err);
     }
     if (!rc) {
         rc = ww_stream_run(&e.stream, folder, &use, &digests, err);

@@ -69,6 +69,7 @@ struct ww_merge_file {
 };
 
 struct ww_changes;
+struct ww_merge_watch; /* merge/watch.h */
 struct ww_merge_state; /* merge/earlier.h */
 
 /** Which of the elements that are equal at the cut of a selection by rank are kept. What
@@ -98,6 +99,7 @@ struct ww_merge_plan {
                                    same method; NULL: it is a model like others */
     struct ww_changes
         *changes; /* borrowed: what blocks are noted in, NULL: nobody asks */
+    const struct ww_merge_watch *watch; /* borrowed: told of each tile; NULL: nobody is */
     void *impl;   /* what the recipe reader owns: strings, parameters, row maps */
 };
 

@@ -330,8 +330,8 @@ static enum ww_err name_part(struct ww_work *work, const char *path, const char 
 }
 
 /* Roots that were taken during the merge; their folding overwrites the copy. */
-static enum ww_err fold_roots(const struct ww_plan_roots *from, uint32_t n,
-                              struct ww_work_source *out, struct ww_error *err)
+enum ww_err ww_plan_roots_fold(const struct ww_plan_roots *from, uint32_t n,
+                               uint8_t tree[WW_SHA256_BYTES], struct ww_error *err)
 {
     uint8_t(*by_name)[WW_SHA256_BYTES] = ww_calloc(n, sizeof(*by_name));
     struct ww_sha256 *h = NULL;
@@ -342,8 +342,7 @@ static enum ww_err fold_roots(const struct ww_plan_roots *from, uint32_t n,
         memcpy(by_name[k], from->roots[from->order[k]], WW_SHA256_BYTES);
     }
     if (!rc) {
-        ww_tree_fold(h, by_name, n, out->tree);
-        out->has_tree = true;
+        ww_tree_fold(h, by_name, n, tree);
     }
     ww_sha256_free(h);
     ww_free(by_name);
@@ -361,9 +360,11 @@ static enum ww_err add_tree(const struct ww_work *work, const struct ww_merge_pl
         out->has_tree = true;
         return WW_OK;
     }
-    return impl->roots && impl->roots[i].order
-               ? fold_roots(&impl->roots[i], plan->models[i]->n_tensors, out, err)
-               : digest_tree(work, plan->models[i], out, err);
+    if (!impl->roots || !impl->roots[i].order) {
+        return digest_tree(work, plan->models[i], out, err);
+    }
+    out->has_tree = true;
+    return ww_plan_roots_fold(&impl->roots[i], plan->models[i]->n_tensors, out->tree, err);
 }
 
 static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model *m,

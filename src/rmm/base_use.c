@@ -111,6 +111,13 @@ enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint64_t r
     return rc;
 }
 
+void ww_base_use_state(struct ww_base_use *use, uint32_t tensor,
+                       const uint8_t root[WW_SHA256_BYTES])
+{
+    memcpy(use->roots[tensor], root, WW_SHA256_BYTES);
+    use->used[tensor] = true;
+}
+
 static uint32_t find_side(const struct ww_model *base, const char *path)
 {
     for (uint32_t i = 0; base && i < base->n_side; i++) {

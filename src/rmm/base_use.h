@@ -29,6 +29,9 @@ void ww_base_use_cancel(struct ww_base_use *use, uint32_t tensor, uint64_t reade
 /** The leaves that this part is to fill, NULL for none. */
 uint8_t (*ww_base_use_leaves(const struct ww_base_use *use, uint32_t tensor,
                              uint64_t reader))[WW_SHA256_BYTES];
+/** Its root is known from elsewhere. */
+void ww_base_use_state(struct ww_base_use *use, uint32_t tensor,
+                       const uint8_t root[WW_SHA256_BYTES]);
 /** The part has read it: fold the leaves that it filled. */
 enum ww_err ww_base_use_end(struct ww_base_use *use, uint32_t tensor, uint64_t reader,
                             struct ww_error *err) WW_MUST_USE;

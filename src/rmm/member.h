@@ -19,6 +19,7 @@ struct ww_member_file {
     int fd;
     struct stat st;
     struct ww_st_file weights; /* fd -1: no weight file */
+    bool known;                /* its digest is, and it is not read for that */
 };
 
 /** Two factors of one product, when they need not come back exactly. */
@@ -51,6 +52,7 @@ struct ww_member_change {
 
 struct ww_parent;
 struct ww_unpack_rooms;
+struct ww_pack_beside;
 
 struct ww_member {
     const char *name; /* borrowed */
@@ -75,6 +77,8 @@ struct ww_member {
     bool loose;                       /* some part is: it comes back changed */
     const struct ww_parent *parent;   /* borrowed; NULL: no version of another */
     struct ww_unpack_rooms *rooms;    /* to read it in */
+    const struct ww_pack_beside *beside; /* borrowed: has chunks that are coded already; */
+    size_t beside_source;                /* as this one of its sources; or NULL */
 };
 
 /** Open every file and cut it into parts. base may be NULL; error 0: exact.

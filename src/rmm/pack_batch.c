@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crypto/sha_blocks.h"
+#include "rmm/pack_beside.h"
 #include "rmm/dense.h"
 #include "rmm/parent.h"
 #include "stream/cpus.h"
@@ -281,6 +282,10 @@ static enum ww_err do_job(struct ww_chunk_room *room, struct ww_sha256 *sha,
     ww_buf_clear(&job->coded);
     job->exact2 = 0;
     ww_error_clear(&job->err); /* the job before it may have got over one */
+    if (job->ready) {
+        return ww_beside_read(job->beside, job->ready, job->source, job->chunk,
+                              &job->coded, &job->err);
+    }
     rc = job->integers ? code_integers(room, job) : code_bytes(room, sha, two, job);
     if (!rc && (job->integers || job->levels)) {
         rc = decode_again(room, job);

@@ -19,6 +19,8 @@
 
 struct ww_parent;
 struct ww_unpack_rooms;
+struct ww_pack_beside;
+struct ww_beside_tensor;
 
 struct ww_pack_job {
     int fd;
@@ -43,6 +45,9 @@ struct ww_pack_job {
     struct ww_chunk_scales scales;
     const struct ww_chunk_levels *levels; /* form dense, of the bytes; or NULL */
     double exact2; /* what those would have been off, squared, where all is kept */
+    const struct ww_pack_beside *beside; /* has the chunk coded, */
+    const struct ww_beside_tensor *ready; /* of this tensor, */
+    size_t source;                        /* of this source; ready NULL: it has not */
     /* Whose chunk it is: for the one who writes. */
     uint32_t file;
     uint32_t part;

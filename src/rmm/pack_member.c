@@ -10,6 +10,7 @@
 #include "crypto/secret.h"
 #include "crypto/sha_blocks.h"
 #include "rmm/basis.h"
+#include "rmm/pack_beside.h"
 #include "rmm/pack_choice.h"
 #include "rmm/pack_rank.h"
 #include "rmm/parent.h"
@@ -264,6 +265,33 @@ static enum ww_err set_coding(const struct writing *w, uint32_t part,
     return rc ? rc : set_levels(w, part, job, err);
 }
 
+/* Coded while the base was merged: nothing is read, and the base's root is known. */
+static bool is_ready(const struct writing *w, uint32_t part, struct ww_pack_job *job)
+{
+    const struct ww_member *m = w->member;
+    const uint32_t t = m->base_tensors[part];
+
+    job->ready = NULL;
+    if (!m->beside || !m->files[w->file].known || t == WW_NONE || m->parent || m->shared) {
+        return false;
+    }
+    job->ready = ww_beside_tensor(m->beside, w->use->base, t);
+    if (!job->ready) {
+        return false;
+    }
+    job->beside = m->beside;
+    job->source = m->beside_source;
+    job->base_fd = -1;
+    job->leaves = NULL;
+    job->parent = NULL;
+    job->shared = NULL;
+    job->rank = NULL;
+    job->integers = NULL;
+    job->levels = NULL;
+    ww_base_use_state(w->use, t, job->ready->root);
+    return true;
+}
+
 static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
                               struct ww_error *err)
 {
@@ -283,7 +311,9 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
         job->n =
             (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - w->chunk * WW_CHUNK_BYTES);
         job->type = ww_chunk_type_of(part->dtype);
-        rc = set_coding(w, job->part, job, err);
+        if (!is_ready(w, job->part, job)) {
+            rc = set_coding(w, job->part, job, err);
+        }
         w->chunk++;
         w->offset += job->n;
     }
@@ -329,6 +359,11 @@ static enum ww_err write_coded(struct writing *w, const struct ww_pack_job *job,
     const struct ww_section_beside rest = {&w->sha, job->bytes + both, job->n - both};
 
     ww_sha_reset(&w->coded);
+    if (w->member->files[job->file].known) {
+        ww_sha_update(&w->coded, coded->data, coded->len);
+        ww_sha_final(&w->coded, sha256);
+        return ww_section_add(w->out, coded->data, coded->len, err);
+    }
     ww_sha_update_2(&w->coded, coded->data, &w->sha, job->bytes, both);
     ww_sha_update(&w->coded, coded->data + both, coded->len - both);
     ww_sha_final(&w->coded, sha256);
@@ -380,7 +415,7 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
         rc = write_coded(w, job, chunk->sha256, err);
     }
     add_error(w, job);
-    if (ends_file(t, job)) {
+    if (ends_file(t, job) && !w->member->files[job->file].known) {
         ww_sha_final(&w->sha, t->files[job->file].sha256);
     }
     if (job->chunk + 1 == part->n_chunks) {
@@ -452,9 +487,13 @@ static enum ww_err find_same(struct writing *w, struct ww_error *err)
 
     for (uint32_t f = 0; f < t->n_files && !rc; f++) {
         struct ww_pack_table_file *file = &t->files[f];
+        struct ww_member_file *of = &w->member->files[f];
         ww_sha256_of("", 0, file->sha256);
-        if (w->member->files[f].weights.fd < 0) {
-            rc = ww_base_use_file(w->use, file->path, w->member->files[f].fd,
+        of->known = w->member->beside && of->weights.fd >= 0 &&
+                    ww_beside_sha256(w->member->beside, w->member->beside_source,
+                                     file->path, &of->st, file->sha256);
+        if (of->weights.fd < 0) {
+            rc = ww_base_use_file(w->use, file->path, of->fd,
                                   file->size_bytes, file->sha256, &file->same, err);
         }
         if (!rc && file->same) {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "evidence/provenance.h"
+#include "rmm/pack_beside.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -84,6 +85,16 @@ static enum ww_err check(const struct ww_packing *p, struct ww_error *err)
     return rc ? rc : ww_packing_drop_check(p, err);
 }
 
+/* Was the member coded while the base was merged? */
+static void use_beside(struct ww_packing *p, size_t i)
+{
+    struct ww_member *member = &p->members[i];
+
+    member->beside_source =
+        ww_beside_find(p->options->beside, p->given[i].path, &member->unmerge);
+    member->beside = member->beside_source == SIZE_MAX ? NULL : p->options->beside;
+}
+
 static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -101,6 +112,9 @@ static enum ww_err open_all(struct ww_packing *p, struct ww_error *err)
                             p->options->error, &p->members[i], err);
         if (!rc && p->options->inverses) {
             rc = ww_unmerge_open(&p->options->inverses[i], &p->members[i].unmerge, err);
+        }
+        if (!rc && p->options->inverses) {
+            use_beside(p, i);
         }
         total += p->members[i].bytes;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The package is written when the merge is there, since its record says how it is solved:
- * the sources are read once more for their tensor trees, and for each member once more.
+ * Members are coded while the merge is computed, and the package is put together when the
+ * merge is there. Where that cannot be (see ww_pack_beside_new) the sources are read once
+ * more for their tensor trees, and for each member once more.
  */
 #include "cli_reversible.h"
 
@@ -13,8 +14,12 @@
 #include "cli_rmm.h"
 #include "weightward/package.h"
 
-struct reversible {
+#define LEAST_MEMORY ((uint64_t)128 << 20) /* half of it for coding beside the merge */
+
+struct cli_reversing {
     struct ww_merge_ask ask;
+    struct ww_pack_beside *beside; /* NULL: nothing is coded beside the merge */
+    uint64_t memory_bytes;         /* of the whole run */
     const char **paths;             /* [ask.n_sources] members first */
     struct ww_pack_member *members; /* [n] */
     struct ww_merge_inverse *inverses;
@@ -50,7 +55,7 @@ enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *r
 }
 
 /* The folder's own name, with a number behind it when another source has it too. */
-static char *member_name(const struct reversible *r, const char *path)
+static char *member_name(const struct cli_reversing *r, const char *path)
 {
     char *name = cli_guard_name(path);
     char *numbered = NULL;
@@ -75,7 +80,7 @@ static char *member_name(const struct reversible *r, const char *path)
     return name;
 }
 
-static enum ww_err make_members(struct reversible *r, const struct cli_reversible *opt,
+static enum ww_err make_members(struct cli_reversing *r, const struct cli_reversible *opt,
                                 struct ww_error *err)
 {
     const size_t n = r->ask.n_sources;
@@ -104,7 +109,7 @@ static enum ww_err make_members(struct reversible *r, const struct cli_reversibl
     return WW_OK;
 }
 
-static void release(struct reversible *r)
+static void release(struct cli_reversing *r)
 {
     for (size_t i = 0; i < r->n; i++) {
         free((void *)(uintptr_t)r->members[i].name);
@@ -116,7 +121,7 @@ static void release(struct reversible *r)
     ww_merge_ask_release(&r->ask);
 }
 
-static struct cli_packing packing_of(const struct reversible *r, const char *package)
+static struct cli_packing packing_of(const struct cli_reversing *r, const char *package)
 {
     return (struct cli_packing){.package = package, .members = r->members, .n = r->n};
 }
@@ -126,7 +131,7 @@ enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cl
                                const struct ww_merge_options *options, struct ww_signkey *key,
                                struct cli_verdict *verdict, struct ww_error *err)
 {
-    struct reversible r = {.n = 0};
+    struct cli_reversing r = {.n = 0};
     struct cli_guard again = *guard;
     enum ww_err rc = ww_merge_ask(recipe, options, false, &r.ask, err);
     if (rc == WW_OK) {
@@ -141,32 +146,75 @@ enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cl
     return rc;
 }
 
+enum ww_err cli_reversible_begin(const struct cli_reversible *opt, const char *recipe,
+                                 struct ww_merge_options *options,
+                                 struct cli_reversing **out, struct ww_error *err)
+{
+    struct cli_reversing *r = calloc(1, sizeof *r);
+    struct ww_run_options half = options->run;
+    *out = r;
+    if (!r) {
+        return fail(err, WW_E_NOMEM, opt->path, "needs more memory than there is");
+    }
+    r->memory_bytes = options->run.memory_bytes;
+    enum ww_err rc = ww_merge_ask(recipe, options, false, &r->ask, err);
+    if (rc == WW_OK) {
+        rc = make_members(r, opt, err);
+    }
+    if (rc != WW_OK || (r->memory_bytes > 0 && r->memory_bytes < LEAST_MEMORY)) {
+        return rc;
+    }
+    half.memory_bytes = r->memory_bytes / 2;
+    rc = ww_pack_beside_new(opt->path, r->paths, r->ask.n_sources, r->n, &half, &r->beside, err);
+    if (rc == WW_OK) {
+        options->watch = ww_pack_beside_watch(r->beside);
+        options->run.memory_bytes = half.memory_bytes;
+    }
+    return rc;
+}
+
+void cli_reversible_free(struct cli_reversing *r)
+{
+    if (r) {
+        ww_pack_beside_free(r->beside);
+        release(r);
+        free(r);
+    }
+}
+
+static enum ww_err invert(const struct cli_reversing *r, const char *merged,
+                          const struct ww_run_options *run, struct ww_error *err)
+{
+    bool known = false;
+    enum ww_err rc = WW_OK;
+    if (r->beside) {
+        rc = ww_pack_beside_invert(r->beside, r->inverses, &known, err);
+    }
+    if (rc == WW_OK && !known) {
+        rc = ww_merge_invert(merged, r->paths, r->ask.n_sources, r->n, run, r->inverses, err);
+    }
+    return rc;
+}
+
 enum ww_err cli_reversible_write(const struct cli_reversible *opt,
-                                 const struct cli_common *common, const char *recipe,
+                                 const struct cli_common *common, struct cli_reversing *r,
                                  const char *merged, const struct ww_merge_options *options,
                                  const struct cli_verdict *verdict, struct ww_error *err)
 {
-    struct reversible r = {.n = 0};
     struct ww_pack_report report = {0};
     struct ww_pack_options pack = {
-        .base = merged, .signer = options->signer, .run = options->run};
+        .base = merged, .beside = r->beside, .signer = options->signer, .run = options->run};
     char a[32];
     char b[32];
-    enum ww_err rc = ww_merge_ask(recipe, options, false, &r.ask, err);
     pack.run.resume = false;
+    pack.run.memory_bytes = r->memory_bytes;
+    enum ww_err rc = invert(r, merged, &pack.run, err);
     if (rc == WW_OK) {
-        rc = make_members(&r, opt, err);
+        pack.inverses = r->inverses;
+        rc = ww_pack_create(opt->path, r->members, r->n, &pack, &report, err);
     }
     if (rc == WW_OK) {
-        rc = ww_merge_invert(merged, r.paths, r.ask.n_sources, r.n, &pack.run, r.inverses,
-                             err);
-    }
-    if (rc == WW_OK) {
-        pack.inverses = r.inverses;
-        rc = ww_pack_create(opt->path, r.members, r.n, &pack, &report, err);
-    }
-    if (rc == WW_OK) {
-        const struct cli_packing packing = packing_of(&r, opt->path);
+        const struct cli_packing packing = packing_of(r, opt->path);
         cli_bom(common, opt->path, options->signer);
         cli_say(common, "wrote '%s': %zu sources, %s of %s; rmm unmerge gives one back, with the "
                 "others", opt->path, report.n_members, cli_bytes(report.bytes, a),
@@ -176,6 +224,5 @@ enum ww_err cli_reversible_write(const struct cli_reversible *opt,
         cli_say(common, "'%s' is merged, and there is no '%s'", merged, opt->path);
     }
     ww_pack_report_release(&report);
-    release(&r);
     return rc;
 }

@@ -23,10 +23,18 @@ enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cl
                                const struct cli_common *common, const char *recipe,
                                const struct ww_merge_options *options, struct ww_signkey *key,
                                struct cli_verdict *verdict, struct ww_error *err);
-/* All sources of the merged folder but a base that is no input. */
+/* Have all sources but a base that is no input coded while the merge is computed, which
+ * takes half of the memory that the options say. *out is to be freed on failure too. */
+struct cli_reversing;
+enum ww_err cli_reversible_begin(const struct cli_reversible *opt, const char *recipe,
+                                 struct ww_merge_options *options,
+                                 struct cli_reversing **out, struct ww_error *err);
+void cli_reversible_free(struct cli_reversing *reversing);
+/* The package of the merged folder. */
 enum ww_err cli_reversible_write(const struct cli_reversible *opt,
-                                 const struct cli_common *common, const char *recipe,
-                                 const char *merged, const struct ww_merge_options *options,
+                                 const struct cli_common *common,
+                                 struct cli_reversing *reversing, const char *merged,
+                                 const struct ww_merge_options *options,
                                  const struct cli_verdict *verdict, struct ww_error *err);
 
 #endif

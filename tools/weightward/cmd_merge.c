@@ -289,6 +289,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
     struct merge_keys keys = {0};
     struct cli_verdict verdict = {0};
     struct cli_verdict packed = {0};
+    struct cli_reversing *reversing = NULL;
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
         .peer_arithmetic = opt->arithmetic && strcmp(opt->arithmetic, "mergekit") == 0,
@@ -336,6 +337,9 @@ static int run_merge(const void *from, const char *verb, const char *const *args
             rc = cli_reversible_ask(&opt->reversible, &opt->guard, &opt->common, args[0],
                                     &options, verdict.key, &packed, &err);
         }
+        if (rc == WW_OK) {
+            rc = cli_reversible_begin(&opt->reversible, args[0], &options, &reversing, &err);
+        }
         if (rc) {
             goto out;
         }
@@ -356,7 +360,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         rc = answer(opt, &report, &err);
     }
     if (rc == WW_OK && opt->reversible.path) {
-        rc = cli_reversible_write(&opt->reversible, &opt->common, args[0], args[1], &options,
+        rc = cli_reversible_write(&opt->reversible, &opt->common, reversing, args[1], &options,
                                   &packed, &err);
     }
 out:
@@ -364,6 +368,7 @@ out:
         status = cli_fail(verb, &opt->common, &err);
     }
     ww_merge_report_release(&report);
+    cli_reversible_free(reversing);
     cli_guard_release(&packed);
     cli_guard_release(&verdict);
     release_keys(&keys);
