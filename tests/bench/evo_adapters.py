@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """evo_adapters.py BUILD AMBER [--pool nine|sixteen|four] [--seeds N] [--first N] [--examples N] [--evaluations N]
-[--few | --many | --published] [--only lorahub,evo,ours]: scales of a pool of adapters by three rules at one number of
-forward passes of examples.
+[--few | --many | --published] [--only lorahub,evo,ours] [--journal FOLDER]: scales of a pool of adapters by three rules at
+one number of forward passes of examples.
 
 AMBER is the whole trained family (base, lora-rev/caesar/sort/swap, sibling-dup, unrelated, tasks). The target is the
 tasks of the pool's adapters mixed: valid rows to fit, test rows to report. Pools: four adapters and five distractors
@@ -14,6 +14,8 @@ examples; its NGOpt is replaced by the CMA-ES of this repository.
 Evo-Merging (2509.12951): keys are summed with B scaled by b and the a-share of the largest entries of A scaled by b; a
 third of the evaluations for a, the rest for b, step 0.05, 20 candidates (6 where there are 40 evaluations), new examples
 for each evaluation, best single value wins. --published: its own budget, 1,200 evaluations of 300 examples, alone.
+Both are functions of the values told before, so with --journal a run that was cut off asks again from the beginning and
+what it had paid for is read.
 Ours: `evo search` itself over sums of s B A, with the keys that "adapters" in a space sets, scored by this process; its
 last comparison with the start is within the budget. "not confirmed": its result would be the start, the base alone, since
 so few examples do not show the gain; what is scored is what it compared, as the others are not compared at all.
@@ -61,18 +63,30 @@ class Search:
 
 
 class Budget:
-    def __init__(self, pool, rows, evaluations, examples, rng):
+    def __init__(self, pool, rows, evaluations, examples, rng, journal=None):
         self.pool, self.rows, self.examples, self.rng = pool, rows, examples, rng
         self.left = evaluations
-        self.cache = {}
+        self.known, self.journal = [], None
+        if journal:
+            self.journal = open(journal, "a+")
+            self.journal.seek(0)
+            lines = self.journal.read().splitlines(True)
+            self.known = [float.fromhex(v) for v in lines if v.endswith("\n")]
+            self.journal.truncate(sum(len(v) for v in lines if v.endswith("\n")))
 
     def batch(self):
-        return self.pool.encode([self.rows[i] for i in self.rng.choice(len(self.rows), self.examples, replace=False)])
+        return self.rng.choice(len(self.rows), self.examples, replace=False)
 
     def loss(self, change, batch):
+        """Of what change() gives, on rows of these numbers."""
         assert self.left > 0
         self.left -= 1
-        return self.pool.measure(change, *batch)[0]
+        if self.known:
+            return self.known.pop(0)
+        loss = self.pool.measure(change(), *self.pool.encode([self.rows[i] for i in batch]))[0]
+        if self.journal:
+            print(loss.hex(), file=self.journal, flush=True)
+        return loss
 
 
 def lorahub(build, pool, budget, seed):
@@ -83,7 +97,7 @@ def lorahub(build, pool, budget, seed):
         xs = search.ask()
         if xs is None:
             break
-        values = [budget.loss(by_keys(pool, x), batch) + 0.05 * np.abs(x).mean() for x in xs]
+        values = [budget.loss(lambda: by_keys(pool, x), batch) + 0.05 * np.abs(x).mean() for x in xs]
         i = int(np.argmin(values))
         if values[i] < best:
             best, answer = values[i], xs[i]
@@ -107,7 +121,7 @@ def evo_merging(build, pool, budget, seed):
             values = []
             for x in xs:
                 d, b = (x, beta) if stage == 0 else (density, x)
-                values.append(budget.loss(by_keys(pool, b, d), budget.batch()) + 0.05 * np.abs(x).mean())
+                values.append(budget.loss(lambda: by_keys(pool, b, d), budget.batch()) + 0.05 * np.abs(x).mean())
             i = int(np.argmin(values))
             if values[i] < best:
                 best = values[i]
@@ -148,7 +162,9 @@ def compare(a, pool, rows, report, evaluations, examples, how):
     print(f"\n{evaluations} evaluations of {examples} examples: {evaluations * examples} forward passes")
     for seed in range(a.first, a.first + a.seeds):
         def budget(k):
-            return Budget(pool, rows, evaluations, examples, np.random.default_rng(100 * seed + k))
+            name = f"{a.pool}-{evaluations}-{examples}-{seed}-{k}"
+            return Budget(pool, rows, evaluations, examples, np.random.default_rng(100 * seed + k),
+                          a.journal and os.path.join(a.journal, name))
 
         def note(name, change, more=""):
             right.setdefault(name, []).append(report(f"seed {seed}: {name}{more}", change))
@@ -178,6 +194,7 @@ def main():
     p.add_argument("--examples", type=int, default=40)
     p.add_argument("--evaluations", type=int, default=240)
     p.add_argument("--only", type=lambda s: s.split(","), default=RULES, help="of these rules")
+    p.add_argument("--journal", metavar="FOLDER", help="keep the values of the published rules there, and read them")
     budgets = p.add_mutually_exclusive_group()
     budgets.add_argument("--few", action="store_true", help="200 forward passes alone")
     budgets.add_argument("--many", action="store_true", help="--evaluations of --examples alone")
