@@ -190,6 +190,16 @@ void ww_front_random(const struct ww_front *f, uint32_t child, const double *low
     }
 }
 
+bool ww_front_has(const struct ww_front *f, uint32_t n, const double *x)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (memcmp(f->x + (size_t)i * f->d, x, f->d * sizeof(*x)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum ww_err ww_front_try(struct ww_front *f, uint32_t n, struct ww_error *err)
 {
     enum ww_err rc =
@@ -212,7 +222,8 @@ static enum ww_err score_trials(struct ww_front *f, const double *x, uint32_t n,
     return rc;
 }
 
-/* Random until there is a front to breed. */
+/* Random until there is a front to breed, and where a child is known: corners of the box
+ * stop all that would leave it there. */
 enum ww_err ww_front_generation(struct ww_front *f, uint32_t n, struct ww_error *err)
 {
     double low[WW_SPACE_MAX_NUMBERS];
@@ -220,14 +231,18 @@ enum ww_err ww_front_generation(struct ww_front *f, uint32_t n, struct ww_error 
     double u[WW_SPACE_MAX_NUMBERS];
     ww_space_box(&f->s->space, low, high);
     ww_front_rank(f);
+    const bool breeds = f->n > WW_FRONT_POPULATION && f->n_members >= 2;
     for (uint32_t i = 0; i < n; i++) {
         const uint32_t child = f->n + i;
-        if (f->n <= WW_FRONT_POPULATION || f->n_members < 2) {
-            ww_front_random(f, child, low, high, u);
-        } else {
+        double *x = f->x + (size_t)child * f->d;
+        if (breeds) {
             make_child(f, child, low, high, u);
+            ww_space_from_steps(&f->s->space, u, x);
         }
-        ww_space_from_steps(&f->s->space, u, f->x + (size_t)child * f->d);
+        if (!breeds || ww_front_has(f, child, x)) {
+            ww_front_random(f, child, low, high, u);
+            ww_space_from_steps(&f->s->space, u, x);
+        }
     }
     return ww_front_try(f, n, err);
 }
@@ -244,31 +259,32 @@ static void write_scores(const struct ww_front *f, uint32_t trial, struct ww_jw 
     ww_jw_close(w);
 }
 
-/* The front as other items show it. Trial `first` is the start's, then the members'. */
-static enum ww_err write_front(struct ww_front *f, uint32_t first, uint32_t n,
-                               const double *x, struct ww_jw *w,
-                               struct ww_search_report *report, struct ww_error *err)
+/* The front as other items show it. trial: the start's, then those of n members. */
+static enum ww_err write_front(struct ww_front *f, const uint32_t *trial, uint32_t n,
+                               struct ww_jw *w, struct ww_search_report *report,
+                               struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (uint32_t i = 0; i <= n; i++) {
         for (uint32_t o = 0; o < f->k; o++) {
-            f->points[(size_t)i * f->k + o] = ww_search_objective(f->s, first + i, o);
+            f->points[(size_t)i * f->k + o] = ww_search_objective(f->s, trial[i], o);
         }
     }
     report->front = (uint32_t)ww_pareto_front(f->points + f->k, n, f->k, f->in_front);
     report->hypervolume = ww_pareto_volume(f->points + f->k, n, f->k, f->points);
-    rc = ww_search_add_front(f->s, first, f->in_front, n, report, err);
+    rc = ww_search_add_front(f->s, trial, f->in_front, n, report, err);
     ww_jw_key(w, "start");
     ww_jw_object(w);
-    write_scores(f, first, w);
+    write_scores(f, trial[0], w);
     ww_jw_close(w);
     ww_jw_key(w, "front");
     ww_jw_array(w);
     for (uint32_t i = 0; !rc && i < n; i++) {
         if (f->in_front[i]) {
             ww_jw_object(w);
-            write_scores(f, first + 1 + i, w);
-            rc = ww_search_point_json(f->s, x + (size_t)(1 + i) * f->d, w, err);
+            const double *x = f->x + (size_t)f->member[i] * f->d;
+            write_scores(f, trial[1 + i], w);
+            rc = ww_search_point_json(f->s, x, w, err);
             ww_jw_close(w);
         }
     }
@@ -282,27 +298,40 @@ enum ww_err ww_front_end(struct ww_front *f, struct ww_jw *w,
                          struct ww_search_report *report, struct ww_error *err)
 {
     uint32_t first = 0;
+    uint32_t tried = 1;
     enum ww_err rc = ww_front_best_first(f, err);
     const uint32_t n = f->n_members < f->shown ? f->n_members : f->shown;
-    double *x = rc ? NULL : ww_calloc(n + 1, f->d * sizeof(double));
-    if (!x) {
-        return rc ? rc : WW_FAIL_MEMORY(err, "a front");
+    double *x = ww_calloc(n + 1, f->d * sizeof(double));
+    uint32_t *trial = ww_calloc(n + 1, sizeof(*trial));
+    if (!rc && (!x || !trial)) {
+        rc = WW_FAIL_MEMORY(err, "a front");
     }
-    ww_space_start(&f->s->space, x);
+    if (rc) {
+        goto out;
+    }
+    memcpy(x, f->x, f->d * sizeof(double));
     for (uint32_t i = 0; i < n; i++) {
-        memcpy(x + (size_t)(1 + i) * f->d, f->x + (size_t)f->member[i] * f->d,
-               f->d * sizeof(double));
+        if (f->member[i] > 0) { /* the start is there */
+            trial[1 + i] = tried;
+            memcpy(x + (size_t)tried++ * f->d, f->x + (size_t)f->member[i] * f->d,
+                   f->d * sizeof(double));
+        }
     }
-    rc = ww_search_try(f->s, x, n + 1, WW_PART_FINAL,
+    rc = ww_search_try(f->s, x, tried, WW_PART_FINAL,
                        ww_search_items(f->s, WW_PART_FINAL, 0), &first, err);
+    for (uint32_t i = 0; i <= n; i++) {
+        trial[i] += first;
+    }
     if (!rc) {
-        rc = write_front(f, first, n, x, w, report, err);
+        rc = write_front(f, trial, n, w, report, err);
     }
     report->chosen = rc ? NULL : ww_strdup("front");
     if (!rc && !report->chosen) {
         rc = WW_FAIL_MEMORY(err, "a result");
     }
+out:
     ww_free(x);
+    ww_free(trial);
     return rc;
 }
 

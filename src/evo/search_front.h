@@ -49,12 +49,16 @@ enum ww_err ww_front_best_first(struct ww_front *f, struct ww_error *err) WW_MUS
 /** A point of the box, in steps; a function of the seed and the child's number. */
 void ww_front_random(const struct ww_front *f, uint32_t child, const double *low,
                      const double *high, double *u);
+/** Is x one of the first n points? */
+bool ww_front_has(const struct ww_front *f, uint32_t n, const double *x);
 /** Score the n points that lie behind the others. */
 enum ww_err ww_front_try(struct ww_front *f, uint32_t n,
                          struct ww_error *err) WW_MUST_USE;
+/** n new points, none of them there already, scored. */
 enum ww_err ww_front_generation(struct ww_front *f, uint32_t n,
                                 struct ww_error *err) WW_MUST_USE;
-/** Try the front on other items and report what is seen there. */
+/** Try the front and the start, which is the first point, on other items, each once, and
+ *  report what is seen there. */
 enum ww_err ww_front_end(struct ww_front *f, struct ww_jw *w,
                          struct ww_search_report *report,
                          struct ww_error *err) WW_MUST_USE;

@@ -60,8 +60,7 @@ enum ww_err ww_search_check_start(const struct ww_search *s, uint32_t trial,
                                   struct ww_error *err) WW_MUST_USE;
 
 /** What a report shows: a point of the curve behind trials first .. first + n - 1, the
- *  chosen numbers, and the front of trials first + 1 .. first + n with the start at
- * first.
+ *  chosen numbers, and the front of n points, with the start's trial before theirs.
  */
 enum ww_err ww_search_add_point(const struct ww_search *s, uint32_t first, uint32_t n,
                                 struct ww_search_report *report,
@@ -69,7 +68,7 @@ enum ww_err ww_search_add_point(const struct ww_search *s, uint32_t first, uint3
 enum ww_err ww_search_add_numbers(const struct ww_search *s, const double *chosen,
                                   struct ww_search_report *report,
                                   struct ww_error *err) WW_MUST_USE;
-enum ww_err ww_search_add_front(const struct ww_search *s, uint32_t first,
+enum ww_err ww_search_add_front(const struct ww_search *s, const uint32_t *trial,
                                 const bool *in_front, uint32_t n,
                                 struct ww_search_report *report,
                                 struct ww_error *err) WW_MUST_USE;

@@ -106,27 +106,20 @@ static enum ww_err find_front(struct map *m, struct ww_search_report *report,
     rc = rc ? rc : fit(m, err);
     if (!rc) {
         ww_space_start(&f->s->space, f->x);
+        uint32_t n = 1;
         for (uint32_t i = 0; i < seeds; i++) {
-            memcpy(f->x + (size_t)(1 + i) * f->d,
-                   tried->x + (size_t)tried->member[i] * f->d, f->d * sizeof(double));
+            if (tried->member[i] > 0) { /* the start is there */
+                memcpy(f->x + (size_t)n++ * f->d,
+                       tried->x + (size_t)tried->member[i] * f->d, f->d * sizeof(double));
+            }
         }
-        rc = ww_front_try(f, 1 + seeds, err);
+        rc = ww_front_try(f, n, err);
     }
     for (uint32_t g = 0; g < FREE_GENERATIONS && !rc; g++) {
         rc = ww_front_generation(f, WW_FRONT_POPULATION, err);
         report->generations++;
     }
     return rc ? rc : ww_front_best_first(f, err);
-}
-
-static bool was_tried(const struct ww_front *f, uint32_t n, const double *x)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (memcmp(f->x + (size_t)i * f->d, x, f->d * sizeof(*x)) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* n points that the quadratics promise most of, so that they are best known there. */
@@ -138,7 +131,7 @@ static enum ww_err try_promises(struct map *m, uint32_t n,
     uint32_t made = 0;
     for (uint32_t i = 0; i < m->free.n_members && made < n && !rc; i++) {
         const double *x = m->free.x + (size_t)m->free.member[i] * f->d;
-        if (!was_tried(f, f->n, x)) {
+        if (!ww_front_has(f, f->n + made, x)) {
             memcpy(f->x + (size_t)(f->n + made++) * f->d, x, f->d * sizeof(*x));
         }
     }

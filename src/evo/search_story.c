@@ -62,7 +62,7 @@ enum ww_err ww_search_add_numbers(const struct ww_search *s, const double *chose
     return WW_OK;
 }
 
-enum ww_err ww_search_add_front(const struct ww_search *s, uint32_t first,
+enum ww_err ww_search_add_front(const struct ww_search *s, const uint32_t *trial,
                                 const bool *in_front, uint32_t n,
                                 struct ww_search_report *report, struct ww_error *err)
 {
@@ -81,7 +81,7 @@ enum ww_err ww_search_add_front(const struct ww_search *s, uint32_t first,
             continue;
         }
         for (uint32_t o = 0; o < k; o++) {
-            const double value = ww_search_objective(s, first + i, o);
+            const double value = ww_search_objective(s, trial[i], o);
             report->points[(size_t)rows * k + o] =
                 s->space.objective_minimise[o] ? -value : value;
         }

@@ -8,6 +8,7 @@
 
 #include "evo/search_int.h"
 #include "evo/surrogate.h"
+#include "util/fail.h"
 #include "ww_random.h"
 
 #define SIX                                                                              \
@@ -305,6 +306,50 @@ static void a_surrogate_finds_the_front_with_few_trials(void **state)
     resumes(space, "two", 30);
 }
 
+/* Trials of a journal that are of what another one was of. */
+static uint32_t paid_twice(const char *path)
+{
+    static const char key[] = "\"what\":\"";
+    const size_t hex = 64;
+    struct ww_buf text = contents(path);
+    uint32_t twice = 0;
+    for (const char *a = strstr(ww_buf_cstr(&text), key); a; a = strstr(a + 1, key)) {
+        for (const char *b = strstr(a + 1, key); b; b = strstr(b + 1, key)) {
+            twice += strncmp(a, b, sizeof(key) - 1 + hex) == 0;
+        }
+    }
+    ww_buf_release(&text);
+    return twice;
+}
+
+/* The corners of a box that is smaller than a step are found again and again, and the
+ * start is the best of one objective. */
+static void a_front_pays_for_nothing_twice(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"", "method: surrogate\n"};
+    for (size_t i = 0; i < WW_LEN(methods); i++) {
+        char space[512];
+        (void)snprintf(space, sizeof(space),
+                       "recipe: 'x: ${x}'\nleaders: 4\n%s"
+                       "variables: {x: {low: 0, high: 1, start: 0, step: 5, values: 2}}\n"
+                       "objectives: {loss: minimise, gain: maximise}\n",
+                       methods[i]);
+        struct place p = make(space);
+        struct ww_search_report r;
+        OK(search(&p, "two", 60, 2, NULL, NULL, &r, &err));
+        assert_true(r.trials > 40 && r.front > 4);
+        assert_int_equal(paid_twice(p.journal), 0);
+        uint32_t starts = 0; /* it is of the front, once */
+        for (uint32_t row = 1; row <= r.front; row++) {
+            starts += r.points[(size_t)2 * row] == 0;
+        }
+        assert_int_equal(starts, 1);
+        ww_search_report_release(&r);
+        done(&p);
+    }
+}
+
 static void a_surrogate_says_how_much_it_told(void **state)
 {
     (void)state;
@@ -345,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_penalty_shrinks),
         cmocka_unit_test(crossover_joins_what_parents_can_do),
         cmocka_unit_test(a_surrogate_finds_the_front_with_few_trials),
+        cmocka_unit_test(a_front_pays_for_nothing_twice),
         cmocka_unit_test(a_surrogate_says_how_much_it_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
