@@ -150,6 +150,29 @@ END
     refused 2 "SEED" score -- pool.yml search -1
 }
 
+@test "a candidate is scored within limits, and what was paid for counts for the next try" {
+    mock base --skill rev --seed 1 --shape llama --adapters 2
+    rows 1 40 | grep '"R:' >tasks.jsonl
+    { echo "members:" && member base "adapters: [0, 0], price_call: 0.5"; } >pool.yml
+    score() { "$WW" evo score --tasks tasks.jsonl --cache answers --connections 16 -q "$@" pool.yml search 1; }
+    made() { wc -c <base.calls; }
+    refused 1 "the limit of 0 calls would be exceeded by the first call: raise it" score --max-calls 0
+    [ "$(made)" = 0 ]
+    refused 1 "the limit of 7 calls" score --max-calls 7
+    [ ! -s stdout ]
+    [ "$(made)" = 7 ]
+    refused 1 "the limit of 3.2 cost" score --max-cost 3.2
+    [ "$(made)" = 13 ]
+    refused 1 "the limit of 100 tokens" score --max-tokens 100
+    refused 1 "the limit of 0 seconds" score --max-time 0
+    score >limited
+    "$WW" evo score --tasks tasks.jsonl --cache at-once -q pool.yml search 1 >at-once.json
+    cmp limited at-once.json
+    for limit in --max-calls --max-tokens --max-cost --max-time; do
+        for value in -1 nan; do refused 2 "are 0 or more" score $limit=$value; done
+    done
+}
+
 @test "an end token that lists have no name for is scored in its place" {
     mock plain --skill rev --seed 1
     mock hides --skill rev --seed 1 --hides-end

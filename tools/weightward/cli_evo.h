@@ -11,11 +11,24 @@
 /** --level NAME; NULL: tokens. false for another name. */
 bool evo_level(const char *name, enum ww_evo_level *out);
 
-/** Where no limit was given. */
-#define EVO_UNLIMITED (-1e300)
-/** Limits as they are asked for: n of them, 0 or more, or not given (then -1). False for
- *  another number: a limit that is none must not pass as one. */
-bool evo_limits(double *const *limits, size_t n);
+/** What asking may take, for every word that asks. */
+struct evo_limits {
+    double calls;
+    double tokens;
+    double cost;
+    double seconds;
+};
+#define EVO_NO_LIMIT (-1e300)
+#define EVO_NO_LIMITS                                                                    \
+    {                                                                                    \
+        EVO_NO_LIMIT, EVO_NO_LIMIT, EVO_NO_LIMIT, EVO_NO_LIMIT                           \
+    }
+/** Their options, to be included in a word's table. */
+const struct poptOption *evo_limits_table(struct evo_limits *limits);
+/** As collecting takes them. Usage where one is below 0 or no number: a limit that is
+ *  none must not pass as one. */
+int evo_take_limits(const struct evo_limits *limits, const char *verb,
+                    struct ww_collect_options *out);
 
 int evo_search(int argc, const char **argv);
 int evo_collect(int argc, const char **argv);

@@ -17,15 +17,41 @@ static const struct cli_word words[] = {
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 
-bool evo_limits(double *const *limits, size_t n)
+const struct poptOption *evo_limits_table(struct evo_limits *limits)
 {
-    bool good = true;
-    for (size_t i = 0; i < n; i++) {
-        const bool given = !(*limits[i] == EVO_UNLIMITED);
-        *limits[i] = given ? *limits[i] : -1;
-        good = good && (!given || *limits[i] >= 0); /* and no NaN */
+    static struct poptOption table[5];
+    const struct poptOption filled[] = {
+        {"max-calls", 0, POPT_ARG_DOUBLE, &limits->calls, 0,
+         "never more calls, tries included", "N"},
+        {"max-tokens", 0, POPT_ARG_DOUBLE, &limits->tokens, 0, "never more tokens", "N"},
+        {"max-cost", 0, POPT_ARG_DOUBLE, &limits->cost, 0,
+         "never more money, by the pool's prices", "X"},
+        {"max-time", 0, POPT_ARG_DOUBLE, &limits->seconds, 0, "stop asking after so long",
+         "SECONDS"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+int evo_take_limits(const struct evo_limits *limits, const char *verb,
+                    struct ww_collect_options *out)
+{
+    const struct {
+        double given;
+        double *taken;
+    } each[] = {{limits->calls, &out->max_calls},
+                {limits->tokens, &out->max_tokens},
+                {limits->cost, &out->max_cost},
+                {limits->seconds, &out->max_seconds}};
+    for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
+        const bool none = each[i].given == EVO_NO_LIMIT;
+        if (!none && !(each[i].given >= 0)) {
+            return cli_usage(verb, "limits (--max-...) are 0 or more");
+        }
+        *each[i].taken = none ? -1 : each[i].given;
     }
-    return good;
+    return 0;
 }
 
 bool evo_level(const char *name, enum ww_evo_level *out)

@@ -14,10 +14,7 @@ struct collect {
     int top;
     int connections;
     int tries;
-    double calls;
-    double tokens;
-    double cost;
-    double seconds;
+    struct evo_limits limits;
 };
 
 static int tell(const struct ww_collect_report *r)
@@ -62,15 +59,7 @@ static int run_collect(const void *given, const char *verb, const char *const *a
         .top = (unsigned)opt->top,
         .connections = (unsigned)opt->connections,
         .tries = (unsigned)opt->tries,
-        .max_calls = opt->calls,
-        .max_tokens = opt->tokens,
-        .max_cost = opt->cost,
-        .max_seconds = opt->seconds,
     };
-    double *const limits[] = {&o.max_calls, &o.max_tokens, &o.max_cost, &o.max_seconds};
-    if (!evo_limits(limits, sizeof(limits) / sizeof(limits[0]))) {
-        return cli_usage(verb, "limits (--max-...) are 0 or more");
-    }
     if (!opt->cache) {
         return cli_usage(verb, "--cache DIR says where answers are kept");
     }
@@ -80,7 +69,8 @@ static int run_collect(const void *given, const char *verb, const char *const *a
     if (!evo_level(opt->level, &o.level)) {
         return cli_usage(verb, "--level is tokens, options or bytes");
     }
-    int status = cli_run_options(&opt->common, &o.run);
+    int status = evo_take_limits(&opt->limits, verb, &o);
+    status = status ? status : cli_run_options(&opt->common, &o.run);
     if (status) {
         return status;
     }
@@ -103,10 +93,7 @@ static int run_collect(const void *given, const char *verb, const char *const *a
 
 int evo_collect(int argc, const char **argv)
 {
-    struct collect opt = {.calls = EVO_UNLIMITED,
-                          .tokens = EVO_UNLIMITED,
-                          .cost = EVO_UNLIMITED,
-                          .seconds = EVO_UNLIMITED};
+    struct collect opt = {.limits = EVO_NO_LIMITS};
     const struct poptOption table[] = {
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
          "DIR"},
@@ -116,13 +103,8 @@ int evo_collect(int argc, const char **argv)
          "compare members by tokens (as is), options or bytes", "NAME"},
         {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
         {"tries", 0, POPT_ARG_INT, &opt.tries, 0, "of a call (6)", "N"},
-        {"max-calls", 0, POPT_ARG_DOUBLE, &opt.calls, 0,
-         "never more calls, tries included", "N"},
-        {"max-tokens", 0, POPT_ARG_DOUBLE, &opt.tokens, 0, "never more tokens", "N"},
-        {"max-cost", 0, POPT_ARG_DOUBLE, &opt.cost, 0,
-         "never more money, by the pool's prices", "X"},
-        {"max-time", 0, POPT_ARG_DOUBLE, &opt.seconds, 0, "stop after so long",
-         "SECONDS"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)evo_limits_table(&opt.limits), 0, "Limits:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

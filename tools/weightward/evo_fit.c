@@ -25,10 +25,7 @@ struct fit {
     int vocabulary;
     int connections;
     long long seed;
-    double calls;
-    double tokens;
-    double cost;
-    double seconds;
+    struct evo_limits limits;
 };
 
 static void tell(const struct ww_fusion_report *r, const char *output)
@@ -102,11 +99,7 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
                     .tasks = args[1],
                     .cache = opt->cache,
                     .top = (unsigned)opt->top,
-                    .connections = (unsigned)opt->connections,
-                    .max_calls = opt->calls,
-                    .max_tokens = opt->tokens,
-                    .max_cost = opt->cost,
-                    .max_seconds = opt->seconds},
+                    .connections = (unsigned)opt->connections},
         .ask = strcmp(verb, "evo run") == 0,
         .confirm = opt->confirm,
         .per_byte = opt->per_byte != 0,
@@ -116,11 +109,6 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
         .seed = (uint64_t)opt->seed,
         .output = opt->output,
     };
-    double *const limits[] = {&o.collect.max_calls, &o.collect.max_tokens,
-                              &o.collect.max_cost, &o.collect.max_seconds};
-    if (!evo_limits(limits, sizeof(limits) / sizeof(limits[0]))) {
-        return cli_usage(verb, "limits (--max-...) are 0 or more");
-    }
     if (!opt->cache) {
         return cli_usage(verb, "--cache DIR says where answers are kept");
     }
@@ -134,7 +122,8 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
     if (!evo_level(opt->level, &o.collect.level)) {
         return cli_usage(verb, "--level is tokens, options or bytes");
     }
-    int status = cli_run_options(&opt->common, &o.collect.run);
+    int status = evo_take_limits(&opt->limits, verb, &o.collect);
+    status = status ? status : cli_run_options(&opt->common, &o.collect.run);
     status = status ? status : cli_report_free(CLI_EVO, &opt->common, opt->page);
     if (status) {
         return status;
@@ -158,12 +147,7 @@ static int run_fit(const void *given, const char *verb, const char *const *args)
 
 int evo_fit(int argc, const char **argv)
 {
-    struct fit opt = {.passphrase.fd = -1,
-                      .seed = 1,
-                      .calls = EVO_UNLIMITED,
-                      .tokens = EVO_UNLIMITED,
-                      .cost = EVO_UNLIMITED,
-                      .seconds = EVO_UNLIMITED};
+    struct fit opt = {.passphrase.fd = -1, .seed = 1, .limits = EVO_NO_LIMITS};
     const struct poptOption table[] = {
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
          "DIR"},
@@ -188,13 +172,8 @@ int evo_fit(int argc, const char **argv)
         {"vocabulary", 0, POPT_ARG_INT, &opt.vocabulary, 0,
          "tokens that the members know (told by servers, else 32768)", "N"},
         {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
-        {"max-calls", 0, POPT_ARG_DOUBLE, &opt.calls, 0,
-         "never more calls, tries included", "N"},
-        {"max-tokens", 0, POPT_ARG_DOUBLE, &opt.tokens, 0, "never more tokens", "N"},
-        {"max-cost", 0, POPT_ARG_DOUBLE, &opt.cost, 0,
-         "never more money, by the pool's prices", "X"},
-        {"max-time", 0, POPT_ARG_DOUBLE, &opt.seconds, 0, "stop asking after so long",
-         "SECONDS"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)evo_limits_table(&opt.limits), 0, "Limits:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define STOPPED 1
+
 struct score {
     struct cli_common common;
     char *tasks;
@@ -14,6 +16,7 @@ struct score {
     int sample;
     int top;
     int connections;
+    struct evo_limits limits;
 };
 
 static int run_score(const void *given, const char *verb, const char *const *args)
@@ -30,10 +33,6 @@ static int run_score(const void *given, const char *verb, const char *const *arg
         .connections = (unsigned)opt->connections,
         .part = args[1],
         .sample = (size_t)opt->sample,
-        .max_calls = -1,
-        .max_tokens = -1,
-        .max_cost = -1,
-        .max_seconds = -1,
     };
     errno = 0;
     o.draw = strtoull(args[2], &end, 10);
@@ -45,7 +44,8 @@ static int run_score(const void *given, const char *verb, const char *const *arg
         return cli_usage(verb,
                          "SEED, --sample, --top and --connections are numbers from 0");
     }
-    int status = cli_run_options(&opt->common, &o.run);
+    int status = evo_take_limits(&opt->limits, verb, &o);
+    status = status ? status : cli_run_options(&opt->common, &o.run);
     if (status) {
         return status;
     }
@@ -53,7 +53,8 @@ static int run_score(const void *given, const char *verb, const char *const *arg
     enum ww_err rc = ww_pool_score(&o, &scores, &err);
     cli_progress_done();
     if (rc) {
-        return cli_fail(CLI_EVO, &opt->common, &err);
+        status = cli_fail(CLI_EVO, &opt->common, &err);
+        return rc == WW_E_LIMIT ? STOPPED : status;
     }
     printf("{\"scores\": [");
     for (size_t i = 0; i < scores.n; i++) {
@@ -68,7 +69,7 @@ static int run_score(const void *given, const char *verb, const char *const *arg
 
 int evo_score(int argc, const char **argv)
 {
-    struct score opt = {0};
+    struct score opt = {.limits = EVO_NO_LIMITS};
     const struct poptOption table[] = {
         {"tasks", 0, POPT_ARG_STRING, &opt.tasks, 0, "items", "TASKS"},
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0, "folder that keeps every answer",
@@ -77,6 +78,8 @@ int evo_score(int argc, const char **argv)
         {"top", 0, POPT_ARG_INT, &opt.top, 0, "likeliest tokens at each position (20)",
          "K"},
         {"connections", 0, POPT_ARG_INT, &opt.connections, 0, "at once (4)", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)evo_limits_table(&opt.limits), 0, "Limits:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
