@@ -149,9 +149,13 @@ void ww_c_locale_leave(struct ww_c_locale *l)
     freelocale(l->c);
 }
 
-/* digits is a checked number of at most WW_JSON_NUMBER_CHARS. */
-static bool fits_double(const uint8_t *digits, size_t len)
+/* digits is a checked number of at most WW_JSON_NUMBER_CHARS; with an exponent of two
+ * digits it is below 1e163, whatever they are. */
+static bool fits_double(const uint8_t *digits, size_t len, size_t exponent_digits)
 {
+    if (exponent_digits < 3) {
+        return true;
+    }
     char copy[WW_JSON_NUMBER_CHARS + 1];
     struct ww_c_locale l;
     memcpy(copy, digits, len);
@@ -188,6 +192,7 @@ const char *ww_json_lex_number(const uint8_t *text, size_t len, size_t *pos)
         return "number with a leading zero";
     }
     bool is_integer = true;
+    size_t exponent_digits = 0;
     if (end < len && text[end] == '.') {
         is_integer = false;
         at = end + 1;
@@ -202,7 +207,8 @@ const char *ww_json_lex_number(const uint8_t *text, size_t len, size_t *pos)
         at = end + 1;
         at += at < len && (text[at] == '+' || text[at] == '-');
         end = skip_digits(text, len, at);
-        if (end == at) {
+        exponent_digits = end - at;
+        if (exponent_digits == 0) {
             *pos = at;
             return "number without digits in its exponent";
         }
@@ -215,7 +221,7 @@ const char *ww_json_lex_number(const uint8_t *text, size_t len, size_t *pos)
         if (wrong) {
             return wrong;
         }
-    } else if (!fits_double(text + start, end - start)) {
+    } else if (!fits_double(text + start, end - start, exponent_digits)) {
         return "number beyond the range of a double";
     }
     *pos = end;

@@ -201,11 +201,20 @@ void ww_jw_i64(struct ww_jw *w, int64_t v)
     ww_jw_raw(w, text);
 }
 
+/* Digits to begin with. What 15 of them do not tell, fewer do not either, as they are no
+ * nearer; but below a power of two numbers lie closer than above it, so near is not all. */
+static int least_digits(char *text, size_t text_bytes, double v)
+{
+    int exponent = 0;
+    snprintf(text, text_bytes, "%.15g", v);
+    return fabs(frexp(v, &exponent)) == 0.5 || strtod(text, NULL) == v ? 1 : 16;
+}
+
 /* Seventeen significant digits always read back. A large value without exponent would
  * look like an integer out of range, so it gets a fraction. */
 static void shortest_double(char *text, size_t text_bytes, double v)
 {
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = least_digits(text, text_bytes, v); digits <= 17; digits++) {
         snprintf(text, text_bytes, "%.*g", digits, v);
         if (strtod(text, NULL) == v) {
             break;

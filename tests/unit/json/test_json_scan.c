@@ -113,6 +113,7 @@ static void invalid_text_is_refused_with_its_place(void **state)
         {"99999999999999999999999", "integer beyond 2^53-1"},
         {"1e309", "beyond the range of a double"},
         {"-1.5e400", "beyond the range of a double"},
+        {"1e0309", "beyond the range of a double"},
         {"0.12345678901234567890123456789012345678901234567890123456789012",
          "more than 63 characters"},
         {"{\"a\":1,\n \"\xc3\xa9\":2, \"b\":1, \"a\":3}",

@@ -3,11 +3,13 @@
 
 #include <float.h>
 #include <locale.h>
+#include <math.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 #include "json/json.h"
 #include "util/fail.h"
+#include "ww_random.h"
 
 static void write_sample(struct ww_jw *w)
 {
@@ -108,6 +110,47 @@ static void doubles_are_shortest_and_exact(void **state)
         assert_string_equal(ww_buf_cstr(&buf), rows[i].text);
         OK(ww_json_check(buf.data, buf.len, &ww_json_limits_small, &err));
         ww_buf_release(&buf);
+    }
+}
+
+static void assert_shortest(double v)
+{
+    struct ww_error err;
+    struct ww_buf buf;
+    struct ww_jw w;
+    char want[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(want, sizeof(want), "%.*g", digits, v);
+        if (strtod(want, NULL) == v) {
+            break;
+        }
+    }
+    ww_buf_init(&buf, 100);
+    ww_jw_init(&w, &buf, 0);
+    ww_jw_double(&w, v);
+    OK(ww_jw_end(&w, &err));
+    assert_memory_equal(ww_buf_cstr(&buf), want, strlen(want));
+    ww_buf_release(&buf);
+}
+
+/* Powers of two have a nearer neighbour below than above. */
+static void no_shorter_number_reads_back(void **state)
+{
+    (void)state;
+    uint64_t seed = 3;
+    for (int e = -1074; e <= 1023; e += 3) {
+        assert_shortest(ldexp(1, e));
+        assert_shortest(nextafter(ldexp(1, e), 0));
+    }
+    for (int i = 0; i < 2000; i++) {
+        const uint64_t bits = fx_random(&seed);
+        double v = 0;
+        memcpy(&v, &bits, sizeof(v));
+        if (isfinite(v)) {
+            assert_shortest(v);
+            assert_shortest((double)(bits % 1000000) / 1000);
+            assert_shortest(-(double)(bits >> 11) * 0x1p-50);
+        }
     }
 }
 
@@ -314,6 +357,7 @@ int main(void)
         cmocka_unit_test(indented_form_is_exact),
         cmocka_unit_test(doubles_are_shortest_and_exact),
         cmocka_unit_test(doubles_read_back),
+        cmocka_unit_test(no_shorter_number_reads_back),
         cmocka_unit_test(locale_does_not_matter),
         cmocka_unit_test(errors_stick_to_the_end),
         cmocka_unit_test(what_no_reader_takes_is_not_written),
