@@ -59,6 +59,7 @@ struct ww_plan_roots {
 enum ww_err ww_plan_roots_fold(const struct ww_plan_roots *from, uint32_t n,
                                uint8_t tree[WW_SHA256_BYTES],
                                struct ww_error *err) WW_MUST_USE;
+
 struct ww_known_model; /* merge/source_digests.h */
 
 /** What a plan owns: ww_merge_plan.impl. */

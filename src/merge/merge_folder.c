@@ -284,7 +284,10 @@ static enum ww_err tell_watch(const struct merge_run *run, struct ww_error *err)
         return WW_FAIL_MEMORY(err, "the sources of a merge");
     }
     for (uint32_t i = 0; impl->roots && i < plan->n_models && !rc; i++) {
-        if (impl->roots[i].order) {
+        const uint8_t *known = ww_source_digests_tree(plan, i);
+        if (known) {
+            memcpy(trees[i], known, WW_SHA256_BYTES);
+        } else if (impl->roots[i].order) {
             rc = ww_plan_roots_fold(&impl->roots[i], plan->models[i]->n_tensors, trees[i],
                                     err);
         }

@@ -120,3 +120,14 @@ YML
     jq -e '.files_cached == 3' second.json
     cmp <(record without) <(record second)
 }
+
+@test "a source comes back from the package of a merge whose sources were known" {
+    make_keys
+    recipe "$AMBER"
+    merge first --cache digests
+    merge second --cache digests --reversible sources.pkg
+    jq -e '.files_cached == 2' second.json
+    "$WW" rmm unmerge sources.pkg expert-rev back --merged second/out \
+        --source "$AMBER/../expert-caesar" -q
+    cmp "$AMBER/model.safetensors" back/model.safetensors
+}
