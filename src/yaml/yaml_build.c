@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From events to nodes. A stack of open collections takes the place of recursion, so
- * depth costs no stack of ours, and every node is on one list, so that freeing needs none
- * either.
+ * From libyaml's events to nodes. A stack of open collections takes the place of
+ * recursion, so depth costs no stack of ours.
  */
 #include <string.h>
 #include <yaml.h>
@@ -10,271 +9,29 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
-#include "yaml/yaml_node.h"
+#include "yaml/yaml_build.h"
 
 const struct ww_yaml_limits ww_yaml_limits_recipe = {1u << 20, 32, 65536};
 
-#define DEEPEST 64
-#define MOST_MEMBERS 8192 /* of one map: looking for a duplicate is linear */
-#define MOST_ANCHORS 256  /* of one document: so is looking for one */
 #define CORE_TAG "tag:yaml.org,2002:"
-#define MERGE_KEY "<<"
-
-struct ww_yaml {
-    struct ww_ynode *newest; /* all nodes */
-    struct ww_ynode **roots;
-    size_t n_roots;
-};
-
-struct builder {
-    struct ww_yaml *yaml;
-    const char *name;
-    const struct ww_yaml_limits *limits;
-    size_t n_nodes;
-    struct ww_ynode *open[DEEPEST]; /* collections being filled */
-    unsigned depth;
-    char *key; /* of the member whose value comes next */
-    size_t key_line;
-    const struct ww_ynode *anchors[MOST_ANCHORS];
-    size_t n_anchors;
-    struct ww_ynode *root;
-};
-
-static uint32_t hash_of(const char *s)
-{
-    uint32_t h = 2166136261u;
-    for (; *s; s++) {
-        h = (h ^ (uint8_t)*s) * 16777619u;
-    }
-    return h;
-}
-
-static enum ww_err new_node(struct builder *b, size_t line, struct ww_ynode **out,
-                            struct ww_error *err)
-{
-    struct ww_ynode *node = NULL;
-
-    if (++b->n_nodes > b->limits->max_nodes) {
-        return WW_FAIL(err, WW_E_LIMIT,
-                       "%s line %zu: more than %zu values, aliases counted as what they "
-                       "stand for",
-                       b->name, line, b->limits->max_nodes);
-    }
-    node = ww_calloc(1, sizeof(*node));
-    if (!node) {
-        return WW_FAIL_MEMORY(err, "%s", b->name);
-    }
-    node->line = line;
-    node->made_before = b->yaml->newest;
-    b->yaml->newest = node;
-    *out = node;
-    return WW_OK;
-}
-
-static const struct ww_ynode *find_hashed(const struct ww_ynode *map, uint32_t names,
-                                          const char *key)
-{
-    for (const struct ww_ynode *m = map->child; m; m = m->next) {
-        if (m->names == names && strcmp(m->key, key) == 0) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
-static void append(struct ww_ynode *parent, struct ww_ynode *node)
-{
-    if (parent->last) {
-        parent->last->next = node;
-    } else {
-        parent->child = node;
-    }
-    parent->last = node;
-    parent->size++;
-}
-
-/* Put a finished or just opened node where it belongs. */
-static enum ww_err place(struct builder *b, struct ww_ynode *node, struct ww_error *err)
-{
-    struct ww_ynode *parent = b->depth > 0 ? b->open[b->depth - 1] : NULL;
-
-    if (!parent) {
-        b->root = node;
-        return WW_OK;
-    }
-    if (parent->type == WW_Y_MAP) {
-        const struct ww_ynode *twin = NULL;
-        node->key = b->key;
-        b->key = NULL;
-        node->names = hash_of(node->key);
-        if (parent->size >= MOST_MEMBERS) {
-            return WW_FAIL(err, WW_E_LIMIT, "%s line %zu: more than %d keys in one map",
-                           b->name, b->key_line, MOST_MEMBERS);
-        }
-        twin = find_hashed(parent, node->names, node->key);
-        if (twin) {
-            return WW_FAIL(err, WW_E_YAML,
-                           "%s line %zu: key '%s' is there already, in line %zu", b->name,
-                           b->key_line, node->key, twin->line);
-        }
-    }
-    append(parent, node);
-    return WW_OK;
-}
-
-/* Copy what an alias stands for, node by node: each copy counts. Depth is bounded by the
- * depth of the original, which is bounded. */
-static enum ww_err copy_node(struct builder *b, const struct ww_ynode *from,
-                             unsigned depth, struct ww_ynode **out, struct ww_error *err)
-{
-    struct ww_ynode *node = NULL;
-    enum ww_err rc = WW_OK;
-
-    if (depth > b->limits->max_depth) {
-        return WW_FAIL(err, WW_E_LIMIT, "%s line %zu: nested deeper than %u", b->name,
-                       from->line, b->limits->max_depth);
-    }
-    rc = new_node(b, from->line, &node, err);
-    if (rc) {
-        return rc;
-    }
-    node->type = from->type;
-    node->names = from->names;
-    node->number = from->number;
-    node->integer = from->integer;
-    node->truth = from->truth;
-    node->text = from->text ? ww_strdup(from->text) : NULL;
-    if (from->text && !node->text) {
-        return WW_FAIL_MEMORY(err, "%s", b->name);
-    }
-    for (const struct ww_ynode *c = from->child; c && !rc; c = c->next) {
-        struct ww_ynode *child = NULL;
-        rc = copy_node(b, c, depth + 1, &child, err);
-        if (!rc && c->key) {
-            child->names = c->names;
-            child->key = ww_strdup(c->key);
-            rc = child->key ? WW_OK : WW_FAIL_MEMORY(err, "%s", b->name);
-        }
-        if (!rc) {
-            append(node, child);
-        }
-    }
-    *out = node;
-    return rc;
-}
-
-static enum ww_err merge_map(struct builder *b, struct ww_ynode *into,
-                             const struct ww_ynode *from, struct ww_error *err)
-{
-    enum ww_err rc = WW_OK;
-
-    if (from->type != WW_Y_MAP) {
-        return WW_FAIL(err, WW_E_YAML, "%s line %zu: '<<' takes a map or a list of maps",
-                       b->name, from->line);
-    }
-    for (const struct ww_ynode *m = from->child; m && !rc; m = m->next) {
-        struct ww_ynode *copy = NULL;
-        if (find_hashed(into, m->names, m->key)) {
-            continue;
-        }
-        rc = copy_node(b, m, b->depth, &copy, err);
-        if (!rc) {
-            copy->key = ww_strdup(m->key);
-            rc = copy->key ? WW_OK : WW_FAIL_MEMORY(err, "%s", b->name);
-        }
-        if (!rc) {
-            append(into, copy);
-        }
-    }
-    return rc;
-}
-
-/* "<<: *defaults": members of another map, where the map has none of its own. */
-static enum ww_err resolve_merge(struct builder *b, struct ww_ynode *map,
-                                 struct ww_error *err)
-{
-    struct ww_ynode *before = NULL;
-    struct ww_ynode *merge = map->child;
-    enum ww_err rc = WW_OK;
-
-    while (merge && strcmp(merge->key, MERGE_KEY) != 0) {
-        before = merge;
-        merge = merge->next;
-    }
-    if (!merge) {
-        return WW_OK;
-    }
-    if (before) {
-        before->next = merge->next;
-    } else {
-        map->child = merge->next;
-    }
-    map->last = map->last == merge ? before : map->last;
-    map->size--;
-    if (merge->type != WW_Y_LIST) {
-        return merge_map(b, map, merge, err);
-    }
-    for (const struct ww_ynode *m = merge->child; m && !rc; m = m->next) {
-        rc = merge_map(b, map, m, err);
-    }
-    return rc;
-}
-
-static const struct ww_ynode *find_anchor(const struct builder *b, const char *name)
-{
-    for (size_t i = b->n_anchors; i > 0; i--) {
-        if (strcmp(b->anchors[i - 1]->anchor, name) == 0) {
-            return b->anchors[i - 1];
-        }
-    }
-    return NULL;
-}
-
-static bool is_open(const struct builder *b, const struct ww_ynode *node)
-{
-    for (unsigned i = 0; i < b->depth; i++) {
-        if (b->open[i] == node) {
-            return true;
-        }
-    }
-    return false;
-}
 
 static size_t line_of(const yaml_event_t *event)
 {
     return event->start_mark.line + 1;
 }
 
-static bool wants_key(const struct builder *b)
+static bool wants_key(const struct ww_ybuild *b)
 {
     return b->depth > 0 && b->open[b->depth - 1]->type == WW_Y_MAP && !b->key;
 }
 
-static enum ww_err no_scalar_key(const struct builder *b, const yaml_event_t *event,
+static enum ww_err no_scalar_key(const struct ww_ybuild *b, const yaml_event_t *event,
                                  struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_YAML,
                    "%s line %zu: a key is a scalar, not a collection or an "
                    "alias",
                    b->name, line_of(event));
-}
-
-static enum ww_err set_anchor(struct builder *b, struct ww_ynode *node,
-                              const yaml_char_t *anchor, struct ww_error *err)
-{
-    if (!anchor) {
-        return WW_OK;
-    }
-    if (b->n_anchors == MOST_ANCHORS) {
-        return WW_FAIL(err, WW_E_LIMIT, "%s line %zu: more than %d anchors", b->name,
-                       node->line, MOST_ANCHORS);
-    }
-    node->anchor = ww_strdup((const char *)anchor);
-    if (!node->anchor) {
-        return WW_FAIL_MEMORY(err, "%s", b->name);
-    }
-    b->anchors[b->n_anchors++] = node;
-    return WW_OK;
 }
 
 /* Which of the core types a tag asks for; false for any other tag. */
@@ -299,7 +56,7 @@ static bool read_tag(const char *tag, enum ww_ytype *type)
     return false;
 }
 
-static enum ww_err wrong_tag(const struct builder *b, size_t line, const char *tag,
+static enum ww_err wrong_tag(const struct ww_ybuild *b, size_t line, const char *tag,
                              struct ww_error *err)
 {
     return WW_FAIL(err, WW_E_YAML,
@@ -307,7 +64,7 @@ static enum ww_err wrong_tag(const struct builder *b, size_t line, const char *t
                    line, tag);
 }
 
-static enum ww_err type_scalar(const struct builder *b, struct ww_ynode *node,
+static enum ww_err type_scalar(const struct ww_ybuild *b, struct ww_ynode *node,
                                const char *tag, bool quoted, struct ww_error *err)
 {
     enum ww_ytype wanted = WW_Y_STRING;
@@ -329,7 +86,7 @@ static enum ww_err type_scalar(const struct builder *b, struct ww_ynode *node,
     return tag && node->type != wanted ? wrong_tag(b, node->line, tag, err) : WW_OK;
 }
 
-static enum ww_err on_scalar(struct builder *b, const yaml_event_t *event,
+static enum ww_err on_scalar(struct ww_ybuild *b, const yaml_event_t *event,
                              struct ww_error *err)
 {
     const char *text = (const char *)event->data.scalar.value;
@@ -349,7 +106,7 @@ static enum ww_err on_scalar(struct builder *b, const yaml_event_t *event,
         b->key_line = line_of(event);
         return b->key ? WW_OK : WW_FAIL_MEMORY(err, "%s", b->name);
     }
-    rc = new_node(b, line_of(event), &node, err);
+    rc = ww_ybuild_node(b, line_of(event), &node, err);
     if (rc) {
         return rc;
     }
@@ -359,12 +116,12 @@ static enum ww_err on_scalar(struct builder *b, const yaml_event_t *event,
     }
     rc = type_scalar(b, node, (const char *)event->data.scalar.tag, quoted, err);
     if (!rc) {
-        rc = set_anchor(b, node, event->data.scalar.anchor, err);
+        rc = ww_ybuild_anchor(b, node, event->data.scalar.anchor, err);
     }
-    return rc ? rc : place(b, node, err);
+    return rc ? rc : ww_ybuild_place(b, node, err);
 }
 
-static enum ww_err on_start(struct builder *b, const yaml_event_t *event,
+static enum ww_err on_start(struct ww_ybuild *b, const yaml_event_t *event,
                             struct ww_error *err)
 {
     const bool is_map = event->type == YAML_MAPPING_START_EVENT;
@@ -382,18 +139,18 @@ static enum ww_err on_start(struct builder *b, const yaml_event_t *event,
     if (tag && (!read_tag(tag, &type) || type != (is_map ? WW_Y_MAP : WW_Y_LIST))) {
         return wrong_tag(b, line_of(event), tag, err);
     }
-    if (b->depth >= b->limits->max_depth || b->depth >= DEEPEST) {
+    if (b->depth >= b->limits->max_depth || b->depth >= WW_YAML_DEEPEST) {
         return WW_FAIL(err, WW_E_LIMIT, "%s line %zu: nested deeper than %u", b->name,
                        line_of(event), b->limits->max_depth);
     }
-    rc = new_node(b, line_of(event), &node, err);
+    rc = ww_ybuild_node(b, line_of(event), &node, err);
     if (rc) {
         return rc;
     }
     node->type = is_map ? WW_Y_MAP : WW_Y_LIST;
-    rc = set_anchor(b, node, anchor, err);
+    rc = ww_ybuild_anchor(b, node, anchor, err);
     if (!rc) {
-        rc = place(b, node, err);
+        rc = ww_ybuild_place(b, node, err);
     }
     if (!rc) {
         b->open[b->depth++] = node;
@@ -401,33 +158,33 @@ static enum ww_err on_start(struct builder *b, const yaml_event_t *event,
     return rc;
 }
 
-static enum ww_err on_alias(struct builder *b, const yaml_event_t *event,
+static enum ww_err on_alias(struct ww_ybuild *b, const yaml_event_t *event,
                             struct ww_error *err)
 {
     const char *name = (const char *)event->data.alias.anchor;
-    const struct ww_ynode *from = find_anchor(b, name);
+    const struct ww_ynode *from = ww_ybuild_find(b, name);
     struct ww_ynode *node = NULL;
     enum ww_err rc = WW_OK;
 
     if (wants_key(b)) {
         return no_scalar_key(b, event, err);
     }
-    if (!from || is_open(b, from)) {
+    if (!from || ww_ybuild_is_open(b, from)) {
         return WW_FAIL(err, WW_E_YAML, "%s line %zu: alias '*%s' %s", b->name,
                        line_of(event), name,
                        from ? "stands inside what it names" : "names nothing before it");
     }
-    rc = copy_node(b, from, b->depth, &node, err);
-    return rc ? rc : place(b, node, err);
+    rc = ww_ybuild_copy(b, from, b->depth, &node, err);
+    return rc ? rc : ww_ybuild_place(b, node, err);
 }
 
-static enum ww_err on_end(struct builder *b, struct ww_error *err)
+static enum ww_err on_end(struct ww_ybuild *b, struct ww_error *err)
 {
     struct ww_ynode *node = b->open[--b->depth];
-    return node->type == WW_Y_MAP ? resolve_merge(b, node, err) : WW_OK;
+    return node->type == WW_Y_MAP ? ww_ybuild_merge(b, node, err) : WW_OK;
 }
 
-static enum ww_err on_document_end(struct builder *b, struct ww_error *err)
+static enum ww_err on_document_end(struct ww_ybuild *b, struct ww_error *err)
 {
     struct ww_yaml *yaml = b->yaml;
     struct ww_ynode **roots = NULL;
@@ -447,7 +204,7 @@ static enum ww_err on_document_end(struct builder *b, struct ww_error *err)
 }
 
 /* Not every event matters: stream and document starts only frame. */
-static enum ww_err on_event(struct builder *b, const yaml_event_t *event,
+static enum ww_err on_event(struct ww_ybuild *b, const yaml_event_t *event,
                             struct ww_error *err)
 {
     if (event->type == YAML_SCALAR_EVENT) {
@@ -466,7 +223,7 @@ static enum ww_err on_event(struct builder *b, const yaml_event_t *event,
     return event->type == YAML_DOCUMENT_END_EVENT ? on_document_end(b, err) : WW_OK;
 }
 
-static enum ww_err parser_error(const struct builder *b, const yaml_parser_t *parser,
+static enum ww_err parser_error(const struct ww_ybuild *b, const yaml_parser_t *parser,
                                 struct ww_error *err)
 {
     const char *problem = parser->problem ? parser->problem : "no YAML";
@@ -481,7 +238,7 @@ static enum ww_err parser_error(const struct builder *b, const yaml_parser_t *pa
                    tab ? "; a tab cannot, YAML is indented with spaces" : "");
 }
 
-static enum ww_err read_events(struct builder *b, yaml_parser_t *parser,
+static enum ww_err read_events(struct ww_ybuild *b, yaml_parser_t *parser,
                                struct ww_error *err)
 {
     bool more = true;
@@ -499,7 +256,7 @@ static enum ww_err read_events(struct builder *b, yaml_parser_t *parser,
     return rc;
 }
 
-static enum ww_err check_bytes(const struct builder *b, const uint8_t *text, size_t len,
+static enum ww_err check_bytes(const struct ww_ybuild *b, const uint8_t *text, size_t len,
                                struct ww_error *err)
 {
     if (len > b->limits->max_bytes) {
@@ -520,7 +277,7 @@ enum ww_err ww_yaml_parse(const uint8_t *text, size_t len, const char *name,
                           struct ww_error *err)
 {
     static const uint8_t bom[] = {0xef, 0xbb, 0xbf};
-    struct builder b = {.name = name, .limits = limits};
+    struct ww_ybuild b = {.name = name, .limits = limits};
     yaml_parser_t parser;
     enum ww_err rc = check_bytes(&b, text, len, err);
 
