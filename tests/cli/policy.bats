@@ -48,6 +48,7 @@ EOF
     refused 2 "known are" "$WW" policy exlpain a
     refused 2 "--key" "$WW" policy sign x.json
     refused 2 "--root" "$WW" policy check x.json
+    refused 2 "does nothing with --root" "$WW" policy explain x.json --root root.json
     refused 4 "nowhere" "$WW" policy explain nowhere.json
 }
 

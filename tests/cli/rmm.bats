@@ -122,6 +122,10 @@ PY
     refused 2 "two members" "$WW" rmm pack x.pkg a="$FAMILY/expert-rev" a="$FAMILY/base" --exact
     refused 2 "the commands are" "$WW" rmm merge x.pkg
     refused 2 "the form is" "$WW" rmm unpack p.pkg
+    refused 2 "does nothing with --key" "$WW" rmm unpack p.pkg rev out --key me.pub
+    refused 2 "does nothing with --at-least" "$WW" rmm unpack p.pkg rev out --at-least 2
+    refused 2 "does nothing with --signed-by" "$WW" rmm verify p.pkg --signed-by me.pub
+    nothing_written out
     nothing_written x.pkg
 }
 

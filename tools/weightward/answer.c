@@ -92,6 +92,13 @@ void cli_say(const struct cli_common *common, const char *fmt, ...)
     fputc('\n', stderr);
 }
 
+void cli_warn(const struct cli_common *common, char *const *warnings, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        cli_say(common, "warning: %s", warnings[i]);
+    }
+}
+
 const char *cli_s(uint64_t n)
 {
     return n == 1 ? "" : "s";

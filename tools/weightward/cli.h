@@ -40,6 +40,12 @@ typedef int (*cli_command_fn)(const void *opt, const char *verb, const char *con
 int cli_run(int argc, const char **argv, const struct poptOption *table,
             const char *synopsis, int min, int max, cli_command_fn run, const void *opt);
 
+/** For commands whose words share a table: refuse an option that was given, is none of those
+ *  that takes names and would be looked at by nobody. Tables that it includes are left out,
+ *  and an option at its default was not given. 0, or CLI_USAGE with the option told. */
+int cli_refuse_idle(const char *verb, const char *word, const struct poptOption *table,
+                    const char *takes);
+
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 
@@ -76,6 +82,9 @@ enum ww_err cli_write_new(const char *path, const char *text, struct ww_error *e
 /** One line to stderr unless --quiet. */
 void cli_say(const struct cli_common *common, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/** The same of each warning of a report. */
+void cli_warn(const struct cli_common *common, char *const *warnings, size_t n);
 
 /** The number of items in a popt ARGV list. */
 size_t cli_count(char *const *list);

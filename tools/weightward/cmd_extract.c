@@ -18,9 +18,7 @@ struct extract {
 
 static void tell(const struct extract *opt, const struct ww_extract_report *r, const char *out)
 {
-    for (size_t i = 0; i < r->n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", r->warnings[i]);
-    }
+    cli_warn(&opt->common, r->warnings, r->n_warnings);
     cli_say(&opt->common,
             "wrote '%s': %llu matrices of rank at most %llu, %llu weights whole, %llu left out, "
             "%llu unchanged",

@@ -71,9 +71,7 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
                  const char *out)
 {
     char a[32];
-    for (size_t i = 0; i < report->n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report->warnings[i]);
-    }
+    cli_warn(&opt->common, report->warnings, report->n_warnings);
     if (opt->base) {
         cli_say(&opt->common, "carried %s '%s': %llu of %llu tensors moved%s",
                 opt->unlocking ? "back into" : "over into", out,

@@ -76,9 +76,7 @@ static bool read_part(const char *text, uint32_t *part, uint32_t *n)
 
 static void tell_warnings(const struct merge *opt, const struct ww_merge_report *report)
 {
-    for (size_t i = 0; i < report->n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report->warnings[i]);
-    }
+    cli_warn(&opt->common, report->warnings, report->n_warnings);
 }
 
 static void tell(const struct merge *opt, const struct ww_merge_report *report,

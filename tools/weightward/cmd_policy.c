@@ -8,6 +8,7 @@
 #include <string.h>
 
 struct policy {
+    const struct poptOption *table; /* of the options below */
     struct cli_common common;
     char *key;
     struct cli_passphrase passphrase;
@@ -266,17 +267,22 @@ struct word {
     size_t min;
     int needs_key;
     int (*run)(const struct policy *opt, const char *const *args, size_t n);
+    const char *takes; /* options beside the common ones */
     const char *synopsis;
 };
 
+#define SIGNING "key passphrase-file passphrase-fd out"
+
 static const struct word words[] = {
-    {"explain", 1, 1, 0, explain, "explain POLICY"},
-    {"test", 65, 2, 0, test, "test TABLE POLICY..."},
-    {"sign", 1, 1, 1, sign, "sign DOCUMENT --key KEY"},
-    {"check", 65, 0, 0, check, "check FILE... --root ROOT"},
-    {"request", 65, 1, 1, request, "request ACTION MODEL... --key KEY --out FILE"},
-    {"refer", 65, 1, 0, refer, "refer MODEL POLICY..."},
-    {"approve", 1, 1, 1, approve, "approve REQUEST --key KEY --out FILE"},
+    {"explain", 1, 1, 0, explain, "", "explain POLICY"},
+    {"test", 65, 2, 0, test, "", "test TABLE POLICY..."},
+    {"sign", 1, 1, 1, sign, SIGNING, "sign DOCUMENT --key KEY"},
+    {"check", 65, 0, 0, check, "root state at", "check FILE... --root ROOT"},
+    {"request", 65, 1, 1, request,
+     SIGNING " recipe method output license locked purpose",
+     "request ACTION MODEL... --key KEY --out FILE"},
+    {"refer", 65, 1, 0, refer, "", "refer MODEL POLICY..."},
+    {"approve", 1, 1, 1, approve, SIGNING, "approve REQUEST --key KEY --out FILE"},
 };
 #define N_WORDS (sizeof words / sizeof words[0])
 
@@ -299,7 +305,8 @@ static int run_policy(const void *given, const char *verb, const char *const *ar
         if (w->needs_key && !opt->key) {
             return cli_usage(verb, "--key KEY is needed: the signing key");
         }
-        return w->run(opt, args + 1, n);
+        const int status = cli_refuse_idle(verb, w->name, opt->table, w->takes);
+        return status ? status : w->run(opt, args + 1, n);
     }
     fprintf(stderr, "weightward policy: unknown word '%.60s'; known are:", args[0]);
     for (size_t i = 0; i < N_WORDS; i++) {
@@ -337,6 +344,7 @@ int cmd_policy(int argc, const char **argv)
          "Common options:", NULL},
         POPT_TABLEEND,
     };
+    opt.table = table;
     return cli_run(argc, argv, table,
                    "explain POLICY | test TABLE POLICY... | sign DOCUMENT | check FILE... | "
                    "request ACTION MODEL... | approve REQUEST | refer MODEL POLICY...", 1,

@@ -5,32 +5,44 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SIGN " sign sign-passphrase-file sign-passphrase-fd"
+#define OPEN " open-with open-passphrase-file open-passphrase-fd"
+#define CODED                                                                            \
+    "base merged source exact error budget codec directions to chain versions after"
+
 static const struct word {
     const char *name;
     cli_rmm_fn run;
     int min;
     int max;
     const char *arguments;
-    bool asks; /* policies, when roots are given */
+    const char *takes; /* options beside the common ones and those of policies */
+    bool asks;         /* policies, when roots are given */
 } words[] = {
     {"pack", cli_rmm_pack, 2, 4097,
      "pack PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]",
-     true},
+     CODED SIGN OPEN, true},
     {"add", cli_rmm_add, 2, 4097,
      "add PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]",
-     true},
-    {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME", false},
-    {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY", false},
-    {"list", cli_rmm_list, 1, 1, "list PKG", false},
-    {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]", false},
+     CODED SIGN OPEN, true},
+    {"drop", cli_rmm_drop, 2, 2, "drop PKG NAME", SIGN OPEN, false},
+    {"share", cli_rmm_share, 1, 1, "share PKG --to NAME=PUB... --open-with KEY",
+     "to" OPEN, false},
+    {"list", cli_rmm_list, 1, 1, "list PKG", "", false},
+    {"inspect", cli_rmm_inspect, 1, 65, "inspect PKG [NAME...] [--base MODEL]",
+     "base signed-by report" OPEN, false},
     {"mix", cli_rmm_mix, 2, 2,
-     "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]", true},
+     "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]",
+     "base source weight recipe rank form signed-by" SIGN OPEN, true},
     {"rows", cli_rmm_rows, 2, 66, "rows PKG OUT [NAME...] --directions P|--budget BYTES",
-     false},
-    {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]", false},
-    {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]", true},
+     "directions budget signed-by" OPEN, false},
+    {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]",
+     "key at-least base merged source" OPEN, false},
+    {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]",
+     "base merged source form tensor signed-by" OPEN, true},
     {"unmerge", cli_rmm_unmerge, 3, 3,
-     "unmerge PKG NAME OUT --merged MODEL --source MODEL...", true},
+     "unmerge PKG NAME OUT --merged MODEL --source MODEL...",
+     "base merged source form tensor signed-by" OPEN, true},
 };
 
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
@@ -131,7 +143,9 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
                      "rmm %s asks no policies: leave --policy-root away", words[i].name);
             return cli_usage(verb, text);
         }
-        return words[i].run(opt, args + 1);
+        const int status =
+            cli_refuse_idle(verb, words[i].name, opt->table, words[i].takes);
+        return status ? status : words[i].run(opt, args + 1);
     }
     return cli_usage(verb,
                      "the commands are pack, add, drop, share, list, inspect, verify, "
@@ -207,6 +221,7 @@ int cmd_rmm(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
+    opt.table = table;
     return cli_run(
         argc, argv, table,
         "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 2,

@@ -56,9 +56,7 @@ static int answer(const char *verb, const struct cli_seal *opt,
 
 static void warn(const struct cli_seal *opt, const struct ww_seal_report *report)
 {
-    for (size_t i = 0; i < report->n_warnings; i++) {
-        cli_say(opt->common, "warning: %s", report->warnings[i]);
-    }
+    cli_warn(opt->common, report->warnings, report->n_warnings);
 }
 
 static void tell_sealed(const struct cli_seal *opt, const struct ww_seal_report *report,

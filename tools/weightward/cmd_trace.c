@@ -49,9 +49,7 @@ static int answer(const struct trace *opt, const char *verb,
 {
     struct ww_error err = {0};
     int status = 0;
-    for (size_t i = 0; i < report->n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report->warnings[i]);
-    }
+    cli_warn(&opt->common, report->warnings, report->n_warnings);
     tell(opt, report, suspect);
     if (opt->common.json) {
         char *json = NULL;

@@ -90,9 +90,7 @@ static int run_find(const void *given, const char *verb, const char *const *args
     cli_catch_signals();
     enum ww_err rc = ww_catalogue_find(args[0], args[1], &options, &report, &err);
     cli_progress_done();
-    for (size_t i = 0; i < report.n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report.warnings[i]);
-    }
+    cli_warn(&opt->common, report.warnings, report.n_warnings);
     if (rc) {
         status = cli_fail(CLI_LINEAGE, &opt->common, &err);
     } else if (opt->common.json) {

@@ -97,9 +97,7 @@ static int run_logits(const void *given, const char *verb, const char *const *ar
     cli_catch_signals();
     enum ww_err rc = ww_lineage_logits(args[0], &options, &report, &err);
     cli_progress_done();
-    for (size_t i = 0; i < report.n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report.warnings[i]);
-    }
+    cli_warn(&opt->common, report.warnings, report.n_warnings);
     if (rc) {
         status = cli_fail(CLI_LINEAGE, &opt->common, &err);
     } else if (opt->common.json) {

@@ -113,9 +113,7 @@ static int run_report(const void *given, const char *verb, const char *const *ar
         rc = ww_lineage_report(args[0], &options, &report, &err);
     }
     cli_progress_done();
-    for (size_t i = 0; i < report.decompose.n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report.decompose.warnings[i]);
-    }
+    cli_warn(&opt->common, report.decompose.warnings, report.decompose.n_warnings);
     if (!rc) {
         rc = write_folder(opt, key, &report, &err);
     }

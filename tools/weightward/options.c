@@ -120,6 +120,55 @@ int cli_run(int argc, const char **argv, const struct poptOption *table,
     return status;
 }
 
+/* Descriptors of passphrases are -1 when nobody gave one. */
+static bool is_given(const struct poptOption *option)
+{
+    switch (option->argInfo & POPT_ARG_MASK) {
+    case POPT_ARG_STRING:
+    case POPT_ARG_ARGV:
+        return *(void *const *)option->arg != NULL;
+    case POPT_ARG_NONE:
+        return *(const int *)option->arg != 0;
+    case POPT_ARG_INT:
+        return *(const int *)option->arg != 0 && *(const int *)option->arg != -1;
+    case POPT_ARG_LONGLONG:
+        return *(const long long *)option->arg != 0;
+    case POPT_ARG_DOUBLE:
+        return *(const double *)option->arg != 0;
+    default:
+        return false;
+    }
+}
+
+static bool is_word_of(const char *name, const char *words)
+{
+    const size_t len = strlen(name);
+    for (const char *at = words; *at;) {
+        const size_t n = strcspn(at, " ");
+        if (n == len && memcmp(at, name, n) == 0) {
+            return true;
+        }
+        at += n + (at[n] == ' ');
+    }
+    return false;
+}
+
+int cli_refuse_idle(const char *verb, const char *word, const struct poptOption *table,
+                    const char *takes)
+{
+    char text[200];
+    for (; table->longName || table->shortName || table->arg; table++) {
+        if (table->longName && is_given(table) && !is_word_of(table->longName, takes)) {
+            snprintf(text, sizeof text,
+                     "'%s %s' does nothing with --%s; leave it away, weightward-%s(1) says "
+                     "which words take it",
+                     verb, word, table->longName, verb);
+            return cli_usage(verb, text);
+        }
+    }
+    return 0;
+}
+
 int cli_usage(const char *verb, const char *what)
 {
     fprintf(stderr, "weightward %s: %s\n", verb, what);

@@ -178,9 +178,7 @@ static int answer(const struct cli_rmm *opt, const struct ww_merge_report *repor
 {
     struct ww_error err = {0};
     char *json = NULL;
-    for (size_t i = 0; i < report->n_warnings; i++) {
-        cli_say(&opt->common, "warning: %s", report->warnings[i]);
-    }
+    cli_warn(&opt->common, report->warnings, report->n_warnings);
     cli_say(&opt->common, "mixed into '%s' by %s: %llu tensors in %.1f s%s", out,
             report->method, (unsigned long long)report->tensors, report->run.seconds,
             opt->sign ? ", signed" : ", not signed (use --sign)");
