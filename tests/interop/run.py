@@ -49,7 +49,7 @@ def run_here(words, build, out):
     os._exit(int(status))
 
 
-def show(words, out, status, began):
+def show(words, out, status, began, cpu):
     out.seek(0)
     text = out.read().decode(errors="replace").rstrip("\n")
     name = " ".join(words)
@@ -57,7 +57,7 @@ def show(words, out, status, began):
         print(f"-- FAILED: {name}\n{text}", flush=True)
     else:
         last = "\n".join(text.splitlines()[-3:])
-        print(f"-- {name}, {time.monotonic() - began:.0f} s\n{last}", flush=True)
+        print(f"-- {name}, {time.monotonic() - began:.0f} s, {cpu:.0f} s of CPU\n{last}", flush=True)
     out.close()
 
 
@@ -75,10 +75,10 @@ def main(build, jobs):
             if not pid:
                 run_here(words, build, out)
             running[pid] = words, out, time.monotonic()
-        pid, status = os.wait()
+        pid, status, used = os.wait4(-1, 0)
         words, out, began = running.pop(pid)
         failed += status != 0
-        show(words, out, status, began)
+        show(words, out, status, began, used.ru_utime + used.ru_stime)
     print(f"{failed} failed" if failed else "all passed")
     return failed > 0
 
