@@ -145,12 +145,19 @@ static enum ww_err parse_config(struct ww_adapter *adapter, const uint8_t *text,
 
 static enum ww_err read_config(struct ww_adapter *adapter, struct ww_error *err)
 {
+    struct ww_error local = {0};
     struct ww_buf text;
     enum ww_err rc = WW_OK;
 
     ww_buf_init(&text, ww_json_limits_config.max_bytes);
-    rc = ww_file_read_at(adapter->dirfd, WW_ADAPTER_CONFIG, WW_LINKS_HUB, &text, err);
-    if (!rc) {
+    rc = ww_file_read_at(adapter->dirfd, WW_ADAPTER_CONFIG, WW_LINKS_HUB, &text, &local);
+    if (rc == WW_E_NOTFOUND) {
+        rc = WW_FAIL(err, rc,
+                     "folder '%s' is no LoRA adapter: it has no '" WW_ADAPTER_CONFIG "'",
+                     adapter->path);
+    } else if (rc) {
+        rc = WW_FAIL(err, rc, "%s", local.text);
+    } else {
         rc = parse_config(adapter, text.data, text.len, err);
     }
     ww_buf_release(&text);

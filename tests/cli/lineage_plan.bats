@@ -63,6 +63,7 @@ planned() {
     refused 1 "plan 'changed'" "$WW" lineage decompose suspect "${models[@]}" \
         --control "$family/expert-caesar" --seed 6 --plan changed --key me.pub
     refused 2 "needs --key" "$WW" lineage decompose suspect "${models[@]}" --plan plan
+    refused 2 "add --plan" "$WW" lineage decompose suspect "${models[@]}" --key me.pub
     refused 4 "nowhere" "$WW" lineage decompose suspect "${models[@]}" --plan nowhere \
         --key me.pub
 }

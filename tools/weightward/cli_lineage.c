@@ -55,6 +55,9 @@ const struct poptOption *cli_planned_table(struct cli_planned *planned)
 
 int cli_planned_check(const struct cli_planned *planned, const char *verb)
 {
+    if (planned->key && !planned->plan) {
+        return cli_usage(verb, "--key is of who signed a plan: add --plan FILE");
+    }
     return planned->plan && !planned->key
                ? cli_usage(verb, "--plan needs --key PUB, the key that signed it")
                : 0;

@@ -249,6 +249,20 @@ static void a_folder_is_an_adapter_when_it_has_no_model(void **state)
     ww_test_rmdir(folder);
 }
 
+static void a_folder_without_a_configuration_is_told_as_that(void **state)
+{
+    struct ww_adapter *adapter = NULL;
+    struct ww_error err = {0};
+    char *folder = ww_test_mkdir();
+    (void)state;
+
+    FAILS(ww_adapter_open(folder, &adapter, &err), WW_E_NOTFOUND);
+    assert_non_null(strstr(err.text, "is no LoRA adapter"));
+    assert_non_null(strstr(err.text, folder));
+    assert_null(adapter);
+    ww_test_rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_weight_of_the_base_is_found_by_name_once),
         cmocka_unit_test(modules_of_new_names_are_found_under_the_old),
         cmocka_unit_test(a_folder_is_an_adapter_when_it_has_no_model),
+        cmocka_unit_test(a_folder_without_a_configuration_is_told_as_that),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
