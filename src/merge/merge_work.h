@@ -145,6 +145,10 @@ struct ww_record_view {
     const struct ww_jnode *subjects; /* [{name, digest: {sha256}}] */
     const struct ww_jnode *sources;
 };
+/** From the statement's text, and of a folder; WW_E_BUNDLE, WW_E_VERSION. */
+enum ww_err ww_record_view_parse(const uint8_t *text, size_t len,
+                                 struct ww_record_view *out,
+                                 struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_record_read(int dirfd, struct ww_record_view *out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_record_release(struct ww_record_view *view);

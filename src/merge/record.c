@@ -131,11 +131,35 @@ static enum ww_err read_build(const struct ww_jnode *build, struct ww_record_vie
     return ww_jsize(out->sources) > 0 ? WW_OK : malformed(err, "it names no source");
 }
 
+enum ww_err ww_record_view_parse(const uint8_t *text, size_t len,
+                                 struct ww_record_view *out, struct ww_error *err)
+{
+    const struct ww_jnode *root = NULL;
+    const char *type = "";
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    rc = ww_json_parse(text, len, &ww_json_limits_bundle, &out->json, err);
+    if (!rc) {
+        root = ww_json_root(out->json);
+        out->subjects = ww_jget(root, "subject");
+        if (!ww_jstr(ww_jget(root, "predicateType"), &type) ||
+            strcmp(type, WW_PROVENANCE_PREDICATE) != 0 || ww_jsize(out->subjects) < 2) {
+            rc = malformed(err, "it is no statement of provenance");
+        }
+    }
+    if (!rc) {
+        rc = read_build(ww_jget(ww_jget(root, "predicate"), "buildDefinition"), out, err);
+    }
+    if (rc) {
+        ww_record_release(out);
+    }
+    return rc;
+}
+
 enum ww_err ww_record_read(int dirfd, struct ww_record_view *out, struct ww_error *err)
 {
     struct ww_error local = {0};
-    const struct ww_jnode *root = NULL;
-    const char *type = "";
     struct ww_buf payload;
     bool was_signed = false;
     enum ww_err rc = WW_OK;
@@ -153,24 +177,9 @@ enum ww_err ww_record_read(int dirfd, struct ww_record_view *out, struct ww_erro
         rc = WW_FAIL(err, rc, "%s", local.text);
     }
     if (!rc) {
-        rc = ww_json_parse(payload.data, payload.len, &ww_json_limits_bundle, &out->json,
-                           err);
-    }
-    if (!rc) {
-        root = ww_json_root(out->json);
-        out->subjects = ww_jget(root, "subject");
-        if (!ww_jstr(ww_jget(root, "predicateType"), &type) ||
-            strcmp(type, WW_PROVENANCE_PREDICATE) != 0 || ww_jsize(out->subjects) < 2) {
-            rc = malformed(err, "it is no statement of provenance");
-        }
-    }
-    if (!rc) {
-        rc = read_build(ww_jget(ww_jget(root, "predicate"), "buildDefinition"), out, err);
+        rc = ww_record_view_parse(payload.data, payload.len, out, err);
     }
     ww_buf_release(&payload);
-    if (rc) {
-        ww_record_release(out);
-    }
     return rc;
 }
 

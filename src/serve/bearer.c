@@ -54,6 +54,20 @@ static enum ww_err read_lines(const uint8_t *text, size_t len, struct ww_bearers
                          WW_BEARER_MIN, WW_BEARER_MAX);
 }
 
+enum ww_err ww_bearers_parse(const uint8_t *text, size_t len, struct ww_bearers *out,
+                             struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    out->digest = ww_calloc(WW_BEARER_KEYS, sizeof(*out->digest));
+    rc = out->digest ? read_lines(text, len, out, err) : WW_FAIL_MEMORY(err, "keys");
+    if (rc) {
+        ww_bearers_release(out);
+    }
+    return rc;
+}
+
 enum ww_err ww_bearers_read(const char *path, struct ww_bearers *out,
                             struct ww_error *err)
 {
@@ -63,21 +77,12 @@ enum ww_err ww_bearers_read(const char *path, struct ww_bearers *out,
     if (rc) {
         return rc;
     }
-    out->digest = ww_calloc(WW_BEARER_KEYS, sizeof(*out->digest));
-    if (!out->digest) {
-        rc = WW_FAIL_MEMORY(err, "keys");
-        goto out;
-    }
-    rc = read_lines(ww_secret_open(text), ww_secret_len(text), out, err);
+    rc = ww_bearers_parse(ww_secret_open(text), ww_secret_len(text), out, err);
     ww_secret_close(text);
     if (rc) {
         ww_error_context(err, "keys '%s'", path);
     }
-out:
     ww_secret_free(text);
-    if (rc) {
-        ww_bearers_release(out);
-    }
     return rc;
 }
 

@@ -21,8 +21,11 @@ struct ww_bearers {
     uint8_t (*digest)[32];
 };
 
-/** Empty lines are skipped. WW_E_KEY_ACCESS, WW_E_KEYFILE for a file without a key or a
- *  line that is none. */
+/** Empty lines are skipped. WW_E_KEYFILE for a text without a key or a line that is none;
+ *  nothing is kept then. */
+enum ww_err ww_bearers_parse(const uint8_t *text, size_t len, struct ww_bearers *out,
+                             struct ww_error *err) WW_MUST_USE;
+/** The same of a file; also WW_E_KEY_ACCESS. */
 enum ww_err ww_bearers_read(const char *path, struct ww_bearers *out,
                             struct ww_error *err) WW_MUST_USE;
 void ww_bearers_release(struct ww_bearers *bearers);

@@ -38,15 +38,14 @@ static enum ww_err read_policies(const struct ww_jnode *list, struct ww_source_f
     return rc;
 }
 
-static enum ww_err read_payload(const struct ww_buf *payload, struct ww_source_facts *out,
-                                struct ww_error *err)
+enum ww_err ww_decision_parse(const uint8_t *text, size_t len,
+                              struct ww_source_facts *out, struct ww_error *err)
 {
     const struct ww_jnode *root = NULL;
     const struct ww_jnode *decision = NULL;
     struct ww_json *json = NULL;
     const char *type = "";
-    enum ww_err rc =
-        ww_json_parse(payload->data, payload->len, &ww_json_limits_bundle, &json, err);
+    enum ww_err rc = ww_json_parse(text, len, &ww_json_limits_bundle, &json, err);
 
     root = rc ? NULL : ww_json_root(json);
     decision = ww_jget(ww_jget(root, "predicate"), "weightward_decision");
@@ -87,7 +86,7 @@ enum ww_err ww_decision_read(const struct ww_trust *trust,
     if (!rc && ww_chain_keys_find(keys, &bundle, &verifier, NULL) == WW_OK) {
         rc = ww_bundle_check(&bundle, verifier, NULL, err);
         if (!rc) {
-            rc = read_payload(&bundle.payload, out, err);
+            rc = ww_decision_parse(bundle.payload.data, bundle.payload.len, out, err);
         }
     }
     ww_bundle_release(&bundle);

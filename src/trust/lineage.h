@@ -8,6 +8,11 @@
 #include "evidence/chain.h"
 #include "trust/facts.h"
 
+/** The policies that the payload of such a record names. WW_E_BUNDLE. */
+enum ww_err ww_decision_parse(const uint8_t *text, size_t len,
+                              struct ww_source_facts *out,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** Policies under which a signed record of a decision was made, as needs of the facts. A
  *  record by a key that is not among these says nothing, nor does one that the root
  *  revokes as a statement. WW_E_SIGNATURE, WW_E_BUNDLE. */

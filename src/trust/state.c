@@ -22,13 +22,6 @@
 #define TYPE "weightward.policy-state/1"
 #define STATE_MAX_BYTES ((size_t)1 << 20)
 
-struct state {
-    struct ww_json *json;
-    uint64_t root;
-    const char *policy_keys; /* digest over the ids of the role 'policy' */
-    const struct ww_jnode *policies;
-};
-
 static enum ww_err lock_beside(const char *path, int *fd, struct ww_error *err)
 {
     char *name = ww_asprintf("%s.lock", path);
@@ -49,7 +42,7 @@ static enum ww_err lock_beside(const char *path, int *fd, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err check_members(const struct state *state, struct ww_error *err)
+static enum ww_err check_members(const struct ww_state *state, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -78,10 +71,45 @@ static enum ww_err check_mode(const char *path, struct ww_error *err)
     return WW_OK;
 }
 
-static enum ww_err read_state(const char *path, struct state *out, struct ww_error *err)
+enum ww_err ww_state_parse(const uint8_t *text, size_t len, struct ww_state *out,
+                           struct ww_error *err)
 {
     static const char *const members[] = {"type", "root", "policy_keys", "policies"};
     const struct ww_reading at = {.what = "state"};
+    const struct ww_jnode *root = NULL;
+    enum ww_err rc = WW_OK;
+
+    memset(out, 0, sizeof(*out));
+    rc = ww_read_document(text, len, TYPE, &out->json, err);
+    if (!rc) {
+        root = ww_json_root(out->json);
+        rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, "state", err);
+    }
+    if (!rc) {
+        rc = ww_read_number(&at, root, "root", &out->root, err);
+    }
+    if (!rc) {
+        rc = ww_read_name(&at, root, "policy_keys", false, &out->policy_keys, err);
+    }
+    if (!rc) {
+        out->policies = ww_jget(root, "policies");
+        rc = check_members(out, err);
+    }
+    if (rc) {
+        ww_state_release(out);
+    }
+    return rc;
+}
+
+void ww_state_release(struct ww_state *state)
+{
+    ww_json_free(state->json);
+    memset(state, 0, sizeof(*state));
+}
+
+static enum ww_err read_state(const char *path, struct ww_state *out,
+                              struct ww_error *err)
+{
     struct ww_error local = {0};
     struct ww_buf text;
     enum ww_err rc = check_mode(path, err);
@@ -96,21 +124,7 @@ static enum ww_err read_state(const char *path, struct state *out, struct ww_err
         rc = rc == WW_E_NOTFOUND ? WW_OK : WW_FAIL(err, rc, "%s", local.text);
         goto out;
     }
-    rc = ww_read_document(text.data, text.len, TYPE, &out->json, err);
-    if (!rc) {
-        const struct ww_jnode *root = ww_json_root(out->json);
-        rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, "state", err);
-        if (!rc) {
-            rc = ww_read_number(&at, root, "root", &out->root, err);
-        }
-        if (!rc) {
-            rc = ww_read_name(&at, root, "policy_keys", false, &out->policy_keys, err);
-        }
-        out->policies = ww_jget(root, "policies");
-    }
-    if (!rc) {
-        rc = check_members(out, err);
-    }
+    rc = ww_state_parse(text.data, text.len, out, err);
     if (rc) {
         ww_error_context(err, "'%s'", path);
     }
@@ -119,7 +133,7 @@ out:
     return rc;
 }
 
-static uint64_t seen(const struct state *state, const char *id)
+uint64_t ww_state_seen(const struct ww_state *state, const char *id)
 {
     const char *text = NULL;
     uint64_t version = 0;
@@ -158,7 +172,7 @@ static enum ww_err policy_keys_of(const struct ww_root *root, char out[WW_HINT_C
     return rc;
 }
 
-static enum ww_err compare(const struct state *state, const struct ww_root *root,
+static enum ww_err compare(const struct ww_state *state, const struct ww_root *root,
                            bool recovers, const char *path, struct ww_error *err)
 {
     if (root->version < state->root) {
@@ -169,12 +183,12 @@ static enum ww_err compare(const struct state *state, const struct ww_root *root
     }
     for (size_t i = 0; i < root->n_policies && !recovers; i++) {
         const struct ww_root_policy *p = &root->policies[i];
-        if (p->version < seen(state, p->id)) {
+        if (p->version < ww_state_seen(state, p->id)) {
             return WW_FAIL(err, WW_E_DENIED,
                            "policy '%s' of version %llu is older than version %llu seen "
                            "before ('%s')",
                            p->id, (unsigned long long)p->version,
-                           (unsigned long long)seen(state, p->id), path);
+                           (unsigned long long)ww_state_seen(state, p->id), path);
         }
     }
     return WW_OK;
@@ -190,9 +204,9 @@ static bool is_listed(const struct ww_root *root, const char *id)
     return false;
 }
 
-static enum ww_err write_state(const char *path, const struct state *old, bool recovers,
-                               const struct ww_root *root, const char *policy_keys,
-                               struct ww_error *err)
+static enum ww_err write_state(const char *path, const struct ww_state *old,
+                               bool recovers, const struct ww_root *root,
+                               const char *policy_keys, struct ww_error *err)
 {
     struct ww_buf text;
     struct ww_jw w;
@@ -213,7 +227,7 @@ static enum ww_err write_state(const char *path, const struct state *old, bool r
     for (const struct ww_jnode *p = recovers ? NULL : ww_jfirst(old->policies); p;
          p = ww_jnext(p)) {
         if (!is_listed(root, ww_jkey(p))) {
-            ww_jw_kdecimal(&w, ww_jkey(p), seen(old, ww_jkey(p)));
+            ww_jw_kdecimal(&w, ww_jkey(p), ww_state_seen(old, ww_jkey(p)));
         }
     }
     ww_jw_close(&w);
@@ -229,7 +243,7 @@ static enum ww_err write_state(const char *path, const struct state *old, bool r
 enum ww_err ww_state_advance(const char *path, const struct ww_root *root,
                              struct ww_error *err)
 {
-    struct state state = {0};
+    struct ww_state state = {0};
     char policy_keys[WW_HINT_CHARS + 1];
     bool recovers = false;
     int fd = -1;
@@ -254,7 +268,7 @@ enum ww_err ww_state_advance(const char *path, const struct ww_root *root,
     }
     rc = write_state(path, &state, recovers, root, policy_keys, err);
 out:
-    ww_json_free(state.json);
+    ww_state_release(&state);
     if (fd >= 0) {
         close(fd);
     }
