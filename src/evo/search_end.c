@@ -107,15 +107,8 @@ static void write_gain(const struct ww_search_report *report, uint32_t observati
     ww_jw_key(w, "gain");
     ww_jw_object(w);
     ww_jw_kdouble(w, "mean", report->gain);
-    ww_jw_key(w, "interval");
-    if (report->has_interval) {
-        ww_jw_array(w);
-        ww_jw_double(w, report->interval[0]);
-        ww_jw_double(w, report->interval[1]);
-        ww_jw_close(w);
-    } else {
-        ww_jw_null(w);
-    }
+    ww_jw_kinterval(w, "interval", report->has_interval, report->interval[0],
+                    report->interval[1]);
     ww_jw_ku64(w, "observations", observations);
     ww_jw_close(w);
     ww_jw_kdouble(w, "score", report->score);

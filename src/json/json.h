@@ -109,6 +109,11 @@ void ww_jw_ku64(struct ww_jw *w, const char *key, uint64_t v);
 /* as text of decimal digits: readers of JSON keep 53 bits of a number */
 void ww_jw_kdecimal(struct ww_jw *w, const char *key, uint64_t v);
 void ww_jw_kdouble(struct ww_jw *w, const char *key, double v);
+/* null where it is not known */
+void ww_jw_kmaybe(struct ww_jw *w, const char *key, bool known, double v);
+/* [low, high], or null where it is not known */
+void ww_jw_kinterval(struct ww_jw *w, const char *key, bool known, double low,
+                     double high);
 void ww_jw_kbool(struct ww_jw *w, const char *key, bool v);
 void ww_jw_khex(struct ww_jw *w, const char *key, const uint8_t *bytes, size_t len);
 enum ww_err ww_jw_end(struct ww_jw *w, struct ww_error *err) WW_MUST_USE;

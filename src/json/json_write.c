@@ -276,6 +276,30 @@ void ww_jw_kdouble(struct ww_jw *w, const char *key, double v)
     ww_jw_double(w, v);
 }
 
+void ww_jw_kmaybe(struct ww_jw *w, const char *key, bool known, double v)
+{
+    ww_jw_key(w, key);
+    if (known) {
+        ww_jw_double(w, v);
+    } else {
+        ww_jw_null(w);
+    }
+}
+
+void ww_jw_kinterval(struct ww_jw *w, const char *key, bool known, double low,
+                     double high)
+{
+    ww_jw_key(w, key);
+    if (known) {
+        ww_jw_array(w);
+        ww_jw_double(w, low);
+        ww_jw_double(w, high);
+        ww_jw_close(w);
+    } else {
+        ww_jw_null(w);
+    }
+}
+
 void ww_jw_kbool(struct ww_jw *w, const char *key, bool v)
 {
     ww_jw_key(w, key);

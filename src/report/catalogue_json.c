@@ -29,32 +29,13 @@ enum ww_err ww_report_index_json(const char *catalogue,
     return ww_object_end(&w, &buf, out, err);
 }
 
-/* Null where there is none. */
-static void write_share(struct ww_jw *w, const char *key, double share)
-{
-    ww_jw_key(w, key);
-    if (share < 0) {
-        ww_jw_null(w);
-    } else {
-        ww_jw_double(w, share);
-    }
-}
-
 static void write_match(struct ww_jw *w, const struct ww_find_match *m)
 {
     ww_jw_object(w);
     ww_jw_kstr(w, "name", m->name);
     ww_jw_kstr(w, "kind", m->kind);
-    write_share(w, "share", m->share);
-    ww_jw_key(w, "interval");
-    if (m->low < 0) {
-        ww_jw_null(w);
-    } else {
-        ww_jw_array(w);
-        ww_jw_double(w, m->low);
-        ww_jw_double(w, m->high);
-        ww_jw_close(w);
-    }
+    ww_jw_kmaybe(w, "share", m->share >= 0, m->share);
+    ww_jw_kinterval(w, "interval", m->low >= 0, m->low, m->high);
     ww_jw_kbool(w, "confirmed", m->confirmed);
     ww_jw_kdouble(w, "cosine", m->cosine);
     ww_jw_kstr(w, "evidence", m->evidence);
@@ -123,7 +104,7 @@ enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
     ww_jw_ku64(&w, "models", report->n_models);
     ww_jw_ku64(&w, "family", report->n_family);
     ww_jw_kdouble(&w, "threshold", report->threshold);
-    write_share(&w, "unexplained", report->unexplained);
+    ww_jw_kmaybe(&w, "unexplained", report->unexplained >= 0, report->unexplained);
     ww_jw_kbool(&w, "unexplained_by_files", report->by_files);
     ww_jw_kbool(&w, "fine_sketches", report->refined);
     ww_jw_kstr(&w, "status", "exploratory");

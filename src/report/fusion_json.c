@@ -12,11 +12,7 @@ static void write_rule(struct ww_jw *w, const struct ww_fusion_rule *r, bool con
     ww_jw_kdouble(w, "answers", r->whole);
     ww_jw_kdouble(w, "gain", r->gain);
     if (confirmed) {
-        ww_jw_key(w, "interval");
-        ww_jw_array(w);
-        ww_jw_double(w, r->low);
-        ww_jw_double(w, r->high);
-        ww_jw_close(w);
+        ww_jw_kinterval(w, "interval", true, r->low, r->high);
     }
     ww_jw_close(w);
 }

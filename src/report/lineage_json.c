@@ -8,25 +8,12 @@ static void write_source(struct ww_jw *w, const struct ww_lineage_source *s)
     ww_jw_object(w);
     ww_jw_kstr(w, "name", s->name);
     ww_jw_kdouble(w, "share", s->share);
-    ww_jw_key(w, "interval");
-    ww_jw_array(w);
-    ww_jw_double(w, s->low);
-    ww_jw_double(w, s->high);
-    ww_jw_close(w);
+    ww_jw_kinterval(w, "interval", true, s->low, s->high);
     if (s->heads_high > 0) {
         ww_jw_kdouble(w, "heads_share", s->heads);
-        ww_jw_key(w, "heads_interval");
-        ww_jw_array(w);
-        ww_jw_double(w, s->heads_low);
-        ww_jw_double(w, s->heads_high);
-        ww_jw_close(w);
+        ww_jw_kinterval(w, "heads_interval", true, s->heads_low, s->heads_high);
     }
-    ww_jw_key(w, "p_value");
-    if (s->p_value < 0) {
-        ww_jw_null(w);
-    } else {
-        ww_jw_double(w, s->p_value);
-    }
+    ww_jw_kmaybe(w, "p_value", s->p_value >= 0, s->p_value);
     ww_jw_kbool(w, "included", s->included);
     ww_jw_kdouble(w, "recipe", s->recipe);
     ww_jw_kdouble(w, "standard_error", s->error);

@@ -3,28 +3,17 @@
 #include "report/object.h"
 #include "weightward/report.h"
 
-/* Null where there is none. */
-static void write_number(struct ww_jw *w, const char *key, double value)
-{
-    ww_jw_key(w, key);
-    if (value < 0) {
-        ww_jw_null(w);
-    } else {
-        ww_jw_double(w, value);
-    }
-}
-
 static void write_head(struct ww_jw *w, const struct ww_logits_head *h, bool control)
 {
     ww_jw_object(w);
     ww_jw_kstr(w, "name", h->name);
     ww_jw_kbool(w, "control", control);
     ww_jw_ku64(w, "width", h->width);
-    write_number(w, "residual", h->residual);
-    write_number(w, "explained", h->residual < 0 ? -1 : h->explained);
-    write_number(w, "residual_of_unrelated", h->unrelated);
-    write_number(w, "p_labels", h->residual < 0 ? -1 : h->p_labels);
-    write_number(w, "p_controls", h->p_controls);
+    ww_jw_kmaybe(w, "residual", h->residual >= 0, h->residual);
+    ww_jw_kmaybe(w, "explained", !(h->residual < 0) && h->explained >= 0, h->explained);
+    ww_jw_kmaybe(w, "residual_of_unrelated", h->unrelated >= 0, h->unrelated);
+    ww_jw_kmaybe(w, "p_labels", !(h->residual < 0) && h->p_labels >= 0, h->p_labels);
+    ww_jw_kmaybe(w, "p_controls", h->p_controls >= 0, h->p_controls);
     ww_jw_kbool(w, "supported", h->supported);
     ww_jw_kstr(w, "note", h->note);
     ww_jw_close(w);
@@ -34,16 +23,8 @@ static void write_blend(struct ww_jw *w, const struct ww_logits_blend *b)
 {
     ww_jw_object(w);
     ww_jw_kstr(w, "name", b->name);
-    write_number(w, "share", b->share);
-    ww_jw_key(w, "interval");
-    if (b->share < 0) {
-        ww_jw_null(w);
-    } else {
-        ww_jw_array(w);
-        ww_jw_double(w, b->low);
-        ww_jw_double(w, b->high);
-        ww_jw_close(w);
-    }
+    ww_jw_kmaybe(w, "share", b->share >= 0, b->share);
+    ww_jw_kinterval(w, "interval", b->share >= 0, b->low, b->high);
     ww_jw_kdouble(w, "residual", b->residual);
     ww_jw_kdouble(w, "residual_at_base", b->at_base);
     ww_jw_kdouble(w, "residual_at_source", b->at_source);

@@ -36,11 +36,7 @@ void ww_object_replay(struct ww_jw *w, const struct ww_replay_report *report)
     ww_jw_kstr(w, "method", report->method);
     ww_jw_kstr(w, "arithmetic", report->arithmetic);
     ww_jw_kdouble(w, "match", report->match);
-    ww_jw_key(w, "interval");
-    ww_jw_array(w);
-    ww_jw_double(w, report->low);
-    ww_jw_double(w, report->high);
-    ww_jw_close(w);
+    ww_jw_kinterval(w, "interval", true, report->low, report->high);
     ww_jw_kdouble(w, "ceiling", report->ceiling);
     write_controls(w, report);
     write_kinds(w, report);

@@ -6,15 +6,8 @@ static void write_gain(struct ww_jw *w, const struct ww_search_report *report)
 {
     ww_jw_kbool(w, "gain_over_start", report->has_gain);
     ww_jw_kdouble(w, "gain", report->gain);
-    ww_jw_key(w, "interval");
-    if (report->has_interval) {
-        ww_jw_array(w);
-        ww_jw_double(w, report->interval[0]);
-        ww_jw_double(w, report->interval[1]);
-        ww_jw_close(w);
-    } else {
-        ww_jw_null(w);
-    }
+    ww_jw_kinterval(w, "interval", report->has_interval, report->interval[0],
+                    report->interval[1]);
     ww_jw_kdouble(w, "score", report->score);
     ww_jw_kdouble(w, "start_score", report->start_score);
     ww_jw_kstr(w, "recipe", report->recipe);

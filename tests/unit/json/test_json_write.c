@@ -22,6 +22,10 @@ static void write_sample(struct ww_jw *w)
     ww_jw_kdouble(w, "half", 0.5);
     ww_jw_khex(w, "hex", digest, 3);
     ww_jw_khex(w, "empty", digest, 0);
+    ww_jw_kmaybe(w, "known", true, 0.25);
+    ww_jw_kmaybe(w, "unknown", false, 0.25);
+    ww_jw_kinterval(w, "interval", true, -1, 0.5);
+    ww_jw_kinterval(w, "nowhere", false, -1, 0.5);
     ww_jw_key(w, "list");
     ww_jw_array(w);
     ww_jw_i64(w, -5);
@@ -50,7 +54,8 @@ static void compact_form_is_exact(void **state)
     assert_string_equal(ww_buf_cstr(&buf),
                         "{\"name\":\"a\\\"b\\\\c\\n\\u0001/\xc3\xa9\x7f\",\"none\":null,"
                         "\"n\":9007199254740991,\"yes\":true,\"half\":0.5,"
-                        "\"hex\":\"ab0100\",\"empty\":\"\","
+                        "\"hex\":\"ab0100\",\"empty\":\"\",\"known\":0.25,\"unknown\":null,"
+                        "\"interval\":[-1,0.5],\"nowhere\":null,"
                         "\"list\":[-5,false,null,\"cut\",[],{},{\"raw\":1}]}");
     OK(ww_json_check(buf.data, buf.len, &ww_json_limits_small, &err));
     ww_buf_release(&buf);
