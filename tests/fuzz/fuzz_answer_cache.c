@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Files of answers: whatever lies between two good records, both are found. A checksum
- * cannot be guessed, so the good ones are made here.
+ * Files of answers: whatever lies between two good records, both are found. More may be
+ * good, since a fuzzer sees what a checksum is compared with.
  */
 #include "fuzz.h"
 
@@ -31,6 +31,13 @@ static void put_record(int fd, uint8_t key)
     put(fd, check, sizeof(check));
 }
 
+static bool is_there(const struct ww_answer_cache *cache, uint8_t key)
+{
+    uint8_t bytes[WW_CACHE_KEY_BYTES];
+    memset(bytes, key, sizeof(bytes));
+    return ww_answer_cache_find(cache, bytes)->offset != 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t begin[WW_CACHE_HEAD] = {0};
@@ -44,8 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     cache.path = ww_strdup("answers");
     const off_t end = lseek(cache.fd, 0, SEEK_END);
     FUZZ_CHECK(ww_answer_cache_scan(&cache, (uint64_t)end, &err) == WW_OK);
-    FUZZ_CHECK(cache.n == 2 && cache.end == (uint64_t)end);
-    FUZZ_CHECK(cache.damaged == (size > 0));
+    FUZZ_CHECK(is_there(&cache, 1) && is_there(&cache, 2));
+    FUZZ_CHECK(cache.n >= 2 && cache.end == (uint64_t)end && cache.damaged <= size);
     ww_free(cache.slot);
     ww_free(cache.path);
     close(cache.fd);
