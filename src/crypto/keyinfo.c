@@ -156,7 +156,9 @@ static enum ww_err inspect_any(struct ww_secret *file, struct ww_key_info *info,
     } else if (holds(bytes, len, "-----BEGIN ")) {
         rc = inspect_signing(file, info, err);
     } else {
-        rc = WW_FAIL(err, WW_E_KEYFILE, "not a key file of a form we know");
+        rc = WW_FAIL(
+            err, WW_E_KEYFILE,
+            "not a key file, expected what 'weightward key' writes or a PEM file");
     }
     ww_secret_close(file);
     return rc;

@@ -177,7 +177,14 @@ static int run_key(const void *given, const char *verb, const char *const *args)
     if (opt->purpose && !find_purpose(opt->purpose, &purpose)) {
         return cli_usage(verb, "the purposes are any, lock and unlock");
     }
-    if (strcmp(args[0], "combine") == 0) {
+    const bool combines = strcmp(args[0], "combine") == 0;
+    if (opt->signed_by && !combines) {
+        return cli_usage(verb, "--signed-by goes with combine; nothing else checks shares");
+    }
+    if (opt->sign && strcmp(args[0], "split") != 0) {
+        return cli_usage(verb, "--sign goes with split, which makes shares");
+    }
+    if (combines) {
         return cli_key_combine(opt, args + 1);
     }
     if (args[2]) {
