@@ -94,9 +94,11 @@ static enum ww_err linear_block(const struct ww_merge_job *job,
         peer_linear(job, block);
         return WW_OK;
     }
-    ww_weighted_sum(block->x, state->w, job->n_sources, block->n, block->out);
     if (state->divisor != 1) {
-        ww_weighted_divide(block->out, state->divisor, block->n);
+        ww_weighted_mean(block->x, state->w, job->n_sources, state->divisor, block->n,
+                         block->out);
+    } else {
+        ww_weighted_sum(block->x, state->w, job->n_sources, block->n, block->out);
     }
     return WW_OK;
 }

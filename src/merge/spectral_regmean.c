@@ -192,8 +192,7 @@ static enum ww_err regmean_block(const struct ww_merge_job *job,
     for (uint32_t i = 0; i < job->n_sources; i++) {
         sum += r->w[i];
     }
-    ww_weighted_sum(b->x, r->w, job->n_sources, b->n, b->out);
-    ww_weighted_divide(b->out, sum, b->n);
+    ww_weighted_mean(b->x, r->w, job->n_sources, sum, b->n, b->out);
     return WW_OK;
 }
 

@@ -2,6 +2,7 @@
 /* One multiply and one add each, never fused: the same bits with and without AVX2. */
 #include "merge/weighted.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "util/clones.h"
@@ -22,10 +23,13 @@ WW_CLONES static void add(const double *restrict x, double w, size_t n,
     }
 }
 
-/* Of few sources nothing is stored in between. n_x is a constant where this is used. */
+/* Of few sources nothing is stored in between, and a division costs little while sums go
+ * on beside it. n_x and divided are constants where this is used. */
 #define FEW 4
-static inline __attribute__((always_inline)) void
-sum_of(double *const *x, const double *w, uint32_t n_x, size_t n, double *restrict out)
+static inline __attribute__((always_inline)) void sum_of(double *const *x,
+                                                         const double *w, uint32_t n_x,
+                                                         bool divided, double divisor,
+                                                         size_t n, double *restrict out)
 {
     const double *from[FEW];
     double by[FEW];
@@ -39,22 +43,24 @@ sum_of(double *const *x, const double *w, uint32_t n_x, size_t n, double *restri
         for (uint32_t s = 1; s < n_x; s++) {
             sum = sum + by[s] * from[s][i];
         }
-        out[i] = sum;
+        out[i] = divided ? sum / divisor : sum;
     }
 }
 
-WW_CLONES static void sum_2(double *const *x, const double *w, size_t n, double *out)
-{
-    sum_of(x, w, 2, n, out);
-}
-WW_CLONES static void sum_3(double *const *x, const double *w, size_t n, double *out)
-{
-    sum_of(x, w, 3, n, out);
-}
-WW_CLONES static void sum_4(double *const *x, const double *w, size_t n, double *out)
-{
-    sum_of(x, w, 4, n, out);
-}
+#define SUM_OF(count)                                                                    \
+    WW_CLONES static void sum_##count(double *const *x, const double *w, size_t n,       \
+                                      double *out)                                       \
+    {                                                                                    \
+        sum_of(x, w, count, false, 1, n, out);                                           \
+    }                                                                                    \
+    WW_CLONES static void mean_##count(double *const *x, const double *w,                \
+                                       double divisor, size_t n, double *out)            \
+    {                                                                                    \
+        sum_of(x, w, count, true, divisor, n, out);                                      \
+    }
+SUM_OF(2)
+SUM_OF(3)
+SUM_OF(4)
 
 void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
                      double *out)
@@ -72,6 +78,20 @@ void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
     }
 }
 
+void ww_weighted_mean(double *const *x, const double *w, uint32_t n_x, double divisor,
+                      size_t n, double *out)
+{
+    static void (*const forms[])(double *const *, const double *, double, size_t,
+                                 double *) = {mean_2, mean_3, mean_4};
+
+    if (n_x >= 2 && n_x <= FEW) {
+        forms[n_x - 2](x, w, divisor, n, out);
+        return;
+    }
+    ww_weighted_sum(x, w, n_x, n, out);
+    ww_weighted_divide(out, divisor, n);
+}
+
 WW_CLONES void ww_weighted_add(const double *restrict x, size_t n, double *restrict out)
 {
     for (size_t i = 0; i < n; i++) {
@@ -79,8 +99,8 @@ WW_CLONES void ww_weighted_add(const double *restrict x, size_t n, double *restr
     }
 }
 
-static inline __attribute__((always_inline)) void
-total_of(double *const *x, uint32_t n_x, size_t n, double *restrict out)
+static inline __attribute__((always_inline)) void total_of(double *const *x, uint32_t n_x,
+                                                           size_t n, double *restrict out)
 {
     const double *from[FEW];
 

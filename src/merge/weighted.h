@@ -15,6 +15,9 @@ struct ww_weighted {
 /** out[i] = ((w[0] x[0][i]) + w[1] x[1][i]) + ... */
 void ww_weighted_sum(double *const *x, const double *w, uint32_t n_x, size_t n,
                      double *out);
+/** The same, and each sum divided. */
+void ww_weighted_mean(double *const *x, const double *w, uint32_t n_x, double divisor,
+                      size_t n, double *out);
 /** out += x. */
 void ww_weighted_add(const double *x, size_t n, double *out);
 /** out[i] = ((0 + x[0][i]) + x[1][i]) + ... */

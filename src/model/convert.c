@@ -152,34 +152,34 @@ WW_CLONES static void narrow_any_bf16(const double *src, uint8_t *dst, size_t n)
     }
 }
 
-/* Bits of doubles: 2^-126, below which a bfloat16 has fewer digits, and 2^127. Between
- * them rounding is that of the double's own digits to seven. */
-#define LEAST_NORMAL INT64_C(0x3810000000000000)
-#define END_NORMAL INT64_C(0x47e0000000000000)
-#define DIGITS_LOST 45
-#define EXPONENTS_APART (896 << 7)
+/* The 24 digits of a float, the last one sticky as above: where the exponent is a normal
+ * one of floats the cast is exact, and what is left are halves of vectors. Adding the
+ * digits that are lost to themselves, all ones, carries a one if there is any. */
+#define DIGITS_LOST ((UINT64_C(1) << 29) - 1)
+#define LEAST_NORMAL 0x00800000U /* 2^-126: a smaller bfloat16 has fewer digits */
+#define END_NORMAL 0x7f000000U   /* 2^127: a larger one may round to infinity */
 
 /* False, and dst is worth nothing, when a value is neither between them nor 0. */
 WW_CLONES static bool narrow_normal_bf16(const double *src, uint8_t *dst, size_t n)
 {
-    const int64_t below_half = (INT64_C(1) << (DIGITS_LOST - 1)) - 1;
-    int64_t outside = 0;
+    uint32_t least = UINT32_MAX; /* of magnitudes less one: 0 comes last */
+    uint32_t most = 0;
 
     for (size_t i = 0; i < n; i++) {
-        int64_t bits;
-        memcpy(&bits, &src[i], sizeof(bits));
-        const int64_t body = bits & INT64_MAX;
-        const int64_t even = (int64_t)((uint64_t)body >> DIGITS_LOST) & 1;
-        const int64_t rounded =
-            (int64_t)((uint64_t)(body + below_half + even) >> DIGITS_LOST);
-        const int64_t small = rounded - EXPONENTS_APART;
-        const int64_t sign = (int64_t)((uint64_t)bits >> 48) & 0x8000;
-        const uint16_t h = (uint16_t)(sign | (body == 0 ? 0 : small));
-        outside |= (body < LEAST_NORMAL) & (body != 0);
-        outside |= body >= END_NORMAL;
+        uint64_t wide;
+        double odd;
+        memcpy(&wide, &src[i], sizeof(wide));
+        wide = (wide | ((wide & DIGITS_LOST) + DIGITS_LOST)) & ~DIGITS_LOST;
+        memcpy(&odd, &wide, sizeof(odd));
+        const uint32_t bits = bits_of_float((float)odd);
+        const uint32_t body = bits & 0x7fffffff;
+        const uint32_t less = body - 1;
+        const uint16_t h = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+        least = less < least ? less : least;
+        most = body > most ? body : most;
         memcpy(dst + sizeof(h) * i, &h, sizeof(h));
     }
-    return outside == 0;
+    return least >= LEAST_NORMAL - 1 && most < END_NORMAL;
 }
 
 #define NARROW_STEP ((size_t)256)

@@ -55,13 +55,17 @@ static void sums_of_few_have_the_bits_of_plain_loops(void **state)
     fill();
     for (uint32_t n = 1; n <= MOST; n++) {
         double got[N];
+        double means[N];
         ww_weighted_sum(x, weights, n, N, got);
+        ww_weighted_mean(x, weights, n, 1.7, N, means);
         for (size_t i = 0; i < N; i++) {
             double want = weights[0] * x[0][i];
             for (uint32_t s = 1; s < n; s++) {
                 want = want + weights[s] * x[s][i];
             }
             assert_memory_equal(&got[i], &want, sizeof(want));
+            want = want / 1.7;
+            assert_memory_equal(&means[i], &want, sizeof(want));
         }
     }
 }
