@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Threads take tiles in any order; what a tile gives does not depend on who took it, and
- * folds do not depend on their order (kernel.h), so neither does the result. A tensor that
- * fits the executor's buffers is lent by it. Others are read through the page cache, which
- * keeps them for the next pass and for the last walk, and never held by us.
+ * folds do not depend on their order (kernel.h), so neither does the result. A tensor
+ * that fits the executor's buffers is lent by it. Others are read through the page cache,
+ * which keeps them for the next pass and for the last walk, and never held by us.
  */
 #include "merge/pass.h"
 
@@ -121,8 +121,10 @@ enum ww_err ww_merge_passes(struct ww_merge_item *item, unsigned threads, uint64
     bool again = false;
     enum ww_err rc = ops->open(job, &again, err);
 
+    item->finite = false;
     for (unsigned pass = 0; again && !rc; pass++) {
         rc = ww_merge_pass(item, pass, threads, memory, err);
+        item->finite = item->finite || (!rc && item->lent && !job->spot_stride);
         if (!rc) {
             rc = ops->scanned(job, pass, &again, err);
         }

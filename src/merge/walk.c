@@ -512,7 +512,7 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
             in[i] = w->bytes[i];
             rc = read_input(item, i, first, n, w->bytes[i], err);
         }
-        if (!rc) {
+        if (!rc && !(given && item->finite)) {
             rc = check_finite(item, i, in[i], n, err);
         }
         if (rc) {

@@ -14,6 +14,7 @@ struct ww_merge_item {
     uint64_t n_chunk;      /* elements read at once */
     uint64_t axis_elements; /* of one index of axis 0: what row maps move */
     const uint8_t *const *lent; /* [n_in]: all of each input, in memory; NULL: passes read */
+    bool finite; /* a pass saw all that was lent, which is what the output is made of */
 };
 
 enum ww_err ww_merge_item_init(struct ww_merge_item *item,

@@ -116,6 +116,7 @@ static void *read_loop(void *argument)
         pthread_mutex_unlock(&e->lock);
         rc = ww_work_read(e, load, at, n, &err);
         pthread_mutex_lock(&e->lock);
+        e->slow = e->slow || atomic_load(&e->sources[load->input].slow);
         load->reading--;
         if (!rc && load->reading == 0 && load->read_at >= ww_load_room(load)) {
             ww_flow_load_read(e, load);

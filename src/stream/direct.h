@@ -19,6 +19,7 @@ struct ww_source {
     uint64_t size_bytes;
     struct stat before;
     const struct ww_reader *reader; /* instead of descriptors; NULL: none */
+    atomic_bool slow;               /* a read was of something else than the page cache */
 };
 
 /** WW_E_CHANGED when the file's size is not size_bytes. */

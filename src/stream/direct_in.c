@@ -49,6 +49,7 @@ enum ww_err ww_source_open(struct ww_source *source, const char *name, int fd,
 {
     source->name = name;
     source->reader = NULL;
+    atomic_store(&source->slow, false);
     source->fd = fd;
     source->size_bytes = size_bytes;
     atomic_store(&source->direct_fd, -1);
@@ -151,8 +152,10 @@ enum ww_err ww_source_read(struct ww_source *source, uint8_t *buf, uint64_t offs
     uint64_t done = 0;
     int direct = atomic_load(&source->direct_fd); /* -1 with a reader */
 
-    if (direct >= 0 && is_cached(source, offset, want)) {
+    if (!source->reader && is_cached(source, offset, want)) {
         direct = -1;
+    } else {
+        atomic_store(&source->slow, true);
     }
     /* A short direct read is the end of the file or leaves an offset that direct reads
      * do not take; the plain descriptor settles both. */

@@ -7,7 +7,8 @@
  *
  * Small pieces are gathered into one job and read by their kernels: that is one reading
  * of the page cache more of very few bytes. One piece at most is ahead of its jobs, and
- * takes at most 3/8 of the buffers, as a source held for a row map does (live.c).
+ * takes at most half of the buffers; what is held for another piece by then is of jobs
+ * that were admitted, so it comes free.
  */
 #include "stream/engine.h"
 #include "util/fail.h"
@@ -21,27 +22,25 @@ static uint64_t bytes_of_source(const struct ww_piece *piece)
                                    : piece->n_bytes;
 }
 
-/* What is not held may lie in one range more than there are sources. A job of a quarter of
- * the buffers has to find room there when nothing else is held, though the end of each
+/* What is not held may lie in one range more than there are sources. A job of a quarter
+ * of the buffers has to find room there when nothing else is held, though the end of each
  * range is too short for what comes next; else nobody would ever go on. */
 static bool leaves_room(const struct ww_engine *e, const struct ww_piece *piece,
-                        uint64_t job_bytes)
+                        uint64_t held, uint64_t job_bytes)
 {
-    const uint64_t left = e->arena_bytes / 8 * 5;
     const uint64_t ends = (piece->n_sources + 1) * (job_bytes + 2 * WW_IO_PAGE);
 
-    return ends + e->arena_bytes / 4 + JOB_ENDS <= left;
+    return ends + e->arena_bytes / 4 + JOB_ENDS <= e->arena_bytes - held;
 }
 
 bool ww_early_wanted(const struct ww_engine *e, const struct ww_piece *piece,
                      uint64_t job_bytes)
 {
-    const uint64_t most = e->arena_bytes / 8 * 3;
     const uint64_t each = bytes_of_source(piece) + 2 * WW_IO_PAGE;
 
     return piece->kind == WW_PIECE_KERNEL && piece->lend && piece->n_sources > 0 &&
-           each >= LEAST_BYTES && each <= most / piece->n_sources &&
-           leaves_room(e, piece, job_bytes);
+           each >= LEAST_BYTES && each <= e->arena_bytes / 2 / piece->n_sources &&
+           leaves_room(e, piece, each * piece->n_sources, job_bytes);
 }
 
 enum ww_err ww_early_job(struct ww_engine *e, const struct ww_piece *piece,

@@ -35,6 +35,7 @@
 #define WW_MIN_MEMORY (16 * WW_MIB)
 #define WW_DEFAULT_MEMORY (256 * WW_MIB)
 #define WW_READ_STEP (4 * WW_MIB)
+#define WW_WARM_BYTES (80 * WW_MIB)
 #define WW_TILE_BYTES WW_MIB
 #define WW_TILE_POINTERS 16384u
 #define WW_READERS 4u
@@ -130,6 +131,7 @@ struct ww_job {
     size_t leaf_part;
     uint64_t tiles_left;
     uint64_t leaves_left;
+    bool admitted;
     bool made;
     bool hashed;
     bool written;
@@ -197,7 +199,7 @@ struct ww_engine {
     struct ww_feed *feeds;     /* n_inputs */
     struct ww_feed *walks;     /* n_inputs; the same for roots, cut as feeds are */
     struct ww_input_walk *input_walks; /* n_inputs */
-    struct ww_file *files;     /* n_outputs */
+    struct ww_file *files;             /* n_outputs */
 
     struct ww_node waiting;  /* jobs with loads not ready */
     struct ww_node tiles;    /* jobs with tiles to start */
@@ -212,6 +214,8 @@ struct ww_engine {
     struct ww_node all_loads;
     struct ww_node all_lives;
     uint64_t jobs_open;
+    uint64_t jobs_admitted; /* of these; nothing that they wait for is not admitted */
+    bool slow;              /* something was not in the page cache */
     uint64_t feeds_open;
     uint64_t files_open;
     uint64_t lives_open;

@@ -93,12 +93,39 @@ static void admit_load(struct ww_engine *e, struct ww_load *load)
     pthread_cond_broadcast(&e->read);
 }
 
+static uint64_t bytes_to_read(const struct ww_job *job)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < job->n_loads; i++) {
+        const struct ww_load *load = job->loads[i];
+        sum += load->admitted || load->in_memory ? 0 : ww_load_room(load);
+    }
+    return sum;
+}
+
+/* What lies in the page cache need not be read far ahead: a page of a buffer that is used
+ * for the first time costs more than the copy into it. Jobs under way go on without this
+ * one, so there is an end to waiting. */
+static bool is_enough(const struct ww_engine *e, const struct ww_job *job)
+{
+    const uint64_t more = bytes_to_read(job);
+    return !e->slow && more > 0 && e->jobs_admitted > 0 &&
+           ww_arena_in_use(e->arena) + more > ww_max_u64(WW_WARM_BYTES, 2 * more);
+}
+
 bool ww_flow_admit(struct ww_engine *e, struct ww_job *job)
 {
+    if (is_enough(e, job)) {
+        return false;
+    }
     if (!take_buffers(e, job)) {
         give_buffers(e, job);
         return false;
     }
+    job->admitted = true;
+    e->jobs_admitted++;
+    e->result->most_buffers =
+        ww_max_u64(e->result->most_buffers, ww_arena_in_use(e->arena));
     for (size_t i = 0; i < job->n_loads; i++) {
         struct ww_load *load = job->loads[i];
         if (!load->admitted) {

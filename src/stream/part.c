@@ -37,6 +37,7 @@ void ww_job_free(struct ww_engine *e, struct ww_job *job)
     ww_list_remove(&job->hash_node);
     ww_list_remove(&job->all_node);
     e->jobs_open--;
+    e->jobs_admitted -= job->admitted ? 1 : 0;
     ww_arena_give(e->arena, job->buf);
     for (size_t i = 0; i < job->n_parts; i++) {
         ww_free(job->parts[i].slots);

@@ -175,6 +175,7 @@ struct ww_stream_result {
     uint8_t (*output_sha256)[WW_SHA256_BYTES];  /* n_outputs */
     uint8_t (*input_sha256)[WW_SHA256_BYTES];   /* n_inputs; zero where not wanted */
     uint8_t (*tensor_root)[WW_SHA256_BYTES];    /* n_tree */
+    uint64_t most_buffers; /* bytes of buffers in use at once */
     struct ww_run_report report;
 };
 void ww_stream_result_release(struct ww_stream_result *result);
