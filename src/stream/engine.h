@@ -35,7 +35,8 @@
 #define WW_MIN_MEMORY (16 * WW_MIB)
 #define WW_DEFAULT_MEMORY (256 * WW_MIB)
 #define WW_READ_STEP (4 * WW_MIB)
-#define WW_WARM_BYTES (80 * WW_MIB)
+#define WW_WARM_BYTES (48 * WW_MIB) /* and for each worker: */
+#define WW_WARM_EACH (16 * WW_MIB)
 #define WW_TILE_BYTES WW_MIB
 #define WW_TILE_POINTERS 16384u
 #define WW_READERS 4u
