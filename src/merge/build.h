@@ -81,6 +81,16 @@ struct ww_plan_impl {
 struct ww_build_tensor {
     struct ww_merge_tensor tensor;
     uint32_t home; /* file of the donor that it comes from, WW_NONE */
+    uint32_t base; /* model that its slice calls the base, whatever the method; WW_NONE */
+};
+
+enum ww_build_about { WW_NOTE_DROPPED, WW_NOTE_LACKING };
+struct ww_build_note {
+    enum ww_build_about about;
+    const char *first;   /* name of the first of these tensors */
+    const char *pattern; /* the same with * for numbers */
+    const char *model;
+    uint32_t n;
 };
 
 struct ww_build {
@@ -94,6 +104,8 @@ struct ww_build {
     struct ww_build_tensor *tensors;
     size_t n_tensors;
     size_t capacity;
+    struct ww_build_note *notes; /* in the pool */
+    uint32_t n_notes;
     bool sliced;
     uint64_t n_layers;    /* of the output, when sliced */
     uint32_t *layer_from; /* per output layer of a sliced merge: the donor-like model's
@@ -140,6 +152,7 @@ enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
  * keys locked models are opened. */
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
+#define WW_HEAD "lm_head.weight"
 /** A head that config.json ties to the embedding and that differs from it: WW_E_TENSOR. */
 enum ww_err ww_build_heads(const struct ww_build *build,
                            struct ww_error *err) WW_MUST_USE;
@@ -183,6 +196,30 @@ struct ww_build_slot {
 };
 enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slot,
                          struct ww_error *err) WW_MUST_USE;
+
+/** The tensor that the slot names, with what each seat has under that name. */
+enum ww_err ww_build_add_named(struct ww_build *build, struct ww_build_slot *slot,
+                               struct ww_error *err) WW_MUST_USE;
+/** The head of the slot's seats, where the model that lists the tensors (lead) has none of
+ *  its own and the output needs one; whether config.json may still say that it is tied. */
+enum ww_err ww_build_add_head(struct ww_build *build, struct ww_build_slot *slot,
+                              const struct ww_build_model *lead,
+                              struct ww_error *err) WW_MUST_USE;
+
+/** Tensors of a slot's models, or of a slice's, that have no place in the output: with
+ *  --allow-mixed dropped, and that is said; else WW_E_TENSOR. */
+enum ww_err ww_build_rest_of_models(struct ww_build *build,
+                                    const struct ww_build_slot *slot,
+                                    struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_build_rest_of_slice(struct ww_build *build,
+                                   const struct ww_recipe_module *module, uint32_t slice,
+                                   struct ww_error *err) WW_MUST_USE;
+/** What is said of tensors is said once for all that differ in their numbers only:
+ *  noted, then told as warnings. */
+enum ww_err ww_build_note(struct ww_build *build, enum ww_build_about about,
+                          const char *tensor, const char *model,
+                          struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_build_tell(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 /** The plan closes fd; closed at once when memory is out. */
 enum ww_err ww_build_own_fd(struct ww_build *build, int fd,

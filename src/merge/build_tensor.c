@@ -26,6 +26,14 @@ static const char *text_of(const struct ww_build *build, const struct ww_build_s
     return build->models[seat->model].text;
 }
 
+/* The name that filters see: an embedding that stands in for a tied head is the head. */
+static const char *name_for(const struct ww_build *build, const struct ww_build_slot *slot,
+                            const struct ww_build_seat *seat)
+{
+    return !seat || strcmp(slot->name, WW_HEAD) == 0 ? slot->name
+                                                     : tensor_of(build, seat)->name;
+}
+
 /* Missing somewhere: an error, or with --allow-mixed one source less. */
 static enum ww_err check_present(struct ww_build *build, const struct ww_build_slot *slot,
                                  struct ww_error *err)
@@ -48,8 +56,7 @@ static enum ww_err check_present(struct ww_build *build, const struct ww_build_s
                            slot->name, has ? text_of(build, has) : "the layout",
                            text_of(build, seat));
         }
-        rc = ww_build_warn(build, err, "tensor '%s' is not in '%s': merged without it",
-                           slot->name, text_of(build, seat));
+        rc = ww_build_note(build, WW_NOTE_LACKING, slot->name, text_of(build, seat), err);
     }
     return rc;
 }
@@ -219,7 +226,7 @@ static enum ww_err read_params(struct ww_build *build, const struct ww_build_slo
     const struct ww_ynode *scopes[MAX_SCOPES] = {
         seat ? seat->parameters : NULL, slot->slice->parameters, slot->module->parameters,
         build->recipe->parameters};
-    const char *name = seat ? tensor_of(build, seat)->name : slot->name;
+    const char *name = name_for(build, slot, seat);
     double *values = ww_pool_calloc(build->pool, method->n_params, sizeof(*values));
     enum ww_err rc = WW_OK;
 
@@ -352,7 +359,7 @@ static enum ww_err fill_sources(struct ww_build *build, const struct ww_build_sl
 }
 
 static enum ww_err append(struct ww_build *build, const struct ww_merge_tensor *t,
-                          uint32_t home, struct ww_error *err)
+                          const struct ww_build_slot *slot, struct ww_error *err)
 {
     if (build->n_tensors == build->capacity) {
         const size_t capacity = build->capacity ? 2 * build->capacity : 1024;
@@ -364,7 +371,8 @@ static enum ww_err append(struct ww_build *build, const struct ww_merge_tensor *
         build->tensors = grown;
         build->capacity = capacity;
     }
-    build->tensors[build->n_tensors++] = (struct ww_build_tensor){*t, home};
+    build->tensors[build->n_tensors++] = (struct ww_build_tensor){
+        *t, slot->home, ww_recipe_base(build->recipe, slot->slice)};
     return WW_OK;
 }
 
@@ -406,5 +414,5 @@ enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slo
     if (!rc) {
         rc = read_params(build, slot, NULL, &t.params, err);
     }
-    return rc ? rc : append(build, &t, slot->home, err);
+    return rc ? rc : append(build, &t, slot, err);
 }

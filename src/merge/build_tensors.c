@@ -13,8 +13,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define HEAD "lm_head.weight"
-
 struct seats {
     struct ww_build_seat *items;
     uint32_t n;
@@ -67,76 +65,17 @@ static uint32_t find_tensor(const struct ww_build_model *m, const char *name)
     const uint32_t t = ww_model_find(m->model, name);
 
     /* A model that ties its head has it in its embedding. */
-    return t == WW_NONE && m->ties && strcmp(name, HEAD) == 0 ? m->embed : t;
+    return t == WW_NONE && m->ties && strcmp(name, WW_HEAD) == 0 ? m->embed : t;
 }
 
-static enum ww_err add_named(struct ww_build *build, struct ww_build_slot *slot,
-                             struct ww_error *err)
+enum ww_err ww_build_add_named(struct ww_build *build, struct ww_build_slot *slot,
+                               struct ww_error *err)
 {
     for (uint32_t i = 0; i < slot->n_seats; i++) {
         slot->seats[i].tensor =
             find_tensor(&build->models[slot->seats[i].model], slot->name);
     }
     return ww_build_add(build, slot, err);
-}
-
-/* A head that the donor ties to its embedding while another model has its own. */
-static enum ww_err add_untied_head(struct ww_build *build, struct ww_build_slot *slot,
-                                   struct ww_error *err)
-{
-    const struct ww_build_model *donor = &build->models[build->donor];
-    const struct ww_build_model *own = NULL;
-    enum ww_err rc = WW_OK;
-
-    for (uint32_t i = 0; i < slot->n_seats && !own; i++) {
-        const struct ww_build_model *m = &build->models[slot->seats[i].model];
-        own = ww_model_find(m->model, HEAD) != WW_NONE ? m : NULL;
-    }
-    if (!own || !donor->ties) {
-        return WW_OK;
-    }
-    rc = ww_build_warn(build, err,
-                       "'%s' ties its head to the embedding and '%s' has its own: the "
-                       "output has its own, and config.json says so",
-                       donor->text, own->text);
-    build->unties = true;
-    slot->name = HEAD;
-    slot->t = 0;
-    slot->home = donor->model->tensors[donor->embed].file;
-    return rc ? rc : add_named(build, slot, err);
-}
-
-/* Tensors of the others that the donor does not have are dropped, and that is said. */
-static enum ww_err account_for_rest(struct ww_build *build,
-                                    const struct ww_build_slot *slot,
-                                    struct ww_error *err)
-{
-    const struct ww_build_model *donor = &build->models[build->donor];
-    enum ww_err rc = WW_OK;
-
-    for (uint32_t i = 0; i < slot->n_seats; i++) {
-        const struct ww_build_model *m = &build->models[slot->seats[i].model];
-        for (uint32_t t = 0; t < m->model->n_tensors && !rc; t++) {
-            const char *name = m->model->tensors[t].name;
-            const uint32_t module = ww_build_module_of(build, name);
-            if ((module != WW_NONE && slot->module != &build->recipe->modules[module]) ||
-                ww_model_find(donor->model, name) != WW_NONE ||
-                (build->unties && strcmp(name, HEAD) == 0)) {
-                continue;
-            }
-            if (!build->options->allow_mixed) {
-                return WW_FAIL(
-                    err, WW_E_TENSOR,
-                    "tensor '%s' is in '%s' and not in '%s'; to merge what the "
-                    "models share say --allow-mixed",
-                    name, m->text, donor->text);
-            }
-            rc =
-                ww_build_warn(build, err, "tensor '%s' of '%s' is dropped: '%s' has none",
-                              name, m->text, donor->text);
-        }
-    }
-    return rc;
 }
 
 /* Each module's inputs, seated once. */
@@ -180,14 +119,14 @@ static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
                       ? 0
                       : place_in(place->layer, donor->stacks[place->stack].n_layers);
         (void)ww_build_projector_t(build, name, &slot->t);
-        rc = add_named(build, slot, err);
+        rc = ww_build_add_named(build, slot, err);
     }
-    head = ww_build_module_of(build, HEAD);
+    head = ww_build_module_of(build, WW_HEAD);
     if (!rc && head != WW_NONE) {
-        rc = add_untied_head(build, &slots[head], err);
+        rc = ww_build_add_head(build, &slots[head], donor, err);
     }
     for (uint32_t m = 0; m < build->recipe->n_modules && !rc; m++) {
-        rc = account_for_rest(build, &slots[m], err);
+        rc = ww_build_rest_of_models(build, &slots[m], err);
     }
     return rc;
 }
@@ -232,10 +171,10 @@ static enum ww_err add_outside(struct ww_build *build,
         slot.name = lead->model->tensors[i].name;
         if (lead->places[i].stack == WW_NONE &&
             ww_build_is_before(slot.name) == is_before) {
-            rc = add_named(build, &slot, err);
+            rc = ww_build_add_named(build, &slot, err);
         }
     }
-    return rc;
+    return rc || is_before ? rc : ww_build_add_head(build, &slot, lead, err);
 }
 
 static enum ww_err name_in_layer(struct ww_build *build,
@@ -324,9 +263,14 @@ static enum ww_err add_sliced(struct ww_build *build,
     for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
         rc = add_slice(build, module, &module->slices[s], err);
     }
-    return rc ? rc
-              : add_outside(build, module, &module->slices[module->n_slices - 1], false,
-                            err);
+    if (!rc) {
+        rc = add_outside(build, module, &module->slices[module->n_slices - 1], false,
+                         err);
+    }
+    for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
+        rc = ww_build_rest_of_slice(build, module, s, err);
+    }
+    return rc;
 }
 
 static bool is_of_source(const struct ww_method *method, const char *name)
@@ -391,6 +335,52 @@ static enum ww_err doubt_gradients(struct ww_build *build,
     return rc;
 }
 
+/* Is the parameter 0 in every tensor that takes something of the model? */
+static bool is_nothing(const struct ww_build *build, uint32_t param, uint32_t model)
+{
+    const bool of_source =
+        build->recipe->method->params[param].scope == WW_PARAM_SOURCE;
+    bool seen = false;
+
+    for (size_t k = 0; k < build->n_tensors; k++) {
+        const struct ww_merge_tensor *t = &build->tensors[k].tensor;
+        for (uint32_t i = 0; i < t->n_sources; i++) {
+            if (t->sources[i].model == model) {
+                seen = true;
+                if ((of_source ? t->sources[i].params : t->params)[param] != 0) {
+                    return false;
+                }
+            }
+        }
+    }
+    return seen;
+}
+
+/* Nothing may be selected of a tensor, as of layers by a gradient; nothing at all was
+ * hardly meant. */
+static enum ww_err doubt_selection(struct ww_build *build, struct ww_error *err)
+{
+    static const char *const names[] = {"density", "select_topk"};
+    const struct ww_method *method = build->recipe->method;
+    enum ww_err rc = WW_OK;
+
+    for (size_t p = 0; p < WW_LEN(names); p++) {
+        const uint32_t param = ww_method_param(method, names[p]);
+        if (param == WW_NONE || strcmp(method->name, "task_arithmetic") == 0) {
+            continue; /* which takes a density and uses none */
+        }
+        for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
+            if (is_nothing(build, param, i)) {
+                rc = ww_build_warn(build, err,
+                                   "%s is 0 in every tensor of '%s': nothing of it is in "
+                                   "the output",
+                                   names[p], build->models[i].text);
+            }
+        }
+    }
+    return rc;
+}
+
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
@@ -402,6 +392,10 @@ enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    return recipe->modules[0].is_sliced ? add_sliced(build, &recipe->modules[0], err)
-                                        : add_whole(build, err);
+    rc = recipe->modules[0].is_sliced ? add_sliced(build, &recipe->modules[0], err)
+                                      : add_whole(build, err);
+    if (!rc) {
+        rc = doubt_selection(build, err);
+    }
+    return rc ? rc : ww_build_tell(build, err);
 }

@@ -275,7 +275,8 @@ enum ww_err ww_build_vocab(struct ww_build *build, struct ww_error *err)
     }
     for (size_t i = 0; i < build->n_tensors && !rc; i++) {
         if (ww_build_is_vocab(build->tensors[i].tensor.name)) {
-            rc = ww_build_vocab_table(build, &vm, &build->tensors[i].tensor, err);
+            rc = ww_build_vocab_table(build, &vm, &build->tensors[i].tensor,
+                                      build->tensors[i].base, err);
         }
     }
     release(build, &vm);

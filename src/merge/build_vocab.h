@@ -23,9 +23,10 @@ struct ww_vocab_merge {
 };
 
 /** Give an output tensor over the vocabulary its rows: maps where a model's own rows do,
- *  a table made beforehand where rows come from elsewhere. */
+ *  a table made beforehand where rows come from elsewhere. base: the model whose row is
+ *  taken for a token that some lack, WW_NONE. */
 enum ww_err ww_build_vocab_table(struct ww_build *build, const struct ww_vocab_merge *vm,
-                                 struct ww_merge_tensor *t,
+                                 struct ww_merge_tensor *t, uint32_t base,
                                  struct ww_error *err) WW_MUST_USE;
 
 #endif

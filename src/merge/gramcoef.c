@@ -99,6 +99,8 @@ bool ww_coef_multislerp(const struct ww_gram *g, const double *w, double eps, do
         }
         return g->n <= 2;
     }
+    /* The step in the tangent space is zero and counts as eps long. */
+    length *= ww_fix_cos(eps);
     for (uint32_t i = 0; i < g->n; i++) {
         c[i] = length * v[i] / q;
     }

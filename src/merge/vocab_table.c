@@ -2,8 +2,9 @@
 /*
  * Rows of a table over the vocabulary, for each model of a merge. Where every row is the
  * model's own or zero a map is enough. Else the table is written out, row by row, as
- * float32 (float64 if an input is) into a file without a name; padding is the mean of all
- * rows. Sums are in double, in the order of models and ids.
+ * float32 (float64 if an input is, or the merge is computed so), into a file without a
+ * name; padding is the mean of all rows. Sums are in double, in the order of models and
+ * ids.
  */
 #include <fcntl.h>
 #include <string.h>
@@ -28,6 +29,7 @@ struct table {
     struct ww_build *build;
     const struct ww_vocab_merge *vm;
     struct ww_merge_tensor *tensor;
+    uint32_t base;      /* the model that the recipe calls so, WW_NONE */
     struct side *sides; /* sources, then the base */
     uint32_t n_sides;
     uint64_t width; /* elements of a row */
@@ -104,7 +106,7 @@ static enum ww_err read_default(struct table *t, uint64_t id, double *out,
                                 struct ww_error *err)
 {
     const char *token = t->vm->tokens[id];
-    const struct side *base = t->tensor->base ? &t->sides[t->n_sides - 1] : NULL;
+    const struct side *base = side_of(t, t->base);
     uint32_t owners = 0;
     enum ww_err rc = WW_OK;
 
@@ -228,7 +230,9 @@ static enum ww_err make_table(struct table *t, const struct side *side,
 {
     struct ww_merge_plan *plan = t->build->plan;
     const enum ww_dtype dtype =
-        side->source->dtype == WW_DTYPE_F64 ? WW_DTYPE_F64 : WW_DTYPE_F32;
+        side->source->dtype == WW_DTYPE_F64 || t->tensor->compute == WW_DTYPE_F64
+            ? WW_DTYPE_F64
+            : WW_DTYPE_F32;
     struct ww_merge_input *inputs =
         ww_pool_calloc(t->build->pool, (size_t)plan->n_inputs + 1, sizeof(*inputs));
     char *name = ww_pool_keep(
@@ -306,9 +310,10 @@ static enum ww_err open_table(struct table *t, struct ww_error *err)
 }
 
 enum ww_err ww_build_vocab_table(struct ww_build *build, const struct ww_vocab_merge *vm,
-                                 struct ww_merge_tensor *tensor, struct ww_error *err)
+                                 struct ww_merge_tensor *tensor, uint32_t base,
+                                 struct ww_error *err)
 {
-    struct table t = {.build = build, .vm = vm, .tensor = tensor};
+    struct table t = {.build = build, .vm = vm, .tensor = tensor, .base = base};
     struct ww_merge_source *made = NULL;
     enum ww_err rc = open_table(&t, err);
 

@@ -34,6 +34,7 @@ YML
     "$WW" merge --rederive out -q
     "$WW" merge recipe.yml --rederive out --sample 3 --json -q >answer
     jq -e '.tensors_checked == 3 and .tensors == 39' answer
+    refused 2 "is a number of tensors from 1" "$WW" merge --rederive out --sample 0
     cmp recipe.yml out/mergekit_config.yml
     [ ! -e out.partial ]
 }

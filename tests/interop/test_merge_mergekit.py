@@ -221,6 +221,20 @@ dtype: float32
 """,
     "tied beside untied": "merge_method: linear\n" + TWO.replace("expert-caesar", "tied") + HEAD,
     "tied donor": "merge_method: linear\n" + TWO.replace("expert-rev", "tied") + HEAD,
+    "filters of a tied head": """
+merge_method: linear
+models: [{model: expert-rev}, {model: tied}]
+parameters:
+  weight: [{filter: lm_head, value: 0.23}, {filter: embed, value: 0.71}, {value: 0.57}]
+""" + HEAD.replace("bfloat16", "float32"),
+    "slices of a tied and an untied model": """
+merge_method: linear
+slices:
+  - sources:
+      - {model: tied, layer_range: [0, 4], parameters: {weight: 0.31}}
+      - {model: expert-rev, layer_range: [0, 4], parameters: {weight: 0.87}}
+""" + HEAD,
+    "a large eps": "merge_method: multislerp\n" + TWO + "parameters: {eps: 0.1}\ndtype: float64\n",
 }
 # "other" has the tokens in another order, lacks some and has three of its own; "more" has one of them.
 UNION = """
@@ -235,6 +249,8 @@ models:
 CASES.update({
     "union without base": "merge_method: linear\n" + UNION.replace("expert-rev", "more2") + "tokenizer_source: union\n" + HEAD,
     "union with base": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + "tokenizer_source: union\n" + HEAD,
+    "union with a base that the method ignores": "merge_method: linear\nbase_model: base\n" + UNION
+    + "  - model: base\n    parameters: {weight: 0.47}\ntokenizer_source: union\n" + HEAD.replace("bfloat16", "float32"),
     "the base's tokenizer": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + "tokenizer_source: base\n" + HEAD,
     "another model's tokenizer": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + "tokenizer_source: more\n" + HEAD,
     "tokens with sources": "merge_method: task_arithmetic\nbase_model: base\n" + UNION + """

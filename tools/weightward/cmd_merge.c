@@ -3,9 +3,12 @@
 #include "cli_guard.h"
 #include "cli_reversible.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NO_SAMPLE LLONG_MIN /* not asked for */
 
 struct merge {
     struct cli_common common;
@@ -154,8 +157,8 @@ static enum ww_err run_job(const struct merge *opt, const struct ww_merge_option
     char *text = NULL;
     enum ww_err rc = WW_OK;
     if (opt->rederive) {
-        return ww_merge_rederive(args[0], opt->rederive, (uint64_t)opt->sample, options,
-                                 report, err);
+        const uint64_t sample = opt->sample == NO_SAMPLE ? 0 : (uint64_t)opt->sample;
+        return ww_merge_rederive(args[0], opt->rederive, sample, options, report, err);
     }
     if (!opt->dry_run) {
         return ww_merge_folder(args[0], args[1], options, report, err);
@@ -204,9 +207,11 @@ static int check_usage(const struct merge *opt, const char *const *args)
                               : "a recipe and an output folder are needed";
     } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume || opt->lock)) {
         what = "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it";
-    } else if (opt->sample && !opt->rederive) {
+    } else if (opt->sample != NO_SAMPLE && !opt->rederive) {
         what = "--sample goes with --rederive";
-    } else if (opt->sample < 0 || opt->seed < 0) {
+    } else if (opt->sample == 0) {
+        what = "--sample is a number of tensors from 1; leave it away to compute all of them";
+    } else if ((opt->sample != NO_SAMPLE && opt->sample < 0) || opt->seed < 0) {
         what = "a number may not be negative";
     } else if (opt->shard_size && read_size(opt->shard_size) == 0) {
         what = "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
@@ -376,7 +381,10 @@ out:
 int cmd_merge(int argc, const char **argv)
 {
     const int foreign = cli_mergekit_option(argc, argv);
-    struct merge opt = {.guard = CLI_GUARD, .sign_passphrase.fd = -1, .lockkey = CLI_LOCKKEY};
+    struct merge opt = {.guard = CLI_GUARD,
+                        .sample = NO_SAMPLE,
+                        .sign_passphrase.fd = -1,
+                        .lockkey = CLI_LOCKKEY};
     const struct poptOption table[] = {
         {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing", NULL},
         {"rederive", 0, POPT_ARG_STRING, &opt.rederive, 0,

@@ -325,6 +325,128 @@ static void tied_in_another_than_the_donor_is_taken_from_its_embedding(void **st
     pm_free(pm);
 }
 
+static void filters_see_a_tied_head_by_its_own_name(void **state)
+{
+    struct pm *pm = pm_new();
+    const struct ww_merge_tensor *t = NULL;
+    (void)state;
+    ww_fx_drop(pm->model[1], "lm_head.weight");
+    snprintf(pm->config[1], sizeof(pm->config[1]), CONFIG, 3, "true");
+    PM_OK("merge_method: linear\nmodels: [{model: m0}, {model: m1}]\n"
+          "parameters: {weight: [{filter: lm_head, value: 0.25}, {value: 1}]}\n");
+    t = find(pm, "lm_head.weight");
+    NEAR(t->sources[1].params[ww_method_param(t->method, "weight")], 0.25, 0);
+    t = find(pm, "model.embed_tokens.weight");
+    NEAR(t->sources[1].params[ww_method_param(t->method, "weight")], 1, 0);
+    pm_free(pm);
+}
+
+/* m1 ties its head; config.json of the output is that of base_model or the first model. */
+static struct pm *pm_with_tied(void)
+{
+    struct pm *pm = pm_new();
+    ww_fx_drop(pm->model[1], "lm_head.weight");
+    snprintf(pm->config[1], sizeof(pm->config[1]), CONFIG, 3, "true");
+    return pm;
+}
+
+#define STACK(first, last)                                                               \
+    "slices:\n- sources: [{model: " first ", layer_range: [0, 1]}]\n"                   \
+    "- sources: [{model: " last ", layer_range: [1, 3]}]\n"
+
+static void the_head_of_a_stack_is_that_of_its_last_slice(void **state)
+{
+    struct pm *pm = pm_with_tied();
+    const struct ww_merge_tensor *t = NULL;
+    (void)state;
+    PM_OK("merge_method: passthrough\n" STACK("m0", "m1"));
+    t = find(pm, "lm_head.weight");
+    assert_non_null(t); /* the embedding that m1 is read with */
+    assert_int_equal(t->sources[0].model, 1);
+    assert_true(file_has(pm, "config.json", "\"tie_word_embeddings\":false"));
+    pm_free(pm);
+    pm = pm_with_tied();
+    PM_OK("merge_method: passthrough\n" STACK("m1", "m0"));
+    assert_int_equal(find(pm, "lm_head.weight")->sources[0].model, 1);
+    assert_true(file_has(pm, "config.json", "\"tie_word_embeddings\":false"));
+    assert_true(warned(pm, "ties its head to the embedding and 'm0' has its own"));
+    pm_free(pm);
+    pm = pm_with_tied();
+    PM_OK("merge_method: linear\nparameters: {weight: 1}\nslices:\n- sources:\n"
+          "  - {model: m1, layer_range: [0, 3]}\n  - {model: m0, layer_range: [0, 3]}\n");
+    assert_int_equal(find(pm, "lm_head.weight")->n_sources, 2);
+    assert_true(file_has(pm, "config.json", "\"tie_word_embeddings\":false"));
+    pm_free(pm);
+}
+
+static void a_stack_of_tied_models_shares_the_embedding_of_the_first(void **state)
+{
+    struct pm *pm = pm_with_tied();
+    (void)state;
+    ww_fx_drop(pm->model[2], "lm_head.weight");
+    snprintf(pm->config[2], sizeof(pm->config[2]), CONFIG, 3, "true");
+    PM_OK("merge_method: passthrough\n" STACK("m1", "m2"));
+    assert_null(find(pm, "lm_head.weight"));
+    assert_true(file_has(pm, "config.json", "\"tie_word_embeddings\":true"));
+    assert_true(warned(pm, "that of 'm1'; the head of 'm2', whose layers come last"));
+    pm_free(pm);
+}
+
+static void what_an_input_of_a_slice_has_more_is_refused(void **state)
+{
+    static const char both[] = "merge_method: linear\nparameters: {weight: 1}\nslices:\n"
+                               "- sources:\n  - {model: m0, layer_range: [0, 2]}\n"
+                               "  - {model: m1, layer_range: [1, 3]}\n";
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_add(pm->model[1], "4", "model.layers.0.mlp.bias"); /* in no slice */
+    PM_OK(both);
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_add(pm->model[1], "4", "model.layers.2.mlp.bias");
+    PM_FAILS(both, WW_E_TENSOR, "'model.layers.2.mlp.bias' is in 'm1' and not in 'm0'");
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_add(pm->model[1], "4", "model.norm.bias");
+    PM_FAILS(both, WW_E_TENSOR, "'model.norm.bias' is in 'm1' and not in 'm0'");
+    pm_free(pm);
+}
+
+static void tensors_of_one_kind_are_told_together(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    for (unsigned l = 0; l < 3; l++) {
+        ww_fx_add(pm->model[1], "4", "model.layers.%u.experts.7.bias", l);
+        ww_fx_add(pm->model[0], "4", "model.layers.%u.gate", l);
+    }
+    pm->options.allow_mixed = true;
+    PM_OK(LINEAR);
+    assert_int_equal(pm->warnings.n, 2);
+    assert_true(warned(pm, "3 tensors 'model.layers.*.experts.*.bias' of 'm1' are dropped"));
+    assert_true(warned(pm, "3 tensors 'model.layers.*.gate' are not in 'm1': merged"));
+    pm_free(pm);
+}
+
+static void a_model_of_which_nothing_is_selected_is_named(void **state)
+{
+    static const char some[] =
+        "merge_method: ties\nbase_model: m2\nparameters: {weight: 1}\nmodels:\n"
+        "- {model: m0, parameters: {density: [0, 0.5]}}\n"
+        "- {model: m1, parameters: {density: 0}}\n";
+    struct pm *pm = pm_new();
+    (void)state;
+    PM_OK(some);
+    assert_true(warned(pm, "density is 0 in every tensor of 'm1'"));
+    assert_false(warned(pm, "in every tensor of 'm0'"));
+    pm_free(pm);
+    pm = pm_new();
+    PM_OK("merge_method: sce\nbase_model: m2\nparameters: {select_topk: 0.0}\n"
+          "models: [{model: m0}]\n");
+    assert_true(warned(pm, "select_topk is 0 in every tensor of 'm0'"));
+    pm_free(pm);
+}
+
 static void doubtful_lists_are_warned_about(void **state)
 {
     struct pm *pm = pm_new();
@@ -464,6 +586,12 @@ int main(void)
         cmocka_unit_test(missing_weight_names_model_and_tensor),
         cmocka_unit_test(tied_head_beside_a_free_one_comes_from_the_embedding),
         cmocka_unit_test(tied_in_another_than_the_donor_is_taken_from_its_embedding),
+        cmocka_unit_test(filters_see_a_tied_head_by_its_own_name),
+        cmocka_unit_test(the_head_of_a_stack_is_that_of_its_last_slice),
+        cmocka_unit_test(a_stack_of_tied_models_shares_the_embedding_of_the_first),
+        cmocka_unit_test(what_an_input_of_a_slice_has_more_is_refused),
+        cmocka_unit_test(tensors_of_one_kind_are_told_together),
+        cmocka_unit_test(a_model_of_which_nothing_is_selected_is_named),
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(licences_that_differ_are_named),
         cmocka_unit_test(licence_table_knows_what_excludes_what),
