@@ -93,8 +93,9 @@ static enum ww_err text_of_map(const struct ww_ynode *node, char **out,
     if (!rc && ww_yget(node, "override_architecture")) {
         rc = WW_FAIL(
             err, WW_E_UNSUPPORTED,
-            "line %zu: override_architecture is not supported: architectures come "
-            "from the models' own config.json",
+            "line %zu: override_architecture chooses the names that mergekit looks for, "
+            "and here all tensors of the files are merged: leave it away, say "
+            "--allow-mixed if the models are of different make",
             ww_yline(node));
     }
     if (!rc) {

@@ -51,6 +51,13 @@ static size_t scan_number(const char *s, bool *is_integer, bool *is_plain)
     return digits > 0 ? (size_t)(p - s) : 0;
 }
 
+/* 007 is octal to some and decimal to others. */
+static bool is_octal(const char *text)
+{
+    text += *text == '-' || *text == '+';
+    return text[0] == '0' && is_digit(text[1]);
+}
+
 bool ww_yaml_decimal(const char *text, double *out)
 {
     bool is_integer = false;
@@ -59,7 +66,8 @@ bool ww_yaml_decimal(const char *text, double *out)
     locale_t c = (locale_t)0;
     char *end = NULL;
 
-    if (len == 0 || len > LONGEST_NUMBER || text[len] != '\0') {
+    if (len == 0 || len > LONGEST_NUMBER || text[len] != '\0' ||
+        (is_integer && is_octal(text))) {
         return false;
     }
     c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -106,8 +114,8 @@ static bool type_integer(struct ww_ynode *node)
     const char *digits = node->text + (node->text[0] == '-' || node->text[0] == '+');
     uint64_t v = 0;
 
-    if (digits[0] == '0' && digits[1] != '\0') {
-        return true; /* 007 is octal to some and decimal to others: text */
+    if (is_octal(node->text)) {
+        return true; /* text */
     }
     if (!ww_parse_u64(digits, strlen(digits), &v) || v > INT64_MAX) {
         return false;

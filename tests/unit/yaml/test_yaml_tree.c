@@ -48,7 +48,8 @@ static void plain_scalars_have_the_types_of_the_safe_loader(void **state)
 
 static void typed_reads_do_not_convert(void **state)
 {
-    struct ww_yaml *yaml = parse("s: '1e-5'\nt: abc\nb: true\ni: 3\nf: 0.1\nn: null\n");
+    struct ww_yaml *yaml = parse("s: '1e-5'\nt: abc\nb: true\ni: 3\nf: 0.1\nn: null\n"
+                                 "o: -010\nd: 010.5\n");
     const struct ww_ynode *root = ww_yaml_root(yaml, 0);
     const char *s = NULL;
     bool b = false;
@@ -59,6 +60,8 @@ static void typed_reads_do_not_convert(void **state)
     NEAR(d, 1e-5, 0);
     assert_false(ww_ynumber(ww_yget(root, "t"), &d));
     assert_false(ww_ynumber(ww_yget(root, "b"), &d));
+    assert_false(ww_ynumber(ww_yget(root, "o"), &d)); /* 8 to PyYAML */
+    assert_true(ww_ynumber(ww_yget(root, "d"), &d) && d == 10.5);
     assert_true(ww_ybool(ww_yget(root, "b"), &b) && b);
     assert_false(ww_ybool(ww_yget(root, "i"), &b));
     assert_true(ww_yi64(ww_yget(root, "i"), &i) && i == 3);
