@@ -135,6 +135,14 @@ static enum ww_err add_whole(struct ww_build *build, struct ww_error *err)
 static enum ww_err check_stacks(const struct ww_build *build,
                                 const struct ww_recipe_slice *slice, struct ww_error *err)
 {
+    const struct ww_build_model *donor = &build->models[build->donor];
+
+    if (donor->n_stacks != 1) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "line %zu: config.json of the output is that of '%s', which has %u "
+                       "stacks of layers; name a base_model with one, or none",
+                       slice->line, donor->text, donor->n_stacks);
+    }
     for (uint32_t i = 0; i < slice->n_inputs; i++) {
         const struct ww_recipe_input *in = &slice->inputs[i];
         const struct ww_build_model *m = &build->models[in->model];

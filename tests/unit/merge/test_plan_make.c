@@ -287,6 +287,19 @@ static void layer_range_past_the_end_is_refused(void **state)
     pm_free(pm);
 }
 
+static void slices_need_a_config_of_a_model_with_layers(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_free(pm->model[2]);
+    pm->model[2] = ww_fx_new(pm->config[2]);
+    ww_fx_add(pm->model[2], "10,4", "model.embed_tokens.weight");
+    PM_FAILS("merge_method: passthrough\nbase_model: m2\nslices:\n"
+             "- sources: [{model: m0, layer_range: [0, 2]}]\n",
+             WW_E_UNSUPPORTED, "is that of 'm2', which has 0 stacks of layers");
+    pm_free(pm);
+}
+
 static void missing_weight_names_model_and_tensor(void **state)
 {
     struct pm *pm = pm_new();
@@ -583,6 +596,7 @@ int main(void)
         cmocka_unit_test(mixed_floats_are_promoted),
         cmocka_unit_test(architectures_must_be_one_unless_told),
         cmocka_unit_test(layer_range_past_the_end_is_refused),
+        cmocka_unit_test(slices_need_a_config_of_a_model_with_layers),
         cmocka_unit_test(missing_weight_names_model_and_tensor),
         cmocka_unit_test(tied_head_beside_a_free_one_comes_from_the_embedding),
         cmocka_unit_test(tied_in_another_than_the_donor_is_taken_from_its_embedding),
