@@ -75,7 +75,7 @@ static const char *architecture(const struct ww_build_model *m)
         name = ww_config_architecture(m->model->config, 0);
         name = name ? name : m->model->config->model_type;
     }
-    return name ? name : "unknown";
+    return name ? name : "model of unknown make";
 }
 
 static enum ww_err compare_architectures(struct ww_build *build, struct ww_error *err)

@@ -13,6 +13,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define MOST_HOLES 65536
+
 /* Tables over the vocabulary, by the ends of their names. */
 static const char *const tables[] = {"embed_tokens.weight",
                                      "wte.weight",
@@ -136,6 +138,20 @@ static uint64_t embed_rows(const struct ww_build_model *m)
     return m->embed == WW_NONE ? 0 : m->model->tensors[m->embed].shape[0];
 }
 
+/* Every id up to the last has a row, so a few tokens with large ids could fill a disk. */
+static enum ww_err check_holes(const struct ww_build *build,
+                               const struct ww_vocab_merge *vm, struct ww_error *err)
+{
+    if (vm->start->end <= 2 * (uint64_t)vm->start->names.n + MOST_HOLES) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_LIMIT,
+                   "tokenizer.json of '%s' has %u tokens and an id of %llu: most rows of "
+                   "the tables would belong to none",
+                   build->models[vm->start_model].text, vm->start->names.n,
+                   (unsigned long long)vm->start->end - 1);
+}
+
 static enum ww_err choose_tokens(struct ww_build *build, struct ww_vocab_merge *vm,
                                  struct ww_error *err)
 {
@@ -144,6 +160,7 @@ static enum ww_err choose_tokens(struct ww_build *build, struct ww_vocab_merge *
 
     vm->start_model = want->source == WW_VOCAB_MODEL ? want->model : build->donor;
     vm->start = &vm->vocabs[vm->of[vm->start_model]];
+    rc = check_holes(build, vm, err);
     for (uint32_t i = 0; i < build->recipe->n_models && !rc; i++) {
         if (want->source == WW_VOCAB_UNION && vm->of[i] == i && i != build->donor) {
             rc = add_missing(vm, &vm->vocabs[i], embed_rows(&build->models[i]), err);

@@ -480,6 +480,23 @@ static void doubtful_lists_are_warned_about(void **state)
     pm_free(pm);
 }
 
+static void ids_far_behind_the_tokens_are_refused(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    ww_fx_file(pm->model[0], "tokenizer.json",
+               "{\"model\":{\"vocab\":{\"a\":0,\"b\":9999999}}}");
+    PM_FAILS(LINEAR "tokenizer_source: union\n", WW_E_LIMIT,
+             "of 'm0' has 2 tokens and an id of 9999999");
+    pm_free(pm);
+    pm = pm_new(); /* holes there may be */
+    ww_fx_file(pm->model[0], "tokenizer.json",
+               "{\"model\":{\"vocab\":{\"a\":0,\"b\":300}}}");
+    PM_OK(LINEAR "tokenizer_source: union\n");
+    assert_int_equal(find(pm, "lm_head.weight")->shape[0], 301);
+    pm_free(pm);
+}
+
 static void licences_that_differ_are_named(void **state)
 {
     struct pm *pm = pm_new();
@@ -607,6 +624,7 @@ int main(void)
         cmocka_unit_test(tensors_of_one_kind_are_told_together),
         cmocka_unit_test(a_model_of_which_nothing_is_selected_is_named),
         cmocka_unit_test(doubtful_lists_are_warned_about),
+        cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
         cmocka_unit_test(licences_that_differ_are_named),
         cmocka_unit_test(licence_table_knows_what_excludes_what),
         cmocka_unit_test(layers_of_a_model_with_other_widths_are_refused),
