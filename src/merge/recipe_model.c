@@ -76,7 +76,10 @@ static enum ww_err read_path(const struct ww_ynode *node, const char *what, char
         return WW_FAIL(err, WW_E_RECIPE, "line %zu: %s has no path", ww_yline(node),
                        what);
     }
-    (void)ww_ytext(ww_yget(node, "revision"), &revision);
+    if (ww_yget(node, "revision") && !ww_ytext(ww_yget(node, "revision"), &revision)) {
+        return WW_FAIL(err, WW_E_RECIPE, "line %zu: the revision of %s is %s, not text",
+                       ww_yline(node), what, ww_ytype_name(ww_yget(node, "revision")));
+    }
     *out = ww_asprintf("%s%s%s", path, revision ? "@" : "", revision ? revision : "");
     return *out ? WW_OK : WW_FAIL_MEMORY(err, "a recipe");
 }

@@ -93,6 +93,10 @@ static void what_makes_no_recipe_is_refused_with_its_line(void **state)
     refused(HEAD "models:\n- parameters: {weight: 1}\n", WW_E_RECIPE, "names no model");
     refused(HEAD "models:\n- model: a++b\n", WW_E_RECIPE, "is not PATH[@REVISION]");
     refused(HEAD "models:\n- model: a@b@c\n", WW_E_RECIPE, "is not PATH[@REVISION]");
+    refused(HEAD "models:\n- model: {model: {path: a, revision: [b]}}\n", WW_E_RECIPE,
+            "line 3: the revision of a model is a list, not text");
+    refused(HEAD "models:\n- model: {model: {path: a}, override_architecture: X}\n",
+            WW_E_UNSUPPORTED, "leave it away, say --allow-mixed");
     refused("merge_method: task_arithmetic\n" TWO, WW_E_RECIPE, "needs a base_model");
     refused("merge_method: passthrough\n" TWO, WW_E_RECIPE,
             "takes 1 to 1 models, here are 2");
