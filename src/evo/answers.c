@@ -122,6 +122,7 @@ static enum ww_err number_position(const struct ww_gathered *g,
         const struct ww_scored_at *at = g->at[(size_t)i * g->k + k];
         struct ww_answer_at *to = &item->at[(size_t)i * g->k + k];
         to->gold = g->logprob[(size_t)i * g->k + k];
+        to->untold = g->untold[(size_t)i * g->k + k];
         to->top = (struct ww_pool_list){*token, *logprob, at ? at->n : 0};
         for (uint32_t j = 0; at && j < at->n && !rc; j++) {
             rc = number_of(t, plain(at->top[j].bytes, members->member[k].end), *token,

@@ -22,7 +22,8 @@
 
 /** One member at one position. */
 struct ww_answer_at {
-    double gold;             /* log-probability of the right token, >= WW_POOL_FLOOR */
+    double gold; /* log-probability of the right token, >= WW_POOL_FLOOR */
+    bool untold; /* it is in no list: what lists do not show is all that is known */
     struct ww_pool_list top; /* likeliest first; the gold token only where it is one */
 };
 
@@ -31,7 +32,7 @@ struct ww_answer_item {
     uint32_t n;     /* positions of the answer, its end token included where scored */
     uint32_t *gold; /* [n] tokens */
     double weight;
-    uint32_t vocabulary; /* what a position can be; 0: as all have it */
+    uint32_t vocabulary;     /* what a position can be; 0: as all have it */
     struct ww_answer_at *at; /* [n][k] */
     double *prompt_surprise; /* [k], mean per prompt token, nats; NaN where not given */
 };

@@ -102,12 +102,14 @@ static enum ww_err position(const struct ww_answers *a, size_t i, uint32_t p,
                            "%u",
                            i, p, m);
         }
+        const double gold =
+            said->untold ? ww_pool_unseen(&said->top, vocabulary) : clamped(said->gold);
         s->has_prefix = s->has_prefix && isfinite(prompt);
-        row[GOLD * s->k + m] = clamped(said->gold);
+        row[GOLD * s->k + m] = gold;
         row[ENTROPY * s->k + m] = ww_pool_entropy(&said->top, vocabulary);
         row[SURPRISE * s->k + m] = so_far[m];
         row[PREFIX * s->k + m] = (prompt + so_far[m]) / (p + 1.0);
-        so_far[m] -= clamped(said->gold);
+        so_far[m] -= gold;
     }
     s->at[t] = (struct ww_pool_position){.gold = row,
                                          .entropy = row + (size_t)ENTROPY * s->k,

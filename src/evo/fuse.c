@@ -161,6 +161,9 @@ enum ww_err ww_fuse_next(struct ww_fuse *fuse, const struct ww_fuse_list *lists,
         }
         total += lists[m].n;
     }
+    if (total == 0) {
+        return WW_FAIL(err, WW_E_MALFORMED, "no member listed a token");
+    }
     enum ww_err rc = reserve(&r, fuse, total, err);
     if (rc) {
         goto out;

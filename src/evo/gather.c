@@ -14,7 +14,7 @@
 #include "util/str.h"
 
 #define DOMAIN "weightward.evo-answer/1"
-#define VOCABULARY 50000.0 /* where a right token is in no list: see answer_cache.md */
+#define VOCABULARY 50000.0 /* of a token in no list, where no pool's is known */
 
 static void add_field(struct ww_sha256 *h, const void *bytes, size_t len)
 {
@@ -81,6 +81,7 @@ void ww_gathered_release(struct ww_gathered *g)
     ww_free(g->keys);
     ww_free(g->gold);
     ww_free(g->logprob);
+    ww_free(g->untold);
     ww_free(g->at);
     ww_free(g->prompt_surprise);
     memset(g, 0, sizeof(*g));
@@ -158,13 +159,18 @@ enum ww_err ww_gather_position(struct ww_gathered *g, struct ww_span gold,
     if (at) {
         g->at = at;
     }
-    if (!golds || !logprob || !at) {
+    void *untold = ww_realloc_array(g->untold, n, g->k * sizeof(*g->untold));
+    if (untold) {
+        g->untold = untold;
+    }
+    if (!golds || !logprob || !at || !untold) {
         return WW_FAIL_MEMORY(err, "answers");
     }
     g->gold[g->n] = gold;
     for (uint32_t k = 0; k < g->k; k++) {
         g->at[(size_t)g->n * g->k + k] = NULL;
         g->logprob[(size_t)g->n * g->k + k] = WW_POOL_FLOOR;
+        g->untold[(size_t)g->n * g->k + k] = false;
     }
     g->n++;
     return WW_OK;
@@ -330,18 +336,20 @@ static bool is_end(const struct ww_member *m, struct ww_span token)
 }
 
 /* A right token's log-probability: from the list, else by one more question where the
- * pool wants that and the server can, else estimated. */
+ * pool wants that and the server can, else estimated and called untold. */
 static enum ww_err score_gold(const struct ww_gather *gather, uint32_t k,
                               const struct ww_task_item *item, size_t done,
                               const struct ww_scored_at *at, struct ww_span gold,
-                              double *out, struct ww_gathered *g, struct ww_error *err)
+                              size_t place, struct ww_gathered *g, struct ww_error *err)
 {
+    double *out = &g->logprob[place];
     const struct ww_member *m = &gather->members->member[k];
     const double *listed = find_logprob(at, gold);
     const struct ww_member_facts *facts = &gather->facts[k];
     const bool ask_it = m->exact && facts->forces && gold.len > 0 &&
                         (facts->hints.has_end_id || !is_end(m, gold));
     *out = listed ? *listed : unseen(at);
+    g->untold[place] = !listed;
     if (listed || !ask_it) {
         return WW_OK;
     }
@@ -351,7 +359,9 @@ static enum ww_err score_gold(const struct ww_gather *gather, uint32_t k,
     enum ww_err rc = ww_gather_ask(gather, k, &ask, g, err);
     if (!rc && g->complete) {
         const struct ww_scored *said = &g->said[g->n_said - 1];
-        *out = said->n && said->at[0].n ? said->at[0].top[0].logprob : *out;
+        const bool told = said->n && said->at[0].n;
+        *out = told ? said->at[0].top[0].logprob : *out;
+        g->untold[place] = !told;
     }
     return rc;
 }
@@ -392,8 +402,8 @@ static enum ww_err walk(const struct ww_gather *gather, const struct ww_task_ite
                                : (struct ww_span){(const uint8_t *)end, strlen(end)};
             if (at[k]) {
                 g->at[(size_t)i * g->k + k] = at[k];
-                rc = score_gold(gather, k, item, done, at[k], gold,
-                                &g->logprob[(size_t)i * g->k + k], g, err);
+                rc = score_gold(gather, k, item, done, at[k], gold, (size_t)i * g->k + k,
+                                g, err);
             }
         }
         if (!g->complete) {

@@ -45,6 +45,8 @@ struct ww_gathered {
     uint32_t vocabulary;  /* what a position can be; 0: the tokenizer's tokens */
     struct ww_span *gold; /* [n]; empty: the end token */
     double *logprob;      /* [n][k] */
+    bool *untold; /* [n][k]: of a token in no list, and so an estimate for who does
+                     not know the vocabulary */
     const struct ww_scored_at **at; /* [n][k], for its list */
     double *prompt_surprise;        /* [k]; NaN */
     struct ww_scored *made;         /* [k] lists of options or bytes; NULL */

@@ -31,9 +31,9 @@ static double clamped(double l)
 static enum ww_err check_list(const struct ww_pool_list *list, uint32_t vocabulary,
                               struct ww_error *err)
 {
-    if (list->n == 0 || list->n > vocabulary) {
+    if (list->n > vocabulary) {
         return WW_FAIL(err, WW_E_MALFORMED,
-                       "a list of log-probabilities has %u tokens, expected 1 to %u",
+                       "a list of log-probabilities has %u tokens, expected at most %u",
                        list->n, vocabulary);
     }
     for (uint32_t i = 0; i < list->n; i++) {
@@ -51,9 +51,7 @@ static enum ww_err check_list(const struct ww_pool_list *list, uint32_t vocabula
     return WW_OK;
 }
 
-/* What each token has that a list does not show: its share of the mass that is left, and
- * no more than the least token shown. */
-static double unseen(const struct ww_pool_list *list, uint32_t vocabulary)
+double ww_pool_unseen(const struct ww_pool_list *list, uint32_t vocabulary)
 {
     double mass = 1;
     double least = 0;
@@ -81,7 +79,7 @@ static enum ww_err fill(struct ww_pool_union *u, const struct ww_pool_choice *ch
 {
     for (uint32_t m = 0; m < u->k; m++) {
         const struct ww_pool_list *list = &choice->lists[m];
-        double rest = unseen(list, vocabulary);
+        double rest = ww_pool_unseen(list, vocabulary);
         for (uint32_t i = 0; i <= u->n; i++) {
             u->l[(size_t)i * u->k + m] = rest;
         }
@@ -105,6 +103,9 @@ static enum ww_err fill(struct ww_pool_union *u, const struct ww_pool_choice *ch
 static enum ww_err twice(const struct ww_pool_list *list, uint32_t *scratch,
                          struct ww_error *err)
 {
+    if (list->n == 0) {
+        return WW_OK;
+    }
     memcpy(scratch, list->token, list->n * sizeof(*scratch));
     qsort(scratch, list->n, sizeof(*scratch), by_number);
     for (uint32_t i = 1; i < list->n; i++) {

@@ -34,11 +34,15 @@ struct ww_pool_union {
     double log_others; /* log of the number of tokens in the bucket; -inf when empty */
     uint32_t gold;     /* row of the gold token; n when it lies in the bucket */
     bool gold_in_bucket;
-    double weight;     /* of the position in a loss; made as 1 */
+    double weight; /* of the position in a loss; made as 1 */
 };
 
+/** What each token has that a list does not show: its share of the mass that is left, and
+ *  no more than the least token shown. */
+double ww_pool_unseen(const struct ww_pool_list *list, uint32_t vocabulary);
+
 /** WW_E_MALFORMED for a token twice in a list, a list longer than the vocabulary, a
- *  log-probability above 0.01; WW_E_NONFINITE. */
+ *  log-probability above 0.01; WW_E_NONFINITE. A list of no token leaves all mass. */
 enum ww_err ww_pool_union_make(const struct ww_pool_choice *choice, uint32_t k,
                                uint32_t vocabulary, struct ww_pool_union *out,
                                struct ww_error *err) WW_MUST_USE;

@@ -115,13 +115,9 @@ static enum ww_err fuse(struct ww_answer *a, struct ww_error *err)
     for (uint32_t m = 0; m < k; m++) {
         lists[m] = list_of(&a->pool.member[m], &a->said[m], token + at, logprob + at);
         at += lists[m].n;
-        if (!lists[m].n) {
-            rc = WW_FAIL(err, WW_E_UNSUPPORTED, "member '%s' lists no token that is text",
-                         a->pool.member[m].name);
-            goto out;
-        }
     }
-    rc = ww_fuse_next(&a->fuse, lists, err);
+    rc = at ? ww_fuse_next(&a->fuse, lists, err)
+            : WW_FAIL(err, WW_E_UNSUPPORTED, "no member lists a token that is text");
 out:
     ww_free(token);
     ww_free(logprob);

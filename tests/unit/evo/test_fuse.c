@@ -132,10 +132,30 @@ static void lists_without_sense_are_refused(void **state)
     FAILS(ww_fuse_next(&fuse, lists, &err), WW_E_MALFORMED); /* four tokens of three */
     lists[1].token = same;
     FAILS(ww_fuse_next(&fuse, lists, &err), WW_E_MALFORMED);
-    lists[1].n = 0;
-    FAILS(ww_fuse_next(&fuse, lists, &err), WW_E_MALFORMED);
     lists[1].n = 4;
     FAILS(ww_fuse_next(&fuse, lists, &err), WW_E_MALFORMED);
+    lists[0].n = lists[1].n = 0;
+    FAILS(ww_fuse_next(&fuse, lists, &err), WW_E_MALFORMED);
+    ww_fuse_release(&fuse);
+}
+
+/* Who lists nothing knows nothing: each of the four tokens has a quarter. */
+static void a_list_of_nothing_leaves_all_mass(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct ww_rule rule = {.id = WW_RULE_UNIFORM, .k = 2, .linear.k = 2};
+    const struct ww_span token[2] = {letters(0), letters(1)};
+    const double l[2] = {log(0.6), log(0.2)};
+    const struct ww_fuse_list lists[2] = {{token, l, 2}, {NULL, NULL, 0}};
+    struct ww_fuse fuse;
+    ww_fuse_begin(&fuse, &rule, 4);
+    OK(ww_fuse_next(&fuse, lists, &err));
+    assert_int_equal(fuse.n, 2);
+    NEAR(exp(fuse.list[0].logprob), (0.6 + 0.25) / 2, 1e-12);
+    NEAR(exp(fuse.list[1].logprob), (0.2 + 0.25) / 2, 1e-12);
+    ww_fuse_take(&fuse, 0);
+    NEAR(fuse.surprise[1], log(4), 1e-12);
     ww_fuse_release(&fuse);
 }
 
@@ -146,6 +166,7 @@ int main(void)
         cmocka_unit_test(a_cut_list_is_ordered_and_sums_to_less_than_one),
         cmocka_unit_test(draws_follow_the_pool),
         cmocka_unit_test(lists_without_sense_are_refused),
+        cmocka_unit_test(a_list_of_nothing_leaves_all_mass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 /* Fitted weights against what is known of their optima; cut lists against full ones. */
 #include "ww_test.h"
 
+#include "evo/features.h"
 #include "evo/loglinear.h"
 #include "ww_random.h"
 
@@ -388,8 +389,25 @@ static void lists_without_sense_are_refused(void **state)
     assert_int_equal(union_of(far, logp, 1), WW_E_MALFORMED);
     assert_int_equal(union_of(token, wrong, 1), WW_E_MALFORMED);
     assert_int_equal(union_of(token, nan, 1), WW_E_NONFINITE);
-    assert_int_equal(union_of(token, logp, 0), WW_E_MALFORMED);
     assert_int_equal(union_of(token, floor, 2), WW_OK);
+}
+
+static void a_list_of_nothing_leaves_all_mass(void **state)
+{
+    (void)state;
+    const struct ww_pool_list list = {NULL, NULL, 0};
+    const double gold_logprob = -2;
+    const struct ww_pool_choice choice = {
+        .lists = &list, .gold = 1, .gold_logprob = &gold_logprob};
+    struct ww_pool_union u;
+    struct ww_error err = {0};
+    OK(ww_pool_union_make(&choice, 1, 8, &u, &err));
+    assert_int_equal(u.n, 1);
+    NEAR(u.l[0], -2, 0);
+    NEAR(u.l[1], -log(8), 1e-12);
+    NEAR(ww_pool_unseen(&list, 8), -log(8), 1e-12);
+    NEAR(ww_pool_entropy(&list, 8), log(8), 1e-12);
+    ww_pool_union_release(&u);
 }
 
 int main(void)
@@ -406,6 +424,7 @@ int main(void)
         cmocka_unit_test(fitted_weights_are_the_least_loss),
         cmocka_unit_test(a_weight_is_how_often_a_position_counts),
         cmocka_unit_test(lists_without_sense_are_refused),
+        cmocka_unit_test(a_list_of_nothing_leaves_all_mass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

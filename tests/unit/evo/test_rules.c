@@ -180,6 +180,31 @@ static void answers_without_sense_are_refused(void **state)
     assert_null(set.at[0].prefix);
 }
 
+/* A right token that no list shows and no question told is one of those that a list does
+ * not show: what a server of the pool would take it for. */
+static void what_is_untold_is_what_lists_leave(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    const uint32_t top = 3;
+    world_make(&w, 3, 8, top, 7);
+    struct ww_answer_at *at = &w.at[1][2]; /* the first position, a member that guesses */
+    double left = 1;
+    for (uint32_t i = 0; i < top; i++) {
+        assert_true(w.token[1][0][2][i] != w.gold[1][0]);
+        left -= exp(w.logprob[1][0][2][i]);
+    }
+    at->untold = true;
+    at->gold = -77; /* by who does not know the vocabulary */
+    OK(ww_pool_set_make(&w.answers, &set, &err));
+    const size_t t = set.first[1];
+    const double each = log(left / (V - top));
+    NEAR(set.at[t].gold[2], each, 1e-12);
+    NEAR(set.known[t].l[(size_t)set.known[t].gold * K + 2], each, 1e-12);
+    NEAR(set.at[t + 1].surprise[2], -each, 1e-12);
+    at->untold = false;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +217,7 @@ int main(void)
         cmocka_unit_test(only_what_is_asked_for_is_signed),
         cmocka_unit_test(names_are_found_and_others_refused),
         cmocka_unit_test_teardown(answers_without_sense_are_refused, ends),
+        cmocka_unit_test_teardown(what_is_untold_is_what_lists_leave, ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
