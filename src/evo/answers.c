@@ -268,6 +268,10 @@ enum ww_err ww_answers_load(const struct ww_members *members,
     out->top = view->top ? view->top : WW_EVO_TOP;
     rc = rc ? rc : ww_answer_cache_open(dir, false, &cache, err);
     rc = rc ? rc : read_facts(cache, members, out->top, out->owned->facts, err);
+    for (uint32_t k = 0; k < members->k && !rc && view->level == WW_EVO_TOKENS; k++) {
+        const uint32_t told = out->owned->facts[k].vocabulary;
+        out->told = told > out->told ? told : out->told;
+    }
     rc = rc ? rc : read_items(cache, members, tasks, view, out, err);
     rc = rc ? rc : read_root(cache, out, err);
     ww_answer_cache_close(cache);

@@ -41,6 +41,7 @@ struct ww_answers {
     uint32_t k;          /* members */
     uint32_t top;        /* tokens asked for per list */
     uint32_t vocabulary; /* of the members' tokenizer; 0: not known */
+    uint32_t told;       /* by tokens: the largest that a server told of; 0: none */
     size_t n;
     struct ww_answer_item *item; /* [n], in the order of the task file */
     size_t tokens;

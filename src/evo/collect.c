@@ -2,7 +2,9 @@
 /*
  * Collecting: a first pass over all items by the cache alone, which is all that a second
  * run does; then threads, each with connections of its own, take the items that lack
- * something. The first error stops all of them; what was answered is on the disk.
+ * something. The first error stops all of them; what was answered is on the disk. This
+ * thread asks nothing itself: it looks at the clock and whether somebody wants an end,
+ * which waiting for a server must not delay.
  */
 #include "evo/collect.h"
 
@@ -30,12 +32,14 @@ struct collect {
     struct ww_answer_cache *cache;
     struct ww_member_facts *facts; /* [k] */
     bool *asked_now;               /* [k]: facts are of this run, the canary is fresh */
+    bool asked_all;                /* about the items */
     struct ww_spending spending;
     struct ww_meter meter;
     volatile bool stopping; /* nothing new is asked */
     volatile bool cancel;   /* what is under way is given up */
     size_t *missing;        /* [n_missing] items */
     size_t n_missing;
+    bool looked_up; /* n_missing counts */
     atomic_size_t next;
     atomic_size_t done;
     atomic_uint running;
@@ -155,7 +159,8 @@ static void *work(void *data)
 
 static void look(struct collect *c)
 {
-    const size_t have = c->tasks.n - c->n_missing + atomic_load(&c->done);
+    const size_t have =
+        c->looked_up ? c->tasks.n - c->n_missing + atomic_load(&c->done) : 0;
     const struct ww_run_options *run = &c->o->run;
     struct ww_error err = {0};
     if (run->progress &&
@@ -171,9 +176,23 @@ static void look(struct collect *c)
     }
 }
 
-static enum ww_err run_threads(struct collect *c, struct ww_error *err)
+/* Until all threads have ended. */
+static void look_on(struct collect *c)
 {
     const struct timespec tick = {0, 20000000};
+    while (atomic_load(&c->running)) {
+        look(c);
+        (void)nanosleep(&tick, NULL);
+    }
+}
+
+static enum ww_err why_stopped(const struct collect *c, struct ww_error *err)
+{
+    return c->failed.code ? WW_FAIL(err, c->failed.code, "%s", c->failed.text) : WW_OK;
+}
+
+static enum ww_err run_threads(struct collect *c, struct ww_error *err)
+{
     unsigned n = c->o->connections ? c->o->connections : CONNECTIONS;
     n = n < c->n_missing ? n : (unsigned)c->n_missing;
     struct worker *workers = ww_calloc(n, sizeof(*workers));
@@ -192,17 +211,48 @@ static enum ww_err run_threads(struct collect *c, struct ww_error *err)
             stop(c, &none, true);
         }
     }
-    while (atomic_load(&c->running)) {
-        look(c);
-        (void)nanosleep(&tick, NULL);
-    }
+    look_on(c);
     for (unsigned i = 0; i < n; i++) {
         if (workers[i].started) {
             (void)pthread_join(workers[i].thread, NULL);
         }
     }
     ww_free(workers);
-    return c->failed.code ? WW_FAIL(err, c->failed.code, "%s", c->failed.text) : WW_OK;
+    return why_stopped(c, err);
+}
+
+/* What all members are asked one after the other. */
+struct errand {
+    struct collect *c;
+    enum ww_err (*of)(struct collect *c, struct ww_error *err);
+};
+
+static void *run_errand(void *data)
+{
+    const struct errand *e = data;
+    struct ww_error err = {0};
+    if (e->of(e->c, &err)) {
+        stop(e->c, &err, false);
+    }
+    atomic_fetch_sub(&e->c->running, 1);
+    return NULL;
+}
+
+static enum ww_err look_over(struct collect *c,
+                             enum ww_err (*of)(struct collect *c, struct ww_error *err),
+                             struct ww_error *err)
+{
+    struct errand errand = {c, of};
+    pthread_t thread;
+    atomic_fetch_add(&c->running, 1);
+    const int e = pthread_create(&thread, NULL, run_errand, &errand);
+    if (e) {
+        atomic_fetch_sub(&c->running, 1);
+        return WW_FAIL_SYS(err, WW_E_NOMEM, e, "cannot start a thread");
+    }
+    look_on(c);
+    (void)pthread_join(thread, NULL);
+    return why_stopped(c, err);
 }
 
 static enum ww_err keep_keys(struct collect *c, const struct ww_gathered *g,
@@ -264,8 +314,8 @@ static enum ww_err find_facts(struct collect *c, struct ww_error *err)
     return rc;
 }
 
-/* Is it still the same model behind each name? */
-static enum ww_err check_canaries(struct collect *c, bool fresh_too, struct ww_error *err)
+/* Is it still the same model behind each name? Behind the last answer, all of them. */
+static enum ww_err check_canaries(struct collect *c, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < c->members.k && !rc; k++) {
@@ -273,7 +323,7 @@ static enum ww_err check_canaries(struct collect *c, bool fresh_too, struct ww_e
         struct ww_endpoint *endpoint = NULL;
         bool same = true;
         bool exact = false;
-        if (c->asked_now[k] && !fresh_too) {
+        if (c->asked_now[k] && !c->asked_all) {
             continue;
         }
         rc = open_endpoint(c, k, &endpoint, err);
@@ -322,13 +372,15 @@ static enum ww_err start(struct collect *c, struct ww_collect_report *report,
 static enum ww_err ask_all(struct collect *c, struct ww_collect_report *report,
                            struct ww_error *err)
 {
-    enum ww_err rc = find_facts(c, err);
+    enum ww_err rc = look_over(c, find_facts, err);
     rc = rc ? rc : look_up(c, err);
+    c->looked_up = !rc;
     report->calls_avoided = rc ? 0 : c->n_keys;
     if (!rc && c->n_missing) {
-        rc = check_canaries(c, false, err);
+        rc = look_over(c, check_canaries, err);
         rc = rc ? rc : run_threads(c, err);
-        rc = rc ? rc : check_canaries(c, true, err);
+        c->asked_all = !rc;
+        rc = rc ? rc : look_over(c, check_canaries, err);
     }
     return rc;
 }
@@ -347,7 +399,7 @@ static enum ww_err finish(struct collect *c, struct ww_collect_report *report,
     for (uint32_t k = 0; k < c->members.k; k++) {
         known = known && c->facts[k].dialect;
     }
-    if (!rc && known && report->calls) {
+    if (!rc && known && (report->calls || !c->looked_up)) {
         rc = look_up(c, err);
     }
     report->answers = c->n_keys;

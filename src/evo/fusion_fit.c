@@ -36,7 +36,6 @@ struct fit {
     struct ww_fusion_report *report;
     enum ww_rule_id asked;
     struct ww_spent spent;
-    uint32_t told; /* tokens of the largest vocabulary that a server told of; 0: none */
     struct ww_members members;
     struct split fitted, held_out;
     struct ww_permit permits[WW_POOL_MAX_MEMBERS]; /* [members.k] */
@@ -99,7 +98,7 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
                         : f->held_out.answers.tokens;
     const uint32_t usual =
         f->o->collect.level == WW_EVO_BYTES ? WW_GATHER_BYTES : VOCABULARY;
-    uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : f->told;
+    uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : f->fitted.answers.told;
     vocabulary = vocabulary ? vocabulary : usual;
     if (f->o->vocabulary && tokens > vocabulary) {
         return WW_FAIL(err, WW_E_USAGE,
@@ -114,24 +113,6 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
     if (!rc && f->o->confirm) {
         rc = ww_pool_set_make(&f->held_out.answers, &f->held_out.set, err);
     }
-    return rc;
-}
-
-/* What servers told when they were probed, of tokens. */
-static enum ww_err read_told(struct fit *f, struct ww_error *err)
-{
-    const struct ww_collect_options *o = &f->o->collect;
-    struct ww_answer_cache *cache = NULL;
-    enum ww_err rc = ww_answer_cache_open(o->cache, false, &cache, err);
-    for (uint32_t i = 0; i < f->members.k && !rc; i++) {
-        struct ww_member_facts facts;
-        bool found = false;
-        rc = ww_cached_facts(cache, &f->members.member[i], o->top ? o->top : WW_EVO_TOP,
-                             &found, &facts, err);
-        f->told = !rc && facts.vocabulary > f->told ? facts.vocabulary : f->told;
-        ww_member_facts_release(&facts);
-    }
-    ww_answer_cache_close(cache);
     return rc;
 }
 
@@ -369,9 +350,6 @@ static enum ww_err fit_all(struct fit *f, struct ww_error *err)
     rc = load(f, &f->fitted, err);
     if (!rc && f->o->confirm) {
         rc = load(f, &f->held_out, err);
-    }
-    if (!rc && f->o->collect.level == WW_EVO_TOKENS) {
-        rc = read_told(f, err);
     }
     if (!rc) {
         rc = make_sets(f, err);

@@ -49,8 +49,9 @@ static enum ww_err load(struct scoring *s, struct ww_error *err)
     if (rc) {
         return rc;
     }
+    const uint32_t usual = s->answers.told ? s->answers.told : VOCABULARY;
     s->answers.vocabulary =
-        s->answers.tokens > VOCABULARY ? (uint32_t)s->answers.tokens : VOCABULARY;
+        s->answers.tokens > usual ? (uint32_t)s->answers.tokens : usual;
     return ww_pool_set_make(&s->answers, &s->set, err);
 }
 

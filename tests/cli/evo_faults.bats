@@ -138,6 +138,24 @@ load mock
     done
 }
 
+@test "nobody waits for a server beyond the time that is left, or when an end is wanted" {
+    rows 1 2 >tasks.jsonl
+    mock busy --fault later:1 # come again in 30 s, it says to the first question
+    pool busy >pool.yml
+    began=$(date +%s)
+    run -1 collect --max-time 0.3
+    [[ $output == *"STOPPED: the limit of 0.3 seconds is reached"* ]]
+    "$WW" evo collect pool.yml tasks.jsonl --cache answers >said 2>&1 3>&- &
+    asking=$!
+    sleep 0.3
+    kill -INT $asking
+    status=0
+    wait $asking || status=$?
+    [ $status = 130 ]
+    grep -q interrupted said
+    [ $(($(date +%s) - began)) -lt 15 ]
+}
+
 @test "every server that cannot be asked is refused with its reason" {
     rows 1 2 >tasks.jsonl
     for row in "nan|3|" "http2|4|gave no answer" "reset|4|gave no answer" "half|3|" "long|3|more than 67108864 bytes" \

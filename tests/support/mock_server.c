@@ -13,10 +13,11 @@
  *               [--vocabulary N] [--turn N] [--hides-end] [--shifts] [--narrow]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
- * lowest cut twice nan long stall slow reset http2. --calls: a file that grows by one
- * byte for every answer with status 200. --continues: a chat goes on with the assistant's
- * last message. --adapters: so many, whose scales a request may name. --vocabulary: so
- * many tokens it says it has. --turn: behind so many questions it is another model.
+ * lowest cut twice nan long stall slow reset http2 later. --calls: a file that grows by
+ * one byte for every answer with status 200. --continues: a chat goes on with the
+ * assistant's last message. --adapters: so many, whose scales a request may name.
+ * --vocabulary: so many tokens it says it has. --turn: behind so many questions it is
+ * another model.
  * --hides-end: special tokens print as nothing, so that its lists show one of them with
  * another one's number, as llama-cpp-python's server does; --shifts: what it echoes is of
  * one token later, as there for models without a first token of their own; --narrow: it
@@ -320,6 +321,10 @@ static bool answer(int fd, const char *body, size_t len)
         refuse(fd, "429 Too Many Requests", "Retry-After: 0\r\n");
         return true;
     }
+    if (faulty("later", number)) {
+        refuse(fd, "503 Busy", "Retry-After: 30\r\n");
+        return true;
+    }
     if (faulty("500", number) || faulty("400", number)) {
         refuse(fd, faulty("500", number) ? "500 Oops" : "400 Bad", "");
         return true;
@@ -485,10 +490,10 @@ static void *serve(void *data)
 /* A name that is misspelt would be a fault that never happens. */
 static bool is_fault(const char *name)
 {
-    static const char *const known[] = {"429",    "500",  "400",   "drop", "half",
-                                        "short",  "null", "nolp",  "echo", "sentinel",
-                                        "lowest", "cut",  "twice", "nan",  "long",
-                                        "stall",  "slow", "reset", "http2"};
+    static const char *const known[] = {"429",    "500",  "400",   "drop",  "half",
+                                        "short",  "null", "nolp",  "echo",  "sentinel",
+                                        "lowest", "cut",  "twice", "nan",   "long",
+                                        "stall",  "slow", "reset", "http2", "later"};
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (strcmp(name, known[i]) == 0) {
             return true;
