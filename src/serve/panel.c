@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The caller's thread asks the first member itself; the others have a thread each, which
- * sleeps between tokens. Their stacks are small, as many answers run at once.
+ * sleeps between tokens. Their stacks are small, as many answers run at once. Who is
+ * woken needs the lock, so it is free before; and only the last answer wakes the caller.
  */
 #include "serve/panel.h"
 
@@ -31,6 +32,7 @@ struct ww_panel {
     struct hand *hand; /* [k] */
     pthread_mutex_t lock;
     pthread_cond_t asked, answered;
+    uint32_t left; /* hands that have not answered */
     ww_panel_job job;
     void *payload;
 };
@@ -56,7 +58,12 @@ static void *work(void *payload)
         ask(h);
         (void)pthread_mutex_lock(&c->lock);
         h->state = h->state == ASKED ? IDLE : h->state;
-        (void)pthread_cond_signal(&c->answered);
+        const bool last = --c->left == 0;
+        (void)pthread_mutex_unlock(&c->lock);
+        if (last) {
+            (void)pthread_cond_signal(&c->answered);
+        }
+        (void)pthread_mutex_lock(&c->lock);
     }
     (void)pthread_mutex_unlock(&c->lock);
     return NULL;
@@ -142,15 +149,14 @@ enum ww_err ww_panel_run(struct ww_panel *panel, ww_panel_job job, void *payload
     panel->payload = payload;
     for (uint32_t m = 0; m < panel->o.k; m++) {
         panel->hand[m].state = panel->hand[m].started ? ASKED : IDLE;
+        panel->left += panel->hand[m].started;
     }
-    (void)pthread_cond_broadcast(&panel->asked);
     (void)pthread_mutex_unlock(&panel->lock);
+    (void)pthread_cond_broadcast(&panel->asked);
     ask(&panel->hand[0]);
     (void)pthread_mutex_lock(&panel->lock);
-    for (uint32_t m = 0; m < panel->o.k; m++) {
-        while (panel->hand[m].state == ASKED) {
-            (void)pthread_cond_wait(&panel->answered, &panel->lock);
-        }
+    while (panel->left) {
+        (void)pthread_cond_wait(&panel->answered, &panel->lock);
     }
     (void)pthread_mutex_unlock(&panel->lock);
     for (uint32_t m = 0; m < panel->o.k; m++) {
