@@ -193,6 +193,11 @@ WW_API enum ww_err ww_pack_share(const char *path, const char *name,
                                  const struct ww_unsealer *unsealer,
                                  struct ww_error *err) WW_MUST_USE;
 
+/** Does a member ask for policies? It is opened for that. */
+WW_API enum ww_err ww_pack_asks(const char *path, const char *name,
+                                const struct ww_unsealer *unsealer, bool *asks,
+                                struct ww_error *err) WW_MUST_USE;
+
 /** What the package says of itself; nothing is verified but that it is well-formed. */
 WW_API enum ww_err ww_pack_list(const char *path, struct ww_pack_report *report,
                                 struct ww_error *err) WW_MUST_USE;

@@ -18,12 +18,12 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "util/pattern.h"
 #include "util/str.h"
 
 #define MAX_READ_BYTES (UINT64_C(1) << 30)
 #define PREFIX "base_model.model."
 #define WRAPPED ".base_layer."
-#define ANY_PARENT ".*\\."
 
 struct ending {
     const char *text;
@@ -354,14 +354,24 @@ bool ww_adapter_ends(const char *s, const char *end)
     return strcmp(s, end) == 0 || ends_at_dot(s, end);
 }
 
-/* A pattern is a module's name or the end of one at a dot; '^' asks for the whole. PEFT
- * itself writes ANY_PARENT before the name of a stack of experts. */
-static bool pattern_fits(const char *pattern, const char *module)
+/* PEFT: re.match("(.*\\.)?(KEY)$", module), and the first that fits counts. */
+static enum ww_err pattern_fits(const struct ww_adapter *adapter, const char *key,
+                                const char *module, bool *fits, struct ww_error *err)
 {
-    const bool whole = pattern[0] == '^';
+    struct ww_pattern *pattern = NULL;
+    const enum ww_err rc = ww_pattern_new(key, &pattern, err);
 
-    pattern += whole;
-    return whole ? strcmp(pattern, module) == 0 : ww_adapter_ends(module, pattern);
+    *fits = false;
+    if (rc) {
+        ww_error_context(err, "alpha_pattern '%.100s' of adapter '%s'", key,
+                         adapter->path);
+        return rc;
+    }
+    for (size_t at = 0; module[at] && !*fits; at++) {
+        *fits = (at == 0 || module[at - 1] == '.') && ww_pattern_fits(pattern, module, at);
+    }
+    ww_pattern_free(pattern);
+    return WW_OK;
 }
 
 enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
@@ -371,19 +381,14 @@ enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *mod
     const struct ww_jnode *own = NULL;
     double alpha = adapter->alpha;
 
-    for (const struct ww_jnode *p = ww_jfirst(all); p; p = ww_jnext(p)) {
-        const char *name = ww_jkey(p) ? ww_jkey(p) : "";
-        name += ww_str_starts(name, ANY_PARENT) ? strlen(ANY_PARENT) : 0;
-        if (strpbrk(name + (name[0] == '^'), "^$*+?()[]{}|\\")) {
-            return WW_FAIL(
-                err, WW_E_UNSUPPORTED,
-                "alpha_pattern '%.100s' of adapter '%s' is a regular expression; "
-                "only names of modules are supported",
-                name, adapter->path);
+    for (const struct ww_jnode *p = ww_jfirst(all); p && !own; p = ww_jnext(p)) {
+        bool fits = false;
+        const enum ww_err rc =
+            pattern_fits(adapter, ww_jkey(p) ? ww_jkey(p) : "", module, &fits, err);
+        if (rc) {
+            return rc;
         }
-        if (!own && pattern_fits(name, module)) {
-            own = p;
-        }
+        own = fits ? p : NULL;
     }
     if (own && !ww_jdouble(own, &alpha)) {
         return WW_FAIL(err, WW_E_ADAPTER_FILE,

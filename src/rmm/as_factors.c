@@ -39,9 +39,9 @@ static enum ww_err check_entry(const struct ww_adapter_entry *e, const char *for
                    e->part == WW_PART_B_BIAS ? "where the base has that bias " : "");
 }
 
-static enum ww_err check(const struct ww_adapter *adapter, const char *form,
-                         struct ww_error *err)
+static enum ww_err check(const struct ww_as *as, const char *form, struct ww_error *err)
 {
+    const struct ww_adapter *adapter = as->adapter;
     enum ww_err rc = WW_OK;
 
     if (adapter->parameters || adapter->dora) {
@@ -51,7 +51,9 @@ static enum ww_err check(const struct ww_adapter *adapter, const char *form,
                        form, adapter->dora ? "DoRA" : "target_parameters");
     }
     for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
-        rc = check_entry(&adapter->entries[i], form, err);
+        const struct ww_adapter_entry *e = &adapter->entries[i];
+        rc = ww_as_is_copy(adapter, e) ? ww_as_check_copy(e, as, form, err)
+                                           : check_entry(e, form, err);
     }
     return rc;
 }
@@ -86,14 +88,16 @@ static enum ww_err add(const struct ww_adapter *adapter, struct ww_as_pairs *pai
                               err);
 }
 
-enum ww_err ww_as_pairs_find(const struct ww_adapter *adapter, const char *form,
+enum ww_err ww_as_pairs_find(const struct ww_as *as, const char *form,
                              struct ww_as_pairs *out, struct ww_error *err)
 {
+    const struct ww_adapter *adapter = as->adapter;
     const struct ww_adapter_entry **sorted = NULL;
+    uint32_t n = 0;
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
-    rc = check(adapter, form, err);
+    rc = check(as, form, err);
     if (rc) {
         return rc;
     }
@@ -104,12 +108,12 @@ enum ww_err ww_as_pairs_find(const struct ww_adapter *adapter, const char *form,
         goto out;
     }
     for (uint32_t i = 0; i < adapter->n_tensors; i++) {
-        sorted[i] = &adapter->entries[i];
+        sorted[n] = &adapter->entries[i];
+        n += sorted[n]->part != WW_PART_FULL;
     }
-    qsort(sorted, adapter->n_tensors, sizeof(*sorted), by_module);
-    for (uint32_t i = 0; i < adapter->n_tensors && !rc; i += 2) {
-        rc = add(adapter, out, sorted[i],
-                 i + 1 < adapter->n_tensors ? sorted[i + 1] : NULL, err);
+    qsort(sorted, n, sizeof(*sorted), by_module);
+    for (uint32_t i = 0; i < n && !rc; i += 2) {
+        rc = add(adapter, out, sorted[i], i + 1 < n ? sorted[i + 1] : NULL, err);
     }
 out:
     ww_free(sorted);

@@ -19,9 +19,16 @@ struct ww_as_pairs {
     uint64_t rank; /* the largest */
 };
 
+/** Is an entry the weight below the factors of a module? */
+bool ww_as_is_copy(const struct ww_adapter *adapter, const struct ww_adapter_entry *e);
+/** Such a weight has the base's numbers. WW_E_UNSUPPORTED. */
+enum ww_err ww_as_check_copy(const struct ww_adapter_entry *e, const struct ww_as *as,
+                             const char *form, struct ww_error *err) WW_MUST_USE;
+
 /** WW_E_UNSUPPORTED when the adapter is more than pairs: DoRA, biases, whole weights,
- *  embeddings, convolutions; naming the part. form: for the text. */
-enum ww_err ww_as_pairs_find(const struct ww_adapter *adapter, const char *form,
+ *  embeddings, convolutions; naming the part. The base's own weight beside the factors of a
+ *  module is left out. form: for the text. */
+enum ww_err ww_as_pairs_find(const struct ww_as *as, const char *form,
                              struct ww_as_pairs *out, struct ww_error *err) WW_MUST_USE;
 void ww_as_pairs_release(struct ww_as_pairs *pairs);
 

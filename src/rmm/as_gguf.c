@@ -228,7 +228,7 @@ enum ww_err ww_as_gguf(const struct ww_as *as, struct ww_run_report *report,
                        struct ww_error *err)
 {
     struct gguf g = {.as = as, .made = {.dirfd = -1, .fd = -1}};
-    enum ww_err rc = ww_as_pairs_find(as->adapter, "gguf", &g.pairs, err);
+    enum ww_err rc = ww_as_pairs_find(as, "gguf", &g.pairs, err);
 
     if (rc) {
         return rc;

@@ -99,7 +99,7 @@ enum ww_err ww_as_portable(const struct ww_as *as, struct ww_run_report *report,
                               .across = as->adapter->fan_in_fan_out,
                               .fd = -1};
     struct ww_as_pairs pairs;
-    enum ww_err rc = ww_as_pairs_find(as->adapter, "portable", &pairs, err);
+    enum ww_err rc = ww_as_pairs_find(as, "portable", &pairs, err);
 
     if (rc) {
         return rc;

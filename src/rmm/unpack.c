@@ -18,6 +18,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "util/rename.h"
 #include "util/str.h"
 
 #define LEAST_MEMORY ((uint64_t)16 << 20)
@@ -211,6 +212,9 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     if (!rc) {
         const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
                                             out_path, options, report, err);
+        if (made) {
+            ww_error_rename(err, member, run->view.member->name);
+        }
         rc = ww_remove_tree(member, made ? NULL : err);
         rc = made ? made : rc;
     }
@@ -348,22 +352,52 @@ static enum ww_err give_tensor(const struct ww_unpack_run *run, const char *tens
     return rc;
 }
 
+/* The file that asks for policies; NULL: none does. */
+static const char *asking_file(const struct ww_pack_table *t)
+{
+    for (uint32_t f = 0; f < t->n_files; f++) {
+        if (ww_path_asks(t->files[f].path)) {
+            return t->files[f].path;
+        }
+    }
+    return NULL;
+}
+
 /* A tensor has no evidence of its own that anybody could be asked about. */
 enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run, struct ww_error *err)
 {
-    const struct ww_pack_table *t = &run->view.table;
+    const char *path = asking_file(&run->view.table);
 
-    for (uint32_t f = 0; f < t->n_files; f++) {
-        const char *path = t->files[f].path;
-        if (ww_path_asks(path)) {
-            return WW_FAIL(
-                err, WW_E_DENIED,
-                "member '%s' asks for policies ('%s'), and they are asked about "
-                "whole members; unpack it",
-                run->view.member->name, path);
-        }
+    return path ? WW_FAIL(err, WW_E_DENIED,
+                          "member '%s' asks for policies ('%s'), and they are asked about "
+                          "whole members; unpack it",
+                          run->view.member->name, path)
+                : WW_OK;
+}
+
+enum ww_err ww_pack_asks(const char *path, const char *name,
+                         const struct ww_unsealer *unsealer, bool *asks,
+                         struct ww_error *err)
+{
+    struct ww_pack_file file;
+    struct ww_pack_view view = {0};
+    size_t member = 0;
+    enum ww_err rc = ww_pack_open(path, &file, err);
+
+    *asks = false;
+    if (rc) {
+        return rc;
     }
-    return WW_OK;
+    rc = ww_pack_member_find(&file, name, &member, err);
+    if (!rc) {
+        rc = ww_pack_view_open(&file, member, unsealer, &view, err);
+    }
+    if (!rc) {
+        *asks = asking_file(&view.table) != NULL;
+        ww_pack_view_close(&view);
+    }
+    ww_pack_close(&file);
+    return rc;
 }
 
 enum ww_err ww_unpack_check_signed(const struct ww_unpack_run *run, struct ww_error *err)

@@ -236,6 +236,13 @@ def adapter(r, work, name, base, shapes=None):
         tensors[p + ".lora_embedding_B"] = (dtype, (s[1], rank), numbers(r, dtype, (s[1], rank), odd))
         if r.random() < 0.5:
             tensors[p + ".base_layer.weight"] = (d, s, b)
+    elif not shapes and r.random() < 0.2:
+        d, s, b = base["lm_head.weight"]
+        p = "base_model.model.lm_head"
+        config["target_modules"].append("lm_head")
+        tensors[p + ".lora_A.weight"] = (dtype, (rank, s[1]), numbers(r, dtype, (rank, s[1]), odd))
+        tensors[p + ".lora_B.weight"] = (dtype, (s[0], rank), numbers(r, dtype, (s[0], rank), odd))
+        tensors[p + ".base_layer.weight"] = (d, s, b if r.random() < 0.8 else numbers(r, d, s, odd))
     write_st(os.path.join(folder, "adapter_model.safetensors"), tensors, r)
     with open(os.path.join(folder, "adapter_config.json"), "w") as f:
         json.dump(config, f)

@@ -61,8 +61,7 @@ FORMS = {
 ON_LLAMA_ALONE = {"embedding", "head", "head kept whole", "DoRA", "bias", "PiSSA", "regular expression"}
 # What is more than pairs of matrices, or not understood, has no portable form; nor do adapters
 # of all linear modules of Mixtral, where peft takes the stacked experts as well.
-NO_FORM = {"embedding", "head", "head kept whole", "DoRA", "bias", "PiSSA", "regular expression",
-           "stacked experts"}
+NO_FORM = {"embedding", "head kept whole", "DoRA", "bias", "PiSSA", "stacked experts"}
 
 
 class StandIn(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -305,6 +305,33 @@ payload() {
     nothing_written out2
 }
 
+@test "a further recipient of a member is asked about like packing" {
+    family
+    for k in al bob; do
+        "$WW" key new recipient --out "$k" --no-passphrase -q
+    done
+    "$WW" rmm pack p.pkg second=second --exact --base other --to second=al.pub \
+        --sign owner.key "${ROOT[@]}" -q
+    SHARE=(rmm share p.pkg --to second=bob.pub --open-with al.key --base other -q)
+    refused 4 "'second' asks for policies" "$WW" "${SHARE[@]}"
+    "$WW" "${SHARE[@]}" "${ROOT[@]}" --as partner.key
+    payload p.pkg.v1.share.decision.sigstore.json | jq -e --arg r "$(tensor_root second partner.pub)" '
+        (.subject | map(.digest.sha256) | index($r)) and
+        (.predicate.weightward_decision.action == "redistribute")'
+    [ ! -e p.pkg.members ]
+    "$WW" rmm unpack p.pkg second out --base other --open-with bob.key "${ROOT[@]}" \
+        --as partner.key -q
+    cmp second/model.safetensors out/model.safetensors
+    cp p.pkg before
+    refused 4 "share.decision.sigstore.json' exists" "$WW" "${SHARE[@]}" "${ROOT[@]}" \
+        --as partner.key
+    next 2 policy.json "$(revoked model "$A")"
+    refused 1 "redistribute 'second', made of 'a': revoked" "$WW" "${SHARE[@]}" "${ROOT[@]}" \
+        --policy-root root2.signed.json --as partner.key --decision no.json
+    cmp before p.pkg
+    [ ! -e p.pkg.members ]
+}
+
 @test "a reversible merge packs its sources, and policies are asked about that too" {
     family
     "$WW" merge third.yml third --reversible p.pkg --sign partner.key "${ROOT[@]}" -q

@@ -152,6 +152,12 @@ PY
     jq '.use_dora = true' lora/adapter_config.json >same/adapter_config.json
     "$WW" rmm pack d.pkg dora=same --exact -q
     refused 6 "form 'model' adds it" "$WW" rmm unpack d.pkg dora x --form portable
+    # Of a pattern that is not read the text names the member, not where it lay for a while.
+    jq '.use_dora = false | .alpha_pattern = {"(?=q).": 2}' same/adapter_config.json >p.json
+    mv p.json same/adapter_config.json
+    "$WW" rmm pack q.pkg looks=same --exact -q
+    refused 6 "of adapter 'looks': it has a group that looks around" \
+        "$WW" rmm unpack q.pkg looks x --form portable
     nothing_written x
     [ ! -e x.member ]
 }

@@ -33,8 +33,8 @@ def make_adapter(base, folder, **more):
     import transformers
     torch.manual_seed(5)
     model = transformers.AutoModelForCausalLM.from_pretrained(base)
-    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"],
-                             init_lora_weights=False, **more)
+    config = peft.LoraConfig(r=4, lora_alpha=8, init_lora_weights=False,
+                             **{"target_modules": ["q_proj", "v_proj"], **more})
     peft.get_peft_model(model, config).save_pretrained(folder)
 
 
@@ -327,7 +327,25 @@ def forms(run, work, base):
     assert factors(os.path.join(work, "odd-peft")).keys() == factors(source).keys()
     run("rmm", "unpack", "f.pkg", "odd", "odd.gguf", "--form", "gguf", "--base", base)
     check_gguf(os.path.join(work, "odd.gguf"), base, products(portable))
+    head(run, work, base)
     assert not [x for x in os.listdir(work) if x.endswith((".member", ".partial"))]
+
+
+def head(run, work, base):
+    """Of a head PEFT keeps the base's weight too; patterns are regular expressions."""
+    import peft
+    source, out = os.path.join(work, "head"), os.path.join(work, "head-portable")
+    make_adapter(base, source, target_modules=["q_proj", "lm_head"],
+                 alpha_pattern={r"layers\.[01]\..*_proj": 5, "lm_h.ad": 3})
+    assert any(".base_layer." in k for k in factors(source)), factors(source).keys()
+    run("rmm", "pack", "h.pkg", f"head={source}", "--exact")
+    run("rmm", "unpack", "h.pkg", "head", out, "--form", "portable", "--base", base)
+    vllm_takes(out, base)
+    same_answers("an adapter of the head as portable",
+                 answers(peft.PeftModel.from_pretrained(load(base), out)),
+                 answers(peft.PeftModel.from_pretrained(load(base), source)), 1e-5)
+    run("rmm", "unpack", "h.pkg", "head", "head.gguf", "--form", "gguf", "--base", base)
+    check_gguf(os.path.join(work, "head.gguf"), base, products(out))
 
 
 def main():

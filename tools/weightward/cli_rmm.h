@@ -33,7 +33,7 @@ struct cli_rmm {
     int rank;               /* mix */
     int directions;         /* rows, pack, add */
     char *codec;            /* pack, add */
-    struct cli_guard guard; /* pack, add, unpack, mix */
+    struct cli_guard guard; /* pack, add, share, unpack, mix */
 };
 
 /** One of them; args: what stands behind the word, NULL-terminated. Exit status. */
@@ -58,13 +58,17 @@ int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
                              struct ww_error *err);
 
-/** What is about to be packed. */
+/** NAME=PATH: the name, to be freed, and a borrow of the path; NULL when there is no '='. */
+char *cli_rmm_cut(const char *text, const char **rest);
+
+/** What is about to be packed, or handed on. */
 struct cli_packing {
     const char *package;
     const char *decision; /* where what was permitted goes; NULL: beside the package */
     const struct ww_pack_member *members;
     size_t n;
-    bool adds; /* to a package that is there */
+    bool adds;   /* to a package that is there */
+    bool shares; /* what is in it: for more recipients, by names of members */
 };
 /** Ask policies whether the members may be handed on in a package. sign: key of --sign, or
  *  NULL. WW_OK to go on; a denial is recorded as cli_guard_ask does. WW_E_EXISTS when the

@@ -11,29 +11,30 @@
 #include "rmm_mix.h"
 
 /* Where the decision about this version goes when nothing else is said; free. */
-static char *beside(const char *package, uint64_t version)
+static char *beside(const struct cli_packing *packing, uint64_t version)
 {
     char *path = NULL;
-    return asprintf(&path, "%s.v%llu.decision.sigstore.json", package,
-                    (unsigned long long)version) < 0
+    return asprintf(&path, "%s.v%llu%s.decision.sigstore.json", packing->package,
+                    (unsigned long long)version, packing->shares ? ".share" : "") < 0
                ? NULL
                : path;
 }
 
 /* A package whose decision has no place would be there without it, so that is seen first. */
-static enum ww_err check_place(const char *decision, const char *package, bool adds,
-                               struct ww_error *err)
+static enum ww_err check_place(const struct cli_packing *packing, struct ww_error *err)
 {
+    const char *decision = packing->decision;
+    const char *package = packing->package;
     struct ww_pack_report report = {.version = 0};
     struct stat st;
     char *path = NULL;
     enum ww_err rc = WW_OK;
 
-    if (adds) {
+    if (packing->adds || packing->shares) {
         rc = ww_pack_list(package, &report, err);
     }
     if (rc == WW_OK && !decision) {
-        path = beside(package, report.version + 1);
+        path = beside(packing, report.version + !packing->shares);
         rc = path ? WW_OK : cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'", package);
     }
     if (rc == WW_OK && lstat(decision ? decision : path, &st) == 0) {
@@ -62,7 +63,9 @@ enum ww_err cli_pack_ask(const struct cli_guard *guard, const struct cli_common 
     }
     for (size_t i = 0; i < n; i++) {
         sources[i] = (struct ww_policy_source){
-            .path = (char *)(uintptr_t)packing->members[i].path, .weight = 1000000};
+            .path = (char *)(uintptr_t)packing->members[i].path,
+            .weight = 1000000,
+            .name = packing->shares ? (char *)(uintptr_t)packing->members[i].name : NULL};
     }
     const struct ww_policy_ask what = {.action = "redistribute",
                                        .sources = sources,
@@ -70,7 +73,7 @@ enum ww_err cli_pack_ask(const struct cli_guard *guard, const struct cli_common 
                                        .output_name = name};
     rc = cli_guard_ask(guard, common, &what, packing->package, sign, verdict, err);
     if (rc == WW_OK && verdict->verdict) {
-        rc = check_place(packing->decision, packing->package, packing->adds, err);
+        rc = check_place(packing, err);
     }
 out:
     free(sources);
@@ -88,7 +91,7 @@ enum ww_err cli_pack_record(const struct cli_common *common, const struct cli_pa
         return WW_OK;
     }
     if (!packing->decision) {
-        path = beside(packing->package, version);
+        path = beside(packing, version);
         if (!path) {
             return cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'",
                                  packing->package);
@@ -97,7 +100,7 @@ enum ww_err cli_pack_record(const struct cli_common *common, const struct cli_pa
     const char *to = path ? path : packing->decision;
     const enum ww_err rc = ww_verdict_record(verdict->verdict, NULL, to, verdict->key, err);
     cli_say(common, rc == WW_OK ? "the decision is in '%s'"
-                                : "the package is written, and there is no decision in '%s'",
+                                : "what was permitted is done, and there is no decision in '%s'",
             to);
     free(path);
     return rc;

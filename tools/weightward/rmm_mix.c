@@ -28,7 +28,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 }
 
 /* OUT without slashes at its end, and the folder for members. */
-static bool name_folders(struct cli_mix *mix, const char *out)
+bool cli_mix_name(struct cli_mix *mix, const char *out)
 {
     size_t len = strlen(out);
     while (len > 1 && out[len - 1] == '/') {
@@ -42,14 +42,8 @@ static bool name_folders(struct cli_mix *mix, const char *out)
     return mix->members != NULL;
 }
 
-static enum ww_err make_folder(const struct cli_mix *mix, const char *out,
-                               struct ww_error *err)
+enum ww_err cli_mix_make(const struct cli_mix *mix, struct ww_error *err)
 {
-    struct stat st;
-    if (lstat(out, &st) == 0) {
-        return cli_rmm_error(err, WW_E_EXISTS, "'%.300s' exists; name another output",
-                             out);
-    }
     if (mkdir(mix->members, 0700) != 0) {
         return errno == EEXIST
                    ? cli_rmm_error(
@@ -62,9 +56,15 @@ static enum ww_err make_folder(const struct cli_mix *mix, const char *out,
     return WW_OK;
 }
 
-static enum ww_err restore(const struct cli_mix *mix, const char *package,
-                           const char *name, const struct ww_unpack_options *options,
-                           struct ww_error *err)
+enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err)
+{
+    return nftw(mix->members, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0
+               ? WW_OK
+               : cli_rmm_error(err, WW_E_IO, "cannot remove '%.300s'", mix->members);
+}
+
+enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package, const char *name,
+                            const struct ww_unpack_options *options, struct ww_error *err)
 {
     struct ww_pack_report report = {0};
     char *to = cli_mix_path(mix, name);
@@ -142,7 +142,11 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
                                               .unsealer = &unsealer,
                                               .public_key = opt->signed_by,
                                               .run = *run};
-    enum ww_err rc = make_folder(mix, args[1], err);
+    struct stat st;
+    enum ww_err rc = lstat(args[1], &st) == 0
+                         ? cli_rmm_error(err, WW_E_EXISTS,
+                                         "'%.300s' exists; name another output", args[1])
+                         : cli_mix_make(mix, err);
     if (rc) {
         return rc;
     }
@@ -152,17 +156,16 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
     }
     for (size_t i = 0; i < mix->package.n_members && rc == WW_OK; i++) {
         if (mix->used[i]) {
-            rc = restore(mix, args[0], mix->package.members[i].name, &options, err);
+            rc = cli_mix_restore(mix, args[0], mix->package.members[i].name, &options, err);
         }
     }
     ww_secret_free(unsealer.recipient_passphrase);
     if (rc == WW_OK) {
         rc = merge(opt, mix, args[1], run, report, err);
     }
-    if (nftw(mix->members, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0 && rc == WW_OK) {
-        rc = cli_rmm_error(err, WW_E_IO, "cannot remove '%.300s'", mix->members);
-    }
-    return rc;
+    struct ww_error left = {0};
+    const enum ww_err removed = cli_mix_remove(mix, rc ? &left : err);
+    return rc ? rc : removed;
 }
 
 static void cli_mix_release(struct cli_mix *mix)
@@ -215,7 +218,7 @@ int cli_rmm_mix(const struct cli_rmm *opt, const char *const *args)
     enum ww_err rc = ww_pack_list(args[0], &mix.package, &err);
     if (rc == WW_OK) {
         mix.used = calloc(mix.package.n_members + 1, sizeof *mix.used);
-        rc = mix.used && name_folders(&mix, args[1])
+        rc = mix.used && cli_mix_name(&mix, args[1])
                  ? mix_members(opt, &mix, args, &run, &report, &err)
                  : cli_rmm_error(&err, WW_E_NOMEM, "out of memory for '%.300s'", args[1]);
     }

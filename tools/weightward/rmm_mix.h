@@ -15,6 +15,14 @@ struct cli_mix {
 /** Write the recipe into the members' folder, and note whom it uses. */
 enum ww_err cli_mix_recipe(const struct cli_rmm *opt, struct cli_mix *mix,
                            struct ww_error *err);
+/** Members go to "OUT.members"; false without memory. free mix->members. */
+bool cli_mix_name(struct cli_mix *mix, const char *out);
+/** That folder, for its owner alone; it must not be there. */
+enum ww_err cli_mix_make(const struct cli_mix *mix, struct ww_error *err);
+enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package, const char *name,
+                            const struct ww_unpack_options *options, struct ww_error *err);
+/** With all that is in it. */
+enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err);
 /** "OUT.members/NAME", or NULL; free. */
 char *cli_mix_path(const struct cli_mix *mix, const char *name);
 /** Set the error; its code. */

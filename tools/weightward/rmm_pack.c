@@ -31,8 +31,7 @@ static int out_of_memory(void)
     return ww_err_exit_status(WW_E_NOMEM);
 }
 
-/* NAME=PATH: the name and a borrow of the path; NULL when there is no '='. */
-static char *cut(const char *text, const char **rest)
+char *cli_rmm_cut(const char *text, const char **rest)
 {
     const char *equals = strchr(text, '=');
     *rest = equals ? equals + 1 : NULL;
@@ -43,7 +42,7 @@ static int add_recipient(struct members *m, const char *text, size_t n_to)
 {
     char message[400];
     const char *pub = NULL;
-    char *name = cut(text, &pub);
+    char *name = cli_rmm_cut(text, &pub);
     bool found = false;
     for (size_t i = 0; name && i < m->n; i++) {
         struct ww_pack_member *member = &m->items[i];
@@ -78,7 +77,7 @@ static int add_parent(struct members *m, const char *text)
 {
     char message[400];
     const char *parent = NULL;
-    char *name = cut(text, &parent);
+    char *name = cli_rmm_cut(text, &parent);
     for (size_t i = 0; name && i < m->n; i++) {
         if (strcmp(m->names[i], name) == 0) {
             m->after[i] = parent;
@@ -124,7 +123,7 @@ static int read_members(const struct cli_rmm *opt, const char *const *args,
     }
     for (; out->n < n; out->n++) {
         struct ww_pack_member *member = &out->items[out->n];
-        out->names[out->n] = cut(args[out->n], &member->path);
+        out->names[out->n] = cli_rmm_cut(args[out->n], &member->path);
         member->name = out->names[out->n];
         if (!member->name) {
             return cli_usage("rmm", "members are given as NAME=PATH");
@@ -355,42 +354,5 @@ int cli_rmm_drop(const struct cli_rmm *opt, const char *const *args)
                 "of the old file still hold them",
                 shared ? ", but what the basis tells of it is" : "");
     }
-    return status;
-}
-
-/* Recipients of one member at a time: each change is one new file. */
-int cli_rmm_share(const struct cli_rmm *opt, const char *const *args)
-{
-    struct ww_error err = {0};
-    struct ww_unsealer unsealer = {0};
-    struct ww_pack_report report = {0};
-    int status = 0;
-    if (!opt->to) {
-        return cli_usage("rmm",
-                         "--to NAME=PUB is needed: which member, and who may open it");
-    }
-    enum ww_err rc = cli_rmm_unsealer(opt, &unsealer, &err);
-    for (size_t i = 0; i < cli_count(opt->to) && rc == WW_OK && status == 0; i++) {
-        const char *pub = NULL;
-        char *name = cut(opt->to[i], &pub);
-        if (name) {
-            rc = ww_pack_share(args[0], name, &pub, 1, &unsealer, &err);
-        } else {
-            status = cli_usage("rmm", "--to takes NAME=PUB");
-        }
-        free(name);
-    }
-    ww_secret_free(unsealer.recipient_passphrase);
-    if (rc == WW_OK && status == 0) {
-        rc = ww_pack_list(args[0], &report, &err);
-    }
-    if (rc) {
-        status = cli_fail("rmm", &opt->common, &err);
-    } else if (status == 0) {
-        cli_say(&opt->common,
-                "one more key each; members and signature are as they were");
-        status = cli_rmm_answer(opt, "share", &report, false);
-    }
-    ww_pack_report_release(&report);
     return status;
 }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "util/fail.h"
+#include "util/rename.h"
 #include "util/str.h"
 
 static void fail_fills_the_record(void **state)
@@ -136,6 +137,25 @@ static void broken_invariant_aborts(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+static void paths_get_the_names_that_users_know(void **state)
+{
+    struct ww_error err = {0};
+    char all[WW_ERROR_TEXT_BYTES];
+    (void)state;
+
+    (void)WW_FAIL(&err, WW_E_JSON, "'/x.part/a' and '/x.part' of /x.par");
+    ww_error_rename(&err, "/x.part", "m");
+    assert_string_equal(err.text, "'m/a' and 'm' of /x.par");
+    ww_error_rename(&err, "", "n");
+    assert_string_equal(err.text, "'m/a' and 'm' of /x.par");
+    memset(all, 'a', sizeof(all));
+    all[sizeof(all) - 1] = 0;
+    memcpy(err.text, all, sizeof(all));
+    ww_error_rename(&err, "aa", "bbb");
+    assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
+    assert_null(strchr(err.text, 'a'));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +168,7 @@ int main(void)
         cmocka_unit_test(long_text_is_cut_between_characters),
         cmocka_unit_test(context_goes_in_front),
         cmocka_unit_test(context_leaves_room_for_the_cause),
+        cmocka_unit_test(paths_get_the_names_that_users_know),
         cmocka_unit_test(broken_invariant_aborts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
