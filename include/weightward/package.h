@@ -69,6 +69,8 @@ struct ww_pack_options {
                                  what is shorter so is coded against that one, so all
                                  that may open it must be allowed that one. WW_E_DENIED */
     const struct ww_unsealer *unsealer; /* opens those that are sealed; may be NULL */
+    bool folder; /* a new package is a folder, with a file for each section; what is there
+                    stays what it is */
     struct ww_run_options run;          /* resume is refused */
 };
 

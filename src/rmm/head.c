@@ -51,6 +51,11 @@ static bool fits(const struct ww_pack_head *head, uint64_t file_bytes)
            ww_add_u64(end, head->keys_bytes, &end) && end == file_bytes;
 }
 
+uint64_t ww_pack_head_sections(const uint8_t bytes[WW_PACK_HEAD_BYTES])
+{
+    return ww_get_u64le(bytes + AT_OFFSET);
+}
+
 enum ww_err ww_pack_head_parse(const uint8_t *bytes, size_t len, uint64_t file_bytes,
                                const char *name, struct ww_pack_head *out,
                                struct ww_error *err)

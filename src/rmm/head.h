@@ -35,6 +35,9 @@ struct ww_pack_head {
     uint8_t tail_sha256[WW_SHA256_BYTES];
 };
 
+/** Where the manifest begins, of a head that is not parsed yet: what sections take before
+ *  it. */
+uint64_t ww_pack_head_sections(const uint8_t bytes[WW_PACK_HEAD_BYTES]);
 void ww_pack_head_write(const struct ww_pack_head *head, uint8_t out[WW_PACK_HEAD_BYTES]);
 /** name goes into error texts. WW_E_MALFORMED, also when the parts do not fill a file of
  *  file_bytes exactly; WW_E_VERSION. */

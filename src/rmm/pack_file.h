@@ -14,8 +14,11 @@ struct ww_verifier;
 
 struct ww_pack_file {
     char *path;
+    int folder; /* -1: it is one file; else its sections are files of their own, */
+    int *section_fds; /* of the members, -1: not opened yet */
     int fd;
     struct stat st;
+    uint64_t bytes; /* in all, as one file */
     struct ww_pack_head head;
     struct ww_pack_manifest manifest;
     struct ww_buf text; /* of the manifest */
@@ -29,6 +32,9 @@ struct ww_pack_file {
 enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out,
                          struct ww_error *err) WW_MUST_USE;
 void ww_pack_close(struct ww_pack_file *file);
+/** Where a member's section lies; fd is borrowed. */
+enum ww_err ww_pack_section_at(const struct ww_pack_file *file, size_t member, int *fd,
+                               uint64_t *offset, struct ww_error *err) WW_MUST_USE;
 /** Index of a member. WW_E_NOTFOUND offers the nearest name. */
 enum ww_err ww_pack_member_find(const struct ww_pack_file *file, const char *name,
                                 size_t *out, struct ww_error *err) WW_MUST_USE;
@@ -70,9 +76,10 @@ struct ww_pack_view {
 enum ww_err ww_pack_view_open(const struct ww_pack_file *file, size_t member,
                               const struct ww_unsealer *unsealer,
                               struct ww_pack_view *out, struct ww_error *err) WW_MUST_USE;
-/** The same with the section's key at hand, which is taken over; NULL: plain. fd is
- *  borrowed. */
-enum ww_err ww_pack_view_open_with(int fd, const struct ww_pack_manifest_member *member,
+/** The same with the section's key at hand, which is taken over; NULL: plain. fd, where
+ *  it begins at offset, is borrowed. */
+enum ww_err ww_pack_view_open_with(int fd, uint64_t offset,
+                                   const struct ww_pack_manifest_member *member,
                                    struct ww_secret *key, struct ww_pack_view *out,
                                    struct ww_error *err) WW_MUST_USE;
 /** The key of a sealed member's section. */
@@ -90,13 +97,13 @@ struct ww_pack_new {
     int fd;
     uint64_t at;   /* where the next section goes */
     uint64_t most; /* bytes that it may have; 0: any */
+    bool folder;   /* it becomes, or is, a folder */
 };
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
                               struct ww_error *err) WW_MUST_USE;
 /** Copy a section as it is. */
 enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
-                             const struct ww_pack_manifest_member *member,
-                             struct ww_error *err) WW_MUST_USE;
+                             size_t member, struct ww_error *err) WW_MUST_USE;
 /** Append a section that lies at the beginning of another file. */
 enum ww_err ww_pack_new_append(struct ww_pack_new *made, int fd, uint64_t bytes,
                                struct ww_error *err) WW_MUST_USE;

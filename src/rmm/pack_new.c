@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rmm/pack_file.h"
+#include "rmm/pack_folder.h"
 #include "sign/oms.h"
 #include "sign/statement.h"
 #include "util/alloc.h"
@@ -33,6 +33,7 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     if (!out->path || !out->partial) {
         return WW_FAIL_MEMORY(err, "a path");
     }
+    out->folder = ww_pack_folder_is(path);
     rc = ww_dir_open_of(path, &out->dirfd, err);
     if (rc) {
         return rc;
@@ -72,10 +73,15 @@ static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint6
 }
 
 enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file *from,
-                             const struct ww_pack_manifest_member *member,
-                             struct ww_error *err)
+                             size_t member, struct ww_error *err)
 {
-    return copy(made, from->fd, member->offset, member->bytes, from->path, err);
+    uint64_t offset = 0;
+    int fd = -1;
+    const enum ww_err rc = ww_pack_section_at(from, member, &fd, &offset, err);
+
+    return rc ? rc
+              : copy(made, fd, offset, from->manifest.members[member].bytes, from->path,
+                     err);
 }
 
 enum ww_err ww_pack_new_append(struct ww_pack_new *made, int fd, uint64_t bytes,
@@ -220,7 +226,8 @@ enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
         rc = put_head(made, &text, &bundle, keys, err);
     }
     if (!rc) {
-        rc = ww_pack_new_name(made, replace, err);
+        rc = made->folder ? ww_pack_folder_place(made, manifest, at - made->at, replace, err)
+                          : ww_pack_new_name(made, replace, err);
     }
     ww_buf_release(&text);
     ww_buf_release(&bundle);
@@ -235,7 +242,7 @@ enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < from->manifest.n_members && !rc; i++) {
-        rc = ww_pack_new_copy(made, from, &from->manifest.members[i], err);
+        rc = ww_pack_new_copy(made, from, i, err);
     }
     at = made->at;
     if (!rc) {
@@ -253,7 +260,12 @@ enum ww_err ww_pack_new_with_keys(struct ww_pack_new *made,
     if (!rc) {
         rc = ww_file_unchanged(from->fd, &from->st, from->path, err);
     }
-    return rc ? rc : ww_pack_new_name(made, true, err);
+    if (rc) {
+        return rc;
+    }
+    return made->folder
+               ? ww_pack_folder_place(made, &from->manifest, at - made->at, true, err)
+               : ww_pack_new_name(made, true, err);
 }
 
 void ww_pack_new_release(struct ww_pack_new *made)

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rmm/pack_file.h"
+#include "rmm/pack_folder.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fs.h"
@@ -60,8 +60,9 @@ out:
 static enum ww_err read_parts(struct ww_pack_file *f, struct ww_error *err)
 {
     const struct ww_pack_head *h = &f->head;
-    const uint64_t bundle = h->manifest_offset + h->manifest_bytes;
-    enum ww_err rc = read_part(f, h->manifest_offset, h->manifest_bytes, &f->text, err);
+    const uint64_t tail = f->folder >= 0 ? WW_PACK_ALIGN : h->manifest_offset;
+    const uint64_t bundle = tail + h->manifest_bytes;
+    enum ww_err rc = read_part(f, tail, h->manifest_bytes, &f->text, err);
 
     if (!rc) {
         rc = read_part(f, bundle, h->bundle_bytes, &f->bundle, err);
@@ -109,6 +110,44 @@ static enum ww_err read_keys(struct ww_pack_file *f, struct ww_error *err)
     return rc || at == f->keys.len ? rc : damaged(f, "list of keys", err);
 }
 
+static enum ww_err open_file(struct ww_pack_file *f, struct ww_error *err)
+{
+    return ww_pack_folder_is(f->path) ? ww_pack_folder_open(f, err)
+                                      : ww_file_open(f->path, &f->fd, &f->st, err);
+}
+
+/* As long as it would be in one file. */
+static uint64_t span(const struct ww_pack_file *f, const uint8_t *head, size_t n)
+{
+    const uint64_t bytes = (uint64_t)f->st.st_size;
+    uint64_t all = 0;
+
+    if (f->folder < 0) {
+        return bytes;
+    }
+    return n == WW_PACK_HEAD_BYTES && bytes >= WW_PACK_ALIGN &&
+                   ww_add_u64(ww_pack_head_sections(head), bytes - WW_PACK_ALIGN, &all)
+               ? all
+               : 0;
+}
+
+static enum ww_err no_sections_yet(struct ww_pack_file *f, struct ww_error *err)
+{
+    f->section_fds = ww_calloc(f->manifest.n_members, sizeof(*f->section_fds));
+    for (size_t i = 0; f->section_fds && i < f->manifest.n_members; i++) {
+        f->section_fds[i] = -1;
+    }
+    return f->section_fds ? WW_OK : WW_FAIL_MEMORY(err, "sections");
+}
+
+enum ww_err ww_pack_section_at(const struct ww_pack_file *f, size_t member, int *fd,
+                               uint64_t *offset, struct ww_error *err)
+{
+    *fd = f->fd;
+    *offset = f->folder >= 0 ? 0 : f->manifest.members[member].offset;
+    return f->folder >= 0 ? ww_pack_folder_section(f, member, fd, err) : WW_OK;
+}
+
 enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_error *err)
 {
     uint8_t head[WW_PACK_HEAD_BYTES];
@@ -117,6 +156,7 @@ enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_e
 
     memset(out, 0, sizeof(*out));
     out->fd = -1;
+    out->folder = -1;
     ww_buf_init(&out->text, (size_t)WW_PACK_MAX_MANIFEST + 1);
     ww_buf_init(&out->bundle, (size_t)WW_PACK_MAX_BUNDLE + 1);
     ww_buf_init(&out->keys, (size_t)WW_PACK_MAX_KEYS + 1);
@@ -125,15 +165,15 @@ enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_e
         rc = WW_FAIL_MEMORY(err, "a path");
         goto out;
     }
-    rc = ww_file_open(path, &out->fd, &out->st, err);
+    rc = open_file(out, err);
     if (rc) {
         goto out;
     }
     n = (size_t)ww_min_u64(sizeof(head), (uint64_t)out->st.st_size);
     rc = ww_pread_full(out->fd, head, n, 0, path, err);
     if (!rc) {
-        rc =
-            ww_pack_head_parse(head, n, (uint64_t)out->st.st_size, path, &out->head, err);
+        out->bytes = span(out, head, n);
+        rc = ww_pack_head_parse(head, n, out->bytes, path, &out->head, err);
     }
     if (!rc) {
         rc = read_parts(out, err);
@@ -141,6 +181,9 @@ enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_e
     if (!rc) {
         rc = ww_pack_manifest_read(out->text.data, out->text.len,
                                    out->head.manifest_offset, path, &out->manifest, err);
+    }
+    if (!rc) {
+        rc = no_sections_yet(out, err);
     }
     if (!rc) {
         rc = read_keys(out, err);
@@ -157,6 +200,15 @@ void ww_pack_close(struct ww_pack_file *f)
     if (f->path && f->fd >= 0) {
         close(f->fd);
     }
+    for (size_t i = 0; f->section_fds && i < f->manifest.n_members; i++) {
+        if (f->section_fds[i] >= 0) {
+            close(f->section_fds[i]);
+        }
+    }
+    if (f->path && f->folder >= 0) {
+        close(f->folder);
+    }
+    ww_free(f->section_fds);
     ww_free(f->path);
     ww_pack_manifest_release(&f->manifest);
     ww_buf_release(&f->text);

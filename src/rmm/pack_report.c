@@ -102,7 +102,7 @@ enum ww_err ww_pack_describe(const struct ww_pack_file *f, struct ww_pack_report
     report->version = m->version;
     report->base = m->base_name ? ww_strdup(m->base_name) : NULL;
     report->base_tensors = m->n_tensors;
-    report->bytes = (uint64_t)f->st.st_size;
+    report->bytes = f->bytes;
     report->is_signed = f->bundle.len > 0;
     report->members = ww_calloc(m->n_members, sizeof(*report->members));
     if (!report->members || (m->base_name && !report->base)) {

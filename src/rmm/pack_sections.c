@@ -33,17 +33,23 @@ static enum ww_err check_zeros(const struct ww_pack_file *f, uint64_t from, uint
     return rc;
 }
 
-static enum ww_err hash_section(const struct ww_pack_file *f,
-                                const struct ww_pack_manifest_member *m, uint8_t *room,
-                                struct ww_pace *pace, struct ww_error *err)
+static enum ww_err hash_section(const struct ww_pack_file *f, size_t member,
+                                uint8_t *room, struct ww_pace *pace, struct ww_error *err)
 {
+    const struct ww_pack_manifest_member *m = &f->manifest.members[member];
     uint8_t digest[WW_SHA256_BYTES];
     struct ww_sha256 *sha = NULL;
-    enum ww_err rc = ww_sha256_new(&sha, err);
+    uint64_t offset = 0;
+    int fd = -1;
+    enum ww_err rc = ww_pack_section_at(f, member, &fd, &offset, err);
+
+    if (!rc) {
+        rc = ww_sha256_new(&sha, err);
+    }
 
     for (uint64_t at = 0; at < m->bytes && !rc; at += STEP) {
         const size_t n = (size_t)ww_min_u64(STEP, m->bytes - at);
-        rc = ww_pread_full(f->fd, room, n, m->offset + at, f->path, err);
+        rc = ww_pread_full(fd, room, n, offset + at, f->path, err);
         if (!rc) {
             ww_sha256_update(sha, room, n);
             rc = ww_pace_step(pace, n, err);
@@ -75,7 +81,7 @@ enum ww_err ww_pack_check_section(const struct ww_pack_file *f,
         return WW_FAIL_MEMORY(err, "reading");
     }
     ww_pace_begin(&pace, &run, "verify", m->bytes);
-    rc = hash_section(f, m, room, &pace, err);
+    rc = hash_section(f, (size_t)(m - f->manifest.members), room, &pace, err);
     ww_free(room);
     return rc;
 }
@@ -92,19 +98,21 @@ enum ww_err ww_pack_check_sections(const struct ww_pack_file *f,
 
     ww_pace_begin(&pace, run, "verify", f->head.manifest_offset);
     for (size_t i = 0; i < m->n_members && !rc; i++) {
-        rc = check_zeros(f, end, m->members[i].offset, err);
+        rc = f->folder >= 0 ? WW_OK : check_zeros(f, end, m->members[i].offset, err);
         if (!rc) {
-            rc = hash_section(f, &m->members[i], room, &pace, err);
+            rc = hash_section(f, i, room, &pace, err);
         }
         end = m->members[i].offset + m->members[i].bytes;
     }
-    if (!rc) {
+    if (f->folder >= 0) {
+        rc = rc ? rc : check_zeros(f, WW_PACK_HEAD_BYTES, WW_PACK_ALIGN, err);
+    } else if (!rc) {
         rc = check_zeros(f, end, f->head.manifest_offset, err);
     }
     if (!rc) {
         rc = ww_file_unchanged(f->fd, &f->st, f->path, err);
     }
-    report->bytes_read = (uint64_t)f->st.st_size;
+    report->bytes_read = f->bytes;
     report->seconds = ww_pace_seconds(&pace);
     ww_free(room);
     return rc;

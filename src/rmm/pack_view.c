@@ -78,7 +78,8 @@ static enum ww_err check_commitment(const struct ww_pack_view *v, struct ww_erro
     return rc;
 }
 
-enum ww_err ww_pack_view_open_with(int fd, const struct ww_pack_manifest_member *member,
+enum ww_err ww_pack_view_open_with(int fd, uint64_t offset,
+                                   const struct ww_pack_manifest_member *member,
                                    struct ww_secret *key, struct ww_pack_view *out,
                                    struct ww_error *err)
 {
@@ -89,7 +90,7 @@ enum ww_err ww_pack_view_open_with(int fd, const struct ww_pack_manifest_member 
     out->key = key;
     out->section = (struct ww_section_in){.fd = fd,
                                           .name = member->name,
-                                          .offset = member->offset,
+                                          .offset = offset,
                                           .bytes = member->bytes,
                                           .key = key,
                                           .cipher = member->cipher};
@@ -112,13 +113,15 @@ enum ww_err ww_pack_view_open(const struct ww_pack_file *f, size_t member,
 {
     const struct ww_pack_manifest_member *m = &f->manifest.members[member];
     struct ww_secret *key = NULL;
-    enum ww_err rc = WW_OK;
+    uint64_t offset = 0;
+    int fd = -1;
+    enum ww_err rc = ww_pack_section_at(f, member, &fd, &offset, err);
 
     memset(out, 0, sizeof(*out));
-    if (m->sealed) {
+    if (!rc && m->sealed) {
         rc = ww_pack_view_key(m, &f->records[member], unsealer, &key, err);
     }
-    return rc ? rc : ww_pack_view_open_with(f->fd, m, key, out, err);
+    return rc ? rc : ww_pack_view_open_with(fd, offset, m, key, out, err);
 }
 
 void ww_pack_view_close(struct ww_pack_view *v)

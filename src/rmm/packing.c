@@ -184,7 +184,7 @@ static enum ww_err copy_old(struct ww_packing *p, struct ww_error *err)
         *entry = p->old->manifest.members[i];
         entry->offset = p->made.at;
         p->manifest.n_members++;
-        rc = ww_pack_new_copy(&p->made, p->old, &p->old->manifest.members[i], err);
+        rc = ww_pack_new_copy(&p->made, p->old, i, err);
         if (!rc && entry->sealed) {
             rc = keep_key(p, i, err);
         }
@@ -370,7 +370,7 @@ static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *r
 
     if (!rc) {
         rc = ww_pack_describe(&written, report, err);
-        if (!rc) {
+        if (!rc && written.folder < 0) {
             rc = ww_packing_evidence(p, &written, err);
             missing = "its evidence";
         }
@@ -403,6 +403,7 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
     }
     if (!rc) {
         rc = ww_pack_new_begin(p->path, &p->made, err);
+        p->made.folder = p->made.folder || p->options->folder;
     }
     if (!rc) {
         rc = copy_old(p, err);

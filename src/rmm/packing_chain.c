@@ -168,7 +168,7 @@ static enum ww_err open_parent(struct ww_packing *p, size_t at, struct ww_secret
         ww_secret_free(key);
         return rc;
     }
-    return ww_parent_open(p->made.fd, m, key, p->base, above, &p->parents[at], err);
+    return ww_parent_open(p->made.fd, m->offset, m, key, p->base, above, &p->parents[at], err);
 }
 
 /* With another base an old parent would come out as something else. */

@@ -143,7 +143,7 @@ enum ww_err ww_parent_bind(const struct ww_parent *parent, const char *member,
     return WW_OK;
 }
 
-enum ww_err ww_parent_open(int fd, const struct ww_pack_manifest_member *member,
+enum ww_err ww_parent_open(int fd, uint64_t offset, const struct ww_pack_manifest_member *member,
                            struct ww_secret *key, const struct ww_model *base,
                            const struct ww_parent *parent, struct ww_parent *out,
                            struct ww_error *err)
@@ -153,7 +153,7 @@ enum ww_err ww_parent_open(int fd, const struct ww_pack_manifest_member *member,
     memset(out, 0, sizeof(*out));
     out->base = base;
     out->parent = parent;
-    rc = ww_pack_view_open_with(fd, member, key, &out->view, err);
+    rc = ww_pack_view_open_with(fd, offset, member, key, &out->view, err);
     if (!rc) {
         rc = sort_names(out, err);
     }
@@ -183,12 +183,14 @@ static enum ww_err open_one(struct ww_parents *p, const struct ww_pack_file *f,
     const struct ww_pack_manifest_member *m = &f->manifest.members[member];
     const bool last = at + 1 == p->items + p->n;
     struct ww_secret *key = NULL;
-    enum ww_err rc = WW_OK;
+    uint64_t offset = 0;
+    int fd = -1;
+    enum ww_err rc = ww_pack_section_at(f, member, &fd, &offset, err);
 
-    if (m->sealed) {
+    if (!rc && m->sealed) {
         rc = ww_pack_view_key(m, &f->records[member], unsealer, &key, err);
     }
-    return rc ? rc : ww_parent_open(f->fd, m, key, base, last ? NULL : at + 1, at, err);
+    return rc ? rc : ww_parent_open(fd, offset, m, key, base, last ? NULL : at + 1, at, err);
 }
 
 /* The farthest first, as each needs those before it. */

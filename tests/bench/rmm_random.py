@@ -366,7 +366,8 @@ class Round:
             how = how + ["--versions"] + (["--open-with", "ann.key"] if to else [])
         sign = ["--sign", "me.key"] if r.random() < 0.3 else []
         base = ["--base", "base"] if r.random() < 0.93 else []
-        return how, [*how, *to, *sign, *base, "--threads", str(r.choice((1, 2, 3)))], sign
+        folder = ["--folder"] if r.random() < 0.25 else []
+        return how, [*how, *to, *sign, *base, *folder, "--threads", str(r.choice((1, 2, 3)))], sign
 
     def learn(self, pkg, name, exact):
         """What comes back now is what has to come back always."""
@@ -456,9 +457,14 @@ class Round:
 
     def hurt(self, names, sign):
         r = self.r
-        with open(self.at("p"), "rb") as f:
-            whole = f.read()
         for _ in range(self.damage):
+            part = ""
+            self.fresh("bad")
+            if os.path.isdir(self.at("p")):
+                shutil.copytree(self.at("p"), self.at("bad"))
+                part = r.choice(sorted(os.listdir(self.at("p"))))
+            with open(self.at("p", part) if part else self.at("p"), "rb") as f:
+                whole = f.read()
             data = bytearray(whole)
             how = r.choice(("bit", "bit", "bit", "cut", "grow", "move", "zero"))
             at = r.randrange(len(data))
@@ -475,7 +481,7 @@ class Round:
                 data[to:to + n] = data[at:at + n]
             else:
                 data[at:at + 16] = bytes(len(data[at:at + 16]))
-            with open(self.at("bad"), "wb") as f:
+            with open(self.at("bad", part) if part else self.at("bad"), "wb") as f:
                 f.write(data)
             n = r.choice(names)
             same = data == whole
@@ -483,7 +489,7 @@ class Round:
             if files is not None:
                 self.right(n, files, f"{how} at {at}")
             ok = self.run("rmm", "verify", "bad", *(["--key", "me.pub"] if sign else []), fails="verify " + how)
-            if ok is not None and not same and how in ("cut",):
+            if ok is not None and not same and how == "cut":
                 raise Bad(f"verify takes a package with {how} at {at} of {len(whole)}")
             self.run("rmm", "list", "bad", fails="list " + how)
 

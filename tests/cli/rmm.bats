@@ -201,6 +201,46 @@ PY
     nothing_written x.pkg
 }
 
+@test "a package as a folder has a file for each section, and the same manifest" {
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 2 --portable -q
+    "$WW" rmm pack one.pkg lora=lora --exact -q
+    PACK=(rmm pack f lora=lora --exact --folder -q)
+    "$WW" "${PACK[@]}"
+    [ "$("$WW" rmm list f --json | jq .manifest_sha256)" = \
+        "$("$WW" rmm list one.pkg --json | jq .manifest_sha256)" ]
+    [ "$("$WW" rmm list f --json | jq .bytes)" = "$(stat -c %s one.pkg)" ]
+    refused 4 "'f' exists" "$WW" "${PACK[@]}"
+    refused 2 "goes with pack" "$WW" rmm add f more=lora --exact --folder
+    FIRST=$(ls f | grep -v package)
+    [ "$FIRST" = "$(sha256sum <f/"$FIRST" | cut -d' ' -f1)" ]
+    touch -d 2001-01-01 f/"$FIRST"
+    # A version leaves the sections that stay alone; what is dropped goes.
+    cp -r lora other
+    echo more >other/notes.txt
+    "$WW" rmm add f other=other --exact -q
+    [ "$(stat -c %Y f/"$FIRST")" = "$(date -d 2001-01-01 +%s)" ]
+    "$WW" rmm verify f -q
+    "$WW" rmm unpack f other out -q
+    diff -r other out
+    SECOND=$(ls f | grep -v -e package -e "$FIRST")
+    cp f/"$SECOND" kept
+    flip f/"$SECOND" 100
+    refused 1 "section of member 'other'" "$WW" rmm verify f
+    refused 1 "" "$WW" rmm unpack f other x
+    truncate -s -1 f/"$SECOND"
+    refused 3 "member 'other'" "$WW" rmm unpack f other x
+    rm f/"$SECOND"
+    refused 4 "member 'other'" "$WW" rmm unpack f other x
+    nothing_written x
+    "$WW" rmm unpack f lora mine -q
+    diff -r lora mine
+    cp kept f/"$SECOND"
+    "$WW" rmm drop f lora -q
+    [ "$(ls f | xargs)" = "$(printf '%s\n' "$SECOND" package | sort | xargs)" ]
+    "$WW" rmm verify f --at-least 3 -q
+    [ ! -e f.partial ] && [ ! -e f.folder.partial ]
+}
+
 @test "a reversible merge writes the package of all its sources" {
     printf 'merge_method: task_arithmetic\nbase_model: %s\nmodels:\n- {model: %s}\n- {model: %s}\nparameters: {weight: 0.4}\n' \
         "$FAMILY/base" "$FAMILY/expert-rev" "$FAMILY/expert-caesar" >r.yml

@@ -12,6 +12,7 @@ struct cli_rmm {
     char *merged;
     char **sources;
     int exact;
+    int folder; /* pack */
     double error;
     long long budget;
     char **to;    /* NAME=PUB */

@@ -165,6 +165,8 @@ int cmd_rmm(int argc, const char **argv)
          "another source of that merge (repeatable)", "MODEL"},
         {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte",
          NULL},
+        {"folder", 0, POPT_ARG_NONE, &opt.folder, 0,
+         "pack: as a folder with a file for each section", NULL},
         {"error", 0, POPT_ARG_DOUBLE, &opt.error, 0,
          "products of factors and changes of matrices come back within this share, the "
          "rest "

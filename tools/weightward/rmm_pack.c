@@ -203,7 +203,10 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
                                         .n = members ? members->n : 0,
                                         .adds = word[0] == 'a'};
     struct ww_pack_options options = {
-        .base = opt->base, .error = opt->error, .budget = (uint64_t)opt->budget};
+        .base = opt->base,
+        .error = opt->error,
+        .budget = (uint64_t)opt->budget,
+        .folder = opt->folder != 0};
     enum ww_err rc = WW_OK;
     struct ww_merge_inverse *inverses = NULL;
     int status = cli_run_options(&opt->common, &options.run);
@@ -307,6 +310,9 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
     if (opt->merged && (opt->base || !opt->exact)) {
         return cli_usage("rmm",
                          "--merged takes the place of --base and goes with --exact");
+    }
+    if (opt->folder && word[0] == 'a') {
+        return cli_usage("rmm", "--folder goes with pack; what is added to a folder stays one");
     }
     if (opt->after && word[0] != 'a') {
         return cli_usage("rmm", "--after goes with add; say --chain NAME=PARENT");

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading a package that is a folder. */
+#include "rmm/pack_folder.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/str.h"
+
+bool ww_pack_folder_is(const char *path)
+{
+    char *file = ww_asprintf("%s/" WW_PACK_FOLDER_FILE, path);
+    struct stat st;
+    const bool is = file && lstat(file, &st) == 0 && S_ISREG(st.st_mode);
+
+    ww_free(file);
+    return is;
+}
+
+enum ww_err ww_pack_folder_open(struct ww_pack_file *out, struct ww_error *err)
+{
+    enum ww_err rc = ww_dir_open(out->path, &out->folder, err);
+
+    return rc ? rc
+              : ww_file_open_at(out->folder, WW_PACK_FOLDER_FILE, WW_LINKS_REFUSE,
+                                &out->fd, &out->st, err);
+}
+
+enum ww_err ww_pack_folder_section(const struct ww_pack_file *f, size_t member, int *fd,
+                                   struct ww_error *err)
+{
+    const struct ww_pack_manifest_member *m = &f->manifest.members[member];
+    char name[WW_HEX_BYTES(WW_SHA256_BYTES)];
+    struct stat st;
+    enum ww_err rc = WW_OK;
+
+    if (f->section_fds[member] < 0) {
+        ww_hex(name, m->sha256, WW_SHA256_BYTES);
+        rc = ww_file_open_at(f->folder, name, WW_LINKS_REFUSE, &f->section_fds[member], &st,
+                             err);
+        if (!rc && (uint64_t)st.st_size != m->bytes) {
+            rc = WW_FAIL(err, WW_E_MALFORMED,
+                         "package '%s': section '%.16s...' of member '%s' has %llu bytes, "
+                         "the manifest says %llu",
+                         f->path, name, m->name, (unsigned long long)st.st_size,
+                         (unsigned long long)m->bytes);
+        }
+        if (rc) {
+            ww_error_context(err, "package '%s', member '%s'", f->path, m->name);
+        }
+    }
+    *fd = f->section_fds[member];
+    return rc;
+}
