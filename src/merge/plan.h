@@ -100,7 +100,7 @@ struct ww_merge_plan {
     struct ww_changes
         *changes; /* borrowed: what blocks are noted in, NULL: nobody asks */
     const struct ww_merge_watch *watch; /* borrowed: told of each tile; NULL: nobody is */
-    void *impl;   /* what the recipe reader owns: strings, parameters, row maps */
+    void *impl; /* what the recipe reader owns: strings, parameters, row maps */
 };
 
 /** Exactly n bytes of an input, open. */

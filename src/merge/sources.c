@@ -364,7 +364,8 @@ static enum ww_err add_tree(const struct ww_work *work, const struct ww_merge_pl
         return digest_tree(work, plan->models[i], out, err);
     }
     out->has_tree = true;
-    return ww_plan_roots_fold(&impl->roots[i], plan->models[i]->n_tensors, out->tree, err);
+    return ww_plan_roots_fold(&impl->roots[i], plan->models[i]->n_tensors, out->tree,
+                              err);
 }
 
 static enum ww_err add_model(struct ww_work *work, const struct ww_recipe_model *m,

@@ -13,7 +13,8 @@ struct ww_merge_sum {
     double *weights; /* [plan->n_models] */
 };
 
-/** out is zeroed; `merged` is for error texts. WW_E_UNSUPPORTED when the merge is none. */
+/** out is zeroed; `merged` is for error texts. WW_E_UNSUPPORTED when the merge is none.
+ */
 enum ww_err ww_merge_sum_find(const struct ww_merge_plan *plan, const char *merged,
                               struct ww_merge_sum *out, struct ww_error *err) WW_MUST_USE;
 void ww_merge_sum_release(struct ww_merge_sum *sum);
@@ -23,7 +24,7 @@ struct ww_merge_sum_sources {
     const char *merged; /* for error texts */
     const char *const *folders;
     size_t n;
-    const uint32_t *place;                  /* [n] */
+    const uint32_t *place;                   /* [n] */
     const uint8_t (*trees)[WW_SHA256_BYTES]; /* [n] */
 };
 /** One of them out of the merge and the others. The caller releases *out, also after a

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Of a module that reads or makes tokens PEFT saves the weight below the factors too, since
- * the vocabulary could have grown. Nobody needs it who has the base, and it goes into no
- * other form; where it is another weight than the base's, the factors mean something else.
+ * Of a module that reads or makes tokens PEFT saves the weight below the factors too,
+ * since the vocabulary could have grown. Nobody needs it who has the base, and it goes
+ * into no other form; where it is another weight than the base's, the factors mean
+ * something else.
  */
 #include <string.h>
 
@@ -68,11 +69,12 @@ enum ww_err ww_as_check_copy(const struct ww_adapter_entry *e, const struct ww_a
     enum ww_err rc = WW_OK;
 
     if (!as->base) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "form '%s' holds pairs of matrices alone, and tensor '%.160s' is a "
-                       "whole weight; with --base it is left out where it is the base's "
-                       "own, form 'peft' leaves it as it is",
-                       form, t->name);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "form '%s' holds pairs of matrices alone, and tensor '%.160s' is a "
+            "whole weight; with --base it is left out where it is the base's "
+            "own, form 'peft' leaves it as it is",
+            form, t->name);
     }
     rc = ww_adapter_target(e, as->base, &found, err);
     if (rc) {

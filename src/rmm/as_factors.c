@@ -53,7 +53,7 @@ static enum ww_err check(const struct ww_as *as, const char *form, struct ww_err
     for (uint32_t i = 0; i < adapter->n_tensors && !rc; i++) {
         const struct ww_adapter_entry *e = &adapter->entries[i];
         rc = ww_as_is_copy(adapter, e) ? ww_as_check_copy(e, as, form, err)
-                                           : check_entry(e, form, err);
+                                       : check_entry(e, form, err);
     }
     return rc;
 }

@@ -77,8 +77,9 @@ struct ww_member {
     bool loose;                       /* some part is: it comes back changed */
     const struct ww_parent *parent;   /* borrowed; NULL: no version of another */
     struct ww_unpack_rooms *rooms;    /* to read it in */
-    const struct ww_pack_beside *beside; /* borrowed: has chunks that are coded already; */
-    size_t beside_source;                /* as this one of its sources; or NULL */
+    const struct ww_pack_beside
+        *beside;          /* borrowed: has chunks that are coded already; */
+    size_t beside_source; /* as this one of its sources; or NULL */
 };
 
 /** Open every file and cut it into parts. base may be NULL; error 0: exact.

@@ -45,7 +45,7 @@ struct ww_pack_job {
     struct ww_chunk_scales scales;
     const struct ww_chunk_levels *levels; /* form dense, of the bytes; or NULL */
     double exact2; /* what those would have been off, squared, where all is kept */
-    const struct ww_pack_beside *beside; /* has the chunk coded, */
+    const struct ww_pack_beside *beside;  /* has the chunk coded, */
     const struct ww_beside_tensor *ready; /* of this tensor, */
     size_t source;                        /* of this source; ready NULL: it has not */
     /* Whose chunk it is: for the one who writes. */

@@ -172,8 +172,8 @@ static enum ww_err make_rooms(struct ww_pack_beside *b, struct ww_error *err)
     b->n_rooms = (unsigned)ww_min_u64(
         ww_max_u64(1, ww_min_u64(b->n_threads, for_rooms / ROOM_BYTES)),
         WW_BESIDE_MOST_ROOMS);
-    b->most_open = (unsigned)ww_min_u64(
-        b->n_threads + 1U, (b->memory - b->n_rooms * ROOM_BYTES) / open);
+    b->most_open = (unsigned)ww_min_u64(b->n_threads + 1U,
+                                        (b->memory - b->n_rooms * ROOM_BYTES) / open);
     for (unsigned i = 0; i < b->n_rooms && !rc; i++) {
         struct ww_beside_room *room = &b->rooms[i];
         ww_buf_init(&room->coded, WW_CHUNK_MAX_CODED);
@@ -227,8 +227,7 @@ static enum ww_err begin(void *payload, const struct ww_merge_plan *plan,
 /* The files of a source, and their digests. */
 static enum ww_err note_source(struct ww_beside_source *to,
                                const struct ww_merge_plan *plan,
-                               const struct ww_merge_result *result,
-                               struct ww_error *err)
+                               const struct ww_merge_result *result, struct ww_error *err)
 {
     const struct ww_model *model = plan->models[to->model];
     uint32_t input = 0;

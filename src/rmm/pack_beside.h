@@ -82,11 +82,11 @@ struct ww_pack_beside {
     bool ended;
     int fd;
     atomic_uint_fast64_t at;
-    struct ww_merge_inverse *inverses;  /* [n_wanted] */
-    struct ww_unmerge *mixes;           /* [n_wanted]; no models */
+    struct ww_merge_inverse *inverses;    /* [n_wanted] */
+    struct ww_unmerge *mixes;             /* [n_wanted]; no models */
     uint32_t (*rows)[WW_PACK_MAX_OTHERS]; /* [n_wanted]: places of the others */
-    struct ww_beside_source *of;        /* [n_sources] */
-    struct ww_beside_tensor *tensors;   /* as the plan's */
+    struct ww_beside_source *of;          /* [n_sources] */
+    struct ww_beside_tensor *tensors;     /* as the plan's */
     uint32_t n_tensors;
     pthread_mutex_t lock; /* of what follows */
     pthread_cond_t given;

@@ -14,7 +14,7 @@ struct ww_verifier;
 
 struct ww_pack_file {
     char *path;
-    int folder; /* -1: it is one file; else its sections are files of their own, */
+    int folder;       /* -1: it is one file; else its sections are files of their own, */
     int *section_fds; /* of the members, -1: not opened yet */
     int fd;
     struct stat st;

@@ -3,8 +3,8 @@
  * A package as a folder, for stores of objects: the file "package" has the head, zeros up
  * to 4096, and then manifest, signature and keys; every section is a file named by its
  * SHA-256 in hex. All bytes are those of the package as one file, so the manifest and its
- * signature are too. A version replaces "package", in one step, and adds the sections that
- * are new; sections that no member has any more go last.
+ * signature are too. A version replaces "package", in one step, and adds the sections
+ * that are new; sections that no member has any more go last.
  */
 #ifndef WW_RMM_PACK_FOLDER_H
 #define WW_RMM_PACK_FOLDER_H
@@ -16,11 +16,12 @@
 /** Is there a folder with such a file? */
 bool ww_pack_folder_is(const char *path);
 /** Open "package" and the folder; out->path is set. */
-enum ww_err ww_pack_folder_open(struct ww_pack_file *out, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_pack_folder_open(struct ww_pack_file *out,
+                                struct ww_error *err) WW_MUST_USE;
 /** A section of it, from its first byte on; kept open with the package. WW_E_MALFORMED
  *  when its length is not the manifest's. */
-enum ww_err ww_pack_folder_section(const struct ww_pack_file *file, size_t member, int *fd,
-                                   struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_pack_folder_section(const struct ww_pack_file *file, size_t member,
+                                   int *fd, struct ww_error *err) WW_MUST_USE;
 /** A package is complete in made->fd, with tail_bytes behind its sections: as the folder
  *  made->path, new (WW_E_EXISTS) or in place of its version before. */
 enum ww_err ww_pack_folder_place(struct ww_pack_new *made,

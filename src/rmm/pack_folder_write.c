@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sections first, then the file that names them, in one step: whoever reads in between has
- * the version before. A file with a section's name has its bytes, or a run was killed
+ * Sections first, then the file that names them, in one step: whoever reads in between
+ * has the version before. A file with a section's name has its bytes, or a run was killed
  * while it was written under another name.
  */
 #include <dirent.h>
@@ -34,7 +34,8 @@ static enum ww_err append(const struct placing *p, uint64_t from, uint64_t n, in
 
     for (uint64_t done = 0; done < n && !rc; done += STEP) {
         const size_t some = (size_t)ww_min_u64(STEP, n - done);
-        rc = ww_pread_full(p->made->fd, p->room, some, from + done, p->made->partial, err);
+        rc =
+            ww_pread_full(p->made->fd, p->room, some, from + done, p->made->partial, err);
         if (!rc) {
             rc = ww_pwrite_full(to, p->room, some, at + done, name, err);
         }
@@ -53,8 +54,8 @@ static enum ww_err put_file(const struct placing *p, const char *name, uint64_t 
 
     if (!rc) {
         (void)unlinkat(p->dirfd, partial, 0);
-        fd = openat(p->dirfd, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    0644);
+        fd = openat(p->dirfd, partial,
+                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     }
     if (!rc && fd < 0) {
         const int e = errno;
@@ -112,7 +113,8 @@ static bool is_wanted(const struct ww_pack_manifest *manifest, const char *name)
 }
 
 /* Names of sections alone: whatever else lies there is not ours. */
-static void drop_unwanted(const struct placing *p, const struct ww_pack_manifest *manifest)
+static void drop_unwanted(const struct placing *p,
+                          const struct ww_pack_manifest *manifest)
 {
     const int copy = openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
@@ -126,7 +128,8 @@ static void drop_unwanted(const struct placing *p, const struct ww_pack_manifest
     }
     for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
         const size_t len = strlen(e->d_name);
-        if (len == 2 * WW_SHA256_BYTES && ww_unhex(sha256, sizeof(sha256), e->d_name, len) &&
+        if (len == 2 * WW_SHA256_BYTES &&
+            ww_unhex(sha256, sizeof(sha256), e->d_name, len) &&
             !is_wanted(manifest, e->d_name)) {
             (void)unlinkat(p->dirfd, e->d_name, 0);
         }
@@ -134,8 +137,9 @@ static void drop_unwanted(const struct placing *p, const struct ww_pack_manifest
     closedir(dir);
 }
 
-static enum ww_err put_all(const struct placing *p, const struct ww_pack_manifest *manifest,
-                           uint64_t tail_bytes, struct ww_error *err)
+static enum ww_err put_all(const struct placing *p,
+                           const struct ww_pack_manifest *manifest, uint64_t tail_bytes,
+                           struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
@@ -143,7 +147,8 @@ static enum ww_err put_all(const struct placing *p, const struct ww_pack_manifes
         rc = put_section(p, &manifest->members[i], err);
     }
     if (!rc) {
-        rc = put_file(p, WW_PACK_FOLDER_FILE, 0, WW_PACK_ALIGN, p->made->at, tail_bytes, err);
+        rc = put_file(p, WW_PACK_FOLDER_FILE, 0, WW_PACK_ALIGN, p->made->at, tail_bytes,
+                      err);
     }
     return rc ? rc : ww_fsync(p->dirfd, p->made->path, err);
 }
@@ -158,7 +163,8 @@ static enum ww_err place_new(struct placing *p, const struct ww_pack_manifest *m
 
     if (!rc && mkdirat(p->made->dirfd, partial, 0777) != 0) {
         const int e = errno;
-        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'", partial);
+        rc =
+            WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'", partial);
     }
     if (rc) {
         ww_free(partial);

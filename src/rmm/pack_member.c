@@ -272,7 +272,8 @@ static bool is_ready(const struct writing *w, uint32_t part, struct ww_pack_job 
     const uint32_t t = m->base_tensors[part];
 
     job->ready = NULL;
-    if (!m->beside || !m->files[w->file].known || t == WW_NONE || m->parent || m->shared) {
+    if (!m->beside || !m->files[w->file].known || t == WW_NONE || m->parent ||
+        m->shared) {
         return false;
     }
     job->ready = ww_beside_tensor(m->beside, w->use->base, t);
@@ -493,8 +494,8 @@ static enum ww_err find_same(struct writing *w, struct ww_error *err)
                     ww_beside_sha256(w->member->beside, w->member->beside_source,
                                      file->path, &of->st, file->sha256);
         if (of->weights.fd < 0) {
-            rc = ww_base_use_file(w->use, file->path, of->fd,
-                                  file->size_bytes, file->sha256, &file->same, err);
+            rc = ww_base_use_file(w->use, file->path, of->fd, file->size_bytes,
+                                  file->sha256, &file->same, err);
         }
         if (!rc && file->same) {
             rc = ww_pace_step(w->pace, file->size_bytes, err);

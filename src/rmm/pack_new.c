@@ -226,8 +226,9 @@ enum ww_err ww_pack_new_finish(struct ww_pack_new *made,
         rc = put_head(made, &text, &bundle, keys, err);
     }
     if (!rc) {
-        rc = made->folder ? ww_pack_folder_place(made, manifest, at - made->at, replace, err)
-                          : ww_pack_new_name(made, replace, err);
+        rc = made->folder
+                 ? ww_pack_folder_place(made, manifest, at - made->at, replace, err)
+                 : ww_pack_new_name(made, replace, err);
     }
     ww_buf_release(&text);
     ww_buf_release(&bundle);

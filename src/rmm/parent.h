@@ -24,7 +24,8 @@ struct ww_parent {
 
 /** Open a member as a parent; key, of its section, is taken over. WW_E_MALFORMED when
  *  its own parent has not what it names. */
-enum ww_err ww_parent_open(int fd, uint64_t offset, const struct ww_pack_manifest_member *member,
+enum ww_err ww_parent_open(int fd, uint64_t offset,
+                           const struct ww_pack_manifest_member *member,
                            struct ww_secret *key, const struct ww_model *base,
                            const struct ww_parent *parent, struct ww_parent *out,
                            struct ww_error *err) WW_MUST_USE;

@@ -368,11 +368,12 @@ enum ww_err ww_unpack_refuse_asking(const struct ww_unpack_run *run, struct ww_e
 {
     const char *path = asking_file(&run->view.table);
 
-    return path ? WW_FAIL(err, WW_E_DENIED,
-                          "member '%s' asks for policies ('%s'), and they are asked about "
-                          "whole members; unpack it",
-                          run->view.member->name, path)
-                : WW_OK;
+    return path
+               ? WW_FAIL(err, WW_E_DENIED,
+                         "member '%s' asks for policies ('%s'), and they are asked about "
+                         "whole members; unpack it",
+                         run->view.member->name, path)
+               : WW_OK;
 }
 
 enum ww_err ww_pack_asks(const char *path, const char *name,

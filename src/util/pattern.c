@@ -136,7 +136,7 @@ static void read_class(struct reading *r, uint8_t *set)
     const bool not = *r->at == '^';
     bool first = true;
 
-    r->at += not;
+    r->at += not ;
     for (; *r->at && (*r->at != ']' || first) && !r->why; first = false) {
         int from = (uint8_t)*r->at++;
         if (from == '\\') {
@@ -156,7 +156,7 @@ static void read_class(struct reading *r, uint8_t *set)
     } else if (!r->why) {
         r->why = "a class has no end";
     }
-    if (not) {
+    if (not ) {
         invert(set);
     }
 }
@@ -209,7 +209,7 @@ static struct piece read_one(struct reading *r)
         read_class(r, set);
     } else if (c == '.') {
         put(set, 0, 0xff);
-        set['\n' >> 3] &= (uint8_t)~(1U << ('\n' & 7));
+        set['\n' >> 3] &= (uint8_t) ~(1U << ('\n' & 7));
     } else {
         put(set, (uint8_t)c, (uint8_t)c);
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * Regular expressions as Python's re reads them, of names: what is in them either matches
- * a whole name or does not. Characters, '.', classes, \d \w \s and their opposites, groups,
+ * a whole name or does not. Characters, '.', classes, \d \w \s and their opposites,
+ * groups,
  * '|', '*', '+', '?', counts, '^' and '$'. Time goes by the product of both lengths,
  * whatever the expression.
  */
@@ -16,7 +17,8 @@
 struct ww_pattern;
 
 /** WW_E_UNSUPPORTED for what is none or has more in it (looking around, references back,
- *  flags), or has more than 4096 steps; the text says what, without naming the expression.
+ *  flags), or has more than 4096 steps; the text says what, without naming the
+ * expression.
  */
 enum ww_err ww_pattern_new(const char *text, struct ww_pattern **out,
                            struct ww_error *err) WW_MUST_USE;

@@ -63,8 +63,9 @@ enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err)
                : cli_rmm_error(err, WW_E_IO, "cannot remove '%.300s'", mix->members);
 }
 
-enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package, const char *name,
-                            const struct ww_unpack_options *options, struct ww_error *err)
+enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package,
+                            const char *name, const struct ww_unpack_options *options,
+                            struct ww_error *err)
 {
     struct ww_pack_report report = {0};
     char *to = cli_mix_path(mix, name);
@@ -156,7 +157,8 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
     }
     for (size_t i = 0; i < mix->package.n_members && rc == WW_OK; i++) {
         if (mix->used[i]) {
-            rc = cli_mix_restore(mix, args[0], mix->package.members[i].name, &options, err);
+            rc = cli_mix_restore(mix, args[0], mix->package.members[i].name, &options,
+                                 err);
         }
     }
     ww_secret_free(unsealer.recipient_passphrase);

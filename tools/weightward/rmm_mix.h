@@ -19,8 +19,9 @@ enum ww_err cli_mix_recipe(const struct cli_rmm *opt, struct cli_mix *mix,
 bool cli_mix_name(struct cli_mix *mix, const char *out);
 /** That folder, for its owner alone; it must not be there. */
 enum ww_err cli_mix_make(const struct cli_mix *mix, struct ww_error *err);
-enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package, const char *name,
-                            const struct ww_unpack_options *options, struct ww_error *err);
+enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package,
+                            const char *name, const struct ww_unpack_options *options,
+                            struct ww_error *err);
 /** With all that is in it. */
 enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err);
 /** "OUT.members/NAME", or NULL; free. */

@@ -160,7 +160,8 @@ static void the_factor_follows_rank_and_patterns(void **state)
     assert_true(scaling(patterns, "h.1.k", 3, &rc) == 1.0);
     assert_true(scaling(patterns, "x.h.1.k", 4, &rc) == 2.0);
     assert_int_equal(rc, WW_OK);
-    assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.*.q\":2}}", "h.0.q", 4, &rc) == 0.5);
+    assert_true(scaling(LORA ",\"alpha_pattern\":{\"h.*.q\":2}}", "h.0.q", 4, &rc) ==
+                0.5);
     assert_true(scaling(LORA ",\"alpha_pattern\":{\"[01]\\\\.q\":2,\"q\":4}}", "h.1.q", 4,
                         &rc) == 0.5);
     assert_true(scaling(LORA ",\"alpha_pattern\":{\"[01]\\\\.q\":2,\"q\":4}}", "h.2.q", 4,

@@ -55,9 +55,8 @@ static void what_a_coder_did_before_decides_nothing(void **state)
     OK(ww_pack_create(f->pkg, &member, 1, &options, &report, &err));
     ww_pack_report_release(&report);
     OK(ww_pack_open(f->pkg, &file, &err));
-    OK(ww_parent_open(file.fd, file.manifest.members[0].offset,
-                      &file.manifest.members[0], NULL, NULL, NULL, &parent,
-                      &err));
+    OK(ww_parent_open(file.fd, file.manifest.members[0].offset, &file.manifest.members[0],
+                      NULL, NULL, NULL, &parent, &err));
     OK(ww_rank_init(&rank, &shape, SIDE, WW_DTYPE_BF16, &err));
     ww_unpack_rooms_init(&rooms);
     const struct ww_pack_job job = {.fd = open(fx_name(f->dir, "/after"), O_RDONLY),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sources of a merge that are coded while it is computed: the same package as from reading
- * them all again, which is not done. */
+/* Sources of a merge that are coded while it is computed: the same package as from
+ * reading them all again, which is not done. */
 #include "rmm_fixture.h"
 
 #include <fcntl.h>
@@ -33,7 +33,8 @@ static void make_source(const char *dir, unsigned seed, bool nan)
     if (nan) {
         memset(data + 2 * (N - 3), 0xff, 2);
     }
-    /* "other" is of another type in the second, so the merge does not take it in tiles. */
+    /* "other" is of another type in the second, so the merge does not take it in tiles.
+     */
     snprintf(header, sizeof(header),
              "{\"big\":{\"dtype\":\"BF16\",\"shape\":[%d,900],\"data_offsets\":[0,%d]},"
              "\"f32\":{\"dtype\":\"F32\",\"shape\":[100],\"data_offsets\":[%d,%d]},"
@@ -162,8 +163,7 @@ static void package_is_the_one_that_reading_again_gives(void **state)
     for (size_t m = 0; m < 2; m++) {
         struct room r = make_room(methods[m], false);
         struct ww_buf want;
-        const uint64_t all =
-            make(&r, &(struct how){.threads = 2}, "again", &want);
+        const uint64_t all = make(&r, &(struct how){.threads = 2}, "again", &want);
         for (size_t i = 0; i < 2; i++) {
             struct ww_buf got;
             char name[] = {(char)('0' + i), 0};
