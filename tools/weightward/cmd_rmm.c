@@ -21,7 +21,7 @@ static const struct word {
 } words[] = {
     {"pack", cli_rmm_pack, 2, 4097,
      "pack PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]",
-     CODED SIGN OPEN, true},
+     CODED " folder" SIGN OPEN, true},
     {"add", cli_rmm_add, 2, 4097,
      "add PKG NAME=PATH... --exact|--error E|--budget N|--directions P [--base MODEL]",
      CODED SIGN OPEN, true},

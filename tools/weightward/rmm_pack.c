@@ -311,9 +311,6 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
         return cli_usage("rmm",
                          "--merged takes the place of --base and goes with --exact");
     }
-    if (opt->folder && word[0] == 'a') {
-        return cli_usage("rmm", "--folder goes with pack; what is added to a folder stays one");
-    }
     if (opt->after && word[0] != 'a') {
         return cli_usage("rmm", "--after goes with add; say --chain NAME=PARENT");
     }
