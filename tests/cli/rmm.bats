@@ -210,7 +210,7 @@ PY
         "$("$WW" rmm list one.pkg --json | jq .manifest_sha256)" ]
     [ "$("$WW" rmm list f --json | jq .bytes)" = "$(stat -c %s one.pkg)" ]
     refused 4 "'f' exists" "$WW" "${PACK[@]}"
-    refused 2 "goes with pack" "$WW" rmm add f more=lora --exact --folder
+    refused 2 "does nothing with --folder" "$WW" rmm add f more=lora --exact --folder
     FIRST=$(ls f | grep -v package)
     [ "$FIRST" = "$(sha256sum <f/"$FIRST" | cut -d' ' -f1)" ]
     touch -d 2001-01-01 f/"$FIRST"
