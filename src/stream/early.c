@@ -7,8 +7,8 @@
  *
  * Small pieces are gathered into one job and read by their kernels: that is one reading
  * of the page cache more of very few bytes. One piece at most is ahead of its jobs, and
- * takes at most half of the buffers; what is held for another piece by then is of jobs
- * that were admitted, so it comes free.
+ * takes at most half of the buffers, or 3/8 where files come from a disk; what is held
+ * for another piece by then is of jobs that were admitted, so it comes free.
  */
 #include "stream/engine.h"
 #include "util/fail.h"
@@ -33,13 +33,22 @@ static bool leaves_room(const struct ww_engine *e, const struct ww_piece *piece,
     return ends + e->arena_bytes / 4 + JOB_ENDS <= e->arena_bytes - held;
 }
 
-bool ww_early_wanted(const struct ww_engine *e, const struct ww_piece *piece,
+/* Of a disk the next piece is read while this one is worked on, and both need room. */
+static uint64_t most_held(struct ww_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    const bool slow = e->slow;
+    pthread_mutex_unlock(&e->lock);
+    return slow ? e->arena_bytes / 8 * 3 : e->arena_bytes / 2;
+}
+
+bool ww_early_wanted(struct ww_engine *e, const struct ww_piece *piece,
                      uint64_t job_bytes)
 {
     const uint64_t each = bytes_of_source(piece) + 2 * WW_IO_PAGE;
 
     return piece->kind == WW_PIECE_KERNEL && piece->lend && piece->n_sources > 0 &&
-           each >= LEAST_BYTES && each <= e->arena_bytes / 2 / piece->n_sources &&
+           each >= LEAST_BYTES && each <= most_held(e) / piece->n_sources &&
            leaves_room(e, piece, each * piece->n_sources, job_bytes);
 }
 

@@ -267,8 +267,8 @@ struct ww_early {
     struct ww_load *loads[WW_MAX_SOURCES];
     uint32_t n; /* 0: none */
 };
-/** job_bytes: of the largest buffer of a job. */
-bool ww_early_wanted(const struct ww_engine *e, const struct ww_piece *piece,
+/** job_bytes: of the largest buffer of a job. The lock is not held. */
+bool ww_early_wanted(struct ww_engine *e, const struct ww_piece *piece,
                      uint64_t job_bytes);
 /** A job without output that reads them. */
 enum ww_err ww_early_job(struct ww_engine *e, const struct ww_piece *piece,

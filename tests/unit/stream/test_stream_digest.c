@@ -94,6 +94,41 @@ static void sources_are_lent_where_they_fit(void **state)
     fx_free(f);
 }
 
+static enum ww_err read_memory(void *payload, uint64_t offset, void *out, size_t len,
+                               struct ww_error *err)
+{
+    (void)err;
+    memcpy(out, (const uint8_t *)payload + offset, len);
+    return WW_OK;
+}
+
+/* What comes from elsewhere than the page cache leaves room to read the next piece. */
+static void less_is_lent_of_what_is_not_cached(void **state)
+{
+    (void)state;
+    for (unsigned cached = 0; cached < 2; cached++) {
+        struct fx *f = fx_new(NULL, 35);
+        const uint32_t a = fx_input(f, 24 * MIB, true);
+        const struct ww_reader reader = {read_memory, f->data[a]};
+        const struct ww_reader *readers[1] = {cached ? NULL : &reader};
+        struct fx_params *params[2];
+        uint64_t n = 0;
+
+        f->plan.readers = readers;
+        fx_output(f, "a");
+        for (uint64_t k = 0; k < 2; k++) {
+            const struct ww_piece_source from[2] = {{a, 12 * k * MIB},
+                                                    {a, (12 * k + 6) * MIB}};
+            params[k] = fx_tensor(f, from, 2, 6 * 1024, 1024, FX_IDENTITY);
+            fx_lends(f);
+        }
+        run_dry(f, 32 * MIB, &n);
+        assert_int_equal(params[0]->lent, 1); /* nothing is known yet */
+        assert_int_equal(params[1]->lent, cached);
+        fx_free(f);
+    }
+}
+
 /* The same of tensors in another order than that of the file, and of one tensor twice. */
 static void what_is_lent_out_of_order_is_read_twice_at_most(void **state)
 {
@@ -323,6 +358,7 @@ int main(void)
         cmocka_unit_test(digest_in_order_reads_once),
         cmocka_unit_test(what_is_cached_is_not_read_far_ahead),
         cmocka_unit_test(sources_are_lent_where_they_fit),
+        cmocka_unit_test(less_is_lent_of_what_is_not_cached),
         cmocka_unit_test(what_is_lent_out_of_order_is_read_twice_at_most),
         cmocka_unit_test(many_sources_are_lent_where_jobs_find_room_beside_them),
         cmocka_unit_test(rows_are_picked_from_what_was_lent),
