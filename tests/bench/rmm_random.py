@@ -10,7 +10,8 @@ whole weights), packs them with random options and asks for everything back: mem
 byte, or as the same bytes twice where they are within an error; single tensors; after add,
 drop and share; mixes. Then K copies with one bit turned, cut short or with a piece moved: each
 has to be refused or to give the right bytes, and none may crash or leave something half done.
-FOLDER should be in memory. Ends with how often what was refused and with what words.
+FOLDER should be in memory. Ends, also when it is terminated, with how often what was refused
+and with what words.
 """
 import argparse
 import collections
@@ -18,6 +19,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -33,6 +35,10 @@ ODD = {"F32": (0x80000000, 0x7f800000, 0xff800000, 0x7fc12345, 0xffa00001, 1, 0x
 
 class Bad(Exception):
     pass
+
+
+class Stopped(Exception):
+    """A command was interrupted with this program."""
 
 
 def count(shape):
@@ -285,6 +291,8 @@ class Round:
         """Standard output; None when it was refused, which must be said in words."""
         p = subprocess.run([self.ww, *args], capture_output=True, cwd=self.work, timeout=300)
         self.checks += 1
+        if p.returncode == 130:
+            raise Stopped
         if p.returncode not in (0, 1, 2, 3, 4, 5, 6):
             raise Bad(f"{' '.join(args)}: status {p.returncode}: {p.stderr.decode(errors='replace')[-2000:]}")
         if p.returncode:
@@ -526,14 +534,22 @@ def main():
     p.add_argument("--keep-going", action="store_true")
     a = p.parse_args()
     build = os.path.abspath(a.build)
-    refusals, bad, checks = collections.Counter(), 0, 0
+    refusals, bad, checks, done = collections.Counter(), 0, 0, 0
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    stop = []
     for k in range(a.rounds):
+        if stop:
+            break
         work = tempfile.mkdtemp(prefix="rmm.", dir=a.folder)
         one = Round(build, work, a.seed + k, a.damage, refusals)
         try:
             one.go()
+            done += 1
+        except Stopped:
+            stop.append(True)
         except Bad as e:
             bad += 1
+            done += 1
             print(f"seed {a.seed + k}: {e}", flush=True)
             if not a.keep_going:
                 print(f"kept: {work}")
@@ -544,7 +560,7 @@ def main():
                 shutil.rmtree(work)
     for (what, status, words), n in sorted(refusals.items()):
         print(f"{n:5}  {what}, {status}: {words}")
-    print(f"{k + 1} rounds, {checks} commands, {sum(refusals.values())} refusals, {bad} bad")
+    print(f"{done} rounds, {checks} commands, {sum(refusals.values())} refusals, {bad} bad")
     sys.exit(bad > 0)
 
 
