@@ -85,7 +85,7 @@ class Merges:
         configuration, options, run_merge = mergekit()
         try:
             run_merge(configuration.model_validate(config), out,
-                      options=options(quiet=True, random_seed=seed, write_model_card=False))
+                      options=options(quiet=True, random_seed=seed, write_model_card=False, copy_tokenizer=False))
         except Exception:
             # 0.1.5 stops at config.json when the number of layers changed, with the weights written.
             if "slices" not in config or not glob.glob(os.path.join(out, "*.safetensors")):

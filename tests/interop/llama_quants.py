@@ -102,16 +102,18 @@ def write_gguf(lib, path, tensors, kind, importance=False, architecture="llama")
     from the blocks what llama.cpp does, bit for bit: it made the vectors of the unit tests."""
     g = np.random.default_rng(4)
     layers = sum(name.endswith("q_proj.weight") for name in tensors)
+    turned = architecture == "llama"
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(256)
-    writer.add_embedding_length(WIDTH)
+    words, width = tensors["model.embed_tokens.weight"].shape
+    writer.add_embedding_length(width)
     writer.add_block_count(layers)
-    writer.add_feed_forward_length(INNER)
+    writer.add_feed_forward_length(tensors["model.layers.0.mlp.up_proj.weight"].shape[0])
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(KV_HEADS)
-    writer.add_rope_dimension_count(WIDTH // HEADS)
+    writer.add_rope_dimension_count(width // HEADS)
     writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_vocab_size(WORDS)
+    writer.add_vocab_size(words)
     for name, v in tensors.items():
         v = v.float().numpy()
         stem, end = name.rsplit(".", 1)
@@ -120,8 +122,8 @@ def write_gguf(lib, path, tensors, kind, importance=False, architecture="llama")
             stem = TOPS[stem]
         else:
             layer, part = stem.removeprefix("model.layers.").split(".", 1)
-            v = half_turns(v, HEADS) if part.endswith("q_proj") else v
-            v = half_turns(v, KV_HEADS) if part.endswith("k_proj") else v
+            v = half_turns(v, HEADS) if turned and part.endswith("q_proj") else v
+            v = half_turns(v, KV_HEADS) if turned and part.endswith("k_proj") else v
             stem = f"blk.{layer}.{PARTS[part]}"
         if v.ndim == 1 or of == "F32":
             writer.add_tensor(f"{stem}.{end}", v)
