@@ -224,7 +224,7 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
     char *text = ww_sketch_text(sketch);
     double match = 0;
     struct ww_error why = {0}; /* a recipe that is refused leaves no word */
-    enum ww_err rc = text ? try_text(c, text, cuts, &match, &why)
+    enum ww_err rc = text ? try_text(c, text, cuts || c->cuts, &match, &why)
                           : WW_FAIL_MEMORY(&why, "a contest of recipes");
 
     if (rc == WW_E_RECIPE || rc == WW_E_UNSUPPORTED || rc == WW_E_SHAPE ||
@@ -423,12 +423,16 @@ static bool is_listed(const struct ww_contest *out, size_t n, const char *method
     return listed;
 }
 
+/* Where no recipe gives all bits, one that gives a few less may be the right one with
+ * numbers that were not found. */
 static void list_equals(struct ww_contesting *c)
 {
+    const double beside =
+        c->out->match < WW_CONTEST_AGREED ? WW_CONTEST_NEAR : WW_CONTEST_AS_GOOD;
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_tried && c->out->method && n < MOST_EQUALS; i++) {
-        if (c->matches[i] >= c->out->match - WW_CONTEST_AS_GOOD &&
+        if (c->matches[i] >= c->out->match - beside &&
             !is_listed(c->out, n, c->tried[i])) {
             c->out->equals[n++] = c->tried[i];
         }

@@ -18,6 +18,8 @@
 #define TURNS 2                  /* of looks at densities that differ */
 #define FEW 4                    /* sources whose densities are looked at one by one */
 #define SCALES 15                /* fiftieths by which shares may be too small */
+#define MOST_TENTHS 30           /* that weights sum to, where their parts count alone */
+#define CUTS 0.02                /* bits that equal values at a cut may cost */
 #define NEARLY 0.3               /* a coarse density is worth a finer look from here */
 
 static double hundredths(double v)
@@ -79,6 +81,12 @@ enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *s,
     return rc;
 }
 
+/* Is it the recipe but for the last places of its numbers? */
+static bool may_settle(const struct ww_sketch *s, const struct ww_trial *coarse)
+{
+    return s->n <= FEW && coarse->match > SPREAD && coarse->match < WW_CONTEST_AGREED;
+}
+
 /* Each source may have a density of its own: one after another, in tenths. */
 static enum ww_err spread(struct ww_contesting *c, struct ww_sketch *s,
                           struct ww_trial *coarse, struct ww_error *err)
@@ -86,10 +94,6 @@ static enum ww_err spread(struct ww_contesting *c, struct ww_sketch *s,
     double before = 0;
     enum ww_err rc = WW_OK;
 
-    s->densities_differ = true;
-    for (size_t i = 0; i < s->n; i++) {
-        s->densities[i] = s->density;
-    }
     for (unsigned turn = 0; turn < TURNS && !rc && coarse->match > before + GAIN;
          turn++) {
         before = coarse->match;
@@ -110,28 +114,63 @@ static enum ww_err spread(struct ww_contesting *c, struct ww_sketch *s,
     return rc;
 }
 
+/* Densities that differ: in tenths where they are far off, then in thousandths. */
+static enum ww_err part_ways(struct ww_contesting *c, struct ww_sketch *s, double *number,
+                             struct ww_trial *coarse, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    s->densities_differ = true;
+    for (size_t i = 0; i < s->n; i++) {
+        s->densities[i] = s->density;
+    }
+    if (coarse->match < WW_CONTEST_SETTLED) {
+        rc = spread(c, s, coarse, err);
+    }
+    return rc || !may_settle(s, coarse) ? rc
+                                        : ww_contest_settle(c, s, number, coarse, err);
+}
+
 /* Shares of a selection are the weights less what was dropped, and about in one part for
- * all: the part is looked for, in hundredths that recipes have. */
+ * all: the part is looked for, in hundredths that recipes have. Weights that are divided
+ * by their sum have it in lambda. */
 static enum ww_err rescale(struct ww_contesting *c, struct ww_sketch *s,
                            struct ww_trial *coarse, struct ww_error *err)
 {
     const struct ww_sketch start = *s;
+    const bool in_vain = s->divided && !s->key;
     enum ww_err rc = WW_OK;
 
-    for (unsigned step = 0; step <= SCALES && !rc; step++) {
+    for (unsigned step = 0; step <= SCALES && !rc && !in_vain; step++) {
         struct ww_sketch scaled = start;
         const double least = coarse->match;
-        for (size_t i = 0; i < s->n; i++) {
+        for (size_t i = 0; i < s->n && !s->divided; i++) {
             scaled.weights[i] = hundredths(start.weights[i] * (1 + 0.02 * step));
         }
+        scaled.value *= s->divided ? 1 + 0.02 * step : 1;
         rc = ww_contest_try(c, &scaled, false, coarse, err);
         *s = coarse->match > least ? scaled : *s;
     }
     return rc;
 }
 
-/* Density, or the share that is selected: tenths, then halves of them. Only the last look
- * leaves undecided elements out, as it costs three predictions. */
+/* Task vectors of few steps have large parts of equal length, and of those at a cut any
+ * may have been kept: numbers are told by the others then, at three times the cost. */
+static enum ww_err look_at_cuts(struct ww_contesting *c, const struct ww_sketch *s,
+                                struct ww_trial *coarse, struct ww_error *err)
+{
+    struct ww_trial with = {0};
+    const enum ww_err rc = ww_contest_try(c, s, true, &with, err);
+
+    c->cuts = !rc && with.match > coarse->match + CUTS;
+    ww_free(c->cuts ? coarse->text : with.text);
+    *coarse = c->cuts ? with : *coarse;
+    return rc;
+}
+
+/* Density, or the share that is selected: tenths, then halves of them, then with all
+ * other numbers in thousandths where most of the bits come out. Only the last look leaves
+ * undecided elements out, as it costs three predictions. */
 enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *s,
                               double *number, struct ww_trial *best, struct ww_error *err)
 {
@@ -155,17 +194,23 @@ enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *s,
         at = coarse.match > before ? *number : tenth;
     }
     *number = at;
+    if (!rc && coarse.match > NEARLY) {
+        rc = look_at_cuts(c, s, &coarse, err);
+    }
     if (!rc && s->weighted && coarse.match > WORTH) {
         rc = rescale(c, s, &coarse, err);
     }
     if (!rc && s->weighted && coarse.match > WORTH) {
         rc = ww_contest_refine(c, s, &coarse, err);
     }
-    if (!rc && s->dense && s->n > 1 && s->n <= FEW && coarse.match > SPREAD &&
-        coarse.match < WW_CONTEST_SETTLED) {
-        rc = spread(c, s, &coarse, err);
+    if (!rc && may_settle(s, &coarse)) {
+        rc = ww_contest_settle(c, s, number, &coarse, err);
+    }
+    if (!rc && s->dense && s->n > 1 && may_settle(s, &coarse)) {
+        rc = part_ways(c, s, number, &coarse, err);
     }
     c->room = room;
+    c->cuts = false;
     if (!rc && coarse.match > NEARLY) {
         rc = ww_contest_try(c, s, true, best, err);
     }
@@ -199,11 +244,54 @@ static enum ww_err try_gammas(struct ww_contesting *c, const struct ww_sketch *f
     return rc || gamma < 0 ? rc : ww_contest_search(c, &s, &s.density, best, err);
 }
 
+/* Weights of which only the proportions are known, in the tenths that somebody may have
+ * written: those of the least sum. False when there are none. */
+static bool in_tenths(struct ww_sketch *s)
+{
+    for (unsigned sum = 1; sum <= MOST_TENTHS; sum++) {
+        bool near = true;
+        for (size_t i = 0; i < s->n; i++) {
+            const double at = s->weights[i] * sum;
+            near &= round(at) != 0 && fabs(at - round(at)) <= WW_CONTEST_REACH * sum;
+        }
+        for (size_t i = 0; i < s->n && near; i++) {
+            s->weights[i] = round(s->weights[i] * sum) / 10;
+        }
+        if (near) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same sums where signs were elected, divided by the weights of what was kept: where
+ * all were kept that is by the weights' sum, and lambda is what the weights seem to sum
+ * to. */
+static void divide(struct ww_sketch *s, const double *weights, double sum)
+{
+    s->plain = false;
+    s->divided = true;
+    if (fabs(sum - 1) >= WW_CONTEST_EVEN) {
+        s->key = "lambda";
+        s->value = ww_sketch_shortest(sum, WW_CONTEST_REACH);
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        s->weights[i] = weights[i] / sum;
+    }
+    if (in_tenths(s)) {
+        return;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        s->weights[i] = ww_sketch_shortest(s->weights[i], WW_CONTEST_REACH);
+    }
+}
+
 /* Of few sources the core has the weights; of many too few elements are in it, and shares
  * are the better beginning. */
 static enum ww_err try_cut(struct ww_contesting *c, const char *method, double *match,
                            struct ww_error *err)
 {
+    const bool elects = strcmp(method, "breadcrumbs") != 0;
     const double *starts[] = {c->ask->core, c->ask->shares};
     struct ww_sketch s = c->sketch;
     struct ww_trial best = {0};
@@ -220,9 +308,9 @@ static enum ww_err try_cut(struct ww_contesting *c, const char *method, double *
         const struct ww_sketch start = s;
         s.plain = true;
         rc = ww_contest_search(c, &s, &s.density, &best, err);
-        if (!rc && best.match < WW_CONTEST_SETTLED && fabs(sum - 1) < WW_CONTEST_EVEN) {
+        if (!rc && best.match < WW_CONTEST_SETTLED && elects && s.n > 1 && sum > 0) {
             s = start;
-            s.plain = false;
+            divide(&s, starts[k], sum);
             rc = ww_contest_search(c, &s, &s.density, &best, err);
         }
     }
@@ -243,7 +331,7 @@ enum ww_err ww_contest_selections(struct ww_contesting *c, struct ww_error *err)
     double crumbs = 0;
     enum ww_err rc = try_cut(c, "ties", &ties, err);
 
-    if (!rc && c->out->match < WW_CONTEST_SETTLED) {
+    if (!rc && c->out->match < WW_CONTEST_AGREED) {
         rc = try_cut(c, "breadcrumbs", &crumbs, err);
     }
     /* But for the few longest, which it drops, it is TIES. */

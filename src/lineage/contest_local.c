@@ -231,6 +231,16 @@ static bool all_above(const struct ww_contest_ask *ask, double least)
     return true;
 }
 
+/* Nothing gave the bits before: now weights do that a fit of differences cannot tell,
+ * since what the base lost looks like a part of them. */
+static void note_weights(struct ww_contesting *c, const struct ww_sketch *s)
+{
+    if (c->out->match >= WW_CONTEST_AGREED) {
+        c->out->scaled = true;
+        memcpy(c->out->weights, s->weights, s->n * sizeof(*s->weights));
+    }
+}
+
 /* Sums without the base whose weights do not make one model: the base's own scale tells
  * what they sum to. */
 static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
@@ -239,6 +249,7 @@ static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
     struct ww_sketch s = c->sketch;
     struct number n = {.at = ask->scale, .low = -10, .high = 10, .set = set_one};
     double sum = 0;
+    enum ww_err rc = WW_OK;
 
     s.base = NULL;
     s.weighted = true;
@@ -254,13 +265,17 @@ static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
     if (ask->n > 1) {
         s.method = "linear";
         s.plain = true;
-        return find_weights(c, &s, err);
+        rc = find_weights(c, &s, err);
+        note_weights(c, &s);
+        return rc;
     }
     n.sketch = s;
     n.sketch.method = "passthrough";
     n.sketch.weight_name = "scale";
     n.at = ww_sketch_shortest(n.at, WW_CONTEST_REACH);
-    return find_number(c, &n, "passthrough", err);
+    rc = find_number(c, &n, "passthrough", err);
+    note_weights(c, &n.sketch);
+    return rc;
 }
 
 enum ww_err ww_contest_arcs(struct ww_contesting *c, struct ww_error *err)

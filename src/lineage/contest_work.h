@@ -9,7 +9,8 @@
 #define WW_CONTEST_REACH 0.004   /* of a number of SLERP */
 #define WW_CONTEST_AGREED 0.99   /* a match that needs no other look */
 #define WW_CONTEST_SETTLED 0.9   /* no other selection needs a look */
-#define WW_CONTEST_AS_GOOD 0.002 /* matches that differ by less are equal */
+#define WW_CONTEST_AS_GOOD 0.002 /* matches that differ by less are equal, */
+#define WW_CONTEST_NEAR 0.05     /* and of recipes that do not give all bits */
 
 struct ww_contesting {
     const struct ww_contest_ask *ask;
@@ -19,6 +20,7 @@ struct ww_contesting {
     double matches[WW_CONTEST_MOST];
     size_t n_tried;
     uint64_t room; /* elements of a sample */
+    bool cuts;     /* every look leaves out what equal values at a cut decide */
     uint64_t *bytes_read;
 };
 
@@ -60,6 +62,10 @@ enum ww_err ww_contest_refine(struct ww_contesting *c, struct ww_sketch *sketch,
                               struct ww_trial *best, struct ww_error *err) WW_MUST_USE;
 /** The number of a method that has one, in tenths, then halves of them. */
 enum ww_err ww_contest_search(struct ww_contesting *c, struct ww_sketch *sketch,
+                              double *number, struct ww_trial *best,
+                              struct ww_error *err) WW_MUST_USE;
+/** The same number and all others of a recipe that gives many bits, in thousandths. */
+enum ww_err ww_contest_settle(struct ww_contesting *c, struct ww_sketch *sketch,
                               double *number, struct ww_trial *best,
                               struct ww_error *err) WW_MUST_USE;
 /** Sources by the bits alone: of those asked for and the others, one after another comes

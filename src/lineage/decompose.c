@@ -506,8 +506,12 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     r->unexplained = unexplained(&sums);
     if (r->unexplained > MOSTLY_UNKNOWN) {
         rc = warn(d,
-                  "most of the difference from the base is not explained: other sources, "
-                  "layers or neurons in other places, or a lock; shares say little then",
+                  r->r2_ceiling > 0
+                      ? "most of the difference from the base is not explained: other "
+                        "sources, layers or neurons in other places, or a lock; shares "
+                        "say little then"
+                      : "rounding is as long as the difference from the base: nothing is "
+                        "said of whether something else went in",
                   err);
     }
     if (sums.moved > 0) {

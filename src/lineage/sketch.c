@@ -164,14 +164,14 @@ char *ww_sketch_text(const struct ww_sketch *s)
     if (!rc) {
         rc = s->slices ? add_slices(&b, s) : add_models(&b, s);
     }
-    if (!rc && (s->key || s->plain)) {
+    if (!rc && (s->key || s->plain || s->divided)) {
         rc = ww_buf_add_str(&b, "parameters:\n", NULL);
     }
     if (!rc && s->key) {
         rc = add_number(&b, 2, s->key, s->value, s->value_over);
     }
-    if (!rc && s->plain) {
-        rc = ww_buf_add_str(&b, "  normalize: false\n", NULL);
+    if (!rc && (s->plain || s->divided)) {
+        rc = ww_buf_addf(&b, NULL, "  normalize: %s\n", s->plain ? "false" : "true");
     }
     if (!rc) {
         rc = ww_buf_addf(&b, NULL, "dtype: float32\nout_dtype: %s\n",

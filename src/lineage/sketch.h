@@ -33,12 +33,13 @@ struct ww_sketch {
     double densities[WW_SKETCH_MOST];
     const char *extra; /* one more number of every source: "gamma"; NULL: none */
     double extra_value;
-    const char *key; /* of the whole: "t", "select_topk"; NULL: none */
+    const char *key; /* of the whole: "t", "select_topk", "lambda"; NULL: none */
     double value;
     const struct ww_gradient *value_over; /* instead of the value; or NULL */
     const struct ww_sketch_slice *slices; /* NULL: whole models */
     size_t n_slices;
     bool plain;          /* normalize: false */
+    bool divided;        /* normalize: true */
     enum ww_dtype dtype; /* of the output */
 };
 

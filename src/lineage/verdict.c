@@ -23,9 +23,10 @@
 #define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
 #define MOSTLY_UNKNOWN 0.5
-#define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
-#define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
-#define STEEP 0.3     /* where it alone does */
+#define RESOLVED 0.002 /* of a weight that gives the bits, to either side */
+#define ALL_KEPT 0.97  /* part of a source's elements above which none were dropped */
+#define SLOPE 0.04     /* by which the longer half is kept more, where length decides */
+#define STEEP 0.3      /* where it alone does */
 
 struct words {
     const char *best;
@@ -272,11 +273,29 @@ static enum ww_err prune(const struct ww_verdict_ask *v, const struct ww_keep *k
     return rc;
 }
 
+/* Weights that give the bits, to what their search resolves. */
+static void take_weights(struct ww_decompose_report *r, const struct ww_contest *contest)
+{
+    size_t at = 0;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        struct ww_lineage_source *s = &r->sources[i];
+        if (s->included) {
+            s->share = s->recipe = contest->weights[at++];
+            s->low = s->share - RESOLVED;
+            s->high = s->share + RESOLVED;
+        }
+    }
+}
+
 static void set_winner(struct ww_decompose_report *r, const struct ww_contest *contest)
 {
     double sum = 0;
     size_t n = 0;
 
+    if (contest->scaled) {
+        take_weights(r, contest);
+    }
     r->method = contest->method;
     memset(r->not_excluded, 0, sizeof(r->not_excluded));
     for (; contest->equals[n]; n++) {
@@ -513,11 +532,14 @@ static size_t count_included(const struct ww_decompose_report *r)
 }
 
 /* Bits that come out, and elements that were dropped, explain what sums do not; unless
- * the elements themselves say that something else went in. */
+ * the elements themselves say that something else went in, of which little is enough: a
+ * twin of a source that was not given explains most of that one. */
 static bool is_incomplete(const struct ww_decompose_report *r,
                           const struct ww_subsets *parts, bool masked)
 {
-    return count_included(r) > 0 && r->unexplained > WW_LINEAGE_ELSEWHERE &&
+    const double least = lacks(parts) ? 1 - AT_CEILING : WW_LINEAGE_ELSEWHERE;
+
+    return count_included(r) > 0 && r->unexplained > least &&
            !is_named(r, parts, masked) && !is_whole(parts) &&
            (lacks(parts) || !r->has_keep_rates);
 }

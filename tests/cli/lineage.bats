@@ -68,6 +68,13 @@ decompose() {
     jq -e '.sources[0].included and .incomplete and .unexplained > 0.2 and .method.best == "unclear"' answer
 }
 
+@test "a small source that is not given is seen by the elements, where a sum hides it" {
+    blend task_arithmetic 0.6 0.1
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" --json -q >answer
+    jq -e '.sources[0].included and .incomplete and .unexplained > 0.01 and .unexplained < 0.05 and
+           .method.parts < 0.85 and .method.match < 0.9' answer
+}
+
 @test "a source that is not given and went into one tensor leaves the answer in part" {
     cat >recipe.yml <<EOF
 merge_method: task_arithmetic

@@ -16,6 +16,31 @@ load recipes
            (.method.recipe | test("density: 0.3") and test("density: 0.6"))' answer
 }
 
+@test "TIES that is divided by its weights and scaled by lambda is found as it was written" {
+    merged ties 0.7 0.4 "parameters: {normalize: true, lambda: 0.8}"
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "ties" and .method.match > 0.999 and
+           (.method.recipe | test("lambda: 0.8") and test("normalize: true") and
+                             test("weight: 0.7") and test("weight: 0.4"))' answer
+}
+
+@test "of a model that was scaled, and of a sum of less than a model, shares are the weights" {
+    recipe linear 0.6 0.3 | sed -e 's/, density: 0.6//' -e '/^base_model/d' >recipe.yml
+    echo "parameters: {normalize: false}" >>recipe.yml
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "linear" and .sources[0].share == 0.6 and .sources[1].share == 0.3 and
+           .sources[1].interval[0] < 0.3 and .sources[1].interval[1] > 0.3' answer
+    printf 'merge_method: passthrough\nmodels:\n  - {model: %s, parameters: {scale: 0.95}}\n' \
+        "$family/expert-rev" >recipe.yml
+    "$WW" merge recipe.yml scaled -q
+    "$WW" lineage decompose scaled --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "passthrough" and .sources[0].share == 0.95' answer
+}
+
 @test "breadcrumbs with elected signs are told from TIES" {
     merged breadcrumbs_ties 0.6 0.5
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
