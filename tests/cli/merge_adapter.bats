@@ -88,8 +88,8 @@ adapter() {
     refused 6 "of type 'IA3', expected LORA" "$WW" merge ia3.yml out
     adapter replicated 'layer_replication: [[0, 4], [2, 6]]'
     refused 6 "layer_replication" "$WW" merge replicated.yml out
-    adapter regex 'alpha_pattern: {".*q_proj": 3}'
-    refused 6 "regular expression" "$WW" merge regex.yml out
+    adapter regex 'alpha_pattern: {"(?=q).*q_proj": 3}'
+    refused 6 "group that looks around" "$WW" merge regex.yml out
     printf 'merge_method: passthrough\nmodels: [{model: base+nowhere}]\n' >nowhere.yml
     refused 4 "adapter 'nowhere' is no folder" "$WW" merge nowhere.yml out
     # the first factor of the last weight that is read

@@ -104,11 +104,12 @@ full() {
 
 @test "files that may not grow any further are errors, and nothing is left" {
     once make_package
-    for words in "pack x.pkg rev=$FAMILY/expert-rev --exact" \
-        "add p.pkg two=$FAMILY/expert-rev --exact" "drop p.pkg caesar" "unpack p.pkg caesar out"; do
+    for words in "pack x.pkg rev=$FAMILY/expert-rev --exact --base $FAMILY/base" \
+        "add p.pkg two=$FAMILY/expert-rev --exact --base $FAMILY/base" "drop p.pkg caesar" \
+        "unpack p.pkg caesar out --base $FAMILY/base"; do
         status=0
         # shellcheck disable=SC2086
-        (ulimit -f 400 && trap '' XFSZ && "$WW" rmm $words --base "$FAMILY/base" 2>stderr) || status=$?
+        (ulimit -f 400 && trap '' XFSZ && "$WW" rmm $words 2>stderr) || status=$?
         cat stderr
         [ "$status" = 4 ]
         nothing_written x.pkg
