@@ -49,6 +49,10 @@ enum ww_err ww_pack_folder_section(const struct ww_pack_file *f, size_t member, 
                         f->path, name, m->name, (unsigned long long)st.st_size,
                         (unsigned long long)m->bytes);
         }
+        if (rc && f->section_fds[member] >= 0) {
+            close(f->section_fds[member]);
+            f->section_fds[member] = -1;
+        }
         if (rc) {
             ww_error_context(err, "package '%s', member '%s'", f->path, m->name);
         }

@@ -147,6 +147,9 @@ static enum ww_err put_all(const struct placing *p,
         rc = put_section(p, &manifest->members[i], err);
     }
     if (!rc) {
+        rc = ww_fsync(p->dirfd, p->made->path, err); /* their names before it names them */
+    }
+    if (!rc) {
         rc = put_file(p, WW_PACK_FOLDER_FILE, 0, WW_PACK_ALIGN, p->made->at, tail_bytes,
                       err);
     }
@@ -161,6 +164,9 @@ static enum ww_err place_new(struct placing *p, const struct ww_pack_manifest *m
     char *partial = ww_asprintf("%s.folder" PARTIAL, base);
     enum ww_err rc = partial ? WW_OK : WW_FAIL_MEMORY(err, "a path");
 
+    if (!rc) {
+        (void)!ww_remove_tree_at(p->made->dirfd, partial, NULL); /* a killed run's */
+    }
     if (!rc && mkdirat(p->made->dirfd, partial, 0777) != 0) {
         const int e = errno;
         rc =
