@@ -40,11 +40,11 @@ static bool at_hand(const struct ww_store_member *m)
     return same;
 }
 
-/* Do the files settle who went in? Hardly anything is left for somebody else, or a recipe
- * of the picks gives the bits. */
+/* Do the files settle who went in? Hardly anything is left for somebody else, also by the
+ * elements, or a recipe of the picks gives the bits. */
 static bool is_settled(const struct ww_decompose_report *found)
 {
-    return found->unexplained <= WW_LINEAGE_ELSEWHERE ||
+    return (found->unexplained <= WW_LINEAGE_ELSEWHERE && !found->incomplete) ||
            found->method_match >= BITS_AGREE;
 }
 

@@ -43,8 +43,8 @@ struct ww_contest {
     double match;
     const char
         *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */
-    bool scaled; /* a sum without the base, whose weights are no shares of a sum with it:
-                  */
+    /* A sum without the base, whose weights are no shares of a sum with it: */
+    bool scaled;
     double weights[WW_SKETCH_MOST]; /* [n] of the sources asked for */
     bool has_set; /* the bits say which sources: of those asked for, then the others */
     bool set[WW_SKETCH_MOST];

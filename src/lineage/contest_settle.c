@@ -9,9 +9,8 @@
 #include "lineage/contest_work.h"
 #include "util/fail.h"
 
-#define MOST                                                                             \
-    (2 * WW_SKETCH_MOST + 2) /* numbers: weights, densities, two of the whole            \
-                              */
+/* Numbers: weights, densities, two of the whole. */
+#define MOST (2 * WW_SKETCH_MOST + 2)
 #define ROUNDS 3
 #define ALL_BITS 0.9995
 #define NEAR 0.85 /* below, a size of steps that gains less than */
