@@ -23,6 +23,8 @@
 
 #define CONNECTIONS 4
 #define MAX_CONNECTIONS 256
+#define LEAST_TICK 500000L /* ns between two looks at the clock */
+#define MOST_TICK 20000000L
 
 struct collect {
     const struct ww_collect_options *o;
@@ -176,13 +178,14 @@ static void look(struct collect *c)
     }
 }
 
-/* Until all threads have ended. */
+/* Until all threads have ended, more and more seldom: what is asked may be little. */
 static void look_on(struct collect *c)
 {
-    const struct timespec tick = {0, 20000000};
+    struct timespec tick = {0, LEAST_TICK};
     while (atomic_load(&c->running)) {
         look(c);
         (void)nanosleep(&tick, NULL);
+        tick.tv_nsec = tick.tv_nsec < MOST_TICK ? 2 * tick.tv_nsec : MOST_TICK;
     }
 }
 
@@ -293,16 +296,36 @@ static enum ww_err look_up(struct collect *c, struct ww_error *err)
     return rc;
 }
 
-/* Facts from the cache, or by asking. An unreadable record is none. */
+/* Are a member's facts known, or in the cache? An unreadable record is none. */
+static bool recall(struct collect *c, uint32_t k)
+{
+    bool found = c->facts[k].dialect != NULL;
+    if (!found && (ww_cached_facts(c->cache, &c->members.member[k], c->top, &found,
+                                   &c->facts[k], NULL) != WW_OK ||
+                   !found)) {
+        c->facts[k] = (struct ww_member_facts){0};
+        found = false;
+    }
+    return found;
+}
+
+static bool recall_all(struct collect *c)
+{
+    bool all = true;
+    for (uint32_t k = 0; k < c->members.k; k++) {
+        all = recall(c, k) && all;
+    }
+    return all;
+}
+
+/* Facts that are not known, by asking. */
 static enum ww_err find_facts(struct collect *c, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < c->members.k && !rc; k++) {
         const struct ww_member *m = &c->members.member[k];
         struct ww_endpoint *endpoint = NULL;
-        bool found = false;
-        if (ww_cached_facts(c->cache, m, c->top, &found, &c->facts[k], NULL) == WW_OK &&
-            found) {
+        if (recall(c, k)) { /* also what was found out about a twin */
             continue;
         }
         rc = open_endpoint(c, k, &endpoint, err);
@@ -372,7 +395,7 @@ static enum ww_err start(struct collect *c, struct ww_collect_report *report,
 static enum ww_err ask_all(struct collect *c, struct ww_collect_report *report,
                            struct ww_error *err)
 {
-    enum ww_err rc = look_over(c, find_facts, err);
+    enum ww_err rc = recall_all(c) ? WW_OK : look_over(c, find_facts, err);
     rc = rc ? rc : look_up(c, err);
     c->looked_up = !rc;
     report->calls_avoided = rc ? 0 : c->n_keys;

@@ -142,6 +142,11 @@ load mock
     rows 1 2 >tasks.jsonl
     mock busy --fault later:1 # come again in 30 s, it says to the first question
     pool busy >pool.yml
+    mock known --skill rev --seed 1
+    pool known >known.yml
+    "$WW" evo collect known.yml tasks.jsonl --cache known >/dev/null
+    "$WW" evo collect known.yml tasks.jsonl --cache known --max-time 0 --json | # asks nothing
+        jq -e '.complete and .stopped == null and .calls == 0'
     began=$(date +%s)
     run -1 collect --max-time 0.3
     [[ $output == *"STOPPED: the limit of 0.3 seconds is reached"* ]]
