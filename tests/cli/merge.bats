@@ -174,6 +174,7 @@ YML
     refused 2 "lies inside the model" "$WW" merge recipe.yml base/out
     refused 2 "a recipe and an output folder are needed" "$WW" merge recipe.yml
     refused 2 "writes nothing" "$WW" merge --rederive base --sign x
+    refused 2 "takes the seed from the record" "$WW" merge --rederive base --seed 0
     refused 2 "shard-size is a number" "$WW" merge recipe.yml out --shard-size 5X
     nothing_written out
     nothing_written base/out

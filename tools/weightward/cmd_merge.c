@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NO_SAMPLE LLONG_MIN /* not asked for */
+#define NO_NUMBER LLONG_MIN /* not asked for */
 
 struct merge {
     struct cli_common common;
@@ -157,7 +157,7 @@ static enum ww_err run_job(const struct merge *opt, const struct ww_merge_option
     char *text = NULL;
     enum ww_err rc = WW_OK;
     if (opt->rederive) {
-        const uint64_t sample = opt->sample == NO_SAMPLE ? 0 : (uint64_t)opt->sample;
+        const uint64_t sample = opt->sample == NO_NUMBER ? 0 : (uint64_t)opt->sample;
         return ww_merge_rederive(args[0], opt->rederive, sample, options, report, err);
     }
     if (!opt->dry_run) {
@@ -207,11 +207,14 @@ static int check_usage(const struct merge *opt, const char *const *args)
                               : "a recipe and an output folder are needed";
     } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume || opt->lock)) {
         what = "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it";
-    } else if (opt->sample != NO_SAMPLE && !opt->rederive) {
+    } else if (opt->rederive && opt->seed != NO_NUMBER) {
+        what = "--rederive takes the seed from the record: no --seed with it";
+    } else if (opt->sample != NO_NUMBER && !opt->rederive) {
         what = "--sample goes with --rederive";
     } else if (opt->sample == 0) {
         what = "--sample is a number of tensors from 1; leave it away to compute all of them";
-    } else if ((opt->sample != NO_SAMPLE && opt->sample < 0) || opt->seed < 0) {
+    } else if ((opt->sample != NO_NUMBER && opt->sample < 0) ||
+               (opt->seed != NO_NUMBER && opt->seed < 0)) {
         what = "a number may not be negative";
     } else if (opt->shard_size && read_size(opt->shard_size) == 0) {
         what = "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
@@ -300,7 +303,7 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         .allow_mixed = opt->allow_mixed != 0,
         .no_source_trees = opt->no_source_trees != 0,
         .measure = opt->report && is_page(opt->report),
-        .seed = (uint64_t)opt->seed,
+        .seed = opt->seed == NO_NUMBER ? 0 : (uint64_t)opt->seed,
         .license = opt->license,
         .hub_cache = opt->hub_cache,
         .digest_cache = opt->cache,
@@ -382,7 +385,8 @@ int cmd_merge(int argc, const char **argv)
 {
     const int foreign = cli_mergekit_option(argc, argv);
     struct merge opt = {.guard = CLI_GUARD,
-                        .sample = NO_SAMPLE,
+                        .sample = NO_NUMBER,
+                        .seed = NO_NUMBER,
                         .sign_passphrase.fd = -1,
                         .lockkey = CLI_LOCKKEY};
     const struct poptOption table[] = {
