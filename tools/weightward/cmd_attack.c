@@ -37,6 +37,13 @@ static void tell_found(const struct attack *opt, const struct ww_attack_found *f
     }
 }
 
+static bool is_nothing(const struct ww_attack_found *f)
+{
+    return !(f->residual_moved || f->residual_negated || f->residual_rotated ||
+             f->heads_moved || f->inner_moved || f->inner_negated || f->neurons_moved ||
+             f->neurons_negated || f->experts_moved || f->scaled || f->dense_heads);
+}
+
 static void tell_merge(const struct attack *opt, const struct ww_attack_report *report)
 {
     cli_say(&opt->common, "merged with the anchor at weight %g by the products of %llu heads; "
@@ -74,6 +81,9 @@ static void tell(const struct attack *opt, const struct ww_attack_report *report
     if (report->mode == WW_ATTACK_NAIVE) {
         cli_say(&opt->common, "measured only: mode naive undoes nothing and writes nothing");
     } else {
+        if (!merged && is_nothing(&report->found)) {
+            cli_say(&opt->common, "no lock was found: the weights are as they were");
+        }
         cli_say(&opt->common, "written to '%s' in %.1f s%s", out, report->seconds,
                 opt->sign ? ", signed" : "");
     }
