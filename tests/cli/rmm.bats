@@ -238,6 +238,8 @@ PY
     "$WW" rmm drop f lora -q
     [ "$(ls f | xargs)" = "$(printf '%s\n' "$SECOND" package | sort | xargs)" ]
     "$WW" rmm verify f --at-least 3 -q
+    "$WW" rmm drop f other 2>said # the last one: a share of no bytes is none
+    grep -Eq "version 4: 0 members, [^ ]+ [^ ]+ in " said
     [ ! -e f.partial ] && [ ! -e f.folder.partial ]
 }
 

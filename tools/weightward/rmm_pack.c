@@ -143,15 +143,16 @@ static void tell(const struct cli_rmm *opt, const char *path,
 {
     char a[32];
     char b[32];
-    cli_say(
-        &opt->common,
-        "wrote '%s' version %llu: %zu member%s, %s of %s (%.1f %%) in %.1f s%s", path,
-        (unsigned long long)report->version, report->n_members, cli_s(report->n_members),
-        cli_bytes(report->bytes, a), cli_bytes(report->files_bytes, b),
-        report->files_bytes ? 100.0 * (double)report->bytes / (double)report->files_bytes
-                            : 0,
-        report->run.seconds,
-        report->is_signed ? ", signed" : ", not signed (use --sign)");
+    char share[64] = ""; /* of the files, where there are some */
+    if (report->files_bytes) {
+        snprintf(share, sizeof share, " of %s (%.1f %%)", cli_bytes(report->files_bytes, b),
+                 100.0 * (double)report->bytes / (double)report->files_bytes);
+    }
+    cli_say(&opt->common, "wrote '%s' version %llu: %zu member%s, %s%s in %.1f s%s", path,
+            (unsigned long long)report->version, report->n_members,
+            cli_s(report->n_members), cli_bytes(report->bytes, a), share,
+            report->run.seconds,
+            report->is_signed ? ", signed" : ", not signed (use --sign)");
 }
 
 /* What the merge says of each member, with the others and those of --source. */
