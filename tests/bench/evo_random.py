@@ -6,7 +6,7 @@ Each round: 1 to 8 members (servers that echo, that ignore echo, or speak llama-
 zeros, twins and parts of characters; a run that nothing disturbs; then another one, with other connections, with faults
 and killed (kill -9) up to three times, whose recipe must have the same bytes; a fit with other rules, which must make no
 call. The numbers of all rules are computed again by numpy from what the members are: best single, uniform and adaptive
-from their weights, linear and log-linear as optima of convex problems. Members of unlike tokenizers must be refused.
+from their weights, linear and log-linear as optima of convex problems.
 Prints what went wrong, by round, and the largest differences.
 """
 import argparse
