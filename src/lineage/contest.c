@@ -259,6 +259,7 @@ void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient
         c->out->method = method;
         c->out->gradient = gradient;
         c->out->match = trial->match;
+        c->out->scaled = false;
         trial->text = NULL;
     }
     ww_free(trial->text);

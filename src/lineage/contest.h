@@ -45,7 +45,8 @@ struct ww_contest {
         *equals[WW_CONTEST_MOST + 1]; /* methods that match as well; ends with NULL */
     /* A sum without the base, whose weights are no shares of a sum with it: */
     bool scaled;
-    double weights[WW_SKETCH_MOST]; /* [n] of the sources asked for */
+    double weights[WW_SKETCH_MOST]; /* [n] of the sources asked for, */
+    double within[WW_SKETCH_MOST];  /* and to either side what gives the bits as well */
     bool has_set; /* the bits say which sources: of those asked for, then the others */
     bool set[WW_SKETCH_MOST];
 };

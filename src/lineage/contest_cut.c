@@ -286,6 +286,19 @@ static void divide(struct ww_sketch *s, const double *weights, double sum)
     }
 }
 
+/* One search; found is its sketch where it is the best so far. */
+static enum ww_err search_from(struct ww_contesting *c, const struct ww_sketch *start,
+                               struct ww_sketch *found, struct ww_trial *best,
+                               struct ww_error *err)
+{
+    struct ww_sketch s = *start;
+    const double before = best->match;
+    const enum ww_err rc = ww_contest_search(c, &s, &s.density, best, err);
+
+    *found = best->match > before ? s : *found;
+    return rc;
+}
+
 /* Of few sources the core has the weights; of many too few elements are in it, and shares
  * are the better beginning. */
 static enum ww_err try_cut(struct ww_contesting *c, const char *method, double *match,
@@ -293,30 +306,28 @@ static enum ww_err try_cut(struct ww_contesting *c, const char *method, double *
 {
     const bool elects = strcmp(method, "breadcrumbs") != 0;
     const double *starts[] = {c->ask->core, c->ask->shares};
-    struct ww_sketch s = c->sketch;
+    struct ww_sketch found = c->sketch;
     struct ww_trial best = {0};
     enum ww_err rc = WW_OK;
 
-    s.method = method;
-    s.weighted = s.dense = true;
     for (unsigned k = 0; k < 2 && !rc && best.match < WW_CONTEST_SETTLED; k++) {
+        struct ww_sketch s = c->sketch; /* nothing of the beginning before */
         double sum = 0;
+        s.method = method;
+        s.weighted = s.dense = s.plain = true;
         for (size_t i = 0; i < c->ask->n; i++) {
             s.weights[i] = ww_sketch_shortest(starts[k][i], WW_CONTEST_REACH);
             sum += starts[k][i];
         }
-        const struct ww_sketch start = s;
-        s.plain = true;
-        rc = ww_contest_search(c, &s, &s.density, &best, err);
+        rc = search_from(c, &s, &found, &best, err);
         if (!rc && best.match < WW_CONTEST_SETTLED && elects && s.n > 1 && sum > 0) {
-            s = start;
             divide(&s, starts[k], sum);
-            rc = ww_contest_search(c, &s, &s.density, &best, err);
+            rc = search_from(c, &s, &found, &best, err);
         }
     }
     if (!rc && strcmp(method, "ties") != 0 && best.match > SPREAD &&
         best.match < WW_CONTEST_SETTLED) {
-        rc = try_gammas(c, &s, &best, err);
+        rc = try_gammas(c, &found, &best, err);
     }
     *match = best.match;
     ww_contest_close(c, method, false, &best);

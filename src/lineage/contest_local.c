@@ -19,6 +19,7 @@
 #define WORTH 0.1     /* match from which a number is searched */
 #define NEARSWAP 1e-5 /* the smallest threshold that is tried, */
 #define DECADES 4     /* and how far they go */
+#define FEW 8         /* sources whose weights are moved against each other */
 
 /* The best of a sketch over one of its numbers, from where it is: steps up and down, ever
  * smaller ones. by_factor: steps are parts of the number. set writes it into the sketch.
@@ -231,14 +232,51 @@ static bool all_above(const struct ww_contest_ask *ask, double least)
     return true;
 }
 
+/* How far a weight can be moved, alone or at the cost of another one, so that the bits
+ * are still given: what one twin has too much the other has too little. */
+static enum ww_err resolve(struct ww_contesting *c, const struct ww_sketch *s, size_t i,
+                           double *within, struct ww_error *err)
+{
+    static const double steps[] = {0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2};
+    bool given = true;
+    enum ww_err rc = WW_OK;
+
+    for (size_t k = 0; k < WW_LEN(steps) && given && !rc; k++) {
+        *within = steps[k];
+        given = false;
+        for (size_t to = 0; to < 2 * s->n && !given && !rc; to++) {
+            const double by = to % 2 ? steps[k] : -steps[k];
+            struct ww_sketch moved = *s;
+            struct ww_trial trial = {0};
+            moved.weights[i] += by;
+            moved.weights[to / 2] -= to / 2 == i ? 0 : by;
+            rc = ww_contest_try(c, &moved, false, &trial, err);
+            given = trial.match >= WW_CONTEST_AGREED;
+            ww_free(trial.text);
+        }
+    }
+    return rc;
+}
+
 /* Nothing gave the bits before: now weights do that a fit of differences cannot tell,
  * since what the base lost looks like a part of them. */
-static void note_weights(struct ww_contesting *c, const struct ww_sketch *s)
+static enum ww_err note_weights(struct ww_contesting *c, const struct ww_sketch *s,
+                                struct ww_error *err)
 {
-    if (c->out->match >= WW_CONTEST_AGREED) {
-        c->out->scaled = true;
-        memcpy(c->out->weights, s->weights, s->n * sizeof(*s->weights));
+    const uint64_t room = c->room;
+    enum ww_err rc = WW_OK;
+
+    if (c->out->match < WW_CONTEST_AGREED || s->n > FEW) {
+        return WW_OK;
     }
+    c->out->scaled = true;
+    memcpy(c->out->weights, s->weights, s->n * sizeof(*s->weights));
+    c->room = room < LOOK ? room : LOOK;
+    for (size_t i = 0; i < s->n && !rc; i++) {
+        rc = resolve(c, s, i, &c->out->within[i], err);
+    }
+    c->room = room;
+    return rc;
 }
 
 /* Sums without the base whose weights do not make one model: the base's own scale tells
@@ -266,16 +304,14 @@ static enum ww_err try_scaled(struct ww_contesting *c, struct ww_error *err)
         s.method = "linear";
         s.plain = true;
         rc = find_weights(c, &s, err);
-        note_weights(c, &s);
-        return rc;
+        return rc ? rc : note_weights(c, &s, err);
     }
     n.sketch = s;
     n.sketch.method = "passthrough";
     n.sketch.weight_name = "scale";
     n.at = ww_sketch_shortest(n.at, WW_CONTEST_REACH);
     rc = find_number(c, &n, "passthrough", err);
-    note_weights(c, &n.sketch);
-    return rc;
+    return rc ? rc : note_weights(c, &n.sketch, err);
 }
 
 enum ww_err ww_contest_arcs(struct ww_contesting *c, struct ww_error *err)

@@ -23,7 +23,6 @@
 #define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
 #define MOSTLY_UNKNOWN 0.5
-#define RESOLVED 0.002 /* of a weight that gives the bits, to either side */
 #define ALL_KEPT 0.97  /* part of a source's elements above which none were dropped */
 #define SLOPE 0.04     /* by which the longer half is kept more, where length decides */
 #define STEEP 0.3      /* where it alone does */
@@ -273,7 +272,7 @@ static enum ww_err prune(const struct ww_verdict_ask *v, const struct ww_keep *k
     return rc;
 }
 
-/* Weights that give the bits, to what their search resolves. */
+/* Weights that give the bits, as far as the bits tell them. */
 static void take_weights(struct ww_decompose_report *r, const struct ww_contest *contest)
 {
     size_t at = 0;
@@ -281,9 +280,9 @@ static void take_weights(struct ww_decompose_report *r, const struct ww_contest 
     for (size_t i = 0; i < r->n_sources; i++) {
         struct ww_lineage_source *s = &r->sources[i];
         if (s->included) {
-            s->share = s->recipe = contest->weights[at++];
-            s->low = s->share - RESOLVED;
-            s->high = s->share + RESOLVED;
+            s->share = s->recipe = contest->weights[at];
+            s->low = s->share - contest->within[at];
+            s->high = s->share + contest->within[at++];
         }
     }
 }

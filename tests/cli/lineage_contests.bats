@@ -41,6 +41,19 @@ load recipes
     jq -e '.method.best == "passthrough" and .sources[0].share == 0.95' answer
 }
 
+@test "weights of twins in a scaled sum have intervals as wide as the bits leave them" {
+    recipe linear 0.95 0.05 | sed -e 's/, density: 0.6//' -e '/^base_model/d' >recipe.yml
+    "$WW" merge recipe.yml twin -q
+    recipe linear 0.333 0.567 "parameters: {normalize: false}" |
+        sed -e 's/, density: 0.6//' -e '/^base_model/d' -e "s|$family/expert-caesar|twin|" >recipe.yml
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate twin --json -q >answer
+    jq -e '.method.best == "linear" and
+           .sources[0].interval[0] < 0.333 and .sources[0].interval[1] > 0.333 and
+           .sources[1].interval[0] < 0.567 and .sources[1].interval[1] > 0.567' answer
+}
+
 @test "breadcrumbs with elected signs are told from TIES" {
     merged breadcrumbs_ties 0.6 0.5
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
