@@ -51,7 +51,21 @@ static bool place_sources(struct ww_pack_beside *b, const struct ww_merge_plan *
         }
         all = all && b->of[i].model != WW_NONE;
     }
+    for (uint32_t i = 0; i < plan->n_inputs && all; i++) {
+        all = !plan->inputs[i].reader;
+    }
     return all && !plan->locked && !plan->whole;
+}
+
+/* Of no others: the manifest can say that of the base as it is alone. */
+static bool has_others(const struct ww_pack_beside *b)
+{
+    for (size_t m = 0; m < b->n_wanted; m++) {
+        if (b->inverses[m].n == 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* The weights, and by them the order in which others are added up. */
@@ -188,6 +202,43 @@ static enum ww_err make_rooms(struct ww_pack_beside *b, struct ww_error *err)
     return rc;
 }
 
+/* The files of a source as they are before they are read. */
+static enum ww_err note_files(struct ww_beside_source *to,
+                              const struct ww_merge_plan *plan, struct ww_error *err)
+{
+    const struct ww_model *model = plan->models[to->model];
+
+    to->files = ww_calloc(model->n_files, sizeof(*to->files));
+    if (!to->files) {
+        return WW_FAIL_MEMORY(err, "the sources of a merge");
+    }
+    for (uint32_t f = 0; f < model->n_files; f++) {
+        struct ww_beside_file *file = &to->files[f];
+        to->n_files = f + 1;
+        file->name = ww_strdup(model->files[f].name);
+        if (!file->name) {
+            return WW_FAIL_MEMORY(err, "the sources of a merge");
+        }
+        if (fstat(model->files[f].fd, &file->st) != 0) {
+            return WW_FAIL(err, WW_E_CHANGED, "file '%s' cannot be examined", file->name);
+        }
+    }
+    return WW_OK;
+}
+
+static void set_digests(struct ww_beside_source *to, const struct ww_merge_plan *plan,
+                        const struct ww_merge_result *result)
+{
+    uint32_t input = 0;
+
+    for (uint32_t m = 0; m < to->model; m++) {
+        input += plan->models[m]->n_files;
+    }
+    for (uint32_t f = 0; f < to->n_files; f++) {
+        memcpy(to->files[f].sha256, result->input_sha256[input + f], WW_SHA256_BYTES);
+    }
+}
+
 static enum ww_err begin(void *payload, const struct ww_merge_plan *plan,
                          struct ww_error *err)
 {
@@ -203,8 +254,14 @@ static enum ww_err begin(void *payload, const struct ww_merge_plan *plan,
         ww_error_clear(err); /* packing says so when the merge is there */
         return WW_OK;
     }
+    if (!rc && !has_others(b)) {
+        return WW_OK;
+    }
     if (!rc) {
         rc = set_mixes(b, err);
+    }
+    for (size_t i = 0; i < b->n_sources && !rc; i++) {
+        rc = note_files(&b->of[i], plan, err);
     }
     b->n_tensors = plan->n_tensors;
     b->tensors = ww_calloc(plan->n_tensors, sizeof(*b->tensors));
@@ -222,36 +279,6 @@ static enum ww_err begin(void *payload, const struct ww_merge_plan *plan,
     }
     b->is = !rc;
     return rc;
-}
-
-/* The files of a source, and their digests. */
-static enum ww_err note_source(struct ww_beside_source *to,
-                               const struct ww_merge_plan *plan,
-                               const struct ww_merge_result *result, struct ww_error *err)
-{
-    const struct ww_model *model = plan->models[to->model];
-    uint32_t input = 0;
-
-    for (uint32_t m = 0; m < to->model; m++) {
-        input += plan->models[m]->n_files;
-    }
-    to->files = ww_calloc(model->n_files, sizeof(*to->files));
-    if (!to->files) {
-        return WW_FAIL_MEMORY(err, "the sources of a merge");
-    }
-    for (uint32_t f = 0; f < model->n_files; f++) {
-        struct ww_beside_file *file = &to->files[f];
-        to->n_files = f + 1;
-        file->name = ww_strdup(model->files[f].name);
-        if (!file->name) {
-            return WW_FAIL_MEMORY(err, "the sources of a merge");
-        }
-        if (fstat(model->files[f].fd, &file->st) != 0) {
-            return WW_FAIL(err, WW_E_CHANGED, "file '%s' cannot be examined", file->name);
-        }
-        memcpy(file->sha256, result->input_sha256[input + f], WW_SHA256_BYTES);
-    }
-    return WW_OK;
 }
 
 /* Who packs it by the record finds a source by its tree, so trees tell them apart. */
@@ -304,25 +331,25 @@ static enum ww_err end(void *payload, const struct ww_merge_plan *plan,
                        const uint8_t (*trees)[WW_SHA256_BYTES], struct ww_error *err)
 {
     struct ww_pack_beside *b = payload;
-    enum ww_err rc = WW_OK;
+    (void)err;
 
     if (!b->is) {
         return WW_OK;
     }
-    for (size_t i = 0; i < b->n_sources && !rc; i++) {
+    for (size_t i = 0; i < b->n_sources; i++) {
         memcpy(b->of[i].tree, trees[b->of[i].model], WW_SHA256_BYTES);
-        rc = note_source(&b->of[i], plan, result, err);
+        set_digests(&b->of[i], plan, result);
     }
     for (uint32_t t = 0; t < b->n_tensors; t++) {
         memcpy(b->tensors[t].root, result->tensor_root[t], WW_SHA256_BYTES);
     }
     free_open(b);
     free_rooms(b);
-    b->ended = !rc && trees_differ(b);
+    b->ended = trees_differ(b);
     if (b->ended) {
         set_trees(b);
     }
-    return rc;
+    return WW_OK;
 }
 
 enum ww_err ww_pack_beside_new(const char *package, const char *const *sources,

@@ -266,6 +266,12 @@ PY
     "$WW" rmm unmerge rest.pkg expert-caesar again --merged m --source "$FAMILY/base" \
         --source "$FAMILY/expert-rev" --open-with ann.key --signed-by me.pub -q
     diff -r "$FAMILY/expert-caesar" again
+    # A sum of one source has no others to be told from: that is a member of the merge alone.
+    printf 'merge_method: linear\nmodels:\n- {model: %s, parameters: {weight: 0.5}}\nparameters: {normalize: false}\n' \
+        "$FAMILY/expert-rev" >one.yml
+    "$WW" merge one.yml half --reversible one.pkg -q
+    "$WW" rmm unpack one.pkg expert-rev whole --base half -q
+    diff -r "$FAMILY/expert-rev" whole
     refused 4 "exists" "$WW" merge r.yml x --reversible rest.pkg
     refused 2 "whole merge" "$WW" merge r.yml x --reversible x.pkg --no-source-trees
     refused 2 "goes with" "$WW" merge r.yml x --reversible-to ann.pub
