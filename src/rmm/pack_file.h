@@ -14,8 +14,7 @@ struct ww_verifier;
 
 struct ww_pack_file {
     char *path;
-    int folder;       /* -1: it is one file; else its sections are files of their own, */
-    int *section_fds; /* of the members, -1: not opened yet */
+    int folder; /* -1: it is one file; else its sections are files of their own */
     int fd;
     struct stat st;
     uint64_t bytes; /* in all, as one file */
@@ -32,9 +31,10 @@ struct ww_pack_file {
 enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out,
                          struct ww_error *err) WW_MUST_USE;
 void ww_pack_close(struct ww_pack_file *file);
-/** Where a member's section lies; fd is borrowed. */
+/** Where a member's section lies; fd is to be given back, unless this fails. */
 enum ww_err ww_pack_section_at(const struct ww_pack_file *file, size_t member, int *fd,
                                uint64_t *offset, struct ww_error *err) WW_MUST_USE;
+void ww_pack_section_give(const struct ww_pack_file *file, int fd);
 /** Index of a member. WW_E_NOTFOUND offers the nearest name. */
 enum ww_err ww_pack_member_find(const struct ww_pack_file *file, const char *name,
                                 size_t *out, struct ww_error *err) WW_MUST_USE;

@@ -37,26 +37,17 @@ enum ww_err ww_pack_folder_section(const struct ww_pack_file *f, size_t member, 
     struct stat st;
     enum ww_err rc = WW_OK;
 
-    if (f->section_fds[member] < 0) {
-        ww_hex(name, m->sha256, WW_SHA256_BYTES);
-        rc = ww_file_open_at(f->folder, name, WW_LINKS_REFUSE, &f->section_fds[member],
-                             &st, err);
-        if (!rc && (uint64_t)st.st_size != m->bytes) {
-            rc =
-                WW_FAIL(err, WW_E_MALFORMED,
-                        "package '%s': section '%.16s...' of member '%s' has %llu bytes, "
-                        "the manifest says %llu",
-                        f->path, name, m->name, (unsigned long long)st.st_size,
-                        (unsigned long long)m->bytes);
-        }
-        if (rc && f->section_fds[member] >= 0) {
-            close(f->section_fds[member]);
-            f->section_fds[member] = -1;
-        }
-        if (rc) {
-            ww_error_context(err, "package '%s', member '%s'", f->path, m->name);
-        }
+    ww_hex(name, m->sha256, WW_SHA256_BYTES);
+    rc = ww_file_open_at(f->folder, name, WW_LINKS_REFUSE, fd, &st, err);
+    if (!rc && (uint64_t)st.st_size != m->bytes) {
+        close(*fd);
+        *fd = -1;
+        rc = WW_FAIL(err, WW_E_MALFORMED,
+                     "section '%.16s...' has %llu bytes, the manifest says %llu", name,
+                     (unsigned long long)st.st_size, (unsigned long long)m->bytes);
     }
-    *fd = f->section_fds[member];
+    if (rc) {
+        ww_error_context(err, "package '%s', member '%s'", f->path, m->name);
+    }
     return rc;
 }

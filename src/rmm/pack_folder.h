@@ -18,8 +18,9 @@ bool ww_pack_folder_is(const char *path);
 /** Open "package" and the folder; out->path is set. */
 enum ww_err ww_pack_folder_open(struct ww_pack_file *out,
                                 struct ww_error *err) WW_MUST_USE;
-/** A section of it, from its first byte on; kept open with the package. WW_E_MALFORMED
- *  when its length is not the manifest's. */
+/** A section of it, from its first byte on; the caller closes it, since there may be more
+ *  sections than a process may have files open. WW_E_MALFORMED when its length is not the
+ *  manifest's. */
 enum ww_err ww_pack_folder_section(const struct ww_pack_file *file, size_t member,
                                    int *fd, struct ww_error *err) WW_MUST_USE;
 /** A package is complete in made->fd, with tail_bytes behind its sections: as the folder

@@ -77,11 +77,14 @@ enum ww_err ww_pack_new_copy(struct ww_pack_new *made, const struct ww_pack_file
 {
     uint64_t offset = 0;
     int fd = -1;
-    const enum ww_err rc = ww_pack_section_at(from, member, &fd, &offset, err);
+    enum ww_err rc = ww_pack_section_at(from, member, &fd, &offset, err);
 
-    return rc ? rc
-              : copy(made, fd, offset, from->manifest.members[member].bytes, from->path,
-                     err);
+    if (!rc) {
+        rc =
+            copy(made, fd, offset, from->manifest.members[member].bytes, from->path, err);
+        ww_pack_section_give(from, fd);
+    }
+    return rc;
 }
 
 enum ww_err ww_pack_new_append(struct ww_pack_new *made, int fd, uint64_t bytes,

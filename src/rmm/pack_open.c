@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reading a package up to its sections, and finding a member in it. */
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "rmm/pack_folder.h"
@@ -112,8 +113,18 @@ static enum ww_err read_keys(struct ww_pack_file *f, struct ww_error *err)
 
 static enum ww_err open_file(struct ww_pack_file *f, struct ww_error *err)
 {
-    return ww_pack_folder_is(f->path) ? ww_pack_folder_open(f, err)
-                                      : ww_file_open(f->path, &f->fd, &f->st, err);
+    struct stat st;
+
+    if (ww_pack_folder_is(f->path)) {
+        return ww_pack_folder_open(f, err);
+    }
+    if (stat(f->path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        return WW_FAIL(err, WW_E_PATH,
+                       "folder '%s' is no package: it has no file '" WW_PACK_FOLDER_FILE
+                       "'",
+                       f->path);
+    }
+    return ww_file_open(f->path, &f->fd, &f->st, err);
 }
 
 /* As long as it would be in one file. */
@@ -131,21 +142,19 @@ static uint64_t span(const struct ww_pack_file *f, const uint8_t *head, size_t n
                : 0;
 }
 
-static enum ww_err no_sections_yet(struct ww_pack_file *f, struct ww_error *err)
-{
-    f->section_fds = ww_calloc(f->manifest.n_members, sizeof(*f->section_fds));
-    for (size_t i = 0; f->section_fds && i < f->manifest.n_members; i++) {
-        f->section_fds[i] = -1;
-    }
-    return f->section_fds ? WW_OK : WW_FAIL_MEMORY(err, "sections");
-}
-
 enum ww_err ww_pack_section_at(const struct ww_pack_file *f, size_t member, int *fd,
                                uint64_t *offset, struct ww_error *err)
 {
     *fd = f->fd;
     *offset = f->folder >= 0 ? 0 : f->manifest.members[member].offset;
     return f->folder >= 0 ? ww_pack_folder_section(f, member, fd, err) : WW_OK;
+}
+
+void ww_pack_section_give(const struct ww_pack_file *f, int fd)
+{
+    if (f->folder >= 0 && fd >= 0) {
+        close(fd);
+    }
 }
 
 enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_error *err)
@@ -183,9 +192,6 @@ enum ww_err ww_pack_open(const char *path, struct ww_pack_file *out, struct ww_e
                                    out->head.manifest_offset, path, &out->manifest, err);
     }
     if (!rc) {
-        rc = no_sections_yet(out, err);
-    }
-    if (!rc) {
         rc = read_keys(out, err);
     }
 out:
@@ -200,15 +206,9 @@ void ww_pack_close(struct ww_pack_file *f)
     if (f->path && f->fd >= 0) {
         close(f->fd);
     }
-    for (size_t i = 0; f->section_fds && i < f->manifest.n_members; i++) {
-        if (f->section_fds[i] >= 0) {
-            close(f->section_fds[i]);
-        }
-    }
     if (f->path && f->folder >= 0) {
         close(f->folder);
     }
-    ww_free(f->section_fds);
     ww_free(f->path);
     ww_pack_manifest_release(&f->manifest);
     ww_buf_release(&f->text);

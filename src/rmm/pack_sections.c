@@ -65,6 +65,7 @@ static enum ww_err hash_section(const struct ww_pack_file *f, size_t member,
         }
     }
     ww_sha256_free(sha);
+    ww_pack_section_give(f, fd);
     return rc;
 }
 

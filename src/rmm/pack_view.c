@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening a member: its key, its section, its table. */
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "crypto/lockkey.h"
 #include "rmm/pack_file.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/fs.h"
 #include "util/num.h"
 
 enum ww_err ww_pack_view_key(const struct ww_pack_manifest_member *member,
@@ -83,12 +87,19 @@ enum ww_err ww_pack_view_open_with(int fd, uint64_t offset,
                                    struct ww_secret *key, struct ww_pack_view *out,
                                    struct ww_error *err)
 {
+    const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
+    if (own < 0) {
+        const int e = errno;
+        ww_secret_free(key);
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot open member '%s'",
+                           member->name);
+    }
     out->member = member;
     out->key = key;
-    out->section = (struct ww_section_in){.fd = fd,
+    out->section = (struct ww_section_in){.fd = own,
                                           .name = member->name,
                                           .offset = offset,
                                           .bytes = member->bytes,
@@ -121,11 +132,18 @@ enum ww_err ww_pack_view_open(const struct ww_pack_file *f, size_t member,
     if (!rc && m->sealed) {
         rc = ww_pack_view_key(m, &f->records[member], unsealer, &key, err);
     }
-    return rc ? rc : ww_pack_view_open_with(fd, offset, m, key, out, err);
+    if (!rc) {
+        rc = ww_pack_view_open_with(fd, offset, m, key, out, err);
+    }
+    ww_pack_section_give(f, fd);
+    return rc;
 }
 
 void ww_pack_view_close(struct ww_pack_view *v)
 {
+    if (v->member) {
+        close(v->section.fd);
+    }
     ww_section_close(&v->section);
     ww_secret_free(v->key);
     ww_pack_table_release(&v->table);

@@ -190,7 +190,11 @@ static enum ww_err open_one(struct ww_parents *p, const struct ww_pack_file *f,
     if (!rc && m->sealed) {
         rc = ww_pack_view_key(m, &f->records[member], unsealer, &key, err);
     }
-    return rc ? rc : ww_parent_open(fd, offset, m, key, base, last ? NULL : at + 1, at, err);
+    if (!rc) {
+        rc = ww_parent_open(fd, offset, m, key, base, last ? NULL : at + 1, at, err);
+    }
+    ww_pack_section_give(f, fd);
+    return rc;
 }
 
 /* The farthest first, as each needs those before it. */

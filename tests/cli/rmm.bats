@@ -235,12 +235,18 @@ PY
     "$WW" rmm unpack f lora mine -q
     diff -r lora mine
     cp kept f/"$SECOND"
-    "$WW" rmm drop f lora -q
-    [ "$(ls f | xargs)" = "$(printf '%s\n' "$SECOND" package | sort | xargs)" ]
+    "$WW" rmm drop f/ lora -q # as shells complete it
+    [ "$(ls -A f | xargs)" = "$(printf '%s\n' "$SECOND" package | sort | xargs)" ]
     "$WW" rmm verify f --at-least 3 -q
     "$WW" rmm drop f other 2>said # the last one: a share of no bytes is none
     grep -Eq "version 4: 0 members, [^ ]+ [^ ]+ in " said
     [ ! -e f.partial ] && [ ! -e f.folder.partial ]
+    # More sections than a process may have files open.
+    "$WW" rmm pack g/ $(for k in $(seq 24); do echo m"$k"=other; done) --exact --folder -q
+    (ulimit -n 16 && "$WW" rmm verify g -q && "$WW" rmm drop g m7 -q && "$WW" rmm unpack g m24 again -q)
+    diff -r other again
+    mkdir empty
+    refused 3 "folder 'empty' is no package: it has no file 'package'" "$WW" rmm list empty
 }
 
 @test "a reversible merge writes the package of all its sources" {

@@ -121,6 +121,15 @@ int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
     return 0;
 }
 
+/* Shells complete the name of a folder with a slash, and files beside it are named by it. */
+static void trim(const char *path)
+{
+    char *at = (char *)(uintptr_t)path;
+    for (size_t n = strlen(at); n > 1 && at[n - 1] == '/'; n--) {
+        at[n - 1] = 0;
+    }
+}
+
 static int run_rmm(const void *given, const char *verb, const char *const *args)
 {
     const struct cli_rmm *opt = given;
@@ -145,7 +154,11 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         }
         const int status =
             cli_refuse_idle(verb, words[i].name, opt->table, words[i].takes);
-        return status ? status : words[i].run(opt, args + 1);
+        if (status) {
+            return status;
+        }
+        trim(args[1]);
+        return words[i].run(opt, args + 1);
     }
     return cli_usage(verb,
                      "the commands are pack, add, drop, share, list, inspect, verify, "
