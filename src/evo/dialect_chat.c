@@ -4,9 +4,13 @@
  * OpenAI's chat, llama-server, Ollama. "bytes" is believed before "token": parts of
  * characters all print alike. Servers that make the bytes from the printed text (Ollama,
  * vLLM) give U+FFFD for such a part, which is no token's; llama.cpp's, which number their
- * tokens, give a token's own.
+ * tokens, give a token's own. Where what they would say is part of a character, llama.cpp's
+ * servers show nothing at all until it is whole: they are asked again with a bias, which
+ * changes what is said and not what is shown. Ollama takes no bias; its silence is a list of
+ * nothing.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "evo/dialect_parts.h"
@@ -14,7 +18,9 @@
 #include "util/fail.h"
 
 #define MOST_BYTES 1024
-#define FORCING 10000 /* added to a logit */
+#define FORCING 10000     /* added to a logit */
+#define FORCING_CHAT 100U /* the most that the interface has */
+#define ANY "a"           /* a token that is text, to all tokenizers */
 #define OLLAMA_TOP 20
 #define UNTOLD (-0.6931471805599453) /* ln 1/2: the likeliest, by a number not told */
 
@@ -150,13 +156,38 @@ static enum ww_err read_ended(const struct ww_ask *ask, uint64_t tokens,
     return rc;
 }
 
+static bool shows_nothing(const struct ww_jnode *content)
+{
+    return !content || ww_jtype(content) == WW_J_NULL ||
+           (ww_jtype(content) == WW_J_ARRAY && ww_jsize(content) == 0);
+}
+
+static bool is_word(const struct ww_jnode *node, const char *word)
+{
+    const char *text = NULL;
+    return ww_jstr(node, &text) && strcmp(text, word) == 0;
+}
+
 /* Nothing was generated, and that was the model's will? */
 static bool ended(const struct ww_jnode *content, const struct ww_jnode *reason)
 {
-    const char *word = "";
-    const bool none = !content || ww_jtype(content) == WW_J_NULL ||
-                      (ww_jtype(content) == WW_J_ARRAY && ww_jsize(content) == 0);
-    return none && ww_jstr(reason, &word) && strcmp(word, "stop") == 0;
+    return shows_nothing(content) && is_word(reason, "stop");
+}
+
+static bool knows_end(const struct ww_ask *ask)
+{
+    return ask->hints && ask->hints->has_end_id;
+}
+
+/* The end as the only thing that can be said. */
+static void write_bias(const struct ww_ask *ask, struct ww_jw *w)
+{
+    char number[16];
+    (void)snprintf(number, sizeof(number), "%u", (unsigned)ask->hints->end_id);
+    ww_jw_key(w, "logit_bias");
+    ww_jw_object(w);
+    ww_jw_ku64(w, number, FORCING_CHAT);
+    ww_jw_close(w);
 }
 
 static void write_message(struct ww_jw *w, const char *role, struct ww_span text)
@@ -193,6 +224,9 @@ enum ww_err ww_chat_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_e
     ww_jw_ku64(w, "temperature", 0);
     ww_jw_kbool(w, "logprobs", true);
     ww_jw_ku64(w, "top_logprobs", ask->top);
+    if (ask->whole) {
+        write_bias(ask, w);
+    }
     return WW_OK;
 }
 
@@ -206,6 +240,8 @@ enum ww_err ww_chat_read(const struct ww_ask *ask, const struct ww_jnode *root,
     }
     const struct ww_jnode *lists = ww_jget(choice, "logprobs");
     const struct ww_jnode *content = ww_jget(lists, "content");
+    out->unfinished = knows_end(ask) && shows_nothing(content) &&
+                      is_word(ww_jget(choice, "finish_reason"), "length");
     if (lists && ww_jtype(lists) == WW_J_OBJECT &&
         ended(content, ww_jget(choice, "finish_reason"))) {
         return read_ended(ask, ww_part_usage(root), out, err);
@@ -232,16 +268,19 @@ static bool is_end(const struct ww_ask *ask, struct ww_span token)
     return token.len == strlen(ask->end) && memcmp(token.data, ask->end, token.len) == 0;
 }
 
-/* A bias that no logit of a model outweighs. */
+/* A bias that no logit of a model outweighs; the end by its number, since its text would be
+ * cut into others. */
 static void write_forced(const struct ww_ask *ask, struct ww_jw *w)
 {
+    const struct ww_span any = {(const uint8_t *)ANY, strlen(ANY)};
+    const struct ww_span text = ask->forced.len ? ask->forced : any;
     ww_jw_key(w, "logit_bias");
     ww_jw_array(w);
     ww_jw_array(w);
-    if (ask->hints && ask->hints->has_end_id && is_end(ask, ask->forced)) {
-        ww_jw_u64(w, ask->hints->end_id); /* its text would be cut into others */
+    if (knows_end(ask) && (!ask->forced.len || is_end(ask, text))) {
+        ww_jw_u64(w, ask->hints->end_id);
     } else {
-        ww_jw_strn(w, (const char *)ask->forced.data, ask->forced.len);
+        ww_jw_strn(w, (const char *)text.data, text.len);
     }
     ww_jw_u64(w, FORCING);
     ww_jw_close(w);
@@ -263,7 +302,7 @@ enum ww_err ww_llama_write(const struct ww_ask *ask, struct ww_jw *w,
     if (ask->n_scales > 0) {
         write_scales(ask, w);
     }
-    if (ask->forced.len > 0) {
+    if (ask->forced.len > 0 || ask->whole) {
         write_forced(ask, w);
     }
     return rc;
@@ -281,8 +320,9 @@ enum ww_err ww_llama_read(const struct ww_ask *ask, const struct ww_jnode *root,
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "the server cut the prompt, which is longer than its context");
     }
-    return read_first(ask, ww_jget(root, "completion_probabilities"),
-                      evaluated + predicted, out, err);
+    const struct ww_jnode *content = ww_jget(root, "completion_probabilities");
+    out->unfinished = shows_nothing(content) && predicted > 0;
+    return read_first(ask, content, evaluated + predicted, out, err);
 }
 
 /* More than 20 are refused. */
@@ -311,7 +351,14 @@ enum ww_err ww_ollama_read(const struct ww_ask *ask, const struct ww_jnode *root
     (void)ww_ju64(ww_jget(root, "prompt_eval_count"), &prompt);
     (void)ww_ju64(ww_jget(root, "eval_count"), &said);
     const struct ww_jnode *content = ww_jget(root, "logprobs");
-    return ended(content, ww_jget(root, "done_reason"))
-               ? read_ended(ask, prompt + said, out, err)
-               : read_first(ask, content, prompt + said, out, err);
+    const struct ww_jnode *reason = ww_jget(root, "done_reason");
+    if (ended(content, reason)) {
+        return read_ended(ask, prompt + said, out, err);
+    }
+    if (shows_nothing(content) && is_word(reason, "length") &&
+        is_word(ww_jget(root, "response"), "")) {
+        struct ww_part_list nothing = {0};
+        return ww_part_next(ask, &nothing, prompt + said, out, err);
+    }
+    return read_first(ask, content, prompt + said, out, err);
 }

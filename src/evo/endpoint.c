@@ -224,9 +224,9 @@ static enum ww_err try_once(struct ww_endpoint *e, const struct ww_dialect *dial
     return rc;
 }
 
-enum ww_err ww_endpoint_ask(struct ww_endpoint *e, const struct ww_dialect *dialect,
-                            const struct ww_ask *ask, struct ww_scored *out,
-                            struct ww_error *err)
+static enum ww_err ask_often(struct ww_endpoint *e, const struct ww_dialect *dialect,
+                             const struct ww_ask *ask, struct ww_scored *out,
+                             struct ww_error *err)
 {
     struct ww_buf body;
     struct ww_error local = {0};
@@ -252,6 +252,20 @@ enum ww_err ww_endpoint_ask(struct ww_endpoint *e, const struct ww_dialect *dial
     }
     ww_buf_release(&body);
     return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
+}
+
+enum ww_err ww_endpoint_ask(struct ww_endpoint *e, const struct ww_dialect *dialect,
+                            const struct ww_ask *ask, struct ww_scored *out,
+                            struct ww_error *err)
+{
+    enum ww_err rc = ask_often(e, dialect, ask, out, err);
+    if (rc == WW_E_UNSUPPORTED && out->unfinished && !ask->forced.len) {
+        struct ww_ask whole = *ask;
+        whole.whole = true;
+        ww_error_clear(err);
+        rc = ask_often(e, dialect, &whole, out, err);
+    }
+    return rc;
 }
 
 enum ww_err ww_endpoint_post(struct ww_endpoint *e, const char *path, const char *body,

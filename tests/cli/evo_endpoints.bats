@@ -105,6 +105,26 @@ END
     cache=odd collect --top 3 --json | jq -e '.complete and .calls == 0'
 }
 
+@test "where nothing is shown of a part of a character, something else is said and the list read" {
+    printf '%s\n' '{"prompt": "R:abe=", "answer": "eba"}' '{"prompt": "R:cdf=", "answer": "fdc"}' >tasks.jsonl
+    bits() { "$WW" evo run pool.yml tasks.jsonl --cache "$1" --rule best-single --json | jq -r '.rules[0].bits'; }
+    mock whole --skill rev --seed 1 --shape llama
+    pool whole >pool.yml
+    bits whole >bits
+    for shape in "llama" "chat --continues"; do
+        mock split --skill rev --seed 1 --splits --shape $shape
+        pool split >pool.yml
+        bits "${shape% *}" | diff bits -
+        # a call more for that place; it is kept, and not asked for again
+        cache="${shape% *}" collect --json | jq -e '.complete and .calls == 0'
+    done
+    # one that cannot be told what to say: a list of nothing, and the others are right as before
+    mock split --skill rev --seed 1 --splits --shape ollama
+    pool split >pool.yml
+    "$WW" evo run pool.yml tasks.jsonl --cache ollama --rule best-single --json >ollama.json
+    jq -e '.rules[0].accuracy == 7 / 8' ollama.json
+}
+
 @test "a vocabulary is what a server tells, of tokens alone" {
     mock base --skill rev --seed 1 --vocabulary 40
     pool base >pool.yml

@@ -12,6 +12,7 @@
 #define SIGNS "abcdefghijklmnopqrstuvwxyz =:"
 #define N_SIGNS 29 /* and the end token */
 #define END "</s>"
+#define SPLIT 4 /* the sign that is part of a character, with --splits */
 #define MAX_FAULTS 8
 #define MAX_TOKENS 4096
 #define MAX_ADAPTERS 8
@@ -30,6 +31,7 @@ struct mock {
     bool hides_end;
     bool shifts;
     bool narrow;
+    bool splits;
     unsigned adapters;
     unsigned vocabulary; /* that it tells of; 0: none */
     unsigned turn;       /* 0: never */
@@ -63,6 +65,8 @@ void cut_text(const char *text, size_t len, struct cut *c);
 /** Of token i; lp: of all signs there. */
 double token_logprob(const char *text, const struct cut *c, size_t i, double *lp);
 
+/** Is the likeliest sign behind text part of a character? */
+bool begins_split(const char *text);
 void write_usage(struct ww_jw *w, size_t tokens);
 
 /* Answers of other servers, mock_native.c. */

@@ -238,12 +238,13 @@ void answer_ollama(const struct ww_jnode *q, struct ww_jw *w)
     distribution(prompt, strlen(prompt), lp);
     const unsigned n = likeliest(lp, (unsigned)top, best);
     ww_jw_kstr(w, "model", mock.model);
-    ww_jw_kstr(w, "response", "x");
+    const bool split = begins_split(prompt);
+    ww_jw_kstr(w, "response", split ? "" : "x");
     ww_jw_kbool(w, "done", true);
     ww_jw_ku64(w, "prompt_eval_count", strlen(prompt));
     ww_jw_ku64(w, "eval_count", 1);
     ww_jw_kstr(w, "done_reason", best[0] == N_SIGNS ? "stop" : "length");
-    if (best[0] == N_SIGNS) { /* it says nothing of its end */
+    if (split || best[0] == N_SIGNS) { /* it says nothing of its end */
         return;
     }
     ww_jw_key(w, "logprobs");

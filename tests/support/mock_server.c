@@ -11,6 +11,7 @@
  *               [--key K] [--delay-ms N]
  *               [--fault NAME:EVERY]... [--calls F] [--continues] [--adapters N]
  *               [--vocabulary N] [--turn N] [--hides-end] [--shifts] [--narrow]
+ *               [--splits]
  *
  * Faults, on every EVERY-th question: 429 500 400 drop half short null nolp echo sentinel
  * lowest cut twice nan long stall slow reset http2 later. --calls: a file that grows by
@@ -21,7 +22,9 @@
  * --hides-end: special tokens print as nothing, so that its lists show one of them with
  * another one's number, as llama-cpp-python's server does; --shifts: what it echoes is of
  * one token later, as there for models without a first token of their own; --narrow: it
- * has no tokens for letters with accents and leaves them out of its echo.
+ * has no tokens for letters with accents and leaves them out of its echo; --splits: "e" is
+ * what a part of a character is to llama-server and Ollama: of what follows nothing is
+ * shown where that would be said first.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -203,6 +206,15 @@ static int write_token(struct ww_jw *w, const char *text, size_t len, unsigned t
     return said;
 }
 
+bool begins_split(const char *text)
+{
+    double lp[N_SIGNS + 1];
+    int best[1];
+    distribution(text, strlen(text), lp);
+    (void)likeliest(lp, 1, best);
+    return mock.splits && best[0] == SPLIT;
+}
+
 static void write_list(struct ww_jw *w, const char *text, unsigned top, uint64_t tokens,
                        int forced, bool twice)
 {
@@ -274,6 +286,9 @@ static void answer_llama(const struct ww_jnode *q, struct ww_jw *w, unsigned num
     ww_jw_ku64(w, "tokens_evaluated", strlen(prompt));
     ww_jw_ku64(w, "tokens_predicted", 1);
     ww_jw_kbool(w, "truncated", faulty("cut", number));
+    if (!told && begins_split(prompt)) {
+        return;
+    }
     ww_jw_key(w, "completion_probabilities");
     write_list(w, prompt, (unsigned)top, tokens,
                numbered ? (int)id
@@ -295,14 +310,18 @@ static void answer_chat(const struct ww_jnode *q, struct ww_jw *w)
     (void)snprintf(text, sizeof(text), "%.1000s%.1000s", prompt,
                    mock.continues ? begun : "");
     (void)ww_ju64(ww_jget(q, "top_logprobs"), &top);
+    const struct ww_jnode *bias = ww_jget(q, "logit_bias");
     ww_jw_key(w, "choices");
     ww_jw_array(w);
     ww_jw_object(w);
-    ww_jw_key(w, "logprobs");
-    ww_jw_object(w);
-    ww_jw_key(w, "content");
-    write_list(w, text, (unsigned)top, tokens, -1, false);
-    ww_jw_close(w);
+    ww_jw_kstr(w, "finish_reason", "length");
+    if (bias || !begins_split(text)) {
+        ww_jw_key(w, "logprobs");
+        ww_jw_object(w);
+        ww_jw_key(w, "content");
+        write_list(w, text, (unsigned)top, tokens, bias ? N_SIGNS : -1, false);
+        ww_jw_close(w);
+    }
     ww_jw_close(w);
     ww_jw_close(w);
     write_usage(w, strlen(text));
@@ -418,6 +437,7 @@ static bool route(int fd, const char *request, const char *body, size_t len)
         shape = strcmp(shapes[i].name, mock.shape) == 0 ? &shapes[i] : shape;
     }
     const bool llama = strcmp(mock.shape, "llama") == 0;
+    const bool numbers = llama || (mock.splits && strcmp(mock.shape, "chat") == 0);
     if (get && strcmp(path, "/v1/models") == 0) {
         const int n = snprintf(
             models, sizeof(models), "{\"data\": [{\"id\": \"%s\", \"meta\": {%s%u}}]}",
@@ -439,7 +459,7 @@ static bool route(int fd, const char *request, const char *body, size_t len)
         reply(fd, "200 OK", "", models, (size_t)n);
         return true;
     }
-    if (llama && strcmp(path, "/tokenize") == 0 && strstr(body, END)) {
+    if (numbers && strcmp(path, "/tokenize") == 0 && strstr(body, END)) {
         const int n = snprintf(models, sizeof(models), "{\"tokens\": [%d]}", N_SIGNS);
         reply(fd, "200 OK", "", models, (size_t)n);
         return true;
@@ -524,6 +544,7 @@ static const char *parse(int argc, char **argv)
                            : strcmp(argv[i], "--hides-end") == 0 ? &mock.hides_end
                            : strcmp(argv[i], "--shifts") == 0    ? &mock.shifts
                            : strcmp(argv[i], "--narrow") == 0    ? &mock.narrow
+                           : strcmp(argv[i], "--splits") == 0    ? &mock.splits
                                                                  : NULL;
         if (flag) {
             *flag = true;
