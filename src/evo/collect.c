@@ -454,11 +454,12 @@ static void collect_release(struct collect *c)
 enum ww_err ww_evo_collect(const struct ww_collect_options *options,
                            struct ww_collect_report *report, struct ww_error *err)
 {
-    return ww_collect_after(options, NULL, report, err);
+    return ww_collect_after(options, NULL, NULL, report, err);
 }
 
 enum ww_err ww_collect_after(const struct ww_collect_options *options,
                              const struct ww_spent *before,
+                             const struct ww_account *account,
                              struct ww_collect_report *report, struct ww_error *err)
 {
     const struct ww_spent none = {0};
@@ -470,6 +471,7 @@ enum ww_err ww_collect_after(const struct ww_collect_options *options,
     memset(report, 0, sizeof(*report));
     c.top = options->top ? options->top : WW_EVO_TOP;
     ww_spending_init(&c.spending, &budget, before);
+    c.spending.account = account;
     c.meter = ww_spending_meter(&c.spending);
     (void)pthread_mutex_init(&c.mutex, NULL);
     enum ww_err rc = start(&c, report, err);

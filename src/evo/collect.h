@@ -12,9 +12,10 @@
 #define WW_EVO_TOP 20
 
 /** ww_evo_collect under limits that other calls have used before; NULL: none. The report
- *  is of this one alone. */
+ *  is of this one alone. account: is told of every call, or NULL. */
 enum ww_err ww_collect_after(const struct ww_collect_options *options,
                              const struct ww_spent *before,
+                             const struct ww_account *account,
                              struct ww_collect_report *report,
                              struct ww_error *err) WW_MUST_USE;
 

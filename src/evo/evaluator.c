@@ -17,6 +17,7 @@
 #define MAX_PARALLEL 256
 #define TICK_MS 50 /* how late cancelling and deadlines may be noticed */
 #define SOON_MS 2  /* a process that closed its output is about to end */
+#define NOT_NOW 75 /* EX_TEMPFAIL */
 
 struct work {
     const struct ww_evaluator *evaluator;
@@ -82,6 +83,13 @@ static enum ww_err look_at(struct work *w, struct ww_evaluator_run *slot,
     int status = 0;
     bool short_enough = ww_evaluator_take(slot);
     if (short_enough && slot->out < 0 && ww_evaluator_ended(slot, &status)) {
+        if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_NOW) {
+            ww_evaluator_clear(slot);
+            return WW_FAIL(err, WW_E_LIMIT,
+                           "the evaluator ended the search (status %d): no trial failed by "
+                           "it, and the journal keeps those before; begin it again to go on",
+                           NOT_NOW);
+        }
         bool good = judge(w, slot, status);
         ww_evaluator_clear(slot);
         return settle(w, slot, trial, good, err);

@@ -10,7 +10,8 @@
  *
  * A trial that ends with another status than 0, in another form, with a number that is
  * not finite or too late is tried again, then counted as failed; that is an outcome and
- * not an error, since one bad candidate must not end a search.
+ * not an error, since one bad candidate must not end a search. Status 75 does: the program
+ * can say nothing now, as where its budget is spent.
  *
  * Trials run side by side and end in any order; nothing here depends on the order.
  */
@@ -57,7 +58,8 @@ struct ww_evaluator {
     void *payload;
 };
 
-/** WW_E_NOTFOUND when the program cannot be started at all, WW_E_CANCELLED. No child is
+/** WW_E_NOTFOUND when the program cannot be started at all, WW_E_CANCELLED, WW_E_LIMIT
+ *  where a program ended with status 75. No child is
  *  left behind. */
 enum ww_err ww_evaluate(const struct ww_evaluator *evaluator, struct ww_trial *trials,
                         size_t n, struct ww_error *err) WW_MUST_USE;

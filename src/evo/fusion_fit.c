@@ -50,7 +50,7 @@ static enum ww_err ask(struct fit *f, const struct split *split, struct ww_error
     struct ww_collect_options o = f->o->collect;
     struct ww_collect_report report = {0};
     o.tasks = split->path;
-    enum ww_err rc = ww_collect_after(&o, &f->spent, &report, err);
+    enum ww_err rc = ww_collect_after(&o, &f->spent, NULL, &report, err);
     if (rc) {
         return rc;
     }

@@ -232,6 +232,13 @@ enum ww_err ww_journal_read(struct ww_journal *journal, const uint8_t *text, siz
         rc = read_line(journal, text + at, n, number, run, h, err);
         at += n + 1;
         journal->size_bytes = at;
+        if (rc == WW_E_EXISTS && !memchr(text + at, '\n', len - at)) {
+            ww_error_clear(err); /* another search's, which tried nothing: begun anew */
+            journal->size_bytes = 0;
+            memset(journal->check, 0, sizeof(journal->check));
+            rc = WW_OK;
+            break;
+        }
     }
     ww_sha256_free(h);
     return rc;

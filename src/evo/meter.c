@@ -37,6 +37,14 @@ static double price(const struct ww_member *m, uint64_t tokens)
     return m->price_call + m->price_ktoken * (double)tokens / 1000;
 }
 
+/* What is spent and what calls under way may come to, where it is kept. */
+static enum ww_err note(const struct ww_spending *s, struct ww_error *err)
+{
+    const struct ww_spent spent = {s->calls, s->tokens + s->held_tokens,
+                                   s->cost + s->held_cost, ww_spending_seconds(s)};
+    return s->account ? ww_account_note(s->account, &spent, err) : WW_OK;
+}
+
 static enum ww_err start(void *payload, const struct ww_member *member, uint64_t tokens,
                          struct ww_error *err)
 {
@@ -66,6 +74,12 @@ static enum ww_err start(void *payload, const struct ww_member *member, uint64_t
         s->calls++;
         s->held_tokens += tokens;
         s->held_cost += cost;
+        rc = note(s, err);
+        if (rc) { /* it is not sent */
+            s->calls--;
+            s->held_tokens -= tokens;
+            s->held_cost -= cost;
+        }
     }
     (void)pthread_mutex_unlock(&s->mutex);
     return rc;
@@ -80,6 +94,7 @@ static void end(void *payload, const struct ww_member *member, uint64_t reserved
     s->held_cost -= price(member, reserved);
     s->tokens += used;
     s->cost += used ? price(member, used) : 0;
+    (void)!note(s, NULL); /* what was noted before it was sent is no less */
     (void)pthread_mutex_unlock(&s->mutex);
 }
 

@@ -9,18 +9,12 @@
 
 #include <pthread.h>
 
+#include "evo/account.h"
 #include "evo/endpoint.h"
 
 struct ww_budget {
     double calls; /* negative: no limit */
     double tokens;
-    double cost;
-    double seconds;
-};
-
-struct ww_spent {
-    uint64_t calls;
-    uint64_t tokens;
     double cost;
     double seconds;
 };
@@ -35,6 +29,7 @@ struct ww_spending {
     uint64_t held_tokens; /* of calls under way */
     double held_cost;
     bool stopped; /* a limit was met */
+    const struct ww_account *account; /* that is told of it too, or NULL */
 };
 
 /** before: what of the budget is used already, or NULL. */

@@ -4,6 +4,7 @@
  * and their even mixture scored. With scales of adapters in the pool this is
  * Evo-Merging's black box (arXiv 2509.12951): a server that merges, and a loss for each
  * setting; an item that was asked about with the same scales is not asked about again.
+ * Limits hold for all candidates together, by the account that lies beside the answers.
  */
 #include <string.h>
 
@@ -28,11 +29,26 @@ static enum ww_err ask(const struct ww_collect_options *o, struct ww_pool_scores
                        struct ww_error *err)
 {
     struct ww_collect_report report = {0};
-    enum ww_err rc = ww_evo_collect(o, &report, err);
-    if (!rc && !report.complete) {
-        rc = WW_FAIL(err, WW_E_LIMIT, "%s", report.stopped);
+    struct ww_account account;
+    struct ww_spent spent;
+    enum ww_err rc = ww_account_open(o->cache, &o->run, &account, &spent, err);
+    if (rc) {
+        return rc;
     }
+    rc = ww_collect_after(o, &spent, &account, &report, err);
     out->calls = report.calls;
+    out->all_calls = spent.calls + report.calls;
+    out->all_tokens = spent.tokens + report.tokens;
+    out->all_cost = spent.cost + report.cost;
+    if (!rc && !report.complete) {
+        rc = WW_FAIL(err, WW_E_LIMIT,
+                     "%s; candidates asked about with this cache took %llu calls, %llu "
+                     "tokens, cost %g and %.1f s",
+                     report.stopped, (unsigned long long)out->all_calls,
+                     (unsigned long long)out->all_tokens, out->all_cost,
+                     spent.seconds + report.seconds);
+    }
+    ww_account_close(&account);
     ww_collect_report_release(&report);
     return rc;
 }

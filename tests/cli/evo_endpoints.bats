@@ -170,27 +170,44 @@ END
     refused 2 "SEED" score -- pool.yml search -1
 }
 
-@test "a candidate is scored within limits, and what was paid for counts for the next try" {
+@test "limits of scores hold for all candidates together, and what was paid for counts for the next try" {
     mock base --skill rev --seed 1 --shape llama --adapters 2
     rows 1 40 | grep '"R:' >tasks.jsonl
     { echo "members:" && member base "adapters: [0, 0], price_call: 0.5"; } >pool.yml
-    score() { "$WW" evo score --tasks tasks.jsonl --cache answers --connections 16 -q "$@" pool.yml search 1; }
+    score() { "$WW" evo score --tasks tasks.jsonl --cache answers --connections 16 -q "$@" pool.yml search "${draw:-1}"; }
     made() { wc -c <base.calls; }
-    refused 1 "the limit of 0 calls would be exceeded by the first call: raise it" score --max-calls 0
+    refused 75 "the limit of 0 calls would be exceeded by the first call: raise it" score --max-calls 0
     [ "$(made)" = 0 ]
-    refused 1 "the limit of 7 calls" score --max-calls 7
+    refused 75 "the limit of 7 calls .* took 7 calls, [0-9]+ tokens, cost 3.5" score --max-calls 7
     [ ! -s stdout ]
     [ "$(made)" = 7 ]
-    refused 1 "the limit of 3.2 cost" score --max-cost 3.2
-    [ "$(made)" = 13 ]
-    refused 1 "the limit of 100 tokens" score --max-tokens 100
-    refused 1 "the limit of 0 seconds" score --max-time 0
+    refused 75 "the limit of 7 calls" score --max-calls 7
+    refused 75 "the limit of 3.9 cost" score --max-cost 3.9
+    [ "$(made)" = 7 ]
+    refused 75 "the limit of 5 cost" score --max-cost 5
+    [ "$(made)" = 10 ]
+    refused 75 "the limit of 100 tokens" score --max-tokens 100
+    refused 75 "the limit of 0 seconds" score --max-time 0
+    # one that is killed has spent what it sent
+    again base --skill rev --seed 1 --shape llama --adapters 2 --delay-ms 30
+    "$WW" evo score --tasks tasks.jsonl --cache answers --connections 1 -q pool.yml search 1 & pid=$!
+    until [ -s base.calls ]; do sleep 0.02; done
+    kill -9 $pid
+    wait $pid || true
+    refused 75 "took [0-9]+ calls" score --max-calls 0
+    [ "$(grep -oP 'took \K[0-9]+' stderr)" -ge $((10 + $(made))) ]
+    again base --skill rev --seed 1 --shape llama --adapters 2
+    # two at once wait for each other
+    draw=2 score --sample 5 >/dev/null & pid=$!
     score >limited
+    wait $pid
     "$WW" evo score --tasks tasks.jsonl --cache at-once -q pool.yml search 1 >at-once.json
     cmp limited at-once.json
     for limit in --max-calls --max-tokens --max-cost --max-time; do
         for value in -1 nan; do refused 2 "are 0 or more" score $limit=$value; done
     done
+    flip answers/spent.wwa 20
+    refused 3 "is damaged; remove it" score
 }
 
 @test "an end token that lists have no name for is scored in its place" {

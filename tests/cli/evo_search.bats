@@ -73,12 +73,31 @@ start() {
     nothing_written out.json
     refused 4 "cannot be started" "$WW" evo search space.yml --evaluator ./none --output o \
         --journal j1
+    # a journal of no trial is nobody's
+    refused 2 "too few" "$WW" evo search space.yml --evaluator "$FAKE" --output out.json --journal j2 --evaluations 2 items
     search out.json j2 items -q >said
     refused 4 "another search" search other.json j2 noise
     flip j2 200
     refused 3 "damaged" search other.json j2 items
     make_space "gaol: maximise"
     refused 3 "unknown .*gaol" search other.json j3 items
+}
+
+@test "status 75 ends a search, and no trial failed by it" {
+    make_space
+    printf '#!/bin/sh\n[ -e spent ] && exit 75\nexec "%s" items "$@"\n' "$FAKE" >until
+    chmod +x until
+    by() { "$WW" evo search space.yml --evaluator ./until --output out.json --journal j --evaluations 45 -q; }
+    by >/dev/null
+    mv out.json whole.json
+    head -n 4 j >part && mv part j
+    touch spent
+    refused 1 "status 75.*begin it again" by
+    nothing_written out.json
+    [ "$(wc -l <j)" = 4 ]
+    rm spent
+    by >/dev/null
+    cmp out.json whole.json
 }
 
 @test "an evaluator that wants models gets merges" {

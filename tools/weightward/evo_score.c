@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STOPPED 1
+#define STOPPED 75 /* EX_TEMPFAIL: the search ends and no trial failed */
 
 struct score {
     struct cli_common common;
@@ -61,8 +61,12 @@ static int run_score(const void *given, const char *verb, const char *const *arg
         printf("%s%.17g", i ? ", " : "", scores.scores[i]);
     }
     printf("]}\n");
-    cli_say(&opt->common, "%zu of %zu answers right, %llu calls", scores.right, scores.n,
-            (unsigned long long)scores.calls);
+    cli_say(&opt->common,
+            "%zu of %zu answers right, %llu calls; with this cache %llu calls, %llu tokens, "
+            "cost %g",
+            scores.right, scores.n, (unsigned long long)scores.calls,
+            (unsigned long long)scores.all_calls, (unsigned long long)scores.all_tokens,
+            scores.all_cost);
     ww_pool_scores_release(&scores);
     return 0;
 }

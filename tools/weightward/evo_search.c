@@ -6,6 +6,8 @@
 #include "cli_evo.h"
 #include "weightward/search.h"
 
+#define STOPPED 1 /* before its end */
+
 struct search_options {
     struct cli_common common;
     char *evaluator;
@@ -107,6 +109,7 @@ static int run_search(const void *given, const char *verb, const char *const *ar
         rc = write_page(opt->page, &report, &err);
     }
     status = rc ? cli_fail(CLI_EVO, &opt->common, &err) : answer(opt, &report);
+    status = rc == WW_E_LIMIT ? STOPPED : status;
     ww_search_report_release(&report);
     return status;
 }

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evo/account.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "crypto/hash.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+#include "util/num.h"
+
+#define ACCOUNT_FILE "spent.wwa"
+#define BODY 48
+#define CHECK 16
+#define TICK 20000000L /* ns between two looks at a lock */
+
+static const uint8_t head[8] = {'W', 'W', 'S', 'P', 'E', 'N', 'T', 1};
+
+static void put_double(uint8_t *to, double v)
+{
+    uint64_t bits = 0;
+    memcpy(&bits, &v, sizeof(bits));
+    ww_put_u64le(to, bits);
+}
+
+static double get_double(const uint8_t *from)
+{
+    const uint64_t bits = ww_get_u64le(from);
+    double v = 0;
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static enum ww_err check_of(const uint8_t body[BODY], uint8_t out[CHECK],
+                            struct ww_error *err)
+{
+    struct ww_sha256 *h = NULL;
+    uint8_t digest[WW_SHA256_BYTES];
+    enum ww_err rc = ww_sha256_new(&h, err);
+    if (!rc) {
+        ww_sha256_update(h, body, BODY);
+        ww_sha256_final(h, digest);
+        memcpy(out, digest, CHECK);
+    }
+    ww_sha256_free(h);
+    return rc;
+}
+
+/* The lock is the file's, so a run that was killed leaves none. */
+static enum ww_err take_lock(const struct ww_account *a, const struct ww_run_options *run,
+                             struct ww_error *err)
+{
+    const struct timespec tick = {0, TICK};
+    while (flock(a->fd, LOCK_EX | LOCK_NB) != 0) {
+        const int e = errno;
+        if (e != EWOULDBLOCK && e != EINTR) {
+            return WW_FAIL_SYS(err, WW_E_IO, e, "cannot lock '%s'", a->path);
+        }
+        if (run->progress && run->progress(run->progress_payload, "waiting", 0, 0)) {
+            return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
+        }
+        (void)nanosleep(&tick, NULL);
+    }
+    return WW_OK;
+}
+
+static enum ww_err read_spent(const struct ww_account *a, uint64_t size,
+                              struct ww_spent *spent, struct ww_error *err)
+{
+    uint8_t bytes[BODY + CHECK];
+    uint8_t check[CHECK];
+    if (size == 0) {
+        return WW_OK; /* new */
+    }
+    if (size != sizeof(bytes)) {
+        return WW_FAIL(err, WW_E_MALFORMED, "'%s' has %llu bytes, expected %zu", a->path,
+                       (unsigned long long)size, sizeof(bytes));
+    }
+    enum ww_err rc = ww_pread_full(a->fd, bytes, sizeof(bytes), 0, a->path, err);
+    rc = rc ? rc : check_of(bytes, check, err);
+    if (rc) {
+        return rc;
+    }
+    spent->calls = ww_get_u64le(bytes + 8);
+    spent->tokens = ww_get_u64le(bytes + 16);
+    spent->cost = get_double(bytes + 24);
+    spent->seconds = get_double(bytes + 32);
+    if (memcmp(bytes, head, sizeof(head)) != 0 ||
+        memcmp(bytes + BODY, check, CHECK) != 0 ||
+        !(spent->cost >= 0 && isfinite(spent->cost)) ||
+        !(spent->seconds >= 0 && isfinite(spent->seconds))) {
+        return WW_FAIL(err, WW_E_MALFORMED,
+                       "'%s' does not say what was spent: it is damaged; remove it to "
+                       "count from 0 again",
+                       a->path);
+    }
+    return WW_OK;
+}
+
+static enum ww_err open_file(const char *dir, struct ww_account *a, struct ww_error *err)
+{
+    struct stat st;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        const int e = errno;
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot make folder '%s'", dir);
+    }
+    a->path = ww_path_join(dir, ACCOUNT_FILE);
+    if (!a->path) {
+        return WW_FAIL_MEMORY(err, "a path");
+    }
+    a->fd = open(a->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    if (a->fd < 0 || fstat(a->fd, &st) != 0) {
+        const int e = errno;
+        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot open '%s'", a->path);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return WW_FAIL(err, WW_E_MALFORMED, "'%s' is no file", a->path);
+    }
+    return WW_OK;
+}
+
+enum ww_err ww_account_open(const char *dir, const struct ww_run_options *run,
+                            struct ww_account *out, struct ww_spent *spent,
+                            struct ww_error *err)
+{
+    struct stat st = {0};
+    *out = (struct ww_account){.fd = -1};
+    *spent = (struct ww_spent){0};
+    enum ww_err rc = open_file(dir, out, err);
+    rc = rc ? rc : take_lock(out, run, err);
+    if (!rc && fstat(out->fd, &st) != 0) {
+        const int e = errno;
+        rc = WW_FAIL_SYS(err, WW_E_IO, e, "cannot read '%s'", out->path);
+    }
+    rc = rc ? rc : read_spent(out, (uint64_t)st.st_size, spent, err);
+    if (rc) {
+        ww_account_close(out);
+    }
+    return rc;
+}
+
+enum ww_err ww_account_note(const struct ww_account *account,
+                            const struct ww_spent *spent, struct ww_error *err)
+{
+    uint8_t bytes[BODY + CHECK] = {0};
+    memcpy(bytes, head, sizeof(head));
+    ww_put_u64le(bytes + 8, spent->calls);
+    ww_put_u64le(bytes + 16, spent->tokens);
+    put_double(bytes + 24, spent->cost);
+    put_double(bytes + 32, spent->seconds);
+    enum ww_err rc = check_of(bytes, bytes + BODY, err);
+    return rc ? rc
+              : ww_pwrite_full(account->fd, bytes, sizeof(bytes), 0, account->path, err);
+}
+
+void ww_account_close(struct ww_account *account)
+{
+    if (account->fd >= 0) {
+        (void)close(account->fd);
+    }
+    ww_free(account->path);
+    *account = (struct ww_account){.fd = -1};
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * What the candidates of a search have spent together: one small file beside the answers,
+ * written before a call is sent, so that a run that is killed has spent what it may have.
+ * One run has it at a time; others wait. The layout is in docs/formats/answer-cache.md.
+ */
+#ifndef WW_EVO_ACCOUNT_H
+#define WW_EVO_ACCOUNT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "weightward/run.h"
+
+struct ww_spent {
+    uint64_t calls;
+    uint64_t tokens;
+    double cost;
+    double seconds;
+};
+
+struct ww_account {
+    int fd;
+    char *path;
+};
+
+/** Open the account in folder dir, both made where they are not there, and say what was
+ *  spent. Waits for another run; its progress is told as "waiting", and WW_E_CANCELLED.
+ *  WW_E_MALFORMED for a file that is none. */
+enum ww_err ww_account_open(const char *dir, const struct ww_run_options *run,
+                            struct ww_account *out, struct ww_spent *spent,
+                            struct ww_error *err) WW_MUST_USE;
+/** What is spent now, calls under way at the most that they may cost. */
+enum ww_err ww_account_note(const struct ww_account *account,
+                            const struct ww_spent *spent,
+                            struct ww_error *err) WW_MUST_USE;
+void ww_account_close(struct ww_account *account);
+
+#endif
