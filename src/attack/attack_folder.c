@@ -4,7 +4,6 @@
  * is one at all is decided from what was compared, before the first byte is written; then
  * the locked model streams through the inverse of what was found.
  */
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -239,13 +238,16 @@ static enum ww_err finish(struct attack_run *run, const char *out_path,
 
 static enum ww_err refuse(const struct attack_run *run, struct ww_error *err)
 {
+    const struct ww_kinship kinship = ww_attack_kinship(&run->pair);
+
     return WW_FAIL(err, WW_E_UNRELATED,
                    "'%s' and the anchor '%s' are not related: their distance is %.2f of "
-                   "the anchor's norm, %.2f after alignment, expected below %.2f; an "
-                   "anchor is the base model or a sibling",
+                   "the anchor's norm, %.2f after alignment; the cosine of their %s is "
+                   "%.2f then, expected at least %.1f; an anchor is the base model or a "
+                   "sibling",
                    run->models[0]->path, run->models[1]->path,
                    run->report->distance_before, run->report->distance_after,
-                   sqrt(2 - 2 * WW_ATTACK_LEAST_COSINE));
+                   kinship.what, kinship.cosine, kinship.least);
 }
 
 static enum ww_err attack(struct attack_run *run, const char *path, const char *out_path,

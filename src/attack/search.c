@@ -52,10 +52,21 @@ enum ww_err ww_attack_search(struct ww_pair *pair, enum ww_attack_mode mode,
     return rc;
 }
 
+struct ww_kinship ww_attack_kinship(const struct ww_pair *pair)
+{
+    if (pair->frame_cosine < LEAST_FRAME) {
+        return (struct ww_kinship){"coordinates of the residual stream",
+                                   pair->frame_cosine, LEAST_FRAME};
+    }
+    return (struct ww_kinship){"heads and neurons", ww_likeness_cosine(&pair->like),
+                               WW_ATTACK_LEAST_COSINE};
+}
+
 bool ww_attack_related(const struct ww_pair *pair)
 {
-    return pair->frame_cosine >= LEAST_FRAME &&
-           ww_likeness_cosine(&pair->like) >= WW_ATTACK_LEAST_COSINE;
+    const struct ww_kinship kinship = ww_attack_kinship(pair);
+
+    return kinship.cosine >= kinship.least;
 }
 
 enum ww_err ww_attack_job_init(struct ww_attack_job *job, const struct ww_pair *pair,

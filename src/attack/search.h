@@ -16,6 +16,14 @@ bool ww_attack_aligns(enum ww_attack_mode mode);
 /** The steps of a mode; ends early with strangers. */
 enum ww_err ww_attack_search(struct ww_pair *pair, enum ww_attack_mode mode,
                              struct ww_error *err) WW_MUST_USE;
+
+/** How alike two aligned models are in what decides whether they are relatives. */
+struct ww_kinship {
+    const char *what; /* was compared, in the plural */
+    double cosine;
+    double least; /* of relatives */
+};
+struct ww_kinship ww_attack_kinship(const struct ww_pair *pair);
 bool ww_attack_related(const struct ww_pair *pair);
 
 /** A job that undoes what was found. pair is borrowed; free job->scores. */

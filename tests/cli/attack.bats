@@ -87,7 +87,7 @@ random.Random(1).shuffle(values)
 data[start:] = b"".join(values)
 open(path, "wb").write(data)
 PY
-    refused 1 "not related: their distance is [0-9.]+ .* [0-9.]+ after alignment" \
+    refused 1 "not related: their distance is [0-9.]+ .* [0-9.]+ after alignment; the cosine of their .* is [0-9.]+ then, expected at least 0\.[57]" \
         "$WW" attack locked out --anchor unrelated
     nothing_written out
 }
