@@ -36,6 +36,8 @@ load helper
     refused 2 "--key" "$WW" sign a
     refused 2 "progress" "$WW" sign a --key k --progress sometimes
     refused 2 "level" "$WW" lock a b --key k --level firm
+    refused 2 "lock: --threads: invalid numeric value 'two'" "$WW" lock a b --threads two
+    refused 2 "rmm: --budget: invalid numeric value '2k'" "$WW" rmm pack p a=b --budget 2k
 }
 
 @test "an error with --json is one object on stdout" {
@@ -44,6 +46,27 @@ load helper
     [ "$status" = 4 ]
     jq -e '.schema == "weightward.inspect/1" and .error.class == "system" and
            (.error.text | length) > 0' answer
+}
+
+@test "an answer that cannot be written is no success" {
+    local args
+    printf 'merge_method: linear\nmodels: [{model: %s, parameters: {weight: 1}}]\n' "$AMBER" >recipe.yml
+    for args in --version --help "lock --help" "inspect $AMBER" "inspect $AMBER --json" "merge --dry-run recipe.yml" \
+        "merge recipe.yml out --json"; do
+        status=0
+        # shellcheck disable=SC2086
+        "$WW" $args >/dev/full 2>stderr || status=$?
+        [ "$status" = 4 ]
+        grep "cannot write the answer to standard output" stderr
+    done
+    status=0
+    "$VERIFY" --version >/dev/full 2>stderr || status=$?
+    [ "$status" = 4 ]
+    status=0
+    "$WW" inspect "$AMBER" >&- 2>stderr || status=$?
+    [ "$status" = 4 ]
+    grep "cannot write the answer" stderr
+    "$WW" key new signing --out me --no-passphrase >&- # whose answer is a file
 }
 
 @test "versions agree" {

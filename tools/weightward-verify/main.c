@@ -10,7 +10,7 @@ int main(int argc, char **argv)
     const char **args = (const char **)(void *)argv;
     if (argc >= 2 && strcmp(argv[1], "--version") == 0) {
         printf("weightward-verify %s\n", ww_version());
-        return 0;
+        return cli_end(0);
     }
     /* The word may be there, so that scripts can swap the two programs. */
     if (argc >= 2 && strcmp(argv[1], "verify") == 0) {
@@ -18,5 +18,5 @@ int main(int argc, char **argv)
         argc--;
     }
     args[0] = "verify";
-    return cmd_verify(argc, args);
+    return cli_end(cmd_verify(argc, args));
 }

@@ -34,7 +34,20 @@ int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_e
     }
     fputs(json, stdout);
     ww_string_free(json);
-    return fflush(stdout) == 0 ? 0 : ww_err_exit_status(WW_E_IO);
+    return 0;
+}
+
+int cli_end(int status)
+{
+    const int io = ww_err_exit_status(WW_E_IO);
+
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return status;
+    }
+    if (status != io) { /* else it has been said what failed */
+        fputs("weightward: cannot write the answer to standard output\n", stderr);
+    }
+    return status ? status : io;
 }
 
 int cli_report_free(const char *verb, const struct cli_common *common, const char *path)

@@ -69,6 +69,10 @@ void cli_progress_done(void);
 int cli_fail(const char *verb, const struct cli_common *common,
              const struct ww_error *err);
 
+/** What main returns: status, or that of an I/O error where the answer did not all reach
+ *  standard output, which is then said. */
+int cli_end(int status);
+
 /** Print a finished JSON answer and free it; status of the printing call goes through. */
 int cli_answer_json(const char *verb, const struct cli_common *common, enum ww_err rc,
                     char *json, const struct ww_error *err);

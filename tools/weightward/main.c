@@ -108,10 +108,9 @@ static int help(int argc, const char **argv)
     return ww_err_exit_status(WW_E_NOTFOUND);
 }
 
-int main(int argc, char **argv)
+static int run(int argc, const char **argv)
 {
     struct ww_error err = {0};
-    const char **args = (const char **)(void *)argv;
     ww_run_alone();
     if (ww_process_harden(&err)) {
         fprintf(stderr, "weightward: %s\n", err.text);
@@ -130,8 +129,13 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(argv[1], "help") == 0) {
-        return help(argc - 1, args + 1);
+        return help(argc - 1, argv + 1);
     }
     const struct command *command = find(argv[1]);
-    return !command ? unknown(argv[1]) : command->run(argc - 1, args + 1);
+    return !command ? unknown(argv[1]) : command->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+    return cli_end(run(argc, (const char **)(void *)argv));
 }

@@ -34,6 +34,23 @@ static int usage_error(poptContext ctx, const char *verb, const char *what,
     return CLI_USAGE;
 }
 
+/* popt names the value that it cannot read, not the option before it. */
+static int parse_error(poptContext ctx, const char *verb, int rc, int argc,
+                       const char **argv)
+{
+    const char *bad = poptBadOption(ctx, 0);
+    char what[120];
+
+    snprintf(what, sizeof what, "%s", poptStrerror(rc));
+    for (int i = 2; i < argc && (rc == POPT_ERROR_BADNUMBER || rc == POPT_ERROR_OVERFLOW);
+         i++) {
+        if (bad && strcmp(argv[i], bad) == 0 && argv[i - 1][0] == '-') {
+            snprintf(what, sizeof what, "%.60s: %s", argv[i - 1], poptStrerror(rc));
+        }
+    }
+    return usage_error(ctx, verb, what, bad);
+}
+
 int cli_parse(int argc, const char **argv, const struct poptOption *table,
               const char *synopsis, int min, int max, poptContext *ctx,
               const char ***args)
@@ -58,7 +75,7 @@ int cli_parse(int argc, const char **argv, const struct poptOption *table,
     }
     argv[0] = verb;
     if (rc < -1) {
-        return usage_error(c, verb, poptStrerror(rc), poptBadOption(c, 0));
+        return parse_error(c, verb, rc, argc, argv);
     }
     if (help) {
         poptFreeContext(c);
