@@ -66,9 +66,10 @@ static enum ww_err warn_skipped(struct ww_family *f, uint32_t n, const char *nam
     if (n == 0) {
         return WW_OK;
     }
-    text = ww_asprintf("%" PRIu32 " tensors of the suspect are not compared: '%s' is "
+    text = ww_asprintf("%" PRIu32 " tensor%s of the suspect %s not compared: '%s' is "
                        "missing in '%s', or of another shape or no float",
-                       n, name, f->models[model]->path);
+                       n, n == 1 ? "" : "s", n == 1 ? "is" : "are", name,
+                       f->models[model]->path);
     if (!text) {
         return WW_FAIL_MEMORY(err, "a comparison of models");
     }
@@ -97,9 +98,13 @@ static enum ww_err warn_lacking(struct ww_family *f, struct ww_error *err)
     if (n == 0 || f->disguise.read || f->disguise.depths.n) {
         return WW_OK;
     }
-    text = ww_asprintf("the suspect lacks %" PRIu32 " tensors of the base, '%s' first: "
-                       "nothing is said of them",
-                       n, first);
+    text = n == 1
+               ? ww_asprintf("the suspect lacks tensor '%s' of the base: nothing is said "
+                             "of it",
+                             first)
+               : ww_asprintf("the suspect lacks %" PRIu32
+                             " tensors of the base, '%s' first: nothing is said of them",
+                             n, first);
     rc = text ? ww_strlist_add(&f->warnings, text, err)
               : WW_FAIL_MEMORY(err, "a comparison of models");
     ww_free(text);

@@ -186,6 +186,9 @@ enum ww_err ww_lineage_report(const char *suspect,
     report->made_unix = (int64_t)time(NULL);
     rc = options->out ? ww_path_check_new(options->out, err) : WW_OK;
     rc = rc ? rc : digest_plan(&r, err);
+    if (!rc && options->out) {
+        rc = ww_path_check_outside(suspect, options->out, err);
+    }
     /* The plan is checked in there, before anything of the suspect is opened. */
     rc = rc ? rc
             : ww_lineage_decompose(suspect, &options->compare, &report->decompose, err);

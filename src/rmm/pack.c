@@ -10,6 +10,18 @@
 #include "util/fs.h"
 #include "util/num.h"
 
+/* A package inside of what it holds would be a file of it from then on. */
+static enum ww_err check_place(const char *path, const struct ww_pack_member *members,
+                               size_t n, const char *base, struct ww_error *err)
+{
+    enum ww_err rc = ww_path_check_new(path, err);
+
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = ww_path_check_outside(members[i].path, path, err);
+    }
+    return rc || !base ? rc : ww_path_check_outside(base, path, err);
+}
+
 enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *members,
                            size_t n, const struct ww_pack_options *options,
                            struct ww_pack_report *report, struct ww_error *err)
@@ -19,7 +31,7 @@ enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *member
                            .n_given = n,
                            .options = options,
                            .drop = WW_PACK_KEEP_ALL};
-    enum ww_err rc = ww_path_check_new(path, err);
+    enum ww_err rc = check_place(path, members, n, options->base, err);
 
     memset(report, 0, sizeof(*report));
     if (!rc && n == 0) {

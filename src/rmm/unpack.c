@@ -252,7 +252,8 @@ enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
                       struct ww_pack_report *report, struct ww_error *err)
 {
     struct ww_unpack_run run;
-    enum ww_err rc = ww_path_check_new(out_path, err);
+    enum ww_err rc = options->base ? ww_path_check_output(options->base, out_path, err)
+                                   : ww_path_check_new(out_path, err);
 
     memset(report, 0, sizeof(*report));
     if (rc == WW_E_EXISTS) {

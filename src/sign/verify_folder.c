@@ -43,8 +43,12 @@ static enum ww_err read_default_signature(struct job *job, struct ww_buf *text,
     }
     rc = ww_file_read_at(target->dirfd, target->signature, WW_LINKS_REFUSE, text, &local);
     if (rc == WW_E_NOTFOUND) {
-        return WW_FAIL(err, WW_E_NOT_SIGNED, "no signature '%s' found for '%s'",
-                       target->signature, target->given);
+        return WW_FAIL(err, WW_E_NOT_SIGNED, "no signature '%s' found for '%s'%s",
+                       target->signature, target->given,
+                       target->file
+                           ? "; packages hold theirs: 'weightward rmm verify' checks "
+                             "one, and --chain walks from it"
+                           : "");
     }
     return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
 }

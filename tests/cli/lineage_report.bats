@@ -217,6 +217,7 @@ EOP
         --candidate "$family/expert-rev"
     refused 4 "there" report suspect there
     refused 4 "nowhere" report suspect nowhere/out
+    refused 2 "inside the model" report suspect suspect/out
     refused 2 "go together" report suspect out --identity me
     refused 2 "needs --key" report suspect out --plan plan
     refused 4 "missing" report suspect out --trust missing

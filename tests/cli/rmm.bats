@@ -108,11 +108,11 @@ PY
 
 @test "wrong use is refused before anything is written" {
     once make_package
-    refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev"
-    refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact --error 0.1
+    refused 2 "say one of --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev"
+    refused 2 "say one of --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --exact --error 0.1
     refused 2 "expected 0.0001 to 1" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 7
     refused 6 "name the base" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1
-    refused 2 "say --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1 --budget 9
+    refused 2 "say one of --exact" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" --error 0.1 --budget 9
     refused 3 "with all changes rounded away" "$WW" rmm pack x.pkg rev="$FAMILY/expert-rev" \
         --base "$FAMILY/base" --budget 1000
     refused 2 "NAME=PATH" "$WW" rmm pack x.pkg "$FAMILY/expert-rev" --exact
@@ -120,6 +120,13 @@ PY
         --to other=ann.pub
     refused 4 "exists" "$WW" rmm pack p.pkg rev="$FAMILY/expert-rev" --exact
     refused 2 "two members" "$WW" rmm pack x.pkg a="$FAMILY/expert-rev" a="$FAMILY/base" --exact
+    mkdir in
+    cp -r "$FAMILY/base" in/base
+    refused 2 "inside the model" "$WW" rmm pack in/base/x.pkg a=in/base --exact
+    refused 2 "inside the model" "$WW" rmm pack in/base/x.pkg a="$FAMILY/expert-rev" --exact --base in/base
+    refused 2 "inside the model" "$WW" rmm unpack p.pkg caesar in/base/out --base in/base
+    refused 1 "packages hold theirs: 'weightward rmm verify'" "$WW" verify p.pkg --key me.pub
+    diff -r "$FAMILY/base" in/base
     refused 2 "the commands are" "$WW" rmm merge x.pkg
     refused 2 "the form is" "$WW" rmm unpack p.pkg
     refused 2 "does nothing with --key" "$WW" rmm unpack p.pkg rev out --key me.pub

@@ -2,6 +2,7 @@
 /* The models that a comparison names, for the words that compare. */
 #include "cli_lineage.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const struct poptOption *cli_family_table(struct cli_family *family)
@@ -20,6 +21,18 @@ const struct poptOption *cli_family_table(struct cli_family *family)
     };
     memcpy(table, filled, sizeof filled);
     return table;
+}
+
+const char *cli_found_of(size_t n, size_t all, char out[48])
+{
+    if (n) {
+        snprintf(out, 48, "%zu of %zu", n, all);
+    } else if (all == 1) {
+        snprintf(out, 48, "the one");
+    } else {
+        snprintf(out, 48, "any of %zu", all);
+    }
+    return out;
 }
 
 bool cli_family_is_whole(const struct cli_family *family)

@@ -91,17 +91,18 @@ static void tell_answer(const struct ww_decompose_report *report, const char *su
 {
     size_t included = 0;
     size_t away = 0;
+    char found[48];
     for (size_t i = 0; i < report->n_sources; i++) {
         included += report->sources[i].included;
         away += report->sources[i].included && report->sources[i].share < 0;
     }
-    printf("%s: the weights of '%s' %s that %zu of %zu candidates went into it beyond "
-           "'%s'",
+    printf("%s: the weights of '%s' %s that %s candidate%s went into it beyond '%s'",
            !included            ? "DOES NOT SUPPORT"
            : report->incomplete ? "SUPPORTS IN PART"
                                 : "SUPPORTS",
            suspect, included ? "support" : "do not support",
-           included ? included : report->n_sources, report->n_sources, base);
+           cli_found_of(included, report->n_sources, found), cli_s(report->n_sources),
+           base);
     if (away) {
         printf(", %zu of them below zero", away);
     }

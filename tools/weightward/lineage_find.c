@@ -31,14 +31,14 @@ static void tell_match(const struct ww_find_match *m)
 static void tell(const struct ww_find_report *report, const char *suspect)
 {
     size_t n = 0;
+    char found[48];
 
     for (size_t i = 0; i < report->n_matches; i++) {
         n += strcmp(report->matches[i].kind, "similar") != 0;
     }
-    printf("%s: the weights of '%s' %s that %zu of %" PRIu64
-           " catalogued models went into it\n",
+    printf("%s: the weights of '%s' %s that %s catalogued model%s went into it\n",
            n ? "SUPPORTS" : "DOES NOT SUPPORT", suspect, n ? "support" : "do not support",
-           n ? n : (size_t)report->n_models, report->n_models);
+           cli_found_of(n, report->n_models, found), cli_s(report->n_models));
     if (report->disguise) {
         printf("suspect: %s; its bytes are its own, so no hashes were compared\n",
                report->disguise);

@@ -305,8 +305,8 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
     if (!shares(opt) && ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
                          opt->budget < 0)) {
         return cli_usage("rmm",
-                         "say --exact, or --error E: how close what comes back is to "
-                         "be, or --budget BYTES: how large the package may be");
+                         "say one of --exact, --error E: how close what comes back is to "
+                         "be, and --budget BYTES: how large the package may be");
     }
     if (opt->merged && (opt->base || !opt->exact)) {
         return cli_usage("rmm",
