@@ -175,6 +175,10 @@ YML
     refused 2 "a recipe and an output folder are needed" "$WW" merge recipe.yml
     refused 2 "writes nothing" "$WW" merge --rederive base --sign x
     refused 2 "takes the seed from the record" "$WW" merge --rederive base --seed 0
+    for idle in "--shard-size 5M" "--license mit" --paper --no-source-trees "--policy-root base"; do
+        refused 2 "'merge --rederive' does nothing with ${idle%% *}" "$WW" merge --rederive base $idle
+    done
+    refused 2 "a --report that is JSON" "$WW" merge --rederive base --report page.html
     refused 2 "shard-size is a number" "$WW" merge recipe.yml out --shard-size 5X
     nothing_written out
     nothing_written base/out

@@ -38,6 +38,7 @@ struct merge {
     char *cache;
     struct cli_guard guard;
     struct cli_reversible reversible;
+    const struct poptOption *tables[2]; /* its own options, and those of policies */
 };
 
 /* "5B", "500M": powers of 1000, as mergekit has them. 0 when it is no size. */
@@ -194,6 +195,23 @@ static enum ww_err guard(const struct merge *opt, const struct ww_merge_options 
     return rc;
 }
 
+/* What decides the bytes of a merge comes from its record. */
+static int check_rederive(const struct merge *opt)
+{
+    static const char *const takes[] = {"rederive sample seed unlock-with passphrase-file "
+                                        "open-with open-passphrase-file hub-cache report",
+                                        ""};
+    int status = opt->report && is_page(opt->report)
+                     ? cli_usage("merge", "--rederive measures nothing that has a picture: name "
+                                          "a --report that is JSON")
+                     : 0;
+
+    for (size_t i = 0; i < 2 && status == 0; i++) {
+        status = cli_refuse_idle("merge", "--rederive", opt->tables[i], takes[i]);
+    }
+    return status;
+}
+
 static int check_usage(const struct merge *opt, const char *const *args)
 {
     const int n = args[0] ? 1 + (args[1] != NULL) : 0;
@@ -242,6 +260,8 @@ static int check_usage(const struct merge *opt, const char *const *args)
         what = "--cache needs --sign KEY, and goes with neither --lock nor --join";
     } else if (opt->certificate && !opt->sign) {
         what = "--certificate needs --sign KEY";
+    } else if (opt->rederive) {
+        return check_rederive(opt);
     }
     return what ? cli_usage("merge", what) : 0;
 }
@@ -449,5 +469,7 @@ int cmd_merge(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
+    opt.tables[0] = table;
+    opt.tables[1] = cli_guard_table(&opt.guard);
     return foreign ? foreign : cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
 }
