@@ -52,6 +52,7 @@ struct ww_merge_input {
     int fd;           /* borrowed */
     uint64_t size_bytes;
     bool want_sha256;                 /* of what fd has */
+    bool sha256_known;                /* not wanted, as the result gets it all the same */
     const struct ww_input_tree *tree; /* NULL, or its tensors, for their roots */
     const struct ww_reader
         *reader;            /* NULL, or reads the open file where fd has a locked one */

@@ -132,6 +132,7 @@ static enum ww_err ask_model(const struct ww_source_digests *d,
     known->known = !rc && has_all(d, model, known);
     for (uint32_t f = 0; f < model->n_files && known->known; f++) {
         plan->inputs[first + f].want_sha256 = false;
+        plan->inputs[first + f].sha256_known = true;
     }
     return rc;
 }

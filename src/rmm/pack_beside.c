@@ -137,7 +137,7 @@ static bool goes_in(const struct ww_merge_plan *plan, const struct ww_merge_tens
     bool is = tensor->dtype == t->dtype && tensor->rank == t->rank &&
               memcmp(tensor->shape, t->shape, t->rank * sizeof(*t->shape)) == 0 &&
               plan->inputs[input].fd >= 0 && !plan->inputs[input].reader &&
-              plan->inputs[input].want_sha256;
+              (plan->inputs[input].want_sha256 || plan->inputs[input].sha256_known);
     bool there = false;
     for (uint32_t s = 0; s < t->n_sources + (t->base != NULL); s++) {
         const struct ww_merge_source *source =

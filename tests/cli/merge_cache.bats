@@ -121,13 +121,21 @@ YML
     cmp <(record without) <(record second)
 }
 
-@test "a source comes back from the package of a merge whose sources were known" {
+bytes_read_by() { # COMMAND...
+    bash -c '"$@" >&2 && sed -n "s/^rchar: //p" /proc/self/io' - "$@"
+}
+
+@test "a source comes back from the package of a merge whose sources were known, and each was read once" {
     make_keys
     recipe "$AMBER"
-    merge first --cache digests
-    merge second --cache digests --reversible sources.pkg
+    first=$(bytes_read_by "$WW" merge recipe.yml first --sign me.key --cache digests \
+        --reversible first.pkg -q)
+    second=$(bytes_read_by "$WW" merge recipe.yml second --sign me.key --cache digests \
+        --reversible sources.pkg --report second.json -q)
     jq -e '.files_cached == 2' second.json
-    "$WW" rmm unmerge sources.pkg expert-rev back --merged second/out \
+    [ "$first" -gt 2000000 ]
+    [ "$second" -le $((first + 100000)) ]
+    "$WW" rmm unmerge sources.pkg expert-rev back --merged second \
         --source "$AMBER/../expert-caesar" -q
     cmp "$AMBER/model.safetensors" back/model.safetensors
 }
