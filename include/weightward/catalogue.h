@@ -107,6 +107,7 @@ struct ww_find_report {
     double threshold;      /* cosine that a source must reach */
     bool refined;          /* shares are from fine sketches */
     double unexplained;    /* of the difference from the root; -1: none */
+    bool incomplete;       /* the files say that something else went in */
     bool by_files;         /* that is from comparing files, not from sketches */
     double search_seconds; /* without reading suspect and files */
     char **warnings;

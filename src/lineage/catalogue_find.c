@@ -48,10 +48,13 @@ static bool is_settled(const struct ww_decompose_report *found)
            found->method_match >= BITS_AGREE;
 }
 
-/* Of what siblings share a sketch knows little, and of rounding nothing. */
+/* Of what siblings share a sketch knows little, and of rounding nothing. Where the files
+ * say that something else went in, a pick without mates may be that one's twin: that most
+ * is explained holds of both. */
 static void take_kinds(struct ww_lookup *s, const struct ww_decompose_report *found)
 {
     const bool settled = is_settled(found);
+    const bool lacks = found->incomplete && !settled;
 
     for (size_t i = 0; i < s->pursuit.n; i++) {
         struct ww_find_match *m = &s->report->matches[s->first + i];
@@ -60,7 +63,9 @@ static void take_kinds(struct ww_lookup *s, const struct ww_decompose_report *fo
         if (found->sources[i].note) {
             continue;
         }
-        if (found->sources[i].included && (settled || apart)) {
+        if (lacks && s->alone[i]) {
+            m->kind = "similar";
+        } else if (found->sources[i].included && (settled || apart)) {
             m->kind = "source";
         } else if (!found->sources[i].included && settled) {
             m->kind = "similar";
@@ -110,6 +115,7 @@ static enum ww_err take_confirmed(struct ww_lookup *s,
         s->report->unexplained = found->unexplained;
         s->report->by_files = true;
     }
+    s->report->incomplete = found->incomplete && !is_settled(found);
     take_kinds(s, found);
     for (size_t i = 0; i < s->pursuit.n; i++) {
         if (!found->sources[i].note) {

@@ -183,6 +183,11 @@ out:
     return rc;
 }
 
+bool ww_mates_inform(const struct ww_mates *mates)
+{
+    return mates->n + 1 >= WW_PURSUIT_CONTROLS && mates->common >= INFORMS;
+}
+
 bool ww_mates_apart(const struct ww_mates *mates)
 {
     return mates->own > mates->mate + mates->margin;
@@ -190,7 +195,6 @@ bool ww_mates_apart(const struct ww_mates *mates)
 
 bool ww_mates_source(const struct ww_mates *mates, double unexplained)
 {
-    const bool informed = mates->n + 1 >= WW_PURSUIT_CONTROLS && mates->common >= INFORMS;
-
-    return ww_mates_apart(mates) && (informed || unexplained <= WW_MATES_EXPLAINED);
+    return ww_mates_apart(mates) &&
+           (ww_mates_inform(mates) || unexplained <= WW_MATES_EXPLAINED);
 }

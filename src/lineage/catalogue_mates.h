@@ -30,6 +30,8 @@ enum ww_err ww_mates_compare(const struct ww_pursuit_problem *problem,
                              const double *likeness, const struct ww_pursuit *found,
                              struct ww_mates *out, struct ww_error *err) WW_MUST_USE;
 
+/** Do the mates say how alike siblings are? */
+bool ww_mates_inform(const struct ww_mates *mates);
 /** Is the pick's own part larger than any mate's? */
 bool ww_mates_apart(const struct ww_mates *mates);
 /** Is the pick a source? Own part larger than any mate's; and either mates that say how

@@ -326,6 +326,7 @@ static enum ww_err find_sources(struct ww_lookup *s, struct ww_error *err)
     s->report->unexplained = s->pursuit.unexplained;
     for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
         s->apart[i] = ww_mates_apart(&mates[i]);
+        s->alone[i] = !ww_mates_inform(&mates[i]);
         rc = add_pick(s, "weights", &s->pursuit.picks[i], &mates[i], err);
     }
     if (!rc) {
@@ -356,6 +357,7 @@ static enum ww_err take_hidden(struct ww_lookup *s, const struct ww_hidden *hidd
     s->report->threshold = s->pursuit.threshold;
     s->report->unexplained = s->pursuit.unexplained;
     for (unsigned i = 0; i < s->pursuit.n && !rc; i++) {
+        s->alone[i] = !ww_mates_inform(&hidden->mates[i]);
         rc = add_pick(s, "spectra", &s->pursuit.picks[i], &hidden->mates[i], err);
     }
     return rc;

@@ -26,7 +26,8 @@ struct ww_lookup {
     size_t root; /* member, or family.n */
     struct ww_pursuit pursuit;
     size_t first;                /* match of the pursuit's first pick */
-    bool apart[WW_PURSUIT_MOST]; /* which picks are more than their mates are */
+    bool apart[WW_PURSUIT_MOST]; /* which picks are more than their mates are, */
+    bool alone[WW_PURSUIT_MOST]; /* and which have none that say how alike siblings are */
     size_t more[WW_LOOKUP_MORE]; /* of a decoded suspect: members most like it that were
                                     not picked */
     unsigned n_more;

@@ -106,6 +106,7 @@ enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
     ww_jw_kdouble(&w, "threshold", report->threshold);
     ww_jw_kmaybe(&w, "unexplained", report->unexplained >= 0, report->unexplained);
     ww_jw_kbool(&w, "unexplained_by_files", report->by_files);
+    ww_jw_kbool(&w, "incomplete", report->incomplete);
     ww_jw_kbool(&w, "fine_sketches", report->refined);
     ww_jw_kstr(&w, "status", "exploratory");
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);

@@ -80,6 +80,29 @@ EOR
     cmp kinds expected
 }
 
+# twins N SHARE: noise beside rev, in a catalogue without it.
+twins() {
+    once blend 0.6 0.25
+    "$WW" lineage index c.db "$family/base" --root -q
+    for ((seed = 5; seed < 5 + $1; seed++)); do
+        "$WW_BIN/perturb_model" "$rev" "twin$seed" "$2" "$seed"
+        "$WW" lineage index c.db "twin$seed" -q
+    done
+}
+kinds() { jq -c '[.matches[] | [.name, .kind]]' "$@"; }
+
+@test "a twin of a source that is not there is no source where the files say that one is missing" {
+    twins 1 0.008
+    "$WW" lineage index c.db "$caesar" -q
+    "$WW" lineage find c.db suspect --json -q --no-confirm >answer
+    jq -e '.unexplained < 0.05 and (.incomplete | not)' answer
+    [ "$(kinds answer)" = '[["twin5","source"],["expert-caesar","source"]]' ]
+    "$WW" lineage find c.db suspect --json -q >answer
+    jq -e '.incomplete and (.matches | all(.kind == "similar" and .confirmed))' answer
+    run -0 "$WW" lineage find c.db suspect -q
+    [[ $output == "SUPPORTS IN PART: 'suspect' is mostly like catalogued models"* ]]
+}
+
 @test "a catalogued model is found by its digest, the root by itself" {
     once index_all
     cp -r "$rev" copy
