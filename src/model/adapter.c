@@ -367,10 +367,7 @@ static enum ww_err pattern_fits(const struct ww_adapter *adapter, const char *ke
                          adapter->path);
         return rc;
     }
-    for (size_t at = 0; module[at] && !*fits; at++) {
-        *fits =
-            (at == 0 || module[at - 1] == '.') && ww_pattern_fits(pattern, module, at);
-    }
+    *fits = ww_pattern_fits_end(pattern, module);
     ww_pattern_free(pattern);
     return WW_OK;
 }

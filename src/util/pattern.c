@@ -13,6 +13,7 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define MAX_BYTES 4096
 #define MAX_STATES 4096u
 #define MAX_DEPTH 32
 #define MAX_COUNT 1000u
@@ -354,24 +355,56 @@ static struct piece read_choice(struct reading *r)
     return all;
 }
 
+/* Classes of characters that are more than a byte are not needed for names of modules. */
+static void check_text(struct reading *r)
+{
+    const char *text = r->at;
+
+    while (*r->at && (uint8_t)*r->at < 0x80 && r->at - text <= MAX_BYTES) {
+        r->at++;
+    }
+    if (r->at - text > MAX_BYTES) {
+        r->why = "it is too long";
+    } else if (*r->at) {
+        r->why = "it has a character that is not ASCII";
+    } else {
+        r->at = text;
+    }
+}
+
+static void read_all(struct reading *r)
+{
+    struct piece all;
+
+    r->p->n = 0;
+    r->p->round = 0;
+    all = read_choice(r);
+    if (!r->why && *r->at) {
+        r->why = "a group ends that has not begun";
+    }
+    if (!r->why) {
+        const uint16_t done = add_state(r, DONE);
+        lead(r, all.last, done);
+        r->p->first = all.first;
+    }
+    memset(r->p->mark, 0, r->p->n * sizeof(*r->p->mark));
+}
+
 enum ww_err ww_pattern_new(const char *text, struct ww_pattern **out,
                            struct ww_error *err)
 {
-    struct reading r = {.p = ww_calloc(1, sizeof(*r.p)), .at = text};
-    struct piece all;
+    struct reading r = {.at = text};
 
     *out = NULL;
-    if (!r.p) {
+    check_text(&r);
+    if (!r.why) {
+        r.p = ww_alloc_aligned(sizeof(void *), sizeof(*r.p)); /* few states are used */
+    }
+    if (!r.why && !r.p) {
         return WW_FAIL_MEMORY(err, "a regular expression");
     }
-    all = read_choice(&r);
-    if (!r.why && *r.at) {
-        r.why = "a group ends that has not begun";
-    }
     if (!r.why) {
-        const uint16_t done = add_state(&r, DONE);
-        lead(&r, all.last, done);
-        r.p->first = all.first;
+        read_all(&r);
     }
     if (r.why) {
         ww_free(r.p);
@@ -412,25 +445,37 @@ static unsigned reach(struct ww_pattern *p, uint16_t from, uint16_t *list, unsig
     return n;
 }
 
-bool ww_pattern_fits(struct ww_pattern *p, const char *name, size_t from)
+/* The states that a character leads to from those that it is in. */
+static unsigned step(struct ww_pattern *p, unsigned n, uint8_t c, bool ends)
 {
-    const size_t len = strlen(name);
+    unsigned m = 0;
+
+    p->round++;
+    for (unsigned i = 0; i < n; i++) {
+        const struct state *s = &p->states[p->now[i]];
+        if (s->kind == TAKES && (s->set[c >> 3] >> (c & 7) & 1)) {
+            m = reach(p, s->next[0], p->then, m, false, ends);
+        }
+    }
+    memcpy(p->now, p->then, m * sizeof(*p->now));
+    return m;
+}
+
+static bool fits(struct ww_pattern *p, const char *name, bool after_dots)
+{
     unsigned n = 0;
 
     p->round++;
-    n = reach(p, p->first, p->now, 0, from == 0, from == len);
-    for (size_t at = from; at < len; at++) {
-        const uint8_t c = (uint8_t)name[at];
-        unsigned m = 0;
-        p->round++;
-        for (unsigned i = 0; i < n; i++) {
-            const struct state *s = &p->states[p->now[i]];
-            if (s->kind == TAKES && (s->set[c >> 3] >> (c & 7) & 1)) {
-                m = reach(p, s->next[0], p->then, m, false, at + 1 == len);
-            }
+    n = reach(p, p->first, p->now, 0, true, *name == 0);
+    while (*name) {
+        const uint8_t c = (uint8_t)*name++;
+        while (((uint8_t)*name & 0xc0) == 0x80) {
+            name++; /* the rest of one character */
         }
-        memcpy(p->now, p->then, m * sizeof(*p->now));
-        n = m;
+        n = step(p, n, c, *name == 0);
+        if (after_dots && c == '.') {
+            n = reach(p, p->first, p->now, n, false, *name == 0);
+        }
     }
     for (unsigned i = 0; i < n; i++) {
         if (p->states[p->now[i]].kind == DONE) {
@@ -438,4 +483,14 @@ bool ww_pattern_fits(struct ww_pattern *p, const char *name, size_t from)
         }
     }
     return false;
+}
+
+bool ww_pattern_fits(struct ww_pattern *p, const char *name)
+{
+    return fits(p, name, false);
+}
+
+bool ww_pattern_fits_end(struct ww_pattern *p, const char *name)
+{
+    return fits(p, name, true);
 }

@@ -2,6 +2,8 @@
 /* Regular expressions of names; what fits was computed by Python's re.fullmatch. */
 #include "ww_test.h"
 
+#include <time.h>
+
 #include "util/pattern.h"
 
 static int fits(const char *text, const char *name)
@@ -16,8 +18,8 @@ static int fits(const char *text, const char *name)
         assert_null(p);
         return yes;
     }
-    yes = ww_pattern_fits(p, name, 0);
-    assert_int_equal(ww_pattern_fits(p, name, 0), yes);
+    yes = ww_pattern_fits(p, name);
+    assert_int_equal(ww_pattern_fits(p, name), yes);
     ww_pattern_free(p);
     return yes;
 }
@@ -65,6 +67,10 @@ static void names_fit_as_in_python(void **state)
         {"a\\", "a", -1},
         {"a{3,2}", "a", -1},
         {"a{x}", "a", -1},
+        {"\xc3\xa9?", "", -1},
+        {"a.{2}b", "a\xc3\xa9\xc3\xa9" "b", 1},
+        {"a.{4}b", "a\xc3\xa9\xc3\xa9" "b", 0},
+        {"a[^x]b", "a\xe2\x82\xac" "b", 1},
         {"((a{500}){500}){500}", "a", -1},
         {"((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))", "a",
          -1},
@@ -86,10 +92,41 @@ static void the_beginning_is_that_of_the_name(void **state)
     (void)state;
 
     OK(ww_pattern_new("^b|c", &p, &err));
-    assert_true(ww_pattern_fits(p, "b", 0));
-    assert_false(ww_pattern_fits(p, "a.b", 2));
-    assert_true(ww_pattern_fits(p, "a.c", 2));
+    assert_true(ww_pattern_fits_end(p, "b"));
+    assert_false(ww_pattern_fits_end(p, "a.b"));
+    assert_true(ww_pattern_fits_end(p, "a.b.c"));
+    assert_false(ww_pattern_fits_end(p, "a.bc"));
+    assert_false(ww_pattern_fits(p, "a.c"));
     ww_pattern_free(p);
+}
+
+/* Of every dot a new beginning, and of each all states: once through the name all the same. */
+static void hostile_expressions_take_no_longer(void **state)
+{
+    char text[4100];
+    char name[4001];
+    struct ww_pattern *p = NULL;
+    struct ww_error err = {0};
+    (void)state;
+
+    for (size_t i = 0; i < 4000; i++) {
+        name[i] = i % 2 ? 'a' : '.';
+    }
+    name[4000] = 0;
+    OK(ww_pattern_new(".{0,1000}b", &p, &err));
+    const clock_t before = clock();
+    assert_false(ww_pattern_fits_end(p, name));
+    assert_true(clock() - before < 5 * CLOCKS_PER_SEC);
+    ww_pattern_free(p);
+    memset(text, 'a', sizeof(text));
+    text[0] = '[';
+    text[4095] = ']';
+    text[4096] = 0;
+    OK(ww_pattern_new(text, &p, &err));
+    ww_pattern_free(p);
+    text[4096] = '*';
+    text[4097] = 0;
+    FAILS(ww_pattern_new(text, &p, &err), WW_E_UNSUPPORTED);
 }
 
 int main(void)
@@ -97,6 +134,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_fit_as_in_python),
         cmocka_unit_test(the_beginning_is_that_of_the_name),
+        cmocka_unit_test(hostile_expressions_take_no_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
