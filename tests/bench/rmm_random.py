@@ -8,7 +8,8 @@ Each round makes a base, models and adapters with odd tensors (every dtype, empt
 NaN payloads, infinities, subnormals, shards, tied copies, DoRA, rsLoRA, patterns, biases,
 whole weights), packs them with random options and asks for everything back: members byte for
 byte, or as the same bytes twice where they are within an error; single tensors; after add,
-drop and share; mixes. Then K copies with one bit turned, cut short or with a piece moved: each
+drop and share; mixes; adapters in other forms, which have to do what peft would do with their
+files. Then K copies with one bit turned, cut short or with a piece moved: each
 has to be refused or to give the right bytes, and none may crash or leave something half done.
 FOLDER should be in memory. Ends, also when it is terminated, with how often what was refused
 and with what words.
@@ -18,6 +19,7 @@ import collections
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import struct
@@ -31,6 +33,13 @@ FLOATS = ("F32", "F16", "BF16")
 ODD = {"F32": (0x80000000, 0x7f800000, 0xff800000, 0x7fc12345, 0xffa00001, 1, 0x807fffff, 0x7f7fffff),
        "F16": (0x8000, 0x7c00, 0xfc00, 0x7e01, 0xfd55, 1, 0x83ff, 0x7bff),
        "BF16": (0x8000, 0x7f80, 0xff80, 0x7fc1, 0xffa1, 1, 0x807f, 0x7f7f)}
+
+
+# Of alphas: peft takes regular expressions, and the first that fits counts.
+PATTERNS = (r".*self_attn\.(q|v)_proj", r"^model\.layers\.1\.mlp\.up_proj", r"[qv]_proj", r"layers.0.mlp.up_proj",
+            r"layers\.[0-9]+\.self_attn\.\w+", r"q_proj$", r"mlp.up_proj|q_proj", r"layers\.(?:0|2)\.mlp\.\D+",
+            r"self_attn.[^k]_proj", r"lay\w{3}\.\d{1,2}\..*", r".*_head", r"(.*)", r"q_pro", r"attn\.q_proj",
+            r"model\..*?(up|q)_proj", r"^q_proj", r"(^model|x)\.layers\.0.*")
 
 
 class Bad(Exception):
@@ -215,6 +224,9 @@ def adapter(r, work, name, base, shapes=None):
         ranks = {t: 3 for t in targets if t.endswith(key) or (key[0] == "." and "layers.0" in t)}
         if r.random() < 0.5:
             config["alpha_pattern"] = {key: 5}
+    if not shapes and r.random() < 0.4:
+        config["alpha_pattern"] = {**config.get("alpha_pattern", {}),
+                                   **{k: r.choice((2, 3, 12.5)) for k in r.sample(PATTERNS, r.choice((1, 2, 3)))}}
     for t in targets:
         m, d = base[t + ".weight"][1]
         k = ranks.get(t, rank)
@@ -276,13 +288,42 @@ def tensors_of(folder):
     return out
 
 
+def products(tensors, config):
+    """Of a folder's tensors as peft reads them: module -> (shape, change of its weight)."""
+    out = {}
+    for key, (dtype, shape, b) in tensors.items():
+        if not key.endswith(".lora_B.weight"):
+            continue
+        m, k = shape
+        module = key[len("base_model.model."):-len(".lora_B.weight")]
+        d = tensors[key.replace("lora_B", "lora_A")][1][1]
+        a = [decode(dtype, x) for x in bits_of(dtype, tensors[key.replace("lora_B", "lora_A")][2])]
+        b = [decode(dtype, x) for x in bits_of(dtype, b)]
+        alpha = next((v for p, v in config.get("alpha_pattern", {}).items()
+                      if re.match(rf"(.*\.)?({p})$", module)), config["lora_alpha"])
+        s = alpha / (k ** 0.5 if config.get("use_rslora") else k)
+        out[module] = ((m, d), [s * sum(b[i * k + q] * a[q * d + j] for q in range(k))
+                                for i in range(m) for j in range(d)])
+    return out
+
+
+def near(got, want, rounding, what):
+    """Within rounding of what went in, or within that of the dtype where numbers are large."""
+    top = max((abs(x) for x in want), default=0)
+    if not top < 6e4:
+        return
+    for x, y in zip(got, want):
+        if not abs(x - y) <= rounding * top + 1e-7:
+            raise Bad(f"{what}: {x} where {y} belongs")
+
+
 class Round:
     def __init__(self, build, work, seed, damage, refusals):
         self.ww = os.path.join(build, "weightward")
         self.r = random.Random(seed)
         self.work, self.damage, self.refusals = work, damage, refusals
         self.members, self.exact, self.sealed = {}, {}, {}
-        self.checks = 0
+        self.checks = self.forms = 0
 
     def at(self, *names):
         return os.path.join(self.work, *names)
@@ -429,9 +470,40 @@ class Round:
         for n in names:
             if dict(kinds)[n] == "adapter":
                 for form in ("portable", "model", "gguf"):
-                    self.restore("p", n, "form", "--form", form, fails="form " + form)
+                    if self.restore("p", n, "form", "--form", form, fails="form " + form):
+                        self.check_form(n, form)
         self.mix(names)
         self.hurt(names, sign)
+
+    def check_form(self, name, form):
+        """What the form does to the base is what peft would do with the member's files."""
+        if form == "gguf":
+            return
+        self.fresh("t")
+        os.makedirs(self.at("t"))
+        for f, data in self.members[name].items():
+            path = self.at("t", f)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as o:
+                o.write(data)
+        config = json.loads(self.members[name]["adapter_config.json"])
+        want, got = products(read_model(self.at("t")), config), read_model(self.at("form"))
+        if form == "portable":
+            with open(self.at("form", "adapter_config.json")) as f:
+                got = products(got, json.load(f))
+            if got.keys() != want.keys():
+                raise Bad(f"'{name}' as portable has other modules: {sorted(got)}")
+            for module, (shape, change) in want.items():
+                near(got[module][1], change, 2e-6, f"'{name}' as portable, {module}")
+        elif not config.get("use_dora"):
+            base = read_model(self.at("base"))
+            for module, (shape, change) in want.items():
+                dtype, _, data = got[module + ".weight"]
+                numbers = [decode(dtype, x) for x in bits_of(dtype, base[module + ".weight"][2])]
+                near([decode(dtype, x) for x in bits_of(dtype, data)],
+                     [x + y for x, y in zip(numbers, change)],
+                     {"F32": 1e-6, "F16": 6e-4, "BF16": 5e-3}[dtype], f"'{name}' as model, {module}")
+        self.forms += 1
 
     def change(self, names, kinds, sign):
         r = self.r
@@ -534,7 +606,7 @@ def main():
     p.add_argument("--keep-going", action="store_true")
     a = p.parse_args()
     build = os.path.abspath(a.build)
-    refusals, bad, checks, done = collections.Counter(), 0, 0, 0
+    refusals, bad, checks, forms, done = collections.Counter(), 0, 0, 0, 0
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     stop = []
     for k in range(a.rounds):
@@ -556,11 +628,12 @@ def main():
                 break
         finally:
             checks += one.checks
+            forms += one.forms
             if not bad or a.keep_going:
                 shutil.rmtree(work)
     for (what, status, words), n in sorted(refusals.items()):
         print(f"{n:5}  {what}, {status}: {words}")
-    print(f"{done} rounds, {checks} commands, {sum(refusals.values())} refusals, {bad} bad")
+    print(f"{done} rounds, {checks} commands, {forms} forms checked, {sum(refusals.values())} refusals, {bad} bad")
     sys.exit(bad > 0)
 
 
