@@ -18,7 +18,8 @@ struct ww_fusion_options {
     bool ask;            /* collect what the cache lacks; else WW_E_NOTFOUND */
     const char *confirm; /* held-out items, as a task file; NULL: none */
     const char *rule;    /* NULL: adaptive */
-    unsigned vocabulary; /* tokens that members know; 0: 32,768, or those seen if more */
+    unsigned vocabulary; /* tokens that members know, by options of those that told none;
+                            0: 32,768, or those seen if more */
     bool per_byte;       /* options: their log-probabilities divided by their lengths */
     bool details;        /* for a page: weights, tasks, the learning curve */
     uint64_t seed;       /* below 2^53 */
@@ -73,6 +74,10 @@ struct ww_fusion_report {
     bool confirmed;     /* scores are of held-out items */
     uint64_t fitted, held_out; /* items */
     uint64_t calls, calls_avoided;
+    /** Right tokens that no list shows and that are estimated as one of so many, which no
+     *  server told and nobody gave; 0 where it was told or given, or by bytes. */
+    uint64_t assumed;
+    unsigned vocabulary;
     double cost;
     bool complete;     /* false: a limit ended the asking, and nothing was fitted */
     char stopped[256]; /* which */

@@ -233,6 +233,7 @@ static enum ww_err read_items(struct ww_answer_cache *cache,
                                      .fetch = ww_fetch_cached,
                                      .payload = cache,
                                      .level = view->level,
+                                     .vocabulary = view->vocabulary,
                                      .per_byte = view->per_byte};
     enum ww_err rc = WW_OK;
     size_t most = 0;
@@ -251,6 +252,7 @@ static enum ww_err read_items(struct ww_answer_cache *cache,
         most = t.n > most ? t.n : most;
         a->item[i].weight = tasks->item[i].weight;
         a->item[i].vocabulary = g->vocabulary;
+        a->assumed += g->assumed;
     }
     ww_free(t.place);
     a->token = t.token;

@@ -42,6 +42,7 @@ struct ww_answers {
     uint32_t top;        /* tokens asked for per list */
     uint32_t vocabulary; /* of the members' tokenizer; 0: not known */
     uint32_t told;       /* by tokens: the largest that a server told of; 0: none */
+    size_t assumed;      /* right tokens in no list of members that told none */
     size_t n;
     struct ww_answer_item *item; /* [n], in the order of the task file */
     size_t tokens;
@@ -56,7 +57,8 @@ struct ww_answers {
 struct ww_answers_view {
     uint32_t top; /* as when they were collected; 0: 20 */
     enum ww_evo_level level;
-    bool per_byte; /* options: by their lengths */
+    bool per_byte;       /* options: by their lengths */
+    uint32_t vocabulary; /* options: of members that told none; 0: WW_GATHER_VOCABULARY */
 };
 
 /** From the cache in folder dir alone, every item whole; tasks must stay. vocabulary is

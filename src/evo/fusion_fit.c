@@ -21,7 +21,6 @@
 #include "weightward/fusion.h"
 #include "weightward/report.h"
 
-#define VOCABULARY 32768
 
 /* One split: its items and what was said about them. */
 struct split {
@@ -85,7 +84,8 @@ static enum ww_err apart(const struct fit *f, struct ww_error *err)
 static enum ww_err load(struct fit *f, struct split *split, struct ww_error *err)
 {
     const struct ww_collect_options *o = &f->o->collect;
-    const struct ww_answers_view view = {o->top, o->level, f->o->per_byte};
+    const struct ww_answers_view view = {o->top, o->level, f->o->per_byte,
+                                         f->o->vocabulary};
     return ww_answers_load(&f->members, &split->tasks, o->cache, &view, &split->answers,
                            err);
 }
@@ -97,9 +97,12 @@ static enum ww_err make_sets(struct fit *f, struct ww_error *err)
                         ? f->fitted.answers.tokens
                         : f->held_out.answers.tokens;
     const uint32_t usual =
-        f->o->collect.level == WW_EVO_BYTES ? WW_GATHER_BYTES : VOCABULARY;
+        f->o->collect.level == WW_EVO_BYTES ? WW_GATHER_BYTES : WW_GATHER_VOCABULARY;
     uint32_t vocabulary = f->o->vocabulary ? f->o->vocabulary : f->fitted.answers.told;
+    f->report->assumed =
+        vocabulary ? 0 : f->fitted.answers.assumed + f->held_out.answers.assumed;
     vocabulary = vocabulary ? vocabulary : usual;
+    f->report->vocabulary = vocabulary;
     if (f->o->vocabulary && tokens > vocabulary) {
         return WW_FAIL(err, WW_E_USAGE,
                        "members listed %zu unlike tokens, but the vocabulary is said to "
@@ -316,9 +319,8 @@ static enum ww_err checked(struct fit *f, struct ww_error *err)
     if (!rc && f->o->rule) {
         rc = ww_rule_find(f->o->rule, &f->asked, err);
     }
-    if (!rc && f->o->vocabulary && f->o->collect.level != WW_EVO_TOKENS) {
-        rc = WW_FAIL(err, WW_E_USAGE,
-                     "a vocabulary is of tokens; options and bytes have their own");
+    if (!rc && f->o->vocabulary && f->o->collect.level == WW_EVO_BYTES) {
+        rc = WW_FAIL(err, WW_E_USAGE, "a vocabulary is of tokens; bytes have their own");
     }
     if (!rc && f->o->per_byte && f->o->collect.level != WW_EVO_OPTIONS) {
         rc = WW_FAIL(err, WW_E_USAGE, "only scores of options are divided by lengths");

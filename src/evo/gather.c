@@ -14,7 +14,6 @@
 #include "util/str.h"
 
 #define DOMAIN "weightward.evo-answer/1"
-#define VOCABULARY 50000.0 /* of a token in no list, where no pool's is known */
 
 static void add_field(struct ww_sha256 *h, const void *bytes, size_t len)
 {
@@ -260,14 +259,14 @@ static enum ww_err ask_scoring(const struct ww_gather *gather,
 }
 
 /* A token in no list: its share of what the list leaves over, no more than the last. */
-static double unseen(const struct ww_scored_at *at)
+static double unseen(const struct ww_scored_at *at, uint32_t vocabulary)
 {
     double shown = 0;
     for (uint32_t i = 0; i < at->n; i++) {
         shown += ww_fix_exp(at->top[i].logprob);
     }
     const double rest = 1 - shown > 1e-12 ? 1 - shown : 1e-12;
-    const double others = VOCABULARY - at->n > 1 ? VOCABULARY - at->n : 1;
+    const double others = vocabulary > at->n ? vocabulary - at->n : 1;
     const double r = ww_fix_log(rest / others);
     const double last = at->n ? at->top[at->n - 1].logprob : 0;
     const double least = r < last ? r : last;
@@ -348,9 +347,11 @@ static enum ww_err score_gold(const struct ww_gather *gather, uint32_t k,
     const struct ww_member_facts *facts = &gather->facts[k];
     const bool ask_it = m->exact && facts->forces && gold.len > 0 &&
                         (facts->hints.has_end_id || !is_end(m, gold));
-    *out = listed ? *listed : unseen(at);
+    const uint32_t usual = gather->vocabulary ? gather->vocabulary : WW_GATHER_VOCABULARY;
+    *out = listed ? *listed : unseen(at, facts->vocabulary ? facts->vocabulary : usual);
     g->untold[place] = !listed;
     if (listed || !ask_it) {
+        g->assumed += !listed && !facts->vocabulary;
         return WW_OK;
     }
     struct ww_ask ask =
@@ -362,6 +363,7 @@ static enum ww_err score_gold(const struct ww_gather *gather, uint32_t k,
         const bool told = said->n && said->at[0].n;
         *out = told ? said->at[0].top[0].logprob : *out;
         g->untold[place] = !told;
+        g->assumed += !told && !facts->vocabulary;
     }
     return rc;
 }

@@ -21,6 +21,8 @@
 
 /** What a position of bytes can be: a byte, or the end. */
 #define WW_GATHER_BYTES WW_BYTE_CHOICES
+/** Tokens of a tokenizer where nobody says how many. */
+#define WW_GATHER_VOCABULARY 32768
 
 /** Answer to a question to a member. *found false: not there, and the walk ends. */
 typedef enum ww_err (*ww_fetch)(void *payload, uint32_t member, const struct ww_ask *ask,
@@ -35,6 +37,7 @@ struct ww_gather {
     void *payload;
     enum ww_evo_level level;
     bool per_byte; /* options: their log-probabilities divided by their lengths */
+    uint32_t vocabulary; /* of members that told none; 0: WW_GATHER_VOCABULARY */
     bool no_lists; /* tokens: only the right ones' log-probabilities are wanted */
 };
 
@@ -54,6 +57,7 @@ struct ww_gathered {
     uint8_t (*keys)[32];            /* [n_said] */
     size_t n_said;
     size_t room;
+    size_t assumed; /* right tokens in no list of members that told no vocabulary */
 };
 void ww_gathered_release(struct ww_gathered *gathered);
 

@@ -42,6 +42,7 @@ static enum ww_err score(const struct ww_gather *gather, uint32_t member,
                                   .top = gather->top,
                                   .fetch = fetch,
                                   .payload = &payload,
+                                  .vocabulary = gather->vocabulary,
                                   .no_lists = true};
     struct ww_task_item asked = *item;
     struct ww_gathered said;
@@ -51,6 +52,7 @@ static enum ww_err score(const struct ww_gather *gather, uint32_t member,
         return rc;
     }
     g->complete = said.complete;
+    g->assumed += said.assumed;
     *out = 0;
     for (uint32_t i = 0; i < said.n; i++) {
         *out += said.logprob[i];

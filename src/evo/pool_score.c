@@ -13,7 +13,6 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define VOCABULARY 32768
 #define LN_2 0.69314718055994530942 /* nats of a bit */
 
 struct scoring {
@@ -65,7 +64,7 @@ static enum ww_err load(struct scoring *s, struct ww_error *err)
     if (rc) {
         return rc;
     }
-    const uint32_t usual = s->answers.told ? s->answers.told : VOCABULARY;
+    const uint32_t usual = s->answers.told ? s->answers.told : WW_GATHER_VOCABULARY;
     s->answers.vocabulary =
         s->answers.tokens > usual ? (uint32_t)s->answers.tokens : usual;
     return ww_pool_set_make(&s->answers, &s->set, err);

@@ -40,6 +40,7 @@ enum ww_err ww_report_fusion_json(const struct ww_fusion_report *report, const c
     ww_jw_ku64(&w, "held_out", report->held_out);
     ww_jw_ku64(&w, "calls", report->calls);
     ww_jw_ku64(&w, "calls_avoided", report->calls_avoided);
+    ww_jw_ku64(&w, "assumed", report->assumed);
     ww_jw_kdouble(&w, "cost", report->cost);
     ww_jw_kstr(&w, "recipe", report->complete ? recipe : NULL);
     return ww_object_end(&w, &buf, out, err);

@@ -93,6 +93,7 @@ static enum ww_err score(void *payload, uint32_t member, struct ww_endpoint *end
                                      .fetch = fetch,
                                      .payload = &asking,
                                      .level = WW_EVO_OPTIONS,
+                                     .vocabulary = c->pool->vocabulary,
                                      .per_byte = c->pool->per_byte};
     enum ww_err rc = ww_gather_item(&gather, &c->item, 0, &c->said[member], err);
     for (size_t i = 0; i < asking.told.n; i++) {

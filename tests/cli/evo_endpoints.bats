@@ -137,6 +137,29 @@ END
     jq -e '.vocabulary == 257' bytes.json
 }
 
+@test "what is assumed about a vocabulary is said, and a vocabulary that is told or given is used" {
+    mock silent --skill rev --seed 1 --shape llama
+    mock tells --skill rev --seed 1 --shape llama --vocabulary 40
+    printf '{"prompt": "R:%s=", "answer": "%s", "options": ["%s", "zz", "q"]}\n' ab ba ba cd dc dc >tasks.jsonl
+    for level in options tokens; do
+        for name in silent tells; do
+            pool $name >pool.yml
+            "$WW" evo run pool.yml tasks.jsonl --cache $name --level $level --top 3 --rule uniform --json >$name.$level
+        done
+        pool silent >pool.yml
+        fit() { "$WW" evo fit pool.yml tasks.jsonl --cache silent --level $level --top 3 --rule uniform "$@"; }
+        fit --vocabulary 40 --json >given.$level
+        [ "$(jq .rules[1].bits given.$level)" = "$(jq .rules[1].bits tells.$level)" ]
+        jq -s -e 'all(.assumed == 0)' given.$level tells.$level
+        [ $level = tokens ] && break # all of these answers' tokens are listed
+        [ "$(jq .rules[1].bits given.$level)" != "$(jq .rules[1].bits silent.$level)" ]
+        n=$(jq .assumed silent.$level)
+        [ "$n" -gt 0 ]
+        fit | grep "^$n right tokens are in no list and count as one of 32768: no server told"
+    done
+    refused 2 "bytes have their own" fit --level bytes --vocabulary 40
+}
+
 @test "scales behind a server are searched, and no answer is paid for twice" {
     mock base --skill rev --seed 1 --shape llama --adapters 2
     rows 1 40 | grep '"R:' >tasks.jsonl
