@@ -22,10 +22,12 @@ static bool read_model(struct ww_question *r, const struct ww_jnode *node)
     return ww_jstr(node, &r->model);
 }
 
+/* Some clients make a list of every prompt. */
 static bool read_prompt(struct ww_question *r, const struct ww_jnode *node)
 {
     struct ww_error ignored = {0};
     const char *text = NULL;
+    node = ww_jtype(node) == WW_J_ARRAY && ww_jsize(node) == 1 ? ww_jfirst(node) : node;
     return ww_jstr(node, &text) && *text &&
            ww_buf_add_str(&r->prompt, text, &ignored) == WW_OK;
 }
@@ -180,6 +182,21 @@ static bool is_empty(struct ww_question *r, const struct ww_jnode *node)
     return ww_jtype(node) == WW_J_OBJECT && ww_jsize(node) == 0;
 }
 
+static bool is_no_list(struct ww_question *r, const struct ww_jnode *node)
+{
+    (void)r;
+    return ww_jtype(node) == WW_J_ARRAY && ww_jsize(node) == 0;
+}
+
+/* {"type": "text"} */
+static bool is_free(struct ww_question *r, const struct ww_jnode *node)
+{
+    const char *type = NULL;
+    (void)r;
+    return ww_jsize(node) == 1 && ww_jstr(ww_jget(node, "type"), &type) &&
+           strcmp(type, "text") == 0;
+}
+
 static bool is_text(struct ww_question *r, const struct ww_jnode *node)
 {
     const char *text = NULL;
@@ -216,6 +233,8 @@ static const struct {
     {"echo", COMPLETION, is_false, "false: prompts are not scored here"},
     {"presence_penalty", BOTH, is_zero, "0: there are no penalties"},
     {"frequency_penalty", BOTH, is_zero, "0: there are no penalties"},
+    {"response_format", CHAT, is_free, "{\"type\": \"text\"}: answers have no form"},
+    {"tools", CHAT, is_no_list, "an empty list: there are no tools"},
     {"logit_bias", BOTH, is_empty, "an empty object: there are no biases"},
     {"user", BOTH, is_text, "a text"},
 };

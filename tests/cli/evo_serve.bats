@@ -260,7 +260,7 @@ permitted_pool() {
     serve
     [ "$(ask '{"model": "fusion"')" = 400 ]
     jq -e '.error.type == "invalid_request_error" and (.error.message | length) > 0' body
-    for wrong in '"prompt": ["a"]' '"prompt": ""' '"prompt": "a", "n": 2' '"prompt": "a", "echo": true' \
+    for wrong in '"prompt": ["a", "b"]' '"prompt": [1]' '"prompt": ""' '"prompt": "a", "n": 2' '"prompt": "a", "echo": true' \
         '"prompt": "a", "logprobs": 6' '"prompt": "a", "temperature": 2.1' '"prompt": "a", "top_p": 0' \
         '"prompt": "a", "stop": [""]' '"prompt": "a", "max_tokens": 0' '"prompt": "a", "maxtokens": 1'; do
         [ "$(ask "{\"model\": \"fusion\", $wrong}")" = 400 ]

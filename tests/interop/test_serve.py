@@ -24,6 +24,7 @@ def completions(client):
     assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
     assert choice.logprobs.tokens[:5] == list("edcba") and len(choice.logprobs.top_logprobs[0]) == 3
     assert client.completions.create(model="fusion", prompt="K:abc=", temperature=0).choices[0].text == "def"
+    assert client.completions.create(model="fusion", prompt=["K:abc="], temperature=0).choices[0].text == "def"
     draw = {"model": "fusion", "prompt": "free", "seed": 5, "max_tokens": 24, "stop": ["q"]}
     text = client.completions.create(**draw).choices[0].text
     events = list(client.completions.create(stream=True, stream_options={"include_usage": True}, **draw))
@@ -37,6 +38,10 @@ def chat(client):
     whole = client.chat.completions.create(logprobs=True, top_logprobs=2, **ask)
     assert whole.choices[0].message.content == "kjih", whole
     assert [t.token for t in whole.choices[0].logprobs.content[:4]] == list("kjih")
+    free = client.chat.completions.create(response_format={"type": "text"}, tools=[], **ask)
+    assert free.choices[0].message.content == "kjih"
+    for more in ({"response_format": {"type": "json_object"}}, {"tools": [{"type": "function", "function": {"name": "f"}}]}):
+        refused(openai.BadRequestError, lambda more=more: client.chat.completions.create(**more, **ask))
     pieces = [e.choices[0].delta.content or "" for e in client.chat.completions.create(stream=True, **ask)]
     assert "".join(pieces) == "kjih" and len(pieces) > 1
 
