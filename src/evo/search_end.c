@@ -11,15 +11,21 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+/* Of a re-test: another one on the same items says nothing new. */
+static uint32_t rounds_of(const struct ww_space *space)
+{
+    return space->same_items ? 1 : space->repeats;
+}
+
 uint32_t ww_search_reserve(const struct ww_space *space)
 {
-    const uint64_t n = (uint64_t)space->repeats * (space->leaders + 1 + 2);
+    const uint64_t n = (uint64_t)rounds_of(space) * (space->leaders + 1 + 2);
     return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2; /* more than any budget */
 }
 
 uint32_t ww_search_last(const struct ww_space *space)
 {
-    const uint64_t n = (uint64_t)space->repeats * 2;
+    const uint64_t n = (uint64_t)rounds_of(space) * 2;
     return n < UINT32_MAX / 2 ? (uint32_t)n : UINT32_MAX / 2;
 }
 
@@ -27,10 +33,11 @@ uint32_t ww_search_last(const struct ww_space *space)
 static double over_rounds(const struct ww_search *s, uint32_t first, uint32_t stride)
 {
     double sum = 0;
-    for (uint32_t r = 0; r < s->space.repeats; r++) {
+    const uint32_t n = rounds_of(&s->space);
+    for (uint32_t r = 0; r < n; r++) {
         sum += ww_search_value(s, first + r * stride);
     }
-    return sum / s->space.repeats;
+    return sum / n;
 }
 
 /* n points in every round of a part; the first trial to *first. */
@@ -39,7 +46,7 @@ static enum ww_err rounds(struct ww_search *s, const double *x, uint32_t n,
 {
     enum ww_err rc = WW_OK;
     *first = s->next;
-    for (uint32_t r = 0; r < s->space.repeats && !rc; r++) {
+    for (uint32_t r = 0; r < rounds_of(&s->space) && !rc; r++) {
         uint32_t at = 0;
         rc = ww_search_try(s, x, n, part, ww_search_items(s, part, r), &at, err);
     }
@@ -81,7 +88,7 @@ static enum ww_err decide(struct ww_search *s, const double *pair,
     uint32_t from = 0;
     enum ww_err rc = rounds(s, pair, 2, WW_PART_FINAL, &from, err);
     if (!rc) {
-        rc = ww_search_compare(s, from, s->space.repeats, &gain, err);
+        rc = ww_search_compare(s, from, rounds_of(&s->space), &gain, err);
     }
     if (rc) {
         return rc;

@@ -2,7 +2,8 @@
 /*
  * Leaders of a search, and what one of them gained. Differences are paired, by item where
  * scores come by item and by round otherwise; the interval is Student's, since there may
- * be few of them.
+ * be few of them. Rounds that are all the same bit for bit are of an evaluator that draws
+ * no items, and count as one: they would make any gain look certain.
  */
 #include <math.h>
 #include <string.h>
@@ -85,6 +86,24 @@ static uint32_t differences(const struct ww_search *s, uint32_t trial, double *o
     return a->n;
 }
 
+static bool same_scores(const struct ww_search *s, uint32_t a, uint32_t b)
+{
+    const struct ww_journal_entry *of_a = ww_journal_find(s->journal, a);
+    const struct ww_journal_entry *of_b = ww_journal_find(s->journal, b);
+    return of_a->n > 0 && of_a->n == of_b->n &&
+           memcmp(of_a->scores, of_b->scores, of_a->n * sizeof(*of_a->scores)) == 0;
+}
+
+static bool all_the_same(const struct ww_search *s, uint32_t first, uint32_t rounds)
+{
+    bool same = true;
+    for (uint32_t r = 1; r < rounds && same; r++) {
+        same = same_scores(s, first, first + 2 * r) &&
+               same_scores(s, first + 1, first + 2 * r + 1);
+    }
+    return same;
+}
+
 static void interval_of(const double *x, struct ww_search_gain *gain)
 {
     double sum = 0;
@@ -109,6 +128,7 @@ enum ww_err ww_search_compare(const struct ww_search *s, uint32_t first, uint32_
 {
     size_t most = 0;
     *out = (struct ww_search_gain){0};
+    rounds = all_the_same(s, first, rounds) ? 1 : rounds;
     for (uint32_t r = 0; r < rounds; r++) {
         most += 1 + ww_journal_find(s->journal, first + 2 * r)->n;
     }

@@ -350,6 +350,40 @@ static void a_front_pays_for_nothing_twice(void **state)
     }
 }
 
+/* Items that are the same by the space or by an evaluator that draws none are one
+ * observation of a gain, however often they are asked about. */
+static void the_same_items_are_one_observation(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *items, *mode;
+        uint32_t observations;
+    } cases[] = {{"items: same\n", "quadratic", 1},
+                 {"items: fresh\n", "quadratic", 1},
+                 {"items: same\n", "items", 20},
+                 {"items: fresh\n", "items", 60}};
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        char space[256];
+        char want[64];
+        (void)snprintf(space, sizeof(space), VARIABLES "leaders: 2\n%s", cases[i].items);
+        (void)snprintf(want, sizeof(want), "\"observations\": %u\n",
+                       cases[i].observations);
+        struct place p = make(space);
+        struct ww_search_report r;
+        OK(search(&p, cases[i].mode, 60, 2, NULL, NULL, &r, &err));
+        assert_int_equal(r.has_interval, cases[i].observations > 1);
+        assert_true(r.has_gain);
+        struct ww_buf text = contents(p.out);
+        assert_non_null(strstr(ww_buf_cstr(&text), want));
+        ww_buf_release(&text);
+        if (strstr(cases[i].items, "same")) {
+            assert_int_equal(paid_twice(p.journal), 0);
+        }
+        ww_search_report_release(&r);
+        done(&p);
+    }
+}
+
 static void a_surrogate_says_how_much_it_told(void **state)
 {
     (void)state;
@@ -391,6 +425,7 @@ int main(void)
         cmocka_unit_test(crossover_joins_what_parents_can_do),
         cmocka_unit_test(a_surrogate_finds_the_front_with_few_trials),
         cmocka_unit_test(a_front_pays_for_nothing_twice),
+        cmocka_unit_test(the_same_items_are_one_observation),
         cmocka_unit_test(a_surrogate_says_how_much_it_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
