@@ -95,9 +95,9 @@ struct ww_pool_scores {
     double all_cost;
 };
 
-/** Ask what the cache lacks and score. Limits hold for all that was asked by this function
- *  with this cache, in this run and before, side by side too: one waits for the other.
- *  WW_E_LIMIT when one ends it; then what was answered is kept. */
+/** Ask what the cache lacks and score. Limits hold for all that was asked by this
+ * function with this cache, in this run and before, side by side too: one waits for the
+ * other. WW_E_LIMIT when one ends it; then what was answered is kept. */
 WW_API enum ww_err ww_pool_score(const struct ww_collect_options *options,
                                  struct ww_pool_scores *out,
                                  struct ww_error *err) WW_MUST_USE;

@@ -29,10 +29,10 @@ struct ww_fusion_options {
 
 struct ww_fusion_rule {
     const char *name;
-    double bits;  /* per token */
-    double next;  /* share of tokens right */
-    double whole; /* share of answers right */
-    double gain;  /* bits per token over the best single member */
+    double bits;      /* per token */
+    double next;      /* share of tokens right */
+    double whole;     /* share of answers right */
+    double gain;      /* bits per token over the best single member */
     double low, high; /* its 95 % interval; 0 unless confirmed */
 };
 
@@ -85,8 +85,9 @@ struct ww_fusion_report {
 };
 WW_API void ww_fusion_report_release(struct ww_fusion_report *report);
 
-/** Scores are of the held-out items, or of the fitted ones where none are. WW_E_DENIED for
- *  a held-out item that is fitted to, WW_E_USAGE below 30 held-out items, WW_E_EXISTS. */
+/** Scores are of the held-out items, or of the fitted ones where none are. WW_E_DENIED
+ * for a held-out item that is fitted to, WW_E_USAGE below 30 held-out items, WW_E_EXISTS.
+ */
 WW_API enum ww_err ww_fusion_fit(const struct ww_fusion_options *options,
                                  struct ww_fusion_report *report,
                                  struct ww_error *err) WW_MUST_USE;

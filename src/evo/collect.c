@@ -364,6 +364,28 @@ static enum ww_err check_canaries(struct collect *c, struct ww_error *err)
     return rc;
 }
 
+/* Members that are asked for what comes next would be taken to have one tokenizer. */
+static enum ww_err check_tokenizers(struct collect *c, struct ww_error *err)
+{
+    struct ww_endpoint *endpoint[WW_POOL_MAX_MEMBERS] = {NULL};
+    struct ww_probe_report report = {0};
+    enum ww_err rc = WW_OK;
+    for (uint32_t k = 0; k < c->members.k && !rc; k++) {
+        rc = open_endpoint(c, k, &endpoint[k], err);
+    }
+    rc = rc ? rc : ww_probe_tokens(endpoint, &c->members, c->facts, true, &report, err);
+    for (uint32_t k = 0; k < c->members.k; k++) {
+        ww_endpoint_free(endpoint[k]);
+    }
+    if (!rc && report.compared && !report.one_tokenizer) {
+        rc = WW_FAIL(err, WW_E_UNRELATED,
+                     "%s: a pool of tokens needs one tokenizer; compare members by "
+                     "options or bytes ('level')",
+                     report.differs);
+    }
+    return rc;
+}
+
 static enum ww_err start(struct collect *c, struct ww_collect_report *report,
                          struct ww_error *err)
 {
@@ -400,7 +422,9 @@ static enum ww_err ask_all(struct collect *c, struct ww_collect_report *report,
     c->looked_up = !rc;
     report->calls_avoided = rc ? 0 : c->n_keys;
     if (!rc && c->n_missing) {
+        const bool one = c->members.k > 1 && c->o->level == WW_EVO_TOKENS;
         rc = look_over(c, check_canaries, err);
+        rc = rc || !one ? rc : look_over(c, check_tokenizers, err);
         rc = rc ? rc : run_threads(c, err);
         c->asked_all = !rc;
         rc = rc ? rc : look_over(c, check_canaries, err);

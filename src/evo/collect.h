@@ -39,10 +39,11 @@ enum ww_err ww_describe_member(const struct ww_member *member,
                                struct ww_error *err) WW_MUST_USE;
 void ww_evo_member_release(struct ww_evo_member *member);
 
-/** Members' tokenizers compared by the cuts of probe strings (probe_tokens.c). */
+/** Members' tokenizers compared by the cuts of probe strings (probe_tokens.c). freely: of
+ *  those members alone that say them without a call; others need no endpoint. */
 enum ww_err ww_probe_tokens(struct ww_endpoint *const *endpoints,
                             const struct ww_members *members,
-                            const struct ww_member_facts *facts,
+                            const struct ww_member_facts *facts, bool freely,
                             struct ww_probe_report *report,
                             struct ww_error *err) WW_MUST_USE;
 

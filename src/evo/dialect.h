@@ -40,8 +40,8 @@ struct ww_ask {
     struct ww_span forced; /* the next token, whose log-probability is asked for, as text;
                               empty: none */
     uint32_t skip;         /* generated tokens before the one whose list is wanted */
-    bool whole;            /* told to say something whole: what it would say by itself is part
-                              of a character, and it showed nothing of it */
+    bool whole; /* told to say something whole: what it would say by itself is part
+                   of a character, and it showed nothing of it */
 };
 
 typedef enum ww_err (*ww_ask_writer)(const struct ww_ask *ask, struct ww_jw *w,

@@ -4,10 +4,10 @@
  * OpenAI's chat, llama-server, Ollama. "bytes" is believed before "token": parts of
  * characters all print alike. Servers that make the bytes from the printed text (Ollama,
  * vLLM) give U+FFFD for such a part, which is no token's; llama.cpp's, which number their
- * tokens, give a token's own. Where what they would say is part of a character, llama.cpp's
- * servers show nothing at all until it is whole: they are asked again with a bias, which
- * changes what is said and not what is shown. Ollama takes no bias; its silence is a list of
- * nothing.
+ * tokens, give a token's own. Where what they would say is part of a character,
+ * llama.cpp's servers show nothing at all until it is whole: they are asked again with a
+ * bias, which changes what is said and not what is shown. Ollama takes no bias; its
+ * silence is a list of nothing.
  */
 #include <math.h>
 #include <stdio.h>
@@ -268,8 +268,8 @@ static bool is_end(const struct ww_ask *ask, struct ww_span token)
     return token.len == strlen(ask->end) && memcmp(token.data, ask->end, token.len) == 0;
 }
 
-/* A bias that no logit of a model outweighs; the end by its number, since its text would be
- * cut into others. */
+/* A bias that no logit of a model outweighs; the end by its number, since its text would
+ * be cut into others. */
 static void write_forced(const struct ww_ask *ask, struct ww_jw *w)
 {
     const struct ww_span any = {(const uint8_t *)ANY, strlen(ANY)};

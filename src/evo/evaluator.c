@@ -85,10 +85,11 @@ static enum ww_err look_at(struct work *w, struct ww_evaluator_run *slot,
     if (short_enough && slot->out < 0 && ww_evaluator_ended(slot, &status)) {
         if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_NOW) {
             ww_evaluator_clear(slot);
-            return WW_FAIL(err, WW_E_LIMIT,
-                           "the evaluator ended the search (status %d): no trial failed by "
-                           "it, and the journal keeps those before; begin it again to go on",
-                           NOT_NOW);
+            return WW_FAIL(
+                err, WW_E_LIMIT,
+                "the evaluator ended the search (status %d): no trial failed by "
+                "it, and the journal keeps those before; begin it again to go on",
+                NOT_NOW);
         }
         bool good = judge(w, slot, status);
         ww_evaluator_clear(slot);

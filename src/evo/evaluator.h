@@ -10,8 +10,8 @@
  *
  * A trial that ends with another status than 0, in another form, with a number that is
  * not finite or too late is tried again, then counted as failed; that is an outcome and
- * not an error, since one bad candidate must not end a search. Status 75 does: the program
- * can say nothing now, as where its budget is spent.
+ * not an error, since one bad candidate must not end a search. Status 75 does: the
+ * program can say nothing now, as where its budget is spent.
  *
  * Trials run side by side and end in any order; nothing here depends on the order.
  */

@@ -21,7 +21,6 @@
 #include "weightward/fusion.h"
 #include "weightward/report.h"
 
-
 /* One split: its items and what was said about them. */
 struct split {
     const char *path;

@@ -36,9 +36,9 @@ struct ww_gather {
     ww_fetch fetch;
     void *payload;
     enum ww_evo_level level;
-    bool per_byte; /* options: their log-probabilities divided by their lengths */
+    bool per_byte;       /* options: their log-probabilities divided by their lengths */
     uint32_t vocabulary; /* of members that told none; 0: WW_GATHER_VOCABULARY */
-    bool no_lists; /* tokens: only the right ones' log-probabilities are wanted */
+    bool no_lists;       /* tokens: only the right ones' log-probabilities are wanted */
 };
 
 struct ww_gathered {

@@ -28,7 +28,7 @@ struct ww_spending {
     double cost;
     uint64_t held_tokens; /* of calls under way */
     double held_cost;
-    bool stopped; /* a limit was met */
+    bool stopped;                     /* a limit was met */
     const struct ww_account *account; /* that is told of it too, or NULL */
 };
 

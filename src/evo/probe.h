@@ -55,6 +55,11 @@ enum ww_err ww_probe_ways(struct ww_endpoint *endpoint, const struct ww_member *
                           struct ww_member_facts *facts,
                           struct ww_error *err) WW_MUST_USE;
 
+/** The tokens that a llama-server cuts a text into, as right tokens of positions.
+ *  WW_E_UNSUPPORTED where it does not tell. */
+enum ww_err ww_probe_cuts(struct ww_endpoint *endpoint, const char *text,
+                          struct ww_scored *out, struct ww_error *err) WW_MUST_USE;
+
 /** Do two lists say the same, within what servers that batch move by? */
 bool ww_scored_near(const struct ww_scored_at *a, const struct ww_scored_at *b);
 

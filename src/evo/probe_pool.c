@@ -66,7 +66,8 @@ enum ww_err ww_evo_probe(const char *pool, unsigned top, struct ww_probe_report 
         rc = probe_one(p, k, top ? top : WW_EVO_TOP, &report->members[k], err);
         report->n_failed += report->members[k].failure != NULL;
     }
-    rc = rc ? rc : ww_probe_tokens(p->endpoint, &p->members, p->facts, report, err);
+    rc =
+        rc ? rc : ww_probe_tokens(p->endpoint, &p->members, p->facts, false, report, err);
     report->calls = p->spending.calls;
     for (uint32_t k = 0; k < p->members.k; k++) {
         ww_member_facts_release(&p->facts[k]);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One tokenizer or several? Members that score prompts cut the same strings; equal cuts
- * of all of them are the proof that a pool of tokens needs. The strings hold words,
+ * One tokenizer or several? Members that score prompts cut the same strings, and so does
+ * llama.cpp's server when it is asked to; equal cuts of all of them are the proof that a
+ * pool of tokens needs. The strings hold words,
  * digits, indents, accents, and characters of several bytes.
  */
 #include <stdio.h>
@@ -54,29 +55,45 @@ static void differ(const struct ww_members *members, const struct cuts *c, uint3
     }
 }
 
-/* One string by every member that scores. A server that cannot be asked for it is left
- * out; one that leaves characters out, since it has no tokens for them, has another
- * tokenizer than one that has them. */
+/* Does the member cut a string for nothing? */
+static bool cuts_freely(const struct ww_member_facts *facts)
+{
+    return facts->dialect && strcmp(facts->dialect->name, "llama-server") == 0;
+}
+
+static enum ww_err cut(struct ww_endpoint *endpoint, const struct ww_member *member,
+                       const struct ww_member_facts *facts, const char *text,
+                       struct ww_scored *said, struct ww_error *err)
+{
+    const struct ww_ask ask = {.score = true,
+                               .prompt = {(const uint8_t *)"Text", 4},
+                               .answer = {(const uint8_t *)text, strlen(text)},
+                               .end = "",
+                               .model = member->model,
+                               .top = 1};
+    return cuts_freely(facts)
+               ? ww_probe_cuts(endpoint, text, said, err)
+               : ww_endpoint_ask(endpoint, facts->dialect, &ask, said, err);
+}
+
+/* One string by every member that can say how it cuts it. A server that cannot be asked
+ * for it is left out; one that leaves characters out, since it has no tokens for them,
+ * has another tokenizer than one that has them. */
 static enum ww_err compare_string(struct ww_endpoint *const *endpoints,
                                   const struct ww_members *members,
-                                  const struct ww_member_facts *facts, const char *text,
-                                  struct ww_probe_report *report, struct ww_error *err)
+                                  const struct ww_member_facts *facts, bool freely,
+                                  const char *text, struct ww_probe_report *report,
+                                  struct ww_error *err)
 {
     struct cuts c = {.of = members->k, .unable = members->k};
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < members->k && !rc; k++) {
         struct ww_scored said = {0};
         struct ww_error local = {0};
-        const struct ww_ask ask = {.score = true,
-                                   .prompt = {(const uint8_t *)"Text", 4},
-                                   .answer = {(const uint8_t *)text, strlen(text)},
-                                   .end = "",
-                                   .model = members->member[k].model,
-                                   .top = 1};
-        if (!facts[k].scores_prompts) {
+        if (!cuts_freely(&facts[k]) && (freely || !facts[k].scores_prompts)) {
             continue;
         }
-        rc = ww_endpoint_ask(endpoints[k], facts[k].dialect, &ask, &said, &local);
+        rc = cut(endpoints[k], &members->member[k], &facts[k], text, &said, &local);
         if (rc == WW_E_UNSUPPORTED || rc == WW_E_MALFORMED) {
             if (rc == WW_E_MALFORMED) {
                 c.unable = k;
@@ -107,13 +124,13 @@ static enum ww_err compare_string(struct ww_endpoint *const *endpoints,
 
 enum ww_err ww_probe_tokens(struct ww_endpoint *const *endpoints,
                             const struct ww_members *members,
-                            const struct ww_member_facts *facts,
+                            const struct ww_member_facts *facts, bool freely,
                             struct ww_probe_report *report, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     report->one_tokenizer = true;
     for (size_t i = 0; i < WW_LEN(strings) && !rc; i++) {
-        rc = compare_string(endpoints, members, facts, strings[i], report, err);
+        rc = compare_string(endpoints, members, facts, freely, strings[i], report, err);
     }
     report->one_tokenizer = report->one_tokenizer && report->compared;
     return rc;

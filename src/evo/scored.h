@@ -34,11 +34,11 @@ struct ww_scored {
     uint32_t n;
     struct ww_scored_at *at; /* [n] */
     bool nameless_end;       /* as it was read: lists have no name for the end token */
-    bool unfinished;         /* not read: nothing is shown of a token that was generated, as
-                                where it is part of a character */
-    double prompt_surprise;  /* mean per token of the prompt, nats; NaN: not told */
-    uint64_t tokens;         /* that the server counted; 0: not told */
-    struct ww_buf bytes;     /* the record; spans lie in it */
+    bool unfinished; /* not read: nothing is shown of a token that was generated, as
+                        where it is part of a character */
+    double prompt_surprise; /* mean per token of the prompt, nats; NaN: not told */
+    uint64_t tokens;        /* that the server counted; 0: not told */
+    struct ww_buf bytes;    /* the record; spans lie in it */
     struct ww_said_token *token;
 };
 void ww_scored_release(struct ww_scored *scored);

@@ -117,7 +117,9 @@ tasks() {
                                     "openai-completions"] and
            [.members[].scores_prompts] == [true, false, false, false] and
            (.members | all(.top == 20 and .deterministic and .failure == null)) and
-           .one_tokenizer == null' probed
+           .one_tokenizer == true' probed # by the first two, of which one cuts and is not asked to score
+    pool chat deaf >pool2.yml
+    "$WW" evo probe pool2.yml --json | jq -e '.one_tokenizer == null'
     mock pairs --seed 1 --pairs
     cat >pool.yml <<END
 members:
@@ -137,6 +139,14 @@ END
     [[ $output == *"tokenizers: one"* ]]
     echo '{"prompt": "R:ab", "answer": "abab"}' >tasks.jsonl
     refused 1 "into other tokens; a pool of tokens needs one tokenizer" collect
+    # llama-servers say how they cut texts, and are not asked about anything before
+    mock coarse --seed 5 --shape llama --pairs
+    pool list coarse >pool.yml
+    run -1 "$WW" evo probe pool.yml
+    [[ $output == *"tokenizers: SEVERAL: 'list' cuts a probe string into 43 tokens, 'coarse' otherwise, into 22"* ]]
+    echo '{"prompt": "R:ab=", "answer": "ba"}' >tasks.jsonl
+    refused 1 "'coarse' otherwise, into 22: a pool of tokens needs one tokenizer; compare members by options or bytes" collect
+    cache=bytes collect --level bytes --json | jq -e .complete
 }
 
 @test "servers that cannot be asked are refused with the reason" {

@@ -22,8 +22,8 @@
  * --hides-end: special tokens print as nothing, so that its lists show one of them with
  * another one's number, as llama-cpp-python's server does; --shifts: what it echoes is of
  * one token later, as there for models without a first token of their own; --narrow: it
- * has no tokens for letters with accents and leaves them out of its echo; --splits: "e" is
- * what a part of a character is to llama-server and Ollama: of what follows nothing is
+ * has no tokens for letters with accents and leaves them out of its echo; --splits: "e"
+ * is what a part of a character is to llama-server and Ollama: of what follows nothing is
  * shown where that would be said first.
  */
 #include <arpa/inet.h>
@@ -418,6 +418,43 @@ static const struct shape {
     {"ollama", "/api/generate", "/api/version", "{\"version\": \"0.13.0\"}"},
 };
 
+/* {"tokens": [{"id": 1, "piece": "a"}, ...]} */
+static void reply_pieces(int fd, const char *body, size_t len)
+{
+    static _Thread_local struct cut c;
+    struct ww_json *json = NULL;
+    struct ww_buf out;
+    struct ww_jw w;
+    struct ww_error err = {0};
+    const char *text = "";
+    if (ww_json_parse((const uint8_t *)body, len, &ww_json_limits_config, &json, &err)) {
+        refuse(fd, "400 Bad Request", "");
+        return;
+    }
+    (void)ww_jstr(ww_jget(ww_json_root(json), "content"), &text);
+    cut_text(text, strlen(text), &c);
+    ww_buf_init(&out, (size_t)1 << 20);
+    ww_jw_init(&w, &out, 0);
+    ww_jw_object(&w);
+    ww_jw_key(&w, "tokens");
+    ww_jw_array(&w);
+    for (size_t i = 0; i < c.n; i++) {
+        ww_jw_object(&w);
+        ww_jw_ku64(&w, "id", (uint8_t)text[c.from[i]]);
+        ww_jw_key(&w, "piece");
+        ww_jw_strn(&w, text + c.from[i], c.len[i]);
+        ww_jw_close(&w);
+    }
+    ww_jw_close(&w);
+    ww_jw_close(&w);
+    if (ww_jw_end(&w, &err)) {
+        abort();
+    }
+    reply(fd, "200 OK", "", out.data, out.len);
+    ww_buf_release(&out);
+    ww_json_free(json);
+}
+
 static bool route(int fd, const char *request, const char *body, size_t len)
 {
     char path[128] = "";
@@ -467,6 +504,10 @@ static bool route(int fd, const char *request, const char *body, size_t len)
     if (llama && strcmp(path, "/tokenize") == 0 && strstr(body, "<|end|>")) {
         static const char two[] = "{\"tokens\": [1, 2]}"; /* no token of this model */
         reply(fd, "200 OK", "", two, strlen(two));
+        return true;
+    }
+    if (llama && strcmp(path, "/tokenize") == 0 && !mock.narrow) {
+        reply_pieces(fd, body, len);
         return true;
     }
     if (get || strcmp(path, shape->path) != 0) {

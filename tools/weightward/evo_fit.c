@@ -49,9 +49,10 @@ static void tell(const struct ww_fusion_report *r, const char *output)
         printf("scores of the same (--confirm gives others)\n");
     }
     if (r->assumed) {
-        printf("%llu right tokens are in no list and count as one of %u: no server told how "
-               "many it knows (--vocabulary)\n",
-               (unsigned long long)r->assumed, r->vocabulary);
+        printf(
+            "%llu right tokens are in no list and count as one of %u: no server told how "
+            "many it knows (--vocabulary)\n",
+            (unsigned long long)r->assumed, r->vocabulary);
     }
     if (strcmp(r->chosen, r->asked) != 0) {
         printf("'%s' is not shown to be better: '%s' is taken\n", r->asked, r->chosen);

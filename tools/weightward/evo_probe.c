@@ -34,7 +34,8 @@ static void tell(const struct ww_probe_report *r)
         printf("%-20s   in permits: model:sha256:%s\n", "", m->identity);
     }
     if (!r->compared) {
-        printf("tokenizers: not compared, as fewer than two members score the probe strings\n");
+        printf("tokenizers: not compared, as fewer than two members say how they cut the "
+               "probe strings\n");
     } else if (r->one_tokenizer) {
         printf("tokenizers: one, by equal cuts of the probe strings\n");
     } else {

@@ -61,12 +61,13 @@ static int run_score(const void *given, const char *verb, const char *const *arg
         printf("%s%.17g", i ? ", " : "", scores.scores[i]);
     }
     printf("]}\n");
-    cli_say(&opt->common,
-            "%zu of %zu answers right, %llu calls; with this cache %llu calls, %llu tokens, "
-            "cost %g",
-            scores.right, scores.n, (unsigned long long)scores.calls,
-            (unsigned long long)scores.all_calls, (unsigned long long)scores.all_tokens,
-            scores.all_cost);
+    cli_say(
+        &opt->common,
+        "%zu of %zu answers right, %llu calls; with this cache %llu calls, %llu tokens, "
+        "cost %g",
+        scores.right, scores.n, (unsigned long long)scores.calls,
+        (unsigned long long)scores.all_calls, (unsigned long long)scores.all_tokens,
+        scores.all_cost);
     ww_pool_scores_release(&scores);
     return 0;
 }
