@@ -9,12 +9,14 @@
 #include "util/fault.h"
 
 #define MIB ((uint64_t)1 << 20)
+/* Of buffers, which hundreds of runs make anew: most of the time of this test by default. */
+#define SMALL (32 * MIB)
 
 /* Fail call n of the kind for n = 1, 2, ... until a run needs fewer. */
 static void torture(enum ww_fault kind, enum ww_err want, unsigned threads)
 {
     struct fx *f = fx_mixed(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : NULL, 1);
-    struct ww_run_options options = {.threads = threads};
+    struct ww_run_options options = {.threads = threads, .memory_bytes = SMALL};
     struct ww_stream_result result;
     unsigned long failures = 0;
     bool done = false;
@@ -105,6 +107,7 @@ static void fault_in_a_kernel(void **state)
     struct ww_error err = {0};
     struct fx *f = fx_mixed(NULL, 2);
     struct ww_stream_result result;
+    struct ww_run_options options = {.memory_bytes = SMALL};
     unsigned tried = 0;
 
     for (uint32_t i = 0; i < f->n_used; i++) {
@@ -113,17 +116,17 @@ static void fault_in_a_kernel(void **state)
             continue;
         }
         p->fail_open = WW_E_SHAPE;
-        FAILS(fx_go(f, NULL, &result, false, &err), WW_E_SHAPE);
+        FAILS(fx_go(f, &options, &result, false, &err), WW_E_SHAPE);
         fx_check_kernels(f, false);
         p->fail_open = WW_OK;
         p->fail_close = WW_E_CHECK_FAILED;
-        FAILS(fx_go(f, NULL, &result, false, &err), WW_E_CHECK_FAILED);
+        FAILS(fx_go(f, &options, &result, false, &err), WW_E_CHECK_FAILED);
         fx_check_kernels(f, false);
         p->fail_close = WW_OK;
         if (p->n_tiles > 0) {
             tried++;
             p->fail_run = WW_E_NONFINITE;
-            FAILS(fx_go(f, NULL, &result, false, &err), WW_E_NONFINITE);
+            FAILS(fx_go(f, &options, &result, false, &err), WW_E_NONFINITE);
             fx_check_kernels(f, false);
             p->fail_run = WW_OK;
         }
