@@ -10,7 +10,7 @@ void ww_error_rename(struct ww_error *err, const char *from, const char *to)
     char old[WW_ERROR_TEXT_BYTES];
     size_t n = 0;
 
-    if (from[0] == 0) {
+    if (!err || from[0] == 0) {
         return;
     }
     memcpy(old, err->text, sizeof(old));

@@ -5,7 +5,8 @@
 
 #include "weightward/error.h"
 
-/** Call `from`, a path that is there for a while, `to` wherever it stands in the text. */
+/** Call `from`, a path that is there for a while, `to` wherever it stands in the text.
+ *  err may be NULL. */
 void ww_error_rename(struct ww_error *err, const char *from, const char *to);
 
 #endif

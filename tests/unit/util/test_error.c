@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "util/rename.h"
 #include "ww_test.h"
 
 static const enum ww_err all_codes[] = {
@@ -81,6 +82,22 @@ static void clear_makes_a_record_new(void **state)
     ww_error_clear(NULL);
 }
 
+static void a_path_gets_the_name_that_the_user_knows(void **state)
+{
+    (void)state;
+    struct ww_error err = {.text = "'a/b.part' and 'a/b.part/c'"};
+    ww_error_rename(&err, "a/b.part", "b");
+    assert_string_equal(err.text, "'b' and 'b/c'");
+    ww_error_rename(&err, "", "x");
+    assert_string_equal(err.text, "'b' and 'b/c'");
+    /* What gets too long is cut, and a caller may want no text. */
+    memset(err.text, 'a', sizeof(err.text) - 1);
+    ww_error_rename(&err, "a", "bcd");
+    assert_int_equal(strlen(err.text), sizeof(err.text) - 1);
+    assert_memory_equal(err.text, "bcdbcd", 6);
+    ww_error_rename(NULL, "a", "b");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -89,6 +106,7 @@ int main(void)
         cmocka_unit_test(exit_status_follows_the_class),
         cmocka_unit_test(every_failure_has_a_non_zero_status),
         cmocka_unit_test(clear_makes_a_record_new),
+        cmocka_unit_test(a_path_gets_the_name_that_the_user_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
