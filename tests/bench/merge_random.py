@@ -2,20 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random recipes through mergekit 0.1.5 and through weightward merge, and their values compared.
 
-    merge_random.py BUILD [--first SEED] [--count N] [--keep DIR] [--models DIR]
+    merge_random.py BUILD [--first SEED] [--count N] [--only METHODS] [--keep DIR] [--models DIR]
 
 A recipe is drawn from its seed alone: method, models, scopes, gradients, filters, slices, dtypes,
 vocabularies, adapters and documents that name each other's results. Either program may refuse: both
 must, but for the differences in DOCUMENTED. Where dtype is float64 values must be equal to 1e-9 of
 the tensor's largest one (1e-7 with rescaling, whose sums are rounded to float here, and in tables of
 words), else to 6e-6 and the rounding of the output; methods that select may differ in few elements
-of a float32 tensor, and methods that draw masks are compared only where nothing is left out. Names,
+of a float32 tensor. Methods that draw masks have the same masks in both (peer_masks.py). Names,
 shapes, dtypes, config.json and the tokens must be equal. The peer runs in this process, since it
 takes longer to start than to merge. With PYTHONHASHSEED=0 it gives the same every time. --keep: recipes
 to look at, and refused.txt with what both said of those that both refuse.
 """
 import argparse
 import collections
+import itertools
 import json
 import logging
 import os
@@ -38,6 +39,7 @@ from mergekit.io.tasks import LoaderCache  # noqa: E402
 from mergekit.merge import MergeOptions, run_merge  # noqa: E402
 from mergekit.scripts import multimerge  # noqa: E402
 from model_parts import GPT, VOCAB, of, std  # noqa: E402
+import peer_masks  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
@@ -468,14 +470,6 @@ def ours(build, recipe, out):
     return None if run.returncode == 0 else run.stderr.strip() or f"exit status {run.returncode}"
 
 
-def is_random(text, method):
-    """Does the recipe leave elements out by chance?"""
-    if method not in DRAWN:
-        return False
-    found = re.findall(r"density:(.*(?:\n\s+-.*|\n\s+(?:filter|value).*)*)", text)
-    return any(float(x) < 1 for f in found for x in re.findall(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]\d+)?", f))
-
-
 def one_tensor_of_experts(tensors):
     """The names and shapes that the peer gives Mixtral's experts."""
     out = {n.replace("block_sparse_moe.gate", "mlp.gate"): t for n, t in tensors.items() if ".experts." not in n}
@@ -501,6 +495,11 @@ def tokens_of(folder):
     return Tokenizer.from_file(path).get_vocab() if os.path.exists(path) else None
 
 
+def rows_of(x, y):
+    """The peer's row of each of our tokens."""
+    return [x[t] for t in sorted(y, key=y.get)] if x and y else []
+
+
 def compare(recipe, theirs, mine):
     a, b = tensors_of(theirs), tensors_of(mine)
     if any("mlp.experts.gate_up_proj" in n for n in a):
@@ -512,7 +511,7 @@ def compare(recipe, theirs, mine):
     x, y = tokens_of(theirs), tokens_of(mine)
     if (x or {}).keys() != (y or {}).keys():
         return f"tokens differ: {sorted((x or {}).keys() ^ (y or {}).keys())[:5]}"
-    rows = [x[t] for t in sorted(y, key=y.get)] if y else []
+    rows = rows_of(x, y)
     off = []
     for name, t in a.items():
         u = b[name]
@@ -520,7 +519,7 @@ def compare(recipe, theirs, mine):
             return f"{name}: peer {t.dtype} {list(t.shape)}, here {u.dtype} {list(u.shape)}"
         if recipe.uses_words and name in recipe.tables:
             t = t[torch.tensor(rows + list(range(len(rows), len(t))))]
-        if not is_random(recipe.text, recipe.method) and not (recipe.uneven and is_behind(name)):
+        if not (recipe.uneven and is_behind(name)):
             off.append(difference(recipe, name, t.double(), u.double(), u.dtype))
     worst = max((o for o in off if o), default=None)
     if worst:
@@ -567,15 +566,32 @@ def compare_configs(recipe, theirs, mine):
     return f"config.json: {[(k, a.get(k), b.get(k)) for k in keys]}" if keys else None
 
 
-def judge(build, seed, recipe, work):
+def draw_by_token(recipe, theirs, mine, masks):
+    """Once more where the tokens have another order there: a token's row has the same mask in both."""
+    x, y = tokens_of(theirs), tokens_of(mine)
+    rows = rows_of(x, y) if x and x.keys() == y.keys() else []
+    if rows == list(range(len(rows))):
+        return
+    for name, t in tensors_of(mine).items():
+        if name in recipe.tables:
+            masks.rows[name] = rows + list(range(len(rows), len(t)))
+    shutil.rmtree(theirs)
+    peer(recipe, theirs)
+    masks.rows.clear()
+
+
+def judge(build, seed, recipe, work, masks):
     theirs, mine = os.path.join(work, f"peer{seed}"), os.path.join(work, f"ours{seed}")
+    masks.drawn = 0
     said = peer(recipe, theirs)
     told = ours(build, recipe, mine)
     if said and told:
         return "both refuse", f"{said[:150]} | {told[:200]}"
     if not said and not told:
+        if recipe.method in DRAWN and recipe.uses_words:
+            draw_by_token(recipe, theirs, mine, masks)
         wrong = compare(recipe, theirs, mine)
-        return ("DIFFER", wrong) if wrong else ("drawn" if is_random(recipe.text, recipe.method) else "equal", "")
+        return ("DIFFER", wrong) if wrong else ("equal with masks" if masks.drawn else "equal", "")
     if said and recipe.uneven and "merge inputs for" in said:
         return "documented", "the peer gives tensors behind the layers as many inputs as the first slice has"
     for side, pattern, why in DOCUMENTED:
@@ -589,6 +605,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--only", default="", help="methods, with commas between them; others are passed over")
     parser.add_argument("--keep", default="")
     parser.add_argument("--models", default="", help="folder of the models, kept for the next run")
     args = parser.parse_args()
@@ -596,6 +613,7 @@ def main():
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(1)
     begun = time.time()
+    masks = peer_masks.feed()
     if args.keep:
         os.makedirs(args.keep, exist_ok=True)
     counts, found = collections.Counter(), 0
@@ -611,13 +629,15 @@ def main():
                                if f != "mixtral" or p[0] != "." and p != "weight"}) + ["*"]
             tables[f] = tables_of(tensors)
         os.chdir(models)
-        for seed in range(args.first, args.first + args.count):
+        of_these = (s for s in itertools.count(args.first)
+                    if not args.only or Recipe(s, names).method in args.only.split(","))
+        for seed in itertools.islice(of_these, args.count):
             recipe = Recipe(seed, names)
             recipe.tables = tables[recipe.family]
             recipe.uses_words = "tokenizer" in recipe.text
-            verdict, note = judge(build, seed, recipe, work)
+            verdict, note = judge(build, seed, recipe, work, masks)
             counts[verdict] += 1
-            counts["method " + recipe.method] += verdict == "equal"
+            counts["method " + recipe.method] += verdict.startswith("equal")
             if verdict.isupper():
                 found += 1
                 print(f"{seed} {recipe.family} {recipe.method}: {verdict}: {note}", flush=True)
