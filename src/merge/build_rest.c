@@ -10,6 +10,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
+#define MOST_KINDS 256
+
 /* The name with * for every part of it that is a number. */
 static char *pattern_of(const char *name)
 {
@@ -35,34 +37,62 @@ static char *pattern_of(const char *name)
     return out;
 }
 
-enum ww_err ww_build_note(struct ww_build *build, enum ww_build_about about,
-                          const char *tensor, const char *model, struct ww_error *err)
+static struct ww_build_note *find_note(const struct ww_build *build,
+                                       enum ww_build_about about, const char *pattern,
+                                       const char *model)
 {
-    char *pattern = ww_pool_keep(build->pool, pattern_of(tensor));
-    struct ww_build_note *notes = NULL;
-
-    if (!pattern) {
-        return ww_build_no_memory(err);
-    }
     for (uint32_t i = 0; i < build->n_notes; i++) {
         struct ww_build_note *note = &build->notes[i];
         if (note->about == about && strcmp(note->model, model) == 0 &&
             strcmp(note->pattern, pattern) == 0) {
-            note->n++;
-            return WW_OK;
+            return note;
         }
     }
-    notes = ww_pool_calloc(build->pool, (size_t)build->n_notes + 1, sizeof(*notes));
-    if (!notes) {
+    return NULL;
+}
+
+/* Kinds of a few names are told one by one; all others of a model are one kind. */
+static enum ww_err add_note(struct ww_build *build, enum ww_build_about about,
+                            const char *tensor, const char *model, const char *pattern,
+                            struct ww_error *err)
+{
+    const size_t most = MOST_KINDS + 2 * (size_t)build->recipe->n_models;
+    char *first = ww_pool_keep(build->pool, ww_strdup(tensor));
+    char *kept = ww_pool_keep(build->pool, ww_strdup(pattern));
+
+    build->notes = build->notes ? build->notes
+                                : ww_pool_calloc(build->pool, most, sizeof(*build->notes));
+    if (!first || !kept || !build->notes) {
         return ww_build_no_memory(err);
     }
-    if (build->n_notes > 0) {
-        memcpy(notes, build->notes, build->n_notes * sizeof(*notes));
+    build->notes[build->n_notes++] =
+        (struct ww_build_note){about, first, kept, model, 1};
+    return WW_OK;
+}
+
+enum ww_err ww_build_note(struct ww_build *build, enum ww_build_about about,
+                          const char *tensor, const char *model, struct ww_error *err)
+{
+    char *own = pattern_of(tensor);
+    const char *pattern = own;
+    struct ww_build_note *note = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (!own) {
+        return ww_build_no_memory(err);
     }
-    build->notes = notes;
-    notes[build->n_notes] = (struct ww_build_note){
-        about, ww_pool_keep(build->pool, ww_strdup(tensor)), pattern, model, 1};
-    return notes[build->n_notes++].first ? WW_OK : ww_build_no_memory(err);
+    note = find_note(build, about, pattern, model);
+    if (!note && build->n_notes >= MOST_KINDS) {
+        pattern = "*";
+        note = find_note(build, about, pattern, model);
+    }
+    if (note) {
+        note->n++;
+    } else {
+        rc = add_note(build, about, tensor, model, pattern, err);
+    }
+    ww_free(own);
+    return rc;
 }
 
 enum ww_err ww_build_tell(struct ww_build *build, struct ww_error *err)

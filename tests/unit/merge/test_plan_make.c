@@ -441,6 +441,20 @@ static void tensors_of_one_kind_are_told_together(void **state)
     pm_free(pm);
 }
 
+static void more_kinds_than_anybody_reads_are_told_as_one(void **state)
+{
+    struct pm *pm = pm_new();
+    (void)state;
+    for (unsigned i = 0; i < 300; i++) {
+        ww_fx_add(pm->model[1], "4", "model.extra%u.bias", i);
+    }
+    pm->options.allow_mixed = true;
+    PM_OK(LINEAR);
+    assert_int_equal(pm->warnings.n, 257);
+    assert_true(warned(pm, "44 tensors '*' of 'm1' are dropped"));
+    pm_free(pm);
+}
+
 static void a_model_of_which_nothing_is_selected_is_named(void **state)
 {
     static const char some[] =
@@ -622,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_stack_of_tied_models_shares_the_embedding_of_the_first),
         cmocka_unit_test(what_an_input_of_a_slice_has_more_is_refused),
         cmocka_unit_test(tensors_of_one_kind_are_told_together),
+        cmocka_unit_test(more_kinds_than_anybody_reads_are_told_as_one),
         cmocka_unit_test(a_model_of_which_nothing_is_selected_is_named),
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
