@@ -16,6 +16,7 @@
 #define WW_CODEC_RANS_LANES_H
 
 #include "codec/rans.h"
+#include "crypto/sha.h"
 
 #define WW_LANES_MOST 32u
 #define WW_LANES_RAW 15u
@@ -65,6 +66,8 @@ struct ww_lanes_code {
     const struct ww_lanes_spread *spread; /* NULL: plain C, whatever the machine has */
     bool holes;                           /* some slots are those of none */
     enum ww_lanes_kind kind;              /* what a fast path may rely on */
+    struct ww_sha_rest *beside;           /* NULL, or what is hashed on the way, a block
+                                             with each group, where that is faster */
 };
 
 struct ww_lanes_in {

@@ -3,8 +3,14 @@
  * Eight lanes in a vector of AVX2: the table's entries are gathered, all states step at
  * once, and those that fell below 2^16 take the next words in lane order. Which word goes
  * to which lane depends on the mask of those alone and is looked up.
+ *
+ * A group takes about as many cycles as a block of SHA-256 waits for its own rounds, and
+ * is about all that a processor looks ahead: so quarters of a block stand between the
+ * steps of a group, and the two together take a sixth less than one after the other.
  */
 #include "codec/rans_lanes.h"
+
+#include "crypto/sha_blocks.h"
 
 /* Taking: the lane's place among those of the mask. Giving: those of the mask in the last
  * places, in order, since words are written downwards. */
@@ -109,8 +115,10 @@ ALWAYS __m256i contexts_at(const uint8_t *contexts, size_t i)
                     : _mm256_setzero_si256();
 }
 
+/* hash: NULL, or a message of which there is a block for each group. */
 ALWAYS size_t decode(struct ww_lanes_in *in, const struct ww_lanes_code *code,
-                     const uint8_t *contexts, uint32_t *out, size_t n, bool folded)
+                     const uint8_t *contexts, uint32_t *out, size_t n, bool folded,
+                     struct ww_sha_quarters *hash)
 {
     const __m256i small = _mm256_set1_epi32(15);
     const uint8_t *at = in->at;
@@ -133,19 +141,33 @@ ALWAYS size_t decode(struct ww_lanes_in *in, const struct ww_lanes_code *code,
             any = _mm256_or_si256(any, large[v]);
             none = _mm256_or_si256(none, symbol[v]);
         }
+        if (hash) {
+            ww_sha_quarter_1(hash);
+        }
 #pragma GCC unroll 4
         for (unsigned v = 0; v < VECTORS; v++) {
             state[v] = refill(state[v], code->spread, &at);
+        }
+        if (hash) {
+            ww_sha_quarter_2(hash);
         }
         if (folded && !_mm256_testz_si256(any, any)) {
 #pragma GCC unroll 4
             for (unsigned v = 0; v < VECTORS; v++) {
                 symbol[v] = raw(&state[v], symbol[v], large[v]);
             }
+            if (hash) {
+                ww_sha_quarter_3(hash);
+            }
 #pragma GCC unroll 4
             for (unsigned v = 0; v < VECTORS; v++) {
                 state[v] = refill(state[v], code->spread, &at);
             }
+        } else if (hash) {
+            ww_sha_quarter_3(hash);
+        }
+        if (hash) {
+            ww_sha_quarter_4(hash);
         }
 #pragma GCC unroll 4
         for (unsigned v = 0; v < VECTORS; v++) {
@@ -165,24 +187,60 @@ TARGET static size_t decode_folded(struct ww_lanes_in *in,
                                    const struct ww_lanes_code *code,
                                    const uint8_t *contexts, uint32_t *out, size_t n)
 {
-    return decode(in, code, contexts, out, n, true);
+    return decode(in, code, contexts, out, n, true, NULL);
 }
 
 TARGET static size_t decode_plain(struct ww_lanes_in *in,
                                   const struct ww_lanes_code *code,
                                   const uint8_t *contexts, uint32_t *out, size_t n)
 {
-    return decode(in, code, contexts, out, n, false);
+    return decode(in, code, contexts, out, n, false, NULL);
+}
+
+TARGET static size_t hash_folded(struct ww_lanes_in *in, const struct ww_lanes_code *code,
+                                 const uint8_t *contexts, uint32_t *out, size_t n,
+                                 struct ww_sha_quarters *hash)
+{
+    return decode(in, code, contexts, out, n, true, hash);
+}
+
+TARGET static size_t hash_plain(struct ww_lanes_in *in, const struct ww_lanes_code *code,
+                                const uint8_t *contexts, uint32_t *out, size_t n,
+                                struct ww_sha_quarters *hash)
+{
+    return decode(in, code, contexts, out, n, false, hash);
+}
+
+/* As many groups as there are blocks. */
+static size_t decode_beside(struct ww_lanes_in *in, const struct ww_lanes_code *code,
+                            const uint8_t *contexts, uint32_t *out, size_t n)
+{
+    struct ww_sha_quarters hash;
+    const uint64_t blocks = ww_sha_rest_begin(code->beside, &hash);
+
+    if (blocks == 0) {
+        return 0;
+    }
+    n = blocks < n / WW_LANES_MOST ? (size_t)blocks * WW_LANES_MOST : n;
+    n = code->kind == WW_LANES_SHORT ? hash_folded(in, code, contexts, out, n, &hash)
+                                     : hash_plain(in, code, contexts, out, n, &hash);
+    ww_sha_rest_end(code->beside, &hash);
+    return n;
 }
 
 size_t ww_lanes_decode_x86(struct ww_lanes_in *in, const struct ww_lanes_code *code,
                            const uint8_t *contexts, uint32_t *out, size_t n)
 {
+    size_t i = 0;
+
     if (!__builtin_cpu_supports("avx2")) {
         return 0;
     }
-    return code->kind == WW_LANES_SHORT ? decode_folded(in, code, contexts, out, n)
-                                        : decode_plain(in, code, contexts, out, n);
+    i = decode_beside(in, code, contexts, out, n);
+    contexts = contexts ? contexts + i : NULL;
+    return i + (code->kind == WW_LANES_SHORT
+                    ? decode_folded(in, code, contexts, out + i, n - i)
+                    : decode_plain(in, code, contexts, out + i, n - i));
 }
 
 /* For one symbol of a context: freq - 1, start and shift, and the reciprocal rounded down

@@ -96,6 +96,30 @@ void ww_sha_update_2(struct ww_sha *a, const uint8_t *p, struct ww_sha *b,
     ww_sha_update(b, q + from_q, n - from_q);
 }
 
+uint64_t ww_sha_rest_begin(struct ww_sha_rest *rest, struct ww_sha_quarters *q)
+{
+    uint64_t taken = 0;
+
+    if (!rest || rest->sha->plain || rest->n < BLOCK) {
+        return 0;
+    }
+    taken = fill_tail(rest->sha, rest->p, rest->n);
+    rest->p += taken;
+    rest->n -= taken;
+    ww_sha_quarters_begin(q, rest->sha->state, rest->p);
+    return rest->n / BLOCK;
+}
+
+void ww_sha_rest_end(struct ww_sha_rest *rest, const struct ww_sha_quarters *q)
+{
+    const uint64_t n = (uint64_t)(q->p - rest->p);
+
+    ww_sha_quarters_end(q, rest->sha->state);
+    rest->sha->n_bytes += n;
+    rest->p += n;
+    rest->n -= n;
+}
+
 void ww_sha_final(struct ww_sha *s, uint8_t out[WW_SHA256_BYTES])
 {
     if (s->plain) {

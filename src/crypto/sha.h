@@ -23,6 +23,19 @@ void ww_sha_update(struct ww_sha *s, const uint8_t *p, uint64_t n);
 /** Add n bytes to each of two messages. */
 void ww_sha_update_2(struct ww_sha *a, const uint8_t *p, struct ww_sha *b,
                      const uint8_t *q, uint64_t n);
+/** What is left of a run of bytes of one message. */
+struct ww_sha_rest {
+    struct ww_sha *sha;
+    const uint8_t *p;
+    uint64_t n;
+};
+struct ww_sha_quarters;
+/** How many whole blocks of the rest can be hashed by quarters (crypto/sha_blocks.h), and
+ *  their beginning; 0: none, for want of bytes or instructions, or rest is NULL. Begun
+ *  with some, it has to be ended, behind any number of whole blocks. */
+uint64_t ww_sha_rest_begin(struct ww_sha_rest *rest, struct ww_sha_quarters *q);
+void ww_sha_rest_end(struct ww_sha_rest *rest, const struct ww_sha_quarters *q);
+
 /** Digest of what was added; reset before further use. */
 void ww_sha_final(struct ww_sha *s, uint8_t out[WW_SHA256_BYTES]);
 

@@ -6,6 +6,11 @@
  * rounds interleaved fill it, so two digests take little more time than one. The order
  * of the instructions follows Intel's "New Instructions Supporting the Secure Hash
  * Algorithm" (2013); state words are kept as ABEF and CDGH.
+ *
+ * What else keeps the unit busy is work of another kind, a few dozen instructions of each
+ * in turn, as far as a processor looks ahead. The instructions have no form that leaves
+ * the upper halves of vectors alone, and cost hundreds of cycles where those are in use:
+ * so quarters are functions of their own, before whose calls compilers clear them.
  */
 #include "crypto/sha_blocks.h"
 
@@ -142,6 +147,99 @@ TARGET void ww_sha_blocks_2(uint32_t state_a[8], const uint8_t *p, uint32_t stat
     store_state(state_b, b);
 }
 
+/* Clearing happens at calls of what is not known to leave registers alone. */
+#if defined(__has_attribute)
+#if __has_attribute(noipa)
+#define APART __attribute__((noipa))
+#endif
+#endif
+#ifndef APART
+#define APART __attribute__((noinline))
+#endif
+#define TARGET_QUARTER __attribute__((target("sha,avx")))
+#define ALWAYS_QUARTER                                                                   \
+    __attribute__((target("sha,avx"), always_inline)) static inline
+
+ALWAYS_QUARTER __m128i get(const uint32_t *from)
+{
+    return _mm_load_si128((const __m128i *)(const void *)from);
+}
+
+ALWAYS_QUARTER void put(uint32_t *to, __m128i value)
+{
+    _mm_store_si128((__m128i *)(void *)to, value);
+}
+
+ALWAYS_QUARTER void quarter(struct ww_sha_quarters *q, unsigned part)
+{
+    struct halves h = {get(q->abef), get(q->cdgh)};
+    __m128i w[4];
+
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 4; i++) {
+        w[i] = part == 0 ? load_words(q->p + (size_t)16 * i) : get(q->words[i]);
+    }
+    if (part == 0) {
+        put(q->before[0], h.abef);
+        put(q->before[1], h.cdgh);
+    }
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 4; i++) {
+        if (part > 0) {
+            w[i] = schedule(w[i], w[(i + 1) % 4], w[(i + 2) % 4], w[(i + 3) % 4]);
+        }
+        rounds(&h, w[i], 4 * part + i);
+    }
+    if (part == 3) {
+        h.abef = _mm_add_epi32(h.abef, get(q->before[0]));
+        h.cdgh = _mm_add_epi32(h.cdgh, get(q->before[1]));
+        q->p += 64;
+    }
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 4 && part < 3; i++) {
+        put(q->words[i], w[i]);
+    }
+    put(q->abef, h.abef);
+    put(q->cdgh, h.cdgh);
+}
+
+APART TARGET_QUARTER void ww_sha_quarter_1(struct ww_sha_quarters *q)
+{
+    quarter(q, 0);
+}
+
+APART TARGET_QUARTER void ww_sha_quarter_2(struct ww_sha_quarters *q)
+{
+    quarter(q, 1);
+}
+
+APART TARGET_QUARTER void ww_sha_quarter_3(struct ww_sha_quarters *q)
+{
+    quarter(q, 2);
+}
+
+APART TARGET_QUARTER void ww_sha_quarter_4(struct ww_sha_quarters *q)
+{
+    quarter(q, 3);
+}
+
+APART TARGET void ww_sha_quarters_begin(struct ww_sha_quarters *q,
+                                        const uint32_t state[8], const uint8_t *p)
+{
+    const struct halves h = load_state(state);
+
+    _mm_store_si128((__m128i *)(void *)q->abef, h.abef);
+    _mm_store_si128((__m128i *)(void *)q->cdgh, h.cdgh);
+    q->p = p;
+}
+
+APART TARGET void ww_sha_quarters_end(const struct ww_sha_quarters *q, uint32_t state[8])
+{
+    store_state(state,
+                (struct halves){_mm_load_si128((const __m128i *)(const void *)q->abef),
+                                _mm_load_si128((const __m128i *)(const void *)q->cdgh)});
+}
+
 #else
 
 /* Never called: ww_sha_fast says no. */
@@ -165,6 +263,40 @@ void ww_sha_blocks_2(uint32_t state_a[8], const uint8_t *p, uint32_t state_b[8],
     (void)state_b;
     (void)q;
     (void)n;
+}
+
+void ww_sha_quarter_1(struct ww_sha_quarters *q)
+{
+    (void)q;
+}
+
+void ww_sha_quarter_2(struct ww_sha_quarters *q)
+{
+    (void)q;
+}
+
+void ww_sha_quarter_3(struct ww_sha_quarters *q)
+{
+    (void)q;
+}
+
+void ww_sha_quarter_4(struct ww_sha_quarters *q)
+{
+    (void)q;
+}
+
+void ww_sha_quarters_begin(struct ww_sha_quarters *q, const uint32_t state[8],
+                           const uint8_t *p)
+{
+    (void)q;
+    (void)state;
+    (void)p;
+}
+
+void ww_sha_quarters_end(const struct ww_sha_quarters *q, uint32_t state[8])
+{
+    (void)q;
+    (void)state;
 }
 
 #endif

@@ -76,6 +76,11 @@ void ww_chunk_room_adapt(struct ww_chunk_room *room)
     room->may_adapt = true;
 }
 
+void ww_chunk_room_beside(struct ww_chunk_room *room, struct ww_sha_rest *beside)
+{
+    room->beside = beside;
+}
+
 void ww_chunk_room_hints(struct ww_chunk_room *room, const struct ww_rank *rank,
                          uint64_t at, const uint8_t *base, size_t n)
 {

@@ -107,6 +107,10 @@ void ww_chunk_room_free(struct ww_chunk_room *room);
 /** Chunks of few numbers are coded as form adaptive from now on, where that is shorter.
  *  It takes longer than tables do, and what is read again often is better without. */
 void ww_chunk_room_adapt(struct ww_chunk_room *room);
+struct ww_sha_rest;
+/** Bytes of a message that decoding of the next chunks may hash on the way, as many as it
+ *  has use for; NULL: none. A borrow until it is called again. */
+void ww_chunk_room_beside(struct ww_chunk_room *room, struct ww_sha_rest *beside);
 struct ww_rank;
 /** Hints about the numbers of the next chunks, from the n bytes of the base, from byte
  *  `at` of the tensor on, that the product is added to; rank NULL: none. */

@@ -233,7 +233,8 @@ bool ww_folded_begin(struct ww_chunk_room *room, unsigned n_bits, size_t n,
     in->code = (struct ww_lanes_code){.slots = room->slots,
                                       .leads = room->folded_leads,
                                       .spread = &room->spread,
-                                      .kind = is_short ? WW_LANES_SHORT : WW_LANES_ANY};
+                                      .kind = is_short ? WW_LANES_SHORT : WW_LANES_ANY,
+                                      .beside = room->beside};
     if (!read_tables(room, n_bits, coded, len, in, &used)) {
         return false;
     }

@@ -21,6 +21,7 @@ struct ww_chunk_room {
     uint16_t hints[WW_ADAPTIVE_MOST];
     bool may_adapt; /* see ww_chunk_room_adapt */
     unsigned mode;  /* of the chunk that is decoded, 0: tables */
+    struct ww_sha_rest *beside; /* see ww_chunk_room_beside */
     struct ww_adaptive adaptive;
     struct ww_bit text[WW_ADAPTIVE_TEXT];
     struct ww_lanes_slots slots[WW_CHUNK_CONTEXTS]; /* of the tables that were read */

@@ -314,6 +314,7 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
     if (rc) {
         return rc;
     }
+    ww_chunk_room_beside(room->chunk, tile->beside);
     for (uint64_t i = 0; i < tile->n_rows && !rc; i++) {
         const uint8_t *prediction = NULL;
         rc = predict(at, tile, i, room, &prediction, err);
@@ -324,6 +325,7 @@ static enum ww_err kernel_run(void *state, const struct ww_tile *tile,
                 tile->out + i * tile->row_bytes, (size_t)tile->row_bytes, err);
         }
     }
+    ww_chunk_room_beside(room->chunk, NULL);
     ww_unpack_rooms_give(piece->rooms, room);
     return rc;
 }

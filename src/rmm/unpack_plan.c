@@ -128,6 +128,7 @@ static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
     piece->n_rows = n_rows;
     piece->row_bytes = row_bytes;
     piece->kernel = &ww_unpack_kernel;
+    piece->hashes = true;
     memcpy(piece->params_digest, digest, WW_SHA256_BYTES);
     if (tensor != WW_NONE) {
         add_sources(p, piece, base, &base->tensors[tensor], first * WW_CHUNK_BYTES);

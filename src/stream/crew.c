@@ -50,9 +50,14 @@ static bool do_tile(struct ww_engine *e, struct ww_worker *w, enum ww_err *rc,
         ww_list_remove(&job->stage_node);
     }
     job->tile_part = rest;
+    struct ww_lane *lane = part->live->piece->hashes ? ww_lanes_lend(e, w) : NULL;
     pthread_mutex_unlock(&e->lock);
-    *rc = ww_work_tile(w, job, part, tile, err);
+    *rc = ww_work_tile(w, job, part, tile, lane, err);
+    const bool ended = lane && ww_lanes_settle(e, lane);
     pthread_mutex_lock(&e->lock);
+    if (ended) {
+        ww_lanes_end(e, lane);
+    }
     if (!*rc) {
         ww_flow_tile_done(e, job, part->live);
     }

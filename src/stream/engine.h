@@ -288,8 +288,9 @@ enum ww_err ww_live_close(struct ww_engine *e, struct ww_live *live, bool comple
 uint64_t ww_live_tile_bytes(const struct ww_live *live);
 
 /* work.c: one unit of work; the lock is not held. */
+/** lane: NULL, or what the kernel may hash on its way. */
 enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
-                         const struct ww_part *part, uint64_t tile,
+                         const struct ww_part *part, uint64_t tile, struct ww_lane *lane,
                          struct ww_error *err) WW_MUST_USE;
 /** Read one range of a load: bytes [at, at + n) of its buffer. */
 enum ww_err ww_work_read(struct ww_engine *e, const struct ww_load *load, uint64_t at,
@@ -301,6 +302,13 @@ uint64_t ww_job_room(const struct ww_job *job);
 /** Hash two messages at once until one of them ends, or some of one; the lock is held on
  *  entry and exit. False when there is nothing, or with pair_only less than two. */
 bool ww_lanes_run(struct ww_engine *e, struct ww_worker *w, bool pair_only);
+/** A message to hash beside a tile: the one at hand, or a file's that waits; NULL: none.
+ *  The lock is held. */
+struct ww_lane *ww_lanes_lend(struct ww_engine *e, struct ww_worker *w);
+/** Behind the tile, without the lock: hash what is not worth another one. True when the
+ *  lane's message has ended, or its part of it: to be told with the lock held again. */
+bool ww_lanes_settle(struct ww_engine *e, struct ww_lane *lane);
+void ww_lanes_end(struct ww_engine *e, struct ww_lane *lane);
 
 /* crew.c: the threads. */
 enum ww_err ww_crew_start(struct ww_engine *e, struct ww_error *err) WW_MUST_USE;

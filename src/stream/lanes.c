@@ -11,6 +11,7 @@
  */
 #include "stream/engine.h"
 #include "stream/tree.h"
+#include "util/fail.h"
 #include "util/num.h"
 
 #define ALONE_STEP (WW_MIB / 2) /* then look for company */
@@ -233,6 +234,34 @@ static bool worth_it(const struct ww_engine *e, const struct ww_worker *w, bool 
     n += idle(&w->lanes[0]) ? 0 : 1;
     n += idle(&w->lanes[1]) ? 0 : 1;
     return n >= (pair_only ? 2 : 1);
+}
+
+/* Not worth another tile. */
+#define LITTLE ((uint64_t)64 << 10)
+
+struct ww_lane *ww_lanes_lend(struct ww_engine *e, struct ww_worker *w)
+{
+    for (size_t i = 0; i < WW_LEN(w->lanes); i++) {
+        if (!idle(&w->lanes[i])) {
+            return &w->lanes[i];
+        }
+    }
+    return e->fast_sha && take_file(e, &w->lanes[0]) ? &w->lanes[0] : NULL;
+}
+
+bool ww_lanes_settle(struct ww_engine *e, struct ww_lane *lane)
+{
+    if (lane->n < LITTLE) {
+        ww_sha_update(lane->sha, lane->p, lane->n);
+        lane->p += lane->n;
+        lane->n = 0;
+    }
+    return at_end(e, lane);
+}
+
+void ww_lanes_end(struct ww_engine *e, struct ww_lane *lane)
+{
+    end(e, lane);
 }
 
 bool ww_lanes_run(struct ww_engine *e, struct ww_worker *w, bool pair_only)

@@ -18,6 +18,7 @@
 #define WW_STREAM_STREAM_H
 
 #include "crypto/hash.h"
+#include "crypto/sha.h"
 #include "util/buf.h"
 #include "util/reader.h"
 #include "weightward/model.h"
@@ -54,6 +55,8 @@ struct ww_tile {
     uint8_t *out;                       /* n_rows * row_bytes, starts 8-byte aligned: it
                                            is the buffer that goes to the disk, and lies
                                            in it as in the file */
+    struct ww_sha_rest *beside;         /* of a piece that `hashes`: NULL, or bytes of which
+                                           the kernel may hash any number on its way */
 };
 
 /**
@@ -113,6 +116,7 @@ struct ww_piece {
                                        fit they are read once, for open and the tiles, and
                                        lent to it just before; with NULL just after, when
                                        they may go */
+    bool hashes;                    /* KERNEL: has use for ww_tile's `beside` */
     const void *params;             /* borrowed; described for the digest by: */
     uint8_t params_digest[WW_SHA256_BYTES];
     uint32_t tree_index;            /* index into plan->tree_tensors, or WW_NONE */

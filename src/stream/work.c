@@ -72,10 +72,12 @@ static const uint8_t *source_row(const struct ww_part *part, uint32_t s, uint64_
 
 static enum ww_err run_kernel(struct ww_worker *w, const struct ww_part *part,
                               uint64_t tile, uint64_t n_rows, uint8_t *out,
-                              struct ww_error *err)
+                              struct ww_lane *lane, struct ww_error *err)
 {
     const struct ww_live *live = part->live;
     const uint8_t *const *rows[WW_MAX_SOURCES];
+    struct ww_sha_rest beside = {0};
+    enum ww_err rc = WW_OK;
     struct ww_tile t = {
         .first_row = tile * live->tile_rows,
         .n_rows = n_rows,
@@ -94,11 +96,21 @@ static enum ww_err run_kernel(struct ww_worker *w, const struct ww_part *part,
             *next++ = source_row(part, s, t.first_row + i);
         }
     }
-    return live->piece->kernel->run(live->state, &t, err);
+    if (lane) {
+        beside = (struct ww_sha_rest){lane->sha, lane->p, lane->n};
+        t.beside = &beside;
+    }
+    rc = live->piece->kernel->run(live->state, &t, err);
+    if (lane) {
+        lane->p = beside.p;
+        lane->n = beside.n;
+    }
+    return rc;
 }
 
 enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
-                         const struct ww_part *part, uint64_t tile, struct ww_error *err)
+                         const struct ww_part *part, uint64_t tile, struct ww_lane *lane,
+                         struct ww_error *err)
 {
     const struct ww_live *live = part->live;
     const struct ww_piece *piece = live->piece;
@@ -119,13 +131,13 @@ enum ww_err ww_work_tile(struct ww_worker *w, const struct ww_job *job,
         break;
     }
     if ((uintptr_t)out % OUT_ALIGN == 0) {
-        return run_kernel(w, part, tile, n_rows, out, err);
+        return run_kernel(w, part, tile, n_rows, out, lane, err);
     }
     enum ww_err rc = scratch_of(w, n_bytes, err);
     if (rc) {
         return rc;
     }
-    rc = run_kernel(w, part, tile, n_rows, w->scratch, err);
+    rc = run_kernel(w, part, tile, n_rows, w->scratch, lane, err);
     if (!rc) {
         memcpy(out, w->scratch, n_bytes);
     }

@@ -4,6 +4,7 @@
 #include "ww_test.h"
 
 #include "codec/rans_lanes.h"
+#include "crypto/sha_blocks.h"
 #include "util/fail.h"
 #include "ww_random.h"
 
@@ -23,6 +24,7 @@ struct fx {
     uint8_t room[16 * MOST];
     struct ww_buf coded;
     bool holes;
+    struct ww_sha_rest *beside;
 };
 
 /* As form order has them: 16 to 63 have up to 13 raw bits; or up to 29. */
@@ -102,7 +104,8 @@ static bool decode(struct fx *f, size_t n, size_t len, enum ww_lanes_kind kind, 
                                        .leads = f->leads,
                                        .spread = fast ? &f->spread : NULL,
                                        .holes = f->holes,
-                                       .kind = kind};
+                                       .kind = kind,
+                                       .beside = f->beside};
     struct ww_lanes_in in;
     memset(f->back, 0xa5, sizeof(f->back));
     ww_lanes_begin(&in, ww_lanes_for(n), f->coded.data, len);
@@ -151,13 +154,64 @@ static void both_ways_write_the_same_bytes(void **state)
     }
 }
 
+/* A digest of what a rest has been to its end. */
+static void check_digest(struct ww_sha_rest *rest, const uint8_t *bytes, size_t n)
+{
+    uint8_t got[WW_SHA256_BYTES];
+    uint8_t want[WW_SHA256_BYTES];
+
+    assert_ptr_equal(rest->p + rest->n, bytes + n);
+    ww_sha_update(rest->sha, rest->p, rest->n);
+    ww_sha_final(rest->sha, got);
+    ww_sha256_of(bytes, n, want);
+    assert_memory_equal(got, want, sizeof(got));
+}
+
+/* Longer and shorter than a block for each group, from any place in a block. */
+static void what_is_hashed_beside_changes_nothing(void **state)
+{
+    static const size_t sizes[] = {0, 63, 64, 70, 64 * 40 + 1, 2 * MOST, 3 * MOST};
+    static uint8_t bytes[3 * MOST];
+    const bool can = ww_sha_fast() && __builtin_cpu_supports("avx2");
+    struct ww_error err = {0};
+    struct fx *f = *state;
+    struct ww_sha sha;
+    uint64_t seed = 77;
+
+    fx_fill(&seed, bytes, sizeof(bytes));
+    OK(ww_sha_init(&sha, ww_sha_fast(), &err));
+    for (size_t i = 0; i < WW_LEN(kinds) * WW_LEN(sizes); i++) {
+        const enum ww_lanes_kind kind = kinds[i / WW_LEN(sizes)].kind;
+        const bool has_words = kinds[i / WW_LEN(sizes)].n_symbols > 1;
+        const size_t n = sizes[i % WW_LEN(sizes)];
+        const size_t begun = n < 100 ? 0 : i;
+        struct ww_sha_rest rest = {&sha, bytes + begun, n - begun};
+        make(f, i, MOST, kinds[i / WW_LEN(sizes)].n_symbols);
+        encode(f, MOST, kind, true);
+        ww_sha_reset(&sha);
+        ww_sha_update(&sha, bytes, begun);
+        f->beside = &rest;
+        assert_true(decode(f, MOST, f->coded.len, kind, true));
+        f->beside = NULL;
+        assert_memory_equal(f->back, f->numbers, sizeof(f->numbers));
+        assert_true(!can || !has_words || kind == WW_LANES_ANY || n < 128 ||
+                    rest.n < (n > 2 * MOST ? MOST + 2048 : 2048));
+        check_digest(&rest, bytes, n);
+    }
+    ww_sha_release(&sha);
+}
+
 static void cut_and_changed_messages_end_the_same_both_ways(void **state)
 {
     static uint32_t plain[MOST];
+    static const uint8_t bytes[2 * MOST];
+    struct ww_error err = {0};
     struct fx *f = *state;
     const size_t n = 5000;
+    struct ww_sha sha;
     unsigned refused = 0;
     unsigned tried = 0;
+    OK(ww_sha_init(&sha, ww_sha_fast(), &err));
     make(f, 9, n, 64);
     encode(f, n, WW_LANES_SHORT, true);
     for (size_t len = 0; len < f->coded.len; len += 1 + len / 16) {
@@ -170,11 +224,19 @@ static void cut_and_changed_messages_end_the_same_both_ways(void **state)
         memcpy(plain, f->back, sizeof(plain));
         assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, true) == done);
         assert_memory_equal(plain, f->back, sizeof(plain));
+        struct ww_sha_rest rest = {&sha, bytes, sizeof(bytes)};
+        ww_sha_reset(&sha);
+        f->beside = &rest;
+        assert_true(decode(f, n, f->coded.len, WW_LANES_SHORT, true) == done);
+        assert_memory_equal(plain, f->back, sizeof(plain));
+        f->beside = NULL;
+        check_digest(&rest, bytes, sizeof(bytes));
         refused += !done;
         tried++;
         f->coded.data[at] ^= 4;
     }
     assert_true(refused > tried / 2 && tried > 50);
+    ww_sha_release(&sha);
 }
 
 /* A context that lost its table is found out, wherever it is met. */
@@ -216,6 +278,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(messages_come_back_both_ways, set_up, tear_down),
         cmocka_unit_test_setup_teardown(both_ways_write_the_same_bytes, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_is_hashed_beside_changes_nothing, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(cut_and_changed_messages_end_the_same_both_ways,
                                         set_up, tear_down),

@@ -96,6 +96,69 @@ static void sha_of_two_equals_openssl(void **state)
     }
 }
 
+static void by_quarters(struct ww_sha_quarters *q)
+{
+    ww_sha_quarter_1(q);
+    ww_sha_quarter_2(q);
+    ww_sha_quarter_3(q);
+    ww_sha_quarter_4(q);
+}
+
+/* From any place in a block, any number of whole ones, and the others as ever. */
+static void a_rest_by_quarters_equals_openssl(void **state)
+{
+    (void)state;
+    const bool can = ww_sha_fast() && __builtin_cpu_supports("avx");
+    struct ww_error err = {0};
+    struct ww_sha s;
+    uint64_t seed = 3;
+
+    OK(ww_sha_init(&s, ww_sha_fast(), &err));
+    for (size_t round = 0; can && round < 500; round++) {
+        const size_t before = fx_random(&seed) % 200;
+        const size_t n = fx_random(&seed) % (round % 2 ? 200 : 2000);
+        struct ww_sha_rest rest = {&s, bytes + before, n};
+        struct ww_sha_quarters q;
+        uint64_t blocks = 0;
+        ww_sha_reset(&s);
+        ww_sha_update(&s, bytes, before);
+        blocks = ww_sha_rest_begin(&rest, &q);
+        assert_int_equal(blocks, rest.n / 64);
+        for (uint64_t take = blocks ? fx_random(&seed) % (blocks + 1) : 0; take > 0;
+             take--) {
+            by_quarters(&q);
+        }
+        if (blocks > 0) {
+            ww_sha_rest_end(&rest, &q);
+        }
+        assert_ptr_equal(rest.p + rest.n, bytes + before + n);
+        ww_sha_update(&s, rest.p, rest.n);
+        check(&s, bytes, before + n);
+    }
+    ww_sha_release(&s);
+}
+
+/* Through OpenSSL, and of less than a block. */
+static void nothing_is_begun_where_nothing_can_be(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct ww_sha s;
+    struct ww_sha_quarters q;
+    struct ww_sha_rest rest = {&s, bytes, N};
+
+    assert_int_equal(ww_sha_rest_begin(NULL, &q), 0);
+    OK(ww_sha_init(&s, false, &err));
+    assert_int_equal(ww_sha_rest_begin(&rest, &q), 0);
+    assert_int_equal(rest.n, N);
+    ww_sha_release(&s);
+    OK(ww_sha_init(&s, ww_sha_fast(), &err));
+    rest.n = 63;
+    assert_int_equal(ww_sha_rest_begin(&rest, &q), 0);
+    assert_int_equal(rest.n, 63);
+    ww_sha_release(&s);
+}
+
 /* FIPS 180-4's example, so that not both can be wrong together. */
 static void sha_meets_standard(void **state)
 {
@@ -122,6 +185,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha_equals_openssl),
         cmocka_unit_test(sha_of_two_equals_openssl),
+        cmocka_unit_test(a_rest_by_quarters_equals_openssl),
+        cmocka_unit_test(nothing_is_begun_where_nothing_can_be),
         cmocka_unit_test(sha_meets_standard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

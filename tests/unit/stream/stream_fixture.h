@@ -26,6 +26,7 @@ struct fx_params {
     atomic_int closed;
     atomic_int completed;
     atomic_ullong tiles;  /* run so far */
+    atomic_ullong beside; /* of these with something to hash */
     uint64_t n_tiles;     /* as told to open */
     enum ww_err fail_run; /* what the last tile answers */
     enum ww_err fail_open;
@@ -92,6 +93,17 @@ static inline enum ww_err fx_open(const void *params, uint64_t n_rows, uint64_t 
     return WW_OK;
 }
 
+/* None, some, all of it, by the tile. */
+static inline void fx_hash_beside(const struct ww_tile *t)
+{
+    struct ww_sha_rest *rest = t->beside;
+    const uint64_t n = rest->n * (t->tile_index % 4) / 3;
+
+    ww_sha_update(rest->sha, rest->p, n);
+    rest->p += n;
+    rest->n -= n;
+}
+
 static inline enum ww_err fx_run(void *state, const struct ww_tile *t,
                                  struct ww_error *err)
 {
@@ -114,6 +126,10 @@ static inline enum ww_err fx_run(void *state, const struct ww_tile *t,
                t->row_bytes);
     }
     p->tiles++;
+    if (t->beside) {
+        p->beside++;
+        fx_hash_beside(t);
+    }
     return WW_OK;
 }
 
@@ -318,6 +334,7 @@ static inline struct fx_params *fx_tensor(struct fx *f,
     params->map = fx_make_map(f, kind, n_rows);
     params->n_sources = n_sources;
     piece->kind = WW_PIECE_KERNEL;
+    piece->hashes = f->n_used % 2 == 0;
     piece->kernel = &fx_kernel;
     piece->params = params;
     piece->params_digest[0] = (uint8_t)f->n_used;
@@ -357,6 +374,7 @@ static inline void fx_reset(struct fx *f)
         f->params[i].closed = 0;
         f->params[i].completed = 0;
         f->params[i].tiles = 0;
+        f->params[i].beside = 0;
         f->params[i].lent = 0;
         f->params[i].returned = 0;
     }

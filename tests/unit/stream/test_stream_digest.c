@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The digest of a source is right whatever order and share of it the pieces take, and an
  * input in file order is read once. */
+#include "crypto/sha_blocks.h"
 #include "stream_fixture.h"
 #include "util/fail.h"
 
@@ -54,6 +55,33 @@ static void what_is_cached_is_not_read_far_ahead(void **state)
     fx_copy(f, a, 0, 120 * MIB, false);
     OK(ww_stream_run(&f->plan, NULL, &options, &result, &err));
     assert_true(result.most_buffers > 0 && result.most_buffers <= 96 * MIB);
+    ww_stream_result_release(&result);
+    fx_free(f);
+}
+
+/* One thread, so that what is lent does not depend on who comes first; a piece that does
+ * not hash gets nothing. */
+static void files_are_hashed_beside_their_next_tiles(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct ww_stream_result result;
+    const struct ww_run_options options = {.threads = 1, .memory_bytes = 16 * MIB};
+    struct fx *f = fx_new(NULL, 35);
+    const uint32_t a = fx_input(f, 20 * MIB, false);
+    struct ww_piece_source at = {a, 0};
+
+    fx_output(f, "a");
+    fx_bytes(f, a, 0, 77, false); /* so that blocks begin anywhere */
+    const struct fx_params *hashing = fx_tensor(f, &at, 1, 12 * 1024, 1024, FX_IDENTITY);
+    f->pieces[0][1].hashes = true;
+    at.offset = 12 * MIB;
+    const struct fx_params *other = fx_tensor(f, &at, 1, 8 * 1024, 1024, FX_IDENTITY);
+    f->pieces[0][2].hashes = false;
+    OK(ww_stream_run(&f->plan, NULL, &options, &result, &err));
+    fx_check_digests(f, &result);
+    assert_true(!ww_sha_fast() || hashing->beside > 2);
+    assert_int_equal(other->beside, 0);
     ww_stream_result_release(&result);
     fx_free(f);
 }
@@ -357,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_in_order_reads_once),
         cmocka_unit_test(what_is_cached_is_not_read_far_ahead),
+        cmocka_unit_test(files_are_hashed_beside_their_next_tiles),
         cmocka_unit_test(sources_are_lent_where_they_fit),
         cmocka_unit_test(less_is_lent_of_what_is_not_cached),
         cmocka_unit_test(what_is_lent_out_of_order_is_read_twice_at_most),
