@@ -109,14 +109,18 @@ enum ww_err_class {
 /** What went wrong: set once by the function that failed, read by the caller. */
 struct ww_error {
     enum ww_err code;
-    int sys_errno;                  /* 0 when no system call was involved */
-    const char *file;               /* source position, for bug reports */
+    int sys_errno;    /* 0 when no system call was involved */
+    const char *file; /* source position, for bug reports */
     int line;
     char text[WW_ERROR_TEXT_BYTES]; /* one line, no secret, no control character */
 };
 
 /** Reset a record, so that it can be used again. */
 WW_API void ww_error_clear(struct ww_error *err);
+
+/** Call `from`, a path that is there only for a while, `to` wherever it stands in the
+ * text, so that the text says what its reader knows. err may be NULL. */
+WW_API void ww_error_rename(struct ww_error *err, const char *from, const char *to);
 
 /** The name of a code ("WW_E_JSON"), or "WW_E_?" for a number that is none. */
 WW_API const char *ww_err_name(enum ww_err code);

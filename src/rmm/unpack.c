@@ -18,7 +18,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
-#include "util/rename.h"
 #include "util/str.h"
 
 #define LEAST_MEMORY ((uint64_t)16 << 20)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "util/rename.h"
+/* Texts of errors say what the user knows. */
+#include "weightward/error.h"
 
 #include <stddef.h>
 #include <stdio.h>

@@ -421,6 +421,10 @@ PY
     "$WW" rmm unpack p.pkg m ties.members/m --base "$FAMILY/base" -q
     "$WW" rmm unpack p.pkg b ties.members/b --base "$FAMILY/base" -q
     "$WW" merge --rederive ties -q
+    # Errors name members and recipes as they were given, not where they lie for a while.
+    printf 'merge_method: linear\nmodels:\n- {model: member:m, parameters: {weihgt: 1}}\n' >bad.yml
+    refused 3 "recipe 'bad.yml': line 3: the parameters of model 'member:m' have an unknown key" \
+        "$WW" rmm mix p.pkg x --recipe bad.yml --base "$FAMILY/base"
     refused 2 "NAME=W" "$WW" rmm mix p.pkg x --weight a
     refused 4 "no member 'c'" "$WW" rmm mix p.pkg x --weight c=1
     refused 2 "two weights" "$WW" rmm mix p.pkg x --weight a=1 --weight a=2

@@ -63,6 +63,21 @@ enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err)
                : cli_rmm_error(err, WW_E_IO, "cannot remove '%.300s'", mix->members);
 }
 
+void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt, struct ww_error *err)
+{
+    char from[WW_ERROR_TEXT_BYTES];
+    char to[WW_ERROR_TEXT_BYTES] = "what is mixed";
+    if (mix->recipe) {
+        snprintf(from, sizeof from, "recipe '%s'", mix->recipe);
+        if (opt->recipe) {
+            snprintf(to, sizeof to, "recipe '%s'", opt->recipe);
+        }
+        ww_error_rename(err, from, to);
+    }
+    snprintf(from, sizeof from, "%s/", mix->members);
+    ww_error_rename(err, from, "member:");
+}
+
 enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package,
                             const char *name, const struct ww_unpack_options *options,
                             struct ww_error *err)
@@ -166,6 +181,9 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
         rc = merge(opt, mix, args[1], run, report, err);
     }
     struct ww_error left = {0};
+    if (rc) {
+        cli_mix_tell(mix, opt, err);
+    }
     const enum ww_err removed = cli_mix_remove(mix, rc ? &left : err);
     return rc ? rc : removed;
 }

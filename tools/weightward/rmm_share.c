@@ -104,6 +104,9 @@ static enum ww_err restore_and_ask(const struct cli_rmm *opt, struct sharing *s,
     if (rc == WW_OK) {
         rc = cli_pack_ask(&opt->guard, &opt->common, packing, NULL, verdict, err);
     }
+    if (rc) {
+        cli_mix_tell(&mix, opt, err);
+    }
     const enum ww_err removed = cli_mix_remove(&mix, rc ? &left : err);
     rc = rc ? rc : removed;
 out:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "util/rename.h"
+#include "weightward/error.h"
 #include "ww_test.h"
 
 static const enum ww_err all_codes[] = {

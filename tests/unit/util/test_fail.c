@@ -6,8 +6,8 @@
 #include <sys/wait.h>
 
 #include "util/fail.h"
-#include "util/rename.h"
 #include "util/str.h"
+#include "weightward/error.h"
 
 static void fail_fills_the_record(void **state)
 {
