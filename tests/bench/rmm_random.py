@@ -487,7 +487,8 @@ class Round:
             with open(path, "wb") as o:
                 o.write(data)
         config = json.loads(self.members[name]["adapter_config.json"])
-        want, got = products(read_model(self.at("t")), config), read_model(self.at("form"))
+        mine, got = read_model(self.at("t")), read_model(self.at("form"))
+        want = products(mine, config)
         if form == "portable":
             with open(self.at("form", "adapter_config.json")) as f:
                 got = products(got, json.load(f))
@@ -499,7 +500,9 @@ class Round:
             base = read_model(self.at("base"))
             for module, (shape, change) in want.items():
                 dtype, _, data = got[module + ".weight"]
-                numbers = [decode(dtype, x) for x in bits_of(dtype, base[module + ".weight"][2])]
+                # Of a head the adapter may have another weight below its factors.
+                under = mine.get(f"base_model.model.{module}.base_layer.weight", base[module + ".weight"])
+                numbers = [decode(under[0], x) for x in bits_of(under[0], under[2])]
                 near([decode(dtype, x) for x in bits_of(dtype, data)],
                      [x + y for x, y in zip(numbers, change)],
                      {"F32": 1e-6, "F16": 6e-4, "BF16": 5e-3}[dtype], f"'{name}' as model, {module}")
