@@ -307,7 +307,7 @@ payload() {
 
 @test "a further recipient of a member is asked about like packing" {
     family
-    for k in al bob; do
+    for k in al bob eve; do
         "$WW" key new recipient --out "$k" --no-passphrase -q
     done
     "$WW" rmm pack p.pkg second=second --exact --base other --to second=al.pub \
@@ -325,6 +325,11 @@ payload() {
     cp p.pkg before
     refused 4 "share.decision.sigstore.json' exists" "$WW" "${SHARE[@]}" "${ROOT[@]}" \
         --as partner.key
+    # The next decision has another name, and is there when only some could be let in.
+    refused 4 "nobody.pub" "$WW" "${SHARE[@]/bob.pub/eve.pub}" --to second=nobody.pub "${ROOT[@]}" \
+        --as partner.key --decision again.json
+    payload again.json | jq -e '.predicate.verificationResult == "PASSED"'
+    cp p.pkg before
     next 2 policy.json "$(revoked model "$A")"
     refused 1 "redistribute 'second', made of 'a': revoked" "$WW" "${SHARE[@]}" "${ROOT[@]}" \
         --policy-root root2.signed.json --as partner.key --decision no.json

@@ -114,6 +114,35 @@ out:
     return rc;
 }
 
+/* In the order given, since who is to open a version must be allowed its parent. What was
+ * done when one fails is done, and is recorded. */
+static enum ww_err hand_on(const struct cli_rmm *opt, const struct cli_packing *packing,
+                           const struct sharing *s, const struct ww_unsealer *unsealer,
+                           const struct cli_verdict *verdict, struct ww_pack_report *report,
+                           struct ww_error *err)
+{
+    struct ww_error later = {0};
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+    while (n < s->n_to && rc == WW_OK) {
+        rc = ww_pack_share(packing->package, s->members[s->of[n]].name, &s->pubs[n], 1, unsealer,
+                           err);
+        n += rc == WW_OK;
+    }
+    if (n == 0) {
+        return rc;
+    }
+    if (rc) {
+        cli_say(&opt->common, "%zu of %zu keys were added before one that cannot be", n, s->n_to);
+    }
+    enum ww_err recorded = ww_pack_list(packing->package, report, rc ? &later : err);
+    if (recorded == WW_OK) {
+        recorded = cli_pack_record(&opt->common, packing, report->version, verdict,
+                                   rc ? &later : err);
+    }
+    return rc ? rc : recorded;
+}
+
 static enum ww_err share(const struct cli_rmm *opt, const char *package, struct sharing *s,
                          struct ww_pack_report *report, struct ww_error *err)
 {
@@ -135,14 +164,8 @@ static enum ww_err share(const struct cli_rmm *opt, const char *package, struct 
     } else if (rc == WW_OK) {
         rc = check_nobody_asks(package, s, &unsealer, err);
     }
-    for (size_t i = 0; i < s->n_to && rc == WW_OK; i++) {
-        rc = ww_pack_share(package, s->members[s->of[i]].name, &s->pubs[i], 1, &unsealer, err);
-    }
     if (rc == WW_OK) {
-        rc = ww_pack_list(package, report, err);
-    }
-    if (rc == WW_OK) {
-        rc = cli_pack_record(&opt->common, &packing, report->version, &verdict, err);
+        rc = hand_on(opt, &packing, s, &unsealer, &verdict, report, err);
     }
     ww_secret_free(unsealer.recipient_passphrase);
     cli_guard_release(&verdict);
