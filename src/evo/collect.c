@@ -386,6 +386,21 @@ static enum ww_err check_tokenizers(struct collect *c, struct ww_error *err)
     return rc;
 }
 
+/* A limit that nothing is counted against would be none. */
+static enum ww_err check_prices(const struct collect *c, struct ww_error *err)
+{
+    bool priced = c->o->max_cost < 0;
+    for (uint32_t k = 0; k < c->members.k; k++) {
+        const struct ww_member *m = &c->members.member[k];
+        priced = priced || m->price_call > 0 || m->price_ktoken > 0;
+    }
+    return priced ? WW_OK
+                  : WW_FAIL(err, WW_E_USAGE,
+                            "a limit of %g on the cost holds nothing: no member of '%s' "
+                            "has 'price_call' or 'price_ktoken'",
+                            c->o->max_cost, c->o->pool);
+}
+
 static enum ww_err start(struct collect *c, struct ww_collect_report *report,
                          struct ww_error *err)
 {
@@ -396,6 +411,7 @@ static enum ww_err start(struct collect *c, struct ww_collect_report *report,
                        MAX_CONNECTIONS, WW_SCORED_MAX_TOP);
     }
     enum ww_err rc = ww_members_read(o->pool, &c->members, err);
+    rc = rc ? rc : check_prices(c, err);
     rc = rc ? rc : ww_tasks_read(o->tasks, &c->tasks, err);
     rc = rc || !o->part ? rc : ww_tasks_draw(&c->tasks, o->part, o->draw, o->sample, err);
     rc = rc ? rc : ww_answer_cache_open(o->cache, true, &c->cache, err);

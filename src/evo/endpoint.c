@@ -148,9 +148,18 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
                        e->member->url, tries, word, reply->problem, advice(reply));
     case 401:
     case 403:
-        return WW_FAIL(err, WW_E_KEY, "member '%s' refuses the key%s (status %u)", name,
-                       e->member->key_file ? "" : ": none was given, see 'key_file'",
-                       reply->status);
+        return e->member->key_file
+                   ? WW_FAIL(
+                         err, WW_E_KEY,
+                         "member '%s' at '%s' refuses the key of '%s' (status %u): is "
+                         "it a key of this server, and of the model '%s'?",
+                         name, e->member->url, e->member->key_file, reply->status,
+                         e->member->model)
+                   : WW_FAIL(
+                         err, WW_E_KEY,
+                         "member '%s' refuses the key: none was given, see 'key_file' "
+                         "(status %u)",
+                         name, reply->status);
     case 404:
         return WW_FAIL(err, WW_E_NOTFOUND,
                        "member '%s' has no model '%s', or speaks another dialect%s", name,

@@ -72,6 +72,8 @@ tasks() {
     [[ $output == *"STOPPED: the limit of 100 tokens"* ]]
     run -1 collect --max-time 0
     run -0 collect
+    pool rev >pool.yml
+    refused 2 "a limit of 5 on the cost holds nothing: no member of 'pool.yml' has 'price_call'" collect --max-cost 5
 }
 
 @test "a flipped bit costs one answer" {
@@ -155,7 +157,7 @@ END
     echo "members:" >pool.yml
     member locked "key_file: key" >>pool.yml
     echo wrong >key
-    refused 5 "refuses the key" collect
+    refused 5 "refuses the key of 'key' .status 401." collect
     run ! grep -q wrong stderr
     echo sesame >key
     collect -q
