@@ -104,8 +104,21 @@ static void wait_for(const struct ww_endpoint *e, double seconds)
     }
 }
 
+/* Would words repeat the key? A server has it, and may say what it was sent. */
+static bool tells_key(const struct ww_endpoint *e, const char *text)
+{
+    const uint8_t *key = e->key ? ww_secret_open(e->key) : NULL;
+    const size_t len = key ? ww_secret_len(e->key) : 0;
+    const bool told = len > 0 && memmem(text, strlen(text), key, len) != NULL;
+    if (key) {
+        ww_secret_close(e->key);
+    }
+    return told;
+}
+
 /* What the server said, for people: the text of "error" or "message", cut. */
-static void server_words(const struct ww_http_reply *reply, char out[SAID_CHARS + 4])
+static void server_words(const struct ww_endpoint *e, const struct ww_http_reply *reply,
+                         char out[SAID_CHARS + 4])
 {
     struct ww_json *json = NULL;
     struct ww_error ignored = {0};
@@ -117,9 +130,10 @@ static void server_words(const struct ww_http_reply *reply, char out[SAID_CHARS 
     }
     const struct ww_jnode *root = ww_json_root(json);
     const struct ww_jnode *error = ww_jget(root, "error");
-    if (ww_jstr(error, &text) || ww_jstr(ww_jget(error, "message"), &text) ||
-        ww_jstr(ww_jget(root, "message"), &text) ||
-        ww_jstr(ww_jget(root, "detail"), &text)) {
+    if ((ww_jstr(error, &text) || ww_jstr(ww_jget(error, "message"), &text) ||
+         ww_jstr(ww_jget(root, "message"), &text) ||
+         ww_jstr(ww_jget(root, "detail"), &text)) &&
+        !tells_key(e, text)) {
         (void)snprintf(out, SAID_CHARS + 4, ": %.*s", SAID_CHARS, text);
     }
     ww_json_free(json);
@@ -140,7 +154,7 @@ static enum ww_err refuse(const struct ww_endpoint *e, const struct ww_http_repl
     const char *name = e->member->name;
     const char *word = tries == 1 ? "try" : "tries";
     char words[SAID_CHARS + 4];
-    server_words(reply, words);
+    server_words(e, reply, words);
     switch (reply->status) {
     case 0:
         return WW_FAIL(err, WW_E_IO,

@@ -159,6 +159,29 @@ END
     echo wrong >key
     refused 5 "refuses the key of 'key' .status 401." collect
     run ! grep -q wrong stderr
+    # one that says what it was sent
+    cat >parrot.py <<END
+import http.server, json
+class Parrot(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        said = json.dumps({"error": "not with " + self.headers["Authorization"]}).encode()
+        self.send_response(400)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+    do_POST = do_GET
+    log_message = lambda *a: None
+server = http.server.HTTPServer(("127.0.0.1", 0), Parrot)
+open("parrot.part", "w").write(str(server.server_port))
+import os
+os.rename("parrot.part", "parrot.port")
+server.serve_forever()
+END
+    python3 parrot.py 3>&- & servers+=($!)
+    until [ -e parrot.port ]; do sleep 0.02; done
+    { echo "members:" && member parrot "key_file: key"; } >parrot.yml
+    refused 6 "member 'parrot' answers with status 400" "$WW" evo collect parrot.yml tasks.jsonl --cache parrot
+    run ! grep -q wrong stderr
     echo sesame >key
     collect -q
     chmod 644 key
