@@ -39,6 +39,7 @@ struct ww_ask {
     uint32_t n_scales;
     struct ww_span forced; /* the next token, whose log-probability is asked for, as text;
                               empty: none */
+    uint32_t forced_id;    /* its number, where the dialect asks by numbers */
     uint32_t skip;         /* generated tokens before the one whose list is wanted */
     bool whole; /* told to say something whole: what it would say by itself is part
                    of a character, and it showed nothing of it */
@@ -55,6 +56,7 @@ typedef enum ww_err (*ww_answer_reader)(const struct ww_ask *ask,
 struct ww_dialect {
     const char *name;
     uint32_t version; /* of our reading: a higher one asks again */
+    bool by_number;   /* tells of a token that is in no list by its number */
     bool quiet_end;   /* shows no list where the likeliest token is the end */
     const char *sign[WW_DIALECT_SIGNS]; /* paths that only this server answers a GET on */
     const char *member;                 /* in the answer there */

@@ -24,6 +24,16 @@ static bool hides_end(const struct ww_ask *ask)
     return ask->hints && ask->hints->hides_end;
 }
 
+/* vLLM: the numbers whose log-probabilities are wanted besides; names would be texts. */
+static void write_number(const struct ww_ask *ask, struct ww_jw *w)
+{
+    ww_jw_key(w, "logprob_token_ids");
+    ww_jw_array(w);
+    ww_jw_u64(w, ask->forced_id);
+    ww_jw_close(w);
+    ww_jw_kbool(w, "return_tokens_as_token_ids", true);
+}
+
 enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_error *err)
 {
     ww_jw_kstr(w, "model", ask->model);
@@ -31,7 +41,9 @@ enum ww_err ww_text_write(const struct ww_ask *ask, struct ww_jw *w, struct ww_e
     ww_jw_ku64(w, "max_tokens", 1);
     ww_jw_ku64(w, "logprobs", ask->top);
     ww_jw_ku64(w, "temperature", 0);
-    if (ask->score || hides_end(ask)) {
+    if (ask->forced.len > 0) {
+        write_number(ask, w);
+    } else if (ask->score || hides_end(ask)) {
         ww_jw_kbool(w, "echo", true);
     }
     return rc;
@@ -210,6 +222,29 @@ static enum ww_err read_tail(const struct ww_ask *ask, const struct ww_jnode *lp
     return rc;
 }
 
+/* The wanted token alone, found by its number; nothing where the server does not tell. */
+static enum ww_err read_number(const struct ww_ask *ask, const struct ww_jnode *lp,
+                               uint64_t tokens, struct ww_scored *out,
+                               struct ww_error *err)
+{
+    struct ww_part_list list = {0};
+    const struct ww_jnode *lists = ww_jget(lp, "top_logprobs");
+    const struct ww_jnode *map = lists ? ww_jfirst(lists) : NULL;
+    enum ww_err rc = ww_part_list_room(&list, 1, err);
+    for (const struct ww_jnode *t = map ? ww_jfirst(map) : NULL; t && !rc && !list.n;
+         t = ww_jnext(t)) {
+        int64_t id = -1;
+        double logprob = 0;
+        if (ww_part_token_id(ww_jkey(t), &id) && id == (int64_t)ask->forced_id &&
+            ww_jdouble(t, &logprob)) {
+            ww_part_list_add(&list, ask->forced, logprob);
+        }
+    }
+    rc = rc ? rc : ww_part_next(ask, &list, tokens, out, err);
+    ww_part_list_release(&list);
+    return rc;
+}
+
 enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *root,
                               struct ww_scored *out, struct ww_error *err)
 {
@@ -218,6 +253,9 @@ enum ww_err ww_text_read_next(const struct ww_ask *ask, const struct ww_jnode *r
     const struct ww_jnode *lp = logprobs_of(root, &local);
     if (!lp) {
         return WW_FAIL(err, local.code, "%s", local.text);
+    }
+    if (ask->forced.len > 0) {
+        return read_number(ask, lp, ww_part_usage(root), out, err);
     }
     if (hides_end(ask)) {
         return read_tail(ask, lp, ww_part_usage(root), out, err);

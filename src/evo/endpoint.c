@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "crypto/secret.h"
+#include "evo/dialect_parts.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/str.h"
@@ -277,10 +278,57 @@ static enum ww_err ask_often(struct ww_endpoint *e, const struct ww_dialect *dia
     return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
 }
 
+/* The number of a forced token; none where it is several tokens of the server. */
+static enum ww_err find_number(struct ww_endpoint *e, struct ww_ask *ask, bool *found,
+                               struct ww_error *err)
+{
+    struct ww_json *json = NULL;
+    struct ww_buf body;
+    struct ww_jw w;
+    uint64_t id = 0;
+    ww_buf_init(&body, 16384);
+    ww_jw_init(&w, &body, 0);
+    ww_jw_object(&w);
+    ww_jw_kstr(&w, "model", ask->model);
+    ww_jw_key(&w, "prompt");
+    ww_jw_strn(&w, (const char *)ask->forced.data, ask->forced.len);
+    ww_jw_kbool(&w, "add_special_tokens", false);
+    ww_jw_close(&w);
+    enum ww_err rc = ww_jw_end(&w, err);
+    rc = rc ? rc
+            : ww_endpoint_post(e, "/tokenize", ww_buf_cstr(&body), body.len, &json, err);
+    const struct ww_jnode *tokens = json ? ww_jget(ww_json_root(json), "tokens") : NULL;
+    *found = !rc && tokens && ww_jtype(tokens) == WW_J_ARRAY && ww_jsize(tokens) == 1 &&
+             ww_ju64(ww_jfirst(tokens), &id) && id <= INT32_MAX;
+    ask->forced_id = (uint32_t)id;
+    ww_json_free(json);
+    ww_buf_release(&body);
+    return rc;
+}
+
+static enum ww_err ask_by_number(struct ww_endpoint *e, const struct ww_dialect *dialect,
+                                 const struct ww_ask *ask, struct ww_scored *out,
+                                 struct ww_error *err)
+{
+    struct ww_ask numbered = *ask;
+    struct ww_part_list nothing = {0};
+    bool found = false;
+    memset(out, 0, sizeof(*out));
+    enum ww_err rc = find_number(e, &numbered, &found, err);
+    if (rc) {
+        return rc;
+    }
+    return found ? ask_often(e, dialect, &numbered, out, err)
+                 : ww_part_next(ask, &nothing, 0, out, err);
+}
+
 enum ww_err ww_endpoint_ask(struct ww_endpoint *e, const struct ww_dialect *dialect,
                             const struct ww_ask *ask, struct ww_scored *out,
                             struct ww_error *err)
 {
+    if (ask->forced.len && dialect->by_number) {
+        return ask_by_number(e, dialect, ask, out, err);
+    }
     enum ww_err rc = ask_often(e, dialect, ask, out, err);
     if (rc == WW_E_UNSUPPORTED && out->unfinished && !ask->forced.len) {
         struct ww_ask whole = *ask;

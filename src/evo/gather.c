@@ -345,8 +345,9 @@ static enum ww_err score_gold(const struct ww_gather *gather, uint32_t k,
     const struct ww_member *m = &gather->members->member[k];
     const double *listed = find_logprob(at, gold);
     const struct ww_member_facts *facts = &gather->facts[k];
-    const bool ask_it = m->exact && facts->forces && gold.len > 0 &&
-                        (facts->hints.has_end_id || !is_end(m, gold));
+    const bool ask_it =
+        m->exact && facts->forces && gold.len > 0 &&
+        (facts->hints.has_end_id || facts->dialect->by_number || !is_end(m, gold));
     const uint32_t usual = gather->vocabulary ? gather->vocabulary : WW_GATHER_VOCABULARY;
     *out = listed ? *listed : unseen(at, facts->vocabulary ? facts->vocabulary : usual);
     g->untold[place] = !listed;

@@ -201,7 +201,7 @@ enum ww_err ww_probe_ways(struct ww_endpoint *endpoint, const struct ww_member *
         first->top[0].bytes.len == 0 || first->top[0].bytes.data[0] >= 0x80) {
         return WW_OK;
     }
-    if (strcmp(facts->dialect->name, LLAMA) == 0) {
+    if (strcmp(facts->dialect->name, LLAMA) == 0 || facts->dialect->by_number) {
         return find_forces(endpoint, member, facts, err);
     }
     return strcmp(facts->dialect->name, CHAT) == 0

@@ -85,16 +85,26 @@ END
 
 @test "a right token in no list is asked for by itself where the pool says so" {
     mock llama --skill caesar --seed 1 --shape llama
-    pool llama >pool.yml
-    rows 1 6 | grep '"R:' >tasks.jsonl # nothing that it knows
+    mock vllm --skill caesar --seed 1 --shape vllm --fault echo:1 # one that scores no prompts
+    rows 1 6 | grep '"R:' >known.jsonl # nothing that they know
+    for name in llama vllm; do asks_alone $name; done
+    [ "$(jq .rules[0].bits llama/exact.fit)" = "$(jq .rules[0].bits vllm/exact.fit)" ]
+}
+asks_alone() {
+    mkdir "$1"
+    cp "$1.port" known.jsonl "$1"
+    cd "$1"
+    cp known.jsonl tasks.jsonl
+    pool "$1" >pool.yml
     cache=plain collect --top 3 --json >plain.json
-    (echo "members:"; member llama "exact: true") >pool.yml
+    (echo "members:"; member "$1" "exact: true") >pool.yml
     cache=exact collect --top 3 --json >exact.json
     jq -e --argjson n "$(jq .answers plain.json)" '.complete and .answers > $n' exact.json
     # with all tokens in the lists nothing more is asked, and the numbers are those
     cache=all collect --top 30 --json >all.json
     [ "$(jq .answers all.json)" = "$(jq .answers plain.json)" ]
     for name in exact all; do
+        local top
         top=$([ $name = all ] && echo 30 || echo 3)
         "$WW" evo fit pool.yml tasks.jsonl --cache $name --top $top --vocabulary 30 --json >$name.fit
     done
@@ -103,6 +113,7 @@ END
     echo '{"prompt": "R:abc=", "answer": "\u00e9a"}' >tasks.jsonl
     cache=odd collect --top 3 --json | jq -e '.complete and .calls > 0'
     cache=odd collect --top 3 --json | jq -e '.complete and .calls == 0'
+    cd ..
 }
 
 @test "where nothing is shown of a part of a character, something else is said and the list read" {

@@ -233,8 +233,25 @@ static void write_list(struct ww_jw *w, const char *text, unsigned top, uint64_t
     ww_jw_close(w);
 }
 
+/* One token by its number, as vLLM tells it; tokens are called by numbers then. */
+static void write_number(struct ww_jw *w, const char *text, uint64_t id)
+{
+    double lp[N_SIGNS + 1];
+    char name[32];
+    distribution(text, strlen(text), lp);
+    (void)snprintf(name, sizeof(name), "token_id:%u", (unsigned)(id % (N_SIGNS + 1)));
+    ww_jw_key(w, "top_logprobs");
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_kdouble(w, name, lp[id % (N_SIGNS + 1)]);
+    ww_jw_close(w);
+    ww_jw_close(w);
+}
+
 static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsigned number)
 {
+    const struct ww_jnode *ids = ww_jget(q, "logprob_token_ids");
+    uint64_t id = 0;
     const char *prompt = "";
     uint64_t top = 5;
     bool echo = false;
@@ -252,7 +269,9 @@ static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsign
         ww_jw_null(w);
     } else {
         ww_jw_object(w);
-        if (echo && !faulty("echo", number)) {
+        if (ids && ww_ju64(ww_jfirst(ids), &id)) {
+            write_number(w, prompt, id);
+        } else if (echo && !faulty("echo", number)) {
             write_echo(w, prompt, strlen(prompt), (unsigned)top, number);
         } else {
             write_next(w, prompt, strlen(prompt), (unsigned)top);
@@ -374,7 +393,8 @@ static bool answer(int fd, const char *body, size_t len)
         answer_llama(q, &w, number);
     } else if (strcmp(mock.shape, "chat") == 0) {
         answer_chat(q, &w);
-    } else if (strcmp(mock.shape, "vllm") == 0 && ww_jget(q, "prompt_logprobs")) {
+    } else if (strcmp(mock.shape, "vllm") == 0 && ww_jget(q, "prompt_logprobs") &&
+               !faulty("echo", number)) {
         answer_vllm(q, &w);
     } else if (strncmp(mock.shape, "sglang", 6) == 0) {
         answer_sglang(q, &w);
@@ -455,6 +475,20 @@ static void reply_pieces(int fd, const char *body, size_t len)
     ww_json_free(json);
 }
 
+/* vLLM's: a sign or the end, or two tokens of nothing. */
+static void reply_number(int fd, const char *body)
+{
+    const char *text = strstr(body, "\"prompt\":\"");
+    char said[64];
+    text = text ? text + 10 : "";
+    const int sign = strncmp(text, END, strlen(END)) == 0 ? N_SIGNS
+                     : text[0] && text[1] == '"'          ? sign_of(text)
+                                                          : -1;
+    const int n = sign < 0 ? snprintf(said, sizeof(said), "{\"tokens\": [900, 901]}")
+                           : snprintf(said, sizeof(said), "{\"tokens\": [%d]}", sign);
+    reply(fd, "200 OK", "", said, (size_t)n);
+}
+
 static bool route(int fd, const char *request, const char *body, size_t len)
 {
     char path[128] = "";
@@ -504,6 +538,10 @@ static bool route(int fd, const char *request, const char *body, size_t len)
     if (llama && strcmp(path, "/tokenize") == 0 && strstr(body, "<|end|>")) {
         static const char two[] = "{\"tokens\": [1, 2]}"; /* no token of this model */
         reply(fd, "200 OK", "", two, strlen(two));
+        return true;
+    }
+    if (strcmp(mock.shape, "vllm") == 0 && strcmp(path, "/tokenize") == 0) {
+        reply_number(fd, body);
         return true;
     }
     if (llama && strcmp(path, "/tokenize") == 0 && !mock.narrow) {

@@ -365,6 +365,9 @@ static void scales_and_forced_tokens_are_written(void **state)
                        "\"lora\":[{\"id\":0,\"scale\":0.5},{\"id\":1,\"scale\":-1}]"));
     assert_true(writes("llama-server", &ask, "\"logit_bias\":[[\"x\",10000]]"));
     assert_true(writes("llama-server", &ask, "\"cache_prompt\":false"));
+    ask.forced_id = 7;
+    assert_true(writes("vllm", &ask, "\"logprob_token_ids\":[7]"));
+    assert_true(writes("vllm", &ask, "\"return_tokens_as_token_ids\":true"));
 }
 
 static void a_forced_token_is_read_only_when_it_was_said(void **state)
@@ -384,6 +387,20 @@ static void a_forced_token_is_read_only_when_it_was_said(void **state)
     ww_scored_release(&s);
     ask.forced = span("y");
     OK(get("llama-server", &ask, body, &s, &err));
+    assert_int_equal(s.at[0].n, 0);
+    ww_scored_release(&s);
+    /* vLLM tells it by its number, beside the one that was said */
+    static const char numbered[] =
+        "{\"choices\":[{\"text\":\"q\",\"logprobs\":{\"tokens\":[\"token_id:5\"],"
+        "\"token_logprobs\":[-0.1],\"text_offset\":[0],\"top_logprobs\":[{"
+        "\"token_id:5\":-0.1,\"token_id:7\":-9.25}]}}]}";
+    ask.forced_id = 7;
+    OK(get("vllm", &ask, numbered, &s, &err));
+    assert_int_equal(s.at[0].n, 1);
+    assert_true(is(s.at[0].top[0].bytes, "y") && s.at[0].top[0].logprob == -9.25);
+    ww_scored_release(&s);
+    ask.forced_id = 8;
+    OK(get("vllm", &ask, numbered, &s, &err));
     assert_int_equal(s.at[0].n, 0);
     ww_scored_release(&s);
 }
