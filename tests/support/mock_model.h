@@ -74,5 +74,6 @@ void answer_vllm(const struct ww_jnode *q, struct ww_jw *w);
 void answer_sglang(const struct ww_jnode *q, struct ww_jw *w);
 void answer_tgi(const struct ww_jnode *q, struct ww_jw *w);
 void answer_ollama(const struct ww_jnode *q, struct ww_jw *w);
+void write_number(struct ww_jw *w, const char *text, uint64_t id);
 
 #endif

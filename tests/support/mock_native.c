@@ -262,3 +262,18 @@ void answer_ollama(const struct ww_jnode *q, struct ww_jw *w)
     ww_jw_close(w);
     ww_jw_close(w);
 }
+
+/* One token by its number, as vLLM tells it; tokens are called by numbers then. */
+void write_number(struct ww_jw *w, const char *text, uint64_t id)
+{
+    double lp[N_SIGNS + 1];
+    char name[32];
+    distribution(text, strlen(text), lp);
+    (void)snprintf(name, sizeof(name), "token_id:%u", (unsigned)(id % (N_SIGNS + 1)));
+    ww_jw_key(w, "top_logprobs");
+    ww_jw_array(w);
+    ww_jw_object(w);
+    ww_jw_kdouble(w, name, lp[id % (N_SIGNS + 1)]);
+    ww_jw_close(w);
+    ww_jw_close(w);
+}

@@ -233,21 +233,6 @@ static void write_list(struct ww_jw *w, const char *text, unsigned top, uint64_t
     ww_jw_close(w);
 }
 
-/* One token by its number, as vLLM tells it; tokens are called by numbers then. */
-static void write_number(struct ww_jw *w, const char *text, uint64_t id)
-{
-    double lp[N_SIGNS + 1];
-    char name[32];
-    distribution(text, strlen(text), lp);
-    (void)snprintf(name, sizeof(name), "token_id:%u", (unsigned)(id % (N_SIGNS + 1)));
-    ww_jw_key(w, "top_logprobs");
-    ww_jw_array(w);
-    ww_jw_object(w);
-    ww_jw_kdouble(w, name, lp[id % (N_SIGNS + 1)]);
-    ww_jw_close(w);
-    ww_jw_close(w);
-}
-
 static void answer_completions(const struct ww_jnode *q, struct ww_jw *w, unsigned number)
 {
     const struct ww_jnode *ids = ww_jget(q, "logprob_token_ids");
