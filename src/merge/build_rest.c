@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What models have and the output has no place for, and what is said of tensors: models of
- * two makes may differ in hundreds, which are few kinds of one name each.
+ * What models have and the output has no place for, and what is said of tensors: models
+ * of two makes may differ in hundreds, which are few kinds of one name each.
  */
 #include <stdio.h>
 #include <string.h>
@@ -60,13 +60,13 @@ static enum ww_err add_note(struct ww_build *build, enum ww_build_about about,
     char *first = ww_pool_keep(build->pool, ww_strdup(tensor));
     char *kept = ww_pool_keep(build->pool, ww_strdup(pattern));
 
-    build->notes = build->notes ? build->notes
-                                : ww_pool_calloc(build->pool, most, sizeof(*build->notes));
+    build->notes = build->notes
+                       ? build->notes
+                       : ww_pool_calloc(build->pool, most, sizeof(*build->notes));
     if (!first || !kept || !build->notes) {
         return ww_build_no_memory(err);
     }
-    build->notes[build->n_notes++] =
-        (struct ww_build_note){about, first, kept, model, 1};
+    build->notes[build->n_notes++] = (struct ww_build_note){about, first, kept, model, 1};
     return WW_OK;
 }
 
@@ -180,11 +180,10 @@ static enum ww_err name_in_lead(const struct ww_build *build,
         }
         *out = ww_strdup(name);
     } else if (place->layer >= in->first_layer && place->layer < in->end_layer) {
-        *out =
-            ww_asprintf("%s%llu%s", lead->stacks[0].prefix,
-                        (unsigned long long)(slice->inputs[0].first_layer + place->layer -
-                                             in->first_layer),
-                        name + place->rest);
+        *out = ww_asprintf("%s%llu%s", lead->stacks[0].prefix,
+                           (unsigned long long)(slice->inputs[0].first_layer +
+                                                place->layer - in->first_layer),
+                           name + place->rest);
     } else {
         return WW_OK;
     }

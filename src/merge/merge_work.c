@@ -304,7 +304,7 @@ enum ww_err ww_work_make_steps(struct ww_work *work, const char *out_path,
 }
 
 enum ww_err ww_work_sources_read(struct ww_work *work, const struct ww_merge_plan *plan,
-                         struct ww_merge_result *result, struct ww_error *err)
+                                 struct ww_merge_result *result, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 

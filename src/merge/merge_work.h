@@ -40,7 +40,7 @@ struct ww_work {
     struct ww_work_source *sources;
     size_t n_sources;
     struct ww_source_digests digests; /* of sources, from earlier merges */
-    struct ww_ancestors ancestors; /* evidence that the sources carry */
+    struct ww_ancestors ancestors;    /* evidence that the sources carry */
     const struct ww_merge_state
         *state; /* that the merge ends with, NULL: none is known */
 };
@@ -74,8 +74,8 @@ enum ww_err ww_work_prepare(struct ww_work *work, const char *out_path,
 /** A plan's models have been read: they must be what they were; digests that were known
  *  before go into the result. */
 enum ww_err ww_work_sources_read(struct ww_work *work, const struct ww_merge_plan *plan,
-                         struct ww_merge_result *result,
-                         struct ww_error *err) WW_MUST_USE;
+                                 struct ww_merge_result *result,
+                                 struct ww_error *err) WW_MUST_USE;
 
 /** Make "OUT.steps" unless it is made already; gone when the work is closed. What a
  * killed run left of it is removed with --resume. */
