@@ -7,11 +7,13 @@
 
 #include "lineage/arc.h"
 #include "lineage/draws.h"
+#include "lineage/grid.h"
 #include "lineage/matching.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
 #define SAMPLE ((uint64_t)4 << 20)                     /* elements */
+#define IDLE 0.005                                     /* weights are told to thousandths */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
 
 static uint64_t gcd(uint64_t a, uint64_t b)
@@ -174,7 +176,7 @@ static enum ww_err open_trial(const struct ww_contesting *c, const char *text, b
     if (!t->tensor || !t->dtypes) {
         return WW_FAIL_MEMORY(err, "a contest of recipes");
     }
-    ww_match_align(ask->suspect, &t->plan, t->tensor, t->dtypes, &n_found);
+    ww_match_align(ask->suspect, c->grids, &t->plan, t->tensor, t->dtypes, &n_found);
     rc = take_sample(ask, c->room, &t->plan, t->tensor, err);
     for (unsigned i = 0; i < (cuts ? 3 : 1) && !rc; i++) {
         rc = ww_predictor_new(&t->plan, WW_NONE, t->dtypes, ties[i], ask->run,
@@ -200,6 +202,7 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts
     job.dropped = t.predictors[2];
     job.peer = t.peer;
     job.tensor = t.tensor;
+    job.dtypes = t.dtypes;
     if (!rc) {
         rc = ww_match_run(&job, &t.matches, c->bytes_read, err);
     }
@@ -215,6 +218,13 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts
     ww_free(t.tensor);
     ww_free(t.dtypes);
     return rc;
+}
+
+/* Does the recipe have one weight for each source that was asked for, in their order? */
+static bool weighs_all(const struct ww_contesting *c, const struct ww_sketch *sketch)
+{
+    return sketch->weighted && !sketch->weights_over && sketch->n == c->ask->n &&
+           sketch->models == c->ask->sources;
 }
 
 /* One recipe; one that the numbers do not go with (a density, a shape) has no match. */
@@ -236,7 +246,10 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
     }
     if (!rc && match > best->match) {
         ww_free(best->text);
-        *best = (struct ww_trial){match, text};
+        *best = (struct ww_trial){.match = match, .text = text};
+        for (size_t i = 0; i < c->ask->n && weighs_all(c, sketch); i++) {
+            best->idle[i] = fabs(sketch->weights[i]) < IDLE;
+        }
         return WW_OK;
     }
     ww_free(text);
@@ -260,6 +273,7 @@ void ww_contest_close(struct ww_contesting *c, const char *method, bool gradient
         c->out->gradient = gradient;
         c->out->match = trial->match;
         c->out->scaled = false;
+        memcpy(c->out->idle, trial->idle, sizeof(trial->idle));
         trial->text = NULL;
     }
     ww_free(trial->text);
@@ -404,14 +418,19 @@ static enum ww_err try_blends(struct ww_contesting *c, struct ww_error *err)
     return rc;
 }
 
-static enum ww_dtype output_dtype(const struct ww_model *suspect)
+/* That of the first matrix, as a norm's few values may lie on any grid. */
+static enum ww_dtype output_dtype(const struct ww_model *suspect,
+                                  const enum ww_dtype *grids)
 {
-    for (uint32_t t = 0; t < suspect->n_tensors; t++) {
-        if (ww_dtype_is_plain_float(suspect->tensors[t].dtype)) {
-            return suspect->tensors[t].dtype;
+    enum ww_dtype found = WW_DTYPE_F32;
+
+    for (uint32_t t = suspect->n_tensors; t > 0; t--) {
+        const struct ww_tensor *of = &suspect->tensors[t - 1];
+        if (ww_dtype_is_plain_float(of->dtype) && of->rank >= 2) {
+            found = grids[t - 1];
         }
     }
-    return WW_DTYPE_F32;
+    return found;
 }
 
 static bool is_listed(const struct ww_contest *out, size_t n, const char *method)
@@ -445,13 +464,16 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
 {
     struct ww_contesting c = {
         .ask = ask, .out = out, .room = SAMPLE, .bytes_read = bytes_read};
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = ww_grids_of(ask->suspect, &c.grids, err);
 
     memset(out, 0, sizeof(*out));
+    if (rc) {
+        return rc;
+    }
     c.sketch = (struct ww_sketch){.base = ask->base,
                                   .models = ask->sources,
                                   .n = ask->n,
-                                  .dtype = output_dtype(ask->suspect)};
+                                  .dtype = output_dtype(ask->suspect, c.grids)};
     if (ask->as_they_are) {
         rc = ww_contest_stack(&c, err);
     } else {
@@ -465,6 +487,7 @@ enum ww_err ww_contest_run(const struct ww_contest_ask *ask, struct ww_contest *
     if (!rc && ask->core && !ask->slices && out->match < WW_CONTEST_AGREED) {
         rc = ww_contest_local(&c, err);
     }
+    ww_free(c.grids);
     if (rc) {
         ww_free(out->recipe);
         memset(out, 0, sizeof(*out));

@@ -14,6 +14,7 @@
 
 struct ww_contesting {
     const struct ww_contest_ask *ask;
+    enum ww_dtype *grids;    /* of the suspect's tensors */
     struct ww_sketch sketch; /* what all have in common */
     struct ww_contest *out;
     const char *tried[WW_CONTEST_MOST];
@@ -28,6 +29,7 @@ struct ww_contesting {
 struct ww_trial {
     double match;
     char *text;
+    bool idle[WW_SKETCH_MOST]; /* [n] of the sources asked for: with a weight of nothing */
 };
 
 /** One recipe against the best; one that the numbers do not go with (a density, a shape)

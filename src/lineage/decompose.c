@@ -33,7 +33,6 @@
  * merge, the elements that show no such bias no longer carry the fit, and shares are off
  * by this at times. */
 #define ROUGHLY 0.002
-#define PRUNED 0.001 /* share of zeros that is no accident of rounding */
 #define SLACK 5e-5   /* by which a share may miss a number of a recipe anyway */
 
 struct decomposing {
@@ -85,7 +84,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     struct decomposing *d = payload;
 
     return ww_moments_accumulate(d->moments[tensor], tile, n,
-                                 ww_family_grid(&d->family, tensor), err);
+                                 d->family.tensors[tensor].grid, err);
 }
 
 /* Which half a tensor is in is decided before anything is read. */
@@ -355,7 +354,7 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     if (!rc) {
         ww_fit(d->whole, d->side, &fit);
         report->noise = sqrt(fit.tau2);
-        inexact = fit.tau2 > 0 || report->pruned > PRUNED || d->family.disguise.read;
+        inexact = fit.tau2 > 0 || report->pruned > WW_VERDICT_PRUNED || d->family.disguise.read;
         rc = draw_intervals(d, low, high, err);
     }
     if (!rc) {

@@ -208,7 +208,7 @@ static enum ww_err read_difference(const struct finding *f, struct corner *c,
     const double *shares = f->ask->per_tensor
                                ? f->ask->per_tensor + (size_t)tensor * n_sources
                                : f->ask->shares;
-    const enum ww_dtype grid = ww_family_grid(family, tensor);
+    const enum ww_dtype grid = family->tensors[tensor].grid;
     double *d = c->d + row * n;
     enum ww_err rc = read_row(f, c, tensor, WW_FAMILY_SUSPECT, row, n, d, err);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lineage/strangers.h"
+#include "lineage/grid.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -140,6 +141,30 @@ static enum ww_err warn_little(struct ww_family *f, struct ww_error *err)
     return rc;
 }
 
+/* Of suspect and base. What was decoded is no longer on the grid it was rounded to, and a
+ * base's values say nothing of how a suspect that is not on its grid was rounded. */
+static enum ww_err find_grid(const struct ww_family *f, struct ww_family_tensor *t,
+                             struct ww_error *err)
+{
+    static const enum ww_dtype coarse[] = {WW_DTYPE_BF16, WW_DTYPE_F16, WW_DTYPE_F32};
+    enum ww_dtype grid[] = {
+        f->models[WW_FAMILY_SUSPECT]->tensors[t->index[WW_FAMILY_SUSPECT]].dtype,
+        f->models[WW_FAMILY_BASE]->tensors[t->index[WW_FAMILY_BASE]].dtype};
+    enum ww_err rc = WW_OK;
+
+    if (!f->disguise.read) {
+        rc = ww_grid_of(f->models[WW_FAMILY_SUSPECT], t->index[WW_FAMILY_SUSPECT],
+                        &grid[WW_FAMILY_SUSPECT], err);
+    }
+    t->grid = WW_DTYPE_F64;
+    for (size_t i = WW_LEN(coarse); i > 0; i--) {
+        if (grid[0] == coarse[i - 1] || grid[1] == coarse[i - 1]) {
+            t->grid = coarse[i - 1];
+        }
+    }
+    return rc;
+}
+
 static enum ww_err align(struct ww_family *f, struct ww_error *err)
 {
     const struct ww_model *suspect = f->models[WW_FAMILY_SUSPECT];
@@ -173,7 +198,9 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
         }
         n_cut += n < tensor->n_elements;
         f->tensors[f->n_tensors++] =
-            (struct ww_family_tensor){tensor->name, n, layer_of(tensor->name), index};
+            (struct ww_family_tensor){tensor->name, n, layer_of(tensor->name), index,
+                                      tensor->dtype};
+        rc = find_grid(f, &f->tensors[f->n_tensors - 1], err);
     }
     if (!rc && f->n_tensors == 0) {
         return WW_FAIL(err, WW_E_UNRELATED,
@@ -228,21 +255,6 @@ enum ww_err ww_family_unchanged(const struct ww_family *family, struct ww_error 
         rc = ww_model_unchanged(family->models[m], err);
     }
     return rc;
-}
-
-enum ww_dtype ww_family_grid(const struct ww_family *family, uint32_t tensor)
-{
-    static const enum ww_dtype coarse[] = {WW_DTYPE_BF16, WW_DTYPE_F16, WW_DTYPE_F32};
-    const uint32_t *index = family->tensors[tensor].index;
-
-    for (size_t i = 0; i < WW_LEN(coarse); i++) {
-        for (unsigned m = WW_FAMILY_SUSPECT; m <= WW_FAMILY_BASE; m++) {
-            if (family->models[m]->tensors[index[m]].dtype == coarse[i]) {
-                return coarse[i];
-            }
-        }
-    }
-    return WW_DTYPE_F64;
 }
 
 void ww_family_release(struct ww_family *family)

@@ -15,6 +15,9 @@ struct ww_family_tensor {
     uint64_t n_elements;
     uint32_t layer;  /* WW_NONE: outside of layers */
     uint32_t *index; /* [n_models], into each model's tensors */
+    /* The coarsest grid that the weights have been on: a suspect that was stored as F32
+     * may have been rounded to BF16 before, as its values or its base's dtype tell. */
+    enum ww_dtype grid;
 };
 
 struct ww_family {
@@ -35,9 +38,5 @@ void ww_family_release(struct ww_family *family);
 /** WW_E_CHANGED when a file moved since it was opened. */
 enum ww_err ww_family_unchanged(const struct ww_family *family,
                                 struct ww_error *err) WW_MUST_USE;
-
-/** The coarsest grid that the tensor's weights have been on: a suspect that was stored as
- *  F32 may have been rounded to its base's BF16 before. */
-enum ww_dtype ww_family_grid(const struct ww_family *family, uint32_t tensor);
 
 #endif

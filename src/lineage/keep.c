@@ -163,7 +163,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     const struct keeping *k = payload;
     const double *suspect = tile->columns;
     const double *base = tile->columns + WW_MOMENTS_TILE;
-    const enum ww_dtype grid = ww_family_grid(k->family, tensor);
+    const enum ww_dtype grid = k->family->tensors[tensor].grid;
     struct histogram *h = &k->per_tensor[tensor];
     (void)err;
 

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "lineage/grid.h"
 #include "lineage/per_tensor.h"
 #include "model/convert.h"
 #include "model/elements.h"
@@ -161,15 +162,20 @@ static enum ww_err match_block(const struct matching *m, struct room *r, uint32_
     const struct ww_merge_tensor *t = &job->plan->tensors[tensor];
     const struct ww_tensor *of = &job->suspect->tensors[job->tensor[tensor]];
     const struct ww_weight_file *file = &job->suspect->files[of->file];
-    const size_t size = ww_dtype_bits(of->dtype) / 8;
+    const enum ww_dtype grid = job->dtypes[tensor];
+    const size_t stored = ww_dtype_bits(of->dtype) / 8;
+    const size_t size = ww_dtype_bits(grid) / 8;
     struct ww_match *to = &m->out->tensors[tensor];
     struct ww_weighing w;
     uint64_t moved = 0;
     enum ww_err rc =
-        ww_weight_bytes(file, of->offset + first * size, r->suspect, n * size, err);
+        ww_weight_bytes(file, of->offset + first * stored, r->suspect, n * stored, err);
 
-    *bytes += n * size;
+    *bytes += n * stored;
     memset(r->moved, 1, n);
+    if (!rc && grid != of->dtype) {
+        ww_grid_narrow(of->dtype, grid, r->suspect, r->suspect, n);
+    }
     if (!rc && readable(t)) {
         rc = read_inputs(m, r, t, first, n, bytes, err);
     }
@@ -199,7 +205,7 @@ static enum ww_err match_block(const struct matching *m, struct room *r, uint32_
         to->fits[WW_ARITHMETIC_PEER] += moved;
     }
     if (!rc && job->arithmetics && readable(t) && ww_weighing_of(t, &w)) {
-        w.dtype = of->dtype;
+        w.dtype = grid;
         try_arithmetics(r, t, &w, size, n, moved, to);
     }
     return rc;
@@ -323,8 +329,9 @@ static bool same_shape(const struct ww_tensor *a, const struct ww_merge_tensor *
            memcmp(a->shape, b->shape, a->rank * sizeof(*a->shape)) == 0;
 }
 
-void ww_match_align(const struct ww_model *suspect, const struct ww_merge_plan *plan,
-                    uint32_t *tensor, enum ww_dtype *dtypes, uint32_t *n)
+void ww_match_align(const struct ww_model *suspect, const enum ww_dtype *grids,
+                    const struct ww_merge_plan *plan, uint32_t *tensor,
+                    enum ww_dtype *dtypes, uint32_t *n)
 {
     *n = 0;
     for (uint32_t t = 0; t < plan->n_tensors; t++) {
@@ -335,7 +342,7 @@ void ww_match_align(const struct ww_model *suspect, const struct ww_merge_plan *
                           ww_dtype_is_plain_float(of->dtype) &&
                           same_shape(&suspect->tensors[found], of);
         tensor[t] = fits ? found : WW_NONE;
-        dtypes[t] = fits ? suspect->tensors[found].dtype : of->dtype;
+        dtypes[t] = fits ? grids[found] : of->dtype;
         *n += fits;
     }
 }

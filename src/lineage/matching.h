@@ -19,6 +19,7 @@ struct ww_match_job {
     bool arithmetics;                   /* weighted sums in other arithmetic too */
     const uint32_t
         *tensor; /* per tensor of the plan: the suspect's; WW_NONE: not compared */
+    const enum ww_dtype *dtypes; /* per tensor of the plan: in which bits are compared */
     const char *phase;
     const struct ww_run_options *run;
 };
@@ -44,9 +45,11 @@ enum ww_err ww_match_run(const struct ww_match_job *job, struct ww_matches *out,
                          uint64_t *bytes_read, struct ww_error *err) WW_MUST_USE;
 void ww_matches_release(struct ww_matches *matches);
 
-/** The suspect's tensors by the plan's names; dtypes: the suspect's there, for
- * predictors. Both are [plan->n_tensors]. n: how many there are of one shape in both. */
-void ww_match_align(const struct ww_model *suspect, const struct ww_merge_plan *plan,
-                    uint32_t *tensor, enum ww_dtype *dtypes, uint32_t *n);
+/** The suspect's tensors by the plan's names; dtypes: those of the suspect's grids there
+ * (grid.h), for predictors. Both are [plan->n_tensors]. n: how many there are of one
+ * shape in both. */
+void ww_match_align(const struct ww_model *suspect, const enum ww_dtype *grids,
+                    const struct ww_merge_plan *plan, uint32_t *tensor,
+                    enum ww_dtype *dtypes, uint32_t *n);
 
 #endif

@@ -248,8 +248,8 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
         }
     }
     round_to(t->dtype, tile, n);
-    if (ww_family_grid(family, tensor) != t->dtype) {
-        round_to_grid(ww_family_grid(family, tensor), tile, n);
+    if (family->tensors[tensor].grid != t->dtype) {
+        round_to_grid(family->tensors[tensor].grid, tile, n);
     }
     if (columns.steps) {
         add_in_blocks(&sum, &columns);

@@ -8,6 +8,7 @@
 
 #include "lineage/disguise.h"
 #include "lineage/draws.h"
+#include "lineage/grid.h"
 #include "lineage/halves.h"
 #include "lineage/matching.h"
 #include "lineage/prereg.h"
@@ -187,33 +188,40 @@ static enum ww_err leave_out_dense(struct replaying *r, uint32_t *n_found,
 static enum ww_err align(struct replaying *r, struct ww_error *err)
 {
     const uint32_t n = r->plan.n_tensors;
+    enum ww_dtype *grids = NULL;
     uint32_t n_found = 0;
+    enum ww_err rc = WW_OK;
 
     r->tensor = ww_calloc(n + (size_t)1, sizeof(*r->tensor));
     r->dtypes = ww_calloc(n + (size_t)1, sizeof(*r->dtypes));
     if (!r->tensor || !r->dtypes) {
         return WW_FAIL_MEMORY(err, "a replay");
     }
-    ww_match_align(r->suspect, &r->plan, r->tensor, r->dtypes, &n_found);
+    rc = ww_grids_of(r->suspect, &grids, err);
+    if (rc) {
+        return rc;
+    }
+    ww_match_align(r->suspect, grids, &r->plan, r->tensor, r->dtypes, &n_found);
+    ww_free(grids);
     if (n_found < r->suspect->n_tensors) {
         char *text = ww_asprintf("%u of %u tensors of the suspect are not replayed: the "
                                  "recipe makes none of that name and shape",
                                  r->suspect->n_tensors - n_found, r->suspect->n_tensors);
-        enum ww_err rc = text ? ww_strlist_add(&r->warnings, text, err)
-                              : WW_FAIL_MEMORY(err, "a replay");
+        rc = text ? ww_strlist_add(&r->warnings, text, err)
+                  : WW_FAIL_MEMORY(err, "a replay");
         ww_free(text);
         if (rc) {
             return rc;
         }
     }
     if (r->disguise.dense) {
-        enum ww_err rc = leave_out_dense(r, &n_found, err);
+        rc = leave_out_dense(r, &n_found, err);
         if (rc) {
             return rc;
         }
     }
     if (r->report->inferred) {
-        enum ww_err rc = ww_halves_draw(r->suspect, r->options->seed, &r->half, err);
+        rc = ww_halves_draw(r->suspect, r->options->seed, &r->half, err);
         if (rc) {
             return rc;
         }
@@ -370,6 +378,7 @@ static enum ww_err run_batch(struct replaying *r, size_t *at, struct ww_error *e
                                .kept = r->kept,
                                .dropped = r->dropped,
                                .tensor = r->tensor,
+                               .dtypes = r->dtypes,
                                .peer = first ? r->peer : NULL,
                                .arithmetics = first,
                                .phase = "replay",

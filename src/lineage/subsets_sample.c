@@ -74,7 +74,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
     for (size_t e = 0; e < n; e++) {
         if (!ww_moments_pruned(tile->columns[e], tile->columns[WW_MOMENTS_TILE + e],
                                false)) {
-            take(s, to, tile, e, ww_family_grid(s->family, tensor));
+            take(s, to, tile, e, s->family->tensors[tensor].grid);
         }
     }
     to->seen += n;

@@ -17,12 +17,15 @@
 #include "util/fail.h"
 
 #define BITS_AGREE 0.99 /* match that names a method */
+#define AS_GOOD 0.002   /* matches that differ by less are equal */
 #define NEARLY 0.9      /* match that names it where a number is a little off */
 #define AT_CEILING 0.99 /* r2 over its ceiling that leaves nothing unexplained */
 #define MASKED 0.95     /* kept share below which elements were dropped */
 #define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
 #define MOSTLY_UNKNOWN 0.5
+#define OF_A_TWIN 0.001 /* of the difference: what a twin leaves of a source for which it
+                           stands, where rounding leaves nothing */
 #define ALL_KEPT 0.97  /* part of a source's elements above which none were dropped */
 #define SLOPE 0.04     /* by which the longer half is kept more, where length decides */
 #define STEEP 0.3      /* where it alone does */
@@ -247,27 +250,59 @@ static uint32_t smallest(const struct ww_decompose_report *r)
     return least;
 }
 
+/* Takes those out that may be none: sources that a recipe of most bits weighs with
+ * nothing, or else the smallest share where no recipe gives the bits. *least: which match
+ * says that they are none; 2 where there is none such. */
+static void leave_out(struct ww_decompose_report *r, const struct ww_contest *contest,
+                      bool *was, double *least)
+{
+    const bool most = contest->match >= NEARLY && !contest->has_set;
+    size_t at = 0;
+
+    *least = 2;
+    for (uint32_t i = 0; i < r->n_sources; i++) {
+        was[i] = r->sources[i].included;
+        if (was[i] && most && contest->idle[at]) {
+            r->sources[i].included = false;
+            *least = contest->match - AS_GOOD;
+        }
+        at += was[i];
+    }
+    if (*least > 1 && contest->match < BITS_AGREE) {
+        r->sources[smallest(r)].included = false;
+        *least = BITS_AGREE;
+    }
+}
+
 /* What a selection leaves over is taken up by relatives of the sources. A recipe that
- * gives the bits without the smallest share decides that it is none. */
+ * gives the bits without them decides that they are none. */
 static enum ww_err prune(const struct ww_verdict_ask *v, const struct ww_keep *keep,
                          struct ww_decompose_report *r, struct ww_contest *contest,
                          struct ww_error *err)
 {
-    const uint32_t at = smallest(r);
-    struct ww_lineage_source *source = &r->sources[at];
-    struct ww_contest without;
+    bool was[WW_LINEAGE_MAX_SOURCES];
+    struct ww_contest without = {0};
+    double least = 0;
     enum ww_err rc = WW_OK;
 
-    source->included = false;
+    leave_out(r, contest, was, &least);
+    if (least > 1) {
+        return WW_OK;
+    }
     rc = hold_contest(v, keep, r, &without, err);
-    if (!rc && without.match >= BITS_AGREE) {
+    if (!rc && without.match >= least) {
         ww_free(contest->recipe);
         *contest = without;
         rc = without.has_set ? take_set(v, contest, r, err) : WW_OK;
-        source->recipe = source->included ? source->recipe : 0;
+        for (size_t i = 0; i < r->n_sources; i++) {
+            struct ww_lineage_source *s = &r->sources[i];
+            s->recipe = s->included ? s->recipe : 0;
+        }
         return rc;
     }
-    source->included = true;
+    for (size_t i = 0; i < r->n_sources; i++) {
+        r->sources[i].included = was[i];
+    }
     ww_free(without.recipe);
     return rc;
 }
@@ -369,6 +404,15 @@ static enum ww_err find_adapter(const struct ww_verdict_ask *v,
     }
     ask.per_tensor = v->per_tensor;
     return rc ? rc : ww_directions_find(&ask, r, err);
+}
+
+/* A sum leaves nothing but rounding, so that little more is something else already: a
+ * twin that stands for a source which was not given leaves so little. */
+static bool may_hide_twin(const struct ww_verdict_ask *v,
+                          const struct ww_decompose_report *r)
+{
+    return !v->family->disguise.read && r->unexplained > OF_A_TWIN &&
+           r->unexplained <= 1 - AT_CEILING && r->pruned <= WW_VERDICT_PRUNED;
 }
 
 /* Is each element a sum over some of the sources? */
@@ -533,12 +577,14 @@ static size_t count_included(const struct ww_decompose_report *r)
 /* Bits that come out, and elements that were dropped, explain what sums do not; unless
  * the elements themselves say that something else went in, of which little is enough: a
  * twin of a source that was not given explains most of that one. */
-static bool is_incomplete(const struct ww_decompose_report *r,
+static bool is_incomplete(const struct ww_verdict_ask *v,
+                          const struct ww_decompose_report *r,
                           const struct ww_subsets *parts, bool masked)
 {
     const double least = lacks(parts) ? 1 - AT_CEILING : WW_LINEAGE_ELSEWHERE;
+    const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
-    return count_included(r) > 0 && r->unexplained > least &&
+    return count_included(r) > 0 && (r->unexplained > least || little) &&
            !is_named(r, parts, masked) && !is_whole(parts) &&
            (lacks(parts) || !r->has_keep_rates);
 }
@@ -576,13 +622,14 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     if (!rc && contest.has_set) {
         rc = take_set(ask, &contest, report, err);
     }
-    if (!rc && masked && n > 1 && contest.match < BITS_AGREE) {
+    if (!rc && masked && count_included(report) > 1) {
         rc = prune(ask, &keep, report, &contest, err);
     }
     if (!rc && contest.match < BITS_AGREE) {
         rc = find_adapter(ask, report, err);
     }
-    if (!rc && masked && contest.match < BITS_AGREE && report->n_ranks == 0) {
+    if (!rc && (masked || may_hide_twin(ask, report)) && contest.match < BITS_AGREE &&
+        report->n_ranks == 0) {
         rc = measure_parts(ask, report, &parts, err);
     }
     if (rc) {
@@ -590,6 +637,6 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
         return rc;
     }
     conclude(report, &contest, masked ? &keep : NULL, &parts);
-    report->incomplete = is_incomplete(report, &parts, masked);
+    report->incomplete = is_incomplete(ask, report, &parts, masked);
     return WW_OK;
 }

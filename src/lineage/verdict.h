@@ -5,6 +5,8 @@
 
 #include "lineage/gradient.h"
 
+#define WW_VERDICT_PRUNED 0.001 /* share of zeros that is no accident of rounding */
+
 struct ww_verdict_ask {
     const struct ww_family *family;
     const struct ww_decompose_options *options;

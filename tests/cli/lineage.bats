@@ -75,6 +75,14 @@ decompose() {
            .method.parts < 0.85 and .method.match < 0.9' answer
 }
 
+@test "a twin that stands for a source which is not given leaves a sum in part" {
+    "$WW_BIN/perturb_model" "$family/expert-rev" twin 0.003 5
+    blend task_arithmetic 0.6 0.25
+    "$WW" lineage decompose suspect --base "$family/base" --candidate twin \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.incomplete and .unexplained > 0.001 and .unexplained < 0.01' answer
+}
+
 @test "a source that is not given and went into one tensor leaves the answer in part" {
     cat >recipe.yml <<EOF
 merge_method: task_arithmetic

@@ -54,6 +54,17 @@ load recipes
            .sources[1].interval[0] < 0.567 and .sources[1].interval[1] > 0.567' answer
 }
 
+@test "a relative that takes up what TIES leaves is no source where the recipe weighs it with nothing" {
+    recipe ties 1 0 "parameters: {normalize: false}" | sed 's/density: 0.6/density: 0.3/' >recipe.yml
+    "$WW" merge recipe.yml relative -q
+    merged ties 0.6 0.5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --candidate relative --json -q >answer
+    jq -e '.method.best == "ties" and .method.match > 0.999 and .sources[2].share > 0.1 and
+           [.sources[].included] == [true, true, false] and
+           (.method.recipe | test("relative") | not)' answer
+}
+
 @test "breadcrumbs with elected signs are told from TIES" {
     merged breadcrumbs_ties 0.6 0.5
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \

@@ -79,6 +79,22 @@ EOF
         --candidate "$family/expert-caesar" --json -q | jq -e '.supports and .inferred'
 }
 
+@test "what was rounded to BF16 and then stored wider is replayed as what it was, locked or not" {
+    once merged task_arithmetic 0.6 0.25
+    for dtype in float16 float32; do
+        printf 'merge_method: passthrough\nmodels: [{model: suspect}]\ndtype: %s\n' "$dtype" >wide.yml
+        "$WW" merge wide.yml "$dtype" -q
+        "$WW" lineage replay "$dtype" --recipe recipe.yml --json -q >answer
+        jq -e '.supports and .match > 0.999' answer
+    done
+    "$WW" key new lock --out lock --no-passphrase -q
+    "$WW" lock float32 locked --key lock -q
+    "$WW" lineage decompose locked --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.method.best == "task_arithmetic" and .method.match > 0.999 and
+           (.method.recipe | test("out_dtype: bfloat16"))' answer
+}
+
 @test "what cannot be replayed is refused by name" {
     once merged task_arithmetic 0.6 0.25
     refused 2 "--recipe FILE" "$WW" lineage replay suspect
