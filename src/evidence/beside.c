@@ -18,7 +18,32 @@
 
 char *ww_evidence_path(const char *path)
 {
-    return ww_asprintf("%s" WW_EVIDENCE_SUFFIX, path);
+    size_t len = strlen(path);
+
+    while (len > 1 && path[len - 1] == '/') {
+        len--; /* shells complete names of folders so */
+    }
+    return ww_asprintf("%.*s" WW_EVIDENCE_SUFFIX, (int)len, path);
+}
+
+/* A package as a folder is known by its digest, as one file is. */
+static bool is_packed(const char *path)
+{
+    char *file = ww_asprintf("%s/" WW_PACKED_FILE, path);
+    uint8_t bytes[sizeof(WW_PACKED_MAGIC) - 1];
+    struct stat st;
+    int fd = -1;
+    bool is = file && lstat(file, &st) == 0 && S_ISREG(st.st_mode) &&
+              (size_t)st.st_size >= sizeof(bytes) &&
+              ww_file_open(file, &fd, &st, NULL) == WW_OK &&
+              ww_pread_full(fd, bytes, sizeof(bytes), 0, file, NULL) == WW_OK &&
+              memcmp(bytes, WW_PACKED_MAGIC, sizeof(bytes)) == 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    ww_free(file);
+    return is;
 }
 
 enum ww_err ww_evidence_dir(const char *path, bool *is_file, int *dirfd,
@@ -29,7 +54,7 @@ enum ww_err ww_evidence_dir(const char *path, bool *is_file, int *dirfd,
     char *beside = NULL;
     enum ww_err rc = WW_OK;
 
-    *is_file = stat(path, &st) == 0 && S_ISREG(st.st_mode);
+    *is_file = (stat(path, &st) == 0 && S_ISREG(st.st_mode)) || is_packed(path);
     if (!*is_file) {
         return ww_dir_open(path, dirfd, err);
     }

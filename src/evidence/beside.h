@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Evidence of what is one file and no folder: it lies in a folder beside the file. */
+/* Evidence of what is one file, or a package as a folder: it lies in a folder beside it.
+ */
 #ifndef WW_EVIDENCE_BESIDE_H
 #define WW_EVIDENCE_BESIDE_H
 
 #include "evidence/ancestors.h"
+
+/** The file that makes a folder a package, and how it begins (rmm/head.h). */
+#define WW_PACKED_FILE "package"
+#define WW_PACKED_MAGIC "weightward-pack\n"
 
 /** "FILE.evidence"; NULL when memory is out. */
 char *ww_evidence_path(const char *path) WW_MUST_USE;

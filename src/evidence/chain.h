@@ -42,8 +42,8 @@ enum ww_err ww_chain_open_signed(int dirfd, const char *path,
                                  const struct ww_verifier **verifier,
                                  struct ww_error *err) WW_MUST_USE;
 
-/** Open the folder that holds the evidence of a path: the folder itself, or of a file the
- *  one beside it. WW_E_NOTFOUND when a file has none. */
+/** Open the folder that holds the evidence of a path: the folder itself, or of a file and
+ *  of a package that is a folder the one beside it. WW_E_NOTFOUND when it has none. */
 enum ww_err ww_evidence_dir(const char *path, bool *is_file, int *dirfd,
                             struct ww_error *err) WW_MUST_USE;
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "evidence/chain.h"
-#include "rmm/pack_file.h"
+#include "rmm/pack_folder.h"
 #include "util/fail.h"
 #include "util/fs.h"
 
@@ -17,9 +17,13 @@ static enum ww_err is_package(const char *path, bool *out, struct ww_error *err)
     uint8_t bytes[sizeof(WW_PACK_MAGIC) - 1];
     struct stat st = {0};
     int fd = -1;
-    enum ww_err rc = ww_file_open(path, &fd, &st, err);
+    enum ww_err rc = WW_OK;
 
-    *out = false;
+    *out = ww_pack_folder_is(path);
+    if (*out) {
+        return WW_OK;
+    }
+    rc = ww_file_open(path, &fd, &st, err);
     if (!rc && (uint64_t)st.st_size >= sizeof(bytes)) {
         rc = ww_pread_full(fd, bytes, sizeof(bytes), 0, path, err);
         *out = !rc && memcmp(bytes, WW_PACK_MAGIC, sizeof(bytes)) == 0;
@@ -79,6 +83,9 @@ enum ww_err ww_pack_check_file(const char *path, const struct ww_chain_keys *key
         return rc;
     }
     rc = check_signer(&f, keys, report, hint, err);
+    if (!rc && f.folder >= 0) {
+        rc = ww_pack_folder_alone(&f, err);
+    }
     if (!rc) {
         rc = ww_pack_check_sections(&f, &run, &read, err);
     }

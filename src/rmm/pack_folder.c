@@ -2,6 +2,9 @@
 /* Reading a package that is a folder. */
 #include "rmm/pack_folder.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,6 +30,41 @@ enum ww_err ww_pack_folder_open(struct ww_pack_file *out, struct ww_error *err)
     return rc ? rc
               : ww_file_open_at(out->folder, WW_PACK_FOLDER_FILE, WW_LINKS_REFUSE,
                                 &out->fd, &out->st, err);
+}
+
+bool ww_pack_folder_names_section(const char *name)
+{
+    uint8_t sha256[WW_SHA256_BYTES];
+    const size_t len = strlen(name);
+
+    return len == 2 * sizeof(sha256) && ww_unhex(sha256, sizeof(sha256), name, len);
+}
+
+enum ww_err ww_pack_folder_alone(const struct ww_pack_file *f, struct ww_error *err)
+{
+    const int copy = openat(f->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    enum ww_err rc = WW_OK;
+
+    if (!dir) {
+        if (copy >= 0) {
+            close(copy);
+        }
+        return WW_FAIL(err, WW_E_IO, "cannot read folder '%s'", f->path);
+    }
+    for (struct dirent *e = readdir(dir); e && !rc; e = readdir(dir)) {
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+            strcmp(e->d_name, WW_PACK_FOLDER_FILE) != 0 &&
+            !ww_pack_folder_names_section(e->d_name)) {
+            rc =
+                WW_FAIL(err, WW_E_TAMPERED,
+                        "'%s' in package '%s' is no part of it; what else is in there is "
+                        "not under its signature: move it away",
+                        e->d_name, f->path);
+        }
+    }
+    closedir(dir);
+    return rc;
 }
 
 enum ww_err ww_pack_folder_section(const struct ww_pack_file *f, size_t member, int *fd,

@@ -9,15 +9,22 @@
 #ifndef WW_RMM_PACK_FOLDER_H
 #define WW_RMM_PACK_FOLDER_H
 
+#include "evidence/beside.h"
 #include "rmm/pack_file.h"
 
-#define WW_PACK_FOLDER_FILE "package"
+#define WW_PACK_FOLDER_FILE WW_PACKED_FILE
 
 /** Is there a folder with such a file? */
 bool ww_pack_folder_is(const char *path);
+/** Is this what a section's file is called? */
+bool ww_pack_folder_names_section(const char *name);
 /** Open "package" and the folder; out->path is set. */
 enum ww_err ww_pack_folder_open(struct ww_pack_file *out,
                                 struct ww_error *err) WW_MUST_USE;
+/** Nothing lies there but that file and files with names of sections: whoever verifies a
+ *  folder must not take it for what else is in it. WW_E_TAMPERED. */
+enum ww_err ww_pack_folder_alone(const struct ww_pack_file *file,
+                                 struct ww_error *err) WW_MUST_USE;
 /** A section of it, from its first byte on; the caller closes it, since there may be more
  *  sections than a process may have files open. WW_E_MALFORMED when its length is not the
  *  manifest's. */

@@ -118,7 +118,6 @@ static void drop_unwanted(const struct placing *p,
 {
     const int copy = openat(p->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    uint8_t sha256[WW_SHA256_BYTES];
 
     if (!dir) {
         if (copy >= 0) {
@@ -127,10 +126,7 @@ static void drop_unwanted(const struct placing *p,
         return;
     }
     for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        const size_t len = strlen(e->d_name);
-        if (len == 2 * WW_SHA256_BYTES &&
-            ww_unhex(sha256, sizeof(sha256), e->d_name, len) &&
-            !is_wanted(manifest, e->d_name)) {
+        if (ww_pack_folder_names_section(e->d_name) && !is_wanted(manifest, e->d_name)) {
             (void)unlinkat(p->dirfd, e->d_name, 0);
         }
     }
@@ -147,7 +143,8 @@ static enum ww_err put_all(const struct placing *p,
         rc = put_section(p, &manifest->members[i], err);
     }
     if (!rc) {
-        rc = ww_fsync(p->dirfd, p->made->path, err); /* their names before it names them */
+        rc =
+            ww_fsync(p->dirfd, p->made->path, err); /* their names before it names them */
     }
     if (!rc) {
         rc = put_file(p, WW_PACK_FOLDER_FILE, 0, WW_PACK_ALIGN, p->made->at, tail_bytes,

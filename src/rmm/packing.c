@@ -370,7 +370,7 @@ static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *r
 
     if (!rc) {
         rc = ww_pack_describe(&written, report, err);
-        if (!rc && written.folder < 0) {
+        if (!rc) {
             rc = ww_packing_evidence(p, &written, err);
             missing = "its evidence";
         }

@@ -64,6 +64,28 @@ OWN=p.pkg.evidence/attestations/provenance.sigstore.json
     run ! grep -q "$(sha256sum caesar/model.sig | cut -d' ' -f1)" <(payload "$OWN")
 }
 
+@test "a package as a folder has the same chain, and nothing else in it is taken for verified" {
+    make_package
+    "$WW" rmm pack f/ caesar=caesar --exact --base base --folder --sign packer.key -q
+    "$WW" rmm add f/ locked=locked --exact --sign packer.key -q
+    "$WW" verify f/ --chain "${KEYS[@]}" --json >answer
+    jq -e '[.chain[] | [.name, .action, .depth]] ==
+           [["f","pack",0],["f version 1","pack",1],["base","origin",2],["caesar","origin",2],
+            ["locked","lock",1],["rev","origin",2]]' answer
+    jq -e '.root_sha256 == $m and .bill_of_materials' --arg m \
+        "$("$WW" rmm list f --json | jq -r .manifest_sha256)" answer
+    "$VERIFY" f --chain "${KEYS[@]}" >told
+    grep -q "pack 'f' (exact) of 'f version 1', 'locked'" told
+    cp caesar/config.json f/
+    refused 1 "'config.json' in package 'f' is no part of it" "$VERIFY" f --chain "${KEYS[@]}"
+    rm f/config.json
+    SECTIONS=(f/[0-9a-f]*)
+    flip "${SECTIONS[0]}" 9
+    refused 1 "is not what the manifest says" "$VERIFY" f --chain "${KEYS[@]}"
+    rm -r f.evidence
+    refused 4 "no evidence beside it" "$VERIFY" f/ --chain "${KEYS[@]}"
+}
+
 @test "versions of a package are links of a chain, and say which members are locked" {
     make_package
     cp "$OWN" first
