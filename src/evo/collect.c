@@ -165,8 +165,9 @@ static void look(struct collect *c)
         c->looked_up ? c->tasks.n - c->n_missing + atomic_load(&c->done) : 0;
     const struct ww_run_options *run = &c->o->run;
     struct ww_error err = {0};
-    if (run->progress &&
-        run->progress(run->progress_payload, "collecting", have, c->tasks.n)) {
+    char phase[96];
+    ww_spending_phase(&c->spending, "collecting", phase, sizeof(phase));
+    if (run->progress && run->progress(run->progress_payload, phase, have, c->tasks.n)) {
         (void)WW_FAIL(&err, WW_E_CANCELLED, "interrupted");
         stop(c, &err, true);
     }

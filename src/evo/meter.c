@@ -2,6 +2,7 @@
 /* Reserve, then settle. */
 #include "evo/meter.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "util/clock.h"
@@ -30,6 +31,18 @@ void ww_spending_release(struct ww_spending *s)
 double ww_spending_seconds(const struct ww_spending *s)
 {
     return ww_now() - s->began;
+}
+
+void ww_spending_phase(struct ww_spending *s, const char *word, char *out, size_t room)
+{
+    (void)pthread_mutex_lock(&s->mutex);
+    const unsigned long long calls = s->calls;
+    const double cost = s->cost;
+    (void)pthread_mutex_unlock(&s->mutex);
+    const int n = snprintf(out, room, "%s, %llu calls", word, calls);
+    if (cost > 0 && n > 0 && (size_t)n < room) {
+        (void)snprintf(out + n, room - (size_t)n, ", cost %.4g", cost);
+    }
 }
 
 static double price(const struct ww_member *m, uint64_t tokens)

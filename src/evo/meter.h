@@ -38,6 +38,8 @@ void ww_spending_init(struct ww_spending *s, const struct ww_budget *budget,
 void ww_spending_release(struct ww_spending *s);
 /** Its functions for an endpoint; borrows s. */
 struct ww_meter ww_spending_meter(struct ww_spending *s);
+/** "WORD, 12 calls, cost 0.1" for progress. */
+void ww_spending_phase(struct ww_spending *s, const char *word, char *out, size_t room);
 double ww_spending_seconds(const struct ww_spending *s); /* those before included */
 
 #endif

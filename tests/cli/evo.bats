@@ -272,3 +272,12 @@ END
     collect --json >new
     jq -e '.complete and .calls_avoided == 0 and .calls == 3' new
 }
+
+@test "progress tells items, calls and cost" {
+    mock rev --skill rev --seed 1 --delay-ms 60
+    { echo "members:" && member rev "price_call: 0.25"; } >pool.yml
+    tasks 10 >tasks.jsonl
+    collect --connections 1 --progress always 2>said >/dev/null
+    tr '\r' '\n' <said | grep -E 'collecting: [0-9]+ of 20 items, [0-9]+ calls, cost [0-9.]+'
+    run ! grep -q bytes said
+}

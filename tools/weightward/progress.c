@@ -2,7 +2,7 @@
 /*
  * The progress line: stderr only, starts after one second, at most four times a second,
  * rate over the last five seconds, nothing when stderr is no terminal or the program is in
- * the background. The library only calls back with bytes; drawing is here.
+ * the background. The library only calls back with numbers; drawing is here.
  */
 #include "cli.h"
 
@@ -72,15 +72,41 @@ static double rate(double now, uint64_t done)
     return oldest < now && done > base ? (double)(done - base) / (now - oldest) : 0;
 }
 
-static void draw(const char *phase, uint64_t done, uint64_t total, double now)
+/* What phases count that do not count bytes. */
+static const char *unit_of(const char *phase, size_t len)
+{
+    static const struct {
+        const char *phase, *unit;
+    } counted[] = {{"collecting", "items"},  {"evaluating", "trials"}, {"trace", "copies"},
+                   {"adapters", "tensors"},  {"extract", "tensors"},   {"comparing", "answers"},
+                   {"heads", "parts"},       {"attention", "parts"},   {"neurons", "parts"},
+                   {"rotation", "parts"}};
+    for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
+        if (strlen(counted[i].phase) == len && strncmp(counted[i].phase, phase, len) == 0) {
+            return counted[i].unit;
+        }
+    }
+    return NULL;
+}
+
+static void draw(const char *phase, size_t word, uint64_t done, uint64_t total, double now)
 {
     double speed = rate(now, done);
+    const char *unit = unit_of(phase, word);
     char a[32], b[32];
-    fprintf(stderr, "\r\033[K%s: %s, %.0f %%", phase, cli_bytes(done, a),
-            total ? 100.0 * (double)done / (double)total : 100.0);
+    fprintf(stderr, "\r\033[K%.*s", (int)word, phase);
+    if (total && unit) {
+        fprintf(stderr, ": %llu of %llu %s", (unsigned long long)done, (unsigned long long)total,
+                unit);
+    } else if (total) {
+        fprintf(stderr, ": %s, %.0f %%", cli_bytes(done, a), 100.0 * (double)done / (double)total);
+    }
+    fputs(phase + word, stderr); /* what else is known */
+    if (speed > 0 && total >= done && !unit) {
+        fprintf(stderr, ", %s/s", cli_bytes((uint64_t)speed, b));
+    }
     if (speed > 0 && total >= done) {
-        fprintf(stderr, ", %s/s, %.0f s left", cli_bytes((uint64_t)speed, b),
-                (double)(total - done) / speed);
+        fprintf(stderr, ", %.0f s left", (double)(total - done) / speed);
     }
     fflush(stderr);
     line.shown = true;
@@ -93,14 +119,15 @@ static int on_progress(void *payload, const char *phase, uint64_t done, uint64_t
         return 1;
     }
     double now = now_s();
-    if (strncmp(line.phase, phase, sizeof line.phase - 1) != 0) {
-        snprintf(line.phase, sizeof line.phase, "%s", phase);
+    const size_t word = strcspn(phase, ",");
+    if (strlen(line.phase) != word || strncmp(line.phase, phase, word) != 0) {
+        snprintf(line.phase, sizeof line.phase, "%.*s", (int)word, phase);
         line.n_samples = 0;
     }
     bool foreground = line.always || tcgetpgrp(STDERR_FILENO) == getpgrp();
     if (foreground && now - line.start >= START_AFTER_S && now - line.last_draw >= REDRAW_S) {
         line.last_draw = now;
-        draw(phase, done, total, now);
+        draw(phase, word, done, total, now);
     }
     return 0;
 }
