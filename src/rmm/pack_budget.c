@@ -45,23 +45,30 @@ static double middle(double fine, double coarse, double fine_bytes, double coars
     return fine * ww_fix_exp(kept * ww_fix_log(coarse / fine));
 }
 
-/* Errors between one that is too dear and one that fits. */
+/* Errors between one that is too dear and one that fits. Near an error of 1 the size is no
+ * line, and the same end would come nearer by less and less: then the middle is tried. */
 static enum ww_err narrow(struct search *s, uint64_t budget, uint64_t fine_bytes,
                           uint64_t coarse_bytes, double *error, struct ww_error *err)
 {
     double fine = LEAST_ERROR;
     double coarse = 1;
+    unsigned same = 0; /* tries in a row that moved one end */
+    bool fits = false; /* and which */
     enum ww_err rc = WW_OK;
 
     for (unsigned i = 0; i < MAX_TRIES && !rc; i++) {
-        const double next = middle(fine, coarse, (double)fine_bytes, (double)coarse_bytes,
-                                   (double)budget);
+        const double next =
+            same > 1 ? fine * ww_fix_exp(0.5 * ww_fix_log(coarse / fine))
+                     : middle(fine, coarse, (double)fine_bytes, (double)coarse_bytes,
+                              (double)budget);
         uint64_t bytes = 0;
         if ((double)coarse_bytes >= CLOSE * (double)budget || coarse / fine < 1.005) {
             break;
         }
         rc = size_of(s, next, &bytes, err);
-        if (bytes <= budget) {
+        same = i > 0 && fits == (bytes <= budget) ? same + 1 : 1;
+        fits = bytes <= budget;
+        if (fits) {
             coarse = next;
             coarse_bytes = bytes;
         } else {
