@@ -144,8 +144,8 @@ static enum ww_err key_by_recipient(const struct ww_record *record,
     const uint8_t *body = stanza_for(record, id);
     if (!body) {
         rc = WW_FAIL(err, WW_E_NOT_FOR_YOU,
-                     "key is sealed for %u recipients, and this is none of them",
-                     record->n_stanzas);
+                     "key is sealed for %u recipient%s, and this is none of them",
+                     record->n_stanzas, record->n_stanzas == 1 ? "" : "s");
         goto out;
     }
     if (!open_box(record, body, public_key, secret_key, bytes)) {

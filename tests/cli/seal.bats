@@ -120,7 +120,7 @@ make_sealed() {
     id=$("$WW" key show bob.pub --json | jq -r .id)
     "$WW" recipients remove sealed --open-with mallory.key --id "$id" --to alice.pub
     [ "$("$WW" recipients list sealed --json | jq '.recipients | length')" = 1 ]
-    refused 5 "none of them" "$WW" unlock sealed back2 --open-with bob.key
+    refused 5 "for 1 recipient, and this is none of them" "$WW" unlock sealed back2 --open-with bob.key
     "$WW" unlock sealed back2 --open-with mallory.key -q
     refused 2 "no recipient would be left" "$WW" recipients remove sealed \
         --open-with mallory.key --to mallory.pub
