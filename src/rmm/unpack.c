@@ -136,7 +136,8 @@ static enum ww_err ask(const struct ww_unpack_run *run, const char *out_path,
 }
 
 /* Less than the executor's own default where nothing is said: fresh pages cost more here
- * than decoding into them, and a thread works on a few chunks at a time. */
+ * than decoding into them, and a thread works on a few chunks at a time. Half of that
+ * where nothing is waited for. */
 static struct ww_run_options with_memory(const struct ww_unpack_run *run,
                                          const struct ww_run_options *options)
 {
@@ -163,6 +164,7 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
     if (rc) {
         return rc;
     }
+    plan.plan.warm_bytes = own.memory_bytes / 2;
     if (out_path) {
         rc = ww_out_begin(out_path, &plan.plan, 0, &own, &out, err);
     }

@@ -109,7 +109,9 @@ static uint64_t bytes_to_read(const struct ww_job *job)
 static bool is_enough(const struct ww_engine *e, const struct ww_job *job)
 {
     const uint64_t more = bytes_to_read(job);
-    const uint64_t ahead = WW_WARM_BYTES + e->n_workers * WW_WARM_EACH;
+    const uint64_t ahead = e->plan->warm_bytes
+                               ? e->plan->warm_bytes
+                               : WW_WARM_BYTES + e->n_workers * WW_WARM_EACH;
 
     return !e->slow && more > 0 && e->jobs_admitted > 0 &&
            ww_arena_in_use(e->arena) + more > ww_max_u64(ahead, 2 * more);

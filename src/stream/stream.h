@@ -148,6 +148,8 @@ struct ww_plan {
     uint32_t n_outputs;
     struct ww_tree_slot *tree;
     uint32_t n_tree;
+    uint64_t warm_bytes;            /* 0, or so many buffers in use are enough to read
+                                       ahead what lies in the page cache */
     bool buffered;                  /* inputs are read through the page cache, where their
                                        bytes lie already because kernels looked at them */
 };

@@ -56,6 +56,11 @@ static void what_is_cached_is_not_read_far_ahead(void **state)
     OK(ww_stream_run(&f->plan, NULL, &options, &result, &err));
     assert_true(result.most_buffers > 0 && result.most_buffers <= 96 * MIB);
     ww_stream_result_release(&result);
+    f->plan.warm_bytes = 36 * MIB;
+    OK(ww_stream_run(&f->plan, NULL, &options, &result, &err));
+    assert_true(result.most_buffers > 16 * MIB && result.most_buffers <= 44 * MIB);
+    fx_check_digests(f, &result);
+    ww_stream_result_release(&result);
     fx_free(f);
 }
 
