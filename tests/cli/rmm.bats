@@ -282,7 +282,7 @@ PY
     # A sum of one source has no others to be told from: that is a member of the merge alone.
     printf 'merge_method: linear\nmodels:\n- {model: %s, parameters: {weight: 0.5}}\nparameters: {normalize: false}\n' \
         "$FAMILY/expert-rev" >one.yml
-    "$WW" merge one.yml half --reversible one.pkg -q
+    "$WW" merge one.yml half --reversible one.pkg/ -q
     "$WW" rmm unpack one.pkg expert-rev whole --base half -q
     diff -r "$FAMILY/expert-rev" whole
     refused 4 "exists" "$WW" merge r.yml x --reversible rest.pkg

@@ -40,6 +40,7 @@ enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *r
 {
     struct ww_merge_ask ask = {0};
     struct stat st;
+    cli_rmm_trim(opt->path);
     if (lstat(opt->path, &st) == 0) {
         return fail(err, WW_E_EXISTS, opt->path, "exists; name a new package");
     }

@@ -121,8 +121,7 @@ int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
     return 0;
 }
 
-/* Shells complete the name of a folder with a slash, and files beside it are named by it. */
-static void trim(const char *path)
+void cli_rmm_trim(const char *path)
 {
     char *at = (char *)(uintptr_t)path;
     for (size_t n = strlen(at); n > 1 && at[n - 1] == '/'; n--) {
@@ -157,7 +156,7 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
         if (status) {
             return status;
         }
-        trim(args[1]);
+        cli_rmm_trim(args[1]);
         return words[i].run(opt, args + 1);
     }
     return cli_usage(verb,
