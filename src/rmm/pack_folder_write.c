@@ -24,6 +24,8 @@ struct placing {
     const struct ww_pack_new *made;
     int dirfd;
     uint8_t *room; /* STEP */
+    bool *put;     /* sections that were not there, per member */
+    bool named;    /* by "package" */
 };
 
 /* Bytes of the package as one file, at the end of another. */
@@ -85,9 +87,10 @@ static enum ww_err put_file(const struct placing *p, const char *name, uint64_t 
 }
 
 static enum ww_err put_section(const struct placing *p,
-                               const struct ww_pack_manifest_member *m,
+                               const struct ww_pack_manifest_member *m, bool *put,
                                struct ww_error *err)
 {
+    enum ww_err rc = WW_OK;
     char name[WW_HEX_BYTES(WW_SHA256_BYTES)];
     struct stat st;
 
@@ -96,7 +99,22 @@ static enum ww_err put_section(const struct placing *p,
         (uint64_t)st.st_size == m->bytes) {
         return WW_OK;
     }
-    return put_file(p, name, m->offset, m->bytes, 0, 0, err);
+    rc = put_file(p, name, m->offset, m->bytes, 0, 0, err);
+    *put = !rc;
+    return rc;
+}
+
+/* What a version that failed has put there: nobody names it. */
+static void take_back(const struct placing *p, const struct ww_pack_manifest *manifest)
+{
+    char name[WW_HEX_BYTES(WW_SHA256_BYTES)];
+
+    for (size_t i = 0; i < manifest->n_members && !p->named; i++) {
+        if (p->put[i]) {
+            ww_hex(name, manifest->members[i].sha256, WW_SHA256_BYTES);
+            (void)unlinkat(p->dirfd, name, 0);
+        }
+    }
 }
 
 static bool is_wanted(const struct ww_pack_manifest *manifest, const char *name)
@@ -133,14 +151,13 @@ static void drop_unwanted(const struct placing *p,
     closedir(dir);
 }
 
-static enum ww_err put_all(const struct placing *p,
-                           const struct ww_pack_manifest *manifest, uint64_t tail_bytes,
-                           struct ww_error *err)
+static enum ww_err put_all(struct placing *p, const struct ww_pack_manifest *manifest,
+                           uint64_t tail_bytes, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < manifest->n_members && !rc; i++) {
-        rc = put_section(p, &manifest->members[i], err);
+        rc = put_section(p, &manifest->members[i], &p->put[i], err);
     }
     if (!rc) {
         rc =
@@ -149,6 +166,7 @@ static enum ww_err put_all(const struct placing *p,
     if (!rc) {
         rc = put_file(p, WW_PACK_FOLDER_FILE, 0, WW_PACK_ALIGN, p->made->at, tail_bytes,
                       err);
+        p->named = !rc;
     }
     return rc ? rc : ww_fsync(p->dirfd, p->made->path, err);
 }
@@ -192,7 +210,10 @@ enum ww_err ww_pack_folder_place(struct ww_pack_new *made,
                                  uint64_t tail_bytes, bool replace, struct ww_error *err)
 {
     struct placing p = {.made = made, .dirfd = -1, .room = ww_calloc(1, STEP)};
-    enum ww_err rc = p.room ? WW_OK : WW_FAIL_MEMORY(err, "copying");
+    enum ww_err rc = WW_OK;
+
+    p.put = ww_calloc(manifest->n_members, sizeof(*p.put));
+    rc = p.room && p.put ? WW_OK : WW_FAIL_MEMORY(err, "copying");
 
     if (!rc && !replace) {
         rc = place_new(&p, manifest, tail_bytes, err);
@@ -200,6 +221,9 @@ enum ww_err ww_pack_folder_place(struct ww_pack_new *made,
         rc = ww_dir_open(made->path, &p.dirfd, err);
         if (!rc) {
             rc = put_all(&p, manifest, tail_bytes, err);
+            if (rc) {
+                take_back(&p, manifest);
+            }
         }
         if (!rc) {
             drop_unwanted(&p, manifest);
@@ -209,5 +233,6 @@ enum ww_err ww_pack_folder_place(struct ww_pack_new *made,
         close(p.dirfd);
     }
     ww_free(p.room);
+    ww_free(p.put);
     return rc;
 }

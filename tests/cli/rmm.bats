@@ -242,6 +242,11 @@ PY
     "$WW" rmm unpack f lora mine -q
     diff -r lora mine
     cp kept f/"$SECOND"
+    mkdir f/package.partial # a version that cannot be named leaves no section
+    ls f >before
+    refused 4 "cannot create 'package.partial'" "$WW" rmm add f third="$FAMILY/expert-rev" --exact
+    ls f | diff before -
+    rmdir f/package.partial
     "$WW" rmm drop f/ lora -q # as shells complete it
     [ "$(ls -A f | xargs)" = "$(printf '%s\n' "$SECOND" package | sort | xargs)" ]
     "$WW" rmm verify f --at-least 3 -q
