@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which merges are coded while they are computed: sums that can be solved for all that is
- * wanted, of models that lie there as they are. Of anything else nothing is coded here,
- * and whoever packs it reads it again or says why it cannot be.
+ * Which merges are coded while they are computed: sums of models that lie there as they
+ * are. Of anything else nothing is coded here, and whoever packs it reads it again. A sum
+ * that cannot be solved for all that is wanted is not begun.
  */
 #include "rmm/pack_beside.h"
 
@@ -82,9 +82,10 @@ static enum ww_err solve(struct ww_pack_beside *b, const struct ww_merge_plan *p
         place[i] = b->of[i].model;
     }
     if (!rc) {
-        rc = ww_merge_sum_find(plan, b->package, &sum, err);
+        rc = ww_merge_sum_find(plan, "the merge", &sum, err);
     }
-    const struct ww_merge_sum_sources from = {b->package, b->sources, b->n_sources, place,
+    const struct ww_merge_sum_sources from = {"the merge", b->sources, b->n_sources,
+                                              place,
                                               (const uint8_t(*)[WW_SHA256_BYTES])trees};
     for (size_t m = 0; m < b->n_wanted && !rc; m++) {
         rc = ww_merge_sum_solve(&sum, &from, m, &b->inverses[m], err);
@@ -249,11 +250,7 @@ static enum ww_err begin(void *payload, const struct ww_merge_plan *plan,
         b->memory < ROOM_BYTES + ww_beside_open_bytes(b) || !place_sources(b, plan)) {
         return WW_OK;
     }
-    rc = solve(b, plan, err);
-    if (rc == WW_E_UNSUPPORTED) {
-        ww_error_clear(err); /* packing says so when the merge is there */
-        return WW_OK;
-    }
+    rc = solve(b, plan, err); /* what fails here fails when the merge is there, too */
     if (!rc && !has_others(b)) {
         return WW_OK;
     }

@@ -295,6 +295,11 @@ PY
     refused 2 "goes with" "$WW" merge r.yml x --reversible-to ann.pub
     sed 's/task_arithmetic/ties/' r.yml >ties.yml
     refused 6 "cannot be solved" "$WW" merge ties.yml x --reversible x.pkg
+    # Said before the merge is computed, not when it is there.
+    sed 's/- {model: .*caesar/&, parameters: {weight: 0}/' r.yml >zero.yml
+    refused 6 "expert-caesar' has weight 0 in 'the merge'" "$WW" merge zero.yml x --reversible x.pkg
+    sed 's/weight: 0.4/weight: [{filter: mlp, value: 0.1}, {value: 0.4}]/' r.yml >own.yml
+    refused 6 "of 'the merge' has weights of its own" "$WW" merge own.yml x --reversible x.pkg
     nothing_written x
     nothing_written x.pkg
 }
