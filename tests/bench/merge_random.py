@@ -9,8 +9,9 @@ vocabularies, adapters and documents that name each other's results. Either prog
 must, but for the differences in DOCUMENTED. Where dtype is float64 values must be equal to 1e-9 of
 the tensor's largest one (1e-7 with rescaling, whose sums are rounded to float here, and in tables of
 words), else to 6e-6 and the rounding of the output; methods that select may differ in few elements
-of a float32 tensor. Methods that draw masks have the same masks in both (peer_masks.py). Names,
-shapes, dtypes, config.json and the tokens must be equal. The peer runs in this process, since it
+of a float32 tensor. Where the peer rounds to 16 bits and writes more, ours is --arithmetic mergekit.
+Methods that draw masks have the same masks in both (peer_masks.py). Names, shapes, dtypes, config.json
+and the tokens must be equal. The peer runs in this process, since it
 takes longer to start than to merge. With PYTHONHASHSEED=0 it gives the same every time. --keep: recipes
 to look at, and refused.txt with what both said of those that both refuse.
 """
@@ -462,10 +463,18 @@ def order_of(task):
     return out + [task]
 
 
+def rounded_between(text):
+    """The 16-bit type that the peer rounds to before it writes a wider one, or None."""
+    dtype, out = (re.search(rf"^{key}: (\w+)$", text.split("---\n")[-1], re.M) for key in ("dtype", "out_dtype"))
+    is_between = dtype and out and dtype[1] in ("bfloat16", "float16") and out[1] in ("float32", "float64")
+    return getattr(torch, dtype[1]) if is_between else None
+
+
 def ours(build, recipe, out):
     with open(out + ".yml", "w") as f:
         f.write(recipe.text)
-    run = subprocess.run([os.path.join(build, "weightward"), "merge", out + ".yml", out, "--quiet"],
+    more = ["--arithmetic", "mergekit"] if rounded_between(recipe.text) else []
+    run = subprocess.run([os.path.join(build, "weightward"), "merge", out + ".yml", out, "--quiet", *more],
                          text=True, stderr=subprocess.PIPE)
     return None if run.returncode == 0 else run.stderr.strip() or f"exit status {run.returncode}"
 
@@ -537,6 +546,8 @@ def difference(recipe, name, t, u, dtype):
     top = float(t.abs().max()) if t.numel() else 0
     limit = (6e-6 if not exact else 1e-7 if "rescale" in recipe.text or recipe.uses_words and name in recipe.tables
              else 1e-9) * max(top, 1e-30) + ROUNDED[dtype] * t.abs()
+    if recipe.method == "slerp" and rounded_between(recipe.text):   # whose angles decide how 16 bits are rounded
+        limit = ROUNDED[rounded_between(recipe.text)] * t.abs() + limit
     far = (t - u).abs() > limit
     n = int(far.sum())
     few = max(3, t.numel() // 1000) if recipe.method in SELECTING and not exact else 0
