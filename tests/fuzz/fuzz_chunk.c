@@ -9,12 +9,15 @@
 
 #include <string.h>
 
+#include "crypto/sha_blocks.h"
+#include "crypto/sha.h"
 #include "rmm/chunk.h"
 #include "rmm/rank.h"
 #include "util/alloc.h"
 
 #define MOST 8192
 #define MANY 32u
+#define MESSAGE 4096 /* ends before many numbers do */
 
 static void check_back(struct ww_chunk_room *room, struct ww_chunk_type type,
                        const uint8_t *bytes, const uint8_t *base, size_t n)
@@ -27,6 +30,35 @@ static void check_back(struct ww_chunk_room *room, struct ww_chunk_type type,
     FUZZ_CHECK(ww_chunk_decode(room, type, coded.data, coded.len, base, back, n));
     FUZZ_CHECK(memcmp(back, bytes, n) == 0);
     ww_buf_release(&coded);
+}
+
+/* The same with a message to hash on the way: the same answer, the same numbers, and the
+ * message's digest. */
+static void check_beside(struct ww_chunk_room *room, struct ww_chunk_type type,
+                         const uint8_t *coded, size_t len, const uint8_t *base,
+                         const uint8_t *plain, size_t n, bool good)
+{
+    static const uint8_t message[MESSAGE];
+    static uint8_t out[MOST * 8];
+    const size_t begun = len % 64;
+    uint8_t got[WW_SHA256_BYTES];
+    uint8_t want[WW_SHA256_BYTES];
+    struct ww_error err = {0};
+    struct ww_sha sha;
+    struct ww_sha_rest rest = {&sha, message + begun, sizeof(message) - begun};
+
+    FUZZ_CHECK(ww_sha_init(&sha, ww_sha_fast(), &err) == WW_OK);
+    ww_sha_update(&sha, message, begun);
+    ww_chunk_room_beside(room, &rest);
+    FUZZ_CHECK(ww_chunk_decode(room, type, coded, len, base, out, n) == good);
+    ww_chunk_room_beside(room, NULL);
+    FUZZ_CHECK(!good || memcmp(out, plain, n) == 0);
+    FUZZ_CHECK(rest.p + rest.n == message + sizeof(message));
+    ww_sha_update(&sha, rest.p, rest.n);
+    ww_sha_final(&sha, got);
+    ww_sha256_of(message, sizeof(message), want);
+    FUZZ_CHECK(memcmp(got, want, sizeof(got)) == 0);
+    ww_sha_release(&sha);
 }
 
 /* Hints of a product of rank one, for the chunks that go by them. */
@@ -78,7 +110,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
     copy = ww_calloc(1, len - 2);
     FUZZ_CHECK(copy != NULL);
     memcpy(copy, bytes + 2, len - 2);
-    if (ww_chunk_decode(room, type, copy, len - 2, prediction, out, n)) {
+    const bool good = ww_chunk_decode(room, type, copy, len - 2, prediction, out, n);
+    if (n / type.width >= 4096) { /* fewer are decoded by plain C alone */
+        check_beside(room, type, copy, len - 2, prediction, out, n, good);
+    }
+    if (good) {
         check_back(room, type, out, prediction, n);
     }
     ww_free(copy);
