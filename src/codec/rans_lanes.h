@@ -48,7 +48,7 @@ struct ww_lanes_lead {
 /** Which word belongs to which of eight lanes, by the mask of those that take or give
  *  one: see rans_lanes_x86.c. */
 struct ww_lanes_spread {
-    uint64_t take[256];
+    uint8_t take[256][32];
     uint64_t give[256];
 };
 void ww_lanes_spread_make(struct ww_lanes_spread *spread);

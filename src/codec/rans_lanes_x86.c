@@ -10,21 +10,28 @@
  */
 #include "codec/rans_lanes.h"
 
+#include <string.h>
+
 #include "crypto/sha_blocks.h"
 
-/* Taking: the lane's place among those of the mask. Giving: those of the mask in the last
- * places, in order, since words are written downwards. */
+#define NO_BYTE 0x80 /* of a shuffle of bytes: zero */
+
+/* Taking: for each byte of eight lanes, which of the next eight words' it is; zero in the
+ * lanes that take none. Giving: lanes of the mask in the last places, in order, since
+ * words are written downwards. */
 void ww_lanes_spread_make(struct ww_lanes_spread *spread)
 {
     for (unsigned mask = 0; mask < 256; mask++) {
         unsigned word = 0;
         unsigned slot = 8 - (unsigned)__builtin_popcount(mask);
-        spread->take[mask] = 0;
         spread->give[mask] = 0;
         for (unsigned l = 0; l < 8; l++) {
-            spread->take[mask] |= (uint64_t)word << 8 * l;
-            word += mask >> l & 1;
+            uint8_t *take = &spread->take[mask][(size_t)4 * l];
+            memset(take, NO_BYTE, 4);
             if (mask >> l & 1) {
+                take[0] = (uint8_t)(2 * word);
+                take[1] = (uint8_t)(2 * word + 1);
+                word++;
                 spread->give[mask] |= (uint64_t)l << 8 * slot;
                 slot++;
             }
@@ -65,15 +72,15 @@ ALWAYS __m256i refill(__m256i state, const struct ww_lanes_spread *spread,
     const __m256i below =
         _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
     const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(below));
-    const __m256i words =
-        _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)*at));
-    const __m256i which = _mm256_cvtepu8_epi32(
-        _mm_loadl_epi64((const __m128i *)(const void *)&spread->take[mask]));
-    const __m256i filled = _mm256_or_si256(_mm256_slli_epi32(state, 16),
-                                           _mm256_permutevar8x32_epi32(words, which));
+    const __m256i words = _mm256_broadcastsi128_si256(
+        _mm_loadu_si128((const __m128i *)(const void *)*at));
+    const __m256i which =
+        _mm256_loadu_si256((const __m256i *)(const void *)spread->take[mask]);
+    const __m256i shift = _mm256_and_si256(below, _mm256_set1_epi32(16));
 
     *at += (size_t)2 * (unsigned)__builtin_popcount(mask);
-    return _mm256_blendv_epi8(state, filled, below);
+    return _mm256_or_si256(_mm256_sllv_epi32(state, shift),
+                           _mm256_shuffle_epi8(words, which));
 }
 
 /* The symbols' entries; the states behind them. */

@@ -37,10 +37,9 @@ TARGET static uint32_t NAME(largest)(struct ww_chunk_type type, const uint8_t *p
     return largest;
 }
 
-/* The largest exponent of these numbers on the way: a decoder has no other need of it. */
-TARGET static uint32_t NAME(contexts)(struct ww_chunk_type type, uint32_t largest,
-                                      const uint8_t *prediction, size_t n,
-                                      uint8_t *contexts)
+static inline __attribute__((always_inline)) TARGET uint32_t
+NAME(contexts_of)(struct ww_chunk_type type, uint32_t largest, const uint8_t *prediction,
+                  size_t n, uint8_t *contexts)
 {
     const NUMBER most = (NUMBER)largest;
     const NUMBER last = WW_CHUNK_CONTEXTS - 1;
@@ -54,6 +53,24 @@ TARGET static uint32_t NAME(contexts)(struct ww_chunk_type type, uint32_t larges
         contexts[i] = (uint8_t)(below < last ? below : last);
     }
     return found;
+}
+
+/* The largest exponent of these numbers on the way: a decoder has no other need of it.
+ * By a shift that is not a constant, vectors are of twice as wide numbers. */
+TARGET static uint32_t NAME(contexts)(struct ww_chunk_type type, uint32_t largest,
+                                      const uint8_t *prediction, size_t n,
+                                      uint8_t *contexts)
+{
+    const struct ww_chunk_type bf16 = {2, 7, 0xff};
+    const struct ww_chunk_type f16 = {2, 10, 0x1f};
+
+    if (type.exponent_shift == bf16.exponent_shift) {
+        return NAME(contexts_of)(bf16, largest, prediction, n, contexts);
+    }
+    if (type.exponent_shift == f16.exponent_shift) {
+        return NAME(contexts_of)(f16, largest, prediction, n, contexts);
+    }
+    return NAME(contexts_of)(type, largest, prediction, n, contexts);
 }
 
 TARGET static void NAME(fold)(const uint8_t *bytes, const uint8_t *prediction, size_t n,
