@@ -306,15 +306,8 @@ static enum ww_err open_keys(const struct merge *opt, struct merge_keys *keys,
     return rc;
 }
 
-static int run_merge(const void *from, const char *verb, const char *const *args)
+static struct ww_merge_options options_of(const struct merge *opt)
 {
-    const struct merge *opt = from;
-    struct ww_error err = {0};
-    struct ww_merge_report report = {0};
-    struct merge_keys keys = {0};
-    struct cli_verdict verdict = {0};
-    struct cli_verdict packed = {0};
-    struct cli_reversing *reversing = NULL;
     struct ww_merge_options options = {
         .paper = opt->paper != 0,
         .peer_arithmetic = opt->arithmetic && strcmp(opt->arithmetic, "mergekit") == 0,
@@ -327,12 +320,52 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         .hub_cache = opt->hub_cache,
         .digest_cache = opt->cache,
         .shard_bytes = opt->shard_size ? read_size(opt->shard_size) : 0,
+        .n_parts = (uint32_t)opt->join,
     };
+
+    if (opt->part) {
+        (void)read_part(opt->part, &options.part, &options.n_parts);
+    }
+    return options;
+}
+
+/* Asked about, and begun, before anything is merged. */
+static enum ww_err begin_package(const struct merge *opt, const char *recipe,
+                                 struct ww_merge_options *options, struct ww_signkey *asker,
+                                 struct cli_verdict *packed,
+                                 struct cli_reversing **reversing, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    if (!opt->reversible.path) {
+        return WW_OK;
+    }
+    rc = cli_reversible_check(&opt->reversible, recipe, options, err);
+    if (rc == WW_OK) {
+        rc = cli_reversible_ask(&opt->reversible, &opt->guard, &opt->common, recipe, options,
+                                asker, packed, err);
+    }
+    return rc ? rc
+              : cli_reversible_begin(&opt->reversible, recipe, options, reversing, err);
+}
+
+static int run_merge(const void *from, const char *verb, const char *const *args)
+{
+    const struct merge *opt = from;
+    const bool makes = !opt->rederive && !opt->dry_run;
+    struct ww_error err = {0};
+    struct ww_merge_report report = {0};
+    struct merge_keys keys = {0};
+    struct cli_verdict verdict = {0};
+    struct cli_verdict packed = {0};
+    struct cli_reversing *reversing = NULL;
+    struct ww_merge_options options;
     enum ww_err rc = WW_OK;
     int status = check_usage(opt, args);
-    if (status == 0) {
-        status = cli_run_options(&opt->common, &options.run);
+    if (status) {
+        return status;
     }
+    options = options_of(opt);
+    status = cli_run_options(&opt->common, &options.run);
     if (status == 0) {
         status = cli_report_free(verb, &opt->common, opt->report);
     }
@@ -340,34 +373,16 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         return status;
     }
     options.run.resume = opt->resume != 0;
-    options.n_parts = (uint32_t)opt->join;
-    if (opt->part) {
-        (void)read_part(opt->part, &options.part, &options.n_parts);
-    }
     cli_catch_signals();
     rc = open_keys(opt, &keys, &options, &err);
+    if (rc == WW_OK && makes) {
+        rc = guard(opt, &options, args, keys.sign, &verdict, &err);
+    }
+    if (rc == WW_OK) {
+        rc = begin_package(opt, args[0], &options, verdict.key, &packed, &reversing, &err);
+    }
     if (rc) {
         goto out;
-    }
-    const bool makes = !opt->rederive && !opt->dry_run;
-    if (makes) {
-        rc = guard(opt, &options, args, keys.sign, &verdict, &err);
-        if (rc) {
-            goto out;
-        }
-    }
-    if (opt->reversible.path) {
-        rc = cli_reversible_check(&opt->reversible, args[0], &options, &err);
-        if (rc == WW_OK) {
-            rc = cli_reversible_ask(&opt->reversible, &opt->guard, &opt->common, args[0],
-                                    &options, verdict.key, &packed, &err);
-        }
-        if (rc == WW_OK) {
-            rc = cli_reversible_begin(&opt->reversible, args[0], &options, &reversing, &err);
-        }
-        if (rc) {
-            goto out;
-        }
     }
     rc = run_job(opt, &options, args, &report, &err);
     /* The parts of a merge are not the folder that was asked about; the joined one is. */
