@@ -16,7 +16,7 @@
 #define GAIN 0.01                /* of a look that is worth another one */
 #define SPREAD 0.4               /* match from which densities may differ */
 #define TURNS 2                  /* of looks at densities that differ */
-#define FEW 4                    /* sources whose densities are looked at one by one */
+#define FEW 6                    /* sources whose densities are looked at one by one */
 #define SCALES 15                /* fiftieths by which shares may be too small */
 #define MOST_TENTHS 30           /* that weights sum to, where their parts count alone */
 #define CUTS 0.02                /* bits that equal values at a cut may cost */

@@ -206,6 +206,12 @@ case("sce of three, a fifth selected", {"rev": None, "caesar": None, "dup": None
     lambda b: b.merge("sce", {"rev": {}, "caesar": {}, "dup": {}}, {"select_topk": 0.2}))
 case("sce of five", {"rev": None, "caesar": None, "sort": None, "swap": None, "dup": None}, ("sce",))(
     lambda b: b.merge("sce", {"rev": {}, "caesar": {}, "sort": {}, "swap": {}, "dup": {}}, {"select_topk": 0.7}))
+UNEVEN = dict(zip(FIVE, (0.37, 0.61, 0.52, 0.83, 0.44)))
+case("ties of five, uneven weights", {k: None for k in FIVE}, ("ties",))(
+    lambda b: b.merge("ties", {k: w(v, density=0.47) for k, v in UNEVEN.items()}, {"normalize": True}))
+case("breadcrumbs with ties of five, densities of their own", {k: None for k in FIVE}, ("breadcrumbs_ties",))(
+    lambda b: b.merge("breadcrumbs_ties", {k: w(v, density=d) for (k, v), d in zip(UNEVEN.items(), (0.47, 0.6, 0.8, 0.5, 0.3))},
+                      {"normalize": True}))
 case("model stock of five", {k: None for k in FIVE}, ("model_stock",))(
     lambda b: b.merge("model_stock", {k: {} for k in FIVE}))
 case("arcee fusion", {"dup": None}, ("arcee_fusion",))(lambda b: b.merge("arcee_fusion", {"dup": {}}))
