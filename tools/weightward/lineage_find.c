@@ -38,7 +38,13 @@ static void tell(const struct ww_find_report *report, const char *suspect)
     for (size_t i = 0; i < report->n_matches; i++) {
         n += strcmp(report->matches[i].kind, "similar") != 0;
     }
-    if (report->incomplete && (n || report->unexplained <= MOSTLY_UNKNOWN)) {
+    if (report->incomplete && n) {
+        printf(
+            "SUPPORTS IN PART: the weights of '%s' support that %s catalogued model%s "
+            "went into it, and something else: training, or a model that is not in the "
+            "catalogue, whose relatives look like sources\n",
+            suspect, cli_found_of(n, report->n_models, found), cli_s(report->n_models));
+    } else if (report->incomplete && report->unexplained <= MOSTLY_UNKNOWN) {
         printf("SUPPORTS IN PART: '%s' is mostly like catalogued models, and something "
                "else went in: training, or a model that is not in the catalogue, whose "
                "relatives look like sources\n",
@@ -46,8 +52,8 @@ static void tell(const struct ww_find_report *report, const char *suspect)
     } else {
         printf("%s: the weights of '%s' %s that %s catalogued model%s went into it\n",
                n ? "SUPPORTS" : "DOES NOT SUPPORT", suspect,
-               n ? "support" : "do not support",
-               cli_found_of(n, report->n_models, found), cli_s(report->n_models));
+               n ? "support" : "do not support", cli_found_of(n, report->n_models, found),
+               cli_s(report->n_models));
     }
     if (report->disguise) {
         printf("suspect: %s; its bytes are its own, so no hashes were compared\n",
