@@ -354,7 +354,8 @@ struct ww_lineage_report {
 WW_API void ww_lineage_report_release(struct ww_lineage_report *report);
 
 /** Decompose, replay if asked, and look up which model was committed to first. Errors of
- *  both; a signature that does not hold is a finding and no error. */
+ *  both; a signature that does not hold is a finding and no error. WW_E_USAGE before
+ *  anything is read for a path that is not UTF-8, which no report can quote. */
 WW_API enum ww_err ww_lineage_report(const char *suspect,
                                      const struct ww_lineage_report_options *options,
                                      struct ww_lineage_report *report,

@@ -11,6 +11,7 @@
 #include "util/buf.h"
 #include "util/fail.h"
 #include "util/fs.h"
+#include "util/str.h"
 
 #define COMMAND_MAX ((size_t)1 << 20)
 
@@ -174,6 +175,33 @@ static enum ww_err write_command(const struct reporting *r, const char *word, ch
     return rc;
 }
 
+static enum ww_err check_text(const char *what, const char *path, struct ww_error *err)
+{
+    return !path || ww_utf8_ok((const uint8_t *)path, strlen(path))
+               ? WW_OK
+               : WW_FAIL(err, WW_E_USAGE,
+                         "the path of the %s, '%s', is not UTF-8 and cannot stand in a "
+                         "report; rename the folder or make a link to it",
+                         what, path);
+}
+
+/* Paths are in the report's sentences, its commands and its JSON. */
+static enum ww_err check_paths(const struct reporting *r, struct ww_error *err)
+{
+    const struct ww_decompose_options *o = &r->options->compare;
+    enum ww_err rc = check_text("suspect", r->suspect, err);
+
+    rc = rc ? rc : check_text("base (--base)", o->base, err);
+    for (size_t i = 0; i < o->n_candidates && !rc; i++) {
+        rc = check_text("candidate (--candidate)", o->candidates[i], err);
+    }
+    for (size_t i = 0; i < o->n_controls && !rc; i++) {
+        rc = check_text("control (--control)", o->controls[i], err);
+    }
+    rc = rc ? rc : check_text("plan (--plan)", o->plan, err);
+    return rc ? rc : check_text("plan's key (--key)", o->plan_key, err);
+}
+
 enum ww_err ww_lineage_report(const char *suspect,
                               const struct ww_lineage_report_options *options,
                               struct ww_lineage_report *report, struct ww_error *err)
@@ -184,7 +212,10 @@ enum ww_err ww_lineage_report(const char *suspect,
     memset(report, 0, sizeof(*report));
     report->seed = options->compare.seed;
     report->made_unix = (int64_t)time(NULL);
-    rc = options->out ? ww_path_check_new(options->out, err) : WW_OK;
+    rc = check_paths(&r, err);
+    if (!rc && options->out) {
+        rc = ww_path_check_new(options->out, err);
+    }
     rc = rc ? rc : digest_plan(&r, err);
     if (!rc && options->out) {
         rc = ww_path_check_outside(suspect, options->out, err);

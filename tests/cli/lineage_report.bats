@@ -221,5 +221,7 @@ EOP
     refused 2 "go together" report suspect out --identity me
     refused 2 "needs --key" report suspect out --plan plan
     refused 4 "missing" report suspect out --trust missing
+    refused 2 "path of the suspect, 's\\\\xff', is not UTF-8" report $'s\xff' out
+    refused 2 "path of the control \(--control\), " report suspect out --control $'c\xff'
     nothing_written out
 }
