@@ -10,6 +10,8 @@ struct ww_db_ops {
                        const struct ww_db_value *parameters, size_t n, ww_db_row_fn row,
                        void *payload, struct ww_error *err);
     void (*close)(void *handle);
+    /* Remove the file if it has no table; NULL: there is none. */
+    void (*unmake)(struct ww_db *db);
     const char *begin;
 };
 
@@ -18,6 +20,7 @@ struct ww_db {
     void *handle; /* sqlite3 *, PGconn * */
     char *name;
     bool server;
+    bool made; /* the file was not there before */
 };
 
 #define WW_DB_MAX_COLUMNS 16

@@ -31,7 +31,7 @@ enum ww_err ww_db_open(const char *where, enum ww_db_mode mode,
     rc = db->server ? ww_db_open_server(db, where, err)
                     : ww_db_open_sqlite(db, where, mode, stamp, err);
     if (rc) {
-        ww_db_close(db);
+        ww_db_abandon(db);
         return rc;
     }
     *out = db;
@@ -48,6 +48,14 @@ void ww_db_close(struct ww_db *db)
     }
     ww_free(db->name);
     ww_free(db);
+}
+
+void ww_db_abandon(struct ww_db *db)
+{
+    if (db && db->handle && db->made && db->ops->unmake) {
+        db->ops->unmake(db);
+    }
+    ww_db_close(db);
 }
 
 bool ww_db_is_server(const struct ww_db *db)

@@ -147,7 +147,7 @@ static void close_server(void *handle)
     PQfinish(handle);
 }
 
-static const struct ww_db_ops server_ops = {run_server, close_server, "BEGIN"};
+static const struct ww_db_ops server_ops = {run_server, close_server, NULL, "BEGIN"};
 
 /* Notices (a table that is there already) would go to standard error. */
 static void ignore_notice(void *payload, const char *text)

@@ -144,8 +144,6 @@ static void close_sqlite(void *handle)
     sqlite3_close(handle);
 }
 
-static const struct ww_db_ops sqlite_ops = {run_sqlite, close_sqlite, "BEGIN IMMEDIATE"};
-
 static enum ww_err take_int(void *payload, const struct ww_db_value *columns, size_t n,
                             struct ww_error *err)
 {
@@ -154,6 +152,43 @@ static enum ww_err take_int(void *payload, const struct ww_db_value *columns, si
     *(int64_t *)payload = columns[0].number;
     return WW_OK;
 }
+
+static enum ww_err pragma_int(struct ww_db *db, const char *sql, int64_t *out,
+                              struct ww_error *err)
+{
+    *out = 0;
+    return ww_db_run(db, sql, NULL, 0, take_int, out, err);
+}
+
+/* Nothing was ever written. Where even a lock finds no room nobody else writes either. */
+static bool is_bare(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && st.st_size == 0;
+}
+
+/* Under the lock that writers wait for: who comes to the name later is told by
+ * check_there(). What cannot be counted stays. */
+static void unmake_sqlite(struct ww_db *db)
+{
+    struct ww_error ignored = {0};
+    int64_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    sqlite3_busy_timeout(db->handle, 0);
+    rc = ww_db_run(db, "BEGIN EXCLUSIVE", NULL, 0, NULL, NULL, &ignored);
+    if (!rc) {
+        rc = pragma_int(db, "SELECT count(*) FROM sqlite_master", &n, &ignored);
+    }
+    if (rc == WW_E_NOSPACE ? is_bare(db->name) : !rc && n == 0) {
+        (void)unlink(db->name);
+    }
+    ww_db_rollback(db);
+}
+
+static const struct ww_db_ops sqlite_ops = {run_sqlite, close_sqlite, unmake_sqlite,
+                                            "BEGIN IMMEDIATE"};
 
 static enum ww_err take_check(void *payload, const struct ww_db_value *columns, size_t n,
                               struct ww_error *err)
@@ -167,13 +202,6 @@ static enum ww_err take_check(void *payload, const struct ww_db_value *columns, 
                                                      : "its check gave no text");
     }
     return WW_OK;
-}
-
-static enum ww_err pragma_int(struct ww_db *db, const char *sql, int64_t *out,
-                              struct ww_error *err)
-{
-    *out = 0;
-    return ww_db_run(db, sql, NULL, 0, take_int, out, err);
 }
 
 /* Empty: nothing was ever written, as after a writer that died before its first commit.
@@ -233,6 +261,19 @@ static enum ww_err check_pages(struct ww_db *db, enum ww_db_mode mode,
     return ww_db_run(db, "PRAGMA quick_check(1)", NULL, 0, take_check, db, err);
 }
 
+/* SQLite looks for itself where a file has pages; an empty one may be gone by now, with a
+ * writer that failed. */
+static enum ww_err check_there(struct ww_db *db, struct ww_error *err)
+{
+    int moved = 0;
+
+    (void)sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    return moved ? WW_FAIL(err, WW_E_CHANGED,
+                           "'%s' was removed by another writer, which failed; try again",
+                           db->name)
+                 : WW_OK;
+}
+
 /* Stamp a new file, or believe the stamp of an old one; in one transaction, because two
  * writers may come to a new file at once. */
 static enum ww_err prepare(struct ww_db *db, enum ww_db_mode mode,
@@ -251,6 +292,9 @@ static enum ww_err prepare(struct ww_db *db, enum ww_db_mode mode,
         }
         if (!rc) {
             rc = ww_db_commit(db, err);
+        }
+        if (!rc) {
+            rc = check_there(db, err);
         }
         if (rc) {
             ww_db_rollback(db);
@@ -298,6 +342,7 @@ enum ww_err ww_db_open_sqlite(struct ww_db *db, const char *path, enum ww_db_mod
         return WW_FAIL(err, WW_E_NOTFOUND, "no %s '%s'; 'lineage index' makes one",
                        stamp->what, path);
     }
+    db->made = mode == WW_DB_WRITE && access(path, F_OK) != 0;
     code = sqlite3_open_v2(path, &handle, flags, NULL);
     db->handle = handle;
     if (code) {

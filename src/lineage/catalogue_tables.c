@@ -188,7 +188,7 @@ enum ww_err ww_store_open(const char *where, enum ww_db_mode mode, bool *sampled
                      wanted ? "samples" : "whole models");
     }
     if (rc) {
-        ww_db_close(*out);
+        ww_db_abandon(*out);
         *out = NULL;
     }
     return rc;

@@ -423,6 +423,11 @@ EOP
     # The limit stands for the disk: writing beyond it fails.
     run -4 bash -c "trap '' XFSZ; ulimit -f $(($(stat -c %s c.db) / 1024 + 64)); '$WW' lineage index c.db '$rev' -q"
     "$WW" lineage index c.db "$family/base" --json -q | jq -e '.models_in_catalogue == 1'
+    # No room for the first page of a new one, which then is none.
+    refused 4 "'new.db' failed" bash -c \
+        "trap '' XFSZ; ulimit -f 1; '$WW' lineage index new.db '$rev' -q"
+    nothing_written new.db
+    [ ! -e new.db-journal ]
 }
 
 @test "a password in the server's address is refused before anything is sent" {
