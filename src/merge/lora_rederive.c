@@ -61,20 +61,11 @@ static enum ww_err open_work(struct again *a, const char *recipe_path,
                              struct ww_error *err)
 {
     const struct ww_record_view *record = &a->record;
-    enum ww_err rc = WW_OK;
 
     a->options.allow_mixed = record->allow_mixed;
     a->options.seed = record->seed;
-    if (!recipe_path) {
-        return ww_work_open(&a->work, record->recipe, strlen(record->recipe),
-                            WW_MERGE_RECIPE_FILE, out_path, &a->options, report, err);
-    }
-    rc = ww_work_open_file(&a->work, recipe_path, &a->options, report, err);
-    if (!rc && strcmp(ww_buf_cstr(&a->work.text), record->recipe) != 0) {
-        rc = WW_FAIL(err, WW_E_DIFFERS, "recipe '%s' is not the one in the record of '%s'",
-                     recipe_path, out_path);
-    }
-    return rc;
+    return ww_work_open_record(&a->work, recipe_path, out_path, record->recipe,
+                               &a->options, report, err);
 }
 
 enum ww_err ww_lora_rederive(const char *recipe_path, const char *out_path,

@@ -72,6 +72,28 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
     return rc;
 }
 
+enum ww_err ww_work_open_record(struct ww_work *work, const char *recipe_path,
+                                const char *out_path, const char *recorded,
+                                const struct ww_merge_options *options,
+                                struct ww_merge_report *report, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!recipe_path) {
+        rc = ww_work_open(work, recorded, strlen(recorded), WW_MERGE_RECIPE_FILE,
+                          out_path, options, report, err);
+        work->of_record = true;
+        return rc;
+    }
+    rc = ww_work_open_file(work, recipe_path, options, report, err);
+    if (!rc && strcmp(ww_buf_cstr(&work->text), recorded) != 0) {
+        rc =
+            WW_FAIL(err, WW_E_DIFFERS, "recipe '%s' is not the one in the record of '%s'",
+                    recipe_path, out_path);
+    }
+    return rc;
+}
+
 static void remove_steps(struct ww_work *work)
 {
     /* Nothing is lost when it cannot be removed: the next run says that it is there. */
@@ -106,24 +128,65 @@ static bool is_folder(const char *path)
     return path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* A folder from here, else beside the recipe, else by its name on the hub. */
+#define MOST_PLACES 3
+
+/* From here, beside the recipe, and beside the folder whose record the recipe is from. */
+static size_t list_places(struct ww_work *work, const char *path,
+                          const char *places[MOST_PLACES], struct ww_error *err)
+{
+    const size_t n = path[0] == '/' ? 1 : work->of_record ? 3 : 2;
+
+    for (size_t i = 0; i < n; i++) {
+        places[i] = ww_pool_keep(
+            &work->pool, i == 0   ? ww_strdup(path)
+                         : i == 1 ? ww_path_join(work->recipe_dir, path)
+                                  : ww_asprintf("%s/../%s", work->recipe_dir, path));
+        if (!places[i]) {
+            (void)WW_FAIL_MEMORY(err, "a merge");
+            return 0;
+        }
+    }
+    return n;
+}
+
+/* Who computes a merge again needs what it was made of, not a download of something. */
+static enum ww_err say_lost(const struct ww_recipe_model *m, const char *path,
+                            const char *what, const char *const places[MOST_PLACES],
+                            size_t n, struct ww_error *err)
+{
+    if (n == 1) {
+        return WW_FAIL(err, WW_E_NOTFOUND,
+                       "line %zu of the recorded recipe: %s '%s' is no folder; put it, or "
+                       "a link to it, there again",
+                       m->line, what, path);
+    }
+    return WW_FAIL(err, WW_E_NOTFOUND,
+                   "line %zu of the recorded recipe: %s '%s' is no folder here, nor are "
+                   "'%.120s' and '%.120s'; run this in the folder where the recipe ran, or "
+                   "name the recipe's file too: its folder is looked in",
+                   m->line, what, path, places[1], places[2]);
+}
+
+/* A folder at one of its places, else by its name on the hub. */
 enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_model *m,
                                 const char *path, const char *what, const char **out,
                                 struct ww_error *err)
 {
     const char *cache = work->options->hub_cache;
     const char *revision = path == m->adapter ? m->adapter_revision : m->revision;
+    const char *places[MOST_PLACES];
+    const size_t n = list_places(work, path, places, err);
     char *cached = NULL;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = n > 0 ? WW_OK : WW_E_NOMEM;
 
-    *out = ww_pool_keep(&work->pool, path[0] == '/' || is_folder(path)
-                                         ? ww_strdup(path)
-                                         : ww_path_join(work->recipe_dir, path));
-    if (!*out) {
-        return WW_FAIL_MEMORY(err, "a merge");
+    for (size_t i = 0; i < n; i++) {
+        *out = places[i];
+        if (is_folder(*out)) {
+            return WW_OK;
+        }
     }
-    if (is_folder(*out)) {
-        return WW_OK;
+    if (rc) {
+        return rc;
     }
     if (cache) {
         rc = ww_hub_folder(cache, path, revision, &cached, err);
@@ -131,6 +194,9 @@ enum ww_err ww_work_find_folder(struct ww_work *work, const struct ww_recipe_mod
     if (!rc && cached) {
         *out = ww_pool_keep(&work->pool, cached);
         return *out ? WW_OK : WW_FAIL_MEMORY(err, "a merge");
+    }
+    if (!rc && work->of_record && !cache) {
+        return say_lost(m, path, what, places, n, err);
     }
     return rc ? rc
               : WW_FAIL(err, WW_E_NOTFOUND,

@@ -31,6 +31,7 @@ struct ww_work {
     struct ww_merge_report *report;
     struct ww_buf text; /* the recipe file */
     char *recipe_dir;
+    bool of_record; /* the recipe is that of a record, in the folder recipe_dir */
     struct ww_recipe_file file;
     struct ww_strlist warnings;
     struct ww_pool pool;
@@ -55,6 +56,13 @@ enum ww_err ww_work_open_file(struct ww_work *work, const char *path,
                               const struct ww_merge_options *options,
                               struct ww_merge_report *report,
                               struct ww_error *err) WW_MUST_USE;
+/** The recipe in the record of OUT, or the file at recipe_path (may be NULL), which must
+ *  be the same: WW_E_DIFFERS. */
+enum ww_err ww_work_open_record(struct ww_work *work, const char *recipe_path,
+                                const char *out_path, const char *recorded,
+                                const struct ww_merge_options *options,
+                                struct ww_merge_report *report,
+                                struct ww_error *err) WW_MUST_USE;
 /** Warnings and the plan's numbers go to the report, also after a failure. */
 void ww_work_close(struct ww_work *work);
 

@@ -43,17 +43,8 @@ static enum ww_err open_record(struct again *a, const char *recipe_path,
     a->options.allow_mixed = record->allow_mixed;
     a->options.seed = record->seed;
     a->options.shard_bytes = record->shard_bytes;
-    if (!recipe_path) {
-        return ww_work_open(&a->work, record->recipe, strlen(record->recipe),
-                            WW_MERGE_RECIPE_FILE, out_path, &a->options, report, err);
-    }
-    rc = ww_work_open_file(&a->work, recipe_path, &a->options, report, err);
-    if (!rc && strcmp(ww_buf_cstr(&a->work.text), record->recipe) != 0) {
-        rc =
-            WW_FAIL(err, WW_E_DIFFERS, "recipe '%s' is not the one in the record of '%s'",
-                    recipe_path, out_path);
-    }
-    return rc;
+    return ww_work_open_record(&a->work, recipe_path, out_path, record->recipe,
+                               &a->options, report, err);
 }
 
 static enum ww_err check_plan(const struct again *a, struct ww_error *err)

@@ -198,6 +198,17 @@ YML
     cd elsewhere
     "$WW" merge ../recipe.yml out -q
     jq -e . out/config.json
+    # and again, beside the folder that they became
+    (cd .. && "$WW" merge recipe.yml out -q && mkdir far)
+    cd ../far
+    "$WW" merge --rederive ../out -q
+    mv ../expert-rev .
+    mkdir deep
+    cd deep
+    refused 4 "line [0-9]* of the recorded recipe: model 'expert-rev' is no folder here, nor are '../../out/expert-rev' and '../../out/../expert-rev'; run this in" \
+        "$WW" merge --rederive ../../out
+    mv ../expert-rev ../../base ../../expert-caesar ../../recipe.yml ../../elsewhere
+    "$WW" merge ../../elsewhere/recipe.yml --rederive ../../out -q
 }
 
 @test "a NaN is refused with the tensor's name" {
