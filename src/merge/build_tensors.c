@@ -343,7 +343,7 @@ static enum ww_err doubt_gradients(struct ww_build *build,
     return rc;
 }
 
-/* Is the parameter 0 in every tensor that takes something of the model? */
+/* Is the parameter 0 in every tensor that takes something of the model, or of any? */
 static bool is_nothing(const struct ww_build *build, uint32_t param, uint32_t model)
 {
     const bool of_source =
@@ -353,7 +353,7 @@ static bool is_nothing(const struct ww_build *build, uint32_t param, uint32_t mo
     for (size_t k = 0; k < build->n_tensors; k++) {
         const struct ww_merge_tensor *t = &build->tensors[k].tensor;
         for (uint32_t i = 0; i < t->n_sources; i++) {
-            if (t->sources[i].model == model) {
+            if (model == WW_NONE || t->sources[i].model == model) {
                 seen = true;
                 if ((of_source ? t->sources[i].params : t->params)[param] != 0) {
                     return false;
@@ -389,6 +389,30 @@ static enum ww_err doubt_selection(struct ww_build *build, struct ww_error *err)
     return rc;
 }
 
+/* A model of no weight may be one of several that are tried; all of them were hardly meant
+ * to be. Where no base is left the kernels refuse, or 0 was asked for. */
+static enum ww_err doubt_sum(struct ww_build *build, struct ww_error *err)
+{
+    static const struct {
+        const char *name;
+        const char *where;
+    } factors[] = {{"weight", " of every model"}, {"lambda", ""}};
+    const struct ww_method *method = build->recipe->method;
+    enum ww_err rc = WW_OK;
+
+    for (size_t p = 0; p < WW_LEN(factors) && method->base == WW_BASE_REQUIRED; p++) {
+        const uint32_t param = ww_method_param(method, factors[p].name);
+        const bool idle = p == 0 && strcmp(method->name, "opcm") == 0;
+        /* opcm weighs what was merged before by its norm */
+        if (!rc && param != WW_NONE && !idle && is_nothing(build, param, WW_NONE)) {
+            rc = ww_build_warn(build, err,
+                               "%s is 0 in every tensor%s: the output is the base",
+                               factors[p].name, factors[p].where);
+        }
+    }
+    return rc;
+}
+
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
@@ -404,6 +428,9 @@ enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
                                       : add_whole(build, err);
     if (!rc) {
         rc = doubt_selection(build, err);
+    }
+    if (!rc) {
+        rc = doubt_sum(build, err);
     }
     return rc ? rc : ww_build_tell(build, err);
 }

@@ -474,6 +474,34 @@ static void a_model_of_which_nothing_is_selected_is_named(void **state)
     pm_free(pm);
 }
 
+#define TWO(all, m0, m1)                                                                 \
+    "merge_method: ties\nbase_model: m2\nparameters: {" all "}\nmodels:\n"               \
+    "- {model: m0, parameters: {weight: " m0 "}}\n"                                      \
+    "- {model: m1, parameters: {weight: " m1 "}}\n"
+
+static void a_recipe_that_gives_the_base_is_warned_about(void **state)
+{
+    static const struct {
+        const char *recipe;
+        const char *warning; /* NULL: something of a model is in it */
+    } cases[] = {
+        {TWO("", "0", "0"), "weight is 0 in every tensor of every model: the output is"},
+        {TWO("lambda: 0", "1", "1"), "lambda is 0 in every tensor: the output is the base"},
+        {TWO("lambda: [0, 1]", "0", "[0, 1]"), NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        struct pm *pm = pm_new();
+        PM_OK(cases[i].recipe);
+        if (cases[i].warning) {
+            assert_true(warned(pm, cases[i].warning));
+        } else {
+            assert_false(warned(pm, "the output is the base"));
+        }
+        pm_free(pm);
+    }
+}
+
 static void doubtful_lists_are_warned_about(void **state)
 {
     struct pm *pm = pm_new();
@@ -638,6 +666,7 @@ int main(void)
         cmocka_unit_test(tensors_of_one_kind_are_told_together),
         cmocka_unit_test(more_kinds_than_anybody_reads_are_told_as_one),
         cmocka_unit_test(a_model_of_which_nothing_is_selected_is_named),
+        cmocka_unit_test(a_recipe_that_gives_the_base_is_warned_about),
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
         cmocka_unit_test(licences_that_differ_are_named),
