@@ -9,8 +9,6 @@
 
 #include "lock/carry_record.h"
 #include "lock/carry_run.h"
-#include "lock/draw.h"
-#include "lock/key_binding.h"
 #include "lock/lock_paths.h"
 #include "lock/tensor_map.h"
 #include "util/alloc.h"
@@ -42,61 +40,33 @@ static void release(struct ww_carry_run *run, bool keep)
     ww_free(run->out_name);
     ww_stream_result_release(&run->result);
     ww_out_close(run->out, keep);
-    ww_gauge_release(&run->gauge);
-    ww_layout_free(run->layout);
-    ww_manifest_release(&run->manifest);
-    ww_secret_free(run->copy);
-    ww_secret_free(run->prk);
-    ww_tensors_release(&run->statement);
-    ww_model_close(run->base);
+    ww_unlock_release(&run->base);
+    ww_model_close(run->base.model);
     ww_adapter_close(run->adapter);
 }
 
 static enum ww_err open_base(struct ww_carry_run *run, const char *path,
                              struct ww_error *err)
 {
-    struct ww_layout_options layout = run->options->layout;
-    bool found = false;
-    enum ww_err rc = ww_model_open(path, &run->base, err);
+    enum ww_err rc = ww_model_open(path, &run->base.model, err);
 
     if (!rc) {
-        rc = ww_lock_statement(run->base, &run->statement, &found, err);
+        rc = ww_unlock_read(&run->base, err);
     }
-    if (!rc && !run->statement.lock) {
+    if (!rc && !run->base.statement.lock) {
         rc = WW_FAIL(err, WW_E_USAGE,
                      "base '%s' is not locked; give the locked model that the adapter is "
                      "carried %s",
                      path, run->inverse ? "back from" : "over to");
     }
-    if (!rc) {
-        rc = ww_draw_root(run->options->secret, &run->prk, err);
-    }
-    if (!rc) {
-        rc = ww_manifest_read(run->statement.lock, run->options->secret, run->prk,
-                              &run->manifest, err);
-    }
-    if (!rc && run->manifest.dense.used) {
+    if (!rc && run->base.manifest.dense.used) {
         rc =
             WW_FAIL(err, WW_E_UNSUPPORTED,
                     "base '%s' has a dense lock, to which adapters are not carried; lock "
                     "the base at level exact",
                     path);
     }
-    if (!rc) {
-        rc = ww_binding_allows_unlock(run->options->binding, &run->manifest, err);
-    }
-    if (rc) {
-        return rc;
-    }
-    if (!layout.descriptor) {
-        layout.descriptor = run->manifest.descriptor;
-    }
-    rc = ww_layout_resolve(run->base, &layout, &run->layout, err);
-    if (!rc) {
-        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret,
-                               &run->copy, &run->gauge, err);
-    }
-    return rc;
+    return rc ? rc : ww_unlock_gauge(&run->base, err);
 }
 
 static enum ww_err check_record(struct ww_carry_run *run, const struct ww_jnode *root,
@@ -120,13 +90,13 @@ static enum ww_err check_record(struct ww_carry_run *run, const struct ww_jnode 
                        "'" WW_CARRY_RECORD "' of '%s' lacks the base or the digest",
                        run->adapter->path);
     }
-    ww_hex(want, run->statement.model_root, WW_SHA256_BYTES);
+    ww_hex(want, run->base.statement.model_root, WW_SHA256_BYTES);
     if (strcmp(base, want) != 0) {
         return WW_FAIL(
             err, WW_E_WRONG_MODEL,
             "adapter '%s' was carried over to the locked model with tensor root "
             "%.16s, base '%s' has %.16s",
-            run->adapter->path, base, run->base->path, want);
+            run->adapter->path, base, run->base.model->path, want);
     }
     return WW_OK;
 }
@@ -171,8 +141,8 @@ static enum ww_err write_record(const struct ww_carry_run *run, struct ww_error 
     ww_jw_init(&w, &text, 2);
     ww_jw_object(&w);
     ww_jw_kstr(&w, "schema", SCHEMA);
-    ww_jw_khex(&w, "lock_id", run->manifest.lock_id, WW_SHA256_BYTES);
-    ww_jw_khex(&w, "base", run->statement.model_root, WW_SHA256_BYTES);
+    ww_jw_khex(&w, "lock_id", run->base.manifest.lock_id, WW_SHA256_BYTES);
+    ww_jw_khex(&w, "base", run->base.statement.model_root, WW_SHA256_BYTES);
     ww_jw_key(&w, "source");
     ww_jw_object(&w);
     ww_jw_kstr(&w, "path", WW_ADAPTER_WEIGHTS);
@@ -207,19 +177,19 @@ static enum ww_err finish(struct ww_carry_run *run, const char *out_path,
     if (!rc) {
         rc = ww_path_last(out_path, &run->out_name, err);
     }
-    if (!rc && run->options->signer && !run->inverse) {
+    if (!rc && run->base.options->signer && !run->inverse) {
         const struct ww_carry_record record = {.name = run->out_name,
                                                .adapter = run->adapter,
                                                .plan = &run->plan,
                                                .result = &run->result,
-                                               .lock_id = run->manifest.lock_id,
-                                               .base = run->statement.model_root,
-                                               .signer = run->options->signer};
+                                               .lock_id = run->base.manifest.lock_id,
+                                               .base = run->base.statement.model_root,
+                                               .signer = run->base.options->signer};
         rc = ww_carry_record_add(&record, run->out, err);
     }
-    if (!rc && run->options->signer) {
-        rc = ww_sign_outputs(run->options->signer, run->out_name, &run->plan,
-                             &run->result, run->out, run->report->root_sha256, err);
+    if (!rc && run->base.options->signer) {
+        rc = ww_sign_outputs(run->base.options->signer, run->out_name, &run->plan,
+                             &run->result, run->out, run->base.report->root_sha256, err);
     }
     if (!rc) {
         rc = ww_out_commit(run->out, err);
@@ -231,7 +201,8 @@ enum ww_err ww_lock_adapter(const char *adapter, const char *base, const char *o
                             bool inverse, const struct ww_lock_options *options,
                             struct ww_lock_report *report, struct ww_error *err)
 {
-    struct ww_carry_run run = {.options = options, .report = report, .inverse = inverse};
+    struct ww_carry_run run = {.base = {.options = options, .report = report},
+                               .inverse = inverse};
     enum ww_err rc = ww_lock_check_paths(adapter, out_path, err);
 
     *report = (struct ww_lock_report){0};
@@ -265,7 +236,7 @@ enum ww_err ww_lock_adapter(const char *adapter, const char *base, const char *o
         rc = finish(&run, out_path, err);
     }
     if (!rc) {
-        ww_hex(report->lock_id, run.manifest.lock_id, WW_SHA256_BYTES);
+        ww_hex(report->lock_id, run.base.manifest.lock_id, WW_SHA256_BYTES);
         report->tensors_total = run.adapter->n_tensors;
         report->run = run.result.report;
     }

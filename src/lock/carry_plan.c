@@ -27,7 +27,7 @@ static enum ww_err find_entry(const struct ww_carry_run *run, enum ww_adapter_pa
     return WW_FAIL(err, WW_E_UNSUPPORTED,
                    "adapter '%s' has nothing for '%.160s', which trades places with an "
                    "expert that it changes; an adapter must cover all experts or none",
-                   adapter->path, run->base->tensors[target].name);
+                   adapter->path, run->base.model->tensors[target].name);
 }
 
 static bool same_form(const struct ww_tensor *a, const struct ww_tensor *b)
@@ -47,7 +47,7 @@ static enum ww_err pair_entries(struct ww_carry_run *run, const uint32_t *target
         const struct ww_adapter_entry *entry = &adapter->entries[i];
         uint32_t source = 0;
         uint32_t from = i;
-        rc = ww_axis_source(&run->gauge, targets[i], &source, err);
+        rc = ww_axis_source(&run->base.gauge, targets[i], &source, err);
         if (!rc && source != targets[i]) {
             rc = find_entry(run, entry->part, targets, source, &from, err);
         }
@@ -62,9 +62,10 @@ static enum ww_err pair_entries(struct ww_carry_run *run, const uint32_t *target
         }
         const uint32_t output = run->inverse ? from : i;
         reads[output] = run->inverse ? i : from;
-        run->report->tensors_changed += ww_tensor_moves(run->layout, targets[i]);
-        rc = ww_carry_init(&run->carries[output], &run->gauge, adapter, entry, targets[i],
-                           run->inverse, err);
+        run->base.report->tensors_changed +=
+            ww_tensor_moves(run->base.layout, targets[i]);
+        rc = ww_carry_init(&run->carries[output], &run->base.gauge, adapter, entry,
+                           targets[i], run->inverse, err);
     }
     return rc;
 }
@@ -99,7 +100,7 @@ static void plan_weights(struct ww_carry_run *run, const uint32_t *reads)
                                    .params = &run->carries[i],
                                    .tree_index = i};
         run->plan.tree[i] = (struct ww_tree_slot){t, run->rank[i]};
-        memcpy(piece->params_digest, run->manifest.lock_id, WW_SHA256_BYTES);
+        memcpy(piece->params_digest, run->base.manifest.lock_id, WW_SHA256_BYTES);
     }
 }
 
@@ -205,7 +206,8 @@ enum ww_err ww_carry_plan(struct ww_carry_run *run, struct ww_error *err)
     }
     rc = ww_tree_order(&made, &run->order, &run->rank, err);
     for (uint32_t i = 0; i < n && !rc; i++) {
-        rc = ww_adapter_target(&run->adapter->entries[i], run->base, &targets[i], err);
+        rc = ww_adapter_target(&run->adapter->entries[i], run->base.model, &targets[i],
+                               err);
     }
     if (!rc) {
         rc = pair_entries(run, targets, reads, err);

@@ -5,8 +5,7 @@
 #define WW_LOCK_CARRY_RUN_H
 
 #include "lock/carry.h"
-#include "lock/manifest.h"
-#include "sign/statement.h"
+#include "lock/unlock_open.h"
 #include "stream/out.h"
 #include "stream/tree.h"
 
@@ -14,17 +13,9 @@
 
 /* Side files are copied; the weights are output 0. */
 struct ww_carry_run {
-    const struct ww_lock_options *options;
-    struct ww_lock_report *report;
     bool inverse;
     struct ww_adapter *adapter;
-    struct ww_model *base;
-    struct ww_tensor_statement statement;
-    struct ww_secret *prk;
-    struct ww_secret *copy; /* the secret of a recipient's copy, or NULL */
-    struct ww_manifest manifest;
-    struct ww_layout *layout;
-    struct ww_gauge gauge;
+    struct ww_unlock base; /* the locked base with the key to it, whose gauge moves */
     uint8_t source_sha256[WW_SHA256_BYTES]; /* inverse: what must come out */
     struct ww_carry *carries;               /* one per adapter tensor */
     struct ww_plan plan;

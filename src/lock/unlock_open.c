@@ -28,19 +28,13 @@ void ww_unlock_release(struct ww_unlock *run)
     ww_tensors_release(&run->statement);
 }
 
-enum ww_err ww_unlock_open(struct ww_unlock *run, struct ww_error *err)
+enum ww_err ww_unlock_read(struct ww_unlock *run, struct ww_error *err)
 {
     bool found = false;
     enum ww_err rc = ww_lock_statement(run->model, &run->statement, &found, err);
 
-    if (rc) {
+    if (rc || !run->statement.lock) {
         return rc;
-    }
-    if (!run->statement.lock) {
-        return WW_FAIL(err, WW_E_MANIFEST,
-                       "model '%s' is not locked: it carries no lock "
-                       "manifest",
-                       run->model->path);
     }
     rc = ww_draw_root(run->options->secret, &run->prk, err);
     if (!rc) {
@@ -49,6 +43,19 @@ enum ww_err ww_unlock_open(struct ww_unlock *run, struct ww_error *err)
     }
     if (!rc) {
         rc = ww_binding_allows_unlock(run->options->binding, &run->manifest, err);
+    }
+    return rc;
+}
+
+enum ww_err ww_unlock_open(struct ww_unlock *run, struct ww_error *err)
+{
+    const enum ww_err rc = ww_unlock_read(run, err);
+
+    if (!rc && !run->statement.lock) {
+        return WW_FAIL(err, WW_E_MANIFEST,
+                       "model '%s' is not locked: it carries no lock "
+                       "manifest",
+                       run->model->path);
     }
     return rc;
 }
@@ -176,6 +183,15 @@ static enum ww_err find_moves(struct ww_unlock *run, struct ww_error *err)
                          &run->report->n_blocks, err);
 }
 
+enum ww_err ww_unlock_gauge(struct ww_unlock *run, struct ww_error *err)
+{
+    const enum ww_err rc = resolve(run, err);
+
+    return rc ? rc
+              : ww_manifest_gauge(&run->manifest, run->layout, run->options->secret,
+                                  &run->copy, &run->gauge, err);
+}
+
 enum ww_err ww_unlock_prepare(struct ww_unlock *run, struct ww_error *err)
 {
     enum ww_err rc = match_tensors(run, err);
@@ -184,11 +200,7 @@ enum ww_err ww_unlock_prepare(struct ww_unlock *run, struct ww_error *err)
         rc = match_files(run, err);
     }
     if (!rc) {
-        rc = resolve(run, err);
-    }
-    if (!rc) {
-        rc = ww_manifest_gauge(&run->manifest, run->layout, run->options->secret,
-                               &run->copy, &run->gauge, err);
+        rc = ww_unlock_gauge(run, err);
     }
     if (!rc) {
         rc = find_moves(run, err);

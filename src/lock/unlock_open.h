@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** A locked model with the key to it: what an unlock into a folder and reading in place
- *  share. */
+/** A locked model with the key to it: what an unlock into a folder, reading in place and
+ *  an adapter that follows its base share. */
 #ifndef WW_LOCK_UNLOCK_OPEN_H
 #define WW_LOCK_UNLOCK_OPEN_H
 
@@ -24,7 +24,13 @@ struct ww_unlock {
     struct ww_lock_plan plan; /* the caller's to make, with job */
 };
 
-/** Read the manifest with the key. WW_E_MANIFEST, WW_E_WRONG_KEY, WW_E_KEY. */
+/** Read the manifest with the key; statement.lock is NULL where the model has none.
+ *  WW_E_MANIFEST, WW_E_WRONG_KEY, WW_E_KEY. */
+enum ww_err ww_unlock_read(struct ww_unlock *unlock, struct ww_error *err) WW_MUST_USE;
+/** The layout, and the gauge that the manifest states of it. */
+enum ww_err ww_unlock_gauge(struct ww_unlock *unlock, struct ww_error *err) WW_MUST_USE;
+/** The same, and a model without a lock is refused. WW_E_MANIFEST, WW_E_WRONG_KEY,
+ * WW_E_KEY. */
 enum ww_err ww_unlock_open(struct ww_unlock *unlock, struct ww_error *err) WW_MUST_USE;
 /** Match model and manifest, then make the gauge and the job. WW_E_WRONG_MODEL. */
 enum ww_err ww_unlock_prepare(struct ww_unlock *unlock, struct ww_error *err) WW_MUST_USE;
