@@ -61,7 +61,8 @@ enum ww_err ww_db_open(const char *where, enum ww_db_mode mode,
                        const struct ww_db_stamp *stamp, struct ww_db **out,
                        struct ww_error *err) WW_MUST_USE;
 void ww_db_close(struct ww_db *db);
-/** Close after a failure: a file that this handle made is removed while it has no table. */
+/** Close after a failure: a file that this handle made is removed while it has no table.
+ */
 void ww_db_abandon(struct ww_db *db);
 
 bool ww_db_is_server(const struct ww_db *db);

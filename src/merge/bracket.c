@@ -8,6 +8,7 @@
 #include "merge/bracket.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "merge/pick.h"
@@ -19,6 +20,7 @@
 #define SPOTS ((uint64_t)256)
 #define SPOT_ELEMENTS ((uint64_t)256)
 #define SMALL (2 * SPOTS * SPOT_ELEMENTS) /* elements: all of it is the sample */
+#define SORTED ((uint64_t)512) /* elements: sorted sooner than bins are cleared */
 #define MARGIN 0.03
 #define MOST_KEY 0x7fffffffU
 #define BINS_BITS 12u
@@ -313,9 +315,51 @@ static void bracket_from_sample(const struct ww_bracket *b, uint32_t c, uint64_t
     set_shift(r);
 }
 
+static int descending(const void *x, const void *y)
+{
+    const uint32_t a = *(const uint32_t *)x;
+    const uint32_t b = *(const uint32_t *)y;
+
+    return (a < b) - (a > b);
+}
+
+/* Models have thousands of tensors of few elements, for which histograms are long: those
+ * are put into order, and nobody asks where equal ones lie in a single tile. */
+static void cuts_from_order(struct ww_bracket *b)
+{
+    const uint64_t n = b->select->n;
+
+    for (uint32_t v = 0; v < b->n_vectors; v++) {
+        qsort(b->sample + v * b->capacity, n, sizeof(*b->sample), descending);
+    }
+    for (uint32_t c = 0; c < b->select->n_cuts; c++) {
+        struct ww_cut *cut = &b->select->cuts[c];
+        const uint32_t *keys = b->sample + cut->vector * b->capacity;
+        if (b->ranges[c].done) {
+            continue;
+        }
+        cut->prefix = keys[cut->rank - 1];
+        for (uint64_t i = 0; i < n; i++) {
+            cut->larger += keys[i] > cut->prefix;
+            cut->equal += keys[i] == cut->prefix;
+        }
+        ww_cut_settle(cut);
+        b->ranges[c].done = true;
+    }
+    ww_free(b->sample);
+    b->sample = NULL;
+    b->sampling = false;
+}
+
 static bool brackets_from_sample(struct ww_bracket *b)
 {
-    uint64_t *bins = ww_calloc(SAMPLE_BINS, sizeof(*bins));
+    uint64_t *bins = NULL;
+
+    if (b->of_all && b->n_tiles < 2 && b->select->n <= SORTED) {
+        cuts_from_order(b);
+        return true;
+    }
+    bins = ww_calloc(SAMPLE_BINS, sizeof(*bins));
 
     for (uint32_t c = 0; bins && c < b->select->n_cuts; c++) {
         if (!b->ranges[c].done) {

@@ -155,16 +155,18 @@ static enum ww_err say_lost(const struct ww_recipe_model *m, const char *path,
                             size_t n, struct ww_error *err)
 {
     if (n == 1) {
-        return WW_FAIL(err, WW_E_NOTFOUND,
-                       "line %zu of the recorded recipe: %s '%s' is no folder; put it, or "
-                       "a link to it, there again",
-                       m->line, what, path);
+        return WW_FAIL(
+            err, WW_E_NOTFOUND,
+            "line %zu of the recorded recipe: %s '%s' is no folder; put it, or "
+            "a link to it, there again",
+            m->line, what, path);
     }
-    return WW_FAIL(err, WW_E_NOTFOUND,
-                   "line %zu of the recorded recipe: %s '%s' is no folder here, nor are "
-                   "'%.120s' and '%.120s'; run this in the folder where the recipe ran, or "
-                   "name the recipe's file too: its folder is looked in",
-                   m->line, what, path, places[1], places[2]);
+    return WW_FAIL(
+        err, WW_E_NOTFOUND,
+        "line %zu of the recorded recipe: %s '%s' is no folder here, nor are "
+        "'%.120s' and '%.120s'; run this in the folder where the recipe ran, or "
+        "name the recipe's file too: its folder is looked in",
+        m->line, what, path, places[1], places[2]);
 }
 
 /* A folder at one of its places, else by its name on the hub. */

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two histograms for floats, four for doubles, and a count of ties where they matter. */
+/* Two histograms for floats, four for doubles, and a count of ties where they matter. Of
+ * few elements small histograms of half as many bits are read twice as often: clearing
+ * and adding up large ones would take longer than all else. */
 #include "merge/select.h"
 
 #include <math.h>
@@ -11,7 +13,13 @@
 #include "util/num.h"
 
 #define DIGIT_BITS 16u
-#define BINS ((size_t)1 << DIGIT_BITS)
+#define FEW_DIGIT_BITS 8u
+#define FEW ((uint64_t)4096) /* elements */
+
+static size_t bins_of(const struct ww_select *s)
+{
+    return (size_t)1 << s->digit_bits;
+}
 
 static inline uint64_t key_of_double(double v)
 {
@@ -94,6 +102,7 @@ enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32
     s->n_cuts = n_cuts;
     s->n = n;
     s->bits = wide ? 64 : 32;
+    s->digit_bits = n <= FEW ? FEW_DIGIT_BITS : DIGIT_BITS;
     s->cuts = ww_calloc(n_cuts, sizeof(*s->cuts));
     s->zeros = ww_calloc(n_cuts, sizeof(*s->zeros));
     if (!s->cuts || !s->zeros) {
@@ -106,7 +115,7 @@ enum ww_err ww_select_init(struct ww_select *s, struct ww_merge_job *job, uint32
 /* Counts of a tile; the last one of each cut is that of zeros. */
 size_t ww_select_acc_bytes(const struct ww_select *s)
 {
-    return s->n_cuts * (BINS + 1) * sizeof(uint32_t);
+    return s->n_cuts * (bins_of(s) + 1) * sizeof(uint32_t);
 }
 
 void ww_select_release(struct ww_select *s)
@@ -147,12 +156,14 @@ WW_CLONES static uint64_t groups_below(const uint64_t *keys, size_t n_groups,
 }
 
 /* The next digit of keys that begin with the prefix. */
-static void count_below(const uint64_t *keys, size_t n, unsigned shift, uint64_t prefix,
-                        uint32_t *bins)
+static void count_below(const struct ww_select *s, const uint64_t *keys, size_t n,
+                        unsigned shift, uint64_t prefix, uint32_t *bins)
 {
+    const uint64_t mask = bins_of(s) - 1;
+
     for (size_t i = 0; i < n; i++) {
-        if (keys[i] >> shift >> DIGIT_BITS == prefix) {
-            bins[keys[i] >> shift & (BINS - 1)]++;
+        if (keys[i] >> shift >> s->digit_bits == prefix) {
+            bins[keys[i] >> shift & mask]++;
         }
     }
 }
@@ -160,26 +171,26 @@ static void count_below(const uint64_t *keys, size_t n, unsigned shift, uint64_t
 static void count_digits(const struct ww_select *s, const struct ww_cut *cut,
                          const uint64_t *keys, size_t n, uint32_t *bins)
 {
-    unsigned shift = s->bits - DIGIT_BITS * (s->level + 1);
+    unsigned shift = s->bits - s->digit_bits * (s->level + 1);
 
     if (s->level == 0) {
         for (size_t i = 0; i < n; i++) {
             bins[keys[i] >> shift]++;
         }
-        bins[BINS] += count_equal(keys, n, 0);
+        bins[bins_of(s)] += count_equal(keys, n, 0);
         return;
     }
     for (size_t at = 0; at < n;) {
         const size_t n_groups = ww_min_u64(GROUPS, (n - at) / GROUP);
         uint64_t found =
-            groups_below(keys + at, n_groups, shift + DIGIT_BITS, cut->prefix);
+            groups_below(keys + at, n_groups, shift + s->digit_bits, cut->prefix);
         for (; found; found &= found - 1) {
             const size_t group = at + (size_t)__builtin_ctzll(found) * GROUP;
-            count_below(keys + group, GROUP, shift, cut->prefix, bins);
+            count_below(s, keys + group, GROUP, shift, cut->prefix, bins);
         }
         at += n_groups * GROUP;
         if (n_groups < GROUPS) {
-            count_below(keys + at, n - at, shift, cut->prefix, bins);
+            count_below(s, keys + at, n - at, shift, cut->prefix, bins);
             break;
         }
     }
@@ -209,7 +220,7 @@ void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *
             continue;
         }
         if (!s->counting) {
-            count_digits(s, cut, keys, n, counts + c * (BINS + 1));
+            count_digits(s, cut, keys, n, counts + c * (bins_of(s) + 1));
             continue;
         }
         counts[c] += count_equal(keys, n, cut->key);
@@ -220,6 +231,7 @@ void ww_select_scan(const struct ww_select *s, uint32_t vector, const uint64_t *
  * needs them. Returns with nothing done when memory is out; scanned tells. */
 void ww_select_fold(struct ww_select *s, uint64_t tile, const void *acc)
 {
+    const size_t n_bins = bins_of(s);
     const uint32_t *counts = acc;
 
     for (uint32_t c = 0; c < s->n_cuts && s->counting; c++) {
@@ -231,30 +243,30 @@ void ww_select_fold(struct ww_select *s, uint64_t tile, const void *acc)
         return;
     }
     if (!s->sums) {
-        s->sums = ww_calloc(s->n_cuts, BINS * sizeof(*s->sums));
+        s->sums = ww_calloc(s->n_cuts, n_bins * sizeof(*s->sums));
     }
     for (uint32_t c = 0; s->sums && c < s->n_cuts; c++) {
-        const uint32_t *from = counts + c * (BINS + 1);
-        uint64_t *to = s->sums + c * BINS;
-        for (size_t b = 0; b < BINS; b++) {
+        const uint32_t *from = counts + c * (n_bins + 1);
+        uint64_t *to = s->sums + c * n_bins;
+        for (size_t b = 0; b < n_bins; b++) {
             to[b] += from[b];
         }
-        s->zeros[c] += s->level == 0 ? counts[counted_as(s, c) * (BINS + 1) + BINS] : 0;
+        s->zeros[c] += s->level == 0 ? counts[counted_as(s, c) * (n_bins + 1) + n_bins] : 0;
     }
 }
 
 /* The bin in which the element of this rank lies, from the largest down. */
-static void descend(struct ww_cut *cut, const uint64_t *bins)
+static void descend(const struct ww_select *s, struct ww_cut *cut, const uint64_t *bins)
 {
     uint64_t rank = cut->rank - cut->larger;
-    size_t b = BINS - 1;
+    size_t b = bins_of(s) - 1;
 
     while (b > 0 && bins[b] < rank) {
         rank -= bins[b];
         cut->larger += bins[b];
         b--;
     }
-    cut->prefix = cut->prefix << DIGIT_BITS | b;
+    cut->prefix = cut->prefix << s->digit_bits | b;
     cut->equal = bins[b];
 }
 
@@ -334,13 +346,13 @@ enum ww_err ww_select_scanned(struct ww_select *s, struct ww_merge_job *job, boo
         struct ww_cut *cut = &s->cuts[c];
         ww_cut_ends(cut, s->n);
         if (!cut->done) {
-            descend(cut, s->sums + counted_as(s, c) * BINS);
+            descend(s, cut, s->sums + counted_as(s, c) * bins_of(s));
         }
         *again = *again || !cut->done;
     }
     s->level++;
-    if (*again && s->level * DIGIT_BITS < s->bits) {
-        memset(s->sums, 0, s->n_cuts * BINS * sizeof(*s->sums));
+    if (*again && s->level * s->digit_bits < s->bits) {
+        memset(s->sums, 0, s->n_cuts * bins_of(s) * sizeof(*s->sums));
         return WW_OK;
     }
     ww_free(s->sums);

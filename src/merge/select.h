@@ -5,8 +5,8 @@
  * Values are compared by keys, bit patterns that sort like the numbers: 32 bits of the
  * value rounded to float, or 64 of the double. A radix histogram over the top 16 bits,
  * then one over the next 16 within the bucket of each cut, give the key at the cut and
- * how many equal ones lie above it; one more pass counts those by tile. Counts are whole
- * numbers, so neither threads nor tiles matter.
+ * how many equal ones lie above it; one more pass counts those by tile. Few elements take
+ * digits of 8 bits. Counts are whole numbers, so neither threads nor tiles matter.
  */
 #ifndef WW_MERGE_SELECT_H
 #define WW_MERGE_SELECT_H
@@ -35,10 +35,11 @@ struct ww_select {
     uint32_t n_cuts;
     uint64_t n; /* elements of each vector */
     unsigned bits;
-    unsigned level;  /* of the next histogram */
-    bool counting;   /* the next pass counts ties by tile */
-    uint64_t *sums;  /* [n_cuts][65536] */
-    uint64_t *zeros; /* [n_cuts]: keys of the value 0, counted in the first pass */
+    unsigned digit_bits; /* of a histogram: 16, of few elements 8 */
+    unsigned level;      /* of the next histogram */
+    bool counting;       /* the next pass counts ties by tile */
+    uint64_t *sums;      /* [n_cuts][1 << digit_bits] */
+    uint64_t *zeros;     /* [n_cuts]: keys of the value 0, counted in the first pass */
 };
 
 /** Keys of magnitudes. wide: of doubles, else of floats. */
