@@ -16,21 +16,21 @@ extern "C" {
 #endif
 
 enum ww_attack_mode {
-    WW_ATTACK_JOINT,        /* order, signs, factors; then one joint fix per head */
-    WW_ATTACK_AGA,          /* the published solver as it is (arXiv 2606.30360) */
-    WW_ATTACK_INVARIANT,    /* no solve inside of heads: merged with the anchor by what a
-                               lock cannot change, the products of heads */
-    WW_ATTACK_NAIVE         /* nothing is undone: the baseline of a report, no output */
+    WW_ATTACK_JOINT,     /* order, signs, factors; then one joint fix per head */
+    WW_ATTACK_AGA,       /* the published solver as it is (arXiv 2606.30360) */
+    WW_ATTACK_INVARIANT, /* no solve inside of heads: merged with the anchor by what a
+                            lock cannot change, the products of heads */
+    WW_ATTACK_NAIVE      /* nothing is undone: the baseline of a report, no output */
 };
 WW_API const char *ww_attack_mode_name(enum ww_attack_mode mode);
 
 struct ww_attack_options {
     enum ww_attack_mode mode;
-    const char *anchor;         /* model folder */
-    const char *truth;          /* the model before its lock, to score by, or NULL */
-    double weight;              /* invariant: of the locked model in the merge, between 0
-                                   and 1; 0: one half */
-    const struct ww_signer *signer;     /* NULL: what is written stays unsigned */
+    const char *anchor; /* model folder */
+    const char *truth;  /* the model before its lock, to score by, or NULL */
+    double weight;      /* invariant: of the locked model in the merge, between 0
+                           and 1; 0: one half */
+    const struct ww_signer *signer; /* NULL: what is written stays unsigned */
     struct ww_layout_options layout;
     struct ww_run_options run;
 };
@@ -39,51 +39,51 @@ struct ww_attack_options {
 struct ww_attack_tensor {
     char *name;
     double anchor_norm;
-    double before;              /* locked to anchor */
-    double after;               /* attacked to anchor */
-    double to_truth;            /* attacked to truth, and anchor to truth: with a truth */
+    double before;   /* locked to anchor */
+    double after;    /* attacked to anchor */
+    double to_truth; /* attacked to truth, and anchor to truth: with a truth */
     double task;
     uint64_t bytes;
-    uint64_t identical_bytes;   /* to the truth's */
+    uint64_t identical_bytes; /* to the truth's */
 };
 
 /** What the lock turned out to be made of. */
 struct ww_attack_found {
-    uint64_t residual_moved;    /* indices of residual streams that changed place */
+    uint64_t residual_moved; /* indices of residual streams that changed place */
     uint64_t residual_negated;
-    uint64_t residual_rotated;  /* width of a stream that was rotated, its gains folded */
-    uint64_t heads_moved;       /* query heads */
-    uint64_t inner_moved;       /* dimensions inside of heads: order, turns */
+    uint64_t residual_rotated; /* width of a stream that was rotated, its gains folded */
+    uint64_t heads_moved;      /* query heads */
+    uint64_t inner_moved;      /* dimensions inside of heads: order, turns */
     uint64_t inner_negated;
     uint64_t neurons_moved;
     uint64_t neurons_negated;
     uint64_t experts_moved;
-    uint64_t scaled;            /* indices with a factor of two */
-    uint64_t dense_heads;       /* KV heads undone by a dense matrix, values or keys */
-    uint64_t product_heads;     /* KV heads merged by products, values or keys */
+    uint64_t scaled;        /* indices with a factor of two */
+    uint64_t dense_heads;   /* KV heads undone by a dense matrix, values or keys */
+    uint64_t product_heads; /* KV heads merged by products, values or keys */
 };
 
 struct ww_attack_report {
     enum ww_attack_mode mode;
     struct ww_attack_found found;
-    double distance_before;     /* ||locked - anchor|| / ||anchor|| over all tensors */
+    double distance_before; /* ||locked - anchor|| / ||anchor|| over all tensors */
     double distance_after;
-    double weight;              /* invariant: as used; 0 in other modes */
-    double dropped;             /* invariant: norm of what merged products have beyond
-                                   the dimensions of a head, as a share of theirs */
-    bool scored;                /* a truth was given; the next three say something: about
-                                   weight truth + (1 - weight) anchor in mode invariant */
-    bool has_task;              /* the truth differs from the anchor */
-    double recovered;           /* 1 - ||attacked - truth|| / ||truth - anchor|| */
-    double identical;           /* share of bytes that are the truth's */
+    double weight;    /* invariant: as used; 0 in other modes */
+    double dropped;   /* invariant: norm of what merged products have beyond
+                         the dimensions of a head, as a share of theirs */
+    bool scored;      /* a truth was given; the next three say something: about
+                         weight truth + (1 - weight) anchor in mode invariant */
+    bool has_task;    /* the truth differs from the anchor */
+    double recovered; /* 1 - ||attacked - truth|| / ||truth - anchor|| */
+    double identical; /* share of bytes that are the truth's */
     bool drift_known;
-    double function_drift;      /* of some blocks: largest difference of an output
-                                   to the locked block's, relative to what it adds */
+    double function_drift; /* of some blocks: largest difference of an output
+                              to the locked block's, relative to what it adds */
     struct ww_attack_tensor *tensors;
     size_t n_tensors;
-    char root_sha256[65];       /* OMS root of what was written, empty when unsigned */
+    char root_sha256[65]; /* OMS root of what was written, empty when unsigned */
     struct ww_run_report run;
-    double seconds;             /* all of it */
+    double seconds; /* all of it */
 };
 WW_API void ww_attack_report_release(struct ww_attack_report *report);
 

@@ -18,7 +18,8 @@ extern "C" {
  * release), same dtype and shape.
  */
 struct ww_weights {
-    enum ww_err (*get)(void *payload, uint32_t tensor, void **bytes, struct ww_error *err);
+    enum ww_err (*get)(void *payload, uint32_t tensor, void **bytes,
+                       struct ww_error *err);
     void (*release)(void *payload, uint32_t tensor, void *bytes);
     void *payload;
 };
@@ -26,13 +27,14 @@ struct ww_weights {
 struct ww_forward;
 WW_API enum ww_err ww_forward_new(const struct ww_layout *layout,
                                   const struct ww_weights *weights,
-                                  struct ww_forward **out, struct ww_error *err) WW_MUST_USE;
+                                  struct ww_forward **out,
+                                  struct ww_error *err) WW_MUST_USE;
 WW_API void ww_forward_free(struct ww_forward *forward);
 
 /**
- * One block: x [n, D] (row-major) at positions[n] becomes y [n, D]. encoder [m, D] is read by
- * cross-attention and may be NULL without one. x and y may be the same array. Memory: one
- * block's weights.
+ * One block: x [n, D] (row-major) at positions[n] becomes y [n, D]. encoder [m, D] is
+ * read by cross-attention and may be NULL without one. x and y may be the same array.
+ * Memory: one block's weights.
  */
 WW_API enum ww_err ww_forward_block(struct ww_forward *forward, uint32_t block,
                                     const double *x, double *y, const uint64_t *positions,
@@ -50,8 +52,8 @@ WW_API enum ww_err ww_forward_logits(struct ww_forward *forward, const uint32_t 
                                      struct ww_error *err) WW_MUST_USE;
 WW_API uint64_t ww_forward_vocab(const struct ww_forward *forward);
 
-/** Hidden state [n, D] behind the last block and final norm (headless encoders too); of the
- *  encoder when the model has an encoder and a decoder. */
+/** Hidden state [n, D] behind the last block and final norm (headless encoders too); of
+ * the encoder when the model has an encoder and a decoder. */
 WW_API enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t *tokens,
                                      size_t n, double *hidden,
                                      struct ww_error *err) WW_MUST_USE;
@@ -59,9 +61,9 @@ WW_API enum ww_err ww_forward_hidden(struct ww_forward *forward, const uint32_t 
 /** Greedy continuation: tokens has room for n + max_new; stops behind eos (UINT32_MAX: no
  *  eos). *n_out is the new length. Keeps the weights of all blocks in memory as double
  *  when they take at most 512 MiB, else reads them again per token. */
-WW_API enum ww_err ww_forward_greedy(struct ww_forward *forward, uint32_t *tokens, size_t n,
-                                     size_t max_new, uint32_t eos, size_t *n_out,
-                                     struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_forward_greedy(struct ww_forward *forward, uint32_t *tokens,
+                                     size_t n, size_t max_new, uint32_t eos,
+                                     size_t *n_out, struct ww_error *err) WW_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -14,17 +14,19 @@
 extern "C" {
 #endif
 
-/* In a model folder, under its signature: which policies must be asked about the model. */
+/* In a model folder, under its signature: which policies must be asked about the model.
+ */
 #define WW_POLICY_REFERENCE "weightward-policy.json"
-/** Write it, before the folder is signed: which signed policies the model, and what is made
- *  of it, wants to be asked, in no older version. WW_E_EXISTS. */
+/** Write it, before the folder is signed: which signed policies the model, and what is
+ * made of it, wants to be asked, in no older version. WW_E_EXISTS. */
 WW_API enum ww_err ww_policy_refer(const char *model, const char *const *policies,
                                    size_t n_policies, struct ww_error *err) WW_MUST_USE;
 
 /** What decides about an action, and who asks. */
 struct ww_guard_options {
-    struct ww_trust_options trust; /* no roots: only models that ask for a policy refuse */
-    const char *request;           /* NULL: made here and signed by key */
+    struct ww_trust_options
+        trust;           /* no roots: only models that ask for a policy refuse */
+    const char *request; /* NULL: made here and signed by key */
     const char *const *approvals;
     size_t n_approvals;
     struct ww_signkey *key; /* signs the decision, and the request when none is given */
@@ -52,8 +54,8 @@ struct ww_verdict_view {
     const char *reason;
     const char *const *rules;
     size_t n_rules;
-    const char *failed; /* condition of the nearest permit, or "" */
-    const char *model;  /* path of the source that was denied, or "" */
+    const char *failed;   /* condition of the nearest permit, or "" */
+    const char *model;    /* path of the source that was denied, or "" */
     const char *ancestor; /* name of the ancestor of it that decided, or "" */
     const char *requester;
     bool must_lock;           /* duties */
@@ -73,8 +75,9 @@ WW_API enum ww_err ww_verdict_record(const struct ww_verdict *verdict, const cha
 
 /**
  * ww_verify_chain under a trust root (its policies are not looked at): the keys are those
- * that the last root lets sign models now, beside the certificates and the identity of the
- * options. WW_E_UNTRUSTED for a link whose key, statement, tensors or folder it revokes.
+ * that the last root lets sign models now, beside the certificates and the identity of
+ * the options. WW_E_UNTRUSTED for a link whose key, statement, tensors or folder it
+ * revokes.
  */
 WW_API enum ww_err ww_verify_chain_under(const char *path,
                                          const struct ww_trust_options *trust,

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Keys: signing keys (ECDSA), lock keys (32 secret bytes, sealed), recipient keys (X25519).
+ * Keys: signing keys (ECDSA), lock keys (32 secret bytes, sealed), recipient keys
+ * (X25519).
  *
- * Files. Signing: NAME.key is PKCS#8 PEM (PBES2, scrypt, AES-256-CBC; plain only when asked),
- * NAME.pub is SPKI PEM. Recipient: NAME.key is a sealed record, NAME.pub one line of
- * text. Lock: one sealed record. The record's layout is in docs/formats/sealed-key.md.
- * Secret files are created 0600 with O_EXCL and O_NOFOLLOW and refused when readable by others.
+ * Files. Signing: NAME.key is PKCS#8 PEM (PBES2, scrypt, AES-256-CBC; plain only when
+ * asked), NAME.pub is SPKI PEM. Recipient: NAME.key is a sealed record, NAME.pub one line
+ * of text. Lock: one sealed record. The record's layout is in docs/formats/sealed-key.md.
+ * Secret files are created 0600 with O_EXCL and O_NOFOLLOW and refused when readable by
+ * others.
  */
 #ifndef WEIGHTWARD_KEY_H
 #define WEIGHTWARD_KEY_H
@@ -50,7 +52,8 @@ WW_API enum ww_err ww_signkey_is_encrypted(const char *path, bool *encrypted,
                                            struct ww_error *err) WW_MUST_USE;
 /** passphrase may be NULL for an unencrypted key. WW_E_PASSPHRASE, WW_E_KEY_ACCESS. */
 WW_API enum ww_err ww_signkey_load(const char *path, struct ww_secret *passphrase,
-                                   struct ww_signkey **out, struct ww_error *err) WW_MUST_USE;
+                                   struct ww_signkey **out,
+                                   struct ww_error *err) WW_MUST_USE;
 WW_API void ww_signkey_free(struct ww_signkey *key);
 
 /** True for a PKCS #11 URI (RFC 7512), by its scheme alone. */
@@ -83,15 +86,14 @@ WW_API enum ww_err ww_signkey_open_program_uri(const char *uri, unsigned seconds
                                                struct ww_signkey **out,
                                                struct ww_error *err) WW_MUST_USE;
 
-
 /** X25519 recipient key pair: BASE.key (sealed record) and BASE.pub. */
 WW_API enum ww_err ww_recipient_create(const char *base, struct ww_secret *passphrase,
                                        struct ww_error *err) WW_MUST_USE;
 
 /** How a sealed record opens. */
 struct ww_unsealer {
-    struct ww_secret *passphrase;   /* may be NULL */
-    const char *recipient_key;      /* path of a recipient NAME.key, may be NULL */
+    struct ww_secret *passphrase; /* may be NULL */
+    const char *recipient_key;    /* path of a recipient NAME.key, may be NULL */
     struct ww_secret *recipient_passphrase; /* for that file, may be NULL */
 };
 
@@ -103,9 +105,9 @@ enum ww_key_purpose { WW_PURPOSE_ANY, WW_PURPOSE_LOCK, WW_PURPOSE_UNLOCK };
 /** What a lock key is bound to, inside its sealed record. All-zero: to nothing. */
 struct ww_key_binding {
     enum ww_key_purpose purpose;
-    unsigned char model_id[32];     /* ww_model_id; zero: any model */
-    unsigned char lock_id[32];      /* of one locked folder; zero: any */
-    char model_name[WW_BOUND_NAME_BYTES];   /* for people, NUL-terminated */
+    unsigned char model_id[32];           /* ww_model_id; zero: any model */
+    unsigned char lock_id[32];            /* of one locked folder; zero: any */
+    char model_name[WW_BOUND_NAME_BYTES]; /* for people, NUL-terminated */
 };
 
 /** A new lock key: 32 random bytes, sealed for the recipients (paths of NAME.pub) or by
@@ -116,9 +118,11 @@ WW_API enum ww_err ww_lockkey_create(const char *path, struct ww_secret *passphr
 /** The 32 bytes. WW_E_PASSPHRASE when none or the wrong one was given, WW_E_KEYFILE when
  *  damaged, WW_E_KEY when it is another kind of key. */
 WW_API enum ww_err ww_lockkey_load(const char *path, const struct ww_unsealer *unsealer,
-                                   struct ww_secret **out, struct ww_error *err) WW_MUST_USE;
+                                   struct ww_secret **out,
+                                   struct ww_error *err) WW_MUST_USE;
 /** The same with what the key is bound to; what uses the key must check that. */
-WW_API enum ww_err ww_lockkey_load_bound(const char *path, const struct ww_unsealer *unsealer,
+WW_API enum ww_err ww_lockkey_load_bound(const char *path,
+                                         const struct ww_unsealer *unsealer,
                                          struct ww_secret **out,
                                          struct ww_key_binding *binding,
                                          struct ww_error *err) WW_MUST_USE;
@@ -143,13 +147,13 @@ WW_API enum ww_err ww_lockkey_save(const char *path, struct ww_secret *key,
 
 /** How a lock key is split: n_shares files, threshold of which give it back. */
 struct ww_split {
-    unsigned threshold;                 /* 2 .. n_shares */
-    unsigned n_shares;                  /* at most 255 */
-    const char *const *recipients;      /* paths of NAME.pub, one for each share, or none */
+    unsigned threshold;            /* 2 .. n_shares */
+    unsigned n_shares;             /* at most 255 */
+    const char *const *recipients; /* paths of NAME.pub, one for each share, or none */
     size_t n_recipients;
-    struct ww_secret *const *passphrases;   /* one for all, one for each, or none; with */
-    size_t n_passphrases;                   /* no recipients either: stored unsealed */
-    struct ww_signkey *signer;          /* may be NULL */
+    struct ww_secret *const *passphrases; /* one for all, one for each, or none; with */
+    size_t n_passphrases;                 /* no recipients either: stored unsealed */
+    struct ww_signkey *signer;            /* may be NULL */
 };
 /** Write BASE-1.share .. BASE-N.share, all or none, never over a file. */
 WW_API enum ww_err ww_lockkey_split(const char *base, struct ww_secret *key,
@@ -158,35 +162,43 @@ WW_API enum ww_err ww_lockkey_split(const char *base, struct ww_secret *key,
                                     struct ww_error *err) WW_MUST_USE;
 
 struct ww_combine {
-    const char *const *paths;           /* of shares */
+    const char *const *paths; /* of shares */
     size_t n_paths;
-    const struct ww_unsealer *unsealers;    /* tried in order on every share */
+    const struct ww_unsealer *unsealers; /* tried in order on every share */
     size_t n_unsealers;
-    const char *signed_by;              /* public key that must have signed every share;
-                                           NULL: signatures are not looked at */
+    const char *signed_by; /* public key that must have signed every share;
+                              NULL: signatures are not looked at */
 };
 /** The key from its shares. WW_E_SHARES when they are too few, the same, of several keys,
  *  altered, or give another key; WW_E_NOT_FOR_YOU, WW_E_PASSPHRASE, WW_E_NOT_SIGNED,
  *  WW_E_SIGNATURE, WW_E_VERSION. */
 WW_API enum ww_err ww_lockkey_combine(const struct ww_combine *combine,
-                                      struct ww_secret **key, struct ww_key_binding *binding,
+                                      struct ww_secret **key,
+                                      struct ww_key_binding *binding,
                                       struct ww_error *err) WW_MUST_USE;
 
-enum ww_key_kind { WW_KEY_SIGNING, WW_KEY_SIGNING_PUBLIC, WW_KEY_LOCK, WW_KEY_RECIPIENT,
-                   WW_KEY_RECIPIENT_PUBLIC, WW_KEY_CONTENT, WW_KEY_SHARE };
+enum ww_key_kind {
+    WW_KEY_SIGNING,
+    WW_KEY_SIGNING_PUBLIC,
+    WW_KEY_LOCK,
+    WW_KEY_RECIPIENT,
+    WW_KEY_RECIPIENT_PUBLIC,
+    WW_KEY_CONTENT,
+    WW_KEY_SHARE
+};
 enum ww_key_sealing { WW_SEALED_NONE, WW_SEALED_PASSPHRASE, WW_SEALED_RECIPIENTS };
 
 /** What can be told about a key file without opening its secret. */
 struct ww_key_info {
     enum ww_key_kind kind;
     enum ww_key_sealing sealing;
-    char curve[16];                 /* signing keys */
-    char id[65];                    /* public kinds: key hint; sealed records: record id */
+    char curve[16]; /* signing keys */
+    char id[65];    /* public kinds: key hint; sealed records: record id */
     unsigned n_stanzas;
-    uint64_t created_unix;          /* sealed records */
-    unsigned share;                 /* shares: number, */
-    unsigned threshold;             /* how many are needed, */
-    unsigned n_shares;              /* how many there are; id is the set's */
+    uint64_t created_unix; /* sealed records */
+    unsigned share;        /* shares: number, */
+    unsigned threshold;    /* how many are needed, */
+    unsigned n_shares;     /* how many there are; id is the set's */
 };
 WW_API enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
                                   struct ww_error *err) WW_MUST_USE;

@@ -19,14 +19,15 @@ extern "C" {
 
 #define WW_HANDOUT_NONCE_BYTES 32
 
-/** A copy for one recipient: it gets an element of its own, derived from the lock key, the
- *  name and the nonce, which must be random and used once. */
+/** A copy for one recipient: it gets an element of its own, derived from the lock key,
+ * the name and the nonce, which must be random and used once. */
 struct ww_handout {
-    const char *name;                   /* 1 to 200 bytes of UTF-8, no control characters */
+    const char *name; /* 1 to 200 bytes of UTF-8, no control characters */
     uint8_t nonce[WW_HANDOUT_NONCE_BYTES];
 };
 
-/** What a lock wrote, told just before the folder gets its name. Borrowed for the call. */
+/** What a lock wrote, told just before the folder gets its name. Borrowed for the call.
+ */
 struct ww_lock_facts {
     const struct ww_layout *layout;     /* of the source */
     const uint8_t (*source_sha256)[32]; /* of each weight file of the source */
@@ -42,10 +43,10 @@ typedef enum ww_err (*ww_lock_facts_fn)(void *payload, const struct ww_lock_fact
 struct ww_lock_attack {
     bool measured;
     char mode[16];
-    bool has_task;                      /* the source differs from the anchor; then: */
-    double recovered;                   /* share of the task vector, 1: all of it */
-    double identical;                   /* share of bytes that are the source's */
-    double distance_before;             /* to the anchor, as shares of its norm */
+    bool has_task;          /* the source differs from the anchor; then: */
+    double recovered;       /* share of the task vector, 1: all of it */
+    double identical;       /* share of bytes that are the source's */
+    double distance_before; /* to the anchor, as shares of its norm */
     double distance_after;
     double seconds;
 };
@@ -56,55 +57,55 @@ typedef enum ww_err (*ww_lock_measure_fn)(void *payload, const char *locked,
                                           struct ww_error *err);
 
 struct ww_lock_options {
-    ww_lock_measure_fn measure;         /* may be NULL: not measured; lock only. See
-                                           ww_attack_measure */
+    ww_lock_measure_fn measure; /* may be NULL: not measured; lock only. See
+                                   ww_attack_measure */
     void *measure_payload;
-    struct ww_secret *secret;           /* 32 bytes: ww_lockkey_load_bound */
-    const struct ww_key_binding *binding;   /* what the key is bound to; NULL: nothing */
-    const struct ww_handout *handout;   /* NULL: every model under this key moves alike */
-    ww_lock_facts_fn before_commit;     /* may be NULL; lock only */
+    struct ww_secret *secret;             /* 32 bytes: ww_lockkey_load_bound */
+    const struct ww_key_binding *binding; /* what the key is bound to; NULL: nothing */
+    const struct ww_handout *handout; /* NULL: every model under this key moves alike */
+    ww_lock_facts_fn before_commit;   /* may be NULL; lock only */
     void *before_commit_payload;
-    const struct ww_signer *signer;     /* NULL: the manifest stays unsigned */
-    bool scale;                         /* powers of two too; while locked such models merge
-                                           by weighted sums alone */
-    bool scale_if_room;                 /* the same, but a model with F16 tensors is locked
-                                           without, and a warning says so */
-    bool dense;                         /* level dense: heads are mixed by matrices as well */
-    double condition;                   /* with it: 0 for orthogonal matrices, or the largest
-                                           condition number of them, above 1, at most 4 */
+    const struct ww_signer *signer; /* NULL: the manifest stays unsigned */
+    bool scale;                     /* powers of two too; while locked such models merge
+                                       by weighted sums alone */
+    bool scale_if_room;             /* the same, but a model with F16 tensors is locked
+                                       without, and a warning says so */
+    bool dense;                     /* level dense: heads are mixed by matrices as well */
+    double condition;               /* with it: 0 for orthogonal matrices, or the largest
+                                       condition number of them, above 1, at most 4 */
     struct ww_layout_options layout;
     struct ww_run_options run;
 };
 
 /** What moved in one block; words from a fixed list: "residual", "kv-groups",
  *  "query-heads", "qk-signed-permutation", "qk-quarter-turns", "qk-signs",
- *  "vo-signed-permutation", "neurons", "neuron-signs", "experts", "scales"; at level dense
- *  also "qk-dense", "qk-phases", "vo-dense". */
+ *  "vo-signed-permutation", "neurons", "neuron-signs", "experts", "scales"; at level
+ * dense also "qk-dense", "qk-phases", "vo-dense". */
 struct ww_block_moves {
     char *name;
     char **moved;
     size_t n_moved;
-    char *reason;                       /* why something that others move stays, or NULL */
+    char *reason; /* why something that others move stays, or NULL */
 };
 
 struct ww_check_report {
-    double max_relative_error;          /* legal transform: largest over blocks and parts */
-    double min_illegal_error;           /* inspect --check: smallest effect of an illegal one */
-    uint32_t blocks;                    /* blocks checked */
-    uint64_t linears;                   /* linear maps probed on the real weights */
+    double max_relative_error; /* legal transform: largest over blocks and parts */
+    double min_illegal_error;  /* inspect --check: smallest effect of an illegal one */
+    uint32_t blocks;           /* blocks checked */
+    uint64_t linears;          /* linear maps probed on the real weights */
 };
 
-/** Level dense: what was mixed, and what that costs. Weights are rounded once more, so the
- *  model's output changes by about as much as by its own rounding. */
+/** Level dense: what was mixed, and what that costs. Weights are rounded once more, so
+ * the model's output changes by about as much as by its own rounding. */
 struct ww_dense_report {
     bool used;
-    double condition;                   /* as in the options */
-    uint64_t weights;                   /* numbers that were mixed */
-    double bits_per_weight;             /* of the residual that restores them */
-    uint64_t residual_bytes;            /* the sealed file */
-    double projection_error;            /* largest relative change of a projection's output */
-    double output_change;               /* the same of a block's, when blocks_run is not 0 */
-    uint32_t blocks_run;                /* blocks that were run whole for that */
+    double condition;        /* as in the options */
+    uint64_t weights;        /* numbers that were mixed */
+    double bits_per_weight;  /* of the residual that restores them */
+    uint64_t residual_bytes; /* the sealed file */
+    double projection_error; /* largest relative change of a projection's output */
+    double output_change;    /* the same of a block's, when blocks_run is not 0 */
+    uint32_t blocks_run;     /* blocks that were run whole for that */
 };
 
 struct ww_lock_report {
@@ -116,9 +117,9 @@ struct ww_lock_report {
     uint64_t tensors_changed;
     uint64_t tensors_total;
     char lock_id[65];
-    char recipient[201];                /* whom the copy is for; empty: nobody's own */
-    char tensor_root[65];               /* of what was written */
-    char root_sha256[65];               /* OMS root, empty when unsigned */
+    char recipient[201];  /* whom the copy is for; empty: nobody's own */
+    char tensor_root[65]; /* of what was written */
+    char root_sha256[65]; /* OMS root, empty when unsigned */
     struct ww_run_report run;
     char **warnings;
     size_t n_warnings;
@@ -126,9 +127,9 @@ struct ww_lock_report {
 WW_API void ww_lock_report_release(struct ww_lock_report *report);
 
 /**
- * Lock a model folder into a new folder. Everything is planned and refused before the first
- * byte; every block is checked on the real weights before anything is signed; the folder
- * appears whole or not at all.
+ * Lock a model folder into a new folder. Everything is planned and refused before the
+ * first byte; every block is checked on the real weights before anything is signed; the
+ * folder appears whole or not at all.
  */
 WW_API enum ww_err ww_lock_folder(const char *path, const char *out_path,
                                   const struct ww_lock_options *options,
@@ -147,10 +148,10 @@ WW_API enum ww_err ww_unlock_folder(const char *path, const char *out_path,
 
 /**
  * Carry a LoRA adapter (a PEFT folder) made for the unlocked base over to the locked one,
- * or back with inverse, exactly: B' A' on the locked weight is what B A was on the original.
- * base: the locked model, whose manifest says how it was locked. Carried back, the adapter's
- * file is the original byte for byte, as the record in it says. In the report tensors and
- * run are filled. DoRA is refused where powers of two are in the lock.
+ * or back with inverse, exactly: B' A' on the locked weight is what B A was on the
+ * original. base: the locked model, whose manifest says how it was locked. Carried back,
+ * the adapter's file is the original byte for byte, as the record in it says. In the
+ * report tensors and run are filled. DoRA is refused where powers of two are in the lock.
  * WW_E_ADAPTER_FILE, WW_E_UNSUPPORTED, WW_E_TENSOR, WW_E_SHAPE, WW_E_WRONG_KEY,
  * WW_E_WRONG_MODEL, WW_E_DAMAGED.
  */
@@ -163,7 +164,8 @@ WW_API enum ww_err ww_lock_adapter(const char *adapter, const char *base,
 WW_API bool ww_is_adapter_folder(const char *path);
 
 /** What a key for this folder is bound to: the model of a plain folder, whose weights are
- *  read once, or of a locked one model and lock as its manifest states them. Any purpose. */
+ *  read once, or of a locked one model and lock as its manifest states them. Any purpose.
+ */
 WW_API enum ww_err ww_lock_binding_of(const char *path, const struct ww_run_options *run,
                                       struct ww_key_binding *binding,
                                       struct ww_error *err) WW_MUST_USE;

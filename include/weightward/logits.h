@@ -31,13 +31,13 @@ struct ww_logits_options {
 struct ww_logits_head {
     char *name;
     uint64_t width;
-    double residual;  /* length of what lies outside of the head's space, over all */
-    double explained; /* 1 - residual^2 */
-    double unrelated; /* residual that a head with nothing in common leaves */
-    double p_labels;  /* of answers whose tokens changed places, those no worse */
+    double residual;   /* length of what lies outside of the head's space, over all */
+    double explained;  /* 1 - residual^2 */
+    double unrelated;  /* residual that a head with nothing in common leaves */
+    double p_labels;   /* of answers whose tokens changed places, those no worse */
     double p_controls; /* (1 + controls no worse) / (1 + controls); -1: no controls */
-    bool supported;   /* at most half the residual of every control and of chance */
-    char *note;       /* why a number says less than it seems; NULL: nothing */
+    bool supported;    /* at most half the residual of every control and of chance */
+    char *note;        /* why a number says less than it seems; NULL: nothing */
 };
 
 /** The head as base + share x (candidate - base). */

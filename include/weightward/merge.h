@@ -41,32 +41,33 @@ struct ww_merge_options {
     const struct ww_merge_key *lock; /* lock what is written, as ww_lock_folder would lock
                                         the merge (level exact); open weights are on no
                                         disk; NULL: the merge is written as it is */
-    const struct ww_signer *signer; /* NULL: record and manifest stay unsigned */
-    bool paper;                     /* rescaling and trimming as in the papers of DARE and
-                                       TIES */
-    bool peer_arithmetic;           /* round after every step as mergekit does, in the
-                                       dtype of the recipe or else of the tensors */
-    bool order_free;                /* nothing may depend on the order of elements: what
-                                       models locked with one key are merged by */
-    bool allow_mixed;               /* tensors that not all models have: merged over those
-                                       that have them, or dropped; each is a warning */
-    bool no_source_trees;           /* no roots of the sources' tensor trees; their files'
-                                       digests are recorded anyway */
-    uint32_t n_parts;               /* 0: the merge at once. Else: */
-    uint32_t part;                  /* compute part 1 .. n_parts into "OUT.part-I-of-N", or
-                                       0: join the parts, which lie beside OUT */
-    bool measure;                   /* fill the report's layers */
+    const struct ww_signer *signer;  /* NULL: record and manifest stay unsigned */
+    bool paper;           /* rescaling and trimming as in the papers of DARE and
+                             TIES */
+    bool peer_arithmetic; /* round after every step as mergekit does, in the
+                             dtype of the recipe or else of the tensors */
+    bool order_free;      /* nothing may depend on the order of elements: what
+                             models locked with one key are merged by */
+    bool allow_mixed;     /* tensors that not all models have: merged over those
+                             that have them, or dropped; each is a warning */
+    bool no_source_trees; /* no roots of the sources' tensor trees; their files'
+                             digests are recorded anyway */
+    uint32_t n_parts;     /* 0: the merge at once. Else: */
+    uint32_t part;        /* compute part 1 .. n_parts into "OUT.part-I-of-N", or
+                             0: join the parts, which lie beside OUT */
+    bool measure;         /* fill the report's layers */
     const struct ww_merge_watch *watch; /* what makes something of the merge while it is
                                        computed (ww_pack_beside_watch), not with parts or
                                        a lock; borrowed; NULL: nothing does */
-    uint64_t seed;                  /* of random masks */
-    uint64_t shard_bytes; /* largest weight file; 0: files as the base has them */
+    uint64_t seed;                      /* of random masks */
+    uint64_t shard_bytes;  /* largest weight file; 0: files as the base has them */
     const char *hub_cache; /* models that are no folders are looked for in this cache of
                               huggingface_hub, by name and revision; NULL: nowhere */
     const char *digest_cache; /* with a signer: file with the digests of sources that have
                               not changed since an earlier merge, signed by the same key;
                               read and rewritten; NULL: every source is hashed */
-    const char *license;  /* what the card states; NULL: what the sources' cards agree on */
+    const char
+        *license; /* what the card states; NULL: what the sources' cards agree on */
     struct ww_run_options run;
 };
 
@@ -79,9 +80,9 @@ struct ww_merge_source_report {
 struct ww_merge_layer {
     char *name;
     uint64_t elements;
-    double *lengths;  /* [n_models] of each model's change against the base, of its weights
-                         without one; 0: no source */
-    double *cosines;  /* [n_models * n_models] between them */
+    double *lengths; /* [n_models] of each model's change against the base, of its weights
+                        without one; 0: no source */
+    double *cosines; /* [n_models * n_models] between them */
     double agreement; /* share of elements whose changes, where not 0, have one sign */
     double changed;   /* share of elements that are not the base's any more */
     double length;    /* of the result's change */
@@ -102,7 +103,7 @@ struct ww_merge_report {
     char root_sha256[65]; /* OMS root, empty when unsigned */
     char lock_id[65];     /* of the locked output, empty when it is open */
     uint64_t tensors;
-    uint64_t cached;  /* weight files whose digests came from the cache */
+    uint64_t cached;          /* weight files whose digests came from the cache */
     uint64_t tensors_checked; /* of a re-derivation; of a part: computed */
     struct ww_run_report run;
     char **warnings;
@@ -127,8 +128,8 @@ struct ww_merge_ask {
     char *method;
     struct ww_policy_source *sources;
     size_t n_sources;
-    const char *base; /* path of the source that is the base and no input of the last recipe;
-                         NULL: none */
+    const char *base; /* path of the source that is the base and no input of the last
+                         recipe; NULL: none */
     bool locked; /* the sources are locked and merged as they are, so the output is */
 };
 WW_API enum ww_err ww_merge_ask(const char *recipe_path,
@@ -161,18 +162,18 @@ WW_API enum ww_err ww_merge_rederive(const char *recipe_path, const char *out_pa
 struct ww_merge_inverse {
     double of_merged;
     size_t n;
-    const char **others;   /* [n] folders, borrowed from the caller's list */
-    double *weights;       /* [n] */
-    uint8_t (*trees)[32];  /* [n] roots of their tensor trees; NULL: not known */
+    const char **others;  /* [n] folders, borrowed from the caller's list */
+    double *weights;      /* [n] */
+    uint8_t (*trees)[32]; /* [n] roots of their tensor trees; NULL: not known */
 };
 WW_API void ww_merge_inverse_release(struct ww_merge_inverse *inverse);
 
 /**
- * How sources[0 .. n_wanted) come out of the merged folder and the others in the list. The
- * folder's record has the recipe and says by tensor tree which source is which; its
+ * How sources[0 .. n_wanted) come out of the merged folder and the others in the list.
+ * The folder's record has the recipe and says by tensor tree which source is which; its
  * signature is not looked at. WW_E_UNRELATED when one of the list is no source of it or a
- * source is missing; WW_E_UNSUPPORTED for methods that are no sum whose weights the recipe
- * has, for weights that are not the same in all tensors, and for locked sources.
+ * source is missing; WW_E_UNSUPPORTED for methods that are no sum whose weights the
+ * recipe has, for weights that are not the same in all tensors, and for locked sources.
  */
 WW_API enum ww_err ww_merge_invert(const char *merged, const char *const *sources,
                                    size_t n_sources, size_t n_wanted,

@@ -48,7 +48,7 @@ enum ww_dtype {
 #define WW_DTYPE_ENUM(name, text, bits, rank) WW_DTYPE_##name,
     WW_DTYPE_LIST(WW_DTYPE_ENUM)
 #undef WW_DTYPE_ENUM
-    WW_DTYPE_COUNT
+        WW_DTYPE_COUNT
 };
 
 WW_API const char *ww_dtype_name(enum ww_dtype dtype);
@@ -57,61 +57,61 @@ WW_API unsigned ww_dtype_bits(enum ww_dtype dtype);
 WW_API bool ww_dtype_is_plain_float(enum ww_dtype dtype);
 
 #define WW_MAX_RANK 8
-#define WW_NONE UINT32_MAX          /* "no such index" everywhere in this library */
+#define WW_NONE UINT32_MAX /* "no such index" everywhere in this library */
 
 /** One tensor of a file. All pointers are borrows that end with the model. */
 struct ww_tensor {
-    const char *name;               /* UTF-8, NUL-terminated, no control characters */
+    const char *name; /* UTF-8, NUL-terminated, no control characters */
     enum ww_dtype dtype;
     unsigned rank;
     uint64_t shape[WW_MAX_RANK];
     uint64_t n_elements;
     uint64_t n_bytes;
-    uint64_t offset;                /* of its first byte, from the start of the file */
-    uint32_t file;                  /* index into ww_model.files */
+    uint64_t offset; /* of its first byte, from the start of the file */
+    uint32_t file;   /* index into ww_model.files */
 };
 
-struct ww_reader;                   /* src/util/reader.h */
+struct ww_reader; /* src/util/reader.h */
 
 /** One safetensors file of the model. */
 struct ww_weight_file {
-    const char *name;               /* relative to the folder */
-    int fd;                         /* open for reading, owned by the model */
+    const char *name; /* relative to the folder */
+    int fd;           /* open for reading, owned by the model */
     uint64_t size_bytes;
-    const uint8_t *header;          /* the first header_bytes bytes of the file, verbatim */
-    uint64_t header_bytes;          /* 8 + N */
-    uint32_t first_tensor;          /* its tensors lie in ww_model.tensors from here, */
-    uint32_t n_tensors;             /* in offset order */
+    const uint8_t *header; /* the first header_bytes bytes of the file, verbatim */
+    uint64_t header_bytes; /* 8 + N */
+    uint32_t first_tensor; /* its tensors lie in ww_model.tensors from here, */
+    uint32_t n_tensors;    /* in offset order */
     const struct ww_reader *reader; /* bytes that lie in no file yet; NULL: fd has them */
 };
 
 /** A file that is not a weight file: config.json, tokenizer, README.md, ... */
 struct ww_side_file {
-    const char *path;               /* relative, '/'-separated */
+    const char *path; /* relative, '/'-separated */
     uint64_t size_bytes;
 };
 
 /** Something a person should know that is no error: "pickle file 'x.bin' beside ...". */
 struct ww_finding {
-    enum ww_err code;               /* what lock would refuse it with, or WW_OK */
+    enum ww_err code; /* what lock would refuse it with, or WW_OK */
     const char *text;
 };
 
-struct ww_config;                   /* parsed config.json; see src/model/config.h */
+struct ww_config; /* parsed config.json; see src/model/config.h */
 
 struct ww_model {
-    const char *path;               /* as given, without trailing slashes */
-    const char *name;               /* its last component, resolved */
+    const char *path; /* as given, without trailing slashes */
+    const char *name; /* its last component, resolved */
     int dirfd;
-    struct ww_weight_file *files;   /* sorted by name */
+    struct ww_weight_file *files; /* sorted by name */
     uint32_t n_files;
-    struct ww_tensor *tensors;      /* by (file, offset) */
+    struct ww_tensor *tensors; /* by (file, offset) */
     uint32_t n_tensors;
-    struct ww_side_file *side;      /* sorted by path; signatures and attestations too */
+    struct ww_side_file *side; /* sorted by path; signatures and attestations too */
     uint32_t n_side;
     struct ww_finding *findings;
     uint32_t n_findings;
-    struct ww_config *config;       /* NULL when the folder has no config.json */
+    struct ww_config *config; /* NULL when the folder has no config.json */
     bool has_index;
     void *impl;
 };

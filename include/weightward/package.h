@@ -29,12 +29,12 @@ struct ww_pack_member {
 /* What members have in common while they are coded. */
 enum ww_pack_codec {
     WW_PACK_ALONE, /* nothing: each for itself */
-    WW_PACK_ROWS,  /* adapters of the same modules, shapes and ranks: each row of B and column
-                      of A as a mean and directions of all, and coefficients of each
-                      (reversible model merging, arXiv 2510.14163) */
-    WW_PACK_CORE,  /* the same: subspaces that B and A of all lie in as far as they go, and
-                      coordinates of each (as in Core Space, arXiv 2509.17786); what that
-                      leaves is coded within the error, or exactly */
+    WW_PACK_ROWS,  /* adapters of the same modules, shapes and ranks: each row of B and
+                      column  of A as a mean and directions of all, and coefficients of
+                      each  (reversible model merging, arXiv 2510.14163) */
+    WW_PACK_CORE, /* the same: subspaces that B and A of all lie in as far as they go, and
+                     coordinates of each (as in Core Space, arXiv 2509.17786); what that
+                     leaves is coded within the error, or exactly */
     WW_PACK_CODECS
 };
 
@@ -49,10 +49,11 @@ struct ww_pack_options {
                          norm; all else is exact. 1e-4 to 1 */
     uint64_t budget;  /* 0: none. Else the package has at most so many bytes, with
                          the smallest error found, and error is 0. WW_E_LIMIT */
-    enum ww_pack_codec codec; /* all members but ALONE share a basis, a member of its own
-                                 that is written before them; so all have the same
-                                 recipients, no parent in after, and error is 0 for ROWS */
-    size_t directions;        /* that are shared; 0: ROWS, as many as the budget holds */
+    enum ww_pack_codec
+        codec;         /* all members but ALONE share a basis, a member of its own
+                          that is written before them; so all have the same
+                          recipients, no parent in after, and error is 0 for ROWS */
+    size_t directions; /* that are shared; 0: ROWS, as many as the budget holds */
     bool residual; /* what directions leave is coded too: all comes back exactly; else an
                       adapter of ROWS comes back as they give it, with its error as
                       measured */
@@ -61,9 +62,9 @@ struct ww_pack_options {
     const struct ww_merge_inverse *inverses; /* NULL, or one for each member: the base is
                                    a merge of it with others, and it is coded against what
                                    the two say of it. n 0: against the base alone */
-    const struct ww_pack_beside *beside; /* with inverses: what was coded while the base was
-                                   merged is not read again, and the package is the same;
-                                   NULL: nothing was */
+    const struct ww_pack_beside *beside; /* with inverses: what was coded while the base
+                                   was merged is not read again, and the package is the
+                                   same; NULL: nothing was */
     const char *const *after; /* NULL, or for each member NULL or the name of another that
                                  it is a version of, in the package or given before it:
                                  what is shorter so is coded against that one, so all
@@ -71,7 +72,7 @@ struct ww_pack_options {
     const struct ww_unsealer *unsealer; /* opens those that are sealed; may be NULL */
     bool folder; /* a new package is a folder, with a file for each section; what is there
                     stays what it is */
-    struct ww_run_options run;          /* resume is refused */
+    struct ww_run_options run; /* resume is refused */
 };
 
 /* How a chunk was coded: bytes by these in reports. */
@@ -115,8 +116,8 @@ struct ww_pack_entry {
     size_t n_recipients;
     struct ww_pack_needed *needed;
     size_t n_needed;
-    char *parent; /* member that it is a version of, or its basis, which its recipients can
-                     read too; or NULL */
+    char *parent; /* member that it is a version of, or its basis, which its recipients
+                     can read too; or NULL */
     bool shares;  /* the parent is a basis */
 };
 
@@ -138,9 +139,9 @@ struct ww_pack_report {
 WW_API void ww_pack_report_release(struct ww_pack_report *report);
 
 /** Write a new package: PATH.partial, fsync, rename. The same input gives the same bytes
- * on any number of threads, unless members are sealed. Peak memory: run.memory_bytes, up to
- * 256 MiB while merged adapters are looked for, with a codec also the factors of one module
- * of all members as doubles, and what the headers take. WW_E_EXISTS; with a codec
+ * on any number of threads, unless members are sealed. Peak memory: run.memory_bytes, up
+ * to 256 MiB while merged adapters are looked for, with a codec also the factors of one
+ * module of all members as doubles, and what the headers take. WW_E_EXISTS; with a codec
  * WW_E_UNSUPPORTED for members that cannot share, WW_E_DENIED for other recipients. */
 WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member *members,
                                   size_t n, const struct ww_pack_options *options,
@@ -149,16 +150,16 @@ WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member 
 
 /**
  * Code sources of a merge while it is computed, from the bytes that the merge has in
- * memory: give ww_pack_beside_watch to ww_merge_folder, then ww_pack_beside_invert and the
- * rest to ww_pack_create, with the merged folder as the base. sources: all folders of the
- * merge, the first n_wanted to be packed, in this order; package: where the package will
- * be, beside which coded chunks wait in a file without a name. These are borrowed. Memory:
- * run->memory_bytes, or 256 MiB, beside the merge's own. Tensors whose inputs the merge
- * does not take as they lie in one file (another dtype or vocabulary, a layer of another
- * number), more than 16 sources and too little memory are no error: what was not coded is
- * read again by ww_pack_create. A merge that cannot be solved for what is wanted (another
- * method, a weight of 0, weights that differ between tensors) fails before it is computed,
- * with WW_E_UNSUPPORTED.
+ * memory: give ww_pack_beside_watch to ww_merge_folder, then ww_pack_beside_invert and
+ * the rest to ww_pack_create, with the merged folder as the base. sources: all folders of
+ * the merge, the first n_wanted to be packed, in this order; package: where the package
+ * will be, beside which coded chunks wait in a file without a name. These are borrowed.
+ * Memory: run->memory_bytes, or 256 MiB, beside the merge's own. Tensors whose inputs the
+ * merge does not take as they lie in one file (another dtype or vocabulary, a layer of
+ * another number), more than 16 sources and too little memory are no error: what was not
+ * coded is read again by ww_pack_create. A merge that cannot be solved for what is wanted
+ * (another method, a weight of 0, weights that differ between tensors) fails before it is
+ * computed, with WW_E_UNSUPPORTED.
  */
 WW_API enum ww_err ww_pack_beside_new(const char *package, const char *const *sources,
                                       size_t n_sources, size_t n_wanted,

@@ -17,8 +17,9 @@
 extern "C" {
 #endif
 
-/** The effective rules of a policy file, signed or not, one line each in order of id; free
- *  *text with ww_policy_text_free. No signature is checked. WW_E_POLICY, WW_E_VERSION. */
+/** The effective rules of a policy file, signed or not, one line each in order of id;
+ * free *text with ww_policy_text_free. No signature is checked. WW_E_POLICY,
+ * WW_E_VERSION. */
 WW_API enum ww_err ww_policy_explain(const char *path, char **text,
                                      struct ww_error *err) WW_MUST_USE;
 WW_API void ww_policy_text_free(char *text);
@@ -27,8 +28,8 @@ WW_API void ww_policy_text_free(char *text);
 struct ww_policy_case {
     char *name;
     bool permit;
-    char reason[32];  /* a stable word: docs/formats/policy.md */
-    char **rules;     /* ids of the rules that decided */
+    char reason[32]; /* a stable word: docs/formats/policy.md */
+    char **rules;    /* ids of the rules that decided */
     size_t n_rules;
     char failed[32];  /* the condition of the nearest permit that did not hold, or "" */
     char model[65];   /* tensor root of the model that was denied, or "" */
@@ -42,8 +43,8 @@ struct ww_policy_test_report {
 };
 WW_API void ww_policy_test_report_release(struct ww_policy_test_report *report);
 
-/** Evaluate a table of requests under policies. The facts in a table are claims. WW_OK also
- *  when cases come out otherwise: see n_wrong. */
+/** Evaluate a table of requests under policies. The facts in a table are claims. WW_OK
+ * also when cases come out otherwise: see n_wrong. */
 WW_API enum ww_err ww_policy_test(const char *table, const char *const *policies,
                                   size_t n_policies, struct ww_policy_test_report *report,
                                   struct ww_error *err) WW_MUST_USE;
@@ -68,10 +69,10 @@ struct ww_policy_signed {
     size_t n_signatures;
 };
 /**
- * Sign a root, policy, request or approval, or add a signature to a signed one; those that
- * are there stay. The document is read whole first: what a reader would refuse is not
- * signed. out NULL: a signed file is replaced, X.json becomes X.signed.json. WW_E_EXISTS
- * when the key has signed already or out is there.
+ * Sign a root, policy, request or approval, or add a signature to a signed one; those
+ * that are there stay. The document is read whole first: what a reader would refuse is
+ * not signed. out NULL: a signed file is replaced, X.json becomes X.signed.json.
+ * WW_E_EXISTS when the key has signed already or out is there.
  */
 WW_API enum ww_err ww_policy_sign(const char *path, struct ww_signkey *key,
                                   const char *out, struct ww_policy_signed *report,
@@ -81,10 +82,10 @@ WW_API enum ww_err ww_policy_sign(const char *path, struct ww_signkey *key,
 struct ww_policy_checked {
     char *path;
     char kind[16];
-    char id[257];       /* of a policy; digest of a request; request of an approval */
-    char version[24];   /* of a policy */
-    char expires[64];   /* of a policy */
-    char **signers;     /* key ids that count */
+    char id[257];     /* of a policy; digest of a request; request of an approval */
+    char version[24]; /* of a policy */
+    char expires[64]; /* of a policy */
+    char **signers;   /* key ids that count */
     size_t n_signers;
     size_t n_signatures;
 };
@@ -109,23 +110,23 @@ WW_API enum ww_err ww_policy_check(const char *const *files, size_t n_files,
 /** A model that something is asked for. */
 struct ww_policy_source {
     char *path;
-    int64_t weight; /* in a merge, in millionths; the largest that any tensor gets */
-    const char *name; /* NULL; or path is a folder in the making, which this is the name of
-                         in texts and records, and whose journal is passed over */
+    int64_t weight;   /* in a merge, in millionths; the largest that any tensor gets */
+    const char *name; /* NULL; or path is a folder in the making, which this is the name
+                         of in texts and records, and whose journal is passed over */
 };
 /** What somebody wants to do. */
 struct ww_policy_ask {
-    const char *action;         /* lock, unlock, merge, extract, redistribute */
-    const char *method;         /* NULL: none */
-    const char *recipe;         /* path: its digest is part of the request; NULL: none */
+    const char *action; /* lock, unlock, merge, extract, redistribute */
+    const char *method; /* NULL: none */
+    const char *recipe; /* path: its digest is part of the request; NULL: none */
     const struct ww_policy_source *sources;
     size_t n_sources;
     const char *output_name;    /* NULL: not said */
     const char *output_license; /* NULL: not promised */
     bool output_locked;         /* promised */
     const char *purpose;        /* NULL: not said */
-    bool restores;              /* the output is the source itself: its own decision record
-                                   is left as it is, and this one lies beside it */
+    bool restores; /* the output is the source itself: its own decision record
+                      is left as it is, and this one lies beside it */
 };
 
 /** Make a request from what is asked for, and sign it; out is a new file. Sources must

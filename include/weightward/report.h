@@ -42,9 +42,9 @@ struct ww_inspection {
     const struct ww_layout *layout;
     const struct ww_block_moves *moves;
     size_t n_moves;
-    const struct ww_check_report *check;    /* NULL unless asked for */
-    const struct ww_error *why;             /* what a lock would be refused with */
-    uint64_t nonfinite;                     /* NaN and infinite elements, when counted */
+    const struct ww_check_report *check; /* NULL unless asked for */
+    const struct ww_error *why;          /* what a lock would be refused with */
+    uint64_t nonfinite;                  /* NaN and infinite elements, when counted */
     bool nonfinite_counted;
 };
 WW_API enum ww_err ww_report_inspect_json(const struct ww_inspection *in, char **out,
@@ -53,16 +53,17 @@ WW_API enum ww_err ww_report_inspect_text(const struct ww_inspection *in, char *
                                           struct ww_error *err) WW_MUST_USE;
 
 /** verb is "lock" or "unlock". */
-WW_API enum ww_err ww_report_lock_json(const char *verb, const struct ww_lock_report *report,
-                                       char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_lock_json(const char *verb,
+                                       const struct ww_lock_report *report, char **out,
+                                       struct ww_error *err) WW_MUST_USE;
 /** anchor: as the user named it. */
 WW_API enum ww_err ww_report_attack_json(const char *anchor,
-                                         const struct ww_attack_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+                                         const struct ww_attack_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_sign_json(const struct ww_sign_report *report, char **out,
                                        struct ww_error *err) WW_MUST_USE;
-WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_verify_json(const struct ww_verify_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 /** The same object with "chain": its links in the order of the report. */
 WW_API enum ww_err ww_report_chain_json(const struct ww_chain_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
@@ -72,10 +73,12 @@ WW_API enum ww_err ww_report_chain_html(const struct ww_chain_report *report,
                                         const struct ww_error *failure, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 /** verb is "lock" or "unlock"; "level" is "sealed". */
-WW_API enum ww_err ww_report_seal_json(const char *verb, const struct ww_seal_report *report,
-                                       char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_seal_json(const char *verb,
+                                       const struct ww_seal_report *report, char **out,
+                                       struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_recipients_json(const char *path,
-                                             const struct ww_seal_access *access, char **out,
+                                             const struct ww_seal_access *access,
+                                             char **out,
                                              struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_key_json(const char *verb, const char *path,
                                       const struct ww_key_info *info, char **out,
@@ -90,40 +93,41 @@ WW_API enum ww_err ww_report_decompose_json(const char *base,
                                             const struct ww_decompose_report *report,
                                             char **out, struct ww_error *err) WW_MUST_USE;
 /** The report as a page of its own with pictures, and as JSON with every number. */
-WW_API enum ww_err ww_report_lineage_html(const struct ww_lineage_report *report, char **out,
-                                          struct ww_error *err) WW_MUST_USE;
-WW_API enum ww_err ww_report_lineage_json(const struct ww_lineage_report *report, char **out,
-                                          struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_lineage_html(const struct ww_lineage_report *report,
+                                          char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_lineage_json(const struct ww_lineage_report *report,
+                                          char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_index_json(const char *catalogue,
                                         const struct ww_index_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_find_json(const struct ww_find_report *report, char **out,
                                        struct ww_error *err) WW_MUST_USE;
-WW_API enum ww_err ww_report_logits_json(const struct ww_logits_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_logits_json(const struct ww_logits_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 /** path: of the plan that was written. */
 WW_API enum ww_err ww_report_plan_json(const char *path,
                                        const struct ww_decompose_options *options,
                                        char **out, struct ww_error *err) WW_MUST_USE;
-WW_API enum ww_err ww_report_replay_json(const struct ww_replay_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_replay_json(const struct ww_replay_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err
 ww_report_verify_lineage_json(const struct ww_verify_lineage_report *report, char **out,
                               struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_trace_json(const struct ww_trace_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
-WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report, char **out,
-                                          struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_extract_json(const struct ww_extract_report *report,
+                                          char **out, struct ww_error *err) WW_MUST_USE;
 /** output: where the result lies. */
 WW_API enum ww_err ww_report_search_json(const char *output,
-                                         const struct ww_search_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+                                         const struct ww_search_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 /** The same as a page of its own: what was gained when, and the variables. */
-WW_API enum ww_err ww_report_search_html(const struct ww_search_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_search_html(const struct ww_search_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 /** word: what was done with the package. */
-WW_API enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *report,
-                                       char **out, struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_pack_json(const char *word,
+                                       const struct ww_pack_report *report, char **out,
+                                       struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err
 ww_report_pack_inspect_json(const struct ww_pack_inspection *inspection, char **out,
                             struct ww_error *err) WW_MUST_USE;
@@ -139,9 +143,9 @@ WW_API enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report
 WW_API enum ww_err ww_report_policy_sign_json(const struct ww_policy_signed *report,
                                               char **out,
                                               struct ww_error *err) WW_MUST_USE;
-WW_API enum ww_err ww_report_policy_check_json(const struct ww_policy_check_report *report,
-                                               char **out,
-                                               struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err
+ww_report_policy_check_json(const struct ww_policy_check_report *report, char **out,
+                            struct ww_error *err) WW_MUST_USE;
 /** text: of ww_policy_explain. */
 WW_API enum ww_err ww_report_policy_text_json(const char *text, char **out,
                                               struct ww_error *err) WW_MUST_USE;
@@ -154,15 +158,16 @@ WW_API enum ww_err ww_report_fusion_json(const struct ww_fusion_report *report,
                                          const char *word, const char *recipe, char **out,
                                          struct ww_error *err) WW_MUST_USE;
 /** The fit as a page of its own; it needs the report's details. */
-WW_API enum ww_err ww_report_fusion_html(const struct ww_fusion_report *report, char **out,
-                                         struct ww_error *err) WW_MUST_USE;
+WW_API enum ww_err ww_report_fusion_html(const struct ww_fusion_report *report,
+                                         char **out, struct ww_error *err) WW_MUST_USE;
 WW_API enum ww_err ww_report_serve_json(const struct ww_serve_report *report, char **out,
                                         struct ww_error *err) WW_MUST_USE;
 /** The object for a refusal or an error: schema and "error": {code, class, text}. */
 WW_API enum ww_err ww_report_error_json(const char *verb, const struct ww_error *failure,
                                         char **out, struct ww_error *err) WW_MUST_USE;
 
-/** Count NaN and infinite elements of all float tensors, reading every weight file once. */
+/** Count NaN and infinite elements of all float tensors, reading every weight file once.
+ */
 WW_API enum ww_err ww_inspect_nonfinite(const struct ww_model *model, uint64_t *count,
                                         struct ww_error *err) WW_MUST_USE;
 

@@ -27,11 +27,11 @@ enum ww_direct_io { WW_DIRECT_AUTO, WW_DIRECT_NEVER };
 /** All-zero is the default. No field changes a byte of the output, but for threads of
  *  ww_extract_adapter, and maybe ww_attack_folder: their products round by the number. */
 struct ww_run_options {
-    unsigned threads;           /* 0: one per CPU available to the process, at most 16 */
-    uint64_t memory_bytes;      /* 0: 256 MiB of buffers in all; at least 16 MiB */
+    unsigned threads;      /* 0: one per CPU available to the process, at most 16 */
+    uint64_t memory_bytes; /* 0: 256 MiB of buffers in all; at least 16 MiB */
     enum ww_direct_io direct;
-    bool resume;                /* continue in OUT.partial that an interrupted run left */
-    ww_progress_fn progress;    /* may be NULL */
+    bool resume;             /* continue in OUT.partial that an interrupted run left */
+    ww_progress_fn progress; /* may be NULL */
     void *progress_payload;
 };
 
@@ -39,13 +39,13 @@ struct ww_run_options {
 struct ww_run_report {
     uint64_t bytes_read;
     uint64_t bytes_written;
-    uint64_t bytes_kept;        /* found already written when resuming */
+    uint64_t bytes_kept; /* found already written when resuming */
     double seconds;
 };
 
 /** For main of a program of its own: threads that the linear algebra library started when
- *  it was loaded, and that spin before they sleep, are ended; they come back when they are
- *  wanted. Not for a process in which anybody else may be multiplying. */
+ *  it was loaded, and that spin before they sleep, are ended; they come back when they
+ * are wanted. Not for a process in which anybody else may be multiplying. */
 WW_API void ww_run_alone(void);
 
 #ifdef __cplusplus

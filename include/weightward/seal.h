@@ -2,9 +2,10 @@
 /**
  * Level sealed: weight files encrypted for named recipients or by a passphrase.
  *
- * The only level that keeps weights from a reader, and only until the first recipient opens
- * them. Headers of the weight files, config.json, the tokenizer and the other files stay
- * readable; every one of them is authenticated. Formats: docs/formats/sealed-model.md.
+ * The only level that keeps weights from a reader, and only until the first recipient
+ * opens them. Headers of the weight files, config.json, the tokenizer and the other files
+ * stay readable; every one of them is authenticated. Formats:
+ * docs/formats/sealed-model.md.
  */
 #ifndef WEIGHTWARD_SEAL_H
 #define WEIGHTWARD_SEAL_H
@@ -22,37 +23,37 @@ extern "C" {
 #define WW_SEAL_MANIFEST_FILE "sealed.json"
 
 enum ww_seal_cipher {
-    WW_SEAL_CIPHER_BEST,        /* AES when the processor has instructions for it */
+    WW_SEAL_CIPHER_BEST, /* AES when the processor has instructions for it */
     WW_SEAL_CIPHER_AES256_GCM,
     WW_SEAL_CIPHER_CHACHA20_POLY1305
 };
 
 struct ww_seal_options {
-    struct ww_sealer sealer;            /* recipients or a passphrase, one of them */
-    const struct ww_signer *signer;     /* NULL: not signed */
-    bool no_lineage;                    /* signed, but not with provenance: nobody but the
-                                           recipients learns which model lies in it, or of
-                                           what that was made */
+    struct ww_sealer sealer;        /* recipients or a passphrase, one of them */
+    const struct ww_signer *signer; /* NULL: not signed */
+    bool no_lineage;                /* signed, but not with provenance: nobody but the
+                                       recipients learns which model lies in it, or of
+                                       what that was made */
     enum ww_seal_cipher cipher;
-    struct ww_run_options run;          /* resume is refused: each run has its own key */
+    struct ww_run_options run; /* resume is refused: each run has its own key */
 };
 
 struct ww_seal_report {
-    uint64_t files;                     /* encrypted */
-    uint64_t bytes;                     /* of plaintext in them */
+    uint64_t files; /* encrypted */
+    uint64_t bytes; /* of plaintext in them */
     uint64_t chunk_bytes;
-    uint64_t recipients;                /* 0: by a passphrase */
+    uint64_t recipients; /* 0: by a passphrase */
     char cipher[32];
     char seal_id[33];
-    char root_sha256[65];               /* OMS root, empty when unsigned */
+    char root_sha256[65]; /* OMS root, empty when unsigned */
     struct ww_run_report run;
     char **warnings;
     size_t n_warnings;
 };
 WW_API void ww_seal_report_release(struct ww_seal_report *report);
 
-/** Seal a model folder into a new folder, which appears whole or not at all; the file with
- *  the keys is written last. */
+/** Seal a model folder into a new folder, which appears whole or not at all; the file
+ * with the keys is written last. */
 WW_API enum ww_err ww_seal_folder(const char *path, const char *out_path,
                                   const struct ww_seal_options *options,
                                   struct ww_seal_report *report,
@@ -85,16 +86,17 @@ struct ww_seal_access {
     enum ww_key_sealing sealing;
     char seal_id[33];
     uint64_t created_unix;
-    char (*recipients)[33];             /* ids in hex */
+    char (*recipients)[33]; /* ids in hex */
     size_t n_recipients;
 };
 WW_API enum ww_err ww_seal_access_read(const char *path, struct ww_seal_access *out,
                                        struct ww_error *err) WW_MUST_USE;
 WW_API void ww_seal_access_release(struct ww_seal_access *access);
 
-/** Recipients to add (paths of NAME.pub) and to remove (ids in hex). Only the keys file is
- *  written anew. Removing stops openings with the new keys file alone: the content key stays
- *  what it was, so who has opened the model, or kept the old file, can still open it. */
+/** Recipients to add (paths of NAME.pub) and to remove (ids in hex). Only the keys file
+ * is written anew. Removing stops openings with the new keys file alone: the content key
+ * stays what it was, so who has opened the model, or kept the old file, can still open
+ * it. */
 struct ww_seal_change {
     const char *const *add;
     size_t n_add;

@@ -17,13 +17,13 @@ extern "C" {
 #endif
 
 struct ww_serve_options {
-    const char *recipe; /* signed fusion recipe */
-    const char *key;    /* public key of its signer, PEM */
-    const char *listen; /* "HOST:PORT", numeric; port 0: any; NULL: 127.0.0.1:8600 */
-    const char *keys;   /* file of Bearer keys; NULL: none, and this machine alone */
-    const char *pool;   /* members' keys, certificates and the chat template; NULL */
-    const char *model;  /* name that clients ask for; NULL: "fusion" */
-    unsigned answers;   /* at once; 0: 64; at most 1024 */
+    const char *recipe;    /* signed fusion recipe */
+    const char *key;       /* public key of its signer, PEM */
+    const char *listen;    /* "HOST:PORT", numeric; port 0: any; NULL: 127.0.0.1:8600 */
+    const char *keys;      /* file of Bearer keys; NULL: none, and this machine alone */
+    const char *pool;      /* members' keys, certificates and the chat template; NULL */
+    const char *model;     /* name that clients ask for; NULL: "fusion" */
+    unsigned answers;      /* at once; 0: 64; at most 1024 */
     double canary_seconds; /* between two looks at the members; 0: 60; negative: none */
     /** Called while serving, about every 50 ms; true: accept nothing more, finish what
      *  runs and return. */
@@ -47,9 +47,9 @@ struct ww_serve_report {
  * While it serves it asks for the canaries again: behind a changed one it answers nothing
  * more (status 503, also of /health).
  * WW_E_NOT_SIGNED, WW_E_SIGNATURE, WW_E_UNTRUSTED for the recipe; WW_E_CHANGED when
- * another model stands behind a member's name; WW_E_DENIED for a permit that is missing or
- * another one; WW_E_KEY_ACCESS; WW_E_USAGE also for listening to other machines without
- * keys; WW_E_IO when the address is taken.
+ * another model stands behind a member's name; WW_E_DENIED for a permit that is missing
+ * or another one; WW_E_KEY_ACCESS; WW_E_USAGE also for listening to other machines
+ * without keys; WW_E_IO when the address is taken.
  */
 WW_API enum ww_err ww_serve(const struct ww_serve_options *options,
                             struct ww_serve_report *report,

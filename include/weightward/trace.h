@@ -16,10 +16,10 @@ extern "C" {
 #endif
 
 struct ww_ledger_options {
-    const char *path;       /* made when it is missing */
-    const char *recipient;  /* 1 to 200 bytes of UTF-8, not in the ledger yet */
-    bool mend;              /* cut off a last line that an interrupted run left unfinished */
-    int64_t now_unix;       /* date of the entry; 0: now */
+    const char *path;      /* made when it is missing */
+    const char *recipient; /* 1 to 200 bytes of UTF-8, not in the ledger yet */
+    bool mend;        /* cut off a last line that an interrupted run left unfinished */
+    int64_t now_unix; /* date of the entry; 0: now */
 };
 
 /**
@@ -37,10 +37,10 @@ WW_API enum ww_err ww_lock_for(const char *path, const char *out_path,
 
 struct ww_trace_options {
     const char *ledger;
-    struct ww_secret *secret;       /* the lock key of the copies */
-    const char *public_key;         /* PEM of who signs the ledger; NULL: as it states */
-    const char *anchor;             /* source or base; NULL: the samples in the ledger */
-    double bound;                   /* on a false accusation; 0: 1e-6 */
+    struct ww_secret *secret; /* the lock key of the copies */
+    const char *public_key;   /* PEM of who signs the ledger; NULL: as it states */
+    const char *anchor;       /* source or base; NULL: the samples in the ledger */
+    double bound;             /* on a false accusation; 0: 1e-6 */
     struct ww_layout_options layout;
     struct ww_run_options run;
 };
@@ -50,19 +50,19 @@ struct ww_trace_row {
     char recipient[201];
     char lock_id[65];
     char date[21];
-    uint64_t votes;                 /* coordinates that could be compared */
-    uint64_t agree;                 /* of them, those with the sign of the copy */
-    double p_value;                 /* at least the chance of so many, by accident */
+    uint64_t votes; /* coordinates that could be compared */
+    uint64_t agree; /* of them, those with the sign of the copy */
+    double p_value; /* at least the chance of so many, by accident */
 };
 
 #define WW_TRACE_BEST 5
 struct ww_trace_report {
-    bool found;                     /* best[0] is accused */
+    bool found; /* best[0] is accused */
     double bound;
-    double p_value;                 /* of best[0], times the number of copies, at most 1 */
-    uint64_t entries;               /* copies in the ledger */
-    uint64_t compared;              /* of them, under this key and of this shape */
-    uint64_t coordinates;           /* looked at in each */
+    double p_value;       /* of best[0], times the number of copies, at most 1 */
+    uint64_t entries;     /* copies in the ledger */
+    uint64_t compared;    /* of them, under this key and of this shape */
+    uint64_t coordinates; /* looked at in each */
     bool anchored;
     struct ww_trace_row best[WW_TRACE_BEST];
     size_t n_best;
@@ -77,7 +77,8 @@ WW_API void ww_trace_report_release(struct ww_trace_report *report);
  * WW_E_UNTRUSTED (another signer), WW_E_WRONG_KEY (no entry is of this lock key),
  * WW_E_SHAPE (the suspect's tensors are not those of any model of the ledger).
  */
-WW_API enum ww_err ww_trace_model(const char *suspect, const struct ww_trace_options *options,
+WW_API enum ww_err ww_trace_model(const char *suspect,
+                                  const struct ww_trace_options *options,
                                   struct ww_trace_report *report,
                                   struct ww_error *err) WW_MUST_USE;
 

@@ -20,7 +20,8 @@
 
 #define WW_MAX_PARTS 6
 
-/** Who owns a space; STREAM: the stack when it has a stream of its own, else the model. */
+/** Who owns a space; STREAM: the stack when it has a stream of its own, else the model.
+ */
 enum ww_owner { WW_OWN_STREAM, WW_OWN_MODEL, WW_OWN_ATTENTION, WW_OWN_MLP, WW_OWN_MOE };
 
 struct ww_token {
@@ -47,7 +48,8 @@ enum ww_units {
     WW_UNITS_GROUPS,
     WW_UNITS_FOUR,
     WW_UNITS_ONES,
-    WW_UNITS_TILES, WW_UNITS_EXPERTS
+    WW_UNITS_TILES,
+    WW_UNITS_EXPERTS
 };
 
 struct ww_axis_expr {

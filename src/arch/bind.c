@@ -317,9 +317,8 @@ static enum ww_err add_segment(struct ww_builder *b, const struct ww_place *plac
     const struct ww_place at = place_of(place, part);
     enum ww_err rc = WW_OK;
 
-    if (!part->token ||
-        (part->token->kind == WW_SPACE_RESIDUAL &&
-         ww_layout_stream(l, at.stack)->group == WW_RESIDUAL_FIXED)) {
+    if (!part->token || (part->token->kind == WW_SPACE_RESIDUAL &&
+                         ww_layout_stream(l, at.stack)->group == WW_RESIDUAL_FIXED)) {
         return WW_OK;
     }
     rc = ww_space_get(b, &at, part->token->kind, &seg.space, err);
@@ -380,11 +379,10 @@ static enum ww_err bind_tiles(struct ww_builder *b, const struct ww_place *place
         rc = wrong_size(b, row, t, index, width, err);
     }
     for (uint64_t at = 0; rc == WW_OK && at < length; at += width) {
-        rc = add_segment(
-            b, place, part, axis,
-            (struct ww_segment){
-                .offset = at, .stride = width, .count = 1, .width = width},
-            err);
+        rc = add_segment(b, place, part, axis,
+                         (struct ww_segment){
+                             .offset = at, .stride = width, .count = 1, .width = width},
+                         err);
     }
     return rc;
 }

@@ -32,7 +32,7 @@ struct ww_builder {
     const struct ww_descriptor *desc;
     struct ww_layout *layout;
     struct ww_layout_impl *impl;
-    struct ww_scope scope; /* of the stack and layer at work */
+    struct ww_scope scope;         /* of the stack and layer at work */
     const struct ww_jnode *config; /* the model's section; a stack may have its own */
     bool *bound;                   /* per tensor */
     uint32_t n_families;

@@ -53,8 +53,8 @@ enum ww_err ww_core_attention(const struct ww_attention *att,
 void ww_core_mlp(const struct ww_mlp *mlp, const double *gate, const double *up,
                  double *h);
 
-/** Expert weights [n_experts] from the router's outputs: zero for those not chosen. Ties at
- *  the border go to the lower index. correction [n_experts] may be NULL. */
+/** Expert weights [n_experts] from the router's outputs: zero for those not chosen. Ties
+ * at the border go to the lower index. correction [n_experts] may be NULL. */
 void ww_core_route(const struct ww_moe *moe, const double *scores,
                    const double *correction, double *weights);
 

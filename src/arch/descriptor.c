@@ -194,8 +194,8 @@ static enum ww_err read_count(const struct ww_jnode *node, const char *what,
 }
 
 static enum ww_err read_residual_group(const struct ww_jnode *node,
-                                       enum ww_residual_group *group,
-                                       const char **reason, struct ww_error *err)
+                                       enum ww_residual_group *group, const char **reason,
+                                       struct ww_error *err)
 {
     const char *word = NULL;
     size_t i = 0;
@@ -245,8 +245,8 @@ static enum ww_err read_stream(const struct ww_jnode *node, struct ww_stack_desc
 static enum ww_err read_stack(const struct ww_jnode *node, struct ww_stack_desc *stack,
                               struct ww_error *err)
 {
-    static const char *const allowed[] = {"name",     "layers",  "first",    "layer",
-                                          "when",     "facts",   "rows",     "outer",
+    static const char *const allowed[] = {"name",     "layers",  "first",   "layer",
+                                          "when",     "facts",   "rows",    "outer",
                                           "residual", "section", "defaults"};
     enum ww_err rc =
         ww_jonly(node, allowed, WW_LEN(allowed), WW_E_DESCRIPTOR, "a stack", err);

@@ -44,13 +44,13 @@ struct ww_stack_desc {
     const char *layer;             /* "layers.{l}." */
     const char *when;              /* NULL: always */
     const struct ww_jnode *facts;
-    const char *section;               /* NULL: the descriptor's */
-    const struct ww_jnode *defaults;   /* NULL: the descriptor's */
-    bool own_stream;                   /* a residual stream of its own, of group */
-    const char *stream_of;             /* or that of an earlier stack */
+    const char *section;             /* NULL: the descriptor's */
+    const struct ww_jnode *defaults; /* NULL: the descriptor's */
+    bool own_stream;                 /* a residual stream of its own, of group */
+    const char *stream_of;           /* or that of an earlier stack */
     enum ww_residual_group group;
-    const char *reason;                /* NULL: the group's own words */
-    const char *moves;                 /* it is fixed where this is false; NULL: never */
+    const char *reason; /* NULL: the group's own words */
+    const char *moves;  /* it is fixed where this is false; NULL: never */
     struct ww_rows rows;
     struct ww_rows outer;
 };

@@ -202,7 +202,8 @@ enum ww_err ww_fw_block(struct ww_forward *f, uint32_t block, const double *x, d
                      .past = past,
                      .stream = y};
     const struct ww_layout *whole = f->layout;
-    struct ww_layout seen = *whole; /* as the block's stack sees it: with its own stream */
+    struct ww_layout seen =
+        *whole; /* as the block's stack sees it: with its own stream */
     enum ww_err rc = WW_OK;
     if (block >= f->layout->n_blocks) {
         rc = WW_FAIL(err, WW_E_USAGE, "block %u asked for, the model has %u", block,

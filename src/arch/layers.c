@@ -67,7 +67,8 @@ static bool layer_of(const char *name, const char *prefix, const char *template_
     size_t head = at ? (size_t)(at - template_text) : strlen(template_text);
     size_t n = whole ? 0 : strlen(prefix);
 
-    if ((n && strncmp(name, prefix, n) != 0) || strncmp(name + n, template_text, head) != 0) {
+    if ((n && strncmp(name, prefix, n) != 0) ||
+        strncmp(name + n, template_text, head) != 0) {
         return false;
     }
     if (!at) { /* a stack of one layer */

@@ -72,8 +72,8 @@ ALWAYS __m256i refill(__m256i state, const struct ww_lanes_spread *spread,
     const __m256i below =
         _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
     const unsigned mask = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(below));
-    const __m256i words = _mm256_broadcastsi128_si256(
-        _mm_loadu_si128((const __m128i *)(const void *)*at));
+    const __m256i words =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)*at));
     const __m256i which =
         _mm256_loadu_si256((const __m256i *)(const void *)spread->take[mask]);
     const __m256i shift = _mm256_and_si256(below, _mm256_set1_epi32(16));

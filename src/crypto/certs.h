@@ -8,7 +8,7 @@
 #include "crypto/verify.h"
 
 struct ww_certs {
-    STACK_OF(X509) *stack;
+    STACK_OF(X509) * stack;
 };
 
 /** Depth, security level and the one time that holds for every certificate. */

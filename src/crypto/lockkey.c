@@ -16,9 +16,8 @@
 
 /* A record of kind lock with a fresh id. */
 static enum ww_err seal(struct ww_secret *key, const struct ww_key_binding *binding,
-                        const struct ww_sealer *sealer,
-                        const struct ww_argon2_cost *cost, struct ww_secret **record,
-                        struct ww_error *err)
+                        const struct ww_sealer *sealer, const struct ww_argon2_cost *cost,
+                        struct ww_secret **record, struct ww_error *err)
 {
     struct ww_record_plan plan = {.kind = WW_RECORD_LOCK,
                                   .created_unix = (uint64_t)time(NULL),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Keys of transparency logs, which sign with more algorithms than models are signed with. */
+/* Keys of transparency logs, which sign with more algorithms than models are signed with.
+ */
 #ifndef WW_CRYPTO_LOGKEY_H
 #define WW_CRYPTO_LOGKEY_H
 

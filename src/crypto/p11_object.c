@@ -45,8 +45,8 @@ static bool attribute(CK_FUNCTION_LIST *f, CK_SESSION_HANDLE session,
 {
     CK_ATTRIBUTE at = {type, room, VALUE_MAX_BYTES};
 
-    if (f->C_GetAttributeValue(session, object, &at, 1) != CKR_OK ||
-        at.ulValueLen == 0 || at.ulValueLen > VALUE_MAX_BYTES) {
+    if (f->C_GetAttributeValue(session, object, &at, 1) != CKR_OK || at.ulValueLen == 0 ||
+        at.ulValueLen > VALUE_MAX_BYTES) {
         return false;
     }
     *len = at.ulValueLen;
@@ -128,10 +128,9 @@ static enum ww_err spki_of_certificate(const uint8_t *der, size_t len,
     X509 *cert = d2i_X509(NULL, &cursor, (long)len);
     uint8_t *out = NULL;
     int out_len = cert ? i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &out) : 0;
-    enum ww_err rc =
-        out_len > 0
-            ? ww_buf_add(spki, out, (size_t)out_len, err)
-            : ww_ossl_fail(err, WW_E_KEY, "certificate in the token is malformed");
+    enum ww_err rc = out_len > 0 ? ww_buf_add(spki, out, (size_t)out_len, err)
+                                 : ww_ossl_fail(err, WW_E_KEY,
+                                                "certificate in the token is malformed");
 
     OPENSSL_free(out);
     X509_free(cert);

@@ -60,15 +60,19 @@ static enum ww_err decode(const char *value, size_t len, const struct attribute 
             int high = i + 2 < len ? hex_digit(value[i + 1]) : -1;
             int low = i + 2 < len ? hex_digit(value[i + 2]) : -1;
             if (high < 0 || low < 0) {
-                return WW_FAIL(err, WW_E_USAGE, "'%s' of the token URI has a '%%' without "
-                               "two hexadecimal digits", at->name);
+                return WW_FAIL(err, WW_E_USAGE,
+                               "'%s' of the token URI has a '%%' without "
+                               "two hexadecimal digits",
+                               at->name);
             }
             byte = (uint8_t)(high * 16 + low);
             i += 2;
         }
         if (out->len + 1 == WW_P11_TEXT_BYTES) {
-            return WW_FAIL(err, WW_E_USAGE, "'%s' of the token URI is longer than %d "
-                           "bytes", at->name, WW_P11_TEXT_BYTES - 1);
+            return WW_FAIL(err, WW_E_USAGE,
+                           "'%s' of the token URI is longer than %d "
+                           "bytes",
+                           at->name, WW_P11_TEXT_BYTES - 1);
         }
         out->text[out->len++] = (char)byte;
     }
@@ -137,9 +141,10 @@ static enum ww_err check(struct ww_p11_uri *uri, struct ww_error *err)
                        "token URI names no key; add 'object=LABEL' or 'id=%%HH'");
     }
     if (uri->module_path.len == 0 || uri->module_path.text[0] != '/') {
-        return WW_FAIL(err, WW_E_USAGE,
-                       "token URI has no absolute '?module-path=/...', the library of the "
-                       "token");
+        return WW_FAIL(
+            err, WW_E_USAGE,
+            "token URI has no absolute '?module-path=/...', the library of the "
+            "token");
     }
     if (ww_str_starts(source->text, "file:")) {
         memmove(source->text, source->text + 5, source->len - 5 + 1);
@@ -161,8 +166,8 @@ enum ww_err ww_p11_uri_parse(const char *uri, struct ww_p11_uri *out,
 
     memset(out, 0, sizeof(*out));
     if (!ww_token_uri_is(uri)) {
-        return WW_FAIL(err, WW_E_USAGE, "'%s' is no token URI, it does not begin with '%s'",
-                       uri, SCHEME);
+        return WW_FAIL(err, WW_E_USAGE,
+                       "'%s' is no token URI, it does not begin with '%s'", uri, SCHEME);
     }
     query = strchr(path, '?');
     rc = read_attributes(path, query ? (size_t)(query - path) : strlen(path), false, out,

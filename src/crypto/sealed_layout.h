@@ -73,8 +73,7 @@ enum ww_err ww_record_file_key(const struct ww_record *record,
                                struct ww_error *err) WW_MUST_USE;
 /** The payload decrypted and checked against the header, record->plain_bytes long. */
 enum ww_err ww_record_payload(const struct ww_record *record, struct ww_secret *file_key,
-                              struct ww_secret **plain,
-                              struct ww_error *err) WW_MUST_USE;
+                              struct ww_secret **plain, struct ww_error *err) WW_MUST_USE;
 /** Stanza of one recipient, head and body; record: the fixed part. */
 enum ww_err ww_record_put_recipient(const uint8_t *public_key, const uint8_t *record,
                                     const uint8_t *file_key, uint8_t *stanza,

@@ -43,8 +43,7 @@ static size_t plain_bytes(const struct ww_record_plan *plan)
 
 static void write_fixed(const struct ww_record_plan *plan, uint8_t *record)
 {
-    const uint32_t version =
-        is_bound(plan) ? WW_RECORD_VERSION_BOUND : WW_RECORD_VERSION;
+    const uint32_t version = is_bound(plan) ? WW_RECORD_VERSION_BOUND : WW_RECORD_VERSION;
 
     memcpy(record, WW_RECORD_MAGIC, WW_RECORD_MAGIC_BYTES);
     ww_put_u32le(record + AT_VERSION, version);
@@ -139,8 +138,7 @@ void ww_record_put_tail(uint8_t *record, size_t header_bytes, const uint8_t *pla
     ww_put_u32le(nonce + NONCE_BYTES, (uint32_t)(n + BOX_OVER_BYTES));
     crypto_aead_xchacha20poly1305_ietf_encrypt(box, NULL, plain, n, record, header_bytes,
                                                NULL, nonce, file_key);
-    ww_record_checksum(record,
-                       header_bytes + n + TAIL_OVER_BYTES - WW_RECORD_CHECK_BYTES,
+    ww_record_checksum(record, header_bytes + n + TAIL_OVER_BYTES - WW_RECORD_CHECK_BYTES,
                        box + n + BOX_OVER_BYTES);
 }
 

@@ -157,8 +157,7 @@ TARGET void ww_sha_blocks_2(uint32_t state_a[8], const uint8_t *p, uint32_t stat
 #define APART __attribute__((noinline))
 #endif
 #define TARGET_QUARTER __attribute__((target("sha,avx")))
-#define ALWAYS_QUARTER                                                                   \
-    __attribute__((target("sha,avx"), always_inline)) static inline
+#define ALWAYS_QUARTER __attribute__((target("sha,avx"), always_inline)) static inline
 
 ALWAYS_QUARTER __m128i get(const uint32_t *from)
 {

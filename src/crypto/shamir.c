@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shamir, "How to share a secret" (1979), bytewise: each byte of the secret is the value at
- * zero of a polynomial of its own. Fewer shares than the threshold say nothing at all about
- * the secret. Secret bytes meet only shifts, ands and exclusive ors, never an index or a
- * branch, so nothing shows in time or in the cache; the x are public.
+ * Shamir, "How to share a secret" (1979), bytewise: each byte of the secret is the value
+ * at zero of a polynomial of its own. Fewer shares than the threshold say nothing at all
+ * about the secret. Secret bytes meet only shifts, ands and exclusive ors, never an index
+ * or a branch, so nothing shows in time or in the cache; the x are public.
  */
 #include "crypto/shamir.h"
 
@@ -44,8 +44,7 @@ static void evaluate(const uint8_t *secret, const uint8_t *coefficients,
 {
     memset(out, 0, WW_SHAMIR_BYTES);
     for (unsigned k = threshold; k-- > 0;) {
-        const uint8_t *c =
-            k ? coefficients + (size_t)(k - 1) * WW_SHAMIR_BYTES : secret;
+        const uint8_t *c = k ? coefficients + (size_t)(k - 1) * WW_SHAMIR_BYTES : secret;
         for (size_t i = 0; i < WW_SHAMIR_BYTES; i++) {
             out[i] = (uint8_t)(ww_gf256_mul(out[i], x) ^ c[i]);
         }
@@ -91,7 +90,8 @@ enum ww_err ww_shamir_split(struct ww_secret *secret, struct ww_secret *coeffici
         const uint8_t *c = ww_secret_open(coefficients);
         uint8_t *out = ww_secret_open(made);
         for (unsigned x = 1; x <= n_shares; x++) {
-            evaluate(s, c, threshold, (uint8_t)x, out + (size_t)(x - 1) * WW_SHAMIR_BYTES);
+            evaluate(s, c, threshold, (uint8_t)x,
+                     out + (size_t)(x - 1) * WW_SHAMIR_BYTES);
         }
         ww_secret_close(made);
         ww_secret_close(coefficients);
@@ -125,15 +125,15 @@ static uint8_t factor(const uint8_t *xs, size_t n, size_t i)
     for (size_t j = 0; j < n; j++) {
         if (j != i) {
             const uint8_t difference = (uint8_t)(xs[j] ^ xs[i]);
-            product = ww_gf256_mul(
-                product, ww_gf256_mul(xs[j], ww_gf256_inverse(difference)));
+            product =
+                ww_gf256_mul(product, ww_gf256_mul(xs[j], ww_gf256_inverse(difference)));
         }
     }
     return product;
 }
 
-enum ww_err ww_shamir_combine(const uint8_t *xs, struct ww_secret *const *points, size_t n,
-                              struct ww_secret **secret, struct ww_error *err)
+enum ww_err ww_shamir_combine(const uint8_t *xs, struct ww_secret *const *points,
+                              size_t n, struct ww_secret **secret, struct ww_error *err)
 {
     struct ww_secret *made = NULL;
     enum ww_err rc = check_xs(xs, n, err);

@@ -24,7 +24,8 @@ enum ww_err ww_shamir_split(struct ww_secret *secret, struct ww_secret *coeffici
 
 /** The polynomial through n points at zero: points[i] at xs[i]. The xs must differ and
  *  not be 0 (WW_E_SHARES). */
-enum ww_err ww_shamir_combine(const uint8_t *xs, struct ww_secret *const *points, size_t n,
-                              struct ww_secret **secret, struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_shamir_combine(const uint8_t *xs, struct ww_secret *const *points,
+                              size_t n, struct ww_secret **secret,
+                              struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -31,8 +31,8 @@ struct ww_share {
 };
 
 bool ww_share_is(const uint8_t *bytes, size_t len);
-/** WW_E_SHARES when malformed or when its parts do not belong together, WW_E_VERSION for a
- *  newer one. Opens nothing. */
+/** WW_E_SHARES when malformed or when its parts do not belong together, WW_E_VERSION for
+ * a newer one. Opens nothing. */
 enum ww_err ww_share_parse(const uint8_t *bytes, size_t len, struct ww_share *out,
                            struct ww_error *err) WW_MUST_USE;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bills of materials: written beside a model when it is made, and checked along its chain. */
+/* Bills of materials: written beside a model when it is made, and checked along its
+ * chain. */
 #ifndef WW_EVIDENCE_BOM_H
 #define WW_EVIDENCE_BOM_H
 

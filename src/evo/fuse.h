@@ -9,8 +9,8 @@
 
 #include "evo/rules.h"
 
-/** What a member says: likeliest first, no token twice; nothing, where one does, is a list
- *  that leaves all mass. */
+/** What a member says: likeliest first, no token twice; nothing, where one does, is a
+ * list that leaves all mass. */
 struct ww_fuse_list {
     const struct ww_span *token; /* [n]; empty: the end */
     const double *logprob;       /* [n] */

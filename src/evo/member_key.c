@@ -50,7 +50,8 @@ static enum ww_err read_once(struct ww_member_key *key, struct ww_error *err)
     }
     if (rc == WW_E_PASSPHRASE) {
         ww_error_clear(err);
-        return WW_FAIL(err, rc, "key_file '%s' is empty, expected the key in its first line",
+        return WW_FAIL(err, rc,
+                       "key_file '%s' is empty, expected the key in its first line",
                        key->file);
     }
     return rc;

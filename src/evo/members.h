@@ -14,19 +14,19 @@
 #define WW_MEMBER_MOST_SCALE 1000.0
 
 struct ww_member {
-    const char *name;     /* unique, also up to case */
-    const char *url;      /* without user, password or query */
-    const char *dialect;  /* "auto" or a row of the table */
-    const char *model;    /* as the server calls it */
-    const char *key_file; /* NULL: none */
+    const char *name;          /* unique, also up to case */
+    const char *url;           /* without user, password or query */
+    const char *dialect;       /* "auto" or a row of the table */
+    const char *model;         /* as the server calls it */
+    const char *key_file;      /* NULL: none */
     struct ww_member_key *key; /* of key_file, read when it is needed; owned by members */
-    const char *ca_file;  /* NULL: the system's */
-    const char *permit;   /* signed policy of the owner; NULL */
-    const char *owner;    /* PEM file of the owner's public key; NULL */
-    const char *end;      /* text that the server reads as its end token, scored behind
-                             every answer; "" */
-    bool allow_plain;     /* http to another machine */
-    double price_call;    /* 0 unless given, in the pool's currency */
+    const char *ca_file;       /* NULL: the system's */
+    const char *permit;        /* signed policy of the owner; NULL */
+    const char *owner;         /* PEM file of the owner's public key; NULL */
+    const char *end;   /* text that the server reads as its end token, scored behind
+                          every answer; "" */
+    bool allow_plain;  /* http to another machine */
+    double price_call; /* 0 unless given, in the pool's currency */
     double price_ktoken;
     bool exact; /* a right token in no list is asked for by itself */
     double

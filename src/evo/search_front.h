@@ -54,7 +54,8 @@ bool ww_front_has(const struct ww_front *f, uint32_t n, const double *x);
 /** Score the n points that lie behind the others. */
 enum ww_err ww_front_try(struct ww_front *f, uint32_t n,
                          struct ww_error *err) WW_MUST_USE;
-/** n new points, scored; a child that is there already gives way to one drawn at random. */
+/** n new points, scored; a child that is there already gives way to one drawn at random.
+ */
 enum ww_err ww_front_generation(struct ww_front *f, uint32_t n,
                                 struct ww_error *err) WW_MUST_USE;
 /** Try the front and the start, which is the first point, on other items, each once, and

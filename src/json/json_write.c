@@ -202,7 +202,8 @@ void ww_jw_i64(struct ww_jw *w, int64_t v)
 }
 
 /* Digits to begin with. What 15 of them do not tell, fewer do not either, as they are no
- * nearer; but below a power of two numbers lie closer than above it, so near is not all. */
+ * nearer; but below a power of two numbers lie closer than above it, so near is not all.
+ */
 static int least_digits(char *text, size_t text_bytes, double v)
 {
     int exponent = 0;

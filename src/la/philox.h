@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Random numbers without a state: every word can be computed on its own, with vector units
- * or without. */
+/* Random numbers without a state: every word can be computed on its own, with vector
+ * units or without. */
 #ifndef WW_LA_PHILOX_H
 #define WW_LA_PHILOX_H
 

@@ -15,9 +15,9 @@
 struct ww_carry {
     const struct ww_gauge *gauge;
     const struct ww_adapter_entry *entry;
-    uint32_t target;    /* of the base: the locked side of the map */
-    int row_axis;       /* axis of the target that axis 0 runs over, -1: none */
-    int col_axis;       /* the same for the last moving axis */
+    uint32_t target; /* of the base: the locked side of the map */
+    int row_axis;    /* axis of the target that axis 0 runs over, -1: none */
+    int col_axis;    /* the same for the last moving axis */
     uint64_t n_rows;
     uint64_t col_extent;
     uint64_t inner;     /* columns = col_extent * inner */

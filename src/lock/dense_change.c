@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The cores commute with a dense transform as they do with an exact one; what is left is
- * the rounding of the mixed weights, and no argument by parts says how large its effect is.
- * So blocks are run whole.
+ * the rounding of the mixed weights, and no argument by parts says how large its effect
+ * is. So blocks are run whole.
  */
 #include <math.h>
 
@@ -11,7 +11,7 @@
 #include "util/fail.h"
 #include "util/num.h"
 
-#define MAX_BLOCK (UINT64_C(1) << 26)  /* weights of a block that is run */
+#define MAX_BLOCK (UINT64_C(1) << 26)   /* weights of a block that is run */
 #define MAX_WEIGHTS (UINT64_C(1) << 27) /* of all that are run */
 
 static uint64_t weights_of(const struct ww_layout *layout, uint32_t block)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Matrices and phases from a keystream: docs/formats/lock-derivation.md is the definition.
- * Doubles, + - * / and square roots in a fixed order, a logarithm and an exponential of
- * our own: the same bits on every machine.
+ * Matrices and phases from a keystream: docs/formats/lock-derivation.md is the
+ * definition. Doubles, + - * / and square roots in a fixed order, a logarithm and an
+ * exponential of our own: the same bits on every machine.
  */
 #ifndef WW_LOCK_DENSE_DRAW_H
 #define WW_LOCK_DENSE_DRAW_H

@@ -63,6 +63,7 @@ static inline bool ww_dense_any(const struct ww_dense_moves *moves)
 
 /** Does the fault break something in this attention? */
 bool ww_dense_wrong_applies(const struct ww_attention *att,
-                            const struct ww_dense_moves *moves, enum ww_dense_wrong wrong);
+                            const struct ww_dense_moves *moves,
+                            enum ww_dense_wrong wrong);
 
 #endif

@@ -41,8 +41,9 @@ struct ww_dense_piece {
 extern const struct ww_kernel ww_dense_kernel;
 
 /** The executor's view of a tensor with cells. */
-enum ww_err ww_dense_view(const struct ww_gauge *gauge, const struct ww_cell_source *source,
-                          uint32_t tensor, uint64_t *n_units, uint64_t *unit_bytes,
+enum ww_err ww_dense_view(const struct ww_gauge *gauge,
+                          const struct ww_cell_source *source, uint32_t tensor,
+                          uint64_t *n_units, uint64_t *unit_bytes,
                           struct ww_error *err) WW_MUST_USE;
 
 /** A whole tensor in memory; in and out do not overlap. */

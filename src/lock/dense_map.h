@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * What happens to a tensor one axis of which runs over cells: first the exact map of every
- * axis (axis_map.h), then the matrices along that one axis.
+ * What happens to a tensor one axis of which runs over cells: first the exact map of
+ * every axis (axis_map.h), then the matrices along that one axis.
  *
  *   y[r][c]   = +-2^e in[row_src[r]][col_src[c]]
  *   out[at_i] = sum_j m[i][j] y[at_j]      along the axis of the cells, at from one cell
@@ -43,20 +43,21 @@ struct ww_dense_map {
     uint32_t *unit_cells;  /* on_rows: cells of unit u are unit_cells[u] .. [u + 1) */
 };
 
-/** The axis of a tensor that carries cells, WW_NO_AXIS when none does. source may be NULL.
- *  *clash: more than one does, or a place where no kernel serves them. */
-uint32_t ww_dense_axis(const struct ww_layout *layout, const struct ww_cell_source *source,
-                       uint32_t tensor, bool *clash);
+/** The axis of a tensor that carries cells, WW_NO_AXIS when none does. source may be
+ * NULL. *clash: more than one does, or a place where no kernel serves them. */
+uint32_t ww_dense_axis(const struct ww_layout *layout,
+                       const struct ww_cell_source *source, uint32_t tensor, bool *clash);
 
-/** The map of a tensor of rank 1 or 2 that has such an axis. shape_only: for the units. */
+/** The map of a tensor of rank 1 or 2 that has such an axis. shape_only: for the units.
+ */
 enum ww_err ww_dense_map_init(struct ww_dense_map *map, const struct ww_gauge *gauge,
                               const struct ww_cell_source *source, uint32_t tensor,
                               bool inverse, bool shape_only,
                               struct ww_error *err) WW_MUST_USE;
 void ww_dense_map_release(struct ww_dense_map *map);
 
-/** The same from parts made elsewhere (moved out of the arguments, also on failure): exact
- *  maps of both axes and the cells of one, direct being the matrix and inverse its
+/** The same from parts made elsewhere (moved out of the arguments, also on failure):
+ * exact maps of both axes and the cells of one, direct being the matrix and inverse its
  *  transposed inverse. A tensor of rank 1 is one row. */
 enum ww_err ww_dense_map_assemble(struct ww_dense_map *map, enum ww_dtype dtype,
                                   bool on_rows, struct ww_element *rows,
@@ -86,7 +87,8 @@ struct ww_dense_rows {
 /** Doubles that ww_dense_apply needs. */
 size_t ww_dense_scratch(const struct ww_dense_map *map);
 /** Sums in the order of the cell, in double, nothing fused, rounded once to nearest even:
- *  the same bits on every machine. False when a result is not finite (out is complete). */
+ *  the same bits on every machine. False when a result is not finite (out is complete).
+ */
 bool ww_dense_apply(const struct ww_dense_map *map, const struct ww_dense_rows *rows,
                     bool with_levels, double *scratch);
 

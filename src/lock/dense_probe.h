@@ -2,9 +2,9 @@
 /**
  * The probe of a mixed tensor, as in probe.h: one random vector through every row before
  * and after, and what must have come of it, derived from the layout a second time without
- * the kernel's maps. The whole tensor is judged at its end, since a row is made of several.
- * Rounding to the stored type is part of a dense lock, so the deviation is a measurement
- * with a limit and not zero.
+ * the kernel's maps. The whole tensor is judged at its end, since a row is made of
+ * several. Rounding to the stored type is part of a dense lock, so the deviation is a
+ * measurement with a limit and not zero.
  */
 #ifndef WW_LOCK_DENSE_PROBE_H
 #define WW_LOCK_DENSE_PROBE_H

@@ -37,9 +37,10 @@ void ww_dense_run_release(struct ww_dense_run *run);
 /** Room on the disk that the residual may take, about. */
 uint64_t ww_dense_room(const struct ww_dense_run *run);
 
-/** What the rounding does to whole blocks: as many of them as can be run in reasonable time
- *  and memory, evenly chosen, are run on random activations before and after, on the real
- *  weights. *blocks_run may be 0. WW_E_CHECK_FAILED when it is more than rounding can do. */
+/** What the rounding does to whole blocks: as many of them as can be run in reasonable
+ * time and memory, evenly chosen, are run on random activations before and after, on the
+ * real weights. *blocks_run may be 0. WW_E_CHECK_FAILED when it is more than rounding can
+ * do. */
 enum ww_err ww_dense_change(const struct ww_gauge *gauge, double *change,
                             uint32_t *blocks_run, struct ww_error *err) WW_MUST_USE;
 

@@ -42,13 +42,14 @@ struct ww_gauge {
     const struct ww_layout *layout;
     struct ww_secret *prk;
     const struct ww_gauge_given *given; /* borrowed; then the rest below is not used */
-    bool scale;      /* powers of two */
+    bool scale;                         /* powers of two */
     bool even_heads; /* one factor for all dimensions that a dense lock mixes, so that
                         the condition of its matrices stays what it is */
     enum ww_wrong wrong;
     const struct ww_cell_source *cells; /* matrices on top; NULL: none */
-    struct ww_element residual; /* of the model's stream */
-    struct ww_element *towers;  /* per stack; those without a stream of their own are empty */
+    struct ww_element residual;         /* of the model's stream */
+    struct ww_element
+        *towers; /* per stack; those without a stream of their own are empty */
 };
 
 /** Draw the residual element and keep the PRK. secret is borrowed for the call. With

@@ -2,8 +2,8 @@
 /**
  * A copy for one recipient: the lock key of the copy, derived from the publisher's.
  *
- *   copy secret = HKDF-Expand(PRK, str("weightward/lock/handout/v1") | str(name) | nonce, 32)
- *   element     = HKDF-Expand(PRK of the copy secret,
+ *   copy secret = HKDF-Expand(PRK, str("weightward/lock/handout/v1") | str(name) | nonce,
+ * 32) element     = HKDF-Expand(PRK of the copy secret,
  *                             str("weightward/lock/handout-element/v1") | lock id, 32)
  *
  * PRK and str are those of lock/draw.h. The copy secret takes the place of the lock key

@@ -5,13 +5,14 @@
 
 #include "lock/manifest.h"
 
-/** May a key with this binding (NULL: none) lock the model? Reads the weights once when it
- *  is bound to one. WW_E_KEY naming what it is bound to. */
+/** May a key with this binding (NULL: none) lock the model? Reads the weights once when
+ * it is bound to one. WW_E_KEY naming what it is bound to. */
 enum ww_err ww_binding_allows_lock(const struct ww_key_binding *binding,
                                    const struct ww_model *model,
                                    const struct ww_run_options *run,
                                    struct ww_error *err) WW_MUST_USE;
-/** May it be used on the lock of this manifest, to undo it or to carry an adapter over? */
+/** May it be used on the lock of this manifest, to undo it or to carry an adapter over?
+ */
 enum ww_err ww_binding_allows_unlock(const struct ww_key_binding *binding,
                                      const struct ww_manifest *manifest,
                                      struct ww_error *err) WW_MUST_USE;

@@ -16,7 +16,7 @@ struct ww_probes;
 struct ww_lock_job {
     const struct ww_gauge *gauge;
     bool inverse;
-    struct ww_probes *probes; /* NULL: no check */
+    struct ww_probes *probes;         /* NULL: no check */
     const struct ww_dense_job *dense; /* tensors with cells; NULL: none */
     double dense_condition;           /* with it; 0: Haar */
 };

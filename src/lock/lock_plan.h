@@ -25,7 +25,8 @@ struct ww_lock_plan {
     struct ww_piece_source *sources; /* headers, tensors, side files, in that order */
     struct ww_piece *pieces;
     const struct ww_reader **readers; /* of inputs whose bytes lie in no file */
-    const struct ww_input_tree **trees; /* of inputs whose tensors' roots are wanted; NULL */
+    const struct ww_input_tree *
+        *trees; /* of inputs whose tensors' roots are wanted; NULL */
     struct ww_side_copy *sides;
     uint32_t n_sides;
     int *side_fds;   /* n_sides */

@@ -7,11 +7,11 @@
 #include "lock/lock_plan.h"
 
 struct ww_lock_record {
-    const char *name; /* of the locked folder */
+    const char *name;             /* of the locked folder */
     const struct ww_model *model; /* that was locked */
     const struct ww_lock_plan *plan;
     const struct ww_stream_result *result;
-    const uint8_t *tree;    /* of the locked tensors */
+    const uint8_t *tree; /* of the locked tensors */
     const uint8_t *lock_id;
     const char *level;
     bool scale;

@@ -26,7 +26,7 @@ struct ww_lock_file {
 struct ww_manifest {
     uint8_t lock_id[WW_SHA256_BYTES];
     bool scale;
-    const char *recipient; /* whom the copy is for, or NULL */
+    const char *recipient;                 /* whom the copy is for, or NULL */
     uint8_t nonce[WW_HANDOUT_NONCE_BYTES]; /* with a recipient */
     const char *descriptor;
     uint8_t descriptor_sha256[WW_SHA256_BYTES];
@@ -65,8 +65,8 @@ enum ww_err ww_manifest_read(const struct ww_jnode *node, struct ww_secret *secr
 void ww_manifest_release(struct ww_manifest *manifest);
 
 /** The gauge of the lock that a manifest speaks of. A recipient's copy names what its
- *  secret is derived from, beside the lock key: *copy is that secret, to be freed after the
- *  gauge, or NULL. */
+ *  secret is derived from, beside the lock key: *copy is that secret, to be freed after
+ * the gauge, or NULL. */
 enum ww_err ww_manifest_gauge(const struct ww_manifest *manifest,
                               const struct ww_layout *layout, struct ww_secret *secret,
                               struct ww_secret **copy, struct ww_gauge *gauge,

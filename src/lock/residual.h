@@ -43,14 +43,14 @@ enum ww_err ww_residual_finish(struct ww_residual_writer *writer, struct ww_buf 
                                struct ww_error *err) WW_MUST_USE;
 
 struct ww_residual_reader;
-/** bytes are taken over (ww_free) on success. WW_E_SEALED when they are no section of that
- *  shape. */
+/** bytes are taken over (ww_free) on success. WW_E_SEALED when they are no section of
+ * that shape. */
 enum ww_err ww_residual_reader_new(const struct ww_residual_shape *shape, uint8_t *bytes,
                                    size_t len, struct ww_residual_reader **out,
                                    struct ww_error *err) WW_MUST_USE;
 void ww_residual_reader_free(struct ww_residual_reader *reader);
-/** Turn the predicted numbers of a line into the original ones. Any number of threads. False
- *  when the line was written for other numbers (numbers then hold anything). */
+/** Turn the predicted numbers of a line into the original ones. Any number of threads.
+ * False when the line was written for other numbers (numbers then hold anything). */
 bool ww_residual_restore(const struct ww_residual_reader *reader, uint64_t line,
                          uint8_t *numbers, const int16_t *levels) WW_MUST_USE;
 

@@ -36,7 +36,8 @@ enum ww_err ww_residual_sink_end(struct ww_residual_sink *sink, uint64_t *size_b
 
 /** Opening. */
 struct ww_residual_source;
-/** Open and index the file. WW_E_SEALED when it is none of size_bytes with that digest. */
+/** Open and index the file. WW_E_SEALED when it is none of size_bytes with that digest.
+ */
 enum ww_err ww_residual_source_open(int dirfd, struct ww_secret *prk, uint64_t size_bytes,
                                     const uint8_t sha256[WW_SHA256_BYTES],
                                     struct ww_residual_source **out,
@@ -44,14 +45,14 @@ enum ww_err ww_residual_source_open(int dirfd, struct ww_secret *prk, uint64_t s
 void ww_residual_source_close(struct ww_residual_source *source);
 uint32_t ww_residual_source_sections(const struct ww_residual_source *source);
 /** The plain section; *out is the caller's (ww_free). WW_E_SEALED. */
-enum ww_err ww_residual_source_get(const struct ww_residual_source *source, uint32_t index,
-                                   const char *tensor, uint8_t **out, size_t *len,
-                                   struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_residual_source_get(const struct ww_residual_source *source,
+                                   uint32_t index, const char *tensor, uint8_t **out,
+                                   size_t *len, struct ww_error *err) WW_MUST_USE;
 
 /** Parse the frame of a file: offsets of the n sections, offsets[n] being its end; for
  *  readers and fuzzing. read gives len bytes at an offset. */
-typedef enum ww_err (*ww_residual_read_fn)(const void *payload, uint64_t offset, void *out,
-                                           size_t len, struct ww_error *err);
+typedef enum ww_err (*ww_residual_read_fn)(const void *payload, uint64_t offset,
+                                           void *out, size_t len, struct ww_error *err);
 enum ww_err ww_residual_index(ww_residual_read_fn read, const void *payload,
                               uint64_t size_bytes, uint64_t **offsets, uint32_t *n,
                               struct ww_error *err) WW_MUST_USE;

@@ -23,8 +23,8 @@ const struct ww_reader *ww_unlock_view_reader(const struct ww_unlock_view *view,
                                               uint32_t file);
 /** WW_SHA256_BYTES, borrowed. */
 const uint8_t *ww_unlock_view_lock_id(const struct ww_unlock_view *view);
-/** To be asked when all has been read: are the locked files, of these digests, those of the
- *  manifest? WW_E_DAMAGED, WW_E_WRONG_MODEL. */
+/** To be asked when all has been read: are the locked files, of these digests, those of
+ * the manifest? WW_E_DAMAGED, WW_E_WRONG_MODEL. */
 enum ww_err ww_unlock_view_check(const struct ww_unlock_view *view,
                                  const uint8_t (*locked_sha256)[WW_SHA256_BYTES],
                                  struct ww_error *err) WW_MUST_USE;

@@ -5,12 +5,13 @@
  * (arXiv 2106.09685), rank-stabilised scaling (2312.03732), DoRA (2402.09353), as PEFT
  * applies them.
  *
- *   W' = W + scaling * B A            DoRA: row i of W' times magnitude[i] / |row i of W'|
+ *   W' = W + scaling * B A            DoRA: row i of W' times magnitude[i] / |row i of
+ * W'|
  *
  * Sums over the rank in double, in order of the rank, rounded once to float32 (float64
- * where the base has it): the same bits on every machine, for any range that is asked for.
- * Memory: one factor of a few weights (both where experts share them), and a block of rows
- * for each reading thread.
+ * where the base has it): the same bits on every machine, for any range that is asked
+ * for. Memory: one factor of a few weights (both where experts share them), and a block
+ * of rows for each reading thread.
  */
 #ifndef WW_MERGE_BAKE_H
 #define WW_MERGE_BAKE_H
@@ -20,9 +21,9 @@
 
 struct ww_bake;
 
-/** base and adapter are borrowed; readers: NULL, or for each file of the base what reads it
- *  in its place. WW_E_TENSOR, WW_E_SHAPE when it is not the adapter's base; WW_E_UNSUPPORTED,
- *  WW_E_QUANTISED, WW_E_ADAPTER_FILE. */
+/** base and adapter are borrowed; readers: NULL, or for each file of the base what reads
+ * it in its place. WW_E_TENSOR, WW_E_SHAPE when it is not the adapter's base;
+ * WW_E_UNSUPPORTED, WW_E_QUANTISED, WW_E_ADAPTER_FILE. */
 enum ww_err ww_bake_open(const struct ww_model *base,
                          const struct ww_reader *const *readers,
                          const struct ww_adapter *adapter, struct ww_bake **out,

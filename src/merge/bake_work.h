@@ -61,16 +61,16 @@ struct ww_bake_weight {
     const struct ww_tensor *origin; /* w, or the adapter's own weight in its place */
     uint64_t n_rows;
     uint64_t n_cols;
-    uint64_t rank;                  /* 0: nothing is added */
+    uint64_t rank; /* 0: nothing is added */
     double scaling;
-    const struct ww_tensor *left;   /* n_rows x rank, in the adapter's file, */
-    bool left_across;               /* or rank x n_rows */
-    double *left_held;              /* n_rows x rank in memory instead, or NULL */
-    uint64_t rows_each;             /* after so many rows comes the next right factor */
-    double *right;                  /* rank x n_cols */
-    double *magnitude;              /* by output, or NULL */
-    bool across;                    /* outputs run over the columns */
-    double *factors;                /* by column, or NULL */
+    const struct ww_tensor *left; /* n_rows x rank, in the adapter's file, */
+    bool left_across;             /* or rank x n_rows */
+    double *left_held;            /* n_rows x rank in memory instead, or NULL */
+    uint64_t rows_each;           /* after so many rows comes the next right factor */
+    double *right;                /* rank x n_cols */
+    double *magnitude;            /* by output, or NULL */
+    bool across;                  /* outputs run over the columns */
+    double *factors;              /* by column, or NULL */
 };
 
 /** Do the parts fit the weight? Reads no tensor. */
@@ -97,8 +97,8 @@ struct ww_bake_room {
     double *left;
     uint8_t *bytes;
 };
-enum ww_err ww_bake_room_new(const struct ww_bake_weight *weight, struct ww_bake_room *out,
-                             struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_bake_room_new(const struct ww_bake_weight *weight,
+                             struct ww_bake_room *out, struct ww_error *err) WW_MUST_USE;
 void ww_bake_room_release(struct ww_bake_room *room);
 /** Rows [first, first + n) of the result into room->rows; n at most room->step. */
 enum ww_err ww_bake_rows(const struct ww_bake_weight *weight, uint64_t first, uint64_t n,

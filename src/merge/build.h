@@ -153,7 +153,8 @@ enum ww_err ww_unlock_by_keys(struct ww_model *model, const char *text,
 enum ww_err ww_build_locks(struct ww_build *build, struct ww_error *err) WW_MUST_USE;
 
 #define WW_HEAD "lm_head.weight"
-/** A head that config.json ties to the embedding and that differs from it: WW_E_TENSOR. */
+/** A head that config.json ties to the embedding and that differs from it: WW_E_TENSOR.
+ */
 enum ww_err ww_build_heads(const struct ww_build *build,
                            struct ww_error *err) WW_MUST_USE;
 
@@ -200,8 +201,9 @@ enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slo
 /** The tensor that the slot names, with what each seat has under that name. */
 enum ww_err ww_build_add_named(struct ww_build *build, struct ww_build_slot *slot,
                                struct ww_error *err) WW_MUST_USE;
-/** The head of the slot's seats, where the model that lists the tensors (lead) has none of
- *  its own and the output needs one; whether config.json may still say that it is tied. */
+/** The head of the slot's seats, where the model that lists the tensors (lead) has none
+ * of its own and the output needs one; whether config.json may still say that it is tied.
+ */
 enum ww_err ww_build_add_head(struct ww_build *build, struct ww_build_slot *slot,
                               const struct ww_build_model *lead,
                               struct ww_error *err) WW_MUST_USE;

@@ -61,10 +61,11 @@ static enum ww_err check_name(struct ww_build *build, uint32_t m,
     }
     if (own && is_hub_name(own) && is_hub_name(adapter->base) &&
         !build->options->allow_mixed) {
-        return WW_FAIL(err, WW_E_WRONG_MODEL,
-                       "adapter '%s' was made for '%.200s', '%s' says that it is '%.200s'; "
-                       "to add it all the same say --allow-mixed",
-                       adapter->path, adapter->base, model->text, own);
+        return WW_FAIL(
+            err, WW_E_WRONG_MODEL,
+            "adapter '%s' was made for '%.200s', '%s' says that it is '%.200s'; "
+            "to add it all the same say --allow-mixed",
+            adapter->path, adapter->base, model->text, own);
     }
     return ww_build_warn(build, err,
                          "adapter '%s' was made for '%.200s': that '%s' is this model is "
@@ -81,10 +82,11 @@ static enum ww_err check_locks(const struct ww_build *build, uint32_t m,
                        adapter->path);
     }
     if (build->plan->locked) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "model '%s' is locked, and an adapter is not added to a locked model; "
-                       "give the key by --unlock-with",
-                       build->models[m].text);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "model '%s' is locked, and an adapter is not added to a locked model; "
+            "give the key by --unlock-with",
+            build->models[m].text);
     }
     return WW_OK;
 }
@@ -124,8 +126,7 @@ static enum ww_err open_bake(struct ww_build *build, uint32_t m,
 {
     struct ww_build_model *model = &build->models[m];
     const struct ww_merge_input *inputs = &build->plan->inputs[model->first_input];
-    const struct ww_reader **readers =
-        ww_calloc(model->model->n_files, sizeof(*readers));
+    const struct ww_reader **readers = ww_calloc(model->model->n_files, sizeof(*readers));
     enum ww_err rc = readers ? WW_OK : ww_build_no_memory(err);
 
     for (uint32_t f = 0; f < model->model->n_files && !rc; f++) {
@@ -149,18 +150,18 @@ static enum ww_err add_inputs(struct ww_build *build, uint32_t m,
     const char *folder = build->recipe->models[m].adapter;
     char *name = ww_pool_keep(build->pool, ww_asprintf("%s/" WW_ADAPTER_WEIGHTS, folder));
     const uint8_t *facts = NULL;
-    enum ww_err rc = name ? digest_facts(build, own->adapter, &facts, err)
-                          : ww_build_no_memory(err);
+    enum ww_err rc =
+        name ? digest_facts(build, own->adapter, &facts, err) : ww_build_no_memory(err);
 
     if (rc) {
         return rc;
     }
     own->input = plan->n_inputs;
-    plan->inputs[plan->n_inputs++] = (struct ww_merge_input){
-        .name = name,
-        .fd = file->fd,
-        .size_bytes = (uint64_t)file->st.st_size,
-        .want_sha256 = true};
+    plan->inputs[plan->n_inputs++] =
+        (struct ww_merge_input){.name = name,
+                                .fd = file->fd,
+                                .size_bytes = (uint64_t)file->st.st_size,
+                                .want_sha256 = true};
     model->bake_input = plan->n_inputs;
     plan->inputs[plan->n_inputs++] =
         (struct ww_merge_input){.name = model->text,
@@ -221,11 +222,10 @@ enum ww_err ww_build_adapters(struct ww_build *build, const char *const *paths,
             }
             impl->n_adapters = n;
         }
-        if (named->adapter_revision &&
-            !ww_hub_has(build->options->hub_cache, paths[i])) {
-            rc = ww_build_warn(build, err,
-                               "revision '%s' of '%s' is not checked: it is a folder here",
-                               named->adapter_revision, named->adapter);
+        if (named->adapter_revision && !ww_hub_has(build->options->hub_cache, paths[i])) {
+            rc = ww_build_warn(
+                build, err, "revision '%s' of '%s' is not checked: it is a folder here",
+                named->adapter_revision, named->adapter);
         }
         if (!rc) {
             rc = add_one(build, i, paths[i], &impl->adapters[i], err);

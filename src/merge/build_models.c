@@ -61,8 +61,8 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
                            m->model->findings[f].text);
     }
     m->embed = ww_build_find_embed(m->model);
-    m->ties = m->embed != WW_NONE &&
-              ww_model_find(m->model, WW_HEAD) == WW_NONE && m->model->config &&
+    m->ties = m->embed != WW_NONE && ww_model_find(m->model, WW_HEAD) == WW_NONE &&
+              m->model->config &&
               (m->model->config->tie || !m->model->config->tie_present);
     return rc ? rc : ww_build_layers(m, build->pool, err);
 }

@@ -27,7 +27,8 @@ static const char *text_of(const struct ww_build *build, const struct ww_build_s
 }
 
 /* The name that filters see: an embedding that stands in for a tied head is the head. */
-static const char *name_for(const struct ww_build *build, const struct ww_build_slot *slot,
+static const char *name_for(const struct ww_build *build,
+                            const struct ww_build_slot *slot,
                             const struct ww_build_seat *seat)
 {
     return !seat || strcmp(slot->name, WW_HEAD) == 0 ? slot->name

@@ -138,10 +138,11 @@ static enum ww_err check_stacks(const struct ww_build *build,
     const struct ww_build_model *donor = &build->models[build->donor];
 
     if (donor->n_stacks != 1) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
-                       "line %zu: config.json of the output is that of '%s', which has %u "
-                       "stacks of layers; name a base_model with one, or none",
-                       slice->line, donor->text, donor->n_stacks);
+        return WW_FAIL(
+            err, WW_E_UNSUPPORTED,
+            "line %zu: config.json of the output is that of '%s', which has %u "
+            "stacks of layers; name a base_model with one, or none",
+            slice->line, donor->text, donor->n_stacks);
     }
     for (uint32_t i = 0; i < slice->n_inputs; i++) {
         const struct ww_recipe_input *in = &slice->inputs[i];
@@ -272,8 +273,8 @@ static enum ww_err add_sliced(struct ww_build *build,
         rc = add_slice(build, module, &module->slices[s], err);
     }
     if (!rc) {
-        rc = add_outside(build, module, &module->slices[module->n_slices - 1], false,
-                         err);
+        rc =
+            add_outside(build, module, &module->slices[module->n_slices - 1], false, err);
     }
     for (uint32_t s = 0; s < module->n_slices && !rc; s++) {
         rc = ww_build_rest_of_slice(build, module, s, err);
@@ -346,8 +347,7 @@ static enum ww_err doubt_gradients(struct ww_build *build,
 /* Is the parameter 0 in every tensor that takes something of the model, or of any? */
 static bool is_nothing(const struct ww_build *build, uint32_t param, uint32_t model)
 {
-    const bool of_source =
-        build->recipe->method->params[param].scope == WW_PARAM_SOURCE;
+    const bool of_source = build->recipe->method->params[param].scope == WW_PARAM_SOURCE;
     bool seen = false;
 
     for (size_t k = 0; k < build->n_tensors; k++) {
@@ -389,8 +389,8 @@ static enum ww_err doubt_selection(struct ww_build *build, struct ww_error *err)
     return rc;
 }
 
-/* A model of no weight may be one of several that are tried; all of them were hardly meant
- * to be. Where no base is left the kernels refuse, or 0 was asked for. */
+/* A model of no weight may be one of several that are tried; all of them were hardly
+ * meant to be. Where no base is left the kernels refuse, or 0 was asked for. */
 static enum ww_err doubt_sum(struct ww_build *build, struct ww_error *err)
 {
     static const struct {

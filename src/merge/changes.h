@@ -25,8 +25,8 @@ void ww_changes_before(struct ww_changes *changes, const struct ww_merge_job *jo
 void ww_changes_after(struct ww_changes *changes, const struct ww_merge_job *job,
                       const struct ww_merge_block *block);
 /** By layers, in order, into the report; names: of the plan's models. */
-enum ww_err ww_changes_report(const struct ww_changes *changes,
-                              const char *const *names, struct ww_merge_report *report,
+enum ww_err ww_changes_report(const struct ww_changes *changes, const char *const *names,
+                              struct ww_merge_report *report,
                               struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A merge as a plan of the executor: one piece for each tensor, one kernel for them all. */
+/* A merge as a plan of the executor: one piece for each tensor, one kernel for them all.
+ */
 #ifndef WW_MERGE_ENGINE_H
 #define WW_MERGE_ENGINE_H
 
@@ -13,7 +14,7 @@ struct ww_ahead;
 struct ww_merge_piece {
     struct ww_merge_engine *engine;
     struct ww_merge_item item;
-    bool reads;       /* inputs of several widths or with row maps: the kernel reads them */
+    bool reads; /* inputs of several widths or with row maps: the kernel reads them */
     struct ww_piece_source *sources; /* own */
 };
 

@@ -19,7 +19,7 @@ struct ww_extracting {
     bool portable;
     bool across;    /* the base stores [in, out] */
     bool embedding; /* factors that are put are of an embedding */
-    int fd;      /* the factors, one after the other */
+    int fd;         /* the factors, one after the other */
     uint64_t size_bytes;
     struct ww_tensor *tensors; /* names are owned */
     uint32_t *whole; /* of each: the model's tensor that it is, WW_NONE: it is in fd */
@@ -31,8 +31,8 @@ struct ww_extracting {
     bool biases;                   /* some bias is */
     double norm;
     double kept;
-    const char *task;        /* task_type, NULL: none */
-    const char *card;        /* README.md */
+    const char *task;            /* task_type, NULL: none */
+    const char *card;            /* README.md */
     const struct ww_buf *recipe; /* carried as WW_MERGE_RECIPE_FILE, NULL: none */
     /* What comes behind the files, before the folder appears; out is NULL when nothing is
        written. NULL: nothing. */
@@ -41,7 +41,8 @@ struct ww_extracting {
     void *payload;
 };
 
-/** t: the base's weight. With portable all factors are filled up with zeros to one rank. */
+/** t: the base's weight. With portable all factors are filled up with zeros to one rank.
+ */
 enum ww_err ww_extract_put_factors(struct ww_extracting *x, const struct ww_tensor *t,
                                    const struct ww_lowrank *lowrank,
                                    struct ww_error *err) WW_MUST_USE;
@@ -51,8 +52,9 @@ enum ww_err ww_extract_put_whole(struct ww_extracting *x, const struct ww_tensor
                                  uint32_t from, struct ww_error *err) WW_MUST_USE;
 /** The tensor belongs to a module that is carried whole, and is not there yet. */
 bool ww_extract_lacks(const struct ww_extracting *x, const char *name);
-/** adapter_config.json, adapter_model.safetensors, README.md, signature. base: the name of
- *  the model that it is for. out_path NULL: all is made and digested, nothing written. */
+/** adapter_config.json, adapter_model.safetensors, README.md, signature. base: the name
+ * of the model that it is for. out_path NULL: all is made and digested, nothing written.
+ */
 enum ww_err ww_extract_write(struct ww_extracting *x, const char *base,
                              const char *out_path, const struct ww_signer *signer,
                              struct ww_error *err) WW_MUST_USE;

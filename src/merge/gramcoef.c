@@ -183,7 +183,8 @@ void ww_coef_karcher(const struct ww_gram *g, uint32_t max_iter, double tol, dou
     for (uint32_t i = 0; i < k.n; i++) {
         k.a[i] = 1 / (double)k.n;
         for (uint32_t j = 0; j < k.n; j++) {
-            k.h[i][j] = ww_gram_at(g, kept[i], kept[j]) / (norm(g, kept[i]) * norm(g, kept[j]));
+            k.h[i][j] =
+                ww_gram_at(g, kept[i], kept[j]) / (norm(g, kept[i]) * norm(g, kept[j]));
         }
     }
     if (k.n == 0) {

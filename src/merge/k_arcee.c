@@ -48,9 +48,8 @@ static enum ww_err arcee_open(struct ww_merge_job *job, bool *scan, struct ww_er
     enum ww_err rc = ww_select_init(&a->select, job, QUARTERS, job->n, false, err);
     for (uint32_t q = 0; q < QUARTERS && !rc; q++) {
         /* The value at place floor(q (n - 1) / 4) from the smallest. */
-        uint64_t place = job->n ? (job->n - 1) / 4 * (q + 1) +
-                                      (job->n - 1) % 4 * (q + 1) / 4
-                                : 0;
+        uint64_t place =
+            job->n ? (job->n - 1) / 4 * (q + 1) + (job->n - 1) % 4 * (q + 1) / 4 : 0;
         a->select.cuts[q].rank = job->n - place;
     }
     return rc;

@@ -46,8 +46,7 @@ static enum ww_err gram_open(struct ww_merge_job *job, uint32_t n_vectors, bool 
     if (!st->c) {
         return ww_merge_no_memory(job, err);
     }
-    return by_row ? WW_OK
-                  : ww_tilesum_init(&st->sums, job, WW_GRAM_SUMS(n_vectors), err);
+    return by_row ? WW_OK : ww_tilesum_init(&st->sums, job, WW_GRAM_SUMS(n_vectors), err);
 }
 
 static void gram_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
@@ -189,7 +188,8 @@ static double nuslerp_t(const struct ww_merge_job *job)
     return sum < 1e-6 && sum > -1e-6 ? 0.5 : b / sum;
 }
 
-static enum ww_err nuslerp_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
+static enum ww_err nuslerp_open(struct ww_merge_job *job, bool *scan,
+                                struct ww_error *err)
 {
     bool flat = ww_merge_param(job, "nuslerp_flatten") != 0;
     bool rows = nuslerp_rows(job);
@@ -300,7 +300,8 @@ static enum ww_err multislerp_open(struct ww_merge_job *job, bool *scan,
         return WW_OK;
     }
     if (sum == 0) {
-        return ww_merge_refuse(job, err, "the weights sum to 0 and are divided by the sum");
+        return ww_merge_refuse(job, err,
+                               "the weights sum to 0 and are divided by the sum");
     }
     for (uint32_t i = 0; i < job->n_sources; i++) {
         st->w[i] /= sum;
@@ -308,8 +309,8 @@ static enum ww_err multislerp_open(struct ww_merge_job *job, bool *scan,
     return WW_OK;
 }
 
-static enum ww_err multislerp_scanned(struct ww_merge_job *job, unsigned pass, bool *again,
-                                      struct ww_error *err)
+static enum ww_err multislerp_scanned(struct ww_merge_job *job, unsigned pass,
+                                      bool *again, struct ww_error *err)
 {
     struct gram_state *st = job->state;
     struct ww_gram g = total(job, job->n_sources);

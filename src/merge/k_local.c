@@ -2,8 +2,8 @@
 /*
  * Methods that decide element by element: nearswap, MagMax (arXiv 2407.06322), RAM (arXiv
  * 2601.13572), consensus over TALL masks (arXiv 2405.07813), imported masks, and Fisher
- * averages over imported diagonals (arXiv 2111.09832). Nothing is summed over a tensor but
- * the counts of RAM plus, which are whole numbers: all of them are order-free.
+ * averages over imported diagonals (arXiv 2111.09832). Nothing is summed over a tensor
+ * but the counts of RAM plus, which are whole numbers: all of them are order-free.
  */
 #include <math.h>
 
@@ -12,8 +12,8 @@
 #include "util/alloc.h"
 
 struct local {
-    double *w;      /* [n_sources] */
-    double *limit;  /* [n_sources], of consensus */
+    double *w;     /* [n_sources] */
+    double *limit; /* [n_sources], of consensus */
     double lambda;
     double epsilon;
     uint64_t *shared; /* [n_sources], of RAM plus */
@@ -128,8 +128,8 @@ static enum ww_err ram_open(struct ww_merge_job *job, bool *scan, struct ww_erro
     return WW_OK;
 }
 
-static uint32_t count_active(const struct ww_merge_job *job, const struct ww_merge_block *b,
-                             size_t i, double epsilon)
+static uint32_t count_active(const struct ww_merge_job *job,
+                             const struct ww_merge_block *b, size_t i, double epsilon)
 {
     uint32_t n = 0;
     for (uint32_t s = 0; s < job->n_sources; s++) {
@@ -138,8 +138,8 @@ static uint32_t count_active(const struct ww_merge_job *job, const struct ww_mer
     return n;
 }
 
-static enum ww_err ram_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
-                             struct ww_error *err)
+static enum ww_err ram_block(const struct ww_merge_job *job,
+                             const struct ww_merge_block *b, struct ww_error *err)
 {
     const struct local *l = job->state;
     (void)err;
@@ -164,7 +164,8 @@ const struct ww_method_ops ww_merge_ram = {
     .close = local_close,
 };
 
-static enum ww_err ramplus_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
+static enum ww_err ramplus_open(struct ww_merge_job *job, bool *scan,
+                                struct ww_error *err)
 {
     enum ww_err rc = ram_open(job, scan, err);
     struct local *l = job->state;
@@ -334,8 +335,10 @@ static enum ww_err fisher_open(struct ww_merge_job *job, bool *scan, struct ww_e
     }
     for (uint32_t s = 0; s < job->n_sources; s++) {
         if (l->w[s] <= 0) {
-            return ww_merge_refuse(job, err, "weight %g of a Fisher average, expected more "
-                                   "than 0", l->w[s]);
+            return ww_merge_refuse(job, err,
+                                   "weight %g of a Fisher average, expected more "
+                                   "than 0",
+                                   l->w[s]);
         }
     }
     return WW_OK;

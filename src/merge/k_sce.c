@@ -23,7 +23,7 @@
 struct sce {
     struct ww_select select;
     struct ww_tilesum sums;
-    double *w; /* [n_sources] */
+    double *w;         /* [n_sources] */
     double *magnitude; /* [n_sources], of ComPEFT */
     double topk;
     double lambda;
@@ -58,7 +58,8 @@ static enum ww_err make(struct ww_merge_job *job, struct ww_error *err)
     return c->w ? WW_OK : ww_merge_no_memory(job, err);
 }
 
-static enum ww_err start_sums(struct ww_merge_job *job, size_t n_sums, struct ww_error *err)
+static enum ww_err start_sums(struct ww_merge_job *job, size_t n_sums,
+                              struct ww_error *err)
 {
     struct sce *c = job->state;
     c->energies = true;
@@ -206,8 +207,8 @@ static enum ww_err sce_scanned(struct ww_merge_job *job, unsigned pass, bool *ag
     return rc;
 }
 
-static enum ww_err sce_block(const struct ww_merge_job *job, const struct ww_merge_block *b,
-                             struct ww_error *err)
+static enum ww_err sce_block(const struct ww_merge_job *job,
+                             const struct ww_merge_block *b, struct ww_error *err)
 {
     const struct sce *c = job->state;
     (void)err;
@@ -246,9 +247,11 @@ const struct ww_method_ops ww_merge_sce = {
     .close = sce_close,
 };
 
-/* compeft: the signs of the largest changes, all of one size: alpha standard deviations. */
+/* compeft: the signs of the largest changes, all of one size: alpha standard deviations.
+ */
 
-static enum ww_err compeft_open(struct ww_merge_job *job, bool *scan, struct ww_error *err)
+static enum ww_err compeft_open(struct ww_merge_job *job, bool *scan,
+                                struct ww_error *err)
 {
     enum ww_err rc = make(job, err);
     struct sce *c = job->state;

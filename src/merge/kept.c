@@ -34,7 +34,10 @@ WW_CLONES void ww_keep_range(double *restrict x, const double range[2], double f
 
 /* For each set of four bits, from the lowest, the masks of four doubles. */
 #define MASK(bit) ((uint64_t)0 - (uint64_t)((bit)&1))
-#define MASKS(set) {MASK(set), MASK((set) >> 1), MASK((set) >> 2), MASK((set) >> 3)}
+#define MASKS(set)                                                                       \
+    {                                                                                    \
+        MASK(set), MASK((set) >> 1), MASK((set) >> 2), MASK((set) >> 3)                  \
+    }
 static const uint64_t masks[16][4] = {
     MASKS(0), MASKS(1), MASKS(2),  MASKS(3),  MASKS(4),  MASKS(5),  MASKS(6),  MASKS(7),
     MASKS(8), MASKS(9), MASKS(10), MASKS(11), MASKS(12), MASKS(13), MASKS(14), MASKS(15),

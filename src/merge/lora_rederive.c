@@ -48,7 +48,8 @@ static enum ww_err compare(void *payload, const struct ww_plan *plan,
         if (!rc && memcmp(there, result->output_sha256[i], WW_SHA256_BYTES) != 0) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
                          "file '%s' is not what the recipe and the sources give", path);
-        } else if (!rc && !ww_record_has_digest(ww_record_named(a->record.subjects, path), there)) {
+        } else if (!rc && !ww_record_has_digest(ww_record_named(a->record.subjects, path),
+                                                there)) {
             rc = WW_FAIL(err, WW_E_DIFFERS,
                          "file '%s' has another digest than the record says", path);
         }
@@ -87,8 +88,9 @@ enum ww_err ww_lora_rederive(const char *recipe_path, const char *out_path,
         rc = ww_lora_wanted(&a.work, &wanted, err);
     }
     if (!rc && !wanted) {
-        rc = WW_FAIL(err, WW_E_DIFFERS,
-                     "the record of adapter '%s' is not of a merge of adapters", out_path);
+        rc =
+            WW_FAIL(err, WW_E_DIFFERS,
+                    "the record of adapter '%s' is not of a merge of adapters", out_path);
     }
     if (!rc) {
         rc = ww_lora_merge(&a.work, NULL, out_path, compare, &a, err);

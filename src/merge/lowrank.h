@@ -16,10 +16,11 @@ struct ww_lowrank {
 };
 
 /**
- * d (m x n, row-major) by rank at most max_rank: with energy 0 max_rank itself (or less when
- * the matrix has less), else the smallest that keeps the share. Small matrices and energies
- * by a full decomposition, else by a randomised range with power steps (Halko, Martinsson,
- * Tropp, 2011). The random matrix is fixed. LAPACK: bits depend on the machine.
+ * d (m x n, row-major) by rank at most max_rank: with energy 0 max_rank itself (or less
+ * when the matrix has less), else the smallest that keeps the share. Small matrices and
+ * energies by a full decomposition, else by a randomised range with power steps (Halko,
+ * Martinsson, Tropp, 2011). The random matrix is fixed. LAPACK: bits depend on the
+ * machine.
  */
 enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
                           double energy, struct ww_lowrank *out,

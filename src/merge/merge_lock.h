@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A merge that is locked as it is made. The open result is a folder whose weight files have
- * a header and nothing else; what a lock reads of them is computed when it reads it. So the
- * locked folder is what `merge` and then `lock` give, byte for byte, and open weights are
- * on no disk.
+ * A merge that is locked as it is made. The open result is a folder whose weight files
+ * have a header and nothing else; what a lock reads of them is computed when it reads it.
+ * So the locked folder is what `merge` and then `lock` give, byte for byte, and open
+ * weights are on no disk.
  */
 #ifndef WW_MERGE_MERGE_LOCK_H
 #define WW_MERGE_MERGE_LOCK_H
@@ -28,8 +28,9 @@ struct ww_merge_evidence {
     enum ww_err (*make)(void *payload, struct ww_error *err);
     void *payload;
 };
-/** Compute the merge and lock it into out_path. result, all zero, is filled before evidence
- *  is asked for, but for its run report. Fills root_sha256 and run of the report. */
+/** Compute the merge and lock it into out_path. result, all zero, is filled before
+ * evidence is asked for, but for its run report. Fills root_sha256 and run of the report.
+ */
 enum ww_err ww_merge_locking_run(struct ww_merge_locking *locking,
                                  const struct ww_merge_evidence *evidence,
                                  struct ww_merge_result *result,

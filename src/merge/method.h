@@ -26,13 +26,13 @@ struct ww_method_param {
     enum ww_param_scope scope;
     enum ww_param_kind kind;
     bool required;
-    double fallback;  /* when absent and not required */
-    double min;       /* both ends allowed */
+    double fallback; /* when absent and not required */
+    double min;      /* both ends allowed */
     double max;
 };
 
 enum ww_method_base {
-    WW_BASE_IGNORED,  /* a base in the list is one more source */
+    WW_BASE_IGNORED, /* a base in the list is one more source */
     WW_BASE_OPTIONAL,
     WW_BASE_REQUIRED
 };
@@ -40,7 +40,7 @@ enum ww_method_base {
 enum ww_method_stats {
     WW_STATS_NONE,
     WW_STATS_SHAPE, /* of the shape of the weight: walked with it */
-    WW_STATS_GRAM   /* columns x columns of a matrix, read by the method; may be missing */
+    WW_STATS_GRAM /* columns x columns of a matrix, read by the method; may be missing */
 };
 
 struct ww_method_ops; /* src/merge/kernel.h: how it is computed */
@@ -48,18 +48,18 @@ struct ww_method_ops; /* src/merge/kernel.h: how it is computed */
 #define WW_METHOD_MAX_PARAMS 12
 
 struct ww_method {
-    const char *name;         /* as in recipes */
-    const char *summary;      /* one line for people */
-    const char *evidence;     /* one line: when it is known to help */
-    const char *paper;        /* "arXiv 2306.01708", "" for none */
+    const char *name;     /* as in recipes */
+    const char *summary;  /* one line for people */
+    const char *evidence; /* one line: when it is known to help */
+    const char *paper;    /* "arXiv 2306.01708", "" for none */
     enum ww_method_base base;
-    uint32_t min_sources;     /* without the base */
+    uint32_t min_sources; /* without the base */
     uint32_t max_sources;
-    bool order_free;          /* the result of permuted sources is the permuted result, bit
-                                 for bit: may merge models locked with one key */
-    const char *order_reason; /* why not, or under which parameters, for people; "" */
+    bool order_free; /* the result of permuted sources is the permuted result, bit
+                        for bit: may merge models locked with one key */
+    const char *order_reason;   /* why not, or under which parameters, for people; "" */
     enum ww_method_stats stats; /* an imported tensor beside each source, what of */
-    bool within_tolerance;    /* through LAPACK: equal within a tolerance, not to the bit */
+    bool within_tolerance; /* through LAPACK: equal within a tolerance, not to the bit */
     const struct ww_method_param *params;
     size_t n_params;
     const struct ww_method_ops *ops;

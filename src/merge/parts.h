@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * A merge in parts, on several machines or one after the other. Part i of n computes a run
- * of consecutive tensors, about one n-th of the output's bytes, into a folder of its own;
- * the join puts them together. docs/formats/merge-part.md.
+ * A merge in parts, on several machines or one after the other. Part i of n computes a
+ * run of consecutive tensors, about one n-th of the output's bytes, into a folder of its
+ * own; the join puts them together. docs/formats/merge-part.md.
  */
 #ifndef WW_MERGE_PARTS_H
 #define WW_MERGE_PARTS_H

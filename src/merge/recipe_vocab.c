@@ -180,12 +180,12 @@ enum ww_err ww_recipe_read_vocab(struct ww_recipe *recipe, struct ww_error *err)
         rc = read_block(recipe, block, err);
     }
     if (!rc && recipe->vocab.source == WW_VOCAB_BASE && recipe->base == WW_NONE) {
-        rc =
-            WW_FAIL(err, WW_E_RECIPE,
-                    "line %zu: the base's tokenizer is wanted but there is no base_model; "
-                    "name one, or a model's path as the tokenizer's source (mergekit takes "
-                    "whichever model comes first in an order that changes with each run)",
-                    ww_yline(source ? source : block));
+        rc = WW_FAIL(
+            err, WW_E_RECIPE,
+            "line %zu: the base's tokenizer is wanted but there is no base_model; "
+            "name one, or a model's path as the tokenizer's source (mergekit takes "
+            "whichever model comes first in an order that changes with each run)",
+            ww_yline(source ? source : block));
     }
     return rc;
 }

@@ -251,7 +251,8 @@ void ww_select_fold(struct ww_select *s, uint64_t tile, const void *acc)
         for (size_t b = 0; b < n_bins; b++) {
             to[b] += from[b];
         }
-        s->zeros[c] += s->level == 0 ? counts[counted_as(s, c) * (n_bins + 1) + n_bins] : 0;
+        s->zeros[c] +=
+            s->level == 0 ? counts[counted_as(s, c) * (n_bins + 1) + n_bins] : 0;
     }
 }
 

@@ -84,8 +84,8 @@ void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *ke
 /** The same for one cut, or two that follow each other, by values: above the first and
  *  not above the second one (infinite without it) are magnitudes from range[0] up to
  *  below range[1]. False, and nothing is done, where equal ones of the block lie on both
- *  sides. Keys are of floats, x is finite: a NaN or infinity is in no range. seen: of each
- *  cut. */
+ *  sides. Keys are of floats, x is finite: a NaN or infinity is in no range. seen: of
+ * each cut. */
 bool ww_select_range(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile,
                      const double *x, size_t n, uint64_t *seen, double range[2]);
 /** The smallest magnitude with this key of floats, or a larger one. */

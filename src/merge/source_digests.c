@@ -118,8 +118,8 @@ static enum ww_err ask_model(const struct ww_source_digests *d,
     if (is_view(plan, first, model->n_files)) {
         return WW_OK;
     }
-    known->states =
-        ww_pool_calloc(&impl->pool, ww_max_u64(1, model->n_files), sizeof(*known->states));
+    known->states = ww_pool_calloc(&impl->pool, ww_max_u64(1, model->n_files),
+                                   sizeof(*known->states));
     if (!known->states) {
         return WW_FAIL_MEMORY(err, "the states of %u files", model->n_files);
     }
@@ -220,7 +220,8 @@ static enum ww_err stood_still(const struct ww_merge_plan *plan, uint32_t model,
         char now[WW_FILE_STATE_BYTES];
         struct stat st;
         rc = state_of(m->files[f].fd, m->files[f].name, &st, now, err);
-        *out = !rc && ww_str_eq(now, known->states[f]) && ww_file_settled(&st, &known->at);
+        *out =
+            !rc && ww_str_eq(now, known->states[f]) && ww_file_settled(&st, &known->at);
     }
     return rc;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Digests of sources that an earlier merge took, so that who merges the same models again,
- * with other weights, does not hash them again. What may be answered from it, and who must
- * have signed it, is the digest cache's rule (sign/cache.h); beside files it holds the
- * roots of tensor trees, under a digest of the states of all files of the model.
+ * Digests of sources that an earlier merge took, so that who merges the same models
+ * again, with other weights, does not hash them again. What may be answered from it, and
+ * who must have signed it, is the digest cache's rule (sign/cache.h); beside files it
+ * holds the roots of tensor trees, under a digest of the states of all files of the
+ * model.
  *
  * A model is taken from the cache whole or not at all: all its files, and its tree where
  * trees are recorded. Locked models that are read as open ones are always hashed.
@@ -29,11 +30,11 @@ struct ww_known_model {
     char (*states)[WW_FILE_STATE_BYTES]; /* [n_files], before the run; NULL: not asked */
     struct timespec at;                  /* when they were taken */
     bool known;
-    uint8_t tree[WW_SHA256_BYTES];       /* of a known one */
+    uint8_t tree[WW_SHA256_BYTES]; /* of a known one */
 };
 
-/** path NULL: none. WW_E_USAGE without a key. What sign/cache.h says of a cache of another
- *  key. Released by the caller on failure too. */
+/** path NULL: none. WW_E_USAGE without a key. What sign/cache.h says of a cache of
+ * another key. Released by the caller on failure too. */
 enum ww_err ww_source_digests_open(struct ww_source_digests *d, const char *path,
                                    struct ww_signkey *key, bool with_trees,
                                    struct ww_error *err) WW_MUST_USE;
@@ -43,8 +44,8 @@ void ww_source_digests_release(struct ww_source_digests *d);
 enum ww_err ww_source_digests_ask(const struct ww_source_digests *d,
                                   struct ww_merge_plan *plan,
                                   struct ww_error *err) WW_MUST_USE;
-/** After it: digests of known models into the result. WW_E_CHANGED when a file is not what
- *  it was. */
+/** After it: digests of known models into the result. WW_E_CHANGED when a file is not
+ * what it was. */
 enum ww_err ww_source_digests_fill(struct ww_source_digests *d,
                                    const struct ww_merge_plan *plan,
                                    struct ww_merge_result *result,

@@ -27,8 +27,8 @@ static enum ww_err ties(const struct ww_merge_job *job, double **parts, uint32_t
         return ww_merge_no_memory(job, err);
     }
     for (uint32_t i = 0; i < n_parts; i++) {
-        all[i] = (struct ww_frame_part){
-            parts[i], ww_merge_source_param(job, i, "density"), 1.0};
+        all[i] = (struct ww_frame_part){parts[i],
+                                        ww_merge_source_param(job, i, "density"), 1.0};
     }
     rc = n > 0 ? ww_frame_ties(all, n_parts, n, 1, err) : WW_OK;
     ww_free(all);

@@ -253,7 +253,8 @@ static enum ww_err make_table(struct table *t, const struct side *side,
     }
     memcpy(inputs, plan->inputs, plan->n_inputs * sizeof(*inputs));
     inputs[plan->n_inputs] = (struct ww_merge_input){
-        name, fd, t->vm->n_rows * t->width * ww_dtype_bits(dtype) / 8, .want_sha256 = false};
+        name, fd, t->vm->n_rows * t->width * ww_dtype_bits(dtype) / 8,
+        .want_sha256 = false};
     plan->inputs = inputs;
     *out = *side->source;
     out->input = plan->n_inputs++;

@@ -11,9 +11,10 @@ struct ww_merge_item {
     const struct ww_merge_source **in; /* [n_in], own */
     uint32_t n_in;
     bool by_rows;
-    uint64_t n_chunk;      /* elements read at once */
+    uint64_t n_chunk;       /* elements read at once */
     uint64_t axis_elements; /* of one index of axis 0: what row maps move */
-    const uint8_t *const *lent; /* [n_in]: all of each input, in memory; NULL: passes read */
+    const uint8_t *const
+        *lent;   /* [n_in]: all of each input, in memory; NULL: passes read */
     bool finite; /* a pass saw all that was lent, which is what the output is made of */
 };
 

@@ -6,7 +6,7 @@
 #include "weightward/model.h"
 
 struct ww_findings {
-    struct ww_finding *items;   /* texts are owned */
+    struct ww_finding *items; /* texts are owned */
     uint32_t n;
     uint32_t capacity;
 };

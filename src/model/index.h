@@ -12,10 +12,10 @@
 
 struct ww_index {
     struct ww_json *json;
-    const struct ww_jnode *map;     /* tensor name -> file name, both checked for form */
-    struct ww_strlist files;        /* every file named, once each, sorted */
+    const struct ww_jnode *map; /* tensor name -> file name, both checked for form */
+    struct ww_strlist files;    /* every file named, once each, sorted */
     bool has_total;
-    uint64_t total_bytes;           /* metadata.total_size: advice, often wrong */
+    uint64_t total_bytes; /* metadata.total_size: advice, often wrong */
 };
 
 /** name goes into error texts. WW_E_JSON, WW_E_INDEX, WW_E_LIMIT. */

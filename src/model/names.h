@@ -10,14 +10,14 @@
 
 struct ww_name_slot {
     uint32_t hash;
-    uint32_t place;         /* index + 1; 0 is free */
+    uint32_t place; /* index + 1; 0 is free */
 };
 
 struct ww_names {
-    const char **items;     /* by index */
+    const char **items; /* by index */
     uint32_t n;
     struct ww_name_slot *slots;
-    size_t n_slots;         /* a power of two, or 0; half of them stay free */
+    size_t n_slots; /* a power of two, or 0; half of them stay free */
     uint64_t key[2];
 };
 

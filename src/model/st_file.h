@@ -9,8 +9,8 @@
 
 struct ww_st_file {
     int fd;
-    struct stat st;             /* as it was when the header was read */
-    uint8_t *header;            /* 8 + N bytes, verbatim */
+    struct stat st;  /* as it was when the header was read */
+    uint8_t *header; /* 8 + N bytes, verbatim */
     uint64_t header_bytes;
     struct ww_st_header parsed;
 };

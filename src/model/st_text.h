@@ -10,16 +10,16 @@
 
 #include "weightward/error.h"
 
-#define WW_ST_SLACK 16      /* bytes that a string may write behind its end */
+#define WW_ST_SLACK 16 /* bytes that a string may write behind its end */
 
 struct ww_st_text {
     const uint8_t *start;
     const uint8_t *at;
     const uint8_t *end;
-    const char *file;       /* for error texts */
-    const char *tensor;     /* the one being read, or NULL outside tensors */
-    char *strings;          /* decoded strings: room for the text and WW_ST_SLACK */
-    size_t strings_len;     /* bytes of it that are kept */
+    const char *file;   /* for error texts */
+    const char *tensor; /* the one being read, or NULL outside tensors */
+    char *strings;      /* decoded strings: room for the text and WW_ST_SLACK */
+    size_t strings_len; /* bytes of it that are kept */
 };
 
 /** Skip white space. */
@@ -85,7 +85,7 @@ enum ww_err ww_st_string(struct ww_st_text *t, const char **out, size_t *len,
 void ww_st_keep(struct ww_st_text *t, size_t len);
 
 /** White space, then a non-negative integer below 2^64: digits only. */
-enum ww_err ww_st_u64(struct ww_st_text *t, uint64_t *out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_st_u64(struct ww_st_text *t, uint64_t *out,
+                      struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -8,8 +8,8 @@
 #include "model/index.h"
 
 struct ww_weights {
-    struct ww_strlist files;    /* sorted */
-    const char *index_name;     /* borrowed from the folder; NULL without an index */
+    struct ww_strlist files; /* sorted */
+    const char *index_name;  /* borrowed from the folder; NULL without an index */
     struct ww_index index;
 };
 
@@ -27,8 +27,8 @@ enum ww_err ww_weights_take(const struct ww_folder *folder, const char *name,
 void ww_weights_release(struct ww_weights *weights);
 
 /** Why a folder without weights has none: WW_E_ADAPTER, WW_E_PICKLE, WW_E_GGUF, ... */
-enum ww_err ww_weights_missing(const struct ww_folder *folder, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_weights_missing(const struct ww_folder *folder,
+                               struct ww_error *err) WW_MUST_USE;
 
 /** True for the file of a PEFT or MLX adapter, by its name. */
 bool ww_copies_is_adapter(const struct ww_entry *entry);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Who may do what with which model: documents whose signatures were checked elsewhere, and
- * a pure evaluator. No I/O, no clock, no allocation once loaded.
+ * Who may do what with which model: documents whose signatures were checked elsewhere,
+ * and a pure evaluator. No I/O, no clock, no allocation once loaded.
  *
  * Default deny; a forbid beats every permit; the order of rules, files and sources never
- * matters; what cannot be decided is denied. Unknown members, conditions and actions reject
- * a whole document: an authorisation that is half understood is none. Conditions that could
- * turn a deny into a permit when something is taken away are not allowed in a forbid.
- * docs/formats/policy.md has the documents; ideas from Cedar, TUF and in-toto.
+ * matters; what cannot be decided is denied. Unknown members, conditions and actions
+ * reject a whole document: an authorisation that is half understood is none. Conditions
+ * that could turn a deny into a permit when something is taken away are not allowed in a
+ * forbid. docs/formats/policy.md has the documents; ideas from Cedar, TUF and in-toto.
  */
 #ifndef WW_POLICY_POLICY_H
 #define WW_POLICY_POLICY_H
@@ -67,12 +67,12 @@ struct ww_when {
     struct ww_words cosources_signed_by; /* key ids */
     struct ww_words purpose;
     const char *output_license;
-    bool output_locked;     /* output_lock: required */
-    int64_t max_weight;     /* millionths, -1: any */
-    uint64_t min_sources;   /* 0: any */
-    uint64_t max_sources;   /* 0: any */
-    int64_t not_before;     /* INT64_MIN: any */
-    int64_t not_after;      /* INT64_MAX: any */
+    bool output_locked;         /* output_lock: required */
+    int64_t max_weight;         /* millionths, -1: any */
+    uint64_t min_sources;       /* 0: any */
+    uint64_t max_sources;       /* 0: any */
+    int64_t not_before;         /* INT64_MIN: any */
+    int64_t not_after;          /* INT64_MAX: any */
     const char *approvals_role; /* NULL: none needed */
     uint64_t approvals;
 };
@@ -99,7 +99,8 @@ struct ww_policy {
     size_t n_lists;
 };
 
-/** payload: the signed bytes. WW_E_POLICY naming rule and member, WW_E_JSON, WW_E_LIMIT. */
+/** payload: the signed bytes. WW_E_POLICY naming rule and member, WW_E_JSON, WW_E_LIMIT.
+ */
 enum ww_err ww_policy_read(const uint8_t *payload, size_t len, struct ww_policy *out,
                            struct ww_error *err) WW_MUST_USE;
 void ww_policy_release(struct ww_policy *policy);
@@ -151,10 +152,10 @@ struct ww_model_facts {
     const char *evidence;          /* hex digest of its provenance file, NULL */
     const char *license;           /* SPDX id, NULL: none stated */
     struct ww_words tags;
-    bool lineage_known;            /* all ancestors are proven, back to the roots */
+    bool lineage_known; /* all ancestors are proven, back to the roots */
     const struct ww_model_facts *ancestors; /* all of them, each with its own */
     size_t n_ancestors;
-    int64_t weight;                /* of a source in a merge, millionths */
+    int64_t weight; /* of a source in a merge, millionths */
 };
 
 struct ww_request {
@@ -174,7 +175,7 @@ struct ww_request {
     struct ww_request_source {
         uint8_t root[WW_SHA256_BYTES];
         int64_t weight;
-    } *sources;
+    } * sources;
     size_t n_sources;
 };
 
@@ -226,10 +227,12 @@ struct ww_decision {
     bool permit;
     enum ww_reason reason;
     const struct ww_model_facts *model; /* that decided a denial, or NULL */
-    const struct ww_rule *rules[WW_DECISION_MAX_RULES]; /* that decided; at most so many */
+    const struct ww_rule
+        *rules[WW_DECISION_MAX_RULES]; /* that decided; at most so many */
     size_t n_rules;
-    const char *failed; /* of the nearest permit: the first condition that does not hold */
-    bool must_lock;     /* duty on the output */
+    const char
+        *failed;    /* of the nearest permit: the first condition that does not hold */
+    bool must_lock; /* duty on the output */
     const char *must_license;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * Decision tables: requests with the facts about their models and what should come out.
- * docs/formats/policy.md has the members. Tables are for tests and for "what if"; facts in
- * them are claims, not evidence.
+ * docs/formats/policy.md has the members. Tables are for tests and for "what if"; facts
+ * in them are claims, not evidence.
  */
 #ifndef WW_POLICY_TABLE_H
 #define WW_POLICY_TABLE_H

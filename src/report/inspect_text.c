@@ -24,7 +24,8 @@ static enum ww_err add_attention(struct ww_buf *buf, const struct ww_attention *
                                  struct ww_error *err)
 {
     enum ww_err rc = ww_buf_addf(
-        buf, err, "  %s-attention: %" PRIu64 " heads, %" PRIu64 " KV heads of %" PRIu64 "\n",
+        buf, err,
+        "  %s-attention: %" PRIu64 " heads, %" PRIu64 " KV heads of %" PRIu64 "\n",
         att->cross ? "cross" : "self", att->n_heads, att->n_kv_heads, att->head_dim);
     if (rc == WW_OK) {
         rc = ww_buf_addf(buf, err, "    QK %s: %s\n", ww_qk_class_name(att->qk_class),
@@ -78,7 +79,8 @@ static enum ww_err flush_run(struct ww_buf *out, const struct ww_inspection *in,
         rc = ww_buf_addf(out, err, "%s\n%s", from, ww_buf_cstr(text));
     } else {
         rc = ww_buf_addf(out, err, "%s ... %s (%u blocks)\n%s", from,
-                         in->layout->blocks[last].name, last - first + 1, ww_buf_cstr(text));
+                         in->layout->blocks[last].name, last - first + 1,
+                         ww_buf_cstr(text));
     }
     return rc;
 }
@@ -132,8 +134,9 @@ static enum ww_err add_head(struct ww_buf *out, const struct ww_inspection *in,
         ww_fact_parameters(in), model->n_tensors, model->n_files,
         model->n_files == 1 ? "" : "s");
     if (rc == WW_OK && in->layout) {
-        rc = ww_buf_addf(out, err, "descriptor %s, task %s, residual stream of %" PRIu64
-                         ": %s\n", in->layout->descriptor, in->layout->task,
+        rc = ww_buf_addf(out, err,
+                         "descriptor %s, task %s, residual stream of %" PRIu64 ": %s\n",
+                         in->layout->descriptor, in->layout->task,
                          in->layout->residual.width, in->layout->residual.reason);
     }
     if (rc == WW_OK) {
@@ -143,7 +146,8 @@ static enum ww_err add_head(struct ww_buf *out, const struct ww_inspection *in,
                          in->why ? ": " : "", in->why ? in->why->text : "");
     }
     if (rc == WW_OK && in->nonfinite_counted) {
-        rc = ww_buf_addf(out, err, "NaN or infinite elements: %" PRIu64 "\n", in->nonfinite);
+        rc = ww_buf_addf(out, err, "NaN or infinite elements: %" PRIu64 "\n",
+                         in->nonfinite);
     }
     for (uint32_t i = 0; rc == WW_OK && i < model->n_findings; i++) {
         rc = ww_buf_addf(out, err, "note: %s\n", model->findings[i].text);
@@ -170,8 +174,9 @@ enum ww_err ww_report_inspect_text(const struct ww_inspection *in, char **out,
     if (in->check) {
         rc = ww_buf_addf(&buf, err,
                          "check: %u blocks; legal transform off by at most %.2g, illegal "
-                         "one by at least %.2g (relative)\n", in->check->blocks,
-                         in->check->max_relative_error, in->check->min_illegal_error);
+                         "one by at least %.2g (relative)\n",
+                         in->check->blocks, in->check->max_relative_error,
+                         in->check->min_illegal_error);
         if (rc) {
             goto out;
         }

@@ -3,8 +3,8 @@
 #include "report/object.h"
 #include "weightward/report.h"
 
-enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report, char **out,
-                                       struct ww_error *err)
+enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *report,
+                                       char **out, struct ww_error *err)
 {
     struct ww_buf buf;
     struct ww_jw w;

@@ -4,7 +4,8 @@
 #include "weightward/report.h"
 
 #define NOTE                                                                             \
-    "drawing new symmetries over a copy, or unlocking it, erases the trace: no match is no " \
+    "drawing new symmetries over a copy, or unlocking it, erases the trace: no match "   \
+    "is no "                                                                             \
     "proof of innocence"
 
 static void write_row(struct ww_jw *w, const struct ww_trace_row *row)

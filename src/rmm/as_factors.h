@@ -26,8 +26,8 @@ enum ww_err ww_as_check_copy(const struct ww_adapter_entry *e, const struct ww_a
                              const char *form, struct ww_error *err) WW_MUST_USE;
 
 /** WW_E_UNSUPPORTED when the adapter is more than pairs: DoRA, biases, whole weights,
- *  embeddings, convolutions; naming the part. The base's own weight beside the factors of a
- *  module is left out. form: for the text. */
+ *  embeddings, convolutions; naming the part. The base's own weight beside the factors of
+ * a module is left out. form: for the text. */
 enum ww_err ww_as_pairs_find(const struct ww_as *as, const char *form,
                              struct ww_as_pairs *out, struct ww_error *err) WW_MUST_USE;
 void ww_as_pairs_release(struct ww_as_pairs *pairs);
@@ -38,7 +38,8 @@ enum ww_err ww_as_pair_read(const struct ww_adapter *adapter,
                             const struct ww_as_pair *pair, float **a, float **b,
                             struct ww_error *err) WW_MUST_USE;
 
-/** Add a pair to a portable adapter in the making: a is r x d, b m x r, as PEFT has them. */
+/** Add a pair to a portable adapter in the making: a is r x d, b m x r, as PEFT has them.
+ */
 enum ww_err ww_as_put_pair(struct ww_extracting *x, const char *module, size_t m,
                            size_t r, size_t d, const float *a, const float *b,
                            struct ww_error *err) WW_MUST_USE;

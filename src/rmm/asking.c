@@ -22,7 +22,8 @@ bool ww_path_asks(const char *path)
             ww_str_ends(path, ".policy.json"));
 }
 
-/* Members name the same policies more often than not: each once, in its newest version. */
+/* Members name the same policies more often than not: each once, in its newest version.
+ */
 static enum ww_err add_need(struct ww_source_facts *to, const struct ww_policy_need *need,
                             struct ww_error *err)
 {
@@ -36,10 +37,11 @@ static enum ww_err add_need(struct ww_source_facts *to, const struct ww_policy_n
     }
     /* Said here already: each one is compared with all before it. */
     if (to->n_needs >= WW_REFERENCE_MAX_NEEDS) {
-        return WW_FAIL(err, WW_E_LIMIT,
-                       "all members together ask for more than %d policies, and what they "
-                       "share would have to; pack fewer together",
-                       WW_REFERENCE_MAX_NEEDS);
+        return WW_FAIL(
+            err, WW_E_LIMIT,
+            "all members together ask for more than %d policies, and what they "
+            "share would have to; pack fewer together",
+            WW_REFERENCE_MAX_NEEDS);
     }
     return ww_facts_need(to, need->id, need->version, false, err);
 }

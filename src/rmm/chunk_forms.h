@@ -17,10 +17,10 @@ struct ww_chunk_room {
     struct ww_lanes_lead byte_leads[WW_LANES_SYMBOLS];   /* see chunk_split.c */
     uint8_t small[WW_CHUNK_SMALL];                       /* symbols of folded numbers */
     struct ww_lanes_spread spread;
-    bool has_hints;               /* see ww_chunk_room_hints */
+    bool has_hints; /* see ww_chunk_room_hints */
     uint16_t hints[WW_ADAPTIVE_MOST];
-    bool may_adapt; /* see ww_chunk_room_adapt */
-    unsigned mode;  /* of the chunk that is decoded, 0: tables */
+    bool may_adapt;             /* see ww_chunk_room_adapt */
+    unsigned mode;              /* of the chunk that is decoded, 0: tables */
     struct ww_sha_rest *beside; /* see ww_chunk_room_beside */
     struct ww_adaptive adaptive;
     struct ww_bit text[WW_ADAPTIVE_TEXT];

@@ -142,9 +142,10 @@ bool ww_chunk_split_decode(struct ww_chunk_room *room, struct ww_chunk_type type
     const size_t n = n_bytes / type.width;
     const size_t low = type.width - 1;
     struct ww_rans_table *table = &room->tables[0];
-    struct ww_lanes_code code = {
-        .slots = room->slots, .leads = room->byte_leads, .spread = &room->spread,
-        .beside = room->beside};
+    struct ww_lanes_code code = {.slots = room->slots,
+                                 .leads = room->byte_leads,
+                                 .spread = &room->spread,
+                                 .beside = room->beside};
     struct ww_lanes_in in;
     size_t used = 0;
 

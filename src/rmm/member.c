@@ -267,7 +267,8 @@ enum ww_err ww_member_with_file(struct ww_member *m, const char *file, int fd,
     entries[n] = (struct ww_pack_table_file){.path = file};
     m->table.n_files++;
     if (fstat(fd, &files[n].st) != 0) {
-        return WW_FAIL_SYS(err, ww_err_from_errno(errno), errno, "cannot read '%s'", file);
+        return WW_FAIL_SYS(err, ww_err_from_errno(errno), errno, "cannot read '%s'",
+                           file);
     }
     entries[n].size_bytes = (uint64_t)files[n].st.st_size;
     m->bytes += entries[n].size_bytes;

@@ -37,11 +37,13 @@ static bool is_mate(enum ww_adapter_part a, enum ww_adapter_part b)
            (a == WW_PART_EMBEDDING_A && b == WW_PART_EMBEDDING_B);
 }
 
-#define WRAPPED ".base_layer" /* of a module with factors for several of its parameters */
+#define WRAPPED                                                                          \
+    ".base_layer" /* of a module with factors for several of its parameters              \
+                   */
 
-/* Factors of stacked experts (target_parameters of PEFT) are a product for each of some of
- * the latent indices, which a fit of the whole product would mix. A parameter is named with
- * its module before the last dot. */
+/* Factors of stacked experts (target_parameters of PEFT) are a product for each of some
+ * of the latent indices, which a fit of the whole product would mix. A parameter is named
+ * with its module before the last dot. */
 static bool of_experts(const struct ww_adapter *adapter, const char *module)
 {
     const struct ww_jnode *list = adapter->parameters;

@@ -45,8 +45,9 @@ static double middle(double fine, double coarse, double fine_bytes, double coars
     return fine * ww_fix_exp(kept * ww_fix_log(coarse / fine));
 }
 
-/* Errors between one that is too dear and one that fits. Near an error of 1 the size is no
- * line, and the same end would come nearer by less and less: then the middle is tried. */
+/* Errors between one that is too dear and one that fits. Near an error of 1 the size is
+ * no line, and the same end would come nearer by less and less: then the middle is tried.
+ */
 static enum ww_err narrow(struct search *s, uint64_t budget, uint64_t fine_bytes,
                           uint64_t coarse_bytes, double *error, struct ww_error *err)
 {
@@ -57,10 +58,9 @@ static enum ww_err narrow(struct search *s, uint64_t budget, uint64_t fine_bytes
     enum ww_err rc = WW_OK;
 
     for (unsigned i = 0; i < MAX_TRIES && !rc; i++) {
-        const double next =
-            same > 1 ? fine * ww_fix_exp(0.5 * ww_fix_log(coarse / fine))
-                     : middle(fine, coarse, (double)fine_bytes, (double)coarse_bytes,
-                              (double)budget);
+        const double next = same > 1 ? fine * ww_fix_exp(0.5 * ww_fix_log(coarse / fine))
+                                     : middle(fine, coarse, (double)fine_bytes,
+                                              (double)coarse_bytes, (double)budget);
         uint64_t bytes = 0;
         if ((double)coarse_bytes >= CLOSE * (double)budget || coarse / fine < 1.005) {
             break;

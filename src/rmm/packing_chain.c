@@ -168,7 +168,8 @@ static enum ww_err open_parent(struct ww_packing *p, size_t at, struct ww_secret
         ww_secret_free(key);
         return rc;
     }
-    return ww_parent_open(p->made.fd, m->offset, m, key, p->base, above, &p->parents[at], err);
+    return ww_parent_open(p->made.fd, m->offset, m, key, p->base, above, &p->parents[at],
+                          err);
 }
 
 /* With another base an old parent would come out as something else. */
@@ -238,7 +239,8 @@ enum ww_err ww_packing_share_check(const struct ww_pack_file *f, size_t member,
 
     for (size_t i = 0; m->parent && f->manifest.members[at].sealed && i < n_add; i++) {
         if (!is_among(&f->records[at], NULL, 0, add[i])) {
-            return not_among(m->name, m->parent, f->manifest.members[at].basis, to[i], err);
+            return not_among(m->name, m->parent, f->manifest.members[at].basis, to[i],
+                             err);
         }
     }
     return WW_OK;

@@ -81,9 +81,10 @@ static uint32_t find(const struct ww_parent *p, const char *name, bool tensor)
 uint32_t ww_parent_part(const struct ww_parent *p, const struct ww_pack_table_part *part,
                         const char *path)
 {
-    const uint32_t at = p->view.member->basis
-                            ? WW_NONE
-                            : find(p, part->tensor ? part->tensor : path, part->tensor != NULL);
+    const uint32_t at =
+        p->view.member->basis
+            ? WW_NONE
+            : find(p, part->tensor ? part->tensor : path, part->tensor != NULL);
     const struct ww_pack_table_part *found =
         at == WW_NONE ? NULL : &p->view.table.parts[at];
 
@@ -143,7 +144,8 @@ enum ww_err ww_parent_bind(const struct ww_parent *parent, const char *member,
     return WW_OK;
 }
 
-enum ww_err ww_parent_open(int fd, uint64_t offset, const struct ww_pack_manifest_member *member,
+enum ww_err ww_parent_open(int fd, uint64_t offset,
+                           const struct ww_pack_manifest_member *member,
                            struct ww_secret *key, const struct ww_model *base,
                            const struct ww_parent *parent, struct ww_parent *out,
                            struct ww_error *err)

@@ -42,12 +42,12 @@ void ww_rank_predict(const struct ww_rank *rank, uint64_t at, const uint8_t *fro
 
 /** How near the product is to where the prediction would be another number, of n bytes of
  *  the base as above: sign, exponent and first bit of the mantissa of the distance, in
- *  fp32, twice; plus one when that number is the one below. The distance is |t - d|, t the
- *  middle between p and its neighbour, minus the base. For `product` in BF16 t becomes the
- *  middle between the two numbers of BF16 around it; where it is one, between it and the
- *  one above for the neighbour above an even p or below an odd one, else the one below.
- *  The last hint where the distance is no number. Types of two bytes; false for others.
- *  hints: one for each number. */
+ *  fp32, twice; plus one when that number is the one below. The distance is |t - d|, t
+ * the middle between p and its neighbour, minus the base. For `product` in BF16 t becomes
+ * the middle between the two numbers of BF16 around it; where it is one, between it and
+ * the one above for the neighbour above an even p or below an odd one, else the one
+ * below. The last hint where the distance is no number. Types of two bytes; false for
+ * others. hints: one for each number. */
 #define WW_RANK_HINTS 512u
 bool ww_rank_hints(const struct ww_rank *rank, uint64_t at, const uint8_t *from,
                    uint16_t *hints, size_t n);

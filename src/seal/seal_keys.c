@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HKDF-SHA256 (RFC 5869) with a label per use. Expand's first block is HMAC over the info,
- * so commitments and the MAC are HMACs under keys that no two uses share. That HMAC also
- * makes the whole committing, which AES-GCM alone is not: one folder cannot open to two
- * different plaintexts under two content keys.
+ * HKDF-SHA256 (RFC 5869) with a label per use. Expand's first block is HMAC over the
+ * info, so commitments and the MAC are HMACs under keys that no two uses share. That HMAC
+ * also makes the whole committing, which AES-GCM alone is not: one folder cannot open to
+ * two different plaintexts under two content keys.
  */
 #include "seal/seal_keys.h"
 

@@ -17,7 +17,8 @@ enum ww_err ww_seal_file_key(struct ww_secret *prk,
                              struct ww_secret **key, uint8_t tag[WW_SEAL_HEAD_TAG_BYTES],
                              struct ww_error *err) WW_MUST_USE;
 
-/** A value that commits to a plain file's digest and tells it to no one without the key. */
+/** A value that commits to a plain file's digest and tells it to no one without the key.
+ */
 enum ww_err ww_seal_commitment(struct ww_secret *prk, const char *name,
                                const uint8_t sha256[WW_SHA256_BYTES],
                                uint8_t out[WW_SHA256_BYTES],

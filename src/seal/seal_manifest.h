@@ -23,7 +23,8 @@ struct ww_seal_manifest {
     uint32_t cipher;
     uint32_t chunk_bytes;
     const char *source_name;
-    const uint8_t (*recipients)[WW_RECORD_ID_BYTES]; /* when it was sealed; written only */
+    const uint8_t (
+        *recipients)[WW_RECORD_ID_BYTES]; /* when it was sealed; written only */
     size_t n_recipients;
     struct ww_seal_file *sealed;
     size_t n_sealed;

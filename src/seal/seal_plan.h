@@ -36,8 +36,8 @@ struct ww_seal_items {
 
 /** A new item, all-zero but for its strings and descriptor; owned by the list. */
 enum ww_err ww_seal_items_add(struct ww_seal_items *list, enum ww_seal_action action,
-                              const char *from, const char *to,
-                              struct ww_seal_item **out, struct ww_error *err) WW_MUST_USE;
+                              const char *from, const char *to, struct ww_seal_item **out,
+                              struct ww_error *err) WW_MUST_USE;
 void ww_seal_items_release(struct ww_seal_items *list);
 
 /** Head, key and tag of a file to be sealed, once head and clear are set. */

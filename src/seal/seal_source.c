@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Weights are sealed with their headers in the clear, so that tools can say what lies in a
- * folder. Signatures and attestations of the source are sealed whole: they list digests of
- * the plain weights, by which anyone could tell a known model.
+ * Weights are sealed with their headers in the clear, so that tools can say what lies in
+ * a folder. Signatures and attestations of the source are sealed whole: they list digests
+ * of the plain weights, by which anyone could tell a known model.
  */
 #include "seal/seal_source.h"
 
@@ -25,7 +25,8 @@ static enum ww_err add_sealed(const char *path, uint64_t size_bytes,
     enum ww_err rc = WW_OK;
 
     if (name_len > WW_SEAL_MAX_NAME) {
-        return WW_FAIL(err, WW_E_LIMIT, "file '%.60s...' has a path of %zu bytes, at most "
+        return WW_FAIL(err, WW_E_LIMIT,
+                       "file '%.60s...' has a path of %zu bytes, at most "
                        "%d can be sealed",
                        path, name_len, WW_SEAL_MAX_NAME);
     }

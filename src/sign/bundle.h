@@ -60,8 +60,8 @@ struct ww_verifier {
     const struct ww_pubkey *key; /* key method */
     struct ww_pubkey *own_key;   /* the same when it was loaded here */
     char hint[WW_HINT_BYTES];
-    struct ww_certs *anchors; /* certificate method */
-    int64_t at_unix;          /* 0: when a timestamp says, or else now */
+    struct ww_certs *anchors;     /* certificate method */
+    int64_t at_unix;              /* 0: when a timestamp says, or else now */
     struct ww_trusted_root *root; /* keyless; certificate method: for timestamps */
     const char *identity;         /* keyless, borrowed */
     const char *provider;
@@ -81,8 +81,9 @@ enum ww_err ww_bundle_check(struct ww_bundle *bundle, const struct ww_verifier *
                             char signer[WW_SIGNER_BYTES],
                             struct ww_error *err) WW_MUST_USE;
 
-/** Was it signed with this key, whatever it says of its signer? For who has the private key:
- *  nothing is said about trust. WW_E_SIGNATURE, of a hint of another key WW_E_UNTRUSTED. */
+/** Was it signed with this key, whatever it says of its signer? For who has the private
+ * key: nothing is said about trust. WW_E_SIGNATURE, of a hint of another key
+ * WW_E_UNTRUSTED. */
 enum ww_err ww_bundle_check_key(struct ww_bundle *bundle, const struct ww_pubkey *key,
                                 struct ww_error *err) WW_MUST_USE;
 

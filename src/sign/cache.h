@@ -4,11 +4,12 @@
  * does not cost reading a whole model again. A signed statement of this project:
  *
  *   predicateType  WW_CACHE_PREDICATE
- *   predicate      {files: [{state, sha256}], tensors: SHA-256 of the bundle of the tensor
- *                  statement that goes with them, or absent}
+ *   predicate      {files: [{state, sha256}], tensors: SHA-256 of the bundle of the
+ * tensor statement that goes with them, or absent}
  *
  * state is device, inode, size, modification and change time of the file, times in
- * nanoseconds, decimal and joined by ':'. Only who can sign can make a cache that is used.
+ * nanoseconds, decimal and joined by ':'. Only who can sign can make a cache that is
+ * used.
  */
 #ifndef WW_SIGN_CACHE_H
 #define WW_SIGN_CACHE_H
@@ -67,9 +68,8 @@ struct ww_cache_run {
 };
 /** Load the cache and fill in what it knows: done[i] is set, and the digest. */
 enum ww_err ww_cache_begin(struct ww_cache_run *run, const char *path,
-                           struct ww_signkey *key, int dirfd,
-                           struct ww_resource *files, size_t n, bool *done,
-                           struct ww_error *err) WW_MUST_USE;
+                           struct ww_signkey *key, int dirfd, struct ww_resource *files,
+                           size_t n, bool *done, struct ww_error *err) WW_MUST_USE;
 /** Keep what has not changed meanwhile. tensors may be NULL. */
 enum ww_err ww_cache_end(struct ww_cache_run *run, const char *path,
                          struct ww_signkey *key, int dirfd,

@@ -13,7 +13,8 @@
 #include "weightward/model.h"
 #include "weightward/sign.h"
 
-/* What the source carried as its own evidence lies below this folder of a locked model. */
+/* What the source carried as its own evidence lies below this folder of a locked model.
+ */
 #define WW_SET_ASIDE_DIR WW_ATTESTATIONS_DIR "/source/"
 
 /** A file of the folder with its digest. */

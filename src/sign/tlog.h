@@ -55,8 +55,8 @@ enum ww_err ww_tlog_bind(const struct ww_tlog_entry *entry,
                          struct ww_error *err) WW_MUST_USE;
 
 /** Proof, checkpoint and promise against the logs that are trusted. *at_unix gets the
- *  promised time, 0 when there is no promise; then a time from elsewhere (stamped, 0: none)
- *  says whether the log is trusted. WW_E_UNTRUSTED, WW_E_SIGNATURE. */
+ *  promised time, 0 when there is no promise; then a time from elsewhere (stamped, 0:
+ * none) says whether the log is trusted. WW_E_UNTRUSTED, WW_E_SIGNATURE. */
 enum ww_err ww_tlog_check(const struct ww_tlog_entry *entry, const struct ww_log *logs,
                           size_t n_logs, int64_t stamped, int64_t *at_unix,
                           struct ww_error *err) WW_MUST_USE;

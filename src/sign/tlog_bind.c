@@ -86,8 +86,8 @@ static enum ww_err read_pem(const struct ww_jnode *node, const char *what,
     cursor = ww_buf_cstr(&pem);
     rc = ww_pem_next_certificate(&cursor, out, err);
     if (!rc && !cursor) {
-        rc = WW_FAIL(err, WW_E_BUNDLE, "'%s' of the log entry holds no certificate",
-                     what);
+        rc =
+            WW_FAIL(err, WW_E_BUNDLE, "'%s' of the log entry holds no certificate", what);
     }
 out:
     ww_buf_release(&pem);

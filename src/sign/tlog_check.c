@@ -116,8 +116,9 @@ static enum ww_err read_note(const struct ww_tlog_entry *entry, const char **cur
     if (ok && (size != entry->tree_size || root.len != sizeof(entry->root) ||
                memcmp(root.data, entry->root, root.len) != 0)) {
         ww_buf_release(&root);
-        return WW_FAIL(err, WW_E_SIGNATURE,
-                       "checkpoint of the log entry is about another tree than the proof");
+        return WW_FAIL(
+            err, WW_E_SIGNATURE,
+            "checkpoint of the log entry is about another tree than the proof");
     }
     ww_buf_release(&root);
     return ok ? WW_OK
@@ -133,10 +134,9 @@ static bool name_fits(const char *name, size_t len, const char *origin)
 
 /* "— NAME BASE64", the bytes being 4 of the key's id and the signature. *is_ours is false
  * for another signer, such as a witness. */
-static enum ww_err check_note_line(const char *line, const char *origin,
-                                   const char *text, size_t text_len,
-                                   const struct ww_log *log, bool *is_ours,
-                                   struct ww_error *err)
+static enum ww_err check_note_line(const char *line, const char *origin, const char *text,
+                                   size_t text_len, const struct ww_log *log,
+                                   bool *is_ours, struct ww_error *err)
 {
     static const char dash[] = "\xe2\x80\x94 ";
     const char *name = line + strlen(dash);

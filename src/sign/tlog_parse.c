@@ -192,8 +192,8 @@ enum ww_err ww_tlog_parse(const struct ww_jnode *node, struct ww_tlog_entry *out
     if (rc) {
         return rc;
     }
-    rc = read_hash(only(ww_jget(node, "logId"), "keyId"), "logId.keyId", out->log_id,
-                   err);
+    rc =
+        read_hash(only(ww_jget(node, "logId"), "keyId"), "logId.keyId", out->log_id, err);
     if (rc) {
         return rc;
     }

@@ -28,7 +28,7 @@ struct ww_cut {
     uint32_t piece;
     uint64_t file_offset;
     struct ww_early early; /* sources of the next piece, read before it is opened */
-    struct ww_live *live; /* piece being cut */
+    struct ww_live *live;  /* piece being cut */
     uint64_t next_tile;
     struct ww_job *pending; /* waits for the gaps before its loads */
     size_t pending_load;
@@ -248,7 +248,8 @@ enum ww_err ww_cut_next(struct ww_cut *cut, struct ww_job **job, struct ww_error
         return tail_gap(cut, job, err);
     }
     if (!cut->pending && wants_early(cut)) {
-        return ww_early_job(cut->e, &cut->e->plan->outputs[cut->output].pieces[cut->piece],
+        return ww_early_job(cut->e,
+                            &cut->e->plan->outputs[cut->output].pieces[cut->piece],
                             &cut->early, job, err);
     }
     if (!cut->pending) {

@@ -26,18 +26,18 @@
 
 /** Tensors of an input whose roots are wanted, as the file's own model has them. */
 struct ww_input_tree {
-    const struct ww_tensor *tensors;    /* in offset order, with their place in the file */
-    const uint32_t *ranks;              /* by name, over the whole model */
+    const struct ww_tensor *tensors; /* in offset order, with their place in the file */
+    const uint32_t *ranks;           /* by name, over the whole model */
     uint32_t n_tensors;
-    uint8_t (*roots)[WW_SHA256_BYTES];  /* n_tensors, filled by the run */
+    uint8_t (*roots)[WW_SHA256_BYTES]; /* n_tensors, filled by the run */
 };
 
 /** An open file that pieces read from. */
 struct ww_input {
-    const char *name;               /* for error texts */
-    int fd;                         /* borrowed */
+    const char *name; /* for error texts */
+    int fd;           /* borrowed */
     uint64_t size_bytes;
-    bool want_sha256;               /* digest of the whole file in the result */
+    bool want_sha256; /* digest of the whole file in the result */
 };
 
 /** What one call of a kernel sees: rows [first_row, first_row + n_rows) of the output. */
@@ -45,18 +45,18 @@ struct ww_tile {
     uint64_t first_row;
     uint64_t n_rows;
     uint64_t row_bytes;
-    const uint8_t *const *const *rows;  /* rows[s][i]: source s's row for output row
-                                           first_row + i, already through row_map;
-                                           unaligned; row_bytes long, or the piece's
-                                           source_row_bytes */
+    const uint8_t *const *const *rows; /* rows[s][i]: source s's row for output row
+                                          first_row + i, already through row_map;
+                                          unaligned; row_bytes long, or the piece's
+                                          source_row_bytes */
     uint32_t n_sources;
-    uint64_t tile_index;                /* 0 .. n_tiles-1, depends on the tensor only */
+    uint64_t tile_index; /* 0 .. n_tiles-1, depends on the tensor only */
     uint64_t n_tiles;
-    uint8_t *out;                       /* n_rows * row_bytes, starts 8-byte aligned: it
-                                           is the buffer that goes to the disk, and lies
-                                           in it as in the file */
-    struct ww_sha_rest *beside;         /* of a piece that `hashes`: NULL, or bytes of which
-                                           the kernel may hash any number on its way */
+    uint8_t *out;               /* n_rows * row_bytes, starts 8-byte aligned: it
+                                   is the buffer that goes to the disk, and lies
+                                   in it as in the file */
+    struct ww_sha_rest *beside; /* of a piece that `hashes`: NULL, or bytes of which
+                                   the kernel may hash any number on its way */
 };
 
 /**
@@ -66,12 +66,12 @@ struct ww_tile {
  * from the calling thread, after the last tile (also after failures).
  */
 struct ww_kernel {
-    const char *name;               /* goes into the plan digest */
+    const char *name; /* goes into the plan digest */
     enum ww_err (*open)(const void *params, uint64_t n_rows, uint64_t row_bytes,
                         uint64_t n_tiles, void **state, const uint32_t **row_map,
                         struct ww_error *err);
-                                    /* *row_map: source row of each output row, NULL for
-                                       the identity; a borrow until close */
+    /* *row_map: source row of each output row, NULL for
+       the identity; a borrow until close */
     enum ww_err (*run)(void *state, const struct ww_tile *tile, struct ww_error *err);
     enum ww_err (*close)(void *state, bool complete, struct ww_error *err);
 };
@@ -85,9 +85,9 @@ enum ww_err ww_kernel_close_plain(void *state, bool complete,
                                   struct ww_error *err) WW_MUST_USE;
 
 enum ww_piece_kind {
-    WW_PIECE_BYTES,                 /* bytes given in memory (a header) */
-    WW_PIECE_COPY,                  /* a range of an input, unchanged */
-    WW_PIECE_KERNEL                 /* a tensor through a kernel */
+    WW_PIECE_BYTES, /* bytes given in memory (a header) */
+    WW_PIECE_COPY,  /* a range of an input, unchanged */
+    WW_PIECE_KERNEL /* a tensor through a kernel */
 };
 
 #define WW_MAX_SOURCES 64
@@ -100,31 +100,31 @@ struct ww_piece_source {
 
 struct ww_piece {
     enum ww_piece_kind kind;
-    uint64_t n_bytes;               /* of output */
-    const uint8_t *bytes;           /* BYTES: borrowed */
-    uint32_t n_sources;             /* COPY: 1; BYTES: 0 or 1 (1: these very bytes are
-                                       also at the source's offset, so they count as read
-                                       for its digest); KERNEL: 0 when it reads itself */
-    const struct ww_piece_source *sources;      /* n_sources of them, borrowed */
-    uint64_t n_rows;                /* KERNEL: n_rows * row_bytes == n_bytes */
+    uint64_t n_bytes;     /* of output */
+    const uint8_t *bytes; /* BYTES: borrowed */
+    uint32_t n_sources;   /* COPY: 1; BYTES: 0 or 1 (1: these very bytes are
+                             also at the source's offset, so they count as read
+                             for its digest); KERNEL: 0 when it reads itself */
+    const struct ww_piece_source *sources; /* n_sources of them, borrowed */
+    uint64_t n_rows;                       /* KERNEL: n_rows * row_bytes == n_bytes */
     uint64_t row_bytes;
-    uint64_t source_row_bytes;      /* KERNEL: of a source row when it is not row_bytes,
-                                       else 0; then the kernel has no row map */
+    uint64_t source_row_bytes; /* KERNEL: of a source row when it is not row_bytes,
+                                  else 0; then the kernel has no row map */
     const struct ww_kernel *kernel;
     void (*lend)(const void *params, const uint8_t *const *sources);
-                                    /* KERNEL: NULL, or open reads all sources. Where they
-                                       fit they are read once, for open and the tiles, and
-                                       lent to it just before; with NULL just after, when
-                                       they may go */
-    bool hashes;                    /* KERNEL: has use for ww_tile's `beside` */
-    const void *params;             /* borrowed; described for the digest by: */
+    /* KERNEL: NULL, or open reads all sources. Where they
+       fit they are read once, for open and the tiles, and
+       lent to it just before; with NULL just after, when
+       they may go */
+    bool hashes;        /* KERNEL: has use for ww_tile's `beside` */
+    const void *params; /* borrowed; described for the digest by: */
     uint8_t params_digest[WW_SHA256_BYTES];
-    uint32_t tree_index;            /* index into plan->tree_tensors, or WW_NONE */
+    uint32_t tree_index; /* index into plan->tree_tensors, or WW_NONE */
 };
 
 struct ww_output {
-    const char *path;               /* relative to OUT; folders are made */
-    uint64_t size_bytes;            /* sum of the pieces */
+    const char *path;    /* relative to OUT; folders are made */
+    uint64_t size_bytes; /* sum of the pieces */
     struct ww_piece *pieces;
     uint32_t n_pieces;
 };
@@ -136,11 +136,11 @@ struct ww_tree_slot {
 };
 
 struct ww_plan {
-    const char *title;              /* "lock": phase name for progress */
+    const char *title; /* "lock": phase name for progress */
     struct ww_input *inputs;
     uint32_t n_inputs;
-    const struct ww_reader *const *readers; /* NULL, or for each input: what reads it, when
-                                       its bytes lie in no file; else NULL */
+    const struct ww_reader *const *readers; /* NULL, or for each input: what reads it,
+                                       when its bytes lie in no file; else NULL */
     const struct ww_input_tree *const *input_trees; /* NULL, or for each input: NULL, or
                                        tensors whose roots come from the same reading as
                                        its digest, which must be wanted too */
@@ -148,10 +148,10 @@ struct ww_plan {
     uint32_t n_outputs;
     struct ww_tree_slot *tree;
     uint32_t n_tree;
-    uint64_t warm_bytes;            /* 0, or so many buffers in use are enough to read
-                                       ahead what lies in the page cache */
-    bool buffered;                  /* inputs are read through the page cache, where their
-                                       bytes lie already because kernels looked at them */
+    uint64_t warm_bytes; /* 0, or so many buffers in use are enough to read
+                            ahead what lies in the page cache */
+    bool buffered;       /* inputs are read through the page cache, where their
+                            bytes lie already because kernels looked at them */
 };
 
 /** Rows of a piece's tiles, the last may have fewer: what a kernel's tile_index counts.
@@ -178,10 +178,10 @@ enum ww_err ww_out_begin(const char *path, const struct ww_plan *plan,
                          struct ww_out **out, struct ww_error *err) WW_MUST_USE;
 
 struct ww_stream_result {
-    uint8_t (*output_sha256)[WW_SHA256_BYTES];  /* n_outputs */
-    uint8_t (*input_sha256)[WW_SHA256_BYTES];   /* n_inputs; zero where not wanted */
-    uint8_t (*tensor_root)[WW_SHA256_BYTES];    /* n_tree */
-    uint64_t most_buffers; /* bytes of buffers in use at once */
+    uint8_t (*output_sha256)[WW_SHA256_BYTES]; /* n_outputs */
+    uint8_t (*input_sha256)[WW_SHA256_BYTES];  /* n_inputs; zero where not wanted */
+    uint8_t (*tensor_root)[WW_SHA256_BYTES];   /* n_tree */
+    uint64_t most_buffers;                     /* bytes of buffers in use at once */
     struct ww_run_report report;
 };
 void ww_stream_result_release(struct ww_stream_result *result);

@@ -22,8 +22,8 @@
 
 /** Leaves of one tensor, fed with its bytes in order. */
 struct ww_tree_tensor;
-enum ww_err ww_tree_tensor_new(struct ww_tree_tensor **out, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_tree_tensor_new(struct ww_tree_tensor **out,
+                               struct ww_error *err) WW_MUST_USE;
 void ww_tree_tensor_free(struct ww_tree_tensor *tree);
 /** Start a tensor; index is its rank by name. */
 void ww_tree_tensor_begin(struct ww_tree_tensor *tree, uint64_t index);
@@ -58,8 +58,8 @@ void ww_tree_fold(struct ww_sha256 *h, uint8_t (*digests)[WW_SHA256_BYTES], size
 /** H(0x02 | ...) around a tensor's tree root. */
 enum ww_err ww_tree_tensor_root(struct ww_sha256 *h, const struct ww_tensor *tensor,
                                 const uint8_t tree_root[WW_SHA256_BYTES],
-                                uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
-    WW_MUST_USE;
+                                uint8_t out[WW_SHA256_BYTES],
+                                struct ww_error *err) WW_MUST_USE;
 
 /** order[k] is the index in model->tensors of the k-th tensor by name, rank the inverse;
  *  arrays of model->n_tensors, free with ww_free. */

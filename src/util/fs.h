@@ -26,8 +26,8 @@ char *ww_path_join(const char *a, const char *b) WW_MUST_USE;
 /** The last component of a path, borrowed; trailing slashes must have been removed. */
 const char *ww_path_base(const char *path);
 
-/** The folder that a path lies in, without a slash at its end: "." for a bare name, "/" for
- *  what lies there. The caller's; NULL when memory ends. */
+/** The folder that a path lies in, without a slash at its end: "." for a bare name, "/"
+ * for what lies there. The caller's; NULL when memory ends. */
 char *ww_path_folder(const char *path);
 
 /** The last component of a path that may end in slashes; *out is the caller's. */
@@ -54,9 +54,9 @@ enum ww_err ww_dir_open_of(const char *path, int *fd, struct ww_error *err) WW_M
 
 /** How a symbolic link met on the way is treated. */
 enum ww_links {
-    WW_LINKS_REFUSE,        /* any link is WW_E_PATH */
-    WW_LINKS_INSIDE,        /* followed while it stays below the folder */
-    WW_LINKS_HUB            /* as INSIDE, also into a hub cache's ../../blobs/ */
+    WW_LINKS_REFUSE, /* any link is WW_E_PATH */
+    WW_LINKS_INSIDE, /* followed while it stays below the folder */
+    WW_LINKS_HUB     /* as INSIDE, also into a hub cache's ../../blobs/ */
 };
 
 /** Open a regular file below dirfd for reading: relative clean path only, no FIFO, no
@@ -65,8 +65,8 @@ enum ww_err ww_file_open_at(int dirfd, const char *path, enum ww_links links, in
                             struct stat *st, struct ww_error *err) WW_MUST_USE;
 
 /** Open a regular file by a path that the user gave: links are followed. */
-enum ww_err ww_file_open(const char *path, int *fd, struct stat *st, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_file_open(const char *path, int *fd, struct stat *st,
+                         struct ww_error *err) WW_MUST_USE;
 
 /** Read exactly len bytes at offset; a short file is WW_E_IO. */
 enum ww_err ww_pread_full(int fd, void *out, size_t len, uint64_t offset,
@@ -78,8 +78,8 @@ enum ww_err ww_pwrite_full(int fd, const void *bytes, size_t len, uint64_t offse
  *  WW_E_LIMIT. */
 enum ww_err ww_file_read_at(int dirfd, const char *path, enum ww_links links,
                             struct ww_buf *buf, struct ww_error *err) WW_MUST_USE;
-enum ww_err ww_file_read(const char *path, struct ww_buf *buf, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_file_read(const char *path, struct ww_buf *buf,
+                         struct ww_error *err) WW_MUST_USE;
 
 /** Same file, size and times as before? Used after reading: WW_E_CHANGED if not. */
 enum ww_err ww_file_unchanged(int fd, const struct stat *before, const char *name,
@@ -108,8 +108,8 @@ enum ww_err ww_mkdirs_at(int dirfd, const char *path, struct ww_error *err) WW_M
 
 /** Remove the entry with this bare name and all below it; links are removed, not
  *  followed; missing is fine. Depth limit 128. */
-enum ww_err ww_remove_tree_at(int dirfd, const char *name, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_remove_tree_at(int dirfd, const char *name,
+                              struct ww_error *err) WW_MUST_USE;
 
 /** The same for an entry by its path. */
 enum ww_err ww_remove_tree(const char *path, struct ww_error *err) WW_MUST_USE;
@@ -117,7 +117,7 @@ enum ww_err ww_remove_tree(const char *path, struct ww_error *err) WW_MUST_USE;
 /** One entry of a walk; path is relative to the walked folder, '/'-separated. */
 struct ww_walk_entry {
     const char *path;
-    mode_t type;            /* S_IFREG, S_IFLNK, S_IFDIR, ... (S_IFMT bits) */
+    mode_t type; /* S_IFREG, S_IFLNK, S_IFDIR, ... (S_IFMT bits) */
     uint64_t size_bytes;
 };
 /** Called per entry that is not a folder, and per folder before its contents with type
@@ -126,8 +126,8 @@ typedef enum ww_err (*ww_walk_fn)(void *payload, const struct ww_walk_entry *ent
                                   bool *skip, struct ww_error *err);
 /** Visit everything below dirfd, entries of a folder in byte order. Names that are not
  *  UTF-8 or hold control characters are WW_E_PATH. Depth limit 32. */
-enum ww_err ww_walk(int dirfd, ww_walk_fn visit, void *payload, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_walk(int dirfd, ww_walk_fn visit, void *payload,
+                    struct ww_error *err) WW_MUST_USE;
 
 /** Map errno to a code: ENOSPC and EDQUOT to WW_E_NOSPACE, ENOENT to WW_E_NOTFOUND,
  *  EEXIST to WW_E_EXISTS, ENOMEM to WW_E_NOMEM, else WW_E_IO. */

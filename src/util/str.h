@@ -30,7 +30,7 @@ bool ww_text_ok(const uint8_t *bytes, size_t len);
 /** Decimal digits only, no sign, no leading zero but "0"; false on overflow. */
 bool ww_parse_u64(const char *s, size_t len, uint64_t *out);
 
-bool ww_str_eq(const char *a, const char *b);         /* NULL equals NULL only */
+bool ww_str_eq(const char *a, const char *b); /* NULL equals NULL only */
 bool ww_str_starts(const char *s, const char *prefix);
 bool ww_str_ends(const char *s, const char *suffix);
 
@@ -48,15 +48,15 @@ struct ww_strlist {
     size_t capacity;
 };
 
-enum ww_err ww_strlist_add(struct ww_strlist *list, const char *s, struct ww_error *err)
-    WW_MUST_USE;
+enum ww_err ww_strlist_add(struct ww_strlist *list, const char *s,
+                           struct ww_error *err) WW_MUST_USE;
 /** Linear search. */
 bool ww_strlist_has(const struct ww_strlist *list, const char *s);
 /** Sort by code point (byte order of UTF-8). */
 void ww_strlist_sort(struct ww_strlist *list);
 void ww_strlist_release(struct ww_strlist *list);
-/** Append one formatted line of at most 511 bytes to an array of n of them, as reports keep
- *  their warnings. */
+/** Append one formatted line of at most 511 bytes to an array of n of them, as reports
+ * keep their warnings. */
 enum ww_err ww_lines_add(char ***lines, size_t *n, struct ww_error *err, const char *fmt,
                          ...) WW_MUST_USE WW_PRINTF(4, 5);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Many recipients, each copy compared with its own entry and with others, after what
- * happens to copies in the field. Copies live in memory, at the tensors that a trace reads:
- * what stands on disk is covered by the unit tests. Numbers count suspects.
+ * happens to copies in the field. Copies live in memory, at the tensors that a trace
+ * reads: what stands on disk is covered by the unit tests. Numbers count suspects.
  *
  *   bench_trace SOURCE BASE SIBLING [RECIPIENTS [OTHERS [FIRST [LAST]]]]
  *
@@ -168,7 +168,8 @@ static void lock_weights(const struct bench *b, const struct ww_gauge *gauge,
             const uint64_t row = rows->perm ? rows->perm[r] : r;
             for (uint64_t c = 0; c < map.view.n_cols; c++) {
                 const uint64_t col = cols->perm ? cols->perm[c] : c;
-                const bool neg = (rows->perm && rows->neg[r]) != (cols->perm && cols->neg[c]);
+                const bool neg =
+                    (rows->perm && rows->neg[r]) != (cols->perm && cols->neg[c]);
                 const float x = from[row * map.view.n_cols + col];
                 to[r * map.view.n_cols + c] = neg ? -x : x;
             }
@@ -222,7 +223,8 @@ static void quantise(const struct bench *b, struct weights *w, double levels)
     }
 }
 
-static void mix(const struct bench *b, struct weights *w, double a, const struct weights *v)
+static void mix(const struct bench *b, struct weights *w, double a,
+                const struct weights *v)
 {
     for (size_t i = 0; i < b->n; i++) {
         w->x[i] = (float)(a * (double)w->x[i] + (1 - a) * (double)v->x[i]);
@@ -263,10 +265,10 @@ static const struct row rows[] = {
 };
 
 struct tally {
-    uint32_t right;  /* its own entry accused, and first */
-    uint32_t wrong;  /* other entries accused, over all suspects */
-    double worst;    /* of its own, times the entries */
-    double closest;  /* of all others, times the entries */
+    uint32_t right; /* its own entry accused, and first */
+    uint32_t wrong; /* other entries accused, over all suspects */
+    double worst;   /* of its own, times the entries */
+    double closest; /* of all others, times the entries */
 };
 
 static void judge(const struct bench *b, const struct weights *suspect, uint32_t own,
@@ -316,8 +318,8 @@ static void run_row(const struct bench *b, const struct row *row)
         }
         judge(b, &copy, row->other_key ? UINT32_MAX : r, b->others, &tally);
     }
-    printf("| %s | %u of %u | %u | %.2g | %.2g |\n", row->name, tally.right, b->recipients,
-           tally.wrong, row->other_key ? 1 : tally.worst, tally.closest);
+    printf("| %s | %u of %u | %u | %.2g | %.2g |\n", row->name, tally.right,
+           b->recipients, tally.wrong, row->other_key ? 1 : tally.worst, tally.closest);
     fflush(stdout);
     free(changed.x);
     free(copy.x);
@@ -342,8 +344,9 @@ int main(int argc, char **argv)
     static struct bench b;
     const size_t n_rows = sizeof(rows) / sizeof(rows[0]);
     if (argc < 4) {
-        fprintf(stderr, "usage: bench_trace SOURCE BASE SIBLING [RECIPIENTS [OTHERS [FIRST "
-                        "[LAST]]]]\n");
+        fprintf(stderr,
+                "usage: bench_trace SOURCE BASE SIBLING [RECIPIENTS [OTHERS [FIRST "
+                "[LAST]]]]\n");
         return 2;
     }
     b.recipients = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 1000;
@@ -355,10 +358,11 @@ int main(int argc, char **argv)
     b.key = key_of(1);
     b.other_key = key_of(2);
     draw_entries(&b);
-    printf("%u coordinates, %u samples each, %u recipients, bound %g\n\n", b.places.n_coords,
-           b.places.samples, b.recipients, BOUND);
-    printf("| suspects | own copy found | others accused | largest p of its own | smallest "
-           "p of another |\n|---|---|---|---|---|\n");
+    printf("%u coordinates, %u samples each, %u recipients, bound %g\n\n",
+           b.places.n_coords, b.places.samples, b.recipients, BOUND);
+    printf(
+        "| suspects | own copy found | others accused | largest p of its own | smallest "
+        "p of another |\n|---|---|---|---|---|\n");
     for (size_t i = first; i <= last && i < n_rows; i++) {
         run_row(&b, &rows[i]);
     }

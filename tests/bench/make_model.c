@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * make_model SIZE OUT: a synthetic bf16 model folder from a fixed seed, with the shapes of a
- * released family of qwen2 models. SIZE is 0.5B, 1.5B, wide, headed or tiny. Values are
- * roughly normal.
+ * make_model SIZE OUT: a synthetic bf16 model folder from a fixed seed, with the shapes
+ * of a released family of qwen2 models. SIZE is 0.5B, 1.5B, wide, headed or tiny. Values
+ * are roughly normal.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,14 +18,14 @@ static const struct size {
 } sizes[] = {
     {"0.5B", 896, 24, 14, 2, 4864, 151936, false},
     {"1.5B", 1536, 28, 12, 2, 8960, 151936, false},
-    {"wide", 896, 1, 14, 2, 4864, 151936, false}, /* little more than its embedding */
+    {"wide", 896, 1, 14, 2, 4864, 151936, false},  /* little more than its embedding */
     {"headed", 896, 1, 14, 2, 4864, 151936, true}, /* and a head of its own */
     {"tiny", 64, 2, 4, 2, 128, 256, false},
 };
 
 struct tensor {
     char name[80];
-    uint64_t rows, cols;        /* cols 0: one axis */
+    uint64_t rows, cols; /* cols 0: one axis */
     float mean, spread;
 };
 
@@ -55,14 +55,17 @@ static void list_tensors(const struct size *s)
         const char *suffix;
         uint64_t rows, cols;
     } parts[] = {
-        {"mlp.gate_proj.weight", s->ff, s->hidden}, {"mlp.up_proj.weight", s->ff, s->hidden},
+        {"mlp.gate_proj.weight", s->ff, s->hidden},
+        {"mlp.up_proj.weight", s->ff, s->hidden},
         {"mlp.down_proj.weight", s->hidden, s->ff},
         {"self_attn.q_proj.weight", s->hidden, s->hidden},
         {"self_attn.k_proj.weight", kv_rows, s->hidden},
         {"self_attn.v_proj.weight", kv_rows, s->hidden},
         {"self_attn.o_proj.weight", s->hidden, s->hidden},
-        {"self_attn.q_proj.bias", s->hidden, 0}, {"self_attn.k_proj.bias", kv_rows, 0},
-        {"self_attn.v_proj.bias", kv_rows, 0}, {"input_layernorm.weight", s->hidden, 0},
+        {"self_attn.q_proj.bias", s->hidden, 0},
+        {"self_attn.k_proj.bias", kv_rows, 0},
+        {"self_attn.v_proj.bias", kv_rows, 0},
+        {"input_layernorm.weight", s->hidden, 0},
         {"post_attention_layernorm.weight", s->hidden, 0},
     };
     add("model.embed_tokens.weight", s->vocab, s->hidden, 0, 0.02F);
@@ -82,7 +85,7 @@ static void list_tensors(const struct size *s)
 
 static uint64_t state = 20260411;
 
-static uint64_t next(void)      /* splitmix64 */
+static uint64_t next(void) /* splitmix64 */
 {
     uint64_t z = (state += UINT64_C(0x9e3779b97f4a7c15));
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -161,16 +164,17 @@ static int write_config(const char *path, const struct size *s)
     if (!out) {
         return -1;
     }
-    fprintf(out,
-            "{\n  \"architectures\": [\"Qwen2ForCausalLM\"],\n  \"model_type\": \"qwen2\",\n"
-            "  \"hidden_act\": \"silu\",\n  \"hidden_size\": %u,\n"
-            "  \"intermediate_size\": %u,\n  \"num_attention_heads\": %u,\n"
-            "  \"num_hidden_layers\": %u,\n  \"num_key_value_heads\": %u,\n"
-            "  \"rms_norm_eps\": 1e-06,\n  \"rope_theta\": 1000000.0,\n"
-            "  \"tie_word_embeddings\": %s,\n  \"torch_dtype\": \"bfloat16\",\n"
-            "  \"vocab_size\": %u\n}\n",
-            s->hidden, s->ff, s->heads, s->layers, s->kv, s->untied ? "false" : "true",
-            s->vocab);
+    fprintf(
+        out,
+        "{\n  \"architectures\": [\"Qwen2ForCausalLM\"],\n  \"model_type\": \"qwen2\",\n"
+        "  \"hidden_act\": \"silu\",\n  \"hidden_size\": %u,\n"
+        "  \"intermediate_size\": %u,\n  \"num_attention_heads\": %u,\n"
+        "  \"num_hidden_layers\": %u,\n  \"num_key_value_heads\": %u,\n"
+        "  \"rms_norm_eps\": 1e-06,\n  \"rope_theta\": 1000000.0,\n"
+        "  \"tie_word_embeddings\": %s,\n  \"torch_dtype\": \"bfloat16\",\n"
+        "  \"vocab_size\": %u\n}\n",
+        s->hidden, s->ff, s->heads, s->layers, s->kv, s->untied ? "false" : "true",
+        s->vocab);
     return fclose(out);
 }
 

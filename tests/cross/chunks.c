@@ -156,11 +156,11 @@ static bool of_basis(const struct one *c)
 /* What a basis and numbers of BF16 make of a factor of 30 rows; B for rows in fp16. */
 static void with_basis(const struct one *c, uint8_t *prediction, size_t n)
 {
-    const struct ww_pack_shared shape = {
-        .codec = c->content == ROWS ? WW_SHARED_ROWS : WW_SHARED_CORE,
-        .is_b = c->dtype == WW_DTYPE_F16,
-        .places = COLUMNS,
-        .directions = RANK};
+    const struct ww_pack_shared shape = {.codec = c->content == ROWS ? WW_SHARED_ROWS
+                                                                     : WW_SHARED_CORE,
+                                         .is_b = c->dtype == WW_DTYPE_F16,
+                                         .places = COLUMNS,
+                                         .directions = RANK};
     struct ww_shared shared;
     uint8_t bits[2];
     uint64_t seed = 78;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The first byte says what the rest is: 'e' the statement of one entry, which is read and,
- * when it is one, written and read again; otherwise the text of a whole ledger.
+ * The first byte says what the rest is: 'e' the statement of one entry, which is read
+ * and, when it is one, written and read again; otherwise the text of a whole ledger.
  */
 #include "fuzz.h"
 

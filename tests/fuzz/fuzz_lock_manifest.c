@@ -68,7 +68,8 @@ static void read_text(const struct ww_buf *text, const struct keys *keys)
     struct ww_error err = {0};
     struct ww_json *json = NULL;
 
-    if (ww_json_parse(text->data, text->len, &ww_json_limits_bundle, &json, &err) == WW_OK) {
+    if (ww_json_parse(text->data, text->len, &ww_json_limits_bundle, &json, &err) ==
+        WW_OK) {
         read_manifest(ww_json_root(json), keys);
     }
     ww_json_free(json);
@@ -85,13 +86,15 @@ static void read_as_written(struct ww_buf *text, const struct keys *keys)
     struct ww_json *json = NULL;
     const char *hex = NULL;
 
-    if (ww_json_parse(text->data, text->len, &ww_json_limits_bundle, &json, &err) != WW_OK) {
+    if (ww_json_parse(text->data, text->len, &ww_json_limits_bundle, &json, &err) !=
+        WW_OK) {
         return;
     }
     if (ww_jstr(ww_jget(ww_json_root(json), "lock_id"), &hex) &&
         ww_unhex(lock_id, sizeof(lock_id), hex, strlen(hex))) {
         FUZZ_CHECK(ww_manifest_key_check(lock_id, keys->prk, check, &err) == WW_OK);
-        FUZZ_CHECK(ww_manifest_commitment(lock_id, keys->secret, commitment, &err) == WW_OK);
+        FUZZ_CHECK(ww_manifest_commitment(lock_id, keys->secret, commitment, &err) ==
+                   WW_OK);
         add_hex(text, "key_check", check, sizeof(check));
         add_hex(text, "commitment", commitment, sizeof(commitment));
         FUZZ_CHECK(ww_manifest_mac(text->data, text->len, keys->prk, mac, &err) == WW_OK);

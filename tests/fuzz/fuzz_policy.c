@@ -25,7 +25,8 @@ static void use_table(const uint8_t *data, size_t size)
 {
     static const char open[] =
         "{\"type\":\"weightward.policy/1\",\"id\":\"p\",\"version\":\"1\",\"issued\":"
-        "\"1970-01-01T00:00:00Z\",\"expires\":\"9999-01-01T00:00:00Z\",\"rules\":[{\"id\":"
+        "\"1970-01-01T00:00:00Z\",\"expires\":\"9999-01-01T00:00:00Z\",\"rules\":[{"
+        "\"id\":"
         "\"r\",\"effect\":\"permit\",\"subjects\":[\"anyone\"],\"actions\":[\"merge\"],"
         "\"resources\":[\"tag:t\"]}]}";
     struct ww_error err = {0};
@@ -35,7 +36,8 @@ static void use_table(const uint8_t *data, size_t size)
     if (ww_table_read(data, size, &table, &err)) {
         return;
     }
-    FUZZ_CHECK(ww_policy_read((const uint8_t *)open, sizeof(open) - 1, &policy, &err) == WW_OK);
+    FUZZ_CHECK(ww_policy_read((const uint8_t *)open, sizeof(open) - 1, &policy, &err) ==
+               WW_OK);
     for (size_t i = 0; i < ww_table_count(table); i++) {
         struct ww_table_result result;
         enum ww_err rc = ww_table_run(table, i, list, 1, &result, &err);

@@ -10,7 +10,8 @@
 #include "crypto/aead.h"
 #include "seal/seal_head.h"
 
-static void check_head(const struct ww_seal_head *head, const uint8_t *data, uint64_t need)
+static void check_head(const struct ww_seal_head *head, const uint8_t *data,
+                       uint64_t need)
 {
     const uint64_t n = ww_seal_n_chunks(head);
     const uint64_t body = head->plain_bytes - head->clear_bytes;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Codes are promised for ever: scripts branch on the exit status and logs keep the
- * numbers. The whole table is compared with tests/vectors/errors.txt, so that any change is
- * a line in a diff. After adding a code: test_error_table print > tests/vectors/errors.txt
+ * numbers. The whole table is compared with tests/vectors/errors.txt, so that any change
+ * is a line in a diff. After adding a code: test_error_table print >
+ * tests/vectors/errors.txt
  */
 #include "ww_test.h"
 
 #define TABLE_BYTES 16384
 
-static const enum ww_err codes[] = {
-    WW_OK,
+static const enum ww_err codes[] = {WW_OK,
 #define ROW(name, number, text) name,
-    WW_ERR_LIST(ROW)
+                                    WW_ERR_LIST(ROW)
 #undef ROW
 };
 

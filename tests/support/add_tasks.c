@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * add_tasks BASE A B LAMBDA OUT: task arithmetic, base + lambda ((A - base) + (B - base)),
- * tensor by tensor in double, rounded once to the dtype of the base. For benches.
+ * add_tasks BASE A B LAMBDA OUT: task arithmetic, base + lambda ((A - base) + (B -
+ * base)), tensor by tensor in double, rounded once to the dtype of the base. For benches.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +15,9 @@ struct tasks {
     double lambda;
 };
 
-static enum ww_err read_doubles(const struct ww_model *model, const struct ww_tensor *like,
-                                double *out, struct ww_error *err)
+static enum ww_err read_doubles(const struct ww_model *model,
+                                const struct ww_tensor *like, double *out,
+                                struct ww_error *err)
 {
     const uint32_t at = ww_model_find(model, like->name);
     if (at == WW_NONE || model->tensors[at].n_elements != like->n_elements) {
@@ -31,8 +32,8 @@ static enum ww_err read_doubles(const struct ww_model *model, const struct ww_te
     return rc;
 }
 
-static enum ww_err add(void *payload, const struct ww_model *base, uint32_t tensor, FILE *out,
-                       struct ww_error *err)
+static enum ww_err add(void *payload, const struct ww_model *base, uint32_t tensor,
+                       FILE *out, struct ww_error *err)
 {
     const struct tasks *tasks = payload;
     const struct ww_tensor *t = &base->tensors[tensor];

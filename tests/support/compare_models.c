@@ -11,7 +11,7 @@
 struct tally {
     unsigned same;
     unsigned differ;
-    double difference;      /* squared norms over all tensors */
+    double difference; /* squared norms over all tensors */
     double norm;
 };
 

@@ -86,8 +86,8 @@ static CK_RV find_init(CK_SESSION_HANDLE session, CK_ATTRIBUTE *attributes,
     return is("list-fails") ? CKR_DEVICE_ERROR : CKR_OK;
 }
 
-static CK_RV find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects,
-                  unsigned long max, unsigned long *n)
+static CK_RV find(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, unsigned long max,
+                  unsigned long *n)
 {
     (void)session;
     (void)max;

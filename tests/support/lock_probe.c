@@ -81,7 +81,8 @@ static enum ww_err write_wrong(const struct ww_layout *layout, enum ww_wrong wro
     if (!rc && dense_wrong != WW_DENSE_WRONG_NONE) {
         rc = ww_dense_gauge_new(&gauge, 0, dense_wrong, &dense, err);
         if (!rc) {
-            mixing = (struct ww_dense_job){&gauge, ww_dense_gauge_source(dense), false, NULL};
+            mixing =
+                (struct ww_dense_job){&gauge, ww_dense_gauge_source(dense), false, NULL};
             job.dense = &mixing;
         }
     }
@@ -138,14 +139,15 @@ int main(int argc, char **argv)
     const bool dense = argc == 3 && strcmp(argv[1], "dense-faults") == 0;
     const bool wrong = argc == 5 && strcmp(argv[1], "wrong") == 0;
     const enum ww_dense_wrong mixed = wrong ? parse_dense(argv[2]) : WW_DENSE_WRONG_NONE;
-    const enum ww_wrong moved = !wrong ? WW_WRONG_COUNT
+    const enum ww_wrong moved = !wrong  ? WW_WRONG_COUNT
                                 : mixed ? WW_WRONG_NONE
                                         : parse(argv[2]);
     enum ww_err rc = WW_OK;
 
     if (!list && !dense && moved == WW_WRONG_COUNT) {
-        fprintf(stderr, "usage: lock_probe faults MODEL | dense-faults MODEL | wrong FAULT "
-                        "MODEL OUT\n");
+        fprintf(stderr,
+                "usage: lock_probe faults MODEL | dense-faults MODEL | wrong FAULT "
+                "MODEL OUT\n");
         return 2;
     }
     rc = open_model(argv[list || dense ? 2 : 3], &model, &layout, &err);

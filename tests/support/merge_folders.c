@@ -2,10 +2,10 @@
 /*
  * merge_folders METHOD FLAGS OUT BASE MODEL... [NAME=VALUE]...
  *
- * Merge whole models of one shape by one method, without a recipe: for tests of the engine.
- * FLAGS: "-", or letters: o order-free, p papers. BASE "-" for none. NAME=VALUE sets a
- * parameter everywhere, NAME=V,W one for each model. OUT gets the first model's headers and
- * config.json.
+ * Merge whole models of one shape by one method, without a recipe: for tests of the
+ * engine. FLAGS: "-", or letters: o order-free, p papers. BASE "-" for none. NAME=VALUE
+ * sets a parameter everywhere, NAME=V,W one for each model. OUT gets the first model's
+ * headers and config.json.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,12 +119,12 @@ static bool make_plan(struct job *j)
     add_inputs(j);
     for (uint32_t f = 0; f < model->n_files; f++) {
         const struct ww_weight_file *file = &model->files[f];
-        j->plan.files[j->plan.n_files++] = (struct ww_merge_file){
-            .name = file->name,
-            .header = file->header,
-            .header_bytes = file->header_bytes,
-            .first_tensor = file->first_tensor,
-            .n_tensors = file->n_tensors};
+        j->plan.files[j->plan.n_files++] =
+            (struct ww_merge_file){.name = file->name,
+                                   .header = file->header,
+                                   .header_bytes = file->header_bytes,
+                                   .first_tensor = file->first_tensor,
+                                   .n_tensors = file->n_tensors};
     }
     bool ok = true;
     for (uint32_t t = 0; t < model->n_tensors && ok; t++) {
@@ -139,8 +139,8 @@ static enum ww_err merge(struct job *j, const char *path, struct ww_error *err)
     struct ww_out *out = NULL;
     struct ww_buf config;
     ww_buf_init(&config, 1 << 20);
-    enum ww_err rc =
-        ww_file_read_at(j->models[1]->dirfd, "config.json", WW_LINKS_REFUSE, &config, err);
+    enum ww_err rc = ww_file_read_at(j->models[1]->dirfd, "config.json", WW_LINKS_REFUSE,
+                                     &config, err);
     if (!rc) {
         rc = ww_merge_run(&j->plan, path, config.len, false, NULL, &out, &result, err);
     }
@@ -164,7 +164,8 @@ int main(int argc, char **argv)
 
     j.method = argc > 5 ? ww_method_find(argv[1]) : NULL;
     if (!j.method) {
-        fprintf(stderr, "use: merge_folders METHOD FLAGS OUT BASE MODEL... [NAME=VALUE]...\n");
+        fprintf(stderr,
+                "use: merge_folders METHOD FLAGS OUT BASE MODEL... [NAME=VALUE]...\n");
         return 2;
     }
     j.n_models = 1;

@@ -3,8 +3,8 @@
  * merge_lock MODEL OUT CONDITION SEED: a lock of the kind that papers propose (arXiv
  * 2509.01548), to attack: one random matrix of the given condition for the values and one
  * for the queries and keys of every KV head, nothing else. Under rotary embedding, where
- * such a matrix would break the model, one complex number per pair. There is no key and no
- * way back but the attack.
+ * such a matrix would break the model, one complex number per pair. There is no key and
+ * no way back but the attack.
  */
 #include <math.h>
 #include <stdio.h>
@@ -32,7 +32,8 @@ static double normal(void)
 /* Log-uniform between 1 and the condition. */
 static double size(void)
 {
-    return exp(log(condition) * (ww_random_activation(&state) / 3.4641016151377544 + 0.5));
+    return exp(log(condition) *
+               (ww_random_activation(&state) / 3.4641016151377544 + 0.5));
 }
 
 /* t = U diag(s) V and its transposed inverse U diag(1/s) V. */

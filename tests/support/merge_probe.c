@@ -4,9 +4,9 @@
  *
  * Merge one tensor that lies in raw files, for comparison with a reference. SHAPE is
  * "3,4"; FLAGS are letters: p papers, o order-free, x dtype F32 whatever DTYPE; BASE "-"
- * for none. NAME=V sets a parameter of the tensor, or of every source; NAME=V,W one of each
- * source; "stats" as a file name begins the imported tensors. Prints the output's bytes
- * into OUT.
+ * for none. NAME=V sets a parameter of the tensor, or of every source; NAME=V,W one of
+ * each source; "stats" as a file name begins the imported tensors. Prints the output's
+ * bytes into OUT.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,8 +43,8 @@ static int add_file(struct probe *p, const char *path, struct ww_merge_source *s
         return 1;
     }
     uint32_t i = p->plan.n_inputs++;
-    p->inputs[i] =
-        (struct ww_merge_input){.name = path, .fd = fd, .size_bytes = (uint64_t)st.st_size};
+    p->inputs[i] = (struct ww_merge_input){
+        .name = path, .fd = fd, .size_bytes = (uint64_t)st.st_size};
     s->input = i;
     s->model = i;
     s->dtype = p->dtype;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * perturb_model MODEL OUT SHARE SEED: a sibling made by noise, for tests and benches: every
- * float tensor gets roughly normal noise of SHARE times its own spread, rounded once.
+ * perturb_model MODEL OUT SHARE SEED: a sibling made by noise, for tests and benches:
+ * every float tensor gets roughly normal noise of SHARE times its own spread, rounded
+ * once.
  */
 #include <math.h>
 #include <stdio.h>
@@ -56,7 +57,8 @@ static enum ww_err pass(const struct ww_model *model, uint32_t index, double siz
             return WW_FAIL(err, WW_E_IO, "cannot write the copy");
         }
     }
-    *spread = n ? sqrt(fmax(square / (double)n - sum / (double)n * (sum / (double)n), 0)) : 0;
+    *spread =
+        n ? sqrt(fmax(square / (double)n - sum / (double)n * (sum / (double)n), 0)) : 0;
     return WW_OK;
 }
 
@@ -72,7 +74,8 @@ static enum ww_err perturb(void *payload, const struct ww_model *model, uint32_t
     double spread = 0;
     enum ww_err rc = pass(model, tensor, 0, &noise->state, NULL, &spread, err);
     return rc ? rc
-              : pass(model, tensor, noise->share * spread, &noise->state, out, &spread, err);
+              : pass(model, tensor, noise->share * spread, &noise->state, out, &spread,
+                     err);
 }
 
 int main(int argc, char **argv)

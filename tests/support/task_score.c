@@ -16,7 +16,7 @@
 
 struct scorer {
     struct char_model m;
-    bool show;                  /* print what was answered */
+    bool show; /* print what was answered */
 };
 
 /* Print the characters of an answer without its end token. */

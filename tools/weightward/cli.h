@@ -40,17 +40,18 @@ typedef int (*cli_command_fn)(const void *opt, const char *verb, const char *con
 int cli_run(int argc, const char **argv, const struct poptOption *table,
             const char *synopsis, int min, int max, cli_command_fn run, const void *opt);
 
-/** For commands whose words share a table: refuse an option that was given, is none of those
- *  that takes names and would be looked at by nobody. Tables that it includes are left out,
- *  and an option at its default was not given. 0, or CLI_USAGE with the option told. */
+/** For commands whose words share a table: refuse an option that was given, is none of
+ * those that takes names and would be looked at by nobody. Tables that it includes are
+ * left out, and an option at its default was not given. 0, or CLI_USAGE with the option
+ * told. */
 int cli_refuse_idle(const char *verb, const char *word, const struct poptOption *table,
                     const char *takes);
 
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 
-/** For merge: an option of mergekit-yaml is met with what does the same here; CLI_USAGE, or
- *  0 when there is none. */
+/** For merge: an option of mergekit-yaml is met with what does the same here; CLI_USAGE,
+ * or 0 when there is none. */
 int cli_mergekit_option(int argc, const char **argv);
 
 /** Free what parsing made: the context (may be NULL) and the strings in the table's

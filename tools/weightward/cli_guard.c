@@ -11,7 +11,8 @@ const struct poptOption *cli_guard_table(struct cli_guard *guard)
     static struct poptOption table[12];
     const struct poptOption filled[] = {
         {"policy-root", 0, POPT_ARG_ARGV, &guard->roots, 0,
-         "ask policies: the trust root that is believed, then its successors (repeatable)",
+         "ask policies: the trust root that is believed, then its successors "
+         "(repeatable)",
          "ROOT"},
         {"policy", 0, POPT_ARG_ARGV, &guard->policies, 0,
          "a signed policy that the root names (repeatable, all of them)", "FILE"},
@@ -27,10 +28,11 @@ const struct poptOption *cli_guard_table(struct cli_guard *guard)
          "signed request (default: made here)", "FILE"},
         {"approval", 0, POPT_ARG_ARGV, &guard->approvals, 0,
          "signed approval of the request (repeatable)", "FILE"},
-        {"purpose", 0, POPT_ARG_STRING, &guard->purpose, 0, "what it is for, as policies name it",
-         "WORD"},
+        {"purpose", 0, POPT_ARG_STRING, &guard->purpose, 0,
+         "what it is for, as policies name it", "WORD"},
         {"decision", 0, POPT_ARG_STRING, &guard->decision, 0,
-         "where the signed decision goes (default: into OUT; beside it for a refusal)", "FILE"},
+         "where the signed decision goes (default: into OUT; beside it for a refusal)",
+         "FILE"},
         POPT_TABLEEND,
     };
     memcpy(table, filled, sizeof filled);
@@ -62,8 +64,9 @@ static void tell(const struct cli_common *common, const struct ww_verdict *verdi
                                view.rules[i]);
         at += n > 0 ? (size_t)n : 0;
     }
-    cli_say(common, "policy: %s%s%s", view.permit ? "permitted" : "denied: ",
-            view.permit ? "" : view.reason, rules);
+    cli_say(common, "policy: %s%s%s",
+            view.permit ? "permitted" : "denied: ", view.permit ? "" : view.reason,
+            rules);
 }
 
 /* A refusal that cannot be written down is still a refusal. */

@@ -10,12 +10,12 @@ struct cli_key {
     char *out;
     char *curve;
     char **to;
-    struct cli_passphrase passphrase;       /* of what is written */
+    struct cli_passphrase passphrase; /* of what is written */
     int no_passphrase;
     char *for_model;
     char *purpose;
-    struct cli_passphrase key_passphrase;   /* of the lock key that is read */
-    char **open_with;                       /* recipients' keys */
+    struct cli_passphrase key_passphrase; /* of the lock key that is read */
+    char **open_with;                     /* recipients' keys */
     char **open_passphrase_files;
     char **share_passphrase_files;
     int shares;

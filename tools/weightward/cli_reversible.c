@@ -18,8 +18,8 @@
 
 struct cli_reversing {
     struct ww_merge_ask ask;
-    struct ww_pack_beside *beside; /* NULL: nothing is coded beside the merge */
-    uint64_t memory_bytes;         /* of the whole run */
+    struct ww_pack_beside *beside;  /* NULL: nothing is coded beside the merge */
+    uint64_t memory_bytes;          /* of the whole run */
     const char **paths;             /* [ask.n_sources] members first */
     struct ww_pack_member *members; /* [n] */
     struct ww_merge_inverse *inverses;
@@ -47,9 +47,10 @@ enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *r
     enum ww_err rc = ww_merge_ask(recipe, options, false, &ask, err);
     if (rc == WW_OK && strcmp(ask.method, "linear") != 0 &&
         strcmp(ask.method, "task_arithmetic") != 0) {
-        rc = fail(err, WW_E_UNSUPPORTED, ask.method,
-                  "is a method that cannot be solved for a source; --reversible takes linear "
-                  "and task_arithmetic");
+        rc = fail(
+            err, WW_E_UNSUPPORTED, ask.method,
+            "is a method that cannot be solved for a source; --reversible takes linear "
+            "and task_arithmetic");
     }
     ww_merge_ask_release(&ask);
     return rc;
@@ -127,10 +128,12 @@ static struct cli_packing packing_of(const struct cli_reversing *r, const char *
     return (struct cli_packing){.package = package, .members = r->members, .n = r->n};
 }
 
-enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cli_guard *guard,
+enum ww_err cli_reversible_ask(const struct cli_reversible *opt,
+                               const struct cli_guard *guard,
                                const struct cli_common *common, const char *recipe,
-                               const struct ww_merge_options *options, struct ww_signkey *key,
-                               struct cli_verdict *verdict, struct ww_error *err)
+                               const struct ww_merge_options *options,
+                               struct ww_signkey *key, struct cli_verdict *verdict,
+                               struct ww_error *err)
 {
     struct cli_reversing r = {.n = 0};
     struct cli_guard again = *guard;
@@ -166,7 +169,8 @@ enum ww_err cli_reversible_begin(const struct cli_reversible *opt, const char *r
         return rc;
     }
     half.memory_bytes = r->memory_bytes / 2;
-    rc = ww_pack_beside_new(opt->path, r->paths, r->ask.n_sources, r->n, &half, &r->beside, err);
+    rc = ww_pack_beside_new(opt->path, r->paths, r->ask.n_sources, r->n, &half,
+                            &r->beside, err);
     if (rc == WW_OK) {
         options->watch = ww_pack_beside_watch(r->beside);
         options->run.memory_bytes = half.memory_bytes;
@@ -192,19 +196,23 @@ static enum ww_err invert(const struct cli_reversing *r, const char *merged,
         rc = ww_pack_beside_invert(r->beside, r->inverses, &known, err);
     }
     if (rc == WW_OK && !known) {
-        rc = ww_merge_invert(merged, r->paths, r->ask.n_sources, r->n, run, r->inverses, err);
+        rc = ww_merge_invert(merged, r->paths, r->ask.n_sources, r->n, run, r->inverses,
+                             err);
     }
     return rc;
 }
 
 enum ww_err cli_reversible_write(const struct cli_reversible *opt,
                                  const struct cli_common *common, struct cli_reversing *r,
-                                 const char *merged, const struct ww_merge_options *options,
+                                 const char *merged,
+                                 const struct ww_merge_options *options,
                                  const struct cli_verdict *verdict, struct ww_error *err)
 {
     struct ww_pack_report report = {0};
-    struct ww_pack_options pack = {
-        .base = merged, .beside = r->beside, .signer = options->signer, .run = options->run};
+    struct ww_pack_options pack = {.base = merged,
+                                   .beside = r->beside,
+                                   .signer = options->signer,
+                                   .run = options->run};
     char a[32];
     char b[32];
     pack.run.resume = false;
@@ -217,8 +225,10 @@ enum ww_err cli_reversible_write(const struct cli_reversible *opt,
     if (rc == WW_OK) {
         const struct cli_packing packing = packing_of(r, opt->path);
         cli_bom(common, opt->path, options->signer);
-        cli_say(common, "wrote '%s': %zu sources, %s of %s; rmm unmerge gives one back, with the "
-                "others", opt->path, report.n_members, cli_bytes(report.bytes, a),
+        cli_say(common,
+                "wrote '%s': %zu sources, %s of %s; rmm unmerge gives one back, with the "
+                "others",
+                opt->path, report.n_members, cli_bytes(report.bytes, a),
                 cli_bytes(report.files_bytes, b));
         rc = cli_pack_record(common, &packing, report.version, verdict, err);
     } else {

@@ -19,10 +19,12 @@ enum ww_err cli_reversible_check(const struct cli_reversible *opt, const char *r
 /* Are its sources permitted to be handed on? Before anything is merged too. The decision
  * goes beside the package: that of the merge has the place of --decision.
  * key: whose decision it is, which that of the merge has opened. */
-enum ww_err cli_reversible_ask(const struct cli_reversible *opt, const struct cli_guard *guard,
+enum ww_err cli_reversible_ask(const struct cli_reversible *opt,
+                               const struct cli_guard *guard,
                                const struct cli_common *common, const char *recipe,
-                               const struct ww_merge_options *options, struct ww_signkey *key,
-                               struct cli_verdict *verdict, struct ww_error *err);
+                               const struct ww_merge_options *options,
+                               struct ww_signkey *key, struct cli_verdict *verdict,
+                               struct ww_error *err);
 /* Have all sources but a base that is no input coded while the merge is computed, which
  * takes half of the memory that the options say. *out is to be freed on failure too. */
 struct cli_reversing;

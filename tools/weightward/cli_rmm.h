@@ -62,7 +62,8 @@ int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
                              struct ww_error *err);
 
-/** NAME=PATH: the name, to be freed, and a borrow of the path; NULL when there is no '='. */
+/** NAME=PATH: the name, to be freed, and a borrow of the path; NULL when there is no '='.
+ */
 char *cli_rmm_cut(const char *text, const char **rest);
 
 /** What is about to be packed, or handed on. */
@@ -74,15 +75,16 @@ struct cli_packing {
     bool adds;   /* to a package that is there */
     bool shares; /* what is in it: for more recipients, by names of members */
 };
-/** Ask policies whether the members may be handed on in a package. sign: key of --sign, or
- *  NULL. WW_OK to go on; a denial is recorded as cli_guard_ask does. WW_E_EXISTS when the
- *  place of the decision is taken. */
+/** Ask policies whether the members may be handed on in a package. sign: key of --sign,
+ * or NULL. WW_OK to go on; a denial is recorded as cli_guard_ask does. WW_E_EXISTS when
+ * the place of the decision is taken. */
 enum ww_err cli_pack_ask(const struct cli_guard *guard, const struct cli_common *common,
                          const struct cli_packing *packing, struct ww_signkey *sign,
                          struct cli_verdict *verdict, struct ww_error *err);
-/** What was permitted, in the packing's decision or beside the package, with its version. */
-enum ww_err cli_pack_record(const struct cli_common *common, const struct cli_packing *packing,
-                            uint64_t version, const struct cli_verdict *verdict,
-                            struct ww_error *err);
+/** What was permitted, in the packing's decision or beside the package, with its version.
+ */
+enum ww_err cli_pack_record(const struct cli_common *common,
+                            const struct cli_packing *packing, uint64_t version,
+                            const struct cli_verdict *verdict, struct ww_error *err);
 
 #endif

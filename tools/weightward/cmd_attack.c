@@ -21,19 +21,23 @@ struct attack {
 
 static void tell_found(const struct attack *opt, const struct ww_attack_found *f)
 {
-    cli_say(&opt->common, "found: %llu residual indices moved and %llu negated, %llu heads "
+    cli_say(&opt->common,
+            "found: %llu residual indices moved and %llu negated, %llu heads "
             "moved, %llu dimensions of heads moved and %llu negated",
-            (unsigned long long)f->residual_moved, (unsigned long long)f->residual_negated,
-            (unsigned long long)f->heads_moved, (unsigned long long)f->inner_moved,
-            (unsigned long long)f->inner_negated);
-    cli_say(&opt->common, "       %llu neurons moved and %llu negated, %llu experts moved, "
+            (unsigned long long)f->residual_moved,
+            (unsigned long long)f->residual_negated, (unsigned long long)f->heads_moved,
+            (unsigned long long)f->inner_moved, (unsigned long long)f->inner_negated);
+    cli_say(&opt->common,
+            "       %llu neurons moved and %llu negated, %llu experts moved, "
             "%llu factors of two, %llu heads mixed by dense matrices",
             (unsigned long long)f->neurons_moved, (unsigned long long)f->neurons_negated,
             (unsigned long long)f->experts_moved, (unsigned long long)f->scaled,
             (unsigned long long)f->dense_heads);
     if (f->residual_rotated) {
-        cli_say(&opt->common, "       a rotation of the residual stream over %llu dimensions, "
-                "with the gains of norms folded", (unsigned long long)f->residual_rotated);
+        cli_say(&opt->common,
+                "       a rotation of the residual stream over %llu dimensions, "
+                "with the gains of norms folded",
+                (unsigned long long)f->residual_rotated);
     }
 }
 
@@ -46,9 +50,11 @@ static bool is_nothing(const struct ww_attack_found *f)
 
 static void tell_merge(const struct attack *opt, const struct ww_attack_report *report)
 {
-    cli_say(&opt->common, "merged with the anchor at weight %g by the products of %llu heads; "
-            "%.2g %% of their norm did not fit", report->weight,
-            (unsigned long long)report->found.product_heads, 100 * report->dropped);
+    cli_say(&opt->common,
+            "merged with the anchor at weight %g by the products of %llu heads; "
+            "%.2g %% of their norm did not fit",
+            report->weight, (unsigned long long)report->found.product_heads,
+            100 * report->dropped);
 }
 
 /* What was measured, and no more: without a truth nobody knows how much came back. */
@@ -61,25 +67,33 @@ static void tell(const struct attack *opt, const struct ww_attack_report *report
     if (merged) {
         tell_merge(opt, report);
     }
-    cli_say(&opt->common, "distance to the anchor, as a share of its norm: %.4f before, %.4f "
-            "after", report->distance_before, report->distance_after);
+    cli_say(&opt->common,
+            "distance to the anchor, as a share of its norm: %.4f before, %.4f "
+            "after",
+            report->distance_before, report->distance_after);
     if (!report->scored) {
-        cli_say(&opt->common, "without --truth it is not known how much of the source came "
+        cli_say(&opt->common,
+                "without --truth it is not known how much of the source came "
                 "back");
     } else if (report->identical == 1) {
         cli_say(&opt->common, "undone: every weight has the bits of the truth%s",
                 merged ? "'s merge" : "");
     } else if (report->has_task) {
-        cli_say(&opt->common, "recovered %.1f %% of the task vector; %.1f %% of the bytes are "
-                "those of the truth%s", 100 * report->recovered, 100 * report->identical,
+        cli_say(&opt->common,
+                "recovered %.1f %% of the task vector; %.1f %% of the bytes are "
+                "those of the truth%s",
+                100 * report->recovered, 100 * report->identical,
                 merged ? "'s merge" : "");
     }
     if (report->drift_known) {
-        cli_say(&opt->common, "outputs of blocks differ from the locked model's by at most "
-                "%.2g", report->function_drift);
+        cli_say(&opt->common,
+                "outputs of blocks differ from the locked model's by at most "
+                "%.2g",
+                report->function_drift);
     }
     if (report->mode == WW_ATTACK_NAIVE) {
-        cli_say(&opt->common, "measured only: mode naive undoes nothing and writes nothing");
+        cli_say(&opt->common,
+                "measured only: mode naive undoes nothing and writes nothing");
     } else {
         if (!merged && is_nothing(&report->found)) {
             cli_say(&opt->common, "no lock was found: the weights are as they were");
@@ -108,7 +122,8 @@ static int check_usage(const struct attack *opt, const char *verb)
     enum ww_attack_mode mode = WW_ATTACK_JOINT;
     const char *what = NULL;
     if (!opt->anchor) {
-        what = "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
+        what =
+            "--anchor MODEL is needed: the base model, a sibling, or the merge partner";
     } else if (!parse_mode(opt->mode, &mode)) {
         what = "--mode is joint, aga, invariant or naive";
     } else if (opt->weight != NO_WEIGHT && mode != WW_ATTACK_INVARIANT) {
@@ -175,8 +190,10 @@ int cmd_attack(int argc, const char **argv)
     const struct poptOption table[] = {
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
          "base model, sibling or merge partner", "MODEL"},
-        {"mode", 0, POPT_ARG_STRING, &opt.mode, 0, "joint (default), aga,\n"
-         "invariant or naive", "MODE"},
+        {"mode", 0, POPT_ARG_STRING, &opt.mode, 0,
+         "joint (default), aga,\n"
+         "invariant or naive",
+         "MODE"},
         {"weight", 0, POPT_ARG_DOUBLE, &opt.weight, 0,
          "of the locked model in a merge by invariants; 0.5 by default", "W"},
         {"truth", 0, POPT_ARG_STRING, &opt.truth, 0,

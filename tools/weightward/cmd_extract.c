@@ -16,17 +16,19 @@ struct extract {
     struct cli_guard guard;
 };
 
-static void tell(const struct extract *opt, const struct ww_extract_report *r, const char *out)
+static void tell(const struct extract *opt, const struct ww_extract_report *r,
+                 const char *out)
 {
     cli_warn(&opt->common, r->warnings, r->n_warnings);
     cli_say(&opt->common,
-            "wrote '%s': %llu matrices of rank at most %llu, %llu weights whole, %llu left out, "
+            "wrote '%s': %llu matrices of rank at most %llu, %llu weights whole, %llu "
+            "left out, "
             "%llu unchanged",
             out, (unsigned long long)r->matrices, (unsigned long long)r->rank,
             (unsigned long long)r->whole, (unsigned long long)r->dropped,
             (unsigned long long)r->unchanged);
-    cli_say(&opt->common, "kept %.4f of the squared norm; least %.4f, of '%s'", r->kept, r->worst,
-            r->worst_name ? r->worst_name : "none");
+    cli_say(&opt->common, "kept %.4f of the squared norm; least %.4f, of '%s'", r->kept,
+            r->worst, r->worst_name ? r->worst_name : "none");
 }
 
 /* The base gives its shape, the model its difference: both are asked about. */
@@ -39,10 +41,8 @@ static enum ww_err guard(const struct extract *opt, const char *const *args,
     char *name = cli_guard_name(args[2]);
     const struct ww_policy_source sources[] = {{.path = base, .weight = 1000000},
                                                {.path = model, .weight = 1000000}};
-    const struct ww_policy_ask ask = {.action = "extract",
-                                      .sources = sources,
-                                      .n_sources = 2,
-                                      .output_name = name};
+    const struct ww_policy_ask ask = {
+        .action = "extract", .sources = sources, .n_sources = 2, .output_name = name};
     enum ww_err rc =
         cli_guard_ask(&opt->guard, &opt->common, &ask, args[2], key, verdict, err);
     free(base);
@@ -59,7 +59,8 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
     struct cli_verdict verdict = {0};
-    struct ww_extract_options options = {.energy = opt->energy, .portable = opt->portable != 0};
+    struct ww_extract_options options = {.energy = opt->energy,
+                                         .portable = opt->portable != 0};
     int status = cli_run_options(&opt->common, &options.run);
     enum ww_err rc = WW_OK;
     if (status) {
@@ -105,7 +106,8 @@ int cmd_extract(int argc, const char **argv)
 {
     struct extract opt = {.rank = 64, .guard = CLI_GUARD, .sign_passphrase.fd = -1};
     const struct poptOption table[] = {
-        {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "largest rank of a factor (default 64)", "R"},
+        {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "largest rank of a factor (default 64)",
+         "R"},
         {"energy", 0, POPT_ARG_DOUBLE, &opt.energy, 0,
          "smallest rank that keeps this share of the squared norm", "SHARE"},
         {"portable", 0, POPT_ARG_NONE, &opt.portable, 0,
@@ -115,10 +117,10 @@ int cmd_extract(int argc, const char **argv)
          "passphrase of the signing key", "FILE"},
         {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
          "the same from a descriptor", "N"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
-         "Policy options:", NULL},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
-         "Common options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
+         0, "Policy options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
     return cli_run(argc, argv, table, "BASE MODEL OUT", 3, 3, run_extract, &opt);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weightward inspect: what a folder holds, how it was resolved, what a lock would move. */
+/* weightward inspect: what a folder holds, how it was resolved, what a lock would move.
+ */
 #include "cli.h"
 
 #include <stdio.h>
@@ -75,7 +76,8 @@ static int run_inspect(const void *options, const char *verb, const char *const 
     if (status) {
         return status;
     }
-    enum ww_err rc = look(opt, args[0], &run, &in, &model, &layout, &moves, &check, &why, &err);
+    enum ww_err rc =
+        look(opt, args[0], &run, &in, &model, &layout, &moves, &check, &why, &err);
     cli_progress_done();
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);

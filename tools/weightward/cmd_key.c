@@ -32,12 +32,13 @@ enum ww_err cli_key_sealer(const struct cli_key *opt, struct ww_sealer *sealer,
     if (opt->no_passphrase || opt->to) {
         return WW_OK;
     }
-    enum ww_err rc =
-        cli_passphrase(&opt->passphrase, "New passphrase: ", true, &sealer->passphrase, err);
+    enum ww_err rc = cli_passphrase(&opt->passphrase, "New passphrase: ", true,
+                                    &sealer->passphrase, err);
     if (rc == WW_OK && !sealer->passphrase) {
         rc = WW_E_PASSPHRASE;
         err->code = rc;
-        snprintf(err->text, sizeof err->text, "no passphrase: there is no terminal to ask "
+        snprintf(err->text, sizeof err->text,
+                 "no passphrase: there is no terminal to ask "
                  "on; use --passphrase-file, --passphrase-fd or --no-passphrase");
     }
     return rc;
@@ -83,8 +84,8 @@ static enum ww_err create_lock(const struct cli_key *opt, const struct ww_sealer
     return rc ? rc : ww_lockkey_create_bound(opt->out, &binding, sealer, err);
 }
 
-static enum ww_err create(const struct cli_key *opt, const char *kind, enum ww_curve curve,
-                          struct ww_error *err)
+static enum ww_err create(const struct cli_key *opt, const char *kind,
+                          enum ww_curve curve, struct ww_error *err)
 {
     struct ww_sealer sealer = {0};
     enum ww_err rc = cli_key_sealer(opt, &sealer, err);
@@ -112,19 +113,20 @@ int cli_key_describe(const struct cli_key *opt, const char *verb, const char *pa
         rc = ww_report_key_json(verb, path, &info, &json, &err);
         return cli_answer_json(verb, &opt->common, rc, json, &err);
     }
-    static const char *const kinds[] = {"signing key", "public signing key", "lock key",
-                                        "recipient key", "public recipient key",
-                                        "key of a sealed model", "share of a lock key"};
+    static const char *const kinds[] = {
+        "signing key",        "public signing key",   "lock key",
+        "recipient key",      "public recipient key", "key of a sealed model",
+        "share of a lock key"};
     static const char *const seals[] = {"not sealed", "sealed by a passphrase",
                                         "sealed for recipients"};
-    bool is_public = info.kind == WW_KEY_SIGNING_PUBLIC ||
-                     info.kind == WW_KEY_RECIPIENT_PUBLIC;
+    bool is_public =
+        info.kind == WW_KEY_SIGNING_PUBLIC || info.kind == WW_KEY_RECIPIENT_PUBLIC;
     printf("%s: %s%s%s%s%s%s%s\n", path, kinds[info.kind], info.curve[0] ? " " : "",
            info.curve, is_public ? "" : ", ", is_public ? "" : seals[info.sealing],
            info.id[0] ? ", id " : "", info.id);
     if (info.kind == WW_KEY_SHARE) {
-        printf("share %u of %u, any %u of which give the key\n", info.share, info.n_shares,
-               info.threshold);
+        printf("share %u of %u, any %u of which give the key\n", info.share,
+               info.n_shares, info.threshold);
     }
     return 0;
 }
@@ -157,15 +159,20 @@ static int key_new(const struct cli_key *opt, const char *kind)
     char path[4096];
     snprintf(path, sizeof path, "%s%s", opt->out, lock ? "" : ".key");
     if (signing) {
-        cli_say(&opt->common, "wrote '%s.key' (keep it) and '%s.pub' (hand it out)\n"
+        cli_say(&opt->common,
+                "wrote '%s.key' (keep it) and '%s.pub' (hand it out)\n"
                 "others check your models with: weightward verify MODEL --key %s.pub",
                 opt->out, opt->out, opt->out);
     } else if (!lock) {
-        cli_say(&opt->common, "wrote '%s.key' (keep it) and '%s.pub' (hand it out): what is "
-                "sealed for '%s.pub' opens with the key alone", opt->out, opt->out, opt->out);
+        cli_say(&opt->common,
+                "wrote '%s.key' (keep it) and '%s.pub' (hand it out): what is "
+                "sealed for '%s.pub' opens with the key alone",
+                opt->out, opt->out, opt->out);
     } else {
-        cli_say(&opt->common, "wrote '%s': without it a locked model cannot be unlocked; keep "
-                "a copy somewhere safe", path);
+        cli_say(&opt->common,
+                "wrote '%s': without it a locked model cannot be unlocked; keep "
+                "a copy somewhere safe",
+                path);
     }
     return opt->common.json ? cli_key_describe(opt, "key", path) : 0;
 }
@@ -179,7 +186,8 @@ static int run_key(const void *given, const char *verb, const char *const *args)
     }
     const bool combines = strcmp(args[0], "combine") == 0;
     if (opt->signed_by && !combines) {
-        return cli_usage(verb, "--signed-by goes with combine; nothing else checks shares");
+        return cli_usage(verb,
+                         "--signed-by goes with combine; nothing else checks shares");
     }
     if (opt->sign && strcmp(args[0], "split") != 0) {
         return cli_usage(verb, "--sign goes with split, which makes shares");
@@ -254,7 +262,9 @@ int cmd_key(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table,
-                   "new signing|lock|recipient | show FILE | bind LOCKKEY | split LOCKKEY | "
-                   "combine SHARE...", 2, 256, run_key, &opt);
+    return cli_run(
+        argc, argv, table,
+        "new signing|lock|recipient | show FILE | bind LOCKKEY | split LOCKKEY | "
+        "combine SHARE...",
+        2, 256, run_key, &opt);
 }

@@ -46,7 +46,8 @@ static enum ww_err add_recipients(const struct cli_key *opt, struct openers *o,
         enum ww_err rc = ww_key_inspect(u->recipient_key, &info, err);
         if (rc == WW_OK && info.sealing == WW_SEALED_PASSPHRASE) {
             from.file = next < n_files ? opt->open_passphrase_files[next++] : NULL;
-            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", u->recipient_key);
+            snprintf(prompt, sizeof prompt,
+                     "Passphrase for '%.200s': ", u->recipient_key);
             rc = cli_passphrase(&from, prompt, false, &u->recipient_passphrase, err);
         }
         if (rc) {
@@ -108,13 +109,14 @@ int cli_key_bind(const struct cli_key *opt, const char *path)
 {
     struct ww_error err = {0};
     if (!opt->out || (!opt->for_model && !opt->purpose)) {
-        return cli_usage("key", "bind needs --out NAME, and --for-model FOLDER or --purpose");
+        return cli_usage("key",
+                         "bind needs --out NAME, and --for-model FOLDER or --purpose");
     }
     if (bind(opt, path, &err)) {
         return cli_fail("key", &opt->common, &err);
     }
-    cli_say(&opt->common, "wrote '%s': the same key, bound; '%s' stays as it was", opt->out,
-            path);
+    cli_say(&opt->common, "wrote '%s': the same key, bound; '%s' stays as it was",
+            opt->out, path);
     return opt->common.json ? cli_key_describe(opt, "key", opt->out) : 0;
 }
 
@@ -132,13 +134,15 @@ static enum ww_err share_passphrases(const struct cli_key *opt, struct ww_secret
         (*n)++;
     }
     if (*n == 0 && !opt->to && !opt->no_passphrase) {
-        return fail(err, WW_E_PASSPHRASE, "shares are sealed: give --to PUB for each, or "
+        return fail(err, WW_E_PASSPHRASE,
+                    "shares are sealed: give --to PUB for each, or "
                     "--share-passphrase-file, or --no-passphrase");
     }
     return WW_OK;
 }
 
-static enum ww_err split(const struct cli_key *opt, const char *path, struct ww_error *err)
+static enum ww_err split(const struct cli_key *opt, const char *path,
+                         struct ww_error *err)
 {
     struct ww_secret *passphrases[255] = {0};
     struct ww_split how = {.threshold = (unsigned)opt->threshold,
@@ -173,16 +177,19 @@ int cli_key_split(const struct cli_key *opt, const char *path)
     struct ww_error err = {0};
     char first[4096];
     if (!opt->out || opt->shares < 2 || opt->threshold < 2) {
-        return cli_usage("key", "split needs --out BASE, --shares N and --threshold K, both at "
-                                "least 2");
+        return cli_usage("key",
+                         "split needs --out BASE, --shares N and --threshold K, both at "
+                         "least 2");
     }
     if (split(opt, path, &err)) {
         return cli_fail("key", &opt->common, &err);
     }
-    cli_say(&opt->common, "wrote %d shares '%s-1.share' to '%s-%d.share'; any %d of them give "
-            "the key back, fewer say nothing about it\n'%s' itself is still there: remove it "
-            "when the shares are with their holders", opt->shares, opt->out, opt->out,
-            opt->shares, opt->threshold, path);
+    cli_say(
+        &opt->common,
+        "wrote %d shares '%s-1.share' to '%s-%d.share'; any %d of them give "
+        "the key back, fewer say nothing about it\n'%s' itself is still there: remove it "
+        "when the shares are with their holders",
+        opt->shares, opt->out, opt->out, opt->shares, opt->threshold, path);
     snprintf(first, sizeof first, "%s-1.share", opt->out);
     return opt->common.json ? cli_key_describe(opt, "key", first) : 0;
 }
@@ -232,7 +239,9 @@ int cli_key_combine(const struct cli_key *opt, const char *const *paths)
         return cli_fail("key", &opt->common, &err);
     }
     cli_say(&opt->common, "wrote '%s': the key that was split, as its commitment says%s",
-            opt->out, opt->signed_by ? "; every share is signed" : "; signatures of the "
-            "shares were not asked for (--signed-by)");
+            opt->out,
+            opt->signed_by ? "; every share is signed"
+                           : "; signatures of the "
+                             "shares were not asked for (--signed-by)");
     return opt->common.json ? cli_key_describe(opt, "key", opt->out) : 0;
 }

@@ -37,8 +37,10 @@ static void tell_attack(const struct lock *opt, const struct ww_lock_attack *att
     if (!attack->measured) {
         return;
     }
-    cli_say(&opt->common, "attacked with the anchor, mode %s: %.1f %% of the bytes are the "
-            "source's again%s", attack->mode, 100 * attack->identical,
+    cli_say(&opt->common,
+            "attacked with the anchor, mode %s: %.1f %% of the bytes are the "
+            "source's again%s",
+            attack->mode, 100 * attack->identical,
             attack->identical == 1 ? "; who has such a model can undo this lock" : "");
     if (attack->has_task && attack->identical < 1) {
         cli_say(&opt->common, "recovered %.1f %% of what the source adds to the anchor",
@@ -57,12 +59,14 @@ static void tell_dense(const struct lock *opt, const struct ww_dense_report *den
     if (!dense->used) {
         return;
     }
-    cli_say(&opt->common, "mixed %llu weights: projections change by %.2g; the residual that "
-            "restores them is %s, %.2f bits per weight", (unsigned long long)dense->weights,
-            dense->projection_error, cli_bytes(dense->residual_bytes, a),
-            dense->bits_per_weight);
+    cli_say(&opt->common,
+            "mixed %llu weights: projections change by %.2g; the residual that "
+            "restores them is %s, %.2f bits per weight",
+            (unsigned long long)dense->weights, dense->projection_error,
+            cli_bytes(dense->residual_bytes, a), dense->bits_per_weight);
     if (dense->blocks_run) {
-        cli_say(&opt->common, "outputs of %u blocks change by at most %.2g of what they add",
+        cli_say(&opt->common,
+                "outputs of %u blocks change by at most %.2g of what they add",
                 dense->blocks_run, dense->output_change);
     }
 }
@@ -87,8 +91,10 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
                 cli_bytes(report->run.bytes_written, a), report->run.seconds);
         return;
     }
-    cli_say(&opt->common, "checked %u blocks, %llu linear maps on the real weights: off by at "
-            "most %.2g", report->check.blocks, (unsigned long long)report->check.linears,
+    cli_say(&opt->common,
+            "checked %u blocks, %llu linear maps on the real weights: off by at "
+            "most %.2g",
+            report->check.blocks, (unsigned long long)report->check.linears,
             report->check.max_relative_error);
     if (opt->recipient) {
         cli_say(&opt->common, "the copy is entered in '%s' for '%s'", opt->ledger,
@@ -96,17 +102,17 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
     }
     tell_attack(opt, &report->attack);
     tell_dense(opt, &report->dense);
-    cli_say(&opt->common, "locked into '%s': %llu of %llu tensors moved; %s in %.1f s%s", out,
-            (unsigned long long)report->tensors_changed,
+    cli_say(&opt->common, "locked into '%s': %llu of %llu tensors moved; %s in %.1f s%s",
+            out, (unsigned long long)report->tensors_changed,
             (unsigned long long)report->tensors_total,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
             opt->sign ? ", signed" : ", not signed (use --sign)");
 }
 
 /* An adapter follows its base: it is the model that is asked about, with the base. */
-static enum ww_err guard(const struct lock *opt, const char *verb, const char *const *args,
-                         struct ww_signkey *signkey, struct cli_verdict *verdict,
-                         struct ww_error *err)
+static enum ww_err guard(const struct lock *opt, const char *verb,
+                         const char *const *args, struct ww_signkey *signkey,
+                         struct cli_verdict *verdict, struct ww_error *err)
 {
     char *model = strdup(args[0]);
     char *base = opt->base ? strdup(opt->base) : NULL;
@@ -136,7 +142,8 @@ static int check_usage(const struct lock *opt, const char *verb)
     if (!opt->key.path) {
         what = opt->unlocking
                    ? "--key LOCKKEY is needed: the key that the model was locked with"
-                   : "--key LOCKKEY is needed (make one: weightward key new lock --out NAME)";
+                   : "--key LOCKKEY is needed (make one: weightward key new lock --out "
+                     "NAME)";
     } else if (opt->level && strcmp(opt->level, "exact") != 0 && !is_dense(opt)) {
         what = "--level is exact, dense or sealed";
     } else if (opt->condition != 0 && !is_dense(opt)) {
@@ -146,7 +153,8 @@ static int check_usage(const struct lock *opt, const char *verb)
     } else if (opt->condition != 0 && !(opt->condition > 1 && opt->condition <= 4)) {
         what = "--condition is a number above 1 and at most 4";
     } else if (opt->to || opt->file) {
-        what = opt->to ? "--to goes with --level sealed" : "--file goes with sealed models";
+        what =
+            opt->to ? "--to goes with --level sealed" : "--file goes with sealed models";
     } else if (opt->anchor && opt->base) {
         what = "an adapter follows its base: --anchor MODEL goes with the base";
     } else if (opt->no_lineage) {
@@ -185,11 +193,12 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
                                   .file = opt->file,
                                   .resume = opt->resume != 0,
                                   .no_lineage = opt->no_lineage != 0};
-    if (opt->key.path || opt->scale || opt->no_scale || opt->base ||
-        opt->descriptor || opt->descriptor_dir ||
-        opt->anchor || opt->recipient || opt->ledger || opt->mend || opt->condition != 0) {
-        return cli_usage(verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
-                               "or --descriptor");
+    if (opt->key.path || opt->scale || opt->no_scale || opt->base || opt->descriptor ||
+        opt->descriptor_dir || opt->anchor || opt->recipient || opt->ledger ||
+        opt->mend || opt->condition != 0) {
+        return cli_usage(
+            verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
+                  "or --descriptor");
     }
     if (opt->certificate && !opt->sign) {
         return cli_usage(verb, "--certificate needs --sign KEY");
@@ -226,8 +235,8 @@ static enum ww_err transform(const struct lock *opt, const char *const *args,
     const struct ww_ledger_options ledger = {
         .path = opt->ledger, .recipient = opt->recipient, .mend = opt->mend != 0};
     if (opt->base) {
-        return ww_lock_adapter(args[0], opt->base, args[1], opt->unlocking, options, report,
-                               err);
+        return ww_lock_adapter(args[0], opt->base, args[1], opt->unlocking, options,
+                               report, err);
     }
     if (opt->unlocking) {
         return ww_unlock_folder(args[0], args[1], options, report, err);
@@ -331,13 +340,15 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "sign with this certificate (PEM)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
-        {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default), dense or sealed", "LEVEL"},
+        {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default), dense or sealed",
+         "LEVEL"},
         {"condition", 0, POPT_ARG_DOUBLE, &opt.condition, 0,
          "dense: matrices of at most this condition number, not orthogonal ones", "C"},
         {"to", 0, POPT_ARG_ARGV, &opt.to, 0,
          "level sealed: encrypt for this recipient (repeatable)", "PUB"},
         {"no-lineage", 0, POPT_ARG_NONE, &opt.no_lineage, 0,
-         "level sealed: sign, but do not say which model it is and what it was made of", NULL},
+         "level sealed: sign, but do not say which model it is and what it was made of",
+         NULL},
         {"scale", 0, POPT_ARG_NONE, &opt.scale, 0,
          "refuse a model that has no room for factors of two (F16)", NULL},
         {"no-scale", 0, POPT_ARG_NONE, &opt.no_scale, 0,
@@ -354,12 +365,13 @@ static int lock_main(int argc, const char **argv, bool unlocking)
     };
     const struct poptOption unlock_only[] = {
         {"file", 0, POPT_ARG_STRING, &opt.file, 0,
-         "of a sealed model: write this file alone to standard output (OUT is '-')", "NAME"},
+         "of a sealed model: write this file alone to standard output (OUT is '-')",
+         "NAME"},
         POPT_TABLEEND,
     };
     const struct poptOption table[] = {
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_lockkey_table(&opt.key), 0,
-         NULL, NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_lockkey_table(&opt.key),
+         0, NULL, NULL},
         {"base", 0, POPT_ARG_STRING, &opt.base, 0,
          "MODEL is an adapter: carry it over to (unlock: back from) this locked model",
          "LOCKED"},
@@ -369,10 +381,11 @@ static int lock_main(int argc, const char **argv, bool unlocking)
          "use this architecture descriptor", "ID"},
         {"descriptor-dir", 0, POPT_ARG_STRING, &opt.descriptor_dir, 0,
          "folder with more descriptors", "DIR"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)(unlocking ? unlock_only : lock_only),
-         0, unlocking ? "Unlock options:" : "Lock options:", NULL},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
-         "Policy options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)(unlocking ? unlock_only : lock_only), 0,
+         unlocking ? "Unlock options:" : "Lock options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
+         0, "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,

@@ -88,15 +88,16 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
 {
     char a[32];
     if (opt->rederive) {
-        cli_say(&opt->common, "'%s' is what the recipe and the sources give: %llu of %llu "
-                "tensors computed again and equal, in %.1f s", out,
-                (unsigned long long)report->tensors_checked,
+        cli_say(&opt->common,
+                "'%s' is what the recipe and the sources give: %llu of %llu "
+                "tensors computed again and equal, in %.1f s",
+                out, (unsigned long long)report->tensors_checked,
                 (unsigned long long)report->tensors, report->run.seconds);
         return;
     }
     if (opt->part) {
-        cli_say(&opt->common, "part %s of '%s': %llu of %llu tensors, %s in %.1f s", opt->part,
-                out, (unsigned long long)report->tensors_checked,
+        cli_say(&opt->common, "part %s of '%s': %llu of %llu tensors, %s in %.1f s",
+                opt->part, out, (unsigned long long)report->tensors_checked,
                 (unsigned long long)report->tensors,
                 cli_bytes(report->run.bytes_written, a), report->run.seconds);
         return;
@@ -104,9 +105,11 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
     cli_say(&opt->common, "merged into '%s' by %s: %llu tensors, %s in %.1f s%s%s", out,
             report->method, (unsigned long long)report->tensors,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
-            opt->lock ? ", locked" : "", opt->sign ? ", signed" : ", not signed (use --sign)");
+            opt->lock ? ", locked" : "",
+            opt->sign ? ", signed" : ", not signed (use --sign)");
     if (opt->cache) {
-        cli_say(&opt->common, "%llu weight files of the sources unchanged by the cache '%s'",
+        cli_say(&opt->common,
+                "%llu weight files of the sources unchanged by the cache '%s'",
                 (unsigned long long)report->cached, opt->cache);
     }
     cli_say(&opt->common, "%s: %s", report->method, report->evidence);
@@ -150,7 +153,8 @@ static enum ww_err answer(const struct merge *opt, const struct ww_merge_report 
     return rc;
 }
 
-static enum ww_err run_job(const struct merge *opt, const struct ww_merge_options *options,
+static enum ww_err run_job(const struct merge *opt,
+                           const struct ww_merge_options *options,
                            const char *const *args, struct ww_merge_report *report,
                            struct ww_error *err)
 {
@@ -178,7 +182,8 @@ static enum ww_err guard(const struct merge *opt, const struct ww_merge_options 
 {
     struct ww_merge_ask merge = {0};
     char *name = cli_guard_name(args[1]);
-    enum ww_err rc = ww_merge_ask(args[0], options, opt->guard.roots != NULL, &merge, err);
+    enum ww_err rc =
+        ww_merge_ask(args[0], options, opt->guard.roots != NULL, &merge, err);
     if (rc == WW_OK) {
         const struct ww_policy_ask ask = {.action = "merge",
                                           .method = merge.method,
@@ -188,7 +193,8 @@ static enum ww_err guard(const struct merge *opt, const struct ww_merge_options 
                                           .output_name = name,
                                           .output_license = opt->license,
                                           .output_locked = merge.locked || opt->lock};
-        rc = cli_guard_ask(&opt->guard, &opt->common, &ask, args[1], signkey, verdict, err);
+        rc = cli_guard_ask(&opt->guard, &opt->common, &ask, args[1], signkey, verdict,
+                           err);
     }
     ww_merge_ask_release(&merge);
     free(name);
@@ -198,13 +204,15 @@ static enum ww_err guard(const struct merge *opt, const struct ww_merge_options 
 /* What decides the bytes of a merge comes from its record. */
 static int check_rederive(const struct merge *opt)
 {
-    static const char *const takes[] = {"rederive sample seed unlock-with passphrase-file "
-                                        "open-with open-passphrase-file hub-cache report",
-                                        ""};
-    int status = opt->report && is_page(opt->report)
-                     ? cli_usage("merge", "--rederive measures nothing that has a picture: name "
-                                          "a --report that is JSON")
-                     : 0;
+    static const char *const takes[] = {
+        "rederive sample seed unlock-with passphrase-file "
+        "open-with open-passphrase-file hub-cache report",
+        ""};
+    int status =
+        opt->report && is_page(opt->report)
+            ? cli_usage("merge", "--rederive measures nothing that has a picture: name "
+                                 "a --report that is JSON")
+            : 0;
 
     for (size_t i = 0; i < 2 && status == 0; i++) {
         status = cli_refuse_idle("merge", "--rederive", opt->tables[i], takes[i]);
@@ -219,28 +227,33 @@ static int check_usage(const struct merge *opt, const char *const *args)
     uint32_t of = 0;
     const char *what = NULL;
     if (opt->rederive ? n > 1 : opt->dry_run ? n < 1 : n < 2) {
-        what = opt->rederive ? "--rederive takes the recipe at most; the folder is its value"
+        what = opt->rederive
+                   ? "--rederive takes the recipe at most; the folder is its value"
                : opt->dry_run ? "--dry-run needs a recipe"
                               : "a recipe and an output folder are needed";
     } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume || opt->lock)) {
-        what = "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it";
+        what =
+            "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it";
     } else if (opt->rederive && opt->seed != NO_NUMBER) {
         what = "--rederive takes the seed from the record: no --seed with it";
     } else if (opt->sample != NO_NUMBER && !opt->rederive) {
         what = "--sample goes with --rederive";
     } else if (opt->sample == 0) {
-        what = "--sample is a number of tensors from 1; leave it away to compute all of them";
+        what = "--sample is a number of tensors from 1; leave it away to compute all of "
+               "them";
     } else if ((opt->sample != NO_NUMBER && opt->sample < 0) ||
                (opt->seed != NO_NUMBER && opt->seed < 0)) {
         what = "a number may not be negative";
     } else if (opt->shard_size && read_size(opt->shard_size) == 0) {
-        what = "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
+        what =
+            "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
     } else if (opt->part && !read_part(opt->part, &part, &of)) {
         what = "--part is a number of a part and how many there are: 2/3, at most 1024";
     } else if (opt->join < 0 || opt->join > 1024) {
         what = "--join is the number of parts, at most 1024";
     } else if ((opt->part != NULL) + (opt->join != 0) + (opt->rederive != NULL) +
-                   opt->dry_run > 1) {
+                   opt->dry_run >
+               1) {
         what = "--part, --join, --rederive and --dry-run are one each";
     } else if (opt->part && opt->sign) {
         what = "a part is not signed; sign when joining";
@@ -249,12 +262,16 @@ static int check_usage(const struct merge *opt, const char *const *args)
         what = "--arithmetic is exact or mergekit";
     } else if (opt->reversible.to && !opt->reversible.path) {
         what = "--reversible-to goes with --reversible";
-    } else if (opt->reversible.path && (opt->rederive || opt->dry_run || opt->part || opt->lock ||
-                                        opt->unlock_with || opt->no_source_trees)) {
-        what = "--reversible is of a whole merge of open models, with their tensor trees: no "
-               "--rederive, --dry-run, --part, --lock, --unlock-with or --no-source-trees";
+    } else if (opt->reversible.path &&
+               (opt->rederive || opt->dry_run || opt->part || opt->lock ||
+                opt->unlock_with || opt->no_source_trees)) {
+        what =
+            "--reversible is of a whole merge of open models, with their tensor trees: "
+            "no "
+            "--rederive, --dry-run, --part, --lock, --unlock-with or --no-source-trees";
     } else if (opt->reversible.path && (opt->guard.request || opt->guard.approvals)) {
-        what = "--reversible asks policies about packing too, and a request is of one action: "
+        what = "--reversible asks policies about packing too, and a request is of one "
+               "action: "
                "merge with it, then use rmm pack --merged";
     } else if (opt->cache && (!opt->sign || opt->lock || opt->join)) {
         what = "--cache needs --sign KEY, and goes with neither --lock nor --join";
@@ -331,8 +348,8 @@ static struct ww_merge_options options_of(const struct merge *opt)
 
 /* Asked about, and begun, before anything is merged. */
 static enum ww_err begin_package(const struct merge *opt, const char *recipe,
-                                 struct ww_merge_options *options, struct ww_signkey *asker,
-                                 struct cli_verdict *packed,
+                                 struct ww_merge_options *options,
+                                 struct ww_signkey *asker, struct cli_verdict *packed,
                                  struct cli_reversing **reversing, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
@@ -341,8 +358,8 @@ static enum ww_err begin_package(const struct merge *opt, const char *recipe,
     }
     rc = cli_reversible_check(&opt->reversible, recipe, options, err);
     if (rc == WW_OK) {
-        rc = cli_reversible_ask(&opt->reversible, &opt->guard, &opt->common, recipe, options,
-                                asker, packed, err);
+        rc = cli_reversible_ask(&opt->reversible, &opt->guard, &opt->common, recipe,
+                                options, asker, packed, err);
     }
     return rc ? rc
               : cli_reversible_begin(&opt->reversible, recipe, options, reversing, err);
@@ -379,7 +396,8 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         rc = guard(opt, &options, args, keys.sign, &verdict, &err);
     }
     if (rc == WW_OK) {
-        rc = begin_package(opt, args[0], &options, verdict.key, &packed, &reversing, &err);
+        rc =
+            begin_package(opt, args[0], &options, verdict.key, &packed, &reversing, &err);
     }
     if (rc) {
         goto out;
@@ -400,8 +418,8 @@ static int run_merge(const void *from, const char *verb, const char *const *args
         rc = answer(opt, &report, &err);
     }
     if (rc == WW_OK && opt->reversible.path) {
-        rc = cli_reversible_write(&opt->reversible, &opt->common, reversing, args[1], &options,
-                                  &packed, &err);
+        rc = cli_reversible_write(&opt->reversible, &opt->common, reversing, args[1],
+                                  &options, &packed, &err);
     }
 out:
     if (rc) {
@@ -424,7 +442,8 @@ int cmd_merge(int argc, const char **argv)
                         .sign_passphrase.fd = -1,
                         .lockkey = CLI_LOCKKEY};
     const struct poptOption table[] = {
-        {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing", NULL},
+        {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing",
+         NULL},
         {"rederive", 0, POPT_ARG_STRING, &opt.rederive, 0,
          "compute this merged folder again from its record and compare", "OUT"},
         {"sample", 0, POPT_ARG_LONGLONG, &opt.sample, 0,
@@ -439,7 +458,8 @@ int cmd_merge(int argc, const char **argv)
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
         {"unlock-with", 0, POPT_ARG_ARGV, &opt.unlock_with, 0,
-         "lock key of locked sources, which are then read as open ones (repeatable)", "KEY"},
+         "lock key of locked sources, which are then read as open ones (repeatable)",
+         "KEY"},
         {"lock", 0, POPT_ARG_STRING, &opt.lock, 0,
          "write the merge locked with this lock key, never open", "KEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.passphrase.file, 0,
@@ -463,7 +483,8 @@ int cmd_merge(int argc, const char **argv)
         {"shard-size", 0, POPT_ARG_STRING, &opt.shard_size, 0,
          "largest weight file; without it files are cut as the base's", "SIZE"},
         {"no-source-trees", 0, POPT_ARG_NONE, &opt.no_source_trees, 0,
-         "record file digests of the sources only, which saves hashing their tensors", NULL},
+         "record file digests of the sources only, which saves hashing their tensors",
+         NULL},
         {"reversible", 0, POPT_ARG_STRING, &opt.reversible.path, 0,
          "write a package from which rmm unmerge gives each source back", "PKG"},
         {"reversible-to", 0, POPT_ARG_ARGV, &opt.reversible.to, 0,
@@ -471,20 +492,23 @@ int cmd_merge(int argc, const char **argv)
         {"resume", 0, POPT_ARG_NONE, &opt.resume, 0,
          "continue what an interrupted run left in OUT.partial", NULL},
         {"report", 0, POPT_ARG_STRING, &opt.report, 0,
-         "write the JSON answer, or a page with pictures (.html), into a new file", "FILE"},
+         "write the JSON answer, or a page with pictures (.html), into a new file",
+         "FILE"},
         {"hub-cache", 0, POPT_ARG_STRING, &opt.hub_cache, 0,
-         "where models that are no folders are looked for, as huggingface_hub keeps them", "DIR"},
+         "where models that are no folders are looked for, as huggingface_hub keeps them",
+         "DIR"},
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0,
          "digests of an earlier signed merge, for sources that have not changed", "FILE"},
         {"license", 0, POPT_ARG_STRING, &opt.license, 0,
          "licence that the card of the output states", "ID"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard), 0,
-         "Policy options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
+         0, "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
     opt.tables[0] = table;
     opt.tables[1] = cli_guard_table(&opt.guard);
-    return foreign ? foreign : cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
+    return foreign ? foreign
+                   : cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
 }

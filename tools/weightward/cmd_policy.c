@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weightward policy: what a policy means, whether it does what its author expects, and the
- * signed files that put it in force. */
+/* weightward policy: what a policy means, whether it does what its author expects, and
+ * the signed files that put it in force. */
 #include "cli_guard.h"
 
 #include <stdio.h>
@@ -101,8 +101,8 @@ static int sign(const struct policy *opt, const char *const *args, size_t n)
     if (rc) {
         return cli_fail("policy", &opt->common, &err);
     }
-    cli_say(&opt->common, "signed the %s '%s' with key %s; it has %zu %s now", report.kind,
-            args[0], report.keyid, report.n_signatures,
+    cli_say(&opt->common, "signed the %s '%s' with key %s; it has %zu %s now",
+            report.kind, args[0], report.keyid, report.n_signatures,
             report.n_signatures == 1 ? "signature" : "signatures");
     if (opt->common.json) {
         rc = ww_report_policy_sign_json(&report, &json, &err);
@@ -132,7 +132,8 @@ static int check(const struct policy *opt, const char *const *args, size_t n)
     int status = 0;
     enum ww_err rc = WW_OK;
     if (trust.n_roots == 0) {
-        return cli_usage("policy", "check needs --root ROOT: the trust root that is believed");
+        return cli_usage("policy",
+                         "check needs --root ROOT: the trust root that is believed");
     }
     if (opt->at && !ww_time_parse(opt->at, &trust.at_unix)) {
         return cli_usage("policy", "--at is a time like 2026-11-25T12:00:00Z");
@@ -171,8 +172,8 @@ static enum ww_err request_merge(const struct policy *opt, struct ww_policy_ask 
 }
 
 static enum ww_err request_other(const struct policy *opt, struct ww_policy_ask *ask,
-                                 const char *const *models, size_t n, struct ww_signkey *key,
-                                 struct ww_error *err)
+                                 const char *const *models, size_t n,
+                                 struct ww_signkey *key, struct ww_error *err)
 {
     struct ww_policy_source *sources = calloc(n + 1, sizeof *sources);
     enum ww_err rc = WW_OK;
@@ -213,7 +214,8 @@ static int request(const struct policy *opt, const char *const *args, size_t n)
     }
     if ((strcmp(args[0], "merge") == 0) != (opt->recipe != NULL) ||
         (n == 1) != (opt->recipe != NULL)) {
-        return cli_usage("policy", "request merge --recipe RECIPE, or request ACTION MODEL...");
+        return cli_usage("policy",
+                         "request merge --recipe RECIPE, or request ACTION MODEL...");
     }
     rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
     if (rc == WW_OK) {
@@ -278,8 +280,7 @@ static const struct word words[] = {
     {"test", 65, 2, 0, test, "", "test TABLE POLICY..."},
     {"sign", 1, 1, 1, sign, SIGNING, "sign DOCUMENT --key KEY"},
     {"check", 65, 0, 0, check, "root state at", "check FILE... --root ROOT"},
-    {"request", 65, 1, 1, request,
-     SIGNING " recipe method output license locked purpose",
+    {"request", 65, 1, 1, request, SIGNING " recipe method output license locked purpose",
      "request ACTION MODEL... --key KEY --out FILE"},
     {"refer", 65, 1, 0, refer, "", "refer MODEL POLICY..."},
     {"approve", 1, 1, 1, approve, SIGNING, "approve REQUEST --key KEY --out FILE"},
@@ -320,33 +321,39 @@ int cmd_policy(int argc, const char **argv)
 {
     struct policy opt = {.passphrase.fd = -1};
     const struct poptOption table[] = {
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "sign, request, approve: the signing key",
-         "KEY"},
+        {"key", 'k', POPT_ARG_STRING, &opt.key, 0,
+         "sign, request, approve: the signing key", "KEY"},
         {"passphrase-file", 0, POPT_ARG_STRING, &opt.passphrase.file, 0,
          "passphrase of the key", "FILE"},
         {"passphrase-fd", 0, POPT_ARG_INT, &opt.passphrase.fd, 0,
          "the same from a descriptor", "N"},
         {"out", 0, POPT_ARG_STRING, &opt.out, 0, "where to write", "FILE"},
         {"root", 0, POPT_ARG_ARGV, &opt.roots, 0,
-         "check: the trust root that is believed, then its successors (repeatable)", "ROOT"},
+         "check: the trust root that is believed, then its successors (repeatable)",
+         "ROOT"},
         {"state", 0, POPT_ARG_STRING, &opt.state, 0,
          "check: refuse what is older than this file has seen", "FILE"},
         {"at", 0, POPT_ARG_STRING, &opt.at, 0, "check: at this time (now)", "TIME"},
-        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "request merge: the recipe", "RECIPE"},
+        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0, "request merge: the recipe",
+         "RECIPE"},
         {"method", 0, POPT_ARG_STRING, &opt.method, 0,
          "request lock: the level (exact, dense, sealed)", "NAME"},
-        {"output", 0, POPT_ARG_STRING, &opt.output, 0, "request: name of the output", "NAME"},
+        {"output", 0, POPT_ARG_STRING, &opt.output, 0, "request: name of the output",
+         "NAME"},
         {"license", 0, POPT_ARG_STRING, &opt.license, 0,
          "request: licence that the output will state", "ID"},
-        {"locked", 0, POPT_ARG_NONE, &opt.locked, 0, "request: the output will be locked", NULL},
-        {"purpose", 0, POPT_ARG_STRING, &opt.purpose, 0, "request: what it is for", "WORD"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_common_table(&opt.common), 0,
-         "Common options:", NULL},
+        {"locked", 0, POPT_ARG_NONE, &opt.locked, 0, "request: the output will be locked",
+         NULL},
+        {"purpose", 0, POPT_ARG_STRING, &opt.purpose, 0, "request: what it is for",
+         "WORD"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
     opt.table = table;
-    return cli_run(argc, argv, table,
-                   "explain POLICY | test TABLE POLICY... | sign DOCUMENT | check FILE... | "
-                   "request ACTION MODEL... | approve REQUEST | refer MODEL POLICY...", 1,
-                   66, run_policy, &opt);
+    return cli_run(
+        argc, argv, table,
+        "explain POLICY | test TABLE POLICY... | sign DOCUMENT | check FILE... | "
+        "request ACTION MODEL... | approve REQUEST | refer MODEL POLICY...",
+        1, 66, run_policy, &opt);
 }

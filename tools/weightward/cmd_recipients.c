@@ -10,7 +10,7 @@
 
 struct recipients {
     struct cli_common common;
-    struct cli_lockkey key;     /* what opens the model; its path stays unused */
+    struct cli_lockkey key; /* what opens the model; its path stays unused */
     char **to;
     char **ids;
 };
@@ -81,8 +81,9 @@ static int change(const struct recipients *opt, bool adding, const char *path)
     const struct cli_seal how = {.common = &opt->common, .key = &opt->key};
     size_t n = cli_count(opt->to) + cli_count(opt->ids);
     if (n == 0 || n > MAX_CHANGES) {
-        return cli_usage("recipients", adding ? "--to PUB is needed: who is to come"
-                                              : "--to PUB or --id ID is needed: who is to go");
+        return cli_usage("recipients",
+                         adding ? "--to PUB is needed: who is to come"
+                                : "--to PUB or --id ID is needed: who is to go");
     }
     if (adding && opt->ids) {
         return cli_usage("recipients",
@@ -99,8 +100,10 @@ static int change(const struct recipients *opt, bool adding, const char *path)
     cli_say(&opt->common, "%s %zu recipient%s", adding ? "added" : "removed", n,
             n > 1 ? "s" : "");
     if (!adding) {
-        cli_say(&opt->common, "the content key is the same: who opened the model before, or "
-                "kept the old '%s', can still open it; seal the source again to shut them out",
+        cli_say(&opt->common,
+                "the content key is the same: who opened the model before, or "
+                "kept the old '%s', can still open it; seal the source again to shut "
+                "them out",
                 WW_SEAL_KEYS_FILE);
     }
     return opt->common.json ? list(opt, path) : 0;
@@ -135,5 +138,6 @@ int cmd_recipients(int argc, const char **argv)
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    return cli_run(argc, argv, table, "list|add|remove FOLDER", 2, 2, run_recipients, &opt);
+    return cli_run(argc, argv, table, "list|add|remove FOLDER", 2, 2, run_recipients,
+                   &opt);
 }

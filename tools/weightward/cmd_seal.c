@@ -22,13 +22,15 @@ enum ww_err cli_unsealer(const char *path, const struct cli_seal *opt,
     ww_seal_access_release(&access);
     if (sealing == WW_SEALED_PASSPHRASE) {
         snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", path);
-        return cli_passphrase(&opt->key->passphrase, prompt, false, &out->passphrase, err);
+        return cli_passphrase(&opt->key->passphrase, prompt, false, &out->passphrase,
+                              err);
     }
     if (opt->key->open_with) {
         struct ww_key_info recipient;
         rc = ww_key_inspect(opt->key->open_with, &recipient, err);
         if (rc == WW_OK && recipient.sealing == WW_SEALED_PASSPHRASE) {
-            snprintf(prompt, sizeof prompt, "Passphrase for '%.200s': ", opt->key->open_with);
+            snprintf(prompt, sizeof prompt,
+                     "Passphrase for '%.200s': ", opt->key->open_with);
             rc = cli_passphrase(&opt->key->open_passphrase, prompt, false,
                                 &out->recipient_passphrase, err);
         }
@@ -69,13 +71,16 @@ static void tell_sealed(const struct cli_seal *opt, const struct ww_seal_report 
                  (unsigned long long)report->recipients, cli_s(report->recipients));
     }
     warn(opt, report);
-    cli_say(opt->common, "sealed into '%s' %s: %llu file%s, %s encrypted (%s) in %.1f s%s",
-            out, who, (unsigned long long)report->files, cli_s(report->files),
+    cli_say(opt->common,
+            "sealed into '%s' %s: %llu file%s, %s encrypted (%s) in %.1f s%s", out, who,
+            (unsigned long long)report->files, cli_s(report->files),
             cli_bytes(report->bytes, a), report->cipher, report->run.seconds,
             opt->signer ? ", signed" : ", not signed (use --sign)");
-    cli_say(opt->common, "headers, config.json, the tokenizer and other files stay readable%s",
+    cli_say(opt->common,
+            "headers, config.json, the tokenizer and other files stay readable%s",
             opt->signer && !opt->no_lineage
-                ? ", and so does which model it is (see --no-lineage)" : "");
+                ? ", and so does which model it is (see --no-lineage)"
+                : "");
 }
 
 int cli_seal(const struct cli_seal *opt, const char *const *args)
@@ -143,14 +148,17 @@ static enum ww_err unseal(const struct cli_seal *opt, const char *const *args,
     int fd = STDOUT_FILENO;
     char a[32];
     if (opt->file) {
-        return ww_unseal_file(args[0], opt->file, unsealer, run, write_all, &fd, report, err);
+        return ww_unseal_file(args[0], opt->file, unsealer, run, write_all, &fd, report,
+                              err);
     }
     enum ww_err rc = ww_unseal_folder(args[0], args[1], unsealer, run, report, err);
     if (rc == WW_OK) {
         warn(opt, report);
-        cli_say(opt->common, "unsealed into '%s': %llu sealed file%s, %s; every file has its "
-                "source's digest; %.1f s", args[1], (unsigned long long)report->files,
-                cli_s(report->files), cli_bytes(report->bytes, a), report->run.seconds);
+        cli_say(opt->common,
+                "unsealed into '%s': %llu sealed file%s, %s; every file has its "
+                "source's digest; %.1f s",
+                args[1], (unsigned long long)report->files, cli_s(report->files),
+                cli_bytes(report->bytes, a), report->run.seconds);
     }
     return rc;
 }
@@ -163,12 +171,14 @@ int cli_unseal(const struct cli_seal *opt, const char *const *args)
     struct ww_run_options run = {0};
     bool to_pipe = strcmp(args[1], "-") == 0;
     if (to_pipe != (opt->file != NULL)) {
-        return cli_usage("unlock", "--file NAME writes one file to standard output: give '-' for "
-                     "OUT with it, and only with it");
+        return cli_usage("unlock",
+                         "--file NAME writes one file to standard output: give '-' for "
+                         "OUT with it, and only with it");
     }
     if (to_pipe && (opt->common->json || isatty(STDOUT_FILENO))) {
-        return cli_usage("unlock", "standard output carries the weights: no --json, and no "
-                     "terminal");
+        return cli_usage("unlock",
+                         "standard output carries the weights: no --json, and no "
+                         "terminal");
     }
     int status = cli_run_options(opt->common, &run);
     if (status) {

@@ -48,12 +48,14 @@ static int run_sign(const void *given, const char *verb, const char *const *args
         .cache = opt->cache,
     };
     if (!opt->key) {
-        return cli_usage(verb, "--key KEY is needed (make one: weightward key new signing --out "
-                               "NAME)");
+        return cli_usage(
+            verb, "--key KEY is needed (make one: weightward key new signing --out "
+                  "NAME)");
     }
     if (opt->origin && (opt->signature || options.n_ignore_paths)) {
-        return cli_usage(verb, "--origin goes with a signature in the folder over all of its "
-                               "files");
+        return cli_usage(verb,
+                         "--origin goes with a signature in the folder over all of its "
+                         "files");
     }
     if (opt->signer_seconds < 0 || (opt->signer_seconds > 0 && !opt->signer)) {
         return cli_usage(verb, "--signer-timeout is a positive number of seconds for "
@@ -68,8 +70,8 @@ static int run_sign(const void *given, const char *verb, const char *const *args
     if (rc) {
         goto out;
     }
-    const struct ww_signer signer = {key, opt->certificate, (const char *const *)opt->chain,
-                                     cli_count(opt->chain)};
+    const struct ww_signer signer = {
+        key, opt->certificate, (const char *const *)opt->chain, cli_count(opt->chain)};
     rc = ww_sign_folder(model, &signer, &options, &report, &err);
     if (rc) {
         goto out;
@@ -122,7 +124,8 @@ int cmd_sign(int argc, const char **argv)
          "sign with this certificate (PEM)", "FILE"},
         {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
          "certificates above it (repeatable)", "FILE"},
-        {"tensors", 0, POPT_ARG_NONE, &opt.tensors, 0, "sign the tensor tree as well", NULL},
+        {"tensors", 0, POPT_ARG_NONE, &opt.tensors, 0, "sign the tensor tree as well",
+         NULL},
         {"origin", 0, POPT_ARG_NONE, &opt.origin, 0,
          "also state that the model was made of no other model", NULL},
         {"cache", 0, POPT_ARG_STRING, &opt.cache, 0,

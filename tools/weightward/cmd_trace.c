@@ -30,8 +30,9 @@ static void tell(const struct trace *opt, const struct ww_trace_report *report,
                suspect, first->recipient, first->date, first->agree, first->votes,
                report->entries, report->p_value, report->bound);
     } else {
-        printf("NO MATCH: '%s' shows none of %" PRIu64 " copies; closest is '%s' with %" PRIu64
-               " of %" PRIu64 " signs, chance %.2g (bound %.2g)\n",
+        printf("NO MATCH: '%s' shows none of %" PRIu64
+               " copies; closest is '%s' with %" PRIu64 " of %" PRIu64
+               " signs, chance %.2g (bound %.2g)\n",
                suspect, report->compared, first->recipient, first->agree, first->votes,
                report->p_value, report->bound);
     }
@@ -40,8 +41,9 @@ static void tell(const struct trace *opt, const struct ww_trace_report *report,
         printf("  next: '%s', %" PRIu64 " of %" PRIu64 " signs, chance %.2g alone\n",
                row->recipient, row->agree, row->votes, row->p_value);
     }
-    printf("note: a deliberate new lock over a copy, or unlocking it, erases the trace: no "
-           "match is no proof of innocence\n");
+    printf(
+        "note: a deliberate new lock over a copy, or unlocking it, erases the trace: no "
+        "match is no proof of innocence\n");
 }
 
 static int answer(const struct trace *opt, const char *verb,
@@ -87,7 +89,8 @@ static int run_trace(const void *given, const char *verb, const char *const *arg
         rc = ww_trace_model(args[0], &options, &report, &err);
     }
     cli_progress_done();
-    status = rc ? cli_fail(verb, &opt->common, &err) : answer(opt, verb, &report, args[0]);
+    status =
+        rc ? cli_fail(verb, &opt->common, &err) : answer(opt, verb, &report, args[0]);
     ww_trace_report_release(&report);
     ww_secret_free(options.secret);
     return status;
@@ -97,8 +100,8 @@ int cmd_trace(int argc, const char **argv)
 {
     struct trace opt = {.key = CLI_LOCKKEY, .bound = 1e-6};
     const struct poptOption table[] = {
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_lockkey_table(&opt.key), 0,
-         NULL, NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_lockkey_table(&opt.key),
+         0, NULL, NULL},
         {"ledger", 0, POPT_ARG_STRING, &opt.ledger, 0, "ledger of the copies", "FILE"},
         {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0,
          "public key of who signs the ledger (default: the one that it states)", "PUB"},

@@ -10,12 +10,14 @@ const struct poptOption *cli_common_table(struct cli_common *common)
 {
     static struct poptOption table[7];
     const struct poptOption filled[] = {
-        {"json", 0, POPT_ARG_NONE, &common->json, 0, "print one JSON object on stdout", NULL},
+        {"json", 0, POPT_ARG_NONE, &common->json, 0, "print one JSON object on stdout",
+         NULL},
         {"quiet", 'q', POPT_ARG_NONE, &common->quiet, 0, "no talk on stderr", NULL},
         {"progress", 0, POPT_ARG_STRING, &common->progress, 0,
          "show progress: auto, always or never", "WHEN"},
         {"threads", 0, POPT_ARG_INT, &common->threads, 0, "worker threads", "N"},
-        {"memory", 0, POPT_ARG_INT, &common->memory_mib, 0, "buffers in all, in MiB", "MIB"},
+        {"memory", 0, POPT_ARG_INT, &common->memory_mib, 0, "buffers in all, in MiB",
+         "MIB"},
         {"no-direct-io", 0, POPT_ARG_NONE, &common->no_direct, 0,
          "go through the page cache", NULL},
         POPT_TABLEEND,
@@ -176,10 +178,11 @@ int cli_refuse_idle(const char *verb, const char *word, const struct poptOption 
     char text[200];
     for (; table->longName || table->shortName || table->arg; table++) {
         if (table->longName && is_given(table) && !is_word_of(table->longName, takes)) {
-            snprintf(text, sizeof text,
-                     "'%s %s' does nothing with --%s; leave it away, weightward-%s(1) says "
-                     "which words take it",
-                     verb, word, table->longName, verb);
+            snprintf(
+                text, sizeof text,
+                "'%s %s' does nothing with --%s; leave it away, weightward-%s(1) says "
+                "which words take it",
+                verb, word, table->longName, verb);
             return cli_usage(verb, text);
         }
     }

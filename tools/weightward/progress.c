@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The progress line: stderr only, starts after one second, at most four times a second,
- * rate over the last five seconds, nothing when stderr is no terminal or the program is in
- * the background. The library only calls back with numbers; drawing is here.
+ * rate over the last five seconds, nothing when stderr is no terminal or the program is
+ * in the background. The library only calls back with numbers; drawing is here.
  */
 #include "cli.h"
 
@@ -22,7 +22,10 @@ static struct {
     bool shown;
     double start;
     double last_draw;
-    struct { double at; uint64_t done; } sample[SAMPLES];
+    struct {
+        double at;
+        uint64_t done;
+    } sample[SAMPLES];
     unsigned n_samples;
     char phase[32];
 } line;
@@ -77,29 +80,33 @@ static const char *unit_of(const char *phase, size_t len)
 {
     static const struct {
         const char *phase, *unit;
-    } counted[] = {{"collecting", "items"},  {"evaluating", "trials"}, {"trace", "copies"},
-                   {"adapters", "tensors"},  {"extract", "tensors"},   {"comparing", "answers"},
-                   {"heads", "parts"},       {"attention", "parts"},   {"neurons", "parts"},
-                   {"rotation", "parts"}};
+    } counted[] = {{"collecting", "items"}, {"evaluating", "trials"},
+                   {"trace", "copies"},     {"adapters", "tensors"},
+                   {"extract", "tensors"},  {"comparing", "answers"},
+                   {"heads", "parts"},      {"attention", "parts"},
+                   {"neurons", "parts"},    {"rotation", "parts"}};
     for (size_t i = 0; i < sizeof counted / sizeof counted[0]; i++) {
-        if (strlen(counted[i].phase) == len && strncmp(counted[i].phase, phase, len) == 0) {
+        if (strlen(counted[i].phase) == len &&
+            strncmp(counted[i].phase, phase, len) == 0) {
             return counted[i].unit;
         }
     }
     return NULL;
 }
 
-static void draw(const char *phase, size_t word, uint64_t done, uint64_t total, double now)
+static void draw(const char *phase, size_t word, uint64_t done, uint64_t total,
+                 double now)
 {
     double speed = rate(now, done);
     const char *unit = unit_of(phase, word);
     char a[32], b[32];
     fprintf(stderr, "\r\033[K%.*s", (int)word, phase);
     if (total && unit) {
-        fprintf(stderr, ": %llu of %llu %s", (unsigned long long)done, (unsigned long long)total,
-                unit);
+        fprintf(stderr, ": %llu of %llu %s", (unsigned long long)done,
+                (unsigned long long)total, unit);
     } else if (total) {
-        fprintf(stderr, ": %s, %.0f %%", cli_bytes(done, a), 100.0 * (double)done / (double)total);
+        fprintf(stderr, ": %s, %.0f %%", cli_bytes(done, a),
+                100.0 * (double)done / (double)total);
     }
     fputs(phase + word, stderr); /* what else is known */
     if (speed > 0 && total >= done && !unit) {
@@ -125,7 +132,8 @@ static int on_progress(void *payload, const char *phase, uint64_t done, uint64_t
         line.n_samples = 0;
     }
     bool foreground = line.always || tcgetpgrp(STDERR_FILENO) == getpgrp();
-    if (foreground && now - line.start >= START_AFTER_S && now - line.last_draw >= REDRAW_S) {
+    if (foreground && now - line.start >= START_AFTER_S &&
+        now - line.last_draw >= REDRAW_S) {
         line.last_draw = now;
         draw(phase, word, done, total, now);
     }
@@ -160,8 +168,9 @@ int cli_run_options(const struct cli_common *common, struct ww_run_options *run)
         return CLI_USAGE;
     }
     if (common->threads < 0 || common->threads > 256 || common->memory_mib < 0) {
-        fprintf(stderr, "weightward: --threads takes 1 to 256, or 0 for one for each CPU; "
-                        "--memory takes a number of MiB\n");
+        fprintf(stderr,
+                "weightward: --threads takes 1 to 256, or 0 for one for each CPU; "
+                "--memory takes a number of MiB\n");
         return CLI_USAGE;
     }
     bool show = always || (!never && !common->quiet && isatty(STDERR_FILENO));

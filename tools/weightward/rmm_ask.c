@@ -20,7 +20,8 @@ static char *beside(const struct cli_packing *packing, uint64_t version)
                : path;
 }
 
-/* A package whose decision has no place would be there without it, so that is seen first. */
+/* A package whose decision has no place would be there without it, so that is seen first.
+ */
 static enum ww_err check_place(const struct cli_packing *packing, struct ww_error *err)
 {
     const char *decision = packing->decision;
@@ -35,13 +36,15 @@ static enum ww_err check_place(const struct cli_packing *packing, struct ww_erro
     }
     if (rc == WW_OK && !decision) {
         path = beside(packing, report.version + !packing->shares);
-        rc = path ? WW_OK : cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'", package);
+        rc = path ? WW_OK
+                  : cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'", package);
     }
     if (rc == WW_OK && lstat(decision ? decision : path, &st) == 0) {
-        rc = cli_rmm_error(err, WW_E_EXISTS,
-                           "'%.300s' exists, and the decision would be written there; move it or "
-                           "name a new file with --decision",
-                           decision ? decision : path);
+        rc = cli_rmm_error(
+            err, WW_E_EXISTS,
+            "'%.300s' exists, and the decision would be written there; move it or "
+            "name a new file with --decision",
+            decision ? decision : path);
     }
     free(path);
     ww_pack_report_release(&report);
@@ -58,7 +61,8 @@ enum ww_err cli_pack_ask(const struct cli_guard *guard, const struct cli_common 
     enum ww_err rc = WW_OK;
 
     if (!sources || !name) {
-        rc = cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'", packing->package);
+        rc = cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'",
+                           packing->package);
         goto out;
     }
     for (size_t i = 0; i < n; i++) {
@@ -81,9 +85,9 @@ out:
     return rc;
 }
 
-enum ww_err cli_pack_record(const struct cli_common *common, const struct cli_packing *packing,
-                            uint64_t version, const struct cli_verdict *verdict,
-                            struct ww_error *err)
+enum ww_err cli_pack_record(const struct cli_common *common,
+                            const struct cli_packing *packing, uint64_t version,
+                            const struct cli_verdict *verdict, struct ww_error *err)
 {
     char *path = NULL;
 
@@ -98,9 +102,11 @@ enum ww_err cli_pack_record(const struct cli_common *common, const struct cli_pa
         }
     }
     const char *to = path ? path : packing->decision;
-    const enum ww_err rc = ww_verdict_record(verdict->verdict, NULL, to, verdict->key, err);
-    cli_say(common, rc == WW_OK ? "the decision is in '%s'"
-                                : "what was permitted is done, and there is no decision in '%s'",
+    const enum ww_err rc =
+        ww_verdict_record(verdict->verdict, NULL, to, verdict->key, err);
+    cli_say(common,
+            rc == WW_OK ? "the decision is in '%s'"
+                        : "what was permitted is done, and there is no decision in '%s'",
             to);
     free(path);
     return rc;

@@ -63,7 +63,8 @@ enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err)
                : cli_rmm_error(err, WW_E_IO, "cannot remove '%.300s'", mix->members);
 }
 
-void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt, struct ww_error *err)
+void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt,
+                  struct ww_error *err)
 {
     char from[WW_ERROR_TEXT_BYTES];
     char to[WW_ERROR_TEXT_BYTES] = "what is mixed";

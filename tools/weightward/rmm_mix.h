@@ -24,9 +24,10 @@ enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package,
                             struct ww_error *err);
 /** With all that is in it. */
 enum ww_err cli_mix_remove(const struct cli_mix *mix, struct ww_error *err);
-/** An error's text as one of what the user gave: members as member:NAME, and the recipe as
- *  its file. */
-void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt, struct ww_error *err);
+/** An error's text as one of what the user gave: members as member:NAME, and the recipe
+ * as its file. */
+void cli_mix_tell(const struct cli_mix *mix, const struct cli_rmm *opt,
+                  struct ww_error *err);
 /** "OUT.members/NAME", or NULL; free. */
 char *cli_mix_path(const struct cli_mix *mix, const char *name);
 /** Set the error; its code. */

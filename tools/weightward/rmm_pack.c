@@ -145,7 +145,8 @@ static void tell(const struct cli_rmm *opt, const char *path,
     char b[32];
     char share[64] = ""; /* of the files, where there are some */
     if (report->files_bytes) {
-        snprintf(share, sizeof share, " of %s (%.1f %%)", cli_bytes(report->files_bytes, b),
+        snprintf(share, sizeof share, " of %s (%.1f %%)",
+                 cli_bytes(report->files_bytes, b),
                  100.0 * (double)report->bytes / (double)report->files_bytes);
     }
     cli_say(&opt->common, "wrote '%s' version %llu: %zu member%s, %s%s in %.1f s%s", path,
@@ -203,11 +204,10 @@ static int write_package(const struct cli_rmm *opt, const char *word, const char
                                         .members = members ? members->items : NULL,
                                         .n = members ? members->n : 0,
                                         .adds = word[0] == 'a'};
-    struct ww_pack_options options = {
-        .base = opt->base,
-        .error = opt->error,
-        .budget = (uint64_t)opt->budget,
-        .folder = opt->folder != 0};
+    struct ww_pack_options options = {.base = opt->base,
+                                      .error = opt->error,
+                                      .budget = (uint64_t)opt->budget,
+                                      .folder = opt->folder != 0};
     enum ww_err rc = WW_OK;
     struct ww_merge_inverse *inverses = NULL;
     int status = cli_run_options(&opt->common, &options.run);
@@ -280,8 +280,9 @@ static int check_shared(const struct cli_rmm *opt)
     if (is_codec(opt, "rows") &&
         (opt->error != 0 || opt->directions < 0 || opt->budget < 0 ||
          (opt->directions > 0) == (opt->budget > 0))) {
-        return cli_usage("rmm", "--codec rows takes --directions P or --budget BYTES, and "
-                                "--exact when what they leave is to be coded too");
+        return cli_usage("rmm",
+                         "--codec rows takes --directions P or --budget BYTES, and "
+                         "--exact when what they leave is to be coded too");
     }
     if (is_codec(opt, "core") && (opt->directions <= 0 || opt->budget != 0 ||
                                   (opt->error != 0) == (opt->exact != 0))) {
@@ -302,8 +303,9 @@ static int pack(const struct cli_rmm *opt, const char *word, const char *const *
     if (status) {
         return status;
     }
-    if (!shares(opt) && ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
-                         opt->budget < 0)) {
+    if (!shares(opt) &&
+        ((opt->exact != 0) + (opt->error != 0) + (opt->budget != 0) != 1 ||
+         opt->budget < 0)) {
         return cli_usage("rmm",
                          "say one of --exact, --error E: how close what comes back is to "
                          "be, and --budget BYTES: how large the package may be");

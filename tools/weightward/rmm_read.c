@@ -43,12 +43,11 @@ int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args)
     struct ww_error err = {0};
     struct ww_pack_report report = {0};
     struct ww_unsealer unsealer = {0};
-    struct ww_pack_verify_options options = {
-        .public_key = opt->key,
-        .base = opt->base ? opt->base : opt->merged,
-        .sources = (const char *const *)opt->sources,
-        .n_sources = cli_count(opt->sources),
-        .unsealer = &unsealer};
+    struct ww_pack_verify_options options = {.public_key = opt->key,
+                                             .base = opt->base ? opt->base : opt->merged,
+                                             .sources = (const char *const *)opt->sources,
+                                             .n_sources = cli_count(opt->sources),
+                                             .unsealer = &unsealer};
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
@@ -180,12 +179,11 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
 {
     struct ww_error err = {0};
     struct ww_unsealer unsealer = {0};
-    struct ww_unpack_options options = {
-        .base = opt->base ? opt->base : opt->merged,
-        .sources = (const char *const *)opt->sources,
-        .n_sources = cli_count(opt->sources),
-        .unsealer = &unsealer,
-        .public_key = opt->signed_by};
+    struct ww_unpack_options options = {.base = opt->base ? opt->base : opt->merged,
+                                        .sources = (const char *const *)opt->sources,
+                                        .n_sources = cli_count(opt->sources),
+                                        .unsealer = &unsealer,
+                                        .public_key = opt->signed_by};
     const bool to_pipe = strcmp(args[2], "-") == 0;
     if (to_pipe != (opt->tensor != NULL) ||
         (to_pipe && (opt->common.json || isatty(STDOUT_FILENO)))) {
@@ -215,8 +213,9 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
 int cli_rmm_unmerge(const struct cli_rmm *opt, const char *const *args)
 {
     if (!opt->merged || opt->base || opt->form || opt->tensor) {
-        return cli_usage("rmm", "unmerge takes --merged MODEL and --source MODEL for each "
-                                "other source, and gives back files");
+        return cli_usage("rmm",
+                         "unmerge takes --merged MODEL and --source MODEL for each "
+                         "other source, and gives back files");
     }
     return cli_rmm_unpack(opt, args);
 }

@@ -15,8 +15,10 @@ int cli_rmm_rows(const struct cli_rmm *opt, const char *const *args)
                                            .unsealer = &unsealer,
                                            .public_key = opt->signed_by};
     char *json = NULL;
-    if ((opt->directions > 0) == (opt->budget > 0) || opt->directions < 0 || opt->budget < 0) {
-        return cli_usage("rmm", "say --directions P, or --budget BYTES for all factors together");
+    if ((opt->directions > 0) == (opt->budget > 0) || opt->directions < 0 ||
+        opt->budget < 0) {
+        return cli_usage(
+            "rmm", "say --directions P, or --budget BYTES for all factors together");
     }
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
@@ -35,7 +37,8 @@ int cli_rmm_rows(const struct cli_rmm *opt, const char *const *args)
         return cli_fail("rmm", &opt->common, &err);
     }
     cli_say(&opt->common,
-            "wrote %zu adapters below '%s' as %zu directions give them back: %llu of %llu bytes "
+            "wrote %zu adapters below '%s' as %zu directions give them back: %llu of "
+            "%llu bytes "
             "(%.1f %%), error %.3f",
             report.adapters, args[1], report.directions, (unsigned long long)report.bytes,
             (unsigned long long)report.raw_bytes,

@@ -65,16 +65,18 @@ static void release(struct sharing *s)
 
 /* Without a root only members that ask for policies are in the way. */
 static enum ww_err check_nobody_asks(const char *package, const struct sharing *s,
-                                     const struct ww_unsealer *unsealer, struct ww_error *err)
+                                     const struct ww_unsealer *unsealer,
+                                     struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (size_t i = 0; i < s->n && rc == WW_OK; i++) {
         bool asks = false;
         rc = ww_pack_asks(package, s->members[i].name, unsealer, &asks, err);
         if (rc == WW_OK && asks) {
-            rc = cli_rmm_error(err, WW_E_NOTFOUND,
-                               "'%.300s' asks for policies; give --policy-root and --policy",
-                               s->members[i].name);
+            rc = cli_rmm_error(
+                err, WW_E_NOTFOUND,
+                "'%.300s' asks for policies; give --policy-root and --policy",
+                s->members[i].name);
         }
     }
     return rc;
@@ -97,7 +99,8 @@ static enum ww_err restore_and_ask(const struct cli_rmm *opt, struct sharing *s,
     for (size_t i = 0; i < s->n && rc == WW_OK; i++) {
         s->members[i].path = cli_mix_path(&mix, s->members[i].name);
         rc = s->members[i].path
-                 ? cli_mix_restore(&mix, packing->package, s->members[i].name, options, err)
+                 ? cli_mix_restore(&mix, packing->package, s->members[i].name, options,
+                                   err)
                  : cli_rmm_error(err, WW_E_NOMEM, "out of memory for '%.300s'",
                                  s->members[i].name);
     }
@@ -118,22 +121,23 @@ out:
  * done when one fails is done, and is recorded. */
 static enum ww_err hand_on(const struct cli_rmm *opt, const struct cli_packing *packing,
                            const struct sharing *s, const struct ww_unsealer *unsealer,
-                           const struct cli_verdict *verdict, struct ww_pack_report *report,
-                           struct ww_error *err)
+                           const struct cli_verdict *verdict,
+                           struct ww_pack_report *report, struct ww_error *err)
 {
     struct ww_error later = {0};
     size_t n = 0;
     enum ww_err rc = WW_OK;
     while (n < s->n_to && rc == WW_OK) {
-        rc = ww_pack_share(packing->package, s->members[s->of[n]].name, &s->pubs[n], 1, unsealer,
-                           err);
+        rc = ww_pack_share(packing->package, s->members[s->of[n]].name, &s->pubs[n], 1,
+                           unsealer, err);
         n += rc == WW_OK;
     }
     if (n == 0) {
         return rc;
     }
     if (rc) {
-        cli_say(&opt->common, "%zu of %zu keys were added before one that cannot be", n, s->n_to);
+        cli_say(&opt->common, "%zu of %zu keys were added before one that cannot be", n,
+                s->n_to);
     }
     enum ww_err recorded = ww_pack_list(packing->package, report, rc ? &later : err);
     if (recorded == WW_OK) {
@@ -143,8 +147,9 @@ static enum ww_err hand_on(const struct cli_rmm *opt, const struct cli_packing *
     return rc ? rc : recorded;
 }
 
-static enum ww_err share(const struct cli_rmm *opt, const char *package, struct sharing *s,
-                         struct ww_pack_report *report, struct ww_error *err)
+static enum ww_err share(const struct cli_rmm *opt, const char *package,
+                         struct sharing *s, struct ww_pack_report *report,
+                         struct ww_error *err)
 {
     struct ww_unsealer unsealer = {0};
     struct cli_verdict verdict = {0};
@@ -189,7 +194,8 @@ int cli_rmm_share(const struct cli_rmm *opt, const char *const *args)
         if (rc) {
             status = cli_fail("rmm", &opt->common, &err);
         } else {
-            cli_say(&opt->common, "one more key each; members and signature are as they were");
+            cli_say(&opt->common,
+                    "one more key each; members and signature are as they were");
             status = cli_rmm_answer(opt, "share", &report, false);
         }
     }

@@ -46,8 +46,8 @@ static struct ww_descriptor *parse(size_t i)
     struct ww_error err = {0};
     struct ww_descriptor *d = NULL;
 
-    OK(ww_descriptor_parse(ww_embedded[i].bytes, ww_embedded[i].len, ww_embedded[i].id, &d,
-                           &err));
+    OK(ww_descriptor_parse(ww_embedded[i].bytes, ww_embedded[i].len, ww_embedded[i].id,
+                           &d, &err));
     return d;
 }
 

@@ -372,14 +372,15 @@ static void stack_may_stand_outside_of_the_prefix(void **state)
     start(&t, CONFIG(", \"rms_norm_eps\": 1e-5"));
     ww_fx_add(t.fx, "10", "m.0.n");
     ww_fx_add(t.fx, "10,10", "next.0.w");
-    resolve(&t, "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\","
-                "\"model_types\": [\"toy\"], \"prefixes\": [\"\", \"m.\"],"
-                "\"residual\": {\"group\": \"signed\", \"heads\": {\"/head\":"
-                " \"causal-lm\"}}, \"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\","
-                "\"layer\": \"{l}.\", \"rows\": [[\"n\", \"norm.self\", \"res*\"]]},"
-                "{\"name\": \"x\", \"layers\": 1, \"layer\": \"/next.{l}.\", \"rows\":"
-                "[[\"w\", \"other\", \"res\", \"res'\"]]}],"
-                "\"model\": [[\"/head\", \"head\", \"-vocab\", \"res'\"]]}");
+    resolve(&t,
+            "{\"schema\": \"weightward.descriptor/1\", \"id\": \"toy\","
+            "\"model_types\": [\"toy\"], \"prefixes\": [\"\", \"m.\"],"
+            "\"residual\": {\"group\": \"signed\", \"heads\": {\"/head\":"
+            " \"causal-lm\"}}, \"stacks\": [{\"name\": \"d\", \"layers\": \"$layers\","
+            "\"layer\": \"{l}.\", \"rows\": [[\"n\", \"norm.self\", \"res*\"]]},"
+            "{\"name\": \"x\", \"layers\": 1, \"layer\": \"/next.{l}.\", \"rows\":"
+            "[[\"w\", \"other\", \"res\", \"res'\"]]}],"
+            "\"model\": [[\"/head\", \"head\", \"-vocab\", \"res'\"]]}");
     segment_is(&t, "next.0.w", 0, 0, t.layout->residual.space, WW_ACT_DIRECT, 0, 10, 1,
                10);
     assert_int_equal(t.layout->n_blocks, 2);

@@ -14,7 +14,8 @@ static void unhex(uint8_t *out, size_t len, const char *hex)
     assert_true(ww_unhex(out, len, hex, strlen(hex)));
 }
 
-/* Test cases 13, 14 and 15 of McGrew and Viega, "The Galois/Counter Mode of Operation". */
+/* Test cases 13, 14 and 15 of McGrew and Viega, "The Galois/Counter Mode of Operation".
+ */
 static void gcm_gives_the_published_bytes(void **state)
 {
     static const struct {

@@ -175,7 +175,7 @@ static void recipients_come_and_go(void **state)
     const struct ww_record_key second = {NULL, p.keys[1]};
     const struct ww_record_key stranger = {NULL, p.keys[3]};
 
-    struct ww_record_change change = {.add = (const uint8_t(*)[32])&p.public_keys[2],
+    struct ww_record_change change = {.add = (const uint8_t(*)[32]) & p.public_keys[2],
                                       .n_add = 2,
                                       .remove = (const uint8_t(*)[16])p.ids,
                                       .n_remove = 1};
@@ -185,15 +185,18 @@ static void recipients_come_and_go(void **state)
     assert_int_equal(who_opens(next, &p, key), 2 + 4 + 8);
     ww_secret_free(next);
 
-    change = (struct ww_record_change){.add = (const uint8_t(*)[32])p.public_keys,
-                                       .n_add = 1};
-    FAILS(ww_record_change_recipients(&record, &second, &change, &next, &err), WW_E_USAGE);
-    change = (struct ww_record_change){.remove = (const uint8_t(*)[16])&p.ids[2],
+    change =
+        (struct ww_record_change){.add = (const uint8_t(*)[32])p.public_keys, .n_add = 1};
+    FAILS(ww_record_change_recipients(&record, &second, &change, &next, &err),
+          WW_E_USAGE);
+    change = (struct ww_record_change){.remove = (const uint8_t(*)[16]) & p.ids[2],
                                        .n_remove = 1};
-    FAILS(ww_record_change_recipients(&record, &second, &change, &next, &err), WW_E_USAGE);
-    change = (struct ww_record_change){.remove = (const uint8_t(*)[16])p.ids,
-                                       .n_remove = 2};
-    FAILS(ww_record_change_recipients(&record, &second, &change, &next, &err), WW_E_USAGE);
+    FAILS(ww_record_change_recipients(&record, &second, &change, &next, &err),
+          WW_E_USAGE);
+    change =
+        (struct ww_record_change){.remove = (const uint8_t(*)[16])p.ids, .n_remove = 2};
+    FAILS(ww_record_change_recipients(&record, &second, &change, &next, &err),
+          WW_E_USAGE);
     assert_null(next);
     for (unsigned i = 0; i < 4; i++) {
         ww_secret_free(p.keys[i]);

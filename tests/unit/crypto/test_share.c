@@ -227,9 +227,11 @@ static void holders_and_passphrases_open_their_own(void **state)
         assert_int_equal(unlink(f->shares[i]), 0);
     }
 
-    struct ww_secret *words[] = {secret_text("one"), secret_text("two"), secret_text("three")};
-    fx_split(f, &(struct ww_split){
-                    .threshold = 2, .n_shares = 3, .passphrases = words, .n_passphrases = 3});
+    struct ww_secret *words[] = {secret_text("one"), secret_text("two"),
+                                 secret_text("three")};
+    fx_split(
+        f, &(struct ww_split){
+               .threshold = 2, .n_shares = 3, .passphrases = words, .n_passphrases = 3});
     const struct ww_unsealer by_word[] = {{words[1], NULL, NULL}, {words[0], NULL, NULL}};
     how = (struct ww_combine){
         .paths = first_two, .n_paths = 2, .unsealers = by_word, .n_unsealers = 2};
@@ -271,8 +273,12 @@ static void impossible_splits_write_nothing(void **state)
         {.threshold = 2, .n_shares = 256},
         {.threshold = 2, .n_shares = 3, .recipients = to, .n_recipients = 1},
         {.threshold = 2, .n_shares = 3, .passphrases = &word, .n_passphrases = 2},
-        {.threshold = 2, .n_shares = 1, .recipients = to, .n_recipients = 1,
-         .passphrases = &word, .n_passphrases = 1},
+        {.threshold = 2,
+         .n_shares = 1,
+         .recipients = to,
+         .n_recipients = 1,
+         .passphrases = &word,
+         .n_passphrases = 1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

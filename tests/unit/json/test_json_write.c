@@ -51,12 +51,13 @@ static void compact_form_is_exact(void **state)
     ww_jw_init(&w, &buf, 0);
     write_sample(&w);
     OK(ww_jw_end(&w, &err));
-    assert_string_equal(ww_buf_cstr(&buf),
-                        "{\"name\":\"a\\\"b\\\\c\\n\\u0001/\xc3\xa9\x7f\",\"none\":null,"
-                        "\"n\":9007199254740991,\"yes\":true,\"half\":0.5,"
-                        "\"hex\":\"ab0100\",\"empty\":\"\",\"known\":0.25,\"unknown\":null,"
-                        "\"interval\":[-1,0.5],\"nowhere\":null,"
-                        "\"list\":[-5,false,null,\"cut\",[],{},{\"raw\":1}]}");
+    assert_string_equal(
+        ww_buf_cstr(&buf),
+        "{\"name\":\"a\\\"b\\\\c\\n\\u0001/\xc3\xa9\x7f\",\"none\":null,"
+        "\"n\":9007199254740991,\"yes\":true,\"half\":0.5,"
+        "\"hex\":\"ab0100\",\"empty\":\"\",\"known\":0.25,\"unknown\":null,"
+        "\"interval\":[-1,0.5],\"nowhere\":null,"
+        "\"list\":[-5,false,null,\"cut\",[],{},{\"raw\":1}]}");
     OK(ww_json_check(buf.data, buf.len, &ww_json_limits_small, &err));
     ww_buf_release(&buf);
 }

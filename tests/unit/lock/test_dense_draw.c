@@ -113,8 +113,7 @@ static void functions_are_the_frozen_ones_and_near_libm(void **state)
     (void)state;
     struct ww_json *json = vectors();
     for (int which = 0; which < 2; which++) {
-        const struct ww_jnode *list =
-            ww_jget(ww_json_root(json), which ? "exp" : "log");
+        const struct ww_jnode *list = ww_jget(ww_json_root(json), which ? "exp" : "log");
         assert_true(ww_jsize(list) >= 5);
         for (const struct ww_jnode *row = ww_jfirst(list); row; row = ww_jnext(row)) {
             const double x = number_of(ww_jfirst(row));

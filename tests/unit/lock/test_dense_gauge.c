@@ -19,7 +19,8 @@ struct outcome {
     bool applies;
 };
 
-static struct outcome run(struct lk_options o, double condition, enum ww_dense_wrong wrong)
+static struct outcome run(struct lk_options o, double condition,
+                          enum ww_dense_wrong wrong)
 {
     struct ww_error err = {0};
     struct lk lk;
@@ -58,14 +59,17 @@ static const struct {
     {"rope half", WW_QK_ROPE, WW_VO_GL, WW_ROPE_HALF, 8, false, false, false, true, true},
     {"rope adjacent", WW_QK_ROPE, WW_VO_GL, WW_ROPE_ADJACENT, 8, true, true, false, true,
      true},
-    {"rope partial", WW_QK_ROPE, WW_VO_GL, WW_ROPE_HALF, 4, false, true, true, true, true},
+    {"rope partial", WW_QK_ROPE, WW_VO_GL, WW_ROPE_HALF, 4, false, true, true, true,
+     true},
     {"no rope", WW_QK_GL, WW_VO_GL, WW_ROPE_NONE, 0, true, false, true, false, true},
-    {"qk norm", WW_QK_RMS_HEAD, WW_VO_GL, WW_ROPE_HALF, 8, false, false, false, false, true},
+    {"qk norm", WW_QK_RMS_HEAD, WW_VO_GL, WW_ROPE_HALF, 8, false, false, false, false,
+     true},
     {"full norm", WW_QK_RMS_FULL, WW_VO_GL, WW_ROPE_HALF, 8, false, false, false, false,
      true},
-    {"head layer norm", WW_QK_LN_HEAD, WW_VO_GL, WW_ROPE_HALF, 8, false, false, false, false,
-     true},
-    {"clamp", WW_QK_CLAMP, WW_VO_CLAMP, WW_ROPE_HALF, 8, false, false, false, false, false},
+    {"head layer norm", WW_QK_LN_HEAD, WW_VO_GL, WW_ROPE_HALF, 8, false, false, false,
+     false, true},
+    {"clamp", WW_QK_CLAMP, WW_VO_CLAMP, WW_ROPE_HALF, 8, false, false, false, false,
+     false},
 };
 
 static struct lk_options options_of(size_t i)
@@ -86,8 +90,7 @@ static void legal_matrices_leave_the_output(void **state)
     (void)state;
     for (size_t i = 0; i < WW_LEN(classes); i++) {
         for (int c = 0; c < 2; c++) {
-            const struct outcome out =
-                run(options_of(i), c ? 4 : 0, WW_DENSE_WRONG_NONE);
+            const struct outcome out = run(options_of(i), c ? 4 : 0, WW_DENSE_WRONG_NONE);
             if (!(out.error < 1e-11 && out.core_error < 1e-11 && out.core_rc == WW_OK)) {
                 fail_msg("%s: block %g, cores %g", classes[i].name, out.error,
                          out.core_error);
@@ -110,7 +113,8 @@ static void faults_change_the_output(void **state)
                 continue;
             }
             /* The output projection is no part of a core: its probe sees the fault. */
-            const enum ww_err want = w == WW_DENSE_WRONG_OUTPUT ? WW_OK : WW_E_CHECK_FAILED;
+            const enum ww_err want =
+                w == WW_DENSE_WRONG_OUTPUT ? WW_OK : WW_E_CHECK_FAILED;
             if (!(out.error > 1e-2) || out.core_rc != want) {
                 fail_msg("%s, %s: block %g, cores %s", classes[i].name,
                          ww_dense_wrong_name((enum ww_dense_wrong)w), out.error,
@@ -135,8 +139,8 @@ static enum ww_err probe(enum ww_dtype dtype, enum ww_dense_wrong wrong, bool ou
     o.dtype = dtype;
     o.width = 64;
     lk_init(&lk, o);
-    assert_int_equal(
-        ww_gauge_init(&gauge, &lk.layout, secret, false, WW_WRONG_NONE, err), WW_OK);
+    assert_int_equal(ww_gauge_init(&gauge, &lk.layout, secret, false, WW_WRONG_NONE, err),
+                     WW_OK);
     assert_int_equal(ww_dense_gauge_new(&gauge, 0, wrong, &dense, err), WW_OK);
     const struct ww_cell_source *source = ww_dense_gauge_source(dense);
     const struct ww_dense_job job = {.gauge = &gauge, .source = source};

@@ -76,7 +76,8 @@ static struct made make(const struct lk *lk, bool pairs)
     return made;
 }
 
-/* The exact image by the exact kernel, in double; then A on one axis by ww_cells_apply. */
+/* The exact image by the exact kernel, in double; then A on one axis by ww_cells_apply.
+ */
 static void naive(const struct lk *lk, const struct ww_gauge *gauge,
                   const struct ww_cell_source *source, uint32_t tensor, double *y)
 {

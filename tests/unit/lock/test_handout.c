@@ -112,7 +112,8 @@ static void another_key_and_a_changed_recipient_are_told(void **state)
     f.options.secret = other;
     must(&f, do_unlock(&f), WW_E_WRONG_KEY);
     f.options.secret = f.secret;
-    shell("sed -i 's/\"name\":\"ada\"/\"name\":\"adb\"/' '%s/attestations/'*.json", f.locked);
+    shell("sed -i 's/\"name\":\"ada\"/\"name\":\"adb\"/' '%s/attestations/'*.json",
+          f.locked);
     must(&f, do_unlock(&f), WW_E_MANIFEST);
     says(&f, "changed after it was written");
     nothing_at(f.back);

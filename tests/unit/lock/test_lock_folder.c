@@ -42,7 +42,8 @@ static void unlock_gives_every_file_back(void **state)
     }
 }
 
-/* Experts with tensors of their own trade names, so that sources are read out of order. */
+/* Experts with tensors of their own trade names, so that sources are read out of order.
+ */
 static void experts_that_trade_places_come_back(void **state)
 {
     (void)state;
@@ -50,7 +51,8 @@ static void experts_that_trade_places_come_back(void **state)
         struct folders f;
         folders_init(&f);
         f.options.run.threads = threads;
-        shell("rm -r '%s' && cp -r '" WW_VECTORS "/forward/mixtral' '%s'", f.model, f.model);
+        shell("rm -r '%s' && cp -r '" WW_VECTORS "/forward/mixtral' '%s'", f.model,
+              f.model);
         shell("chmod -R u+w '%s'", f.model);
         must(&f, do_lock(&f), WW_OK);
         assert_string_equal(f.report.blocks[0].moved[f.report.blocks[0].n_moved - 1],

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Locks killed at one chosen system call: this program's own renameat2 and unlinkat, which
- * the library calls in place of libc's, end the process there with SIGKILL. */
+/* Locks killed at one chosen system call: this program's own renameat2 and unlinkat,
+ * which the library calls in place of libc's, end the process there with SIGKILL. */
 #include "folder_fixture.h"
 
 #include <signal.h>

@@ -30,13 +30,16 @@ static void words_follow_the_classes(void **state)
 {
     (void)state;
     struct lk lk;
-    static const char *const experts[] = {
-        "residual", "kv-groups", "query-heads", "qk-signed-permutation", "qk-quarter-turns",
-        "vo-signed-permutation", "neurons", "neuron-signs", "experts"};
-    static const char *const gpt2[] = {"residual", "kv-groups", "qk-signed-permutation",
-                                       "vo-signed-permutation", "neurons", "scales"};
+    static const char *const experts[] = {"residual",         "kv-groups",
+                                          "query-heads",      "qk-signed-permutation",
+                                          "qk-quarter-turns", "vo-signed-permutation",
+                                          "neurons",          "neuron-signs",
+                                          "experts"};
+    static const char *const gpt2[] = {
+        "residual", "kv-groups", "qk-signed-permutation", "vo-signed-permutation",
+        "neurons",  "scales"};
     static const char *const layer_norm[] = {
-        "residual", "kv-groups", "query-heads", "qk-signs", "vo-signed-permutation",
+        "residual", "kv-groups",   "query-heads", "qk-signs", "vo-signed-permutation",
         "neurons",  "neuron-signs"};
     struct lk_options o = lk_llama();
     o.moe = 1;

@@ -21,8 +21,8 @@ struct lines {
     int16_t *levels;
 };
 
-static void make_lines(struct lines *l, enum ww_dtype dtype, uint64_t n_lines, uint64_t line,
-                       bool wild)
+static void make_lines(struct lines *l, enum ww_dtype dtype, uint64_t n_lines,
+                       uint64_t line, bool wild)
 {
     uint64_t seed = 4;
     const size_t n = (size_t)(n_lines * line);
@@ -39,7 +39,7 @@ static void make_lines(struct lines *l, enum ww_dtype dtype, uint64_t n_lines, u
         uint64_t bits = 0;
         ww_from_double(dtype, &p, l->predicted + i * l->width, 1);
         bits = ww_ordered_of(ww_ordered_load(l->predicted + i * l->width, l->width),
-                                 l->width);
+                             l->width);
         bits += fx_random(&seed) % 5 - 2;
         if (wild && fx_random(&seed) % 50 == 0) {
             bits = fx_random(&seed);
@@ -120,7 +120,8 @@ static void order_and_folding_are_reversible(void **state)
         const uint64_t all = ~UINT64_C(0) >> (64 - 8 * width);
         for (int i = 0; i < 2000; i++) {
             const uint64_t a = fx_random(&seed) & all;
-            const uint64_t b = i % 3 ? (a + (uint64_t)(i % 9) - 4) & all : fx_random(&seed) & all;
+            const uint64_t b =
+                i % 3 ? (a + (uint64_t)(i % 9) - 4) & all : fx_random(&seed) & all;
             const uint64_t f = ww_ordered_fold(a, b, width);
             unsigned n_raw = 0;
             assert_int_equal(ww_ordered_bits(ww_ordered_of(a, width), width), a);
@@ -153,7 +154,8 @@ static void changed_sections_are_safe(void **state)
         uint8_t *bytes = ww_calloc(1, len + 1);
         memcpy(bytes, out.data, len);
         if (round % 3) {
-            bytes[fx_random(&seed) % (round % 2 ? 120 : len)] ^= (uint8_t)(1 + round % 255);
+            bytes[fx_random(&seed) % (round % 2 ? 120 : len)] ^=
+                (uint8_t)(1 + round % 255);
         }
         ww_error_clear(&err);
         enum ww_err rc = ww_residual_reader_new(&l.shape, bytes, len, &reader, &err);
@@ -184,9 +186,10 @@ static void other_shapes_are_refused(void **state)
     make_lines(&l, WW_DTYPE_BF16, 5, 64, false);
     ww_buf_init(&out, 1 << 20);
     write_lines(&l, &out);
-    const struct ww_residual_shape others[] = {
-        {WW_DTYPE_F32, 5, 64}, {WW_DTYPE_BF16, 4, 80}, {WW_DTYPE_BF16, 5, 63},
-        {WW_DTYPE_BF16, UINT64_MAX, 64}};
+    const struct ww_residual_shape others[] = {{WW_DTYPE_F32, 5, 64},
+                                               {WW_DTYPE_BF16, 4, 80},
+                                               {WW_DTYPE_BF16, 5, 63},
+                                               {WW_DTYPE_BF16, UINT64_MAX, 64}};
     for (size_t i = 0; i < WW_LEN(others); i++) {
         struct ww_residual_reader *reader = NULL;
         FAILS(ww_residual_reader_new(&others[i], out.data, out.len, &reader, &err),

@@ -43,7 +43,7 @@ struct mx {
 
 static inline struct mx *mx_new(uint64_t seed)
 {
-    static const char *const names[MX_MODELS] = {"m0", "m1", "m2",  "m3",
+    static const char *const names[MX_MODELS] = {"m0", "m1", "m2", "m3",
                                                  "m4", "m5", "m6", "the base"};
     struct mx *m = calloc(1, sizeof(*m));
     assert_non_null(m);
@@ -51,8 +51,8 @@ static inline struct mx *mx_new(uint64_t seed)
     assert_true(asprintf(&m->out, "%s/out", m->dir) > 0);
     m->seed = seed;
     for (uint32_t i = 0; i < MX_MODELS; i++) {
-        m->inputs[i] = (struct ww_merge_input){
-            names[i], memfd_create("mx", 0), 0, .want_sha256 = true};
+        m->inputs[i] = (struct ww_merge_input){names[i], memfd_create("mx", 0), 0,
+                                               .want_sha256 = true};
         assert_true(m->inputs[i].fd >= 0);
     }
     m->file = (struct ww_merge_file){"m.bin", (const uint8_t *)"HEADER", 6, 0, 0};
@@ -134,7 +134,8 @@ static inline void mx_method(struct mx *m, uint32_t t, const char *name)
     bool base = m->tensors[t].method->base != WW_BASE_IGNORED;
     m->tensors[t].base = base ? &m->more[t].base : NULL;
     m->tensors[t].stats = m->tensors[t].method->stats ? m->more[t].stats : NULL;
-    for (uint32_t s = 0; m->tensors[t].method->stats == WW_STATS_GRAM && s < MX_MODELS; s++) {
+    for (uint32_t s = 0; m->tensors[t].method->stats == WW_STATS_GRAM && s < MX_MODELS;
+         s++) {
         m->more[t].stats[s].input = WW_NONE; /* these are of another shape */
     }
     mx_defaults(m, t);

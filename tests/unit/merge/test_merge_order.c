@@ -148,8 +148,8 @@ static void moved(const struct move *mv, const double *x, double *y)
 {
     for (uint32_t r = 0; r < ROWS; r++) {
         for (uint32_t c = 0; c < COLS; c++) {
-            y[r * COLS + c] = mv->row_sign[r] * mv->col_sign[c] *
-                              x[mv->rows[r] * COLS + mv->cols[c]];
+            y[r * COLS + c] =
+                mv->row_sign[r] * mv->col_sign[c] * x[mv->rows[r] * COLS + mv->cols[c]];
         }
     }
 }
@@ -164,9 +164,9 @@ static void move_source(struct mx *m, const struct move *mv,
     for (uint32_t i = 0; i < ROWS * COLS; i++) {
         stored[i] = (float)y[i];
     }
-    assert_int_equal(pwrite(m->inputs[s->input].fd, stored, ROWS * COLS * 4,
-                            (off_t)s->offset),
-                     ROWS * COLS * 4);
+    assert_int_equal(
+        pwrite(m->inputs[s->input].fd, stored, ROWS * COLS * 4, (off_t)s->offset),
+        ROWS * COLS * 4);
     free(x);
     free(y);
     free(stored);

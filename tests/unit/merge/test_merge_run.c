@@ -158,8 +158,9 @@ static void odd_shapes_are_merged(void **state)
     (void)state;
     struct ww_error err = {0};
     struct mx *m = mx_new(6);
-    const uint64_t shapes[][3] = {{1, 0, 0},    {0, 0, 0},   {7919, 0, 0}, {3, 5, 7},
-                                  {4099, 1, 4}, {1, 4099, 0}, {0, 16, 0},   {65537, 3, 0}};
+    const uint64_t shapes[][3] = {{1, 0, 0},  {0, 0, 0},    {7919, 0, 0},
+                                  {3, 5, 7},  {4099, 1, 4}, {1, 4099, 0},
+                                  {0, 16, 0}, {65537, 3, 0}};
     static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
     for (size_t i = 0; i < WW_LEN(shapes); i++) {
         uint32_t t = mx_tensor(m, names[i], dtypes[i % 4], shapes[i][0], shapes[i][1],
@@ -252,9 +253,8 @@ static void whole_numbers_must_be_equal(void **state)
     OK(mx_run(m, &err));
     uint8_t *got = mx_bytes(m, t);
     uint8_t want[400];
-    assert_int_equal(pread(m->inputs[MX_BASE].fd, want, 400,
-                           (off_t)m->more[t].base.offset),
-                     400);
+    assert_int_equal(
+        pread(m->inputs[MX_BASE].fd, want, 400, (off_t)m->more[t].base.offset), 400);
     assert_memory_equal(got, want, 400);
     free(got);
     m->more[t].sources[0].dtype = WW_DTYPE_F32;

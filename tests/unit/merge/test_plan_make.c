@@ -354,7 +354,8 @@ static void filters_see_a_tied_head_by_its_own_name(void **state)
     pm_free(pm);
 }
 
-/* m1 ties its head; config.json of the output is that of base_model or the first model. */
+/* m1 ties its head; config.json of the output is that of base_model or the first model.
+ */
 static struct pm *pm_with_tied(void)
 {
     struct pm *pm = pm_new();
@@ -364,7 +365,7 @@ static struct pm *pm_with_tied(void)
 }
 
 #define STACK(first, last)                                                               \
-    "slices:\n- sources: [{model: " first ", layer_range: [0, 1]}]\n"                   \
+    "slices:\n- sources: [{model: " first ", layer_range: [0, 1]}]\n"                    \
     "- sources: [{model: " last ", layer_range: [1, 3]}]\n"
 
 static void the_head_of_a_stack_is_that_of_its_last_slice(void **state)
@@ -436,7 +437,8 @@ static void tensors_of_one_kind_are_told_together(void **state)
     pm->options.allow_mixed = true;
     PM_OK(LINEAR);
     assert_int_equal(pm->warnings.n, 2);
-    assert_true(warned(pm, "3 tensors 'model.layers.*.experts.*.bias' of 'm1' are dropped"));
+    assert_true(
+        warned(pm, "3 tensors 'model.layers.*.experts.*.bias' of 'm1' are dropped"));
     assert_true(warned(pm, "3 tensors 'model.layers.*.gate' are not in 'm1': merged"));
     pm_free(pm);
 }
@@ -486,7 +488,8 @@ static void a_recipe_that_gives_the_base_is_warned_about(void **state)
         const char *warning; /* NULL: something of a model is in it */
     } cases[] = {
         {TWO("", "0", "0"), "weight is 0 in every tensor of every model: the output is"},
-        {TWO("lambda: 0", "1", "1"), "lambda is 0 in every tensor: the output is the base"},
+        {TWO("lambda: 0", "1", "1"),
+         "lambda is 0 in every tensor: the output is the base"},
         {TWO("lambda: [0, 1]", "0", "[0, 1]"), NULL},
     };
     (void)state;

@@ -321,8 +321,8 @@ static void the_least_of_a_key_has_it_and_what_is_below_has_not(void **state)
                 isinf(ww_key_least(UINT64_MAX)));
     assert_true(ww_key_magnitude(ww_key_least(0x7f800000), false) == 0x7f800000);
     for (size_t i = 0; i < 2000; i++) {
-        const uint32_t key = i < WW_LEN(ends) ? ends[i]
-                                              : (uint32_t)(1 + fx_random(&seed) % 0x7f7fffff);
+        const uint32_t key =
+            i < WW_LEN(ends) ? ends[i] : (uint32_t)(1 + fx_random(&seed) % 0x7f7fffff);
         const double least = ww_key_least(key);
         assert_true(ww_key_magnitude(least, false) >= key);
         assert_true(ww_key_magnitude(nextafter(least, 0), false) < key);
@@ -444,8 +444,8 @@ static void row_ranks_are_those_of_a_sort(void **state)
     }
 }
 
-/* Keys of one value, of few, of many, of many octaves, and as differences of 16-bit floats
- * have them: small whole numbers of some units, zeros, and a few others. */
+/* Keys of one value, of few, of many, of many octaves, and as differences of 16-bit
+ * floats have them: small whole numbers of some units, zeros, and a few others. */
 #define KINDS 5
 static uint32_t key_like(uint64_t *seed, unsigned kind)
 {
@@ -461,8 +461,8 @@ static void a_row_keeps_what_draws_and_ranks_say(void **state)
 {
     (void)state;
     static const struct ww_row_odds odds[] = {
-        {0.4, 0.2, false, NULL},    {0.4, 0.2, true, NULL}, {0.7, -0.3, false, NULL},
-        {0.5, 0, true, NULL}, {0.01, 0.98, false, NULL},
+        {0.4, 0.2, false, NULL}, {0.4, 0.2, true, NULL},    {0.7, -0.3, false, NULL},
+        {0.5, 0, true, NULL},    {0.01, 0.98, false, NULL},
     };
     enum { MOST = 70000 }; /* more than 16 bits count */
     uint64_t seed = 11;

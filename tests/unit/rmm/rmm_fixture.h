@@ -49,7 +49,8 @@ static inline void fx_write(const char *dir, const char *name, const void *bytes
 /* A request for n policies: a0, a1, ... */
 static inline void fx_ask_for_many(const char *dir, char prefix, unsigned n)
 {
-    static const char head[] = "{\"type\":\"weightward.policy-reference/1\",\"policies\":[";
+    static const char head[] =
+        "{\"type\":\"weightward.policy-reference/1\",\"policies\":[";
     struct ww_error err = {0};
     struct ww_buf text;
     ww_buf_init(&text, (size_t)1 << 20);

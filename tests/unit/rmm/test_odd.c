@@ -71,8 +71,8 @@ static void odd_numbers_come_back_bit_for_bit(void **state)
 static void what_is_no_sum_of_products_comes_back_exactly(void **state)
 {
     static const char *const more[] = {
-        ",\"use_bdlora\":{\"nblocks\":4}", ",\"use_qalora\":true",
-        ",\"layer_replication\":[[0,2]]", ",\"init_lora_weights\":\"pissa\"",
+        ",\"use_bdlora\":{\"nblocks\":4}",       ",\"use_qalora\":true",
+        ",\"layer_replication\":[[0,2]]",        ",\"init_lora_weights\":\"pissa\"",
         ",\"target_parameters\":[\"q.weight\"]", ",\"target_parameters\":[\"weight\"]"};
     struct fx *f = fx_new();
     struct ww_error err = {0};
@@ -103,8 +103,8 @@ static void factors_beside_those_of_experts_are_coded(void **state)
     struct ww_error err = {0};
     double error = 0;
     (void)state;
-    char *path = make(f, "beside", ",\"target_parameters\":[\"mlp.experts.down_proj\"]", NULL,
-                      0);
+    char *path =
+        make(f, "beside", ",\"target_parameters\":[\"mlp.experts.down_proj\"]", NULL, 0);
     OK(pack(f, path, 0.1, &error, &err));
     assert_true(error > 0 && error <= 0.1);
     free(path);

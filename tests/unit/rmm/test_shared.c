@@ -289,8 +289,8 @@ static void one_tensor_is_read_alone(void **state)
     end(s);
 }
 
-/* Few directions or as many as there are: what the basis leaves is coded. With one there is
- * nothing to turn all four latent indices to. */
+/* Few directions or as many as there are: what the basis leaves is coded. With one there
+ * is nothing to turn all four latent indices to. */
 static void a_core_and_what_it_leaves_keep_the_error(void **state)
 {
     static const size_t directions[] = {1, 2, N * RANK};

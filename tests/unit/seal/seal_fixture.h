@@ -122,9 +122,8 @@ static inline void fx_seal_as(const struct fx *f, const char *model, const char 
     struct ww_error err = {0};
     struct ww_seal_report report;
     const char *const to[] = {f->pubs[0], f->pubs[1], f->pubs[2]};
-    const struct ww_seal_options options = {.sealer = {NULL, to, n},
-                                            .cipher = cipher,
-                                            .run = {.threads = 2}};
+    const struct ww_seal_options options = {
+        .sealer = {NULL, to, n}, .cipher = cipher, .run = {.threads = 2}};
     OK(ww_seal_folder_at(model, out, &options, 64, &cheap, &report, &err));
     ww_seal_report_release(&report);
 }
@@ -158,16 +157,17 @@ static inline bool same_file(const char *a, const char *b)
     struct ww_buf y;
     get_file(a, &x);
     get_file(b, &y);
-    bool same = x.len == y.len && memcmp(x.data ? x.data : (const uint8_t *)"",
-                                         y.data ? y.data : (const uint8_t *)"", x.len) == 0;
+    bool same =
+        x.len == y.len && memcmp(x.data ? x.data : (const uint8_t *)"",
+                                 y.data ? y.data : (const uint8_t *)"", x.len) == 0;
     ww_buf_release(&x);
     ww_buf_release(&y);
     return same;
 }
 
-static const char *const model_files[] = {SHARD_1,       SHARD_2,     "config.json",
-                                          "empty.txt",   "model.sig",
-                                          "model.safetensors.index.json"};
+static const char *const model_files[] = {SHARD_1,       SHARD_2,
+                                          "config.json", "empty.txt",
+                                          "model.sig",   "model.safetensors.index.json"};
 
 static inline void check_back(const struct fx *f)
 {
@@ -189,8 +189,8 @@ static inline enum ww_err fx_pipe(const struct fx *f, const char *name,
     const struct ww_unsealer unsealer = {NULL, f->keys[0], NULL};
     struct ww_seal_report report;
     ww_buf_init(out, 1 << 20);
-    enum ww_err rc = ww_unseal_file(f->sealed, name, &unsealer, NULL, collect, out,
-                                    &report, err);
+    enum ww_err rc =
+        ww_unseal_file(f->sealed, name, &unsealer, NULL, collect, out, &report, err);
     ww_seal_report_release(&report);
     return rc;
 }

@@ -67,10 +67,12 @@ static void plaintext_and_its_digests_do_not_show(void **state)
     ww_sha256_of(shard.data, shard.len, sha);
     ww_hex(hex, sha, sizeof(sha));
     assert_true(holds(in(f->sealed, SHARD_1 ".sealed"), "\"dtype\":\"U8\"", 12));
-    assert_false(holds(in(f->sealed, SHARD_1 ".sealed"), shard.data + shard.len - 64, 16));
+    assert_false(
+        holds(in(f->sealed, SHARD_1 ".sealed"), shard.data + shard.len - 64, 16));
     assert_false(holds(in(f->sealed, SHARD_1 ".sealed"), sha, 8));
     assert_false(holds(in(f->sealed, "sealed.json"), hex, 16));
-    assert_false(holds(in(f->sealed, "attestations/source/model.sig.sealed"), "evidence", 8));
+    assert_false(
+        holds(in(f->sealed, "attestations/source/model.sig.sealed"), "evidence", 8));
     assert_false(there(in(f->sealed, SHARD_1)));
     assert_false(there(in(f->sealed, "model.sig")));
     ww_buf_release(&shard);
@@ -162,7 +164,8 @@ static void impossible_requests_write_nothing(void **state)
     options.run.resume = true;
     FAILS(ww_seal_folder(f->model, f->sealed, &options, &report, &err), WW_E_USAGE);
     options.run.resume = false;
-    FAILS(ww_seal_folder(f->model, in(f->model, "x"), &options, &report, &err), WW_E_USAGE);
+    FAILS(ww_seal_folder(f->model, in(f->model, "x"), &options, &report, &err),
+          WW_E_USAGE);
     FAILS(ww_seal_folder(f->model, f->model, &options, &report, &err), WW_E_EXISTS);
     put_text(in(f->model, "sealed.json"), "mine");
     FAILS(ww_seal_folder(f->model, f->sealed, &options, &report, &err), WW_E_UNSUPPORTED);
@@ -210,8 +213,8 @@ static void a_failed_run_leaves_nothing_that_opens(void **state)
 {
     struct fx *f = fx_new(500);
     const char *const to[] = {f->pubs[0]};
-    const struct ww_seal_options options = {.sealer = {NULL, to, 1},
-                                            .run = {.threads = 1, .memory_bytes = 1 << 24}};
+    const struct ww_seal_options options = {
+        .sealer = {NULL, to, 1}, .run = {.threads = 1, .memory_bytes = 1 << 24}};
     unsigned n_failed = 0;
     (void)state;
     for (unsigned long n = 1; n < 200; n++) {
@@ -245,8 +248,8 @@ static void an_interrupt_ends_a_pipe(void **state)
     (void)state;
     fx_seal(f);
     ww_buf_init(&got, 10); /* what takes the bytes fails */
-    enum ww_err rc = ww_unseal_file(f->sealed, SHARD_1, &unsealer, &run, collect, &got,
-                                    &report, &err);
+    enum ww_err rc =
+        ww_unseal_file(f->sealed, SHARD_1, &unsealer, &run, collect, &got, &report, &err);
     assert_int_equal(rc, WW_E_LIMIT);
     ww_buf_release(&got);
     fx_free(f);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every alteration is refused, and before any plaintext of the altered chunk is given out:
- * all bits of a sealed file, all bytes of the manifest; chunks swapped, dropped,
+ * Every alteration is refused, and before any plaintext of the altered chunk is given
+ * out: all bits of a sealed file, all bytes of the manifest; chunks swapped, dropped,
  * doubled, taken from another file or another seal; files swapped and renamed.
  */
 #include "seal_fixture.h"
@@ -20,8 +20,8 @@ static void check_prefix(const struct ww_buf *got, const struct ww_buf *plain,
     if (got->len) {
         assert_memory_equal(got->data, plain->data, got->len);
     }
-    assert_true(got->len == 0 || (got->len >= clear_bytes &&
-                                  (got->len - clear_bytes) % 64 == 0));
+    assert_true(got->len == 0 ||
+                (got->len >= clear_bytes && (got->len - clear_bytes) % 64 == 0));
 }
 
 /* Write bytes in place of the sealed shard, expect the code, return what came out. */
@@ -177,10 +177,9 @@ static void chunks_of_other_files_and_models_are_refused(void **state)
 
 static void folders_are_refused_whole(void **state)
 {
-    static const char *const files[] = {SHARD_1 ".sealed", SHARD_2 ".sealed",
-                                        "attestations/source/model.sig.sealed",
-                                        "config.json", "sealed.json",
-                                        "attestations/keys.sealed"};
+    static const char *const files[] = {
+        SHARD_1 ".sealed", SHARD_2 ".sealed", "attestations/source/model.sig.sealed",
+        "config.json",     "sealed.json",     "attestations/keys.sealed"};
     struct fx *f = fx_new(DATA);
     struct ww_error err = {0};
     (void)state;
@@ -246,7 +245,8 @@ static void every_changed_byte_of_the_manifest_is_refused(void **state)
     fx_free(f);
 }
 
-/* Keys file and manifest of one seal with the files of another, all for the same people. */
+/* Keys file and manifest of one seal with the files of another, all for the same people.
+ */
 static void parts_of_two_seals_do_not_mix(void **state)
 {
     static const char *const parts[] = {"attestations/keys.sealed", "sealed.json"};

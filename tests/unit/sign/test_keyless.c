@@ -228,8 +228,8 @@ static void flip_all(const char *path, const struct ww_verify_options *options)
     }
     for (size_t cut = 0; cut < len - 1; cut += STRIDE) {
         struct ww_error local = {0};
-        assert_int_not_equal(
-            check_text((const uint8_t *)text, cut, &verifier, &local), WW_OK);
+        assert_int_not_equal(check_text((const uint8_t *)text, cut, &verifier, &local),
+                             WW_OK);
     }
     ww_verifier_release(&verifier);
     ww_free(text);

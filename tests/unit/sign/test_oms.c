@@ -110,7 +110,7 @@ static void what_is_written_reads_back(void **state)
 
 #define ONE(name, digest, algorithm)                                                     \
     "[{\"name\":\"" name "\",\"digest\":\"" digest "\",\"algorithm\":\"" algorithm "\"}" \
-                                                                                   "]"
+    "]"
 #define SERIAL(more)                                                                     \
     "{\"method\":\"files\",\"hash_type\":\"sha256\",\"allow_symlinks\":false" more "}"
 

@@ -9,7 +9,8 @@
 #include "util/fault.h"
 
 #define MIB ((uint64_t)1 << 20)
-/* Of buffers, which hundreds of runs make anew: most of the time of this test by default. */
+/* Of buffers, which hundreds of runs make anew: most of the time of this test by default.
+ */
 #define SMALL (32 * MIB)
 
 /* Fail call n of the kind for n = 1, 2, ... until a run needs fewer. */
@@ -189,7 +190,8 @@ static void cancel_keeps_or_removes(void **state)
     fx_free(f);
 }
 
-/* Also where buffers are free, so that nothing is waited for but the opening of kernels. */
+/* Also where buffers are free, so that nothing is waited for but the opening of kernels.
+ */
 static void cancel_is_heard_between_pieces(void **state)
 {
     (void)state;

@@ -135,7 +135,8 @@ static void check_job(struct job *job, unsigned threads)
     uint8_t sha[WW_SHA256_BYTES];
 
     for (uint64_t r = 0; r < job->n_rows; r++) {
-        stretch_row(&job->stretch, r, job->source + 13 + r * job->stretch.source_row_bytes,
+        stretch_row(&job->stretch, r,
+                    job->source + 13 + r * job->stretch.source_row_bytes,
                     want + r * job->stretch.row_bytes);
     }
     OK(ww_stream_run(&job->plan, NULL, &options, &result, &err));
@@ -149,8 +150,10 @@ static void check_job(struct job *job, unsigned threads)
 
 static void rows_may_grow_and_shrink(void **state)
 {
-    static const uint64_t sizes[][3] = {{1, 7, 3},      {5000, 48, 32},
-                                        {5000, 32, 48}, {9, (1 << 20) + 16, 1 << 20},
+    static const uint64_t sizes[][3] = {{1, 7, 3},
+                                        {5000, 48, 32},
+                                        {5000, 32, 48},
+                                        {9, (1 << 20) + 16, 1 << 20},
                                         {9, 1 << 20, (1 << 20) + 16}};
     (void)state;
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

@@ -84,9 +84,8 @@ static enum ww_err add_model(struct book *b)
 
 static enum ww_err add_copy(struct book *b, const char *name)
 {
-    struct ww_ledger_entry entry = {.kind = WW_LEDGER_COPY,
-                                    .name = "tiny",
-                                    .copy = {.recipient = name, .model = 1}};
+    struct ww_ledger_entry entry = {
+        .kind = WW_LEDGER_COPY, .name = "tiny", .copy = {.recipient = name, .model = 1}};
     memset(entry.copy.nonce, 5, sizeof(entry.copy.nonce));
     return ww_ledger_append(&b->ledger, &b->signer, 1700000002, &entry, &b->err);
 }
@@ -200,7 +199,8 @@ static void changed_lines_are_refused(void **state)
     book_init(&b);
     fill(&b);
     change_after(&b, 3, "\"payload\":\"", 60);
-    must_be(&b, read_book(&b), WW_E_TAMPERED, "line 4: it was changed after it was signed");
+    must_be(&b, read_book(&b), WW_E_TAMPERED,
+            "line 4: it was changed after it was signed");
     must_be(&b, open_book(&b, true), WW_E_TAMPERED, "line 4");
     book_free(&b);
 
@@ -229,8 +229,8 @@ static bool accepts_ledger(const struct book *b, const uint8_t *bytes, size_t le
     return is_whole && has_all;
 }
 
-/* Every line is signed. One bit of each byte and each 16th length: a line is a bundle, and
- * all bits of those count elsewhere. */
+/* Every line is signed. One bit of each byte and each 16th length: a line is a bundle,
+ * and all bits of those count elsewhere. */
 static void every_byte_of_a_ledger_counts(void **state)
 {
     (void)state;
@@ -275,7 +275,8 @@ static void exchanged_lines_are_refused(void **state)
     must_be(&b, add_copy(&b, "eve"), WW_OK, NULL);
     ww_ledger_close(&b.ledger);
     shell("tail -n 1 '%s.first' >> '%s'", b.path, b.path);
-    must_be(&b, read_book(&b), WW_E_TAMPERED, "line 4: it does not follow the line before");
+    must_be(&b, read_book(&b), WW_E_TAMPERED,
+            "line 4: it does not follow the line before");
     book_free(&b);
 }
 
@@ -314,7 +315,8 @@ static void names_are_there_once(void **state)
     fill(&b);
     must_be(&b, open_book(&b, false), WW_OK, NULL);
     must_be(&b, add_copy(&b, "bob"), WW_OK, NULL); /* the caller looks, not the append */
-    must_be(&b, read_book(&b), WW_E_LEDGER, "line 6: recipient 'bob' has entry 3 already");
+    must_be(&b, read_book(&b), WW_E_LEDGER,
+            "line 6: recipient 'bob' has entry 3 already");
     book_free(&b);
 }
 
@@ -400,10 +402,9 @@ static void a_killed_writer_leaves_a_valid_beginning(void **state)
             }
             for (unsigned i = 0;; i++) {
                 char name[20];
-                struct ww_ledger_entry entry = {
-                    .kind = WW_LEDGER_COPY,
-                    .name = "tiny",
-                    .copy = {.recipient = name, .model = 1}};
+                struct ww_ledger_entry entry = {.kind = WW_LEDGER_COPY,
+                                                .name = "tiny",
+                                                .copy = {.recipient = name, .model = 1}};
                 snprintf(name, sizeof(name), "r%u", i);
                 if (ww_ledger_append(&ledger, &b.signer, 1, &entry, NULL) ||
                     write(said[1], "x", 1) != 1) {

@@ -47,8 +47,7 @@ static void accuses(struct suspect *s, const char *path, const char *name)
     must(&s->o.f, trace(s, path), WW_OK);
     if (!s->report.found || strcmp(s->report.best[0].recipient, name) != 0) {
         fail_msg("'%s': want %s, got %s with %llu of %llu, p %g", path, name,
-                 s->report.best[0].recipient,
-                 (unsigned long long)s->report.best[0].agree,
+                 s->report.best[0].recipient, (unsigned long long)s->report.best[0].agree,
                  (unsigned long long)s->report.best[0].votes, s->report.p_value);
     }
     assert_true(s->report.n_best < 2 || s->report.best[1].p_value > 1e-6);

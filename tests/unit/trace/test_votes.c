@@ -13,7 +13,7 @@ static void chance_is_the_binomial_tail(void **state)
         uint32_t n, k;
         double want;
     } rows[] = {
-        {1, 1, 0.5},          {10, 10, 1.0 / 1024},    {10, 9, 11.0 / 1024},
+        {1, 1, 0.5},           {10, 10, 1.0 / 1024},        {10, 9, 11.0 / 1024},
         {10, 6, 386.0 / 1024}, {20, 15, 21700.0 / 1048576}, {60, 60, 0x1p-60},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -134,7 +134,8 @@ static void votes_are_fair_coins_without_the_copy(void **state)
     }
 }
 
-/* The copy itself agrees everywhere, for layouts with experts, tied embeddings and two stacks. */
+/* The copy itself agrees everywhere, for layouts with experts, tied embeddings and two
+ * stacks. */
 static void a_copy_agrees_everywhere(void **state)
 {
     (void)state;
@@ -195,9 +196,8 @@ static void places_are_the_frozen_ones(void **state)
     bench_init(&b, FX_MODEL, FX_OTHER);
     OK(ww_places_digest(&b.places, b.layout, digest, &err));
     ww_hex(hex, digest, 32);
-    assert_string_equal(hex,
-                        "4fbdb9173b4d776aa691e041b0877d34"
-                        "48411a7578f30af8ca3c56b63de401fe");
+    assert_string_equal(hex, "4fbdb9173b4d776aa691e041b0877d34"
+                             "48411a7578f30af8ca3c56b63de401fe");
     bench_free(&b);
 }
 

@@ -56,8 +56,8 @@ static inline enum ww_err hand_out(struct office *o, const char *name)
     o->options.recipient = name;
     ww_lock_report_release(&o->f.report);
     ww_error_clear(&o->f.err);
-    enum ww_err rc = ww_lock_for(o->f.model, out, &o->options, &o->f.options,
-                                 &o->f.report, &o->f.err);
+    enum ww_err rc =
+        ww_lock_for(o->f.model, out, &o->options, &o->f.options, &o->f.report, &o->f.err);
     free(out);
     return rc;
 }

@@ -78,7 +78,8 @@ static void folder_is_all_before_the_last_component(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        {"a/b/c", "a/b"}, {"/a/b", "/a"}, {"/c", "/"}, {"c", "."}, {"./c", "."}, {"a/", "a"},
+        {"a/b/c", "a/b"}, {"/a/b", "/a"}, {"/c", "/"},
+        {"c", "."},       {"./c", "."},   {"a/", "a"},
     };
     for (size_t i = 0; i < WW_LEN(rows); i++) {
         char *folder = ww_path_folder(rows[i][0]);

@@ -68,9 +68,18 @@ static void names_fit_as_in_python(void **state)
         {"a{3,2}", "a", -1},
         {"a{x}", "a", -1},
         {"\xc3\xa9?", "", -1},
-        {"a.{2}b", "a\xc3\xa9\xc3\xa9" "b", 1},
-        {"a.{4}b", "a\xc3\xa9\xc3\xa9" "b", 0},
-        {"a[^x]b", "a\xe2\x82\xac" "b", 1},
+        {"a.{2}b",
+         "a\xc3\xa9\xc3\xa9"
+         "b",
+         1},
+        {"a.{4}b",
+         "a\xc3\xa9\xc3\xa9"
+         "b",
+         0},
+        {"a[^x]b",
+         "a\xe2\x82\xac"
+         "b",
+         1},
         {"((a{500}){500}){500}", "a", -1},
         {"((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))", "a",
          -1},
@@ -100,7 +109,8 @@ static void the_beginning_is_that_of_the_name(void **state)
     ww_pattern_free(p);
 }
 
-/* Of every dot a new beginning, and of each all states: once through the name all the same. */
+/* Of every dot a new beginning, and of each all states: once through the name all the
+ * same. */
 static void hostile_expressions_take_no_longer(void **state)
 {
     char text[4100];
