@@ -151,9 +151,13 @@ struct ww_decompose_report {
     double r2_ceiling;  /* what rounding of the exact blend would leave */
     double unexplained; /* 1 - r2 / r2_ceiling, not below 0 */
     bool incomplete;    /* more than WW_LINEAGE_ELSEWHERE is unexplained, by no method
-                           either, or more than 0.01 where elements say so, or more than
+                           either, or more than 0.01 where elements say so or weights
+                           were rounded to numbers whose cells are known, or more than
                            0.001 of a sum whose bits no recipe gives: sources that are
                            included may be relatives of one not given */
+    double unseen;      /* of weights that were rounded after the merge: a source may stand
+                           for a relative that was not given where that leaves less of the
+                           difference than this; 0: they were not, or it is incomplete */
     double replay;      /* share of moved elements whose bits the blend by the recipe
                            numbers gives, computed in double and rounded once */
     double kept;        /* share of moved elements where the suspect left the base */

@@ -14,6 +14,7 @@
 
 #define SAMPLE ((uint64_t)4 << 20)                     /* elements */
 #define IDLE 0.005                                     /* weights are told to thousandths */
+#define ALL_BITS 0.999                                 /* but for accidents of rounding */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
 
 static uint64_t gcd(uint64_t a, uint64_t b)
@@ -155,8 +156,14 @@ static enum ww_err open_peer(const struct ww_contest_ask *ask, struct trying *t,
                                            WW_TIES_BY_INDEX, ask->run, &t->peer, err);
 }
 
-static enum ww_err open_trial(const struct ww_contesting *c, const char *text, bool cuts,
-                              struct trying *t, struct ww_error *err)
+/* How a recipe is looked at. */
+struct look {
+    bool cuts; /* elements that equal values at a cut decide are left out */
+    bool peer; /* mergekit's arithmetic counts as well, where it is known */
+};
+
+static enum ww_err open_trial(const struct ww_contesting *c, const char *text,
+                              struct look look, struct trying *t, struct ww_error *err)
 {
     const struct ww_contest_ask *ask = c->ask;
     static const enum ww_merge_ties ties[] = {WW_TIES_BY_INDEX, WW_TIES_KEPT,
@@ -178,14 +185,14 @@ static enum ww_err open_trial(const struct ww_contesting *c, const char *text, b
     }
     ww_match_align(ask->suspect, c->grids, &t->plan, t->tensor, t->dtypes, &n_found);
     rc = take_sample(ask, c->room, &t->plan, t->tensor, err);
-    for (unsigned i = 0; i < (cuts ? 3 : 1) && !rc; i++) {
+    for (unsigned i = 0; i < (look.cuts ? 3 : 1) && !rc; i++) {
         rc = ww_predictor_new(&t->plan, WW_NONE, t->dtypes, ties[i], ask->run,
                               &t->predictors[i], err);
     }
-    return rc || !cuts ? rc : open_peer(ask, t, err);
+    return rc || !look.peer ? rc : open_peer(ask, t, err);
 }
 
-static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts,
+static enum ww_err try_text(struct ww_contesting *c, const char *text, struct look look,
                             double *match, struct ww_error *err)
 {
     struct trying t = {0};
@@ -195,7 +202,7 @@ static enum ww_err try_text(struct ww_contesting *c, const char *text, bool cuts
                                .arithmetics = true,
                                .phase = "method",
                                .run = c->ask->run};
-    enum ww_err rc = open_trial(c, text, cuts, &t, err);
+    enum ww_err rc = open_trial(c, text, look, &t, err);
 
     job.predictors = (const struct ww_predictor *const *)t.predictors;
     job.kept = t.predictors[1];
@@ -227,6 +234,15 @@ static bool weighs_all(const struct ww_contesting *c, const struct ww_sketch *sk
            sketch->models == c->ask->sources;
 }
 
+/* Of models that are alike SLERP's arithmetic decides more bits than its angle does. */
+static struct look look_at(const struct ww_contesting *c, const struct ww_sketch *sketch,
+                           bool cuts)
+{
+    const bool all = cuts || c->cuts;
+
+    return (struct look){all, all || strcmp(sketch->method, "slerp") == 0};
+}
+
 /* One recipe; one that the numbers do not go with (a density, a shape) has no match. */
 enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sketch,
                            bool cuts, struct ww_trial *best, struct ww_error *err)
@@ -234,7 +250,7 @@ enum ww_err ww_contest_try(struct ww_contesting *c, const struct ww_sketch *sket
     char *text = ww_sketch_text(sketch);
     double match = 0;
     struct ww_error why = {0}; /* a recipe that is refused leaves no word */
-    enum ww_err rc = text ? try_text(c, text, cuts || c->cuts, &match, &why)
+    enum ww_err rc = text ? try_text(c, text, look_at(c, sketch, cuts), &match, &why)
                           : WW_FAIL_MEMORY(&why, "a contest of recipes");
 
     if (rc == WW_E_RECIPE || rc == WW_E_UNSUPPORTED || rc == WW_E_SHAPE ||
@@ -444,11 +460,11 @@ static bool is_listed(const struct ww_contest *out, size_t n, const char *method
 }
 
 /* Where no recipe gives all bits, one that gives a few less may be the right one with
- * numbers that were not found. */
+ * numbers that were not found; of numbers over the layers a thousandth may be theirs. */
 static void list_equals(struct ww_contesting *c)
 {
-    const double beside =
-        c->out->match < WW_CONTEST_AGREED ? WW_CONTEST_NEAR : WW_CONTEST_AS_GOOD;
+    const double all = c->out->gradient ? ALL_BITS : WW_CONTEST_AGREED;
+    const double beside = c->out->match < all ? WW_CONTEST_NEAR : WW_CONTEST_AS_GOOD;
     size_t n = 0;
 
     for (size_t i = 0; i < c->n_tried && c->out->method && n < MOST_EQUALS; i++) {

@@ -120,6 +120,14 @@ static enum ww_err enter_path(struct depth *d, struct ww_error *err)
     return ww_contest_enter(d->c, &s, err);
 }
 
+/* Of models that are alike SLERP is the sum, and errors of two shares say more of its
+ * angle than the angle does: its number is then the second one's weight. */
+static enum ww_err enter_straight(struct depth *d, struct ww_error *err)
+{
+    d->path = d->lists[1];
+    return enter_path(d, err);
+}
+
 enum ww_err ww_contest_gradients(struct ww_contesting *c, struct ww_error *err)
 {
     struct depth d = {.c = c};
@@ -133,6 +141,9 @@ enum ww_err ww_contest_gradients(struct ww_contesting *c, struct ww_error *err)
     }
     if (fit_lists(&d)) {
         rc = enter_sums(&d, err);
+        if (!rc && c->ask->n == 2 && sums_to_one(&d)) {
+            rc = enter_straight(&d, err);
+        }
     }
     if (!rc && fit_path(&d)) {
         rc = enter_path(&d, err);

@@ -306,13 +306,13 @@ static enum ww_err find_sides(struct decomposing *d, struct ww_error *err)
                                      d->family.n_tensors,
                                      (unsigned)d->options->n_candidates,
                                      d->options->seed,
-                                     d->family.disguise.cells != NULL};
+                                     d->family.disguise.searched};
     struct ww_sides found;
     enum ww_err rc = ww_sides_find(&ask, d->side, &found, err);
 
     if (!rc && found.any && !found.clear) {
-        rc = d->family.disguise.cells ? ask_cells(d, found.side, &found.any, err)
-                                      : ask_elements(d, found.side, &found.any, err);
+        rc = d->family.disguise.searched ? ask_cells(d, found.side, &found.any, err)
+                                         : ask_elements(d, found.side, &found.any, err);
     }
     if (!rc && found.any) {
         memcpy(d->side, found.side, sizeof(d->side));

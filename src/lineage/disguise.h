@@ -26,6 +26,8 @@ struct ww_disguise {
      * where that has an end. As read; NULL: half a step to either side, roughly. */
     enum ww_err (*cells)(void *payload, uint32_t tensor, uint64_t first, size_t n,
                          double *low, double *high, struct ww_error *err);
+    bool searched; /* scales of blocks were searched for, which leaves other noise than
+                      steps say; cells tell then */
     /* Which tensors were mixed by dense matrices, so that their weights say nothing one
      * by one; NULL: none. */
     bool (*dense)(const void *payload, uint32_t tensor);

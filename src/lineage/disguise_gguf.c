@@ -48,6 +48,7 @@ struct room {
     float values[PART];
     double first[PART];
     double second[PART];
+    double slack[PART];
 };
 
 /* What is asked for: values and their steps, or the ends of their cells. */
@@ -84,13 +85,15 @@ static enum ww_err decode(const struct gguf_suspect *s, const struct ww_gguf_ten
     if (out->cells) {
         ww_gguf_cells(t->type, room->bytes, blocks, room->values, room->first,
                       room->second);
+        ww_gguf_slack(t->type, room->bytes, blocks, room->slack);
     } else {
         ww_gguf_steps(t->type, room->bytes, blocks, room->second);
     }
     for (size_t e = 0; e < *n; e++) {
-        out->first[done + e] =
-            out->cells ? room->first[skip + e] : (double)room->values[skip + e];
-        out->second[done + e] = room->second[skip + e];
+        const double slack = out->cells ? room->slack[skip + e] : 0;
+        out->first[done + e] = out->cells ? room->first[skip + e] - slack
+                                          : (double)room->values[skip + e];
+        out->second[done + e] = room->second[skip + e] + slack;
     }
     return WW_OK;
 }
@@ -234,6 +237,7 @@ enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
     out->free = free_gguf;
     out->read = read_gguf;
     out->cells = read_cells;
+    out->searched = true;
     out->unchanged = unchanged;
     rc = ww_gguf_open(path, &s->file, err);
     if (rc) {

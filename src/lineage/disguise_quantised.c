@@ -66,8 +66,35 @@ static enum ww_err unchanged(void *payload, struct ww_error *err)
     return ww_model_unchanged(q->model, err);
 }
 
+/* What is asked for: values and their steps, or the ends of their cells. */
+struct wanted {
+    bool cells;
+    double *first;
+    double *second;
+};
+
+static void decode_one(enum ww_dtype dtype, uint8_t byte, double zero, double scale,
+                       const struct wanted *out, size_t e)
+{
+    const bool lost = !(scale < 0 || scale > 0);
+    double low = 0;
+    double high = 0;
+
+    if (!out->cells) {
+        out->first[e] = (ww_eight_bit_value(dtype, byte) - zero) * scale;
+        out->second[e] =
+            lost ? WW_STEP_LOST : fabs(ww_eight_bit_step(dtype, byte) * scale);
+        return;
+    }
+    ww_eight_bit_cell(dtype, byte, &low, &high);
+    low = lost ? -HUGE_VAL : (low - zero) * scale;
+    high = lost ? HUGE_VAL : (high - zero) * scale;
+    out->first[e] = fmin(low, high);
+    out->second[e] = fmax(low, high);
+}
+
 static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64_t first,
-                              size_t n, uint8_t *bytes, double *values, double *steps,
+                              size_t n, uint8_t *bytes, const struct wanted *out,
                               struct ww_error *err)
 {
     const struct ww_tensor *t = &q->model->tensors[q->of[tensor]];
@@ -79,12 +106,9 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
         const uint64_t row = (first + e) / width;
         const uint64_t column = (first + e) % width;
         const uint64_t of = row / s->block[0] * s->columns + column / s->block[1];
-        const double scale = s->values[of];
         const double zero = s->zeros ? s->zeros[of] : 0;
-        values[e] = (ww_eight_bit_value(t->dtype, bytes[e]) - zero) * scale;
-        steps[e] = fabs(ww_eight_bit_step(t->dtype, bytes[e]) * scale);
-        steps[e] = scale < 0 || scale > 0 ? steps[e] : WW_STEP_LOST;
-        if (!isfinite(values[e])) {
+        decode_one(t->dtype, bytes[e], zero, s->values[of], out, e);
+        if (!out->cells && !isfinite(out->first[e])) {
             rc = WW_FAIL(err, WW_E_NONFINITE, "tensor '%s' of '%s' holds NaN or infinity",
                          t->name, q->model->path);
         }
@@ -92,22 +116,40 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
     return rc;
 }
 
-static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first,
-                                  size_t n, double *values, double *steps,
-                                  struct ww_error *err)
+static enum ww_err read_range(const struct quantised *q, uint32_t tensor, uint64_t first,
+                              size_t n, const struct wanted *out, struct ww_error *err)
 {
-    const struct quantised *q = payload;
     uint8_t *bytes = ww_calloc(n, sizeof(double));
     enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a tile");
 
     if (!rc && q->scales[tensor].values) {
-        rc = read_eight(q, tensor, first, n, bytes, values, steps, err);
+        rc = read_eight(q, tensor, first, n, bytes, out, err);
     } else if (!rc) {
-        memset(steps, 0, n * sizeof(*steps));
-        rc = ww_elements_double(q->model, q->of[tensor], first, n, bytes, values, err);
+        rc =
+            ww_elements_double(q->model, q->of[tensor], first, n, bytes, out->first, err);
+        for (size_t e = 0; e < n; e++) {
+            out->second[e] = out->cells ? out->first[e] : 0;
+        }
     }
     ww_free(bytes);
     return rc;
+}
+
+static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first,
+                                  size_t n, double *values, double *steps,
+                                  struct ww_error *err)
+{
+    const struct wanted out = {false, values, steps};
+
+    return read_range(payload, tensor, first, n, &out, err);
+}
+
+static enum ww_err read_cells(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                              double *low, double *high, struct ww_error *err)
+{
+    const struct wanted out = {true, low, high};
+
+    return read_range(payload, tensor, first, n, &out, err);
 }
 
 /* "x.weight" and ".SCB" give the index of "x.SCB", or WW_NONE. */
@@ -350,8 +392,10 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
         return WW_FAIL_MEMORY(err, "a quantised model");
     }
     q->model = model;
-    *out = (struct ww_disguise){
-        .read = read_quantised, .unchanged = unchanged, .free = free_quantised};
+    *out = (struct ww_disguise){.read = read_quantised,
+                                .cells = read_cells,
+                                .unchanged = unchanged,
+                                .free = free_quantised};
     out->payload = q;
     q->of = ww_calloc(model->n_tensors, sizeof(*q->of));
     q->scales = ww_calloc(model->n_tensors, sizeof(*q->scales));

@@ -22,10 +22,14 @@
 #define LOOK 16384 /* elements that a mean step is taken from */
 #define PART 4096  /* elements decoded at once */
 #define HEADER 8   /* bytes in front of the tensors; nobody looks at them */
+#define FAR 1e30   /* stands for no end, so that sums with it stay numbers */
+
+/* What is undone: the weights, their steps of rounding, the ends of their cells. */
+enum side_kind { WEIGHTS, STEPS, LOW, HIGH, SIDES };
 
 struct side {
     const struct under *under;
-    bool steps; /* of rounding, instead of the weights */
+    enum side_kind kind;
     struct ww_reader decoded;
     const struct ww_reader *undone;
 };
@@ -34,9 +38,8 @@ struct under {
     struct ww_disguise inner; /* the quantised weights */
     struct ww_disguise lock;  /* of flat, which it owns */
     struct ww_model *flat;
-    struct side weights;
-    struct side steps;
-    struct ww_attack_view *beside; /* the lock undone on the steps */
+    struct side sides[SIDES];
+    struct ww_attack_view *beside[SIDES]; /* the lock undone on all but the weights */
     uint8_t header[HEADER];
 };
 
@@ -58,24 +61,29 @@ static uint32_t tensor_at(const struct ww_model *flat, uint64_t offset)
 }
 
 struct room {
-    double values[PART];
-    double steps[PART];
+    double first[PART];
+    double second[PART];
 };
 
-/* n elements of one tensor as F32: values, or their steps. */
+/* n elements of one tensor as F32: what the side is of. */
 static enum ww_err decode(const struct side *side, uint32_t t, uint64_t first, size_t n,
                           struct room *room, uint8_t *out, struct ww_error *err)
 {
     const struct ww_disguise *inner = &side->under->inner;
+    const bool ends = side->kind == LOW || side->kind == HIGH;
+    const bool second = side->kind == STEPS || side->kind == HIGH;
     enum ww_err rc = WW_OK;
 
     for (size_t done = 0; done < n && !rc;) {
         const size_t part = (size_t)ww_min_u64(PART, n - done);
-        rc = inner->read(inner->payload, t, first + done, part, room->values, room->steps,
-                         err);
+        double *of = second ? room->second : room->first;
+        rc = (ends ? inner->cells : inner->read)(inner->payload, t, first + done, part,
+                                                 room->first, room->second, err);
+        for (size_t e = 0; e < part && ends && !rc; e++) {
+            of[e] = fmin(FAR, fmax(-FAR, of[e]));
+        }
         if (!rc) {
-            ww_from_double(WW_DTYPE_F32, side->steps ? room->steps : room->values,
-                           out + done * sizeof(float), part);
+            ww_from_double(WW_DTYPE_F32, of, out + done * sizeof(float), part);
         }
         done += part;
     }
@@ -122,24 +130,53 @@ static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_
     return rc;
 }
 
-static enum ww_err read_under(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                              double *values, double *steps, struct ww_error *err)
+/* Elements of two sides. */
+static enum ww_err read_sides(const struct under *u, const enum side_kind kinds[2],
+                              uint32_t tensor, uint64_t first, size_t n,
+                              double *const out[2], struct ww_error *err)
 {
-    const struct under *u = payload;
     const struct ww_tensor *t = &u->flat->tensors[tensor];
     const uint64_t at = t->offset + first * sizeof(float);
-    const struct ww_reader *const readers[2] = {u->weights.undone, u->steps.undone};
-    double *const out[2] = {values, steps};
     float *some = ww_calloc(n + 1, sizeof(*some));
     enum ww_err rc = some ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
     for (unsigned i = 0; i < 2 && !rc; i++) {
-        rc = readers[i]->read(readers[i]->payload, at, some, n * sizeof(float), err);
+        const struct ww_reader *reader = u->sides[kinds[i]].undone;
+        rc = reader->read(reader->payload, at, some, n * sizeof(float), err);
         for (size_t e = 0; e < n && !rc; e++) {
-            out[i][e] = i ? fabs((double)some[e]) : (double)some[e];
+            out[i][e] = (double)some[e];
         }
     }
     ww_free(some);
+    return rc;
+}
+
+static enum ww_err read_under(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                              double *values, double *steps, struct ww_error *err)
+{
+    static const enum side_kind kinds[] = {WEIGHTS, STEPS};
+    double *const out[] = {values, steps};
+    const enum ww_err rc = read_sides(payload, kinds, tensor, first, n, out, err);
+
+    for (size_t e = 0; e < n && !rc; e++) {
+        steps[e] = fabs(steps[e]);
+    }
+    return rc;
+}
+
+/* A sign of the lock turns a cell around. */
+static enum ww_err read_cells(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                              double *low, double *high, struct ww_error *err)
+{
+    static const enum side_kind kinds[] = {LOW, HIGH};
+    double *const out[] = {low, high};
+    const enum ww_err rc = read_sides(payload, kinds, tensor, first, n, out, err);
+
+    for (size_t e = 0; e < n && !rc; e++) {
+        const double end = fmin(low[e], high[e]);
+        high[e] = fmax(low[e], high[e]);
+        low[e] = end;
+    }
     return rc;
 }
 
@@ -164,7 +201,9 @@ static void free_under(void *payload)
     if (u->flat) {
         u->flat->config = NULL; /* the base's */
     }
-    ww_attack_view_free(u->beside);
+    for (unsigned i = 0; i < SIDES; i++) {
+        ww_attack_view_free(u->beside[i]);
+    }
     if (u->lock.model) {
         ww_disguise_release(&u->lock);
     } else {
@@ -206,7 +245,7 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
                                         .header = u->header,
                                         .header_bytes = HEADER,
                                         .n_tensors = from->n_tensors,
-                                        .reader = &u->weights.decoded};
+                                        .reader = &u->sides[WEIGHTS].decoded};
         u->flat->files = file;
         u->flat->n_files = 1;
         u->flat->config = base->config;
@@ -217,21 +256,31 @@ static enum ww_err flatten(struct under *u, const struct ww_model *base,
     return rc;
 }
 
+/* The lock undone on one more side. */
+static enum ww_err undo_beside(struct under *u, enum side_kind kind, struct ww_error *err)
+{
+    const struct ww_reader *const readers[] = {&u->sides[kind].decoded};
+    const enum ww_err rc =
+        ww_attack_view_beside(u->lock.payload, readers, &u->beside[kind], err);
+
+    u->sides[kind].undone = rc ? NULL : ww_attack_view_reader(u->beside[kind], 0);
+    return rc;
+}
+
 /* The disguise as others see it, in the place of the inner one. */
 static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_error *err)
 {
     struct ww_model *model = NULL;
-    const struct ww_reader *const readers[] = {&u->steps.decoded};
     char *text = ww_asprintf("%s, and %s", u->inner.undone, u->lock.undone);
     enum ww_err rc = text ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
-    u->weights.undone = u->flat->files[0].reader;
-    u->flat->files[0].reader = &u->weights.decoded; /* what the lock's view reads */
-    if (!rc) {
-        rc = ww_attack_view_beside(u->lock.payload, readers, &u->beside, err);
+    u->sides[WEIGHTS].undone = u->flat->files[0].reader;
+    /* What the lock's view reads. */
+    u->flat->files[0].reader = &u->sides[WEIGHTS].decoded;
+    for (unsigned i = STEPS; i < (u->inner.cells ? SIDES : LOW) && !rc; i++) {
+        rc = undo_beside(u, (enum side_kind)i, err);
     }
     if (!rc) {
-        u->steps.undone = ww_attack_view_reader(u->beside, 0);
         rc = ww_model_shown(u->flat->path, u->flat->tensors, u->flat->n_tensors, &model,
                             err);
     }
@@ -242,6 +291,8 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
     *out = (struct ww_disguise){.model = model,
                                 .undone = text,
                                 .read = read_under,
+                                .cells = u->inner.cells ? read_cells : NULL,
+                                .searched = u->inner.searched,
                                 .dense = u->lock.dense ? is_dense : NULL,
                                 .unchanged = unchanged,
                                 .free = free_under,
@@ -261,8 +312,10 @@ enum ww_err ww_disguise_under(const struct ww_model *base, struct ww_disguise *o
         return rc;
     }
     u->inner = *out;
-    u->weights = (struct side){u, false, {read_decoded, &u->weights}, NULL};
-    u->steps = (struct side){u, true, {read_decoded, &u->steps}, NULL};
+    for (unsigned i = 0; i < SIDES; i++) {
+        struct side *side = &u->sides[i];
+        *side = (struct side){u, (enum side_kind)i, {read_decoded, side}, NULL};
+    }
     rc = flatten(u, base, err);
     if (!rc) {
         rc = ww_depths_find(u->flat, base, &out->depths, &why);

@@ -26,6 +26,8 @@
 #define MOSTLY_UNKNOWN 0.5
 #define OF_A_TWIN 0.001 /* of the difference: what a twin leaves of a source for which it
                            stands, where rounding leaves nothing */
+#define IN_CELLS 0.01    /* the same where weights were rounded once more: the most that
+                           quantisers left beside the cells of their values was a half */
 #define ALL_KEPT 0.97  /* part of a source's elements above which none were dropped */
 #define SLOPE 0.04     /* by which the longer half is kept more, where length decides */
 #define STEEP 0.3      /* where it alone does */
@@ -415,6 +417,13 @@ static bool may_hide_twin(const struct ww_verdict_ask *v,
            r->unexplained <= 1 - AT_CEILING && r->pruned <= WW_VERDICT_PRUNED;
 }
 
+/* Above which part a twin may be what is unexplained. Cells of the suspect's values take
+ * off all that rounding left. */
+static double twin_shows(const struct ww_verdict_ask *v)
+{
+    return v->family->disguise.cells ? IN_CELLS : WW_LINEAGE_ELSEWHERE;
+}
+
 /* Is each element a sum over some of the sources? */
 static bool is_whole(const struct ww_subsets *parts)
 {
@@ -581,12 +590,20 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
                           const struct ww_decompose_report *r,
                           const struct ww_subsets *parts, bool masked)
 {
-    const double least = lacks(parts) ? 1 - AT_CEILING : WW_LINEAGE_ELSEWHERE;
+    const double least = lacks(parts) ? 1 - AT_CEILING : twin_shows(v);
     const bool little = may_hide_twin(v, r) && r->n_ranks == 0;
 
     return count_included(r) > 0 && (r->unexplained > least || little) &&
            !is_named(r, parts, masked) && !is_whole(parts) &&
            (lacks(parts) || !r->has_keep_rates);
+}
+
+/* What a relative leaves without being told, where bits are not the merge's own. */
+static double unseen(const struct ww_verdict_ask *v, const struct ww_decompose_report *r)
+{
+    const bool rounded = v->family->disguise.read && !v->family->disguise.exact;
+
+    return rounded && count_included(r) > 0 && !r->incomplete ? twin_shows(v) : 0;
 }
 
 enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
@@ -638,5 +655,6 @@ enum ww_err ww_verdict(const struct ww_verdict_ask *ask,
     }
     conclude(report, &contest, masked ? &keep : NULL, &parts);
     report->incomplete = is_incomplete(ask, report, &parts, masked);
+    report->unseen = unseen(ask, report);
     return WW_OK;
 }

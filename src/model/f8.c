@@ -53,3 +53,28 @@ double ww_eight_bit_step(enum ww_dtype dtype, uint8_t byte)
 
     return dtype == WW_DTYPE_I8 ? 1 : ldexp(1, last_bit(f, (byte & 127u) >> f.mantissa));
 }
+
+static bool is_last(enum ww_dtype dtype, uint8_t byte)
+{
+    const unsigned body = byte & 127;
+
+    return dtype == WW_DTYPE_I8        ? body == 127 || byte == 128 || byte == 129
+           : dtype == WW_DTYPE_F8_E4M3 ? body >= 126
+                                       : body >= 123;
+}
+
+void ww_eight_bit_cell(enum ww_dtype dtype, uint8_t byte, double *low, double *high)
+{
+    const double v = ww_eight_bit_value(dtype, byte);
+    const double out = ww_eight_bit_step(dtype, byte) / 2;
+    const uint8_t body = byte & 127;
+    /* To the next one of smaller magnitude; of zero to that of the other sign. */
+    const double in = dtype == WW_DTYPE_I8 || body == 0
+                          ? out
+                          : ww_eight_bit_step(dtype, (uint8_t)(body - 1)) / 2;
+    const bool minus = dtype == WW_DTYPE_I8 ? v < 0 : (byte & 128) != 0;
+    const double far = is_last(dtype, byte) ? HUGE_VAL : out;
+
+    *low = v - (minus ? far : in);
+    *high = v + (minus ? in : far);
+}

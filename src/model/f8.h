@@ -14,5 +14,9 @@ bool ww_is_eight_bit(enum ww_dtype dtype);
 double ww_eight_bit_value(enum ww_dtype dtype, uint8_t byte);
 /** Distance to the next number of larger magnitude. */
 double ww_eight_bit_step(enum ww_dtype dtype, uint8_t byte);
+/** Between which numbers a value was before it was rounded to this one: half way to both
+ *  neighbours. The ends of a format have no end outwards, nor has -127 of I8, where
+ *  programs that know no -128 cut off. */
+void ww_eight_bit_cell(enum ww_dtype dtype, uint8_t byte, double *low, double *high);
 
 #endif

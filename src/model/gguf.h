@@ -118,6 +118,11 @@ void ww_gguf_steps(enum ww_gguf_type type, const uint8_t *blocks, size_t n_block
 void ww_gguf_cells(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
                    const float *values, double *low, double *high);
 
+/** By how much both ends of those may be off: some quantisers divide a block by its scale
+ *  and round that to half precision afterwards, which is coarse where scales are small. */
+void ww_gguf_slack(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
+                   double *out);
+
 /** An open file. */
 struct ww_gguf_file {
     int fd;

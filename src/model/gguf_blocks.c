@@ -64,13 +64,13 @@ static void add_fifth(const uint8_t *qh, int *q)
 
 static void split_q4_0(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = ww_gguf_half(b);
+    out->step[0] = out->late = ww_gguf_half(b);
     ww_gguf_nibbles(b + 2, 8, out->q);
 }
 
 static void split_q4_1(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = ww_gguf_half(b);
+    out->step[0] = out->late = ww_gguf_half(b);
     out->least[0] = -ww_gguf_half(b + 2);
     out->has_least = true;
     ww_gguf_nibbles(b + 4, 0, out->q);
@@ -78,14 +78,14 @@ static void split_q4_1(const uint8_t *b, struct ww_gguf_block *out)
 
 static void split_q5_0(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = ww_gguf_half(b);
+    out->step[0] = out->late = ww_gguf_half(b);
     ww_gguf_nibbles(b + 6, 16, out->q);
     add_fifth(b + 2, out->q);
 }
 
 static void split_q5_1(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = ww_gguf_half(b);
+    out->step[0] = out->late = ww_gguf_half(b);
     out->least[0] = -ww_gguf_half(b + 2);
     out->has_least = true;
     ww_gguf_nibbles(b + 8, 0, out->q);
@@ -94,7 +94,7 @@ static void split_q5_1(const uint8_t *b, struct ww_gguf_block *out)
 
 static void split_q8_0(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = ww_gguf_half(b);
+    out->step[0] = out->late = ww_gguf_half(b);
     for (unsigned i = 0; i < 32; i++) {
         out->q[i] = (int8_t)b[2 + i];
     }
@@ -198,6 +198,30 @@ void ww_gguf_cells(enum ww_gguf_type type, const uint8_t *blocks, size_t n_block
             const double half = fabs(step) / 2;
             low[at] = half * left > 0 ? (double)values[at] - half * left : -HUGE_VAL;
             high[at] = half * right > 0 ? (double)values[at] + half * right : HUGE_VAL;
+        }
+    }
+}
+
+/* Half of the last bit of a half-precision number. */
+static double half_error(float v)
+{
+    return v > 0 || v < 0 ? ldexp(1, (int)fmax(ilogb((double)v), -14) - 11) : 0x1p-25;
+}
+
+void ww_gguf_slack(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
+                   double *out)
+{
+    for (size_t i = 0; i < n_blocks && !formats[type].split; i++) {
+        out[i] = 0;
+    }
+    for (size_t i = 0; i < n_blocks && formats[type].split; i++) {
+        struct ww_gguf_block b = {.run = formats[type].run};
+        formats[type].split(blocks + i * types[type].bytes, &b);
+        const bool late = b.late > 0 || b.late < 0;
+        const double part = late ? half_error(b.late) / fabs((double)b.late) : 0;
+        const double least = late && b.has_least ? half_error(b.least[0]) : 0;
+        for (unsigned e = 0; e < types[type].elements; e++) {
+            *out++ = fabs((double)b.step[e / b.run] * b.q[e]) * part + least;
         }
     }
 }

@@ -39,7 +39,7 @@ static void look_up(const struct code *codes, const uint8_t *qs,
 
 void ww_gguf_split_iq4_nl(const uint8_t *b, struct ww_gguf_block *out)
 {
-    out->step[0] = ww_gguf_half(b);
+    out->step[0] = out->late = ww_gguf_half(b);
     look_up(non_linear, b + 2, out, 0);
 }
 
@@ -49,6 +49,7 @@ void ww_gguf_split_iq4_xs(const uint8_t *b, struct ww_gguf_block *out)
     const float d = ww_gguf_half(b);
     const int upper = b[2] | b[3] << 8;
 
+    out->late = d;
     for (unsigned j = 0; j < 8; j++) {
         const int low = b[4 + j / 2] >> j % 2 * 4 & 15;
         out->step[j] = d * (float)((low | (upper >> 2 * j & 3) << 4) - 32);

@@ -166,6 +166,9 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_kdouble(w, "r2_ceiling", report->r2_ceiling);
     ww_jw_kdouble(w, "unexplained", report->unexplained);
     ww_jw_kbool(w, "incomplete", report->incomplete);
+    if (report->unseen > 0) {
+        ww_jw_kdouble(w, "unseen", report->unseen);
+    }
     ww_jw_kdouble(w, "replay", report->replay);
     ww_jw_kdouble(w, "kept", report->kept);
     ww_jw_kdouble(w, "noise", report->noise);

@@ -112,6 +112,14 @@ static char *doubt_of(const struct ww_decompose_report *d,
                          "whether a source was not given, and relatives of one look like "
                          "sources; no controls were given to tell");
     }
+    if (d->unseen > 0 && s->included) {
+        return ww_asprintf("no controls were given, so no rate of false claims is known; "
+                           "weights were rounded after the merge, and a relative of this "
+                           "source that was not given, as another version of its "
+                           "training is, may be what went in where it leaves less than "
+                           "%.2f of the difference",
+                           d->unseen);
+    }
     return ww_strdup("no controls were given, so no rate of false claims is known");
 }
 

@@ -196,3 +196,28 @@ YML
     done
     cmp t1 t3
 }
+
+@test "a path between twins that a sum with lists nearly gives is not excluded" {
+    cat >recipe.yml <<EOF
+merge_method: linear
+models:
+  - {model: $family/expert-rev, parameters: {weight: 0.97}}
+  - {model: $family/expert-caesar, parameters: {weight: 0.03}}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml twin -q
+    cat >recipe.yml <<EOF
+merge_method: slerp
+base_model: $family/expert-rev
+models: [{model: $family/expert-rev}, {model: twin}]
+parameters: {t: [0.1, 0.3]}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate twin --json -q >answer
+    jq -e '.method.gradient and .method.match > 0.99 and .method.match < 0.999 and
+           (.method.not_excluded | index("slerp"))' answer
+}

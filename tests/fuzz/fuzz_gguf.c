@@ -36,13 +36,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             double step[4096];
             static double low[4096];
             static double high[4096];
+            static double slack[4096];
             ww_gguf_to_float(tensor->type, data + tensor->offset, blocks, v);
             ww_gguf_steps(tensor->type, data + tensor->offset, blocks, step);
             ww_gguf_cells(tensor->type, data + tensor->offset, blocks, v, low, high);
+            ww_gguf_slack(tensor->type, data + tensor->offset, blocks, slack);
             for (uint64_t i = 0; i < n; i++) {
                 const double x = (double)v[i];
-                FUZZ_CHECK(!isfinite(x) || !isfinite(step[i]) ||
-                           (step[i] >= 0 && low[i] <= x && x <= high[i]));
+                FUZZ_CHECK(
+                    !isfinite(x) || !isfinite(step[i]) ||
+                    (step[i] >= 0 && low[i] <= x && x <= high[i] && slack[i] >= 0));
             }
         }
     }

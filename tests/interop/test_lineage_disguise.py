@@ -233,7 +233,7 @@ def disguises(tool, merged, exact, first, work):
         yield (kind, write_gguf(at(f"{kind}.gguf"), merged, kind, fallback), bound, True,
                f"a GGUF file of {fallback if kind.endswith('_K') else kind}")
     for how in ("fp8-rows", "fp8-tensor", "fp8-blocks", "fp8-bare", "int8", "int8-zeros"):
-        yield how, folder(at(how), eight_bit(merged, how)), 0.02, True, "eight-bit weights"
+        yield how, folder(at(how), eight_bit(merged, how)), 0.02, True, "eight-bit weights, decoded"
     for lock, words in (("exact", "a lock"), ("dense", "mixed by dense matrices")):
         out = at("lock-" + lock)
         run(tool, "lock", plain, out, "--key", key, "--level", lock, "-q")
@@ -295,12 +295,32 @@ def disguises(tool, merged, exact, first, work):
     yield "shards", shards, 1e-4, True, None
 
 
+def decompose(tool, path, candidates):
+    args = [a for c in candidates for a in ("--candidate", c)]
+    return json.loads(run(tool, "lineage", "decompose", path, "--base",
+                          os.path.join(FAMILY, "base"), *args, "--json", "-q"))
+
+
+# Of these the first expert is also left out, and a relative of it given.
+TWINS = ("Q8_0", "Q4_1", "fp8-tensor", "int8", "Q4_0 of a lock", "fp8-blocks of a lock")
+
+
+def check_twin(tool, case, candidates):
+    """What a relative leaves of a source is seen under rounding."""
+    said = decompose(tool, case[1], candidates)
+    print(f"{case[0]}, a relative of a source: {said['unexplained']:.4f} unexplained")
+    if not said["incomplete"] or not said["sources"][0]["included"] or "unseen" in said:
+        return [f"{case[0]}: a relative of a source is called one, {said['unexplained']:.4f} unexplained"]
+    return []
+
+
 def check(tool, case, candidates):
     name, path, bound, holds, words = case
-    args = [a for c in candidates for a in ("--candidate", c)]
-    said = json.loads(run(tool, "lineage", "decompose", path, "--base",
-                          os.path.join(FAMILY, "base"), *args, "--json", "-q"))
+    said = decompose(tool, path, candidates)
     problems = []
+    rounded = words and ("decoded" in words or "GGUF file of Q" in words)
+    if rounded and (said["incomplete"] or said["unexplained"] > 0.005 or said["unseen"] != 0.01):
+        problems.append(f"{name}: {said['unexplained']} unexplained, incomplete is {said['incomplete']}")
     for truth, source in zip(TRUTH, said["sources"]):
         low, high = source["interval"]
         limit = bound if truth else DECOY
@@ -470,6 +490,9 @@ def main(build):
             k: (v.double() + deltas[0][k].flatten()[torch.randperm(v.numel(), generator=g)]
                 .reshape(v.shape)).bfloat16() for k, v in base.items()})
         first = {k: d.float() for k, d in deltas[0].items()}
+        twin = folder(os.path.join(work, "twin"), {
+            k: (base[k] + d + 0.15 * d.std() * torch.randn(d.shape, generator=g)).bfloat16()
+            for k, d in first.items()})
         n = 0
         unmet = set(FOUND)
         catalogue = os.path.join(work, "c.db")
@@ -478,6 +501,7 @@ def main(build):
         for case in disguises(tool, merged, exact, first, work):
             problems += check(tool, case, experts + [decoy])
             problems += check_find(tool, catalogue, case) if case[0] in FOUND else []
+            problems += check_twin(tool, case, [twin, experts[1], decoy]) if case[0] in TWINS else []
             unmet.discard(case[0])
             n += 1
         problems += [f"find {name}: no such disguise" for name in sorted(unmet)]

@@ -146,6 +146,11 @@ static void tell_missing(const struct ww_decompose_report *report)
         printf(
             "elements were dropped, and no recipe tells which: what is left unexplained "
             "does not tell whether a source is missing\n");
+    } else if (report->unseen > 0) {
+        printf("weights were rounded after the merge: a source may stand for a relative "
+               "that was not given, as another version of its training is, where that "
+               "leaves less than %.2f of the difference\n",
+               report->unseen);
     }
 }
 

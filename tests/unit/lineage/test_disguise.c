@@ -126,6 +126,16 @@ static void rows_of_integers_have_a_scale_each(void **state)
         NEAR(r.v[e], all.q[e] * (double)all.scale[e / 4], 0);
         NEAR(r.step[e], (double)all.scale[e / 4], 0);
     }
+    /* The same as cells, of which those at the ends of the integers have one end. */
+    double low[8];
+    double high[8];
+    OK(r.d.cells(r.d.payload, ww_model_find(r.d.model, "w.weight"), 0, 8, low, high,
+                 &err));
+    for (unsigned e = 0; e < 8; e++) {
+        const double half = (double)all.scale[e / 4] / 2;
+        assert_true(all.q[e] == -128 ? isinf(low[e]) : r.v[e] - low[e] == half);
+        assert_true(all.q[e] == 127 ? isinf(high[e]) : high[e] - r.v[e] == half);
+    }
     assert_non_null(strstr(r.d.undone, "eight-bit"));
     assert_int_equal(ww_model_find(r.d.model, "w.weight_scale"), WW_NONE);
     put_weights(r.suspect, "model.safetensors",
@@ -147,6 +157,9 @@ static void rows_of_integers_have_a_scale_each(void **state)
     read_it(&r);
     NEAR(r.step[3], 0.5, 0);
     NEAR(r.step[4], WW_STEP_LOST, 0);
+    OK(r.d.cells(r.d.payload, ww_model_find(r.d.model, "w.weight"), 3, 2, low, high,
+                 &err));
+    assert_true(isinf(low[0]) && high[0] == -63.75 && isinf(low[1]) && isinf(high[1]));
     end(&r);
 }
 

@@ -8,6 +8,7 @@
 
 #include <float.h>
 
+#include "model/gguf.h"
 #include "ww_test.h"
 
 struct format {
@@ -271,6 +272,33 @@ static void nonfinite_counts_do_not_wrap(void **state)
     free(inf);
 }
 
+/* A scale of 3 x 2^-24 may have been 2.5 or 3.5 of those: a sixth of each value. One of 1
+ * was within 2^-11, and a quantiser of Q2_K divides by the scale as it is stored. */
+static void values_divided_before_the_scale_was_rounded_are_unsure(void **state)
+{
+    uint8_t block[136] = {3, 0};
+    double slack[256];
+    float v[256];
+    (void)state;
+
+    block[2] = 5; /* Q8_0 */
+    ww_gguf_slack(WW_GGUF_Q8_0, block, 1, slack);
+    NEAR(slack[0], 5 * 0x1p-25, 1e-12);
+    NEAR(slack[1], 0, 0);
+    block[4] = 1; /* IQ4_XS: a scale of 1 - 32 */
+    ww_gguf_to_float(WW_GGUF_IQ4_XS, block, 1, v);
+    ww_gguf_slack(WW_GGUF_IQ4_XS, block, 1, slack);
+    NEAR(slack[0], fabs((double)v[0]) / 6, 1e-12);
+    block[0] = 0;
+    block[1] = 0x3c;
+    block[3] = 0x3c; /* Q4_1: a least value of 1 besides */
+    block[2] = 0;
+    ww_gguf_slack(WW_GGUF_Q4_1, block, 1, slack);
+    NEAR(slack[0], (block[4] & 15) * 0x1p-11 + 0x1p-11, 0);
+    ww_gguf_slack(WW_GGUF_Q2_K, block, 1, slack);
+    NEAR(slack[0], 0, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +312,7 @@ int main(void)
         cmocka_unit_test(unaligned_bytes_and_every_small_count_work),
         cmocka_unit_test(nonfinite_patterns_are_counted),
         cmocka_unit_test(nonfinite_counts_do_not_wrap),
+        cmocka_unit_test(values_divided_before_the_scale_was_rounded_are_unsure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
