@@ -33,7 +33,12 @@
  * merge, the elements that show no such bias no longer carry the fit, and shares are off
  * by this at times. */
 #define ROUGHLY 0.002
-#define SLACK 5e-5   /* by which a share may miss a number of a recipe anyway */
+/* Of the base in a suspect: more than sources change of its size, where the two are alike
+ * but for that, as with strange layers they are not. */
+#define RESCALED 0.02
+#define ALONG 0.95
+#define BITS_AGREE 0.99
+#define SLACK 5e-5 /* by which a share may miss a number of a recipe anyway */
 
 struct decomposing {
     const struct ww_decompose_options *options;
@@ -48,7 +53,8 @@ struct decomposing {
     int8_t side[WW_LINEAGE_MAX_SOURCES]; /* of zero, of candidates in the fit */
     struct ww_varied varied;
     struct ww_gradient_shares over;
-    double scale; /* of the base in the suspect, by the replayed matrices */
+    double scale;  /* of the base in the suspect, by the replayed matrices, */
+    double cosine; /* and that of the two */
 };
 
 static enum ww_err warn(struct decomposing *d, const char *text, struct ww_error *err)
@@ -354,7 +360,8 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     if (!rc) {
         ww_fit(d->whole, d->side, &fit);
         report->noise = sqrt(fit.tau2);
-        inexact = fit.tau2 > 0 || report->pruned > WW_VERDICT_PRUNED || d->family.disguise.read;
+        inexact =
+            fit.tau2 > 0 || report->pruned > WW_VERDICT_PRUNED || d->family.disguise.read;
         rc = draw_intervals(d, low, high, err);
     }
     if (!rc) {
@@ -427,13 +434,12 @@ static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
 }
 
 /* Weights of strangers are orthogonal, whatever shapes and names they share. */
-static enum ww_err check_related(const struct decomposing *d, const struct ww_replay *s,
+static enum ww_err check_related(struct decomposing *d, const struct ww_replay *s,
                                  struct ww_error *err)
 {
-    const double cosine =
+    d->cosine =
         s->base > 0 && s->suspect > 0 ? s->both / sqrt(s->base) / sqrt(s->suspect) : 1;
-
-    if (cosine >= LEAST_COSINE) {
+    if (d->cosine >= LEAST_COSINE) {
         return WW_OK;
     }
     return WW_FAIL(
@@ -442,7 +448,7 @@ static enum ww_err check_related(const struct decomposing *d, const struct ww_re
         "expected at least %.1f; or its weights are in an order that comparing "
         "them with the base does not undo",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
-        cosine, LEAST_COSINE);
+        d->cosine, LEAST_COSINE);
 }
 
 /* Tensors that were not replayed have no place in the list. */
@@ -518,6 +524,26 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
         r->kept = (double)sums.left / (double)sums.moved;
         r->kept_most = (double)sums.would / (double)sums.moved;
     }
+    return rc;
+}
+
+/* A sum that has less or more of the base than all of it is no sum of differences. */
+static enum ww_err tell_scale(struct decomposing *d, struct ww_error *err)
+{
+    char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    if (fabs(d->scale - 1) <= RESCALED || d->cosine < ALONG || d->family.disguise.read ||
+        d->report->method_match >= BITS_AGREE) {
+        return WW_OK;
+    }
+    text = ww_asprintf("the base is in the suspect at %.2f of its size, as where a model "
+                       "was scaled or weights of a sum without the base do not make 1, "
+                       "and no recipe gives the bits: shares and their intervals are "
+                       "those of a fit that takes it for whole, and may all miss",
+                       d->scale);
+    rc = text ? warn(d, text, err) : WW_FAIL_MEMORY(err, "a note");
+    ww_free(text);
     return rc;
 }
 
@@ -612,6 +638,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                            d.scale,
                                            d.side};
         rc = ww_verdict(&ask, report, err);
+    }
+    if (!rc) {
+        rc = tell_scale(&d, err);
     }
     report->run.seconds = ww_now() - start;
     release(&d);

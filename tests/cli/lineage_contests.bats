@@ -54,6 +54,23 @@ load recipes
            .sources[1].interval[0] < 0.567 and .sources[1].interval[1] > 0.567' answer
 }
 
+@test "where a sum of less than a model is not found, shares are said to be a guess" {
+    recipe linear 0.97 0.03 | sed -e 's/, density: 0.6//' -e '/^base_model/d' >recipe.yml
+    "$WW" merge recipe.yml twin -q
+    for whole in false true; do
+        rm -rf suspect
+        recipe linear 0.333 0.567 "parameters: {normalize: $whole}" |
+            sed -e 's/, density: 0.6//' -e '/^base_model/d' -e "s|$family/expert-caesar|twin|" >recipe.yml
+        "$WW" merge recipe.yml suspect -q
+        "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+            --candidate twin --json -q >answer
+        # Neither interval holds the weight, and the note says that they may not.
+        jq -e --argjson whole $whole '[.warnings[]? | test("the base is in the suspect at 0.90 of its size")] |
+               any == ($whole | not)' answer
+        $whole || jq -e '.method.match < 0.99 and .sources[0].interval[0] > 0.333' answer
+    done
+}
+
 @test "a relative that takes up what TIES leaves is no source where the recipe weighs it with nothing" {
     recipe ties 1 0 "parameters: {normalize: false}" | sed 's/density: 0.6/density: 0.3/' >recipe.yml
     "$WW" merge recipe.yml relative -q
