@@ -94,6 +94,7 @@ YML
     "$WW" merge recipe.yml out -q
     cp -r out bad
     flip bad/model.safetensors 700000
+    flip bad/model.safetensors $(($(stat -c %s bad/model.safetensors) - 2)) # in another tensor
     refused 1 "'model.safetensors' is not what the recipe and the sources give" \
         "$WW" merge --rederive bad
     refused 1 "tensor 'model\.[a-z0-9_.]*' is not what the recipe" \
