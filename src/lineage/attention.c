@@ -250,8 +250,8 @@ static enum ww_err read_copy(struct shares_run *run, const double *shares,
 
 /* By how much a copy gives more when its shares are moved towards what was found. */
 static enum ww_err see_slope(struct shares_run *run, const int8_t *side,
-                             const double *share, const double *copy,
-                             const double *found, double *slope, struct ww_error *err)
+                             const double *share, const double *copy, const double *found,
+                             double *slope, struct ww_error *err)
 {
     double moved[WW_LINEAGE_MAX_SOURCES];
     double more[WW_LINEAGE_MAX_SOURCES];
@@ -261,7 +261,8 @@ static enum ww_err see_slope(struct shares_run *run, const int8_t *side,
         const double step = found[i] - copy[i];
         const double length = fmin(fmax(fabs(step), LEAST_MOVE), MOST_MOVE);
         const bool away = share[i] == 0 && found[i] == 0;
-        moved[i] = away ? 0 : share[i] + (side[i] * step < 0 ? -side[i] : side[i]) * length;
+        moved[i] =
+            away ? 0 : share[i] + (side[i] * step < 0 ? -side[i] : side[i]) * length;
         moved[i] = side[i] * moved[i] > 0 ? moved[i] : 0;
     }
     rc = read_copy(run, moved, side, more, err);
@@ -275,8 +276,8 @@ static enum ww_err see_slope(struct shares_run *run, const int8_t *side,
 
 /* Shares whose copy gives what was found, in two steps of Newton's. Where rounding goes
  * one way or the other, at a half, small differences are read as large ones, and beside
- * that large ones as small. What was read from other weights is nearly always the share of
- * the heads too, and then there is nothing to go. */
+ * that large ones as small. What was read from other weights is nearly always the share
+ * of the heads too, and then there is nothing to go. */
 static enum ww_err undo_rounding(struct shares_run *run, const int8_t *side,
                                  const double *found, double *share, double *half,
                                  struct ww_error *err)
@@ -291,8 +292,7 @@ static enum ww_err undo_rounding(struct shares_run *run, const int8_t *side,
             rc = see_slope(run, side, share, copy, found, slope, err);
         }
         for (unsigned i = 0; i < run->sums.k && !rc; i++) {
-            const double length =
-                side[i] * (share[i] + (found[i] - copy[i]) / slope[i]);
+            const double length = side[i] * (share[i] + (found[i] - copy[i]) / slope[i]);
             share[i] = length > 0 ? side[i] * length : 0;
         }
     }

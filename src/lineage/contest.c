@@ -12,9 +12,9 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-#define SAMPLE ((uint64_t)4 << 20)                     /* elements */
-#define IDLE 0.005                                     /* weights are told to thousandths */
-#define ALL_BITS 0.999                                 /* but for accidents of rounding */
+#define SAMPLE ((uint64_t)4 << 20) /* elements */
+#define IDLE 0.005                 /* weights are told to thousandths */
+#define ALL_BITS 0.999             /* but for accidents of rounding */
 #define MOST_EQUALS ((size_t)WW_LINEAGE_MAX_WORDS - 2) /* that are listed */
 
 static uint64_t gcd(uint64_t a, uint64_t b)

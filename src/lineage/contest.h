@@ -48,7 +48,7 @@ struct ww_contest {
     double weights[WW_SKETCH_MOST]; /* [n] of the sources asked for, */
     double within[WW_SKETCH_MOST];  /* and to either side what gives the bits as well */
     bool idle[WW_SKETCH_MOST]; /* [n] of those asked for: it has a weight of nothing */
-    bool has_set;              /* the bits say which sources: of those asked for, then the others */
+    bool has_set; /* the bits say which sources: of those asked for, then the others */
     bool set[WW_SKETCH_MOST];
 };
 

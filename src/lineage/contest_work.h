@@ -29,7 +29,7 @@ struct ww_contesting {
 struct ww_trial {
     double match;
     char *text;
-    bool idle[WW_SKETCH_MOST]; /* [n] of the sources asked for: with a weight of nothing */
+    bool idle[WW_SKETCH_MOST]; /* [n] of the sources asked for: its weight is 0 */
 };
 
 /** One recipe against the best; one that the numbers do not go with (a density, a shape)

@@ -29,7 +29,8 @@ enum ww_err ww_declared_card(const uint8_t *text, size_t len, struct ww_strlist 
                              struct ww_error *err)
 {
     struct ww_yaml *card = ww_card_open(text, len);
-    const struct ww_ynode *said = ww_yget(card ? ww_yaml_root(card, 0) : NULL, "base_model");
+    const struct ww_ynode *said =
+        ww_yget(card ? ww_yaml_root(card, 0) : NULL, "base_model");
     enum ww_err rc = WW_OK;
 
     if (said && ww_ytype(said) == WW_Y_LIST) {

@@ -91,8 +91,8 @@ static enum ww_err decode(const struct gguf_suspect *s, const struct ww_gguf_ten
     }
     for (size_t e = 0; e < *n; e++) {
         const double slack = out->cells ? room->slack[skip + e] : 0;
-        out->first[done + e] = out->cells ? room->first[skip + e] - slack
-                                          : (double)room->values[skip + e];
+        out->first[done + e] =
+            out->cells ? room->first[skip + e] - slack : (double)room->values[skip + e];
         out->second[done + e] = room->second[skip + e] + slack;
     }
     return WW_OK;

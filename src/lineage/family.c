@@ -197,9 +197,8 @@ static enum ww_err align(struct ww_family *f, struct ww_error *err)
             continue;
         }
         n_cut += n < tensor->n_elements;
-        f->tensors[f->n_tensors++] =
-            (struct ww_family_tensor){tensor->name, n, layer_of(tensor->name), index,
-                                      tensor->dtype};
+        f->tensors[f->n_tensors++] = (struct ww_family_tensor){
+            tensor->name, n, layer_of(tensor->name), index, tensor->dtype};
         rc = find_grid(f, &f->tensors[f->n_tensors - 1], err);
     }
     if (!rc && f->n_tensors == 0) {

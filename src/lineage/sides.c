@@ -162,8 +162,7 @@ static bool is_long(const struct looking *l)
 enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
                           struct ww_sides *out, struct ww_error *err)
 {
-    struct looking l = {
-        .ask = ask, .side = out->side, .helps = ask->cells ? 0 : HELPS};
+    struct looking l = {.ask = ask, .side = out->side, .helps = ask->cells ? 0 : HELPS};
     struct ww_fit plain;
     double rounding = 0;
     double left = 0;

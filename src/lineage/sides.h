@@ -9,7 +9,8 @@
 
 #include "lineage/fit.h"
 
-#define WW_SIDES_CLEAR 0.1 /* of what is left without them: what may be left with them */
+/* Of what is left without them: what may be left with them. */
+#define WW_SIDES_CLEAR 0.1
 
 struct ww_sides_ask {
     const struct ww_moments *whole;

@@ -11,9 +11,10 @@
 
 #include "lineage/sweep.h"
 
-#define WW_SUBSETS_MOST 6       /* sources */
-#define WW_SUBSETS_LACKS 0.85   /* something else went in when less is explained, */
-#define WW_SUBSETS_STRAYED 0.02 /* or when more strayed, or WW_LINEAGE_ELSEWHERE is left */
+#define WW_SUBSETS_MOST 6     /* sources */
+#define WW_SUBSETS_LACKS 0.85 /* something else went in when less is explained, */
+/* Or when more strayed, or WW_LINEAGE_ELSEWHERE is left. */
+#define WW_SUBSETS_STRAYED 0.02
 
 struct ww_subsets {
     bool told;        /* enough elements were long enough for values to be told apart */

@@ -24,13 +24,15 @@
 #define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
 #define MOSTLY_UNKNOWN 0.5
-#define OF_A_TWIN 0.001 /* of the difference: what a twin leaves of a source for which it
-                           stands, where rounding leaves nothing */
-#define IN_CELLS 0.01    /* the same where weights were rounded once more: the most that
-                           quantisers left beside the cells of their values was a half */
-#define ALL_KEPT 0.97  /* part of a source's elements above which none were dropped */
-#define SLOPE 0.04     /* by which the longer half is kept more, where length decides */
-#define STEEP 0.3      /* where it alone does */
+/* Of the difference: what a twin leaves of a source for which it stands, where rounding
+ * leaves nothing. */
+#define OF_A_TWIN 0.001
+/* The same where weights were rounded once more: the most that quantisers left beside the
+ * cells of their values was a half of it. */
+#define IN_CELLS 0.01
+#define ALL_KEPT 0.97 /* part of a source's elements above which none were dropped */
+#define SLOPE 0.04    /* by which the longer half is kept more, where length decides */
+#define STEEP 0.3     /* where it alone does */
 
 struct words {
     const char *best;

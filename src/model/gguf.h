@@ -119,7 +119,8 @@ void ww_gguf_cells(enum ww_gguf_type type, const uint8_t *blocks, size_t n_block
                    const float *values, double *low, double *high);
 
 /** By how much both ends of those may be off: some quantisers divide a block by its scale
- *  and round that to half precision afterwards, which is coarse where scales are small. */
+ *  and round that to half precision afterwards, which is coarse where scales are small.
+ */
 void ww_gguf_slack(enum ww_gguf_type type, const uint8_t *blocks, size_t n_blocks,
                    double *out);
 

@@ -20,8 +20,8 @@ struct ww_gguf_block {
     bool uneven; /* q comes from a list of values that are not evenly spaced: */
     uint8_t below[WW_GGUF_MAX_BLOCK]; /* from the next smaller value, 0: there is none */
     uint8_t above[WW_GGUF_MAX_BLOCK];
-    float late; /* scale that was rounded to half precision after elements had been divided
-                   by it; 0: before, or it is a power of two */
+    float late; /* scale that was rounded to half precision after elements had been
+                   divided by it; 0: before, or it is a power of two */
 };
 
 /** A half-precision number at any address. */

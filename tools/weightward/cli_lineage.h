@@ -22,8 +22,8 @@ bool cli_family_is_whole(const struct cli_family *family);
 /** As the library takes them; borrows. */
 struct ww_decompose_options cli_family_options(const struct cli_family *family);
 
-/** 'n of all', or where none was found 'any of all' or 'the one', for sentences that it went into a
- * model; in out. */
+/** 'n of all', or where none was found 'any of all' or 'the one', for sentences that it
+ * went into a model; in out. */
 const char *cli_found_of(size_t n, size_t all, char out[48]);
 
 /** The plan that a run must be. */

@@ -91,7 +91,8 @@ static void another_source_shows(void **state)
     }
 }
 
-/* Few of the elements, but far off; or all of one tensor, of which each stands for many. */
+/* Few of the elements, but far off; or all of one tensor, of which each stands for many.
+ */
 static void what_few_elements_hold_is_left(void **state)
 {
     (void)state;
