@@ -38,19 +38,12 @@ static double get_double(const uint8_t *from)
     return v;
 }
 
-static enum ww_err check_of(const uint8_t body[BODY], uint8_t out[CHECK],
-                            struct ww_error *err)
+static void check_of(const uint8_t body[BODY], uint8_t out[CHECK])
 {
-    struct ww_sha256 *h = NULL;
     uint8_t digest[WW_SHA256_BYTES];
-    enum ww_err rc = ww_sha256_new(&h, err);
-    if (!rc) {
-        ww_sha256_update(h, body, BODY);
-        ww_sha256_final(h, digest);
-        memcpy(out, digest, CHECK);
-    }
-    ww_sha256_free(h);
-    return rc;
+
+    ww_sha256_of(body, BODY, digest);
+    memcpy(out, digest, CHECK);
 }
 
 /* The lock is the file's, so a run that was killed leaves none. */
@@ -84,10 +77,10 @@ static enum ww_err read_spent(const struct ww_account *a, uint64_t size,
                        (unsigned long long)size, sizeof(bytes));
     }
     enum ww_err rc = ww_pread_full(a->fd, bytes, sizeof(bytes), 0, a->path, err);
-    rc = rc ? rc : check_of(bytes, check, err);
     if (rc) {
         return rc;
     }
+    check_of(bytes, check);
     spent->calls = ww_get_u64le(bytes + 8);
     spent->tokens = ww_get_u64le(bytes + 16);
     spent->cost = get_double(bytes + 24);
@@ -155,9 +148,8 @@ enum ww_err ww_account_note(const struct ww_account *account,
     ww_put_u64le(bytes + 16, spent->tokens);
     put_double(bytes + 24, spent->cost);
     put_double(bytes + 32, spent->seconds);
-    enum ww_err rc = check_of(bytes, bytes + BODY, err);
-    return rc ? rc
-              : ww_pwrite_full(account->fd, bytes, sizeof(bytes), 0, account->path, err);
+    check_of(bytes, bytes + BODY);
+    return ww_pwrite_full(account->fd, bytes, sizeof(bytes), 0, account->path, err);
 }
 
 void ww_account_close(struct ww_account *account)

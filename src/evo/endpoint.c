@@ -278,13 +278,29 @@ static enum ww_err ask_often(struct ww_endpoint *e, const struct ww_dialect *dia
     return rc ? WW_FAIL(err, rc, "%s", local.text) : WW_OK;
 }
 
+enum ww_err ww_endpoint_tokens(struct ww_endpoint *e, const struct ww_buf *body,
+                               size_t *n, uint64_t *first, struct ww_error *err)
+{
+    struct ww_json *json = NULL;
+    enum ww_err rc =
+        ww_endpoint_post(e, "/tokenize", ww_buf_cstr(body), body->len, &json, err);
+    const struct ww_jnode *tokens = json ? ww_jget(ww_json_root(json), "tokens") : NULL;
+    const bool listed = tokens && ww_jtype(tokens) == WW_J_ARRAY;
+    *n = listed ? ww_jsize(tokens) : 0;
+    if (*n == 0 || !ww_ju64(ww_jfirst(tokens), first)) {
+        *first = UINT64_MAX;
+    }
+    ww_json_free(json);
+    return rc;
+}
+
 /* The number of a forced token; none where it is several tokens of the server. */
 static enum ww_err find_number(struct ww_endpoint *e, struct ww_ask *ask, bool *found,
                                struct ww_error *err)
 {
-    struct ww_json *json = NULL;
     struct ww_buf body;
     struct ww_jw w;
+    size_t n = 0;
     uint64_t id = 0;
     ww_buf_init(&body, 16384);
     ww_jw_init(&w, &body, 0);
@@ -295,13 +311,9 @@ static enum ww_err find_number(struct ww_endpoint *e, struct ww_ask *ask, bool *
     ww_jw_kbool(&w, "add_special_tokens", false);
     ww_jw_close(&w);
     enum ww_err rc = ww_jw_end(&w, err);
-    rc = rc ? rc
-            : ww_endpoint_post(e, "/tokenize", ww_buf_cstr(&body), body.len, &json, err);
-    const struct ww_jnode *tokens = json ? ww_jget(ww_json_root(json), "tokens") : NULL;
-    *found = !rc && tokens && ww_jtype(tokens) == WW_J_ARRAY && ww_jsize(tokens) == 1 &&
-             ww_ju64(ww_jfirst(tokens), &id) && id <= INT32_MAX;
+    rc = rc ? rc : ww_endpoint_tokens(e, &body, &n, &id, err);
+    *found = !rc && n == 1 && id <= INT32_MAX;
     ask->forced_id = (uint32_t)id;
-    ww_json_free(json);
     ww_buf_release(&body);
     return rc;
 }

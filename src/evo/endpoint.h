@@ -55,5 +55,10 @@ enum ww_err ww_endpoint_get(struct ww_endpoint *endpoint, const char *path,
 enum ww_err ww_endpoint_post(struct ww_endpoint *endpoint, const char *path,
                              const char *body, size_t len, struct ww_json **out,
                              struct ww_error *err) WW_MUST_USE;
+/** Into how many tokens the server cuts what body, written for its dialect, asks about,
+ * and the number of the first; 0 and UINT64_MAX where it does not say. */
+enum ww_err ww_endpoint_tokens(struct ww_endpoint *endpoint, const struct ww_buf *body,
+                               size_t *n, uint64_t *first,
+                               struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -45,9 +45,9 @@ struct ww_ask ww_ask_next(const struct ww_member *member,
 static enum ww_err find_end_id(struct ww_endpoint *e, const struct ww_member *member,
                                struct ww_hints *hints, struct ww_error *err)
 {
-    struct ww_json *json = NULL;
     struct ww_buf body;
     struct ww_jw w;
+    size_t n = 0;
     uint64_t id = 0;
     ww_buf_init(&body, 4096);
     ww_jw_init(&w, &body, 0);
@@ -56,20 +56,16 @@ static enum ww_err find_end_id(struct ww_endpoint *e, const struct ww_member *me
     ww_jw_kbool(&w, "add_special", false);
     ww_jw_close(&w);
     enum ww_err rc = ww_jw_end(&w, err);
-    rc = rc ? rc
-            : ww_endpoint_post(e, "/tokenize", ww_buf_cstr(&body), body.len, &json, err);
-    const struct ww_jnode *tokens = json ? ww_jget(ww_json_root(json), "tokens") : NULL;
-    if (tokens && ww_jtype(tokens) == WW_J_ARRAY && ww_jsize(tokens) == 1 &&
-        ww_ju64(ww_jfirst(tokens), &id) && id <= UINT32_MAX) {
+    rc = rc ? rc : ww_endpoint_tokens(e, &body, &n, &id, err);
+    if (n == 1 && id <= UINT32_MAX) {
         hints->has_end_id = true;
         hints->end_id = (uint32_t)id;
-    } else if (!rc && tokens && ww_jtype(tokens) == WW_J_ARRAY && ww_jsize(tokens) > 1) {
+    } else if (!rc && n > 1) {
         rc = WW_FAIL(err, WW_E_USAGE,
                      "member '%s': '%s' is %zu tokens of the server, expected the text "
                      "of its end token as 'end'",
-                     member->name, member->end, ww_jsize(tokens));
+                     member->name, member->end, n);
     }
-    ww_json_free(json);
     ww_buf_release(&body);
     return rc;
 }
