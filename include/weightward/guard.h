@@ -24,8 +24,8 @@ WW_API enum ww_err ww_policy_refer(const char *model, const char *const *policie
 
 /** What decides about an action, and who asks. */
 struct ww_guard_options {
-    struct ww_trust_options
-        trust;           /* no roots: only models that ask for a policy refuse */
+    /* no roots: only models that ask for a policy refuse */
+    struct ww_trust_options trust;
     const char *request; /* NULL: made here and signed by key */
     const char *const *approvals;
     size_t n_approvals;

@@ -162,8 +162,8 @@ struct ww_attention {
     struct ww_rope rope;
     enum ww_qk_class qk_class;
     enum ww_vo_class vo_class;
-    const char
-        *qk_reason; /* "rotary, half-split pairs", "q_norm has length 128 = head_dim" */
+    /* "rotary, half-split pairs", "q_norm has length 128 = head_dim" */
+    const char *qk_reason;
     const char *vo_reason;
     bool heads_move; /* false under ALiBi and for position-bound heads */
     const char *heads_reason;

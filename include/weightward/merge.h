@@ -66,8 +66,8 @@ struct ww_merge_options {
     const char *digest_cache; /* with a signer: file with the digests of sources that have
                               not changed since an earlier merge, signed by the same key;
                               read and rewritten; NULL: every source is hashed */
-    const char
-        *license; /* what the card states; NULL: what the sources' cards agree on */
+    /* what the card states; NULL: what the sources' cards agree on */
+    const char *license;
     struct ww_run_options run;
 };
 

@@ -49,10 +49,10 @@ struct ww_pack_options {
                          norm; all else is exact. 1e-4 to 1 */
     uint64_t budget;  /* 0: none. Else the package has at most so many bytes, with
                          the smallest error found, and error is 0. WW_E_LIMIT */
-    enum ww_pack_codec
-        codec;         /* all members but ALONE share a basis, a member of its own
-                          that is written before them; so all have the same
-                          recipients, no parent in after, and error is 0 for ROWS */
+    /* all members but ALONE share a basis, a member of its own that is written before
+     * them; so all have the same recipients, no parent in after, and error is 0 for ROWS
+     */
+    enum ww_pack_codec codec;
     size_t directions; /* that are shared; 0: ROWS, as many as the budget holds */
     bool residual; /* what directions leave is coded too: all comes back exactly; else an
                       adapter of ROWS comes back as they give it, with its error as

@@ -48,8 +48,8 @@ struct ww_gauge {
     enum ww_wrong wrong;
     const struct ww_cell_source *cells; /* matrices on top; NULL: none */
     struct ww_element residual;         /* of the model's stream */
-    struct ww_element
-        *towers; /* per stack; those without a stream of their own are empty */
+    /* per stack; those without a stream of their own are empty */
+    struct ww_element *towers;
 };
 
 /** Draw the residual element and keep the PRK. secret is borrowed for the call. With

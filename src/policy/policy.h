@@ -227,11 +227,11 @@ struct ww_decision {
     bool permit;
     enum ww_reason reason;
     const struct ww_model_facts *model; /* that decided a denial, or NULL */
-    const struct ww_rule
-        *rules[WW_DECISION_MAX_RULES]; /* that decided; at most so many */
+    /* that decided; at most so many */
+    const struct ww_rule *rules[WW_DECISION_MAX_RULES];
     size_t n_rules;
-    const char
-        *failed;    /* of the nearest permit: the first condition that does not hold */
+    /* of the nearest permit: the first condition that does not hold */
+    const char *failed;
     bool must_lock; /* duty on the output */
     const char *must_license;
 };
