@@ -10,6 +10,7 @@
 #include "merge/lora_job.h"
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
+#include "merge/moved.h"
 #include "merge/parts.h"
 #include "merge/watch.h"
 #include "util/alloc.h"
@@ -24,6 +25,7 @@ struct merge_run {
     char *out_name;
     struct ww_out *out;
     struct ww_changes *changes;
+    struct ww_moved moved;
     struct ww_merge_locking *locking; /* instead of out, when what is written is locked */
     struct ww_merge_result result;
     struct ww_resource *files;
@@ -393,6 +395,27 @@ static enum ww_err keep_digests(struct merge_run *run, struct ww_error *err)
     return rc;
 }
 
+/* A method that selected nothing, or sources that are the base: the numbers tell, not the
+ * recipe. Where the recipe told, it has been said. */
+static enum ww_err doubt_result(struct merge_run *run, struct ww_error *err)
+{
+    static const char said[] = ": the output is the base";
+    struct ww_work *work = run->work;
+
+    if (!work->plan.moved || atomic_load(&run->moved.any)) {
+        return WW_OK;
+    }
+    for (size_t i = 0; i < work->warnings.n; i++) {
+        if (strstr(work->warnings.items[i], said)) {
+            return WW_OK;
+        }
+    }
+    return ww_strlist_add(&work->warnings,
+                          "every number is that of the base, nothing was taken from the "
+                          "models: the output is the base",
+                          err);
+}
+
 static enum ww_err open_digests(struct ww_work *work, struct ww_error *err)
 {
     const struct ww_merge_options *options = work->options;
@@ -441,6 +464,9 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     if (!options->lock && !options->n_parts) {
         work->plan.watch = options->watch;
     }
+    if (!rc && !options->n_parts && work->plan.n_tensors && work->plan.tensors[0].base) {
+        work->plan.moved = &run->moved;
+    }
     if (!rc) {
         rc = measure(run, err);
     }
@@ -451,7 +477,7 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
         ww_hex(work->report->output_sha256_tree, run->tree, WW_SHA256_BYTES);
         rc = keep_digests(run, err);
     }
-    return rc;
+    return rc ? rc : doubt_result(run, err);
 }
 
 enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,

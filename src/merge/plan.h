@@ -70,6 +70,7 @@ struct ww_merge_file {
 };
 
 struct ww_changes;
+struct ww_moved;       /* merge/moved.h */
 struct ww_merge_watch; /* merge/watch.h */
 struct ww_merge_state; /* merge/earlier.h */
 
@@ -99,7 +100,9 @@ struct ww_merge_plan {
     const struct ww_merge_state *earlier; /* of the first source, an earlier merge by the
                                    same method; NULL: it is a model like others */
     struct ww_changes
-        *changes; /* borrowed: what blocks are noted in, NULL: nobody asks */
+        *changes;           /* borrowed: what blocks are noted in, NULL: nobody asks */
+    struct ww_moved *moved; /* borrowed: is anything written that the base has not got?
+                               NULL: nobody asks */
     const struct ww_merge_watch *watch; /* borrowed: told of each tile; NULL: nobody is */
     void *impl; /* what the recipe reader owns: strings, parameters, row maps */
 };

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "merge/changes.h"
+#include "merge/moved.h"
 #include "merge/peer.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
@@ -461,6 +462,9 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
         }
         if (noted) {
             ww_changes_after(noted, job, &b);
+        }
+        if (job->plan->moved) {
+            ww_moved_note(job->plan->moved, job, &b);
         }
         if (job->plan->order_free) {
             sign_zeros(&b);

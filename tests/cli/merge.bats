@@ -495,3 +495,29 @@ PY
     refused 2 "exact or mergekit" "$WW" merge recipe.yml not --arithmetic other
     nothing_written not
 }
+
+@test "a merge that takes nothing from the models says that it is the base" {
+    make_family
+    given() { # METHOD PARAMETERS WEIGHT
+        printf 'merge_method: %s\nbase_model: base\nparameters: {%s}\nmodels:\n' "$1" "$2"
+        printf '  - {model: %s, parameters: {weight: %s}}\n' expert-rev "$3" expert-caesar "$3"
+        printf 'dtype: float32\nout_dtype: bfloat16\n'
+    }
+    told() { jq -e '[.warnings[] | select(endswith("the output is the base"))] | length == '"$1" out.json; }
+    try() { # FOLDER TIMES OPTIONS...
+        "$WW" merge recipe.yml "$1" -q --json "${@:3}" >out.json
+        told "$2"
+    }
+    "$WW" key new lock --out lock --no-passphrase -q
+    given ram "epsilon: 1000" 1 >recipe.yml
+    try one 1
+    cmp one/model.safetensors base/model.safetensors
+    try two 1 --lock lock
+    given ram "epsilon: 1e-5" 1 >recipe.yml
+    try three 0
+    try four 0 --lock lock
+    given task_arithmetic "" 1e-9 >recipe.yml # gone when it is rounded
+    try five 1
+    given task_arithmetic "" 0 >recipe.yml # said before anything is computed, and once
+    try six 1
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * Did a merge write any number that its base has not got? Methods that select can select
+ * nothing, which only the values tell; the output is then the base, and that is said.
+ */
+#ifndef WW_MERGE_MOVED_H
+#define WW_MERGE_MOVED_H
+
+#include <stdatomic.h>
+
+#include "merge/kernel.h"
+
+struct ww_moved {
+    atomic_bool any; /* false as long as everything written has been the base's */
+};
+
+/** A block is done; after the first that is not the base's this costs nothing. From any
+ *  thread. */
+void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,
+                   const struct ww_merge_block *block);
+
+#endif
