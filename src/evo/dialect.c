@@ -9,7 +9,7 @@
 
 #define BODY_MAX_BYTES ((size_t)16 << 20)
 
-static const struct ww_json_limits answer_limits = {(size_t)64 << 20, 24, 8000000};
+static const struct ww_json_limits answer_limits = {(size_t)64 << 20, 24, 8000000, false};
 
 /* In the order in which "auto" looks for their signs; the two without one are last. */
 static const struct ww_dialect rows[] = {

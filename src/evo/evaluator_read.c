@@ -9,7 +9,8 @@
 #include "util/alloc.h"
 #include "util/fail.h"
 
-static const struct ww_json_limits limits = {4u << 20, 4, WW_TRIAL_MAX_SCORES + 16};
+static const struct ww_json_limits limits = {4u << 20, 4, WW_TRIAL_MAX_SCORES + 16,
+                                             false};
 
 void ww_trial_release(struct ww_trial *trial)
 {

@@ -17,7 +17,8 @@
 #include "util/str.h"
 
 #define BITS_BYTES 8
-static const struct ww_json_limits limits = {4u << 20, 4, WW_TRIAL_MAX_SCORES + 16};
+static const struct ww_json_limits limits = {4u << 20, 4, WW_TRIAL_MAX_SCORES + 16,
+                                             false};
 
 static void check_of(const char *before, const void *json, size_t len,
                      char out[WW_JOURNAL_CHECK + 1], struct ww_sha256 *h)

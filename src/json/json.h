@@ -2,8 +2,8 @@
 /**
  * Strict JSON: a scan of our own decides what is accepted (RFC 8259, UTF-8, no BOM, no
  * NUL even escaped, no control character, no lone surrogate, no duplicate key at any
- * level, integers within +-(2^53-1), numbers of at most 63 characters that fit a double,
- * caps on bytes, depth and nodes, no trailing byte);
+ * level, integers within +-(2^53-1) unless the limits say otherwise, numbers of at most
+ * 63 characters that fit a double, caps on bytes, depth and nodes, no trailing byte);
  * cJSON then builds the tree. Why: cJSON alone accepts duplicate keys, cut strings and
  * trailing junk, which in signed data means two readers see two documents.
  */
@@ -21,10 +21,13 @@ struct ww_json_limits {
     size_t max_bytes;
     unsigned max_depth;
     size_t max_nodes;
+    bool any_integer; /* beyond +-(2^53-1) too, read as doubles: files of transformers
+                         have 10^30 for "no limit" */
 };
 
 /* Defaults per use. */
-extern const struct ww_json_limits ww_json_limits_config; /* 16 MiB, 32, 1 million */
+extern const struct ww_json_limits
+    ww_json_limits_config; /* 16 MiB, 32, 1 million, any integer */
 extern const struct ww_json_limits ww_json_limits_bundle; /* 64 MiB, 32, 4 million */
 extern const struct ww_json_limits ww_json_limits_small;  /* 1 MiB, 16, 65,536 */
 

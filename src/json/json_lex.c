@@ -179,7 +179,8 @@ static const char *check_integer(const uint8_t *text, size_t start, size_t end)
     return NULL;
 }
 
-const char *ww_json_lex_number(const uint8_t *text, size_t len, size_t *pos)
+const char *ww_json_lex_number(const uint8_t *text, size_t len, bool any_integer,
+                               size_t *pos)
 {
     size_t start = *pos;
     size_t at = start + (text[start] == '-');
@@ -217,7 +218,7 @@ const char *ww_json_lex_number(const uint8_t *text, size_t len, size_t *pos)
         return "number of more than 63 characters";
     }
     if (is_integer) {
-        const char *wrong = check_integer(text, start, end);
+        const char *wrong = any_integer ? NULL : check_integer(text, start, end);
         if (wrong) {
             return wrong;
         }

@@ -18,8 +18,10 @@
 const char *ww_json_lex_string(const uint8_t *text, size_t len, size_t *pos,
                                bool *has_escape);
 
-/** The same for the number that starts at *pos. */
-const char *ww_json_lex_number(const uint8_t *text, size_t len, size_t *pos);
+/** The same for the number that starts at *pos; any_integer: integers beyond 2^53-1 too.
+ */
+const char *ww_json_lex_number(const uint8_t *text, size_t len, bool any_integer,
+                               size_t *pos);
 
 /** A checked string between its quotes. */
 struct ww_json_raw {

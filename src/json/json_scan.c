@@ -21,9 +21,9 @@
 #define MAX_DEPTH 64
 #define SHOWN_KEY 80 /* how much of a key an error quotes */
 
-const struct ww_json_limits ww_json_limits_config = {16u << 20, 32, 1000000};
-const struct ww_json_limits ww_json_limits_bundle = {64u << 20, 32, 4000000};
-const struct ww_json_limits ww_json_limits_small = {1u << 20, 16, 65536};
+const struct ww_json_limits ww_json_limits_config = {16u << 20, 32, 1000000, true};
+const struct ww_json_limits ww_json_limits_bundle = {64u << 20, 32, 4000000, false};
+const struct ww_json_limits ww_json_limits_small = {1u << 20, 16, 65536, false};
 
 enum expect {
     EXPECT_VALUE,
@@ -250,7 +250,7 @@ static enum ww_err take_word(struct scan *s)
 static enum ww_err take_number(struct scan *s)
 {
     size_t at = s->pos;
-    const char *wrong = ww_json_lex_number(s->text, s->len, &at);
+    const char *wrong = ww_json_lex_number(s->text, s->len, s->limits->any_integer, &at);
     if (wrong) {
         return refuse(s, WW_E_JSON, at, "%s", wrong);
     }

@@ -25,7 +25,7 @@
 #define READ_BYTES ((size_t)1 << 20)
 #define VALUES_MOST ((uint64_t)1 << 29) /* 4 GiB */
 
-static const struct ww_json_limits line_limits = {LINE_MOST, 4, 4000000};
+static const struct ww_json_limits line_limits = {LINE_MOST, 4, 4000000, false};
 
 struct ww_said_pair {
     uint32_t id;

@@ -228,6 +228,9 @@ static enum ww_err read_template(const struct ww_model *model, struct ww_buf *bu
         rc = ww_json_parse(buf->data, buf->len, &ww_json_limits_config, &json, err);
     }
     ww_buf_clear(buf);
+    if (rc) {
+        ww_error_context(err, TOKENIZER_CONFIG " of '%s'", model->path);
+    }
     if (!rc && ww_jstr(ww_jget(ww_json_root(json), "chat_template"), &text)) {
         rc = ww_buf_add_str(buf, text, err);
     }
@@ -317,7 +320,9 @@ static enum ww_err copy_side(struct ww_build *build, const struct ww_model *from
     rc = ww_file_read_at(from->dirfd, path, WW_LINKS_HUB, &text, err);
     if (!rc && new_template && strcmp(path, TOKENIZER_CONFIG) == 0) {
         rc = drop_template(&text, &out, err);
-        if (!rc) {
+        if (rc) {
+            ww_error_context(err, TOKENIZER_CONFIG " of '%s'", from->path);
+        } else {
             rc = ww_build_add_file(build, path, out.data, out.len, err);
         }
     } else if (!rc) {

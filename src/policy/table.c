@@ -15,7 +15,7 @@
 #define TYPE "weightward.policy-test/1"
 #define MAX_MODELS 4096
 
-static const struct ww_json_limits limits = {(size_t)64 << 20, 16, 4000000};
+static const struct ww_json_limits limits = {(size_t)64 << 20, 16, 4000000, false};
 
 struct ww_table {
     struct ww_json *json;

@@ -18,7 +18,8 @@
 #define MAX_WORDS 4096
 #define PLACES 6
 
-static const struct ww_json_limits limits = {WW_POLICY_MAX_BYTES, MAX_DEPTH, 262144};
+static const struct ww_json_limits limits = {WW_POLICY_MAX_BYTES, MAX_DEPTH, 262144,
+                                             false};
 
 static bool digits(const char *s, unsigned n, int64_t *out)
 {

@@ -12,7 +12,7 @@
 #include "util/fs.h"
 #include "util/num.h"
 
-static const struct ww_json_limits limits = {WW_PACK_TABLE_MAX_BYTES, 8, 4000000};
+static const struct ww_json_limits limits = {WW_PACK_TABLE_MAX_BYTES, 8, 4000000, false};
 
 static const char *const table_keys[] = {"schema", "salt", "files"};
 static const char *const file_keys[] = {"path", "size", "sha256", "same", "parts"};

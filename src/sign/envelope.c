@@ -16,7 +16,7 @@
 
 #define SIG_MAX_BYTES 4096
 
-static const struct ww_json_limits limits = {WW_ENVELOPE_MAX_BYTES, 16, 262144};
+static const struct ww_json_limits limits = {WW_ENVELOPE_MAX_BYTES, 16, 262144, false};
 
 static const struct {
     const char *type;

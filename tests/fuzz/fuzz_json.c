@@ -9,7 +9,7 @@
 
 #include "json/json.h"
 
-static const struct ww_json_limits limits = {1u << 20, 32, 100000};
+static const struct ww_json_limits limits = {1u << 20, 32, 100000, false};
 
 static void copy_node(struct ww_jw *w, const struct ww_jnode *node);
 

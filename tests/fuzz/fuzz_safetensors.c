@@ -14,7 +14,7 @@
 
 #define EXACT_LIMIT ((uint64_t)1 << 53)
 
-static const struct ww_json_limits limits = {1U << 20, 8, 1000000};
+static const struct ww_json_limits limits = {1U << 20, 8, 1000000, false};
 
 static bool small_numbers(const struct ww_st_header *h)
 {

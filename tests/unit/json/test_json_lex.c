@@ -77,7 +77,7 @@ static void number_ends_where_it_ends(void **state)
     for (size_t i = 0; i < WW_LEN(rows); i++) {
         size_t pos = 0;
         assert_null(ww_json_lex_number((const uint8_t *)rows[i].text,
-                                       strlen(rows[i].text), &pos));
+                                       strlen(rows[i].text), false, &pos));
         assert_int_equal(pos, rows[i].end);
     }
 }

@@ -132,6 +132,29 @@ static void invalid_text_is_refused_with_its_place(void **state)
     }
 }
 
+/* As transformers writes "no limit" into tokenizer_config.json. */
+static void integers_of_any_size_are_doubles_where_that_is_asked_for(void **state)
+{
+    static const char text[] =
+        "[1000000000000000019884624838656, -9007199254740992, 9007199254740991]";
+    struct ww_json *json = NULL;
+    struct ww_error err;
+    uint64_t n = 0;
+    double v = 0;
+    (void)state;
+    FAILS(ww_json_parse((const uint8_t *)text, strlen(text), &ww_json_limits_bundle,
+                        &json, &err),
+          WW_E_JSON);
+    OK(ww_json_parse((const uint8_t *)text, strlen(text), &ww_json_limits_config, &json,
+                     &err));
+    assert_true(ww_jdouble(ww_jat(ww_json_root(json), 0), &v));
+    assert_true(v == 1e30);
+    assert_false(ww_ju64(ww_jat(ww_json_root(json), 0), &n));
+    assert_true(ww_ju64(ww_jat(ww_json_root(json), 2), &n));
+    assert_true(n == UINT64_C(9007199254740991));
+    ww_json_free(json);
+}
+
 static void nul_byte_is_no_end(void **state)
 {
     (void)state;
@@ -174,7 +197,7 @@ static void depth_limit_is_exact(void **state)
     memset(text + 17, ']', 17);
     text[34] = '\0';
     FAILS(check(text, &err), WW_E_LIMIT);
-    const struct ww_json_limits too_deep = {100, 65, 100};
+    const struct ww_json_limits too_deep = {100, 65, 100, false};
     FAILS(ww_json_check((const uint8_t *)"1", 1, &too_deep, &err), WW_E_USAGE);
 }
 
@@ -182,11 +205,11 @@ static void byte_and_node_limits_are_exact(void **state)
 {
     (void)state;
     struct ww_error err;
-    const struct ww_json_limits limits = {10, 4, 4};
+    const struct ww_json_limits limits = {10, 4, 4, false};
     OK(ww_json_check((const uint8_t *)"[1,2,3]   ", 10, &limits, &err));
     FAILS(ww_json_check((const uint8_t *)"[1,2,3]    ", 11, &limits, &err), WW_E_LIMIT);
     FAILS(ww_json_check((const uint8_t *)"[1,2,3,4]", 9, &limits, &err), WW_E_LIMIT);
-    const struct ww_json_limits one = {10, 4, 1};
+    const struct ww_json_limits one = {10, 4, 1, false};
     OK(ww_json_check((const uint8_t *)"[]", 2, &one, &err));
     FAILS(ww_json_check((const uint8_t *)"[1]", 3, &one, &err), WW_E_LIMIT);
 }
@@ -262,6 +285,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(valid_text_is_accepted),
         cmocka_unit_test(invalid_text_is_refused_with_its_place),
+        cmocka_unit_test(integers_of_any_size_are_doubles_where_that_is_asked_for),
         cmocka_unit_test(nul_byte_is_no_end),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(depth_limit_is_exact),

@@ -339,7 +339,7 @@ static void deepest_nesting_works(void **state)
     struct ww_error err;
     struct ww_buf buf;
     struct ww_jw w;
-    const struct ww_json_limits limits = {10000, 64, 100};
+    const struct ww_json_limits limits = {10000, 64, 100, false};
     ww_buf_init(&buf, 10000);
     ww_jw_init(&w, &buf, 0);
     for (int i = 0; i < 64; i++) {

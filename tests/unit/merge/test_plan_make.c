@@ -625,7 +625,8 @@ static void chat_template_is_written_or_refused(void **state)
     struct pm *pm = pm_new();
     (void)state;
     ww_fx_file(pm->model[0], "tokenizer_config.json",
-               "{\"chat_template\": \"old {{x}}\"}");
+               "{\"model_max_length\": 1000000000000000019884624838656, "
+               "\"chat_template\": \"old {{x}}\"}");
     PM_OK(LINEAR "chat_template: 'new {{ messages }}'\n");
     assert_true(file_has(pm, "chat_template.jinja", "new {{ messages }}"));
     assert_true(file_has(pm, "tokenizer_config.json", "\"chat_template\": null"));
