@@ -56,8 +56,8 @@ static enum ww_err decode_rows(const struct ww_disguise *decoded, uint32_t index
     enum ww_err rc = steps ? WW_OK : WW_FAIL_MEMORY(err, "'%s'", t->name);
 
     for (uint64_t a = 0; a < WW_PRINT_ANCHORS && !rc; a++) {
-        rc = decoded->read(decoded->payload, index, a * step_of(t->shape[0]) * width,
-                           width, out + a * width, steps, err);
+        rc = ww_disguise_values(decoded, index, a * step_of(t->shape[0]) * width, width,
+                                out + a * width, steps, err);
     }
     ww_free(steps);
     return rc;

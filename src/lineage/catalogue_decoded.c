@@ -33,8 +33,8 @@ static enum ww_err sketch_range(struct decoded *d, uint32_t index, uint64_t key,
 
     for (uint64_t at = 0; at < n && !rc; at += STRETCH) {
         const size_t count = (size_t)ww_min_u64(STRETCH, n - at);
-        rc = d->suspect->read(d->suspect->payload, index, first + at, count, d->values,
-                              d->steps, err);
+        rc = ww_disguise_values(d->suspect, index, first + at, count, d->values, d->steps,
+                                err);
         for (size_t e = 0; e < count && !rc; e++) {
             d->out->noise +=
                 d->steps[e] < WW_STEP_LOST ? d->steps[e] * d->steps[e] / 12 : 0;

@@ -191,8 +191,7 @@ static enum ww_err read_row(const struct finding *f, struct corner *c, uint32_t 
     const struct ww_tensor *t = &family->models[model]->tensors[index];
 
     if (model == WW_FAMILY_SUSPECT && suspect->read) {
-        return suspect->read(suspect->payload, index, row * t->shape[1], n, out, c->row,
-                             err);
+        return ww_disguise_values(suspect, index, row * t->shape[1], n, out, c->row, err);
     }
     return ww_elements_double(family->models[model], index, row * t->shape[1], n,
                               c->bytes, out, err);

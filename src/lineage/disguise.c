@@ -33,6 +33,24 @@ enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,
     return rc;
 }
 
+enum ww_err ww_disguise_values(const struct ww_disguise *disguise, uint32_t tensor,
+                               uint64_t first, size_t n, double *values, double *steps,
+                               struct ww_error *err)
+{
+    const struct ww_disguise_pair out = {.first = values, .second = steps};
+
+    return disguise->read(disguise->payload, tensor, first, n, &out, err);
+}
+
+enum ww_err ww_disguise_cells(const struct ww_disguise *disguise, uint32_t tensor,
+                              uint64_t first, size_t n, double *low, double *high,
+                              struct ww_error *err)
+{
+    const struct ww_disguise_pair out = {.cells = true, .first = low, .second = high};
+
+    return disguise->read(disguise->payload, tensor, first, n, &out, err);
+}
+
 static bool is_folder(const char *path)
 {
     struct stat st;

@@ -11,21 +11,26 @@
 #include "util/str.h"
 #include "weightward/model.h"
 
+/** Two numbers of each element: its value, finite, and the step of its block (0 where the
+ *  dtype's grid is the only rounding, WW_STEP_LOST where nothing of it is left); or, of
+ *  cells, between which two it was before it was rounded to its block, infinite where
+ * that has an end. */
+struct ww_disguise_pair {
+    bool cells;
+    double *first;
+    double *second;
+};
+
 struct ww_disguise {
     struct ww_model *model;  /* under the base's names; owned */
     char *undone;            /* one sentence; NULL: there was no disguise */
     struct ww_depths depths; /* where its layers lie in the base */
-    /* Elements [first, first + n) of a tensor of model, finite, and for each the step of
-     * its block or 0 where the dtype's grid is the only rounding, WW_STEP_LOST where
-     * nothing of it is left. NULL: the model's files hold them. From any thread, from
-     * many at once. */
+    /* Elements [first, first + n) of a tensor of model. NULL: the model's files hold
+     * them. From any thread, from many at once. */
     enum ww_err (*read)(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                        double *values, double *steps, struct ww_error *err);
-    bool exact; /* what is read was not rounded beyond the dtype's grid: an adapter */
-    /* Between which numbers each value was before it was rounded to its block; infinite
-     * where that has an end. As read; NULL: half a step to either side, roughly. */
-    enum ww_err (*cells)(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                         double *low, double *high, struct ww_error *err);
+                        const struct ww_disguise_pair *out, struct ww_error *err);
+    bool exact;    /* what is read was not rounded beyond the dtype's grid: an adapter */
+    bool cells;    /* read tells them; else half a step to either side, roughly */
     bool searched; /* scales of blocks were searched for, which leaves other noise than
                       steps say; cells tell then */
     /* Which tensors were mixed by dense matrices, so that their weights say nothing one
@@ -48,6 +53,14 @@ enum ww_err ww_disguise_decoded(const char *path, struct ww_disguise *out,
                                 struct ww_strlist *notes,
                                 struct ww_error *err) WW_MUST_USE;
 void ww_disguise_release(struct ww_disguise *disguise);
+/** What read gives, of a disguise that has it: values with their steps, each of n. */
+enum ww_err ww_disguise_values(const struct ww_disguise *disguise, uint32_t tensor,
+                               uint64_t first, size_t n, double *values, double *steps,
+                               struct ww_error *err) WW_MUST_USE;
+/** The ends of their cells, of a disguise that tells them. */
+enum ww_err ww_disguise_cells(const struct ww_disguise *disguise, uint32_t tensor,
+                              uint64_t first, size_t n, double *low, double *high,
+                              struct ww_error *err) WW_MUST_USE;
 /** WW_E_CHANGED when a file moved since it was opened. */
 enum ww_err ww_disguise_unchanged(const struct ww_disguise *disguise,
                                   struct ww_error *err) WW_MUST_USE;

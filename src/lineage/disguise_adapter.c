@@ -74,14 +74,15 @@ static double product(const struct change *c, uint64_t row, uint64_t column)
 }
 
 static enum ww_err read_adapter(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                                double *values, double *steps, struct ww_error *err)
+                                const struct ww_disguise_pair *out, struct ww_error *err)
 {
     const struct adapter_suspect *s = payload;
+    double *values = out->first;
     const struct change *c = &s->changes[tensor];
     const bool flat = s->adapter->fan_in_fan_out;
     enum ww_err rc = read_base(s->base, tensor, first, n, values, err);
 
-    memset(steps, 0, n * sizeof(*steps));
+    memset(out->second, 0, n * sizeof(*out->second));
     for (size_t e = 0; e < n && !rc; e++) {
         const uint64_t at = first + e;
         if (c->full) {

@@ -51,18 +51,12 @@ struct room {
     double slack[PART];
 };
 
-/* What is asked for: values and their steps, or the ends of their cells. */
-struct wanted {
-    bool cells;
-    double *first;
-    double *second;
-};
-
 /* Elements [at, at + n) of the tensor as the file has them; n may be cut down to what
  * fits into the room, and *n says so. */
 static enum ww_err decode(const struct gguf_suspect *s, const struct ww_gguf_tensor *t,
                           uint64_t at, size_t *n, struct room *room,
-                          const struct wanted *out, size_t done, struct ww_error *err)
+                          const struct ww_disguise_pair *out, size_t done,
+                          struct ww_error *err)
 {
     const unsigned per = ww_gguf_block_elements(t->type);
     const unsigned size = ww_gguf_block_bytes(t->type);
@@ -98,8 +92,8 @@ static enum ww_err decode(const struct gguf_suspect *s, const struct ww_gguf_ten
     return WW_OK;
 }
 
-static enum ww_err read_range(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                              const struct wanted *out, struct ww_error *err)
+static enum ww_err read_gguf(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                             const struct ww_disguise_pair *out, struct ww_error *err)
 {
     const struct gguf_suspect *s = payload;
     const struct ww_gguf_tensor *t = &s->file.header.tensors[s->of[tensor]];
@@ -121,22 +115,6 @@ static enum ww_err read_range(void *payload, uint32_t tensor, uint64_t first, si
     }
     ww_free(room);
     return rc;
-}
-
-static enum ww_err read_gguf(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                             double *values, double *steps, struct ww_error *err)
-{
-    const struct wanted out = {false, values, steps};
-
-    return read_range(payload, tensor, first, n, &out, err);
-}
-
-static enum ww_err read_cells(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                              double *low, double *high, struct ww_error *err)
-{
-    const struct wanted out = {true, low, high};
-
-    return read_range(payload, tensor, first, n, &out, err);
 }
 
 /* Those that have a name of transformers, as F32 tensors of a model. */
@@ -236,7 +214,7 @@ enum ww_err ww_disguise_gguf(const char *path, struct ww_disguise *out,
     out->payload = s;
     out->free = free_gguf;
     out->read = read_gguf;
-    out->cells = read_cells;
+    out->cells = true;
     out->searched = true;
     out->unchanged = unchanged;
     rc = ww_gguf_open(path, &s->file, err);

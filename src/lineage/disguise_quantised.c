@@ -66,15 +66,8 @@ static enum ww_err unchanged(void *payload, struct ww_error *err)
     return ww_model_unchanged(q->model, err);
 }
 
-/* What is asked for: values and their steps, or the ends of their cells. */
-struct wanted {
-    bool cells;
-    double *first;
-    double *second;
-};
-
 static void decode_one(enum ww_dtype dtype, uint8_t byte, double zero, double scale,
-                       const struct wanted *out, size_t e)
+                       const struct ww_disguise_pair *out, size_t e)
 {
     const bool lost = !(scale < 0 || scale > 0);
     double low = 0;
@@ -94,8 +87,8 @@ static void decode_one(enum ww_dtype dtype, uint8_t byte, double zero, double sc
 }
 
 static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64_t first,
-                              size_t n, uint8_t *bytes, const struct wanted *out,
-                              struct ww_error *err)
+                              size_t n, uint8_t *bytes,
+                              const struct ww_disguise_pair *out, struct ww_error *err)
 {
     const struct ww_tensor *t = &q->model->tensors[q->of[tensor]];
     const struct scales *s = &q->scales[tensor];
@@ -116,9 +109,11 @@ static enum ww_err read_eight(const struct quantised *q, uint32_t tensor, uint64
     return rc;
 }
 
-static enum ww_err read_range(const struct quantised *q, uint32_t tensor, uint64_t first,
-                              size_t n, const struct wanted *out, struct ww_error *err)
+static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first,
+                                  size_t n, const struct ww_disguise_pair *out,
+                                  struct ww_error *err)
 {
+    const struct quantised *q = payload;
     uint8_t *bytes = ww_calloc(n, sizeof(double));
     enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a tile");
 
@@ -133,23 +128,6 @@ static enum ww_err read_range(const struct quantised *q, uint32_t tensor, uint64
     }
     ww_free(bytes);
     return rc;
-}
-
-static enum ww_err read_quantised(void *payload, uint32_t tensor, uint64_t first,
-                                  size_t n, double *values, double *steps,
-                                  struct ww_error *err)
-{
-    const struct wanted out = {false, values, steps};
-
-    return read_range(payload, tensor, first, n, &out, err);
-}
-
-static enum ww_err read_cells(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                              double *low, double *high, struct ww_error *err)
-{
-    const struct wanted out = {true, low, high};
-
-    return read_range(payload, tensor, first, n, &out, err);
 }
 
 /* "x.weight" and ".SCB" give the index of "x.SCB", or WW_NONE. */
@@ -393,7 +371,7 @@ enum ww_err ww_disguise_quantised(struct ww_model *model, struct ww_disguise *ou
     }
     q->model = model;
     *out = (struct ww_disguise){.read = read_quantised,
-                                .cells = read_cells,
+                                .cells = true,
                                 .unchanged = unchanged,
                                 .free = free_quantised};
     out->payload = q;

@@ -70,16 +70,16 @@ static enum ww_err decode(const struct side *side, uint32_t t, uint64_t first, s
                           struct room *room, uint8_t *out, struct ww_error *err)
 {
     const struct ww_disguise *inner = &side->under->inner;
-    const bool ends = side->kind == LOW || side->kind == HIGH;
     const bool second = side->kind == STEPS || side->kind == HIGH;
+    const struct ww_disguise_pair pair = {side->kind == LOW || side->kind == HIGH,
+                                          room->first, room->second};
     enum ww_err rc = WW_OK;
 
     for (size_t done = 0; done < n && !rc;) {
         const size_t part = (size_t)ww_min_u64(PART, n - done);
         double *of = second ? room->second : room->first;
-        rc = (ends ? inner->cells : inner->read)(inner->payload, t, first + done, part,
-                                                 room->first, room->second, err);
-        for (size_t e = 0; e < part && ends && !rc; e++) {
+        rc = inner->read(inner->payload, t, first + done, part, &pair, err);
+        for (size_t e = 0; e < part && pair.cells && !rc; e++) {
             of[e] = fmin(FAR, fmax(-FAR, of[e]));
         }
         if (!rc) {
@@ -130,53 +130,50 @@ static enum ww_err read_decoded(void *payload, uint64_t offset, void *out, size_
     return rc;
 }
 
-/* Elements of two sides. */
-static enum ww_err read_sides(const struct under *u, const enum side_kind kinds[2],
-                              uint32_t tensor, uint64_t first, size_t n,
-                              double *const out[2], struct ww_error *err)
+static enum ww_err read_side(const struct side *side, uint32_t tensor, uint64_t first,
+                             size_t n, float *room, double *out, struct ww_error *err)
 {
-    const struct ww_tensor *t = &u->flat->tensors[tensor];
-    const uint64_t at = t->offset + first * sizeof(float);
-    float *some = ww_calloc(n + 1, sizeof(*some));
-    enum ww_err rc = some ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
+    const uint64_t at = side->under->flat->tensors[tensor].offset + first * sizeof(*room);
+    const enum ww_err rc =
+        side->undone->read(side->undone->payload, at, room, n * sizeof(*room), err);
 
-    for (unsigned i = 0; i < 2 && !rc; i++) {
-        const struct ww_reader *reader = u->sides[kinds[i]].undone;
-        rc = reader->read(reader->payload, at, some, n * sizeof(float), err);
-        for (size_t e = 0; e < n && !rc; e++) {
-            out[i][e] = (double)some[e];
-        }
+    for (size_t e = 0; e < n && !rc; e++) {
+        out[e] = (double)room[e];
     }
-    ww_free(some);
     return rc;
+}
+
+/* A sign of the lock is on a step and turns a cell around. */
+static void undo_sign(const struct ww_disguise_pair *out, size_t e)
+{
+    const double first = out->first[e];
+
+    if (out->cells) {
+        out->first[e] = fmin(first, out->second[e]);
+        out->second[e] = fmax(first, out->second[e]);
+    } else {
+        out->second[e] = fabs(out->second[e]);
+    }
 }
 
 static enum ww_err read_under(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                              double *values, double *steps, struct ww_error *err)
+                              const struct ww_disguise_pair *out, struct ww_error *err)
 {
-    static const enum side_kind kinds[] = {WEIGHTS, STEPS};
-    double *const out[] = {values, steps};
-    const enum ww_err rc = read_sides(payload, kinds, tensor, first, n, out, err);
+    const struct under *u = payload;
+    const struct side *sides = &u->sides[out->cells ? LOW : WEIGHTS];
+    float *room = ww_calloc(n + 1, sizeof(*room));
+    enum ww_err rc = room ? WW_OK : WW_FAIL_MEMORY(err, "a lock under quantised weights");
 
-    for (size_t e = 0; e < n && !rc; e++) {
-        steps[e] = fabs(steps[e]);
+    if (!rc) {
+        rc = read_side(&sides[0], tensor, first, n, room, out->first, err);
     }
-    return rc;
-}
-
-/* A sign of the lock turns a cell around. */
-static enum ww_err read_cells(void *payload, uint32_t tensor, uint64_t first, size_t n,
-                              double *low, double *high, struct ww_error *err)
-{
-    static const enum side_kind kinds[] = {LOW, HIGH};
-    double *const out[] = {low, high};
-    const enum ww_err rc = read_sides(payload, kinds, tensor, first, n, out, err);
-
-    for (size_t e = 0; e < n && !rc; e++) {
-        const double end = fmin(low[e], high[e]);
-        high[e] = fmax(low[e], high[e]);
-        low[e] = end;
+    if (!rc) {
+        rc = read_side(&sides[1], tensor, first, n, room, out->second, err);
     }
+    for (size_t e = 0; e < n && !rc; e++) {
+        undo_sign(out, e);
+    }
+    ww_free(room);
     return rc;
 }
 
@@ -291,7 +288,7 @@ static enum ww_err take(struct under *u, struct ww_disguise *out, struct ww_erro
     *out = (struct ww_disguise){.model = model,
                                 .undone = text,
                                 .read = read_under,
-                                .cells = u->inner.cells ? read_cells : NULL,
+                                .cells = u->inner.cells,
                                 .searched = u->inner.searched,
                                 .dense = u->lock.dense ? is_dense : NULL,
                                 .unchanged = unchanged,

@@ -32,7 +32,7 @@ static enum ww_err read_piece(const struct ww_family *f, const struct ww_family_
     const struct ww_disguise *d = &f->disguise;
     const uint32_t s = t->index[WW_FAMILY_SUSPECT];
     enum ww_err rc =
-        d->read ? d->read(d->payload, s, first, n, look->suspect, look->steps, err)
+        d->read ? ww_disguise_values(d, s, first, n, look->suspect, look->steps, err)
                 : ww_elements_double(f->models[WW_FAMILY_SUSPECT], s, first, n,
                                      look->bytes, look->suspect, err);
 

@@ -94,8 +94,8 @@ static enum ww_err widen_cells(const struct sweep *s, struct worker *w, uint32_t
     const struct ww_disguise *disguise = &s->family->disguise;
 
     w->tile.has_cells = s->ask->cells && disguise->cells;
-    return w->tile.has_cells ? disguise->cells(disguise->payload, index, first, n,
-                                               w->tile.low, w->tile.high, err)
+    return w->tile.has_cells ? ww_disguise_cells(disguise, index, first, n, w->tile.low,
+                                                 w->tile.high, err)
                              : WW_OK;
 }
 
@@ -113,8 +113,8 @@ static enum ww_err widen_step(const struct sweep *s, struct worker *w, uint32_t 
         double *out = w->tile.columns + (size_t)m * WW_MOMENTS_TILE;
         if (by_disguise(s, m)) {
             w->tile.has_steps = true;
-            rc = family->disguise.read(family->disguise.payload, t->index[m], first + at,
-                                       n, out, w->tile.steps, err);
+            rc = ww_disguise_values(&family->disguise, t->index[m], first + at, n, out,
+                                    w->tile.steps, err);
             rc = rc ? rc : widen_cells(s, w, t->index[m], first + at, n, err);
         } else if (is_read(s, m)) {
             rc = ww_elements_widen(model, t->index[m],

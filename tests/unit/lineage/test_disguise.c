@@ -95,9 +95,9 @@ static void read_it(struct room *r)
 
     assert_int_not_equal(t, WW_NONE);
     assert_non_null(r->d.read);
-    OK(r->d.read(r->d.payload, t, 0, 8, r->v, r->step, &err));
-    OK(r->d.read(r->d.payload, t, 0, 3, part, step, &err));
-    OK(r->d.read(r->d.payload, t, 3, 5, part + 3, step + 3, &err));
+    OK(ww_disguise_values(&r->d, t, 0, 8, r->v, r->step, &err));
+    OK(ww_disguise_values(&r->d, t, 0, 3, part, step, &err));
+    OK(ww_disguise_values(&r->d, t, 3, 5, part + 3, step + 3, &err));
     assert_memory_equal(part, r->v, sizeof(part));
     assert_memory_equal(step, r->step, sizeof(step));
     OK(ww_disguise_unchanged(&r->d, &err));
@@ -129,8 +129,8 @@ static void rows_of_integers_have_a_scale_each(void **state)
     /* The same as cells, of which those at the ends of the integers have one end. */
     double low[8];
     double high[8];
-    OK(r.d.cells(r.d.payload, ww_model_find(r.d.model, "w.weight"), 0, 8, low, high,
-                 &err));
+    OK(ww_disguise_cells(&r.d, ww_model_find(r.d.model, "w.weight"), 0, 8, low, high,
+                         &err));
     for (unsigned e = 0; e < 8; e++) {
         const double half = (double)all.scale[e / 4] / 2;
         assert_true(all.q[e] == -128 ? isinf(low[e]) : r.v[e] - low[e] == half);
@@ -157,8 +157,8 @@ static void rows_of_integers_have_a_scale_each(void **state)
     read_it(&r);
     NEAR(r.step[3], 0.5, 0);
     NEAR(r.step[4], WW_STEP_LOST, 0);
-    OK(r.d.cells(r.d.payload, ww_model_find(r.d.model, "w.weight"), 3, 2, low, high,
-                 &err));
+    OK(ww_disguise_cells(&r.d, ww_model_find(r.d.model, "w.weight"), 3, 2, low, high,
+                         &err));
     assert_true(isinf(low[0]) && high[0] == -63.75 && isinf(low[1]) && isinf(high[1]));
     end(&r);
 }
@@ -187,8 +187,8 @@ static void blocks_of_fp8_have_a_scale_each(void **state)
                 "{" TENSOR("w.weight", "F8_E4M3", "2,4", "0", "8") "}", bare,
                 sizeof(bare));
     OK(open_it(&r, &err));
-    FAILS(r.d.read(r.d.payload, 0, 0, 8, r.v, r.step, &err), WW_E_NONFINITE);
-    OK(r.d.read(r.d.payload, 0, 0, 2, r.v, r.step, &err));
+    FAILS(ww_disguise_values(&r.d, 0, 0, 8, r.v, r.step, &err), WW_E_NONFINITE);
+    OK(ww_disguise_values(&r.d, 0, 0, 2, r.v, r.step, &err));
     NEAR(r.v[1], 1.125, 0);
     end(&r);
 }
