@@ -50,6 +50,14 @@ int cli_refuse_idle(const char *verb, const char *word, const struct poptOption 
 /** Print "weightward VERB: what" for a wrong combination of options; CLI_USAGE. */
 int cli_usage(const char *verb, const char *what);
 
+/** A combination of options that is wrong where it is met, and what to say then. */
+struct cli_rule {
+    bool broken;
+    const char *what;
+};
+/** 0, or CLI_USAGE with the first broken one of n said. */
+int cli_rules(const char *verb, const struct cli_rule *rules, size_t n);
+
 /** For merge: an option of mergekit-yaml is met with what does the same here; CLI_USAGE,
  * or 0 when there is none. */
 int cli_mergekit_option(int argc, const char **argv);
@@ -147,6 +155,26 @@ void cli_lockkeys_free(struct cli_lockkeys *keys);
  *  "program:PATH?public-key=PUB", a program that signs. */
 enum ww_err cli_signkey(const char *path, const struct cli_passphrase *from,
                         struct ww_signkey **out, struct ww_error *err);
+
+/** What a command's output is signed with; start with CLI_SIGNING. */
+struct cli_signing {
+    char *path; /* NULL: it stays unsigned */
+    struct cli_passphrase passphrase;
+    char *certificate;
+    char **chain;
+};
+#define CLI_SIGNING                                                                      \
+    {                                                                                    \
+        .passphrase.fd = -1                                                              \
+    }
+/** Its options, to be included in a command's table, those of certificates where asked
+ *  for. */
+const struct poptOption *cli_signing_table(struct cli_signing *signing,
+                                           bool certificates);
+/** Open the key, if there is one: *use is out then, else NULL. out->key is the caller's
+ * on failure too: ww_signkey_free. */
+enum ww_err cli_signing_open(const struct cli_signing *from, struct ww_signer *out,
+                             const struct ww_signer **use, struct ww_error *err);
 
 /** What lock, unlock and recipients need for level sealed; all borrowed. */
 struct cli_seal {

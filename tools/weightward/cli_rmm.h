@@ -6,7 +6,7 @@
 #include "cli_guard.h"
 
 struct cli_rmm {
-    const struct poptOption *table; /* of the options below */
+    const struct poptOption *tables[3]; /* of the options below */
     struct cli_common common;
     char *base;
     char *merged;

@@ -161,3 +161,36 @@ out:
     ww_secret_free(passphrase);
     return rc;
 }
+
+const struct poptOption *cli_signing_table(struct cli_signing *signing, bool certificates)
+{
+    static struct poptOption table[6];
+    const struct poptOption filled[] = {
+        {"sign", 0, POPT_ARG_STRING, &signing->path, 0, "sign what is written", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &signing->passphrase.file, 0,
+         "passphrase of the signing key", "FILE"},
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &signing->passphrase.fd, 0,
+         "the same from a descriptor", "N"},
+        {"certificate", 0, POPT_ARG_STRING, &signing->certificate, 0,
+         "sign with this certificate (PEM)", "FILE"},
+        {"certificate-chain", 0, POPT_ARG_ARGV, &signing->chain, 0,
+         "certificates above it (repeatable)", "FILE"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    if (!certificates) {
+        table[3] = filled[5];
+    }
+    return table;
+}
+
+enum ww_err cli_signing_open(const struct cli_signing *from, struct ww_signer *out,
+                             const struct ww_signer **use, struct ww_error *err)
+{
+    *out = (struct ww_signer){.certificate = from->certificate,
+                              .chain = (const char *const *)from->chain,
+                              .n_chain = cli_count(from->chain)};
+    *use = from->path ? out : NULL;
+    return from->path ? cli_signkey(from->path, &from->passphrase, &out->key, err)
+                      : WW_OK;
+}

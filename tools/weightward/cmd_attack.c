@@ -13,8 +13,7 @@ struct attack {
     char *truth;
     char *mode;
     double weight;
-    char *sign;
-    struct cli_passphrase sign_passphrase;
+    struct cli_signing signing;
     char *descriptor;
     char *descriptor_dir;
 };
@@ -99,7 +98,7 @@ static void tell(const struct attack *opt, const struct ww_attack_report *report
             cli_say(&opt->common, "no lock was found: the weights are as they were");
         }
         cli_say(&opt->common, "written to '%s' in %.1f s%s", out, report->seconds,
-                opt->sign ? ", signed" : "");
+                opt->signing.path ? ", signed" : "");
     }
 }
 
@@ -139,7 +138,6 @@ static int run_attack(const void *given, const char *verb, const char *const *ar
     const struct attack *opt = given;
     struct ww_error err = {0};
     struct ww_attack_report report = {0};
-    struct ww_signkey *signkey = NULL;
     struct ww_signer signer = {0};
     struct ww_attack_options options = {
         .anchor = opt->anchor,
@@ -157,11 +155,7 @@ static int run_attack(const void *given, const char *verb, const char *const *ar
     }
     parse_mode(opt->mode, &options.mode);
     cli_catch_signals();
-    if (opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
-        signer.key = signkey;
-        options.signer = &signer;
-    }
+    rc = cli_signing_open(&opt->signing, &signer, &options.signer, &err);
     if (!rc) {
         rc = ww_attack_folder(args[0], args[1], &options, &report, &err);
     }
@@ -180,13 +174,13 @@ out:
         status = cli_fail(verb, &opt->common, &err);
     }
     ww_attack_report_release(&report);
-    ww_signkey_free(signkey);
+    ww_signkey_free(signer.key);
     return status;
 }
 
 int cmd_attack(int argc, const char **argv)
 {
-    struct attack opt = {.weight = NO_WEIGHT, .sign_passphrase.fd = -1};
+    struct attack opt = {.weight = NO_WEIGHT, .signing = CLI_SIGNING};
     const struct poptOption table[] = {
         {"anchor", 0, POPT_ARG_STRING, &opt.anchor, 0,
          "base model, sibling or merge partner", "MODEL"},
@@ -198,11 +192,8 @@ int cmd_attack(int argc, const char **argv)
          "of the locked model in a merge by invariants; 0.5 by default", "W"},
         {"truth", 0, POPT_ARG_STRING, &opt.truth, 0,
          "the model before its lock, to score with", "MODEL"},
-        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
-        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
-         "passphrase of the signing key", "FILE"},
-        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_signing_table(&opt.signing, false), 0, NULL, NULL},
         {"descriptor", 0, POPT_ARG_STRING, &opt.descriptor, 0,
          "use this architecture descriptor", "ID"},
         {"descriptor-dir", 0, POPT_ARG_STRING, &opt.descriptor_dir, 0,

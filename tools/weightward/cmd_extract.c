@@ -11,8 +11,7 @@ struct extract {
     int rank;
     double energy;
     int portable;
-    char *sign;
-    struct cli_passphrase sign_passphrase;
+    struct cli_signing signing;
     struct cli_guard guard;
 };
 
@@ -56,7 +55,6 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     const struct extract *opt = given;
     struct ww_extract_report report = {0};
     struct ww_error err = {0};
-    struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
     struct cli_verdict verdict = {0};
     struct ww_extract_options options = {.energy = opt->energy,
@@ -71,13 +69,9 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     }
     options.rank = (uint64_t)opt->rank;
     cli_catch_signals();
-    if (opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, &err);
-        signer.key = key;
-        options.signer = &signer;
-    }
+    rc = cli_signing_open(&opt->signing, &signer, &options.signer, &err);
     if (!rc) {
-        rc = guard(opt, args, key, &verdict, &err);
+        rc = guard(opt, args, signer.key, &verdict, &err);
     }
     if (!rc) {
         rc = ww_extract_adapter(args[0], args[1], args[2], &options, &report, &err);
@@ -98,13 +92,13 @@ static int run_extract(const void *given, const char *verb, const char *const *a
     }
     ww_extract_report_release(&report);
     cli_guard_release(&verdict);
-    ww_signkey_free(key);
+    ww_signkey_free(signer.key);
     return status;
 }
 
 int cmd_extract(int argc, const char **argv)
 {
-    struct extract opt = {.rank = 64, .guard = CLI_GUARD, .sign_passphrase.fd = -1};
+    struct extract opt = {.rank = 64, .guard = CLI_GUARD, .signing = CLI_SIGNING};
     const struct poptOption table[] = {
         {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "largest rank of a factor (default 64)",
          "R"},
@@ -112,11 +106,8 @@ int cmd_extract(int argc, const char **argv)
          "smallest rank that keeps this share of the squared norm", "SHARE"},
         {"portable", 0, POPT_ARG_NONE, &opt.portable, 0,
          "one rank and no whole weights, for engines beside PEFT", NULL},
-        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
-        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
-         "passphrase of the signing key", "FILE"},
-        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_signing_table(&opt.signing, false), 0, NULL, NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
          0, "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,

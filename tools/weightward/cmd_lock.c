@@ -10,10 +10,7 @@ struct lock {
     struct cli_common common;
     bool unlocking;
     struct cli_lockkey key;
-    char *sign;
-    struct cli_passphrase sign_passphrase;
-    char *certificate;
-    char **chain;
+    struct cli_signing signing;
     char *level;
     int scale;
     int no_scale;
@@ -106,7 +103,7 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
             out, (unsigned long long)report->tensors_changed,
             (unsigned long long)report->tensors_total,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
-            opt->sign ? ", signed" : ", not signed (use --sign)");
+            opt->signing.path ? ", signed" : ", not signed (use --sign)");
 }
 
 /* An adapter follows its base: it is the model that is asked about, with the base. */
@@ -159,13 +156,13 @@ static int check_usage(const struct lock *opt, const char *verb)
         what = "an adapter follows its base: --anchor MODEL goes with the base";
     } else if (opt->no_lineage) {
         what = "--no-lineage goes with --level sealed";
-    } else if (opt->certificate && !opt->sign) {
+    } else if (opt->signing.certificate && !opt->signing.path) {
         what = "--certificate needs --sign KEY";
     } else if (!opt->recipient != !opt->ledger) {
         what = "--for NAME and --ledger FILE go together";
     } else if (opt->mend && !opt->ledger) {
         what = "--mend-ledger goes with --ledger FILE";
-    } else if (opt->recipient && !opt->sign) {
+    } else if (opt->recipient && !opt->signing.path) {
         what = "--for NAME needs --sign KEY: the ledger is signed";
     } else if (opt->recipient && opt->base) {
         what = "an adapter follows its base: --for NAME goes with the base";
@@ -183,16 +180,14 @@ static bool is_sealed(const struct lock *opt, const char *model)
 
 static int run_sealed(const struct lock *opt, const char *verb, const char *const *args)
 {
-    struct ww_signer signer = {.certificate = opt->certificate,
-                               .chain = (const char *const *)opt->chain,
-                               .n_chain = cli_count(opt->chain)};
-    const struct cli_seal seal = {.common = &opt->common,
-                                  .to = opt->to,
-                                  .key = &opt->key,
-                                  .signer = opt->sign ? &signer : NULL,
-                                  .file = opt->file,
-                                  .resume = opt->resume != 0,
-                                  .no_lineage = opt->no_lineage != 0};
+    struct ww_signer signer = {0};
+    const struct ww_signer *use = NULL;
+    struct cli_seal seal = {.common = &opt->common,
+                            .to = opt->to,
+                            .key = &opt->key,
+                            .file = opt->file,
+                            .resume = opt->resume != 0,
+                            .no_lineage = opt->no_lineage != 0};
     if (opt->key.path || opt->scale || opt->no_scale || opt->base || opt->descriptor ||
         opt->descriptor_dir || opt->anchor || opt->recipient || opt->ledger ||
         opt->mend || opt->condition != 0) {
@@ -200,16 +195,15 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
             verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
                   "or --descriptor");
     }
-    if (opt->certificate && !opt->sign) {
+    if (opt->signing.certificate && !opt->signing.path) {
         return cli_usage(verb, "--certificate needs --sign KEY");
     }
     struct cli_verdict verdict = {0};
     struct ww_error err = {0};
     enum ww_err rc = WW_OK;
     int status = 0;
-    if (opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signer.key, &err);
-    }
+    rc = cli_signing_open(&opt->signing, &signer, &use, &err);
+    seal.signer = use;
     if (rc == WW_OK) {
         rc = guard(opt, verb, args, signer.key, &verdict, &err);
     }
@@ -245,82 +239,91 @@ static enum ww_err transform(const struct lock *opt, const char *const *args,
                           : ww_lock_folder(args[0], args[1], options, report, err);
 }
 
-static int run_lock(const void *given, const char *verb, const char *const *args)
+/* A lock or an unlock on its way; options borrow the rest. */
+struct locking {
+    struct ww_lock_options options;
+    struct ww_attack_options attack;
+    struct ww_key_binding binding;
+    struct ww_signer signer;
+    struct cli_verdict verdict;
+    struct ww_lock_report report;
+};
+
+static int prepare(const struct lock *opt, const char *verb, struct locking *l)
 {
-    const struct lock *opt = given;
-    struct ww_error err = {0};
-    struct ww_lock_report report = {0};
-    struct ww_signkey *signkey = NULL;
-    struct cli_verdict verdict = {0};
-    struct ww_signer signer = {.certificate = opt->certificate,
-                               .chain = (const char *const *)opt->chain,
-                               .n_chain = cli_count(opt->chain)};
-    struct ww_lock_options options = {
+    int status = check_usage(opt, verb);
+
+    l->options = (struct ww_lock_options){
         .scale = opt->scale != 0,
         .scale_if_room = !opt->no_scale,
         .dense = is_dense(opt),
         .condition = opt->condition,
+        .binding = &l->binding,
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
+    if (status == 0) {
+        status = cli_run_options(&opt->common, &l->options.run);
+    }
+    l->options.run.resume = opt->resume != 0;
+    l->attack = (struct ww_attack_options){
+        .anchor = opt->anchor, .layout = l->options.layout, .run = l->options.run};
+    if (opt->anchor) {
+        l->options.measure = ww_attack_measure;
+        l->options.measure_payload = &l->attack;
+    }
+    return status;
+}
+
+static enum ww_err run_steps(const struct lock *opt, const char *verb,
+                             const char *const *args, struct locking *l,
+                             struct ww_error *err)
+{
+    enum ww_err rc = cli_lockkey_bound(&opt->key, &l->options.secret, &l->binding, err);
+
+    if (!rc) {
+        rc = cli_signing_open(&opt->signing, &l->signer, &l->options.signer, err);
+    }
+    if (!rc) {
+        rc = guard(opt, verb, args, l->signer.key, &l->verdict, err);
+    }
+    if (!rc) {
+        rc = transform(opt, args, &l->options, &l->report, err);
+    }
+    return rc ? rc : cli_guard_record(&opt->guard, &l->verdict, args[1], err);
+}
+
+static int run_lock(const void *given, const char *verb, const char *const *args)
+{
+    const struct lock *opt = given;
+    struct locking l = {0};
+    struct ww_error err = {0};
+    char *json = NULL;
+    enum ww_err rc = WW_OK;
+    int status = 0;
+
     if (is_sealed(opt, args[0])) {
         return run_sealed(opt, verb, args);
     }
-    int status = check_usage(opt, verb);
-    if (status == 0) {
-        status = cli_run_options(&opt->common, &options.run);
-    }
+    status = prepare(opt, verb, &l);
     if (status) {
         return status;
     }
-    options.run.resume = opt->resume != 0;
-    struct ww_attack_options attack = {
-        .anchor = opt->anchor, .layout = options.layout, .run = options.run};
-    if (opt->anchor) {
-        options.measure = ww_attack_measure;
-        options.measure_payload = &attack;
-    }
     cli_catch_signals();
-    struct ww_key_binding binding = {0};
-    options.binding = &binding;
-    enum ww_err rc = cli_lockkey_bound(&opt->key, &options.secret, &binding, &err);
-    if (rc) {
-        goto out;
-    }
-    if (opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &signkey, &err);
-        if (rc) {
-            goto out;
-        }
-        signer.key = signkey;
-        options.signer = &signer;
-    }
-    rc = guard(opt, verb, args, signkey, &verdict, &err);
-    if (rc) {
-        goto out;
-    }
-    rc = transform(opt, args, &options, &report, &err);
-    if (!rc) {
-        rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
-    }
-    if (rc) {
-        goto out;
-    }
-    cli_bom(&opt->common, args[1], options.signer);
-    tell(opt, &report, args[1]);
-    if (opt->common.json) {
-        char *json = NULL;
-        rc = ww_report_lock_json(verb, &report, &json, &err);
-        status = cli_answer_json(verb, &opt->common, rc, json, &err);
-        rc = WW_OK;
-    }
-out:
+    rc = run_steps(opt, verb, args, &l, &err);
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
+    } else {
+        cli_bom(&opt->common, args[1], l.options.signer);
+        tell(opt, &l.report, args[1]);
     }
-    ww_lock_report_release(&report);
-    cli_guard_release(&verdict);
-    ww_signkey_free(signkey);
-    ww_secret_free(options.secret);
+    if (!rc && opt->common.json) {
+        rc = ww_report_lock_json(verb, &l.report, &json, &err);
+        status = cli_answer_json(verb, &opt->common, rc, json, &err);
+    }
+    ww_lock_report_release(&l.report);
+    cli_guard_release(&l.verdict);
+    ww_signkey_free(l.signer.key);
+    ww_secret_free(l.options.secret);
     return status;
 }
 
@@ -329,17 +332,10 @@ static int lock_main(int argc, const char **argv, bool unlocking)
     struct lock opt = {.unlocking = unlocking,
                        .key = CLI_LOCKKEY,
                        .guard = CLI_GUARD,
-                       .sign_passphrase.fd = -1};
+                       .signing = CLI_SIGNING};
     const struct poptOption lock_only[] = {
-        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
-        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
-         "passphrase of the signing key", "FILE"},
-        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
-        {"certificate", 0, POPT_ARG_STRING, &opt.certificate, 0,
-         "sign with this certificate (PEM)", "FILE"},
-        {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
-         "certificates above it (repeatable)", "FILE"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE,
+         (void *)(uintptr_t)cli_signing_table(&opt.signing, true), 0, NULL, NULL},
         {"level", 0, POPT_ARG_STRING, &opt.level, 0, "exact (default), dense or sealed",
          "LEVEL"},
         {"condition", 0, POPT_ARG_DOUBLE, &opt.condition, 0,

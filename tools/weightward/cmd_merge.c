@@ -24,10 +24,7 @@ struct merge {
     char *shard_size;
     char *rederive;
     char *report;
-    char *sign;
-    struct cli_passphrase sign_passphrase;
-    char *certificate;
-    char **chain;
+    struct cli_signing signing;
     char **unlock_with;
     char *lock;
     char *part;
@@ -38,7 +35,7 @@ struct merge {
     char *cache;
     struct cli_guard guard;
     struct cli_reversible reversible;
-    const struct poptOption *tables[2]; /* its own options, and those of policies */
+    const struct poptOption *tables[4]; /* its own, of keys, of signing and of policies */
 };
 
 /* "5B", "500M": powers of 1000, as mergekit has them. 0 when it is no size. */
@@ -106,7 +103,7 @@ static void tell(const struct merge *opt, const struct ww_merge_report *report,
             report->method, (unsigned long long)report->tensors,
             cli_bytes(report->run.bytes_written, a), report->run.seconds,
             opt->lock ? ", locked" : "",
-            opt->sign ? ", signed" : ", not signed (use --sign)");
+            opt->signing.path ? ", signed" : ", not signed (use --sign)");
     if (opt->cache) {
         cli_say(&opt->common,
                 "%llu weight files of the sources unchanged by the cache '%s'",
@@ -204,18 +201,17 @@ static enum ww_err guard(const struct merge *opt, const struct ww_merge_options 
 /* What decides the bytes of a merge comes from its record. */
 static int check_rederive(const struct merge *opt)
 {
-    static const char *const takes[] = {
-        "rederive sample seed unlock-with passphrase-file "
-        "open-with open-passphrase-file hub-cache report",
-        ""};
+    static const char takes[] = "rederive sample seed unlock-with passphrase-file "
+                                "open-with open-passphrase-file hub-cache report";
     int status =
         opt->report && is_page(opt->report)
             ? cli_usage("merge", "--rederive measures nothing that has a picture: name "
                                  "a --report that is JSON")
             : 0;
 
-    for (size_t i = 0; i < 2 && status == 0; i++) {
-        status = cli_refuse_idle("merge", "--rederive", opt->tables[i], takes[i]);
+    for (size_t i = 0; i < sizeof opt->tables / sizeof opt->tables[0] && status == 0;
+         i++) {
+        status = cli_refuse_idle("merge", "--rederive", opt->tables[i], takes);
     }
     return status;
 }
@@ -223,77 +219,67 @@ static int check_rederive(const struct merge *opt)
 static int check_usage(const struct merge *opt, const char *const *args)
 {
     const int n = args[0] ? 1 + (args[1] != NULL) : 0;
+    const bool sampled = opt->sample != NO_NUMBER;
+    const bool seeded = opt->seed != NO_NUMBER;
+    const struct cli_reversible *back = &opt->reversible;
     uint32_t part = 0;
     uint32_t of = 0;
-    const char *what = NULL;
-    if (opt->rederive ? n > 1 : opt->dry_run ? n < 1 : n < 2) {
-        what = opt->rederive
-                   ? "--rederive takes the recipe at most; the folder is its value"
-               : opt->dry_run ? "--dry-run needs a recipe"
-                              : "a recipe and an output folder are needed";
-    } else if (opt->rederive && (opt->dry_run || opt->sign || opt->resume || opt->lock)) {
-        what =
-            "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it";
-    } else if (opt->rederive && opt->seed != NO_NUMBER) {
-        what = "--rederive takes the seed from the record: no --seed with it";
-    } else if (opt->sample != NO_NUMBER && !opt->rederive) {
-        what = "--sample goes with --rederive";
-    } else if (opt->sample == 0) {
-        what = "--sample is a number of tensors from 1; leave it away to compute all of "
-               "them";
-    } else if ((opt->sample != NO_NUMBER && opt->sample < 0) ||
-               (opt->seed != NO_NUMBER && opt->seed < 0)) {
-        what = "a number may not be negative";
-    } else if (opt->shard_size && read_size(opt->shard_size) == 0) {
-        what =
-            "--shard-size is a number of bytes, with K, M, G or B behind it if you like";
-    } else if (opt->part && !read_part(opt->part, &part, &of)) {
-        what = "--part is a number of a part and how many there are: 2/3, at most 1024";
-    } else if (opt->join < 0 || opt->join > 1024) {
-        what = "--join is the number of parts, at most 1024";
-    } else if ((opt->part != NULL) + (opt->join != 0) + (opt->rederive != NULL) +
-                   opt->dry_run >
-               1) {
-        what = "--part, --join, --rederive and --dry-run are one each";
-    } else if (opt->part && opt->sign) {
-        what = "a part is not signed; sign when joining";
-    } else if (opt->arithmetic && strcmp(opt->arithmetic, "exact") != 0 &&
-               strcmp(opt->arithmetic, "mergekit") != 0) {
-        what = "--arithmetic is exact or mergekit";
-    } else if (opt->reversible.to && !opt->reversible.path) {
-        what = "--reversible-to goes with --reversible";
-    } else if (opt->reversible.path &&
-               (opt->rederive || opt->dry_run || opt->part || opt->lock ||
-                opt->unlock_with || opt->no_source_trees)) {
-        what =
-            "--reversible is of a whole merge of open models, with their tensor trees: "
-            "no "
-            "--rederive, --dry-run, --part, --lock, --unlock-with or --no-source-trees";
-    } else if (opt->reversible.path && (opt->guard.request || opt->guard.approvals)) {
-        what = "--reversible asks policies about packing too, and a request is of one "
-               "action: "
-               "merge with it, then use rmm pack --merged";
-    } else if (opt->cache && (!opt->sign || opt->lock || opt->join)) {
-        what = "--cache needs --sign KEY, and goes with neither --lock nor --join";
-    } else if (opt->certificate && !opt->sign) {
-        what = "--certificate needs --sign KEY";
-    } else if (opt->rederive) {
-        return check_rederive(opt);
-    }
-    return what ? cli_usage("merge", what) : 0;
+    const struct cli_rule rules[] = {
+        {opt->rederive && n > 1,
+         "--rederive takes the recipe at most; the folder is its value"},
+        {!opt->rederive && opt->dry_run && n < 1, "--dry-run needs a recipe"},
+        {!opt->rederive && !opt->dry_run && n < 2,
+         "a recipe and an output folder are needed"},
+        {opt->rederive && (opt->dry_run || opt->signing.path || opt->resume || opt->lock),
+         "--rederive writes nothing: no --dry-run, --sign, --lock or --resume with it"},
+        {opt->rederive && seeded,
+         "--rederive takes the seed from the record: no --seed with it"},
+        {sampled && !opt->rederive, "--sample goes with --rederive"},
+        {opt->sample == 0, "--sample is a number of tensors from 1; leave it away to "
+                           "compute all of them"},
+        {(sampled && opt->sample < 0) || (seeded && opt->seed < 0),
+         "a number may not be negative"},
+        {opt->shard_size && read_size(opt->shard_size) == 0,
+         "--shard-size is a number of bytes, with K, M, G or B behind it if you like"},
+        {opt->part && !read_part(opt->part, &part, &of),
+         "--part is a number of a part and how many there are: 2/3, at most 1024"},
+        {opt->join < 0 || opt->join > 1024,
+         "--join is the number of parts, at most 1024"},
+        {(opt->part != NULL) + (opt->join != 0) + (opt->rederive != NULL) + opt->dry_run >
+             1,
+         "--part, --join, --rederive and --dry-run are one each"},
+        {opt->part && opt->signing.path, "a part is not signed; sign when joining"},
+        {opt->arithmetic && strcmp(opt->arithmetic, "exact") != 0 &&
+             strcmp(opt->arithmetic, "mergekit") != 0,
+         "--arithmetic is exact or mergekit"},
+        {back->to && !back->path, "--reversible-to goes with --reversible"},
+        {back->path && (opt->rederive || opt->dry_run || opt->part || opt->lock ||
+                        opt->unlock_with || opt->no_source_trees),
+         "--reversible is of a whole merge of open models, with their tensor trees: no "
+         "--rederive, --dry-run, --part, --lock, --unlock-with or --no-source-trees"},
+        {back->path && (opt->guard.request || opt->guard.approvals),
+         "--reversible asks policies about packing too, and a request is of one action: "
+         "merge with it, then use rmm pack --merged"},
+        {opt->cache && (!opt->signing.path || opt->lock || opt->join),
+         "--cache needs --sign KEY, and goes with neither --lock nor --join"},
+        {opt->signing.certificate && !opt->signing.path,
+         "--certificate needs --sign KEY"},
+    };
+    const int status = cli_rules("merge", rules, sizeof rules / sizeof rules[0]);
+
+    return status == 0 && opt->rederive ? check_rederive(opt) : status;
 }
 
 /* What a merge is unlocked, locked and signed with. */
 struct merge_keys {
     struct cli_lockkeys unlock;
     struct cli_lockkeys lock;
-    struct ww_signkey *sign;
     struct ww_signer signer;
 };
 
 static void release_keys(struct merge_keys *keys)
 {
-    ww_signkey_free(keys->sign);
+    ww_signkey_free(keys->signer.key);
     cli_lockkeys_free(&keys->unlock);
     cli_lockkeys_free(&keys->lock);
 }
@@ -311,16 +297,8 @@ static enum ww_err open_keys(const struct merge *opt, struct merge_keys *keys,
     rc = cli_lockkeys(opt->lock ? (char *[]){opt->lock, NULL} : NULL, &opt->lockkey,
                       &keys->lock, err);
     options->lock = keys->lock.keys;
-    if (rc || !opt->sign) {
-        return rc;
-    }
-    rc = cli_signkey(opt->sign, &opt->sign_passphrase, &keys->sign, err);
-    keys->signer = (struct ww_signer){.key = keys->sign,
-                                      .certificate = opt->certificate,
-                                      .chain = (const char *const *)opt->chain,
-                                      .n_chain = cli_count(opt->chain)};
-    options->signer = &keys->signer;
-    return rc;
+    return rc ? rc
+              : cli_signing_open(&opt->signing, &keys->signer, &options->signer, err);
 }
 
 static struct ww_merge_options options_of(const struct merge *opt)
@@ -365,72 +343,124 @@ static enum ww_err begin_package(const struct merge *opt, const char *recipe,
               : cli_reversible_begin(&opt->reversible, recipe, options, reversing, err);
 }
 
-static int run_merge(const void *from, const char *verb, const char *const *args)
-{
-    const struct merge *opt = from;
-    const bool makes = !opt->rederive && !opt->dry_run;
-    struct ww_error err = {0};
-    struct ww_merge_report report = {0};
-    struct merge_keys keys = {0};
-    struct cli_verdict verdict = {0};
-    struct cli_verdict packed = {0};
-    struct cli_reversing *reversing = NULL;
+/* A merge on its way; options borrow the keys. */
+struct merging {
     struct ww_merge_options options;
-    enum ww_err rc = WW_OK;
+    struct merge_keys keys;
+    struct cli_verdict verdict;
+    struct cli_verdict packed;
+    struct cli_reversing *reversing;
+    struct ww_merge_report report;
+};
+
+static int prepare(const struct merge *opt, const char *verb, const char *const *args,
+                   struct merging *m)
+{
     int status = check_usage(opt, args);
-    if (status) {
-        return status;
+
+    if (status == 0) {
+        m->options = options_of(opt);
+        status = cli_run_options(&opt->common, &m->options.run);
     }
-    options = options_of(opt);
-    status = cli_run_options(&opt->common, &options.run);
     if (status == 0) {
         status = cli_report_free(verb, &opt->common, opt->report);
     }
+    m->options.run.resume = opt->resume != 0;
+    return status;
+}
+
+/* Keys, policies, then the merge. */
+static enum ww_err run_steps(const struct merge *opt, const char *const *args,
+                             struct merging *m, struct ww_error *err)
+{
+    const bool makes = !opt->rederive && !opt->dry_run;
+    enum ww_err rc = open_keys(opt, &m->keys, &m->options, err);
+
+    if (rc == WW_OK && makes) {
+        rc = guard(opt, &m->options, args, m->keys.signer.key, &m->verdict, err);
+    }
+    if (rc == WW_OK) {
+        rc = begin_package(opt, args[0], &m->options, m->verdict.key, &m->packed,
+                           &m->reversing, err);
+    }
+    if (rc) {
+        return rc;
+    }
+    rc = run_job(opt, &m->options, args, &m->report, err);
+    /* The parts of a merge are not the folder that was asked about; the joined one is. */
+    if (rc == WW_OK && makes && !opt->part) {
+        rc = cli_guard_record(&opt->guard, &m->verdict, args[1], err);
+        if (rc == WW_OK) {
+            cli_bom(&opt->common, args[1], m->options.signer);
+        }
+    }
+    tell_warnings(opt, &m->report);
+    return rc;
+}
+
+/* What was done, and the package that goes with it. */
+static enum ww_err finish(const struct merge *opt, const char *const *args,
+                          struct merging *m, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    if (!opt->dry_run) {
+        tell(opt, &m->report, opt->rederive ? opt->rederive : args[1]);
+    }
+    rc = answer(opt, &m->report, err);
+    if (rc == WW_OK && opt->reversible.path) {
+        rc = cli_reversible_write(&opt->reversible, &opt->common, m->reversing, args[1],
+                                  &m->options, &m->packed, err);
+    }
+    return rc;
+}
+
+static int run_merge(const void *from, const char *verb, const char *const *args)
+{
+    const struct merge *opt = from;
+    struct merging m = {0};
+    struct ww_error err = {0};
+    enum ww_err rc = WW_OK;
+    int status = prepare(opt, verb, args, &m);
+
     if (status) {
         return status;
     }
-    options.run.resume = opt->resume != 0;
     cli_catch_signals();
-    rc = open_keys(opt, &keys, &options, &err);
-    if (rc == WW_OK && makes) {
-        rc = guard(opt, &options, args, keys.sign, &verdict, &err);
-    }
+    rc = run_steps(opt, args, &m, &err);
     if (rc == WW_OK) {
-        rc =
-            begin_package(opt, args[0], &options, verdict.key, &packed, &reversing, &err);
+        rc = finish(opt, args, &m, &err);
     }
-    if (rc) {
-        goto out;
-    }
-    rc = run_job(opt, &options, args, &report, &err);
-    /* The parts of a merge are not the folder that was asked about; the joined one is. */
-    if (rc == WW_OK && makes && !opt->part) {
-        rc = cli_guard_record(&opt->guard, &verdict, args[1], &err);
-        if (rc == WW_OK) {
-            cli_bom(&opt->common, args[1], options.signer);
-        }
-    }
-    tell_warnings(opt, &report);
-    if (rc == WW_OK) {
-        if (!opt->dry_run) {
-            tell(opt, &report, opt->rederive ? opt->rederive : args[1]);
-        }
-        rc = answer(opt, &report, &err);
-    }
-    if (rc == WW_OK && opt->reversible.path) {
-        rc = cli_reversible_write(&opt->reversible, &opt->common, reversing, args[1],
-                                  &options, &packed, &err);
-    }
-out:
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
     }
-    ww_merge_report_release(&report);
-    cli_reversible_free(reversing);
-    cli_guard_release(&packed);
-    cli_guard_release(&verdict);
-    release_keys(&keys);
+    ww_merge_report_release(&m.report);
+    cli_reversible_free(m.reversing);
+    cli_guard_release(&m.packed);
+    cli_guard_release(&m.verdict);
+    release_keys(&m.keys);
     return status;
+}
+
+static const struct poptOption *key_table(struct merge *opt)
+{
+    static struct poptOption table[6];
+    const struct poptOption filled[] = {
+        {"unlock-with", 0, POPT_ARG_ARGV, &opt->unlock_with, 0,
+         "lock key of locked sources, which are then read as open ones (repeatable)",
+         "KEY"},
+        {"lock", 0, POPT_ARG_STRING, &opt->lock, 0,
+         "write the merge locked with this lock key, never open", "KEY"},
+        {"passphrase-file", 0, POPT_ARG_STRING, &opt->lockkey.passphrase.file, 0,
+         "passphrase of the lock keys", "FILE"},
+        {"open-with", 0, POPT_ARG_STRING, &opt->lockkey.open_with, 0,
+         "recipient key that opens the lock keys", "KEY"},
+        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt->lockkey.open_passphrase.file,
+         0, "passphrase of the recipient key", "FILE"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
 }
 
 int cmd_merge(int argc, const char **argv)
@@ -439,8 +469,11 @@ int cmd_merge(int argc, const char **argv)
     struct merge opt = {.guard = CLI_GUARD,
                         .sample = NO_NUMBER,
                         .seed = NO_NUMBER,
-                        .sign_passphrase.fd = -1,
+                        .signing = CLI_SIGNING,
                         .lockkey = CLI_LOCKKEY};
+    opt.tables[1] = key_table(&opt);
+    opt.tables[2] = cli_signing_table(&opt.signing, true);
+    opt.tables[3] = cli_guard_table(&opt.guard);
     const struct poptOption table[] = {
         {"dry-run", 0, POPT_ARG_NONE, &opt.dry_run, 0, "print the plan, write nothing",
          NULL},
@@ -448,26 +481,10 @@ int cmd_merge(int argc, const char **argv)
          "compute this merged folder again from its record and compare", "OUT"},
         {"sample", 0, POPT_ARG_LONGLONG, &opt.sample, 0,
          "of so many tensors only, chosen at random", "N"},
-        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign what is written", "KEY"},
-        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
-         "passphrase of the signing key", "FILE"},
-        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
-        {"certificate", 0, POPT_ARG_STRING, &opt.certificate, 0,
-         "sign with this certificate (PEM)", "FILE"},
-        {"certificate-chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
-         "certificates above it (repeatable)", "FILE"},
-        {"unlock-with", 0, POPT_ARG_ARGV, &opt.unlock_with, 0,
-         "lock key of locked sources, which are then read as open ones (repeatable)",
-         "KEY"},
-        {"lock", 0, POPT_ARG_STRING, &opt.lock, 0,
-         "write the merge locked with this lock key, never open", "KEY"},
-        {"passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.passphrase.file, 0,
-         "passphrase of the lock keys", "FILE"},
-        {"open-with", 0, POPT_ARG_STRING, &opt.lockkey.open_with, 0,
-         "recipient key that opens the lock keys", "KEY"},
-        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt.lockkey.open_passphrase.file, 0,
-         "passphrase of the recipient key", "FILE"},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[1], 0, NULL,
+         NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[2], 0, NULL,
+         NULL},
         {"part", 0, POPT_ARG_STRING, &opt.part, 0,
          "compute one of so many parts, beside OUT", "I/N"},
         {"join", 0, POPT_ARG_LONGLONG, &opt.join, 0, "put so many parts together", "N"},
@@ -501,14 +518,13 @@ int cmd_merge(int argc, const char **argv)
          "digests of an earlier signed merge, for sources that have not changed", "FILE"},
         {"license", 0, POPT_ARG_STRING, &opt.license, 0,
          "licence that the card of the output states", "ID"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
-         0, "Policy options:", NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[3], 0,
+         "Policy options:", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
     opt.tables[0] = table;
-    opt.tables[1] = cli_guard_table(&opt.guard);
     return foreign ? foreign
                    : cli_run(argc, argv, table, "RECIPE OUT", 0, 2, run_merge, &opt);
 }

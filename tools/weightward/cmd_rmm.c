@@ -151,10 +151,12 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
                      "rmm %s asks no policies: leave --policy-root away", words[i].name);
             return cli_usage(verb, text);
         }
-        const int status =
-            cli_refuse_idle(verb, words[i].name, opt->table, words[i].takes);
-        if (status) {
-            return status;
+        for (size_t t = 0; t < sizeof opt->tables / sizeof opt->tables[0]; t++) {
+            const int status =
+                cli_refuse_idle(verb, words[i].name, opt->tables[t], words[i].takes);
+            if (status) {
+                return status;
+            }
         }
         cli_rmm_trim(args[1]);
         return words[i].run(opt, args + 1);
@@ -164,78 +166,119 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
                      "unpack, mix, rows and unmerge");
 }
 
-int cmd_rmm(int argc, const char **argv)
+/* What is packed, and how. */
+static const struct poptOption *member_table(struct cli_rmm *opt)
 {
-    struct cli_rmm opt = {
-        .sign_passphrase.fd = -1, .open_passphrase.fd = -1, .guard = CLI_GUARD};
-    const struct poptOption table[] = {
-        {"base", 0, POPT_ARG_STRING, &opt.base, 0, "model that members are coded against",
-         "MODEL"},
-        {"merged", 0, POPT_ARG_STRING, &opt.merged, 0,
+    static struct poptOption table[13];
+    const struct poptOption filled[] = {
+        {"base", 0, POPT_ARG_STRING, &opt->base, 0,
+         "model that members are coded against", "MODEL"},
+        {"merged", 0, POPT_ARG_STRING, &opt->merged, 0,
          "pack, unmerge: merge of which members are sources", "MODEL"},
-        {"source", 0, POPT_ARG_ARGV, &opt.sources, 0,
+        {"source", 0, POPT_ARG_ARGV, &opt->sources, 0,
          "another source of that merge (repeatable)", "MODEL"},
-        {"exact", 0, POPT_ARG_NONE, &opt.exact, 0, "every file comes back byte for byte",
+        {"exact", 0, POPT_ARG_NONE, &opt->exact, 0, "every file comes back byte for byte",
          NULL},
-        {"folder", 0, POPT_ARG_NONE, &opt.folder, 0,
+        {"folder", 0, POPT_ARG_NONE, &opt->folder, 0,
          "pack: as a folder with a file for each section", NULL},
-        {"error", 0, POPT_ARG_DOUBLE, &opt.error, 0,
+        {"error", 0, POPT_ARG_DOUBLE, &opt->error, 0,
          "products of factors and changes of matrices come back within this share, the "
          "rest "
          "exactly",
          "E"},
-        {"budget", 0, POPT_ARG_LONGLONG, &opt.budget, 0,
+        {"budget", 0, POPT_ARG_LONGLONG, &opt->budget, 0,
          "as close as a package of so many bytes allows; rows: as many directions",
          "BYTES"},
-        {"codec", 0, POPT_ARG_STRING, &opt.codec, 0,
+        {"codec", 0, POPT_ARG_STRING, &opt->codec, 0,
          "pack, add: what adapters share while they are coded: none, rows or core",
          "CODEC"},
-        {"to", 0, POPT_ARG_ARGV, &opt.to, 0, "seal a member for a recipient (repeatable)",
-         "NAME=PUB"},
-        {"chain", 0, POPT_ARG_ARGV, &opt.chain, 0,
+        {"to", 0, POPT_ARG_ARGV, &opt->to, 0,
+         "seal a member for a recipient (repeatable)", "NAME=PUB"},
+        {"chain", 0, POPT_ARG_ARGV, &opt->chain, 0,
          "pack, add: code a member against another that it is a version of (repeatable)",
          "NAME=PARENT"},
-        {"versions", 0, POPT_ARG_NONE, &opt.versions, 0,
+        {"versions", 0, POPT_ARG_NONE, &opt->versions, 0,
          "pack, add: each member is a version of the one named before it", NULL},
-        {"after", 0, POPT_ARG_STRING, &opt.after, 0,
+        {"after", 0, POPT_ARG_STRING, &opt->after, 0,
          "add: the members are versions of this one", "PARENT"},
-        {"sign", 0, POPT_ARG_STRING, &opt.sign, 0, "sign the package", "KEY"},
-        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt.sign_passphrase.file, 0,
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+static const struct poptOption *key_table(struct cli_rmm *opt)
+{
+    static struct poptOption table[7];
+    const struct poptOption filled[] = {
+        {"sign", 0, POPT_ARG_STRING, &opt->sign, 0, "sign the package", "KEY"},
+        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt->sign_passphrase.file, 0,
          "passphrase of the signing key", "FILE"},
-        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt.sign_passphrase.fd, 0,
+        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt->sign_passphrase.fd, 0,
          "the same from a descriptor", "N"},
-        {"open-with", 0, POPT_ARG_STRING, &opt.open_with, 0,
+        {"open-with", 0, POPT_ARG_STRING, &opt->open_with, 0,
          "recipient key that opens sealed members", "KEY"},
-        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt.open_passphrase.file, 0,
+        {"open-passphrase-file", 0, POPT_ARG_STRING, &opt->open_passphrase.file, 0,
          "passphrase of the recipient key", "FILE"},
-        {"open-passphrase-fd", 0, POPT_ARG_INT, &opt.open_passphrase.fd, 0,
+        {"open-passphrase-fd", 0, POPT_ARG_INT, &opt->open_passphrase.fd, 0,
          "the same from a descriptor", "N"},
-        {"key", 'k', POPT_ARG_STRING, &opt.key, 0, "verify: who must have signed", "PUB"},
-        {"signed-by", 0, POPT_ARG_STRING, &opt.signed_by, 0,
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+/* What is asked of a package that is there. */
+static const struct poptOption *read_table(struct cli_rmm *opt)
+{
+    static struct poptOption table[11];
+    const struct poptOption filled[] = {
+        {"key", 'k', POPT_ARG_STRING, &opt->key, 0, "verify: who must have signed",
+         "PUB"},
+        {"signed-by", 0, POPT_ARG_STRING, &opt->signed_by, 0,
          "unpack, mix, inspect, rows: who must have signed", "PUB"},
-        {"at-least", 0, POPT_ARG_INT, &opt.at_least, 0, "verify: refuse older versions",
+        {"at-least", 0, POPT_ARG_INT, &opt->at_least, 0, "verify: refuse older versions",
          "N"},
-        {"tensor", 0, POPT_ARG_STRING, &opt.tensor, 0,
+        {"tensor", 0, POPT_ARG_STRING, &opt->tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
-        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
-         0, "Policy options (pack, add, share, unpack, mix):", NULL},
-        {"form", 0, POPT_ARG_STRING, &opt.form, 0,
+        {"form", 0, POPT_ARG_STRING, &opt->form, 0,
          "unpack: form of an adapter: files, peft, portable, gguf or model; mix: model",
          "FORM"},
-        {"weight", 0, POPT_ARG_ARGV, &opt.weights, 0,
+        {"weight", 0, POPT_ARG_ARGV, &opt->weights, 0,
          "mix: so much of this member (repeatable)", "NAME=W"},
-        {"recipe", 0, POPT_ARG_STRING, &opt.recipe, 0,
+        {"recipe", 0, POPT_ARG_STRING, &opt->recipe, 0,
          "mix: a recipe with member:NAME in it", "FILE"},
-        {"rank", 0, POPT_ARG_INT, &opt.rank, 0, "mix: of the adapter, at most", "N"},
-        {"directions", 0, POPT_ARG_INT, &opt.directions, 0,
+        {"rank", 0, POPT_ARG_INT, &opt->rank, 0, "mix: of the adapter, at most", "N"},
+        {"directions", 0, POPT_ARG_INT, &opt->directions, 0,
          "rows, and pack with --codec: principal directions that adapters share", "P"},
-        {"report", 0, POPT_ARG_STRING, &opt.report, 0, "inspect: a page with pictures",
+        {"report", 0, POPT_ARG_STRING, &opt->report, 0, "inspect: a page with pictures",
          "FILE"},
+        POPT_TABLEEND,
+    };
+    memcpy(table, filled, sizeof filled);
+    return table;
+}
+
+int cmd_rmm(int argc, const char **argv)
+{
+    struct cli_rmm opt = {
+        .sign_passphrase.fd = -1, .open_passphrase.fd = -1, .guard = CLI_GUARD};
+    opt.tables[0] = member_table(&opt);
+    opt.tables[1] = key_table(&opt);
+    opt.tables[2] = read_table(&opt);
+    const struct poptOption table[] = {
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[0], 0, NULL,
+         NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[1], 0, NULL,
+         NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[2], 0, NULL,
+         NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
+         0, "Policy options (pack, add, share, unpack, mix):", NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE,
          (void *)(uintptr_t)cli_common_table(&opt.common), 0, "Common options:", NULL},
         POPT_TABLEEND,
     };
-    opt.table = table;
     return cli_run(
         argc, argv, table,
         "pack|add|drop|share|list|inspect|verify|unpack|mix|rows|unmerge PKG ...", 2,

@@ -195,6 +195,16 @@ int cli_usage(const char *verb, const char *what)
     return CLI_USAGE;
 }
 
+int cli_rules(const char *verb, const struct cli_rule *rules, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (rules[i].broken) {
+            return cli_usage(verb, rules[i].what);
+        }
+    }
+    return 0;
+}
+
 size_t cli_count(char *const *list)
 {
     size_t n = 0;

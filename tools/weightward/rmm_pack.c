@@ -189,80 +189,116 @@ static bool shares(const struct cli_rmm *opt)
     return is_codec(opt, "rows") || is_codec(opt, "core");
 }
 
-/* Options, key, and then one of the writers. */
+/* A package being written: add, drop or pack; options borrow the rest. */
+struct writing {
+    const char *word;
+    const char *path;
+    const struct members *members; /* NULL: drop */
+    const char *dropped;
+    struct ww_pack_options options;
+    struct ww_signer signer;
+    struct ww_unsealer unsealer;
+    struct ww_merge_inverse *inverses;
+    struct cli_verdict verdict;
+    struct ww_pack_report report;
+};
+
+static int prepare(const struct cli_rmm *opt, struct writing *w)
+{
+    w->options = (struct ww_pack_options){.base = opt->base,
+                                          .error = opt->error,
+                                          .budget = (uint64_t)opt->budget,
+                                          .folder = opt->folder != 0,
+                                          .after = w->members ? w->members->after : NULL,
+                                          .unsealer = &w->unsealer};
+    if (w->members && shares(opt)) {
+        w->options.codec = is_codec(opt, "rows") ? WW_PACK_ROWS : WW_PACK_CORE;
+        w->options.directions = (size_t)opt->directions;
+        w->options.residual = opt->exact != 0;
+    }
+    return cli_run_options(&opt->common, &w->options.run);
+}
+
+static enum ww_err open_keys(const struct cli_rmm *opt, struct writing *w,
+                             struct ww_error *err)
+{
+    enum ww_err rc = cli_rmm_unsealer(opt, &w->unsealer, err);
+
+    if (rc == WW_OK && opt->sign) {
+        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &w->signer.key, err);
+        w->options.signer = &w->signer;
+    }
+    return rc;
+}
+
+static enum ww_err write_file(struct writing *w, struct ww_error *err)
+{
+    const struct members *m = w->members;
+
+    if (!m) {
+        return ww_pack_drop(w->path, w->dropped, &w->options, &w->report, err);
+    }
+    return (w->word[0] == 'a' ? ww_pack_add : ww_pack_create)(
+        w->path, m->items, m->n, &w->options, &w->report, err);
+}
+
+/* Keys, policies, and then one of the writers. */
+static enum ww_err run_steps(const struct cli_rmm *opt, struct writing *w,
+                             struct ww_error *err)
+{
+    const struct cli_packing packing = {.package = w->path,
+                                        .decision = opt->guard.decision,
+                                        .members = w->members ? w->members->items : NULL,
+                                        .n = w->members ? w->members->n : 0,
+                                        .adds = w->word[0] == 'a'};
+    enum ww_err rc = open_keys(opt, w, err);
+
+    if (rc == WW_OK && w->members) {
+        rc = cli_pack_ask(&opt->guard, &opt->common, &packing, w->signer.key, &w->verdict,
+                          err);
+    }
+    if (rc == WW_OK && opt->merged && w->members) {
+        rc = invert(opt, w->members, &w->options.run, &w->inverses, err);
+        w->options.base = opt->merged;
+        w->options.inverses = w->inverses;
+    }
+    if (rc == WW_OK) {
+        rc = write_file(w, err);
+    }
+    return rc ? rc
+              : cli_pack_record(&opt->common, &packing, w->report.version, &w->verdict,
+                                err);
+}
+
 static int write_package(const struct cli_rmm *opt, const char *word, const char *path,
                          const struct members *members, const char *dropped)
 {
+    struct writing w = {
+        .word = word, .path = path, .members = members, .dropped = dropped};
     struct ww_error err = {0};
-    struct ww_pack_report report = {0};
-    struct ww_signkey *key = NULL;
-    struct ww_signer signer = {0};
-    struct ww_unsealer unsealer = {0};
-    struct cli_verdict verdict = {0};
-    const struct cli_packing packing = {.package = path,
-                                        .decision = opt->guard.decision,
-                                        .members = members ? members->items : NULL,
-                                        .n = members ? members->n : 0,
-                                        .adds = word[0] == 'a'};
-    struct ww_pack_options options = {.base = opt->base,
-                                      .error = opt->error,
-                                      .budget = (uint64_t)opt->budget,
-                                      .folder = opt->folder != 0};
-    enum ww_err rc = WW_OK;
-    struct ww_merge_inverse *inverses = NULL;
-    int status = cli_run_options(&opt->common, &options.run);
+    int status = prepare(opt, &w);
+
     if (status) {
         return status;
     }
-    if (members && shares(opt)) {
-        options.codec = is_codec(opt, "rows") ? WW_PACK_ROWS : WW_PACK_CORE;
-        options.directions = (size_t)opt->directions;
-        options.residual = opt->exact != 0;
-    }
     cli_catch_signals();
-    options.after = members ? members->after : NULL;
-    options.unsealer = &unsealer;
-    rc = cli_rmm_unsealer(opt, &unsealer, &err);
-    if (rc == WW_OK && opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, &err);
-        signer.key = key;
-        options.signer = &signer;
-    }
-    if (rc == WW_OK && members) {
-        rc = cli_pack_ask(&opt->guard, &opt->common, &packing, key, &verdict, &err);
-    }
-    if (rc == WW_OK && opt->merged && members) {
-        rc = invert(opt, members, &options.run, &inverses, &err);
-        options.base = opt->merged;
-        options.inverses = inverses;
-    }
-    if (rc == WW_OK && dropped) {
-        rc = ww_pack_drop(path, dropped, &options, &report, &err);
-    } else if (rc == WW_OK && word[0] == 'a') {
-        rc = ww_pack_add(path, members->items, members->n, &options, &report, &err);
-    } else if (rc == WW_OK) {
-        rc = ww_pack_create(path, members->items, members->n, &options, &report, &err);
-    }
-    if (rc == WW_OK) {
-        rc = cli_pack_record(&opt->common, &packing, report.version, &verdict, &err);
-    }
-    if (rc) {
+    if (run_steps(opt, &w, &err)) {
         status = cli_fail("rmm", &opt->common, &err);
     } else {
-        if (report.n_members > 0) {
-            cli_bom(&opt->common, path, options.signer);
+        if (w.report.n_members > 0) {
+            cli_bom(&opt->common, path, w.options.signer);
         }
-        tell(opt, path, &report);
-        status = cli_rmm_answer(opt, word, &report, false);
+        tell(opt, path, &w.report);
+        status = cli_rmm_answer(opt, word, &w.report, false);
     }
-    for (size_t i = 0; inverses && i < members->n; i++) {
-        ww_merge_inverse_release(&inverses[i]);
+    for (size_t i = 0; w.inverses && i < members->n; i++) {
+        ww_merge_inverse_release(&w.inverses[i]);
     }
-    free(inverses);
-    ww_secret_free(unsealer.recipient_passphrase);
-    ww_pack_report_release(&report);
-    cli_guard_release(&verdict);
-    ww_signkey_free(key);
+    free(w.inverses);
+    ww_secret_free(w.unsealer.recipient_passphrase);
+    ww_pack_report_release(&w.report);
+    cli_guard_release(&w.verdict);
+    ww_signkey_free(w.signer.key);
     return status;
 }
 
