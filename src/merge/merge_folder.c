@@ -416,6 +416,13 @@ static enum ww_err doubt_result(struct merge_run *run, struct ww_error *err)
                           err);
 }
 
+/* Blocks of one part, or of what an earlier run left undone, do not tell for all. */
+static bool sees_all(const struct ww_work *work)
+{
+    return !work->options->n_parts && !work->options->run.resume &&
+           work->plan.n_tensors > 0 && work->plan.tensors[0].base;
+}
+
 static enum ww_err open_digests(struct ww_work *work, struct ww_error *err)
 {
     const struct ww_merge_options *options = work->options;
@@ -464,7 +471,7 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     if (!options->lock && !options->n_parts) {
         work->plan.watch = options->watch;
     }
-    if (!rc && !options->n_parts && work->plan.n_tensors && work->plan.tensors[0].base) {
+    if (!rc && sees_all(work)) {
         work->plan.moved = &run->moved;
     }
     if (!rc) {

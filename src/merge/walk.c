@@ -493,7 +493,7 @@ static bool is_copy(const struct ww_merge_job *job)
 {
     const struct ww_merge_tensor *t = job->tensor;
     return job->ops->copies && job->ops->copies(job) && !job->plan->peer &&
-           !job->plan->changes && t->sources[0].dtype == t->dtype &&
+           !job->plan->changes && !job->plan->moved && t->sources[0].dtype == t->dtype &&
            holds(t->compute, t->dtype);
 }
 
