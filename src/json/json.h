@@ -21,13 +21,14 @@ struct ww_json_limits {
     size_t max_bytes;
     unsigned max_depth;
     size_t max_nodes;
-    bool any_integer; /* beyond +-(2^53-1) too, read as doubles: files of transformers
-                         have 10^30 for "no limit" */
+    bool python; /* what Python's json writes too, and files of transformers have for "no
+                    limit": integers beyond +-(2^53-1), which are read as doubles, and
+                    Infinity, -Infinity and NaN, which are read as null */
 };
 
 /* Defaults per use. */
 extern const struct ww_json_limits
-    ww_json_limits_config; /* 16 MiB, 32, 1 million, any integer */
+    ww_json_limits_config; /* 16 MiB, 32, 1 million, python */
 extern const struct ww_json_limits ww_json_limits_bundle; /* 64 MiB, 32, 4 million */
 extern const struct ww_json_limits ww_json_limits_small;  /* 1 MiB, 16, 65,536 */
 

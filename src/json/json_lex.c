@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/fail.h"
 #include "util/str.h"
 
 static int hex_digit(uint8_t c)
@@ -227,6 +228,18 @@ const char *ww_json_lex_number(const uint8_t *text, size_t len, bool any_integer
     }
     *pos = end;
     return NULL;
+}
+
+size_t ww_json_lex_no_number(const uint8_t *text, size_t len, size_t pos)
+{
+    static const char *const words[] = {"Infinity", "-Infinity", "NaN"};
+    for (size_t i = 0; i < WW_LEN(words); i++) {
+        const size_t n = strlen(words[i]);
+        if (len - pos >= n && memcmp(text + pos, words[i], n) == 0) {
+            return n;
+        }
+    }
+    return 0;
 }
 
 static size_t put_utf8(uint8_t out[4], uint32_t code)

@@ -23,6 +23,9 @@ const char *ww_json_lex_string(const uint8_t *text, size_t len, size_t *pos,
 const char *ww_json_lex_number(const uint8_t *text, size_t len, bool any_integer,
                                size_t *pos);
 
+/** Length of a word of Python's for what is no number that stands at pos; 0: none. */
+size_t ww_json_lex_no_number(const uint8_t *text, size_t len, size_t pos);
+
 /** A checked string between its quotes. */
 struct ww_json_raw {
     const uint8_t *bytes;

@@ -236,21 +236,24 @@ static enum ww_err take_key(struct scan *s)
 static enum ww_err take_word(struct scan *s)
 {
     static const char *const words[] = {"true", "false", "null"};
-    for (size_t i = 0; i < WW_LEN(words); i++) {
-        size_t n = strlen(words[i]);
-        if (s->len - s->pos >= n && memcmp(s->text + s->pos, words[i], n) == 0) {
-            s->pos += n;
-            value_done(s);
-            return WW_OK;
-        }
+    size_t n = s->limits->python ? ww_json_lex_no_number(s->text, s->len, s->pos) : 0;
+    for (size_t i = 0; i < WW_LEN(words) && n == 0; i++) {
+        const size_t len = strlen(words[i]);
+        n = s->len - s->pos >= len && memcmp(s->text + s->pos, words[i], len) == 0 ? len
+                                                                                   : 0;
     }
-    return refuse_found(s);
+    if (n == 0) {
+        return refuse_found(s);
+    }
+    s->pos += n;
+    value_done(s);
+    return WW_OK;
 }
 
 static enum ww_err take_number(struct scan *s)
 {
     size_t at = s->pos;
-    const char *wrong = ww_json_lex_number(s->text, s->len, s->limits->any_integer, &at);
+    const char *wrong = ww_json_lex_number(s->text, s->len, s->limits->python, &at);
     if (wrong) {
         return refuse(s, WW_E_JSON, at, "%s", wrong);
     }
@@ -275,7 +278,9 @@ static enum ww_err take_value(struct scan *s)
         value_done(s);
         return rc;
     }
-    if (c == '-' || (c >= '0' && c <= '9')) {
+    const bool is_word = c == '-' && s->limits->python &&
+                         ww_json_lex_no_number(s->text, s->len, s->pos) > 0;
+    if (!is_word && (c == '-' || (c >= '0' && c <= '9'))) {
         return take_number(s);
     }
     return take_word(s);

@@ -49,6 +49,30 @@ static enum ww_err build_tree(const uint8_t *text, size_t len, cJSON **root,
     return WW_FAIL(err, WW_E_INTERNAL, "JSON text passed the scan but not cJSON");
 }
 
+/* The checked text with null for each word of Python's, which cJSON does not know. */
+static enum ww_err without_words(const uint8_t *text, size_t len, struct ww_buf *out,
+                                 struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    bool unused = false;
+    size_t copied = 0;
+
+    for (size_t at = 0; at < len && !rc;) {
+        const size_t word = ww_json_lex_no_number(text, len, at);
+        if (text[at] == '"') {
+            (void)ww_json_lex_string(text, len, &at, &unused);
+        } else if (word) {
+            rc = ww_buf_add(out, text + copied, at - copied, err);
+            rc = rc ? rc : ww_buf_add_str(out, "null", err);
+            at += word;
+            copied = at;
+        } else {
+            at++;
+        }
+    }
+    return rc ? rc : ww_buf_add(out, text + copied, len - copied, err);
+}
+
 enum ww_err ww_json_parse(const uint8_t *text, size_t len,
                           const struct ww_json_limits *limits, struct ww_json **out,
                           struct ww_error *err)
@@ -62,7 +86,15 @@ enum ww_err ww_json_parse(const uint8_t *text, size_t len,
     if (!json) {
         return WW_FAIL_MEMORY(err, "a JSON document");
     }
-    rc = build_tree(text, len, &json->root, err);
+    if (limits->python) {
+        struct ww_buf plain;
+        ww_buf_init(&plain, 2 * len + 1); /* NaN is shorter than null */
+        rc = without_words(text, len, &plain, err);
+        rc = rc ? rc : build_tree(plain.data, plain.len, &json->root, err);
+        ww_buf_release(&plain);
+    } else {
+        rc = build_tree(text, len, &json->root, err);
+    }
     if (rc) {
         ww_free(json);
         return rc;

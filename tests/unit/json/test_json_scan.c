@@ -132,26 +132,41 @@ static void invalid_text_is_refused_with_its_place(void **state)
     }
 }
 
-/* As transformers writes "no limit" into tokenizer_config.json. */
-static void integers_of_any_size_are_doubles_where_that_is_asked_for(void **state)
+/* Python's json writes them, and transformers has them for "no limit". */
+static void what_python_writes_is_read_where_that_is_asked_for(void **state)
 {
-    static const char text[] =
-        "[1000000000000000019884624838656, -9007199254740992, 9007199254740991]";
+    static const char *const texts[] = {"[1000000000000000019884624838656]",
+                                        "[-9007199254740992]", "[Infinity]",
+                                        "{\"a\": -Infinity}", "NaN"};
+    static const char text[] = "[1000000000000000019884624838656, 9007199254740991, "
+                               "{\"Infinity\": -Infinity}, NaN,Infinity, -0.5, \"NaN\"]";
     struct ww_json *json = NULL;
     struct ww_error err;
+    const char *word = NULL;
     uint64_t n = 0;
     double v = 0;
     (void)state;
-    FAILS(ww_json_parse((const uint8_t *)text, strlen(text), &ww_json_limits_bundle,
-                        &json, &err),
+    for (size_t i = 0; i < WW_LEN(texts); i++) {
+        const uint8_t *bytes = (const uint8_t *)texts[i];
+        FAILS(ww_json_check(bytes, strlen(texts[i]), &ww_json_limits_bundle, &err),
+              WW_E_JSON);
+        OK(ww_json_check(bytes, strlen(texts[i]), &ww_json_limits_config, &err));
+    }
+    FAILS(ww_json_check((const uint8_t *)"[-Infinit]", 10, &ww_json_limits_config, &err),
+          WW_E_JSON);
+    FAILS(ww_json_check((const uint8_t *)"NaNs", 4, &ww_json_limits_config, &err),
           WW_E_JSON);
     OK(ww_json_parse((const uint8_t *)text, strlen(text), &ww_json_limits_config, &json,
                      &err));
-    assert_true(ww_jdouble(ww_jat(ww_json_root(json), 0), &v));
-    assert_true(v == 1e30);
-    assert_false(ww_ju64(ww_jat(ww_json_root(json), 0), &n));
-    assert_true(ww_ju64(ww_jat(ww_json_root(json), 2), &n));
-    assert_true(n == UINT64_C(9007199254740991));
+    const struct ww_jnode *root = ww_json_root(json);
+    assert_int_equal(ww_jsize(root), 7);
+    assert_true(ww_jdouble(ww_jat(root, 0), &v) && v == 1e30);
+    assert_false(ww_ju64(ww_jat(root, 0), &n));
+    assert_true(ww_ju64(ww_jat(root, 1), &n) && n == UINT64_C(9007199254740991));
+    assert_int_equal(ww_jtype(ww_jget(ww_jat(root, 2), "Infinity")), WW_J_NULL);
+    assert_int_equal(ww_jtype(ww_jat(root, 3)), WW_J_NULL);
+    assert_true(ww_jdouble(ww_jat(root, 5), &v) && v == -0.5);
+    assert_true(ww_jstr(ww_jat(root, 6), &word) && strcmp(word, "NaN") == 0);
     ww_json_free(json);
 }
 
@@ -285,7 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(valid_text_is_accepted),
         cmocka_unit_test(invalid_text_is_refused_with_its_place),
-        cmocka_unit_test(integers_of_any_size_are_doubles_where_that_is_asked_for),
+        cmocka_unit_test(what_python_writes_is_read_where_that_is_asked_for),
         cmocka_unit_test(nul_byte_is_no_end),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(depth_limit_is_exact),
