@@ -137,8 +137,8 @@ static enum ww_err check_counts(const struct ww_merge_tensor *t, struct ww_error
 
     if (t->n_sources < m->min_sources || t->n_sources > m->max_sources) {
         return WW_FAIL(err, WW_E_RECIPE,
-                       "tensor '%.200s': %s takes %u to %u models beside the base, found "
-                       "%u",
+                       "tensor '%.200s': %s takes from %u to %u models beside the base, "
+                       "found %u",
                        t->name, m->name, m->min_sources, m->max_sources, t->n_sources);
     }
     if (m->base == WW_BASE_REQUIRED && !t->base) {

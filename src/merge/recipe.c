@@ -16,15 +16,20 @@
 
 /* Methods that begin with the name, as dare_linear and dare_ties do with dare, or the one
  * that is nearest to it; what to read when there is none. */
-static void say_meant(const char *name, char *text, size_t size)
+static void say_meant(const char *given, char *text, size_t size)
 {
     const char *names[128];
+    char name[64];
     const char *nearest = NULL;
     size_t n = 0;
     size_t at = 0;
     const struct ww_method *methods = ww_methods(&n);
 
     n = n < WW_LEN(names) ? n : WW_LEN(names);
+    snprintf(name, sizeof(name), "%s", given);
+    for (size_t i = 0; name[i]; i++) {
+        name[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
+    }
     for (size_t i = 0; i < n; i++) {
         names[i] = methods[i].name;
         if (name[0] && ww_str_starts(names[i], name) && at < size) {

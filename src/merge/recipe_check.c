@@ -3,7 +3,29 @@
  * statistics beside them. */
 #include "merge/recipe.h"
 
+#include <stdio.h>
+
 #include "util/fail.h"
+
+/* Of a pair with a third model as their base one is most often meant to be it. */
+static enum ww_err refuse_count(const struct ww_method *method,
+                                const struct ww_recipe_slice *slice, uint32_t n,
+                                bool third, struct ww_error *err)
+{
+    const bool exact = method->min_sources == method->max_sources;
+    char most[16] = "";
+
+    if (!exact) {
+        snprintf(most, sizeof(most), " to %u", method->max_sources);
+    }
+    return WW_FAIL(
+        err, WW_E_RECIPE, "line %zu: method '%s' takes %u%s model%s%s, here are %u%s",
+        slice->line, method->name, method->min_sources, most,
+        exact && method->max_sources == 1 ? "" : "s",
+        method->base == WW_BASE_IGNORED ? "" : " beside the base", n,
+        exact && third && n == method->max_sources + 1 ? "; one of them may be base_model"
+                                                       : "");
+}
 
 /* The peer appends a base that is no input of whole models, and only there. */
 static enum ww_err check_base(const struct ww_recipe *recipe,
@@ -34,14 +56,9 @@ static enum ww_err check_base(const struct ww_recipe *recipe,
         }
         n -= listed;
     }
-    if (n < method->min_sources || n > method->max_sources) {
-        return WW_FAIL(err, WW_E_RECIPE,
-                       "line %zu: method '%s' takes %u to %u models%s, here are %u",
-                       slice->line, method->name, method->min_sources,
-                       method->max_sources,
-                       method->base == WW_BASE_IGNORED ? "" : " beside the base", n);
-    }
-    return WW_OK;
+    return n < method->min_sources || n > method->max_sources
+               ? refuse_count(method, slice, n, base != WW_NONE && !listed, err)
+               : WW_OK;
 }
 
 /* Methods that import something need it beside every source, others take none. */

@@ -98,8 +98,13 @@ static void what_makes_no_recipe_is_refused_with_its_line(void **state)
     refused(HEAD "models:\n- model: {model: {path: a}, override_architecture: X}\n",
             WW_E_UNSUPPORTED, "leave it away, say --allow-mixed");
     refused("merge_method: task_arithmetic\n" TWO, WW_E_RECIPE, "needs a base_model");
-    refused("merge_method: passthrough\n" TWO, WW_E_RECIPE,
-            "takes 1 to 1 models, here are 2");
+    refused("merge_method: passthrough\n" TWO, WW_E_RECIPE, "takes 1 model, here are 2");
+    refused("merge_method: slerp\nbase_model: c\n" TWO "parameters: {t: 1}\n",
+            WW_E_RECIPE,
+            "takes 1 model beside the base, here are 2; one of them may be base_model");
+    refused("merge_method: nuslerp\nbase_model: c\nmodels: [{model: a}]\n", WW_E_RECIPE,
+            "takes 2 models beside the base, here are 1");
+    refused("merge_method: LINEAR\n" TWO, WW_E_RULE, "is 'linear' meant?");
     refused(HEAD "chat_template: [1]\n" TWO, WW_E_RECIPE, "text is expected");
 }
 
