@@ -125,7 +125,7 @@ struct ww_pack_report {
     char id[33];
     uint64_t version;
     char *base;            /* name, or NULL */
-    uint64_t base_tensors; /* that members use */
+    uint64_t base_tensors; /* that members use; of adapters packed with a base all */
     struct ww_pack_entry *members;
     size_t n_members;
     uint64_t bytes;       /* of the package */
@@ -134,6 +134,8 @@ struct ww_pack_report {
     char manifest_sha256[65];
     char signer[256];  /* verified, or empty */
     uint64_t restored; /* verify: members that were restored in memory */
+    bool base_unknown; /* an adapter was added to a base, or verified beside one, of which
+                          the package does not say whether it is the adapter's */
     struct ww_run_report run;
 };
 WW_API void ww_pack_report_release(struct ww_pack_report *report);
@@ -206,6 +208,12 @@ WW_API enum ww_err ww_pack_asks(const char *path, const char *name,
 /** What the package says of itself; nothing is verified but that it is well-formed. */
 WW_API enum ww_err ww_pack_list(const char *path, struct ww_pack_report *report,
                                 struct ww_error *err) WW_MUST_USE;
+
+/** Is this model the base that the package names, tensor by tensor? known: the package
+ *  lists all of its tensors; else what is not listed was not looked at. Reads them once.
+ *  WW_E_UNRELATED for the first that is another one. */
+WW_API enum ww_err ww_pack_check_base(const char *path, const char *base, bool *known,
+                                      struct ww_error *err) WW_MUST_USE;
 
 struct ww_pack_verify_options {
     const char *public_key;     /* SPKI PEM path; NULL: digests alone are checked */

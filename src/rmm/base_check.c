@@ -92,8 +92,9 @@ static enum ww_err check_begin(struct check *c, const struct ww_model *base,
     return rc;
 }
 
-enum ww_err ww_base_use_check(const struct ww_model *base,
-                              const struct ww_pack_manifest *m, struct ww_error *err)
+enum ww_err ww_base_use_check_tensors(const struct ww_model *base,
+                                      const struct ww_pack_manifest *m,
+                                      struct ww_error *err)
 {
     struct check c;
     enum ww_err rc = check_begin(&c, base, err);
@@ -101,10 +102,18 @@ enum ww_err ww_base_use_check(const struct ww_model *base,
     for (size_t i = 0; i < m->n_tensors && !rc; i++) {
         rc = check_tensor(&c, &m->tensors[i], err);
     }
+    check_end(&c);
+    return rc;
+}
+
+enum ww_err ww_base_use_check(const struct ww_model *base,
+                              const struct ww_pack_manifest *m, struct ww_error *err)
+{
+    enum ww_err rc = ww_base_use_check_tensors(base, m, err);
+
     for (size_t i = 0; i < m->n_files && !rc; i++) {
         rc = check_file(base, &m->files[i], err);
     }
-    check_end(&c);
     return rc;
 }
 

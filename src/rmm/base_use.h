@@ -4,6 +4,7 @@
 #define WW_RMM_BASE_USE_H
 
 #include "rmm/manifest.h"
+#include "rmm/pace.h"
 
 struct ww_base_use {
     const struct ww_model *base; /* NULL: none */
@@ -54,9 +55,25 @@ enum ww_err ww_base_use_check(const struct ww_model *base,
                               const struct ww_pack_manifest *m,
                               struct ww_error *err) WW_MUST_USE;
 
+/** The same of its tensors alone. */
+enum ww_err ww_base_use_check_tensors(const struct ww_model *base,
+                                      const struct ww_pack_manifest *m,
+                                      struct ww_error *err) WW_MUST_USE;
+
 /** The same for one tensor. */
 enum ww_err ww_base_use_check_tensor(const struct ww_model *base,
                                      const struct ww_pack_manifest *m, const char *name,
                                      struct ww_error *err) WW_MUST_USE;
+
+/** Roots of all tensors that no member has used, for adapters: the base is read. */
+enum ww_err ww_base_use_whole(struct ww_base_use *use, struct ww_pace *pace,
+                              struct ww_error *err) WW_MUST_USE;
+/** As many statements as that would add to the manifest, without reading: zeros. */
+void ww_base_use_whole_size(struct ww_base_use *use, const struct ww_pack_manifest *m);
+/** Are all tensors of this base those of the manifest? known: all are listed there.
+ *  WW_E_UNRELATED for the first that is another one. */
+enum ww_err ww_base_use_check_whole(const struct ww_model *base,
+                                    const struct ww_pack_manifest *m, bool *known,
+                                    struct ww_error *err) WW_MUST_USE;
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "rmm/base_use.h"
 #include "rmm/unpack_run.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -49,6 +50,51 @@ static enum ww_err restore_members(const char *path,
     return rc;
 }
 
+static enum ww_err compare_base(const struct ww_pack_file *f, const char *path,
+                                bool *known, struct ww_error *err)
+{
+    struct ww_model *base = NULL;
+    enum ww_err rc = ww_model_open(path, &base, err);
+
+    if (!rc) {
+        rc = ww_base_use_check_whole(base, &f->manifest, known, err);
+        ww_model_close(base);
+    }
+    return rc;
+}
+
+/* Adapters come back beside any base; is it theirs? */
+static enum ww_err check_base(const struct ww_pack_file *f, const char *path,
+                              struct ww_pack_report *report, struct ww_error *err)
+{
+    bool adapters = false;
+    bool known = true;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < report->n_members; i++) {
+        adapters = adapters || report->members[i].adapter;
+    }
+    if (adapters) {
+        rc = compare_base(f, path, &known, err);
+    }
+    report->base_unknown = !known;
+    return rc;
+}
+
+enum ww_err ww_pack_check_base(const char *path, const char *base, bool *known,
+                               struct ww_error *err)
+{
+    struct ww_pack_file f;
+    enum ww_err rc = ww_pack_open(path, &f, err);
+
+    *known = false;
+    if (!rc) {
+        rc = compare_base(&f, base, known, err);
+        ww_pack_close(&f);
+    }
+    return rc;
+}
+
 static enum ww_err check_version(const struct ww_pack_file *f, uint64_t least,
                                  struct ww_error *err)
 {
@@ -88,6 +134,9 @@ enum ww_err ww_pack_verify(const char *path, const struct ww_pack_verify_options
     }
     if (!rc && options->base) {
         rc = restore_members(path, options, report, err);
+    }
+    if (!rc && options->base) {
+        rc = check_base(&f, options->base, report, err);
     }
     ww_pack_close(&f);
     if (rc) {

@@ -305,10 +305,29 @@ static void make_id(struct ww_pack_manifest *m, struct ww_sha256 *sha)
     memcpy(m->id, digest, sizeof(m->id));
 }
 
+/* Nothing that comes back of an adapter shows which base it was trained on. */
+static enum ww_err name_base(struct ww_packing *p, struct ww_error *err)
+{
+    bool adapters = false;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < p->n_given; i++) {
+        adapters = adapters || p->members[i].adapter;
+    }
+    if (p->base && adapters && !p->options->inverses) {
+        if (p->measured) {
+            ww_base_use_whole_size(&p->use, &p->manifest);
+        } else {
+            rc = ww_base_use_whole(&p->use, &p->pace, err);
+        }
+    }
+    return rc ? rc : ww_base_use_note(&p->use, &p->manifest, err);
+}
+
 static enum ww_err finish(struct ww_packing *p, struct ww_error *err)
 {
     struct ww_sha256 *sha = NULL;
-    enum ww_err rc = ww_base_use_note(&p->use, &p->manifest, err);
+    enum ww_err rc = name_base(p, err);
 
     if (!rc && p->base) {
         rc = ww_model_unchanged(p->base, err);

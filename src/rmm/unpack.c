@@ -19,6 +19,7 @@
 #include "util/fs.h"
 #include "util/num.h"
 #include "util/str.h"
+#include "weightward/lock.h"
 
 #define LEAST_MEMORY ((uint64_t)16 << 20)
 #define THREAD_MEMORY ((uint64_t)16 << 20)
@@ -191,7 +192,7 @@ enum ww_err ww_unpack_restore(struct ww_unpack_run *run, const char *out_path,
 
 /* "OUT.member" below the folder where OUT is made, and gone when the form is there. */
 static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
-                              const struct ww_unpack_options *options,
+                              const struct ww_unpack_options *options, bool *base_known,
                               struct ww_run_report *report, struct ww_error *err)
 {
     size_t len = strlen(out_path);
@@ -206,6 +207,10 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
         return WW_FAIL_MEMORY(err, "a path");
     }
     rc = ww_path_check_new(member, err);
+    if (!rc && options->form == WW_UNPACK_MODEL && run->base &&
+        !ww_model_is_locked(run->base)) {
+        rc = ww_base_use_check_whole(run->base, &run->file.manifest, base_known, err);
+    }
     if (rc) {
         goto out;
     }
@@ -226,8 +231,11 @@ out:
 
 static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
                            const struct ww_unpack_options *options,
-                           struct ww_run_report *report, struct ww_error *err)
+                           struct ww_pack_report *report, struct ww_error *err)
 {
+    bool base_known = true;
+    enum ww_err rc = WW_OK;
+
     if (options->form >= WW_UNPACK_FORMS) {
         return WW_FAIL(err, WW_E_USAGE, "form %d is not known", (int)options->form);
     }
@@ -243,9 +251,12 @@ static enum ww_err restore(struct ww_unpack_run *run, const char *out_path,
         return WW_FAIL(err, WW_E_USAGE, "form '%s' cannot be resumed; start anew",
                        ww_unpack_form_name(options->form));
     }
-    return options->form > WW_UNPACK_PEFT
-               ? restore_as(run, out_path, options, report, err)
-               : ww_unpack_restore(run, out_path, &options->run, report, err);
+    if (options->form <= WW_UNPACK_PEFT) {
+        return ww_unpack_restore(run, out_path, &options->run, &report->run, err);
+    }
+    rc = restore_as(run, out_path, options, &base_known, &report->run, err);
+    report->base_unknown = !base_known;
+    return rc;
 }
 
 enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
@@ -270,7 +281,7 @@ enum ww_err ww_unpack(const char *path, const char *name, const char *out_path,
     rc = ww_pack_describe(&run.file, report, err);
     if (!rc) {
         memcpy(report->signer, run.signer, sizeof(report->signer));
-        rc = restore(&run, out_path, options, &report->run, err);
+        rc = restore(&run, out_path, options, report, err);
     }
     report->restored = !rc;
     ww_unpack_close(&run);

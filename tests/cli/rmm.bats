@@ -136,6 +136,29 @@ PY
     nothing_written x.pkg
 }
 
+@test "an adapter is added to the base that it was packed with and to no other" {
+    local other=$FAMILY/expert-rev known="the base of its adapters"
+    "$WW" extract "$FAMILY/base" "$other" lora --rank 2 --portable -q
+    "$WW" rmm pack a.pkg lora=lora --exact -q
+    "$WW" rmm unpack a.pkg lora one --form model --base "$other" 2>said
+    grep -q "warning: .*$known" said
+    [ "$("$WW" rmm verify a.pkg --base "$other" --json | jq .base_unknown)" = true ]
+    "$WW" rmm mix a.pkg mixed --weight lora=1 --form model --base "$other" 2>said
+    grep -q "warning: .*$known" said
+    "$WW" rmm add a.pkg twin=lora --exact --base "$FAMILY/base" -q
+    "$WW" rmm unpack a.pkg lora two --form model --base "$FAMILY/base" 2>said
+    ! grep -q warning said || false
+    [ "$("$WW" rmm verify a.pkg --base "$FAMILY/base" --json | jq .base_unknown)" = false ]
+    "$WW" rmm unpack a.pkg twin same --base "$other" -q # as it was packed it needs none
+    diff -r lora same
+    refused 1 "not the one that the package" "$WW" rmm unpack a.pkg lora x --form model --base "$other"
+    nothing_written x
+    refused 1 "not the one that the package" "$WW" rmm mix a.pkg x --weight lora=1 --form model --base "$other"
+    nothing_written x
+    refused 1 "not the one that the package" "$WW" rmm verify a.pkg --base "$other"
+    refused 1 "not the one that the package" "$WW" rmm add a.pkg third=lora --exact --base "$other"
+}
+
 @test "an adapter comes back in other forms, a model does not" {
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 3 --portable -q
     "$WW" rmm pack a.pkg lora=lora rev="$FAMILY/expert-rev" --exact -q

@@ -54,6 +54,9 @@ int cli_rmm_unmerge(const struct cli_rmm *opt, const char *const *args);
 /** Take slashes off the end of an argument, where they lie: shells complete the name of a
  *  folder so, and files beside it are named by it. */
 void cli_rmm_trim(const char *path);
+/** That adapters are beside a base of which the package does not say that it is theirs.
+ */
+void cli_rmm_tell_unknown(const struct cli_rmm *opt);
 /** Print the report as --json asks, or for people when `show` is set; exit status. */
 int cli_rmm_answer(const struct cli_rmm *opt, const char *word,
                    const struct ww_pack_report *report, bool show);

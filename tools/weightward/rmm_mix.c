@@ -171,6 +171,11 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
     if (rc == WW_OK) {
         rc = cli_mix_recipe(opt, mix, err);
     }
+    if (rc == WW_OK && mix->adds) {
+        bool known = false;
+        rc = ww_pack_check_base(args[0], opt->base, &known, err);
+        mix->base_unknown = !known;
+    }
     for (size_t i = 0; i < mix->package.n_members && rc == WW_OK; i++) {
         if (mix->used[i]) {
             rc = cli_mix_restore(mix, args[0], mix->package.members[i].name, &options,
@@ -197,12 +202,15 @@ static void cli_mix_release(struct cli_mix *mix)
     free(mix->used);
 }
 
-static int answer(const struct cli_rmm *opt, const struct ww_merge_report *report,
-                  const char *out)
+static int answer(const struct cli_rmm *opt, const struct cli_mix *mix,
+                  const struct ww_merge_report *report, const char *out)
 {
     struct ww_error err = {0};
     char *json = NULL;
     cli_warn(&opt->common, report->warnings, report->n_warnings);
+    if (mix->base_unknown) {
+        cli_rmm_tell_unknown(opt);
+    }
     cli_say(&opt->common, "mixed into '%s' by %s: %llu tensors in %.1f s%s", out,
             report->method, (unsigned long long)report->tensors, report->run.seconds,
             opt->sign ? ", signed" : ", not signed (use --sign)");
@@ -243,7 +251,8 @@ int cli_rmm_mix(const struct cli_rmm *opt, const char *const *args)
                  ? mix_members(opt, &mix, args, &run, &report, &err)
                  : cli_rmm_error(&err, WW_E_NOMEM, "out of memory for '%.300s'", args[1]);
     }
-    status = rc ? cli_fail("rmm", &opt->common, &err) : answer(opt, &report, args[1]);
+    status =
+        rc ? cli_fail("rmm", &opt->common, &err) : answer(opt, &mix, &report, args[1]);
     ww_merge_report_release(&report);
     cli_mix_release(&mix);
     return status;

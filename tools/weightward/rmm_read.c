@@ -18,6 +18,15 @@ int cli_rmm_list(const struct cli_rmm *opt, const char *const *args)
     return status;
 }
 
+/* Packages of older versions, and adapters that were packed without --base. */
+void cli_rmm_tell_unknown(const struct cli_rmm *opt)
+{
+    cli_say(&opt->common,
+            "warning: the package does not say of every tensor of '%s' that it is the "
+            "base of its adapters, so it may be another one; packed with --base it says",
+            opt->base ? opt->base : opt->merged);
+}
+
 static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report *report)
 {
     char a[32];
@@ -29,6 +38,9 @@ static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report
                 "%llu of %zu members restored in memory, every file with its "
                 "digest",
                 (unsigned long long)report->restored, report->n_members);
+        if (report->base_unknown) {
+            cli_rmm_tell_unknown(opt);
+        }
     }
     if (report->signer[0]) {
         cli_say(&opt->common, "signed by %s", report->signer);
@@ -146,6 +158,9 @@ static int unpack(const struct cli_rmm *opt, const char *const *args,
                     "restored '%s' with the digests that the manifest commits "
                     "to, and wrote it as '%s', form %s",
                     args[1], args[2], opt->form);
+            if (report.base_unknown) {
+                cli_rmm_tell_unknown(opt);
+            }
         } else {
             cli_say(&opt->common,
                     "restored '%s' as '%s': every file has the digest that the "

@@ -101,7 +101,7 @@ static enum ww_err read_share(struct cli_mix *mix, const char *text, struct shar
 
 /* Adapters stay an adapter unless a model is wanted; a sum with a model needs the base.
  */
-static enum ww_err write_sum(const struct cli_rmm *opt, const struct cli_mix *mix,
+static enum ww_err write_sum(const struct cli_rmm *opt, struct cli_mix *mix,
                              const struct share *shares, size_t n, FILE *f,
                              struct ww_error *err)
 {
@@ -121,6 +121,7 @@ static enum ww_err write_sum(const struct cli_rmm *opt, const struct cli_mix *mi
                              "--rank is of a mixture that is an adapter");
     }
     const bool of_changes = !to_adapter && opt->base;
+    mix->adds = of_changes && n_adapters > 0;
     fprintf(f, "merge_method: %s\n", of_changes ? "task_arithmetic" : "linear");
     if (of_changes) {
         fputs("base_model: ", f);

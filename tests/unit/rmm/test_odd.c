@@ -111,8 +111,9 @@ static void factors_beside_those_of_experts_are_coded(void **state)
     fx_free(f);
 }
 
-/* Integers take nothing of the base, so the package may not say which tensor it means. */
-static void a_base_with_the_factors_names_is_not_spoken_of(void **state)
+/* Integers take nothing of the base, whatever names it has: it is named as a whole, for
+ * who adds the adapter to it, and not needed. */
+static void a_base_with_the_factors_names_is_not_needed(void **state)
 {
     static const char tensor[] = "base_model.model.q.lora_A.weight";
     struct fx *f = fx_new();
@@ -132,7 +133,7 @@ static void a_base_with_the_factors_names_is_not_spoken_of(void **state)
     const struct ww_unpack_options with = {.base = base};
     OK(ww_pack_create(f->pkg, members, 1, &options, &report, &err));
     assert_true(report.members[0].error > 0);
-    assert_int_equal(report.base_tensors, 0);
+    assert_int_equal(report.base_tensors, 2);
     ww_pack_report_release(&report);
     OK(ww_unpack_tensor(f->pkg, "odd", tensor, &with, fx_ignore, NULL, &err));
     OK(fx_unpack(f, "odd", NULL, NULL, &err));
@@ -148,7 +149,7 @@ int main(void)
         cmocka_unit_test(odd_numbers_come_back_bit_for_bit),
         cmocka_unit_test(what_is_no_sum_of_products_comes_back_exactly),
         cmocka_unit_test(factors_beside_those_of_experts_are_coded),
-        cmocka_unit_test(a_base_with_the_factors_names_is_not_spoken_of),
+        cmocka_unit_test(a_base_with_the_factors_names_is_not_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
