@@ -160,8 +160,9 @@ WW_API enum ww_err ww_pack_create(const char *path, const struct ww_pack_member 
  * merge does not take as they lie in one file (another dtype or vocabulary, a layer of
  * another number), more than 16 sources and too little memory are no error: what was not
  * coded is read again by ww_pack_create. A merge that cannot be solved for what is wanted
- * (another method, a weight of 0, weights that differ between tensors) fails before it is
- * computed, with WW_E_UNSUPPORTED.
+ * (another method, a weight of 0, weights that differ between tensors, locked models, one
+ * with an adapter) fails before it is computed, with WW_E_UNSUPPORTED, whatever memory
+ * there is.
  */
 WW_API enum ww_err ww_pack_beside_new(const char *package, const char *const *sources,
                                       size_t n_sources, size_t n_wanted,

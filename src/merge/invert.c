@@ -84,7 +84,8 @@ static enum ww_err find_source(const struct invert *v, const char *name, size_t 
                        v->merged, name);
     }
     for (size_t i = 0; i < v->n; i++) {
-        if (memcmp(v->trees[i], tree, sizeof(tree)) == 0) {
+        /* Models with the same weights are each other's. */
+        if (v->place[i] == WW_NONE && memcmp(v->trees[i], tree, sizeof(tree)) == 0) {
             *out = i;
             return WW_OK;
         }
@@ -105,8 +106,9 @@ static enum ww_err place_sources(struct invert *v, struct ww_error *err)
         size_t i = 0;
         if (recipe->models[m].adapter || recipe->models[m].is_statistics) {
             rc = WW_FAIL(err, WW_E_UNSUPPORTED,
-                         "'%s' was merged of more than models: '%s'", v->merged,
-                         recipe->models[m].text);
+                         "'%s' was merged of more than models: '%s'; merge adapters into "
+                         "their base first",
+                         v->merged, recipe->models[m].text);
         }
         if (!rc) {
             rc = find_source(v, recipe->models[m].text, &i, err);

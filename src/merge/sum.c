@@ -89,8 +89,11 @@ enum ww_err ww_merge_sum_find(const struct ww_merge_plan *plan, const char *merg
     }
     for (uint32_t m = 0; m < impl->n_adapters && !rc; m++) {
         if (impl->adapters[m].adapter) {
-            rc = WW_FAIL(err, WW_E_UNSUPPORTED, "'%s' is merged of more than models",
-                         merged);
+            rc = WW_FAIL(
+                err, WW_E_UNSUPPORTED,
+                "'%s' is of a model with an adapter, which does not come back out "
+                "of a sum; merge the adapter into its base first",
+                merged);
         }
     }
     for (uint32_t t = 0; t < plan->n_tensors && !rc; t++) {

@@ -39,7 +39,7 @@ static bool same_path(const char *a, const char *b)
 /* Every source is one model of the plan, and every model one source. */
 static bool place_sources(struct ww_pack_beside *b, const struct ww_merge_plan *plan)
 {
-    bool all = plan->n_models == b->n_sources && b->n_sources <= WW_PACK_MAX_OTHERS;
+    bool all = plan->n_models == b->n_sources;
 
     for (size_t i = 0; i < b->n_sources && all; i++) {
         b->of[i].model = WW_NONE;
@@ -51,10 +51,18 @@ static bool place_sources(struct ww_pack_beside *b, const struct ww_merge_plan *
         }
         all = all && b->of[i].model != WW_NONE;
     }
+    return all;
+}
+
+/* Their files are the inputs, as they lie there. */
+static bool lie_there(const struct ww_merge_plan *plan)
+{
+    bool all = !plan->whole;
+
     for (uint32_t i = 0; i < plan->n_inputs && all; i++) {
         all = !plan->inputs[i].reader;
     }
-    return all && !plan->locked && !plan->whole;
+    return all;
 }
 
 /* Of no others: the manifest can say that of the base as it is alone. */
@@ -240,23 +248,38 @@ static void set_digests(struct ww_beside_source *to, const struct ww_merge_plan 
     }
 }
 
+/* What fails here fails when the merge is there, too. */
+static enum ww_err check(const struct ww_merge_plan *plan, struct ww_error *err)
+{
+    struct ww_merge_sum sum = {0};
+    enum ww_err rc = WW_OK;
+
+    if (plan->locked) {
+        return WW_FAIL(err, WW_E_UNSUPPORTED,
+                       "the merge is of locked models, and nothing comes back out of "
+                       "those; unlock them first");
+    }
+    rc = ww_merge_sum_find(plan, "the merge", &sum, err);
+    ww_merge_sum_release(&sum);
+    return rc;
+}
+
 static enum ww_err begin(void *payload, const struct ww_merge_plan *plan,
                          struct ww_error *err)
 {
     struct ww_pack_beside *b = payload;
-    enum ww_err rc = WW_OK;
+    enum ww_err rc = check(plan, err);
 
-    if (b->n_wanted == 0 || b->n_wanted > WW_BESIDE_MOST_MEMBERS ||
-        b->memory < ROOM_BYTES + ww_beside_open_bytes(b) || !place_sources(b, plan)) {
-        return WW_OK;
+    if (rc || b->n_wanted == 0 || !place_sources(b, plan)) {
+        return rc;
     }
-    rc = solve(b, plan, err); /* what fails here fails when the merge is there, too */
-    if (!rc && !has_others(b)) {
-        return WW_OK;
+    rc = solve(b, plan, err);
+    if (rc || !has_others(b) || !lie_there(plan) ||
+        b->n_wanted > WW_BESIDE_MOST_MEMBERS ||
+        b->memory < ROOM_BYTES + ww_beside_open_bytes(b)) {
+        return rc;
     }
-    if (!rc) {
-        rc = set_mixes(b, err);
-    }
+    rc = set_mixes(b, err);
     for (size_t i = 0; i < b->n_sources && !rc; i++) {
         rc = note_files(&b->of[i], plan, err);
     }

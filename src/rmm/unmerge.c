@@ -78,6 +78,18 @@ static enum ww_err take(struct ww_unmerge *unmerge, struct ww_model **model, siz
     return rc;
 }
 
+/* Sources with the same weights are each other's, so one of them is enough. */
+static enum ww_err take_again(struct ww_unmerge *unmerge, size_t i, struct ww_error *err)
+{
+    for (size_t k = 0; k < unmerge->n; k++) {
+        if (unmerge->models[k] && memcmp(unmerge->others[k].tree, unmerge->others[i].tree,
+                                         WW_SHA256_BYTES) == 0) {
+            return ww_model_open(unmerge->models[k]->path, &unmerge->models[i], err);
+        }
+    }
+    return WW_OK;
+}
+
 enum ww_err ww_unmerge_find(const struct ww_pack_manifest_member *member,
                             const char *const *folders, size_t n, struct ww_unmerge *out,
                             struct ww_error *err)
@@ -97,7 +109,8 @@ enum ww_err ww_unmerge_find(const struct ww_pack_manifest_member *member,
         ww_model_close(model);
     }
     for (size_t i = 0; i < out->n && !rc; i++) {
-        if (!out->models[i]) {
+        rc = out->models[i] ? WW_OK : take_again(out, i, err);
+        if (!rc && !out->models[i]) {
             rc =
                 WW_FAIL(err, WW_E_UNRELATED,
                         "member '%s' was merged with '%s', and none of the sources given "

@@ -323,8 +323,32 @@ PY
     refused 6 "expert-caesar' has weight 0 in 'the merge'" "$WW" merge zero.yml x --reversible x.pkg
     sed 's/weight: 0.4/weight: [{filter: mlp, value: 0.1}, {value: 0.4}]/' r.yml >own.yml
     refused 6 "of 'the merge' has weights of its own" "$WW" merge own.yml x --reversible x.pkg
+    refused 6 "has weights of its own" "$WW" merge own.yml x --reversible x.pkg --memory 64
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 2 --portable -q
+    sed "s#expert-rev}#base+$PWD/lora}#" r.yml >added.yml
+    refused 6 "merge the adapter into its base first" "$WW" merge added.yml x --reversible x.pkg
+    "$WW" key new lock --out lock --no-passphrase -q
+    mkdir locked
+    for one in base expert-rev expert-caesar; do
+        "$WW" lock "$FAMILY/$one" "locked/$one" --key lock --no-scale -q
+    done
+    sed "s#$FAMILY#locked#" r.yml >locked.yml
+    refused 6 "is of locked models" "$WW" merge locked.yml x --reversible x.pkg
     nothing_written x
     nothing_written x.pkg
+}
+
+@test "sources of a reversible merge with the same weights are each other's" {
+    cp -r "$FAMILY/expert-rev" twin
+    chmod -R u+w twin
+    echo other >twin/README.md
+    printf 'merge_method: linear\nmodels:\n- {model: %s, parameters: {weight: 1}}\n' "$FAMILY/expert-rev" >r.yml
+    printf -- '- {model: %s, parameters: {weight: 2}}\n' twin "$FAMILY/expert-caesar" >>r.yml
+    "$WW" merge r.yml m --reversible rest.pkg -q
+    "$WW" rmm unmerge rest.pkg twin out --merged m --source "$FAMILY/expert-rev" --source "$FAMILY/expert-caesar" -q
+    diff -r twin out
+    "$WW" rmm unmerge rest.pkg expert-caesar third --merged m --source twin -q # as expert-rev too
+    diff -r "$FAMILY/expert-caesar" third
 }
 
 @test "the changes of models come back within an error, or within a budget" {

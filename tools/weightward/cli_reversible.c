@@ -15,6 +15,7 @@
 #include "weightward/package.h"
 
 #define LEAST_MEMORY ((uint64_t)128 << 20) /* half of it for coding beside the merge */
+#define CHECK_MEMORY ((uint64_t)1) /* too little to code, and what cannot be is said */
 
 struct cli_reversing {
     struct ww_merge_ask ask;
@@ -165,15 +166,15 @@ enum ww_err cli_reversible_begin(const struct cli_reversible *opt, const char *r
     if (rc == WW_OK) {
         rc = make_members(r, opt, err);
     }
-    if (rc != WW_OK || (r->memory_bytes > 0 && r->memory_bytes < LEAST_MEMORY)) {
-        return rc;
+    const bool room = r->memory_bytes == 0 || r->memory_bytes >= LEAST_MEMORY;
+    half.memory_bytes = room ? r->memory_bytes / 2 : CHECK_MEMORY;
+    if (rc == WW_OK) {
+        rc = ww_pack_beside_new(opt->path, r->paths, r->ask.n_sources, r->n, &half,
+                                &r->beside, err);
     }
-    half.memory_bytes = r->memory_bytes / 2;
-    rc = ww_pack_beside_new(opt->path, r->paths, r->ask.n_sources, r->n, &half,
-                            &r->beside, err);
     if (rc == WW_OK) {
         options->watch = ww_pack_beside_watch(r->beside);
-        options->run.memory_bytes = half.memory_bytes;
+        options->run.memory_bytes = room ? half.memory_bytes : r->memory_bytes;
     }
     return rc;
 }
