@@ -3,8 +3,6 @@
  * Writing a package: sections where they go in PATH.partial, the head as the last bytes,
  * then fsync and a rename. What a killed run leaves has no head.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,20 +36,8 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     if (rc) {
         return rc;
     }
-    const char *name = ww_path_base(out->partial);
-    if (unlinkat(out->dirfd, name, 0) != 0 && errno != ENOENT) {
-        const int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot write '%s'",
-                           out->partial);
-    }
-    out->fd = openat(out->dirfd, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                     0644);
-    if (out->fd < 0) {
-        const int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot create '%s'",
-                           out->partial);
-    }
-    return WW_OK;
+    return ww_pack_partial_open(out->dirfd, ww_path_base(out->partial), out->partial,
+                                &out->fd, err);
 }
 
 static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint64_t bytes,
@@ -149,6 +135,7 @@ static enum ww_err put_head(struct ww_pack_new *made, const struct ww_buf *text,
     ww_sha256_update(sha, keys->data, keys->len);
     ww_sha256_final(sha, head.tail_sha256);
     ww_sha256_free(sha);
+    memcpy(made->manifest_sha256, head.manifest_sha256, sizeof(made->manifest_sha256));
     ww_pack_head_write(&head, bytes);
     return ww_pwrite_full(made->fd, bytes, sizeof(bytes), 0, made->partial, err);
 }

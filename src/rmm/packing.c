@@ -380,12 +380,27 @@ static void release(struct ww_packing *p)
     ww_buf_release(&p->keys);
 }
 
-static enum ww_err describe(const struct ww_packing *p, struct ww_pack_report *report,
-                            struct ww_error *err)
+/* Between its name and this another run may have written the next version. */
+static enum ww_err open_written(const struct ww_packing *p, const uint8_t sha256[],
+                                struct ww_pack_file *out, struct ww_error *err)
+{
+    enum ww_err rc = ww_pack_open(p->path, out, err);
+
+    if (!rc && memcmp(out->head.manifest_sha256, sha256, WW_SHA256_BYTES) != 0) {
+        ww_pack_close(out);
+        rc = WW_FAIL(err, WW_E_CHANGED,
+                     "another run has written the version after it already");
+    }
+    return rc;
+}
+
+/* sha256: of the manifest that was written. */
+static enum ww_err describe(const struct ww_packing *p, const uint8_t sha256[],
+                            struct ww_pack_report *report, struct ww_error *err)
 {
     const char *missing = "a report of it";
     struct ww_pack_file written;
-    enum ww_err rc = ww_pack_open(p->path, &written, err);
+    enum ww_err rc = open_written(p, sha256, &written, err);
 
     if (!rc) {
         rc = ww_pack_describe(&written, report, err);
@@ -436,9 +451,11 @@ enum ww_err ww_packing_run(struct ww_packing *p, struct ww_pack_report *report,
     if (!rc) {
         rc = finish(p, err);
     }
+    uint8_t written[WW_SHA256_BYTES];
+    memcpy(written, p->made.manifest_sha256, sizeof(written));
     ww_pack_new_release(&p->made);
     if (!rc && !p->measured) {
-        rc = describe(p, report, err);
+        rc = describe(p, written, report, err);
     }
     release(p);
     return rc;

@@ -52,6 +52,34 @@ make_package() {
     [ ! -e x.pkg.partial ]
 }
 
+@test "of two that write a package at once one is told so, and it stays whole" {
+    local form k busy="is being written by another run"
+    for form in "" --folder; do
+        rm -rf q.pkg codes
+        "$WW" rmm pack q.pkg m0="$FAMILY/expert-rev" --exact -q $form
+        for k in 1 2 3 4; do
+            (
+                status=0
+                "$WW" rmm add q.pkg m$k="$FAMILY/expert-rev" --exact -q 2>told$k || status=$?
+                [ "$status" = 0 ] || grep -qE "$busy|changed while it was read|the version after it" told$k || status=99
+                echo "$status" >>codes
+            ) &
+        done
+        wait
+        run ! grep -q 99 codes
+        "$WW" rmm verify q.pkg -q
+        k=$("$WW" rmm list q.pkg --json | jq '.members | length')
+        [ "$k" -gt 1 ]
+    done
+    # Whose file is locked is at work; one that is not was left.
+    : >q.pkg.partial
+    refused 4 "$busy" flock q.pkg.partial "$WW" rmm add q.pkg last="$FAMILY/expert-rev" --exact
+    refused 4 "$busy" flock q.pkg.partial "$WW" rmm drop q.pkg m0
+    [ -e q.pkg.partial ]
+    "$WW" rmm add q.pkg last="$FAMILY/expert-rev" --exact -q
+    [ ! -e q.pkg.partial ]
+}
+
 @test "add and drop that are killed leave the old package or the new one" {
     once make_package
     reset_files() { cp whole.pkg p.pkg; }
