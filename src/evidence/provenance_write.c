@@ -8,9 +8,17 @@
 #include "evidence/provenance.h"
 #include "sign/oms.h"
 #include "util/fail.h"
+#include "util/str.h"
 
 #define BUILDER_ID "urn:weightward:builder:1"
 #define MAX_BYTES ((size_t)32 << 20)
+
+/* Digests say what is meant; a folder whose name no reader takes is "model" here as it is
+ * in its signature. */
+static const char *name_of(const char *name)
+{
+    return name[0] && ww_text_ok((const uint8_t *)name, strlen(name)) ? name : "model";
+}
 
 static void write_digest(struct ww_jw *w, const uint8_t sha256[WW_SHA256_BYTES])
 {
@@ -25,7 +33,7 @@ static void write_subjects(struct ww_jw *w, const struct ww_provenance *p)
     ww_jw_key(w, "subject");
     ww_jw_array(w);
     ww_jw_object(w);
-    ww_jw_kstr(w, "name", p->name);
+    ww_jw_kstr(w, "name", name_of(p->name));
     write_digest(w, p->root);
     ww_jw_close(w);
     for (size_t i = 0; i < p->n_files; i++) {
@@ -89,7 +97,7 @@ static enum ww_err write_source(struct ww_jw *w, const struct ww_provenance_sour
     enum ww_err rc = source_digest(s, digest, err);
 
     ww_jw_object(w);
-    ww_jw_kstr(w, "name", s->name);
+    ww_jw_kstr(w, "name", name_of(s->name));
     write_digest(w, digest);
     ww_jw_key(w, "annotations");
     ww_jw_object(w);

@@ -41,7 +41,8 @@ static enum ww_err out_names(struct ww_out *out, const char *path, struct ww_err
         goto out;
     }
     if (!ww_path_is_bare(out->base)) {
-        rc = WW_FAIL(err, WW_E_PATH, "'%s' does not name a new folder", path);
+        rc = WW_FAIL(err, WW_E_PATH, "'%s' names no new folder: its last part %s", path,
+                     ww_path_fault(out->base));
         goto out;
     }
     rc = ww_dir_open_of(clean, &out->parent, err);

@@ -17,8 +17,15 @@
  *  character. */
 bool ww_path_is_bare(const char *name);
 
+/** What keeps a name from being one, to be said behind it: "is empty"; borrowed, NULL
+ * when nothing does. */
+const char *ww_path_fault(const char *name);
+
 /** True for a clean relative path: components as above joined by single '/'. */
 bool ww_path_is_relative(const char *path);
+
+/** The same asked: WW_E_PATH when it is none. */
+enum ww_err ww_path_check_relative(const char *path, struct ww_error *err) WW_MUST_USE;
 
 /** "a/b"; NULL when memory is out. */
 char *ww_path_join(const char *a, const char *b) WW_MUST_USE;

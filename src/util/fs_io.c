@@ -189,9 +189,9 @@ enum ww_err ww_fsync(int fd, const char *name, struct ww_error *err)
 static enum ww_err open_parent(int dirfd, const char *path, int *fd, struct ww_error *err)
 {
     *fd = -1;
-    if (!ww_path_is_relative(path)) {
-        return WW_FAIL(err, WW_E_PATH, "path '%s' is not a plain path below the folder",
-                       path);
+    const enum ww_err plain = ww_path_check_relative(path, err);
+    if (plain) {
+        return plain;
     }
     char *parent = ww_path_folder(path);
     if (!parent) {
@@ -343,7 +343,8 @@ enum ww_err ww_file_write(const char *path, const void *bytes, size_t len, mode_
 {
     const char *base = ww_path_base(path);
     if (!ww_path_is_bare(base)) {
-        return WW_FAIL(err, WW_E_PATH, "'%s' does not end in a file name", path);
+        return WW_FAIL(err, WW_E_PATH, "'%s' names no file: its last part %s", path,
+                       ww_path_fault(base));
     }
     int dirfd = -1;
     enum ww_err rc = ww_dir_open_of(path, &dirfd, err);

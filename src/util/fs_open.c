@@ -207,9 +207,9 @@ enum ww_err ww_file_open_at(int dirfd, const char *path, enum ww_links links, in
                             struct stat *st, struct ww_error *err)
 {
     *fd = -1;
-    if (!ww_path_is_relative(path)) {
-        return WW_FAIL(err, WW_E_PATH, "path '%s' is not a plain path below the folder",
-                       path);
+    const enum ww_err plain = ww_path_check_relative(path, err);
+    if (plain) {
+        return plain;
     }
     int opened = ww_open_beneath(dirfd, path, READ_FLAGS, links != WW_LINKS_REFUSE);
     if (opened == -EXDEV && links == WW_LINKS_HUB) {

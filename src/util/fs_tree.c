@@ -177,9 +177,9 @@ static enum ww_err mkdir_one(int dirfd, const char *name, int *fd, const char *p
 
 enum ww_err ww_mkdirs_at(int dirfd, const char *path, struct ww_error *err)
 {
-    if (!ww_path_is_relative(path)) {
-        return WW_FAIL(err, WW_E_PATH, "path '%s' is not a plain path below the folder",
-                       path);
+    const enum ww_err plain = ww_path_check_relative(path, err);
+    if (plain) {
+        return plain;
     }
     char *names = ww_strdup(path);
     if (!names) {

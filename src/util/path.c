@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "util/alloc.h"
+#include "util/fail.h"
 #include "util/fs.h"
 
 #define NAME_BYTES 255  /* NAME_MAX on Linux */
@@ -20,9 +21,24 @@ static bool component_ok(const char *name, size_t len)
     return !dots;
 }
 
+const char *ww_path_fault(const char *name)
+{
+    const size_t len = strlen(name);
+
+    if (component_ok(name, len) && !strchr(name, '/')) {
+        return NULL;
+    }
+    return len == 0            ? "is empty"
+           : len > NAME_BYTES  ? "is longer than 255 bytes"
+           : strchr(name, '/') ? "holds a '/'"
+           : ww_text_ok((const uint8_t *)name, len)
+               ? "is no name"
+               : "is not UTF-8 or holds control characters";
+}
+
 bool ww_path_is_bare(const char *name)
 {
-    return !strchr(name, '/') && component_ok(name, strlen(name));
+    return !ww_path_fault(name);
 }
 
 bool ww_path_is_relative(const char *path)
@@ -40,6 +56,17 @@ bool ww_path_is_relative(const char *path)
         }
         path += len + 1;
     }
+}
+
+enum ww_err ww_path_check_relative(const char *path, struct ww_error *err)
+{
+    return ww_path_is_relative(path)
+               ? WW_OK
+               : WW_FAIL(err, WW_E_PATH,
+                         "path '%s' is not a plain path below the folder: names of UTF-8 "
+                         "without control characters, none of them '.' or '..', with one "
+                         "'/' between them",
+                         path);
 }
 
 char *ww_path_join(const char *a, const char *b)

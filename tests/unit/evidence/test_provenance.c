@@ -2,6 +2,7 @@
 #include "evidence/provenance.h"
 
 #include "util/alloc.h"
+#include "util/num.h"
 #include "util/str.h"
 #include "ww_test.h"
 
@@ -79,6 +80,34 @@ static void reader_gives_back_what_was_written(void **state)
     assert_int_equal(ww_jsize(view.links[0].files), 2);
     ww_provenance_release(&view);
     ww_buf_release(&text);
+}
+
+static void folders_without_a_name_for_readers_are_models(void **state)
+{
+    static const char *const names[] = {"a\nb", "\xff", ""};
+
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(names); i++) {
+        struct ww_error err = {0};
+        struct ww_provenance_view view;
+        struct ww_buf text = {0};
+        const struct ww_provenance_source source = {
+            .name = names[i], .files = files, .sizes = sizes, .n_files = 1};
+        const struct ww_provenance p = {.build_type = WW_LOCK_BUILD_TYPE,
+                                        .name = names[i],
+                                        .root = root,
+                                        .external = external,
+                                        .files = files,
+                                        .n_files = 2,
+                                        .sources = &source,
+                                        .n_sources = 1};
+        OK(ww_provenance_write(&p, &text, &err));
+        OK(ww_provenance_parse(text.data, text.len, &view, &err));
+        assert_string_equal(view.name, "model");
+        assert_string_equal(view.links[0].name, "model");
+        ww_provenance_release(&view);
+        ww_buf_release(&text);
+    }
 }
 
 static void every_truncation_is_refused(void **state)
@@ -202,6 +231,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reader_gives_back_what_was_written),
+        cmocka_unit_test(folders_without_a_name_for_readers_are_models),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(malformed_statements_are_refused_by_name),
         cmocka_unit_test(an_origin_has_no_sources_and_a_merge_has_some),

@@ -26,6 +26,29 @@ static void bare_names_are_told_from_others(void **state)
     }
 }
 
+static void a_name_is_told_what_is_wrong_with_it(void **state)
+{
+    static const char *const said[][2] = {
+        {"", "is empty"},
+        {"..", "is no name"},
+        {"a/b", "holds a '/'"},
+        {"a\nb", "is not UTF-8 or holds control characters"},
+        {"\xff", "is not UTF-8 or holds control characters"}};
+    char longest[257];
+    struct ww_error err = {0};
+
+    (void)state;
+    for (size_t i = 0; i < WW_LEN(said); i++) {
+        assert_string_equal(ww_path_fault(said[i][0]), said[i][1]);
+    }
+    memset(longest, 'n', 256);
+    longest[256] = '\0';
+    assert_string_equal(ww_path_fault(longest), "is longer than 255 bytes");
+    assert_null(ww_path_fault("a b"));
+    OK(ww_path_check_relative("a/b", &err));
+    FAILS(ww_path_check_relative("a/../b", &err), WW_E_PATH);
+}
+
 static void relative_paths_have_one_spelling(void **state)
 {
     (void)state;
@@ -92,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bare_names_are_told_from_others),
+        cmocka_unit_test(a_name_is_told_what_is_wrong_with_it),
         cmocka_unit_test(relative_paths_have_one_spelling),
         cmocka_unit_test(join_puts_one_slash),
         cmocka_unit_test(base_is_the_last_component),
