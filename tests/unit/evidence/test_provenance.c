@@ -2,7 +2,7 @@
 #include "evidence/provenance.h"
 
 #include "util/alloc.h"
-#include "util/num.h"
+#include "util/fail.h"
 #include "util/str.h"
 #include "ww_test.h"
 
