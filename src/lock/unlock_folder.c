@@ -53,6 +53,19 @@ static const struct ww_side_file *find_side(const struct ww_model *model,
     return NULL;
 }
 
+/* A file beside the weights is not the one that was locked: without it the folder does
+ * not come back, and whoever kept it finds it by its digest. */
+static enum ww_err put_back(const char *path, const char *what,
+                            const struct ww_lock_file *file, struct ww_error *err)
+{
+    char hex[2 * WW_SHA256_BYTES + 1];
+
+    ww_hex(hex, file->sha256, WW_SHA256_BYTES);
+    return WW_FAIL(err, WW_E_DAMAGED,
+                   "file '%s' %s; put the one back that has %llu bytes and SHA-256 %s",
+                   path, what, (unsigned long long)file->size_bytes, hex);
+}
+
 static enum ww_err plan_side(const struct unlock_run *run,
                              const struct ww_lock_file *file, struct ww_side_copy *out,
                              struct ww_error *err)
@@ -67,16 +80,12 @@ static enum ww_err plan_side(const struct unlock_run *run,
     }
     side = find_side(run->u.model, out->from);
     if (!side) {
-        return WW_FAIL(err, WW_E_DAMAGED, "file '%s' of the locked model is missing",
-                       out->from);
+        return put_back(out->from, "of the locked model is missing", file, err);
     }
-    if (side->size_bytes != file->size_bytes) {
-        return WW_FAIL(err, WW_E_DAMAGED,
-                       "file '%s' has %llu bytes, %llu when it was locked", out->from,
-                       (unsigned long long)side->size_bytes,
-                       (unsigned long long)file->size_bytes);
-    }
-    return WW_OK;
+    return side->size_bytes == file->size_bytes
+               ? WW_OK
+               : put_back(out->from, "has another size than when it was locked", file,
+                          err);
 }
 
 static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy **out,
@@ -159,11 +168,12 @@ static enum ww_err compare_digests(const struct unlock_run *run, struct ww_error
         const struct ww_lock_file *source =
             ww_lock_file_find(m->source, m->n_source, path);
         if (memcmp(source->sha256, run->result.output_sha256[i], WW_SHA256_BYTES) != 0) {
-            rc = WW_FAIL(
-                err, WW_E_DAMAGED, "file '%s' does not come back as it was: %s", path,
-                i < run->u.model->n_files ? "the layout differs from the one that it "
-                                            "was locked with"
-                                          : "it was changed in the locked model");
+            rc = i < run->u.model->n_files
+                     ? WW_FAIL(err, WW_E_DAMAGED,
+                               "file '%s' does not come back as it was: the layout "
+                               "differs from the one that it was locked with",
+                               path)
+                     : put_back(path, "was changed after the lock", source, err);
         }
     }
     return rc;

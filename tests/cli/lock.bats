@@ -80,6 +80,23 @@ PY
     nothing_written back
 }
 
+@test "a file beside the weights that is another one now is asked for by its digest" {
+    local sum
+    make_locked
+    sum=$(sha256sum <model/generation_config.json | cut -d' ' -f1)
+    echo >>locked/generation_config.json
+    refused 1 "generation_config.json' has another size .* bytes and SHA-256 $sum" \
+        "$WW" unlock locked back --key lock
+    sed 's/1/2/' model/generation_config.json >locked/generation_config.json
+    refused 1 "was changed after the lock; .*SHA-256 $sum" "$WW" unlock locked back --key lock
+    rm locked/generation_config.json
+    refused 1 "is missing; .*SHA-256 $sum" "$WW" unlock locked back --key lock
+    nothing_written back
+    cp model/generation_config.json locked/
+    "$WW" unlock locked back --key lock -q
+    diff -r model back
+}
+
 @test "an unlocked model cannot be unlocked, a locked one not locked again" {
     make_locked
     refused 1 "not locked|no lock manifest" "$WW" unlock model back --key lock ||
