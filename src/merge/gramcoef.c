@@ -82,6 +82,16 @@ static double form(const struct ww_gram *g, const double *v, const double *u)
     return sum;
 }
 
+static bool all_are_zero(const struct ww_gram *g)
+{
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (norm(g, i) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool ww_coef_multislerp(const struct ww_gram *g, const double *w, double eps, double *c)
 {
     double v[WW_GRAM_MAX];
@@ -97,7 +107,7 @@ bool ww_coef_multislerp(const struct ww_gram *g, const double *w, double eps, do
         for (uint32_t i = 0; i < g->n; i++) {
             c[i] = w[i];
         }
-        return g->n <= 2;
+        return g->n <= 2 || all_are_zero(g);
     }
     /* The step in the tangent space is zero and counts as eps long. */
     length *= ww_fix_cos(eps);

@@ -18,7 +18,8 @@ double ww_gram_at(const struct ww_gram *g, uint32_t i, uint32_t j);
 /** All write g->n coefficients. */
 void ww_coef_slerp(const struct ww_gram *g, double t, double *c);
 void ww_coef_nuslerp(const struct ww_gram *g, double t, double *c);
-/** False when the weighted directions cancel and there are more than two. */
+/** False when the weighted directions cancel and there are more than two; of vectors that
+ *  are 0, as differences of what nobody trained, the sum is 0. */
 bool ww_coef_multislerp(const struct ww_gram *g, const double *w, double eps, double *c);
 void ww_coef_karcher(const struct ww_gram *g, uint32_t max_iter, double tol, double *c);
 void ww_coef_model_stock(const struct ww_gram *g, double *c);

@@ -76,6 +76,18 @@ static void parameters_are_refused_by_name(void **state)
     }
 }
 
+static void write_ones(struct mx *m, uint32_t t, const float values[3], float base)
+{
+    for (uint32_t s = 0; s < 3; s++) {
+        assert_int_equal(
+            pwrite(m->inputs[s].fd, &values[s], 4, (off_t)m->more[t].sources[s].offset),
+            4);
+        mx_set_source(m, t, s, "weight", s == 0 ? 2 : 1);
+    }
+    assert_int_equal(
+        pwrite(m->inputs[MX_BASE].fd, &base, 4, (off_t)m->more[t].base.offset), 4);
+}
+
 /* Found in the middle of a run: the half-made folder is gone. */
 static void directions_that_cancel_are_refused(void **state)
 {
@@ -84,21 +96,24 @@ static void directions_that_cancel_are_refused(void **state)
     char *partial = NULL;
     struct mx *m = mx_new(1);
     uint32_t t = mx_tensor(m, "a", WW_DTYPE_F32, 1, 0, 0, 3, "multislerp");
-    const float values[3] = {3, -1, -1};
-    const float zero = 0;
-    for (uint32_t s = 0; s < 3; s++) {
-        assert_int_equal(
-            pwrite(m->inputs[s].fd, &values[s], 4, (off_t)m->more[t].sources[s].offset),
-            4);
-        mx_set_source(m, t, s, "weight", s == 0 ? 2 : 1);
-    }
-    assert_int_equal(
-        pwrite(m->inputs[MX_BASE].fd, &zero, 4, (off_t)m->more[t].base.offset), 4);
+    write_ones(m, t, (const float[3]){3, -1, -1}, 0);
     FAILS(mx_run(m, &err), WW_E_RECIPE);
     assert_non_null(strstr(err.text, "cancel"));
     assert_true(asprintf(&partial, "%s.partial", m->out) > 0);
     assert_int_not_equal(access(partial, F_OK), 0);
     free(partial);
+    mx_free(m);
+}
+
+static void what_nobody_changed_has_no_directions_and_stays(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    struct mx *m = mx_new(1);
+    uint32_t t = mx_tensor(m, "a", WW_DTYPE_F32, 1, 0, 0, 3, "multislerp");
+    write_ones(m, t, (const float[3]){5, 5, 5}, 5);
+    OK(mx_run(m, &err));
+    mx_same(m, t, (const double[1]){5});
     mx_free(m);
 }
 
@@ -182,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_are_refused_by_name),
         cmocka_unit_test(directions_that_cancel_are_refused),
+        cmocka_unit_test(what_nobody_changed_has_no_directions_and_stays),
         cmocka_unit_test(statistics_must_fit),
         cmocka_unit_test(not_finite_is_refused_by_passes_too),
         cmocka_unit_test(what_overflows_is_refused_where_it_is_selected),
