@@ -134,8 +134,11 @@ struct ww_pack_report {
     char manifest_sha256[65];
     char signer[256];  /* verified, or empty */
     uint64_t restored; /* verify: members that were restored in memory */
+    uint64_t
+        n_foreign;     /* verify, of a folder: files in it that are not of the package, */
+    char *foreign;     /* the first of them by name, or NULL */
     bool base_unknown; /* an adapter was added to a base, or verified beside one, of which
-                          the package does not say whether it is the adapter's */
+                         the package does not say whether it is the adapter's */
     struct ww_run_report run;
 };
 WW_API void ww_pack_report_release(struct ww_pack_report *report);
@@ -261,6 +264,7 @@ struct ww_unpack_options {
     size_t n_sources;
     const struct ww_unsealer *unsealer; /* NULL: plain members only */
     const char *public_key;             /* who must have signed; NULL: anyone or no one */
+    uint64_t least_version;             /* an older package is refused: WW_E_DENIED */
     struct ww_run_options run;
     /* Asked once every file is restored and has its digest, before the folder appears;
        folder is where it lies until then. All but WW_OK removes it. NULL: nothing. */

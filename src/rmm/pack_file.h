@@ -38,6 +38,9 @@ void ww_pack_section_give(const struct ww_pack_file *file, int fd);
 /** Index of a member. WW_E_NOTFOUND offers the nearest name. */
 enum ww_err ww_pack_member_find(const struct ww_pack_file *file, const char *name,
                                 size_t *out, struct ww_error *err) WW_MUST_USE;
+/** WW_E_DENIED for a version below this one. */
+enum ww_err ww_pack_check_version(const struct ww_pack_file *file, uint64_t least,
+                                  struct ww_error *err) WW_MUST_USE;
 /** Check the signature with a public key (PEM path). signer: 256 bytes.
  *  WW_E_NOT_SIGNED, WW_E_UNTRUSTED, WW_E_SIGNATURE, WW_E_TAMPERED. */
 enum ww_err ww_pack_check_signature(const struct ww_pack_file *file,

@@ -40,6 +40,53 @@ bool ww_pack_folder_names_section(const char *name)
     return len == 2 * sizeof(sha256) && ww_unhex(sha256, sizeof(sha256), name, len);
 }
 
+bool ww_pack_folder_wants(const struct ww_pack_manifest *manifest, const char *name)
+{
+    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
+
+    for (size_t i = 0; i < manifest->n_members; i++) {
+        ww_hex(hex, manifest->members[i].sha256, WW_SHA256_BYTES);
+        if (strcmp(hex, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum ww_err ww_pack_folder_foreign(const struct ww_pack_file *f, uint64_t *n,
+                                   char **first, struct ww_error *err)
+{
+    const int copy = openat(f->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+    enum ww_err rc = WW_OK;
+
+    *n = 0;
+    *first = NULL;
+    if (!dir) {
+        if (copy >= 0) {
+            close(copy);
+        }
+        return WW_FAIL(err, WW_E_IO, "cannot read folder '%s'", f->path);
+    }
+    for (struct dirent *e = readdir(dir); e && !rc; e = readdir(dir)) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
+            strcmp(e->d_name, WW_PACK_FOLDER_FILE) == 0 ||
+            ww_pack_folder_wants(&f->manifest, e->d_name)) {
+            continue;
+        }
+        if (!*first || strcmp(e->d_name, *first) < 0) {
+            ww_free(*first);
+            *first = ww_strdup(ww_text_ok((const uint8_t *)e->d_name, strlen(e->d_name))
+                                   ? e->d_name
+                                   : "?");
+            rc = *first ? WW_OK : WW_FAIL_MEMORY(err, "a name");
+        }
+        ++*n;
+    }
+    closedir(dir);
+    return rc;
+}
+
 enum ww_err ww_pack_folder_alone(const struct ww_pack_file *f, struct ww_error *err)
 {
     const int copy = openat(f->folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

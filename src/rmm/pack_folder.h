@@ -18,6 +18,12 @@
 bool ww_pack_folder_is(const char *path);
 /** Is this what a section's file is called? */
 bool ww_pack_folder_names_section(const char *name);
+/** Is this the file of a section that some member has? */
+bool ww_pack_folder_wants(const struct ww_pack_manifest *manifest, const char *name);
+/** How much lies there that the manifest does not name, and the first of it by name, to
+ *  be freed; NULL: nothing. */
+enum ww_err ww_pack_folder_foreign(const struct ww_pack_file *file, uint64_t *n,
+                                   char **first, struct ww_error *err) WW_MUST_USE;
 /** Open "package" and the folder; out->path is set. */
 enum ww_err ww_pack_folder_open(struct ww_pack_file *out,
                                 struct ww_error *err) WW_MUST_USE;

@@ -117,19 +117,6 @@ static void take_back(const struct placing *p, const struct ww_pack_manifest *ma
     }
 }
 
-static bool is_wanted(const struct ww_pack_manifest *manifest, const char *name)
-{
-    char hex[WW_HEX_BYTES(WW_SHA256_BYTES)];
-
-    for (size_t i = 0; i < manifest->n_members; i++) {
-        ww_hex(hex, manifest->members[i].sha256, WW_SHA256_BYTES);
-        if (strcmp(hex, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Names of sections alone: whatever else lies there is not ours. */
 static void drop_unwanted(const struct placing *p,
                           const struct ww_pack_manifest *manifest)
@@ -144,7 +131,8 @@ static void drop_unwanted(const struct placing *p,
         return;
     }
     for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
-        if (ww_pack_folder_names_section(e->d_name) && !is_wanted(manifest, e->d_name)) {
+        if (ww_pack_folder_names_section(e->d_name) &&
+            !ww_pack_folder_wants(manifest, e->d_name)) {
             (void)unlinkat(p->dirfd, e->d_name, 0);
         }
     }

@@ -239,3 +239,16 @@ enum ww_err ww_pack_member_find(const struct ww_pack_file *f, const char *name,
                    name, nearest ? "; is '" : "", nearest ? nearest : "",
                    nearest ? "' meant?" : "");
 }
+
+enum ww_err ww_pack_check_version(const struct ww_pack_file *f, uint64_t least,
+                                  struct ww_error *err)
+{
+    if (f->manifest.version >= least) {
+        return WW_OK;
+    }
+    return WW_FAIL(err, WW_E_DENIED,
+                   "package '%s' is version %llu, expected at least %llu: it was rolled "
+                   "back, or is an old copy",
+                   f->path, (unsigned long long)f->manifest.version,
+                   (unsigned long long)least);
+}

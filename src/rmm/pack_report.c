@@ -32,6 +32,7 @@ void ww_pack_report_release(struct ww_pack_report *report)
         ww_free(report->members[i].recipients);
     }
     ww_free(report->members);
+    ww_free(report->foreign);
     ww_free(report->base);
     memset(report, 0, sizeof(*report));
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "rmm/base_use.h"
+#include "rmm/pack_folder.h"
 #include "rmm/unpack_run.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -95,19 +96,6 @@ enum ww_err ww_pack_check_base(const char *path, const char *base, bool *known,
     return rc;
 }
 
-static enum ww_err check_version(const struct ww_pack_file *f, uint64_t least,
-                                 struct ww_error *err)
-{
-    if (f->manifest.version >= least) {
-        return WW_OK;
-    }
-    return WW_FAIL(err, WW_E_DENIED,
-                   "package '%s' is version %llu, expected at least %llu: it was rolled "
-                   "back, or is an old copy",
-                   f->path, (unsigned long long)f->manifest.version,
-                   (unsigned long long)least);
-}
-
 enum ww_err ww_pack_verify(const char *path, const struct ww_pack_verify_options *options,
                            struct ww_pack_report *report, struct ww_error *err)
 {
@@ -123,7 +111,7 @@ enum ww_err ww_pack_verify(const char *path, const struct ww_pack_verify_options
         rc = ww_pack_check_signature(&f, options->public_key, signer, err);
     }
     if (!rc) {
-        rc = check_version(&f, options->least_version, err);
+        rc = ww_pack_check_version(&f, options->least_version, err);
     }
     if (!rc) {
         rc = ww_pack_describe(&f, report, err);
@@ -131,6 +119,9 @@ enum ww_err ww_pack_verify(const char *path, const struct ww_pack_verify_options
     if (!rc) {
         memcpy(report->signer, signer, sizeof(signer));
         rc = ww_pack_check_sections(&f, &options->run, &report->run, err);
+    }
+    if (!rc && f.folder >= 0) {
+        rc = ww_pack_folder_foreign(&f, &report->n_foreign, &report->foreign, err);
     }
     if (!rc && options->base) {
         rc = restore_members(path, options, report, err);

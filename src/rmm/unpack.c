@@ -43,6 +43,9 @@ enum ww_err ww_unpack_open(struct ww_unpack_run *run, const char *path, const ch
         run->is_signed = !rc;
     }
     if (!rc) {
+        rc = ww_pack_check_version(&run->file, options->least_version, err);
+    }
+    if (!rc) {
         rc = ww_pack_member_find(&run->file, name, &member, err);
     }
     if (!rc) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # Packages from the command line: what comes back, exit statuses, one JSON object.
+bats_require_minimum_version 1.5.0
 load helper
 
 FAMILY=$BATS_TEST_DIRNAME/../vectors/amber
@@ -79,6 +80,9 @@ PY
     [ "$(jq -r '.command, .version, .members[].name' d.json | xargs)" = "drop 2 rev" ]
     "$WW" rmm verify p.pkg --key me.pub --at-least 2 -q
     refused 1 "version 1, expected at least 2" "$WW" rmm verify old.pkg --key me.pub --at-least 2
+    refused 1 "version 1, expected at least 2" "$WW" rmm unpack old.pkg rev x --base "$FAMILY/base" --at-least 2
+    refused 1 "version 1, expected at least 2" "$WW" rmm mix old.pkg x --weight rev=1 --at-least 2
+    nothing_written x
     refused 4 "no member 'caesar'" "$WW" rmm unpack p.pkg caesar out --base "$FAMILY/base"
     "$WW" rmm add p.pkg again="$FAMILY/expert-caesar" --exact --base "$FAMILY/base" \
         --sign me.key -q
@@ -130,7 +134,8 @@ PY
     refused 2 "the commands are" "$WW" rmm merge x.pkg
     refused 2 "the form is" "$WW" rmm unpack p.pkg
     refused 2 "does nothing with --key" "$WW" rmm unpack p.pkg rev out --key me.pub
-    refused 2 "does nothing with --at-least" "$WW" rmm unpack p.pkg rev out --at-least 2
+    refused 2 "does nothing with --at-least" "$WW" rmm list p.pkg --at-least 2
+    refused 2 "from 1 on" "$WW" rmm verify p.pkg --at-least -1
     refused 2 "does nothing with --signed-by" "$WW" rmm verify p.pkg --signed-by me.pub
     nothing_written out
     nothing_written x.pkg
@@ -272,7 +277,14 @@ PY
     rmdir f/package.partial
     "$WW" rmm drop f/ lora -q # as shells complete it
     [ "$(ls -A f | xargs)" = "$(printf '%s\n' "$SECOND" package | sort | xargs)" ]
-    "$WW" rmm verify f --at-least 3 -q
+    "$WW" rmm verify f --at-least 3 2>said
+    run ! grep -q "warning" said
+    touch f/notes f/"$(printf 'a\033b')" f/"$(printf '0%.0s' $(seq 64))" # the last is called as a section is
+    "$WW" rmm verify f 2>said
+    grep -q "warning: '0000.* lies in the folder and is no part of the package, nor is more" said
+    run ! grep -qP '[\x00-\x08\x0b-\x1f]' said
+    [ "$("$WW" rmm verify f --json | jq .foreign)" = 3 ]
+    rm f/notes f/a* f/0000*
     "$WW" rmm drop f other 2>said # the last one: a share of no bytes is none
     grep -Eq "version 4: 0 members, [^ ]+ [^ ]+ in " said
     [ ! -e f.partial ] && [ ! -e f.folder.partial ]

@@ -33,16 +33,16 @@ static const struct word {
      "base signed-by report" OPEN, false},
     {"mix", cli_rmm_mix, 2, 2,
      "mix PKG OUT --weight NAME=W...|--recipe FILE [--base MODEL]",
-     "base source weight recipe rank form signed-by" SIGN OPEN, true},
+     "base source weight recipe rank form signed-by at-least" SIGN OPEN, true},
     {"rows", cli_rmm_rows, 2, 66, "rows PKG OUT [NAME...] --directions P|--budget BYTES",
      "directions budget signed-by" OPEN, false},
     {"verify", cli_rmm_verify, 1, 1, "verify PKG [--key PUB] [--base MODEL]",
      "key at-least base merged source" OPEN, false},
     {"unpack", cli_rmm_unpack, 3, 3, "unpack PKG NAME OUT [--base MODEL]",
-     "base merged source form tensor signed-by" OPEN, true},
+     "base merged source form tensor signed-by at-least" OPEN, true},
     {"unmerge", cli_rmm_unmerge, 3, 3,
      "unmerge PKG NAME OUT --merged MODEL --source MODEL...",
-     "base merged source form tensor signed-by" OPEN, true},
+     "base merged source form tensor signed-by at-least" OPEN, true},
 };
 
 enum ww_err cli_rmm_unsealer(const struct cli_rmm *opt, struct ww_unsealer *out,
@@ -158,6 +158,9 @@ static int run_rmm(const void *given, const char *verb, const char *const *args)
                 return status;
             }
         }
+        if (opt->at_least < 0) {
+            return cli_usage(verb, "--at-least is a version, from 1 on");
+        }
         cli_rmm_trim(args[1]);
         return words[i].run(opt, args + 1);
     }
@@ -237,8 +240,8 @@ static const struct poptOption *read_table(struct cli_rmm *opt)
          "PUB"},
         {"signed-by", 0, POPT_ARG_STRING, &opt->signed_by, 0,
          "unpack, mix, inspect, rows: who must have signed", "PUB"},
-        {"at-least", 0, POPT_ARG_INT, &opt->at_least, 0, "verify: refuse older versions",
-         "N"},
+        {"at-least", 0, POPT_ARG_INT, &opt->at_least, 0,
+         "refuse older versions of the package", "N"},
         {"tensor", 0, POPT_ARG_STRING, &opt->tensor, 0,
          "unpack: the bytes of this tensor alone, to standard output ('-')", "NAME"},
         {"form", 0, POPT_ARG_STRING, &opt->form, 0,

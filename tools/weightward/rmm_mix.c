@@ -158,6 +158,7 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
                                               .n_sources = cli_count(opt->sources),
                                               .unsealer = &unsealer,
                                               .public_key = opt->signed_by,
+                                              .least_version = (uint64_t)opt->at_least,
                                               .run = *run};
     struct stat st;
     enum ww_err rc = lstat(args[1], &st) == 0

@@ -42,6 +42,12 @@ static void tell_verified(const struct cli_rmm *opt, const struct ww_pack_report
             cli_rmm_tell_unknown(opt);
         }
     }
+    if (report->n_foreign > 0) {
+        cli_say(&opt->common,
+                "warning: '%s' lies in the folder and is no part of the package%s; it "
+                "was not looked at, move it away",
+                report->foreign, report->n_foreign > 1 ? ", nor is more" : "");
+    }
     if (report->signer[0]) {
         cli_say(&opt->common, "signed by %s", report->signer);
     } else {
@@ -63,9 +69,6 @@ int cli_rmm_verify(const struct cli_rmm *opt, const char *const *args)
     int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
-    }
-    if (opt->at_least < 0) {
-        return cli_usage("rmm", "--at-least is a version, from 1 on");
     }
     options.least_version = (uint64_t)opt->at_least;
     cli_catch_signals();
@@ -198,7 +201,8 @@ int cli_rmm_unpack(const struct cli_rmm *opt, const char *const *args)
                                         .sources = (const char *const *)opt->sources,
                                         .n_sources = cli_count(opt->sources),
                                         .unsealer = &unsealer,
-                                        .public_key = opt->signed_by};
+                                        .public_key = opt->signed_by,
+                                        .least_version = (uint64_t)opt->at_least};
     const bool to_pipe = strcmp(args[2], "-") == 0;
     if (to_pipe != (opt->tensor != NULL) ||
         (to_pipe && (opt->common.json || isatty(STDOUT_FILENO)))) {
