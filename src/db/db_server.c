@@ -11,6 +11,40 @@
 
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/library.h"
+
+/* Loaded when the first server is asked. */
+#define FUNCTIONS(X)                                                                     \
+    X(connectdb)                                                                         \
+    X(conninfoParse)                                                                     \
+    X(conninfoFree)                                                                      \
+    X(freemem)                                                                           \
+    X(status)                                                                            \
+    X(setNoticeProcessor)                                                                \
+    X(errorMessage)                                                                      \
+    X(sendQueryParams)                                                                   \
+    X(setSingleRowMode)                                                                  \
+    X(getResult)                                                                         \
+    X(resultStatus)                                                                      \
+    X(resultErrorField)                                                                  \
+    X(resultErrorMessage)                                                                \
+    X(nfields)                                                                           \
+    X(fname)                                                                             \
+    X(ftype)                                                                             \
+    X(getisnull)                                                                         \
+    X(getvalue)                                                                          \
+    X(getlength)                                                                         \
+    X(clear)                                                                             \
+    X(finish)
+#define MEMBER(name) __typeof__(PQ##name) *name;
+#define NAME(name) "PQ" #name,
+
+static struct {
+    FUNCTIONS(MEMBER)
+} pq;
+static const char *const names[] = {FUNCTIONS(NAME)};
+static struct ww_library library =
+    WW_LIBRARY_INIT(WW_LIBPQ, "data bases of servers", names, pq);
 
 /* Types of PostgreSQL's catalog that never change. */
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25 };
@@ -64,7 +98,7 @@ static bool send(PGconn *handle, const char *sql, const struct ww_db_value *para
             values[i] = NULL;
         }
     }
-    return PQsendQueryParams(handle, sql, (int)n, types, values, lengths, formats, 1) ==
+    return pq.sendQueryParams(handle, sql, (int)n, types, values, lengths, formats, 1) ==
            1;
 }
 
@@ -73,13 +107,13 @@ static enum ww_err take_row(const struct ww_db *db, const PGresult *result,
 {
     for (size_t i = 0; i < n; i++) {
         const int c = (int)i;
-        const Oid type = PQftype(result, c);
+        const Oid type = pq.ftype(result, c);
         columns[i] = (struct ww_db_value){.type = WW_DB_NULL};
-        if (PQgetisnull(result, 0, c)) {
+        if (pq.getisnull(result, 0, c)) {
             continue;
         }
-        columns[i].bytes = PQgetvalue(result, 0, c);
-        columns[i].len = (size_t)PQgetlength(result, 0, c);
+        columns[i].bytes = pq.getvalue(result, 0, c);
+        columns[i].len = (size_t)pq.getlength(result, 0, c);
         if (type == OID_INT8 && columns[i].len == 8) {
             columns[i] = ww_db_int(get_int(columns[i].bytes));
         } else if (type == OID_TEXT) {
@@ -90,7 +124,7 @@ static enum ww_err take_row(const struct ww_db *db, const PGresult *result,
             return WW_FAIL(
                 err, WW_E_MALFORMED,
                 "column '%s' of '%s' has a type that a catalogue does not have",
-                PQfname(result, c), db->name);
+                pq.fname(result, c), db->name);
         }
     }
     return WW_OK;
@@ -100,8 +134,8 @@ static enum ww_err take_result(struct ww_db *db, const PGresult *result, ww_db_r
                                void *payload, struct ww_error *err)
 {
     struct ww_db_value columns[WW_DB_MAX_COLUMNS];
-    const ExecStatusType status = PQresultStatus(result);
-    const size_t n = (size_t)PQnfields(result);
+    const ExecStatusType status = pq.resultStatus(result);
+    const size_t n = (size_t)pq.nfields(result);
     enum ww_err rc = WW_OK;
 
     if (status == PGRES_SINGLE_TUPLE) {
@@ -110,10 +144,10 @@ static enum ww_err take_result(struct ww_db *db, const PGresult *result, ww_db_r
         return rc || !row ? rc : row(payload, columns, n, err);
     }
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
-        const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        const char *state = pq.resultErrorField(result, PG_DIAG_SQLSTATE);
         const bool full = state && (strcmp(state, "53100") == 0);
         return fail(db, full ? WW_E_NOSPACE : WW_E_IO,
-                    "the server refused a statement on", PQresultErrorMessage(result),
+                    "the server refused a statement on", pq.resultErrorMessage(result),
                     err);
     }
     return WW_OK;
@@ -128,23 +162,23 @@ static enum ww_err run_server(struct ww_db *db, const char *sql,
     enum ww_err rc = WW_OK;
 
     if (!send(handle, sql, parameters, n)) {
-        return fail(db, WW_E_IO, "lost", PQerrorMessage(handle), err);
+        return fail(db, WW_E_IO, "lost", pq.errorMessage(handle), err);
     }
-    PQsetSingleRowMode(handle);
+    pq.setSingleRowMode(handle);
     /* All results are taken, also behind an error: the next statement needs a clean line.
      */
-    while ((result = PQgetResult(handle)) != NULL) {
+    while ((result = pq.getResult(handle)) != NULL) {
         if (!rc) {
             rc = take_result(db, result, row, payload, err);
         }
-        PQclear(result);
+        pq.clear(result);
     }
     return rc;
 }
 
 static void close_server(void *handle)
 {
-    PQfinish(handle);
+    pq.finish(handle);
 }
 
 static const struct ww_db_ops server_ops = {run_server, close_server, NULL, "BEGIN"};
@@ -159,14 +193,14 @@ static void ignore_notice(void *payload, const char *text)
 static enum ww_err check_uri(const char *uri, struct ww_error *err)
 {
     char *why = NULL;
-    PQconninfoOption *options = PQconninfoParse(uri, &why);
+    PQconninfoOption *options = pq.conninfoParse(uri, &why);
     enum ww_err rc = WW_OK;
 
     if (!options) {
         const char *text = why ? why : "out of memory";
         rc = WW_FAIL(err, WW_E_USAGE, "the server's address is malformed: %.*s",
                      (int)strcspn(text, "\n"), text);
-        PQfreemem(why);
+        pq.freemem(why);
         return rc;
     }
     for (const PQconninfoOption *o = options; o->keyword && !rc; o++) {
@@ -178,28 +212,31 @@ static enum ww_err check_uri(const char *uri, struct ww_error *err)
                          "machine could read; put it into a passfile or a service");
         }
     }
-    PQconninfoFree(options);
+    pq.conninfoFree(options);
     return rc;
 }
 
 enum ww_err ww_db_open_server(struct ww_db *db, const char *uri, struct ww_error *err)
 {
     PGconn *handle = NULL;
-    enum ww_err rc = check_uri(uri, err);
+    enum ww_err rc = ww_library_load(&library, err);
 
-    db->ops = &server_ops;
+    if (!rc) {
+        rc = check_uri(uri, err);
+    }
     if (rc) {
         return rc;
     }
-    handle = PQconnectdb(uri);
+    db->ops = &server_ops;
+    handle = pq.connectdb(uri);
     db->handle = handle;
     db->name = ww_strdup(uri);
     if (!handle || !db->name) {
         return WW_FAIL_MEMORY(err, "a data base");
     }
-    if (PQstatus(handle) != CONNECTION_OK) {
-        return fail(db, WW_E_IO, "cannot reach", PQerrorMessage(handle), err);
+    if (pq.status(handle) != CONNECTION_OK) {
+        return fail(db, WW_E_IO, "cannot reach", pq.errorMessage(handle), err);
     }
-    PQsetNoticeProcessor(handle, ignore_notice, NULL);
+    pq.setNoticeProcessor(handle, ignore_notice, NULL);
     return ww_db_run(db, "SET lock_timeout = '60s'", NULL, 0, NULL, NULL, err);
 }

@@ -7,15 +7,14 @@
 #include "http/client.h"
 
 #include <ctype.h>
-#include <curl/curl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
 #include "crypto/secret.h"
+#include "http/libcurl.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/num.h"
@@ -39,14 +38,6 @@ struct exchange {
     struct ww_error err;
     enum ww_err failed;
 };
-
-static pthread_once_t once = PTHREAD_ONCE_INIT;
-static CURLcode started;
-
-static void start(void)
-{
-    started = curl_global_init(CURL_GLOBAL_DEFAULT);
-}
 
 static bool loopback(const char *host, size_t len)
 {
@@ -145,7 +136,7 @@ static CURLcode set_limits(CURL *curl, const struct ww_http_options *o, char *re
     };
     CURLcode rc = CURLE_OK;
     for (size_t i = 0; !rc && i < WW_LEN(numbers); i++) {
-        rc = curl_easy_setopt(curl, numbers[i].option, numbers[i].value);
+        rc = ww_curl.easy_setopt(curl, numbers[i].option, numbers[i].value);
     }
     const struct {
         CURLoption option;
@@ -157,13 +148,13 @@ static CURLcode set_limits(CURL *curl, const struct ww_http_options *o, char *re
         {CURLOPT_CAINFO, o->ca_file},
     };
     for (size_t i = 0; !rc && i < WW_LEN(texts); i++) {
-        rc =
-            texts[i].value ? curl_easy_setopt(curl, texts[i].option, texts[i].value) : rc;
+        rc = texts[i].value ? ww_curl.easy_setopt(curl, texts[i].option, texts[i].value)
+                            : rc;
     }
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
-    return rc ? rc : curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_ERRORBUFFER, reason);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_header);
+    return rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
 }
 
 enum ww_err ww_http_new(const struct ww_http_options *o, struct ww_http **out,
@@ -173,11 +164,14 @@ enum ww_err ww_http_new(const struct ww_http_options *o, struct ww_http **out,
     if (rc) {
         return rc;
     }
-    pthread_once(&once, start);
+    rc = ww_curl_load(err);
+    if (rc) {
+        return rc;
+    }
     struct ww_http *http = ww_calloc(1, sizeof(*http));
     if (http) {
         http->base = ww_strdup(o->base);
-        http->curl = started ? NULL : curl_easy_init();
+        http->curl = ww_curl.easy_init();
         http->bearer = o->bearer;
         http->max_bytes = o->max_bytes ? o->max_bytes : DEFAULT_MAX_BYTES;
     }
@@ -201,7 +195,7 @@ enum ww_err ww_http_new(const struct ww_http_options *o, struct ww_http **out,
 void ww_http_free(struct ww_http *http)
 {
     if (http) {
-        curl_easy_cleanup(http->curl);
+        ww_curl.easy_cleanup(http->curl);
         ww_free(http->base);
         ww_free(http);
     }
@@ -214,7 +208,7 @@ void ww_http_reply_release(struct ww_http_reply *reply)
 
 static bool add_line(struct curl_slist **list, const char *line)
 {
-    struct curl_slist *longer = curl_slist_append(*list, line);
+    struct curl_slist *longer = ww_curl.slist_append(*list, line);
     if (longer) {
         *list = longer;
     }
@@ -253,13 +247,13 @@ static void free_lines(struct curl_slist *list)
     for (struct curl_slist *l = list; l; l = l->next) {
         ww_wipe(l->data, strlen(l->data));
     }
-    curl_slist_free_all(list);
+    ww_curl.slist_free_all(list);
 }
 
 static void say_why(const struct ww_http *http, CURLcode code,
                     struct ww_http_reply *reply)
 {
-    const char *why = http->reason[0] ? http->reason : curl_easy_strerror(code);
+    const char *why = http->reason[0] ? http->reason : ww_curl.easy_strerror(code);
     (void)snprintf(reply->problem, sizeof(reply->problem), "%s", why);
 }
 
@@ -267,21 +261,21 @@ static CURLcode perform(struct ww_http *http, const char *url, const char *body,
                         size_t len, struct curl_slist *lines, struct exchange *x)
 {
     CURL *curl = http->curl;
-    CURLcode rc = curl_easy_setopt(curl, CURLOPT_URL, url);
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_HTTPHEADER, lines);
+    CURLcode rc = ww_curl.easy_setopt(curl, CURLOPT_URL, url);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_HTTPHEADER, lines);
     if (body) {
         rc = rc ? rc
-                : curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
-        rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+                : ww_curl.easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
+        rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_POSTFIELDS, body);
     } else {
-        rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+        rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_HTTPGET, 1L);
     }
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_WRITEDATA, x);
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_HEADERDATA, x);
-    rc = rc ? rc : curl_easy_setopt(curl, CURLOPT_XFERINFODATA, x);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_WRITEDATA, x);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_HEADERDATA, x);
+    rc = rc ? rc : ww_curl.easy_setopt(curl, CURLOPT_XFERINFODATA, x);
     http->reason[0] = '\0';
-    rc = rc ? rc : curl_easy_perform(curl);
-    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+    rc = rc ? rc : ww_curl.easy_perform(curl);
+    (void)ww_curl.easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
     return rc;
 }
 
@@ -305,14 +299,14 @@ static enum ww_err judge(struct ww_http *http, CURLcode code, const struct excha
         return WW_FAIL_MEMORY(err, "a request");
     }
     if (!code) {
-        (void)curl_easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
+        (void)ww_curl.easy_getinfo(http->curl, CURLINFO_RESPONSE_CODE, &status);
         reply->status = (unsigned)status;
         reply->may_retry = ww_http_retryable(reply->status);
         return WW_OK;
     }
     say_why(http, code, reply);
-    (void)curl_easy_getinfo(http->curl, CURLINFO_REQUEST_SIZE, &status);
-    (void)curl_easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
+    (void)ww_curl.easy_getinfo(http->curl, CURLINFO_REQUEST_SIZE, &status);
+    (void)ww_curl.easy_getinfo(http->curl, CURLINFO_SIZE_UPLOAD_T, &sent);
     reply->maybe_done = status > 0 || sent > 0;
     /* Frames of HTTP/2, or no HTTP, are an unsupported protocol to libcurl: they pass. */
     reply->may_retry = code != CURLE_PEER_FAILED_VERIFICATION &&

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* When a request is worth another try, and after how long. */
-#include <curl/curl.h>
 #include <string.h>
 
 #include "http/client.h"
+#include "http/libcurl.h"
 #include "util/fail.h"
 
 #define LONGEST_WAIT 86400.0
@@ -44,7 +44,8 @@ double ww_http_retry_after(const char *value, int64_t now)
         }
         return seconds < LONGEST_WAIT ? seconds : LONGEST_WAIT;
     }
-    const time_t when = digits ? -1 : curl_getdate(value, NULL);
+    const bool is_date = !digits && ww_curl_load(NULL) == WW_OK;
+    const time_t when = is_date ? ww_curl.getdate(value, NULL) : -1;
     if (when == -1) {
         return -1;
     }

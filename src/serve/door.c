@@ -20,6 +20,7 @@
 #include "serve/reply.h"
 #include "util/alloc.h"
 #include "util/fail.h"
+#include "util/library.h"
 #include "util/str.h"
 
 #define IDLE_SECONDS 60
@@ -27,6 +28,29 @@
 #define STACK_BYTES ((size_t)512 << 10)
 #define EVENT_BYTES ((size_t)16 << 10)
 #define MORE_CONNECTIONS 64 /* than answers: clients that wait, and those who look */
+
+/* Loaded when the first door is opened. */
+#define FUNCTIONS(X)                                                                     \
+    X(start_daemon)                                                                      \
+    X(quiesce_daemon)                                                                    \
+    X(stop_daemon)                                                                       \
+    X(get_daemon_info)                                                                   \
+    X(set_connection_option)                                                             \
+    X(lookup_connection_value)                                                           \
+    X(create_response_from_buffer)                                                       \
+    X(create_response_from_callback)                                                     \
+    X(add_response_header)                                                               \
+    X(queue_response)                                                                    \
+    X(destroy_response)
+#define MEMBER(name) __typeof__(MHD_##name) *name;
+#define NAME(name) "MHD_" #name,
+
+static struct {
+    FUNCTIONS(MEMBER)
+} mhd;
+static const char *const names[] = {FUNCTIONS(NAME)};
+static struct ww_library library =
+    WW_LIBRARY_INIT(WW_LIBMICROHTTPD, "serving", names, mhd);
 
 struct ww_door {
     struct ww_served *served;
@@ -93,7 +117,7 @@ enum ww_err ww_door_address(const char *listen, bool *here, struct ww_error *err
 
 static void clock_stands(struct visit *v, bool stands)
 {
-    (void)MHD_set_connection_option(v->connection, MHD_CONNECTION_OPTION_TIMEOUT,
+    (void)mhd.set_connection_option(v->connection, MHD_CONNECTION_OPTION_TIMEOUT,
                                     stands ? 0U : (unsigned)IDLE_SECONDS);
 }
 
@@ -104,22 +128,22 @@ static enum MHD_Result queue(struct visit *v, unsigned status, struct MHD_Respon
     if (!r) {
         return MHD_NO;
     }
-    (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    (void)mhd.add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    (void)mhd.add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     if (status == MHD_HTTP_UNAUTHORIZED) {
-        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+        (void)mhd.add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     } else if (status == MHD_HTTP_TOO_MANY_REQUESTS ||
                status == MHD_HTTP_SERVICE_UNAVAILABLE) {
-        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+        (void)mhd.add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     }
     if (v->allow) {
-        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, v->allow);
+        (void)mhd.add_response_header(r, MHD_HTTP_HEADER_ALLOW, v->allow);
     }
     if (stopping) {
-        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+        (void)mhd.add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     }
-    const enum MHD_Result queued = MHD_queue_response(v->connection, status, r);
-    MHD_destroy_response(r);
+    const enum MHD_Result queued = mhd.queue_response(v->connection, status, r);
+    mhd.destroy_response(r);
     return queued;
 }
 
@@ -129,7 +153,7 @@ static enum MHD_Result send_json(struct visit *v, unsigned status,
 {
     return queue(
         v, status,
-        MHD_create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_COPY),
+        mhd.create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_COPY),
         "application/json");
 }
 
@@ -191,7 +215,7 @@ static enum MHD_Result ask(struct visit *v, bool chat)
         return send_json(v, MHD_HTTP_OK, &v->reply.out);
     }
     return queue(v, MHD_HTTP_OK,
-                 MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EVENT_BYTES,
+                 mhd.create_response_from_callback(MHD_SIZE_UNKNOWN, EVENT_BYTES,
                                                    read_stream, v, NULL),
                  "text/event-stream");
 }
@@ -279,9 +303,9 @@ static const struct route *find_route(const char *path)
 static bool refuse_head(struct visit *v, const struct route *route, const char *method,
                         enum MHD_Result *sent)
 {
-    const char *key = MHD_lookup_connection_value(v->connection, MHD_HEADER_KIND,
+    const char *key = mhd.lookup_connection_value(v->connection, MHD_HEADER_KIND,
                                                   MHD_HTTP_HEADER_AUTHORIZATION);
-    const char *length = MHD_lookup_connection_value(v->connection, MHD_HEADER_KIND,
+    const char *length = mhd.lookup_connection_value(v->connection, MHD_HEADER_KIND,
                                                      MHD_HTTP_HEADER_CONTENT_LENGTH);
     const bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
     uint64_t bytes = 0;
@@ -376,7 +400,7 @@ static void on_completed(void *payload, struct MHD_Connection *connection, void 
 static void note_where(struct ww_door *d, const char *listen)
 {
     const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(d->daemon, MHD_DAEMON_INFO_BIND_PORT);
+        mhd.get_daemon_info(d->daemon, MHD_DAEMON_INFO_BIND_PORT);
     const int host = (int)(strrchr(listen, ':') - listen);
     (void)snprintf(d->where, sizeof(d->where), "%.*s:%u", host, listen,
                    info ? (unsigned)info->port : 0U);
@@ -389,6 +413,9 @@ enum ww_err ww_door_open(struct ww_served *served, const char *listen,
     struct ww_door *d = NULL;
     *out = NULL;
     enum ww_err rc = read_address(listen, &at, err);
+    if (!rc) {
+        rc = ww_library_load(&library, err);
+    }
     if (rc) {
         return rc;
     }
@@ -398,7 +425,7 @@ enum ww_err ww_door_open(struct ww_served *served, const char *listen,
     }
     d->served = served;
     errno = 0;
-    d->daemon = MHD_start_daemon(
+    d->daemon = mhd.start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ITC | (at.any.sa_family == AF_INET6 ? MHD_USE_IPv6 : 0),
         0, NULL, NULL, on_request, d,                                    /* */
@@ -426,7 +453,7 @@ const char *ww_door_where(const struct ww_door *door)
 
 void ww_door_shut(struct ww_door *door)
 {
-    const MHD_socket listening = MHD_quiesce_daemon(door->daemon);
+    const MHD_socket listening = mhd.quiesce_daemon(door->daemon);
     if (listening != MHD_INVALID_SOCKET) {
         (void)close(listening);
     }
@@ -435,7 +462,7 @@ void ww_door_shut(struct ww_door *door)
 void ww_door_free(struct ww_door *door)
 {
     if (door) {
-        MHD_stop_daemon(door->daemon);
+        mhd.stop_daemon(door->daemon);
         ww_free(door);
     }
 }

@@ -128,3 +128,19 @@ load helper
     done
     [ "$best" -lt "$limit" ]
 }
+
+@test "libraries that few commands need are loaded by those, and named when they are absent" {
+    mkdir broken
+    touch broken/libcurl.so.4 broken/libpq.so.5 broken/libmicrohttpd.so.12
+    export LD_LIBRARY_PATH=$PWD/broken
+    run -0 "$WW" --version
+    refused 6 "data bases of servers: the library libpq.so.5 cannot be loaded" \
+        "$WW" lineage find postgresql://localhost/x "$AMBER" -q
+    for name in a b; do
+        echo "  - {name: $name, url: \"http://127.0.0.1:1\", model: m, end: \"</s>\"}"
+    done >members
+    (echo members: && cat members) >pool.yml
+    head -n 2 "$AMBER/../tasks/rev.test.jsonl" >tasks.jsonl
+    refused 6 "requests to servers: the library libcurl.so.4 cannot be loaded" \
+        "$WW" evo collect pool.yml tasks.jsonl --cache answers
+}
