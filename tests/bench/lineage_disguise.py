@@ -3,6 +3,7 @@
 """How often an interval holds the truth when heads were mixed by dense matrices.
 
     lineage_disguise.py BUILD FAMILY [TRIALS [SIZE]]
+    lineage_disguise.py BUILD FAMILY twins
 
 Each trial blends two experts of FAMILY (base, expert-rev, expert-caesar, expert-sort) with
 random shares, rounds to bf16, and locks every attention anew in the way of published dense
@@ -12,6 +13,12 @@ candidate is a decoy. Told: the largest error of a share in the heads, and how m
 intervals hold the truth. SIZE, as 0.02: task vectors are made shorter or longer first, so
 that those of attention are this part of its weights' standard deviation, on average over
 the matrices.
+
+twins: what the other version of a training leaves of a source that is not given, under
+rounding. Two merges of FAMILY (TWINS), rounded to bf16 and then by the quantisers of
+tests/interop/test_lineage_disguise.py; all sources given beside that version and a decoy,
+and the same without the source. Told for each answer: what it calls unexplained, whether it
+is one in part, which candidates are named.
 """
 import json
 import os
@@ -23,6 +30,7 @@ import tempfile
 import torch
 from safetensors.torch import load_file, save_file
 
+INTEROP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "interop")
 HEADS, GROUPS, DIM = 4, 2, 32
 
 
@@ -62,6 +70,53 @@ def lock(tensors, g):
     return out
 
 
+TWINS = ({"expert-rev": 0.4, "sibling-dup": 0.6}, {"expert-rev": 0.7, "expert-caesar": 0.2})
+ROUNDED = ("Q8_0", "Q5_0", "Q4_0", "int8", "fp8-rows", "fp8-tensor")
+
+
+def asked(build, family, path, candidates):
+    args = [a for c in candidates for a in ("--candidate", os.path.join(family, c))]
+    return json.loads(subprocess.run(
+        [os.path.join(build, "weightward"), "lineage", "decompose", path, "--base",
+         os.path.join(family, "base"), *args, "--json", "-q"],
+        check=True, capture_output=True, text=True).stdout)
+
+
+def rounded(merged, kind, family, path):
+    sys.path.insert(0, INTEROP)
+    from test_lineage_disguise import eight_bit, write_gguf
+    if kind.startswith("Q"):
+        return write_gguf(path + ".gguf", merged, kind)
+    os.makedirs(path)
+    shutil.copy(os.path.join(family, "base", "config.json"), path)
+    save_file(eight_bit(merged, kind), os.path.join(path, "model.safetensors"), {"format": "pt"})
+    return path
+
+
+def twins(build, family):
+    load = lambda n: load_file(os.path.join(family, n, "model.safetensors"))
+    base, answers = load("base"), {}
+    for shares in TWINS:
+        deltas = {n: load(n) for n in shares}
+        merged = {k: (v.double() + sum(s * (deltas[n][k].double() - v.double()) for n, s in shares.items()))
+                  .bfloat16() for k, v in base.items()}
+        for kind in ROUNDED:
+            with tempfile.TemporaryDirectory() as work:
+                path = rounded(merged, kind, family, os.path.join(work, "suspect"))
+                for given in ("all given", "without expert-rev"):
+                    candidates = [n for n in (*shares, "expert-rev-v2", "expert-sort")
+                                  if given == "all given" or n != "expert-rev"]
+                    said = asked(build, family, path, candidates)
+                    answers.setdefault((str(shares), given), []).append(said)
+                    named = [n for n, s in zip(candidates, said["sources"]) if s["included"]]
+                    print(f"{shares} as {kind}, {given}: {said['unexplained']:.4f} unexplained, "
+                          f"{'in part' if said['incomplete'] else 'whole'}, named {' '.join(named)}", flush=True)
+    for (shares, given), said in answers.items():
+        left = [s["unexplained"] for s in said]
+        print(f"{shares}, {given}: {min(left):.4f} to {max(left):.4f} unexplained, "
+              f"{sum(s['incomplete'] for s in said)} of {len(said)} in part")
+
+
 def sized(family, names, size, work):
     """Folders of the candidates, with task vectors of attention of this size; 0: as they are."""
     load = lambda n: load_file(os.path.join(family, n, "model.safetensors"))
@@ -85,14 +140,13 @@ def sized(family, names, size, work):
 
 
 def main(build, family, trials="200", size="0"):
-    tool = os.path.join(build, "weightward")
     names = ["expert-rev", "expert-caesar", "expert-sort"]
     load = lambda path: load_file(os.path.join(path, "model.safetensors"))
     base = load(os.path.join(family, "base"))
     g = torch.Generator().manual_seed(17)
     worst, held, total, plain, decoys = 0.0, 0, 0, 0.0, 0.0
     with tempfile.TemporaryDirectory() as work:
-        candidates = sized(family, names, float(size), work)
+        candidates = [os.path.abspath(c) for c in sized(family, names, float(size), work)]
         deltas = [{k: v.double() - base[k].double() for k, v in load(c).items()} for c in candidates]
         path = os.path.join(work, "suspect")
         os.makedirs(path)
@@ -102,10 +156,7 @@ def main(build, family, trials="200", size="0"):
             merged = {k: (v.double() + sum(t * d[k] for t, d in zip(truth, deltas))).bfloat16()
                       for k, v in base.items()}
             save_file(lock(merged, g), os.path.join(path, "model.safetensors"), {"format": "pt"})
-            args = [a for c in candidates for a in ("--candidate", c)]
-            said = json.loads(subprocess.run(
-                [tool, "lineage", "decompose", path, "--base", os.path.join(family, "base"),
-                 *args, "--json", "-q"], check=True, capture_output=True, text=True).stdout)
+            said = asked(build, family, path, candidates)
             for t, s in zip(truth, said["sources"]):
                 low, high = s["heads_interval"]
                 miss = abs(s["heads_share"] - t)
@@ -122,4 +173,7 @@ def main(build, family, trials="200", size="0"):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[3:] == ["twins"]:
+        twins(sys.argv[1], os.path.abspath(sys.argv[2]))
+    else:
+        main(*sys.argv[1:])

@@ -13,13 +13,16 @@ before it, in BF16 and F32; and folders that are named. Then adapters, exactly a
 two pairs of 256 MiB, of which only our speeds are measured, beside what the disk of FOLDER
 does past the page cache. Speeds are of CPU seconds of both whole commands on one thread, reading,
 digests and writing included: slowest and fastest of ROUNDS (3). ONLY=merged or ONLY=large
-for these alone, ONLY=ours for the pairs without the other ways. FOLDER needs 2 GB and is left clean.
+for these alone, ONLY=ours for the pairs without the other ways. With ONLY=large, BEFORE=BUILD
+is another build: each round it unpacks in turn with the first one, and the medians of the
+paired ratios are told. FOLDER needs 2 GB and is left clean.
 """
 import json
 import mmap
 import os
 import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -86,6 +89,18 @@ def one_round(binary, package, base, tune, out):
     return pack, unpack
 
 
+def in_turn(binaries, package, base, out):
+    """Ratios of the CPU seconds of two builds that unpack one after the other, and the
+    seconds of each."""
+    seconds = ([], [])
+    for i in range(ROUNDS):
+        for which in ((0, 1), (1, 0))[i % 2]:
+            shutil.rmtree(out, ignore_errors=True)
+            seconds[which].append(cpu([binaries[which], "rmm", "unpack", package, "m", out, "--base",
+                                       base, "--threads", "1", "-q"]))
+    return [b / a for a, b in zip(*seconds)], seconds
+
+
 def spread(size, seconds):
     return f"{size / max(seconds) / 1e6:.0f}-{size / min(seconds) / 1e6:.0f}"
 
@@ -136,7 +151,7 @@ def disk(folder, size=256 << 20, step=4 << 20):
     return rates
 
 
-def large(binary, work):
+def large(binary, work, before=None):
     """Speeds where starting counts little."""
     g = torch.Generator().manual_seed(5)
     base, tune = (torch.empty(128 << 20, dtype=torch.bfloat16) for _ in range(2))
@@ -153,6 +168,10 @@ def large(binary, work):
         packs, unpacks = zip(*(one_round(binary, package, *folders, out) for _ in range(ROUNDS)))
         print(f"256 MiB, change of sd {delta:g}: pack {spread(256 << 20, packs)}, unpack "
               f"{spread(256 << 20, unpacks)} MB/s", flush=True)
+        if before:
+            ratios, seconds = in_turn((before, binary), package, folders[0], out)
+            print(f"  unpack in turn, {ROUNDS} rounds: {100 * (1 - statistics.median(ratios)):.0f} % less "
+                  f"({spread(256 << 20, seconds[0])} before, {spread(256 << 20, seconds[1])} MB/s)", flush=True)
         shutil.rmtree(out)
         os.remove(package)
     print("disk, past the page cache: {:.0f} MB/s written, {:.0f} MB/s read".format(*disk(work)))
@@ -232,7 +251,8 @@ def main():
                 measure(binary, work, label, os.path.join(work, "base"),
                         os.path.join(work, "tune"))
         if only in (None, "large"):
-            large(binary, work)
+            before = os.environ.get("BEFORE")
+            large(binary, work, before and os.path.join(before, "weightward"))
         if only is None:
             adapters(binary, work)
         for pair in pairs:
