@@ -382,6 +382,11 @@ static enum ww_err answer(const struct job *job, struct ww_error *err)
     const struct ww_decision *d = &v->decision;
     const bool missing =
         d->reason == WW_REASON_UNSIGNED || d->reason == WW_REASON_NO_LINEAGE;
+    const char *why =
+        job->why[0] || d->reason != WW_REASON_NO_PERMIT
+            ? job->why
+            : "no line is about this action, this model by its signed card, "
+              "and who asks";
 
     if (d->permit) {
         return WW_OK;
@@ -390,16 +395,15 @@ static enum ww_err answer(const struct job *job, struct ww_error *err)
         return WW_FAIL(err, WW_E_NOTFOUND, "evidence of '%s' is missing (%s): %s",
                        v->model_path, ww_reason_name(d->reason), missing_of(v));
     }
-    return WW_FAIL(err, WW_E_DENIED, "policy denies to %s%s%s%s%s%s%s: %s%s%s%s%s%s",
+    return WW_FAIL(err, WW_E_DENIED, "policy denies to %s%s%s%s%s%s%s: %s%s%s%s%s",
                    v->action, v->model_path[0] ? " '" : "", v->model_path,
                    v->model_path[0] ? "'" : "", v->ancestor[0] ? ", made of '" : "",
                    v->ancestor, v->ancestor[0] ? "'" : "", ww_reason_name(d->reason),
                    d->n_rules ? " by rule " : "", d->n_rules ? d->rules[0]->id : "",
-                   d->failed ? ", nearest permit fails at " : "",
-                   d->failed     ? d->failed
-                   : job->why[0] ? ", "
-                                 : "",
-                   d->failed ? "" : job->why);
+                   d->failed ? ", nearest permit fails at "
+                   : why[0]  ? ", "
+                             : "",
+                   d->failed ? d->failed : why);
 }
 
 enum ww_err ww_policy_guard(const struct ww_policy_ask *ask,

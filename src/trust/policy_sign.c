@@ -164,6 +164,24 @@ static char *signed_name(const char *path)
     return ww_asprintf("%.*s.signed.json", (int)stem, path);
 }
 
+/* Where a document goes that was signed: what was signed before is replaced. */
+static enum ww_err name_signed(const char *path, bool was_signed, char **out,
+                               struct ww_error *err)
+{
+    struct stat st;
+
+    *out = was_signed ? ww_strdup(path) : signed_name(path);
+    if (!*out) {
+        return WW_FAIL_MEMORY(err, "a path");
+    }
+    return was_signed || lstat(*out, &st) != 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_EXISTS,
+                         "'%s' exists; to add a signature, sign that file; to sign anew, "
+                         "remove it first",
+                         *out);
+}
+
 enum ww_err ww_policy_sign(const char *path, struct ww_signkey *key, const char *out_path,
                            struct ww_policy_signed *report, struct ww_error *err)
 {
@@ -186,9 +204,8 @@ enum ww_err ww_policy_sign(const char *path, struct ww_signkey *key, const char 
         goto out;
     }
     if (!out_path) {
-        made = was_signed ? ww_strdup(path) : signed_name(path);
-        if (!made) {
-            rc = WW_FAIL_MEMORY(err, "a path");
+        rc = name_signed(path, was_signed, &made, err);
+        if (rc) {
             goto out;
         }
     }

@@ -51,7 +51,8 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
 
 @test "partners-only: the owner may lock, partners may merge what stays locked" {
     house "$BATS_TEST_DIRNAME/../../policies/partners-only.json"
-    refused 1 "no-permit" "$WW" lock a out --key lock "${ROOT[@]}" --as partner.key -q
+    refused 1 "no-permit, no line is about this action, this model .*and who asks" \
+        "$WW" lock a out --key lock "${ROOT[@]}" --as partner.key -q
     nothing_written out
     payload() { jq -r .dsseEnvelope.payload "$1" | base64 -d; }
     payload out.decision.sigstore.json | jq -e '

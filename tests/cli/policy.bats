@@ -58,6 +58,7 @@ EOF
     make_root root.json 1 2 k1 k2
     "$WW" policy sign root.json --key k1.key
     refused 1 "by 1 keys" "$WW" policy check --root root.signed.json
+    refused 4 "to add a signature, sign that file" "$WW" policy sign root.json --key k2.key
     "$WW" policy sign root.signed.json --key k2.key
     refused 4 "already" "$WW" policy sign root.signed.json --key k2.key
     run "$WW" policy check --root root.signed.json --at 2026-12-01T00:00:00Z
