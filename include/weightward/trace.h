@@ -53,6 +53,9 @@ struct ww_trace_row {
     uint64_t votes; /* coordinates that could be compared */
     uint64_t agree; /* of them, those with the sign of the copy */
     double p_value; /* at least the chance of so many, by accident */
+    bool found; /* p_value times the number of copies is within the bound: of a merge of
+                   several copies that holds for several, and that any of them is
+                   accused without cause has no larger chance than the bound */
 };
 
 #define WW_TRACE_BEST 5

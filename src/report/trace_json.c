@@ -17,6 +17,7 @@ static void write_row(struct ww_jw *w, const struct ww_trace_row *row)
     ww_jw_ku64(w, "votes", row->votes);
     ww_jw_ku64(w, "agree", row->agree);
     ww_jw_kdouble(w, "p_value", row->p_value);
+    ww_jw_kbool(w, "within_bound", row->found);
     ww_jw_close(w);
 }
 

@@ -86,6 +86,21 @@ static enum ww_err open_ledger(struct trace_run *run, struct ww_error *err)
     return rc;
 }
 
+/* What others say of quantised weights is how to lock or merge them. */
+static enum ww_err ask_for_floats(const char *path, enum ww_err rc, struct ww_error *err)
+{
+    if (rc != WW_E_QUANTISED && rc != WW_E_GGUF && !ww_str_ends(path, ".gguf")) {
+        return rc;
+    }
+    ww_error_clear(err);
+    return WW_FAIL(
+        err, rc,
+        "the weights of '%s' are quantised, and a trace reads floats: save them "
+        "as floats of 16 bits or more in a folder with their config.json, and "
+        "trace that",
+        path);
+}
+
 static enum ww_err open_suspect(struct trace_run *run, const char *path,
                                 struct ww_error *err)
 {
@@ -93,6 +108,9 @@ static enum ww_err open_suspect(struct trace_run *run, const char *path,
 
     if (!rc) {
         rc = ww_layout_resolve(run->suspect, &run->options->layout, &run->layout, err);
+    }
+    if (rc) {
+        return ask_for_floats(path, rc, err);
     }
     if (!rc) {
         rc = ww_places_init(&run->places, run->layout,
@@ -318,7 +336,11 @@ static enum ww_err judge(struct trace_run *run, struct ww_error *err)
     }
     report->p_value = report->best[0].p_value * (double)report->entries;
     report->p_value = report->p_value > 1 ? 1 : report->p_value;
-    report->found = report->p_value <= report->bound;
+    for (size_t i = 0; i < report->n_best; i++) {
+        report->best[i].found =
+            report->best[i].p_value * (double)report->entries <= report->bound;
+    }
+    report->found = report->best[0].found;
     if (report->compared < report->entries) {
         return warn(
             run, err,

@@ -49,6 +49,25 @@ make_copies() {
     jq -e '.match == null and .p_value > 1e-6 and (.warnings | length) == 1' answer
 }
 
+@test "of a merge of copies each is told" {
+    once make_copies
+    "$WW" lock model cid --key lock --sign me.key --for cid --ledger copies.ledger -q
+    "$WW_BIN/average_models" ada bob both # merge itself asks for them to be unlocked first
+    run -0 "$WW" trace both --ledger copies.ledger --key lock --signed-by me.pub
+    [[ $output == *"comes from the copy of "*"  also: "*" within the bound too"*"  next: 'cid'"* ]]
+    "$WW" trace both --ledger copies.ledger --key lock --signed-by me.pub --json -q |
+        jq -e '[.ranking[] | select(.within_bound) | .recipient] | sort == ["ada", "bob"]'
+}
+
+@test "quantised suspects are asked for as floats" {
+    once make_copies
+    printf GGUF >copy.gguf
+    refused 4 "a trace reads floats" "$WW" trace copy.gguf --ledger copies.ledger --key lock
+    cp -r bob rounded
+    sed -i 's/^{/{"quantization_config": {"quant_method": "gptq"},/' rounded/config.json
+    refused 6 "a trace reads floats" "$WW" trace rounded --ledger copies.ledger --key lock
+}
+
 @test "options that do not go together are usage errors" {
     make_model
     make_keys

@@ -38,8 +38,10 @@ static void tell(const struct trace *opt, const struct ww_trace_report *report,
     }
     for (size_t i = 1; i < report->n_best && !opt->common.quiet; i++) {
         const struct ww_trace_row *row = &report->best[i];
-        printf("  next: '%s', %" PRIu64 " of %" PRIu64 " signs, chance %.2g alone\n",
-               row->recipient, row->agree, row->votes, row->p_value);
+        printf("  %s: '%s', %" PRIu64 " of %" PRIu64 " signs, chance %.2g alone%s\n",
+               row->found ? "also" : "next", row->recipient, row->agree, row->votes,
+               row->p_value,
+               row->found ? ", within the bound too: a merge of copies" : "");
     }
     printf(
         "note: a deliberate new lock over a copy, or unlocking it, erases the trace: no "
