@@ -143,8 +143,8 @@ static enum ww_err decrypt(const struct block *block, struct ww_secret *passphra
     if (!passphrase) {
         return WW_FAIL(
             err, WW_E_PASSPHRASE,
-            "key is encrypted, its passphrase is needed: by an option for it, or "
-            "at a terminal");
+            "key is encrypted, its passphrase is needed: by an option that ends in "
+            "'passphrase-file' or 'passphrase-fd', or at a terminal");
     }
     sealed = d2i_X509_SIG(NULL, &cursor, block->len);
     if (!sealed || cursor != block->der + block->len) {

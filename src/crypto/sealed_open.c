@@ -72,8 +72,8 @@ static enum ww_err key_by_passphrase(const struct ww_record *record,
 
     if (!passphrase) {
         return WW_FAIL(err, WW_E_PASSPHRASE,
-                       "key is sealed, its passphrase is needed: by an option for it, or "
-                       "at a terminal");
+                       "key is sealed, its passphrase is needed: by an option that ends "
+                       "in 'passphrase-file' or 'passphrase-fd', or at a terminal");
     }
     rc = ww_record_stretch(passphrase, body, &cost, &wrapping, err);
     if (rc) {

@@ -141,7 +141,7 @@ open('model/model.safetensors', 'wb').write(struct.pack('<Q', len(h)) + h)"
     refused 5 "as public keys are" "$WW" lock "$AMBER" out --key me.pub
     echo pass >pass
     "$WW" key new lock --out closed --passphrase-file pass -q
-    refused 5 "its passphrase is needed: by an option" "$WW" lock "$AMBER" out --key closed </dev/null
+    refused 5 "its passphrase is needed: by an option that ends in 'passphrase-file'" "$WW" lock "$AMBER" out --key closed </dev/null
     refused 4 "expert-rev': there is no 'attestations/keys.sealed', it is not sealed" \
         "$WW" recipients list "$AMBER"
     refused 5 "found a lock or recipient key, expected a signing key" \

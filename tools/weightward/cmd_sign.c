@@ -32,13 +32,39 @@ static enum ww_err open_key(const struct sign *opt, struct ww_signkey **key,
     return cli_signkey(opt->key, &opt->passphrase, key, err);
 }
 
+static int check_usage(const struct sign *opt, const char *verb)
+{
+    const struct cli_rule rules[] = {
+        {!opt->key,
+         "--key KEY is needed (make one: weightward key new signing --out NAME)"},
+        {opt->origin && (opt->signature || opt->ignore),
+         "--origin goes with a signature in the folder over all of its files"},
+        {opt->signer_seconds < 0 || (opt->signer_seconds > 0 && !opt->signer),
+         "--signer-timeout is a positive number of seconds for --signer"},
+    };
+
+    return cli_rules(verb, rules, sizeof rules / sizeof rules[0]);
+}
+
+static void tell(const struct sign *opt, const struct ww_sign_report *report,
+                 const char *model)
+{
+    cli_say(&opt->common, "signed %" PRIu64 " file%s of '%s' with key %s", report->files,
+            cli_s(report->files), model, report->hint);
+    if (opt->cache) {
+        cli_say(&opt->common, "%" PRIu64 " of them unchanged by the cache '%s'",
+                report->cached, opt->cache);
+    }
+}
+
 static int run_sign(const void *given, const char *verb, const char *const *args)
 {
     const struct sign *opt = given;
-    const char *model = args[0];
     struct ww_error err = {0};
     struct ww_sign_report report = {0};
-    struct ww_signkey *key = NULL;
+    struct ww_signer signer = {.certificate = opt->certificate,
+                               .chain = (const char *const *)opt->chain,
+                               .n_chain = cli_count(opt->chain)};
     struct ww_sign_options options = {
         .signature = opt->signature,
         .ignore_paths = (const char *const *)opt->ignore,
@@ -47,58 +73,33 @@ static int run_sign(const void *given, const char *verb, const char *const *args
         .replace = opt->replace != 0,
         .cache = opt->cache,
     };
-    if (!opt->key) {
-        return cli_usage(
-            verb, "--key KEY is needed (make one: weightward key new signing --out "
-                  "NAME)");
+    char *json = NULL;
+    enum ww_err rc = WW_OK;
+    int status = check_usage(opt, verb);
+    if (status == 0) {
+        status = cli_run_options(&opt->common, &options.run);
     }
-    if (opt->origin && (opt->signature || options.n_ignore_paths)) {
-        return cli_usage(verb,
-                         "--origin goes with a signature in the folder over all of its "
-                         "files");
-    }
-    if (opt->signer_seconds < 0 || (opt->signer_seconds > 0 && !opt->signer)) {
-        return cli_usage(verb, "--signer-timeout is a positive number of seconds for "
-                               "--signer");
-    }
-    int status = cli_run_options(&opt->common, &options.run);
     if (status) {
         return status;
     }
     cli_catch_signals();
-    enum ww_err rc = open_key(opt, &key, &err);
-    if (rc) {
-        goto out;
+    rc = open_key(opt, &signer.key, &err);
+    if (rc == WW_OK) {
+        rc = ww_sign_folder(args[0], &signer, &options, &report, &err);
     }
-    const struct ww_signer signer = {
-        key, opt->certificate, (const char *const *)opt->chain, cli_count(opt->chain)};
-    rc = ww_sign_folder(model, &signer, &options, &report, &err);
-    if (rc) {
-        goto out;
+    if (rc == WW_OK && opt->origin) {
+        rc = ww_origin_state(args[0], &signer, options.replace, &err);
     }
-    if (opt->origin) {
-        rc = ww_origin_state(model, &signer, options.replace, &err);
-    }
-    if (rc) {
-        goto out;
-    }
-    cli_say(&opt->common, "signed %" PRIu64 " file%s of '%s' with key %s", report.files,
-            cli_s(report.files), model, report.hint);
-    if (opt->cache) {
-        cli_say(&opt->common, "%" PRIu64 " of them unchanged by the cache '%s'",
-                report.cached, opt->cache);
-    }
-    if (opt->common.json) {
-        char *json = NULL;
-        rc = ww_report_sign_json(&report, &json, &err);
-        status = cli_answer_json(verb, &opt->common, rc, json, &err);
-        rc = WW_OK;
-    }
-out:
     if (rc) {
         status = cli_fail(verb, &opt->common, &err);
+    } else {
+        tell(opt, &report, args[0]);
     }
-    ww_signkey_free(key);
+    if (rc == WW_OK && opt->common.json) {
+        rc = ww_report_sign_json(&report, &json, &err);
+        status = cli_answer_json(verb, &opt->common, rc, json, &err);
+    }
+    ww_signkey_free(signer.key);
     return status;
 }
 
