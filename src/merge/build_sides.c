@@ -208,6 +208,25 @@ static bool has_side(const struct ww_model *model, const char *path)
     return false;
 }
 
+/* A model may have several by names, in a list; the one for chats is "default". */
+static const char *default_template(const struct ww_jnode *node)
+{
+    const char *name = NULL;
+    const char *text = NULL;
+
+    if (ww_jtype(node) != WW_J_ARRAY) {
+        (void)ww_jstr(node, &text);
+        return text;
+    }
+    for (const struct ww_jnode *one = ww_jfirst(node); one && !text;
+         one = ww_jnext(one)) {
+        if (ww_jstr(ww_jget(one, "name"), &name) && strcmp(name, "default") == 0) {
+            (void)ww_jstr(ww_jget(one, "template"), &text);
+        }
+    }
+    return text;
+}
+
 /* The chat template of a model into buf; nothing when it has none. */
 static enum ww_err read_template(const struct ww_model *model, struct ww_buf *buf,
                                  struct ww_error *err)
@@ -231,7 +250,8 @@ static enum ww_err read_template(const struct ww_model *model, struct ww_buf *bu
     if (rc) {
         ww_error_context(err, TOKENIZER_CONFIG " of '%s'", model->path);
     }
-    if (!rc && ww_jstr(ww_jget(ww_json_root(json), "chat_template"), &text)) {
+    text = default_template(ww_jget(ww_json_root(json), "chat_template"));
+    if (!rc && text) {
         rc = ww_buf_add_str(buf, text, err);
     }
     ww_json_free(json);

@@ -641,8 +641,18 @@ static void chat_template_is_written_or_refused(void **state)
     pm_free(pm);
     pm = pm_new();
     ww_fx_file(pm->model[1], "chat_template.jinja", "of m1 {{x}}");
+    ww_fx_file(pm->model[0], "tokenizer_config.json",
+               "{\"chat_template\": [{\"name\": \"tools\", \"template\": \"no\"}]}");
     PM_OK(LINEAR "chat_template: auto\n");
     assert_true(file_has(pm, "chat_template.jinja", "of m1 {{x}}"));
+    pm_free(pm);
+    pm = pm_new();
+    ww_fx_file(pm->model[0], "tokenizer_config.json",
+               "{\"chat_template\": [{\"name\": \"tools\", \"template\": \"no\"}, "
+               "{\"name\": \"default\", \"template\": \"of m0 {{x}}\"}]}");
+    ww_fx_file(pm->model[1], "chat_template.jinja", "of m1 {{x}}");
+    PM_OK(LINEAR "chat_template: auto\n");
+    assert_true(file_has(pm, "chat_template.jinja", "of m0 {{x}}"));
     pm_free(pm);
 }
 
