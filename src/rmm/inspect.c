@@ -166,6 +166,18 @@ static bool is_a_reason(enum ww_err rc)
     }
 }
 
+/* A change is the difference of what both have. */
+static enum ww_err check_base(const struct ww_peek *peek, struct ww_error *err)
+{
+    for (uint32_t t = 0; t < peek->n_tensors; t++) {
+        if (peek->tensors[t].base != WW_NONE) {
+            return WW_OK;
+        }
+    }
+    return WW_FAIL(err, WW_E_UNSUPPORTED,
+                   "a model of which no tensor has name, dtype and shape of the base's");
+}
+
 static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t i,
                                const struct ww_pack_inspect_options *options,
                                struct ww_error *err)
@@ -185,8 +197,9 @@ static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t
         return m->why ? WW_OK : WW_FAIL_MEMORY(err, "looking into a package");
     }
     rc = ww_peek_open(path, m->name, &how, &x->peeks[i], &reason);
-    if (!rc && x->peeks[i].adapter) {
-        rc = ww_inspect_check_pairs(&x->peeks[i], &reason);
+    if (!rc) {
+        rc = x->peeks[i].adapter ? ww_inspect_check_pairs(&x->peeks[i], &reason)
+                                 : check_base(&x->peeks[i], &reason);
         if (rc) {
             ww_peek_close(&x->peeks[i]);
         }

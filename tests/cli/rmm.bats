@@ -164,6 +164,27 @@ PY
     refused 1 "not the one that the package" "$WW" rmm add a.pkg third=lora --exact --base "$other"
 }
 
+@test "a member of other dtypes than the base's is told of" {
+    cp -r "$FAMILY/expert-rev" wide
+    chmod -R u+w wide
+    python3 - wide/model.safetensors <<'PY'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+head = json.loads(data[8:8 + n])
+for name, t in head.items():
+    if name != "__metadata__":
+        t["dtype"] = "F16"
+head = json.dumps(head).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(head)) + head + data[8 + n:])
+PY
+    "$WW" rmm pack w.pkg wide=wide --error 0.5 --base "$FAMILY/base" 2>said
+    grep -q "warning: member 'wide': 0 % of its weights have names, dtypes and shapes of the base's" said
+    "$WW" rmm inspect w.pkg --base "$FAMILY/base" | grep -q "a model of which no tensor has name, dtype and shape of the base's"
+    "$WW" rmm unpack w.pkg wide back --base "$FAMILY/base" -q
+    diff -r wide back
+}
+
 @test "an adapter comes back in other forms, a model does not" {
     "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 3 --portable -q
     "$WW" rmm pack a.pkg lora=lora rev="$FAMILY/expert-rev" --exact -q
