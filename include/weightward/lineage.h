@@ -67,6 +67,9 @@ struct ww_lineage_source {
 #define WW_LINEAGE_PARTS 0.95
 /** Where more of a difference is unexplained, a source may be missing. */
 #define WW_LINEAGE_ELSEWHERE 0.05
+/** Where more is, and no controls are given, a sibling that no candidate went into has as
+ * much in common with one. */
+#define WW_LINEAGE_MOSTLY 0.5
 
 struct ww_lineage_layer {
     char *name;     /* "layer 3", or "outside of layers" */

@@ -18,7 +18,6 @@
 #include "weightward/model.h"
 
 #define ROOT_SHARED (-6) /* log10 p */
-#define MOSTLY_UNKNOWN 0.5
 
 struct agreeing {
     const char *suspect;
@@ -195,7 +194,7 @@ static enum ww_err judge_sources(struct agreeing *a, size_t n_declared,
         return conclude(a, WW_LINEAGE_DISAGREES,
                         "the weights support a source that is not declared", err);
     }
-    if (d->unexplained > MOSTLY_UNKNOWN || d->used == 0) {
+    if (d->unexplained > WW_LINEAGE_MOSTLY || d->used == 0) {
         return conclude(a, WW_LINEAGE_UNTOLD,
                         "most of the difference from the base is not explained by the "
                         "models that are here",

@@ -338,3 +338,46 @@ enum ww_err ww_attention_shares(const struct ww_family *family, const int8_t *si
     ww_invariant_release(&run.sums);
     return rc;
 }
+
+/* A source that changed nothing but what was mixed has no other share. */
+static void share_of_heads(struct ww_lineage_source *s, uint32_t same)
+{
+    if (same == WW_NONE && s->heads_low > WW_LINEAGE_LEAST) {
+        s->share = s->heads;
+        s->low = s->heads_low;
+        s->high = s->heads_high;
+        s->included = true;
+        ww_free(s->note);
+        s->note = NULL;
+    }
+}
+
+enum ww_err ww_attention_tell(const struct ww_family *family, const int8_t *side,
+                              const uint32_t *same, uint64_t seed,
+                              struct ww_decompose_report *r, struct ww_error *err)
+{
+    struct ww_attention_shares heads;
+    double start[WW_LINEAGE_MAX_SOURCES];
+    int8_t sides[WW_LINEAGE_MAX_SOURCES] = {WW_SIDE_OUT};
+    enum ww_err rc = WW_OK;
+
+    if (family->n_dense == 0 || family->disguise.read) { /* products of the files */
+        return WW_OK;
+    }
+    for (size_t i = 0; i < r->n_sources; i++) {
+        start[i] = r->sources[i].share;
+        sides[i] = same[i] == WW_NONE ? WW_SIDE_PLUS : side[i];
+    }
+    rc = ww_attention_shares(family, sides, r->used < WW_FIT_LEAST ? NULL : start, seed,
+                             &heads, err);
+    r->heads = rc ? 0 : heads.n_heads;
+    for (size_t i = 0; i < r->n_sources && r->heads; i++) {
+        struct ww_lineage_source *s = &r->sources[i];
+        s->heads = heads.share[i];
+        s->heads_low = s->heads - heads.half[i] - WW_FIT_ROUGHLY;
+        s->heads_high = s->heads + heads.half[i] + WW_FIT_ROUGHLY;
+        ww_fit_stay_on(sides[i], &s->heads_low, &s->heads_high);
+        share_of_heads(s, same[i]);
+    }
+    return rc;
+}

@@ -20,4 +20,11 @@ enum ww_err ww_attention_shares(const struct ww_family *family, const int8_t *si
                                 struct ww_attention_shares *out,
                                 struct ww_error *err) WW_MUST_USE;
 
+/** The same into the report: shares of heads beside those of other weights, and in their
+ * place for a source that changed nothing else (same, ww_fit_collinear, is WW_NONE). */
+enum ww_err ww_attention_tell(const struct ww_family *family, const int8_t *side,
+                              const uint32_t *same, uint64_t seed,
+                              struct ww_decompose_report *r,
+                              struct ww_error *err) WW_MUST_USE;
+
 #endif

@@ -27,12 +27,10 @@
 #include "util/clock.h"
 #include "util/fail.h"
 
-#define MOSTLY_UNKNOWN 0.5
 #define LEAST_COSINE 0.1 /* of weights with the base's: strangers have none */
 /* Rounding of an eight-step task vector is not quite even. Where something came after the
  * merge, the elements that show no such bias no longer carry the fit, and shares are off
  * by this at times. */
-#define ROUGHLY 0.002
 /* Of the base in a suspect: more than sources change of its size, where the two are alike
  * but for that, as with strange layers they are not. */
 #define RESCALED 0.02
@@ -50,7 +48,11 @@ struct decomposing {
     bool *fitted; /* per tensor */
     bool *held;   /* per tensor: replayed; NULL: all are */
     struct ww_moments *whole;
-    int8_t side[WW_LINEAGE_MAX_SOURCES]; /* of zero, of candidates in the fit */
+    struct ww_moments *ranked; /* for ranks, where no model decides more than another;
+                                  NULL: whole does */
+    bool decides[WW_LINEAGE_MAX_SOURCES];
+    uint32_t same[WW_LINEAGE_MAX_SOURCES]; /* ww_fit_collinear */
+    int8_t side[WW_LINEAGE_MAX_SOURCES];   /* of zero, of candidates in the fit */
     struct ww_varied varied;
     struct ww_gradient_shares over;
     double scale;  /* of the base in the suspect, by the replayed matrices, */
@@ -119,34 +121,54 @@ static enum ww_err cut_in_halves(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
-static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
+static enum ww_err sum_up(struct decomposing *d, const bool *decides,
+                          struct ww_error *err)
 {
-    struct ww_sweep_ask ask = {.phase = "decompose", .stored = true};
+    const struct ww_sweep_ask ask = {
+        .phase = "decompose", .stored = true, .use = d->fitted, .decides = decides};
     enum ww_err rc = WW_OK;
 
-    d->moments = ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
     d->whole = ww_moments_new(d->k);
-    if (!d->moments || !d->whole) {
+    if (!d->whole) {
         return WW_FAIL_MEMORY(err, "a decomposition");
     }
-    rc = cut_in_halves(d, err);
-    ask.use = d->fitted;
-    for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
+    for (uint32_t t = 0; t < d->family.n_tensors; t++) {
+        ww_moments_free(d->moments[t]);
         d->moments[t] = ww_moments_new(d->k);
         if (!d->moments[t]) {
             return WW_FAIL_MEMORY(err, "a decomposition");
         }
-        d->report->elements += d->family.tensors[t].n_elements;
     }
-    if (!rc) {
-        rc = ww_sweep(&d->family, &ask, &d->options->run, visit, d,
-                      &d->report->run.bytes_read, err);
-    }
+    rc = ww_sweep(&d->family, &ask, &d->options->run, visit, d,
+                  &d->report->run.bytes_read, err);
     for (uint32_t t = 0; t < d->family.n_tensors && !rc; t++) {
         rc = ww_moments_add(d->whole, d->moments[t], 1, err);
     }
-    d->report->tensors = d->family.n_tensors;
     return rc;
+}
+
+static enum ww_err read_sums(struct decomposing *d, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    d->moments = ww_calloc(d->family.n_tensors, sizeof(struct ww_moments *));
+    if (!d->moments) {
+        return WW_FAIL_MEMORY(err, "a decomposition");
+    }
+    rc = cut_in_halves(d, err);
+    for (uint32_t t = 0; t < d->family.n_tensors; t++) {
+        d->report->elements += d->family.tensors[t].n_elements;
+    }
+    d->report->tensors = d->family.n_tensors;
+    return rc ? rc : sum_up(d, NULL, err);
+}
+
+static enum ww_err read_again(struct decomposing *d, struct ww_error *err)
+{
+    const bool again = ww_fit_decides(d->whole, d->side, d->decides);
+
+    d->ranked = again ? d->whole : NULL;
+    return again ? sum_up(d, d->decides, err) : WW_OK;
 }
 
 static enum ww_err name_sources(struct decomposing *d, struct ww_error *err)
@@ -174,9 +196,9 @@ static enum ww_err name_sources(struct decomposing *d, struct ww_error *err)
  * so: a share that could as well be another's is no finding. */
 static enum ww_err choose(struct decomposing *d, struct ww_error *err)
 {
-    uint32_t same[WW_LINEAGE_MAX_SOURCES];
+    const uint32_t *same = d->same;
 
-    ww_fit_collinear(d->whole, same);
+    ww_fit_collinear(d->whole, d->same);
     for (size_t i = 0; i < d->options->n_candidates; i++) {
         struct ww_lineage_source *source = &d->report->sources[i];
         d->side[i] = same[i] == i ? WW_SIDE_PLUS : WW_SIDE_OUT;
@@ -326,16 +348,6 @@ static enum ww_err find_sides(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
-/* An interval ends at zero. */
-static void stay_on(int8_t side, double *low, double *high)
-{
-    if (side == WW_SIDE_MINUS) {
-        *high = fmin(0, *high);
-    } else {
-        *low = fmax(0, *low);
-    }
-}
-
 static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *report = d->report;
@@ -369,13 +381,14 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     }
     for (size_t i = 0; i < report->n_sources && !rc; i++) {
         struct ww_lineage_source *s = &report->sources[i];
-        const double margin = ww_fit_margin(&fit, (unsigned)i, inexact ? ROUGHLY : 0);
+        const double margin =
+            ww_fit_margin(&fit, (unsigned)i, inexact ? WW_FIT_ROUGHLY : 0);
         s->share = fit.share[i];
         s->error = fit.error[i];
         s->n_eff = fit.n_eff[i];
         s->low = fmin(low[i], s->share - margin);
         s->high = fmax(high[i], s->share + margin);
-        stay_on(d->side[i], &s->low, &s->high);
+        ww_fit_stay_on(d->side[i], &s->low, &s->high);
         s->included = s->low > WW_LINEAGE_LEAST || s->high < -WW_LINEAGE_LEAST ||
                       (d->side[i] && has_layers(report, s->name));
         s->recipe = s->included ? ww_sketch_shortest(s->share, 3 * s->error + SLACK) : 0;
@@ -383,54 +396,14 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     return rc;
 }
 
-/* What a dense lock mixed has shares of its own, from products that it cannot change. */
-static enum ww_err fit_heads(struct decomposing *d, struct ww_error *err)
-{
-    struct ww_decompose_report *r = d->report;
-    struct ww_attention_shares heads;
-    double start[WW_LINEAGE_MAX_SOURCES];
-    enum ww_err rc = WW_OK;
-
-    if (d->family.n_dense == 0 || d->family.disguise.read) { /* products of the files */
-        return WW_OK;
-    }
-    for (size_t i = 0; i < r->n_sources; i++) {
-        start[i] = r->sources[i].share;
-    }
-    rc = ww_attention_shares(&d->family, d->side, r->used < WW_FIT_LEAST ? NULL : start,
-                             d->options->seed, &heads, err);
-    r->heads = rc ? 0 : heads.n_heads;
-    for (size_t i = 0; i < r->n_sources && r->heads; i++) {
-        struct ww_lineage_source *s = &r->sources[i];
-        s->heads = heads.share[i];
-        s->heads_low = s->heads - heads.half[i] - ROUGHLY;
-        s->heads_high = s->heads + heads.half[i] + ROUGHLY;
-        stay_on(d->side[i], &s->heads_low, &s->heads_high);
-    }
-    return rc;
-}
-
 static enum ww_err test_controls(struct decomposing *d, struct ww_error *err)
 {
-    d->report->n_controls = d->options->n_controls;
-    if (d->options->n_controls == 0 || d->report->used < WW_FIT_LEAST) {
-        return WW_OK;
-    }
-    for (unsigned i = 0; i < d->report->n_sources; i++) {
-        struct ww_lineage_source *source = &d->report->sources[i];
-        source->p_value = 1;
-        if (d->side[i]) {
-            source->reached = ww_calloc(d->options->n_controls, sizeof(double));
-            if (!source->reached) {
-                return WW_FAIL_MEMORY(err, "a decomposition");
-            }
-            source->p_value =
-                ww_rank(d->whole, d->side, i, (unsigned)d->options->n_candidates,
-                        &source->statistic, source->reached);
-        }
-    }
-    ww_rank_holm(d->report->sources, d->report->n_sources);
-    return WW_OK;
+    const struct ww_rank_ask ask = {d->ranked ? d->ranked : d->whole, d->side, d->same,
+                                    d->options->controls, d->options->n_controls};
+
+    return d->report->used < WW_FIT_LEAST
+               ? WW_OK
+               : ww_rank_sources(&ask, d->report, &d->family.warnings, err);
 }
 
 /* Weights of strangers are orthogonal, whatever shapes and names they share. */
@@ -446,7 +419,8 @@ static enum ww_err check_related(struct decomposing *d, const struct ww_replay *
         err, WW_E_UNRELATED,
         "'%s' is no relative of '%s': the cosine of their weights is %.3f, "
         "expected at least %.1f; or its weights are in an order that comparing "
-        "them with the base does not undo",
+        "them with the base does not undo: a rotation of the residual stream is "
+        "undone by 'attack --anchor BASE SUSPECT OUT'",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
         d->cosine, LEAST_COSINE);
 }
@@ -509,7 +483,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     r->r2 = 1 - sums.residual / sums.total;
     r->r2_ceiling = 1 - sums.floor / sums.total;
     r->unexplained = unexplained(&sums);
-    if (r->unexplained > MOSTLY_UNKNOWN) {
+    if (r->unexplained > WW_LINEAGE_MOSTLY) {
         rc = warn(d,
                   r->r2_ceiling > 0
                       ? "most of the difference from the base is not explained: other "
@@ -559,6 +533,7 @@ static void release(struct decomposing *d)
     ww_gradient_shares_release(&d->over);
     ww_free(d->held);
     ww_moments_free(d->whole);
+    ww_moments_free(d->ranked);
     d->report->disguise = d->family.disguise.undone;
     d->family.disguise.undone = NULL;
     d->report->warnings = d->family.warnings.items;
@@ -605,6 +580,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = choose(&d, err);
     }
     if (!rc) {
+        rc = read_again(&d, err);
+    }
+    if (!rc) {
         rc = ww_places_find(&d.family, options, d.fitted, report, err);
     }
     if (!rc) {
@@ -617,7 +595,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
         rc = ww_layers_fit(&d.family, d.moments, d.side, report, err);
     }
     if (!rc) {
-        rc = fit_heads(&d, err);
+        rc = ww_attention_tell(&d.family, d.side, d.same, options->seed, report, err);
     }
     if (!rc) {
         rc = replay(&d, err);
@@ -638,6 +616,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                            d.scale,
                                            d.side};
         rc = ww_verdict(&ask, report, err);
+    }
+    if (!rc) {
+        rc = ww_rank_drop(report, err);
     }
     if (!rc) {
         rc = tell_scale(&d, err);

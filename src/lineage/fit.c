@@ -327,6 +327,15 @@ void ww_fit_lengths(const struct ww_moments *moments, double *lengths)
     }
 }
 
+void ww_fit_stay_on(int8_t side, double *low, double *high)
+{
+    if (side == WW_SIDE_MINUS) {
+        *high = fmin(0, *high);
+    } else {
+        *low = fmax(0, *low);
+    }
+}
+
 /* Of a task vector, the base's part of it included. */
 static double length_of(const struct ww_moments *moments, unsigned i)
 {
@@ -337,6 +346,28 @@ static double length_of(const struct ww_moments *moments, unsigned i)
         sum += bin ? bin->z[(i + 1) * (moments->k + 1) + i + 1] / rounding(bin) : 0;
     }
     return sum;
+}
+
+#define FARTHER 1.5 /* so many times as long is another model's task vector */
+#define FINE 64     /* in steps: rounding of task vectors as long as this is even */
+
+bool ww_fit_decides(const struct ww_moments *moments, const int8_t *side, bool *decides)
+{
+    double of_sources = 0;
+    double of_others = 0;
+    struct ww_fit fit;
+
+    ww_fit(moments, side, &fit);
+    for (unsigned i = 0; i < moments->k; i++) {
+        /* Roots are taken of squares in units of the variance of rounding. */
+        const double steps =
+            fit.used ? sqrt(length_of(moments, i) / 12 / (double)fit.used) : 0;
+        decides[i] = side[i] && fabs(fit.share[i]) > WW_LINEAGE_LEAST;
+        of_sources = decides[i] ? fmax(of_sources, steps) : of_sources;
+        of_others = decides[i] ? of_others : fmax(of_others, steps);
+    }
+    return fit.used >= WW_FIT_LEAST && of_sources > 0 && of_sources < FINE &&
+           of_others > FARTHER * of_sources;
 }
 
 void ww_fit_collinear(const struct ww_moments *moments, uint32_t *same)

@@ -31,6 +31,12 @@ void ww_fit(const struct ww_moments *moments, const int8_t *side, struct ww_fit 
  */
 double ww_fit_margin(const struct ww_fit *fit, unsigned i, double least);
 
+/** Where something came after the merge, intervals are at least so wide to either side.
+ */
+#define WW_FIT_ROUGHLY 0.002
+/** An interval ends at zero, on the side that its share may lie on. */
+void ww_fit_stay_on(int8_t side, double *low, double *high);
+
 /** What shares leave over, in units of the variance that rounding leaves. */
 double ww_fit_residual(const struct ww_moments *moments, const double *shares);
 
@@ -41,6 +47,12 @@ double ww_fit_rounding(const struct ww_moments *moments, double tau2);
 
 /** Lengths of the sources' task vectors over the elements that were used. */
 void ww_fit_lengths(const struct ww_moments *moments, double *lengths);
+
+/** Whether sums ought to be read again over what some sources alone moved, and which:
+ * those with a share. A model that went nowhere brings in elements that sources moved by
+ * a step or two, and those were rounded to one side, so that it matters where such a
+ * model lies much farther from the base than sources of few steps do. decides is [k]. */
+bool ww_fit_decides(const struct ww_moments *moments, const int8_t *side, bool *decides);
 
 /** Sources that cannot be told apart in the fit: same[i] is the first one that source i
  * is a multiple of, or i; WW_NONE: it does not differ from the base, or by its size alone

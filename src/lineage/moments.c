@@ -100,6 +100,7 @@ enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
     tile->order = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->order));
     tile->picked = ww_calloc(WW_MOMENTS_TILE, sizeof(*tile->picked));
     tile->moved = ww_alloc_aligned(64, WW_MOMENTS_TILE * sizeof(*tile->moved));
+    tile->decides = NULL;
     return tile->columns && tile->sorted && tile->steps && tile->low && tile->high &&
                    tile->stored && tile->bin && tile->picked && tile->order && tile->moved
                ? WW_OK
@@ -194,6 +195,19 @@ WW_CLONES static void add_source(struct block *b, const double *base, double *x,
     }
 }
 
+/* Of a source that does not decide. */
+WW_CLONES static void subtract_base(const double *base, double *x, size_t n)
+{
+    for (size_t e = 0; e < n; e++) {
+        x[e] -= base[e];
+    }
+}
+
+static bool decides(const struct ww_moments_tile *tile, unsigned source)
+{
+    return !tile->decides || tile->decides[source];
+}
+
 /* One loop for elements on a plain grid, of the bits alone: the step is a power of two,
  * and a task vector of eight steps is one with an exponent of three more. */
 WW_CLONES static uint64_t put_in_bins(const struct block *b, const double *base,
@@ -252,8 +266,12 @@ static uint64_t classify(struct ww_moments_tile *tile, unsigned k, size_t n,
         const double *base = tile->columns + WW_MOMENTS_TILE + at;
         begin_block(&block, base, len);
         for (unsigned i = 0; i < k; i++) {
-            add_source(&block, base,
-                       tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE + at, len);
+            double *x = tile->columns + (size_t)(i + 2) * WW_MOMENTS_TILE + at;
+            if (decides(tile, i)) {
+                add_source(&block, base, x, len);
+            } else {
+                subtract_base(base, x, len);
+            }
         }
         if (tile->has_steps) {
             put_in_rounded_bins(&block, base, y, tile->steps + at, tile->bin + at, len,
@@ -342,8 +360,10 @@ static uint64_t classify_stored(struct ww_moments_tile *tile, unsigned k, size_t
         const uint16_t *base = (const uint16_t *)(const void *)tile->stored[1] + at;
         begin_narrow(&block, base, len);
         for (unsigned i = 0; i < k; i++) {
-            add_narrow(&block, base,
-                       (const uint16_t *)(const void *)tile->stored[i + 2] + at, len);
+            if (decides(tile, i)) {
+                add_narrow(&block, base,
+                           (const uint16_t *)(const void *)tile->stored[i + 2] + at, len);
+            }
         }
         n_pruned += put_narrow_in_bins(
             &block, base, (const uint16_t *)(const void *)tile->stored[0] + at,

@@ -56,10 +56,12 @@ struct ww_moments_tile {
     const uint8_t **stored; /* [k + 2], with is_stored: elements in BF16, and columns hold
                                nothing */
     bool is_stored;
-    uint8_t *bin;     /* [TILE + 8], 0: not used */
-    uint32_t *picked; /* [TILE]: elements that are used */
-    uint32_t *order;  /* [TILE]: the same by bin */
-    int64_t *moved;   /* [TILE], for who visits */
+    const bool *decides; /* [k]: whose task vectors and values decide which elements are
+                            used and in which bin; NULL: all, and so after init */
+    uint8_t *bin;        /* [TILE + 8], 0: not used */
+    uint32_t *picked;    /* [TILE]: elements that are used */
+    uint32_t *order;     /* [TILE]: the same by bin */
+    int64_t *moved;      /* [TILE], for who visits */
 };
 enum ww_err ww_moments_tile_init(struct ww_moments_tile *tile, unsigned k,
                                  struct ww_error *err) WW_MUST_USE;

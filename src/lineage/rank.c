@@ -10,6 +10,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/str.h"
+
+#define BITS_AGREE 0.99
+#define RARE 0.05
+
 static double statistic_of(const struct ww_moments *moments, const int8_t *side,
                            unsigned of)
 {
@@ -19,27 +26,156 @@ static double statistic_of(const struct ww_moments *moments, const int8_t *side,
     return fit.error[of] > 0 ? fabs(fit.share[of]) / fit.error[of] : 0;
 }
 
-double ww_rank(const struct ww_moments *moments, const int8_t *side, unsigned candidate,
-               unsigned first_control, double *statistic, double *reached)
+/* Takes the place of the candidate, which stays out of others. */
+static double reach_of(const struct ww_moments *moments, int8_t *others, int8_t side,
+                       unsigned control)
+{
+    double reached = 0;
+
+    others[control] = WW_SIDE_PLUS;
+    reached = statistic_of(moments, others, control);
+    if (side == WW_SIDE_MINUS) { /* its side was chosen, so is theirs */
+        others[control] = WW_SIDE_MINUS;
+        reached = fmax(reached, statistic_of(moments, others, control));
+    }
+    others[control] = WW_SIDE_OUT;
+    return reached;
+}
+
+/* same: NULL for all controls. */
+static double rank_among(const struct ww_moments *moments, const int8_t *side,
+                         const uint32_t *same, unsigned candidate, unsigned first_control,
+                         double *statistic, double *reached)
 {
     int8_t others[WW_LINEAGE_MAX_SOURCES] = {WW_SIDE_OUT};
     unsigned at_least = 0;
+    unsigned n = 0;
 
     memcpy(others, side, first_control * sizeof(*others));
     *statistic = statistic_of(moments, others, candidate);
     others[candidate] = WW_SIDE_OUT;
     for (unsigned c = first_control; c < moments->k; c++) {
-        others[c] = WW_SIDE_PLUS;
-        reached[c - first_control] = statistic_of(moments, others, c);
-        if (side[candidate] == WW_SIDE_MINUS) { /* its side was chosen, so is theirs */
-            others[c] = WW_SIDE_MINUS;
-            reached[c - first_control] =
-                fmax(reached[c - first_control], statistic_of(moments, others, c));
+        if (!same || same[c] == c) {
+            reached[n] = reach_of(moments, others, side[candidate], c);
+            at_least += reached[n++] >= *statistic;
         }
-        at_least += reached[c - first_control] >= *statistic;
-        others[c] = WW_SIDE_OUT;
     }
-    return (1.0 + at_least) / (1.0 + moments->k - first_control);
+    return (1.0 + at_least) / (1.0 + n);
+}
+
+double ww_rank(const struct ww_moments *moments, const int8_t *side, unsigned candidate,
+               unsigned first_control, double *statistic, double *reached)
+{
+    return rank_among(moments, side, NULL, candidate, first_control, statistic, reached);
+}
+
+/* A model that is a control twice would count as two. */
+static enum ww_err count_controls(const struct ww_rank_ask *ask,
+                                  struct ww_decompose_report *report,
+                                  struct ww_strlist *warnings, struct ww_error *err)
+{
+    const size_t first = report->n_sources;
+    enum ww_err rc = WW_OK;
+
+    report->n_controls = 0;
+    for (size_t c = 0; c < ask->n_controls && !rc; c++) {
+        const uint32_t same = ask->same[first + c];
+        char *text = NULL;
+        if (same == first + c) {
+            report->n_controls++;
+            continue;
+        }
+        text = same == WW_NONE
+                   ? ww_asprintf("control '%s' does not differ from the base where it "
+                                 "counts, and is left out of the ranks",
+                                 ask->controls[c])
+                   : ww_asprintf("control '%s' cannot be told from '%s', and is left out "
+                                 "of the ranks",
+                                 ask->controls[c],
+                                 same < first ? report->sources[same].name
+                                              : ask->controls[same - first]);
+        rc = text ? ww_strlist_add(warnings, text, err) : WW_FAIL_MEMORY(err, "a note");
+        ww_free(text);
+    }
+    return rc;
+}
+
+enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
+                            struct ww_decompose_report *report,
+                            struct ww_strlist *warnings, struct ww_error *err)
+{
+    enum ww_err rc = count_controls(ask, report, warnings, err);
+
+    if (rc || report->n_controls == 0) {
+        return rc;
+    }
+    for (unsigned i = 0; i < report->n_sources; i++) {
+        struct ww_lineage_source *source = &report->sources[i];
+        source->p_value = 1;
+        if (!ask->side[i]) {
+            continue;
+        }
+        source->reached = ww_calloc(report->n_controls, sizeof(double));
+        if (!source->reached) {
+            return WW_FAIL_MEMORY(err, "ranks among controls");
+        }
+        source->p_value =
+            rank_among(ask->moments, ask->side, ask->same, i, (unsigned)report->n_sources,
+                       &source->statistic, source->reached);
+    }
+    ww_rank_holm(report->sources, report->n_sources);
+    return WW_OK;
+}
+
+/* How many controls reach as much as a source. */
+static size_t count_reached(const struct ww_decompose_report *report,
+                            const struct ww_lineage_source *source)
+{
+    size_t n = 0;
+
+    for (size_t c = 0; source->reached && c < report->n_controls; c++) {
+        n += source->reached[c] >= source->statistic;
+    }
+    return n;
+}
+
+enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *err)
+{
+    size_t left = 0;
+    size_t dropped = 0;
+
+    if (report->method_match >= BITS_AGREE) {
+        return WW_OK;
+    }
+    for (size_t i = 0; i < report->n_sources; i++) {
+        struct ww_lineage_source *s = &report->sources[i];
+        const size_t n = s->included ? count_reached(report, s) : 0;
+        const double p = (1.0 + (double)n) / (1.0 + (double)report->n_controls);
+        if (n == 0 || p <= RARE) {
+            left += s->included;
+            continue;
+        }
+        ww_free(s->note);
+        s->note =
+            ww_asprintf("its share of %.4f is no finding: %zu of %zu controls reach "
+                        "as much in its place",
+                        s->share, n, report->n_controls);
+        if (!s->note) {
+            return WW_FAIL_MEMORY(err, "a note");
+        }
+        s->included = false;
+        s->recipe = 0;
+        dropped++;
+    }
+    if (dropped && !left) {
+        report->incomplete = false;
+        report->unseen = 0;
+        report->method = "none";
+        report->not_excluded[0] = NULL;
+        ww_free(report->recipe);
+        report->recipe = NULL;
+    }
+    return WW_OK;
 }
 
 void ww_rank_holm(struct ww_lineage_source *sources, size_t n)

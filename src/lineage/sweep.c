@@ -184,6 +184,7 @@ static enum ww_err make_workers(const struct sweep *s, unsigned n, struct ww_err
         struct worker *w = &s->workers[i];
         w->bytes = ww_alloc_aligned(64, s->family->n_models * READ * sizeof(double));
         rc = ww_moments_tile_init(&w->tile, s->family->n_models - 2, err);
+        w->tile.decides = s->ask->decides;
         if (!rc && !w->bytes) {
             rc = WW_FAIL_MEMORY(err, "a comparison of models");
         }

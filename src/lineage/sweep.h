@@ -20,6 +20,8 @@ struct ww_sweep_ask {
     const bool *use;     /* which tensors are read; NULL: all */
     const bool *sources; /* which sources ([n_models - 2]), NULL: all; the columns of
                             others hold nothing */
+    const bool *decides; /* of sums: which sources ([n_models - 2]) decide which elements
+                            are used; NULL: all */
     bool cells;          /* where the suspect's values were before they were rounded, if
                             its disguise can tell */
     bool in_part;        /* of large tensors one piece in WW_SWEEP_PART */

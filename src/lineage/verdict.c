@@ -23,7 +23,6 @@
 #define MASKED 0.95     /* kept share below which elements were dropped */
 #define STACKED 0.5     /* match below which layers only begin like those of models */
 #define SUM_IS_ONE 0.01
-#define MOSTLY_UNKNOWN 0.5
 /* Of the difference: what a twin leaves of a source for which it stands, where rounding
  * leaves nothing. */
 #define OF_A_TWIN 0.001
@@ -352,7 +351,7 @@ static void set_winner(struct ww_decompose_report *r, const struct ww_contest *c
 static bool may_be_masked(const struct ww_decompose_report *r)
 {
     return r->unexplained > 1 - AT_CEILING &&
-           (r->kept < MASKED * r->kept_most || r->unexplained < MOSTLY_UNKNOWN);
+           (r->kept < MASKED * r->kept_most || r->unexplained < WW_LINEAGE_MOSTLY);
 }
 
 /* The others' part is what they have in common with the adapter. */

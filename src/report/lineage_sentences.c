@@ -84,14 +84,26 @@ static char *share_of(const struct ww_lineage_source *s)
                        s->share < 0 ? -WW_LINEAGE_LEAST : WW_LINEAGE_LEAST);
 }
 
+/* Siblings trained on similar data have as much in common as a source that leaves most of
+ * the suspect unexplained; controls tell, if there are any. */
+static bool may_be_sibling(const struct ww_decompose_report *d)
+{
+    return d->incomplete && d->n_controls == 0 && d->unexplained > WW_LINEAGE_MOSTLY;
+}
+
 /* What speaks against it, or how often it is wrong. */
 static char *doubt_of(const struct ww_decompose_report *d,
                       const struct ww_lineage_source *s)
 {
     if (s->p_value >= 0) {
         return ww_asprintf("p %.3g by rank among %zu controls, corrected for all "
-                           "candidates, which cannot be below %.3g",
-                           s->p_value, d->n_controls, 1.0 / (double)(d->n_controls + 1));
+                           "candidates, which cannot be below %.3g%s",
+                           s->p_value, d->n_controls, 1.0 / (double)(d->n_controls + 1),
+                           d->incomplete && s->included
+                               ? "; but not all of the difference is explained, and "
+                                 "relatives of a source that was not given look like "
+                                 "sources"
+                               : "");
     }
     if (d->incomplete && s->included) {
         return ww_asprintf(
@@ -150,7 +162,10 @@ static enum ww_err add_sources(struct ww_sentences *f, const struct ww_lineage_r
     for (size_t i = 0; i < d->n_sources && !rc; i++) {
         const struct ww_lineage_source *s = &d->sources[i];
         rc = add(
-            f, "source", s->included ? WW_SENTENCE_SUPPORTS : WW_SENTENCE_NOT,
+            f, "source",
+            !s->included        ? WW_SENTENCE_NOT
+            : may_be_sibling(d) ? WW_SENTENCE_UNTOLD
+                                : WW_SENTENCE_SUPPORTS,
             ww_asprintf("'%s' %s '%s' beyond '%s'", s->name,
                         s->included && s->share < 0 ? "was taken away in" : "went into",
                         r->models[0].name, r->models[1].name),

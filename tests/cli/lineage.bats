@@ -117,11 +117,79 @@ EOF
     [[ $output == *", 1 of them below zero"*"share -0.4000"*", taken away"* ]]
 }
 
+@test "a model that lies farther from the base and went nowhere shifts no share" {
+    "$WW_BIN/perturb_model" "$family/base" near 0.003 1
+    cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models: [{model: near, parameters: {weight: 0.6}}]
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml sum -q
+    "$WW_BIN/perturb_model" sum suspect 0.0003 2
+    "$WW" lineage decompose suspect --base "$family/base" --candidate near \
+        --candidate "$family/expert-rev" --json -q >answer
+    "$WW" lineage decompose suspect --base "$family/base" --candidate near \
+        --control "$family/expert-rev" --json -q >controlled
+    jq -se 'all(.[]; .sources[0].interval[0] < 0.6 and .sources[0].interval[1] > 0.6) and
+            all(.[]; .sources[0].share > 0.595 and .sources[0].share < 0.605) and
+            (.[0].sources[1].included | not) and .[1].sources[0].p_value == 0.5' answer controlled
+}
+
 @test "controls give a p-value with the floor that their number sets" {
     blend task_arithmetic 1.0 0.0
     "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
         --control "$family/expert-caesar" --json -q >answer
     jq -e '.sources[0].p_value == 0.5' answer
+}
+
+@test "a control that is the base, a candidate or another control is no draw of its own" {
+    blend task_arithmetic 1.0 0.0
+    cp -r "$family/expert-caesar" again
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --control "$family/expert-caesar" --control again --control "$family/base" \
+        --control "$family/expert-rev" --json -q >answer
+    jq -e '.sources[0].p_value == 0.5 and (.warnings | length) == 3 and
+           (.warnings | all(test("left out of the ranks")))' answer
+}
+
+@test "a sibling of the suspect that controls match is not accused" {
+    "$WW_BIN/perturb_model" "$family/expert-rev" twin 0.003 5
+    "$WW" lineage decompose "$family/expert-rev" --base "$family/base" \
+        --candidate "$family/expert-caesar" --control twin --json -q >answer
+    jq -e '(.sources[0].included | not) and .sources[0].p_value == 1 and (.incomplete | not) and
+           (.sources[0].note | test("1 of 1 controls reach as much")) and .method.best == "none"' answer
+    run -0 "$WW" lineage decompose "$family/expert-rev" --base "$family/base" \
+        --candidate "$family/expert-caesar" -q
+    [[ $output == "SUPPORTS IN PART: "*"may look the same: give --control models"* ]]
+}
+
+@test "a source that changed nothing but heads which a lock mixed has the share of those" {
+    cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - model: $family/expert-rev
+    parameters: {weight: [{filter: self_attn, value: 1}, {value: 0}]}
+dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml heads -q
+    cat >recipe.yml <<EOF
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - {model: heads, parameters: {weight: 0.5}}
+  - {model: $family/expert-caesar, parameters: {weight: 0.4}}
+dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml open -q
+    "$WW" key new lock --out lock --no-passphrase -q
+    "$WW" lock open suspect --level dense --key lock -q
+    "$WW" lineage decompose suspect --base "$family/base" --candidate heads \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.sources[0].included and .sources[0].note == null and .sources[0].share == .sources[0].heads_share and
+           .sources[0].interval[0] <= 0.5 and .sources[0].interval[1] >= 0.5' answer
 }
 
 @test "what cannot be told apart says so" {

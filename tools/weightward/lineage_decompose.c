@@ -137,6 +137,10 @@ static void tell_missing(const struct ww_decompose_report *report)
         printf("%.4f of the difference is not explained: training after a merge, or a "
                "source that was not given, and then its relatives look like sources\n",
                report->unexplained);
+        if (report->n_controls == 0 && report->unexplained > WW_LINEAGE_MOSTLY) {
+            printf("so little is explained that a sibling which no candidate went into, "
+                   "trained on similar data, may look the same: give --control models\n");
+        }
     } else if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
         printf(
             "elements were dropped, and no recipe tells which; %.4f of those that moved "

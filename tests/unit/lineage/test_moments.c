@@ -48,18 +48,21 @@ struct plain {
     uint64_t pruned;
 };
 
-/* By docs/lineage.md: the step is that of the largest among base and sources, a task
- * vector of eight of them carries a share, a longer step of a block decides the bin. */
-static void add_plainly(struct plain *p, const double *v, unsigned k, double block,
-                        bool has_steps, enum ww_dtype dtype)
+/* By docs/lineage.md: the step is that of the largest among base and sources that decide,
+ * a task vector of eight of them carries a share, a longer step of a block decides the
+ * bin. */
+static void add_plainly(struct plain *p, const double *v, unsigned k, const bool *decides,
+                        double block, bool has_steps, enum ww_dtype dtype)
 {
     double largest = fabs(v[1]);
     double longest = 0;
     double z[MOST + 1] = {v[0] - v[1]};
     for (unsigned i = 0; i < k; i++) {
-        largest = fmax(largest, fabs(v[i + 2]));
         z[i + 1] = v[i + 2] - v[1];
-        longest = fmax(longest, fabs(z[i + 1]));
+        if (!decides || decides[i]) {
+            largest = fmax(largest, fabs(v[i + 2]));
+            longest = fmax(longest, fabs(z[i + 1]));
+        }
     }
     const double grid = ldexp(1, ww_moments_step(largest, dtype));
     const double step = has_steps ? fmax(block, grid) : grid;
@@ -125,7 +128,8 @@ static void compare(const struct ww_moments *m, const struct plain *p, unsigned 
 }
 
 /* Tiles of odd lengths, values over many exponents, zeros, and equal ones. */
-static void check(enum ww_dtype dtype, unsigned k, bool has_steps, bool is_stored)
+static void check(enum ww_dtype dtype, unsigned k, const bool *decides, bool has_steps,
+                  bool is_stored)
 {
     static uint16_t narrow[MOST + 2][WW_MOMENTS_TILE];
     static const size_t lengths[] = {1, 7, 1024, 1025, 20011, WW_MOMENTS_TILE};
@@ -137,6 +141,7 @@ static void check(enum ww_dtype dtype, unsigned k, bool has_steps, bool is_store
     assert_int_equal(ww_moments_tile_init(&tile, k, NULL), WW_OK);
     tile.has_steps = has_steps;
     tile.is_stored = is_stored;
+    tile.decides = decides;
     for (size_t t = 0; t < 6; t++) {
         for (size_t e = 0; e < lengths[t]; e++) {
             const double size = ldexp(1, (int)(e % 23) - 20);
@@ -153,7 +158,7 @@ static void check(enum ww_dtype dtype, unsigned k, bool has_steps, bool is_store
                 tile.stored[i] = (const uint8_t *)narrow[i];
             }
             tile.steps[e] = has_steps ? draw() * 0x1p-6 + 0x1p-7 : 0;
-            add_plainly(&plain, v, k, tile.steps[e], has_steps, dtype);
+            add_plainly(&plain, v, k, decides, tile.steps[e], has_steps, dtype);
         }
         assert_int_equal(ww_moments_accumulate(m, &tile, lengths[t], dtype, NULL), WW_OK);
     }
@@ -166,19 +171,29 @@ static void sums_are_those_of_a_plain_loop(void **state)
 {
     (void)state;
     for (unsigned k = 1; k <= MOST; k++) {
-        check(WW_DTYPE_BF16, k, false, false);
-        check(WW_DTYPE_BF16, k, false, true);
+        check(WW_DTYPE_BF16, k, NULL, false, false);
+        check(WW_DTYPE_BF16, k, NULL, false, true);
     }
-    check(WW_DTYPE_F16, 3, false, false);
-    check(WW_DTYPE_F32, 3, false, false);
-    check(WW_DTYPE_F64, 3, false, false);
+    check(WW_DTYPE_F16, 3, NULL, false, false);
+    check(WW_DTYPE_F32, 3, NULL, false, false);
+    check(WW_DTYPE_F64, 3, NULL, false, false);
 }
 
 static void steps_of_blocks_decide_the_bin(void **state)
 {
     (void)state;
-    check(WW_DTYPE_BF16, 2, true, false);
-    check(WW_DTYPE_F32, 5, true, false);
+    check(WW_DTYPE_BF16, 2, NULL, true, false);
+    check(WW_DTYPE_F32, 5, NULL, true, false);
+}
+
+/* Models that went nowhere may lie farther away than sources. */
+static void sources_alone_decide(void **state)
+{
+    const bool decides[] = {false, true, false};
+    (void)state;
+    check(WW_DTYPE_BF16, 3, decides, false, false);
+    check(WW_DTYPE_BF16, 3, decides, false, true);
+    check(WW_DTYPE_BF16, 3, decides, true, false);
 }
 
 int main(void)
@@ -186,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_those_of_a_plain_loop),
         cmocka_unit_test(steps_of_blocks_decide_the_bin),
+        cmocka_unit_test(sources_alone_decide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
