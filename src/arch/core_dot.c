@@ -17,12 +17,12 @@
 #else
 #define CLONES
 #endif
-#define LANES 8
+#define LANES WW_DOT_LANES
 #define ROWS 4
 
 typedef double quad __attribute__((vector_size(32), aligned(8), may_alias));
 
-static inline double add_lanes(const double lane[LANES])
+double ww_dot_lanes(const double lane[WW_DOT_LANES])
 {
     return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
            ((lane[1] + lane[5]) + (lane[3] + lane[7]));
@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void dot_rows(const double *w,
         for (size_t j = i; j < len; j++) {
             lane[j - i] += w[j] * x[t * ldx + j];
         }
-        y[t * ldy] = add_lanes(lane);
+        y[t * ldy] = ww_dot_lanes(lane);
     }
 }
 
@@ -107,7 +107,7 @@ dot_pairs(const double *const *x, const size_t n, size_t len, double *y)
             for (size_t j = i; j < len; j++) {
                 lane[j - i] += x[a][j] * x[b][j];
             }
-            y[k] = add_lanes(lane);
+            y[k] = ww_dot_lanes(lane);
         }
     }
 }

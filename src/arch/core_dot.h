@@ -5,8 +5,10 @@
 
 #include <stddef.h>
 
-/** Sum of a[i] * b[i] over eight lanes (i mod 8), lanes added pairwise. */
+#define WW_DOT_LANES 8
+/** Sum of a[i] * b[i] over eight lanes (i mod 8), lanes added pairwise: */
 double ww_dot(const double *a, const double *b, size_t len);
+double ww_dot_lanes(const double lane[WW_DOT_LANES]);
 
 /** y[t * ldy] = ww_dot(w, x + t * ldx, len) for t < n, the very same bits. */
 void ww_dot_many(const double *w, const double *x, size_t ldx, size_t n, size_t len,

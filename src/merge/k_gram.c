@@ -7,6 +7,7 @@
 #include "merge/gramcoef.h"
 #include "merge/kernel.h"
 #include "merge/peer.h"
+#include "merge/stored.h"
 #include "merge/tilesum.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
@@ -64,6 +65,16 @@ static void scan_sources(const struct ww_merge_job *job, unsigned pass,
     ww_gram_add(b->x, job->n_sources, b->n, acc);
 }
 
+/* With differences where they are merged. */
+static bool scan_stored(const struct ww_merge_job *job, unsigned pass,
+                        const uint8_t *const *x, const uint8_t *base, size_t n, void *acc)
+{
+    const uint8_t *from = job->ops->deltas ? base : NULL;
+    (void)pass;
+    return job->n_sources >= 2 && job->n_sources <= WW_STORED_VECTORS &&
+           ww_stored_gram(x, job->n_sources, from, n, acc);
+}
+
 static struct ww_gram total(const struct ww_merge_job *job, uint32_t n)
 {
     struct gram_state *st = job->state;
@@ -80,6 +91,13 @@ static enum ww_err combine(const struct ww_merge_job *job, const struct ww_merge
         ww_weighted_onto(b->base, 1, b->n, b->out);
     }
     return WW_OK;
+}
+
+static bool combine_form(const struct ww_merge_job *job, struct ww_merge_form *form)
+{
+    const struct gram_state *st = job->state;
+    *form = (struct ww_merge_form){.w = st->c, .divisor = 1, .lambda = 1};
+    return !st->by_row && st->n_columns == 0;
 }
 
 /* One row of a block at a time, with pointers moved along. */
@@ -115,6 +133,16 @@ static void slerp_scan(const struct ww_merge_job *job, unsigned pass,
     (void)job;
     (void)pass;
     ww_gram_add(pair, 2, b->n, acc);
+}
+
+static bool slerp_scan_stored(const struct ww_merge_job *job, unsigned pass,
+                              const uint8_t *const *x, const uint8_t *base, size_t n,
+                              void *acc)
+{
+    const uint8_t *const pair[2] = {base, x[0]};
+    (void)job;
+    (void)pass;
+    return ww_stored_gram(pair, 2, NULL, n, acc);
 }
 
 static enum ww_err slerp_scanned(struct ww_merge_job *job, unsigned pass, bool *again,
@@ -163,9 +191,18 @@ static enum ww_err slerp_block(const struct ww_merge_job *job,
     return WW_OK;
 }
 
+static bool slerp_form(const struct ww_merge_job *job, struct ww_merge_form *form)
+{
+    const bool sums = combine_form(job, form);
+    form->base_is_first = true;
+    return sums;
+}
+
 const struct ww_method_ops ww_merge_slerp = {
     .open = slerp_open,
     .scan = slerp_scan,
+    .scan_stored = slerp_scan_stored,
+    .form = slerp_form,
     .fold = gram_fold,
     .scanned = slerp_scanned,
     .block = slerp_block,
@@ -227,6 +264,14 @@ static void nuslerp_scan(const struct ww_merge_job *job, unsigned pass,
     }
 }
 
+static bool nuslerp_scan_stored(const struct ww_merge_job *job, unsigned pass,
+                                const uint8_t *const *x, const uint8_t *base, size_t n,
+                                void *acc)
+{
+    const struct gram_state *st = job->state;
+    return st->n_columns == 0 && scan_stored(job, pass, x, base, n, acc);
+}
+
 static enum ww_err nuslerp_scanned(struct ww_merge_job *job, unsigned pass, bool *again,
                                    struct ww_error *err)
 {
@@ -271,6 +316,8 @@ const struct ww_method_ops ww_merge_nuslerp = {
     .wants_rows = nuslerp_rows,
     .open = nuslerp_open,
     .scan = nuslerp_scan,
+    .scan_stored = nuslerp_scan_stored,
+    .form = combine_form,
     .fold = gram_fold,
     .scanned = nuslerp_scanned,
     .block = nuslerp_block,
@@ -333,6 +380,8 @@ const struct ww_method_ops ww_merge_multislerp = {
     .deltas = true,
     .open = multislerp_open,
     .scan = scan_sources,
+    .scan_stored = scan_stored,
+    .form = combine_form,
     .fold = gram_fold,
     .scanned = multislerp_scanned,
     .block = combine,
@@ -362,6 +411,8 @@ static enum ww_err karcher_scanned(struct ww_merge_job *job, unsigned pass, bool
 const struct ww_method_ops ww_merge_karcher = {
     .open = whole_open,
     .scan = scan_sources,
+    .scan_stored = scan_stored,
+    .form = combine_form,
     .fold = gram_fold,
     .scanned = karcher_scanned,
     .block = combine,
@@ -421,6 +472,8 @@ const struct ww_method_ops ww_merge_model_stock = {
     .wants_rows = stock_rows,
     .open = stock_open,
     .scan = scan_sources,
+    .scan_stored = scan_stored,
+    .form = combine_form,
     .fold = gram_fold,
     .scanned = stock_scanned,
     .block = stock_block,
@@ -456,6 +509,7 @@ static enum ww_err median_scanned(struct ww_merge_job *job, unsigned pass, bool 
 const struct ww_method_ops ww_merge_geometric_median = {
     .open = whole_open,
     .scan = median_scan,
+    .form = combine_form,
     .fold = gram_fold,
     .scanned = median_scanned,
     .block = combine,

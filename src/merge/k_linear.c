@@ -103,9 +103,21 @@ static enum ww_err linear_block(const struct ww_merge_job *job,
     return WW_OK;
 }
 
+static bool linear_form(const struct ww_merge_job *job, struct ww_merge_form *form)
+{
+    const struct ww_weighted *state = job->state;
+    *form = (struct ww_merge_form){
+        .w = state->w,
+        .divisor = state->divisor,
+        .lambda = job->ops->deltas ? state->lambda : 1,
+    };
+    return true;
+}
+
 const struct ww_method_ops ww_merge_linear = {
     .small = true,
     .open = linear_open,
+    .form = linear_form,
     .block = linear_block,
     .close = close_state,
 };
@@ -137,6 +149,7 @@ static enum ww_err mwa_open(struct ww_merge_job *job, bool *scan, struct ww_erro
 const struct ww_method_ops ww_merge_mwa = {
     .small = true,
     .open = mwa_open,
+    .form = linear_form,
     .block = linear_block,
     .close = close_state,
 };
@@ -158,6 +171,7 @@ const struct ww_method_ops ww_merge_passthrough = {
     .small = true,
     .open = passthrough_open,
     .copies = passthrough_copies,
+    .form = linear_form,
     .block = linear_block,
     .close = close_state,
 };
@@ -227,6 +241,7 @@ const struct ww_method_ops ww_merge_task_arithmetic = {
     .deltas = true,
     .small = true,
     .open = task_open,
+    .form = linear_form,
     .block = task_block,
     .close = close_state,
 };

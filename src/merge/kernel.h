@@ -60,6 +60,15 @@ struct ww_merge_block {
     void *scratch;
 };
 
+/** An output that is a sum of the inputs: (sum of w[s] x[s]) / divisor, and with
+ * ops->deltas and a base, base + lambda times that; the numbers are finite. */
+struct ww_merge_form {
+    const double *w;    /* a borrow until close */
+    double divisor;     /* 1: it is not divided */
+    double lambda;      /* 1 without deltas */
+    bool base_is_first; /* w[0] is of the base, as if it were a source */
+};
+
 struct ww_whole_ops;
 
 struct ww_method_ops {
@@ -72,6 +81,12 @@ struct ww_method_ops {
     /** A block of a pass; acc was zeroed at the start of the tile. */
     void (*scan)(const struct ww_merge_job *job, unsigned pass,
                  const struct ww_merge_block *block, void *acc);
+    /** The same of BF16 as they are stored, which nobody has looked at; base NULL:
+     * without one. False, and acc as it was, when a value may not be finite or it cannot
+     * be done so. NULL: never. */
+    bool (*scan_stored)(const struct ww_merge_job *job, unsigned pass,
+                        const uint8_t *const *x, const uint8_t *base, size_t n,
+                        void *acc);
     /** A tile of a pass is done; under a lock, tiles in any order. */
     void (*fold)(struct ww_merge_job *job, unsigned pass, uint64_t tile, const void *acc);
     /** All tiles of a pass are done; *again asks for one more. */
@@ -79,6 +94,8 @@ struct ww_method_ops {
                            struct ww_error *err);
     /** Are the numbers of the output those of source 0? NULL: never. Asked after open. */
     bool (*copies)(const struct ww_merge_job *job);
+    /** Is that what `block` does? NULL: never. Asked after open and the passes. */
+    bool (*form)(const struct ww_merge_job *job, struct ww_merge_form *form);
     /** The last walk: out[i] of a block. */
     enum ww_err (*block)(const struct ww_merge_job *job,
                          const struct ww_merge_block *block, struct ww_error *err);

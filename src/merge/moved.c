@@ -28,7 +28,7 @@ void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,
                    const struct ww_merge_block *b)
 {
     const enum ww_dtype dtype = job->tensor->dtype;
-    bool any = atomic_load_explicit(&moved->any, memory_order_relaxed) || !b->base;
+    bool any = !ww_moved_asks(moved) || !b->base;
 
     if (!any && differs(b->out, b->base, b->n)) {
         for (size_t i = 0; i < b->n && !any; i++) {
@@ -36,7 +36,7 @@ void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,
                   written(dtype, b->out[i]) != written(dtype, b->base[i]);
         }
     }
-    if (any) {
+    if (any && ww_moved_asks(moved)) {
         atomic_store_explicit(&moved->any, true, memory_order_relaxed);
     }
 }

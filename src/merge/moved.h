@@ -14,6 +14,12 @@ struct ww_moved {
     atomic_bool any; /* false as long as everything written has been the base's */
 };
 
+/** Is a block of doubles wanted still? NULL: nobody asks. From any thread. */
+static inline bool ww_moved_asks(const struct ww_moved *moved)
+{
+    return moved && !atomic_load_explicit(&moved->any, memory_order_relaxed);
+}
+
 /** A block is done; after the first that is not the base's this costs nothing. From any
  *  thread. */
 void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,

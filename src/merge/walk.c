@@ -15,6 +15,7 @@
 #include "merge/changes.h"
 #include "merge/moved.h"
 #include "merge/peer.h"
+#include "merge/walk_stored.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
 #include "util/alloc.h"
@@ -289,6 +290,17 @@ static enum ww_err check_finite(const struct ww_merge_item *item, uint32_t i,
     return WW_OK;
 }
 
+static enum ww_err check_inputs(const struct ww_merge_item *item,
+                                const uint8_t *const *in, uint64_t n,
+                                struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+    for (uint32_t i = 0; i < item->n_in && !rc; i++) {
+        rc = check_finite(item, i, in[i], n, err);
+    }
+    return rc;
+}
+
 static void widen(enum ww_dtype dtype, enum ww_dtype compute, const uint8_t *bytes,
                   double *x, size_t n)
 {
@@ -418,60 +430,102 @@ struct goal {
     bool scan;
     unsigned pass;
     uint8_t *out;
+    struct ww_walk_stored stored; /* the short way */
 };
+
+/* What is known of a chunk: its inputs are finite, and what was made of them. */
+struct seen {
+    bool inputs;
+    bool result;
+};
+
+/* One block by way of doubles. */
+static enum ww_err long_way(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
+                            struct ww_merge_block *b, struct ww_changes *noted,
+                            const struct goal *goal, struct ww_error *err)
+{
+    const struct ww_merge_job *job = &w->item->job;
+    const enum ww_dtype dtype = job->tensor->dtype;
+    const uint32_t *keys[MAX_IN];
+
+    b->keys = job->narrow ? keys : NULL;
+    if (goal->scan && job->narrow) {
+        load_keys(w, in, at, b->n, keys);
+    } else {
+        load_block(w, in, at, b->n);
+    }
+    if (goal->scan) {
+        job->ops->scan(job, goal->pass, b, w->acc);
+        return WW_OK;
+    }
+    if (noted) {
+        ww_changes_before(noted, job, b);
+    }
+    enum ww_err rc = job->ops->block(job, b, err);
+    if (rc) {
+        return rc;
+    }
+    if (noted) {
+        ww_changes_after(noted, job, b);
+    }
+    if (job->plan->moved) {
+        ww_moved_note(job->plan->moved, job, b);
+    }
+    if (job->plan->order_free) {
+        sign_zeros(b);
+    }
+    ww_from_double(dtype, w->out, goal->out + at * size_of(dtype), b->n);
+    return WW_OK;
+}
+
+static bool short_way(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n,
+                      const struct goal *goal)
+{
+    const struct ww_merge_item *item = w->item;
+    const size_t size = size_of(item->job.tensor->dtype);
+    const uint8_t *from[MAX_IN + 1];
+
+    for (uint32_t i = 0; i < item->n_in; i++) {
+        from[i] = in[i] + at * size;
+    }
+    return ww_walk_stored_block(&goal->stored, from, n,
+                                goal->scan ? w->acc : goal->out + at * size);
+}
 
 static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t first,
                           uint64_t n, uint64_t tile, const struct goal *goal,
-                          struct ww_error *err)
+                          struct seen *seen, struct ww_error *err)
 {
-    const struct ww_merge_item *item = w->item;
-    const struct ww_merge_job *job = &item->job;
-    const struct ww_method_ops *ops = job->ops;
-    enum ww_dtype dtype = job->tensor->dtype;
-    const uint32_t *keys[MAX_IN];
+    const struct ww_merge_job *job = &w->item->job;
     struct ww_merge_block b = {
         .tile = tile,
-        .keys = job->narrow ? keys : NULL,
         .x = w->x,
         .base = job->tensor->base ? w->base : NULL,
         .out = w->out,
         .local = w->local,
         .scratch = w->scratch,
     };
+    enum ww_err rc = WW_OK;
 
-    for (uint64_t at = 0; at < n; at += b.n) {
+    for (uint64_t at = 0; at < n && !rc; at += b.n) {
         b.first = first + at;
-        b.n = ww_min_u64(item->job.max_block, n - at);
-        if (goal->scan && job->narrow) {
-            load_keys(w, in, at, b.n, keys);
-        } else {
-            load_block(w, in, at, b.n);
-        }
-        if (goal->scan) {
-            ops->scan(job, goal->pass, &b, w->acc);
+        b.n = ww_min_u64(job->max_block, n - at);
+        struct ww_changes *noted =
+            !goal->scan && job->plan->changes && ww_changes_wants(job, &b)
+                ? job->plan->changes
+                : NULL;
+        const bool asked = noted || (!goal->scan && ww_moved_asks(job->plan->moved));
+        if (goal->stored.usable && !asked && short_way(w, in, at, b.n, goal)) {
             continue;
         }
-        struct ww_changes *noted =
-            job->plan->changes && ww_changes_wants(job, &b) ? job->plan->changes : NULL;
-        if (noted) {
-            ww_changes_before(noted, job, &b);
+        if (!seen->inputs) {
+            rc = check_inputs(w->item, in, n, err);
+            seen->inputs = true;
         }
-        enum ww_err rc = ops->block(job, &b, err);
-        if (rc) {
-            return rc;
-        }
-        if (noted) {
-            ww_changes_after(noted, job, &b);
-        }
-        if (job->plan->moved) {
-            ww_moved_note(job->plan->moved, job, &b);
-        }
-        if (job->plan->order_free) {
-            sign_zeros(&b);
-        }
-        ww_from_double(dtype, w->out, goal->out + at * size_of(dtype), b.n);
+        seen->result = false;
+        rc = rc ? rc : long_way(w, in, at, &b, noted, goal, err);
     }
-    return WW_OK;
+    return rc;
 }
 
 static enum ww_err check_result(const struct ww_merge_item *item, const uint8_t *out,
@@ -497,7 +551,8 @@ static bool is_copy(const struct ww_merge_job *job)
            holds(t->compute, t->dtype);
 }
 
-/* One chunk: bytes given, or read; then checked, then walked over. */
+/* One chunk: bytes given, or read; then checked, then walked over. On the short way what
+ * is not finite shows when it was summed. */
 static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_t first,
                          uint64_t n, uint64_t tile, const struct goal *goal,
                          struct ww_error *err)
@@ -505,6 +560,7 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
     const struct ww_merge_item *item = w->item;
     const uint8_t *in[MAX_IN + 1];
     uint64_t skip = first - tile * item->job.tile_elements;
+    struct seen seen = {.inputs = given && item->finite};
 
     for (uint32_t i = 0; i < item->n_in; i++) {
         enum ww_err rc = WW_OK;
@@ -516,7 +572,7 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
             in[i] = w->bytes[i];
             rc = read_input(item, i, first, n, w->bytes[i], err);
         }
-        if (!rc && !(given && item->finite)) {
+        if (!rc && !seen.inputs && !goal->stored.usable) {
             rc = check_finite(item, i, in[i], n, err);
         }
         if (rc) {
@@ -527,8 +583,10 @@ static enum ww_err chunk(struct ww_walk *w, const uint8_t *const *given, uint64_
         memcpy(goal->out, in[0], n * size_of(item->job.tensor->dtype));
         return WW_OK;
     }
-    enum ww_err rc = blocks(w, in, first, n, tile, goal, err);
-    return rc || !goal->out ? rc : check_result(item, goal->out, n, err);
+    seen.inputs = seen.inputs || !goal->stored.usable;
+    seen.result = goal->stored.usable;
+    enum ww_err rc = blocks(w, in, first, n, tile, goal, &seen, err);
+    return rc || !goal->out || seen.result ? rc : check_result(item, goal->out, n, err);
 }
 
 /* What a sample sees of a tile: the parts of spots that lie in it. */
@@ -562,6 +620,9 @@ static enum ww_err tile_walk(struct ww_walk *w, const uint8_t *const *given,
     memset(w->local, 0, job->local_bytes);
     if (goal.scan) {
         memset(w->acc, 0, job->acc_bytes);
+    }
+    if (goal.scan || !is_copy(job)) {
+        ww_walk_stored_begin(&goal.stored, item, goal.scan, goal.pass);
     }
     if (goal.scan && job->spot_stride) {
         return spots(w, tile, &goal, first, end, err);

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exact sums against whole numbers, masks in blocks of any size. */
+/* Exact sums against whole numbers, masks in blocks of any size, sums of BF16 as they are
+ * stored against those of doubles. */
 #include "ww_test.h"
 
+#include <math.h>
+
 #include "merge/mask.h"
+#include "merge/stored.h"
 #include "merge/tilesum.h"
+#include "merge/weighted.h"
+#include "model/convert.h"
 #include "ww_random.h"
 
 static void magnitudes_are_summed_exactly(void **state)
@@ -65,12 +71,148 @@ static void magsum_split_is_two_sums(void **state)
     assert_true(ww_magsum_value(&both[0]) == ww_magsum_value(&all));
 }
 
+/* BF16 of inputs and a base behind them, and the same as doubles. */
+#define INPUTS 7
+#define ROOM 67
+struct inputs {
+    uint8_t bytes[INPUTS][2 * ROOM];
+    double x[INPUTS][ROOM];
+};
+
+/* Near each other, or with any bits that are no NaN or infinity. */
+static void draw_inputs(struct inputs *in, bool near, uint64_t *seed)
+{
+    for (size_t s = 0; s < INPUTS; s++) {
+        for (size_t i = 0; i < ROOM; i++) {
+            const uint32_t r = (uint32_t)(fx_random(seed) >> 32);
+            uint16_t bits = (uint16_t)r;
+            if (near) {
+                bits = (uint16_t)((r & 0x807f) | (120 + (r >> 16) % 12) << 7);
+            } else if ((bits & 0x7f80) == 0x7f80) {
+                bits &= 0x8000;
+            }
+            memcpy(in->bytes[s] + 2 * i, &bits, sizeof(bits));
+        }
+        ww_to_double(WW_DTYPE_BF16, in->bytes[s], in->x[s], ROOM);
+    }
+}
+
+static bool sums_alike(struct inputs *in, uint32_t n_x, bool based, double divisor,
+                       size_t n)
+{
+    static const double w[INPUTS] = {0.6, -0.3, 1.25, 0.1, 0, 2, -1};
+    const struct ww_stored_sum sum = {w, n_x, divisor, 0.7};
+    const uint8_t *stored[INPUTS];
+    double *x[INPUTS];
+    double out[ROOM];
+    uint8_t expected[2 * ROOM];
+    uint8_t made[2 * ROOM];
+    bool in_range = true;
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        stored[s] = in->bytes[s];
+        x[s] = in->x[s];
+        for (size_t i = 0; i < n && based; i++) {
+            x[s][i] -= in->x[INPUTS - 1][i];
+        }
+    }
+    ww_weighted_mean(x, w, n_x, divisor, n, out);
+    if (based) {
+        ww_weighted_onto(in->x[INPUTS - 1], 0.7, n, out);
+    }
+    ww_from_double(WW_DTYPE_BF16, out, expected, n);
+    for (size_t i = 0; i < n; i++) {
+        in_range = in_range &&
+                   (out[i] == 0 || (fabs(out[i]) >= 0x1p-126 && fabs(out[i]) < 0x1p127));
+    }
+    assert_int_equal(
+        ww_stored_sum(&sum, stored, based ? in->bytes[INPUTS - 1] : NULL, n, made),
+        in_range);
+    if (in_range) {
+        assert_memory_equal(made, expected, 2 * n);
+    }
+    return in_range;
+}
+
+static void stored_sums_are_those_of_doubles(void **state)
+{
+    (void)state;
+    static struct inputs in;
+    uint64_t seed = 11;
+    unsigned taken = 0;
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (unsigned round = 0; round < 6000; round++) {
+        draw_inputs(&in, round % 4 != 0, &seed);
+        taken += sums_alike(&in, 1 + round % (INPUTS - 1), round % 8 < 4,
+                            round % 3 ? 1 : 1.9, round % (ROOM + 1));
+    }
+    assert_in_range(taken, 4500, 5900); /* each of the two ways is gone */
+}
+
+static void stored_sums_refuse_what_is_not_finite(void **state)
+{
+    (void)state;
+    static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc1, 0xffff, 0x7f81};
+    static const double w[2] = {0, 1};
+    static struct inputs in;
+    uint64_t seed = 12;
+    uint8_t out[2 * ROOM];
+    double acc[3] = {1, 2, 3};
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (size_t at = 0; at < 5 * ROOM; at++) {
+        draw_inputs(&in, true, &seed);
+        const uint8_t *const x[2] = {in.bytes[0], in.bytes[1]};
+        const struct ww_stored_sum sum = {w, 2, 1, 0};
+        memcpy(in.bytes[at % 3] + 2 * (at % ROOM), &bad[at % 5], 2);
+        assert_false(ww_stored_sum(&sum, x, in.bytes[2], ROOM, out));
+        assert_false(ww_stored_gram(x, 2, in.bytes[2], ROOM, acc));
+        assert_true(acc[0] == 1 && acc[1] == 2 && acc[2] == 3);
+    }
+}
+
+static void stored_products_are_those_of_doubles(void **state)
+{
+    (void)state;
+    static struct inputs in;
+    uint64_t seed = 13;
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (unsigned round = 0; round < 2000; round++) {
+        const uint32_t n_x = 2 + round % 2;
+        const bool based = round % 4 < 2;
+        const size_t n = round % (ROOM + 1);
+        double made[6] = {1, 1, 1, 1, 1, 1};
+        double expected[6] = {1, 1, 1, 1, 1, 1};
+        const uint8_t *const stored[3] = {in.bytes[0], in.bytes[1], in.bytes[2]};
+        double *x[3] = {in.x[0], in.x[1], in.x[2]};
+        draw_inputs(&in, round % 8 != 0, &seed);
+        for (uint32_t s = 0; s < n_x && based; s++) {
+            ww_weighted_delta(x[s], in.x[INPUTS - 1], n);
+        }
+        ww_gram_add(x, n_x, n, expected);
+        assert_true(
+            ww_stored_gram(stored, n_x, based ? in.bytes[INPUTS - 1] : NULL, n, made));
+        assert_memory_equal(made, expected, WW_GRAM_SUMS(n_x) * sizeof(double));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(magnitudes_are_summed_exactly),
         cmocka_unit_test(draws_do_not_depend_on_blocks),
         cmocka_unit_test(magsum_split_is_two_sums),
+        cmocka_unit_test(stored_sums_are_those_of_doubles),
+        cmocka_unit_test(stored_sums_refuse_what_is_not_finite),
+        cmocka_unit_test(stored_products_are_those_of_doubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
