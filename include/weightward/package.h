@@ -134,11 +134,12 @@ struct ww_pack_report {
     char manifest_sha256[65];
     char signer[256];  /* verified, or empty */
     uint64_t restored; /* verify: members that were restored in memory */
-    uint64_t
-        n_foreign;     /* verify, of a folder: files in it that are not of the package, */
-    char *foreign;     /* the first of them by name, or NULL */
+    char **warnings;   /* pack, add */
+    size_t n_warnings;
+    uint64_t n_foreign; /* verify, of a folder: files that are not of the package, */
+    char *foreign;      /* the first of them by name, or NULL */
     bool base_unknown; /* an adapter was added to a base, or verified beside one, of which
-                         the package does not say whether it is the adapter's */
+                          the package does not say whether it is the adapter's */
     struct ww_run_report run;
 };
 WW_API void ww_pack_report_release(struct ww_pack_report *report);

@@ -9,7 +9,7 @@
 #include "stream/out.h"
 #include "stream/tree.h"
 
-#define WW_CARRY_RECORD WW_ATTESTATIONS_DIR "/adapter-lock.json"
+#define WW_CARRY_RECORD WW_ADAPTER_LOCK
 
 /* Side files are copied; the weights are output 0. */
 struct ww_carry_run {

@@ -16,7 +16,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 
-#define ADAPTER_LOCK "attestations/adapter-lock.json"
 #define LABEL "weightward.adapter-added/1"
 
 /* "org/name" of the hub, not a path. */
@@ -76,7 +75,7 @@ static enum ww_err check_name(struct ww_build *build, uint32_t m,
 static enum ww_err check_locks(const struct ww_build *build, uint32_t m,
                                const struct ww_adapter *adapter, struct ww_error *err)
 {
-    if (faccessat(adapter->dirfd, ADAPTER_LOCK, F_OK, 0) == 0) {
+    if (faccessat(adapter->dirfd, WW_ADAPTER_LOCK, F_OK, 0) == 0) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "adapter '%s' follows a lock; unlock it and its base first",
                        adapter->path);

@@ -66,6 +66,9 @@ enum ww_err ww_lora_wanted(struct ww_work *work, bool *wanted,
 /** Open the adapters and see that they go together. */
 enum ww_err ww_lora_open(struct ww_lora_job *job, struct ww_error *err) WW_MUST_USE;
 void ww_lora_close(struct ww_lora_job *job);
+/** Do all follow one lock, or none? Warns of the first. WW_E_UNSUPPORTED. */
+enum ww_err ww_lora_check_locks(struct ww_lora_job *job,
+                                struct ww_error *err) WW_MUST_USE;
 /** Read the parts of a module, with weights as numbers. */
 enum ww_err ww_lora_set_of(const struct ww_lora_job *job,
                            const struct ww_lora_module *module, bool read,

@@ -391,6 +391,9 @@ enum ww_err ww_lora_open(struct ww_lora_job *job, struct ww_error *err)
     if (!rc) {
         rc = compare(job, err);
     }
+    if (!rc) {
+        rc = ww_lora_check_locks(job, err);
+    }
     return rc ? rc : list_modules(job, err);
 }
 

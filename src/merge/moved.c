@@ -28,15 +28,18 @@ void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,
                    const struct ww_merge_block *b)
 {
     const enum ww_dtype dtype = job->tensor->dtype;
-    bool any = !ww_moved_asks(moved) || !b->base;
+    bool any = !b->base;
 
+    if (!ww_moved_asks(moved)) {
+        return;
+    }
     if (!any && differs(b->out, b->base, b->n)) {
         for (size_t i = 0; i < b->n && !any; i++) {
             any = b->out[i] != b->base[i] &&
                   written(dtype, b->out[i]) != written(dtype, b->base[i]);
         }
     }
-    if (any && ww_moved_asks(moved)) {
+    if (any) {
         atomic_store_explicit(&moved->any, true, memory_order_relaxed);
     }
 }

@@ -17,6 +17,9 @@
 
 #define WW_ADAPTER_CONFIG "adapter_config.json"
 #define WW_ADAPTER_WEIGHTS "adapter_model.safetensors"
+#define WW_ADAPTER_LOCK                                                                  \
+    "attestations/adapter-lock.json" /* of one that follows a lock                       \
+                                      */
 
 enum ww_adapter_part {
     WW_PART_A,           /* [r, in...] */

@@ -88,6 +88,7 @@ enum ww_err ww_report_pack_json(const char *word, const struct ww_pack_report *r
     ww_jw_ku64(&w, "restored", report->restored);
     ww_jw_kbool(&w, "base_unknown", report->base_unknown);
     ww_jw_ku64(&w, "foreign", report->n_foreign);
+    ww_object_strings(&w, "warnings", report->warnings, report->n_warnings);
     ww_jw_ku64(&w, "bytes_read", report->run.bytes_read);
     ww_jw_ku64(&w, "bytes_written", report->run.bytes_written);
     ww_jw_kdouble(&w, "seconds", report->run.seconds);

@@ -10,8 +10,6 @@
 #include "util/fail.h"
 #include "weightward/lock.h"
 
-#define ADAPTER_LOCK "attestations/adapter-lock.json"
-
 const char *ww_unpack_form_name(enum ww_unpack_form form)
 {
     static const char *const names[] = {"files", "peft", "portable", "gguf", "model"};
@@ -56,7 +54,7 @@ enum ww_err ww_as_make(const char *member, const struct ww_model *base, const ch
             base->path);
     }
     rc = ww_adapter_open(member, &adapter, err);
-    if (!rc && faccessat(adapter->dirfd, ADAPTER_LOCK, F_OK, 0) == 0) {
+    if (!rc && faccessat(adapter->dirfd, WW_ADAPTER_LOCK, F_OK, 0) == 0) {
         rc =
             WW_FAIL(err, WW_E_UNSUPPORTED,
                     "member '%s' is an adapter that follows a lock; unpack its files and "

@@ -33,6 +33,10 @@ void ww_pack_report_release(struct ww_pack_report *report)
     }
     ww_free(report->members);
     ww_free(report->foreign);
+    for (size_t i = 0; i < report->n_warnings; i++) {
+        ww_free(report->warnings[i]);
+    }
+    ww_free(report->warnings);
     ww_free(report->base);
     memset(report, 0, sizeof(*report));
 }

@@ -405,6 +405,9 @@ static enum ww_err describe(const struct ww_packing *p, const uint8_t sha256[],
     if (!rc) {
         rc = ww_pack_describe(&written, report, err);
         if (!rc) {
+            rc = ww_packing_doubts(p, report, err);
+        }
+        if (!rc) {
             rc = ww_packing_evidence(p, &written, err);
             missing = "its evidence";
         }

@@ -84,6 +84,10 @@ enum ww_err ww_packing_parent(struct ww_packing *p, const char *name,
 enum ww_err ww_packing_keep(struct ww_packing *p, size_t at, struct ww_secret *key,
                             struct ww_error *err) WW_MUST_USE;
 
+/** Add warnings to the report: members that are not what they may be taken for. */
+enum ww_err ww_packing_doubts(const struct ww_packing *p, struct ww_pack_report *report,
+                              struct ww_error *err) WW_MUST_USE;
+
 /** Put what a signed package was made of beside it. */
 enum ww_err ww_packing_evidence(const struct ww_packing *p,
                                 const struct ww_pack_file *made,

@@ -164,6 +164,30 @@ PY
     refused 1 "not the one that the package" "$WW" rmm add a.pkg third=lora --exact --base "$other"
 }
 
+@test "locked members come back to be unlocked, changed ones are warned about, and adapters of two locks are no sum" {
+    "$WW" extract "$FAMILY/base" "$FAMILY/expert-rev" lora --rank 2 --portable -q
+    for key in one two; do
+        "$WW" key new lock --out $key --no-passphrase -q
+        "$WW" lock "$FAMILY/base" base-$key --key $key --no-scale -q
+        "$WW" lock lora lora-$key --base base-$key --key $key -q
+    done
+    cp -r lora-one twin
+    "$WW" rmm pack a.pkg a=lora-one twin=twin b=lora-two open=lora --exact --base base-one 2>said
+    run ! grep -q warning said
+    "$WW" rmm unpack a.pkg a back -q
+    "$WW" unlock back plain --base base-one --key one -q
+    cmp lora/adapter_model.safetensors plain/adapter_model.safetensors
+    "$WW" rmm mix a.pkg sum --weight a=0.5 --weight twin=0.5 2>said
+    grep -q "warning: the adapters follow a lock" said
+    refused 6 "do not follow one lock" "$WW" rmm mix a.pkg x --weight a=1 --weight b=1
+    refused 6 "do not follow one lock" "$WW" rmm mix a.pkg x --weight a=1 --weight open=1
+    nothing_written x
+    "$WW" lock "$FAMILY/expert-rev" rev-one --key one --no-scale -q
+    "$WW" rmm pack b.pkg a=lora-one rev=rev-one open=lora --error 0.5 --base base-one --json >b.json
+    [ "$(jq '.warnings | length' b.json)" = 2 ]
+    jq -r '.warnings[]' b.json | grep -q "'rev' is locked and comes back changed"
+}
+
 @test "a member of other dtypes than the base's is told of" {
     cp -r "$FAMILY/expert-rev" wide
     chmod -R u+w wide

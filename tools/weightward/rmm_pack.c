@@ -154,6 +154,7 @@ static void tell(const struct cli_rmm *opt, const char *path,
             cli_s(report->n_members), cli_bytes(report->bytes, a), share,
             report->run.seconds,
             report->is_signed ? ", signed" : ", not signed (use --sign)");
+    cli_warn(&opt->common, report->warnings, report->n_warnings);
 }
 
 /* What the merge says of each member, with the others and those of --source. */
