@@ -22,6 +22,8 @@ enum ww_attack_mode {
                             lock cannot change, the products of heads */
     WW_ATTACK_NAIVE      /* nothing is undone: the baseline of a report, no output */
 };
+/** The word for a mode ("joint"), as options and reports have it; "?" for none of them.
+ */
 WW_API const char *ww_attack_mode_name(enum ww_attack_mode mode);
 
 struct ww_attack_options {

@@ -128,6 +128,7 @@ WW_API const char *ww_err_name(enum ww_err code);
 /** The default text of a code. */
 WW_API const char *ww_err_text(enum ww_err code);
 
+/** What kind of failure a code is: callers branch on this. */
 WW_API enum ww_err_class ww_err_class_of(enum ww_err code);
 
 /** The lower-case word for a class, as used in JSON answers ("malformed"). */

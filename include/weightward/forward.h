@@ -25,6 +25,12 @@ struct ww_weights {
 };
 
 struct ww_forward;
+/**
+ * A forward pass of the layout's model. layout, and weights (may be NULL) with what they
+ * point to, are borrowed until it is freed; *out is the caller's. Nothing is read yet.
+ * One thread at a time. Sums run in a fixed order: the same numbers on every machine with
+ * the same libm. WW_E_USAGE, WW_E_NOMEM.
+ */
 WW_API enum ww_err ww_forward_new(const struct ww_layout *layout,
                                   const struct ww_weights *weights,
                                   struct ww_forward **out,

@@ -200,6 +200,9 @@ struct ww_key_info {
     unsigned threshold;    /* how many are needed, */
     unsigned n_shares;     /* how many there are; id is the set's */
 };
+/** What a key file is, by what stands in it in clear: no passphrase is asked for, no
+ * secret is opened, and a file readable by others is described too. WW_E_KEYFILE when it
+ * is no key file. */
 WW_API enum ww_err ww_key_inspect(const char *path, struct ww_key_info *out,
                                   struct ww_error *err) WW_MUST_USE;
 

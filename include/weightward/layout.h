@@ -134,6 +134,7 @@ enum ww_vo_class {
     WW_VO_CLAMP,
     WW_VO_NONE
 };
+/** Words for the classes ("rope", "gl"), as descriptors and reports have them. */
 WW_API const char *ww_qk_class_name(enum ww_qk_class c);
 WW_API const char *ww_vo_class_name(enum ww_vo_class c);
 

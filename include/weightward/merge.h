@@ -132,6 +132,8 @@ struct ww_merge_ask {
                          recipe; NULL: none */
     bool locked; /* the sources are locked and merged as they are, so the output is */
 };
+/** *out is the caller's, to be released, and empty on failure. What ww_merge_folder says
+ * of recipes, models and plans. */
 WW_API enum ww_err ww_merge_ask(const char *recipe_path,
                                 const struct ww_merge_options *options, bool shares,
                                 struct ww_merge_ask *out,

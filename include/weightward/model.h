@@ -51,6 +51,7 @@ enum ww_dtype {
         WW_DTYPE_COUNT
 };
 
+/** As safetensors spells it ("BF16"), and the bits of one element. */
 WW_API const char *ww_dtype_name(enum ww_dtype dtype);
 WW_API unsigned ww_dtype_bits(enum ww_dtype dtype);
 /** F64, F32, F16, BF16: what a lock may move. */

@@ -89,6 +89,7 @@ struct ww_seal_access {
     char (*recipients)[33]; /* ids in hex */
     size_t n_recipients;
 };
+/** *out is the caller's, to be released. What the reader of keys files says. */
 WW_API enum ww_err ww_seal_access_read(const char *path, struct ww_seal_access *out,
                                        struct ww_error *err) WW_MUST_USE;
 WW_API void ww_seal_access_release(struct ww_seal_access *access);
@@ -103,6 +104,8 @@ struct ww_seal_change {
     const char *const *remove;
     size_t n_remove;
 };
+/** unsealer opens the folder: only who may read it may say who else may. The keys file is
+ *  replaced whole or not at all. */
 WW_API enum ww_err ww_seal_change_recipients(const char *path,
                                              const struct ww_unsealer *unsealer,
                                              const struct ww_seal_change *change,
