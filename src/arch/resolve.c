@@ -8,6 +8,7 @@
 
 #include "arch/builder.h"
 #include "arch/facts.h"
+#include "arch/lacks.h"
 #include "arch/roles.h"
 #include "model/config.h"
 #include "util/alloc.h"
@@ -127,16 +128,23 @@ static enum ww_err resolve_stack(struct ww_builder *b, const struct ww_stack_des
     return rc ? rc : ww_finish_stack(b, stack, err);
 }
 
-static enum ww_err resolve(struct ww_builder *b, struct ww_error *err)
+/* What has to hold before rows are looked for. */
+static enum ww_err prepare(struct ww_builder *b, struct ww_error *err)
 {
-    const struct ww_descriptor *d = b->desc;
     enum ww_err rc = set_section(b, err);
 
     rc = rc ? rc : ww_find_prefix(b, err);
     rc = rc ? rc : run_checks(b, err);
     rc = rc ? rc : ww_count_layers(b, err);
     ww_scope_stack(b, NULL);
-    rc = rc ? rc : ww_decide_residual(b, err);
+    return rc ? rc : ww_decide_residual(b, err);
+}
+
+static enum ww_err match(struct ww_builder *b, struct ww_error *err)
+{
+    const struct ww_descriptor *d = b->desc;
+    enum ww_err rc = WW_OK;
+
     for (uint32_t i = 0; i < d->n_stacks && rc == WW_OK; i++) {
         ww_scope_stack(b, NULL);
         rc = resolve_stack(b, &d->stacks[i], err);
@@ -145,7 +153,14 @@ static enum ww_err resolve(struct ww_builder *b, struct ww_error *err)
     if (rc == WW_OK && b->layout->n_stacks == 0) {
         rc = WW_FAIL(err, WW_E_CONFIG, "config.json asks for a model without layers");
     }
-    rc = rc ? rc : ww_match_rows(b, &d->model, WW_NONE, WW_NONE, "", err);
+    return rc ? rc : ww_match_rows(b, &d->model, WW_NONE, WW_NONE, "", err);
+}
+
+static enum ww_err resolve(struct ww_builder *b, struct ww_error *err)
+{
+    enum ww_err rc = prepare(b, err);
+
+    rc = rc ? rc : match(b, err);
     rc = rc ? rc : ww_match_rest(b, err);
     return rc ? rc : ww_finish_model(b, err);
 }
@@ -208,6 +223,26 @@ out:
     ww_free(b.bound);
     ww_descriptor_free(desc);
     return rc;
+}
+
+enum ww_err ww_layout_lacks(const struct ww_model *model, struct ww_error *err)
+{
+    struct ww_builder b = {.model = model};
+    struct ww_descriptor *desc = NULL;
+    enum ww_err rc = ww_descriptor_choose(model, NULL, &desc, err);
+
+    if (!rc) {
+        b.desc = desc;
+        rc = allocate(&b, err);
+    }
+    if (!rc && prepare(&b, err) == WW_OK) {
+        rc = match(&b, err);
+    }
+    ww_layout_free(b.layout);
+    ww_free(b.tallies);
+    ww_free(b.bound);
+    ww_descriptor_free(desc);
+    return rc == WW_E_TENSOR || rc == WW_E_NOMEM ? rc : WW_OK;
 }
 
 const struct ww_residual *ww_layout_stream(const struct ww_layout *layout, uint32_t stack)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/lacks.h"
 #include "merge/build.h"
 #include "merge/hub_cache.h"
 #include "model/config.h"
@@ -27,6 +28,35 @@ enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const ch
     return ww_strlist_has(build->warnings, text)
                ? WW_OK
                : ww_strlist_add(build->warnings, text, err);
+}
+
+/* Names are merged whatever the architecture is, so what all models lack, or the only
+ * one, would be missed by nobody before the result is loaded. */
+static enum ww_err doubt_model(struct ww_build *build, const struct ww_build_model *m,
+                               struct ww_error *err)
+{
+    const struct ww_config *config = m->model->config;
+    struct ww_error found = {0};
+    bool present = false;
+    uint64_t layers = 0;
+    enum ww_err rc = config ? ww_layout_lacks(m->model, &found) : WW_OK;
+
+    if (rc == WW_E_NOMEM) {
+        return ww_build_no_memory(err);
+    }
+    if (rc) {
+        return ww_build_warn(build, err, "model '%s': %s", m->text, found.text);
+    }
+    if (config && m->n_stacks == 1) {
+        rc = ww_config_fact(config->text, WW_FACT_LAYERS, &present, &layers, NULL);
+    }
+    return rc || !present || layers <= m->stacks[0].n_layers
+               ? WW_OK
+               : ww_build_warn(build, err,
+                               "model '%s': the weights hold %llu layers ('%s'), "
+                               "config.json says %llu; is a shard missing?",
+                               m->text, (unsigned long long)m->stacks[0].n_layers,
+                               m->stacks[0].prefix, (unsigned long long)layers);
 }
 
 static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path,
@@ -64,7 +94,8 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
     m->ties = m->embed != WW_NONE && ww_model_find(m->model, WW_HEAD) == WW_NONE &&
               m->model->config &&
               (m->model->config->tie || !m->model->config->tie_present);
-    return rc ? rc : ww_build_layers(m, build->pool, err);
+    rc = rc ? rc : ww_build_layers(m, build->pool, err);
+    return rc || named->is_statistics ? rc : doubt_model(build, m, err);
 }
 
 static const char *architecture(const struct ww_build_model *m)

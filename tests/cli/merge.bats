@@ -521,3 +521,18 @@ PY
     given task_arithmetic "" 0 >recipe.yml # said before anything is computed, and once
     try six 1
 }
+
+@test "what its architecture has and a model lacks is named, since names alone are merged" {
+    make_family
+    lacks() { # PATTERN: the only warning
+        "$WW" merge recipe.yml out -q --json >out.json
+        jq -e --arg p "$1" '.warnings | length == 1 and (.[0] | test($p))' out.json
+        rm -r out
+    }
+    printf 'merge_method: passthrough\nmodels: [{model: base}]\n' >recipe.yml
+    sed -i 's/"num_hidden_layers": \([0-9]*\)/"num_hidden_layers": 1\1/' base/config.json
+    lacks "'base': the weights hold [0-9]* layers .'model.layers.'., config.json says 1[0-9]*; is a shard missing"
+    cp "$AMBER/../base/config.json" base
+    LC_ALL=C sed -i '1s/"model.norm.weight"/"model.morn.weight"/' base/model.safetensors
+    lacks "'base': tensor 'model.norm.weight' is missing .*; is a shard missing"
+}

@@ -8,7 +8,7 @@
 #include "util/fail.h"
 
 #define CONFIG                                                                           \
-    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"llama\","                \
+    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"plain\","                \
     "\"num_hidden_layers\":%d,\"vocab_size\":10,\"rope_theta\":10000.0,"                 \
     "\"layer_types\":[\"a\",\"b\",\"c\"],\"tie_word_embeddings\":%s}"
 
