@@ -198,10 +198,12 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
                               const struct ww_unpack_options *options, bool *base_known,
                               struct ww_run_report *report, struct ww_error *err)
 {
+    struct ww_unpack_options own = *options;
     size_t len = strlen(out_path);
     char *member = NULL;
     enum ww_err rc = WW_OK;
 
+    own.run = with_memory(run, &options->run);
     while (len > 1 && out_path[len - 1] == '/') {
         len--;
     }
@@ -217,10 +219,10 @@ static enum ww_err restore_as(struct ww_unpack_run *run, const char *out_path,
     if (rc) {
         goto out;
     }
-    rc = ww_unpack_restore(run, member, &options->run, report, err);
+    rc = ww_unpack_restore(run, member, &own.run, report, err);
     if (!rc) {
         const enum ww_err made = ww_as_make(member, run->base, run->view.member->name,
-                                            out_path, options, report, err);
+                                            out_path, &own, report, err);
         if (made) {
             ww_error_rename(err, member, run->view.member->name);
         }
