@@ -9,7 +9,7 @@ vocabularies, adapters and documents that name each other's results. Either prog
 must, but for the differences in DOCUMENTED. Where dtype is float64 values must be equal to 1e-9 of
 the tensor's largest one (1e-7 with rescaling, whose sums are rounded to float here, and in tables of
 words), else to 6e-6 and the rounding of the output; methods that select may differ in few elements
-of a float32 tensor. Where the peer rounds to 16 bits and writes more, ours is --arithmetic mergekit.
+of a float32 tensor. Where the peer rounds to 16 bits and writes others, ours is --arithmetic mergekit.
 Methods that draw masks have the same masks in both (peer_masks.py). Names, shapes, dtypes, config.json
 and the tokens must be equal. The peer runs in this process, since it
 takes longer to start than to merge. With PYTHONHASHSEED=0 it gives the same every time. --keep: recipes
@@ -464,9 +464,9 @@ def order_of(task):
 
 
 def rounded_between(text):
-    """The 16-bit type that the peer rounds to before it writes a wider one, or None."""
+    """The 16-bit type that the peer rounds to before it writes another one, or None."""
     dtype, out = (re.search(rf"^{key}: (\w+)$", text.split("---\n")[-1], re.M) for key in ("dtype", "out_dtype"))
-    is_between = dtype and out and dtype[1] in ("bfloat16", "float16") and out[1] in ("float32", "float64")
+    is_between = dtype and out and dtype[1] in ("bfloat16", "float16") and out[1] != dtype[1]
     return getattr(torch, dtype[1]) if is_between else None
 
 
