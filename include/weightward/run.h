@@ -43,9 +43,10 @@ struct ww_run_report {
     double seconds;
 };
 
-/** For main of a program of its own: threads that the linear algebra library started when
- *  it was loaded, and that spin before they sleep, are ended; they come back when they
- * are wanted. Not for a process in which anybody else may be multiplying. */
+/** For main of a program of its own, before anything else: threads that the linear
+ * algebra library starts when it is loaded, and that spin before they sleep, are ended
+ * then; they come back when they are wanted. Not for a process in which anybody else may
+ * be multiplying. */
 WW_API void ww_run_alone(void);
 
 #ifdef __cplusplus

@@ -6,6 +6,8 @@
  * from a key may pass through here (src/la/exact.h is for that). Dimensions go up to
  * WW_LA_MAX: whoever takes a size from a file asks ww_la_fits first, the products stop
  * the program otherwise. All functions may be called from several threads at once.
+ * OpenBLAS is loaded at the first call. Where it is absent, products are plain loops, and
+ * what returns an error returns WW_E_UNSUPPORTED.
  */
 #ifndef WW_LA_LA_H
 #define WW_LA_LA_H

@@ -6,8 +6,10 @@
 #include "la/la.h"
 #include "util/fail.h"
 
-/** Every call into BLAS or LAPACK comes after this. */
-void ww_la_ready(void);
+/** Every call into BLAS or LAPACK comes after this. WW_E_UNSUPPORTED when they are
+ * absent.
+ */
+enum ww_err ww_la_ready(struct ww_error *err) WW_MUST_USE;
 
 static inline int ww_la_int(size_t n)
 {

@@ -5,10 +5,10 @@
  */
 #include "la/la.h"
 
-#include <lapack.h>
 #include <stdint.h>
 
 #include "la/la_int.h"
+#include "la/openblas.h"
 #include "util/alloc.h"
 
 #define BLOCK 64
@@ -33,7 +33,10 @@ enum ww_err ww_la_invert(size_t n, double *a, struct ww_error *err)
     if (n == 0) {
         goto out;
     }
-    ww_la_ready();
+    rc = ww_la_ready(err);
+    if (rc) {
+        goto out;
+    }
     LAPACK_dgetrf(&order, &order, a, &order, pivots, &info);
     if (!info) {
         LAPACK_dgetri(&order, a, &order, pivots, work, &n_work, &info);
@@ -60,7 +63,10 @@ enum ww_err ww_la_divide(size_t m, size_t n, double *b, double *a, struct ww_err
     if (!pivots) {
         return WW_FAIL_MEMORY(err, "a %zu x %zu matrix", n, n);
     }
-    ww_la_ready();
+    rc = ww_la_ready(err);
+    if (rc) {
+        goto out;
+    }
     LAPACK_dgetrf(&order, &order, a, &order, pivots, &info);
     if (info) {
         rc = singular("invertible", n, err);
@@ -80,7 +86,10 @@ enum ww_err ww_la_cholesky(size_t n, double *a, struct ww_error *err)
     if (n == 0) {
         return WW_OK;
     }
-    ww_la_ready();
+    enum ww_err rc = ww_la_ready(err);
+    if (rc) {
+        return rc;
+    }
     /* Row-major lower is column-major upper: a = U^T U with U = L^T. */
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < i; j++) {
@@ -108,7 +117,10 @@ enum ww_err ww_la_cholesky_divide(size_t m, size_t n, double *b, const double *l
     if (m == 0 || n == 0) {
         return WW_OK;
     }
-    ww_la_ready();
+    enum ww_err rc = ww_la_ready(err);
+    if (rc) {
+        return rc;
+    }
     LAPACK_dpotrs("U", &order, &n_rhs, l, &order, b, &order, &info);
     if (info) {
         return WW_FAIL(err, WW_E_INTERNAL, "a triangular solve of order %zu failed", n);

@@ -8,10 +8,10 @@
  */
 #include "la/la.h"
 
-#include <lapack.h>
 #include <string.h>
 
 #include "la/la_int.h"
+#include "la/openblas.h"
 #include "util/alloc.h"
 #include "util/num.h"
 
@@ -69,12 +69,15 @@ enum ww_err ww_la_eigen(size_t n, double *a, double *values, struct ww_error *er
         return WW_OK;
     }
     /* dsyevd: 1 + 6 n + 2 n^2 and 3 + 5 n; its reduction wants n (BLOCK + 2) besides. */
+    rc = ww_la_ready(err);
+    if (rc) {
+        return rc;
+    }
     rc = workspace_new(&work, 1 + (6 + BLOCK + 2) * wide + 2 * wide * wide, 3 + 5 * wide,
                        err);
     if (rc) {
         return rc;
     }
-    ww_la_ready();
     /* The upper half of a row-major matrix is the lower half of a column-major one. */
     LAPACK_dsyevd("V", "L", &order, a, &order, values, work.real, &work.n_real,
                   work.whole, &work.n_whole, &info);
@@ -100,12 +103,15 @@ enum ww_err ww_la_svd(size_t m, size_t n, double *a, double *u, double *s, doubl
         return WW_OK;
     }
     /* dgesdd, thin vectors: 4 r^2 + 7 r at least, 3 r + r^2 + (l + r) BLOCK for speed. */
+    rc = ww_la_ready(err);
+    if (rc) {
+        return rc;
+    }
     rc = workspace_new(&work, 6 * small * small + 7 * small + (large + small) * BLOCK,
                        8 * small, err);
     if (rc) {
         return rc;
     }
-    ww_la_ready();
     LAPACK_dgesdd("S", &cols, &rows, a, &cols, s, vt, &cols, u, &thin, work.real,
                   &work.n_real, work.whole, &info);
     if (info) {
@@ -128,13 +134,16 @@ enum ww_err ww_la_qr(size_t m, size_t n, double *a, double *r, struct ww_error *
     if (n == 0) {
         return WW_OK;
     }
+    rc = ww_la_ready(err);
+    if (rc) {
+        return rc;
+    }
     rc = workspace_new(&work, n + block, 0, err);
     if (rc) {
         return rc;
     }
     double *tau = work.real + block;
     const lapack_int n_work = (lapack_int)block;
-    ww_la_ready();
     LAPACK_dgelqf(&cols, &rows, a, &cols, tau, work.real, &n_work, &info);
     for (size_t i = 0; r && i < n; i++) {
         for (size_t j = 0; j < n; j++) {

@@ -13,7 +13,7 @@ static enum ww_err find(const struct ww_library *lib, void *handle, size_t i,
 {
     void *symbol = dlsym(handle, lib->names[i]);
 
-    if (!symbol) {
+    if (!symbol && i + lib->n_optional < lib->n) {
         return WW_FAIL(err, WW_E_UNSUPPORTED,
                        "%s: the library %s has no function %s; install a newer one",
                        lib->purpose, lib->soname, lib->names[i]);
@@ -44,9 +44,12 @@ static enum ww_err load(struct ww_library *lib, struct ww_error *err)
 
 enum ww_err ww_library_load(struct ww_library *lib, struct ww_error *err)
 {
+    if (atomic_load(&lib->loaded)) {
+        return WW_OK;
+    }
     pthread_mutex_lock(&lib->lock);
-    enum ww_err rc = lib->loaded ? WW_OK : load(lib, err);
-    lib->loaded = !rc;
+    enum ww_err rc = atomic_load(&lib->loaded) ? WW_OK : load(lib, err);
+    atomic_store(&lib->loaded, !rc);
     pthread_mutex_unlock(&lib->lock);
     return rc;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * Libraries that few commands need are loaded by those: libcurl, libpq and libmicrohttpd
- * bring thirty others with them, and linking these takes longer than most commands do.
+ * Libraries that few commands need are loaded by those. Linking OpenBLAS, libcurl, libpq
+ * and libmicrohttpd, and the thirty others that they bring with them, takes longer than
+ * most commands do.
  */
 #ifndef WW_UTIL_LIBRARY_H
 #define WW_UTIL_LIBRARY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -18,9 +20,10 @@ struct ww_library {
     const char *purpose;      /* for error texts: "requests over HTTP" */
     const char *const *names; /* [n] */
     size_t n;
-    void *functions; /* a struct of n pointers to functions, in the order of names */
+    size_t n_optional; /* of them, the last: NULL where the library has them not */
+    void *functions;   /* a struct of n pointers to functions, in the order of names */
     pthread_mutex_t lock;
-    bool loaded;
+    atomic_bool loaded;
 };
 
 /** names: an array of these; table: a struct of pointers to them, in the same order. A

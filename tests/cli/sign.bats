@@ -145,6 +145,8 @@ PY
     readelf -d "$VERIFY" >needed
     grep -q 'NEEDED.*libcrypto' needed
     run ! grep -iE 'NEEDED.*(blas|lapack|gfortran)' needed
+    run ! grep -aq libopenblas "$VERIFY"
+    grep -aq libopenblas "$WW"
     nm "$VERIFY" >defined
     run ! grep -E 'ww_(signkey|lockkey|recipient|lock_folder|unlock_folder|secret_open|sealed)' defined
 }

@@ -131,7 +131,7 @@ load helper
 
 @test "libraries that few commands need are loaded by those, and named when they are absent" {
     mkdir broken
-    touch broken/libcurl.so.4 broken/libpq.so.5 broken/libmicrohttpd.so.12
+    touch broken/libcurl.so.4 broken/libpq.so.5 broken/libmicrohttpd.so.12 broken/libopenblas.so.0
     export LD_LIBRARY_PATH=$PWD/broken
     run -0 "$WW" --version
     refused 6 "data bases of servers: the library libpq.so.5 cannot be loaded" \
@@ -141,6 +141,8 @@ load helper
     done >members
     (echo members: && cat members) >pool.yml
     head -n 2 "$AMBER/../tasks/rev.test.jsonl" >tasks.jsonl
+    refused 6 "decompositions of matrices: the library libopenblas.so.0 cannot be loaded" \
+        "$WW" extract "$AMBER/../base" "$AMBER" out --rank 4 -q
     refused 6 "requests to servers: the library libcurl.so.4 cannot be loaded" \
         "$WW" evo collect pool.yml tasks.jsonl --cache answers
 }

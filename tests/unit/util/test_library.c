@@ -25,6 +25,18 @@ static void functions_are_found_once(void **state)
     assert_null(functions.cos);
 }
 
+static void what_is_optional_may_be_absent(void **state)
+{
+    (void)state;
+    static struct ww_library libm =
+        WW_LIBRARY_INIT("libm.so.6", "angles", wrong, functions);
+    struct ww_error err = {0};
+
+    libm.n_optional = 1;
+    assert_int_equal(ww_library_load(&libm, &err), WW_OK);
+    assert_true(functions.cos(0) == 1 && !functions.floor);
+}
+
 static void what_is_absent_is_named(void **state)
 {
     (void)state;
@@ -48,6 +60,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(functions_are_found_once),
+        cmocka_unit_test(what_is_optional_may_be_absent),
         cmocka_unit_test(what_is_absent_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
