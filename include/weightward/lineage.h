@@ -158,6 +158,9 @@ struct ww_decompose_report {
                            were rounded to numbers whose cells are known, or more than
                            0.001 of a sum whose bits no recipe gives: sources that are
                            included may be relatives of one not given */
+    uint64_t still;     /* places that no included source can have moved, that would have
+                           shown another one, and did not move: so that what is unexplained
+                           is how elements were selected; 0: not asked, or not so */
     double unseen;    /* of weights that were rounded after the merge: a source may stand
                          for a relative that was not given where that leaves less of the
                          difference than this; 0: they were not, or it is incomplete */

@@ -166,6 +166,9 @@ void ww_object_decompose(struct ww_jw *w, const struct ww_decompose_report *repo
     ww_jw_kdouble(w, "r2_ceiling", report->r2_ceiling);
     ww_jw_kdouble(w, "unexplained", report->unexplained);
     ww_jw_kbool(w, "incomplete", report->incomplete);
+    if (report->still > 0) {
+        ww_jw_ku64(w, "still", report->still);
+    }
     if (report->unseen > 0) {
         ww_jw_kdouble(w, "unseen", report->unseen);
     }

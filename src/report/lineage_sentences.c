@@ -112,6 +112,14 @@ static char *doubt_of(const struct ww_decompose_report *d,
             "were given to tell",
             d->unexplained);
     }
+    if (d->still > 0 && s->included) {
+        return ww_asprintf(
+            "elements were selected by no known recipe, and at %" PRIu64
+            " places where no source given moves anything, which would have "
+            "shown another one, nothing moved; no controls were given, so no "
+            "rate of false claims is known",
+            d->still);
+    }
     if (d->has_keep_rates && s->included && d->parts >= WW_LINEAGE_PARTS) {
         return ww_asprintf("elements were dropped by no known recipe, and %.4f of those "
                            "that moved are sums over some of the sources, so that "

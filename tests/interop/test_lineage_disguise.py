@@ -388,6 +388,31 @@ def adapter(work, base):
     return out, folder(os.path.join(work, "adapted"), model)
 
 
+def trimmed(delta, part):
+    """The longest part of a task vector, as TIES keeps it."""
+    cut = delta.abs().flatten().float().kthvalue(int((1 - part) * delta.numel()) + 1).values
+    return torch.where(delta.abs() >= cut, delta, 0)
+
+
+def selections(tool, base, experts, twin, work):
+    """Rounded selections: no recipe can be compared. With all given nothing shows another source."""
+    problems = []
+    deltas = [{k: v.double() - base[k].double() for k, v in weights(e).items()} for e in experts]
+    merged = {k: (v.double() + sum(w * trimmed(d[k], 0.4) if v.ndim > 1 else w * d[k] for w, d in zip((0.7, 0.5), deltas))).bfloat16()
+              for k, v in base.items()}
+    for kind in ("int8", "fp8-rows"):
+        path = folder(os.path.join(work, "selected-" + kind), eight_bit(merged, kind))
+        for name, given, part in (("all given", experts, False), ("one away", experts[:1], True),
+                                  ("a twin of one", [twin, experts[1]], True)):
+            said = json.loads(run(tool, "lineage", "decompose", path, "--base", os.path.join(FAMILY, "base"), "--json", "-q",
+                                  *[x for c in given for x in ("--candidate", c)]))
+            print(f"selected, {kind}, {name}:", f"{said['unexplained']:.3f}", "in part" if said["incomplete"] else "whole",
+                  said.get("still"))
+            if said["incomplete"] != part or said["unexplained"] < 0.05 or (said.get("still", 0) > 0) == part:
+                problems.append(f"selected, {kind}, {name}: in part {said['incomplete']}, {said.get('still')} places")
+    return problems
+
+
 def refusals(tool, work, merged, candidate):
     """Each must end with this status and say this."""
     base = os.path.join(FAMILY, "base")
@@ -505,6 +530,7 @@ def main(build):
             unmet.discard(case[0])
             n += 1
         problems += [f"find {name}: no such disguise" for name in sorted(unmet)]
+        problems += selections(tool, base, experts, twin, work)
         lora, adapted = adapter(work, base)
         said = json.loads(run(tool, "lineage", "decompose", lora, "--base",
                               os.path.join(FAMILY, "base"), "--candidate", adapted,

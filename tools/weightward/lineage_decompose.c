@@ -141,6 +141,12 @@ static void tell_missing(const struct ww_decompose_report *report)
             printf("so little is explained that a sibling which no candidate went into, "
                    "trained on similar data, may look the same: give --control models\n");
         }
+    } else if (report->still > 0) {
+        printf("%.4f of the difference is not explained by a sum, and no recipe was "
+               "found; at %" PRIu64
+               " places where no source given moves anything another "
+               "one would have shown, and nothing moved: elements were selected\n",
+               report->unexplained, report->still);
     } else if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
         printf(
             "elements were dropped, and no recipe tells which; %.4f of those that moved "
@@ -150,7 +156,8 @@ static void tell_missing(const struct ww_decompose_report *report)
         printf(
             "elements were dropped, and no recipe tells which: what is left unexplained "
             "does not tell whether a source is missing\n");
-    } else if (report->unseen > 0) {
+    }
+    if (report->unseen > 0) {
         printf("weights were rounded after the merge: a source may stand for a relative "
                "that was not given, as another version of its training is, where that "
                "leaves less than %.2f of the difference\n",

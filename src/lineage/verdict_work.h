@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a verdict share. */
+#ifndef WW_LINEAGE_VERDICT_WORK_H
+#define WW_LINEAGE_VERDICT_WORK_H
+
+#include "lineage/contest.h"
+#include "lineage/keep.h"
+#include "lineage/subsets.h"
+#include "lineage/verdict.h"
+
+#define WW_VERDICT_BITS 0.99     /* match that names a method */
+#define WW_VERDICT_AS_GOOD 0.002 /* matches that differ by less are equal */
+#define WW_VERDICT_NEARLY 0.9    /* match that names it where a number is a little off */
+#define WW_VERDICT_CEILING                                                               \
+    0.99 /* r2 over its ceiling that leaves nothing unexplained                          \
+          */
+
+/** What every contest about the suspect asks; who runs it adds sources and shares. */
+struct ww_contest_ask ww_verdict_ask_of(const struct ww_verdict_ask *v);
+/** Can the layers be named as slices of models? */
+bool ww_verdict_can_slice(const struct ww_decompose_report *r, bool as_they_are);
+/** Runs it, with the layers as slices where they lie elsewhere. */
+enum ww_err ww_verdict_run(const struct ww_verdict_ask *v, struct ww_contest_ask *ask,
+                           bool as_they_are, struct ww_decompose_report *r,
+                           struct ww_contest *contest, struct ww_error *err) WW_MUST_USE;
+/** A contest among recipes of the included sources; keep: elements may have been
+ *  selected, NULL: they were not. No match where bits cannot be compared. */
+enum ww_err ww_verdict_contest(const struct ww_verdict_ask *v, const struct ww_keep *keep,
+                               struct ww_decompose_report *r, struct ww_contest *contest,
+                               struct ww_error *err) WW_MUST_USE;
+/** The bits decide which candidates are sources. */
+enum ww_err ww_verdict_take_set(const struct ww_verdict_ask *v,
+                                const struct ww_contest *contest,
+                                struct ww_decompose_report *r,
+                                struct ww_error *err) WW_MUST_USE;
+/** Sources without which as many bits come out are none. */
+enum ww_err ww_verdict_prune(const struct ww_verdict_ask *v, const struct ww_keep *keep,
+                             struct ww_decompose_report *r, struct ww_contest *contest,
+                             struct ww_error *err) WW_MUST_USE;
+/** Is what is unexplained of few directions? Sets ranks, and which source is left. */
+enum ww_err ww_verdict_adapter(const struct ww_verdict_ask *v,
+                               struct ww_decompose_report *r,
+                               struct ww_error *err) WW_MUST_USE;
+/** Places that no source moves: takes needless sources out, and sets still, with
+ *  incomplete false, where nothing else went in. */
+enum ww_err ww_verdict_places(const struct ww_verdict_ask *v,
+                              const struct ww_subsets *parts,
+                              struct ww_decompose_report *r,
+                              struct ww_error *err) WW_MUST_USE;
+
+#endif
