@@ -4,6 +4,7 @@
 
     .venv/bin/python tests/bench/lineage_random.py BUILD FAMILY [--n 200] [--seed 1] [--first 0] [--only I]
                                                    [--work FOLDER] [--keep FILE]
+                                                   [--methods A,B] [--stages A,B]
 
 Suspect I of a seed is always the same: a family (FAMILY, a trained one, or one made up of
 another architecture), one to four sources, a method with numbers at random, in one of four a
@@ -17,7 +18,8 @@ source that is not given, decoys beside it, and up to two disguises. mergekit me
     sure        a source is missing that is a tenth of the difference, and the answer is not in part
     refused     no answer
 
-and how many intervals of shares hold the truth. Rates are told with limits of 95 % (Clopper
+and how many intervals of shares hold the truth. --methods draws from these alone, --stages
+disguises from one of these each (eight, gguf): other suspects than without. Rates are told with limits of 95 % (Clopper
 and Pearson). --keep has every answer.
 """
 import argparse
@@ -77,11 +79,13 @@ LEAST, MISSING = 0.05, 0.1
 class Draw:
     """Everything that is random about one suspect."""
 
-    def __init__(self, seed, i, families):
+    def __init__(self, seed, i, families, methods=METHODS, stages=()):
         self.r = random.Random(f"{seed}/{i}")
-        self.name = self.r.choice([TRAINED, TRAINED, TRAINED, *made.MADE])
+        self.stages = stages
+        names = [TRAINED, TRAINED, TRAINED, *made.MADE]
+        self.name = self.r.choice([n for n in names if not stages or set(stages) & set(CAN[n])])
         self.family = families[self.name]
-        self.method = self.r.choice(METHODS)
+        self.method = self.r.choice(methods)
         self.k = self.r.choice((1, 2, 2, 2, 3, 3, 4))
         if self.method in ("slerp", "nuslerp"):
             self.k = 2
@@ -102,7 +106,10 @@ class Draw:
 
     def draw_disguises(self):
         stages = [s for s in ORDER if s in CAN[self.name]]
-        chosen = self.r.sample(stages, min(self.r.choice((0, 1, 1, 2)), len(stages)))
+        if self.stages:
+            chosen = [self.r.choice([s for s in stages if s in self.stages])]
+        else:
+            chosen = self.r.sample(stages, min(self.r.choice((0, 1, 1, 2)), len(stages)))
         if {"eight", "gguf"} <= set(chosen):
             chosen.remove("eight")
         out = []
@@ -166,7 +173,8 @@ class Draw:
     def _selection(self):
         """TIES, DARE, DELLA and breadcrumbs, with or without elected signs."""
         weights = [max(0.1, w) if self.r.random() < 0.8 else w for w in self.signed()]
-        own = {"density": lambda: self.number(0.3, 0.9)}
+        most = 0.89 if self.method in ("della", "della_linear") else 1  # and epsilon, below 1
+        own = {"density": lambda: min(most, self.number(0.3, 0.9))}
         one = self.r.random() < 0.5 and own["density"]()
         own = {"density": lambda: one} if one else own
         if self.method in ("della", "della_linear"):
@@ -387,6 +395,8 @@ def main():
     parser.add_argument("--only", type=int)
     parser.add_argument("--work")
     parser.add_argument("--keep")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--stages", default="")
     args = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as temporary:
@@ -395,7 +405,7 @@ def main():
         families = {n: Family(args.build, p, os.path.join(work, "merges", n)) for n, p in paths.items()}
         rows = []
         for i in [args.only] if args.only is not None else range(args.first, args.first + args.n):
-            draw = Draw(args.seed, i, families)
+            draw = Draw(args.seed, i, families, args.methods.split(","), tuple(filter(None, args.stages.split(","))))
             one = os.path.join(work, "one")
             shutil.rmtree(one, ignore_errors=True)
             os.makedirs(one)
