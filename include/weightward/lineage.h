@@ -156,7 +156,8 @@ struct ww_decompose_report {
     bool incomplete;    /* more than WW_LINEAGE_ELSEWHERE is unexplained, by no method
                            either, or more than 0.01 where elements say so or weights
                            were rounded to numbers whose cells are known, or more than
-                           0.001 of a sum whose bits no recipe gives: sources that are
+                           0.001 (0.0002 where rounding leaves next to nothing) of
+                           a sum whose bits no recipe gives: sources that are
                            included may be relatives of one not given */
     uint64_t still;     /* places that no included source can have moved, that would have
                            shown another one, and did not move: so that what is unexplained

@@ -96,11 +96,13 @@ static enum ww_err take_more(struct ww_lookup *s, const struct ww_decompose_repo
             continue;
         }
         take_share(&match, from);
-        rc =
-            ww_lookup_add(s->report, s->family.members[s->more[i]].name, match,
-                          ww_strdup("by the files: the sketches see mostly rounding, and "
-                                    "did not pick it"),
-                          err);
+        rc = ww_lookup_add(s->report, s->family.members[s->more[i]].name, match,
+                           ww_strdup(s->print->decoded
+                                         ? "by the files: the sketches see mostly "
+                                           "rounding, and did not pick it"
+                                         : "by the files: the sketches picked a model "
+                                           "that is nearly this one"),
+                           err);
     }
     return rc;
 }

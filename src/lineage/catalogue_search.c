@@ -276,14 +276,32 @@ static void leave_out_root(struct ww_lookup *s)
     s->family.related[s->root] = false;
 }
 
+/* A source's twin may be more like a suspect than the source is, for what another one put
+ * in: then the pick has no part of its own. */
+static bool may_be_twins(const struct ww_lookup *s)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < s->pursuit.n; i++) {
+        any = any || !s->apart[i];
+    }
+    return any;
+}
+
 /* Rounding makes every likeness small, so that the threshold keeps sources out, and what
  * it does to the size of weights may leave one below zero. */
-static void keep_more(struct ww_lookup *s, double *likeness)
+static bool may_be_hidden(const struct ww_lookup *s)
 {
     const struct ww_pursuit *p = &s->pursuit;
     const bool whole = p->unexplained >= 0 && p->unexplained <= WW_LINEAGE_ELSEWHERE;
 
-    if (!s->print->decoded || (whole && p->rounding < WW_LOOKUP_HIDES)) {
+    return s->print->decoded && (!whole || p->rounding >= WW_LOOKUP_HIDES);
+}
+
+/* Whom the files are asked about beside the picks. */
+static void keep_more(struct ww_lookup *s, double *likeness)
+{
+    if (!may_be_hidden(s) && !may_be_twins(s)) {
         return;
     }
     for (unsigned i = 0; i < s->pursuit.n; i++) {

@@ -28,8 +28,8 @@ struct ww_lookup {
     size_t first;                /* match of the pursuit's first pick */
     bool apart[WW_PURSUIT_MOST]; /* which picks are more than their mates are, */
     bool alone[WW_PURSUIT_MOST]; /* and which have none that say how alike siblings are */
-    size_t more[WW_LOOKUP_MORE]; /* of a decoded suspect: members most like it that were
-                                    not picked */
+    size_t more[WW_LOOKUP_MORE]; /* members most like the suspect that were not picked,
+                                    where rounding or a twin hides a source */
     unsigned n_more;
 };
 

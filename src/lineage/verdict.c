@@ -18,6 +18,8 @@
 /* Of the difference: what a twin leaves of a source for which it stands, where rounding
  * leaves nothing. */
 #define OF_A_TWIN 0.001
+#define OF_A_NEAR_TWIN 0.0002
+#define OF_ROUNDING 0.1 /* so much of what rounding leaves is seen beside it */
 /* The same where weights were rounded once more: the most that quantisers left beside the
  * cells of their values was a half of it. */
 #define IN_CELLS 0.01
@@ -117,11 +119,14 @@ static bool may_be_masked(const struct ww_decompose_report *r)
 }
 
 /* A sum leaves nothing but rounding, so that little more is something else already: a
- * twin that stands for a source which was not given leaves so little. */
+ * twin that stands for a source which was not given leaves so little, and a near one,
+ * where rounding leaves little, a part of that. */
 static bool may_hide_twin(const struct ww_verdict_ask *v,
                           const struct ww_decompose_report *r)
 {
-    return !v->family->disguise.read && r->unexplained > OF_A_TWIN &&
+    const double near = fmax(OF_A_NEAR_TWIN, OF_ROUNDING * (1 - r->r2_ceiling));
+
+    return !v->family->disguise.read && r->unexplained > fmin(OF_A_TWIN, near) &&
            r->unexplained <= 1 - WW_VERDICT_CEILING && r->pruned <= WW_VERDICT_PRUNED;
 }
 

@@ -80,6 +80,27 @@ EOR
     cmp kinds expected
 }
 
+@test "a source is named where a model that is nearly it is more like the suspect" {
+    once blend 0.5 0.4
+    cat >recipe.yml <<EOR
+merge_method: task_arithmetic
+base_model: $family/base
+models:
+  - {model: $rev, parameters: {weight: 1.0}}
+  - {model: $caesar, parameters: {weight: 0.03}}
+dtype: bfloat16
+EOR
+    "$WW" merge recipe.yml leaning -q
+    "$WW_BIN/perturb_model" leaning near 0.0004 5
+    index_all
+    "$WW" lineage index c.db near -q
+    "$WW" lineage find c.db suspect --json -q --no-confirm >answer
+    [ "$(jq -c '.matches[0].name' answer)" = '"near"' ]
+    "$WW" lineage find c.db suspect --json -q >answer
+    jq -e '[.matches[] | select(.kind == "source") | .name] | sort == ["expert-caesar", "expert-rev"]' answer
+    jq -e '.matches[] | select(.name == "expert-rev") | .share > 0.499 and .share < 0.501' answer
+}
+
 # twins N SHARE: noise beside rev, in a catalogue without it.
 twins() {
     once blend 0.6 0.25

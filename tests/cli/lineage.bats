@@ -81,6 +81,10 @@ decompose() {
     "$WW" lineage decompose suspect --base "$family/base" --candidate twin \
         --candidate "$family/expert-caesar" --json -q >answer
     jq -e '.incomplete and .unexplained > 0.001 and .unexplained < 0.01' answer
+    "$WW_BIN/perturb_model" "$family/expert-rev" near 0.0004 5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate near \
+        --candidate "$family/expert-caesar" --json -q >answer
+    jq -e '.incomplete and .unexplained < 0.001' answer
 }
 
 @test "a source that is not given and went into one tensor leaves the answer in part" {
