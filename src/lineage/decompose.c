@@ -419,7 +419,7 @@ static enum ww_err check_related(struct decomposing *d, const struct ww_replay *
         err, WW_E_UNRELATED,
         "'%s' is no relative of '%s': the cosine of their weights is %.3f, "
         "expected at least %.1f; or its weights are in an order that comparing "
-        "them with the base does not undo: a rotation of the residual stream is "
+        "them with the base does not undo: a rotation of the residual stream may be "
         "undone by 'attack --anchor BASE SUSPECT OUT'",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
         d->cosine, LEAST_COSINE);
