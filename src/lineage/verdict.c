@@ -311,8 +311,9 @@ static bool is_incomplete(const struct ww_verdict_ask *v,
            (lacks(parts) || !r->has_keep_rates);
 }
 
-/* Do places that no source moves say more? Where answers are in part so far; and where
- * weights were rounded, of which shares alone say that a source went in. */
+/* Do places that no source moves say more? Where answers are in part so far, but not by
+ * as little as a near twin leaves, which places do not tell either; and where weights
+ * were rounded, of which shares alone say that a source went in. */
 static bool needs_places(const struct ww_verdict_ask *v,
                          const struct ww_decompose_report *r,
                          const struct ww_contest *contest)
@@ -320,7 +321,8 @@ static bool needs_places(const struct ww_verdict_ask *v,
     const bool rounded = v->family->disguise.read && !v->family->disguise.exact;
 
     return contest->match < WW_VERDICT_BITS && r->n_ranks == 0 &&
-           (r->incomplete || (rounded && count_included(r) > 1));
+           ((r->incomplete && !may_hide_twin(v, r)) ||
+            (rounded && count_included(r) > 1));
 }
 
 /* What a relative leaves without being told, where bits are not the merge's own. */
