@@ -99,7 +99,7 @@ struct ww_build {
     const struct ww_merge_options *options;
     struct ww_merge_plan *plan;
     struct ww_pool *pool;
-    struct ww_strlist *warnings;
+    struct ww_strlist *warnings;   /* NULL: nobody hears them */
     struct ww_build_model *models; /* as recipe->models */
     uint32_t donor;                /* names, files, config and tokenizer come from it */
     struct ww_build_tensor *tensors;
@@ -245,7 +245,8 @@ enum ww_err ww_build_add_file(struct ww_build *build, const char *name, const vo
 
 /** The whole: a plan of one recipe of a file. paths: a folder for each of its models;
  *  adapters: NULL, or for each the folder of the adapter that is added to it, NULL for
- * none. */
+ * none. warnings: NULL where nobody hears them; nothing is looked for then that only
+ * warns. */
 enum ww_err ww_merge_plan_make(const struct ww_recipe *recipe, const char *const *paths,
                                const char *const *adapters, const void *recipe_text,
                                size_t recipe_len, const struct ww_merge_options *options,

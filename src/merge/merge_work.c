@@ -243,7 +243,8 @@ enum ww_err ww_work_plan(struct ww_work *work, uint32_t recipe, struct ww_merge_
     }
     if (!rc) {
         rc = ww_merge_plan_make(r, paths, adapters, work->text.data, work->text.len,
-                                work->options, &work->warnings, out, err);
+                                work->options, work->looked_at ? NULL : &work->warnings,
+                                out, err);
     }
     if (rc) {
         ww_error_context(err, "%s", work->file.label);

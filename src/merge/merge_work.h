@@ -33,6 +33,7 @@ struct ww_work {
     char *recipe_dir;
     bool of_record; /* the recipe is that of a record, in the folder recipe_dir */
     struct ww_recipe_file file;
+    bool looked_at; /* plans are looked at, and nobody hears of warnings */
     struct ww_strlist warnings;
     struct ww_pool pool;
     char *steps; /* folder of intermediate results, NULL until there is one */

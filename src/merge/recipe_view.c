@@ -19,6 +19,7 @@ enum ww_err ww_recipe_view_open(struct ww_recipe_view *view, const void *text, s
     view->options.allow_mixed = true;
     rc = ww_work_open(&view->work, text, len, name, dir, &view->options, &view->report,
                       err);
+    view->work.looked_at = true;
     if (!rc && view->work.file.n_recipes > 1) {
         rc = WW_FAIL(err, WW_E_UNSUPPORTED,
                      "recipe '%s' holds %u recipes that take each other's results; merge "
