@@ -103,10 +103,6 @@ struct ww_pack_new {
     bool folder;                              /* it becomes, or is, a folder */
     uint8_t manifest_sha256[WW_SHA256_BYTES]; /* as it was written */
 };
-/** A new file of this name, which no other writer has; one that a killed run left goes.
- *  text: its path. WW_E_EXISTS while another run writes it. */
-enum ww_err ww_pack_partial_open(int dirfd, const char *name, const char *text, int *fd,
-                                 struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
                               struct ww_error *err) WW_MUST_USE;
 /** Copy a section as it is. */

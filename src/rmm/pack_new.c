@@ -13,6 +13,7 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
+#include "util/partial.h"
 
 #define ROOM_TO_SIGN 8192
 #define COPY_STEP ((size_t)1 << 20)
@@ -36,8 +37,8 @@ enum ww_err ww_pack_new_begin(const char *path, struct ww_pack_new *out,
     if (rc) {
         return rc;
     }
-    return ww_pack_partial_open(out->dirfd, ww_path_base(out->partial), out->partial,
-                                &out->fd, err);
+    return ww_partial_open(out->dirfd, ww_path_base(out->partial), out->partial, 0644, 0,
+                           &out->fd, err);
 }
 
 static enum ww_err copy(struct ww_pack_new *made, int fd, uint64_t offset, uint64_t bytes,

@@ -104,7 +104,8 @@ enum ww_err ww_rename_at(int from_dir, const char *from, int to_dir, const char 
 int ww_rename_new_portable(int from_dir, const char *from, int to_dir, const char *to);
 
 /** Write a small file whole: NAME.partial (0644 or the given mode), fsync, rename, fsync
- *  of the folder. Never replaces unless asked. */
+ *  of the folder. Never replaces unless asked. Writers at the same time go one after the
+ *  other, and WW_E_EXISTS is for who waited in vain. */
 enum ww_err ww_file_write_at(int dirfd, const char *path, const void *bytes, size_t len,
                              mode_t mode, bool replace, struct ww_error *err) WW_MUST_USE;
 enum ww_err ww_file_write(const char *path, const void *bytes, size_t len, mode_t mode,

@@ -16,8 +16,10 @@
 #include "util/fail.h"
 #include "util/fault.h"
 #include "util/fs.h"
+#include "util/partial.h"
 
 #define MAX_STEP ((size_t)1 << 30) /* Linux moves at most 2 GiB in one call */
+#define MOST_WAIT_MS 5000u         /* for another writer of the same small file */
 
 static enum ww_err check_range(uint64_t offset, size_t len, const char *name,
                                struct ww_error *err)
@@ -274,27 +276,44 @@ out:
     return rc;
 }
 
-static enum ww_err write_partial(int dirfd, const char *partial, const void *bytes,
-                                 size_t len, mode_t mode, struct ww_error *err)
+static enum ww_err check_free(int dirfd, const char *name, bool replace,
+                              struct ww_error *err)
 {
-    /* A leftover of a killed run; O_EXCL then makes sure that the new file is ours. */
-    if (unlinkat(dirfd, partial, 0) != 0 && errno != ENOENT) {
-        int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot write '%s'", partial);
+    struct stat st;
+    return replace || fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0
+               ? WW_OK
+               : WW_FAIL(err, WW_E_EXISTS,
+                         "file '%s' exists; remove it first or choose another name",
+                         name);
+}
+
+/* Who waited for another writer finds what that one wrote. */
+static enum ww_err write_partial(int dirfd, const char *name, const char *partial,
+                                 const void *bytes, size_t len, mode_t mode, bool replace,
+                                 struct ww_error *err)
+{
+    int fd = -1;
+    enum ww_err rc = ww_partial_open(dirfd, partial, partial, mode ? mode : 0644,
+                                     MOST_WAIT_MS, &fd, err);
+    if (rc) {
+        return rc;
     }
-    int fd = openat(dirfd, partial, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                    mode ? mode : 0644);
-    if (fd < 0) {
-        int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot create '%s'", partial);
+    rc = check_free(dirfd, name, replace, err);
+    if (!rc) {
+        rc = ww_pwrite_full(fd, bytes, len, 0, partial, err);
     }
-    enum ww_err rc = ww_pwrite_full(fd, bytes, len, 0, partial, err);
     if (!rc) {
         rc = ww_fsync(fd, partial, err);
     }
+    if (!rc) {
+        rc = ww_rename_at(dirfd, partial, dirfd, name, replace, err);
+    }
+    if (rc) {
+        ww_partial_remove(dirfd, partial, fd);
+    }
     if (close(fd) != 0 && !rc) {
-        int e = errno;
-        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot close '%s'", partial);
+        const int e = errno;
+        rc = WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot close '%s'", name);
     }
     return rc;
 }
@@ -303,24 +322,15 @@ static enum ww_err write_in_folder(int dirfd, const char *name, const void *byte
                                    size_t len, mode_t mode, bool replace,
                                    struct ww_error *err)
 {
-    struct stat st;
-    if (!replace && fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-        return WW_FAIL(err, WW_E_EXISTS,
-                       "file '%s' exists; remove it first or choose "
-                       "another name",
-                       name);
+    enum ww_err rc = check_free(dirfd, name, replace, err);
+    if (rc) {
+        return rc;
     }
     char *partial = ww_asprintf("%s.partial", name);
     if (!partial) {
         return WW_FAIL_MEMORY(err, "a path");
     }
-    enum ww_err rc = write_partial(dirfd, partial, bytes, len, mode, err);
-    if (!rc) {
-        rc = ww_rename_at(dirfd, partial, dirfd, name, replace, err);
-    }
-    if (rc) {
-        unlinkat(dirfd, partial, 0);
-    }
+    rc = write_partial(dirfd, name, partial, bytes, len, mode, replace, err);
     ww_free(partial);
     return rc;
 }

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 
 #include "util/alloc.h"
 #include "util/fail.h"
 #include "util/fault.h"
 #include "util/fs.h"
+#include "util/partial.h"
 
 static char *folder;
 static int top = -1;
@@ -285,6 +287,95 @@ static void rename_moves_between_folders(void **state)
     assert_holds("d3/y", "1");
 }
 
+#define WRITERS 4
+#define RACED_BYTES ((size_t)256 << 10)
+
+struct writer {
+    uint8_t *bytes;
+    bool replace;
+    enum ww_err rc;
+};
+
+static void *write_raced(void *payload)
+{
+    struct writer *w = payload;
+    struct ww_error err = {0};
+    w->rc = ww_file_write_at(top, "raced", w->bytes, RACED_BYTES, 0, w->replace, &err);
+    return NULL;
+}
+
+/* Returns how many wrote, once the file was seen to be whole and that of one of them. */
+static unsigned race(struct writer *w, bool replace)
+{
+    pthread_t threads[WRITERS];
+    struct ww_buf buf;
+    struct ww_error err;
+    unsigned n_wrote = 0;
+
+    for (unsigned i = 0; i < WRITERS; i++) {
+        w[i].replace = replace;
+        assert_int_equal(pthread_create(&threads[i], NULL, write_raced, &w[i]), 0);
+    }
+    for (unsigned i = 0; i < WRITERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_true(w[i].rc == WW_OK || (!replace && w[i].rc == WW_E_EXISTS));
+        n_wrote += w[i].rc == WW_OK;
+    }
+    ww_buf_init(&buf, RACED_BYTES);
+    OK(ww_file_read_at(top, "raced", WW_LINKS_REFUSE, &buf, &err));
+    assert_int_equal(buf.len, RACED_BYTES);
+    const struct writer *of = &w[buf.data[0] % WRITERS];
+    assert_memory_equal(buf.data, of->bytes, RACED_BYTES);
+    assert_int_equal(of->rc, WW_OK);
+    ww_buf_release(&buf);
+    assert_false(exists("raced.partial"));
+    return n_wrote;
+}
+
+static void writers_at_once_do_not_name_the_files_of_others(void **state)
+{
+    (void)state;
+    struct writer w[WRITERS] = {{0}};
+
+    for (unsigned i = 0; i < WRITERS; i++) {
+        w[i].bytes = ww_calloc(1, RACED_BYTES);
+        assert_non_null(w[i].bytes);
+        memset(w[i].bytes, (int)(WRITERS + i), RACED_BYTES);
+    }
+    for (unsigned round = 0; round < 5; round++) {
+        assert_int_equal(race(w, true), WRITERS);
+        assert_int_equal(unlinkat(top, "raced", 0), 0);
+        assert_int_equal(race(w, false), 1);
+    }
+    for (unsigned i = 0; i < WRITERS; i++) {
+        ww_free(w[i].bytes);
+    }
+}
+
+static void a_file_in_the_making_is_its_writers(void **state)
+{
+    (void)state;
+    struct ww_error err = {0};
+    int fd = -1;
+    int other = -1;
+
+    OK(ww_partial_open(top, "p.partial", "p.partial", 0600, 0, &fd, &err));
+    FAILS(ww_partial_open(top, "p.partial", "p.partial", 0600, 10, &other, &err),
+          WW_E_EXISTS);
+    assert_non_null(strstr(err.text, "is being written by another run"));
+    assert_int_equal(other, -1);
+    close(fd);
+    OK(ww_partial_open(top, "p.partial", "p.partial", 0600, 0, &other, &err));
+    ww_partial_remove(top, "p.partial", other);
+    assert_false(exists("p.partial"));
+    OK(ww_partial_open(top, "p.partial", "p.partial", 0600, 0, &fd, &err));
+    ww_partial_remove(top, "p.partial", other); /* another file by now */
+    assert_true(exists("p.partial"));
+    ww_partial_remove(top, "p.partial", fd);
+    close(other);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +392,8 @@ int main(void)
         cmocka_unit_test(portable_rename_refuses_what_exists),
         cmocka_unit_test(failed_read_gives_no_bytes),
         cmocka_unit_test(rename_moves_between_folders),
+        cmocka_unit_test(writers_at_once_do_not_name_the_files_of_others),
+        cmocka_unit_test(a_file_in_the_making_is_its_writers),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
