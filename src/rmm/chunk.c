@@ -56,8 +56,9 @@ static void free_numbers(struct ww_chunk_room *room)
     ww_free(room->contexts);
     ww_free(room->symbols);
     ww_free(room->words);
+    ww_free(room->narrow);
     room->folded = NULL;
-    room->contexts = room->symbols = room->words = NULL;
+    room->contexts = room->symbols = room->words = room->narrow = NULL;
 }
 
 void ww_chunk_room_free(struct ww_chunk_room *room)
@@ -90,8 +91,11 @@ void ww_chunk_room_hints(struct ww_chunk_room *room, const struct ww_rank *rank,
 
 enum ww_chunk_form ww_chunk_form_of(const uint8_t *coded, size_t len)
 {
-    return (enum ww_chunk_form)(coded[0] == WW_CHUNK_ADAPTIVE && len > 2 ? coded[2]
-                                                                         : coded[0]);
+    const size_t skip = coded[0] == WW_CHUNK_NARROW && len > 2 ? 2 : 0;
+    const uint8_t *at = coded + skip;
+
+    return (enum ww_chunk_form)(at[0] == WW_CHUNK_ADAPTIVE && len - skip > 2 ? at[2]
+                                                                             : at[0]);
 }
 
 enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err)
@@ -104,7 +108,9 @@ enum ww_err ww_chunk_room_ready(struct ww_chunk_room *room, struct ww_error *err
     room->contexts = ww_alloc_pages(WW_CHUNK_BYTES);
     room->symbols = ww_alloc_pages(WW_CHUNK_BYTES);
     room->words = ww_alloc_pages(WW_CHUNK_WORDS);
-    if (!room->folded || !room->contexts || !room->symbols || !room->words) {
+    room->narrow = ww_alloc_pages(WW_CHUNK_BYTES);
+    if (!room->folded || !room->contexts || !room->symbols || !room->words ||
+        !room->narrow) {
         free_numbers(room);
         return WW_FAIL_MEMORY(err, "coding a chunk");
     }
@@ -177,10 +183,18 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
 {
     const struct ww_buf *best = NULL;
     size_t few = 0;
+    bool narrow = false;
     enum ww_err rc = WW_OK;
 
     if (prediction && memcmp(bytes, prediction, n) == 0) {
         return add_form(out, WW_CHUNK_SAME, err);
+    }
+    const bool may_be_few = ww_chunk_is_few(type, bytes, n, &few);
+    if (!may_be_few) {
+        rc = ww_chunk_narrow_encode(room, type, bytes, prediction, n, &narrow, out, err);
+    }
+    if (rc || narrow) {
+        return rc;
     }
     rc = try_forms(room, type, bytes, prediction, n, err);
     if (rc) {
@@ -193,7 +207,7 @@ enum ww_err ww_chunk_encode(struct ww_chunk_room *room, struct ww_chunk_type typ
     if (room->third.len > 0 && ww_adaptive_pays(room->third.len, best->len)) {
         best = &room->third;
     }
-    if (ww_chunk_is_few(type, bytes, n, &few) && few < best->len && few < n) {
+    if (may_be_few && few < best->len && few < n) {
         rc = add_form(out, WW_CHUNK_FEW, err);
         return rc ? rc : ww_chunk_few_encode(type, bytes, n, out, err);
     }
@@ -259,6 +273,8 @@ static bool decode_form(struct ww_chunk_room *room, struct ww_chunk_type type,
                ww_chunk_own_decode(room, type, coded + 1, len - 1, prediction, out, n);
     case WW_CHUNK_FEW:
         return ww_chunk_few_decode(type, coded + 1, len - 1, out, n);
+    case WW_CHUNK_NARROW:
+        return ww_chunk_narrow_decode(room, type, coded + 1, len - 1, prediction, out, n);
     case WW_CHUNK_DENSE:
         return prediction &&
                ww_chunk_dense_decode(room, type, coded + 1, len - 1, prediction, out, n);

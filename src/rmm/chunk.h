@@ -16,6 +16,7 @@
  *              as in order | u8 k | k levels and the step, each the bits of a fp32
  *              | 16 tables | message
  *   7 klt      as own
+ *   17 narrow   u8 dtype (0: bf16, 1: fp16) | a chunk of that, of as many numbers
  *   16 adaptive  u8 mode | u8 form, one of these | what it has | message
  *        order    u8 largest exponent field of the prediction | of mode 8: u16 edge
  *        split    nothing
@@ -45,6 +46,9 @@
  * few: the 1 to 16 different numbers, ascending by their bits, each of which occurs; a
  * place has 0 bits for one number, 1 for two, 2 for up to four, else 4, low bits of a
  * byte first, zeros behind the last.
+ *
+ * narrow: numbers of fp32 that are all numbers of that dtype too (model/recode.h): they
+ * are widened, and the prediction is rounded to it. Not where few could be.
  *
  * split: number rotated left by one bit, so that the sign is last; its highest byte is
  * the symbol (254 and 255 are symbol 254 and one raw bit), the lower bytes are stored as
@@ -86,9 +90,11 @@ enum ww_chunk_form {
     WW_CHUNK_DENSE,
     WW_CHUNK_KLT,
     WW_CHUNK_FORMS,
-    WW_CHUNK_ADAPTIVE = 16
+    WW_CHUNK_ADAPTIVE = 16,
+    WW_CHUNK_NARROW
 };
-/** The form of a coded chunk; of an adaptive one that which it is a form of. */
+/** The form of a coded chunk; of an adaptive or a narrow one that which it is a form of.
+ */
 enum ww_chunk_form ww_chunk_form_of(const uint8_t *coded, size_t len);
 
 /** What coding needs to know of a dtype. */

@@ -174,8 +174,9 @@ static enum ww_err check_base(const struct ww_peek *peek, struct ww_error *err)
             return WW_OK;
         }
     }
-    return WW_FAIL(err, WW_E_UNSUPPORTED,
-                   "a model of which no tensor has name, dtype and shape of the base's");
+    return WW_FAIL(
+        err, WW_E_UNSUPPORTED,
+        "a model of which no tensor is one of the base's by name, shape and dtype");
 }
 
 static enum ww_err open_member(struct ww_inspecting *x, const char *path, size_t i,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Changes of models against their base, chunk by chunk: lengths, cosines and what is
+ * Changes of models against their base, block by block: lengths, cosines and what is
  * unchanged of every tensor, spectra and sizes of matrices that are not too large. The
- * same chunk of all members is looked at before the next one is decoded.
+ * same block of all members is looked at before the next one.
  */
 #include <math.h>
 #include <string.h>
@@ -116,26 +116,45 @@ static void add_block(struct work *w)
     }
 }
 
-static enum ww_err chunk(struct work *w, enum ww_dtype dtype, uint64_t c,
-                         struct ww_error *err)
+/* Numbers of the chunks of a dtype. */
+static size_t per_chunk(enum ww_dtype dtype)
 {
-    size_t n = 0;
+    return WW_CHUNK_BYTES / (ww_dtype_bits(dtype) / 8);
+}
+
+/* Changes of the block at `at` of the tensor; a member's chunk is read where it begins,
+ * and those of wider dtypes have fewer numbers. */
+static enum ww_err block(struct work *w, uint64_t at, size_t n, struct ww_error *err)
+{
     enum ww_err rc = WW_OK;
 
     for (size_t i = 0; i < w->n && !rc; i++) {
-        if (w->found[i] != WW_NONE) {
-            rc = ww_peek_chunk(&w->x->peeks[i], w->found[i], c, &n, err);
+        struct ww_peek *p = &w->x->peeks[i];
+        if (w->found[i] == WW_NONE) {
+            continue;
+        }
+        const enum ww_dtype dtype = p->tensors[w->found[i]].dtype;
+        const size_t place = (size_t)(at % per_chunk(dtype));
+        if (place == 0) {
+            size_t bytes = 0;
+            rc = ww_peek_chunk(p, w->found[i], at / per_chunk(dtype), &bytes, err);
+        }
+        if (!rc) {
+            changes_of(w, i, dtype, place, n);
         }
     }
-    n /= ww_dtype_bits(dtype) / 8;
-    for (size_t at = 0; at < n && !rc; at += BLOCK) {
-        const size_t count = n - at < BLOCK ? n - at : BLOCK;
-        for (size_t i = 0; i < w->n; i++) {
-            if (w->found[i] != WW_NONE) {
-                changes_of(w, i, dtype, at, count);
-            }
+    return rc;
+}
+
+static enum ww_err blocks(struct work *w, uint64_t n, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint64_t at = 0; at < n && !rc; at += BLOCK) {
+        rc = block(w, at, (size_t)ww_min_u64(BLOCK, n - at), err);
+        if (!rc) {
+            add_block(w);
         }
-        add_block(w);
     }
     return rc;
 }
@@ -296,7 +315,7 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
                           const struct ww_pack_manifest *m, struct ww_error *err)
 {
     const enum ww_dtype dtype = base->tensors[t].dtype;
-    uint64_t n_chunks = 0;
+    bool any = false;
     const bool looked_at = is_looked_at(&base->tensors[t]);
     const bool sampled = looked_at && is_sampled(w);
     enum ww_err rc = WW_OK;
@@ -314,16 +333,16 @@ static enum ww_err tensor(struct work *w, const struct ww_model *base, uint32_t 
             w->found[i] = WW_NONE;
         }
         if (w->found[i] != WW_NONE) {
-            n_chunks = p->tensors[w->found[i]].part->n_chunks;
+            any = true;
             w->x->report->members[i].numbers += base->tensors[t].n_elements;
         }
     }
-    if (n_chunks == 0) {
+    if (!any) {
         return WW_OK;
     }
     rc = ww_base_use_check_tensor(base, m, base->tensors[t].name, err);
-    for (uint64_t c = 0; c < n_chunks && !rc; c++) {
-        rc = chunk(w, dtype, c, err);
+    if (!rc) {
+        rc = blocks(w, base->tensors[t].n_elements, err);
     }
     for (size_t i = 0; i < w->n && !rc && looked_at; i++) {
         if (w->found[i] != WW_NONE && w->gram[i * w->n + i] > 0) {

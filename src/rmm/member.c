@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "model/adapter.h"
+#include "rmm/base_read.h"
 #include "rmm/chunk.h"
 #include "util/alloc.h"
 #include "util/fail.h"
@@ -83,14 +84,14 @@ static uint32_t count_parts(const struct ww_member *m)
     return n;
 }
 
-static bool same_shape(const struct ww_tensor *a, const struct ww_st_tensor *b)
+static bool may_predict(const struct ww_tensor *a, const struct ww_st_tensor *b)
 {
-    return a->dtype == b->dtype && a->rank == b->rank &&
+    return ww_base_becomes(a->dtype, b->dtype) && a->rank == b->rank &&
            memcmp(a->shape, b->shape, a->rank * sizeof(a->shape[0])) == 0;
 }
 
 static void add_part(struct ww_member *m, const char *tensor, enum ww_dtype dtype,
-                     uint64_t bytes, uint32_t base)
+                     uint64_t bytes, uint32_t base, enum ww_dtype base_dtype)
 {
     const uint32_t p = m->table.n_parts++;
     struct ww_pack_table_part *part = &m->table.parts[p];
@@ -98,6 +99,7 @@ static void add_part(struct ww_member *m, const char *tensor, enum ww_dtype dtyp
     *part = (struct ww_pack_table_part){.tensor = tensor,
                                         .dtype = dtype,
                                         .predicted = base != WW_NONE,
+                                        .base_dtype = base_dtype,
                                         .bytes = bytes,
                                         .first_chunk = m->table.n_chunks,
                                         .n_chunks = ww_part_chunks(bytes)};
@@ -112,18 +114,19 @@ static void add_parts(struct ww_member *m, uint32_t i, const struct ww_model *ba
 
     entry->first_part = m->table.n_parts;
     if (weights->fd < 0) {
-        add_part(m, NULL, WW_DTYPE_U8, entry->size_bytes, WW_NONE);
+        add_part(m, NULL, WW_DTYPE_U8, entry->size_bytes, WW_NONE, WW_DTYPE_U8);
     } else {
-        add_part(m, NULL, WW_DTYPE_U8, weights->header_bytes, WW_NONE);
+        add_part(m, NULL, WW_DTYPE_U8, weights->header_bytes, WW_NONE, WW_DTYPE_U8);
     }
     for (uint32_t t = 0; weights->fd >= 0 && t < weights->parsed.n_tensors; t++) {
         const struct ww_st_tensor *tensor = &weights->parsed.tensors[t];
         uint32_t found = base ? ww_model_find(base, tensor->name) : WW_NONE;
-        if (found != WW_NONE && (!same_shape(&base->tensors[found], tensor) ||
+        if (found != WW_NONE && (!may_predict(&base->tensors[found], tensor) ||
                                  tensor->end == tensor->begin)) {
             found = WW_NONE;
         }
-        add_part(m, tensor->name, tensor->dtype, tensor->end - tensor->begin, found);
+        add_part(m, tensor->name, tensor->dtype, tensor->end - tensor->begin, found,
+                 found == WW_NONE ? tensor->dtype : base->tensors[found].dtype);
     }
     entry->n_parts = m->table.n_parts - entry->first_part;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "model/convert.h"
+#include "rmm/base_read.h"
 #include "rmm/member.h"
 #include "rmm/parent.h"
 #include "util/alloc.h"
@@ -45,16 +46,15 @@ static bool is_worth_it(const struct place *p)
            p->tensor->n_elements >= WW_DENSE_LEAST;
 }
 
-/* The tensor's bytes and the base's. */
+/* The tensor's bytes and the base's in its dtype. */
 static enum ww_err read_both(const struct place *p, uint64_t at, size_t n, size_t to,
                              struct ww_error *err)
 {
-    const struct ww_weight_file *file = &p->base->files[p->tensor->file];
-    enum ww_err rc = ww_pread_full(p->fd, p->bytes + to, n, p->offset + at, p->file, err);
+    const struct ww_base_from base = ww_base_from(p->base, p->tensor);
+    const enum ww_err rc =
+        ww_pread_full(p->fd, p->bytes + to, n, p->offset + at, p->file, err);
 
-    return rc ? rc
-              : ww_pread_full(file->fd, p->prediction + to, n, p->tensor->offset + at,
-                              file->name, err);
+    return rc ? rc : ww_base_read(&base, p->part->dtype, at, p->prediction + to, n, err);
 }
 
 static enum ww_err read_parent(struct place *p, uint64_t chunk, struct ww_error *err)

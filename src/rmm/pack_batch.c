@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crypto/sha_blocks.h"
+#include "model/recode.h"
 #include "rmm/pack_beside.h"
 #include "rmm/dense.h"
 #include "rmm/parent.h"
@@ -40,7 +41,8 @@ static enum ww_err batch_init(struct ww_pack_batch *batch, unsigned n,
         ww_buf_init(&job->coded, WW_CHUNK_MAX_CODED);
         job->bytes = ww_alloc_pages(WW_CHUNK_BYTES);
         job->prediction = ww_alloc_pages(WW_CHUNK_BYTES);
-        if (!job->bytes || !job->prediction) {
+        job->stored = ww_alloc_pages(WW_TREE_CHUNK);
+        if (!job->bytes || !job->prediction || !job->stored) {
             return WW_FAIL_MEMORY(err, "coding");
         }
     }
@@ -53,6 +55,7 @@ static void batch_release(struct ww_pack_batch *batch)
         ww_buf_release(&batch->jobs[i].coded);
         ww_free(batch->jobs[i].bytes);
         ww_free(batch->jobs[i].prediction);
+        ww_free(batch->jobs[i].stored);
     }
     ww_free(batch->jobs);
 }
@@ -141,9 +144,49 @@ static void hash_leaves(struct ww_sha256 *sha, struct ww_sha *two,
     }
 }
 
+/* The base's bytes, and leaves of them. */
+static enum ww_err read_base(struct ww_sha256 *sha, struct ww_sha *two,
+                             struct ww_pack_job *job)
+{
+    const struct ww_base_from *from = &job->base;
+    const enum ww_err rc =
+        ww_pread_full(from->fd, job->prediction, job->n, from->offset + job->base_at,
+                      from->name, &job->err);
+
+    if (!rc && job->leaves) {
+        hash_leaves(sha, two, job);
+    }
+    return rc;
+}
+
+/* The same of a base of another dtype, leaf by leaf. */
+static enum ww_err read_changed(struct ww_sha256 *sha, struct ww_pack_job *job)
+{
+    const struct ww_base_from *from = &job->base;
+    const size_t width = job->type.width;
+    const size_t from_width = ww_chunk_type_of(from->dtype).width;
+    const uint64_t first = job->base_at / width;
+    enum ww_err rc = WW_OK;
+
+    for (size_t at = 0, count = 0; at < job->n && !rc; at += count * width) {
+        const uint64_t offset = (first + at / width) * from_width;
+        count = (size_t)ww_min_u64(WW_TREE_CHUNK / from_width, (job->n - at) / width);
+        rc = ww_pread_full(from->fd, job->stored, count * from_width,
+                           from->offset + offset, from->name, &job->err);
+        if (!rc && job->leaves) {
+            ww_tree_leaf(sha, job->base_rank, offset, job->stored, count * from_width,
+                         job->leaves[offset / WW_TREE_CHUNK]);
+        }
+        if (!rc) {
+            ww_recode(from->dtype, job->dtype, job->stored, job->prediction + at, count);
+        }
+    }
+    return rc;
+}
+
 static bool is_predicted(const struct ww_pack_job *job)
 {
-    return job->base_fd >= 0 || job->parent || job->shared;
+    return job->base.fd >= 0 || job->parent || job->shared;
 }
 
 static enum ww_err code_exactly(struct ww_chunk_room *room, struct ww_pack_job *job,
@@ -219,25 +262,18 @@ static enum ww_err read_bytes(struct ww_pack_job *job)
 static enum ww_err code_bytes(struct ww_chunk_room *room, struct ww_sha256 *sha,
                               struct ww_sha *two, struct ww_pack_job *job)
 {
-    struct ww_error *err = &job->err;
+    const bool same = job->base.dtype == job->dtype;
     enum ww_err rc = read_bytes(job);
 
-    if (!rc && job->base_fd >= 0) {
-        rc = ww_pread_full(job->base_fd, job->prediction, job->n, job->base_offset,
-                           job->name, err);
+    if (!rc && job->base.fd >= 0) {
+        rc = same ? read_base(sha, two, job) : read_changed(sha, job);
     }
     if (!rc && job->parent) {
         rc = read_parent(job);
     }
-    if (rc) {
-        return rc;
-    }
-    if (job->leaves) {
-        hash_leaves(sha, two, job); /* of the base's own bytes */
-    }
-    if (job->base_fd >= 0) {
+    if (!rc && job->base.fd >= 0 && same) {
         rc = ww_unmerge_read(job->unmerge, job->base_tensor, job->base_at,
-                             job->prediction, job->n, err);
+                             job->prediction, job->n, &job->err);
     }
     if (rc) {
         return rc;

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "crypto/sha.h"
+#include "rmm/base_read.h"
 #include "rmm/unmerge.h"
 #include "rmm/chunk.h"
 #include "rmm/rank.h"
@@ -28,12 +29,12 @@ struct ww_pack_job {
     uint64_t offset;
     size_t n;
     struct ww_chunk_type type;
-    int base_fd; /* -1: the base does not predict */
-    uint64_t base_offset;
+    enum ww_dtype dtype;
+    struct ww_base_from base;            /* fd -1: it does not predict */
     const struct ww_unmerge *unmerge;    /* n 0: the base as it is */
     const struct ww_tensor *base_tensor; /* with a prediction */
     uint64_t base_rank;                  /* for leaves of the base's tensor tree, */
-    uint64_t base_at;                    /* which begin at this byte of the tensor */
+    uint64_t base_at;                    /* bytes of the part before the chunk */
     uint8_t (*leaves)[WW_SHA256_BYTES];  /* NULL: not wanted */
     const struct ww_rank *rank;          /* part of the prediction, or NULL */
     const struct ww_parent *parent;      /* predicts instead of the base; or NULL */
@@ -55,6 +56,7 @@ struct ww_pack_job {
     /* What comes of it. */
     uint8_t *bytes;
     uint8_t *prediction;
+    uint8_t *stored; /* what the base has, of another dtype: WW_TREE_CHUNK */
     struct ww_buf coded;
     enum ww_err rc;
     struct ww_error err;

@@ -34,16 +34,15 @@ static enum ww_err count_base(const struct ww_pack_choice *x, struct ww_chunk_ro
     const struct ww_pack_job *job = x->job;
     enum ww_err rc = WW_OK;
 
-    if (job->base_fd >= 0) {
-        rc = ww_pread_full(job->base_fd, job->prediction, n, job->base_offset + at,
-                           job->name, err);
+    if (job->base.fd >= 0) {
+        rc = ww_base_read(&job->base, job->dtype, at, job->prediction, n, err);
         ww_chunk_room_hints(coder, !rc && x->rank ? &x->rank->rank : NULL, at,
                             job->prediction, n);
         if (!rc && x->rank) {
             ww_rank_predict(&x->rank->rank, at, job->prediction, job->prediction, n);
         }
     }
-    return rc ? rc : count(x, coder, job->base_fd >= 0, n, coded, bytes, err);
+    return rc ? rc : count(x, coder, job->base.fd >= 0, n, coded, bytes, err);
 }
 
 static enum ww_err count_parent(const struct ww_pack_choice *x,

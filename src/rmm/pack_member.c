@@ -78,7 +78,7 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
     const struct ww_model *base = w->use->base;
     enum ww_err rc = WW_OK;
 
-    job->base_fd = -1;
+    job->base.fd = -1;
     job->leaves = NULL;
     job->parent = NULL;
     if (w->member->table.parts[part].chained) {
@@ -93,9 +93,8 @@ static enum ww_err set_prediction(const struct writing *w, uint32_t part,
     if (w->chunk == 0) {
         rc = ww_base_use_begin(w->use, t, reader_of(w, part), err);
     }
-    job->base_fd = base->files[base->tensors[t].file].fd;
+    job->base = ww_base_from(base, &base->tensors[t]);
     job->base_at = w->chunk * WW_CHUNK_BYTES;
-    job->base_offset = base->tensors[t].offset + job->base_at;
     job->base_tensor = &base->tensors[t];
     job->unmerge = &w->member->unmerge;
     job->base_rank = w->use->rank[t];
@@ -119,14 +118,14 @@ static enum ww_err set_rank(const struct writing *w, uint32_t part,
  */
 static void forget_base(const struct writing *w, uint32_t part, struct ww_pack_job *job)
 {
-    if (job->base_fd >= 0) {
+    if (job->base.fd >= 0) {
         ww_base_use_cancel(w->use, w->member->base_tensors[part], reader_of(w, part));
     }
     ww_rank_coded_free(w->member->ranks[part]);
     w->member->ranks[part] = NULL;
     w->member->table.parts[part].predicted = false;
     job->rank = NULL;
-    job->base_fd = -1;
+    job->base.fd = -1;
     job->leaves = NULL;
 }
 
@@ -228,7 +227,7 @@ static enum ww_err set_shared(const struct writing *w, uint32_t part,
     enum ww_err rc =
         w->chunk == 0 ? ww_basis_load(w->member, part, w->crew->rooms[0], err) : WW_OK;
 
-    job->base_fd = -1;
+    job->base.fd = -1;
     job->leaves = NULL;
     job->parent = NULL;
     job->rank = NULL;
@@ -282,7 +281,7 @@ static bool is_ready(const struct writing *w, uint32_t part, struct ww_pack_job 
     }
     job->beside = m->beside;
     job->source = m->beside_source;
-    job->base_fd = -1;
+    job->base.fd = -1;
     job->leaves = NULL;
     job->parent = NULL;
     job->shared = NULL;
@@ -311,6 +310,7 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
         job->offset = w->offset;
         job->n =
             (size_t)ww_min_u64(WW_CHUNK_BYTES, part->bytes - w->chunk * WW_CHUNK_BYTES);
+        job->dtype = part->dtype;
         job->type = ww_chunk_type_of(part->dtype);
         if (!is_ready(w, job->part, job)) {
             rc = set_coding(w, job->part, job, err);
@@ -325,6 +325,12 @@ static enum ww_err fill_batch(struct writing *w, struct ww_pack_batch *batch,
 static bool ends_file(const struct ww_pack_table *t, const struct ww_pack_job *job)
 {
     return job->offset + job->n == t->files[job->file].size_bytes;
+}
+
+static void note_form(struct writing *w, const struct ww_buf *coded)
+{
+    w->entry->coded[ww_chunk_form_of(coded->data, coded->len)] += coded->len;
+    w->member->table.narrow |= coded->data[0] == WW_CHUNK_NARROW;
 }
 
 /* The factors of a part, before its chunks. */
@@ -343,7 +349,7 @@ static enum ww_err write_rank(struct writing *w, uint32_t p, struct ww_error *er
     for (uint64_t i = 0; i < coded->n && !rc; i++) {
         struct ww_buf *bytes = &coded->chunks[i];
         part->factors[i].at = w->out->plain_bytes;
-        w->entry->coded[ww_chunk_form_of(bytes->data, bytes->len)] += bytes->len;
+        note_form(w, bytes);
         rc = ww_section_add(w->out, bytes->data, bytes->len, err);
         ww_buf_release(bytes);
     }
@@ -411,7 +417,7 @@ static enum ww_err write_job(struct writing *w, struct ww_pack_job *job,
     }
     chunk->at = w->out->plain_bytes;
     chunk->len = (uint32_t)job->coded.len;
-    w->entry->coded[ww_chunk_form_of(job->coded.data, job->coded.len)] += job->coded.len;
+    note_form(w, &job->coded);
     if (!rc) {
         rc = write_coded(w, job, chunk->sha256, err);
     }

@@ -27,7 +27,8 @@ static bool may_have_one(const struct ww_pack_rank_at *at, uint32_t part)
     const uint32_t t = at->member->base_tensors[part];
     const struct ww_tensor *base = t == WW_NONE ? NULL : &at->base->tensors[t];
 
-    return base && base->rank == 2 && ww_rank_dtype(base->dtype) &&
+    return base && base->rank == 2 &&
+           ww_rank_dtype(at->member->table.parts[part].dtype) &&
            at->member->unmerge.n == 0 && !at->member->rank_sought[part];
 }
 
@@ -35,15 +36,13 @@ static void prepare(const struct ww_pack_rank_at *at, uint32_t part, uint64_t of
                     struct search *s)
 {
     const struct ww_tensor *base = &at->base->tensors[at->member->base_tensors[part]];
-    const struct ww_weight_file *file = &at->base->files[base->file];
 
     *s = (struct search){.part = part};
     s->pair = (struct ww_rank_pair){.fd = at->member->files[at->file].fd,
                                     .at = offset,
-                                    .base_fd = file->fd,
-                                    .base_at = base->offset,
+                                    .base = ww_base_from(at->base, base),
                                     .name = at->member->table.files[at->file].path,
-                                    .dtype = base->dtype,
+                                    .dtype = at->member->table.parts[part].dtype,
                                     .m = (size_t)base->shape[0],
                                     .d = (size_t)base->shape[1]};
     s->pair.most = ww_rank_most(&s->pair);

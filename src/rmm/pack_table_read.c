@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/dtype.h"
+#include "model/recode.h"
 #include "rmm/rank.h"
 #include "rmm/shared.h"
 #include "rmm/table.h"
@@ -16,8 +17,9 @@ static const struct ww_json_limits limits = {WW_PACK_TABLE_MAX_BYTES, 8, 4000000
 
 static const char *const table_keys[] = {"schema", "salt", "files"};
 static const char *const file_keys[] = {"path", "size", "sha256", "same", "parts"};
-static const char *const part_keys[] = {"bytes",  "dtype", "tensor", "base",
-                                        "parent", "rank",  "shared", "chunks"};
+static const char *const part_keys[] = {"bytes", "dtype",      "tensor",
+                                        "base",  "base_dtype", "parent",
+                                        "rank",  "shared",     "chunks"};
 static const char *const rank_keys[] = {"rank", "rows", "rounding", "chunks"};
 static const char *const shared_keys[] = {"codec", "side", "places", "directions",
                                           "chunks"};
@@ -28,6 +30,7 @@ struct reader {
     const char *member;
     struct ww_pack_table *table;
     uint64_t at; /* of the next chunk */
+    bool third;  /* schema */
     struct ww_error *err;
 };
 
@@ -157,6 +160,17 @@ static enum ww_err read_shared(struct reader *r, struct ww_pack_table_part *part
     return read_chunks(r, part->n_factors, ww_jget(node, "chunks"));
 }
 
+static bool read_base_dtype(const struct reader *r, struct ww_pack_table_part *part,
+                            const struct ww_jnode *node)
+{
+    const char *dtype = NULL;
+
+    part->base_dtype = part->dtype;
+    return !node || (r->third && part->predicted && ww_jstr(node, &dtype) &&
+                     ww_dtype_parse(dtype, strlen(dtype), &part->base_dtype) &&
+                     ww_recodes(part->base_dtype, part->dtype));
+}
+
 static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
 {
     struct ww_pack_table_part *part = &r->table->parts[r->table->n_parts++];
@@ -184,6 +198,9 @@ static enum ww_err read_part(struct reader *r, const struct ww_jnode *node)
     if (!read_flag(ww_jget(node, "base"), &part->predicted) ||
         (part->predicted && !part->tensor)) {
         return malformed(r, "base");
+    }
+    if (!read_base_dtype(r, part, ww_jget(node, "base_dtype"))) {
+        return malformed(r, "base_dtype");
     }
     if (!read_flag(ww_jget(node, "parent"), &part->chained) ||
         (part->chained && part->predicted)) {
@@ -291,10 +308,11 @@ static enum ww_err read_all(struct reader *r, const struct ww_jnode *root)
     if (!ww_jstr(ww_jget(root, "schema"), &schema)) {
         return malformed(r, "schema");
     }
-    if (strcmp(schema, WW_PACK_TABLE_SCHEMA) != 0) {
+    r->third = strcmp(schema, WW_PACK_TABLE_SCHEMA_3) == 0;
+    if (!r->third && strcmp(schema, WW_PACK_TABLE_SCHEMA) != 0) {
         return WW_FAIL(r->err, WW_E_VERSION,
-                       "member '%s': table of schema '%s', expected '%s'", r->member,
-                       schema, WW_PACK_TABLE_SCHEMA);
+                       "member '%s': table of schema '%s', expected '%s' or '%s'",
+                       r->member, schema, WW_PACK_TABLE_SCHEMA, WW_PACK_TABLE_SCHEMA_3);
     }
     rc = ww_jonly(root, table_keys, WW_LEN(table_keys), WW_E_MALFORMED,
                   "table of a package's member", r->err);
@@ -318,7 +336,7 @@ enum ww_err ww_pack_table_read(const uint8_t *text, size_t len, uint64_t content
                                const char *member, struct ww_pack_table *out,
                                struct ww_error *err)
 {
-    struct reader r = {member, out, 0, err};
+    struct reader r = {.member = member, .table = out, .err = err};
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "rmm/base_read.h"
 #include "rmm/chunk.h"
 #include "rmm/shared.h"
 #include "rmm/table.h"
@@ -68,6 +69,9 @@ static void write_part(struct ww_jw *w, const struct ww_pack_table *table,
     if (part->predicted) {
         ww_jw_kbool(w, "base", true);
     }
+    if (ww_base_changes(part)) {
+        ww_jw_kstr(w, "base_dtype", ww_dtype_name(part->base_dtype));
+    }
     if (part->chained) {
         ww_jw_kbool(w, "parent", true);
     }
@@ -101,6 +105,16 @@ static void write_file(struct ww_jw *w, const struct ww_pack_table *table,
     ww_jw_close(w);
 }
 
+static const char *schema_of(const struct ww_pack_table *table)
+{
+    bool third = table->narrow;
+
+    for (uint32_t p = 0; p < table->n_parts && !third; p++) {
+        third = ww_base_changes(&table->parts[p]);
+    }
+    return third ? WW_PACK_TABLE_SCHEMA_3 : WW_PACK_TABLE_SCHEMA;
+}
+
 enum ww_err ww_pack_table_write(const struct ww_pack_table *table, struct ww_buf *out,
                                 struct ww_error *err)
 {
@@ -108,7 +122,7 @@ enum ww_err ww_pack_table_write(const struct ww_pack_table *table, struct ww_buf
 
     ww_jw_init(&w, out, 0);
     ww_jw_object(&w);
-    ww_jw_kstr(&w, "schema", WW_PACK_TABLE_SCHEMA);
+    ww_jw_kstr(&w, "schema", schema_of(table));
     ww_jw_khex(&w, "salt", table->salt, sizeof(table->salt));
     ww_jw_key(&w, "files");
     ww_jw_array(&w);

@@ -54,9 +54,9 @@ enum ww_err ww_packing_doubts(const struct ww_packing *p, struct ww_pack_report 
         }
         if (!rc && share < FEW) {
             rc = ww_lines_add(&report->warnings, &report->n_warnings, err,
-                              "member '%.120s': %u %% of its weights have names, dtypes "
-                              "and shapes of the base's; the rest is coded exactly and "
-                              "without it",
+                              "member '%.120s': %u %% of its weights have names and "
+                              "shapes of the base's, and its dtypes or others of BF16, "
+                              "F16 and F32; the rest is coded exactly and without it",
                               m->name, share);
         }
     }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rmm/base_read.h"
 #include "rmm/rank_code.h"
 #include "rmm/shared_load.h"
 #include "rmm/unpack_plan.h"
@@ -294,10 +295,8 @@ static enum ww_err read_base(const struct ww_parent *p,
     enum ww_err rc = ww_unpack_base_tensor(&p->view, part, p->base, &t, err);
 
     if (!rc) {
-        const struct ww_tensor *tensor = &p->base->tensors[t];
-        const struct ww_weight_file *file = &p->base->files[tensor->file];
-        rc = ww_pread_full(file->fd, out, n, tensor->offset + chunk * WW_CHUNK_BYTES,
-                           file->name, err);
+        const struct ww_base_from from = ww_base_from(p->base, &p->base->tensors[t]);
+        rc = ww_base_read(&from, part->dtype, chunk * WW_CHUNK_BYTES, out, n, err);
     }
     return rc;
 }

@@ -9,6 +9,7 @@
 
 #include "model/convert.h"
 #include "model/safetensors.h"
+#include "rmm/base_read.h"
 #include "rmm/rank_code.h"
 #include "rmm/unpack_plan.h"
 #include "util/alloc.h"
@@ -45,8 +46,9 @@ static uint32_t beside(const struct ww_unpack_run *run,
         ww_parent_needs_base(run->parents.first, part->parent_part) ? run->base : NULL;
     const uint32_t t = base ? ww_model_find(base, part->tensor) : WW_NONE;
 
-    return t != WW_NONE && base->tensors[t].n_bytes == part->bytes &&
-                   base->tensors[t].dtype == part->dtype
+    return t != WW_NONE && ww_base_becomes(base->tensors[t].dtype, part->dtype) &&
+                   base->tensors[t].n_bytes ==
+                       ww_base_bytes(base->tensors[t].dtype, part->dtype, part->bytes)
                ? t
                : WW_NONE;
 }
@@ -255,10 +257,9 @@ enum ww_err ww_peek_chunk(struct ww_peek *p, uint32_t tensor, uint64_t c, size_t
                                   t->base, c, p->prediction, p->room, p->bytes, n, err);
     }
     if (!rc && t->part->chained && t->base != WW_NONE) {
-        const struct ww_tensor *from = &p->run.base->tensors[t->base];
-        const struct ww_weight_file *file = &p->run.base->files[from->file];
-        rc = ww_pread_full(file->fd, p->prediction, *n, from->offset + c * WW_CHUNK_BYTES,
-                           file->name, err);
+        const struct ww_base_from from =
+            ww_base_from(p->run.base, &p->run.base->tensors[t->base]);
+        rc = ww_base_read(&from, t->dtype, c * WW_CHUNK_BYTES, p->prediction, *n, err);
     }
     return rc;
 }

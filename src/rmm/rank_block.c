@@ -56,8 +56,8 @@ enum ww_err ww_rank_block_read(struct ww_rank_block *b, const struct ww_rank_pai
                                          p->at + at, p->name, err);
 
     return rc ? rc
-              : ww_pread_full(p->base_fd, b->base + i * row_bytes, n * row_bytes,
-                              p->base_at + at, p->name, err);
+              : ww_base_read(&p->base, p->dtype, at, b->base + i * row_bytes,
+                             n * row_bytes, err);
 }
 
 /* Half the distance between numbers of an exponent, as bits of a float: the smallest

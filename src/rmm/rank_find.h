@@ -3,6 +3,7 @@
 #ifndef WW_RMM_RANK_FIND_H
 #define WW_RMM_RANK_FIND_H
 
+#include "rmm/base_read.h"
 #include "rmm/own.h"
 #include "rmm/rank.h"
 
@@ -10,9 +11,8 @@
 struct ww_rank_pair {
     int fd;
     uint64_t at;
-    int base_fd;
-    uint64_t base_at;
-    const char *name; /* for error texts */
+    struct ww_base_from base; /* becomes dtype */
+    const char *name;         /* for error texts */
     enum ww_dtype dtype;
     size_t m;
     size_t d;

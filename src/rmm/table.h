@@ -11,6 +11,9 @@
 #include "weightward/model.h"
 
 #define WW_PACK_TABLE_SCHEMA "weightward.package-member/2"
+/* Of tables with what readers of that one do not know: a base of another dtype, or the
+ * form narrow. */
+#define WW_PACK_TABLE_SCHEMA_3 "weightward.package-member/3"
 #define WW_PACK_TABLE_MAX_BYTES ((size_t)64 << 20)
 #define WW_SALT_BYTES 32
 
@@ -40,9 +43,10 @@ struct ww_pack_shared {
 struct ww_pack_table_part {
     const char *tensor; /* NULL: a header, or a file that is no weight file */
     enum ww_dtype dtype;
-    bool predicted;       /* by the base's tensor of this name */
-    bool chained;         /* by the same part of the member's parent, instead */
-    uint32_t parent_part; /* there; see parent.h */
+    bool predicted;           /* by the base's tensor of this name */
+    enum ww_dtype base_dtype; /* which has this one: see base_read.h */
+    bool chained;             /* by the same part of the member's parent, instead */
+    uint32_t parent_part;     /* there; see parent.h */
     uint64_t bytes;
     uint64_t first_chunk; /* in the table's chunks */
     uint64_t n_chunks;
@@ -72,6 +76,7 @@ struct ww_pack_table {
     uint32_t n_parts;
     struct ww_pack_table_chunk *chunks;
     uint64_t n_chunks;
+    bool narrow; /* some chunk or factor has that form; of a table that is written */
     const struct ww_parent *parent; /* of its member, once parts are bound to it */
     struct ww_json *json;
 };

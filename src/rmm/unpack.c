@@ -323,9 +323,9 @@ enum ww_err ww_unpack_part_chunk(const struct ww_unpack_run *run,
                                *n, err);
     } else if (base_tensor != WW_NONE) {
         const struct ww_tensor *from = &run->base->tensors[base_tensor];
-        const struct ww_weight_file *file = &run->base->files[from->file];
-        rc = ww_pread_full(file->fd, prediction, *n, from->offset + at, file->name, err);
-        if (!rc) {
+        const struct ww_base_from base = ww_base_from(run->base, from);
+        rc = ww_base_read(&base, part->dtype, at, prediction, *n, err);
+        if (!rc && !ww_base_changes(part)) {
             rc = ww_unmerge_read(&run->unmerge, from, at, prediction, *n, err);
         }
     }

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+#include "model/recode.h"
+#include "rmm/base_read.h"
 #include "rmm/parent.h"
 #include "rmm/rank_code.h"
 #include "rmm/shared_load.h"
@@ -292,6 +294,12 @@ static enum ww_err predict(const struct open_piece *at, const struct ww_tile *ti
     }
     for (uint32_t s = 0; s < tile->n_sources; s++) {
         rows[s] = tile->rows[s][row];
+    }
+    if (ww_base_changes(piece->part)) {
+        ww_recode(piece->part->base_dtype, piece->part->dtype, rows[0], room->mixed,
+                  (size_t)tile->row_bytes / ww_chunk_type_of(piece->part->dtype).width);
+        *out = room->mixed;
+        return WW_OK;
     }
     if (tile->n_sources < 2) {
         *out = tile->n_sources ? rows[0] : NULL;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "rmm/base_read.h"
 #include "rmm/base_use.h"
 #include "rmm/parent.h"
 #include "util/alloc.h"
@@ -31,8 +32,7 @@ enum ww_err ww_unpack_base_tensor(const struct ww_pack_view *view,
             view->member->name);
     }
     *tensor = ww_model_find(base, part->tensor);
-    if (*tensor == WW_NONE || base->tensors[*tensor].n_bytes != part->bytes ||
-        base->tensors[*tensor].dtype != part->dtype) {
+    if (*tensor == WW_NONE || !ww_base_is(&base->tensors[*tensor], part)) {
         return ww_base_use_other("tensor", part->tensor, err);
     }
     return WW_OK;
@@ -94,14 +94,15 @@ static struct ww_piece *next_piece(struct ww_unpack_plan *p, struct ww_output *o
 /* Rows of the base, and of the others where they can be mixed. */
 static void add_sources(const struct ww_unpack_plan *p, struct ww_piece *piece,
                         const struct ww_model *base_model, const struct ww_tensor *base,
-                        uint64_t at)
+                        const struct ww_pack_table_part *part, uint64_t at)
 {
     struct ww_piece_source *to = (struct ww_piece_source *)(uintptr_t)piece->sources;
     uint32_t found[WW_PACK_MAX_OTHERS];
     uint32_t first = base_model->n_files;
 
-    to[piece->n_sources++] = (struct ww_piece_source){base->file, base->offset + at};
-    if (!ww_unmerge_tensor(p->unmerge, base, found)) {
+    to[piece->n_sources++] = (struct ww_piece_source){
+        base->file, base->offset + ww_base_bytes(part->base_dtype, part->dtype, at)};
+    if (ww_base_changes(part) || !ww_unmerge_tensor(p->unmerge, base, found)) {
         return;
     }
     for (size_t i = 0; i < p->unmerge->n; i++) {
@@ -131,7 +132,8 @@ static void add_rows(struct ww_unpack_plan *p, const struct ww_pack_view *view,
     piece->hashes = true;
     memcpy(piece->params_digest, digest, WW_SHA256_BYTES);
     if (tensor != WW_NONE) {
-        add_sources(p, piece, base, &base->tensors[tensor], first * WW_CHUNK_BYTES);
+        add_sources(p, piece, base, &base->tensors[tensor], part, first * WW_CHUNK_BYTES);
+        piece->source_row_bytes = ww_base_bytes(part->base_dtype, part->dtype, row_bytes);
     }
 }
 

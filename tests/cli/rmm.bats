@@ -188,7 +188,7 @@ PY
     jq -r '.warnings[]' b.json | grep -q "'rev' is locked and comes back changed"
 }
 
-@test "a member of other dtypes than the base's is told of" {
+@test "a member of dtypes that the base's do not become is told of" {
     cp -r "$FAMILY/expert-rev" wide
     chmod -R u+w wide
     python3 - wide/model.safetensors <<'PY'
@@ -198,15 +198,49 @@ n = struct.unpack("<Q", data[:8])[0]
 head = json.loads(data[8:8 + n])
 for name, t in head.items():
     if name != "__metadata__":
-        t["dtype"] = "F16"
+        t["dtype"] = "I16"
 head = json.dumps(head).encode()
 open(sys.argv[1], "wb").write(struct.pack("<Q", len(head)) + head + data[8 + n:])
 PY
     "$WW" rmm pack w.pkg wide=wide --error 0.5 --base "$FAMILY/base" 2>said
-    grep -q "warning: member 'wide': 0 % of its weights have names, dtypes and shapes of the base's" said
-    "$WW" rmm inspect w.pkg --base "$FAMILY/base" | grep -q "a model of which no tensor has name, dtype and shape of the base's"
+    grep -q "warning: member 'wide': 0 % of its weights have names and shapes of the base's, and its dtypes or others of BF16, F16 and F32" said
+    "$WW" rmm inspect w.pkg --base "$FAMILY/base" | grep -q "a model of which no tensor is one of the base's by name, shape and dtype"
     "$WW" rmm unpack w.pkg wide back --base "$FAMILY/base" -q
     diff -r wide back
+}
+
+@test "a fine-tune that is stored in float32 is coded against a base in bfloat16" {
+    cp -r "$FAMILY/expert-rev" wide
+    chmod -R u+w wide
+    python3 - wide/model.safetensors <<'PY'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+n = struct.unpack("<Q", data[:8])[0]
+head, at = json.loads(data[8:8 + n]), data[8 + n:]
+for name, t in head.items():
+    if name != "__metadata__":
+        t["dtype"], t["data_offsets"] = "F32", [2 * x for x in t["data_offsets"]]
+wide = bytearray(2 * len(at))
+wide[2::4], wide[3::4] = at[::2], at[1::2]
+head = json.dumps(head).encode()
+open(sys.argv[1], "wb").write(struct.pack("<Q", len(head)) + head + wide)
+PY
+    "$WW" rmm pack a.pkg rev="$FAMILY/expert-rev" --exact --base "$FAMILY/base" -q
+    "$WW" rmm pack w.pkg wide=wide --exact --base "$FAMILY/base" 2>said
+    run grep warning said
+    [ "$status" -eq 1 ]
+    # The same weights cost the same: a header of other bytes, and a word for each tensor.
+    [ "$(stat -c %s w.pkg)" -lt "$(($(stat -c %s a.pkg) + 4097))" ]
+    "$WW" rmm unpack w.pkg wide back --base "$FAMILY/base" -q
+    diff -r wide back
+    "$WW" rmm verify w.pkg --base "$FAMILY/base" -q
+    "$WW" rmm pack both.pkg wide=wide rev="$FAMILY/expert-rev" --exact --base "$FAMILY/base" -q
+    "$WW" rmm inspect both.pkg --base "$FAMILY/base" --json >found
+    python3 -c '
+import json
+a = json.load(open("found"))
+assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
+'
 }
 
 @test "an adapter comes back in other forms, a model does not" {

@@ -9,14 +9,15 @@
  * It needs the codecs and nothing else, so that it can be built for another architecture
  * without its libraries: see run.sh. A case of FILE is five u32 (form wanted, dtype,
  * lengths of prediction, chunk and decoded bytes), then prediction and chunk. Predictions
- * of some cases are made of a base and a product of low rank (rmm/rank.h), or of a basis
- * (rmm/shared.h).
+ * of some cases are made of a base and a product of low rank (rmm/rank.h), of a basis
+ * (rmm/shared.h), or of a base of another dtype (model/recode.h).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/convert.h"
+#include "model/recode.h"
 #include "rmm/rank.h"
 #include "rmm/shared.h"
 #include "util/fail.h"
@@ -40,7 +41,8 @@ enum content {
     CHANGE,
     ROWS, /* of a basis, as CORE */
     CORE,
-    NEAR /* factors on top of others */
+    NEAR, /* factors on top of others */
+    BASE  /* of BF16, and what is tuned as BF16 or F16 */
 };
 
 static const struct one {
@@ -88,6 +90,9 @@ static const struct one {
     {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, SUM, 3000},
     {WW_CHUNK_ADAPTIVE, WW_DTYPE_BF16, PRODUCT, 3000},
     {WW_CHUNK_ADAPTIVE, WW_DTYPE_F16, SUM, 3000},
+    {WW_CHUNK_NARROW, WW_DTYPE_F32, BASE, 9000},
+    {WW_CHUNK_NARROW, WW_DTYPE_F32, BASE, 333},
+    {WW_CHUNK_ADAPTIVE, WW_DTYPE_F16, BASE, 9000},
 };
 
 #define RANK 6
@@ -190,7 +195,37 @@ static bool predicted(const struct one *c)
     return c->form == WW_CHUNK_ADAPTIVE
                ? c->content != TEXT && c->content != FACTORS
                : c->form == WW_CHUNK_ORDER || c->form == WW_CHUNK_SAME ||
-                     c->form == WW_CHUNK_DENSE || c->form == WW_CHUNK_KLT;
+                     c->form == WW_CHUNK_DENSE || c->form == WW_CHUNK_KLT ||
+                     c->form == WW_CHUNK_NARROW;
+}
+
+/* The prediction of a base whose dtype is BF16, in place: as odd as its bits may be. */
+static void with_base(const struct one *c, uint8_t *prediction)
+{
+    static uint8_t stored[MOST];
+
+    ww_recode(c->dtype, WW_DTYPE_BF16, prediction, stored, c->n);
+    for (size_t i = 0; i < c->n && i < 256; i++) { /* exponents of all sizes, NaN */
+        stored[2 * i + 1] = (uint8_t)i;
+    }
+    ww_recode(WW_DTYPE_BF16, c->dtype, stored, prediction, c->n);
+}
+
+/* What is tuned of it: of F32 the numbers are those of a dtype of 16 bits. */
+static void tune_narrow(const struct one *c, uint8_t *at, uint32_t step)
+{
+    const enum ww_dtype kind = c->n > 1000 ? WW_DTYPE_BF16 : WW_DTYPE_F16;
+    uint8_t half[2];
+
+    if (c->dtype == WW_DTYPE_F32) {
+        ww_recode(c->dtype, kind, at, half, 1);
+        half[0] = (uint8_t)(half[0] + (step < 40 ? 0 : step - 48));
+        ww_recode(kind, c->dtype, half, at, 1);
+        ww_recode(c->dtype, kind, at, half, 1); /* what is NaN now, without a payload */
+        ww_recode(kind, c->dtype, half, at, 1);
+    } else {
+        at[0] = (uint8_t)(at[0] + (step < 40 ? 0 : step - 48));
+    }
 }
 
 /* The bytes of a case, given its prediction. */
@@ -207,6 +242,8 @@ static void fill(const struct one *c, const uint8_t *prediction, uint8_t *out)
         const uint32_t step = (uint32_t)(fx_random(&seed) >> 58);
         if (c->content == TUNED || of_rank(c) || of_basis(c)) {
             at[0] = (uint8_t)(at[0] + (step < 40 ? 0 : step - 48));
+        } else if (c->content == BASE) {
+            tune_narrow(c, at, step);
         } else if (c->content == SPREAD) {
             at[1] ^= (uint8_t)(step == 0 ? 0x81 : step & 1);
             at[0] = (uint8_t)(at[0] + step * step);
@@ -280,6 +317,9 @@ static bool make_case(struct ww_chunk_room *room, const struct one *c, FILE *to)
     if (of_basis(c)) {
         with_basis(c, prediction, n);
     }
+    if (c->content == BASE) {
+        with_base(c, prediction);
+    }
     fill(c, prediction, bytes);
     if (of_rank(c) && c->form == WW_CHUNK_ADAPTIVE) { /* what hints are about */
         memcpy(bytes, base, n);
@@ -322,6 +362,9 @@ static bool decode_case(struct ww_chunk_room *room, const struct one *c, FILE *f
     }
     if (good && of_basis(c)) {
         with_basis(c, prediction, n);
+    }
+    if (good && c->content == BASE) {
+        with_base(c, prediction);
     }
     good = good &&
            ww_chunk_decode(room, type, coded, len, n_base ? prediction : NULL, bytes, n);

@@ -13,9 +13,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 sources="tests/cross/chunks.c src/codec/adaptive.c src/codec/rans.c src/codec/rans_lanes.c src/codec/rans_lanes_x86.c
     src/rmm/chunk.c src/rmm/chunk_adaptive.c src/rmm/chunk_order.c src/rmm/chunk_split.c src/rmm/chunk_text.c src/rmm/chunk_folded.c
-    src/rmm/chunk_own.c src/rmm/chunk_few.c src/rmm/chunk_dense.c src/rmm/rank_predict.c
+    src/rmm/chunk_own.c src/rmm/chunk_few.c src/rmm/chunk_dense.c src/rmm/chunk_narrow.c src/rmm/rank_predict.c
     src/rmm/shared.c
-    src/la/exact_gemm_f32.c src/model/convert.c
+    src/la/exact_gemm_f32.c src/model/convert.c src/model/recode.c
     src/model/dtype.c src/util/alloc.c src/util/buf.c
     src/util/error.c src/util/fail.c src/util/fault.c src/util/str.c"
 # What vector instructions may hash on their way, here alone.

@@ -34,6 +34,9 @@ def main():
     save("few-mask", 3, 9, bytes([5, 2]) + struct.pack("<2d", 0, 0.75) + bytes([0x5a, 1]))
     save("few-three", 4, 3, bytes([5, 3, 1, 2, 7, 0x24]))
     save("few-one", 0, 255, bytes([5, 1, 0x80, 0x3f]))
+    for kind in (0, 1):
+        save(f"narrow-{kind}", 2, 3, bytes([17, kind, 0]) + bytes(range(56, 62)))
+        save(f"narrow-same-{kind}", 130, 9, bytes([17, kind, 1]))
     levels = struct.pack("<4f", 1e-3, 2e-3, 3e-3, 1e-3)
     for kind in (128, 129, 130):
         top = largest(kind, 8)

@@ -90,6 +90,10 @@ def main():
                          "chunks": chunks[1:]}}
     save("table-shared", 2, {"schema": "weightward.package-member/2", "salt": SHA,
                              "files": [dict(weights, size=48, parts=[factor])]})
+    other = {"bytes": 48, "dtype": "F32", "tensor": "w", "base": True, "base_dtype": "BF16",
+             "chunks": [[100, SHA]]}
+    save("table-dtype", 2, {"schema": "weightward.package-member/3", "salt": SHA,
+                            "files": [dict(weights, size=48, parts=[other])]})
     chained = {"bytes": 48, "dtype": "BF16", "tensor": "w", "parent": True,
                "chunks": [[100, SHA]]}
     save("table-parent", 2, {"schema": "weightward.package-member/2", "salt": SHA,

@@ -324,7 +324,31 @@ def decode_few(data, width, n_bytes):
     return table[places].tobytes()
 
 
+def recode(data, source, target):
+    """Numbers of one of the dtypes as another's."""
+    if source == target:
+        return data
+    shift, to = TYPES[source][1], TYPES[target][1]
+    bits = np.frombuffer(data, "<u4" if shift == 23 else "<u2").astype(np.uint64)
+    top = np.uint64(8 * TYPES[source][0] - 1)
+    sign = bits >> top
+    body = bits & ((np.uint64(1) << top) - np.uint64(1))
+    mask = np.uint64(TYPES[source][2]) << np.uint64(shift)
+    with np.errstate(all="ignore"):
+        out = narrow(np.nan_to_num(widen(data, shift), nan=0, posinf=np.inf, neginf=-np.inf), to)
+    ends = np.uint64(TYPES[target][2]) << np.uint64(to)
+    payload = body & ((np.uint64(1) << np.uint64(shift)) - np.uint64(1))
+    quiet = payload << np.uint64(to - shift) if to == 23 else np.uint64(1) << np.uint64(to - 1)
+    nan = sign << np.uint64(8 * TYPES[target][0] - 1) | ends | quiet
+    return np.where(body > mask, nan, out).astype("<u4" if to == 23 else "<u2").tobytes()
+
+
 def decode_chunk(data, dtype, n_bytes, prediction, hints=None):
+    if data[0] == 17:
+        assert dtype == "F32"
+        half = ("BF16", "F16")[data[1]]
+        prediction = prediction if prediction is None else recode(prediction, dtype, half)
+        return recode(decode_chunk(data[2:], half, n_bytes // 2, prediction, hints), half, dtype)
     kind = TYPES.get(dtype)
     width = kind[0] if kind else WIDTHS.get(dtype, 1)
     form, data, mode = data[0], data[1:], 0
@@ -545,6 +569,9 @@ class Package:
             for part in file.get("parts", []):
                 key = (part["tensor"], None) if "tensor" in part else (None, file["path"])
                 whole = base(part["tensor"], None) if part.get("base") else None
+                if "base_dtype" in part:
+                    assert table["schema"].endswith("/3") and part["base_dtype"] != part["dtype"]
+                    whole = recode(whole, part["base_dtype"], part["dtype"])
                 if part.get("parent"):
                     kind, whole = parents[key]
                     if "shared" in part:

@@ -9,6 +9,8 @@
 #include <float.h>
 
 #include "model/gguf.h"
+#include "model/recode.h"
+#include "util/fail.h"
 #include "ww_test.h"
 
 struct format {
@@ -299,6 +301,73 @@ static void values_divided_before_the_scale_was_rounded_are_unsure(void **state)
     NEAR(slack[0], 0, 0);
 }
 
+static unsigned recode_one(enum ww_dtype from, enum ww_dtype to, uint32_t bits)
+{
+    uint8_t src[4];
+    uint8_t out[4] = {0};
+    uint32_t back = 0;
+    memcpy(src, &bits, 4); /* the lower half comes first */
+    ww_recode(from, to, src, out, 1);
+    memcpy(&back, out, 4);
+    return back;
+}
+
+static unsigned slow_recode(const struct format *to, double value, unsigned sign)
+{
+    const unsigned exponent = ((1U << to->exponent_bits) - 1) << to->fraction_bits;
+    return isnan(value) ? sign << 15 | exponent | 1U << (to->fraction_bits - 1)
+                        : slow_round(to, value);
+}
+
+/* Into F32 exactly, a NaN with its payload; into the other format as if it were that. */
+static void recoded_patterns(const struct format *from, const struct format *to)
+{
+    for (unsigned i = 0; i < 65536; i++) {
+        const double value = slow_value(from, i);
+        const float wide = (float)value;
+        const uint32_t nan = (i & 0x8000) << 16 | 0x7f800000 |
+                             (i & ((1U << from->fraction_bits) - 1))
+                                 << (23 - from->fraction_bits);
+        uint32_t bits = 0;
+        memcpy(&bits, &wide, 4);
+        assert_int_equal(recode_one(from->dtype, WW_DTYPE_F32, i),
+                         isnan(value) ? nan : bits);
+        assert_int_equal(recode_one(from->dtype, to->dtype, i),
+                         slow_recode(to, value, i >> 15));
+    }
+}
+
+static void patterns_of_16_bits_are_recoded_as_the_slow_routine(void **state)
+{
+    (void)state;
+    recoded_patterns(&f16, &bf16);
+    recoded_patterns(&bf16, &f16);
+}
+
+/* Around every number of the narrower formats and what lies between two, and anywhere. */
+static void patterns_of_32_bits_are_recoded_as_the_slow_routine(void **state)
+{
+    static const struct format *const to[] = {&f16, &bf16};
+    (void)state;
+    for (size_t f = 0; f < WW_LEN(to); f++) {
+        for (unsigned i = 0; i < 1U << 18; i++) {
+            const uint32_t near =
+                recode_one(to[f]->dtype, WW_DTYPE_F32, i & 0x8000 ? i * 77 : i);
+            const uint32_t half = 1U << (22 - to[f]->fraction_bits);
+            const uint32_t moves[] = {0, 1, half - 1, half, half + 1, 2 * half - 1};
+            const uint32_t bits =
+                i >> 16 == 3 ? i * 0x9e3779b9U : near + moves[(i + i / 7) % 6];
+            float value = 0;
+            memcpy(&value, &bits, 4);
+            assert_int_equal(recode_one(WW_DTYPE_F32, to[f]->dtype, bits),
+                             slow_recode(to[f], (double)value, bits >> 31));
+        }
+    }
+    assert_false(ww_recodes(WW_DTYPE_F32, WW_DTYPE_F32));
+    assert_false(ww_recodes(WW_DTYPE_F64, WW_DTYPE_F32));
+    assert_false(ww_recodes(WW_DTYPE_BF16, WW_DTYPE_I16));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +381,8 @@ int main(void)
         cmocka_unit_test(unaligned_bytes_and_every_small_count_work),
         cmocka_unit_test(nonfinite_patterns_are_counted),
         cmocka_unit_test(nonfinite_counts_do_not_wrap),
+        cmocka_unit_test(patterns_of_16_bits_are_recoded_as_the_slow_routine),
+        cmocka_unit_test(patterns_of_32_bits_are_recoded_as_the_slow_routine),
         cmocka_unit_test(values_divided_before_the_scale_was_rounded_are_unsure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,7 @@ static void what_a_coder_did_before_decides_nothing(void **state)
                                     .name = "after",
                                     .n = 2 * NUMBERS,
                                     .type = ww_chunk_type_of(WW_DTYPE_BF16),
-                                    .base_fd = -1,
+                                    .base.fd = -1,
                                     .parent = &parent,
                                     .rooms = &rooms,
                                     .bytes = numbers + 6 * NUMBERS,

@@ -3,6 +3,7 @@
  * refused; sizes are where the entropy says. */
 #include "ww_test.h"
 
+#include "model/recode.h"
 #include "rmm/chunk.h"
 #include "util/fail.h"
 #include "ww_random.h"
@@ -337,6 +338,87 @@ static void other_ways_to_write_few_values_are_refused(void **state)
     }
 }
 
+/* n numbers and their base of a dtype become those of F32, in place. */
+static void widen_pair(struct fx *f, enum ww_dtype from, size_t n)
+{
+    uint8_t *const both[] = {f->bytes, f->base};
+    for (size_t i = 0; i < WW_LEN(both); i++) {
+        memcpy(f->back, both[i], 2 * n);
+        ww_recode(from, WW_DTYPE_F32, f->back, both[i], n);
+    }
+}
+
+/* Two bytes more than what they were before, with a prediction and without. */
+static void numbers_stored_wider_cost_what_they_are(void **state)
+{
+    static const enum ww_dtype kinds[] = {WW_DTYPE_BF16, WW_DTYPE_F16};
+    struct fx *f = *state;
+    const size_t sizes[] = {100, 5000, WW_CHUNK_BYTES / 4};
+    for (size_t k = 0; k < WW_LEN(kinds) * WW_LEN(sizes) * 2; k++) {
+        const enum ww_dtype kind = kinds[k % 2];
+        const size_t n = sizes[k / 2 % 3];
+        const bool predicted = k >= 6;
+        make_pair(f, n, 1e-4);
+        if (kind == WW_DTYPE_F16) { /* not numbers of the other one as well */
+            f->bytes[0] = 1;
+            f->bytes[1] = 0x3c;
+        }
+        const unsigned form = round_trip(f, kind, predicted, 2 * n);
+        const size_t len = f->coded.len;
+        widen_pair(f, kind, n);
+        assert_int_equal(round_trip(f, WW_DTYPE_F32, predicted, 4 * n), WW_CHUNK_NARROW);
+        assert_int_equal(f->coded.data[1], k % 2);
+        assert_int_equal(f->coded.len, len + 2);
+        assert_int_equal(f->coded.data[2], form);
+        assert_int_equal(ww_chunk_form_of(f->coded.data, f->coded.len),
+                         form == WW_CHUNK_ADAPTIVE ? f->coded.data[4] : form);
+        /* A prediction that is no number of that dtype is rounded to it. */
+        f->base[0] ^= 1;
+        assert_int_equal(round_trip(f, WW_DTYPE_F32, true, 4 * n), WW_CHUNK_NARROW);
+        f->bytes[4] ^= 1; /* one number that is not: all as they stand */
+        assert_int_not_equal(round_trip(f, WW_DTYPE_F32, predicted, 4 * n),
+                             WW_CHUNK_NARROW);
+    }
+    /* Few numbers, and none, have forms that are known longer. */
+    make_few(f, 4, 2, 100);
+    assert_int_equal(round_trip(f, WW_DTYPE_F32, false, 400), WW_CHUNK_FEW);
+    assert_int_equal(round_trip(f, WW_DTYPE_F32, false, 0), WW_CHUNK_STORED);
+}
+
+static void other_ways_to_write_narrow_chunks_are_refused(void **state)
+{
+    static const struct {
+        enum ww_dtype dtype;
+        const char *coded;
+        size_t len;
+        bool good;
+    } cases[] = {
+        {WW_DTYPE_F32, "\21\0\0\200\77", 5, true},    /* stored, 1.0 */
+        {WW_DTYPE_F32, "\21\1\0\0\74", 5, true},      /* the same of F16 */
+        {WW_DTYPE_F32, "\21\2\0\0\74", 5, false},     /* of what? */
+        {WW_DTYPE_F32, "\21", 1, false},              /* cut */
+        {WW_DTYPE_F32, "\21\0", 2, false},            /* cut */
+        {WW_DTYPE_F32, "\21\0\0\200", 4, false},      /* too short */
+        {WW_DTYPE_F32, "\21\0\0\200\77\0", 6, false}, /* too long */
+        {WW_DTYPE_F32, "\21\0\21\0\0\77", 6, false},  /* narrow twice */
+        {WW_DTYPE_F32, "\20\1\21\0\0\77", 6, false},  /* in the form adaptive */
+        {WW_DTYPE_F32, "\21\0\1", 3, false},          /* same as nothing */
+        {WW_DTYPE_I32, "\21\0\0\200\77", 5, false},   /* no float */
+        {WW_DTYPE_F64, "\21\0\0\200\77\0\0", 7, false},
+        {WW_DTYPE_BF16, "\21\0\0\200\77", 5, false},
+    };
+    struct fx *f = *state;
+    for (size_t i = 0; i < WW_LEN(cases); i++) {
+        const struct ww_chunk_type type = ww_chunk_type_of(cases[i].dtype);
+        const bool got = ww_chunk_decode(f->room, type, (const uint8_t *)cases[i].coded,
+                                         cases[i].len, NULL, f->back, type.width);
+        if (got != cases[i].good) {
+            fail_msg("case %zu", i);
+        }
+        assert_true(!got || memcmp(f->back, "\0\0\200\77", 4) == 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +433,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_bad_prediction_is_not_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cut_and_longer_chunks_are_refused, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(numbers_stored_wider_cost_what_they_are, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(other_ways_to_write_narrow_chunks_are_refused,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(few_values_cost_their_bits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_ways_to_write_few_values_are_refused,
                                         set_up, tear_down),

@@ -100,8 +100,7 @@ static void find(struct fx *f, struct ww_rank_found *found)
 {
     const struct ww_rank_pair pair = {.fd = f->fd,
                                       .at = sizeof(f->base),
-                                      .base_fd = f->fd,
-                                      .base_at = 0,
+                                      .base = {f->fd, "x", 0, WW_DTYPE_BF16},
                                       .name = "x",
                                       .dtype = WW_DTYPE_BF16,
                                       .m = M,
@@ -159,7 +158,7 @@ static void an_adapter_merged_in_fp32_is_found(void **state)
     float *tune = (float *)(void *)f->tune;
     struct ww_rank_pair pair = {.fd = f->fd,
                                 .at = sizeof(f->base),
-                                .base_fd = f->fd,
+                                .base = {f->fd, "x", 0, WW_DTYPE_F32},
                                 .name = "x",
                                 .dtype = WW_DTYPE_F32,
                                 .m = M / 2,
@@ -314,7 +313,7 @@ static void a_search_keeps_to_its_memory(void **state)
     const struct ww_rank_pair huge = {.dtype = WW_DTYPE_BF16, .m = 152064, .d = 4096};
     const struct ww_rank_pair pair = {.fd = f->fd,
                                       .at = TALL * NARROW * 2,
-                                      .base_fd = f->fd,
+                                      .base = {f->fd, "x", 0, WW_DTYPE_BF16},
                                       .name = "x",
                                       .dtype = WW_DTYPE_BF16,
                                       .m = TALL,
