@@ -405,9 +405,9 @@ static enum ww_err doubt_sum(struct ww_build *build, struct ww_error *err)
         const bool idle = p == 0 && strcmp(method->name, "opcm") == 0;
         /* opcm weighs what was merged before by its norm */
         if (!rc && param != WW_NONE && !idle && is_nothing(build, param, WW_NONE)) {
-            rc = ww_build_warn(build, err,
-                               "%s is 0 in every tensor%s: the output is the base",
-                               factors[p].name, factors[p].where);
+            rc = ww_build_warn(build, err, "%s is 0 in every tensor%s: %s",
+                               factors[p].name, factors[p].where,
+                               ww_recipe_of_base(build->recipe));
         }
     }
     return rc;

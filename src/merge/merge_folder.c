@@ -3,6 +3,7 @@
  * A merge into a folder: plan, run, then the evidence from digests of what was written,
  * the signature last.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -399,21 +400,22 @@ static enum ww_err keep_digests(struct merge_run *run, struct ww_error *err)
  * recipe. Where the recipe told, it has been said. */
 static enum ww_err doubt_result(struct merge_run *run, struct ww_error *err)
 {
-    static const char said[] = ": the output is the base";
     struct ww_work *work = run->work;
+    const char *what = ww_recipe_of_base(&work->file.recipes[work->file.last]);
+    char text[160];
 
     if (!work->plan.moved || atomic_load(&run->moved.any)) {
         return WW_OK;
     }
     for (size_t i = 0; i < work->warnings.n; i++) {
-        if (strstr(work->warnings.items[i], said)) {
+        if (strstr(work->warnings.items[i], what)) {
             return WW_OK;
         }
     }
-    return ww_strlist_add(&work->warnings,
-                          "every number is that of the base, nothing was taken from the "
-                          "models: the output is the base",
-                          err);
+    snprintf(text, sizeof(text),
+             "every number is that of the base, nothing was taken from the models: %s",
+             what);
+    return ww_strlist_add(&work->warnings, text, err);
 }
 
 /* Blocks of one part, or of what an earlier run left undone, do not tell for all. */

@@ -162,4 +162,8 @@ enum ww_err ww_recipe_graph(struct ww_recipe_file *file,
 uint32_t ww_recipe_base(const struct ww_recipe *recipe,
                         const struct ww_recipe_slice *slice);
 
+/** What an output is that has no number but the base's, as a warning ends: the base, or
+ *  with slices or another vocabulary only made of it. */
+const char *ww_recipe_of_base(const struct ww_recipe *recipe);
+
 #endif

@@ -144,3 +144,17 @@ enum ww_err ww_recipe_check_bases(const struct ww_recipe *recipe, struct ww_erro
     }
     return rc;
 }
+
+const char *ww_recipe_of_base(const struct ww_recipe *recipe)
+{
+    const struct ww_recipe_vocab *vocab = &recipe->vocab;
+    const bool same_words =
+        (vocab->source == WW_VOCAB_DONOR || vocab->source == WW_VOCAB_BASE) &&
+        vocab->n_tokens == 0 && vocab->pad_to_multiple_of == 0;
+    bool whole = same_words;
+
+    for (uint32_t m = 0; m < recipe->n_modules; m++) {
+        whole = whole && !recipe->modules[m].is_sliced;
+    }
+    return whole ? "the output is the base" : "the output is made of the base alone";
+}

@@ -520,6 +520,14 @@ PY
     try five 1
     given task_arithmetic "" 0 >recipe.yml # said before anything is computed, and once
     try six 1
+    # Of fewer layers it is no base, whether the recipe or the numbers tell.
+    for weight in 0 1e-9; do
+        printf 'merge_method: task_arithmetic\nbase_model: base\nslices:\n- sources:\n' >recipe.yml
+        printf '  - {model: %s, layer_range: [0, 1], parameters: {weight: %s}}\n' base 1 expert-rev $weight >>recipe.yml
+        printf 'dtype: float32\nout_dtype: bfloat16\n' >>recipe.yml
+        try "part$weight" 0
+        jq -e '[.warnings[] | select(endswith("the output is made of the base alone"))] | length == 1' out.json
+    done
 }
 
 @test "what its architecture has and a model lacks is named, since names alone are merged" {
