@@ -158,7 +158,8 @@ enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *er
         ww_free(s->note);
         s->note =
             ww_asprintf("its share of %.4f is no finding: %zu of %zu controls reach "
-                        "as much in its place",
+                        "as much in its place, as one would that went in itself: such a "
+                        "model is no control but a candidate",
                         s->share, n, report->n_controls);
         if (!s->note) {
             return WW_FAIL_MEMORY(err, "a note");
@@ -169,6 +170,8 @@ enum ww_err ww_rank_drop(struct ww_decompose_report *report, struct ww_error *er
     }
     if (dropped && !left) {
         report->incomplete = false;
+        report->has_keep_rates = false;
+        report->still = 0;
         report->unseen = 0;
         report->method = "none";
         report->not_excluded[0] = NULL;

@@ -115,9 +115,9 @@ static char *doubt_of(const struct ww_decompose_report *d,
     if (d->still > 0 && s->included) {
         return ww_asprintf(
             "elements were selected by no known recipe, and at %" PRIu64
-            " places where no source given moves anything, which would have "
-            "shown another one, nothing moved; no controls were given, so no "
-            "rate of false claims is known",
+            " places that none of these sources moves, where another one would "
+            "have shown, one in a thousand moved at most; no controls were given, "
+            "so no rate of false claims is known",
             d->still);
     }
     if (d->has_keep_rates && s->included && d->parts >= WW_LINEAGE_PARTS) {

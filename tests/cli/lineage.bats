@@ -169,6 +169,23 @@ EOF
     [[ $output == "SUPPORTS IN PART: "*"may look the same: give --control models"* ]]
 }
 
+@test "a control that went in itself is said to be a candidate, and no keep rates are told" {
+    cat >recipe.yml <<EOF
+merge_method: dare_linear
+base_model: $family/base
+models:
+- {model: $family/expert-rev, parameters: {weight: 0.5, density: 0.5}}
+- {model: $family/expert-caesar, parameters: {weight: 0.4, density: 0.5}}
+dtype: float32
+out_dtype: bfloat16
+EOF
+    "$WW" merge recipe.yml suspect -q
+    run -0 "$WW" lineage decompose suspect --base "$family/base" \
+        --candidate "$family/expert-caesar" --control "$family/expert-rev" -q
+    [[ $output == "DOES NOT SUPPORT: "*"such a model is no control but a candidate"* ]]
+    [[ $output != *"elements were dropped"* ]]
+}
+
 @test "a source that changed nothing but heads which a lock mixed has the share of those" {
     cat >recipe.yml <<EOF
 merge_method: task_arithmetic

@@ -142,11 +142,12 @@ static void tell_missing(const struct ww_decompose_report *report)
                    "trained on similar data, may look the same: give --control models\n");
         }
     } else if (report->still > 0) {
-        printf("%.4f of the difference is not explained by a sum, and no recipe was "
-               "found; at %" PRIu64
-               " places where no source given moves anything another "
-               "one would have shown, and nothing moved: elements were selected\n",
-               report->unexplained, report->still);
+        printf(
+            "%.4f of the difference is not explained by a sum, and no recipe was "
+            "found; at %" PRIu64
+            " places that none of these sources moves another one would have shown, and "
+            "one in a thousand moved at most: elements were selected\n",
+            report->unexplained, report->still);
     } else if (report->has_keep_rates && report->parts >= WW_LINEAGE_PARTS) {
         printf(
             "elements were dropped, and no recipe tells which; %.4f of those that moved "
