@@ -65,12 +65,6 @@ static enum ww_err make(struct ww_attack_view *view, const struct ww_pair *pair,
     return rc ? rc : ww_made_new(&view->plan.plan, &view->made, err);
 }
 
-/* Failures that say something about the machine and not about the models. */
-static bool is_grave(enum ww_err rc)
-{
-    return rc == WW_E_NOMEM || rc == WW_E_IO || rc == WW_E_CHANGED || rc == WW_E_INTERNAL;
-}
-
 static enum ww_err open_view(struct ww_attack_view *view, const struct ww_model *locked,
                              const struct ww_model *anchor, bool noisy,
                              struct ww_error *err)
@@ -104,7 +98,7 @@ enum ww_err ww_attack_view_open(const struct ww_model *locked,
         return WW_FAIL_MEMORY(err, "a locked model");
     }
     rc = open_view(view, locked, anchor, noisy, &why);
-    if (rc && is_grave(rc)) {
+    if (ww_attack_is_grave(rc)) {
         rc = WW_FAIL(err, rc, "%s", why.text);
     } else if (!rc && undoes(&view->pair)) {
         rc = make(view, &view->pair, err);

@@ -39,6 +39,17 @@ enum ww_err ww_rotation_refine(const struct ww_pair *pair, const double *tables,
                                struct ww_error *err) WW_MUST_USE;
 void ww_rotation_release(struct ww_rotation *rotation);
 
+/** The same for two open models, which are borrowed for the call alone. out->r stays
+ * NULL, and WW_OK, when no layout is known for them, they do not belong together, or
+ * nothing was rotated. WW_E_NOMEM, WW_E_IO and the like. */
+enum ww_err ww_rotation_open(const struct ww_model *rotated,
+                             const struct ww_model *anchor, struct ww_rotation *out,
+                             struct ww_error *err) WW_MUST_USE;
+
+/** A file without a name in folder, or in memory where that is NULL or has none. */
+enum ww_err ww_rotation_unnamed(const char *folder, int *fd,
+                                struct ww_error *err) WW_MUST_USE;
+
 /** Files of the locked model with the rotation undone, one descriptor each, in fds; they
  * lie in folder (NULL: in memory) without a name. Made so far are closed on failure. */
 enum ww_err ww_rotation_undo(const struct ww_pair *pair,

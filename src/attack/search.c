@@ -69,6 +69,11 @@ bool ww_attack_related(const struct ww_pair *pair)
     return kinship.cosine >= kinship.least;
 }
 
+bool ww_attack_is_grave(enum ww_err rc)
+{
+    return rc == WW_E_NOMEM || rc == WW_E_IO || rc == WW_E_CHANGED || rc == WW_E_INTERNAL;
+}
+
 enum ww_err ww_attack_job_init(struct ww_attack_job *job, const struct ww_pair *pair,
                                struct ww_error *err)
 {

@@ -21,7 +21,7 @@
 
 #define COPY_BYTES ((size_t)1 << 20)
 
-static enum ww_err open_unnamed(const char *folder, int *fd, struct ww_error *err)
+enum ww_err ww_rotation_unnamed(const char *folder, int *fd, struct ww_error *err)
 {
     *fd = folder ? open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) : -1;
     if (*fd < 0) {
@@ -126,7 +126,7 @@ enum ww_err ww_rotation_undo(const struct ww_pair *pair,
     enum ww_err rc = WW_OK;
 
     for (uint32_t f = 0; f < model->n_files && !rc; f++) {
-        rc = open_unnamed(folder, &fds[f], err);
+        rc = ww_rotation_unnamed(folder, &fds[f], err);
         made += !rc;
         if (!rc) {
             rc = copy_file(&model->files[f], fds[f], err);

@@ -381,8 +381,8 @@ static enum ww_err fit_whole(struct decomposing *d, struct ww_error *err)
     }
     for (size_t i = 0; i < report->n_sources && !rc; i++) {
         struct ww_lineage_source *s = &report->sources[i];
-        const double margin =
-            ww_fit_margin(&fit, (unsigned)i, inexact ? WW_FIT_ROUGHLY : 0);
+        const double roughly = fmax(WW_FIT_ROUGHLY, d->family.disguise.off);
+        const double margin = ww_fit_margin(&fit, (unsigned)i, inexact ? roughly : 0);
         s->share = fit.share[i];
         s->error = fit.error[i];
         s->n_eff = fit.n_eff[i];
@@ -419,8 +419,8 @@ static enum ww_err check_related(struct decomposing *d, const struct ww_replay *
         err, WW_E_UNRELATED,
         "'%s' is no relative of '%s': the cosine of their weights is %.3f, "
         "expected at least %.1f; or its weights are in an order that comparing "
-        "them with the base does not undo: a rotation of the residual stream may be "
-        "undone by 'attack --anchor BASE SUSPECT OUT'",
+        "them with the base does not undo: a lock and a rotation of the residual stream "
+        "above it may be undone by 'attack --anchor BASE SUSPECT OUT'",
         d->family.models[WW_FAMILY_SUSPECT]->path, d->family.models[WW_FAMILY_BASE]->path,
         d->cosine, LEAST_COSINE);
 }

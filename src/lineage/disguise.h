@@ -33,6 +33,7 @@ struct ww_disguise {
     bool cells;    /* read tells them; else half a step to either side, roughly */
     bool searched; /* scales of blocks were searched for, which leaves other noise than
                       steps say; cells tell then */
+    double off;    /* by which shares may be off beyond what errors of a fit say */
     /* Which tensors were mixed by dense matrices, so that their weights say nothing one
      * by one; NULL: none. */
     bool (*dense)(const void *payload, uint32_t tensor);
@@ -84,6 +85,13 @@ enum ww_err ww_disguise_adapter(const char *path, const struct ww_model *base,
 enum ww_err ww_disguise_locked(struct ww_model *model, const struct ww_model *base,
                                bool noisy, struct ww_disguise *out, bool *took,
                                struct ww_error *err) WW_MUST_USE;
+
+/** Of the plain model that out holds, which is the first of models, suspect, base,
+ *  sources: turns a rotated residual stream back, if it has one. out is as it was else.
+ */
+enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_models,
+                                struct ww_disguise *out,
+                                struct ww_error *err) WW_MUST_USE;
 
 /** Tensors that are the base's in another wrapper, as those of a text model inside of one
  *  of images and text, get the base's names, when most of those in common are so, and

@@ -4,6 +4,7 @@
 
     lineage_disguise.py BUILD FAMILY [TRIALS [SIZE]]
     lineage_disguise.py BUILD FAMILY twins
+    lineage_disguise.py BUILD FAMILY rotated [TRIALS]
 
 Each trial blends two experts of FAMILY (base, expert-rev, expert-caesar, expert-sort) with
 random shares, rounds to bf16, and locks every attention anew in the way of published dense
@@ -19,6 +20,11 @@ rounding. Two merges of FAMILY (TWINS), rounded to bf16 and then by the quantise
 tests/interop/test_lineage_disguise.py; all sources given beside that version and a decoy,
 and the same without the source. Told for each answer: what it calls unexplained, whether it
 is one in part, which candidates are named.
+
+rotated: one to three of four experts at random shares of 0.1 to 1, rounded to bf16 or not, the
+stream turned by a random orthogonal matrix with the gains of norms folded in, and rounded to
+bf16, float16 or float32. All four are given. Told by dtype: how far shares are off, how
+many intervals hold the truth, and whether one is named that did not go in, or is not that did.
 """
 import json
 import os
@@ -117,6 +123,50 @@ def twins(build, family):
               f"{sum(s['incomplete'] for s in said)} of {len(said)} in part")
 
 
+def turned_trial(build, family, base, deltas, g, work):
+    """What was drawn, and for each expert its share, what is told of it and whether that is named."""
+    sys.path.insert(0, INTEROP)
+    from test_lineage_disguise import rotated
+    names = list(deltas)
+    draw = lambda n: int(torch.randint(0, n, (1,), generator=g))
+    inside = [names[i] for i in torch.randperm(len(names), generator=g)[:1 + draw(3)]]
+    truth = {n: round(0.1 + 0.9 * float(torch.rand(1, generator=g)), 2) if n in inside else 0.0
+             for n in names}
+    merged = (torch.bfloat16, torch.float32)[draw(2)]
+    stored = (torch.bfloat16, torch.float16, torch.float32)[draw(3)]
+    blend = {k: (v.double() + sum(truth[n] * deltas[n][k] for n in inside)).to(merged).double()
+             for k, v in base.items()}
+    with tempfile.TemporaryDirectory(dir=work) as path:
+        shutil.copy(os.path.join(family, "base", "config.json"), path)
+        save_file({k: v.to(stored).contiguous() for k, v in rotated(blend, g).items()},
+                  os.path.join(path, "model.safetensors"), {"format": "pt"})
+        said = asked(build, family, path, names)
+    if "rotated" not in said.get("disguise", ""):
+        raise RuntimeError(f"not seen as rotated: {said.get('disguise')}")
+    kind = f"merged in {merged}, stored in {stored}".replace("torch.", "")
+    return kind, [(truth[n], s["share"], s["interval"], s["included"])
+                  for n, s in zip(names, said["sources"])]
+
+
+def turned(build, family, trials="40"):
+    names = ["expert-rev", "expert-caesar", "expert-sort", "expert-swap"]
+    load = lambda n: load_file(os.path.join(family, n, "model.safetensors"))
+    base = load("base")
+    deltas = {n: {k: v.double() - base[k].double() for k, v in load(n).items()} for n in names}
+    g = torch.Generator().manual_seed(29)
+    answers = {}
+    with tempfile.TemporaryDirectory() as work:
+        for _ in range(int(trials)):
+            kind, said = turned_trial(build, family, base, deltas, g, work)
+            answers.setdefault(kind, []).extend(said)
+    for kind, said in sorted(answers.items()):
+        off = [abs(share - truth) for truth, share, _, _ in said]
+        held = sum(low <= truth <= high for truth, _, (low, high), _ in said)
+        wrong = sum(named != (truth > 0) for truth, _, _, named in said)
+        print(f"{kind}: {len(said) // len(names)} suspects, off by at most {max(off):.4f}, "
+              f"{held} of {len(said)} intervals hold the truth, {wrong} named wrongly or not named")
+
+
 def sized(family, names, size, work):
     """Folders of the candidates, with task vectors of attention of this size; 0: as they are."""
     load = lambda n: load_file(os.path.join(family, n, "model.safetensors"))
@@ -175,5 +225,7 @@ def main(build, family, trials="200", size="0"):
 if __name__ == "__main__":
     if sys.argv[3:] == ["twins"]:
         twins(sys.argv[1], os.path.abspath(sys.argv[2]))
+    elif sys.argv[3:4] == ["rotated"]:
+        turned(sys.argv[1], os.path.abspath(sys.argv[2]), *sys.argv[4:])
     else:
         main(*sys.argv[1:])

@@ -199,6 +199,21 @@ def signed_stream(tensors, generator):
     return out
 
 
+def rotated(tensors, generator):
+    """A dense rotation of the residual stream, the gains of norms folded into what reads it."""
+    turn = torch.linalg.qr(torch.randn(128, 128, generator=generator, dtype=torch.float64))[0]
+    out = {}
+    for name, v in tensors.items():
+        at, part = name.rsplit(".", 3)[0], name.split(".")[-2]
+        norm = {"lm_head": "model.norm.weight", "gate_proj": at + ".post_attention_layernorm.weight",
+                "up_proj": at + ".post_attention_layernorm.weight", "q_proj": at + ".input_layernorm.weight",
+                "k_proj": at + ".input_layernorm.weight", "v_proj": at + ".input_layernorm.weight"}.get(part)
+        w = v.double() * tensors[norm].double() if norm else v.double()
+        out[name] = torch.ones_like(v) if v.ndim == 1 else \
+            (turn @ w if part in ("o_proj", "down_proj") else w @ turn.T).to(v.dtype)
+    return out
+
+
 def permuted(tensors, generator):
     """Neurons in another order, and KV groups with their query heads."""
     out = dict(tensors)
@@ -249,6 +264,10 @@ def disguises(tool, merged, exact, first, work):
                "decoded with their scales, and a lock")
     yield ("signed stream", folder(at("stream"), signed_stream(merged, g)), 1e-4, True,
            "residual dimensions moved, ")
+    # A rotation takes up a part of what rounding to bf16 did before it: of a third decimal.
+    words = "a rotated residual stream, turned back"
+    yield "rotated stream", folder(at("rotated"), rotated(merged, g)), 0.01, True, words
+    yield "rotated stream, float32", folder(at("rotated32"), rotated(exact, g)), 1e-3, True, words
     yield ("permuted", folder(at("permuted"), permuted(merged, g)), 1e-4, True, "heads moved")
     yield "float32", folder(at("f32"), exact), 1e-4, True, None
     cast = {k: v.float() for k, v in merged.items()}
@@ -420,6 +439,7 @@ def refusals(tool, work, merged, candidate):
     strange = folder(os.path.join(work, "strange"),
                      {k: (v.float().std() * torch.randn(v.shape, generator=g)).bfloat16()
                       for k, v in merged.items()})
+    turned = folder(os.path.join(work, "turned"), rotated(weights(strange), g))
     cut = os.path.join(work, "cut.gguf")
     shutil.copy(os.path.join(work, "Q8_0.gguf"), cut)
     os.truncate(cut, os.path.getsize(cut) - 1000)
@@ -449,7 +469,7 @@ def refusals(tool, work, merged, candidate):
     unread.write_tensors_to_file()
     unread.close()
     problems = []
-    for path, status, words in ((strange, 1, "no relative"), (cut, 6, "cut off"),
+    for path, status, words in ((strange, 1, "no relative"), (turned, 1, "no relative"), (cut, 6, "cut off"),
                                 (bare, 1, "an order that comparing"),
                                 (two, 6, "holds 2 GGUF files"), (odd, 6, "do not fit"),
                                 (gptq, 6, "packed weights"), (nf4, 6, "packed weights"),

@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A suspect with a rotated stream, turned back into an unnamed file of F32, so that its
+ * weights are rounded no second time. What the suspect's own grid rounded is spread over
+ * a row by turning it: the step of each is the root of the row's mean square.
+ */
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "la/la.h"
+#include "lineage/family.h"
+#include "lineage/moments.h"
+#include "lineage/rotated.h"
+#include "model/convert.h"
+#include "model/elements.h"
+#include "model/shown.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/fs.h"
+
+#define TEMPORARY "/var/tmp"
+/* Where a merge was rounded before it was turned, its rounding goes into the rotation a
+ * little: shares are off by up to 0.0053 then (docs/benchmarks.md). */
+#define OFF 0.006
+
+struct turned {
+    uint32_t of;   /* the suspect's tensor */
+    uint64_t at;   /* of its first byte in the file */
+    double *steps; /* by row; NULL: it was not turned */
+    struct ww_rotated_rows rows;
+};
+
+struct rotated {
+    struct ww_model *model; /* the suspect as it is */
+    struct ww_rotation rotation;
+    struct turned *tensors; /* as they are shown */
+    uint32_t n;
+    int fd;
+};
+
+static void free_rotated(void *payload)
+{
+    struct rotated *r = payload;
+
+    for (uint32_t t = 0; r->tensors && t < r->n; t++) {
+        ww_free(r->tensors[t].steps);
+    }
+    ww_free(r->tensors);
+    ww_rotation_release(&r->rotation);
+    ww_model_close(r->model);
+    if (r->fd >= 0) {
+        close(r->fd);
+    }
+    ww_free(r);
+}
+
+static enum ww_err unchanged(void *payload, struct ww_error *err)
+{
+    const struct rotated *r = payload;
+
+    return ww_model_unchanged(r->model, err);
+}
+
+/* Steps lie along the stream: a reader's were divided by its gains. */
+static double step_of(const struct rotated *r, const struct turned *t, uint64_t e)
+{
+    const uint64_t c = e / t->rows.inner % t->rows.width;
+    const uint64_t row =
+        e / t->rows.inner / t->rows.width * t->rows.inner + e % t->rows.inner;
+    const double *gains = r->rotation.parts[t->of].gains;
+
+    return gains ? t->steps[row] / fabs(gains[c]) : t->steps[row];
+}
+
+static enum ww_err read_rotated(void *payload, uint32_t tensor, uint64_t first, size_t n,
+                                const struct ww_disguise_pair *out, struct ww_error *err)
+{
+    const struct rotated *r = payload;
+    const struct turned *t = &r->tensors[tensor];
+    uint8_t *bytes = ww_calloc(n + 1, sizeof(double));
+    enum ww_err rc = bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
+
+    if (!rc && t->steps) {
+        rc = ww_pread_full(r->fd, bytes, n * sizeof(float), t->at + first * sizeof(float),
+                           "a file without a name", err);
+    } else if (!rc) {
+        rc = ww_elements_double(r->model, t->of, first, n, bytes, out->first, err);
+    }
+    if (!rc && t->steps) {
+        ww_to_double(WW_DTYPE_F32, bytes, out->first, n);
+    }
+    for (size_t e = 0; e < n && !rc; e++) {
+        out->second[e] = t->steps ? step_of(r, t, first + e) : 0;
+    }
+    ww_free(bytes);
+    return rc;
+}
+
+struct room {
+    double *rows;   /* [2][WW_ROTATED_ROWS][width] */
+    uint8_t *bytes; /* [WW_ROTATED_ROWS][width] doubles */
+};
+
+/* Rows as they were, in the place that they have in a tensor. */
+static enum ww_err write_rows(const struct rotated *r, const struct turned *t,
+                              uint64_t first, size_t n, double *rows, uint8_t *bytes,
+                              struct ww_error *err)
+{
+    const size_t width = t->rows.width;
+    const uint64_t at =
+        first / t->rows.inner * width * t->rows.inner + first % t->rows.inner;
+    double across[WW_ROTATED_ROWS];
+    enum ww_err rc = WW_OK;
+
+    if (t->rows.inner == 1) {
+        ww_from_double(WW_DTYPE_F32, rows, bytes, n * width);
+        return ww_pwrite_full(r->fd, bytes, n * width * sizeof(float),
+                              t->at + first * width * sizeof(float),
+                              "a file without a name", err);
+    }
+    for (size_t c = 0; c < width && !rc; c++) {
+        for (size_t i = 0; i < n; i++) {
+            across[i] = rows[i * width + c];
+        }
+        ww_from_double(WW_DTYPE_F32, across, bytes, n);
+        rc = ww_pwrite_full(r->fd, bytes, n * sizeof(float),
+                            t->at + (at + c * t->rows.inner) * sizeof(float),
+                            "a file without a name", err);
+    }
+    return rc;
+}
+
+static double mean_step(const double *row, size_t n, enum ww_dtype dtype)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const double step = ldexp(1, ww_moments_step(row[i], dtype));
+        sum += step * step;
+    }
+    return sqrt(sum / (double)n);
+}
+
+static enum ww_err turn_back(const struct rotated *r, struct turned *t,
+                             const struct room *room, struct ww_error *err)
+{
+    const enum ww_dtype dtype = r->model->tensors[t->of].dtype;
+    const double *gains = r->rotation.parts[t->of].gains;
+    const size_t width = t->rows.width;
+    const uint64_t all = t->rows.outer * t->rows.inner;
+    double *back = room->rows + WW_ROTATED_ROWS * width;
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    t->steps = ww_calloc((size_t)all + 1, sizeof(*t->steps));
+    if (!t->steps) {
+        return WW_FAIL_MEMORY(err, "a rotated suspect");
+    }
+    for (uint64_t first = 0; first < all && !rc; first += n) {
+        n = ww_rotated_piece(&t->rows, first);
+        rc = ww_rotated_read(r->model, t->of, &t->rows, first, n, room->bytes, room->rows,
+                             err);
+        for (size_t i = 0; i < n && !rc; i++) {
+            t->steps[first + i] = mean_step(room->rows + i * width, width, dtype);
+        }
+        if (!rc) {
+            ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1, room->rows, width,
+                       r->rotation.r, width, 0, back, width);
+        }
+        for (size_t i = 0; i < n * width && gains && !rc; i++) {
+            back[i] /= gains[i % width];
+        }
+        rc = rc ? rc : write_rows(r, t, first, n, back, room->bytes, err);
+    }
+    return rc;
+}
+
+/* Gains of the norms are in what reads the stream, and nothing is left of them. */
+static enum ww_err show(struct rotated *r, struct ww_tensor *shown, struct ww_error *err)
+{
+    const size_t piece = WW_ROTATED_ROWS * r->rotation.n;
+    struct room room = {ww_calloc(2 * piece, sizeof(double)),
+                        ww_calloc(piece, sizeof(double))};
+    uint64_t at = 0;
+    enum ww_err rc =
+        room.rows && room.bytes ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
+
+    for (uint32_t t = 0; t < r->model->n_tensors && !rc; t++) {
+        const struct ww_stream_part *part = &r->rotation.parts[t];
+        struct turned *out = &r->tensors[r->n];
+        if (part->is_gain) {
+            continue;
+        }
+        shown[r->n++] = r->model->tensors[t];
+        *out = (struct turned){.of = t, .at = at};
+        if (part->on) {
+            out->rows = ww_rotated_rows(&r->rotation, r->model, t);
+            shown[r->n - 1].dtype = WW_DTYPE_F32;
+            at += r->model->tensors[t].n_elements * sizeof(float);
+            rc = turn_back(r, out, &room, err);
+        }
+    }
+    ww_free(room.rows);
+    ww_free(room.bytes);
+    return rc;
+}
+
+static enum ww_err take(struct rotated *r, struct ww_disguise *out, struct ww_error *err)
+{
+    struct ww_tensor *shown = ww_calloc(r->model->n_tensors, sizeof(*shown));
+    struct ww_model *model = NULL;
+    char *text = ww_strdup("a rotated residual stream, turned back by the models that it "
+                           "is compared with");
+    enum ww_err rc = shown && text ? WW_OK : WW_FAIL_MEMORY(err, "a rotated suspect");
+
+    if (!rc) {
+        rc = ww_rotation_unnamed(TEMPORARY, &r->fd, err);
+    }
+    rc = rc ? rc : show(r, shown, err);
+    rc = rc ? rc : ww_model_shown(r->model->path, shown, r->n, &model, err);
+    ww_free(shown);
+    if (rc) {
+        ww_free(text);
+        return rc;
+    }
+    *out = (struct ww_disguise){.model = model,
+                                .undone = text,
+                                .read = read_rotated,
+                                .off = OFF,
+                                .unchanged = unchanged,
+                                .free = free_rotated,
+                                .payload = r};
+    return WW_OK;
+}
+
+enum ww_err ww_disguise_rotated(struct ww_model *const *models, unsigned n_models,
+                                struct ww_disguise *out, struct ww_error *err)
+{
+    struct rotated *r = NULL;
+    bool related = false;
+    enum ww_err rc = WW_OK;
+
+    if (out->read || out->undone || out->depths.n > 0 || n_models <= WW_FAMILY_SOURCES) {
+        return WW_OK;
+    }
+    r = ww_calloc(1, sizeof(*r));
+    if (!r) {
+        return WW_FAIL_MEMORY(err, "a rotated suspect");
+    }
+    r->fd = -1;
+    r->model = out->model;
+    r->tensors = ww_calloc(r->model->n_tensors + (size_t)1, sizeof(*r->tensors));
+    rc = r->tensors
+             ? ww_rotation_open(r->model, models[WW_FAMILY_BASE], &r->rotation, err)
+             : WW_FAIL_MEMORY(err, "a rotated suspect");
+    if (!rc && r->rotation.r) {
+        rc = ww_rotated_fit(models, n_models, &r->rotation, &related, err);
+    }
+    if (!rc && related) {
+        rc = take(r, out, err);
+        related = !rc;
+    }
+    if (rc || !related) {
+        r->model = NULL; /* stays the caller's */
+        free_rotated(r);
+    }
+    return rc;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A suspect whose residual stream was rotated, beside the models that it may come from.
+ *
+ * The rotation that the base alone gives takes up a part of what sources moved: that part
+ * of a task vector which a small rotation of the base would make too. So rotation and
+ * shares are solved in turns, the one for what the other says: R is the polar factor of
+ * sum x' t^T over the rows x' of all matrices on the stream, with t the same rows of
+ * base + sum s_i (source_i - base) and its gains, and s are least squares of the rows
+ * turned back by R.
+ */
+#ifndef WW_LINEAGE_ROTATED_H
+#define WW_LINEAGE_ROTATED_H
+
+#include "attack/rotation.h"
+#include "weightward/model.h"
+
+/** Vectors of a tensor on the stream, n of width each: those of a writer lie across. */
+struct ww_rotated_rows {
+    uint64_t outer; /* n = outer * inner */
+    uint64_t inner;
+    size_t width;
+};
+struct ww_rotated_rows ww_rotated_rows(const struct ww_rotation *rotation,
+                                       const struct ww_model *model, uint32_t tensor);
+
+/** Rows that are read at once; how many of those from first on lie in one piece. */
+#define WW_ROTATED_ROWS 256
+size_t ww_rotated_piece(const struct ww_rotated_rows *rows, uint64_t first);
+
+/** n rows from first on, of one piece, one after another in out. bytes is room for n
+ *  rows of doubles. WW_E_NONFINITE. */
+enum ww_err ww_rotated_read(const struct ww_model *model, uint32_t tensor,
+                            const struct ww_rotated_rows *rows, uint64_t first, size_t n,
+                            uint8_t *bytes, double *out,
+                            struct ww_error *err) WW_MUST_USE;
+
+/** Solve: rotation is the one that the base gives, and becomes the one that all models
+ *  give, with the gains of their sum. models: suspect, base, sources. *related is false,
+ *  and rotation of no use, where most matrices do not lie along the base's when turned
+ *  back. Results depend on the machine in their last bits. */
+enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
+                           struct ww_rotation *rotation, bool *related,
+                           struct ww_error *err) WW_MUST_USE;
+
+#endif

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "lineage/rotated.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "la/la.h"
+#include "lineage/family.h"
+#include "lineage/moments.h"
+#include "model/convert.h"
+#include "model/elements.h"
+#include "util/alloc.h"
+#include "util/fail.h"
+#include "util/num.h"
+
+#define TURNS 8
+#define STANDS 1e-5     /* shares that moved by less no longer move */
+#define ALONG 0.8       /* cosine of a matrix turned back with the base's */
+#define MOST 0.5        /* of the rows lie along in a relative */
+#define ROWS_OF 64      /* rows that are looked at, in widths of the stream */
+#define RIDGE 1e-9      /* of the mean square, so that models alike have shares too */
+#define LEAST_GAIN 1e-4 /* of the largest: nothing can be divided by less */
+
+struct fit {
+    struct ww_model *const *models;
+    unsigned n_models;
+    unsigned k; /* sources */
+    struct ww_rotation *rotation;
+    uint32_t *at;   /* [n_tensors][n_models]: of the suspect's tensors on the stream */
+    bool *use;      /* [n_tensors] */
+    uint64_t every; /* of so many pieces one is looked at */
+    enum ww_dtype grid; /* of the base's tensor */
+    double *rows;       /* [n_models + 1][WW_ROTATED_ROWS][width] */
+    uint8_t *bytes;     /* as many doubles as a model's rows have */
+    double *products;   /* [k + 1][k + 1] of what the suspect moved by and the sources */
+    double *sum;        /* [width][width]: sum x' t^T */
+    double share[WW_LINEAGE_MAX_SOURCES];
+};
+
+/* What is done with one piece of rows. */
+typedef void (*piece_fn)(struct fit *f, const double *gains, size_t n, double *like);
+
+static double *rows_of(const struct fit *f, unsigned m)
+{
+    return f->rows + (size_t)m * WW_ROTATED_ROWS * f->rotation->n;
+}
+
+static double dot(const double *a, const double *b, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+/* Weights of floats were rounded by a share of their size: that is their weight. */
+static double weight(const double *x, size_t n)
+{
+    const double square = dot(x, x, n);
+
+    return square > 0 ? (double)n / square : 0;
+}
+
+static void fold(double *rows, const double *gains, size_t n, size_t width)
+{
+    for (size_t i = 0; i < n * width && gains; i++) {
+        rows[i] *= gains[i % width];
+    }
+}
+
+static void subtract(double *x, const double *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] -= from[i];
+    }
+}
+
+/* A task vector of few steps of its grid was rounded to one side in a sum, and tells
+ * another share: such elements take no part, and their places are marked. */
+static void leave_short(struct fit *f, size_t n)
+{
+    const double *base = rows_of(f, WW_FAMILY_BASE);
+
+    for (size_t i = 0; i < n; i++) {
+        double largest = fabs(base[i]);
+        double longest = 0;
+        for (unsigned m = WW_FAMILY_SOURCES; m < f->n_models; m++) {
+            const double moved = rows_of(f, m)[i];
+            largest = fmax(largest, fabs(base[i] + moved));
+            longest = fmax(longest, fabs(moved));
+        }
+        f->bytes[i] =
+            longest < ldexp(WW_MOMENTS_STEPS, ww_moments_step(largest, f->grid));
+        for (unsigned m = WW_FAMILY_SOURCES; m < f->n_models && f->bytes[i]; m++) {
+            rows_of(f, m)[i] = 0;
+        }
+    }
+}
+
+/* Products of what the rows, turned back, and the sources are away from the base. like:
+ * three sums that tell the cosine with the base. */
+static void add_products(struct fit *f, const double *gains, size_t n, double *like)
+{
+    const size_t width = f->rotation->n;
+    const size_t all = n * width;
+    double *base = rows_of(f, WW_FAMILY_BASE);
+    double *away = rows_of(f, f->n_models);
+    const double w = weight(rows_of(f, WW_FAMILY_SUSPECT), all);
+
+    ww_la_gemm(WW_LA_PLAIN, WW_LA_PLAIN, n, width, width, 1,
+               rows_of(f, WW_FAMILY_SUSPECT), width, f->rotation->r, width, 0, away,
+               width);
+    for (unsigned m = WW_FAMILY_SOURCES; m < f->n_models; m++) {
+        subtract(rows_of(f, m), base, all);
+    }
+    leave_short(f, all);
+    for (unsigned m = WW_FAMILY_BASE; m < f->n_models; m++) {
+        fold(rows_of(f, m), gains, n, width);
+    }
+    like[0] += dot(away, base, all);
+    like[1] += dot(away, away, all);
+    like[2] += dot(base, base, all);
+    subtract(away, base, all);
+    for (size_t i = 0; i < all; i++) {
+        away[i] = f->bytes[i] ? 0 : away[i];
+    }
+    for (unsigned i = 0; i <= f->k; i++) {
+        const double *a = i ? rows_of(f, WW_FAMILY_SOURCES + i - 1) : away;
+        for (unsigned j = 0; j <= i; j++) {
+            const double *b = j ? rows_of(f, WW_FAMILY_SOURCES + j - 1) : away;
+            f->products[i * (f->k + 1) + j] += w * dot(a, b, all);
+        }
+    }
+}
+
+/* sum x' t^T */
+static void add_turned(struct fit *f, const double *gains, size_t n, double *like)
+{
+    const size_t width = f->rotation->n;
+    const double *base = rows_of(f, WW_FAMILY_BASE);
+    double *target = rows_of(f, f->n_models);
+    const double w = weight(rows_of(f, WW_FAMILY_SUSPECT), n * width);
+
+    (void)like;
+    memcpy(target, base, n * width * sizeof(*target));
+    for (unsigned s = 0; s < f->k; s++) {
+        const double *source = rows_of(f, WW_FAMILY_SOURCES + s);
+        for (size_t i = 0; i < n * width; i++) {
+            target[i] += f->share[s] * (source[i] - base[i]);
+        }
+    }
+    fold(target, gains, n, width);
+    ww_la_gemm(WW_LA_TRANSPOSED, WW_LA_PLAIN, width, width, n, w,
+               rows_of(f, WW_FAMILY_SUSPECT), width, target, width, 1, f->sum, width);
+}
+
+static enum ww_err read_tensor(struct fit *f, uint32_t t, piece_fn piece, double *like,
+                               struct ww_error *err)
+{
+    const struct ww_rotated_rows rows =
+        ww_rotated_rows(f->rotation, f->models[WW_FAMILY_SUSPECT], t);
+    const uint32_t *at = f->at + (size_t)t * f->n_models;
+    uint64_t count = t;
+    size_t n = 0;
+    enum ww_err rc = WW_OK;
+
+    f->grid = f->models[WW_FAMILY_BASE]->tensors[at[WW_FAMILY_BASE]].dtype;
+    for (uint64_t first = 0; first < rows.outer * rows.inner && !rc; first += n) {
+        n = ww_rotated_piece(&rows, first);
+        if (count++ % f->every) {
+            continue;
+        }
+        for (unsigned m = 0; m < f->n_models && !rc; m++) {
+            rc = ww_rotated_read(f->models[m], at[m], &rows, first, n, f->bytes,
+                                 rows_of(f, m), err);
+        }
+        if (!rc) {
+            piece(f, f->rotation->parts[t].gains, n, like);
+        }
+    }
+    return rc;
+}
+
+/* Shares by least squares, with as little as makes them always defined. */
+static enum ww_err solve_shares(struct fit *f, double *moved, struct ww_error *err)
+{
+    const unsigned k = f->k;
+    double *xx = ww_calloc((size_t)k * k + k, sizeof(*xx));
+    double *xy = xx + (size_t)k * k;
+    double mean = 0;
+    enum ww_err rc = xx ? WW_OK : WW_FAIL_MEMORY(err, "shares of a rotated suspect");
+
+    for (unsigned i = 0; i < k && !rc; i++) {
+        const double *row = f->products + (size_t)(i + 1) * (k + 1);
+        xy[i] = row[0];
+        mean += row[i + 1] / k;
+        for (unsigned j = 0; j <= i; j++) {
+            xx[i * k + j] = xx[j * k + i] = row[j + 1];
+        }
+    }
+    *moved = 0;
+    if (rc || !(mean > 0)) {
+        ww_free(xx);
+        return rc;
+    }
+    for (unsigned i = 0; i < k; i++) {
+        xx[i * k + i] += RIDGE * mean;
+    }
+    rc = ww_la_cholesky(k, xx, err);
+    rc = rc ? rc : ww_la_cholesky_divide(1, k, xy, xx, err);
+    for (unsigned i = 0; i < k && !rc; i++) {
+        *moved = fmax(*moved, fabs(xy[i] - f->share[i]));
+        f->share[i] = xy[i];
+    }
+    ww_free(xx);
+    return rc;
+}
+
+/* Gains of the sum, in place of the base's. */
+static enum ww_err sum_gains(struct fit *f, uint32_t t, struct ww_error *err)
+{
+    const size_t n = f->rotation->n;
+    const double plus = f->rotation->parts[t].plus_one ? 1 : 0;
+    double *gains = f->rotation->gains[t];
+    double *one = f->rows;
+    double most = 0;
+    enum ww_err rc = WW_OK;
+
+    memset(gains, 0, n * sizeof(*gains));
+    for (unsigned m = WW_FAMILY_BASE; m < f->n_models && !rc; m++) {
+        double share = m > WW_FAMILY_BASE ? f->share[m - WW_FAMILY_SOURCES] : 1;
+        for (unsigned s = 0; s < f->k && m == WW_FAMILY_BASE; s++) {
+            share -= f->share[s];
+        }
+        rc = ww_elements_double(f->models[m], f->at[(size_t)t * f->n_models + m], 0, n,
+                                f->bytes, one, err);
+        for (size_t i = 0; i < n && !rc; i++) {
+            gains[i] += share * (one[i] + plus);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs(gains[i]));
+    }
+    for (size_t i = 0; i < n; i++) {
+        gains[i] = fabs(gains[i]) > LEAST_GAIN * most ? gains[i] : 1;
+    }
+    return rc;
+}
+
+static enum ww_err each_tensor(struct fit *f, piece_fn piece, struct ww_error *err)
+{
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
+        double like[3] = {0};
+        if (f->use[t] && !f->rotation->parts[t].is_gain) {
+            rc = read_tensor(f, t, piece, like, err);
+        }
+    }
+    return rc;
+}
+
+static enum ww_err turn(struct fit *f, double *moved, struct ww_error *err)
+{
+    const size_t width = f->rotation->n;
+    enum ww_err rc = WW_OK;
+
+    memset(f->products, 0, (size_t)(f->k + 1) * (f->k + 1) * sizeof(*f->products));
+    rc = each_tensor(f, add_products, err);
+    rc = rc ? rc : solve_shares(f, moved, err);
+    for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
+        if (f->use[t] && f->rotation->parts[t].is_gain) {
+            rc = sum_gains(f, t, err);
+        }
+    }
+    if (rc) {
+        return rc;
+    }
+    memset(f->sum, 0, width * width * sizeof(*f->sum));
+    rc = each_tensor(f, add_turned, err);
+    rc = rc ? rc : ww_la_polar(width, width, f->sum, NULL, err);
+    if (!rc) {
+        memcpy(f->rotation->r, f->sum, width * width * sizeof(*f->sum));
+    }
+    return rc;
+}
+
+/* The tensor in all models, of one shape; a gain too. */
+static bool find_all(struct fit *f, uint32_t t)
+{
+    const struct ww_tensor *own = &f->models[WW_FAMILY_SUSPECT]->tensors[t];
+    bool all = f->rotation->parts[t].on;
+
+    for (unsigned m = 0; m < f->n_models && all; m++) {
+        uint32_t *at = &f->at[(size_t)t * f->n_models + m];
+        *at = ww_model_find(f->models[m], own->name);
+        all = *at != WW_NONE;
+        if (all) {
+            const struct ww_tensor *other = &f->models[m]->tensors[*at];
+            all = ww_dtype_is_plain_float(other->dtype) && other->rank == own->rank &&
+                  memcmp(other->shape, own->shape, own->rank * sizeof(*own->shape)) == 0;
+        }
+    }
+    return all;
+}
+
+/* Which tensors all models have, and which of them lie along the base's. */
+static enum ww_err choose(struct fit *f, bool *related, struct ww_error *err)
+{
+    const struct ww_model *model = f->models[WW_FAMILY_SUSPECT];
+    uint64_t all = 0;
+    uint64_t along = 0;
+    enum ww_err rc = WW_OK;
+
+    for (uint32_t t = 0; t < f->rotation->n_tensors; t++) {
+        f->use[t] = find_all(f, t);
+        all += f->rotation->parts[t].on ? model->tensors[t].n_elements : 0;
+    }
+    f->every = ww_max_u64(1, all / f->rotation->n / (ROWS_OF * f->rotation->n));
+    for (uint32_t t = 0; t < f->rotation->n_tensors && !rc; t++) {
+        double like[3] = {0};
+        if (!f->use[t] || f->rotation->parts[t].is_gain) {
+            continue;
+        }
+        rc = read_tensor(f, t, add_products, like, err);
+        f->use[t] = like[0] >= ALONG * sqrt(like[1]) * sqrt(like[2]);
+        along += f->use[t] ? model->tensors[t].n_elements : 0;
+    }
+    *related = (double)along >= MOST * (double)all;
+    return rc;
+}
+
+static enum ww_err take_room(struct fit *f, struct ww_error *err)
+{
+    const size_t width = f->rotation->n;
+    const size_t rows = WW_ROTATED_ROWS * width;
+
+    f->at = ww_calloc((size_t)f->rotation->n_tensors * f->n_models, sizeof(*f->at));
+    f->use = ww_calloc(f->rotation->n_tensors, sizeof(*f->use));
+    f->rows = ww_calloc(rows * (f->n_models + 1), sizeof(*f->rows));
+    f->bytes = ww_calloc(rows, sizeof(double));
+    f->products = ww_calloc((size_t)(f->k + 1) * (f->k + 1), sizeof(*f->products));
+    f->sum = ww_calloc(width * width, sizeof(*f->sum));
+    return f->at && f->use && f->rows && f->bytes && f->products && f->sum
+               ? WW_OK
+               : WW_FAIL_MEMORY(err, "a rotated suspect");
+}
+
+enum ww_err ww_rotated_fit(struct ww_model *const *models, unsigned n_models,
+                           struct ww_rotation *rotation, bool *related,
+                           struct ww_error *err)
+{
+    struct fit f = {.models = models,
+                    .n_models = n_models,
+                    .k = n_models - WW_FAMILY_SOURCES,
+                    .rotation = rotation,
+                    .every = 1};
+    double moved = INFINITY;
+    enum ww_err rc = take_room(&f, err);
+
+    *related = false;
+    if (!rc) {
+        rc = choose(&f, related, err);
+    }
+    for (int i = 0; i < TURNS && *related && moved > STANDS && !rc; i++) {
+        rc = turn(&f, &moved, err);
+    }
+    ww_free(f.at);
+    ww_free(f.use);
+    ww_free(f.rows);
+    ww_free(f.bytes);
+    ww_free(f.products);
+    ww_free(f.sum);
+    return rc;
+}
