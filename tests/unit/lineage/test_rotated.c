@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rotation and shares of a made-up suspect: a reader behind a norm, and a writer. */
+#include "lineage/rotated.h"
+
+#include <math.h>
+
+#include "util/alloc.h"
+#include "util/fs.h"
+#include "util/num.h"
+#include "ww_random.h"
+#include "ww_test.h"
+
+#define WIDTH 4
+#define ROWS 300 /* of each matrix: more than one piece */
+#define SHARE 0.6
+
+/* Three tensors one behind another: gains, reader [ROWS][WIDTH], writer [WIDTH][ROWS]. */
+enum { GAINS, READER, WRITER, TENSORS };
+#define AT_READER WIDTH
+#define AT_WRITER (WIDTH + ROWS * WIDTH)
+#define ALL (WIDTH + 2 * ROWS * WIDTH)
+
+static const char header[] =
+    "{\"a\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]},"
+    "\"b\":{\"dtype\":\"F32\",\"shape\":[300,4],\"data_offsets\":[16,4816]},"
+    "\"c\":{\"dtype\":\"F32\",\"shape\":[4,300],\"data_offsets\":[4816,9616]}}";
+
+struct family {
+    float of[3][ALL]; /* suspect, base, source */
+    char *folders[3];
+    struct ww_model *models[3];
+    double turn[WIDTH * WIDTH]; /* x' = turn x */
+    struct ww_rotation rotation;
+    struct ww_stream_part parts[TENSORS];
+    double *gains[TENSORS];
+    double base_gains[WIDTH];
+    double r[WIDTH * WIDTH];
+};
+
+static void store(struct family *f, unsigned m)
+{
+    const size_t n = sizeof(header) - 1;
+    const size_t all = 8 + n + sizeof(f->of[m]);
+    uint8_t *bytes = test_calloc(all, 1);
+    struct ww_error err = {0};
+
+    f->folders[m] = ww_test_mkdir();
+    ww_put_u64le(bytes, n);
+    memcpy(bytes + 8, header, n);
+    memcpy(bytes + 8 + n, f->of[m], sizeof(f->of[m]));
+    char *path = ww_path_join(f->folders[m], "model.safetensors");
+    assert_non_null(path);
+    OK(ww_file_write(path, bytes, all, 0644, true, &err));
+    ww_free(path);
+    test_free(bytes);
+    OK(ww_model_open(f->folders[m], &f->models[m], &err));
+}
+
+/* x by (turn x), with gains before. */
+static void turn(const struct family *f, const double *gains, const float *x,
+                 size_t stride, float *out)
+{
+    for (size_t i = 0; i < WIDTH; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < WIDTH; j++) {
+            const double gain = gains ? gains[j] : 1;
+            sum += f->turn[i * WIDTH + j] * gain * (double)x[j * stride];
+        }
+        out[i * stride] = (float)sum;
+    }
+}
+
+/* A rotation in the plane of the first two axes upon one of the last two. */
+static void rotation_by(double angle, double *out)
+{
+    const double c = cos(angle);
+    const double s = sin(angle);
+    const double r[WIDTH * WIDTH] = {c, -s, 0, 0, s, c, 0, 0, 0, 0, c, s, 0, 0, -s, c};
+
+    memcpy(out, r, sizeof(r));
+}
+
+static float draw(uint64_t *seed)
+{
+    return (float)(fx_random(seed) % 10001) / 10000.0F - 0.5F;
+}
+
+static void make(struct family *f, bool relative)
+{
+    float sum[ALL];
+    double gains[WIDTH];
+    uint64_t seed = 5;
+
+    for (size_t i = 0; i < ALL; i++) {
+        const float base = draw(&seed) + (i < WIDTH ? 1.0F : 0.0F);
+        const float moved = 0.1F * draw(&seed);
+        f->of[1][i] = base;
+        f->of[2][i] = base + moved;
+        sum[i] = relative ? base + (float)SHARE * moved : draw(&seed);
+    }
+    rotation_by(0.7, f->turn);
+    for (size_t i = 0; i < WIDTH; i++) {
+        gains[i] = (double)sum[i];
+        f->of[0][i] = 1;
+        f->base_gains[i] = (double)f->of[1][i];
+    }
+    for (size_t i = 0; i < ROWS; i++) {
+        const size_t reader = AT_READER + i * WIDTH;
+        turn(f, gains, sum + reader, 1, f->of[0] + reader);
+        turn(f, NULL, sum + AT_WRITER + i, ROWS, f->of[0] + AT_WRITER + i);
+    }
+    for (unsigned m = 0; m < 3; m++) {
+        store(f, m);
+    }
+}
+
+/* What the base alone would give: not far from the rotation. */
+static void start(struct family *f)
+{
+    rotation_by(0.72, f->r);
+    f->gains[GAINS] = f->base_gains;
+    f->parts[GAINS] = (struct ww_stream_part){.on = true, .is_gain = true};
+    f->parts[READER] =
+        (struct ww_stream_part){.on = true, .axis = 1, .gains = f->base_gains};
+    f->parts[WRITER] = (struct ww_stream_part){.on = true};
+    f->rotation = (struct ww_rotation){WIDTH, f->r, f->parts, f->gains, TENSORS};
+}
+
+static void end(struct family *f)
+{
+    for (unsigned m = 0; m < 3; m++) {
+        ww_model_close(f->models[m]);
+        ww_test_rmdir(f->folders[m]);
+    }
+}
+
+static void rotation_and_gains_of_a_sum_are_found(void **state)
+{
+    struct family *f = test_calloc(1, sizeof(*f));
+    struct ww_error err = {0};
+    bool related = false;
+    (void)state;
+
+    make(f, true);
+    start(f);
+    OK(ww_rotated_fit(f->models, 3, &f->rotation, &related, &err));
+    assert_true(related);
+    for (size_t i = 0; i < WIDTH * WIDTH; i++) {
+        assert_true(fabs(f->r[i] - f->turn[i]) < 1e-5);
+    }
+    for (size_t i = 0; i < WIDTH; i++) {
+        const double base = (double)f->of[1][i];
+        const double moved = (double)f->of[2][i] - base;
+        assert_true(fabs(f->base_gains[i] - base - SHARE * moved) < 1e-5);
+    }
+    end(f);
+    test_free(f);
+}
+
+static void a_stranger_is_none(void **state)
+{
+    struct family *f = test_calloc(1, sizeof(*f));
+    struct ww_error err = {0};
+    bool related = true;
+    (void)state;
+
+    make(f, false);
+    start(f);
+    OK(ww_rotated_fit(f->models, 3, &f->rotation, &related, &err));
+    assert_false(related);
+    end(f);
+    test_free(f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rotation_and_gains_of_a_sum_are_found),
+        cmocka_unit_test(a_stranger_is_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
