@@ -6,7 +6,7 @@
 #include "cli_guard.h"
 
 struct cli_rmm {
-    const struct poptOption *tables[3]; /* of the options below */
+    const struct poptOption *tables[4]; /* of the options below */
     struct cli_common common;
     char *base;
     char *merged;
@@ -19,8 +19,7 @@ struct cli_rmm {
     char **chain; /* pack, add: NAME=PARENT */
     char *after;  /* add: parent of the members */
     int versions; /* each member is one of the one before it */
-    char *sign;
-    struct cli_passphrase sign_passphrase;
+    struct cli_signing signing;
     char *open_with;
     struct cli_passphrase open_passphrase;
     char *key;       /* verify: public key */

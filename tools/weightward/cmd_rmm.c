@@ -210,15 +210,10 @@ static const struct poptOption *member_table(struct cli_rmm *opt)
     return table;
 }
 
-static const struct poptOption *key_table(struct cli_rmm *opt)
+static const struct poptOption *open_table(struct cli_rmm *opt)
 {
-    static struct poptOption table[7];
+    static struct poptOption table[4];
     const struct poptOption filled[] = {
-        {"sign", 0, POPT_ARG_STRING, &opt->sign, 0, "sign the package", "KEY"},
-        {"sign-passphrase-file", 0, POPT_ARG_STRING, &opt->sign_passphrase.file, 0,
-         "passphrase of the signing key", "FILE"},
-        {"sign-passphrase-fd", 0, POPT_ARG_INT, &opt->sign_passphrase.fd, 0,
-         "the same from a descriptor", "N"},
         {"open-with", 0, POPT_ARG_STRING, &opt->open_with, 0,
          "recipient key that opens sealed members", "KEY"},
         {"open-passphrase-file", 0, POPT_ARG_STRING, &opt->open_passphrase.file, 0,
@@ -265,16 +260,19 @@ static const struct poptOption *read_table(struct cli_rmm *opt)
 int cmd_rmm(int argc, const char **argv)
 {
     struct cli_rmm opt = {
-        .sign_passphrase.fd = -1, .open_passphrase.fd = -1, .guard = CLI_GUARD};
+        .signing = CLI_SIGNING, .open_passphrase.fd = -1, .guard = CLI_GUARD};
     opt.tables[0] = member_table(&opt);
-    opt.tables[1] = key_table(&opt);
-    opt.tables[2] = read_table(&opt);
+    opt.tables[1] = cli_signing_table(&opt.signing, false);
+    opt.tables[2] = open_table(&opt);
+    opt.tables[3] = read_table(&opt);
     const struct poptOption table[] = {
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[0], 0, NULL,
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[1], 0, NULL,
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[2], 0, NULL,
+         NULL},
+        {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)opt.tables[3], 0, NULL,
          NULL},
         {NULL, 0, POPT_ARG_INCLUDE_TABLE, (void *)(uintptr_t)cli_guard_table(&opt.guard),
          0, "Policy options (pack, add, share, unpack, mix):", NULL},

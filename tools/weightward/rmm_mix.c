@@ -120,18 +120,13 @@ static enum ww_err merge(const struct cli_rmm *opt, const struct cli_mix *mix,
                          const char *out, const struct ww_run_options *run,
                          struct ww_merge_report *report, struct ww_error *err)
 {
-    struct ww_signkey *key = NULL;
     struct ww_signer signer = {0};
     struct cli_verdict verdict = {0};
     struct ww_merge_options options = {.run = *run};
-    enum ww_err rc = WW_OK;
-    if (opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &key, err);
-        signer.key = key;
-        options.signer = &signer;
-    }
+    enum ww_err rc = cli_signing_open(&opt->signing, &signer, &options.signer, err);
+
     if (rc == WW_OK) {
-        rc = ask(opt, mix->recipe, out, &options, key, &verdict, err);
+        rc = ask(opt, mix->recipe, out, &options, signer.key, &verdict, err);
     }
     if (rc == WW_OK) {
         rc = ww_merge_folder(mix->recipe, out, &options, report, err);
@@ -143,7 +138,7 @@ static enum ww_err merge(const struct cli_rmm *opt, const struct cli_mix *mix,
         cli_bom(&opt->common, out, options.signer);
     }
     cli_guard_release(&verdict);
-    ww_signkey_free(key);
+    ww_signkey_free(signer.key);
     return rc;
 }
 
@@ -214,7 +209,7 @@ static int answer(const struct cli_rmm *opt, const struct cli_mix *mix,
     }
     cli_say(&opt->common, "mixed into '%s' by %s: %llu tensors in %.1f s%s", out,
             report->method, (unsigned long long)report->tensors, report->run.seconds,
-            opt->sign ? ", signed" : ", not signed (use --sign)");
+            opt->signing.path ? ", signed" : ", not signed (use --sign)");
     if (!opt->common.json) {
         return 0;
     }

@@ -225,11 +225,7 @@ static enum ww_err open_keys(const struct cli_rmm *opt, struct writing *w,
 {
     enum ww_err rc = cli_rmm_unsealer(opt, &w->unsealer, err);
 
-    if (rc == WW_OK && opt->sign) {
-        rc = cli_signkey(opt->sign, &opt->sign_passphrase, &w->signer.key, err);
-        w->options.signer = &w->signer;
-    }
-    return rc;
+    return rc ? rc : cli_signing_open(&opt->signing, &w->signer, &w->options.signer, err);
 }
 
 static enum ww_err write_file(struct writing *w, struct ww_error *err)
