@@ -42,10 +42,9 @@ static double reach_of(const struct ww_moments *moments, int8_t *others, int8_t 
     return reached;
 }
 
-/* same: NULL for all controls. */
-static double rank_among(const struct ww_moments *moments, const int8_t *side,
-                         const uint32_t *same, unsigned candidate, unsigned first_control,
-                         double *statistic, double *reached)
+double ww_rank(const struct ww_moments *moments, const int8_t *side, const uint32_t *same,
+               unsigned candidate, unsigned first_control, double *statistic,
+               double *reached)
 {
     int8_t others[WW_LINEAGE_MAX_SOURCES] = {WW_SIDE_OUT};
     unsigned at_least = 0;
@@ -61,12 +60,6 @@ static double rank_among(const struct ww_moments *moments, const int8_t *side,
         }
     }
     return (1.0 + at_least) / (1.0 + n);
-}
-
-double ww_rank(const struct ww_moments *moments, const int8_t *side, unsigned candidate,
-               unsigned first_control, double *statistic, double *reached)
-{
-    return rank_among(moments, side, NULL, candidate, first_control, statistic, reached);
 }
 
 /* A model that is a control twice would count as two. */
@@ -120,8 +113,8 @@ enum ww_err ww_rank_sources(const struct ww_rank_ask *ask,
             return WW_FAIL_MEMORY(err, "ranks among controls");
         }
         source->p_value =
-            rank_among(ask->moments, ask->side, ask->same, i, (unsigned)report->n_sources,
-                       &source->statistic, source->reached);
+            ww_rank(ask->moments, ask->side, ask->same, i, (unsigned)report->n_sources,
+                    &source->statistic, source->reached);
     }
     ww_rank_holm(report->sources, report->n_sources);
     return WW_OK;

@@ -8,9 +8,11 @@
 
 /** p-value of source number candidate: sources of the moments from first_control on take
  *  its place, one at a time, beside the others in use; in that of one whose share is
- * below zero on the better of both sides. reached: theirs, [k - first_control]. */
-double ww_rank(const struct ww_moments *moments, const int8_t *side, unsigned candidate,
-               unsigned first_control, double *statistic, double *reached);
+ * below zero on the better of both sides. same: ww_fit_collinear, controls that are
+ * another's are left out; NULL: none is. reached: theirs, [k - first_control]. */
+double ww_rank(const struct ww_moments *moments, const int8_t *side, const uint32_t *same,
+               unsigned candidate, unsigned first_control, double *statistic,
+               double *reached);
 
 struct ww_rank_ask {
     const struct ww_moments *moments;

@@ -72,7 +72,7 @@ struct straying {
     double most[WW_LINEAGE_MAX_SOURCES]; /* by which sources enter, with its sign */
     const double *shares;
     struct counts *counts;   /* per tensor */
-    struct places *alone;    /* [tensors][sources][SIZES] */
+    struct places *alone;    /* [tensors][n_named][SIZES] */
     struct weights *weights; /* [tensors][n_named][2]: of the source, of a made-up twin */
     unsigned n_named;
     unsigned named[MOST_NAMED]; /* the sources that take part */
@@ -258,7 +258,7 @@ static void add_alone(const struct straying *s, const struct ww_moments_tile *ti
             const struct reach r = reach_of(s, tile, e, i);
             const double x = move_of(s, tile, e, i) / s->most[i];
             const bool out = outside(tile, e, m->grid, &r) > 0;
-            add(&alone[(size_t)i * SIZES + size_at(tile->columns[WW_MOMENTS_TILE + e])],
+            add(&alone[(size_t)k * SIZES + size_at(tile->columns[WW_MOMENTS_TILE + e])],
                 out);
             if (out) {
                 add_weights(&weights[2 * k], s, i, tile, e, m, &r, x);
@@ -339,7 +339,7 @@ static enum ww_err visit(void *payload, uint32_t tensor, struct ww_moments_tile 
         const size_t to = from + RUN < n ? from + RUN : n;
         if (is_alive(s, tile, from, to, m.still)) {
             count_run(s, tile, from, to, &m, counts,
-                      s->alone + (size_t)tensor * s->n_sources * SIZES,
+                      s->alone + (size_t)tensor * s->n_named * SIZES,
                       s->weights + (size_t)tensor * s->n_named * 2);
         }
     }
@@ -382,9 +382,6 @@ static void tell_still(const struct straying *s, struct ww_stray *out)
         out->anywhere += (double)s->counts[t].out;
         away += s->counts[t].away;
         out->left += s->counts[t].left;
-        for (unsigned i = 0; i < SIZES; i++) {
-            out->still += s->counts[t].still[i].n;
-        }
         if (one.shown >= OF_ONE) {
             out->worst = fmax(out->worst, one.out / one.shown);
         }
@@ -396,13 +393,13 @@ static void tell_still(const struct straying *s, struct ww_stray *out)
     out->left /= away > 0 ? away : 1;
 }
 
-static void tell_alone(const struct straying *s, unsigned source, struct ww_stray *out)
+static void tell_alone(const struct straying *s, unsigned k, struct ww_stray *out)
 {
+    const unsigned source = s->named[k];
     struct sums sum = {0};
 
     for (uint32_t t = 0; t < s->family->n_tensors; t++) {
-        add_up(&sum, s->alone + ((size_t)t * s->n_sources + source) * SIZES,
-               &s->counts[t]);
+        add_up(&sum, s->alone + ((size_t)t * s->n_named + k) * SIZES, &s->counts[t]);
     }
     out->alone[source] = sum.shown;
     out->needed[source] = sum.shown > 0 ? sum.out / sum.shown : 0;
@@ -463,8 +460,7 @@ enum ww_err ww_stray_measure(const struct ww_family *family, const double *share
         return WW_OK;
     }
     s.counts = ww_calloc(family->n_tensors, sizeof(*s.counts));
-    s.alone =
-        ww_calloc((size_t)family->n_tensors * s.n_sources * SIZES, sizeof(*s.alone));
+    s.alone = ww_calloc((size_t)family->n_tensors * s.n_named * SIZES, sizeof(*s.alone));
     s.weights = ww_calloc((size_t)family->n_tensors * s.n_named * 2, sizeof(*s.weights));
     if (!s.counts || !s.alone || !s.weights) {
         rc = WW_FAIL_MEMORY(err, "places that sources leave as they were");
@@ -475,7 +471,7 @@ enum ww_err ww_stray_measure(const struct ww_family *family, const double *share
         tell_still(&s, out);
     }
     for (unsigned k = 0; k < s.n_named && !rc; k++) {
-        tell_alone(&s, s.named[k], out);
+        tell_alone(&s, k, out);
         out->missed[s.named[k]] = missed(&s, k, 0);
         out->twin[s.named[k]] = missed(&s, k, 1);
     }

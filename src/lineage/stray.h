@@ -12,12 +12,11 @@
 #include "lineage/sweep.h"
 
 struct ww_stray {
-    bool told;       /* places enough that would show it */
-    uint64_t still;  /* places where no source can have moved the suspect, */
-    double shown;    /* so many of which would show something else that went in, as often
-                        as elsewhere, */
-    double strayed;  /* and so many did */
-    double worst;    /* strayed over shown in the tensor where that is most */
+    bool told;      /* places enough that would show it */
+    double shown;   /* places where no source can have moved the suspect, as many as would
+                       show something else that went in, as often as elsewhere, */
+    double strayed; /* and so many did */
+    double worst;   /* strayed over shown in the tensor where that is most */
     double anywhere; /* of all places, the part where the suspect is where no sum over
                         sources can be */
     double left; /* of all places, squares of how far the suspect is from where sources

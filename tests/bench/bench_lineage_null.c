@@ -166,7 +166,7 @@ static double p_value(struct room *room)
     check(m != NULL, "out of memory");
     check(!ww_moments_accumulate(m, &room->all, ELEMENTS, WW_DTYPE_BF16, NULL),
           "no sums");
-    p = ww_rank(m, use, 0, 1, &statistic, reached);
+    p = ww_rank(m, use, NULL, 0, 1, &statistic, reached);
     ww_moments_free(m);
     return p;
 }

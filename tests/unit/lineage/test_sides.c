@@ -112,7 +112,7 @@ static void controls_take_the_better_side_of_who_was_taken_away(void **state)
         double statistic = 0;
         double reached[2];
         make(shares[s], 0, 0);
-        const double p = ww_rank(whole, side, 1, 2, &statistic, reached);
+        const double p = ww_rank(whole, side, NULL, 1, 2, &statistic, reached);
         assert_true(s ? p > 0.66 : p < 0.34);
         assert_true(s ? reached[1] > 10 * statistic : statistic > 10 * reached[1]);
         unmake();
