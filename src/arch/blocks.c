@@ -6,6 +6,7 @@
  */
 #include "arch/builder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -147,6 +148,25 @@ static enum ww_err attention_sizes(struct ww_builder *b, struct ww_attention *a,
     return rc;
 }
 
+/* A key that a family does not know rotates all of a head in one program and a part of it
+ * in another, and no lock fits both. */
+static enum ww_err rope_share(struct ww_builder *b, const struct ww_attention *a,
+                              struct ww_error *err)
+{
+    double share = 0;
+    enum ww_err rc = ww_fact_double(&b->scope, "rope_share", &share, err);
+
+    if (rc || a->latent > 0 || share == 0 ||
+        trunc(share * (double)a->head_dim) == (double)a->rope.dims) {
+        return rc;
+    }
+    return WW_FAIL(
+        err, WW_E_ARCH,
+        "config.json: partial_rotary_factor is %g, but heads of this model_type "
+        "rotate %llu of %llu dimensions; programs differ in what they make of it",
+        share, (unsigned long long)a->rope.dims, (unsigned long long)a->head_dim);
+}
+
 static enum ww_err attention_rope(struct ww_builder *b, struct ww_attention *a,
                                   struct ww_error *err)
 {
@@ -174,7 +194,8 @@ static enum ww_err attention_rope(struct ww_builder *b, struct ww_attention *a,
         return rc;
     }
     a->rope.style = (enum ww_rope_style)style;
-    rc = ww_fact_double(&b->scope, "rope_theta", &a->rope.theta, err);
+    rc = rope_share(b, a, err);
+    rc = rc ? rc : ww_fact_double(&b->scope, "rope_theta", &a->rope.theta, err);
     rc = rc ? rc : ww_fact_text(&b->scope, "rope_type", text, sizeof(text), err);
     rc = rc ? rc : ww_builder_name(b, &a->rope.type, err, "%s", text);
     rc = rc ? rc : ww_fact_text(&b->scope, "rope_params", text, sizeof(text), err);
@@ -328,6 +349,15 @@ static enum ww_err moe_facts(struct ww_builder *b, struct ww_moe *m, struct ww_e
             WW_FAIL(err, WW_E_CONFIG, "config.json: %llu of %llu groups for %llu experts",
                     (unsigned long long)m->top_groups, (unsigned long long)m->n_groups,
                     (unsigned long long)m->n_experts);
+    }
+    /* Those beyond would be drawn among experts that are all masked alike. */
+    if (rc == WW_OK && m->top_k > m->n_experts / m->n_groups * m->top_groups) {
+        rc = WW_FAIL(err, WW_E_CONFIG,
+                     "config.json: %llu experts per token cannot come from %llu of %llu "
+                     "groups of %llu experts",
+                     (unsigned long long)m->top_k, (unsigned long long)m->top_groups,
+                     (unsigned long long)m->n_groups,
+                     (unsigned long long)(m->n_experts / m->n_groups));
     }
     if (rc == WW_OK && (m->n_experts > MAX_EXPERTS || m->top_k > m->n_experts)) {
         rc = WW_FAIL(err, WW_E_CONFIG, "config.json: %llu of %llu experts per token",

@@ -60,9 +60,9 @@ static const struct {
     {"rope_theta", NO_KEYS, "at($rope_params, 'rope_theta')|rope_theta|10000"},
     {"rope_type", NO_KEYS,
      "at($rope_params, 'rope_type')|at($rope_params, 'type')|'default'"},
-    {"rope_dims", NO_KEYS,
-     "int((at($rope_params, 'partial_rotary_factor')|partial_rotary_factor|1) * "
-     "$head_dim)"},
+    {"rope_share", NO_KEYS,
+     "at($rope_params, 'partial_rotary_factor')|partial_rotary_factor|0"},
+    {"rope_dims", NO_KEYS, "$head_dim"},
     {"qk", NO_KEYS, "''"},
     {"qk_reason", NO_KEYS, "''"},
     {"vo", NO_KEYS, "''"},

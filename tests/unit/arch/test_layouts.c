@@ -613,21 +613,42 @@ static void axes_without_an_owner_are_a_descriptor_error(void **state)
     }
 }
 
+/* What config.json says cannot be, or the descriptor does not cover it. */
+static void refused(const char *config, const char *dims, const char *tensor,
+                    const char *descriptor, enum ww_err code, const char *text)
+{
+    struct ww_error err = {0};
+    struct toy t = {0};
+    start(&t, config);
+    ww_fx_add(t.fx, dims, "%s", tensor);
+    FAILS(try_resolve(&t, descriptor, &err), code);
+    assert_non_null(strstr(err.text, text));
+    stop(&t);
+}
+
 static void checks_refuse_variants_by_name(void **state)
 {
     (void)state;
-    struct ww_error err = {0};
-    struct toy t = {0};
-    start(&t, CONFIG(", \"head_dim\": 6, \"odd\": true"));
-    ww_fx_add(t.fx, "10,24", "0.o");
-    FAILS(try_resolve(&t,
-                      HEAD "\"checks\": [[\"not odd\", \"odd ones\"]], \"stacks\":"
-                           "[{\"name\": \"d\", \"layers\": 1, \"layer\": \"{l}.\","
-                           "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]}]" TAIL,
-                      &err),
-          WW_E_ARCH);
-    assert_non_null(strstr(err.text, "odd ones"));
-    stop(&t);
+    refused(CONFIG(", \"head_dim\": 6, \"odd\": true"), "10,24", "0.o",
+            HEAD "\"checks\": [[\"not odd\", \"odd ones\"]], \"stacks\":"
+                 "[{\"name\": \"d\", \"layers\": 1, \"layer\": \"{l}.\","
+                 "\"rows\": [[\"o\", \"self.o\", \"res\", \"ctx'\"]]}]" TAIL,
+            WW_E_ARCH, "odd ones");
+}
+
+static void rotary_dimensions_and_groups_of_experts_must_fit(void **state)
+{
+    (void)state;
+    refused(CONFIG(", \"head_dim\": 6"), "24,10", "0.q",
+            STACK("\"rope\": \"'half'\", \"rope_dims\": 3",
+                  "[\"q\", \"self.q\", \"q\", \"res'\"]"),
+            WW_E_CONFIG, "3 rotary dimensions do not fit a head of 6");
+    /* A third expert from a group of two would be one of those that are masked. */
+    refused(CONFIG(", \"num_local_experts\": 4, \"num_experts_per_tok\": 3,"
+                   " \"n_group\": 2, \"topk_group\": 1"),
+            "4,10", "0.router",
+            STACK("", "[\"router\", \"moe.router\", \"ex\", \"res'\"]"), WW_E_CONFIG,
+            "3 experts per token cannot come from 1 of 2 groups of 2");
 }
 
 static void faulty_file_in_the_users_folder_is_named(void **state)
@@ -665,6 +686,7 @@ int main(void)
         cmocka_unit_test(a_stream_of_no_stack_is_a_descriptor_error),
         cmocka_unit_test(two_rows_for_one_tensor_are_a_descriptor_error),
         cmocka_unit_test(axes_without_an_owner_are_a_descriptor_error),
+        cmocka_unit_test(rotary_dimensions_and_groups_of_experts_must_fit),
         cmocka_unit_test(checks_refuse_variants_by_name),
         cmocka_unit_test(faulty_file_in_the_users_folder_is_named),
     };

@@ -399,8 +399,14 @@ static void unusable_configs_are_refused(void **state)
     refuse(llama(CONFIG(USUAL ", \"hidden_act\": \"gulu\"")), WW_E_ARCH, "'gulu'",
            "gelu");
     refuse(llama(CONFIG(", \"num_key_value_heads\": 2, \"head_dim\": 8,"
-                        " \"partial_rotary_factor\": 0.4")),
-           WW_E_CONFIG, "3 rotary dimensions", "8");
+                        " \"partial_rotary_factor\": 0.5")),
+           WW_E_ARCH, "partial_rotary_factor is 0.5", "8 of 8");
+    refuse(
+        llama(CONFIG(USUAL ", \"rope_parameters\": {\"partial_rotary_factor\": 0.25}")),
+        WW_E_ARCH, "partial_rotary_factor is 0.25", "programs differ");
+    struct ww_fx *whole = llama(CONFIG(USUAL ", \"partial_rotary_factor\": 1.0"));
+    ww_layout_free(resolve(whole));
+    ww_fx_free(whole);
 }
 
 static void other_names_find_no_layer(void **state)
