@@ -83,6 +83,7 @@ extern "C" {
     X(WW_E_ADAPTER, 606, "adapter without its base")                                     \
     X(WW_E_NOT_ORDER_FREE, 607, "rule that depends on element order")                    \
     X(WW_E_RULE, 608, "merge rule not supported")                                        \
+    X(WW_E_LIBRARY, 609, "library absent or too old")                                    \
     X(WW_E_INTERNAL, 900, "internal error")                                              \
     X(WW_E_CANCELLED, 901, "interrupted")
 

@@ -370,7 +370,8 @@ enum ww_err ww_rotation_find(const struct ww_pair *pair, struct ww_rotation *out
         rc = w.rc;
     }
     if (!rc && w.fits && w.folded && w.different) {
-        rc = solve(pair, out, err);
+        rc = ww_la_ready(err);
+        rc = rc ? rc : solve(pair, out, err);
     }
     if (rc) {
         ww_rotation_release(out);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attack/search.h"
 
+#include "la/la.h"
 #include "util/alloc.h"
 #include "util/fail.h"
 
@@ -46,7 +47,8 @@ enum ww_err ww_attack_search(struct ww_pair *pair, enum ww_attack_mode mode,
     for (size_t i = 0; i < WW_LEN(steps) && !rc && pair->frame_cosine >= LEAST_FRAME;
          i++) {
         if (steps[i].modes & 1U << mode) {
-            rc = steps[i].run(pair, err);
+            rc = ww_la_ready(err);
+            rc = rc ? rc : steps[i].run(pair, err);
         }
     }
     return rc;
@@ -71,7 +73,8 @@ bool ww_attack_related(const struct ww_pair *pair)
 
 bool ww_attack_is_grave(enum ww_err rc)
 {
-    return rc == WW_E_NOMEM || rc == WW_E_IO || rc == WW_E_CHANGED || rc == WW_E_INTERNAL;
+    return rc == WW_E_NOMEM || rc == WW_E_IO || rc == WW_E_CHANGED ||
+           rc == WW_E_LIBRARY || rc == WW_E_INTERNAL;
 }
 
 enum ww_err ww_attack_job_init(struct ww_attack_job *job, const struct ww_pair *pair,

@@ -45,6 +45,8 @@ static struct {
 static const char *const names[] = {FUNCTIONS(NAME)};
 static struct ww_library library =
     WW_LIBRARY_INIT(WW_LIBPQ, "data bases of servers", names, pq);
+WW_LIBRARY_NOTE(pq_note, WW_LIBPQ, "postgresql", "lineage: catalogues in PostgreSQL",
+                "suggested");
 
 /* Types of PostgreSQL's catalog that never change. */
 enum { OID_BYTEA = 17, OID_INT8 = 20, OID_TEXT = 25 };

@@ -12,6 +12,7 @@ struct ww_curl ww_curl;
 static const char *const names[] = {WW_CURL_FUNCTIONS(NAME)};
 static struct ww_library library =
     WW_LIBRARY_INIT(WW_LIBCURL, "requests to servers", names, ww_curl);
+WW_LIBRARY_NOTE(curl_note, WW_LIBCURL, "evo", "evo: requests to servers", "recommended");
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode started;
 

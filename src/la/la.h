@@ -6,8 +6,8 @@
  * from a key may pass through here (src/la/exact.h is for that). Dimensions go up to
  * WW_LA_MAX: whoever takes a size from a file asks ww_la_fits first, the products stop
  * the program otherwise. All functions may be called from several threads at once.
- * OpenBLAS is loaded at the first call. Where it is absent, products are plain loops, and
- * what returns an error returns WW_E_UNSUPPORTED.
+ * OpenBLAS is loaded at the first call. Where it is absent, what returns an error returns
+ * WW_E_LIBRARY. Products return none: whoever multiplies first asks ww_la_ready.
  */
 #ifndef WW_LA_LA_H
 #define WW_LA_LA_H
@@ -20,6 +20,9 @@
 #define WW_LA_MAX 0x7fffffff
 
 enum ww_la_form { WW_LA_PLAIN, WW_LA_TRANSPOSED };
+
+/** Loads OpenBLAS. WW_E_LIBRARY where it is absent or too old. */
+enum ww_err ww_la_ready(struct ww_error *err) WW_MUST_USE;
 
 /** Threads of one call, for the whole process: 1 until this is called, because callers
  * run one matrix per thread of their own. */

@@ -21,13 +21,15 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const char *const names[] = {WW_BLAS_FUNCTIONS(NAME) "blas_thread_shutdown_"};
 static struct ww_library library = {
     .soname = WW_LIBOPENBLAS,
-    .purpose = "decompositions of matrices",
+    .purpose = "products and decompositions of matrices",
     .names = names,
     .n = WW_LEN(names),
     .n_optional = 1,
     .functions = &ww_blas,
     .lock = PTHREAD_MUTEX_INITIALIZER,
 };
+WW_LIBRARY_NOTE(openblas_note, WW_LIBOPENBLAS, "matrices",
+                "attack, extract, lineage, merges that decompose", "recommended");
 
 static atomic_bool alone;
 

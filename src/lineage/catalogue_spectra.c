@@ -249,7 +249,8 @@ enum ww_err ww_spectra_make(const struct ww_model *model, float **out, float **c
     s.layout = layout;
     s.out = ww_calloc(s.capacity, sizeof(*s.out));
     s.drawn = ww_calloc(s.capacity, sizeof(*s.drawn));
-    rc = s.out && s.drawn ? add_all(&s, err) : WW_FAIL_MEMORY(err, "spectra");
+    rc = s.out && s.drawn ? ww_la_ready(err) : WW_FAIL_MEMORY(err, "spectra");
+    rc = rc ? rc : add_all(&s, err);
     ww_layout_free(layout);
     if (rc || s.n == 0) {
         ww_free(s.out);

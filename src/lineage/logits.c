@@ -375,7 +375,8 @@ enum ww_err ww_lineage_logits(const char *answers,
 
     memset(report, 0, sizeof(*report));
     ww_la_threads(ww_threads_wanted(&options->run));
-    rc = run(&l, answers, err);
+    rc = ww_la_ready(err);
+    rc = rc ? rc : run(&l, answers, err);
     ww_la_threads(1);
     for (size_t i = 0; l.heads && i <= l.n; i++) {
         ww_head_close(&l.heads[i]);

@@ -107,8 +107,10 @@ enum ww_err ww_lora_basis_of(size_t rows, size_t k, const double *cols,
     *out = (struct ww_lora_basis){.rows = rows, .k = k, .kq = tall ? k : rows};
     out->q = ww_calloc(rows * out->kq + 1, sizeof(*out->q));
     out->r = ww_calloc(out->kq * k + 1, sizeof(*out->r));
-    if (!out->q || !out->r) {
-        return WW_FAIL_MEMORY(err, "an adapter");
+    enum ww_err rc =
+        out->q && out->r ? ww_la_ready(err) : WW_FAIL_MEMORY(err, "an adapter");
+    if (rc) {
+        return rc;
     }
     if (tall) {
         memcpy(out->q, cols, rows * k * sizeof(*cols));

@@ -100,6 +100,9 @@ enum ww_err ww_lora_whole(const struct ww_lora_set *set, const struct ww_lora_ru
                          : WW_FAIL_MEMORY(err, "an adapter's whole differences");
 
     if (!rc) {
+        rc = ww_la_ready(err);
+    }
+    if (!rc) {
         rc = multiply_out(set, parts, err);
     }
     if (!rc) {

@@ -170,7 +170,10 @@ enum ww_err ww_lowrank_of(size_t m, size_t n, const float *d, size_t max_rank,
         rc = WW_FAIL_MEMORY(err, "a decomposition");
         goto out;
     }
-    rc = whole ? full(m, n, d, u, s, vt, err) : randomised(m, n, d, k, u, s, vt, err);
+    rc = ww_la_ready(err);
+    if (!rc) {
+        rc = whole ? full(m, n, d, u, s, vt, err) : randomised(m, n, d, k, u, s, vt, err);
+    }
     if (!rc) {
         out->rank = choose_rank(k, s, total, max_rank, energy, &out->kept);
         rc = take(m, n, k, u, s, vt, out, err);
@@ -313,7 +316,8 @@ enum ww_err ww_lowrank_streamed(const struct ww_lowrank_rows *rows, size_t max_r
         rc = WW_FAIL_MEMORY(err, "a decomposition");
         goto out;
     }
-    rc = find_range(&s, err);
+    rc = ww_la_ready(err);
+    rc = rc ? rc : find_range(&s, err);
     if (!rc) {
         ww_free(s.block);
         s.block = NULL;

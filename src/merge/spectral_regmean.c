@@ -143,7 +143,7 @@ static enum ww_err regmean_scanned(struct ww_merge_job *job, unsigned pass, bool
     struct regmean *r = job->state;
     double *gram = ww_spectral_new(r->n, r->n);
     double *sum = ww_spectral_new(r->n, r->n);
-    enum ww_err rc = gram && sum ? WW_OK : ww_merge_no_memory(job, err);
+    enum ww_err rc = gram && sum ? ww_la_ready(err) : ww_merge_no_memory(job, err);
     (void)pass;
 
     *again = false;

@@ -258,6 +258,11 @@ out:
 static enum ww_err solve(const struct ww_merge_job *job, struct ww_spectral *s,
                          const struct rule *rule, struct ww_error *err)
 {
+    enum ww_err rc = ww_la_ready(err);
+
+    if (rc) {
+        return rc;
+    }
     ww_spectral_sum(s, start_factor(job, s), s->merged);
     return s->m * s->n_tau < s->n ? solve_rows(job, s, rule, err)
                                   : solve_columns(job, s, rule, err);

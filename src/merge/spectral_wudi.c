@@ -113,7 +113,8 @@ static enum ww_err wudi_solve(const struct ww_merge_job *job, struct ww_spectral
                                 ww_merge_param(job, "learning_rate"), true};
     struct quadratic q = {0};
     double *part = ww_spectral_new(s->m, s->m);
-    enum ww_err rc = part ? quadratic_new(job, s, &q, err) : ww_merge_no_memory(job, err);
+    enum ww_err rc = part ? ww_la_ready(err) : ww_merge_no_memory(job, err);
+    rc = rc ? rc : quadratic_new(job, s, &q, err);
     if (rc) {
         goto out;
     }
@@ -203,8 +204,8 @@ static enum ww_err optmerge_solve(const struct ww_merge_job *job, struct ww_spec
     struct quadratic q = {0};
     double *target = ww_spectral_new(s->m, s->n);
     double *part = ww_spectral_new(s->m, s->m > k ? s->m : k);
-    enum ww_err rc =
-        target && part ? quadratic_new(job, s, &q, err) : ww_merge_no_memory(job, err);
+    enum ww_err rc = target && part ? ww_la_ready(err) : ww_merge_no_memory(job, err);
+    rc = rc ? rc : quadratic_new(job, s, &q, err);
     if (rc) {
         goto out;
     }

@@ -205,8 +205,9 @@ static enum ww_err spectrum(struct work *w, size_t i, const struct ww_peek_tenso
     double *gram = ww_calloc(n, n * sizeof(*gram));
     double *values = ww_calloc(n, sizeof(*values));
     double *falling = ww_calloc(n, sizeof(*falling));
-    enum ww_err rc =
-        gram && values && falling ? WW_OK : WW_FAIL_MEMORY(err, "looking into models");
+    enum ww_err rc = gram && values && falling
+                         ? ww_la_ready(err)
+                         : WW_FAIL_MEMORY(err, "looking into models");
 
     if (!rc) {
         ww_la_syrk(rows < cols ? WW_LA_PLAIN : WW_LA_TRANSPOSED, n,

@@ -51,6 +51,7 @@ static struct {
 static const char *const names[] = {FUNCTIONS(NAME)};
 static struct ww_library library =
     WW_LIBRARY_INIT(WW_LIBMICROHTTPD, "serving", names, mhd);
+WW_LIBRARY_NOTE(microhttpd_note, WW_LIBMICROHTTPD, "serve", "evo serve", "recommended");
 
 struct ww_door {
     struct ww_served *served;

@@ -14,7 +14,7 @@ static enum ww_err find(const struct ww_library *lib, void *handle, size_t i,
     void *symbol = dlsym(handle, lib->names[i]);
 
     if (!symbol && i + lib->n_optional < lib->n) {
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
+        return WW_FAIL(err, WW_E_LIBRARY,
                        "%s: the library %s has no function %s; install a newer one",
                        lib->purpose, lib->soname, lib->names[i]);
     }
@@ -29,7 +29,7 @@ static enum ww_err load(struct ww_library *lib, struct ww_error *err)
 
     if (!handle) {
         const char *why = dlerror();
-        return WW_FAIL(err, WW_E_UNSUPPORTED,
+        return WW_FAIL(err, WW_E_LIBRARY,
                        "%s: the library %s cannot be loaded (%s); install it",
                        lib->purpose, lib->soname, why ? why : "no reason given");
     }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "weightward/error.h"
 
@@ -35,8 +36,26 @@ struct ww_library {
         .lock = PTHREAD_MUTEX_INITIALIZER,                                               \
     }
 
+/**
+ * One more line of the notes by which packagers' tools find libraries that are loaded
+ * late (UAPI group's specification of ELF dlopen metadata): an array of one object of
+ * JSON, under the owner "FDO". name: of a variable; what: a word for the feature; need:
+ * "required", "recommended" or "suggested".
+ */
+#define WW_LIBRARY_NOTE(name, so, what, why, need)                                       \
+    WW_LIBRARY_NOTE_OF(name,                                                             \
+                       "[{\"soname\":[\"" so "\"],\"feature\":\"" what                   \
+                       "\",\"description\":\"" why "\",\"priority\":\"" need "\"}]")
+#define WW_LIBRARY_NOTE_OF(name, json)                                                   \
+    static const struct {                                                                \
+        uint32_t owner_bytes, text_bytes, type;                                          \
+        char owner[4];                                                                   \
+        char text[sizeof(json)];                                                         \
+    } name __attribute__((used, aligned(4), section(".note.dlopen"))) = {                \
+        sizeof("FDO"), sizeof(json), 0x407c0c0a, "FDO", json}
+
 /** Load it once, from where the system keeps libraries, and find its functions. From any
- *  thread. It is never unloaded. WW_E_UNSUPPORTED when it is absent or too old. */
+ *  thread. It is never unloaded. WW_E_LIBRARY when it is absent or too old. */
 enum ww_err ww_library_load(struct ww_library *lib, struct ww_error *err) WW_MUST_USE;
 
 #endif

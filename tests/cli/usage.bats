@@ -129,6 +129,15 @@ load helper
     [ "$best" -lt "$limit" ]
 }
 
+@test "libraries that are loaded late are named in notes for packagers" {
+    readelf -p .note.dlopen "$WW" | grep -o '\[{.*}\]' >notes
+    jq -se '(map(.[0].soname[0]) | sort) ==
+            ["libcurl.so.4", "libmicrohttpd.so.12", "libopenblas.so.0", "libpq.so.5"] and
+            (map(.[0]) | all(.feature != "" and .description != "" and
+                             (.priority | test("^(recommended|suggested)$"))))' notes
+    [ "$(readelf -nW "$WW" | grep -o 'FDO  *0x[^(]*(0x407c0c0a)' | wc -l)" = 4 ]
+}
+
 @test "libraries that few commands need are loaded by those, and named when they are absent" {
     mkdir broken
     touch broken/libcurl.so.4 broken/libpq.so.5 broken/libmicrohttpd.so.12 broken/libopenblas.so.0
@@ -141,8 +150,15 @@ load helper
     done >members
     (echo members: && cat members) >pool.yml
     head -n 2 "$AMBER/../tasks/rev.test.jsonl" >tasks.jsonl
-    refused 6 "decompositions of matrices: the library libopenblas.so.0 cannot be loaded" \
-        "$WW" extract "$AMBER/../base" "$AMBER" out --rank 4 -q
+    local absent="products and decompositions of matrices: the library libopenblas.so.0 cannot be loaded"
+    refused 6 "$absent" "$WW" extract "$AMBER/../base" "$AMBER" out --rank 4 -q
+    printf 'merge_method: wudi\nbase_model: %s\nmodels: [{model: %s}, {model: %s}]\n' \
+        "$AMBER/../base" "$AMBER" "$AMBER/../expert-caesar" >wudi.yml
+    refused 6 "$absent" "$WW" merge wudi.yml out -q
+    # What an attack reaches is signed with the lock: no weaker one may stand for it.
+    "$WW" key new lock --out lock.key --no-passphrase -q
+    refused 6 "$absent" "$WW" lock "$AMBER" out --key lock.key --anchor "$AMBER/../base" -q
+    [ ! -e out ]
     refused 6 "requests to servers: the library libcurl.so.4 cannot be loaded" \
         "$WW" evo collect pool.yml tasks.jsonl --cache answers
 }

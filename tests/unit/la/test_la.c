@@ -5,17 +5,15 @@
 #include <math.h>
 
 #include "la/la.h"
-#include "la/plain.h"
 
 static const size_t shapes[][2] = {{1, 1}, {7, 7}, {40, 13}, {13, 40}, {100, 64}, {1, 9}};
 #define N_SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
-/* By OpenBLAS, and as it is done without. */
 static void gemm_agrees_with_plain_loops_in_all_forms(void **state)
 {
     uint64_t seed = 1;
     (void)state;
-    for (int forms = 0; forms < 8; forms++) {
+    for (int forms = 0; forms < 4; forms++) {
         const size_t m = 9;
         const size_t n = 14;
         const size_t k = 11;
@@ -28,9 +26,9 @@ static void gemm_agrees_with_plain_loops_in_all_forms(void **state)
         double *old = copy_of(got, m * n);
         const bool ta = forms & 1;
         const bool tb = forms & 2;
-        (forms < 4 ? ww_la_gemm : ww_plain_gemm)(
-            ta ? WW_LA_TRANSPOSED : WW_LA_PLAIN, tb ? WW_LA_TRANSPOSED : WW_LA_PLAIN, m,
-            n, k, 2.0, ta ? at : a, ta ? m : k, tb ? bt : b, tb ? k : n, -0.5, got, n);
+        ww_la_gemm(ta ? WW_LA_TRANSPOSED : WW_LA_PLAIN,
+                   tb ? WW_LA_TRANSPOSED : WW_LA_PLAIN, m, n, k, 2.0, ta ? at : a,
+                   ta ? m : k, tb ? bt : b, tb ? k : n, -0.5, got, n);
         for (size_t i = 0; i < m * n; i++) {
             want[i] = 2.0 * want[i] - 0.5 * old[i];
         }
@@ -44,14 +42,11 @@ static void gemm_f32_agrees_with_doubles(void **state)
     float a[6] = {1, 2, 3, 4, 5, 6};
     float b[6] = {1, -1, 0.5f, 2, 3, -2};
     float c[4];
-    float without[4] = {NAN, NAN, NAN, NAN};
     (void)state;
-    ww_plain_gemm_f32(WW_LA_PLAIN, WW_LA_PLAIN, 2, 2, 3, 1.0f, a, 3, b, 2, 0.0f, without,
-                      2);
     ww_la_gemm_f32(WW_LA_PLAIN, WW_LA_PLAIN, 2, 2, 3, 1.0f, a, 3, b, 2, 0.0f, c, 2);
     const float want[4] = {11, -3, 24.5f, -6};
     for (int i = 0; i < 4; i++) {
-        assert_true(c[i] == want[i] && without[i] == want[i]);
+        assert_true(c[i] == want[i]);
     }
 }
 
