@@ -29,16 +29,19 @@ static uint64_t weights_of(const struct ww_layout *layout, uint32_t block)
 /* How much a block's output may change: the rounding of its attention, with room. */
 static double limit_of(const struct ww_layout *layout)
 {
-    double limit = 1e-6;
+    static const struct {
+        enum ww_dtype dtype;
+        double limit;
+    } coarse[] = {{WW_DTYPE_BF16, 0.1}, {WW_DTYPE_F16, 0.03}, {WW_DTYPE_F32, 1e-4}};
 
-    for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
-        const enum ww_dtype dtype = layout->model->tensors[t].dtype;
-        limit = fmax(limit, dtype == WW_DTYPE_BF16  ? 0.1
-                            : dtype == WW_DTYPE_F16 ? 0.03
-                            : dtype == WW_DTYPE_F32 ? 1e-4
-                                                    : 0);
+    for (size_t i = 0; i < WW_LEN(coarse); i++) {
+        for (uint32_t t = 0; t < layout->model->n_tensors; t++) {
+            if (layout->model->tensors[t].dtype == coarse[i].dtype) {
+                return coarse[i].limit;
+            }
+        }
     }
-    return limit;
+    return 1e-6;
 }
 
 /* Rounding may turn the choice of an expert, and then the output is another one: that is
