@@ -109,6 +109,17 @@ def more_words(tensors, g):
             for k, v in tensors.items()}
 
 
+def with_words(path):
+    """config.json tells the rows that its tables have: other words refuse a model that does not."""
+    config = os.path.join(path, "config.json")
+    with open(config, encoding="utf-8") as f:
+        held = json.load(f)
+    held["vocab_size"] = weights(path)[EMBEDDING].shape[0]
+    with open(config, "w", encoding="utf-8") as f:
+        json.dump(held, f, indent=1)
+    return path
+
+
 def reorder(out, g, reading, writing, n):
     order = torch.randperm(n, generator=g)
     for name in reading:
@@ -200,7 +211,7 @@ class Disguises:
         if name == "cast":
             return folder(out, {k: v.to(getattr(torch, of)) for k, v in t.items()}, source)
         if name == "words":
-            return folder(out, more_words(t, g), source)
+            return with_words(folder(out, more_words(t, g), source))
         if name == "permuted":
             return folder(out, permuted(t, g), source)
         if name == "stream":
