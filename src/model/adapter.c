@@ -7,7 +7,6 @@
  */
 #include "model/adapter.h"
 
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,7 +17,6 @@
 #include "util/fail.h"
 #include "util/fs.h"
 #include "util/num.h"
-#include "util/pattern.h"
 #include "util/str.h"
 
 #define MAX_READ_BYTES (UINT64_C(1) << 30)
@@ -352,49 +350,6 @@ static bool ends_at_dot(const char *s, const char *end)
 bool ww_adapter_ends(const char *s, const char *end)
 {
     return strcmp(s, end) == 0 || ends_at_dot(s, end);
-}
-
-/* PEFT: re.match("(.*\\.)?(KEY)$", module), and the first that fits counts. */
-static enum ww_err pattern_fits(const struct ww_adapter *adapter, const char *key,
-                                const char *module, bool *fits, struct ww_error *err)
-{
-    struct ww_pattern *pattern = NULL;
-    const enum ww_err rc = ww_pattern_new(key, &pattern, err);
-
-    *fits = false;
-    if (rc) {
-        ww_error_context(err, "alpha_pattern '%.100s' of adapter '%s'", key,
-                         adapter->path);
-        return rc;
-    }
-    *fits = ww_pattern_fits_end(pattern, module);
-    ww_pattern_free(pattern);
-    return WW_OK;
-}
-
-enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
-                               uint64_t rank, double *scaling, struct ww_error *err)
-{
-    const struct ww_jnode *all = ww_jget(ww_json_root(adapter->config), "alpha_pattern");
-    const struct ww_jnode *own = NULL;
-    double alpha = adapter->alpha;
-
-    for (const struct ww_jnode *p = ww_jfirst(all); p && !own; p = ww_jnext(p)) {
-        bool fits = false;
-        const enum ww_err rc =
-            pattern_fits(adapter, ww_jkey(p) ? ww_jkey(p) : "", module, &fits, err);
-        if (rc) {
-            return rc;
-        }
-        own = fits ? p : NULL;
-    }
-    if (own && !ww_jdouble(own, &alpha)) {
-        return WW_FAIL(err, WW_E_ADAPTER_FILE,
-                       "alpha_pattern of adapter '%s': expected a number for '%.100s'",
-                       adapter->path, ww_jkey(own));
-    }
-    *scaling = alpha / (adapter->rslora ? sqrt((double)rank) : (double)rank);
-    return WW_OK;
 }
 
 enum ww_err ww_adapter_read(const struct ww_adapter *adapter, const struct ww_tensor *t,

@@ -78,8 +78,8 @@ enum ww_err ww_weights_open(const char *path, struct ww_model **out,
 
 /** The factor on B A of a module: alpha / r or alpha / sqrt(r), with the patterns. rank
  *  is the one that its tensors have. Division and square root only. Patterns are regular
- *  expressions, as PEFT takes them; WW_E_UNSUPPORTED for what util/pattern.h does not
- * read.
+ *  expressions, as PEFT takes them, of the module's name, or its weight's where
+ *  target_parameters name that; WW_E_UNSUPPORTED for what util/pattern.h does not read.
  */
 enum ww_err ww_adapter_scaling(const struct ww_adapter *adapter, const char *module,
                                uint64_t rank, double *scaling,

@@ -21,11 +21,14 @@ from safetensors.torch import load_file, save_file
 from test_adapter import ATTENTION, CASES, make_adapter
 
 STACKS = ["experts.gate_up_proj", "experts.down_proj"]
+ROUTER = ["gate.weight"]  # of which "gate" is no pattern
 # Files with a tensor for each expert, also under other names; as one; inputs first.
 EXPERTS = [
-    ("experts-qwen3", "qwen3_moe", dict(target_modules=ATTENTION, target_parameters=STACKS,
-                                        alpha_pattern={"experts.down_proj": 5})),
-    ("experts-mixtral", "mixtral", dict(target_modules=[], target_parameters=STACKS[:1])),
+    ("experts-qwen3", "qwen3_moe", dict(target_modules=ATTENTION,
+                                        target_parameters=STACKS + ROUTER,
+                                        alpha_pattern={"experts.down_proj": 5, "gate": 7})),
+    ("experts-mixtral", "mixtral", dict(target_modules=[],
+                                        target_parameters=STACKS[:1] + ROUTER)),
     ("experts-granite", "granitemoe", dict(target_modules=[], target_parameters=STACKS)),
     ("experts-gpt-oss", "gpt_oss", dict(target_modules=[], target_parameters=STACKS,
                                         use_rslora=True)),

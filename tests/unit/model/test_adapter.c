@@ -167,6 +167,17 @@ static void the_factor_follows_rank_and_patterns(void **state)
     assert_true(scaling(LORA ",\"alpha_pattern\":{\"[01]\\\\.q\":2,\"q\":4}}", "h.2.q", 4,
                         &rc) == 1.0);
     assert_int_equal(rc, WW_OK);
+    /* Of a weight that is a parameter to PEFT, patterns are of the parameter's name. */
+    assert_true(scaling(LORA ",\"target_parameters\":[\"q.weight\"],\"alpha_pattern\":{"
+                             "\"q\":2,\"k\":3}}",
+                        "h.0.q", 4, &rc) == 2.0);
+    assert_true(scaling(LORA ",\"target_parameters\":[\"q.weight\"],\"alpha_pattern\":{"
+                             "\"q\":2,\"k\":3}}",
+                        "h.0.k", 3, &rc) == 1.0);
+    assert_true(scaling(LORA ",\"target_parameters\":[\"q.weight\"],\"alpha_pattern\":{"
+                             "\"0.q.weight\":2}}",
+                        "h.0.q", 4, &rc) == 0.5);
+    assert_int_equal(rc, WW_OK);
     scaling(LORA ",\"alpha_pattern\":{\"(?=q)q\":2}}", "h.0.q", 4, &rc);
     assert_int_equal(rc, WW_E_UNSUPPORTED);
     scaling(LORA ",\"alpha_pattern\":{\"q\":\"2\"}}", "h.0.q", 4, &rc);
@@ -241,6 +252,10 @@ static void modules_of_new_names_are_found_under_the_old(void **state)
                  "language_model.model.layers.0.mlp.up_proj.weight");
     is_stored_as("exaone", "model.layers.0.self_attn.o_proj.weight",
                  "transformer.h.0.attn.attention.out_proj.weight");
+    is_stored_as("mixtral", "model.layers.0.mlp.gate.weight",
+                 "model.layers.0.block_sparse_moe.gate.weight");
+    is_stored_as("phimoe", "model.layers.0.mlp.router.weight",
+                 "model.layers.0.block_sparse_moe.gate.weight");
     is_stored_as("llama", "model.layers.0.self_attn.q_proj.weight", NULL);
     is_stored_as(NULL, "x", NULL);
 }
