@@ -121,6 +121,12 @@ WW_API enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path
                                    struct ww_merge_report *report,
                                    struct ww_error *err) WW_MUST_USE;
 
+/** "base+adapter" of a recipe, each by its place among the sources. */
+struct ww_merge_added {
+    size_t base;
+    size_t adapter;
+};
+
 /** What a recipe asks of a policy: its models and, when shares are wanted, the largest
  *  share of each in any tensor (in millionths; the whole where it cannot be told), which
  *  takes a plan. */
@@ -128,6 +134,8 @@ struct ww_merge_ask {
     char *method;
     struct ww_policy_source *sources;
     size_t n_sources;
+    struct ww_merge_added *added; /* adapters that the recipe adds to models */
+    size_t n_added;
     const char *base; /* path of the source that is the base and no input of the last
                          recipe; NULL: none */
     bool locked; /* the sources are locked and merged as they are, so the output is */

@@ -23,17 +23,19 @@ void ww_merge_ask_release(struct ww_merge_ask *ask)
         ww_free(ask->sources[i].path);
     }
     ww_free(ask->sources);
+    ww_free(ask->added);
     ww_free(ask->method);
     *ask = (struct ww_merge_ask){0};
 }
 
-static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
+/* *place: where it is among the sources. */
+static enum ww_err add_source(struct ww_merge_ask *ask, const char *path, size_t *place,
                               struct ww_error *err)
 {
     struct ww_policy_source *grown = NULL;
 
-    for (size_t i = 0; i < ask->n_sources; i++) {
-        if (strcmp(ask->sources[i].path, path) == 0) {
+    for (*place = 0; *place < ask->n_sources; (*place)++) {
+        if (strcmp(ask->sources[*place].path, path) == 0) {
             return WW_OK;
         }
     }
@@ -48,6 +50,20 @@ static enum ww_err add_source(struct ww_merge_ask *ask, const char *path,
         return WW_FAIL_MEMORY(err, "a merge");
     }
     ask->n_sources++;
+    return WW_OK;
+}
+
+static enum ww_err add_added(struct ww_merge_ask *ask, struct ww_merge_added added,
+                             struct ww_error *err)
+{
+    struct ww_merge_added *grown =
+        ww_realloc_array(ask->added, ask->n_added + 1, sizeof(*grown));
+
+    if (!grown) {
+        return WW_FAIL_MEMORY(err, "a merge");
+    }
+    ask->added = grown;
+    grown[ask->n_added++] = added;
     return WW_OK;
 }
 
@@ -88,6 +104,27 @@ static enum ww_err find_base(struct ww_work *work, struct ww_merge_ask *ask,
     return rc;
 }
 
+/* The folder of a model, and of the adapter that is added to it. */
+static enum ww_err list_model(struct ww_work *work, const struct ww_recipe_model *model,
+                              struct ww_merge_ask *ask, struct ww_error *err)
+{
+    struct ww_merge_added added = {0};
+    const char *path = NULL;
+    enum ww_err rc = ww_work_find_model(work, model, &path, err);
+
+    if (!rc) {
+        rc = add_source(ask, path, &added.base, err);
+    }
+    if (rc || !model->adapter) {
+        return rc;
+    }
+    rc = ww_work_find_folder(work, model, model->adapter, "adapter", &path, err);
+    if (!rc) {
+        rc = add_source(ask, path, &added.adapter, err);
+    }
+    return rc ? rc : add_added(ask, added, err);
+}
+
 static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
                                struct ww_error *err)
 {
@@ -96,19 +133,8 @@ static enum ww_err list_models(struct ww_work *work, struct ww_merge_ask *ask,
     for (uint32_t r = 0; r < work->file.n_recipes && !rc; r++) {
         const struct ww_recipe *recipe = &work->file.recipes[r];
         for (uint32_t i = 0; i < recipe->n_models && !rc; i++) {
-            const char *path = NULL;
-            if (recipe->models[i].recipe != WW_NONE) {
-                continue;
-            }
-            rc = ww_work_find_model(work, &recipe->models[i], &path, err);
-            if (!rc) {
-                rc = add_source(ask, path, err);
-            }
-            if (!rc && recipe->models[i].adapter) {
-                rc =
-                    ww_work_find_folder(work, &recipe->models[i],
-                                        recipe->models[i].adapter, "adapter", &path, err);
-                rc = rc ? rc : add_source(ask, path, err);
+            if (recipe->models[i].recipe == WW_NONE) {
+                rc = list_model(work, &recipe->models[i], ask, err);
             }
         }
     }

@@ -160,6 +160,13 @@ PY
     nothing_written x
     refused 1 "not the one that the package" "$WW" rmm mix a.pkg x --weight lora=1 --form model --base "$other"
     nothing_written x
+    printf 'merge_method: linear\nmodels:\n- {model: %s+member:lora, parameters: {weight: 1}}\n' \
+        "$FAMILY/base" >r.yml
+    "$WW" rmm mix a.pkg by-recipe --recipe r.yml 2>said
+    ! grep -q "$known" said || false
+    sed -i "s,$FAMILY/base,$other," r.yml
+    refused 1 "not the one that the package" "$WW" rmm mix a.pkg x --recipe r.yml --base "$FAMILY/base"
+    nothing_written x
     refused 1 "not the one that the package" "$WW" rmm verify a.pkg --base "$other"
     refused 1 "not the one that the package" "$WW" rmm add a.pkg third=lora --exact --base "$other"
 }

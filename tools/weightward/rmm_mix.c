@@ -93,22 +93,53 @@ enum ww_err cli_mix_restore(const struct cli_mix *mix, const char *package,
     return rc;
 }
 
-static enum ww_err ask(const struct cli_rmm *opt, const char *recipe, const char *out,
-                       const struct ww_merge_options *options, struct ww_signkey *key,
-                       struct cli_verdict *verdict, struct ww_error *err)
+static bool is_member(const struct cli_mix *mix, const char *path)
+{
+    const size_t len = strlen(mix->members);
+    return strncmp(path, mix->members, len) == 0 && path[len] == '/';
+}
+
+/* Members that are adapters go to the package's base, or to another member. */
+static enum ww_err check_bases(struct cli_mix *mix, const char *package,
+                               const struct ww_merge_ask *merge, struct ww_error *err)
+{
+    size_t checked = SIZE_MAX;
+    enum ww_err rc = WW_OK;
+    for (size_t i = 0; i < merge->n_added && rc == WW_OK; i++) {
+        const struct ww_merge_added *added = &merge->added[i];
+        const char *base = merge->sources[added->base].path;
+        bool known = false;
+        if (added->base != checked && !is_member(mix, base) &&
+            is_member(mix, merge->sources[added->adapter].path)) {
+            rc = ww_pack_check_base(package, base, &known, err);
+            mix->base_unknown = mix->base_unknown || !known;
+            checked = added->base;
+        }
+    }
+    return rc;
+}
+
+static enum ww_err ask(const struct cli_rmm *opt, struct cli_mix *mix,
+                       const char *const *args, const struct ww_merge_options *options,
+                       struct ww_signkey *key, struct cli_verdict *verdict,
+                       struct ww_error *err)
 {
     struct ww_merge_ask merge = {0};
-    char *name = cli_guard_name(out);
-    enum ww_err rc = ww_merge_ask(recipe, options, opt->guard.roots != NULL, &merge, err);
+    char *name = cli_guard_name(args[1]);
+    enum ww_err rc =
+        ww_merge_ask(mix->recipe, options, opt->guard.roots != NULL, &merge, err);
+    if (rc == WW_OK) {
+        rc = check_bases(mix, args[0], &merge, err);
+    }
     if (rc == WW_OK) {
         const struct ww_policy_ask what = {.action = "merge",
                                            .method = merge.method,
-                                           .recipe = recipe,
+                                           .recipe = mix->recipe,
                                            .sources = merge.sources,
                                            .n_sources = merge.n_sources,
                                            .output_name = name,
                                            .output_locked = merge.locked};
-        rc = cli_guard_ask(&opt->guard, &opt->common, &what, out, key, verdict, err);
+        rc = cli_guard_ask(&opt->guard, &opt->common, &what, args[1], key, verdict, err);
     }
     ww_merge_ask_release(&merge);
     free(name);
@@ -116,17 +147,18 @@ static enum ww_err ask(const struct cli_rmm *opt, const char *recipe, const char
 }
 
 /* The members lie there: ask, merge, record. */
-static enum ww_err merge(const struct cli_rmm *opt, const struct cli_mix *mix,
-                         const char *out, const struct ww_run_options *run,
+static enum ww_err merge(const struct cli_rmm *opt, struct cli_mix *mix,
+                         const char *const *args, const struct ww_run_options *run,
                          struct ww_merge_report *report, struct ww_error *err)
 {
+    const char *out = args[1];
     struct ww_signer signer = {0};
     struct cli_verdict verdict = {0};
     struct ww_merge_options options = {.run = *run};
     enum ww_err rc = cli_signing_open(&opt->signing, &signer, &options.signer, err);
 
     if (rc == WW_OK) {
-        rc = ask(opt, mix->recipe, out, &options, signer.key, &verdict, err);
+        rc = ask(opt, mix, args, &options, signer.key, &verdict, err);
     }
     if (rc == WW_OK) {
         rc = ww_merge_folder(mix->recipe, out, &options, report, err);
@@ -167,11 +199,6 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
     if (rc == WW_OK) {
         rc = cli_mix_recipe(opt, mix, err);
     }
-    if (rc == WW_OK && mix->adds) {
-        bool known = false;
-        rc = ww_pack_check_base(args[0], opt->base, &known, err);
-        mix->base_unknown = !known;
-    }
     for (size_t i = 0; i < mix->package.n_members && rc == WW_OK; i++) {
         if (mix->used[i]) {
             rc = cli_mix_restore(mix, args[0], mix->package.members[i].name, &options,
@@ -180,7 +207,7 @@ static enum ww_err mix_members(const struct cli_rmm *opt, struct cli_mix *mix,
     }
     ww_secret_free(unsealer.recipient_passphrase);
     if (rc == WW_OK) {
-        rc = merge(opt, mix, args[1], run, report, err);
+        rc = merge(opt, mix, args, run, report, err);
     }
     struct ww_error left = {0};
     if (rc) {

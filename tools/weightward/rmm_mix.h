@@ -10,8 +10,8 @@ struct cli_mix {
     bool *used;                    /* per member of it */
     char *members;                 /* the folder where they are restored */
     char *recipe;                  /* the file that names them there */
-    bool adds;         /* it adds adapters to the base: a mixture by weights; */
-    bool base_unknown; /* the package does not say which */
+    bool base_unknown;             /* adapters are added to a base of which the package
+                                      does not say whether it is theirs */
 };
 
 /** Write the recipe into the members' folder, and note whom it uses. */

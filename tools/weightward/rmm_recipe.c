@@ -121,7 +121,6 @@ static enum ww_err write_sum(const struct cli_rmm *opt, struct cli_mix *mix,
                              "--rank is of a mixture that is an adapter");
     }
     const bool of_changes = !to_adapter && opt->base;
-    mix->adds = of_changes && n_adapters > 0;
     fprintf(f, "merge_method: %s\n", of_changes ? "task_arithmetic" : "linear");
     if (of_changes) {
         fputs("base_model: ", f);
