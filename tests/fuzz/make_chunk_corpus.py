@@ -20,6 +20,21 @@ def largest(kind, n):
                for i in range(0, width * n, width))
 
 
+def largest_narrowed(half, n):
+    """The same of a base in F32 that is rounded to BF16 or F16."""
+    base = bytes(0x3c if i % 3 else i * 5 % 256 for i in range(4 * n))
+    most = 0
+    for i in range(0, 4 * n, 4):
+        bits = int.from_bytes(base[i:i + 4], "little")
+        try:
+            small = struct.pack("<e", struct.unpack("<f", base[i:i + 4])[0])
+        except OverflowError:
+            small = b"\0\x7c"
+        most = max(most, int.from_bytes(small, "little") >> 10 & 31 if half else
+                   (bits + 0x7fff + (bits >> 16 & 1)) >> 23 & 255)
+    return most
+
+
 def main():
     os.makedirs(HERE, exist_ok=True)
     random.seed(1)
@@ -66,6 +81,17 @@ def main():
         save(f"adaptive-dense-{kind}", kind, 8, bytes([16, 3, 6, top, 0, 3]) + levels + some)
         save(f"adaptive-klt-{kind}", kind, 8, bytes([16, 17, 7]) +
              struct.pack("<BH2f", 0, 2, 0.5, 2) + bytes([9, 14]) + some)
+    # The same in F32 that are all numbers of 16 bits
+    for half in (0, 1):
+        head, top = bytes([17, half]), largest_narrowed(half, 8)
+        save(f"narrow-order-{half}", 130, 8, head + bytes([2, top]) + zero * 16 + ends)
+        save(f"narrow-raw-{half}", 130, 8, head + bytes([2, top]) + wide * 16 + words)
+        save(f"narrow-split-{half}", 2, 8, head + bytes([3]) + zero + bytes(8) + ends)
+        save(f"narrow-few-{half}", 2, 8, head + bytes([5, 1, 0x80, 0x3f]))
+        save(f"narrow-adaptive-{half}", 130, 8, head + bytes([16, 3, 2, top]) + some)
+        save(f"narrow-dense-{half}", 130, 8,
+             head + bytes([6, top, 0, 3]) + levels + zero * 16 + ends)
+        save(f"narrow-klt-{half}", 130, 8, head + bytes([7]) + scales + zero * 16 + ends)
     # 8160 numbers in 32 lanes
     ends, words = ends * 8, words[:16] * 8 + random.randbytes(3000)
     for kind, low in ((64, 1), (68, 0)):
@@ -74,6 +100,10 @@ def main():
         top = largest(kind, 8160)
         save(f"many-order-{kind}", kind, 255, bytes([2, top]) + zero * 16 + ends)
         save(f"many-raw-{kind}", kind, 255, bytes([2, top]) + wide * 16 + words)
+    for half in (0, 1):
+        head, top = bytes([17, half]), largest_narrowed(half, 8160)
+        save(f"many-narrow-order-{half}", 194, 255, head + bytes([2, top]) + zero * 16 + ends)
+        save(f"many-narrow-raw-{half}", 194, 255, head + bytes([2, top]) + wide * 16 + words)
 
 
 main()

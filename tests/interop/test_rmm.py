@@ -5,7 +5,7 @@
     test_rmm.py BUILD
 
 The reader (package_reader.py) knows docs/formats/package.md alone: it decodes every file of
-a fine-tune and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
+a fine-tune, of members in other dtypes and of adapters, exact and within an error, opens a sealed member with its recipient's key, and checks the
 signature with the cryptography package. An adapter that peft merged is found as a product.
 Forms of an adapter are loaded by peft and transformers, whose answers must be those of the adapter; of a GGUF file the products are
 what the gguf package reads, under its names; test_llama_cpp.py asks llama.cpp itself.
@@ -215,6 +215,51 @@ def shared(run, check, work, base):
     print("shared: rows and cores, alone and with what they leave")
 
 
+def dtypes(run, work, content_key):
+    """Members in other dtypes than the base's, one sealed: the independent decoder."""
+    import torch
+    from safetensors.torch import save_file
+    torch.manual_seed(7)
+    base = {"w": 0.02 * torch.randn(96, 64), "v": torch.tensor([-0.0, 7e4, 1e-7, 3e38] * 9)}
+    base = {k: v.bfloat16() for k, v in base.items()}
+    tuned = {k: v.float() * (1 + 1e-3 * torch.randn(v.shape)) for k, v in base.items()}
+    tuned["v"][4:8] = torch.tensor([float("nan"), float("inf"), -0.0, 1e-40])
+    models = {"base": base, "f32": tuned, "f16": {k: v.half() for k, v in tuned.items()},
+              "wide": {k: v.bfloat16().float() for k, v in tuned.items()}, "sealed": tuned}
+    for name, tensors in models.items():
+        folder = os.path.join(work, "dtypes", name)
+        os.makedirs(folder)
+        save_file(tensors, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+        with open(os.path.join(folder, "config.json"), "w") as f:
+            json.dump({"model_type": "llama"}, f)
+    given = [f"{name}=dtypes/{name}" for name in models if name != "base"]
+    run("rmm", "pack", "t.pkg", *given, "--exact", "--base", "dtypes/base", "--to",
+        "sealed=ann.pub")
+    folder, package = os.path.join(work, "dtypes"), Package(os.path.join(work, "t.pkg"))
+    stored = weights(os.path.join(folder, "base"))
+
+    def from_base(tensor, path):
+        return stored[tensor] if tensor else read(os.path.join(folder, "base"), path)
+
+    forms = set()
+    for name in models.keys() - {"base"}:
+        key = content_key(package, name) if name == "sealed" else None
+        files = dict(package.member(name, from_base, content_key=key))
+        assert files["model.safetensors"] == read(os.path.join(folder, name), "model.safetensors")
+        _, content = package.content(name, key)
+        n = struct.unpack("<Q", content[-8:])[0]
+        table = json.loads(coded_table(content[-8 - n:-8]))
+        parts = [p for f in table["files"] for p in f.get("parts", []) if "tensor" in p]
+        assert {p.get("base_dtype") for p in parts} == {"BF16"}, (name, parts)
+        at = 0
+        for part in (p for f in table["files"] for p in f.get("parts", [])):
+            for length, _ in part["chunks"]:
+                forms.add((name, content[at]))
+                at += length
+    assert ("wide", 17) in forms, forms
+    print("members in F32 and F16 of a BF16 base, one of them sealed, decoded")
+
+
 def answers(model):
     import torch
     ids = torch.arange(3, 35).reshape(2, 16)
@@ -384,15 +429,20 @@ def main():
         except InvalidSignature:
             pass
         ann = read_record(read(work, "ann.key"), None, None)[2]
-        kind, _, content_key = read_record(package.records()["lora"], None, ann)
-        assert kind == b"cont"
+
+        def key_of(package, name):
+            kind, _, key = read_record(package.records()[name], None, ann)
+            assert kind == b"cont"
+            return key
+
         n = check(package, "rev", os.path.join(AMBER, "expert-rev"))
-        n += check(package, "lora", adapter, content_key=content_key)
+        n += check(package, "lora", adapter, content_key=key_of(package, "lora"))
         print(f"{n} files decoded by the independent reader, signature and commitment checked")
 
         merged(run, check, work, base, adapter)
         bounded(run, check, work, base, adapter)
         dense(run, check, work, base)
+        dtypes(run, work, key_of)
         forms(run, work, base)
         versions(run, check, work, base, adapter)
         shared(run, check, work, base)
