@@ -5,6 +5,7 @@
  * accusations were possible. docs/trace.md states what the number means.
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lock/handout.h"
 #include "trace/fingerprint.h"
@@ -20,7 +21,8 @@ struct trace_run {
     const struct ww_trace_options *options;
     struct ww_trace_report *report;
     struct ww_ledger ledger;
-    struct ww_model *suspect;
+    struct ww_model *suspect; /* NULL: a GGUF file, and the layout is the anchor's */
+    struct ww_gguf_shown gguf;
     struct ww_layout *layout;
     struct ww_model *anchor;
     struct ww_places places;
@@ -40,8 +42,9 @@ static void release(struct trace_run *run)
     ww_free(run->source);
     ww_evidence_close(&run->evidence);
     ww_places_release(&run->places);
-    ww_model_close(run->anchor);
     ww_layout_free(run->layout);
+    ww_model_close(run->anchor);
+    ww_gguf_shown_release(&run->gguf);
     ww_model_close(run->suspect);
     ww_ledger_close(&run->ledger);
 }
@@ -89,39 +92,76 @@ static enum ww_err open_ledger(struct trace_run *run, struct ww_error *err)
 /* What others say of quantised weights is how to lock or merge them. */
 static enum ww_err ask_for_floats(const char *path, enum ww_err rc, struct ww_error *err)
 {
-    if (rc != WW_E_QUANTISED && rc != WW_E_GGUF && !ww_str_ends(path, ".gguf")) {
+    if (rc != WW_E_QUANTISED && rc != WW_E_GGUF) {
         return rc;
     }
     ww_error_clear(err);
     return WW_FAIL(
         err, rc,
         "the weights of '%s' are quantised, and a trace reads floats: save them "
-        "as floats of 16 bits or more in a folder with their config.json, and "
-        "trace that",
+        "as floats of 16 bits or more in a folder with their config.json and "
+        "trace that, or a GGUF file by its name",
         path);
 }
 
-static enum ww_err open_suspect(struct trace_run *run, const char *path,
-                                struct ww_error *err)
+static bool is_gguf(const char *path)
+{
+    struct stat st;
+
+    return ww_str_ends(path, ".gguf") && stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A GGUF file has no config.json; its anchor says how the tensors hang together. */
+static enum ww_err open_gguf(struct trace_run *run, const char *path,
+                             struct ww_error *err)
+{
+    if (!run->options->anchor) {
+        return WW_FAIL(
+            err, WW_E_GGUF,
+            "'%s' is a GGUF file, which has no config.json: name the source or "
+            "its base with --anchor, whose layout is taken",
+            path);
+    }
+    enum ww_err rc = ww_gguf_show(path, &run->gguf, err);
+    return rc ? rc
+              : ww_layout_resolve(run->anchor, &run->options->layout, &run->layout, err);
+}
+
+static enum ww_err open_folder(struct trace_run *run, const char *path,
+                               struct ww_error *err)
 {
     enum ww_err rc = ww_model_open(path, &run->suspect, err);
 
     if (!rc) {
         rc = ww_layout_resolve(run->suspect, &run->options->layout, &run->layout, err);
     }
-    if (rc) {
-        return ask_for_floats(path, rc, err);
+    return rc ? ask_for_floats(path, rc, err) : WW_OK;
+}
+
+static enum ww_err open_models(struct trace_run *run, const char *path,
+                               struct ww_error *err)
+{
+    const bool gguf = is_gguf(path);
+    enum ww_err rc = WW_OK;
+
+    run->report->anchored = run->options->anchor != NULL;
+    if (run->options->anchor) {
+        rc = ww_model_open(run->options->anchor, &run->anchor, err);
+    }
+    if (!rc) {
+        rc = gguf ? open_gguf(run, path, err) : open_folder(run, path, err);
     }
     if (!rc) {
         rc = ww_places_init(&run->places, run->layout,
-                            run->options->anchor ? &ww_probes_anchor : &ww_probes_ledger,
-                            err);
+                            run->anchor ? &ww_probes_anchor : &ww_probes_ledger, err);
     }
-    if (!rc) {
-        rc = ww_evidence_open(&run->evidence, &run->places, run->layout, run->suspect,
-                              err);
+    if (rc) {
+        return rc;
     }
-    return rc;
+    return gguf ? ww_evidence_open_gguf(&run->evidence, &run->places, run->layout,
+                                        &run->gguf, err)
+                : ww_evidence_open(&run->evidence, &run->places, run->layout,
+                                   run->suspect, err);
 }
 
 static enum ww_err allocate(struct trace_run *run, struct ww_error *err)
@@ -143,14 +183,10 @@ static enum ww_err read_anchor(struct trace_run *run, struct ww_error *err)
     struct ww_evidence evidence = {0};
     enum ww_err rc = WW_OK;
 
-    if (!run->options->anchor) {
+    if (!run->anchor) {
         return WW_OK;
     }
-    run->report->anchored = true;
-    rc = ww_model_open(run->options->anchor, &run->anchor, err);
-    if (!rc) {
-        rc = ww_evidence_open(&evidence, &run->places, run->layout, run->anchor, err);
-    }
+    rc = ww_evidence_open(&evidence, &run->places, run->layout, run->anchor, err);
     if (!rc) {
         rc = ww_evidence_samples(&evidence, &run->places, run->source, err);
     }
@@ -356,7 +392,10 @@ static enum ww_err judge(struct trace_run *run, struct ww_error *err)
 enum ww_err ww_trace_model(const char *suspect, const struct ww_trace_options *options,
                            struct ww_trace_report *report, struct ww_error *err)
 {
-    struct trace_run run = {.options = options, .report = report, .ledger = {.fd = -1}};
+    struct trace_run run = {.options = options,
+                            .report = report,
+                            .ledger = {.fd = -1},
+                            .gguf = {.file = {.fd = -1}}};
     enum ww_err rc = WW_OK;
 
     memset(report, 0, sizeof(*report));
@@ -369,7 +408,7 @@ enum ww_err ww_trace_model(const char *suspect, const struct ww_trace_options *o
     }
     rc = open_ledger(&run, err);
     if (!rc) {
-        rc = open_suspect(&run, suspect, err);
+        rc = open_models(&run, suspect, err);
     }
     if (!rc) {
         rc = allocate(&run, err);

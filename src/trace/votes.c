@@ -49,7 +49,7 @@ static enum ww_err load(struct ww_evidence *evidence, uint32_t slot, struct ww_e
     const uint32_t t = evidence->tensors[slot];
     const struct ww_tensor *tensor = &evidence->model->tensors[t];
 
-    if (tensor->n_bytes > WHOLE_MAX_BYTES) {
+    if (evidence->gguf || tensor->n_bytes > WHOLE_MAX_BYTES) {
         return WW_OK;
     }
     evidence->bytes[slot] = ww_calloc(1, (size_t)tensor->n_bytes);
@@ -59,14 +59,12 @@ static enum ww_err load(struct ww_evidence *evidence, uint32_t slot, struct ww_e
     return ww_model_read(evidence->model, t, evidence->bytes[slot], err);
 }
 
-enum ww_err ww_evidence_open(struct ww_evidence *evidence, const struct ww_places *places,
-                             const struct ww_layout *layout, const struct ww_model *model,
-                             struct ww_error *err)
+static enum ww_err open_tensors(struct ww_evidence *evidence,
+                                const struct ww_places *places,
+                                const struct ww_layout *layout, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
 
-    memset(evidence, 0, sizeof(*evidence));
-    evidence->model = model;
     evidence->tensors = ww_calloc(places->n_tensors, sizeof(*evidence->tensors));
     evidence->bytes = ww_calloc(places->n_tensors, sizeof(*evidence->bytes));
     if (!evidence->tensors || !evidence->bytes) {
@@ -74,7 +72,7 @@ enum ww_err ww_evidence_open(struct ww_evidence *evidence, const struct ww_place
     }
     for (uint32_t s = 0; s < places->n_tensors && !rc; s++) {
         evidence->n_tensors = s + 1;
-        rc = match(&layout->model->tensors[places->tensors[s]], model,
+        rc = match(&layout->model->tensors[places->tensors[s]], evidence->model,
                    &evidence->tensors[s], err);
         if (!rc) {
             rc = load(evidence, s, err);
@@ -84,6 +82,23 @@ enum ww_err ww_evidence_open(struct ww_evidence *evidence, const struct ww_place
         ww_evidence_close(evidence);
     }
     return rc;
+}
+
+enum ww_err ww_evidence_open(struct ww_evidence *evidence, const struct ww_places *places,
+                             const struct ww_layout *layout, const struct ww_model *model,
+                             struct ww_error *err)
+{
+    *evidence = (struct ww_evidence){.model = model};
+    return open_tensors(evidence, places, layout, err);
+}
+
+enum ww_err ww_evidence_open_gguf(struct ww_evidence *evidence,
+                                  const struct ww_places *places,
+                                  const struct ww_layout *layout,
+                                  const struct ww_gguf_shown *gguf, struct ww_error *err)
+{
+    *evidence = (struct ww_evidence){.model = gguf->model, .gguf = gguf};
+    return open_tensors(evidence, places, layout, err);
 }
 
 void ww_evidence_close(struct ww_evidence *evidence)
@@ -96,9 +111,23 @@ void ww_evidence_close(struct ww_evidence *evidence)
     memset(evidence, 0, sizeof(*evidence));
 }
 
+static enum ww_err decoded_at(const struct ww_evidence *evidence, uint32_t slot,
+                              uint64_t element, double *out, struct ww_error *err)
+{
+    float value = 0;
+    enum ww_err rc = ww_gguf_shown_value(evidence->gguf, evidence->tensors[slot], element,
+                                         &value, err);
+
+    *out = isfinite(value) ? (double)value : 0;
+    return rc;
+}
+
 static enum ww_err value_at(const struct ww_evidence *evidence, uint32_t slot,
                             uint64_t element, double *out, struct ww_error *err)
 {
+    if (evidence->gguf) {
+        return decoded_at(evidence, slot, element, out, err);
+    }
     const struct ww_tensor *t = &evidence->model->tensors[evidence->tensors[slot]];
     const struct ww_weight_file *file = &evidence->model->files[t->file];
     const size_t width = ww_dtype_bits(t->dtype) / 8;

@@ -8,11 +8,13 @@
 #define WW_TRACE_VOTES_H
 
 #include "lock/gauge.h"
+#include "model/gguf_shown.h"
 #include "trace/probes.h"
 
 /** Weights of the tensors that hold probes: read when first asked for. */
 struct ww_evidence {
     const struct ww_model *model;
+    const struct ww_gguf_shown *gguf; /* whose model it is; NULL: a folder's */
     uint32_t n_tensors;
     uint32_t *tensors; /* of the model, by slot */
     uint8_t **bytes;   /* whole tensors that are small enough, else NULL */
@@ -20,10 +22,15 @@ struct ww_evidence {
 
 /** Tensors by name of the layout's model; all must be in the model with their shapes:
  *  WW_E_SHAPE. Keeps tensors of at most 64 MiB in memory, reads single elements of larger
- *  ones. */
+ *  ones and of a GGUF file. */
 enum ww_err ww_evidence_open(struct ww_evidence *evidence, const struct ww_places *places,
                              const struct ww_layout *layout, const struct ww_model *model,
                              struct ww_error *err) WW_MUST_USE;
+enum ww_err ww_evidence_open_gguf(struct ww_evidence *evidence,
+                                  const struct ww_places *places,
+                                  const struct ww_layout *layout,
+                                  const struct ww_gguf_shown *gguf,
+                                  struct ww_error *err) WW_MUST_USE;
 void ww_evidence_close(struct ww_evidence *evidence);
 
 /** The samples of a model in source coordinates, [n_coords, samples]; NaN and infinity

@@ -59,10 +59,63 @@ make_copies() {
         jq -e '[.ranking[] | select(.within_bound) | .recipient] | sort == ["ada", "bob"]'
 }
 
+# to_gguf FOLDER FILE: a Llama in BF16 as llama.cpp's converter has it, rows of heads turned.
+to_gguf() {
+    python3 - "$@" <<'PY'
+import json, struct, sys
+folder, out = sys.argv[1:]
+config = json.load(open(folder + "/config.json"))
+file = open(folder + "/model.safetensors", "rb").read()
+start = 8 + int.from_bytes(file[:8], "little")
+u32, u64 = (lambda v: struct.pack("<I", v)), (lambda v: struct.pack("<Q", v))
+text = lambda s: u64(len(s)) + s.encode()
+heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
+names = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output",
+         "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+         "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+         "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+tensors = json.loads(file[8:start])
+tensors.pop("__metadata__", None)
+info = data = b""
+for name, t in tensors.items():
+    begin, end = (start + offset for offset in t["data_offsets"])
+    layer, part = "", name.removeprefix("model.").removesuffix(".weight")
+    if part.startswith("layers."):
+        _, at, part = part.split(".", 2)
+        layer = f"blk.{at}."
+    raw, shape, to = file[begin:end], t["shape"], names[part]
+    if to in heads:
+        row, half = shape[1] * 2, shape[0] // heads[to] // 2
+        rows = [raw[r:r + row] for r in range(0, len(raw), row)]
+        raw = b"".join(rows[2 * half * h + half * side + pair]
+                       for h in range(heads[to]) for pair in range(half) for side in range(2))
+    info += text(f"{layer}{to}.weight") + u32(len(shape)) + b"".join(map(u64, shape[::-1]))
+    info += u32(30) + u64(len(data))
+    data += raw + bytes(-len(raw) % 32)
+keys = text("general.architecture") + u32(8) + text("llama")
+for name, n in (("", heads["attn_q"]), ("_kv", heads["attn_k"])):
+    keys += text("llama.attention.head_count" + name) + u32(4) + u32(n)
+head = b"GGUF" + u32(3) + u64(len(tensors)) + u64(3) + keys + info
+open(out, "wb").write(head + bytes(-len(head) % 32) + data)
+PY
+}
+
+@test "a copy is traced in a GGUF file, by an anchor's layout" {
+    once make_copies
+    to_gguf bob bob.gguf
+    to_gguf model model.gguf
+    local trace=(--ledger copies.ledger --key lock --signed-by me.pub)
+    "$WW" trace bob.gguf "${trace[@]}" --anchor "$AMBER/../base" --json -q >answer
+    jq -e '.match == "bob" and .ranking[0].agree == 1408 and .ranking[0].votes == 1408 and
+           .ranking[1].p_value > 1e-6' answer
+    run -1 "$WW" trace model.gguf "${trace[@]}" --anchor "$AMBER/../base"
+    refused 6 "'bob.gguf' is a GGUF file, which has no config.json: .*--anchor" "$WW" trace bob.gguf "${trace[@]}"
+    head -c 100000 bob.gguf >cut.gguf
+    refused 6 "cut.gguf" "$WW" trace cut.gguf "${trace[@]}" --anchor model
+}
+
 @test "quantised suspects are asked for as floats" {
     once make_copies
-    printf GGUF >copy.gguf
-    refused 4 "a trace reads floats" "$WW" trace copy.gguf --ledger copies.ledger --key lock
     cp -r bob rounded
     sed -i 's/^{/{"quantization_config": {"quant_method": "gptq"},/' rounded/config.json
     refused 6 "a trace reads floats" "$WW" trace rounded --ledger copies.ledger --key lock
