@@ -73,6 +73,9 @@ struct ww_lock_options {
     bool dense;                     /* level dense: heads are mixed by matrices as well */
     double condition;               /* with it: 0 for orthogonal matrices, or the largest
                                        condition number of them, above 1, at most 4 */
+    bool weights_only;              /* unlock only: files beside the weights that are lost
+                                       or other ones now are left out, with warnings;
+                                       never what asks for policies */
     struct ww_layout_options layout;
     struct ww_run_options run;
 };

@@ -5,8 +5,8 @@
  * shapes and sizes, then the digests of what was read and of what was made of it. The
  * folder appears only when every byte of it is the source's.
  */
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lock/group.h"
 #include "lock/lock_paths.h"
@@ -16,6 +16,7 @@
 #include "util/fs.h"
 #include "util/str.h"
 #include "weightward/evidence.h"
+#include "weightward/guard.h"
 #include "weightward/lock.h"
 
 struct unlock_run {
@@ -53,6 +54,12 @@ static const struct ww_side_file *find_side(const struct ww_model *model,
     return NULL;
 }
 
+/* Without it no policy would be asked that the source asks for. */
+static bool must_come(const char *path)
+{
+    return strcmp(path, WW_POLICY_REFERENCE) == 0;
+}
+
 /* A file beside the weights is not the one that was locked: without it the folder does
  * not come back, and whoever kept it finds it by its digest. */
 static enum ww_err put_back(const char *path, const char *what,
@@ -62,30 +69,90 @@ static enum ww_err put_back(const char *path, const char *what,
 
     ww_hex(hex, file->sha256, WW_SHA256_BYTES);
     return WW_FAIL(err, WW_E_DAMAGED,
-                   "file '%s' %s; put the one back that has %llu bytes and SHA-256 %s",
-                   path, what, (unsigned long long)file->size_bytes, hex);
+                   "file '%s' %s; put the one back that has %llu bytes and SHA-256 %s%s",
+                   path, what, (unsigned long long)file->size_bytes, hex,
+                   must_come(path) ? "" : ", or restore the weights alone");
 }
 
-static enum ww_err plan_side(const struct unlock_run *run,
-                             const struct ww_lock_file *file, struct ww_side_copy *out,
+/* What is wrong with a file beside the weights, by looking at its size; NULL: nothing. */
+static const char *wrong_size(const struct unlock_run *run,
+                              const struct ww_lock_file *file, const char *from)
+{
+    const struct ww_side_file *side = find_side(run->u.model, from);
+
+    if (!side) {
+        return "of the locked model is missing";
+    }
+    return side->size_bytes == file->size_bytes
+               ? NULL
+               : "has another size than when it was locked";
+}
+
+static enum ww_err read_digest(const struct unlock_run *run,
+                               const struct ww_lock_file *file, const char *from,
+                               uint8_t out[WW_SHA256_BYTES], struct ww_error *err)
+{
+    struct ww_hash_job job = {.fd = -1, .name = from, .size_bytes = file->size_bytes};
+    enum ww_err rc =
+        ww_file_open_at(run->u.model->dirfd, from, WW_LINKS_HUB, &job.fd, NULL, err);
+
+    if (!rc) {
+        rc = ww_hash_files(&job, 1, "sha256", "unlock", &run->u.options->run, err);
+    }
+    if (job.fd >= 0) {
+        close(job.fd);
+    }
+    memcpy(out, job.digest, WW_SHA256_BYTES);
+    return rc;
+}
+
+/* Weights alone were asked for: is this file beside them left out? */
+static enum ww_err leave_out(const struct unlock_run *run,
+                             const struct ww_lock_file *file, const char *from, bool *out,
                              struct ww_error *err)
 {
+    const char *what = wrong_size(run, file, from);
+    uint8_t sha256[WW_SHA256_BYTES];
+    enum ww_err rc = what ? WW_OK : read_digest(run, file, from, sha256, err);
+
+    if (rc) {
+        return rc;
+    }
+    if (!what && memcmp(sha256, file->sha256, sizeof(sha256)) != 0) {
+        what = "was changed after the lock";
+    }
+    *out = what != NULL;
+    if (what && must_come(from)) {
+        return put_back(from, what, file, err);
+    }
+    return what ? ww_lines_add(&run->u.report->warnings, &run->u.report->n_warnings, err,
+                               "file '%s' %s and is not restored", from, what)
+                : WW_OK;
+}
+
+/* *take is false where the file is left out. */
+static enum ww_err plan_side(const struct unlock_run *run,
+                             const struct ww_lock_file *file, struct ww_side_copy *out,
+                             bool *take, struct ww_error *err)
+{
     const char *folder = ww_is_evidence(file->path) ? WW_SET_ASIDE_DIR : "";
-    const struct ww_side_file *side = NULL;
+    const char *what = NULL;
+    bool left_out = false;
+    enum ww_err rc = WW_OK;
 
     *out = (struct ww_side_copy){ww_asprintf("%s%s", folder, file->path),
                                  ww_strdup(file->path), file->size_bytes};
     if (!out->from || !out->to) {
         return WW_FAIL_MEMORY(err, "a list of files");
     }
-    side = find_side(run->u.model, out->from);
-    if (!side) {
-        return put_back(out->from, "of the locked model is missing", file, err);
+    if (run->u.options->weights_only) {
+        rc = leave_out(run, file, out->from, &left_out, err);
+        *take = !left_out;
+        return rc;
     }
-    return side->size_bytes == file->size_bytes
-               ? WW_OK
-               : put_back(out->from, "has another size than when it was locked", file,
-                          err);
+    what = wrong_size(run, file, out->from);
+    *take = true;
+    return what ? put_back(out->from, what, file, err) : WW_OK;
 }
 
 static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy **out,
@@ -101,9 +168,17 @@ static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy 
         return WW_FAIL_MEMORY(err, "a list of files");
     }
     for (size_t i = 0; i < m->n_source && !rc; i++) {
-        if (!is_weight_file(run->u.model, m->source[i].path)) {
-            rc = plan_side(run, &m->source[i], &sides[(*n)++], err);
+        bool take = true;
+        if (is_weight_file(run->u.model, m->source[i].path)) {
+            continue;
         }
+        rc = plan_side(run, &m->source[i], &sides[*n], &take, err);
+        if (!take) {
+            ww_free(sides[*n].from);
+            ww_free(sides[*n].to);
+            sides[*n] = (struct ww_side_copy){0};
+        }
+        *n += take;
     }
     if (rc) {
         ww_side_copies_free(sides, *n);
@@ -111,6 +186,15 @@ static enum ww_err list_sides(const struct unlock_run *run, struct ww_side_copy 
     }
     *out = sides;
     return WW_OK;
+}
+
+static bool of_the_source(const struct unlock_run *run, const char *path)
+{
+    const char *to =
+        ww_str_starts(path, WW_SET_ASIDE_DIR) ? path + strlen(WW_SET_ASIDE_DIR) : path;
+
+    return ww_lock_file_find(run->u.manifest.source, run->u.manifest.n_source, to) !=
+           NULL;
 }
 
 /* Files that came into the locked folder later stay behind; say so. Its own evidence does
@@ -123,7 +207,8 @@ static enum ww_err warn_extra(const struct unlock_run *run,
 
     for (uint32_t i = 0; i < run->u.model->n_side && !rc; i++) {
         const char *path = run->u.model->side[i].path;
-        bool known = ww_is_evidence(path) && !ww_str_starts(path, WW_SET_ASIDE_DIR);
+        bool known = (ww_is_evidence(path) && !ww_str_starts(path, WW_SET_ASIDE_DIR)) ||
+                     (run->u.options->weights_only && of_the_source(run, path));
         for (uint32_t s = 0; s < n_sides && !known; s++) {
             known = strcmp(sides[s].from, path) == 0;
         }
@@ -136,14 +221,37 @@ static enum ww_err warn_extra(const struct unlock_run *run,
     return rc;
 }
 
+/* A config.json that is lost or another one shows in what cannot be found of it; the one
+ * to put back is what helps. */
+static enum ww_err blame_config(const struct unlock_run *run, enum ww_err rc,
+                                const struct ww_error *why, struct ww_error *err)
+{
+    const struct ww_manifest *m = &run->u.manifest;
+    const struct ww_lock_file *file =
+        ww_lock_file_find(m->source, m->n_source, "config.json");
+    const char *what = file ? wrong_size(run, file, file->path) : NULL;
+
+    if (rc == WW_E_WRONG_MODEL || rc == WW_E_NOMEM || !what) {
+        return WW_FAIL(err, rc, "%s", why->text);
+    }
+    if (!run->u.options->weights_only) {
+        return put_back(file->path, what, file, err);
+    }
+    return WW_FAIL(err, rc,
+                   "%s; for the weights alone any config.json of the same architecture "
+                   "and sizes will do, as its base's",
+                   why->text);
+}
+
 static enum ww_err prepare(struct unlock_run *run, struct ww_error *err)
 {
     struct ww_side_copy *sides = NULL;
+    struct ww_error why = {0};
     uint32_t n_sides = 0;
-    enum ww_err rc = ww_unlock_prepare(&run->u, err);
+    enum ww_err rc = ww_unlock_prepare(&run->u, &why);
 
     if (rc) {
-        return rc;
+        return blame_config(run, rc, &why, err);
     }
     if (run->u.manifest.recipient) {
         memcpy(run->u.report->recipient, run->u.manifest.recipient,

@@ -86,6 +86,11 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     "$WW" lock a locked --key lock --sign owner.key "${ROOT[@]}" -q
     refused 1 "no-permit" "$WW" unlock locked out --key lock "${ROOT[@]}" --as partner.key -q
     "$WW" unlock locked back --key lock "${ROOT[@]}" --as owner.key -q
+    # Where the file that asks is gone, and the evidence of it, nothing asks: it is missed.
+    cp -r locked silent
+    rm -r silent/weightward-policy.json silent/attestations/provenance* silent/attestations/ancestors
+    refused 1 "weightward-policy.json' of the locked model is missing; put the one back .*[0-9a-f]$" \
+        "$WW" unlock silent out1 --key lock --weights-only -q
     cmp a/model.safetensors back/model.safetensors
     base=$("$WW" verify a --key owner.pub --json -q | jq -r .tensor_root)
     make_root root2.json 2 1 owner partner policy.json \

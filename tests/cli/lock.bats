@@ -97,6 +97,27 @@ PY
     diff -r model back
 }
 
+@test "weights come back alone, by their digests, where config.json is lost or another one" {
+    local sum
+    make_locked
+    sum=$(sha256sum <model/config.json | cut -d' ' -f1)
+    rm locked/config.json
+    refused 1 "config.json' of the locked model is missing; .*SHA-256 $sum" "$WW" unlock locked back --key lock
+    refused 6 "no config.json.*any config.json of the same architecture" \
+        "$WW" unlock locked back --key lock --weights-only
+    jq '.num_attention_heads = 8 | .num_key_value_heads = 4 | .head_dim = 16' model/config.json >locked/config.json
+    refused 1 "model.safetensors' does not come back as it was" "$WW" unlock locked back --key lock --weights-only
+    nothing_written back
+    jq '. + {"torch_dtype": "float32"}' model/config.json >locked/config.json
+    sed 's/1/2/' model/generation_config.json >locked/generation_config.json
+    "$WW" unlock locked back --key lock --weights-only 2>warnings
+    grep -q "file 'config.json' has another size .* is not restored" warnings
+    grep -q "file 'generation_config.json' was changed after the lock and is not restored" warnings
+    grep -q "every restored file has its source's digest" warnings
+    diff -r model back >differs || true
+    [ "$(cat differs)" = "$(printf 'Only in model: config.json\nOnly in model: generation_config.json')" ]
+}
+
 @test "an unlocked model cannot be unlocked, a locked one not locked again" {
     make_locked
     refused 1 "not locked|no lock manifest" "$WW" unlock model back --key lock ||

@@ -26,6 +26,7 @@ struct lock {
     char **to;
     int no_lineage;
     char *file;
+    int weights_only;
     struct cli_guard guard;
 };
 
@@ -84,7 +85,9 @@ static void tell(const struct lock *opt, const struct ww_lock_report *report,
     if (opt->unlocking) {
         /* A merge of locked models has no lock of its own, nor a source. */
         cli_say(&opt->common, "unlocked into '%s'%s; %s in %.1f s", out,
-                report->lock_id[0] ? ": every file has its source's digest" : "",
+                report->lock_id[0] == '\0' ? ""
+                : opt->weights_only ? ": every restored file has its source's digest"
+                                    : ": every file has its source's digest",
                 cli_bytes(report->run.bytes_written, a), report->run.seconds);
         return;
     }
@@ -166,6 +169,8 @@ static int check_usage(const struct lock *opt, const char *verb)
         what = "--for NAME needs --sign KEY: the ledger is signed";
     } else if (opt->recipient && opt->base) {
         what = "an adapter follows its base: --for NAME goes with the base";
+    } else if (opt->weights_only && opt->base) {
+        what = "an adapter comes back whole: --weights-only goes with models";
     } else if (opt->recipient && opt->resume) {
         what = "--resume cannot go with --for NAME: every such run draws another nonce";
     }
@@ -190,10 +195,10 @@ static int run_sealed(const struct lock *opt, const char *verb, const char *cons
                             .no_lineage = opt->no_lineage != 0};
     if (opt->key.path || opt->scale || opt->no_scale || opt->base || opt->descriptor ||
         opt->descriptor_dir || opt->anchor || opt->recipient || opt->ledger ||
-        opt->mend || opt->condition != 0) {
+        opt->mend || opt->condition != 0 || opt->weights_only) {
         return cli_usage(
-            verb, "a sealed model takes no --key, --scale, --base, --anchor, --for "
-                  "or --descriptor");
+            verb, "a sealed model takes no --key, --scale, --base, --anchor, --for, "
+                  "--descriptor or --weights-only");
     }
     if (opt->signing.certificate && !opt->signing.path) {
         return cli_usage(verb, "--certificate needs --sign KEY");
@@ -259,6 +264,7 @@ static int prepare(const struct lock *opt, const char *verb, struct locking *l)
         .dense = is_dense(opt),
         .condition = opt->condition,
         .binding = &l->binding,
+        .weights_only = opt->weights_only != 0,
         .layout = {opt->descriptor_dir, opt->descriptor},
     };
     if (status == 0) {
@@ -363,6 +369,8 @@ static int lock_main(int argc, const char **argv, bool unlocking)
         {"file", 0, POPT_ARG_STRING, &opt.file, 0,
          "of a sealed model: write this file alone to standard output (OUT is '-')",
          "NAME"},
+        {"weights-only", 0, POPT_ARG_NONE, &opt.weights_only, 0,
+         "leave out files beside the weights that are lost or other ones now", NULL},
         POPT_TABLEEND,
     };
     const struct poptOption table[] = {
