@@ -31,9 +31,10 @@ struct ww_policy_case {
     char reason[32]; /* a stable word: docs/formats/policy.md */
     char **rules;    /* ids of the rules that decided */
     size_t n_rules;
-    char failed[32];  /* the condition of the nearest permit that did not hold, or "" */
-    char model[65];   /* tensor root of the model that was denied, or "" */
-    bool as_expected; /* true when nothing was expected */
+    char failed[32];   /* the condition of the nearest permit that did not hold, or "" */
+    char model[65];    /* tensor root of the model that was denied, or "" */
+    bool as_expected;  /* true when nothing was expected */
+    char expected[48]; /* "deny", with a reason "deny: no-permit"; "" */
 };
 
 struct ww_policy_test_report {

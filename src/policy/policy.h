@@ -35,6 +35,9 @@ enum ww_may {
         WW_MAY_COUNT
 };
 const char *ww_may_name(enum ww_may action);
+/** Of an action, for error texts. */
+#define WW_MAY_UNKNOWN                                                                   \
+    "action '%.80s' is unknown; known are lock, unlock, merge, extract, redistribute"
 bool ww_may_parse(const char *text, enum ww_may *out);
 
 /** Seconds since 1970 of "2026-11-25T12:00:00Z", UTC and whole seconds only. */

@@ -209,11 +209,8 @@ static enum ww_err read_actions(const struct ww_reading *at, const struct ww_jno
     for (size_t i = 0; i < list.n && !rc; i++) {
         enum ww_may action;
         if (!ww_may_parse(list.items[i], &action)) {
-            return WW_FAIL(
-                err, WW_E_POLICY,
-                "%s: action '%.80s' is unknown; known are lock, unlock, merge, "
-                "extract, redistribute",
-                at->what, list.items[i]);
+            return WW_FAIL(err, WW_E_POLICY, "%s: " WW_MAY_UNKNOWN, at->what,
+                           list.items[i]);
         }
         rule->actions |= 1u << action;
     }

@@ -108,7 +108,7 @@ static enum ww_err read_request(struct ww_request *out, struct ww_error *err)
         rc = ww_read_name(&at, root, "action", false, &action, err);
     }
     if (!rc && !ww_may_parse(action, &out->action)) {
-        rc = WW_FAIL(err, WW_E_POLICY, "request: action '%.60s' is unknown", action);
+        rc = WW_FAIL(err, WW_E_POLICY, "request: " WW_MAY_UNKNOWN, action);
     }
     if (!rc) {
         rc = ww_read_name(&at, root, "method", true, &out->method, err);

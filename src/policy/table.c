@@ -190,12 +190,13 @@ static enum ww_err read_table(struct ww_table *table, struct ww_error *err)
     const struct ww_jnode *root = ww_json_root(table->json);
     const struct ww_jnode *cases = ww_jget(root, "cases");
     const char *type = NULL;
-    enum ww_err rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, "table", err);
+    enum ww_err rc = WW_OK;
 
-    if (!rc && (!ww_jstr(ww_jget(root, "type"), &type) || strcmp(type, TYPE) != 0)) {
-        rc = WW_FAIL(err, WW_E_VERSION, "table: its type is '%.80s', expected '%s'",
-                     type ? type : "", TYPE);
+    if (!ww_jstr(ww_jget(root, "type"), &type) || strcmp(type, TYPE) != 0) {
+        return WW_FAIL(err, WW_E_VERSION, "table: its type is '%.80s', expected '%s'",
+                       type ? type : "", TYPE);
     }
+    rc = ww_jonly(root, members, WW_LEN(members), WW_E_POLICY, "table", err);
     if (!rc) {
         rc = read_roles(table, ww_jget(root, "roles"), err);
     }

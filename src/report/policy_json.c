@@ -26,6 +26,9 @@ enum ww_err ww_report_policy_test_json(const struct ww_policy_test_report *repor
             ww_jw_kstr(&w, "model", c->model);
         }
         ww_jw_kbool(&w, "as_expected", c->as_expected);
+        if (c->expected[0]) {
+            ww_jw_kstr(&w, "expected", c->expected);
+        }
         ww_jw_close(&w);
     }
     ww_jw_close(&w);

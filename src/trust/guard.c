@@ -285,6 +285,30 @@ static void place(struct ww_verdict *v)
     }
 }
 
+/* What denies before any model is looked at: the key of who asks, or which policy. */
+static void say_whose(struct job *job)
+{
+    const struct ww_verdict *v = job->v;
+    const enum ww_reason reason = v->decision.reason;
+    const bool of_time = reason == WW_REASON_EXPIRED || reason == WW_REASON_CLOCK;
+
+    if (v->decision.model || (reason != WW_REASON_REVOKED && !of_time)) {
+        return;
+    }
+    if (ww_root_revokes(&v->trust.root, WW_REVOKED_KEY, v->requester)) {
+        snprintf(job->why, sizeof(job->why), "the key of who asks, %.70s", v->requester);
+        return;
+    }
+    for (size_t i = 0; i < v->trust.n_policies; i++) {
+        const struct ww_policy *p = v->trust.list[i];
+        if (of_time ? v->trust.now >= p->expires || v->trust.now < p->issued
+                    : ww_root_revokes(&v->trust.root, WW_REVOKED_POLICY, p->id)) {
+            snprintf(job->why, sizeof(job->why), "policy '%.80s'", p->id);
+            return;
+        }
+    }
+}
+
 static enum ww_err evaluate(struct job *job, struct ww_error *err)
 {
     struct ww_verdict *v = job->v;
@@ -323,6 +347,7 @@ static enum ww_err evaluate(struct job *job, struct ww_error *err)
     };
     ww_policy_evaluate(&evaluation, &v->decision);
     place(v);
+    say_whose(job);
     return WW_OK;
 }
 

@@ -29,9 +29,10 @@ static enum ww_err read_policy(const char *path, struct ww_policy *out,
     }
     if (ww_envelope_is(text.data, text.len)) {
         rc = ww_signed_read(path, WW_SIGNED_POLICY, &envelope, err);
-        if (!rc) {
-            rc = ww_policy_read(envelope.payload.data, envelope.payload.len, out, err);
+        if (rc) {
+            goto out;
         }
+        rc = ww_policy_read(envelope.payload.data, envelope.payload.len, out, err);
     } else {
         rc = ww_policy_read(text.data, text.len, out, err);
     }
@@ -94,6 +95,10 @@ static enum ww_err fill(const struct ww_table_result *from, struct ww_policy_cas
     }
     to->permit = d->permit;
     to->as_expected = from->as_expected;
+    snprintf(to->expected, sizeof(to->expected), "%s%s%s",
+             from->expect ? from->expect : "",
+             from->expect && from->expect_reason ? ": " : "",
+             from->expect_reason ? from->expect_reason : "");
     snprintf(to->reason, sizeof(to->reason), "%s", ww_reason_name(d->reason));
     snprintf(to->failed, sizeof(to->failed), "%s", d->failed ? d->failed : "");
     if (d->model) {

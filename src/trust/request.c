@@ -176,6 +176,8 @@ enum ww_err ww_request_fits(const struct ww_request *request,
 {
     uint8_t digest[WW_SHA256_BYTES] = {0};
     const char *differs = NULL;
+    const char *asked = NULL; /* with what the request names instead */
+    const char *named = NULL;
     enum ww_err rc = ask->recipe ? recipe_digest(ask->recipe, digest, err) : WW_OK;
 
     if (rc) {
@@ -185,12 +187,16 @@ enum ww_err ww_request_fits(const struct ww_request *request,
         differs = "another action";
     } else if (!ww_str_eq(request->method, ask->method)) {
         differs = "another method";
+        asked = ask->method;
+        named = request->method ? request->method : "none";
     } else if (request->has_recipe != (ask->recipe != NULL) ||
                (ask->recipe && memcmp(digest, request->recipe, sizeof(digest)) != 0)) {
         differs = "another recipe";
     } else if (request->output_name && ask->output_name &&
                strcmp(request->output_name, ask->output_name) != 0) {
         differs = "another output";
+        asked = ask->output_name;
+        named = request->output_name;
     } else if (request->output_locked && !ask->output_locked) {
         differs = "an output that is not locked";
     } else if (request->output_license &&
@@ -200,7 +206,11 @@ enum ww_err ww_request_fits(const struct ww_request *request,
         differs = sources_differ(request, ask, roots);
     }
     *fits = differs == NULL;
-    snprintf(why, 200, "%s", differs ? differs : "");
+    if (asked) {
+        snprintf(why, 200, "%s: '%.60s', the request says %.60s", differs, asked, named);
+    } else {
+        snprintf(why, 200, "%s", differs ? differs : "");
+    }
     return WW_OK;
 }
 

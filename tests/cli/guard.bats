@@ -98,6 +98,13 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     "$WW" policy sign root2.json --key owner.key -q
     refused 1 "revoked" "$WW" unlock locked out2 --key lock "${ROOT[@]}" \
         --policy-root root2.signed.json --as owner.key -q
+    local asker
+    asker=$("$WW" key show partner.pub --json | jq -r .id)
+    make_root root3.json 2 1 owner partner policy.json \
+        "[{\"kind\":\"key\",\"id\":\"$asker\",\"at\":\"2026-01-01T00:00:00Z\"}]"
+    "$WW" policy sign root3.json --key owner.key -q
+    refused 1 "revoked, the key of who asks, $asker" "$WW" unlock locked out4 --key lock "${ROOT[@]}" \
+        --policy-root root3.signed.json --as partner.key -q
     # Evidence of the ancestor taken away: it cannot be told.
     rm -r locked/attestations/ancestors
     refused 4 "lineage-unknown" "$WW" unlock locked out3 --key lock "${ROOT[@]}" --as owner.key -q
@@ -131,7 +138,9 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
         "$BATS_TEST_DIRNAME/../../policies/partners-only.json" >p.json
     house p.json
     refused 1 "approvals" "$WW" lock a out --key lock "${ROOT[@]}" --as owner.key --decision d1 -q
-    "$WW" policy request lock a --method exact --output out --locked --key owner.key --out req -q
+    refused 3 "action 'sell' is unknown; known are lock" "$WW" policy request sell a --key owner.key --out req -q
+    # Of no method it is one for the level that lock has unless told.
+    "$WW" policy request lock a --output out --locked --key owner.key --out req -q
     "$WW" policy approve req --key owner.key --out self -q
     "$WW" policy approve req --key partner.key --out other -q
     "$WW" policy check req other --root root.signed.json >said
@@ -139,7 +148,10 @@ ROOT=(--policy-root root.signed.json --policy policy.signed.json)
     with() { "$WW" lock a "$1" --key lock "${ROOT[@]}" --as owner.key --request req -q "${@:2}"; }
     refused 1 "approvals" with out --decision d2
     refused 1 "approvals" with out --approval self --decision d3
-    refused 1 "request-does-not-fit.*another output" with elsewhere --approval other --decision d4
+    refused 1 "request-does-not-fit.*another output: 'elsewhere', the request says out" \
+        with elsewhere --approval other --decision d4
+    refused 1 "request-does-not-fit.*another method: 'dense', the request says exact" \
+        with out --level dense --approval other --decision d5
     "$WW" policy request lock a --method exact --output out --locked --key partner.key --out req2 -q
     refused 1 "approves another request" "$WW" lock a out --key lock "${ROOT[@]}" --as owner.key \
         --request req2 --approval other -q

@@ -31,11 +31,14 @@ EOF
     table permit
     run "$WW" policy test table.json "$POLICIES/partners-only.json"
     [ "$status" -eq 1 ]
-    [[ $output == *WRONG* ]]
+    [[ $output == *WRONG*"; expected permit"* ]]
     run "$WW" policy test --json -q table.json "$POLICIES/partners-only.json"
     [ "$status" -eq 1 ]
     echo "$output" | jq -e '.schema == "weightward.policy/1" and .wrong == 1 and
-        .cases[0].reason == "no-permit" and .cases[0].failed == "min_sources"'
+        .cases[0].reason == "no-permit" and .cases[0].failed == "min_sources" and
+        .cases[0].expected == "permit"'
+    refused 6 "type is 'weightward.policy/1', expected 'weightward.policy-test/1'" \
+        "$WW" policy test "$POLICIES/partners-only.json" "$POLICIES/partners-only.json"
 }
 
 @test "a misspelt condition rejects the policy and names the nearest" {

@@ -34,6 +34,9 @@ static void tell_case(const struct ww_policy_case *c)
     if (c->failed[0]) {
         printf(" (a permit matches but for '%s')", c->failed);
     }
+    if (!c->as_expected) {
+        printf("; expected %s", c->expected);
+    }
     printf("\n");
 }
 
@@ -216,6 +219,9 @@ static int request(const struct policy *opt, const char *const *args, size_t n)
         (n == 1) != (opt->recipe != NULL)) {
         return cli_usage("policy",
                          "request merge --recipe RECIPE, or request ACTION MODEL...");
+    }
+    if (!ask.method && strcmp(args[0], "lock") == 0) {
+        ask.method = "exact"; /* the level that lock has unless told */
     }
     rc = cli_signkey(opt->key, &opt->passphrase, &key, &err);
     if (rc == WW_OK) {
