@@ -17,7 +17,8 @@ if [ ! -d "$root" ]; then
     apt-get $apt update
     (cd "$folder/deb" && apt-get $apt download libssl-dev libssl3 libsodium-dev libsodium23 libcjson-dev libcjson1 \
         libyaml-dev libyaml-0-2 libsqlite3-dev libsqlite3-0 libpopt-dev libpopt0 libopenblas-pthread-dev \
-        libopenblas0-pthread libgfortran5 libgcc-s1 libcurl4-openssl-dev libmicrohttpd-dev libpq-dev libp11-kit-dev)
+        libopenblas0-pthread libgfortran5 libgcc-s1 libcurl4-openssl-dev libcurl4 libmicrohttpd-dev libmicrohttpd12 \
+        libpq-dev libpq5 libp11-kit-dev)
     for package in "$folder"/deb/*.deb; do
         dpkg -x "$package" "$root.making"
     done
