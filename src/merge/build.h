@@ -5,7 +5,7 @@
  *
  * Architectures are not asked: a tensor belongs to a layer when its name has a number
  * behind a word such as "layers", and everything else stands before or behind the layers.
- * Only what a model lacks, by the descriptor of its architecture, is warned about.
+ * Only what a model lacks, by the descriptor of its architecture, is refused.
  */
 #ifndef WW_MERGE_BUILD_H
 #define WW_MERGE_BUILD_H

@@ -33,33 +33,47 @@ enum ww_err ww_build_warn(struct ww_build *build, struct ww_error *err, const ch
                : ww_strlist_add(build->warnings, text, err);
 }
 
+/* A model has not got what its architecture has: an error, or with --allow-mixed told. */
+static enum ww_err lacks(struct ww_build *build, const struct ww_build_model *m,
+                         const char *what, struct ww_error *err)
+{
+    return build->options->allow_mixed
+               ? ww_build_warn(build, err, "model '%s': %s", m->text, what)
+               : WW_FAIL(err, WW_E_TENSOR,
+                         "model '%s': %s (to merge without it say --allow-mixed)",
+                         m->text, what);
+}
+
 /* Names are merged whatever the architecture is, so what all models lack, or the only
  * one, would be missed by nobody before the result is loaded. */
-static enum ww_err doubt_model(struct ww_build *build, const struct ww_build_model *m,
+static enum ww_err check_whole(struct ww_build *build, const struct ww_build_model *m,
                                struct ww_error *err)
 {
     const struct ww_config *config = m->model->config;
     struct ww_error found = {0};
     bool present = false;
     uint64_t layers = 0;
+    char text[400];
     enum ww_err rc = config ? ww_layout_lacks(m->model, &found) : WW_OK;
 
     if (rc == WW_E_NOMEM) {
         return ww_build_no_memory(err);
     }
     if (rc) {
-        return ww_build_warn(build, err, "model '%s': %s", m->text, found.text);
+        return lacks(build, m, found.text, err);
     }
     if (config && m->n_stacks == 1) {
         rc = ww_config_fact(config->text, WW_FACT_LAYERS, &present, &layers, NULL);
     }
-    return rc || !present || layers <= m->stacks[0].n_layers
-               ? WW_OK
-               : ww_build_warn(build, err,
-                               "model '%s': the weights hold %llu layers ('%s'), "
-                               "config.json says %llu; is a shard missing?",
-                               m->text, (unsigned long long)m->stacks[0].n_layers,
-                               m->stacks[0].prefix, (unsigned long long)layers);
+    if (rc || !present || layers <= m->stacks[0].n_layers) {
+        return WW_OK;
+    }
+    snprintf(text, sizeof(text),
+             "the weights hold %llu layers ('%.200s'), config.json says %llu; is a shard "
+             "missing?",
+             (unsigned long long)m->stacks[0].n_layers, m->stacks[0].prefix,
+             (unsigned long long)layers);
+    return lacks(build, m, text, err);
 }
 
 static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path,
@@ -99,7 +113,7 @@ static enum ww_err open_one(struct ww_build *build, uint32_t i, const char *path
               (m->model->config->tie || !m->model->config->tie_present);
     rc = rc ? rc : ww_build_layers(m, build->pool, err);
     return rc || named->is_statistics || !build->warnings ? rc
-                                                          : doubt_model(build, m, err);
+                                                          : check_whole(build, m, err);
 }
 
 static const char *architecture(const struct ww_build_model *m)

@@ -359,6 +359,28 @@ static enum ww_err fill_sources(struct ww_build *build, const struct ww_build_sl
     return rc;
 }
 
+/* A slice of the base alone: its tensors are copied. */
+static enum ww_err copy_base(struct ww_build *build, struct ww_merge_tensor *t,
+                             struct ww_error *err)
+{
+    double *params = NULL;
+
+    t->method = ww_method_find("passthrough");
+    params = ww_pool_calloc(build->pool, t->method->n_params, sizeof(*params));
+    if (!params) {
+        return ww_build_no_memory(err);
+    }
+    for (size_t p = 0; p < t->method->n_params; p++) {
+        params[p] = t->method->params[p].fallback;
+    }
+    t->sources = t->base;
+    t->sources->params = params;
+    t->n_sources = 1;
+    t->base = NULL;
+    t->params = params;
+    return WW_OK;
+}
+
 static enum ww_err append(struct ww_build *build, const struct ww_merge_tensor *t,
                           const struct ww_build_slot *slot, struct ww_error *err)
 {
@@ -414,6 +436,9 @@ enum ww_err ww_build_add(struct ww_build *build, const struct ww_build_slot *slo
     rc = fill_sources(build, slot, &t, err);
     if (!rc) {
         rc = read_params(build, slot, NULL, &t.params, err);
+    }
+    if (!rc && slot->n_seats == 1 && t.base && t.method->base_alone) {
+        rc = copy_base(build, &t, err);
     }
     return rc ? rc : append(build, &t, slot, err);
 }

@@ -352,7 +352,8 @@ static bool is_nothing(const struct ww_build *build, uint32_t param, uint32_t mo
 
     for (size_t k = 0; k < build->n_tensors; k++) {
         const struct ww_merge_tensor *t = &build->tensors[k].tensor;
-        for (uint32_t i = 0; i < t->n_sources; i++) {
+        for (uint32_t i = 0; i < t->n_sources && t->method == build->recipe->method;
+             i++) {
             if (model == WW_NONE || t->sources[i].model == model) {
                 seen = true;
                 if ((of_source ? t->sources[i].params : t->params)[param] != 0) {
@@ -413,6 +414,19 @@ static enum ww_err doubt_sum(struct ww_build *build, struct ww_error *err)
     return rc;
 }
 
+/* A recipe without a model beside the base. */
+static enum ww_err doubt_models(struct ww_build *build, struct ww_error *err)
+{
+    bool alone = build->recipe->method->base_alone;
+
+    for (size_t k = 0; k < build->n_tensors && alone; k++) {
+        alone = build->tensors[k].tensor.method != build->recipe->method;
+    }
+    return alone ? ww_build_warn(build, err, "there is no model beside the base: %s",
+                                 ww_recipe_of_base(build->recipe))
+                 : WW_OK;
+}
+
 enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
 {
     const struct ww_recipe *recipe = build->recipe;
@@ -431,6 +445,9 @@ enum ww_err ww_build_tensors(struct ww_build *build, struct ww_error *err)
     }
     if (!rc) {
         rc = doubt_sum(build, err);
+    }
+    if (!rc) {
+        rc = doubt_models(build, err);
     }
     return rc ? rc : ww_build_tell(build, err);
 }

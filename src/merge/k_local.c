@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "merge/kernel.h"
+#include "merge/moved.h"
 #include "merge/weighted.h"
 #include "util/alloc.h"
 
@@ -142,6 +143,7 @@ static enum ww_err ram_block(const struct ww_merge_job *job,
                              const struct ww_merge_block *b, struct ww_error *err)
 {
     const struct local *l = job->state;
+    uint64_t took = 0;
     (void)err;
     for (size_t i = 0; i < b->n; i++) {
         uint32_t n = count_active(job, b, i, l->epsilon);
@@ -150,15 +152,18 @@ static enum ww_err ram_block(const struct ww_merge_job *job,
             double d = b->x[s][i];
             if (fabs(d) > l->epsilon) {
                 sum += n == 1 ? l->factor[s] * d : d;
+                took |= UINT64_C(1) << s;
             }
         }
         b->out[i] = b->base[i] + (n > 1 ? sum / (double)n : sum);
     }
+    ww_moved_took(job, took);
     return WW_OK;
 }
 
 const struct ww_method_ops ww_merge_ram = {
     .deltas = true,
+    .tells = true,
     .open = ram_open,
     .block = ram_block,
     .close = local_close,
@@ -225,6 +230,7 @@ static enum ww_err ramplus_scanned(struct ww_merge_job *job, unsigned pass, bool
 
 const struct ww_method_ops ww_merge_ramplus_tl = {
     .deltas = true,
+    .tells = true,
     .open = ramplus_open,
     .scan = ramplus_scan,
     .fold = ramplus_fold,

@@ -74,6 +74,7 @@ struct ww_whole_ops;
 struct ww_method_ops {
     bool deltas;
     bool small; /* blocks may be of any size: elements do not know of each other */
+    bool tells; /* ww_moved_took is called with what `block` took */
     /** Blocks of whole rows; NULL: never. Asked before open. */
     bool (*wants_rows)(const struct ww_merge_job *job);
     /** Check parameters and shapes, make the state; *scan asks for a pass first. */

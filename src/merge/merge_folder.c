@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "merge/changes.h"
+#include "merge/doubts.h"
 #include "merge/lora_job.h"
 #include "merge/merge_lock.h"
 #include "merge/merge_work.h"
-#include "merge/moved.h"
 #include "merge/parts.h"
 #include "merge/watch.h"
 #include "util/alloc.h"
@@ -396,35 +396,6 @@ static enum ww_err keep_digests(struct merge_run *run, struct ww_error *err)
     return rc;
 }
 
-/* A method that selected nothing, or sources that are the base: the numbers tell, not the
- * recipe. Where the recipe told, it has been said. */
-static enum ww_err doubt_result(struct merge_run *run, struct ww_error *err)
-{
-    struct ww_work *work = run->work;
-    const char *what = ww_recipe_of_base(&work->file.recipes[work->file.last]);
-    char text[160];
-
-    if (!work->plan.moved || atomic_load(&run->moved.any)) {
-        return WW_OK;
-    }
-    for (size_t i = 0; i < work->warnings.n; i++) {
-        if (strstr(work->warnings.items[i], what)) {
-            return WW_OK;
-        }
-    }
-    snprintf(text, sizeof(text),
-             "every number is that of the base, nothing was taken from the models: %s",
-             what);
-    return ww_strlist_add(&work->warnings, text, err);
-}
-
-/* Blocks of one part, or of what an earlier run left undone, do not tell for all. */
-static bool sees_all(const struct ww_work *work)
-{
-    return !work->options->n_parts && !work->options->run.resume &&
-           work->plan.n_tensors > 0 && work->plan.tensors[0].base;
-}
-
 static enum ww_err open_digests(struct ww_work *work, struct ww_error *err)
 {
     const struct ww_merge_options *options = work->options;
@@ -473,8 +444,8 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
     if (!options->lock && !options->n_parts) {
         work->plan.watch = options->watch;
     }
-    if (!rc && sees_all(work)) {
-        work->plan.moved = &run->moved;
+    if (!rc) {
+        rc = ww_doubts_watch(work, &run->moved, err);
     }
     if (!rc) {
         rc = measure(run, err);
@@ -486,7 +457,7 @@ static enum ww_err merge_models(struct merge_run *run, const char *out_path,
         ww_hex(work->report->output_sha256_tree, run->tree, WW_SHA256_BYTES);
         rc = keep_digests(run, err);
     }
-    return rc ? rc : doubt_result(run, err);
+    return rc ? rc : ww_doubts_tell(work, &run->moved, err);
 }
 
 enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
@@ -531,6 +502,7 @@ enum ww_err ww_merge_folder(const char *recipe_path, const char *out_path,
     ww_merge_result_release(&run.result);
     ww_free(run.files);
     ww_free(run.out_name);
+    ww_doubts_release(&run.moved);
     ww_work_close(&work);
     return rc;
 }

@@ -55,6 +55,8 @@ struct ww_method {
     enum ww_method_base base;
     uint32_t min_sources; /* without the base */
     uint32_t max_sources;
+    bool base_alone; /* without a model beside it the base is the result, as in mergekit:
+                        what bakes an adapter into a model is often written so */
     bool order_free; /* the result of permuted sources is the permuted result, bit
                         for bit: may merge models locked with one key */
     const char *order_reason;   /* why not, or under which parameters, for people; "" */

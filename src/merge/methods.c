@@ -162,6 +162,9 @@ static const struct ww_method_param widen[] = {FLOAT("lambda", 1, -ANY, ANY),
         .ops = &ww_merge_##method, __VA_ARGS__                                           \
     }
 
+/* Of the task arithmetic family: with no model at all it is the base. */
+#define IN_FAMILY BASED(1, 62), ORDER_FREE, .base_alone = true
+
 /* A method on whole matrices (spectral.h). `lapack`: not the same bits everywhere. */
 #define SPECTRAL(method, lapack, about, when, from)                                      \
     ROW(method, about, when, "arXiv " from, BASED(1, 62), PARAMS(method),                \
@@ -174,10 +177,10 @@ static const struct ww_method table[] = {
     SPECTRAL(aswudi, true, "WUDI solved in the directions that stand out",
              "as swudi, with the number of directions found from the data", "2606.07289"),
     ROW(breadcrumbs, "differences without the largest and the smallest, summed", SAFER,
-        "arXiv 2312.06795", BASED(1, 62), ORDER_FREE, PARAMS(breadcrumbs)),
+        "arXiv 2312.06795", IN_FAMILY, PARAMS(breadcrumbs)),
     ROW(breadcrumbs_ties,
         "differences without the largest and the smallest, with elected signs", SAFER,
-        "arXiv 2312.06795", BASED(1, 62), ORDER_FREE, PARAMS(breadcrumbs)),
+        "arXiv 2312.06795", IN_FAMILY, PARAMS(breadcrumbs)),
     ROW(compeft, "signs of the largest changes, all of one size",
         "loses little at a tenth of the size (arXiv 2311.13171)", "arXiv 2311.13171",
         BASED(1, 62), ROUNDED, PARAMS(compeft)),
@@ -188,14 +191,14 @@ static const struct ww_method table[] = {
              "for adapters; lossless but for the TIES in it", "2509.17786"),
     ROW(dare_linear, "randomly dropped and rescaled differences, summed",
         "harmless at high drop rates where differences are small (arXiv 2311.03099)",
-        "arXiv 2311.03099", BASED(1, 62), ORDER_FREE, PARAMS(dare)),
+        "arXiv 2311.03099", IN_FAMILY, PARAMS(dare)),
     ROW(dare_ties, "randomly dropped and rescaled differences, with elected signs",
         "won the NeurIPS 2024 contest on merging language models", "arXiv 2311.03099",
-        BASED(1, 62), ORDER_FREE, PARAMS(dare)),
+        IN_FAMILY, PARAMS(dare)),
     ROW(della, "differences dropped by chance and rank, with elected signs", SAFER,
-        "arXiv 2406.11617", BASED(1, 62), ORDER_FREE, PARAMS(della)),
+        "arXiv 2406.11617", IN_FAMILY, PARAMS(della)),
     ROW(della_linear, "differences dropped by chance and rank, summed", SAFER,
-        "arXiv 2406.11617", BASED(1, 62), ORDER_FREE, PARAMS(della_linear)),
+        "arXiv 2406.11617", IN_FAMILY, PARAMS(della_linear)),
     SPECTRAL(doge, true, "a shared correction learnt outside what all tasks share",
              "8 vision tasks; not measured on language models", "2501.01230"),
     ROW(emr, "one change for all tasks, fitted to one by a mask and a factor",
@@ -270,9 +273,9 @@ static const struct ww_method table[] = {
              "8 vision tasks, near 85 %; 28 to 72 times faster than wudi", "2606.07289"),
     ROW(task_arithmetic, "the base and a weighted sum of differences from it",
         "the only method that reliably gains on language models (arXiv 2511.21437)",
-        "arXiv 2212.04089", BASED(1, 62), ORDER_FREE, PARAMS(task)),
+        "arXiv 2212.04089", IN_FAMILY, PARAMS(task)),
     ROW(ties, "the largest differences, with elected signs", SAFER, "arXiv 2306.01708",
-        BASED(1, 62), ORDER_FREE, PARAMS(ties)),
+        IN_FAMILY, PARAMS(ties)),
     SPECTRAL(tsv_m, true, "the leading singular triples of each task, made orthogonal",
              "8 to 20 vision tasks, up to 15 points over task arithmetic", "2412.00081"),
     ROW(widen, "columns weighted by how much their length and direction changed",

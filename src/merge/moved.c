@@ -43,3 +43,15 @@ void ww_moved_note(struct ww_moved *moved, const struct ww_merge_job *job,
         atomic_store_explicit(&moved->any, true, memory_order_relaxed);
     }
 }
+
+void ww_moved_took(const struct ww_merge_job *job, uint64_t sources)
+{
+    const struct ww_moved *moved = job->plan->moved;
+
+    for (uint32_t s = 0; s < job->n_sources && moved && moved->took; s++) {
+        if (sources >> s & 1) {
+            atomic_store_explicit(&moved->took[job->tensor->sources[s].model], true,
+                                  memory_order_relaxed);
+        }
+    }
+}

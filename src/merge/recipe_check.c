@@ -55,6 +55,9 @@ static enum ww_err check_base(const struct ww_recipe *recipe,
                 slice->line, recipe->models[base].text);
         }
         n -= listed;
+        if (n == 0 && method->base_alone) {
+            return WW_OK;
+        }
     }
     return n < method->min_sources || n > method->max_sources
                ? refuse_count(method, slice, n, base != WW_NONE && !listed, err)

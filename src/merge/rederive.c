@@ -43,8 +43,11 @@ static enum ww_err open_record(struct again *a, const char *recipe_path,
     a->options.allow_mixed = record->allow_mixed;
     a->options.seed = record->seed;
     a->options.shard_bytes = record->shard_bytes;
-    return ww_work_open_record(&a->work, recipe_path, out_path, record->recipe,
-                               &a->options, report, err);
+    rc = ww_work_open_record(&a->work, recipe_path, out_path, record->recipe, &a->options,
+                             report, err);
+    /* What there was to say of the models was said when they were merged. */
+    a->work.looked_at = true;
+    return rc;
 }
 
 static enum ww_err check_plan(const struct again *a, struct ww_error *err)

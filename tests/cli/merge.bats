@@ -99,6 +99,8 @@ YML
         "$WW" merge --rederive bad
     refused 1 "tensor 'model\.[a-z0-9_.]*' is not what the recipe" \
         "$WW" merge --rederive bad --sample 38
+    "$WW" merge --rederive out --sample 3 2>said # says no more than was looked at
+    grep -q "^3 of the 39 tensors of 'out', chosen at random, are what the recipe and the sources give" said
     sed 's/0.5}/0.6}/' recipe.yml >other.yml
     refused 1 "is not the one in the record" "$WW" merge other.yml --rederive out
     flip expert-rev/model.safetensors 700001
@@ -516,6 +518,21 @@ PY
     given ram "epsilon: 1e-5" 1 >recipe.yml
     try three 0
     try four 0 --lock lock
+    cp -r base twin # beside others that move the base, by both methods
+    for m in ram ramplus_tl; do
+        sed "s/: ram$/: $m/; s/expert-rev/twin/" recipe.yml >twin.yml
+        "$WW" merge twin.yml "$m" -q --json >out.json
+        [ "$(jq -r '.warnings[]' out.json | grep taken)" = "nothing was taken from 'twin': $m left all of its changes out as too small" ]
+    done
+    # What bakes an adapter into its model is often written as a merge of a base and nothing else.
+    for m in task_arithmetic della; do
+        printf 'merge_method: %s\nbase_model: base\nmodels: [{model: base}]\n' $m >recipe.yml
+        try "alone-$m" 1
+        cmp "alone-$m/model.safetensors" base/model.safetensors
+        "$WW" merge --rederive "alone-$m" -q
+    done
+    sed 's/della/ram/' recipe.yml >no.yml
+    refused 3 "method 'ram' takes 1 to 62 models beside the base, here are 0" "$WW" merge no.yml no
     given task_arithmetic "" 1e-9 >recipe.yml # gone when it is rounded
     try five 1
     given task_arithmetic "" 0 >recipe.yml # said before anything is computed, and once
@@ -530,11 +547,14 @@ PY
     done
 }
 
-@test "what its architecture has and a model lacks is named, since names alone are merged" {
+@test "what its architecture has and a model lacks is refused or told, since names alone are merged" {
     make_family
-    lacks() { # PATTERN: the only warning
-        "$WW" merge recipe.yml out -q --json >out.json
+    lacks() { # PATTERN: the error, and with the switch the only warning
+        refused 3 "$1.*to merge without it say --allow-mixed" "$WW" merge recipe.yml out
+        nothing_written out
+        "$WW" merge recipe.yml out -q --json --allow-mixed >out.json
         jq -e --arg p "$1" '.warnings | length == 1 and (.[0] | test($p))' out.json
+        "$WW" merge --rederive out -q
         rm -r out
     }
     printf 'merge_method: passthrough\nmodels: [{model: base}]\n' >recipe.yml
