@@ -11,6 +11,9 @@
 #define NOTHING 0.02 /* of the rounding: what is left over then needs no explanation */
 #define HELPS 0.02   /* of what is left over: a source that takes less is none */
 #define INTERVALS 5  /* by so many a share is below the least one that counts */
+#define STEADY 20    /* so many half intervals long, of one tensor, is a share of a sum */
+#define AGREE 6      /* tensors at least */
+#define TAKES 0.67   /* of what is left without them: most that is left with them */
 #define MAYBE (-0.1) /* a share that is worth a look at the elements */
 
 struct looking {
@@ -26,31 +29,35 @@ static double left_by(const struct looking *l, const int8_t *side, struct ww_fit
     return ww_fit_excess(l->ask->whole, fit->share, l->tau2);
 }
 
+struct left {
+    double sum;
+    double rounding;
+    size_t tensors; /* that have fits of their own */
+};
+
 /* The same by fits of each tensor, so that shares that follow the depth leave nothing; of
  * all where tensors are too small. */
-static double left_by_each(const struct looking *l, const int8_t *side, double *rounding)
+static struct left left_by_each(const struct looking *l, const int8_t *side)
 {
     struct ww_fit fit;
-    double sum = 0;
-    uint64_t used = 0;
+    struct left left = {0};
 
-    *rounding = 0;
     for (size_t t = 0; t < l->ask->n; t++) {
         if (!l->ask->fitted[t]) {
             continue;
         }
         ww_fit(l->ask->moments[t], side, &fit);
         if (fit.used >= WW_FIT_LEAST) {
-            sum += ww_fit_excess(l->ask->moments[t], fit.share, l->tau2);
-            *rounding += ww_fit_rounding(l->ask->moments[t], l->tau2);
-            used += fit.used;
+            left.sum += ww_fit_excess(l->ask->moments[t], fit.share, l->tau2);
+            left.rounding += ww_fit_rounding(l->ask->moments[t], l->tau2);
+            left.tensors++;
         }
     }
-    if (used == 0) {
-        *rounding = ww_fit_rounding(l->ask->whole, l->tau2);
-        return left_by(l, side, &fit);
+    if (left.tensors == 0) {
+        left.rounding = ww_fit_rounding(l->ask->whole, l->tau2);
+        left.sum = left_by(l, side, &fit);
     }
-    return sum;
+    return left;
 }
 
 /* The candidate without a share that takes most of what is left when it may be below
@@ -110,8 +117,10 @@ static bool turn(const struct looking *l, double left)
     return n > 0;
 }
 
-/* Those whose intervals are not far below zero go; false when none is left. */
-static enum ww_err keep_far(const struct looking *l, bool *any, struct ww_error *err)
+/* Those whose intervals are not far below zero go; any: some is left. steady: tensors
+ * agree on all that are. */
+static enum ww_err keep_far(const struct looking *l, bool *any, bool *steady,
+                            struct ww_error *err)
 {
     const struct ww_moments **blocks = ww_calloc(l->ask->n, sizeof(*blocks));
     double low[WW_LINEAGE_MAX_SOURCES];
@@ -131,6 +140,7 @@ static enum ww_err keep_far(const struct looking *l, bool *any, struct ww_error 
     }
     ww_fit(l->ask->whole, l->side, &fit);
     *any = false;
+    *steady = true;
     for (unsigned i = 0; i < l->ask->n_candidates && !rc && n; i++) {
         const double half = fmax(high[i] - fit.share[i], ww_fit_margin(&fit, i, 0));
         if (l->side[i] != WW_SIDE_MINUS) {
@@ -138,12 +148,25 @@ static enum ww_err keep_far(const struct looking *l, bool *any, struct ww_error 
         }
         if (fit.share[i] + INTERVALS * half < -WW_LINEAGE_LEAST) {
             *any = true;
+            *steady &= -fit.share[i] >= STEADY * sqrt((double)n) * half;
         } else {
             l->side[i] = WW_SIDE_PLUS;
         }
     }
     ww_free(blocks);
     return rc;
+}
+
+/* Is so little left with these sides that they are believed? A sum has its share in every
+ * tensor, whatever noise or training came after it; a relative of a source that was not
+ * given takes up another part of it in each. */
+static bool is_clear(const struct looking *l, double without, bool steady)
+{
+    const struct left left = left_by_each(l, l->side);
+
+    return left.sum <= WW_SIDES_CLEAR * without ||
+           (steady && left.tensors >= AGREE && !l->ask->cells &&
+            left.sum <= TAKES * without);
 }
 
 /* Is some share so far below zero that elements may tell? */
@@ -164,10 +187,10 @@ enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
 {
     struct looking l = {.ask = ask, .side = out->side, .helps = ask->cells ? 0 : HELPS};
     struct ww_fit plain;
-    double rounding = 0;
+    struct left each = {0};
     double left = 0;
-    double each = 0;
     bool shows = false;
+    bool steady = false;
     enum ww_err rc = WW_OK;
 
     memset(out, 0, sizeof(*out));
@@ -178,15 +201,14 @@ enum ww_err ww_sides_find(const struct ww_sides_ask *ask, const int8_t *side,
     }
     l.tau2 = plain.tau2;
     left = ww_fit_excess(ask->whole, plain.share, l.tau2);
-    each = left_by_each(&l, side, &rounding);
-    shows = left > 0 && each > NOTHING * rounding;
+    each = left_by_each(&l, side);
+    shows = left > 0 && each.sum > NOTHING * each.rounding;
     if ((!shows && !ask->cells) || !turn(&l, left)) {
         return WW_OK;
     }
-    rc = keep_far(&l, &out->any, err);
+    rc = keep_far(&l, &out->any, &steady, err);
     if (!rc && out->any) {
-        out->clear =
-            shows && left_by_each(&l, out->side, &rounding) <= WW_SIDES_CLEAR * each;
+        out->clear = shows && is_clear(&l, each.sum, steady);
         out->any = out->clear || is_long(&l);
     }
     return rc;

@@ -21,19 +21,28 @@
 static struct ww_moments *blocks[TENSORS];
 static struct ww_moments *whole;
 
-/* The first source has a third of its task vector in common with the second one. hidden:
- * the weight of a source that is no candidate and has as much in common with both. */
-static void make(const double *shares, double hidden, double noise)
+/* A source that is no candidate and has something in common with the first two. */
+struct hidden {
+    double weight;
+    double own;    /* deviation of what it has for itself */
+    double uneven; /* by so much tensors have more and less in common, in turns */
+};
+static const struct hidden nobody = {0, 0, 0};
+static const struct hidden relative = {0.5, 0.0006, 0};
+
+/* The first source has a third of its task vector in common with the second one. */
+static void make(const double *shares, const struct hidden *hidden, double noise)
 {
     struct ww_moments_tile tile = {0};
     assert_int_equal(ww_moments_tile_init(&tile, K, NULL), WW_OK);
     whole = ww_moments_new(K);
     for (unsigned t = 0; t < TENSORS; t++) {
+        const double part = 1 + (t % 2 ? hidden->uneven : -hidden->uneven);
         blocks[t] = ww_moments_new(K);
         for (size_t e = 0; e < EACH; e++) {
             const double base = bf16(bell(0.02));
             const double common = bell(0.0004);
-            double blend = base + hidden * (common + bell(0.0006));
+            double blend = base + hidden->weight * (part * common + bell(hidden->own));
             for (unsigned i = 0; i < K; i++) {
                 const double source = bf16(base + (i < 2 ? common : 0) + bell(0.0006));
                 tile.columns[(size_t)(i + 2) * WW_MOMENTS_TILE + e] = source;
@@ -57,8 +66,8 @@ static void unmake(void)
     ww_moments_free(whole);
 }
 
-static void look(const double *shares, double hidden, double noise, struct ww_sides *out,
-                 struct ww_fit *fit)
+static void look(const double *shares, const struct hidden *hidden, double noise,
+                 struct ww_sides *out, struct ww_fit *fit)
 {
     static const bool fitted[TENSORS] = {true, true, true, true, true, true};
     const int8_t side[K] = {1, 1, 1, 1};
@@ -79,7 +88,7 @@ static void weights_below_zero_are_found(void **state)
     for (size_t s = 0; s < 3; s++) {
         struct ww_sides found;
         struct ww_fit fit;
-        look(shares[s], 0, s == 2 ? 0.00004 : 0, &found, &fit);
+        look(shares[s], &nobody, s == 2 ? 0.00004 : 0, &found, &fit);
         assert_true(found.any && found.clear);
         for (unsigned i = 0; i < K; i++) {
             assert_int_equal(found.side[i],
@@ -97,9 +106,35 @@ nobody_is_taken_away_where_a_source_is_missing_or_training_went_on(void **state)
     for (size_t s = 0; s < 6; s++) {
         struct ww_sides found;
         struct ww_fit fit;
-        look(shares[s / 2], s % 2 ? 0.5 : 0, s % 2 ? 0 : 0.0002, &found, &fit);
+        look(shares[s / 2], s % 2 ? &relative : &nobody, s % 2 ? 0 : 0.0002, &found,
+             &fit);
         assert_false(found.clear);
     }
+}
+
+/* Noise leaves more than a tenth of what was left, but has no part in shares. */
+static void weights_below_zero_are_found_behind_noise(void **state)
+{
+    (void)state;
+    const double shares[K] = {0.6, 0, 0.5, -0.4};
+    struct ww_sides found;
+    struct ww_fit fit;
+    look(shares, &nobody, 0.0002, &found, &fit);
+    assert_true(found.any && found.clear);
+    assert_int_equal(found.side[3], WW_SIDE_MINUS);
+    assert_true(fabs(fit.share[3] - shares[3]) < 0.005);
+}
+
+/* As much is explained by a relative of what was taken away, but more in some tensors. */
+static void a_relative_is_not_taken_for_who_was_taken_away(void **state)
+{
+    (void)state;
+    const double shares[K] = {0, 0, 0.7, 0};
+    const struct hidden taken = {-0.8, 0.0001, 0.15};
+    struct ww_sides found;
+    struct ww_fit fit;
+    look(shares, &taken, 0, &found, &fit);
+    assert_false(found.clear);
 }
 
 /* Two candidates, of which the second one was taken for such, and two controls. */
@@ -111,7 +146,7 @@ static void controls_take_the_better_side_of_who_was_taken_away(void **state)
     for (size_t s = 0; s < 2; s++) {
         double statistic = 0;
         double reached[2];
-        make(shares[s], 0, 0);
+        make(shares[s], &nobody, 0);
         const double p = ww_rank(whole, side, NULL, 1, 2, &statistic, reached);
         assert_true(s ? p > 0.66 : p < 0.34);
         assert_true(s ? reached[1] > 10 * statistic : statistic > 10 * reached[1]);
@@ -125,6 +160,8 @@ int main(void)
         cmocka_unit_test(weights_below_zero_are_found),
         cmocka_unit_test(
             nobody_is_taken_away_where_a_source_is_missing_or_training_went_on),
+        cmocka_unit_test(weights_below_zero_are_found_behind_noise),
+        cmocka_unit_test(a_relative_is_not_taken_for_who_was_taken_away),
         cmocka_unit_test(controls_take_the_better_side_of_who_was_taken_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
