@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "merge/pick.h"
+#include "merge/stored_pick.h"
 #include "util/alloc.h"
 #include "util/num.h"
 
@@ -27,6 +28,10 @@
 #define BINS ((size_t)1 << BINS_BITS)
 #define STEP ((size_t)256)
 #define MOST_FILLED ((size_t)1 << 20) /* of a cut: 8 MiB */
+#define MOST_STORED 8u                /* cuts, for changes as they are stored */
+#define NO_KEY UINT32_MAX
+#define TRIED 64u /* keys of a sample: is one of them common? */
+#define OFTEN 6u  /* among those */
 
 /* of all keys in it: how many, bits that are 1 in one of them, bits that are 0 in one */
 struct bin {
@@ -54,6 +59,7 @@ struct run {
 struct range {
     uint32_t low;
     uint32_t high;
+    uint32_t common; /* a key that many have, if there is one: it is counted by itself */
     unsigned shift;
     bool done;
     bool scattered; /* too many filled bins to keep */
@@ -170,6 +176,15 @@ enum ww_err ww_bracket_new(struct ww_select *select, struct ww_merge_job *job,
     return WW_OK;
 }
 
+static void add(const struct range *r, uint32_t key, uint32_t count, struct tile_cut *acc)
+{
+    struct bin *bin = &acc->bins[(key - r->low) >> r->shift];
+
+    bin->count += count;
+    bin->ones |= key;
+    bin->zeros |= ~key;
+}
+
 static void scan_range(const struct range *r, const uint32_t *keys, size_t n,
                        struct tile_cut *acc)
 {
@@ -179,12 +194,37 @@ static void scan_range(const struct range *r, const uint32_t *keys, size_t n,
         const size_t m = ww_pick(keys + at, ww_min_u64(STEP, n - at), r->low,
                                  r->high - r->low, in, &acc->larger);
         for (size_t i = 0; i < m; i++) {
-            struct bin *bin = &acc->bins[(in[i] - r->low) >> r->shift];
-            bin->count++;
-            bin->ones |= in[i];
-            bin->zeros |= ~in[i];
+            add(r, in[i], 1, acc);
         }
     }
+}
+
+static void add_picked(const struct range *r, const struct ww_stored_picked *picked,
+                       struct tile_cut *acc)
+{
+    acc->larger += picked->larger;
+    for (size_t i = 0; i < picked->n; i++) {
+        add(r, picked->keys[i], 1, acc);
+    }
+    if (picked->common > 0) {
+        add(r, r->common, (uint32_t)picked->common, acc);
+    }
+}
+
+/* Cuts of one vector follow each other, two at most. */
+static uint32_t brackets_of(const struct ww_bracket *b, uint32_t vector,
+                            struct ww_stored_bracket out[2], uint32_t cuts[2])
+{
+    uint32_t n = 0;
+
+    for (uint32_t c = 0; c < b->select->n_cuts && n < 2; c++) {
+        const struct range *r = &b->ranges[c];
+        if (b->select->cuts[c].vector == vector && !r->done) {
+            cuts[n] = c;
+            out[n++] = (struct ww_stored_bracket){r->low, r->high - r->low, r->common};
+        }
+    }
+    return n;
 }
 
 static void add_to_sample(const struct ww_bracket *b, uint32_t vector,
@@ -209,6 +249,30 @@ void ww_bracket_scan(const struct ww_bracket *b, uint32_t vector, const uint32_t
             scan_range(&b->ranges[c], keys, n, (struct tile_cut *)acc + c);
         }
     }
+}
+
+bool ww_bracket_scan_stored(const struct ww_bracket *b, const uint8_t *const *x,
+                            uint32_t n_x, const uint8_t *base, size_t n, void *acc)
+{
+    struct ww_stored_picked picked[MOST_STORED];
+    uint32_t cuts[MOST_STORED];
+    struct ww_stored_bracket brackets[2];
+    uint32_t n_picked = 0;
+
+    if (b->sampling || n > WW_STORED_PICK_MOST || b->select->n_cuts > MOST_STORED) {
+        return false;
+    }
+    for (uint32_t v = 0; v < n_x; v++) {
+        const uint32_t found = brackets_of(b, v, brackets, cuts + n_picked);
+        if (!ww_stored_pick(x[v], base, n, brackets, found, picked + n_picked)) {
+            return false;
+        }
+        n_picked += found;
+    }
+    for (uint32_t i = 0; i < n_picked; i++) {
+        add_picked(&b->ranges[cuts[i]], &picked[i], (struct tile_cut *)acc + cuts[i]);
+    }
+    return true;
 }
 
 static bool make_room(struct ww_bracket *b, struct range *r)
@@ -291,6 +355,30 @@ static uint32_t sample_bin(const uint64_t *bins, double rank)
     return 0;
 }
 
+/* The key of most of those that are tried, out of a sample's in the bracket: differences
+ * of 16-bit floats are few, and a cut lies among equal ones. */
+static uint32_t common_key(const struct range *r, const uint32_t *keys, uint64_t n)
+{
+    uint32_t tried[TRIED];
+    uint32_t n_tried = 0;
+    uint32_t best = NO_KEY;
+    uint32_t most = OFTEN - 1;
+
+    for (uint64_t i = 0; i < n && n_tried < TRIED; i += 7) {
+        tried[n_tried] = keys[i];
+        n_tried += keys[i] - r->low <= r->high - r->low;
+    }
+    for (uint32_t i = 0; i < n_tried; i++) {
+        uint32_t alike = 0;
+        for (uint32_t k = 0; k < n_tried; k++) {
+            alike += tried[k] == tried[i];
+        }
+        best = alike > most ? tried[i] : best;
+        most = alike > most ? alike : most;
+    }
+    return best;
+}
+
 /* bins: room for SAMPLE_BINS. */
 static void bracket_from_sample(const struct ww_bracket *b, uint32_t c, uint64_t *bins)
 {
@@ -312,6 +400,7 @@ static void bracket_from_sample(const struct ww_bracket *b, uint32_t c, uint64_t
     if (rank + margin >= (double)n && !b->of_all) {
         r->low = 0;
     }
+    r->common = common_key(r, keys, n);
     set_shift(r);
 }
 
@@ -397,6 +486,7 @@ static void next_range(struct range *r, uint32_t low, uint32_t high)
 {
     r->low = low;
     r->high = high;
+    r->common = low == high ? low : NO_KEY;
     r->larger = 0;
     r->scattered = false;
     release(r);

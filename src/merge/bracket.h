@@ -23,6 +23,10 @@ void ww_bracket_free(struct ww_bracket *bracket);
 /** A pass: keys of one vector of a block, below 2^31. */
 void ww_bracket_scan(const struct ww_bracket *bracket, uint32_t vector,
                      const uint32_t *keys, size_t n, void *acc);
+/** The same of changes of all n_x vectors at once, as they are stored. False, and acc as
+ *  it was, where some change is NaN or infinite, or this cannot be done so. */
+bool ww_bracket_scan_stored(const struct ww_bracket *bracket, const uint8_t *const *x,
+                            uint32_t n_x, const uint8_t *base, size_t n, void *acc);
 void ww_bracket_fold(struct ww_bracket *bracket, uint64_t tile, const void *acc);
 /** *again: one more pass. Else the cuts are done, and job asks for nothing special any
  *  more. */

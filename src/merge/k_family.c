@@ -234,9 +234,11 @@ static bool always_rows(const struct ww_merge_job *job)
         .wants_rows = rows,                                                              \
         .open = method##_open,                                                           \
         .scan = ww_sparse_scan,                                                          \
+        .scan_stored = ww_sparse_scan_stored,                                            \
         .fold = ww_sparse_fold,                                                          \
         .scanned = ww_sparse_scanned,                                                    \
         .block = ww_sparse_block,                                                        \
+        .block_stored = ww_sparse_block_stored,                                          \
         .close = family_close,                                                           \
         .whole = all,                                                                    \
     }

@@ -67,12 +67,13 @@ static void scan_sources(const struct ww_merge_job *job, unsigned pass,
 
 /* With differences where they are merged. */
 static bool scan_stored(const struct ww_merge_job *job, unsigned pass,
-                        const uint8_t *const *x, const uint8_t *base, size_t n, void *acc)
+                        const struct ww_merge_block *b, const uint8_t *const *x,
+                        const uint8_t *base, void *acc)
 {
     const uint8_t *from = job->ops->deltas ? base : NULL;
     (void)pass;
     return job->n_sources >= 2 && job->n_sources <= WW_STORED_VECTORS &&
-           ww_stored_gram(x, job->n_sources, from, n, acc);
+           ww_stored_gram(x, job->n_sources, from, b->n, acc);
 }
 
 static struct ww_gram total(const struct ww_merge_job *job, uint32_t n)
@@ -136,13 +137,13 @@ static void slerp_scan(const struct ww_merge_job *job, unsigned pass,
 }
 
 static bool slerp_scan_stored(const struct ww_merge_job *job, unsigned pass,
-                              const uint8_t *const *x, const uint8_t *base, size_t n,
-                              void *acc)
+                              const struct ww_merge_block *b, const uint8_t *const *x,
+                              const uint8_t *base, void *acc)
 {
     const uint8_t *const pair[2] = {base, x[0]};
     (void)job;
     (void)pass;
-    return ww_stored_gram(pair, 2, NULL, n, acc);
+    return ww_stored_gram(pair, 2, NULL, b->n, acc);
 }
 
 static enum ww_err slerp_scanned(struct ww_merge_job *job, unsigned pass, bool *again,
@@ -265,11 +266,11 @@ static void nuslerp_scan(const struct ww_merge_job *job, unsigned pass,
 }
 
 static bool nuslerp_scan_stored(const struct ww_merge_job *job, unsigned pass,
-                                const uint8_t *const *x, const uint8_t *base, size_t n,
-                                void *acc)
+                                const struct ww_merge_block *b, const uint8_t *const *x,
+                                const uint8_t *base, void *acc)
 {
     const struct gram_state *st = job->state;
-    return st->n_columns == 0 && scan_stored(job, pass, x, base, n, acc);
+    return st->n_columns == 0 && scan_stored(job, pass, b, x, base, acc);
 }
 
 static enum ww_err nuslerp_scanned(struct ww_merge_job *job, unsigned pass, bool *again,

@@ -83,11 +83,11 @@ struct ww_method_ops {
     void (*scan)(const struct ww_merge_job *job, unsigned pass,
                  const struct ww_merge_block *block, void *acc);
     /** The same of BF16 as they are stored, which nobody has looked at; base NULL:
-     * without one. False, and acc as it was, when a value may not be finite or it cannot
-     * be done so. NULL: never. */
+     * without one; of the block all but x, base, keys and out. False, and acc as it was,
+     * when a value may not be finite or it cannot be done so. NULL: never. */
     bool (*scan_stored)(const struct ww_merge_job *job, unsigned pass,
-                        const uint8_t *const *x, const uint8_t *base, size_t n,
-                        void *acc);
+                        const struct ww_merge_block *block, const uint8_t *const *x,
+                        const uint8_t *base, void *acc);
     /** A tile of a pass is done; under a lock, tiles in any order. */
     void (*fold)(struct ww_merge_job *job, unsigned pass, uint64_t tile, const void *acc);
     /** All tiles of a pass are done; *again asks for one more. */
@@ -100,6 +100,12 @@ struct ww_method_ops {
     /** The last walk: out[i] of a block. */
     enum ww_err (*block)(const struct ww_merge_job *job,
                          const struct ww_merge_block *block, struct ww_error *err);
+    /** The same of BF16 to BF16, as scan_stored has them, where elements' order counts.
+     * False, and out is worth nothing, also where a result may not be finite. NULL:
+     * never. */
+    bool (*block_stored)(const struct ww_merge_job *job,
+                         const struct ww_merge_block *block, const uint8_t *const *x,
+                         const uint8_t *base, uint8_t *out);
     /** Free the state; also after a failed open. NULL: nothing to free. */
     void (*close)(struct ww_merge_job *job);
     const struct ww_whole_ops *whole; /* NULL: tensors do not know of each other */

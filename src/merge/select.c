@@ -476,34 +476,49 @@ WW_CLONES static uint64_t count_between(const double *x, size_t n, double least,
     return count;
 }
 
-/* Do all elements of a block that equal the cut lie on one side, and is it above? */
+/* Do all elements of a block that equal the cut lie on one side, and is it above? Those
+ * of the tile may do so together: then nobody asks how many came before. */
 static bool one_side(const struct ww_cut *cut, uint64_t tile, size_t n, uint64_t seen,
-                     bool *above)
+                     bool *above, bool *count)
 {
     const bool split = ww_cut_splits(cut);
     const uint64_t before = (cut->before ? cut->before[tile] : 0) + seen;
+    const bool tile_above = split && cut->before && cut->before[tile + 1] <= cut->take;
+    const bool block_above = split && before + n <= cut->take;
 
-    *above = cut->take == UINT64_MAX || (split && before + n <= cut->take);
+    *above = cut->take == UINT64_MAX || tile_above || block_above;
+    *count = block_above && !tile_above;
     return !split || *above || before >= cut->take;
+}
+
+bool ww_select_bounds(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile, size_t n,
+                      const uint64_t *seen, double range[2], bool count[2])
+{
+    bool above = false;
+
+    range[1] = (double)INFINITY;
+    for (uint32_t c = 0; c < n_cuts; c++) {
+        const uint64_t key = cuts[c].key;
+        const bool none = cuts[c].take == 0 && key == UINT64_MAX;
+        if (!one_side(&cuts[c], tile, n, seen[c], &above, &count[c])) {
+            return false;
+        }
+        range[c] = ww_key_least(none || above ? key : key + 1);
+    }
+    return true;
 }
 
 bool ww_select_range(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile,
                      const double *x, size_t n, uint64_t *seen, double range[2])
 {
-    bool above[2] = {false, false};
+    bool count[2];
 
-    range[1] = (double)INFINITY;
-    for (uint32_t c = 0; c < n_cuts; c++) {
-        if (!one_side(&cuts[c], tile, n, seen[c], &above[c])) {
-            return false;
-        }
+    if (!ww_select_bounds(cuts, n_cuts, tile, n, seen, range, count)) {
+        return false;
     }
     for (uint32_t c = 0; c < n_cuts; c++) {
-        const uint64_t key = cuts[c].key;
-        const bool none = cuts[c].take == 0 && key == UINT64_MAX;
-        range[c] = ww_key_least(none || above[c] ? key : key + 1);
-        /* Behind those that are taken nobody asks how many there were. */
-        if (ww_cut_splits(&cuts[c]) && above[c]) {
+        if (count[c]) {
+            const uint64_t key = cuts[c].key;
             seen[c] += count_between(x, n, ww_key_least(key), ww_key_least(key + 1));
         }
     }

@@ -88,6 +88,10 @@ void ww_select_above(const struct ww_cut *cut, uint64_t tile, const uint64_t *ke
  * each cut. */
 bool ww_select_range(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile,
                      const double *x, size_t n, uint64_t *seen, double range[2]);
+/** The range alone, before anybody counted: count[c] says that seen[c] has to grow by how
+ *  many elements of the block have the key of cut c. */
+bool ww_select_bounds(const struct ww_cut *cuts, uint32_t n_cuts, uint64_t tile, size_t n,
+                      const uint64_t *seen, double range[2], bool count[2]);
 /** The smallest magnitude with this key of floats, or a larger one. */
 double ww_key_least(uint64_t key);
 /** The same as ww_select_above by magnitudes of values rounded to float; keys: room for n

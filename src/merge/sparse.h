@@ -80,6 +80,9 @@ enum ww_err ww_sparse_start_sums(struct ww_merge_job *job,
 /* Operations of the methods. */
 void ww_sparse_scan(const struct ww_merge_job *job, unsigned pass,
                     const struct ww_merge_block *b, void *acc);
+bool ww_sparse_scan_stored(const struct ww_merge_job *job, unsigned pass,
+                           const struct ww_merge_block *b, const uint8_t *const *x,
+                           const uint8_t *base, void *acc);
 void ww_sparse_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
                     const void *acc);
 enum ww_err ww_sparse_scanned(struct ww_merge_job *job, unsigned pass, bool *again,
@@ -87,5 +90,8 @@ enum ww_err ww_sparse_scanned(struct ww_merge_job *job, unsigned pass, bool *aga
 enum ww_err ww_sparse_block(const struct ww_merge_job *job,
                             const struct ww_merge_block *b,
                             struct ww_error *err) WW_MUST_USE;
+bool ww_sparse_block_stored(const struct ww_merge_job *job,
+                            const struct ww_merge_block *b, const uint8_t *const *x,
+                            const uint8_t *base, uint8_t *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept, rescaled, weighted and added: a plain sum, or those of the elected sign.
  */
+#include <math.h>
 #include <string.h>
 
 #include "merge/elect.h"
@@ -8,6 +9,7 @@
 #include "merge/kept.h"
 #include "merge/mask.h"
 #include "merge/peer.h"
+#include "merge/stored_kept.h"
 #include "merge/weighted.h"
 
 /* r->keep for one source of a block of the output: remembered, or found again. */
@@ -139,4 +141,63 @@ enum ww_err ww_sparse_block(const struct ww_merge_job *job,
     }
     ww_weighted_onto(b->base, f->lambda, b->n, b->out);
     return WW_OK;
+}
+
+/* How a source is selected from in a block, as keep_block does it; count: see
+ * ww_select_bounds. */
+static bool selected_stored(const struct ww_merge_job *job,
+                            const struct ww_merge_block *b, uint32_t source,
+                            struct ww_stored_kept_source *out, bool count[2])
+{
+    const struct ww_sparse *f = job->state;
+    const struct ww_sparse_source *s = &f->sources[source];
+
+    out->factor = s->factor;
+    out->weight = s->weight;
+    out->bits = f->kept ? ww_sparse_kept_bits(f, b, source) : NULL;
+    out->range[0] = s->density > 0 ? 0 : (double)INFINITY;
+    out->range[1] = (double)INFINITY;
+    if (f->kept || s->density >= 1 || s->density <= 0) {
+        return true;
+    }
+    return (f->keep == WW_KEEP_TOP || f->keep == WW_KEEP_MIDDLE) && s->factor == 1 &&
+           ww_select_bounds(&f->select.cuts[s->top],
+                            s->outlier == WW_SPARSE_NO_CUT ? 1 : 2, b->tile, b->n,
+                            (const uint64_t *)b->local + s->top, out->range, count);
+}
+
+bool ww_sparse_block_stored(const struct ww_merge_job *job,
+                            const struct ww_merge_block *b, const uint8_t *const *x,
+                            const uint8_t *base, uint8_t *out)
+{
+    const struct ww_sparse *f = job->state;
+    struct ww_stored_kept kept = {.n_x = job->n_sources,
+                                  .elect = f->elect,
+                                  .normalize = f->normalize,
+                                  .divisor = f->divisor,
+                                  .lambda = f->lambda};
+    bool count[WW_STORED_KEPT_MOST][2] = {{false}};
+
+    if (!job->can_narrow || f->wide || job->n_sources < 2 ||
+        job->n_sources > WW_STORED_KEPT_MOST) {
+        return false;
+    }
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        if (!selected_stored(job, b, s, &kept.sources[s], count[s])) {
+            return false;
+        }
+    }
+    if (!ww_stored_kept(&kept, x, base, b->n, out)) {
+        return false;
+    }
+    for (uint32_t s = 0; s < job->n_sources; s++) {
+        for (uint32_t c = 0; c < 2; c++) {
+            const uint32_t cut = f->sources[s].top + c;
+            if (count[s][c]) {
+                ((uint64_t *)b->local)[cut] +=
+                    ww_stored_count(x[s], base, b->n, (uint32_t)f->select.cuts[cut].key);
+            }
+        }
+    }
+    return true;
 }

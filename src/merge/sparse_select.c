@@ -208,6 +208,17 @@ void ww_sparse_scan(const struct ww_merge_job *job, unsigned pass,
     }
 }
 
+bool ww_sparse_scan_stored(const struct ww_merge_job *job, unsigned pass,
+                           const struct ww_merge_block *b, const uint8_t *const *x,
+                           const uint8_t *base, void *acc)
+{
+    const struct ww_sparse *f = job->state;
+    (void)pass;
+
+    return job->narrow && !f->summing &&
+           ww_bracket_scan_stored(f->bracket, x, job->n_sources, base, b->n, acc);
+}
+
 void ww_sparse_fold(struct ww_merge_job *job, unsigned pass, uint64_t tile,
                     const void *acc)
 {

@@ -478,8 +478,8 @@ static enum ww_err long_way(struct ww_walk *w, const uint8_t *const *in, uint64_
     return WW_OK;
 }
 
-static bool short_way(struct ww_walk *w, const uint8_t *const *in, uint64_t at, size_t n,
-                      const struct goal *goal)
+static bool short_way(struct ww_walk *w, const uint8_t *const *in, uint64_t at,
+                      const struct ww_merge_block *b, const struct goal *goal)
 {
     const struct ww_merge_item *item = w->item;
     const size_t size = size_of(item->job.tensor->dtype);
@@ -488,7 +488,7 @@ static bool short_way(struct ww_walk *w, const uint8_t *const *in, uint64_t at, 
     for (uint32_t i = 0; i < item->n_in; i++) {
         from[i] = in[i] + at * size;
     }
-    return ww_walk_stored_block(&goal->stored, from, n,
+    return ww_walk_stored_block(&goal->stored, b, from,
                                 goal->scan ? w->acc : goal->out + at * size);
 }
 
@@ -515,7 +515,7 @@ static enum ww_err blocks(struct ww_walk *w, const uint8_t *const *in, uint64_t 
                 ? job->plan->changes
                 : NULL;
         const bool asked = noted || (!goal->scan && ww_moved_asks(job->plan->moved));
-        if (goal->stored.usable && !asked && short_way(w, in, at, b.n, goal)) {
+        if (goal->stored.usable && !asked && short_way(w, in, at, &b, goal)) {
             continue;
         }
         if (!seen->inputs) {

@@ -31,20 +31,20 @@ void ww_walk_stored_begin(struct ww_walk_stored *s, const struct ww_merge_item *
 {
     const struct ww_merge_job *job = &item->job;
     const struct ww_method_ops *ops = job->ops;
-    const bool plain =
-        !job->plan->peer && !job->narrow && is_stored_so(item) && ww_stored_fast();
+    const bool plain = !job->plan->peer && is_stored_so(item) && ww_stored_fast();
 
     *s = (struct ww_walk_stored){.item = item, .scan = scan, .pass = pass};
     if (scan) {
         s->usable = plain && ops->scan_stored;
     } else {
-        s->usable =
-            plain && !job->plan->order_free && ops->form && ops->form(job, &s->form);
+        const bool ordered = plain && !job->plan->order_free;
+        s->sums = ordered && ops->form && ops->form(job, &s->form);
+        s->usable = s->sums || (ordered && ops->block_stored);
     }
 }
 
-bool ww_walk_stored_block(const struct ww_walk_stored *s, const uint8_t *const *in,
-                          size_t n, void *to)
+bool ww_walk_stored_block(const struct ww_walk_stored *s, const struct ww_merge_block *b,
+                          const uint8_t *const *in, void *to)
 {
     const struct ww_merge_job *job = &s->item->job;
     const uint8_t *base = job->tensor->base ? in[s->item->n_in - 1] : NULL;
@@ -52,11 +52,14 @@ bool ww_walk_stored_block(const struct ww_walk_stored *s, const uint8_t *const *
     const uint32_t first = s->form.base_is_first ? 1 : 0;
 
     if (s->scan) {
-        return job->ops->scan_stored(job, s->pass, in, base, n, to);
+        return job->ops->scan_stored(job, s->pass, b, in, base, to);
+    }
+    if (!s->sums) {
+        return job->ops->block_stored(job, b, in, base, to);
     }
     x[0] = base;
     memcpy(x + first, in, job->n_sources * sizeof(*x));
     const struct ww_stored_sum sum = {s->form.w, job->n_sources + first, s->form.divisor,
                                       s->form.lambda};
-    return ww_stored_sum(&sum, x, job->ops->deltas ? base : NULL, n, to);
+    return ww_stored_sum(&sum, x, job->ops->deltas ? base : NULL, b->n, to);
 }

@@ -10,6 +10,7 @@ struct ww_walk_stored {
     bool usable;
     bool scan; /* a pass; else the output is made */
     unsigned pass;
+    bool sums; /* the output is the form */
     struct ww_merge_form form;
 };
 
@@ -18,7 +19,7 @@ void ww_walk_stored_begin(struct ww_walk_stored *s, const struct ww_merge_item *
                           bool scan, unsigned pass);
 /** One block: in[i] are the stored bytes of each input; `to` the bytes of the output, or
  *  the sums of a pass. False: it must go the long way, and its inputs be looked at. */
-bool ww_walk_stored_block(const struct ww_walk_stored *s, const uint8_t *const *in,
-                          size_t n, void *to);
+bool ww_walk_stored_block(const struct ww_walk_stored *s, const struct ww_merge_block *b,
+                          const uint8_t *const *in, void *to);
 
 #endif

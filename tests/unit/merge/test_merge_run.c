@@ -306,9 +306,56 @@ static void a_dry_run_gives_the_digests(void **state)
     mx_free(m);
 }
 
+/* The same values, stored as floats. */
+static void widen_inputs(struct mx *m, uint32_t t)
+{
+    struct mx_tensor *more = &m->more[t];
+
+    for (uint32_t s = 0; s <= m->tensors[t].n_sources; s++) {
+        const bool base = s == m->tensors[t].n_sources;
+        struct ww_merge_source *of = base ? &more->base : &more->sources[s];
+        const double *params = of->params;
+        double *values = mx_values(m, of, more->n);
+        mx_store(m, base ? MX_BASE : s, of, WW_DTYPE_F32, values, more->n);
+        of->params = params;
+        free(values);
+    }
+}
+
+static void bf16_is_selected_from_as_floats_are(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"ties",      "breadcrumbs", "breadcrumbs_ties",
+                                          "dare_ties", "dare_linear", "della"};
+    struct ww_error err = {0};
+
+    for (unsigned round = 0; round < 4 * WW_LEN(methods); round++) {
+        const uint32_t n_sources = 2 + round % 3;
+        struct mx *m = mx_new(60 + round);
+        const uint32_t t =
+            mx_tensor(m, "a", WW_DTYPE_BF16, 61, 333, 0, n_sources, methods[round / 4]);
+        mx_set(m, t, "normalize", round % 2);
+        mx_set(m, t, "rescale", round / 2 % 2);
+        for (uint32_t s = 0; s < n_sources; s++) {
+            mx_set_source(m, t, s, "weight", s == 1 ? -0.4 : 0.6);
+            mx_set_source(m, t, s, "density", s == 2 ? 1 : 0.37);
+        }
+        OK(mx_run(m, &err));
+        uint8_t *stored = mx_bytes(m, t);
+        widen_inputs(m, t);
+        OK(mx_run(m, &err));
+        uint8_t *floats = mx_bytes(m, t);
+        assert_memory_equal(stored, floats, 2 * m->more[t].n);
+        free(stored);
+        free(floats);
+        mx_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bf16_is_selected_from_as_floats_are),
         cmocka_unit_test(linear_is_the_weighted_average),
         cmocka_unit_test(task_arithmetic_adds_differences),
         cmocka_unit_test(passthrough_copies_and_scales),

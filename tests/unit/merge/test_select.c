@@ -10,6 +10,8 @@
 #include "merge/pick.h"
 #include "merge/rowrank.h"
 #include "merge/select.h"
+#include "merge/stored.h"
+#include "merge/stored_pick.h"
 #include "util/fail.h"
 #include "util/fault.h"
 #include "ww_random.h"
@@ -117,14 +119,30 @@ static void cuts_are_those_of_a_sort(void **state)
 
 static unsigned n_passes; /* of the last bracket */
 
-/* Passes as the engine makes them: all of a tile, or the spots that lie in it. */
+/* Changes from 0 whose keys these are, as they are stored; block by block. */
+static void scan_stored(const struct ww_bracket *b, const uint8_t *x, size_t n, void *acc)
+{
+    static const uint8_t base[2 * WW_STORED_PICK_MOST];
+
+    for (size_t at = 0; at < n; at += WW_STORED_PICK_MOST) {
+        const size_t left = n - at;
+        const uint8_t *from = x + 2 * at;
+        assert_true(ww_bracket_scan_stored(
+            b, &from, 1, base, left < WW_STORED_PICK_MOST ? left : WW_STORED_PICK_MOST,
+            acc));
+    }
+}
+
+/* Passes as the engine makes them: all of a tile, or the spots that lie in it. stored:
+ * the keys as changes, or NULL. */
 static enum ww_err run_bracket(struct ww_bracket *b, struct ww_merge_job *job,
-                               uint64_t tile, const uint32_t *keys)
+                               uint64_t tile, const uint32_t *keys, const uint8_t *stored)
 {
     struct ww_error err = {0};
     enum ww_err rc = WW_OK;
     bool again = true;
     for (n_passes = 0; again && !rc; n_passes++) {
+        const bool sampling = n_passes == 0;
         for (uint64_t t = job->n_tiles; t-- > 0;) {
             void *acc = calloc(1, job->acc_bytes + 1);
             const uint64_t first = t * tile;
@@ -135,7 +153,11 @@ static enum ww_err run_bracket(struct ww_bracket *b, struct ww_merge_job *job,
                 job->spot_stride ? (first + stride - 1) / stride * stride : first;
             for (; at < end; at += stride) {
                 const uint64_t n = end - at < most ? end - at : most;
-                ww_bracket_scan(b, 0, keys + at, (size_t)n, acc);
+                if (stored && !sampling) {
+                    scan_stored(b, stored + 2 * at, (size_t)n, acc);
+                } else {
+                    ww_bracket_scan(b, 0, keys + at, (size_t)n, acc);
+                }
             }
             ww_bracket_fold(b, t, acc);
             free(acc);
@@ -153,8 +175,20 @@ static double misleading(const struct ww_merge_job *job, uint64_t i, enum misled
     return i % job->spot_stride < job->spot_elements ? in_spot : 1000 + (double)i;
 }
 
+/* Keys lose what BF16 does not hold. */
+static void round_keys(uint64_t *wide, uint32_t *keys, uint64_t n, uint8_t *stored)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const uint16_t bits = (uint16_t)(keys[i] >> 16 | (i % 2) << 15);
+        memcpy(stored + 2 * i, &bits, sizeof(bits));
+        keys[i] &= 0xffff0000U;
+        wide[i] = keys[i];
+    }
+}
+
 /* n keys of few or of many values; the cut is that of the histograms. */
-static void check_bracket(uint64_t n, uint64_t distinct, double share, enum misled by)
+static void check_bracket_of(uint64_t n, uint64_t distinct, double share, enum misled by,
+                             bool in_bf16)
 {
     struct ww_error err = {0};
     struct ww_merge_tensor tensor = {.name = "t"};
@@ -167,6 +201,7 @@ static void check_bracket(uint64_t n, uint64_t distinct, double share, enum misl
     uint64_t seed = distinct;
     uint64_t *wide = calloc(n, sizeof(*wide));
     uint32_t *keys = calloc(n, sizeof(*keys));
+    uint8_t *stored = in_bf16 ? calloc(n, 2) : NULL;
     bool again = true;
     const struct ww_cut cut = {.rank = (uint64_t)(share * (double)n)};
     OK(ww_select_init(&got, &job, 1, n, false, &err));
@@ -179,7 +214,10 @@ static void check_bracket(uint64_t n, uint64_t distinct, double share, enum misl
         wide[i] = ww_key_magnitude(v * 1.25e-4, false);
         keys[i] = (uint32_t)wide[i];
     }
-    OK(run_bracket(b, &job, tile, keys));
+    if (stored) {
+        round_keys(wide, keys, n, stored);
+    }
+    OK(run_bracket(b, &job, tile, keys, stored));
     assert_true(!job.narrow && job.spot_stride == 0);
     OK(ww_select_init(&want, &job, 1, n, false, &err));
     want.cuts[0] = cut;
@@ -205,6 +243,30 @@ static void check_bracket(uint64_t n, uint64_t distinct, double share, enum misl
     ww_select_release(&got);
     free(wide);
     free(keys);
+    free(stored);
+}
+
+static void check_bracket(uint64_t n, uint64_t distinct, double share, enum misled by)
+{
+    check_bracket_of(n, distinct, share, by, false);
+}
+
+static void brackets_of_what_is_stored_find_the_same(void **state)
+{
+    (void)state;
+    const double shares[] = {1e-4, 0.2, 0.5, 0.9999, 1};
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (size_t s = 0; s < WW_LEN(shares); s++) {
+        check_bracket_of(50003, 2, shares[s], BY_NOTHING, true);
+        check_bracket_of(50003, 700, shares[s], BY_NOTHING, true);
+        check_bracket_of(400003, 20, shares[s], BY_NOTHING, true);
+        check_bracket_of(400003, UINT64_C(1) << 40, shares[s], BY_NOTHING, true);
+    }
+    check_bracket_of(900000, 1, 0.3, BY_SMALL, true);
+    check_bracket_of(900000, 1, 0.7, BY_LARGE, true);
 }
 
 static void brackets_find_the_cuts_of_histograms(void **state)
@@ -246,7 +308,7 @@ static enum ww_err cut_twice(const uint32_t *keys, unsigned long n, struct ww_se
     out->cuts[1] = (struct ww_cut){.rank = N / 2};
     ww_fault_arm(WW_FAULT_ALLOC, n);
     rc = ww_bracket_new(out, &job, &b, &err);
-    rc = rc ? rc : run_bracket(b, &job, TILE, keys);
+    rc = rc ? rc : run_bracket(b, &job, TILE, keys, NULL);
     ww_fault_arm(WW_FAULT_ALLOC, 0);
     ww_bracket_free(b);
     return rc;
@@ -329,12 +391,25 @@ static void the_least_of_a_key_has_it_and_what_is_below_has_not(void **state)
     }
 }
 
-/* Two cuts over few values, with equal ones on both sides of each: what is kept by the
- * range, or where there is none by bytes, is what the cuts say one by one. */
+/* How many have the cut's key before each tile. */
+static void count_tiles(struct ww_cut *cut, const uint64_t *keys, size_t n, size_t tile)
+{
+    for (size_t i = 0; i < n; i++) {
+        cut->before[i / tile + 1] += keys[i] == cut->key;
+    }
+    for (size_t t = 0; t < (n + tile - 1) / tile; t++) {
+        cut->before[t + 1] += cut->before[t];
+    }
+}
+
+/* Two cuts over few values, with equal ones on both sides of each, in one tile or in
+ * some: what is kept by the range, or where there is none by bytes, is what the cuts say
+ * one by one. */
 static void ranges_keep_what_cuts_say(void **state)
 {
     (void)state;
-    enum { BLOCK = 77, LAST = N - N % BLOCK };
+    enum { BLOCK = 77, LAST = N - N % BLOCK, IN_TILE = 9 * BLOCK };
+    static uint64_t before[2][N / IN_TILE + 2];
     struct ww_cut cuts[2] = {{.take = 0}, {.take = 0}};
     uint64_t seed = 12;
     static double x[N], want[N];
@@ -353,24 +428,33 @@ static void ranges_keep_what_cuts_say(void **state)
         for (unsigned c = 0; c < 2; c++) {
             cuts[c].take = takes[(round + c * (round / 5)) % WW_LEN(takes)];
             cuts[c].key = ww_key_magnitude((double)(1 + 2 * c) * 0x1p-9, false);
+            cuts[c].before = round % 2 ? before[c] : NULL;
+            if (cuts[c].before) {
+                memset(before[c], 0, sizeof(before[c]));
+                count_tiles(&cuts[c], keys, LAST, IN_TILE);
+            }
         }
         for (size_t at = 0; at < LAST; at += BLOCK) {
+            const uint64_t tile = round % 2 ? at / IN_TILE : 0;
             double range[2];
             for (unsigned c = 0; c < 2; c++) {
-                ww_select_above(&cuts[c], 0, keys + at, BLOCK, &seen_by_key[c],
+                if (round % 2 && at % IN_TILE == 0) {
+                    seen[c] = seen_by_key[c] = 0;
+                }
+                ww_select_above(&cuts[c], tile, keys + at, BLOCK, &seen_by_key[c],
                                 above[c] + at);
             }
             for (size_t i = at; i < at + BLOCK; i++) {
                 above[0][i] &= !above[1][i];
                 want[i] = above[0][i] ? x[i] * 3 * 0.7 : 0;
             }
-            if (ww_select_range(cuts, 2, 0, x + at, BLOCK, seen, range)) {
+            if (ww_select_range(cuts, 2, tile, x + at, BLOCK, seen, range)) {
                 n_ranges++;
                 ww_keep_range(x + at, range, 3, 0.7, BLOCK);
             } else {
                 uint8_t one[2][BLOCK];
                 for (unsigned c = 0; c < 2; c++) {
-                    ww_select_above(&cuts[c], 0, keys + at, BLOCK, &seen[c], one[c]);
+                    ww_select_above(&cuts[c], tile, keys + at, BLOCK, &seen[c], one[c]);
                 }
                 for (size_t i = 0; i < BLOCK; i++) {
                     one[0][i] &= !one[1][i];
@@ -527,6 +611,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cuts_are_those_of_a_sort),
         cmocka_unit_test(brackets_find_the_cuts_of_histograms),
+        cmocka_unit_test(brackets_of_what_is_stored_find_the_same),
         cmocka_unit_test(memory_that_is_out_is_told_or_costs_a_pass),
         cmocka_unit_test(picking_by_vectors_is_picking_one_by_one),
         cmocka_unit_test(the_least_of_a_key_has_it_and_what_is_below_has_not),

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Exact sums against whole numbers, masks in blocks of any size, sums of BF16 as they are
- * stored against those of doubles. */
+/* Exact sums against whole numbers, masks in blocks of any size, sums and selections of
+ * BF16 as they are stored against those of doubles. */
 #include "ww_test.h"
 
 #include <math.h>
+#include <stdlib.h>
 
+#include "merge/elect.h"
+#include "merge/kept.h"
 #include "merge/mask.h"
+#include "merge/pick.h"
+#include "merge/select.h"
 #include "merge/stored.h"
+#include "merge/stored_kept.h"
+#include "merge/stored_pick.h"
 #include "merge/tilesum.h"
 #include "merge/weighted.h"
 #include "model/convert.h"
+#include "util/fail.h"
 #include "ww_random.h"
 
 static void magnitudes_are_summed_exactly(void **state)
@@ -204,6 +212,207 @@ static void stored_products_are_those_of_doubles(void **state)
     }
 }
 
+/* The base is the last input; some changes are 0, of either sign. */
+static void draw_changes(struct inputs *in, bool near, uint64_t *seed)
+{
+    draw_inputs(in, near, seed);
+    for (size_t s = 0; s + 1 < INPUTS; s++) {
+        for (size_t i = 0; i < ROOM; i++) {
+            const bool zero = fx_random(seed) % 5 == 0;
+            const bool alike = fx_random(seed) % 5 == 0;
+            memcpy(in->bytes[s] + 2 * i, in->bytes[zero ? INPUTS - 1 : s] + 2 * i, 2);
+            if (alike && s > 0) { /* sums that cancel */
+                memcpy(in->bytes[s] + 2 * i, in->bytes[s - 1] + 2 * i, 2);
+            }
+        }
+        ww_to_double(WW_DTYPE_BF16, in->bytes[s], in->x[s], ROOM);
+        ww_weighted_delta(in->x[s], in->x[INPUTS - 1], ROOM);
+    }
+}
+
+static bool kept_alike(struct inputs *in, const struct ww_stored_kept *kept, size_t n)
+{
+    const uint8_t *stored[WW_STORED_KEPT_MOST];
+    double *x[WW_STORED_KEPT_MOST];
+    double weights[WW_STORED_KEPT_MOST];
+    const struct ww_election election = {.x = x,
+                                         .weights = weights,
+                                         .n_x = kept->n_x,
+                                         .zero = 1,
+                                         .normalize = kept->normalize};
+    double out[ROOM];
+    uint8_t expected[2 * ROOM];
+    uint8_t made[2 * ROOM];
+    bool in_range = true;
+
+    for (uint32_t s = 0; s < kept->n_x; s++) {
+        const struct ww_stored_kept_source *from = &kept->sources[s];
+        uint8_t keep[ROOM + 5];
+        stored[s] = in->bytes[s];
+        x[s] = in->x[s];
+        weights[s] = from->weight;
+        if (from->bits) {
+            ww_mask_unpack(from->bits, n, keep);
+            ww_keep_bytes(x[s], keep, from->factor, from->weight, n);
+        } else {
+            ww_keep_range(x[s], from->range, 1, from->weight, n);
+        }
+    }
+    if (kept->elect) {
+        ww_elect_few(&election, n, out);
+    } else {
+        ww_weighted_total(x, kept->n_x, n, out);
+        ww_weighted_divide(out, kept->normalize ? kept->divisor : 1, n);
+    }
+    ww_weighted_onto(in->x[INPUTS - 1], kept->lambda, n, out);
+    ww_from_double(WW_DTYPE_BF16, out, expected, n);
+    for (size_t i = 0; i < n; i++) {
+        in_range = in_range &&
+                   (out[i] == 0 || (fabs(out[i]) >= 0x1p-126 && fabs(out[i]) < 0x1p127));
+    }
+    assert_int_equal(ww_stored_kept(kept, stored, in->bytes[INPUTS - 1], n, made),
+                     in_range);
+    if (in_range) {
+        assert_memory_equal(made, expected, 2 * n);
+    }
+    return in_range;
+}
+
+static void stored_selections_are_those_of_doubles(void **state)
+{
+    (void)state;
+    static const double weights[] = {0.6, -0.6, 1.25, 0.6, 0};
+    static struct inputs in;
+    uint8_t bits[WW_STORED_KEPT_MOST][ROOM / 8 + 1];
+    uint64_t seed = 14;
+    unsigned taken = 0;
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (unsigned round = 0; round < 9000; round++) {
+        struct ww_stored_kept kept = {.n_x = 2 + round % 3,
+                                      .elect = round % 2,
+                                      .normalize = round / 2 % 2,
+                                      .divisor = 1.9,
+                                      .lambda = 0.7};
+        draw_changes(&in, round % 5 != 0, &seed);
+        for (uint32_t s = 0; s < kept.n_x; s++) {
+            const double some = fabs(in.x[s][fx_random(&seed) % ROOM]);
+            const double other = fabs(in.x[s][fx_random(&seed) % ROOM]);
+            kept.sources[s] = (struct ww_stored_kept_source){
+                .weight = weights[fx_random(&seed) % WW_LEN(weights)],
+                .range = {some, round / 4 % 3 == 1 ? other : (double)INFINITY},
+                .bits = round / 4 % 3 == 2 ? bits[s] : NULL,
+                .factor = 1.7};
+            for (size_t i = 0; i < sizeof(bits[s]); i++) {
+                bits[s][i] = (uint8_t)fx_random(&seed);
+            }
+        }
+        taken += kept_alike(&in, &kept, round % (ROOM + 1));
+    }
+    assert_in_range(taken, 7000, 8990); /* each of the two ways is gone */
+}
+
+/* Also where no selection takes it. */
+static void stored_selections_refuse_what_is_not_finite(void **state)
+{
+    (void)state;
+    static const uint16_t bad[] = {0x7f80, 0xff80, 0x7fc1, 0xffff, 0x7f81};
+    static const struct ww_stored_bracket bracket = {1, 5, 3};
+    static struct inputs in;
+    static struct ww_stored_picked picked[2];
+    struct ww_stored_kept kept = {.n_x = 2, .elect = true, .lambda = 0};
+    uint64_t seed = 15;
+    uint8_t out[2 * ROOM];
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (uint32_t s = 0; s < 2; s++) {
+        kept.sources[s].range[0] = kept.sources[s].range[1] = (double)INFINITY;
+    }
+    for (size_t at = 0; at < 5 * ROOM; at++) {
+        draw_inputs(&in, true, &seed);
+        const uint8_t *const x[2] = {in.bytes[0], in.bytes[1]};
+        assert_true(ww_stored_kept(&kept, x, in.bytes[2], ROOM, out));
+        assert_true(ww_stored_pick(x[0], in.bytes[2], ROOM, &bracket, 1, picked));
+        memcpy(in.bytes[at % 3] + 2 * (at % ROOM), &bad[at % 5], 2);
+        assert_false(ww_stored_kept(&kept, x, in.bytes[2], ROOM, out));
+        for (uint32_t n = 0; n < 2 && at % 3 != 1; n++) {
+            assert_false(ww_stored_pick(x[0], in.bytes[2], ROOM, &bracket, n, picked));
+        }
+    }
+}
+
+static int by_key(const void *x, const void *y)
+{
+    const uint32_t a = *(const uint32_t *)x;
+    const uint32_t b = *(const uint32_t *)y;
+    return (a > b) - (a < b);
+}
+
+/* What is picked, and what is counted instead, is what is picked from keys. */
+static void picked_alike(const struct ww_stored_bracket *bracket, const uint32_t *keys,
+                         size_t n, struct ww_stored_picked *picked)
+{
+    uint32_t expected[ROOM + WW_PICK_SLACK];
+    uint64_t larger = 0;
+    const size_t m =
+        ww_pick_plain(keys, n, bracket->low, bracket->span, expected, &larger);
+
+    assert_int_equal(picked->larger, larger);
+    assert_int_equal(picked->n + picked->common, m);
+    for (uint64_t i = 0; i < picked->common; i++) {
+        picked->keys[picked->n + i] = bracket->common;
+    }
+    qsort(expected, m, sizeof(*expected), by_key);
+    qsort(picked->keys, m, sizeof(*expected), by_key);
+    assert_memory_equal(expected, picked->keys, m * sizeof(*expected));
+}
+
+static void stored_keys_are_picked_as_keys_are(void **state)
+{
+    (void)state;
+    static struct inputs in;
+    static struct ww_stored_picked picked[2];
+    uint64_t seed = 16;
+
+    if (!ww_stored_fast()) {
+        skip();
+    }
+    for (unsigned round = 0; round < 4000; round++) {
+        const size_t n = round % (ROOM + 1);
+        const uint32_t n_brackets = 1 + round % 2;
+        struct ww_stored_bracket brackets[2];
+        uint32_t keys[ROOM];
+        draw_changes(&in, round % 4 != 0, &seed);
+        ww_key_magnitudes32(in.x[0], ROOM, keys);
+        for (uint32_t b = 0; b < 2; b++) {
+            const uint32_t low = keys[fx_random(&seed) % ROOM];
+            const uint32_t high = keys[fx_random(&seed) % ROOM];
+            brackets[b] =
+                (struct ww_stored_bracket){low, high > low ? high - low : 0,
+                                           fx_random(&seed) % 2 ? low : UINT32_MAX};
+        }
+        const bool finite = ww_stored_pick(in.bytes[0], in.bytes[INPUTS - 1], n, brackets,
+                                           n_brackets, picked);
+        for (uint32_t b = 0; b < n_brackets && finite; b++) {
+            picked_alike(&brackets[b], keys, n, &picked[b]);
+        }
+        uint64_t equal = 0;
+        bool below = true;
+        for (size_t i = 0; i < n; i++) {
+            equal += keys[i] == brackets[0].low;
+            below = below && keys[i] < 0x7f800000;
+        }
+        assert_int_equal(finite, below);
+        assert_int_equal(
+            ww_stored_count(in.bytes[0], in.bytes[INPUTS - 1], n, brackets[0].low),
+            equal);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +422,9 @@ int main(void)
         cmocka_unit_test(stored_sums_are_those_of_doubles),
         cmocka_unit_test(stored_sums_refuse_what_is_not_finite),
         cmocka_unit_test(stored_products_are_those_of_doubles),
+        cmocka_unit_test(stored_selections_are_those_of_doubles),
+        cmocka_unit_test(stored_selections_refuse_what_is_not_finite),
+        cmocka_unit_test(stored_keys_are_picked_as_keys_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

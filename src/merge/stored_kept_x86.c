@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Eight values at a time with AVX2. What a selection leaves out is a 0, which a mask
+ * makes; nothing branches on a value. A loop for each way of selecting and of adding up,
+ * since all that is constant in it costs as much as the sum itself.
+ */
+#include "merge/stored_kept.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+
+#include <math.h>
+#include <string.h>
+
+#include "merge/stored_key.h"
+#include "merge/stored_lanes.h"
+
+#define MOST WW_STORED_KEPT_MOST
+#define NOT_FINITE 0x7f80 /* from here on, without the sign */
+
+enum by { BY_BITS, FROM_LEAST, BY_RANGE };
+enum sum { TOTAL, MEAN, ELECTED, ELECTED_MEAN };
+
+/* For each set of four bits, from the lowest, the masks of four doubles. */
+#define MASK(bit) ((uint64_t)0 - (uint64_t)((bit)&1))
+#define MASKS(set)                                                                       \
+    {                                                                                    \
+        MASK(set), MASK((set) >> 1), MASK((set) >> 2), MASK((set) >> 3)                  \
+    }
+static const uint64_t masks[16][4] __attribute__((aligned(32))) = {
+    MASKS(0), MASKS(1), MASKS(2),  MASKS(3),  MASKS(4),  MASKS(5),  MASKS(6),  MASKS(7),
+    MASKS(8), MASKS(9), MASKS(10), MASKS(11), MASKS(12), MASKS(13), MASKS(14), MASKS(15),
+};
+
+ALWAYS __m256d mask_of(unsigned set)
+{
+    return _mm256_load_pd((const double *)(const void *)masks[set]);
+}
+
+ALWAYS __m256d in_range(__m256d change, const double *range, enum by by)
+{
+    const __m256d magnitude = _mm256_andnot_pd(_mm256_set1_pd(-0.0), change);
+    const __m256d in = _mm256_cmp_pd(magnitude, _mm256_set1_pd(range[0]), _CMP_GE_OQ);
+    return by == FROM_LEAST
+               ? in
+               : _mm256_and_pd(
+                     in, _mm256_cmp_pd(magnitude, _mm256_set1_pd(range[1]), _CMP_LT_OQ));
+}
+
+/* What is kept of eight changes, weighted; a range has no factor. */
+ALWAYS struct eight kept_of(const struct ww_stored_kept_source *s, struct eight change,
+                            size_t at, enum by by)
+{
+    const unsigned set = by == BY_BITS ? s->bits[at / 8] : 0;
+    const __m256d low =
+        by == BY_BITS ? mask_of(set & 15) : in_range(change.low, s->range, by);
+    const __m256d high =
+        by == BY_BITS ? mask_of(set >> 4) : in_range(change.high, s->range, by);
+    const struct eight scaled = by == BY_BITS ? times(s->factor, change) : change;
+    const struct eight all = times(s->weight, scaled);
+
+    return (struct eight){_mm256_and_pd(low, all.low), _mm256_and_pd(high, all.high)};
+}
+
+/* Sums begin with +0, so one that cancels is never -0: the sign bit is what is elected.
+ * Terms that are added here are not -0 either. */
+ALWAYS __m256d elected(const struct ww_stored_kept *f, const __m256d *p, uint32_t n_x,
+                       __m256d sum, bool mean)
+{
+    const __m256d zero = _mm256_setzero_pd();
+    const __m256d sign = _mm256_and_pd(sum, _mm256_set1_pd(-0.0));
+    __m256d numerator = zero;
+    __m256d divisor = zero;
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        const __m256d agrees = _mm256_cmp_pd(_mm256_xor_pd(p[s], sign), zero, _CMP_GT_OQ);
+        const __m256d term = _mm256_and_pd(agrees, p[s]);
+        const __m256d by = _mm256_and_pd(agrees, _mm256_set1_pd(f->sources[s].weight));
+        numerator = s ? _mm256_add_pd(numerator, term) : term;
+        divisor = s ? _mm256_add_pd(divisor, by) : by;
+    }
+    if (!mean) {
+        return numerator;
+    }
+    const __m256d none = _mm256_cmp_pd(divisor, zero, _CMP_EQ_OQ);
+    return _mm256_div_pd(numerator, _mm256_blendv_pd(divisor, _mm256_set1_pd(1), none));
+}
+
+ALWAYS __m256d total_of(const __m256d *p, uint32_t n_x)
+{
+    __m256d sum = _mm256_setzero_pd();
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        sum = _mm256_add_pd(sum, p[s]);
+    }
+    return sum;
+}
+
+ALWAYS __m256d combined(const struct ww_stored_kept *f, const __m256d *p, uint32_t n_x,
+                        enum sum how)
+{
+    const __m256d sum = total_of(p, n_x);
+
+    if (how == ELECTED || how == ELECTED_MEAN) {
+        return elected(f, p, n_x, sum, how == ELECTED_MEAN);
+    }
+    return how == MEAN ? _mm256_div_pd(sum, _mm256_set1_pd(f->divisor)) : sum;
+}
+
+ALWAYS struct eight eight_at(const struct ww_stored_kept *f, const uint8_t *const *x,
+                             const uint8_t *base, size_t at, uint32_t n_x, enum by by,
+                             enum sum how, __m128i *most)
+{
+    const struct eight from = widen(base + 2 * at);
+    const __m128i body = _mm_set1_epi16(0x7fff);
+    __m256d low[MOST];
+    __m256d high[MOST];
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        const uint8_t *stored = x[s] + 2 * at;
+        const __m128i bits = _mm_loadu_si128((const __m128i *)(const void *)stored);
+        const struct eight kept =
+            kept_of(&f->sources[s], minus(widen(stored), from), at, by);
+        *most = _mm_max_epu16(*most, _mm_and_si128(bits, body));
+        low[s] = kept.low;
+        high[s] = kept.high;
+    }
+    const struct eight sum = {combined(f, low, n_x, how), combined(f, high, n_x, how)};
+    return plus(from, times(f->lambda, sum));
+}
+
+ALWAYS bool is_finite(__m128i most)
+{
+    uint16_t lanes[8];
+    bool finite = true;
+
+    _mm_storeu_si128((__m128i *)(void *)lanes, most);
+    for (unsigned i = 0; i < 8; i++) {
+        finite = finite && lanes[i] < NOT_FINITE;
+    }
+    return finite;
+}
+
+/* n is a multiple of STEP. */
+ALWAYS bool walk(const struct ww_stored_kept *kept, const uint8_t *const *x,
+                 const uint8_t *base, size_t n, uint32_t n_x, enum by by, enum sum how,
+                 uint8_t *out)
+{
+    const struct ww_stored_kept f = *kept; /* bytes written to out may not change it */
+    const uint8_t *from[MOST];
+    struct range seen = {_mm256_set1_epi32(-1), _mm256_setzero_si256()};
+    __m128i most = _mm_setzero_si128();
+
+    for (uint32_t s = 0; s < n_x; s++) {
+        from[s] = x[s];
+    }
+    for (size_t i = 0; i < n; i += STEP) {
+        const struct eight low = eight_at(&f, from, base, i, n_x, by, how, &most);
+        const struct eight high =
+            eight_at(&f, from, base, i + STEP / 2, n_x, by, how, &most);
+        store(low, high, &seen, out + 2 * i);
+    }
+    return all_in(seen) && is_finite(most);
+}
+
+#define FORM(name, by, how, count)                                                       \
+    TARGET static bool name(const struct ww_stored_kept *f, const uint8_t *const *x,     \
+                            const uint8_t *base, size_t n, uint8_t *out)                 \
+    {                                                                                    \
+        return walk(f, x, base, n, count, by, how, out);                                 \
+    }
+#define FORMS(name, by, how)                                                             \
+    FORM(name##_2, by, how, 2) FORM(name##_3, by, how, 3) FORM(name##_4, by, how, 4)
+#define WAYS(name, by)                                                                   \
+    FORMS(name##_total, by, TOTAL)                                                       \
+    FORMS(name##_mean, by, MEAN)                                                         \
+    FORMS(name##_elected, by, ELECTED)                                                   \
+    FORMS(name##_elected_mean, by, ELECTED_MEAN)
+WAYS(bits, BY_BITS)
+WAYS(least, FROM_LEAST)
+WAYS(range, BY_RANGE)
+
+typedef bool (*form)(const struct ww_stored_kept *, const uint8_t *const *,
+                     const uint8_t *, size_t, uint8_t *);
+#define COUNTS(name)                                                                     \
+    {                                                                                    \
+        name##_2, name##_3, name##_4                                                     \
+    }
+#define ROW(name)                                                                        \
+    {                                                                                    \
+        COUNTS(name##_total), COUNTS(name##_mean), COUNTS(name##_elected),               \
+            COUNTS(name##_elected_mean)                                                  \
+    }
+static const form forms[3][4][MOST - 1] = {ROW(bits), ROW(least), ROW(range)};
+
+/* The last values of a block, with zeros behind them. */
+static bool rest_of(form of, const struct ww_stored_kept *kept, const uint8_t *const *x,
+                    const uint8_t *base, size_t at, size_t n, uint8_t *out)
+{
+    struct ww_stored_kept f = *kept;
+    uint8_t filled[MOST + 1][2 * STEP] = {{0}};
+    uint8_t bits[MOST][STEP / 8] = {{0}};
+    const uint8_t *from[MOST];
+    uint8_t made[2 * STEP];
+
+    for (uint32_t s = 0; s < f.n_x; s++) {
+        memcpy(filled[s], x[s] + 2 * at, 2 * n);
+        from[s] = filled[s];
+        if (f.sources[s].bits) {
+            memcpy(bits[s], f.sources[s].bits + at / 8, (n + 7) / 8);
+            f.sources[s].bits = bits[s];
+        }
+    }
+    memcpy(filled[MOST], base + 2 * at, 2 * n);
+    const bool in = of(&f, from, filled[MOST], STEP, made);
+    memcpy(out + 2 * at, made, 2 * n);
+    return in;
+}
+
+static enum by by_of(const struct ww_stored_kept *f)
+{
+    bool bounded = false;
+
+    for (uint32_t s = 0; s < f->n_x; s++) {
+        bounded = bounded || f->sources[s].range[1] < (double)INFINITY;
+    }
+    return f->sources[0].bits ? BY_BITS : bounded ? BY_RANGE : FROM_LEAST;
+}
+
+bool ww_stored_kept(const struct ww_stored_kept *f, const uint8_t *const *x,
+                    const uint8_t *base, size_t n, uint8_t *out)
+{
+    const enum sum how = f->elect ? (f->normalize ? ELECTED_MEAN : ELECTED)
+                                  : (f->normalize ? MEAN : TOTAL);
+    const form of = forms[by_of(f)][how][f->n_x - 2];
+    const size_t whole = n - n % STEP;
+    const bool in = of(f, x, base, whole, out);
+
+    return whole == n ? in : rest_of(of, f, x, base, whole, n - whole, out) && in;
+}
+
+/* Eight floats, in their order. */
+ALWAYS __m256 floats_at(const uint8_t *p)
+{
+    const __m128i h = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+TARGET uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n,
+                                uint32_t key)
+{
+    const __m256i wanted = _mm256_set1_epi32((int)key);
+    const __m256i body = _mm256_set1_epi32(0x7fffffff);
+    __m256i found = _mm256_setzero_si256();
+    uint32_t lanes[8];
+    uint64_t count = 0;
+    size_t i = 0;
+
+    for (; i + 8 <= n; i += 8) {
+        const __m256 change =
+            _mm256_sub_ps(floats_at(x + 2 * i), floats_at(base + 2 * i));
+        const __m256i bits = _mm256_and_si256(_mm256_castps_si256(change), body);
+        found = _mm256_sub_epi32(found, _mm256_cmpeq_epi32(bits, wanted));
+    }
+    _mm256_storeu_si256((__m256i *)(void *)lanes, found);
+    for (unsigned lane = 0; lane < 8; lane++) {
+        count += lanes[lane];
+    }
+    for (; i < n; i++) {
+        count += ww_stored_key(x, base, i) == key;
+    }
+    return count;
+}
+
+#else
+
+bool ww_stored_kept(const struct ww_stored_kept *f, const uint8_t *const *x,
+                    const uint8_t *base, size_t n, uint8_t *out)
+{
+    (void)f, (void)x, (void)base, (void)n, (void)out;
+    return false;
+}
+
+uint64_t ww_stored_count(const uint8_t *x, const uint8_t *base, size_t n, uint32_t key)
+{
+    (void)x, (void)base, (void)n, (void)key;
+    return 0;
+}
+
+#endif
