@@ -377,7 +377,8 @@ assert a["cosines"] and min(a["cosines"]) > 0.999999, a["cosines"]
     rm f/notes f/a* f/0000*
     "$WW" rmm drop f other 2>said # the last one: a share of no bytes is none
     grep -Eq "version 4: 0 members, [^ ]+ [^ ]+ in " said
-    [ ! -e f.partial ] && [ ! -e f.folder.partial ]
+    [ ! -e f.partial ]
+    [ ! -e f.folder.partial ]
     # More sections than a process may have files open.
     "$WW" rmm pack g/ $(for k in $(seq 24); do echo m"$k"=other; done) --exact --folder -q
     (ulimit -n 16 && "$WW" rmm verify g -q && "$WW" rmm drop g m7 -q && "$WW" rmm unpack g m24 again -q)

@@ -110,7 +110,8 @@ load helper
             grep -oE '\bFl \\?-[a-z][a-z\\-]+' "$man/weightward-$page.1" | sed 's/^Fl \\*-//; s/\\//g'
             grep -oE '^\.It Fl [a-zA-Z]\b' "$man/weightward-$page.1" | sed 's/.* /short /'
         } | sort -u >described
-        [ -s named ] && [ -s described ]
+        [ -s named ]
+        [ -s described ]
         diff named described
     done
 }
