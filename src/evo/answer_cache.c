@@ -92,8 +92,12 @@ static enum ww_err open_file(struct ww_answer_cache *c, const char *dir, struct 
     c->fd = open(c->path, how | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (c->fd < 0 || fstat(c->fd, st) != 0) {
         const int e = errno;
-        return WW_FAIL_SYS(err, ww_err_from_errno(e), e, "cannot open cache '%s'",
-                           c->path);
+        return e == ENOENT ? WW_FAIL(err, WW_E_NOTFOUND,
+                                     "there is no cache '%s': nothing was collected into "
+                                     "it ('evo collect' or 'evo run' asks)",
+                                     c->path)
+                           : WW_FAIL_SYS(err, ww_err_from_errno(e), e,
+                                         "cannot open cache '%s'", c->path);
     }
     if (!S_ISREG(st->st_mode)) {
         return WW_FAIL(

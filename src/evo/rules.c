@@ -7,6 +7,7 @@
 #include "evo/rules.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "la/fixmath.h"
@@ -150,16 +151,21 @@ const char *ww_rule_name(enum ww_rule_id id)
 enum ww_err ww_rule_find(const char *name, enum ww_rule_id *out, struct ww_error *err)
 {
     const char *names[WW_RULE_COUNT];
+    char known[128] = "";
     for (unsigned i = 0; i < WW_RULE_COUNT; i++) {
+        const size_t at = strlen(known);
         names[i] = rules[i].name;
+        (void)snprintf(known + at, sizeof(known) - at, "%s%s", i ? ", " : "", names[i]);
         if (strcmp(name, names[i]) == 0) {
             *out = (enum ww_rule_id)i;
             return WW_OK;
         }
     }
     const char *near = ww_str_nearest(name, names, WW_RULE_COUNT);
-    return WW_FAIL(err, WW_E_USAGE, "unknown rule '%s'%s%s%s", name,
-                   near ? ", did you mean '" : "", near ? near : "", near ? "'" : "");
+    return near
+               ? WW_FAIL(err, WW_E_USAGE, "unknown rule '%s', did you mean '%s'", name,
+                         near)
+               : WW_FAIL(err, WW_E_USAGE, "unknown rule '%s'; known are %s", name, known);
 }
 
 bool ww_rule_on_request(enum ww_rule_id id)

@@ -60,8 +60,11 @@ two_experts() {
     jq -e '.calls == 0 and .word == "fit"' out
     [ "$(jq -c .rule again.json)" = "$(jq -c .rule payload)" ]
     [ "$(jq -c .scores again.json)" = "$(jq -c .scores payload)" ]
-    run -0 run_evo fit --rule signed --seed 2
-    [[ $output == *"signed "* ]]
+    run -0 run_evo fit --rule signed --seed 2 --output bare.json
+    [[ $output == *"signed "*"recipe 'bare.json': signed; it bears no signature: for reading only (use --sign)"* ]]
+    refused 2 "unknown rule 'median'; known are best-single, uniform, linear" run_evo fit --rule median
+    refused 4 "no cache 'none/answers.wwa': nothing was collected" \
+        "$WW" evo fit pool.yml tasks.jsonl --cache none
 }
 
 @test "members that know nothing of each other's do not beat the best one by chance" {

@@ -28,7 +28,7 @@ struct fit {
     struct evo_limits limits;
 };
 
-static void tell(const struct ww_fusion_report *r, const char *output)
+static void tell(const struct ww_fusion_report *r, const char *output, bool is_signed)
 {
     printf("%-12s  %8s  %7s  %7s%s\n", "rule", "bits", "tokens", "answers",
            r->confirmed ? "  gain over the best single" : "");
@@ -58,7 +58,8 @@ static void tell(const struct ww_fusion_report *r, const char *output)
         printf("'%s' is not shown to be better: '%s' is taken\n", r->asked, r->chosen);
     }
     if (output) {
-        printf("recipe '%s': %s\n", output, r->chosen);
+        printf("recipe '%s': %s%s\n", output, r->chosen,
+               is_signed ? "" : "; it bears no signature: for reading only (use --sign)");
     }
 }
 
@@ -90,7 +91,7 @@ static int answer(const struct fit *opt, const char *verb,
                report->calls ? "; run it again to go on" : "");
         return STOPPED;
     }
-    tell(report, opt->output);
+    tell(report, opt->output, opt->sign != NULL);
     return 0;
 }
 
