@@ -1,265 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Collecting: a first pass over all items by the cache alone, which is all that a second
- * run does; then threads, each with connections of its own, take the items that lack
- * something. The first error stops all of them; what was answered is on the disk. This
- * thread asks nothing itself: it looks at the clock and whether somebody wants an end,
- * which waiting for a server must not delay.
+ * run does; then threads take the items that lack something. What was answered is on the
+ * disk.
  */
-#include "evo/collect.h"
+#include "evo/collect_int.h"
 
-#include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "evo/meter.h"
 #include "evo/pool.h"
 #include "util/alloc.h"
 #include "util/fail.h"
-#include "util/num.h"
 #include "util/str.h"
 
-#define CONNECTIONS 4
 #define MAX_CONNECTIONS 256
-#define LEAST_TICK 500000L /* ns between two looks at the clock */
-#define MOST_TICK 20000000L
 
-struct collect {
-    const struct ww_collect_options *o;
-    uint32_t top;
-    struct ww_members members;
-    struct ww_tasks tasks;
-    struct ww_answer_cache *cache;
-    struct ww_member_facts *facts; /* [k] */
-    bool *asked_now;               /* [k]: facts are of this run, the canary is fresh */
-    bool asked_all;                /* about the items */
-    struct ww_spending spending;
-    struct ww_meter meter;
-    volatile bool stopping; /* nothing new is asked */
-    volatile bool cancel;   /* what is under way is given up */
-    size_t *missing;        /* [n_missing] items */
-    size_t n_missing;
-    bool looked_up; /* n_missing counts */
-    atomic_size_t next;
-    atomic_size_t done;
-    atomic_uint running;
-    uint8_t (*keys)[32];
-    size_t n_keys;
-    size_t room;
-    pthread_mutex_t mutex; /* for the first error */
-    struct ww_error failed;
-};
-
-/* One thread: a connection to each member, opened when it is first needed. */
-struct worker {
-    struct collect *c;
-    struct ww_endpoint *endpoint[WW_POOL_MAX_MEMBERS];
-    pthread_t thread;
-    bool started;
-};
-
-/* A call may take what is left of the time; 0: as long as the client lets it. */
-static uint32_t time_left_ms(const struct collect *c)
-{
-    const double left = c->o->max_seconds - ww_spending_seconds(&c->spending);
-    if (c->o->max_seconds < 0 || left > 1e5) {
-        return 0;
-    }
-    return left > 0 ? (uint32_t)(left * 1000) + 1 : 1;
-}
-
-static enum ww_err open_endpoint(struct collect *c, uint32_t k, struct ww_endpoint **out,
-                                 struct ww_error *err)
-{
-    const struct ww_endpoint_options o = {.tries = c->o->tries,
-                                          .total_ms = time_left_ms(c),
-                                          .meter = &c->meter,
-                                          .cancel = &c->cancel};
-    return *out ? WW_OK : ww_endpoint_open(&c->members.member[k], &o, out, err);
-}
-
-static enum ww_err fetch(void *payload, uint32_t member, const struct ww_ask *ask,
-                         const uint8_t key[32], bool *found, struct ww_scored *out,
-                         struct ww_error *err)
-{
-    struct worker *w = payload;
-    struct collect *c = w->c;
-    enum ww_err rc = ww_fetch_cached(c->cache, member, ask, key, found, out, err);
-    if (rc || *found) {
-        return rc;
-    }
-    if (c->stopping) {
-        return WW_FAIL(err, WW_E_CANCELLED, "interrupted");
-    }
-    rc = open_endpoint(c, member, &w->endpoint[member], err);
-    rc = rc ? rc
-            : ww_endpoint_ask(w->endpoint[member], c->facts[member].dialect, ask, out,
-                              err);
-    if (rc) {
-        return rc;
-    }
-    rc = ww_answer_cache_put(c->cache, key, out->bytes.data, out->bytes.len, err);
-    if (rc) {
-        ww_scored_release(out);
-    }
-    *found = !rc;
-    return rc;
-}
-
-/* Calls under way were paid for: they end on their own unless time or patience is over.
- */
-static void stop(struct collect *c, const struct ww_error *why, bool at_once)
-{
-    (void)pthread_mutex_lock(&c->mutex);
-    /* The cancelling of the others is not why it stopped. */
-    if (!c->failed.code) {
-        c->failed = *why;
-    }
-    c->stopping = true;
-    c->cancel = c->cancel || at_once;
-    (void)pthread_mutex_unlock(&c->mutex);
-}
-
-static struct ww_gather gather_with(const struct collect *c, ww_fetch how, void *payload)
-{
-    return (struct ww_gather){.members = &c->members,
-                              .facts = c->facts,
-                              .top = c->top,
-                              .fetch = how,
-                              .payload = payload,
-                              .level = c->o->level};
-}
-
-static void *work(void *data)
-{
-    struct worker *w = data;
-    struct collect *c = w->c;
-    const struct ww_gather gather = gather_with(c, fetch, w);
-    for (;;) {
-        const size_t i = atomic_fetch_add(&c->next, 1);
-        if (i >= c->n_missing || c->stopping) {
-            break;
-        }
-        struct ww_error err = {0};
-        struct ww_gathered g;
-        const size_t item = c->missing[i];
-        if (ww_gather_item(&gather, &c->tasks.item[item], item, &g, &err)) {
-            stop(c, &err, false);
-            break;
-        }
-        ww_gathered_release(&g);
-        atomic_fetch_add(&c->done, 1);
-    }
-    for (uint32_t k = 0; k < c->members.k; k++) {
-        ww_endpoint_free(w->endpoint[k]);
-    }
-    atomic_fetch_sub(&c->running, 1);
-    return NULL;
-}
-
-static void look(struct collect *c)
-{
-    const size_t have =
-        c->looked_up ? c->tasks.n - c->n_missing + atomic_load(&c->done) : 0;
-    const struct ww_run_options *run = &c->o->run;
-    struct ww_error err = {0};
-    char phase[96];
-    ww_spending_phase(&c->spending, "collecting", phase, sizeof(phase));
-    if (run->progress && run->progress(run->progress_payload, phase, have, c->tasks.n)) {
-        (void)WW_FAIL(&err, WW_E_CANCELLED, "interrupted");
-        stop(c, &err, true);
-    }
-    if (c->o->max_seconds >= 0 && ww_spending_seconds(&c->spending) > c->o->max_seconds) {
-        c->spending.stopped = true;
-        (void)WW_FAIL(&err, WW_E_LIMIT, "the limit of %g seconds is reached",
-                      c->o->max_seconds);
-        stop(c, &err, true);
-    }
-}
-
-/* Until all threads have ended, more and more seldom: what is asked may be little. */
-static void look_on(struct collect *c)
-{
-    struct timespec tick = {0, LEAST_TICK};
-    while (atomic_load(&c->running)) {
-        look(c);
-        (void)nanosleep(&tick, NULL);
-        tick.tv_nsec = tick.tv_nsec < MOST_TICK ? 2 * tick.tv_nsec : MOST_TICK;
-    }
-}
-
-static enum ww_err why_stopped(const struct collect *c, struct ww_error *err)
-{
-    return c->failed.code ? WW_FAIL(err, c->failed.code, "%s", c->failed.text) : WW_OK;
-}
-
-static enum ww_err run_threads(struct collect *c, struct ww_error *err)
-{
-    unsigned n = c->o->connections ? c->o->connections : CONNECTIONS;
-    n = n < c->n_missing ? n : (unsigned)c->n_missing;
-    struct worker *workers = ww_calloc(n, sizeof(*workers));
-    if (!workers) {
-        return WW_FAIL_MEMORY(err, "connections");
-    }
-    for (unsigned i = 0; i < n; i++) {
-        workers[i].c = c;
-        atomic_fetch_add(&c->running, 1);
-        workers[i].started =
-            pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0;
-        if (!workers[i].started) {
-            struct ww_error none = {0};
-            atomic_fetch_sub(&c->running, 1);
-            (void)WW_FAIL(&none, WW_E_NOMEM, "cannot start a thread");
-            stop(c, &none, true);
-        }
-    }
-    look_on(c);
-    for (unsigned i = 0; i < n; i++) {
-        if (workers[i].started) {
-            (void)pthread_join(workers[i].thread, NULL);
-        }
-    }
-    ww_free(workers);
-    return why_stopped(c, err);
-}
-
-/* What all members are asked one after the other. */
-struct errand {
-    struct collect *c;
-    enum ww_err (*of)(struct collect *c, struct ww_error *err);
-};
-
-static void *run_errand(void *data)
-{
-    const struct errand *e = data;
-    struct ww_error err = {0};
-    if (e->of(e->c, &err)) {
-        stop(e->c, &err, false);
-    }
-    atomic_fetch_sub(&e->c->running, 1);
-    return NULL;
-}
-
-static enum ww_err look_over(struct collect *c,
-                             enum ww_err (*of)(struct collect *c, struct ww_error *err),
-                             struct ww_error *err)
-{
-    struct errand errand = {c, of};
-    pthread_t thread;
-    atomic_fetch_add(&c->running, 1);
-    const int e = pthread_create(&thread, NULL, run_errand, &errand);
-    if (e) {
-        atomic_fetch_sub(&c->running, 1);
-        return WW_FAIL_SYS(err, WW_E_NOMEM, e, "cannot start a thread");
-    }
-    look_on(c);
-    (void)pthread_join(thread, NULL);
-    return why_stopped(c, err);
-}
-
-static enum ww_err keep_keys(struct collect *c, const struct ww_gathered *g,
+static enum ww_err keep_keys(struct ww_collecting *c, const struct ww_gathered *g,
                              struct ww_error *err)
 {
     if (c->n_keys + g->n_said > c->room) {
@@ -279,9 +36,9 @@ static enum ww_err keep_keys(struct collect *c, const struct ww_gathered *g,
 }
 
 /* What does the cache have, and which items lack something? */
-static enum ww_err look_up(struct collect *c, struct ww_error *err)
+static enum ww_err look_up(struct ww_collecting *c, struct ww_error *err)
 {
-    const struct ww_gather gather = gather_with(c, ww_fetch_cached, c->cache);
+    const struct ww_gather gather = ww_collecting_gather(c, ww_fetch_cached, c->cache);
     enum ww_err rc = WW_OK;
     c->n_keys = 0;
     c->n_missing = 0;
@@ -298,7 +55,7 @@ static enum ww_err look_up(struct collect *c, struct ww_error *err)
 }
 
 /* Are a member's facts known, or in the cache? An unreadable record is none. */
-static bool recall(struct collect *c, uint32_t k)
+static bool recall(struct ww_collecting *c, uint32_t k)
 {
     bool found = c->facts[k].dialect != NULL;
     if (!found && (ww_cached_facts(c->cache, &c->members.member[k], c->top, &found,
@@ -310,7 +67,7 @@ static bool recall(struct collect *c, uint32_t k)
     return found;
 }
 
-static bool recall_all(struct collect *c)
+static bool recall_all(struct ww_collecting *c)
 {
     bool all = true;
     for (uint32_t k = 0; k < c->members.k; k++) {
@@ -320,7 +77,7 @@ static bool recall_all(struct collect *c)
 }
 
 /* Facts that are not known, by asking. */
-static enum ww_err find_facts(struct collect *c, struct ww_error *err)
+static enum ww_err find_facts(struct ww_collecting *c, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < c->members.k && !rc; k++) {
@@ -329,7 +86,7 @@ static enum ww_err find_facts(struct collect *c, struct ww_error *err)
         if (recall(c, k)) { /* also what was found out about a twin */
             continue;
         }
-        rc = open_endpoint(c, k, &endpoint, err);
+        rc = ww_collecting_open(c, k, &endpoint, err);
         rc = rc ? rc : ww_probe(endpoint, m, c->top, &c->facts[k], err);
         rc = rc ? rc : ww_keep_facts(c->cache, m, c->top, &c->facts[k], err);
         c->asked_now[k] = !rc;
@@ -339,7 +96,7 @@ static enum ww_err find_facts(struct collect *c, struct ww_error *err)
 }
 
 /* Is it still the same model behind each name? Behind the last answer, all of them. */
-static enum ww_err check_canaries(struct collect *c, struct ww_error *err)
+static enum ww_err check_canaries(struct ww_collecting *c, struct ww_error *err)
 {
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < c->members.k && !rc; k++) {
@@ -350,7 +107,7 @@ static enum ww_err check_canaries(struct collect *c, struct ww_error *err)
         if (c->asked_now[k] && !c->asked_all) {
             continue;
         }
-        rc = open_endpoint(c, k, &endpoint, err);
+        rc = ww_collecting_open(c, k, &endpoint, err);
         rc = rc ? rc
                 : ww_probe_canary(endpoint, m, &c->facts[k], c->top, &same, &exact, err);
         if (!rc && !same) {
@@ -366,13 +123,13 @@ static enum ww_err check_canaries(struct collect *c, struct ww_error *err)
 }
 
 /* Members that are asked for what comes next would be taken to have one tokenizer. */
-static enum ww_err check_tokenizers(struct collect *c, struct ww_error *err)
+static enum ww_err check_tokenizers(struct ww_collecting *c, struct ww_error *err)
 {
     struct ww_endpoint *endpoint[WW_POOL_MAX_MEMBERS] = {NULL};
     struct ww_probe_report report = {0};
     enum ww_err rc = WW_OK;
     for (uint32_t k = 0; k < c->members.k && !rc; k++) {
-        rc = open_endpoint(c, k, &endpoint[k], err);
+        rc = ww_collecting_open(c, k, &endpoint[k], err);
     }
     rc = rc ? rc : ww_probe_tokens(endpoint, &c->members, c->facts, true, &report, err);
     for (uint32_t k = 0; k < c->members.k; k++) {
@@ -388,7 +145,7 @@ static enum ww_err check_tokenizers(struct collect *c, struct ww_error *err)
 }
 
 /* A limit that nothing is counted against would be none. */
-static enum ww_err check_prices(const struct collect *c, struct ww_error *err)
+static enum ww_err check_prices(const struct ww_collecting *c, struct ww_error *err)
 {
     bool priced = c->o->max_cost < 0;
     for (uint32_t k = 0; k < c->members.k; k++) {
@@ -402,7 +159,7 @@ static enum ww_err check_prices(const struct collect *c, struct ww_error *err)
                             c->o->max_cost, c->o->pool);
 }
 
-static enum ww_err start(struct collect *c, struct ww_collect_report *report,
+static enum ww_err start(struct ww_collecting *c, struct ww_collect_report *report,
                          struct ww_error *err)
 {
     const struct ww_collect_options *o = c->o;
@@ -431,25 +188,25 @@ static enum ww_err start(struct collect *c, struct ww_collect_report *report,
     return WW_OK;
 }
 
-static enum ww_err ask_all(struct collect *c, struct ww_collect_report *report,
+static enum ww_err ask_all(struct ww_collecting *c, struct ww_collect_report *report,
                            struct ww_error *err)
 {
-    enum ww_err rc = recall_all(c) ? WW_OK : look_over(c, find_facts, err);
+    enum ww_err rc = recall_all(c) ? WW_OK : ww_collecting_errand(c, find_facts, err);
     rc = rc ? rc : look_up(c, err);
     c->looked_up = !rc;
     report->calls_avoided = rc ? 0 : c->n_keys;
     if (!rc && c->n_missing) {
         const bool one = c->members.k > 1 && c->o->level == WW_EVO_TOKENS;
-        rc = look_over(c, check_canaries, err);
-        rc = rc || !one ? rc : look_over(c, check_tokenizers, err);
-        rc = rc ? rc : run_threads(c, err);
+        rc = ww_collecting_errand(c, check_canaries, err);
+        rc = rc || !one ? rc : ww_collecting_errand(c, check_tokenizers, err);
+        rc = rc ? rc : ww_collecting_items(c, err);
         c->asked_all = !rc;
-        rc = rc ? rc : look_over(c, check_canaries, err);
+        rc = rc ? rc : ww_collecting_errand(c, check_canaries, err);
     }
     return rc;
 }
 
-static enum ww_err finish(struct collect *c, struct ww_collect_report *report,
+static enum ww_err finish(struct ww_collecting *c, struct ww_collect_report *report,
                           struct ww_error *err)
 {
     uint8_t root[32];
@@ -476,7 +233,7 @@ static enum ww_err finish(struct collect *c, struct ww_collect_report *report,
     return rc;
 }
 
-static void collect_release(struct collect *c)
+static void collect_release(struct ww_collecting *c)
 {
     for (uint32_t k = 0; c->facts && k < c->members.k; k++) {
         ww_member_facts_release(&c->facts[k]);
@@ -507,7 +264,7 @@ enum ww_err ww_collect_after(const struct ww_collect_options *options,
     before = before ? before : &none;
     const struct ww_budget budget = {options->max_calls, options->max_tokens,
                                      options->max_cost, options->max_seconds};
-    struct collect c = {.o = options};
+    struct ww_collecting c = {.o = options};
     struct ww_error local = {0};
     memset(report, 0, sizeof(*report));
     c.top = options->top ? options->top : WW_EVO_TOP;
