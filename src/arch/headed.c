@@ -62,6 +62,16 @@ static const char *task_by_class(const struct ww_builder *b, const char **class_
     }
 }
 
+/* Does the config name the bare model, whose answer is the stream, and no class with a
+ * head? */
+static bool named_bare(const struct ww_builder *b)
+{
+    const char *name = ww_config_architecture(b->model->config, 0);
+
+    return name && ww_str_glob("*Model", name) && !ww_str_glob("*LMHeadModel", name) &&
+           !ww_config_architecture(b->model->config, 1);
+}
+
 static bool has_modules_json(const struct ww_model *model)
 {
     for (uint32_t i = 0; i < model->n_side; i++) {
@@ -83,6 +93,9 @@ static enum ww_err find_task(struct ww_builder *b, struct ww_error *err)
 
     if (rc) {
         return rc;
+    }
+    if (by_tensor && !by_class && strcmp(by_tensor, "causal-lm") == 0 && named_bare(b)) {
+        by_tensor = NULL;
     }
     b->layout->task = by_tensor ? by_tensor : by_class ? by_class : "headless";
     if (!by_tensor && by_class && !tied) {

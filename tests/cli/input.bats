@@ -166,3 +166,11 @@ open('model/model.safetensors', 'wb').write(struct.pack('<Q', len(h)) + h)"
            .nonfinite == 0 and .check.max_relative_error < 1e-5 and
            .check.min_illegal_error > 1e-3' answer
 }
+
+@test "inspect --check of F16 weights goes without factors that they have no room for" {
+    printf 'merge_method: passthrough\nmodels: [{model: %s}]\nout_dtype: float16\n' "$AMBER" >half.yml
+    "$WW" merge half.yml half
+    run "$WW" inspect half --check
+    [ "$status" = 0 ]
+    [[ $output == *"check: 4 blocks"* ]]
+}

@@ -402,7 +402,8 @@ CASES.update({
                                  tf.Qwen3_5MoeTextConfig(**{**STD, **GATED, **SHARED})),
     "qwen3_next-mtp": std("Qwen3Next", **GATED, **SHARED),
     "llava_next": reads("LlavaNext", dict(model_type="llama"), dict(
-        model_type="clip_vision_model", **TOWER), **PINPOINTS),
+        model_type="clip_vision_model", **TOWER), **PINPOINTS,
+        vision_feature_layer=[-2, -1]),
     "llava_onevision": reads("LlavaOnevision", dict(model_type="qwen2"), SIGLIP_TOWER,
                              **PINPOINTS),
     "vipllava": reads("VipLlava", dict(model_type="llama"), dict(
@@ -519,6 +520,7 @@ UNCOVERED += ("lfm2", "lfm2_moe", "jamba", "bamba", "granitemoehybrid", "falcon_
               "kimi_linear", "deepseek_v32", "glm_moe_dsa", "mllama")
 CASES.update(more_models.CASES)
 UNCOVERED += more_models.UNCOVERED
+AFTERWARDS.update(more_models.AFTERWARDS)
 
 
 def cases():

@@ -7,7 +7,11 @@
     FIXED_IN    case -> parts of names of tensors that no lock moves
     INPUTS      model type -> function giving the inputs of a model of its own kind
     LOADED      model type -> function that mends what loading in doubles breaks
+    AFTERWARDS  case -> function that changes the folder once it is written
 """
+import json
+import os
+
 import torch
 import transformers as tf
 from transformers.modeling_outputs import MoeCausalLMOutputWithPast
@@ -16,6 +20,7 @@ from model_parts import (BART, BERT, CLIP, CLIP_TEXT, CLIP_VISION, FOUR, IMAGE, 
 
 INPUTS = {}
 LOADED = {}
+AFTERWARDS = {}
 NO_FORWARD = ("esm", "layoutlm", "dpr", "vit_mae", "siglip2", "siglip2_vision_model", "altclip",
               "chinese_clip", "roformer", "switch_transformers", "nllb-moe",
               "qwen2_audio")
@@ -270,4 +275,29 @@ INPUTS.update({
     "qwen2_audio": lambda model: [dict(
         input_ids=places(16), input_features=noise(3, 2, 8, 64),
         feature_attention_mask=torch.ones(2, 64, dtype=torch.long))],
+})
+
+
+def said(change):
+    """A function that changes config.json in a folder, as an older or a sparser one may be."""
+    def edit(folder):
+        path = os.path.join(folder, "config.json")
+        with open(path) as f:
+            config = json.load(f)
+        change(config)
+        with open(path, "w") as f:
+            json.dump(config, f)
+    return edit
+
+
+def older_neox(config):
+    config.update(rotary_pct=0.5, rotary_emb_base=100)
+    del config["rope_parameters"]
+
+
+AFTERWARDS.update({
+    "bamba": said(lambda config: config.pop("rope_parameters")),
+    "olmo_hybrid": said(lambda config: config.pop("rope_parameters")),
+    "hyperclovax": said(lambda config: config.pop("head_dim")),
+    "gpt_neox_japanese": said(older_neox),
 })

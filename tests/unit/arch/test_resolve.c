@@ -230,6 +230,17 @@ static void headless_model_keeps_its_residual(void **state)
     assert_int_equal(l->attentions[0].q.in_axis, 1);
     ww_layout_free(l);
     ww_fx_free(fx);
+    /* Nor does a head that the named class does not read make one. */
+    fx =
+        llama("{\"model_type\": \"llama\", \"architectures\": [\"LlamaModel\"],"
+              " \"hidden_size\": 24, \"num_hidden_layers\": 2, \"intermediate_size\": 20,"
+              " \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"head_dim\": 8,"
+              " \"vocab_size\": 11}");
+    l = resolve(fx);
+    assert_string_equal(l->task, "headless");
+    assert_int_equal(l->residual.group, WW_RESIDUAL_FIXED);
+    ww_layout_free(l);
+    ww_fx_free(fx);
 }
 
 static void sentence_embedders_keep_their_residual(void **state)
@@ -409,6 +420,28 @@ static void unusable_configs_are_refused(void **state)
     ww_fx_free(whole);
 }
 
+/* Names and shapes of another language model may be those of Llama, and its pairs are
+ * not. */
+static void wrappers_hold_language_models_that_they_know(void **state)
+{
+    (void)state;
+    static const char *const types[] = {"llava",    "llava_next", "llava_onevision",
+                                        "vipllava", "internvl",   "idefics2",
+                                        "idefics3", "mistral3"};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        char config[200];
+        snprintf(
+            config, sizeof(config),
+            "{\"model_type\": \"%s\", \"text_config\": {\"model_type\": \"helium\"}}",
+            types[i]);
+        struct ww_fx *fx = ww_fx_new(config);
+        ww_fx_add(fx, "4", "language_model.model.layers.0.input_layernorm.weight");
+        ww_fx_add(fx, "4", "model.text_model.layers.0.input_layernorm.weight");
+        ww_fx_add(fx, "4,3,2,2", "vision_tower.patch_conv.weight");
+        refuse(fx, WW_E_ARCH, types[i], "language model inside");
+    }
+}
+
 static void other_names_find_no_layer(void **state)
 {
     (void)state;
@@ -488,6 +521,7 @@ int main(void)
         cmocka_unit_test(quantised_weights_are_refused),
         cmocka_unit_test(models_with_code_of_their_own_need_a_descriptor_by_name),
         cmocka_unit_test(unusable_configs_are_refused),
+        cmocka_unit_test(wrappers_hold_language_models_that_they_know),
         cmocka_unit_test(other_names_find_no_layer),
         cmocka_unit_test(folder_without_config_is_refused),
         cmocka_unit_test(resolving_survives_each_failed_allocation),
