@@ -243,6 +243,43 @@ static void headless_model_keeps_its_residual(void **state)
     ww_fx_free(fx);
 }
 
+/* What is said of a masked-language class needs its transform, tied or not: without it
+ * the folder holds an encoder, and its answer is the stream. */
+static void an_encoder_without_the_heads_transform_is_headless(void **state)
+{
+    (void)state;
+    static const char *const square[] = {"attention.self.query", "attention.self.key",
+                                         "attention.self.value",
+                                         "attention.output.dense"};
+    static const char *const norms[] = {"encoder.layer.0.attention.output.LayerNorm",
+                                        "encoder.layer.0.output.LayerNorm",
+                                        "embeddings.LayerNorm"};
+    struct ww_fx *fx = ww_fx_new(
+        "{\"model_type\": \"bert\", \"architectures\": [\"BertForMaskedLM\"],"
+        " \"hidden_size\": 8, \"num_hidden_layers\": 1, \"intermediate_size\": 6,"
+        " \"num_attention_heads\": 2, \"vocab_size\": 11}");
+    ww_fx_add(fx, "11,8", "embeddings.word_embeddings.weight");
+    ww_fx_add(fx, "5,8", "embeddings.position_embeddings.weight");
+    ww_fx_add(fx, "2,8", "embeddings.token_type_embeddings.weight");
+    for (int i = 0; i < 4; i++) {
+        ww_fx_add(fx, "8,8", "encoder.layer.0.%s.weight", square[i]);
+        ww_fx_add(fx, "8", "encoder.layer.0.%s.bias", square[i]);
+    }
+    for (int i = 0; i < 3; i++) {
+        ww_fx_add(fx, "8", "%s.weight", norms[i]);
+        ww_fx_add(fx, "8", "%s.bias", norms[i]);
+    }
+    ww_fx_add(fx, "6,8", "encoder.layer.0.intermediate.dense.weight");
+    ww_fx_add(fx, "6", "encoder.layer.0.intermediate.dense.bias");
+    ww_fx_add(fx, "8,6", "encoder.layer.0.output.dense.weight");
+    ww_fx_add(fx, "8", "encoder.layer.0.output.dense.bias");
+    struct ww_layout *l = resolve(fx);
+    assert_string_equal(l->task, "headless");
+    assert_int_equal(l->residual.group, WW_RESIDUAL_FIXED);
+    ww_layout_free(l);
+    ww_fx_free(fx);
+}
+
 static void sentence_embedders_keep_their_residual(void **state)
 {
     (void)state;
@@ -511,6 +548,7 @@ int main(void)
         cmocka_unit_test(tied_head_is_the_embedding),
         cmocka_unit_test(stored_head_beside_tying_is_used_and_moves),
         cmocka_unit_test(headless_model_keeps_its_residual),
+        cmocka_unit_test(an_encoder_without_the_heads_transform_is_headless),
         cmocka_unit_test(sentence_embedders_keep_their_residual),
         cmocka_unit_test(prefix_may_be_absent),
         cmocka_unit_test(buffers_are_ignored),
