@@ -58,7 +58,8 @@ static enum ww_err read_all(struct ww_build *build, struct ww_vocab_merge *vm,
         if (!rc && !found && i == build->donor) {
             rc = WW_FAIL(err, WW_E_NOTFOUND,
                          "model '%s' has no tokenizer.json, so no vocabulary can be made "
-                         "from it",
+                         "from it; transformers writes one when the tokenizer is loaded "
+                         "and saved, or leave the tokenizer out of the recipe",
                          build->models[i].text);
         } else if (!rc && !found) {
             rc = ww_build_warn(build, err,

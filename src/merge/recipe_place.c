@@ -27,6 +27,7 @@ static const struct {
     {"residual_weight", "has no effect, here as in mergekit", true},
     {"layer_range",
      "belongs to the sources of slices; models are merged with all their layers", false},
+    {"revision", "belongs behind the name of the model: NAME@REVISION", false},
     {"pad_to_multiple_of", "belongs under tokenizer", false},
     {"tokens", "belongs under tokenizer", false},
     {"filter", "belongs beside a value: NAME: [{filter: mlp, value: 0.5}, {value: 1}]",
