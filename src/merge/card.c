@@ -6,6 +6,7 @@
 #include "merge/card.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "evidence/front_matter.h"
 #include "json/json.h"
@@ -19,19 +20,19 @@
 
 static bool is_no_derivatives(const char *s)
 {
-    return strstr(s, "-nd") != NULL;
+    return strcasestr(s, "-nd") != NULL;
 }
 
 static bool is_non_commercial(const char *s)
 {
-    return strstr(s, "-nc") != NULL || strstr(s, "non-commercial") != NULL;
+    return strcasestr(s, "-nc") != NULL || strcasestr(s, "non-commercial") != NULL;
 }
 
 /* Terms that a changed copy must keep, so two different ones cannot both hold. */
 static bool is_share_alike(const char *s)
 {
-    return strstr(s, "-sa") != NULL || ww_str_starts(s, "gpl") ||
-           ww_str_starts(s, "agpl");
+    return strcasestr(s, "-sa") != NULL || strncasecmp(s, "gpl", 3) == 0 ||
+           strncasecmp(s, "agpl", 4) == 0;
 }
 
 const char *ww_licence_conflict(const char *a, const char *b)
@@ -39,7 +40,7 @@ const char *ww_licence_conflict(const char *a, const char *b)
     if (is_no_derivatives(a) || is_no_derivatives(b)) {
         return "one of them forbids changed copies";
     }
-    if (strcmp(a, b) == 0) {
+    if (strcasecmp(a, b) == 0) {
         return NULL;
     }
     if (is_share_alike(a) && is_share_alike(b)) {
@@ -52,64 +53,139 @@ const char *ww_licence_conflict(const char *a, const char *b)
     return NULL;
 }
 
-/* The licence that a model's card states; NULL without one. */
+struct licence {
+    const char *text; /* as the card spells it, on one line; NULL: none is stated */
+    bool named;       /* it is no id: license_name beside "license: other", or several */
+    bool unknown;     /* the card may state one, and cannot be read */
+};
+
+/* Several as one text, "mit, apache-2.0". */
+static enum ww_err add_texts(const struct ww_ynode *stated, struct ww_buf *buf,
+                             struct ww_error *err)
+{
+    const char *text = NULL;
+    enum ww_err rc = WW_OK;
+
+    for (const struct ww_ynode *n = ww_yfirst(stated); n && !rc; n = ww_ynext(n)) {
+        rc = ww_ytext(n, &text)
+                 ? ww_buf_addf(buf, err, "%s%s", buf->len ? ", " : "", text)
+                 : WW_OK;
+    }
+    return rc;
+}
+
+/* A text of somebody else's for a line of a message. */
+static enum ww_err keep_line(struct ww_build *build, const char *text, const char **out,
+                             struct ww_error *err)
+{
+    char *line = ww_pool_keep(build->pool, ww_strdup(text));
+
+    if (!line) {
+        return ww_build_no_memory(err);
+    }
+    for (char *c = line; *c; c++) {
+        *c = (unsigned char)*c < ' ' || *c == 0x7f ? ' ' : *c;
+    }
+    *out = line;
+    return WW_OK;
+}
+
+static enum ww_err take_licence(struct ww_build *build, const struct ww_build_model *m,
+                                const struct ww_yaml *card, struct licence *out,
+                                struct ww_error *err)
+{
+    const struct ww_ynode *stated = ww_yget(ww_yaml_root(card, 0), "license");
+    const char *text = ww_card_license(card);
+    const char *id = "";
+    struct ww_buf buf;
+    enum ww_err rc = WW_OK;
+
+    ww_buf_init(&buf, MAX_CARD_BYTES);
+    if (!text && ww_ytype(stated) == WW_Y_LIST) {
+        rc = add_texts(stated, &buf, err);
+        text = !rc && buf.len ? ww_buf_cstr(&buf) : NULL;
+        out->named = true;
+    }
+    if (!rc && text) {
+        rc = keep_line(build, text, &out->text, err);
+        (void)ww_ytext(stated, &id);
+        out->named |= strcmp(id, "other") == 0 && strcmp(text, "other") != 0;
+    } else if (!rc && ww_ytype(stated) == WW_Y_MAP) {
+        out->unknown = true;
+        rc = ww_build_warn(build, err,
+                           "the licence in " CARD " of '%s' is no text: it was not "
+                           "compared",
+                           m->text);
+    }
+    ww_buf_release(&buf);
+    return rc;
+}
+
+/* The licence that a model's card states. */
 static enum ww_err read_licence(struct ww_build *build, const struct ww_build_model *m,
-                                const char **out, struct ww_error *err)
+                                struct licence *out, struct ww_error *err)
 {
     struct ww_error ignored = {0};
     struct ww_yaml *card = NULL;
     struct ww_buf buf;
-    const char *text = NULL;
     enum ww_err rc = WW_OK;
 
-    *out = NULL;
     ww_buf_init(&buf, MAX_CARD_BYTES);
     /* A card that is missing or no card says nothing. */
     if (ww_file_read_at(m->model->dirfd, CARD, WW_LINKS_HUB, &buf, &ignored) == WW_OK) {
         card = ww_card_open(buf.data, buf.len);
     }
-    text = card ? ww_card_license(card) : NULL;
-    if (text) {
-        *out = ww_pool_keep(build->pool, ww_strdup(text));
-    }
-    if (ignored.code == WW_E_NOMEM || (text && !*out)) {
+    if (ignored.code == WW_E_NOMEM) {
         rc = ww_build_no_memory(err);
+    } else if (card) {
+        rc = take_licence(build, m, card, out, err);
+    } else if (buf.len && ww_card_has_front(buf.data, buf.len)) {
+        out->unknown = true;
+        rc = ww_build_warn(build, err,
+                           "the front matter of " CARD " of '%s' cannot be read: whether "
+                           "it states a licence is not known",
+                           m->text);
     }
     ww_yaml_free(card);
     ww_buf_release(&buf);
     return rc;
 }
 
-/* *common: what all state; NULL when they differ or say nothing. */
-static enum ww_err compare_licences(struct ww_build *build, const char **common,
+/* *common: what all state; without a text when they say nothing. */
+static enum ww_err compare_licences(struct ww_build *build, struct licence *common,
                                     bool *differ, struct ww_error *err)
 {
     const uint32_t n = build->recipe->n_models;
-    const char **texts = ww_pool_calloc(build->pool, n, sizeof(*texts));
-    enum ww_err rc = texts ? WW_OK : ww_build_no_memory(err);
+    struct licence *all = ww_pool_calloc(build->pool, n, sizeof(*all));
+    enum ww_err rc = all ? WW_OK : ww_build_no_memory(err);
 
-    *common = NULL;
     *differ = false;
     for (uint32_t i = 0; i < n && !rc; i++) {
-        rc = read_licence(build, &build->models[i], &texts[i], err);
-        if (rc || !texts[i]) {
+        const char *text = NULL;
+        rc = read_licence(build, &build->models[i], &all[i], err);
+        text = all[i].text;
+        if (rc || !text) {
             continue;
         }
-        *common = *common ? *common : texts[i];
+        *common = common->text ? *common : all[i];
         for (uint32_t k = 0; k <= i && !rc; k++) {
-            const char *why = texts[k] ? ww_licence_conflict(texts[k], texts[i]) : NULL;
-            const bool same = !texts[k] || strcmp(texts[k], texts[i]) == 0;
+            const char *other = all[k].text;
+            const char *why = other ? ww_licence_conflict(other, text) : NULL;
+            const bool same = !other || strcasecmp(other, text) == 0;
             if (!why && same) {
                 continue;
             }
             *differ = *differ || !same;
             rc = ww_build_warn(
-                build, err, "licence '%s' of '%s' and licence '%s' of '%s': %s", texts[k],
-                build->models[k].text, texts[i], build->models[i].text,
+                build, err, "licence '%.160s' of '%s' and licence '%.160s' of '%s': %s",
+                other, build->models[k].text, text, build->models[i].text,
                 why ? why
                     : "they differ; whether both allow the merge is for "
                       "you to find out");
         }
+    }
+    for (uint32_t i = 0; i < n && !rc; i++) {
+        *differ = *differ || (all[i].unknown && common->text);
     }
     return rc;
 }
@@ -156,25 +232,38 @@ static enum ww_err base_models(const struct ww_recipe *recipe, struct ww_buf *bu
     return rc;
 }
 
-static void front_matter(struct ww_build *build, const char *licence, bool differ,
-                         struct ww_buf *buf, struct ww_error *err, enum ww_err *rc)
+static enum ww_err add_licence(const struct licence *licence, bool differ,
+                               struct ww_buf *buf, struct ww_error *err)
 {
     struct ww_jw w;
+    enum ww_err rc = ww_buf_add_str(buf, "license: ", err);
+
+    if (!rc && (differ || licence->named)) {
+        rc = ww_buf_add_str(buf, "\"other\"\n", err);
+    }
+    if (rc || differ) {
+        return rc;
+    }
+    if (licence->named) {
+        rc = ww_buf_add_str(buf, "license_name: ", err);
+    }
+    ww_jw_init(&w, buf, 0);
+    ww_jw_str(&w, licence->text);
+    rc = rc ? rc : ww_jw_end(&w, err);
+    return rc ? rc : ww_buf_add_str(buf, "\n", err);
+}
+
+static void front_matter(struct ww_build *build, const struct licence *licence,
+                         bool differ, struct ww_buf *buf, struct ww_error *err,
+                         enum ww_err *rc)
+{
 
     *rc = ww_buf_add_str(buf, "---\n", err);
     if (!*rc) {
         *rc = base_models(build->recipe, buf, err);
     }
-    if (!*rc && (licence || differ)) {
-        *rc = ww_buf_add_str(buf, "license: ", err);
-        ww_jw_init(&w, buf, 0);
-        ww_jw_str(&w, differ ? "other" : licence);
-        if (!*rc) {
-            *rc = ww_jw_end(&w, err);
-        }
-        if (!*rc) {
-            *rc = ww_buf_add_str(buf, "\n", err);
-        }
+    if (!*rc && (licence->text || differ)) {
+        *rc = add_licence(licence, differ, buf, err);
     }
     if (!*rc) {
         *rc = ww_buf_add_str(buf,
@@ -203,18 +292,18 @@ enum ww_err ww_build_card(struct ww_build *build, const void *recipe_text,
 {
     const struct ww_method *method = build->recipe->method;
     const char *fence = fence_for(recipe_text, recipe_len);
-    const char *licence = NULL;
+    struct licence licence = {0};
     bool differ = false;
     struct ww_buf buf;
     enum ww_err rc = compare_licences(build, &licence, &differ, err);
 
     ww_buf_init(&buf, OUT_BYTES);
     if (build->options->license) {
-        licence = build->options->license;
+        licence = (struct licence){.text = build->options->license};
         differ = false;
     }
     if (!rc) {
-        front_matter(build, licence, differ, &buf, err, &rc);
+        front_matter(build, &licence, differ, &buf, err, &rc);
     }
     if (!rc) {
         rc = ww_buf_addf(

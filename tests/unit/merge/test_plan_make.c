@@ -1,131 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Plans over small models of zeros: names, layers, files, and what does not go together.
  */
-#include "ww_model_fixture.h"
-
-#include "merge/build.h"
-#include "merge/card.h"
-#include "util/fail.h"
-
-#define CONFIG                                                                           \
-    "{\"architectures\":[\"LlamaForCausalLM\"],\"model_type\":\"plain\","                \
-    "\"num_hidden_layers\":%d,\"vocab_size\":10,\"rope_theta\":10000.0,"                 \
-    "\"layer_types\":[\"a\",\"b\",\"c\"],\"tie_word_embeddings\":%s}"
-
-struct pm {
-    struct ww_fx *model[3];
-    char config[3][400];
-    struct ww_recipe_file file;
-    struct ww_strlist warnings;
-    struct ww_merge_plan plan;
-    struct ww_merge_options options;
-    struct ww_error err;
-};
-
-static struct pm *pm_new(void)
-{
-    struct pm *pm = calloc(1, sizeof(*pm));
-    assert_non_null(pm);
-    for (int m = 0; m < 3; m++) {
-        snprintf(pm->config[m], sizeof(pm->config[m]), CONFIG, 3, "false");
-        pm->model[m] = ww_fx_new(pm->config[m]);
-        ww_fx_add(pm->model[m], "10,4", "model.embed_tokens.weight");
-        ww_fx_add(pm->model[m], "4", "model.norm.weight");
-        ww_fx_add(pm->model[m], "10,4", "lm_head.weight");
-        for (unsigned l = 0; l < 3; l++) {
-            ww_fx_add(pm->model[m], "4,4", "model.layers.%u.mlp.weight", l);
-            ww_fx_add(pm->model[m], "4", "model.layers.%u.norm.weight", l);
-        }
-    }
-    return pm;
-}
-
-static enum ww_err pm_make(struct pm *pm, const char *recipe)
-{
-    const char *paths[3] = {NULL};
-    for (int m = 0; m < 3; m++) {
-        if (!pm->model[m]->model) {
-            ww_fx_open(pm->model[m]);
-        }
-    }
-    ww_error_clear(&pm->err);
-    enum ww_err rc = ww_recipe_parse((const uint8_t *)recipe, strlen(recipe), "t",
-                                     &pm->file, &pm->err);
-    if (rc) {
-        return rc;
-    }
-    for (uint32_t i = 0; i < pm->file.recipes[0].n_models; i++) {
-        const char *name = pm->file.recipes[0].models[i].path;
-        paths[i] = pm->model[name[1] - '0']->path; /* m0, m1, m2 */
-    }
-    return ww_merge_plan_make(&pm->file.recipes[0], paths, NULL, recipe, strlen(recipe),
-                              &pm->options, &pm->warnings, &pm->plan, &pm->err);
-}
-
-static void pm_free(struct pm *pm)
-{
-    ww_merge_plan_release(&pm->plan);
-    ww_recipe_release(&pm->file);
-    ww_strlist_release(&pm->warnings);
-    for (int m = 0; m < 3; m++) {
-        ww_fx_free(pm->model[m]);
-    }
-    free(pm);
-}
-
-#define PM_OK(recipe)                                                                    \
-    do {                                                                                 \
-        if (pm_make(pm, recipe)) {                                                       \
-            fail_msg("%s", pm->err.text);                                                \
-        }                                                                                \
-    } while (0)
-#define PM_FAILS(recipe, code, part)                                                     \
-    do {                                                                                 \
-        assert_int_equal(pm_make(pm, recipe), code);                                     \
-        if (!strstr(pm->err.text, part)) {                                               \
-            fail_msg("'%s' does not say '%s'", pm->err.text, part);                      \
-        }                                                                                \
-    } while (0)
-
-static const struct ww_merge_tensor *find(const struct pm *pm, const char *name)
-{
-    for (uint32_t i = 0; i < pm->plan.n_tensors; i++) {
-        if (strcmp(pm->plan.tensors[i].name, name) == 0) {
-            return &pm->plan.tensors[i];
-        }
-    }
-    return NULL;
-}
-
-static const struct ww_merge_file *find_file(const struct pm *pm, const char *name)
-{
-    for (uint32_t i = 0; i < pm->plan.n_files; i++) {
-        if (strcmp(pm->plan.files[i].name, name) == 0) {
-            return &pm->plan.files[i];
-        }
-    }
-    return NULL;
-}
-
-static bool file_has(const struct pm *pm, const char *name, const char *part)
-{
-    const struct ww_merge_file *f = find_file(pm, name);
-    return f && memmem(f->header, f->header_bytes, part, strlen(part)) != NULL;
-}
-
-static bool warned(const struct pm *pm, const char *part)
-{
-    for (size_t i = 0; i < pm->warnings.n; i++) {
-        if (strstr(pm->warnings.items[i], part)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-#define LINEAR                                                                           \
-    "merge_method: linear\nmodels:\n- {model: m0, parameters: {weight: 1}}\n"            \
-    "- {model: m1, parameters: {weight: [0, 1]}}\n"
+#include "plan_fixture.h"
 
 static void whole_models_give_the_donors_tensors(void **state)
 {
@@ -542,39 +418,6 @@ static void ids_far_behind_the_tokens_are_refused(void **state)
     pm_free(pm);
 }
 
-static void licences_that_differ_are_named(void **state)
-{
-    struct pm *pm = pm_new();
-    (void)state;
-    ww_fx_file(pm->model[0], "README.md", "---\nlicense: gpl-3.0\n---\n# x\n");
-    ww_fx_file(pm->model[1], "README.md",
-               "---\nlicense: other\nlicense_name: cc-by-nc-4.0\n---\n");
-    PM_OK(LINEAR);
-    assert_true(warned(pm,
-                       "licence 'gpl-3.0' of 'm0' and licence 'cc-by-nc-4.0' of 'm1': "
-                       "one forbids commercial use"));
-    assert_true(file_has(pm, "README.md", "license: \"other\"\n"));
-    pm_free(pm);
-    pm = pm_new();
-    ww_fx_file(pm->model[0], "README.md", "---\nlicense: mit\n---\n");
-    ww_fx_file(pm->model[1], "README.md", "---\nlicense: mit\n---\n");
-    PM_OK(LINEAR);
-    assert_int_equal(pm->warnings.n, 0);
-    assert_true(file_has(pm, "README.md", "license: \"mit\"\n"));
-    pm_free(pm);
-}
-
-static void licence_table_knows_what_excludes_what(void **state)
-{
-    (void)state;
-    assert_null(ww_licence_conflict("mit", "apache-2.0"));
-    assert_null(ww_licence_conflict("gpl-3.0", "gpl-3.0"));
-    assert_non_null(ww_licence_conflict("cc-by-nd-4.0", "cc-by-nd-4.0"));
-    assert_non_null(ww_licence_conflict("gpl-3.0", "cc-by-sa-4.0"));
-    assert_non_null(ww_licence_conflict("cc-by-nc-4.0", "agpl-3.0"));
-    assert_null(ww_licence_conflict("cc-by-nc-4.0", "mit"));
-}
-
 static void layers_of_a_model_with_other_widths_are_refused(void **state)
 {
     static const char stack[] = "merge_method: passthrough\nslices:\n"
@@ -683,8 +526,6 @@ int main(void)
         cmocka_unit_test(a_recipe_that_gives_the_base_is_warned_about),
         cmocka_unit_test(doubtful_lists_are_warned_about),
         cmocka_unit_test(ids_far_behind_the_tokens_are_refused),
-        cmocka_unit_test(licences_that_differ_are_named),
-        cmocka_unit_test(licence_table_knows_what_excludes_what),
         cmocka_unit_test(layers_of_a_model_with_other_widths_are_refused),
         cmocka_unit_test(copies_of_the_weights_beside_are_named),
         cmocka_unit_test(adapters_without_a_folder_are_refused),
