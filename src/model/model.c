@@ -440,6 +440,7 @@ enum ww_err ww_model_unchanged(const struct ww_model *model, struct ww_error *er
         enum ww_err rc = ww_file_unchanged(impl->parsed[i].fd, &impl->parsed[i].st,
                                            model->files[i].name, err);
         if (rc) {
+            ww_error_context(err, "model '%s'", model->path);
             return rc;
         }
     }

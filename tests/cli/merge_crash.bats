@@ -141,7 +141,7 @@ catch_one() {
     kill $pid
     cat stderr
     [ "$status" = 4 ] || [ "$status" = 1 ]
-    grep -q "changed" stderr
+    grep -q "expert-rev.*changed while" stderr
     nothing_written out
 }
 

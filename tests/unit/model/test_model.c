@@ -95,6 +95,7 @@ static void a_change_after_opening_is_noticed(void **state)
     assert_int_equal(write(fd, "x", 1), 1);
     close(fd);
     FAILS(ww_model_unchanged(m, &err), WW_E_CHANGED);
+    assert_non_null(strstr(err.text, m->path)); /* files of all models have one name */
     assert_non_null(strstr(err.text, A_NAME));
     ww_model_close(m);
     ww_test_rmdir(dir);
