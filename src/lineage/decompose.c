@@ -454,6 +454,17 @@ static enum ww_err tell_each(struct decomposing *d, const struct ww_replay *each
     return WW_OK;
 }
 
+static void forget_each(struct ww_decompose_report *r)
+{
+    for (size_t i = 0; i < r->n_each; i++) {
+        ww_free(r->each[i].name);
+    }
+    ww_free(r->each);
+    r->each = NULL;
+    r->n_each = 0;
+}
+
+/* By the numbers that the report's sources have. */
 static enum ww_err replay(struct decomposing *d, struct ww_error *err)
 {
     struct ww_decompose_report *r = d->report;
@@ -462,6 +473,7 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     struct ww_replay sums;
     enum ww_err rc = each ? WW_OK : WW_FAIL_MEMORY(err, "a decomposition");
 
+    forget_each(r);
     for (size_t i = 0; i < r->n_sources; i++) {
         shares[i] = r->sources[i].recipe;
     }
@@ -483,20 +495,73 @@ static enum ww_err replay(struct decomposing *d, struct ww_error *err)
     r->r2 = 1 - sums.residual / sums.total;
     r->r2_ceiling = 1 - sums.floor / sums.total;
     r->unexplained = unexplained(&sums);
-    if (r->unexplained > WW_LINEAGE_MOSTLY) {
-        rc = warn(d,
-                  r->r2_ceiling > 0
-                      ? "most of the difference from the base is not explained: other "
-                        "sources, layers or neurons in other places, or a lock; shares "
-                        "say little then"
-                      : "rounding is as long as the difference from the base: nothing is "
-                        "said of whether something else went in",
-                  err);
-    }
     if (sums.moved > 0) {
         r->replay = (double)sums.same / (double)sums.moved;
         r->kept = (double)sums.left / (double)sums.moved;
         r->kept_most = (double)sums.would / (double)sums.moved;
+    }
+    return WW_OK;
+}
+
+static enum ww_err tell_unexplained(struct decomposing *d, struct ww_error *err)
+{
+    const struct ww_decompose_report *r = d->report;
+
+    if (r->unexplained <= WW_LINEAGE_MOSTLY) {
+        return WW_OK;
+    }
+    return warn(d,
+                r->r2_ceiling > 0
+                    ? "most of the difference from the base is not explained: other "
+                      "sources, layers or neurons in other places, or a lock; shares "
+                      "say little then"
+                    : "rounding is as long as the difference from the base: nothing is "
+                      "said of whether something else went in",
+                err);
+}
+
+/* Does a recipe have the model? Names of others may begin with its name. */
+static bool has_model(const char *recipe, const char *name)
+{
+    const size_t n = strlen(name);
+    const char *at = strstr(recipe, name);
+
+    while (at && at[n] != '\n' && at[n] != '"' && at[n] != '\0') {
+        at = strstr(at + 1, name);
+    }
+    return at != NULL;
+}
+
+/* Who turned out to be no source explains nothing, and no recipe has it. What it seemed
+ * to explain is another's, that was not given. */
+static enum ww_err replay_without(struct decomposing *d, const bool *before,
+                                  struct ww_error *err)
+{
+    struct ww_decompose_report *r = d->report;
+    const double unexplained = r->unexplained;
+    bool left = false;
+    bool fewer = false;
+    enum ww_err rc = WW_OK;
+
+    for (size_t i = 0; i < r->n_sources; i++) {
+        left |= r->sources[i].included;
+        if (!before[i] || r->sources[i].included) {
+            continue;
+        }
+        fewer = true;
+        for (uint32_t t = 0; d->varied.varies && t < d->family.n_tensors; t++) {
+            d->varied.tensors[(size_t)t * d->k + i] = 0;
+        }
+        if (r->recipe && has_model(r->recipe, r->sources[i].name)) {
+            ww_free(r->recipe);
+            r->recipe = NULL;
+            r->method_match = 0;
+        }
+    }
+    if (fewer && r->method_match < BITS_AGREE) {
+        rc = replay(d, err);
+        r->incomplete |=
+            left && r->still == 0 && r->unexplained > unexplained + WW_LINEAGE_ELSEWHERE;
     }
     return rc;
 }
@@ -558,6 +623,7 @@ enum ww_err ww_lineage_decompose(const char *suspect,
                                  struct ww_decompose_report *report, struct ww_error *err)
 {
     struct decomposing d = {.options = options, .report = report};
+    bool before[WW_LINEAGE_MAX_SOURCES] = {false};
     const double start = ww_now();
     enum ww_err rc = WW_OK;
 
@@ -605,6 +671,9 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     }
     if (!rc) {
         double lengths[WW_LINEAGE_MAX_SOURCES];
+        for (size_t i = 0; i < report->n_sources; i++) {
+            before[i] = report->sources[i].included;
+        }
         ww_fit_lengths(d.whole, lengths);
         const struct ww_verdict_ask ask = {&d.family,
                                            options,
@@ -619,6 +688,12 @@ enum ww_err ww_lineage_decompose(const char *suspect,
     }
     if (!rc) {
         rc = ww_rank_drop(report, err);
+    }
+    if (!rc) {
+        rc = replay_without(&d, before, err);
+    }
+    if (!rc) {
+        rc = tell_unexplained(&d, err);
     }
     if (!rc) {
         rc = tell_scale(&d, err);
@@ -638,15 +713,12 @@ void ww_decompose_report_release(struct ww_decompose_report *report)
         ww_free(report->sources[i].note);
         ww_free(report->sources[i].reached);
     }
-    for (size_t i = 0; i < report->n_each; i++) {
-        ww_free(report->each[i].name);
-    }
+    forget_each(report);
     for (size_t i = 0; i < report->n_ranks; i++) {
         ww_free(report->ranks[i].name);
     }
     ww_free(report->ranks);
     ww_free(report->places);
-    ww_free(report->each);
     for (size_t i = 0; i < report->n_layers; i++) {
         ww_free(report->layers[i].name);
         ww_free(report->layers[i].shares);

@@ -109,7 +109,7 @@ static char *doubt_of(const struct ww_decompose_report *d,
         return ww_asprintf(
             "but %.4f of the difference is not explained, and relatives of "
             "a source that was not given look like sources; no controls "
-            "were given to tell",
+            "were given to tell (--control with other descendants of the base)",
             d->unexplained);
     }
     if (d->still > 0 && s->included) {
@@ -132,15 +132,20 @@ static char *doubt_of(const struct ww_decompose_report *d,
                          "whether a source was not given, and relatives of one look like "
                          "sources; no controls were given to tell");
     }
-    if (d->unseen > 0 && s->included) {
-        return ww_asprintf("no controls were given, so no rate of false claims is known; "
-                           "weights were rounded after the merge, and a relative of this "
-                           "source that was not given, as another version of its "
-                           "training is, may be what went in where it leaves less than "
-                           "%.2f of the difference",
-                           d->unseen);
-    }
     return ww_strdup("no controls were given, so no rate of false claims is known");
+}
+
+/* What rounding after the merge hides, with controls and without. */
+static char *unseen_of(const struct ww_decompose_report *d,
+                       const struct ww_lineage_source *s)
+{
+    return d->unseen > 0 && s->included
+               ? ww_asprintf("; weights were rounded after the merge, and a relative of "
+                             "this source that was not given, as another version of its "
+                             "training is, may be what went in where it leaves less than "
+                             "%.2f of the difference",
+                             d->unseen)
+               : ww_strdup("");
 }
 
 static char *rate_of(const struct ww_decompose_report *d,
@@ -148,17 +153,20 @@ static char *rate_of(const struct ww_decompose_report *d,
 {
     char *share = NULL;
     char *doubt = NULL;
-    char *both = NULL;
+    char *unseen = NULL;
+    char *all = NULL;
 
     if (s->note) {
         return ww_strdup(s->note);
     }
     share = share_of(s);
     doubt = doubt_of(d, s);
-    both = share && doubt ? ww_asprintf("%s; %s", share, doubt) : NULL;
+    unseen = unseen_of(d, s);
+    all = share && doubt && unseen ? ww_asprintf("%s; %s%s", share, doubt, unseen) : NULL;
     ww_free(share);
     ww_free(doubt);
-    return both;
+    ww_free(unseen);
+    return all;
 }
 
 static enum ww_err add_sources(struct ww_sentences *f, const struct ww_lineage_report *r,

@@ -139,6 +139,8 @@ EOF
     jq -se 'all(.[]; .sources[0].interval[0] < 0.6 and .sources[0].interval[1] > 0.6) and
             all(.[]; .sources[0].share > 0.595 and .sources[0].share < 0.605) and
             (.[0].sources[1].included | not) and .[1].sources[0].p_value == 0.5' answer controlled
+    run -0 "$WW" lineage decompose suspect --base "$family/base" --candidate near -q
+    [[ $output == "SUPPORTS IN PART: "*"may look like a small share: give --control models"* ]]
 }
 
 @test "controls give a p-value with the floor that their number sets" {
@@ -163,10 +165,22 @@ EOF
     "$WW" lineage decompose "$family/expert-rev" --base "$family/base" \
         --candidate "$family/expert-caesar" --control twin --json -q >answer
     jq -e '(.sources[0].included | not) and .sources[0].p_value == 1 and (.incomplete | not) and
-           (.sources[0].note | test("1 of 1 controls reach as much")) and .method.best == "none"' answer
+           (.sources[0].note | test("1 of 1 controls reach as much")) and .method.best == "none" and
+           .r2 == 0 and .method.recipe == null' answer
     run -0 "$WW" lineage decompose "$family/expert-rev" --base "$family/base" \
         --candidate "$family/expert-caesar" -q
     [[ $output == "SUPPORTS IN PART: "*"may look the same: give --control models"* ]]
+}
+
+@test "who controls show to be no source explains nothing, and its part is another's" {
+    blend task_arithmetic 0.7 0.5
+    "$WW_BIN/perturb_model" "$family/expert-caesar" twin 0.002 5
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --candidate twin --control "$family/expert-caesar" --json -q >answer
+    "$WW" lineage decompose suspect --base "$family/base" --candidate "$family/expert-rev" \
+        --json -q >alone
+    jq -se '.[0].sources[0].included and (.[0].sources[1].included | not) and .[0].incomplete and
+            .[0].r2 < .[1].r2 + 0.01 and .[0].method.recipe == null' answer alone
 }
 
 @test "a control that went in itself is said to be a candidate, and no keep rates are told" {

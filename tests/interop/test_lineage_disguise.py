@@ -333,6 +333,18 @@ def check_twin(tool, case, candidates):
     return []
 
 
+def check_report(tool, case, candidates, control, work):
+    """A report says what rounding hides, beside the rank among controls as well."""
+    args = [a for c in candidates for a in ("--candidate", c)]
+    out = os.path.join(work, f"report of {case[0]}")
+    run(tool, "lineage", "report", case[1], "--base", os.path.join(FAMILY, "base"), *args, "--control", control,
+        "--out", out, "-q")
+    with open(os.path.join(out, "report.json"), encoding="utf-8") as f:
+        grounds = [f["basis"] for f in json.load(f)["findings"] if f["about"] == "source"]
+    return [f"{case[0]}: a ground without what rounding hides: {g}" for g in grounds[:2]
+            if "by rank among" not in g or "weights were rounded after the merge" not in g]
+
+
 def check(tool, case, candidates):
     name, path, bound, holds, words = case
     said = decompose(tool, path, candidates)
@@ -547,6 +559,7 @@ def main(build):
             problems += check(tool, case, experts + [decoy])
             problems += check_find(tool, catalogue, case) if case[0] in FOUND else []
             problems += check_twin(tool, case, [twin, experts[1], decoy]) if case[0] in TWINS else []
+            problems += check_report(tool, case, experts, decoy, work) if case[0] == "int8" else []
             unmet.discard(case[0])
             n += 1
         problems += [f"find {name}: no such disguise" for name in sorted(unmet)]

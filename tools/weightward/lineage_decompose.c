@@ -137,9 +137,14 @@ static void tell_missing(const struct ww_decompose_report *report)
         printf("%.4f of the difference is not explained: training after a merge, or a "
                "source that was not given, and then its relatives look like sources\n",
                report->unexplained);
-        if (report->n_controls == 0 && report->unexplained > WW_LINEAGE_MOSTLY) {
-            printf("so little is explained that a sibling which no candidate went into, "
-                   "trained on similar data, may look the same: give --control models\n");
+        if (report->n_controls == 0) {
+            printf(
+                "%s: give --control models, other descendants of the base that did not "
+                "go in; their ranks tell\n",
+                report->unexplained > WW_LINEAGE_MOSTLY
+                    ? "so little is explained that a sibling which no candidate went "
+                      "into, trained on similar data, may look the same"
+                    : "a sibling trained on similar data may look like a small share");
         }
     } else if (report->still > 0) {
         printf(
